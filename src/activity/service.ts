@@ -1,0 +1,97 @@
+import { and, desc, eq, gte, lt, type SQL, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import type { Resources } from '../context.ts'
+import { build, lastStatementChanged } from '../database/main.ts'
+import { firstIdAt, timeOfId, toTime, toTimeOrNull } from '../ids.ts'
+import { type List, makeCursor, openCursor } from '../pagination.ts'
+import { type Action, type ActivityLog, activityLogs, cleanupRuns } from './models.ts'
+import type { Activity, CleanupRun, ListActivity } from './schemas.ts'
+
+export interface Event {
+  action: Action
+  /** The person it happened to. */
+  userId: string | null
+  /** Who did it; null: the system. */
+  actorId: string | null
+  /** What changed: names with old and new values. Never a secret. */
+  details?: object
+}
+
+/**
+ * The row of history for the statement right before it in the batch: it is written if, and only if, that
+ * statement changed something.
+ */
+export function record({ origin }: Pick<Resources, 'origin'>, event: Event, condition: SQL = lastStatementChanged): SQL {
+  return sql`INSERT INTO ${activityLogs} (id, user_id, actor_id, action, details, ip, user_agent, country, request_id)
+    SELECT ${uuidv7()}, ${event.userId}, ${event.actorId}, ${event.action},
+      ${event.details ? JSON.stringify(event.details) : null},
+      ${origin.ip}, ${origin.userAgent}, ${origin.country}, ${origin.requestId}
+    WHERE ${condition}`
+}
+
+/**
+ * A page of the history, newest first. Every combination of filters that the schema allows is the beginning of an
+ * index, so a page reads its own rows and no others.
+ */
+export async function listActivity({ db, config }: Resources, filter: ListActivity): Promise<List<Activity>> {
+  const { limit, cursor, ...filters } = filter
+  const list = `activity ${JSON.stringify(filters)}`
+  const [after] = cursor === undefined ? [] : (openCursor(config, list, cursor) as [string])
+  const [rows] = await db.read(
+    build
+      .select()
+      .from(activityLogs)
+      .where(
+        and(
+          filter.user_id === undefined ? undefined : eq(activityLogs.user_id, filter.user_id),
+          filter.actor_id === undefined ? undefined : eq(activityLogs.actor_id, filter.actor_id),
+          filter.action === undefined ? undefined : eq(activityLogs.action, filter.action),
+          filter.from === undefined ? undefined : gte(activityLogs.id, firstIdAt(filter.from)),
+          filter.to === undefined ? undefined : lt(activityLogs.id, firstIdAt(filter.to)),
+          after === undefined ? undefined : lt(activityLogs.id, after),
+        ),
+      )
+      .orderBy(desc(activityLogs.id))
+      .limit(limit + 1),
+  )
+  const page = rows.slice(0, limit)
+  const next_cursor = rows.length > limit ? makeCursor(config, list, [page.at(-1)!.id]) : null
+  return { data: page.map(toActivity), pagination: { limit, next_cursor, total: null } }
+}
+
+/** From where somebody else acted is that person's own business. */
+export const listOwnActivity = async (resources: Resources, filter: ListActivity): Promise<List<Activity>> => {
+  const list = await listActivity(resources, filter)
+  const blind = { ip: null, user_agent: null, country: null }
+  return { ...list, data: list.data.map((row) => (row.actor_id === filter.user_id ? row : { ...row, ...blind })) }
+}
+
+function toActivity(row: ActivityLog): Activity {
+  const details = row.details === null ? null : (JSON.parse(row.details) as Record<string, unknown>)
+  return { ...row, details, created_at: toTime(timeOfId(row.id)) }
+}
+
+/** Runs of the clean-up job, newest first. */
+export async function listCleanupRuns(
+  { db, config }: Resources,
+  { limit, cursor }: { limit: number; cursor?: string | undefined },
+): Promise<List<CleanupRun>> {
+  const [after] = cursor === undefined ? [] : (openCursor(config, 'cleanup', cursor) as [number])
+  const [rows] = await db.read(
+    build
+      .select()
+      .from(cleanupRuns)
+      .where(after === undefined ? undefined : lt(cleanupRuns.id, after))
+      .orderBy(desc(cleanupRuns.id))
+      .limit(limit + 1),
+  )
+  const page = rows.slice(0, limit)
+  const data = page.map((run) => ({
+    id: run.id,
+    started_at: toTime(run.started_at),
+    finished_at: toTimeOrNull(run.finished_at),
+    removed: JSON.parse(run.counts) as Record<string, number>,
+  }))
+  const next_cursor = rows.length > limit ? makeCursor(config, 'cleanup', [page.at(-1)!.id]) : null
+  return { data, pagination: { limit, next_cursor, total: null } }
+}

@@ -1,0 +1,82 @@
+import type { Context, Next } from 'hono'
+import { createMiddleware } from 'hono/factory'
+import type { AppEnv } from '../context.ts'
+import { documented } from '../operation.ts'
+import { tooManyRequests, unavailable } from '../problem.ts'
+import { forbidden, invalidToken, unauthenticated } from './errors.ts'
+import { hasPermission, type Permission } from './permissions.ts'
+import { checkRevocation } from './revocation.ts'
+import { networkOf } from './throttle.ts'
+import { type Claims, verifyAccessToken } from './tokens.ts'
+
+/** Who is asking: what their access token says, verified. */
+export type Actor = Claims
+type ActorEnv = AppEnv & { Variables: { actor: Actor } }
+
+/** Lets in whoever has a good access token, as `c.var.actor`. */
+export const signedIn = documented(
+  createMiddleware<ActorEnv>((c, next) => authenticate(c, next)),
+  { security: 'signed_in', problems: [unauthenticated, invalidToken] },
+)
+
+/** Lets in whoever has a good access token and a role with this permission, as `c.var.actor`. */
+export const requirePermission = (permission: Permission) =>
+  documented(
+    createMiddleware<ActorEnv>((c, next) => authenticate(c, next, permission)),
+    { security: permission, problems: [unauthenticated, invalidToken, forbidden] },
+  )
+
+/**
+ * Whether the token has been revoked is asked beside the handler's own query, not before it; the answer is sent
+ * only when both are there. What a handler *changes* meanwhile is safe: its write has the same condition in it
+ * (`actorStands`).
+ */
+async function authenticate(c: Context<ActorEnv>, next: Next, permission?: Permission): Promise<void> {
+  const actor = await verifyAccessToken(bearerToken(c), c.var.config, c.var.now)
+  const assertNotRevoked = checkRevocation(c.var, actor)
+  if (permission && !hasPermission(actor.role, permission)) {
+    await assertNotRevoked()
+    throw forbidden()
+  }
+  c.set('actor', actor)
+  await next()
+  try {
+    await assertNotRevoked()
+  } catch (error) {
+    c.res = undefined // Or its headers would be merged into the answer that follows.
+    throw error
+  }
+}
+
+/**
+ * Lets in whoever has an access token that was once ours, be it expired or revoked by now: for logging out, which
+ * has to work again and again.
+ */
+export const onceSignedIn = documented(
+  createMiddleware<ActorEnv>(async (c, next) => {
+    c.set('actor', await verifyAccessToken(bearerToken(c), c.var.config, c.var.now, { mayBeExpired: true }))
+    await next()
+  }),
+  { security: 'signed_in', problems: [unauthenticated, invalidToken] },
+)
+
+/** RFC 6750 section 2.1, and no other way to bring a token. */
+function bearerToken(c: Context): string {
+  const header = c.req.header('authorization')
+  if (header === undefined) throw unauthenticated()
+  const [, token] = /^Bearer ([\w.-]+)$/i.exec(header) ?? []
+  if (!token) throw invalidToken(new Error('not a bearer token'))
+  return token
+}
+
+/** The first shield of everything that takes a password or a token: a count by network, kept by the platform. */
+export const limitByNetwork = documented(
+  createMiddleware<AppEnv>(async (c, next) => {
+    const network = networkOf(c.req.header('cf-connecting-ip') ?? null)
+    const limiter = network === 'none' ? c.env.RATE_LIMIT_WITHOUT_IP : c.env.RATE_LIMIT_BY_IP
+    if (!limiter) throw unavailable('misconfigured', 'The rate limit bindings are missing.')
+    if (!(await limiter.limit({ key: network })).success) throw tooManyRequests(60)
+    await next()
+  }),
+  { problems: [() => tooManyRequests(60)] },
+)

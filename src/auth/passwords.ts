@@ -1,0 +1,117 @@
+import { createHash, createHmac, randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
+import type { Keyring } from '../config.ts'
+import { unavailable } from '../problem.ts'
+import { COMMON_PASSWORDS } from './common-passwords.ts'
+
+/**
+ * scrypt N=2^15 r=8 p=3 (OWASP), about 150 ms, then HMAC-SHA256 with a pepper that the database never sees.
+ * The runtime refuses N·r·p above 2^20, and PBKDF2 above 100 000 iterations.
+ */
+export const SCRYPT = { ln: 15, r: 8, p: 3 } as const
+const SCRYPT_MAX_COST = 2 ** 20
+const SALT_BYTES = 16
+const HASH_BYTES = 32
+/** 128·N·r bytes and a little (RFC 7914); Node's default of 32 MiB is just too small. */
+const MAX_MEMORY_BYTES = 64 * 2 ** 20
+
+export const PASSWORD_MIN_LENGTH = 12
+export const PASSWORD_MAX_LENGTH = 256
+
+/** Hashing holds the isolate's lock, so whoever waits behind it holds up everyone: the ninth is sent away. */
+const MAX_HASHES_AT_ONCE = 8
+let hashesAtOnce = 0
+
+/**
+ * Hashes a password that a person has set.
+ *
+ * @returns `$scrypt$ln=15,r=8,p=3,k=<pepper id>$<salt>$<mac>`, salt and MAC in base64url.
+ * @throws 503 `hashing_busy` when eight hashes are under way in this isolate.
+ */
+export async function hashPassword(password: string, peppers: Keyring): Promise<string> {
+  const salt = randomBytes(SALT_BYTES)
+  const mac = createHmac('sha256', peppers[0]).update(await derive(password, salt, SCRYPT)).digest('base64url')
+  const { ln, r, p } = SCRYPT
+  return `$scrypt$ln=${ln},r=${r},p=${p},k=${pepperId(peppers[0])}$${salt.toString('base64url')}$${mac}`
+}
+
+export interface PasswordCheck {
+  isRight: boolean
+  /** Right, but hashed with parameters or a pepper that are no longer ours: hash again now. */
+  isOutdated: boolean
+}
+
+/**
+ * Verifies a password against its stored string. Without one (an unknown person, one without a password) it
+ * hashes all the same, so that the answer takes as long.
+ */
+export async function checkPassword(password: string, stored: string | null, peppers: Keyring): Promise<PasswordCheck> {
+  const parsed = stored === null ? undefined : parseHash(stored)
+  const pepper = parsed && peppers.find((candidate) => pepperId(candidate) === parsed.pepperId)
+  const derived = await derive(password, parsed?.salt ?? new Uint8Array(SALT_BYTES), parsed?.cost ?? SCRYPT)
+  const mac = createHmac('sha256', pepper ?? peppers[0]).update(derived).digest()
+  const isRight = parsed !== undefined && pepper !== undefined && timingSafeEqual(mac, parsed.mac)
+  const isCurrent = pepper === peppers[0] && JSON.stringify(parsed?.cost) === JSON.stringify(SCRYPT)
+  return { isRight, isOutdated: isRight && !isCurrent }
+}
+
+const FORMAT = /^\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2}),k=([0-9a-f]{8})\$([\w-]{22,86})\$([\w-]{43})$/
+
+/** Parses a stored string; undefined when it is not ours, or costs more than the runtime allows. */
+function parseHash(stored: string) {
+  const [, ln, r, p, pepperId, salt, mac] = FORMAT.exec(stored) ?? []
+  if (!salt || !mac) return undefined
+  const cost = { ln: Number(ln), r: Number(r), p: Number(p) }
+  if (2 ** cost.ln * cost.r * cost.p > SCRYPT_MAX_COST || 128 * 2 ** cost.ln * cost.r > MAX_MEMORY_BYTES) return undefined
+  return { cost, pepperId, salt: Buffer.from(salt, 'base64url'), mac: Buffer.from(mac, 'base64url') }
+}
+
+const pepperId = (pepper: Uint8Array) => createHash('sha256').update(pepper).digest('hex').slice(0, 8)
+
+async function derive(password: string, salt: Uint8Array, cost: { ln: number; r: number; p: number }): Promise<Buffer> {
+  if (hashesAtOnce >= MAX_HASHES_AT_ONCE) {
+    throw unavailable('hashing_busy', 'Too many people are signing in at once. Try again in a second.', undefined, 1)
+  }
+  hashesAtOnce++
+  try {
+    const options = { N: 2 ** cost.ln, r: cost.r, p: cost.p, maxmem: MAX_MEMORY_BYTES }
+    return await new Promise((resolve, reject) =>
+      scrypt(normalizePassword(password), salt, HASH_BYTES, options, (error, key) => (error ? reject(error) : resolve(key))),
+    )
+  } finally {
+    hashesAtOnce--
+  }
+}
+
+/** The one normalisation: the same characters typed on another keyboard are the same password (NIST 63B). */
+const normalizePassword = (password: string) => password.normalize('NFKC')
+
+let commonPasswords: Set<string> | undefined
+
+/**
+ * Why a password must not be set, or undefined when it may be: a common one, one or two common ones with at most
+ * three characters around them, few different characters, or hardly more than the person's own name or address.
+ */
+export function findPasswordWeakness(password: string, person: { email: string; name: string }): string | undefined {
+  const folded = normalizePassword(password).toLowerCase()
+  if (new Set(folded).size < 5) return 'has too few different characters'
+  commonPasswords ??= new Set(COMMON_PASSWORDS.split(/\s+/))
+  if (isMadeOfCommon(folded, commonPasswords)) return 'is too common'
+  const own = [...person.email.toLowerCase().split(/[@.+_-]/), ...person.name.toLowerCase().split(/\s+/), 'roster']
+  const rest = own.filter((word) => word.length >= 3).reduce((left, word) => left.replaceAll(word, ''), folded)
+  return rest.length < 8 && rest.length < folded.length ? 'is made of the name or the e-mail address' : undefined
+}
+
+const SPARE_CHARACTERS = 3
+
+function isMadeOfCommon(password: string, common: Set<string>): boolean {
+  if (common.has(password)) return true
+  for (let cut = 4; cut <= password.length; cut++) {
+    if (!common.has(password.slice(0, cut))) continue
+    const rest = password.slice(cut)
+    if (rest.length <= SPARE_CHARACTERS || common.has(rest)) return true
+    for (let end = rest.length - SPARE_CHARACTERS; end < rest.length; end++) {
+      if (common.has(rest.slice(0, end))) return true
+    }
+  }
+  return false
+}

@@ -1,0 +1,94 @@
+import { and, eq, gt, isNull, lte, or, type SQL, sql } from 'drizzle-orm'
+import { build } from '../database/main.ts'
+import type { Resources } from '../context.ts'
+import { users } from '../users/models.ts'
+import { invalidToken } from './errors.ts'
+import { sessions } from './models.ts'
+import { ACCESS_TOKEN_SECONDS, type Claims } from './tokens.ts'
+
+/**
+ * Whether a verified access token still counts.
+ *
+ * libSQL decides: the session and the person are read beside the request's own query, in the same trip, so a
+ * revocation that Redis missed, or lost, lets nobody in. Redis is asked at the same time and can only say no:
+ * it knows of a revocation before a lagging replica of the database does. It may be slow, empty or gone, and
+ * the answer stays right.
+ *
+ * A person's `token_epoch` is raised by whatever ends all their tokens, and a token carries the epoch of its
+ * time. No clock is compared, so a token issued in the same millisecond counts rightly. Keys name a session or a
+ * person, never the text of a token: one signature has several spellings.
+ */
+
+const sessionKey = (sessionId: string) => `revoked:session:${sessionId}`
+const userKey = (userId: string) => `revoked:user:${userId}`
+
+/** As long as a token can live, and the clock tolerance. */
+const KEY_LIFETIME_MS = (ACCESS_TOKEN_SECONDS + 60) * 1000
+
+/** SQL: the session can be used, and its person may be here. */
+const isLive = (now: number) =>
+  and(
+    isNull(sessions.revoked_at),
+    gt(sessions.idle_expires_at, now),
+    isNull(users.deleted_at),
+    or(eq(users.status, 'active'), lte(users.disabled_until, now)),
+  )
+
+const liveSession = (claims: Claims, now: number) =>
+  build
+    .select({ id: sessions.id })
+    .from(sessions)
+    .innerJoin(users, eq(users.id, sessions.user_id))
+    .where(
+      and(eq(sessions.id, claims.sid), eq(users.id, claims.sub), eq(users.token_epoch, claims.epoch), isLive(now)),
+    )
+
+/**
+ * A condition for writes: that the actor's token still counts at the moment of the change. As every change of a
+ * role raises the epoch, it also pins the role that the permission was given for.
+ */
+export const actorStands = (claims: Claims, now: number): SQL => sql`EXISTS (${liveSession(claims, now)})`
+
+/**
+ * Begins the check of a token, and lets the request's own work go on beside it.
+ *
+ * @returns a function that waits for the verdict and throws 401 `invalid_token`, or 503 when libSQL is away.
+ */
+export function checkRevocation({ db, redis, now }: Resources, claims: Claims): () => Promise<void> {
+  const passenger = db.rideAlong(liveSession(claims, now))
+  const listed = redis.mget([sessionKey(claims.sid), userKey(claims.sub)])
+  return async () => {
+    passenger.settle()
+    const [rows, blocklist] = await Promise.all([passenger.rows, listed])
+    if (rows.length === 0) throw invalidToken()
+    const [session, epoch] = blocklist ?? []
+    if (session || (epoch && Number(epoch) > claims.epoch)) throw invalidToken()
+  }
+}
+
+// An epoch must never be overwritten by a lower one, in whatever order two writers arrive.
+const PUBLISH = `
+local lifetime = ARGV[1]
+for i, key in ipairs(KEYS) do
+  local epoch = tonumber(ARGV[i + 1])
+  local known = tonumber(redis.call('GET', key) or '0')
+  if epoch > known then redis.call('SET', key, ARGV[i + 1], 'PX', lifetime) end
+end
+return 1`
+
+export interface Revocations {
+  sessions?: string[]
+  /** A person's new epoch: tokens with a lower one are dead. */
+  user?: { id: string; epoch: number }
+}
+
+/** Tells Redis what has been revoked in libSQL; one call. That it fails does no harm (see above). */
+export async function publishRevocations({ redis }: Pick<Resources, 'redis'>, revoked: Revocations): Promise<void> {
+  const entries = [
+    ...(revoked.sessions ?? []).map((id) => [sessionKey(id), '1'] as const),
+    ...(revoked.user ? [[userKey(revoked.user.id), String(revoked.user.epoch)] as const] : []),
+  ]
+  if (entries.length === 0) return
+  const keys = entries.map(([key]) => key)
+  await redis.run(PUBLISH, keys, [String(KEY_LIFETIME_MS), ...entries.map(([, value]) => value)])
+}

@@ -1,0 +1,71 @@
+import * as z from 'zod'
+import { Id, Time } from '../ids.ts'
+import { listOf } from '../pagination.ts'
+import { DisplayName, EmailInput, User } from '../users/schemas.ts'
+import { PASSWORD_MAX_LENGTH, PASSWORD_MIN_LENGTH } from './passwords.ts'
+
+/** A password that is being set. Lengths are in code points; nothing is ever cut off. */
+export const NewPassword = z
+  .string()
+  .refine((value) => value.isWellFormed(), { message: 'Is not valid Unicode.' })
+  .refine((value) => [...value].length >= PASSWORD_MIN_LENGTH, { message: `Has fewer than ${PASSWORD_MIN_LENGTH} characters.`, params: { code: 'too_small' } })
+  .refine((value) => [...value].length <= PASSWORD_MAX_LENGTH, { message: `Has more than ${PASSWORD_MAX_LENGTH} characters.`, params: { code: 'too_big' } })
+  .meta({ minLength: PASSWORD_MIN_LENGTH, maxLength: PASSWORD_MAX_LENGTH, format: 'password', example: 'seven brown foxes read' })
+
+/** A password that is being checked: only kept from being absurd. */
+export const Password = z.string().min(1).max(1024).meta({ format: 'password', example: 'seven brown foxes read' })
+
+export const SignUp = z.strictObject({ email: EmailInput, password: NewPassword, name: DisplayName }).meta({ id: 'SignUp' })
+
+export const LogIn = z
+  .strictObject({ email: z.string().min(1).max(320).meta({ example: 'ada@example.com' }), password: Password })
+  .meta({ id: 'LogIn' })
+export type LogIn = z.infer<typeof LogIn>
+
+/** The form of OAuth2 password clients (RFC 6749 section 4.3.2); what they send besides is ignored. */
+export const LogInForm = z
+  .strictObject({
+    username: LogIn.shape.email,
+    password: Password,
+    grant_type: z.literal(['password', '']).optional(),
+    scope: z.string().optional(),
+    client_id: z.string().optional(),
+    client_secret: z.string().optional(),
+  })
+  .transform(({ username, password }) => ({ email: username, password }))
+
+export const Refresh = z.strictObject({ refresh_token: z.string().min(1).max(512) }).meta({ id: 'Refresh' })
+
+export const ChangePassword = z
+  .strictObject({ current_password: Password, new_password: NewPassword })
+  .meta({ id: 'ChangePassword' })
+export type ChangePassword = z.infer<typeof ChangePassword>
+
+export const Tokens = z
+  .object({
+    access_token: z.string(),
+    token_type: z.literal('Bearer'),
+    /** Seconds. */
+    expires_in: z.int(),
+    refresh_token: z.string(),
+    /** Seconds. */
+    refresh_expires_in: z.int(),
+    user: User,
+  })
+  .meta({ id: 'Tokens' })
+export type Tokens = z.infer<typeof Tokens>
+
+export const Session = z
+  .object({
+    id: Id,
+    created_at: Time,
+    last_seen_at: Time,
+    expires_at: Time,
+    ip: z.string().nullable(),
+    user_agent: z.string().nullable(),
+    country: z.string().nullable(),
+    current: z.boolean(),
+  })
+  .meta({ id: 'Session' })
+export type Session = z.infer<typeof Session>
+export const SessionList = listOf(Session).meta({ id: 'SessionList' })

@@ -1,0 +1,86 @@
+import { and, desc, eq, gt, isNull, ne, type SQL, sql } from 'drizzle-orm'
+import { record } from '../activity/service.ts'
+import type { Resources } from '../context.ts'
+import { build, type Statement } from '../database/main.ts'
+import { toTime } from '../ids.ts'
+import type { List } from '../pagination.ts'
+import { sessionNotFound } from './errors.ts'
+import { type Session as SessionRow, sessions } from './models.ts'
+import { actorStands, publishRevocations } from './revocation.ts'
+import type { Session } from './schemas.ts'
+import type { Claims } from './tokens.ts'
+
+/** A person may be signed in so many times; one more, and the oldest session ends. */
+export const MAX_SESSIONS = 50
+
+export type RevokedReason = 'logged_out' | 'ended' | 'too_many' | 'reuse_detected' | 'password_changed' | 'account_closed'
+
+/** Ends sessions in the database. What is known about them stays until clean-up, for the history. */
+export const revokeSessions = (now: number, reason: RevokedReason, which: SQL | undefined) =>
+  build
+    .update(sessions)
+    .set({ revoked_at: now, revoked_reason: reason })
+    .where(and(which, isNull(sessions.revoked_at)))
+
+/** Ends what is over the limit. Two statements, to stand after the one that starts a session. */
+export function revokeSurplusSessions(resources: Resources, userId: string): Statement[] {
+  const surplus = sql`SELECT id FROM ${sessions} WHERE user_id = ${userId} AND revoked_at IS NULL
+    ORDER BY id DESC LIMIT 100 OFFSET ${MAX_SESSIONS}`
+  return [
+    revokeSessions(resources.now, 'too_many', sql`${sessions.id} IN (${surplus})`).returning({ id: sessions.id }),
+    record(resources, { action: 'sessions.ended', userId, actorId: null, details: { reason: 'too_many' } }),
+  ]
+}
+
+/** The sessions that a person has open, newest first: at most 50, so the list is one page. */
+export async function listSessions({ db, now }: Resources, userId: string, currentId?: string): Promise<List<Session>> {
+  const [rows] = await db.read(
+    build
+      .select()
+      .from(sessions)
+      .where(and(eq(sessions.user_id, userId), isNull(sessions.revoked_at), gt(sessions.idle_expires_at, now)))
+      .orderBy(desc(sessions.id))
+      .limit(MAX_SESSIONS),
+  )
+  const data = rows.map((row) => toSession(row, currentId))
+  return { data, pagination: { limit: MAX_SESSIONS, next_cursor: null, total: data.length } }
+}
+
+const toSession = (row: SessionRow, currentId: string | undefined): Session => ({
+  id: row.id,
+  created_at: toTime(row.created_at),
+  last_seen_at: toTime(row.last_seen_at),
+  expires_at: toTime(Math.min(row.idle_expires_at, row.expires_at)),
+  ip: row.ip,
+  user_agent: row.user_agent,
+  country: row.country,
+  current: row.id === currentId,
+})
+
+/** Logs out: ends the session of the token. Once ended, it stays ended, and the answer is the same. */
+export async function logOut(resources: Resources, actor: Claims): Promise<void> {
+  const own = and(eq(sessions.id, actor.sid), eq(sessions.user_id, actor.sub))
+  await Promise.all([
+    resources.db.writeBatch([
+      revokeSessions(resources.now, 'logged_out', own),
+      record(resources, { action: 'session.ended', userId: actor.sub, actorId: actor.sub, details: { session_id: actor.sid } }),
+    ]),
+    publishRevocations(resources, { sessions: [actor.sid] }),
+  ])
+}
+
+/** Ends one session of one's own. Throws 404 `session_not_found` for anybody else's. */
+export async function endOwnSession(resources: Resources, actor: Claims, sessionId: string): Promise<void> {
+  const own = and(eq(sessions.id, sessionId), eq(sessions.user_id, actor.sub))
+  const [, , found] = await resources.db.writeBatch([
+    revokeSessions(resources.now, 'ended', and(own, actorStands(actor, resources.now))),
+    record(resources, { action: 'session.ended', userId: actor.sub, actorId: actor.sub, details: { session_id: sessionId } }),
+    build.select({ id: sessions.id }).from(sessions).where(own),
+  ])
+  if (found!.rows.length === 0) throw sessionNotFound()
+  resources.afterwards(publishRevocations(resources, { sessions: [sessionId] }))
+}
+
+/** All sessions of a person but perhaps one: a condition for `revokeSessions`. */
+export const sessionsOf = (userId: string, exceptId?: string) =>
+  and(eq(sessions.user_id, userId), exceptId === undefined ? undefined : ne(sessions.id, exceptId))

@@ -1,0 +1,98 @@
+import { createHmac } from 'node:crypto'
+import { and, eq, isNull, lt, type SQL, sql } from 'drizzle-orm'
+import type { Resources } from '../context.ts'
+import { build, lastStatementChanged, type Statement, type Written } from '../database/main.ts'
+import { users } from '../users/models.ts'
+import { tooManyAttempts } from './errors.ts'
+import { loginThrottles } from './models.ts'
+
+const MINUTE_MS = 60_000
+const FREE_FAILURES = 10
+const WINDOW_MS = 15 * MINUTE_MS
+const FIRST_WAIT_MS = MINUTE_MS
+const LONGEST_WAIT_MS = 60 * MINUTE_MS
+
+/** After so many failures in a row an account takes no password any more, until it is reset. */
+export const MAX_FAILURES_IN_A_ROW = 100
+
+/**
+ * Counts guesses of a password, exactly, however many come at once: an attempt is counted as a failure *before*
+ * the password is looked at, and a right one clears the count afterwards. Ten failures within 15 minutes of one
+ * account from one network are free; then each costs a wait, doubling from 1 to 60 minutes.
+ *
+ * The counts are in libSQL, in the batch that reads the account anyway: no further trip, and no other rules for
+ * the time when Redis is away. Unknown accounts are counted like known ones, so that the answers are alike.
+ */
+export interface Attempt {
+  /** To be put first in the batch that reads the account. */
+  count: Statement[]
+  /** Throws 429 `too_many_attempts` when the attempt was not allowed; takes the results of `count`. */
+  assertAllowed(results: Written[]): void
+  /** For the batch of a right password. */
+  clear: Statement[]
+}
+
+/** An attempt on the account that `account` selects; `name` is what the caller calls it (an address or an id). */
+export function openAttempt({ config, origin, now }: Resources, name: string, account: SQL): Attempt {
+  const key = createHmac('sha256', config.keys.throttle[0])
+    .update(`${name}\n${networkOf(origin.ip)}`)
+    .digest('base64url')
+  const isThisKey = eq(loginThrottles.key, key)
+  const failures = sql`CASE WHEN ${loginThrottles.expires_at} <= ${now} THEN 1 ELSE ${loginThrottles.failures} + 1 END`
+  const wait = sql`min(${LONGEST_WAIT_MS}, ${FIRST_WAIT_MS} << min(6, ${failures} - ${FREE_FAILURES}))`
+  const isNowFree = sql`${failures} < ${FREE_FAILURES}`
+  return {
+    count: [
+      build
+        .insert(loginThrottles)
+        .values({ key, failures: 1, blocked_until: 0, expires_at: now + WINDOW_MS })
+        .onConflictDoUpdate({
+          target: loginThrottles.key,
+          set: {
+            failures,
+            blocked_until: sql`CASE WHEN ${isNowFree} THEN 0 ELSE ${now} + ${wait} END`,
+            expires_at: sql`CASE WHEN ${loginThrottles.expires_at} <= ${now} THEN ${now + WINDOW_MS}
+              WHEN ${isNowFree} THEN ${loginThrottles.expires_at} ELSE ${now} + ${wait} + ${WINDOW_MS} END`,
+          },
+          setWhere: sql`${loginThrottles.blocked_until} <= ${now}`,
+        }),
+      build
+        .update(users)
+        .set({ failed_logins: sql`${users.failed_logins} + 1` })
+        .where(and(account, isNull(users.deleted_at), lt(users.failed_logins, MAX_FAILURES_IN_A_ROW), lastStatementChanged))
+        .returning({ id: users.id }),
+      build.select({ blocked_until: loginThrottles.blocked_until }).from(loginThrottles).where(isThisKey),
+    ],
+    assertAllowed([counted, , throttle]) {
+      if (counted!.changes > 0) return
+      const waitMs = Number(throttle!.rows[0]?.blocked_until ?? now) - now
+      throw tooManyAttempts(Math.max(1, Math.ceil(waitMs / 1000)))
+    },
+    clear: [build.delete(loginThrottles).where(isThisKey)],
+  }
+}
+
+/**
+ * The network an address belongs to, in one spelling: an IPv4 address itself, the /64 of an IPv6 address (one
+ * household has that many). Without an address everybody shares one.
+ */
+export function networkOf(ip: string | null): string {
+  if (ip === null) return 'none'
+  if (/^\d{1,3}(\.\d{1,3}){3}$/.test(ip)) return ip
+  const groups = expandIpv6(ip)
+  if (!groups) return 'none'
+  const isMappedIpv4 = groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff
+  if (isMappedIpv4) return groups.slice(6).flatMap((group) => [group >> 8, group & 255]).join('.')
+  return `${groups.slice(0, 4).map((group) => group.toString(16)).join(':')}::/64`
+}
+
+function expandIpv6(ip: string): number[] | undefined {
+  // The URL parser knows every spelling of an IPv6 address and gives the canonical one (WHATWG URL, host parsing).
+  const canonical = URL.parse(`http://[${ip}]`)?.hostname.slice(1, -1)
+  if (!canonical) return undefined
+  const [head = '', tail] = canonical.split('::')
+  const parse = (part: string) => (part ? part.split(':').map((group) => Number.parseInt(group, 16)) : [])
+  const before = parse(head)
+  const after = parse(tail ?? '')
+  return [...before, ...Array<number>(8 - before.length - after.length).fill(0), ...after]
+}

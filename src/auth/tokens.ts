@@ -1,0 +1,155 @@
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import { errors, importJWK, type JWTPayload, jwtVerify, SignJWT } from 'jose'
+import { v7 as uuidv7 } from 'uuid'
+import * as z from 'zod'
+import type { Config, Keyring } from '../config.ts'
+import { ROLES, type Role } from '../users/models.ts'
+import { invalidToken } from './errors.ts'
+import type { JwtKeys } from './keys.ts'
+
+export const ACCESS_TOKEN_SECONDS = 600
+const CLOCK_TOLERANCE_SECONDS = 30
+const ALGORITHM = 'ES256'
+/** RFC 9068 section 2.1. */
+const ACCESS_TOKEN_TYPE = 'at+jwt'
+/** Ours are about 600 characters; there is no reason to decode a longer one. */
+const MAX_TOKEN_LENGTH = 2048
+
+/** What an access token says. Nothing in it is personal: `sub` and `sid` are random ids. */
+const Claims = z.object({
+  sub: z.uuid(),
+  sid: z.uuid(),
+  jti: z.uuid(),
+  iat: z.int().nonnegative(),
+  exp: z.int().nonnegative(),
+  role: z.enum(ROLES),
+  epoch: z.int().nonnegative(),
+  auth_time: z.int().nonnegative(),
+})
+export type Claims = z.infer<typeof Claims>
+
+export interface TokenSubject {
+  userId: string
+  sessionId: string
+  role: Role
+  epoch: number
+  /** When the person proved who they are (epoch ms). */
+  authenticatedAt: number
+}
+
+/** Imported keys, by the set they come from. CryptoKeys are plain values: they may outlive a request. */
+const imported = new WeakMap<JwtKeys, Map<string, CryptoKey>>()
+
+async function importKeys(keys: JwtKeys): Promise<Map<string, CryptoKey>> {
+  const known = imported.get(keys)
+  if (known) return known
+  const pairs = [['signing', keys.signing] as const, ...keys.verifying.map((key) => [`kid:${key.kid}`, key] as const)]
+  const made = new Map(
+    await Promise.all(pairs.map(async ([name, jwk]) => [name, (await importJWK(jwk, ALGORITHM)) as CryptoKey] as const)),
+  )
+  imported.set(keys, made)
+  return made
+}
+
+/** Issues an access token: ES256, RFC 9068, ten minutes from `now` (epoch ms). */
+export async function signAccessToken(config: Config, now: number, subject: TokenSubject): Promise<string> {
+  const issuedAt = Math.floor(now / 1000)
+  const claims = {
+    sub: subject.userId,
+    sid: subject.sessionId,
+    jti: uuidv7(),
+    role: subject.role,
+    epoch: subject.epoch,
+    auth_time: Math.floor(subject.authenticatedAt / 1000),
+  }
+  return new SignJWT(claims)
+    .setProtectedHeader({ alg: ALGORITHM, typ: ACCESS_TOKEN_TYPE, kid: config.JWT_KEYS.signing.kid })
+    .setIssuer(config.ISSUER)
+    .setAudience(config.AUDIENCE)
+    .setIssuedAt(issuedAt)
+    .setExpirationTime(issuedAt + ACCESS_TOKEN_SECONDS)
+    .sign((await importKeys(config.JWT_KEYS)).get('signing')!)
+}
+
+/** What a verifier has to know: public keys, and whom tokens are from and for. */
+export type Verifier = Pick<Config, 'JWT_KEYS' | 'ISSUER' | 'AUDIENCE'>
+
+/**
+ * Verifies an access token in every respect that does not need the database: a function of token, keys and time.
+ * Everything required is stated (RFC 8725): the algorithm (never taken from the header), type, issuer, audience,
+ * claims, and a lifetime bounded by us, not by the token.
+ *
+ * @param now epoch ms.
+ * @throws 401 `invalid_token`, the same for whatever was wrong; the reason is its cause.
+ */
+export async function verifyAccessToken(
+  token: string,
+  verifier: Verifier,
+  now: number,
+  options: { mayBeExpired?: boolean } = {},
+): Promise<Claims> {
+  try {
+    const payload = await verifySignature(token, verifier, now, options.mayBeExpired ?? false)
+    const claims = Claims.parse(payload)
+    if (claims.exp - claims.iat > ACCESS_TOKEN_SECONDS) throw new Error('lives too long')
+    if (claims.iat > now / 1000 + CLOCK_TOLERANCE_SECONDS) throw new Error('issued in the future')
+    return claims
+  } catch (cause) {
+    throw invalidToken(cause)
+  }
+}
+
+async function verifySignature(token: string, verifier: Verifier, now: number, mayBeExpired: boolean): Promise<JWTPayload> {
+  if (token.length > MAX_TOKEN_LENGTH) throw new Error('too long')
+  const keys = await importKeys(verifier.JWT_KEYS)
+  const options = {
+    algorithms: [ALGORITHM],
+    typ: ACCESS_TOKEN_TYPE,
+    issuer: verifier.ISSUER,
+    requiredClaims: ['sub', 'sid', 'jti', 'iat', 'exp', 'aud'],
+    clockTolerance: CLOCK_TOLERANCE_SECONDS,
+    currentDate: new Date(now),
+  }
+  try {
+    const { payload } = await jwtVerify(token, ({ kid, ...header }) => requireKey(keys, kid, header), options)
+    // jose takes a list that contains ours; a token of ours never has a list (RFC 8725 section 3.9).
+    if (payload.aud !== verifier.AUDIENCE) throw new Error('audience')
+    return payload
+  } catch (error) {
+    // By the time jose looks at `exp`, the signature, issuer and type have been found right.
+    if (mayBeExpired && error instanceof errors.JWTExpired && error.payload.aud === verifier.AUDIENCE) return error.payload
+    throw error
+  }
+}
+
+/** A plain look-up by `kid`. A header that brings a key, or tells where to get one, is refused (RFC 7515 4.1). */
+function requireKey(keys: Map<string, CryptoKey>, kid: string | undefined, header: object): CryptoKey {
+  if (['jku', 'jwk', 'x5u', 'x5c', 'x5t', 'crit', 'b64'].some((name) => name in header)) throw new Error('header')
+  const key = keys.get(`kid:${kid}`)
+  if (!key) throw new Error('kid')
+  return key
+}
+
+/**
+ * A refresh token names its session and how often it has been rotated, and proves it with a MAC:
+ * `rt_<sid>.<counter>.<mac>`. It is derived, not stored, so the database holds nothing that could be replayed,
+ * and the same rotation always gives the same successor.
+ */
+export function makeRefreshToken(keys: Keyring, sessionId: string, counter: number): string {
+  const body = `rt_${sessionId}.${counter}`
+  return `${body}.${macOf(keys[0], body).toString('base64url')}`
+}
+
+const REFRESH_TOKEN = /^(rt_([0-9a-f-]{36})\.(0|[1-9]\d{0,14}))\.([\w-]{43})$/
+
+/** Opens a refresh token; undefined when it is not one of ours, which costs no trip to find out. */
+export function openRefreshToken(keys: Keyring, token: string): { sessionId: string; counter: number } | undefined {
+  const [, body, sessionId, counter, mac] = REFRESH_TOKEN.exec(token) ?? []
+  if (!body || !sessionId || !mac) return undefined
+  const given = Buffer.from(mac, 'base64url')
+  // The last character of 43 has two spare bits: only the canonical spelling is a token.
+  if (given.toString('base64url') !== mac) return undefined
+  return keys.some((key) => timingSafeEqual(macOf(key, body), given)) ? { sessionId, counter: Number(counter) } : undefined
+}
+
+const macOf = (key: Uint8Array, body: string) => createHmac('sha256', key).update(body).digest()

@@ -1,0 +1,95 @@
+import { hkdfSync } from 'node:crypto'
+import * as z from 'zod'
+import { type JwtKeys, parseJwtKeys } from './auth/keys.ts'
+
+const DAY_MS = 86_400_000
+
+/** Values that stand in documentation, and what people type to get past a check. */
+const EXAMPLE = /change.?me|example|replace|your[-_ ]|secret.?here|<|xxx|(.)\1{15}/i
+
+const secret = z.string().min(32).refine((value) => !EXAMPLE.test(value), 'is an example')
+const seconds = (preset: number, min: number, max: number) =>
+  z.coerce.number().int().min(min).max(max).default(preset).transform((value) => value * 1000)
+const days = (preset: number, min: number) =>
+  z.coerce.number().int().min(min).max(3650).default(preset).transform((value) => value * DAY_MS)
+const list = z
+  .string()
+  .default('')
+  .transform((value) => value.split(',').map((item) => item.trim()).filter(Boolean))
+const origin = z.url({ protocol: /^https?$/ }).refine((value) => new URL(value).origin === value, 'is not an origin')
+
+const Env = z
+  .object({
+    TURSO_DATABASE_URL: z.url({ protocol: /^(libsql|https?)$/ }),
+    TURSO_AUTH_TOKEN: z.string().min(1),
+    UPSTASH_REDIS_REST_URL: z.url({ protocol: /^https?$/ }),
+    UPSTASH_REDIS_REST_TOKEN: z.string().min(1),
+    JWT_KEYS: z.string().transform((value, context): JwtKeys => {
+      try {
+        return parseJwtKeys(value)
+      } catch {
+        context.addIssue({ code: 'custom', message: 'is not a private JWK set' })
+        return z.NEVER
+      }
+    }),
+    SECRET_KEYS: list.pipe(z.array(secret).min(1)),
+    ISSUER: origin,
+    AUDIENCE: z.string().min(1).default('roster'),
+    CORS_ORIGINS: list.pipe(z.array(origin)),
+    REFRESH_GRACE_SECONDS: seconds(30, 0, 300),
+    PURGE_AFTER_DAYS: days(30, 1),
+    ACTIVITY_DAYS: days(400, 30),
+    ACTIVITY_NOISE_DAYS: days(90, 30),
+  })
+  .refine((env) => new Set(env.SECRET_KEYS).size === env.SECRET_KEYS.length, { path: ['SECRET_KEYS'] })
+  .refine((env) => !env.SECRET_KEYS.some((key) => key === env.UPSTASH_REDIS_REST_TOKEN || key === env.TURSO_AUTH_TOKEN), {
+    path: ['SECRET_KEYS'],
+  })
+
+/** The keys of one purpose, newest first: the first signs, all verify. */
+export type Keyring = readonly [Uint8Array, ...Uint8Array[]]
+
+export type Config = Readonly<
+  z.infer<typeof Env> & {
+    /** One secret is never used for two purposes: each has a key of its own, derived by HKDF-SHA256. */
+    keys: Readonly<Record<(typeof PURPOSES)[number], Keyring>>
+  }
+>
+
+const PURPOSES = ['refresh_token', 'password_pepper', 'cursor', 'throttle', 'idempotency'] as const
+
+/** Settings that are missing or unfit, by name. Never with a value: this goes to logs and answers. */
+export class ConfigError extends Error {
+  readonly names: string[]
+  constructor(names: string[]) {
+    super(`Settings missing or unfit: ${names.join(', ')}`)
+    this.names = names
+  }
+}
+
+const parsed = new WeakMap<object, Config | ConfigError>()
+
+/** Reads and checks all settings, once per isolate. The only reader of the environment. Throws ConfigError. */
+export function configOf(env: object): Config {
+  let config = parsed.get(env)
+  if (!config) {
+    config = parse(env)
+    parsed.set(env, config)
+  }
+  if (config instanceof ConfigError) throw config
+  return config
+}
+
+function parse(env: object): Config | ConfigError {
+  const result = Env.safeParse(env)
+  if (!result.success) {
+    return new ConfigError([...new Set(result.error.issues.map((issue) => String(issue.path[0])))].sort())
+  }
+  const keys = Object.fromEntries(PURPOSES.map((purpose) => [purpose, keyring(result.data.SECRET_KEYS, purpose)]))
+  return { ...result.data, keys: keys as Config['keys'] }
+}
+
+function keyring(secrets: string[], purpose: string): Keyring {
+  const derive = (value: string) => new Uint8Array(hkdfSync('sha256', value, 'roster', purpose, 32))
+  return secrets.map(derive) as unknown as Keyring
+}

@@ -1,0 +1,72 @@
+import type { Context } from 'hono'
+import { type Config, configOf } from './config.ts'
+import { type Database, openDatabase } from './database/main.ts'
+import { type Meter, openMeter } from './database/meter.ts'
+import { type BlocklistStore, openRedis } from './database/redis.ts'
+
+/** Where a request came from, as the history and the sessions keep it. */
+export interface Origin {
+  requestId: string
+  /** From `CF-Connecting-IP` alone: every other header is the caller's own invention. */
+  ip: string | null
+  userAgent: string | null
+  country: string | null
+}
+
+/** Everything outside the process, opened for one request and gone with it. What services are functions of. */
+export interface Resources {
+  config: Config
+  db: Database
+  redis: BlocklistStore
+  origin: Origin
+  /** The time of the request (epoch ms). Workers' clock stands still between I/O, so once is enough. */
+  now: number
+  /** Lets work go on after the answer. Only for what may be lost. */
+  afterwards(work: Promise<unknown>): void
+}
+
+/** Bindings that are not settings; those are read in config.ts. */
+export interface Bindings {
+  RATE_LIMIT_BY_IP?: RateLimit
+  RATE_LIMIT_WITHOUT_IP?: RateLimit
+}
+
+export interface AppEnv {
+  Bindings: Bindings
+  Variables: { requestId: string; meter: Meter } & Resources
+}
+
+const MAX_USER_AGENT_LENGTH = 256
+
+export function openResources(env: object, meter: Meter, origin: Origin, waitUntil: (work: Promise<unknown>) => void): Resources {
+  const config = configOf(env)
+  return {
+    config,
+    db: openDatabase(config.TURSO_DATABASE_URL, config.TURSO_AUTH_TOKEN, meter),
+    redis: openRedis(config.UPSTASH_REDIS_REST_URL, config.UPSTASH_REDIS_REST_TOKEN, meter),
+    origin,
+    now: Date.now(),
+    afterwards: waitUntil,
+  }
+}
+
+/** Opens the resources of a request and puts them on `c.var`. Throws ConfigError. */
+export function openForRequest(c: Context<AppEnv>): void {
+  const origin: Origin = {
+    requestId: c.var.requestId,
+    ip: c.req.header('cf-connecting-ip') ?? null,
+    userAgent: c.req.header('user-agent')?.slice(0, MAX_USER_AGENT_LENGTH) ?? null,
+    country: (c.req.raw.cf?.country as string | undefined) ?? null,
+  }
+  const resources = openResources(c.env, c.var.meter, origin, (work) => c.executionCtx.waitUntil(work))
+  for (const [name, value] of Object.entries(resources)) c.set(name as keyof Resources, value)
+}
+
+/** For work that no request asked for: the cron trigger. */
+export const openForCron = (env: object, context: ExecutionContext): Resources =>
+  openResources(
+    env,
+    openMeter(),
+    { requestId: crypto.randomUUID(), ip: null, userAgent: null, country: null },
+    (work) => context.waitUntil(work),
+  )

@@ -1,0 +1,141 @@
+import type { Context, MiddlewareHandler } from 'hono'
+import { createMiddleware } from 'hono/factory'
+import * as z from 'zod'
+import type { Permission } from './auth/permissions.ts'
+import { AppError, type InputError, invalidInput } from './problem.ts'
+
+/**
+ * What a route is, for the machine: a middleware that checks something also says what it checks, and openapi.ts
+ * reads it from the router. So nothing about a route stands in two places.
+ */
+export interface OperationParts {
+  summary?: string
+  tag?: string
+  description?: string
+  body?: z.ZodType
+  /** Another form the body may have, as `application/x-www-form-urlencoded`. */
+  form?: z.ZodType
+  query?: z.ZodObject
+  headers?: Record<string, string>
+  security?: 'signed_in' | Permission
+  answers?: Record<number, z.ZodType | null>
+  answerHeaders?: Record<string, string>
+  problems?: (() => AppError)[]
+}
+
+const PARTS = Symbol('operation')
+
+export const documented = <H extends MiddlewareHandler<never>>(handler: H, parts: OperationParts): H =>
+  Object.assign(handler, { [PARTS]: parts })
+
+export const partsOf = (handler: unknown): OperationParts | undefined =>
+  (handler as { [PARTS]?: OperationParts })[PARTS]
+
+/** Says what a route does and answers; checks nothing. */
+export const operation = (parts: OperationParts) => documented((_c: Context, next) => next(), parts)
+
+export const MAX_BODY_BYTES = 64 * 1024
+const MAX_JSON_DEPTH = 32
+
+export const invalidJson = () =>
+  new AppError(400, 'invalid_json', 'The body is not JSON (UTF-8, no member twice, at most 32 levels deep).')
+export const bodyTooLarge = () => new AppError(413, 'body_too_large', 'The body is over 64 KB.')
+export const unsupportedMediaType = () =>
+  new AppError(415, 'unsupported_media_type', 'The body has to be application/json.')
+
+/** Checks the JSON body, strictly, and puts it on `c.var.body`. With `form`, takes that form of it too. */
+export function body<S extends z.ZodType>(schema: S, form?: z.ZodType<z.output<S>>) {
+  const check = createMiddleware<{ Variables: { body: z.output<S> } }>(async (c, next) => {
+    const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase()
+    if (form && type === 'application/x-www-form-urlencoded') {
+      const fields = new URLSearchParams(decodeUtf8(await readBytes(c)))
+      c.set('body', validate(form, singleValues(fields)))
+    } else {
+      if (type !== 'application/json') throw unsupportedMediaType()
+      c.set('body', validate(schema, parseJson(decodeUtf8(await readBytes(c)))))
+    }
+    await next()
+  })
+  const problems = [invalidJson, bodyTooLarge, unsupportedMediaType, () => invalidInput([])]
+  return documented(check, { body: schema, ...(form && { form }), problems })
+}
+
+/** Checks the query string, strictly, and puts it on `c.var.query`. */
+export function query<S extends z.ZodObject>(schema: S) {
+  const check = createMiddleware<{ Variables: { query: z.output<S> } }>(async (c, next) => {
+    c.set('query', validate(schema, singleValues(new URL(c.req.url).searchParams)))
+    await next()
+  })
+  return documented(check, { query: schema, problems: [() => invalidInput([])] })
+}
+
+function check_<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
+  const result = schema.safeParse(input)
+  if (result.success) return result.data
+  throw invalidInput(result.error.issues.flatMap(toInputErrors))
+}
+
+function toInputErrors(issue: z.core.$ZodIssue): InputError[] {
+  const pointer = issue.path.map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => ({ pointer: `${pointer}/${key}`, code: 'unknown_member', detail: 'Is not known here.' }))
+  }
+  const code = issue.code === 'custom' ? ((issue.params?.code as string | undefined) ?? 'invalid') : issue.code
+  return [{ pointer, code, detail: issue.message }]
+}
+
+function singleValues(params: URLSearchParams): Record<string, string> {
+  const repeated = [...new Set(params.keys())].filter((name) => params.getAll(name).length > 1)
+  if (repeated.length > 0) {
+    throw invalidInput(repeated.map((name) => ({ pointer: `/${name}`, code: 'repeated', detail: 'Is given twice.' })))
+  }
+  // Not Object.fromEntries: `__proto__` has to arrive as a member, and be refused as one.
+  return Object.assign(Object.create(null), Object.fromEntries(params))
+}
+
+/** Reads the body as far as the limit, whatever its Content-Length claims. */
+async function readBytes(c: Context): Promise<Uint8Array> {
+  if (Number(c.req.header('content-length') ?? 0) > MAX_BODY_BYTES) throw bodyTooLarge()
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of c.req.raw.body ?? []) {
+    size += chunk.byteLength
+    if (size > MAX_BODY_BYTES) throw bodyTooLarge()
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+function decodeUtf8(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch {
+    throw invalidJson()
+  }
+}
+
+/** JSON.parse, but a member that stands twice is an error: two readers may disagree on which one counts. */
+function parseJson(text: string): unknown {
+  try {
+    assertFlatAndUnique(text)
+    return JSON.parse(text)
+  } catch {
+    throw invalidJson()
+  }
+}
+
+function assertFlatAndUnique(text: string): void {
+  const open: (Set<string> | undefined)[] = []
+  for (const { 0: token, index } of text.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\]]/gs)) {
+    if (token === '{' || token === '[') {
+      if (open.push(token === '{' ? new Set() : undefined) > MAX_JSON_DEPTH) throw new SyntaxError('too deep')
+    } else if (token === '}' || token === ']') {
+      open.pop()
+    } else if (/^\s*:/.test(text.slice(index + token.length, index + token.length + 64))) {
+      const members = open.at(-1)
+      const name: string = JSON.parse(token)
+      if (members?.has(name)) throw new SyntaxError('member twice')
+      members?.add(name)
+    }
+  }
+}

@@ -1,0 +1,57 @@
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import * as z from 'zod'
+import type { Config } from './config.ts'
+import { AppError } from './problem.ts'
+
+export const invalidCursor = () =>
+  new AppError(400, 'invalid_cursor', 'The cursor is not one of ours, or belongs to a list with other filters.')
+
+/** A list: `total` is null where counting would mean reading everything. */
+export const listOf = <S extends z.ZodType>(item: S) =>
+  z.object({
+    data: z.array(item),
+    pagination: z.object({
+      limit: z.int(),
+      next_cursor: z.string().nullable(),
+      total: z.int().nullable(),
+      page: z.int().optional(),
+      pages: z.int().optional(),
+    }),
+  })
+
+export interface List<T> {
+  data: T[]
+  pagination: { limit: number; next_cursor: string | null; total: number | null; page?: number; pages?: number }
+}
+
+export const pageQuery = {
+  limit: z.coerce.number().int().min(1).max(100).default(20),
+  cursor: z.string().min(1).max(1024).optional(),
+}
+
+const MAC_BYTES = 16
+
+/**
+ * A place in a list, opaque and signed. The MAC covers the list's filters too, so a cursor continues its own list
+ * and no other.
+ */
+export function makeCursor(config: Config, list: string, position: readonly unknown[]): string {
+  const body = Buffer.from(JSON.stringify(position))
+  return Buffer.concat([macOf(config.keys.cursor[0], list, body), body]).toString('base64url')
+}
+
+/** Opens a cursor. Throws 400 `invalid_cursor`. */
+export function openCursor(config: Config, list: string, cursor: string): unknown[] {
+  const bytes = Buffer.from(cursor, 'base64url')
+  const mac = bytes.subarray(0, MAC_BYTES)
+  const body = bytes.subarray(MAC_BYTES)
+  const isOurs =
+    mac.length === MAC_BYTES &&
+    bytes.toString('base64url') === cursor &&
+    config.keys.cursor.some((key) => timingSafeEqual(macOf(key, list, body), mac))
+  if (!isOurs) throw invalidCursor()
+  return JSON.parse(body.toString())
+}
+
+const macOf = (key: Uint8Array, list: string, body: Buffer) =>
+  createHmac('sha256', key).update(`${list}\n`).update(body).digest().subarray(0, MAC_BYTES)

@@ -1,0 +1,105 @@
+import type { Context } from 'hono'
+import { HTTPException } from 'hono/http-exception'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
+
+/** One thing that is wrong with the input: where (RFC 6901), a stable code, and a sentence. */
+export interface InputError {
+  pointer: string
+  code: string
+  detail: string
+}
+
+interface Extras {
+  headers?: Record<string, string>
+  errors?: InputError[]
+  /** What really happened, for the log only. Never a token, hash, password or address. */
+  cause?: unknown
+}
+
+/** An answer in the 4xx or 5xx that was decided on. Everything else that is thrown becomes a bland 500. */
+export class AppError extends Error {
+  readonly status: ContentfulStatusCode
+  readonly code: string
+  readonly headers: Record<string, string>
+  readonly errors: InputError[] | undefined
+
+  constructor(status: ContentfulStatusCode, code: string, detail: string, extras: Extras = {}) {
+    super(detail, { cause: extras.cause })
+    this.status = status
+    this.code = code
+    this.headers = extras.headers ?? {}
+    this.errors = extras.errors
+  }
+}
+
+export const notFound = () => new AppError(404, 'not_found', 'There is nothing at this address.')
+export const invalidInput = (errors: InputError[]) =>
+  new AppError(422, 'invalid_input', 'The request has members that are missing, wrong or unknown.', { errors })
+export const tooManyRequests = (retryAfterSeconds: number) =>
+  new AppError(429, 'too_many_requests', 'Too many requests. Wait as long as Retry-After says.', {
+    headers: { 'retry-after': String(retryAfterSeconds) },
+  })
+/** Something Roster leans on did not answer. Never a 401: a client would throw its session away for a hiccup. */
+export const unavailable = (code: string, detail: string, cause?: unknown, retryAfterSeconds = 2) =>
+  new AppError(503, code, detail, { headers: { 'retry-after': String(retryAfterSeconds) }, cause })
+
+const TITLES: Record<number, string> = {
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  409: 'Conflict',
+  412: 'Precondition Failed',
+  413: 'Content Too Large',
+  415: 'Unsupported Media Type',
+  422: 'Unprocessable Content',
+  429: 'Too Many Requests',
+  500: 'Internal Server Error',
+  503: 'Service Unavailable',
+}
+
+/**
+ * The one place where an error becomes a response: `application/problem+json` (RFC 9457). It depends on nothing
+ * that can fail. The log line has the cause; the answer has not.
+ */
+export function toProblem(error: unknown, c: Context): Response {
+  const known = toAppError(error)
+  const requestId: string = c.get('requestId') ?? ''
+  if (known.status >= 500) {
+    console.error(
+      JSON.stringify({ level: 'error', request_id: requestId, code: known.code, cause: causes(known.cause) }),
+    )
+  }
+  const body = {
+    type: `urn:roster:problem:${known.code}`,
+    title: TITLES[known.status] ?? 'Error',
+    status: known.status,
+    detail: known.message,
+    code: known.code,
+    request_id: requestId,
+    ...(known.errors && { errors: known.errors }),
+  }
+  return c.body(JSON.stringify(body), known.status, {
+    'content-type': 'application/problem+json',
+    ...known.headers,
+  })
+}
+
+function toAppError(error: unknown): AppError {
+  if (error instanceof AppError) return error
+  if (error instanceof HTTPException && error.status < 500) {
+    return new AppError(error.status as ContentfulStatusCode, 'bad_request', 'The request cannot be read.')
+  }
+  return new AppError(500, 'internal_error', 'Something went wrong on our side.', { cause: error })
+}
+
+/**
+ * Names, codes and places of an error and what caused it. Messages of upstream clients are left out: Upstash
+ * repeats whole commands in them, and libSQL statements.
+ */
+function causes(cause: unknown): unknown {
+  if (!(cause instanceof Error)) return undefined
+  const { code } = cause as { code?: unknown }
+  return { name: cause.name, code, at: cause.stack?.split('\n').slice(1, 4).map((line) => line.trim()), by: causes(cause.cause) }
+}

@@ -1,0 +1,75 @@
+import { sql } from 'drizzle-orm'
+import { customType, index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
+
+export const ROLES = ['user', 'manager', 'admin'] as const
+export type Role = (typeof ROLES)[number]
+
+/** What a person's row is to the outside: `deleted` wins over the other two, which a restore brings back. */
+export const STATES = ['active', 'disabled', 'deleted'] as const
+export type State = (typeof STATES)[number]
+
+const textIgnoringCase = customType<{ data: string }>({ dataType: () => 'text COLLATE NOCASE' })
+
+/**
+ * People. Times are epoch milliseconds. Column names are the field names everywhere, so a row needs no mapping.
+ *
+ * `seq` exists because the search index refers to rows by rowid, and only an INTEGER PRIMARY KEY survives VACUUM.
+ * `state` and `facets` are computed by SQLite: one column to list by, one that lets a search also filter.
+ */
+export const users = sqliteTable(
+  'users',
+  {
+    seq: integer().primaryKey({ autoIncrement: true }),
+    id: text().notNull().unique(),
+    email: text().notNull(),
+    email_normalized: text().notNull(),
+    name: textIgnoringCase().notNull(),
+    password_hash: text(),
+    role: text({ enum: ROLES }).notNull(),
+    status: text({ enum: ['active', 'disabled'] }).notNull(),
+    disabled_reason: text(),
+    disabled_until: integer(),
+    email_verified_at: integer(),
+    version: integer().notNull(),
+    token_epoch: integer().notNull(),
+    failed_logins: integer().notNull(),
+    created_at: integer().notNull(),
+    updated_at: integer().notNull(),
+    last_login_at: integer(),
+    deleted_at: integer(),
+    state: text({ enum: STATES })
+      .notNull()
+      .generatedAlwaysAs(sql`CASE WHEN deleted_at IS NULL THEN status ELSE 'deleted' END`, { mode: 'virtual' }),
+    facets: text()
+      .notNull()
+      .generatedAlwaysAs(
+        sql`'r=' || substr(role, 1, 1) || ' s=' || CASE WHEN deleted_at IS NULL THEN substr(status, 1, 1) ELSE 'x' END`,
+        { mode: 'virtual' },
+      ),
+  },
+  (table) => [
+    uniqueIndex('users_live_email').on(table.email_normalized).where(sql`deleted_at IS NULL`),
+    // One index per sort of the list. Role and state come first: a list without these filters is a merge of
+    // the (at most nine) combinations, each already in order, so it reads its page and no more.
+    index('users_by_id').on(table.role, table.state, table.id),
+    index('users_by_email').on(table.role, table.state, table.email_normalized, table.id),
+    index('users_by_name').on(table.role, table.state, table.name, table.id),
+    // What clean-up looks for.
+    index('users_deleted').on(table.deleted_at).where(sql`deleted_at IS NOT NULL`),
+    index('users_disabled_until').on(table.disabled_until).where(sql`disabled_until IS NOT NULL`),
+  ],
+)
+
+export type User = Omit<typeof users.$inferSelect, 'seq' | 'facets'>
+export type NewUser = Omit<typeof users.$inferInsert, 'seq'>
+
+/** How many people there are of each role and state; kept by triggers, so a total never counts rows. */
+export const userTotals = sqliteTable(
+  'user_totals',
+  {
+    role: text({ enum: ROLES }).notNull(),
+    state: text({ enum: STATES }).notNull(),
+    total: integer().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.role, table.state] })],
+)

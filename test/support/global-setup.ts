@@ -1,0 +1,60 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestProject } from 'vitest/node'
+import { generate, newSecret } from '../../scripts/keys.ts'
+import { startSqld } from '../../scripts/local/sqld.ts'
+import { startUpstash } from '../../scripts/local/upstash.ts'
+import { migrate } from '../../scripts/migrate.ts'
+import { startProxy } from './proxy.ts'
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** What the Worker finds in `env`; its upstreams are the proxy's label `shared`. */
+    bindings: Record<string, string>
+    /** Base URL of the proxy: see proxy.ts. */
+    proxyUrl: string
+  }
+}
+
+/** The real parts, once for all test files: a libSQL server, a Redis behind Upstash's REST, a proxy before both. */
+export default async function setup(project: TestProject) {
+  const home = mkdtempSync(join(tmpdir(), 'roster-test-'))
+  const token = newSecret()
+  const closers: Array<() => Promise<void>> = []
+
+  async function startUpstreams() {
+    const dir = mkdtempSync(join(home, 'upstreams-'))
+    const [database, redis] = await Promise.all([
+      startSqld({ dir: join(dir, 'database') }),
+      startUpstash({ token, engine: 'auto', dir: join(dir, 'redis') }),
+    ])
+    closers.push(database.close, redis.close)
+    await migrate(database.url)
+    return { libsql: database.url, redis: redis.url }
+  }
+
+  async function teardown() {
+    await Promise.all(closers.map((close) => close()))
+    rmSync(home, { recursive: true, force: true })
+  }
+
+  try {
+    const proxy = await startProxy(await startUpstreams(), startUpstreams)
+    closers.push(proxy.close)
+    project.provide('proxyUrl', proxy.url)
+    project.provide('bindings', {
+      ...(await generate()),
+      // With the slash at the end: without it, @libsql/client drops the last segment of the path.
+      TURSO_DATABASE_URL: `${proxy.url}/shared/libsql/`,
+      TURSO_AUTH_TOKEN: 'local',
+      UPSTASH_REDIS_REST_URL: `${proxy.url}/shared/redis/`,
+      UPSTASH_REDIS_REST_TOKEN: token,
+      ISSUER: 'http://roster.test',
+    })
+  } catch (error) {
+    await teardown()
+    throw error
+  }
+  return teardown
+}

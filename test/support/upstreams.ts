@@ -1,0 +1,51 @@
+import { inject } from 'vitest'
+import type { LogEntry, Mode, Upstream } from './proxy.ts'
+
+/**
+ * A way of one's own to the upstreams, for a test that counts calls or breaks something. `bindings` go into the
+ * Worker's env; the database and Redis behind them are everybody's, unless made by `freshUpstreams`.
+ */
+export function upstreams(label: string = crypto.randomUUID()) {
+  const base = `${inject('proxyUrl')}/${label}`
+  return {
+    bindings: {
+      ...inject('bindings'),
+      TURSO_DATABASE_URL: `${base}/libsql/`,
+      UPSTASH_REDIS_REST_URL: `${base}/redis/`,
+    },
+    /** How the requests that follow fare: `{ mode: 'down' }`, `{ mode: 'latency', ms: 300, next: 1 }`… */
+    async behave(upstream: Upstream, mode: Mode) {
+      const answer = await fetch(`${base}/${upstream}/__mode`, { method: 'PUT', body: JSON.stringify(mode) })
+      if (!answer.ok) throw new Error(await answer.text())
+    },
+    /** The calls made while `action` ran, in order, and their depth: the longest chain of calls that waited for another. */
+    async measure<T>(action: () => Promise<T>) {
+      await fetch(`${base}/__log`, { method: 'DELETE' })
+      const result = await action()
+      const calls = (await (await fetch(`${base}/__log`)).json()) as LogEntry[]
+      return { result, calls, depth: depthOf(calls) }
+    },
+  }
+}
+
+/** Upstreams that nobody else uses: an empty, migrated database and an empty Redis. Takes about a second. */
+export async function freshUpstreams() {
+  const answer = await fetch(`${inject('proxyUrl')}/__fresh`, { method: 'POST' })
+  if (!answer.ok) throw new Error(await answer.text())
+  const { label } = (await answer.json()) as { label: string }
+  return upstreams(label)
+}
+
+function depthOf(calls: LogEntry[]): number {
+  let depth = 0
+  let waveEndsMs = Number.NEGATIVE_INFINITY
+  for (const { startMs, endMs } of calls) {
+    // A call that began after one of the wave had ended may have waited for it; one that overlaps all did not.
+    if (startMs >= waveEndsMs) {
+      depth += 1
+      waveEndsMs = Number.POSITIVE_INFINITY
+    }
+    waveEndsMs = Math.min(waveEndsMs, endMs ?? Number.POSITIVE_INFINITY)
+  }
+  return depth
+}

@@ -1,0 +1,29 @@
+import { cloudflareTest } from '@cloudflare/vitest-plugin'
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    // Not in the worker project: there, Vite would resolve the packages that it imports for a browser.
+    globalSetup: './test/support/global-setup.ts',
+    projects: [
+      {
+        // The Worker's own tests run where the Worker runs: in workerd.
+        plugins: [
+          cloudflareTest(({ inject }) => ({
+            wrangler: { configPath: './wrangler.toml' },
+            miniflare: { bindings: inject('bindings') },
+          })),
+        ],
+        test: {
+          name: 'worker',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/scripts/**'],
+          testTimeout: 15_000,
+        },
+      },
+      {
+        test: { name: 'node', include: ['test/scripts/**/*.test.ts'], testTimeout: 15_000 },
+      },
+    ],
+  },
+})
