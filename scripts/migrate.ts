@@ -41,8 +41,9 @@ if (import.meta.main) {
     const applied = await migrate(url, authToken)
     console.log(applied.length ? applied.map((tag) => `applied ${tag}`).join('\n') : 'nothing to apply')
   } catch (error) {
-    // Drizzle's error quotes the whole migration; its cause says what the database minded.
-    console.error('No migration was applied.', (error as Error).cause ?? error)
+    const { message, cause } = error as Error
+    // Drizzle's message quotes the whole migration; its cause says what the database minded.
+    console.error(`No migration was applied: ${cause instanceof Error ? cause.message : message}`)
     process.exit(1)
   }
 }

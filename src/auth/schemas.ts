@@ -1,16 +1,7 @@
 import * as z from 'zod'
 import { Id, Time } from '../ids.ts'
 import { listOf } from '../pagination.ts'
-import { DisplayName, EmailInput, User } from '../users/schemas.ts'
-import { PASSWORD_MAX_LENGTH, PASSWORD_MIN_LENGTH } from './passwords.ts'
-
-/** A password that is being set. Lengths are in code points; nothing is ever cut off. */
-export const NewPassword = z
-  .string()
-  .refine((value) => value.isWellFormed(), { message: 'Is not valid Unicode.' })
-  .refine((value) => [...value].length >= PASSWORD_MIN_LENGTH, { message: `Has fewer than ${PASSWORD_MIN_LENGTH} characters.`, params: { code: 'too_small' } })
-  .refine((value) => [...value].length <= PASSWORD_MAX_LENGTH, { message: `Has more than ${PASSWORD_MAX_LENGTH} characters.`, params: { code: 'too_big' } })
-  .meta({ minLength: PASSWORD_MIN_LENGTH, maxLength: PASSWORD_MAX_LENGTH, format: 'password', example: 'seven brown foxes read' })
+import { DisplayName, EmailInput, NewPassword, User } from '../users/schemas.ts'
 
 /** A password that is being checked: only kept from being absurd. */
 export const Password = z.string().min(1).max(1024).meta({ format: 'password', example: 'seven brown foxes read' })

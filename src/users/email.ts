@@ -1,0 +1,41 @@
+/** RFC 5321 section 4.5.3.1, in octets; all of ours are ASCII. */
+const MAX_LOCAL_LENGTH = 64
+const MAX_LENGTH = 254
+/** RFC 5321 `Dot-string`. Quoted local parts are legal, and nobody's. */
+const LOCAL_PART = /^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*$/
+const DOMAIN = /^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/
+
+/**
+ * The one spelling by which addresses are compared, on writing and on looking up alike: trimmed, NFC, lower case,
+ * the domain in ASCII (UTS 46). It may not be an address at all: `isEmail` says.
+ */
+export function normalizeEmail(email: string): string {
+  const text = email.trim().normalize('NFC').toLowerCase()
+  const at = text.lastIndexOf('@')
+  return `${text.slice(0, at)}@${toAsciiDomain(text.slice(at + 1))}`
+}
+
+/**
+ * Validated after normalising. The local part has to be ASCII as it was typed, too: a letter that only becomes
+ * ASCII by lower-casing (the Kelvin sign) would name another mailbox than the account.
+ */
+export function isEmail(email: string): boolean {
+  const normalized = normalizeEmail(email)
+  const at = normalized.lastIndexOf('@')
+  const local = normalized.slice(0, at)
+  const typedLocal = email.slice(0, email.lastIndexOf('@'))
+  return (
+    at > 0 &&
+    local.length <= MAX_LOCAL_LENGTH &&
+    normalized.length <= MAX_LENGTH &&
+    LOCAL_PART.test(local) &&
+    /^[\x21-\x7e]+$/.test(typedLocal.trim()) &&
+    DOMAIN.test(normalized.slice(at + 1))
+  )
+}
+
+function toAsciiDomain(domain: string): string {
+  // The URL parser has UTS 46 built in, but would also take a port, a path or an escape for part of its input.
+  if (!/^[\p{L}\p{N}\p{M}.-]+$/u.test(domain)) return ''
+  return URL.parse(`http://${domain}`)?.hostname ?? ''
+}
