@@ -1,0 +1,66 @@
+import { createHmac } from 'node:crypto'
+import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { createMiddleware } from 'hono/factory'
+import type { AppEnv, Resources } from '../context.ts'
+import { build, type Statement, type Written } from '../database/main.ts'
+import { documented } from '../operation.ts'
+import { AppError } from '../problem.ts'
+import { idempotencyKeyReused } from './errors.ts'
+import { idempotencyKeys } from './models.ts'
+
+export const invalidIdempotencyKey = () =>
+  new AppError(400, 'invalid_idempotency_key', 'Idempotency-Key has to be 8 to 128 visible ASCII characters.')
+
+/** What makes a repeated request recognisable: who, where, which key, and a MAC of what was sent. */
+export interface Repeatable {
+  principal: string
+  route: string
+  key: string
+  bodyHash: string
+}
+
+/**
+ * Takes the header `Idempotency-Key`, as `c.var.repeatable`; stands behind `body`. The body's hash is a MAC, as
+ * the body has a password in it.
+ */
+export const repeatable = documented(
+  createMiddleware<AppEnv & { Variables: { repeatable: Repeatable | undefined; body: unknown; actor?: { sub: string } } }>(
+    async (c, next) => {
+      const key = c.req.header('idempotency-key')
+      if (key !== undefined && !/^[\x21-\x7e]{8,128}$/.test(key)) throw invalidIdempotencyKey()
+      const bodyHash = createHmac('sha256', c.var.config.keys.idempotency[0]).update(JSON.stringify(c.var.body)).digest('base64url')
+      const principal = c.var.actor?.sub ?? 'anybody'
+      c.set('repeatable', key === undefined ? undefined : { principal, route: `${c.req.method} ${c.req.path}`, key, bodyHash })
+      await next()
+    },
+  ),
+  {
+    headers: { 'Idempotency-Key': 'Repeat a request with the same key and it takes effect once; the answer is kept for a day.' },
+    problems: [invalidIdempotencyKey, idempotencyKeyReused],
+  },
+)
+
+/**
+ * The statements that make a creation repeatable: `claim` goes first, the creation is conditional on `isFirst`,
+ * `recall` goes last. All in one batch, so key, creation and history are there together or not at all.
+ */
+export function openIdempotency({ now }: Resources, request: Repeatable | undefined, subjectId: string, answer: object) {
+  if (!request) return { claim: [] as Statement[], isFirst: sql`1`, recall: [] as Statement[] }
+  const { principal, route, key, bodyHash } = request
+  const isThisKey = and(eq(idempotencyKeys.principal, principal), eq(idempotencyKeys.route, route), eq(idempotencyKeys.key, key))
+  const stored = build.select().from(idempotencyKeys).where(isThisKey)
+  const row = { principal, route, key, body_hash: bodyHash, status: 201, response: JSON.stringify(answer), subject_id: subjectId, created_at: now }
+  return {
+    claim: [build.insert(idempotencyKeys).values(row).onConflictDoNothing()] as Statement[],
+    isFirst: sql`EXISTS (SELECT 1 FROM ${idempotencyKeys} WHERE ${isThisKey} AND subject_id = ${subjectId})` as SQL,
+    recall: [stored] as Statement[],
+  }
+}
+
+/** The kept answer, from the result of `recall`. Throws 422 when the key was used for another body. */
+export function recalled<T>(request: Repeatable | undefined, result: Written | undefined, fresh: T): T {
+  const row = result?.rows[0]
+  if (!request || !row) return fresh
+  if (row.body_hash !== request.bodyHash) throw idempotencyKeyReused()
+  return JSON.parse(row.response as string) as T
+}
