@@ -8,13 +8,13 @@ import { record } from '../src/activity/service.ts'
 import { sessions } from '../src/auth/models.ts'
 import { findPasswordWeakness, hashPassword } from '../src/auth/passwords.ts'
 import { publishRevocations } from '../src/auth/revocation.ts'
-import { NewPassword } from '../src/auth/schemas.ts'
 import { revokeSessions } from '../src/auth/sessions.ts'
 import { openResources, type Resources } from '../src/context.ts'
 import { build } from '../src/database/main.ts'
 import { openMeter } from '../src/database/meter.ts'
 import { isEmail, normalizeEmail } from '../src/users/email.ts'
 import { type User, users } from '../src/users/models.ts'
+import { NewPassword } from '../src/users/schemas.ts'
 
 interface NewAdmin {
   /** The Worker's settings, by the names of its bindings. */

@@ -29,6 +29,18 @@ export function record({ origin }: Pick<Resources, 'origin'>, event: Event, cond
     WHERE ${condition}`
 }
 
+/** Takes personal data out of the history of a person, and out of what they did to others. */
+export const eraseHistory = (userId: string, condition: SQL) => [
+  build
+    .update(activityLogs)
+    .set({ details: null, ip: null, user_agent: null, country: null })
+    .where(and(eq(activityLogs.user_id, userId), condition)),
+  build
+    .update(activityLogs)
+    .set({ ip: null, user_agent: null, country: null })
+    .where(and(eq(activityLogs.actor_id, userId), condition)),
+]
+
 /**
  * A page of the history, newest first. Every combination of filters that the schema allows is the beginning of an
  * index, so a page reads its own rows and no others.

@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm'
+import { getTableColumns, sql } from 'drizzle-orm'
 import { customType, index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
 
 export const ROLES = ['user', 'manager', 'admin'] as const
@@ -59,6 +59,10 @@ export const users = sqliteTable(
     index('users_disabled_until').on(table.disabled_until).where(sql`disabled_until IS NOT NULL`),
   ],
 )
+
+const { seq: _seq, facets: _facets, ...columns } = getTableColumns(users)
+/** Everything about people but what only the search index needs. */
+export const userColumns = columns
 
 export type User = Omit<typeof users.$inferSelect, 'seq' | 'facets'>
 export type NewUser = Omit<typeof users.$inferInsert, 'seq'>

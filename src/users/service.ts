@@ -1,26 +1,23 @@
-import { and, eq, getTableColumns, isNotNull, type SQL, sql } from 'drizzle-orm'
+import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { record } from '../activity/service.ts'
-import type { Action } from '../activity/models.ts'
 import { openIdempotency, type Repeatable, recalled } from '../auth/idempotency.ts'
 import { checkPassword, findPasswordWeakness, hashPassword } from '../auth/passwords.ts'
 import { hasPermission, outranks } from '../auth/permissions.ts'
-import { actorStands, publishRevocations } from '../auth/revocation.ts'
-import { revokeSessions, sessionsOf } from '../auth/sessions.ts'
+import { actorStands } from '../auth/revocation.ts'
 import { openAttempt } from '../auth/throttle.ts'
 import type { Claims } from '../auth/tokens.ts'
-import { forbidden, invalidToken, wrongPassword } from '../auth/errors.ts'
+import { forbidden, wrongPassword } from '../auth/errors.ts'
 import type { Resources } from '../context.ts'
 import { build, isUniqueViolation, type Statement } from '../database/main.ts'
 import { toTime, toTimeOrNull } from '../ids.ts'
 import { invalidInput } from '../problem.ts'
 import { normalizeEmail } from './email.ts'
-import { emailTaken, lastAdmin, outranked, ownAccount, untilInThePast, userDeleted, userNotFound, versionMismatch, writeConflict } from './errors.ts'
-import { type NewUser, type User as UserRow, users } from './models.ts'
+import { type Change, changeUser } from './change.ts'
+import { emailTaken, outranked, ownAccount, untilInThePast, userDeleted, userNotFound } from './errors.ts'
+import { type NewUser, type User as UserRow, userColumns, users } from './models.ts'
 import type { CreateUser, DisableUser, ManagedUser, UpdateMe, UpdateUser, User } from './schemas.ts'
 
-const { seq: _seq, facets: _facets, ...userColumns } = getTableColumns(users)
-/** Everything about people but what only the search index needs. */
 export const selectUsers = () => build.select(userColumns).from(users)
 
 /** What anybody who may see a person sees. An allow-list: a new column is private until it is named here. */
@@ -131,88 +128,150 @@ export async function findUser(resources: Resources, actor: Claims, id: string):
   return toManagedUser(row)
 }
 
-/** A change of one person, and what comes with it. */
-interface Change {
-  action: Action
-  set: Partial<NewUser>
-  details?: object
-  /** Every token of the person dies. */
-  endsTokens?: boolean
-  /** Every session of the person dies as well (but perhaps one). */
-  endsSessions?: { reason: 'account_closed' | 'password_changed'; exceptId?: string }
-  /** Taken out of the row entirely, and out of the history, instead of changed. */
-  erases?: boolean
-  alsoWrite?: Statement[]
-}
-
-const MAX_ROUNDS = 5
 
 /**
- * Changes one person in two trips: read and decide, then write on the condition that nothing has moved since. The
- * write itself decides the three things that a race could turn: the person's version, the actor's token (and with
- * it the actor's role), and that an active administrator remains. When others were faster it starts again.
- *
- * @param decide what to do with the person as read; undefined when there is nothing to do. Throws what forbids it.
- * @param ifMatch versions that the caller has seen; undefined for any.
- * @returns the person after the change.
+ * What to do to a person, by somebody who manages people. Throws when the rules forbid it: 404 when they must not
+ * know of the person, 403 when the person outranks them, or is themselves.
  */
-export async function changeUser(
+function managing(actor: Claims, decide: (row: UserRow) => Change | undefined) {
+  return (row: UserRow): Change | undefined => {
+    if (row.deleted_at !== null && !hasPermission(actor.role, 'users:delete')) throw userNotFound()
+    if (!outranks(actor.role, row.role)) throw outranked()
+    const change = decide(row)
+    if (change && row.id === actor.sub && change.endsTokens) throw ownAccount()
+    return change
+  }
+}
+
+/** Changes a person. A new role ends their tokens, which carry the old one; their sessions go on. */
+export async function updateUser(
   resources: Resources,
   actor: Claims,
   id: string,
-  decide: (row: UserRow) => Change | undefined | Promise<Change | undefined>,
+  input: UpdateUser,
   ifMatch?: readonly number[],
-): Promise<UserRow> {
-  for (let round = 1; round <= MAX_ROUNDS; round++) {
-    const row = await requireUser(resources, id)
-    if (ifMatch && !ifMatch.includes(row.version)) throw versionMismatch()
-    const change = await decide(row)
-    if (!change) return row
-    const changed = await writeChange(resources, actor, row, change)
-    if (changed) return changed
-  }
-  throw writeConflict()
-}
-
-/** Undefined when the person has changed since `row` was read. */
-async function writeChange(resources: Resources, actor: Claims, row: UserRow, change: Change): Promise<UserRow | undefined> {
-  const { db, now } = resources
-  const epoch = row.token_epoch + (change.endsTokens ? 1 : 0)
-  const set = { ...change.set, version: row.version + 1, updated_at: now, token_epoch: epoch }
-  const isAsRead = and(eq(users.id, row.id), eq(users.version, row.version), eq(users.token_epoch, row.token_epoch))
-  const mayChange = and(isAsRead, actorStands(actor, now), takesAdminAway(row, change) ? anotherAdminRemains(row.id) : undefined)
-  const event = { action: change.action, userId: row.id, actorId: actor.sub, ...(change.details && { details: change.details }) }
-  const { endsSessions } = change
-  try {
-    const [changed, , , , state] = await db.writeBatch([
-      change.erases
-        ? build.delete(users).where(mayChange).returning(userColumns)
-        : build.update(users).set(set).where(mayChange).returning(userColumns),
-      record(resources, event),
-      endsSessions
-        ? revokeSessions(now, endsSessions.reason, and(sessionsOf(row.id, endsSessions.exceptId), sql`changes() > 0`))
-        : sql`SELECT 1`,
-      sql`SELECT 1`,
-      sql`SELECT ${actorStands(actor, now)} AS actor_stands, EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead}) AS is_as_read`,
-      ...(change.alsoWrite ?? []),
-    ])
-    const after = changed!.rows[0] as unknown as UserRow | undefined
-    if (after) {
-      if (change.endsTokens) resources.afterwards(publishRevocations(resources, { user: { id: row.id, epoch } }))
-      return after
+): Promise<ManagedUser> {
+  const decide = managing(actor, (row) => {
+    if (row.deleted_at !== null) throw userDeleted()
+    const details = differences(row, input)
+    if (Object.keys(details).length === 0) return undefined
+    if (details.role && !outranks(actor.role, input.role!)) throw outranked()
+    const email = details.email && { email_normalized: normalizeEmail(input.email!), email_verified_at: null }
+    return {
+      action: details.role ? 'user.role_changed' : 'user.updated',
+      set: { ...input, ...email },
+      details,
+      endsTokens: details.role !== undefined,
     }
-    if (!state!.rows[0]!.actor_stands) throw invalidToken(new Error('revoked during the request'))
-    if (state!.rows[0]!.is_as_read) throw lastAdmin()
-    return undefined
-  } catch (error) {
-    throw isUniqueViolation(error, 'users.email_normalized') ? emailTaken() : error
-  }
+  })
+  return toManagedUser(await changeUser(resources, actor, id, decide, ifMatch))
 }
 
-const takesAdminAway = (row: UserRow, { set, erases }: Change) =>
-  row.role === 'admin' &&
-  row.state === 'active' &&
-  (erases === true || (set.role ?? 'admin') !== 'admin' || (set.status ?? 'active') !== 'active' || (set.deleted_at ?? null) !== null)
+export async function updateMe(resources: Resources, actor: Claims, input: UpdateMe, ifMatch?: readonly number[]): Promise<User> {
+  const decide = (row: UserRow): Change | undefined => {
+    const details = differences(row, input)
+    return Object.keys(details).length === 0 ? undefined : { action: 'user.updated', set: input, details }
+  }
+  return toUser(await changeUser(resources, actor, actor.sub, decide, ifMatch))
+}
 
-const anotherAdminRemains = (id: string) =>
-  sql`EXISTS (SELECT 1 FROM ${users} WHERE role = 'admin' AND state = 'active' AND id <> ${id})`
+/** `{ name: { from, to } }` for each member that would change. */
+function differences(row: UserRow, input: UpdateUser | UpdateMe): Partial<Record<'email' | 'name' | 'role', { from: unknown; to: unknown }>> {
+  const changed = Object.entries(input).filter(([name, value]) => row[name as keyof UserRow] !== value)
+  return Object.fromEntries(changed.map(([name, to]) => [name, { from: row[name as keyof UserRow], to }]))
+}
+
+const ENABLED = { status: 'active', disabled_reason: null, disabled_until: null } as const
+
+/** Shuts a person out, for good or until a time: no login, no session, no token. */
+export async function disableUser(resources: Resources, actor: Claims, id: string, input: DisableUser): Promise<ManagedUser> {
+  const until = input.until ?? null
+  if (until !== null && until <= resources.now) throw untilInThePast()
+  const decide = managing(actor, (row) => {
+    if (row.deleted_at !== null) throw userDeleted()
+    const isSame = row.status === 'disabled' && row.disabled_reason === input.reason && row.disabled_until === until
+    if (isSame) return undefined
+    return {
+      action: 'user.disabled',
+      set: { status: 'disabled', disabled_reason: input.reason, disabled_until: until },
+      details: { reason: input.reason, until: toTimeOrNull(until) },
+      endsTokens: true,
+      endsSessions: { reason: 'account_closed' },
+    }
+  })
+  return toManagedUser(await changeUser(resources, actor, id, decide))
+}
+
+export async function enableUser(resources: Resources, actor: Claims, id: string): Promise<ManagedUser> {
+  const decide = managing(actor, (row) => {
+    if (row.deleted_at !== null) throw userDeleted()
+    return row.status === 'active' ? undefined : { action: 'user.enabled', set: ENABLED }
+  })
+  return toManagedUser(await changeUser(resources, actor, id, decide))
+}
+
+const softDelete = (now: number): Change => ({
+  action: 'user.deleted',
+  set: { deleted_at: now },
+  endsTokens: true,
+  endsSessions: { reason: 'account_closed' },
+})
+
+/** Soft: the person is gone for everybody but those who may restore them. Again and again the same. */
+export async function deleteUser(resources: Resources, actor: Claims, id: string): Promise<void> {
+  const decide = managing(actor, (row) => (row.deleted_at === null ? softDelete(resources.now) : undefined))
+  await changeUser(resources, actor, id, decide)
+}
+
+/** Hard: no personal datum is left anywhere; the history stays, pseudonymous. */
+export async function purgeUser(resources: Resources, actor: Claims, id: string): Promise<void> {
+  if (!hasPermission(actor.role, 'users:purge')) throw forbidden()
+  const purge: Change = {
+    action: 'user.purged',
+    set: {},
+    erases: true,
+    endsTokens: true,
+    endsSessions: { reason: 'account_closed' },
+  }
+  await changeUser(resources, actor, id, managing(actor, () => purge))
+}
+
+/** Brings a soft-deleted person back as they were, without their sessions. Throws 409 `email_taken`. */
+export async function restoreUser(resources: Resources, actor: Claims, id: string): Promise<ManagedUser> {
+  const decide = managing(actor, (row) =>
+    row.deleted_at === null ? undefined : { action: 'user.restored', set: { deleted_at: null } },
+  )
+  return toManagedUser(await changeUser(resources, actor, id, decide))
+}
+
+/** Leaving: soft, and on the person's own password. */
+export async function deleteMe(resources: Resources, actor: Claims, password: string): Promise<void> {
+  const clear = await requireOwnPassword(resources, actor, password)
+  await changeUser(resources, actor, actor.sub, () => ({ ...softDelete(resources.now), alsoWrite: clear }))
+}
+
+/**
+ * Checks the password of somebody who is signed in already; guesses are counted as they are at login.
+ *
+ * @returns the statements that clear the count, for the batch of the change.
+ * @throws 403 `wrong_password`, 429 `too_many_attempts`.
+ */
+export async function requireOwnPassword(resources: Resources, actor: Claims, password: string): Promise<Statement[]> {
+  const self = eq(users.id, actor.sub)
+  const attempt = openAttempt(resources, actor.sub, self)
+  const results = await resources.db.writeBatch([...attempt.count, selectUsers().where(self)])
+  attempt.assertAllowed(results)
+  const row = results.at(-1)!.rows[0] as unknown as UserRow | undefined
+  const { isRight } = await checkPassword(password, row?.password_hash ?? null, resources.config.keys.password_pepper)
+  if (!isRight) throw wrongPassword()
+  return attempt.clear
+}
+
+/** Ends every session of a person, and every token with them. */
+export async function endSessionsOf(resources: Resources, actor: Claims, id: string): Promise<void> {
+  const end: Change = { action: 'sessions.ended', set: {}, endsTokens: true, endsSessions: { reason: 'ended' } }
+  await changeUser(resources, actor, id, (row) => {
+    if (row.id !== actor.sub && !outranks(actor.role, row.role)) throw outranked()
+    return end
+  })
+}

@@ -1,0 +1,148 @@
+import { type Context, Hono } from 'hono'
+import { ActivityList, ListActivityOfOne } from '../activity/schemas.ts'
+import { listActivity, listOwnActivity } from '../activity/service.ts'
+import { requirePermission, signedIn } from '../auth/dependencies.ts'
+import { tooManyAttempts, wrongPassword } from '../auth/errors.ts'
+import { repeatable } from '../auth/idempotency.ts'
+import { SessionList } from '../auth/schemas.ts'
+import { listSessions } from '../auth/sessions.ts'
+import type { AppEnv } from '../context.ts'
+import { body, operation, query } from '../operation.ts'
+import { invalidCursor } from '../pagination.ts'
+import * as errors from './errors.ts'
+import { listUsers } from './listing.ts'
+import * as schemas from './schemas.ts'
+import * as service from './service.ts'
+
+const tag = 'users'
+const ETAG = { ETag: 'The version of the person; send it back as If-Match.' }
+const IF_MATCH = { 'If-Match': 'Change only if the person still has this version.' }
+const forOne = [errors.userNotFound, errors.outranked]
+
+/** The versions that `If-Match` names (RFC 9110 section 13.1.1); undefined for any. */
+function ifMatch(c: Context): number[] | undefined {
+  const header = c.req.header('if-match')?.trim()
+  if (header === undefined || header === '*') return undefined
+  const tags = header.split(',').map((part) => /^"([1-9]\d{0,14})"$/.exec(part.trim())?.[1])
+  if (tags.some((version) => version === undefined)) throw errors.invalidIfMatch()
+  return tags.map(Number)
+}
+
+/** Answers with a person, and their version as ETag. */
+function person<U extends schemas.User>(c: Context, user: U, status: 200 | 201 = 200) {
+  c.header('etag', `"${user.version}"`)
+  if (status === 201) c.header('location', `/v1/users/${user.id}`)
+  return c.json(user, status)
+}
+
+export const userRoutes = new Hono<AppEnv>()
+  .get(
+    '/me',
+    operation({ tag, summary: 'Your own profile', answers: { 200: schemas.User }, answerHeaders: ETAG }),
+    signedIn,
+    async (c) => person(c, await service.findMe(c.var, c.var.actor)),
+  )
+  .patch(
+    '/me',
+    operation({ tag, summary: 'Change your own profile', answers: { 200: schemas.User }, answerHeaders: ETAG, headers: IF_MATCH, problems: [errors.invalidIfMatch, errors.versionMismatch, errors.writeConflict] }),
+    signedIn,
+    body(schemas.UpdateMe),
+    async (c) => person(c, await service.updateMe(c.var, c.var.actor, c.var.body, ifMatch(c))),
+  )
+  .delete(
+    '/me',
+    operation({ tag, summary: 'Leave: delete your own account', answers: { 204: null }, problems: [wrongPassword, errors.lastAdmin, errors.writeConflict, () => tooManyAttempts(60)] }),
+    signedIn,
+    body(schemas.DeleteMe),
+    async (c) => {
+      await service.deleteMe(c.var, c.var.actor, c.var.body.password)
+      return c.body(null, 204)
+    },
+  )
+  .get(
+    '/me/activity',
+    operation({ tag, summary: 'Your own history', answers: { 200: ActivityList }, problems: [invalidCursor] }),
+    signedIn,
+    query(ListActivityOfOne),
+    async (c) => c.json(await listOwnActivity(c.var, { ...c.var.query, user_id: c.var.actor.sub })),
+  )
+  .get(
+    '/',
+    operation({ tag, summary: 'List and search people', answers: { 200: schemas.ManagedUserList }, problems: [invalidCursor, errors.pageTooDeep] }),
+    requirePermission('users:read'),
+    query(schemas.ListUsers),
+    async (c) => c.json(await listUsers(c.var, c.var.actor, c.var.query)),
+  )
+  .post(
+    '/',
+    operation({ tag, summary: 'Make a person', answers: { 201: schemas.ManagedUser }, answerHeaders: { ...ETAG, Location: 'Where the person is.' }, problems: [errors.emailTaken, errors.outranked] }),
+    requirePermission('users:create'),
+    body(schemas.CreateUser),
+    repeatable,
+    async (c) => person(c, await service.createUser(c.var, c.var.body, c.var.repeatable, c.var.actor), 201),
+  )
+  .get(
+    '/:id',
+    operation({ tag, summary: 'A person', answers: { 200: schemas.ManagedUser }, answerHeaders: ETAG, problems: [errors.userNotFound] }),
+    requirePermission('users:read'),
+    async (c) => person(c, await service.findUser(c.var, c.var.actor, c.req.param('id'))),
+  )
+  .patch(
+    '/:id',
+    operation({ tag, summary: 'Change a person', answers: { 200: schemas.ManagedUser }, answerHeaders: ETAG, headers: IF_MATCH, problems: [...forOne, errors.emailTaken, errors.userDeleted, errors.ownAccount, errors.lastAdmin, errors.invalidIfMatch, errors.versionMismatch, errors.writeConflict] }),
+    requirePermission('users:update'),
+    body(schemas.UpdateUser),
+    async (c) => person(c, await service.updateUser(c.var, c.var.actor, c.req.param('id'), c.var.body, ifMatch(c))),
+  )
+  .delete(
+    '/:id',
+    operation({ tag, summary: 'Delete a person: soft, or for good', answers: { 204: null }, problems: [...forOne, errors.ownAccount, errors.lastAdmin, errors.writeConflict] }),
+    requirePermission('users:delete'),
+    query(schemas.DeleteUserQuery),
+    async (c) => {
+      const remove = c.var.query.hard ? service.purgeUser : service.deleteUser
+      await remove(c.var, c.var.actor, c.req.param('id'))
+      return c.body(null, 204)
+    },
+  )
+  .post(
+    '/:id/restore',
+    operation({ tag, summary: 'Bring a soft-deleted person back', answers: { 200: schemas.ManagedUser }, answerHeaders: ETAG, problems: [...forOne, errors.emailTaken, errors.writeConflict] }),
+    requirePermission('users:delete'),
+    async (c) => person(c, await service.restoreUser(c.var, c.var.actor, c.req.param('id'))),
+  )
+  .post(
+    '/:id/disable',
+    operation({ tag, summary: 'Shut a person out, with a reason, for good or until a time', answers: { 200: schemas.ManagedUser }, answerHeaders: ETAG, problems: [...forOne, errors.userDeleted, errors.ownAccount, errors.lastAdmin, errors.untilInThePast, errors.writeConflict] }),
+    requirePermission('users:update'),
+    body(schemas.DisableUser),
+    async (c) => person(c, await service.disableUser(c.var, c.var.actor, c.req.param('id'), c.var.body)),
+  )
+  .post(
+    '/:id/enable',
+    operation({ tag, summary: 'Let a disabled person in again', answers: { 200: schemas.ManagedUser }, answerHeaders: ETAG, problems: [...forOne, errors.userDeleted, errors.writeConflict] }),
+    requirePermission('users:update'),
+    async (c) => person(c, await service.enableUser(c.var, c.var.actor, c.req.param('id'))),
+  )
+  .get(
+    '/:id/sessions',
+    operation({ tag, summary: 'Sessions of a person', answers: { 200: SessionList } }),
+    requirePermission('sessions:manage'),
+    async (c) => c.json(await listSessions(c.var, c.req.param('id'))),
+  )
+  .delete(
+    '/:id/sessions',
+    operation({ tag, summary: 'End all sessions of a person', answers: { 204: null }, problems: [...forOne, errors.writeConflict] }),
+    requirePermission('sessions:manage'),
+    async (c) => {
+      await service.endSessionsOf(c.var, c.var.actor, c.req.param('id'))
+      return c.body(null, 204)
+    },
+  )
+  .get(
+    '/:id/activity',
+    operation({ tag, summary: 'History of a person', answers: { 200: ActivityList }, problems: [invalidCursor] }),
+    requirePermission('activity:read'),
+    query(ListActivityOfOne),
+    async (c) => c.json(await listActivity(c.var, { ...c.var.query, user_id: c.req.param('id') })),
+  )
