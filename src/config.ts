@@ -2,16 +2,11 @@ import { hkdfSync } from 'node:crypto'
 import * as z from 'zod'
 import { type JwtKeys, parseJwtKeys } from './auth/keys.ts'
 
-const DAY_MS = 86_400_000
-
 /** Values that stand in documentation, and what people type to get past a check. */
-const EXAMPLE = /change.?me|example|replace|your[-_ ]|secret.?here|<|xxx|(.)\1{15}/i
+const EXAMPLE = /change.?me|example|replace.?me|your[-_ ]|secret.?here|[<>]|(.)\1{9}/i
 
 const secret = z.string().min(32).refine((value) => !EXAMPLE.test(value), 'is an example')
-const seconds = (preset: number, min: number, max: number) =>
-  z.coerce.number().int().min(min).max(max).default(preset).transform((value) => value * 1000)
-const days = (preset: number, min: number) =>
-  z.coerce.number().int().min(min).max(3650).default(preset).transform((value) => value * DAY_MS)
+const days = (preset: number, min: number) => z.coerce.number().int().min(min).max(3650).default(preset)
 const list = z
   .string()
   .default('')
@@ -36,7 +31,7 @@ const Env = z
     ISSUER: origin,
     AUDIENCE: z.string().min(1).default('roster'),
     CORS_ORIGINS: list.pipe(z.array(origin)),
-    REFRESH_GRACE_SECONDS: seconds(30, 0, 300),
+    REFRESH_GRACE_SECONDS: z.coerce.number().int().min(0).max(300).default(30),
     PURGE_AFTER_DAYS: days(30, 1),
     ACTIVITY_DAYS: days(400, 30),
     ACTIVITY_NOISE_DAYS: days(90, 30),

@@ -1,7 +1,7 @@
-import { and, desc, eq, gte, lt, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, gte, lt, type SQL } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Resources } from '../context.ts'
-import { build, lastStatementChanged } from '../database/main.ts'
+import { build, insertWhere, lastStatementChanged } from '../database/main.ts'
 import { firstIdAt, timeOfId, toTime, toTimeOrNull } from '../ids.ts'
 import { type List, makeCursor, openCursor } from '../pagination.ts'
 import { type Action, type ActivityLog, activityLogs, cleanupRuns } from './models.ts'
@@ -9,10 +9,10 @@ import type { Activity, CleanupRun, ListActivity } from './schemas.ts'
 
 export interface Event {
   action: Action
-  /** The person it happened to. */
-  userId: string | null
+  /** The person it happened to: an id, or the query that finds it. */
+  userId: string | SQL | null
   /** Who did it; null: the system. */
-  actorId: string | null
+  actorId: string | SQL | null
   /** What changed: names with old and new values. Never a secret. */
   details?: object
 }
@@ -22,11 +22,18 @@ export interface Event {
  * statement changed something.
  */
 export function record({ origin }: Pick<Resources, 'origin'>, event: Event, condition: SQL = lastStatementChanged): SQL {
-  return sql`INSERT INTO ${activityLogs} (id, user_id, actor_id, action, details, ip, user_agent, country, request_id)
-    SELECT ${uuidv7()}, ${event.userId}, ${event.actorId}, ${event.action},
-      ${event.details ? JSON.stringify(event.details) : null},
-      ${origin.ip}, ${origin.userAgent}, ${origin.country}, ${origin.requestId}
-    WHERE ${condition}`
+  const row = {
+    id: uuidv7(),
+    user_id: event.userId,
+    actor_id: event.actorId,
+    action: event.action,
+    details: event.details ? JSON.stringify(event.details) : null,
+    ip: origin.ip,
+    user_agent: origin.userAgent,
+    country: origin.country,
+    request_id: origin.requestId,
+  } satisfies Record<keyof ActivityLog, unknown>
+  return insertWhere(activityLogs, row, condition)
 }
 
 /** Takes personal data out of the history of a person, and out of what they did to others. */

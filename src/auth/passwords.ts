@@ -20,6 +20,8 @@ export const PASSWORD_MAX_LENGTH = 256
 /** Hashing holds the isolate's lock, so whoever waits behind it holds up everyone: the ninth is sent away. */
 const MAX_HASHES_AT_ONCE = 8
 let hashesAtOnce = 0
+export const hashingBusy = () =>
+  unavailable('hashing_busy', 'Too many people are signing in at once. Try again in a second.', undefined, 1)
 
 /**
  * Hashes a password that a person has set.
@@ -69,7 +71,7 @@ const pepperId = (pepper: Uint8Array) => createHash('sha256').update(pepper).dig
 
 async function derive(password: string, salt: Uint8Array, cost: { ln: number; r: number; p: number }): Promise<Buffer> {
   if (hashesAtOnce >= MAX_HASHES_AT_ONCE) {
-    throw unavailable('hashing_busy', 'Too many people are signing in at once. Try again in a second.', undefined, 1)
+    throw hashingBusy()
   }
   hashesAtOnce++
   try {

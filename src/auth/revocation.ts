@@ -25,14 +25,9 @@ const userKey = (userId: string) => `revoked:user:${userId}`
 /** As long as a token can live, and the clock tolerance. */
 const KEY_LIFETIME_MS = (ACCESS_TOKEN_SECONDS + 60) * 1000
 
-/** SQL: the session can be used, and its person may be here. */
-const isLive = (now: number) =>
-  and(
-    isNull(sessions.revoked_at),
-    gt(sessions.idle_expires_at, now),
-    isNull(users.deleted_at),
-    or(eq(users.status, 'active'), lte(users.disabled_until, now)),
-  )
+/** A condition on a person: neither deleted nor disabled. */
+export const userMayBeHere = (now: number) =>
+  and(isNull(users.deleted_at), or(eq(users.status, 'active'), lte(users.disabled_until, now)))
 
 const liveSession = (claims: Claims, now: number) =>
   build
@@ -40,7 +35,14 @@ const liveSession = (claims: Claims, now: number) =>
     .from(sessions)
     .innerJoin(users, eq(users.id, sessions.user_id))
     .where(
-      and(eq(sessions.id, claims.sid), eq(users.id, claims.sub), eq(users.token_epoch, claims.epoch), isLive(now)),
+      and(
+        eq(sessions.id, claims.sid),
+        isNull(sessions.revoked_at),
+        gt(sessions.idle_expires_at, now),
+        eq(users.id, claims.sub),
+        eq(users.token_epoch, claims.epoch),
+        userMayBeHere(now),
+      ),
     )
 
 /**

@@ -26,8 +26,11 @@ export const MAX_FAILURES_IN_A_ROW = 100
 export interface Attempt {
   /** To be put first in the batch that reads the account. */
   count: Statement[]
-  /** Throws 429 `too_many_attempts` when the attempt was not allowed; takes the results of `count`. */
-  assertAllowed(results: Written[]): void
+  /**
+   * From the results of `count`: false when the account takes no password any more. Throws 429
+   * `too_many_attempts` when it has to wait.
+   */
+  isOpen(results: Written[]): boolean
   /** For the batch of a right password. */
   clear: Statement[]
 }
@@ -63,8 +66,8 @@ export function openAttempt({ config, origin, now }: Resources, name: string, ac
         .returning({ id: users.id }),
       build.select({ blocked_until: loginThrottles.blocked_until }).from(loginThrottles).where(isThisKey),
     ],
-    assertAllowed([counted, , throttle]) {
-      if (counted!.changes > 0) return
+    isOpen([counted, account, throttle]) {
+      if (counted!.changes > 0) return account!.rows.length > 0
       const waitMs = Number(throttle!.rows[0]?.blocked_until ?? now) - now
       throw tooManyAttempts(Math.max(1, Math.ceil(waitMs / 1000)))
     },

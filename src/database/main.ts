@@ -1,5 +1,5 @@
 import { createClient, type InStatement, LibsqlError, type ResultSet } from '@libsql/client/web'
-import { type SQL, sql } from 'drizzle-orm'
+import { type SQL, sql, type Table } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/libsql/web'
 import { SQLiteSyncDialect } from 'drizzle-orm/sqlite-core'
 import { AppError, unavailable } from '../problem.ts'
@@ -116,6 +116,13 @@ function translate(error: unknown): never {
   if (error instanceof LibsqlError && error.code.startsWith('SQLITE_CONSTRAINT')) throw error
   if (error instanceof AppError) throw error
   throw unavailable('database_unavailable', 'The database did not answer. Nothing is lost; try again.', error)
+}
+
+/** `INSERT … SELECT … WHERE`: a row that comes to be only under a condition, decided inside the batch. */
+export function insertWhere(table: Table, row: Record<string, unknown>, condition: SQL): SQL {
+  const names = sql.join(Object.keys(row).map((name) => sql.identifier(name)), sql`, `)
+  const values = sql.join(Object.values(row).map((value) => sql`${value}`), sql`, `)
+  return sql`INSERT INTO ${table} (${names}) SELECT ${values} WHERE ${condition}`
 }
 
 /** Whether a batch failed because a value that has to be unique was taken. */

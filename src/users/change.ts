@@ -55,6 +55,13 @@ export async function changeUser(
   throw writeConflict()
 }
 
+/** The second half alone, for a person just read for another reason. Throws 409 when others were faster. */
+export async function applyChange(resources: Resources, actor: Claims, row: User, change: Change): Promise<User> {
+  const changed = await writeChange(resources, actor, row, change)
+  if (!changed) throw writeConflict()
+  return changed
+}
+
 /** Undefined when the person has changed since `row` was read. */
 async function writeChange(resources: Resources, actor: Claims, row: User, change: Change): Promise<User | undefined> {
   const { db, now } = resources

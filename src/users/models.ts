@@ -65,6 +65,9 @@ const { seq: _seq, facets: _facets, ...columns } = getTableColumns(users)
 export const userColumns = columns
 
 export type User = Omit<typeof users.$inferSelect, 'seq' | 'facets'>
+/** What a person gets back when a disabling ends. */
+export const ENABLED = { status: 'active', disabled_reason: null, disabled_until: null } as const
+
 export type NewUser = Omit<typeof users.$inferInsert, 'seq'>
 
 /** How many people there are of each role and state; kept by triggers, so a total never counts rows. */

@@ -1,4 +1,4 @@
-import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { and, eq, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { record } from '../activity/service.ts'
 import { openIdempotency, type Repeatable, recalled } from '../auth/idempotency.ts'
@@ -7,15 +7,15 @@ import { hasPermission, outranks } from '../auth/permissions.ts'
 import { actorStands } from '../auth/revocation.ts'
 import { openAttempt } from '../auth/throttle.ts'
 import type { Claims } from '../auth/tokens.ts'
-import { forbidden, wrongPassword } from '../auth/errors.ts'
+import { forbidden, invalidToken, wrongPassword } from '../auth/errors.ts'
 import type { Resources } from '../context.ts'
-import { build, isUniqueViolation, type Statement } from '../database/main.ts'
+import { build, insertWhere, isUniqueViolation, type Statement } from '../database/main.ts'
 import { toTime, toTimeOrNull } from '../ids.ts'
 import { invalidInput } from '../problem.ts'
 import { normalizeEmail } from './email.ts'
-import { type Change, changeUser } from './change.ts'
+import { applyChange, type Change, changeUser } from './change.ts'
 import { emailTaken, outranked, ownAccount, untilInThePast, userDeleted, userNotFound } from './errors.ts'
-import { type NewUser, type User as UserRow, userColumns, users } from './models.ts'
+import { ENABLED, type NewUser, type User as UserRow, userColumns, users } from './models.ts'
 import type { CreateUser, DisableUser, ManagedUser, UpdateMe, UpdateUser, User } from './schemas.ts'
 
 export const selectUsers = () => build.select(userColumns).from(users)
@@ -89,7 +89,7 @@ export async function createUser(
   try {
     const results = await resources.db.writeBatch([
       ...once.claim,
-      insertUserWhere(row, mayCreate ?? sql`1`),
+      insertWhere(users, row, mayCreate ?? sql`1`),
       record(resources, {
         action: actor ? 'user.created' : 'user.signed_up',
         userId: row.id,
@@ -102,13 +102,6 @@ export async function createUser(
   } catch (error) {
     throw isUniqueViolation(error, 'users.email_normalized') ? emailTaken() : error
   }
-}
-
-/** `INSERT … SELECT … WHERE`: a row that comes to be only under a condition, decided inside the batch. */
-export function insertUserWhere(row: NewUser, condition: SQL): SQL {
-  const names = sql.join(Object.keys(row).map((name) => sql.identifier(name)), sql`, `)
-  const values = sql.join(Object.values(row).map((value) => sql`${value}`), sql`, `)
-  return sql`INSERT INTO ${users} (${names}) SELECT ${values} WHERE ${condition}`
 }
 
 /** Reads a person, deleted or not. Throws 404. */
@@ -181,8 +174,6 @@ function differences(row: UserRow, input: UpdateUser | UpdateMe): Partial<Record
   return Object.fromEntries(changed.map(([name, to]) => [name, { from: row[name as keyof UserRow], to }]))
 }
 
-const ENABLED = { status: 'active', disabled_reason: null, disabled_until: null } as const
-
 /** Shuts a person out, for good or until a time: no login, no session, no token. */
 export async function disableUser(resources: Resources, actor: Claims, id: string, input: DisableUser): Promise<ManagedUser> {
   const until = input.until ?? null
@@ -246,25 +237,31 @@ export async function restoreUser(resources: Resources, actor: Claims, id: strin
 
 /** Leaving: soft, and on the person's own password. */
 export async function deleteMe(resources: Resources, actor: Claims, password: string): Promise<void> {
-  const clear = await requireOwnPassword(resources, actor, password)
-  await changeUser(resources, actor, actor.sub, () => ({ ...softDelete(resources.now), alsoWrite: clear }))
+  const own = await requireOwnPassword(resources, actor, password)
+  await applyChange(resources, actor, own.row, { ...softDelete(resources.now), alsoWrite: own.clearAttempts })
 }
 
 /**
  * Checks the password of somebody who is signed in already; guesses are counted as they are at login.
  *
- * @returns the statements that clear the count, for the batch of the change.
+ * @returns the person, and the statements that clear the count, for the batch of the change.
  * @throws 403 `wrong_password`, 429 `too_many_attempts`.
  */
-export async function requireOwnPassword(resources: Resources, actor: Claims, password: string): Promise<Statement[]> {
+export async function requireOwnPassword(
+  resources: Resources,
+  actor: Claims,
+  password: string,
+): Promise<{ row: UserRow; clearAttempts: Statement[] }> {
   const self = eq(users.id, actor.sub)
   const attempt = openAttempt(resources, actor.sub, self)
   const results = await resources.db.writeBatch([...attempt.count, selectUsers().where(self)])
-  attempt.assertAllowed(results)
+  const isOpen = attempt.isOpen(results)
   const row = results.at(-1)!.rows[0] as unknown as UserRow | undefined
-  const { isRight } = await checkPassword(password, row?.password_hash ?? null, resources.config.keys.password_pepper)
+  if (!row) throw invalidToken()
+  const stored = isOpen ? row.password_hash : null
+  const { isRight } = await checkPassword(password, stored, resources.config.keys.password_pepper)
   if (!isRight) throw wrongPassword()
-  return attempt.clear
+  return { row, clearAttempts: attempt.clear }
 }
 
 /** Ends every session of a person, and every token with them. */

@@ -1,0 +1,90 @@
+import { Hono } from 'hono'
+import { cors } from 'hono/cors'
+import { createMiddleware } from 'hono/factory'
+import { activityRoutes } from './activity/routes.ts'
+import { authRoutes } from './auth/routes.ts'
+import { ConfigError } from './config.ts'
+import { type AppEnv, openForRequest } from './context.ts'
+import { openMeter } from './database/meter.ts'
+import { docsRoutes } from './docs/routes.ts'
+import { openapiRoutes } from './openapi.ts'
+import { AppError, notFound, toProblem, unavailable } from './problem.ts'
+import { healthRoutes, systemRoutes } from './system.ts'
+import { userRoutes } from './users/routes.ts'
+
+const HEADERS = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'strict-transport-security': 'max-age=63072000; includeSubDomains',
+  'x-content-type-options': 'nosniff',
+}
+
+/** What every answer has, errors too. A route that has set one of these itself knows better. */
+const everyAnswer = createMiddleware<AppEnv>(async (c, next) => {
+  const given = c.req.header('x-request-id')
+  c.set('requestId', given && /^[\w-]{8,64}$/.test(given) ? given : crypto.randomUUID())
+  c.set('meter', openMeter())
+  await next()
+  for (const [name, value] of Object.entries(HEADERS)) {
+    if (!c.res.headers.has(name)) c.header(name, value)
+  }
+  c.header('x-request-id', c.var.requestId)
+  c.header('server-timing', c.var.meter.toServerTiming())
+})
+
+const withResources = createMiddleware<AppEnv>(async (c, next) => {
+  try {
+    openForRequest(c)
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    throw unavailable('misconfigured', error.message, undefined, 60)
+  }
+  await next()
+})
+
+/** Other origins, by exact list. Tokens travel in a header, never in a cookie, so no credentials are allowed. */
+const crossOrigin = createMiddleware<AppEnv>((c, next) =>
+  cors({
+    origin: (origin) => (c.var.config.CORS_ORIGINS.includes(origin) ? origin : null),
+    allowMethods: ['GET', 'POST', 'PATCH', 'DELETE'],
+    allowHeaders: ['authorization', 'content-type', 'idempotency-key', 'if-match', 'x-request-id'],
+    exposeHeaders: ['etag', 'location', 'retry-after', 'server-timing', 'x-request-id'],
+    maxAge: 600,
+  })(c, next),
+)
+
+export const app = new Hono<AppEnv>()
+  .use(everyAnswer)
+  .route('/', healthRoutes)
+  .use(withResources)
+  .use(crossOrigin)
+  .route('/v1/auth', authRoutes)
+  .route('/v1/users', userRoutes)
+  .route('/v1', activityRoutes)
+  .route('/', systemRoutes)
+  .route('/', openapiRoutes)
+  .route('/', docsRoutes)
+  .onError((error, c) => toProblem(error, c))
+  .notFound((c) => {
+    const allowed = methodsOf(c.req.path)
+    if (allowed.length === 0) return toProblem(notFound(), c)
+    return toProblem(methodNotAllowed(allowed), c)
+  })
+
+const methodNotAllowed = (allowed: string[]) =>
+  new AppError(405, 'method_not_allowed', 'This address does not take this method.', {
+    headers: { allow: allowed.join(', ') },
+  })
+
+/** The methods that the router knows for a path. */
+function methodsOf(path: string): string[] {
+  const methods = new Set<string>()
+  for (const route of app.routes) {
+    const pattern = new RegExp(`^${route.path.replace(/[.]/g, '\\.').replace(/:\w+/g, '[^/]+')}$`)
+    if (route.method !== 'ALL' && pattern.test(path)) methods.add(route.method)
+  }
+  if (methods.has('GET')) methods.add('HEAD')
+  return [...methods].sort()
+}

@@ -1,0 +1,106 @@
+import { Hono } from 'hono'
+import type { AppEnv } from '../context.ts'
+import { body, operation } from '../operation.ts'
+import { emailTaken, writeConflict } from '../users/errors.ts'
+import { User } from '../users/schemas.ts'
+import { createUser } from '../users/service.ts'
+import { limitByNetwork, onceSignedIn, signedIn } from './dependencies.ts'
+import * as errors from './errors.ts'
+import { repeatable } from './idempotency.ts'
+import { hashingBusy } from './passwords.ts'
+import { ChangePassword, LogIn, LogInForm, Refresh, SessionList, SignUp, Tokens } from './schemas.ts'
+import { changePassword, logIn, logOutAll, refresh } from './service.ts'
+import { endOwnSession, listSessions, logOut } from './sessions.ts'
+
+const tag = 'auth'
+const tooManyAttempts = () => errors.tooManyAttempts(60)
+
+export const authRoutes = new Hono<AppEnv>()
+  .use(limitByNetwork)
+  .post(
+    '/signup',
+    operation({
+      tag,
+      summary: 'Sign up',
+      answers: { 201: User },
+      answerHeaders: { Location: 'Where the person is.', ETag: 'The version of the person.' },
+      problems: [emailTaken, hashingBusy],
+    }),
+    body(SignUp),
+    repeatable,
+    async (c) => {
+      const user = await createUser(c.var, { ...c.var.body, role: 'user' }, c.var.repeatable)
+      return c.json(user, 201, { location: `/v1/users/${user.id}`, etag: `"${user.version}"` })
+    },
+  )
+  .post(
+    '/login',
+    operation({
+      tag,
+      summary: 'Log in, by JSON or by the form of OAuth2 password clients',
+      answers: { 200: Tokens },
+      problems: [errors.invalidCredentials, tooManyAttempts, hashingBusy],
+    }),
+    body(LogIn, LogInForm),
+    async (c) => c.json(await logIn(c.var, c.var.body)),
+  )
+  .post(
+    '/refresh_token',
+    operation({
+      tag,
+      summary: 'Trade a refresh token for the next',
+      description: 'Repeatable: the same token gives the same successor for 30 seconds, while that is unspent.',
+      answers: { 200: Tokens },
+      problems: [errors.invalidRefreshToken, errors.sessionRevoked],
+    }),
+    body(Refresh),
+    async (c) => c.json(await refresh(c.var, c.var.body.refresh_token)),
+  )
+  .post(
+    '/logout',
+    operation({ tag, summary: 'End this session; again and again the same', answers: { 204: null } }),
+    onceSignedIn,
+    async (c) => {
+      await logOut(c.var, c.var.actor)
+      return c.body(null, 204, { 'clear-site-data': '"cache", "storage"' })
+    },
+  )
+  .post(
+    '/logout_all',
+    operation({ tag, summary: 'End all your sessions', answers: { 204: null }, problems: [writeConflict] }),
+    signedIn,
+    async (c) => {
+      await logOutAll(c.var, c.var.actor)
+      return c.body(null, 204)
+    },
+  )
+  .post(
+    '/change_password',
+    operation({
+      tag,
+      summary: 'Set a new password; ends the other sessions and every access token',
+      answers: { 204: null },
+      problems: [errors.wrongPassword, tooManyAttempts, writeConflict, hashingBusy],
+    }),
+    signedIn,
+    body(ChangePassword),
+    async (c) => {
+      await changePassword(c.var, c.var.actor, c.var.body)
+      return c.body(null, 204)
+    },
+  )
+  .get(
+    '/sessions',
+    operation({ tag, summary: 'Your open sessions', answers: { 200: SessionList } }),
+    signedIn,
+    async (c) => c.json(await listSessions(c.var, c.var.actor.sub, c.var.actor.sid)),
+  )
+  .delete(
+    '/sessions/:id',
+    operation({ tag, summary: 'End one of your sessions', answers: { 204: null }, problems: [errors.sessionNotFound] }),
+    signedIn,
+    async (c) => {
+      await endOwnSession(c.var, c.var.actor, c.req.param('id'))
+      return c.body(null, 204)
+    },
+  )

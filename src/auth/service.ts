@@ -1,0 +1,209 @@
+import { and, eq, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { record } from '../activity/service.ts'
+import type { Resources } from '../context.ts'
+import { build, insertWhere, type Statement } from '../database/main.ts'
+import { applyChange, changeUser } from '../users/change.ts'
+import { normalizeEmail } from '../users/email.ts'
+import { ENABLED, type User, users } from '../users/models.ts'
+import { hashNewPassword, requireOwnPassword, selectUsers, toUser } from '../users/service.ts'
+import { invalidCredentials, invalidRefreshToken, sessionRevoked } from './errors.ts'
+import { type Session, sessions } from './models.ts'
+import { checkPassword, hashPassword } from './passwords.ts'
+import { publishRevocations, userMayBeHere } from './revocation.ts'
+import type { ChangePassword, LogIn, Tokens } from './schemas.ts'
+import { revokeSessions, revokeSurplusSessions } from './sessions.ts'
+import { openAttempt } from './throttle.ts'
+import { ACCESS_TOKEN_SECONDS, type Claims, makeRefreshToken, openRefreshToken, signAccessToken } from './tokens.ts'
+
+const DAY_MS = 86_400_000
+/** A session unused for so long ends; one is renewed by each refresh, up to its absolute end. */
+const IDLE_MS = 14 * DAY_MS
+const ABSOLUTE_MS = 30 * DAY_MS
+
+/**
+ * Logs in: count the attempt and read the account, check the password, start a session. Two trips, whether it is
+ * right or wrong, and one hash, whether the account exists or not.
+ *
+ * @throws 401 `invalid_credentials`, the same for every reason; 429 `too_many_attempts`; 503 `hashing_busy`.
+ */
+export async function logIn(resources: Resources, input: LogIn): Promise<Tokens> {
+  const { db, config } = resources
+  const email = normalizeEmail(input.email)
+  const account = and(eq(users.email_normalized, email), sql`deleted_at IS NULL`)!
+  const attempt = openAttempt(resources, email, account)
+  const results = await db.writeBatch([...attempt.count, selectUsers().where(account)])
+  const isOpen = attempt.isOpen(results)
+  const row = results.at(-1)!.rows[0] as unknown as User | undefined
+  const stored = row && isOpen ? row.password_hash : null
+  const password = await checkPassword(input.password, stored, config.keys.password_pepper)
+  if (!row || !password.isRight || !mayBeHere(row, resources.now)) {
+    await recordFailure(resources, row?.id)
+    throw invalidCredentials()
+  }
+  const newHash = password.isOutdated ? await hashPassword(input.password, config.keys.password_pepper) : undefined
+  return startSession(resources, row, newHash, attempt.clear)
+}
+
+const mayBeHere = (row: User, now: number) =>
+  row.state === 'active' || (row.state === 'disabled' && row.disabled_until !== null && row.disabled_until <= now)
+
+/** The same trip for an unknown account, which leaves no row. */
+const recordFailure = (resources: Resources, userId: string | undefined) =>
+  resources.db.writeBatch([
+    record(resources, { action: 'login.failed', userId: userId ?? null, actorId: null }, userId ? sql`1` : sql`0`),
+  ])
+
+/** Starts a session on the condition that the person still is as they were when the password was checked. */
+async function startSession(
+  resources: Resources,
+  row: User,
+  newHash: string | undefined,
+  clearAttempts: Statement[],
+): Promise<Tokens> {
+  const { db, now, origin } = resources
+  const session: Session = {
+    id: uuidv7(),
+    user_id: row.id,
+    counter: 0,
+    rotated_at: now,
+    created_at: now,
+    last_seen_at: now,
+    idle_expires_at: now + IDLE_MS,
+    expires_at: now + ABSOLUTE_MS,
+    revoked_at: null,
+    revoked_reason: null,
+    ip: origin.ip,
+    user_agent: origin.userAgent,
+    country: origin.country,
+  }
+  const isAsRead = and(eq(users.id, row.id), eq(users.token_epoch, row.token_epoch), userMayBeHere(now))
+  const isStarted = sql`EXISTS (SELECT 1 FROM ${sessions} WHERE id = ${session.id})`
+  const isThisPerson = and(eq(users.id, row.id), isStarted)
+  const results = await db.writeBatch([
+    insertWhere(sessions, session, sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead})`),
+    record(resources, { action: 'session.started', userId: row.id, actorId: row.id, details: { session_id: session.id } }),
+    build
+      .update(users)
+      .set({ last_login_at: now, failed_logins: 0, ...(newHash && { password_hash: newHash }) })
+      .where(isThisPerson)
+      .returning({ id: users.id }),
+    // The end of a disabling is a change of its own, with its own row of history.
+    build
+      .update(users)
+      .set({ ...ENABLED, version: sql`${users.version} + 1`, updated_at: now })
+      .where(and(isThisPerson, eq(users.status, 'disabled'))),
+    record(resources, { action: 'user.enabled', userId: row.id, actorId: null, details: { reason: 'until' } }),
+    ...revokeSurplusSessions(resources, row.id),
+    ...clearAttempts,
+    selectUsers().where(isThisPerson),
+  ])
+  const person = results.at(-1)!.rows[0] as unknown as User | undefined
+  if (!person) throw invalidCredentials()
+  const surplus = results[5]!.rows.map(({ id }) => id as string)
+  resources.afterwards(publishRevocations(resources, { sessions: surplus }))
+  return toTokens(resources, session, person)
+}
+
+async function toTokens({ config, now }: Resources, session: Session, person: User): Promise<Tokens> {
+  const accessToken = await signAccessToken(config, now, {
+    userId: person.id,
+    sessionId: session.id,
+    role: person.role,
+    epoch: person.token_epoch,
+    authenticatedAt: session.created_at,
+  })
+  return {
+    access_token: accessToken,
+    token_type: 'Bearer',
+    expires_in: ACCESS_TOKEN_SECONDS,
+    refresh_token: makeRefreshToken(config.keys.refresh_token, session.id, session.counter),
+    refresh_expires_in: Math.floor((Math.min(session.idle_expires_at, session.expires_at) - now) / 1000),
+    user: toUser(person),
+  }
+}
+
+/**
+ * Trades a refresh token for the next, in one trip. Rotation is one conditional UPDATE on the counter, so of many
+ * who bring the same token one rotates, and all get the same successor, as long as it is unspent and the grace
+ * lasts. A token older than that was stolen, or its successor was: the session ends.
+ *
+ * @throws 401 `invalid_refresh_token`; 401 `session_revoked`, also for a token used again.
+ */
+export async function refresh(resources: Resources, refreshToken: string): Promise<Tokens> {
+  const { db, config, now, origin } = resources
+  const token = openRefreshToken(config.keys.refresh_token, refreshToken)
+  if (!token) throw invalidRefreshToken()
+  const isThisSession = eq(sessions.id, token.sessionId)
+  const personMayBeHere = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${sessions.user_id} AND ${userMayBeHere(now)})`
+  const isCurrent = and(
+    isThisSession,
+    eq(sessions.counter, token.counter),
+    sql`${sessions.revoked_at} IS NULL AND ${sessions.idle_expires_at} > ${now}`,
+    personMayBeHere,
+  )
+  const isReused = sql`${sessions.counter} > ${token.counter + 1}
+    OR (${sessions.counter} = ${token.counter + 1} AND ${sessions.rotated_at} <= ${now - config.REFRESH_GRACE_SECONDS * 1000})`
+  const about = (action: 'session.refreshed' | 'session.reuse_detected') =>
+    recordOfSession(resources, action, token.sessionId)
+  const results = await db.writeBatch([
+    build
+      .update(sessions)
+      .set({
+        counter: token.counter + 1,
+        rotated_at: now,
+        last_seen_at: now,
+        idle_expires_at: sql`min(${now + IDLE_MS}, ${sessions.expires_at})`,
+        ip: origin.ip,
+        user_agent: origin.userAgent,
+        country: origin.country,
+      })
+      .where(isCurrent),
+    about('session.refreshed'),
+    revokeSessions(now, 'reuse_detected', and(isThisSession, sql`(${isReused})`)),
+    about('session.reuse_detected'),
+    build.select().from(sessions).where(isThisSession),
+    selectUsers().where(sql`${users.id} = (SELECT user_id FROM ${sessions} WHERE ${isThisSession}) AND ${userMayBeHere(now)}`),
+  ])
+  const session = results[4]!.rows[0] as unknown as Session | undefined
+  const person = results[5]!.rows[0] as unknown as User | undefined
+  if (results[2]!.changes > 0) resources.afterwards(publishRevocations(resources, { sessions: [token.sessionId] }))
+  if (session?.revoked_at) throw sessionRevoked()
+  if (!session || !person || session.counter !== token.counter + 1 || session.idle_expires_at <= now) throw invalidRefreshToken()
+  return toTokens(resources, session, person)
+}
+
+/** History of a session whose person is only known to the database. */
+const recordOfSession = (resources: Resources, action: 'session.refreshed' | 'session.reuse_detected', sessionId: string) => {
+  const owner = sql`(SELECT user_id FROM ${sessions} WHERE id = ${sessionId})`
+  const actorId = action === 'session.refreshed' ? owner : null
+  return record(resources, { action, userId: owner, actorId, details: { session_id: sessionId } })
+}
+
+/** Ends all one's sessions, this one too. */
+export async function logOutAll(resources: Resources, actor: Claims): Promise<void> {
+  await changeUser(resources, actor, actor.sub, () => ({
+    action: 'sessions.ended',
+    set: {},
+    endsTokens: true,
+    endsSessions: { reason: 'logged_out' },
+  }))
+}
+
+/**
+ * Sets a new password: the other sessions end, and every access token dies; this session goes on by its refresh
+ * token.
+ *
+ * @throws 403 `wrong_password`; 422 for a weak new one; 429 `too_many_attempts`.
+ */
+export async function changePassword(resources: Resources, actor: Claims, input: ChangePassword): Promise<void> {
+  const own = await requireOwnPassword(resources, actor, input.current_password)
+  const passwordHash = await hashNewPassword(resources, input.new_password, own.row, '/new_password')
+  await applyChange(resources, actor, own.row, {
+    action: 'password.changed',
+    set: { password_hash: passwordHash, failed_logins: 0 },
+    endsTokens: true,
+    endsSessions: { reason: 'password_changed', exceptId: actor.sid },
+    alsoWrite: own.clearAttempts,
+  })
+}

@@ -1,0 +1,64 @@
+import { sql } from 'drizzle-orm'
+import { Hono } from 'hono'
+import * as z from 'zod'
+import type { AppEnv } from './context.ts'
+import { operation } from './operation.ts'
+import { unavailable } from './problem.ts'
+
+const tag = 'system'
+const Health = z.object({ status: z.literal('ok') }).meta({ id: 'Health' })
+const Ready = z
+  .object({
+    /** `degraded`: Redis is away. Every answer is still right. */
+    status: z.enum(['ready', 'degraded']),
+    database: z.literal('ok'),
+    redis: z.enum(['ok', 'unavailable']),
+  })
+  .meta({ id: 'Ready' })
+const Jwks = z.object({ keys: z.array(z.record(z.string(), z.string())) }).meta({ id: 'Jwks' })
+const IssuerMetadata = z.object({ issuer: z.string(), jwks_uri: z.string() }).loose().meta({ id: 'IssuerMetadata' })
+
+/** Verifiers keep keys for ten minutes, so a new key is published that long before it signs. */
+const KEYS_CACHE_CONTROL = 'public, max-age=600'
+const databaseUnavailable = () => unavailable('database_unavailable', 'The database did not answer.')
+
+/** Alive: answers without the settings, the database or anything else that can be missing. */
+export const healthRoutes = new Hono<AppEnv>().get(
+  '/health',
+  operation({ tag, summary: 'Alive', answers: { 200: Health } }),
+  (c) => c.json({ status: 'ok' }),
+)
+
+export const systemRoutes = new Hono<AppEnv>()
+  .get(
+    '/ready',
+    operation({ tag, summary: 'Database and Redis answer', answers: { 200: Ready }, problems: [databaseUnavailable] }),
+    async (c) => {
+      // Reads a table, so it is not ready before the migrations are.
+      const database = c.var.db.read(sql`SELECT total FROM user_totals LIMIT 1`)
+      const [redis] = await Promise.all([c.var.redis.ping(), database])
+      return c.json({ status: redis ? 'ready' : 'degraded', database: 'ok', redis: redis ? 'ok' : 'unavailable' })
+    },
+  )
+  .get(
+    '/.well-known/jwks.json',
+    operation({ tag, summary: 'Public keys of the access tokens (RFC 7517)', answers: { 200: Jwks } }),
+    (c) => c.json({ keys: c.var.config.JWT_KEYS.verifying }, 200, { 'cache-control': KEYS_CACHE_CONTROL }),
+  )
+  .get(
+    '/.well-known/oauth-authorization-server',
+    operation({ tag, summary: 'Issuer metadata (RFC 8414)', answers: { 200: IssuerMetadata } }),
+    (c) => {
+      const { ISSUER: issuer } = c.var.config
+      const metadata = {
+        issuer,
+        jwks_uri: `${issuer}/.well-known/jwks.json`,
+        token_endpoint: `${issuer}/v1/auth/login`,
+        grant_types_supported: ['password'],
+        response_types_supported: [],
+        token_endpoint_auth_methods_supported: ['none'],
+        service_documentation: `${issuer}/docs`,
+      }
+      return c.json(metadata, 200, { 'cache-control': KEYS_CACHE_CONTROL })
+    },
+  )
