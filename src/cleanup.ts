@@ -3,7 +3,7 @@ import { ACTIONS, activityLogs, cleanupRuns } from './activity/models.ts'
 import { record } from './activity/service.ts'
 import { idempotencyKeys, loginThrottles, sessions } from './auth/models.ts'
 import type { Resources } from './context.ts'
-import type { Statement } from './database/main.ts'
+import type { Statement, Written } from './database/main.ts'
 import { firstIdAt } from './ids.ts'
 import { eraseTraces } from './users/change.ts'
 import { users } from './users/models.ts'
@@ -14,12 +14,15 @@ const LEASE_MS = 60_000
 const ROWS_PER_STATEMENT = 500
 /** A person is erased in a batch with all their traces, so a batch takes fewer. */
 const PEOPLE_PER_BATCH = 20
-/** Ended sessions are kept this long, so that a token used again is still known to be stolen. */
-const ENDED_SESSION_MS = 30 * DAY_MS
+/** A token of an ended session is told so for a day; after that it is merely not valid. */
+const ENDED_SESSION_MS = DAY_MS
+const RUNS_KEPT_MS = 90 * DAY_MS
 const IDEMPOTENCY_MS = DAY_MS
 
-/** One kind of thing to remove: statements for one bounded step, of which the first says how much it did. */
-type Task = (fence: SQL) => Promise<Statement[]> | Statement[]
+/** One thing to remove, and what has to go with it, in this order. */
+type Step = [removal: Statement, ...rest: Statement[]]
+/** One kind of thing: the steps of the next batch. None, or none that removed anything: done. */
+type Task = (fence: SQL) => Promise<Step[]> | Step[]
 
 /**
  * Removes what has had its time; every 15 minutes, by the cron trigger. Bounded (500 rows a statement, 20 s a run),
@@ -28,31 +31,49 @@ type Task = (fence: SQL) => Promise<Statement[]> | Statement[]
  */
 export async function cleanUp(resources: Resources): Promise<void> {
   const { db, now } = resources
-  const [started] = await db.writeBatch([
-    sql`INSERT INTO ${cleanupRuns} (started_at, lease_expires_at, counts) SELECT ${now}, ${now + LEASE_MS}, '{}'
-      WHERE NOT EXISTS (SELECT 1 FROM ${cleanupRuns} WHERE finished_at IS NULL AND lease_expires_at > ${now}
-        AND id = (SELECT max(id) FROM ${cleanupRuns})) RETURNING id`,
-  ])
-  const run = started!.rows[0]?.id
+  const run = await startRun(resources)
   if (run === undefined) return
   const fence = sql`(SELECT max(id) FROM ${cleanupRuns}) = ${run}`
+  const removed: Record<string, number> = {}
+  const keepLease = () => sql`UPDATE ${cleanupRuns} SET lease_expires_at = ${Date.now() + LEASE_MS},
+    counts = ${JSON.stringify(removed)} WHERE id = ${run} AND ${fence}`
+
   for (const [name, task] of Object.entries(tasksOf(resources))) {
     while (Date.now() - now < RUN_MS) {
-      const statements = await task(fence)
-      if (statements.length === 0) break
-      const key = `$.${name}`
-      const counted = sql`UPDATE ${cleanupRuns} SET lease_expires_at = ${Date.now() + LEASE_MS},
-        counts = json_set(counts, ${key}, coalesce(json_extract(counts, ${key}), 0) + changes()) WHERE id = ${run} AND ${fence}`
-      const [first, mine] = await db.writeBatch([statements[0]!, counted, ...statements.slice(1)])
-      if (mine!.changes === 0) return
-      if (first!.changes === 0) break
+      const steps = await task(fence)
+      if (steps.length === 0) break
+      const [lease, ...results] = await db.writeBatch([keepLease(), ...steps.flat()])
+      if (lease!.changes === 0) return
+      const count = changesOfRemovals(steps, results)
+      if (count === 0) break
+      removed[name] = (removed[name] ?? 0) + count
     }
   }
   await db.writeBatch([
-    sql`UPDATE ${cleanupRuns} SET finished_at = ${Date.now()} WHERE id = ${run} AND ${fence}`,
-    record(resources, { action: 'cleanup.ran', userId: null, actorId: null, details: { run } }),
-    sql`DELETE FROM ${cleanupRuns} WHERE id < ${run} AND started_at < ${now - 90 * DAY_MS}`,
+    sql`UPDATE ${cleanupRuns} SET finished_at = ${Date.now()}, counts = ${JSON.stringify(removed)} WHERE id = ${run} AND ${fence}`,
+    record(resources, { action: 'cleanup.ran', userId: null, actorId: null, details: { run, removed } }),
+    sql`DELETE FROM ${cleanupRuns} WHERE id < ${run} AND started_at < ${now - RUNS_KEPT_MS}`,
   ])
+}
+
+/** Takes the lease: a row of its own, unless the newest run still has one. */
+async function startRun({ db, now }: Resources): Promise<unknown> {
+  const [started] = await db.writeBatch([
+    sql`INSERT INTO ${cleanupRuns} (started_at, lease_expires_at, counts) SELECT ${now}, ${now + LEASE_MS}, '{}'
+      WHERE NOT EXISTS (SELECT 1 FROM ${cleanupRuns} WHERE id = (SELECT max(id) FROM ${cleanupRuns})
+        AND finished_at IS NULL AND lease_expires_at > ${now}) RETURNING id`,
+  ])
+  return started!.rows[0]?.id
+}
+
+function changesOfRemovals(steps: Step[], results: Written[]): number {
+  let index = 0
+  let changes = 0
+  for (const step of steps) {
+    changes += results[index]!.changes
+    index += step.length
+  }
+  return changes
 }
 
 function tasksOf(resources: Resources): Record<string, Task> {
@@ -61,29 +82,29 @@ function tasksOf(resources: Resources): Record<string, Task> {
     Object.entries(ACTIONS)
       .filter(([, kept]) => kept === kind)
       .map(([action]) => action)
-  const history = (kind: 'noise' | 'security', days: number) => (fence: SQL) => [
-    sql`DELETE FROM ${activityLogs} WHERE id IN (SELECT id FROM ${activityLogs}
-      WHERE action IN ${actions(kind)} AND id < ${firstIdAt(now - days * DAY_MS)} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`,
+  const history = (kind: 'noise' | 'security', days: number) => (fence: SQL): Step[] => [
+    [sql`DELETE FROM ${activityLogs} WHERE id IN (SELECT id FROM ${activityLogs}
+      WHERE action IN ${actions(kind)} AND id < ${firstIdAt(now - days * DAY_MS)} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`],
   ]
   const oldSession = now - ENDED_SESSION_MS
   return {
     disabled_ended: (fence) => endDisabling(resources, fence),
     users: (fence) => purgePeople(resources, fence),
     sessions_expired: (fence) => [
-      sql`DELETE FROM ${sessions} WHERE id IN (SELECT id FROM ${sessions}
-        WHERE idle_expires_at < ${oldSession} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`,
+      [sql`DELETE FROM ${sessions} WHERE id IN (SELECT id FROM ${sessions}
+        WHERE idle_expires_at < ${oldSession} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`],
     ],
     sessions_ended: (fence) => [
-      sql`DELETE FROM ${sessions} WHERE id IN (SELECT id FROM ${sessions}
-        WHERE revoked_at < ${oldSession} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`,
+      [sql`DELETE FROM ${sessions} WHERE id IN (SELECT id FROM ${sessions}
+        WHERE revoked_at < ${oldSession} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`],
     ],
     idempotency_keys: (fence) => [
-      sql`DELETE FROM ${idempotencyKeys} WHERE rowid IN (SELECT rowid FROM ${idempotencyKeys}
-        WHERE created_at < ${now - IDEMPOTENCY_MS} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`,
+      [sql`DELETE FROM ${idempotencyKeys} WHERE rowid IN (SELECT rowid FROM ${idempotencyKeys}
+        WHERE created_at < ${now - IDEMPOTENCY_MS} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`],
     ],
     login_throttles: (fence) => [
-      sql`DELETE FROM ${loginThrottles} WHERE key IN (SELECT key FROM ${loginThrottles}
-        WHERE expires_at < ${now} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`,
+      [sql`DELETE FROM ${loginThrottles} WHERE key IN (SELECT key FROM ${loginThrottles}
+        WHERE expires_at < ${now} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`],
     ],
     activity_noise: history('noise', config.ACTIVITY_NOISE_DAYS),
     activity_security: history('security', config.ACTIVITY_DAYS),
@@ -91,11 +112,11 @@ function tasksOf(resources: Resources): Record<string, Task> {
 }
 
 /** People whose disabling has ended, one by one, as each leaves a row of history. */
-async function endDisabling(resources: Resources, fence: SQL): Promise<Statement[]> {
+async function endDisabling(resources: Resources, fence: SQL): Promise<Step[]> {
   const { db, now } = resources
   const isOver = sql`status = 'disabled' AND disabled_until <= ${now}`
   const [ids] = await db.read(sql<{ id: string }>`SELECT id FROM ${users} WHERE disabled_until <= ${now} AND status = 'disabled' LIMIT ${PEOPLE_PER_BATCH}`)
-  return ids.flatMap(({ id }) => [
+  return ids.map(({ id }) => [
     sql`UPDATE ${users} SET status = 'active', disabled_reason = NULL, disabled_until = NULL, version = version + 1,
       updated_at = ${now} WHERE id = ${id} AND ${isOver} AND ${fence}`,
     record(resources, { action: 'user.enabled', userId: id, actorId: null, details: { reason: 'until' } }),
@@ -103,11 +124,11 @@ async function endDisabling(resources: Resources, fence: SQL): Promise<Statement
 }
 
 /** People who were soft-deleted long enough ago; like a hard delete, by nobody. */
-async function purgePeople(resources: Resources, fence: SQL): Promise<Statement[]> {
+async function purgePeople(resources: Resources, fence: SQL): Promise<Step[]> {
   const { db, now, config } = resources
   const before = now - config.PURGE_AFTER_DAYS * DAY_MS
   const [ids] = await db.read(sql<{ id: string }>`SELECT id FROM ${users} WHERE deleted_at < ${before} LIMIT ${PEOPLE_PER_BATCH}`)
-  return ids.flatMap(({ id }) => [
+  return ids.map(({ id }) => [
     sql`DELETE FROM ${users} WHERE id = ${id} AND deleted_at < ${before} AND ${fence}`,
     record(resources, { action: 'user.purged', userId: id, actorId: null }),
     ...eraseTraces(id),

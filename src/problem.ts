@@ -39,6 +39,8 @@ export const tooManyRequests = (retryAfterSeconds: number) =>
   new AppError(429, 'too_many_requests', 'Too many requests. Wait as long as Retry-After says.', {
     headers: { 'retry-after': String(retryAfterSeconds) },
   })
+export const internalError = (cause?: unknown) =>
+  new AppError(500, 'internal_error', 'Something went wrong on our side.', { cause })
 /** Something Roster leans on did not answer. Never a 401: a client would throw its session away for a hiccup. */
 export const unavailable = (code: string, detail: string, cause?: unknown, retryAfterSeconds = 2) =>
   new AppError(503, code, detail, { headers: { 'retry-after': String(retryAfterSeconds) }, cause })
@@ -91,7 +93,7 @@ function toAppError(error: unknown): AppError {
   if (error instanceof HTTPException && error.status < 500) {
     return new AppError(error.status as ContentfulStatusCode, 'bad_request', 'The request cannot be read.')
   }
-  return new AppError(500, 'internal_error', 'Something went wrong on our side.', { cause: error })
+  return internalError(error)
 }
 
 /**
