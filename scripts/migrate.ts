@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import { createClient } from '@libsql/client/web'
 import { migrate as applyMigrations } from 'drizzle-orm/libsql/migrator'
 import { drizzle } from 'drizzle-orm/libsql/web'
 
-const FOLDER = fileURLToPath(new URL('../drizzle', import.meta.url))
+const FOLDER = join(import.meta.dirname, '../drizzle')
 
 interface Journal {
   entries: Array<{ tag: string; when: number }>

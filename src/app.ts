@@ -55,7 +55,7 @@ const crossOrigin = createMiddleware<AppEnv>((c, next) =>
   })(c, next),
 )
 
-export const app = new Hono<AppEnv>()
+const routes = new Hono<AppEnv>()
   .use(everyAnswer)
   .route('/', healthRoutes)
   .use(withResources)
@@ -64,8 +64,10 @@ export const app = new Hono<AppEnv>()
   .route('/v1/users', userRoutes)
   .route('/v1', activityRoutes)
   .route('/', systemRoutes)
-  .route('/', openapiRoutes)
   .route('/', docsRoutes)
+
+export const app = routes
+  .route('/', openapiRoutes(routes))
   .onError((error, c) => toProblem(error, c))
   .notFound((c) => {
     const allowed = methodsOf(c.req.path)
@@ -81,7 +83,7 @@ const methodNotAllowed = (allowed: string[]) =>
 /** The methods that the router knows for a path. */
 function methodsOf(path: string): string[] {
   const methods = new Set<string>()
-  for (const route of app.routes) {
+  for (const route of routes.routes) {
     const pattern = new RegExp(`^${route.path.replace(/[.]/g, '\\.').replace(/:\w+/g, '[^/]+')}$`)
     if (route.method !== 'ALL' && pattern.test(path)) methods.add(route.method)
   }

@@ -1,10 +1,9 @@
 import { Hono } from 'hono'
 import * as z from 'zod'
-import { createDocument, type ZodOpenApiObject, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject } from 'zod-openapi'
-import { app } from './app.ts'
+import { createDocument, type ZodOpenApiObject, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject, type ZodOpenApiResponsesObject } from 'zod-openapi'
 import type { AppEnv } from './context.ts'
 import { type OperationParts, operation, partsOf } from './operation.ts'
-import { AppError, internalError, unavailable } from './problem.ts'
+import { type AppError, internalError, unavailable } from './problem.ts'
 
 const Problem = z
   .object({
@@ -25,23 +24,27 @@ const ANYWHERE = [
   () => unavailable('database_unavailable', 'The database did not answer. Nothing is lost; try again.'),
 ]
 
-export const openapiRoutes = new Hono<AppEnv>().get(
-  '/openapi.json',
-  operation({ tag: 'system', summary: 'This document', answers: { 200: z.record(z.string(), z.unknown()) } }),
-  (c) => c.json(describe(c.var.config.ISSUER), 200, { 'cache-control': 'public, max-age=300' }),
-)
+type Router = Pick<Hono<AppEnv>, 'routes'>
 
-let described: { issuer: string; document: object } | undefined
-
-/** The OpenAPI 3.1 document, made from what the router's own guards and validators say they check. */
-export function describe(issuer: string): object {
-  if (described?.issuer !== issuer) described = { issuer, document: createDocument(documentOf(issuer)) }
-  return described.document
+export function openapiRoutes(router: Router) {
+  let made: { issuer: string; document: object } | undefined
+  return new Hono<AppEnv>().get(
+    '/openapi.json',
+    operation({ tag: 'system', summary: 'This document', answers: { 200: z.record(z.string(), z.unknown()) } }),
+    (c) => {
+      const issuer = c.var.config.ISSUER
+      if (made?.issuer !== issuer) made = { issuer, document: describe(router, issuer) }
+      return c.json(made.document, 200, { 'cache-control': 'public, max-age=300' })
+    },
+  )
 }
 
-function documentOf(issuer: string): ZodOpenApiObject {
+/** The OpenAPI 3.1 document, made from what the router's own guards and validators say they check. */
+export const describe = (router: Router, issuer: string): object => createDocument(documentOf(router, issuer))
+
+function documentOf(router: Router, issuer: string): ZodOpenApiObject {
   const paths: Record<string, Record<string, ZodOpenApiOperationObject>> = {}
-  for (const [route, parts] of operationsOf(app)) {
+  for (const [route, parts] of operationsOf(router)) {
     const [method, path] = route.split(' ') as [string, string]
     const template = path.replace(/:(\w+)/g, '{$1}')
     paths[template] ??= {}
@@ -67,7 +70,7 @@ function documentOf(issuer: string): ZodOpenApiObject {
 }
 
 /** All routes, as `METHOD /path`, with the parts that the middlewares on their way have declared. */
-export function operationsOf(router: Pick<Hono<AppEnv>, 'routes'>): Map<string, OperationParts[]> {
+export function operationsOf(router: Router): Map<string, OperationParts[]> {
   const everywhere = router.routes.filter((route) => route.method === 'ALL')
   const operations = new Map<string, OperationParts[]>()
   for (const route of router.routes.filter(({ method }) => method !== 'ALL')) {
@@ -116,21 +119,24 @@ function describeOperation(method: string, path: string, declared: OperationPart
 const operationIdOf = (method: string, path: string) =>
   [method.toLowerCase(), ...path.split(/[^A-Za-z0-9]+/).filter((word) => word && word !== 'v1')].join('_')
 
-function describeAnswers({ answers = {}, answerHeaders = {} }: OperationParts): ZodOpenApiOperationObject['responses'] {
-  const headers = { 'X-Request-Id': 'Names this request in the logs.', ...answerHeaders }
+function describeAnswers({ answers = {}, answerHeaders = {} }: OperationParts): ZodOpenApiResponsesObject {
+  const descriptions = { 'X-Request-Id': 'Names this request in the logs.', ...answerHeaders }
+  const headers = z.object(
+    Object.fromEntries(Object.entries(descriptions).map(([name, description]) => [name, z.string().meta({ description })])),
+  )
   return Object.fromEntries(
     Object.entries(answers).map(([status, schema]) => [
       status,
       {
         description: schema ? 'Done.' : 'Done; no body.',
-        headers: Object.fromEntries(Object.entries(headers).map(([name, description]) => [name, { description, schema: z.string() }])),
+        headers,
         ...(schema && { content: { 'application/json': { schema } } }),
       },
     ]),
   )
 }
 
-function describeProblems(problems: AppError[]): ZodOpenApiOperationObject['responses'] {
+function describeProblems(problems: AppError[]): ZodOpenApiResponsesObject {
   const byStatus = Map.groupBy(problems, (problem) => problem.status)
   return Object.fromEntries(
     [...byStatus].map(([status, alike]) => {

