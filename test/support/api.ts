@@ -1,0 +1,158 @@
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
+import { env } from 'cloudflare:workers'
+import { createClient, type InArgs } from '@libsql/client/web'
+import { v7 as uuidv7 } from 'uuid'
+import { expect } from 'vitest'
+import { hashPassword } from '../../src/auth/passwords.ts'
+import type { Tokens } from '../../src/auth/schemas.ts'
+import { configOf } from '../../src/config.ts'
+import worker from '../../src/index.ts'
+import { normalizeEmail } from '../../src/users/email.ts'
+import type { NewUser } from '../../src/users/models.ts'
+
+export const PASSWORD = 'seven brown foxes read'
+
+export interface Options {
+  body?: unknown
+  /** Sent as it is, with no content type of its own. */
+  raw?: BodyInit
+  token?: string | undefined
+  headers?: Record<string, string>
+  /** The caller's address; a fresh one for each request when absent. Null: none at all. */
+  ip?: string | null
+}
+
+export interface Answer<T = Record<string, unknown>> {
+  status: number
+  headers: Headers
+  body: T
+  text: string
+}
+
+/** What must never be seen in an answer, whatever went wrong. */
+const LEAKS = /SQLITE|UNIQUE constraint|command was|node_modules|\.ts:\d+|\$scrypt|127\.0\.0\.1:\d+\/|password_hash/
+
+/** What every answer has to be, checked on every answer of every test: ER1, HD3, HD4. */
+function expectWellFormed(answer: Answer): void {
+  const { headers, status, text } = answer
+  expect(headers.get('x-request-id')).toMatch(/^[\w-]{8,64}$/)
+  expect(headers.get('strict-transport-security')).toContain('max-age=63072000; includeSubDomains')
+  expect(headers.get('x-content-type-options')).toBe('nosniff')
+  expect(headers.get('referrer-policy')).toBe('no-referrer')
+  expect(headers.get('content-security-policy')).toContain("default-src 'none'")
+  expect(headers.get('content-security-policy')).toContain("frame-ancestors 'none'")
+  expect(headers.get('cross-origin-resource-policy')).toBe('same-origin')
+  expect(headers.get('cache-control')).toMatch(/^no-store$|^public, max-age=[36]00$/)
+  expect(headers.get('set-cookie')).toBeNull()
+  expect(text).not.toMatch(LEAKS)
+  if (status < 400) return
+  expect(headers.get('content-type')).toBe('application/problem+json')
+  expect(headers.get('cache-control')).toBe('no-store')
+  expect(answer.body).toMatchObject({
+    type: `urn:roster:problem:${answer.body.code}`,
+    title: expect.any(String),
+    status,
+    detail: expect.any(String),
+    code: expect.stringMatching(/^[a-z_]+$/),
+    request_id: headers.get('x-request-id'),
+  })
+  if (status === 401) expect(headers.get('www-authenticate')).toContain('Bearer realm="roster"')
+  if (status === 429 || status === 503) expect(headers.get('retry-after')).toMatch(/^[1-9]\d*$/)
+  if (status === 405) expect(headers.get('allow')).toBeTruthy()
+  if (status === 422 && answer.body.code === 'invalid_input') {
+    expect(answer.body.errors).toEqual(
+      expect.arrayContaining([{ pointer: expect.any(String), code: expect.any(String), detail: expect.any(String) }]),
+    )
+  }
+}
+
+const randomIp = () => `10.${[1, 2, 3].map(() => Math.floor(Math.random() * 256)).join('.')}`
+
+/** A caller of the Worker with these bindings, and a look into the database behind it. */
+export function openApi(bindings: object = {}) {
+  const all = { ...env, ...bindings }
+  const settings = all as unknown as Record<string, string>
+
+  async function send<T = Record<string, unknown>>(method: string, path: string, options: Options = {}): Promise<Answer<T>> {
+    const headers = new Headers(options.headers)
+    if (options.ip !== null) headers.set('cf-connecting-ip', options.ip ?? randomIp())
+    if (options.token !== undefined) headers.set('authorization', `Bearer ${options.token}`)
+    if (options.body !== undefined && !headers.has('content-type')) headers.set('content-type', 'application/json')
+    const body = options.body === undefined ? (options.raw ?? null) : JSON.stringify(options.body)
+    const context = createExecutionContext()
+    const response = await worker.fetch(new Request(`http://roster.test${path}`, { method, headers, body }), all, context)
+    const text = await response.text()
+    // Work after the answer is done before the test goes on, so that tests see one outcome.
+    await waitOnExecutionContext(context)
+    const isJson = response.headers.get('content-type')?.includes('json')
+    const answer = { status: response.status, headers: response.headers, text, body: isJson ? JSON.parse(text) : undefined }
+    expectWellFormed(answer)
+    return answer
+  }
+
+  async function sql(statement: string, args: InArgs = []): Promise<Record<string, unknown>[]> {
+    const client = createClient({ url: settings.TURSO_DATABASE_URL!, authToken: settings.TURSO_AUTH_TOKEN! })
+    return (await client.execute({ sql: statement, args })).rows as never
+  }
+
+  /** Puts a person into the database: what the tests are about begins after that. */
+  async function person(given: Partial<NewUser> = {}) {
+    const id = uuidv7()
+    const email = given.email ?? `${id}@people.test`
+    const row = {
+      id,
+      name: 'Somebody',
+      password_hash: await passwordHash(),
+      role: 'user',
+      status: 'active',
+      version: 1,
+      token_epoch: 0,
+      failed_logins: 0,
+      created_at: Date.now(),
+      updated_at: Date.now(),
+      ...given,
+      email,
+      email_normalized: normalizeEmail(email),
+    }
+    const names = Object.keys(row)
+    await sql(`INSERT INTO users (${names}) VALUES (${names.map(() => '?')})`, Object.values(row) as never)
+    return { id, email, password: PASSWORD }
+  }
+
+  const logIn = async ({ email, password }: { email: string; password: string }): Promise<Tokens> => {
+    const answer = await send<Tokens>('POST', '/v1/auth/login', { body: { email, password } })
+    expect(answer.status).toBe(200)
+    return answer.body
+  }
+
+  /** A person who has logged in. */
+  async function actor(given: Partial<NewUser> = {}) {
+    const somebody = await person(given)
+    const tokens = await logIn(somebody)
+    return { ...somebody, token: tokens.access_token, refreshToken: tokens.refresh_token }
+  }
+
+  /** Actions in a person's history, oldest first. */
+  const historyOf = async (userId: string): Promise<string[]> => {
+    const rows = await sql('SELECT action FROM user_activity_logs WHERE user_id = ? ORDER BY id', [userId])
+    return rows.map((row) => row.action as string)
+  }
+
+  let hash: Promise<string> | undefined
+  const passwordHash = () => {
+    hash ??= hashPassword(PASSWORD, configOf(all).keys.password_pepper)
+    return hash
+  }
+
+  /** One Redis command, past the Worker. */
+  const redis = async (...command: (string | number)[]): Promise<unknown> => {
+    const headers = { authorization: `Bearer ${settings.UPSTASH_REDIS_REST_TOKEN}` }
+    const answer = await fetch(settings.UPSTASH_REDIS_REST_URL!, { method: 'POST', headers, body: JSON.stringify(command) })
+    return ((await answer.json()) as { result: unknown }).result
+  }
+
+  return { send, sql, redis, person, logIn, actor, historyOf, bindings: all, config: () => configOf(all) }
+}
+
+export type Api = ReturnType<typeof openApi>
+export type Actor = Awaited<ReturnType<Api['actor']>>
