@@ -49,7 +49,7 @@ const liveSession = (claims: Claims, now: number) =>
  * A condition for writes: that the actor's token still counts at the moment of the change. As every change of a
  * role raises the epoch, it also pins the role that the permission was given for.
  */
-export const actorStands = (claims: Claims, now: number): SQL => sql`EXISTS (${liveSession(claims, now)})`
+export const actorStands = (claims: Claims, now: number): SQL => sql`EXISTS ${liveSession(claims, now)}`
 
 /**
  * Begins the check of a token, and lets the request's own work go on beside it.

@@ -1,0 +1,154 @@
+import { beforeAll, describe, expect, test } from 'vitest'
+import { publishRevocations } from '../../src/auth/revocation.ts'
+import type { Tokens } from '../../src/auth/schemas.ts'
+import { openMeter } from '../../src/database/meter.ts'
+import { openRedis } from '../../src/database/redis.ts'
+import { type Actor, type Api, openApi } from '../support/api.ts'
+import { freshUpstreams } from '../support/upstreams.ts'
+
+let own: Awaited<ReturnType<typeof freshUpstreams>>
+let api: Api
+let admin: Actor
+
+beforeAll(async () => {
+  own = await freshUpstreams()
+  api = openApi(own.bindings)
+  admin = await api.actor({ role: 'admin' })
+})
+
+/** What ends a person's tokens, and whether their refresh token dies too. */
+const ENDINGS: Record<string, { end(person: Actor): Promise<unknown>; endsSession: boolean }> = {
+  'logging out': { end: (ada) => as(ada, 'POST', '/v1/auth/logout'), endsSession: true },
+  'logging out everywhere': { end: (ada) => as(ada, 'POST', '/v1/auth/logout_all'), endsSession: true },
+  'a new password': {
+    end: (ada) =>
+      as(ada, 'POST', '/v1/auth/change_password', { current_password: ada.password, new_password: 'nine green bears run' }),
+    endsSession: false,
+  },
+  'being disabled': { end: ({ id }) => as(admin, 'POST', `/v1/users/${id}/disable`, { reason: 'left' }), endsSession: true },
+  'soft deletion': { end: ({ id }) => as(admin, 'DELETE', `/v1/users/${id}`), endsSession: true },
+  'hard deletion': { end: ({ id }) => as(admin, 'DELETE', `/v1/users/${id}?hard=true`), endsSession: true },
+  'leaving': { end: (ada) => as(ada, 'DELETE', '/v1/users/me', { password: ada.password }), endsSession: true },
+  'demotion': { end: ({ id }) => as(admin, 'PATCH', `/v1/users/${id}`, { role: 'user' }), endsSession: false },
+  'an administrator ending the sessions': { end: ({ id }) => as(admin, 'DELETE', `/v1/users/${id}/sessions`), endsSession: true },
+}
+
+describe.each(Object.entries(ENDINGS))('RV1, RV2, RV5, DL1: %s ends the tokens', (_, { end, endsSession }) => {
+  test('at the next request, and also with Redis emptied, stopped or hanging', async () => {
+    const ada = await api.actor({ role: 'manager' })
+    expect(await statusOf(ada)).toBe(200)
+    await end(ada)
+    expect(await statusOf(ada)).toBe(401)
+    for (const mode of ['pass', 'down', 'hang'] as const) {
+      await api.redis('FLUSHALL')
+      await own.behave('redis', { mode })
+      expect(await statusOf(ada)).toBe(401)
+      await own.behave('redis', { mode: 'pass' })
+    }
+    const refreshed = await api.send('POST', '/v1/auth/refresh_token', { body: { refresh_token: ada.refreshToken } })
+    expect(refreshed.status).toBe(endsSession ? 401 : 200)
+  })
+
+  test('also when Redis was away at that moment', async () => {
+    const ada = await api.actor({ role: 'manager' })
+    await own.behave('redis', { mode: 'down' })
+    await end(ada)
+    expect(await statusOf(ada)).toBe(401)
+    await own.behave('redis', { mode: 'pass' })
+    expect(await statusOf(ada)).toBe(401)
+  })
+})
+
+test('RV1: Redis alone is enough where a replica of the database lags behind', async () => {
+  const ada = await api.actor()
+  await as(ada, 'POST', '/v1/auth/logout')
+  await api.sql('UPDATE sessions SET revoked_at = NULL WHERE user_id = ?', [ada.id])
+  expect(await statusOf(ada)).toBe(401)
+  const eve = await api.actor({ role: 'manager' })
+  await as(admin, 'PATCH', `/v1/users/${eve.id}`, { role: 'user' })
+  await api.sql('UPDATE users SET token_epoch = 0 WHERE id = ?', [eve.id])
+  expect(await statusOf(eve)).toBe(401)
+})
+
+test('RV2: twenty sessions end at once, and a login in the same moment counts', async () => {
+  const ada = await api.actor()
+  const others: Tokens[] = []
+  for (let i = 0; i < 5; i++) others.push(await api.logIn(ada))
+  await as(ada, 'POST', '/v1/auth/logout_all')
+  const again = await api.logIn(ada)
+  expect(await statusOf({ token: again.access_token })).toBe(200)
+  for (const { access_token } of others) expect(await statusOf({ token: access_token })).toBe(401)
+})
+
+test('RV4: logging out works again and again, also with a token that has expired', async () => {
+  const ada = await api.actor()
+  for (const _ of [1, 2, 3]) {
+    const answer = await api.send('POST', '/v1/auth/logout', { token: ada.token })
+    expect(answer.status).toBe(204)
+    expect(answer.headers.get('clear-site-data')).toBe('"cache", "storage"')
+  }
+  expect((await api.historyOf(ada.id)).filter((action) => action === 'session.ended')).toHaveLength(1)
+})
+
+test('RV4: a token that is not ours writes nothing anywhere', async () => {
+  const ada = await api.actor()
+  const [header, payload] = ada.token.split('.')
+  await api.redis('FLUSHALL')
+  const forged = Array.from({ length: 50 }, (_, i) => `${header}.${payload}.${btoa(`${i}`.repeat(40)).slice(0, 86).replaceAll('=', 'A')}`)
+  const { calls } = await own.measure(async () => {
+    for (const token of forged) expect((await api.send('POST', '/v1/auth/logout', { token })).status).toBe(401)
+  })
+  expect(calls).toEqual([])
+  expect(await statusOf(ada)).toBe(200)
+})
+
+test('RV5: every key in Redis goes away by itself, and an epoch is never set back', async () => {
+  const redis = openRedis(own.bindings.UPSTASH_REDIS_REST_URL, own.bindings.UPSTASH_REDIS_REST_TOKEN!, openMeter())
+  const id = crypto.randomUUID()
+  await publishRevocations({ redis }, { sessions: [crypto.randomUUID()], user: { id, epoch: 7 } })
+  await publishRevocations({ redis }, { user: { id, epoch: 6 } })
+  expect(await api.redis('GET', `revoked:user:${id}`)).toBe('7')
+  const keys = (await api.redis('KEYS', '*')) as string[]
+  expect(keys.length).toBeGreaterThanOrEqual(2)
+  for (const key of keys) {
+    expect(key).toMatch(/^revoked:(session|user):[0-9a-f-]{36}$/)
+    const lifeMs = Number(await api.redis('PTTL', key))
+    expect(lifeMs).toBeGreaterThan(0)
+    expect(lifeMs).toBeLessThanOrEqual(660_000)
+  }
+})
+
+test('With the database away an answer is a 503, never a 401, and nothing is lost', async () => {
+  const ada = await api.actor()
+  for (const mode of [{ mode: 'down' }, { mode: 'status', status: 429 }, { mode: 'status', status: 502, body: '<html>' }] as const) {
+    await own.behave('libsql', mode)
+    const read = await api.send('GET', '/v1/users/me', { token: ada.token })
+    const refreshed = await api.send('POST', '/v1/auth/refresh_token', { body: { refresh_token: ada.refreshToken } })
+    const ready = await api.send('GET', '/ready')
+    expect([read, refreshed, ready].map(({ status, body }) => [status, body.code])).toEqual(
+      Array(3).fill([503, 'database_unavailable']),
+    )
+    expect((await api.send('GET', '/.well-known/jwks.json')).status).toBe(200)
+    expect((await api.send('GET', '/health')).status).toBe(200)
+    await own.behave('libsql', { mode: 'pass' })
+  }
+  expect(await statusOf(ada)).toBe(200)
+  expect((await api.send('POST', '/v1/auth/refresh_token', { body: { refresh_token: ada.refreshToken } })).status).toBe(200)
+})
+
+test('An odd reply of Redis is not taken for an answer', async () => {
+  const ada = await api.actor()
+  await as(ada, 'POST', '/v1/auth/logout')
+  for (const body of ['{"result":null}', '{"result":[null]}', '{"result":"OK"}', 'not json', '{"error":"ERR"}']) {
+    await own.behave('redis', { mode: 'status', status: 200, body })
+    expect(await statusOf(ada)).toBe(401)
+    expect(await statusOf(admin)).toBe(200)
+  }
+  await own.behave('redis', { mode: 'pass' })
+})
+
+const as = async (actor: Actor, method: string, path: string, body?: unknown) => {
+  const answer = await api.send(method, path, { token: actor.token, body })
+  expect(answer.status).toBeLessThan(300)
+}
+const statusOf = async ({ token }: { token: string }) => (await api.send('GET', '/v1/users/me', { token })).status
