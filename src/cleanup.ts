@@ -82,29 +82,41 @@ function tasksOf(resources: Resources): Record<string, Task> {
     Object.entries(ACTIONS)
       .filter(([, kept]) => kept === kind)
       .map(([action]) => action)
-  const history = (kind: 'noise' | 'security', days: number) => (fence: SQL): Step[] => [
-    [sql`DELETE FROM ${activityLogs} WHERE id IN (SELECT id FROM ${activityLogs}
-      WHERE action IN ${actions(kind)} AND id < ${firstIdAt(now - days * DAY_MS)} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`],
-  ]
+  const history =
+    (kind: 'noise' | 'security', days: number) =>
+    (fence: SQL): Step[] => [
+      [
+        sql`DELETE FROM ${activityLogs} WHERE id IN (SELECT id FROM ${activityLogs}
+      WHERE action IN ${actions(kind)} AND id < ${firstIdAt(now - days * DAY_MS)} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`,
+      ],
+    ]
   const oldSession = now - ENDED_SESSION_MS
   return {
     disabled_ended: (fence) => endDisabling(resources, fence),
     users: (fence) => purgePeople(resources, fence),
     sessions_expired: (fence) => [
-      [sql`DELETE FROM ${sessions} WHERE id IN (SELECT id FROM ${sessions}
-        WHERE idle_expires_at < ${oldSession} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`],
+      [
+        sql`DELETE FROM ${sessions} WHERE id IN (SELECT id FROM ${sessions}
+        WHERE idle_expires_at < ${oldSession} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`,
+      ],
     ],
     sessions_ended: (fence) => [
-      [sql`DELETE FROM ${sessions} WHERE id IN (SELECT id FROM ${sessions}
-        WHERE revoked_at < ${oldSession} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`],
+      [
+        sql`DELETE FROM ${sessions} WHERE id IN (SELECT id FROM ${sessions}
+        WHERE revoked_at < ${oldSession} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`,
+      ],
     ],
     idempotency_keys: (fence) => [
-      [sql`DELETE FROM ${idempotencyKeys} WHERE rowid IN (SELECT rowid FROM ${idempotencyKeys}
-        WHERE created_at < ${now - IDEMPOTENCY_MS} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`],
+      [
+        sql`DELETE FROM ${idempotencyKeys} WHERE rowid IN (SELECT rowid FROM ${idempotencyKeys}
+        WHERE created_at < ${now - IDEMPOTENCY_MS} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`,
+      ],
     ],
     login_throttles: (fence) => [
-      [sql`DELETE FROM ${loginThrottles} WHERE key IN (SELECT key FROM ${loginThrottles}
-        WHERE expires_at < ${now} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`],
+      [
+        sql`DELETE FROM ${loginThrottles} WHERE key IN (SELECT key FROM ${loginThrottles}
+        WHERE expires_at < ${now} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`,
+      ],
     ],
     activity_noise: history('noise', config.ACTIVITY_NOISE_DAYS),
     activity_security: history('security', config.ACTIVITY_DAYS),
@@ -115,7 +127,11 @@ function tasksOf(resources: Resources): Record<string, Task> {
 async function endDisabling(resources: Resources, fence: SQL): Promise<Step[]> {
   const { db, now } = resources
   const isOver = sql`status = 'disabled' AND disabled_until <= ${now}`
-  const [ids] = await db.read(sql<{ id: string }>`SELECT id FROM ${users} WHERE disabled_until <= ${now} AND status = 'disabled' LIMIT ${PEOPLE_PER_BATCH}`)
+  const [ids] = await db.read(
+    sql<{
+      id: string
+    }>`SELECT id FROM ${users} WHERE disabled_until <= ${now} AND status = 'disabled' LIMIT ${PEOPLE_PER_BATCH}`,
+  )
   return ids.map(({ id }) => [
     sql`UPDATE ${users} SET status = 'active', disabled_reason = NULL, disabled_until = NULL, version = version + 1,
       updated_at = ${now} WHERE id = ${id} AND ${isOver} AND ${fence}`,
@@ -127,7 +143,9 @@ async function endDisabling(resources: Resources, fence: SQL): Promise<Step[]> {
 async function purgePeople(resources: Resources, fence: SQL): Promise<Step[]> {
   const { db, now, config } = resources
   const before = now - config.PURGE_AFTER_DAYS * DAY_MS
-  const [ids] = await db.read(sql<{ id: string }>`SELECT id FROM ${users} WHERE deleted_at < ${before} LIMIT ${PEOPLE_PER_BATCH}`)
+  const [ids] = await db.read(
+    sql<{ id: string }>`SELECT id FROM ${users} WHERE deleted_at < ${before} LIMIT ${PEOPLE_PER_BATCH}`,
+  )
   return ids.map(({ id }) => [
     sql`DELETE FROM ${users} WHERE id = ${id} AND deleted_at < ${before} AND ${fence}`,
     record(resources, { action: 'user.purged', userId: id, actorId: null }),

@@ -5,13 +5,23 @@ import { type JwtKeys, parseJwtKeys } from './auth/keys.ts'
 /** Values that stand in documentation, and what people type to get past a check. */
 const EXAMPLE = /change.?me|example|replace.?me|your[-_ ]|secret.?here|[<>]|(.)\1{9}/i
 
-const secret = z.string().min(32).refine((value) => !EXAMPLE.test(value), 'is an example')
+const secret = z
+  .string()
+  .min(32)
+  .refine((value) => !EXAMPLE.test(value), 'is an example')
 const days = (preset: number, min: number) => z.coerce.number().int().min(min).max(3650).default(preset)
 const list = z
   .string()
   .default('')
-  .transform((value) => value.split(',').map((item) => item.trim()).filter(Boolean))
-const origin = z.url({ protocol: /^https?$/ }).refine((value) => new URL(value).origin === value, 'is not an origin')
+  .transform((value) =>
+    value
+      .split(',')
+      .map((item) => item.trim())
+      .filter(Boolean),
+  )
+const origin = z
+  .url({ protocol: /^https?$/ })
+  .refine((value) => new URL(value).origin === value, 'is not an origin')
 
 const Env = z
   .object({
@@ -37,9 +47,13 @@ const Env = z
     ACTIVITY_NOISE_DAYS: days(90, 30),
   })
   .refine((env) => new Set(env.SECRET_KEYS).size === env.SECRET_KEYS.length, { path: ['SECRET_KEYS'] })
-  .refine((env) => !env.SECRET_KEYS.some((key) => key === env.UPSTASH_REDIS_REST_TOKEN || key === env.TURSO_AUTH_TOKEN), {
-    path: ['SECRET_KEYS'],
-  })
+  .refine(
+    (env) =>
+      !env.SECRET_KEYS.some((key) => key === env.UPSTASH_REDIS_REST_TOKEN || key === env.TURSO_AUTH_TOKEN),
+    {
+      path: ['SECRET_KEYS'],
+    },
+  )
 
 /** The keys of one purpose, newest first: the first signs, all verify. */
 export type Keyring = readonly [Uint8Array, ...Uint8Array[]]
@@ -80,7 +94,9 @@ function parse(env: object): Config | ConfigError {
   if (!result.success) {
     return new ConfigError([...new Set(result.error.issues.map((issue) => String(issue.path[0])))].sort())
   }
-  const keys = Object.fromEntries(PURPOSES.map((purpose) => [purpose, keyring(result.data.SECRET_KEYS, purpose)]))
+  const keys = Object.fromEntries(
+    PURPOSES.map((purpose) => [purpose, keyring(result.data.SECRET_KEYS, purpose)]),
+  )
   return { ...result.data, keys: keys as Config['keys'] }
 }
 

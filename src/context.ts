@@ -38,7 +38,12 @@ export interface AppEnv {
 
 const MAX_USER_AGENT_LENGTH = 256
 
-export function openResources(env: object, meter: Meter, origin: Origin, waitUntil: (work: Promise<unknown>) => void): Resources {
+export function openResources(
+  env: object,
+  meter: Meter,
+  origin: Origin,
+  waitUntil: (work: Promise<unknown>) => void,
+): Resources {
   const config = configOf(env)
   return {
     config,

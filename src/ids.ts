@@ -13,7 +13,9 @@ export const timeOfId = (id: string) => Number.parseInt(id.slice(0, 8) + id.slic
 export const toTime = (epochMs: number) => new Date(epochMs).toISOString()
 export const toTimeOrNull = (epochMs: number | null) => (epochMs === null ? null : toTime(epochMs))
 
-export const Time = z.iso.datetime({ offset: true, precision: 3 }).meta({ example: '2026-11-24T09:30:00.000Z' })
+export const Time = z.iso
+  .datetime({ offset: true, precision: 3 })
+  .meta({ example: '2026-11-24T09:30:00.000Z' })
 /** A time as a caller may write it. */
 export const TimeInput = z.iso
   .datetime({ offset: true })

@@ -1,6 +1,12 @@
 import { Hono } from 'hono'
 import * as z from 'zod'
-import { createDocument, type ZodOpenApiObject, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject, type ZodOpenApiResponsesObject } from 'zod-openapi'
+import {
+  createDocument,
+  type ZodOpenApiObject,
+  type ZodOpenApiOperationObject,
+  type ZodOpenApiPathsObject,
+  type ZodOpenApiResponsesObject,
+} from 'zod-openapi'
 import type { AppEnv } from './context.ts'
 import { type OperationParts, operation, partsOf } from './operation.ts'
 import { type AppError, internalError, unavailable } from './problem.ts'
@@ -30,7 +36,11 @@ export function openapiRoutes(router: Router) {
   let made: { issuer: string; document: object } | undefined
   return new Hono<AppEnv>().get(
     '/openapi.json',
-    operation({ tag: 'system', summary: 'This document', answers: { 200: z.record(z.string(), z.unknown()) } }),
+    operation({
+      tag: 'system',
+      summary: 'This document',
+      answers: { 200: z.record(z.string(), z.unknown()) },
+    }),
     (c) => {
       const issuer = c.var.config.ISSUER
       if (made?.issuer !== issuer) made = { issuer, document: describe(router, issuer) }
@@ -55,14 +65,20 @@ function documentOf(router: Router, issuer: string): ZodOpenApiObject {
     info: {
       title: 'Roster',
       version: '1',
-      description: 'User management at the edge. Every 4xx and 5xx is a problem document with a stable `code`.',
+      description:
+        'User management at the edge. Every 4xx and 5xx is a problem document with a stable `code`.',
     },
     servers: [{ url: issuer }],
     tags: ['auth', 'users', 'activity', 'system'].map((name) => ({ name })),
     components: {
       securitySchemes: {
         bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
-        password: { type: 'oauth2', flows: { password: { tokenUrl: '/v1/auth/login', refreshUrl: '/v1/auth/refresh_token', scopes: {} } } },
+        password: {
+          type: 'oauth2',
+          flows: {
+            password: { tokenUrl: '/v1/auth/login', refreshUrl: '/v1/auth/refresh_token', scopes: {} },
+          },
+        },
       },
     },
     paths: paths as ZodOpenApiPathsObject,
@@ -75,16 +91,25 @@ export function operationsOf(router: Router): Map<string, OperationParts[]> {
   const operations = new Map<string, OperationParts[]>()
   for (const route of router.routes.filter(({ method }) => method !== 'ALL')) {
     const key = `${route.method} ${route.path}`
-    const inherited = everywhere.filter(({ path }) => path.endsWith('/*') && route.path.startsWith(path.slice(0, -1)))
+    const inherited = everywhere.filter(
+      ({ path }) => path.endsWith('/*') && route.path.startsWith(path.slice(0, -1)),
+    )
     const parts = operations.get(key) ?? inherited.flatMap(({ handler }) => partsOf(handler) ?? [])
     operations.set(key, [...parts, ...[partsOf(route.handler) ?? []].flat()])
   }
   return operations
 }
 
-function describeOperation(method: string, path: string, declared: OperationParts[]): ZodOpenApiOperationObject {
+function describeOperation(
+  method: string,
+  path: string,
+  declared: OperationParts[],
+): ZodOpenApiOperationObject {
   const parts: OperationParts = Object.assign({}, ...declared)
-  const problems = [...declared.flatMap((part) => part.problems ?? []), ...(path === '/health' ? [internalError] : ANYWHERE)]
+  const problems = [
+    ...declared.flatMap((part) => part.problems ?? []),
+    ...(path === '/health' ? [internalError] : ANYWHERE),
+  ]
   const headers = Object.assign({}, ...declared.map((part) => part.headers ?? {})) as Record<string, string>
   const parameters = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name!)
   return {
@@ -97,10 +122,21 @@ function describeOperation(method: string, path: string, declared: OperationPart
       ...(parts.security !== 'signed_in' && { 'x-permission': parts.security }),
     }),
     requestParams: {
-      ...(parameters.length > 0 && { path: z.object(Object.fromEntries(parameters.map((name) => [name, z.string().meta({ format: 'uuid' })]))) }),
+      ...(parameters.length > 0 && {
+        path: z.object(
+          Object.fromEntries(parameters.map((name) => [name, z.string().meta({ format: 'uuid' })])),
+        ),
+      }),
       ...(parts.query && { query: parts.query }),
       ...(Object.keys(headers).length > 0 && {
-        header: z.object(Object.fromEntries(Object.entries(headers).map(([name, description]) => [name, z.string().meta({ description }).optional()]))),
+        header: z.object(
+          Object.fromEntries(
+            Object.entries(headers).map(([name, description]) => [
+              name,
+              z.string().meta({ description }).optional(),
+            ]),
+          ),
+        ),
       }),
     },
     ...(parts.body && {
@@ -122,7 +158,9 @@ const operationIdOf = (method: string, path: string) =>
 function describeAnswers({ answers = {}, answerHeaders = {} }: OperationParts): ZodOpenApiResponsesObject {
   const descriptions = { 'X-Request-Id': 'Names this request in the logs.', ...answerHeaders }
   const headers = z.object(
-    Object.fromEntries(Object.entries(descriptions).map(([name, description]) => [name, z.string().meta({ description })])),
+    Object.fromEntries(
+      Object.entries(descriptions).map(([name, description]) => [name, z.string().meta({ description })]),
+    ),
   )
   return Object.fromEntries(
     Object.entries(answers).map(([status, schema]) => [
@@ -142,7 +180,10 @@ function describeProblems(problems: AppError[]): ZodOpenApiResponsesObject {
     [...byStatus].map(([status, alike]) => {
       const sentences = new Map(alike.map((problem) => [problem.code, problem.message]))
       const examples = Object.fromEntries(
-        [...sentences].map(([code, detail]) => [code, { value: { type: `urn:roster:problem:${code}`, status, code, detail } }]),
+        [...sentences].map(([code, detail]) => [
+          code,
+          { value: { type: `urn:roster:problem:${code}`, status, code, detail } },
+        ]),
       )
       return [
         String(status),

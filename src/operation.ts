@@ -1,6 +1,6 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import { createMiddleware } from 'hono/factory'
-import * as z from 'zod'
+import type * as z from 'zod'
 import type { Permission } from './auth/permissions.ts'
 import { AppError, type InputError, invalidInput } from './problem.ts'
 
@@ -32,7 +32,11 @@ export const partsOf = (handler: unknown): OperationParts | undefined =>
   (handler as { [PARTS]?: OperationParts })[PARTS]
 
 /** Says what a route does and answers; checks nothing. */
-export const operation = (parts: OperationParts) => documented(createMiddleware<object>((_c, next) => next()), parts)
+export const operation = (parts: OperationParts) =>
+  documented(
+    createMiddleware<object>((_c, next) => next()),
+    parts,
+  )
 
 export const MAX_BODY_BYTES = 64 * 1024
 const MAX_JSON_DEPTH = 32
@@ -76,18 +80,27 @@ function validate<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
 }
 
 function toInputErrors(issue: z.core.$ZodIssue): InputError[] {
-  const pointer = issue.path.map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
+  const pointer = issue.path
+    .map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`)
+    .join('')
   if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => ({ pointer: `${pointer}/${key}`, code: 'unknown_member', detail: 'Is not known here.' }))
+    return issue.keys.map((key) => ({
+      pointer: `${pointer}/${key}`,
+      code: 'unknown_member',
+      detail: 'Is not known here.',
+    }))
   }
-  const code = issue.code === 'custom' ? ((issue.params?.code as string | undefined) ?? 'invalid') : issue.code
+  const code =
+    issue.code === 'custom' ? ((issue.params?.code as string | undefined) ?? 'invalid') : issue.code
   return [{ pointer, code, detail: issue.message }]
 }
 
 function singleValues(params: URLSearchParams): Record<string, string> {
   const repeated = [...new Set(params.keys())].filter((name) => params.getAll(name).length > 1)
   if (repeated.length > 0) {
-    throw invalidInput(repeated.map((name) => ({ pointer: `/${name}`, code: 'repeated', detail: 'Is given twice.' })))
+    throw invalidInput(
+      repeated.map((name) => ({ pointer: `/${name}`, code: 'repeated', detail: 'Is given twice.' })),
+    )
   }
   // Not Object.fromEntries: `__proto__` has to arrive as a member, and be refused as one.
   return Object.assign(Object.create(null), Object.fromEntries(params))

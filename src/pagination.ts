@@ -4,7 +4,11 @@ import type { Config } from './config.ts'
 import { AppError } from './problem.ts'
 
 export const invalidCursor = () =>
-  new AppError(400, 'invalid_cursor', 'The cursor is not one of ours, or belongs to a list with other filters.')
+  new AppError(
+    400,
+    'invalid_cursor',
+    'The cursor is not one of ours, or belongs to a list with other filters.',
+  )
 
 /** A list: `total` is null where counting would mean reading everything. */
 export const listOf = <S extends z.ZodType>(item: S) =>
@@ -21,7 +25,13 @@ export const listOf = <S extends z.ZodType>(item: S) =>
 
 export interface List<T> {
   data: T[]
-  pagination: { limit: number; next_cursor: string | null; total: number | null; page?: number; pages?: number }
+  pagination: {
+    limit: number
+    next_cursor: string | null
+    total: number | null
+    page?: number
+    pages?: number
+  }
 }
 
 export const pageQuery = {

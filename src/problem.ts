@@ -34,7 +34,9 @@ export class AppError extends Error {
 
 export const notFound = () => new AppError(404, 'not_found', 'There is nothing at this address.')
 export const invalidInput = (errors: InputError[]) =>
-  new AppError(422, 'invalid_input', 'The request has members that are missing, wrong or unknown.', { errors })
+  new AppError(422, 'invalid_input', 'The request has members that are missing, wrong or unknown.', {
+    errors,
+  })
 export const tooManyRequests = (retryAfterSeconds: number) =>
   new AppError(429, 'too_many_requests', 'Too many requests. Wait as long as Retry-After says.', {
     headers: { 'retry-after': String(retryAfterSeconds) },
@@ -103,5 +105,13 @@ function toAppError(error: unknown): AppError {
 function causes(cause: unknown): unknown {
   if (!(cause instanceof Error)) return undefined
   const { code } = cause as { code?: unknown }
-  return { name: cause.name, code, at: cause.stack?.split('\n').slice(1, 4).map((line) => line.trim()), by: causes(cause.cause) }
+  return {
+    name: cause.name,
+    code,
+    at: cause.stack
+      ?.split('\n')
+      .slice(1, 4)
+      .map((line) => line.trim()),
+    by: causes(cause.cause),
+  }
 }

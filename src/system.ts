@@ -16,7 +16,10 @@ const Ready = z
   })
   .meta({ id: 'Ready' })
 const Jwks = z.object({ keys: z.array(z.record(z.string(), z.string())) }).meta({ id: 'Jwks' })
-const IssuerMetadata = z.object({ issuer: z.string(), jwks_uri: z.string() }).loose().meta({ id: 'IssuerMetadata' })
+const IssuerMetadata = z
+  .object({ issuer: z.string(), jwks_uri: z.string() })
+  .loose()
+  .meta({ id: 'IssuerMetadata' })
 
 /** Verifiers keep keys for ten minutes, so a new key is published that long before it signs. */
 const KEYS_CACHE_CONTROL = 'public, max-age=600'
@@ -32,12 +35,21 @@ export const healthRoutes = new Hono<AppEnv>().get(
 export const systemRoutes = new Hono<AppEnv>()
   .get(
     '/ready',
-    operation({ tag, summary: 'Database and Redis answer', answers: { 200: Ready }, problems: [databaseUnavailable] }),
+    operation({
+      tag,
+      summary: 'Database and Redis answer',
+      answers: { 200: Ready },
+      problems: [databaseUnavailable],
+    }),
     async (c) => {
       // Reads a table, so it is not ready before the migrations are.
       const database = c.var.db.read(sql`SELECT total FROM user_totals LIMIT 1`)
       const [redis] = await Promise.all([c.var.redis.ping(), database])
-      return c.json({ status: redis ? 'ready' : 'degraded', database: 'ok', redis: redis ? 'ok' : 'unavailable' })
+      return c.json({
+        status: redis ? 'ready' : 'degraded',
+        database: 'ok',
+        redis: redis ? 'ok' : 'unavailable',
+      })
     },
   )
   .get(

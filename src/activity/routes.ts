@@ -9,14 +9,24 @@ import { listActivity, listCleanupRuns } from './service.ts'
 export const activityRoutes = new Hono<AppEnv>()
   .get(
     '/activity',
-    operation({ tag: 'activity', summary: 'History of everybody', answers: { 200: ActivityList }, problems: [invalidCursor] }),
+    operation({
+      tag: 'activity',
+      summary: 'History of everybody',
+      answers: { 200: ActivityList },
+      problems: [invalidCursor],
+    }),
     requirePermission('activity:read'),
     query(ListActivity),
     async (c) => c.json(await listActivity(c.var, c.var.query)),
   )
   .get(
     '/cleanup/runs',
-    operation({ tag: 'activity', summary: 'When clean-up ran, and what it removed', answers: { 200: CleanupRunList }, problems: [invalidCursor] }),
+    operation({
+      tag: 'activity',
+      summary: 'When clean-up ran, and what it removed',
+      answers: { 200: CleanupRunList },
+      problems: [invalidCursor],
+    }),
     requirePermission('cleanup:read'),
     query(ListCleanupRuns),
     async (c) => c.json(await listCleanupRuns(c.var, c.var.query)),

@@ -21,7 +21,11 @@ export interface Event {
  * The row of history for the statement right before it in the batch: it is written if, and only if, that
  * statement changed something.
  */
-export function record({ origin }: Pick<Resources, 'origin'>, event: Event, condition: SQL = lastStatementChanged): SQL {
+export function record(
+  { origin }: Pick<Resources, 'origin'>,
+  event: Event,
+  condition: SQL = lastStatementChanged,
+): SQL {
   const row = {
     id: uuidv7(),
     user_id: event.userId,
@@ -79,10 +83,16 @@ export async function listActivity({ db, config }: Resources, filter: ListActivi
 }
 
 /** From where somebody else acted is that person's own business. */
-export const listOwnActivity = async (resources: Resources, filter: ListActivity): Promise<List<Activity>> => {
+export const listOwnActivity = async (
+  resources: Resources,
+  filter: ListActivity,
+): Promise<List<Activity>> => {
   const list = await listActivity(resources, filter)
   const blind = { ip: null, user_agent: null, country: null }
-  return { ...list, data: list.data.map((row) => (row.actor_id === filter.user_id ? row : { ...row, ...blind })) }
+  return {
+    ...list,
+    data: list.data.map((row) => (row.actor_id === filter.user_id ? row : { ...row, ...blind })),
+  }
 }
 
 function toActivity(row: ActivityLog): Activity {

@@ -3,7 +3,12 @@ import { AppError } from '../problem.ts'
 const challenge = (params: string) => ({ headers: { 'www-authenticate': `Bearer realm="roster"${params}` } })
 
 export const unauthenticated = () =>
-  new AppError(401, 'unauthenticated', 'This needs an access token: Authorization: Bearer <token>.', challenge(''))
+  new AppError(
+    401,
+    'unauthenticated',
+    'This needs an access token: Authorization: Bearer <token>.',
+    challenge(''),
+  )
 /** One answer for every token that is not good: which check failed is nobody's business but the log's. */
 export const invalidToken = (cause?: unknown) =>
   new AppError(401, 'invalid_token', 'The access token is expired, revoked or not valid.', {
@@ -13,7 +18,12 @@ export const invalidToken = (cause?: unknown) =>
 export const invalidCredentials = () =>
   new AppError(401, 'invalid_credentials', 'E-mail address or password are not right.', challenge(''))
 export const invalidRefreshToken = () =>
-  new AppError(401, 'invalid_refresh_token', 'The refresh token is expired or not valid. Log in again.', challenge(''))
+  new AppError(
+    401,
+    'invalid_refresh_token',
+    'The refresh token is expired or not valid. Log in again.',
+    challenge(''),
+  )
 export const sessionRevoked = () =>
   new AppError(401, 'session_revoked', 'The session has been ended. Log in again.', challenge(''))
 export const forbidden = () => new AppError(403, 'forbidden', 'Your role does not allow this.')

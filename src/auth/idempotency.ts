@@ -24,18 +24,26 @@ export interface Repeatable {
  * the body has a password in it.
  */
 export const repeatable = documented(
-  createMiddleware<AppEnv & { Variables: { repeatable: Repeatable | undefined; body: unknown; actor?: { sub: string } } }>(
-    async (c, next) => {
-      const key = c.req.header('idempotency-key')
-      if (key !== undefined && !/^[\x21-\x7e]{8,128}$/.test(key)) throw invalidIdempotencyKey()
-      const bodyHash = createHmac('sha256', c.var.config.keys.idempotency[0]).update(JSON.stringify(c.var.body)).digest('base64url')
-      const principal = c.var.actor?.sub ?? 'anybody'
-      c.set('repeatable', key === undefined ? undefined : { principal, route: `${c.req.method} ${c.req.path}`, key, bodyHash })
-      await next()
-    },
-  ),
+  createMiddleware<
+    AppEnv & { Variables: { repeatable: Repeatable | undefined; body: unknown; actor?: { sub: string } } }
+  >(async (c, next) => {
+    const key = c.req.header('idempotency-key')
+    if (key !== undefined && !/^[\x21-\x7e]{8,128}$/.test(key)) throw invalidIdempotencyKey()
+    const bodyHash = createHmac('sha256', c.var.config.keys.idempotency[0])
+      .update(JSON.stringify(c.var.body))
+      .digest('base64url')
+    const principal = c.var.actor?.sub ?? 'anybody'
+    c.set(
+      'repeatable',
+      key === undefined ? undefined : { principal, route: `${c.req.method} ${c.req.path}`, key, bodyHash },
+    )
+    await next()
+  }),
   {
-    headers: { 'Idempotency-Key': 'Repeat a request with the same key and it takes effect once; the answer is kept for a day.' },
+    headers: {
+      'Idempotency-Key':
+        'Repeat a request with the same key and it takes effect once; the answer is kept for a day.',
+    },
     problems: [invalidIdempotencyKey, idempotencyKeyReused],
   },
 )
@@ -44,15 +52,34 @@ export const repeatable = documented(
  * The statements that make a creation repeatable: `claim` goes first, the creation is conditional on `isFirst`,
  * `recall` goes last. All in one batch, so key, creation and history are there together or not at all.
  */
-export function openIdempotency({ now }: Resources, request: Repeatable | undefined, subjectId: string, answer: object) {
+export function openIdempotency(
+  { now }: Resources,
+  request: Repeatable | undefined,
+  subjectId: string,
+  answer: object,
+) {
   if (!request) return { claim: [] as Statement[], isFirst: sql`1`, recall: [] as Statement[] }
   const { principal, route, key, bodyHash } = request
-  const isThisKey = and(eq(idempotencyKeys.principal, principal), eq(idempotencyKeys.route, route), eq(idempotencyKeys.key, key))
+  const isThisKey = and(
+    eq(idempotencyKeys.principal, principal),
+    eq(idempotencyKeys.route, route),
+    eq(idempotencyKeys.key, key),
+  )
   const stored = build.select().from(idempotencyKeys).where(isThisKey)
-  const row = { principal, route, key, body_hash: bodyHash, status: 201, response: JSON.stringify(answer), subject_id: subjectId, created_at: now }
+  const row = {
+    principal,
+    route,
+    key,
+    body_hash: bodyHash,
+    status: 201,
+    response: JSON.stringify(answer),
+    subject_id: subjectId,
+    created_at: now,
+  }
   return {
     claim: [build.insert(idempotencyKeys).values(row).onConflictDoNothing()] as Statement[],
-    isFirst: sql`EXISTS (SELECT 1 FROM ${idempotencyKeys} WHERE ${isThisKey} AND subject_id = ${subjectId})` as SQL,
+    isFirst:
+      sql`EXISTS (SELECT 1 FROM ${idempotencyKeys} WHERE ${isThisKey} AND subject_id = ${subjectId})` as SQL,
     recall: [stored] as Statement[],
   }
 }

@@ -31,7 +31,9 @@ export const hashingBusy = () =>
  */
 export async function hashPassword(password: string, peppers: Keyring): Promise<string> {
   const salt = randomBytes(SALT_BYTES)
-  const mac = createHmac('sha256', peppers[0]).update(await derive(password, salt, SCRYPT)).digest('base64url')
+  const mac = createHmac('sha256', peppers[0])
+    .update(await derive(password, salt, SCRYPT))
+    .digest('base64url')
   const { ln, r, p } = SCRYPT
   return `$scrypt$ln=${ln},r=${r},p=${p},k=${pepperId(peppers[0])}$${salt.toString('base64url')}$${mac}`
 }
@@ -46,11 +48,17 @@ export interface PasswordCheck {
  * Verifies a password against its stored string. Without one (an unknown person, one without a password) it
  * hashes all the same, so that the answer takes as long.
  */
-export async function checkPassword(password: string, stored: string | null, peppers: Keyring): Promise<PasswordCheck> {
+export async function checkPassword(
+  password: string,
+  stored: string | null,
+  peppers: Keyring,
+): Promise<PasswordCheck> {
   const parsed = stored === null ? undefined : parseHash(stored)
   const pepper = parsed && peppers.find((candidate) => pepperId(candidate) === parsed.pepperId)
   const derived = await derive(password, parsed?.salt ?? new Uint8Array(SALT_BYTES), parsed?.cost ?? SCRYPT)
-  const mac = createHmac('sha256', pepper ?? peppers[0]).update(derived).digest()
+  const mac = createHmac('sha256', pepper ?? peppers[0])
+    .update(derived)
+    .digest()
   const isRight = parsed !== undefined && pepper !== undefined && timingSafeEqual(mac, parsed.mac)
   const isCurrent = pepper === peppers[0] && JSON.stringify(parsed?.cost) === JSON.stringify(SCRYPT)
   return { isRight, isOutdated: isRight && !isCurrent }
@@ -63,13 +71,18 @@ function parseHash(stored: string) {
   const [, ln, r, p, pepperId, salt, mac] = FORMAT.exec(stored) ?? []
   if (!salt || !mac) return undefined
   const cost = { ln: Number(ln), r: Number(r), p: Number(p) }
-  if (2 ** cost.ln * cost.r * cost.p > SCRYPT_MAX_COST || 128 * 2 ** cost.ln * cost.r > MAX_MEMORY_BYTES) return undefined
+  if (2 ** cost.ln * cost.r * cost.p > SCRYPT_MAX_COST || 128 * 2 ** cost.ln * cost.r > MAX_MEMORY_BYTES)
+    return undefined
   return { cost, pepperId, salt: Buffer.from(salt, 'base64url'), mac: Buffer.from(mac, 'base64url') }
 }
 
 const pepperId = (pepper: Uint8Array) => createHash('sha256').update(pepper).digest('hex').slice(0, 8)
 
-async function derive(password: string, salt: Uint8Array, cost: { ln: number; r: number; p: number }): Promise<Buffer> {
+async function derive(
+  password: string,
+  salt: Uint8Array,
+  cost: { ln: number; r: number; p: number },
+): Promise<Buffer> {
   if (hashesAtOnce >= MAX_HASHES_AT_ONCE) {
     throw hashingBusy()
   }
@@ -77,7 +90,9 @@ async function derive(password: string, salt: Uint8Array, cost: { ln: number; r:
   try {
     const options = { N: 2 ** cost.ln, r: cost.r, p: cost.p, maxmem: MAX_MEMORY_BYTES }
     return await new Promise((resolve, reject) =>
-      scrypt(normalizePassword(password), salt, HASH_BYTES, options, (error, key) => (error ? reject(error) : resolve(key))),
+      scrypt(normalizePassword(password), salt, HASH_BYTES, options, (error, key) =>
+        error ? reject(error) : resolve(key),
+      ),
     )
   } finally {
     hashesAtOnce--
@@ -93,14 +108,25 @@ let commonPasswords: Set<string> | undefined
  * Why a password must not be set, or undefined when it may be: a common one, one or two common ones with at most
  * three characters around them, few different characters, or hardly more than the person's own name or address.
  */
-export function findPasswordWeakness(password: string, person: { email: string; name: string }): string | undefined {
+export function findPasswordWeakness(
+  password: string,
+  person: { email: string; name: string },
+): string | undefined {
   const folded = normalizePassword(password).toLowerCase()
   if (new Set(folded).size < 5) return 'has too few different characters'
   commonPasswords ??= new Set(COMMON_PASSWORDS.split(/\s+/))
   if (isMadeOfCommon(folded, commonPasswords)) return 'is too common'
-  const own = [...person.email.toLowerCase().split(/[@.+_-]/), ...person.name.toLowerCase().split(/\s+/), 'roster']
-  const rest = own.filter((word) => word.length >= 3).reduce((left, word) => left.replaceAll(word, ''), folded)
-  return rest.length < 8 && rest.length < folded.length ? 'is made of the name or the e-mail address' : undefined
+  const own = [
+    ...person.email.toLowerCase().split(/[@.+_-]/),
+    ...person.name.toLowerCase().split(/\s+/),
+    'roster',
+  ]
+  const rest = own
+    .filter((word) => word.length >= 3)
+    .reduce((left, word) => left.replaceAll(word, ''), folded)
+  return rest.length < 8 && rest.length < folded.length
+    ? 'is made of the name or the e-mail address'
+    : undefined
 }
 
 const SPARE_CHARACTERS = 3

@@ -1,12 +1,23 @@
 import { ROLES, type Role } from '../users/models.ts'
 
 const OF_USERS = [] as const
-const OF_MANAGERS = [...OF_USERS, 'users:read', 'users:create', 'users:update', 'sessions:manage', 'activity:read'] as const
+const OF_MANAGERS = [
+  ...OF_USERS,
+  'users:read',
+  'users:create',
+  'users:update',
+  'sessions:manage',
+  'activity:read',
+] as const
 const OF_ADMINS = [...OF_MANAGERS, 'users:delete', 'users:purge', 'cleanup:read'] as const
 
 export type Permission = (typeof OF_ADMINS)[number]
 
-const PERMISSIONS: Record<Role, readonly Permission[]> = { user: OF_USERS, manager: OF_MANAGERS, admin: OF_ADMINS }
+const PERMISSIONS: Record<Role, readonly Permission[]> = {
+  user: OF_USERS,
+  manager: OF_MANAGERS,
+  admin: OF_ADMINS,
+}
 
 export const hasPermission = (role: Role, permission: Permission) => PERMISSIONS[role].includes(permission)
 

@@ -1,6 +1,6 @@
 import { and, eq, gt, isNull, lte, or, type SQL, sql } from 'drizzle-orm'
-import { build } from '../database/main.ts'
 import type { Resources } from '../context.ts'
+import { build } from '../database/main.ts'
 import { users } from '../users/models.ts'
 import { invalidToken } from './errors.ts'
 import { sessions } from './models.ts'
@@ -85,7 +85,10 @@ export interface Revocations {
 }
 
 /** Tells Redis what has been revoked in libSQL; one call. That it fails does no harm (see above). */
-export async function publishRevocations({ redis }: Pick<Resources, 'redis'>, revoked: Revocations): Promise<void> {
+export async function publishRevocations(
+  { redis }: Pick<Resources, 'redis'>,
+  revoked: Revocations,
+): Promise<void> {
   const entries = [
     ...(revoked.sessions ?? []).map((id) => [sessionKey(id), '1'] as const),
     ...(revoked.user ? [[userKey(revoked.user.id), String(revoked.user.epoch)] as const] : []),

@@ -49,7 +49,8 @@ export const authRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Trade a refresh token for the next',
-      description: 'Repeatable: the same token gives the same successor for 30 seconds, while that is unspent.',
+      description:
+        'Repeatable: the same token gives the same successor for 30 seconds, while that is unspent.',
       answers: { 200: Tokens },
       problems: [errors.invalidRefreshToken, errors.sessionRevoked],
     }),
@@ -97,7 +98,12 @@ export const authRoutes = new Hono<AppEnv>()
   )
   .delete(
     '/sessions/:id',
-    operation({ tag, summary: 'End one of your sessions', answers: { 204: null }, problems: [errors.sessionNotFound] }),
+    operation({
+      tag,
+      summary: 'End one of your sessions',
+      answers: { 204: null },
+      problems: [errors.sessionNotFound],
+    }),
     signedIn,
     async (c) => {
       await endOwnSession(c.var, c.var.actor, c.req.param('id'))

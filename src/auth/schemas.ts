@@ -4,12 +4,21 @@ import { listOf } from '../pagination.ts'
 import { DisplayName, EmailInput, NewPassword, User } from '../users/schemas.ts'
 
 /** A password that is being checked: only kept from being absurd. */
-export const Password = z.string().min(1).max(1024).meta({ format: 'password', example: 'seven brown foxes read' })
+export const Password = z
+  .string()
+  .min(1)
+  .max(1024)
+  .meta({ format: 'password', example: 'seven brown foxes read' })
 
-export const SignUp = z.strictObject({ email: EmailInput, password: NewPassword, name: DisplayName }).meta({ id: 'SignUp' })
+export const SignUp = z
+  .strictObject({ email: EmailInput, password: NewPassword, name: DisplayName })
+  .meta({ id: 'SignUp' })
 
 export const LogIn = z
-  .strictObject({ email: z.string().min(1).max(320).meta({ example: 'ada@example.com' }), password: Password })
+  .strictObject({
+    email: z.string().min(1).max(320).meta({ example: 'ada@example.com' }),
+    password: Password,
+  })
   .meta({ id: 'LogIn' })
 export type LogIn = z.infer<typeof LogIn>
 

@@ -14,7 +14,13 @@ import { publishRevocations, userMayBeHere } from './revocation.ts'
 import type { ChangePassword, LogIn, Tokens } from './schemas.ts'
 import { revokeSessions, revokeSurplusSessions } from './sessions.ts'
 import { openAttempt } from './throttle.ts'
-import { ACCESS_TOKEN_SECONDS, type Claims, makeRefreshToken, openRefreshToken, signAccessToken } from './tokens.ts'
+import {
+  ACCESS_TOKEN_SECONDS,
+  type Claims,
+  makeRefreshToken,
+  openRefreshToken,
+  signAccessToken,
+} from './tokens.ts'
 
 const DAY_MS = 86_400_000
 /** A session unused for so long ends; one is renewed by each refresh, up to its absolute end. */
@@ -41,17 +47,24 @@ export async function logIn(resources: Resources, input: LogIn): Promise<Tokens>
     await recordFailure(resources, row?.id)
     throw invalidCredentials()
   }
-  const newHash = password.isOutdated ? await hashPassword(input.password, config.keys.password_pepper) : undefined
+  const newHash = password.isOutdated
+    ? await hashPassword(input.password, config.keys.password_pepper)
+    : undefined
   return startSession(resources, row, newHash, attempt.clear)
 }
 
 const mayBeHere = (row: User, now: number) =>
-  row.state === 'active' || (row.state === 'disabled' && row.disabled_until !== null && row.disabled_until <= now)
+  row.state === 'active' ||
+  (row.state === 'disabled' && row.disabled_until !== null && row.disabled_until <= now)
 
 /** The same trip for an unknown account, which leaves no row. */
 const recordFailure = (resources: Resources, userId: string | undefined) =>
   resources.db.writeBatch([
-    record(resources, { action: 'login.failed', userId: userId ?? null, actorId: null }, userId ? sql`1` : sql`0`),
+    record(
+      resources,
+      { action: 'login.failed', userId: userId ?? null, actorId: null },
+      userId ? sql`1` : sql`0`,
+    ),
   ])
 
 /** Starts a session on the condition that the person still is as they were when the password was checked. */
@@ -82,7 +95,12 @@ async function startSession(
   const isThisPerson = and(eq(users.id, row.id), isStarted)
   const results = await db.writeBatch([
     insertWhere(sessions, session, sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead})`),
-    record(resources, { action: 'session.started', userId: row.id, actorId: row.id, details: { session_id: session.id } }),
+    record(resources, {
+      action: 'session.started',
+      userId: row.id,
+      actorId: row.id,
+      details: { session_id: session.id },
+    }),
     build
       .update(users)
       .set({ last_login_at: now, failed_logins: 0, ...(newHash && { password_hash: newHash }) })
@@ -93,7 +111,12 @@ async function startSession(
       .update(users)
       .set({ ...ENABLED, version: sql`${users.version} + 1`, updated_at: now })
       .where(and(isThisPerson, eq(users.status, 'disabled'))),
-    record(resources, { action: 'user.enabled', userId: row.id, actorId: null, details: { reason: 'until' } }),
+    record(resources, {
+      action: 'user.enabled',
+      userId: row.id,
+      actorId: null,
+      details: { reason: 'until' },
+    }),
     ...revokeSurplusSessions(resources, row.id),
     ...clearAttempts,
     selectUsers().where(isThisPerson),
@@ -163,18 +186,26 @@ export async function refresh(resources: Resources, refreshToken: string): Promi
     revokeSessions(now, 'reuse_detected', and(isThisSession, sql`(${isReused})`)),
     about('session.reuse_detected'),
     build.select().from(sessions).where(isThisSession),
-    selectUsers().where(sql`${users.id} = (SELECT user_id FROM ${sessions} WHERE ${isThisSession}) AND ${userMayBeHere(now)}`),
+    selectUsers().where(
+      sql`${users.id} = (SELECT user_id FROM ${sessions} WHERE ${isThisSession}) AND ${userMayBeHere(now)}`,
+    ),
   ])
   const session = results[4]!.rows[0] as unknown as Session | undefined
   const person = results[5]!.rows[0] as unknown as User | undefined
-  if (results[2]!.changes > 0) resources.afterwards(publishRevocations(resources, { sessions: [token.sessionId] }))
+  if (results[2]!.changes > 0)
+    resources.afterwards(publishRevocations(resources, { sessions: [token.sessionId] }))
   if (session?.revoked_at) throw sessionRevoked()
-  if (!session || !person || session.counter !== token.counter + 1 || session.idle_expires_at <= now) throw invalidRefreshToken()
+  if (!session || !person || session.counter !== token.counter + 1 || session.idle_expires_at <= now)
+    throw invalidRefreshToken()
   return toTokens(resources, session, person)
 }
 
 /** History of a session whose person is only known to the database. */
-const recordOfSession = (resources: Resources, action: 'session.refreshed' | 'session.reuse_detected', sessionId: string) => {
+const recordOfSession = (
+  resources: Resources,
+  action: 'session.refreshed' | 'session.reuse_detected',
+  sessionId: string,
+) => {
   const owner = sql`(SELECT user_id FROM ${sessions} WHERE id = ${sessionId})`
   const actorId = action === 'session.refreshed' ? owner : null
   return record(resources, { action, userId: owner, actorId, details: { session_id: sessionId } })
@@ -196,7 +227,11 @@ export async function logOutAll(resources: Resources, actor: Claims): Promise<vo
  *
  * @throws 403 `wrong_password`; 422 for a weak new one; 429 `too_many_attempts`.
  */
-export async function changePassword(resources: Resources, actor: Claims, input: ChangePassword): Promise<void> {
+export async function changePassword(
+  resources: Resources,
+  actor: Claims,
+  input: ChangePassword,
+): Promise<void> {
   const own = await requireOwnPassword(resources, actor, input.current_password)
   const passwordHash = await hashNewPassword(resources, input.new_password, own.row, '/new_password')
   await applyChange(resources, actor, own.row, {

@@ -13,7 +13,13 @@ import type { Claims } from './tokens.ts'
 /** A person may be signed in so many times; one more, and the oldest session ends. */
 export const MAX_SESSIONS = 50
 
-export type RevokedReason = 'logged_out' | 'ended' | 'too_many' | 'reuse_detected' | 'password_changed' | 'account_closed'
+export type RevokedReason =
+  | 'logged_out'
+  | 'ended'
+  | 'too_many'
+  | 'reuse_detected'
+  | 'password_changed'
+  | 'account_closed'
 
 /** Ends sessions in the database. What is known about them stays until clean-up, for the history. */
 export const revokeSessions = (now: number, reason: RevokedReason, which: SQL | undefined) =>
@@ -27,18 +33,26 @@ export function revokeSurplusSessions(resources: Resources, userId: string): Sta
   const surplus = sql`SELECT id FROM ${sessions} WHERE user_id = ${userId} AND revoked_at IS NULL
     ORDER BY id DESC LIMIT 100 OFFSET ${MAX_SESSIONS}`
   return [
-    revokeSessions(resources.now, 'too_many', sql`${sessions.id} IN (${surplus})`).returning({ id: sessions.id }),
+    revokeSessions(resources.now, 'too_many', sql`${sessions.id} IN (${surplus})`).returning({
+      id: sessions.id,
+    }),
     record(resources, { action: 'sessions.ended', userId, actorId: null, details: { reason: 'too_many' } }),
   ]
 }
 
 /** The sessions that a person has open, newest first: at most 50, so the list is one page. */
-export async function listSessions({ db, now }: Resources, userId: string, currentId?: string): Promise<List<Session>> {
+export async function listSessions(
+  { db, now }: Resources,
+  userId: string,
+  currentId?: string,
+): Promise<List<Session>> {
   const [rows] = await db.read(
     build
       .select()
       .from(sessions)
-      .where(and(eq(sessions.user_id, userId), isNull(sessions.revoked_at), gt(sessions.idle_expires_at, now)))
+      .where(
+        and(eq(sessions.user_id, userId), isNull(sessions.revoked_at), gt(sessions.idle_expires_at, now)),
+      )
       .orderBy(desc(sessions.id))
       .limit(MAX_SESSIONS),
   )
@@ -63,7 +77,12 @@ export async function logOut(resources: Resources, actor: Claims): Promise<void>
   await Promise.all([
     resources.db.writeBatch([
       revokeSessions(resources.now, 'logged_out', own),
-      record(resources, { action: 'session.ended', userId: actor.sub, actorId: actor.sub, details: { session_id: actor.sid } }),
+      record(resources, {
+        action: 'session.ended',
+        userId: actor.sub,
+        actorId: actor.sub,
+        details: { session_id: actor.sid },
+      }),
     ]),
     publishRevocations(resources, { sessions: [actor.sid] }),
   ])
@@ -74,7 +93,12 @@ export async function endOwnSession(resources: Resources, actor: Claims, session
   const own = and(eq(sessions.id, sessionId), eq(sessions.user_id, actor.sub))
   const [, , found] = await resources.db.writeBatch([
     revokeSessions(resources.now, 'ended', and(own, actorStands(actor, resources.now))),
-    record(resources, { action: 'session.ended', userId: actor.sub, actorId: actor.sub, details: { session_id: sessionId } }),
+    record(resources, {
+      action: 'session.ended',
+      userId: actor.sub,
+      actorId: actor.sub,
+      details: { session_id: sessionId },
+    }),
     build.select({ id: sessions.id }).from(sessions).where(own),
   ])
   if (found!.rows.length === 0) throw sessionNotFound()

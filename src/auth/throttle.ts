@@ -62,7 +62,14 @@ export function openAttempt({ config, origin, now }: Resources, name: string, ac
       build
         .update(users)
         .set({ failed_logins: sql`${users.failed_logins} + 1` })
-        .where(and(account, isNull(users.deleted_at), lt(users.failed_logins, MAX_FAILURES_IN_A_ROW), lastStatementChanged))
+        .where(
+          and(
+            account,
+            isNull(users.deleted_at),
+            lt(users.failed_logins, MAX_FAILURES_IN_A_ROW),
+            lastStatementChanged,
+          ),
+        )
         .returning({ id: users.id }),
       build.select({ blocked_until: loginThrottles.blocked_until }).from(loginThrottles).where(isThisKey),
     ],
@@ -85,8 +92,15 @@ export function networkOf(ip: string | null): string {
   const groups = expandIpv6(ip)
   if (!groups) return 'none'
   const isMappedIpv4 = groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff
-  if (isMappedIpv4) return groups.slice(6).flatMap((group) => [group >> 8, group & 255]).join('.')
-  return `${groups.slice(0, 4).map((group) => group.toString(16)).join(':')}::/64`
+  if (isMappedIpv4)
+    return groups
+      .slice(6)
+      .flatMap((group) => [group >> 8, group & 255])
+      .join('.')
+  return `${groups
+    .slice(0, 4)
+    .map((group) => group.toString(16))
+    .join(':')}::/64`
 }
 
 function expandIpv6(ip: string): number[] | undefined {

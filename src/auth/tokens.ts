@@ -43,9 +43,14 @@ const imported = new WeakMap<JwtKeys, Map<string, CryptoKey>>()
 async function importKeys(keys: JwtKeys): Promise<Map<string, CryptoKey>> {
   const known = imported.get(keys)
   if (known) return known
-  const pairs = [['signing', keys.signing] as const, ...keys.verifying.map((key) => [`kid:${key.kid}`, key] as const)]
+  const pairs = [
+    ['signing', keys.signing] as const,
+    ...keys.verifying.map((key) => [`kid:${key.kid}`, key] as const),
+  ]
   const made = new Map(
-    await Promise.all(pairs.map(async ([name, jwk]) => [name, (await importJWK(jwk, ALGORITHM)) as CryptoKey] as const)),
+    await Promise.all(
+      pairs.map(async ([name, jwk]) => [name, (await importJWK(jwk, ALGORITHM)) as CryptoKey] as const),
+    ),
   )
   imported.set(keys, made)
   return made
@@ -99,7 +104,12 @@ export async function verifyAccessToken(
   }
 }
 
-async function verifySignature(token: string, verifier: Verifier, now: number, mayBeExpired: boolean): Promise<JWTPayload> {
+async function verifySignature(
+  token: string,
+  verifier: Verifier,
+  now: number,
+  mayBeExpired: boolean,
+): Promise<JWTPayload> {
   if (token.length > MAX_TOKEN_LENGTH) throw new Error('too long')
   const keys = await importKeys(verifier.JWT_KEYS)
   const options = {
@@ -111,20 +121,26 @@ async function verifySignature(token: string, verifier: Verifier, now: number, m
     currentDate: new Date(now),
   }
   try {
-    const { payload } = await jwtVerify(token, (header: JWTHeaderParameters) => requireKey(keys, header), options)
+    const { payload } = await jwtVerify(
+      token,
+      (header: JWTHeaderParameters) => requireKey(keys, header),
+      options,
+    )
     // jose takes a list that contains ours; a token of ours never has a list (RFC 8725 section 3.9).
     if (payload.aud !== verifier.AUDIENCE) throw new Error('audience')
     return payload
   } catch (error) {
     // By the time jose looks at `exp`, the signature, issuer and type have been found right.
-    if (mayBeExpired && error instanceof errors.JWTExpired && error.payload.aud === verifier.AUDIENCE) return error.payload
+    if (mayBeExpired && error instanceof errors.JWTExpired && error.payload.aud === verifier.AUDIENCE)
+      return error.payload
     throw error
   }
 }
 
 /** A plain look-up by `kid`. A header that brings a key, or tells where to get one, is refused (RFC 7515 4.1). */
 function requireKey(keys: Map<string, CryptoKey>, header: JWTHeaderParameters): CryptoKey {
-  if (['jku', 'jwk', 'x5u', 'x5c', 'x5t', 'crit', 'b64'].some((name) => name in header)) throw new Error('header')
+  if (['jku', 'jwk', 'x5u', 'x5c', 'x5t', 'crit', 'b64'].some((name) => name in header))
+    throw new Error('header')
   const key = keys.get(`kid:${header.kid}`)
   if (!key) throw new Error('kid')
   return key
@@ -143,13 +159,18 @@ export function makeRefreshToken(keys: Keyring, sessionId: string, counter: numb
 const REFRESH_TOKEN = /^(rt_([0-9a-f-]{36})\.(0|[1-9]\d{0,14}))\.([\w-]{43})$/
 
 /** Opens a refresh token; undefined when it is not one of ours, which costs no trip to find out. */
-export function openRefreshToken(keys: Keyring, token: string): { sessionId: string; counter: number } | undefined {
+export function openRefreshToken(
+  keys: Keyring,
+  token: string,
+): { sessionId: string; counter: number } | undefined {
   const [, body, sessionId, counter, mac] = REFRESH_TOKEN.exec(token) ?? []
   if (!body || !sessionId || !mac) return undefined
   const given = Buffer.from(mac, 'base64url')
   // The last character of 43 has two spare bits: only the canonical spelling is a token.
   if (given.toString('base64url') !== mac) return undefined
-  return keys.some((key) => timingSafeEqual(macOf(key, body), given)) ? { sessionId, counter: Number(counter) } : undefined
+  return keys.some((key) => timingSafeEqual(macOf(key, body), given))
+    ? { sessionId, counter: Number(counter) }
+    : undefined
 }
 
 const macOf = (key: Uint8Array, body: string) => createHmac('sha256', key).update(body).digest()

@@ -120,8 +120,14 @@ function translate(error: unknown): never {
 
 /** `INSERT … SELECT … WHERE`: a row that comes to be only under a condition, decided inside the batch. */
 export function insertWhere(table: Table, row: Record<string, unknown>, condition: SQL): SQL {
-  const names = sql.join(Object.keys(row).map((name) => sql.identifier(name)), sql`, `)
-  const values = sql.join(Object.values(row).map((value) => sql`${value}`), sql`, `)
+  const names = sql.join(
+    Object.keys(row).map((name) => sql.identifier(name)),
+    sql`, `,
+  )
+  const values = sql.join(
+    Object.values(row).map((value) => sql`${value}`),
+    sql`, `,
+  )
   return sql`INSERT INTO ${table} (${names}) SELECT ${values} WHERE ${condition}`
 }
 

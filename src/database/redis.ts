@@ -49,8 +49,14 @@ export function openRedis(url: string, token: string, meter: Meter): BlocklistSt
           reply.every((value) => value === null || typeof value === 'string'),
       ),
     run: async (script, keys, args) =>
-      (await ask(() => redis.eval(script, keys, args), (reply): reply is 1 => Number(reply) === 1)) && true,
+      (await ask(
+        () => redis.eval(script, keys, args),
+        (reply): reply is 1 => Number(reply) === 1,
+      )) && true,
     ping: async () =>
-      (await ask(() => redis.ping(), (reply): reply is 'PONG' => reply === 'PONG')) && true,
+      (await ask(
+        () => redis.ping(),
+        (reply): reply is 'PONG' => reply === 'PONG',
+      )) && true,
   }
 }

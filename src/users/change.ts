@@ -56,20 +56,43 @@ export async function changeUser(
 }
 
 /** The second half alone, for a person just read for another reason. Throws 409 when others were faster. */
-export async function applyChange(resources: Resources, actor: Claims, row: User, change: Change): Promise<User> {
+export async function applyChange(
+  resources: Resources,
+  actor: Claims,
+  row: User,
+  change: Change,
+): Promise<User> {
   const changed = await writeChange(resources, actor, row, change)
   if (!changed) throw writeConflict()
   return changed
 }
 
 /** Undefined when the person has changed since `row` was read. */
-async function writeChange(resources: Resources, actor: Claims, row: User, change: Change): Promise<User | undefined> {
+async function writeChange(
+  resources: Resources,
+  actor: Claims,
+  row: User,
+  change: Change,
+): Promise<User | undefined> {
   const { db, now } = resources
   const epoch = row.token_epoch + (change.endsTokens ? 1 : 0)
   const set = { ...change.set, version: row.version + 1, updated_at: now, token_epoch: epoch }
-  const isAsRead = and(eq(users.id, row.id), eq(users.version, row.version), eq(users.token_epoch, row.token_epoch))
-  const mayChange = and(isAsRead, actorStands(actor, now), takesAdminAway(row, change) ? anotherAdminRemains(row.id) : undefined)
-  const event = { action: change.action, userId: row.id, actorId: actor.sub, ...(change.details && { details: change.details }) }
+  const isAsRead = and(
+    eq(users.id, row.id),
+    eq(users.version, row.version),
+    eq(users.token_epoch, row.token_epoch),
+  )
+  const mayChange = and(
+    isAsRead,
+    actorStands(actor, now),
+    takesAdminAway(row, change) ? anotherAdminRemains(row.id) : undefined,
+  )
+  const event = {
+    action: change.action,
+    userId: row.id,
+    actorId: actor.sub,
+    ...(change.details && { details: change.details }),
+  }
   const { endsSessions } = change
   try {
     const results = await db.writeBatch([
@@ -78,7 +101,13 @@ async function writeChange(resources: Resources, actor: Claims, row: User, chang
         : build.update(users).set(set).where(mayChange).returning(userColumns),
       record(resources, event),
       ...(endsSessions
-        ? [revokeSessions(now, endsSessions.reason, and(sessionsOf(row.id, endsSessions.exceptId), lastStatementChanged))]
+        ? [
+            revokeSessions(
+              now,
+              endsSessions.reason,
+              and(sessionsOf(row.id, endsSessions.exceptId), lastStatementChanged),
+            ),
+          ]
         : []),
       ...(change.erases ? eraseTraces(row.id) : []),
       ...(change.alsoWrite ?? []),
@@ -86,7 +115,8 @@ async function writeChange(resources: Resources, actor: Claims, row: User, chang
     ])
     const after = results[0]!.rows[0] as unknown as User | undefined
     if (after) {
-      if (change.endsTokens) resources.afterwards(publishRevocations(resources, { user: { id: row.id, epoch } }))
+      if (change.endsTokens)
+        resources.afterwards(publishRevocations(resources, { user: { id: row.id, epoch } }))
       return after
     }
     const { actor_stands, is_as_read } = results.at(-1)!.rows[0]!
@@ -101,7 +131,10 @@ async function writeChange(resources: Resources, actor: Claims, row: User, chang
 const takesAdminAway = (row: User, { set, erases }: Change) =>
   row.role === 'admin' &&
   row.state === 'active' &&
-  (erases === true || (set.role ?? 'admin') !== 'admin' || (set.status ?? 'active') !== 'active' || (set.deleted_at ?? null) !== null)
+  (erases === true ||
+    (set.role ?? 'admin') !== 'admin' ||
+    (set.status ?? 'active') !== 'active' ||
+    (set.deleted_at ?? null) !== null)
 
 const anotherAdminRemains = (id: string) =>
   sql`EXISTS (SELECT 1 FROM ${users} WHERE role = 'admin' AND state = 'active' AND id <> ${id})`

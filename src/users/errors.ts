@@ -1,19 +1,30 @@
 import { AppError } from '../problem.ts'
 import { DEEPEST_ROW_BY_PAGE } from './schemas.ts'
 
-export const emailTaken = () => new AppError(409, 'email_taken', 'An account with this e-mail address already exists.')
+export const emailTaken = () =>
+  new AppError(409, 'email_taken', 'An account with this e-mail address already exists.')
 export const userNotFound = () => new AppError(404, 'user_not_found', 'There is no such person.')
 export const lastAdmin = () =>
   new AppError(409, 'last_admin', 'This is the last active administrator. Make somebody else one first.')
 export const ownAccount = () =>
-  new AppError(403, 'own_account', 'Nobody changes their own role or status. To leave, use DELETE /v1/users/me.')
-export const outranked = () => new AppError(403, 'outranked', 'That is for somebody of a higher rank than yours.')
+  new AppError(
+    403,
+    'own_account',
+    'Nobody changes their own role or status. To leave, use DELETE /v1/users/me.',
+  )
+export const outranked = () =>
+  new AppError(403, 'outranked', 'That is for somebody of a higher rank than yours.')
 export const versionMismatch = () =>
   new AppError(412, 'version_mismatch', 'This person was changed meanwhile. Read again, then decide.')
-export const invalidIfMatch = () => new AppError(400, 'invalid_if_match', 'If-Match has to be an ETag of ours, or *.')
-export const userDeleted = () => new AppError(409, 'user_deleted', 'This person is deleted. Restore them first.')
-export const untilInThePast = () => new AppError(422, 'until_in_the_past', 'The end of the disabling is in the past.')
+export const invalidIfMatch = () =>
+  new AppError(400, 'invalid_if_match', 'If-Match has to be an ETag of ours, or *.')
+export const userDeleted = () =>
+  new AppError(409, 'user_deleted', 'This person is deleted. Restore them first.')
+export const untilInThePast = () =>
+  new AppError(422, 'until_in_the_past', 'The end of the disabling is in the past.')
 export const pageTooDeep = () =>
   new AppError(400, 'page_too_deep', `Pages end at row ${DEEPEST_ROW_BY_PAGE}. Follow next_cursor instead.`)
 export const writeConflict = () =>
-  new AppError(409, 'write_conflict', 'Others keep changing this person. Try again.', { headers: { 'retry-after': '1' } })
+  new AppError(409, 'write_conflict', 'Others keep changing this person. Try again.', {
+    headers: { 'retry-after': '1' },
+  })

@@ -35,7 +35,11 @@ interface Selection {
  *
  * @throws 400 `invalid_cursor`, `page_too_deep`; 403 for the deleted without the permission to delete.
  */
-export async function listUsers({ db, config }: Resources, actor: Claims, filter: ListUsers): Promise<List<ManagedUser>> {
+export async function listUsers(
+  { db, config }: Resources,
+  actor: Claims,
+  filter: ListUsers,
+): Promise<List<ManagedUser>> {
   const { limit, cursor, page, ...filters } = filter
   if (filter.status === 'deleted' && !hasPermission(actor.role, 'users:delete')) throw forbidden()
   if (page !== undefined && page * limit > DEEPEST_ROW_BY_PAGE) throw pageTooDeep()
@@ -50,7 +54,10 @@ export async function listUsers({ db, config }: Resources, actor: Claims, filter
     offset: page === undefined ? 0 : (page - 1) * limit,
   }
   const isSearch = filter.q !== undefined
-  const [found, [counted]] = await db.read(isSearch ? search(selection) : browse(selection), countOf(selection))
+  const [found, [counted]] = await db.read(
+    isSearch ? search(selection) : browse(selection),
+    countOf(selection),
+  )
   const rows = found.slice(0, limit)
   const last = rows.at(-1)
   const hasNext = found.length > limit && last !== undefined
@@ -89,7 +96,8 @@ export function browse({ filter, roles, states, sort, isDescending, position, of
   const after = position ? sql` AND (${key}, id) ${beyond} (${position[0]}, ${position[1]})` : sql``
   const branches = roles.flatMap((role) =>
     states.map(
-      (state) => sql`SELECT seq, ${columnsOf('users')} FROM ${source} WHERE role = ${role} AND state = ${state}${emailIs}${after}`,
+      (state) =>
+        sql`SELECT seq, ${columnsOf('users')} FROM ${source} WHERE role = ${role} AND state = ${state}${emailIs}${after}`,
     ),
   )
   return sql<Row>`${sql.join(branches, sql` UNION ALL `)}
@@ -115,4 +123,6 @@ export function search({ filter, roles, states, isDescending, position, offset }
 
 /** From the kept totals: never counts people. */
 const countOf = ({ roles, states }: Selection) =>
-  sql<{ total: number }>`SELECT sum(total) AS total FROM ${userTotals} WHERE role IN ${roles} AND state IN ${states}`
+  sql<{
+    total: number
+  }>`SELECT sum(total) AS total FROM ${userTotals} WHERE role IN ${roles} AND state IN ${states}`

@@ -1,5 +1,13 @@
 import { getTableColumns, sql } from 'drizzle-orm'
-import { customType, index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
+import {
+  customType,
+  index,
+  integer,
+  primaryKey,
+  sqliteTable,
+  text,
+  uniqueIndex,
+} from 'drizzle-orm/sqlite-core'
 
 export const ROLES = ['user', 'manager', 'admin'] as const
 export type Role = (typeof ROLES)[number]
@@ -39,7 +47,9 @@ export const users = sqliteTable(
     deleted_at: integer(),
     state: text({ enum: STATES })
       .notNull()
-      .generatedAlwaysAs(sql`CASE WHEN deleted_at IS NULL THEN status ELSE 'deleted' END`, { mode: 'virtual' }),
+      .generatedAlwaysAs(sql`CASE WHEN deleted_at IS NULL THEN status ELSE 'deleted' END`, {
+        mode: 'virtual',
+      }),
     facets: text()
       .notNull()
       .generatedAlwaysAs(

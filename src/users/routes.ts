@@ -44,14 +44,26 @@ export const userRoutes = new Hono<AppEnv>()
   )
   .patch(
     '/me',
-    operation({ tag, summary: 'Change your own profile', answers: { 200: schemas.User }, answerHeaders: ETAG, headers: IF_MATCH, problems: [errors.invalidIfMatch, errors.versionMismatch, errors.writeConflict] }),
+    operation({
+      tag,
+      summary: 'Change your own profile',
+      answers: { 200: schemas.User },
+      answerHeaders: ETAG,
+      headers: IF_MATCH,
+      problems: [errors.invalidIfMatch, errors.versionMismatch, errors.writeConflict],
+    }),
     signedIn,
     body(schemas.UpdateMe),
     async (c) => person(c, await service.updateMe(c.var, c.var.actor, c.var.body, ifMatch(c))),
   )
   .delete(
     '/me',
-    operation({ tag, summary: 'Leave: delete your own account', answers: { 204: null }, problems: [wrongPassword, errors.lastAdmin, errors.writeConflict, () => tooManyAttempts(60)] }),
+    operation({
+      tag,
+      summary: 'Leave: delete your own account',
+      answers: { 204: null },
+      problems: [wrongPassword, errors.lastAdmin, errors.writeConflict, () => tooManyAttempts(60)],
+    }),
     signedIn,
     body(schemas.DeleteMe),
     async (c) => {
@@ -61,21 +73,37 @@ export const userRoutes = new Hono<AppEnv>()
   )
   .get(
     '/me/activity',
-    operation({ tag, summary: 'Your own history', answers: { 200: ActivityList }, problems: [invalidCursor] }),
+    operation({
+      tag,
+      summary: 'Your own history',
+      answers: { 200: ActivityList },
+      problems: [invalidCursor],
+    }),
     signedIn,
     query(ListActivityOfOne),
     async (c) => c.json(await listOwnActivity(c.var, { ...c.var.query, user_id: c.var.actor.sub })),
   )
   .get(
     '/',
-    operation({ tag, summary: 'List and search people', answers: { 200: schemas.ManagedUserList }, problems: [invalidCursor, errors.pageTooDeep] }),
+    operation({
+      tag,
+      summary: 'List and search people',
+      answers: { 200: schemas.ManagedUserList },
+      problems: [invalidCursor, errors.pageTooDeep],
+    }),
     requirePermission('users:read'),
     query(schemas.ListUsers),
     async (c) => c.json(await listUsers(c.var, c.var.actor, c.var.query)),
   )
   .post(
     '/',
-    operation({ tag, summary: 'Make a person', answers: { 201: schemas.ManagedUser }, answerHeaders: { ...ETAG, Location: 'Where the person is.' }, problems: [errors.emailTaken, errors.outranked] }),
+    operation({
+      tag,
+      summary: 'Make a person',
+      answers: { 201: schemas.ManagedUser },
+      answerHeaders: { ...ETAG, Location: 'Where the person is.' },
+      problems: [errors.emailTaken, errors.outranked],
+    }),
     requirePermission('users:create'),
     body(schemas.CreateUser),
     repeatable,
@@ -83,20 +111,48 @@ export const userRoutes = new Hono<AppEnv>()
   )
   .get(
     '/:id',
-    operation({ tag, summary: 'A person', answers: { 200: schemas.ManagedUser }, answerHeaders: ETAG, problems: [errors.userNotFound] }),
+    operation({
+      tag,
+      summary: 'A person',
+      answers: { 200: schemas.ManagedUser },
+      answerHeaders: ETAG,
+      problems: [errors.userNotFound],
+    }),
     requirePermission('users:read'),
     async (c) => person(c, await service.findUser(c.var, c.var.actor, c.req.param('id'))),
   )
   .patch(
     '/:id',
-    operation({ tag, summary: 'Change a person', answers: { 200: schemas.ManagedUser }, answerHeaders: ETAG, headers: IF_MATCH, problems: [...forOne, errors.emailTaken, errors.userDeleted, errors.ownAccount, errors.lastAdmin, errors.invalidIfMatch, errors.versionMismatch, errors.writeConflict] }),
+    operation({
+      tag,
+      summary: 'Change a person',
+      answers: { 200: schemas.ManagedUser },
+      answerHeaders: ETAG,
+      headers: IF_MATCH,
+      problems: [
+        ...forOne,
+        errors.emailTaken,
+        errors.userDeleted,
+        errors.ownAccount,
+        errors.lastAdmin,
+        errors.invalidIfMatch,
+        errors.versionMismatch,
+        errors.writeConflict,
+      ],
+    }),
     requirePermission('users:update'),
     body(schemas.UpdateUser),
-    async (c) => person(c, await service.updateUser(c.var, c.var.actor, c.req.param('id'), c.var.body, ifMatch(c))),
+    async (c) =>
+      person(c, await service.updateUser(c.var, c.var.actor, c.req.param('id'), c.var.body, ifMatch(c))),
   )
   .delete(
     '/:id',
-    operation({ tag, summary: 'Delete a person: soft, or for good', answers: { 204: null }, problems: [...forOne, errors.ownAccount, errors.lastAdmin, errors.writeConflict] }),
+    operation({
+      tag,
+      summary: 'Delete a person: soft, or for good',
+      answers: { 204: null },
+      problems: [...forOne, errors.ownAccount, errors.lastAdmin, errors.writeConflict],
+    }),
     requirePermission('users:delete'),
     query(schemas.DeleteUserQuery),
     async (c) => {
@@ -107,20 +163,45 @@ export const userRoutes = new Hono<AppEnv>()
   )
   .post(
     '/:id/restore',
-    operation({ tag, summary: 'Bring a soft-deleted person back', answers: { 200: schemas.ManagedUser }, answerHeaders: ETAG, problems: [...forOne, errors.emailTaken, errors.writeConflict] }),
+    operation({
+      tag,
+      summary: 'Bring a soft-deleted person back',
+      answers: { 200: schemas.ManagedUser },
+      answerHeaders: ETAG,
+      problems: [...forOne, errors.emailTaken, errors.writeConflict],
+    }),
     requirePermission('users:delete'),
     async (c) => person(c, await service.restoreUser(c.var, c.var.actor, c.req.param('id'))),
   )
   .post(
     '/:id/disable',
-    operation({ tag, summary: 'Shut a person out, with a reason, for good or until a time', answers: { 200: schemas.ManagedUser }, answerHeaders: ETAG, problems: [...forOne, errors.userDeleted, errors.ownAccount, errors.lastAdmin, errors.untilInThePast, errors.writeConflict] }),
+    operation({
+      tag,
+      summary: 'Shut a person out, with a reason, for good or until a time',
+      answers: { 200: schemas.ManagedUser },
+      answerHeaders: ETAG,
+      problems: [
+        ...forOne,
+        errors.userDeleted,
+        errors.ownAccount,
+        errors.lastAdmin,
+        errors.untilInThePast,
+        errors.writeConflict,
+      ],
+    }),
     requirePermission('users:update'),
     body(schemas.DisableUser),
     async (c) => person(c, await service.disableUser(c.var, c.var.actor, c.req.param('id'), c.var.body)),
   )
   .post(
     '/:id/enable',
-    operation({ tag, summary: 'Let a disabled person in again', answers: { 200: schemas.ManagedUser }, answerHeaders: ETAG, problems: [...forOne, errors.userDeleted, errors.writeConflict] }),
+    operation({
+      tag,
+      summary: 'Let a disabled person in again',
+      answers: { 200: schemas.ManagedUser },
+      answerHeaders: ETAG,
+      problems: [...forOne, errors.userDeleted, errors.writeConflict],
+    }),
     requirePermission('users:update'),
     async (c) => person(c, await service.enableUser(c.var, c.var.actor, c.req.param('id'))),
   )
@@ -132,7 +213,12 @@ export const userRoutes = new Hono<AppEnv>()
   )
   .delete(
     '/:id/sessions',
-    operation({ tag, summary: 'End all sessions of a person', answers: { 204: null }, problems: [...forOne, errors.writeConflict] }),
+    operation({
+      tag,
+      summary: 'End all sessions of a person',
+      answers: { 204: null },
+      problems: [...forOne, errors.writeConflict],
+    }),
     requirePermission('sessions:manage'),
     async (c) => {
       await service.endSessionsOf(c.var, c.var.actor, c.req.param('id'))
@@ -141,7 +227,12 @@ export const userRoutes = new Hono<AppEnv>()
   )
   .get(
     '/:id/activity',
-    operation({ tag, summary: 'History of a person', answers: { 200: ActivityList }, problems: [invalidCursor] }),
+    operation({
+      tag,
+      summary: 'History of a person',
+      answers: { 200: ActivityList },
+      problems: [invalidCursor],
+    }),
     requirePermission('activity:read'),
     query(ListActivityOfOne),
     async (c) => c.json(await listActivity(c.var, { ...c.var.query, user_id: c.req.param('id') })),

@@ -17,7 +17,9 @@ const line = (maxLength: number) =>
   z
     .string()
     .transform((value) => value.trim().normalize('NFC'))
-    .refine((value) => value.isWellFormed() && !/\p{Cc}/u.test(value), { message: 'Has characters that are not text.' })
+    .refine((value) => value.isWellFormed() && !/\p{Cc}/u.test(value), {
+      message: 'Has characters that are not text.',
+    })
     .refine((value) => value.length > 0, { message: 'Is empty.', params: { code: 'too_small' } })
     .refine((value) => [...value].length <= maxLength, {
       message: `Has more than ${maxLength} characters.`,
@@ -31,9 +33,20 @@ export const DisplayName = line(100).meta({ example: 'Ada Lovelace' })
 export const NewPassword = z
   .string()
   .refine((value) => value.isWellFormed(), { message: 'Is not valid Unicode.' })
-  .refine((value) => [...value].length >= PASSWORD_MIN_LENGTH, { message: `Has fewer than ${PASSWORD_MIN_LENGTH} characters.`, params: { code: 'too_small' } })
-  .refine((value) => [...value].length <= PASSWORD_MAX_LENGTH, { message: `Has more than ${PASSWORD_MAX_LENGTH} characters.`, params: { code: 'too_big' } })
-  .meta({ minLength: PASSWORD_MIN_LENGTH, maxLength: PASSWORD_MAX_LENGTH, format: 'password', example: 'seven brown foxes read' })
+  .refine((value) => [...value].length >= PASSWORD_MIN_LENGTH, {
+    message: `Has fewer than ${PASSWORD_MIN_LENGTH} characters.`,
+    params: { code: 'too_small' },
+  })
+  .refine((value) => [...value].length <= PASSWORD_MAX_LENGTH, {
+    message: `Has more than ${PASSWORD_MAX_LENGTH} characters.`,
+    params: { code: 'too_big' },
+  })
+  .meta({
+    minLength: PASSWORD_MIN_LENGTH,
+    maxLength: PASSWORD_MAX_LENGTH,
+    format: 'password',
+    example: 'seven brown foxes read',
+  })
 
 const Role = z.enum(ROLES)
 const State = z.enum(STATES)

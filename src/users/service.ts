@@ -1,19 +1,19 @@
 import { and, eq, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { record } from '../activity/service.ts'
+import { forbidden, invalidToken, wrongPassword } from '../auth/errors.ts'
 import { openIdempotency, type Repeatable, recalled } from '../auth/idempotency.ts'
 import { checkPassword, findPasswordWeakness, hashPassword } from '../auth/passwords.ts'
 import { hasPermission, outranks } from '../auth/permissions.ts'
 import { actorStands } from '../auth/revocation.ts'
 import { openAttempt } from '../auth/throttle.ts'
 import type { Claims } from '../auth/tokens.ts'
-import { forbidden, invalidToken, wrongPassword } from '../auth/errors.ts'
 import type { Resources } from '../context.ts'
 import { build, insertWhere, isUniqueViolation, type Statement } from '../database/main.ts'
 import { toTime, toTimeOrNull } from '../ids.ts'
 import { invalidInput } from '../problem.ts'
-import { normalizeEmail } from './email.ts'
 import { applyChange, type Change, changeUser } from './change.ts'
+import { normalizeEmail } from './email.ts'
 import { emailTaken, outranked, ownAccount, untilInThePast, userDeleted, userNotFound } from './errors.ts'
 import { ENABLED, type NewUser, type User as UserRow, userColumns, users } from './models.ts'
 import type { CreateUser, DisableUser, ManagedUser, UpdateMe, UpdateUser, User } from './schemas.ts'
@@ -81,7 +81,13 @@ export async function createUser(
     created_at: now,
     updated_at: now,
   } as const satisfies NewUser
-  const blank = { disabled_reason: null, disabled_until: null, email_verified_at: null, last_login_at: null, deleted_at: null }
+  const blank = {
+    disabled_reason: null,
+    disabled_until: null,
+    email_verified_at: null,
+    last_login_at: null,
+    deleted_at: null,
+  }
   const person = { ...blank, ...row, state: row.status }
   const answer = actor ? toManagedUser(person) : toUser(person)
   const once = openIdempotency(resources, request, row.id, answer)
@@ -112,7 +118,8 @@ export async function requireUser({ db }: Resources, id: string): Promise<UserRo
 }
 
 /** One's own profile. */
-export const findMe = async (resources: Resources, actor: Claims) => toUser(await requireUser(resources, actor.sub))
+export const findMe = async (resources: Resources, actor: Claims) =>
+  toUser(await requireUser(resources, actor.sub))
 
 /** A person, for those who manage people. The deleted are seen by whoever may delete. Throws 404. */
 export async function findUser(resources: Resources, actor: Claims, id: string): Promise<ManagedUser> {
@@ -120,7 +127,6 @@ export async function findUser(resources: Resources, actor: Claims, id: string):
   if (row.deleted_at !== null && !hasPermission(actor.role, 'users:delete')) throw userNotFound()
   return toManagedUser(row)
 }
-
 
 /**
  * What to do to a person, by somebody who manages people. Throws when the rules forbid it: 404 when they must not
@@ -160,7 +166,12 @@ export async function updateUser(
   return toManagedUser(await changeUser(resources, actor, id, decide, ifMatch))
 }
 
-export async function updateMe(resources: Resources, actor: Claims, input: UpdateMe, ifMatch?: readonly number[]): Promise<User> {
+export async function updateMe(
+  resources: Resources,
+  actor: Claims,
+  input: UpdateMe,
+  ifMatch?: readonly number[],
+): Promise<User> {
   const decide = (row: UserRow): Change | undefined => {
     const details = differences(row, input)
     return Object.keys(details).length === 0 ? undefined : { action: 'user.updated', set: input, details }
@@ -169,18 +180,27 @@ export async function updateMe(resources: Resources, actor: Claims, input: Updat
 }
 
 /** `{ name: { from, to } }` for each member that would change. */
-function differences(row: UserRow, input: UpdateUser | UpdateMe): Partial<Record<'email' | 'name' | 'role', { from: unknown; to: unknown }>> {
+function differences(
+  row: UserRow,
+  input: UpdateUser | UpdateMe,
+): Partial<Record<'email' | 'name' | 'role', { from: unknown; to: unknown }>> {
   const changed = Object.entries(input).filter(([name, value]) => row[name as keyof UserRow] !== value)
   return Object.fromEntries(changed.map(([name, to]) => [name, { from: row[name as keyof UserRow], to }]))
 }
 
 /** Shuts a person out, for good or until a time: no login, no session, no token. */
-export async function disableUser(resources: Resources, actor: Claims, id: string, input: DisableUser): Promise<ManagedUser> {
+export async function disableUser(
+  resources: Resources,
+  actor: Claims,
+  id: string,
+  input: DisableUser,
+): Promise<ManagedUser> {
   const until = input.until ?? null
   if (until !== null && until <= resources.now) throw untilInThePast()
   const decide = managing(actor, (row) => {
     if (row.deleted_at !== null) throw userDeleted()
-    const isSame = row.status === 'disabled' && row.disabled_reason === input.reason && row.disabled_until === until
+    const isSame =
+      row.status === 'disabled' && row.disabled_reason === input.reason && row.disabled_until === until
     if (isSame) return undefined
     return {
       action: 'user.disabled',
@@ -224,7 +244,12 @@ export async function purgeUser(resources: Resources, actor: Claims, id: string)
     endsTokens: true,
     endsSessions: { reason: 'account_closed' },
   }
-  await changeUser(resources, actor, id, managing(actor, () => purge))
+  await changeUser(
+    resources,
+    actor,
+    id,
+    managing(actor, () => purge),
+  )
 }
 
 /** Brings a soft-deleted person back as they were, without their sessions. Throws 409 `email_taken`. */
@@ -266,7 +291,12 @@ export async function requireOwnPassword(
 
 /** Ends every session of a person, and every token with them. */
 export async function endSessionsOf(resources: Resources, actor: Claims, id: string): Promise<void> {
-  const end: Change = { action: 'sessions.ended', set: {}, endsTokens: true, endsSessions: { reason: 'ended' } }
+  const end: Change = {
+    action: 'sessions.ended',
+    set: {},
+    endsTokens: true,
+    endsSessions: { reason: 'ended' },
+  }
   await changeUser(resources, actor, id, (row) => {
     if (row.id !== actor.sub && !outranks(actor.role, row.role)) throw outranked()
     return end

@@ -60,7 +60,9 @@ test('RT4: a client that never got the answer brings its token again and stays l
   const own = upstreams()
   const ada = await api.actor()
   await own.behave('libsql', { mode: 'reset-after', next: 1 })
-  const lost = await openApi(own.bindings).send('POST', '/v1/auth/refresh_token', { body: { refresh_token: ada.refreshToken } })
+  const lost = await openApi(own.bindings).send('POST', '/v1/auth/refresh_token', {
+    body: { refresh_token: ada.refreshToken },
+  })
   expect(lost.status).toBe(503)
   const again = await refresh(ada.refreshToken)
   expect(again.status).toBe(200)
@@ -89,7 +91,8 @@ test('RT6: reuse is detected by the database alone, after Redis was emptied', as
   const own = await freshUpstreams()
   const lone = openApi(own.bindings)
   const ada = await lone.actor()
-  const send = (token: string) => lone.send<Tokens>('POST', '/v1/auth/refresh_token', { body: { refresh_token: token } })
+  const send = (token: string) =>
+    lone.send<Tokens>('POST', '/v1/auth/refresh_token', { body: { refresh_token: token } })
   const first = await send(ada.refreshToken)
   const second = await send(first.body.refresh_token)
   await lone.redis('FLUSHALL')
@@ -103,20 +106,27 @@ test('RT7: no token stands in the database, and a refresh reads role and status 
   const own = await freshUpstreams()
   const lone = openApi(own.bindings)
   const [admin, ada] = [await lone.actor({ role: 'admin' }), await lone.actor({ role: 'manager' })]
-  const tables = await lone.sql("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+  const tables = await lone.sql(
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+  )
   for (const { name } of tables) {
     const dump = JSON.stringify(await lone.sql(`SELECT * FROM "${name}"`))
-    for (const token of [ada.token, ada.refreshToken, ada.refreshToken.split('.')[2]!]) expect(dump).not.toContain(token)
+    for (const token of [ada.token, ada.refreshToken, ada.refreshToken.split('.')[2]!])
+      expect(dump).not.toContain(token)
   }
   expect((await lone.redis('KEYS', '*')) as string[]).toEqual([])
 
   await lone.send('PATCH', `/v1/users/${ada.id}`, { token: admin.token, body: { role: 'user' } })
-  const refreshed = await lone.send<Tokens>('POST', '/v1/auth/refresh_token', { body: { refresh_token: ada.refreshToken } })
+  const refreshed = await lone.send<Tokens>('POST', '/v1/auth/refresh_token', {
+    body: { refresh_token: ada.refreshToken },
+  })
   expect(refreshed.body.user.role).toBe('user')
   expect((await lone.send('GET', '/v1/users', { token: refreshed.body.access_token })).status).toBe(403)
 
   await lone.send('POST', `/v1/users/${ada.id}/disable`, { token: admin.token, body: { reason: 'left' } })
-  const refused = await lone.send('POST', '/v1/auth/refresh_token', { body: { refresh_token: refreshed.body.refresh_token } })
+  const refused = await lone.send('POST', '/v1/auth/refresh_token', {
+    body: { refresh_token: refreshed.body.refresh_token },
+  })
   expect(refused.status).toBe(401)
 })
 

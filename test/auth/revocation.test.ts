@@ -22,42 +22,56 @@ const ENDINGS: Record<string, { end(person: Actor): Promise<unknown>; endsSessio
   'logging out everywhere': { end: (ada) => as(ada, 'POST', '/v1/auth/logout_all'), endsSession: true },
   'a new password': {
     end: (ada) =>
-      as(ada, 'POST', '/v1/auth/change_password', { current_password: ada.password, new_password: 'nine green bears run' }),
+      as(ada, 'POST', '/v1/auth/change_password', {
+        current_password: ada.password,
+        new_password: 'nine green bears run',
+      }),
     endsSession: false,
   },
-  'being disabled': { end: ({ id }) => as(admin, 'POST', `/v1/users/${id}/disable`, { reason: 'left' }), endsSession: true },
+  'being disabled': {
+    end: ({ id }) => as(admin, 'POST', `/v1/users/${id}/disable`, { reason: 'left' }),
+    endsSession: true,
+  },
   'soft deletion': { end: ({ id }) => as(admin, 'DELETE', `/v1/users/${id}`), endsSession: true },
   'hard deletion': { end: ({ id }) => as(admin, 'DELETE', `/v1/users/${id}?hard=true`), endsSession: true },
-  'leaving': { end: (ada) => as(ada, 'DELETE', '/v1/users/me', { password: ada.password }), endsSession: true },
-  'demotion': { end: ({ id }) => as(admin, 'PATCH', `/v1/users/${id}`, { role: 'user' }), endsSession: false },
-  'an administrator ending the sessions': { end: ({ id }) => as(admin, 'DELETE', `/v1/users/${id}/sessions`), endsSession: true },
+  leaving: { end: (ada) => as(ada, 'DELETE', '/v1/users/me', { password: ada.password }), endsSession: true },
+  demotion: { end: ({ id }) => as(admin, 'PATCH', `/v1/users/${id}`, { role: 'user' }), endsSession: false },
+  'an administrator ending the sessions': {
+    end: ({ id }) => as(admin, 'DELETE', `/v1/users/${id}/sessions`),
+    endsSession: true,
+  },
 }
 
-describe.each(Object.entries(ENDINGS))('RV1, RV2, RV5, DL1: %s ends the tokens', (_, { end, endsSession }) => {
-  test('at the next request, and also with Redis emptied, stopped or hanging', async () => {
-    const ada = await api.actor({ role: 'manager' })
-    expect(await statusOf(ada)).toBe(200)
-    await end(ada)
-    expect(await statusOf(ada)).toBe(401)
-    for (const mode of ['pass', 'down', 'hang'] as const) {
-      await api.redis('FLUSHALL')
-      await own.behave('redis', { mode })
+describe.each(Object.entries(ENDINGS))(
+  'RV1, RV2, RV5, DL1: %s ends the tokens',
+  (_, { end, endsSession }) => {
+    test('at the next request, and also with Redis emptied, stopped or hanging', async () => {
+      const ada = await api.actor({ role: 'manager' })
+      expect(await statusOf(ada)).toBe(200)
+      await end(ada)
+      expect(await statusOf(ada)).toBe(401)
+      for (const mode of ['pass', 'down', 'hang'] as const) {
+        await api.redis('FLUSHALL')
+        await own.behave('redis', { mode })
+        expect(await statusOf(ada)).toBe(401)
+        await own.behave('redis', { mode: 'pass' })
+      }
+      const refreshed = await api.send('POST', '/v1/auth/refresh_token', {
+        body: { refresh_token: ada.refreshToken },
+      })
+      expect(refreshed.status).toBe(endsSession ? 401 : 200)
+    })
+
+    test('also when Redis was away at that moment', async () => {
+      const ada = await api.actor({ role: 'manager' })
+      await own.behave('redis', { mode: 'down' })
+      await end(ada)
       expect(await statusOf(ada)).toBe(401)
       await own.behave('redis', { mode: 'pass' })
-    }
-    const refreshed = await api.send('POST', '/v1/auth/refresh_token', { body: { refresh_token: ada.refreshToken } })
-    expect(refreshed.status).toBe(endsSession ? 401 : 200)
-  })
-
-  test('also when Redis was away at that moment', async () => {
-    const ada = await api.actor({ role: 'manager' })
-    await own.behave('redis', { mode: 'down' })
-    await end(ada)
-    expect(await statusOf(ada)).toBe(401)
-    await own.behave('redis', { mode: 'pass' })
-    expect(await statusOf(ada)).toBe(401)
-  })
-})
+      expect(await statusOf(ada)).toBe(401)
+    })
+  },
+)
 
 test('RV1: Redis alone is enough where a replica of the database lags behind', async () => {
   const ada = await api.actor()
@@ -94,16 +108,24 @@ test('RV4: a token that is not ours writes nothing anywhere', async () => {
   const ada = await api.actor()
   const [header, payload] = ada.token.split('.')
   await api.redis('FLUSHALL')
-  const forged = Array.from({ length: 50 }, (_, i) => `${header}.${payload}.${btoa(`${i}`.repeat(40)).slice(0, 86).replaceAll('=', 'A')}`)
+  const forged = Array.from(
+    { length: 50 },
+    (_, i) => `${header}.${payload}.${btoa(`${i}`.repeat(40)).slice(0, 86).replaceAll('=', 'A')}`,
+  )
   const { calls } = await own.measure(async () => {
-    for (const token of forged) expect((await api.send('POST', '/v1/auth/logout', { token })).status).toBe(401)
+    for (const token of forged)
+      expect((await api.send('POST', '/v1/auth/logout', { token })).status).toBe(401)
   })
   expect(calls).toEqual([])
   expect(await statusOf(ada)).toBe(200)
 })
 
 test('RV5: every key in Redis goes away by itself, and an epoch is never set back', async () => {
-  const redis = openRedis(own.bindings.UPSTASH_REDIS_REST_URL, own.bindings.UPSTASH_REDIS_REST_TOKEN!, openMeter())
+  const redis = openRedis(
+    own.bindings.UPSTASH_REDIS_REST_URL,
+    own.bindings.UPSTASH_REDIS_REST_TOKEN,
+    openMeter(),
+  )
   const id = crypto.randomUUID()
   await publishRevocations({ redis }, { sessions: [crypto.randomUUID()], user: { id, epoch: 7 } })
   await publishRevocations({ redis }, { user: { id, epoch: 6 } })
@@ -120,10 +142,16 @@ test('RV5: every key in Redis goes away by itself, and an epoch is never set bac
 
 test('With the database away an answer is a 503, never a 401, and nothing is lost', async () => {
   const ada = await api.actor()
-  for (const mode of [{ mode: 'down' }, { mode: 'status', status: 429 }, { mode: 'status', status: 502, body: '<html>' }] as const) {
+  for (const mode of [
+    { mode: 'down' },
+    { mode: 'status', status: 429 },
+    { mode: 'status', status: 502, body: '<html>' },
+  ] as const) {
     await own.behave('libsql', mode)
     const read = await api.send('GET', '/v1/users/me', { token: ada.token })
-    const refreshed = await api.send('POST', '/v1/auth/refresh_token', { body: { refresh_token: ada.refreshToken } })
+    const refreshed = await api.send('POST', '/v1/auth/refresh_token', {
+      body: { refresh_token: ada.refreshToken },
+    })
     const ready = await api.send('GET', '/ready')
     expect([read, refreshed, ready].map(({ status, body }) => [status, body.code])).toEqual(
       Array(3).fill([503, 'database_unavailable']),
@@ -133,13 +161,21 @@ test('With the database away an answer is a 503, never a 401, and nothing is los
     await own.behave('libsql', { mode: 'pass' })
   }
   expect(await statusOf(ada)).toBe(200)
-  expect((await api.send('POST', '/v1/auth/refresh_token', { body: { refresh_token: ada.refreshToken } })).status).toBe(200)
+  expect(
+    (await api.send('POST', '/v1/auth/refresh_token', { body: { refresh_token: ada.refreshToken } })).status,
+  ).toBe(200)
 })
 
 test('An odd reply of Redis is not taken for an answer', async () => {
   const ada = await api.actor()
   await as(ada, 'POST', '/v1/auth/logout')
-  for (const body of ['{"result":null}', '{"result":[null]}', '{"result":"OK"}', 'not json', '{"error":"ERR"}']) {
+  for (const body of [
+    '{"result":null}',
+    '{"result":[null]}',
+    '{"result":"OK"}',
+    'not json',
+    '{"error":"ERR"}',
+  ]) {
     await own.behave('redis', { mode: 'status', status: 200, body })
     expect(await statusOf(ada)).toBe(401)
     expect(await statusOf(admin)).toBe(200)
@@ -151,4 +187,5 @@ const as = async (actor: Actor, method: string, path: string, body?: unknown) =>
   const answer = await api.send(method, path, { token: actor.token, body })
   expect(answer.status).toBeLessThan(300)
 }
-const statusOf = async ({ token }: { token: string }) => (await api.send('GET', '/v1/users/me', { token })).status
+const statusOf = async ({ token }: { token: string }) =>
+  (await api.send('GET', '/v1/users/me', { token })).status

@@ -30,7 +30,8 @@ export interface Answer<T = Record<string, unknown>> {
 }
 
 /** What must never be seen in an answer, whatever went wrong. */
-const LEAKS = /SQLITE|UNIQUE constraint|command was|node_modules|\.ts:\d+|\$scrypt|127\.0\.0\.1:\d+\/|password_hash/
+const LEAKS =
+  /SQLITE|UNIQUE constraint|command was|node_modules|\.ts:\d+|\$scrypt|127\.0\.0\.1:\d+\/|password_hash/
 
 /** What every answer has to be, checked on every answer of every test: ER1, HD3, HD4. */
 function expectWellFormed(answer: Answer): void {
@@ -61,7 +62,9 @@ function expectWellFormed(answer: Answer): void {
   if (status === 405) expect(headers.get('allow')).toBeTruthy()
   if (status === 422 && answer.body.code === 'invalid_input') {
     expect(answer.body.errors).toEqual(
-      expect.arrayContaining([{ pointer: expect.any(String), code: expect.any(String), detail: expect.any(String) }]),
+      expect.arrayContaining([
+        { pointer: expect.any(String), code: expect.any(String), detail: expect.any(String) },
+      ]),
     )
   }
 }
@@ -80,25 +83,43 @@ export function openApi(bindings: object = {}) {
   const all = { ...env, ...bindings }
   const settings = all as unknown as Record<string, string>
 
-  async function send<T = Record<string, unknown>>(method: string, path: string, options: Options = {}): Promise<Answer<T>> {
+  async function send<T = Record<string, unknown>>(
+    method: string,
+    path: string,
+    options: Options = {},
+  ): Promise<Answer<T>> {
     const headers = new Headers(options.headers)
     if (options.ip !== null) headers.set('cf-connecting-ip', options.ip ?? randomIp())
     if (options.token !== undefined) headers.set('authorization', `Bearer ${options.token}`)
-    if (options.body !== undefined && !headers.has('content-type')) headers.set('content-type', 'application/json')
+    if (options.body !== undefined && !headers.has('content-type'))
+      headers.set('content-type', 'application/json')
     const body = options.body === undefined ? (options.raw ?? null) : JSON.stringify(options.body)
     const context = createExecutionContext()
-    const response = await worker.fetch(new Request(`http://roster.test${path}`, { method, headers, body }), all, context)
+    const response = await worker.fetch(
+      new Request(`http://roster.test${path}`, { method, headers, body }),
+      all,
+      context,
+    )
     const text = await response.text()
     // Work after the answer is done before the test goes on, so that tests see one outcome.
     await waitOnExecutionContext(context)
     const isJson = response.headers.get('content-type')?.includes('json')
-    const answer = { status: response.status, headers: response.headers, text, body: isJson ? JSON.parse(text) : undefined }
+    const answer = {
+      status: response.status,
+      headers: response.headers,
+      text,
+      body: isJson ? JSON.parse(text) : undefined,
+    }
     expectWellFormed(answer)
     return answer
   }
 
   async function sql(statement: string, args: InArgs = []): Promise<Record<string, unknown>[]> {
-    const client = createClient({ url: settings.TURSO_DATABASE_URL!, authToken: settings.TURSO_AUTH_TOKEN!, fetch: aside })
+    const client = createClient({
+      url: settings.TURSO_DATABASE_URL!,
+      authToken: settings.TURSO_AUTH_TOKEN!,
+      fetch: aside,
+    })
     return (await client.execute({ sql: statement, args })).rows as never
   }
 
@@ -154,7 +175,11 @@ export function openApi(bindings: object = {}) {
   /** One Redis command, past the Worker. */
   const redis = async (...command: (string | number)[]): Promise<unknown> => {
     const headers = { authorization: `Bearer ${settings.UPSTASH_REDIS_REST_TOKEN}` }
-    const answer = await aside(settings.UPSTASH_REDIS_REST_URL!, { method: 'POST', headers, body: JSON.stringify(command) })
+    const answer = await aside(settings.UPSTASH_REDIS_REST_URL!, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify(command),
+    })
     return ((await answer.json()) as { result: unknown }).result
   }
 

@@ -9,7 +9,7 @@ export function upstreams(label: string = crypto.randomUUID()) {
   const base = `${inject('proxyUrl')}/${label}`
   return {
     bindings: {
-      ...inject('bindings'),
+      ...(inject('bindings') as Record<'UPSTASH_REDIS_REST_TOKEN', string>),
       TURSO_DATABASE_URL: `${base}/libsql/`,
       UPSTASH_REDIS_REST_URL: `${base}/redis/`,
     },
