@@ -1,0 +1,46 @@
+import { expect, test } from 'vitest'
+import { openApi, PASSWORD } from './support/api.ts'
+import { upstreams } from './support/upstreams.ts'
+
+/** Upstream calls of one request, and how many of them had to wait for one another. */
+const own = upstreams()
+const api = openApi(own.bindings)
+const wrong = { email: 'nobody@people.test', password: PASSWORD }
+
+test('Every request stays within its budget of trips and calls', async () => {
+  const admin = await api.actor({ role: 'admin' })
+  const [ada, eve] = [await api.actor(), await api.person()]
+  const signedUp = { email: `${crypto.randomUUID()}@people.test`, password: PASSWORD, name: 'Ada' }
+  const changed = { current_password: PASSWORD, new_password: 'nine green bears run' }
+  const requests: [string, number, number, number, Parameters<typeof api.send>[2]?][] = [
+    // route, depth, calls of libSQL, calls of Redis
+    ['GET /health', 0, 0, 0],
+    ['GET /.well-known/jwks.json', 0, 0, 0],
+    ['GET /ready', 1, 1, 1],
+    ['POST /v1/auth/signup', 1, 1, 0, { body: signedUp }],
+    ['POST /v1/auth/login', 2, 2, 0, { body: { email: ada.email, password: PASSWORD } }],
+    ['POST /v1/auth/login', 2, 2, 0, { body: wrong }],
+    ['POST /v1/auth/refresh_token', 1, 1, 0, { body: { refresh_token: ada.refreshToken } }],
+    ['POST /v1/auth/refresh_token', 0, 0, 0, { body: { refresh_token: 'rt_x' } }],
+    ['GET /v1/users/me', 1, 1, 1, { token: ada.token }],
+    ['GET /v1/users/me/activity', 1, 1, 1, { token: ada.token }],
+    ['GET /v1/auth/sessions', 1, 1, 1, { token: ada.token }],
+    ['GET /v1/users', 1, 1, 1, { token: admin.token }],
+    ['GET /v1/users?q=nobody', 1, 1, 1, { token: admin.token }],
+    [`GET /v1/users/${eve.id}`, 1, 1, 1, { token: admin.token }],
+    ['GET /v1/activity', 1, 1, 1, { token: admin.token }],
+    ['PATCH /v1/users/me', 2, 2, 1, { token: ada.token, body: { name: 'Grace' } }],
+    [`POST /v1/users/${eve.id}/disable`, 2, 2, 2, { token: admin.token, body: { reason: 'left' } }],
+    ['POST /v1/auth/change_password', 2, 2, 2, { token: ada.token, body: changed }],
+    ['POST /v1/auth/logout', 1, 1, 1, { token: ada.token }],
+  ]
+  const measured = []
+  for (const [route, , , , options] of requests) {
+    const [method, path] = route.split(' ') as [string, string]
+    const { result, calls } = await own.measure(() => api.send(method, path, options))
+    const depth = Number(/depth;desc="(\d+)"/.exec(result.headers.get('server-timing')!)?.[1])
+    const of = (upstream: string) => calls.filter((call) => call.upstream === upstream).length
+    measured.push([route, depth, of('libsql'), of('redis')])
+  }
+  expect(measured).toEqual(requests.map(([route, depth, libsql, redis]) => [route, depth, libsql, redis]))
+})
