@@ -10,26 +10,25 @@ export interface Meter {
 export function openMeter(): Meter {
   const calls = { db: 0, redis: 0 }
   const spentMs = { db: 0, redis: 0 }
-  let deepestFinished = 0
-  let deepest = 0
+  // Of finished calls only: an answer does not wait for what goes on after it.
+  let depthFinished = 0
   return {
     async time(upstream, call) {
-      const depth = deepestFinished + 1
-      deepest = Math.max(deepest, depth)
+      const depth = depthFinished + 1
       calls[upstream]++
       const startedAt = Date.now()
       try {
         return await call()
       } finally {
         spentMs[upstream] += Date.now() - startedAt
-        deepestFinished = Math.max(deepestFinished, depth)
+        depthFinished = Math.max(depthFinished, depth)
       }
     },
     toServerTiming: () =>
       [
         `db;dur=${spentMs.db};desc="${calls.db}"`,
         `redis;dur=${spentMs.redis};desc="${calls.redis}"`,
-        `depth;desc="${deepest}"`,
+        `depth;desc="${depthFinished}"`,
       ].join(', '),
   }
 }
