@@ -14,6 +14,8 @@ declare module 'vitest' {
     bindings: Record<string, string>
     /** Base URL of the proxy: see proxy.ts. */
     proxyUrl: string
+    /** Whether long tests run in full: see rounds.ts. */
+    whole: boolean
   }
 }
 
@@ -40,6 +42,7 @@ export default async function setup(project: TestProject) {
   }
 
   try {
+    project.provide('whole', process.env.WHOLE === '1')
     const proxy = await startProxy(await startUpstreams(), startUpstreams)
     closers.push(proxy.close)
     project.provide('proxyUrl', proxy.url)
