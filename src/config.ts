@@ -41,7 +41,8 @@ const Env = z
     ISSUER: origin,
     AUDIENCE: z.string().min(1).default('roster'),
     CORS_ORIGINS: list.pipe(z.array(origin)),
-    REFRESH_GRACE_SECONDS: z.coerce.number().int().min(0).max(300).default(30),
+    // At least as long as a request may be on its way twice.
+    REFRESH_GRACE_SECONDS: z.coerce.number().int().min(10).max(300).default(30),
     PURGE_AFTER_DAYS: days(30, 1),
     ACTIVITY_DAYS: days(400, 30),
     ACTIVITY_NOISE_DAYS: days(90, 30),

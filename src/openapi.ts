@@ -8,6 +8,7 @@ import {
   type ZodOpenApiResponsesObject,
 } from 'zod-openapi'
 import type { AppEnv } from './context.ts'
+import { databaseUnavailable } from './database/main.ts'
 import { type OperationParts, operation, partsOf } from './operation.ts'
 import { type AppError, internalError, unavailable } from './problem.ts'
 
@@ -27,7 +28,7 @@ const Problem = z
 const ANYWHERE = [
   internalError,
   () => unavailable('misconfigured', 'Settings are missing or unfit.', undefined, 60),
-  () => unavailable('database_unavailable', 'The database did not answer. Nothing is lost; try again.'),
+  () => databaseUnavailable(),
 ]
 
 type Router = Pick<Hono<AppEnv>, 'routes'>

@@ -3,7 +3,6 @@ import { Hono } from 'hono'
 import * as z from 'zod'
 import type { AppEnv } from './context.ts'
 import { operation } from './operation.ts'
-import { unavailable } from './problem.ts'
 
 const tag = 'system'
 const Health = z.object({ status: z.literal('ok') }).meta({ id: 'Health' })
@@ -23,7 +22,6 @@ const IssuerMetadata = z
 
 /** Verifiers keep keys for ten minutes, so a new key is published that long before it signs. */
 const KEYS_CACHE_CONTROL = 'public, max-age=600'
-const databaseUnavailable = () => unavailable('database_unavailable', 'The database did not answer.')
 
 /** Alive: answers without the settings, the database or anything else that can be missing. */
 export const healthRoutes = new Hono<AppEnv>().get(
@@ -39,7 +37,6 @@ export const systemRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Database and Redis answer',
       answers: { 200: Ready },
-      problems: [databaseUnavailable],
     }),
     async (c) => {
       // Reads a table, so it is not ready before the migrations are.

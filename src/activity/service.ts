@@ -15,6 +15,8 @@ export interface Event {
   actorId: string | SQL | null
   /** What changed: names with old and new values. Never a secret. */
   details?: object
+  /** Given by who wants to know later whether the change was made: the row is there if it was. */
+  id?: string
 }
 
 /**
@@ -27,7 +29,7 @@ export function record(
   condition: SQL = lastStatementChanged,
 ): SQL {
   const row = {
-    id: uuidv7(),
+    id: event.id ?? uuidv7(),
     user_id: event.userId,
     actor_id: event.actorId,
     action: event.action,

@@ -33,7 +33,7 @@ export const requirePermission = (permission: Permission) =>
  */
 async function authenticate(c: Context<ActorEnv>, next: Next, permission?: Permission): Promise<void> {
   const actor = await verifyAccessToken(bearerToken(c), c.var.config, c.var.now)
-  const assertNotRevoked = checkRevocation(c.var, actor)
+  const assertNotRevoked = checkRevocation(c.var, actor, { isRead: ['GET', 'HEAD'].includes(c.req.method) })
   if (permission && !hasPermission(actor.role, permission)) {
     await assertNotRevoked()
     throw forbidden()

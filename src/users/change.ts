@@ -1,5 +1,6 @@
 import { and, eq, sql } from 'drizzle-orm'
-import type { Action } from '../activity/models.ts'
+import { v7 as uuidv7 } from 'uuid'
+import { type Action, activityLogs } from '../activity/models.ts'
 import { eraseHistory, record } from '../activity/service.ts'
 import { invalidToken } from '../auth/errors.ts'
 import { idempotencyKeys } from '../auth/models.ts'
@@ -9,8 +10,8 @@ import type { Claims } from '../auth/tokens.ts'
 import type { Resources } from '../context.ts'
 import { build, isUniqueViolation, lastStatementChanged, type Statement } from '../database/main.ts'
 import { emailTaken, lastAdmin, versionMismatch, writeConflict } from './errors.ts'
-import { type NewUser, type User, userColumns, users } from './models.ts'
-import { requireUser } from './service.ts'
+import { type NewUser, type User, users } from './models.ts'
+import { requireUser, selectUsers } from './service.ts'
 
 /** A change of one person, and what comes with it. */
 export interface Change {
@@ -88,6 +89,7 @@ async function writeChange(
     takesAdminAway(row, change) ? anotherAdminRemains(row.id) : undefined,
   )
   const event = {
+    id: uuidv7(),
     action: change.action,
     userId: row.id,
     actorId: actor.sub,
@@ -96,9 +98,7 @@ async function writeChange(
   const { endsSessions } = change
   try {
     const results = await db.writeBatch([
-      change.erases
-        ? build.delete(users).where(mayChange).returning(userColumns)
-        : build.update(users).set(set).where(mayChange).returning(userColumns),
+      change.erases ? build.delete(users).where(mayChange) : build.update(users).set(set).where(mayChange),
       record(resources, event),
       ...(endsSessions
         ? [
@@ -111,15 +111,16 @@ async function writeChange(
         : []),
       ...(change.erases ? eraseTraces(row.id) : []),
       ...(change.alsoWrite ?? []),
-      sql`SELECT ${actorStands(actor, now)} AS actor_stands, EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead}) AS is_as_read`,
+      selectUsers().where(eq(users.id, row.id)),
+      sql`SELECT EXISTS (SELECT 1 FROM ${activityLogs} WHERE id = ${event.id}) AS is_done,
+        ${actorStands(actor, now)} AS actor_stands, EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead}) AS is_as_read`,
     ])
-    const after = results[0]!.rows[0] as unknown as User | undefined
-    if (after) {
+    const { is_done, actor_stands, is_as_read } = results.at(-1)!.rows[0]!
+    if (is_done) {
       if (change.endsTokens)
         resources.afterwards(publishRevocations(resources, { user: { id: row.id, epoch } }))
-      return after
+      return (results.at(-2)!.rows[0] as unknown as User | undefined) ?? row
     }
-    const { actor_stands, is_as_read } = results.at(-1)!.rows[0]!
     if (!actor_stands) throw invalidToken(new Error('revoked during the request'))
     if (is_as_read) throw lastAdmin()
     return undefined

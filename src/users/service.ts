@@ -1,4 +1,4 @@
-import { and, eq, sql } from 'drizzle-orm'
+import { eq, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { record } from '../activity/service.ts'
 import { forbidden, invalidToken, wrongPassword } from '../auth/errors.ts'
@@ -90,12 +90,12 @@ export async function createUser(
   }
   const person = { ...blank, ...row, state: row.status }
   const answer = actor ? toManagedUser(person) : toUser(person)
-  const once = openIdempotency(resources, request, row.id, answer)
-  const mayCreate = actor ? and(once.isFirst, actorStands(actor, now)) : once.isFirst
+  const mayCreate = actor ? actorStands(actor, now) : sql`1`
+  const once = openIdempotency(resources, request, row.id, answer, mayCreate)
   try {
     const results = await resources.db.writeBatch([
       ...once.claim,
-      insertWhere(users, row, mayCreate ?? sql`1`),
+      insertWhere(users, row, once.isFirst),
       record(resources, {
         action: actor ? 'user.created' : 'user.signed_up',
         userId: row.id,

@@ -59,7 +59,7 @@ test('RT3: after the grace a token used again ends the session, and repeating do
 test('RT4: a client that never got the answer brings its token again and stays logged in', async () => {
   const own = upstreams()
   const ada = await api.actor()
-  await own.behave('libsql', { mode: 'reset-after', next: 1 })
+  await own.behave('libsql', { mode: 'reset-after', next: 2 })
   const lost = await openApi(own.bindings).send('POST', '/v1/auth/refresh_token', {
     body: { refresh_token: ada.refreshToken },
   })
