@@ -70,7 +70,7 @@ function documentOf(router: Router, issuer: string): ZodOpenApiObject {
         'User management at the edge. Every 4xx and 5xx is a problem document with a stable `code`.',
     },
     servers: [{ url: issuer }],
-    tags: ['auth', 'users', 'activity', 'system'].map((name) => ({ name })),
+    tags: ['auth', 'mail', 'users', 'invitations', 'activity', 'system'].map((name) => ({ name })),
     components: {
       securitySchemes: {
         bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },

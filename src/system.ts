@@ -1,7 +1,7 @@
-import { sql } from 'drizzle-orm'
 import { Hono } from 'hono'
 import * as z from 'zod'
 import type { AppEnv } from './context.ts'
+import { countMails } from './mail/outbox.ts'
 import { operation } from './operation.ts'
 
 const tag = 'system'
@@ -12,6 +12,8 @@ const Ready = z
     status: z.enum(['ready', 'degraded']),
     database: z.literal('ok'),
     redis: z.enum(['ok', 'unavailable']),
+    /** Mails that wait to be sent, and that were given up; 100 stands for more. */
+    mail: z.object({ waiting: z.int(), dead: z.int() }),
   })
   .meta({ id: 'Ready' })
 const Jwks = z.object({ keys: z.array(z.record(z.string(), z.string())) }).meta({ id: 'Jwks' })
@@ -40,12 +42,12 @@ export const systemRoutes = new Hono<AppEnv>()
     }),
     async (c) => {
       // Reads a table, so it is not ready before the migrations are.
-      const database = c.var.db.read(sql`SELECT total FROM user_totals LIMIT 1`)
-      const [redis] = await Promise.all([c.var.redis.ping(), database])
+      const [redis, [[mail]]] = await Promise.all([c.var.redis.ping(), c.var.db.read(countMails())])
       return c.json({
         status: redis ? 'ready' : 'degraded',
         database: 'ok',
         redis: redis ? 'ok' : 'unavailable',
+        mail,
       })
     },
   )

@@ -13,6 +13,7 @@ export const Password = z
 export const SignUp = z
   .strictObject({ email: EmailInput, password: NewPassword, name: DisplayName })
   .meta({ id: 'SignUp' })
+export type SignUp = z.infer<typeof SignUp>
 
 export const LogIn = z
   .strictObject({
@@ -40,6 +41,44 @@ export const ChangePassword = z
   .strictObject({ current_password: Password, new_password: NewPassword })
   .meta({ id: 'ChangePassword' })
 export type ChangePassword = z.infer<typeof ChangePassword>
+
+/** The token in a mailed link; or the address the mail went to, and the code in it. */
+const proof = {
+  token: z.string().min(1).max(256).optional(),
+  email: z.string().min(1).max(320).optional(),
+  code: z
+    .string()
+    .regex(/^\d{8}$/, 'Has eight digits.')
+    .optional()
+    .meta({ example: '04718152' }),
+}
+export type Proof = { [Member in keyof typeof proof]?: string | undefined }
+
+const isProof = ({ token, email, code }: Proof) =>
+  token === undefined ? email !== undefined && code !== undefined : (email ?? code) === undefined
+
+const withProof = <S extends z.ZodRawShape>(shape: S) =>
+  z.strictObject({ ...proof, ...shape }).refine((input) => isProof(input as Proof), {
+    message: 'Give token, or email and code.',
+  })
+
+export const MailedProof = withProof({}).meta({ id: 'MailedProof' })
+export const ResetPassword = withProof({ new_password: NewPassword }).meta({ id: 'ResetPassword' })
+export type ResetPassword = z.infer<typeof ResetPassword>
+export const AcceptInvitation = withProof({ password: NewPassword, name: DisplayName.optional() }).meta({
+  id: 'AcceptInvitation',
+})
+export type AcceptInvitation = z.infer<typeof AcceptInvitation>
+
+export const Addressed = z.strictObject({ email: EmailInput }).meta({ id: 'Addressed' })
+export const ChangeEmail = z
+  .strictObject({ new_email: EmailInput, current_password: Password })
+  .meta({ id: 'ChangeEmail' })
+export type ChangeEmail = z.infer<typeof ChangeEmail>
+
+/** What is answered where the answer must not tell whether there is an account. */
+export const Accepted = z.object({ status: z.literal('accepted') }).meta({ id: 'Accepted' })
+export const ACCEPTED: z.infer<typeof Accepted> = { status: 'accepted' }
 
 export const Tokens = z
   .object({

@@ -48,7 +48,7 @@ export const NewPassword = z
     example: 'seven brown foxes read',
   })
 
-const Role = z.enum(ROLES)
+export const Role = z.enum(ROLES)
 const State = z.enum(STATES)
 
 /** What anybody who may see a person sees. */
