@@ -13,6 +13,8 @@ export interface Page {
 /** Nothing is allowed but the page's own style and script, by nonce; and those can turn no text into markup. */
 const POLICY = {
   'default-src': "'none'",
+  // The icon, an empty one: without it, browsers ask for /favicon.ico.
+  'img-src': 'data:',
   'base-uri': "'none'",
   'form-action': "'none'",
   'frame-ancestors': "'none'",

@@ -1,21 +1,7 @@
 // @ts-check
 // Draws /openapi.json and calls what it describes. Text gets onto the page as text nodes only, whoever wrote it.
 
-/**
- * @typedef {{ $ref?: string, type?: string | string[], properties?: Record<string, Schema>, required?: string[],
- *   items?: Schema, anyOf?: Schema[], enum?: unknown[], const?: unknown, format?: string, default?: unknown,
- *   example?: unknown, description?: string, minLength?: number, maxLength?: number, minimum?: number,
- *   maximum?: number }} Schema
- * @typedef {{ in: string, name: string, required?: boolean, description?: string, schema: Schema }} Parameter
- * @typedef {{ schema?: Schema, examples?: Record<string, { value: { detail: string } }> }} Media
- * @typedef {{ description: string, headers?: Record<string, { description?: string }>,
- *   content?: Record<string, Media> }} Answer
- * @typedef {{ operationId: string, tags: string[], summary: string, description?: string, parameters?: Parameter[],
- *   security?: object[], requestBody?: { content: Record<string, Media> }, responses: Record<string, Answer>,
- *   'x-permission'?: string, 'x-roles'?: string[] }} Operation
- * @typedef {{ access_token: string, refresh_token: string, expires_in: number,
- *   user: { email: string, role: string } }} Tokens
- */
+/** @import { Answer, Api, Operation, Schema, Tokens } from './api.d.ts' */
 
 const HEADERS_OF_INTEREST =
   'location etag retry-after allow www-authenticate clear-site-data cache-control server-timing x-request-id'
@@ -108,8 +94,7 @@ byId('logout').onclick = async () => {
 
 // ---- Schemas.
 
-/** @type {{ tags: { name: string, description?: string }[], components: { schemas: Record<string, Schema> },
- *   info: { description: string }, paths: Record<string, Record<string, Operation>> }} */
+/** @type {Api} */
 let api
 
 /** @type {(schema: Schema) => Schema} */
@@ -320,7 +305,9 @@ function tryView(method, path, { parameters = [], requestBody, security, ...oper
   }
   document.addEventListener('session', refreshView)
 
-  const button = /** @type {HTMLButtonElement} */ (h(`button.${method.toLowerCase()}`, {}, `Send ${method}`))
+  const button = /** @type {HTMLButtonElement} */ (
+    h(method === 'DELETE' ? 'button.delete' : 'button', {}, `Send ${method}`)
+  )
   const output = h('output.result')
   const form = h(
     'form.try',
@@ -329,16 +316,11 @@ function tryView(method, path, { parameters = [], requestBody, security, ...oper
       h(
         'label',
         {},
-        h(
-          'span',
-          {},
-          h('code', {}, parameter.name),
-          ` ${parameter.in}${parameter.required ? ', required' : ''}`,
-        ),
+        h('span', {}, h('code', {}, parameter.name), parameter.in === 'query' ? '' : ` ${parameter.in}`),
         input,
       ),
     ),
-    editor ? h('label', {}, h('span', {}, 'Body ', h('small', {}, 'application/json')), editor) : '',
+    editor ? h('label.body', {}, h('span', {}, 'Body ', h('small', {}, 'application/json')), editor) : '',
     h('div.row', {}, button, hint),
     output,
     h('div.row', {}, h('span', {}, 'curl'), copy),
@@ -424,7 +406,7 @@ function operationView(method, path, operation) {
         ...body.flatMap(([type, { schema }], index) => {
           const inner = fields(resolve(schema ?? {}))
           if (index === 0) return [h('h4', {}, 'Body ', h('small', {}, type)), inner]
-          return [h('details.answer', {}, h('summary', {}, 'or as ', h('code', {}, type)), inner)]
+          return [h('details', {}, h('summary', {}, 'or as ', h('code', {}, type)), inner)]
         }),
         h('h4', {}, 'Answers'),
         ...Object.entries(operation.responses).map(([status, answer]) => answerView(status, answer)),
