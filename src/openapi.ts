@@ -173,7 +173,7 @@ function describeOperation(
           Object.fromEntries(
             Object.entries(headers).map(([name, description]) => [
               name,
-              z.string().meta({ description }).optional(),
+              z.string().optional().meta({ description }),
             ]),
           ),
         ),

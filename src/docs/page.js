@@ -6,12 +6,12 @@
 const HEADERS_OF_INTEREST =
   'location etag retry-after allow www-authenticate clear-site-data cache-control server-timing x-request-id'
 
-/** @type {(id: string) => HTMLElement} */
-const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id))
+/** @returns {any} */
+const byId = (id) => document.getElementById(id)
 
 /**
  * Makes an element: `h('p.note', { hidden: true }, 'text', child)`.
- * @param {string} tag @param {object} [properties] @param {...(Node | string | false | undefined)} children
+ * @returns {any}
  */
 function h(tag, properties = {}, ...children) {
   const [name = '', ...classes] = tag.split('.')
@@ -22,7 +22,7 @@ function h(tag, properties = {}, ...children) {
 }
 
 /** Text in which `this` is code. */
-const prose = (/** @type {string} */ text) =>
+const prose = (text) =>
   h('span', {}, ...text.split('`').map((part, index) => (index % 2 ? h('code', {}, part) : part)))
 
 // ---- The session: in this closure and nowhere else, so it ends with the page.
@@ -30,7 +30,6 @@ const prose = (/** @type {string} */ text) =>
 /** @type {(Tokens & { staleAt: number }) | undefined} */
 let session
 
-/** @param {Tokens | undefined} tokens @param {string} [notice] */
 function setSession(tokens, notice = '') {
   session = tokens && { ...tokens, staleAt: Date.now() + (tokens.expires_in - 10) * 1000 }
   byId('login').hidden = session !== undefined
@@ -40,7 +39,6 @@ function setSession(tokens, notice = '') {
   document.dispatchEvent(new Event('session'))
 }
 
-/** @param {string} path @param {object} body */
 const post = (path, body) =>
   fetch(path, {
     method: 'POST',
@@ -73,7 +71,7 @@ async function send(url, init, signs) {
 
 byId('login').onsubmit = async (event) => {
   event.preventDefault()
-  const form = /** @type {HTMLFormElement} */ (event.target)
+  const form = event.target
   const { email, password } = Object.fromEntries(new FormData(form))
   byId('notice').textContent = 'Logging in…'
   try {
@@ -83,7 +81,7 @@ byId('login').onsubmit = async (event) => {
     form.reset()
     setSession(body)
   } catch (error) {
-    byId('notice').textContent = /** @type {Error} */ (error).message
+    byId('notice').textContent = error.message
   }
 }
 
@@ -111,22 +109,23 @@ function typeOf(schema) {
   return [[schema.type ?? 'any'].flat().join(' | '), schema.format].filter(Boolean).join(' · ')
 }
 
-/** @type {(from: number | undefined, to: number | undefined, unit: string) => string | undefined} */
 const range = (from, to, unit) => {
   if (from === undefined && to === undefined) return undefined
   if (from === undefined) return `at most ${to}${unit}`
   return to === undefined ? `at least ${from}${unit}` : `${from} to ${to}${unit}`
 }
 
-const constraintsOf = (/** @type {Schema} */ schema) =>
+const constraintsOf = (schema) =>
   [
     range(schema.minLength, schema.maxLength, ' characters'),
     range(schema.minimum, schema.maximum, ''),
     schema.default !== undefined && `default ${JSON.stringify(schema.default)}`,
   ].filter(Boolean)
 
-/** The object inside a schema, if any: itself, what it is a list of, or what it is when it is not null. */
-/** @type {(schema: Schema) => Schema | undefined} */
+/**
+ * The object inside a schema, if any: itself, what it is a list of, or what it is when it is not null.
+ * @type {(schema: Schema) => Schema | undefined}
+ */
 function objectIn(schema) {
   const { properties, items, anyOf } = resolve(schema)
   if (properties) return resolve(schema)
@@ -134,7 +133,6 @@ function objectIn(schema) {
   return anyOf?.map(objectIn).find(Boolean)
 }
 
-/** @param {string} name @param {boolean} isRequired @param {Schema} schema @param {string} [description] */
 function field(name, isRequired, schema, description = resolve(schema).description) {
   const head = [
     h('code.name', {}, name),
@@ -147,7 +145,6 @@ function field(name, isRequired, schema, description = resolve(schema).descripti
   return h('li', {}, h('details', {}, h('summary', {}, ...head), about || '', fields(inner)))
 }
 
-/** @type {(schema: Schema) => HTMLElement} */
 const fields = ({ properties = {}, required = [] }) =>
   h(
     'ul.fields',
@@ -209,7 +206,6 @@ function answerView(status, { description, headers = {}, content = {} }) {
 }
 
 /** Pretty JSON, coloured; anything else as it is. */
-/** @type {(text: string) => HTMLElement} */
 function codeView(text) {
   let pretty
   try {
@@ -231,7 +227,7 @@ function codeView(text) {
   )
 }
 
-const quote = (/** @type {string} */ text) => `'${text.replaceAll("'", `'\\''`)}'`
+const quote = (text) => `'${text.replaceAll("'", `'\\''`)}'`
 
 /** @param {string} method @param {string} path @param {Operation} operation */
 function tryView(method, path, { parameters = [], requestBody, security, ...operation }) {
@@ -248,9 +244,9 @@ function tryView(method, path, { parameters = [], requestBody, security, ...oper
     const input = options
       ? h('select', {}, ...['', ...options].map((value) => h('option', {}, String(value))))
       : h('input', properties)
-    return { parameter, input: /** @type {HTMLInputElement} */ (input) }
+    return { parameter, input: input }
   })
-  const editor = media?.schema && /** @type {HTMLTextAreaElement} */ (h('textarea', { spellcheck: false }))
+  const editor = media?.schema && h('textarea', { spellcheck: false })
   if (editor) {
     editor.value = JSON.stringify(exampleOf(media.schema ?? {}), null, 2)
     editor.rows = editor.value.split('\n').length + 1
@@ -259,7 +255,6 @@ function tryView(method, path, { parameters = [], requestBody, security, ...oper
   const request = () => {
     const query = new URLSearchParams()
     let url = path
-    /** @type {Record<string, string>} */
     const headers = editor ? { 'content-type': 'application/json' } : {}
     for (const { parameter, input } of inputs) {
       if (parameter.in === 'path')
@@ -272,7 +267,7 @@ function tryView(method, path, { parameters = [], requestBody, security, ...oper
   }
 
   /** What stands for the token on the screen; the copy has the token itself. */
-  const curlOf = (/** @type {string} */ token) => {
+  const curlOf = (token) => {
     const { url, headers, body } = request()
     const lines = [
       `curl -i ${method === 'GET' ? '' : `-X ${method} `}${quote(location.origin + url)}`,
@@ -305,9 +300,8 @@ function tryView(method, path, { parameters = [], requestBody, security, ...oper
   }
   document.addEventListener('session', refreshView)
 
-  const button = /** @type {HTMLButtonElement} */ (
-    h(method === 'DELETE' ? 'button.delete' : 'button', {}, `Send ${method}`)
-  )
+  const button = h(method === 'DELETE' ? 'button.delete' : 'button', {}, `Send ${method}`)
+
   const output = h('output.result')
   const form = h(
     'form.try',
@@ -328,7 +322,7 @@ function tryView(method, path, { parameters = [], requestBody, security, ...oper
   )
   form.oninput = refreshView
   form.onkeydown = (event) => {
-    if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) /** @type {any} */ (form).requestSubmit()
+    if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) form.requestSubmit()
   }
   form.onsubmit = async (event) => {
     event.preventDefault()
@@ -359,7 +353,7 @@ function tryView(method, path, { parameters = [], requestBody, security, ...oper
       if (answer.ok && url.startsWith('/v1/auth/') && text.includes('"access_token"'))
         setSession(JSON.parse(text))
     } catch (error) {
-      output.replaceChildren(h('p.hint', {}, `No answer: ${/** @type {Error} */ (error).message}`))
+      output.replaceChildren(h('p.hint', {}, `No answer: ${error.message}`))
     }
     button.disabled = false
   }
@@ -371,20 +365,19 @@ function tryView(method, path, { parameters = [], requestBody, security, ...oper
 function operationView(method, path, operation) {
   const permission = operation['x-permission']
   const who = permission ?? (operation.security ? 'signed in' : undefined)
-  const view = /** @type {HTMLDetailsElement} */ (
+  const view = h(
+    'details.operation',
+    { id: operation.operationId },
     h(
-      'details.operation',
-      { id: operation.operationId },
-      h(
-        'summary',
-        {},
-        h(`b.method.${method.toLowerCase()}`, {}, method),
-        h('code', {}, path),
-        h('span', {}, operation.summary),
-        who && h('small.who', {}, who),
-      ),
-    )
+      'summary',
+      {},
+      h(`b.method.${method.toLowerCase()}`, {}, method),
+      h('code', {}, path),
+      h('span', {}, operation.summary),
+      who && h('small.who', {}, who),
+    ),
   )
+
   const draw = () => {
     const parameters = operation.parameters ?? []
     const body = Object.entries(operation.requestBody?.content ?? {})
@@ -455,12 +448,12 @@ function drawApi() {
     return { entries, links, section }
   })
   const nothing = h('p', { hidden: true }, 'Nothing fits this filter.')
-  const [nav, main] = ['nav', 'main'].map((tag) => /** @type {HTMLElement} */ (document.querySelector(tag)))
+  const [nav, main] = ['nav', 'main'].map((tag) => document.querySelector(tag))
   nav?.append(...sections.map(({ links }) => links))
   const about = api.info.description.split('\n\n').map((paragraph) => h('p', {}, prose(paragraph)))
   main?.replaceChildren(h('div.about', {}, ...about), nothing, ...sections.map(({ section }) => section))
 
-  const filter = /** @type {HTMLInputElement} */ (byId('filter'))
+  const filter = byId('filter')
   filter.oninput = () => {
     const words = filter.value.toLowerCase().split(/\s+/)
     for (const { entries, links, section } of sections) {
@@ -476,8 +469,7 @@ function drawApi() {
     if (event.key === 'Enter' && first) location.hash = first.view.id
   }
   document.addEventListener('keydown', (event) => {
-    if (event.key !== '/' || /** @type {HTMLElement} */ (event.target).matches('input, textarea, select'))
-      return
+    if (event.key !== '/' || document.activeElement?.matches('input, textarea, select')) return
     event.preventDefault()
     filter.focus()
   })

@@ -106,11 +106,11 @@ export type DisableUser = z.infer<typeof DisableUser>
 export const DeleteUserQuery = z.strictObject({
   hard: z
     .stringbool()
+    .default(false)
     .meta({
       override: { type: 'boolean' },
       description: 'True: for good, with every personal datum. Needs the permission `users:purge`.',
-    })
-    .default(false),
+    }),
 })
 
 export const SORTS = ['created_at', 'email', 'name'] as const
