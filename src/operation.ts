@@ -18,7 +18,8 @@ export interface OperationParts {
   query?: z.ZodObject
   headers?: Record<string, string>
   security?: 'signed_in' | Permission
-  answers?: Record<number, z.ZodType | null>
+  /** By status: the schema of the JSON, null for no body, `html` for a page. */
+  answers?: Record<number, z.ZodType | null | 'html'>
   answerHeaders?: Record<string, string>
   problems?: (() => AppError)[]
 }
@@ -44,6 +45,9 @@ const MAX_JSON_DEPTH = 32
 export const invalidJson = () =>
   new AppError(400, 'invalid_json', 'The body is not JSON (UTF-8, no member twice, at most 32 levels deep).')
 export const bodyTooLarge = () => new AppError(413, 'body_too_large', 'The body is over 64 KB.')
+/** What stands in the document; the real ones name what is wrong. */
+const someInvalidInput = () =>
+  invalidInput([{ pointer: '/colour', code: 'unknown_member', detail: 'Is not known here.' }])
 export const unsupportedMediaType = () =>
   new AppError(415, 'unsupported_media_type', 'The body has to be application/json.')
 
@@ -58,7 +62,7 @@ export function body<S extends z.ZodType>(schema: S, form?: z.ZodType<z.output<S
     }
     await next()
   })
-  const problems = [invalidJson, bodyTooLarge, unsupportedMediaType, () => invalidInput([])]
+  const problems = [invalidJson, bodyTooLarge, unsupportedMediaType, someInvalidInput]
   return documented(check, { body: schema, ...(form && { form }), problems })
 }
 
@@ -77,7 +81,7 @@ export function query<S extends z.ZodObject>(schema: S) {
     c.set('query', validate(schema, singleValues(new URL(c.req.url).searchParams)))
     await next()
   })
-  return documented(check, { query: schema, problems: [() => invalidInput([])] })
+  return documented(check, { query: schema, problems: [someInvalidInput] })
 }
 
 /** What the schema makes of the input. Throws 422 `invalid_input`. */

@@ -8,8 +8,9 @@ const tag = 'system'
 const Health = z.object({ status: z.literal('ok') }).meta({ id: 'Health' })
 const Ready = z
   .object({
-    /** `degraded`: Redis is away. Every answer is still right. */
-    status: z.enum(['ready', 'degraded']),
+    status: z.enum(['ready', 'degraded']).meta({
+      description: '`degraded`: Redis is away. Every answer is still right.',
+    }),
     database: z.literal('ok'),
     redis: z.enum(['ok', 'unavailable']),
     /** Mails that wait to be sent, and that were given up; 100 stands for more. */

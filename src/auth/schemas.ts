@@ -84,11 +84,9 @@ export const Tokens = z
   .object({
     access_token: z.string(),
     token_type: z.literal('Bearer'),
-    /** Seconds. */
-    expires_in: z.int(),
+    expires_in: z.int().meta({ description: 'Seconds.', example: 600 }),
     refresh_token: z.string(),
-    /** Seconds. */
-    refresh_expires_in: z.int(),
+    refresh_expires_in: z.int().meta({ description: 'Seconds.', example: 1_209_600 }),
     user: User,
   })
   .meta({ id: 'Tokens' })
@@ -103,7 +101,7 @@ export const Session = z
     ip: z.string().nullable(),
     user_agent: z.string().nullable(),
     country: z.string().nullable(),
-    current: z.boolean(),
+    current: z.boolean().meta({ description: 'Whether it is the session that asks.' }),
   })
   .meta({ id: 'Session' })
 export type Session = z.infer<typeof Session>

@@ -4,6 +4,7 @@ import { listActivity, listOwnActivity } from '../activity/service.ts'
 import { requirePermission, signedIn } from '../auth/dependencies.ts'
 import { tooManyAttempts, wrongPassword } from '../auth/errors.ts'
 import { repeatable } from '../auth/idempotency.ts'
+import { hashingBusy } from '../auth/passwords.ts'
 import { SessionList } from '../auth/schemas.ts'
 import { listSessions } from '../auth/sessions.ts'
 import type { AppEnv } from '../context.ts'
@@ -62,7 +63,13 @@ export const userRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Leave: delete your own account',
       answers: { 204: null },
-      problems: [wrongPassword, errors.lastAdmin, errors.writeConflict, () => tooManyAttempts(60)],
+      problems: [
+        wrongPassword,
+        errors.lastAdmin,
+        errors.writeConflict,
+        () => tooManyAttempts(60),
+        hashingBusy,
+      ],
     }),
     signedIn,
     body(schemas.DeleteMe),
@@ -102,7 +109,7 @@ export const userRoutes = new Hono<AppEnv>()
       summary: 'Make a person',
       answers: { 201: schemas.ManagedUser },
       answerHeaders: { ...ETAG, Location: 'Where the person is.' },
-      problems: [errors.emailTaken, errors.outranked],
+      problems: [errors.emailTaken, errors.outranked, hashingBusy],
     }),
     requirePermission('users:create'),
     body(schemas.CreateUser),
