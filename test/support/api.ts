@@ -3,6 +3,7 @@ import { env } from 'cloudflare:workers'
 import { createClient, type InArgs } from '@libsql/client/web'
 import { v7 as uuidv7 } from 'uuid'
 import { expect } from 'vitest'
+import type { CaughtMail } from '../../scripts/local/mailbox.ts'
 import { hashPassword } from '../../src/auth/passwords.ts'
 import type { Tokens } from '../../src/auth/schemas.ts'
 import { configOf } from '../../src/config.ts'
@@ -183,7 +184,28 @@ export function openApi(bindings: object = {}) {
     return ((await answer.json()) as { result: unknown }).result
   }
 
-  return { send, sql, redis, person, logIn, actor, historyOf, bindings: all, config: () => configOf(all) }
+  /** What an address was mailed, newest first. */
+  const mailsTo = async (address: string): Promise<CaughtMail[]> =>
+    (await aside(`${settings.RESEND_URL}/mails?to=${encodeURIComponent(address)}`)).json()
+
+  return {
+    send,
+    sql,
+    redis,
+    mailsTo,
+    person,
+    logIn,
+    actor,
+    historyOf,
+    bindings: all,
+    config: () => configOf(all),
+  }
+}
+
+/** The token of a mail's link, and the code beside it. */
+export const linkIn = ({ text }: CaughtMail) => {
+  const url = new URL(/^http\S+$/m.exec(text)![0])
+  return { url, token: url.searchParams.get('token')!, code: /code, .*: (\d{8})$/m.exec(text)![1]! }
 }
 
 export type Api = ReturnType<typeof openApi>
