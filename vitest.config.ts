@@ -11,7 +11,7 @@ export default defineConfig({
         plugins: [
           cloudflareTest(({ inject }) => ({
             wrangler: { configPath: './wrangler.toml' },
-            miniflare: { bindings: inject('bindings') },
+            miniflare: { bindings: inject('bindings'), email: { send_email: [{ name: 'EMAIL' }] } },
           })),
         ],
         test: {

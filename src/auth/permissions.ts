@@ -9,7 +9,7 @@ const OF_MANAGERS = [
   'sessions:manage',
   'activity:read',
 ] as const
-const OF_ADMINS = [...OF_MANAGERS, 'users:delete', 'users:purge', 'cleanup:read'] as const
+const OF_ADMINS = [...OF_MANAGERS, 'users:delete', 'users:purge', 'users:export', 'cleanup:read'] as const
 
 export type Permission = (typeof OF_ADMINS)[number]
 

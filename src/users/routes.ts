@@ -11,6 +11,7 @@ import type { AppEnv } from '../context.ts'
 import { body, operation, query } from '../operation.ts'
 import { invalidCursor } from '../pagination.ts'
 import * as errors from './errors.ts'
+import { exportUser, UserExport } from './export.ts'
 import { listUsers } from './listing.ts'
 import * as schemas from './schemas.ts'
 import * as service from './service.ts'
@@ -35,6 +36,9 @@ function person<U extends schemas.User>(c: Context, user: U, status: 200 | 201 =
   if (status === 201) c.header('location', `/v1/users/${user.id}`)
   return c.json(user, status)
 }
+
+const download = (c: Context, data: UserExport) =>
+  c.json(data, 200, { 'content-disposition': 'attachment; filename="roster-export.json"' })
 
 export const userRoutes = new Hono<AppEnv>()
   .get(
@@ -89,6 +93,16 @@ export const userRoutes = new Hono<AppEnv>()
     signedIn,
     query(ListActivityOfOne),
     async (c) => c.json(await listOwnActivity(c.var, { ...c.var.query, user_id: c.var.actor.sub })),
+  )
+  .get(
+    '/me/export',
+    operation({
+      tag,
+      summary: 'Everything that is held about you, as a file',
+      answers: { 200: UserExport },
+    }),
+    signedIn,
+    async (c) => download(c, await exportUser(c.var, c.var.actor.sub)),
   )
   .get(
     '/',
@@ -211,6 +225,17 @@ export const userRoutes = new Hono<AppEnv>()
     }),
     requirePermission('users:update'),
     async (c) => person(c, await service.enableUser(c.var, c.var.actor, c.req.param('id'))),
+  )
+  .get(
+    '/:id/export',
+    operation({
+      tag,
+      summary: 'Everything that is held about a person, as a file',
+      answers: { 200: UserExport },
+      problems: [errors.userNotFound],
+    }),
+    requirePermission('users:export'),
+    async (c) => download(c, await exportUser(c.var, c.req.param('id'))),
   )
   .get(
     '/:id/sessions',
