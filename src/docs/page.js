@@ -21,7 +21,7 @@ function h(tag, properties = {}, ...children) {
   return element
 }
 
-/** Text in which `this` is code. */
+/** Text in which what stands in backticks is code. */
 const prose = (text) =>
   h('span', {}, ...text.split('`').map((part, index) => (index % 2 ? h('code', {}, part) : part)))
 
@@ -249,7 +249,7 @@ function tryView(method, path, { parameters = [], requestBody, security, ...oper
           ...options.map((value) => h('option', { value }, String(value))),
         )
       : h('input', properties)
-    return { parameter, input: input }
+    return { parameter, input }
   })
   const editor = media?.schema && h('textarea', { spellcheck: false })
   if (editor) {
@@ -278,7 +278,7 @@ function tryView(method, path, { parameters = [], requestBody, security, ...oper
       `curl -i ${method === 'GET' ? '' : `-X ${method} `}${quote(location.origin + url)}`,
       ...(security ? [`-H "authorization: Bearer ${token}"`] : []),
       ...Object.entries(headers).map((header) => `-H ${quote(header.join(': '))}`),
-      ...(body === undefined ? [] : [`-d ${quote(body)}`]),
+      ...(body === undefined ? [] : [`--data-raw ${quote(body)}`]),
     ]
     return lines.join(' \\\n  ')
   }
