@@ -21,7 +21,7 @@ function h(tag, properties = {}, ...children) {
   return element
 }
 
-/** Text in which `this` is code. */
+/** Text in which what stands in backticks is code. */
 const prose = (text) =>
   h('span', {}, ...text.split('`').map((part, index) => (index % 2 ? h('code', {}, part) : part)))
 
@@ -103,7 +103,7 @@ const resolve = (schema) =>
 function typeOf(schema) {
   if (schema.$ref) return schema.$ref.split('/').at(-1) ?? ''
   if (schema.anyOf) return schema.anyOf.map(typeOf).join(' | ')
-  if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(' | ')
+  if (schema.enum) return schema.enum.join(' | ')
   if (schema.const !== undefined) return JSON.stringify(schema.const)
   if (schema.items) return `array of ${typeOf(schema.items)}`
   return [[schema.type ?? 'any'].flat().join(' | '), schema.format].filter(Boolean).join(' · ')
@@ -119,7 +119,7 @@ const constraintsOf = (schema) =>
   [
     range(schema.minLength, schema.maxLength, ' characters'),
     range(schema.minimum, schema.maximum, ''),
-    schema.default !== undefined && `default ${JSON.stringify(schema.default)}`,
+    schema.default !== undefined && `default ${schema.default}`,
   ].filter(Boolean)
 
 /**
@@ -242,9 +242,14 @@ function tryView(method, path, { parameters = [], requestBody, security, ...oper
       placeholder: String(schema.example ?? schema.default ?? ''),
     }
     const input = options
-      ? h('select', {}, ...['', ...options].map((value) => h('option', {}, String(value))))
+      ? h(
+          'select',
+          {},
+          h('option', { value: '' }, schema.default === undefined ? '' : `${schema.default}, the default`),
+          ...options.map((value) => h('option', { value }, String(value))),
+        )
       : h('input', properties)
-    return { parameter, input: input }
+    return { parameter, input }
   })
   const editor = media?.schema && h('textarea', { spellcheck: false })
   if (editor) {
@@ -273,7 +278,7 @@ function tryView(method, path, { parameters = [], requestBody, security, ...oper
       `curl -i ${method === 'GET' ? '' : `-X ${method} `}${quote(location.origin + url)}`,
       ...(security ? [`-H "authorization: Bearer ${token}"`] : []),
       ...Object.entries(headers).map((header) => `-H ${quote(header.join(': '))}`),
-      ...(body === undefined ? [] : [`-d ${quote(body)}`]),
+      ...(body === undefined ? [] : [`--data-raw ${quote(body)}`]),
     ]
     return lines.join(' \\\n  ')
   }
@@ -310,7 +315,13 @@ function tryView(method, path, { parameters = [], requestBody, security, ...oper
       h(
         'label',
         {},
-        h('span', {}, h('code', {}, parameter.name), parameter.in === 'query' ? '' : ` ${parameter.in}`),
+        h(
+          'span',
+          {},
+          h('code', {}, parameter.name),
+          ' ',
+          parameter.in !== 'query' && h('small', {}, parameter.in),
+        ),
         input,
       ),
     ),
