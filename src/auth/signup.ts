@@ -51,7 +51,7 @@ export async function signUp(
       ...once.recall,
     ],
   })
-  sendAfterwards(resources, verification.mailId, notice.id)
+  sendAfterwards(resources, verification.mailId, ...(isSecret ? [notice.id] : []))
   const kept = recalled(request, request && results.at(-1), answer)
   return isSecret ? null : (kept as User)
 }
