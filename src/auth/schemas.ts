@@ -7,10 +7,7 @@ import { DisplayName, EmailInput, NewPassword, User } from '../users/schemas.ts'
 const text = z.string().refine((value) => value.isWellFormed(), { message: 'Is not valid Unicode.' })
 
 /** A password that is being checked: only kept from being absurd. */
-export const Password = text
-  .min(1)
-  .max(1024)
-  .meta({ format: 'password', example: 'seven brown foxes read' })
+export const Password = text.min(1).max(1024).meta({ format: 'password', example: 'seven brown foxes read' })
 
 export const SignUp = z
   .strictObject({ email: EmailInput, password: NewPassword, name: DisplayName })

@@ -103,7 +103,7 @@ async function startSession(
     }),
     build
       .update(users)
-      .set({ last_login_at: now, failed_logins: 0, ...(newHash && { password_hash: newHash }) })
+      .set({ last_login_at: now, ...(newHash && { password_hash: newHash }) })
       .where(isThisPerson)
       .returning({ id: users.id }),
     // The end of a disabling is a change of its own, with its own row of history.
@@ -233,10 +233,15 @@ export async function changePassword(
   input: ChangePassword,
 ): Promise<void> {
   const own = await requireOwnPassword(resources, actor, input.current_password)
-  const passwordHash = await hashNewPassword(resources, input.new_password, own.row, '/new_password')
+  const passwordHash = await hashNewPassword(resources, input.new_password, own.row, '/new_password').catch(
+    async (refusal) => {
+      await resources.db.writeBatch(own.clearAttempts)
+      throw refusal
+    },
+  )
   await applyChange(resources, actor, own.row, {
     action: 'password.changed',
-    set: { password_hash: passwordHash, failed_logins: 0 },
+    set: { password_hash: passwordHash },
     endsTokens: true,
     endsSessions: { reason: 'password_changed', exceptId: actor.sid },
     alsoWrite: own.clearAttempts,
