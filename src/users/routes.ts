@@ -2,7 +2,7 @@ import { type Context, Hono } from 'hono'
 import { ActivityList, ListActivityOfOne } from '../activity/schemas.ts'
 import { listActivity, listOwnActivity } from '../activity/service.ts'
 import { requirePermission, signedIn } from '../auth/dependencies.ts'
-import { tooManyAttempts, wrongPassword } from '../auth/errors.ts'
+import { reauthenticationRequired, tooManyAttempts, wrongPassword } from '../auth/errors.ts'
 import { repeatable } from '../auth/idempotency.ts'
 import { SessionList } from '../auth/schemas.ts'
 import { listSessions } from '../auth/sessions.ts'
@@ -102,7 +102,7 @@ export const userRoutes = new Hono<AppEnv>()
       summary: 'Make a person',
       answers: { 201: schemas.ManagedUser },
       answerHeaders: { ...ETAG, Location: 'Where the person is.' },
-      problems: [errors.emailTaken, errors.outranked],
+      problems: [errors.emailTaken, errors.outranked, reauthenticationRequired],
     }),
     requirePermission('users:create'),
     body(schemas.CreateUser),
@@ -131,6 +131,7 @@ export const userRoutes = new Hono<AppEnv>()
       headers: IF_MATCH,
       problems: [
         ...forOne,
+        reauthenticationRequired,
         errors.emailTaken,
         errors.userDeleted,
         errors.ownAccount,
@@ -151,7 +152,13 @@ export const userRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Delete a person: soft, or for good',
       answers: { 204: null },
-      problems: [...forOne, errors.ownAccount, errors.lastAdmin, errors.writeConflict],
+      problems: [
+        ...forOne,
+        reauthenticationRequired,
+        errors.ownAccount,
+        errors.lastAdmin,
+        errors.writeConflict,
+      ],
     }),
     requirePermission('users:delete'),
     query(schemas.DeleteUserQuery),

@@ -4,7 +4,7 @@ import { record } from '../activity/service.ts'
 import { forbidden, invalidToken, wrongPassword } from '../auth/errors.ts'
 import { openIdempotency, type Repeatable, recalled } from '../auth/idempotency.ts'
 import { checkPassword, findPasswordWeakness, hashPassword } from '../auth/passwords.ts'
-import { hasPermission, outranks } from '../auth/permissions.ts'
+import { hasPermission, outranks, requireRecentLogin } from '../auth/permissions.ts'
 import { actorStands } from '../auth/revocation.ts'
 import { openAttempt } from '../auth/throttle.ts'
 import type { Claims } from '../auth/tokens.ts'
@@ -57,7 +57,8 @@ export async function hashNewPassword(
  * Makes a person: account, history and idempotency key in one batch.
  *
  * @param actor who makes it; undefined when people sign themselves up.
- * @throws 409 `email_taken`; 422 for a weak password or a key used for something else.
+ * @throws 409 `email_taken`; 422 for a weak password or a key used for something else; 403 `outranked`, and
+ * `reauthentication_required` for a role above `user`.
  */
 export async function createUser(
   resources: Resources,
@@ -65,8 +66,9 @@ export async function createUser(
   request: Repeatable | undefined,
   actor?: Claims,
 ): Promise<User> {
-  if (actor && !outranks(actor.role, input.role)) throw outranked()
   const { now } = resources
+  if (actor && !outranks(actor.role, input.role)) throw outranked()
+  if (actor && input.role !== 'user') requireRecentLogin(actor, now)
   const row = {
     id: uuidv7(),
     email: input.email,
@@ -155,6 +157,7 @@ export async function updateUser(
     const details = differences(row, input)
     if (Object.keys(details).length === 0) return undefined
     if (details.role && !outranks(actor.role, input.role!)) throw outranked()
+    if (details.role) requireRecentLogin(actor, resources.now)
     const email = details.email && { email_normalized: normalizeEmail(input.email!), email_verified_at: null }
     return {
       action: details.role ? 'user.role_changed' : 'user.updated',
@@ -237,6 +240,7 @@ export async function deleteUser(resources: Resources, actor: Claims, id: string
 /** Hard: no personal datum is left anywhere; the history stays, pseudonymous. */
 export async function purgeUser(resources: Resources, actor: Claims, id: string): Promise<void> {
   if (!hasPermission(actor.role, 'users:purge')) throw forbidden()
+  requireRecentLogin(actor, resources.now)
   const purge: Change = {
     action: 'user.purged',
     set: {},
