@@ -123,7 +123,9 @@ describe('PW5: a hash that is not of today', () => {
     const pepper = openApi(bindings).config().keys.password_pepper[0]
     const salt = Buffer.alloc(16, 7)
     const options = { N: 2 ** cost.ln, r: cost.r, p: cost.p, maxmem: 2 ** 26 }
-    const mac = createHmac('sha256', pepper).update(scryptSync(password, salt, 32, options)).digest('base64url')
+    const mac = createHmac('sha256', pepper)
+      .update(scryptSync(password, salt, 32, options))
+      .digest('base64url')
     const id = createHash('sha256').update(pepper).digest('hex').slice(0, 8)
     return `$scrypt$ln=${cost.ln},r=${cost.r},p=${cost.p},k=${id}$${salt.toString('base64url')}$${mac}`
   }

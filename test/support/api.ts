@@ -200,7 +200,18 @@ export function openApi(bindings: object = {}) {
     return ((await answer.json()) as { result: unknown }).result
   }
 
-  return { send, sql, redis, person, logIn, actor, signIn, historyOf, bindings: all, config: () => configOf(all) }
+  return {
+    send,
+    sql,
+    redis,
+    person,
+    logIn,
+    actor,
+    signIn,
+    historyOf,
+    bindings: all,
+    config: () => configOf(all),
+  }
 }
 
 export type Api = ReturnType<typeof openApi>
