@@ -141,7 +141,7 @@ async function verifySignature(
 function requireKey(keys: Map<string, CryptoKey>, header: JWTHeaderParameters): CryptoKey {
   if (['jku', 'jwk', 'x5u', 'x5c', 'x5t', 'crit', 'b64'].some((name) => name in header))
     throw new Error('header')
-  const key = keys.get(`kid:${header.kid}`)
+  const key = typeof header.kid === 'string' ? keys.get(`kid:${header.kid}`) : undefined
   if (!key) throw new Error('kid')
   return key
 }
