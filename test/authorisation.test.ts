@@ -343,10 +343,28 @@ describe('AZ6: an active administrator remains', () => {
       }
       const answers = await Promise.all([remove(asAda, eve, one), remove(asEve, ada, other)])
       expect(answers.filter(({ status }) => status < 300)).toHaveLength(1)
-      const left = "SELECT count(*) AS n FROM users WHERE role = 'admin' AND state = 'active'"
-      expect(await lone.sql(left)).toEqual([{ n: 1 }])
+      expect(await admins()).toBe(1)
     }
   })
+
+  test('when two leave at once', async () => {
+    for (let round = 0; round < rounds(2, 50); round++) {
+      await lone.sql("UPDATE users SET role = 'user'")
+      const leave = async () => {
+        const { token } = await lone.signIn(await lone.person({ role: 'admin' }))
+        return () => lone.send('DELETE', '/v1/users/me', { token, body: { password: PASSWORD } })
+      }
+      const both = [await leave(), await leave()]
+      const answers = await Promise.all(both.map((go) => go()))
+      expect(answers.map(({ status }) => status).sort()).toEqual([204, 409])
+      expect(await admins()).toBe(1)
+    }
+  })
+
+  const admins = async () => {
+    const [row] = await lone.sql("SELECT count(*) AS n FROM users WHERE role = 'admin' AND state = 'active'")
+    return row!.n
+  }
 })
 
 test('AZ7: a role taken away counts at the next request, and a token from then on has the new one', async () => {
