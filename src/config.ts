@@ -21,7 +21,7 @@ const list = z
   )
 const origin = z
   .url({ protocol: /^https?$/ })
-  .refine((value) => new URL(value).origin === value, 'is not an origin')
+  .refine((value) => URL.parse(value)?.origin === value, 'is not an origin')
 
 const Env = z
   .object({
@@ -67,7 +67,9 @@ const Env = z
   .refine((env) => new Set(env.SECRET_KEYS).size === env.SECRET_KEYS.length, { path: ['SECRET_KEYS'] })
   .refine(
     (env) =>
-      !env.SECRET_KEYS.some((key) => key === env.UPSTASH_REDIS_REST_TOKEN || key === env.TURSO_AUTH_TOKEN),
+      ![env.UPSTASH_REDIS_REST_TOKEN, env.TURSO_AUTH_TOKEN, env.JWT_KEYS.signing.d].some(
+        (secret) => secret !== undefined && env.SECRET_KEYS.includes(secret),
+      ),
     {
       path: ['SECRET_KEYS'],
     },

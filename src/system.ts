@@ -1,4 +1,5 @@
 import { Hono } from 'hono'
+import { etag } from 'hono/etag'
 import * as z from 'zod'
 import type { AppEnv } from './context.ts'
 import { countMails } from './mail/outbox.ts'
@@ -54,7 +55,13 @@ export const systemRoutes = new Hono<AppEnv>()
   )
   .get(
     '/.well-known/jwks.json',
-    operation({ tag, summary: 'Public keys of the access tokens (RFC 7517)', answers: { 200: Jwks } }),
+    operation({
+      tag,
+      summary: 'Public keys of the access tokens (RFC 7517)',
+      answers: { 200: Jwks },
+      answerHeaders: { ETag: 'Of this set of keys; send it back as If-None-Match.' },
+    }),
+    etag(),
     (c) => c.json({ keys: c.var.config.JWT_KEYS.verifying }, 200, { 'cache-control': KEYS_CACHE_CONTROL }),
   )
   .get(

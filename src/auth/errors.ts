@@ -27,6 +27,8 @@ export const invalidRefreshToken = () =>
 export const sessionRevoked = () =>
   new AppError(401, 'session_revoked', 'The session has been ended. Log in again.', challenge(''))
 export const forbidden = () => new AppError(403, 'forbidden', 'Your role does not allow this.')
+export const reauthenticationRequired = () =>
+  new AppError(403, 'reauthentication_required', 'Log in again: this needs a login of the last ten minutes.')
 export const wrongPassword = () => new AppError(403, 'wrong_password', 'The current password is not right.')
 export const tooManyAttempts = (retryAfterSeconds: number) =>
   new AppError(429, 'too_many_attempts', 'Too many failed attempts. Wait as long as Retry-After says.', {

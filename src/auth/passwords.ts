@@ -64,7 +64,8 @@ export async function checkPassword(
   return { isRight, isOutdated: isRight && !isCurrent }
 }
 
-const FORMAT = /^\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2}),k=([0-9a-f]{8})\$([\w-]{22,86})\$([\w-]{43})$/
+const FORMAT =
+  /^\$scrypt\$ln=([1-9]\d?),r=([1-9]\d?),p=([1-9]\d?),k=([0-9a-f]{8})\$([\w-]{22,86})\$([\w-]{43})$/
 
 /** Parses a stored string; undefined when it is not ours, or costs more than the runtime allows. */
 function parseHash(stored: string) {

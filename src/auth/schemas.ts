@@ -3,12 +3,11 @@ import { Id, Time } from '../ids.ts'
 import { listOf } from '../pagination.ts'
 import { DisplayName, EmailInput, NewPassword, User } from '../users/schemas.ts'
 
+/** Half a character (a lone surrogate) can be neither stored nor hashed as what it is. */
+const text = z.string().refine((value) => value.isWellFormed(), { message: 'Is not valid Unicode.' })
+
 /** A password that is being checked: only kept from being absurd. */
-export const Password = z
-  .string()
-  .min(1)
-  .max(1024)
-  .meta({ format: 'password', example: 'seven brown foxes read' })
+export const Password = text.min(1).max(1024).meta({ format: 'password', example: 'seven brown foxes read' })
 
 export const SignUp = z
   .strictObject({ email: EmailInput, password: NewPassword, name: DisplayName })
@@ -17,7 +16,7 @@ export type SignUp = z.infer<typeof SignUp>
 
 export const LogIn = z
   .strictObject({
-    email: z.string().min(1).max(320).meta({ example: 'ada@example.com' }),
+    email: text.min(1).max(320).meta({ example: 'ada@example.com' }),
     password: Password,
   })
   .meta({ id: 'LogIn' })

@@ -236,7 +236,12 @@ export async function changePassword(
   input: ChangePassword,
 ): Promise<void> {
   const own = await requireOwnPassword(resources, actor, input.current_password)
-  const passwordHash = await hashNewPassword(resources, input.new_password, own.row, '/new_password')
+  const passwordHash = await hashNewPassword(resources, input.new_password, own.row, '/new_password').catch(
+    async (refusal) => {
+      await resources.db.writeBatch(own.clearAttempts)
+      throw refusal
+    },
+  )
   const notice = owePasswordNotice(resources, own.row)
   await applyChange(resources, byActor(actor, resources.now), own.row, {
     action: 'password.changed',

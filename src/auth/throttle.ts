@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto'
-import { and, eq, isNull, lt, type SQL, sql } from 'drizzle-orm'
+import { and, eq, gt, isNull, lt, type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { build, lastStatementChanged, type Statement, type Written } from '../database/main.ts'
 import { users } from '../users/models.ts'
@@ -31,7 +31,7 @@ export interface Attempt {
    * `too_many_attempts` when it has to wait.
    */
   isOpen(results: Written[]): boolean
-  /** For the batch of a right password. */
+  /** For the batch after a right password: it was no failure, and the count in a row begins anew. */
   clear: Statement[]
 }
 
@@ -80,7 +80,10 @@ export function openAttempt({ config, origin, now }: Resources, name: string, ac
     },
     clear: [
       build.delete(loginThrottles).where(isThisKey),
-      build.update(users).set({ failed_logins: 0 }).where(account),
+      build
+        .update(users)
+        .set({ failed_logins: 0 })
+        .where(and(account, isNull(users.deleted_at), gt(users.failed_logins, 0))),
     ],
   }
 }

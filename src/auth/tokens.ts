@@ -2,6 +2,7 @@ import { errors, importJWK, type JWTHeaderParameters, type JWTPayload, jwtVerify
 import { v7 as uuidv7 } from 'uuid'
 import * as z from 'zod'
 import type { Config, Keyring } from '../config.ts'
+import { AppError, unavailable } from '../problem.ts'
 import { ROLES, type Role } from '../users/models.ts'
 import { invalidToken } from './errors.ts'
 import type { JwtKeys } from './keys.ts'
@@ -50,7 +51,9 @@ async function importKeys(keys: JwtKeys): Promise<Map<string, CryptoKey>> {
   const made = new Map(
     await Promise.all(
       pairs.map(async ([name, jwk]) => [name, (await importJWK(jwk, ALGORITHM)) as CryptoKey] as const),
-    ),
+    ).catch((cause) => {
+      throw unavailable('misconfigured', 'Settings missing or unfit: JWT_KEYS', cause, 60)
+    }),
   )
   imported.set(keys, made)
   return made
@@ -85,7 +88,7 @@ export type Verifier = Pick<Config, 'JWT_KEYS' | 'ISSUER' | 'AUDIENCE'>
  * claims, and a lifetime bounded by us, not by the token.
  *
  * @param now epoch ms.
- * @throws 401 `invalid_token`, the same for whatever was wrong; the reason is its cause.
+ * @throws 401 `invalid_token`, the same for whatever was wrong; the reason is its cause. 503 when our keys are none.
  */
 export async function verifyAccessToken(
   token: string,
@@ -100,7 +103,7 @@ export async function verifyAccessToken(
     if (claims.iat > now / 1000 + CLOCK_TOLERANCE_SECONDS) throw new Error('issued in the future')
     return claims
   } catch (cause) {
-    throw invalidToken(cause)
+    throw cause instanceof AppError ? cause : invalidToken(cause)
   }
 }
 
@@ -141,7 +144,7 @@ async function verifySignature(
 function requireKey(keys: Map<string, CryptoKey>, header: JWTHeaderParameters): CryptoKey {
   if (['jku', 'jwk', 'x5u', 'x5c', 'x5t', 'crit', 'b64'].some((name) => name in header))
     throw new Error('header')
-  const key = keys.get(`kid:${header.kid}`)
+  const key = typeof header.kid === 'string' ? keys.get(`kid:${header.kid}`) : undefined
   if (!key) throw new Error('kid')
   return key
 }

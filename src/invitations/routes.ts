@@ -1,6 +1,6 @@
 import { Hono } from 'hono'
 import { requirePermission } from '../auth/dependencies.ts'
-import { mailNotConfigured } from '../auth/errors.ts'
+import { mailNotConfigured, reauthenticationRequired } from '../auth/errors.ts'
 import { repeatable } from '../auth/idempotency.ts'
 import type { AppEnv } from '../context.ts'
 import { body, operation, query } from '../operation.ts'
@@ -31,7 +31,7 @@ export const invitationRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Invite somebody by mail; replaces a pending invitation of the same address',
       answers: { 201: Invitation },
-      problems: [emailTaken, outranked, mailNotConfigured],
+      problems: [emailTaken, outranked, reauthenticationRequired, mailNotConfigured],
     }),
     requirePermission('users:create'),
     body(CreateInvitation),

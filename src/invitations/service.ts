@@ -5,7 +5,7 @@ import { invalidLink, invalidToken, mailNotConfigured } from '../auth/errors.ts'
 import { openIdempotency, type Repeatable, recalled } from '../auth/idempotency.ts'
 import { oneTimeTokens } from '../auth/models.ts'
 import { issueToken, LIFETIME_MS, requireToken, tokenStands, voidTokens } from '../auth/one-time-tokens.ts'
-import { outranks } from '../auth/permissions.ts'
+import { outranks, requireRecentLogin } from '../auth/permissions.ts'
 import { actorStands, userMayBeHere } from '../auth/revocation.ts'
 import type { AcceptInvitation } from '../auth/schemas.ts'
 import type { Claims } from '../auth/tokens.ts'
@@ -58,7 +58,7 @@ function oweInvitation(resources: Resources, row: InvitationRow, condition: SQL)
 /**
  * Invites somebody. An invitation of the same address that was pending is withdrawn.
  *
- * @throws 403 `outranked`; 409 `email_taken`; 503 where no mail is configured.
+ * @throws 403 `outranked`, `reauthentication_required` for a role above `user`; 409 `email_taken`; 503 where no mail is configured.
  */
 export async function createInvitation(
   resources: Resources,
@@ -69,6 +69,7 @@ export async function createInvitation(
   const { db, now, send } = resources
   if (!send) throw mailNotConfigured()
   if (!outranks(actor.role, input.role)) throw outranked()
+  if (input.role !== 'user') requireRecentLogin(actor, now)
   const row: InvitationRow = {
     id: uuidv7(),
     email: input.email,

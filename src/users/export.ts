@@ -2,6 +2,8 @@ import { eq, or, sql } from 'drizzle-orm'
 import * as z from 'zod'
 import { activityLogs } from '../activity/models.ts'
 import { idempotencyKeys, oneTimeTokens, sessions } from '../auth/models.ts'
+import { requireRecentLogin } from '../auth/permissions.ts'
+import type { Claims } from '../auth/tokens.ts'
 import type { Resources } from '../context.ts'
 import { build } from '../database/main.ts'
 import { timeOfId, toTime } from '../ids.ts'
@@ -42,8 +44,11 @@ const WITHHELD = new Set([
 /**
  * Everything held about a person, complete but for secrets, in one trip. It reads all their rows: the one request
  * whose cost grows with a person's history.
+ *
+ * @throws 403 `reauthentication_required`; 404 `user_not_found`.
  */
-export async function exportUser({ db, now }: Resources, id: string): Promise<UserExport> {
+export async function exportUser({ db, now }: Resources, actor: Claims, id: string): Promise<UserExport> {
+  requireRecentLogin(actor, now)
   const [[user], ofSessions, activity, ofInvitations, mails, tokens, keys] = await db.read(
     selectUsers().where(eq(users.id, id)),
     build.select().from(sessions).where(eq(sessions.user_id, id)),

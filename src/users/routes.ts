@@ -2,7 +2,7 @@ import { type Context, Hono } from 'hono'
 import { ActivityList, ListActivityOfOne } from '../activity/schemas.ts'
 import { listActivity, listOwnActivity } from '../activity/service.ts'
 import { requirePermission, signedIn } from '../auth/dependencies.ts'
-import { tooManyAttempts, wrongPassword } from '../auth/errors.ts'
+import { reauthenticationRequired, tooManyAttempts, wrongPassword } from '../auth/errors.ts'
 import { repeatable } from '../auth/idempotency.ts'
 import { hashingBusy } from '../auth/passwords.ts'
 import { SessionList } from '../auth/schemas.ts'
@@ -100,9 +100,10 @@ export const userRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Everything that is held about you, as a file',
       answers: { 200: UserExport },
+      problems: [reauthenticationRequired],
     }),
     signedIn,
-    async (c) => download(c, await exportUser(c.var, c.var.actor.sub)),
+    async (c) => download(c, await exportUser(c.var, c.var.actor, c.var.actor.sub)),
   )
   .get(
     '/',
@@ -123,7 +124,7 @@ export const userRoutes = new Hono<AppEnv>()
       summary: 'Make a person',
       answers: { 201: schemas.ManagedUser },
       answerHeaders: { ...ETAG, Location: 'Where the person is.' },
-      problems: [errors.emailTaken, errors.outranked, hashingBusy],
+      problems: [errors.emailTaken, errors.outranked, reauthenticationRequired, hashingBusy],
     }),
     requirePermission('users:create'),
     body(schemas.CreateUser),
@@ -152,6 +153,7 @@ export const userRoutes = new Hono<AppEnv>()
       headers: IF_MATCH,
       problems: [
         ...forOne,
+        reauthenticationRequired,
         errors.emailTaken,
         errors.userDeleted,
         errors.ownAccount,
@@ -172,7 +174,13 @@ export const userRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Delete a person: soft, or for good',
       answers: { 204: null },
-      problems: [...forOne, errors.ownAccount, errors.lastAdmin, errors.writeConflict],
+      problems: [
+        ...forOne,
+        reauthenticationRequired,
+        errors.ownAccount,
+        errors.lastAdmin,
+        errors.writeConflict,
+      ],
     }),
     requirePermission('users:delete'),
     query(schemas.DeleteUserQuery),
@@ -232,10 +240,10 @@ export const userRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Everything that is held about a person, as a file',
       answers: { 200: UserExport },
-      problems: [errors.userNotFound],
+      problems: [errors.userNotFound, reauthenticationRequired],
     }),
     requirePermission('users:export'),
-    async (c) => download(c, await exportUser(c.var, c.req.param('id'))),
+    async (c) => download(c, await exportUser(c.var, c.var.actor, c.req.param('id'))),
   )
   .get(
     '/:id/sessions',

@@ -6,7 +6,7 @@ import { forbidden, invalidToken, wrongPassword } from '../auth/errors.ts'
 import { openIdempotency, type Repeatable, recalled } from '../auth/idempotency.ts'
 import { issueToken } from '../auth/one-time-tokens.ts'
 import { checkPassword, findPasswordWeakness, hashPassword } from '../auth/passwords.ts'
-import { hasPermission, outranks } from '../auth/permissions.ts'
+import { hasPermission, outranks, requireRecentLogin } from '../auth/permissions.ts'
 import { actorStands } from '../auth/revocation.ts'
 import { openAttempt } from '../auth/throttle.ts'
 import type { Claims } from '../auth/tokens.ts'
@@ -109,7 +109,8 @@ export function oweVerification(resources: Resources, row: Pick<UserRow, 'id' | 
  * Makes a person, by somebody who may: account, history, idempotency key and the mail that asks them to confirm
  * their address, in one batch.
  *
- * @throws 409 `email_taken`; 422 for a weak password or a key used for something else.
+ * @throws 409 `email_taken`; 422 for a weak password or a key used for something else; 403 `outranked`, and
+ * `reauthentication_required` for a role above `user`.
  */
 export async function createUser(
   resources: Resources,
@@ -118,6 +119,7 @@ export async function createUser(
   actor: Claims,
 ): Promise<ManagedUser> {
   if (!outranks(actor.role, input.role)) throw outranked()
+  if (input.role !== 'user') requireRecentLogin(actor, resources.now)
   const row = await makeUserRow(resources, input)
   const answer = toManagedUser({ ...row, state: row.status })
   const once = openIdempotency(resources, request, row.id, answer, actorStands(actor, resources.now))
@@ -197,6 +199,7 @@ export async function updateUser(
     const details = differences(row, input)
     if (Object.keys(details).length === 0) return undefined
     if (details.role && !outranks(actor.role, input.role!)) throw outranked()
+    if (details.role) requireRecentLogin(actor, resources.now)
     const email = details.email && { email_normalized: normalizeEmail(input.email!), email_verified_at: null }
     return {
       action: details.role ? 'user.role_changed' : 'user.updated',
@@ -285,6 +288,7 @@ export async function deleteUser(resources: Resources, actor: Claims, id: string
 /** Hard: no personal datum is left anywhere; the history stays, pseudonymous. */
 export async function purgeUser(resources: Resources, actor: Claims, id: string): Promise<void> {
   if (!hasPermission(actor.role, 'users:purge')) throw forbidden()
+  requireRecentLogin(actor, resources.now)
   const purge: Change = {
     action: 'user.purged',
     set: {},
