@@ -68,3 +68,10 @@ WHEN substr(OLD.id, 1, 8) || substr(OLD.id, 10, 4)
 BEGIN
   SELECT RAISE(ABORT, 'history younger than 30 days is kept');
 END;
+--> statement-breakpoint
+-- `REPLACE` deletes without asking the trigger for deletions: a row that is there already stays as it is.
+CREATE TRIGGER activity_never_replaced BEFORE INSERT ON user_activity_logs
+WHEN EXISTS (SELECT 1 FROM user_activity_logs WHERE id = NEW.id)
+BEGIN
+  SELECT RAISE(IGNORE);
+END;
