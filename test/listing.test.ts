@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { type Actor, type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
+import { type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
 import { rounds } from './support/rounds.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
