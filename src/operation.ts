@@ -80,12 +80,10 @@ function validate<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
 }
 
 function toInputErrors(issue: z.core.$ZodIssue): InputError[] {
-  const pointer = issue.path
-    .map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`)
-    .join('')
+  const pointer = pointerTo(issue.path)
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => ({
-      pointer: `${pointer}/${key}`,
+      pointer: pointer + pointerTo([key]),
       code: 'unknown_member',
       detail: 'Is not known here.',
     }))
@@ -94,6 +92,9 @@ function toInputErrors(issue: z.core.$ZodIssue): InputError[] {
     issue.code === 'custom' ? ((issue.params?.code as string | undefined) ?? 'invalid') : issue.code
   return [{ pointer, code, detail: issue.message }]
 }
+
+const pointerTo = (path: PropertyKey[]) =>
+  path.map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
 
 function singleValues(params: URLSearchParams): Record<string, string> {
   const repeated = [...new Set(params.keys())].filter((name) => params.getAll(name).length > 1)
@@ -144,11 +145,17 @@ function assertFlatAndUnique(text: string): void {
       if (open.push(token === '{' ? new Set() : undefined) > MAX_JSON_DEPTH) throw new SyntaxError('too deep')
     } else if (token === '}' || token === ']') {
       open.pop()
-    } else if (/^\s*:/.test(text.slice(index + token.length, index + token.length + 64))) {
+    } else if (isFollowedByColon(text, index + token.length)) {
       const members = open.at(-1)
       const name: string = JSON.parse(token)
       if (members?.has(name)) throw new SyntaxError('member twice')
       members?.add(name)
     }
   }
+}
+
+function isFollowedByColon(text: string, index: number): boolean {
+  const colon = /\s*:/y
+  colon.lastIndex = index
+  return colon.test(text)
 }
