@@ -43,6 +43,8 @@ const MAX_JSON_DEPTH = 32
 
 export const invalidJson = () =>
   new AppError(400, 'invalid_json', 'The body is not JSON (UTF-8, no member twice, at most 32 levels deep).')
+export const unreadableBody = (cause?: unknown) =>
+  new AppError(400, 'unreadable_body', 'The body broke off.', { cause })
 export const bodyTooLarge = () => new AppError(413, 'body_too_large', 'The body is over 64 KB.')
 export const unsupportedMediaType = () =>
   new AppError(415, 'unsupported_media_type', 'The body has to be application/json.')
@@ -60,7 +62,7 @@ export function body<S extends z.ZodType>(schema: S, form?: z.ZodType<z.output<S
     }
     await next()
   })
-  const problems = [invalidJson, bodyTooLarge, unsupportedMediaType, () => invalidInput([])]
+  const problems = [invalidJson, unreadableBody, bodyTooLarge, unsupportedMediaType, () => invalidInput([])]
   return documented(check, { body: schema, ...(form && { form }), problems })
 }
 
@@ -112,10 +114,15 @@ async function readBytes(c: Context): Promise<Uint8Array> {
   if (Number(c.req.header('content-length') ?? 0) > MAX_BODY_BYTES) throw bodyTooLarge()
   const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of c.req.raw.body ?? []) {
-    size += chunk.byteLength
-    if (size > MAX_BODY_BYTES) throw bodyTooLarge()
-    chunks.push(chunk)
+  try {
+    for await (const chunk of c.req.raw.body ?? []) {
+      size += chunk.byteLength
+      if (size > MAX_BODY_BYTES) throw bodyTooLarge()
+      chunks.push(chunk)
+    }
+  } catch (error) {
+    // The caller went away in the middle of it: nobody's fault here, and nobody hears the answer.
+    throw error instanceof AppError ? error : unreadableBody(error)
   }
   return Buffer.concat(chunks)
 }
