@@ -97,5 +97,6 @@ function methodsOf(path: string): string[] {
     if (route.method !== 'ALL' && pattern.test(path)) methods.add(route.method)
   }
   if (methods.has('GET')) methods.add('HEAD')
+  if (methods.size > 0) methods.add('OPTIONS') // Answered for every address, by crossOrigin.
   return [...methods].sort()
 }

@@ -19,6 +19,7 @@ const PEOPLE_PER_BATCH = 20
 /** A token of an ended session is told so for a day; after that it is merely not valid. */
 const ENDED_SESSION_MS = DAY_MS
 const RUNS_KEPT_MS = 90 * DAY_MS
+const OLD_RUNS_PER_RUN = 10
 const IDEMPOTENCY_MS = DAY_MS
 const INVITATIONS_KEPT_MS = 30 * DAY_MS
 /** Longer than any link in a mail is good, so what is still owed is never removed. */
@@ -57,7 +58,9 @@ export async function cleanUp(resources: Resources): Promise<void> {
   await db.writeBatch([
     sql`UPDATE ${cleanupRuns} SET finished_at = ${Date.now()}, counts = ${JSON.stringify(removed)} WHERE id = ${run} AND ${fence}`,
     record(resources, { action: 'cleanup.ran', userId: null, actorId: null, details: { run, removed } }),
-    sql`DELETE FROM ${cleanupRuns} WHERE id < ${run} AND started_at < ${now - RUNS_KEPT_MS}`,
+    // Each run adds one, so a few of the oldest are enough.
+    sql`DELETE FROM ${cleanupRuns} WHERE id IN (SELECT id FROM ${cleanupRuns} WHERE id > 0 ORDER BY id LIMIT ${OLD_RUNS_PER_RUN})
+      AND started_at < ${now - RUNS_KEPT_MS} AND ${fence}`,
   ])
 }
 

@@ -60,8 +60,9 @@ const Env = z
     RESEND_URL: z.url({ protocol: /^https?$/ }).default('https://api.resend.com'),
     REFRESH_GRACE_SECONDS: z.coerce.number().int().min(10).max(300).default(30),
     PURGE_AFTER_DAYS: days(30, 1),
-    ACTIVITY_DAYS: days(400, 30),
-    ACTIVITY_NOISE_DAYS: days(90, 30),
+    // A trigger keeps history for 30 days, by the database's clock; a day more, so that clean-up never runs into it.
+    ACTIVITY_DAYS: days(400, 31),
+    ACTIVITY_NOISE_DAYS: days(90, 31),
   })
   .refine((env) => env.EMAIL_VERIFICATION === 'optional' || env.MAIL_FROM, { path: ['MAIL_FROM'] })
   .refine((env) => new Set(env.SECRET_KEYS).size === env.SECRET_KEYS.length, { path: ['SECRET_KEYS'] })

@@ -44,6 +44,8 @@ const MAX_JSON_DEPTH = 32
 
 export const invalidJson = () =>
   new AppError(400, 'invalid_json', 'The body is not JSON (UTF-8, no member twice, at most 32 levels deep).')
+export const unreadableBody = (cause?: unknown) =>
+  new AppError(400, 'unreadable_body', 'The body broke off.', { cause })
 export const bodyTooLarge = () => new AppError(413, 'body_too_large', 'The body is over 64 KB.')
 /** What stands in the document; the real ones name what is wrong. */
 const someInvalidInput = () =>
@@ -62,7 +64,7 @@ export function body<S extends z.ZodType>(schema: S, form?: z.ZodType<z.output<S
     }
     await next()
   })
-  const problems = [invalidJson, bodyTooLarge, unsupportedMediaType, someInvalidInput]
+  const problems = [invalidJson, unreadableBody, bodyTooLarge, unsupportedMediaType, someInvalidInput]
   return documented(check, { body: schema, ...(form && { form }), problems })
 }
 
@@ -92,12 +94,10 @@ export function validate<S extends z.ZodType>(schema: S, input: unknown): z.outp
 }
 
 function toInputErrors(issue: z.core.$ZodIssue): InputError[] {
-  const pointer = issue.path
-    .map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`)
-    .join('')
+  const pointer = pointerTo(issue.path)
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => ({
-      pointer: `${pointer}/${key}`,
+      pointer: pointer + pointerTo([key]),
       code: 'unknown_member',
       detail: 'Is not known here.',
     }))
@@ -106,6 +106,9 @@ function toInputErrors(issue: z.core.$ZodIssue): InputError[] {
     issue.code === 'custom' ? ((issue.params?.code as string | undefined) ?? 'invalid') : issue.code
   return [{ pointer, code, detail: issue.message }]
 }
+
+const pointerTo = (path: PropertyKey[]) =>
+  path.map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
 
 function singleValues(params: URLSearchParams): Record<string, string> {
   const repeated = [...new Set(params.keys())].filter((name) => params.getAll(name).length > 1)
@@ -123,10 +126,15 @@ async function readBytes(c: Context): Promise<Uint8Array> {
   if (Number(c.req.header('content-length') ?? 0) > MAX_BODY_BYTES) throw bodyTooLarge()
   const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of c.req.raw.body ?? []) {
-    size += chunk.byteLength
-    if (size > MAX_BODY_BYTES) throw bodyTooLarge()
-    chunks.push(chunk)
+  try {
+    for await (const chunk of c.req.raw.body ?? []) {
+      size += chunk.byteLength
+      if (size > MAX_BODY_BYTES) throw bodyTooLarge()
+      chunks.push(chunk)
+    }
+  } catch (error) {
+    // The caller went away in the middle of it: nobody's fault here, and nobody hears the answer.
+    throw error instanceof AppError ? error : unreadableBody(error)
   }
   return Buffer.concat(chunks)
 }
@@ -156,11 +164,17 @@ function assertFlatAndUnique(text: string): void {
       if (open.push(token === '{' ? new Set() : undefined) > MAX_JSON_DEPTH) throw new SyntaxError('too deep')
     } else if (token === '}' || token === ']') {
       open.pop()
-    } else if (/^\s*:/.test(text.slice(index + token.length, index + token.length + 64))) {
+    } else if (isFollowedByColon(text, index + token.length)) {
       const members = open.at(-1)
       const name: string = JSON.parse(token)
       if (members?.has(name)) throw new SyntaxError('member twice')
       members?.add(name)
     }
   }
+}
+
+function isFollowedByColon(text: string, index: number): boolean {
+  const colon = /\s*:/y
+  colon.lastIndex = index
+  return colon.test(text)
 }

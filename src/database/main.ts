@@ -68,7 +68,10 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
     passenger = undefined
     const all = guest ? [guest.statement, ...statements] : statements
     const answer = meter.time('db', () => withRetries(() => attempt(mode, all)))
-    guest?.board(answer.then((results) => results[0]!, translate))
+    // A broken constraint is the host's own affair: the guest goes alone then.
+    const alone = (error: unknown) =>
+      isConstraint(error) ? attempt('read', [guest!.statement]).catch(translate) : translate(error)
+    guest?.board(answer.catch(alone).then((results) => results[0]!))
     const results = await answer.catch(translate)
     return guest ? results.slice(1) : results
   }
@@ -134,6 +137,8 @@ async function withRetries<T>(call: () => Promise<T>): Promise<T> {
 }
 
 const isBusy = (error: unknown) => error instanceof LibsqlError && error.code.includes('BUSY')
+const isConstraint = (error: unknown) =>
+  error instanceof LibsqlError && error.code.startsWith('SQLITE_CONSTRAINT')
 /** SQLite has spoken. Everything else (a connection that broke, a proxy's 502) leaves open what happened. */
 const isAnswer = (error: unknown) => error instanceof LibsqlError && error.code.startsWith('SQLITE_')
 
@@ -141,7 +146,7 @@ const isAnswer = (error: unknown) => error instanceof LibsqlError && error.code.
 function translate(error: unknown): never {
   if (error instanceof AppError) throw error
   if (error instanceof LibsqlError) {
-    if (error.code.startsWith('SQLITE_CONSTRAINT')) throw error
+    if (isConstraint(error)) throw error
     if (/^SQLITE_(FULL|READONLY)/.test(error.code)) throw databaseUnavailable(error, 30)
   }
   throw databaseUnavailable(error)
@@ -176,7 +181,7 @@ export function insertWhere(
 
 /** Whether a batch failed because a value that has to be unique was taken. */
 export const isUniqueViolation = (error: unknown, column: string) =>
-  error instanceof LibsqlError && error.code.startsWith('SQLITE_CONSTRAINT') && error.message.includes(column)
+  isConstraint(error) && (error as LibsqlError).message.includes(column)
 
 /**
  * True where the statement before it in the batch changed something. History is written on this condition, so

@@ -122,10 +122,7 @@ const SEARCH_MIN_LENGTH = 3
 
 export const ListUsers = z
   .strictObject({
-    q: z
-      .string()
-      .max(100)
-      .transform((value) => value.trim())
+    q: line(100)
       .refine((value) => [...value].length >= SEARCH_MIN_LENGTH, {
         message: `Needs at least ${SEARCH_MIN_LENGTH} characters.`,
         params: { code: 'too_small' },

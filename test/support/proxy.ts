@@ -33,6 +33,8 @@ export interface LogEntry {
   /** When the request had arrived, and when the upstream had answered or the connection ended, on one clock. */
   startMs: number
   endMs: number | null
+  /** What libSQL ran, and how many rows each statement read, by its own account (it bills by them). */
+  statements: { sql: string; rowsRead: number }[]
 }
 
 interface Exchange {
@@ -129,6 +131,7 @@ export async function startProxy(shared: Upstreams, startFresh: () => Promise<Up
       mode: mode.mode,
       startMs: performance.now(),
       endMs: null,
+      statements: [],
     }
     if (!isAside) lane.log.push(entry)
     const ended = () => {
@@ -139,7 +142,11 @@ export async function startProxy(shared: Upstreams, startFresh: () => Promise<Up
     await modes[mode.mode]({
       mode,
       response,
-      forward: () => forward(target, request, body, agent).finally(ended),
+      forward: async () => {
+        const answer = await forward(target, request, body, agent).finally(ended)
+        if (upstream === 'libsql' && answer.status === 200) entry.statements = statementsOf(body, answer.body)
+        return answer
+      },
     })
   }
 
@@ -167,6 +174,37 @@ export async function startProxy(shared: Upstreams, startFresh: () => Promise<Up
 }
 
 const isUpstream = (name: string): name is Upstream => ['libsql', 'redis', 'mail'].includes(name)
+
+/** Texts of statements, each kept once: a log of thousands of requests has few different ones. */
+const texts = new Map<string, string>()
+
+/** The statements of a Hrana pipeline, `BEGIN` and `COMMIT` too. A text may be stored first, then named by its id. */
+function statementsOf(asked: Buffer, answered: Buffer): LogEntry['statements'] {
+  const { requests } = JSON.parse(asked.toString())
+  const { results } = JSON.parse(answered.toString())
+  const stored = new Map<number, string>()
+  const entryOf = (stmt: HranaStatement, result?: { rows_read: number }) => {
+    const sql = stmt.sql ?? stored.get(stmt.sql_id ?? -1) ?? ''
+    if (!texts.has(sql)) texts.set(sql, sql)
+    return { sql: texts.get(sql)!, rowsRead: result?.rows_read ?? 0 }
+  }
+  return requests.flatMap((request: HranaRequest, index: number) => {
+    const result = results[index]?.response?.result
+    if (request.type === 'store_sql') stored.set(request.sql_id, request.sql)
+    if (request.type === 'execute') return [entryOf(request.stmt, result)]
+    if (request.type !== 'batch') return []
+    return request.batch.steps.map(({ stmt }, step) => entryOf(stmt, result?.step_results[step] ?? undefined))
+  })
+}
+interface HranaStatement {
+  sql?: string
+  sql_id?: number
+}
+type HranaRequest =
+  | { type: 'store_sql'; sql_id: number; sql: string }
+  | { type: 'execute'; stmt: HranaStatement }
+  | { type: 'batch'; batch: { steps: { stmt: HranaStatement }[] } }
+  | { type: 'close' }
 
 function forward(target: URL, request: IncomingMessage, body: Buffer, agent: Agent): Promise<Answer> {
   const { connection: _, 'transfer-encoding': __, ...headers } = request.headers
