@@ -66,15 +66,23 @@ export async function checkPassword(
 
 const FORMAT = /^\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2}),k=([0-9a-f]{8})\$([\w-]{22,86})\$([\w-]{43})$/
 
-/** Parses a stored string; undefined when it is not ours, or costs more than the runtime allows. */
-function parseHash(stored: string) {
+/** Parses a stored string; undefined when it is not ours, or has a cost that the runtime refuses. */
+export function parseHash(stored: string) {
   const [, ln, r, p, pepperId, salt, mac] = FORMAT.exec(stored) ?? []
   if (!salt || !mac) return undefined
   const cost = { ln: Number(ln), r: Number(r), p: Number(p) }
-  if (2 ** cost.ln * cost.r * cost.p > SCRYPT_MAX_COST || 128 * 2 ** cost.ln * cost.r > MAX_MEMORY_BYTES)
-    return undefined
+  if (!isCostAllowed(cost)) return undefined
   return { cost, pepperId, salt: Buffer.from(salt, 'base64url'), mac: Buffer.from(mac, 'base64url') }
 }
+
+/** RFC 7914 section 2, and the limits of the runtime: whatever passes here, `scrypt` computes. */
+const isCostAllowed = ({ ln, r, p }: { ln: number; r: number; p: number }) =>
+  ln >= 1 &&
+  r >= 1 &&
+  p >= 1 &&
+  ln < 16 * r &&
+  2 ** ln * r * p <= SCRYPT_MAX_COST &&
+  128 * r * (2 ** ln + p + 2) <= MAX_MEMORY_BYTES
 
 const pepperId = (pepper: Uint8Array) => createHash('sha256').update(pepper).digest('hex').slice(0, 8)
 
