@@ -5,6 +5,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { expect } from 'vitest'
 import { hashPassword } from '../../src/auth/passwords.ts'
 import type { Tokens } from '../../src/auth/schemas.ts'
+import { makeRefreshToken, signAccessToken } from '../../src/auth/tokens.ts'
 import { configOf } from '../../src/config.ts'
 import worker from '../../src/index.ts'
 import { normalizeEmail } from '../../src/users/email.ts'
@@ -160,6 +161,26 @@ export function openApi(bindings: object = {}) {
     return { ...somebody, token: tokens.access_token, refreshToken: tokens.refresh_token }
   }
 
+  /** An actor without the price of a hash: the session is put into the database, as a login would have done. */
+  async function quickActor(given: Partial<NewUser> = {}) {
+    const somebody = await person(given)
+    const [sessionId, now, day] = [uuidv7(), Date.now(), 86_400_000]
+    await sql(
+      `INSERT INTO sessions (id, user_id, counter, rotated_at, created_at, last_seen_at, idle_expires_at, expires_at)
+        VALUES (?1, ?2, 0, ?3, ?3, ?3, ?4, ?5)`,
+      [sessionId, somebody.id, now, now + 14 * day, now + 30 * day],
+    )
+    const config = configOf(all)
+    const subject = { userId: somebody.id, sessionId, authenticatedAt: now }
+    const { role = 'user', token_epoch: epoch = 0 } = given
+    return {
+      ...somebody,
+      sessionId,
+      token: await signAccessToken(config, now, { ...subject, role, epoch }),
+      refreshToken: makeRefreshToken(config.keys.refresh_token, sessionId, 0),
+    }
+  }
+
   /** Actions in a person's history, oldest first. */
   const historyOf = async (userId: string): Promise<string[]> => {
     const rows = await sql('SELECT action FROM user_activity_logs WHERE user_id = ? ORDER BY id', [userId])
@@ -183,7 +204,18 @@ export function openApi(bindings: object = {}) {
     return ((await answer.json()) as { result: unknown }).result
   }
 
-  return { send, sql, redis, person, logIn, actor, historyOf, bindings: all, config: () => configOf(all) }
+  return {
+    send,
+    sql,
+    redis,
+    person,
+    logIn,
+    actor,
+    quickActor,
+    historyOf,
+    bindings: all,
+    config: () => configOf(all),
+  }
 }
 
 export type Api = ReturnType<typeof openApi>
