@@ -65,9 +65,16 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
         ? client.execute(all[0]!).then((result) => [result])
         : retryWhileBusy(() => client.batch(all, mode)),
     )
-    guest?.board(answer.then((results) => results[0]!, translate))
-    const results = await answer.catch(translate)
-    return guest ? results.slice(1) : results
+    try {
+      const results = await answer.catch(translate)
+      guest?.board(Promise.resolve(results[0]!))
+      return guest ? results.slice(1) : results
+    } catch (error) {
+      // A broken constraint is about the caller's statements, not about the guest, who takes the next call.
+      if (isConstraint(error)) passenger = guest
+      else guest?.board(Promise.reject(error))
+      throw error
+    }
   }
 
   return {
@@ -111,9 +118,12 @@ async function retryWhileBusy<T>(call: () => Promise<T>, left = BUSY_RETRIES): P
   }
 }
 
+const isConstraint = (error: unknown): error is LibsqlError =>
+  error instanceof LibsqlError && error.code.startsWith('SQLITE_CONSTRAINT')
+
 /** A broken constraint keeps its name for the caller to translate; everything else is a 503. */
 function translate(error: unknown): never {
-  if (error instanceof LibsqlError && error.code.startsWith('SQLITE_CONSTRAINT')) throw error
+  if (isConstraint(error)) throw error
   if (error instanceof AppError) throw error
   throw unavailable('database_unavailable', 'The database did not answer. Nothing is lost; try again.', error)
 }
@@ -133,7 +143,7 @@ export function insertWhere(table: Table, row: Record<string, unknown>, conditio
 
 /** Whether a batch failed because a value that has to be unique was taken. */
 export const isUniqueViolation = (error: unknown, column: string) =>
-  error instanceof LibsqlError && error.code.startsWith('SQLITE_CONSTRAINT') && error.message.includes(column)
+  isConstraint(error) && error.message.includes(column)
 
 /**
  * True where the statement before it in the batch changed something. History is written on this condition, so
