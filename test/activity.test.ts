@@ -5,7 +5,7 @@ import type { Activity } from '../src/activity/schemas.ts'
 import { cleanUp } from '../src/cleanup.ts'
 import { openForCron } from '../src/context.ts'
 import { firstIdAt, toTime } from '../src/ids.ts'
-import { type Actor, type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
+import { type Actor, type Answer, type Api, linkIn, openApi, PASSWORD } from './support/api.ts'
 import { rounds } from './support/rounds.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
@@ -36,6 +36,24 @@ const sessionOf = (token: string): string => JSON.parse(atob(token.split('.')[1]
 const refresh = (token: string) =>
   api.send('POST', '/v1/auth/refresh_token', { body: { refresh_token: token } })
 const somebody = () => api.person({ password_hash: null })
+
+const mail = (route: string, email: string) => api.send('POST', `/v1/auth/${route}`, { body: { email } })
+/** Uses the link of the newest mail of an address. */
+const use = async (route: string, email: string, body: object = {}) => {
+  const { token } = linkIn((await api.mailsTo(email))[0]!)
+  return api.send('POST', `/v1/auth/${route}`, { body: { token, ...body } })
+}
+async function askForAddress() {
+  const [ada, email] = [await api.actor(), `${crypto.randomUUID()}@people.test`]
+  const body = { new_email: email, current_password: PASSWORD }
+  return { ada, email, answer: await as(ada, 'POST', '/v1/auth/change_email', body) }
+}
+async function invite() {
+  const email = `${crypto.randomUUID()}@people.test`
+  const answer = await asAdmin('POST', '/v1/invitations', { email, role: 'manager' })
+  const id = answer.body.id as string
+  return { answer, id, email, details: { invitation_id: id, role: 'manager' } }
+}
 
 /** A change by the administrator of somebody who is `given`. */
 const managed =
@@ -114,6 +132,75 @@ const EVENTS: { [A in Action]?: Record<string, () => Promise<Happened>> } = {
         by: ada.id,
         details: null,
       }
+    },
+  },
+  'password.reset_requested': {
+    'a forgotten password': async () => {
+      const ada = await somebody()
+      return { answer: await mail('forgot_password', ada.email), to: ada.id, by: null, details: null }
+    },
+  },
+  'password.reset': {
+    'a new password by mail': async () => {
+      const ada = await somebody()
+      await mail('forgot_password', ada.email)
+      const answer = await use('reset_password', ada.email, { new_password: NEW_PASSWORD })
+      return { answer, to: ada.id, by: ada.id, details: null }
+    },
+  },
+  'email.verified': {
+    'confirming an address': async () => {
+      const ada = await somebody()
+      await mail('resend_verification', ada.email)
+      return { answer: await use('verify_email', ada.email), to: ada.id, by: ada.id, details: null }
+    },
+  },
+  'email.change_requested': {
+    'asking for another address': async () => {
+      const { ada, answer } = await askForAddress()
+      return { answer, to: ada.id, by: ada.id, details: null }
+    },
+  },
+  'email.changed': {
+    'confirming the new address': async () => {
+      const { ada, email } = await askForAddress()
+      const answer = await use('confirm_email_change', email)
+      return { answer, to: ada.id, by: ada.id, details: { email: { from: ada.email, to: email } } }
+    },
+  },
+  'email.change_undone': {
+    'taking the change back': async () => {
+      const { ada, email } = await askForAddress()
+      await use('confirm_email_change', email)
+      const answer = await use('undo_email_change', ada.email)
+      return { answer, to: ada.id, by: ada.id, details: { email: { from: email, to: ada.email } } }
+    },
+  },
+  'invitation.created': {
+    'inviting somebody': async () => {
+      const { answer, details } = await invite()
+      return { answer, to: null, by: admin.id, details }
+    },
+  },
+  'invitation.resent': {
+    'inviting them again': async () => {
+      const { id, details } = await invite()
+      const answer = await asAdmin('POST', `/v1/invitations/${id}/resend`)
+      return { answer, to: null, by: admin.id, details }
+    },
+  },
+  'invitation.withdrawn': {
+    'changing one’s mind': async () => {
+      const { id, details } = await invite()
+      return { answer: await asAdmin('DELETE', `/v1/invitations/${id}`), to: null, by: admin.id, details }
+    },
+  },
+  'invitation.accepted': {
+    'accepting an invitation': async () => {
+      const { email } = await invite()
+      const answer = await use('accept_invitation', email, { password: NEW_PASSWORD })
+      const id = answer.body.id as string
+      return { answer, to: id, by: id, details: { role: 'manager' } }
     },
   },
   'session.started': {

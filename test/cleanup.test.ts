@@ -51,6 +51,21 @@ const KINDS = {
     api.sql("INSERT INTO idempotency_keys VALUES ('p', 'r', ?, 'hash', 201, '{}', 's', ?)", [mark, at]),
   login_throttles: (mark: string, at: number) =>
     api.sql('INSERT INTO login_throttles VALUES (?, 1, 0, ?)', [mark, at]),
+  one_time_tokens: (mark: string, at: number) =>
+    api.sql("INSERT INTO one_time_tokens VALUES (?, 'verify_email', 's', 'e', 'e', 0, 0, ?, NULL)", [
+      mark,
+      at,
+    ]),
+  invitations: (mark: string, at: number) =>
+    api.sql("INSERT INTO invitations VALUES (?, 'e', 'e', NULL, 'user', 'a', 0, ?, NULL, NULL, NULL)", [
+      mark,
+      at,
+    ]),
+  mails: (mark: string, at: number) =>
+    api.sql(
+      "INSERT INTO outbox VALUES (?, 'verify_email', NULL, 'e', 'e', NULL, NULL, ?, 0, 0, 0, 1, NULL)",
+      [mark, at],
+    ),
   activity_noise: (mark: string, at: number) => addHistory(mark, at, 'login.failed'),
   activity_security: (mark: string, at: number) => addHistory(mark, at, 'user.updated'),
 } satisfies Record<string, (mark: string, at: number) => Promise<unknown>>
@@ -63,6 +78,9 @@ const KEPT_MS: Record<Kind, number> = {
   sessions_ended: DAY_MS,
   idempotency_keys: DAY_MS,
   login_throttles: 0,
+  one_time_tokens: DAY_MS,
+  invitations: 30 * DAY_MS,
+  mails: 14 * DAY_MS,
   activity_noise: 90 * DAY_MS,
   activity_security: 400 * DAY_MS,
 }
@@ -74,6 +92,9 @@ const PLACES: Record<Kind, string> = {
     'SELECT user_agent AS mark FROM sessions WHERE revoked_at IS NOT NULL AND user_agent IS NOT NULL',
   idempotency_keys: 'SELECT key AS mark FROM idempotency_keys',
   login_throttles: "SELECT key AS mark FROM login_throttles WHERE key LIKE 'mark%'",
+  one_time_tokens: 'SELECT id AS mark FROM one_time_tokens',
+  invitations: 'SELECT id AS mark FROM invitations',
+  mails: 'SELECT id AS mark FROM outbox',
   activity_noise: "SELECT user_agent AS mark FROM user_activity_logs WHERE action = 'login.failed'",
   activity_security: "SELECT user_agent AS mark FROM user_activity_logs WHERE action = 'user.updated'",
 }
