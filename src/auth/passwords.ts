@@ -17,17 +17,32 @@ const MAX_MEMORY_BYTES = 64 * 2 ** 20
 export const PASSWORD_MIN_LENGTH = 12
 export const PASSWORD_MAX_LENGTH = 256
 
-/** Hashing holds the isolate's lock, so whoever waits behind it holds up everyone: the ninth is sent away. */
-const MAX_HASHES_AT_ONCE = 8
-let hashesAtOnce = 0
+const MAX_HASHING_AT_ONCE = 8
+let hashingAtOnce = 0
 export const hashingBusy = () =>
   unavailable('hashing_busy', 'Too many people are signing in at once. Try again in a second.', undefined, 1)
+
+/**
+ * Does work that hashes, if there is a place for it. Here scrypt runs on the isolate's one thread and holds up
+ * everyone in it, so how many wait for it can only be counted from their arrival: the ninth is sent away, before a
+ * query is made or an attempt is counted.
+ *
+ * @throws 503 `hashing_busy`.
+ */
+export async function withHashingPlace<T>(work: () => Promise<T>): Promise<T> {
+  if (hashingAtOnce >= MAX_HASHING_AT_ONCE) throw hashingBusy()
+  hashingAtOnce++
+  try {
+    return await work()
+  } finally {
+    hashingAtOnce--
+  }
+}
 
 /**
  * Hashes a password that a person has set.
  *
  * @returns `$scrypt$ln=15,r=8,p=3,k=<pepper id>$<salt>$<mac>`, salt and MAC in base64url.
- * @throws 503 `hashing_busy` when eight hashes are under way in this isolate.
  */
 export async function hashPassword(password: string, peppers: Keyring): Promise<string> {
   const salt = randomBytes(SALT_BYTES)
@@ -79,25 +94,17 @@ function parseHash(stored: string) {
 
 const pepperId = (pepper: Uint8Array) => createHash('sha256').update(pepper).digest('hex').slice(0, 8)
 
-async function derive(
+function derive(
   password: string,
   salt: Uint8Array,
   cost: { ln: number; r: number; p: number },
 ): Promise<Buffer> {
-  if (hashesAtOnce >= MAX_HASHES_AT_ONCE) {
-    throw hashingBusy()
-  }
-  hashesAtOnce++
-  try {
-    const options = { N: 2 ** cost.ln, r: cost.r, p: cost.p, maxmem: MAX_MEMORY_BYTES }
-    return await new Promise((resolve, reject) =>
-      scrypt(normalizePassword(password), salt, HASH_BYTES, options, (error, key) =>
-        error ? reject(error) : resolve(key),
-      ),
-    )
-  } finally {
-    hashesAtOnce--
-  }
+  const options = { N: 2 ** cost.ln, r: cost.r, p: cost.p, maxmem: MAX_MEMORY_BYTES }
+  return new Promise((resolve, reject) =>
+    scrypt(normalizePassword(password), salt, HASH_BYTES, options, (error, key) =>
+      error ? reject(error) : resolve(key),
+    ),
+  )
 }
 
 /** The one normalisation: the same characters typed on another keyboard are the same password (NIST 63B). */

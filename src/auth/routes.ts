@@ -4,10 +4,9 @@ import { body, operation } from '../operation.ts'
 import { emailTaken, writeConflict } from '../users/errors.ts'
 import { User } from '../users/schemas.ts'
 import { createUser } from '../users/service.ts'
-import { limitByNetwork, onceSignedIn, signedIn } from './dependencies.ts'
+import { limitByNetwork, limitHashing, onceSignedIn, signedIn } from './dependencies.ts'
 import * as errors from './errors.ts'
 import { repeatable } from './idempotency.ts'
-import { hashingBusy } from './passwords.ts'
 import { ChangePassword, LogIn, LogInForm, Refresh, SessionList, SignUp, Tokens } from './schemas.ts'
 import { changePassword, logIn, logOutAll, refresh } from './service.ts'
 import { endOwnSession, listSessions, logOut } from './sessions.ts'
@@ -24,10 +23,11 @@ export const authRoutes = new Hono<AppEnv>()
       summary: 'Sign up',
       answers: { 201: User },
       answerHeaders: { Location: 'Where the person is.', ETag: 'The version of the person.' },
-      problems: [emailTaken, hashingBusy],
+      problems: [emailTaken],
     }),
     body(SignUp),
     repeatable,
+    limitHashing,
     async (c) => {
       const user = await createUser(c.var, { ...c.var.body, role: 'user' }, c.var.repeatable)
       return c.json(user, 201, { location: `/v1/users/${user.id}`, etag: `"${user.version}"` })
@@ -39,9 +39,10 @@ export const authRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Log in, by JSON or by the form of OAuth2 password clients',
       answers: { 200: Tokens },
-      problems: [errors.invalidCredentials, tooManyAttempts, hashingBusy],
+      problems: [errors.invalidCredentials, tooManyAttempts],
     }),
     body(LogIn, LogInForm),
+    limitHashing,
     async (c) => c.json(await logIn(c.var, c.var.body)),
   )
   .post(
@@ -81,10 +82,11 @@ export const authRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Set a new password; ends the other sessions and every access token',
       answers: { 204: null },
-      problems: [errors.wrongPassword, tooManyAttempts, writeConflict, hashingBusy],
+      problems: [errors.wrongPassword, tooManyAttempts, writeConflict],
     }),
     signedIn,
     body(ChangePassword),
+    limitHashing,
     async (c) => {
       await changePassword(c.var, c.var.actor, c.var.body)
       return c.body(null, 204)

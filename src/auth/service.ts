@@ -31,7 +31,7 @@ const ABSOLUTE_MS = 30 * DAY_MS
  * Logs in: count the attempt and read the account, check the password, start a session. Two trips, whether it is
  * right or wrong, and one hash, whether the account exists or not.
  *
- * @throws 401 `invalid_credentials`, the same for every reason; 429 `too_many_attempts`; 503 `hashing_busy`.
+ * @throws 401 `invalid_credentials`, the same for every reason; 429 `too_many_attempts`.
  */
 export async function logIn(resources: Resources, input: LogIn): Promise<Tokens> {
   const { db, config } = resources

@@ -1,7 +1,7 @@
 import { type Context, Hono } from 'hono'
 import { ActivityList, ListActivityOfOne } from '../activity/schemas.ts'
 import { listActivity, listOwnActivity } from '../activity/service.ts'
-import { requirePermission, signedIn } from '../auth/dependencies.ts'
+import { limitHashing, requirePermission, signedIn } from '../auth/dependencies.ts'
 import { reauthenticationRequired, tooManyAttempts, wrongPassword } from '../auth/errors.ts'
 import { repeatable } from '../auth/idempotency.ts'
 import { SessionList } from '../auth/schemas.ts'
@@ -66,6 +66,7 @@ export const userRoutes = new Hono<AppEnv>()
     }),
     signedIn,
     body(schemas.DeleteMe),
+    limitHashing,
     async (c) => {
       await service.deleteMe(c.var, c.var.actor, c.var.body.password)
       return c.body(null, 204)
@@ -107,6 +108,7 @@ export const userRoutes = new Hono<AppEnv>()
     requirePermission('users:create'),
     body(schemas.CreateUser),
     repeatable,
+    limitHashing,
     async (c) => person(c, await service.createUser(c.var, c.var.body, c.var.repeatable, c.var.actor), 201),
   )
   .get(
