@@ -33,18 +33,27 @@ afterEach(() => void vi.useRealTimers())
 
 describe('Guessing a password', () => {
   test('RL1, RL6: ten are free, then each costs a wait that doubles to an hour and then really is over', async () => {
+    timePasses(0) // From here on it stands still, however slow the machine.
     const ada = await api.person()
-    for (let i = 0; i < 10; i++) expect((await logIn(ada.email, WRONG_PASSWORD)).status).toBe(401)
-    const waits = []
-    for (let i = 0; i < 8; i++) {
+    await burn(ada.email)
+    // The failures that follow at once, or with some in between that are only noted down.
+    for (const [skipped, waitSeconds] of [
+      [0, 60],
+      [0, 120],
+      [3, 1920],
+      [0, 3600],
+      [0, 3600],
+    ] as const) {
+      if (waitSeconds > 60) {
+        await addFailures(skipped)
+        expect((await logIn(ada.email, WRONG_PASSWORD)).status).toBe(401)
+      }
       const early = await logIn(ada.email, PASSWORD)
       expect([early.status, early.body.code]).toEqual([429, 'too_many_attempts'])
-      waits.push(Number(early.headers.get('retry-after')))
-      timePasses((waits.at(-1)! + 1) * 1000)
-      if (i < 7) expect((await logIn(ada.email, WRONG_PASSWORD)).status).toBe(401)
+      expect(early.headers.get('retry-after')).toBe(`${waitSeconds}`)
+      timePasses((waitSeconds + 1) * 1000)
     }
-    expect(waits).toEqual([60, 120, 240, 480, 960, 1920, 3600, 3600])
-    expect(guesses()).toHaveLength(17)
+    expect(guesses()).toHaveLength(6)
     expect((await logIn(ada.email, PASSWORD)).status).toBe(200)
     expect((await logIn(ada.email, WRONG_PASSWORD)).status).toBe(401)
   })
