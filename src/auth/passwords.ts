@@ -30,10 +30,26 @@ export const hashingBusy = () =>
   unavailable('hashing_busy', 'Too many people are signing in at once. Try again in a second.', undefined, 1)
 
 /**
+ * Waits for a turn to hash: a time, not a place in a queue of promises. Those would belong to other requests, and one
+ * that was cancelled would hold up all behind it; a turn that is not taken is merely lost.
+ *
+ * @throws 503 `hashing_busy` when eight are before this one in this isolate.
+ */
+export async function takeTurn(): Promise<void> {
+  const now = Date.now()
+  const turnMs = hashMs + PAUSE_MS
+  const turnAt = Math.max(now, nextTurnAt)
+  if (turnAt - now >= MAX_HASHES_AT_ONCE * turnMs) throw hashingBusy()
+  nextTurnAt = turnAt + turnMs
+  if (turnAt > now) await waitMs(turnAt - now)
+}
+
+const waitMs = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+
+/**
  * Hashes a password that a person has set.
  *
  * @returns `$scrypt$ln=15,r=8,p=3,k=<pepper id>$<salt>$<mac>`, salt and MAC in base64url.
- * @throws 503 `hashing_busy` when eight are before this one in this isolate.
  */
 export async function hashPassword(password: string, peppers: Keyring): Promise<string> {
   const salt = randomBytes(SALT_BYTES)
@@ -98,7 +114,6 @@ async function derive(
   salt: Uint8Array,
   cost: { ln: number; r: number; p: number },
 ): Promise<Buffer> {
-  await takeTurn()
   const startedAt = Date.now()
   const options = { N: 2 ** cost.ln, r: cost.r, p: cost.p, maxmem: MAX_MEMORY_BYTES }
   const derived = await new Promise<Buffer>((resolve, reject) =>
@@ -110,21 +125,6 @@ async function derive(
   hashMs += (Date.now() - startedAt - hashMs) / 4
   return derived
 }
-
-/**
- * Waits for a turn of one's own: a time, not a place in a queue of promises. Those would belong to other requests,
- * and one that was cancelled would hold up all behind it; a turn that is not taken is merely lost.
- */
-async function takeTurn(): Promise<void> {
-  const now = Date.now()
-  const turnMs = hashMs + PAUSE_MS
-  const turnAt = Math.max(now, nextTurnAt)
-  if (turnAt - now >= MAX_HASHES_AT_ONCE * turnMs) throw hashingBusy()
-  nextTurnAt = turnAt + turnMs
-  if (turnAt > now) await waitMs(turnAt - now)
-}
-
-const waitMs = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 /** The one normalisation: the same characters typed on another keyboard are the same password (NIST 63B). */
 const normalizePassword = (password: string) => password.normalize('NFKC')

@@ -1,4 +1,4 @@
-import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { and, eq, or, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { type Action, activityLogs } from '../activity/models.ts'
 import { eraseHistory, record } from '../activity/service.ts'
@@ -186,14 +186,18 @@ const anotherAdminRemains = (id: string) =>
  * names anybody; so do ended sessions, for as long as a token of theirs might still be shown.
  */
 export function eraseTraces({ id, email_normalized }: Pick<User, 'id' | 'email_normalized'>): Statement[] {
+  const areTheirs = or(eq(invitations.user_id, id), eq(invitations.email_normalized, email_normalized))
   const isGone = sql`NOT EXISTS (SELECT 1 FROM ${users} WHERE id = ${id})`
   return [
     eraseSessions(id, isGone),
     ...eraseHistory(id, isGone),
     eraseMails(id, email_normalized, isGone),
-    build.delete(oneTimeTokens).where(and(eq(oneTimeTokens.subject_id, id), isGone)),
-    build.delete(invitations).where(and(eq(invitations.email_normalized, email_normalized), isGone)),
-    build.delete(invitations).where(and(eq(invitations.user_id, id), isGone)),
+    build
+      .delete(oneTimeTokens)
+      .where(
+        sql`subject_id IN (SELECT ${id} UNION ALL SELECT id FROM ${invitations} WHERE ${areTheirs}) AND ${isGone}`,
+      ),
+    build.delete(invitations).where(and(areTheirs, isGone)),
     build.delete(idempotencyKeys).where(and(eq(idempotencyKeys.subject_id, id), isGone)),
   ]
 }

@@ -14,6 +14,7 @@ import type { Resources } from '../context.ts'
 import { build, insertWhere, isUniqueViolation, type Statement, type Written } from '../database/main.ts'
 import { toTime, toTimeOrNull } from '../ids.ts'
 import { invitations } from '../invitations/models.ts'
+import { outbox } from '../mail/models.ts'
 import { owe, sendAfterwards } from '../mail/outbox.ts'
 import { invalidInput } from '../problem.ts'
 import { applyChange, byActor, type Change, changeUser } from './change.ts'
@@ -148,7 +149,7 @@ export async function insertUser(
       ...(about.before ?? []),
       insertWhere(users, row, condition),
       record(resources, event),
-      supersedeInvitations(row.id, row.email_normalized, row.created_at),
+      ...adoptInvitations(row.id, row.email_normalized, row.created_at),
       ...about.after,
     ])
   } catch (error) {
@@ -156,8 +157,8 @@ export async function insertUser(
   }
 }
 
-/** Who has an account by now needs no invitation to one; what is left of theirs goes with them. */
-const supersedeInvitations = (userId: string, emailNormalized: string, now: number) =>
+/** Who has an account by now needs no invitation to one; what was sent of it is theirs, and goes with them. */
+const adoptInvitations = (userId: string, emailNormalized: string, now: number): Statement[] => [
   build
     .update(invitations)
     .set({ user_id: userId, withdrawn_at: now })
@@ -168,7 +169,12 @@ const supersedeInvitations = (userId: string, emailNormalized: string, now: numb
         isNull(invitations.withdrawn_at),
         userExists(userId),
       ),
-    )
+    ),
+  build
+    .update(outbox)
+    .set({ user_id: userId })
+    .where(and(eq(outbox.recipient_normalized, emailNormalized), isNull(outbox.user_id), userExists(userId))),
+]
 
 /** Reads a person, deleted or not. Throws 404. */
 export async function requireUser({ db }: Resources, id: string): Promise<UserRow> {
