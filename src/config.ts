@@ -21,7 +21,7 @@ const list = z
   )
 const origin = z
   .url({ protocol: /^https?$/ })
-  .refine((value) => new URL(value).origin === value, 'is not an origin')
+  .refine((value) => URL.parse(value)?.origin === value, 'is not an origin')
 
 const Env = z
   .object({
