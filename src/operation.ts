@@ -18,7 +18,8 @@ export interface OperationParts {
   query?: z.ZodObject
   headers?: Record<string, string>
   security?: 'signed_in' | Permission
-  answers?: Record<number, z.ZodType | null>
+  /** By status: the schema of the JSON, null for no body, `html` for a page. */
+  answers?: Record<number, z.ZodType | null | 'html'>
   answerHeaders?: Record<string, string>
   problems?: (() => AppError)[]
 }
@@ -46,24 +47,34 @@ export const invalidJson = () =>
 export const unreadableBody = (cause?: unknown) =>
   new AppError(400, 'unreadable_body', 'The body broke off.', { cause })
 export const bodyTooLarge = () => new AppError(413, 'body_too_large', 'The body is over 64 KB.')
+/** What stands in the document; the real ones name what is wrong. */
+const someInvalidInput = () =>
+  invalidInput([{ pointer: '/colour', code: 'unknown_member', detail: 'Is not known here.' }])
 export const unsupportedMediaType = () =>
   new AppError(415, 'unsupported_media_type', 'The body has to be application/json.')
 
 /** Checks the JSON body, strictly, and puts it on `c.var.body`. With `form`, takes that form of it too. */
 export function body<S extends z.ZodType>(schema: S, form?: z.ZodType<z.output<S>>) {
   const check = createMiddleware<{ Variables: { body: z.output<S> } }>(async (c, next) => {
-    const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase()
-    if (form && type === 'application/x-www-form-urlencoded') {
-      const fields = new URLSearchParams(decodeUtf8(await readBytes(c)))
-      c.set('body', validate(form, singleValues(fields)))
+    if (form && mediaTypeOf(c) === FORM) {
+      c.set('body', validate(form, await readForm(c)))
     } else {
-      if (type !== 'application/json') throw unsupportedMediaType()
+      if (mediaTypeOf(c) !== 'application/json') throw unsupportedMediaType()
       c.set('body', validate(schema, parseJson(decodeUtf8(await readBytes(c)))))
     }
     await next()
   })
-  const problems = [invalidJson, unreadableBody, bodyTooLarge, unsupportedMediaType, () => invalidInput([])]
+  const problems = [invalidJson, unreadableBody, bodyTooLarge, unsupportedMediaType, someInvalidInput]
   return documented(check, { body: schema, ...(form && { form }), problems })
+}
+
+const FORM = 'application/x-www-form-urlencoded'
+const mediaTypeOf = (c: Context) => c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase()
+
+/** The fields of a form, unchecked. Throws 413, 415, and 422 for a field that stands twice. */
+export async function readForm(c: Context): Promise<Record<string, string>> {
+  if (mediaTypeOf(c) !== FORM) throw unsupportedMediaType()
+  return singleValues(new URLSearchParams(decodeUtf8(await readBytes(c))))
 }
 
 /** Checks the query string, strictly, and puts it on `c.var.query`. */
@@ -72,10 +83,11 @@ export function query<S extends z.ZodObject>(schema: S) {
     c.set('query', validate(schema, singleValues(new URL(c.req.url).searchParams)))
     await next()
   })
-  return documented(check, { query: schema, problems: [() => invalidInput([])] })
+  return documented(check, { query: schema, problems: [someInvalidInput] })
 }
 
-function validate<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
+/** What the schema makes of the input. Throws 422 `invalid_input`. */
+export function validate<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
   const result = schema.safeParse(input)
   if (result.success) return result.data
   throw invalidInput(result.error.issues.flatMap(toInputErrors))

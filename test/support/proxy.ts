@@ -3,15 +3,15 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { listen } from '../../scripts/local/process.ts'
 
 /**
- * One HTTP server in front of the upstreams, for tests that count or break things. Under `/<label>/libsql/…` and
- * `/<label>/redis/…` it forwards; each label has its own log and modes, so tests in parallel do not meet.
+ * One HTTP server in front of the upstreams, for tests that count or break things. Under `/<label>/libsql/…`,
+ * `/<label>/redis/…` and `/<label>/mail/…` it forwards; each label has its own log and modes, so tests in parallel do not meet.
  *
- *   PUT    /<label>/<libsql|redis>/__mode   how the next requests fare: see Mode
+ *   PUT    /<label>/<libsql|redis|mail>/__mode   how the next requests fare: see Mode
  *   GET    /<label>/__log                   what was asked, in order of arrival: LogEntry[]
  *   DELETE /<label>/__log                   forget it
  *   POST   /__fresh                         a label with an empty database and Redis of its own: { label }
  */
-export type Upstream = 'libsql' | 'redis'
+export type Upstream = 'libsql' | 'redis' | 'mail'
 export type Upstreams = Record<Upstream, string>
 
 export interface Mode {
@@ -79,7 +79,7 @@ const ASIDE = 'x-aside'
 class Lane {
   readonly upstreams: Upstreams
   log: LogEntry[] = []
-  readonly modes: Record<Upstream, Mode> = { libsql: PASS, redis: PASS }
+  readonly modes: Record<Upstream, Mode> = { libsql: PASS, redis: PASS, mail: PASS }
   constructor(upstreams: Upstreams) {
     this.upstreams = upstreams
   }
@@ -173,7 +173,7 @@ export async function startProxy(shared: Upstreams, startFresh: () => Promise<Up
   }
 }
 
-const isUpstream = (name: string): name is Upstream => name === 'libsql' || name === 'redis'
+const isUpstream = (name: string): name is Upstream => ['libsql', 'redis', 'mail'].includes(name)
 
 /** Texts of statements, each kept once: a log of thousands of requests has few different ones. */
 const texts = new Map<string, string>()
