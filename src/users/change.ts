@@ -1,4 +1,4 @@
-import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { and, eq, or, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { type Action, activityLogs } from '../activity/models.ts'
 import { eraseHistory, record } from '../activity/service.ts'
@@ -11,6 +11,7 @@ import type { Claims } from '../auth/tokens.ts'
 import type { Resources } from '../context.ts'
 import { build, isUniqueViolation, type Statement } from '../database/main.ts'
 import { invitations } from '../invitations/models.ts'
+import { outbox } from '../mail/models.ts'
 import { eraseMails } from '../mail/outbox.ts'
 import type { AppError } from '../problem.ts'
 import { emailTaken, lastAdmin, versionMismatch, writeConflict } from './errors.ts'
@@ -187,13 +188,27 @@ const anotherAdminRemains = (id: string) =>
  */
 export function eraseTraces({ id, email_normalized }: Pick<User, 'id' | 'email_normalized'>): Statement[] {
   const isGone = sql`NOT EXISTS (SELECT 1 FROM ${users} WHERE id = ${id})`
+  // Somebody else may have the address by now, and mails and invitations of their own.
+  const isNobodys = sql`${isGone} AND NOT EXISTS (SELECT 1 FROM ${users}
+    WHERE email_normalized = ${email_normalized} AND deleted_at IS NULL)`
+  const areTheirs = or(
+    and(eq(invitations.user_id, id), isGone),
+    and(eq(invitations.email_normalized, email_normalized), isNobodys),
+  )
+  const theirInvitations = (column: 'id' | 'email_normalized') =>
+    sql`SELECT ${invitations[column]} FROM ${invitations} WHERE ${areTheirs}`
+  // What came of an invitation is about the invitation, and its mail went to the address of that time.
+  const subjects = sql`(SELECT ${id} WHERE ${isGone} UNION ALL ${theirInvitations('id')})`
+  const invitationMails = sql`kind = 'invitation' AND recipient_normalized IN (${theirInvitations('email_normalized')})
+    AND token_id IN (SELECT id FROM ${oneTimeTokens} WHERE subject_id IN (${theirInvitations('id')}))`
   return [
     eraseSessions(id, isGone),
     ...eraseHistory(id, isGone),
-    eraseMails(id, email_normalized, isGone),
-    build.delete(oneTimeTokens).where(and(eq(oneTimeTokens.subject_id, id), isGone)),
-    build.delete(invitations).where(and(eq(invitations.email_normalized, email_normalized), isGone)),
-    build.delete(invitations).where(and(eq(invitations.user_id, id), isGone)),
-    build.delete(idempotencyKeys).where(and(eq(idempotencyKeys.subject_id, id), isGone)),
+    eraseMails(and(eq(outbox.user_id, id), isGone)),
+    eraseMails(and(eq(outbox.recipient_normalized, email_normalized), isNobodys)),
+    eraseMails(invitationMails),
+    build.delete(oneTimeTokens).where(sql`${oneTimeTokens.subject_id} IN ${subjects}`),
+    build.delete(idempotencyKeys).where(sql`${idempotencyKeys.subject_id} IN ${subjects}`),
+    build.delete(invitations).where(areTheirs),
   ]
 }
