@@ -37,24 +37,6 @@ const refresh = (token: string) =>
   api.send('POST', '/v1/auth/refresh_token', { body: { refresh_token: token } })
 const somebody = () => api.person({ password_hash: null })
 
-const mail = (route: string, email: string) => api.send('POST', `/v1/auth/${route}`, { body: { email } })
-/** Uses the link of the newest mail of an address. */
-const use = async (route: string, email: string, body: object = {}) => {
-  const { token } = linkIn((await api.mailsTo(email))[0]!)
-  return api.send('POST', `/v1/auth/${route}`, { body: { token, ...body } })
-}
-async function askForAddress() {
-  const [ada, email] = [await api.actor(), `${crypto.randomUUID()}@people.test`]
-  const body = { new_email: email, current_password: PASSWORD }
-  return { ada, email, answer: await as(ada, 'POST', '/v1/auth/change_email', body) }
-}
-async function invite() {
-  const email = `${crypto.randomUUID()}@people.test`
-  const answer = await asAdmin('POST', '/v1/invitations', { email, role: 'manager' })
-  const id = answer.body.id as string
-  return { answer, id, email, details: { invitation_id: id, role: 'manager' } }
-}
-
 /** A change by the administrator of somebody who is `given`. */
 const managed =
   (
@@ -68,6 +50,30 @@ const managed =
     const { id } = await api.person({ password_hash: null, ...given })
     return { answer: await asAdmin(method, `/v1/users/${id}${path}`, body), to: id, by: admin.id, details }
   }
+
+const newAddress = () => `${crypto.randomUUID()}@people.test`
+/** What a link in the newest mail to an address proves. */
+const proofFor = async (email: string) => ({ token: linkIn((await api.mailsTo(email))[0]!).token })
+
+/** Somebody who has asked for another address, and not confirmed it yet. */
+async function asksForAddress() {
+  const [ada, email] = [await api.actor(), newAddress()]
+  const body = { new_email: email, current_password: PASSWORD }
+  const asked = await as(ada, 'POST', '/v1/auth/change_email', body)
+  return { ada, email, asked }
+}
+
+/** A change of an invitation that stands. */
+const invited = (method: string, path: string) => async (): Promise<Happened> => {
+  const { body } = await asAdmin('POST', '/v1/invitations', { email: newAddress(), role: 'manager' })
+  const details = { invitation_id: body.id, role: 'manager' }
+  return {
+    answer: await asAdmin(method, `/v1/invitations/${body.id}${path}`),
+    to: null,
+    by: admin.id,
+    details,
+  }
+}
 
 /** What leads to a row of history, and what stands in it. An action that is missing here fails the first test. */
 const EVENTS: { [A in Action]?: Record<string, () => Promise<Happened>> } = {
@@ -135,70 +141,74 @@ const EVENTS: { [A in Action]?: Record<string, () => Promise<Happened>> } = {
     },
   },
   'password.reset_requested': {
-    'a forgotten password': async () => {
-      const ada = await somebody()
-      return { answer: await mail('forgot_password', ada.email), to: ada.id, by: null, details: null }
+    'a password that was forgotten': async () => {
+      const { id, email } = await somebody()
+      const answer = await api.send('POST', '/v1/auth/forgot_password', { body: { email } })
+      return { answer, to: id, by: null, details: null }
     },
   },
   'password.reset': {
     'a new password by mail': async () => {
-      const ada = await somebody()
-      await mail('forgot_password', ada.email)
-      const answer = await use('reset_password', ada.email, { new_password: NEW_PASSWORD })
-      return { answer, to: ada.id, by: ada.id, details: null }
+      const { id, email } = await somebody()
+      await api.send('POST', '/v1/auth/forgot_password', { body: { email } })
+      const body = { ...(await proofFor(email)), new_password: NEW_PASSWORD }
+      return {
+        answer: await api.send('POST', '/v1/auth/reset_password', { body }),
+        to: id,
+        by: id,
+        details: null,
+      }
     },
   },
   'email.verified': {
     'confirming an address': async () => {
-      const ada = await somebody()
-      await mail('resend_verification', ada.email)
-      return { answer: await use('verify_email', ada.email), to: ada.id, by: ada.id, details: null }
+      const { id, email } = await somebody()
+      await api.send('POST', '/v1/auth/resend_verification', { body: { email } })
+      const body = await proofFor(email)
+      return {
+        answer: await api.send('POST', '/v1/auth/verify_email', { body }),
+        to: id,
+        by: id,
+        details: null,
+      }
     },
   },
   'email.change_requested': {
     'asking for another address': async () => {
-      const { ada, answer } = await askForAddress()
-      return { answer, to: ada.id, by: ada.id, details: null }
+      const { ada, asked } = await asksForAddress()
+      return { answer: asked, to: ada.id, by: ada.id, details: null }
     },
   },
   'email.changed': {
-    'confirming the new address': async () => {
-      const { ada, email } = await askForAddress()
-      const answer = await use('confirm_email_change', email)
+    'confirming another address': async () => {
+      const { ada, email } = await asksForAddress()
+      const answer = await api.send('POST', '/v1/auth/confirm_email_change', { body: await proofFor(email) })
       return { answer, to: ada.id, by: ada.id, details: { email: { from: ada.email, to: email } } }
     },
   },
   'email.change_undone': {
-    'taking the change back': async () => {
-      const { ada, email } = await askForAddress()
-      await use('confirm_email_change', email)
-      const answer = await use('undo_email_change', ada.email)
+    'taking the address back': async () => {
+      const { ada, email } = await asksForAddress()
+      await api.send('POST', '/v1/auth/confirm_email_change', { body: await proofFor(email) })
+      const answer = await api.send('POST', '/v1/auth/undo_email_change', { body: await proofFor(ada.email) })
       return { answer, to: ada.id, by: ada.id, details: { email: { from: email, to: ada.email } } }
     },
   },
   'invitation.created': {
-    'inviting somebody': async () => {
-      const { answer, details } = await invite()
+    inviting: async () => {
+      const answer = await asAdmin('POST', '/v1/invitations', { email: newAddress(), role: 'manager' })
+      const details = { invitation_id: answer.body.id, role: 'manager' }
       return { answer, to: null, by: admin.id, details }
     },
   },
-  'invitation.resent': {
-    'inviting them again': async () => {
-      const { id, details } = await invite()
-      const answer = await asAdmin('POST', `/v1/invitations/${id}/resend`)
-      return { answer, to: null, by: admin.id, details }
-    },
-  },
-  'invitation.withdrawn': {
-    'changing one’s mind': async () => {
-      const { id, details } = await invite()
-      return { answer: await asAdmin('DELETE', `/v1/invitations/${id}`), to: null, by: admin.id, details }
-    },
-  },
+  'invitation.resent': { 'inviting again': invited('POST', '/resend') },
+  'invitation.withdrawn': { 'withdrawing an invitation': invited('DELETE', '') },
   'invitation.accepted': {
     'accepting an invitation': async () => {
-      const { email } = await invite()
-      const answer = await use('accept_invitation', email, { password: NEW_PASSWORD })
+      const email = newAddress()
+      await asAdmin('POST', '/v1/invitations', { email, role: 'manager' })
+      const body = { ...(await proofFor(email)), password: PASSWORD }
+      const answer = await api.send('POST', '/v1/auth/accept_invitation', { body })
       const id = answer.body.id as string
       return { answer, to: id, by: id, details: { role: 'manager' } }
     },

@@ -1,4 +1,4 @@
-import { and, asc, eq, gt, isNull, lte, or, type SQL, sql } from 'drizzle-orm'
+import { and, asc, eq, gt, isNull, lte, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { makeCode, makeLinkToken } from '../auth/one-time-tokens.ts'
 import type { Resources } from '../context.ts'
@@ -135,12 +135,6 @@ function write({ config }: Resources, mail: OutboxMail) {
 export const countMails = () => sql<{ waiting: number; dead: number }>`SELECT
   (SELECT count(*) FROM (SELECT 1 FROM ${outbox} WHERE sent_at IS NULL AND dead_at IS NULL LIMIT 100)) AS waiting,
   (SELECT count(*) FROM (SELECT 1 FROM ${outbox} WHERE dead_at IS NOT NULL LIMIT 100)) AS dead`
-
-/** For the batch that erases a person: what they were sent, or were to be sent. */
-export const eraseMails = (userId: string, emailNormalized: string, condition: SQL): Statement =>
-  build
-    .delete(outbox)
-    .where(and(or(eq(outbox.user_id, userId), eq(outbox.recipient_normalized, emailNormalized)), condition))
 
 const log = (level: 'warn' | 'error', code: string, about: object) =>
   console[level](JSON.stringify({ level, code, ...about }))

@@ -11,7 +11,7 @@ import type { Claims } from '../auth/tokens.ts'
 import type { Resources } from '../context.ts'
 import { build, isUniqueViolation, type Statement } from '../database/main.ts'
 import { invitations } from '../invitations/models.ts'
-import { eraseMails } from '../mail/outbox.ts'
+import { outbox } from '../mail/models.ts'
 import type { AppError } from '../problem.ts'
 import { emailTaken, lastAdmin, versionMismatch, writeConflict } from './errors.ts'
 import { type NewUser, type User, users } from './models.ts'
@@ -186,18 +186,28 @@ const anotherAdminRemains = (id: string) =>
  * names anybody; so do ended sessions, for as long as a token of theirs might still be shown.
  */
 export function eraseTraces({ id, email_normalized }: Pick<User, 'id' | 'email_normalized'>): Statement[] {
-  const areTheirs = or(eq(invitations.user_id, id), eq(invitations.email_normalized, email_normalized))
   const isGone = sql`NOT EXISTS (SELECT 1 FROM ${users} WHERE id = ${id})`
+  // Somebody else may have the address by now, and mails and invitations of their own.
+  const isNobodys = sql`NOT EXISTS (SELECT 1 FROM ${users}
+    WHERE email_normalized = ${email_normalized} AND deleted_at IS NULL)`
+  const areTheirs = or(
+    eq(invitations.user_id, id),
+    and(eq(invitations.email_normalized, email_normalized), isNobodys),
+  )
+  const subjects = sql`(SELECT ${id} UNION ALL SELECT id FROM ${invitations} WHERE ${areTheirs})`
   return [
     eraseSessions(id, isGone),
     ...eraseHistory(id, isGone),
-    eraseMails(id, email_normalized, isGone),
     build
-      .delete(oneTimeTokens)
+      .delete(outbox)
       .where(
-        sql`subject_id IN (SELECT ${id} UNION ALL SELECT id FROM ${invitations} WHERE ${areTheirs}) AND ${isGone}`,
+        and(
+          or(eq(outbox.user_id, id), and(eq(outbox.recipient_normalized, email_normalized), isNobodys)),
+          isGone,
+        ),
       ),
+    build.delete(oneTimeTokens).where(sql`${oneTimeTokens.subject_id} IN ${subjects} AND ${isGone}`),
+    build.delete(idempotencyKeys).where(sql`${idempotencyKeys.subject_id} IN ${subjects} AND ${isGone}`),
     build.delete(invitations).where(and(areTheirs, isGone)),
-    build.delete(idempotencyKeys).where(and(eq(idempotencyKeys.subject_id, id), isGone)),
   ]
 }
