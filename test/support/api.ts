@@ -161,24 +161,26 @@ export function openApi(bindings: object = {}) {
     return { ...somebody, token: tokens.access_token, refreshToken: tokens.refresh_token }
   }
 
-  /** An actor without the price of a hash: the session is put into the database, as a login would have done. */
-  async function quickActor(given: Partial<NewUser> = {}) {
-    const somebody = await person(given)
+  /** A session put into the database, as a login would have started it, without the price of a hash. */
+  async function quickSession(
+    userId: string,
+    { role = 'user', token_epoch: epoch = 0 }: Partial<NewUser> = {},
+  ) {
     const [sessionId, now, day] = [uuidv7(), Date.now(), 86_400_000]
     await sql(
       `INSERT INTO sessions (id, user_id, counter, rotated_at, created_at, last_seen_at, idle_expires_at, expires_at)
         VALUES (?1, ?2, 0, ?3, ?3, ?3, ?4, ?5)`,
-      [sessionId, somebody.id, now, now + 14 * day, now + 30 * day],
+      [sessionId, userId, now, now + 14 * day, now + 30 * day],
     )
     const config = configOf(all)
-    const subject = { userId: somebody.id, sessionId, authenticatedAt: now }
-    const { role = 'user', token_epoch: epoch = 0 } = given
-    return {
-      ...somebody,
-      sessionId,
-      token: await signAccessToken(config, now, { ...subject, role, epoch }),
-      refreshToken: makeRefreshToken(config.keys.refresh_token, sessionId, 0),
-    }
+    const token = await signAccessToken(config, now, { userId, sessionId, role, epoch, authenticatedAt: now })
+    return { sessionId, token, refreshToken: makeRefreshToken(config.keys.refresh_token, sessionId, 0) }
+  }
+
+  /** An actor whose session is a quick one. */
+  async function quickActor(given: Partial<NewUser> = {}) {
+    const somebody = await person(given)
+    return { ...somebody, ...(await quickSession(somebody.id, given)) }
   }
 
   /** Actions in a person's history, oldest first. */
@@ -211,6 +213,7 @@ export function openApi(bindings: object = {}) {
     person,
     logIn,
     actor,
+    quickSession,
     quickActor,
     historyOf,
     bindings: all,
