@@ -40,10 +40,13 @@ export const operation = (parts: OperationParts) =>
 
 export const MAX_BODY_BYTES = 64 * 1024
 const MAX_JSON_DEPTH = 32
+const BODY_DEADLINE_MS = 10_000
 
 export const invalidJson = () =>
   new AppError(400, 'invalid_json', 'The body is not JSON (UTF-8, no member twice, at most 32 levels deep).')
 export const bodyTooLarge = () => new AppError(413, 'body_too_large', 'The body is over 64 KB.')
+export const bodyTooSlow = () =>
+  new AppError(408, 'body_too_slow', `The body took longer than ${BODY_DEADLINE_MS / 1000} seconds.`)
 export const unsupportedMediaType = () =>
   new AppError(415, 'unsupported_media_type', 'The body has to be application/json.')
 
@@ -60,7 +63,7 @@ export function body<S extends z.ZodType>(schema: S, form?: z.ZodType<z.output<S
     }
     await next()
   })
-  const problems = [invalidJson, bodyTooLarge, unsupportedMediaType, () => invalidInput([])]
+  const problems = [invalidJson, bodyTooLarge, bodyTooSlow, unsupportedMediaType, () => invalidInput([])]
   return documented(check, { body: schema, ...(form && { form }), problems })
 }
 
@@ -106,17 +109,27 @@ function singleValues(params: URLSearchParams): Record<string, string> {
   return Object.assign(Object.create(null), Object.fromEntries(params))
 }
 
-/** Reads the body as far as the limit, whatever its Content-Length claims. */
+/** Reads the body as far as the limit, whatever its Content-Length claims, and for no longer than the deadline. */
 async function readBytes(c: Context): Promise<Uint8Array> {
   if (Number(c.req.header('content-length') ?? 0) > MAX_BODY_BYTES) throw bodyTooLarge()
+  const reader = c.req.raw.body?.getReader()
+  if (!reader) return new Uint8Array()
   const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of c.req.raw.body ?? []) {
-    size += chunk.byteLength
-    if (size > MAX_BODY_BYTES) throw bodyTooLarge()
-    chunks.push(chunk)
+  const deadline = Promise.withResolvers<never>()
+  const timer = setTimeout(() => deadline.reject(bodyTooSlow()), BODY_DEADLINE_MS)
+  try {
+    for (;;) {
+      const { done, value } = await Promise.race([reader.read(), deadline.promise])
+      if (done) return Buffer.concat(chunks)
+      size += value.byteLength
+      if (size > MAX_BODY_BYTES) throw bodyTooLarge()
+      chunks.push(value)
+    }
+  } finally {
+    clearTimeout(timer)
+    reader.cancel().catch(() => {}) // Whoever sends more sends it to nobody.
   }
-  return Buffer.concat(chunks)
 }
 
 function decodeUtf8(bytes: Uint8Array): string {
