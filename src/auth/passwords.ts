@@ -18,13 +18,12 @@ export const PASSWORD_MIN_LENGTH = 12
 export const PASSWORD_MAX_LENGTH = 256
 
 /**
- * A hash holds the isolate's lock, and whoever is asked meanwhile waits. So hashes take turns with a pause between
- * them, in which everything else gets through, and the ninth who would have to wait is sent away.
+ * A hash holds the isolate's lock, and whoever comes meanwhile waits. So hashes take turns, longer than a hash, and
+ * in what is left of a turn everything else gets through. The ninth who would have to wait is sent away.
  */
+const TURN_MS = 200
 const MAX_HASHES_AT_ONCE = 8
-const PAUSE_MS = 25
-/** How long a hash takes here, learnt from each, and how far turns are given away (epoch ms): see `takeTurn`. */
-let hashMs = 150
+/** When the next turn begins that nobody has (epoch ms). */
 let nextTurnAt = 0
 export const hashingBusy = () =>
   unavailable('hashing_busy', 'Too many people are signing in at once. Try again in a second.', undefined, 1)
@@ -37,14 +36,11 @@ export const hashingBusy = () =>
  */
 export async function takeTurn(): Promise<void> {
   const now = Date.now()
-  const turnMs = hashMs + PAUSE_MS
   const turnAt = Math.max(now, nextTurnAt)
-  if (turnAt - now >= MAX_HASHES_AT_ONCE * turnMs) throw hashingBusy()
-  nextTurnAt = turnAt + turnMs
-  if (turnAt > now) await waitMs(turnAt - now)
+  if (turnAt - now >= MAX_HASHES_AT_ONCE * TURN_MS) throw hashingBusy()
+  nextTurnAt = turnAt + TURN_MS
+  if (turnAt > now) await new Promise((resolve) => setTimeout(resolve, turnAt - now))
 }
-
-const waitMs = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 /**
  * Hashes a password that a person has set.
@@ -109,21 +105,17 @@ const isCostAllowed = ({ ln, r, p }: { ln: number; r: number; p: number }) =>
 
 const pepperId = (pepper: Uint8Array) => createHash('sha256').update(pepper).digest('hex').slice(0, 8)
 
-async function derive(
+function derive(
   password: string,
   salt: Uint8Array,
   cost: { ln: number; r: number; p: number },
 ): Promise<Buffer> {
-  const startedAt = Date.now()
   const options = { N: 2 ** cost.ln, r: cost.r, p: cost.p, maxmem: MAX_MEMORY_BYTES }
-  const derived = await new Promise<Buffer>((resolve, reject) =>
+  return new Promise((resolve, reject) =>
     scrypt(normalizePassword(password), salt, HASH_BYTES, options, (error, key) =>
       error ? reject(error) : resolve(key),
     ),
   )
-  await waitMs(0) // Only after I/O does the clock know how long that was.
-  hashMs += (Date.now() - startedAt - hashMs) / 4
-  return derived
 }
 
 /** The one normalisation: the same characters typed on another keyboard are the same password (NIST 63B). */

@@ -161,6 +161,8 @@ export async function startProxy(shared: Upstreams, startFresh: () => Promise<Up
       if (!response.headersSent) response.writeHead(502).end(String(error))
     }
   })
+  // Never the one to close an idle connection: a Worker that hashes has no time to notice, and would use it again.
+  server.keepAliveTimeout = 0
   const url = `http://127.0.0.1:${await listen(server)}`
 
   return {
