@@ -125,8 +125,6 @@ const join = on<string>('addresses', 'join', async (email, model) => {
 /** Like a login, in the same way. */
 const enter = on<Person>('people', 'enter', async (person, model) => {
   if (!isHere(person) || person.status !== 'active') return
-  const [row] = await api.sql('SELECT token_epoch FROM users WHERE id = ?', [person.id])
-  const given = { role: person.role, token_epoch: Number(row!.token_epoch) }
   const { token: access, refreshToken: refresh } = await api.signIn(person)
   model.sessions.push({ person, access, refresh, spent: [], isEnded: false, isStale: false })
 })
