@@ -1,6 +1,9 @@
 import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
 
+/** Tests of programs and processes, which run in Node; all others run in the Worker's own runtime. */
+const IN_NODE = ['test/scripts/**', 'test/processes/**']
+
 export default defineConfig({
   test: {
     // Not in the worker project: there, Vite would resolve the packages that it imports for a browser.
@@ -17,13 +20,13 @@ export default defineConfig({
         test: {
           name: 'worker',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/scripts/**'],
+          exclude: IN_NODE,
           // Short for one behaviour, long for what goes round many times.
           testTimeout: process.env.WHOLE === '1' ? 1_800_000 : 30_000,
         },
       },
       {
-        test: { name: 'node', include: ['test/scripts/**/*.test.ts'], testTimeout: 15_000 },
+        test: { name: 'node', include: IN_NODE.map((files) => `${files}/*.test.ts`), testTimeout: 15_000 },
       },
     ],
   },

@@ -5,10 +5,11 @@ import { v7 as uuidv7 } from 'uuid'
 import { expect } from 'vitest'
 import { hashPassword } from '../../src/auth/passwords.ts'
 import type { Tokens } from '../../src/auth/schemas.ts'
+import { makeRefreshToken, signAccessToken } from '../../src/auth/tokens.ts'
 import { configOf } from '../../src/config.ts'
 import worker from '../../src/index.ts'
 import { normalizeEmail } from '../../src/users/email.ts'
-import type { NewUser } from '../../src/users/models.ts'
+import type { NewUser, Role } from '../../src/users/models.ts'
 
 export const PASSWORD = 'seven brown foxes read'
 
@@ -160,6 +161,22 @@ export function openApi(bindings: object = {}) {
     return { ...somebody, token: tokens.access_token, refreshToken: tokens.refresh_token }
   }
 
+  /** A session as a login starts it, without the cost of a hash: for tests that need many, or one that is older. */
+  async function signIn({ id }: { id: string }, authenticatedAt = Date.now()) {
+    const config = configOf(all)
+    const [row] = await sql('SELECT role, token_epoch FROM users WHERE id = ?', [id])
+    const sessionId = uuidv7()
+    const end = authenticatedAt + 14 * 86_400_000
+    await sql(
+      `INSERT INTO sessions (id, user_id, counter, rotated_at, created_at, last_seen_at, idle_expires_at, expires_at)
+        VALUES (?1, ?2, 0, ?3, ?3, ?3, ?4, ?4)`,
+      [sessionId, id, authenticatedAt, end],
+    )
+    const subject = { userId: id, sessionId, role: row!.role as Role, epoch: Number(row!.token_epoch) }
+    const token = await signAccessToken(config, Date.now(), { ...subject, authenticatedAt })
+    return { token, refreshToken: makeRefreshToken(config.keys.refresh_token, sessionId, 0), sessionId }
+  }
+
   /** Actions in a person's history, oldest first. */
   const historyOf = async (userId: string): Promise<string[]> => {
     const rows = await sql('SELECT action FROM user_activity_logs WHERE user_id = ? ORDER BY id', [userId])
@@ -183,7 +200,18 @@ export function openApi(bindings: object = {}) {
     return ((await answer.json()) as { result: unknown }).result
   }
 
-  return { send, sql, redis, person, logIn, actor, historyOf, bindings: all, config: () => configOf(all) }
+  return {
+    send,
+    sql,
+    redis,
+    person,
+    logIn,
+    actor,
+    signIn,
+    historyOf,
+    bindings: all,
+    config: () => configOf(all),
+  }
 }
 
 export type Api = ReturnType<typeof openApi>

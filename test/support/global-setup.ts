@@ -6,7 +6,7 @@ import { generate, newSecret } from '../../scripts/keys.ts'
 import { startSqld } from '../../scripts/local/sqld.ts'
 import { startUpstash } from '../../scripts/local/upstash.ts'
 import { migrate } from '../../scripts/migrate.ts'
-import { startProxy } from './proxy.ts'
+import { type RedisMode, startProxy } from './proxy.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -16,6 +16,8 @@ declare module 'vitest' {
     proxyUrl: string
     /** Whether long tests run in full: see rounds.ts. */
     whole: boolean
+    /** How Redis fares where a test says nothing: `REDIS=down|hang|emptied npm test`. */
+    redisMode: RedisMode
   }
 }
 
@@ -43,7 +45,14 @@ export default async function setup(project: TestProject) {
 
   try {
     project.provide('whole', process.env.WHOLE === '1')
-    const proxy = await startProxy(await startUpstreams(), startUpstreams)
+    const redisMode = (process.env.REDIS ?? 'pass') as RedisMode
+    project.provide('redisMode', redisMode)
+    const proxy = await startProxy({
+      shared: await startUpstreams(),
+      startFresh: startUpstreams,
+      redisMode,
+      redisToken: token,
+    })
     closers.push(proxy.close)
     project.provide('proxyUrl', proxy.url)
     project.provide('bindings', {
