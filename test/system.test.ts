@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest'
 import { openApi } from './support/api.ts'
+import { testOfRedis } from './support/upstreams.ts'
 
 const api = openApi()
 
-test('Health answers, and readiness names both upstreams', async () => {
+testOfRedis('Health answers, and readiness names both upstreams', async () => {
   expect((await api.send('GET', '/health')).body).toEqual({ status: 'ok' })
   expect((await api.send('GET', '/ready')).body).toEqual({ status: 'ready', database: 'ok', redis: 'ok' })
 })
