@@ -53,7 +53,7 @@ const softDelete = ({ id }: Person) => byAdmin('DELETE', `/${id}`)
 const changed = { current_password: PASSWORD, new_password: 'nine green bears run' }
 
 const WRITES: Record<string, Write> = {
-  signup: {
+  'signing up': {
     action: 'user.signed_up',
     status: 201,
     send: (ada, fresh) => post('/v1/auth/signup', fresh, undefined, ada.sessionId),
@@ -65,19 +65,19 @@ const WRITES: Record<string, Write> = {
     send: (ada, fresh) => post('/v1/users', { ...fresh, role: 'manager' }, admin.token, ada.sessionId),
     isRepeatable: true,
   },
-  login: {
+  'logging in': {
     action: 'session.started',
     status: 200,
     send: ({ email }) => post('/v1/auth/login', { email, password: PASSWORD }),
     isRepeatable: false,
   },
-  refresh: {
+  refreshing: {
     action: 'session.refreshed',
     status: 200,
     send: ({ refreshToken }) => post('/v1/auth/refresh_token', { refresh_token: refreshToken }),
     isRepeatable: true,
   },
-  logout: {
+  'logging out': {
     action: 'session.ended',
     status: 204,
     send: ({ token }) => post('/v1/auth/logout', undefined, token),
@@ -89,7 +89,7 @@ const WRITES: Record<string, Write> = {
     send: ({ token }) => post('/v1/auth/logout_all', undefined, token),
     isRepeatable: false,
   },
-  'a new password': {
+  'changing the password': {
     action: 'password.changed',
     status: 204,
     send: ({ token }) => post('/v1/auth/change_password', changed, token),
@@ -127,7 +127,7 @@ const WRITES: Record<string, Write> = {
     send: ({ id }) => byAdmin('POST', `/${id}/enable`),
     isRepeatable: true,
   },
-  'soft deletion': { action: 'user.deleted', status: 204, send: softDelete, isRepeatable: true },
+  'deleting somebody': { action: 'user.deleted', status: 204, send: softDelete, isRepeatable: true },
   restoring: {
     action: 'user.restored',
     status: 200,
@@ -135,7 +135,7 @@ const WRITES: Record<string, Write> = {
     send: ({ id }) => byAdmin('POST', `/${id}/restore`),
     isRepeatable: true,
   },
-  'hard deletion': {
+  'erasing somebody': {
     action: 'user.purged',
     status: 204,
     send: ({ id }) => byAdmin('DELETE', `/${id}?hard=true`),
@@ -161,7 +161,7 @@ async function timesDone(action: string, ada: Person, email: string) {
 
 const LOST = ['reset-before', 'reset-after', 'truncate'] as const
 
-describe.each(Object.entries(WRITES))('Fault 4, Fault 5: %s', (_, write) => {
+describe.each(Object.entries(WRITES))('Fault 4, Fault 5: when the answer to %s is lost, it', (_, write) => {
   test.each(LOST)('takes effect once and is answered as done, through %s', async (mode) => {
     const [ada, fresh] = [await newcomer(), newPerson()]
     await write.given?.(ada)
