@@ -50,7 +50,7 @@ export interface LogEntry {
 interface Exchange {
   mode: Mode
   upstream: Upstream
-  /** The how manieth it is that fares like this, from 1. */
+  /** Its number among the requests that fare like this, from 1. */
   turn: number
   request: Buffer
   response: ServerResponse
@@ -79,8 +79,7 @@ const modes = {
   down: end,
   hang: () => {},
   status: (exchange: Exchange) => say(exchange, exchange.mode.status ?? 500, exchange.mode.body ?? '{}'),
-  'auth-fail': (exchange: Exchange) =>
-    say(exchange, 401, { error: exchange.upstream === 'redis' ? WRONG_TOKEN.redis : WRONG_TOKEN.libsql }),
+  'auth-fail': (exchange: Exchange) => say(exchange, 401, { error: WRONG_TOKEN[exchange.upstream] }),
   /** SQLite refuses the first statement; the connection and the protocol are well. */
   refused: (exchange: Exchange) => say(exchange, 200, refusal(exchange)),
   /** The work is done at once, the answer takes its time. */
