@@ -49,8 +49,13 @@ const QUERIES = {
     UNION ALL SELECT seq, letter FROM found WHERE seq NOT IN (SELECT seq FROM users)`,
 }
 
+/** All of them in one trip; what exactly breaks one is asked when there is something to ask. */
+const NAMES_OF_BROKEN = Object.entries(QUERIES)
+  .map(([name, query]) => `SELECT '${name}' AS name WHERE EXISTS (${query})`)
+  .join(' UNION ALL ')
+
 interface Behind {
-  sql(query: string): Promise<unknown[]>
+  sql(query: string): Promise<Record<string, unknown>[]>
   send(method: string, path: string): Promise<{ status: number }>
 }
 
@@ -60,10 +65,8 @@ interface Behind {
  */
 export async function expectInvariants(api: Behind): Promise<void> {
   const broken: Record<string, unknown> = {}
-  for (const [name, query] of Object.entries(QUERIES)) {
-    const rows = await api.sql(query)
-    if (rows.length > 0) broken[name] = rows
-  }
+  for (const { name } of await api.sql(NAMES_OF_BROKEN))
+    broken[name as string] = await api.sql(QUERIES[name as keyof typeof QUERIES])
   expect(broken).toEqual({})
   expect((await api.send('GET', '/health')).status, 'I12').toBe(200)
 }
