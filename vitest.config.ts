@@ -2,7 +2,7 @@ import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
 
 /** Tests of programs and processes, which run in Node; all others run in the Worker's own runtime. */
-const IN_NODE = ['test/scripts/**', 'test/processes/**']
+const IN_NODE = ['test/scripts/**', 'test/browser/**', 'test/processes/**']
 
 export default defineConfig({
   test: {
@@ -14,7 +14,7 @@ export default defineConfig({
         plugins: [
           cloudflareTest(({ inject }) => ({
             wrangler: { configPath: './wrangler.toml' },
-            miniflare: { bindings: inject('bindings') },
+            miniflare: { bindings: inject('bindings'), email: { send_email: [{ name: 'EMAIL' }] } },
           })),
         ],
         test: {

@@ -1,17 +1,21 @@
-import { sql } from 'drizzle-orm'
 import { Hono } from 'hono'
+import { etag } from 'hono/etag'
 import * as z from 'zod'
 import type { AppEnv } from './context.ts'
+import { countMails } from './mail/outbox.ts'
 import { operation } from './operation.ts'
 
 const tag = 'system'
 const Health = z.object({ status: z.literal('ok') }).meta({ id: 'Health' })
 const Ready = z
   .object({
-    /** `degraded`: Redis is away. Every answer is still right. */
-    status: z.enum(['ready', 'degraded']),
+    status: z.enum(['ready', 'degraded']).meta({
+      description: '`degraded`: Redis is away. Every answer is still right.',
+    }),
     database: z.literal('ok'),
     redis: z.enum(['ok', 'unavailable']),
+    /** Mails that wait to be sent, and that were given up; 100 stands for more. */
+    mail: z.object({ waiting: z.int(), dead: z.int() }),
   })
   .meta({ id: 'Ready' })
 const Jwks = z.object({ keys: z.array(z.record(z.string(), z.string())) }).meta({ id: 'Jwks' })
@@ -40,18 +44,24 @@ export const systemRoutes = new Hono<AppEnv>()
     }),
     async (c) => {
       // Reads a table, so it is not ready before the migrations are.
-      const database = c.var.db.read(sql`SELECT total FROM user_totals LIMIT 1`)
-      const [redis] = await Promise.all([c.var.redis.ping(), database])
+      const [redis, [[mail]]] = await Promise.all([c.var.redis.ping(), c.var.db.read(countMails())])
       return c.json({
         status: redis ? 'ready' : 'degraded',
         database: 'ok',
         redis: redis ? 'ok' : 'unavailable',
+        mail,
       })
     },
   )
   .get(
     '/.well-known/jwks.json',
-    operation({ tag, summary: 'Public keys of the access tokens (RFC 7517)', answers: { 200: Jwks } }),
+    operation({
+      tag,
+      summary: 'Public keys of the access tokens (RFC 7517)',
+      answers: { 200: Jwks },
+      answerHeaders: { ETag: 'Of this set of keys; send it back as If-None-Match.' },
+    }),
+    etag(),
     (c) => c.json({ keys: c.var.config.JWT_KEYS.verifying }, 200, { 'cache-control': KEYS_CACHE_CONTROL }),
   )
   .get(

@@ -39,11 +39,14 @@ async function authenticate(c: Context<ActorEnv>, next: Next, permission?: Permi
     throw forbidden()
   }
   c.set('actor', actor)
+  const outerHeaders = new Headers(c.res.headers)
   await next()
   try {
     await assertNotRevoked()
   } catch (error) {
-    c.res = undefined // Or its headers would be merged into the answer that follows.
+    // The handler's answer is not to be seen, its headers neither; what was there before it (CORS) stays.
+    c.res = undefined
+    c.res = new Response(null, { headers: outerHeaders })
     throw error
   }
 }

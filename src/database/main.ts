@@ -67,10 +67,16 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
     const guest = passenger
     passenger = undefined
     const all = guest ? [guest.statement, ...statements] : statements
-    const answer = meter.time('db', () => withRetries(() => attempt(mode, all)))
-    guest?.board(answer.then((results) => results[0]!, translate))
-    const results = await answer.catch(translate)
-    return guest ? results.slice(1) : results
+    try {
+      const results = await meter.time('db', () => withRetries(() => attempt(mode, all))).catch(translate)
+      guest?.board(Promise.resolve(results[0]!))
+      return guest ? results.slice(1) : results
+    } catch (error) {
+      // A broken constraint is about the caller's statements, not about the guest, who takes the next call.
+      if (isConstraint(error)) passenger = guest
+      else guest?.board(Promise.reject(error))
+      throw error
+    }
   }
 
   async function attempt(mode: 'read' | 'write', statements: InStatement[]): Promise<ResultSet[]> {
@@ -134,17 +140,17 @@ async function withRetries<T>(call: () => Promise<T>): Promise<T> {
 }
 
 const isBusy = (error: unknown) => error instanceof LibsqlError && error.code.includes('BUSY')
+const isConstraint = (error: unknown): error is LibsqlError =>
+  error instanceof LibsqlError && error.code.startsWith('SQLITE_CONSTRAINT')
 /** SQLite has spoken. Everything else (a connection that broke, a proxy's 502) leaves open what happened. */
 const isAnswer = (error: unknown) => error instanceof LibsqlError && error.code.startsWith('SQLITE_')
 
 /** A broken constraint keeps its name for the caller to translate; everything else is a 503. */
 function translate(error: unknown): never {
   if (error instanceof AppError) throw error
-  if (error instanceof LibsqlError) {
-    if (error.code.startsWith('SQLITE_CONSTRAINT')) throw error
-    if (/^SQLITE_(FULL|READONLY)/.test(error.code)) throw databaseUnavailable(error, 30)
-  }
-  throw databaseUnavailable(error)
+  if (isConstraint(error)) throw error
+  const isFull = error instanceof LibsqlError && /^SQLITE_(FULL|READONLY)/.test(error.code)
+  throw databaseUnavailable(error, isFull ? 30 : undefined)
 }
 
 export const databaseUnavailable = (cause?: unknown, retryAfterSeconds?: number) =>
@@ -176,7 +182,7 @@ export function insertWhere(
 
 /** Whether a batch failed because a value that has to be unique was taken. */
 export const isUniqueViolation = (error: unknown, column: string) =>
-  error instanceof LibsqlError && error.code.startsWith('SQLITE_CONSTRAINT') && error.message.includes(column)
+  isConstraint(error) && error.message.includes(column)
 
 /**
  * True where the statement before it in the batch changed something. History is written on this condition, so

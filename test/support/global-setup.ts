@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import { generate, newSecret } from '../../scripts/keys.ts'
+import { startMailbox } from '../../scripts/local/mailbox.ts'
 import { startSqld } from '../../scripts/local/sqld.ts'
 import { startUpstash } from '../../scripts/local/upstash.ts'
 import { migrate } from '../../scripts/migrate.ts'
@@ -47,9 +48,12 @@ export default async function setup(project: TestProject) {
     project.provide('whole', process.env.WHOLE === '1')
     const redisMode = (process.env.REDIS ?? 'pass') as RedisMode
     project.provide('redisMode', redisMode)
+    const mailbox = await startMailbox({ apiKey: token })
+    closers.push(mailbox.close)
+    const startAll = async () => ({ ...(await startUpstreams()), mail: mailbox.url })
     const proxy = await startProxy({
-      shared: await startUpstreams(),
-      startFresh: startUpstreams,
+      shared: await startAll(),
+      startFresh: startAll,
       redisMode,
       redisToken: token,
     })
@@ -62,6 +66,9 @@ export default async function setup(project: TestProject) {
       TURSO_AUTH_TOKEN: 'local',
       UPSTASH_REDIS_REST_URL: `${proxy.url}/shared/redis/`,
       UPSTASH_REDIS_REST_TOKEN: token,
+      MAIL_FROM: 'Roster <roster@people.test>',
+      RESEND_API_KEY: token,
+      RESEND_URL: `${proxy.url}/shared/mail`,
       ISSUER: 'http://roster.test',
     })
   } catch (error) {

@@ -3,10 +3,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { listen } from '../../scripts/local/process.ts'
 
 /**
- * One HTTP server in front of the upstreams, for tests that count or break things. Under `/<label>/libsql/…` and
- * `/<label>/redis/…` it forwards; each label has its own log and modes, so tests in parallel do not meet.
+ * One HTTP server in front of the upstreams, for tests that count or break things. Under `/<label>/libsql/…`,
+ * `/<label>/redis/…` and `/<label>/mail/…` it forwards; each label has its own log and modes, so tests in parallel do not meet.
  *
- *   PUT    /<label>/<libsql|redis>/__mode   how the next requests fare: see Mode
+ *   PUT    /<label>/<libsql|redis|mail>/__mode   how the next requests fare: see Mode
  *   GET    /<label>/__log                   what was asked, in order of arrival: LogEntry[]
  *   DELETE /<label>/__log                   forget it
  *   POST   /__fresh                         a label with an empty database and Redis of its own: { label }
@@ -14,7 +14,7 @@ import { listen } from '../../scripts/local/process.ts'
  * `redisMode` is how Redis fares where a test says nothing else (and where it says `pass`): the whole suite is run
  * with Redis away, too.
  */
-export type Upstream = 'libsql' | 'redis'
+export type Upstream = 'libsql' | 'redis' | 'mail'
 export type Upstreams = Record<Upstream, string>
 /** `emptied`: before every request of libSQL's, so whatever was written to Redis is gone by the next one. */
 export type RedisMode = 'pass' | 'down' | 'hang' | 'emptied'
@@ -45,6 +45,8 @@ export interface LogEntry {
   /** When the request had arrived, and when the upstream had answered or the connection ended, on one clock. */
   startMs: number
   endMs: number | null
+  /** What libSQL ran, and how many rows each statement read, by its own account (it bills by them). */
+  statements: { sql: string; rowsRead: number }[]
 }
 
 interface Exchange {
@@ -122,22 +124,23 @@ const modes = {
   },
 }
 
-/** As Upstash and Turso word it. */
+/** As Upstash, Turso and Resend word it. */
 const WRONG_TOKEN = {
   redis: 'WRONGPASS invalid or missing auth token',
   libsql: 'Unauthorized: `The JWT is invalid`',
+  mail: 'API key is invalid',
 }
 
 /** A Hrana result in which the first statement failed, and with it all that depend on it. */
 function refusal({ mode, request }: Exchange) {
   const { code = 'SQLITE_BUSY' } = mode
   const error = { message: `SQLite error: ${SQLITE_SAYS[code]}`, code }
-  const results = JSON.parse(request.toString()).requests.map(({ type, batch }: HranaRequest) => {
-    if (type === 'execute') return { type: 'error', error }
-    if (type !== 'batch') return { type: 'ok', response: { type } }
-    const [, ...others] = batch.steps.map(() => null)
+  const results = JSON.parse(request.toString()).requests.map((asked: HranaRequest) => {
+    if (asked.type === 'execute') return { type: 'error', error }
+    if (asked.type !== 'batch') return { type: 'ok', response: { type: asked.type } }
+    const [, ...others] = asked.batch.steps.map(() => null)
     const result = { step_results: [null, ...others], step_errors: [error, ...others] }
-    return { type: 'ok', response: { type, result } }
+    return { type: 'ok', response: { type: 'batch', result } }
   })
   return { baton: null, base_url: null, results }
 }
@@ -145,10 +148,6 @@ const SQLITE_SAYS = {
   SQLITE_BUSY: 'database is locked',
   SQLITE_FULL: 'database or disk is full',
   SQLITE_READONLY: 'attempt to write a readonly database',
-}
-interface HranaRequest {
-  type: string
-  batch: { steps: unknown[] }
 }
 
 const PASS: Mode = { mode: 'pass' }
@@ -159,7 +158,7 @@ class Lane {
   readonly upstreams: Upstreams
   log: LogEntry[] = []
   readonly modes: Record<Upstream, Mode>
-  readonly turns: Record<Upstream, number> = { libsql: 0, redis: 0 }
+  readonly turns: Record<Upstream, number> = { libsql: 0, redis: 0, mail: 0 }
   readonly #usual: Record<Upstream, Mode>
 
   constructor(upstreams: Upstreams, usual: Record<Upstream, Mode>) {
@@ -193,7 +192,7 @@ interface ProxyOptions {
 export async function startProxy({ shared, startFresh, redisMode, redisToken }: ProxyOptions) {
   const lanes = new Map<string, Lane>()
   const agent = new Agent({ keepAlive: true })
-  const usual = { libsql: PASS, redis: redisMode === 'emptied' ? PASS : { mode: redisMode } }
+  const usual = { libsql: PASS, redis: redisMode === 'emptied' ? PASS : { mode: redisMode }, mail: PASS }
   const laneTo = (upstreams: Upstreams) => new Lane(upstreams, usual)
 
   function laneOf(label: string): Lane {
@@ -239,6 +238,7 @@ export async function startProxy({ shared, startFresh, redisMode, redisToken }: 
       mode: mode.mode,
       startMs: performance.now(),
       endMs: null,
+      statements: [],
     }
     if (!isAside) lane.log.push(entry)
     const ended = () => {
@@ -253,7 +253,11 @@ export async function startProxy({ shared, startFresh, redisMode, redisToken }: 
       turn,
       request: body,
       response,
-      forward: () => forward(target, request, body, agent).finally(ended),
+      forward: async () => {
+        const answer = await forward(target, request, body, agent).finally(ended)
+        if (upstream === 'libsql' && answer.status === 200) entry.statements = statementsOf(body, answer.body)
+        return answer
+      },
     })
   }
 
@@ -280,7 +284,38 @@ export async function startProxy({ shared, startFresh, redisMode, redisToken }: 
   }
 }
 
-const isUpstream = (name: string): name is Upstream => name === 'libsql' || name === 'redis'
+const isUpstream = (name: string): name is Upstream => ['libsql', 'redis', 'mail'].includes(name)
+
+/** Texts of statements, each kept once: a log of thousands of requests has few different ones. */
+const texts = new Map<string, string>()
+
+/** The statements of a Hrana pipeline, `BEGIN` and `COMMIT` too. A text may be stored first, then named by its id. */
+function statementsOf(asked: Buffer, answered: Buffer): LogEntry['statements'] {
+  const { requests } = JSON.parse(asked.toString())
+  const { results } = JSON.parse(answered.toString())
+  const stored = new Map<number, string>()
+  const entryOf = (stmt: HranaStatement, result?: { rows_read: number }) => {
+    const sql = stmt.sql ?? stored.get(stmt.sql_id ?? -1) ?? ''
+    if (!texts.has(sql)) texts.set(sql, sql)
+    return { sql: texts.get(sql)!, rowsRead: result?.rows_read ?? 0 }
+  }
+  return requests.flatMap((request: HranaRequest, index: number) => {
+    const result = results[index]?.response?.result
+    if (request.type === 'store_sql') stored.set(request.sql_id, request.sql)
+    if (request.type === 'execute') return [entryOf(request.stmt, result)]
+    if (request.type !== 'batch') return []
+    return request.batch.steps.map(({ stmt }, step) => entryOf(stmt, result?.step_results[step] ?? undefined))
+  })
+}
+interface HranaStatement {
+  sql?: string
+  sql_id?: number
+}
+type HranaRequest =
+  | { type: 'store_sql'; sql_id: number; sql: string }
+  | { type: 'execute'; stmt: HranaStatement }
+  | { type: 'batch'; batch: { steps: { stmt: HranaStatement }[] } }
+  | { type: 'close' }
 
 function forward(target: URL, request: IncomingMessage, body: Buffer, agent: Agent): Promise<Answer> {
   const { connection: _, 'transfer-encoding': __, ...headers } = request.headers
