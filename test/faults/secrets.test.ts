@@ -4,7 +4,7 @@ import { beforeAll, expect, inject, test, vi } from 'vitest'
 import { app } from '../../src/app.ts'
 import { cleanUp } from '../../src/cleanup.ts'
 import { openForCron } from '../../src/context.ts'
-import { type Answer, type Api, type Options, openApi } from '../support/api.ts'
+import { type Answer, type Api, linkIn, type Options, openApi } from '../support/api.ts'
 import type { Mode, Upstream } from '../support/proxy.ts'
 import { rounds } from '../support/rounds.ts'
 import { freshUpstreams, testOfRedis } from '../support/upstreams.ts'
@@ -51,11 +51,14 @@ beforeAll(async () => {
 }, 300_000)
 
 /** Visits a route: `:id` in it stands for `id`. */
-async function visit(route: string, options: Options & { id?: string | undefined; query?: string } = {}) {
+async function visit(
+  route: string,
+  options: Options & { id?: string | undefined; purpose?: string; query?: string } = {},
+) {
   visited.add(route)
   const [method, path] = route.split(' ') as [string, string]
-  const url =
-    path.replace(':id', options.id ?? '00000000-0000-7000-8000-000000000000') + (options.query ?? '')
+  const { id = '00000000-0000-7000-8000-000000000000', purpose = '', query = '' } = options
+  const url = path.replace(':id', id).replace(':purpose', purpose) + query
   const answer = await api.send(method, url, {
     ...options,
     headers: { 'user-agent': AGENT, ...options.headers },
@@ -66,6 +69,13 @@ async function visit(route: string, options: Options & { id?: string | undefined
     if (token) for (const part of [token, token.split('.').at(-1)!]) tokens.add(part)
   }
   return answer
+}
+
+/** The token of the newest link that was mailed to an address; the codes in mails are secrets as well. */
+async function mailedTo(address: string): Promise<string> {
+  const links = (await api.mailsTo(address)).filter(({ text }) => /^http/m.test(text)).map(linkIn)
+  for (const { token, code } of links) tokens.add(token).add(code)
+  return links[0]?.token ?? 'none was mailed'
 }
 
 interface Signed {
@@ -122,6 +132,9 @@ async function journey({ id, email, token, refreshToken }: Signed) {
   await visit('GET /v1/users/:id/activity', admins)
   await visit('GET /v1/activity', { token: adminToken })
   await visit('GET /v1/cleanup/runs', { token: adminToken })
+  await visit('GET /v1/users/me/export', mine)
+  await visit('GET /v1/users/:id/export', admins)
+  await visitWhatIsMailed(email, mine)
   await visit('POST /v1/auth/change_password', {
     ...mine,
     body: { current_password: WRONG, new_password: SECOND },
@@ -140,9 +153,37 @@ async function journey({ id, email, token, refreshToken }: Signed) {
   await visit('POST /v1/users/:id/restore', admins)
 }
 
+/** Everything that goes by mail: links and codes, right and wrong, and the pages of the links. */
+async function visitWhatIsMailed(email: string, mine: { token: string }) {
+  const next = addressOf('next')
+  await visit('POST /v1/auth/resend_verification', { body: { email } })
+  const verification = await mailedTo(email)
+  await visit('GET /links/:purpose', { purpose: 'verify_email', query: `?token=${verification}` })
+  await visit('POST /v1/auth/verify_email', { body: { email, code: '00000000' } })
+  await visit('POST /v1/auth/verify_email', { body: { token: verification } })
+  await visit('POST /v1/auth/change_email', { ...mine, body: { new_email: next, current_password: WRONG } })
+  await visit('POST /v1/auth/change_email', { ...mine, body: { new_email: next, current_password: FIRST } })
+  await visit('POST /v1/auth/undo_email_change', { body: { token: await mailedTo(email) } })
+  await visit('POST /v1/auth/confirm_email_change', { body: { token: await mailedTo(next) } })
+  await visit('POST /v1/auth/forgot_password', { body: { email } })
+  const reset = await mailedTo(email)
+  const form = new URLSearchParams({ token: `${reset}x`, new_password: SECOND })
+  await visit('POST /links/:purpose', { purpose: 'reset_password', raw: form })
+  await visit('POST /v1/auth/reset_password', { body: { token: `${reset}x`, new_password: SECOND } })
+  const invited = addressOf('invited')
+  const byAdmin = { token: adminToken }
+  const made = await visit('POST /v1/invitations', { ...byAdmin, body: { email: invited, name: 'Eve' } })
+  await visit('GET /v1/invitations', byAdmin)
+  await visit('POST /v1/invitations/:id/resend', { ...byAdmin, id: made.body?.id as string })
+  const invitation = { token: await mailedTo(invited), password: SECOND, name: 'Eve' }
+  await visit('POST /v1/auth/accept_invitation', { body: invitation })
+  await visit('DELETE /v1/invitations/:id', { ...byAdmin, id: made.body?.id as string })
+}
+
 const FAULTS: [Upstream, Mode][] = [
   ['libsql', { mode: 'auth-fail' }],
   ['redis', { mode: 'auth-fail' }],
+  ['mail', { mode: 'auth-fail' }],
   ['libsql', { mode: 'down' }],
   ['redis', { mode: 'down' }],
   ['libsql', { mode: 'status', status: 500 }],
@@ -153,7 +194,7 @@ let erased: Signed
 
 async function goThroughEverything() {
   await journey(await signUp('calm'))
-  for (const [upstream, mode] of FAULTS.slice(0, rounds(2, FAULTS.length))) {
+  for (const [upstream, mode] of FAULTS.slice(0, rounds(3, FAULTS.length))) {
     const somebody = await signUp(mode.mode)
     await own.behave(upstream, mode)
     await journey(somebody)
@@ -206,6 +247,13 @@ test('SC3: the Worker talks to its upstreams, and to nobody else', () => {
 const WHERE_MARKS_BELONG = [
   'idempotency_keys.key', // The caller's own, and marked by this test.
   'idempotency_keys.response', // The answer, kept for a day; erased with the person.
+  'invitations.email',
+  'invitations.email_normalized',
+  'one_time_tokens.email', // To whom a link was mailed, and for which new address.
+  'one_time_tokens.email_normalized',
+  'outbox.new_email',
+  'outbox.recipient',
+  'outbox.recipient_normalized',
   'sessions.user_agent',
   'user_activity_logs.details', // Old and new address of a change of address.
   'user_activity_logs.user_agent',
