@@ -2,7 +2,7 @@ import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
 
 /** What talks to the Worker from outside, or to none: in Node. */
-const IN_NODE = ['test/{scripts,browser,floods}/**/*.test.ts']
+const IN_NODE = ['test/{scripts,browser,floods,processes}/**/*.test.ts']
 
 export default defineConfig({
   test: {
