@@ -1,6 +1,6 @@
-import { createClient, type InStatement, LibsqlError, type ResultSet } from '@libsql/client/web'
+import { createClient, type InStatement, LibsqlError, type ResultSet } from '@libsql/client/http'
 import { type SQL, sql, type Table } from 'drizzle-orm'
-import { drizzle } from 'drizzle-orm/libsql/web'
+import { drizzle } from 'drizzle-orm/libsql/http'
 import { SQLiteSyncDialect } from 'drizzle-orm/sqlite-core'
 import { AppError, unavailable } from '../problem.ts'
 import type { Meter } from './meter.ts'
