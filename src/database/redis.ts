@@ -1,4 +1,4 @@
-import { Redis } from '@upstash/redis'
+import { Redis } from '@upstash/redis/cloudflare'
 import type { Meter } from './meter.ts'
 
 const TIMEOUT_MS = 250
