@@ -33,6 +33,14 @@ export interface LogEntry {
   /** When the request had arrived, and when the upstream had answered or the connection ended, on one clock. */
   startMs: number
   endMs: number | null
+  /** What libSQL says of itself: the rows that all statements of the request read and wrote, and their time. */
+  work?: DatabaseWork
+}
+
+export interface DatabaseWork {
+  rowsRead: number
+  rowsWritten: number
+  ms: number
 }
 
 interface Exchange {
@@ -139,7 +147,11 @@ export async function startProxy(shared: Upstreams, startFresh: () => Promise<Up
     await modes[mode.mode]({
       mode,
       response,
-      forward: () => forward(target, request, body, agent).finally(ended),
+      forward: async () => {
+        const answer = await forward(target, request, body, agent).finally(ended)
+        if (upstream === 'libsql') entry.work = workOf(answer.body)
+        return answer
+      },
     })
   }
 
@@ -167,6 +179,16 @@ export async function startProxy(shared: Upstreams, startFresh: () => Promise<Up
 }
 
 const isUpstream = (name: string): name is Upstream => name === 'libsql' || name === 'redis'
+
+/** Adds up what the statements of a Hrana answer report; their figures stand wherever a result stands. */
+function workOf(body: Buffer): DatabaseWork {
+  const sum = (name: string) =>
+    [...body.toString().matchAll(new RegExp(`"${name}":([0-9.]+)`, 'g'))].reduce(
+      (all, [, n]) => all + Number(n),
+      0,
+    )
+  return { rowsRead: sum('rows_read'), rowsWritten: sum('rows_written'), ms: sum('query_duration_ms') }
+}
 
 function forward(target: URL, request: IncomingMessage, body: Buffer, agent: Agent): Promise<Answer> {
   const { connection: _, 'transfer-encoding': __, ...headers } = request.headers

@@ -1,0 +1,56 @@
+import { BUNDLE_BUDGET_BYTES, type Bundle } from './bundle.ts'
+import { quantile } from './load.ts'
+import { startWorker } from './workerd.ts'
+
+export interface Size extends Omit<Bundle, 'code'> {
+  budgetBytes: number
+  /** From the start of a process to its first answer: Roster, and the floor. */
+  firstAnswerMs: number
+  floorFirstAnswerMs: number
+  /** Compiling the bundle and running its module level. */
+  scriptStartMs: number
+}
+
+/** Loads the bundle at the first request but one, so that the time of that can be seen from outside. */
+const STARTER = `export default {
+  async fetch(request) {
+    if (!request.url.endsWith('/health')) await import('./roster.js')
+    return new Response('ok')
+  },
+}`
+
+export async function measureSize(
+  { code, ...bundle }: Bundle,
+  floorCode: string,
+  bindings: Record<string, string>,
+  times: number,
+): Promise<Size> {
+  const starts = { roster: [] as number[], floor: [] as number[], script: [] as number[] }
+  for (let round = 0; round < times; round++) {
+    for (const name of ['roster', 'floor'] as const) {
+      const worker = await startWorker({
+        modules: { 'index.js': name === 'roster' ? code : floorCode },
+        bindings,
+      })
+      starts[name].push(worker.firstAnswerMs)
+      await worker.close()
+    }
+    const worker = await startWorker({ modules: { 'index.js': STARTER, 'roster.js': code }, bindings })
+    const answer = async (path: string) => {
+      const askedAt = performance.now()
+      await (await fetch(`${worker.url}${path}`)).text()
+      return performance.now() - askedAt
+    }
+    for (let warm = 0; warm < 20; warm++) await answer('/health')
+    const [first, second] = [await answer('/'), await answer('/')]
+    starts.script.push(first - second)
+    await worker.close()
+  }
+  return {
+    ...bundle,
+    budgetBytes: BUNDLE_BUDGET_BYTES,
+    firstAnswerMs: quantile(starts.roster, 0.5),
+    floorFirstAnswerMs: quantile(starts.floor, 0.5),
+    scriptStartMs: quantile(starts.script, 0.5),
+  }
+}
