@@ -11,19 +11,19 @@ export default defineConfig({
         plugins: [
           cloudflareTest(({ inject }) => ({
             wrangler: { configPath: './wrangler.toml' },
-            miniflare: { bindings: inject('bindings') },
+            miniflare: { bindings: inject('bindings'), email: { send_email: [{ name: 'EMAIL' }] } },
           })),
         ],
         test: {
           name: 'worker',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/scripts/**'],
+          exclude: ['test/{scripts,browser}/**'],
           // Short for one behaviour, long for what goes round many times.
           testTimeout: process.env.WHOLE === '1' ? 1_800_000 : 30_000,
         },
       },
       {
-        test: { name: 'node', include: ['test/scripts/**/*.test.ts'], testTimeout: 15_000 },
+        test: { name: 'node', include: ['test/{scripts,browser}/**/*.test.ts'], testTimeout: 15_000 },
       },
     ],
   },

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
@@ -9,8 +9,11 @@ const ROOT = join(import.meta.dirname, '..')
 /** What the Worker may weigh: a small script starts sooner, everywhere. */
 export const BUNDLE_BUDGET_BYTES = 150 * 1024
 
+/** Modules of a Worker by name: the first is the one that is served; those that are no JavaScript are text. */
+export type Modules = Record<string, string>
+
 export interface Bundle {
-  code: string
+  modules: Modules
   bytes: number
   gzipBytes: number
   /** Minified bytes of each package, the largest first. */
@@ -36,7 +39,11 @@ export function buildBundle({ entry, root = ROOT }: { entry?: string; root?: str
         stdio: ['ignore', 'ignore', 'inherit'],
       },
     )
-    const code = readFileSync(join(dir, `${entry?.replace(/^.*\/|\.ts$/g, '') ?? 'index'}.js`), 'utf8')
+    const main = `${entry?.replace(/^.*\/|\.ts$/g, '') ?? 'index'}.js`
+    const texts = readdirSync(dir).filter((name) => /\.(css|html|js|txt)$/.test(name) && name !== main)
+    const modules = Object.fromEntries(
+      [main, ...texts].map((name) => [name, readFileSync(join(dir, name), 'utf8')]),
+    )
     const { outputs }: Metafile = JSON.parse(readFileSync(metafile, 'utf8'))
     const sizes = new Map<string, number>()
     for (const { inputs } of Object.values(outputs)) {
@@ -46,7 +53,14 @@ export function buildBundle({ entry, root = ROOT }: { entry?: string; root?: str
       }
     }
     const packages = [...sizes].filter(([, bytes]) => bytes > 0).sort(([, a], [, b]) => b - a)
-    return { code, bytes: Buffer.byteLength(code), gzipBytes: gzipSync(code).length, packages }
+    const sum = (of: (text: string) => number) =>
+      Object.values(modules).reduce((all, text) => all + of(text), 0)
+    return {
+      modules,
+      bytes: sum((text) => Buffer.byteLength(text)),
+      gzipBytes: sum((text) => gzipSync(text).length),
+      packages,
+    }
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }

@@ -17,14 +17,15 @@ export async function count(proxyUrl: string, action: () => Promise<unknown>): P
   // What goes on after the answer belongs to the request too.
   await new Promise((resolve) => setTimeout(resolve, 50))
   const calls = (await (await fetch(`${proxyUrl}/__log`)).json()) as LogEntry[]
-  const sum = (of: (call: LogEntry) => number | undefined) =>
-    calls.reduce((all, call) => all + (of(call) ?? 0), 0)
+  const statements = calls.flatMap((call) => call.statements)
+  const sum = (of: (statement: (typeof statements)[number]) => number) =>
+    statements.reduce((all, statement) => all + of(statement), 0)
   return {
     libsql: calls.filter((call) => call.upstream === 'libsql').length,
     redis: calls.filter((call) => call.upstream === 'redis').length,
-    rowsRead: sum((call) => call.work?.rowsRead),
-    rowsWritten: sum((call) => call.work?.rowsWritten),
-    databaseMs: sum((call) => call.work?.ms),
+    rowsRead: sum((statement) => statement.rowsRead),
+    rowsWritten: sum((statement) => statement.rowsWritten),
+    databaseMs: sum((statement) => statement.ms),
   }
 }
 

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'n
 import { cpus, loadavg, release, tmpdir, totalmem, type } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { buildBundle } from './bundle.ts'
+import { buildBundle, type Modules } from './bundle.ts'
 import { writeCharts } from './charts.ts'
 import { measureDistance } from './distance.ts'
 import { measureGrowth } from './growth.ts'
@@ -56,15 +56,15 @@ try {
   const bundle = buildBundle()
   const floor = buildBundle({ entry: 'bench/floor.ts' })
   const before = options.before && buildAt(options.before)
-  const serve = (code: string, bindings: Record<string, string>): Promise<Worker> =>
-    opened(startWorker({ modules: { 'index.js': code }, bindings }))
+  const serve = (modules: Modules, bindings: Record<string, string>): Promise<Worker> =>
+    opened(startWorker({ modules, bindings }))
 
   progress('starting the libSQL server and Redis')
   const stage = await opened(openStage('hourly'))
   await stage.grow(PEOPLE_FOR_RATIOS, 0)
   const direct = {
-    roster: await serve(bundle.code, stage.bindings),
-    floor: await serve(floor.code, stage.bindings),
+    roster: await serve(bundle.modules, stage.bindings),
+    floor: await serve(floor.modules, stage.bindings),
     ...(before && { before: await serve(before, stage.bindings) }),
   }
   const ratios = await measureRatios(stage, direct, { isQuick, progress })
@@ -94,8 +94,8 @@ try {
 
   async function measureTheRest() {
     const proxied = {
-      roster: await serve(bundle.code, stage.proxied),
-      floor: await serve(floor.code, stage.proxied),
+      roster: await serve(bundle.modules, stage.proxied),
+      floor: await serve(floor.modules, stage.proxied),
     }
     progress('trips')
     const trips = await measureTrips(stage, proxied.roster.url)
@@ -103,13 +103,13 @@ try {
     const urls = { roster: proxied.roster.url, floor: proxied.floor.url }
     const distance = await measureDistance(stage, urls, isQuick ? 3 : 15)
     progress('size and start')
-    const size = await measureSize(bundle, floor.code, stage.bindings, isQuick ? 3 : 15)
+    const size = await measureSize(bundle, floor.modules, stage.bindings, isQuick ? 3 : 15)
     await closeAll()
 
     const crowd = await opened(openStage('by-size'))
     const workers = {
-      direct: await serve(bundle.code, crowd.bindings),
-      counted: await serve(bundle.code, crowd.proxied),
+      direct: await serve(bundle.modules, crowd.bindings),
+      counted: await serve(bundle.modules, crowd.proxied),
     }
     const growth = await measureGrowth(crowd, workers, SIZES[isQuick ? 'quick' : 'full'], progress)
     return { trips, distance, size, growth }
@@ -119,13 +119,13 @@ try {
 }
 
 /** The Worker of another commit, built with the packages that are here. */
-function buildAt(commit: string): string {
+function buildAt(commit: string): Modules {
   const root = mkdtempSync(join(tmpdir(), 'roster-before-'))
   const git = (...args: string[]) => execFileSync('git', args, { cwd: ROOT, maxBuffer: 2 ** 28 })
   try {
     execFileSync('tar', ['-x', '-C', root], { input: git('archive', commit) })
     symlinkSync(join(ROOT, 'node_modules'), join(root, 'node_modules'))
-    return buildBundle({ root }).code
+    return buildBundle({ root }).modules
   } finally {
     rmSync(root, { recursive: true, force: true })
   }

@@ -96,7 +96,7 @@ function trips({ trips }: Results): string {
   ])
   return `## 2. Trips
 
-Depth is how many upstream calls had to wait for one another before the answer, found by making every call 150 ms
+Depth is how many upstream calls had to wait for one another before the answer, found by making every call 200 ms
 slower; calls are counted at a proxy. Each beside its budget.
 
 ${table(['operation', 'depth', 'calls', 'of libSQL', 'of Redis', 'rows read', 'rows written'], rows)}`

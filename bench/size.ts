@@ -2,29 +2,30 @@ import { BUNDLE_BUDGET_BYTES, type Bundle } from './bundle.ts'
 import { quantile } from './load.ts'
 import { startWorker } from './workerd.ts'
 
-export interface Size extends Omit<Bundle, 'code'> {
+export interface Size extends Omit<Bundle, 'modules'> {
   budgetBytes: number
   /** From the start of a process to its first answer: Roster, and the floor. */
   firstAnswerMs: number
   floorFirstAnswerMs: number
-  /** Compiling the bundle and running its module level. */
+  /** Compiling the bundle and running its module level; the best of the runs, as others only add to it. */
   scriptStartMs: number
 }
 
-/** Loads the bundle at the first request but one, so that the time of that can be seen from outside. */
+/** Loads the bundle at a request, so that the time of that can be seen from outside. */
 const STARTER = `export default {
   async fetch(request) {
-    if (!request.url.endsWith('/health')) await import('./roster.js')
+    if (!request.url.endsWith('/health')) await import('./roster.mjs')
     return new Response('ok')
   },
 }`
 
 export async function measureSize(
-  { code, ...bundle }: Bundle,
-  floorCode: string,
+  { modules, ...bundle }: Bundle,
+  floor: Modules,
   bindings: Record<string, string>,
   times: number,
 ): Promise<Size> {
+  const { 'index.js': main, ...texts } = modules
   const starts = { roster: [] as number[], floor: [] as number[], script: [] as number[] }
   for (let round = 0; round < times; round++) {
     for (const name of ['roster', 'floor'] as const) {
@@ -35,7 +36,10 @@ export async function measureSize(
       starts[name].push(worker.firstAnswerMs)
       await worker.close()
     }
-    const worker = await startWorker({ modules: { 'index.js': STARTER, 'roster.js': code }, bindings })
+    const worker = await startWorker({
+      modules: { 'starter.js': STARTER, 'roster.mjs': main!, ...texts },
+      bindings,
+    })
     const answer = async (path: string) => {
       const askedAt = performance.now()
       await (await fetch(`${worker.url}${path}`)).text()
@@ -51,6 +55,6 @@ export async function measureSize(
     budgetBytes: BUNDLE_BUDGET_BYTES,
     firstAnswerMs: quantile(starts.roster, 0.5),
     floorFirstAnswerMs: quantile(starts.floor, 0.5),
-    scriptStartMs: quantile(starts.script, 0.5),
+    scriptStartMs: Math.min(...starts.script),
   }
 }

@@ -52,9 +52,12 @@ export async function openStage(checkpoints: 'hourly' | 'by-size'): Promise<Stag
       thread.postMessage('close')
       return once(thread, 'exit')
     })
-    const proxy = await startProxy({ libsql: database.url, redis: redis.url }, () => {
-      throw new Error('one is enough')
-    })
+    const proxy = await startProxy(
+      { libsql: database.url, redis: redis.url, mail: 'http://127.0.0.1:9' },
+      () => {
+        throw new Error('one is enough')
+      },
+    )
     closers.push(proxy.close)
     const bindings = {
       ...(await generate()),

@@ -1,5 +1,5 @@
 import { type Counted, count, delay } from './counter.ts'
-import { type Call, quantile, time } from './load.ts'
+import { type Call, time } from './load.ts'
 import { emailOf, personId, sessionId } from './seed.ts'
 import { PASSWORD, type Stage } from './stage.ts'
 
@@ -9,8 +9,8 @@ export interface Trip extends Counted {
   budget: { depth: number; calls: number }
 }
 
-const DELAY_MS = 150
-const TIMES = 3
+const DELAY_MS = 200
+const TIMES = 6
 
 /**
  * Counts the calls of each operation at the proxy, and finds its depth by making every call slower: whatever the
@@ -24,7 +24,7 @@ export async function measureTrips(stage: Stage, url: string): Promise<Trip[]> {
     const counted = await count(stage.proxyUrl, () => time(url, 1, request))
     const near = Math.min(...(await time(url, TIMES, request)))
     for (const upstream of ['libsql', 'redis'] as const) await delay(stage.proxyUrl, upstream, DELAY_MS)
-    const far = quantile(await time(url, TIMES, request), 0)
+    const far = Math.min(...(await time(url, TIMES, request)))
     for (const upstream of ['libsql', 'redis'] as const) await delay(stage.proxyUrl, upstream, 0)
     const measured = Math.round((far - near) / DELAY_MS)
     trips.push({ operation, depth: measured, budget: { depth, calls }, ...counted })

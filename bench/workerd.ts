@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { unstable_readConfig } from 'wrangler'
 import { freePort, startProcess, untilReady } from '../scripts/local/process.ts'
+import type { Modules } from './bundle.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const WORKERD = join(ROOT, 'node_modules/.bin/workerd')
 
 export interface WorkerOptions {
-  /** The Worker's modules by name; the first is the one that is served. */
-  modules: Record<string, string>
+  modules: Modules
   bindings: Record<string, string>
   /** Port of V8's inspector. */
   inspectorPort?: number
@@ -39,7 +39,8 @@ export async function startWorker({ modules, bindings, inspectorPort }: WorkerOp
   const files = { ...modules, 'rate-limit.js': RATE_LIMIT, 'cron.js': CRON }
   for (const [name, code] of Object.entries(files)) writeFileSync(join(home, name), code)
   const text = (value: string | undefined) => JSON.stringify(value)
-  const module = (name: string) => `(name = ${text(name)}, esModule = embed ${text(name)})`
+  const module = (name: string, index = 0) =>
+    `(name = ${text(name)}, ${index === 0 || name.endsWith('.mjs') ? 'esModule' : 'text'} = embed ${text(name)})`
   const common = `compatibilityDate = ${text(compatibility_date)}`
   writeFileSync(
     join(home, 'config.capnp'),

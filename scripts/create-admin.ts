@@ -106,7 +106,7 @@ async function promote(resources: Resources, { id, role }: Pick<User, 'id' | 'ro
       action: 'user.role_changed',
       userId: id,
       actorId: null,
-      details: { role: { old: role, new: 'admin' } },
+      details: { role: { from: role, to: 'admin' } },
     }),
   ])
   await publish(resources, id, update?.rows[0])

@@ -4,6 +4,7 @@ import { relative, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createAdmin } from './create-admin.ts'
 import { generate, newSecret } from './keys.ts'
+import { startMailbox } from './local/mailbox.ts'
 import { freePort, startProcess, untilReady } from './local/process.ts'
 import { startSqld } from './local/sqld.ts'
 import { startUpstash } from './local/upstash.ts'
@@ -13,6 +14,7 @@ const ROOT = resolve(import.meta.dirname, '..')
 /** Everything the local stack keeps. A second stack beside the first needs a directory of its own. */
 const STATE = resolve(ROOT, process.env.ROSTER_STATE ?? '.roster')
 const SECRETS = resolve(STATE, 'secrets.json')
+const MAILBOX_PORT = 8788
 const READY_TIMEOUT_MS = 60_000
 const QUIET_MS = 400
 
@@ -56,6 +58,11 @@ async function main() {
   const token = secrets.UPSTASH_REDIS_REST_TOKEN
   const redisDir = resolve(STATE, 'redis')
   const redis = supervise('Redis', await startUpstash({ token, engine: 'auto', dir: redisDir }))
+  const mailbox = await startMailbox({
+    apiKey: token,
+    file: resolve(STATE, 'mails.jsonl'),
+    port: MAILBOX_PORT,
+  })
   const port = await freePort(wantedPort)
   const api = `http://127.0.0.1:${port}`
   const bindings = {
@@ -66,6 +73,9 @@ async function main() {
     JWT_KEYS: secrets.JWT_KEYS,
     SECRET_KEYS: secrets.SECRET_KEYS,
     ISSUER: api,
+    MAIL_FROM: 'Roster <roster@example.com>',
+    RESEND_API_KEY: token,
+    RESEND_URL: mailbox.url,
   }
   for (const name of await migrate(database.url)) console.log(`Migrated: ${name}`)
   const email = process.env.ADMIN_EMAIL || 'admin@example.com'
@@ -85,6 +95,7 @@ async function main() {
       redis.url,
       redis.engine === 'server' ? 'over redis-server' : 'embedded, in memory: no redis-server',
     ],
+    ['Mailbox', mailbox.url, 'what Roster mails'],
     ['Administrator', email],
     ['Password', password],
   ])

@@ -2,11 +2,15 @@ import { Hono } from 'hono'
 import { cors } from 'hono/cors'
 import { createMiddleware } from 'hono/factory'
 import { activityRoutes } from './activity/routes.ts'
+import { limitByNetwork } from './auth/dependencies.ts'
+import { linkPages } from './auth/link-pages.ts'
+import { mailRoutes } from './auth/mail-routes.ts'
 import { authRoutes } from './auth/routes.ts'
 import { ConfigError } from './config.ts'
 import { type AppEnv, openForRequest } from './context.ts'
 import { openMeter } from './database/meter.ts'
 import { docsRoutes } from './docs/routes.ts'
+import { invitationRoutes } from './invitations/routes.ts'
 import { openapiRoutes } from './openapi.ts'
 import { AppError, notFound, toProblem, unavailable } from './problem.ts'
 import { healthRoutes, systemRoutes } from './system.ts'
@@ -60,7 +64,12 @@ const routes = new Hono<AppEnv>()
   .route('/', healthRoutes)
   .use(withResources)
   .use(crossOrigin)
+  .use('/v1/auth/*', limitByNetwork)
+  .use('/links/*', limitByNetwork)
   .route('/v1/auth', authRoutes)
+  .route('/v1/auth', mailRoutes)
+  .route('/v1/invitations', invitationRoutes)
+  .route('/links', linkPages)
   .route('/v1/users', userRoutes)
   .route('/v1', activityRoutes)
   .route('/', systemRoutes)
@@ -88,5 +97,6 @@ function methodsOf(path: string): string[] {
     if (route.method !== 'ALL' && pattern.test(path)) methods.add(route.method)
   }
   if (methods.has('GET')) methods.add('HEAD')
+  if (methods.size > 0) methods.add('OPTIONS') // Answered for every address, by crossOrigin.
   return [...methods].sort()
 }

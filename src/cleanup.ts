@@ -1,12 +1,14 @@
-import { type SQL, sql } from 'drizzle-orm'
+import { type SQL, sql, type Table } from 'drizzle-orm'
 import { ACTIONS, activityLogs, cleanupRuns } from './activity/models.ts'
 import { record } from './activity/service.ts'
-import { idempotencyKeys, loginThrottles, sessions } from './auth/models.ts'
+import { idempotencyKeys, loginThrottles, oneTimeTokens, sessions } from './auth/models.ts'
 import type { Resources } from './context.ts'
 import type { Statement, Written } from './database/main.ts'
 import { firstIdAt } from './ids.ts'
+import { invitations } from './invitations/models.ts'
+import { outbox } from './mail/models.ts'
 import { eraseTraces } from './users/change.ts'
-import { users } from './users/models.ts'
+import { type User, users } from './users/models.ts'
 
 const DAY_MS = 86_400_000
 const RUN_MS = 20_000
@@ -17,7 +19,11 @@ const PEOPLE_PER_BATCH = 20
 /** A token of an ended session is told so for a day; after that it is merely not valid. */
 const ENDED_SESSION_MS = DAY_MS
 const RUNS_KEPT_MS = 90 * DAY_MS
+const OLD_RUNS_PER_RUN = 10
 const IDEMPOTENCY_MS = DAY_MS
+const INVITATIONS_KEPT_MS = 30 * DAY_MS
+/** Longer than any link in a mail is good, so what is still owed is never removed. */
+const MAILS_KEPT_MS = 14 * DAY_MS
 
 /** One thing to remove, and what has to go with it, in this order. */
 type Step = [removal: Statement, ...rest: Statement[]]
@@ -52,7 +58,9 @@ export async function cleanUp(resources: Resources): Promise<void> {
   await db.writeBatch([
     sql`UPDATE ${cleanupRuns} SET finished_at = ${Date.now()}, counts = ${JSON.stringify(removed)} WHERE id = ${run} AND ${fence}`,
     record(resources, { action: 'cleanup.ran', userId: null, actorId: null, details: { run, removed } }),
-    sql`DELETE FROM ${cleanupRuns} WHERE id < ${run} AND started_at < ${now - RUNS_KEPT_MS}`,
+    // Each run adds one, so a few of the oldest are enough.
+    sql`DELETE FROM ${cleanupRuns} WHERE id IN (SELECT id FROM ${cleanupRuns} WHERE id > 0 ORDER BY id LIMIT ${OLD_RUNS_PER_RUN})
+      AND started_at < ${now - RUNS_KEPT_MS} AND ${fence}`,
   ])
 }
 
@@ -76,48 +84,32 @@ function changesOfRemovals(steps: Step[], results: Written[]): number {
   return changes
 }
 
+/** Rows that nothing else depends on: gone by the batch. `key` names a row, `isOver` says which. */
+const removal =
+  (table: Table, key: string, isOver: SQL): Task =>
+  (fence) => {
+    const name = sql.identifier(key)
+    const over = sql`SELECT ${name} FROM ${table} WHERE ${isOver} LIMIT ${ROWS_PER_STATEMENT}`
+    return [[sql`DELETE FROM ${table} WHERE ${name} IN (${over}) AND ${fence}`]]
+  }
+
 function tasksOf(resources: Resources): Record<string, Task> {
   const { config, now } = resources
-  const actions = (kind: 'noise' | 'security') =>
-    Object.entries(ACTIONS)
-      .filter(([, kept]) => kept === kind)
-      .map(([action]) => action)
-  const history =
-    (kind: 'noise' | 'security', days: number) =>
-    (fence: SQL): Step[] => [
-      [
-        sql`DELETE FROM ${activityLogs} WHERE id IN (SELECT id FROM ${activityLogs}
-      WHERE action IN ${actions(kind)} AND id < ${firstIdAt(now - days * DAY_MS)} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`,
-      ],
-    ]
-  const oldSession = now - ENDED_SESSION_MS
+  const history = (kind: 'noise' | 'security', days: number) => {
+    const actions = Object.entries(ACTIONS).filter(([, kept]) => kept === kind)
+    const names = actions.map(([action]) => action)
+    return removal(activityLogs, 'id', sql`action IN ${names} AND id < ${firstIdAt(now - days * DAY_MS)}`)
+  }
   return {
     disabled_ended: (fence) => endDisabling(resources, fence),
     users: (fence) => purgePeople(resources, fence),
-    sessions_expired: (fence) => [
-      [
-        sql`DELETE FROM ${sessions} WHERE id IN (SELECT id FROM ${sessions}
-        WHERE idle_expires_at < ${oldSession} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`,
-      ],
-    ],
-    sessions_ended: (fence) => [
-      [
-        sql`DELETE FROM ${sessions} WHERE id IN (SELECT id FROM ${sessions}
-        WHERE revoked_at < ${oldSession} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`,
-      ],
-    ],
-    idempotency_keys: (fence) => [
-      [
-        sql`DELETE FROM ${idempotencyKeys} WHERE rowid IN (SELECT rowid FROM ${idempotencyKeys}
-        WHERE created_at < ${now - IDEMPOTENCY_MS} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`,
-      ],
-    ],
-    login_throttles: (fence) => [
-      [
-        sql`DELETE FROM ${loginThrottles} WHERE key IN (SELECT key FROM ${loginThrottles}
-        WHERE expires_at < ${now} LIMIT ${ROWS_PER_STATEMENT}) AND ${fence}`,
-      ],
-    ],
+    sessions_expired: removal(sessions, 'id', sql`idle_expires_at < ${now - ENDED_SESSION_MS}`),
+    sessions_ended: removal(sessions, 'id', sql`revoked_at < ${now - ENDED_SESSION_MS}`),
+    idempotency_keys: removal(idempotencyKeys, 'rowid', sql`created_at < ${now - IDEMPOTENCY_MS}`),
+    login_throttles: removal(loginThrottles, 'key', sql`expires_at < ${now}`),
+    one_time_tokens: removal(oneTimeTokens, 'id', sql`expires_at < ${now - DAY_MS}`),
+    invitations: removal(invitations, 'id', sql`expires_at < ${now - INVITATIONS_KEPT_MS}`),
+    mails: removal(outbox, 'id', sql`created_at < ${now - MAILS_KEPT_MS}`),
     activity_noise: history('noise', config.ACTIVITY_NOISE_DAYS),
     activity_security: history('security', config.ACTIVITY_DAYS),
   }
@@ -143,12 +135,13 @@ async function endDisabling(resources: Resources, fence: SQL): Promise<Step[]> {
 async function purgePeople(resources: Resources, fence: SQL): Promise<Step[]> {
   const { db, now, config } = resources
   const before = now - config.PURGE_AFTER_DAYS * DAY_MS
-  const [ids] = await db.read(
-    sql<{ id: string }>`SELECT id FROM ${users} WHERE deleted_at < ${before} LIMIT ${PEOPLE_PER_BATCH}`,
+  const [people] = await db.read(
+    sql<Pick<User, 'id' | 'email_normalized'>>`SELECT id, email_normalized FROM ${users}
+      WHERE deleted_at < ${before} LIMIT ${PEOPLE_PER_BATCH}`,
   )
-  return ids.map(({ id }) => [
+  return people.map(({ id, email_normalized }) => [
     sql`DELETE FROM ${users} WHERE id = ${id} AND deleted_at < ${before} AND ${fence}`,
     record(resources, { action: 'user.purged', userId: id, actorId: null }),
-    ...eraseTraces(id),
+    ...eraseTraces({ id, email_normalized }),
   ])
 }

@@ -21,7 +21,7 @@ const list = z
   )
 const origin = z
   .url({ protocol: /^https?$/ })
-  .refine((value) => new URL(value).origin === value, 'is not an origin')
+  .refine((value) => URL.parse(value)?.origin === value, 'is not an origin')
 
 const Env = z
   .object({
@@ -40,16 +40,37 @@ const Env = z
     SECRET_KEYS: list.pipe(z.array(secret).min(1)),
     ISSUER: origin,
     AUDIENCE: z.string().min(1).default('roster'),
+    /** Where the links in mails lead: never taken from a request. */
+    LINK_ORIGIN: origin.optional(),
     CORS_ORIGINS: list.pipe(z.array(origin)),
-    REFRESH_GRACE_SECONDS: z.coerce.number().int().min(0).max(300).default(30),
+    // At least as long as a request may be on its way twice.
+    SIGNUP: z.enum(['open', 'closed']).default('open'),
+    /** Mail domains that may sign up; all when empty. */
+    SIGNUP_DOMAINS: list.transform((domains) => domains.map((domain) => domain.toLowerCase())),
+    EMAIL_VERIFICATION: z.enum(['required', 'optional']).default('optional'),
+    ORGANISATION: z.string().min(1).max(100).default('Roster'),
+    /** `address` or `Name <address>`. Without it no mail is sent, and what needs mail answers 503. */
+    MAIL_FROM: z
+      .string()
+      .regex(/^[^<>\r\n]*<?[^\s<>@]+@[^\s<>@]+>?$/)
+      .optional(),
+    MAIL_REPLY_TO: z.email().optional(),
+    /** Sends by Resend; without it, by the binding `EMAIL`. */
+    RESEND_API_KEY: z.string().min(1).optional(),
+    RESEND_URL: z.url({ protocol: /^https?$/ }).default('https://api.resend.com'),
+    REFRESH_GRACE_SECONDS: z.coerce.number().int().min(10).max(300).default(30),
     PURGE_AFTER_DAYS: days(30, 1),
-    ACTIVITY_DAYS: days(400, 30),
-    ACTIVITY_NOISE_DAYS: days(90, 30),
+    // A trigger keeps history for 30 days, by the database's clock; a day more, so that clean-up never runs into it.
+    ACTIVITY_DAYS: days(400, 31),
+    ACTIVITY_NOISE_DAYS: days(90, 31),
   })
+  .refine((env) => env.EMAIL_VERIFICATION === 'optional' || env.MAIL_FROM, { path: ['MAIL_FROM'] })
   .refine((env) => new Set(env.SECRET_KEYS).size === env.SECRET_KEYS.length, { path: ['SECRET_KEYS'] })
   .refine(
     (env) =>
-      !env.SECRET_KEYS.some((key) => key === env.UPSTASH_REDIS_REST_TOKEN || key === env.TURSO_AUTH_TOKEN),
+      ![env.UPSTASH_REDIS_REST_TOKEN, env.TURSO_AUTH_TOKEN, env.JWT_KEYS.signing.d].some(
+        (secret) => secret !== undefined && env.SECRET_KEYS.includes(secret),
+      ),
     {
       path: ['SECRET_KEYS'],
     },
@@ -65,7 +86,14 @@ export type Config = Readonly<
   }
 >
 
-const PURPOSES = ['refresh_token', 'password_pepper', 'cursor', 'throttle', 'idempotency'] as const
+const PURPOSES = [
+  'refresh_token',
+  'one_time_token',
+  'password_pepper',
+  'cursor',
+  'throttle',
+  'idempotency',
+] as const
 
 /** Settings that are missing or unfit, by name. Never with a value: this goes to logs and answers. */
 export class ConfigError extends Error {

@@ -3,6 +3,7 @@ import { type Config, configOf } from './config.ts'
 import { type Database, openDatabase } from './database/main.ts'
 import { type Meter, openMeter } from './database/meter.ts'
 import { type BlocklistStore, openRedis } from './database/redis.ts'
+import { openTransport, type Send } from './mail/transports.ts'
 
 /** Where a request came from, as the history and the sessions keep it. */
 export interface Origin {
@@ -18,6 +19,8 @@ export interface Resources {
   config: Config
   db: Database
   redis: BlocklistStore
+  /** Sends a mail now; undefined where no mail is configured. Requests do not call it: they owe (mail/outbox.ts). */
+  send: Send | undefined
   origin: Origin
   /** The time of the request (epoch ms). Workers' clock stands still between I/O, so once is enough. */
   now: number
@@ -29,6 +32,7 @@ export interface Resources {
 export interface Bindings {
   RATE_LIMIT_BY_IP?: RateLimit
   RATE_LIMIT_WITHOUT_IP?: RateLimit
+  EMAIL?: SendEmail
 }
 
 export interface AppEnv {
@@ -49,6 +53,7 @@ export function openResources(
     config,
     db: openDatabase(config.TURSO_DATABASE_URL, config.TURSO_AUTH_TOKEN, meter),
     redis: openRedis(config.UPSTASH_REDIS_REST_URL, config.UPSTASH_REDIS_REST_TOKEN, meter),
+    send: openTransport(config, (env as Bindings).EMAIL),
     origin,
     now: Date.now(),
     afterwards: waitUntil,

@@ -4,12 +4,19 @@ import {
   createDocument,
   type ZodOpenApiObject,
   type ZodOpenApiOperationObject,
+  type ZodOpenApiOverride,
   type ZodOpenApiPathsObject,
   type ZodOpenApiResponsesObject,
 } from 'zod-openapi'
+import { hasPermission, type Permission } from './auth/permissions.ts'
 import type { AppEnv } from './context.ts'
+import { databaseUnavailable } from './database/main.ts'
+import { Id } from './ids.ts'
 import { type OperationParts, operation, partsOf } from './operation.ts'
-import { type AppError, internalError, unavailable } from './problem.ts'
+import { type AppError, internalError, problemOf, unavailable } from './problem.ts'
+import { ROLES } from './users/models.ts'
+
+const REQUEST_ID = 'd0a5e3c8-6f1b-4c0e-9a57-1f0f3a2b4c5d'
 
 const Problem = z
   .object({
@@ -23,11 +30,28 @@ const Problem = z
   })
   .meta({ id: 'Problem', description: 'RFC 9457. `code` is stable; `detail` is for people.' })
 
+const INTRODUCTION = `Sign-up, sessions, roles, listing, deletion and history of people.
+
+\`POST /v1/auth/login\` gives an access token for ten minutes, to send as \`Authorization: Bearer …\`, and a refresh token for the next pair.
+
+Every 4xx and 5xx is a problem document (RFC 9457) with a stable \`code\` and the \`request_id\` that stands in the logs. Besides what each operation lists, an address that does not exist answers 404 \`not_found\`, and one that does not take the method 405 \`method_not_allowed\` with \`Allow\`.
+
+Lists go on by \`cursor\`. A change can be made to depend on the version that was read, by \`If-Match\`; a creation can be repeated safely, by \`Idempotency-Key\`.`
+
+const TAGS = {
+  auth: 'Sign up, log in, and keep a session.',
+  mail: 'Confirm an address, reset a password, change an address: by a link or a code that is mailed.',
+  users: 'Yourself, and the people you manage.',
+  invitations: 'Ask people to join.',
+  activity: 'What happened, to whom, and by whom.',
+  system: 'Health, keys and this document.',
+}
+
 /** What every route but /health can answer besides. */
 const ANYWHERE = [
   internalError,
   () => unavailable('misconfigured', 'Settings are missing or unfit.', undefined, 60),
-  () => unavailable('database_unavailable', 'The database did not answer. Nothing is lost; try again.'),
+  () => databaseUnavailable(),
 ]
 
 type Router = Pick<Hono<AppEnv>, 'routes'>
@@ -50,7 +74,18 @@ export function openapiRoutes(router: Router) {
 }
 
 /** The OpenAPI 3.1 document, made from what the router's own guards and validators say they check. */
-export const describe = (router: Router, issuer: string): object => createDocument(documentOf(router, issuer))
+export const describe = (router: Router, issuer: string): object =>
+  createDocument(documentOf(router, issuer), { override: tidy })
+
+/** Leaves out what zod says and nobody can use: the range of a double, and regular expressions of known formats. */
+const tidy: ZodOpenApiOverride = ({ jsonSchema, io }) => {
+  if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum
+  if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum
+  if (jsonSchema.format) delete jsonSchema.pattern
+  delete jsonSchema.propertyNames
+  // A client that is generated today has to read the answers of tomorrow, with members that are added.
+  if (io === 'output' && jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties
+}
 
 function documentOf(router: Router, issuer: string): ZodOpenApiObject {
   const paths: Record<string, Record<string, ZodOpenApiOperationObject>> = {}
@@ -65,16 +100,22 @@ function documentOf(router: Router, issuer: string): ZodOpenApiObject {
     info: {
       title: 'Roster',
       version: '1',
-      description:
-        'User management at the edge. Every 4xx and 5xx is a problem document with a stable `code`.',
+      description: INTRODUCTION,
+      license: { name: 'MIT', identifier: 'MIT' },
     },
     servers: [{ url: issuer }],
-    tags: ['auth', 'users', 'activity', 'system'].map((name) => ({ name })),
+    tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
     components: {
       securitySchemes: {
-        bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
+        bearer: {
+          type: 'http',
+          scheme: 'bearer',
+          bearerFormat: 'JWT',
+          description: 'The `access_token` of a login.',
+        },
         password: {
           type: 'oauth2',
+          description: 'The same token, for clients that fetch it themselves.',
           flows: {
             password: { tokenUrl: '/v1/auth/login', refreshUrl: '/v1/auth/refresh_token', scopes: {} },
           },
@@ -119,12 +160,14 @@ function describeOperation(
     ...(parts.description && { description: parts.description }),
     ...(parts.security && {
       security: [{ bearer: [] }, { password: [] }],
-      ...(parts.security !== 'signed_in' && { 'x-permission': parts.security }),
+      ...(parts.security !== 'signed_in' && permission(parts.security)),
     }),
     requestParams: {
       ...(parameters.length > 0 && {
         path: z.object(
-          Object.fromEntries(parameters.map((name) => [name, z.string().meta({ format: 'uuid' })])),
+          Object.fromEntries(
+            parameters.map((name) => [name, Id.meta({ description: 'As an answer has it.' })]),
+          ),
         ),
       }),
       ...(parts.query && { query: parts.query }),
@@ -133,7 +176,7 @@ function describeOperation(
           Object.fromEntries(
             Object.entries(headers).map(([name, description]) => [
               name,
-              z.string().meta({ description }).optional(),
+              z.string().optional().meta({ description }),
             ]),
           ),
         ),
@@ -152,44 +195,62 @@ function describeOperation(
   }
 }
 
+const permission = (name: Permission) => ({
+  'x-permission': name,
+  'x-roles': ROLES.filter((role) => hasPermission(role, name)),
+})
+
 const operationIdOf = (method: string, path: string) =>
   [method.toLowerCase(), ...path.split(/[^A-Za-z0-9]+/).filter((word) => word && word !== 'v1')].join('_')
 
-function describeAnswers({ answers = {}, answerHeaders = {} }: OperationParts): ZodOpenApiResponsesObject {
-  const descriptions = { 'X-Request-Id': 'Names this request in the logs.', ...answerHeaders }
-  const headers = z.object(
+/** Headers as the document has them, from their names and what they say. */
+const describeHeaders = (headers: Record<string, string>) =>
+  z.object(
     Object.fromEntries(
-      Object.entries(descriptions).map(([name, description]) => [name, z.string().meta({ description })]),
+      Object.entries({ ...headers, 'X-Request-Id': 'Names this request in the logs.' }).map(
+        ([name, description]) => [name, z.string().meta({ description })],
+      ),
     ),
   )
+
+function describeAnswers({ answers = {}, answerHeaders = {} }: OperationParts): ZodOpenApiResponsesObject {
   return Object.fromEntries(
     Object.entries(answers).map(([status, schema]) => [
       status,
       {
         description: schema ? 'Done.' : 'Done; no body.',
-        headers,
-        ...(schema && { content: { 'application/json': { schema } } }),
+        headers: describeHeaders(answerHeaders),
+        ...(schema === 'html' && { content: { 'text/html': { schema: z.string() } } }),
+        ...(schema && schema !== 'html' && { content: { 'application/json': { schema } } }),
       },
     ]),
   )
+}
+
+const PROBLEM_HEADERS: Record<string, [name: string, description: string]> = {
+  'retry-after': ['Retry-After', 'Seconds to wait before the next attempt.'],
+  'www-authenticate': ['WWW-Authenticate', 'The scheme, and what was wrong with the token (RFC 6750).'],
 }
 
 function describeProblems(problems: AppError[]): ZodOpenApiResponsesObject {
   const byStatus = Map.groupBy(problems, (problem) => problem.status)
   return Object.fromEntries(
     [...byStatus].map(([status, alike]) => {
-      const sentences = new Map(alike.map((problem) => [problem.code, problem.message]))
-      const examples = Object.fromEntries(
-        [...sentences].map(([code, detail]) => [
-          code,
-          { value: { type: `urn:roster:problem:${code}`, status, code, detail } },
-        ]),
-      )
+      const byCode = new Map(alike.map((problem) => [problem.code, problem]))
+      const headers = alike.flatMap((problem) => Object.keys(problem.headers))
       return [
         String(status),
         {
-          description: [...sentences].map(([code, detail]) => `\`${code}\`: ${detail}`).join('\n\n'),
-          content: { 'application/problem+json': { schema: Problem, examples } },
+          description: [...byCode].map(([code, { message }]) => `\`${code}\`: ${message}`).join('\n\n'),
+          headers: describeHeaders(Object.fromEntries(headers.map((name) => PROBLEM_HEADERS[name]!))),
+          content: {
+            'application/problem+json': {
+              schema: Problem,
+              examples: Object.fromEntries(
+                [...byCode].map(([code, problem]) => [code, { value: problemOf(problem, REQUEST_ID) }]),
+              ),
+            },
+          },
         },
       ]
     }),

@@ -18,7 +18,8 @@ export interface OperationParts {
   query?: z.ZodObject
   headers?: Record<string, string>
   security?: 'signed_in' | Permission
-  answers?: Record<number, z.ZodType | null>
+  /** By status: the schema of the JSON, null for no body, `html` for a page. */
+  answers?: Record<number, z.ZodType | null | 'html'>
   answerHeaders?: Record<string, string>
   problems?: (() => AppError)[]
 }
@@ -43,25 +44,37 @@ const MAX_JSON_DEPTH = 32
 
 export const invalidJson = () =>
   new AppError(400, 'invalid_json', 'The body is not JSON (UTF-8, no member twice, at most 32 levels deep).')
+export const unreadableBody = (cause?: unknown) =>
+  new AppError(400, 'unreadable_body', 'The body broke off.', { cause })
 export const bodyTooLarge = () => new AppError(413, 'body_too_large', 'The body is over 64 KB.')
+/** What stands in the document; the real ones name what is wrong. */
+const someInvalidInput = () =>
+  invalidInput([{ pointer: '/colour', code: 'unknown_member', detail: 'Is not known here.' }])
 export const unsupportedMediaType = () =>
   new AppError(415, 'unsupported_media_type', 'The body has to be application/json.')
 
 /** Checks the JSON body, strictly, and puts it on `c.var.body`. With `form`, takes that form of it too. */
 export function body<S extends z.ZodType>(schema: S, form?: z.ZodType<z.output<S>>) {
   const check = createMiddleware<{ Variables: { body: z.output<S> } }>(async (c, next) => {
-    const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase()
-    if (form && type === 'application/x-www-form-urlencoded') {
-      const fields = new URLSearchParams(decodeUtf8(await readBytes(c)))
-      c.set('body', validate(form, singleValues(fields)))
+    if (form && mediaTypeOf(c) === FORM) {
+      c.set('body', validate(form, await readForm(c)))
     } else {
-      if (type !== 'application/json') throw unsupportedMediaType()
+      if (mediaTypeOf(c) !== 'application/json') throw unsupportedMediaType()
       c.set('body', validate(schema, parseJson(decodeUtf8(await readBytes(c)))))
     }
     await next()
   })
-  const problems = [invalidJson, bodyTooLarge, unsupportedMediaType, () => invalidInput([])]
+  const problems = [invalidJson, unreadableBody, bodyTooLarge, unsupportedMediaType, someInvalidInput]
   return documented(check, { body: schema, ...(form && { form }), problems })
+}
+
+const FORM = 'application/x-www-form-urlencoded'
+const mediaTypeOf = (c: Context) => c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase()
+
+/** The fields of a form, unchecked. Throws 413, 415, and 422 for a field that stands twice. */
+export async function readForm(c: Context): Promise<Record<string, string>> {
+  if (mediaTypeOf(c) !== FORM) throw unsupportedMediaType()
+  return singleValues(new URLSearchParams(decodeUtf8(await readBytes(c))))
 }
 
 /** Checks the query string, strictly, and puts it on `c.var.query`. */
@@ -70,22 +83,21 @@ export function query<S extends z.ZodObject>(schema: S) {
     c.set('query', validate(schema, singleValues(new URL(c.req.url).searchParams)))
     await next()
   })
-  return documented(check, { query: schema, problems: [() => invalidInput([])] })
+  return documented(check, { query: schema, problems: [someInvalidInput] })
 }
 
-function validate<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
+/** What the schema makes of the input. Throws 422 `invalid_input`. */
+export function validate<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
   const result = schema.safeParse(input)
   if (result.success) return result.data
   throw invalidInput(result.error.issues.flatMap(toInputErrors))
 }
 
 function toInputErrors(issue: z.core.$ZodIssue): InputError[] {
-  const pointer = issue.path
-    .map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`)
-    .join('')
+  const pointer = pointerTo(issue.path)
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => ({
-      pointer: `${pointer}/${key}`,
+      pointer: pointer + pointerTo([key]),
       code: 'unknown_member',
       detail: 'Is not known here.',
     }))
@@ -94,6 +106,9 @@ function toInputErrors(issue: z.core.$ZodIssue): InputError[] {
     issue.code === 'custom' ? ((issue.params?.code as string | undefined) ?? 'invalid') : issue.code
   return [{ pointer, code, detail: issue.message }]
 }
+
+const pointerTo = (path: PropertyKey[]) =>
+  path.map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
 
 function singleValues(params: URLSearchParams): Record<string, string> {
   const repeated = [...new Set(params.keys())].filter((name) => params.getAll(name).length > 1)
@@ -111,10 +126,15 @@ async function readBytes(c: Context): Promise<Uint8Array> {
   if (Number(c.req.header('content-length') ?? 0) > MAX_BODY_BYTES) throw bodyTooLarge()
   const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of c.req.raw.body ?? []) {
-    size += chunk.byteLength
-    if (size > MAX_BODY_BYTES) throw bodyTooLarge()
-    chunks.push(chunk)
+  try {
+    for await (const chunk of c.req.raw.body ?? []) {
+      size += chunk.byteLength
+      if (size > MAX_BODY_BYTES) throw bodyTooLarge()
+      chunks.push(chunk)
+    }
+  } catch (error) {
+    // The caller went away in the middle of it: nobody's fault here, and nobody hears the answer.
+    throw error instanceof AppError ? error : unreadableBody(error)
   }
   return Buffer.concat(chunks)
 }
@@ -144,11 +164,17 @@ function assertFlatAndUnique(text: string): void {
       if (open.push(token === '{' ? new Set() : undefined) > MAX_JSON_DEPTH) throw new SyntaxError('too deep')
     } else if (token === '}' || token === ']') {
       open.pop()
-    } else if (/^\s*:/.test(text.slice(index + token.length, index + token.length + 64))) {
+    } else if (isFollowedByColon(text, index + token.length)) {
       const members = open.at(-1)
       const name: string = JSON.parse(token)
       if (members?.has(name)) throw new SyntaxError('member twice')
       members?.add(name)
     }
   }
+}
+
+function isFollowedByColon(text: string, index: number): boolean {
+  const colon = /\s*:/y
+  colon.lastIndex = index
+  return colon.test(text)
 }

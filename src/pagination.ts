@@ -16,8 +16,8 @@ export const listOf = <S extends z.ZodType>(item: S) =>
     data: z.array(item),
     pagination: z.object({
       limit: z.int(),
-      next_cursor: z.string().nullable(),
-      total: z.int().nullable(),
+      next_cursor: z.string().nullable().meta({ description: 'Where the list goes on; null at its end.' }),
+      total: z.int().nullable().meta({ description: 'Null for a search, whose end nobody has counted.' }),
       page: z.int().optional(),
       pages: z.int().optional(),
     }),
@@ -35,8 +35,13 @@ export interface List<T> {
 }
 
 export const pageQuery = {
-  limit: z.coerce.number().int().min(1).max(100).default(20),
-  cursor: z.string().min(1).max(1024).optional(),
+  limit: z.coerce.number().int().min(1).max(100).default(20).meta({ description: 'How many, at most.' }),
+  cursor: z
+    .string()
+    .min(1)
+    .max(1024)
+    .optional()
+    .meta({ description: 'The `next_cursor` of the answer before, with the same filters.' }),
 }
 
 const MAC_BYTES = 16

@@ -63,6 +63,17 @@ const TITLES: Record<number, string> = {
   503: 'Service Unavailable',
 }
 
+/** The members of a problem document. */
+export const problemOf = (error: AppError, requestId: string) => ({
+  type: `urn:roster:problem:${error.code}`,
+  title: TITLES[error.status] ?? 'Error',
+  status: error.status,
+  detail: error.message,
+  code: error.code,
+  request_id: requestId,
+  ...(error.errors && { errors: error.errors }),
+})
+
 /**
  * The one place where an error becomes a response: `application/problem+json` (RFC 9457). It depends on nothing
  * that can fail. The log line has the cause; the answer has not.
@@ -75,16 +86,7 @@ export function toProblem(error: unknown, c: Context): Response {
       JSON.stringify({ level: 'error', request_id: requestId, code: known.code, cause: causes(known.cause) }),
     )
   }
-  const body = {
-    type: `urn:roster:problem:${known.code}`,
-    title: TITLES[known.status] ?? 'Error',
-    status: known.status,
-    detail: known.message,
-    code: known.code,
-    request_id: requestId,
-    ...(known.errors && { errors: known.errors }),
-  }
-  return c.body(JSON.stringify(body), known.status, {
+  return c.body(JSON.stringify(problemOf(known, requestId)), known.status, {
     'content-type': 'application/problem+json',
     ...known.headers,
   })

@@ -1,18 +1,21 @@
-import { sql } from 'drizzle-orm'
 import { Hono } from 'hono'
+import { etag } from 'hono/etag'
 import * as z from 'zod'
 import type { AppEnv } from './context.ts'
+import { countMails } from './mail/outbox.ts'
 import { operation } from './operation.ts'
-import { unavailable } from './problem.ts'
 
 const tag = 'system'
 const Health = z.object({ status: z.literal('ok') }).meta({ id: 'Health' })
 const Ready = z
   .object({
-    /** `degraded`: Redis is away. Every answer is still right. */
-    status: z.enum(['ready', 'degraded']),
+    status: z.enum(['ready', 'degraded']).meta({
+      description: '`degraded`: Redis is away. Every answer is still right.',
+    }),
     database: z.literal('ok'),
     redis: z.enum(['ok', 'unavailable']),
+    /** Mails that wait to be sent, and that were given up; 100 stands for more. */
+    mail: z.object({ waiting: z.int(), dead: z.int() }),
   })
   .meta({ id: 'Ready' })
 const Jwks = z.object({ keys: z.array(z.record(z.string(), z.string())) }).meta({ id: 'Jwks' })
@@ -23,7 +26,6 @@ const IssuerMetadata = z
 
 /** Verifiers keep keys for ten minutes, so a new key is published that long before it signs. */
 const KEYS_CACHE_CONTROL = 'public, max-age=600'
-const databaseUnavailable = () => unavailable('database_unavailable', 'The database did not answer.')
 
 /** Alive: answers without the settings, the database or anything else that can be missing. */
 export const healthRoutes = new Hono<AppEnv>().get(
@@ -39,22 +41,27 @@ export const systemRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Database and Redis answer',
       answers: { 200: Ready },
-      problems: [databaseUnavailable],
     }),
     async (c) => {
       // Reads a table, so it is not ready before the migrations are.
-      const database = c.var.db.read(sql`SELECT total FROM user_totals LIMIT 1`)
-      const [redis] = await Promise.all([c.var.redis.ping(), database])
+      const [redis, [[mail]]] = await Promise.all([c.var.redis.ping(), c.var.db.read(countMails())])
       return c.json({
         status: redis ? 'ready' : 'degraded',
         database: 'ok',
         redis: redis ? 'ok' : 'unavailable',
+        mail,
       })
     },
   )
   .get(
     '/.well-known/jwks.json',
-    operation({ tag, summary: 'Public keys of the access tokens (RFC 7517)', answers: { 200: Jwks } }),
+    operation({
+      tag,
+      summary: 'Public keys of the access tokens (RFC 7517)',
+      answers: { 200: Jwks },
+      answerHeaders: { ETag: 'Of this set of keys; send it back as If-None-Match.' },
+    }),
+    etag(),
     (c) => c.json({ keys: c.var.config.JWT_KEYS.verifying }, 200, { 'cache-control': KEYS_CACHE_CONTROL }),
   )
   .get(

@@ -8,8 +8,8 @@ const ActionName = z.enum(Object.keys(ACTIONS) as [Action, ...Action[]])
 export const Activity = z
   .object({
     id: Id,
-    user_id: Id.nullable(),
-    actor_id: Id.nullable(),
+    user_id: Id.nullable().meta({ description: 'Whom it happened to.' }),
+    actor_id: Id.nullable().meta({ description: 'Who did it; null for the system.' }),
     action: ActionName,
     details: z.record(z.string(), z.unknown()).nullable(),
     ip: z.string().nullable(),
@@ -24,14 +24,18 @@ export const ActivityList = listOf(Activity).meta({ id: 'ActivityList' })
 
 /** One person's history. */
 export const ListActivityOfOne = z.strictObject({
-  action: ActionName.optional(),
-  from: TimeInput.optional(),
-  to: TimeInput.optional(),
+  action: ActionName.optional().meta({ description: 'Only this action.' }),
+  from: TimeInput.optional().meta({ description: 'From this time on.' }),
+  to: TimeInput.optional().meta({ description: 'Before this time.' }),
   ...pageQuery,
 })
 
 export const ListActivity = z
-  .strictObject({ user_id: Id.optional(), actor_id: Id.optional(), ...ListActivityOfOne.shape })
+  .strictObject({
+    user_id: Id.optional().meta({ description: 'Whom it happened to.' }),
+    actor_id: Id.optional().meta({ description: 'Who did it; not with `user_id`.' }),
+    ...ListActivityOfOne.shape,
+  })
   .refine((query) => !(query.user_id && query.actor_id), {
     path: ['actor_id'],
     message: 'Give user_id or actor_id, not both.',

@@ -15,6 +15,8 @@ export interface Event {
   actorId: string | SQL | null
   /** What changed: names with old and new values. Never a secret. */
   details?: object
+  /** Given by who wants to know later whether the change was made: the row is there if it was. */
+  id?: string
 }
 
 /**
@@ -27,7 +29,7 @@ export function record(
   condition: SQL = lastStatementChanged,
 ): SQL {
   const row = {
-    id: uuidv7(),
+    id: event.id ?? uuidv7(),
     user_id: event.userId,
     actor_id: event.actorId,
     action: event.action,
@@ -59,7 +61,9 @@ export const eraseHistory = (userId: string, condition: SQL) => [
 export async function listActivity({ db, config }: Resources, filter: ListActivity): Promise<List<Activity>> {
   const { limit, cursor, ...filters } = filter
   const list = `activity ${JSON.stringify(filters)}`
-  const [after] = cursor === undefined ? [] : (openCursor(config, list, cursor) as [string])
+  const end = filter.to === undefined ? undefined : firstIdAt(filter.to)
+  // One upper bound, never two: SQLite would seek by one and pass over rows by the other. A cursor is the lower.
+  const [before] = cursor === undefined ? [end] : (openCursor(config, list, cursor) as [string])
   const [rows] = await db.read(
     build
       .select()
@@ -70,8 +74,7 @@ export async function listActivity({ db, config }: Resources, filter: ListActivi
           filter.actor_id === undefined ? undefined : eq(activityLogs.actor_id, filter.actor_id),
           filter.action === undefined ? undefined : eq(activityLogs.action, filter.action),
           filter.from === undefined ? undefined : gte(activityLogs.id, firstIdAt(filter.from)),
-          filter.to === undefined ? undefined : lt(activityLogs.id, firstIdAt(filter.to)),
-          after === undefined ? undefined : lt(activityLogs.id, after),
+          before === undefined ? undefined : lt(activityLogs.id, before),
         ),
       )
       .orderBy(desc(activityLogs.id))

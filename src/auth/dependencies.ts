@@ -33,17 +33,20 @@ export const requirePermission = (permission: Permission) =>
  */
 async function authenticate(c: Context<ActorEnv>, next: Next, permission?: Permission): Promise<void> {
   const actor = await verifyAccessToken(bearerToken(c), c.var.config, c.var.now)
-  const assertNotRevoked = checkRevocation(c.var, actor)
+  const assertNotRevoked = checkRevocation(c.var, actor, { isRead: ['GET', 'HEAD'].includes(c.req.method) })
   if (permission && !hasPermission(actor.role, permission)) {
     await assertNotRevoked()
     throw forbidden()
   }
   c.set('actor', actor)
+  const outerHeaders = new Headers(c.res.headers)
   await next()
   try {
     await assertNotRevoked()
   } catch (error) {
-    c.res = undefined // Or its headers would be merged into the answer that follows.
+    // The handler's answer is not to be seen, its headers neither; what was there before it (CORS) stays.
+    c.res = undefined
+    c.res = new Response(null, { headers: outerHeaders })
     throw error
   }
 }

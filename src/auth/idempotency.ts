@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto'
 import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { createMiddleware } from 'hono/factory'
 import type { AppEnv, Resources } from '../context.ts'
-import { build, type Statement, type Written } from '../database/main.ts'
+import { build, insertWhere, type Statement, type Written } from '../database/main.ts'
 import { documented } from '../operation.ts'
 import { AppError } from '../problem.ts'
 import { idempotencyKeyReused } from './errors.ts'
@@ -50,15 +50,17 @@ export const repeatable = documented(
 
 /**
  * The statements that make a creation repeatable: `claim` goes first, the creation is conditional on `isFirst`,
- * `recall` goes last. All in one batch, so key, creation and history are there together or not at all.
+ * `recall` goes last. All in one batch, so key, creation and history are there together or not at all. A key is only
+ * taken where `mayClaim` holds.
  */
 export function openIdempotency(
   { now }: Resources,
   request: Repeatable | undefined,
   subjectId: string,
   answer: object,
-) {
-  if (!request) return { claim: [] as Statement[], isFirst: sql`1`, recall: [] as Statement[] }
+  mayClaim: SQL,
+): { claim: Statement[]; isFirst: SQL; recall: Statement[] } {
+  if (!request) return { claim: [], isFirst: mayClaim, recall: [] }
   const { principal, route, key, bodyHash } = request
   const isThisKey = and(
     eq(idempotencyKeys.principal, principal),
@@ -77,10 +79,9 @@ export function openIdempotency(
     created_at: now,
   }
   return {
-    claim: [build.insert(idempotencyKeys).values(row).onConflictDoNothing()] as Statement[],
-    isFirst:
-      sql`EXISTS (SELECT 1 FROM ${idempotencyKeys} WHERE ${isThisKey} AND subject_id = ${subjectId})` as SQL,
-    recall: [stored] as Statement[],
+    claim: [insertWhere(idempotencyKeys, row, mayClaim, ['principal', 'route', 'key'])],
+    isFirst: sql`EXISTS (SELECT 1 FROM ${idempotencyKeys} WHERE ${isThisKey} AND subject_id = ${subjectId})`,
+    recall: [stored],
   }
 }
 

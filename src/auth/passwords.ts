@@ -17,9 +17,15 @@ const MAX_MEMORY_BYTES = 64 * 2 ** 20
 export const PASSWORD_MIN_LENGTH = 12
 export const PASSWORD_MAX_LENGTH = 256
 
-/** Hashing holds the isolate's lock, so whoever waits behind it holds up everyone: the ninth is sent away. */
+/**
+ * A hash holds the isolate's lock, and whoever is asked meanwhile waits. So hashes take turns with a pause between
+ * them, in which everything else gets through, and the ninth who would have to wait is sent away.
+ */
 const MAX_HASHES_AT_ONCE = 8
-let hashesAtOnce = 0
+const PAUSE_MS = 25
+/** How long a hash takes here, learnt from each, and how far turns are given away (epoch ms): see `takeTurn`. */
+let hashMs = 150
+let nextTurnAt = 0
 export const hashingBusy = () =>
   unavailable('hashing_busy', 'Too many people are signing in at once. Try again in a second.', undefined, 1)
 
@@ -27,7 +33,7 @@ export const hashingBusy = () =>
  * Hashes a password that a person has set.
  *
  * @returns `$scrypt$ln=15,r=8,p=3,k=<pepper id>$<salt>$<mac>`, salt and MAC in base64url.
- * @throws 503 `hashing_busy` when eight hashes are under way in this isolate.
+ * @throws 503 `hashing_busy` when eight are before this one in this isolate.
  */
 export async function hashPassword(password: string, peppers: Keyring): Promise<string> {
   const salt = randomBytes(SALT_BYTES)
@@ -64,17 +70,26 @@ export async function checkPassword(
   return { isRight, isOutdated: isRight && !isCurrent }
 }
 
-const FORMAT = /^\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2}),k=([0-9a-f]{8})\$([\w-]{22,86})\$([\w-]{43})$/
+const FORMAT =
+  /^\$scrypt\$ln=([1-9]\d?),r=([1-9]\d?),p=([1-9]\d?),k=([0-9a-f]{8})\$([\w-]{22,86})\$([\w-]{43})$/
 
-/** Parses a stored string; undefined when it is not ours, or costs more than the runtime allows. */
-function parseHash(stored: string) {
+/** Parses a stored string; undefined when it is not ours, or has a cost that the runtime refuses. */
+export function parseHash(stored: string) {
   const [, ln, r, p, pepperId, salt, mac] = FORMAT.exec(stored) ?? []
   if (!salt || !mac) return undefined
   const cost = { ln: Number(ln), r: Number(r), p: Number(p) }
-  if (2 ** cost.ln * cost.r * cost.p > SCRYPT_MAX_COST || 128 * 2 ** cost.ln * cost.r > MAX_MEMORY_BYTES)
-    return undefined
+  if (!isCostAllowed(cost)) return undefined
   return { cost, pepperId, salt: Buffer.from(salt, 'base64url'), mac: Buffer.from(mac, 'base64url') }
 }
+
+/** RFC 7914 section 2, and the limits of the runtime: whatever passes here, `scrypt` computes. */
+const isCostAllowed = ({ ln, r, p }: { ln: number; r: number; p: number }) =>
+  ln >= 1 &&
+  r >= 1 &&
+  p >= 1 &&
+  ln < 16 * r &&
+  2 ** ln * r * p <= SCRYPT_MAX_COST &&
+  128 * r * (2 ** ln + p + 2) <= MAX_MEMORY_BYTES
 
 const pepperId = (pepper: Uint8Array) => createHash('sha256').update(pepper).digest('hex').slice(0, 8)
 
@@ -83,21 +98,33 @@ async function derive(
   salt: Uint8Array,
   cost: { ln: number; r: number; p: number },
 ): Promise<Buffer> {
-  if (hashesAtOnce >= MAX_HASHES_AT_ONCE) {
-    throw hashingBusy()
-  }
-  hashesAtOnce++
-  try {
-    const options = { N: 2 ** cost.ln, r: cost.r, p: cost.p, maxmem: MAX_MEMORY_BYTES }
-    return await new Promise((resolve, reject) =>
-      scrypt(normalizePassword(password), salt, HASH_BYTES, options, (error, key) =>
-        error ? reject(error) : resolve(key),
-      ),
-    )
-  } finally {
-    hashesAtOnce--
-  }
+  await takeTurn()
+  const startedAt = Date.now()
+  const options = { N: 2 ** cost.ln, r: cost.r, p: cost.p, maxmem: MAX_MEMORY_BYTES }
+  const derived = await new Promise<Buffer>((resolve, reject) =>
+    scrypt(normalizePassword(password), salt, HASH_BYTES, options, (error, key) =>
+      error ? reject(error) : resolve(key),
+    ),
+  )
+  await waitMs(0) // Only after I/O does the clock know how long that was.
+  hashMs += (Date.now() - startedAt - hashMs) / 4
+  return derived
 }
+
+/**
+ * Waits for a turn of one's own: a time, not a place in a queue of promises. Those would belong to other requests,
+ * and one that was cancelled would hold up all behind it; a turn that is not taken is merely lost.
+ */
+async function takeTurn(): Promise<void> {
+  const now = Date.now()
+  const turnMs = hashMs + PAUSE_MS
+  const turnAt = Math.max(now, nextTurnAt)
+  if (turnAt - now >= MAX_HASHES_AT_ONCE * turnMs) throw hashingBusy()
+  nextTurnAt = turnAt + turnMs
+  if (turnAt > now) await waitMs(turnAt - now)
+}
+
+const waitMs = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 /** The one normalisation: the same characters typed on another keyboard are the same password (NIST 63B). */
 const normalizePassword = (password: string) => password.normalize('NFKC')

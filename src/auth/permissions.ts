@@ -1,4 +1,6 @@
 import { ROLES, type Role } from '../users/models.ts'
+import { reauthenticationRequired } from './errors.ts'
+import type { Claims } from './tokens.ts'
 
 const OF_USERS = [] as const
 const OF_MANAGERS = [
@@ -9,7 +11,7 @@ const OF_MANAGERS = [
   'sessions:manage',
   'activity:read',
 ] as const
-const OF_ADMINS = [...OF_MANAGERS, 'users:delete', 'users:purge', 'cleanup:read'] as const
+const OF_ADMINS = [...OF_MANAGERS, 'users:delete', 'users:purge', 'users:export', 'cleanup:read'] as const
 
 export type Permission = (typeof OF_ADMINS)[number]
 
@@ -25,3 +27,16 @@ const rank = (role: Role) => ROLES.indexOf(role)
 
 /** Nobody manages a person of their own or a higher rank, nor lifts one there; admins excepted. */
 export const outranks = (actor: Role, other: Role) => actor === 'admin' || rank(actor) > rank(other)
+
+const RECENT_LOGIN_SECONDS = 600
+
+/**
+ * For what cannot be undone, or gives power away: a session left open, or a stolen token, is not enough. A refresh
+ * is no login.
+ *
+ * @param now epoch ms.
+ * @throws 403 `reauthentication_required`.
+ */
+export function requireRecentLogin(actor: Pick<Claims, 'auth_time'>, now: number): void {
+  if (now / 1000 - actor.auth_time > RECENT_LOGIN_SECONDS) throw reauthenticationRequired()
+}

@@ -52,13 +52,18 @@ const liveSession = (claims: Claims, now: number) =>
 export const actorStands = (claims: Claims, now: number): SQL => sql`EXISTS ${liveSession(claims, now)}`
 
 /**
- * Begins the check of a token, and lets the request's own work go on beside it.
+ * Begins the check of a token, and lets the request's own work go on beside it. Redis is asked for the sake of
+ * reads, which a lagging replica may answer; a write is decided where it is written (`actorStands`).
  *
  * @returns a function that waits for the verdict and throws 401 `invalid_token`, or 503 when libSQL is away.
  */
-export function checkRevocation({ db, redis, now }: Resources, claims: Claims): () => Promise<void> {
+export function checkRevocation(
+  { db, redis, now }: Resources,
+  claims: Claims,
+  { isRead }: { isRead: boolean },
+): () => Promise<void> {
   const passenger = db.rideAlong(liveSession(claims, now))
-  const listed = redis.mget([sessionKey(claims.sid), userKey(claims.sub)])
+  const listed = isRead ? redis.mget([sessionKey(claims.sid), userKey(claims.sub)]) : undefined
   return async () => {
     passenger.settle()
     const [rows, blocklist] = await Promise.all([passenger.rows, listed])

@@ -3,33 +3,45 @@ import type { AppEnv } from '../context.ts'
 import { body, operation } from '../operation.ts'
 import { emailTaken, writeConflict } from '../users/errors.ts'
 import { User } from '../users/schemas.ts'
-import { createUser } from '../users/service.ts'
-import { limitByNetwork, onceSignedIn, signedIn } from './dependencies.ts'
+import { onceSignedIn, signedIn } from './dependencies.ts'
 import * as errors from './errors.ts'
 import { repeatable } from './idempotency.ts'
 import { hashingBusy } from './passwords.ts'
-import { ChangePassword, LogIn, LogInForm, Refresh, SessionList, SignUp, Tokens } from './schemas.ts'
+import {
+  ACCEPTED,
+  Accepted,
+  ChangePassword,
+  LogIn,
+  LogInForm,
+  Refresh,
+  SessionList,
+  SignUp,
+  Tokens,
+} from './schemas.ts'
 import { changePassword, logIn, logOutAll, refresh } from './service.ts'
 import { endOwnSession, listSessions, logOut } from './sessions.ts'
+import { signUp } from './signup.ts'
 
 const tag = 'auth'
 const tooManyAttempts = () => errors.tooManyAttempts(60)
 
 export const authRoutes = new Hono<AppEnv>()
-  .use(limitByNetwork)
   .post(
     '/signup',
     operation({
       tag,
       summary: 'Sign up',
-      answers: { 201: User },
+      description:
+        '201 with the person; where addresses have to be verified, 202 with the same body whether or not the address is taken.',
+      answers: { 201: User, 202: Accepted },
       answerHeaders: { Location: 'Where the person is.', ETag: 'The version of the person.' },
-      problems: [emailTaken, hashingBusy],
+      problems: [emailTaken, errors.signupClosed, errors.signupDomainRefused, hashingBusy],
     }),
     body(SignUp),
     repeatable,
     async (c) => {
-      const user = await createUser(c.var, { ...c.var.body, role: 'user' }, c.var.repeatable)
+      const user = await signUp(c.var, c.var.body, c.var.repeatable)
+      if (!user) return c.json(ACCEPTED, 202)
       return c.json(user, 201, { location: `/v1/users/${user.id}`, etag: `"${user.version}"` })
     },
   )
@@ -39,7 +51,7 @@ export const authRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Log in, by JSON or by the form of OAuth2 password clients',
       answers: { 200: Tokens },
-      problems: [errors.invalidCredentials, tooManyAttempts, hashingBusy],
+      problems: [errors.invalidCredentials, errors.emailNotVerified, tooManyAttempts, hashingBusy],
     }),
     body(LogIn, LogInForm),
     async (c) => c.json(await logIn(c.var, c.var.body)),

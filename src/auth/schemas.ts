@@ -3,20 +3,20 @@ import { Id, Time } from '../ids.ts'
 import { listOf } from '../pagination.ts'
 import { DisplayName, EmailInput, NewPassword, User } from '../users/schemas.ts'
 
+/** Half a character (a lone surrogate) can be neither stored nor hashed as what it is. */
+const text = z.string().refine((value) => value.isWellFormed(), { message: 'Is not valid Unicode.' })
+
 /** A password that is being checked: only kept from being absurd. */
-export const Password = z
-  .string()
-  .min(1)
-  .max(1024)
-  .meta({ format: 'password', example: 'seven brown foxes read' })
+export const Password = text.min(1).max(1024).meta({ format: 'password', example: 'seven brown foxes read' })
 
 export const SignUp = z
   .strictObject({ email: EmailInput, password: NewPassword, name: DisplayName })
   .meta({ id: 'SignUp' })
+export type SignUp = z.infer<typeof SignUp>
 
 export const LogIn = z
   .strictObject({
-    email: z.string().min(1).max(320).meta({ example: 'ada@example.com' }),
+    email: text.min(1).max(320).meta({ example: 'ada@example.com' }),
     password: Password,
   })
   .meta({ id: 'LogIn' })
@@ -41,15 +41,51 @@ export const ChangePassword = z
   .meta({ id: 'ChangePassword' })
 export type ChangePassword = z.infer<typeof ChangePassword>
 
+/** The token in a mailed link; or the address the mail went to, and the code in it. */
+const proof = {
+  token: z.string().min(1).max(256).optional(),
+  email: z.string().min(1).max(320).optional(),
+  code: z
+    .string()
+    .regex(/^\d{8}$/, 'Has eight digits.')
+    .optional()
+    .meta({ example: '04718152' }),
+}
+export type Proof = { [Member in keyof typeof proof]?: string | undefined }
+
+const isProof = ({ token, email, code }: Proof) =>
+  token === undefined ? email !== undefined && code !== undefined : (email ?? code) === undefined
+
+const withProof = <S extends z.ZodRawShape>(shape: S) =>
+  z.strictObject({ ...proof, ...shape }).refine((input) => isProof(input as Proof), {
+    message: 'Give token, or email and code.',
+  })
+
+export const MailedProof = withProof({}).meta({ id: 'MailedProof' })
+export const ResetPassword = withProof({ new_password: NewPassword }).meta({ id: 'ResetPassword' })
+export type ResetPassword = z.infer<typeof ResetPassword>
+export const AcceptInvitation = withProof({ password: NewPassword, name: DisplayName.optional() }).meta({
+  id: 'AcceptInvitation',
+})
+export type AcceptInvitation = z.infer<typeof AcceptInvitation>
+
+export const Addressed = z.strictObject({ email: EmailInput }).meta({ id: 'Addressed' })
+export const ChangeEmail = z
+  .strictObject({ new_email: EmailInput, current_password: Password })
+  .meta({ id: 'ChangeEmail' })
+export type ChangeEmail = z.infer<typeof ChangeEmail>
+
+/** What is answered where the answer must not tell whether there is an account. */
+export const Accepted = z.object({ status: z.literal('accepted') }).meta({ id: 'Accepted' })
+export const ACCEPTED: z.infer<typeof Accepted> = { status: 'accepted' }
+
 export const Tokens = z
   .object({
     access_token: z.string(),
     token_type: z.literal('Bearer'),
-    /** Seconds. */
-    expires_in: z.int(),
+    expires_in: z.int().meta({ description: 'Seconds.', example: 600 }),
     refresh_token: z.string(),
-    /** Seconds. */
-    refresh_expires_in: z.int(),
+    refresh_expires_in: z.int().meta({ description: 'Seconds.', example: 1_209_600 }),
     user: User,
   })
   .meta({ id: 'Tokens' })
@@ -64,7 +100,7 @@ export const Session = z
     ip: z.string().nullable(),
     user_agent: z.string().nullable(),
     country: z.string().nullable(),
-    current: z.boolean(),
+    current: z.boolean().meta({ description: 'Whether it is the session that asks.' }),
   })
   .meta({ id: 'Session' })
 export type Session = z.infer<typeof Session>

@@ -3,13 +3,15 @@ import { v7 as uuidv7 } from 'uuid'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 import { build, insertWhere, type Statement } from '../database/main.ts'
-import { applyChange, changeUser } from '../users/change.ts'
+import { sendAfterwards } from '../mail/outbox.ts'
+import { applyChange, byActor, changeUser } from '../users/change.ts'
 import { normalizeEmail } from '../users/email.ts'
 import { ENABLED, type User, users } from '../users/models.ts'
-import { hashNewPassword, requireOwnPassword, selectUsers, toUser } from '../users/service.ts'
-import { invalidCredentials, invalidRefreshToken, sessionRevoked } from './errors.ts'
+import { hashNewPassword, mayBeHere, requireOwnPassword, selectUsers, toUser } from '../users/service.ts'
+import { emailNotVerified, invalidCredentials, invalidRefreshToken, sessionRevoked } from './errors.ts'
 import { type Session, sessions } from './models.ts'
 import { checkPassword, hashPassword } from './passwords.ts'
+import { owePasswordNotice } from './recovery.ts'
 import { publishRevocations, userMayBeHere } from './revocation.ts'
 import type { ChangePassword, LogIn, Tokens } from './schemas.ts'
 import { revokeSessions, revokeSurplusSessions } from './sessions.ts'
@@ -31,7 +33,8 @@ const ABSOLUTE_MS = 30 * DAY_MS
  * Logs in: count the attempt and read the account, check the password, start a session. Two trips, whether it is
  * right or wrong, and one hash, whether the account exists or not.
  *
- * @throws 401 `invalid_credentials`, the same for every reason; 429 `too_many_attempts`; 503 `hashing_busy`.
+ * @throws 401 `invalid_credentials`, the same for every reason; 403 `email_not_verified`, after the right password
+ *   alone; 429 `too_many_attempts`; 503 `hashing_busy`.
  */
 export async function logIn(resources: Resources, input: LogIn): Promise<Tokens> {
   const { db, config } = resources
@@ -47,15 +50,15 @@ export async function logIn(resources: Resources, input: LogIn): Promise<Tokens>
     await recordFailure(resources, row?.id)
     throw invalidCredentials()
   }
+  if (config.EMAIL_VERIFICATION === 'required' && row.email_verified_at === null) {
+    await db.writeBatch(attempt.clear)
+    throw emailNotVerified()
+  }
   const newHash = password.isOutdated
     ? await hashPassword(input.password, config.keys.password_pepper)
     : undefined
   return startSession(resources, row, newHash, attempt.clear)
 }
-
-const mayBeHere = (row: User, now: number) =>
-  row.state === 'active' ||
-  (row.state === 'disabled' && row.disabled_until !== null && row.disabled_until <= now)
 
 /** The same trip for an unknown account, which leaves no row. */
 const recordFailure = (resources: Resources, userId: string | undefined) =>
@@ -103,7 +106,7 @@ async function startSession(
     }),
     build
       .update(users)
-      .set({ last_login_at: now, failed_logins: 0, ...(newHash && { password_hash: newHash }) })
+      .set({ last_login_at: now, ...(newHash && { password_hash: newHash }) })
       .where(isThisPerson)
       .returning({ id: users.id }),
     // The end of a disabling is a change of its own, with its own row of history.
@@ -213,7 +216,7 @@ const recordOfSession = (
 
 /** Ends all one's sessions, this one too. */
 export async function logOutAll(resources: Resources, actor: Claims): Promise<void> {
-  await changeUser(resources, actor, actor.sub, () => ({
+  await changeUser(resources, byActor(actor, resources.now), actor.sub, () => ({
     action: 'sessions.ended',
     set: {},
     endsTokens: true,
@@ -233,12 +236,19 @@ export async function changePassword(
   input: ChangePassword,
 ): Promise<void> {
   const own = await requireOwnPassword(resources, actor, input.current_password)
-  const passwordHash = await hashNewPassword(resources, input.new_password, own.row, '/new_password')
-  await applyChange(resources, actor, own.row, {
+  const passwordHash = await hashNewPassword(resources, input.new_password, own.row, '/new_password').catch(
+    async (refusal) => {
+      await resources.db.writeBatch(own.clearAttempts)
+      throw refusal
+    },
+  )
+  const notice = owePasswordNotice(resources, own.row)
+  await applyChange(resources, byActor(actor, resources.now), own.row, {
     action: 'password.changed',
-    set: { password_hash: passwordHash, failed_logins: 0 },
+    set: { password_hash: passwordHash },
     endsTokens: true,
     endsSessions: { reason: 'password_changed', exceptId: actor.sid },
-    alsoWrite: own.clearAttempts,
+    alsoWrite: (isDone) => [...own.clearAttempts, notice.when(isDone)],
   })
+  sendAfterwards(resources, notice.id)
 }

@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto'
-import { and, eq, isNull, lt, type SQL, sql } from 'drizzle-orm'
+import { and, eq, gt, isNull, lt, type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { build, lastStatementChanged, type Statement, type Written } from '../database/main.ts'
 import { users } from '../users/models.ts'
@@ -31,7 +31,7 @@ export interface Attempt {
    * `too_many_attempts` when it has to wait.
    */
   isOpen(results: Written[]): boolean
-  /** For the batch of a right password. */
+  /** For the batch after a right password: it was no failure, and the count in a row begins anew. */
   clear: Statement[]
 }
 
@@ -78,7 +78,47 @@ export function openAttempt({ config, origin, now }: Resources, name: string, ac
       const waitMs = Number(throttle!.rows[0]?.blocked_until ?? now) - now
       throw tooManyAttempts(Math.max(1, Math.ceil(waitMs / 1000)))
     },
-    clear: [build.delete(loginThrottles).where(isThisKey)],
+    clear: [
+      build.delete(loginThrottles).where(isThisKey),
+      build
+        .update(users)
+        .set({ failed_logins: 0 })
+        .where(and(account, isNull(users.deleted_at), gt(users.failed_logins, 0))),
+    ],
+  }
+}
+
+const MAILS_PER_HOUR = 30
+const HOUR_MS = 60 * MINUTE_MS
+
+/**
+ * Counts what one network asks to be mailed, to whomever: 30 mails an hour. `count` goes first in the batch,
+ * `isAllowed` is the condition of the mail, and `verdict` goes last, for `assertAllowed`.
+ */
+export function openMailRequest({ config, origin, now }: Resources) {
+  const key = createHmac('sha256', config.keys.throttle[0])
+    .update(`mail\n${networkOf(origin.ip)}`)
+    .digest('base64url')
+  const isOver = sql`${loginThrottles.expires_at} <= ${now}`
+  const isThisKey = eq(loginThrottles.key, key)
+  return {
+    count: build
+      .insert(loginThrottles)
+      .values({ key, failures: 1, blocked_until: 0, expires_at: now + HOUR_MS })
+      .onConflictDoUpdate({
+        target: loginThrottles.key,
+        set: {
+          failures: sql`CASE WHEN ${isOver} THEN 1 ELSE ${loginThrottles.failures} + 1 END`,
+          expires_at: sql`CASE WHEN ${isOver} THEN ${now + HOUR_MS} ELSE ${loginThrottles.expires_at} END`,
+        },
+      }) as Statement,
+    isAllowed: sql`(SELECT failures FROM ${loginThrottles} WHERE ${isThisKey}) <= ${MAILS_PER_HOUR}`,
+    verdict: build.select().from(loginThrottles).where(isThisKey) as Statement,
+    /** Throws 429 `too_many_attempts`. */
+    assertAllowed(verdict: Written) {
+      const { failures, expires_at } = verdict.rows[0] as { failures: number; expires_at: number }
+      if (failures > MAILS_PER_HOUR) throw tooManyAttempts(Math.max(1, Math.ceil((expires_at - now) / 1000)))
+    },
   }
 }
 

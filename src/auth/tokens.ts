@@ -1,11 +1,12 @@
-import { createHmac, timingSafeEqual } from 'node:crypto'
 import { errors, importJWK, type JWTHeaderParameters, type JWTPayload, jwtVerify, SignJWT } from 'jose'
 import { v7 as uuidv7 } from 'uuid'
 import * as z from 'zod'
 import type { Config, Keyring } from '../config.ts'
+import { AppError, unavailable } from '../problem.ts'
 import { ROLES, type Role } from '../users/models.ts'
 import { invalidToken } from './errors.ts'
 import type { JwtKeys } from './keys.ts'
+import { openSealed, seal } from './sealed.ts'
 
 export const ACCESS_TOKEN_SECONDS = 600
 const CLOCK_TOLERANCE_SECONDS = 30
@@ -14,6 +15,14 @@ const ALGORITHM = 'ES256'
 const ACCESS_TOKEN_TYPE = 'at+jwt'
 /** Ours are about 600 characters; there is no reason to decode a longer one. */
 const MAX_TOKEN_LENGTH = 2048
+
+/**
+ * RFC 7515 section 7.1: base64url, no padding, no white space. Of a signature's 64 octets the last character carries
+ * two bits, so only four letters can be it; jose would take any.
+ */
+const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]{85}[AQgw]$/
+/** What a header of ours has, and nothing else: no key brought along, no place to fetch one from (RFC 8725 3.10). */
+const HEADER_MEMBERS = new Set(['alg', 'typ', 'kid'])
 
 /** What an access token says. Nothing in it is personal: `sub` and `sid` are random ids. */
 const Claims = z.object({
@@ -50,7 +59,9 @@ async function importKeys(keys: JwtKeys): Promise<Map<string, CryptoKey>> {
   const made = new Map(
     await Promise.all(
       pairs.map(async ([name, jwk]) => [name, (await importJWK(jwk, ALGORITHM)) as CryptoKey] as const),
-    ),
+    ).catch((cause) => {
+      throw unavailable('misconfigured', 'Settings missing or unfit: JWT_KEYS', cause, 60)
+    }),
   )
   imported.set(keys, made)
   return made
@@ -85,7 +96,7 @@ export type Verifier = Pick<Config, 'JWT_KEYS' | 'ISSUER' | 'AUDIENCE'>
  * claims, and a lifetime bounded by us, not by the token.
  *
  * @param now epoch ms.
- * @throws 401 `invalid_token`, the same for whatever was wrong; the reason is its cause.
+ * @throws 401 `invalid_token`, the same for whatever was wrong; the reason is its cause. 503 when our keys are none.
  */
 export async function verifyAccessToken(
   token: string,
@@ -100,7 +111,7 @@ export async function verifyAccessToken(
     if (claims.iat > now / 1000 + CLOCK_TOLERANCE_SECONDS) throw new Error('issued in the future')
     return claims
   } catch (cause) {
-    throw invalidToken(cause)
+    throw cause instanceof AppError ? cause : invalidToken(cause)
   }
 }
 
@@ -110,7 +121,7 @@ async function verifySignature(
   now: number,
   mayBeExpired: boolean,
 ): Promise<JWTPayload> {
-  if (token.length > MAX_TOKEN_LENGTH) throw new Error('too long')
+  if (token.length > MAX_TOKEN_LENGTH || !COMPACT.test(token)) throw new Error('not of our form')
   const keys = await importKeys(verifier.JWT_KEYS)
   const options = {
     algorithms: [ALGORITHM],
@@ -137,40 +148,28 @@ async function verifySignature(
   }
 }
 
-/** A plain look-up by `kid`. A header that brings a key, or tells where to get one, is refused (RFC 7515 4.1). */
+/** A plain look-up by `kid`, in our own table. */
 function requireKey(keys: Map<string, CryptoKey>, header: JWTHeaderParameters): CryptoKey {
-  if (['jku', 'jwk', 'x5u', 'x5c', 'x5t', 'crit', 'b64'].some((name) => name in header))
-    throw new Error('header')
+  if (!Object.keys(header).every((name) => HEADER_MEMBERS.has(name))) throw new Error('header')
+  if (typeof header.kid !== 'string') throw new Error('kid')
   const key = keys.get(`kid:${header.kid}`)
   if (!key) throw new Error('kid')
   return key
 }
 
 /**
- * A refresh token names its session and how often it has been rotated, and proves it with a MAC:
- * `rt_<sid>.<counter>.<mac>`. It is derived, not stored, so the database holds nothing that could be replayed,
- * and the same rotation always gives the same successor.
+ * A refresh token names its session and how often it has been rotated: `rt_<sid>.<counter>.<mac>`. As it is derived,
+ * the same rotation always gives the same successor.
  */
-export function makeRefreshToken(keys: Keyring, sessionId: string, counter: number): string {
-  const body = `rt_${sessionId}.${counter}`
-  return `${body}.${macOf(keys[0], body).toString('base64url')}`
-}
-
-const REFRESH_TOKEN = /^(rt_([0-9a-f-]{36})\.(0|[1-9]\d{0,14}))\.([\w-]{43})$/
+export const makeRefreshToken = (keys: Keyring, sessionId: string, counter: number) =>
+  seal(keys, `rt_${sessionId}.${counter}`)
 
 /** Opens a refresh token; undefined when it is not one of ours, which costs no trip to find out. */
 export function openRefreshToken(
   keys: Keyring,
   token: string,
 ): { sessionId: string; counter: number } | undefined {
-  const [, body, sessionId, counter, mac] = REFRESH_TOKEN.exec(token) ?? []
-  if (!body || !sessionId || !mac) return undefined
-  const given = Buffer.from(mac, 'base64url')
-  // The last character of 43 has two spare bits: only the canonical spelling is a token.
-  if (given.toString('base64url') !== mac) return undefined
-  return keys.some((key) => timingSafeEqual(macOf(key, body), given))
-    ? { sessionId, counter: Number(counter) }
-    : undefined
+  const body = openSealed(keys, token)
+  const [, sessionId, counter] = /^rt_([0-9a-f-]{36})\.(0|[1-9]\d{0,14})$/.exec(body ?? '') ?? []
+  return sessionId ? { sessionId, counter: Number(counter) } : undefined
 }
-
-const macOf = (key: Uint8Array, body: string) => createHmac('sha256', key).update(body).digest()

@@ -11,6 +11,8 @@ export const build = drizzle.mock()
 const READ_TIMEOUT_MS = 1500
 const WRITE_TIMEOUT_MS = 3000
 const BUSY_RETRIES = 3
+/** Between the Worker's clock and the database's. */
+const CLOCK_SKEW_MS = 30_000
 
 /** Anything of Drizzle that knows its SQL: a builder, or a `sql` template. */
 export type Statement = { toSQL(): { sql: string; params: unknown[] } } | SQL
@@ -25,8 +27,9 @@ export interface Written {
 }
 
 /**
- * libSQL for one request. Every call here is one HTTP request, and every failure that is not the statement's own
- * meaning (a constraint) is a 503: upstream trouble is never the caller's fault.
+ * libSQL for one request. Every call here is one HTTP request; one that got no answer is sent once more. Every
+ * failure that is not the statement's own meaning (a constraint) is a 503: upstream trouble is never the caller's
+ * fault.
  */
 export interface Database {
   /** Reads, in one snapshot. */
@@ -34,6 +37,11 @@ export interface Database {
   /**
    * Writes: all or nothing, and alone (`BEGIN IMMEDIATE`). The only way to write: a batch of Drizzle's own begins
    * deferred, and fails under contention as soon as it reads before it writes.
+   *
+   * A connection that breaks after the commit looks like one that breaks before it, and the batch is sent again
+   * either way. So each batch has to be written such that twice is once: rows have ids made by the caller
+   * (`insertWhere`), changes are conditional on what they replace, and what the caller has to know is read by
+   * the last statements, not taken from `changes`, which only the first run sees.
    */
   writeBatch(statements: readonly Statement[]): Promise<Written[]>
   /**
@@ -59,15 +67,26 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
     const guest = passenger
     passenger = undefined
     const all = guest ? [guest.statement, ...statements] : statements
-    const client = mode === 'read' ? readClient : writeClient
-    const answer = meter.time('db', () =>
-      all.length === 1 && mode === 'read'
-        ? client.execute(all[0]!).then((result) => [result])
-        : retryWhileBusy(() => client.batch(all, mode)),
-    )
-    guest?.board(answer.then((results) => results[0]!, translate))
-    const results = await answer.catch(translate)
-    return guest ? results.slice(1) : results
+    try {
+      const results = await meter.time('db', () => withRetries(() => attempt(mode, all))).catch(translate)
+      guest?.board(Promise.resolve(results[0]!))
+      return guest ? results.slice(1) : results
+    } catch (error) {
+      // A broken constraint is about the caller's statements, not about the guest, who takes the next call.
+      if (isConstraint(error)) passenger = guest
+      else guest?.board(Promise.reject(error))
+      throw error
+    }
+  }
+
+  async function attempt(mode: 'read' | 'write', statements: InStatement[]): Promise<ResultSet[]> {
+    if (mode === 'write') {
+      const results = await writeClient.batch([notAfter(Date.now() + WRITE_TIMEOUT_MS), ...statements], mode)
+      return results.slice(1)
+    }
+    return statements.length === 1
+      ? [await readClient.execute(statements[0]!)]
+      : readClient.batch(statements, mode)
   }
 
   return {
@@ -100,40 +119,70 @@ function toLibsql(statement: Statement): InStatement {
   return { sql: query.sql, args: query.params as never }
 }
 
-/** SQLITE_BUSY is the one failure that surely changed nothing, so it may be tried again blindly. */
-async function retryWhileBusy<T>(call: () => Promise<T>, left = BUSY_RETRIES): Promise<T> {
-  try {
-    return await call()
-  } catch (error) {
-    if (!(error instanceof LibsqlError && error.code.includes('BUSY')) || left === 0) throw error
-    await new Promise((resolve) => setTimeout(resolve, 20 + Math.random() * 100))
-    return retryWhileBusy(call, left - 1)
+/** What was answered with a 503 must not happen later, when a request that was held up on its way arrives after all. */
+const notAfter = (deadline: number): InStatement => ({
+  sql: `SELECT json(CASE WHEN unixepoch('subsec') * 1000 < ? THEN '"in time"' ELSE 'too late' END)`,
+  args: [deadline + CLOCK_SKEW_MS],
+})
+
+/** Tries again: while the database is busy (it has surely changed nothing), and once when no answer came. */
+async function withRetries<T>(call: () => Promise<T>): Promise<T> {
+  let [busy, unanswered] = [BUSY_RETRIES, 1]
+  for (;;) {
+    try {
+      return await call()
+    } catch (error) {
+      const mayRetry = isBusy(error) ? busy-- > 0 : !isAnswer(error) && unanswered-- > 0
+      if (!mayRetry) throw error
+      await new Promise((resolve) => setTimeout(resolve, 20 + Math.random() * 100))
+    }
   }
 }
 
+const isBusy = (error: unknown) => error instanceof LibsqlError && error.code.includes('BUSY')
+const isConstraint = (error: unknown): error is LibsqlError =>
+  error instanceof LibsqlError && error.code.startsWith('SQLITE_CONSTRAINT')
+/** SQLite has spoken. Everything else (a connection that broke, a proxy's 502) leaves open what happened. */
+const isAnswer = (error: unknown) => error instanceof LibsqlError && error.code.startsWith('SQLITE_')
+
 /** A broken constraint keeps its name for the caller to translate; everything else is a 503. */
 function translate(error: unknown): never {
-  if (error instanceof LibsqlError && error.code.startsWith('SQLITE_CONSTRAINT')) throw error
   if (error instanceof AppError) throw error
-  throw unavailable('database_unavailable', 'The database did not answer. Nothing is lost; try again.', error)
+  if (isConstraint(error)) throw error
+  const isFull = error instanceof LibsqlError && /^SQLITE_(FULL|READONLY)/.test(error.code)
+  throw databaseUnavailable(error, isFull ? 30 : undefined)
 }
 
-/** `INSERT … SELECT … WHERE`: a row that comes to be only under a condition, decided inside the batch. */
-export function insertWhere(table: Table, row: Record<string, unknown>, condition: SQL): SQL {
-  const names = sql.join(
-    Object.keys(row).map((name) => sql.identifier(name)),
-    sql`, `,
+export const databaseUnavailable = (cause?: unknown, retryAfterSeconds?: number) =>
+  unavailable(
+    'database_unavailable',
+    'The database did not answer. Nothing is lost; try again.',
+    cause,
+    retryAfterSeconds,
   )
+
+/**
+ * `INSERT … SELECT … WHERE`: a row that comes to be only under a condition, decided inside the batch, and only once,
+ * however often the batch is sent: `key` is what makes it the same row.
+ */
+export function insertWhere(
+  table: Table,
+  row: Record<string, unknown>,
+  condition: SQL,
+  key: readonly string[] = ['id'],
+): SQL {
+  const identifiers = (names: readonly string[]) => sql.join(names.map(sql.identifier), sql`, `)
   const values = sql.join(
     Object.values(row).map((value) => sql`${value}`),
     sql`, `,
   )
-  return sql`INSERT INTO ${table} (${names}) SELECT ${values} WHERE ${condition}`
+  return sql`INSERT INTO ${table} (${identifiers(Object.keys(row))}) SELECT ${values} WHERE ${condition}
+    ON CONFLICT (${identifiers(key)}) DO NOTHING`
 }
 
 /** Whether a batch failed because a value that has to be unique was taken. */
 export const isUniqueViolation = (error: unknown, column: string) =>
-  error instanceof LibsqlError && error.code.startsWith('SQLITE_CONSTRAINT') && error.message.includes(column)
+  isConstraint(error) && error.message.includes(column)
 
 /**
  * True where the statement before it in the batch changed something. History is written on this condition, so

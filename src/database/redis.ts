@@ -3,9 +3,16 @@ import type { Meter } from './meter.ts'
 
 const TIMEOUT_MS = 250
 
+/** After so many failures in a row Redis is left alone for a while: waiting for it helps nobody. */
+const FAILURES_TO_REST = 5
+const REST_MS = 5000
+/** Per isolate and endpoint. Plain numbers, so they may outlive a request. */
+const health = new Map<string, { failures: number; restsUntil: number }>()
+
 /**
  * What Roster asks of Redis, with every reply's type checked: after a timeout the client may answer `null` where
- * it should throw, and `null` would read as "not revoked". A failure is `undefined`, for the caller to decide on.
+ * it should throw, and `null` would read as "not revoked". A failure is `undefined`, for the caller to decide on;
+ * so is a Redis that rests after several.
  */
 export interface BlocklistStore {
   mget(keys: string[]): Promise<(string | null)[] | undefined>
@@ -27,15 +34,24 @@ export function openRedis(url: string, token: string, meter: Meter): BlocklistSt
     readYourWrites: false,
   })
 
+  const state = health.get(url) ?? { failures: 0, restsUntil: 0 }
+  health.set(url, state)
+
   async function ask<T>(call: () => Promise<unknown>, isExpected: (reply: unknown) => reply is T) {
+    if (Date.now() < state.restsUntil) return undefined
     try {
       const reply = await meter.time('redis', call)
-      if (isExpected(reply)) return reply
+      if (isExpected(reply)) {
+        state.failures = 0
+        return reply
+      }
       console.warn(JSON.stringify({ level: 'warn', code: 'redis_unexpected_reply' }))
     } catch (error) {
       // Only the name: the message repeats the whole command, and the token with it.
       console.warn(JSON.stringify({ level: 'warn', code: 'redis_unavailable', cause: (error as Error).name }))
     }
+    state.failures += 1
+    if (state.failures >= FAILURES_TO_REST) state.restsUntil = Date.now() + REST_MS
     return undefined
   }
 

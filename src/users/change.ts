@@ -1,16 +1,21 @@
-import { and, eq, sql } from 'drizzle-orm'
-import type { Action } from '../activity/models.ts'
+import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { type Action, activityLogs } from '../activity/models.ts'
 import { eraseHistory, record } from '../activity/service.ts'
-import { invalidToken } from '../auth/errors.ts'
-import { idempotencyKeys } from '../auth/models.ts'
+import { invalidLink, invalidToken } from '../auth/errors.ts'
+import { idempotencyKeys, type OneTimeToken, oneTimeTokens, PURPOSES } from '../auth/models.ts'
+import { tokenStands, voidTokens } from '../auth/one-time-tokens.ts'
 import { actorStands, publishRevocations } from '../auth/revocation.ts'
 import { eraseSessions, type RevokedReason, revokeSessions, sessionsOf } from '../auth/sessions.ts'
 import type { Claims } from '../auth/tokens.ts'
 import type { Resources } from '../context.ts'
-import { build, isUniqueViolation, lastStatementChanged, type Statement } from '../database/main.ts'
+import { build, isUniqueViolation, type Statement } from '../database/main.ts'
+import { invitations } from '../invitations/models.ts'
+import { eraseMails } from '../mail/outbox.ts'
+import type { AppError } from '../problem.ts'
 import { emailTaken, lastAdmin, versionMismatch, writeConflict } from './errors.ts'
-import { type NewUser, type User, userColumns, users } from './models.ts'
-import { requireUser } from './service.ts'
+import { type NewUser, type User, users } from './models.ts'
+import { requireUser, selectUsers } from './service.ts'
 
 /** A change of one person, and what comes with it. */
 export interface Change {
@@ -23,15 +28,42 @@ export interface Change {
   endsSessions?: { reason: RevokedReason; exceptId?: string }
   /** The row is deleted, and with it every personal datum elsewhere. */
   erases?: boolean
-  alsoWrite?: Statement[]
+  /** What else belongs to it; `isDone` is its condition, for what is not harmless without the change. */
+  alsoWrite?: (isDone: SQL) => Statement[]
 }
+
+/** In whose name a change is made, and what has to hold at the moment it is written. */
+export interface Authority {
+  actorId: string
+  holds: SQL
+  /** Thrown when it does not. */
+  refused: () => AppError
+  /** Uses the authority up, where it is good once. */
+  spend?: (isDone: SQL) => Statement
+}
+
+/** Somebody who is signed in. */
+export const byActor = (actor: Claims, now: number): Authority => ({
+  actorId: actor.sub,
+  holds: actorStands(actor, now),
+  refused: () => invalidToken(new Error('revoked during the request')),
+})
+
+/** Whoever has the mail that was sent to the person. */
+export const byToken = (token: OneTimeToken, now: number): Authority => ({
+  actorId: token.subject_id,
+  holds: tokenStands(token.id, now),
+  refused: invalidLink,
+  spend: (isDone) => voidTokens(now, [token.purpose], and(eq(oneTimeTokens.id, token.id), isDone)),
+})
 
 const MAX_ROUNDS = 5
 
 /**
  * Changes one person in two trips: read and decide, then write on the condition that nothing has moved since. The
- * write itself decides the three things that a race could turn: the person's version, the actor's token (and with
- * it the actor's role), and that an active administrator remains. When others were faster it starts again.
+ * write itself decides the three things that a race could turn: the person's version, the authority (an actor's
+ * token, and with it the actor's role), and that an active administrator remains. When others were faster it
+ * starts again.
  *
  * @param decide what to do with the person as read; undefined when there is nothing to do. Throws what forbids it.
  * @param ifMatch versions that the caller has seen; undefined for any.
@@ -39,7 +71,7 @@ const MAX_ROUNDS = 5
  */
 export async function changeUser(
   resources: Resources,
-  actor: Claims,
+  by: Authority,
   id: string,
   decide: (row: User) => Change | undefined | Promise<Change | undefined>,
   ifMatch?: readonly number[],
@@ -49,7 +81,7 @@ export async function changeUser(
     if (ifMatch && !ifMatch.includes(row.version)) throw versionMismatch()
     const change = await decide(row)
     if (!change) return row
-    const changed = await writeChange(resources, actor, row, change)
+    const changed = await writeChange(resources, by, row, change)
     if (changed) return changed
   }
   throw writeConflict()
@@ -58,11 +90,11 @@ export async function changeUser(
 /** The second half alone, for a person just read for another reason. Throws 409 when others were faster. */
 export async function applyChange(
   resources: Resources,
-  actor: Claims,
+  by: Authority,
   row: User,
   change: Change,
 ): Promise<User> {
-  const changed = await writeChange(resources, actor, row, change)
+  const changed = await writeChange(resources, by, row, change)
   if (!changed) throw writeConflict()
   return changed
 }
@@ -70,7 +102,7 @@ export async function applyChange(
 /** Undefined when the person has changed since `row` was read. */
 async function writeChange(
   resources: Resources,
-  actor: Claims,
+  by: Authority,
   row: User,
   change: Change,
 ): Promise<User | undefined> {
@@ -84,48 +116,58 @@ async function writeChange(
   )
   const mayChange = and(
     isAsRead,
-    actorStands(actor, now),
+    by.holds,
     takesAdminAway(row, change) ? anotherAdminRemains(row.id) : undefined,
   )
   const event = {
+    id: uuidv7(),
     action: change.action,
     userId: row.id,
-    actorId: actor.sub,
+    actorId: by.actorId,
     ...(change.details && { details: change.details }),
   }
-  const { endsSessions } = change
+  const isDone = sql`EXISTS (SELECT 1 FROM ${activityLogs} WHERE id = ${event.id})`
   try {
     const results = await db.writeBatch([
-      change.erases
-        ? build.delete(users).where(mayChange).returning(userColumns)
-        : build.update(users).set(set).where(mayChange).returning(userColumns),
+      change.erases ? build.delete(users).where(mayChange) : build.update(users).set(set).where(mayChange),
       record(resources, event),
-      ...(endsSessions
-        ? [
-            revokeSessions(
-              now,
-              endsSessions.reason,
-              and(sessionsOf(row.id, endsSessions.exceptId), lastStatementChanged),
-            ),
-          ]
-        : []),
-      ...(change.erases ? eraseTraces(row.id) : []),
-      ...(change.alsoWrite ?? []),
-      sql`SELECT ${actorStands(actor, now)} AS actor_stands, EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead}) AS is_as_read`,
+      ...consequences(now, row, change, isDone),
+      ...(by.spend ? [by.spend(isDone)] : []),
+      ...(change.alsoWrite?.(isDone) ?? []),
+      selectUsers().where(eq(users.id, row.id)),
+      sql`SELECT ${isDone} AS is_done, ${by.holds} AS holds,
+        EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead}) AS is_as_read`,
     ])
-    const after = results[0]!.rows[0] as unknown as User | undefined
-    if (after) {
+    const { is_done, holds, is_as_read } = results.at(-1)!.rows[0]!
+    if (is_done) {
       if (change.endsTokens)
         resources.afterwards(publishRevocations(resources, { user: { id: row.id, epoch } }))
-      return after
+      return (results.at(-2)!.rows[0] as unknown as User | undefined) ?? row
     }
-    const { actor_stands, is_as_read } = results.at(-1)!.rows[0]!
-    if (!actor_stands) throw invalidToken(new Error('revoked during the request'))
+    if (!holds) throw by.refused()
     if (is_as_read) throw lastAdmin()
     return undefined
   } catch (error) {
     throw isUniqueViolation(error, 'users.email_normalized') ? emailTaken() : error
   }
+}
+
+/** What follows from the nature of a change, whoever makes it. */
+function consequences(now: number, row: User, change: Change, isDone: SQL): Statement[] {
+  const { set, endsSessions, erases } = change
+  const closes = endsSessions?.reason === 'account_closed'
+  const voided = closes ? PURPOSES : (['reset_password', 'change_email'] as const)
+  const movesCredentials = set.password_hash !== undefined || set.email_normalized !== undefined
+  return [
+    ...(endsSessions
+      ? [revokeSessions(now, endsSessions.reason, and(sessionsOf(row.id, endsSessions.exceptId), isDone))]
+      : []),
+    // A link that was asked for before is no way around what has changed since.
+    ...(closes || movesCredentials
+      ? [voidTokens(now, voided, and(eq(oneTimeTokens.subject_id, row.id), isDone))]
+      : []),
+    ...(erases ? eraseTraces(row) : []),
+  ]
 }
 
 const takesAdminAway = (row: User, { set, erases }: Change) =>
@@ -143,11 +185,15 @@ const anotherAdminRemains = (id: string) =>
  * Takes away what else is known of somebody whose row is gone. The history stays, under an id that no longer
  * names anybody; so do ended sessions, for as long as a token of theirs might still be shown.
  */
-export function eraseTraces(userId: string): Statement[] {
-  const isGone = sql`NOT EXISTS (SELECT 1 FROM ${users} WHERE id = ${userId})`
+export function eraseTraces({ id, email_normalized }: Pick<User, 'id' | 'email_normalized'>): Statement[] {
+  const isGone = sql`NOT EXISTS (SELECT 1 FROM ${users} WHERE id = ${id})`
   return [
-    eraseSessions(userId, isGone),
-    ...eraseHistory(userId, isGone),
-    build.delete(idempotencyKeys).where(and(eq(idempotencyKeys.subject_id, userId), isGone)),
+    eraseSessions(id, isGone),
+    ...eraseHistory(id, isGone),
+    eraseMails(id, email_normalized, isGone),
+    build.delete(oneTimeTokens).where(and(eq(oneTimeTokens.subject_id, id), isGone)),
+    build.delete(invitations).where(and(eq(invitations.email_normalized, email_normalized), isGone)),
+    build.delete(invitations).where(and(eq(invitations.user_id, id), isGone)),
+    build.delete(idempotencyKeys).where(and(eq(idempotencyKeys.subject_id, id), isGone)),
   ]
 }

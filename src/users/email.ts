@@ -12,6 +12,7 @@ const DOMAIN = /^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-
 export function normalizeEmail(email: string): string {
   const text = email.trim().normalize('NFC').toLowerCase()
   const at = text.lastIndexOf('@')
+  if (at < 0) return text
   return `${text.slice(0, at)}@${toAsciiDomain(text.slice(at + 1))}`
 }
 

@@ -11,12 +11,12 @@ import { toManagedUser } from './service.ts'
 
 type Row = UserRow & { seq: number }
 
-/** The index of each sort, and the column of it that follows role and state; ids settle what is equal. */
-const INDEX_OF = {
-  created_at: { index: 'users_by_id', column: 'id' },
-  email: { index: 'users_by_email', column: 'email_normalized' },
-  name: { index: 'users_by_name', column: 'name' },
-} as const satisfies Record<(typeof SORTS)[number], { index: string; column: keyof UserRow }>
+/** The index of each sort, and the columns of it that follow role and state; ids settle what is equal. */
+const ORDERS = {
+  created_at: { index: 'users_by_id', columns: ['id'] },
+  email: { index: 'users_by_email', columns: ['email_normalized', 'id'] },
+  name: { index: 'users_by_name', columns: ['name', 'id'] },
+} as const satisfies Record<(typeof SORTS)[number], { index: string; columns: (keyof UserRow)[] }>
 
 /** What a query asks for: which roles and states, in which order, from where. */
 interface Selection {
@@ -61,7 +61,7 @@ export async function listUsers(
   const rows = found.slice(0, limit)
   const last = rows.at(-1)
   const hasNext = found.length > limit && last !== undefined
-  const position = last && (isSearch ? [last.seq] : [last[INDEX_OF[selection.sort].column], last.id])
+  const position = last && (isSearch ? [last.seq] : ORDERS[selection.sort].columns.map((name) => last[name]))
   const total = isSearch || filter.email ? null : (counted?.total ?? 0)
   return {
     data: rows.map(toManagedUser),
@@ -86,14 +86,13 @@ const columnsOf = (table: string) =>
  * stops at the limit. So a page costs its rows and one more for each branch (at most nine).
  */
 export function browse({ filter, roles, states, sort, isDescending, position, offset }: Selection): SQL<Row> {
-  const { index, column } = INDEX_OF[sort]
-  const key = sql.raw(column)
+  const { index, columns } = ORDERS[sort]
   const beyond = sql.raw(isDescending ? '<' : '>')
-  const direction = sql.raw(isDescending ? 'DESC' : 'ASC')
+  const order = sql.raw(columns.map((name) => `${name} ${isDescending ? 'DESC' : 'ASC'}`).join(', '))
   // By e-mail, the e-mail index finds the few there are, whatever the sort.
   const source = sql.raw(`users INDEXED BY ${filter.email ? 'users_by_email' : index}`)
   const emailIs = filter.email ? sql` AND email_normalized = ${filter.email}` : sql``
-  const after = position ? sql` AND (${key}, id) ${beyond} (${position[0]}, ${position[1]})` : sql``
+  const after = position ? sql` AND (${sql.raw(columns.join(', '))}) ${beyond} ${position}` : sql``
   const branches = roles.flatMap((role) =>
     states.map(
       (state) =>
@@ -101,7 +100,7 @@ export function browse({ filter, roles, states, sort, isDescending, position, of
     ),
   )
   return sql<Row>`${sql.join(branches, sql` UNION ALL `)}
-    ORDER BY ${key} ${direction}, id ${direction} LIMIT ${filter.limit + 1} OFFSET ${offset}`
+    ORDER BY ${order} LIMIT ${filter.limit + 1} OFFSET ${offset}`
 }
 
 /**
@@ -111,8 +110,14 @@ export function browse({ filter, roles, states, sort, isDescending, position, of
 export function search({ filter, roles, states, isDescending, position, offset }: Selection): SQL<Row> {
   const anyOf = (facet: string, values: readonly string[]) =>
     `facets : (${values.map((value) => `"${facet}=${value === 'deleted' ? 'x' : value[0]}"`).join(' OR ')})`
-  const text = `{email_normalized name} : "${filter.q!.replaceAll('"', '""')}"`
-  const match = [text, ...(filter.role ? [anyOf('r', roles)] : []), anyOf('s', states)].join(' AND ')
+  const contains = (columns: string, value: string) => `${columns} : "${value.replaceAll('"', '""')}"`
+  const match = [
+    contains('{email_normalized name}', filter.q!),
+    // Not only compared below: the index would go through everybody that the search finds.
+    ...(filter.email ? [contains('email_normalized', filter.email)] : []),
+    ...(filter.role ? [anyOf('r', roles)] : []),
+    anyOf('s', states),
+  ].join(' AND ')
   const beyond = sql.raw(isDescending ? '<' : '>')
   const after = position ? sql` AND users_fts.rowid ${beyond} ${position[0]}` : sql``
   const emailIs = filter.email ? sql` AND users.email_normalized = ${filter.email}` : sql``

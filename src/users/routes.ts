@@ -2,14 +2,16 @@ import { type Context, Hono } from 'hono'
 import { ActivityList, ListActivityOfOne } from '../activity/schemas.ts'
 import { listActivity, listOwnActivity } from '../activity/service.ts'
 import { requirePermission, signedIn } from '../auth/dependencies.ts'
-import { tooManyAttempts, wrongPassword } from '../auth/errors.ts'
+import { reauthenticationRequired, tooManyAttempts, wrongPassword } from '../auth/errors.ts'
 import { repeatable } from '../auth/idempotency.ts'
+import { hashingBusy } from '../auth/passwords.ts'
 import { SessionList } from '../auth/schemas.ts'
 import { listSessions } from '../auth/sessions.ts'
 import type { AppEnv } from '../context.ts'
 import { body, operation, query } from '../operation.ts'
 import { invalidCursor } from '../pagination.ts'
 import * as errors from './errors.ts'
+import { exportUser, UserExport } from './export.ts'
 import { listUsers } from './listing.ts'
 import * as schemas from './schemas.ts'
 import * as service from './service.ts'
@@ -34,6 +36,9 @@ function person<U extends schemas.User>(c: Context, user: U, status: 200 | 201 =
   if (status === 201) c.header('location', `/v1/users/${user.id}`)
   return c.json(user, status)
 }
+
+const download = (c: Context, data: UserExport) =>
+  c.json(data, 200, { 'content-disposition': 'attachment; filename="roster-export.json"' })
 
 export const userRoutes = new Hono<AppEnv>()
   .get(
@@ -62,7 +67,13 @@ export const userRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Leave: delete your own account',
       answers: { 204: null },
-      problems: [wrongPassword, errors.lastAdmin, errors.writeConflict, () => tooManyAttempts(60)],
+      problems: [
+        wrongPassword,
+        errors.lastAdmin,
+        errors.writeConflict,
+        () => tooManyAttempts(60),
+        hashingBusy,
+      ],
     }),
     signedIn,
     body(schemas.DeleteMe),
@@ -84,6 +95,17 @@ export const userRoutes = new Hono<AppEnv>()
     async (c) => c.json(await listOwnActivity(c.var, { ...c.var.query, user_id: c.var.actor.sub })),
   )
   .get(
+    '/me/export',
+    operation({
+      tag,
+      summary: 'Everything that is held about you, as a file',
+      answers: { 200: UserExport },
+      problems: [reauthenticationRequired],
+    }),
+    signedIn,
+    async (c) => download(c, await exportUser(c.var, c.var.actor, c.var.actor.sub)),
+  )
+  .get(
     '/',
     operation({
       tag,
@@ -102,7 +124,7 @@ export const userRoutes = new Hono<AppEnv>()
       summary: 'Make a person',
       answers: { 201: schemas.ManagedUser },
       answerHeaders: { ...ETAG, Location: 'Where the person is.' },
-      problems: [errors.emailTaken, errors.outranked],
+      problems: [errors.emailTaken, errors.outranked, reauthenticationRequired, hashingBusy],
     }),
     requirePermission('users:create'),
     body(schemas.CreateUser),
@@ -131,6 +153,7 @@ export const userRoutes = new Hono<AppEnv>()
       headers: IF_MATCH,
       problems: [
         ...forOne,
+        reauthenticationRequired,
         errors.emailTaken,
         errors.userDeleted,
         errors.ownAccount,
@@ -151,7 +174,13 @@ export const userRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Delete a person: soft, or for good',
       answers: { 204: null },
-      problems: [...forOne, errors.ownAccount, errors.lastAdmin, errors.writeConflict],
+      problems: [
+        ...forOne,
+        reauthenticationRequired,
+        errors.ownAccount,
+        errors.lastAdmin,
+        errors.writeConflict,
+      ],
     }),
     requirePermission('users:delete'),
     query(schemas.DeleteUserQuery),
@@ -204,6 +233,17 @@ export const userRoutes = new Hono<AppEnv>()
     }),
     requirePermission('users:update'),
     async (c) => person(c, await service.enableUser(c.var, c.var.actor, c.req.param('id'))),
+  )
+  .get(
+    '/:id/export',
+    operation({
+      tag,
+      summary: 'Everything that is held about a person, as a file',
+      answers: { 200: UserExport },
+      problems: [errors.userNotFound, reauthenticationRequired],
+    }),
+    requirePermission('users:export'),
+    async (c) => download(c, await exportUser(c.var, c.var.actor, c.req.param('id'))),
   )
   .get(
     '/:id/sessions',

@@ -48,7 +48,7 @@ export const NewPassword = z
     example: 'seven brown foxes read',
   })
 
-const Role = z.enum(ROLES)
+export const Role = z.enum(ROLES)
 const State = z.enum(STATES)
 
 /** What anybody who may see a person sees. */
@@ -60,7 +60,7 @@ export const User = z
     role: Role,
     status: State,
     email_verified: z.boolean(),
-    version: z.int(),
+    version: z.int().meta({ description: 'Rises with every change; the ETag has it.' }),
     created_at: Time,
     updated_at: Time,
     last_login_at: Time.nullable(),
@@ -91,16 +91,27 @@ export const UpdateUser = z
   .strictObject({ email: EmailInput, name: DisplayName, role: Role })
   .partial()
   .refine((value) => Object.keys(value).length > 0, { message: 'Changes nothing.' })
-  .meta({ id: 'UpdateUser' })
+  .meta({ id: 'UpdateUser', minProperties: 1, example: { name: 'Ada King' } })
 export type UpdateUser = z.infer<typeof UpdateUser>
 
 export const DeleteMe = z.strictObject({ password: z.string().min(1).max(1024) }).meta({ id: 'DeleteMe' })
 export const DisableUser = z
-  .strictObject({ reason: line(500), until: TimeInput.optional() })
+  .strictObject({
+    reason: line(500).meta({ example: 'Left the company' }),
+    until: TimeInput.optional().meta({ description: 'When it ends by itself; for good without.' }),
+  })
   .meta({ id: 'DisableUser' })
 export type DisableUser = z.infer<typeof DisableUser>
 
-export const DeleteUserQuery = z.strictObject({ hard: z.stringbool().default(false) })
+export const DeleteUserQuery = z.strictObject({
+  hard: z
+    .stringbool()
+    .default(false)
+    .meta({
+      override: { type: 'boolean' },
+      description: 'True: for good, with every personal datum. Needs the permission `users:purge`.',
+    }),
+})
 
 export const SORTS = ['created_at', 'email', 'name'] as const
 const Sort = z.enum(SORTS.flatMap((sort) => [sort, `-${sort}`] as const))
@@ -111,20 +122,28 @@ const SEARCH_MIN_LENGTH = 3
 
 export const ListUsers = z
   .strictObject({
-    q: z
-      .string()
-      .max(100)
-      .transform((value) => value.trim())
+    q: line(100)
       .refine((value) => [...value].length >= SEARCH_MIN_LENGTH, {
         message: `Needs at least ${SEARCH_MIN_LENGTH} characters.`,
         params: { code: 'too_small' },
       })
-      .optional(),
-    email: EmailInput.transform(normalizeEmail).optional(),
+      .optional()
+      .meta({ minLength: SEARCH_MIN_LENGTH, description: 'A part of the name or of the e-mail address.' }),
+    email: EmailInput.transform(normalizeEmail).optional().meta({ description: 'The whole address.' }),
     role: Role.optional(),
-    status: State.optional(),
-    sort: Sort.default('-created_at'),
-    page: z.coerce.number().int().min(1).max(1_000_000).optional(),
+    status: State.optional().meta({
+      description: 'Without it, all but the deleted. `deleted` needs the permission `users:delete`.',
+    }),
+    sort: Sort.default('-created_at').meta({ description: 'With `q`, only by `created_at`.' }),
+    page: z.coerce
+      .number()
+      .int()
+      .min(1)
+      .max(1_000_000)
+      .optional()
+      .meta({
+        description: `For people who leaf through, down to row ${DEEPEST_ROW_BY_PAGE}; not with \`cursor\`.`,
+      }),
     ...pageQuery,
   })
   .refine((query) => !(query.page !== undefined && query.cursor !== undefined), {

@@ -1,21 +1,24 @@
-import { and, eq, sql } from 'drizzle-orm'
+import { eq, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
+import type { Action } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import { forbidden, invalidToken, wrongPassword } from '../auth/errors.ts'
 import { openIdempotency, type Repeatable, recalled } from '../auth/idempotency.ts'
+import { issueToken } from '../auth/one-time-tokens.ts'
 import { checkPassword, findPasswordWeakness, hashPassword } from '../auth/passwords.ts'
-import { hasPermission, outranks } from '../auth/permissions.ts'
+import { hasPermission, outranks, requireRecentLogin } from '../auth/permissions.ts'
 import { actorStands } from '../auth/revocation.ts'
 import { openAttempt } from '../auth/throttle.ts'
 import type { Claims } from '../auth/tokens.ts'
 import type { Resources } from '../context.ts'
-import { build, insertWhere, isUniqueViolation, type Statement } from '../database/main.ts'
+import { build, insertWhere, isUniqueViolation, type Statement, type Written } from '../database/main.ts'
 import { toTime, toTimeOrNull } from '../ids.ts'
+import { owe, sendAfterwards } from '../mail/outbox.ts'
 import { invalidInput } from '../problem.ts'
-import { applyChange, type Change, changeUser } from './change.ts'
+import { applyChange, byActor, type Change, changeUser } from './change.ts'
 import { normalizeEmail } from './email.ts'
 import { emailTaken, outranked, ownAccount, untilInThePast, userDeleted, userNotFound } from './errors.ts'
-import { ENABLED, type NewUser, type User as UserRow, userColumns, users } from './models.ts'
+import { ENABLED, type NewUser, type Role, type User as UserRow, userColumns, users } from './models.ts'
 import type { CreateUser, DisableUser, ManagedUser, UpdateMe, UpdateUser, User } from './schemas.ts'
 
 export const selectUsers = () => build.select(userColumns).from(users)
@@ -41,6 +44,11 @@ export const toManagedUser = (row: UserRow): ManagedUser => ({
   deleted_at: toTimeOrNull(row.deleted_at),
 })
 
+/** Neither deleted nor disabled, or no longer disabled. The same in SQL: `userMayBeHere`. */
+export const mayBeHere = (row: UserRow, now: number) =>
+  row.state === 'active' ||
+  (row.state === 'disabled' && row.disabled_until !== null && row.disabled_until <= now)
+
 /** Every path that sets a password goes through here. Throws 422 for a weak one. */
 export async function hashNewPassword(
   { config }: Pick<Resources, 'config'>,
@@ -53,21 +61,14 @@ export async function hashNewPassword(
   return hashPassword(password, config.keys.password_pepper)
 }
 
-/**
- * Makes a person: account, history and idempotency key in one batch.
- *
- * @param actor who makes it; undefined when people sign themselves up.
- * @throws 409 `email_taken`; 422 for a weak password or a key used for something else.
- */
-export async function createUser(
+/** A new person's row, with the password hashed. Throws 422 for a weak one. */
+export async function makeUserRow(
   resources: Resources,
-  input: CreateUser,
-  request: Repeatable | undefined,
-  actor?: Claims,
-): Promise<User> {
-  if (actor && !outranks(actor.role, input.role)) throw outranked()
+  input: { email: string; name: string; password: string; role: Role },
+  emailVerifiedAt: number | null = null,
+) {
   const { now } = resources
-  const row = {
+  return {
     id: uuidv7(),
     email: input.email,
     email_normalized: normalizeEmail(input.email),
@@ -75,36 +76,79 @@ export async function createUser(
     password_hash: await hashNewPassword(resources, input.password, input),
     role: input.role,
     status: 'active',
+    disabled_reason: null,
+    disabled_until: null,
+    email_verified_at: emailVerifiedAt,
     version: 1,
     token_epoch: 0,
     failed_logins: 0,
     created_at: now,
     updated_at: now,
-  } as const satisfies NewUser
-  const blank = {
-    disabled_reason: null,
-    disabled_until: null,
-    email_verified_at: null,
     last_login_at: null,
     deleted_at: null,
-  }
-  const person = { ...blank, ...row, state: row.status }
-  const answer = actor ? toManagedUser(person) : toUser(person)
-  const once = openIdempotency(resources, request, row.id, answer)
-  const mayCreate = actor ? and(once.isFirst, actorStands(actor, now)) : once.isFirst
+  } as const satisfies NewUser
+}
+
+export const userExists = (id: string): SQL => sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${id})`
+
+/** The mail by which somebody confirms that the address of their account is theirs, and its token. */
+export function oweVerification(resources: Resources, row: Pick<UserRow, 'id' | 'email'>, condition: SQL) {
+  const to = { email: row.email, emailNormalized: normalizeEmail(row.email) }
+  const token = issueToken(resources, { purpose: 'verify_email', subjectId: row.id, ...to }, condition)
+  const mail = owe(resources, {
+    kind: 'verify_email',
+    userId: row.id,
+    to: to.email,
+    toNormalized: to.emailNormalized,
+    token,
+  })
+  return { mailId: mail.id, statements: [...token.statements, mail.when(token.isMade)] }
+}
+
+/**
+ * Makes a person, by somebody who may: account, history, idempotency key and the mail that asks them to confirm
+ * their address, in one batch.
+ *
+ * @throws 409 `email_taken`; 422 for a weak password or a key used for something else; 403 `outranked`, and
+ * `reauthentication_required` for a role above `user`.
+ */
+export async function createUser(
+  resources: Resources,
+  input: CreateUser,
+  request: Repeatable | undefined,
+  actor: Claims,
+): Promise<ManagedUser> {
+  if (!outranks(actor.role, input.role)) throw outranked()
+  if (input.role !== 'user') requireRecentLogin(actor, resources.now)
+  const row = await makeUserRow(resources, input)
+  const answer = toManagedUser({ ...row, state: row.status })
+  const once = openIdempotency(resources, request, row.id, answer, actorStands(actor, resources.now))
+  const verification = oweVerification(resources, row, userExists(row.id))
+  const results = await insertUser(resources, row, once.isFirst, {
+    action: 'user.created',
+    actorId: actor.sub,
+    before: once.claim,
+    after: [...verification.statements, ...once.recall],
+  })
+  sendAfterwards(resources, verification.mailId)
+  return recalled(request, request && results.at(-1), answer)
+}
+
+/** The batch that makes a person, if `condition` holds. Throws 409 `email_taken`. */
+export async function insertUser(
+  resources: Resources,
+  row: Awaited<ReturnType<typeof makeUserRow>>,
+  condition: SQL,
+  about: { action: Action; actorId: string; before?: Statement[]; after: Statement[] },
+): Promise<Written[]> {
+  const event = { action: about.action, userId: row.id, actorId: about.actorId, details: { role: row.role } }
   try {
-    const results = await resources.db.writeBatch([
-      ...once.claim,
-      insertWhere(users, row, mayCreate ?? sql`1`),
-      record(resources, {
-        action: actor ? 'user.created' : 'user.signed_up',
-        userId: row.id,
-        actorId: actor?.sub ?? row.id,
-        details: { role: row.role },
-      }),
-      ...once.recall,
+    return await resources.db.writeBatch([
+      ...(about.before ?? []),
+      insertWhere(users, row, condition),
+      record(resources, event),
+      ...about.after,
     ])
-    return recalled(request, request && results.at(-1), answer)
   } catch (error) {
     throw isUniqueViolation(error, 'users.email_normalized') ? emailTaken() : error
   }
@@ -155,15 +199,22 @@ export async function updateUser(
     const details = differences(row, input)
     if (Object.keys(details).length === 0) return undefined
     if (details.role && !outranks(actor.role, input.role!)) throw outranked()
+    if (details.role) requireRecentLogin(actor, resources.now)
     const email = details.email && { email_normalized: normalizeEmail(input.email!), email_verified_at: null }
     return {
       action: details.role ? 'user.role_changed' : 'user.updated',
       set: { ...input, ...email },
       details,
       endsTokens: details.role !== undefined,
+      alsoWrite: (isDone) => {
+        if (!email) return []
+        const verification = oweVerification(resources, { id, email: input.email! }, isDone)
+        sendAfterwards(resources, verification.mailId)
+        return verification.statements
+      },
     }
   })
-  return toManagedUser(await changeUser(resources, actor, id, decide, ifMatch))
+  return toManagedUser(await changeUser(resources, byActor(actor, resources.now), id, decide, ifMatch))
 }
 
 export async function updateMe(
@@ -176,7 +227,7 @@ export async function updateMe(
     const details = differences(row, input)
     return Object.keys(details).length === 0 ? undefined : { action: 'user.updated', set: input, details }
   }
-  return toUser(await changeUser(resources, actor, actor.sub, decide, ifMatch))
+  return toUser(await changeUser(resources, byActor(actor, resources.now), actor.sub, decide, ifMatch))
 }
 
 /** `{ name: { from, to } }` for each member that would change. */
@@ -210,7 +261,7 @@ export async function disableUser(
       endsSessions: { reason: 'account_closed' },
     }
   })
-  return toManagedUser(await changeUser(resources, actor, id, decide))
+  return toManagedUser(await changeUser(resources, byActor(actor, resources.now), id, decide))
 }
 
 export async function enableUser(resources: Resources, actor: Claims, id: string): Promise<ManagedUser> {
@@ -218,7 +269,7 @@ export async function enableUser(resources: Resources, actor: Claims, id: string
     if (row.deleted_at !== null) throw userDeleted()
     return row.status === 'active' ? undefined : { action: 'user.enabled', set: ENABLED }
   })
-  return toManagedUser(await changeUser(resources, actor, id, decide))
+  return toManagedUser(await changeUser(resources, byActor(actor, resources.now), id, decide))
 }
 
 const softDelete = (now: number): Change => ({
@@ -231,12 +282,13 @@ const softDelete = (now: number): Change => ({
 /** Soft: the person is gone for everybody but those who may restore them. Again and again the same. */
 export async function deleteUser(resources: Resources, actor: Claims, id: string): Promise<void> {
   const decide = managing(actor, (row) => (row.deleted_at === null ? softDelete(resources.now) : undefined))
-  await changeUser(resources, actor, id, decide)
+  await changeUser(resources, byActor(actor, resources.now), id, decide)
 }
 
 /** Hard: no personal datum is left anywhere; the history stays, pseudonymous. */
 export async function purgeUser(resources: Resources, actor: Claims, id: string): Promise<void> {
   if (!hasPermission(actor.role, 'users:purge')) throw forbidden()
+  requireRecentLogin(actor, resources.now)
   const purge: Change = {
     action: 'user.purged',
     set: {},
@@ -246,7 +298,7 @@ export async function purgeUser(resources: Resources, actor: Claims, id: string)
   }
   await changeUser(
     resources,
-    actor,
+    byActor(actor, resources.now),
     id,
     managing(actor, () => purge),
   )
@@ -257,13 +309,16 @@ export async function restoreUser(resources: Resources, actor: Claims, id: strin
   const decide = managing(actor, (row) =>
     row.deleted_at === null ? undefined : { action: 'user.restored', set: { deleted_at: null } },
   )
-  return toManagedUser(await changeUser(resources, actor, id, decide))
+  return toManagedUser(await changeUser(resources, byActor(actor, resources.now), id, decide))
 }
 
 /** Leaving: soft, and on the person's own password. */
 export async function deleteMe(resources: Resources, actor: Claims, password: string): Promise<void> {
   const own = await requireOwnPassword(resources, actor, password)
-  await applyChange(resources, actor, own.row, { ...softDelete(resources.now), alsoWrite: own.clearAttempts })
+  await applyChange(resources, byActor(actor, resources.now), own.row, {
+    ...softDelete(resources.now),
+    alsoWrite: () => own.clearAttempts,
+  })
 }
 
 /**
@@ -297,7 +352,7 @@ export async function endSessionsOf(resources: Resources, actor: Claims, id: str
     endsTokens: true,
     endsSessions: { reason: 'ended' },
   }
-  await changeUser(resources, actor, id, (row) => {
+  await changeUser(resources, byActor(actor, resources.now), id, (row) => {
     if (row.id !== actor.sub && !outranks(actor.role, row.role)) throw outranked()
     return end
   })

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Tokens } from '../../src/auth/schemas.ts'
-import { type Actor, openApi } from '../support/api.ts'
+import { openApi } from '../support/api.ts'
+import { rounds } from '../support/rounds.ts'
 import { freshUpstreams, upstreams } from '../support/upstreams.ts'
 
 const api = openApi()
@@ -21,27 +22,31 @@ test('RT1: each use gives a new token, and a token used again ends the session a
   expect((await api.historyOf(ada.id)).at(-1)).toBe('session.reuse_detected')
 })
 
-test('RT2: twenty who bring one token at once get the same successor, and one row of history is written', async () => {
-  for (let round = 0; round < 10; round++) {
-    const ada = await sharedActor()
-    const answers = await Promise.all(Array.from({ length: 20 }, () => refresh(ada.refreshToken)))
-    expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(200))
-    expect(new Set(answers.map(({ body }) => body.refresh_token)).size).toBe(1)
-    const rows = await api.sql(
-      "SELECT count(*) AS n FROM user_activity_logs WHERE user_id = ? AND action = 'session.refreshed'",
-      [ada.id],
-    )
-    expect(rows).toEqual([{ n: round + 1 }])
-    current = { ...ada, refreshToken: answers[0]!.body.refresh_token }
+test('RT2: fifty who bring one token at once get the same successor, and one of them rotates', async () => {
+  const ada = await api.actor()
+  let token = ada.refreshToken
+  const count = rounds(3, 50)
+  for (let round = 1; round <= count; round++) {
+    const answers = await Promise.all(Array.from({ length: 50 }, () => refresh(token)))
+    expect(answers.map(({ status }) => status)).toEqual(Array(50).fill(200))
+    const successors = new Set(answers.map(({ body }) => body.refresh_token))
+    expect(successors.size).toBe(1)
+    ;[token] = [...successors] as [string]
+    expect(await api.sql('SELECT counter, revoked_at FROM sessions WHERE user_id = ?', [ada.id])).toEqual([
+      { counter: round, revoked_at: null },
+    ])
   }
-  // The one before the last has a successor that is spent, so it was stolen or replayed.
+  const actions = await api.historyOf(ada.id)
+  expect(actions.filter((action) => action === 'session.refreshed')).toHaveLength(count)
 })
 
 test('RT3: within the grace a token gives the same successor, while that is unspent', async () => {
   const ada = await api.actor()
   const { body: first } = await refresh(ada.refreshToken)
-  await passTime(ada, 29_000)
-  expect((await refresh(ada.refreshToken)).body.refresh_token).toBe(first.refresh_token)
+  for (const ms of [0, 15_000, 14_000]) {
+    await passTime(ada, ms)
+    expect((await refresh(ada.refreshToken)).body.refresh_token).toBe(first.refresh_token)
+  }
   const { body: second } = await refresh(first.refresh_token)
   expect((await refresh(first.refresh_token)).body.refresh_token).toBe(second.refresh_token)
   expect(await codeOf(refresh(ada.refreshToken))).toBe('session_revoked')
@@ -59,7 +64,7 @@ test('RT3: after the grace a token used again ends the session, and repeating do
 test('RT4: a client that never got the answer brings its token again and stays logged in', async () => {
   const own = upstreams()
   const ada = await api.actor()
-  await own.behave('libsql', { mode: 'reset-after', next: 1 })
+  await own.behave('libsql', { mode: 'reset-after', next: 2 })
   const lost = await openApi(own.bindings).send('POST', '/v1/auth/refresh_token', {
     body: { refresh_token: ada.refreshToken },
   })
@@ -76,15 +81,17 @@ test('RT5: a session ends after 14 days unused, and after 30 days however much i
   expect(await me(idle.token)).toBe(401)
 
   const busy = await api.actor()
-  let token = busy.refreshToken
-  for (const _ of [1, 2, 3]) {
-    await passTime(busy, 9.9 * DAY_MS)
-    const answer = await refresh(token)
+  let { refreshToken } = busy
+  for (let day = 1; day < 30; day++) {
+    await passTime(busy, DAY_MS)
+    const answer = await refresh(refreshToken)
     expect(answer.status).toBe(200)
-    token = answer.body.refresh_token
+    expect(answer.body.refresh_expires_in).toBeLessThanOrEqual(Math.min(14, 30 - day) * 86_400)
+    refreshToken = answer.body.refresh_token
   }
-  await passTime(busy, 0.4 * DAY_MS)
-  expect(await codeOf(refresh(token))).toBe('invalid_refresh_token')
+  await passTime(busy, DAY_MS)
+  expect(await codeOf(refresh(refreshToken))).toBe('invalid_refresh_token')
+  expect(await me(busy.token)).toBe(401)
 })
 
 test('RT6: reuse is detected by the database alone, after Redis was emptied', async () => {
@@ -130,13 +137,36 @@ test('RT7: no token stands in the database, and a refresh reads role and status 
   expect(refused.status).toBe(401)
 })
 
+test('RT7: a refresh token is a MAC of 256 bits, and each of its parts counts', async () => {
+  const ada = await api.actor()
+  expect(ada.refreshToken).toMatch(/^rt_[0-9a-f-]{36}\.0\.[\w-]{43}$/)
+  const [name, , mac] = ada.refreshToken.split('.') as [string, string, string]
+  const other = (await api.signIn(ada)).refreshToken
+  const forged = [
+    `${name}.1.${mac}`,
+    `${name}.00.${mac}`,
+    `${other.split('.')[0]}.0.${mac}`,
+    `${name}.0.${mac.slice(0, -1)}${mac.endsWith('A') ? 'B' : 'A'}`,
+    `${name.toUpperCase()}.0.${mac}`,
+    ` ${ada.refreshToken}`,
+    `${ada.refreshToken}=`,
+  ]
+  for (const token of forged) expect(await codeOf(refresh(token))).toBe('invalid_refresh_token')
+  expect((await refresh(ada.refreshToken)).status).toBe(200)
+})
+
+test('RT7, SE1: a refresh is no login, so it does not make one recent', async () => {
+  const ada = await api.actor()
+  await passTime(ada, 11 * 60_000)
+  const { body } = await refresh(ada.refreshToken)
+  const age = ({ iat, auth_time }: { iat: number; auth_time: number }) => iat - auth_time
+  expect(age(JSON.parse(atob(body.access_token.split('.')[1]!)))).toBeGreaterThanOrEqual(660)
+})
+
 const refresh = (token: string) =>
   api.send<Tokens & { code: string }>('POST', '/v1/auth/refresh_token', { body: { refresh_token: token } })
 const codeOf = async (answer: ReturnType<typeof refresh>) => (await answer).body.code
 const me = async (token: string) => (await api.send('GET', '/v1/users/me', { token })).status
-
-let current: Actor | undefined
-const sharedActor = async (): Promise<Actor> => (current ??= await api.actor())
 
 /** Time passes for all sessions of a person: what the rows say lies further back. */
 const passTime = (person: { id: string }, ms: number) =>

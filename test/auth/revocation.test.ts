@@ -1,9 +1,10 @@
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { publishRevocations } from '../../src/auth/revocation.ts'
-import type { Tokens } from '../../src/auth/schemas.ts'
+import { signAccessToken } from '../../src/auth/tokens.ts'
 import { openMeter } from '../../src/database/meter.ts'
 import { openRedis } from '../../src/database/redis.ts'
 import { type Actor, type Api, openApi } from '../support/api.ts'
+import { rounds } from '../support/rounds.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
 let own: Awaited<ReturnType<typeof freshUpstreams>>
@@ -84,14 +85,49 @@ test('RV1: Redis alone is enough where a replica of the database lags behind', a
   expect(await statusOf(eve)).toBe(401)
 })
 
-test('RV2: twenty sessions end at once, and a login in the same moment counts', async () => {
+const ENDINGS_OF_ALL = Object.entries(ENDINGS).filter(([name]) => name !== 'logging out')
+test.each(ENDINGS_OF_ALL)('RV2: %s ends twenty sessions at once', async (_, { end }) => {
+  const ada = await api.actor({ role: 'manager' })
+  const others = []
+  for (let i = 1; i < 20; i++) others.push(await api.signIn(ada))
+  for (const other of others) expect(await statusOf(other)).toBe(200)
+  await end(ada)
+  for (const other of others) expect(await statusOf(other)).toBe(401)
+})
+
+test('RV2: a login in the same moment as the end of everything counts', async () => {
   const ada = await api.actor()
-  const others: Tokens[] = []
-  for (let i = 0; i < 5; i++) others.push(await api.logIn(ada))
+  vi.useFakeTimers({ toFake: ['Date'] })
+  vi.setSystemTime(Date.now())
   await as(ada, 'POST', '/v1/auth/logout_all')
   const again = await api.logIn(ada)
-  expect(await statusOf({ token: again.access_token })).toBe(200)
-  for (const { access_token } of others) expect(await statusOf({ token: access_token })).toBe(401)
+  expect([await statusOf(ada), await statusOf({ token: again.access_token })]).toEqual([401, 200])
+  vi.useRealTimers()
+})
+
+test.each([
+  // who, whose sessions, reading, ending
+  ['user', 'user', 403, 403],
+  ['manager', 'user', 200, 204],
+  ['manager', 'manager', 200, 403],
+  ['manager', 'admin', 200, 403],
+  ['admin', 'user', 200, 204],
+  ['admin', 'manager', 200, 204],
+  ['admin', 'admin', 200, 204],
+] as const)('RV3: a %s and the sessions of a %s', async (role, ofRole, reading, ending) => {
+  const [actor, ada] = [await api.person({ role }), await api.person({ role: ofRole })]
+  const [{ token }, first, second] = [await api.signIn(actor), await api.signIn(ada), await api.signIn(ada)]
+  const path = `/v1/users/${ada.id}/sessions`
+  const list = await api.send<{ data: { id: string }[] }>('GET', path, { token })
+  expect(list.status).toBe(reading)
+  if (reading === 200) {
+    expect(list.body.data.map(({ id }) => id)).toEqual([second.sessionId, first.sessionId])
+    for (const secret of [first.token, first.refreshToken, first.refreshToken.split('.')[2]!])
+      expect(list.text).not.toContain(secret)
+  }
+  expect((await api.send('DELETE', path, { token })).status).toBe(ending)
+  const left = ending === 204 ? 401 : 200
+  expect([await statusOf(first), await statusOf(second)]).toEqual([left, left])
 })
 
 test('RV4: logging out works again and again, also with a token that has expired', async () => {
@@ -102,6 +138,20 @@ test('RV4: logging out works again and again, also with a token that has expired
     expect(answer.headers.get('clear-site-data')).toBe('"cache", "storage"')
   }
   expect((await api.historyOf(ada.id)).filter((action) => action === 'session.ended')).toHaveLength(1)
+
+  const eve = await api.signIn(await api.person())
+  const yesterday = Date.now() - 86_400_000
+  const claims = JSON.parse(atob(eve.token.split('.')[1]!))
+  const expired = await signAccessToken(api.config(), yesterday, {
+    userId: claims.sub,
+    sessionId: claims.sid,
+    role: 'user',
+    epoch: 0,
+    authenticatedAt: yesterday,
+  })
+  expect(await statusOf({ token: expired })).toBe(401)
+  expect((await api.send('POST', '/v1/auth/logout', { token: expired })).status).toBe(204)
+  expect(await statusOf(eve)).toBe(401)
 })
 
 test('RV4: a token that is not ours writes nothing anywhere', async () => {
@@ -109,7 +159,7 @@ test('RV4: a token that is not ours writes nothing anywhere', async () => {
   const [header, payload] = ada.token.split('.')
   await api.redis('FLUSHALL')
   const forged = Array.from(
-    { length: 50 },
+    { length: rounds(50, 10_000) },
     (_, i) => `${header}.${payload}.${btoa(`${i}`.repeat(40)).slice(0, 86).replaceAll('=', 'A')}`,
   )
   const { calls } = await own.measure(async () => {

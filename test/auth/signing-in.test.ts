@@ -1,8 +1,13 @@
-import { expect, test } from 'vitest'
+import { describe, expect, inject, test, vi } from 'vitest'
+import * as passwords from '../../src/auth/passwords.ts'
 import type { Tokens } from '../../src/auth/schemas.ts'
-import { openApi, PASSWORD } from '../support/api.ts'
+import { MAX_FAILURES_IN_A_ROW } from '../../src/auth/throttle.ts'
+import { isEmail, normalizeEmail } from '../../src/users/email.ts'
+import { type Answer, openApi, PASSWORD } from '../support/api.ts'
+import { freshUpstreams, upstreams } from '../support/upstreams.ts'
 
 const api = openApi()
+const WRONG_PASSWORD = 'nine green bears run'
 
 test('LE6: somebody signs up, logs in, and each login is a session of its own', async () => {
   const email = `Ada.${crypto.randomUUID()}@Example.org`
@@ -42,7 +47,7 @@ test('Signing up with an address that is taken, in any spelling, answers 409 and
   expect(await api.historyOf(ada.id)).toEqual([])
 })
 
-test('LE4: twenty who sign up with one address at once make one account', async () => {
+test('LE4: eight who sign up with one address at once make one account', async () => {
   const email = `${crypto.randomUUID()}@people.test`
   const bodies = Array.from({ length: 8 }, (_, i) => ({
     email: i % 2 ? email.toUpperCase() : email,
@@ -54,6 +59,198 @@ test('LE4: twenty who sign up with one address at once make one account', async 
   expect(await api.sql('SELECT count(*) AS n FROM users WHERE email_normalized = ?', [email])).toEqual([
     { n: 1 },
   ])
+})
+
+/** Who is turned away, and with what they come. */
+const TURNED_AWAY: Record<string, () => Promise<{ email: string; password: string }>> = {
+  'an unknown address': async () => ({ email: `${crypto.randomUUID()}@people.test`, password: PASSWORD }),
+  'no address at all': async () => ({ email: 'nobody', password: PASSWORD }),
+  'a wrong password': async () => ({ ...(await api.person()), password: WRONG_PASSWORD }),
+  'a disabled person': () => api.person({ status: 'disabled', disabled_reason: 'left' }),
+  'a soft-deleted person': () => api.person({ deleted_at: Date.now() }),
+  'a person without a password': () => api.person({ password_hash: null }),
+  'a person whose password is locked': () => api.person({ failed_logins: MAX_FAILURES_IN_A_ROW }),
+}
+
+test('LE1, LE2: everybody who is turned away gets the same answer, for the same work', async () => {
+  const own = upstreams()
+  const counted = openApi(own.bindings)
+  const check = vi.spyOn(passwords, 'checkPassword')
+  const seen = []
+  for (const [who, make] of Object.entries(TURNED_AWAY)) {
+    const body = await make()
+    check.mockClear()
+    const { email, password } = body
+    const { result, calls, depth } = await own.measure(() =>
+      counted.send('POST', '/v1/auth/login', { body: { email, password } }),
+    )
+    seen.push({
+      who,
+      answer: withoutTheMoment(result),
+      hashes: check.mock.calls.length,
+      calls: calls.length,
+      depth,
+    })
+  }
+  const [first] = seen
+  expect(first).toMatchObject({ hashes: 1, calls: 2, depth: 2, answer: { status: 401 } })
+  expect(seen).toEqual(seen.map(({ who }) => ({ ...first, who })))
+  check.mockRestore()
+})
+
+/** All of an answer that may differ between two equal ones is its id and how long the upstreams took. */
+const withoutTheMoment = ({ status, headers, text }: Answer) => ({
+  status,
+  text: text.replace(/"request_id":"[^"]+"/, ''),
+  headers: [...headers]
+    .filter(([name]) => name !== 'x-request-id')
+    .map(([name, value]) => [name, name === 'server-timing' ? value.replaceAll(/dur=\d+/g, '') : value]),
+})
+
+test.runIf(inject('whole'))('LE2: an unknown address takes as long as a wrong password', async () => {
+  const ada = await api.person()
+  const timed = async (email: string) => {
+    const startedAt = performance.now()
+    await api.send('POST', '/v1/auth/login', { body: { email, password: WRONG_PASSWORD } })
+    return performance.now() - startedAt
+  }
+  const times = { known: [] as number[], unknown: [] as number[] }
+  for (let pair = 0; pair < 60; pair++) {
+    times.known.push(await timed(ada.email))
+    times.unknown.push(await timed(`${crypto.randomUUID()}@people.test`))
+  }
+  const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1]!
+  const [known, unknown] = [median(times.known), median(times.unknown)]
+  expect(Math.abs(known - unknown)).toBeLessThan(0.2 * known)
+})
+
+describe('LE4: an address', () => {
+  const local = (length: number) => 'a'.repeat(length)
+  const longest = `${local(64)}@${'x'.repeat(61)}.${'y'.repeat(61)}.${'z'.repeat(60)}.test`
+
+  test.each([
+    ['A@X.Test', 'a@x.test'],
+    [' a@x.test\t', 'a@x.test'],
+    ["o'hara+list@x.test", "o'hara+list@x.test"],
+    [`${local(64)}@x.test`, `${local(64)}@x.test`],
+    [longest, longest],
+    ['ada@BÜCHER.example', 'ada@xn--bcher-kva.example'],
+    ['ada@bu\u0308cher.example', 'ada@xn--bcher-kva.example'],
+    ['ada@xn--bcher-kva.example', 'ada@xn--bcher-kva.example'],
+    ['ada@x.ＴＥＳＴ', 'ada@x.test'],
+  ])('%j is %j', (typed, normalized) => {
+    expect(isEmail(typed)).toBe(true)
+    expect(normalizeEmail(typed)).toBe(normalized)
+    expect(normalizeEmail(normalized)).toBe(normalized)
+  })
+
+  const refused = [
+    ...[
+      '',
+      ' ',
+      'a',
+      '@',
+      'a@',
+      '@x.test',
+      'x.test',
+      'a.b.com',
+      'a@b@x.test',
+      'a@x,b@y.test',
+      'a@x.test,b@y.test',
+    ],
+    ...[
+      'a＠x.test',
+      'mıke@x.test',
+      'K\u0131m@x.test',
+      '\u212aim@x.test',
+      'ſam@x.test',
+      'ada\u200b@x.test',
+      'аda@x.test',
+    ],
+    ...[
+      '"a b"@x.test',
+      '"a"@x.test',
+      'a b@x.test',
+      'a\0@x.test',
+      'a(b)@x.test',
+      '<a@x.test>',
+      'Ada <a@x.test>',
+    ],
+    ...['a\r\nBcc: b@x.test', 'a@x.test\r\nBcc: b@y.test', 'a@x.te\nst', 'a\ud800@x.test', 'a@x\ud800.test'],
+    ...['.a@x.test', 'a.@x.test', 'a..b@x.test', `${local(65)}@x.test`, longest.replace('.test', 'z.test')],
+    ...[
+      'a@localhost',
+      'a@x.test.',
+      'a@x..test',
+      'a@-x.test',
+      'a@x-.test',
+      `a@${'x'.repeat(64)}.test`,
+      'a@x_y.test',
+    ],
+    ...[
+      'a@127.0.0.1',
+      'a@[127.0.0.1]',
+      'a@x.test:25',
+      'a@x.test/b',
+      'a@x%2etest',
+      'a@x.test#',
+      'a@user:pw@x.test',
+    ],
+  ]
+  test.each(refused.map((email) => [email]))('%j is none', async (email) => {
+    expect(isEmail(email)).toBe(false)
+    const answer = await api.send('POST', '/v1/auth/signup', {
+      body: { email, password: PASSWORD, name: 'Ada' },
+    })
+    expect([answer.status, answer.body.code]).toEqual([422, 'invalid_input'])
+  })
+
+  test('that only looks like one logs nobody in', async () => {
+    const mike = await api.person({ email: `mike.${crypto.randomUUID()}@people.test` })
+    for (const email of [mike.email.replace('i', 'ı'), mike.email.replace('@', '＠'), `"${mike.email}"`]) {
+      const answer = await api.send('POST', '/v1/auth/login', { body: { email, password: PASSWORD } })
+      expect(answer.body.code).toBe('invalid_credentials')
+    }
+  })
+})
+
+/** What an account may be, put into its row alone: each way in has to see it by itself. */
+const SHUT = {
+  disabled: "status = 'disabled', disabled_reason = 'left'",
+  'soft-deleted': 'deleted_at = 1',
+}
+
+test.each(Object.entries(SHUT))('LE6: whoever is %s gets in by no way', async (_, state) => {
+  const ada = await api.actor()
+  await api.sql(`UPDATE users SET ${state} WHERE id = ?`, [ada.id])
+  const { email, password } = ada
+  const form = new URLSearchParams({ username: email, password })
+  const answers = [
+    await api.send('POST', '/v1/auth/login', { body: { email, password } }),
+    await api.send('POST', '/v1/auth/login', { raw: form }),
+    await refresh(ada.refreshToken),
+    await api.send('GET', '/v1/users/me', { token: ada.token }),
+    await api.send('POST', '/v1/auth/change_password', {
+      token: ada.token,
+      body: { current_password: password, new_password: WRONG_PASSWORD },
+    }),
+  ]
+  expect(answers.map(({ status }) => status)).toEqual([401, 401, 401, 401, 401])
+  const sessions = await api.sql('SELECT counter FROM sessions WHERE user_id = ?', [ada.id])
+  expect(sessions).toEqual([{ counter: 0 }])
+})
+
+test('LE6: a disabling that has ended lets in again, and the history says why', async () => {
+  const past = { status: 'disabled', disabled_reason: 'holiday', disabled_until: Date.now() - 1000 } as const
+  const ada = await api.person(past)
+  const { user } = await api.logIn(ada)
+  expect(user.status).toBe('active')
+  expect(await api.historyOf(ada.id)).toEqual(['session.started', 'user.enabled'])
+})
+
+test('LE6: a fresh deployment has no account of anybody', async () => {
+  const own = await freshUpstreams()
+  expect(await openApi(own.bindings).sql('SELECT count(*) AS n FROM users')).toEqual([{ n: 0 }])
 })
 
 test('The form of OAuth2 password clients logs in too', async () => {
@@ -129,11 +326,14 @@ test('Logging in with an address or a password of an absurd kind is a 401 or a 4
     { email: '@', password: PASSWORD },
     { email: `${'a'.repeat(300)}@x.test`, password: PASSWORD },
     { email: 'a@b@c', password: PASSWORD },
+    { email: 'a\0@x.test', password: PASSWORD },
   ]
   for (const body of bodies) {
     const answer = await api.send('POST', '/v1/auth/login', { body })
     expect([answer.status, answer.body.code]).toEqual([401, 'invalid_credentials'])
   }
+  const halfACharacter = { email: 'a\ud800@x.test', password: PASSWORD }
+  expect((await api.send('POST', '/v1/auth/login', { body: halfACharacter })).status).toBe(422)
 })
 
 const logIn = (email: string) => api.logIn({ email, password: PASSWORD })

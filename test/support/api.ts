@@ -3,12 +3,14 @@ import { env } from 'cloudflare:workers'
 import { createClient, type InArgs } from '@libsql/client/web'
 import { v7 as uuidv7 } from 'uuid'
 import { expect } from 'vitest'
+import type { CaughtMail } from '../../scripts/local/mailbox.ts'
 import { hashPassword } from '../../src/auth/passwords.ts'
 import type { Tokens } from '../../src/auth/schemas.ts'
+import { makeRefreshToken, signAccessToken } from '../../src/auth/tokens.ts'
 import { configOf } from '../../src/config.ts'
 import worker from '../../src/index.ts'
 import { normalizeEmail } from '../../src/users/email.ts'
-import type { NewUser } from '../../src/users/models.ts'
+import type { NewUser, Role } from '../../src/users/models.ts'
 
 export const PASSWORD = 'seven brown foxes read'
 
@@ -49,6 +51,10 @@ function expectWellFormed(answer: Answer): void {
   if (status < 400) return
   expect(headers.get('content-type')).toBe('application/problem+json')
   expect(headers.get('cache-control')).toBe('no-store')
+  if (status === 429 || status === 503) expect(headers.get('retry-after')).toMatch(/^[1-9]\d*$/)
+  if (status === 401) expect(headers.get('www-authenticate')).toContain('Bearer realm="roster"')
+  if (status === 405) expect(headers.get('allow')).toBeTruthy()
+  if (answer.body === undefined) return // HEAD
   expect(answer.body).toMatchObject({
     type: `urn:roster:problem:${answer.body.code}`,
     title: expect.any(String),
@@ -57,9 +63,6 @@ function expectWellFormed(answer: Answer): void {
     code: expect.stringMatching(/^[a-z_]+$/),
     request_id: headers.get('x-request-id'),
   })
-  if (status === 401) expect(headers.get('www-authenticate')).toContain('Bearer realm="roster"')
-  if (status === 429 || status === 503) expect(headers.get('retry-after')).toMatch(/^[1-9]\d*$/)
-  if (status === 405) expect(headers.get('allow')).toBeTruthy()
   if (status === 422 && answer.body.code === 'invalid_input') {
     expect(answer.body.errors).toEqual(
       expect.arrayContaining([
@@ -103,7 +106,7 @@ export function openApi(bindings: object = {}) {
     const text = await response.text()
     // Work after the answer is done before the test goes on, so that tests see one outcome.
     await waitOnExecutionContext(context)
-    const isJson = response.headers.get('content-type')?.includes('json')
+    const isJson = method !== 'HEAD' && response.headers.get('content-type')?.includes('json')
     const answer = {
       status: response.status,
       headers: response.headers,
@@ -160,6 +163,28 @@ export function openApi(bindings: object = {}) {
     return { ...somebody, token: tokens.access_token, refreshToken: tokens.refresh_token }
   }
 
+  /** A session as a login starts it, without the cost of a hash: for tests that need many, or one that is older. */
+  async function signIn({ id }: { id: string }, authenticatedAt = Date.now()) {
+    const config = configOf(all)
+    const [row] = await sql('SELECT role, token_epoch FROM users WHERE id = ?', [id])
+    const sessionId = uuidv7()
+    const end = authenticatedAt + 14 * 86_400_000
+    await sql(
+      `INSERT INTO sessions (id, user_id, counter, rotated_at, created_at, last_seen_at, idle_expires_at, expires_at)
+        VALUES (?1, ?2, 0, ?3, ?3, ?3, ?4, ?4)`,
+      [sessionId, id, authenticatedAt, end],
+    )
+    const subject = { userId: id, sessionId, role: row!.role as Role, epoch: Number(row!.token_epoch) }
+    const token = await signAccessToken(config, Date.now(), { ...subject, authenticatedAt })
+    return { token, refreshToken: makeRefreshToken(config.keys.refresh_token, sessionId, 0), sessionId }
+  }
+
+  /** An actor without the price of a hash. */
+  async function quickActor(given: Partial<NewUser> = {}) {
+    const somebody = await person(given)
+    return { ...somebody, ...(await signIn(somebody)) }
+  }
+
   /** Actions in a person's history, oldest first. */
   const historyOf = async (userId: string): Promise<string[]> => {
     const rows = await sql('SELECT action FROM user_activity_logs WHERE user_id = ? ORDER BY id', [userId])
@@ -183,7 +208,30 @@ export function openApi(bindings: object = {}) {
     return ((await answer.json()) as { result: unknown }).result
   }
 
-  return { send, sql, redis, person, logIn, actor, historyOf, bindings: all, config: () => configOf(all) }
+  /** What an address was mailed, newest first. */
+  const mailsTo = async (address: string): Promise<CaughtMail[]> =>
+    (await aside(`${settings.RESEND_URL}/mails?to=${encodeURIComponent(address)}`)).json()
+
+  return {
+    send,
+    sql,
+    redis,
+    mailsTo,
+    person,
+    logIn,
+    actor,
+    signIn,
+    quickActor,
+    historyOf,
+    bindings: all,
+    config: () => configOf(all),
+  }
+}
+
+/** The token of a mail's link, and the code beside it. */
+export const linkIn = ({ text }: CaughtMail) => {
+  const url = new URL(/^http\S+$/m.exec(text)![0])
+  return { url, token: url.searchParams.get('token')!, code: /code, .*: (\d{8})$/m.exec(text)![1]! }
 }
 
 export type Api = ReturnType<typeof openApi>

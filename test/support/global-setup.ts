@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import { generate, newSecret } from '../../scripts/keys.ts'
+import { startMailbox } from '../../scripts/local/mailbox.ts'
 import { startSqld } from '../../scripts/local/sqld.ts'
 import { startUpstash } from '../../scripts/local/upstash.ts'
 import { migrate } from '../../scripts/migrate.ts'
@@ -43,8 +44,12 @@ export default async function setup(project: TestProject) {
 
   try {
     project.provide('whole', process.env.WHOLE === '1')
-    const proxy = await startProxy(await startUpstreams(), startUpstreams)
-    closers.push(proxy.close)
+    const mailbox = await startMailbox({ apiKey: token })
+    const proxy = await startProxy({ ...(await startUpstreams()), mail: mailbox.url }, async () => ({
+      ...(await startUpstreams()),
+      mail: mailbox.url,
+    }))
+    closers.push(proxy.close, mailbox.close)
     project.provide('proxyUrl', proxy.url)
     project.provide('bindings', {
       ...(await generate()),
@@ -53,6 +58,9 @@ export default async function setup(project: TestProject) {
       TURSO_AUTH_TOKEN: 'local',
       UPSTASH_REDIS_REST_URL: `${proxy.url}/shared/redis/`,
       UPSTASH_REDIS_REST_TOKEN: token,
+      MAIL_FROM: 'Roster <roster@people.test>',
+      RESEND_API_KEY: token,
+      RESEND_URL: `${proxy.url}/shared/mail`,
       ISSUER: 'http://roster.test',
     })
   } catch (error) {

@@ -3,15 +3,15 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { listen } from '../../scripts/local/process.ts'
 
 /**
- * One HTTP server in front of the upstreams, for tests that count or break things. Under `/<label>/libsql/…` and
- * `/<label>/redis/…` it forwards; each label has its own log and modes, so tests in parallel do not meet.
+ * One HTTP server in front of the upstreams, for tests that count or break things. Under `/<label>/libsql/…`,
+ * `/<label>/redis/…` and `/<label>/mail/…` it forwards; each label has its own log and modes, so tests in parallel do not meet.
  *
- *   PUT    /<label>/<libsql|redis>/__mode   how the next requests fare: see Mode
+ *   PUT    /<label>/<libsql|redis|mail>/__mode   how the next requests fare: see Mode
  *   GET    /<label>/__log                   what was asked, in order of arrival: LogEntry[]
  *   DELETE /<label>/__log                   forget it
  *   POST   /__fresh                         a label with an empty database and Redis of its own: { label }
  */
-export type Upstream = 'libsql' | 'redis'
+export type Upstream = 'libsql' | 'redis' | 'mail'
 export type Upstreams = Record<Upstream, string>
 
 export interface Mode {
@@ -33,14 +33,8 @@ export interface LogEntry {
   /** When the request had arrived, and when the upstream had answered or the connection ended, on one clock. */
   startMs: number
   endMs: number | null
-  /** What libSQL says of itself: the rows that all statements of the request read and wrote, and their time. */
-  work?: DatabaseWork
-}
-
-export interface DatabaseWork {
-  rowsRead: number
-  rowsWritten: number
-  ms: number
+  /** What libSQL ran, with the rows that each statement read and wrote by its own account (it bills by them). */
+  statements: { sql: string; rowsRead: number; rowsWritten: number; ms: number }[]
 }
 
 interface Exchange {
@@ -85,7 +79,7 @@ const ASIDE = 'x-aside'
 class Lane {
   readonly upstreams: Upstreams
   log: LogEntry[] = []
-  readonly modes: Record<Upstream, Mode> = { libsql: PASS, redis: PASS }
+  readonly modes: Record<Upstream, Mode> = { libsql: PASS, redis: PASS, mail: PASS }
   constructor(upstreams: Upstreams) {
     this.upstreams = upstreams
   }
@@ -137,6 +131,7 @@ export async function startProxy(shared: Upstreams, startFresh: () => Promise<Up
       mode: mode.mode,
       startMs: performance.now(),
       endMs: null,
+      statements: [],
     }
     if (!isAside) lane.log.push(entry)
     const ended = () => {
@@ -149,7 +144,7 @@ export async function startProxy(shared: Upstreams, startFresh: () => Promise<Up
       response,
       forward: async () => {
         const answer = await forward(target, request, body, agent).finally(ended)
-        if (upstream === 'libsql') entry.work = workOf(answer.body)
+        if (upstream === 'libsql' && answer.status === 200) entry.statements = statementsOf(body, answer.body)
         return answer
       },
     })
@@ -178,17 +173,44 @@ export async function startProxy(shared: Upstreams, startFresh: () => Promise<Up
   }
 }
 
-const isUpstream = (name: string): name is Upstream => name === 'libsql' || name === 'redis'
+const isUpstream = (name: string): name is Upstream => ['libsql', 'redis', 'mail'].includes(name)
 
-/** Adds up what the statements of a Hrana answer report; their figures stand wherever a result stands. */
-function workOf(body: Buffer): DatabaseWork {
-  const sum = (name: string) =>
-    [...body.toString().matchAll(new RegExp(`"${name}":([0-9.]+)`, 'g'))].reduce(
-      (all, [, n]) => all + Number(n),
-      0,
-    )
-  return { rowsRead: sum('rows_read'), rowsWritten: sum('rows_written'), ms: sum('query_duration_ms') }
+/** Texts of statements, each kept once: a log of thousands of requests has few different ones. */
+const texts = new Map<string, string>()
+
+/** The statements of a Hrana pipeline, `BEGIN` and `COMMIT` too. A text may be stored first, then named by its id. */
+function statementsOf(asked: Buffer, answered: Buffer): LogEntry['statements'] {
+  const { requests } = JSON.parse(asked.toString())
+  const { results } = JSON.parse(answered.toString())
+  const stored = new Map<number, string>()
+  const entryOf = (stmt: HranaStatement, result?: HranaResult) => {
+    const sql = stmt.sql ?? stored.get(stmt.sql_id ?? -1) ?? ''
+    if (!texts.has(sql)) texts.set(sql, sql)
+    const { rows_read = 0, rows_written = 0, query_duration_ms = 0 } = result ?? {}
+    return { sql: texts.get(sql)!, rowsRead: rows_read, rowsWritten: rows_written, ms: query_duration_ms }
+  }
+  return requests.flatMap((request: HranaRequest, index: number) => {
+    const result = results[index]?.response?.result
+    if (request.type === 'store_sql') stored.set(request.sql_id, request.sql)
+    if (request.type === 'execute') return [entryOf(request.stmt, result)]
+    if (request.type !== 'batch') return []
+    return request.batch.steps.map(({ stmt }, step) => entryOf(stmt, result?.step_results[step] ?? undefined))
+  })
 }
+interface HranaStatement {
+  sql?: string
+  sql_id?: number
+}
+interface HranaResult {
+  rows_read: number
+  rows_written: number
+  query_duration_ms: number
+}
+type HranaRequest =
+  | { type: 'store_sql'; sql_id: number; sql: string }
+  | { type: 'execute'; stmt: HranaStatement }
+  | { type: 'batch'; batch: { steps: { stmt: HranaStatement }[] } }
+  | { type: 'close' }
 
 function forward(target: URL, request: IncomingMessage, body: Buffer, agent: Agent): Promise<Answer> {
   const { connection: _, 'transfer-encoding': __, ...headers } = request.headers

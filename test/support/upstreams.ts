@@ -12,6 +12,7 @@ export function upstreams(label: string = crypto.randomUUID()) {
       ...(inject('bindings') as Record<'UPSTASH_REDIS_REST_TOKEN', string>),
       TURSO_DATABASE_URL: `${base}/libsql/`,
       UPSTASH_REDIS_REST_URL: `${base}/redis/`,
+      RESEND_URL: `${base}/mail`,
     },
     /** How the requests that follow fare: `{ mode: 'down' }`, `{ mode: 'latency', ms: 300, next: 1 }`… */
     async behave(upstream: Upstream, mode: Mode) {

@@ -1,0 +1,110 @@
+import { eq, sql } from 'drizzle-orm'
+import { record } from '../activity/service.ts'
+import type { Resources } from '../context.ts'
+import { build } from '../database/main.ts'
+import { owe, sendAfterwards } from '../mail/outbox.ts'
+import { invalidInput } from '../problem.ts'
+import { applyChange, byToken } from '../users/change.ts'
+import { normalizeEmail } from '../users/email.ts'
+import { requireOwnPassword } from '../users/service.ts'
+import { invalidToken, mailNotConfigured } from './errors.ts'
+import { oneTimeTokens } from './models.ts'
+import { issueToken, LIFETIME_MS, voidTokens } from './one-time-tokens.ts'
+import { requirePersonByToken } from './recovery.ts'
+import { actorStands } from './revocation.ts'
+import type { ChangeEmail, Proof } from './schemas.ts'
+import type { Claims } from './tokens.ts'
+
+/**
+ * Asks for another address: the account keeps the old one until the new one confirms. The old one is told, with a
+ * link that undoes it. Whether the new one belongs to somebody else shows only to who can read its mail.
+ *
+ * @throws 403 `wrong_password`; 429 `too_many_attempts`; 422 when it is the account's own address.
+ */
+export async function requestEmailChange(
+  resources: Resources,
+  actor: Claims,
+  input: ChangeEmail,
+): Promise<void> {
+  const { db, now, send } = resources
+  if (!send) throw mailNotConfigured()
+  const { row, clearAttempts } = await requireOwnPassword(resources, actor, input.current_password)
+  const newEmail = { email: input.new_email, emailNormalized: normalizeEmail(input.new_email) }
+  const oldEmail = { email: row.email, emailNormalized: row.email_normalized }
+  if (newEmail.emailNormalized === oldEmail.emailNormalized) {
+    const detail = 'This is the address of the account.'
+    throw invalidInput([{ pointer: '/new_email', code: 'unchanged', detail }])
+  }
+  const mayAsk = actorStands(actor, now)
+  const change = issueToken(resources, { purpose: 'change_email', subjectId: row.id, ...newEmail }, mayAsk)
+  const undo = issueToken(resources, { purpose: 'undo_email_change', subjectId: row.id, ...oldEmail }, mayAsk)
+  const confirmation = owe(resources, {
+    kind: 'confirm_email_change',
+    userId: row.id,
+    to: newEmail.email,
+    toNormalized: newEmail.emailNormalized,
+    token: change,
+  })
+  const notice = owe(resources, {
+    kind: 'email_change_requested',
+    userId: row.id,
+    to: oldEmail.email,
+    toNormalized: oldEmail.emailNormalized,
+    token: undo,
+    newEmail: newEmail.email,
+  })
+  const event = { action: 'email.change_requested', userId: row.id, actorId: actor.sub } as const
+  const results = await db.writeBatch([
+    ...change.statements,
+    ...undo.statements,
+    confirmation.when(change.isMade),
+    notice.when(undo.isMade),
+    record(resources, event, change.isMade),
+    ...clearAttempts,
+    sql`SELECT ${change.isMade} AS is_made`,
+  ])
+  if (!results.at(-1)!.rows[0]!.is_made) throw invalidToken(new Error('revoked during the request'))
+  sendAfterwards(resources, confirmation.id, notice.id)
+}
+
+/** The new address confirms, and is the account's from now on. Throws 409 `email_taken`. */
+export async function confirmEmailChange(resources: Resources, proof: Proof): Promise<void> {
+  const { now } = resources
+  const { token, person } = await requirePersonByToken(resources, 'change_email', proof)
+  await applyChange(resources, byToken(token, now), person, {
+    action: 'email.changed',
+    set: { email: token.email, email_normalized: token.email_normalized, email_verified_at: now },
+    details: { email: { from: person.email, to: token.email } },
+    // The seven days of the undo begin when there is something to undo.
+    alsoWrite: (isDone) => [
+      build
+        .update(oneTimeTokens)
+        .set({ expires_at: now + LIFETIME_MS.undo_email_change })
+        .where(
+          sql`subject_id = ${person.id} AND purpose = 'undo_email_change' AND spent_at IS NULL
+            AND email_normalized = ${person.email_normalized} AND expires_at > ${now} AND ${isDone}`,
+        ),
+    ],
+  })
+}
+
+/**
+ * The old address takes the change back, made or not: it is the account's (again), whatever else was asked for since
+ * is void, and every session ends. Throws 409 `email_taken` when somebody else has signed up with it by now.
+ */
+export async function undoEmailChange(resources: Resources, proof: Proof): Promise<void> {
+  const { now } = resources
+  const { token, person } = await requirePersonByToken(resources, 'undo_email_change', proof)
+  const isOurs = eq(oneTimeTokens.subject_id, person.id)
+  await applyChange(resources, byToken(token, now), person, {
+    action: 'email.change_undone',
+    set: { email: token.email, email_normalized: token.email_normalized, email_verified_at: now },
+    details: { email: { from: person.email, to: token.email } },
+    endsTokens: true,
+    endsSessions: { reason: 'ended' },
+    // Undoing this change also undoes those that came after it; those before it can still be undone.
+    alsoWrite: (isDone) => [
+      voidTokens(now, ['undo_email_change'], sql`${isOurs} AND id > ${token.id} AND ${isDone}`),
+    ],
+  })
+}

@@ -1,0 +1,126 @@
+import { type Context, Hono } from 'hono'
+import type { AppEnv } from '../context.ts'
+import { acceptInvitation } from '../invitations/service.ts'
+import { body, operation } from '../operation.ts'
+import { emailTaken, writeConflict } from '../users/errors.ts'
+import { User } from '../users/schemas.ts'
+import { signedIn } from './dependencies.ts'
+import { confirmEmailChange, requestEmailChange, undoEmailChange } from './email-change.ts'
+import * as errors from './errors.ts'
+import { hashingBusy } from './passwords.ts'
+import { forgotPassword, resendVerification, resetPassword, verifyEmail } from './recovery.ts'
+import {
+  ACCEPTED,
+  Accepted,
+  AcceptInvitation,
+  Addressed,
+  ChangeEmail,
+  MailedProof,
+  ResetPassword,
+} from './schemas.ts'
+
+const tag = 'mail'
+const tooManyAttempts = () => errors.tooManyAttempts(60)
+const byMail = [errors.mailNotConfigured, tooManyAttempts]
+const byProof = [errors.invalidLink, writeConflict]
+
+/** What is done through the mail of an account: asking for a link, and using its token, or the code beside it. */
+export const mailRoutes = new Hono<AppEnv>()
+  .post(
+    '/verify_email',
+    operation({ tag, summary: 'Confirm an address', answers: { 204: null }, problems: byProof }),
+    body(MailedProof),
+    async (c) => done(c, verifyEmail(c.var, c.var.body)),
+  )
+  .post(
+    '/resend_verification',
+    operation({
+      tag,
+      summary: 'Ask for the mail that confirms an address; the answer does not tell whether one was sent',
+      answers: { 202: Accepted },
+      problems: byMail,
+    }),
+    body(Addressed),
+    async (c) => accepted(c, resendVerification(c.var, c.var.body.email)),
+  )
+  .post(
+    '/forgot_password',
+    operation({
+      tag,
+      summary: 'Ask for the mail that sets a new password; the answer does not tell whether one was sent',
+      answers: { 202: Accepted },
+      problems: byMail,
+    }),
+    body(Addressed),
+    async (c) => accepted(c, forgotPassword(c.var, c.var.body.email)),
+  )
+  .post(
+    '/reset_password',
+    operation({
+      tag,
+      summary: 'Set a new password; ends every session, and does not log in',
+      answers: { 204: null },
+      problems: [...byProof, hashingBusy],
+    }),
+    body(ResetPassword),
+    async (c) => done(c, resetPassword(c.var, c.var.body)),
+  )
+  .post(
+    '/change_email',
+    operation({
+      tag,
+      summary: 'Ask for another address; the old one stays until the new one confirms',
+      answers: { 202: Accepted },
+      problems: [errors.wrongPassword, hashingBusy, ...byMail],
+    }),
+    signedIn,
+    body(ChangeEmail),
+    async (c) => accepted(c, requestEmailChange(c.var, c.var.actor, c.var.body)),
+  )
+  .post(
+    '/confirm_email_change',
+    operation({
+      tag,
+      summary: 'Confirm the new address',
+      answers: { 204: null },
+      problems: [...byProof, emailTaken],
+    }),
+    body(MailedProof),
+    async (c) => done(c, confirmEmailChange(c.var, c.var.body)),
+  )
+  .post(
+    '/undo_email_change',
+    operation({
+      tag,
+      summary: 'Take a change of address back, from the old one; ends every session',
+      answers: { 204: null },
+      problems: [...byProof, emailTaken],
+    }),
+    body(MailedProof),
+    async (c) => done(c, undoEmailChange(c.var, c.var.body)),
+  )
+  .post(
+    '/accept_invitation',
+    operation({
+      tag,
+      summary: 'Make the account that an invitation is for; does not log in',
+      answers: { 201: User },
+      answerHeaders: { ETag: 'The version of the person.' },
+      problems: [errors.invalidLink, emailTaken, hashingBusy],
+    }),
+    body(AcceptInvitation),
+    async (c) => {
+      const user = await acceptInvitation(c.var, c.var.body)
+      return c.json(user, 201, { location: `/v1/users/${user.id}`, etag: `"${user.version}"` })
+    },
+  )
+
+async function done(c: Context, work: Promise<void>) {
+  await work
+  return c.body(null, 204)
+}
+
+async function accepted(c: Context, work: Promise<void>) {
+  await work
+  return c.json(ACCEPTED, 202)
+}

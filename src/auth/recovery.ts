@@ -1,0 +1,133 @@
+import { and, isNull, type SQL, sql } from 'drizzle-orm'
+import type { Action } from '../activity/models.ts'
+import { record } from '../activity/service.ts'
+import type { Resources } from '../context.ts'
+import { mayBeMailed, owe, sendAfterwards } from '../mail/outbox.ts'
+import type { MailKind } from '../mail/texts.ts'
+import { applyChange, byToken } from '../users/change.ts'
+import { normalizeEmail } from '../users/email.ts'
+import { type User, users } from '../users/models.ts'
+import { hashNewPassword, mayBeHere, selectUsers } from '../users/service.ts'
+import { invalidLink, mailNotConfigured } from './errors.ts'
+import type { OneTimeToken, Purpose } from './models.ts'
+import { issueToken, requireToken } from './one-time-tokens.ts'
+import { userMayBeHere } from './revocation.ts'
+import type { Proof, ResetPassword } from './schemas.ts'
+import { openMailRequest } from './throttle.ts'
+
+/** Mails the link that confirms the address of an account that has not confirmed it. Nobody is told whether. */
+export const resendVerification = (resources: Resources, email: string) =>
+  mailLink(resources, email, {
+    purpose: 'verify_email',
+    kind: 'verify_email',
+    accounts: isNull(users.email_verified_at),
+  })
+
+/** Mails the link that sets a new password, to whom has an account. Nobody is told whether. */
+export const forgotPassword = (resources: Resources, email: string) =>
+  mailLink(resources, email, {
+    purpose: 'reset_password',
+    kind: 'reset_password',
+    action: 'password.reset_requested',
+  })
+
+/**
+ * One batch, whether the address has an account or not, and whether it has had its share of mails or not: the
+ * answer and its cost are the same.
+ *
+ * @throws 429 `too_many_attempts` for a network that asks for too many; 503 where no mail is configured.
+ */
+async function mailLink(
+  resources: Resources,
+  email: string,
+  link: { purpose: Purpose; kind: MailKind; action?: Action; accounts?: SQL },
+): Promise<void> {
+  const { db, now, send } = resources
+  if (!send) throw mailNotConfigured()
+  const emailNormalized = normalizeEmail(email)
+  const account = and(
+    sql`${users.email_normalized} = ${emailNormalized} AND deleted_at IS NULL`,
+    userMayBeHere(now),
+    link.accounts,
+  )
+  const ofAccount = (column: 'id' | 'email') => sql`(SELECT ${users[column]} FROM ${users} WHERE ${account})`
+  const request = openMailRequest(resources)
+  const to = { email: ofAccount('email'), emailNormalized }
+  const token = issueToken(
+    resources,
+    { purpose: link.purpose, subjectId: ofAccount('id'), ...to },
+    sql`EXISTS (SELECT 1 FROM ${users} WHERE ${account}) AND ${request.isAllowed}
+      AND ${mayBeMailed(resources, link.kind, emailNormalized)}`,
+  )
+  const mail = owe(resources, {
+    kind: link.kind,
+    userId: ofAccount('id'),
+    to: to.email,
+    toNormalized: emailNormalized,
+    token,
+  })
+  const results = await db.writeBatch([
+    request.count,
+    ...token.statements,
+    mail.when(token.isMade),
+    ...(link.action
+      ? [record(resources, { action: link.action, userId: ofAccount('id'), actorId: null }, token.isMade)]
+      : []),
+    request.verdict,
+  ])
+  request.assertAllowed(results.at(-1)!)
+  sendAfterwards(resources, mail.id)
+}
+
+/** The person whom a mailed link or code is about. Throws 400 `invalid_link`, also for somebody shut out by now. */
+export async function requirePersonByToken(
+  resources: Resources,
+  purpose: Purpose,
+  proof: Proof,
+): Promise<{ token: OneTimeToken; person: User }> {
+  const { token, subject: person } = await requireToken<User>(resources, purpose, proof, (id) =>
+    selectUsers().where(sql`${users.id} = ${id}`),
+  )
+  if (!mayBeHere(person, resources.now)) throw invalidLink()
+  return { token, person }
+}
+
+/** Confirms the address that the mail went to, if it still is the account's. */
+export async function verifyEmail(resources: Resources, proof: Proof): Promise<void> {
+  const { token, person } = await requirePersonByToken(resources, 'verify_email', proof)
+  if (token.email_normalized !== person.email_normalized) throw invalidLink()
+  await applyChange(resources, byToken(token, resources.now), person, {
+    action: 'email.verified',
+    set: { email_verified_at: resources.now },
+  })
+}
+
+/**
+ * Sets a new password for whoever reads the account's mail: every session ends, other links die, an account that
+ * took no password any more takes this one, and the owner is told. It does not log in.
+ *
+ * @throws 400 `invalid_link`; 422 for a weak password; 503 `hashing_busy`.
+ */
+export async function resetPassword(resources: Resources, input: ResetPassword): Promise<void> {
+  const { now } = resources
+  const { token, person } = await requirePersonByToken(resources, 'reset_password', input)
+  if (token.email_normalized !== person.email_normalized) throw invalidLink()
+  const passwordHash = await hashNewPassword(resources, input.new_password, person, '/new_password')
+  const notice = owePasswordNotice(resources, person)
+  await applyChange(resources, byToken(token, now), person, {
+    action: 'password.reset',
+    set: {
+      password_hash: passwordHash,
+      failed_logins: 0,
+      email_verified_at: person.email_verified_at ?? now,
+    },
+    endsTokens: true,
+    endsSessions: { reason: 'password_changed' },
+    alsoWrite: (isDone) => [notice.when(isDone)],
+  })
+  sendAfterwards(resources, notice.id)
+}
+
+/** The mail that tells the owner that there is a new password; for the batch that sets it. */
+export const owePasswordNotice = (resources: Resources, { id, email, email_normalized }: User) =>
+  owe(resources, { kind: 'password_changed', userId: id, to: email, toNormalized: email_normalized })

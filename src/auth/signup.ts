@@ -1,0 +1,57 @@
+import { sql } from 'drizzle-orm'
+import type { Resources } from '../context.ts'
+import { mayBeMailed, owe, sendAfterwards } from '../mail/outbox.ts'
+import { users } from '../users/models.ts'
+import type { User } from '../users/schemas.ts'
+import { insertUser, makeUserRow, oweVerification, toUser, userExists } from '../users/service.ts'
+import { signupClosed, signupDomainRefused } from './errors.ts'
+import { openIdempotency, type Repeatable, recalled } from './idempotency.ts'
+import { ACCEPTED, type SignUp } from './schemas.ts'
+
+/**
+ * Signs somebody up: account, history, idempotency key and the mail that confirms the address, in one batch.
+ *
+ * Where addresses have to be verified, the answer is the same whether or not the address is taken: `null`. The
+ * owner of a taken one is told by mail; nothing else changes.
+ *
+ * @throws 409 `email_taken`, where verification is optional; 403 `signup_closed`, `signup_domain_refused`; 422.
+ */
+export async function signUp(
+  resources: Resources,
+  input: SignUp,
+  request: Repeatable | undefined,
+): Promise<User | null> {
+  const { config } = resources
+  if (config.SIGNUP === 'closed') throw signupClosed()
+  const row = await makeUserRow(resources, { ...input, role: 'user' })
+  const domain = row.email_normalized.split('@')[1]!
+  if (config.SIGNUP_DOMAINS.length > 0 && !config.SIGNUP_DOMAINS.includes(domain)) throw signupDomainRefused()
+
+  const isSecret = config.EMAIL_VERIFICATION === 'required'
+  const answer = isSecret ? ACCEPTED : toUser({ ...row, state: row.status })
+  const owner = sql`FROM ${users} WHERE email_normalized = ${row.email_normalized} AND deleted_at IS NULL`
+  const once = openIdempotency(resources, request, row.id, answer, sql`1`)
+  const isMade = userExists(row.id)
+  const verification = oweVerification(resources, row, isMade)
+  const notice = owe(resources, {
+    kind: 'already_registered',
+    userId: sql`(SELECT id ${owner})`,
+    to: sql`(SELECT email ${owner})`,
+    toNormalized: row.email_normalized,
+  })
+  const mayTell = mayBeMailed(resources, 'already_registered', row.email_normalized)
+  const isFree = isSecret ? sql`NOT EXISTS (SELECT 1 ${owner})` : sql`1`
+  const results = await insertUser(resources, row, sql`${once.isFirst} AND ${isFree}`, {
+    action: 'user.signed_up',
+    actorId: row.id,
+    before: once.claim,
+    after: [
+      ...verification.statements,
+      ...(isSecret ? [notice.when(sql`${once.isFirst} AND NOT ${isMade} AND ${mayTell}`)] : []),
+      ...once.recall,
+    ],
+  })
+  sendAfterwards(resources, verification.mailId, ...(isSecret ? [notice.id] : []))
+  const kept = recalled(request, request && results.at(-1), answer)
+  return isSecret ? null : (kept as User)
+}

@@ -1,0 +1,54 @@
+import type { Context } from 'hono'
+import { html, raw } from 'hono/html'
+
+export interface Page {
+  title: string
+  /** Made by `html` of hono/html, which escapes what is put into it. */
+  body: ReturnType<typeof html> | ReturnType<typeof raw>
+  /** Text of ours, never of a caller: it is put in as it is. */
+  style?: string
+  script?: string
+}
+
+/** Nothing is allowed but the page's own style and script, by nonce; and those can turn no text into markup. */
+const POLICY = {
+  'default-src': "'none'",
+  // The icon, an empty one: without it, browsers ask for /favicon.ico.
+  'img-src': 'data:',
+  'base-uri': "'none'",
+  'form-action': "'none'",
+  'frame-ancestors': "'none'",
+  'require-trusted-types-for': "'script'",
+  'trusted-types': "'none'",
+}
+
+/**
+ * Answers with a page. `allows` are directives of the Content-Security-Policy that it needs besides, such as
+ * `{ 'connect-src': "'self'" }`.
+ */
+export async function page(c: Context, { title, body, style, script }: Page, allows: object = {}) {
+  const nonce = Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString('base64')
+  const policy = { ...POLICY, 'style-src': `'nonce-${nonce}'`, 'script-src': `'nonce-${nonce}'`, ...allows }
+  const text = await html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
+<title>${title}</title>
+<link rel="icon" href="data:,">
+${style && html`<style nonce="${nonce}">${raw(style)}</style>`}
+</head>
+<body>
+${body}
+${script && html`<script nonce="${nonce}" type="module">${raw(script)}</script>`}
+</body>
+</html>
+`
+  return c.html(text, 200, {
+    'content-security-policy': Object.entries(policy)
+      .map((directive) => directive.join(' '))
+      .join('; '),
+    'cross-origin-opener-policy': 'same-origin',
+  })
+}

@@ -1,0 +1,28 @@
+import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { ROLES } from '../users/models.ts'
+
+/** Who was asked to join, by whom and as what. It stands as long as its inviter could still make it. */
+export const invitations = sqliteTable(
+  'invitations',
+  {
+    id: text().primaryKey(),
+    email: text().notNull(),
+    email_normalized: text().notNull(),
+    name: text(),
+    role: text({ enum: ROLES }).notNull(),
+    invited_by: text().notNull(),
+    created_at: integer().notNull(),
+    expires_at: integer().notNull(),
+    accepted_at: integer(),
+    withdrawn_at: integer(),
+    /** The person who came of it. */
+    user_id: text(),
+  },
+  (table) => [
+    index('invitations_by_email').on(table.email_normalized),
+    index('invitations_of_user').on(table.user_id),
+    index('invitations_expired').on(table.expires_at),
+  ],
+)
+
+export type Invitation = typeof invitations.$inferSelect

@@ -1,0 +1,65 @@
+import { Hono } from 'hono'
+import { requirePermission } from '../auth/dependencies.ts'
+import { mailNotConfigured, reauthenticationRequired } from '../auth/errors.ts'
+import { repeatable } from '../auth/idempotency.ts'
+import type { AppEnv } from '../context.ts'
+import { body, operation, query } from '../operation.ts'
+import { invalidCursor } from '../pagination.ts'
+import { emailTaken, outranked } from '../users/errors.ts'
+import { invitationEnded, invitationNotFound } from './errors.ts'
+import { CreateInvitation, Invitation, InvitationList, ListInvitations } from './schemas.ts'
+import { createInvitation, listInvitations, resendInvitation, withdrawInvitation } from './service.ts'
+
+const tag = 'invitations'
+
+export const invitationRoutes = new Hono<AppEnv>()
+  .get(
+    '/',
+    operation({
+      tag,
+      summary: 'Invitations, newest first',
+      answers: { 200: InvitationList },
+      problems: [invalidCursor],
+    }),
+    requirePermission('users:create'),
+    query(ListInvitations),
+    async (c) => c.json(await listInvitations(c.var, c.var.query)),
+  )
+  .post(
+    '/',
+    operation({
+      tag,
+      summary: 'Invite somebody by mail; replaces a pending invitation of the same address',
+      answers: { 201: Invitation },
+      problems: [emailTaken, outranked, reauthenticationRequired, mailNotConfigured],
+    }),
+    requirePermission('users:create'),
+    body(CreateInvitation),
+    repeatable,
+    async (c) => c.json(await createInvitation(c.var, c.var.actor, c.var.body, c.var.repeatable), 201),
+  )
+  .post(
+    '/:id/resend',
+    operation({
+      tag,
+      summary: 'Send an invitation again, for another seven days',
+      answers: { 200: Invitation },
+      problems: [invitationNotFound, invitationEnded, outranked, mailNotConfigured],
+    }),
+    requirePermission('users:create'),
+    async (c) => c.json(await resendInvitation(c.var, c.var.actor, c.req.param('id'))),
+  )
+  .delete(
+    '/:id',
+    operation({
+      tag,
+      summary: 'Withdraw an invitation; again and again the same',
+      answers: { 204: null },
+      problems: [invitationNotFound, invitationEnded, outranked],
+    }),
+    requirePermission('users:create'),
+    async (c) => {
+      await withdrawInvitation(c.var, c.var.actor, c.req.param('id'))
+      return c.body(null, 204)
+    },
+  )

@@ -1,0 +1,259 @@
+import { and, desc, eq, isNull, lt, type SQL, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { record } from '../activity/service.ts'
+import { invalidLink, invalidToken, mailNotConfigured } from '../auth/errors.ts'
+import { openIdempotency, type Repeatable, recalled } from '../auth/idempotency.ts'
+import { oneTimeTokens } from '../auth/models.ts'
+import { issueToken, LIFETIME_MS, requireToken, tokenStands, voidTokens } from '../auth/one-time-tokens.ts'
+import { outranks, requireRecentLogin } from '../auth/permissions.ts'
+import { actorStands, userMayBeHere } from '../auth/revocation.ts'
+import type { AcceptInvitation } from '../auth/schemas.ts'
+import type { Claims } from '../auth/tokens.ts'
+import type { Resources } from '../context.ts'
+import { build, insertWhere, type Statement } from '../database/main.ts'
+import { toTime } from '../ids.ts'
+import { owe, sendAfterwards } from '../mail/outbox.ts'
+import { type List, makeCursor, openCursor } from '../pagination.ts'
+import { normalizeEmail } from '../users/email.ts'
+import { emailTaken, outranked } from '../users/errors.ts'
+import { ROLES, users } from '../users/models.ts'
+import type { User } from '../users/schemas.ts'
+import { insertUser, makeUserRow, toUser, userExists } from '../users/service.ts'
+import { invitationEnded, invitationNotFound } from './errors.ts'
+import { type Invitation as InvitationRow, invitations } from './models.ts'
+import type { CreateInvitation, Invitation } from './schemas.ts'
+
+const toInvitation = (row: InvitationRow, now: number): Invitation => ({
+  id: row.id,
+  email: row.email,
+  name: row.name,
+  role: row.role,
+  status: statusOf(row, now),
+  invited_by: row.invited_by,
+  created_at: toTime(row.created_at),
+  expires_at: toTime(row.expires_at),
+  user_id: row.user_id,
+})
+
+function statusOf(row: InvitationRow, now: number): Invitation['status'] {
+  if (row.accepted_at !== null) return 'accepted'
+  if (row.withdrawn_at !== null) return 'withdrawn'
+  return row.expires_at <= now ? 'expired' : 'pending'
+}
+
+/** The link to an invitation and the mail that brings it. */
+function oweInvitation(resources: Resources, row: InvitationRow, condition: SQL) {
+  const to = { email: row.email, emailNormalized: row.email_normalized }
+  const token = issueToken(resources, { purpose: 'accept_invitation', subjectId: row.id, ...to }, condition)
+  const mail = owe(resources, {
+    kind: 'invitation',
+    userId: null,
+    to: row.email,
+    toNormalized: row.email_normalized,
+    token,
+  })
+  return { mailId: mail.id, statements: [...token.statements, mail.when(token.isMade)] as Statement[] }
+}
+
+/**
+ * Invites somebody. An invitation of the same address that was pending is withdrawn.
+ *
+ * @throws 403 `outranked`, `reauthentication_required` for a role above `user`; 409 `email_taken`; 503 where no mail is configured.
+ */
+export async function createInvitation(
+  resources: Resources,
+  actor: Claims,
+  input: CreateInvitation,
+  request: Repeatable | undefined,
+): Promise<Invitation> {
+  const { db, now, send } = resources
+  if (!send) throw mailNotConfigured()
+  if (!outranks(actor.role, input.role)) throw outranked()
+  if (input.role !== 'user') requireRecentLogin(actor, now)
+  const row: InvitationRow = {
+    id: uuidv7(),
+    email: input.email,
+    email_normalized: normalizeEmail(input.email),
+    name: input.name ?? null,
+    role: input.role,
+    invited_by: actor.sub,
+    created_at: now,
+    expires_at: now + LIFETIME_MS.accept_invitation,
+    accepted_at: null,
+    withdrawn_at: null,
+    user_id: null,
+  }
+  const isTaken = sql`EXISTS (SELECT 1 FROM ${users} WHERE email_normalized = ${row.email_normalized}
+    AND deleted_at IS NULL)`
+  const mayInvite = sql`${actorStands(actor, now)} AND NOT ${isTaken}`
+  const answer = toInvitation(row, now)
+  const once = openIdempotency(resources, request, row.id, answer, mayInvite)
+  const isMade = sql`EXISTS (SELECT 1 FROM ${invitations} WHERE id = ${row.id})`
+  const mail = oweInvitation(resources, row, isMade)
+  const older = sql`email_normalized = ${row.email_normalized} AND id <> ${row.id} AND ${isMade}`
+  const results = await db.writeBatch([
+    ...once.claim,
+    insertWhere(invitations, row, once.isFirst),
+    recordOf(resources, 'invitation.created', actor.sub, row),
+    voidTokens(
+      now,
+      ['accept_invitation'],
+      sql`subject_id IN (SELECT id FROM ${invitations} WHERE ${older}) AND ${isMade}`,
+    ),
+    build
+      .update(invitations)
+      .set({ withdrawn_at: now })
+      .where(and(older, isNull(invitations.accepted_at), isNull(invitations.withdrawn_at))),
+    ...mail.statements,
+    sql`SELECT ${isMade} AS is_made, ${isTaken} AS is_taken`,
+    ...once.recall,
+  ])
+  const verdict = results.at(request ? -2 : -1)!.rows[0]!
+  const kept = recalled(request, request && results.at(-1), answer)
+  if (kept === answer && !verdict.is_made) {
+    throw verdict.is_taken ? emailTaken() : invalidToken(new Error('revoked during the request'))
+  }
+  sendAfterwards(resources, mail.mailId)
+  return kept
+}
+
+const recordOf = (
+  resources: Resources,
+  action: 'invitation.created' | 'invitation.resent' | 'invitation.withdrawn',
+  actorId: string,
+  { id, role }: InvitationRow,
+) => record(resources, { action, userId: null, actorId, details: { invitation_id: id, role } })
+
+/** Invitations, newest first. */
+export async function listInvitations(
+  { db, config, now }: Resources,
+  { limit, cursor }: { limit: number; cursor?: string | undefined },
+): Promise<List<Invitation>> {
+  const [after] = cursor === undefined ? [] : (openCursor(config, 'invitations', cursor) as [string])
+  const [rows] = await db.read(
+    build
+      .select()
+      .from(invitations)
+      .where(after === undefined ? undefined : lt(invitations.id, after))
+      .orderBy(desc(invitations.id))
+      .limit(limit + 1),
+  )
+  const page = rows.slice(0, limit)
+  const next_cursor = rows.length > limit ? makeCursor(config, 'invitations', [page.at(-1)!.id]) : null
+  return {
+    data: page.map((row) => toInvitation(row, now)),
+    pagination: { limit, next_cursor, total: null },
+  }
+}
+
+/** Reads an invitation, for somebody who may manage it. Throws 404, 403 `outranked`. */
+async function requireInvitation({ db }: Resources, actor: Claims, id: string): Promise<InvitationRow> {
+  const [[row]] = await db.read(build.select().from(invitations).where(eq(invitations.id, id)))
+  if (!row) throw invitationNotFound()
+  if (!outranks(actor.role, row.role)) throw outranked()
+  return row
+}
+
+const isPending = (id: string) =>
+  and(eq(invitations.id, id), isNull(invitations.accepted_at), isNull(invitations.withdrawn_at))
+
+/** Sends an invitation again, for another seven days; what was sent before is void. Throws 409 `invitation_ended`. */
+export async function resendInvitation(resources: Resources, actor: Claims, id: string): Promise<Invitation> {
+  const { db, now, send } = resources
+  if (!send) throw mailNotConfigured()
+  const row = await requireInvitation(resources, actor, id)
+  const renewed = { ...row, expires_at: now + LIFETIME_MS.accept_invitation, invited_by: actor.sub }
+  const mayResend = and(isPending(id), actorStands(actor, now))
+  const mail = oweInvitation(
+    resources,
+    renewed,
+    sql`EXISTS (SELECT 1 FROM ${invitations} WHERE ${mayResend})`,
+  )
+  const results = await db.writeBatch([
+    build
+      .update(invitations)
+      .set({ expires_at: renewed.expires_at, invited_by: renewed.invited_by })
+      .where(mayResend),
+    recordOf(resources, 'invitation.resent', actor.sub, row),
+    ...mail.statements,
+    build.select({ id: invitations.id }).from(invitations).where(isPending(id)),
+  ])
+  if (results.at(-1)!.rows.length === 0) throw invitationEnded()
+  sendAfterwards(resources, mail.mailId)
+  return toInvitation(renewed, now)
+}
+
+/**
+ * Withdraws an invitation: its link is void. Again and again the same, but 409 `invitation_ended` for one that has
+ * been accepted.
+ */
+export async function withdrawInvitation(resources: Resources, actor: Claims, id: string): Promise<void> {
+  const { db, now } = resources
+  const row = await requireInvitation(resources, actor, id)
+  const isThis = eq(invitations.id, id)
+  const results = await db.writeBatch([
+    build
+      .update(invitations)
+      .set({ withdrawn_at: now })
+      .where(and(isPending(id), actorStands(actor, now))),
+    recordOf(resources, 'invitation.withdrawn', actor.sub, row),
+    voidTokens(
+      now,
+      ['accept_invitation'],
+      sql`${oneTimeTokens.subject_id} = ${id}
+        AND EXISTS (SELECT 1 FROM ${invitations} WHERE ${isThis} AND withdrawn_at IS NOT NULL)`,
+    ),
+    build.select({ accepted_at: invitations.accepted_at }).from(invitations).where(isThis),
+  ])
+  if (results.at(-1)!.rows[0]?.accepted_at) throw invitationEnded()
+}
+
+/**
+ * Makes the account that an invitation is for. The mail was read, so the address is confirmed; it does not log in.
+ * It stands as long as its inviter could still make it: who was demoted or shut out invites nobody.
+ *
+ * @throws 400 `invalid_link`; 409 `email_taken`; 422 for a weak password.
+ */
+export async function acceptInvitation(resources: Resources, input: AcceptInvitation): Promise<User> {
+  const { now } = resources
+  const { token, subject: invitation } = await requireToken<InvitationRow>(
+    resources,
+    'accept_invitation',
+    input,
+    (id) => build.select().from(invitations).where(sql`${invitations.id} = ${id}`),
+  )
+  const row = await makeUserRow(
+    resources,
+    {
+      email: invitation.email,
+      name: input.name ?? invitation.name ?? invitation.email.split('@')[0]!,
+      password: input.password,
+      role: invitation.role,
+    },
+    now,
+  )
+  const inviters = ROLES.filter((role) => outranks(role, invitation.role))
+  const inviterStands = sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${invitation.invited_by}
+    AND role IN ${inviters} AND ${userMayBeHere(now)})`
+  const isMade = userExists(row.id)
+  const results = await insertUser(
+    resources,
+    row,
+    sql`${tokenStands(token.id, now)} AND ${inviterStands}
+      AND EXISTS (SELECT 1 FROM ${invitations} WHERE ${isPending(invitation.id)})`,
+    {
+      action: 'invitation.accepted',
+      actorId: row.id,
+      after: [
+        voidTokens(now, ['accept_invitation'], sql`subject_id = ${invitation.id} AND ${isMade}`),
+        build
+          .update(invitations)
+          .set({ accepted_at: now, user_id: row.id })
+          .where(and(isPending(invitation.id), isMade)),
+        sql`SELECT ${isMade} AS is_made`,
+      ],
+    },
+  )
+  if (!results.at(-1)!.rows[0]!.is_made) throw invalidLink()
+  return toUser({ ...row, state: row.status })
+}

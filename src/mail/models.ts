@@ -1,0 +1,38 @@
+import { sql } from 'drizzle-orm'
+import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import type { MailKind } from './texts.ts'
+
+/**
+ * Mails that are owed: a row is written in the batch of the change that owes it, and sent after that. `token_id`
+ * names the one-time token whose link and code go into the mail; they are derived when it is sent, so no row
+ * here could open an account.
+ */
+export const outbox = sqliteTable(
+  'outbox',
+  {
+    id: text().primaryKey(),
+    kind: text().$type<MailKind>().notNull(),
+    user_id: text(),
+    recipient: text().notNull(),
+    recipient_normalized: text().notNull(),
+    token_id: text(),
+    /** Where an account's address is going, in the mail that tells so. */
+    new_email: text(),
+    created_at: integer().notNull(),
+    expires_at: integer().notNull(),
+    attempts: integer().notNull(),
+    next_attempt_at: integer().notNull(),
+    sent_at: integer(),
+    /** Given up: its link had expired before it could be sent. */
+    dead_at: integer(),
+  },
+  (table) => [
+    index('outbox_due').on(table.next_attempt_at).where(sql`sent_at IS NULL AND dead_at IS NULL`),
+    index('outbox_dead').on(table.dead_at).where(sql`dead_at IS NOT NULL`),
+    index('outbox_by_recipient').on(table.recipient_normalized, table.kind, table.id),
+    index('outbox_of_user').on(table.user_id),
+    index('outbox_created').on(table.created_at),
+  ],
+)
+
+export type OutboxMail = typeof outbox.$inferSelect

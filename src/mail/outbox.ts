@@ -1,0 +1,146 @@
+import { and, asc, eq, gt, isNull, lte, or, type SQL, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { makeCode, makeLinkToken } from '../auth/one-time-tokens.ts'
+import type { Resources } from '../context.ts'
+import { build, insertWhere, type Statement } from '../database/main.ts'
+import { firstIdAt } from '../ids.ts'
+import { type OutboxMail, outbox } from './models.ts'
+import { type MailKind, render, TEXTS } from './texts.ts'
+
+const MINUTE_MS = 60_000
+const HOUR_MS = 60 * MINUTE_MS
+const NOTICE_LIFETIME_MS = 48 * HOUR_MS
+/** One address gets so many mails of a kind an hour that anybody can ask for. */
+const MAILS_PER_HOUR = 3
+const MAILS_PER_RUN = 50
+/** After the first failure; doubled after each. */
+const FIRST_PAUSE_MS = MINUTE_MS
+const LONGEST_PAUSE_MS = 6 * HOUR_MS
+
+export interface OwedMail {
+  kind: MailKind
+  /** A person's id, or the query that finds it; null for somebody who has no account. */
+  userId: string | SQL | null
+  to: string | SQL
+  toNormalized: string | SQL
+  /** The token whose link and code the mail brings. */
+  token?: { id: string; expiresAt: number }
+  newEmail?: string
+}
+
+/** A mail that a change owes: `when` is the statement for the change's batch. Nothing is sent from here. */
+export function owe({ now, send }: Resources, mail: OwedMail): { id: string; when(condition: SQL): SQL } {
+  const id = uuidv7()
+  const row = {
+    id,
+    kind: mail.kind,
+    user_id: mail.userId,
+    recipient: mail.to,
+    recipient_normalized: mail.toNormalized,
+    token_id: mail.token?.id ?? null,
+    new_email: mail.newEmail ?? null,
+    created_at: now,
+    expires_at: mail.token?.expiresAt ?? now + NOTICE_LIFETIME_MS,
+    attempts: 0,
+    next_attempt_at: now,
+    sent_at: null,
+    dead_at: null,
+  } satisfies Record<keyof OutboxMail, unknown>
+  // Without a transport there is nobody to send it, now or later.
+  return { id, when: (condition) => insertWhere(outbox, row, send ? condition : sql`0`) }
+}
+
+/** A condition: that an address has not had its share of mails of a kind in the last hour. */
+export const mayBeMailed = ({ now }: Resources, kind: MailKind, emailNormalized: string): SQL =>
+  sql`(SELECT count(*) FROM (SELECT 1 FROM ${outbox} WHERE recipient_normalized = ${emailNormalized} AND kind = ${kind}
+    AND id > ${firstIdAt(now - HOUR_MS)} LIMIT ${MAILS_PER_HOUR})) < ${MAILS_PER_HOUR}`
+
+/** Sends right after the answer what a request owes. Whatever goes wrong, the cron trigger tries again. */
+export function sendAfterwards(resources: Resources, ...ids: string[]): void {
+  resources.afterwards(Promise.all(ids.map((id) => deliver(resources, id).catch(() => {}))))
+}
+
+/** The cron trigger's part: sends what is due, and gives up what has expired. */
+export async function deliverDue(resources: Resources): Promise<void> {
+  const { db } = resources
+  const now = Date.now()
+  const results = await db.writeBatch([
+    build
+      .update(outbox)
+      .set({ dead_at: now })
+      .where(and(isWaiting, lte(outbox.expires_at, now)))
+      .returning({ id: outbox.id, kind: outbox.kind }),
+    build
+      .select({ id: outbox.id })
+      .from(outbox)
+      .where(and(isWaiting, lte(outbox.next_attempt_at, now)))
+      .orderBy(asc(outbox.next_attempt_at))
+      .limit(MAILS_PER_RUN),
+  ])
+  for (const { id, kind } of results[0]!.rows) log('error', 'mail_dead', { id, kind })
+  for (const { id } of results[1]!.rows) await deliver(resources, id as string)
+}
+
+const isWaiting = and(isNull(outbox.sent_at), isNull(outbox.dead_at))!
+
+/** One attempt at one mail. Claimed before it is sent, so that two who try at once send it once. */
+async function deliver(resources: Resources, id: string): Promise<void> {
+  const { db, send } = resources
+  if (!send) return
+  const now = Date.now()
+  const isDue = and(
+    eq(outbox.id, id),
+    isWaiting,
+    lte(outbox.next_attempt_at, now),
+    gt(outbox.expires_at, now),
+  )
+  const pause = sql`min(${LONGEST_PAUSE_MS}, ${FIRST_PAUSE_MS} << min(${outbox.attempts}, 20))
+    * ${0.8 + Math.random() * 0.4}`
+  const [claimed] = await db.writeBatch([
+    build
+      .update(outbox)
+      .set({
+        attempts: sql`${outbox.attempts} + 1`,
+        next_attempt_at: sql`${now} + CAST(${pause} AS INTEGER)`,
+      })
+      .where(isDue)
+      .returning(),
+  ])
+  const mail = claimed!.rows[0] as unknown as OutboxMail | undefined
+  if (!mail) return
+  try {
+    await send({ ...write(resources, mail), to: mail.recipient, idempotencyKey: mail.id })
+  } catch (error) {
+    log('warn', 'mail_not_sent', {
+      id,
+      kind: mail.kind,
+      attempts: mail.attempts,
+      cause: (error as Error).name,
+    })
+    return
+  }
+  await db.writeBatch([build.update(outbox).set({ sent_at: Date.now() }).where(eq(outbox.id, id))])
+}
+
+function write({ config }: Resources, mail: OutboxMail) {
+  const { write, purpose } = TEXTS[mail.kind]
+  const text = write({ organisation: config.ORGANISATION, newEmail: mail.new_email })
+  if (!purpose || !mail.token_id) return render(text)
+  const link = new URL(`/links/${purpose}`, config.LINK_ORIGIN ?? config.ISSUER)
+  link.searchParams.set('token', makeLinkToken(config, purpose, mail.token_id))
+  return render(text, { link: link.href, code: makeCode(config, purpose, mail.token_id) })
+}
+
+/** How many mails wait and how many were given up, up to 100 of each: more would be read for no reason. */
+export const countMails = () => sql<{ waiting: number; dead: number }>`SELECT
+  (SELECT count(*) FROM (SELECT 1 FROM ${outbox} WHERE sent_at IS NULL AND dead_at IS NULL LIMIT 100)) AS waiting,
+  (SELECT count(*) FROM (SELECT 1 FROM ${outbox} WHERE dead_at IS NOT NULL LIMIT 100)) AS dead`
+
+/** For the batch that erases a person: what they were sent, or were to be sent. */
+export const eraseMails = (userId: string, emailNormalized: string, condition: SQL): Statement =>
+  build
+    .delete(outbox)
+    .where(and(or(eq(outbox.user_id, userId), eq(outbox.recipient_normalized, emailNormalized)), condition))
+
+const log = (level: 'warn' | 'error', code: string, about: object) =>
+  console[level](JSON.stringify({ level, code, ...about }))

@@ -1,0 +1,69 @@
+import { html } from 'hono/html'
+import type { Purpose } from '../auth/models.ts'
+import { alreadyRegistered } from './texts/already-registered.ts'
+import { confirmEmailChange } from './texts/confirm-email-change.ts'
+import { emailChangeRequested } from './texts/email-change-requested.ts'
+import { invitation } from './texts/invitation.ts'
+import { passwordChanged } from './texts/password-changed.ts'
+import { resetPassword } from './texts/reset-password.ts'
+import { verifyEmail } from './texts/verify-email.ts'
+
+/** What a text may speak of. */
+export interface About {
+  organisation: string
+  newEmail: string | null
+}
+
+/** A mail in the words that both its forms, plain and HTML, are made of. */
+export interface MailText {
+  subject: string
+  paragraphs: string[]
+  /** What the button says, in a mail that has a link. */
+  button?: string
+  /** How long link and code are good, in words. */
+  lifetime?: string
+}
+
+/** Every mail there is, with what its link is for. */
+export const TEXTS = {
+  verify_email: { write: verifyEmail, purpose: 'verify_email' },
+  already_registered: { write: alreadyRegistered, purpose: null },
+  reset_password: { write: resetPassword, purpose: 'reset_password' },
+  password_changed: { write: passwordChanged, purpose: null },
+  confirm_email_change: { write: confirmEmailChange, purpose: 'change_email' },
+  email_change_requested: { write: emailChangeRequested, purpose: 'undo_email_change' },
+  invitation: { write: invitation, purpose: 'accept_invitation' },
+} as const satisfies Record<string, { write: (about: About) => MailText; purpose: Purpose | null }>
+
+export type MailKind = keyof typeof TEXTS
+
+export interface Rendered {
+  subject: string
+  text: string
+  html: string
+}
+
+const CODE_INTRO = 'Or type this code, good for 10 minutes:'
+
+/** Both forms of a mail. Everything that people have typed is escaped, and kept to one line. */
+export function render(mail: MailText, access?: { link: string; code: string }): Rendered {
+  const oneLine = (value: string) => value.replace(/\s+/g, ' ').trim()
+  const paragraphs = mail.paragraphs.map(oneLine)
+  const lifetime = mail.lifetime && `The link is good once, for ${mail.lifetime}.`
+  const plain = [...paragraphs, access?.link, access && `${CODE_INTRO} ${access.code}`, lifetime]
+  const button =
+    access &&
+    html`<p><a href="${access.link}" style="display:inline-block;padding:.6em 1.2em;border-radius:.5em;background:#1f4fd8;color:#fff;text-decoration:none">${mail.button}</a></p>
+<p>${CODE_INTRO} <strong style="font-size:1.2em;letter-spacing:.1em">${access.code}</strong></p>`
+  const page = html`<!doctype html><html lang="en"><meta charset="utf-8">
+<body style="font:16px/1.5 system-ui,sans-serif;color:#1c1c1e;max-width:34em;margin:2em auto;padding:0 1em">
+${paragraphs.map((paragraph) => html`<p>${paragraph}</p>`)}
+${button ?? ''}
+${lifetime ? html`<p style="color:#6b6b70">${lifetime}</p>` : ''}
+</body></html>`
+  return {
+    subject: oneLine(mail.subject),
+    text: `${plain.filter(Boolean).join('\n\n')}\n`,
+    html: String(page),
+  }
+}

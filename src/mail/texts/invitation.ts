@@ -1,0 +1,11 @@
+import type { About, MailText } from '../texts.ts'
+
+export const invitation = ({ organisation }: About): MailText => ({
+  subject: `You are invited to ${organisation}`,
+  paragraphs: [
+    `You have been invited to join ${organisation}. Choose a password, and you are in.`,
+    'If you do not know what this is about, do nothing.',
+  ],
+  button: 'Accept the invitation',
+  lifetime: '7 days',
+})

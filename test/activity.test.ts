@@ -1,0 +1,447 @@
+import { createExecutionContext } from 'cloudflare:test'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
+import { ACTIONS, type Action } from '../src/activity/models.ts'
+import type { Activity } from '../src/activity/schemas.ts'
+import { cleanUp } from '../src/cleanup.ts'
+import { openForCron } from '../src/context.ts'
+import { firstIdAt, toTime } from '../src/ids.ts'
+import { type Actor, type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
+import { rounds } from './support/rounds.ts'
+import { freshUpstreams } from './support/upstreams.ts'
+
+let own: Awaited<ReturnType<typeof freshUpstreams>>
+let api: Api
+let admin: Actor
+
+beforeAll(async () => {
+  own = await freshUpstreams()
+  api = openApi(own.bindings)
+  admin = await api.actor({ role: 'admin' })
+})
+
+interface Happened {
+  answer: Answer
+  /** Whom it happened to; null: nobody. */
+  to: string | null
+  /** Who did it; null: the system. */
+  by: string | null
+  details: unknown
+}
+
+const NEW_PASSWORD = 'nine green bears run'
+const as = (who: { token: string }, method: string, path: string, body?: unknown) =>
+  api.send(method, path, { token: who.token, body })
+const asAdmin = (method: string, path: string, body?: unknown) => as(admin, method, path, body)
+const sessionOf = (token: string): string => JSON.parse(atob(token.split('.')[1]!)).sid
+const refresh = (token: string) =>
+  api.send('POST', '/v1/auth/refresh_token', { body: { refresh_token: token } })
+const somebody = () => api.person({ password_hash: null })
+
+/** A change by the administrator of somebody who is `given`. */
+const managed =
+  (
+    given: Parameters<Api['person']>[0],
+    method: string,
+    path: string,
+    body?: unknown,
+    details: unknown = null,
+  ) =>
+  async (): Promise<Happened> => {
+    const { id } = await api.person({ password_hash: null, ...given })
+    return { answer: await asAdmin(method, `/v1/users/${id}${path}`, body), to: id, by: admin.id, details }
+  }
+
+/** What leads to a row of history, and what stands in it. An action that is missing here fails the first test. */
+const EVENTS: { [A in Action]?: Record<string, () => Promise<Happened>> } = {
+  'user.signed_up': {
+    'signing up': async () => {
+      const body = { email: `${crypto.randomUUID()}@people.test`, password: PASSWORD, name: 'Ada' }
+      const answer = await api.send('POST', '/v1/auth/signup', { body })
+      const id = answer.body.id as string
+      return { answer, to: id, by: id, details: { role: 'user' } }
+    },
+  },
+  'user.created': {
+    'making a person': async () => {
+      const body = {
+        email: `${crypto.randomUUID()}@people.test`,
+        password: PASSWORD,
+        name: 'Ada',
+        role: 'manager',
+      }
+      const answer = await asAdmin('POST', '/v1/users', body)
+      return { answer, to: answer.body.id as string, by: admin.id, details: { role: 'manager' } }
+    },
+  },
+  'user.updated': {
+    'a new name': managed(
+      { name: 'Old' },
+      'PATCH',
+      '',
+      { name: 'New' },
+      { name: { from: 'Old', to: 'New' } },
+    ),
+    'a new name of one’s own': async () => {
+      const ada = await api.actor({ name: 'Old' })
+      const answer = await as(ada, 'PATCH', '/v1/users/me', { name: 'New' })
+      return { answer, to: ada.id, by: ada.id, details: { name: { from: 'Old', to: 'New' } } }
+    },
+  },
+  'user.role_changed': {
+    'a new role': managed({}, 'PATCH', '', { role: 'manager' }, { role: { from: 'user', to: 'manager' } }),
+  },
+  'user.disabled': {
+    disabling: managed({}, 'POST', '/disable', { reason: 'left' }, { reason: 'left', until: null }),
+  },
+  'user.enabled': { enabling: managed({ status: 'disabled' }, 'POST', '/enable') },
+  'user.deleted': {
+    'soft deletion': managed({}, 'DELETE', ''),
+    leaving: async () => {
+      const ada = await api.actor()
+      const answer = await as(ada, 'DELETE', '/v1/users/me', { password: PASSWORD })
+      return { answer, to: ada.id, by: ada.id, details: null }
+    },
+  },
+  'user.restored': { restoring: managed({ deleted_at: Date.now() }, 'POST', '/restore') },
+  'user.purged': { 'hard deletion': managed({}, 'DELETE', '?hard=true') },
+  'password.changed': {
+    'a new password': async () => {
+      const ada = await api.actor()
+      const body = { current_password: PASSWORD, new_password: NEW_PASSWORD }
+      return {
+        answer: await as(ada, 'POST', '/v1/auth/change_password', body),
+        to: ada.id,
+        by: ada.id,
+        details: null,
+      }
+    },
+  },
+  'session.started': {
+    'logging in': async () => {
+      const ada = await api.person()
+      const answer = await api.send('POST', '/v1/auth/login', {
+        body: { email: ada.email, password: PASSWORD },
+      })
+      const session_id = sessionOf(answer.body.access_token as string)
+      return { answer, to: ada.id, by: ada.id, details: { session_id } }
+    },
+  },
+  'session.refreshed': {
+    refreshing: async () => {
+      const ada = await api.actor()
+      const answer = await refresh(ada.refreshToken)
+      return { answer, to: ada.id, by: ada.id, details: { session_id: sessionOf(ada.token) } }
+    },
+  },
+  'session.ended': {
+    'logging out': async () => {
+      const ada = await api.actor()
+      const answer = await as(ada, 'POST', '/v1/auth/logout')
+      return { answer, to: ada.id, by: ada.id, details: { session_id: sessionOf(ada.token) } }
+    },
+    'ending a session': async () => {
+      const ada = await api.actor()
+      const session_id = sessionOf((await api.logIn(ada)).access_token)
+      const answer = await as(ada, 'DELETE', `/v1/auth/sessions/${session_id}`)
+      return { answer, to: ada.id, by: ada.id, details: { session_id } }
+    },
+  },
+  'sessions.ended': {
+    'logging out everywhere': async () => {
+      const ada = await api.actor()
+      return { answer: await as(ada, 'POST', '/v1/auth/logout_all'), to: ada.id, by: ada.id, details: null }
+    },
+    'ending the sessions of somebody': managed({}, 'DELETE', '/sessions'),
+  },
+  'session.reuse_detected': {
+    'a refresh token that was used before': async () => {
+      const ada = await api.actor()
+      const second = await refresh(ada.refreshToken)
+      await refresh(second.body.refresh_token as string)
+      const answer = await refresh(ada.refreshToken)
+      return { answer, to: ada.id, by: null, details: { session_id: sessionOf(ada.token) } }
+    },
+  },
+  'login.failed': {
+    'a wrong password': async () => {
+      const ada = await api.person()
+      const body = { email: ada.email, password: 'wrong' }
+      return {
+        answer: await api.send('POST', '/v1/auth/login', { body }),
+        to: ada.id,
+        by: null,
+        details: null,
+      }
+    },
+  },
+  'cleanup.ran': {
+    'the cron job': async () => {
+      const resources = openForCron(api.bindings, createExecutionContext())
+      await cleanUp(resources)
+      const [run] = await api.sql('SELECT max(id) AS id FROM cleanup_runs')
+      const headers = new Headers({ 'x-request-id': resources.origin.requestId })
+      const answer = { status: 204, headers, body: {}, text: '' }
+      return { answer, to: null, by: null, details: { run: run!.id, removed: {} } }
+    },
+  },
+}
+
+describe('LG2: what happens is in the history', () => {
+  test('Every action there is has an event that leads to it', () => {
+    expect(Object.keys(EVENTS).sort()).toEqual(Object.keys(ACTIONS).sort())
+  })
+
+  const events = Object.entries(EVENTS).flatMap(([action, ways]) =>
+    Object.entries(ways).map(([what, happen]) => [what, action, happen] as const),
+  )
+  test.each(events)('%s is one row, %s', async (_, action, happen) => {
+    const { answer, to, by, details } = await happen()
+    const rows = await api.sql(
+      'SELECT action, user_id, actor_id, details FROM user_activity_logs WHERE request_id = ?',
+      [answer.headers.get('x-request-id')],
+    )
+    const found = rows.map((row) => ({ ...row, details: JSON.parse((row.details as string) ?? 'null') }))
+    expect(found).toEqual([{ action, user_id: to, actor_id: by, details }])
+  })
+
+  test('What changes nothing leaves no row, nor does what is refused', async () => {
+    const ada = await api.person({ password_hash: null, name: 'Ada' })
+    const before = await api.sql('SELECT max(id) AS id FROM user_activity_logs')
+    const path = `/v1/users/${ada.id}`
+    const answers = [
+      await asAdmin('PATCH', path, { name: 'Ada' }),
+      await asAdmin('POST', `${path}/enable`),
+      await asAdmin('POST', `${path}/restore`),
+      await asAdmin('PATCH', path, { email: admin.email }),
+      await asAdmin('DELETE', `/v1/users/${admin.id}`),
+      await asAdmin('DELETE', `/v1/users/${crypto.randomUUID()}?hard=true`),
+      await asAdmin('POST', '/v1/users', { email: admin.email, password: PASSWORD, name: 'Twice' }),
+      await api.send('POST', '/v1/auth/login', { body: { email: 'nobody@people.test', password: PASSWORD } }),
+    ]
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 409, 403, 404, 409, 401])
+    expect(await api.sql('SELECT max(id) AS id FROM user_activity_logs')).toEqual(before)
+  })
+
+  test('A row says from where: address, program and request', async () => {
+    const ada = await api.actor()
+    const headers = { 'user-agent': `Browser/${'x'.repeat(300)}`, 'x-request-id': 'request-of-ada' }
+    await api.send('PATCH', '/v1/users/me', {
+      token: ada.token,
+      body: { name: 'Grace' },
+      headers,
+      ip: '192.0.2.7',
+    })
+    const { body } = await as(ada, 'GET', '/v1/users/me/activity?action=user.updated')
+    expect(body.data).toEqual([
+      expect.objectContaining({
+        ip: '192.0.2.7',
+        user_agent: headers['user-agent'].slice(0, 256),
+        request_id: 'request-of-ada',
+        created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+      }),
+    ])
+  })
+
+  test('LG1: no password, hash or token stands in any row', async () => {
+    const dump = JSON.stringify(await api.sql('SELECT * FROM user_activity_logs'))
+    expect(dump).toContain('password.changed')
+    for (const secret of [PASSWORD, NEW_PASSWORD, '$scrypt', 'rt_', 'eyJ', '"wrong"'])
+      expect(dump).not.toContain(secret)
+  })
+
+  test('A change and its row are there together or not at all, whatever becomes of the connection', async () => {
+    const ada = await somebody()
+    for (let round = 0; round < rounds(12, 200); round++) {
+      const mode = (['reset-before', 'reset-after', 'down', 'status'] as const)[round % 4]!
+      await own.behave('libsql', { mode: 'pass' })
+      // Sometimes the read fails, sometimes the write, sometimes both attempts of one.
+      const request = asAdmin('PATCH', `/v1/users/${ada.id}`, { name: `Name ${round}` })
+      if (round % 3) await own.behave('libsql', { mode, status: 502, next: 1 + (round % 3) })
+      expect([200, 503]).toContain((await request).status)
+    }
+    await own.behave('libsql', { mode: 'pass' })
+    const [row] = await api.sql('SELECT version FROM users WHERE id = ?', [ada.id])
+    expect((await api.historyOf(ada.id)).length).toBe(Number(row!.version) - 1)
+  })
+})
+
+describe('Filters of the history', () => {
+  const DAY_MS = 86_400_000
+  const start = Date.now() - 40 * DAY_MS
+  let subject: string
+  let actor: string
+  const actions: Action[] = ['session.started', 'user.updated', 'login.failed']
+
+  beforeAll(async () => {
+    ;[subject, actor] = [(await somebody()).id, (await somebody()).id]
+    for (let n = 0; n < 12; n++) {
+      await api.sql(
+        'INSERT INTO user_activity_logs (id, user_id, actor_id, action, details) VALUES (?, ?, ?, ?, ?)',
+        [
+          firstIdAt(start + n * DAY_MS),
+          n < 9 ? subject : actor,
+          n % 2 ? subject : actor,
+          actions[n % 3]!,
+          JSON.stringify({ n }),
+        ],
+      )
+    }
+  })
+
+  async function all(path: string): Promise<number[]> {
+    const found: Activity[] = []
+    for (let cursor: string | null = ''; cursor !== null; ) {
+      const answer: Answer = await asAdmin('GET', `${path}&limit=2${cursor && `&cursor=${cursor}`}`)
+      expect([answer.status, answer.body.code]).toEqual([200, undefined])
+      found.push(...(answer.body.data as Activity[]))
+      cursor = (answer.body.pagination as { next_cursor: string | null }).next_cursor
+    }
+    return found.map(({ details }) => details!.n as number)
+  }
+  const newestFirst = (keep: (n: number) => boolean) => [...Array(12).keys()].filter(keep).reverse()
+  const at = (n: number, ms = 0) => encodeURIComponent(toTime(start + n * DAY_MS + ms))
+
+  test('By person, by actor, by action and by time, in every combination, newest first', async () => {
+    const isAbout = (n: number) => n < 9
+    const isBy = (n: number) => n % 2 === 1
+    for (const [action, isAction] of [
+      ['', () => true],
+      ['&action=user.updated', (n: number) => n % 3 === 1],
+    ] as const) {
+      for (const [times, isThen] of [
+        ['', () => true],
+        [`&from=${at(3)}`, (n: number) => n >= 3],
+        [`&from=${at(3, 1)}`, (n: number) => n > 3],
+        [`&to=${at(7)}`, (n: number) => n < 7],
+        [`&from=${at(2)}&to=${at(7, 1)}`, (n: number) => n >= 2 && n <= 7],
+        [`&from=${at(7)}&to=${at(2)}`, () => false],
+      ] as const) {
+        const filters = `${action}${times}`
+        const kept = (keep: (n: number) => boolean) => newestFirst((n) => keep(n) && isAction(n) && isThen(n))
+        expect(await all(`/v1/activity?user_id=${subject}${filters}`)).toEqual(kept(isAbout))
+        expect(await all(`/v1/activity?actor_id=${subject}${filters}`)).toEqual(kept(isBy))
+        expect(await all(`/v1/users/${subject}/activity?${filters.slice(1)}`)).toEqual(kept(isAbout))
+      }
+    }
+    expect((await all(`/v1/activity?to=${at(12)}`)).slice(0, 12)).toEqual(newestFirst(() => true))
+  })
+
+  test('Without a filter it is everybody’s, and a page ends where the next begins', async () => {
+    const first = await asAdmin('GET', '/v1/activity?limit=100')
+    const { data, pagination } = first.body as unknown as {
+      data: Activity[]
+      pagination: { next_cursor: string | null }
+    }
+    expect(pagination).toEqual({ limit: 100, next_cursor: pagination.next_cursor, total: null })
+    expect(data.map(({ id }) => id)).toEqual(
+      data
+        .map(({ id }) => id)
+        .sort()
+        .reverse(),
+    )
+  })
+
+  test.each([
+    'action=user.flew',
+    'from=yesterday',
+    'from=2026-01-01',
+    'to=1e999',
+    'from=-000001-01-01T00:00:00Z',
+    'user_id=x',
+    "user_id=' OR 1=1 --",
+    'limit=101',
+    'sort=id',
+    `user_id=${crypto.randomUUID()}&actor_id=${crypto.randomUUID()}`,
+  ])('AZ8: %s is refused', async (query) => {
+    expect((await asAdmin('GET', `/v1/activity?${query}`)).status).toBe(422)
+  })
+
+  test('AZ8: a cursor is for the filters it was made for', async () => {
+    const { body } = await asAdmin('GET', `/v1/activity?user_id=${subject}&limit=1`)
+    const { next_cursor } = body.pagination as { next_cursor: string }
+    for (const query of [`user_id=${actor}`, `actor_id=${subject}`, `user_id=${subject}&to=${at(1)}`, ''])
+      expect((await asAdmin('GET', `/v1/activity?${query}&cursor=${next_cursor}`)).body.code).toBe(
+        'invalid_cursor',
+      )
+  })
+
+  test('AZ2: from where somebody else acted is not for the person it happened to', async () => {
+    const ada = await api.actor()
+    await api.send('PATCH', `/v1/users/${ada.id}`, {
+      token: admin.token,
+      body: { name: 'Grace' },
+      ip: '192.0.2.99',
+    })
+    const { body, text } = await as(ada, 'GET', '/v1/users/me/activity')
+    expect(text).not.toContain('192.0.2.99')
+    const [change, login] = body.data as Activity[]
+    expect(change).toMatchObject({ actor_id: admin.id, ip: null, user_agent: null, country: null })
+    expect(login).toMatchObject({ actor_id: ada.id, ip: expect.any(String) })
+    const seen = await asAdmin('GET', `/v1/users/${ada.id}/activity?action=user.updated`)
+    expect((seen.body.data as Activity[])[0]!.ip).toBe('192.0.2.99')
+  })
+})
+
+describe('LG3: the history is only ever added to', () => {
+  test('No SQL rewrites a row, moves it, or takes a young one away', async () => {
+    const { id: user } = await somebody()
+    await asAdmin('PATCH', `/v1/users/${user}`, { name: 'Grace' })
+    const [row] = await api.sql('SELECT * FROM user_activity_logs WHERE user_id = ?', [user])
+    const attempts = [
+      ...['id', 'user_id', 'actor_id', 'action', 'details', 'ip', 'user_agent', 'country', 'request_id'].map(
+        (column) => `UPDATE user_activity_logs SET ${column} = 'forged' WHERE user_id = '${user}'`,
+      ),
+      ...['user_id', 'actor_id', 'request_id'].map(
+        (column) => `UPDATE user_activity_logs SET ${column} = NULL WHERE user_id = '${user}'`,
+      ),
+      `UPDATE OR REPLACE user_activity_logs SET action = 'forged' WHERE user_id = '${user}'`,
+      `DELETE FROM user_activity_logs WHERE user_id = '${user}'`,
+      'DELETE FROM user_activity_logs',
+    ]
+    for (const attempt of attempts) await expect(api.sql(attempt)).rejects.toThrow(/history/)
+    await api.sql(
+      `REPLACE INTO user_activity_logs (id, user_id, action) VALUES ('${row!.id}', '${user}', 'forged')`,
+    )
+    expect(await api.sql('SELECT * FROM user_activity_logs WHERE user_id = ?', [user])).toEqual([row])
+  })
+
+  test('Text of a caller stays one value of one row, and one line of the log', async () => {
+    const hostile = '\u001b[2J\u001b[31m"}\\u000a{"level":"info","code":"forged"}'
+    const ada = await api.actor()
+    const headers = { 'user-agent': hostile, 'x-request-id': '{"forged":1}' }
+    const renamed = await api.send('PATCH', '/v1/users/me', {
+      token: ada.token,
+      body: { name: 'Ada\r\n{}' },
+      headers,
+    })
+    expect(renamed.status).toBe(422)
+    const lines: unknown[][] = []
+    const logs = ['error', 'warn', 'info', 'log'] as const
+    const spies = logs.map((level) =>
+      vi.spyOn(console, level).mockImplementation((...line) => void lines.push(line)),
+    )
+    try {
+      await own.behave('libsql', { mode: 'down' })
+      const body = { email: `${ada.email}"}\n{"forged":1}`, password: PASSWORD }
+      const failed = await api.send('POST', '/v1/auth/login', { body, headers })
+      expect(failed.status).toBe(503)
+      const name = '"}{"forged":1}'
+      expect(
+        (await api.send('PATCH', '/v1/users/me', { token: ada.token, body: { name }, headers })).status,
+      ).toBe(503)
+    } finally {
+      await own.behave('libsql', { mode: 'pass' })
+      for (const spy of spies) spy.mockRestore()
+    }
+    expect(lines.length).toBeGreaterThanOrEqual(2)
+    for (const line of lines) {
+      expect(line).toEqual([expect.any(String)])
+      const [text] = line as [string]
+      expect(text).not.toMatch(/\p{Cc}|forged|people\.test|brown foxes/u)
+      expect(JSON.parse(text)).toMatchObject({
+        level: expect.stringMatching(/^(warn|error)$/),
+        code: expect.any(String),
+      })
+    }
+  })
+})

@@ -1,0 +1,275 @@
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import * as passwords from '../../src/auth/passwords.ts'
+import { MAX_FAILURES_IN_A_ROW, networkOf } from '../../src/auth/throttle.ts'
+import { type Api, openApi, PASSWORD } from '../support/api.ts'
+import { rounds } from '../support/rounds.ts'
+import { freshUpstreams } from '../support/upstreams.ts'
+
+const WRONG_PASSWORD = 'nine green bears run'
+const [HERE, ELSEWHERE] = ['192.0.2.1', '198.51.100.1']
+const MINUTE_MS = 60_000
+
+let own: Awaited<ReturnType<typeof freshUpstreams>>
+let api: Api
+beforeAll(async () => {
+  own = await freshUpstreams()
+  api = openApi(own.bindings)
+})
+
+/** Passes through; says how often a password was really held against what is stored. */
+const check = vi.spyOn(passwords, 'checkPassword')
+const guesses = () =>
+  check.mock.calls.filter(
+    ([, stored], i) => stored !== null && check.mock.settledResults[i]?.type === 'fulfilled',
+  )
+beforeEach(() => void check.mockClear())
+
+const timePasses = (ms: number) => {
+  const later = Date.now() + ms
+  vi.useFakeTimers({ toFake: ['Date'] })
+  vi.setSystemTime(later)
+}
+afterEach(() => void vi.useRealTimers())
+
+describe('Guessing a password', () => {
+  test('RL1, RL6: ten are free, then each costs a wait that doubles to an hour and then really is over', async () => {
+    const ada = await api.person()
+    for (let i = 0; i < 10; i++) expect((await logIn(ada.email, WRONG_PASSWORD)).status).toBe(401)
+    const waits = []
+    for (let i = 0; i < 8; i++) {
+      const early = await logIn(ada.email, PASSWORD)
+      expect([early.status, early.body.code]).toEqual([429, 'too_many_attempts'])
+      waits.push(Number(early.headers.get('retry-after')))
+      timePasses((waits.at(-1)! + 1) * 1000)
+      if (i < 7) expect((await logIn(ada.email, WRONG_PASSWORD)).status).toBe(401)
+    }
+    expect(waits).toEqual([60, 120, 240, 480, 960, 1920, 3600, 3600])
+    expect(guesses()).toHaveLength(17)
+    expect((await logIn(ada.email, PASSWORD)).status).toBe(200)
+    expect((await logIn(ada.email, WRONG_PASSWORD)).status).toBe(401)
+  })
+
+  test('RL1: an unknown address is counted like a known one', async () => {
+    const email = `${crypto.randomUUID()}@people.test`
+    await burn(email)
+    expect((await logIn(email, PASSWORD)).status).toBe(429)
+  })
+
+  test('RL1: failures are forgotten 15 minutes after the first', async () => {
+    const ada = await api.person()
+    await burn(ada.email, 9)
+    timePasses(15 * MINUTE_MS + 1000)
+    for (let i = 0; i < 2; i++) expect((await logIn(ada.email, WRONG_PASSWORD)).status).toBe(401)
+  })
+
+  test('RL1: is over for good after a hundred failures in a row, wherever they came from', async () => {
+    const left = rounds(3, MAX_FAILURES_IN_A_ROW)
+    const ada = await api.person({ failed_logins: MAX_FAILURES_IN_A_ROW - left })
+    for (let i = 0; i < left; i++)
+      expect((await logIn(ada.email, WRONG_PASSWORD, randomIp())).status).toBe(401)
+    expect(guesses()).toHaveLength(left)
+    for (const password of [PASSWORD, WRONG_PASSWORD]) {
+      const answer = await logIn(ada.email, password, randomIp())
+      expect([answer.status, answer.body.code]).toEqual([401, 'invalid_credentials'])
+    }
+    expect(guesses()).toHaveLength(left)
+  })
+
+  test('RL1: a right password ends the row of failures', async () => {
+    const ada = await api.person({ failed_logins: MAX_FAILURES_IN_A_ROW - 1 })
+    expect((await logIn(ada.email, PASSWORD)).status).toBe(200)
+    expect(await api.sql('SELECT failed_logins FROM users WHERE id = ?', [ada.id])).toEqual([
+      { failed_logins: 0 },
+    ])
+  })
+
+  test('RL1: is counted as much where somebody signed in has to show theirs', async () => {
+    const ada = await api.person()
+    const { token } = await api.signIn(ada)
+    const leave = (password: string) =>
+      api.send('DELETE', '/v1/users/me', { token, ip: HERE, body: { password } })
+    const change = (current_password: string) =>
+      api.send('POST', '/v1/auth/change_password', {
+        token,
+        ip: HERE,
+        body: { current_password, new_password: 'six blue whales sing' },
+      })
+    expect((await leave(WRONG_PASSWORD)).body.code).toBe('wrong_password')
+    await addFailures(8)
+    expect((await change(WRONG_PASSWORD)).body.code).toBe('wrong_password')
+    expect([(await leave(PASSWORD)).status, (await change(PASSWORD)).status]).toEqual([429, 429])
+  })
+
+  test('RL2: is counted exactly, however many come at once: from one network', async () => {
+    const ada = await api.person()
+    const answers = await Promise.all(
+      Array.from({ length: rounds(40, 200) }, () => logIn(ada.email, WRONG_PASSWORD)),
+    )
+    expect(guesses().length).toBeLessThanOrEqual(10)
+    // Whoever was not held against the password was told to wait, or that too many hash at once.
+    for (const { status } of answers) expect([401, 429, 503]).toContain(status)
+    expect((await logIn(ada.email, PASSWORD)).status).toBe(429)
+  })
+
+  test('RL2: … and from many', async () => {
+    const ada = await api.person({ failed_logins: MAX_FAILURES_IN_A_ROW - 3 })
+    await Promise.all(Array.from({ length: 12 }, () => logIn(ada.email, WRONG_PASSWORD, randomIp())))
+    expect(guesses().length).toBeLessThanOrEqual(3)
+    expect((await logIn(ada.email, PASSWORD)).status).toBe(401)
+  })
+
+  test('RL3: locks out nobody who is somewhere else, or signed in already', async () => {
+    const ada = await api.actor()
+    await burn(ada.email)
+    expect((await logIn(ada.email, PASSWORD)).status).toBe(429)
+    expect((await logIn(ada.email, PASSWORD, ELSEWHERE)).status).toBe(200)
+    const refreshed = await api.send('POST', '/v1/auth/refresh_token', {
+      ip: HERE,
+      body: { refresh_token: ada.refreshToken },
+    })
+    expect(refreshed.status).toBe(200)
+    // Nor does the right password elsewhere open the attacker's network again.
+    expect((await logIn(ada.email, PASSWORD)).status).toBe(429)
+  })
+})
+
+describe('The network of a caller', () => {
+  test.each([
+    ['192.0.2.1', '192.0.2.1'],
+    ['2001:db8:1:2::1', '2001:db8:1:2::/64'],
+    ['2001:DB8:1:2:FFFF:ffff:ffff:ffff', '2001:db8:1:2::/64'],
+    ['2001:0db8:0001:0002:0000:0000:0000:0001', '2001:db8:1:2::/64'],
+    ['2001:db8::1', '2001:db8:0:0::/64'],
+    ['::1', '0:0:0:0::/64'],
+    ['::ffff:192.0.2.1', '192.0.2.1'],
+    ['::FFFF:c000:0201', '192.0.2.1'],
+    ['0:0:0:0:0:ffff:192.0.2.1', '192.0.2.1'],
+    ['', 'none'],
+    ['unknown', 'none'],
+    ['192.0.2.1, 198.51.100.1', 'none'],
+    ['2001:db8::1%eth0', 'none'],
+    [null, 'none'],
+  ])('RL4: of %j is %s', (ip, network) => {
+    expect(networkOf(ip)).toBe(network)
+  })
+
+  test('RL4: is a whole /64, of which each address is one more failure', async () => {
+    const ada = await api.person()
+    await logIn(ada.email, WRONG_PASSWORD, '2001:db8:1:2::1')
+    await addFailures(8)
+    expect((await logIn(ada.email, WRONG_PASSWORD, '2001:db8:1:2:3::4')).status).toBe(401)
+    expect((await logIn(ada.email, PASSWORD, '2001:DB8:1:2:ffff::1')).status).toBe(429)
+    expect((await logIn(ada.email, PASSWORD, '2001:db8:1:3::1')).status).toBe(200)
+  })
+
+  test('RL4: counts before everything, is taken from one header alone, and is shared by all who have none', async () => {
+    const shield = shieldThat({ success: true })
+    const send = (headers: Record<string, string>, ip: string | null) =>
+      shield.api.send('POST', '/v1/auth/refresh_token', { headers, ip, body: { refresh_token: 'rt_x' } })
+    for (const name of ['x-forwarded-for', 'x-real-ip', 'forwarded', 'true-client-ip', 'x-client-ip']) {
+      await send({ [name]: '203.0.113.9' }, HERE)
+      await send({ [name]: '203.0.113.9' }, null)
+    }
+    for (let i = 0; i < 300; i++) await send({}, `2001:db8:7:7::${i.toString(16)}`)
+    expect([...new Set(shield.byIp)]).toEqual([HERE, '2001:db8:7:7::/64'])
+    expect([...new Set(shield.withoutIp)]).toEqual(['none'])
+    expect([shield.byIp.length, shield.withoutIp.length]).toEqual([305, 5])
+  })
+
+  test('RL6: that asks too often gets a 429 with the time to wait, and costs nothing', async () => {
+    const shield = shieldThat({ success: false })
+    const body = { email: 'ada@people.test', password: PASSWORD }
+    const { result, calls } = await own.measure(() => shield.api.send('POST', '/v1/auth/login', { body }))
+    expect([result.status, result.body.code, result.headers.get('retry-after')]).toEqual([
+      429,
+      'too_many_requests',
+      '60',
+    ])
+    expect([calls.length, check.mock.calls.length]).toEqual([0, 0])
+  })
+
+  test('RL4: cannot be left uncounted because a binding is missing', async () => {
+    const bare = openApi({ ...own.bindings, RATE_LIMIT_BY_IP: undefined, RATE_LIMIT_WITHOUT_IP: undefined })
+    for (const ip of [HERE, null]) {
+      const answer = await bare.send('POST', '/v1/auth/login', { ip, body: {} })
+      expect([answer.status, answer.body.code]).toEqual([503, 'misconfigured'])
+    }
+  })
+})
+
+test.each([
+  ['POST', '//v1/auth/login'],
+  ['POST', '/v1//auth/login'],
+  ['POST', '/v1/auth/login/'],
+  ['POST', '/V1/AUTH/LOGIN'],
+  ['POST', '/v1/auth/%6cogin'],
+  ['POST', '/v1/%61uth/login'],
+  ['POST', '/v1%2fauth%2flogin'],
+  ['POST', '/v1/auth/./login'],
+  ['POST', '/v1/x/../auth/login'],
+  ['POST', '/v1/auth/%2e/login'],
+  ['POST', '/v1/auth/login;x'],
+  ['POST', '/v1/auth/login%00'],
+  ['POST', '/v1/auth/login?x=1'],
+  ['POST', '/v1/auth/login#x'],
+  ['GET', '/v1/auth/login'],
+  ['HEAD', '/v1/auth/login'],
+  ['PUT', '/v1/auth/login'],
+  ['post', '/v1/auth/login'],
+  ['OPTIONS', '/v1/auth/login'],
+])('RL5: %s %s is nothing, or counted', async (method, path) => {
+  const ada = await api.person()
+  const shield = shieldThat({ success: true })
+  const hasBody = method.toUpperCase() === 'POST' || method === 'PUT'
+  const answer = await shield.api.send(method, path, {
+    headers: { 'x-http-method-override': 'POST', 'x-original-url': '/v1/auth/login' },
+    ...(hasBody && { body: { email: ada.email, password: WRONG_PASSWORD } }),
+  })
+  const isCounted = shield.byIp.length === 1 && guesses().length === 1
+  if (answer.status === 401) expect(isCounted).toBe(true)
+  else expect([204, 404, 405]).toContain(answer.status)
+  expect(guesses().length).toBe(answer.status === 401 ? 1 : 0)
+})
+
+test('RL5: an access token is asked for under every spelling of a path', async () => {
+  for (const path of [
+    '//v1/users',
+    '/v1/users/',
+    '/V1/users',
+    '/v1/%75sers',
+    '/v1/./users',
+    '/v1/auth/../users',
+  ])
+    expect([401, 404]).toContain((await api.send('GET', path)).status)
+})
+
+const logIn = (email: string, password: string, ip = HERE) =>
+  api.send('POST', '/v1/auth/login', { ip, body: { email, password } })
+
+/** What stands after so many failures from here; only the first of them costs a hash. */
+async function burn(email: string, failures = 10) {
+  expect((await logIn(email, WRONG_PASSWORD)).status).toBe(401)
+  await addFailures(failures - 2)
+  expect((await logIn(email, WRONG_PASSWORD)).status).toBe(401)
+}
+/** To the count that was touched last. */
+const addFailures = (failures: number) =>
+  api.sql(
+    'UPDATE login_throttles SET failures = failures + ? WHERE rowid = (SELECT max(rowid) FROM login_throttles)',
+    [failures],
+  )
+
+/** The platform's limiters, with an answer of the test's and a list of what they were asked to count. */
+function shieldThat(outcome: { success: boolean }) {
+  const [byIp, withoutIp]: [string[], string[]] = [[], []]
+  const limiter = (seen: string[]) => ({
+    limit: async ({ key }: { key: string }) => {
+      seen.push(key)
+      return outcome
+    },
+  })
+  const bindings = { RATE_LIMIT_BY_IP: limiter(byIp), RATE_LIMIT_WITHOUT_IP: limiter(withoutIp) }
+  return { api: openApi({ ...own.bindings, ...bindings }), byIp, withoutIp }
+}
+
+const randomIp = () => `203.0.113.${Math.floor(Math.random() * 256)}`

@@ -1,0 +1,171 @@
+import { existsSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { Validator } from '@seriousme/openapi-schema-validator'
+import { type Browser, chromium, type Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { ADMIN, startStack } from '../support/stack.ts'
+
+const executablePath = (process.env.PATH ?? '')
+  .split(delimiter)
+  .map((dir) => join(dir, 'chromium'))
+  .find(existsSync)
+const FLAGS = [
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+]
+/** As names of people: each sets `__xss` if it ever becomes markup or script. */
+const PAYLOADS = [
+  '<script>window.__xss=1</script>',
+  '<img src=x onerror="window.__xss=1">',
+  '</pre></script><svg onload=window.__xss=1>',
+  `"'><iframe srcdoc="<script>top.__xss=1</script>">`,
+  'javascript:window.__xss=1',
+  '{{constructor.constructor("window.__xss=1")()}}',
+]
+
+let stack: Awaited<ReturnType<typeof startStack>>
+
+beforeAll(async () => {
+  stack = await startStack()
+}, 120_000)
+afterAll(() => stack?.close())
+
+test('The document is valid OpenAPI 3.1', async () => {
+  const document = await (await fetch(`${stack.url}/openapi.json`)).json()
+  const validator = new Validator()
+  expect(await validator.validate(document as Record<string, unknown>)).toEqual({ valid: true })
+  expect(validator.version).toBe('3.1')
+})
+
+const title = `The page in a browser${executablePath ? '' : ' (skipped: no chromium on the PATH)'}`
+
+describe.skipIf(!executablePath)(title, { timeout: 60_000 }, () => {
+  let browser: Browser
+  let page: Page
+  const complaints: string[] = []
+  const requested = new Set<string>()
+
+  beforeAll(async () => {
+    browser = await chromium.launch({ executablePath: executablePath!, args: FLAGS })
+    page = await browser.newPage()
+    page.on('console', (message) => complaints.push(message.text()))
+    page.on('pageerror', (error) => complaints.push(error.message))
+    page.on('request', (request) => requested.add(new URL(request.url()).origin))
+    await page.goto(`${stack.url}/docs`)
+  }, 60_000)
+  afterAll(() => browser?.close())
+
+  const logIn = async ({ email, password }: typeof ADMIN) => {
+    await page.getByLabel('E-mail').fill(email)
+    await page.getByLabel('Password').fill(password)
+    await page.getByRole('button', { name: 'Log in' }).click()
+    await page.getByRole('button', { name: 'Log out' }).waitFor()
+  }
+
+  /** Opens an operation by its deep link, fills in its form, sends it, and gives what the page shows. */
+  async function tryOut(operationId: string, inputs: Record<string, string> = {}) {
+    await page.evaluate((id) => {
+      ;(globalThis as unknown as { location: { hash: string } }).location.hash = id
+    }, operationId)
+    const operation = page.locator(`#${operationId}[open]`)
+    for (const [label, value] of Object.entries(inputs)) await operation.getByLabel(label).fill(value)
+    const answered = page.waitForResponse((response) => !response.url().includes('refresh_token'))
+    await operation.getByRole('button', { name: /^Send/ }).click()
+    await answered
+    await operation.getByRole('button', { name: /^Send/, disabled: false }).waitFor()
+    const result = operation.locator('.result')
+    const body = await result.locator('pre').allTextContents()
+    return { status: Number(await result.locator('.status').textContent()), body: body.join('') }
+  }
+
+  test('shows every operation, and those that a filter leaves', async () => {
+    const document = (await (await fetch(`${stack.url}/openapi.json`)).json()) as {
+      paths: Record<string, Record<string, { operationId: string }>>
+    }
+    const ids = Object.values(document.paths).flatMap((methods) =>
+      Object.values(methods).map(({ operationId }) => operationId),
+    )
+    await page.locator('.operation').first().waitFor()
+    const shown = await page.locator('.operation').evaluateAll((all) => all.map(({ id }) => id as string))
+    expect(shown.sort()).toEqual(ids.sort())
+    await page.keyboard.press('/')
+    await page.keyboard.type('cleanup:read')
+    expect(await page.locator('.operation:visible').count()).toBe(1)
+    await page.keyboard.press('Enter')
+    await page.locator('#get_cleanup_runs[open] .try').waitFor()
+    await page.getByLabel('Filter operations').fill('')
+  })
+
+  test('says who may call, and calls as whoever logs in', async () => {
+    expect((await tryOut('get_users')).status).toBe(401)
+    await logIn(ADMIN)
+    const { status, body } = await tryOut('get_users', { limit: '1' })
+    expect(status).toBe(200)
+    expect(JSON.parse(body)).toMatchObject({ data: [{ email: ADMIN.email }], pagination: { limit: 1 } })
+  })
+
+  test('AC1: shows what people call themselves as they spelt it, and runs none of it', async () => {
+    for (const [index, name] of PAYLOADS.entries()) {
+      const person = { email: `person${index}@people.test`, password: 'seven brown foxes read', name }
+      const { status, body } = await tryOut('post_users', { Body: JSON.stringify(person) })
+      expect(status).toBe(201)
+      expect(JSON.parse(body).name).toBe(name)
+    }
+    const { body } = await tryOut('get_users', { limit: '100' })
+    const names = JSON.parse(body).data.map((person: { name: string }) => person.name)
+    expect(names).toEqual(expect.arrayContaining(PAYLOADS))
+    const agent = PAYLOADS[1]!
+    await fetch(`${stack.url}/v1/auth/login`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'user-agent': agent },
+      body: JSON.stringify(ADMIN),
+    })
+    const sessions = JSON.parse((await tryOut('get_auth_sessions')).body).data
+    expect(sessions.map((session: { user_agent: string }) => session.user_agent)).toContain(agent)
+    expect(await page.evaluate('window.__xss')).toBeUndefined()
+  })
+
+  test('fits a phone, with everything unfolded', async () => {
+    const size = page.viewportSize()!
+    await page.setViewportSize({ width: 360, height: 740 })
+    await page.evaluate("for (const view of document.querySelectorAll('main details')) view.open = true")
+    await page.locator('.operation .try').last().waitFor()
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(360)
+    await page.setViewportSize(size)
+  })
+
+  test('AC2: refuses markup and script that did not come with it', async () => {
+    const before = complaints.length
+    const refused = await page.evaluate(`(() => {
+      try { document.querySelector('main').innerHTML = '<b>'; return 'taken' } catch (error) { return error.name }
+    })()`)
+    expect(refused).toBe('TypeError')
+    expect(complaints.splice(before).join()).toContain('Trusted')
+  })
+
+  test('goes on by the refresh token when the access token is dead', async () => {
+    const passwords = { current_password: ADMIN.password, new_password: 'eight brown foxes read' }
+    expect((await tryOut('post_auth_change_password', { Body: JSON.stringify(passwords) })).status).toBe(204)
+    expect((await tryOut('get_users_me')).status).toBe(200)
+  })
+
+  test('AC4: keeps nothing in the browser, asks no other origin, and breaks none of its own rules', async () => {
+    const kept = await page.evaluate('[localStorage.length, sessionStorage.length, document.cookie]')
+    expect(kept).toEqual([0, 0, ''])
+    expect([...requested]).toEqual([stack.url])
+    // The browser notes each 4xx; one was asked for, one is the access token that a new password ended.
+    expect(complaints.filter((text) => !text.includes('status of 401'))).toEqual([])
+  })
+
+  test('forgets the session when it is logged out', async () => {
+    await page.getByRole('button', { name: 'Log out' }).click()
+    await page.getByText('Logged out.').waitFor()
+    expect((await tryOut('get_users_me')).status).toBe(401)
+  })
+})

@@ -1,0 +1,390 @@
+import { createExecutionContext, createScheduledController, waitOnExecutionContext } from 'cloudflare:test'
+import fc from 'fast-check'
+import { beforeAll, beforeEach, expect, test } from 'vitest'
+import { ACTIONS } from '../src/activity/models.ts'
+import { cleanUp } from '../src/cleanup.ts'
+import { openForCron, type Resources } from '../src/context.ts'
+import type { Database } from '../src/database/main.ts'
+import { firstIdAt, toTime } from '../src/ids.ts'
+import worker from '../src/index.ts'
+import { type Actor, type Api, openApi } from './support/api.ts'
+import { rounds } from './support/rounds.ts'
+import { freshUpstreams } from './support/upstreams.ts'
+
+const SECOND_MS = 1000
+const MINUTE_MS = 60 * SECOND_MS
+const DAY_MS = 1440 * MINUTE_MS
+/** Long enough for any lease to have ended. */
+const LATER_MS = 5 * MINUTE_MS
+
+let api: Api
+let admin: Actor
+
+beforeAll(async () => {
+  api = openApi((await freshUpstreams()).bindings)
+  admin = await api.actor({ role: 'admin' })
+})
+beforeEach(async () => {
+  for (const table of ['cleanup_runs', 'idempotency_keys', 'login_throttles'])
+    await api.sql(`DELETE FROM ${table}`)
+})
+
+/** One run, at a time that may differ from now, with a database that may misbehave. */
+async function run(aheadMs = 0, misbehave: (db: Database) => Partial<Database> = () => ({})): Promise<void> {
+  const context = createExecutionContext()
+  const resources: Resources = openForCron(api.bindings, context)
+  const db = { ...resources.db, ...misbehave(resources.db) }
+  await cleanUp({ ...resources, db, now: resources.now + aheadMs })
+}
+const runs = () => api.sql('SELECT finished_at, counts FROM cleanup_runs ORDER BY id')
+const removed = async () => (await runs()).map(({ counts }) => JSON.parse(counts as string))
+const count = async (table: string, where = '1') =>
+  Number((await api.sql(`SELECT count(*) AS n FROM ${table} WHERE ${where}`))[0]!.n)
+
+/** Puts in a row of each kind, whose time was at `at`; `mark` finds it again. */
+const KINDS = {
+  users: (mark: string, at: number) =>
+    api.person({ password_hash: null, email: `${mark}@clean.test`, deleted_at: at }).then(() => {}),
+  sessions_expired: (mark: string, at: number) => addSession(mark, { idle_expires_at: at }),
+  sessions_ended: (mark: string, at: number) => addSession(mark, { revoked_at: at }),
+  idempotency_keys: (mark: string, at: number) =>
+    api.sql("INSERT INTO idempotency_keys VALUES ('p', 'r', ?, 'hash', 201, '{}', 's', ?)", [mark, at]),
+  login_throttles: (mark: string, at: number) =>
+    api.sql('INSERT INTO login_throttles VALUES (?, 1, 0, ?)', [mark, at]),
+  activity_noise: (mark: string, at: number) => addHistory(mark, at, 'login.failed'),
+  activity_security: (mark: string, at: number) => addHistory(mark, at, 'user.updated'),
+} satisfies Record<string, (mark: string, at: number) => Promise<unknown>>
+type Kind = keyof typeof KINDS
+
+/** How long each kind is kept after its time. */
+const KEPT_MS: Record<Kind, number> = {
+  users: 30 * DAY_MS,
+  sessions_expired: DAY_MS,
+  sessions_ended: DAY_MS,
+  idempotency_keys: DAY_MS,
+  login_throttles: 0,
+  activity_noise: 90 * DAY_MS,
+  activity_security: 400 * DAY_MS,
+}
+const PLACES: Record<Kind, string> = {
+  users: "SELECT replace(email, '@clean.test', '') AS mark FROM users WHERE email LIKE '%@clean.test'",
+  sessions_expired:
+    'SELECT user_agent AS mark FROM sessions WHERE revoked_at IS NULL AND user_agent IS NOT NULL',
+  sessions_ended:
+    'SELECT user_agent AS mark FROM sessions WHERE revoked_at IS NOT NULL AND user_agent IS NOT NULL',
+  idempotency_keys: 'SELECT key AS mark FROM idempotency_keys',
+  login_throttles: "SELECT key AS mark FROM login_throttles WHERE key LIKE 'mark%'",
+  activity_noise: "SELECT user_agent AS mark FROM user_activity_logs WHERE action = 'login.failed'",
+  activity_security: "SELECT user_agent AS mark FROM user_activity_logs WHERE action = 'user.updated'",
+}
+
+let serial = 0
+const newMark = () => `mark-${++serial}`
+const uuid = () => crypto.randomUUID()
+const addSession = (mark: string, given: { idle_expires_at?: number; revoked_at?: number }) => {
+  const far = Date.now() + 20 * DAY_MS
+  return api.sql(
+    `INSERT INTO sessions (id, user_id, counter, rotated_at, created_at, last_seen_at, idle_expires_at, expires_at, revoked_at, user_agent, ip)
+    VALUES (?, ?, 0, 0, 0, 0, ?, ?, ?, ?, '192.0.2.1')`,
+    [uuid(), uuid(), given.idle_expires_at ?? far, far, given.revoked_at ?? null, mark],
+  )
+}
+const addHistory = (mark: string, at: number, action: string) =>
+  api.sql(
+    "INSERT INTO user_activity_logs (id, user_id, action, user_agent, ip) VALUES (?, ?, ?, ?, '192.0.2.1')",
+    [firstIdAt(at).slice(0, 24) + uuid().slice(24), uuid(), action, mark],
+  )
+
+test('The cron trigger of the Worker runs clean-up, and the run can be read', async () => {
+  const mark = newMark()
+  await KINDS.idempotency_keys(mark, Date.now() - 2 * DAY_MS)
+  const context = createExecutionContext()
+  await worker.scheduled(createScheduledController({ cron: '*/15 * * * *' }), api.bindings, context)
+  await waitOnExecutionContext(context)
+  const { body } = await api.send('GET', '/v1/cleanup/runs', { token: admin.token })
+  expect(body.data).toEqual([
+    {
+      id: expect.any(Number),
+      started_at: expect.any(String),
+      finished_at: expect.any(String),
+      removed: { idempotency_keys: 1 },
+    },
+  ])
+  const history = await api.send('GET', '/v1/activity?action=cleanup.ran&limit=1', { token: admin.token })
+  expect(history.body.data).toEqual([
+    expect.objectContaining({
+      user_id: null,
+      actor_id: null,
+      details: { run: expect.any(Number), removed: { idempotency_keys: 1 } },
+    }),
+  ])
+})
+
+test('CR3: it cannot be started over HTTP', async () => {
+  for (const path of [
+    '/__scheduled',
+    '/cdn-cgi/handler/scheduled',
+    '/cdn-cgi/mf/scheduled',
+    '/v1/cleanup/runs',
+  ]) {
+    for (const method of ['GET', 'POST'])
+      expect([401, 404, 405]).toContain((await api.send(method, path)).status)
+  }
+  expect(await runs()).toEqual([])
+})
+
+test('CR3, LG4: what has had its time goes, all the rest stays, to the millisecond', async () => {
+  const offset = fc.oneof(
+    fc.integer({ min: -5, max: 5 }).map((n) => n * SECOND_MS),
+    fc.integer({ min: -3, max: 3 }),
+    fc.integer({ min: -DAY_MS, max: 20 * DAY_MS }),
+  )
+  const rows = fc.array(fc.tuple(fc.constantFrom(...(Object.keys(KINDS) as Kind[])), offset), {
+    minLength: 1,
+    maxLength: 25,
+  })
+  await fc.assert(
+    fc.asyncProperty(rows, async (planned) => {
+      // The run's own clock, so that the cut-off is known exactly.
+      const resources = openForCron(api.bindings, createExecutionContext())
+      const expected = new Map<string, 'stays' | 'goes'>()
+      for (const [kind, beyondMs] of planned) {
+        const mark = newMark()
+        await KINDS[kind](mark, resources.now - KEPT_MS[kind] - beyondMs)
+        expected.set(mark, beyondMs > 0 ? 'goes' : 'stays')
+      }
+      await cleanUp(resources)
+      const left = await marks()
+      for (const [mark, fate] of expected)
+        expect([mark, left.includes(mark) ? 'stays' : 'goes']).toEqual([mark, fate])
+    }),
+    { numRuns: rounds(8, 200) },
+  )
+})
+
+const marks = async (): Promise<string[]> => {
+  const found = []
+  for (const place of Object.values(PLACES))
+    found.push(...(await api.sql(place)).map(({ mark }) => String(mark)))
+  return found
+}
+
+test('Every action of the history is removed in its time, and none before', async () => {
+  for (const [action, kind] of Object.entries(ACTIONS)) {
+    const keptDays = kind === 'noise' ? 90 : 400
+    await addHistory(`old ${action}`, Date.now() - (keptDays + 1) * DAY_MS, action)
+    await addHistory(`young ${action}`, Date.now() - (keptDays - 1) * DAY_MS, action)
+  }
+  await run()
+  const left = await api.sql(
+    "SELECT user_agent FROM user_activity_logs WHERE user_agent LIKE 'old %' OR user_agent LIKE 'young %'",
+  )
+  expect(left.map(({ user_agent }) => user_agent).sort()).toEqual(
+    Object.keys(ACTIONS)
+      .map((action) => `young ${action}`)
+      .sort(),
+  )
+})
+
+test('CR3: it never touches who and what is alive', async () => {
+  const ada = await api.actor()
+  const disabled = await api.person({ password_hash: null, status: 'disabled', disabled_reason: 'left' })
+  const until = await api.person({
+    password_hash: null,
+    status: 'disabled',
+    disabled_until: Date.now() + LATER_MS,
+  })
+  const rowsOf = () =>
+    api.sql('SELECT * FROM users WHERE id IN (?, ?, ?) ORDER BY id', [ada.id, disabled.id, until.id])
+  const before = await rowsOf()
+  await run()
+  expect(await rowsOf()).toEqual(before)
+  expect((await api.send('GET', '/v1/users/me', { token: ada.token })).status).toBe(200)
+  const refreshed = await api.send('POST', '/v1/auth/refresh_token', {
+    body: { refresh_token: ada.refreshToken },
+  })
+  expect(refreshed.status).toBe(200)
+})
+
+test('Who was shut out until now is let in again, with a row of history', async () => {
+  const given = {
+    password_hash: null,
+    status: 'disabled',
+    disabled_reason: 'left',
+    disabled_until: Date.now() - 1,
+  } as const
+  const ada = await api.person(given)
+  await run()
+  const [row] = await api.sql(
+    'SELECT status, disabled_reason, disabled_until, version FROM users WHERE id = ?',
+    [ada.id],
+  )
+  expect(row).toEqual({ status: 'active', disabled_reason: null, disabled_until: null, version: 2 })
+  expect(await api.historyOf(ada.id)).toEqual(['user.enabled'])
+})
+
+test('CR1: a statement removes at most 500 rows, and a run goes on until all is gone', async () => {
+  const rows = rounds(1_201, 200_000)
+  await api.sql(
+    `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${rows})
+    INSERT INTO sessions (id, user_id, counter, rotated_at, created_at, last_seen_at, idle_expires_at, expires_at)
+    SELECT 'bulk-' || i, 'nobody', 0, 0, 0, 0, 0, 0 FROM n`,
+  )
+  const changes: number[] = []
+  const watch = (db: Database) => ({
+    writeBatch: async (statements: Parameters<Database['writeBatch']>[0]) => {
+      const results = await db.writeBatch(statements)
+      changes.push(...results.map((result) => result.changes))
+      return results
+    },
+  })
+  for (let i = 0; i < 50 && (await count('sessions', "id LIKE 'bulk-%'")) > 0; i++)
+    await run(i * LATER_MS, watch)
+  expect(Math.max(...changes)).toBe(500)
+  expect((await removed()).reduce((sum, { sessions_expired = 0 }) => sum + sessions_expired, 0)).toBe(rows)
+})
+
+test('CR1: a run ends after 20 seconds; what is left waits for the next', async () => {
+  const mark = newMark()
+  await KINDS.idempotency_keys(mark, Date.now() - 2 * DAY_MS)
+  await run(-21 * SECOND_MS)
+  expect(await marks()).toContain(mark)
+  expect(await runs()).toEqual([{ finished_at: expect.any(Number), counts: '{}' }])
+  await run()
+  expect(await marks()).not.toContain(mark)
+})
+
+/** Some of everything that is due. Answers the ids of the people. */
+async function addDue(people: number): Promise<string[]> {
+  const ids = []
+  for (const kind of Object.keys(KINDS) as Kind[]) {
+    if (kind !== 'users') await KINDS[kind](newMark(), Date.now() - KEPT_MS[kind] - DAY_MS)
+  }
+  for (let i = 0; i < people; i++)
+    ids.push((await api.person({ password_hash: null, deleted_at: Date.now() - 31 * DAY_MS })).id)
+  return ids
+}
+const due = async () =>
+  (await count('users', `deleted_at < ${Date.now() - 30 * DAY_MS}`)) +
+  (await count(
+    'sessions',
+    `idle_expires_at < ${Date.now() - DAY_MS} OR revoked_at < ${Date.now() - DAY_MS}`,
+  )) +
+  (await count('idempotency_keys', `created_at < ${Date.now() - DAY_MS}`)) +
+  (await count('user_activity_logs', `id < '${firstIdAt(Date.now() - 401 * DAY_MS)}'`))
+const purgesOf = async (ids: string[]) =>
+  (await Promise.all(ids.map(api.historyOf))).map(
+    (actions) => actions.filter((action) => action === 'user.purged').length,
+  )
+
+test('CR2: of five runs at once one works, and every row is handled once', async () => {
+  for (let round = 0; round < rounds(3, 50); round++) {
+    await api.sql('DELETE FROM cleanup_runs')
+    const people = await addDue(25)
+    await Promise.all([1, 2, 3, 4, 5].map(() => run()))
+    expect(await runs()).toHaveLength(1)
+    expect(await removed()).toEqual([
+      expect.objectContaining({ users: 25, sessions_expired: 1, sessions_ended: 1, idempotency_keys: 1 }),
+    ])
+    expect(await purgesOf(people)).toEqual(people.map(() => 1))
+    expect(await due()).toBe(0)
+  }
+})
+
+test('CR2: a run that was overtaken writes nothing more, wherever it had paused', async () => {
+  for (let pause = 1; ; pause++) {
+    await api.sql('DELETE FROM cleanup_runs')
+    const people = await addDue(2)
+    let calls = 0
+    let hasPaused = false
+    await run(0, (db) => ({
+      writeBatch: async (statements) => {
+        if (++calls === pause + 1) {
+          hasPaused = true
+          await run(LATER_MS)
+          expect(await due()).toBe(0)
+          // What is due only now is not for the run that was overtaken.
+          await KINDS.idempotency_keys(`late-${pause}`, Date.now() - 2 * DAY_MS)
+        }
+        return db.writeBatch(statements)
+      },
+    }))
+    if (!hasPaused) break
+    expect(await marks()).toContain(`late-${pause}`)
+    expect(await purgesOf(people)).toEqual([1, 1])
+    const [overtaken, second] = await runs()
+    expect([overtaken!.finished_at, second!.finished_at]).toEqual([null, expect.any(Number)])
+    expect(
+      await count(
+        'user_activity_logs',
+        `action = 'cleanup.ran' AND details LIKE '{"run":' || (SELECT min(id) FROM cleanup_runs) || ',%'`,
+      ),
+    ).toBe(0)
+    await api.sql('DELETE FROM idempotency_keys')
+  }
+})
+
+test.each(['before', 'after'] as const)(
+  'CR1: killed %s any of its writes, the next run finishes the work, once',
+  async (when) => {
+    for (let kill = 1; ; kill++) {
+      await api.sql('DELETE FROM cleanup_runs')
+      const people = await addDue(2)
+      let calls = 0
+      const killed = run(0, (db) => ({
+        writeBatch: async (statements) => {
+          const isLast = ++calls === kill
+          if (isLast && when === 'before') throw new Error('killed')
+          const results = await db.writeBatch(statements)
+          if (isLast) throw new Error('killed')
+          return results
+        },
+      })).then(
+        () => false,
+        () => true,
+      )
+      if (!(await killed)) break
+      await run(LATER_MS)
+      expect(await due()).toBe(0)
+      expect(await purgesOf(people)).toEqual([1, 1])
+      expect((await runs()).at(-1)!.finished_at).not.toBeNull()
+    }
+  },
+)
+
+test('A run that is under way keeps its lease; one that died holds nothing up for longer', async () => {
+  const now = Date.now()
+  const lease = (endsAt: number) =>
+    api.sql("INSERT INTO cleanup_runs (started_at, lease_expires_at, counts) VALUES (?, ?, '{}')", [
+      now,
+      endsAt,
+    ])
+  await lease(now + MINUTE_MS)
+  await run()
+  expect(await runs()).toHaveLength(1)
+  await api.sql('DELETE FROM cleanup_runs')
+  await lease(now - 1)
+  await run()
+  expect((await runs()).map(({ finished_at }) => finished_at !== null)).toEqual([false, true])
+})
+
+test('Runs are kept for 90 days, and listed newest first, a page at a time', async () => {
+  const now = Date.now()
+  for (const daysAgo of [200, 91, 89, 1]) {
+    const at = now - daysAgo * DAY_MS
+    await api.sql(
+      "INSERT INTO cleanup_runs (started_at, finished_at, lease_expires_at, counts) VALUES (?, ?, ?, '{}')",
+      [at, at, at],
+    )
+  }
+  await run()
+  const list = (query: string) => api.send('GET', `/v1/cleanup/runs?${query}`, { token: admin.token })
+  const first = await list('limit=2')
+  const { next_cursor } = first.body.pagination as { next_cursor: string }
+  const second = await list(`limit=2&cursor=${next_cursor}`)
+  const started = [first, second].flatMap(({ body }) =>
+    (body.data as { started_at: string }[]).map((run) => run.started_at),
+  )
+  expect(started.slice(1)).toEqual([toTime(now - DAY_MS), toTime(now - 89 * DAY_MS)])
+  expect((await list(`limit=2&cursor=${next_cursor}x`)).body.code).toBe('invalid_cursor')
+})

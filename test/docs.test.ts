@@ -1,0 +1,100 @@
+import { expect, test } from 'vitest'
+import { app } from '../src/app.ts'
+import { describe as describeApi } from '../src/openapi.ts'
+import { openApi } from './support/api.ts'
+
+const api = openApi()
+
+interface Described {
+  operationId: string
+  parameters?: { name: string; description?: string; schema: { enum?: unknown[] } }[]
+  responses: Record<string, { content?: Record<string, { examples?: Record<string, { value: object }> }> }>
+}
+const document = describeApi(app, 'http://roster.test') as {
+  paths: Record<string, Record<string, Described>>
+}
+const operations = Object.values(document.paths).flatMap((methods) => Object.values(methods))
+
+test('AC2, HD3: the page may run its own script and style, talk to its own origin, and nothing else', async () => {
+  const { status, headers, text } = await api.send('GET', '/docs')
+  expect(status).toBe(200)
+  expect(headers.get('content-type')).toMatch(/^text\/html/)
+  expect(headers.get('cross-origin-opener-policy')).toBe('same-origin')
+  const directives = headers.get('content-security-policy')!.split('; ')
+  const nonce = /'nonce-([^']+)'/.exec(directives.join())![1]!
+  expect(directives.sort()).toEqual([
+    "base-uri 'none'",
+    "connect-src 'self'",
+    "default-src 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+    'img-src data:',
+    "require-trusted-types-for 'script'",
+    `script-src 'nonce-${nonce}'`,
+    `style-src 'nonce-${nonce}'`,
+    "trusted-types 'none'",
+  ])
+  expect(text.match(/<(script|style)\b[^>]*>/g)).toEqual([
+    `<style nonce="${nonce}">`,
+    `<script nonce="${nonce}" type="module">`,
+  ])
+})
+
+test('AC2: every answer has a nonce of its own', async () => {
+  const policies = await Promise.all(
+    [1, 2].map(async () => (await api.send('GET', '/docs')).headers.get('content-security-policy')),
+  )
+  expect(policies[0]).not.toBe(policies[1])
+})
+
+test('AC4: the page names no other origin, and keeps nothing in the browser', async () => {
+  const { text } = await api.send('GET', '/docs')
+  expect(text).not.toMatch(
+    /https?:|src=|@import ["'u]|url\(|localStorage|sessionStorage|indexedDB|document\.cookie/,
+  )
+})
+
+test('AC1: nothing in the page makes markup of text', async () => {
+  const { text } = await api.send('GET', '/docs')
+  expect(text).not.toMatch(/innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function/)
+})
+
+test('Every operation says how it ends well, and every problem is shown as it is sent', () => {
+  for (const { operationId, responses } of operations) {
+    expect(Object.keys(responses)[0], operationId).toMatch(/^20[014]$/)
+    for (const [status, { content }] of Object.entries(responses)) {
+      if (status < '400') continue
+      for (const [code, { value }] of Object.entries(content!['application/problem+json']!.examples!)) {
+        expect(value, `${operationId} ${code}`).toMatchObject({
+          type: `urn:roster:problem:${code}`,
+          title: expect.stringMatching(/^[A-Z]/),
+          status: Number(status),
+          detail: expect.stringMatching(/\.$/),
+          code,
+          request_id: expect.any(String),
+        })
+      }
+    }
+  }
+})
+
+test('Every parameter has a description, unless its values speak for themselves', () => {
+  for (const { operationId, parameters = [] } of operations) {
+    for (const { name, description, schema } of parameters) {
+      if (!schema.enum) expect(description, `${operationId} ${name}`).toBeTruthy()
+    }
+  }
+})
+
+test('An operation that hashes says that hashing can be busy', () => {
+  const hashing = operations.filter(({ responses }) =>
+    Object.values(responses['503']?.content ?? {}).some(({ examples }) => examples?.hashing_busy),
+  )
+  expect(hashing.map(({ operationId }) => operationId).sort()).toEqual([
+    'delete_users_me',
+    'post_auth_change_password',
+    'post_auth_login',
+    'post_auth_signup',
+    'post_users',
+  ])
+})

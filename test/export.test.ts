@@ -1,0 +1,64 @@
+import { expect, test } from 'vitest'
+import { openApi, PASSWORD } from './support/api.ts'
+
+const api = openApi()
+
+/** Tables that hold something about people, and the member of the export that has it. */
+const MEMBER_OF: Record<string, string | null> = {
+  users: 'user',
+  sessions: 'sessions',
+  user_activity_logs: 'activity',
+  invitations: 'invitations',
+  outbox: 'mails',
+  one_time_tokens: 'one_time_tokens',
+  idempotency_keys: 'idempotency_keys',
+  // Keys are MACs: nothing in there can be told to be about somebody.
+  login_throttles: null,
+  // The search index is made from `users`.
+  users_fts: null,
+  user_totals: null,
+  cleanup_runs: null,
+  __drizzle_migrations: null,
+}
+
+test('DL4: the export has something of every table that holds something about people', async () => {
+  const tables = await api.sql(
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'users_fts_%' AND name NOT LIKE 'libsql_%'",
+  )
+  expect(tables.map(({ name }) => name).sort()).toEqual(Object.keys(MEMBER_OF).sort())
+})
+
+test('DL4: a person takes everything along that is held about them, and no secret', async () => {
+  const admin = await api.actor({ role: 'admin' })
+  const email = `${crypto.randomUUID()}@people.test`
+  const signedUp = await api.send('POST', '/v1/auth/signup', {
+    body: { email, password: PASSWORD, name: 'Ada' },
+    headers: { 'idempotency-key': crypto.randomUUID() },
+  })
+  const { access_token: token } = await api.logIn({ email, password: PASSWORD })
+  const { id } = signedUp.body as { id: string }
+  await api.send('PATCH', `/v1/users/${id}`, { token: admin.token, body: { name: 'Grace' } })
+
+  const own = await api.send<Record<string, object[]>>('GET', '/v1/users/me/export', { token })
+  expect(own.headers.get('content-disposition')).toContain('attachment')
+  expect(own.body.user).toMatchObject({ id, email, name: 'Grace', role: 'user', deleted_at: null })
+  for (const member of ['sessions', 'activity', 'mails', 'one_time_tokens', 'idempotency_keys']) {
+    expect(own.body[member]!.length).toBeGreaterThan(0)
+  }
+  expect(own.body.activity).toContainEqual(
+    expect.objectContaining({
+      action: 'user.updated',
+      details: { name: { from: 'Ada', to: 'Grace' } },
+      ip: null,
+    }),
+  )
+  expect(own.text).not.toMatch(/password_hash|\$scrypt|rt_|body_hash/)
+
+  const managed = await api.send<Record<string, object[]>>('GET', `/v1/users/${id}/export`, {
+    token: admin.token,
+  })
+  expect(managed.body.user).toEqual(own.body.user)
+  expect(
+    (await api.send('GET', `/v1/users/${crypto.randomUUID()}/export`, { token: admin.token })).status,
+  ).toBe(404)
+})

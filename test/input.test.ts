@@ -1,0 +1,285 @@
+import { beforeAll, describe, expect, test } from 'vitest'
+import { app } from '../src/app.ts'
+import { operationsOf } from '../src/openapi.ts'
+import { MAX_BODY_BYTES } from '../src/operation.ts'
+import { type Actor, type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
+import { freshUpstreams } from './support/upstreams.ts'
+
+let own: Awaited<ReturnType<typeof freshUpstreams>>
+let api: Api
+let admin: Actor
+
+beforeAll(async () => {
+  own = await freshUpstreams()
+  api = openApi(own.bindings)
+  admin = await api.actor({ role: 'admin' })
+})
+
+/** A body that each route would take; a route with a body that is missing here fails the first test. */
+const BODIES: Record<string, Record<string, unknown>> = {
+  'POST /v1/auth/signup': { email: 'new@people.test', password: PASSWORD, name: 'Ada' },
+  'POST /v1/auth/login': { email: 'new@people.test', password: PASSWORD },
+  'POST /v1/auth/refresh_token': { refresh_token: 'rt_x' },
+  'POST /v1/auth/change_password': { current_password: PASSWORD, new_password: 'nine green bears run' },
+  'PATCH /v1/users/me': { name: 'Ada' },
+  'DELETE /v1/users/me': { password: PASSWORD },
+  'POST /v1/users': { email: 'new@people.test', password: PASSWORD, name: 'Ada', role: 'user' },
+  'PATCH /v1/users/:id': { email: 'new@people.test', name: 'Ada', role: 'user' },
+  'POST /v1/users/:id/disable': { reason: 'left', until: '2099-01-01T00:00:00Z' },
+}
+const NOBODY = '00000000-0000-7000-8000-000000000000'
+
+const routesWith = (part: 'body' | 'query') =>
+  [...operationsOf(app)].filter(([, parts]) => parts.some((one) => one[part])).map(([route]) => route)
+const send = (route: string, options: Parameters<Api['send']>[2], query = '') => {
+  const [method, path] = route.replace(':id', NOBODY).split(' ') as [string, string]
+  return api.send(method, path + query, { token: admin.token, ...options })
+}
+/** A body as it is, of the content type that is asked for. */
+const raw = (route: string, body: BodyInit, type = 'application/json') =>
+  send(route, { raw: body, headers: { 'content-type': type } })
+const outcome = ({ status, body }: Answer) => [status, body?.code]
+/** What was wrong, and where. */
+const wrong = ({ body }: Answer) =>
+  (body.errors as { pointer: string; code: string }[] | undefined)?.map(
+    ({ pointer, code }) => `${pointer} ${code}`,
+  )
+
+test('Every route that takes a body is here', () => {
+  expect(Object.keys(BODIES).sort()).toEqual(routesWith('body').sort())
+})
+
+describe.each(Object.entries(BODIES))('IV1: %s', (route, valid) => {
+  test('takes no other type for any member', async () => {
+    for (const name of Object.keys(valid)) {
+      for (const value of [[], [valid[name]], {}, { $gt: '' }, 0, 1.5, true, null, '']) {
+        const answer = await send(route, { body: { ...valid, [name]: value } })
+        expect([name, value, ...outcome(answer)]).toEqual([name, value, 422, 'invalid_input'])
+        expect(wrong(answer)?.some((error) => error.startsWith(`/${name} `))).toBe(true)
+      }
+    }
+  })
+
+  test('takes no member that it does not know, and misses none that it needs', async () => {
+    for (const name of ['x', 'id', 'is_admin', 'Email', '__proto__', 'constructor', 'a/b', 'a~b']) {
+      const body = `${JSON.stringify(valid).slice(0, -1)},${JSON.stringify(name)}:{"role":"admin"}}`
+      const pointer = `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`
+      expect(wrong(await raw(route, body))).toContain(`${pointer} unknown_member`)
+    }
+    expect(outcome(await send(route, { body: {} }))).toEqual([422, 'invalid_input'])
+    for (const body of [[], [valid], 'text', 1, null, true])
+      expect(outcome(await send(route, { body }))).toEqual([422, 'invalid_input'])
+  })
+
+  test('takes JSON only, and says so', async () => {
+    const text = JSON.stringify(valid)
+    for (const type of [
+      'text/plain',
+      'multipart/form-data; boundary=x',
+      'application/jsonx',
+      'text/json',
+      '',
+      'application/json5',
+    ])
+      expect(outcome(await raw(route, new Blob([text], { type: '' }), type))).toEqual([
+        415,
+        'unsupported_media_type',
+      ])
+    const isForm = route === 'POST /v1/auth/login'
+    const form = await raw(route, 'x=1', 'application/x-www-form-urlencoded')
+    expect(form.status).toBe(isForm ? 422 : 415)
+  })
+
+  test('refuses what is over 64 KB before it looks at it', async () => {
+    const { calls } = await own.measure(async () => {
+      for (const size of [MAX_BODY_BYTES + 1, 70_000, 1_000_000])
+        expect(outcome(await raw(route, ' '.repeat(size)))).toEqual([413, 'body_too_large'])
+    })
+    expect(
+      calls
+        .filter(({ upstream }) => upstream === 'libsql')
+        .every(({ statements }) => statements.every(({ sql }) => !/^(insert|update|delete)/i.test(sql))),
+    ).toBe(true)
+  })
+})
+
+describe('IV1, IV3: a body', () => {
+  const RENAME = 'PATCH /v1/users/me'
+  const rename = (body: BodyInit, type?: string) => raw(RENAME, body, type)
+  const bytes = (...values: number[]) => new Uint8Array(values)
+  const utf16 = (text: string) =>
+    Uint8Array.from([0xff, 0xfe, ...[...text].flatMap((char) => [char.charCodeAt(0), 0])])
+
+  test.each<[string, BodyInit]>([
+    ['nothing', ''],
+    ['blanks', ' \n'],
+    ['a word', 'name'],
+    ['an end too early', '{"name":"Ada"'],
+    ['an end too late', '{"name":"Ada"}}'],
+    ['two values', '{"name":"Ada"}{}'],
+    ['a comma too many', '{"name":"Ada",}'],
+    ['single quotes', "{'name':'Ada'}"],
+    ['no quotes', '{name:"Ada"}'],
+    ['a comment', '{"name":"Ada"/* */}'],
+    ['NaN', '{"name":NaN}'],
+    ['a line break in a string', '{"name":"A\nda"}'],
+    ['half an escape', '{"name":"\\u12"}'],
+    ['a string without end', '{"name":"Ada'],
+    ['a member twice', '{"name":"Ada","name":"Eve"}'],
+    ['a member twice, one escaped', '{"name":"Ada","n\\u0061me":"Eve"}'],
+    ['a member twice, deep down', '{"name":{"a":{"b":1,"b":2}}}'],
+    ['a member twice, with much blank', `{"name":"Ada","name"${' '.repeat(200)}:"Eve"}`],
+    ['a byte order mark', '\ufeff{"name":"Ada"}'],
+    ['UTF-16', utf16('{"name":"Ada"}')],
+    ['bytes that are not UTF-8', bytes(0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d)],
+    ['an overlong NUL', bytes(...new TextEncoder().encode('{"name":"'), 0xc0, 0x80, 0x22, 0x7d)],
+    ['a surrogate in UTF-8', bytes(...new TextEncoder().encode('{"name":"'), 0xed, 0xa0, 0x80, 0x22, 0x7d)],
+    ['33 levels', `${'['.repeat(33)}${']'.repeat(33)}`],
+    ['30 000 levels', '['.repeat(30_000)],
+    ['30 000 levels of objects', '{"a":'.repeat(12_000)],
+  ])('that is %s is a 400', async (_, body) => {
+    expect(outcome(await rename(body))).toEqual([400, 'invalid_json'])
+  })
+
+  test('of 32 levels is read, and only then found wrong', async () => {
+    expect((await rename(`{"name":${'['.repeat(31)}${']'.repeat(31)}}`)).status).toBe(422)
+  })
+
+  test('may say its charset, in any case, and be full to the last byte', async () => {
+    for (const type of ['application/json; charset=utf-8', 'APPLICATION/JSON', 'application/json ;x=y'])
+      expect((await rename('{"name":"Ada"}', type)).status).toBe(200)
+    const body = '{"name":"Ada"}'
+    expect((await rename(body + ' '.repeat(MAX_BODY_BYTES - body.length))).status).toBe(200)
+  })
+
+  const inChunks = (size: number, chunk = 1000) => {
+    let left = size
+    return new ReadableStream({
+      pull(controller) {
+        if (left <= 0) return controller.close()
+        controller.enqueue(new Uint8Array(Math.min(chunk, left)).fill(0x20))
+        left -= chunk
+      },
+    })
+  }
+
+  test('that comes in chunks is read as far as the limit, whatever its length is said to be', async () => {
+    expect(outcome(await rename(inChunks(70_000)))).toEqual([413, 'body_too_large'])
+    expect(outcome(await rename(inChunks(60_000)))).toEqual([400, 'invalid_json'])
+    // It would never end; the limit ends it.
+    expect(outcome(await rename(inChunks(Number.POSITIVE_INFINITY)))).toEqual([413, 'body_too_large'])
+    for (const length of ['10', '0', '-1', 'x', '1e3', '10, 10']) {
+      const headers = { 'content-type': 'application/json', 'content-length': length }
+      const answer = await send(RENAME, { raw: inChunks(70_000), headers })
+      expect([length, ...outcome(answer)]).toEqual([length, 413, 'body_too_large'])
+    }
+    const headers = { 'content-type': 'application/json', 'content-length': '70000' }
+    expect(outcome(await send(RENAME, { raw: '{"name":"Ada"}', headers }))).toEqual([413, 'body_too_large'])
+  })
+
+  test('that breaks off is no 500', async () => {
+    const broken = new ReadableStream({
+      start(controller) {
+        controller.enqueue(new TextEncoder().encode('{"name":'))
+        controller.error(new Error('the caller went away'))
+      },
+    })
+    const answer = await rename(broken)
+    expect(answer.status).toBe(400)
+  })
+})
+
+describe('IV1: text', () => {
+  const rename = (name: string) => send('PATCH /v1/users/me', { body: { name } })
+
+  test.each([
+    'Zoë',
+    '👩‍👩‍👧‍👦',
+    "Robert'); DROP TABLE users;--",
+    '"quoted" \\back\\ %s $x {{x}} <b>&amp;',
+    '‮right to left',
+    'ﬁ ligature stays',
+    '\u{10ffff}',
+    '__proto__',
+    'null',
+    '1e400',
+  ])('%j comes back as it went in', async (name) => {
+    expect((await rename(name)).body.name).toBe(name)
+    expect((await send('GET /v1/users/me', {})).body.name).toBe(name)
+    const [row] = await api.sql('SELECT name FROM users WHERE id = ?', [admin.id])
+    expect(row).toEqual({ name })
+  })
+
+  test('is trimmed, composed, and limited in characters, not bytes', async () => {
+    expect((await rename('  Zoe\u0308 ')).body.name).toBe('Zoë')
+    expect((await rename('🌲'.repeat(100))).status).toBe(200)
+    expect(wrong(await rename('🌲'.repeat(101)))).toEqual(['/name too_big'])
+    expect(wrong(await rename(' '))).toEqual(['/name too_small'])
+  })
+
+  test('has no control characters and no half characters', async () => {
+    for (const name of ['a\0b', 'a\nb', 'a\r\nb', 'a\tb', 'a\u001bb', 'a\u0085b', 'a\u007f'])
+      expect(outcome(await rename(name))).toEqual([422, 'invalid_input'])
+    for (const name of ['"\\ud800"', '"\\udc00x"'])
+      expect(outcome(await raw('PATCH /v1/users/me', `{"name":${name}}`))).toEqual([422, 'invalid_input'])
+  })
+})
+
+describe('IV1: a query', () => {
+  test.each(routesWith('query'))(
+    'of %s takes no member that it does not know, and none twice',
+    async (route) => {
+      for (const [query, error] of [
+        ['?x=1', '/x unknown_member'],
+        ['?Limit=1', '/Limit unknown_member'],
+        ['?__proto__=1', '/__proto__ unknown_member'],
+        ['?constructor=1', '/constructor unknown_member'],
+        ['?limit%5B%5D=1', '/limit[] unknown_member'],
+        ['?limit=1&limit=1', '/limit repeated'],
+        ['?hard=true&hard=false', '/hard repeated'],
+      ] as const) {
+        const answer = await send(route, {}, query)
+        expect([query, answer.status]).toEqual([query, 422])
+        expect(wrong(answer)).toContain(error)
+      }
+    },
+  )
+})
+
+const SQL_INJECTIONS = [
+  "'",
+  "' OR '1'='1",
+  '1; DROP TABLE users',
+  "' UNION SELECT password_hash FROM users --",
+  '?1',
+  ':x',
+  '$1',
+  '%00',
+  '\\',
+]
+
+test('IV4: SQL in any value, path or header is text, finds nothing and breaks nothing', async () => {
+  const people = await api.sql('SELECT count(*) AS n FROM users')
+  for (const text of SQL_INJECTIONS) {
+    const encoded = encodeURIComponent(text)
+    const answers = [
+      await api.send('GET', `/v1/users/${encoded}`, { token: admin.token }),
+      await api.send('DELETE', `/v1/users/${encoded}?hard=true`, { token: admin.token }),
+      await api.send('GET', `/v1/users/${encoded}/activity`, { token: admin.token }),
+      await api.send('DELETE', `/v1/auth/sessions/${encoded}`, { token: admin.token }),
+      await api.send('GET', `/v1/users?q=xxx${encoded}`, { token: admin.token }),
+      await api.send('GET', `/v1/users?sort=${encoded}`, { token: admin.token }),
+      await api.send('GET', `/v1/activity?action=${encoded}`, { token: admin.token }),
+      await api.send('GET', `/v1/users/me`, {
+        token: admin.token,
+        headers: { 'user-agent': text, 'if-match': text },
+      }),
+      await api.send('PATCH', `/v1/users/${NOBODY}`, { token: admin.token, body: { name: text } }),
+    ]
+    for (const answer of answers) {
+      expect(answer.status).toBeLessThan(500)
+      expect(answer.text).not.toMatch(/scrypt|syntax|sqlite/i)
+    }
+  }
+  expect(await api.sql('SELECT count(*) AS n FROM users')).toEqual(people)
+})

@@ -1,0 +1,410 @@
+import fc from 'fast-check'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
+import { rounds } from './support/rounds.ts'
+import { freshUpstreams } from './support/upstreams.ts'
+
+interface Person {
+  id: string
+  name: string
+  email: string
+  role: string
+  status: string
+}
+interface Page {
+  data: Person[]
+  pagination: {
+    limit: number
+    next_cursor: string | null
+    total: number | null
+    page?: number
+    pages?: number
+  }
+  code: string
+}
+
+const SORTS = ['created_at', '-created_at', 'email', '-email', 'name', '-name']
+const ROLES = ['user', 'manager', 'admin'] as const
+
+/** A database of its own for each group, as a list is of everybody there is. */
+async function openCity() {
+  const api = openApi((await freshUpstreams()).bindings)
+  const admin = await api.actor({ role: 'admin', name: 'Root' })
+  const list = (
+    query: Record<string, string | number> = {},
+    by: { token: string } = admin,
+  ): Promise<Answer<Page>> =>
+    api.send<Page>('GET', `/v1/users?${new URLSearchParams(query as never)}`, { token: by.token })
+  const person = (given: Parameters<Api['person']>[0] = {}) => api.person({ password_hash: null, ...given })
+
+  /** All of a list, page by page; `between` happens after each. */
+  async function all(
+    query: Record<string, string | number> = {},
+    between = async () => {},
+  ): Promise<Person[]> {
+    const people: Person[] = []
+    for (let cursor: string | null = ''; cursor !== null; ) {
+      const { status, body }: Answer<Page> = await list({ ...query, ...(cursor && { cursor }) })
+      expect(status).toBe(200)
+      people.push(...body.data)
+      cursor = body.pagination.next_cursor
+      await between()
+    }
+    return people
+  }
+  const manage = (method: string, path: string, body?: unknown) =>
+    api.send(method, `/v1/users${path}`, { token: admin.token, body })
+  return { api, admin, list, person, all, manage }
+}
+
+type City = Awaited<ReturnType<typeof openCity>>
+const ids = (people: { id: string }[]) => people.map(({ id }) => id)
+
+describe('Filters and sorts', () => {
+  let city: City
+  /** Everybody there is, in the order in which they were made. */
+  let everybody: (Person & { deleted: boolean })[]
+
+  beforeAll(async () => {
+    city = await openCity()
+    const names = ['Same', 'same', 'Ångström', 'Zoe', 'adam']
+    for (let i = 0; i < 36; i++) {
+      await city.person({
+        name: names[i % names.length]!,
+        role: ROLES[i % 3]!,
+        status: i % 4 === 1 ? 'disabled' : 'active',
+        deleted_at: i % 4 === 2 ? Date.now() : null,
+        email: `${'zyxwv'[i % 5]}${i}@people.test`,
+      })
+    }
+    const rows = await city.api.sql(
+      'SELECT id, name, email, role, state AS status, deleted_at IS NOT NULL AS deleted FROM users ORDER BY seq',
+    )
+    everybody = rows as never
+  })
+
+  /** SQLite's NOCASE: only ASCII letters are folded. */
+  const folded = (name: string) => name.replace(/[A-Z]/g, (letter) => letter.toLowerCase())
+  const byText = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b))
+  const ORDER: Record<string, (a: Person, b: Person) => number> = {
+    created_at: (a, b) => byText(a.id, b.id),
+    email: (a, b) => byText(a.email, b.email) || byText(a.id, b.id),
+    name: (a, b) => byText(folded(a.name), folded(b.name)) || byText(a.id, b.id),
+  }
+  function expected({ role, status, sort }: { role?: string; status?: string; sort: string }) {
+    const order = ORDER[sort.replace('-', '')]!
+    const found = everybody
+      .filter((person) => (status === undefined ? !person.deleted : person.status === status))
+      .filter((person) => role === undefined || person.role === role)
+      .sort(order)
+    return sort.startsWith('-') ? found.reverse() : found
+  }
+
+  test.each(SORTS)(
+    'AZ8: sorted by %s, a page at a time or by number, for every role and status',
+    async (sort) => {
+      for (const role of [undefined, ...ROLES]) {
+        for (const status of [undefined, 'active', 'disabled', 'deleted']) {
+          const query = { sort, ...(role && { role }), ...(status && { status }) }
+          const people = expected(query)
+          expect(ids(await city.all({ ...query, limit: 4 }))).toEqual(ids(people))
+          const { body } = await city.list({ ...query, limit: 3, page: 2 })
+          expect(ids(body.data)).toEqual(ids(people.slice(3, 6)))
+          const { length: total } = people
+          expect(body.pagination).toMatchObject({ limit: 3, total, page: 2, pages: Math.ceil(total / 3) })
+        }
+      }
+    },
+  )
+
+  test('The newest come first when nothing is said, twenty to a page', async () => {
+    const { body } = await city.list()
+    expect(ids(body.data)).toEqual(ids(expected({ sort: '-created_at' }).slice(0, 20)))
+    expect(body.pagination).toMatchObject({ limit: 20, next_cursor: expect.any(String), total: 28 })
+    expect(body.pagination).not.toHaveProperty('page')
+  })
+
+  test('A page beyond the last is empty, and the deepest is known beforehand', async () => {
+    const { body } = await city.list({ page: 100, limit: 100 })
+    expect(body).toEqual({
+      data: [],
+      pagination: { limit: 100, next_cursor: null, total: 28, page: 100, pages: 1 },
+    })
+    const tooDeep = await city.list({ page: 101, limit: 100 })
+    expect([tooDeep.status, tooDeep.body.code]).toEqual([400, 'page_too_deep'])
+  })
+
+  test('The last page has no next, also when it is full', async () => {
+    expect((await city.list({ limit: 28 })).body.pagination.next_cursor).toBeNull()
+    expect((await city.list({ limit: 27 })).body.pagination.next_cursor).not.toBeNull()
+  })
+
+  test('An address finds its person, however it is written, alone and with every other filter', async () => {
+    const someone = everybody.find(({ status, role }) => status === 'active' && role === 'user')!
+    for (const email of [someone.email, ` ${someone.email.toUpperCase()} `]) {
+      const { body } = await city.list({ email })
+      expect([ids(body.data), body.pagination.total]).toEqual([[someone.id], null])
+    }
+    for (const sort of SORTS) {
+      expect(ids(await city.all({ email: someone.email, sort, role: 'user', status: 'active' }))).toEqual([
+        someone.id,
+      ])
+      expect(await city.all({ email: someone.email, sort, role: 'admin' })).toEqual([])
+    }
+    expect(ids(await city.all({ email: someone.email, q: 'people' }))).toEqual([someone.id])
+    expect(await city.all({ email: someone.email, q: 'elsewhere' })).toEqual([])
+  })
+
+  test('AZ8, IV4: whatever else is asked is refused, and nothing leaks', async () => {
+    const refused: Record<string, string>[] = [
+      { limit: '1e9' },
+      { limit: '101' },
+      { limit: '0' },
+      { limit: '-1' },
+      { limit: 'NaN' },
+      { limit: '1.5' },
+      { limit: '' },
+      { page: '0' },
+      { page: 'x' },
+      { page: '1', cursor: 'x' },
+      { sort: 'password_hash' },
+      { sort: 'id; DROP TABLE users' },
+      { sort: '--created_at' },
+      { role: 'root' },
+      { role: "user' OR '1'='1" },
+      { status: 'gone' },
+      { email: 'nobody' },
+      { email: "x@y.test' OR 1=1 --" },
+      { q: 'abc', sort: 'name' },
+      { password_hash: 'x' },
+      { __proto__x: '1' },
+    ]
+    for (const query of refused) {
+      const answer = await city.list(query)
+      expect([query, answer.status, answer.body.code]).toEqual([query, 422, 'invalid_input'])
+    }
+    const repeated = await city.api.send('GET', '/v1/users?role=user&role=admin', { token: city.admin.token })
+    expect(repeated.body).toMatchObject({
+      code: 'invalid_input',
+      errors: [{ pointer: '/role', code: 'repeated' }],
+    })
+  })
+
+  test('AZ8: a cursor is for its own list, and no other text is one', async () => {
+    const { body } = await city.list({ limit: 3 })
+    const cursor = body.pagination.next_cursor!
+    expect((await city.list({ limit: 50, cursor })).status).toBe(200)
+    const forgeries = [
+      'x',
+      `${cursor}A`,
+      `${cursor}=`,
+      cursor.slice(0, -1),
+      cursor.slice(1),
+      Buffer.from('["x","y"]').toString('base64url'),
+      Buffer.concat([Buffer.alloc(16), Buffer.from('["x"]')]).toString('base64url'),
+      '%00',
+      'A'.repeat(1024),
+    ]
+    const elsewhere: Record<string, string>[] = [
+      { sort: 'name' },
+      { role: 'user' },
+      { status: 'active' },
+      { q: 'people' },
+    ]
+    for (const query of [
+      ...forgeries.map((forged) => ({ cursor: forged })),
+      ...elsewhere.map((q) => ({ ...q, cursor })),
+    ]) {
+      const answer = await city.list(query)
+      expect([query, answer.status, answer.body.code]).toEqual([query, 400, 'invalid_cursor'])
+    }
+    const history = await city.api.send('GET', `/v1/activity?cursor=${cursor}`, { token: city.admin.token })
+    expect(history.body.code).toBe('invalid_cursor')
+  })
+
+  test('DL1: the deleted are in no list but their own, which only those see who may delete', async () => {
+    const manager = await city.api.actor({ role: 'manager', deleted_at: null })
+    expect((await city.list({ status: 'deleted' }, manager)).status).toBe(403)
+    const deleted = everybody.find((person) => person.deleted)!
+    for (const query of [{ q: deleted.email }, { email: deleted.email }]) {
+      expect((await city.list(query)).body.data).toEqual([])
+      expect((await city.list(query, manager)).body.data).toEqual([])
+      expect(ids((await city.list({ ...query, status: 'deleted' })).body.data)).toEqual([deleted.id])
+    }
+    await city.api.sql('DELETE FROM users WHERE id = ?', [manager.id])
+  })
+})
+
+describe('Search', () => {
+  let city: City
+  beforeAll(async () => {
+    city = await openCity()
+  })
+  const find = async (q: string, query: Record<string, string> = {}) =>
+    ids((await city.list({ q, ...query })).body.data)
+
+  test.each([
+    ['Zoë Müller', ['zoë', 'MÜLL', 'oë m', 'Zoe\u0308']],
+    ['李小龙长名字', ['李小龙', '长名字']],
+    ['Ναυσικά', ['ναυ', 'ΝΑΥ']],
+    ['👩‍🚀 Ada 🚀🚀🚀', ['🚀🚀🚀', '👩‍🚀']],
+    ['O\'Hara "the" Great', ["o'h", '"the"', 'a "t', "'hara"]],
+    ['100%_of*all', ['0%_', '%_o', '_of*a', 'f*a']],
+    ['a AND b OR NOT c', ['AND', 'or not', 'b OR NOT c']],
+    ['name:x ^y -z (w) {v}', ['name:', '^y -z', '(w)', '{v}', '-z (']],
+    ['\\back\\slash', ['\\ba', 'k\\s']],
+  ])('%s is found by any three characters of it, as they are', async (name, searches) => {
+    const { id } = await city.person({ name: name.normalize('NFC') })
+    for (const q of searches) expect([q, await find(q)]).toEqual([q, [id]])
+  })
+
+  test('What stands for anything elsewhere stands for itself here', async () => {
+    for (const q of [
+      '%%%',
+      '___',
+      '***',
+      '""""',
+      "'''",
+      'a*z',
+      'zo_ m',
+      'NEAR(ada)',
+      'email_normalized',
+      '---',
+      'abc"def',
+    ])
+      expect([q, await find(q)]).toEqual([q, []])
+  })
+
+  test('A search has three to a hundred characters of text', async () => {
+    const name = '🌲'.repeat(50) + 'x'.repeat(50)
+    const { id } = await city.person({ name })
+    expect(await find(name)).toEqual([id])
+    expect(await find(`  ${name.slice(-3)} `)).toEqual([id])
+    for (const q of ['', 'xx', '🌲🌲', '  x  ', `${name}x`, 'a\0bc', 'a\nbc', '\u001b[31mred'])
+      expect([q, (await city.list({ q })).status]).toEqual([q, 422])
+  })
+
+  test('It finds addresses as well, within a role and a status, in the order of making', async () => {
+    const make = (n: number, role: (typeof ROLES)[number], status: 'active' | 'disabled') =>
+      city.person({ role, status, email: `findme-${n}@search.test` })
+    const people = []
+    for (let n = 0; n < 12; n++) people.push(await make(n, ROLES[n % 3]!, n % 2 ? 'disabled' : 'active'))
+    expect(ids(await city.all({ q: 'FINDME-', limit: 5, sort: 'created_at' }))).toEqual(ids(people))
+    expect(ids(await city.all({ q: 'findme-', limit: 5 }))).toEqual(ids(people).reverse())
+    const managers = people.filter((_, n) => n % 3 === 1)
+    expect(await find('findme', { role: 'manager', sort: 'created_at' })).toEqual(ids(managers))
+    const disabled = people.filter((_, n) => n % 3 === 1 && n % 2)
+    expect(await find('findme', { role: 'manager', status: 'disabled', sort: 'created_at' })).toEqual(
+      ids(disabled),
+    )
+    const { body } = await city.list({ q: 'findme', page: '2', limit: '5' })
+    expect([body.data.length, body.pagination.total, body.pagination.pages]).toEqual([5, null, undefined])
+  })
+
+  test('It follows every change of a person', async () => {
+    const { id, email } = await city.person({ name: 'Before Change' })
+    await city.manage('PATCH', `/${id}`, { name: 'After Change' })
+    expect([await find('Before'), await find('After')]).toEqual([[], [id]])
+    await city.manage('PATCH', `/${id}`, { email: 'moved-house@people.test' })
+    expect([await find(email), await find('moved-house')]).toEqual([[], [id]])
+    await city.manage('PATCH', `/${id}`, { role: 'manager' })
+    expect([await find('After', { role: 'user' }), await find('After', { role: 'manager' })]).toEqual([
+      [],
+      [id],
+    ])
+    await city.manage('POST', `/${id}/disable`, { reason: 'left' })
+    expect([await find('After', { status: 'active' }), await find('After')]).toEqual([[], [id]])
+    await city.manage('DELETE', `/${id}`)
+    expect([await find('After'), await find('After', { status: 'deleted' })]).toEqual([[], [id]])
+    await city.manage('POST', `/${id}/restore`)
+    expect(await find('After')).toEqual([id])
+    await city.manage('DELETE', `/${id}?hard=true`)
+    expect([await find('After'), await find('After', { status: 'deleted' })]).toEqual([[], []])
+    await city.api.sql("INSERT INTO users_fts(users_fts, rank) VALUES ('integrity-check', 1)")
+  })
+
+  test('IV4: any text at all is found where it stands, and never breaks the search', async () => {
+    const { id } = await city.person({ name: 'changes' })
+    const line = fc
+      .string({ unit: 'binary', minLength: 3, maxLength: 60 })
+      .map((text) => text.trim().normalize('NFC'))
+      .filter((text) => text.isWellFormed() && !/\p{Cc}/u.test(text) && [...text].length >= 3)
+    await fc.assert(
+      fc.asyncProperty(line, async (name) => {
+        await city.api.sql('UPDATE users SET name = ? WHERE id = ?', [name, id])
+        expect(await find([...name].slice(0, 100).join(''))).toEqual([id])
+      }),
+      { numRuns: rounds(50, 2_000) },
+    )
+  })
+})
+
+describe('While people come and go', () => {
+  test('AZ8: pages by cursor give everybody who stays exactly once, whatever the sort', async () => {
+    const city = await openCity()
+    const staying = []
+    for (let i = 0; i < 24; i++) staying.push(await city.person({ name: i % 2 ? 'Same' : `Name ${i % 5}` }))
+    for (const sort of SORTS) {
+      let coming = 0
+      const seen = await city.all({ sort, limit: 5 }, async () => {
+        coming++
+        const going = await city.person({ name: 'A first', email: `a${coming}${sort}@people.test` })
+        await city.person({ name: 'Same', email: `m${coming}${sort}@people.test` })
+        await city.person({ name: 'Z last', email: `z${coming}${sort}@people.test` })
+        await city.api.sql('DELETE FROM users WHERE id = ?', [going.id])
+        // The row that the cursor stands on may be the one that goes.
+        await city.api.sql("DELETE FROM users WHERE name = 'Same' AND email LIKE 'm%' AND random() % 2")
+        if (coming > 30) throw new Error('The list never ends.')
+      })
+      expect(new Set(ids(seen)).size).toBe(seen.length)
+      expect(ids(seen)).toEqual(expect.arrayContaining(ids(staying)))
+      await city.api.sql("DELETE FROM users WHERE email LIKE 'm%' OR email LIKE 'z%'")
+    }
+  })
+
+  test('A cursor whose own person is gone still continues where they were', async () => {
+    const city = await openCity()
+    for (let i = 0; i < 6; i++) await city.person({ name: 'Same' })
+    const before = await city.all({ sort: 'name' })
+    const first = await city.list({ sort: 'name', limit: 3 })
+    await city.manage('DELETE', `/${first.body.data[2]!.id}?hard=true`)
+    const second = await city.list({ sort: 'name', limit: 3, cursor: first.body.pagination.next_cursor! })
+    expect(ids(second.body.data)).toEqual(ids(before.slice(3, 6)))
+  })
+
+  test('Totals are right after every kind of change, and never count rows', async () => {
+    const city = await openCity()
+    const totals = async () => {
+      const kept = await city.api.sql(
+        'SELECT role, state, total FROM user_totals WHERE total <> 0 ORDER BY role, state',
+      )
+      const counted = await city.api.sql(
+        'SELECT role, state, count(*) AS total FROM users GROUP BY role, state ORDER BY role, state',
+      )
+      expect(kept).toEqual(counted)
+      return (await city.list()).body.pagination.total
+    }
+    expect(await totals()).toBe(1)
+    const body = { email: 'new@people.test', password: PASSWORD, name: 'New' }
+    const { body: made } = await city.manage('POST', '', body)
+    expect(await totals()).toBe(2)
+    expect((await city.manage('POST', '', body)).status).toBe(409)
+    expect(await totals()).toBe(2)
+    const steps: [string, string, unknown, number][] = [
+      ['PATCH', `/${made.id}`, { role: 'manager' }, 2],
+      ['PATCH', `/${made.id}`, { name: 'Newer' }, 2],
+      ['POST', `/${made.id}/disable`, { reason: 'left' }, 2],
+      ['POST', `/${made.id}/enable`, undefined, 2],
+      ['DELETE', `/${made.id}`, undefined, 1],
+      ['DELETE', `/${made.id}`, undefined, 1],
+      ['POST', `/${made.id}/restore`, undefined, 2],
+      ['POST', `/${made.id}/disable`, { reason: 'left' }, 2],
+      ['DELETE', `/${made.id}`, undefined, 1],
+      ['DELETE', `/${made.id}?hard=true`, undefined, 1],
+    ]
+    for (const [method, path, change, total] of steps) {
+      expect((await city.manage(method, path, change)).status).toBeLessThan(300)
+      expect([method, path, await totals()]).toEqual([method, path, total])
+    }
+  })
+})

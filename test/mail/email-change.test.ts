@@ -1,0 +1,110 @@
+import { expect, test } from 'vitest'
+import { type Actor, linkIn, openApi, PASSWORD } from '../support/api.ts'
+
+const api = openApi()
+
+const newAddress = () => `${crypto.randomUUID()}@people.test`
+const ask = (ada: Actor, new_email: string, current_password = PASSWORD) =>
+  api.send('POST', '/v1/auth/change_email', { token: ada.token, body: { new_email, current_password } })
+const confirm = (body: object) => api.send('POST', '/v1/auth/confirm_email_change', { body })
+const undo = (body: object) => api.send('POST', '/v1/auth/undo_email_change', { body })
+const canLogIn = async (email: string) =>
+  (await api.send('POST', '/v1/auth/login', { body: { email, password: PASSWORD } })).status === 200
+const newest = async (email: string) => linkIn((await api.mailsTo(email))[0]!)
+
+test('SE2: the old address logs in until the new one confirms', async () => {
+  const [ada, email] = [await api.actor(), newAddress()]
+  expect((await ask(ada, email)).status).toBe(202)
+  expect([await canLogIn(ada.email), await canLogIn(email)]).toEqual([true, false])
+  expect((await confirm({ token: (await newest(email)).token })).status).toBe(204)
+  expect([await canLogIn(ada.email), await canLogIn(email)]).toEqual([false, true])
+  const me = await api.send('GET', '/v1/users/me', { token: ada.token })
+  expect(me.body).toMatchObject({ email, email_verified: true })
+  expect(await api.historyOf(ada.id)).toContain('email.changed')
+})
+
+test('SE2: of two changes that were asked for only the last can be confirmed, by code as well', async () => {
+  const [ada, first, second] = [await api.actor(), newAddress(), newAddress()]
+  await ask(ada, first)
+  await ask(ada, second)
+  expect((await confirm({ token: (await newest(first)).token })).body.code).toBe('invalid_link')
+  expect((await confirm({ email: first, code: (await newest(first)).code })).body.code).toBe('invalid_link')
+  expect((await confirm({ email: second, code: (await newest(second)).code })).status).toBe(204)
+  expect((await api.send('GET', '/v1/users/me', { token: ada.token })).body.email).toBe(second)
+})
+
+test('SE2: the old address is told, and takes the change back within seven days, ending every session', async () => {
+  const [ada, email] = [await api.actor(), newAddress()]
+  await ask(ada, email)
+  const notice = (await api.mailsTo(ada.email))[0]!
+  expect(notice.text).toContain(email)
+  await confirm({ token: (await newest(email)).token })
+  expect((await undo({ token: linkIn(notice).token })).status).toBe(204)
+  expect([await canLogIn(ada.email), await canLogIn(email)]).toEqual([true, false])
+  expect((await api.send('GET', '/v1/users/me', { token: ada.token })).status).toBe(401)
+  const refreshed = await api.send('POST', '/v1/auth/refresh_token', {
+    body: { refresh_token: ada.refreshToken },
+  })
+  expect(refreshed.body.code).toBe('session_revoked')
+  expect((await undo({ token: linkIn(notice).token })).body.code).toBe('invalid_link')
+})
+
+test('SE2: before it is confirmed, undoing makes the change impossible', async () => {
+  const [ada, email] = [await api.actor(), newAddress()]
+  await ask(ada, email)
+  expect((await undo({ token: (await newest(ada.email)).token })).status).toBe(204)
+  expect((await confirm({ token: (await newest(email)).token })).body.code).toBe('invalid_link')
+  expect(await canLogIn(ada.email)).toBe(true)
+})
+
+test('SE2: the seven days begin with the confirmation, and end', async () => {
+  const [ada, email] = [await api.actor(), newAddress()]
+  await ask(ada, email)
+  const passDays = (days: number) =>
+    api.sql('UPDATE one_time_tokens SET expires_at = expires_at - ? WHERE subject_id = ?', [
+      days * 86_400_000,
+      ada.id,
+    ])
+  await passDays(0.9)
+  await confirm({ token: (await newest(email)).token })
+  await passDays(6.9)
+  const { token } = await newest(ada.email)
+  await passDays(0.2)
+  expect((await undo({ token })).body.code).toBe('invalid_link')
+  expect(await canLogIn(email)).toBe(true)
+})
+
+test('SE2: the first owner can still undo after somebody has changed the address twice', async () => {
+  const [ada, second, third] = [await api.actor(), newAddress(), newAddress()]
+  await ask(ada, second)
+  const first = await newest(ada.email)
+  await confirm({ token: (await newest(second)).token })
+  await ask(ada, third)
+  const later = await newest(second)
+  await confirm({ token: (await newest(third)).token })
+  expect((await undo({ token: first.token })).status).toBe(204)
+  expect((await undo({ token: later.token })).body.code).toBe('invalid_link')
+  expect([await canLogIn(ada.email), await canLogIn(second), await canLogIn(third)]).toEqual([
+    true,
+    false,
+    false,
+  ])
+})
+
+test('Asking needs the password, and an address that is another and is one', async () => {
+  const ada = await api.actor()
+  expect((await ask(ada, newAddress(), 'not the password at all')).body.code).toBe('wrong_password')
+  expect((await ask(ada, ada.email.toUpperCase())).status).toBe(422)
+  expect((await ask(ada, 'nobody')).status).toBe(422)
+  expect(await api.mailsTo(ada.email)).toEqual([])
+})
+
+test('LE3: an address that is taken is asked for like any other, and confirming it answers 409', async () => {
+  const [ada, eve] = [await api.actor(), await api.person()]
+  const [taken, free] = [await ask(ada, eve.email), await ask(ada, newAddress())]
+  expect([taken.status, taken.text]).toEqual([free.status, free.text])
+  await ask(ada, eve.email)
+  const answer = await confirm({ token: (await newest(eve.email)).token })
+  expect([answer.status, answer.body.code]).toEqual([409, 'email_taken'])
+  expect(await canLogIn(ada.email)).toBe(true)
+})

@@ -1,0 +1,106 @@
+import { createExecutionContext, createScheduledController, waitOnExecutionContext } from 'cloudflare:test'
+import { env } from 'cloudflare:workers'
+import { expect, test } from 'vitest'
+import worker from '../../src/index.ts'
+import { emailChangeRequested } from '../../src/mail/texts/email-change-requested.ts'
+import { render } from '../../src/mail/texts.ts'
+import { openTransport } from '../../src/mail/transports.ts'
+import { openApi } from '../support/api.ts'
+import { freshUpstreams } from '../support/upstreams.ts'
+
+const forgot = (api: ReturnType<typeof openApi>, email: string) =>
+  api.send('POST', '/v1/auth/forgot_password', { body: { email } })
+
+async function runMailCron(api: ReturnType<typeof openApi>) {
+  const context = createExecutionContext()
+  worker.scheduled(createScheduledController({ cron: '* * * * *' }), api.bindings as never, context)
+  await waitOnExecutionContext(context)
+}
+
+test('Fault 17: with the provider down the answer is the same, and the mail is sent once, afterwards', async () => {
+  const own = await freshUpstreams()
+  const api = openApi(own.bindings)
+  const ada = await api.person()
+  await own.behave('mail', { mode: 'status', status: 500 })
+  expect((await forgot(api, ada.email)).status).toBe(202)
+  const row = async () => (await api.sql('SELECT * FROM outbox WHERE user_id = ?', [ada.id]))[0]!
+  const pauses: number[] = []
+  for (let attempt = 1; attempt <= 4; attempt++) {
+    expect(await row()).toMatchObject({ attempts: attempt, sent_at: null, dead_at: null })
+    const before = Number((await row()).next_attempt_at)
+    pauses.push(before - Date.now())
+    await runMailCron(api)
+    expect(await row()).toMatchObject({ attempts: attempt })
+    await api.sql('UPDATE outbox SET next_attempt_at = 0 WHERE user_id = ?', [ada.id])
+    if (attempt < 4) await runMailCron(api)
+  }
+  for (let i = 1; i < pauses.length; i++) expect(pauses[i]).toBeGreaterThan(pauses[i - 1]!)
+  expect((await api.send('GET', '/ready')).body.mail).toEqual({ waiting: 1, dead: 0 })
+
+  await own.behave('mail', { mode: 'pass' })
+  await Promise.all([runMailCron(api), runMailCron(api), runMailCron(api)])
+  await runMailCron(api)
+  expect(await api.mailsTo(ada.email)).toHaveLength(1)
+  expect((await row()).sent_at).not.toBeNull()
+  expect((await api.send('GET', '/ready')).body.mail).toEqual({ waiting: 0, dead: 0 })
+})
+
+test('Fault 17: a provider that took the mail and never said so gets it again under the same key', async () => {
+  const own = await freshUpstreams()
+  const api = openApi(own.bindings)
+  const ada = await api.person()
+  await own.behave('mail', { mode: 'reset-after', next: 1 })
+  await forgot(api, ada.email)
+  await api.sql('UPDATE outbox SET next_attempt_at = 0')
+  await runMailCron(api)
+  expect(await api.mailsTo(ada.email)).toHaveLength(1)
+  expect(await api.sql('SELECT attempts, sent_at IS NULL AS waits FROM outbox')).toEqual([
+    { attempts: 2, waits: 0 },
+  ])
+})
+
+test('Fault 17: a mail whose link has expired is given up, and that shows', async () => {
+  const own = await freshUpstreams()
+  const api = openApi(own.bindings)
+  const ada = await api.person()
+  await own.behave('mail', { mode: 'down' })
+  await forgot(api, ada.email)
+  await api.sql('UPDATE outbox SET expires_at = 1, next_attempt_at = 0')
+  await own.behave('mail', { mode: 'pass' })
+  await runMailCron(api)
+  expect(await api.mailsTo(ada.email)).toEqual([])
+  expect((await api.send('GET', '/ready')).body.mail).toEqual({ waiting: 0, dead: 1 })
+})
+
+test('A change that is not made owes no mail', async () => {
+  const api = openApi()
+  const ada = await api.actor()
+  await api.send('POST', '/v1/auth/change_email', {
+    token: ada.token,
+    body: { new_email: `${crypto.randomUUID()}@people.test`, current_password: 'not the password' },
+  })
+  expect(await api.sql('SELECT * FROM outbox WHERE user_id = ?', [ada.id])).toEqual([])
+})
+
+test("Cloudflare's binding is a transport too", async () => {
+  const { config } = openApi()
+  const { RESEND_API_KEY: _, ...settings } = config()
+  const send = openTransport({ ...settings, RESEND_API_KEY: undefined }, (env as { EMAIL: SendEmail }).EMAIL)
+  const mail = {
+    to: 'ada@people.test',
+    subject: 'Hello',
+    text: 'Hello',
+    html: '<p>Hello</p>',
+    idempotencyKey: 'x',
+  }
+  await expect(send!(mail)).resolves.toBeUndefined()
+})
+
+test('IV6: what people type is one line of text in a mail, whatever it looks like', () => {
+  const newEmail = 'a\r\nBcc: x@evil.test <img src=x onerror=alert(1)>'
+  const mail = render(emailChangeRequested({ organisation: 'A\r\nBcc: y <b>', newEmail }))
+  expect(mail.subject).toBe('Your e-mail address at A Bcc: y <b> is being changed')
+  expect(mail.text.split('\n').some((line) => line.startsWith('Bcc:'))).toBe(false)
+  expect(mail.html).not.toContain('<img')
+  expect(mail.html).toContain('&lt;img')
+})

@@ -1,0 +1,180 @@
+import { expect, test } from 'vitest'
+import { linkIn, openApi, PASSWORD } from '../support/api.ts'
+
+const optional = openApi()
+const required = openApi({ EMAIL_VERIFICATION: 'required' })
+
+const newAddress = () => `${crypto.randomUUID()}@people.test`
+const signUp = (email: string, api = required) =>
+  api.send('POST', '/v1/auth/signup', { body: { email, password: PASSWORD, name: 'Ada' } })
+const logIn = (email: string, password = PASSWORD) =>
+  required.send('POST', '/v1/auth/login', { body: { email, password } })
+const verify = (body: object) => required.send('POST', '/v1/auth/verify_email', { body })
+
+test('Somebody signs up, opens the link of the mail, and only then can log in', async () => {
+  const email = newAddress()
+  const answer = await signUp(email)
+  expect([answer.status, answer.body]).toEqual([202, { status: 'accepted' }])
+  const early = await logIn(email)
+  expect([early.status, early.body.code]).toEqual([403, 'email_not_verified'])
+
+  const [mail, ...others] = await required.mailsTo(email)
+  expect(others).toEqual([])
+  expect((await verify({ token: linkIn(mail!).token })).status).toBe(204)
+  expect((await logIn(email, 'seven brown foxes hide')).body.code).toBe('invalid_credentials')
+  const late = await logIn(email)
+  expect(late.status).toBe(200)
+  expect(late.body.user).toMatchObject({ email, email_verified: true })
+  const { id } = late.body.user as { id: string }
+  expect(await required.historyOf(id)).toEqual([
+    'user.signed_up',
+    'email.verified',
+    'login.failed',
+    'session.started',
+  ])
+})
+
+test('The code of the mail works with the address, five times tried and for ten minutes', async () => {
+  const [typed, guessed, late] = [newAddress(), newAddress(), newAddress()]
+  for (const email of [typed, guessed, late]) await signUp(email)
+  const codeOf = async (email: string) => linkIn((await required.mailsTo(email))[0]!).code
+
+  expect((await verify({ email: typed.toUpperCase(), code: await codeOf(typed) })).status).toBe(204)
+
+  const right = await codeOf(guessed)
+  const wrong = right === '00000000' ? '00000001' : '00000000'
+  const guesses = await Promise.all(Array.from({ length: 5 }, () => verify({ email: guessed, code: wrong })))
+  expect(guesses.map(({ body }) => body.code)).toEqual(Array(5).fill('invalid_link'))
+  expect((await verify({ email: guessed, code: right })).body.code).toBe('invalid_link')
+
+  await required.sql(
+    'UPDATE one_time_tokens SET created_at = created_at - 601000 WHERE email_normalized = ?',
+    [late],
+  )
+  expect((await verify({ email: late, code: await codeOf(late) })).body.code).toBe('invalid_link')
+})
+
+test('RL2: two hundred guesses at once are no more than five', async () => {
+  const email = newAddress()
+  await signUp(email)
+  const { code } = linkIn((await required.mailsTo(email))[0]!)
+  const guess = (i: number) => verify({ email, code: String((Number(code) + i) % 10 ** 8).padStart(8, '0') })
+  await Promise.all(Array.from({ length: 200 }, (_, i) => guess(i + 1)))
+  expect((await verify({ email, code })).body.code).toBe('invalid_link')
+  expect(
+    await required.sql('SELECT code_tries FROM one_time_tokens WHERE email_normalized = ?', [email]),
+  ).toEqual([{ code_tries: 6 }])
+})
+
+test('LE3: signing up with an address that is taken answers the same, and only its owner is told', async () => {
+  const owner = await required.person()
+  const before = await required.sql('SELECT * FROM users WHERE id = ?', [owner.id])
+  const [taken, free] = [await signUp(owner.email.toUpperCase()), await signUp(newAddress())]
+  expect([taken.status, taken.text]).toEqual([free.status, free.text])
+  const names = (headers: Headers) => [...headers.keys()].sort()
+  expect(names(taken.headers)).toEqual(names(free.headers))
+  expect(await required.sql('SELECT * FROM users WHERE id = ?', [owner.id])).toEqual(before)
+  const [notice, ...others] = await required.mailsTo(owner.email)
+  expect(others).toEqual([])
+  expect(notice!.subject).toBe('You already have an account at Roster')
+})
+
+test('LE3: asking for a mail answers the same for nobody, somebody, and somebody shut out', async () => {
+  const [ada, disabled, deleted] = [await required.person(), await required.person(), await required.person()]
+  await required.sql("UPDATE users SET status = 'disabled' WHERE id = ?", [disabled.id])
+  await required.sql('UPDATE users SET deleted_at = 1 WHERE id = ?', [deleted.id])
+  for (const route of ['resend_verification', 'forgot_password']) {
+    const emails = [newAddress(), ada.email, disabled.email, deleted.email]
+    const answers = await Promise.all(
+      emails.map((email) => required.send('POST', `/v1/auth/${route}`, { body: { email } })),
+    )
+    expect(new Set(answers.map(({ status, text }) => `${status} ${text}`))).toEqual(
+      new Set(['202 {"status":"accepted"}']),
+    )
+  }
+  expect(await required.mailsTo(ada.email)).toHaveLength(2)
+  for (const { email } of [disabled, deleted]) expect(await required.mailsTo(email)).toEqual([])
+})
+
+test('RL6: an address gets three mails of a kind an hour, whoever asks and however often', async () => {
+  const ada = await required.person()
+  const ask = () => required.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } })
+  const answers = await Promise.all(Array.from({ length: 20 }, ask))
+  expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(202))
+  expect(await required.mailsTo(ada.email)).toHaveLength(3)
+})
+
+test('RL6: a network asks for thirty mails an hour, and waiting as long as it says helps', async () => {
+  const ip = '203.0.113.77'
+  const ask = () => required.send('POST', '/v1/auth/forgot_password', { body: { email: newAddress() }, ip })
+  for (let i = 0; i < 30; i++) expect((await ask()).status).toBe(202)
+  const refused = await ask()
+  expect([refused.status, refused.body.code]).toEqual([429, 'too_many_attempts'])
+  const waitMs = (Number(refused.headers.get('retry-after')) + 1) * 1000
+  await required.sql('UPDATE login_throttles SET expires_at = expires_at - ?', [waitMs])
+  expect((await ask()).status).toBe(202)
+})
+
+test('Where verification is optional, signing up answers as ever and the mail is there all the same', async () => {
+  const email = newAddress()
+  expect((await signUp(email, optional)).status).toBe(201)
+  const [mail] = await optional.mailsTo(email)
+  expect((await verify({ token: linkIn(mail!).token })).status).toBe(204)
+  expect((await logIn(email)).body.user).toMatchObject({ email_verified: true })
+})
+
+test('SE3: a link is good once, only the newest is, and only for what it was made for', async () => {
+  const ada = await required.person()
+  const ask = () => required.send('POST', '/v1/auth/resend_verification', { body: { email: ada.email } })
+  await ask()
+  await ask()
+  const [newest, older] = (await required.mailsTo(ada.email)).map(linkIn)
+  expect((await verify({ token: older!.token })).body.code).toBe('invalid_link')
+  const elsewhere = [
+    ['reset_password', { token: newest!.token, new_password: 'nine green bears run' }],
+    ['confirm_email_change', { token: newest!.token }],
+    ['undo_email_change', { token: newest!.token }],
+    ['accept_invitation', { token: newest!.token, password: 'nine green bears run' }],
+    ['refresh_token', { refresh_token: newest!.token }],
+  ] as const
+  for (const [route, body] of elsewhere) {
+    expect((await required.send('POST', `/v1/auth/${route}`, { body })).status).toBeGreaterThanOrEqual(400)
+  }
+  expect((await verify({ token: newest!.token })).status).toBe(204)
+  expect((await verify({ token: newest!.token })).body.code).toBe('invalid_link')
+})
+
+test('A proof is a token, or an address with a code: anything else is a 422', async () => {
+  const bodies = [
+    {},
+    { email: 'a@b.test' },
+    { code: '12345678' },
+    { token: 'x', code: '12345678' },
+    { token: 'x', email: 'a@b.test' },
+    { email: 'a@b.test', code: '1234567' },
+    { token: 1 },
+  ]
+  for (const body of bodies) expect((await verify(body)).status).toBe(422)
+})
+
+test('SIGNUP=closed and SIGNUP_DOMAINS keep others out', async () => {
+  const closed = openApi({ SIGNUP: 'closed' })
+  expect((await signUp(newAddress(), closed)).body.code).toBe('signup_closed')
+  const domains = openApi({ SIGNUP_DOMAINS: 'example.com, People.test' })
+  expect((await signUp(`${crypto.randomUUID()}@elsewhere.test`, domains)).body.code).toBe(
+    'signup_domain_refused',
+  )
+  expect((await signUp(`${crypto.randomUUID()}@evil-people.test`, domains)).body.code).toBe(
+    'signup_domain_refused',
+  )
+  expect((await signUp(newAddress(), domains)).status).toBe(201)
+})
+
+test('Where no mail is configured, what needs it says so, and the rest works', async () => {
+  const silent = openApi({ MAIL_FROM: undefined })
+  const asked = await silent.send('POST', '/v1/auth/forgot_password', { body: { email: newAddress() } })
+  expect([asked.status, asked.body.code]).toEqual([503, 'mail_not_configured'])
+  const email = newAddress()
+  expect((await signUp(email, silent)).status).toBe(201)
+  expect(await silent.sql('SELECT * FROM outbox WHERE recipient = ?', [email])).toEqual([])
+})

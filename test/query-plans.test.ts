@@ -1,0 +1,55 @@
+import { expect, test } from 'vitest'
+import { app } from '../src/app.ts'
+import { operationsOf } from '../src/openapi.ts'
+import { openApi } from './support/api.ts'
+import { addCrowd } from './support/crowd.ts'
+import { everyCleanUp, everyRequest } from './support/traffic.ts'
+import { freshUpstreams } from './support/upstreams.ts'
+
+/** Steps of a plan that may read or sort more than they give. A table of constants is no table. */
+const UNBOUNDED = /^SCAN (?!CONSTANT ROW)|TEMP B-TREE/
+
+/** The steps that are bounded by something that a plan does not say. */
+function isBounded(sql: string, step: string): boolean {
+  // The search index, asked what matches, gives its rows in order one by one; LIMIT stops it.
+  if (step.startsWith('SCAN users_fts VIRTUAL TABLE') && sql.includes('users_fts MATCH ')) return true
+  // The first rows of a table, in the order of an index: no condition to pass over rows for, and LIMIT stops it.
+  if (step.startsWith('SCAN ') && !/\bwhere\b/i.test(sql) && /\blimit \S+$/i.test(sql)) return true
+  // Whoever has had one address: one living person, and the deleted of thirty days.
+  return step.includes('TEMP B-TREE') && /users_by_email WHERE [^()]* email_normalized = \?/.test(sql)
+}
+
+test('IV4, IV5: no statement of any route, nor of clean-up, scans or sorts a table', async () => {
+  const own = await freshUpstreams()
+  const api = openApi(own.bindings)
+  const historian = await api.person({ password_hash: null })
+  await addCrowd(api, 0, 200, historian)
+  const visited = new Set<string>()
+  const { calls } = await own.measure(async () => {
+    await everyRequest(
+      api,
+      (route, { query, id = '', ...options } = {}) => {
+        visited.add(route)
+        const [method, path] = route.replace(':id', id).split(' ') as [string, string]
+        return api.send(method, query === undefined ? path : `${path}?${query}`, options)
+      },
+      historian,
+    )
+    await everyCleanUp(api)
+  })
+  expect([...visited].sort()).toEqual([...operationsOf(app).keys()].sort())
+
+  const statements = new Set(calls.flatMap((call) => call.statements.map(({ sql }) => sql)))
+  const unbounded = []
+  for (const sql of statements) {
+    if (/^(BEGIN|COMMIT|ROLLBACK)/.test(sql)) continue
+    for (const { detail } of await api.sql(`EXPLAIN QUERY PLAN ${sql}`)) {
+      const step = String(detail)
+      if (UNBOUNDED.test(step) && !isBounded(sql, step)) unbounded.push({ step, sql })
+    }
+  }
+  expect(unbounded).toEqual([])
+  // What callers send travels as parameters: nothing of it stands in any text.
+  expect([...statements].join('\n')).not.toMatch(/crowd|Quetzal|Grace|people\.test|brown foxes|member-/i)
+  expect(statements.size).toBeGreaterThan(100)
+})

@@ -1,0 +1,36 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { freePort, startProcess, untilReady } from '../../scripts/local/process.ts'
+
+export const ADMIN = { email: 'admin@example.com', password: 'seven brown foxes read' }
+
+/** What `npm run dev` starts, all of it, on ports and with a state of its own. */
+export async function startStack() {
+  const state = mkdtempSync(join(tmpdir(), 'roster-stack-'))
+  const script = resolve(import.meta.dirname, '../../scripts/dev.ts')
+  const stack = startProcess(process.execPath, [script], {
+    ROSTER_STATE: state,
+    PORT: String(await freePort()),
+    ADMIN_EMAIL: ADMIN.email,
+    ADMIN_PASSWORD: ADMIN.password,
+  })
+  let url: string | undefined
+  stack.onLine((line) => {
+    url ??= /^ready (http\S+)$/.exec(line)?.[1]
+  })
+  const close = async () => {
+    await stack.close()
+    rmSync(state, { recursive: true, force: true })
+  }
+  const isReady = async () => {
+    if (!url) throw new Error('not ready yet')
+    return url
+  }
+  try {
+    return { url: await untilReady(stack, isReady, 90_000), close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}

@@ -1,0 +1,141 @@
+import { createExecutionContext } from 'cloudflare:test'
+import { v7 as uuidv7 } from 'uuid'
+import { inject } from 'vitest'
+import { cleanUp } from '../../src/cleanup.ts'
+import { openForCron } from '../../src/context.ts'
+import { type Answer, type Api, type Options, PASSWORD } from './api.ts'
+import { RARE_NAME } from './crowd.ts'
+
+/** Makes one request of a route, which is named as the router has it; `id` is for its `:id`. */
+export type Visit = (route: string, options?: Options & { query?: string; id?: string }) => Promise<Answer>
+
+export const PAGE = 10
+const SORTS = ['created_at', '-created_at', 'email', '-email', 'name', '-name']
+
+/**
+ * Every route of the API, with every filter and sort of the lists, and the cron job: all the statements there
+ * are. There have to be people of every role in every state (see crowd.ts), some pages of them.
+ */
+export async function everyRequest(api: Api, visit: Visit, historian: { id: string }): Promise<void> {
+  const admin = await api.actor({ role: 'admin' })
+  const by = { token: admin.token }
+  await listPeople(api, visit, by)
+  await listHistory(visit, by, historian)
+  await oneself(api, visit)
+  await managing(visit, by)
+  for (const route of [
+    'GET /health',
+    'GET /ready',
+    'GET /openapi.json',
+    'GET /docs',
+    'GET /.well-known/jwks.json',
+    'GET /.well-known/oauth-authorization-server',
+  ])
+    await visit(route)
+}
+
+async function listPeople(api: Api, visit: Visit, by: { token: string }) {
+  /** First page, second by number, and one from far down by cursor. */
+  const pages = async (filters: string) => {
+    const query = `limit=${PAGE}&${filters}`
+    await visit('GET /v1/users', { ...by, query })
+    const second = await visit('GET /v1/users', { ...by, query: `${query}&page=2` })
+    const { pages = 2 } = second.body.pagination as { pages?: number }
+    const far = Math.min(Math.ceil(pages / 2), 10_000 / PAGE)
+    const { body } = await api.send('GET', `/v1/users?${query}&page=${far}`, by)
+    const { next_cursor } = body.pagination as { next_cursor: string | null }
+    if (next_cursor) await visit('GET /v1/users', { ...by, query: `${query}&cursor=${next_cursor}` })
+  }
+  for (const role of ['', '&role=manager']) {
+    for (const status of [
+      '',
+      '&status=deleted',
+      ...(inject('whole') ? ['&status=active', '&status=disabled'] : []),
+    ]) {
+      for (const sort of SORTS) await pages(`sort=${sort}${role}${status}`)
+      for (const sort of ['-created_at', 'email', 'name'])
+        await pages(`sort=${sort}${role}${status}&email=member-6@crowd.test`)
+      for (const sort of SORTS.slice(0, 2)) {
+        for (const q of ['crowd', RARE_NAME, 'absent-from-here'])
+          await pages(`sort=${sort}${role}${status}&q=${q}`)
+        await pages(`sort=${sort}${role}${status}&q=crowd&email=member-6@crowd.test`)
+      }
+    }
+  }
+}
+
+async function listHistory(visit: Visit, by: { token: string }, { id }: { id: string }) {
+  const pages = async (route: string, filters: string) => {
+    const query = `limit=${PAGE}&${filters}`
+    const first = await visit(route, { ...by, id, query })
+    const { next_cursor } = first.body.pagination as { next_cursor: string | null }
+    if (next_cursor) await visit(route, { ...by, id, query: `${query}&cursor=${next_cursor}` })
+  }
+  const times = '&from=2020-01-01T00:00:00Z&to=2099-01-01T00:00:00Z'
+  for (const action of ['', '&action=login.failed', '&action=session.reuse_detected']) {
+    for (const time of ['', times]) {
+      for (const who of ['', `&user_id=${id}`, `&actor_id=${id}`])
+        await pages('GET /v1/activity', `${action}${time}${who}`)
+      await pages('GET /v1/users/:id/activity', `${action}${time}`)
+      await pages('GET /v1/users/me/activity', `${action}${time}`)
+    }
+  }
+  await pages('GET /v1/cleanup/runs', '')
+  await visit('GET /v1/cleanup/runs', { ...by, query: 'limit=1' })
+}
+
+async function oneself(api: Api, visit: Visit) {
+  const signUp = { email: `${uuidv7()}@people.test`, password: PASSWORD, name: 'Ada' }
+  await visit('POST /v1/auth/signup', { body: signUp })
+  const headers = { 'idempotency-key': uuidv7() }
+  await visit('POST /v1/auth/signup', { body: { ...signUp, email: `x${signUp.email}` }, headers })
+  await visit('POST /v1/auth/signup', { body: { ...signUp, email: `x${signUp.email}` }, headers })
+  const ada = await api.actor()
+  const by = { token: ada.token }
+  const login = { email: ada.email, password: PASSWORD }
+  await visit('POST /v1/auth/login', { body: login })
+  await visit('POST /v1/auth/login', { body: { ...login, password: 'wrong' } })
+  await visit('POST /v1/auth/login', { body: { ...login, email: 'nobody@people.test' } })
+  for (const token of [ada.refreshToken, ada.refreshToken, 'rt_forged'])
+    await visit('POST /v1/auth/refresh_token', { body: { refresh_token: token } })
+  await visit('GET /v1/auth/sessions', by)
+  await visit('DELETE /v1/auth/sessions/:id', { ...by, id: uuidv7() })
+  await visit('GET /v1/users/me', by)
+  await visit('PATCH /v1/users/me', { ...by, body: { name: 'Grace' } })
+  await visit('POST /v1/auth/logout_all', by)
+  await visit('POST /v1/auth/logout', by)
+  const eve = await api.actor()
+  const change = { current_password: PASSWORD, new_password: 'nine green bears run' }
+  await visit('POST /v1/auth/change_password', { token: eve.token, body: change })
+  const leaver = await api.actor()
+  await visit('DELETE /v1/users/me', { token: leaver.token, body: { password: PASSWORD } })
+}
+
+async function managing(visit: Visit, by: { token: string }) {
+  const made = await visit('POST /v1/users', {
+    ...by,
+    body: { email: `${uuidv7()}@people.test`, password: PASSWORD, name: 'Ada', role: 'manager' },
+    headers: { 'idempotency-key': uuidv7() },
+  })
+  const one = { ...by, id: made.body.id as string }
+  await visit('GET /v1/users/:id', one)
+  await visit('PATCH /v1/users/:id', { ...one, body: { name: 'Grace' } })
+  await visit('PATCH /v1/users/:id', { ...one, body: { email: `${uuidv7()}@people.test` } })
+  await visit('PATCH /v1/users/:id', { ...one, body: { role: 'admin' } })
+  await visit('POST /v1/users/:id/disable', { ...one, body: { reason: 'left' } })
+  await visit('POST /v1/users/:id/enable', one)
+  await visit('GET /v1/users/:id/sessions', one)
+  await visit('DELETE /v1/users/:id/sessions', one)
+  await visit('DELETE /v1/users/:id', one)
+  await visit('POST /v1/users/:id/restore', one)
+  await visit('DELETE /v1/users/:id', { ...one, query: 'hard=true' })
+}
+
+/** A run of the cron job that has something of every kind to do. */
+export async function everyCleanUp(api: Api): Promise<void> {
+  const day = 86_400_000
+  const now = Date.now()
+  await api.person({ password_hash: null, deleted_at: now - 31 * day })
+  await api.person({ password_hash: null, status: 'disabled', disabled_until: now - 1 })
+  await cleanUp({ ...openForCron(api.bindings, createExecutionContext()) })
+}
