@@ -1,4 +1,4 @@
-import { BUNDLE_BUDGET_BYTES, type Bundle } from './bundle.ts'
+import { BUNDLE_BUDGET_BYTES, type Bundle, type Modules } from './bundle.ts'
 import { quantile } from './load.ts'
 import { startWorker } from './workerd.ts'
 
@@ -30,7 +30,7 @@ export async function measureSize(
   for (let round = 0; round < times; round++) {
     for (const name of ['roster', 'floor'] as const) {
       const worker = await startWorker({
-        modules: { 'index.js': name === 'roster' ? code : floorCode },
+        modules: name === 'roster' ? modules : floor,
         bindings,
       })
       starts[name].push(worker.firstAnswerMs)
