@@ -138,4 +138,4 @@ export function writeCharts(results: Results): void {
   for (const [name, draw] of Object.entries(charts)) writeFileSync(join(FOLDER, `${name}.svg`), draw(results))
 }
 
-if (import.meta.main) writeCharts(readResults())
+if (import.meta.main) writeCharts(readResults() as Results)

@@ -9,13 +9,14 @@ import { measureDistance } from './distance.ts'
 import { measureGrowth } from './growth.ts'
 import { measureRatios, PEOPLE_FOR_RATIOS } from './ratios.ts'
 import { reportOf } from './report.ts'
-import { type Results, writeResults } from './results.ts'
+import { type Results, readResults, writeResults } from './results.ts'
 import { measureSize } from './size.ts'
 import { openStage } from './stage.ts'
 import { measureTrips } from './trips.ts'
 import { startWorker, type Worker } from './workerd.ts'
 
 const ROOT = join(import.meta.dirname, '..')
+const PARTS = ['ratios', 'trips', 'distance', 'size', 'growth'] as const
 const SIZES = { quick: [1_000, 10_000], full: [1_000, 100_000, 1_000_000] }
 
 const { values: options } = parseArgs({
@@ -24,8 +25,8 @@ const { values: options } = parseArgs({
     quick: { type: 'boolean', default: false },
     /** A commit whose Worker runs by turns with this one's. */
     before: { type: 'string' },
-    /** Prints the floor ratios, and leaves out everything else. */
-    ratios: { type: 'boolean', default: false },
+    /** Parts to measure, by commas; the others stay as they were found last. */
+    only: { type: 'string', default: PARTS.join(',') },
   },
 })
 const startedAt = performance.now()
@@ -37,6 +38,8 @@ const progress = (text: string) => {
 }
 
 const isQuick = options.quick
+const isWanted = (part: (typeof PARTS)[number]) => options.only.split(',').includes(part)
+const NOTHING = { ratios: [], trips: [], distance: [], growth: [] }
 const open: { close(): Promise<unknown> }[] = []
 const opened = async <T extends { close(): Promise<unknown> }>(opening: Promise<T>): Promise<T> => {
   const it = await opening
@@ -55,64 +58,74 @@ try {
   progress('building the bundles')
   const bundle = buildBundle()
   const floor = buildBundle({ entry: 'bench/floor.ts' })
-  const before = options.before && buildAt(options.before)
   const serve = (modules: Modules, bindings: Record<string, string>): Promise<Worker> =>
     opened(startWorker({ modules, bindings }))
-
-  progress('starting the libSQL server and Redis')
-  const stage = await opened(openStage('hourly'))
-  await stage.grow(PEOPLE_FOR_RATIOS, 0)
-  const direct = {
-    roster: await serve(bundle.modules, stage.bindings),
-    floor: await serve(floor.modules, stage.bindings),
-    ...(before && { before: await serve(before, stage.bindings) }),
+  const found: Partial<Results> = {}
+  const redisEngine = await measureOnLoopback()
+  if (isWanted('growth')) {
+    const crowd = await opened(openStage('by-size'))
+    const workers = {
+      direct: await serve(bundle.modules, crowd.bindings),
+      counted: await serve(bundle.modules, crowd.proxied),
+    }
+    found.growth = await measureGrowth(crowd, workers, SIZES[isQuick ? 'quick' : 'full'], progress)
   }
-  const ratios = await measureRatios(stage, direct, { isQuick, progress })
-  const whole = options.ratios ? undefined : await measureTheRest()
 
   const results: Results = {
+    ...(isQuick ? NOTHING : { ...NOTHING, ...readResults() }),
+    ...found,
     date: new Date().toISOString(),
     quick: isQuick,
-    ...(options.before && { before: options.before }),
     machine: {
       processor: `${cpus().length} cores of ${cpus()[0]?.model.trim()}`,
       memory: `${Math.round(totalmem() / 2 ** 30)} GiB`,
       system: `${type()} ${release()}`,
       load: `${load.join(', ')} (1, 5 and 15 minutes before the run)`,
     },
-    versions: versions(stage.redisEngine),
-    ratios,
-    ...(whole ?? { trips: [], growth: [], distance: [], size: undefined as never }),
+    versions: versions(redisEngine),
   }
-  console.log(reportOf(results))
-  if (whole && !isQuick) {
+  const report = reportOf(results)
+  console.log(report)
+  if (!isQuick) {
     writeResults(results)
-    writeFileSync(join(ROOT, 'bench/RESULTS.md'), reportOf(results))
+    writeFileSync(join(ROOT, 'bench/RESULTS.md'), report)
     writeCharts(results)
   }
   progress('done')
 
-  async function measureTheRest() {
+  async function measureOnLoopback(): Promise<string> {
+    progress('starting the libSQL server and Redis')
+    const stage = await opened(openStage('hourly'))
+    await stage.grow(PEOPLE_FOR_RATIOS, 0)
+    if (isWanted('ratios')) {
+      const before = options.before && buildAt(options.before)
+      const direct = {
+        roster: await serve(bundle.modules, stage.bindings),
+        floor: await serve(floor.modules, stage.bindings),
+        ...(before && { before: await serve(before, stage.bindings) }),
+      }
+      found.ratios = await measureRatios(stage, direct, { isQuick, progress })
+      if (options.before) found.before = options.before
+    }
     const proxied = {
       roster: await serve(bundle.modules, stage.proxied),
       floor: await serve(floor.modules, stage.proxied),
     }
-    progress('trips')
-    const trips = await measureTrips(stage, proxied.roster.url)
-    progress('distance')
     const urls = { roster: proxied.roster.url, floor: proxied.floor.url }
-    const distance = await measureDistance(stage, urls, isQuick ? 3 : 15)
-    progress('size and start')
-    const size = await measureSize(bundle, floor.modules, stage.bindings, isQuick ? 3 : 15)
-    await closeAll()
-
-    const crowd = await opened(openStage('by-size'))
-    const workers = {
-      direct: await serve(bundle.modules, crowd.bindings),
-      counted: await serve(bundle.modules, crowd.proxied),
+    if (isWanted('trips')) {
+      progress('trips')
+      found.trips = await measureTrips(stage, urls.roster)
     }
-    const growth = await measureGrowth(crowd, workers, SIZES[isQuick ? 'quick' : 'full'], progress)
-    return { trips, distance, size, growth }
+    if (isWanted('distance')) {
+      progress('distance')
+      found.distance = await measureDistance(stage, urls, isQuick ? 3 : 15)
+    }
+    if (isWanted('size')) {
+      progress('size and start')
+      found.size = await measureSize(bundle, floor.modules, stage.bindings, isQuick ? 3 : 15)
+    }
+    await closeAll()
+    return stage.redisEngine
   }
 } finally {
   await closeAll()

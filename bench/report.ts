@@ -2,6 +2,7 @@ import { DATABASE_REGION, NEARBY_MS, ROUND_TRIP_MS } from './distances.ts'
 import { PRICES } from './prices.ts'
 import type { Side } from './ratios.ts'
 import type { Results } from './results.ts'
+import type { Size } from './size.ts'
 
 const ms = (value: number) =>
   value < 10 ? value.toFixed(2) : value < 100 ? value.toFixed(1) : value.toFixed(0)
@@ -17,10 +18,16 @@ function table(head: string[], rows: (string | number)[][]): string {
 
 /** The whole report, in Markdown. */
 export function reportOf(results: Results): string {
-  const parts = [introduction(results), ratios(results)]
-  if (results.size)
-    parts.push(trips(results), growth(results), size(results), dollars(results), distance(results))
-  return `${parts.join('\n\n')}\n`
+  const parts = [
+    introduction(results),
+    results.ratios.length > 0 && ratios(results),
+    results.trips.length > 0 && trips(results),
+    results.growth.length > 0 && growth(results),
+    results.size && size(results.size),
+    results.ratios.length > 0 && results.trips.length > 0 && dollars(results),
+    results.distance.length > 0 && distance(results),
+  ]
+  return `${parts.filter(Boolean).join('\n\n')}\n`
 }
 
 function introduction({ date, quick, machine, versions }: Results): string {
@@ -124,7 +131,7 @@ Turso bills (a row written counts once more for each index); database time is li
 ${table(['operation', 'rows read', 'rows written', 'database ms', 'p50 ms'], rows)}`
 }
 
-function size({ size }: Results): string {
+function size(size: Size): string {
   const rows = size.packages.filter(([, bytes]) => bytes > 1024).map(([name, bytes]) => [name, kib(bytes)])
   return `## 4. Size and start
 

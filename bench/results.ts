@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Distance } from './distance.ts'
 import type { Growth } from './growth.ts'
@@ -17,13 +17,14 @@ export interface Results {
   ratios: Ratio[]
   trips: Trip[]
   growth: Growth[]
-  size: Size
+  size?: Size
   distance: Distance[]
 }
 
 const FILE = join(import.meta.dirname, 'results.json')
 
-export const readResults = (): Results => JSON.parse(readFileSync(FILE, 'utf8'))
+export const readResults = (): Partial<Results> =>
+  existsSync(FILE) ? JSON.parse(readFileSync(FILE, 'utf8')) : {}
 
 /** Figures to four digits: more would be noise, and differ in every run. */
 export function writeResults(results: Results): void {
