@@ -207,7 +207,7 @@ export async function measureRatios(
 /** How many slices of how many seconds. */
 const SLICES = {
   quick: { hash: [1, 2], other: [2, 0.6] },
-  full: { hash: [3, 6], other: [5, 2] },
+  full: { hash: [2, 6], other: [4, 2] },
 } as const
 
 async function callersOf(
