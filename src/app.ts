@@ -1,4 +1,4 @@
-import { Hono } from 'hono'
+import type { Context } from 'hono'
 import { cors } from 'hono/cors'
 import { createMiddleware } from 'hono/factory'
 import { activityRoutes } from './activity/routes.ts'
@@ -10,6 +10,7 @@ import { ConfigError } from './config.ts'
 import { type AppEnv, openForRequest } from './context.ts'
 import { openMeter } from './database/meter.ts'
 import { docsRoutes } from './docs/routes.ts'
+import { Hono } from './hono.ts'
 import { invitationRoutes } from './invitations/routes.ts'
 import { openapiRoutes } from './openapi.ts'
 import { AppError, notFound, toProblem, unavailable } from './problem.ts'
@@ -22,6 +23,8 @@ const HEADERS = {
   'cross-origin-resource-policy': 'same-origin',
   'referrer-policy': 'no-referrer',
   'strict-transport-security': 'max-age=63072000; includeSubDomains',
+  // What is cached for a caller without an origin must not be given to one with.
+  vary: 'Origin',
   'x-content-type-options': 'nosniff',
 }
 
@@ -31,11 +34,13 @@ const everyAnswer = createMiddleware<AppEnv>(async (c, next) => {
   c.set('requestId', given && /^[\w-]{8,64}$/.test(given) ? given : crypto.randomUUID())
   c.set('meter', openMeter())
   await next()
+  // Not by c.header, which copies the whole answer for each.
+  const { headers } = c.res
   for (const [name, value] of Object.entries(HEADERS)) {
-    if (!c.res.headers.has(name)) c.header(name, value)
+    if (!headers.has(name)) headers.set(name, value)
   }
-  c.header('x-request-id', c.var.requestId)
-  c.header('server-timing', c.var.meter.toServerTiming())
+  headers.set('x-request-id', c.var.requestId)
+  headers.set('server-timing', c.var.meter.toServerTiming())
 })
 
 const withResources = createMiddleware<AppEnv>(async (c, next) => {
@@ -48,15 +53,17 @@ const withResources = createMiddleware<AppEnv>(async (c, next) => {
   await next()
 })
 
+const allowOrigins = cors({
+  origin: (origin, c: Context<AppEnv>) => (c.var.config.CORS_ORIGINS.includes(origin) ? origin : null),
+  allowMethods: ['GET', 'POST', 'PATCH', 'DELETE'],
+  allowHeaders: ['authorization', 'content-type', 'idempotency-key', 'if-match', 'x-request-id'],
+  exposeHeaders: ['etag', 'location', 'retry-after', 'server-timing', 'x-request-id'],
+  maxAge: 600,
+})
+
 /** Other origins, by exact list. Tokens travel in a header, never in a cookie, so no credentials are allowed. */
 const crossOrigin = createMiddleware<AppEnv>((c, next) =>
-  cors({
-    origin: (origin) => (c.var.config.CORS_ORIGINS.includes(origin) ? origin : null),
-    allowMethods: ['GET', 'POST', 'PATCH', 'DELETE'],
-    allowHeaders: ['authorization', 'content-type', 'idempotency-key', 'if-match', 'x-request-id'],
-    exposeHeaders: ['etag', 'location', 'retry-after', 'server-timing', 'x-request-id'],
-    maxAge: 600,
-  })(c, next),
+  c.req.header('origin') || c.req.method === 'OPTIONS' ? allowOrigins(c, next) : next(),
 )
 
 const routes = new Hono<AppEnv>()

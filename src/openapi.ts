@@ -1,16 +1,8 @@
-import { Hono } from 'hono'
 import * as z from 'zod'
-import {
-  createDocument,
-  type ZodOpenApiObject,
-  type ZodOpenApiOperationObject,
-  type ZodOpenApiOverride,
-  type ZodOpenApiPathsObject,
-  type ZodOpenApiResponsesObject,
-} from 'zod-openapi'
 import { hasPermission, type Permission } from './auth/permissions.ts'
 import type { AppEnv } from './context.ts'
 import { databaseUnavailable } from './database/main.ts'
+import { Hono } from './hono.ts'
 import { Id } from './ids.ts'
 import { type OperationParts, operation, partsOf } from './operation.ts'
 import { type AppError, internalError, problemOf, unavailable } from './problem.ts'
@@ -74,21 +66,48 @@ export function openapiRoutes(router: Router) {
 }
 
 /** The OpenAPI 3.1 document, made from what the router's own guards and validators say they check. */
-export const describe = (router: Router, issuer: string): object =>
-  createDocument(documentOf(router, issuer), { override: tidy })
+export const describe = (router: Router, issuer: string): object => gatherSchemas(documentOf(router, issuer))
+
+type JsonSchema = z.core.JSONSchema.BaseSchema
+
+/** A schema of ours as JSON Schema, which OpenAPI 3.1 speaks; those with an `id` stand in its `$defs`. */
+function toJsonSchema(schema: z.ZodType, io: 'input' | 'output'): JsonSchema {
+  const { $schema: _, ...jsonSchema } = z.toJSONSchema(schema, {
+    io,
+    unrepresentable: 'any',
+    override: ({ jsonSchema }) => tidy(jsonSchema, io),
+  })
+  return jsonSchema
+}
 
 /** Leaves out what zod says and nobody can use: the range of a double, and regular expressions of known formats. */
-const tidy: ZodOpenApiOverride = ({ jsonSchema, io }) => {
+function tidy(jsonSchema: JsonSchema, io: 'input' | 'output'): void {
   if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum
   if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum
   if (jsonSchema.format) delete jsonSchema.pattern
   delete jsonSchema.propertyNames
+  delete jsonSchema.id
   // A client that is generated today has to read the answers of tomorrow, with members that are added.
   if (io === 'output' && jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties
+  // What a schema's meta says of itself, where zod cannot know.
+  Object.assign(jsonSchema, jsonSchema.override)
+  delete jsonSchema.override
 }
 
-function documentOf(router: Router, issuer: string): ZodOpenApiObject {
-  const paths: Record<string, Record<string, ZodOpenApiOperationObject>> = {}
+/** Moves the schemas that have a name to where OpenAPI has them: once, under `components`. */
+function gatherSchemas(document: ReturnType<typeof documentOf>): object {
+  const schemas: Record<string, JsonSchema> = {}
+  const gathered = JSON.parse(JSON.stringify(document), (key, value) => {
+    if (key === '$ref') return value.replace('#/$defs/', '#/components/schemas/')
+    if (key !== '$defs') return value
+    Object.assign(schemas, value)
+    return undefined
+  })
+  return { ...gathered, components: { ...gathered.components, schemas } }
+}
+
+function documentOf(router: Router, issuer: string) {
+  const paths: Record<string, Record<string, object>> = {}
   for (const [route, parts] of operationsOf(router)) {
     const [method, path] = route.split(' ') as [string, string]
     const template = path.replace(/:(\w+)/g, '{$1}')
@@ -122,7 +141,7 @@ function documentOf(router: Router, issuer: string): ZodOpenApiObject {
         },
       },
     },
-    paths: paths as ZodOpenApiPathsObject,
+    paths,
   }
 }
 
@@ -141,18 +160,24 @@ export function operationsOf(router: Router): Map<string, OperationParts[]> {
   return operations
 }
 
-function describeOperation(
-  method: string,
-  path: string,
-  declared: OperationParts[],
-): ZodOpenApiOperationObject {
+function describeOperation(method: string, path: string, declared: OperationParts[]): object {
   const parts: OperationParts = Object.assign({}, ...declared)
   const problems = [
     ...declared.flatMap((part) => part.problems ?? []),
     ...(path === '/health' ? [internalError] : ANYWHERE),
   ]
   const headers = Object.assign({}, ...declared.map((part) => part.headers ?? {})) as Record<string, string>
-  const parameters = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name!)
+  const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name!)
+  const parameters = [
+    ...describeParameters('path', Object.fromEntries(names.map((name) => [name, PATH_ID]))),
+    ...describeParameters('query', parts.query?.shape ?? {}),
+    ...Object.entries(headers).map(([name, description]) => ({
+      in: 'header',
+      name,
+      description,
+      schema: { type: 'string' },
+    })),
+  ]
   return {
     operationId: operationIdOf(method, path),
     tags: [parts.tag ?? 'system'],
@@ -162,32 +187,15 @@ function describeOperation(
       security: [{ bearer: [] }, { password: [] }],
       ...(parts.security !== 'signed_in' && permission(parts.security)),
     }),
-    requestParams: {
-      ...(parameters.length > 0 && {
-        path: z.object(
-          Object.fromEntries(
-            parameters.map((name) => [name, Id.meta({ description: 'As an answer has it.' })]),
-          ),
-        ),
-      }),
-      ...(parts.query && { query: parts.query }),
-      ...(Object.keys(headers).length > 0 && {
-        header: z.object(
-          Object.fromEntries(
-            Object.entries(headers).map(([name, description]) => [
-              name,
-              z.string().optional().meta({ description }),
-            ]),
-          ),
-        ),
-      }),
-    },
+    parameters,
     ...(parts.body && {
       requestBody: {
         required: true,
         content: {
-          'application/json': { schema: parts.body },
-          ...(parts.form && { 'application/x-www-form-urlencoded': { schema: parts.form } }),
+          'application/json': { schema: toJsonSchema(parts.body, 'input') },
+          ...(parts.form && {
+            'application/x-www-form-urlencoded': { schema: toJsonSchema(parts.form, 'input') },
+          }),
         },
       },
     }),
@@ -203,25 +211,43 @@ const permission = (name: Permission) => ({
 const operationIdOf = (method: string, path: string) =>
   [method.toLowerCase(), ...path.split(/[^A-Za-z0-9]+/).filter((word) => word && word !== 'v1')].join('_')
 
+const PATH_ID = Id.meta({ description: 'As an answer has it.' })
+
+function describeParameters(place: 'path' | 'query', shape: Record<string, z.ZodType>): object[] {
+  const { properties = {}, required = [] } = toJsonSchema(z.object(shape), 'input')
+  return Object.entries(properties).map(([name, schema]) => {
+    const { description } = schema as JsonSchema
+    const isRequired = required.includes(name)
+    return {
+      in: place,
+      name,
+      schema,
+      ...(isRequired && { required: true }),
+      ...(description && { description }),
+    }
+  })
+}
+
 /** Headers as the document has them, from their names and what they say. */
-const describeHeaders = (headers: Record<string, string>) =>
-  z.object(
-    Object.fromEntries(
-      Object.entries({ ...headers, 'X-Request-Id': 'Names this request in the logs.' }).map(
-        ([name, description]) => [name, z.string().meta({ description })],
-      ),
+const describeHeaders = (headers: Record<string, string>): object =>
+  Object.fromEntries(
+    Object.entries({ ...headers, 'X-Request-Id': 'Names this request in the logs.' }).map(
+      ([name, description]) => [name, { required: true, description, schema: { type: 'string' } }],
     ),
   )
 
-function describeAnswers({ answers = {}, answerHeaders = {} }: OperationParts): ZodOpenApiResponsesObject {
+function describeAnswers({ answers = {}, answerHeaders = {} }: OperationParts): object {
   return Object.fromEntries(
     Object.entries(answers).map(([status, schema]) => [
       status,
       {
         description: schema ? 'Done.' : 'Done; no body.',
         headers: describeHeaders(answerHeaders),
-        ...(schema === 'html' && { content: { 'text/html': { schema: z.string() } } }),
-        ...(schema && schema !== 'html' && { content: { 'application/json': { schema } } }),
+        ...(schema === 'html' && { content: { 'text/html': { schema: { type: 'string' } } } }),
+        ...(schema &&
+          schema !== 'html' && {
+            content: { 'application/json': { schema: toJsonSchema(schema, 'output') } },
+          }),
       },
     ]),
   )
@@ -232,7 +258,7 @@ const PROBLEM_HEADERS: Record<string, [name: string, description: string]> = {
   'www-authenticate': ['WWW-Authenticate', 'The scheme, and what was wrong with the token (RFC 6750).'],
 }
 
-function describeProblems(problems: AppError[]): ZodOpenApiResponsesObject {
+function describeProblems(problems: AppError[]): object {
   const byStatus = Map.groupBy(problems, (problem) => problem.status)
   return Object.fromEntries(
     [...byStatus].map(([status, alike]) => {
@@ -245,7 +271,7 @@ function describeProblems(problems: AppError[]): ZodOpenApiResponsesObject {
           headers: describeHeaders(Object.fromEntries(headers.map((name) => PROBLEM_HEADERS[name]!))),
           content: {
             'application/problem+json': {
-              schema: Problem,
+              schema: toJsonSchema(Problem, 'output'),
               examples: Object.fromEntries(
                 [...byCode].map(([code, problem]) => [code, { value: problemOf(problem, REQUEST_ID) }]),
               ),

@@ -1,7 +1,7 @@
-import { Hono } from 'hono'
 import { etag } from 'hono/etag'
 import * as z from 'zod'
 import type { AppEnv } from './context.ts'
+import { Hono } from './hono.ts'
 import { countMails } from './mail/outbox.ts'
 import { operation } from './operation.ts'
 

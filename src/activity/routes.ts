@@ -1,6 +1,6 @@
-import { Hono } from 'hono'
 import { requirePermission } from '../auth/dependencies.ts'
 import type { AppEnv } from '../context.ts'
+import { Hono } from '../hono.ts'
 import { operation, query } from '../operation.ts'
 import { invalidCursor } from '../pagination.ts'
 import { ActivityList, CleanupRunList, ListActivity, ListCleanupRuns } from './schemas.ts'

@@ -40,14 +40,14 @@ async function authenticate(c: Context<ActorEnv>, next: Next, permission?: Permi
     throw forbidden()
   }
   c.set('actor', actor)
-  const outerHeaders = new Headers(c.res.headers)
   await next()
   try {
     await assertNotRevoked()
   } catch (error) {
-    // The handler's answer is not to be seen, its headers neither; what was there before it (CORS) stays.
+    // The handler's answer is not to be seen, its headers neither; what CORS has put there stays.
+    const headers = [...c.res.headers].filter(([name]) => /^(access-control-.*|vary)$/.test(name))
     c.res = undefined
-    c.res = new Response(null, { headers: outerHeaders })
+    c.res = new Response(null, { headers })
     throw error
   }
 }

@@ -1,5 +1,6 @@
-import { type Context, Hono } from 'hono'
+import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
+import { Hono } from '../hono.ts'
 import { acceptInvitation } from '../invitations/service.ts'
 import { body, operation } from '../operation.ts'
 import { emailTaken, writeConflict } from '../users/errors.ts'

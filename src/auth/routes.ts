@@ -1,5 +1,5 @@
-import { Hono } from 'hono'
 import type { AppEnv } from '../context.ts'
+import { Hono } from '../hono.ts'
 import { body, operation } from '../operation.ts'
 import { emailTaken, writeConflict } from '../users/errors.ts'
 import { User } from '../users/schemas.ts'

@@ -1,12 +1,31 @@
-import { createClient, type InStatement, LibsqlError, type ResultSet } from '@libsql/client/web'
+import { createClient, type InStatement, LibsqlError, type ResultSet } from '@libsql/client/http'
 import { type SQL, sql, type Table } from 'drizzle-orm'
-import { drizzle } from 'drizzle-orm/libsql/web'
-import { SQLiteSyncDialect } from 'drizzle-orm/sqlite-core'
+import {
+  QueryBuilder,
+  SQLiteDeleteBase,
+  SQLiteInsertBuilder,
+  SQLiteSyncDialect,
+  type SQLiteTable,
+  SQLiteUpdateBuilder,
+} from 'drizzle-orm/sqlite-core'
 import { AppError, unavailable } from '../problem.ts'
 import type { Meter } from './meter.ts'
 
-/** Builds statements; runs none. Connections belong to a request, builders to nobody. */
-export const build = drizzle.mock()
+const dialect = new SQLiteSyncDialect()
+const queries = new QueryBuilder(dialect)
+/** Nothing is run by Drizzle, so its builders get no session. */
+const none = undefined as never
+
+/**
+ * Builds statements; runs none. Connections belong to a request, builders to nobody. These are what `drizzle()`
+ * builds with; itself it would bring sessions, a cache and relations into the bundle.
+ */
+export const build = {
+  select: queries.select.bind(queries) as typeof queries.select,
+  insert: <T extends SQLiteTable>(table: T) => new SQLiteInsertBuilder<T, 'sync', void>(table, none, dialect),
+  update: <T extends SQLiteTable>(table: T) => new SQLiteUpdateBuilder<T, 'sync', void>(table, none, dialect),
+  delete: <T extends SQLiteTable>(table: T) => new SQLiteDeleteBase<T, 'sync', void>(table, none, dialect),
+}
 
 const READ_TIMEOUT_MS = 1500
 const WRITE_TIMEOUT_MS = 3000
@@ -52,15 +71,13 @@ export interface Database {
 }
 
 export function openDatabase(url: string, authToken: string, meter: Meter): Database {
-  // A client per request: one kept for longer queues across requests, and hangs when a caller goes away.
+  // A client per call: one kept for longer queues across requests, and hangs when a caller goes away.
   const clientWithin = (timeoutMs: number) =>
     createClient({
       url,
       authToken,
       fetch: (request: Request) => fetch(request, { signal: AbortSignal.timeout(timeoutMs) }),
     })
-  const readClient = clientWithin(READ_TIMEOUT_MS)
-  const writeClient = clientWithin(WRITE_TIMEOUT_MS)
   let passenger: { statement: InStatement; board(result: Promise<ResultSet>): void } | undefined
 
   async function run(mode: 'read' | 'write', statements: InStatement[]): Promise<ResultSet[]> {
@@ -81,12 +98,12 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
 
   async function attempt(mode: 'read' | 'write', statements: InStatement[]): Promise<ResultSet[]> {
     if (mode === 'write') {
-      const results = await writeClient.batch([notAfter(Date.now() + WRITE_TIMEOUT_MS), ...statements], mode)
+      const inTime = notAfter(Date.now() + WRITE_TIMEOUT_MS)
+      const results = await clientWithin(WRITE_TIMEOUT_MS).batch([inTime, ...statements], mode)
       return results.slice(1)
     }
-    return statements.length === 1
-      ? [await readClient.execute(statements[0]!)]
-      : readClient.batch(statements, mode)
+    const client = clientWithin(READ_TIMEOUT_MS)
+    return statements.length === 1 ? [await client.execute(statements[0]!)] : client.batch(statements, mode)
   }
 
   return {
@@ -111,8 +128,6 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
     },
   }
 }
-
-const dialect = new SQLiteSyncDialect()
 
 function toLibsql(statement: Statement): InStatement {
   const query = 'toSQL' in statement ? statement.toSQL() : dialect.sqlToQuery(statement)

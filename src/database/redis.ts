@@ -1,4 +1,4 @@
-import { Redis } from '@upstash/redis'
+import { Redis } from '@upstash/redis/cloudflare'
 import type { Meter } from './meter.ts'
 
 const TIMEOUT_MS = 250
@@ -21,18 +21,30 @@ export interface BlocklistStore {
   ping(): Promise<true | undefined>
 }
 
+/** A client is settings and a method for each command: dear to make, and nothing of a request is left in it. */
+const clients = new Map<string, Redis>()
+
+function clientOf(url: string, token: string): Redis {
+  const key = `${url} ${token}`
+  const client =
+    clients.get(key) ??
+    new Redis({
+      url,
+      token,
+      retry: { retries: 0 },
+      // The function form: a signal made once would be spent by the first request.
+      signal: () => AbortSignal.timeout(TIMEOUT_MS),
+      enableAutoPipelining: false,
+      automaticDeserialization: false,
+      enableTelemetry: false,
+      readYourWrites: false,
+    })
+  clients.set(key, client)
+  return client
+}
+
 export function openRedis(url: string, token: string, meter: Meter): BlocklistStore {
-  const redis = new Redis({
-    url,
-    token,
-    retry: { retries: 0 },
-    // The function form: a signal made once would be spent by the first request.
-    signal: () => AbortSignal.timeout(TIMEOUT_MS),
-    enableAutoPipelining: false,
-    automaticDeserialization: false,
-    enableTelemetry: false,
-    readYourWrites: false,
-  })
+  const redis = clientOf(url, token)
 
   const state = health.get(url) ?? { failures: 0, restsUntil: 0 }
   health.set(url, state)

@@ -1,6 +1,6 @@
-import { Hono } from 'hono'
 import { raw } from 'hono/html'
 import type { AppEnv } from '../context.ts'
+import { Hono } from '../hono.ts'
 import { page } from '../html.ts'
 import { operation } from '../operation.ts'
 import style from './page.css'

@@ -45,8 +45,8 @@ export interface LogEntry {
   /** When the request had arrived, and when the upstream had answered or the connection ended, on one clock. */
   startMs: number
   endMs: number | null
-  /** What libSQL ran, and how many rows each statement read, by its own account (it bills by them). */
-  statements: { sql: string; rowsRead: number }[]
+  /** What libSQL ran, with the rows that each statement read and wrote by its own account (it bills by them). */
+  statements: { sql: string; rowsRead: number; rowsWritten: number; ms: number }[]
 }
 
 interface Exchange {
@@ -296,10 +296,11 @@ function statementsOf(asked: Buffer, answered: Buffer): LogEntry['statements'] {
   const { requests } = JSON.parse(asked.toString())
   const { results } = JSON.parse(answered.toString())
   const stored = new Map<number, string>()
-  const entryOf = (stmt: HranaStatement, result?: { rows_read: number }) => {
+  const entryOf = (stmt: HranaStatement, result?: HranaResult) => {
     const sql = stmt.sql ?? stored.get(stmt.sql_id ?? -1) ?? ''
     if (!texts.has(sql)) texts.set(sql, sql)
-    return { sql: texts.get(sql)!, rowsRead: result?.rows_read ?? 0 }
+    const { rows_read = 0, rows_written = 0, query_duration_ms = 0 } = result ?? {}
+    return { sql: texts.get(sql)!, rowsRead: rows_read, rowsWritten: rows_written, ms: query_duration_ms }
   }
   return requests.flatMap((request: HranaRequest, index: number) => {
     const result = results[index]?.response?.result
@@ -312,6 +313,11 @@ function statementsOf(asked: Buffer, answered: Buffer): LogEntry['statements'] {
 interface HranaStatement {
   sql?: string
   sql_id?: number
+}
+interface HranaResult {
+  rows_read: number
+  rows_written: number
+  query_duration_ms: number
 }
 type HranaRequest =
   | { type: 'store_sql'; sql_id: number; sql: string }

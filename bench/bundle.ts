@@ -1,0 +1,73 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+
+const ROOT = join(import.meta.dirname, '..')
+
+/** What the Worker may weigh: a small script starts sooner, everywhere. */
+export const BUNDLE_BUDGET_BYTES = 150 * 1024
+
+/** Modules of a Worker by name: the first is the one that is served; those that are no JavaScript are text. */
+export type Modules = Record<string, string>
+
+export interface Bundle {
+  modules: Modules
+  bytes: number
+  gzipBytes: number
+  /** Minified bytes of each package, the largest first. */
+  packages: [name: string, bytes: number][]
+}
+
+interface Metafile {
+  outputs: Record<string, { inputs: Record<string, { bytesInOutput: number }> }>
+}
+
+/** Builds what is deployed, by the command that deploys it; of another Worker than Roster, or another checkout. */
+export function buildBundle({ entry, root = ROOT }: { entry?: string; root?: string } = {}): Bundle {
+  const dir = mkdtempSync(join(tmpdir(), 'roster-bundle-'))
+  try {
+    const metafile = join(dir, 'meta.json')
+    const options = ['--dry-run', '--minify', '--outdir', dir, '--metafile', metafile]
+    execFileSync(
+      process.execPath,
+      [join(root, 'node_modules/wrangler/bin/wrangler.js'), 'deploy', ...(entry ? [entry] : []), ...options],
+      {
+        cwd: root,
+        env: { ...process.env, CI: 'true', WRANGLER_SEND_METRICS: 'false', WRANGLER_HIDE_BANNER: 'true' },
+        stdio: ['ignore', 'ignore', 'inherit'],
+      },
+    )
+    const main = `${entry?.replace(/^.*\/|\.ts$/g, '') ?? 'index'}.js`
+    const texts = readdirSync(dir).filter((name) => /\.(css|html|js|txt)$/.test(name) && name !== main)
+    const modules = Object.fromEntries(
+      [main, ...texts].map((name) => [name, readFileSync(join(dir, name), 'utf8')]),
+    )
+    const { outputs }: Metafile = JSON.parse(readFileSync(metafile, 'utf8'))
+    const sizes = new Map<string, number>()
+    for (const { inputs } of Object.values(outputs)) {
+      for (const [path, { bytesInOutput }] of Object.entries(inputs)) {
+        const name = packageOf(path)
+        sizes.set(name, (sizes.get(name) ?? 0) + bytesInOutput)
+      }
+    }
+    const packages = [...sizes].filter(([, bytes]) => bytes > 0).sort(([, a], [, b]) => b - a)
+    const sum = (of: (text: string) => number) =>
+      Object.values(modules).reduce((all, text) => all + of(text), 0)
+    return {
+      modules,
+      bytes: sum((text) => Buffer.byteLength(text)),
+      gzipBytes: sum((text) => gzipSync(text).length),
+      packages,
+    }
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+function packageOf(path: string): string {
+  const [, name] = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path) ?? []
+  if (name) return name
+  return path.endsWith('common-passwords.ts') ? 'list of common passwords' : 'Roster itself'
+}

@@ -1,0 +1,36 @@
+import type { LogEntry, Upstream } from '../test/support/proxy.ts'
+
+/** Upstream calls of one request, as the proxy saw them. */
+export interface Counted {
+  libsql: number
+  redis: number
+  rowsRead: number
+  rowsWritten: number
+  /** Of all statements, as libSQL says. */
+  databaseMs: number
+}
+
+/** Runs an action and counts its calls. `proxyUrl` ends in the label of proxied Workers. */
+export async function count(proxyUrl: string, action: () => Promise<unknown>): Promise<Counted> {
+  await fetch(`${proxyUrl}/__log`, { method: 'DELETE' })
+  await action()
+  // What goes on after the answer belongs to the request too.
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  const calls = (await (await fetch(`${proxyUrl}/__log`)).json()) as LogEntry[]
+  const statements = calls.flatMap((call) => call.statements)
+  const sum = (of: (statement: (typeof statements)[number]) => number) =>
+    statements.reduce((all, statement) => all + of(statement), 0)
+  return {
+    libsql: calls.filter((call) => call.upstream === 'libsql').length,
+    redis: calls.filter((call) => call.upstream === 'redis').length,
+    rowsRead: sum((statement) => statement.rowsRead),
+    rowsWritten: sum((statement) => statement.rowsWritten),
+    databaseMs: sum((statement) => statement.ms),
+  }
+}
+
+/** Puts a distance between the Worker and an upstream: every call takes so much longer. */
+export async function delay(proxyUrl: string, upstream: Upstream, ms: number): Promise<void> {
+  const mode = ms > 0 ? { mode: 'latency', ms } : { mode: 'pass' }
+  await fetch(`${proxyUrl}/${upstream}/__mode`, { method: 'PUT', body: JSON.stringify(mode) })
+}

@@ -1,0 +1,15 @@
+/**
+ * Round-trip times that the distance table assumes (ms), between the data centres of the big clouds: rounded from
+ * published inter-region figures, and the one place to change them. The database is in Virginia.
+ */
+export const DATABASE_REGION = 'Virginia'
+export const ROUND_TRIP_MS: Record<string, number> = {
+  Virginia: 2,
+  California: 62,
+  Frankfurt: 92,
+  'São Paulo': 115,
+  Tokyo: 150,
+  Sydney: 200,
+}
+/** From a Worker to the nearest of a Redis that is everywhere. */
+export const NEARBY_MS = 5

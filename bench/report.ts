@@ -1,0 +1,196 @@
+import { DATABASE_REGION, NEARBY_MS, ROUND_TRIP_MS } from './distances.ts'
+import { PRICES } from './prices.ts'
+import type { Side } from './ratios.ts'
+import type { Results } from './results.ts'
+import type { Size } from './size.ts'
+
+const ms = (value: number) =>
+  value < 10 ? value.toFixed(2) : value < 100 ? value.toFixed(1) : value.toFixed(0)
+const whole = (value: number) => Math.round(value).toLocaleString('en')
+const rate = (value: number) => (value < 100 ? value.toFixed(1) : whole(value))
+const percent = (value: number) => `${Math.round(value * 100)} %`
+const kib = (bytes: number) => (bytes / 1024).toFixed(1)
+
+function table(head: string[], rows: (string | number)[][]): string {
+  const lines = [head, head.map((_, index) => (index === 0 ? '---' : '--:')), ...rows]
+  return lines.map((cells) => `| ${cells.join(' | ')} |`).join('\n')
+}
+
+/** The whole report, in Markdown. */
+export function reportOf(results: Results): string {
+  const parts = [
+    introduction(results),
+    results.ratios.length > 0 && ratios(results),
+    results.trips.length > 0 && trips(results),
+    results.growth.length > 0 && growth(results),
+    results.size && size(results.size),
+    results.ratios.length > 0 && results.trips.length > 0 && dollars(results),
+    results.distance.length > 0 && distance(results),
+  ]
+  return `${parts.filter(Boolean).join('\n\n')}\n`
+}
+
+function introduction({ date, quick, machine, versions }: Results): string {
+  return `# What Roster costs
+
+Made by \`npm run bench${quick ? ' -- --quick' : ''}\` on ${date.slice(0, 10)}. The production bundle runs in workerd itself, with no development proxy, against
+a libSQL server and a Redis endpoint on loopback. All of them share one machine with the load generator, and with
+whatever else ran on it: **read the ratios and the counts, not the requests per second.** Roster and what it is
+compared with run by turns, slice by slice, so a noisy neighbour meets both.
+
+${table(
+  ['', ''],
+  [
+    ['processor', machine.processor],
+    ['memory', machine.memory],
+    ['system', machine.system],
+    ['load', machine.load],
+    ...Object.entries(versions),
+  ],
+)}`
+}
+
+function ratios({ ratios, before }: Results): string {
+  const cell = (side: Side) => [rate(side.perSecond), ms(side.p50Ms), ms(side.p99Ms), ms(side.cpuMs)]
+  const rows = ratios.map((it) => [
+    it.operation,
+    it.connections,
+    ...cell(it.roster),
+    ...cell(it.floor),
+    `**${percent(it.ratio)}**`,
+    `${percent(it.lowest)} to ${percent(it.highest)}`,
+    ...(it.before
+      ? [
+          rate(it.before.perSecond),
+          ms(it.before.cpuMs),
+          percent(it.roster.perSecond / it.before.perSecond - 1),
+        ]
+      : []),
+  ])
+  const head = [
+    'operation',
+    'connections',
+    'per s',
+    'p50 ms',
+    'p99 ms',
+    'CPU ms',
+    'floor per s',
+    'p50 ms',
+    'p99 ms',
+    'CPU ms',
+    'Roster : floor',
+    'of the rounds',
+  ]
+  return `## 1. Beside the floor
+
+The floor (\`bench/floor.ts\`) makes the same calls of Redis and libSQL, or the same hash, with plain \`fetch\` and nothing
+else: no token, no validation, no library. "CPU ms" is the processor time of workerd per request. With 16 and 64
+connections, hashing refuses what is more than eight at once with 503 and \`Retry-After\`, on both sides; the callers
+come back after that time, and only answers count.
+
+${table([...head, ...(before ? [`before (${before}) per s`, 'CPU ms', 'gain'] : [])], rows)}`
+}
+
+function trips({ trips }: Results): string {
+  const rows = trips.map((it) => [
+    it.operation,
+    `${it.depth} of ${it.budget.depth}`,
+    `${it.libsql + it.redis} of ${it.budget.calls}`,
+    it.libsql,
+    it.redis,
+    it.rowsRead,
+    it.rowsWritten,
+  ])
+  return `## 2. Trips
+
+Depth is how many upstream calls had to wait for one another before the answer, found by making every call 200 ms
+slower; calls are counted at a proxy. Each beside its budget.
+
+${table(['operation', 'depth', 'calls', 'of libSQL', 'of Redis', 'rows read', 'rows written'], rows)}`
+}
+
+function growth({ growth }: Results): string {
+  const sizes = [...new Set(growth.map((it) => it.people))]
+  const operations = [...new Set(growth.map((it) => it.operation))]
+  const rows = operations.map((operation) => {
+    const of = sizes.map((people) => growth.find((it) => it.operation === operation && it.people === people)!)
+    const each = (show: (it: (typeof of)[number]) => string) => of.map(show).join(' · ')
+    return [
+      operation,
+      each((it) => whole(it.rowsRead)),
+      each((it) => whole(it.rowsWritten)),
+      each((it) => it.databaseMs.toFixed(2)),
+      each((it) => ms(it.p50Ms)),
+    ]
+  })
+  return `## 3. Growth
+
+At ${sizes.map(whole).join(' · ')} people, each with a session and ten rows of history. Rows are libSQL's own exact count, which is what
+Turso bills (a row written counts once more for each index); database time is libSQL's own too.
+
+${table(['operation', 'rows read', 'rows written', 'database ms', 'p50 ms'], rows)}`
+}
+
+function size(size: Size): string {
+  const rows = size.packages.filter(([, bytes]) => bytes > 1024).map(([name, bytes]) => [name, kib(bytes)])
+  return `## 4. Size and start
+
+${table(
+  ['', ''],
+  [
+    ['bundle, minified', `${kib(size.bytes)} KiB`],
+    ['bundle, gzip', `**${kib(size.gzipBytes)} KiB** of ${kib(size.budgetBytes)}`],
+    ['script start: compiling and running the module level', `${ms(size.scriptStartMs)} ms`],
+    ['first answer of a fresh workerd', `${ms(size.firstAnswerMs)} ms`],
+    ['first answer of a fresh workerd with the floor', `${ms(size.floorFirstAnswerMs)} ms`],
+  ],
+)}
+
+${table(['package', 'KiB, minified'], rows)}`
+}
+
+function dollars({ ratios, trips }: Results): string {
+  const { workers, turso, upstash } = PRICES
+  const rows = ['read of oneself', 'login', 'refresh'].map((operation) => {
+    const trip = trips.find((it) => it.operation === operation)!
+    const { cpuMs } = ratios.find((it) => it.operation === operation && it.connections === 1)!.roster
+    const parts = [
+      workers.perMillionRequests + cpuMs * workers.perMillionCpuMs,
+      (trip.rowsRead / 1000) * turso.perBillionRowsRead,
+      trip.rowsWritten * turso.perMillionRowsWritten,
+      trip.redis * 10 * upstash.per100kCommands,
+    ]
+    return [
+      operation,
+      ...[...parts, parts.reduce((all, part) => all + part, 0)].map((part) => part.toFixed(2)),
+    ]
+  })
+  return `## 5. Dollars
+
+What a million of each costs beyond what the plans include, from the calls and rows of table 2 and the CPU of table 1
+(of the whole process, so rather too much). Prices of ${PRICES.date}, from \`bench/prices.ts\`: ${workers.plan}; ${turso.plan}; ${upstash.plan}.
+
+${table(['a million of', 'Workers $', 'libSQL rows read $', 'libSQL rows written $', 'Redis $', 'together $'], rows)}`
+}
+
+function distance({ distance }: Results): string {
+  const rows = distance.map((it) => [
+    it.region,
+    it.roundTripMs,
+    it.redis,
+    ms(it.readMs),
+    ms(it.readInTurnMs),
+    ms(it.refreshMs),
+    ms(it.loginMs),
+  ])
+  const assumed = Object.entries(ROUND_TRIP_MS).map(([region, value]) => `${region} ${value} ms`)
+  return `## 6. Distance
+
+Response times beside a Worker in each region, with the database in ${DATABASE_REGION}; distance is simulated by delaying every
+call. Assumed round trips (\`bench/distances.ts\`): ${assumed.join(', ')}; to a Redis that is everywhere, ${NEARBY_MS} ms. "One trip
+more" is the same read when the token is looked up before the query, not beside it. A login has two trips and one hash.
+Smart placement, which \`wrangler.toml\` asks for, moves the Worker to the first row, and the caller's own distance is
+then paid once, not once for each trip.
+
+${table(['region', 'round trip ms', 'Redis', 'read ms', 'one trip more ms', 'refresh ms', 'login ms'], rows)}`
+}

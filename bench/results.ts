@@ -1,0 +1,34 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Distance } from './distance.ts'
+import type { Growth } from './growth.ts'
+import type { Ratio } from './ratios.ts'
+import type { Size } from './size.ts'
+import type { Trip } from './trips.ts'
+
+/** What a run has found; kept beside this file, and what the report and the charts are made from. */
+export interface Results {
+  date: string
+  quick: boolean
+  /** The commit that `--before` named. */
+  before?: string
+  machine: Record<'processor' | 'memory' | 'system' | 'load', string>
+  versions: Record<string, string>
+  ratios: Ratio[]
+  trips: Trip[]
+  growth: Growth[]
+  size?: Size
+  distance: Distance[]
+}
+
+const FILE = join(import.meta.dirname, 'results.json')
+
+export const readResults = (): Partial<Results> =>
+  existsSync(FILE) ? JSON.parse(readFileSync(FILE, 'utf8')) : {}
+
+/** Figures to four digits: more would be noise, and differ in every run. */
+export function writeResults(results: Results): void {
+  const rounded = (_: string, value: unknown) =>
+    typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value
+  writeFileSync(FILE, `${JSON.stringify(results, rounded, 2)}\n`)
+}

@@ -1,0 +1,118 @@
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Worker as Thread } from 'node:worker_threads'
+import { generate, newSecret } from '../scripts/keys.ts'
+import { startSqld } from '../scripts/local/sqld.ts'
+import { migrate } from '../scripts/migrate.ts'
+import { hashPassword } from '../src/auth/passwords.ts'
+import { makeRefreshToken, signAccessToken } from '../src/auth/tokens.ts'
+import { type Config, configOf } from '../src/config.ts'
+import type { Role } from '../src/users/models.ts'
+import { startProxy } from '../test/support/proxy.ts'
+import { newSeed, personId, type Seed, seedPeople, sessionId } from './seed.ts'
+
+export const PASSWORD = 'seven brown foxes read'
+
+/** The real parts on loopback, once for the whole run; Workers come and go. */
+export interface Stage {
+  /** Settings of a Worker that talks to libSQL and Redis directly. */
+  bindings: Record<string, string>
+  /** Settings of one whose calls go through the proxy, where they are counted and delayed. */
+  proxied: Record<string, string>
+  proxyUrl: string
+  databaseUrl: string
+  redisEngine: string
+  seed: Seed
+  grow(to: number, history: number, progress?: (done: number) => void): Promise<void>
+  tokens: Tokens
+  close(): Promise<void>
+}
+
+export type Tokens = ReturnType<typeof openTokens>
+
+/** @param checkpoints how the database keeps its log short: see scripts/local/sqld.ts. */
+export async function openStage(checkpoints: 'hourly' | 'by-size'): Promise<Stage> {
+  const home = mkdtempSync(join(tmpdir(), 'roster-bench-'))
+  const closers: (() => Promise<unknown> | unknown)[] = [() => rmSync(home, { recursive: true, force: true })]
+  const close = async () => {
+    for (const end of closers.splice(0).reverse()) await end()
+  }
+  try {
+    const token = newSecret()
+    const database = await startSqld({ dir: join(home, 'database'), checkpoints })
+    closers.push(database.close)
+    await migrate(database.url)
+    const thread = new Thread(join(import.meta.dirname, 'redis-endpoint.ts'), {
+      workerData: { token, engine: 'auto', dir: join(home, 'redis') },
+    })
+    const [redis] = (await once(thread, 'message')) as [{ url: string; engine: string }]
+    closers.push(() => {
+      thread.postMessage('close')
+      return once(thread, 'exit')
+    })
+    const proxy = await startProxy({
+      shared: { libsql: database.url, redis: redis.url, mail: 'http://127.0.0.1:9' },
+      startFresh: () => {
+        throw new Error('one is enough')
+      },
+      redisMode: 'pass',
+      redisToken: token,
+    })
+    closers.push(proxy.close)
+    const bindings = {
+      ...(await generate()),
+      TURSO_DATABASE_URL: `${database.url}/`,
+      TURSO_AUTH_TOKEN: 'local',
+      UPSTASH_REDIS_REST_URL: redis.url,
+      UPSTASH_REDIS_REST_TOKEN: token,
+      ISSUER: 'http://roster.test',
+    }
+    const config = configOf(bindings)
+    const seed = newSeed(await hashPassword(PASSWORD, config.keys.password_pepper))
+    let people = 1
+    return {
+      bindings,
+      proxied: {
+        ...bindings,
+        TURSO_DATABASE_URL: `${proxy.url}/bench/libsql/`,
+        UPSTASH_REDIS_REST_URL: `${proxy.url}/bench/redis/`,
+      },
+      proxyUrl: `${proxy.url}/bench`,
+      databaseUrl: database.url,
+      redisEngine: redis.engine,
+      seed,
+      async grow(to, history, progress) {
+        await seedPeople(database.url, seed, { from: people, to: to + 1, history }, progress)
+        people = Math.max(people, to + 1)
+      },
+      tokens: openTokens(config, seed),
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+/**
+ * Tokens of the seeded people, made by the functions that make them in production: a login each would cost a hash
+ * each, and change nothing in what is measured.
+ */
+function openTokens(config: Config, seed: Seed) {
+  const access = (person: string, session: string, role: Role = 'user') =>
+    signAccessToken(config, Date.now(), {
+      userId: person,
+      sessionId: session,
+      role,
+      epoch: 0,
+      authenticatedAt: Date.now(),
+    })
+  return {
+    access,
+    /** Of the session that person number so-and-so was seeded with. */
+    accessOf: (number: number, role?: Role) => access(personId(seed, number), sessionId(seed, number), role),
+    refresh: (session: string, counter = 0) => makeRefreshToken(config.keys.refresh_token, session, counter),
+  }
+}

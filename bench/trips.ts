@@ -1,0 +1,128 @@
+import { type Counted, count, delay } from './counter.ts'
+import { type Call, time } from './load.ts'
+import { emailOf, personId, sessionId } from './seed.ts'
+import { PASSWORD, type Stage } from './stage.ts'
+
+export interface Trip extends Counted {
+  operation: string
+  depth: number
+  budget: { depth: number; calls: number }
+}
+
+const DELAY_MS = 200
+const TIMES = 6
+
+/**
+ * Counts the calls of each operation at the proxy, and finds its depth by making every call slower: whatever the
+ * answer has to wait for, one after the other, shows in how much later it comes.
+ */
+export async function measureTrips(stage: Stage, url: string): Promise<Trip[]> {
+  const trips: Trip[] = []
+  for (const [operation, depth, calls, call] of operationsOf(stage)) {
+    const request = await call()
+    await time(url, 1, request)
+    const counted = await count(stage.proxyUrl, () => time(url, 1, request))
+    const near = Math.min(...(await time(url, TIMES, request)))
+    for (const upstream of ['libsql', 'redis'] as const) await delay(stage.proxyUrl, upstream, DELAY_MS)
+    const far = Math.min(...(await time(url, TIMES, request)))
+    for (const upstream of ['libsql', 'redis'] as const) await delay(stage.proxyUrl, upstream, 0)
+    const measured = Math.round((far - near) / DELAY_MS)
+    trips.push({ operation, depth: measured, budget: { depth, calls }, ...counted })
+  }
+  return trips
+}
+
+/** Name, budgets of depth and calls, and what makes the requests. */
+type Row = [operation: string, depth: number, calls: number, call: () => Promise<() => Call>]
+
+function operationsOf({ seed, tokens }: Stage): Row[] {
+  const ip = { 'cf-connecting-ip': '10.1.0.1' }
+  const json = { ...ip, 'content-type': 'application/json' }
+  const send = (method: Call['method'], path: string, token: string, body?: object): Call => ({
+    method,
+    path,
+    headers: { authorization: `Bearer ${token}`, ...(body ? json : ip) },
+    ...(body && { body: JSON.stringify(body) }),
+  })
+  const get = (path: string) => async () => {
+    const token = await tokens.accessOf(107, 'manager')
+    return () => send('GET', path, token)
+  }
+  const logIn = (password: string) => async () => {
+    let number = 1020
+    return (): Call => ({
+      method: 'POST',
+      path: '/v1/auth/login',
+      headers: json,
+      body: JSON.stringify({ email: emailOf(number++), password }),
+    })
+  }
+  return [
+    ['read of oneself', 1, 2, get('/v1/users/me')],
+    ['read of a person', 1, 2, get(`/v1/users/${personId(seed, 120)}`)],
+    ['list of people, a page', 1, 2, get('/v1/users')],
+    ['search', 1, 2, get('/v1/users?q=lovelace')],
+    ['history, a page', 1, 2, get('/v1/activity')],
+    [
+      'signup',
+      1,
+      1,
+      async () => () => ({
+        method: 'POST',
+        path: '/v1/auth/signup',
+        headers: json,
+        body: JSON.stringify({
+          email: `${crypto.randomUUID()}@people.test`,
+          password: PASSWORD,
+          name: 'Ada',
+        }),
+      }),
+    ],
+    ['login', 2, 3, logIn(PASSWORD)],
+    [
+      'refresh',
+      1,
+      1,
+      async () => {
+        let counter = 0
+        return () => ({
+          method: 'POST',
+          path: '/v1/auth/refresh_token',
+          headers: json,
+          body: JSON.stringify({ refresh_token: tokens.refresh(sessionId(seed, 1121), counter++) }),
+        })
+      },
+    ],
+    [
+      'logout',
+      1,
+      2,
+      async () => {
+        let number = 1200
+        const made = await Promise.all(
+          Array.from({ length: 20 }, (_, index) => tokens.accessOf(1200 + index)),
+        )
+        return () => send('POST', '/v1/auth/logout', made[number++ - 1200]!)
+      },
+    ],
+    [
+      'change of oneself',
+      2,
+      3,
+      async () => {
+        const token = await tokens.accessOf(1122)
+        return () => send('PATCH', '/v1/users/me', token, { name: `Ada ${crypto.randomUUID()}` })
+      },
+    ],
+    [
+      'change of a person',
+      2,
+      3,
+      async () => {
+        const token = await tokens.accessOf(107, 'manager')
+        return () =>
+          send('PATCH', `/v1/users/${personId(seed, 1123)}`, token, { name: `Ada ${crypto.randomUUID()}` })
+      },
+    ],
+  ]
+}
