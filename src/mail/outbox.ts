@@ -64,18 +64,20 @@ export function sendAfterwards(resources: Resources, ...ids: string[]): void {
 export async function deliverDue(resources: Resources): Promise<void> {
   const { db } = resources
   const now = Date.now()
+  const next = build
+    .select({ id: outbox.id })
+    .from(outbox)
+    .where(and(isWaiting, lte(outbox.next_attempt_at, now)))
+    .orderBy(asc(outbox.next_attempt_at))
+    .limit(MAILS_PER_RUN)
   const results = await db.writeBatch([
+    // Of those whose turn it is: however many wait, a run reads so many and no more.
     build
       .update(outbox)
       .set({ dead_at: now })
-      .where(and(isWaiting, lte(outbox.expires_at, now)))
+      .where(and(sql`${outbox.id} IN (${next})`, lte(outbox.expires_at, now)))
       .returning({ id: outbox.id, kind: outbox.kind }),
-    build
-      .select({ id: outbox.id })
-      .from(outbox)
-      .where(and(isWaiting, lte(outbox.next_attempt_at, now)))
-      .orderBy(asc(outbox.next_attempt_at))
-      .limit(MAILS_PER_RUN),
+    next,
   ])
   for (const { id, kind } of results[0]!.rows) log('error', 'mail_dead', { id, kind })
   for (const { id } of results[1]!.rows) await deliver(resources, id as string)

@@ -161,6 +161,7 @@ async function byMail(api: Api, visit: Visit, by: { token: string }) {
 
   const invite = (headers = {}) =>
     visit('POST /v1/invitations', { ...by, body: { email: address(), role: 'manager' }, headers })
+  await invite()
   const { body: withdrawn } = await invite()
   await visit('POST /v1/invitations/:id/resend', { ...by, id: withdrawn.id as string })
   await visit('DELETE /v1/invitations/:id', { ...by, id: withdrawn.id as string })
