@@ -384,7 +384,7 @@ test('Fault 31: a schema that is newer than the code serves; one that is older i
   const renamed = await changed.send('PATCH', '/v1/users/me', { token: ada.token, body: { name: 'Grace' } })
   expect(renamed.status).toBe(200)
   await changed.sql('ALTER TABLE users RENAME COLUMN token_epoch TO not_there_yet')
-  await changed.sql('ALTER TABLE user_totals RENAME TO not_there_either')
+  await changed.sql('ALTER TABLE outbox RENAME TO not_there_either')
   const answers = [
     await changed.send('GET', '/v1/users/me', { token: ada.token }),
     await changed.send('PATCH', '/v1/users/me', { token: ada.token, body: { name: 'Eve' } }),
