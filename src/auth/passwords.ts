@@ -36,6 +36,8 @@ export const hashingBusy = () =>
  */
 export async function takeTurn(): Promise<void> {
   const now = Date.now()
+  // A turn that is further away than all that can wait was given away by a clock that has been set back since.
+  if (nextTurnAt > now + (MAX_HASHES_AT_ONCE + 1) * TURN_MS) nextTurnAt = now
   const turnAt = Math.max(now, nextTurnAt)
   if (turnAt - now >= MAX_HASHES_AT_ONCE * TURN_MS) throw hashingBusy()
   nextTurnAt = turnAt + TURN_MS

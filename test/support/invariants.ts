@@ -2,7 +2,7 @@ import { expect } from 'vitest'
 
 /** Actions that stand in the history for a new version of the person. */
 const CHANGES = `('user.updated', 'user.role_changed', 'user.disabled', 'user.enabled', 'user.deleted', 'user.restored',
-  'password.changed', 'sessions.ended')`
+  'password.changed', 'password.reset', 'email.verified', 'email.changed', 'email.change_undone', 'sessions.ended')`
 /** The one row among them that changes no person: the session over the limit that was ended. */
 const OF_A_CHANGE = `action IN ${CHANGES} AND NOT (action = 'sessions.ended' AND coalesce(details, '') LIKE '%too_many%')`
 const DETAIL_SESSION = "json_extract(details, '$.session_id')"
