@@ -115,7 +115,7 @@ test('npm run dev: ready, with an administrator; a second start finds what the f
     token,
   )
   expect(made.status).toBe(201)
-  expect((await call(first.url!, 'GET', '/ready')).body).toEqual({
+  expect((await call(first.url!, 'GET', '/ready')).body).toMatchObject({
     status: 'ready',
     database: 'ok',
     redis: 'ok',

@@ -326,7 +326,8 @@ type HranaRequest =
   | { type: 'close' }
 
 function forward(target: URL, request: IncomingMessage, body: Buffer, agent: Agent): Promise<Answer> {
-  const { connection: _, 'transfer-encoding': __, ...headers } = request.headers
+  // Uncompressed: the answer is read here, to count rows.
+  const { connection: _, 'transfer-encoding': __, 'accept-encoding': ___, ...headers } = request.headers
   return new Promise((resolve, reject) => {
     const upstream = send(target.href, {
       agent,
