@@ -37,14 +37,14 @@ CREATE TABLE `idempotency_keys` (
 --> statement-breakpoint
 CREATE INDEX `idempotency_keys_subject` ON `idempotency_keys` (`subject_id`);--> statement-breakpoint
 CREATE INDEX `idempotency_keys_created` ON `idempotency_keys` (`created_at`);--> statement-breakpoint
-CREATE TABLE `login_throttles` (
+CREATE TABLE `throttles` (
 	`key` text PRIMARY KEY NOT NULL,
-	`failures` integer NOT NULL,
+	`attempts` integer NOT NULL,
 	`blocked_until` integer NOT NULL,
 	`expires_at` integer NOT NULL
 );
 --> statement-breakpoint
-CREATE INDEX `login_throttles_expired` ON `login_throttles` (`expires_at`);--> statement-breakpoint
+CREATE INDEX `throttles_expired` ON `throttles` (`expires_at`);--> statement-breakpoint
 CREATE TABLE `sessions` (
 	`id` text PRIMARY KEY NOT NULL,
 	`user_id` text NOT NULL,

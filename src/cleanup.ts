@@ -1,7 +1,7 @@
 import { type SQL, sql, type Table } from 'drizzle-orm'
 import { ACTIONS, activityLogs, cleanupRuns } from './activity/models.ts'
 import { record } from './activity/service.ts'
-import { idempotencyKeys, loginThrottles, oneTimeTokens, sessions } from './auth/models.ts'
+import { idempotencyKeys, oneTimeTokens, sessions, throttles } from './auth/models.ts'
 import type { Resources } from './context.ts'
 import type { Statement, Written } from './database/main.ts'
 import { firstIdAt } from './ids.ts'
@@ -111,7 +111,7 @@ function tasksOf(resources: Resources): Record<string, Task> {
     sessions_expired: removal(sessions, 'id', sql`idle_expires_at < ${now - ENDED_SESSION_MS}`),
     sessions_ended: removal(sessions, 'id', sql`revoked_at < ${now - ENDED_SESSION_MS}`),
     idempotency_keys: removal(idempotencyKeys, 'rowid', sql`created_at < ${now - IDEMPOTENCY_MS}`),
-    login_throttles: removal(loginThrottles, 'key', sql`expires_at < ${now}`),
+    throttles: removal(throttles, 'key', sql`expires_at < ${now}`),
     one_time_tokens: removal(oneTimeTokens, 'id', sql`expires_at < ${now - DAY_MS}`),
     invitations: removal(invitations, 'id', sql`expires_at < ${now - INVITATIONS_KEPT_MS}`),
     mails: removal(outbox, 'id', sql`created_at < ${now - MAILS_KEPT_MS}`),

@@ -169,7 +169,10 @@ function describeOperation(method: string, path: string, declared: OperationPart
   const headers = Object.assign({}, ...declared.map((part) => part.headers ?? {})) as Record<string, string>
   const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name!)
   const parameters = [
-    ...describeParameters('path', Object.fromEntries(names.map((name) => [name, PATH_ID]))),
+    ...describeParameters(
+      'path',
+      Object.fromEntries(names.map((name) => [name, parts.path?.[name] ?? PATH_ID])),
+    ),
     ...describeParameters('query', parts.query?.shape ?? {}),
     ...Object.entries(headers).map(([name, description]) => ({
       in: 'header',
@@ -188,11 +191,11 @@ function describeOperation(method: string, path: string, declared: OperationPart
       ...(parts.security !== 'signed_in' && permission(parts.security)),
     }),
     parameters,
-    ...(parts.body && {
+    ...((parts.body ?? parts.form) && {
       requestBody: {
         required: true,
         content: {
-          'application/json': { schema: toJsonSchema(parts.body, 'input') },
+          ...(parts.body && { 'application/json': { schema: toJsonSchema(parts.body, 'input') } }),
           ...(parts.form && {
             'application/x-www-form-urlencoded': { schema: toJsonSchema(parts.form, 'input') },
           }),

@@ -12,8 +12,10 @@ export interface OperationParts {
   summary?: string
   tag?: string
   description?: string
+  /** What stands in the path; ids where nothing is said. */
+  path?: Record<string, z.ZodType>
   body?: z.ZodType
-  /** Another form the body may have, as `application/x-www-form-urlencoded`. */
+  /** The body, or another form it may have, as `application/x-www-form-urlencoded`. */
   form?: z.ZodType
   query?: z.ZodObject
   headers?: Record<string, string>
@@ -54,7 +56,15 @@ const someInvalidInput = () =>
 export const bodyTooSlow = () =>
   new AppError(408, 'body_too_slow', `The body took longer than ${BODY_DEADLINE_MS / 1000} seconds.`)
 export const unsupportedMediaType = () =>
-  new AppError(415, 'unsupported_media_type', 'The body has to be application/json.')
+  new AppError(415, 'unsupported_media_type', 'The body is of a type that is not taken here.')
+const BODY_PROBLEMS = [
+  invalidJson,
+  unreadableBody,
+  bodyTooSlow,
+  bodyTooLarge,
+  unsupportedMediaType,
+  someInvalidInput,
+]
 
 /** Checks the JSON body, strictly, and puts it on `c.var.body`. With `form`, takes that form of it too. */
 export function body<S extends z.ZodType>(schema: S, form?: z.ZodType<z.output<S>>) {
@@ -67,25 +77,27 @@ export function body<S extends z.ZodType>(schema: S, form?: z.ZodType<z.output<S
     }
     await next()
   })
-  const problems = [
-    invalidJson,
-    unreadableBody,
-    bodyTooSlow,
-    bodyTooLarge,
-    unsupportedMediaType,
-    someInvalidInput,
-  ]
-  return documented(check, { body: schema, ...(form && { form }), problems })
+  return documented(check, { body: schema, ...(form && { form }), problems: BODY_PROBLEMS })
 }
+
+/**
+ * Reads a form and puts its fields on `c.var.fields`. They are not checked: a page that people see says itself what
+ * is wrong with them. `schema` is for the document.
+ */
+export const form = (schema: z.ZodType) =>
+  documented(
+    createMiddleware<{ Variables: { fields: Record<string, string> } }>(async (c, next) => {
+      if (mediaTypeOf(c) !== FORM) throw unsupportedMediaType()
+      c.set('fields', await readForm(c))
+      await next()
+    }),
+    { form: schema, problems: BODY_PROBLEMS },
+  )
 
 const FORM = 'application/x-www-form-urlencoded'
 const mediaTypeOf = (c: Context) => c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase()
 
-/** The fields of a form, unchecked. Throws 413, 415, and 422 for a field that stands twice. */
-export async function readForm(c: Context): Promise<Record<string, string>> {
-  if (mediaTypeOf(c) !== FORM) throw unsupportedMediaType()
-  return singleValues(new URLSearchParams(decodeUtf8(await readBytes(c))))
-}
+const readForm = async (c: Context) => singleValues(new URLSearchParams(decodeUtf8(await readBytes(c))))
 
 /** Checks the query string, strictly, and puts it on `c.var.query`. */
 export function query<S extends z.ZodObject>(schema: S) {

@@ -26,8 +26,7 @@ beforeAll(async () => {
 })
 /** What one test leaves may become due in the next. */
 beforeEach(async () => {
-  for (const table of ['cleanup_runs', 'idempotency_keys', 'login_throttles'])
-    await api.sql(`DELETE FROM ${table}`)
+  for (const table of ['cleanup_runs', 'idempotency_keys', 'throttles']) await api.sql(`DELETE FROM ${table}`)
   await api.sql("DELETE FROM sessions WHERE user_agent LIKE 'mark-%'")
   await api.sql("DELETE FROM users WHERE email LIKE 'mark-%'")
 })
@@ -52,8 +51,7 @@ const KINDS = {
   sessions_ended: (mark: string, at: number) => addSession(mark, { revoked_at: at }),
   idempotency_keys: (mark: string, at: number) =>
     api.sql("INSERT INTO idempotency_keys VALUES ('p', 'r', ?, 'hash', 201, '{}', 's', ?)", [mark, at]),
-  login_throttles: (mark: string, at: number) =>
-    api.sql('INSERT INTO login_throttles VALUES (?, 1, 0, ?)', [mark, at]),
+  throttles: (mark: string, at: number) => api.sql('INSERT INTO throttles VALUES (?, 1, 0, ?)', [mark, at]),
   one_time_tokens: (mark: string, at: number) =>
     api.sql("INSERT INTO one_time_tokens VALUES (?, 'verify_email', 's', 'e', 'e', 0, 0, ?, NULL)", [
       mark,
@@ -80,7 +78,7 @@ const KEPT_MS: Record<Kind, number> = {
   sessions_expired: DAY_MS,
   sessions_ended: DAY_MS,
   idempotency_keys: DAY_MS,
-  login_throttles: 0,
+  throttles: 0,
   one_time_tokens: DAY_MS,
   invitations: 30 * DAY_MS,
   mails: 14 * DAY_MS,
@@ -94,7 +92,7 @@ const PLACES: Record<Kind, string> = {
   sessions_ended:
     'SELECT user_agent AS mark FROM sessions WHERE revoked_at IS NOT NULL AND user_agent IS NOT NULL',
   idempotency_keys: 'SELECT key AS mark FROM idempotency_keys',
-  login_throttles: "SELECT key AS mark FROM login_throttles WHERE key LIKE 'mark%'",
+  throttles: "SELECT key AS mark FROM throttles WHERE key LIKE 'mark%'",
   one_time_tokens: 'SELECT id AS mark FROM one_time_tokens',
   invitations: 'SELECT id AS mark FROM invitations',
   mails: 'SELECT id AS mark FROM outbox',
@@ -382,8 +380,9 @@ test.each(['before', 'after'] as const)(
 test('A run that is under way keeps its lease; one that died holds nothing up for longer', async () => {
   const now = Date.now()
   const lease = (endsAt: number) =>
-    api.sql("INSERT INTO cleanup_runs (started_at, lease_expires_at, counts) VALUES (?, ?, '{}')", [
-      now,
+    api.sql("INSERT INTO cleanup_runs (id, started_at, lease_expires_at, counts) VALUES (?, ?, ?, '{}')", [
+      (now - 1) * 1000,
+      now - 1,
       endsAt,
     ])
   await lease(now + MINUTE_MS)
@@ -400,8 +399,8 @@ test('Runs are kept for 90 days, and listed newest first, a page at a time', asy
   for (const daysAgo of [200, 91, 89, 1]) {
     const at = now - daysAgo * DAY_MS
     await api.sql(
-      "INSERT INTO cleanup_runs (started_at, finished_at, lease_expires_at, counts) VALUES (?, ?, ?, '{}')",
-      [at, at, at],
+      "INSERT INTO cleanup_runs (id, started_at, finished_at, lease_expires_at, counts) VALUES (?, ?, ?, ?, '{}')",
+      [at * 1000, at, at, at],
     )
   }
   await run()

@@ -123,7 +123,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     dead_at: 'neither',
   },
   // The key is a MAC of address and network, and is gone within hours.
-  login_throttles: { key: 'neither', failures: 'neither', blocked_until: 'neither', expires_at: 'neither' },
+  throttles: { key: 'neither', attempts: 'neither', blocked_until: 'neither', expires_at: 'neither' },
   user_totals: { role: 'neither', state: 'neither', total: 'neither' },
   cleanup_runs: {
     id: 'neither',

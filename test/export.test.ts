@@ -13,7 +13,7 @@ const MEMBER_OF: Record<string, string | null> = {
   one_time_tokens: 'one_time_tokens',
   idempotency_keys: 'idempotency_keys',
   // Keys are MACs: nothing in there can be told to be about somebody.
-  login_throttles: null,
+  throttles: null,
   // The search index is made from `users`.
   users_fts: null,
   user_totals: null,

@@ -332,7 +332,7 @@ describe('Search', () => {
     await fc.assert(
       fc.asyncProperty(line, async (name) => {
         await city.api.sql('UPDATE users SET name = ? WHERE id = ?', [name, id])
-        expect(await find([...name].slice(0, 100).join(''))).toEqual([id])
+        expect(await find([...name].slice(0, 100).join(''))).toContain(id)
       }),
       { numRuns: rounds(50, 2_000) },
     )

@@ -2,14 +2,14 @@ import { eq, sql } from 'drizzle-orm'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 import { build } from '../database/main.ts'
-import { owe, sendAfterwards } from '../mail/outbox.ts'
+import { oweLink, sendAfterwards } from '../mail/outbox.ts'
 import { invalidInput } from '../problem.ts'
 import { applyChange, byToken } from '../users/change.ts'
 import { normalizeEmail } from '../users/email.ts'
 import { requireOwnPassword } from '../users/service.ts'
 import { invalidToken, mailNotConfigured } from './errors.ts'
 import { oneTimeTokens } from './models.ts'
-import { issueToken, LIFETIME_MS, voidTokens } from './one-time-tokens.ts'
+import { LIFETIME_MS, voidTokens } from './one-time-tokens.ts'
 import { requirePersonByToken } from './recovery.ts'
 import { actorStands } from './revocation.ts'
 import type { ChangeEmail, Proof } from './schemas.ts'
@@ -29,42 +29,38 @@ export async function requestEmailChange(
   const { db, now, send } = resources
   if (!send) throw mailNotConfigured()
   const { row, clearAttempts } = await requireOwnPassword(resources, actor, input.current_password)
-  const newEmail = { email: input.new_email, emailNormalized: normalizeEmail(input.new_email) }
-  const oldEmail = { email: row.email, emailNormalized: row.email_normalized }
-  if (newEmail.emailNormalized === oldEmail.emailNormalized) {
+  const emailNormalized = normalizeEmail(input.new_email)
+  if (emailNormalized === row.email_normalized) {
     const detail = 'This is the address of the account.'
     throw invalidInput([{ pointer: '/new_email', code: 'unchanged', detail }])
   }
   const mayAsk = actorStands(actor, now)
-  const change = issueToken(resources, { purpose: 'change_email', subjectId: row.id, ...newEmail }, mayAsk)
-  const undo = issueToken(resources, { purpose: 'undo_email_change', subjectId: row.id, ...oldEmail }, mayAsk)
-  const confirmation = owe(resources, {
-    kind: 'confirm_email_change',
-    userId: row.id,
-    to: newEmail.email,
-    toNormalized: newEmail.emailNormalized,
-    token: change,
-  })
-  const notice = owe(resources, {
-    kind: 'email_change_requested',
-    userId: row.id,
-    to: oldEmail.email,
-    toNormalized: oldEmail.emailNormalized,
-    token: undo,
-    newEmail: newEmail.email,
-  })
+  const confirmation = oweLink(
+    resources,
+    { kind: 'confirm_email_change', subjectId: row.id, email: input.new_email, emailNormalized },
+    mayAsk,
+  )
+  const notice = oweLink(
+    resources,
+    {
+      kind: 'email_change_requested',
+      subjectId: row.id,
+      email: row.email,
+      emailNormalized: row.email_normalized,
+      newEmail: input.new_email,
+    },
+    mayAsk,
+  )
   const event = { action: 'email.change_requested', userId: row.id, actorId: actor.sub } as const
   const results = await db.writeBatch([
-    ...change.statements,
-    ...undo.statements,
-    confirmation.when(change.isMade),
-    notice.when(undo.isMade),
-    record(resources, event, change.isMade),
+    ...confirmation.statements,
+    ...notice.statements,
+    record(resources, event, confirmation.isMade),
     ...clearAttempts,
-    sql`SELECT ${change.isMade} AS is_made`,
+    sql`SELECT ${confirmation.isMade} AS is_made`,
   ])
   if (!results.at(-1)!.rows[0]!.is_made) throw invalidToken(new Error('revoked during the request'))
-  sendAfterwards(resources, confirmation.id, notice.id)
+  sendAfterwards(resources, confirmation.mailId, notice.mailId)
 }
 
 /** The new address confirms, and is the account's from now on. Throws 409 `email_taken`. */

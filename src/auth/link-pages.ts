@@ -1,15 +1,15 @@
 import type { Context } from 'hono'
 import { html } from 'hono/html'
-import type * as z from 'zod'
+import * as z from 'zod'
 import type { AppEnv, Resources } from '../context.ts'
 import { Hono } from '../hono.ts'
 import { page } from '../html.ts'
 import { acceptInvitation } from '../invitations/service.ts'
-import { operation, readForm, unsupportedMediaType, validate } from '../operation.ts'
+import { form, operation, validate } from '../operation.ts'
 import { AppError, notFound } from '../problem.ts'
 import { limitHashing } from './dependencies.ts'
 import { confirmEmailChange, undoEmailChange } from './email-change.ts'
-import type { Purpose } from './models.ts'
+import { PURPOSES, type Purpose } from './models.ts'
 import { PASSWORD_MIN_LENGTH } from './passwords.ts'
 import { resetPassword, verifyEmail } from './recovery.ts'
 import { AcceptInvitation, MailedProof, ResetPassword } from './schemas.ts'
@@ -104,7 +104,7 @@ const answer = (c: Context, title: string, content: ReturnType<typeof html>) =>
     { 'form-action': "'self'" },
   )
 
-function form(c: Context, { title, button, fields = [] }: LinkPage, token: string, error?: string) {
+function formPage(c: Context, { title, button, fields = [] }: LinkPage, token: string, error?: string) {
   const inputs = fields.map(
     ({ name, label, type, autocomplete, required }) => html`<label>${label}
 <input name="${name}" type="${type}" autocomplete="${autocomplete}" ${required ? 'required' : ''}></label>`,
@@ -118,15 +118,19 @@ ${inputs}<button>${button}</button></form>`,
   )
 }
 
+const path = { purpose: z.enum(PURPOSES).meta({ description: 'What the link is for.' }) }
+
 export const linkPages = new Hono<AppEnv>()
   .get(
     '/:purpose',
     operation({
       tag: 'mail',
       summary: 'The page that a mailed link opens; opening it does nothing',
+      path,
       answers: { 200: 'html' },
+      problems: [notFound],
     }),
-    (c) => form(c, requirePage(c), c.req.query('token') ?? ''),
+    (c) => formPage(c, requirePage(c), c.req.query('token') ?? ''),
   )
   .post(
     '/:purpose',
@@ -134,20 +138,22 @@ export const linkPages = new Hono<AppEnv>()
       tag: 'mail',
       summary: 'What the button on that page does',
       description: 'A page in every case that a person can do something about; it then says what.',
+      path,
       answers: { 200: 'html' },
-      problems: [notFound, unsupportedMediaType],
+      problems: [notFound],
     }),
+    form(z.looseObject({ token: z.string() }).meta({ id: 'LinkForm' })),
     limitHashing,
     async (c) => {
       const linkPage = requirePage(c)
-      const sent = Object.entries(await readForm(c)).filter(([, value]) => value !== '')
-      const fields = Object.fromEntries(sent)
+      // A field that was left empty was not filled in.
+      const fields = Object.fromEntries(Object.entries(c.var.fields).filter(([, value]) => value !== ''))
       try {
         await linkPage.submit(c.var, fields)
         return answer(c, linkPage.title, html`<p>${linkPage.done}</p>`)
       } catch (error) {
         if (!(error instanceof AppError) || error.status >= 500) throw error
-        return form(c, linkPage, String(fields.token ?? ''), sentenceOf(error))
+        return formPage(c, linkPage, fields.token ?? '', sentenceOf(error))
       }
     },
   )

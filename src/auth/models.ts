@@ -33,16 +33,19 @@ export const sessions = sqliteTable(
 
 export type Session = typeof sessions.$inferSelect
 
-/** Failed logins of one account from one network; `key` is a MAC of both, so no address stands here. */
-export const loginThrottles = sqliteTable(
-  'login_throttles',
+/**
+ * What is counted by network: attempts at one account's password, and mails asked for. `key` is a MAC of both, so no
+ * address stands here.
+ */
+export const throttles = sqliteTable(
+  'throttles',
   {
     key: text().primaryKey(),
-    failures: integer().notNull(),
+    attempts: integer().notNull(),
     blocked_until: integer().notNull(),
     expires_at: integer().notNull(),
   },
-  (table) => [index('login_throttles_expired').on(table.expires_at)],
+  (table) => [index('throttles_expired').on(table.expires_at)],
 )
 
 export const PURPOSES = [

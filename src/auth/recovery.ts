@@ -2,15 +2,14 @@ import { and, isNull, type SQL, sql } from 'drizzle-orm'
 import type { Action } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
-import { mayBeMailed, owe, sendAfterwards } from '../mail/outbox.ts'
-import type { MailKind } from '../mail/texts.ts'
+import { mayBeMailed, owe, oweLink, sendAfterwards } from '../mail/outbox.ts'
 import { applyChange, byToken } from '../users/change.ts'
 import { normalizeEmail } from '../users/email.ts'
 import { type User, users } from '../users/models.ts'
 import { hashNewPassword, mayBeHere, selectUsers } from '../users/service.ts'
 import { invalidLink, mailNotConfigured } from './errors.ts'
 import type { OneTimeToken, Purpose } from './models.ts'
-import { issueToken, requireToken } from './one-time-tokens.ts'
+import { requireToken } from './one-time-tokens.ts'
 import { userMayBeHere } from './revocation.ts'
 import type { Proof, ResetPassword } from './schemas.ts'
 import { openMailRequest } from './throttle.ts'
@@ -18,7 +17,6 @@ import { openMailRequest } from './throttle.ts'
 /** Mails the link that confirms the address of an account that has not confirmed it. Nobody is told whether. */
 export const resendVerification = (resources: Resources, email: string) =>
   mailLink(resources, email, {
-    purpose: 'verify_email',
     kind: 'verify_email',
     accounts: isNull(users.email_verified_at),
   })
@@ -26,7 +24,6 @@ export const resendVerification = (resources: Resources, email: string) =>
 /** Mails the link that sets a new password, to whom has an account. Nobody is told whether. */
 export const forgotPassword = (resources: Resources, email: string) =>
   mailLink(resources, email, {
-    purpose: 'reset_password',
     kind: 'reset_password',
     action: 'password.reset_requested',
   })
@@ -40,7 +37,7 @@ export const forgotPassword = (resources: Resources, email: string) =>
 async function mailLink(
   resources: Resources,
   email: string,
-  link: { purpose: Purpose; kind: MailKind; action?: Action; accounts?: SQL },
+  link: { kind: 'verify_email' | 'reset_password'; action?: Action; accounts?: SQL },
 ): Promise<void> {
   const { db, now, send } = resources
   if (!send) throw mailNotConfigured()
@@ -52,31 +49,21 @@ async function mailLink(
   )
   const ofAccount = (column: 'id' | 'email') => sql`(SELECT ${users[column]} FROM ${users} WHERE ${account})`
   const request = openMailRequest(resources)
-  const to = { email: ofAccount('email'), emailNormalized }
-  const token = issueToken(
+  const mail = oweLink(
     resources,
-    { purpose: link.purpose, subjectId: ofAccount('id'), ...to },
+    { kind: link.kind, subjectId: ofAccount('id'), email: ofAccount('email'), emailNormalized },
     sql`EXISTS (SELECT 1 FROM ${users} WHERE ${account}) AND ${request.isAllowed}
       AND ${mayBeMailed(resources, link.kind, emailNormalized)}`,
   )
-  const mail = owe(resources, {
-    kind: link.kind,
-    userId: ofAccount('id'),
-    to: to.email,
-    toNormalized: emailNormalized,
-    token,
-  })
+  const event = link.action && { action: link.action, userId: ofAccount('id'), actorId: null }
   const results = await db.writeBatch([
     request.count,
-    ...token.statements,
-    mail.when(token.isMade),
-    ...(link.action
-      ? [record(resources, { action: link.action, userId: ofAccount('id'), actorId: null }, token.isMade)]
-      : []),
+    ...mail.statements,
+    ...(event ? [record(resources, event, mail.isMade)] : []),
     request.verdict,
   ])
   request.assertAllowed(results.at(-1)!)
-  sendAfterwards(resources, mail.id)
+  sendAfterwards(resources, mail.mailId)
 }
 
 /** The person whom a mailed link or code is about. Throws 400 `invalid_link`, also for somebody shut out by now. */

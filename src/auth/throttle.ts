@@ -4,7 +4,7 @@ import type { Resources } from '../context.ts'
 import { build, lastStatementChanged, type Statement, type Written } from '../database/main.ts'
 import { users } from '../users/models.ts'
 import { tooManyAttempts } from './errors.ts'
-import { loginThrottles } from './models.ts'
+import { throttles } from './models.ts'
 
 const MINUTE_MS = 60_000
 const FREE_FAILURES = 10
@@ -40,24 +40,24 @@ export function openAttempt({ config, origin, now }: Resources, name: string, ac
   const key = createHmac('sha256', config.keys.throttle[0])
     .update(`${name}\n${networkOf(origin.ip)}`)
     .digest('base64url')
-  const isThisKey = eq(loginThrottles.key, key)
-  const failures = sql`CASE WHEN ${loginThrottles.expires_at} <= ${now} THEN 1 ELSE ${loginThrottles.failures} + 1 END`
-  const wait = sql`min(${LONGEST_WAIT_MS}, ${FIRST_WAIT_MS} << min(6, ${failures} - ${FREE_FAILURES}))`
-  const isNowFree = sql`${failures} < ${FREE_FAILURES}`
+  const isThisKey = eq(throttles.key, key)
+  const attempts = sql`CASE WHEN ${throttles.expires_at} <= ${now} THEN 1 ELSE ${throttles.attempts} + 1 END`
+  const wait = sql`min(${LONGEST_WAIT_MS}, ${FIRST_WAIT_MS} << min(6, ${attempts} - ${FREE_FAILURES}))`
+  const isNowFree = sql`${attempts} < ${FREE_FAILURES}`
   return {
     count: [
       build
-        .insert(loginThrottles)
-        .values({ key, failures: 1, blocked_until: 0, expires_at: now + WINDOW_MS })
+        .insert(throttles)
+        .values({ key, attempts: 1, blocked_until: 0, expires_at: now + WINDOW_MS })
         .onConflictDoUpdate({
-          target: loginThrottles.key,
+          target: throttles.key,
           set: {
-            failures,
+            attempts,
             blocked_until: sql`CASE WHEN ${isNowFree} THEN 0 ELSE ${now} + ${wait} END`,
-            expires_at: sql`CASE WHEN ${loginThrottles.expires_at} <= ${now} THEN ${now + WINDOW_MS}
-              WHEN ${isNowFree} THEN ${loginThrottles.expires_at} ELSE ${now} + ${wait} + ${WINDOW_MS} END`,
+            expires_at: sql`CASE WHEN ${throttles.expires_at} <= ${now} THEN ${now + WINDOW_MS}
+              WHEN ${isNowFree} THEN ${throttles.expires_at} ELSE ${now} + ${wait} + ${WINDOW_MS} END`,
           },
-          setWhere: sql`${loginThrottles.blocked_until} <= ${now}`,
+          setWhere: sql`${throttles.blocked_until} <= ${now}`,
         }),
       build
         .update(users)
@@ -71,7 +71,7 @@ export function openAttempt({ config, origin, now }: Resources, name: string, ac
           ),
         )
         .returning({ id: users.id }),
-      build.select({ blocked_until: loginThrottles.blocked_until }).from(loginThrottles).where(isThisKey),
+      build.select({ blocked_until: throttles.blocked_until }).from(throttles).where(isThisKey),
     ],
     isOpen([counted, account, throttle]) {
       if (counted!.changes > 0) return account!.rows.length > 0
@@ -79,7 +79,7 @@ export function openAttempt({ config, origin, now }: Resources, name: string, ac
       throw tooManyAttempts(Math.max(1, Math.ceil(waitMs / 1000)))
     },
     clear: [
-      build.delete(loginThrottles).where(isThisKey),
+      build.delete(throttles).where(isThisKey),
       build
         .update(users)
         .set({ failed_logins: 0 })
@@ -99,25 +99,25 @@ export function openMailRequest({ config, origin, now }: Resources) {
   const key = createHmac('sha256', config.keys.throttle[0])
     .update(`mail\n${networkOf(origin.ip)}`)
     .digest('base64url')
-  const isOver = sql`${loginThrottles.expires_at} <= ${now}`
-  const isThisKey = eq(loginThrottles.key, key)
+  const isOver = sql`${throttles.expires_at} <= ${now}`
+  const isThisKey = eq(throttles.key, key)
   return {
     count: build
-      .insert(loginThrottles)
-      .values({ key, failures: 1, blocked_until: 0, expires_at: now + HOUR_MS })
+      .insert(throttles)
+      .values({ key, attempts: 1, blocked_until: 0, expires_at: now + HOUR_MS })
       .onConflictDoUpdate({
-        target: loginThrottles.key,
+        target: throttles.key,
         set: {
-          failures: sql`CASE WHEN ${isOver} THEN 1 ELSE ${loginThrottles.failures} + 1 END`,
-          expires_at: sql`CASE WHEN ${isOver} THEN ${now + HOUR_MS} ELSE ${loginThrottles.expires_at} END`,
+          attempts: sql`CASE WHEN ${isOver} THEN 1 ELSE ${throttles.attempts} + 1 END`,
+          expires_at: sql`CASE WHEN ${isOver} THEN ${now + HOUR_MS} ELSE ${throttles.expires_at} END`,
         },
       }) as Statement,
-    isAllowed: sql`(SELECT failures FROM ${loginThrottles} WHERE ${isThisKey}) <= ${MAILS_PER_HOUR}`,
-    verdict: build.select().from(loginThrottles).where(isThisKey) as Statement,
+    isAllowed: sql`(SELECT attempts FROM ${throttles} WHERE ${isThisKey}) <= ${MAILS_PER_HOUR}`,
+    verdict: build.select().from(throttles).where(isThisKey) as Statement,
     /** Throws 429 `too_many_attempts`. */
     assertAllowed(verdict: Written) {
-      const { failures, expires_at } = verdict.rows[0] as { failures: number; expires_at: number }
-      if (failures > MAILS_PER_HOUR) throw tooManyAttempts(Math.max(1, Math.ceil((expires_at - now) / 1000)))
+      const { attempts, expires_at } = verdict.rows[0] as { attempts: number; expires_at: number }
+      if (attempts > MAILS_PER_HOUR) throw tooManyAttempts(Math.max(1, Math.ceil((expires_at - now) / 1000)))
     },
   }
 }

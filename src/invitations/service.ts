@@ -4,15 +4,15 @@ import { record } from '../activity/service.ts'
 import { invalidLink, invalidToken, mailNotConfigured } from '../auth/errors.ts'
 import { openIdempotency, type Repeatable, recalled } from '../auth/idempotency.ts'
 import { oneTimeTokens } from '../auth/models.ts'
-import { issueToken, LIFETIME_MS, requireToken, tokenStands, voidTokens } from '../auth/one-time-tokens.ts'
+import { LIFETIME_MS, requireToken, tokenStands, voidTokens } from '../auth/one-time-tokens.ts'
 import { outranks, requireRecentLogin } from '../auth/permissions.ts'
 import { actorStands, userMayBeHere } from '../auth/revocation.ts'
 import type { AcceptInvitation } from '../auth/schemas.ts'
 import type { Claims } from '../auth/tokens.ts'
 import type { Resources } from '../context.ts'
-import { build, insertWhere, type Statement } from '../database/main.ts'
+import { build, insertWhere } from '../database/main.ts'
 import { toTime } from '../ids.ts'
-import { owe, sendAfterwards } from '../mail/outbox.ts'
+import { oweLink, sendAfterwards } from '../mail/outbox.ts'
 import { type List, makeCursor, openCursor } from '../pagination.ts'
 import { normalizeEmail } from '../users/email.ts'
 import { emailTaken, outranked } from '../users/errors.ts'
@@ -41,19 +41,19 @@ function statusOf(row: InvitationRow, now: number): Invitation['status'] {
   return row.expires_at <= now ? 'expired' : 'pending'
 }
 
-/** The link to an invitation and the mail that brings it. */
-function oweInvitation(resources: Resources, row: InvitationRow, condition: SQL) {
-  const to = { email: row.email, emailNormalized: row.email_normalized }
-  const token = issueToken(resources, { purpose: 'accept_invitation', subjectId: row.id, ...to }, condition)
-  const mail = owe(resources, {
-    kind: 'invitation',
-    userId: null,
-    to: row.email,
-    toNormalized: row.email_normalized,
-    token,
-  })
-  return { mailId: mail.id, statements: [...token.statements, mail.when(token.isMade)] as Statement[] }
-}
+/** The mail that brings an invitation. */
+const oweInvitation = (resources: Resources, row: InvitationRow, condition: SQL) =>
+  oweLink(
+    resources,
+    {
+      kind: 'invitation',
+      subjectId: row.id,
+      userId: null,
+      email: row.email,
+      emailNormalized: row.email_normalized,
+    },
+    condition,
+  )
 
 /**
  * Invites somebody. An invitation of the same address that was pending is withdrawn.

@@ -1,8 +1,8 @@
 import { and, asc, eq, gt, isNull, lte, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { makeCode, makeLinkToken } from '../auth/one-time-tokens.ts'
+import { issueToken, makeCode, makeLinkToken } from '../auth/one-time-tokens.ts'
 import type { Resources } from '../context.ts'
-import { build, insertWhere } from '../database/main.ts'
+import { build, insertWhere, type Statement } from '../database/main.ts'
 import { firstIdAt } from '../ids.ts'
 import { type OutboxMail, outbox } from './models.ts'
 import { type MailKind, render, TEXTS } from './texts.ts'
@@ -48,6 +48,40 @@ export function owe({ now, send }: Resources, mail: OwedMail): { id: string; whe
   } satisfies Record<keyof OutboxMail, unknown>
   // Without a transport there is nobody to send it, now or later.
   return { id, when: (condition) => insertWhere(outbox, row, send ? condition : sql`0`) }
+}
+
+export interface OwedLink {
+  kind: { [Kind in MailKind]: (typeof TEXTS)[Kind]['purpose'] extends null ? never : Kind }[MailKind]
+  /** A person's or an invitation's id, or the query that finds it. */
+  subjectId: string | SQL
+  /** The person, if there is one; `subjectId` when absent. */
+  userId?: null
+  email: string | SQL
+  emailNormalized: string
+  newEmail?: string
+}
+
+/**
+ * A mail with a link, and the token for it, if `condition` holds: `statements` are for the change's batch, and
+ * `isMade` is the condition for what else depends on them.
+ */
+export function oweLink(resources: Resources, link: OwedLink, condition: SQL) {
+  const { kind, subjectId, userId = subjectId, email, emailNormalized, newEmail } = link
+  const token = issueToken(
+    resources,
+    { purpose: TEXTS[kind].purpose, subjectId, email, emailNormalized },
+    condition,
+  )
+  const mail = owe(resources, {
+    kind,
+    userId,
+    to: email,
+    toNormalized: emailNormalized,
+    token,
+    ...(newEmail && { newEmail }),
+  })
+  const statements: Statement[] = [...token.statements, mail.when(token.isMade)]
+  return { mailId: mail.id, isMade: token.isMade, statements }
 }
 
 /** A condition: that an address has not had its share of mails of a kind in the last hour. */

@@ -4,7 +4,6 @@ import type { Action } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import { forbidden, invalidToken, wrongPassword } from '../auth/errors.ts'
 import { openIdempotency, type Repeatable, recalled } from '../auth/idempotency.ts'
-import { issueToken } from '../auth/one-time-tokens.ts'
 import { checkPassword, findPasswordWeakness, hashPassword } from '../auth/passwords.ts'
 import { hasPermission, outranks, requireRecentLogin } from '../auth/permissions.ts'
 import { actorStands } from '../auth/revocation.ts'
@@ -15,7 +14,7 @@ import { build, insertWhere, isUniqueViolation, type Statement, type Written } f
 import { toTime, toTimeOrNull } from '../ids.ts'
 import { invitations } from '../invitations/models.ts'
 import { outbox } from '../mail/models.ts'
-import { owe, sendAfterwards } from '../mail/outbox.ts'
+import { oweLink, sendAfterwards } from '../mail/outbox.ts'
 import { invalidInput } from '../problem.ts'
 import { applyChange, byActor, type Change, changeUser } from './change.ts'
 import { normalizeEmail } from './email.ts'
@@ -93,19 +92,17 @@ export async function makeUserRow(
 
 export const userExists = (id: string): SQL => sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${id})`
 
-/** The mail by which somebody confirms that the address of their account is theirs, and its token. */
-export function oweVerification(resources: Resources, row: Pick<UserRow, 'id' | 'email'>, condition: SQL) {
-  const to = { email: row.email, emailNormalized: normalizeEmail(row.email) }
-  const token = issueToken(resources, { purpose: 'verify_email', subjectId: row.id, ...to }, condition)
-  const mail = owe(resources, {
-    kind: 'verify_email',
-    userId: row.id,
-    to: to.email,
-    toNormalized: to.emailNormalized,
-    token,
-  })
-  return { mailId: mail.id, statements: [...token.statements, mail.when(token.isMade)] }
-}
+/** The mail by which somebody confirms that the address of their account is theirs. */
+export const oweVerification = (
+  resources: Resources,
+  { id, email }: Pick<UserRow, 'id' | 'email'>,
+  condition: SQL,
+) =>
+  oweLink(
+    resources,
+    { kind: 'verify_email', subjectId: id, email, emailNormalized: normalizeEmail(email) },
+    condition,
+  )
 
 /**
  * Makes a person, by somebody who may: account, history, idempotency key and the mail that asks them to confirm

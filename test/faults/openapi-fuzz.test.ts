@@ -237,7 +237,9 @@ const requestOf = (route: string) => {
     ),
     headers: fc.oneof({ weight: 4, arbitrary: fc.constant({}) }, { weight: 1, arbitrary: headers }),
     body: !json
-      ? fc.constant(undefined)
+      ? fc.option(form ? nearly(form).map((value) => ({ form: value })) : fc.constant(undefined), {
+          nil: undefined,
+        })
       : fc.oneof(
           // A good password costs a hash: seldom.
           { weight: isHashed ? 1 : 12, arbitrary: valid(json).map((value) => ({ value })) },

@@ -197,10 +197,10 @@ test.each(LOST)(
       const [row] = await api.sql('SELECT failed_logins FROM users WHERE id = ?', [ada.id])
       return row!.failed_logins
     }
-    await own.behave('libsql', { mode, next: 1, only: 'login_throttles' })
+    await own.behave('libsql', { mode, next: 1, only: 'throttles' })
     expect((await logIn('wrong')).status).toBe(401)
     expect(await failures()).toBe(mode === 'reset-before' ? 1 : 2)
-    await own.behave('libsql', { mode, next: 1, only: 'login_throttles' })
+    await own.behave('libsql', { mode, next: 1, only: 'throttles' })
     expect((await logIn(PASSWORD)).status).toBe(200)
     expect(await failures()).toBe(0)
   },

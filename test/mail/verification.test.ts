@@ -111,7 +111,7 @@ test('RL6: a network asks for thirty mails an hour, and waiting as long as it sa
   const refused = await ask()
   expect([refused.status, refused.body.code]).toEqual([429, 'too_many_attempts'])
   const waitMs = (Number(refused.headers.get('retry-after')) + 1) * 1000
-  await required.sql('UPDATE login_throttles SET expires_at = expires_at - ?', [waitMs])
+  await required.sql('UPDATE throttles SET expires_at = expires_at - ?', [waitMs])
   expect((await ask()).status).toBe(202)
 })
 

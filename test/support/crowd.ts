@@ -48,7 +48,7 @@ export async function addCrowd(
   await api.sql(
     `${numbers} INSERT INTO idempotency_keys SELECT ${id('000')}, 'POST /v1/users', 'key-' || i, 'hash', 201, '{}', ${id('000')}, ${now} FROM n`,
   )
-  await api.sql(`${numbers} INSERT INTO login_throttles SELECT 'throttle-' || i, 1, 0, ${now + 1e9} FROM n`)
+  await api.sql(`${numbers} INSERT INTO throttles SELECT 'throttle-' || i, 1, 0, ${now + 1e9} FROM n`)
 }
 
 /** An id of today, as history younger than 30 days may not be deleted and older may be. */
