@@ -1,6 +1,9 @@
 import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
 
+/** What talks to the Worker from outside, or to none: in Node. */
+const IN_NODE = ['test/{scripts,browser,floods,processes}/**/*.test.ts']
+
 export default defineConfig({
   test: {
     // Not in the worker project: there, Vite would resolve the packages that it imports for a browser.
@@ -17,13 +20,13 @@ export default defineConfig({
         test: {
           name: 'worker',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/{scripts,browser}/**'],
+          exclude: IN_NODE,
           // Short for one behaviour, long for what goes round many times.
           testTimeout: process.env.WHOLE === '1' ? 1_800_000 : 30_000,
         },
       },
       {
-        test: { name: 'node', include: ['test/{scripts,browser}/**/*.test.ts'], testTimeout: 15_000 },
+        test: { name: 'node', include: IN_NODE, testTimeout: 15_000 },
       },
     ],
   },

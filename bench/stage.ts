@@ -52,12 +52,14 @@ export async function openStage(checkpoints: 'hourly' | 'by-size'): Promise<Stag
       thread.postMessage('close')
       return once(thread, 'exit')
     })
-    const proxy = await startProxy(
-      { libsql: database.url, redis: redis.url, mail: 'http://127.0.0.1:9' },
-      () => {
+    const proxy = await startProxy({
+      shared: { libsql: database.url, redis: redis.url, mail: 'http://127.0.0.1:9' },
+      startFresh: () => {
         throw new Error('one is enough')
       },
-    )
+      redisMode: 'pass',
+      redisToken: token,
+    })
     closers.push(proxy.close)
     const bindings = {
       ...(await generate()),

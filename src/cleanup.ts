@@ -64,14 +64,19 @@ export async function cleanUp(resources: Resources): Promise<void> {
   ])
 }
 
-/** Takes the lease: a row of its own, unless the newest run still has one. */
-async function startRun({ db, now }: Resources): Promise<unknown> {
-  const [started] = await db.writeBatch([
-    sql`INSERT INTO ${cleanupRuns} (started_at, lease_expires_at, counts) SELECT ${now}, ${now + LEASE_MS}, '{}'
+/**
+ * Takes the lease: a row of its own, unless the newest run still has one. The id is the time and some chance, so it
+ * grows, and a run knows its own row again when the batch was sent twice.
+ */
+async function startRun({ db, now }: Resources): Promise<number | undefined> {
+  const run = now * 1000 + Math.floor(Math.random() * 1000)
+  const [, newest] = await db.writeBatch([
+    sql`INSERT INTO ${cleanupRuns} (id, started_at, lease_expires_at, counts) SELECT ${run}, ${now}, ${now + LEASE_MS}, '{}'
       WHERE NOT EXISTS (SELECT 1 FROM ${cleanupRuns} WHERE id = (SELECT max(id) FROM ${cleanupRuns})
-        AND finished_at IS NULL AND lease_expires_at > ${now}) RETURNING id`,
+        AND (id >= ${run} OR (finished_at IS NULL AND lease_expires_at > ${now})))`,
+    sql`SELECT max(id) = ${run} AS is_ours FROM ${cleanupRuns}`,
   ])
-  return started!.rows[0]?.id
+  return newest!.rows[0]?.is_ours ? run : undefined
 }
 
 function changesOfRemovals(steps: Step[], results: Written[]): number {

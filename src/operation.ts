@@ -41,6 +41,7 @@ export const operation = (parts: OperationParts) =>
 
 export const MAX_BODY_BYTES = 64 * 1024
 const MAX_JSON_DEPTH = 32
+const BODY_DEADLINE_MS = 10_000
 
 export const invalidJson = () =>
   new AppError(400, 'invalid_json', 'The body is not JSON (UTF-8, no member twice, at most 32 levels deep).')
@@ -50,6 +51,8 @@ export const bodyTooLarge = () => new AppError(413, 'body_too_large', 'The body 
 /** What stands in the document; the real ones name what is wrong. */
 const someInvalidInput = () =>
   invalidInput([{ pointer: '/colour', code: 'unknown_member', detail: 'Is not known here.' }])
+export const bodyTooSlow = () =>
+  new AppError(408, 'body_too_slow', `The body took longer than ${BODY_DEADLINE_MS / 1000} seconds.`)
 export const unsupportedMediaType = () =>
   new AppError(415, 'unsupported_media_type', 'The body has to be application/json.')
 
@@ -64,7 +67,14 @@ export function body<S extends z.ZodType>(schema: S, form?: z.ZodType<z.output<S
     }
     await next()
   })
-  const problems = [invalidJson, unreadableBody, bodyTooLarge, unsupportedMediaType, someInvalidInput]
+  const problems = [
+    invalidJson,
+    unreadableBody,
+    bodyTooSlow,
+    bodyTooLarge,
+    unsupportedMediaType,
+    someInvalidInput,
+  ]
   return documented(check, { body: schema, ...(form && { form }), problems })
 }
 
@@ -121,22 +131,30 @@ function singleValues(params: URLSearchParams): Record<string, string> {
   return Object.assign(Object.create(null), Object.fromEntries(params))
 }
 
-/** Reads the body as far as the limit, whatever its Content-Length claims. */
+/** Reads the body as far as the limit, whatever its Content-Length claims, and for no longer than the deadline. */
 async function readBytes(c: Context): Promise<Uint8Array> {
   if (Number(c.req.header('content-length') ?? 0) > MAX_BODY_BYTES) throw bodyTooLarge()
+  const reader = c.req.raw.body?.getReader()
+  if (!reader) return new Uint8Array()
   const chunks: Uint8Array[] = []
   let size = 0
+  const deadline = Promise.withResolvers<never>()
+  const timer = setTimeout(() => deadline.reject(bodyTooSlow()), BODY_DEADLINE_MS)
   try {
-    for await (const chunk of c.req.raw.body ?? []) {
-      size += chunk.byteLength
+    for (;;) {
+      const { done, value } = await Promise.race([reader.read(), deadline.promise])
+      if (done) return Buffer.concat(chunks)
+      size += value.byteLength
       if (size > MAX_BODY_BYTES) throw bodyTooLarge()
-      chunks.push(chunk)
+      chunks.push(value)
     }
   } catch (error) {
     // The caller went away in the middle of it: nobody's fault here, and nobody hears the answer.
     throw error instanceof AppError ? error : unreadableBody(error)
+  } finally {
+    clearTimeout(timer)
+    reader.cancel().catch(() => {}) // Whoever sends more sends it to nobody.
   }
-  return Buffer.concat(chunks)
 }
 
 function decodeUtf8(bytes: Uint8Array): string {

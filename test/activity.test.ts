@@ -5,7 +5,7 @@ import type { Activity } from '../src/activity/schemas.ts'
 import { cleanUp } from '../src/cleanup.ts'
 import { openForCron } from '../src/context.ts'
 import { firstIdAt, toTime } from '../src/ids.ts'
-import { type Actor, type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
+import { type Actor, type Answer, type Api, linkIn, openApi, PASSWORD } from './support/api.ts'
 import { rounds } from './support/rounds.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
@@ -50,6 +50,30 @@ const managed =
     const { id } = await api.person({ password_hash: null, ...given })
     return { answer: await asAdmin(method, `/v1/users/${id}${path}`, body), to: id, by: admin.id, details }
   }
+
+const newAddress = () => `${crypto.randomUUID()}@people.test`
+/** What a link in the newest mail to an address proves. */
+const proofFor = async (email: string) => ({ token: linkIn((await api.mailsTo(email))[0]!).token })
+
+/** Somebody who has asked for another address, and not confirmed it yet. */
+async function asksForAddress() {
+  const [ada, email] = [await api.actor(), newAddress()]
+  const body = { new_email: email, current_password: PASSWORD }
+  const asked = await as(ada, 'POST', '/v1/auth/change_email', body)
+  return { ada, email, asked }
+}
+
+/** A change of an invitation that stands. */
+const invited = (method: string, path: string) => async (): Promise<Happened> => {
+  const { body } = await asAdmin('POST', '/v1/invitations', { email: newAddress(), role: 'manager' })
+  const details = { invitation_id: body.id, role: 'manager' }
+  return {
+    answer: await asAdmin(method, `/v1/invitations/${body.id}${path}`),
+    to: null,
+    by: admin.id,
+    details,
+  }
+}
 
 /** What leads to a row of history, and what stands in it. An action that is missing here fails the first test. */
 const EVENTS: { [A in Action]?: Record<string, () => Promise<Happened>> } = {
@@ -114,6 +138,79 @@ const EVENTS: { [A in Action]?: Record<string, () => Promise<Happened>> } = {
         by: ada.id,
         details: null,
       }
+    },
+  },
+  'password.reset_requested': {
+    'a password that was forgotten': async () => {
+      const { id, email } = await somebody()
+      const answer = await api.send('POST', '/v1/auth/forgot_password', { body: { email } })
+      return { answer, to: id, by: null, details: null }
+    },
+  },
+  'password.reset': {
+    'a new password by mail': async () => {
+      const { id, email } = await somebody()
+      await api.send('POST', '/v1/auth/forgot_password', { body: { email } })
+      const body = { ...(await proofFor(email)), new_password: NEW_PASSWORD }
+      return {
+        answer: await api.send('POST', '/v1/auth/reset_password', { body }),
+        to: id,
+        by: id,
+        details: null,
+      }
+    },
+  },
+  'email.verified': {
+    'confirming an address': async () => {
+      const { id, email } = await somebody()
+      await api.send('POST', '/v1/auth/resend_verification', { body: { email } })
+      const body = await proofFor(email)
+      return {
+        answer: await api.send('POST', '/v1/auth/verify_email', { body }),
+        to: id,
+        by: id,
+        details: null,
+      }
+    },
+  },
+  'email.change_requested': {
+    'asking for another address': async () => {
+      const { ada, asked } = await asksForAddress()
+      return { answer: asked, to: ada.id, by: ada.id, details: null }
+    },
+  },
+  'email.changed': {
+    'confirming another address': async () => {
+      const { ada, email } = await asksForAddress()
+      const answer = await api.send('POST', '/v1/auth/confirm_email_change', { body: await proofFor(email) })
+      return { answer, to: ada.id, by: ada.id, details: { email: { from: ada.email, to: email } } }
+    },
+  },
+  'email.change_undone': {
+    'taking the address back': async () => {
+      const { ada, email } = await asksForAddress()
+      await api.send('POST', '/v1/auth/confirm_email_change', { body: await proofFor(email) })
+      const answer = await api.send('POST', '/v1/auth/undo_email_change', { body: await proofFor(ada.email) })
+      return { answer, to: ada.id, by: ada.id, details: { email: { from: email, to: ada.email } } }
+    },
+  },
+  'invitation.created': {
+    inviting: async () => {
+      const answer = await asAdmin('POST', '/v1/invitations', { email: newAddress(), role: 'manager' })
+      const details = { invitation_id: answer.body.id, role: 'manager' }
+      return { answer, to: null, by: admin.id, details }
+    },
+  },
+  'invitation.resent': { 'inviting again': invited('POST', '/resend') },
+  'invitation.withdrawn': { 'withdrawing an invitation': invited('DELETE', '') },
+  'invitation.accepted': {
+    'accepting an invitation': async () => {
+      const email = newAddress()
+      await asAdmin('POST', '/v1/invitations', { email, role: 'manager' })
+      const body = { ...(await proofFor(email)), password: PASSWORD }
+      const answer = await api.send('POST', '/v1/auth/accept_invitation', { body })
+      const id = answer.body.id as string
+      return { answer, to: id, by: id, details: { role: 'manager' } }
     },
   },
   'session.started': {

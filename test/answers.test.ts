@@ -218,7 +218,9 @@ describe('ER2: when something breaks that nobody thought of', () => {
       const broken = openApi({
         ...own.bindings,
         SECRET_KEYS: 'changeme-changeme-changeme-changeme',
-        ISSUER: undefined,
+        ISSUER: 'roster.test',
+        CORS_ORIGINS: '*',
+        TURSO_DATABASE_URL: undefined,
       })
       expect((await broken.send('GET', '/health')).status).toBe(200)
       for (const path of ['/ready', '/v1/users/me', '/openapi.json', '/nowhere']) {
@@ -226,7 +228,7 @@ describe('ER2: when something breaks that nobody thought of', () => {
         expect([answer.status, answer.body.code, answer.body.detail]).toEqual([
           503,
           'misconfigured',
-          'Settings missing or unfit: ISSUER, SECRET_KEYS',
+          'Settings missing or unfit: CORS_ORIGINS, ISSUER, SECRET_KEYS, TURSO_DATABASE_URL',
         ])
       }
     } finally {

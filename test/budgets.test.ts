@@ -1,13 +1,13 @@
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
 import { openApi, PASSWORD } from './support/api.ts'
-import { upstreams } from './support/upstreams.ts'
+import { testOfRedis, upstreams } from './support/upstreams.ts'
 
 /** Upstream calls of one request, and how many of them had to wait for one another. */
 const own = upstreams()
 const api = openApi(own.bindings)
 const wrong = { email: 'nobody@people.test', password: PASSWORD }
 
-test('Every request stays within its budget of trips and calls', async () => {
+testOfRedis('Every request stays within its budget of trips and calls', async () => {
   const admin = await api.actor({ role: 'admin' })
   const [ada, eve] = [await api.actor(), await api.actor()]
   const newAddress = () => `${crypto.randomUUID()}@people.test`

@@ -24,9 +24,12 @@ beforeAll(async () => {
   api = openApi((await freshUpstreams()).bindings)
   admin = await api.actor({ role: 'admin' })
 })
+/** What one test leaves may become due in the next. */
 beforeEach(async () => {
   for (const table of ['cleanup_runs', 'idempotency_keys', 'login_throttles'])
     await api.sql(`DELETE FROM ${table}`)
+  await api.sql("DELETE FROM sessions WHERE user_agent LIKE 'mark-%'")
+  await api.sql("DELETE FROM users WHERE email LIKE 'mark-%'")
 })
 
 /** One run, at a time that may differ from now, with a database that may misbehave. */
@@ -51,6 +54,21 @@ const KINDS = {
     api.sql("INSERT INTO idempotency_keys VALUES ('p', 'r', ?, 'hash', 201, '{}', 's', ?)", [mark, at]),
   login_throttles: (mark: string, at: number) =>
     api.sql('INSERT INTO login_throttles VALUES (?, 1, 0, ?)', [mark, at]),
+  one_time_tokens: (mark: string, at: number) =>
+    api.sql("INSERT INTO one_time_tokens VALUES (?, 'verify_email', 's', 'e', 'e', 0, 0, ?, NULL)", [
+      mark,
+      at,
+    ]),
+  invitations: (mark: string, at: number) =>
+    api.sql("INSERT INTO invitations VALUES (?, 'e', 'e', NULL, 'user', 'a', 0, ?, NULL, NULL, NULL)", [
+      mark,
+      at,
+    ]),
+  mails: (mark: string, at: number) =>
+    api.sql(
+      "INSERT INTO outbox VALUES (?, 'verify_email', NULL, 'e', 'e', NULL, NULL, ?, 0, 0, 0, 1, NULL)",
+      [mark, at],
+    ),
   activity_noise: (mark: string, at: number) => addHistory(mark, at, 'login.failed'),
   activity_security: (mark: string, at: number) => addHistory(mark, at, 'user.updated'),
 } satisfies Record<string, (mark: string, at: number) => Promise<unknown>>
@@ -63,6 +81,9 @@ const KEPT_MS: Record<Kind, number> = {
   sessions_ended: DAY_MS,
   idempotency_keys: DAY_MS,
   login_throttles: 0,
+  one_time_tokens: DAY_MS,
+  invitations: 30 * DAY_MS,
+  mails: 14 * DAY_MS,
   activity_noise: 90 * DAY_MS,
   activity_security: 400 * DAY_MS,
 }
@@ -74,6 +95,9 @@ const PLACES: Record<Kind, string> = {
     'SELECT user_agent AS mark FROM sessions WHERE revoked_at IS NOT NULL AND user_agent IS NOT NULL',
   idempotency_keys: 'SELECT key AS mark FROM idempotency_keys',
   login_throttles: "SELECT key AS mark FROM login_throttles WHERE key LIKE 'mark%'",
+  one_time_tokens: 'SELECT id AS mark FROM one_time_tokens',
+  invitations: 'SELECT id AS mark FROM invitations',
+  mails: 'SELECT id AS mark FROM outbox',
   activity_noise: "SELECT user_agent AS mark FROM user_activity_logs WHERE action = 'login.failed'",
   activity_security: "SELECT user_agent AS mark FROM user_activity_logs WHERE action = 'user.updated'",
 }
@@ -264,14 +288,17 @@ async function addDue(people: number): Promise<string[]> {
     ids.push((await api.person({ password_hash: null, deleted_at: Date.now() - 31 * DAY_MS })).id)
   return ids
 }
-const due = async () =>
-  (await count('users', `deleted_at < ${Date.now() - 30 * DAY_MS}`)) +
-  (await count(
-    'sessions',
-    `idle_expires_at < ${Date.now() - DAY_MS} OR revoked_at < ${Date.now() - DAY_MS}`,
-  )) +
-  (await count('idempotency_keys', `created_at < ${Date.now() - DAY_MS}`)) +
-  (await count('user_activity_logs', `id < '${firstIdAt(Date.now() - 401 * DAY_MS)}'`))
+/** How much of that is left. It was due a day ago; what has become due meanwhile does not count. */
+async function due(): Promise<number> {
+  const cutOff = (kind: Kind) => Date.now() - KEPT_MS[kind] - DAY_MS / 2
+  return (
+    (await count('users', `deleted_at < ${cutOff('users')}`)) +
+    (await count('sessions', `idle_expires_at < ${cutOff('sessions_expired')}`)) +
+    (await count('sessions', `revoked_at < ${cutOff('sessions_ended')}`)) +
+    (await count('idempotency_keys', `created_at < ${cutOff('idempotency_keys')}`)) +
+    (await count('user_activity_logs', `id < '${firstIdAt(cutOff('activity_security'))}'`))
+  )
+}
 const purgesOf = async (ids: string[]) =>
   (await Promise.all(ids.map(api.historyOf))).map(
     (actions) => actions.filter((action) => action === 'user.purged').length,

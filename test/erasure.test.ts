@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { Tokens } from '../src/auth/schemas.ts'
-import { type Actor, type Api, openApi, PASSWORD } from './support/api.ts'
+import { type Actor, type Answer, type Api, linkIn, type Options, openApi, PASSWORD } from './support/api.ts'
 import { rounds } from './support/rounds.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
@@ -82,6 +82,46 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     subject_id: 'neither',
     created_at: 'neither',
   },
+  // A link is made from the id and a key that is not in the database.
+  one_time_tokens: {
+    id: 'neither',
+    purpose: 'neither',
+    subject_id: 'neither',
+    email: 'row',
+    email_normalized: 'row',
+    code_tries: 'neither',
+    created_at: 'neither',
+    expires_at: 'neither',
+    spent_at: 'neither',
+  },
+  invitations: {
+    id: 'neither',
+    email: 'row',
+    email_normalized: 'row',
+    name: 'row',
+    role: 'neither',
+    invited_by: 'neither',
+    created_at: 'neither',
+    expires_at: 'neither',
+    accepted_at: 'neither',
+    withdrawn_at: 'neither',
+    user_id: 'neither',
+  },
+  outbox: {
+    id: 'neither',
+    kind: 'neither',
+    user_id: 'neither',
+    recipient: 'row',
+    recipient_normalized: 'row',
+    token_id: 'neither',
+    new_email: 'row',
+    created_at: 'neither',
+    expires_at: 'neither',
+    attempts: 'neither',
+    next_attempt_at: 'neither',
+    sent_at: 'neither',
+    dead_at: 'neither',
+  },
   // The key is a MAC of address and network, and is gone within hours.
   login_throttles: { key: 'neither', failures: 'neither', blocked_until: 'neither', expires_at: 'neither' },
   user_totals: { role: 'neither', state: 'neither', total: 'neither' },
@@ -132,29 +172,46 @@ async function dumpRedis(): Promise<string> {
   return JSON.stringify([keys, values])
 }
 
-/** Somebody with a past: all of it has marks that nothing else has. Answers their id and the marks. */
-async function livesALife() {
+/** How somebody may come; answers their id. */
+const COMINGS = {
+  'user.signed_up': async ({ email, password, name }, from) =>
+    api.send('POST', '/v1/auth/signup', { ...from, body: { email, password, name } }),
+  'user.created': async ({ email, password, name }, from) =>
+    api.send('POST', '/v1/users', { ...from, token: admin.token, body: { email, password, name } }),
+  'invitation.accepted': async ({ email, password, name }, from) => {
+    // From where the administrator does so is the administrator's.
+    const headers = { 'idempotency-key': crypto.randomUUID() }
+    await api.send('POST', '/v1/invitations', { headers, token: admin.token, body: { email, name } })
+    const { token } = linkIn((await api.mailsTo(email))[0]!)
+    return api.send('POST', '/v1/auth/accept_invitation', { ...from, body: { token, password } })
+  },
+} satisfies Record<
+  string,
+  (person: { email: string; password: string; name: string }, from: Options) => Promise<Answer>
+>
+type Coming = keyof typeof COMINGS
+
+/** Somebody with a past: all of it has marks that nothing else has. */
+async function livesALife(coming: Coming) {
   const marks = {
     email: 'qzjxk-first@marked.test',
     newEmail: 'qzjxk-second@marked.test',
+    wantedEmail: 'qzjxk-third@marked.test',
     name: 'Qzjxk Wvfbp',
     newName: 'Qzjxk Gkdmz',
     reason: 'marked: reason',
     userAgent: 'marked-agent',
-    signUpAgent: 'marked-signup-agent',
+    comingAgent: 'marked-coming-agent',
     ip: '203.0.113.77',
     password: 'marked qzjxk password of mine',
   }
-  const from = {
+  const from = { ip: marks.ip, headers: { 'user-agent': marks.userAgent } }
+  const came = await COMINGS[coming](marks, {
     ip: marks.ip,
-    headers: { 'user-agent': marks.userAgent, 'idempotency-key': crypto.randomUUID() },
-  }
-  const signedUp = await api.send('POST', '/v1/auth/signup', {
-    ...from,
-    headers: { ...from.headers, 'user-agent': marks.signUpAgent },
-    body: { email: marks.email, password: marks.password, name: marks.name },
+    headers: { 'user-agent': marks.comingAgent, 'idempotency-key': crypto.randomUUID() },
   })
-  const id = signedUp.body.id as string
+  expect([came.status, came.text]).toEqual([201, came.text])
+  const id = came.body.id as string
   await manage('PATCH', `/${id}`, { role: 'manager', name: marks.newName, email: marks.newEmail })
   const login = { email: marks.newEmail, password: marks.password }
   await api.send('POST', '/v1/auth/login', { ...from, body: { ...login, password: 'no' } })
@@ -163,16 +220,19 @@ async function livesALife() {
   await api.send('PATCH', '/v1/users/me', { ...by, body: { name: `${marks.newName} II` } })
   const other = await api.person({ password_hash: null })
   await api.send('POST', `/v1/users/${other.id}/disable`, { ...by, body: { reason: 'has left' } })
+  const wanted = { new_email: marks.wantedEmail, current_password: marks.password }
+  await api.send('POST', '/v1/auth/change_email', { ...by, body: wanted })
+  await api.send('POST', '/v1/auth/forgot_password', { ...from, body: { email: marks.newEmail } })
   await api.send('POST', '/v1/auth/refresh_token', { ...from, body: { refresh_token: tokens.refresh_token } })
   await manage('POST', `/${id}/disable`, { reason: marks.reason })
   return { id, other, marks, tokens }
 }
 
-describe('DL3: after a hard delete', () => {
+describe.each(Object.keys(COMINGS) as Coming[])('DL3: after a hard delete of who came by %s', (coming) => {
   let life: Awaited<ReturnType<typeof livesALife>>
   let before: string
   beforeAll(async () => {
-    life = await livesALife()
+    life = await livesALife(coming)
     before = await dump()
     expect((await manage('DELETE', `/${life.id}?hard=true`)).status).toBe(204)
   })
@@ -227,11 +287,13 @@ describe('DL3: after a hard delete', () => {
       'user.purged',
       'user.disabled',
       'session.refreshed',
+      'password.reset_requested',
+      'email.change_requested',
       'user.updated',
       'session.started',
       'login.failed',
       'user.role_changed',
-      'user.signed_up',
+      coming,
     ])
     expect(data.every(({ details, ip }) => details === null && ip === null)).toBe(true)
     const done = await api.send('GET', `/v1/activity?actor_id=${life.id}&action=user.disabled`, {
@@ -253,7 +315,22 @@ describe('DL3: after a hard delete', () => {
     expect(again.status).toBe(201)
     expect(again.body.id).not.toBe(life.id)
     expect((await manage('POST', `/${life.id}/restore`)).status).toBe(404)
+    await manage('DELETE', `/${again.body.id}?hard=true`)
   })
+})
+
+test('DL3: who has the address of somebody that is erased later keeps their mails and links', async () => {
+  const gone = await api.person({ password_hash: null, deleted_at: Date.now() })
+  const body = { email: gone.email, password: PASSWORD, name: 'New' }
+  const { body: heir } = await api.send('POST', '/v1/auth/signup', { body })
+  const rowsOfHeir = async () => [
+    await api.sql('SELECT id FROM outbox WHERE user_id = ?', [heir.id as string]),
+    await api.sql('SELECT id FROM one_time_tokens WHERE subject_id = ?', [heir.id as string]),
+  ]
+  const before = await rowsOfHeir()
+  expect(before.map((rows) => rows.length)).toEqual([1, 1])
+  await manage('DELETE', `/${gone.id}?hard=true`)
+  expect(await rowsOfHeir()).toEqual(before)
 })
 
 describe('DL1: after a soft delete', () => {

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { app } from '../src/app.ts'
 import { operationsOf } from '../src/openapi.ts'
 import { openApi } from './support/api.ts'
@@ -6,8 +6,10 @@ import { addCrowd } from './support/crowd.ts'
 import { everyCleanUp, everyRequest } from './support/traffic.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
-/** Steps of a plan that may read or sort more than they give. A table of constants is no table. */
-const UNBOUNDED = /^SCAN (?!CONSTANT ROW)|TEMP B-TREE/
+vi.setConfig({ testTimeout: 120_000 })
+
+/** Steps of a plan that may read or sort more than they give. Constants and the result of a subquery are no table. */
+const UNBOUNDED = /^SCAN (?!CONSTANT ROW|\(subquery)|TEMP B-TREE/
 
 /** The steps that are bounded by something that a plan does not say. */
 function isBounded(sql: string, step: string): boolean {
@@ -15,6 +17,8 @@ function isBounded(sql: string, step: string): boolean {
   if (step.startsWith('SCAN users_fts VIRTUAL TABLE') && sql.includes('users_fts MATCH ')) return true
   // The first rows of a table, in the order of an index: no condition to pass over rows for, and LIMIT stops it.
   if (step.startsWith('SCAN ') && !/\bwhere\b/i.test(sql) && /\blimit \S+$/i.test(sql)) return true
+  // What a partial index holds, as far as the count goes: its condition is all there is.
+  if (/^SCAN outbox USING INDEX outbox_(due|dead)$/.test(step) && sql.includes('LIMIT 100)')) return true
   // Whoever has had one address: one living person, and the deleted of thirty days.
   return step.includes('TEMP B-TREE') && /users_by_email WHERE [^()]* email_normalized = \?/.test(sql)
 }
@@ -30,7 +34,7 @@ test('IV4, IV5: no statement of any route, nor of clean-up, scans or sorts a tab
       api,
       (route, { query, id = '', ...options } = {}) => {
         visited.add(route)
-        const [method, path] = route.replace(':id', id).split(' ') as [string, string]
+        const [method, path] = route.replace(/:\w+/, id).split(' ') as [string, string]
         return api.send(method, query === undefined ? path : `${path}?${query}`, options)
       },
       historian,

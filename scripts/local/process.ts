@@ -11,6 +11,8 @@ export interface ChildProcess {
   /** The last lines it wrote: what to show when it ended by itself. */
   lastWords(): string
   close(): Promise<void>
+  /** Ends it as a crash would (`kill -9`), and everything it started. */
+  crash(): Promise<void>
 }
 
 /**
@@ -61,6 +63,10 @@ export function startProcess(command: string, args: string[], env: NodeJS.Proces
       const timer = setTimeout(killGroup, GRACE_MS)
       await exited
       clearTimeout(timer)
+    },
+    async crash() {
+      killGroup()
+      await exited
     },
   }
 }

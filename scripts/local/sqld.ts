@@ -37,5 +37,6 @@ export async function startSqld({ dir, port, checkpoints = 'hourly' }: SqldOptio
     await server.close()
     throw new Error('The libSQL server did not start.', { cause: error })
   }
-  return { url, exited: server.exited, lastWords: server.lastWords, close: server.close }
+  const { exited, lastWords, close, crash } = server
+  return { url, exited, lastWords, close, crash }
 }

@@ -4,6 +4,7 @@ import type { AppEnv } from '../context.ts'
 import { documented } from '../operation.ts'
 import { tooManyRequests, unavailable } from '../problem.ts'
 import { forbidden, invalidToken, unauthenticated } from './errors.ts'
+import { hashingBusy, takeTurn } from './passwords.ts'
 import { hasPermission, type Permission } from './permissions.ts'
 import { checkRevocation } from './revocation.ts'
 import { networkOf } from './throttle.ts'
@@ -71,6 +72,18 @@ function bearerToken(c: Context): string {
   if (!token) throw invalidToken(new Error('not a bearer token'))
   return token
 }
+
+/**
+ * For every route that hashes a password, behind whatever refuses a request for less: waits for a turn before
+ * anything is asked or counted, so whoever is sent away has not failed.
+ */
+export const limitHashing = documented(
+  createMiddleware<AppEnv>(async (_c, next) => {
+    await takeTurn()
+    await next()
+  }),
+  { problems: [hashingBusy] },
+)
 
 /** The first shield of everything that takes a password or a token: a count by network, kept by the platform. */
 export const limitByNetwork = documented(

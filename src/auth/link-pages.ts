@@ -7,6 +7,7 @@ import { page } from '../html.ts'
 import { acceptInvitation } from '../invitations/service.ts'
 import { operation, readForm, unsupportedMediaType, validate } from '../operation.ts'
 import { AppError, notFound } from '../problem.ts'
+import { limitHashing } from './dependencies.ts'
 import { confirmEmailChange, undoEmailChange } from './email-change.ts'
 import type { Purpose } from './models.ts'
 import { PASSWORD_MIN_LENGTH } from './passwords.ts'
@@ -136,6 +137,7 @@ export const linkPages = new Hono<AppEnv>()
       answers: { 200: 'html' },
       problems: [notFound, unsupportedMediaType],
     }),
+    limitHashing,
     async (c) => {
       const linkPage = requirePage(c)
       const sent = Object.entries(await readForm(c)).filter(([, value]) => value !== '')

@@ -5,10 +5,9 @@ import { acceptInvitation } from '../invitations/service.ts'
 import { body, operation } from '../operation.ts'
 import { emailTaken, writeConflict } from '../users/errors.ts'
 import { User } from '../users/schemas.ts'
-import { signedIn } from './dependencies.ts'
+import { limitHashing, signedIn } from './dependencies.ts'
 import { confirmEmailChange, requestEmailChange, undoEmailChange } from './email-change.ts'
 import * as errors from './errors.ts'
-import { hashingBusy } from './passwords.ts'
 import { forgotPassword, resendVerification, resetPassword, verifyEmail } from './recovery.ts'
 import {
   ACCEPTED,
@@ -61,9 +60,10 @@ export const mailRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Set a new password; ends every session, and does not log in',
       answers: { 204: null },
-      problems: [...byProof, hashingBusy],
+      problems: byProof,
     }),
     body(ResetPassword),
+    limitHashing,
     async (c) => done(c, resetPassword(c.var, c.var.body)),
   )
   .post(
@@ -72,10 +72,11 @@ export const mailRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Ask for another address; the old one stays until the new one confirms',
       answers: { 202: Accepted },
-      problems: [errors.wrongPassword, hashingBusy, ...byMail],
+      problems: [errors.wrongPassword, ...byMail],
     }),
     signedIn,
     body(ChangeEmail),
+    limitHashing,
     async (c) => accepted(c, requestEmailChange(c.var, c.var.actor, c.var.body)),
   )
   .post(
@@ -107,9 +108,10 @@ export const mailRoutes = new Hono<AppEnv>()
       summary: 'Make the account that an invitation is for; does not log in',
       answers: { 201: User },
       answerHeaders: { ETag: 'The version of the person.' },
-      problems: [errors.invalidLink, emailTaken, hashingBusy],
+      problems: [errors.invalidLink, emailTaken],
     }),
     body(AcceptInvitation),
+    limitHashing,
     async (c) => {
       const user = await acceptInvitation(c.var, c.var.body)
       return c.json(user, 201, { location: `/v1/users/${user.id}`, etag: `"${user.version}"` })

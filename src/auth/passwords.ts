@@ -18,22 +18,36 @@ export const PASSWORD_MIN_LENGTH = 12
 export const PASSWORD_MAX_LENGTH = 256
 
 /**
- * A hash holds the isolate's lock, and whoever is asked meanwhile waits. So hashes take turns with a pause between
- * them, in which everything else gets through, and the ninth who would have to wait is sent away.
+ * A hash holds the isolate's lock, and whoever comes meanwhile waits. So hashes take turns, longer than a hash, and
+ * in what is left of a turn everything else gets through. The ninth who would have to wait is sent away.
  */
+const TURN_MS = 200
 const MAX_HASHES_AT_ONCE = 8
-const PAUSE_MS = 25
-/** How long a hash takes here, learnt from each, and how far turns are given away (epoch ms): see `takeTurn`. */
-let hashMs = 150
+/** When the next turn begins that nobody has (epoch ms). */
 let nextTurnAt = 0
 export const hashingBusy = () =>
   unavailable('hashing_busy', 'Too many people are signing in at once. Try again in a second.', undefined, 1)
 
 /**
+ * Waits for a turn to hash: a time, not a place in a queue of promises. Those would belong to other requests, and one
+ * that was cancelled would hold up all behind it; a turn that is not taken is merely lost.
+ *
+ * @throws 503 `hashing_busy` when eight are before this one in this isolate.
+ */
+export async function takeTurn(): Promise<void> {
+  const now = Date.now()
+  // A turn that is further away than all that can wait was given away by a clock that has been set back since.
+  if (nextTurnAt > now + (MAX_HASHES_AT_ONCE + 1) * TURN_MS) nextTurnAt = now
+  const turnAt = Math.max(now, nextTurnAt)
+  if (turnAt - now >= MAX_HASHES_AT_ONCE * TURN_MS) throw hashingBusy()
+  nextTurnAt = turnAt + TURN_MS
+  if (turnAt > now) await new Promise((resolve) => setTimeout(resolve, turnAt - now))
+}
+
+/**
  * Hashes a password that a person has set.
  *
  * @returns `$scrypt$ln=15,r=8,p=3,k=<pepper id>$<salt>$<mac>`, salt and MAC in base64url.
- * @throws 503 `hashing_busy` when eight are before this one in this isolate.
  */
 export async function hashPassword(password: string, peppers: Keyring): Promise<string> {
   const salt = randomBytes(SALT_BYTES)
@@ -93,38 +107,18 @@ const isCostAllowed = ({ ln, r, p }: { ln: number; r: number; p: number }) =>
 
 const pepperId = (pepper: Uint8Array) => createHash('sha256').update(pepper).digest('hex').slice(0, 8)
 
-async function derive(
+function derive(
   password: string,
   salt: Uint8Array,
   cost: { ln: number; r: number; p: number },
 ): Promise<Buffer> {
-  await takeTurn()
-  const startedAt = Date.now()
   const options = { N: 2 ** cost.ln, r: cost.r, p: cost.p, maxmem: MAX_MEMORY_BYTES }
-  const derived = await new Promise<Buffer>((resolve, reject) =>
+  return new Promise((resolve, reject) =>
     scrypt(normalizePassword(password), salt, HASH_BYTES, options, (error, key) =>
       error ? reject(error) : resolve(key),
     ),
   )
-  await waitMs(0) // Only after I/O does the clock know how long that was.
-  hashMs += (Date.now() - startedAt - hashMs) / 4
-  return derived
 }
-
-/**
- * Waits for a turn of one's own: a time, not a place in a queue of promises. Those would belong to other requests,
- * and one that was cancelled would hold up all behind it; a turn that is not taken is merely lost.
- */
-async function takeTurn(): Promise<void> {
-  const now = Date.now()
-  const turnMs = hashMs + PAUSE_MS
-  const turnAt = Math.max(now, nextTurnAt)
-  if (turnAt - now >= MAX_HASHES_AT_ONCE * turnMs) throw hashingBusy()
-  nextTurnAt = turnAt + turnMs
-  if (turnAt > now) await waitMs(turnAt - now)
-}
-
-const waitMs = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 /** The one normalisation: the same characters typed on another keyboard are the same password (NIST 63B). */
 const normalizePassword = (password: string) => password.normalize('NFKC')

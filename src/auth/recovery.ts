@@ -106,7 +106,7 @@ export async function verifyEmail(resources: Resources, proof: Proof): Promise<v
  * Sets a new password for whoever reads the account's mail: every session ends, other links die, an account that
  * took no password any more takes this one, and the owner is told. It does not log in.
  *
- * @throws 400 `invalid_link`; 422 for a weak password; 503 `hashing_busy`.
+ * @throws 400 `invalid_link`; 422 for a weak password.
  */
 export async function resetPassword(resources: Resources, input: ResetPassword): Promise<void> {
   const { now } = resources

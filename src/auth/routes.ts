@@ -3,10 +3,9 @@ import { Hono } from '../hono.ts'
 import { body, operation } from '../operation.ts'
 import { emailTaken, writeConflict } from '../users/errors.ts'
 import { User } from '../users/schemas.ts'
-import { onceSignedIn, signedIn } from './dependencies.ts'
+import { limitHashing, onceSignedIn, signedIn } from './dependencies.ts'
 import * as errors from './errors.ts'
 import { repeatable } from './idempotency.ts'
-import { hashingBusy } from './passwords.ts'
 import {
   ACCEPTED,
   Accepted,
@@ -35,10 +34,11 @@ export const authRoutes = new Hono<AppEnv>()
         '201 with the person; where addresses have to be verified, 202 with the same body whether or not the address is taken.',
       answers: { 201: User, 202: Accepted },
       answerHeaders: { Location: 'Where the person is.', ETag: 'The version of the person.' },
-      problems: [emailTaken, errors.signupClosed, errors.signupDomainRefused, hashingBusy],
+      problems: [emailTaken, errors.signupClosed, errors.signupDomainRefused],
     }),
     body(SignUp),
     repeatable,
+    limitHashing,
     async (c) => {
       const user = await signUp(c.var, c.var.body, c.var.repeatable)
       if (!user) return c.json(ACCEPTED, 202)
@@ -51,9 +51,10 @@ export const authRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Log in, by JSON or by the form of OAuth2 password clients',
       answers: { 200: Tokens },
-      problems: [errors.invalidCredentials, errors.emailNotVerified, tooManyAttempts, hashingBusy],
+      problems: [errors.invalidCredentials, errors.emailNotVerified, tooManyAttempts],
     }),
     body(LogIn, LogInForm),
+    limitHashing,
     async (c) => c.json(await logIn(c.var, c.var.body)),
   )
   .post(
@@ -93,10 +94,11 @@ export const authRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Set a new password; ends the other sessions and every access token',
       answers: { 204: null },
-      problems: [errors.wrongPassword, tooManyAttempts, writeConflict, hashingBusy],
+      problems: [errors.wrongPassword, tooManyAttempts, writeConflict],
     }),
     signedIn,
     body(ChangePassword),
+    limitHashing,
     async (c) => {
       await changePassword(c.var, c.var.actor, c.var.body)
       return c.body(null, 204)

@@ -34,7 +34,7 @@ const ABSOLUTE_MS = 30 * DAY_MS
  * right or wrong, and one hash, whether the account exists or not.
  *
  * @throws 401 `invalid_credentials`, the same for every reason; 403 `email_not_verified`, after the right password
- *   alone; 429 `too_many_attempts`; 503 `hashing_busy`.
+ *   alone; 429 `too_many_attempts`.
  */
 export async function logIn(resources: Resources, input: LogIn): Promise<Tokens> {
   const { db, config } = resources

@@ -4,7 +4,7 @@ import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/main.ts'
 import { toTime } from '../ids.ts'
 import type { List } from '../pagination.ts'
-import { sessionNotFound } from './errors.ts'
+import { invalidToken, sessionNotFound } from './errors.ts'
 import { type Session as SessionRow, sessions } from './models.ts'
 import { actorStands, publishRevocations } from './revocation.ts'
 import type { Session } from './schemas.ts'
@@ -88,20 +88,28 @@ export async function logOut(resources: Resources, actor: Claims): Promise<void>
   ])
 }
 
-/** Ends one session of one's own. Throws 404 `session_not_found` for anybody else's. */
+/** Ends one session of one's own, perhaps this one. Throws 404 `session_not_found` for anybody else's. */
 export async function endOwnSession(resources: Resources, actor: Claims, sessionId: string): Promise<void> {
+  const { db, now } = resources
   const own = and(eq(sessions.id, sessionId), eq(sessions.user_id, actor.sub))
-  const [, , found] = await resources.db.writeBatch([
-    revokeSessions(resources.now, 'ended', and(own, actorStands(actor, resources.now))),
+  // Read before it is written, for the sake of the actor's token: a batch that ends their own session and has to
+  // be sent again would find it dead.
+  const [[found]] = await db.read(build.select({ id: sessions.id }).from(sessions).where(own))
+  if (!found) throw sessionNotFound()
+  const results = await db.writeBatch([
+    revokeSessions(now, 'ended', and(own, actorStands(actor, now))),
     record(resources, {
       action: 'session.ended',
       userId: actor.sub,
       actorId: actor.sub,
       details: { session_id: sessionId },
     }),
-    build.select({ id: sessions.id }).from(sessions).where(own),
+    build
+      .select({ id: sessions.id })
+      .from(sessions)
+      .where(and(own, isNull(sessions.revoked_at))),
   ])
-  if (found!.rows.length === 0) throw sessionNotFound()
+  if (results.at(-1)!.rows.length > 0) throw invalidToken(new Error('revoked during the request'))
   resources.afterwards(publishRevocations(resources, { sessions: [sessionId] }))
 }
 

@@ -248,8 +248,8 @@ export async function acceptInvitation(resources: Resources, input: AcceptInvita
         voidTokens(now, ['accept_invitation'], sql`subject_id = ${invitation.id} AND ${isMade}`),
         build
           .update(invitations)
-          .set({ accepted_at: now, user_id: row.id })
-          .where(and(isPending(invitation.id), isMade)),
+          .set({ accepted_at: now, user_id: row.id, withdrawn_at: null })
+          .where(and(eq(invitations.id, invitation.id), isMade)),
         sql`SELECT ${isMade} AS is_made`,
       ],
     },

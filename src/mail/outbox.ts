@@ -1,8 +1,8 @@
-import { and, asc, eq, gt, isNull, lte, or, type SQL, sql } from 'drizzle-orm'
+import { and, asc, eq, gt, isNull, lte, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { makeCode, makeLinkToken } from '../auth/one-time-tokens.ts'
 import type { Resources } from '../context.ts'
-import { build, insertWhere, type Statement } from '../database/main.ts'
+import { build, insertWhere } from '../database/main.ts'
 import { firstIdAt } from '../ids.ts'
 import { type OutboxMail, outbox } from './models.ts'
 import { type MailKind, render, TEXTS } from './texts.ts'
@@ -64,18 +64,20 @@ export function sendAfterwards(resources: Resources, ...ids: string[]): void {
 export async function deliverDue(resources: Resources): Promise<void> {
   const { db } = resources
   const now = Date.now()
+  const next = build
+    .select({ id: outbox.id })
+    .from(outbox)
+    .where(and(isWaiting, lte(outbox.next_attempt_at, now)))
+    .orderBy(asc(outbox.next_attempt_at))
+    .limit(MAILS_PER_RUN)
   const results = await db.writeBatch([
+    // Of those whose turn it is: however many wait, a run reads so many and no more.
     build
       .update(outbox)
       .set({ dead_at: now })
-      .where(and(isWaiting, lte(outbox.expires_at, now)))
+      .where(and(sql`${outbox.id} IN (${next})`, lte(outbox.expires_at, now)))
       .returning({ id: outbox.id, kind: outbox.kind }),
-    build
-      .select({ id: outbox.id })
-      .from(outbox)
-      .where(and(isWaiting, lte(outbox.next_attempt_at, now)))
-      .orderBy(asc(outbox.next_attempt_at))
-      .limit(MAILS_PER_RUN),
+    next,
   ])
   for (const { id, kind } of results[0]!.rows) log('error', 'mail_dead', { id, kind })
   for (const { id } of results[1]!.rows) await deliver(resources, id as string)
@@ -135,12 +137,6 @@ function write({ config }: Resources, mail: OutboxMail) {
 export const countMails = () => sql<{ waiting: number; dead: number }>`SELECT
   (SELECT count(*) FROM (SELECT 1 FROM ${outbox} WHERE sent_at IS NULL AND dead_at IS NULL LIMIT 100)) AS waiting,
   (SELECT count(*) FROM (SELECT 1 FROM ${outbox} WHERE dead_at IS NOT NULL LIMIT 100)) AS dead`
-
-/** For the batch that erases a person: what they were sent, or were to be sent. */
-export const eraseMails = (userId: string, emailNormalized: string, condition: SQL): Statement =>
-  build
-    .delete(outbox)
-    .where(and(or(eq(outbox.user_id, userId), eq(outbox.recipient_normalized, emailNormalized)), condition))
 
 const log = (level: 'warn' | 'error', code: string, about: object) =>
   console[level](JSON.stringify({ level, code, ...about }))

@@ -1,4 +1,4 @@
-import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { and, eq, or, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { type Action, activityLogs } from '../activity/models.ts'
 import { eraseHistory, record } from '../activity/service.ts'
@@ -11,7 +11,7 @@ import type { Claims } from '../auth/tokens.ts'
 import type { Resources } from '../context.ts'
 import { build, isUniqueViolation, type Statement } from '../database/main.ts'
 import { invitations } from '../invitations/models.ts'
-import { eraseMails } from '../mail/outbox.ts'
+import { outbox } from '../mail/models.ts'
 import type { AppError } from '../problem.ts'
 import { emailTaken, lastAdmin, versionMismatch, writeConflict } from './errors.ts'
 import { type NewUser, type User, users } from './models.ts'
@@ -187,13 +187,27 @@ const anotherAdminRemains = (id: string) =>
  */
 export function eraseTraces({ id, email_normalized }: Pick<User, 'id' | 'email_normalized'>): Statement[] {
   const isGone = sql`NOT EXISTS (SELECT 1 FROM ${users} WHERE id = ${id})`
+  // Somebody else may have the address by now, and mails and invitations of their own.
+  const isNobodys = sql`NOT EXISTS (SELECT 1 FROM ${users}
+    WHERE email_normalized = ${email_normalized} AND deleted_at IS NULL)`
+  const areTheirs = or(
+    eq(invitations.user_id, id),
+    and(eq(invitations.email_normalized, email_normalized), isNobodys),
+  )
+  const subjects = sql`(SELECT ${id} UNION ALL SELECT id FROM ${invitations} WHERE ${areTheirs})`
   return [
     eraseSessions(id, isGone),
     ...eraseHistory(id, isGone),
-    eraseMails(id, email_normalized, isGone),
-    build.delete(oneTimeTokens).where(and(eq(oneTimeTokens.subject_id, id), isGone)),
-    build.delete(invitations).where(and(eq(invitations.email_normalized, email_normalized), isGone)),
-    build.delete(invitations).where(and(eq(invitations.user_id, id), isGone)),
-    build.delete(idempotencyKeys).where(and(eq(idempotencyKeys.subject_id, id), isGone)),
+    build
+      .delete(outbox)
+      .where(
+        and(
+          or(eq(outbox.user_id, id), and(eq(outbox.recipient_normalized, email_normalized), isNobodys)),
+          isGone,
+        ),
+      ),
+    build.delete(oneTimeTokens).where(sql`${oneTimeTokens.subject_id} IN ${subjects} AND ${isGone}`),
+    build.delete(idempotencyKeys).where(sql`${idempotencyKeys.subject_id} IN ${subjects} AND ${isGone}`),
+    build.delete(invitations).where(and(areTheirs, isGone)),
   ]
 }

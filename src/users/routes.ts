@@ -1,10 +1,9 @@
 import type { Context } from 'hono'
 import { ActivityList, ListActivityOfOne } from '../activity/schemas.ts'
 import { listActivity, listOwnActivity } from '../activity/service.ts'
-import { requirePermission, signedIn } from '../auth/dependencies.ts'
+import { limitHashing, requirePermission, signedIn } from '../auth/dependencies.ts'
 import { reauthenticationRequired, tooManyAttempts, wrongPassword } from '../auth/errors.ts'
 import { repeatable } from '../auth/idempotency.ts'
-import { hashingBusy } from '../auth/passwords.ts'
 import { SessionList } from '../auth/schemas.ts'
 import { listSessions } from '../auth/sessions.ts'
 import type { AppEnv } from '../context.ts'
@@ -68,16 +67,11 @@ export const userRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Leave: delete your own account',
       answers: { 204: null },
-      problems: [
-        wrongPassword,
-        errors.lastAdmin,
-        errors.writeConflict,
-        () => tooManyAttempts(60),
-        hashingBusy,
-      ],
+      problems: [wrongPassword, errors.lastAdmin, errors.writeConflict, () => tooManyAttempts(60)],
     }),
     signedIn,
     body(schemas.DeleteMe),
+    limitHashing,
     async (c) => {
       await service.deleteMe(c.var, c.var.actor, c.var.body.password)
       return c.body(null, 204)
@@ -125,11 +119,12 @@ export const userRoutes = new Hono<AppEnv>()
       summary: 'Make a person',
       answers: { 201: schemas.ManagedUser },
       answerHeaders: { ...ETAG, Location: 'Where the person is.' },
-      problems: [errors.emailTaken, errors.outranked, reauthenticationRequired, hashingBusy],
+      problems: [errors.emailTaken, errors.outranked, reauthenticationRequired],
     }),
     requirePermission('users:create'),
     body(schemas.CreateUser),
     repeatable,
+    limitHashing,
     async (c) => person(c, await service.createUser(c.var, c.var.body, c.var.repeatable, c.var.actor), 201),
   )
   .get(

@@ -1,4 +1,4 @@
-import { eq, type SQL, sql } from 'drizzle-orm'
+import { and, eq, isNull, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Action } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
@@ -13,6 +13,8 @@ import type { Claims } from '../auth/tokens.ts'
 import type { Resources } from '../context.ts'
 import { build, insertWhere, isUniqueViolation, type Statement, type Written } from '../database/main.ts'
 import { toTime, toTimeOrNull } from '../ids.ts'
+import { invitations } from '../invitations/models.ts'
+import { outbox } from '../mail/models.ts'
 import { owe, sendAfterwards } from '../mail/outbox.ts'
 import { invalidInput } from '../problem.ts'
 import { applyChange, byActor, type Change, changeUser } from './change.ts'
@@ -147,12 +149,32 @@ export async function insertUser(
       ...(about.before ?? []),
       insertWhere(users, row, condition),
       record(resources, event),
+      ...adoptInvitations(row.id, row.email_normalized, row.created_at),
       ...about.after,
     ])
   } catch (error) {
     throw isUniqueViolation(error, 'users.email_normalized') ? emailTaken() : error
   }
 }
+
+/** Who has an account by now needs no invitation to one; what was sent of it is theirs, and goes with them. */
+const adoptInvitations = (userId: string, emailNormalized: string, now: number): Statement[] => [
+  build
+    .update(invitations)
+    .set({ user_id: userId, withdrawn_at: now })
+    .where(
+      and(
+        eq(invitations.email_normalized, emailNormalized),
+        isNull(invitations.accepted_at),
+        isNull(invitations.withdrawn_at),
+        userExists(userId),
+      ),
+    ),
+  build
+    .update(outbox)
+    .set({ user_id: userId })
+    .where(and(eq(outbox.recipient_normalized, emailNormalized), isNull(outbox.user_id), userExists(userId))),
+]
 
 /** Reads a person, deleted or not. Throws 404. */
 export async function requireUser({ db }: Resources, id: string): Promise<UserRow> {

@@ -5,10 +5,11 @@ import { createServer, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, expect, test, vi } from 'vitest'
 import { freePort, listen } from '../../scripts/local/process.ts'
 
-const TIMEOUT_MS = 180_000
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 60_000 })
+
 const ROOT = join(import.meta.dirname, '../..')
 const home = mkdtempSync(join(tmpdir(), 'roster-dev-'))
 const admin = { email: 'root@people.test', password: 'seven brown foxes read' }
@@ -94,73 +95,65 @@ async function expectAllEnded(lines: string[]) {
   if (process.platform === 'linux') expect(leftovers()).toEqual([])
 }
 
-test(
-  'npm run dev: ready, with an administrator; a second start finds what the first left; Ctrl-C leaves nothing',
-  async () => {
-    // The port is taken: another one serves, and that is said.
-    const occupant = createServer()
-    const taken = await listen(occupant)
-    const first = await start({ PORT: String(taken) })
-    expect(first.url).toBeDefined()
-    expect(first.lines.at(-1)).toBe(`ready ${first.url}`)
-    expect(first.lines.join('\n')).toContain(`port ${taken} is taken`)
-    expect(first.url).not.toContain(`:${taken}`)
-    occupant.close()
+test('npm run dev: ready, with an administrator; a second start finds what the first left; Ctrl-C leaves nothing', async () => {
+  // The port is taken: another one serves, and that is said.
+  const occupant = createServer()
+  const taken = await listen(occupant)
+  const first = await start({ PORT: String(taken) })
+  expect(first.url).toBeDefined()
+  expect(first.lines.at(-1)).toBe(`ready ${first.url}`)
+  expect(first.lines.join('\n')).toContain(`port ${taken} is taken`)
+  expect(first.url).not.toContain(`:${taken}`)
+  occupant.close()
 
-    const token = await logIn(first.url!)
-    const made = await call(
-      first.url!,
-      'POST',
-      '/v1/users',
-      { ...admin, email: 'ada@people.test', name: 'Ada' },
-      token,
-    )
-    expect(made.status).toBe(201)
-    expect((await call(first.url!, 'GET', '/ready')).body).toEqual({
-      status: 'ready',
-      database: 'ok',
-      redis: 'ok',
-    })
-    expect(await statusOfGetWithBody(`${first.url}/health`)).toBe(200)
+  const token = await logIn(first.url!)
+  const made = await call(
+    first.url!,
+    'POST',
+    '/v1/users',
+    { ...admin, email: 'ada@people.test', name: 'Ada' },
+    token,
+  )
+  expect(made.status).toBe(201)
+  expect((await call(first.url!, 'GET', '/ready')).body).toMatchObject({
+    status: 'ready',
+    database: 'ok',
+    redis: 'ok',
+  })
+  expect(await statusOfGetWithBody(`${first.url}/health`)).toBe(200)
 
-    const beside = await start({})
-    expect([beside.url, await beside.exited]).toEqual([undefined, 1])
-    expect(beside.lines.join('\n')).toContain('already running')
+  const beside = await start({})
+  expect([beside.url, await beside.exited]).toEqual([undefined, 1])
+  expect(beside.lines.join('\n')).toContain('already running')
 
-    expect(await first.interrupt()).toBe(0)
-    await expectAllEnded(first.lines)
+  expect(await first.interrupt()).toBe(0)
+  await expectAllEnded(first.lines)
 
-    // No redis-server on the PATH this time, and the port is free.
-    const bin = join(home, 'bin')
-    mkdirSync(bin)
-    symlinkSync(process.execPath, join(bin, 'node'))
-    const port = await freePort()
-    const second = await start({ PORT: String(port), PATH: bin })
-    expect(second.lines.at(-1)).toBe(`ready http://127.0.0.1:${port}`)
-    expect(second.lines.join('\n')).toContain('embedded, in memory: no redis-server')
-    expect(second.lines.join('\n')).not.toContain('Migrated')
-    const again = await logIn(second.url!)
-    const { body } = await call(second.url!, 'GET', '/v1/users?sort=email', undefined, again)
-    expect((body.data as { email: string }[]).map(({ email }) => email)).toEqual([
-      'ada@people.test',
-      admin.email,
-    ])
-    expect((await call(second.url!, 'GET', '/ready')).body.redis).toBe('ok')
-    expect(await second.interrupt()).toBe(0)
-    await expectAllEnded(second.lines)
-  },
-  TIMEOUT_MS,
-)
+  // No redis-server on the PATH this time, and the port is free.
+  const bin = join(home, 'bin')
+  mkdirSync(bin)
+  symlinkSync(process.execPath, join(bin, 'node'))
+  const port = await freePort()
+  const second = await start({ PORT: String(port), PATH: bin })
+  expect(second.lines.at(-1)).toBe(`ready http://127.0.0.1:${port}`)
+  expect(second.lines.join('\n')).toContain('embedded, in memory: no redis-server')
+  expect(second.lines.join('\n')).not.toContain('Migrated')
+  const again = await logIn(second.url!)
+  const { body } = await call(second.url!, 'GET', '/v1/users?sort=email', undefined, again)
+  expect((body.data as { email: string }[]).map(({ email }) => email)).toEqual([
+    'ada@people.test',
+    admin.email,
+  ])
+  expect((await call(second.url!, 'GET', '/ready')).body.redis).toBe('ok')
+  expect(await second.interrupt()).toBe(0)
+  await expectAllEnded(second.lines)
+})
 
-test(
-  'A port that is none is refused, in one line',
-  async () => {
-    const refused = await start({ PORT: '70000', ROSTER_STATE: join(home, 'other') })
-    expect([refused.url, await refused.exited]).toEqual([undefined, 1])
-    expect(refused.lines.join('\n').trim()).toBe('PORT is not a port.')
-  },
-  TIMEOUT_MS,
-)
+test('A port that is none is refused, in one line', async () => {
+  const refused = await start({ PORT: '70000', ROSTER_STATE: join(home, 'other') })
+  expect([refused.url, await refused.exited]).toEqual([undefined, 1])
+  expect(refused.lines.join('\n').trim()).toBe('PORT is not a port.')
+})
 
 /** `fetch` refuses to send one. */
 const statusOfGetWithBody = (url: string) =>

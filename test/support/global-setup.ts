@@ -7,7 +7,7 @@ import { startMailbox } from '../../scripts/local/mailbox.ts'
 import { startSqld } from '../../scripts/local/sqld.ts'
 import { startUpstash } from '../../scripts/local/upstash.ts'
 import { migrate } from '../../scripts/migrate.ts'
-import { startProxy } from './proxy.ts'
+import { type RedisMode, startProxy } from './proxy.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -17,6 +17,8 @@ declare module 'vitest' {
     proxyUrl: string
     /** Whether long tests run in full: see rounds.ts. */
     whole: boolean
+    /** How Redis fares where a test says nothing: `REDIS=down|hang|emptied npm test`. */
+    redisMode: RedisMode
   }
 }
 
@@ -44,12 +46,18 @@ export default async function setup(project: TestProject) {
 
   try {
     project.provide('whole', process.env.WHOLE === '1')
+    const redisMode = (process.env.REDIS ?? 'pass') as RedisMode
+    project.provide('redisMode', redisMode)
     const mailbox = await startMailbox({ apiKey: token })
-    const proxy = await startProxy({ ...(await startUpstreams()), mail: mailbox.url }, async () => ({
-      ...(await startUpstreams()),
-      mail: mailbox.url,
-    }))
-    closers.push(proxy.close, mailbox.close)
+    closers.push(mailbox.close)
+    const startAll = async () => ({ ...(await startUpstreams()), mail: mailbox.url })
+    const proxy = await startProxy({
+      shared: await startAll(),
+      startFresh: startAll,
+      redisMode,
+      redisToken: token,
+    })
+    closers.push(proxy.close)
     project.provide('proxyUrl', proxy.url)
     project.provide('bindings', {
       ...(await generate()),

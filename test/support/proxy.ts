@@ -10,19 +10,31 @@ import { listen } from '../../scripts/local/process.ts'
  *   GET    /<label>/__log                   what was asked, in order of arrival: LogEntry[]
  *   DELETE /<label>/__log                   forget it
  *   POST   /__fresh                         a label with an empty database and Redis of its own: { label }
+ *
+ * `redisMode` is how Redis fares where a test says nothing else (and where it says `pass`): the whole suite is run
+ * with Redis away, too.
  */
 export type Upstream = 'libsql' | 'redis' | 'mail'
 export type Upstreams = Record<Upstream, string>
+/** `emptied`: before every request of libSQL's, so whatever was written to Redis is gone by the next one. */
+export type RedisMode = 'pass' | 'down' | 'hang' | 'emptied'
 
 export interface Mode {
   mode: keyof typeof modes
   /** How many requests it is for; all that follow when absent. */
   next?: number
+  /** Only for requests with this text in their path or body: a table, an action, `BEGIN IMMEDIATE`. */
+  only?: string
+  /** The share of requests that it happens to, at random; all when absent. */
+  chance?: number
   /** For `status`. */
   status?: number
   body?: string
-  /** For `latency`. */
+  /** For what takes time: how long, and how much longer or shorter at random. */
   ms?: number
+  jitterMs?: number
+  /** For `refused`: what SQLite says. */
+  code?: 'SQLITE_BUSY' | 'SQLITE_FULL' | 'SQLITE_READONLY'
 }
 
 export interface LogEntry {
@@ -39,6 +51,10 @@ export interface LogEntry {
 
 interface Exchange {
   mode: Mode
+  upstream: Upstream
+  /** Its number among the requests that fare like this, from 1. */
+  turn: number
+  request: Buffer
   response: ServerResponse
   forward(): Promise<Answer>
 }
@@ -49,27 +65,89 @@ interface Answer {
 }
 
 const reset = ({ response }: Exchange) => void response.socket?.resetAndDestroy()
+const end = ({ response }: Exchange) => void response.socket?.destroy()
 const deliver = ({ response }: Exchange, { status, headers, body }: Answer) =>
   void response.writeHead(status, headers).end(body)
+const say = ({ response }: Exchange, status: number, body: unknown) =>
+  void response
+    .writeHead(status, { 'content-type': 'application/json' })
+    .end(typeof body === 'string' ? body : JSON.stringify(body))
+const wait = ({ mode }: Exchange) =>
+  delay(Math.max(0, (mode.ms ?? 0) + (mode.jitterMs ?? 0) * (2 * Math.random() - 1)))
 
 /** What can happen to a request. `reset-before` and `reset-after` differ in whether the upstream did the work. */
 const modes = {
   pass: async (exchange: Exchange) => deliver(exchange, await exchange.forward()),
-  down: ({ response }: Exchange) => void response.socket?.destroy(),
+  down: end,
   hang: () => {},
-  status: ({ mode, response }: Exchange) =>
-    void response
-      .writeHead(mode.status ?? 500, { 'content-type': 'application/json' })
-      .end(mode.body ?? '{}'),
+  status: (exchange: Exchange) => say(exchange, exchange.mode.status ?? 500, exchange.mode.body ?? '{}'),
+  'auth-fail': (exchange: Exchange) => say(exchange, 401, { error: WRONG_TOKEN[exchange.upstream] }),
+  /** SQLite refuses the first statement; the connection and the protocol are well. */
+  refused: (exchange: Exchange) => say(exchange, 200, refusal(exchange)),
+  /** The work is done at once, the answer takes its time. */
   latency: async (exchange: Exchange) => {
-    await delay(exchange.mode.ms ?? 0)
+    const answer = await exchange.forward()
+    await wait(exchange)
+    deliver(exchange, answer)
+  },
+  /** The request is held up, and arrives whether or not somebody still waits for the answer. */
+  late: async (exchange: Exchange) => {
+    await wait(exchange)
     deliver(exchange, await exchange.forward())
   },
+  'slow-body': async (exchange: Exchange) => {
+    const { status, headers, body } = await exchange.forward()
+    exchange.response.writeHead(status, headers).write(body.subarray(0, body.length / 2))
+    await wait(exchange)
+    exchange.response.end(body.subarray(body.length / 2))
+  },
+  /** A replica that lags: Redis confirms what is written at once, and reads show it `ms` later. */
+  stale: async (exchange: Exchange) => {
+    const [command] = JSON.parse(exchange.request.toString())
+    if (!/^eval$/i.test(command)) return deliver(exchange, await exchange.forward())
+    say(exchange, 200, { result: 1 })
+    await wait(exchange)
+    await exchange.forward()
+  },
+  /** Every other request goes through. */
+  flap: (exchange: Exchange) => (exchange.turn % 2 ? end(exchange) : modes.pass(exchange)),
   'reset-before': reset,
   'reset-after': async (exchange: Exchange) => {
     await exchange.forward()
     reset(exchange)
   },
+  /** Half the answer, under the length of the whole. */
+  truncate: async (exchange: Exchange) => {
+    const { status, headers, body } = await exchange.forward()
+    exchange.response.writeHead(status, headers)
+    exchange.response.write(body.subarray(0, body.length / 2), () => end(exchange))
+  },
+}
+
+/** As Upstash, Turso and Resend word it. */
+const WRONG_TOKEN = {
+  redis: 'WRONGPASS invalid or missing auth token',
+  libsql: 'Unauthorized: `The JWT is invalid`',
+  mail: 'API key is invalid',
+}
+
+/** A Hrana result in which the first statement failed, and with it all that depend on it. */
+function refusal({ mode, request }: Exchange) {
+  const { code = 'SQLITE_BUSY' } = mode
+  const error = { message: `SQLite error: ${SQLITE_SAYS[code]}`, code }
+  const results = JSON.parse(request.toString()).requests.map((asked: HranaRequest) => {
+    if (asked.type === 'execute') return { type: 'error', error }
+    if (asked.type !== 'batch') return { type: 'ok', response: { type: asked.type } }
+    const [, ...others] = asked.batch.steps.map(() => null)
+    const result = { step_results: [null, ...others], step_errors: [error, ...others] }
+    return { type: 'ok', response: { type: 'batch', result } }
+  })
+  return { baton: null, base_url: null, results }
+}
+const SQLITE_SAYS = {
+  SQLITE_BUSY: 'database is locked',
+  SQLITE_FULL: 'database or disk is full',
+  SQLITE_READONLY: 'attempt to write a readonly database',
 }
 
 const PASS: Mode = { mode: 'pass' }
@@ -79,41 +157,69 @@ const ASIDE = 'x-aside'
 class Lane {
   readonly upstreams: Upstreams
   log: LogEntry[] = []
-  readonly modes: Record<Upstream, Mode> = { libsql: PASS, redis: PASS, mail: PASS }
-  constructor(upstreams: Upstreams) {
+  readonly modes: Record<Upstream, Mode>
+  readonly turns: Record<Upstream, number> = { libsql: 0, redis: 0, mail: 0 }
+  readonly #usual: Record<Upstream, Mode>
+
+  constructor(upstreams: Upstreams, usual: Record<Upstream, Mode>) {
     this.upstreams = upstreams
+    this.#usual = usual
+    this.modes = { ...usual }
   }
 
-  takeMode(upstream: Upstream): Mode {
+  setMode(upstream: Upstream, mode: Mode) {
+    this.modes[upstream] = mode.mode === 'pass' ? this.#usual[upstream] : mode
+    this.turns[upstream] = 0
+  }
+
+  takeMode(upstream: Upstream, request: string): Mode {
     const mode = this.modes[upstream]
-    if (mode.next !== undefined)
-      this.modes[upstream] = mode.next > 1 ? { ...mode, next: mode.next - 1 } : PASS
+    if (mode.only !== undefined && !request.includes(mode.only)) return this.#usual[upstream]
+    if (mode.chance !== undefined && Math.random() >= mode.chance) return this.#usual[upstream]
+    this.turns[upstream] += 1
+    if (this.turns[upstream] === mode.next) this.modes[upstream] = this.#usual[upstream]
     return mode
   }
 }
 
-export async function startProxy(shared: Upstreams, startFresh: () => Promise<Upstreams>) {
+interface ProxyOptions {
+  shared: Upstreams
+  startFresh(): Promise<Upstreams>
+  redisMode: RedisMode
+  redisToken: string
+}
+
+export async function startProxy({ shared, startFresh, redisMode, redisToken }: ProxyOptions) {
   const lanes = new Map<string, Lane>()
   const agent = new Agent({ keepAlive: true })
+  const usual = { libsql: PASS, redis: redisMode === 'emptied' ? PASS : { mode: redisMode }, mail: PASS }
+  const laneTo = (upstreams: Upstreams) => new Lane(upstreams, usual)
 
   function laneOf(label: string): Lane {
-    const lane = lanes.get(label) ?? new Lane(shared)
+    const lane = lanes.get(label) ?? laneTo(shared)
     lanes.set(label, lane)
     return lane
   }
+
+  const emptyRedis = (lane: Lane) =>
+    fetch(lane.upstreams.redis, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${redisToken}` },
+      body: '["FLUSHALL"]',
+    })
 
   async function control(method: string, path: string, body: Buffer): Promise<unknown> {
     const [, label = '', upstream = ''] = path.split('/')
     if (`${method} ${path}` === 'POST /__fresh') {
       const fresh = `fresh-${lanes.size}`
-      lanes.set(fresh, new Lane(shared)) // Taken before the wait, or two callers would share it.
-      lanes.set(fresh, new Lane(await startFresh()))
+      lanes.set(fresh, laneTo(shared)) // Taken before the wait, or two callers would share it.
+      lanes.set(fresh, laneTo(await startFresh()))
       return { label: fresh }
     }
     if (method === 'PUT' && isUpstream(upstream)) {
       const mode: Mode = JSON.parse(body.toString())
       if (!(mode.mode in modes)) throw new Error(`There is no mode ${mode.mode}.`)
-      laneOf(label).modes[upstream] = mode
+      laneOf(label).setMode(upstream, mode)
     } else if (method === 'DELETE') laneOf(label).log = []
     return laneOf(label).log
   }
@@ -123,7 +229,8 @@ export async function startProxy(shared: Upstreams, startFresh: () => Promise<Up
     if (!isUpstream(upstream)) return void response.writeHead(404).end()
     const lane = laneOf(label)
     const isAside = request.headers[ASIDE] !== undefined
-    const mode = isAside ? PASS : lane.takeMode(upstream)
+    const mode = isAside ? PASS : lane.takeMode(upstream, `${path} ${body}`)
+    const turn = lane.turns[upstream]
     const entry: LogEntry = {
       upstream,
       method: request.method ?? '',
@@ -139,8 +246,12 @@ export async function startProxy(shared: Upstreams, startFresh: () => Promise<Up
     }
     response.once('close', ended)
     const target = new URL(entry.path, lane.upstreams[upstream])
+    if (redisMode === 'emptied' && upstream === 'libsql' && !isAside) await emptyRedis(lane)
     await modes[mode.mode]({
       mode,
+      upstream,
+      turn,
+      request: body,
       response,
       forward: async () => {
         const answer = await forward(target, request, body, agent).finally(ended)
@@ -161,6 +272,8 @@ export async function startProxy(shared: Upstreams, startFresh: () => Promise<Up
       if (!response.headersSent) response.writeHead(502).end(String(error))
     }
   })
+  // Never the one to close an idle connection: a Worker that hashes has no time to notice, and would use it again.
+  server.keepAliveTimeout = 0
   const url = `http://127.0.0.1:${await listen(server)}`
 
   return {
@@ -213,7 +326,8 @@ type HranaRequest =
   | { type: 'close' }
 
 function forward(target: URL, request: IncomingMessage, body: Buffer, agent: Agent): Promise<Answer> {
-  const { connection: _, 'transfer-encoding': __, ...headers } = request.headers
+  // Uncompressed: the answer is read here, to count rows.
+  const { connection: _, 'transfer-encoding': __, 'accept-encoding': ___, ...headers } = request.headers
   return new Promise((resolve, reject) => {
     const upstream = send(target.href, {
       agent,

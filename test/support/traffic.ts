@@ -3,10 +3,11 @@ import { v7 as uuidv7 } from 'uuid'
 import { inject } from 'vitest'
 import { cleanUp } from '../../src/cleanup.ts'
 import { openForCron } from '../../src/context.ts'
-import { type Answer, type Api, type Options, PASSWORD } from './api.ts'
+import { deliverDue } from '../../src/mail/outbox.ts'
+import { type Answer, type Api, linkIn, type Options, PASSWORD } from './api.ts'
 import { RARE_NAME } from './crowd.ts'
 
-/** Makes one request of a route, which is named as the router has it; `id` is for its `:id`. */
+/** Makes one request of a route, which is named as the router has it; `id` is for what it calls `:id` or else. */
 export type Visit = (route: string, options?: Options & { query?: string; id?: string }) => Promise<Answer>
 
 export const PAGE = 10
@@ -23,6 +24,7 @@ export async function everyRequest(api: Api, visit: Visit, historian: { id: stri
   await listHistory(visit, by, historian)
   await oneself(api, visit)
   await managing(visit, by)
+  await byMail(api, visit, by)
   for (const route of [
     'GET /health',
     'GET /ready',
@@ -131,11 +133,56 @@ async function managing(visit: Visit, by: { token: string }) {
   await visit('DELETE /v1/users/:id', { ...one, query: 'hard=true' })
 }
 
+async function byMail(api: Api, visit: Visit, by: { token: string }) {
+  const newest = async (email: string) => linkIn((await api.mailsTo(email))[0]!)
+  const address = () => `${uuidv7()}@people.test`
+  const ada = await api.actor()
+  await visit('POST /v1/auth/resend_verification', { body: { email: ada.email } })
+  await visit('POST /v1/auth/resend_verification', { body: { email: address() } })
+  await visit('POST /v1/auth/verify_email', { body: { token: (await newest(ada.email)).token } })
+  await visit('POST /v1/auth/verify_email', { body: { email: ada.email, code: '00000000' } })
+
+  const email = address()
+  const change = { new_email: email, current_password: PASSWORD }
+  await visit('POST /v1/auth/change_email', { token: ada.token, body: change })
+  const undo = await newest(ada.email)
+  const { code } = await newest(email)
+  await visit('POST /v1/auth/confirm_email_change', { body: { email, code } })
+  await visit('POST /v1/auth/undo_email_change', { body: { token: undo.token } })
+
+  await visit('POST /v1/auth/forgot_password', { body: { email: ada.email } })
+  const { token } = await newest(ada.email)
+  await visit('GET /links/:purpose', { id: 'reset_password', query: `token=${token}` })
+  await visit('POST /links/:purpose', {
+    id: 'reset_password',
+    raw: new URLSearchParams({ token, new_password: 'x' }),
+  })
+  await visit('POST /v1/auth/reset_password', { body: { token, new_password: 'nine green bears run' } })
+
+  const invite = (headers = {}) =>
+    visit('POST /v1/invitations', { ...by, body: { email: address(), role: 'manager' }, headers })
+  await invite()
+  const { body: withdrawn } = await invite()
+  await visit('POST /v1/invitations/:id/resend', { ...by, id: withdrawn.id as string })
+  await visit('DELETE /v1/invitations/:id', { ...by, id: withdrawn.id as string })
+  const { body: accepted } = await invite({ 'idempotency-key': uuidv7() })
+  const proof = { token: (await newest(accepted.email as string)).token }
+  const made = await visit('POST /v1/auth/accept_invitation', { body: { ...proof, password: PASSWORD } })
+  const first = await visit('GET /v1/invitations', { ...by, query: 'limit=1' })
+  const { next_cursor } = first.body.pagination as { next_cursor: string }
+  await visit('GET /v1/invitations', { ...by, query: `limit=1&cursor=${next_cursor}` })
+  await visit('GET /v1/users/:id/export', { ...by, id: made.body.id as string })
+  await visit('GET /v1/users/me/export', by)
+  await visit('DELETE /v1/users/:id', { ...by, id: made.body.id as string, query: 'hard=true' })
+}
+
 /** A run of the cron job that has something of every kind to do. */
 export async function everyCleanUp(api: Api): Promise<void> {
   const day = 86_400_000
   const now = Date.now()
   await api.person({ password_hash: null, deleted_at: now - 31 * day })
   await api.person({ password_hash: null, status: 'disabled', disabled_until: now - 1 })
-  await cleanUp({ ...openForCron(api.bindings, createExecutionContext()) })
+  const resources = openForCron(api.bindings, createExecutionContext())
+  await deliverDue(resources)
+  await cleanUp(resources)
 }

@@ -1,4 +1,4 @@
-import { inject } from 'vitest'
+import { inject, test } from 'vitest'
 import type { LogEntry, Mode, Upstream } from './proxy.ts'
 
 /**
@@ -36,6 +36,9 @@ export async function freshUpstreams() {
   const { label } = (await answer.json()) as { label: string }
   return upstreams(label)
 }
+
+/** What is said of Redis itself, and cannot be seen in a run of the suite that takes Redis away. */
+export const testOfRedis = test.skipIf(inject('redisMode') !== 'pass')
 
 function depthOf(calls: LogEntry[]): number {
   let depth = 0

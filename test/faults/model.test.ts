@@ -1,0 +1,294 @@
+import fc from 'fast-check'
+import { beforeAll, expect, test } from 'vitest'
+import type { Tokens } from '../../src/auth/schemas.ts'
+import type { Role } from '../../src/users/models.ts'
+import { type Answer, type Api, openApi, PASSWORD } from '../support/api.ts'
+import { rounds } from '../support/rounds.ts'
+import { freshUpstreams } from '../support/upstreams.ts'
+
+/*
+ * The system in miniature: what it should hold, in a few maps, beside the real one. Commands in any order go to
+ * both; every answer is compared, and after each sequence the invariants are asked of the database itself.
+ */
+
+interface Person {
+  id: string
+  email: string
+  password: string
+  name: string
+  role: Role
+  status: 'active' | 'disabled'
+  isDeleted: boolean
+  isPurged: boolean
+  /** Changes so far, each of which has a row of history. */
+  history: string[]
+}
+interface Session {
+  readonly person: Person
+  access: string
+  refresh: string
+  /** Tokens that were traded in, with what they gave. */
+  spent: string[]
+  isEnded: boolean
+  /** The access token no longer counts: ended, or what it says of the person is no longer so. */
+  isStale: boolean
+}
+
+const NEW_PASSWORD = 'nine green bears run'
+const NEWCOMER = {
+  password: PASSWORD,
+  name: 'Somebody',
+  role: 'user',
+  status: 'active',
+  isDeleted: false,
+  isPurged: false,
+} as const
+const isHere = (person: Person) => !person.isDeleted && !person.isPurged
+
+class Model {
+  readonly people: Person[] = []
+  readonly sessions: Session[] = []
+  /** Three mailboxes, one of them in two spellings. */
+  readonly domain = `${crypto.randomUUID()}.test`
+  readonly addresses = ['ada', 'ADA', 'eve', 'joan'].map((name) => `${name}@${this.domain}`)
+
+  owner(email: string) {
+    return this.people.find((person) => person.email === email.toLowerCase() && isHere(person))
+  }
+  add(id: string, email: string, ...history: string[]) {
+    this.people.push({ ...NEWCOMER, id, email: email.toLowerCase(), history })
+  }
+  endTokens(person: Person, endsSessions: boolean, except?: Session) {
+    for (const session of this.sessions.filter((one) => one.person === person)) {
+      session.isStale = true
+      if (endsSessions && session !== except) session.isEnded = true
+    }
+  }
+}
+
+let api: Api
+let admin: Awaited<ReturnType<Api['quickActor']>>
+
+/** A command on one out of a list; there is nothing to do while that is empty. */
+const on = <T>(
+  list: 'people' | 'sessions' | 'addresses',
+  name: string,
+  run: (one: T, model: Model) => Promise<void>,
+) =>
+  fc.nat(5).map(
+    (index): fc.AsyncCommand<Model, object> => ({
+      check: (model) => model[list].length > 0,
+      run: (model) => run(model[list][index % model[list].length] as T, model),
+      toString: () => `${name} of ${list}[${index}]`,
+    }),
+  )
+const outcome = ({ status, body }: Answer) => (status < 300 ? 'done' : `${status} ${body.code}`)
+const isGood = (session: Session) => !session.isEnded && !session.isStale
+
+/** Does to the model what is to come of a request: the action of its history, or `4…` what refuses it. */
+type Change<Whom> = (whom: Whom, model: Model) => string | undefined
+
+/** What somebody who manages people does to one. */
+const manage = (route: string, body: object | undefined, change: Change<Person>) =>
+  on<Person>('people', `${route} ${JSON.stringify(body) ?? ''}`, async (person, model) => {
+    const [method, path] = route.replace('{id}', person.id).split(' ') as [string, string]
+    const result = person.isPurged ? '404 user_not_found' : change(person, model)
+    const isRefused = /^4/.test(result ?? '')
+    const answer = await api.send(method, path, { token: admin.token, body })
+    expect(outcome(answer)).toBe(isRefused ? result : 'done')
+    if (result && !isRefused) person.history.push(result)
+  })
+
+/** What people do for themselves. `change` happens when their token counts. */
+const own = (route: string, bodyOf: (person: Person) => object | undefined, change: Change<Session>) =>
+  on<Session>('sessions', route, async (session, model) => {
+    const [method, path] = route.split(' ') as [string, string]
+    const body = bodyOf(session.person)
+    const expected = isGood(session) ? 'done' : '401 invalid_token'
+    expect(outcome(await api.send(method, path, { token: session.access, body }))).toBe(expected)
+    const action = expected === 'done' && change(session, model)
+    if (action) session.person.history.push(action)
+  })
+
+const signUp = on<string>('addresses', 'signUp', async (email, model) => {
+  const body = { email, password: PASSWORD, name: NEWCOMER.name }
+  const answer = await api.send('POST', '/v1/auth/signup', { body })
+  expect(answer.status).toBe(model.owner(email) ? 409 : 201)
+  if (answer.status === 201) model.add(String(answer.body.id), email, 'user.signed_up')
+})
+
+/** Like a sign-up, but without the price of a hash: most people come this way. */
+const join = on<string>('addresses', 'join', async (email, model) => {
+  if (!model.owner(email)) model.add((await api.person({ email })).id, email)
+})
+
+/** Like a login, in the same way. */
+const enter = on<Person>('people', 'enter', async (person, model) => {
+  if (!isHere(person) || person.status !== 'active') return
+  const { token: access, refreshToken: refresh } = await api.signIn(person)
+  model.sessions.push({ person, access, refresh, spent: [], isEnded: false, isStale: false })
+})
+
+const logIn = (isRight: boolean) =>
+  on<string>('addresses', `logIn ${isRight}`, async (email, model) => {
+    const person = model.owner(email)
+    const password = isRight ? (person?.password ?? PASSWORD) : 'not the right one'
+    const answer = await api.send<Tokens>('POST', '/v1/auth/login', { body: { email, password } })
+    const mayEnter = isRight && person?.status === 'active'
+    expect(answer.status).toBe(mayEnter ? 200 : 401)
+    person?.history.push(mayEnter ? 'session.started' : 'login.failed')
+    if (!person || !mayEnter) return
+    const { access_token: access, refresh_token: refresh } = answer.body
+    model.sessions.push({ person, access, refresh, spent: [], isEnded: false, isStale: false })
+  })
+
+const refresh = (stepsBack: number) =>
+  on<Session>('sessions', `refresh ${stepsBack} back`, async (session) => {
+    const { person, spent } = session
+    const token = [session.refresh, ...spent.toReversed()][Math.min(stepsBack, spent.length)]!
+    const isPrevious = token === spent.at(-1)
+    const isReuse = token !== session.refresh && !isPrevious
+    const body = { refresh_token: token }
+    const answer = await api.send<Tokens>('POST', '/v1/auth/refresh_token', { body })
+    const mayGoOn = !session.isEnded && !isReuse && isHere(person) && person.status === 'active'
+    expect(answer.status).toBe(mayGoOn ? 200 : 401)
+    if (isReuse && !session.isEnded) {
+      session.isEnded = session.isStale = true
+      person.history.push('session.reuse_detected')
+    }
+    if (!mayGoOn) return
+    // I2: however often it is traded in, a token has one successor.
+    if (isPrevious) expect(answer.body.refresh_token).toBe(session.refresh)
+    else spent.push(session.refresh) && person.history.push('session.refreshed')
+    const { access_token: access, refresh_token } = answer.body
+    Object.assign(session, { access, refresh: refresh_token, isStale: false })
+  })
+
+const logOut = on<Session>('sessions', 'logOut', async (session) => {
+  expect((await api.send('POST', '/v1/auth/logout', { token: session.access })).status).toBe(204)
+  if (!session.isEnded) session.person.history.push('session.ended')
+  session.isEnded = session.isStale = true
+})
+
+const setRole = (role: Role) =>
+  manage('PATCH /v1/users/{id}', { role }, (person, model) => {
+    if (person.isDeleted) return '409 user_deleted'
+    if (person.role === role) return
+    person.role = role
+    model.endTokens(person, false)
+    return 'user.role_changed'
+  })
+const disable = manage('POST /v1/users/{id}/disable', { reason: 'x' }, (person, model) => {
+  if (person.isDeleted) return '409 user_deleted'
+  if (person.status === 'disabled') return
+  person.status = 'disabled'
+  model.endTokens(person, true)
+  return 'user.disabled'
+})
+const enable = manage('POST /v1/users/{id}/enable', undefined, (person) => {
+  if (person.isDeleted) return '409 user_deleted'
+  if (person.status === 'active') return
+  person.status = 'active'
+  return 'user.enabled'
+})
+const remove = manage('DELETE /v1/users/{id}', undefined, (person, model) => {
+  if (person.isDeleted) return
+  person.isDeleted = true
+  model.endTokens(person, true)
+  return 'user.deleted'
+})
+const restore = manage('POST /v1/users/{id}/restore', undefined, (person, model) => {
+  if (!person.isDeleted) return
+  if (model.owner(person.email)) return '409 email_taken'
+  person.isDeleted = false
+  return 'user.restored'
+})
+const purge = manage('DELETE /v1/users/{id}?hard=true', undefined, (person, model) => {
+  person.isPurged = true
+  model.endTokens(person, true)
+  return 'user.purged'
+})
+const nothing = () => undefined
+const read = own('GET /v1/users/me', nothing, nothing)
+const rename = (name: string) =>
+  own(
+    'PATCH /v1/users/me',
+    () => ({ name }),
+    ({ person }) => {
+      if (person.name === name) return
+      person.name = name
+      return 'user.updated'
+    },
+  )
+const logOutAll = own('POST /v1/auth/logout_all', nothing, ({ person }, model) => {
+  model.endTokens(person, true)
+  return 'sessions.ended'
+})
+const other = (password: string) => (password === PASSWORD ? NEW_PASSWORD : PASSWORD)
+const changePassword = own(
+  'POST /v1/auth/change_password',
+  ({ password }) => ({ current_password: password, new_password: other(password) }),
+  (session, model) => {
+    session.person.password = other(session.person.password)
+    model.endTokens(session.person, true, session)
+    return 'password.changed'
+  },
+)
+
+const managed = [setRole('user'), setRole('manager'), disable, enable, remove, restore, purge]
+const owned = [read, rename('Ada'), rename('Eve'), logOutAll, logOut]
+const entering = [join, join, enter, enter, enter]
+const refreshing = [refresh(0), refresh(0), refresh(1), refresh(2)]
+const cheap = fc.oneof(...entering, ...refreshing, ...managed, ...owned)
+/** These cost hashes, so they are seldom. */
+const dear = fc.oneof(signUp, logIn(true), logIn(true), logIn(false), changePassword)
+
+async function expectInvariants(model: Model) {
+  const [broken] = await api.sql(`SELECT
+    (SELECT count(*) FROM (SELECT 1 FROM users WHERE deleted_at IS NULL GROUP BY email_normalized HAVING count(*) > 1)) AS shared_addresses,
+    (SELECT count(*) FROM user_totals AS t WHERE total <> (SELECT count(*) FROM users WHERE role = t.role AND state = t.state)) AS wrong_totals,
+    (SELECT count(*) FROM users_fts) - (SELECT count(*) FROM users) AS wrong_index,
+    (SELECT count(*) FROM users WHERE role = 'admin' AND state = 'active') = 0 AS no_admin,
+    (SELECT count(*) FROM sessions AS s WHERE revoked_at IS NULL AND NOT EXISTS
+      (SELECT 1 FROM users WHERE id = s.user_id AND state = 'active')) AS sessions_of_nobody`)
+  expect(broken, 'I5, I6').toEqual({
+    shared_addresses: 0,
+    wrong_totals: 0,
+    wrong_index: 0,
+    no_admin: 0,
+    sessions_of_nobody: 0,
+  })
+  for (const person of model.people) {
+    const [row] = await api.sql(
+      'SELECT name, role, status, deleted_at IS NOT NULL AS is_deleted FROM users WHERE id = ?',
+      [person.id],
+    )
+    const { name, role, status, isDeleted } = person
+    expect(row, 'I1').toEqual(
+      person.isPurged ? undefined : { name, role, status, is_deleted: Number(isDeleted) },
+    )
+    expect(await api.historyOf(person.id), 'I7').toEqual(person.history)
+  }
+  for (const session of model.sessions) {
+    const read = await api.send('GET', '/v1/users/me', { token: session.access })
+    expect(read.status, 'I4').toBe(isGood(session) ? 200 : 401)
+  }
+}
+
+beforeAll(async () => {
+  api = openApi((await freshUpstreams()).bindings)
+  admin = await api.quickActor({ role: 'admin' })
+})
+
+test('I1 to I7, SE3: whatever people do, in whatever order, the system does as its model', async () => {
+  const all = fc.oneof({ weight: 30, arbitrary: cheap }, { weight: 1, arbitrary: dear })
+  const sequence = fc.commands([all], { size: 'medium', maxCommands: rounds(12, 20) })
+  await fc.assert(
+    fc.asyncProperty(sequence, async (steps) => {
+      const model = new Model()
+      await fc.asyncModelRun(() => ({ model, real: {} }), steps)
+      await expectInvariants(model)
+    }),
+    { numRuns: rounds(15, 1_000), endOnFailure: true },
+  )
+})

@@ -1,0 +1,284 @@
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
+import { afterEach, beforeAll, describe, expect, test } from 'vitest'
+import type { Tokens } from '../../src/auth/schemas.ts'
+import { cleanUp } from '../../src/cleanup.ts'
+import { openForCron } from '../../src/context.ts'
+import { type Answer, type Api, openApi, PASSWORD } from '../support/api.ts'
+import { expectInvariants } from '../support/invariants.ts'
+import { rounds } from '../support/rounds.ts'
+import { freshUpstreams } from '../support/upstreams.ts'
+
+/**
+ * Answers that got lost: nobody knows whether the write was done. Whatever it was, it takes effect once, it is
+ * answered as done, and the history says it once.
+ */
+let own: Awaited<ReturnType<typeof freshUpstreams>>
+let api: Api
+let admin: Person
+
+type Person = Awaited<ReturnType<typeof newcomer>>
+
+/** Somebody who is signed in, at the cost of no hash. */
+async function newcomer(role: 'user' | 'admin' = 'user') {
+  const person = await api.person({ role })
+  return { ...person, ...(await api.signIn(person)) }
+}
+
+beforeAll(async () => {
+  own = await freshUpstreams()
+  api = openApi(own.bindings)
+  admin = await newcomer('admin')
+})
+afterEach(() => own.behave('libsql', { mode: 'pass' }))
+
+const post = (path: string, body?: unknown, token?: string, key?: string) =>
+  api.send('POST', path, { body, token, ...(key && { headers: { 'idempotency-key': key } }) })
+const byAdmin = (method: string, path: string, body?: unknown) =>
+  api.send(method, `/v1/users${path}`, { token: admin.token, body })
+const newPerson = () => ({ email: `${crypto.randomUUID()}@people.test`, password: PASSWORD, name: 'Ada' })
+
+interface Write {
+  /** What it leaves in the history; also what its batch is known by. */
+  action: string
+  status: number
+  /** What has to have happened before it. */
+  given?(ada: Person): Promise<unknown>
+  send(ada: Person, fresh: { email: string; password: string; name: string }): Promise<Answer>
+  /** Whether a client that was told nothing may just send it again. */
+  isRepeatable: boolean
+}
+
+const disable = ({ id }: Person) => byAdmin('POST', `/${id}/disable`, { reason: 'left' })
+const softDelete = ({ id }: Person) => byAdmin('DELETE', `/${id}`)
+const changed = { current_password: PASSWORD, new_password: 'nine green bears run' }
+
+const WRITES: Record<string, Write> = {
+  'signing up': {
+    action: 'user.signed_up',
+    status: 201,
+    send: (ada, fresh) => post('/v1/auth/signup', fresh, undefined, ada.sessionId),
+    isRepeatable: true,
+  },
+  'creating somebody': {
+    action: 'user.created',
+    status: 201,
+    send: (ada, fresh) => post('/v1/users', { ...fresh, role: 'manager' }, admin.token, ada.sessionId),
+    isRepeatable: true,
+  },
+  'logging in': {
+    action: 'session.started',
+    status: 200,
+    send: ({ email }) => post('/v1/auth/login', { email, password: PASSWORD }),
+    isRepeatable: false,
+  },
+  refreshing: {
+    action: 'session.refreshed',
+    status: 200,
+    send: ({ refreshToken }) => post('/v1/auth/refresh_token', { refresh_token: refreshToken }),
+    isRepeatable: true,
+  },
+  'logging out': {
+    action: 'session.ended',
+    status: 204,
+    send: ({ token }) => post('/v1/auth/logout', undefined, token),
+    isRepeatable: true,
+  },
+  'logging out everywhere': {
+    action: 'sessions.ended',
+    status: 204,
+    send: ({ token }) => post('/v1/auth/logout_all', undefined, token),
+    isRepeatable: false,
+  },
+  'changing the password': {
+    action: 'password.changed',
+    status: 204,
+    send: ({ token }) => post('/v1/auth/change_password', changed, token),
+    isRepeatable: false,
+  },
+  'ending the session one is in': {
+    action: 'session.ended',
+    status: 204,
+    send: ({ sessionId, token }) => api.send('DELETE', `/v1/auth/sessions/${sessionId}`, { token }),
+    isRepeatable: false,
+  },
+  'changing oneself': {
+    action: 'user.updated',
+    status: 200,
+    send: ({ token }) => api.send('PATCH', '/v1/users/me', { token, body: { name: 'Grace' } }),
+    isRepeatable: true,
+  },
+  leaving: {
+    action: 'user.deleted',
+    status: 204,
+    send: ({ token }) => api.send('DELETE', '/v1/users/me', { token, body: { password: PASSWORD } }),
+    isRepeatable: false,
+  },
+  'changing somebody': {
+    action: 'user.role_changed',
+    status: 200,
+    send: ({ id }) => byAdmin('PATCH', `/${id}`, { role: 'manager', name: 'Grace' }),
+    isRepeatable: true,
+  },
+  disabling: { action: 'user.disabled', status: 200, send: disable, isRepeatable: true },
+  enabling: {
+    action: 'user.enabled',
+    status: 200,
+    given: disable,
+    send: ({ id }) => byAdmin('POST', `/${id}/enable`),
+    isRepeatable: true,
+  },
+  'deleting somebody': { action: 'user.deleted', status: 204, send: softDelete, isRepeatable: true },
+  restoring: {
+    action: 'user.restored',
+    status: 200,
+    given: softDelete,
+    send: ({ id }) => byAdmin('POST', `/${id}/restore`),
+    isRepeatable: true,
+  },
+  'erasing somebody': {
+    action: 'user.purged',
+    status: 204,
+    send: ({ id }) => byAdmin('DELETE', `/${id}?hard=true`),
+    isRepeatable: false,
+  },
+  'ending the sessions of somebody': {
+    action: 'sessions.ended',
+    status: 204,
+    send: ({ id }) => byAdmin('DELETE', `/${id}/sessions`),
+    isRepeatable: false,
+  },
+}
+
+/** How often an action stands in the history of a person, or of whoever has the address. */
+async function timesDone(action: string, ada: Person, email: string) {
+  const [row] = await api.sql(
+    `SELECT count(*) AS n FROM user_activity_logs WHERE action = ?1
+      AND user_id IN (?2, (SELECT id FROM users WHERE email_normalized = ?3))`,
+    [action, ada.id, email],
+  )
+  return row!.n
+}
+
+const LOST = ['reset-before', 'reset-after', 'truncate'] as const
+
+describe.each(Object.entries(WRITES))('Fault 4, Fault 5: when the answer to %s is lost, it', (_, write) => {
+  test.each(LOST)('takes effect once and is answered as done, through %s', async (mode) => {
+    const [ada, fresh] = [await newcomer(), newPerson()]
+    await write.given?.(ada)
+    await own.behave('libsql', { mode, next: 1, only: write.action })
+    const { result, calls } = await own.measure(() => write.send(ada, fresh))
+    expect([result.status, result.body?.code]).toEqual([write.status, undefined])
+    expect(calls.filter((call) => call.mode === mode)).toHaveLength(1)
+    expect(await timesDone(write.action, ada, fresh.email)).toBe(1)
+    await expectInvariants(api)
+  })
+
+  test('is a 503 when its answer is lost twice, has taken effect once, and is not done again', async () => {
+    const [ada, fresh] = [await newcomer(), newPerson()]
+    await write.given?.(ada)
+    await own.behave('libsql', { mode: 'reset-after', next: 2, only: write.action })
+    const lost = await write.send(ada, fresh)
+    expect([lost.status, lost.body.code]).toEqual([503, 'database_unavailable'])
+    expect(await timesDone(write.action, ada, fresh.email)).toBe(1)
+    if (write.isRepeatable) {
+      expect((await write.send(ada, fresh)).status).toBe(write.status)
+      expect(await timesDone(write.action, ada, fresh.email)).toBe(1)
+    }
+    await expectInvariants(api)
+  })
+})
+
+test.each(LOST)(
+  'Fault 5, RL1: a guess is counted through %s: once or twice, never not at all',
+  async (mode) => {
+    const ada = await newcomer()
+    const logIn = (password: string) => post('/v1/auth/login', { email: ada.email, password })
+    const failures = async () => {
+      const [row] = await api.sql('SELECT failed_logins FROM users WHERE id = ?', [ada.id])
+      return row!.failed_logins
+    }
+    await own.behave('libsql', { mode, next: 1, only: 'login_throttles' })
+    expect((await logIn('wrong')).status).toBe(401)
+    expect(await failures()).toBe(mode === 'reset-before' ? 1 : 2)
+    await own.behave('libsql', { mode, next: 1, only: 'login_throttles' })
+    expect((await logIn(PASSWORD)).status).toBe(200)
+    expect(await failures()).toBe(0)
+  },
+)
+
+test.each(LOST)('Fault 5, Fault 26: a run of clean-up survives %s on each of its writes', async (mode) => {
+  const [ada, eve] = [await newcomer(), await newcomer()]
+  await api.sql('UPDATE sessions SET revoked_at = 1 WHERE user_id = ?', [ada.id])
+  await api.sql('UPDATE users SET deleted_at = 1 WHERE id = ?', [eve.id])
+  await api.sql('DELETE FROM sessions WHERE user_id = ?', [eve.id])
+  await api.sql('DELETE FROM cleanup_runs')
+  const runs = () => api.sql("SELECT count(*) AS n FROM user_activity_logs WHERE action = 'cleanup.ran'")
+  const [before] = await runs()
+  const writes = ['cleanup_runs\\" (id', 'user.purged', 'DELETE FROM \\"sessions\\"', 'cleanup.ran']
+  for (const only of writes) {
+    await own.behave('libsql', { mode, next: 1, only })
+    const { calls } = await own.measure(runCleanUp)
+    expect([only, calls.filter((call) => call.mode === mode).length]).toEqual([only, 1])
+  }
+  const [after] = await runs()
+  expect(Number(after!.n) - Number(before!.n)).toBe(writes.length)
+  expect(await api.historyOf(eve.id)).toEqual(['user.purged'])
+  expect(await api.sql('SELECT id FROM sessions WHERE user_id = ?', [ada.id])).toEqual([])
+  await expectInvariants(api)
+})
+
+async function runCleanUp() {
+  const context = createExecutionContext()
+  await cleanUp(openForCron(api.bindings, context))
+  await waitOnExecutionContext(context)
+}
+
+test(`I1, I3, I10: ${rounds(30, 1000)} answers lost at random after the commit: nothing twice, nothing gone, nobody logged out`, async () => {
+  const clients = await Promise.all([1, 2, 3].map(() => newcomer()))
+  const nameOf = new Map<Person, string>()
+  const made: string[] = []
+  let lost = 0
+  await own.behave('libsql', { mode: 'reset-after', chance: 0.3, only: 'BEGIN IMMEDIATE' })
+  while (lost < rounds(30, 1000)) {
+    const { calls } = await own.measure(() => Promise.all(clients.map(liveOn)))
+    lost += calls.filter(({ mode }) => mode === 'reset-after').length
+  }
+  await own.behave('libsql', { mode: 'pass' })
+
+  for (const ada of clients) {
+    const { status, body } = await api.send('GET', '/v1/users/me', { token: ada.token })
+    expect([status, body.name]).toEqual([200, nameOf.get(ada)])
+  }
+  for (const email of made) {
+    const rows = await api.sql('SELECT count(*) AS n FROM users WHERE email_normalized = ?', [email])
+    expect(rows).toEqual([{ n: 1 }])
+  }
+  await expectInvariants(api)
+
+  /** What a client does; whatever is answered with a 503 it sends again. Now and then somebody signs up. */
+  async function liveOn(ada: Person) {
+    const name = `Ada ${crypto.randomUUID()}`
+    const renamed = await persist(() =>
+      api.send('PATCH', '/v1/users/me', { token: ada.token, body: { name } }),
+    )
+    expect(renamed.status).toBe(200)
+    nameOf.set(ada, name)
+    const refreshed = await persist(() =>
+      api.send<Tokens>('POST', '/v1/auth/refresh_token', { body: { refresh_token: ada.refreshToken } }),
+    )
+    expect(refreshed.status).toBe(200)
+    ada.token = refreshed.body.access_token
+    ada.refreshToken = refreshed.body.refresh_token
+    if (Math.random() < 0.9) return
+    const [person, key] = [newPerson(), crypto.randomUUID()]
+    expect((await persist(() => post('/v1/auth/signup', person, undefined, key))).status).toBe(201)
+    made.push(person.email)
+  }
+})
+
+async function persist<T>(send: () => Promise<Answer<T>>): Promise<Answer<T>> {
+  for (;;) {
+    const answer = await send()
+    if (answer.status !== 503) return answer
+  }
+}

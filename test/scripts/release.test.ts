@@ -1,0 +1,56 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { expect, test } from 'vitest'
+
+/** What is delivered: the bundle, the repository, and what they are made of. */
+const ROOT = resolve(import.meta.dirname, '../..')
+const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
+
+/** Private keys, as PEM and as JWK, and the tokens of services that might end up here. */
+const SECRET =
+  /BEGIN [A-Z ]*PRIVATE KEY|"d":\s*"[\w-]{43}"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.|\bAKIA[0-9A-Z]{16}\b/
+
+test('SC2: the bundle has no secret, nothing of the tests, and no place on this machine in it', () => {
+  const out = mkdtempSync(join(tmpdir(), 'roster-bundle-'))
+  try {
+    const wrangler = join(ROOT, 'node_modules/wrangler/bin/wrangler.js')
+    const args = ['deploy', '--dry-run', '--minify', `--outdir=${out}`]
+    execFileSync(process.execPath, [wrangler, ...args], {
+      cwd: ROOT,
+      env: { ...process.env, WRANGLER_SEND_METRICS: 'false', CI: 'true' },
+      stdio: 'pipe',
+    })
+    const files = readdirSync(out).filter((name) => /\.(js|css|html)$/.test(name))
+    expect(files).toContain('index.js')
+    const bundle = files.map((name) => readFileSync(join(out, name), 'utf8')).join('\n')
+    // Compared as lists, so that a failure shows what was found and not the whole bundle.
+    const unwanted = [SECRET.source, '127\\.0\\.0\\.1', 'people\\.test', 'x-aside', ROOT]
+    expect(bundle.match(new RegExp(unwanted.join('|'), 'g')) ?? []).toEqual([])
+  } finally {
+    rmSync(out, { recursive: true })
+  }
+}, 60_000)
+
+test('SC2: no file of the repository has a key or a token in it', () => {
+  const files = execFileSync('git', ['ls-files', '-z'], { cwd: ROOT, encoding: 'utf8' }).split('\0')
+  const found = files.filter((file) => file && SECRET.test(read(file)))
+  expect(found).toEqual([])
+})
+
+test('SC4: every dependency has one exact version, and every package of the lock file a checksum', () => {
+  const { dependencies, devDependencies, optionalDependencies } = JSON.parse(read('package.json'))
+  const versions = Object.values({ ...dependencies, ...devDependencies, ...optionalDependencies })
+  for (const version of versions) expect(version).toMatch(/^\d+\.\d+\.\d+(-[\w.]+)?$/)
+  expect(Object.keys(dependencies).length).toBeLessThanOrEqual(10)
+
+  const { packages } = JSON.parse(read('package-lock.json')) as {
+    packages: Record<string, { integrity?: string; resolved?: string; link?: boolean }>
+  }
+  const installed = Object.entries(packages).filter(([path]) => path !== '')
+  expect(installed.filter(([, { integrity }]) => !integrity?.startsWith('sha512-'))).toEqual([])
+  const odd = installed.filter(([, { resolved }]) => resolved && new URL(resolved).protocol !== 'https:')
+  expect(odd).toEqual([])
+  expect(read('.npmrc')).toContain('ignore-scripts=true')
+})
