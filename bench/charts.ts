@@ -77,7 +77,7 @@ function floorChart({ ratios }: Results): string {
 const GROWING = [
   'read of oneself',
   'first page',
-  'deep page, by cursor',
+  'deep page of 100, by cursor',
   'filter: status disabled',
   'sorted by name',
   'look-up by e-mail',

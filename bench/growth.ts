@@ -119,8 +119,8 @@ function operationsOf({ seed, tokens }: Stage, token: string, deep: string, peop
     get('read of oneself', '/v1/users/me'),
     get('read of a person', `/v1/users/${somebody}`),
     list('first page', ''),
-    list('deep page, by cursor', `limit=${PAGE}&cursor=${deep}`),
-    list('page 40 of 20, by number', 'page=40'),
+    list('deep page of 100, by cursor', `limit=${PAGE}&cursor=${deep}`),
+    list('page 40, by number', 'page=40'),
     ...['created_at', '-created_at', 'email', '-email', 'name', '-name'].map((sort) =>
       list(`sorted by ${sort}`, `sort=${sort}`),
     ),

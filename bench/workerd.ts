@@ -1,4 +1,5 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { unstable_readConfig } from 'wrangler'
@@ -6,7 +7,8 @@ import { freePort, startProcess, untilReady } from '../scripts/local/process.ts'
 import type { Modules } from './bundle.ts'
 
 const ROOT = join(import.meta.dirname, '..')
-const WORKERD = join(ROOT, 'node_modules/.bin/workerd')
+/** The binary that wrangler brings. Not `.bin/workerd`: that is a script in front of it, and would be left behind. */
+const WORKERD: string = createRequire(import.meta.url)('workerd').default
 
 export interface WorkerOptions {
   modules: Modules
@@ -116,7 +118,7 @@ function cpuMsOf(text: string): number {
   try {
     for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
       const command = readIfThere(`/proc/${pid}/cmdline`).split('\0')
-      if (!command[0]?.includes('workerd') || !command.some((part) => part.startsWith(text))) continue
+      if (!command[0]?.endsWith('workerd') || !command.some((part) => part.startsWith(text))) continue
       const fields = readIfThere(`/proc/${pid}/stat`).split(') ').at(-1)!.split(' ')
       return (Number(fields[11]) + Number(fields[12])) * TICK_MS
     }
