@@ -18,13 +18,16 @@ export const PASSWORD_MIN_LENGTH = 12
 export const PASSWORD_MAX_LENGTH = 256
 
 /**
- * A hash holds the isolate's lock, and whoever comes meanwhile waits. So hashes take turns, longer than a hash, and
- * in what is left of a turn everything else gets through. The ninth who would have to wait is sent away.
+ * A hash holds the isolate's lock, and whoever comes meanwhile waits. So hashes that come at once take turns, with a
+ * pause as long as a hash between them, in which everything else gets through. The ninth is sent away.
  */
-const TURN_MS = 200
 const MAX_HASHES_AT_ONCE = 8
-/** When the next turn begins that nobody has (epoch ms). */
-let nextTurnAt = 0
+/** How long a hash takes here, learnt from each. */
+let hashMs = 150
+const LONGEST_HASH_MS = 2000
+let hashesBegun = 0
+/** Until when turns are given away (epoch ms). */
+let takenUntil = 0
 export const hashingBusy = () =>
   unavailable('hashing_busy', 'Too many people are signing in at once. Try again in a second.', undefined, 1)
 
@@ -97,12 +100,17 @@ async function derive(
   cost: { ln: number; r: number; p: number },
 ): Promise<Buffer> {
   await takeTurn()
+  const startedAt = Date.now()
+  hashesBegun++
   const options = { N: 2 ** cost.ln, r: cost.r, p: cost.p, maxmem: MAX_MEMORY_BYTES }
-  return new Promise((resolve, reject) =>
+  const derived = await new Promise<Buffer>((resolve, reject) =>
     scrypt(normalizePassword(password), salt, HASH_BYTES, options, (error, key) =>
       error ? reject(error) : resolve(key),
     ),
   )
+  await sleep(0) // The clock stands still until there is I/O.
+  hashMs += (Math.min(Date.now() - startedAt, LONGEST_HASH_MS) - hashMs) / 4
+  return derived
 }
 
 /**
@@ -110,12 +118,25 @@ async function derive(
  * and one that was cancelled would hold up all behind it; a turn that is not taken is merely lost.
  */
 async function takeTurn(): Promise<void> {
+  requireFreeTurn()
   const now = Date.now()
-  const turnAt = Math.max(now, nextTurnAt)
-  if (turnAt - now >= MAX_HASHES_AT_ONCE * TURN_MS) throw hashingBusy()
-  nextTurnAt = turnAt + TURN_MS
-  if (turnAt > now) await new Promise((resolve) => setTimeout(resolve, turnAt - now))
+  const waitMs = takenUntil - now
+  takenUntil = waitMs > 0 ? takenUntil + 2 * hashMs : now + hashMs
+  if (waitMs <= 0) return
+  await sleep(waitMs)
+  // The pause. Another hash in it, which was late, begins it anew.
+  for (let seen = -1; seen !== hashesBegun; await sleep(hashMs)) seen = hashesBegun
 }
+
+/**
+ * Throws 503 `hashing_busy` when a hash would have to wait too long: to be asked before a guess is counted, so that
+ * who is sent away is sent away at once, and has not tried.
+ */
+export function requireFreeTurn(): void {
+  if (takenUntil - Date.now() >= MAX_HASHES_AT_ONCE * 2 * hashMs) throw hashingBusy()
+}
+
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 /** The one normalisation: the same characters typed on another keyboard are the same password (NIST 63B). */
 const normalizePassword = (password: string) => password.normalize('NFKC')

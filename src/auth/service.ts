@@ -9,7 +9,7 @@ import { ENABLED, type User, users } from '../users/models.ts'
 import { hashNewPassword, requireOwnPassword, selectUsers, toUser } from '../users/service.ts'
 import { invalidCredentials, invalidRefreshToken, sessionRevoked } from './errors.ts'
 import { type Session, sessions } from './models.ts'
-import { checkPassword, hashPassword } from './passwords.ts'
+import { checkPassword, hashPassword, requireFreeTurn } from './passwords.ts'
 import { publishRevocations, userMayBeHere } from './revocation.ts'
 import type { ChangePassword, LogIn, Tokens } from './schemas.ts'
 import { revokeSessions, revokeSurplusSessions } from './sessions.ts'
@@ -34,6 +34,7 @@ const ABSOLUTE_MS = 30 * DAY_MS
  * @throws 401 `invalid_credentials`, the same for every reason; 429 `too_many_attempts`; 503 `hashing_busy`.
  */
 export async function logIn(resources: Resources, input: LogIn): Promise<Tokens> {
+  requireFreeTurn()
   const { db, config } = resources
   const email = normalizeEmail(input.email)
   const account = and(eq(users.email_normalized, email), sql`deleted_at IS NULL`)!

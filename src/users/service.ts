@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { record } from '../activity/service.ts'
 import { forbidden, invalidToken, wrongPassword } from '../auth/errors.ts'
 import { openIdempotency, type Repeatable, recalled } from '../auth/idempotency.ts'
-import { checkPassword, findPasswordWeakness, hashPassword } from '../auth/passwords.ts'
+import { checkPassword, findPasswordWeakness, hashPassword, requireFreeTurn } from '../auth/passwords.ts'
 import { hasPermission, outranks } from '../auth/permissions.ts'
 import { actorStands } from '../auth/revocation.ts'
 import { openAttempt } from '../auth/throttle.ts'
@@ -277,6 +277,7 @@ export async function requireOwnPassword(
   actor: Claims,
   password: string,
 ): Promise<{ row: UserRow; clearAttempts: Statement[] }> {
+  requireFreeTurn()
   const self = eq(users.id, actor.sub)
   const attempt = openAttempt(resources, actor.sub, self)
   const results = await resources.db.writeBatch([...attempt.count, selectUsers().where(self)])
