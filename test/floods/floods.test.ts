@@ -87,6 +87,7 @@ describe.skipIf(!inject('whole'))('Floods', { timeout: 300_000 }, () => {
       logins.filter(({ status }) => status === 401),
       logins.filter(({ status }) => status === 503),
     ]
+    // For whoever wants the figures and not only the verdict.
     console.log(
       JSON.stringify({
         loginMs,
