@@ -18,13 +18,15 @@ export const PASSWORD_MIN_LENGTH = 12
 export const PASSWORD_MAX_LENGTH = 256
 
 /**
- * A hash holds the isolate's lock, and whoever comes meanwhile waits. So hashes take turns, longer than a hash, and
- * in what is left of a turn everything else gets through. The ninth who would have to wait is sent away.
+ * A hash holds the isolate's lock, and whoever comes meanwhile waits. So hashes that come at once take turns, with a
+ * pause as long as a hash before each, in which everything else gets through. The ninth who would have to wait is
+ * sent away.
  */
-const TURN_MS = 200
-const MAX_HASHES_AT_ONCE = 8
-/** When the next turn begins that nobody has (epoch ms). */
-let nextTurnAt = 0
+const HASH_MS = 150
+const PAUSE_MS = HASH_MS
+const LONGEST_QUEUE_MS = 8 * (PAUSE_MS + HASH_MS)
+/** Until when turns are given away (epoch ms). */
+let takenUntil = 0
 export const hashingBusy = () =>
   unavailable('hashing_busy', 'Too many people are signing in at once. Try again in a second.', undefined, 1)
 
@@ -36,12 +38,12 @@ export const hashingBusy = () =>
  */
 export async function takeTurn(): Promise<void> {
   const now = Date.now()
-  // A turn that is further away than all that can wait was given away by a clock that has been set back since.
-  if (nextTurnAt > now + (MAX_HASHES_AT_ONCE + 1) * TURN_MS) nextTurnAt = now
-  const turnAt = Math.max(now, nextTurnAt)
-  if (turnAt - now >= MAX_HASHES_AT_ONCE * TURN_MS) throw hashingBusy()
-  nextTurnAt = turnAt + TURN_MS
-  if (turnAt > now) await new Promise((resolve) => setTimeout(resolve, turnAt - now))
+  // A queue longer than can be was made by a clock that has been set back since.
+  if (takenUntil - now > LONGEST_QUEUE_MS + PAUSE_MS + HASH_MS) takenUntil = 0
+  if (takenUntil - now >= LONGEST_QUEUE_MS) throw hashingBusy()
+  const beginsAt = takenUntil > now ? takenUntil + PAUSE_MS : now
+  takenUntil = beginsAt + HASH_MS
+  if (beginsAt > now) await new Promise((resolve) => setTimeout(resolve, beginsAt - now))
 }
 
 /**
