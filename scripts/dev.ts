@@ -17,6 +17,11 @@ const SECRETS = resolve(STATE, 'secrets.json')
 const MAILBOX_PORT = 8788
 const READY_TIMEOUT_MS = 60_000
 const QUIET_MS = 400
+/** As in wrangler.toml, each with its minutes. */
+const CRONS = [
+  ['* * * * *', 1],
+  ['*/15 * * * *', 15],
+] as const
 
 interface Part {
   exited: Promise<number>
@@ -101,7 +106,12 @@ async function main() {
   ])
   console.log(`ready ${api}`)
   printLogs.start()
+  for (const [cron, minutes] of CRONS) setInterval(() => fireCron(api, cron), minutes * 60_000).unref()
 }
+
+/** `wrangler dev` fires no cron trigger by itself. */
+const fireCron = (api: string, cron: string) =>
+  fetch(`${api}/cdn-cgi/handler/scheduled?cron=${encodeURIComponent(cron)}`).catch(() => {})
 
 /** One stack per directory: two libSQL servers on one set of files would ruin it, and neither would notice. */
 async function claimState() {
