@@ -105,7 +105,7 @@ export type DisableUser = z.infer<typeof DisableUser>
 
 export const DeleteUserQuery = z.strictObject({
   hard: z
-    .stringbool()
+    .stringbool({ truthy: ['true'], falsy: ['false'], case: 'sensitive' })
     .default(false)
     .meta({
       override: { type: 'boolean' },
