@@ -1,11 +1,30 @@
-import { raw } from 'hono/html'
+import { html } from 'hono/html'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../hono.ts'
 import { page } from '../html.ts'
 import { operation } from '../operation.ts'
-import style from './page.css'
-import body from './page.html'
-import script from './page.js'
+import { drawPage } from './page.js'
+import { STYLE } from './page-style.ts'
+
+const BODY = html`
+<header>
+  <a class="brand" href="#top">Roster <small>API</small></a>
+  <a href="/openapi.json">openapi.json</a>
+  <output id="notice"></output>
+  <form id="login">
+    <input name="email" type="text" inputmode="email" autocomplete="username" placeholder="E-mail" aria-label="E-mail" required>
+    <input name="password" type="password" autocomplete="current-password" placeholder="Password" aria-label="Password" required>
+    <button type="submit">Log in</button>
+  </form>
+  <div id="who" hidden><span id="person"></span><button type="button" id="logout">Log out</button></div>
+</header>
+<div class="columns" id="top">
+  <nav aria-label="Operations">
+    <input id="filter" type="search" placeholder="Filter &#8195;/" aria-label="Filter operations" aria-keyshortcuts="/">
+  </nav>
+  <main><p>Reading the document…</p></main>
+</div>
+<noscript>This page is drawn by its script. What it draws is at <a href="/openapi.json">/openapi.json</a>.</noscript>`
 
 /** The page knows nothing of the API: its script draws what /openapi.json says. */
 export const docsRoutes = new Hono<AppEnv>().get(
@@ -15,5 +34,10 @@ export const docsRoutes = new Hono<AppEnv>().get(
     summary: 'This document, as a page to read and to try',
     answers: { 200: 'html' },
   }),
-  (c) => page(c, { title: 'Roster API', style, script, body: raw(body) }, { 'connect-src': "'self'" }),
+  (c) =>
+    page(
+      c,
+      { title: 'Roster API', style: STYLE, script: `(${drawPage})()`, body: BODY },
+      { 'connect-src': "'self'" },
+    ),
 )

@@ -1,3 +1,5 @@
+/** The style of the page. */
+export const STYLE = `
 :root {
   color-scheme: light dark;
   --page: light-dark(#fbfbfd, #101216);
@@ -428,3 +430,4 @@ noscript {
     margin-top: 0.6rem;
   }
 }
+`
