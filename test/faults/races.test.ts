@@ -3,14 +3,13 @@ import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Tokens } from '../../src/auth/schemas.ts'
 import { cleanUp } from '../../src/cleanup.ts'
 import { openForCron } from '../../src/context.ts'
-import { type Answer, type Api, openApi, PASSWORD } from '../support/api.ts'
+import { type Answer, type Api, linkIn, openApi, PASSWORD } from '../support/api.ts'
 import { rounds } from '../support/rounds.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
 /*
  * Whatever may happen once is tried many times at the same moment. A race belongs here as a test of its own:
- * what is set up, what is sent at once, and what must have come of it. What comes by mail (a reset, a
- * verification, an invitation, a change of address) has its place at the end.
+ * what is set up, what is sent at once, and what must have come of it.
  */
 
 const ROUNDS = rounds(2, 50)
@@ -227,6 +226,66 @@ describe('Of many at once', () => {
     for (const { id } of gone) expect(await api.historyOf(id)).toEqual(['user.purged'])
     for (const { id } of back) expect(await api.historyOf(id)).toEqual(['user.enabled'])
   })
+})
 
-  // Spent by a link in a mail: reset, verification, invitation, change of address.
+describe('Of many who use one mailed link at once one succeeds', () => {
+  const post = (route: string, body: object, token?: string) => () =>
+    api.send('POST', `/v1/auth/${route}`, { token, body })
+  const linkTo = async (email: string) => linkIn((await api.mailsTo(email))[0]!).token
+  /** One did it; the others came too late, or met the one. */
+  const expectOne = (answers: Answer[], status: number) => {
+    const {
+      [status]: won,
+      '400 invalid_link': late = 0,
+      '409 write_conflict': met = 0,
+      ...odd
+    } = tally(answers)
+    expect({ won, others: late + met, odd }).toEqual({ won: 1, others: answers.length - 1, odd: {} })
+  }
+  const rowsOf = (id: string, action: string) =>
+    count('user_activity_logs WHERE user_id = ? AND action = ?', [id, action])
+
+  race('RS1: a verification', async () => {
+    const ada = await api.person()
+    await post('resend_verification', { email: ada.email })()
+    const token = await linkTo(ada.email)
+    expectOne(await atOnce(times(20, () => post('verify_email', { token }))), 204)
+    expect(await rowsOf(ada.id, 'email.verified')).toBe(1)
+  })
+
+  race('RS1: a reset, and its password is the one', async () => {
+    const ada = await api.person()
+    await post('forgot_password', { email: ada.email })()
+    const token = await linkTo(ada.email)
+    const reset = (i: number) => post('reset_password', { token, new_password: `nine green bears run ${i}` })
+    const answers = await atOnce(times(AT_ONCE_HASHING, reset))
+    expectOne(answers, 204)
+    expect(await rowsOf(ada.id, 'password.reset')).toBe(1)
+  })
+
+  race('SE2: a change of address, beside its undoing', async () => {
+    const ada = await api.quickActor()
+    const email = newEmail()
+    const asked = await post('change_email', { new_email: email, current_password: PASSWORD }, ada.token)()
+    expect([202, 503]).toContain(asked.status)
+    if (asked.status === 503) return
+    const [confirmation, undo] = [await linkTo(email), await linkTo(ada.email)]
+    const confirms = await atOnce(times(20, () => post('confirm_email_change', { token: confirmation })))
+    expectOne(confirms, 204)
+    expectOne(await atOnce(times(20, () => post('undo_email_change', { token: undo }))), 204)
+    expect(await rowsOf(ada.id, 'email.changed')).toBe(1)
+    expect(await rowsOf(ada.id, 'email.change_undone')).toBe(1)
+    expect(await count('users WHERE id = ? AND email = ?', [ada.id, ada.email])).toBe(1)
+  })
+
+  race('SE3: an invitation, and one account comes of it', async () => {
+    const email = newEmail()
+    await asAdmin('POST', '/v1/invitations', { email })()
+    const token = await linkTo(email)
+    const body = { token, password: 'nine green bears run' }
+    const answers = await atOnce(times(AT_ONCE_HASHING, () => post('accept_invitation', body)))
+    const { 201: made, '400 invalid_link': late = 0, '409 email_taken': taken = 0, ...odd } = tally(answers)
+    expect({ made, others: late + taken, odd }).toEqual({ made: 1, others: answers.length - 1, odd: {} })
+    expect(await count('users WHERE email_normalized = ?', [email])).toBe(1)
+  })
 })
