@@ -3,7 +3,7 @@ import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Tokens } from '../../src/auth/schemas.ts'
 import { cleanUp } from '../../src/cleanup.ts'
 import { openForCron } from '../../src/context.ts'
-import { type Answer, type Api, openApi, PASSWORD } from '../support/api.ts'
+import { type Answer, type Api, linkIn, openApi, PASSWORD } from '../support/api.ts'
 import { expectInvariants } from '../support/invariants.ts'
 import { rounds } from '../support/rounds.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
@@ -42,7 +42,7 @@ interface Write {
   action: string
   status: number
   /** What has to have happened before it. */
-  given?(ada: Person): Promise<unknown>
+  given?(ada: Person, fresh: { email: string }): Promise<unknown>
   send(ada: Person, fresh: { email: string; password: string; name: string }): Promise<Answer>
   /** Whether a client that was told nothing may just send it again. */
   isRepeatable: boolean
@@ -51,6 +51,13 @@ interface Write {
 const disable = ({ id }: Person) => byAdmin('POST', `/${id}/disable`, { reason: 'left' })
 const softDelete = ({ id }: Person) => byAdmin('DELETE', `/${id}`)
 const changed = { current_password: PASSWORD, new_password: 'nine green bears run' }
+
+const askForReset = ({ email }: Person) => post('/v1/auth/forgot_password', { email })
+const askForAddress = ({ token }: Person, fresh: { email: string }) =>
+  post('/v1/auth/change_email', { new_email: fresh.email, current_password: PASSWORD }, token)
+/** Uses the link of the newest mail of an address. */
+const use = async (route: string, { email }: { email: string }, body: object = {}) =>
+  post(`/v1/auth/${route}`, { token: linkIn((await api.mailsTo(email))[0]!).token, ...body })
 
 const WRITES: Record<string, Write> = {
   'signing up': {
@@ -147,6 +154,53 @@ const WRITES: Record<string, Write> = {
     send: ({ id }) => byAdmin('DELETE', `/${id}/sessions`),
     isRepeatable: false,
   },
+  'asking for a reset': {
+    action: 'password.reset_requested',
+    status: 202,
+    send: (ada) => askForReset(ada),
+    isRepeatable: false,
+  },
+  'resetting the password': {
+    action: 'password.reset',
+    status: 204,
+    given: (ada) => askForReset(ada),
+    send: (ada) => use('reset_password', ada, { new_password: changed.new_password }),
+    isRepeatable: false,
+  },
+  'confirming an address': {
+    action: 'email.verified',
+    status: 204,
+    given: ({ email }) => post('/v1/auth/resend_verification', { email }),
+    send: (ada) => use('verify_email', ada),
+    isRepeatable: false,
+  },
+  'asking for another address': {
+    action: 'email.change_requested',
+    status: 202,
+    send: (ada, fresh) => askForAddress(ada, fresh),
+    isRepeatable: false,
+  },
+  'confirming another address': {
+    action: 'email.changed',
+    status: 204,
+    given: (ada, fresh) => askForAddress(ada, fresh),
+    send: (_, fresh) => use('confirm_email_change', fresh),
+    isRepeatable: false,
+  },
+  'taking an address back': {
+    action: 'email.change_undone',
+    status: 204,
+    given: (ada, fresh) => askForAddress(ada, fresh),
+    send: (ada) => use('undo_email_change', ada),
+    isRepeatable: false,
+  },
+  'accepting an invitation': {
+    action: 'invitation.accepted',
+    status: 201,
+    given: (_, { email }) => post('/v1/invitations', { email }, admin.token),
+    send: (_, fresh) => use('accept_invitation', fresh, { password: changed.new_password }),
+    isRepeatable: false,
+  },
 }
 
 /** How often an action stands in the history of a person, or of whoever has the address. */
@@ -164,7 +218,7 @@ const LOST = ['reset-before', 'reset-after', 'truncate'] as const
 describe.each(Object.entries(WRITES))('Fault 4, Fault 5: when the answer to %s is lost, it', (_, write) => {
   test.each(LOST)('takes effect once and is answered as done, through %s', async (mode) => {
     const [ada, fresh] = [await newcomer(), newPerson()]
-    await write.given?.(ada)
+    await write.given?.(ada, fresh)
     await own.behave('libsql', { mode, next: 1, only: write.action })
     const { result, calls } = await own.measure(() => write.send(ada, fresh))
     expect([result.status, result.body?.code]).toEqual([write.status, undefined])
@@ -175,7 +229,7 @@ describe.each(Object.entries(WRITES))('Fault 4, Fault 5: when the answer to %s i
 
   test('is a 503 when its answer is lost twice, has taken effect once, and is not done again', async () => {
     const [ada, fresh] = [await newcomer(), newPerson()]
-    await write.given?.(ada)
+    await write.given?.(ada, fresh)
     await own.behave('libsql', { mode: 'reset-after', next: 2, only: write.action })
     const lost = await write.send(ada, fresh)
     expect([lost.status, lost.body.code]).toEqual([503, 'database_unavailable'])
