@@ -18,7 +18,7 @@ import {
   Tokens,
 } from './schemas.ts'
 import { changePassword, logIn, logOutAll, refresh } from './service.ts'
-import { endOwnSession, listSessions, logOut } from './sessions.ts'
+import { endOwnSession, listOwnSessions, logOut } from './sessions.ts'
 import { signUp } from './signup.ts'
 
 const tag = 'auth'
@@ -108,7 +108,7 @@ export const authRoutes = new Hono<AppEnv>()
     '/sessions',
     operation({ tag, summary: 'Your open sessions', answers: { 200: SessionList } }),
     signedIn,
-    async (c) => c.json(await listSessions(c.var, c.var.actor.sub, c.var.actor.sid)),
+    async (c) => c.json(await listOwnSessions(c.var, c.var.actor)),
   )
   .delete(
     '/sessions/:id',

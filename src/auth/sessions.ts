@@ -41,23 +41,23 @@ export function revokeSurplusSessions(resources: Resources, userId: string): Sta
 }
 
 /** The sessions that a person has open, newest first: at most 50, so the list is one page. */
-export async function listSessions(
-  { db, now }: Resources,
-  userId: string,
-  currentId?: string,
-): Promise<List<Session>> {
-  const [rows] = await db.read(
-    build
-      .select()
-      .from(sessions)
-      .where(
-        and(eq(sessions.user_id, userId), isNull(sessions.revoked_at), gt(sessions.idle_expires_at, now)),
-      )
-      .orderBy(desc(sessions.id))
-      .limit(MAX_SESSIONS),
-  )
+export const openSessionsOf = (userId: string, now: number) =>
+  build
+    .select()
+    .from(sessions)
+    .where(and(eq(sessions.user_id, userId), isNull(sessions.revoked_at), gt(sessions.idle_expires_at, now)))
+    .orderBy(desc(sessions.id))
+    .limit(MAX_SESSIONS)
+
+export function toSessionList(rows: SessionRow[], currentId?: string): List<Session> {
   const data = rows.map((row) => toSession(row, currentId))
   return { data, pagination: { limit: MAX_SESSIONS, next_cursor: null, total: data.length } }
+}
+
+/** One's own open sessions, the one of the token marked. */
+export async function listOwnSessions({ db, now }: Resources, actor: Claims): Promise<List<Session>> {
+  const [rows] = await db.read(openSessionsOf(actor.sub, now))
+  return toSessionList(rows, actor.sid)
 }
 
 const toSession = (row: SessionRow, currentId: string | undefined): Session => ({

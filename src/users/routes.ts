@@ -5,7 +5,6 @@ import { limitHashing, requirePermission, signedIn } from '../auth/dependencies.
 import { reauthenticationRequired, tooManyAttempts, wrongPassword } from '../auth/errors.ts'
 import { repeatable } from '../auth/idempotency.ts'
 import { SessionList } from '../auth/schemas.ts'
-import { listSessions } from '../auth/sessions.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../hono.ts'
 import { body, operation, query } from '../operation.ts'
@@ -243,9 +242,14 @@ export const userRoutes = new Hono<AppEnv>()
   )
   .get(
     '/:id/sessions',
-    operation({ tag, summary: 'Sessions of a person', answers: { 200: SessionList } }),
+    operation({
+      tag,
+      summary: 'Open sessions of a person',
+      answers: { 200: SessionList },
+      problems: [errors.userNotFound],
+    }),
     requirePermission('sessions:manage'),
-    async (c) => c.json(await listSessions(c.var, c.req.param('id'))),
+    async (c) => c.json(await service.listSessionsOf(c.var, c.var.actor, c.req.param('id'))),
   )
   .delete(
     '/:id/sessions',

@@ -7,6 +7,8 @@ import { openIdempotency, type Repeatable, recalled } from '../auth/idempotency.
 import { checkPassword, findPasswordWeakness, hashPassword } from '../auth/passwords.ts'
 import { hasPermission, outranks, requireRecentLogin } from '../auth/permissions.ts'
 import { actorStands } from '../auth/revocation.ts'
+import type { Session } from '../auth/schemas.ts'
+import { openSessionsOf, toSessionList } from '../auth/sessions.ts'
 import { openAttempt } from '../auth/throttle.ts'
 import type { Claims } from '../auth/tokens.ts'
 import type { Resources } from '../context.ts'
@@ -15,6 +17,7 @@ import { toTime, toTimeOrNull } from '../ids.ts'
 import { invitations } from '../invitations/models.ts'
 import { outbox } from '../mail/models.ts'
 import { oweLink, sendAfterwards } from '../mail/outbox.ts'
+import type { List } from '../pagination.ts'
 import { invalidInput } from '../problem.ts'
 import { applyChange, byActor, type Change, changeUser } from './change.ts'
 import { normalizeEmail } from './email.ts'
@@ -184,10 +187,15 @@ export async function requireUser({ db }: Resources, id: string): Promise<UserRo
 export const findMe = async (resources: Resources, actor: Claims) =>
   toUser(await requireUser(resources, actor.sub))
 
+/** The deleted are there for whoever may delete, and for nobody else. Throws 404. */
+function assertVisible(actor: Claims, row: UserRow): void {
+  if (row.deleted_at !== null && !hasPermission(actor.role, 'users:delete')) throw userNotFound()
+}
+
 /** A person, for those who manage people. The deleted are seen by whoever may delete. Throws 404. */
 export async function findUser(resources: Resources, actor: Claims, id: string): Promise<ManagedUser> {
   const row = await requireUser(resources, id)
-  if (row.deleted_at !== null && !hasPermission(actor.role, 'users:delete')) throw userNotFound()
+  assertVisible(actor, row)
   return toManagedUser(row)
 }
 
@@ -197,7 +205,7 @@ export async function findUser(resources: Resources, actor: Claims, id: string):
  */
 function managing(actor: Claims, decide: (row: UserRow) => Change | undefined) {
   return (row: UserRow): Change | undefined => {
-    if (row.deleted_at !== null && !hasPermission(actor.role, 'users:delete')) throw userNotFound()
+    assertVisible(actor, row)
     if (!outranks(actor.role, row.role)) throw outranked()
     const change = decide(row)
     if (change && row.id === actor.sub && change.endsTokens) throw ownAccount()
@@ -363,6 +371,18 @@ export async function requireOwnPassword(
   return { row, clearAttempts: attempt.clear }
 }
 
+/** The sessions that a person has open. Throws 404. */
+export async function listSessionsOf(
+  { db, now }: Resources,
+  actor: Claims,
+  id: string,
+): Promise<List<Session>> {
+  const [rows, [person]] = await db.read(openSessionsOf(id, now), selectUsers().where(eq(users.id, id)))
+  if (!person) throw userNotFound()
+  assertVisible(actor, person)
+  return toSessionList(rows)
+}
+
 /** Ends every session of a person, and every token with them. */
 export async function endSessionsOf(resources: Resources, actor: Claims, id: string): Promise<void> {
   const end: Change = {
@@ -372,6 +392,7 @@ export async function endSessionsOf(resources: Resources, actor: Claims, id: str
     endsSessions: { reason: 'ended' },
   }
   await changeUser(resources, byActor(actor, resources.now), id, (row) => {
+    assertVisible(actor, row)
     if (row.id !== actor.sub && !outranks(actor.role, row.role)) throw outranked()
     return end
   })
