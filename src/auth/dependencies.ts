@@ -35,7 +35,9 @@ export const requirePermission = (permission: Permission) =>
 async function authenticate(c: Context<ActorEnv>, next: Next, permission?: Permission): Promise<void> {
   const resources = c.var
   const actor = await verifyAccessToken(bearerToken(c), resources.config, resources.now)
-  const assertNotRevoked = checkRevocation(resources, actor, { isRead: ['GET', 'HEAD'].includes(c.req.method) })
+  const assertNotRevoked = checkRevocation(resources, actor, {
+    isRead: ['GET', 'HEAD'].includes(c.req.method),
+  })
   if (permission && !hasPermission(actor.role, permission)) {
     await assertNotRevoked()
     throw forbidden()
