@@ -32,15 +32,16 @@ const HEADERS = {
 const everyAnswer = createMiddleware<AppEnv>(async (c, next) => {
   const given = c.req.header('x-request-id')
   c.set('requestId', given && /^[\w-]{8,64}$/.test(given) ? given : crypto.randomUUID())
-  c.set('meter', openMeter())
+  const meter = openMeter()
+  c.set('meter', meter)
   await next()
   // Not by c.header, which copies the whole answer for each.
   const { headers } = c.res
   for (const [name, value] of Object.entries(HEADERS)) {
     if (!headers.has(name)) headers.set(name, value)
   }
-  headers.set('x-request-id', c.var.requestId)
-  headers.set('server-timing', c.var.meter.toServerTiming())
+  headers.set('x-request-id', c.get('requestId'))
+  headers.set('server-timing', meter.toServerTiming())
 })
 
 const withResources = createMiddleware<AppEnv>(async (c, next) => {

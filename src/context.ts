@@ -63,12 +63,12 @@ export function openResources(
 /** Opens the resources of a request and puts them on `c.var`. Throws ConfigError. */
 export function openForRequest(c: Context<AppEnv>): void {
   const origin: Origin = {
-    requestId: c.var.requestId,
+    requestId: c.get('requestId'),
     ip: c.req.header('cf-connecting-ip') ?? null,
     userAgent: c.req.header('user-agent')?.slice(0, MAX_USER_AGENT_LENGTH) ?? null,
     country: (c.req.raw.cf?.country as string | undefined) ?? null,
   }
-  const resources = openResources(c.env, c.var.meter, origin, (work) => c.executionCtx.waitUntil(work))
+  const resources = openResources(c.env, c.get('meter'), origin, (work) => c.executionCtx.waitUntil(work))
   for (const [name, value] of Object.entries(resources)) c.set(name as keyof Resources, value)
 }
 

@@ -1,7 +1,7 @@
-import { and, desc, eq, gte, lt, type SQL } from 'drizzle-orm'
+import { and, desc, eq, gte, is, lt, SQL } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import type { Resources } from '../context.ts'
-import { build, insertWhere, lastStatementChanged } from '../database/main.ts'
+import type { Origin, Resources } from '../context.ts'
+import { build, type Given, insertWhere, lastStatementChanged } from '../database/main.ts'
 import { firstIdAt, timeOfId, toTime, toTimeOrNull } from '../ids.ts'
 import { type List, makeCursor, openCursor } from '../pagination.ts'
 import { type Action, type ActivityLog, activityLogs, cleanupRuns } from './models.ts'
@@ -14,9 +14,9 @@ export interface Event {
   /** Who did it; null: the system. */
   actorId: string | SQL | null
   /** What changed: names with old and new values. Never a secret. */
-  details?: object
+  details?: object | SQL
   /** Given by who wants to know later whether the change was made: the row is there if it was. */
-  id?: string
+  id?: string | SQL
 }
 
 /**
@@ -24,16 +24,17 @@ export interface Event {
  * statement changed something.
  */
 export function record(
-  { origin }: Pick<Resources, 'origin'>,
+  { origin }: { origin: Given<Origin> },
   event: Event,
   condition: SQL = lastStatementChanged,
 ): SQL {
+  const { details = null } = event
   const row = {
     id: event.id ?? uuidv7(),
     user_id: event.userId,
     actor_id: event.actorId,
     action: event.action,
-    details: event.details ? JSON.stringify(event.details) : null,
+    details: details === null || is(details, SQL) ? details : JSON.stringify(details),
     ip: origin.ip,
     user_agent: origin.userAgent,
     country: origin.country,

@@ -33,8 +33,11 @@ export const requirePermission = (permission: Permission) =>
  * (`actorStands`).
  */
 async function authenticate(c: Context<ActorEnv>, next: Next, permission?: Permission): Promise<void> {
-  const actor = await verifyAccessToken(bearerToken(c), c.var.config, c.var.now)
-  const assertNotRevoked = checkRevocation(c.var, actor, { isRead: ['GET', 'HEAD'].includes(c.req.method) })
+  const resources = c.var
+  const actor = await verifyAccessToken(bearerToken(c), resources.config, resources.now)
+  const assertNotRevoked = checkRevocation(resources, actor, {
+    isRead: ['GET', 'HEAD'].includes(c.req.method),
+  })
   if (permission && !hasPermission(actor.role, permission)) {
     await assertNotRevoked()
     throw forbidden()

@@ -1,6 +1,6 @@
 import { and, eq, gt, isNull, lte, or, type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
-import { build } from '../database/main.ts'
+import { build, type Given, type Places, prepare } from '../database/main.ts'
 import { users } from '../users/models.ts'
 import { invalidToken } from './errors.ts'
 import { sessions } from './models.ts'
@@ -26,30 +26,35 @@ const userKey = (userId: string) => `revoked:user:${userId}`
 const KEY_LIFETIME_MS = (ACCESS_TOKEN_SECONDS + 60) * 1000
 
 /** A condition on a person: neither deleted nor disabled. */
-export const userMayBeHere = (now: number) =>
+export const userMayBeHere = (now: number | SQL) =>
   and(isNull(users.deleted_at), or(eq(users.status, 'active'), lte(users.disabled_until, now)))
 
-const liveSession = (claims: Claims, now: number) =>
+type TokenInTime = Pick<Claims, 'sid' | 'sub' | 'epoch'> & { now: number }
+
+const liveSession = ({ sid, sub, epoch, now }: Given<TokenInTime>) =>
   build
     .select({ id: sessions.id })
     .from(sessions)
     .innerJoin(users, eq(users.id, sessions.user_id))
     .where(
       and(
-        eq(sessions.id, claims.sid),
+        eq(sessions.id, sid),
         isNull(sessions.revoked_at),
         gt(sessions.idle_expires_at, now),
-        eq(users.id, claims.sub),
-        eq(users.token_epoch, claims.epoch),
+        eq(users.id, sub),
+        eq(users.token_epoch, epoch),
         userMayBeHere(now),
       ),
     )
+
+const readLiveSession = prepare((token: Places<TokenInTime>) => [liveSession(token)])
 
 /**
  * A condition for writes: that the actor's token still counts at the moment of the change. As every change of a
  * role raises the epoch, it also pins the role that the permission was given for.
  */
-export const actorStands = (claims: Claims, now: number): SQL => sql`EXISTS ${liveSession(claims, now)}`
+export const actorStands = (claims: Claims, now: number): SQL =>
+  sql`EXISTS ${liveSession({ ...claims, now })}`
 
 /**
  * Begins the check of a token, and lets the request's own work go on beside it. Redis is asked for the sake of
@@ -62,14 +67,15 @@ export function checkRevocation(
   claims: Claims,
   { isRead }: { isRead: boolean },
 ): () => Promise<void> {
-  const passenger = db.rideAlong(liveSession(claims, now))
-  const listed = isRead ? redis.mget([sessionKey(claims.sid), userKey(claims.sub)]) : undefined
+  const { sid, sub, epoch } = claims
+  const passenger = db.rideAlong(...readLiveSession({ sid, sub, epoch, now }))
+  const listed = isRead ? redis.mget([sessionKey(sid), userKey(sub)]) : undefined
   return async () => {
     passenger.settle()
     const [rows, blocklist] = await Promise.all([passenger.rows, listed])
     if (rows.length === 0) throw invalidToken()
-    const [session, epoch] = blocklist ?? []
-    if (session || (epoch && Number(epoch) > claims.epoch)) throw invalidToken()
+    const [session, raised] = blocklist ?? []
+    if (session || (raised && Number(raised) > epoch)) throw invalidToken()
   }
 }
 

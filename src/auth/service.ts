@@ -1,8 +1,8 @@
 import { and, eq, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { record } from '../activity/service.ts'
-import type { Resources } from '../context.ts'
-import { build, insertWhere, type Statement } from '../database/main.ts'
+import type { Origin, Resources } from '../context.ts'
+import { build, insertWhere, type Places, prepare, type Statement } from '../database/main.ts'
 import { sendAfterwards } from '../mail/outbox.ts'
 import { applyChange, byActor, changeUser } from '../users/change.ts'
 import { normalizeEmail } from '../users/email.ts'
@@ -149,10 +149,64 @@ async function toTokens({ config, now }: Resources, session: Session, person: Us
   }
 }
 
+interface Rotation extends Origin {
+  sessionId: string
+  counter: number
+  now: number
+  graceBegan: number
+  idleUntil: number
+  refreshedId: string
+  reuseId: string
+}
+
 /**
- * Trades a refresh token for the next, in one trip. Rotation is one conditional UPDATE on the counter, so of many
- * who bring the same token one rotates, and all get the same successor, as long as it is unspent and the grace
- * lasts. A token older than that was stolen, or its successor was: the session ends.
+ * Rotation is one conditional UPDATE on the counter, so of many who bring the same token one rotates. One that is
+ * spent, and out of its grace, ends the session. Last come the session as it is then, and its person.
+ */
+const rotate = prepare((at: Places<Rotation>) => {
+  const isThisSession = eq(sessions.id, at.sessionId)
+  const personMayBeHere = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${sessions.user_id} AND ${userMayBeHere(at.now)})`
+  const isCurrent = and(
+    isThisSession,
+    eq(sessions.counter, at.counter),
+    sql`${sessions.revoked_at} IS NULL AND ${sessions.idle_expires_at} > ${at.now}`,
+    personMayBeHere,
+  )
+  const isReused = sql`${sessions.counter} > ${at.counter} + 1
+    OR (${sessions.counter} = ${at.counter} + 1 AND ${sessions.rotated_at} <= ${at.graceBegan})`
+  // Whose session it is only the database knows.
+  const userId = sql`(SELECT user_id FROM ${sessions} WHERE id = ${at.sessionId})`
+  const details = sql`json_object('session_id', ${at.sessionId})`
+  return [
+    build
+      .update(sessions)
+      .set({
+        counter: sql`${at.counter} + 1`,
+        rotated_at: at.now,
+        last_seen_at: at.now,
+        idle_expires_at: sql`min(${at.idleUntil}, ${sessions.expires_at})`,
+        ip: at.ip,
+        user_agent: at.userAgent,
+        country: at.country,
+      })
+      .where(isCurrent),
+    record(
+      { origin: at },
+      { id: at.refreshedId, action: 'session.refreshed', userId, actorId: userId, details },
+    ),
+    revokeSessions(at.now, 'reuse_detected', and(isThisSession, sql`(${isReused})`)),
+    record(
+      { origin: at },
+      { id: at.reuseId, action: 'session.reuse_detected', userId, actorId: null, details },
+    ),
+    build.select().from(sessions).where(isThisSession),
+    selectUsers().where(sql`${users.id} = ${userId} AND ${userMayBeHere(at.now)}`),
+  ]
+})
+
+/**
+ * Trades a refresh token for the next, in one trip. All who bring the same token get the same successor, as long as
+ * it is unspent and the grace lasts. A token older than that was stolen, or its successor was: the session ends.
  *
  * @throws 401 `invalid_refresh_token`; 401 `session_revoked`, also for a token used again.
  */
@@ -160,39 +214,17 @@ export async function refresh(resources: Resources, refreshToken: string): Promi
   const { db, config, now, origin } = resources
   const token = openRefreshToken(config.keys.refresh_token, refreshToken)
   if (!token) throw invalidRefreshToken()
-  const isThisSession = eq(sessions.id, token.sessionId)
-  const personMayBeHere = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${sessions.user_id} AND ${userMayBeHere(now)})`
-  const isCurrent = and(
-    isThisSession,
-    eq(sessions.counter, token.counter),
-    sql`${sessions.revoked_at} IS NULL AND ${sessions.idle_expires_at} > ${now}`,
-    personMayBeHere,
+  const results = await db.writeBatch(
+    rotate({
+      ...token,
+      ...origin,
+      now,
+      graceBegan: now - config.REFRESH_GRACE_SECONDS * 1000,
+      idleUntil: now + IDLE_MS,
+      refreshedId: uuidv7(),
+      reuseId: uuidv7(),
+    }),
   )
-  const isReused = sql`${sessions.counter} > ${token.counter + 1}
-    OR (${sessions.counter} = ${token.counter + 1} AND ${sessions.rotated_at} <= ${now - config.REFRESH_GRACE_SECONDS * 1000})`
-  const about = (action: 'session.refreshed' | 'session.reuse_detected') =>
-    recordOfSession(resources, action, token.sessionId)
-  const results = await db.writeBatch([
-    build
-      .update(sessions)
-      .set({
-        counter: token.counter + 1,
-        rotated_at: now,
-        last_seen_at: now,
-        idle_expires_at: sql`min(${now + IDLE_MS}, ${sessions.expires_at})`,
-        ip: origin.ip,
-        user_agent: origin.userAgent,
-        country: origin.country,
-      })
-      .where(isCurrent),
-    about('session.refreshed'),
-    revokeSessions(now, 'reuse_detected', and(isThisSession, sql`(${isReused})`)),
-    about('session.reuse_detected'),
-    build.select().from(sessions).where(isThisSession),
-    selectUsers().where(
-      sql`${users.id} = (SELECT user_id FROM ${sessions} WHERE ${isThisSession}) AND ${userMayBeHere(now)}`,
-    ),
-  ])
   const session = results[4]!.rows[0] as unknown as Session | undefined
   const person = results[5]!.rows[0] as unknown as User | undefined
   if (results[2]!.changes > 0)
@@ -201,17 +233,6 @@ export async function refresh(resources: Resources, refreshToken: string): Promi
   if (!session || !person || session.counter !== token.counter + 1 || session.idle_expires_at <= now)
     throw invalidRefreshToken()
   return toTokens(resources, session, person)
-}
-
-/** History of a session whose person is only known to the database. */
-const recordOfSession = (
-  resources: Resources,
-  action: 'session.refreshed' | 'session.reuse_detected',
-  sessionId: string,
-) => {
-  const owner = sql`(SELECT user_id FROM ${sessions} WHERE id = ${sessionId})`
-  const actorId = action === 'session.refreshed' ? owner : null
-  return record(resources, { action, userId: owner, actorId, details: { session_id: sessionId } })
 }
 
 /** Ends all one's sessions, this one too. */

@@ -1,5 +1,5 @@
 import { createClient, type InStatement, LibsqlError, type ResultSet } from '@libsql/client/http'
-import { type SQL, sql, type Table } from 'drizzle-orm'
+import { fillPlaceholders, type SQL, sql, type Table } from 'drizzle-orm'
 import {
   QueryBuilder,
   SQLiteDeleteBase,
@@ -129,9 +129,34 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
   }
 }
 
+const toQuery = (statement: Statement): { sql: string; params: unknown[] } =>
+  'toSQL' in statement ? statement.toSQL() : dialect.sqlToQuery(statement)
+
 function toLibsql(statement: Statement): InStatement {
-  const query = 'toSQL' in statement ? statement.toSQL() : dialect.sqlToQuery(statement)
-  return { sql: query.sql, args: query.params as never }
+  const { sql, params } = toQuery(statement)
+  return { sql, args: params as never }
+}
+
+/** Values, or the places that stand for them in a prepared statement. */
+export type Given<T> = { readonly [K in keyof T]: T[K] | SQL }
+export type Places<V> = { readonly [K in keyof V]: SQL }
+
+/**
+ * Statements that are sent all the time: Drizzle writes their SQL once per isolate, with a named place for each value,
+ * and a request only fills in the values.
+ */
+export function prepare<V extends object, const S extends readonly Statement[]>(
+  make: (places: Places<V>) => S,
+): (values: V) => S {
+  const places = new Proxy({}, { get: (_, name) => sql`${sql.placeholder(String(name))}` })
+  let queries: ReturnType<typeof toQuery>[] | undefined
+  return (values) => {
+    queries ??= make(places as Places<V>).map(toQuery)
+    // To `read` and `writeBatch` they are the statements that they were made from.
+    return queries.map(({ sql, params }) => ({
+      toSQL: () => ({ sql, params: fillPlaceholders(params, values as Record<string, unknown>) }),
+    })) as readonly Statement[] as S
+  }
 }
 
 /** What was answered with a 503 must not happen later, when a request that was held up on its way arrives after all. */

@@ -12,7 +12,15 @@ import { openSessionsOf, toSessionList } from '../auth/sessions.ts'
 import { openAttempt } from '../auth/throttle.ts'
 import type { Claims } from '../auth/tokens.ts'
 import type { Resources } from '../context.ts'
-import { build, insertWhere, isUniqueViolation, type Statement, type Written } from '../database/main.ts'
+import {
+  build,
+  insertWhere,
+  isUniqueViolation,
+  type Places,
+  prepare,
+  type Statement,
+  type Written,
+} from '../database/main.ts'
 import { toTime, toTimeOrNull } from '../ids.ts'
 import { invitations } from '../invitations/models.ts'
 import { outbox } from '../mail/models.ts'
@@ -176,9 +184,11 @@ const adoptInvitations = (userId: string, emailNormalized: string, now: number):
     .where(and(eq(outbox.recipient_normalized, emailNormalized), isNull(outbox.user_id), userExists(userId))),
 ]
 
+const readUser = prepare(({ id }: Places<{ id: string }>) => [selectUsers().where(eq(users.id, id))])
+
 /** Reads a person, deleted or not. Throws 404. */
 export async function requireUser({ db }: Resources, id: string): Promise<UserRow> {
-  const [[row]] = await db.read(selectUsers().where(eq(users.id, id)))
+  const [[row]] = await db.read(...readUser({ id }))
   if (!row) throw userNotFound()
   return row
 }
