@@ -116,7 +116,7 @@ function derive(
 ): Promise<Buffer> {
   const options = { N: 2 ** cost.ln, r: cost.r, p: cost.p, maxmem: MAX_MEMORY_BYTES }
   return new Promise((resolve, reject) =>
-    scrypt(normalizePassword(password), salt, HASH_BYTES, options, (error, key) =>
+    scrypt(toHashInput(password), salt, HASH_BYTES, options, (error, key) =>
       error ? reject(error) : resolve(key),
     ),
   )
@@ -124,6 +124,12 @@ function derive(
 
 /** The one normalisation: the same characters typed on another keyboard are the same password (NIST 63B). */
 const normalizePassword = (password: string) => password.normalize('NFKC')
+
+/**
+ * What is hashed. The end is marked, as HMAC, which scrypt begins with, fills a short key up with NULs (RFC 2104
+ * section 2): without the mark, a password and the same with a NUL behind it would be one.
+ */
+const toHashInput = (password: string) => `${normalizePassword(password)}\x01`
 
 let commonPasswords: Set<string> | undefined
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { parseJwtKeys } from '../../src/auth/keys.ts'
 import type { Tokens } from '../../src/auth/schemas.ts'
-import { type Claims, verifyAccessToken } from '../../src/auth/tokens.ts'
+import { type Claims, signAccessToken, verifyAccessToken } from '../../src/auth/tokens.ts'
 import { type Actor, openApi, PASSWORD } from '../support/api.ts'
 
 const api = openApi()
@@ -392,3 +392,20 @@ const lastCharacters = (token: string) =>
     .filter((other) => other !== token && decodesAlike(other, token))
 const decodesAlike = (one: string, other: string) =>
   Buffer.from(one.split('.')[2]!, 'base64url').equals(Buffer.from(other.split('.')[2]!, 'base64url'))
+
+test('AT4: a token that was good a moment ago is looked at again: it ends in time, and not before', async () => {
+  const now = Date.now()
+  const subject = {
+    userId: crypto.randomUUID(),
+    sessionId: crypto.randomUUID(),
+    role: 'user',
+    epoch: 0,
+  } as const
+  const token = await signAccessToken(config, now, { ...subject, authenticatedAt: now })
+  const verifyAfter = (seconds: number) => verifyAccessToken(token, config, now + seconds * 1000)
+  expect((await verifyAfter(0)).sub).toBe(subject.userId)
+  expect((await verifyAfter(629)).sub).toBe(subject.userId)
+  await expect(verifyAfter(631)).rejects.toMatchObject({ code: 'invalid_token' })
+  await expect(verifyAfter(-32)).rejects.toMatchObject({ code: 'invalid_token' })
+  expect((await verifyAfter(1)).sub).toBe(subject.userId)
+})
