@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { mayBeMailed, owe, sendAfterwards } from '../mail/outbox.ts'
+import { normalizeEmail } from '../users/email.ts'
 import { users } from '../users/models.ts'
 import type { User } from '../users/schemas.ts'
 import { insertUser, makeUserRow, oweVerification, toUser, userExists } from '../users/service.ts'
@@ -23,10 +24,10 @@ export async function signUp(
 ): Promise<User | null> {
   const { config } = resources
   if (config.SIGNUP === 'closed') throw signupClosed()
-  const row = await makeUserRow(resources, { ...input, role: 'user' })
-  const domain = row.email_normalized.split('@')[1]!
+  const domain = normalizeEmail(input.email).split('@')[1]!
   if (config.SIGNUP_DOMAINS.length > 0 && !config.SIGNUP_DOMAINS.includes(domain)) throw signupDomainRefused()
 
+  const row = await makeUserRow(resources, { ...input, role: 'user' })
   const isSecret = config.EMAIL_VERIFICATION === 'required'
   const answer = isSecret ? ACCEPTED : toUser({ ...row, state: row.status })
   const owner = sql`FROM ${users} WHERE email_normalized = ${row.email_normalized} AND deleted_at IS NULL`
