@@ -25,8 +25,12 @@ export const PASSWORD_MAX_LENGTH = 256
 const HASH_MS = 150
 const PAUSE_MS = HASH_MS
 const LONGEST_QUEUE_MS = 8 * (PAUSE_MS + HASH_MS)
-/** Until when turns are given away (epoch ms). */
+const LONGEST_HASH_MS = 2000
+/** Who is let in so soon after a hash had waited for its end. */
+const SOON_MS = 5
+/** Until when turns are given away, and until when a hash runs or has just run (epoch ms). */
 let takenUntil = 0
+let busyUntil = 0
 export const hashingBusy = () =>
   unavailable('hashing_busy', 'Too many people are signing in at once. Try again in a second.', undefined, 1)
 
@@ -38,13 +42,17 @@ export const hashingBusy = () =>
  */
 export async function takeTurn(): Promise<void> {
   const now = Date.now()
-  // A queue longer than can be was made by a clock that has been set back since.
+  // What is further ahead than can be was noted by a clock that has been set back since.
   if (takenUntil - now > LONGEST_QUEUE_MS + PAUSE_MS + HASH_MS) takenUntil = 0
+  if (busyUntil - now > LONGEST_HASH_MS) busyUntil = 0
   if (takenUntil - now >= LONGEST_QUEUE_MS) throw hashingBusy()
-  const beginsAt = takenUntil > now ? takenUntil + PAUSE_MS : now
+  const isAlone = takenUntil <= now && busyUntil <= now
+  const beginsAt = isAlone ? now : Math.max(takenUntil, now) + PAUSE_MS
   takenUntil = beginsAt + HASH_MS
-  if (beginsAt > now) await new Promise((resolve) => setTimeout(resolve, beginsAt - now))
+  if (beginsAt > now) await sleep(beginsAt - now)
 }
+
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 /**
  * Hashes a password that a person has set.
@@ -109,17 +117,21 @@ const isCostAllowed = ({ ln, r, p }: { ln: number; r: number; p: number }) =>
 
 const pepperId = (pepper: Uint8Array) => createHash('sha256').update(pepper).digest('hex').slice(0, 8)
 
-function derive(
+async function derive(
   password: string,
   salt: Uint8Array,
   cost: { ln: number; r: number; p: number },
 ): Promise<Buffer> {
   const options = { N: 2 ** cost.ln, r: cost.r, p: cost.p, maxmem: MAX_MEMORY_BYTES }
-  return new Promise((resolve, reject) =>
+  busyUntil = Date.now() + LONGEST_HASH_MS
+  const derived = await new Promise<Buffer>((resolve, reject) =>
     scrypt(toHashInput(password), salt, HASH_BYTES, options, (error, key) =>
       error ? reject(error) : resolve(key),
     ),
   )
+  await sleep(0) // The clock stands still until there is I/O.
+  busyUntil = Date.now() + SOON_MS
+  return derived
 }
 
 /** The one normalisation: the same characters typed on another keyboard are the same password (NIST 63B). */
