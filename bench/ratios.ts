@@ -27,6 +27,7 @@ export interface Side {
 }
 
 const CONNECTIONS = [1, 16, 64]
+const QUICK_CONNECTIONS = 16
 /** So many people are needed for the numbers below. */
 export const PEOPLE_FOR_RATIOS = 10_000
 
@@ -177,21 +178,24 @@ export async function measureRatios(
 ): Promise<Ratio[]> {
   const names = Object.keys(workers) as (keyof typeof workers)[]
   const ratios: Ratio[] = []
+  const length = isQuick ? 'quick' : 'full'
   for (const operation of operationsOf(stage)) {
-    const [rounds, seconds] = SLICES[isQuick ? 'quick' : 'full'][operation.isHash ? 'hash' : 'other']
+    const [rounds, seconds] = SLICES[length][operation.isHash ? 'hash' : 'other']
     for (const [level, connections] of CONNECTIONS.entries()) {
+      if (isQuick && connections !== QUICK_CONNECTIONS) continue
       progress(`${operation.name}, ${connections} connections`)
       const slices: Sides<Slice[]> = { roster: [], floor: [], ...(workers.before && { before: [] }) }
       const callers = await callersOf(operation, names, connections, level)
-      const slice = async (name: keyof typeof workers, length: number): Promise<Slice> => {
+      const slice = async (name: keyof typeof workers, seconds: number): Promise<Slice> => {
         const worker = workers[name]!
         await operation.prepare?.()
         const before = worker.cpuMs()
-        const load = await run(worker.url, callers[name], length)
+        const load = await run(worker.url, callers[name], seconds)
         return { ...load, cpuMs: worker.cpuMs() - before }
       }
       // V8 compiles what it has seen often; that has to be over.
-      if (!operation.isHash && level === 0) for (const name of names) await slice(name, isQuick ? 1 : 4)
+      if (!operation.isHash && (isQuick || level === 0))
+        for (const name of names) await slice(name, isQuick ? 1 : 4)
       for (let round = 0; round < rounds; round++) {
         for (const index of names.keys()) {
           const name = names[(index + round) % names.length]!

@@ -153,7 +153,8 @@ function dollars({ ratios, trips }: Results): string {
   const { workers, turso, upstash } = PRICES
   const rows = ['read of oneself', 'login', 'refresh'].map((operation) => {
     const trip = trips.find((it) => it.operation === operation)!
-    const { cpuMs } = ratios.find((it) => it.operation === operation && it.connections === 1)!.roster
+    // The first of them has the fewest connections.
+    const { cpuMs } = ratios.find((it) => it.operation === operation)!.roster
     const parts = [
       workers.perMillionRequests + cpuMs * workers.perMillionCpuMs,
       (trip.rowsRead / 1000) * turso.perBillionRowsRead,
