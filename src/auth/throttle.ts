@@ -36,10 +36,9 @@ export interface Attempt {
 }
 
 /** An attempt on the account that `account` selects; `name` is what the caller calls it (an address or an id). */
-export function openAttempt({ config, origin, now }: Resources, name: string, account: SQL): Attempt {
-  const key = createHmac('sha256', config.keys.throttle[0])
-    .update(`${name}\n${networkOf(origin.ip)}`)
-    .digest('base64url')
+export function openAttempt(resources: Resources, name: string, account: SQL): Attempt {
+  const { now } = resources
+  const key = keyOf(resources, name)
   const isThisKey = eq(throttles.key, key)
   const attempts = sql`CASE WHEN ${throttles.expires_at} <= ${now} THEN 1 ELSE ${throttles.attempts} + 1 END`
   const wait = sql`min(${LONGEST_WAIT_MS}, ${FIRST_WAIT_MS} << min(6, ${attempts} - ${FREE_FAILURES}))`
@@ -88,6 +87,12 @@ export function openAttempt({ config, origin, now }: Resources, name: string, ac
   }
 }
 
+/** What is counted, and for which network: a MAC, as the name may be an address. */
+const keyOf = ({ config, origin }: Resources, name: string) =>
+  createHmac('sha256', config.keys.throttle[0])
+    .update(`${name}\n${networkOf(origin.ip)}`)
+    .digest('base64url')
+
 const MAILS_PER_HOUR = 30
 const HOUR_MS = 60 * MINUTE_MS
 
@@ -95,10 +100,9 @@ const HOUR_MS = 60 * MINUTE_MS
  * Counts what one network asks to be mailed, to whomever: 30 mails an hour. `count` goes first in the batch,
  * `isAllowed` is the condition of the mail, and `verdict` goes last, for `assertAllowed`.
  */
-export function openMailRequest({ config, origin, now }: Resources) {
-  const key = createHmac('sha256', config.keys.throttle[0])
-    .update(`mail\n${networkOf(origin.ip)}`)
-    .digest('base64url')
+export function openMailRequest(resources: Resources) {
+  const { now } = resources
+  const key = keyOf(resources, 'mail')
   const isOver = sql`${throttles.expires_at} <= ${now}`
   const isThisKey = eq(throttles.key, key)
   return {
