@@ -3,7 +3,7 @@ import { and, eq, gt, inArray, isNull, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Config } from '../config.ts'
 import type { Resources } from '../context.ts'
-import { build, insertWhere, type Statement } from '../database/main.ts'
+import { build, insertWhere, rowExists, type Statement } from '../database/main.ts'
 import { normalizeEmail } from '../users/email.ts'
 import { invalidLink } from './errors.ts'
 import { type OneTimeToken, oneTimeTokens, type Purpose } from './models.ts'
@@ -56,7 +56,7 @@ export interface NewToken {
  */
 export function issueToken({ now }: Resources, token: NewToken, condition: SQL) {
   const id = uuidv7()
-  const isMade = sql`EXISTS (SELECT 1 FROM ${oneTimeTokens} WHERE id = ${id})`
+  const isMade = rowExists(oneTimeTokens, id)
   const row = {
     id,
     purpose: token.purpose,

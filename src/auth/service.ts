@@ -2,7 +2,7 @@ import { and, eq, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { record } from '../activity/service.ts'
 import type { Origin, Resources } from '../context.ts'
-import { build, insertWhere, type Places, prepare, type Statement } from '../database/main.ts'
+import { build, insertWhere, type Places, prepare, rowExists, type Statement } from '../database/main.ts'
 import { sendAfterwards } from '../mail/outbox.ts'
 import { applyChange, byActor, changeUser } from '../users/change.ts'
 import { normalizeEmail } from '../users/email.ts'
@@ -94,7 +94,7 @@ async function startSession(
     country: origin.country,
   }
   const isAsRead = and(eq(users.id, row.id), eq(users.token_epoch, row.token_epoch), userMayBeHere(now))
-  const isStarted = sql`EXISTS (SELECT 1 FROM ${sessions} WHERE id = ${session.id})`
+  const isStarted = rowExists(sessions, session.id)
   const isThisPerson = and(eq(users.id, row.id), isStarted)
   const results = await db.writeBatch([
     insertWhere(sessions, session, sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead})`),

@@ -220,6 +220,10 @@ export function insertWhere(
     ON CONFLICT (${identifiers(key)}) DO NOTHING`
 }
 
+/** A condition: that the row with this id is there. */
+export const rowExists = (table: Table, id: string): SQL =>
+  sql`EXISTS (SELECT 1 FROM ${table} WHERE id = ${id})`
+
 /** Whether a batch failed because a value that has to be unique was taken. */
 export const isUniqueViolation = (error: unknown, column: string) =>
   isConstraint(error) && error.message.includes(column)

@@ -10,7 +10,7 @@ import { actorStands, userMayBeHere } from '../auth/revocation.ts'
 import type { AcceptInvitation } from '../auth/schemas.ts'
 import type { Claims } from '../auth/tokens.ts'
 import type { Resources } from '../context.ts'
-import { build, insertWhere } from '../database/main.ts'
+import { build, insertWhere, rowExists } from '../database/main.ts'
 import { toTime } from '../ids.ts'
 import { oweLink, sendAfterwards } from '../mail/outbox.ts'
 import { type List, makeCursor, openCursor } from '../pagination.ts'
@@ -88,7 +88,7 @@ export async function createInvitation(
   const mayInvite = sql`${actorStands(actor, now)} AND NOT ${isTaken}`
   const answer = toInvitation(row, now)
   const once = openIdempotency(resources, request, row.id, answer, mayInvite)
-  const isMade = sql`EXISTS (SELECT 1 FROM ${invitations} WHERE id = ${row.id})`
+  const isMade = rowExists(invitations, row.id)
   const mail = oweInvitation(resources, row, isMade)
   const older = sql`email_normalized = ${row.email_normalized} AND id <> ${row.id} AND ${isMade}`
   const results = await db.writeBatch([

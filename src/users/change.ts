@@ -9,7 +9,7 @@ import { actorStands, publishRevocations } from '../auth/revocation.ts'
 import { eraseSessions, type RevokedReason, revokeSessions, sessionsOf } from '../auth/sessions.ts'
 import type { Claims } from '../auth/tokens.ts'
 import type { Resources } from '../context.ts'
-import { build, isUniqueViolation, type Statement } from '../database/main.ts'
+import { build, isUniqueViolation, rowExists, type Statement } from '../database/main.ts'
 import { invitations } from '../invitations/models.ts'
 import { outbox } from '../mail/models.ts'
 import type { AppError } from '../problem.ts'
@@ -126,7 +126,7 @@ async function writeChange(
     actorId: by.actorId,
     ...(change.details && { details: change.details }),
   }
-  const isDone = sql`EXISTS (SELECT 1 FROM ${activityLogs} WHERE id = ${event.id})`
+  const isDone = rowExists(activityLogs, event.id)
   try {
     const results = await db.writeBatch([
       change.erases ? build.delete(users).where(mayChange) : build.update(users).set(set).where(mayChange),

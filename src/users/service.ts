@@ -1,4 +1,4 @@
-import { and, eq, isNull, type SQL, sql } from 'drizzle-orm'
+import { and, eq, isNull, type SQL } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Action } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
@@ -18,6 +18,7 @@ import {
   isUniqueViolation,
   type Places,
   prepare,
+  rowExists,
   type Statement,
   type Written,
 } from '../database/main.ts'
@@ -101,7 +102,7 @@ export async function makeUserRow(
   } as const satisfies NewUser
 }
 
-export const userExists = (id: string): SQL => sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${id})`
+export const userExists = (id: string): SQL => rowExists(users, id)
 
 /** The mail by which somebody confirms that the address of their account is theirs. */
 export const oweVerification = (
