@@ -25,11 +25,19 @@ interface Metafile {
 }
 
 /** Builds what is deployed, by the command that deploys it; of another Worker than Roster, or another checkout. */
-export function buildBundle({ entry, root = ROOT }: { entry?: string; root?: string } = {}): Bundle {
+export function buildBundle({
+  entry,
+  root = ROOT,
+  minify = true,
+}: {
+  entry?: string
+  root?: string
+  minify?: boolean
+} = {}): Bundle {
   const dir = mkdtempSync(join(tmpdir(), 'roster-bundle-'))
   try {
     const metafile = join(dir, 'meta.json')
-    const options = ['--dry-run', '--minify', '--outdir', dir, '--metafile', metafile]
+    const options = ['--dry-run', ...(minify ? ['--minify'] : []), '--outdir', dir, '--metafile', metafile]
     execFileSync(
       process.execPath,
       [join(root, 'node_modules/wrangler/bin/wrangler.js'), 'deploy', ...(entry ? [entry] : []), ...options],
@@ -66,7 +74,7 @@ export function buildBundle({ entry, root = ROOT }: { entry?: string; root?: str
   }
 }
 
-function packageOf(path: string): string {
+export function packageOf(path: string): string {
   const [, name] = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path) ?? []
   if (name) return name
   return path.endsWith('common-passwords.ts') ? 'list of common passwords' : 'Roster itself'

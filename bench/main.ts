@@ -7,6 +7,7 @@ import { buildBundle, type Modules } from './bundle.ts'
 import { writeCharts } from './charts.ts'
 import { measureDistance } from './distance.ts'
 import { measureGrowth } from './growth.ts'
+import { measureHashing } from './hashing.ts'
 import { measureRatios, PEOPLE_FOR_RATIOS } from './ratios.ts'
 import { reportOf } from './report.ts'
 import { type Results, readResults, writeResults } from './results.ts'
@@ -16,7 +17,7 @@ import { measureTrips } from './trips.ts'
 import { startWorker, type Worker } from './workerd.ts'
 
 const ROOT = join(import.meta.dirname, '..')
-const PARTS = ['ratios', 'trips', 'distance', 'size', 'growth'] as const
+const PARTS = ['ratios', 'trips', 'distance', 'size', 'hashing', 'growth'] as const
 const SIZES = { quick: [1_000, 10_000], full: [1_000, 100_000, 1_000_000] }
 
 const { values: options } = parseArgs({
@@ -39,7 +40,7 @@ const progress = (text: string) => {
 
 const isQuick = options.quick
 const isWanted = (part: (typeof PARTS)[number]) => options.only.split(',').includes(part)
-const NOTHING = { ratios: [], trips: [], distance: [], growth: [] }
+const NOTHING = { ratios: [], trips: [], distance: [], growth: [], hashing: [] }
 const open: { close(): Promise<unknown> }[] = []
 const opened = async <T extends { close(): Promise<unknown> }>(opening: Promise<T>): Promise<T> => {
   const it = await opening
@@ -62,6 +63,10 @@ try {
     opened(startWorker({ modules, bindings }))
   const found: Partial<Results> = {}
   const redisEngine = await measureOnLoopback()
+  if (isWanted('hashing') && !isQuick) {
+    progress('hashing')
+    found.hashing = await measureHashing(10)
+  }
   if (isWanted('growth')) {
     const crowd = await opened(openStage('by-size'))
     const workers = {

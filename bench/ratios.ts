@@ -52,7 +52,7 @@ const post = (path: string, body: object | undefined, headers: Record<string, st
   ...(body && { body: JSON.stringify(body) }),
 })
 
-function operationsOf({ seed, tokens, databaseUrl }: Stage): Operation[] {
+export function operationsOf({ seed, tokens, databaseUrl }: Stage): Operation[] {
   const from = (number: number) => ({ 'cf-connecting-ip': `10.0.${number >> 8}.${number & 255}` })
   const ended = endableSessions(databaseUrl, (person, session) => tokens.access(person, session))
   return [

@@ -26,6 +26,7 @@ export function reportOf(results: Results): string {
     results.size && size(results.size),
     results.ratios.length > 0 && results.trips.length > 0 && dollars(results),
     results.distance.length > 0 && distance(results),
+    results.hashing.length > 0 && hashing(results),
   ]
   return `${parts.filter(Boolean).join('\n\n')}\n`
 }
@@ -194,4 +195,16 @@ Smart placement, which \`wrangler.toml\` asks for, moves the Worker to the first
 then paid once, not once for each trip.
 
 ${table(['region', 'round trip ms', 'Redis', 'read ms', 'one trip more ms', 'refresh ms', 'login ms'], rows)}`
+}
+
+function hashing({ hashing }: Results): string {
+  const rows = hashing.map((it) => [it.place, rate(it.hashesPerSecond), ms(it.readP50Ms), ms(it.readP95Ms)])
+  return `## 7. Where to hash
+
+A read that does nothing, asked every ten milliseconds, while three want to hash all the time. A hash holds the thread
+that it runs on, and workerd gives all isolates of a process the same one, so another isolate is no way out of it; pauses
+are. On Cloudflare's network a Durable Object may live elsewhere, for the price of one more trip; that is not measured
+here.
+
+${table(['hashed', 'hashes per s', 'read p50 ms', 'read p95 ms'], rows)}`
 }

@@ -2,6 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Distance } from './distance.ts'
 import type { Growth } from './growth.ts'
+import type { Hashing } from './hashing.ts'
 import type { Ratio } from './ratios.ts'
 import type { Size } from './size.ts'
 import type { Trip } from './trips.ts'
@@ -19,6 +20,7 @@ export interface Results {
   growth: Growth[]
   size?: Size
   distance: Distance[]
+  hashing: Hashing[]
 }
 
 const FILE = join(import.meta.dirname, 'results.json')

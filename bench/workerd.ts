@@ -15,6 +15,8 @@ export interface WorkerOptions {
   bindings: Record<string, string>
   /** Port of V8's inspector. */
   inspectorPort?: number
+  /** Further lines of the configuration (workerd.capnp). */
+  also?: { services: string; bindings: string; worker: string }
 }
 
 /**
@@ -32,7 +34,7 @@ const CRON = `export default {
 }`
 
 /** A Worker in workerd itself: the binary that serves it at the edge, and nothing between it and the socket. */
-export async function startWorker({ modules, bindings, inspectorPort }: WorkerOptions) {
+export async function startWorker({ modules, bindings, inspectorPort, also }: WorkerOptions) {
   const home = mkdtempSync(join(tmpdir(), 'roster-workerd-'))
   const [port, cronPort] = [await freePort(), await freePort()]
   const { compatibility_date, compatibility_flags } = unstable_readConfig({
@@ -50,7 +52,7 @@ export async function startWorker({ modules, bindings, inspectorPort }: WorkerOp
 const config :Workerd.Config = (
   services = [
     (name = "worker", worker = .worker),
-    (name = "cron", worker = .cron),
+    (name = "cron", worker = .cron),${also?.services ?? ''}
     (name = "internet", network = (allow = ["public", "private"])),
   ],
   sockets = [
@@ -68,8 +70,8 @@ const worker :Workerd.Worker = (
       .map(([name, value]) => `(name = ${text(name)}, text = ${text(value)}),`)
       .join('\n    ')}
     (name = "RATE_LIMIT_BY_IP", wrapped = (moduleName = "bench:rate-limit")),
-    (name = "RATE_LIMIT_WITHOUT_IP", wrapped = (moduleName = "bench:rate-limit")),
-  ],
+    (name = "RATE_LIMIT_WITHOUT_IP", wrapped = (moduleName = "bench:rate-limit")),${also?.bindings ?? ''}
+  ],${also?.worker ?? ''}
 );
 const cron :Workerd.Worker = (
   modules = [${module('cron.js')}],

@@ -65,18 +65,18 @@ export async function cleanUp(resources: Resources): Promise<void> {
 }
 
 /**
- * Takes the lease: a row of its own, unless the newest run still has one. The id is the time and some chance, so it
- * grows, and a run knows its own row again when the batch was sent twice.
+ * Takes the lease: a row of its own, unless the newest run still has one (which may be this one, when the batch is
+ * sent twice). Answers the id of the row.
  */
 async function startRun({ db, now }: Resources): Promise<number | undefined> {
-  const run = now * 1000 + Math.floor(Math.random() * 1000)
-  const [, newest] = await db.writeBatch([
-    sql`INSERT INTO ${cleanupRuns} (id, started_at, lease_expires_at, counts) SELECT ${run}, ${now}, ${now + LEASE_MS}, '{}'
-      WHERE NOT EXISTS (SELECT 1 FROM ${cleanupRuns} WHERE id = (SELECT max(id) FROM ${cleanupRuns})
-        AND (id >= ${run} OR (finished_at IS NULL AND lease_expires_at > ${now})))`,
-    sql`SELECT max(id) = ${run} AS is_ours FROM ${cleanupRuns}`,
+  const holder = crypto.randomUUID()
+  const newest = sql`id = (SELECT max(id) FROM ${cleanupRuns})`
+  const [, started] = await db.writeBatch([
+    sql`INSERT INTO ${cleanupRuns} (holder, started_at, lease_expires_at, counts) SELECT ${holder}, ${now}, ${now + LEASE_MS}, '{}'
+      WHERE NOT EXISTS (SELECT 1 FROM ${cleanupRuns} WHERE ${newest} AND finished_at IS NULL AND lease_expires_at > ${now})`,
+    sql`SELECT id FROM ${cleanupRuns} WHERE ${newest} AND holder = ${holder}`,
   ])
-  return newest!.rows[0]?.is_ours ? run : undefined
+  return started!.rows[0]?.id as number | undefined
 }
 
 function changesOfRemovals(steps: Step[], results: Written[]): number {

@@ -145,27 +145,37 @@ function singleValues(params: URLSearchParams): Record<string, string> {
 
 /** Reads the body as far as the limit, whatever its Content-Length claims, and for no longer than the deadline. */
 async function readBytes(c: Context): Promise<Uint8Array> {
-  if (Number(c.req.header('content-length') ?? 0) > MAX_BODY_BYTES) throw bodyTooLarge()
-  const reader = c.req.raw.body?.getReader()
-  if (!reader) return new Uint8Array()
-  const chunks: Uint8Array[] = []
-  let size = 0
+  const length = c.req.header('content-length')
+  if (Number(length ?? 0) > MAX_BODY_BYTES) throw bodyTooLarge()
+  if (!c.req.raw.body) return new Uint8Array()
+  // A body of a stated length ends there (RFC 9112 section 6.3), so it may be read by the runtime, which is faster.
+  const isBounded = length !== undefined && c.req.header('transfer-encoding') === undefined
+  const reader = isBounded ? undefined : c.req.raw.body.getReader()
   const deadline = Promise.withResolvers<never>()
   const timer = setTimeout(() => deadline.reject(bodyTooSlow()), BODY_DEADLINE_MS)
   try {
-    for (;;) {
-      const { done, value } = await Promise.race([reader.read(), deadline.promise])
-      if (done) return Buffer.concat(chunks)
-      size += value.byteLength
-      if (size > MAX_BODY_BYTES) throw bodyTooLarge()
-      chunks.push(value)
-    }
+    const reading = reader ? readToLimit(reader) : c.req.raw.bytes()
+    const bytes = await Promise.race([reading, deadline.promise])
+    if (bytes.byteLength > MAX_BODY_BYTES) throw bodyTooLarge()
+    return bytes
   } catch (error) {
     // The caller went away in the middle of it: nobody's fault here, and nobody hears the answer.
     throw error instanceof AppError ? error : unreadableBody(error)
   } finally {
     clearTimeout(timer)
-    reader.cancel().catch(() => {}) // Whoever sends more sends it to nobody.
+    reader?.cancel().catch(() => {}) // Whoever sends more sends it to nobody.
+  }
+}
+
+async function readToLimit(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) return Buffer.concat(chunks)
+    size += value.byteLength
+    if (size > MAX_BODY_BYTES) throw bodyTooLarge()
+    chunks.push(value)
   }
 }
 

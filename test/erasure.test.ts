@@ -131,6 +131,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     finished_at: 'neither',
     lease_expires_at: 'neither',
     counts: 'neither',
+    holder: 'neither',
   },
   // The index of `users`; its own tables hold pieces of three letters.
   users_fts: { email_normalized: 'row', name: 'row', facets: 'row', users_fts: 'neither', rank: 'neither' },
@@ -147,7 +148,11 @@ test('DL3: every column of every table is classified', async () => {
     "name NOT LIKE 'sqlite_%' AND name NOT LIKE 'users_fts_%' AND name NOT LIKE '\\_\\_%' ESCAPE '\\'",
   )) {
     const columns = await api.sql('SELECT name FROM pragma_table_xinfo(?)', [table])
-    found[table] = columns.map(({ name }) => String(name)).sort()
+    // With `SCHEMA=newer` every table has a column of a later version.
+    found[table] = columns
+      .map(({ name }) => String(name))
+      .filter((name) => name !== '__later')
+      .sort()
   }
   const classified = Object.entries(COLUMNS).map(([table, columns]) => [table, Object.keys(columns).sort()])
   expect(found).toEqual(Object.fromEntries(classified))

@@ -3,10 +3,11 @@ import { createMiddleware } from 'hono/factory'
 import type { AppEnv } from '../context.ts'
 import { documented } from '../operation.ts'
 import { tooManyRequests, unavailable } from '../problem.ts'
+import type { Profile } from '../users/models.ts'
 import { forbidden, invalidToken, unauthenticated } from './errors.ts'
 import { hashingBusy, takeTurn } from './passwords.ts'
 import { hasPermission, type Permission } from './permissions.ts'
-import { checkRevocation } from './revocation.ts'
+import { checkRevocation, findOwnProfile } from './revocation.ts'
 import { networkOf } from './throttle.ts'
 import { type Claims, verifyAccessToken } from './tokens.ts'
 
@@ -17,6 +18,17 @@ type ActorEnv = AppEnv & { Variables: { actor: Actor } }
 /** Lets in whoever has a good access token, as `c.var.actor`. */
 export const signedIn = documented(
   createMiddleware<ActorEnv>((c, next) => authenticate(c, next)),
+  { security: 'signed_in', problems: [unauthenticated, invalidToken] },
+)
+
+/** Lets in whoever has a good access token, and brings what its check has read of them: `c.var.self`. */
+export const signedInWithProfile = documented(
+  createMiddleware<AppEnv & { Variables: { self: Profile } }>(async (c, next) => {
+    const resources = c.var
+    const actor = await verifyAccessToken(bearerToken(c), resources.config, resources.now)
+    c.set('self', await findOwnProfile(resources, actor))
+    await next()
+  }),
   { security: 'signed_in', problems: [unauthenticated, invalidToken] },
 )
 

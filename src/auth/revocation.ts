@@ -1,7 +1,8 @@
 import { and, eq, gt, isNull, lte, or, type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { build, type Given, type Places, prepare } from '../database/main.ts'
-import { users } from '../users/models.ts'
+import type { BlocklistStore } from '../database/redis.ts'
+import { type Profile, profileColumns, users } from '../users/models.ts'
 import { invalidToken } from './errors.ts'
 import { sessions } from './models.ts'
 import { ACCESS_TOKEN_SECONDS, type Claims } from './tokens.ts'
@@ -31,23 +32,25 @@ export const userMayBeHere = (now: number | SQL) =>
 
 type TokenInTime = Pick<Claims, 'sid' | 'sub' | 'epoch'> & { now: number }
 
-const liveSession = ({ sid, sub, epoch, now }: Given<TokenInTime>) =>
-  build
-    .select({ id: sessions.id })
-    .from(sessions)
-    .innerJoin(users, eq(users.id, sessions.user_id))
-    .where(
-      and(
-        eq(sessions.id, sid),
-        isNull(sessions.revoked_at),
-        gt(sessions.idle_expires_at, now),
-        eq(users.id, sub),
-        eq(users.token_epoch, epoch),
-        userMayBeHere(now),
-      ),
-    )
+/** A condition on a session and its person: that a token of theirs counts. */
+const tokenCounts = ({ sid, sub, epoch, now }: Given<TokenInTime>) =>
+  and(
+    eq(sessions.id, sid),
+    eq(sessions.user_id, users.id),
+    isNull(sessions.revoked_at),
+    gt(sessions.idle_expires_at, now),
+    eq(users.id, sub),
+    eq(users.token_epoch, epoch),
+    userMayBeHere(now),
+  )
+
+const liveSession = (token: Given<TokenInTime>) =>
+  build.select({ id: sessions.id }).from(sessions).innerJoin(users, tokenCounts(token))
 
 const readLiveSession = prepare((token: Places<TokenInTime>) => [liveSession(token)])
+const readOwnProfile = prepare((token: Places<TokenInTime>) => [
+  build.select(profileColumns).from(users).innerJoin(sessions, tokenCounts(token)),
+])
 
 /**
  * A condition for writes: that the actor's token still counts at the moment of the change. As every change of a
@@ -67,16 +70,33 @@ export function checkRevocation(
   claims: Claims,
   { isRead }: { isRead: boolean },
 ): () => Promise<void> {
-  const { sid, sub, epoch } = claims
-  const passenger = db.rideAlong(...readLiveSession({ sid, sub, epoch, now }))
-  const listed = isRead ? redis.mget([sessionKey(sid), userKey(sub)]) : undefined
+  const passenger = db.rideAlong(...readLiveSession({ ...claims, now }))
+  const listed = isRead && isListed(redis, claims)
   return async () => {
     passenger.settle()
-    const [rows, blocklist] = await Promise.all([passenger.rows, listed])
-    if (rows.length === 0) throw invalidToken()
-    const [session, raised] = blocklist ?? []
-    if (session || (raised && Number(raised) > epoch)) throw invalidToken()
+    const [[session], isRevoked] = await Promise.all([passenger.rows, listed])
+    if (!session || isRevoked) throw invalidToken()
   }
+}
+
+/**
+ * The person of a token that counts, whom the check reads anyway.
+ *
+ * @throws 401 `invalid_token`, or 503 when libSQL is away.
+ */
+export async function findOwnProfile({ db, redis, now }: Resources, claims: Claims): Promise<Profile> {
+  const [[[person]], isRevoked] = await Promise.all([
+    db.read(...readOwnProfile({ ...claims, now })),
+    isListed(redis, claims),
+  ])
+  if (!person || isRevoked) throw invalidToken()
+  return person
+}
+
+/** Whether Redis knows of a revocation. */
+async function isListed(redis: BlocklistStore, { sid, sub, epoch }: Claims): Promise<boolean> {
+  const [session, raised] = (await redis.mget([sessionKey(sid), userKey(sub)])) ?? []
+  return Boolean(session) || (Boolean(raised) && Number(raised) > epoch)
 }
 
 // An epoch must never be overwritten by a lower one, in whatever order two writers arrive.

@@ -6,7 +6,7 @@ import { build, insertWhere, type Places, prepare, rowExists, type Statement } f
 import { sendAfterwards } from '../mail/outbox.ts'
 import { applyChange, byActor, changeUser } from '../users/change.ts'
 import { normalizeEmail } from '../users/email.ts'
-import { ENABLED, type User, users } from '../users/models.ts'
+import { ENABLED, type Profile, profileColumns, type User, users } from '../users/models.ts'
 import { hashNewPassword, mayBeHere, requireOwnPassword, selectUsers, toUser } from '../users/service.ts'
 import { emailNotVerified, invalidCredentials, invalidRefreshToken, sessionRevoked } from './errors.ts'
 import { type Session, sessions } from './models.ts'
@@ -131,7 +131,14 @@ async function startSession(
   return toTokens(resources, session, person)
 }
 
-async function toTokens({ config, now }: Resources, session: Session, person: User): Promise<Tokens> {
+/** What has to be known of a person to make them a token. */
+type Signer = Profile & Pick<User, 'token_epoch'>
+
+async function toTokens(
+  { config, now }: Resources,
+  session: Pick<Session, 'id' | 'counter' | 'created_at' | 'idle_expires_at' | 'expires_at'>,
+  person: Signer,
+): Promise<Tokens> {
   const accessToken = await signAccessToken(config, now, {
     userId: person.id,
     sessionId: session.id,
@@ -153,16 +160,25 @@ interface Rotation extends Origin {
   sessionId: string
   counter: number
   now: number
-  graceBegan: number
   idleUntil: number
   refreshedId: string
-  reuseId: string
 }
 
 /**
- * Rotation is one conditional UPDATE on the counter, so of many who bring the same token one rotates. One that is
- * spent, and out of its grace, ends the session. Last come the session as it is then, and its person.
+ * Rotation is one conditional UPDATE on the counter, so of many who bring the same token one rotates. Then come the
+ * session as it is now, and its person.
  */
+const rotatedColumns = {
+  id: sessions.id,
+  user_id: sessions.user_id,
+  counter: sessions.counter,
+  rotated_at: sessions.rotated_at,
+  created_at: sessions.created_at,
+  idle_expires_at: sessions.idle_expires_at,
+  expires_at: sessions.expires_at,
+  revoked_at: sessions.revoked_at,
+}
+
 const rotate = prepare((at: Places<Rotation>) => {
   const isThisSession = eq(sessions.id, at.sessionId)
   const personMayBeHere = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${sessions.user_id} AND ${userMayBeHere(at.now)})`
@@ -172,8 +188,6 @@ const rotate = prepare((at: Places<Rotation>) => {
     sql`${sessions.revoked_at} IS NULL AND ${sessions.idle_expires_at} > ${at.now}`,
     personMayBeHere,
   )
-  const isReused = sql`${sessions.counter} > ${at.counter} + 1
-    OR (${sessions.counter} = ${at.counter} + 1 AND ${sessions.rotated_at} <= ${at.graceBegan})`
   // Whose session it is only the database knows.
   const userId = sql`(SELECT user_id FROM ${sessions} WHERE id = ${at.sessionId})`
   const details = sql`json_object('session_id', ${at.sessionId})`
@@ -194,18 +208,16 @@ const rotate = prepare((at: Places<Rotation>) => {
       { origin: at },
       { id: at.refreshedId, action: 'session.refreshed', userId, actorId: userId, details },
     ),
-    revokeSessions(at.now, 'reuse_detected', and(isThisSession, sql`(${isReused})`)),
-    record(
-      { origin: at },
-      { id: at.reuseId, action: 'session.reuse_detected', userId, actorId: null, details },
-    ),
-    build.select().from(sessions).where(isThisSession),
-    selectUsers().where(sql`${users.id} = ${userId} AND ${userMayBeHere(at.now)}`),
+    build.select(rotatedColumns).from(sessions).where(isThisSession),
+    build
+      .select({ ...profileColumns, token_epoch: users.token_epoch })
+      .from(users)
+      .where(sql`${users.id} = ${userId} AND ${userMayBeHere(at.now)}`),
   ]
 })
 
 /**
- * Trades a refresh token for the next, in one trip. All who bring the same token get the same successor, as long as
+ * Trades a refresh token for the next, in one trip (a token used again takes a second). All who bring the same token get the same successor, as long as
  * it is unspent and the grace lasts. A token older than that was stolen, or its successor was: the session ends.
  *
  * @throws 401 `invalid_refresh_token`; 401 `session_revoked`, also for a token used again.
@@ -219,20 +231,39 @@ export async function refresh(resources: Resources, refreshToken: string): Promi
       ...token,
       ...origin,
       now,
-      graceBegan: now - config.REFRESH_GRACE_SECONDS * 1000,
       idleUntil: now + IDLE_MS,
       refreshedId: uuidv7(),
-      reuseId: uuidv7(),
     }),
   )
-  const session = results[4]!.rows[0] as unknown as Session | undefined
-  const person = results[5]!.rows[0] as unknown as User | undefined
-  if (results[2]!.changes > 0)
-    resources.afterwards(publishRevocations(resources, { sessions: [token.sessionId] }))
+  const session = results[2]!.rows[0] as unknown as Pick<Session, keyof typeof rotatedColumns> | undefined
+  const person = results[3]!.rows[0] as unknown as Signer | undefined
   if (session?.revoked_at) throw sessionRevoked()
+  // The counter only grows, so a token that is spent stays spent.
+  const graceEnded = session && session.rotated_at + config.REFRESH_GRACE_SECONDS * 1000 <= now
+  if (session && session.counter > token.counter + (graceEnded ? 0 : 1)) {
+    await endStolenSession(resources, session)
+    throw sessionRevoked()
+  }
   if (!session || !person || session.counter !== token.counter + 1 || session.idle_expires_at <= now)
     throw invalidRefreshToken()
   return toTokens(resources, session, person)
+}
+
+/** Somebody has a refresh token that was spent: they, or whoever spent it, stole it. */
+async function endStolenSession(
+  resources: Resources,
+  session: Pick<Session, 'id' | 'user_id'>,
+): Promise<void> {
+  await resources.db.writeBatch([
+    revokeSessions(resources.now, 'reuse_detected', eq(sessions.id, session.id)),
+    record(resources, {
+      action: 'session.reuse_detected',
+      userId: session.user_id,
+      actorId: null,
+      details: { session_id: session.id },
+    }),
+  ])
+  resources.afterwards(publishRevocations(resources, { sessions: [session.id] }))
 }
 
 /** Ends all one's sessions, this one too. */

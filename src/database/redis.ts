@@ -36,6 +36,8 @@ function clientOf(url: string, token: string): Redis {
       signal: () => AbortSignal.timeout(TIMEOUT_MS),
       enableAutoPipelining: false,
       automaticDeserialization: false,
+      // Every value here is a number or a word.
+      responseEncoding: false,
       enableTelemetry: false,
       readYourWrites: false,
     })

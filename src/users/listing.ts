@@ -3,29 +3,43 @@ import { forbidden } from '../auth/errors.ts'
 import { hasPermission } from '../auth/permissions.ts'
 import type { Claims } from '../auth/tokens.ts'
 import type { Resources } from '../context.ts'
+import { type Places, prepare } from '../database/main.ts'
 import { type List, makeCursor, openCursor } from '../pagination.ts'
 import { pageTooDeep } from './errors.ts'
-import { ROLES, STATES, type User as UserRow, userColumns, users, userTotals } from './models.ts'
+import { type Profile, profileColumns, ROLES, STATES, users, userTotals } from './models.ts'
 import { DEEPEST_ROW_BY_PAGE, type ListUsers, type ManagedUser, type SORTS } from './schemas.ts'
 import { toManagedUser } from './service.ts'
 
-type Row = UserRow & { seq: number }
+/** What is shown, and what a cursor may have to say. */
+const listColumns = { ...profileColumns, seq: users.seq, email_normalized: users.email_normalized }
+type Row = Profile & Pick<typeof users.$inferSelect, 'seq' | 'email_normalized'>
 
 /** The index of each sort, and the columns of it that follow role and state; ids settle what is equal. */
 const ORDERS = {
   created_at: { index: 'users_by_id', columns: ['id'] },
   email: { index: 'users_by_email', columns: ['email_normalized', 'id'] },
   name: { index: 'users_by_name', columns: ['name', 'id'] },
-} as const satisfies Record<(typeof SORTS)[number], { index: string; columns: (keyof UserRow)[] }>
+} as const satisfies Record<(typeof SORTS)[number], { index: string; columns: (keyof Row)[] }>
 
-/** What a query asks for: which roles and states, in which order, from where. */
-interface Selection {
-  filter: ListUsers
-  roles: readonly string[]
-  states: readonly string[]
+/** What decides how a query reads; the rest are values. */
+interface Kind {
+  role: ListUsers['role']
+  status: ListUsers['status']
   sort: (typeof SORTS)[number]
   isDescending: boolean
-  position: unknown[] | undefined
+  isSearch: boolean
+  hasEmail: boolean
+  /** It goes on from a cursor. */
+  isContinued: boolean
+}
+
+interface Values {
+  email: string
+  match: string
+  /** Where it goes on: the columns of the order. */
+  first: unknown
+  second: unknown
+  limit: number
   offset: number
 }
 
@@ -44,30 +58,37 @@ export async function listUsers(
   if (filter.status === 'deleted' && !hasPermission(actor.role, 'users:delete')) throw forbidden()
   if (page !== undefined && page * limit > DEEPEST_ROW_BY_PAGE) throw pageTooDeep()
   const list = `users ${JSON.stringify(filters)}`
-  const selection: Selection = {
-    filter,
-    roles: filter.role ? [filter.role] : ROLES,
-    states: filter.status ? [filter.status] : STATES.filter((state) => state !== 'deleted'),
-    sort: filter.sort.replace('-', '') as Selection['sort'],
+  const position = cursor === undefined ? [] : openCursor(config, list, cursor)
+  const kind: Kind = {
+    role: filter.role,
+    status: filter.status,
+    sort: filter.sort.replace('-', '') as Kind['sort'],
     isDescending: filter.sort.startsWith('-'),
-    position: cursor === undefined ? undefined : openCursor(config, list, cursor),
-    offset: page === undefined ? 0 : (page - 1) * limit,
+    isSearch: filter.q !== undefined,
+    hasEmail: filter.email !== undefined,
+    isContinued: cursor !== undefined,
   }
-  const isSearch = filter.q !== undefined
-  const [found, [counted]] = await db.read(
-    isSearch ? search(selection) : browse(selection),
-    countOf(selection),
+  const [found, counted] = await db.read(
+    ...queryOf(kind)({
+      email: filter.email ?? '',
+      match: kind.isSearch ? matchOf(filter) : '',
+      first: position[0],
+      second: position[1],
+      // One more shows whether there is a next page.
+      limit: limit + 1,
+      offset: page === undefined ? 0 : (page - 1) * limit,
+    }),
   )
   const rows = found.slice(0, limit)
   const last = rows.at(-1)
   const hasNext = found.length > limit && last !== undefined
-  const position = last && (isSearch ? [last.seq] : ORDERS[selection.sort].columns.map((name) => last[name]))
-  const total = isSearch || filter.email ? null : (counted?.total ?? 0)
+  const next = last && (kind.isSearch ? [last.seq] : ORDERS[kind.sort].columns.map((name) => last[name]))
+  const total = counted ? (counted[0]?.total ?? 0) : null
   return {
     data: rows.map(toManagedUser),
     pagination: {
       limit,
-      next_cursor: hasNext ? makeCursor(config, list, position!) : null,
+      next_cursor: hasNext ? makeCursor(config, list, next!) : null,
       total,
       ...(page !== undefined && { page }),
       ...(page !== undefined && total !== null && { pages: Math.ceil(total / limit) }),
@@ -75,59 +96,90 @@ export async function listUsers(
   }
 }
 
+type Query = (
+  values: Values,
+) => readonly [page: SQL<Row>] | readonly [page: SQL<Row>, count: SQL<{ total: number }>]
+/** A few hundred at most. */
+const queries = new Map<string, Query>()
+
+function queryOf(kind: Kind): Query {
+  const name = JSON.stringify(kind)
+  const known = queries.get(name)
+  if (known) return known
+  const query: Query = prepare((at: Places<Values>) =>
+    kind.isSearch
+      ? [search(kind, at)]
+      : kind.hasEmail
+        ? [browse(kind, at)]
+        : [browse(kind, at), countOf(kind)],
+  )
+  queries.set(name, query)
+  return query
+}
+
+const rolesOf = (role: Kind['role']): readonly string[] => (role ? [role] : ROLES)
+const statesOf = (status: Kind['status']): readonly string[] =>
+  status ? [status] : STATES.filter((state) => state !== 'deleted')
+
 const columnsOf = (table: string) =>
-  sql.join(
-    Object.values(userColumns).map((column) => sql.raw(`${table}.${column.name}`)),
-    sql`, `,
+  sql.raw(
+    Object.values(listColumns)
+      .map(({ name }) => `${table}.${name}`)
+      .join(', '),
   )
 
 /**
  * One branch for each combination of role and state, each already in order in its index; SQLite merges them, and
  * stops at the limit. So a page costs its rows and one more for each branch (at most nine).
  */
-export function browse({ filter, roles, states, sort, isDescending, position, offset }: Selection): SQL<Row> {
-  const { index, columns } = ORDERS[sort]
-  const beyond = sql.raw(isDescending ? '<' : '>')
-  const order = sql.raw(columns.map((name) => `${name} ${isDescending ? 'DESC' : 'ASC'}`).join(', '))
+function browse(kind: Kind, at: Places<Values>): SQL<Row> {
+  const { index, columns } = ORDERS[kind.sort]
+  const beyond = sql.raw(kind.isDescending ? '<' : '>')
+  const order = sql.raw(columns.map((name) => `${name} ${kind.isDescending ? 'DESC' : 'ASC'}`).join(', '))
   // By e-mail, the e-mail index finds the few there are, whatever the sort.
-  const source = sql.raw(`users INDEXED BY ${filter.email ? 'users_by_email' : index}`)
-  const emailIs = filter.email ? sql` AND email_normalized = ${filter.email}` : sql``
-  const after = position ? sql` AND (${sql.raw(columns.join(', '))}) ${beyond} ${position}` : sql``
-  const branches = roles.flatMap((role) =>
-    states.map(
+  const source = sql.raw(`users INDEXED BY ${kind.hasEmail ? 'users_by_email' : index}`)
+  const emailIs = kind.hasEmail ? sql` AND email_normalized = ${at.email}` : sql``
+  const position = columns.length === 1 ? sql`${at.first}` : sql`${at.first}, ${at.second}`
+  const after = kind.isContinued ? sql` AND (${sql.raw(columns.join(', '))}) ${beyond} (${position})` : sql``
+  const branches = rolesOf(kind.role).flatMap((role) =>
+    statesOf(kind.status).map(
       (state) =>
-        sql`SELECT seq, ${columnsOf('users')} FROM ${source} WHERE role = ${role} AND state = ${state}${emailIs}${after}`,
+        sql`SELECT ${columnsOf('users')} FROM ${source} WHERE role = ${role} AND state = ${state}${emailIs}${after}`,
     ),
   )
   return sql<Row>`${sql.join(branches, sql` UNION ALL `)}
-    ORDER BY ${order} LIMIT ${filter.limit + 1} OFFSET ${offset}`
+    ORDER BY ${order} LIMIT ${at.limit} OFFSET ${at.offset}`
 }
 
 /**
- * Substrings of at least three characters, by the trigram index; role and state are in the index too, so filters
- * cost no rows. In the order in which people were made, which is the index's own.
+ * Substrings of at least three characters, by the trigram index. In the order in which people were made, which is
+ * the index's own.
  */
-export function search({ filter, roles, states, isDescending, position, offset }: Selection): SQL<Row> {
+function search(kind: Kind, at: Places<Values>): SQL<Row> {
+  const beyond = sql.raw(kind.isDescending ? '<' : '>')
+  const after = kind.isContinued ? sql` AND users_fts.rowid ${beyond} ${at.first}` : sql``
+  const emailIs = kind.hasEmail ? sql` AND users.email_normalized = ${at.email}` : sql``
+  return sql<Row>`SELECT ${columnsOf('users')} FROM users_fts CROSS JOIN ${users} ON users.seq = users_fts.rowid
+    WHERE users_fts MATCH ${at.match}${after}${emailIs}
+    ORDER BY users_fts.rowid ${sql.raw(kind.isDescending ? 'DESC' : 'ASC')} LIMIT ${at.limit} OFFSET ${at.offset}`
+}
+
+/** What the trigram index is asked. Role and state are in it too, so filters cost no rows. */
+function matchOf(filter: ListUsers): string {
   const anyOf = (facet: string, values: readonly string[]) =>
     `facets : (${values.map((value) => `"${facet}=${value === 'deleted' ? 'x' : value[0]}"`).join(' OR ')})`
   const contains = (columns: string, value: string) => `${columns} : "${value.replaceAll('"', '""')}"`
-  const match = [
+  return [
     contains('{email_normalized name}', filter.q!),
-    // Not only compared below: the index would go through everybody that the search finds.
+    // Not only compared: the index would go through everybody that the search finds.
     ...(filter.email ? [contains('email_normalized', filter.email)] : []),
-    ...(filter.role ? [anyOf('r', roles)] : []),
-    anyOf('s', states),
+    ...(filter.role ? [anyOf('r', rolesOf(filter.role))] : []),
+    anyOf('s', statesOf(filter.status)),
   ].join(' AND ')
-  const beyond = sql.raw(isDescending ? '<' : '>')
-  const after = position ? sql` AND users_fts.rowid ${beyond} ${position[0]}` : sql``
-  const emailIs = filter.email ? sql` AND users.email_normalized = ${filter.email}` : sql``
-  return sql<Row>`SELECT users.seq, ${columnsOf('users')} FROM users_fts CROSS JOIN ${users} ON users.seq = users_fts.rowid
-    WHERE users_fts MATCH ${match}${after}${emailIs}
-    ORDER BY users_fts.rowid ${sql.raw(isDescending ? 'DESC' : 'ASC')} LIMIT ${filter.limit + 1} OFFSET ${offset}`
 }
 
-/** From the kept totals: never counts people. */
-const countOf = ({ roles, states }: Selection) =>
+/** From the kept totals: never counts people, so there is none of a search. */
+const countOf = (kind: Kind) =>
   sql<{
     total: number
-  }>`SELECT sum(total) AS total FROM ${userTotals} WHERE role IN ${roles} AND state IN ${states}`
+  }>`SELECT sum(total) AS total FROM ${userTotals} WHERE role IN ${rolesOf(kind.role)} AND state IN ${statesOf(kind.status)}`

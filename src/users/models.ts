@@ -74,7 +74,12 @@ const { seq: _seq, facets: _facets, ...columns } = getTableColumns(users)
 /** Everything about people but what only the search index needs. */
 export const userColumns = columns
 
+const { password_hash, email_normalized, status, token_epoch, failed_logins, ...shown } = columns
+/** What readers are shown of people. No secret has to travel for that. */
+export const profileColumns = shown
+
 export type User = Omit<typeof users.$inferSelect, 'seq' | 'facets'>
+export type Profile = Pick<User, keyof typeof profileColumns>
 /** What a person gets back when a disabling ends. */
 export const ENABLED = { status: 'active', disabled_reason: null, disabled_until: null } as const
 

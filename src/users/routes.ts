@@ -1,7 +1,7 @@
 import type { Context } from 'hono'
 import { ActivityList, ListActivityOfOne } from '../activity/schemas.ts'
 import { listActivity, listOwnActivity } from '../activity/service.ts'
-import { limitHashing, requirePermission, signedIn } from '../auth/dependencies.ts'
+import { limitHashing, requirePermission, signedIn, signedInWithProfile } from '../auth/dependencies.ts'
 import { reauthenticationRequired, tooManyAttempts, wrongPassword } from '../auth/errors.ts'
 import { repeatable } from '../auth/idempotency.ts'
 import { SessionList } from '../auth/schemas.ts'
@@ -43,8 +43,8 @@ export const userRoutes = new Hono<AppEnv>()
   .get(
     '/me',
     operation({ tag, summary: 'Your own profile', answers: { 200: schemas.User }, answerHeaders: ETAG }),
-    signedIn,
-    async (c) => person(c, await service.findMe(c.var, c.var.actor)),
+    signedInWithProfile,
+    (c) => person(c, service.toUser(c.var.self)),
   )
   .patch(
     '/me',

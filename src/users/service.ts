@@ -31,13 +31,22 @@ import { invalidInput } from '../problem.ts'
 import { applyChange, byActor, type Change, changeUser } from './change.ts'
 import { normalizeEmail } from './email.ts'
 import { emailTaken, outranked, ownAccount, untilInThePast, userDeleted, userNotFound } from './errors.ts'
-import { ENABLED, type NewUser, type Role, type User as UserRow, userColumns, users } from './models.ts'
+import {
+  ENABLED,
+  type NewUser,
+  type Profile,
+  profileColumns,
+  type Role,
+  type User as UserRow,
+  userColumns,
+  users,
+} from './models.ts'
 import type { CreateUser, DisableUser, ManagedUser, UpdateMe, UpdateUser, User } from './schemas.ts'
 
 export const selectUsers = () => build.select(userColumns).from(users)
 
 /** What anybody who may see a person sees. An allow-list: a new column is private until it is named here. */
-export const toUser = (row: UserRow): User => ({
+export const toUser = (row: Profile): User => ({
   id: row.id,
   email: row.email,
   name: row.name,
@@ -50,7 +59,7 @@ export const toUser = (row: UserRow): User => ({
   last_login_at: toTimeOrNull(row.last_login_at),
 })
 
-export const toManagedUser = (row: UserRow): ManagedUser => ({
+export const toManagedUser = (row: Profile): ManagedUser => ({
   ...toUser(row),
   disabled_reason: row.disabled_reason,
   disabled_until: toTimeOrNull(row.disabled_until),
@@ -194,18 +203,19 @@ export async function requireUser({ db }: Resources, id: string): Promise<UserRo
   return row
 }
 
-/** One's own profile. */
-export const findMe = async (resources: Resources, actor: Claims) =>
-  toUser(await requireUser(resources, actor.sub))
-
 /** The deleted are there for whoever may delete, and for nobody else. Throws 404. */
-function assertVisible(actor: Claims, row: UserRow): void {
+function assertVisible(actor: Claims, row: Pick<UserRow, 'deleted_at'>): void {
   if (row.deleted_at !== null && !hasPermission(actor.role, 'users:delete')) throw userNotFound()
 }
 
+const readProfile = prepare(({ id }: Places<{ id: string }>) => [
+  build.select(profileColumns).from(users).where(eq(users.id, id)),
+])
+
 /** A person, for those who manage people. The deleted are seen by whoever may delete. Throws 404. */
-export async function findUser(resources: Resources, actor: Claims, id: string): Promise<ManagedUser> {
-  const row = await requireUser(resources, id)
+export async function findUser({ db }: Resources, actor: Claims, id: string): Promise<ManagedUser> {
+  const [[row]] = await db.read(...readProfile({ id }))
+  if (!row) throw userNotFound()
   assertVisible(actor, row)
   return toManagedUser(row)
 }

@@ -268,7 +268,7 @@ test.each(LOST)('Fault 5, Fault 26: a run of clean-up survives %s on each of its
   await api.sql('DELETE FROM cleanup_runs')
   const runs = () => api.sql("SELECT count(*) AS n FROM user_activity_logs WHERE action = 'cleanup.ran'")
   const [before] = await runs()
-  const writes = ['cleanup_runs\\" (id', 'user.purged', 'DELETE FROM \\"sessions\\"', 'cleanup.ran']
+  const writes = ['cleanup_runs\\" (holder', 'user.purged', 'DELETE FROM \\"sessions\\"', 'cleanup.ran']
   for (const only of writes) {
     await own.behave('libsql', { mode, next: 1, only })
     const { calls } = await own.measure(runCleanUp)

@@ -1,6 +1,7 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createClient } from '@libsql/client/http'
 import type { TestProject } from 'vitest/node'
 import { generate, newSecret } from '../../scripts/keys.ts'
 import { startMailbox } from '../../scripts/local/mailbox.ts'
@@ -22,20 +23,24 @@ declare module 'vitest' {
   }
 }
 
+const MIGRATIONS = join(import.meta.dirname, '../../drizzle')
+
 /** The real parts, once for all test files: a libSQL server, a Redis behind Upstash's REST, a proxy before both. */
 export default async function setup(project: TestProject) {
   const home = mkdtempSync(join(tmpdir(), 'roster-test-'))
   const token = newSecret()
   const closers: Array<() => Promise<void>> = []
 
-  async function startUpstreams() {
+  /** @param migrations how many: fewer than there are make the schema of an earlier version. */
+  async function startUpstreams(migrations?: number) {
     const dir = mkdtempSync(join(home, 'upstreams-'))
     const [database, redis] = await Promise.all([
       startSqld({ dir: join(dir, 'database') }),
       startUpstash({ token, engine: 'auto', dir: join(dir, 'redis') }),
     ])
     closers.push(database.close, redis.close)
-    await migrate(database.url)
+    await migrate(database.url, undefined, migrations === undefined ? MIGRATIONS : firstOf(migrations, dir))
+    if (process.env.SCHEMA === 'newer') await addWhatComesLater(database.url)
     return { libsql: database.url, redis: redis.url }
   }
 
@@ -50,7 +55,10 @@ export default async function setup(project: TestProject) {
     project.provide('redisMode', redisMode)
     const mailbox = await startMailbox({ apiKey: token })
     closers.push(mailbox.close)
-    const startAll = async () => ({ ...(await startUpstreams()), mail: mailbox.url })
+    const startAll = async (migrations?: number) => ({
+      ...(await startUpstreams(migrations)),
+      mail: mailbox.url,
+    })
     const proxy = await startProxy({
       shared: await startAll(),
       startFresh: startAll,
@@ -76,4 +84,37 @@ export default async function setup(project: TestProject) {
     throw error
   }
   return teardown
+}
+
+/** A folder with the first so many migrations. */
+function firstOf(count: number, dir: string): string {
+  const folder = join(dir, 'migrations')
+  cpSync(MIGRATIONS, folder, { recursive: true })
+  const journal = join(folder, 'meta/_journal.json')
+  const { entries, ...rest } = JSON.parse(readFileSync(journal, 'utf8'))
+  writeFileSync(journal, JSON.stringify({ ...rest, entries: entries.slice(0, count) }))
+  return folder
+}
+
+/**
+ * `SCHEMA=newer npm test`: the schema as a later version would leave it, while this one still runs. Every table has a
+ * column more, with an index, and there is a table that nobody here knows.
+ */
+async function addWhatComesLater(url: string): Promise<void> {
+  const client = createClient({ url })
+  const { rows } = await client.execute(
+    `SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE '%VIRTUAL%'
+      AND name NOT LIKE 'users_fts%' AND name NOT LIKE 'sqlite%' AND name NOT LIKE '\\_%' ESCAPE '\\'`,
+  )
+  await client.batch(
+    [
+      'CREATE TABLE __later (id INTEGER PRIMARY KEY)',
+      ...rows.flatMap(({ name }) => [
+        `ALTER TABLE ${name} ADD COLUMN __later TEXT NOT NULL DEFAULT 'later'`,
+        `CREATE INDEX ${name}__later ON ${name} (__later)`,
+      ]),
+    ],
+    'write',
+  )
+  client.close()
 }

@@ -9,7 +9,8 @@ import { listen } from '../../scripts/local/process.ts'
  *   PUT    /<label>/<libsql|redis|mail>/__mode   how the next requests fare: see Mode
  *   GET    /<label>/__log                   what was asked, in order of arrival: LogEntry[]
  *   DELETE /<label>/__log                   forget it
- *   POST   /__fresh                         a label with an empty database and Redis of its own: { label }
+ *   POST   /__fresh                         a label with an empty database and Redis of its own: { label }; the body
+ *                                           says how much of a schema it has: { migrations }
  *
  * `redisMode` is how Redis fares where a test says nothing else (and where it says `pass`): the whole suite is run
  * with Redis away, too.
@@ -184,7 +185,7 @@ class Lane {
 
 interface ProxyOptions {
   shared: Upstreams
-  startFresh(): Promise<Upstreams>
+  startFresh(migrations?: number): Promise<Upstreams>
   redisMode: RedisMode
   redisToken: string
 }
@@ -211,9 +212,10 @@ export async function startProxy({ shared, startFresh, redisMode, redisToken }: 
   async function control(method: string, path: string, body: Buffer): Promise<unknown> {
     const [, label = '', upstream = ''] = path.split('/')
     if (`${method} ${path}` === 'POST /__fresh') {
+      const { migrations } = JSON.parse(body.toString())
       const fresh = `fresh-${lanes.size}`
       lanes.set(fresh, laneTo(shared)) // Taken before the wait, or two callers would share it.
-      lanes.set(fresh, laneTo(await startFresh()))
+      lanes.set(fresh, laneTo(await startFresh(migrations)))
       return { label: fresh }
     }
     if (method === 'PUT' && isUpstream(upstream)) {

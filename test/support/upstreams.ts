@@ -29,9 +29,15 @@ export function upstreams(label: string = crypto.randomUUID()) {
   }
 }
 
-/** Upstreams that nobody else uses: an empty, migrated database and an empty Redis. Takes about a second. */
-export async function freshUpstreams() {
-  const answer = await fetch(`${inject('proxyUrl')}/__fresh`, { method: 'POST' })
+/**
+ * Upstreams that nobody else uses: an empty database, migrated (or not to the end: with `migrations` so far), and an
+ * empty Redis. Takes about a second.
+ */
+export async function freshUpstreams(schema: { migrations?: number } = {}) {
+  const answer = await fetch(`${inject('proxyUrl')}/__fresh`, {
+    method: 'POST',
+    body: JSON.stringify(schema),
+  })
   if (!answer.ok) throw new Error(await answer.text())
   const { label } = (await answer.json()) as { label: string }
   return upstreams(label)
