@@ -71,7 +71,8 @@ export function checkRevocation(
   { isRead }: { isRead: boolean },
 ): () => Promise<void> {
   const passenger = db.rideAlong(...readLiveSession({ ...claims, now }))
-  const listed = isRead && isListed(redis, claims)
+  // After libSQL's call has been sent, as that takes longer.
+  const listed = isRead && passenger.departed.then(() => isListed(redis, claims))
   return async () => {
     passenger.settle()
     const [[session], isRevoked] = await Promise.all([passenger.rows, listed])
@@ -85,9 +86,11 @@ export function checkRevocation(
  * @throws 401 `invalid_token`, or 503 when libSQL is away.
  */
 export async function findOwnProfile({ db, redis, now }: Resources, claims: Claims): Promise<Profile> {
-  const [[[person]], isRevoked] = await Promise.all([
-    db.read(...readOwnProfile({ ...claims, now })),
-    isListed(redis, claims),
+  const passenger = db.rideAlong(...readOwnProfile({ ...claims, now }))
+  passenger.settle()
+  const [[person], isRevoked] = await Promise.all([
+    passenger.rows,
+    passenger.departed.then(() => isListed(redis, claims)),
   ])
   if (!person || isRevoked) throw invalidToken()
   return person

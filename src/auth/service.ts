@@ -1,4 +1,4 @@
-import { and, eq, sql } from 'drizzle-orm'
+import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { record } from '../activity/service.ts'
 import type { Origin, Resources } from '../context.ts'
@@ -6,7 +6,7 @@ import { build, insertWhere, type Places, prepare, rowExists, type Statement } f
 import { sendAfterwards } from '../mail/outbox.ts'
 import { applyChange, byActor, changeUser } from '../users/change.ts'
 import { normalizeEmail } from '../users/email.ts'
-import { ENABLED, type Profile, profileColumns, type User, users } from '../users/models.ts'
+import { ENABLED, profileColumns, type User, users } from '../users/models.ts'
 import { hashNewPassword, mayBeHere, requireOwnPassword, selectUsers, toUser } from '../users/service.ts'
 import { emailNotVerified, invalidCredentials, invalidRefreshToken, sessionRevoked } from './errors.ts'
 import { type Session, sessions } from './models.ts'
@@ -104,35 +104,34 @@ async function startSession(
       actorId: row.id,
       details: { session_id: session.id },
     }),
+    ...revokeSurplusSessions(resources, row.id),
     build
       .update(users)
       .set({ last_login_at: now, ...(newHash && { password_hash: newHash }) })
-      .where(isThisPerson)
-      .returning({ id: users.id }),
-    // The end of a disabling is a change of its own, with its own row of history.
-    build
-      .update(users)
-      .set({ ...ENABLED, version: sql`${users.version} + 1`, updated_at: now })
-      .where(and(isThisPerson, eq(users.status, 'disabled'))),
-    record(resources, {
-      action: 'user.enabled',
-      userId: row.id,
-      actorId: null,
-      details: { reason: 'until' },
-    }),
-    ...revokeSurplusSessions(resources, row.id),
+      .where(isThisPerson),
+    ...(row.status === 'disabled' ? endDisabling(resources, row.id, isThisPerson) : []),
     ...clearAttempts,
-    selectUsers().where(isThisPerson),
+    build.select(signerColumns).from(users).where(isThisPerson),
   ])
-  const person = results.at(-1)!.rows[0] as unknown as User | undefined
+  const person = results.at(-1)!.rows[0] as unknown as Signer | undefined
   if (!person) throw invalidCredentials()
-  const surplus = results[5]!.rows.map(({ id }) => id as string)
+  const surplus = results[2]!.rows.map(({ id }) => id as string)
   resources.afterwards(publishRevocations(resources, { sessions: surplus }))
   return toTokens(resources, session, person)
 }
 
-/** What has to be known of a person to make them a token. */
-type Signer = Profile & Pick<User, 'token_epoch'>
+/** A change of its own, with its own row of history. */
+const endDisabling = (resources: Resources, userId: string, isThisPerson: SQL | undefined) => [
+  build
+    .update(users)
+    .set({ ...ENABLED, version: sql`${users.version} + 1`, updated_at: resources.now })
+    .where(and(isThisPerson, eq(users.status, 'disabled'))),
+  record(resources, { action: 'user.enabled', userId, actorId: null, details: { reason: 'until' } }),
+]
+
+/** What has to be known of a person to give them tokens. */
+const signerColumns = { ...profileColumns, token_epoch: users.token_epoch }
+type Signer = Pick<User, keyof typeof signerColumns>
 
 async function toTokens(
   { config, now }: Resources,
@@ -210,7 +209,7 @@ const rotate = prepare((at: Places<Rotation>) => {
     ),
     build.select(rotatedColumns).from(sessions).where(isThisSession),
     build
-      .select({ ...profileColumns, token_epoch: users.token_epoch })
+      .select(signerColumns)
       .from(users)
       .where(sql`${users.id} = ${userId} AND ${userMayBeHere(at.now)}`),
   ]

@@ -64,10 +64,12 @@ export interface Database {
    */
   writeBatch(statements: readonly Statement[]): Promise<Written[]>
   /**
-   * Puts a read into whichever call goes first, so that it costs no trip of its own. `settle` sends it alone if
-   * none went.
+   * Puts a read into whichever call goes first, so that it costs no trip of its own. `departed` is when that call
+   * has been sent; `settle` sends the read alone if none was.
    */
-  rideAlong<S extends Statement>(statement: S): { rows: Promise<RowsOf<S>>; settle(): void }
+  rideAlong<S extends Statement>(
+    statement: S,
+  ): { rows: Promise<RowsOf<S>>; departed: Promise<void>; settle(): void }
 }
 
 export function openDatabase(url: string, authToken: string, meter: Meter): Database {
@@ -76,8 +78,14 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
     createClient({
       url,
       authToken,
-      fetch: (request: Request) => fetch(request, { signal: AbortSignal.timeout(timeoutMs) }),
+      fetch: (request: Request) => {
+        const answer = fetch(request, { signal: AbortSignal.timeout(timeoutMs) })
+        departure.resolve()
+        return answer
+      },
     })
+  /** Of the first call. */
+  const departure = Promise.withResolvers<void>()
   let passenger: { statement: InStatement; board(result: Promise<ResultSet>): void } | undefined
 
   async function run(mode: 'read' | 'write', statements: InStatement[]): Promise<ResultSet[]> {
@@ -121,6 +129,7 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
       passenger = { statement: toLibsql(statement), board: resolve }
       return {
         rows: promise.then((result) => result.rows) as never,
+        departed: departure.promise,
         settle: () => {
           if (passenger) void run('read', []).catch(() => {})
         },
