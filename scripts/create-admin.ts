@@ -165,7 +165,8 @@ async function main() {
       return made
     }
     const problem =
-      NewPassword.safeParse(chosen).error?.issues[0]?.message ?? findPasswordWeakness(chosen, { email, name })
+      NewPassword().safeParse(chosen).error?.issues[0]?.message ??
+      findPasswordWeakness(chosen, { email, name })
     if (problem) throw new Error(`The password: ${problem}`)
     return chosen
   }

@@ -1,10 +1,11 @@
 import { HonoBase } from 'hono/hono-base'
+import { SmartRouter } from 'hono/router/smart-router'
 import { TrieRouter } from 'hono/router/trie-router'
 import type { BlankEnv, BlankSchema, Env, Schema } from 'hono/types'
 
 /**
- * Hono with one router. The others that it brings along cannot hold both `/users/me` and `/users/:id`, which it
- * would find out in the first request.
+ * Hono with one router, filled at the first request; those of modules, which are only mounted, never are. The other
+ * routers that it brings along cannot hold both `/users/me` and `/users/:id`.
  */
 export class Hono<
   E extends Env = BlankEnv,
@@ -13,6 +14,6 @@ export class Hono<
 > extends HonoBase<E, S, P> {
   constructor() {
     super()
-    this.router = new TrieRouter()
+    this.router = new SmartRouter({ routers: [new TrieRouter()] })
   }
 }

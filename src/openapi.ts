@@ -6,21 +6,24 @@ import { Hono } from './hono.ts'
 import { Id } from './ids.ts'
 import { type OperationParts, operation, partsOf } from './operation.ts'
 import { type AppError, internalError, problemOf, unavailable } from './problem.ts'
+import { once } from './schema.ts'
 import { ROLES } from './users/models.ts'
 
 const REQUEST_ID = 'd0a5e3c8-6f1b-4c0e-9a57-1f0f3a2b4c5d'
 
-const Problem = z
-  .object({
-    type: z.string(),
-    title: z.string(),
-    status: z.int(),
-    detail: z.string(),
-    code: z.string(),
-    request_id: z.string(),
-    errors: z.array(z.object({ pointer: z.string(), code: z.string(), detail: z.string() })).optional(),
-  })
-  .meta({ id: 'Problem', description: 'RFC 9457. `code` is stable; `detail` is for people.' })
+const Problem = once(() =>
+  z
+    .object({
+      type: z.string(),
+      title: z.string(),
+      status: z.int(),
+      detail: z.string(),
+      code: z.string(),
+      request_id: z.string(),
+      errors: z.array(z.object({ pointer: z.string(), code: z.string(), detail: z.string() })).optional(),
+    })
+    .meta({ id: 'Problem', description: 'RFC 9457. `code` is stable; `detail` is for people.' }),
+)
 
 const INTRODUCTION = `Sign-up, sessions, roles, listing, deletion and history of people.
 
@@ -55,7 +58,7 @@ export function openapiRoutes(router: Router) {
     operation({
       tag: 'system',
       summary: 'This document',
-      answers: { 200: z.record(z.string(), z.unknown()) },
+      answers: { 200: () => z.record(z.string(), z.unknown()) },
     }),
     (c) => {
       const issuer = c.var.config.ISSUER
@@ -171,9 +174,9 @@ function describeOperation(method: string, path: string, declared: OperationPart
   const parameters = [
     ...describeParameters(
       'path',
-      Object.fromEntries(names.map((name) => [name, parts.path?.[name] ?? PATH_ID])),
+      Object.fromEntries(names.map((name) => [name, (parts.path?.[name] ?? PathId)()])),
     ),
-    ...describeParameters('query', parts.query?.shape ?? {}),
+    ...describeParameters('query', parts.query?.().shape ?? {}),
     ...Object.entries(headers).map(([name, description]) => ({
       in: 'header',
       name,
@@ -195,9 +198,9 @@ function describeOperation(method: string, path: string, declared: OperationPart
       requestBody: {
         required: true,
         content: {
-          ...(parts.body && { 'application/json': { schema: toJsonSchema(parts.body, 'input') } }),
+          ...(parts.body && { 'application/json': { schema: toJsonSchema(parts.body(), 'input') } }),
           ...(parts.form && {
-            'application/x-www-form-urlencoded': { schema: toJsonSchema(parts.form, 'input') },
+            'application/x-www-form-urlencoded': { schema: toJsonSchema(parts.form(), 'input') },
           }),
         },
       },
@@ -214,7 +217,7 @@ const permission = (name: Permission) => ({
 const operationIdOf = (method: string, path: string) =>
   [method.toLowerCase(), ...path.split(/[^A-Za-z0-9]+/).filter((word) => word && word !== 'v1')].join('_')
 
-const PATH_ID = Id.meta({ description: 'As an answer has it.' })
+const PathId = once(() => Id().meta({ description: 'As an answer has it.' }))
 
 function describeParameters(place: 'path' | 'query', shape: Record<string, z.ZodType>): object[] {
   const { properties = {}, required = [] } = toJsonSchema(z.object(shape), 'input')
@@ -249,7 +252,7 @@ function describeAnswers({ answers = {}, answerHeaders = {} }: OperationParts): 
         ...(schema === 'html' && { content: { 'text/html': { schema: { type: 'string' } } } }),
         ...(schema &&
           schema !== 'html' && {
-            content: { 'application/json': { schema: toJsonSchema(schema, 'output') } },
+            content: { 'application/json': { schema: toJsonSchema(schema(), 'output') } },
           }),
       },
     ]),
@@ -274,7 +277,7 @@ function describeProblems(problems: AppError[]): object {
           headers: describeHeaders(Object.fromEntries(headers.map((name) => PROBLEM_HEADERS[name]!))),
           content: {
             'application/problem+json': {
-              schema: toJsonSchema(Problem, 'output'),
+              schema: toJsonSchema(Problem(), 'output'),
               examples: Object.fromEntries(
                 [...byCode].map(([code, problem]) => [code, { value: problemOf(problem, REQUEST_ID) }]),
               ),

@@ -13,15 +13,15 @@ export interface OperationParts {
   tag?: string
   description?: string
   /** What stands in the path; ids where nothing is said. */
-  path?: Record<string, z.ZodType>
-  body?: z.ZodType
+  path?: Record<string, () => z.ZodType>
+  body?: () => z.ZodType
   /** The body, or another form it may have, as `application/x-www-form-urlencoded`. */
-  form?: z.ZodType
-  query?: z.ZodObject
+  form?: () => z.ZodType
+  query?: () => z.ZodObject
   headers?: Record<string, string>
   security?: 'signed_in' | Permission
   /** By status: the schema of the JSON, null for no body, `html` for a page. */
-  answers?: Record<number, z.ZodType | null | 'html'>
+  answers?: Record<number, (() => z.ZodType) | null | 'html'>
   answerHeaders?: Record<string, string>
   problems?: (() => AppError)[]
 }
@@ -67,13 +67,13 @@ const BODY_PROBLEMS = [
 ]
 
 /** Checks the JSON body, strictly, and puts it on `c.var.body`. With `form`, takes that form of it too. */
-export function body<S extends z.ZodType>(schema: S, form?: z.ZodType<z.output<S>>) {
+export function body<S extends z.ZodType>(schema: () => S, form?: () => z.ZodType<z.output<S>>) {
   const check = createMiddleware<{ Variables: { body: z.output<S> } }>(async (c, next) => {
     if (form && mediaTypeOf(c) === FORM) {
-      c.set('body', validate(form, await readForm(c)))
+      c.set('body', validate(form(), await readForm(c)))
     } else {
       if (mediaTypeOf(c) !== 'application/json') throw unsupportedMediaType()
-      c.set('body', validate(schema, parseJson(decodeUtf8(await readBytes(c)))))
+      c.set('body', validate(schema(), parseJson(decodeUtf8(await readBytes(c)))))
     }
     await next()
   })
@@ -84,7 +84,7 @@ export function body<S extends z.ZodType>(schema: S, form?: z.ZodType<z.output<S
  * Reads a form and puts its fields on `c.var.fields`. They are not checked: a page that people see says itself what
  * is wrong with them. `schema` is for the document.
  */
-export const form = (schema: z.ZodType) =>
+export const form = (schema: () => z.ZodType) =>
   documented(
     createMiddleware<{ Variables: { fields: Record<string, string> } }>(async (c, next) => {
       if (mediaTypeOf(c) !== FORM) throw unsupportedMediaType()
@@ -100,9 +100,9 @@ const mediaTypeOf = (c: Context) => c.req.header('content-type')?.split(';')[0]?
 const readForm = async (c: Context) => singleValues(new URLSearchParams(decodeUtf8(await readBytes(c))))
 
 /** Checks the query string, strictly, and puts it on `c.var.query`. */
-export function query<S extends z.ZodObject>(schema: S) {
+export function query<S extends z.ZodObject>(schema: () => S) {
   const check = createMiddleware<{ Variables: { query: z.output<S> } }>(async (c, next) => {
-    c.set('query', validate(schema, singleValues(new URL(c.req.url).searchParams)))
+    c.set('query', validate(schema(), singleValues(new URL(c.req.url).searchParams)))
     await next()
   })
   return documented(check, { query: schema, problems: [someInvalidInput] })

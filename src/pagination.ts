@@ -34,7 +34,7 @@ export interface List<T> {
   }
 }
 
-export const pageQuery = {
+export const pageQuery = () => ({
   limit: z.coerce.number().int().min(1).max(100).default(20).meta({ description: 'How many, at most.' }),
   cursor: z
     .string()
@@ -42,7 +42,7 @@ export const pageQuery = {
     .max(1024)
     .optional()
     .meta({ description: 'The `next_cursor` of the answer before, with the same filters.' }),
-}
+})
 
 const MAC_BYTES = 16
 

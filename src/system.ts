@@ -4,25 +4,27 @@ import type { AppEnv } from './context.ts'
 import { Hono } from './hono.ts'
 import { countMails } from './mail/outbox.ts'
 import { operation } from './operation.ts'
+import { once } from './schema.ts'
 
 const tag = 'system'
-const Health = z.object({ status: z.literal('ok') }).meta({ id: 'Health' })
-const Ready = z
-  .object({
-    status: z.enum(['ready', 'degraded']).meta({
-      description: '`degraded`: Redis is away. Every answer is still right.',
-    }),
-    database: z.literal('ok'),
-    redis: z.enum(['ok', 'unavailable']),
-    /** Mails that wait to be sent, and that were given up; 100 stands for more. */
-    mail: z.object({ waiting: z.int(), dead: z.int() }),
-  })
-  .meta({ id: 'Ready' })
-const Jwks = z.object({ keys: z.array(z.record(z.string(), z.string())) }).meta({ id: 'Jwks' })
-const IssuerMetadata = z
-  .object({ issuer: z.string(), jwks_uri: z.string() })
-  .loose()
-  .meta({ id: 'IssuerMetadata' })
+const Health = once(() => z.object({ status: z.literal('ok') }).meta({ id: 'Health' }))
+const Ready = once(() =>
+  z
+    .object({
+      status: z.enum(['ready', 'degraded']).meta({
+        description: '`degraded`: Redis is away. Every answer is still right.',
+      }),
+      database: z.literal('ok'),
+      redis: z.enum(['ok', 'unavailable']),
+      /** Mails that wait to be sent, and that were given up; 100 stands for more. */
+      mail: z.object({ waiting: z.int(), dead: z.int() }),
+    })
+    .meta({ id: 'Ready' }),
+)
+const Jwks = once(() => z.object({ keys: z.array(z.record(z.string(), z.string())) }).meta({ id: 'Jwks' }))
+const IssuerMetadata = once(() =>
+  z.object({ issuer: z.string(), jwks_uri: z.string() }).loose().meta({ id: 'IssuerMetadata' }),
+)
 
 /** Verifiers keep keys for ten minutes, so a new key is published that long before it signs. */
 const KEYS_CACHE_CONTROL = 'public, max-age=600'

@@ -1,55 +1,64 @@
 import * as z from 'zod'
 import { Id, Time, TimeInput } from '../ids.ts'
 import { listOf, pageQuery } from '../pagination.ts'
+import { type Of, once } from '../schema.ts'
 import { ACTIONS, type Action } from './models.ts'
 
-const ActionName = z.enum(Object.keys(ACTIONS) as [Action, ...Action[]])
+const ActionName = once(() => z.enum(Object.keys(ACTIONS) as [Action, ...Action[]]))
 
-export const Activity = z
-  .object({
-    id: Id,
-    user_id: Id.nullable().meta({ description: 'Whom it happened to.' }),
-    actor_id: Id.nullable().meta({ description: 'Who did it; null for the system.' }),
-    action: ActionName,
-    details: z.record(z.string(), z.unknown()).nullable(),
-    ip: z.string().nullable(),
-    user_agent: z.string().nullable(),
-    country: z.string().nullable(),
-    request_id: z.string().nullable(),
-    created_at: Time,
-  })
-  .meta({ id: 'Activity' })
-export type Activity = z.infer<typeof Activity>
-export const ActivityList = listOf(Activity).meta({ id: 'ActivityList' })
+export const Activity = once(() =>
+  z
+    .object({
+      id: Id(),
+      user_id: Id().nullable().meta({ description: 'Whom it happened to.' }),
+      actor_id: Id().nullable().meta({ description: 'Who did it; null for the system.' }),
+      action: ActionName(),
+      details: z.record(z.string(), z.unknown()).nullable(),
+      ip: z.string().nullable(),
+      user_agent: z.string().nullable(),
+      country: z.string().nullable(),
+      request_id: z.string().nullable(),
+      created_at: Time(),
+    })
+    .meta({ id: 'Activity' }),
+)
+export type Activity = Of<typeof Activity>
+export const ActivityList = once(() => listOf(Activity()).meta({ id: 'ActivityList' }))
 
 /** One person's history. */
-export const ListActivityOfOne = z.strictObject({
-  action: ActionName.optional().meta({ description: 'Only this action.' }),
-  from: TimeInput.optional().meta({ description: 'From this time on.' }),
-  to: TimeInput.optional().meta({ description: 'Before this time.' }),
-  ...pageQuery,
-})
+export const ListActivityOfOne = once(() =>
+  z.strictObject({
+    action: ActionName().optional().meta({ description: 'Only this action.' }),
+    from: TimeInput().optional().meta({ description: 'From this time on.' }),
+    to: TimeInput().optional().meta({ description: 'Before this time.' }),
+    ...pageQuery(),
+  }),
+)
 
-export const ListActivity = z
-  .strictObject({
-    user_id: Id.optional().meta({ description: 'Whom it happened to.' }),
-    actor_id: Id.optional().meta({ description: 'Who did it; not with `user_id`.' }),
-    ...ListActivityOfOne.shape,
-  })
-  .refine((query) => !(query.user_id && query.actor_id), {
-    path: ['actor_id'],
-    message: 'Give user_id or actor_id, not both.',
-  })
-export type ListActivity = z.infer<typeof ListActivity>
+export const ListActivity = once(() =>
+  z
+    .strictObject({
+      user_id: Id().optional().meta({ description: 'Whom it happened to.' }),
+      actor_id: Id().optional().meta({ description: 'Who did it; not with `user_id`.' }),
+      ...ListActivityOfOne().shape,
+    })
+    .refine((query) => !(query.user_id && query.actor_id), {
+      path: ['actor_id'],
+      message: 'Give user_id or actor_id, not both.',
+    }),
+)
+export type ListActivity = Of<typeof ListActivity>
 
-export const CleanupRun = z
-  .object({
-    id: z.int(),
-    started_at: Time,
-    finished_at: Time.nullable(),
-    removed: z.record(z.string(), z.int()),
-  })
-  .meta({ id: 'CleanupRun' })
-export type CleanupRun = z.infer<typeof CleanupRun>
-export const CleanupRunList = listOf(CleanupRun).meta({ id: 'CleanupRunList' })
-export const ListCleanupRuns = z.strictObject(pageQuery)
+export const CleanupRun = once(() =>
+  z
+    .object({
+      id: z.int(),
+      started_at: Time(),
+      finished_at: Time().nullable(),
+      removed: z.record(z.string(), z.int()),
+    })
+    .meta({ id: 'CleanupRun' }),
+)
+export type CleanupRun = Of<typeof CleanupRun>
+export const CleanupRunList = once(() => listOf(CleanupRun()).meta({ id: 'CleanupRunList' }))
+export const ListCleanupRuns = once(() => z.strictObject(pageQuery()))

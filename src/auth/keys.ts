@@ -1,23 +1,28 @@
 import type { JWK } from 'jose'
 import * as z from 'zod'
+import { once } from '../schema.ts'
 
-const coordinate = z.string().regex(/^[A-Za-z0-9_-]{43}$/)
+const coordinate = once(() => z.string().regex(/^[A-Za-z0-9_-]{43}$/))
 
 /** A P-256 private key as JWK (RFC 7517, RFC 7518 section 6.2). Strict: a set that mixes kinds is refused. */
-const PrivateKey = z.strictObject({
-  kty: z.literal('EC'),
-  crv: z.literal('P-256'),
-  alg: z.literal('ES256'),
-  use: z.literal('sig').default('sig'),
-  kid: z.string().regex(/^[A-Za-z0-9_-]{8,64}$/),
-  x: coordinate,
-  y: coordinate,
-  d: coordinate,
-})
+const PrivateKey = once(() =>
+  z.strictObject({
+    kty: z.literal('EC'),
+    crv: z.literal('P-256'),
+    alg: z.literal('ES256'),
+    use: z.literal('sig').default('sig'),
+    kid: z.string().regex(/^[A-Za-z0-9_-]{8,64}$/),
+    x: coordinate(),
+    y: coordinate(),
+    d: coordinate(),
+  }),
+)
 
-const KeySet = z
-  .strictObject({ keys: z.array(PrivateKey).min(1).max(8) })
-  .refine(({ keys }) => new Set(keys.map((key) => key.kid)).size === keys.length, 'has a kid twice')
+const KeySet = once(() =>
+  z
+    .strictObject({ keys: z.array(PrivateKey()).min(1).max(8) })
+    .refine(({ keys }) => new Set(keys.map((key) => key.kid)).size === keys.length, 'has a kid twice'),
+)
 
 export interface JwtKeys {
   /** The first of the set: the one that signs. */
@@ -28,6 +33,6 @@ export interface JwtKeys {
 
 /** Parses the secret `JWT_KEYS`. Throws when it is not a set of P-256 private keys with distinct kids. */
 export function parseJwtKeys(json: string): JwtKeys {
-  const { keys } = KeySet.parse(JSON.parse(json))
+  const { keys } = KeySet().parse(JSON.parse(json))
   return { signing: keys[0]!, verifying: keys.map(({ d: _, ...publicKey }) => publicKey) }
 }

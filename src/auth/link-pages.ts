@@ -40,9 +40,12 @@ const newPassword = (name: string): Field => ({
 })
 
 const submitting =
-  <S extends z.ZodType>(schema: S, use: (resources: Resources, input: z.output<S>) => Promise<unknown>) =>
+  <S extends z.ZodType>(
+    schema: () => S,
+    use: (resources: Resources, input: z.output<S>) => Promise<unknown>,
+  ) =>
   (resources: Resources, fields: object) =>
-    use(resources, validate(schema, fields))
+    use(resources, validate(schema(), fields))
 
 const PAGES: Record<Purpose, LinkPage> = {
   verify_email: {
@@ -118,7 +121,7 @@ ${inputs}<button>${button}</button></form>`,
   )
 }
 
-const path = { purpose: z.enum(PURPOSES).meta({ description: 'What the link is for.' }) }
+const path = { purpose: () => z.enum(PURPOSES).meta({ description: 'What the link is for.' }) }
 
 export const linkPages = new Hono<AppEnv>()
   .get(
@@ -142,7 +145,7 @@ export const linkPages = new Hono<AppEnv>()
       answers: { 200: 'html' },
       problems: [notFound],
     }),
-    form(z.looseObject({ token: z.string() }).meta({ id: 'LinkForm' })),
+    form(() => z.looseObject({ token: z.string() }).meta({ id: 'LinkForm' })),
     limitHashing,
     async (c) => {
       const linkPage = requirePage(c)

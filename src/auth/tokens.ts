@@ -3,6 +3,7 @@ import { v7 as uuidv7 } from 'uuid'
 import * as z from 'zod'
 import type { Config, Keyring } from '../config.ts'
 import { AppError, unavailable } from '../problem.ts'
+import { type Of, once } from '../schema.ts'
 import { ROLES, type Role } from '../users/models.ts'
 import { invalidToken } from './errors.ts'
 import type { JwtKeys } from './keys.ts'
@@ -25,20 +26,22 @@ const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]{85}[AQgw]$/
 const HEADER_MEMBERS = new Set(['alg', 'typ', 'kid'])
 
 /** What an access token says. Nothing in it is personal: `sub` and `sid` are random ids. */
-const Claims = z
-  .object({
-    sub: z.uuid(),
-    sid: z.uuid(),
-    jti: z.uuid(),
-    iat: z.int().nonnegative(),
-    exp: z.int().nonnegative(),
-    nbf: z.number().optional(),
-    role: z.enum(ROLES),
-    epoch: z.int().nonnegative(),
-    auth_time: z.int().nonnegative(),
-  })
-  .readonly()
-export type Claims = z.infer<typeof Claims>
+const Claims = once(() =>
+  z
+    .object({
+      sub: z.uuid(),
+      sid: z.uuid(),
+      jti: z.uuid(),
+      iat: z.int().nonnegative(),
+      exp: z.int().nonnegative(),
+      nbf: z.number().optional(),
+      role: z.enum(ROLES),
+      epoch: z.int().nonnegative(),
+      auth_time: z.int().nonnegative(),
+    })
+    .readonly(),
+)
+export type Claims = Of<typeof Claims>
 
 export interface TokenSubject {
   userId: string
@@ -150,7 +153,7 @@ async function readToken(token: string, verifier: Verifier): Promise<Claims> {
   })
   // jose takes a list that contains ours; a token of ours never has a list (RFC 8725 section 3.9).
   if (payload.aud !== verifier.AUDIENCE) throw new Error('audience')
-  return Claims.parse(payload)
+  return Claims().parse(payload)
 }
 
 /** A plain look-up by `kid`, in our own table. */

@@ -9,26 +9,29 @@ import { build } from '../database/main.ts'
 import { timeOfId, toTime } from '../ids.ts'
 import { invitations } from '../invitations/models.ts'
 import { outbox } from '../mail/models.ts'
+import { type Of, once } from '../schema.ts'
 import { userNotFound } from './errors.ts'
 import { users } from './models.ts'
 import { selectUsers } from './service.ts'
 
-const Rows = z.array(z.record(z.string(), z.unknown()))
+const Rows = once(() => z.array(z.record(z.string(), z.unknown())))
 
 /** Everything that is held about a person, by table (GDPR articles 15 and 20). */
-export const UserExport = z
-  .object({
-    exported_at: z.iso.datetime(),
-    user: z.record(z.string(), z.unknown()),
-    sessions: Rows,
-    activity: Rows,
-    invitations: Rows,
-    mails: Rows,
-    one_time_tokens: Rows,
-    idempotency_keys: Rows,
-  })
-  .meta({ id: 'UserExport' })
-export type UserExport = z.infer<typeof UserExport>
+export const UserExport = once(() =>
+  z
+    .object({
+      exported_at: z.iso.datetime(),
+      user: z.record(z.string(), z.unknown()),
+      sessions: Rows(),
+      activity: Rows(),
+      invitations: Rows(),
+      mails: Rows(),
+      one_time_tokens: Rows(),
+      idempotency_keys: Rows(),
+    })
+    .meta({ id: 'UserExport' }),
+)
+export type UserExport = Of<typeof UserExport>
 
 /** Column names that hold a secret, or what only this system makes sense of. */
 const WITHHELD = new Set([

@@ -2,15 +2,18 @@ import * as z from 'zod'
 import { PASSWORD_MAX_LENGTH, PASSWORD_MIN_LENGTH } from '../auth/passwords.ts'
 import { Id, Time, TimeInput } from '../ids.ts'
 import { listOf, pageQuery } from '../pagination.ts'
+import { type Of, once } from '../schema.ts'
 import { isEmail, normalizeEmail } from './email.ts'
 import { ROLES, STATES } from './models.ts'
 
-export const EmailInput = z
-  .string()
-  .max(320)
-  .transform((value) => value.trim())
-  .refine(isEmail, { message: 'Is not an e-mail address.', params: { code: 'invalid_email' } })
-  .meta({ format: 'email', example: 'ada@example.com' })
+export const EmailInput = once(() =>
+  z
+    .string()
+    .max(320)
+    .transform((value) => value.trim())
+    .refine(isEmail, { message: 'Is not an e-mail address.', params: { code: 'invalid_email' } })
+    .meta({ format: 'email', example: 'ada@example.com' }),
+)
 
 /** One line of text: no control characters, no lone surrogates. */
 const line = (maxLength: number) =>
@@ -27,131 +30,156 @@ const line = (maxLength: number) =>
     })
     .meta({ minLength: 1, maxLength })
 
-export const DisplayName = line(100).meta({ example: 'Ada Lovelace' })
+export const DisplayName = once(() => line(100).meta({ example: 'Ada Lovelace' }))
 
 /** A password that is being set. Lengths are in code points; nothing is ever cut off. */
-export const NewPassword = z
-  .string()
-  .refine((value) => value.isWellFormed(), { message: 'Is not valid Unicode.' })
-  .refine((value) => [...value].length >= PASSWORD_MIN_LENGTH, {
-    message: `Has fewer than ${PASSWORD_MIN_LENGTH} characters.`,
-    params: { code: 'too_small' },
-  })
-  .refine((value) => [...value].length <= PASSWORD_MAX_LENGTH, {
-    message: `Has more than ${PASSWORD_MAX_LENGTH} characters.`,
-    params: { code: 'too_big' },
-  })
-  .meta({
-    minLength: PASSWORD_MIN_LENGTH,
-    maxLength: PASSWORD_MAX_LENGTH,
-    format: 'password',
-    example: 'seven brown foxes read',
-  })
+export const NewPassword = once(() =>
+  z
+    .string()
+    .refine((value) => value.isWellFormed(), { message: 'Is not valid Unicode.' })
+    .refine((value) => [...value].length >= PASSWORD_MIN_LENGTH, {
+      message: `Has fewer than ${PASSWORD_MIN_LENGTH} characters.`,
+      params: { code: 'too_small' },
+    })
+    .refine((value) => [...value].length <= PASSWORD_MAX_LENGTH, {
+      message: `Has more than ${PASSWORD_MAX_LENGTH} characters.`,
+      params: { code: 'too_big' },
+    })
+    .meta({
+      minLength: PASSWORD_MIN_LENGTH,
+      maxLength: PASSWORD_MAX_LENGTH,
+      format: 'password',
+      example: 'seven brown foxes read',
+    }),
+)
 
-export const Role = z.enum(ROLES)
-const State = z.enum(STATES)
+export const Role = once(() => z.enum(ROLES))
+const State = once(() => z.enum(STATES))
 
 /** What anybody who may see a person sees. */
-export const User = z
-  .object({
-    id: Id,
-    email: z.string(),
-    name: z.string(),
-    role: Role,
-    status: State,
-    email_verified: z.boolean(),
-    version: z.int().meta({ description: 'Rises with every change; the ETag has it.' }),
-    created_at: Time,
-    updated_at: Time,
-    last_login_at: Time.nullable(),
-  })
-  .meta({ id: 'User' })
-export type User = z.infer<typeof User>
+export const User = once(() =>
+  z
+    .object({
+      id: Id(),
+      email: z.string(),
+      name: z.string(),
+      role: Role(),
+      status: State(),
+      email_verified: z.boolean(),
+      version: z.int().meta({ description: 'Rises with every change; the ETag has it.' }),
+      created_at: Time(),
+      updated_at: Time(),
+      last_login_at: Time().nullable(),
+    })
+    .meta({ id: 'User' }),
+)
+export type User = Of<typeof User>
 
 /** What those who manage people see besides. */
-export const ManagedUser = User.extend({
-  disabled_reason: z.string().nullable(),
-  disabled_until: Time.nullable(),
-  deleted_at: Time.nullable(),
-}).meta({ id: 'ManagedUser' })
-export type ManagedUser = z.infer<typeof ManagedUser>
-export const ManagedUserList = listOf(ManagedUser).meta({ id: 'ManagedUserList' })
+export const ManagedUser = once(() =>
+  User()
+    .extend({
+      disabled_reason: z.string().nullable(),
+      disabled_until: Time().nullable(),
+      deleted_at: Time().nullable(),
+    })
+    .meta({ id: 'ManagedUser' }),
+)
+export type ManagedUser = Of<typeof ManagedUser>
+export const ManagedUserList = once(() => listOf(ManagedUser()).meta({ id: 'ManagedUserList' }))
 
-export const CreateUser = z
-  .strictObject({ email: EmailInput, password: NewPassword, name: DisplayName, role: Role.default('user') })
-  .meta({ id: 'CreateUser' })
-export type CreateUser = z.infer<typeof CreateUser>
+export const CreateUser = once(() =>
+  z
+    .strictObject({
+      email: EmailInput(),
+      password: NewPassword(),
+      name: DisplayName(),
+      role: Role().default('user'),
+    })
+    .meta({ id: 'CreateUser' }),
+)
+export type CreateUser = Of<typeof CreateUser>
 
 /** What you may change about yourself. There is no role here, so promoting yourself cannot be written down. */
-export const UpdateMe = z.strictObject({ name: DisplayName }).meta({ id: 'UpdateMe' })
-export type UpdateMe = z.infer<typeof UpdateMe>
+export const UpdateMe = once(() => z.strictObject({ name: DisplayName() }).meta({ id: 'UpdateMe' }))
+export type UpdateMe = Of<typeof UpdateMe>
 
 /** What those who manage people may change about them. */
-export const UpdateUser = z
-  .strictObject({ email: EmailInput, name: DisplayName, role: Role })
-  .partial()
-  .refine((value) => Object.keys(value).length > 0, { message: 'Changes nothing.' })
-  .meta({ id: 'UpdateUser', minProperties: 1, example: { name: 'Ada King' } })
-export type UpdateUser = z.infer<typeof UpdateUser>
+export const UpdateUser = once(() =>
+  z
+    .strictObject({ email: EmailInput(), name: DisplayName(), role: Role() })
+    .partial()
+    .refine((value) => Object.keys(value).length > 0, { message: 'Changes nothing.' })
+    .meta({ id: 'UpdateUser', minProperties: 1, example: { name: 'Ada King' } }),
+)
+export type UpdateUser = Of<typeof UpdateUser>
 
-export const DeleteMe = z.strictObject({ password: z.string().min(1).max(1024) }).meta({ id: 'DeleteMe' })
-export const DisableUser = z
-  .strictObject({
-    reason: line(500).meta({ example: 'Left the company' }),
-    until: TimeInput.optional().meta({ description: 'When it ends by itself; for good without.' }),
-  })
-  .meta({ id: 'DisableUser' })
-export type DisableUser = z.infer<typeof DisableUser>
+export const DeleteMe = once(() =>
+  z.strictObject({ password: z.string().min(1).max(1024) }).meta({ id: 'DeleteMe' }),
+)
+export const DisableUser = once(() =>
+  z
+    .strictObject({
+      reason: line(500).meta({ example: 'Left the company' }),
+      until: TimeInput().optional().meta({ description: 'When it ends by itself; for good without.' }),
+    })
+    .meta({ id: 'DisableUser' }),
+)
+export type DisableUser = Of<typeof DisableUser>
 
-export const DeleteUserQuery = z.strictObject({
-  hard: z
-    .stringbool({ truthy: ['true'], falsy: ['false'], case: 'sensitive' })
-    .default(false)
-    .meta({
-      override: { type: 'boolean' },
-      description: 'True: for good, with every personal datum. Needs the permission `users:purge`.',
-    }),
-})
+export const DeleteUserQuery = once(() =>
+  z.strictObject({
+    hard: z
+      .stringbool({ truthy: ['true'], falsy: ['false'], case: 'sensitive' })
+      .default(false)
+      .meta({
+        override: { type: 'boolean' },
+        description: 'True: for good, with every personal datum. Needs the permission `users:purge`.',
+      }),
+  }),
+)
 
 export const SORTS = ['created_at', 'email', 'name'] as const
-const Sort = z.enum(SORTS.flatMap((sort) => [sort, `-${sort}`] as const))
+const Sort = once(() => z.enum(SORTS.flatMap((sort) => [sort, `-${sort}`] as const)))
 
 /** Rows further down are for the cursor: an offset reads everything it skips. */
 export const DEEPEST_ROW_BY_PAGE = 10_000
 const SEARCH_MIN_LENGTH = 3
 
-export const ListUsers = z
-  .strictObject({
-    q: line(100)
-      .refine((value) => [...value].length >= SEARCH_MIN_LENGTH, {
-        message: `Needs at least ${SEARCH_MIN_LENGTH} characters.`,
-        params: { code: 'too_small' },
-      })
-      .optional()
-      .meta({ minLength: SEARCH_MIN_LENGTH, description: 'A part of the name or of the e-mail address.' }),
-    email: EmailInput.transform(normalizeEmail).optional().meta({ description: 'The whole address.' }),
-    role: Role.optional(),
-    status: State.optional().meta({
-      description: 'Without it, all but the deleted. `deleted` needs the permission `users:delete`.',
-    }),
-    sort: Sort.default('-created_at').meta({ description: 'With `q`, only by `created_at`.' }),
-    page: z.coerce
-      .number()
-      .int()
-      .min(1)
-      .max(1_000_000)
-      .optional()
-      .meta({
-        description: `For people who leaf through, down to row ${DEEPEST_ROW_BY_PAGE}; not with \`cursor\`.`,
+export const ListUsers = once(() =>
+  z
+    .strictObject({
+      q: line(100)
+        .refine((value) => [...value].length >= SEARCH_MIN_LENGTH, {
+          message: `Needs at least ${SEARCH_MIN_LENGTH} characters.`,
+          params: { code: 'too_small' },
+        })
+        .optional()
+        .meta({ minLength: SEARCH_MIN_LENGTH, description: 'A part of the name or of the e-mail address.' }),
+      email: EmailInput().transform(normalizeEmail).optional().meta({ description: 'The whole address.' }),
+      role: Role().optional(),
+      status: State().optional().meta({
+        description: 'Without it, all but the deleted. `deleted` needs the permission `users:delete`.',
       }),
-    ...pageQuery,
-  })
-  .refine((query) => !(query.page !== undefined && query.cursor !== undefined), {
-    path: ['page'],
-    message: 'Give page or cursor, not both.',
-  })
-  .refine((query) => query.q === undefined || query.sort.endsWith('created_at'), {
-    path: ['sort'],
-    message: 'A search is sorted by created_at or -created_at.',
-  })
-export type ListUsers = z.infer<typeof ListUsers>
+      sort: Sort().default('-created_at').meta({ description: 'With `q`, only by `created_at`.' }),
+      page: z.coerce
+        .number()
+        .int()
+        .min(1)
+        .max(1_000_000)
+        .optional()
+        .meta({
+          description: `For people who leaf through, down to row ${DEEPEST_ROW_BY_PAGE}; not with \`cursor\`.`,
+        }),
+      ...pageQuery(),
+    })
+    .refine((query) => !(query.page !== undefined && query.cursor !== undefined), {
+      path: ['page'],
+      message: 'Give page or cursor, not both.',
+    })
+    .refine((query) => query.q === undefined || query.sort.endsWith('created_at'), {
+      path: ['sort'],
+      message: 'A search is sorted by created_at or -created_at.',
+    }),
+)
+export type ListUsers = Of<typeof ListUsers>
