@@ -62,11 +62,18 @@ export function openResources(
 
 /** Opens the resources of a request and puts them on `c.var`. Throws ConfigError. */
 export function openForRequest(c: Context<AppEnv>): void {
+  // Read where they are needed: most requests write no history.
   const origin: Origin = {
     requestId: c.get('requestId'),
-    ip: c.req.header('cf-connecting-ip') ?? null,
-    userAgent: c.req.header('user-agent')?.slice(0, MAX_USER_AGENT_LENGTH) ?? null,
-    country: (c.req.raw.cf?.country as string | undefined) ?? null,
+    get ip() {
+      return c.req.header('cf-connecting-ip') ?? null
+    },
+    get userAgent() {
+      return c.req.header('user-agent')?.slice(0, MAX_USER_AGENT_LENGTH) ?? null
+    },
+    get country() {
+      return (c.req.raw.cf?.country as string | undefined) ?? null
+    },
   }
   const resources = openResources(c.env, c.get('meter'), origin, (work) => c.executionCtx.waitUntil(work))
   for (const [name, value] of Object.entries(resources)) c.set(name as keyof Resources, value)
