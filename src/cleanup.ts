@@ -7,7 +7,7 @@ import type { Statement, Written } from './database/main.ts'
 import { firstIdAt } from './ids.ts'
 import { invitations } from './invitations/models.ts'
 import { outbox } from './mail/models.ts'
-import { eraseTraces } from './users/change.ts'
+import { endDisabling, eraseTraces } from './users/change.ts'
 import { type User, users } from './users/models.ts'
 
 const DAY_MS = 86_400_000
@@ -106,7 +106,7 @@ function tasksOf(resources: Resources): Record<string, Task> {
     return removal(activityLogs, 'id', sql`action IN ${names} AND id < ${firstIdAt(now - days * DAY_MS)}`)
   }
   return {
-    disabled_ended: (fence) => endDisabling(resources, fence),
+    disabled_ended: (fence) => endDisablings(resources, fence),
     users: (fence) => purgePeople(resources, fence),
     sessions_expired: removal(sessions, 'id', sql`idle_expires_at < ${now - ENDED_SESSION_MS}`),
     sessions_ended: removal(sessions, 'id', sql`revoked_at < ${now - ENDED_SESSION_MS}`),
@@ -121,19 +121,14 @@ function tasksOf(resources: Resources): Record<string, Task> {
 }
 
 /** People whose disabling has ended, one by one, as each leaves a row of history. */
-async function endDisabling(resources: Resources, fence: SQL): Promise<Step[]> {
+async function endDisablings(resources: Resources, fence: SQL): Promise<Step[]> {
   const { db, now } = resources
-  const isOver = sql`status = 'disabled' AND disabled_until <= ${now}`
   const [ids] = await db.read(
     sql<{
       id: string
     }>`SELECT id FROM ${users} WHERE disabled_until <= ${now} AND status = 'disabled' LIMIT ${PEOPLE_PER_BATCH}`,
   )
-  return ids.map(({ id }) => [
-    sql`UPDATE ${users} SET status = 'active', disabled_reason = NULL, disabled_until = NULL, version = version + 1,
-      updated_at = ${now} WHERE id = ${id} AND ${isOver} AND ${fence}`,
-    record(resources, { action: 'user.enabled', userId: id, actorId: null, details: { reason: 'until' } }),
-  ])
+  return ids.map(({ id }) => endDisabling(resources, id, sql`disabled_until <= ${now} AND ${fence}`))
 }
 
 /** People who were soft-deleted long enough ago; like a hard delete, by nobody. */

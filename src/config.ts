@@ -49,7 +49,6 @@ const Env = once(() =>
       /** Where the links in mails lead: never taken from a request. */
       LINK_ORIGIN: origin().optional(),
       CORS_ORIGINS: list().pipe(z.array(origin())),
-      // At least as long as a request may be on its way twice.
       SIGNUP: z.enum(['open', 'closed']).default('open'),
       /** Mail domains that may sign up; all when empty. */
       SIGNUP_DOMAINS: list().transform((domains) => domains.map((domain) => domain.toLowerCase())),
@@ -64,6 +63,7 @@ const Env = once(() =>
       /** Sends by Resend; without it, by the binding `EMAIL`. */
       RESEND_API_KEY: z.string().min(1).optional(),
       RESEND_URL: z.url({ protocol: /^https?$/ }).default('https://api.resend.com'),
+      // At least as long as a request may be on its way twice.
       REFRESH_GRACE_SECONDS: z.coerce.number().int().min(10).max(300).default(30),
       PURGE_AFTER_DAYS: days(30, 1),
       // A trigger keeps history for 30 days, by the database's clock; a day more, so that clean-up never runs into it.

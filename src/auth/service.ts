@@ -1,12 +1,12 @@
-import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { and, eq, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { record } from '../activity/service.ts'
 import type { Origin, Resources } from '../context.ts'
 import { build, insertWhere, type Places, prepare, rowExists, type Statement } from '../database/main.ts'
 import { sendAfterwards } from '../mail/outbox.ts'
-import { applyChange, byActor, changeUser } from '../users/change.ts'
+import { applyChange, byActor, changeUser, endDisabling } from '../users/change.ts'
 import { normalizeEmail } from '../users/email.ts'
-import { ENABLED, profileColumns, type User, users } from '../users/models.ts'
+import { profileColumns, type User, users } from '../users/models.ts'
 import { hashNewPassword, mayBeHere, requireOwnPassword, selectUsers, toUser } from '../users/service.ts'
 import { emailNotVerified, invalidCredentials, invalidRefreshToken, sessionRevoked } from './errors.ts'
 import { type Session, sessions } from './models.ts'
@@ -109,7 +109,7 @@ async function startSession(
       .update(users)
       .set({ last_login_at: now, ...(newHash && { password_hash: newHash }) })
       .where(isThisPerson),
-    ...(row.status === 'disabled' ? endDisabling(resources, row.id, isThisPerson) : []),
+    ...(row.status === 'disabled' ? endDisabling(resources, row.id, isStarted) : []),
     ...clearAttempts,
     build.select(signerColumns).from(users).where(isThisPerson),
   ])
@@ -119,15 +119,6 @@ async function startSession(
   resources.afterwards(publishRevocations(resources, { sessions: surplus }))
   return toTokens(resources, session, person)
 }
-
-/** A change of its own, with its own row of history. */
-const endDisabling = (resources: Resources, userId: string, isThisPerson: SQL | undefined) => [
-  build
-    .update(users)
-    .set({ ...ENABLED, version: sql`${users.version} + 1`, updated_at: resources.now })
-    .where(and(isThisPerson, eq(users.status, 'disabled'))),
-  record(resources, { action: 'user.enabled', userId, actorId: null, details: { reason: 'until' } }),
-]
 
 /** What has to be known of a person to give them tokens. */
 const signerColumns = { ...profileColumns, token_epoch: users.token_epoch }
@@ -216,8 +207,9 @@ const rotate = prepare((at: Places<Rotation>) => {
 })
 
 /**
- * Trades a refresh token for the next, in one trip (a token used again takes a second). All who bring the same token get the same successor, as long as
- * it is unspent and the grace lasts. A token older than that was stolen, or its successor was: the session ends.
+ * Trades a refresh token for the next, in one trip. All who bring the same token get the same successor, as long as
+ * it is unspent and the grace lasts. A token older than that was stolen, or its successor was: the session ends, in a
+ * second trip.
  *
  * @throws 401 `invalid_refresh_token`; 401 `session_revoked`, also for a token used again.
  */

@@ -14,7 +14,7 @@ import { invitations } from '../invitations/models.ts'
 import { outbox } from '../mail/models.ts'
 import type { AppError } from '../problem.ts'
 import { emailTaken, lastAdmin, versionMismatch, writeConflict } from './errors.ts'
-import { type NewUser, type User, users } from './models.ts'
+import { ENABLED, type NewUser, type User, users } from './models.ts'
 import { requireUser, selectUsers } from './service.ts'
 
 /** A change of one person, and what comes with it. */
@@ -180,6 +180,19 @@ const takesAdminAway = (row: User, { set, erases }: Change) =>
 
 const anotherAdminRemains = (id: string) =>
   sql`EXISTS (SELECT 1 FROM ${users} WHERE role = 'admin' AND state = 'active' AND id <> ${id})`
+
+/** What ends a disabling whose time is over: a change by nobody, with a row of history of its own. */
+export const endDisabling = (
+  resources: Resources,
+  userId: string,
+  condition: SQL,
+): [change: Statement, history: Statement] => [
+  build
+    .update(users)
+    .set({ ...ENABLED, version: sql`${users.version} + 1`, updated_at: resources.now })
+    .where(and(eq(users.id, userId), eq(users.status, 'disabled'), condition)),
+  record(resources, { action: 'user.enabled', userId, actorId: null, details: { reason: 'until' } }),
+]
 
 /**
  * Takes away what else is known of somebody whose row is gone. The history stays, under an id that no longer
