@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { app } from '../src/app.ts'
 import { operationsOf } from '../src/openapi.ts'
 import { type Actor, type Api, openApi, PASSWORD } from './support/api.ts'
-import { upstreams } from './support/upstreams.ts'
+import { testOfRedis, upstreams } from './support/upstreams.ts'
 
 const OK = 'https://ok.test'
 const own = upstreams()
@@ -96,7 +96,7 @@ describe('What every answer has', () => {
     expect(answers[0]).not.toBe(answers[1])
   })
 
-  test('Server-Timing: how many calls, how long, and how deep', async () => {
+  testOfRedis('Server-Timing: how many calls, how long, and how deep', async () => {
     const timing = async (path: string, token?: string) =>
       (await api.send('GET', path, { token })).headers.get('server-timing')
     expect(await timing('/health')).toBe('db;dur=0;desc="0", redis;dur=0;desc="0", depth;desc="0"')
