@@ -50,21 +50,32 @@ const KINDS = {
   sessions_expired: (mark: string, at: number) => addSession(mark, { idle_expires_at: at }),
   sessions_ended: (mark: string, at: number) => addSession(mark, { revoked_at: at }),
   idempotency_keys: (mark: string, at: number) =>
-    api.sql("INSERT INTO idempotency_keys VALUES ('p', 'r', ?, 'hash', 201, '{}', 's', ?)", [mark, at]),
-  throttles: (mark: string, at: number) => api.sql('INSERT INTO throttles VALUES (?, 1, 0, ?)', [mark, at]),
+    api.sql(
+      `INSERT INTO idempotency_keys (principal, route, key, body_hash, status, response, subject_id, created_at)
+        VALUES ('p', 'r', ?, 'hash', 201, '{}', 's', ?)`,
+      [mark, at],
+    ),
+  throttles: (mark: string, at: number) =>
+    api.sql('INSERT INTO throttles (key, attempts, blocked_until, expires_at) VALUES (?, 1, 0, ?)', [
+      mark,
+      at,
+    ]),
   one_time_tokens: (mark: string, at: number) =>
-    api.sql("INSERT INTO one_time_tokens VALUES (?, 'verify_email', 's', 'e', 'e', 0, 0, ?, NULL)", [
-      mark,
-      at,
-    ]),
+    api.sql(
+      `INSERT INTO one_time_tokens (id, purpose, subject_id, email, email_normalized, code_tries, created_at, expires_at)
+        VALUES (?, 'verify_email', 's', 'e', 'e', 0, 0, ?)`,
+      [mark, at],
+    ),
   invitations: (mark: string, at: number) =>
-    api.sql("INSERT INTO invitations VALUES (?, 'e', 'e', NULL, 'user', 'a', 0, ?, NULL, NULL, NULL)", [
-      mark,
-      at,
-    ]),
+    api.sql(
+      `INSERT INTO invitations (id, email, email_normalized, role, invited_by, created_at, expires_at)
+        VALUES (?, 'e', 'e', 'user', 'a', 0, ?)`,
+      [mark, at],
+    ),
   mails: (mark: string, at: number) =>
     api.sql(
-      "INSERT INTO outbox VALUES (?, 'verify_email', NULL, 'e', 'e', NULL, NULL, ?, 0, 0, 0, 1, NULL)",
+      `INSERT INTO outbox (id, kind, recipient, recipient_normalized, created_at, expires_at, attempts, next_attempt_at, sent_at)
+        VALUES (?, 'verify_email', 'e', 'e', ?, 0, 0, 0, 1)`,
       [mark, at],
     ),
   activity_noise: (mark: string, at: number) => addHistory(mark, at, 'login.failed'),

@@ -308,8 +308,9 @@ test('RV3: the session after the fiftieth ends the oldest', async () => {
   const oldest = sessionOf({ access_token: ada.token })
   await api.sql(
     `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 49)
-      INSERT INTO sessions SELECT 'ffffffff-0000-7000-8000-' || substr(?, 1, 8) || printf('%04d', i), user_id, 0, rotated_at,
-        created_at, last_seen_at, idle_expires_at, expires_at, NULL, NULL, NULL, NULL, NULL FROM n, sessions WHERE id = ?`,
+      INSERT INTO sessions (id, user_id, counter, rotated_at, created_at, last_seen_at, idle_expires_at, expires_at)
+      SELECT 'ffffffff-0000-7000-8000-' || substr(?, 1, 8) || printf('%04d', i), user_id, 0, rotated_at, created_at,
+        last_seen_at, idle_expires_at, expires_at FROM n, sessions WHERE id = ?`,
     [ada.id.slice(-8), oldest],
   )
   expect((await api.send('GET', '/v1/users/me', { token: ada.token })).status).toBe(200)

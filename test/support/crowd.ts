@@ -46,9 +46,13 @@ export async function addCrowd(
     )
   }
   await api.sql(
-    `${numbers} INSERT INTO idempotency_keys SELECT ${id('000')}, 'POST /v1/users', 'key-' || i, 'hash', 201, '{}', ${id('000')}, ${now} FROM n`,
+    `${numbers} INSERT INTO idempotency_keys (principal, route, key, body_hash, status, response, subject_id, created_at)
+      SELECT ${id('000')}, 'POST /v1/users', 'key-' || i, 'hash', 201, '{}', ${id('000')}, ${now} FROM n`,
   )
-  await api.sql(`${numbers} INSERT INTO throttles SELECT 'throttle-' || i, 1, 0, ${now + 1e9} FROM n`)
+  await api.sql(
+    `${numbers} INSERT INTO throttles (key, attempts, blocked_until, expires_at)
+      SELECT 'throttle-' || i, 1, 0, ${now + 1e9} FROM n`,
+  )
 }
 
 /** An id of today, as history younger than 30 days may not be deleted and older may be. */
