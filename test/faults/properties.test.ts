@@ -344,14 +344,16 @@ describe('Headers and lists', () => {
 
   test('Idempotency-Key: the same request again is the same answer, another one under the key is a 422', async () => {
     const request = fc.record({
-      key: fc.stringMatching(/^[\x21-\x7e]{8,128}$/),
+      key: fc.stringMatching(/^[\x21-\x7e]{8,92}$/),
       name: fc.string({ unit: 'grapheme-ascii', minLength: 1 }).filter((name) => name.trim() !== ''),
       other: fc.constantFrom('name', 'role', 'email', 'password'),
     })
     await fc.assert(
       fc.asyncProperty(request, async ({ key, name, other }) => {
+        // A key is good for one request, also while a failure is being shrunk.
+        const id = crypto.randomUUID()
         const body = {
-          email: `${crypto.randomUUID()}@people.test`,
+          email: `${id}@people.test`,
           password: admin.password,
           name,
           role: 'user',
@@ -360,7 +362,7 @@ describe('Headers and lists', () => {
           api.send('POST', '/v1/users', {
             token: admin.token,
             body: sent,
-            headers: { 'idempotency-key': key },
+            headers: { 'idempotency-key': `${id}${key}` },
           })
         const [first, again] = [await send(body), await send(body)]
         expect([first.status, again.status]).toEqual([201, 201])
