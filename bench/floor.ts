@@ -1,4 +1,4 @@
-import { randomBytes, scrypt } from 'node:crypto'
+import { hash } from './hash.ts'
 
 /**
  * What physics asks of each operation and nothing more: the same calls of Redis and libSQL that Roster makes, or
@@ -47,13 +47,6 @@ async function redis(env: Env, ...command: (string | number)[]) {
   })
   return answer.json()
 }
-
-const hash = (password: string) =>
-  new Promise<Uint8Array>((resolve, reject) =>
-    scrypt(password, randomBytes(16), 32, { N: 2 ** 15, r: 8, p: 3, maxmem: 2 ** 26 }, (error, key) =>
-      error ? reject(error) : resolve(key),
-    ),
-  )
 
 const revoked = (env: Env, id: string) => redis(env, 'MGET', `revoked:session:${id}`, `revoked:user:${id}`)
 
@@ -107,10 +100,10 @@ const operations: Record<string, (env: Env, id: string) => Promise<unknown>> = {
     ])
     return 'ok'
   },
-  login: async () => Buffer.from(await hash('seven brown foxes read')).toString('base64url'),
+  login: async () => Buffer.from(await hash()).toString('base64url'),
   async signup(env) {
     const id = crypto.randomUUID()
-    const key = Buffer.from(await hash('seven brown foxes read')).toString('base64url')
+    const key = Buffer.from(await hash()).toString('base64url')
     return write(
       env,
       stmt(

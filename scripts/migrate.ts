@@ -4,7 +4,7 @@ import { createClient } from '@libsql/client/web'
 import { migrate as applyMigrations } from 'drizzle-orm/libsql/migrator'
 import { drizzle } from 'drizzle-orm/libsql/web'
 
-const FOLDER = join(import.meta.dirname, '../drizzle')
+export const MIGRATIONS = join(import.meta.dirname, '../drizzle')
 
 interface Journal {
   entries: Array<{ tag: string; when: number }>
@@ -14,7 +14,7 @@ interface Journal {
  * Applies the migrations that the database does not have yet, all of them or, when one fails, none (Drizzle sends
  * them as a single batch, which libSQL runs as a transaction). Answers their names.
  */
-export async function migrate(url: string, authToken?: string, folder = FOLDER): Promise<string[]> {
+export async function migrate(url: string, authToken?: string, folder = MIGRATIONS): Promise<string[]> {
   const client = createClient(authToken ? { url, authToken } : { url })
   const { entries }: Journal = JSON.parse(readFileSync(`${folder}/meta/_journal.json`, 'utf8'))
   const tables = await client.execute("SELECT 1 FROM sqlite_master WHERE name = '__drizzle_migrations'")

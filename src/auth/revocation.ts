@@ -71,8 +71,7 @@ export function checkRevocation(
   { isRead }: { isRead: boolean },
 ): () => Promise<void> {
   const passenger = db.rideAlong(...readLiveSession({ ...claims, now }))
-  // After libSQL's call has been sent, as that takes longer.
-  const listed = isRead && passenger.departed.then(() => isListed(redis, claims))
+  const listed = isRead && isListed(redis, claims, passenger.departed)
   return async () => {
     passenger.settle()
     const [[session], isRevoked] = await Promise.all([passenger.rows, listed])
@@ -90,14 +89,19 @@ export async function findOwnProfile({ db, redis, now }: Resources, claims: Clai
   passenger.settle()
   const [[person], isRevoked] = await Promise.all([
     passenger.rows,
-    passenger.departed.then(() => isListed(redis, claims)),
+    isListed(redis, claims, passenger.departed),
   ])
   if (!person || isRevoked) throw invalidToken()
   return person
 }
 
-/** Whether Redis knows of a revocation. */
-async function isListed(redis: BlocklistStore, { sid, sub, epoch }: Claims): Promise<boolean> {
+/** Whether Redis knows of a revocation. It is asked once libSQL's call is on its way, as that takes longer. */
+async function isListed(
+  redis: BlocklistStore,
+  { sid, sub, epoch }: Claims,
+  departed: Promise<void>,
+): Promise<boolean> {
+  await departed
   const [session, raised] = (await redis.mget([sessionKey(sid), userKey(sub)])) ?? []
   return Boolean(session) || (Boolean(raised) && Number(raised) > epoch)
 }

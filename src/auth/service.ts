@@ -154,10 +154,6 @@ interface Rotation extends Origin {
   refreshedId: string
 }
 
-/**
- * Rotation is one conditional UPDATE on the counter, so of many who bring the same token one rotates. Then come the
- * session as it is now, and its person.
- */
 const rotatedColumns = {
   id: sessions.id,
   user_id: sessions.user_id,
@@ -169,6 +165,10 @@ const rotatedColumns = {
   revoked_at: sessions.revoked_at,
 }
 
+/**
+ * Rotation is one conditional UPDATE on the counter, so of many who bring the same token one rotates. Then come the
+ * session as it is now, and its person.
+ */
 const rotate = prepare((at: Places<Rotation>) => {
   const isThisSession = eq(sessions.id, at.sessionId)
   const personMayBeHere = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${sessions.user_id} AND ${userMayBeHere(at.now)})`
@@ -228,14 +228,15 @@ export async function refresh(resources: Resources, refreshToken: string): Promi
   )
   const session = results[2]!.rows[0] as unknown as Pick<Session, keyof typeof rotatedColumns> | undefined
   const person = results[3]!.rows[0] as unknown as Signer | undefined
-  if (session?.revoked_at) throw sessionRevoked()
+  if (!session) throw invalidRefreshToken()
+  if (session.revoked_at) throw sessionRevoked()
   // The counter only grows, so a token that is spent stays spent.
-  const graceEnded = session && session.rotated_at + config.REFRESH_GRACE_SECONDS * 1000 <= now
-  if (session && session.counter > token.counter + (graceEnded ? 0 : 1)) {
+  const isInGrace = session.rotated_at + config.REFRESH_GRACE_SECONDS * 1000 > now
+  if (session.counter > token.counter + (isInGrace ? 1 : 0)) {
     await endStolenSession(resources, session)
     throw sessionRevoked()
   }
-  if (!session || !person || session.counter !== token.counter + 1 || session.idle_expires_at <= now)
+  if (!person || session.counter !== token.counter + 1 || session.idle_expires_at <= now)
     throw invalidRefreshToken()
   return toTokens(resources, session, person)
 }

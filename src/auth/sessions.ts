@@ -22,7 +22,7 @@ export type RevokedReason =
   | 'account_closed'
 
 /** Ends sessions in the database. What is known about them stays until clean-up, for the history. */
-export const revokeSessions = (now: number | SQL, reason: RevokedReason, which: SQL | undefined) =>
+export const revokeSessions = (now: number, reason: RevokedReason, which: SQL | undefined) =>
   build
     .update(sessions)
     .set({ revoked_at: now, revoked_reason: reason })

@@ -106,13 +106,10 @@ function queryOf(kind: Kind): Query {
   const name = JSON.stringify(kind)
   const known = queries.get(name)
   if (known) return known
-  const query: Query = prepare((at: Places<Values>) =>
-    kind.isSearch
-      ? [search(kind, at)]
-      : kind.hasEmail
-        ? [browse(kind, at)]
-        : [browse(kind, at), countOf(kind)],
-  )
+  const query: Query = prepare((at: Places<Values>) => {
+    const page = kind.isSearch ? search(kind, at) : browse(kind, at)
+    return kind.isSearch || kind.hasEmail ? [page] : [page, countOf(kind)]
+  })
   queries.set(name, query)
   return query
 }
@@ -121,12 +118,11 @@ const rolesOf = (role: Kind['role']): readonly string[] => (role ? [role] : ROLE
 const statesOf = (status: Kind['status']): readonly string[] =>
   status ? [status] : STATES.filter((state) => state !== 'deleted')
 
-const columnsOf = (table: string) =>
-  sql.raw(
-    Object.values(listColumns)
-      .map(({ name }) => `${table}.${name}`)
-      .join(', '),
-  )
+const selected = sql.raw(
+  Object.values(listColumns)
+    .map(({ name }) => `users.${name}`)
+    .join(', '),
+)
 
 /**
  * One branch for each combination of role and state, each already in order in its index; SQLite merges them, and
@@ -144,7 +140,7 @@ function browse(kind: Kind, at: Places<Values>): SQL<Row> {
   const branches = rolesOf(kind.role).flatMap((role) =>
     statesOf(kind.status).map(
       (state) =>
-        sql`SELECT ${columnsOf('users')} FROM ${source} WHERE role = ${role} AND state = ${state}${emailIs}${after}`,
+        sql`SELECT ${selected} FROM ${source} WHERE role = ${role} AND state = ${state}${emailIs}${after}`,
     ),
   )
   return sql<Row>`${sql.join(branches, sql` UNION ALL `)}
@@ -159,7 +155,7 @@ function search(kind: Kind, at: Places<Values>): SQL<Row> {
   const beyond = sql.raw(kind.isDescending ? '<' : '>')
   const after = kind.isContinued ? sql` AND users_fts.rowid ${beyond} ${at.first}` : sql``
   const emailIs = kind.hasEmail ? sql` AND users.email_normalized = ${at.email}` : sql``
-  return sql<Row>`SELECT ${columnsOf('users')} FROM users_fts CROSS JOIN ${users} ON users.seq = users_fts.rowid
+  return sql<Row>`SELECT ${selected} FROM users_fts CROSS JOIN ${users} ON users.seq = users_fts.rowid
     WHERE users_fts MATCH ${at.match}${after}${emailIs}
     ORDER BY users_fts.rowid ${sql.raw(kind.isDescending ? 'DESC' : 'ASC')} LIMIT ${at.limit} OFFSET ${at.offset}`
 }

@@ -398,7 +398,7 @@ export async function listSessionsOf(
   actor: Claims,
   id: string,
 ): Promise<List<Session>> {
-  const [rows, [person]] = await db.read(openSessionsOf(id, now), selectUsers().where(eq(users.id, id)))
+  const [rows, [person]] = await db.read(openSessionsOf(id, now), ...readProfile({ id }))
   if (!person) throw userNotFound()
   assertVisible(actor, person)
   return toSessionList(rows)

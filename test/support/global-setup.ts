@@ -7,7 +7,7 @@ import { generate, newSecret } from '../../scripts/keys.ts'
 import { startMailbox } from '../../scripts/local/mailbox.ts'
 import { startSqld } from '../../scripts/local/sqld.ts'
 import { startUpstash } from '../../scripts/local/upstash.ts'
-import { migrate } from '../../scripts/migrate.ts'
+import { MIGRATIONS, migrate } from '../../scripts/migrate.ts'
 import { type RedisMode, startProxy } from './proxy.ts'
 
 declare module 'vitest' {
@@ -23,8 +23,6 @@ declare module 'vitest' {
   }
 }
 
-const MIGRATIONS = join(import.meta.dirname, '../../drizzle')
-
 /** The real parts, once for all test files: a libSQL server, a Redis behind Upstash's REST, a proxy before both. */
 export default async function setup(project: TestProject) {
   const home = mkdtempSync(join(tmpdir(), 'roster-test-'))
@@ -39,7 +37,7 @@ export default async function setup(project: TestProject) {
       startUpstash({ token, engine: 'auto', dir: join(dir, 'redis') }),
     ])
     closers.push(database.close, redis.close)
-    await migrate(database.url, undefined, migrations === undefined ? MIGRATIONS : firstOf(migrations, dir))
+    await migrate(database.url, undefined, migrations === undefined ? undefined : firstOf(migrations, dir))
     if (process.env.SCHEMA === 'newer') await addWhatComesLater(database.url)
     return { libsql: database.url, redis: redis.url }
   }
