@@ -147,10 +147,9 @@ function singleValues(params: URLSearchParams): Record<string, string> {
 async function readBytes(c: Context): Promise<Uint8Array> {
   const length = c.req.header('content-length')
   if (Number(length ?? 0) > MAX_BODY_BYTES) throw bodyTooLarge()
-  if (!c.req.raw.body) return new Uint8Array()
   // A body of a stated length ends there (RFC 9112 section 6.3), so it may be read by the runtime, which is faster.
   const isBounded = length !== undefined && c.req.header('transfer-encoding') === undefined
-  const reader = isBounded ? undefined : c.req.raw.body.getReader()
+  const reader = isBounded ? undefined : c.req.raw.body?.getReader()
   const deadline = Promise.withResolvers<never>()
   const timer = setTimeout(() => deadline.reject(bodyTooSlow()), BODY_DEADLINE_MS)
   try {
