@@ -194,7 +194,7 @@ export async function measureRatios(
         return { ...load, cpuMs: worker.cpuMs() - before }
       }
       // V8 compiles what it has seen often; that has to be over.
-      if (!operation.isHash && (isQuick || level === 0))
+      if (isQuick ? !operation.isHash : level === 0)
         for (const name of names) await slice(name, isQuick ? 1 : 4)
       for (let round = 0; round < rounds; round++) {
         for (const index of names.keys()) {

@@ -26,8 +26,8 @@ const HASH_MS = 150
 const PAUSE_MS = HASH_MS
 const LONGEST_QUEUE_MS = 8 * (PAUSE_MS + HASH_MS)
 const LONGEST_HASH_MS = 2000
-/** Who is let in so soon after a hash had waited for its end. */
-const SOON_MS = 5
+/** Who is let in so soon after a hash had waited for its end; who logs in again after an answer comes later. */
+const SOON_MS = 2
 /** Until when turns are given away, and until when a hash runs or has just run (epoch ms). */
 let takenUntil = 0
 let busyUntil = 0
