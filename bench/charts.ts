@@ -67,7 +67,7 @@ function floorChart({ ratios }: Results): string {
     }))
   return barChart(
     'How near Roster is to the least that the work costs',
-    'Requests per second at 16 connections, as a part of a Worker that only makes the same calls',
+    'Requests per second at 16 connections, as a part of a Worker that only makes as many calls',
     groups,
     1,
   )

@@ -1,9 +1,9 @@
 import { hash } from './hash.ts'
 
 /**
- * What physics asks of each operation and nothing more: the same calls of Redis and libSQL that Roster makes, or
- * the same hash, with plain `fetch` and no library, no token, no validation and no error handling. Nobody could
- * deploy this; it is what a throughput is compared with.
+ * What physics asks of each operation and nothing more: as many calls of Redis and libSQL as Roster makes, or
+ * the same hash, with plain `fetch`, the shortest statements, no library, no token, no validation and no error
+ * handling. Nobody could deploy this; it is what a throughput is compared with.
  */
 interface Env {
   TURSO_DATABASE_URL: string
