@@ -1,13 +1,13 @@
 import { expect } from 'vitest'
 import { openApi, PASSWORD } from './support/api.ts'
-import { testOfRedis, upstreams } from './support/upstreams.ts'
+import { freshUpstreams, testOfRedis } from './support/upstreams.ts'
 
-/** Upstream calls of one request, how many of them had to wait for one another, and the rows that they read. */
-const own = upstreams()
-const api = openApi(own.bindings)
 const wrong = { email: 'nobody@people.test', password: PASSWORD }
 
+/** Upstream calls of one request, how many of them had to wait for one another, and the rows that they read. */
 testOfRedis('Every request stays within its budget of trips, calls and rows', async () => {
+  const own = await freshUpstreams()
+  const api = openApi(own.bindings)
   const admin = await api.actor({ role: 'admin' })
   const [ada, eve] = [await api.actor(), await api.actor()]
   const newAddress = () => `${crypto.randomUUID()}@people.test`
