@@ -86,9 +86,9 @@ function ratios({ ratios, before }: Results): string {
 
 The floor (\`bench/floor.ts\`) makes as many calls of Redis and libSQL as Roster, or the same hash, with plain \`fetch\`,
 the shortest statements and nothing else: no token, no validation, no library. A list is one index there, and has no
-total. "CPU ms" is the processor time of workerd per request. With 16 and 64
-connections, hashing refuses what is more than eight at once with 503 and \`Retry-After\`, on both sides; the callers
-come back after that time, and only answers count.
+total. "CPU ms" is the processor time of workerd per request. With 16 and 64 connections, hashing refuses what is more
+than eight at once with 503 and \`Retry-After\`, on both sides; the callers come back after that time, and only answers
+count.
 
 ${table([...head, ...(before ? [`before (${before}) per s`, 'CPU ms', 'gain'] : [])], rows)}`
 }

@@ -10,12 +10,12 @@ import { type Profile, profileColumns, ROLES, STATES, users, userTotals } from '
 import { DEEPEST_ROW_BY_PAGE, type ListUsers, type ManagedUser, type SORTS } from './schemas.ts'
 import { toManagedUser } from './service.ts'
 
+type OrderColumn = 'seq' | 'id' | 'email_normalized' | 'name'
 /** A profile as JSON, and the columns of the order, where a cursor goes on. */
 type Row = { profile: string } & Pick<typeof users.$inferSelect, OrderColumn>
 interface Total {
   total: number
 }
-type OrderColumn = 'seq' | 'id' | 'email_normalized' | 'name'
 
 /** The index of each sort, and the columns of it that follow role and state; ids settle what is equal. */
 const ORDERS = {
@@ -149,10 +149,11 @@ function browse(kind: Kind, at: Places<Values>): SQL<Row> {
   const emailIs = kind.hasEmail ? sql` AND email_normalized = ${at.email}` : sql``
   const position = columns.length === 1 ? sql`${at.first}` : sql`${at.first}, ${at.second}`
   const after = kind.isContinued ? sql` AND (${sql.raw(columns.join(', '))}) ${beyond} (${position})` : sql``
+  const selected = selectedBy(kind)
   const branches = rolesOf(kind.role).flatMap((role) =>
     statesOf(kind.status).map(
       (state) =>
-        sql`SELECT ${selectedBy(kind)} FROM ${source} WHERE role = ${role} AND state = ${state}${emailIs}${after}`,
+        sql`SELECT ${selected} FROM ${source} WHERE role = ${role} AND state = ${state}${emailIs}${after}`,
     ),
   )
   return sql<Row>`${sql.join(branches, sql` UNION ALL `)}
@@ -187,9 +188,11 @@ function matchOf(filter: ListUsers): string {
 }
 
 /**
- * From the kept totals: never counts people, so there is none of a search. Without a role all nine are read, which
+ * From the kept totals: never counts people, so there is none of a search. Without a filter all nine are read, which
  * are fewer rows than an index and its table.
  */
-const countOf = (kind: Kind) =>
-  sql<Total>`SELECT sum(total) AS total FROM ${userTotals} ${sql.raw(kind.role ? '' : 'NOT INDEXED')}
+const countOf = (kind: Kind) => {
+  const source = sql`${userTotals} ${sql.raw(kind.role || kind.status ? '' : 'NOT INDEXED')}`
+  return sql<Total>`SELECT sum(total) AS total FROM ${source}
     WHERE role IN ${rolesOf(kind.role)} AND state IN ${statesOf(kind.status)}`
+}
