@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import { type Config, configOf } from './config.ts'
+import { type Config, configOf } from './config/main.ts'
 import { type Database, openDatabase } from './database/main.ts'
 import { type Meter, openMeter } from './database/meter.ts'
 import { type BlocklistStore, openRedis } from './database/redis.ts'

@@ -1,5 +1,5 @@
 import { app } from './app.ts'
-import { cleanUp } from './cleanup.ts'
+import { cleanUp } from './cleanup/service.ts'
 import { type Bindings, openForCron } from './context.ts'
 import { deliverDue } from './mail/outbox.ts'
 

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { app } from '../src/app.ts'
-import { operationsOf } from '../src/openapi.ts'
+import { operationsOf } from '../src/docs/openapi.ts'
 import { type Actor, type Api, openApi, PASSWORD } from './support/api.ts'
 import { testOfRedis, upstreams } from './support/upstreams.ts'
 

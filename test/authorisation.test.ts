@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import type * as z from 'zod'
 import { app } from '../src/app.ts'
-import { describe as describeApi, operationsOf } from '../src/openapi.ts'
+import { describe as describeApi, operationsOf } from '../src/docs/openapi.ts'
 import { ROLES, type Role } from '../src/users/models.ts'
 import { type Actor, type Answer, type Api, linkIn, openApi, PASSWORD } from './support/api.ts'
 import { rounds } from './support/rounds.ts'

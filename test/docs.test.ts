@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { app } from '../src/app.ts'
-import { describe as describeApi } from '../src/openapi.ts'
+import { describe as describeApi } from '../src/docs/openapi.ts'
 import { openApi } from './support/api.ts'
 
 const api = openApi()

@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest'
 import { app } from '../src/app.ts'
-import { operationsOf } from '../src/openapi.ts'
+import { operationsOf } from '../src/docs/openapi.ts'
 import { openApi } from './support/api.ts'
 import { addCrowd } from './support/crowd.ts'
 import { everyCleanUp, everyRequest } from './support/traffic.ts'

@@ -1,8 +1,8 @@
-import { requirePermission } from '../auth/dependencies.ts'
+import { requirePermission } from '../access/guards.ts'
 import type { AppEnv } from '../context.ts'
-import { Hono } from '../hono.ts'
-import { operation, query } from '../operation.ts'
-import { invalidCursor } from '../pagination.ts'
+import { Hono } from '../http/hono.ts'
+import { operation, query } from '../http/operation.ts'
+import { invalidCursor } from '../http/pagination.ts'
 import { ActivityList, CleanupRunList, ListActivity, ListCleanupRuns } from './schemas.ts'
 import { listActivity, listCleanupRuns } from './service.ts'
 

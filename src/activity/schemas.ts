@@ -1,7 +1,7 @@
 import * as z from 'zod'
-import { Id, Time, TimeInput } from '../ids.ts'
-import { listOf, pageQuery } from '../pagination.ts'
-import { type Of, once } from '../schema.ts'
+import { listOf, pageQuery } from '../http/pagination.ts'
+import { Id, Time, TimeInput } from '../values/ids.ts'
+import { type Of, once } from '../values/lazy.ts'
 import { ACTIONS, type Action } from './models.ts'
 
 const ActionName = once(() => z.enum(Object.keys(ACTIONS) as [Action, ...Action[]]))

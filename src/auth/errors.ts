@@ -1,4 +1,4 @@
-import { AppError, unavailable } from '../problem.ts'
+import { AppError, unavailable } from '../http/problem.ts'
 
 const challenge = (params: string) => ({ headers: { 'www-authenticate': `Bearer realm="roster"${params}` } })
 

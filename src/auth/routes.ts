@@ -1,11 +1,13 @@
+import { limitHashing, onceSignedIn, signedIn } from '../access/guards.ts'
 import type { AppEnv } from '../context.ts'
-import { Hono } from '../hono.ts'
-import { body, operation } from '../operation.ts'
+import { Hono } from '../http/hono.ts'
+import { body, operation } from '../http/operation.ts'
+import { repeatable } from '../idempotency/service.ts'
+import { endOwnSession, listOwnSessions, logOut } from '../sessions/service.ts'
 import { emailTaken, writeConflict } from '../users/errors.ts'
 import { User } from '../users/schemas.ts'
-import { limitHashing, onceSignedIn, signedIn } from './dependencies.ts'
 import * as errors from './errors.ts'
-import { repeatable } from './idempotency.ts'
+import { changePassword, logIn, logOutAll, refresh } from './login.ts'
 import {
   ACCEPTED,
   Accepted,
@@ -17,8 +19,6 @@ import {
   SignUp,
   Tokens,
 } from './schemas.ts'
-import { changePassword, logIn, logOutAll, refresh } from './service.ts'
-import { endOwnSession, listOwnSessions, logOut } from './sessions.ts'
 import { signUp } from './signup.ts'
 
 const tag = 'auth'

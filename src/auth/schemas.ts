@@ -1,8 +1,8 @@
 import * as z from 'zod'
-import { Id, Time } from '../ids.ts'
-import { listOf } from '../pagination.ts'
-import { type Of, once } from '../schema.ts'
+import { listOf } from '../http/pagination.ts'
 import { DisplayName, EmailInput, NewPassword, User } from '../users/schemas.ts'
+import { Id, Time } from '../values/ids.ts'
+import { type Of, once } from '../values/lazy.ts'
 
 /** Half a character (a lone surrogate) can be neither stored nor hashed as what it is. */
 const text = once(() =>

@@ -1,12 +1,12 @@
 import { sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
+import { openIdempotency, type Repeatable, recalled } from '../idempotency/service.ts'
 import { mayBeMailed, owe, sendAfterwards } from '../mail/outbox.ts'
-import { normalizeEmail } from '../users/email.ts'
+import { insertUser, makeUserRow, oweVerification, toUser, userExists } from '../users/manage.ts'
 import { users } from '../users/models.ts'
 import type { User } from '../users/schemas.ts'
-import { insertUser, makeUserRow, oweVerification, toUser, userExists } from '../users/service.ts'
+import { normalizeEmail } from '../values/email.ts'
 import { signupClosed, signupDomainRefused } from './errors.ts'
-import { openIdempotency, type Repeatable, recalled } from './idempotency.ts'
 import { ACCEPTED, type SignUp } from './schemas.ts'
 
 /**

@@ -8,7 +8,7 @@ import {
   type SQLiteTable,
   SQLiteUpdateBuilder,
 } from 'drizzle-orm/sqlite-core'
-import { AppError, unavailable } from '../problem.ts'
+import { AppError, unavailable } from '../http/problem.ts'
 import type { Meter } from './meter.ts'
 
 const dialect = new SQLiteSyncDialect()

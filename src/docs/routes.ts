@@ -1,8 +1,8 @@
 import { html } from 'hono/html'
 import type { AppEnv } from '../context.ts'
-import { Hono } from '../hono.ts'
-import { page } from '../html.ts'
-import { operation } from '../operation.ts'
+import { Hono } from '../http/hono.ts'
+import { operation } from '../http/operation.ts'
+import { page } from '../http/page.ts'
 import { drawPage } from './page.js'
 import { STYLE } from './page-style.ts'
 

@@ -1,4 +1,4 @@
-import { AppError } from '../problem.ts'
+import { AppError } from '../http/problem.ts'
 
 export const invitationNotFound = () =>
   new AppError(404, 'invitation_not_found', 'There is no such invitation.')

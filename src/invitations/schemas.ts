@@ -1,8 +1,8 @@
 import * as z from 'zod'
-import { Id, Time } from '../ids.ts'
-import { listOf, pageQuery } from '../pagination.ts'
-import { type Of, once } from '../schema.ts'
+import { listOf, pageQuery } from '../http/pagination.ts'
 import { DisplayName, EmailInput, Role } from '../users/schemas.ts'
+import { Id, Time } from '../values/ids.ts'
+import { type Of, once } from '../values/lazy.ts'
 
 export const CreateInvitation = once(() =>
   z

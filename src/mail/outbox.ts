@@ -1,9 +1,9 @@
 import { and, asc, eq, gt, isNull, lte, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { issueToken, makeCode, makeLinkToken } from '../auth/one-time-tokens.ts'
 import type { Resources } from '../context.ts'
 import { build, insertWhere, type Statement } from '../database/main.ts'
-import { firstIdAt } from '../ids.ts'
+import { issueToken, makeCode, makeLinkToken } from '../links/service.ts'
+import { firstIdAt } from '../values/ids.ts'
 import { type OutboxMail, outbox } from './models.ts'
 import { type MailKind, render, TEXTS } from './texts.ts'
 

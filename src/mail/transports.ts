@@ -1,4 +1,4 @@
-import type { Config } from '../config.ts'
+import type { Config } from '../config/main.ts'
 import type { Rendered } from './texts.ts'
 
 const TIMEOUT_MS = 5000

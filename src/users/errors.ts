@@ -1,4 +1,4 @@
-import { AppError } from '../problem.ts'
+import { AppError } from '../http/problem.ts'
 import { DEEPEST_ROW_BY_PAGE } from './schemas.ts'
 
 export const emailTaken = () =>

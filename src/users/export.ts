@@ -1,18 +1,18 @@
 import { eq, or, sql } from 'drizzle-orm'
 import * as z from 'zod'
+import { requireRecentLogin } from '../access/permissions.ts'
 import { activityLogs } from '../activity/models.ts'
 import { idempotencyKeys, oneTimeTokens, sessions } from '../auth/models.ts'
-import { requireRecentLogin } from '../auth/permissions.ts'
-import type { Claims } from '../auth/tokens.ts'
 import type { Resources } from '../context.ts'
 import { build } from '../database/main.ts'
-import { timeOfId, toTime } from '../ids.ts'
 import { invitations } from '../invitations/models.ts'
 import { outbox } from '../mail/models.ts'
-import { type Of, once } from '../schema.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
+import { timeOfId, toTime } from '../values/ids.ts'
+import { type Of, once } from '../values/lazy.ts'
 import { userNotFound } from './errors.ts'
+import { selectUsers } from './manage.ts'
 import { users } from './models.ts'
-import { selectUsers } from './service.ts'
 
 const Rows = once(() => z.array(z.record(z.string(), z.unknown())))
 

@@ -1,9 +1,9 @@
 import * as z from 'zod'
-import { PASSWORD_MAX_LENGTH, PASSWORD_MIN_LENGTH } from '../auth/passwords.ts'
-import { Id, Time, TimeInput } from '../ids.ts'
-import { listOf, pageQuery } from '../pagination.ts'
-import { type Of, once } from '../schema.ts'
-import { isEmail, normalizeEmail } from './email.ts'
+import { listOf, pageQuery } from '../http/pagination.ts'
+import { PASSWORD_MAX_LENGTH, PASSWORD_MIN_LENGTH } from '../passwords/hashing.ts'
+import { isEmail, normalizeEmail } from '../values/email.ts'
+import { Id, Time, TimeInput } from '../values/ids.ts'
+import { type Of, once } from '../values/lazy.ts'
 import { ROLES, STATES } from './models.ts'
 
 export const EmailInput = once(() =>

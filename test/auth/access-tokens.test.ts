@@ -1,7 +1,7 @@
 import { afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest'
-import { parseJwtKeys } from '../../src/auth/keys.ts'
 import type { Tokens } from '../../src/auth/schemas.ts'
-import { type Claims, signAccessToken, verifyAccessToken } from '../../src/auth/tokens.ts'
+import { parseJwtKeys } from '../../src/crypto/jwt-keys.ts'
+import { type Claims, signAccessToken, verifyAccessToken } from '../../src/sessions/access-tokens.ts'
 import { type Actor, openApi, PASSWORD } from '../support/api.ts'
 
 const api = openApi()

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
-import { COMMON_PASSWORDS } from '../../src/auth/common-passwords.ts'
-import * as passwords from '../../src/auth/passwords.ts'
 import type { Tokens } from '../../src/auth/schemas.ts'
+import { COMMON_PASSWORDS } from '../../src/passwords/common-passwords.ts'
+import * as passwords from '../../src/passwords/hashing.ts'
 import { type Actor, openApi, PASSWORD } from '../support/api.ts'
 import { rounds } from '../support/rounds.ts'
 

@@ -1,7 +1,7 @@
 import { describe, expect, inject, test, vi } from 'vitest'
 import type { Tokens } from '../../src/auth/schemas.ts'
-import { MAX_FAILURES_IN_A_ROW } from '../../src/auth/throttle.ts'
-import { isEmail, normalizeEmail } from '../../src/users/email.ts'
+import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/service.ts'
+import { isEmail, normalizeEmail } from '../../src/values/email.ts'
 import { type Answer, openApi, PASSWORD } from '../support/api.ts'
 import { freshUpstreams, upstreams } from '../support/upstreams.ts'
 

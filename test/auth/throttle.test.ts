@@ -1,6 +1,6 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import * as passwords from '../../src/auth/passwords.ts'
-import { MAX_FAILURES_IN_A_ROW, networkOf } from '../../src/auth/throttle.ts'
+import * as passwords from '../../src/passwords/hashing.ts'
+import { MAX_FAILURES_IN_A_ROW, networkOf } from '../../src/throttle/service.ts'
 import { type Api, openApi, PASSWORD } from '../support/api.ts'
 import { rounds } from '../support/rounds.ts'
 import { freshUpstreams } from '../support/upstreams.ts'

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { beforeAll, expect, test } from 'vitest'
 import * as z from 'zod'
-import { hasPermission, type Permission } from '../../src/auth/permissions.ts'
+import { hasPermission, type Permission } from '../../src/access/permissions.ts'
 import type { Role } from '../../src/users/models.ts'
 import { type Api, openApi, PASSWORD } from '../support/api.ts'
 import { rounds } from '../support/rounds.ts'

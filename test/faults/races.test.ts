@@ -1,7 +1,7 @@
 import { createExecutionContext } from 'cloudflare:test'
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Tokens } from '../../src/auth/schemas.ts'
-import { cleanUp } from '../../src/cleanup.ts'
+import { cleanUp } from '../../src/cleanup/service.ts'
 import { openForCron } from '../../src/context.ts'
 import { type Answer, type Api, linkIn, openApi, PASSWORD } from '../support/api.ts'
 import { rounds } from '../support/rounds.ts'

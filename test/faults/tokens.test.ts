@@ -2,13 +2,13 @@ import { createHmac } from 'node:crypto'
 import { exportJWK, exportSPKI, generateKeyPair, importJWK, type JWK } from 'jose'
 import { v7 as uuidv7 } from 'uuid'
 import { describe, expect, test } from 'vitest'
-import { parseJwtKeys } from '../../src/auth/keys.ts'
+import { parseJwtKeys } from '../../src/crypto/jwt-keys.ts'
 import {
   ACCESS_TOKEN_SECONDS,
   makeRefreshToken,
   type Verifier,
   verifyAccessToken,
-} from '../../src/auth/tokens.ts'
+} from '../../src/sessions/access-tokens.ts'
 import { openApi } from '../support/api.ts'
 
 /*

@@ -7,8 +7,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vit
 import { generate, newSecret } from '../../scripts/keys.ts'
 import { startSqld } from '../../scripts/local/sqld.ts'
 import { startUpstash } from '../../scripts/local/upstash.ts'
-import { checkPassword } from '../../src/auth/passwords.ts'
-import { configOf } from '../../src/config.ts'
+import { configOf } from '../../src/config/main.ts'
+import { checkPassword } from '../../src/passwords/hashing.ts'
 
 // Each start of a script imports half the project.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })

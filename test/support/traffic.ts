@@ -1,7 +1,7 @@
 import { createExecutionContext } from 'cloudflare:test'
 import { v7 as uuidv7 } from 'uuid'
 import { inject } from 'vitest'
-import { cleanUp } from '../../src/cleanup.ts'
+import { cleanUp } from '../../src/cleanup/service.ts'
 import { openForCron } from '../../src/context.ts'
 import { deliverDue } from '../../src/mail/outbox.ts'
 import { type Answer, type Api, linkIn, type Options, PASSWORD } from './api.ts'

@@ -1,15 +1,15 @@
 import type { Context, Next } from 'hono'
 import { createMiddleware } from 'hono/factory'
+import { forbidden, invalidToken, unauthenticated } from '../auth/errors.ts'
 import type { AppEnv } from '../context.ts'
-import { documented } from '../operation.ts'
-import { tooManyRequests, unavailable } from '../problem.ts'
+import { documented } from '../http/operation.ts'
+import { tooManyRequests, unavailable } from '../http/problem.ts'
+import { hashingBusy, takeTurn } from '../passwords/hashing.ts'
+import { type Claims, verifyAccessToken } from '../sessions/access-tokens.ts'
+import { checkRevocation, findOwnProfile } from '../sessions/revocation.ts'
+import { networkOf } from '../throttle/service.ts'
 import type { Profile } from '../users/models.ts'
-import { forbidden, invalidToken, unauthenticated } from './errors.ts'
-import { hashingBusy, takeTurn } from './passwords.ts'
 import { hasPermission, type Permission } from './permissions.ts'
-import { checkRevocation, findOwnProfile } from './revocation.ts'
-import { networkOf } from './throttle.ts'
-import { type Claims, verifyAccessToken } from './tokens.ts'
 
 /** Who is asking: what their access token says, verified. */
 export type Actor = Claims

@@ -1,14 +1,6 @@
 import type { Context } from 'hono'
-import type { AppEnv } from '../context.ts'
-import { Hono } from '../hono.ts'
-import { acceptInvitation } from '../invitations/service.ts'
-import { body, operation } from '../operation.ts'
-import { emailTaken, writeConflict } from '../users/errors.ts'
-import { User } from '../users/schemas.ts'
-import { limitHashing, signedIn } from './dependencies.ts'
-import { confirmEmailChange, requestEmailChange, undoEmailChange } from './email-change.ts'
-import * as errors from './errors.ts'
-import { forgotPassword, resendVerification, resetPassword, verifyEmail } from './recovery.ts'
+import { limitHashing, signedIn } from '../access/guards.ts'
+import * as errors from '../auth/errors.ts'
 import {
   ACCEPTED,
   Accepted,
@@ -17,7 +9,15 @@ import {
   ChangeEmail,
   MailedProof,
   ResetPassword,
-} from './schemas.ts'
+} from '../auth/schemas.ts'
+import type { AppEnv } from '../context.ts'
+import { Hono } from '../http/hono.ts'
+import { body, operation } from '../http/operation.ts'
+import { acceptInvitation } from '../invitations/service.ts'
+import { emailTaken, writeConflict } from '../users/errors.ts'
+import { User } from '../users/schemas.ts'
+import { confirmEmailChange, requestEmailChange, undoEmailChange } from './email-change.ts'
+import { forgotPassword, resendVerification, resetPassword, verifyEmail } from './reset.ts'
 
 const tag = 'mail'
 const tooManyAttempts = () => errors.tooManyAttempts(60)

@@ -1,13 +1,13 @@
 import { importJWK, type JWTHeaderParameters, jwtVerify, SignJWT } from 'jose'
 import { v7 as uuidv7 } from 'uuid'
 import * as z from 'zod'
-import type { Config, Keyring } from '../config.ts'
-import { AppError, unavailable } from '../problem.ts'
-import { type Of, once } from '../schema.ts'
+import { invalidToken } from '../auth/errors.ts'
+import type { Config, Keyring } from '../config/main.ts'
+import type { JwtKeys } from '../crypto/jwt-keys.ts'
+import { openSealed, seal } from '../crypto/sealed.ts'
+import { AppError, unavailable } from '../http/problem.ts'
 import { ROLES, type Role } from '../users/models.ts'
-import { invalidToken } from './errors.ts'
-import type { JwtKeys } from './keys.ts'
-import { openSealed, seal } from './sealed.ts'
+import { type Of, once } from '../values/lazy.ts'
 
 export const ACCESS_TOKEN_SECONDS = 600
 const CLOCK_TOLERANCE_SECONDS = 30

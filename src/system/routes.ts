@@ -1,10 +1,10 @@
 import { etag } from 'hono/etag'
 import * as z from 'zod'
-import type { AppEnv } from './context.ts'
-import { Hono } from './hono.ts'
-import { countMails } from './mail/outbox.ts'
-import { operation } from './operation.ts'
-import { once } from './schema.ts'
+import type { AppEnv } from '../context.ts'
+import { Hono } from '../http/hono.ts'
+import { operation } from '../http/operation.ts'
+import { countMails } from '../mail/outbox.ts'
+import { once } from '../values/lazy.ts'
 
 const tag = 'system'
 const Health = once(() => z.object({ status: z.literal('ok') }).meta({ id: 'Health' }))

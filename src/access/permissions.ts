@@ -1,6 +1,6 @@
+import { reauthenticationRequired } from '../auth/errors.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
 import { ROLES, type Role } from '../users/models.ts'
-import { reauthenticationRequired } from './errors.ts'
-import type { Claims } from './tokens.ts'
 
 const OF_USERS = [] as const
 const OF_MANAGERS = [

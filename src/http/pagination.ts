@@ -1,6 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import * as z from 'zod'
-import type { Config } from './config.ts'
+import type { Config } from '../config/main.ts'
 import { AppError } from './problem.ts'
 
 export const invalidCursor = () =>

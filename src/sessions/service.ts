@@ -1,14 +1,14 @@
 import { and, desc, eq, gt, isNull, ne, type SQL, sql } from 'drizzle-orm'
 import { record } from '../activity/service.ts'
+import { invalidToken, sessionNotFound } from '../auth/errors.ts'
+import { type Session as SessionRow, sessions } from '../auth/models.ts'
+import type { Session } from '../auth/schemas.ts'
 import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/main.ts'
-import { toTime } from '../ids.ts'
-import type { List } from '../pagination.ts'
-import { invalidToken, sessionNotFound } from './errors.ts'
-import { type Session as SessionRow, sessions } from './models.ts'
+import type { List } from '../http/pagination.ts'
+import { toTime } from '../values/ids.ts'
+import type { Claims } from './access-tokens.ts'
 import { actorStands, publishRevocations } from './revocation.ts'
-import type { Session } from './schemas.ts'
-import type { Claims } from './tokens.ts'
 
 /** A person may be signed in so many times; one more, and the oldest session ends. */
 export const MAX_SESSIONS = 50

@@ -1,6 +1,6 @@
 import type { JWK } from 'jose'
 import * as z from 'zod'
-import { once } from '../schema.ts'
+import { once } from '../values/lazy.ts'
 
 const coordinate = once(() => z.string().regex(/^[A-Za-z0-9_-]{43}$/))
 

@@ -1,7 +1,7 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import type * as z from 'zod'
-import type { Permission } from './auth/permissions.ts'
+import type { Permission } from '../access/permissions.ts'
 import { AppError, type InputError, invalidInput } from './problem.ts'
 
 /**

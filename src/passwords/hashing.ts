@@ -1,6 +1,6 @@
 import { createHash, createHmac, randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
-import type { Keyring } from '../config.ts'
-import { unavailable } from '../problem.ts'
+import type { Keyring } from '../config/main.ts'
+import { unavailable } from '../http/problem.ts'
 import { COMMON_PASSWORDS } from './common-passwords.ts'
 
 /**

@@ -1,16 +1,10 @@
 import { and, eq, isNull, type SQL } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
+import { hasPermission, outranks, requireRecentLogin } from '../access/permissions.ts'
 import type { Action } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import { forbidden, invalidToken, wrongPassword } from '../auth/errors.ts'
-import { openIdempotency, type Repeatable, recalled } from '../auth/idempotency.ts'
-import { checkPassword, findPasswordWeakness, hashPassword } from '../auth/passwords.ts'
-import { hasPermission, outranks, requireRecentLogin } from '../auth/permissions.ts'
-import { actorStands } from '../auth/revocation.ts'
 import type { Session } from '../auth/schemas.ts'
-import { openSessionsOf, toSessionList } from '../auth/sessions.ts'
-import { openAttempt } from '../auth/throttle.ts'
-import type { Claims } from '../auth/tokens.ts'
 import type { Resources } from '../context.ts'
 import {
   build,
@@ -22,14 +16,20 @@ import {
   type Statement,
   type Written,
 } from '../database/main.ts'
-import { toTime, toTimeOrNull } from '../ids.ts'
+import type { List } from '../http/pagination.ts'
+import { invalidInput } from '../http/problem.ts'
+import { openIdempotency, type Repeatable, recalled } from '../idempotency/service.ts'
 import { invitations } from '../invitations/models.ts'
 import { outbox } from '../mail/models.ts'
 import { oweLink, sendAfterwards } from '../mail/outbox.ts'
-import type { List } from '../pagination.ts'
-import { invalidInput } from '../problem.ts'
+import { checkPassword, findPasswordWeakness, hashPassword } from '../passwords/hashing.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
+import { actorStands } from '../sessions/revocation.ts'
+import { openSessionsOf, toSessionList } from '../sessions/service.ts'
+import { openAttempt } from '../throttle/service.ts'
+import { normalizeEmail } from '../values/email.ts'
+import { toTime, toTimeOrNull } from '../values/ids.ts'
 import { applyChange, byActor, type Change, changeUser } from './change.ts'
-import { normalizeEmail } from './email.ts'
 import { emailTaken, outranked, ownAccount, untilInThePast, userDeleted, userNotFound } from './errors.ts'
 import {
   ENABLED,

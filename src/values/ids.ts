@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { once } from './schema.ts'
+import { once } from './lazy.ts'
 
 /** The smallest UUIDv7 of a millisecond: ids carry their time, so a time is a place in a list. */
 export function firstIdAt(epochMs: number): string {

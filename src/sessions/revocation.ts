@@ -1,11 +1,11 @@
 import { and, eq, gt, isNull, lte, or, type SQL, sql } from 'drizzle-orm'
+import { invalidToken } from '../auth/errors.ts'
+import { sessions } from '../auth/models.ts'
 import type { Resources } from '../context.ts'
 import { build, type Given, type Places, prepare } from '../database/main.ts'
 import type { BlocklistStore } from '../database/redis.ts'
 import { type Profile, profileColumns, users } from '../users/models.ts'
-import { invalidToken } from './errors.ts'
-import { sessions } from './models.ts'
-import { ACCESS_TOKEN_SECONDS, type Claims } from './tokens.ts'
+import { ACCESS_TOKEN_SECONDS, type Claims } from './access-tokens.ts'
 
 /**
  * Whether a verified access token still counts.

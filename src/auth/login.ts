@@ -4,25 +4,25 @@ import { record } from '../activity/service.ts'
 import type { Origin, Resources } from '../context.ts'
 import { build, insertWhere, type Places, prepare, rowExists, type Statement } from '../database/main.ts'
 import { sendAfterwards } from '../mail/outbox.ts'
-import { applyChange, byActor, changeUser, endDisabling } from '../users/change.ts'
-import { normalizeEmail } from '../users/email.ts'
-import { profileColumns, type User, users } from '../users/models.ts'
-import { hashNewPassword, mayBeHere, requireOwnPassword, selectUsers, toUser } from '../users/service.ts'
-import { emailNotVerified, invalidCredentials, invalidRefreshToken, sessionRevoked } from './errors.ts'
-import { type Session, sessions } from './models.ts'
-import { checkPassword, hashPassword } from './passwords.ts'
-import { owePasswordNotice } from './recovery.ts'
-import { publishRevocations, userMayBeHere } from './revocation.ts'
-import type { ChangePassword, LogIn, Tokens } from './schemas.ts'
-import { revokeSessions, revokeSurplusSessions } from './sessions.ts'
-import { openAttempt } from './throttle.ts'
+import { checkPassword, hashPassword } from '../passwords/hashing.ts'
+import { owePasswordNotice } from '../recovery/reset.ts'
 import {
   ACCESS_TOKEN_SECONDS,
   type Claims,
   makeRefreshToken,
   openRefreshToken,
   signAccessToken,
-} from './tokens.ts'
+} from '../sessions/access-tokens.ts'
+import { publishRevocations, userMayBeHere } from '../sessions/revocation.ts'
+import { revokeSessions, revokeSurplusSessions } from '../sessions/service.ts'
+import { openAttempt } from '../throttle/service.ts'
+import { applyChange, byActor, changeUser, endDisabling } from '../users/change.ts'
+import { hashNewPassword, mayBeHere, requireOwnPassword, selectUsers, toUser } from '../users/manage.ts'
+import { profileColumns, type User, users } from '../users/models.ts'
+import { normalizeEmail } from '../values/email.ts'
+import { emailNotVerified, invalidCredentials, invalidRefreshToken, sessionRevoked } from './errors.ts'
+import { type Session, sessions } from './models.ts'
+import type { ChangePassword, LogIn, Tokens } from './schemas.ts'
 
 const DAY_MS = 86_400_000
 /** A session unused for so long ends; one is renewed by each refresh, up to its absolute end. */

@@ -1,7 +1,7 @@
 import { hkdfSync } from 'node:crypto'
 import * as z from 'zod'
-import { type JwtKeys, parseJwtKeys } from './auth/keys.ts'
-import { type Of, once } from './schema.ts'
+import { type JwtKeys, parseJwtKeys } from '../crypto/jwt-keys.ts'
+import { type Of, once } from '../values/lazy.ts'
 
 /** Values that stand in documentation, and what people type to get past a check. */
 const EXAMPLE = /change.?me|example|replace.?me|your[-_ ]|secret.?here|[<>]|(.)\1{9}/i
