@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import { app } from '../src/app.ts'
 import { operationsOf } from '../src/docs/openapi.ts'
-import { MAX_BODY_BYTES } from '../src/http/operation.ts'
+import { MAX_BODY_BYTES } from '../src/http/body.ts'
 import { type Actor, type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 

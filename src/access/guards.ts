@@ -1,14 +1,15 @@
 import type { Context, Next } from 'hono'
 import { createMiddleware } from 'hono/factory'
-import { forbidden, invalidToken, unauthenticated } from '../auth/errors.ts'
 import type { AppEnv } from '../context.ts'
 import { documented } from '../http/operation.ts'
 import { tooManyRequests, unavailable } from '../http/problem.ts'
 import { hashingBusy, takeTurn } from '../passwords/hashing.ts'
 import { type Claims, verifyAccessToken } from '../sessions/access-tokens.ts'
+import { invalidToken, unauthenticated } from '../sessions/errors.ts'
 import { checkRevocation, findOwnProfile } from '../sessions/revocation.ts'
 import { networkOf } from '../throttle/service.ts'
 import type { Profile } from '../users/models.ts'
+import { forbidden, reauthenticationRequired } from './errors.ts'
 import { hasPermission, type Permission } from './permissions.ts'
 
 /** Who is asking: what their access token says, verified. */
@@ -111,3 +112,16 @@ export const limitByNetwork = documented(
   }),
   { problems: [() => tooManyRequests(60)] },
 )
+
+export const RECENT_LOGIN_SECONDS = 600
+
+/**
+ * For what cannot be undone, or gives power away: a session left open, or a stolen token, is not enough. A refresh
+ * is no login.
+ *
+ * @param now epoch ms.
+ * @throws 403 `reauthentication_required`.
+ */
+export function requireRecentLogin(actor: Pick<Claims, 'auth_time'>, now: number): void {
+  if (now / 1000 - actor.auth_time > RECENT_LOGIN_SECONDS) throw reauthenticationRequired()
+}

@@ -1,4 +1,4 @@
-import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { index, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 
 /** Everything that can stand in the history, with how long it is kept: noise of signing in, or security. */
 export const ACTIONS = {
@@ -61,16 +61,3 @@ export const activityLogs = sqliteTable(
 )
 
 export type ActivityLog = typeof activityLogs.$inferSelect
-
-/**
- * Runs of the cron job. The id only grows, which makes it the fence; `holder` is the name that a run has given itself,
- * by which it knows its row; the lease says how long it may go on.
- */
-export const cleanupRuns = sqliteTable('cleanup_runs', {
-  id: integer().primaryKey({ autoIncrement: true }),
-  holder: text(),
-  started_at: integer().notNull(),
-  finished_at: integer(),
-  lease_expires_at: integer().notNull(),
-  counts: text().notNull(),
-})

@@ -1,10 +1,12 @@
 import { requirePermission } from '../access/guards.ts'
+import { listCleanupRuns } from '../cleanup/runs.ts'
+import { CleanupRunList, ListCleanupRuns } from '../cleanup/schemas.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { operation, query } from '../http/operation.ts'
 import { invalidCursor } from '../http/pagination.ts'
-import { ActivityList, CleanupRunList, ListActivity, ListCleanupRuns } from './schemas.ts'
-import { listActivity, listCleanupRuns } from './service.ts'
+import { ActivityList, ListActivity } from './schemas.ts'
+import { listActivity } from './service.ts'
 
 export const activityRoutes = new Hono<AppEnv>()
   .get(

@@ -1,11 +1,11 @@
 import { and, desc, eq, gte, is, lt, SQL } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Origin, Resources } from '../context.ts'
-import { build, type Given, insertWhere, lastStatementChanged } from '../database/main.ts'
+import { build, type Given, insertWhere, lastStatementChanged } from '../database/statements.ts'
 import { type List, makeCursor, openCursor } from '../http/pagination.ts'
-import { firstIdAt, timeOfId, toTime, toTimeOrNull } from '../values/ids.ts'
-import { type Action, type ActivityLog, activityLogs, cleanupRuns } from './models.ts'
-import type { Activity, CleanupRun, ListActivity } from './schemas.ts'
+import { firstIdAt, timeOfId, toTime } from '../values/ids.ts'
+import { type Action, type ActivityLog, activityLogs } from './models.ts'
+import type { Activity, ListActivity } from './schemas.ts'
 
 export interface Event {
   action: Action
@@ -102,29 +102,4 @@ export const listOwnActivity = async (
 function toActivity(row: ActivityLog): Activity {
   const details = row.details === null ? null : (JSON.parse(row.details) as Record<string, unknown>)
   return { ...row, details, created_at: toTime(timeOfId(row.id)) }
-}
-
-/** Runs of the clean-up job, newest first. */
-export async function listCleanupRuns(
-  { db, config }: Resources,
-  { limit, cursor }: { limit: number; cursor?: string | undefined },
-): Promise<List<CleanupRun>> {
-  const [after] = cursor === undefined ? [] : (openCursor(config, 'cleanup', cursor) as [number])
-  const [rows] = await db.read(
-    build
-      .select()
-      .from(cleanupRuns)
-      .where(after === undefined ? undefined : lt(cleanupRuns.id, after))
-      .orderBy(desc(cleanupRuns.id))
-      .limit(limit + 1),
-  )
-  const page = rows.slice(0, limit)
-  const data = page.map((run) => ({
-    id: run.id,
-    started_at: toTime(run.started_at),
-    finished_at: toTimeOrNull(run.finished_at),
-    removed: JSON.parse(run.counts) as Record<string, number>,
-  }))
-  const next_cursor = rows.length > limit ? makeCursor(config, 'cleanup', [page.at(-1)!.id]) : null
-  return { data, pagination: { limit, next_cursor, total: null } }
 }

@@ -3,26 +3,23 @@ import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation } from '../http/operation.ts'
 import { repeatable } from '../idempotency/service.ts'
-import { endOwnSession, listOwnSessions, logOut } from '../sessions/service.ts'
+import { wrongPassword } from '../passwords/errors.ts'
+import { changePassword } from '../recovery/change-password.ts'
+import { invalidRefreshToken, sessionNotFound, sessionRevoked } from '../sessions/errors.ts'
+import { SessionList } from '../sessions/schemas.ts'
+import { endOwnSession, listOwnSessions } from '../sessions/service.ts'
+import { tooManyAttempts as tooManyAttemptsProblem } from '../throttle/errors.ts'
 import { emailTaken, writeConflict } from '../users/errors.ts'
 import { User } from '../users/schemas.ts'
 import * as errors from './errors.ts'
-import { changePassword, logIn, logOutAll, refresh } from './login.ts'
-import {
-  ACCEPTED,
-  Accepted,
-  ChangePassword,
-  LogIn,
-  LogInForm,
-  Refresh,
-  SessionList,
-  SignUp,
-  Tokens,
-} from './schemas.ts'
+import { logIn } from './login.ts'
+import { logOut, logOutAll } from './logout.ts'
+import { refresh } from './refresh.ts'
+import { ACCEPTED, Accepted, ChangePassword, LogIn, LogInForm, Refresh, SignUp, Tokens } from './schemas.ts'
 import { signUp } from './signup.ts'
 
 const tag = 'auth'
-const tooManyAttempts = () => errors.tooManyAttempts(60)
+const tooManyAttempts = () => tooManyAttemptsProblem(60)
 
 export const authRoutes = new Hono<AppEnv>()
   .post(
@@ -65,7 +62,7 @@ export const authRoutes = new Hono<AppEnv>()
       description:
         'Repeatable: the same token gives the same successor for 30 seconds, while that is unspent.',
       answers: { 200: Tokens },
-      problems: [errors.invalidRefreshToken, errors.sessionRevoked],
+      problems: [invalidRefreshToken, sessionRevoked],
     }),
     body(Refresh),
     async (c) => c.json(await refresh(c.var, c.var.body.refresh_token)),
@@ -94,7 +91,7 @@ export const authRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Set a new password; ends the other sessions and every access token',
       answers: { 204: null },
-      problems: [errors.wrongPassword, tooManyAttempts, writeConflict],
+      problems: [wrongPassword, tooManyAttempts, writeConflict],
     }),
     signedIn,
     body(ChangePassword),
@@ -116,7 +113,7 @@ export const authRoutes = new Hono<AppEnv>()
       tag,
       summary: 'End one of your sessions',
       answers: { 204: null },
-      problems: [errors.sessionNotFound],
+      problems: [sessionNotFound],
     }),
     signedIn,
     async (c) => {

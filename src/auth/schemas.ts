@@ -1,18 +1,8 @@
 import * as z from 'zod'
-import { listOf } from '../http/pagination.ts'
-import { DisplayName, EmailInput, NewPassword, User } from '../users/schemas.ts'
-import { Id, Time } from '../values/ids.ts'
+import { withProof } from '../links/schemas.ts'
+import { NewPassword, Password, text } from '../passwords/schemas.ts'
+import { DisplayName, EmailInput, User } from '../users/schemas.ts'
 import { type Of, once } from '../values/lazy.ts'
-
-/** Half a character (a lone surrogate) can be neither stored nor hashed as what it is. */
-const text = once(() =>
-  z.string().refine((value) => value.isWellFormed(), { message: 'Is not valid Unicode.' }),
-)
-
-/** A password that is being checked: only kept from being absurd. */
-export const Password = once(() =>
-  text().min(1).max(1024).meta({ format: 'password', example: 'seven brown foxes read' }),
-)
 
 export const SignUp = once(() =>
   z
@@ -56,38 +46,10 @@ export const ChangePassword = once(() =>
 )
 export type ChangePassword = Of<typeof ChangePassword>
 
-/** The token in a mailed link; or the address the mail went to, and the code in it. */
-const proof = () => ({
-  token: z.string().min(1).max(256).optional(),
-  email: z.string().min(1).max(320).optional(),
-  code: z
-    .string()
-    .regex(/^\d{8}$/, 'Has eight digits.')
-    .optional()
-    .meta({ example: '04718152' }),
-})
-export type Proof = { [Member in keyof ReturnType<typeof proof>]?: string | undefined }
-
-const isProof = ({ token, email, code }: Proof) =>
-  token === undefined ? email !== undefined && code !== undefined : (email ?? code) === undefined
-
-const withProof = <S extends z.ZodRawShape>(shape: S) =>
-  z.strictObject({ ...proof(), ...shape }).refine((input) => isProof(input as Proof), {
-    message: 'Give token, or email and code.',
-  })
-
-export const MailedProof = once(() => withProof({}).meta({ id: 'MailedProof' }))
 export const ResetPassword = once(() =>
   withProof({ new_password: NewPassword() }).meta({ id: 'ResetPassword' }),
 )
 export type ResetPassword = Of<typeof ResetPassword>
-export const AcceptInvitation = once(() =>
-  withProof({ password: NewPassword(), name: DisplayName().optional() }).meta({
-    id: 'AcceptInvitation',
-  }),
-)
-export type AcceptInvitation = Of<typeof AcceptInvitation>
-
 export const Addressed = once(() => z.strictObject({ email: EmailInput() }).meta({ id: 'Addressed' }))
 export const ChangeEmail = once(() =>
   z.strictObject({ new_email: EmailInput(), current_password: Password() }).meta({ id: 'ChangeEmail' }),
@@ -111,20 +73,3 @@ export const Tokens = once(() =>
     .meta({ id: 'Tokens' }),
 )
 export type Tokens = Of<typeof Tokens>
-
-export const Session = once(() =>
-  z
-    .object({
-      id: Id(),
-      created_at: Time(),
-      last_seen_at: Time(),
-      expires_at: Time(),
-      ip: z.string().nullable(),
-      user_agent: z.string().nullable(),
-      country: z.string().nullable(),
-      current: z.boolean().meta({ description: 'Whether it is the session that asks.' }),
-    })
-    .meta({ id: 'Session' }),
-)
-export type Session = Of<typeof Session>
-export const SessionList = once(() => listOf(Session()).meta({ id: 'SessionList' }))

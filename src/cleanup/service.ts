@@ -1,14 +1,19 @@
 import { type SQL, sql, type Table } from 'drizzle-orm'
-import { ACTIONS, activityLogs, cleanupRuns } from '../activity/models.ts'
+import { ACTIONS, activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
-import { idempotencyKeys, oneTimeTokens, sessions, throttles } from '../auth/models.ts'
 import type { Resources } from '../context.ts'
-import type { Statement, Written } from '../database/main.ts'
+import type { Statement, Written } from '../database/statements.ts'
+import { idempotencyKeys } from '../idempotency/models.ts'
 import { invitations } from '../invitations/models.ts'
+import { oneTimeTokens } from '../links/models.ts'
 import { outbox } from '../mail/models.ts'
-import { endDisabling, eraseTraces } from '../users/change.ts'
+import { sessions } from '../sessions/models.ts'
+import { throttles } from '../throttle/models.ts'
+import { endDisabling } from '../users/change.ts'
+import { eraseTraces } from '../users/erasure.ts'
 import { type User, users } from '../users/models.ts'
 import { firstIdAt } from '../values/ids.ts'
+import { cleanupRuns } from './models.ts'
 
 const DAY_MS = 86_400_000
 const RUN_MS = 20_000

@@ -1,6 +1,6 @@
-import { hkdfSync } from 'node:crypto'
 import * as z from 'zod'
 import { type JwtKeys, parseJwtKeys } from '../crypto/jwt-keys.ts'
+import { type Keyring, keyring } from '../crypto/keyring.ts'
 import { type Of, once } from '../values/lazy.ts'
 
 /** Values that stand in documentation, and what people type to get past a check. */
@@ -83,9 +83,6 @@ const Env = once(() =>
     ),
 )
 
-/** The keys of one purpose, newest first: the first signs, all verify. */
-export type Keyring = readonly [Uint8Array, ...Uint8Array[]]
-
 export type Config = Readonly<
   Of<typeof Env> & {
     /** One secret is never used for two purposes: each has a key of its own, derived by HKDF-SHA256. */
@@ -133,9 +130,4 @@ function parse(env: object): Config | ConfigError {
     PURPOSES.map((purpose) => [purpose, keyring(result.data.SECRET_KEYS, purpose)]),
   )
   return { ...result.data, keys: keys as Config['keys'] }
-}
-
-function keyring(secrets: string[], purpose: string): Keyring {
-  const derive = (value: string) => new Uint8Array(hkdfSync('sha256', value, 'roster', purpose, 32))
-  return secrets.map(derive) as unknown as Keyring
 }

@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import type { Keyring } from '../config/main.ts'
+import type { Keyring } from './keyring.ts'
 
 /**
  * Tokens that are derived, not stored: a body that names something, and a MAC that proves it is from here,

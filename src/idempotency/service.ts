@@ -1,12 +1,12 @@
 import { createHmac } from 'node:crypto'
 import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { createMiddleware } from 'hono/factory'
-import { idempotencyKeyReused } from '../auth/errors.ts'
-import { idempotencyKeys } from '../auth/models.ts'
 import type { AppEnv, Resources } from '../context.ts'
-import { build, insertWhere, type Statement, type Written } from '../database/main.ts'
+import { build, insertWhere, type Statement, type Written } from '../database/statements.ts'
 import { documented } from '../http/operation.ts'
 import { AppError } from '../http/problem.ts'
+import { idempotencyKeyReused } from './errors.ts'
+import { idempotencyKeys } from './models.ts'
 
 export const invalidIdempotencyKey = () =>
   new AppError(400, 'invalid_idempotency_key', 'Idempotency-Key has to be 8 to 128 visible ASCII characters.')

@@ -1,5 +1,7 @@
 import * as z from 'zod'
 import { listOf, pageQuery } from '../http/pagination.ts'
+import { withProof } from '../links/schemas.ts'
+import { NewPassword } from '../passwords/schemas.ts'
 import { DisplayName, EmailInput, Role } from '../users/schemas.ts'
 import { Id, Time } from '../values/ids.ts'
 import { type Of, once } from '../values/lazy.ts'
@@ -29,3 +31,11 @@ export const Invitation = once(() =>
 export type Invitation = Of<typeof Invitation>
 export const InvitationList = once(() => listOf(Invitation()).meta({ id: 'InvitationList' }))
 export const ListInvitations = once(() => z.strictObject(pageQuery()))
+
+export const AcceptInvitation = once(() =>
+  withProof({ password: NewPassword(), name: DisplayName().optional() }).meta({
+    id: 'AcceptInvitation',
+  }),
+)
+
+export type AcceptInvitation = Of<typeof AcceptInvitation>

@@ -1,14 +1,14 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { and, eq, gt, inArray, isNull, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { invalidLink } from '../auth/errors.ts'
-import { type OneTimeToken, oneTimeTokens, type Purpose } from '../auth/models.ts'
-import type { Proof } from '../auth/schemas.ts'
 import type { Config } from '../config/main.ts'
 import type { Resources } from '../context.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
-import { build, insertWhere, rowExists, type Statement } from '../database/main.ts'
+import { build, insertWhere, rowExists, type Statement } from '../database/statements.ts'
 import { normalizeEmail } from '../values/email.ts'
+import { invalidLink } from './errors.ts'
+import { type OneTimeToken, oneTimeTokens, type Purpose } from './models.ts'
+import type { Proof } from './schemas.ts'
 
 const MINUTE_MS = 60_000
 const DAY_MS = 86_400_000

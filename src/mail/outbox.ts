@@ -1,7 +1,7 @@
 import { and, asc, eq, gt, isNull, lte, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Resources } from '../context.ts'
-import { build, insertWhere, type Statement } from '../database/main.ts'
+import { build, insertWhere, type Statement } from '../database/statements.ts'
 import { issueToken, makeCode, makeLinkToken } from '../links/service.ts'
 import { firstIdAt } from '../values/ids.ts'
 import { type OutboxMail, outbox } from './models.ts'

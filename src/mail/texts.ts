@@ -1,5 +1,6 @@
 import { html } from 'hono/html'
-import type { Purpose } from '../auth/models.ts'
+import type { Purpose } from '../links/models.ts'
+import type { About, MailText } from './text.ts'
 import { alreadyRegistered } from './texts/already-registered.ts'
 import { confirmEmailChange } from './texts/confirm-email-change.ts'
 import { emailChangeRequested } from './texts/email-change-requested.ts'
@@ -7,22 +8,6 @@ import { invitation } from './texts/invitation.ts'
 import { passwordChanged } from './texts/password-changed.ts'
 import { resetPassword } from './texts/reset-password.ts'
 import { verifyEmail } from './texts/verify-email.ts'
-
-/** What a text may speak of. */
-export interface About {
-  organisation: string
-  newEmail: string | null
-}
-
-/** A mail in the words that both its forms, plain and HTML, are made of. */
-export interface MailText {
-  subject: string
-  paragraphs: string[]
-  /** What the button says, in a mail that has a link. */
-  button?: string
-  /** How long link and code are good, in words. */
-  lifetime?: string
-}
 
 /** Every mail there is, with what its link is for. */
 export const TEXTS = {

@@ -1,7 +1,7 @@
 import { createHash, createHmac, randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
-import type { Keyring } from '../config/main.ts'
+import type { Keyring } from '../crypto/keyring.ts'
 import { unavailable } from '../http/problem.ts'
-import { COMMON_PASSWORDS } from './common-passwords.ts'
+import { normalizePassword } from './policy.ts'
 
 /**
  * scrypt N=2^15 r=8 p=3 (OWASP), about 150 ms, then HMAC-SHA256 with a pepper that the database never sees.
@@ -13,9 +13,6 @@ const SALT_BYTES = 16
 const HASH_BYTES = 32
 /** 128·N·r bytes and a little (RFC 7914); Node's default of 32 MiB is just too small. */
 const MAX_MEMORY_BYTES = 64 * 2 ** 20
-
-export const PASSWORD_MIN_LENGTH = 12
-export const PASSWORD_MAX_LENGTH = 256
 
 /**
  * A hash holds the isolate's lock, and whoever comes meanwhile waits. So hashes that come at once take turns, with a
@@ -134,53 +131,8 @@ async function derive(
   return derived
 }
 
-/** The one normalisation: the same characters typed on another keyboard are the same password (NIST 63B). */
-const normalizePassword = (password: string) => password.normalize('NFKC')
-
 /**
  * What is hashed. The end is marked, as HMAC, which scrypt begins with, fills a short key up with NULs (RFC 2104
  * section 2): without the mark, a password and the same with a NUL behind it would be one.
  */
 const toHashInput = (password: string) => `${normalizePassword(password)}\x01`
-
-let commonPasswords: Set<string> | undefined
-
-/**
- * Why a password must not be set, or undefined when it may be: a common one, one or two common ones with at most
- * three characters around them, few different characters, or hardly more than the person's own name or address.
- */
-export function findPasswordWeakness(
-  password: string,
-  person: { email: string; name: string },
-): string | undefined {
-  const folded = normalizePassword(password).toLowerCase()
-  if (new Set(folded).size < 5) return 'has too few different characters'
-  commonPasswords ??= new Set(COMMON_PASSWORDS.split(/\s+/))
-  if (isMadeOfCommon(folded, commonPasswords)) return 'is too common'
-  const own = [
-    ...person.email.toLowerCase().split(/[@.+_-]/),
-    ...person.name.toLowerCase().split(/\s+/),
-    'roster',
-  ]
-  const rest = own
-    .filter((word) => word.length >= 3)
-    .reduce((left, word) => left.replaceAll(word, ''), folded)
-  return rest.length < 8 && rest.length < folded.length
-    ? 'is made of the name or the e-mail address'
-    : undefined
-}
-
-const SPARE_CHARACTERS = 3
-
-function isMadeOfCommon(password: string, common: Set<string>): boolean {
-  if (common.has(password)) return true
-  for (let cut = 4; cut <= password.length; cut++) {
-    if (!common.has(password.slice(0, cut))) continue
-    const rest = password.slice(cut)
-    if (rest.length <= SPARE_CHARACTERS || common.has(rest)) return true
-    for (let end = rest.length - SPARE_CHARACTERS; end < rest.length; end++) {
-      if (common.has(rest.slice(0, end))) return true
-    }
-  }
-  return false
-}

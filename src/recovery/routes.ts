@@ -1,28 +1,25 @@
 import type { Context } from 'hono'
 import { limitHashing, signedIn } from '../access/guards.ts'
-import * as errors from '../auth/errors.ts'
-import {
-  ACCEPTED,
-  Accepted,
-  AcceptInvitation,
-  Addressed,
-  ChangeEmail,
-  MailedProof,
-  ResetPassword,
-} from '../auth/schemas.ts'
+import { ACCEPTED, Accepted, Addressed, ChangeEmail, ResetPassword } from '../auth/schemas.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation } from '../http/operation.ts'
+import { AcceptInvitation } from '../invitations/schemas.ts'
 import { acceptInvitation } from '../invitations/service.ts'
+import { invalidLink } from '../links/errors.ts'
+import { MailedProof } from '../links/schemas.ts'
+import { mailNotConfigured } from '../mail/errors.ts'
+import { wrongPassword } from '../passwords/errors.ts'
+import { tooManyAttempts as tooManyAttemptsProblem } from '../throttle/errors.ts'
 import { emailTaken, writeConflict } from '../users/errors.ts'
 import { User } from '../users/schemas.ts'
 import { confirmEmailChange, requestEmailChange, undoEmailChange } from './email-change.ts'
 import { forgotPassword, resendVerification, resetPassword, verifyEmail } from './reset.ts'
 
 const tag = 'mail'
-const tooManyAttempts = () => errors.tooManyAttempts(60)
-const byMail = [errors.mailNotConfigured, tooManyAttempts]
-const byProof = [errors.invalidLink, writeConflict]
+const tooManyAttempts = () => tooManyAttemptsProblem(60)
+const byMail = [mailNotConfigured, tooManyAttempts]
+const byProof = [invalidLink, writeConflict]
 
 /** What is done through the mail of an account: asking for a link, and using its token, or the code beside it. */
 export const mailRoutes = new Hono<AppEnv>()
@@ -72,7 +69,7 @@ export const mailRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Ask for another address; the old one stays until the new one confirms',
       answers: { 202: Accepted },
-      problems: [errors.wrongPassword, ...byMail],
+      problems: [wrongPassword, ...byMail],
     }),
     signedIn,
     body(ChangeEmail),
@@ -108,7 +105,7 @@ export const mailRoutes = new Hono<AppEnv>()
       summary: 'Make the account that an invitation is for; does not log in',
       answers: { 201: User },
       answerHeaders: { ETag: 'The version of the person.' },
-      problems: [errors.invalidLink, emailTaken],
+      problems: [invalidLink, emailTaken],
     }),
     body(AcceptInvitation),
     limitHashing,

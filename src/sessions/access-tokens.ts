@@ -1,13 +1,12 @@
 import { importJWK, type JWTHeaderParameters, jwtVerify, SignJWT } from 'jose'
 import { v7 as uuidv7 } from 'uuid'
 import * as z from 'zod'
-import { invalidToken } from '../auth/errors.ts'
-import type { Config, Keyring } from '../config/main.ts'
+import type { Config } from '../config/main.ts'
 import type { JwtKeys } from '../crypto/jwt-keys.ts'
-import { openSealed, seal } from '../crypto/sealed.ts'
 import { AppError, unavailable } from '../http/problem.ts'
 import { ROLES, type Role } from '../users/models.ts'
 import { type Of, once } from '../values/lazy.ts'
+import { invalidToken } from './errors.ts'
 
 export const ACCESS_TOKEN_SECONDS = 600
 const CLOCK_TOLERANCE_SECONDS = 30
@@ -163,21 +162,4 @@ function requireKey(keys: Map<string, CryptoKey>, header: JWTHeaderParameters): 
   const key = keys.get(`kid:${header.kid}`)
   if (!key) throw new Error('kid')
   return key
-}
-
-/**
- * A refresh token names its session and how often it has been rotated: `rt_<sid>.<counter>.<mac>`. As it is derived,
- * the same rotation always gives the same successor.
- */
-export const makeRefreshToken = (keys: Keyring, sessionId: string, counter: number) =>
-  seal(keys, `rt_${sessionId}.${counter}`)
-
-/** Opens a refresh token; undefined when it is not one of ours, which costs no trip to find out. */
-export function openRefreshToken(
-  keys: Keyring,
-  token: string,
-): { sessionId: string; counter: number } | undefined {
-  const body = openSealed(keys, token)
-  const [, sessionId, counter] = /^rt_([0-9a-f-]{36})\.(0|[1-9]\d{0,14})$/.exec(body ?? '') ?? []
-  return sessionId ? { sessionId, counter: Number(counter) } : undefined
 }

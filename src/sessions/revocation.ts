@@ -1,11 +1,11 @@
-import { and, eq, gt, isNull, lte, or, type SQL, sql } from 'drizzle-orm'
-import { invalidToken } from '../auth/errors.ts'
-import { sessions } from '../auth/models.ts'
+import { and, eq, gt, isNull, type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
-import { build, type Given, type Places, prepare } from '../database/main.ts'
 import type { BlocklistStore } from '../database/redis.ts'
-import { type Profile, profileColumns, users } from '../users/models.ts'
+import { build, type Given, type Places, prepare } from '../database/statements.ts'
+import { type Profile, profileColumns, userMayBeHere, users } from '../users/models.ts'
 import { ACCESS_TOKEN_SECONDS, type Claims } from './access-tokens.ts'
+import { invalidToken } from './errors.ts'
+import { sessions } from './models.ts'
 
 /**
  * Whether a verified access token still counts.
@@ -25,10 +25,6 @@ const userKey = (userId: string) => `revoked:user:${userId}`
 
 /** As long as a token can live, and the clock tolerance. */
 const KEY_LIFETIME_MS = (ACCESS_TOKEN_SECONDS + 60) * 1000
-
-/** A condition on a person: neither deleted nor disabled. */
-export const userMayBeHere = (now: number | SQL) =>
-  and(isNull(users.deleted_at), or(eq(users.status, 'active'), lte(users.disabled_until, now)))
 
 type TokenInTime = Pick<Claims, 'sid' | 'sub' | 'epoch'> & { now: number }
 

@@ -1,14 +1,14 @@
 import { and, desc, eq, gt, isNull, ne, type SQL, sql } from 'drizzle-orm'
 import { record } from '../activity/service.ts'
-import { invalidToken, sessionNotFound } from '../auth/errors.ts'
-import { type Session as SessionRow, sessions } from '../auth/models.ts'
-import type { Session } from '../auth/schemas.ts'
 import type { Resources } from '../context.ts'
-import { build, type Statement } from '../database/main.ts'
+import { build, type Statement } from '../database/statements.ts'
 import type { List } from '../http/pagination.ts'
 import { toTime } from '../values/ids.ts'
 import type { Claims } from './access-tokens.ts'
+import { invalidToken, sessionNotFound } from './errors.ts'
+import { type Session as SessionRow, sessions } from './models.ts'
 import { actorStands, publishRevocations } from './revocation.ts'
+import type { Session } from './schemas.ts'
 
 /** A person may be signed in so many times; one more, and the oldest session ends. */
 export const MAX_SESSIONS = 50
@@ -70,23 +70,6 @@ const toSession = (row: SessionRow, currentId: string | undefined): Session => (
   country: row.country,
   current: row.id === currentId,
 })
-
-/** Logs out: ends the session of the token. Once ended, it stays ended, and the answer is the same. */
-export async function logOut(resources: Resources, actor: Claims): Promise<void> {
-  const own = and(eq(sessions.id, actor.sid), eq(sessions.user_id, actor.sub))
-  await Promise.all([
-    resources.db.writeBatch([
-      revokeSessions(resources.now, 'logged_out', own),
-      record(resources, {
-        action: 'session.ended',
-        userId: actor.sub,
-        actorId: actor.sub,
-        details: { session_id: actor.sid },
-      }),
-    ]),
-    publishRevocations(resources, { sessions: [actor.sid] }),
-  ])
-}
 
 /** Ends one session of one's own, perhaps this one. Throws 404 `session_not_found` for anybody else's. */
 export async function endOwnSession(resources: Resources, actor: Claims, sessionId: string): Promise<void> {

@@ -1,10 +1,10 @@
 import { createHmac } from 'node:crypto'
 import { and, eq, gt, isNull, lt, type SQL, sql } from 'drizzle-orm'
-import { tooManyAttempts } from '../auth/errors.ts'
-import { throttles } from '../auth/models.ts'
 import type { Resources } from '../context.ts'
-import { build, lastStatementChanged, type Statement, type Written } from '../database/main.ts'
+import { build, lastStatementChanged, type Statement, type Written } from '../database/statements.ts'
 import { users } from '../users/models.ts'
+import { tooManyAttempts } from './errors.ts'
+import { throttles } from './models.ts'
 
 const MINUTE_MS = 60_000
 const FREE_FAILURES = 10

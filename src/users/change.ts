@@ -1,21 +1,22 @@
-import { and, eq, or, type SQL, sql } from 'drizzle-orm'
+import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { type Action, activityLogs } from '../activity/models.ts'
-import { eraseHistory, record } from '../activity/service.ts'
-import { invalidLink, invalidToken } from '../auth/errors.ts'
-import { idempotencyKeys, type OneTimeToken, oneTimeTokens, PURPOSES } from '../auth/models.ts'
+import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
-import { build, isUniqueViolation, rowExists, type Statement } from '../database/main.ts'
+import { isUniqueViolation } from '../database/main.ts'
+import { build, rowExists, type Statement } from '../database/statements.ts'
 import type { AppError } from '../http/problem.ts'
-import { invitations } from '../invitations/models.ts'
+import { invalidLink } from '../links/errors.ts'
+import { type OneTimeToken, oneTimeTokens, PURPOSES } from '../links/models.ts'
 import { tokenStands, voidTokens } from '../links/service.ts'
-import { outbox } from '../mail/models.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
+import { invalidToken } from '../sessions/errors.ts'
 import { actorStands, publishRevocations } from '../sessions/revocation.ts'
-import { eraseSessions, type RevokedReason, revokeSessions, sessionsOf } from '../sessions/service.ts'
+import { type RevokedReason, revokeSessions, sessionsOf } from '../sessions/service.ts'
+import { eraseTraces } from './erasure.ts'
 import { emailTaken, lastAdmin, versionMismatch, writeConflict } from './errors.ts'
-import { requireUser, selectUsers } from './manage.ts'
-import { ENABLED, type NewUser, type User, users } from './models.ts'
+import { ENABLED, type NewUser, selectUsers, type User, users } from './models.ts'
+import { requireUser } from './queries.ts'
 
 /** A change of one person, and what comes with it. */
 export interface Change {
@@ -193,34 +194,3 @@ export const endDisabling = (
     .where(and(eq(users.id, userId), eq(users.status, 'disabled'), condition)),
   record(resources, { action: 'user.enabled', userId, actorId: null, details: { reason: 'until' } }),
 ]
-
-/**
- * Takes away what else is known of somebody whose row is gone. The history stays, under an id that no longer
- * names anybody; so do ended sessions, for as long as a token of theirs might still be shown.
- */
-export function eraseTraces({ id, email_normalized }: Pick<User, 'id' | 'email_normalized'>): Statement[] {
-  const isGone = sql`NOT EXISTS (SELECT 1 FROM ${users} WHERE id = ${id})`
-  // Somebody else may have the address by now, and mails and invitations of their own.
-  const isNobodys = sql`NOT EXISTS (SELECT 1 FROM ${users}
-    WHERE email_normalized = ${email_normalized} AND deleted_at IS NULL)`
-  const areTheirs = or(
-    eq(invitations.user_id, id),
-    and(eq(invitations.email_normalized, email_normalized), isNobodys),
-  )
-  const subjects = sql`(SELECT ${id} UNION ALL SELECT id FROM ${invitations} WHERE ${areTheirs})`
-  return [
-    eraseSessions(id, isGone),
-    ...eraseHistory(id, isGone),
-    build
-      .delete(outbox)
-      .where(
-        and(
-          or(eq(outbox.user_id, id), and(eq(outbox.recipient_normalized, email_normalized), isNobodys)),
-          isGone,
-        ),
-      ),
-    build.delete(oneTimeTokens).where(sql`${oneTimeTokens.subject_id} IN ${subjects} AND ${isGone}`),
-    build.delete(idempotencyKeys).where(sql`${idempotencyKeys.subject_id} IN ${subjects} AND ${isGone}`),
-    build.delete(invitations).where(and(areTheirs, isGone)),
-  ]
-}

@@ -1,14 +1,19 @@
 import { type SQL, sql } from 'drizzle-orm'
+import { forbidden } from '../access/errors.ts'
 import { hasPermission } from '../access/permissions.ts'
-import { forbidden } from '../auth/errors.ts'
 import type { Resources } from '../context.ts'
-import { type Places, prepare } from '../database/main.ts'
+import { type Places, prepare } from '../database/statements.ts'
 import { type List, makeCursor, openCursor } from '../http/pagination.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { pageTooDeep } from './errors.ts'
-import { toManagedUser } from './manage.ts'
 import { type Profile, profileColumns, ROLES, STATES, users, userTotals } from './models.ts'
-import { DEEPEST_ROW_BY_PAGE, type ListUsers, type ManagedUser, type SORTS } from './schemas.ts'
+import {
+  DEEPEST_ROW_BY_PAGE,
+  type ListUsers,
+  type ManagedUser,
+  type SORTS,
+  toManagedUser,
+} from './schemas.ts'
 
 type OrderColumn = 'seq' | 'id' | 'email_normalized' | 'name'
 /** A profile as JSON, and the columns of the order, where a cursor goes on. */

@@ -1,216 +1,27 @@
-import { and, eq, isNull, type SQL } from 'drizzle-orm'
-import { v7 as uuidv7 } from 'uuid'
-import { hasPermission, outranks, requireRecentLogin } from '../access/permissions.ts'
-import type { Action } from '../activity/models.ts'
-import { record } from '../activity/service.ts'
-import { forbidden, invalidToken, wrongPassword } from '../auth/errors.ts'
-import type { Session } from '../auth/schemas.ts'
+import { forbidden } from '../access/errors.ts'
+import { requireRecentLogin } from '../access/guards.ts'
+import { hasPermission, outranks } from '../access/permissions.ts'
 import type { Resources } from '../context.ts'
-import {
-  build,
-  insertWhere,
-  isUniqueViolation,
-  type Places,
-  prepare,
-  rowExists,
-  type Statement,
-  type Written,
-} from '../database/main.ts'
 import type { List } from '../http/pagination.ts'
-import { invalidInput } from '../http/problem.ts'
-import { openIdempotency, type Repeatable, recalled } from '../idempotency/service.ts'
-import { invitations } from '../invitations/models.ts'
-import { outbox } from '../mail/models.ts'
-import { oweLink, sendAfterwards } from '../mail/outbox.ts'
-import { checkPassword, findPasswordWeakness, hashPassword } from '../passwords/hashing.ts'
+import { sendAfterwards } from '../mail/outbox.ts'
+import { requireOwnPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
-import { actorStands } from '../sessions/revocation.ts'
+import type { Session } from '../sessions/schemas.ts'
 import { openSessionsOf, toSessionList } from '../sessions/service.ts'
-import { openAttempt } from '../throttle/service.ts'
 import { normalizeEmail } from '../values/email.ts'
-import { toTime, toTimeOrNull } from '../values/ids.ts'
+import { toTimeOrNull } from '../values/ids.ts'
 import { applyChange, byActor, type Change, changeUser } from './change.ts'
-import { emailTaken, outranked, ownAccount, untilInThePast, userDeleted, userNotFound } from './errors.ts'
-import {
-  ENABLED,
-  type NewUser,
-  type Profile,
-  profileColumns,
-  type Role,
-  type User as UserRow,
-  userColumns,
-  users,
-} from './models.ts'
-import type { CreateUser, DisableUser, ManagedUser, UpdateMe, UpdateUser, User } from './schemas.ts'
-
-export const selectUsers = () => build.select(userColumns).from(users)
-
-/** What anybody who may see a person sees. An allow-list: a new column is private until it is named here. */
-export const toUser = (row: Profile): User => ({
-  id: row.id,
-  email: row.email,
-  name: row.name,
-  role: row.role,
-  status: row.state,
-  email_verified: row.email_verified_at !== null,
-  version: row.version,
-  created_at: toTime(row.created_at),
-  updated_at: toTime(row.updated_at),
-  last_login_at: toTimeOrNull(row.last_login_at),
-})
-
-export const toManagedUser = (row: Profile): ManagedUser => ({
-  ...toUser(row),
-  disabled_reason: row.disabled_reason,
-  disabled_until: toTimeOrNull(row.disabled_until),
-  deleted_at: toTimeOrNull(row.deleted_at),
-})
-
-/** Neither deleted nor disabled, or no longer disabled. The same in SQL: `userMayBeHere`. */
-export const mayBeHere = (row: UserRow, now: number) =>
-  row.state === 'active' ||
-  (row.state === 'disabled' && row.disabled_until !== null && row.disabled_until <= now)
-
-/** Every path that sets a password goes through here. Throws 422 for a weak one. */
-export async function hashNewPassword(
-  { config }: Pick<Resources, 'config'>,
-  password: string,
-  person: { email: string; name: string },
-  pointer = '/password',
-): Promise<string> {
-  const weakness = findPasswordWeakness(password, person)
-  if (weakness) throw invalidInput([{ pointer, code: 'weak_password', detail: `The password ${weakness}.` }])
-  return hashPassword(password, config.keys.password_pepper)
-}
-
-/** A new person's row, with the password hashed. Throws 422 for a weak one. */
-export async function makeUserRow(
-  resources: Resources,
-  input: { email: string; name: string; password: string; role: Role },
-  emailVerifiedAt: number | null = null,
-) {
-  const { now } = resources
-  return {
-    id: uuidv7(),
-    email: input.email,
-    email_normalized: normalizeEmail(input.email),
-    name: input.name,
-    password_hash: await hashNewPassword(resources, input.password, input),
-    role: input.role,
-    status: 'active',
-    disabled_reason: null,
-    disabled_until: null,
-    email_verified_at: emailVerifiedAt,
-    version: 1,
-    token_epoch: 0,
-    failed_logins: 0,
-    created_at: now,
-    updated_at: now,
-    last_login_at: null,
-    deleted_at: null,
-  } as const satisfies NewUser
-}
-
-export const userExists = (id: string): SQL => rowExists(users, id)
-
-/** The mail by which somebody confirms that the address of their account is theirs. */
-export const oweVerification = (
-  resources: Resources,
-  { id, email }: Pick<UserRow, 'id' | 'email'>,
-  condition: SQL,
-) =>
-  oweLink(
-    resources,
-    { kind: 'verify_email', subjectId: id, email, emailNormalized: normalizeEmail(email) },
-    condition,
-  )
-
-/**
- * Makes a person, by somebody who may: account, history, idempotency key and the mail that asks them to confirm
- * their address, in one batch.
- *
- * @throws 409 `email_taken`; 422 for a weak password or a key used for something else; 403 `outranked`, and
- * `reauthentication_required` for a role above `user`.
- */
-export async function createUser(
-  resources: Resources,
-  input: CreateUser,
-  request: Repeatable | undefined,
-  actor: Claims,
-): Promise<ManagedUser> {
-  if (!outranks(actor.role, input.role)) throw outranked()
-  if (input.role !== 'user') requireRecentLogin(actor, resources.now)
-  const row = await makeUserRow(resources, input)
-  const answer = toManagedUser({ ...row, state: row.status })
-  const once = openIdempotency(resources, request, row.id, answer, actorStands(actor, resources.now))
-  const verification = oweVerification(resources, row, userExists(row.id))
-  const results = await insertUser(resources, row, once.isFirst, {
-    action: 'user.created',
-    actorId: actor.sub,
-    before: once.claim,
-    after: [...verification.statements, ...once.recall],
-  })
-  sendAfterwards(resources, verification.mailId)
-  return recalled(request, request && results.at(-1), answer)
-}
-
-/** The batch that makes a person, if `condition` holds. Throws 409 `email_taken`. */
-export async function insertUser(
-  resources: Resources,
-  row: Awaited<ReturnType<typeof makeUserRow>>,
-  condition: SQL,
-  about: { action: Action; actorId: string; before?: Statement[]; after: Statement[] },
-): Promise<Written[]> {
-  const event = { action: about.action, userId: row.id, actorId: about.actorId, details: { role: row.role } }
-  try {
-    return await resources.db.writeBatch([
-      ...(about.before ?? []),
-      insertWhere(users, row, condition),
-      record(resources, event),
-      ...adoptInvitations(row.id, row.email_normalized, row.created_at),
-      ...about.after,
-    ])
-  } catch (error) {
-    throw isUniqueViolation(error, 'users.email_normalized') ? emailTaken() : error
-  }
-}
-
-/** Who has an account by now needs no invitation to one; what was sent of it is theirs, and goes with them. */
-const adoptInvitations = (userId: string, emailNormalized: string, now: number): Statement[] => [
-  build
-    .update(invitations)
-    .set({ user_id: userId, withdrawn_at: now })
-    .where(
-      and(
-        eq(invitations.email_normalized, emailNormalized),
-        isNull(invitations.accepted_at),
-        isNull(invitations.withdrawn_at),
-        userExists(userId),
-      ),
-    ),
-  build
-    .update(outbox)
-    .set({ user_id: userId })
-    .where(and(eq(outbox.recipient_normalized, emailNormalized), isNull(outbox.user_id), userExists(userId))),
-]
-
-const readUser = prepare(({ id }: Places<{ id: string }>) => [selectUsers().where(eq(users.id, id))])
-
-/** Reads a person, deleted or not. Throws 404. */
-export async function requireUser({ db }: Resources, id: string): Promise<UserRow> {
-  const [[row]] = await db.read(...readUser({ id }))
-  if (!row) throw userNotFound()
-  return row
-}
+import { oweVerification } from './create.ts'
+import { outranked, ownAccount, untilInThePast, userDeleted, userNotFound } from './errors.ts'
+import { ENABLED, type User as UserRow } from './models.ts'
+import { readProfile } from './queries.ts'
+import type { DisableUser, ManagedUser, UpdateMe, UpdateUser, User } from './schemas.ts'
+import { toManagedUser, toUser } from './schemas.ts'
 
 /** The deleted are there for whoever may delete, and for nobody else. Throws 404. */
 function assertVisible(actor: Claims, row: Pick<UserRow, 'deleted_at'>): void {
   if (row.deleted_at !== null && !hasPermission(actor.role, 'users:delete')) throw userNotFound()
 }
-
-const readProfile = prepare(({ id }: Places<{ id: string }>) => [
-  build.select(profileColumns).from(users).where(eq(users.id, id)),
-])
 
 /** A person, for those who manage people. The deleted are seen by whoever may delete. Throws 404. */
 export async function findUser({ db }: Resources, actor: Claims, id: string): Promise<ManagedUser> {
@@ -367,29 +178,6 @@ export async function deleteMe(resources: Resources, actor: Claims, password: st
     ...softDelete(resources.now),
     alsoWrite: () => own.clearAttempts,
   })
-}
-
-/**
- * Checks the password of somebody who is signed in already; guesses are counted as they are at login.
- *
- * @returns the person, and the statements that clear the count, for the batch of the change.
- * @throws 403 `wrong_password`, 429 `too_many_attempts`.
- */
-export async function requireOwnPassword(
-  resources: Resources,
-  actor: Claims,
-  password: string,
-): Promise<{ row: UserRow; clearAttempts: Statement[] }> {
-  const self = eq(users.id, actor.sub)
-  const attempt = openAttempt(resources, actor.sub, self)
-  const results = await resources.db.writeBatch([...attempt.count, selectUsers().where(self)])
-  const isOpen = attempt.isOpen(results)
-  const row = results.at(-1)!.rows[0] as unknown as UserRow | undefined
-  if (!row) throw invalidToken()
-  const stored = isOpen ? row.password_hash : null
-  const { isRight } = await checkPassword(password, stored, resources.config.keys.password_pepper)
-  if (!isRight) throw wrongPassword()
-  return { row, clearAttempts: attempt.clear }
 }
 
 /** The sessions that a person has open. Throws 404. */

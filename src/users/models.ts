@@ -1,4 +1,4 @@
-import { getTableColumns, sql } from 'drizzle-orm'
+import { and, eq, getTableColumns, isNull, lte, or, type SQL, sql } from 'drizzle-orm'
 import {
   customType,
   index,
@@ -8,6 +8,7 @@ import {
   text,
   uniqueIndex,
 } from 'drizzle-orm/sqlite-core'
+import { build, rowExists } from '../database/statements.ts'
 
 export const ROLES = ['user', 'manager', 'admin'] as const
 export type Role = (typeof ROLES)[number]
@@ -95,3 +96,16 @@ export const userTotals = sqliteTable(
   },
   (table) => [primaryKey({ columns: [table.role, table.state] })],
 )
+
+/** A condition on a person: neither deleted nor disabled. */
+export const userMayBeHere = (now: number | SQL) =>
+  and(isNull(users.deleted_at), or(eq(users.status, 'active'), lte(users.disabled_until, now)))
+
+export const selectUsers = () => build.select(userColumns).from(users)
+
+/** Neither deleted nor disabled, or no longer disabled. The same in SQL: `userMayBeHere`. */
+export const mayBeHere = (row: User, now: number) =>
+  row.state === 'active' ||
+  (row.state === 'disabled' && row.disabled_until !== null && row.disabled_until <= now)
+
+export const userExists = (id: string): SQL => rowExists(users, id)

@@ -1,19 +1,23 @@
 import type { Context } from 'hono'
+import { reauthenticationRequired } from '../access/errors.ts'
 import { limitHashing, requirePermission, signedIn, signedInWithProfile } from '../access/guards.ts'
 import { ActivityList, ListActivityOfOne } from '../activity/schemas.ts'
 import { listActivity, listOwnActivity } from '../activity/service.ts'
-import { reauthenticationRequired, tooManyAttempts, wrongPassword } from '../auth/errors.ts'
-import { SessionList } from '../auth/schemas.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation, query } from '../http/operation.ts'
 import { invalidCursor } from '../http/pagination.ts'
 import { repeatable } from '../idempotency/service.ts'
+import { wrongPassword } from '../passwords/errors.ts'
+import { SessionList } from '../sessions/schemas.ts'
+import { tooManyAttempts } from '../throttle/errors.ts'
+import { createUser } from './create.ts'
 import * as errors from './errors.ts'
 import { exportUser, UserExport } from './export.ts'
 import { listUsers } from './listing.ts'
 import * as service from './manage.ts'
 import * as schemas from './schemas.ts'
+import { toUser } from './schemas.ts'
 
 const tag = 'users'
 const ETAG = { ETag: 'The version of the person; send it back as If-Match.' }
@@ -44,7 +48,7 @@ export const userRoutes = new Hono<AppEnv>()
     '/me',
     operation({ tag, summary: 'Your own profile', answers: { 200: schemas.User }, answerHeaders: ETAG }),
     signedInWithProfile,
-    (c) => person(c, service.toUser(c.var.self)),
+    (c) => person(c, toUser(c.var.self)),
   )
   .patch(
     '/me',
@@ -124,7 +128,7 @@ export const userRoutes = new Hono<AppEnv>()
     body(schemas.CreateUser),
     repeatable,
     limitHashing,
-    async (c) => person(c, await service.createUser(c.var, c.var.body, c.var.repeatable, c.var.actor), 201),
+    async (c) => person(c, await createUser(c.var, c.var.body, c.var.repeatable, c.var.actor), 201),
   )
   .get(
     '/:id',

@@ -3,12 +3,8 @@ import { exportJWK, exportSPKI, generateKeyPair, importJWK, type JWK } from 'jos
 import { v7 as uuidv7 } from 'uuid'
 import { describe, expect, test } from 'vitest'
 import { parseJwtKeys } from '../../src/crypto/jwt-keys.ts'
-import {
-  ACCESS_TOKEN_SECONDS,
-  makeRefreshToken,
-  type Verifier,
-  verifyAccessToken,
-} from '../../src/sessions/access-tokens.ts'
+import { ACCESS_TOKEN_SECONDS, type Verifier, verifyAccessToken } from '../../src/sessions/access-tokens.ts'
+import { makeRefreshToken } from '../../src/sessions/refresh-tokens.ts'
 import { openApi } from '../support/api.ts'
 
 /*

@@ -1,4 +1,4 @@
-import type { About, MailText } from '../texts.ts'
+import type { About, MailText } from '../text.ts'
 
 /** Somebody signed up with an address that has an account: only its owner is told so. */
 export const alreadyRegistered = ({ organisation }: About): MailText => ({

@@ -1,4 +1,4 @@
-import type { About, MailText } from '../texts.ts'
+import type { About, MailText } from '../text.ts'
 
 export const confirmEmailChange = ({ organisation }: About): MailText => ({
   subject: `Confirm your new e-mail address for ${organisation}`,

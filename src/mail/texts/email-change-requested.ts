@@ -1,4 +1,4 @@
-import type { About, MailText } from '../texts.ts'
+import type { About, MailText } from '../text.ts'
 
 /** Goes to the address that is being given up. */
 export const emailChangeRequested = ({ organisation, newEmail }: About): MailText => ({

@@ -1,4 +1,4 @@
-import type { About, MailText } from '../texts.ts'
+import type { About, MailText } from '../text.ts'
 
 export const invitation = ({ organisation }: About): MailText => ({
   subject: `You are invited to ${organisation}`,

@@ -1,4 +1,4 @@
-import type { About, MailText } from '../texts.ts'
+import type { About, MailText } from '../text.ts'
 
 export const passwordChanged = ({ organisation }: About): MailText => ({
   subject: `Your password at ${organisation} was changed`,

@@ -1,4 +1,4 @@
-import type { About, MailText } from '../texts.ts'
+import type { About, MailText } from '../text.ts'
 
 export const resetPassword = ({ organisation }: About): MailText => ({
   subject: `A new password for ${organisation}`,

@@ -1,4 +1,4 @@
-import type { About, MailText } from '../texts.ts'
+import type { About, MailText } from '../text.ts'
 
 export const verifyEmail = ({ organisation }: About): MailText => ({
   subject: `Confirm your e-mail address for ${organisation}`,

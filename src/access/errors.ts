@@ -1,0 +1,6 @@
+import { AppError } from '../http/problem.ts'
+
+export const forbidden = () => new AppError(403, 'forbidden', 'Your role does not allow this.')
+
+export const reauthenticationRequired = () =>
+  new AppError(403, 'reauthentication_required', 'Log in again: this needs a login of the last ten minutes.')

@@ -1,0 +1,125 @@
+import { and, eq, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { record } from '../activity/service.ts'
+import type { Origin, Resources } from '../context.ts'
+import { build, type Places, prepare } from '../database/statements.ts'
+import { invalidRefreshToken, sessionRevoked } from '../sessions/errors.ts'
+import { type Session, sessions } from '../sessions/models.ts'
+import { openRefreshToken } from '../sessions/refresh-tokens.ts'
+import { publishRevocations } from '../sessions/revocation.ts'
+import { revokeSessions } from '../sessions/service.ts'
+import { userMayBeHere, users } from '../users/models.ts'
+import type { Tokens } from './schemas.ts'
+import { IDLE_MS, type Signer, signerColumns, toTokens } from './start-session.ts'
+
+export interface Rotation extends Origin {
+  sessionId: string
+  counter: number
+  now: number
+  idleUntil: number
+  refreshedId: string
+}
+
+export const rotatedColumns = {
+  id: sessions.id,
+  user_id: sessions.user_id,
+  counter: sessions.counter,
+  rotated_at: sessions.rotated_at,
+  created_at: sessions.created_at,
+  idle_expires_at: sessions.idle_expires_at,
+  expires_at: sessions.expires_at,
+  revoked_at: sessions.revoked_at,
+}
+
+/**
+ * Rotation is one conditional UPDATE on the counter, so of many who bring the same token one rotates. Then come the
+ * session as it is now, and its person.
+ */
+export const rotate = prepare((at: Places<Rotation>) => {
+  const isThisSession = eq(sessions.id, at.sessionId)
+  const personMayBeHere = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${sessions.user_id} AND ${userMayBeHere(at.now)})`
+  const isCurrent = and(
+    isThisSession,
+    eq(sessions.counter, at.counter),
+    sql`${sessions.revoked_at} IS NULL AND ${sessions.idle_expires_at} > ${at.now}`,
+    personMayBeHere,
+  )
+  // Whose session it is only the database knows.
+  const userId = sql`(SELECT user_id FROM ${sessions} WHERE id = ${at.sessionId})`
+  const details = sql`json_object('session_id', ${at.sessionId})`
+  return [
+    build
+      .update(sessions)
+      .set({
+        counter: sql`${at.counter} + 1`,
+        rotated_at: at.now,
+        last_seen_at: at.now,
+        idle_expires_at: sql`min(${at.idleUntil}, ${sessions.expires_at})`,
+        ip: at.ip,
+        user_agent: at.userAgent,
+        country: at.country,
+      })
+      .where(isCurrent),
+    record(
+      { origin: at },
+      { id: at.refreshedId, action: 'session.refreshed', userId, actorId: userId, details },
+    ),
+    build.select(rotatedColumns).from(sessions).where(isThisSession),
+    build
+      .select(signerColumns)
+      .from(users)
+      .where(sql`${users.id} = ${userId} AND ${userMayBeHere(at.now)}`),
+  ]
+})
+
+/**
+ * Trades a refresh token for the next, in one trip. All who bring the same token get the same successor, as long as
+ * it is unspent and the grace lasts. A token older than that was stolen, or its successor was: the session ends, in a
+ * second trip.
+ *
+ * @throws 401 `invalid_refresh_token`; 401 `session_revoked`, also for a token used again.
+ */
+export async function refresh(resources: Resources, refreshToken: string): Promise<Tokens> {
+  const { db, config, now, origin } = resources
+  const token = openRefreshToken(config.keys.refresh_token, refreshToken)
+  if (!token) throw invalidRefreshToken()
+  const results = await db.writeBatch(
+    rotate({
+      ...token,
+      ...origin,
+      now,
+      idleUntil: now + IDLE_MS,
+      refreshedId: uuidv7(),
+    }),
+  )
+  const session = results[2]!.rows[0] as unknown as Pick<Session, keyof typeof rotatedColumns> | undefined
+  const person = results[3]!.rows[0] as unknown as Signer | undefined
+  if (!session) throw invalidRefreshToken()
+  if (session.revoked_at) throw sessionRevoked()
+  // The counter only grows, so a token that is spent stays spent.
+  const isInGrace = session.rotated_at + config.REFRESH_GRACE_SECONDS * 1000 > now
+  if (session.counter > token.counter + (isInGrace ? 1 : 0)) {
+    await endStolenSession(resources, session)
+    throw sessionRevoked()
+  }
+  if (!person || session.counter !== token.counter + 1 || session.idle_expires_at <= now)
+    throw invalidRefreshToken()
+  return toTokens(resources, session, person)
+}
+
+/** Somebody has a refresh token that was spent: they, or whoever spent it, stole it. */
+export async function endStolenSession(
+  resources: Resources,
+  session: Pick<Session, 'id' | 'user_id'>,
+): Promise<void> {
+  await resources.db.writeBatch([
+    revokeSessions(resources.now, 'reuse_detected', eq(sessions.id, session.id)),
+    record(resources, {
+      action: 'session.reuse_detected',
+      userId: session.user_id,
+      actorId: null,
+      details: { session_id: session.id },
+    }),
+  ])
+  resources.afterwards(publishRevocations(resources, { sessions: [session.id] }))
+}

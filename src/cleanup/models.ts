@@ -1,0 +1,14 @@
+import { integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+
+/**
+ * Runs of the cron job. The id only grows, which makes it the fence; `holder` is the name that a run has given itself,
+ * by which it knows its row; the lease says how long it may go on.
+ */
+export const cleanupRuns = sqliteTable('cleanup_runs', {
+  id: integer().primaryKey({ autoIncrement: true }),
+  holder: text(),
+  started_at: integer().notNull(),
+  finished_at: integer(),
+  lease_expires_at: integer().notNull(),
+  counts: text().notNull(),
+})

@@ -1,0 +1,9 @@
+import { hkdfSync } from 'node:crypto'
+
+/** The keys of one purpose, newest first: the first signs, all verify. */
+export type Keyring = readonly [Uint8Array, ...Uint8Array[]]
+
+export function keyring(secrets: string[], purpose: string): Keyring {
+  const derive = (value: string) => new Uint8Array(hkdfSync('sha256', value, 'roster', purpose, 32))
+  return secrets.map(derive) as unknown as Keyring
+}

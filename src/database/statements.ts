@@ -1,0 +1,100 @@
+import { fillPlaceholders, type SQL, sql, type Table } from 'drizzle-orm'
+import {
+  QueryBuilder,
+  SQLiteDeleteBase,
+  SQLiteInsertBuilder,
+  SQLiteSyncDialect,
+  type SQLiteTable,
+  SQLiteUpdateBuilder,
+} from 'drizzle-orm/sqlite-core'
+
+export const dialect = new SQLiteSyncDialect()
+
+export const queries = new QueryBuilder(dialect)
+
+/** Nothing is run by Drizzle, so its builders get no session. */
+export const none = undefined as never
+
+/**
+ * Builds statements; runs none. Connections belong to a request, builders to nobody. These are what `drizzle()`
+ * builds with; itself it would bring sessions, a cache and relations into the bundle.
+ */
+export const build = {
+  select: queries.select.bind(queries) as typeof queries.select,
+  insert: <T extends SQLiteTable>(table: T) => new SQLiteInsertBuilder<T, 'sync', void>(table, none, dialect),
+  update: <T extends SQLiteTable>(table: T) => new SQLiteUpdateBuilder<T, 'sync', void>(table, none, dialect),
+  delete: <T extends SQLiteTable>(table: T) => new SQLiteDeleteBase<T, 'sync', void>(table, none, dialect),
+}
+
+/** Anything of Drizzle that knows its SQL: a builder, or a `sql` template. */
+export type Statement = { toSQL(): { sql: string; params: unknown[] } } | SQL
+
+/** The rows that a statement gives, as its builder's type says; a `sql<Row>` template says it itself. */
+export type RowsOf<S> = S extends { _: { result: (infer Row)[] } }
+  ? Row[]
+  : S extends SQL<infer Row>
+    ? Row[]
+    : never
+
+export type Rows<S extends readonly Statement[]> = { -readonly [I in keyof S]: RowsOf<S[I]> }
+
+export interface Written {
+  /** Rows that the statement changed. */
+  changes: number
+  rows: Record<string, unknown>[]
+}
+
+export const toQuery = (statement: Statement): { sql: string; params: unknown[] } =>
+  'toSQL' in statement ? statement.toSQL() : dialect.sqlToQuery(statement)
+
+/** Values, or the places that stand for them in a prepared statement. */
+export type Given<T> = { readonly [K in keyof T]: T[K] | SQL }
+
+export type Places<V> = { readonly [K in keyof V]: SQL }
+
+/**
+ * Statements that are sent all the time: Drizzle writes their SQL once per isolate, with a named place for each value,
+ * and a request only fills in the values.
+ */
+export function prepare<V extends object, const S extends readonly Statement[]>(
+  make: (places: Places<V>) => S,
+): (values: V) => S {
+  const places = new Proxy({}, { get: (_, name) => sql`${sql.placeholder(String(name))}` })
+  let queries: ReturnType<typeof toQuery>[] | undefined
+  return (values) => {
+    queries ??= make(places as Places<V>).map(toQuery)
+    // To `read` and `writeBatch` they are the statements that they were made from.
+    return queries.map(({ sql, params }) => ({
+      toSQL: () => ({ sql, params: fillPlaceholders(params, values as Record<string, unknown>) }),
+    })) as readonly Statement[] as S
+  }
+}
+
+/**
+ * `INSERT … SELECT … WHERE`: a row that comes to be only under a condition, decided inside the batch, and only once,
+ * however often the batch is sent: `key` is what makes it the same row.
+ */
+export function insertWhere(
+  table: Table,
+  row: Record<string, unknown>,
+  condition: SQL,
+  key: readonly string[] = ['id'],
+): SQL {
+  const identifiers = (names: readonly string[]) => sql.join(names.map(sql.identifier), sql`, `)
+  const values = sql.join(
+    Object.values(row).map((value) => sql`${value}`),
+    sql`, `,
+  )
+  return sql`INSERT INTO ${table} (${identifiers(Object.keys(row))}) SELECT ${values} WHERE ${condition}
+    ON CONFLICT (${identifiers(key)}) DO NOTHING`
+}
+
+/** A condition: that the row with this id is there. */
+export const rowExists = (table: Table, id: string): SQL =>
+  sql`EXISTS (SELECT 1 FROM ${table} WHERE id = ${id})`
+
+/**
+ * True where the statement before it in the batch changed something. History is written on this condition, so
+ * that there is never a row without its change.
+ */
+export const lastStatementChanged = sql`changes() > 0`

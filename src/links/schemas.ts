@@ -1,0 +1,25 @@
+import * as z from 'zod'
+import { once } from '../values/lazy.ts'
+
+/** The token in a mailed link; or the address the mail went to, and the code in it. */
+export const proof = () => ({
+  token: z.string().min(1).max(256).optional(),
+  email: z.string().min(1).max(320).optional(),
+  code: z
+    .string()
+    .regex(/^\d{8}$/, 'Has eight digits.')
+    .optional()
+    .meta({ example: '04718152' }),
+})
+
+export type Proof = { [Member in keyof ReturnType<typeof proof>]?: string | undefined }
+
+export const isProof = ({ token, email, code }: Proof) =>
+  token === undefined ? email !== undefined && code !== undefined : (email ?? code) === undefined
+
+export const withProof = <S extends z.ZodRawShape>(shape: S) =>
+  z.strictObject({ ...proof(), ...shape }).refine((input) => isProof(input as Proof), {
+    message: 'Give token, or email and code.',
+  })
+
+export const MailedProof = once(() => withProof({}).meta({ id: 'MailedProof' }))

@@ -1,0 +1,34 @@
+import { sql } from 'drizzle-orm'
+import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+
+/**
+ * A session begins with a login and ends with its row's `revoked_at`, or by time. `counter` counts rotations of
+ * its refresh token; the token itself is never stored (see tokens.ts).
+ */
+export const sessions = sqliteTable(
+  'sessions',
+  {
+    id: text().primaryKey(),
+    user_id: text().notNull(),
+    counter: integer().notNull(),
+    rotated_at: integer().notNull(),
+    created_at: integer().notNull(),
+    last_seen_at: integer().notNull(),
+    idle_expires_at: integer().notNull(),
+    expires_at: integer().notNull(),
+    revoked_at: integer(),
+    revoked_reason: text(),
+    ip: text(),
+    user_agent: text(),
+    country: text(),
+  },
+  (table) => [
+    index('sessions_live').on(table.user_id, table.id).where(sql`revoked_at IS NULL`),
+    index('sessions_of_user').on(table.user_id),
+    // What clean-up looks for.
+    index('sessions_idle').on(table.idle_expires_at),
+    index('sessions_revoked').on(table.revoked_at).where(sql`revoked_at IS NOT NULL`),
+  ],
+)
+
+export type Session = typeof sessions.$inferSelect

@@ -1,0 +1,23 @@
+import * as z from 'zod'
+import { listOf } from '../http/pagination.ts'
+import { Id, Time } from '../values/ids.ts'
+import { type Of, once } from '../values/lazy.ts'
+
+export const Session = once(() =>
+  z
+    .object({
+      id: Id(),
+      created_at: Time(),
+      last_seen_at: Time(),
+      expires_at: Time(),
+      ip: z.string().nullable(),
+      user_agent: z.string().nullable(),
+      country: z.string().nullable(),
+      current: z.boolean().meta({ description: 'Whether it is the session that asks.' }),
+    })
+    .meta({ id: 'Session' }),
+)
+
+export type Session = Of<typeof Session>
+
+export const SessionList = once(() => listOf(Session()).meta({ id: 'SessionList' }))

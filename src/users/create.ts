@@ -1,0 +1,129 @@
+import { and, eq, isNull, type SQL } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { requireRecentLogin } from '../access/guards.ts'
+import { outranks } from '../access/permissions.ts'
+import type { Action } from '../activity/models.ts'
+import { record } from '../activity/service.ts'
+import type { Resources } from '../context.ts'
+import { isUniqueViolation } from '../database/main.ts'
+import { build, insertWhere, type Statement, type Written } from '../database/statements.ts'
+import { openIdempotency, type Repeatable, recalled } from '../idempotency/service.ts'
+import { invitations } from '../invitations/models.ts'
+import { outbox } from '../mail/models.ts'
+import { oweLink, sendAfterwards } from '../mail/outbox.ts'
+import { hashNewPassword } from '../passwords/service.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
+import { actorStands } from '../sessions/revocation.ts'
+import { normalizeEmail } from '../values/email.ts'
+import { emailTaken, outranked } from './errors.ts'
+import { type NewUser, type Role, type User as UserRow, userExists, users } from './models.ts'
+import { type CreateUser, type ManagedUser, toManagedUser } from './schemas.ts'
+
+/** A new person's row, with the password hashed. Throws 422 for a weak one. */
+export async function makeUserRow(
+  resources: Resources,
+  input: { email: string; name: string; password: string; role: Role },
+  emailVerifiedAt: number | null = null,
+) {
+  const { now } = resources
+  return {
+    id: uuidv7(),
+    email: input.email,
+    email_normalized: normalizeEmail(input.email),
+    name: input.name,
+    password_hash: await hashNewPassword(resources, input.password, input),
+    role: input.role,
+    status: 'active',
+    disabled_reason: null,
+    disabled_until: null,
+    email_verified_at: emailVerifiedAt,
+    version: 1,
+    token_epoch: 0,
+    failed_logins: 0,
+    created_at: now,
+    updated_at: now,
+    last_login_at: null,
+    deleted_at: null,
+  } as const satisfies NewUser
+}
+
+/** The mail by which somebody confirms that the address of their account is theirs. */
+export const oweVerification = (
+  resources: Resources,
+  { id, email }: Pick<UserRow, 'id' | 'email'>,
+  condition: SQL,
+) =>
+  oweLink(
+    resources,
+    { kind: 'verify_email', subjectId: id, email, emailNormalized: normalizeEmail(email) },
+    condition,
+  )
+
+/**
+ * Makes a person, by somebody who may: account, history, idempotency key and the mail that asks them to confirm
+ * their address, in one batch.
+ *
+ * @throws 409 `email_taken`; 422 for a weak password or a key used for something else; 403 `outranked`, and
+ * `reauthentication_required` for a role above `user`.
+ */
+export async function createUser(
+  resources: Resources,
+  input: CreateUser,
+  request: Repeatable | undefined,
+  actor: Claims,
+): Promise<ManagedUser> {
+  if (!outranks(actor.role, input.role)) throw outranked()
+  if (input.role !== 'user') requireRecentLogin(actor, resources.now)
+  const row = await makeUserRow(resources, input)
+  const answer = toManagedUser({ ...row, state: row.status })
+  const once = openIdempotency(resources, request, row.id, answer, actorStands(actor, resources.now))
+  const verification = oweVerification(resources, row, userExists(row.id))
+  const results = await insertUser(resources, row, once.isFirst, {
+    action: 'user.created',
+    actorId: actor.sub,
+    before: once.claim,
+    after: [...verification.statements, ...once.recall],
+  })
+  sendAfterwards(resources, verification.mailId)
+  return recalled(request, request && results.at(-1), answer)
+}
+
+/** The batch that makes a person, if `condition` holds. Throws 409 `email_taken`. */
+export async function insertUser(
+  resources: Resources,
+  row: Awaited<ReturnType<typeof makeUserRow>>,
+  condition: SQL,
+  about: { action: Action; actorId: string; before?: Statement[]; after: Statement[] },
+): Promise<Written[]> {
+  const event = { action: about.action, userId: row.id, actorId: about.actorId, details: { role: row.role } }
+  try {
+    return await resources.db.writeBatch([
+      ...(about.before ?? []),
+      insertWhere(users, row, condition),
+      record(resources, event),
+      ...adoptInvitations(row.id, row.email_normalized, row.created_at),
+      ...about.after,
+    ])
+  } catch (error) {
+    throw isUniqueViolation(error, 'users.email_normalized') ? emailTaken() : error
+  }
+}
+
+/** Who has an account by now needs no invitation to one; what was sent of it is theirs, and goes with them. */
+export const adoptInvitations = (userId: string, emailNormalized: string, now: number): Statement[] => [
+  build
+    .update(invitations)
+    .set({ user_id: userId, withdrawn_at: now })
+    .where(
+      and(
+        eq(invitations.email_normalized, emailNormalized),
+        isNull(invitations.accepted_at),
+        isNull(invitations.withdrawn_at),
+        userExists(userId),
+      ),
+    ),
+  build
+    .update(outbox)
+    .set({ user_id: userId })
+    .where(and(eq(outbox.recipient_normalized, emailNormalized), isNull(outbox.user_id), userExists(userId))),
+]
