@@ -6,7 +6,7 @@ import { type BlocklistStore, openRedis } from './database/redis.ts'
 import { openTransport, type Send } from './mail/transports.ts'
 
 /** Where a request came from, as the history and the sessions keep it. */
-export interface Origin {
+export interface RequestOrigin {
   requestId: string
   /** From `CF-Connecting-IP` alone: every other header is the caller's own invention. */
   ip: string | null
@@ -19,9 +19,9 @@ export interface Resources {
   config: Config
   db: Database
   redis: BlocklistStore
-  /** Sends a mail now; undefined where no mail is configured. Requests do not call it: they owe (mail/outbox.ts). */
+  /** Sends a mail now; undefined where no mail is configured. Requests do not call it: they enqueue (mail/outbox.ts). */
   send: Send | undefined
-  origin: Origin
+  origin: RequestOrigin
   /** The time of the request (epoch ms). Workers' clock stands still between I/O, so once is enough. */
   now: number
   /** Lets work go on after the answer. Only for what may be lost. */
@@ -45,7 +45,7 @@ const MAX_USER_AGENT_LENGTH = 256
 export function openResources(
   env: object,
   meter: Meter,
-  origin: Origin,
+  origin: RequestOrigin,
   waitUntil: (work: Promise<unknown>) => void,
 ): Resources {
   const config = configOf(env)
@@ -63,7 +63,7 @@ export function openResources(
 /** Opens the resources of a request and puts them on `c.var`. Throws ConfigError. */
 export function openForRequest(c: Context<AppEnv>): void {
   // Read where they are needed: most requests write no history.
-  const origin: Origin = {
+  const origin: RequestOrigin = {
     requestId: c.get('requestId'),
     get ip() {
       return c.req.header('cf-connecting-ip') ?? null

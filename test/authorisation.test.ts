@@ -239,14 +239,14 @@ test('AZ4: every route has a good request', () => {
 })
 
 describe.each(Object.entries(GOOD))('AZ4: %s', (route, request) => {
-  test.each(ROLES)('answers a %s with what it declares, and with no other member', async (role) => {
+  test.each(ROLES)('responses a %s with what it declares, and with no other member', async (role) => {
     const ada = await somebody()
     await api.signIn(ada)
     const [path, body] = await request(ada)
     const sent = body instanceof URLSearchParams ? { raw: body } : { body }
     const answer = await api.send(route.split(' ')[0]!, path, { token: await as(role), ...sent })
     const parts = operationsOf(app).get(route)!
-    const declared = Object.assign({}, ...parts.map(({ answers }) => answers)) as Record<
+    const declared = Object.assign({}, ...parts.map(({ responses }) => responses)) as Record<
       number,
       (() => z.ZodType) | null
     >
@@ -258,11 +258,11 @@ describe.each(Object.entries(GOOD))('AZ4: %s', (route, request) => {
 
 function expectDeclared(
   { status, headers, body, text }: Answer,
-  answers: Record<number, (() => z.ZodType) | null>,
+  responses: Record<number, (() => z.ZodType) | null>,
 ) {
   if (headers.get('content-type')?.startsWith('text/html')) return
-  expect(Object.keys(answers)).toContain(String(status))
-  const schema = answers[status]!
+  expect(Object.keys(responses)).toContain(String(status))
+  const schema = responses[status]!
   if (schema === null) expect(text).toBe('')
   // Parsing drops what the schema does not know, so nothing of the kind was there.
   else expect(schema().parse(body)).toEqual(body)
@@ -274,9 +274,9 @@ test('HD5: reading changes nothing, whoever reads, by GET and by HEAD', async ()
   const before = await dump()
   for (const [route, request] of Object.entries(GOOD).filter(([route]) => route.startsWith('GET'))) {
     const [path] = await request(ada)
-    const answers = [await api.send('GET', path, { token }), await api.send('HEAD', path, { token })]
-    expect([route, ...answers.map(({ status }) => status)]).toEqual([route, 200, 200])
-    expect(answers[1]!.text).toBe('')
+    const responses = [await api.send('GET', path, { token }), await api.send('HEAD', path, { token })]
+    expect([route, ...responses.map(({ status }) => status)]).toEqual([route, 200, 200])
+    expect(responses[1]!.text).toBe('')
   }
   expect(await dump()).toEqual(before)
 })

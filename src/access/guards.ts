@@ -43,7 +43,7 @@ export const requirePermission = (permission: Permission) =>
 /**
  * Whether the token has been revoked is asked beside the handler's own query, not before it; the answer is sent
  * only when both are there. What a handler *changes* meanwhile is safe: its write has the same condition in it
- * (`actorStands`).
+ * (`tokenIsLive`).
  */
 async function authenticate(c: Context<ActorEnv>, next: Next, permission?: Permission): Promise<void> {
   const resources = c.var

@@ -14,7 +14,7 @@ export const activityRoutes = new Hono<AppEnv>()
     operation({
       tag: 'activity',
       summary: 'History of everybody',
-      answers: { 200: ActivityList },
+      responses: { 200: ActivityList },
       problems: [invalidCursor],
     }),
     requirePermission('activity:read'),
@@ -26,7 +26,7 @@ export const activityRoutes = new Hono<AppEnv>()
     operation({
       tag: 'activity',
       summary: 'When clean-up ran, and what it removed',
-      answers: { 200: CleanupRunList },
+      responses: { 200: CleanupRunList },
       problems: [invalidCursor],
     }),
     requirePermission('cleanup:read'),

@@ -1,12 +1,12 @@
 import * as z from 'zod'
 import { listOf, pageQuery } from '../http/pagination.ts'
 import { Id, Time, TimeInput } from '../values/ids.ts'
-import { type Of, once } from '../values/lazy.ts'
+import { lazy, type Of } from '../values/lazy.ts'
 import { ACTIONS, type Action } from './models.ts'
 
-const ActionName = once(() => z.enum(Object.keys(ACTIONS) as [Action, ...Action[]]))
+const ActionName = lazy(() => z.enum(Object.keys(ACTIONS) as [Action, ...Action[]]))
 
-export const Activity = once(() =>
+export const Activity = lazy(() =>
   z
     .object({
       id: Id(),
@@ -23,10 +23,10 @@ export const Activity = once(() =>
     .meta({ id: 'Activity' }),
 )
 export type Activity = Of<typeof Activity>
-export const ActivityList = once(() => listOf(Activity()).meta({ id: 'ActivityList' }))
+export const ActivityList = lazy(() => listOf(Activity()).meta({ id: 'ActivityList' }))
 
 /** One person's history. */
-export const ListActivityOfOne = once(() =>
+export const ListActivityOfOne = lazy(() =>
   z.strictObject({
     action: ActionName().optional().meta({ description: 'Only this action.' }),
     from: TimeInput().optional().meta({ description: 'From this time on.' }),
@@ -35,7 +35,7 @@ export const ListActivityOfOne = once(() =>
   }),
 )
 
-export const ListActivity = once(() =>
+export const ListActivity = lazy(() =>
   z
     .strictObject({
       user_id: Id().optional().meta({ description: 'Whom it happened to.' }),

@@ -1,6 +1,6 @@
 import { and, desc, eq, gte, is, lt, SQL } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import type { Origin, Resources } from '../context.ts'
+import type { RequestOrigin, Resources } from '../context.ts'
 import { build, type Given, insertWhere, lastStatementChanged } from '../database/statements.ts'
 import { type List, makeCursor, openCursor } from '../http/pagination.ts'
 import { firstIdAt, timeOfId, toTime } from '../values/ids.ts'
@@ -24,7 +24,7 @@ export interface Event {
  * statement changed something.
  */
 export function record(
-  { origin }: { origin: Given<Origin> },
+  { origin }: { origin: Given<RequestOrigin> },
   event: Event,
   condition: SQL = lastStatementChanged,
 ): SQL {

@@ -3,7 +3,7 @@ import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 import { checkPassword, hashPassword } from '../passwords/hashing.ts'
 import { openAttempt } from '../throttle/service.ts'
-import { mayBeHere, selectUsers, type User, users } from '../users/models.ts'
+import { isActive, selectUsers, type User, users } from '../users/models.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { emailNotVerified, invalidCredentials } from './errors.ts'
 import type { LogIn, Tokens } from './schemas.ts'
@@ -26,7 +26,7 @@ export async function logIn(resources: Resources, input: LogIn): Promise<Tokens>
   const row = results.at(-1)!.rows[0] as unknown as User | undefined
   const stored = row && isOpen ? row.password_hash : null
   const password = await checkPassword(input.password, stored, config.keys.password_pepper)
-  if (!row || !password.isRight || !mayBeHere(row, resources.now)) {
+  if (!row || !password.isRight || !isActive(row, resources.now)) {
     await recordFailure(resources, row?.id)
     throw invalidCredentials()
   }

@@ -1,18 +1,18 @@
 import { and, eq, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { record } from '../activity/service.ts'
-import type { Origin, Resources } from '../context.ts'
+import type { RequestOrigin, Resources } from '../context.ts'
 import { build, type Places, prepare } from '../database/statements.ts'
 import { invalidRefreshToken, sessionRevoked } from '../sessions/errors.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { openRefreshToken } from '../sessions/refresh-tokens.ts'
 import { publishRevocations } from '../sessions/revocation.ts'
 import { revokeSessions } from '../sessions/service.ts'
-import { userMayBeHere, users } from '../users/models.ts'
+import { userIsActive, users } from '../users/models.ts'
 import type { Tokens } from './schemas.ts'
 import { IDLE_MS, type Signer, signerColumns, toTokens } from './start-session.ts'
 
-export interface Rotation extends Origin {
+export interface Rotation extends RequestOrigin {
   sessionId: string
   counter: number
   now: number
@@ -37,7 +37,7 @@ export const rotatedColumns = {
  */
 export const rotate = prepare((at: Places<Rotation>) => {
   const isThisSession = eq(sessions.id, at.sessionId)
-  const personMayBeHere = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${sessions.user_id} AND ${userMayBeHere(at.now)})`
+  const personMayBeHere = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${sessions.user_id} AND ${userIsActive(at.now)})`
   const isCurrent = and(
     isThisSession,
     eq(sessions.counter, at.counter),
@@ -68,7 +68,7 @@ export const rotate = prepare((at: Places<Rotation>) => {
     build
       .select(signerColumns)
       .from(users)
-      .where(sql`${users.id} = ${userId} AND ${userMayBeHere(at.now)}`),
+      .where(sql`${users.id} = ${userId} AND ${userIsActive(at.now)}`),
   ]
 })
 

@@ -2,7 +2,7 @@ import { limitHashing, onceSignedIn, signedIn } from '../access/guards.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation } from '../http/operation.ts'
-import { repeatable } from '../idempotency/service.ts'
+import { idempotent } from '../idempotency/service.ts'
 import { wrongPassword } from '../passwords/errors.ts'
 import { changePassword } from '../recovery/change-password.ts'
 import { invalidRefreshToken, sessionNotFound, sessionRevoked } from '../sessions/errors.ts'
@@ -29,15 +29,15 @@ export const authRoutes = new Hono<AppEnv>()
       summary: 'Sign up',
       description:
         '201 with the person; where addresses have to be verified, 202 with the same body whether or not the address is taken.',
-      answers: { 201: User, 202: Accepted },
-      answerHeaders: { Location: 'Where the person is.', ETag: 'The version of the person.' },
+      responses: { 201: User, 202: Accepted },
+      responseHeaders: { Location: 'Where the person is.', ETag: 'The version of the person.' },
       problems: [emailTaken, errors.signupClosed, errors.signupDomainRefused],
     }),
     body(SignUp),
-    repeatable,
+    idempotent,
     limitHashing,
     async (c) => {
-      const user = await signUp(c.var, c.var.body, c.var.repeatable)
+      const user = await signUp(c.var, c.var.body, c.var.idempotent)
       if (!user) return c.json(ACCEPTED, 202)
       return c.json(user, 201, { location: `/v1/users/${user.id}`, etag: `"${user.version}"` })
     },
@@ -47,7 +47,7 @@ export const authRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Log in, by JSON or by the form of OAuth2 password clients',
-      answers: { 200: Tokens },
+      responses: { 200: Tokens },
       problems: [errors.invalidCredentials, errors.emailNotVerified, tooManyAttempts],
     }),
     body(LogIn, LogInForm),
@@ -60,8 +60,8 @@ export const authRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Trade a refresh token for the next',
       description:
-        'Repeatable: the same token gives the same successor for 30 seconds, while that is unspent.',
-      answers: { 200: Tokens },
+        'IdempotentRequest: the same token gives the same successor for 30 seconds, while that is unspent.',
+      responses: { 200: Tokens },
       problems: [invalidRefreshToken, sessionRevoked],
     }),
     body(Refresh),
@@ -69,7 +69,7 @@ export const authRoutes = new Hono<AppEnv>()
   )
   .post(
     '/logout',
-    operation({ tag, summary: 'End this session; again and again the same', answers: { 204: null } }),
+    operation({ tag, summary: 'End this session; again and again the same', responses: { 204: null } }),
     onceSignedIn,
     async (c) => {
       await logOut(c.var, c.var.actor)
@@ -78,7 +78,7 @@ export const authRoutes = new Hono<AppEnv>()
   )
   .post(
     '/logout_all',
-    operation({ tag, summary: 'End all your sessions', answers: { 204: null }, problems: [writeConflict] }),
+    operation({ tag, summary: 'End all your sessions', responses: { 204: null }, problems: [writeConflict] }),
     signedIn,
     async (c) => {
       await logOutAll(c.var, c.var.actor)
@@ -90,7 +90,7 @@ export const authRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Set a new password; ends the other sessions and every access token',
-      answers: { 204: null },
+      responses: { 204: null },
       problems: [wrongPassword, tooManyAttempts, writeConflict],
     }),
     signedIn,
@@ -103,7 +103,7 @@ export const authRoutes = new Hono<AppEnv>()
   )
   .get(
     '/sessions',
-    operation({ tag, summary: 'Your open sessions', answers: { 200: SessionList } }),
+    operation({ tag, summary: 'Your open sessions', responses: { 200: SessionList } }),
     signedIn,
     async (c) => c.json(await listOwnSessions(c.var, c.var.actor)),
   )
@@ -112,7 +112,7 @@ export const authRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'End one of your sessions',
-      answers: { 204: null },
+      responses: { 204: null },
       problems: [sessionNotFound],
     }),
     signedIn,

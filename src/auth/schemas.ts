@@ -2,16 +2,16 @@ import * as z from 'zod'
 import { withProof } from '../links/schemas.ts'
 import { NewPassword, Password, text } from '../passwords/schemas.ts'
 import { DisplayName, EmailInput, User } from '../users/schemas.ts'
-import { type Of, once } from '../values/lazy.ts'
+import { lazy, type Of } from '../values/lazy.ts'
 
-export const SignUp = once(() =>
+export const SignUp = lazy(() =>
   z
     .strictObject({ email: EmailInput(), password: NewPassword(), name: DisplayName() })
     .meta({ id: 'SignUp' }),
 )
 export type SignUp = Of<typeof SignUp>
 
-export const LogIn = once(() =>
+export const LogIn = lazy(() =>
   z
     .strictObject({
       email: text().min(1).max(320).meta({ example: 'ada@example.com' }),
@@ -22,7 +22,7 @@ export const LogIn = once(() =>
 export type LogIn = Of<typeof LogIn>
 
 /** The form of OAuth2 password clients (RFC 6749 section 4.3.2); what they send besides is ignored. */
-export const LogInForm = once(() =>
+export const LogInForm = lazy(() =>
   z
     .strictObject({
       username: LogIn().shape.email,
@@ -35,32 +35,32 @@ export const LogInForm = once(() =>
     .transform(({ username, password }) => ({ email: username, password })),
 )
 
-export const Refresh = once(() =>
+export const Refresh = lazy(() =>
   z.strictObject({ refresh_token: z.string().min(1).max(512) }).meta({ id: 'Refresh' }),
 )
 
-export const ChangePassword = once(() =>
+export const ChangePassword = lazy(() =>
   z
     .strictObject({ current_password: Password(), new_password: NewPassword() })
     .meta({ id: 'ChangePassword' }),
 )
 export type ChangePassword = Of<typeof ChangePassword>
 
-export const ResetPassword = once(() =>
+export const ResetPassword = lazy(() =>
   withProof({ new_password: NewPassword() }).meta({ id: 'ResetPassword' }),
 )
 export type ResetPassword = Of<typeof ResetPassword>
-export const Addressed = once(() => z.strictObject({ email: EmailInput() }).meta({ id: 'Addressed' }))
-export const ChangeEmail = once(() =>
+export const EmailOnly = lazy(() => z.strictObject({ email: EmailInput() }).meta({ id: 'EmailOnly' }))
+export const ChangeEmail = lazy(() =>
   z.strictObject({ new_email: EmailInput(), current_password: Password() }).meta({ id: 'ChangeEmail' }),
 )
 export type ChangeEmail = Of<typeof ChangeEmail>
 
 /** What is answered where the answer must not tell whether there is an account. */
-export const Accepted = once(() => z.object({ status: z.literal('accepted') }).meta({ id: 'Accepted' }))
+export const Accepted = lazy(() => z.object({ status: z.literal('accepted') }).meta({ id: 'Accepted' }))
 export const ACCEPTED: Of<typeof Accepted> = { status: 'accepted' }
 
-export const Tokens = once(() =>
+export const Tokens = lazy(() =>
   z
     .object({
       access_token: z.string(),

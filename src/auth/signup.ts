@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
-import { openIdempotency, type Repeatable, recalled } from '../idempotency/service.ts'
-import { mayBeMailed, owe, sendAfterwards } from '../mail/outbox.ts'
-import { insertUser, makeUserRow, oweVerification } from '../users/create.ts'
+import { type IdempotentRequest, openIdempotency, recalled } from '../idempotency/service.ts'
+import { enqueue, mayBeMailed, sendAfterwards } from '../mail/outbox.ts'
+import { enqueueVerification, insertUser, makeUserRow } from '../users/create.ts'
 import { userExists, users } from '../users/models.ts'
 import type { User } from '../users/schemas.ts'
 import { toUser } from '../users/schemas.ts'
@@ -21,7 +21,7 @@ import { ACCEPTED, type SignUp } from './schemas.ts'
 export async function signUp(
   resources: Resources,
   input: SignUp,
-  request: Repeatable | undefined,
+  request: IdempotentRequest | undefined,
 ): Promise<User | null> {
   const { config } = resources
   if (config.SIGNUP === 'closed') throw signupClosed()
@@ -34,8 +34,8 @@ export async function signUp(
   const owner = sql`FROM ${users} WHERE email_normalized = ${row.email_normalized} AND deleted_at IS NULL`
   const once = openIdempotency(resources, request, row.id, answer, sql`1`)
   const isMade = userExists(row.id)
-  const verification = oweVerification(resources, row, isMade)
-  const notice = owe(resources, {
+  const verification = enqueueVerification(resources, row, isMade)
+  const notice = enqueue(resources, {
     kind: 'already_registered',
     userId: sql`(SELECT id ${owner})`,
     to: sql`(SELECT email ${owner})`,

@@ -9,7 +9,7 @@ import { makeRefreshToken } from '../sessions/refresh-tokens.ts'
 import { publishRevocations } from '../sessions/revocation.ts'
 import { revokeSurplusSessions } from '../sessions/service.ts'
 import { endDisabling } from '../users/change.ts'
-import { profileColumns, type User, userMayBeHere, users } from '../users/models.ts'
+import { profileColumns, type User, userIsActive, users } from '../users/models.ts'
 import { toUser } from '../users/schemas.ts'
 import { invalidCredentials } from './errors.ts'
 import type { Tokens } from './schemas.ts'
@@ -44,7 +44,7 @@ export async function startSession(
     user_agent: origin.userAgent,
     country: origin.country,
   }
-  const isAsRead = and(eq(users.id, row.id), eq(users.token_epoch, row.token_epoch), userMayBeHere(now))
+  const isAsRead = and(eq(users.id, row.id), eq(users.token_epoch, row.token_epoch), userIsActive(now))
   const isStarted = rowExists(sessions, session.id)
   const isThisPerson = and(eq(users.id, row.id), isStarted)
   const results = await db.writeBatch([

@@ -1,9 +1,9 @@
 import * as z from 'zod'
 import { listOf, pageQuery } from '../http/pagination.ts'
 import { Time } from '../values/ids.ts'
-import { type Of, once } from '../values/lazy.ts'
+import { lazy, type Of } from '../values/lazy.ts'
 
-export const CleanupRun = once(() =>
+export const CleanupRun = lazy(() =>
   z
     .object({
       id: z.int(),
@@ -16,6 +16,6 @@ export const CleanupRun = once(() =>
 
 export type CleanupRun = Of<typeof CleanupRun>
 
-export const CleanupRunList = once(() => listOf(CleanupRun()).meta({ id: 'CleanupRunList' }))
+export const CleanupRunList = lazy(() => listOf(CleanupRun()).meta({ id: 'CleanupRunList' }))
 
-export const ListCleanupRuns = once(() => z.strictObject(pageQuery()))
+export const ListCleanupRuns = lazy(() => z.strictObject(pageQuery()))

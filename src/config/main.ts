@@ -1,19 +1,19 @@
 import * as z from 'zod'
 import { type JwtKeys, parseJwtKeys } from '../crypto/jwt-keys.ts'
 import { type Keyring, keyring } from '../crypto/keyring.ts'
-import { type Of, once } from '../values/lazy.ts'
+import { lazy, type Of } from '../values/lazy.ts'
 
 /** Values that stand in documentation, and what people type to get past a check. */
 const EXAMPLE = /change.?me|example|replace.?me|your[-_ ]|secret.?here|[<>]|(.)\1{9}/i
 
-const secret = once(() =>
+const secret = lazy(() =>
   z
     .string()
     .min(32)
     .refine((value) => !EXAMPLE.test(value), 'is an example'),
 )
 const days = (preset: number, min: number) => z.coerce.number().int().min(min).max(3650).default(preset)
-const list = once(() =>
+const list = lazy(() =>
   z
     .string()
     .default('')
@@ -24,11 +24,11 @@ const list = once(() =>
         .filter(Boolean),
     ),
 )
-const origin = once(() =>
+const origin = lazy(() =>
   z.url({ protocol: /^https?$/ }).refine((value) => URL.parse(value)?.origin === value, 'is not an origin'),
 )
 
-const Env = once(() =>
+const Env = lazy(() =>
   z
     .object({
       TURSO_DATABASE_URL: z.url({ protocol: /^(libsql|https?)$/ }),

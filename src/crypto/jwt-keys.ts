@@ -1,11 +1,11 @@
 import type { JWK } from 'jose'
 import * as z from 'zod'
-import { once } from '../values/lazy.ts'
+import { lazy } from '../values/lazy.ts'
 
-const coordinate = once(() => z.string().regex(/^[A-Za-z0-9_-]{43}$/))
+const coordinate = lazy(() => z.string().regex(/^[A-Za-z0-9_-]{43}$/))
 
 /** A P-256 private key as JWK (RFC 7517, RFC 7518 section 6.2). Strict: a set that mixes kinds is refused. */
-const PrivateKey = once(() =>
+const PrivateKey = lazy(() =>
   z.strictObject({
     kty: z.literal('EC'),
     crv: z.literal('P-256'),
@@ -18,7 +18,7 @@ const PrivateKey = once(() =>
   }),
 )
 
-const KeySet = once(() =>
+const KeySet = lazy(() =>
   z
     .strictObject({ keys: z.array(PrivateKey()).min(1).max(8) })
     .refine(({ keys }) => new Set(keys.map((key) => key.kid)).size === keys.length, 'has a kid twice'),

@@ -7,11 +7,11 @@ import { type OperationParts, operation, partsOf } from '../http/operation.ts'
 import { type AppError, internalError, problemOf, unavailable } from '../http/problem.ts'
 import { ROLES } from '../users/models.ts'
 import { Id } from '../values/ids.ts'
-import { once } from '../values/lazy.ts'
+import { lazy } from '../values/lazy.ts'
 
 const REQUEST_ID = 'd0a5e3c8-6f1b-4c0e-9a57-1f0f3a2b4c5d'
 
-const Problem = once(() =>
+const Problem = lazy(() =>
   z
     .object({
       type: z.string(),
@@ -58,7 +58,7 @@ export function openapiRoutes(router: Router) {
     operation({
       tag: 'system',
       summary: 'This document',
-      answers: { 200: () => z.record(z.string(), z.unknown()) },
+      responses: { 200: () => z.record(z.string(), z.unknown()) },
     }),
     (c) => {
       const issuer = c.var.config.ISSUER
@@ -205,7 +205,7 @@ function describeOperation(method: string, path: string, declared: OperationPart
         },
       },
     }),
-    responses: { ...describeAnswers(parts), ...describeProblems(problems.map((problem) => problem())) },
+    responses: { ...describeResponses(parts), ...describeProblems(problems.map((problem) => problem())) },
   }
 }
 
@@ -217,7 +217,7 @@ const permission = (name: Permission) => ({
 const operationIdOf = (method: string, path: string) =>
   [method.toLowerCase(), ...path.split(/[^A-Za-z0-9]+/).filter((word) => word && word !== 'v1')].join('_')
 
-const PathId = once(() => Id().meta({ description: 'As an answer has it.' }))
+const PathId = lazy(() => Id().meta({ description: 'As an answer has it.' }))
 
 function describeParameters(place: 'path' | 'query', shape: Record<string, z.ZodType>): object[] {
   const { properties = {}, required = [] } = toJsonSchema(z.object(shape), 'input')
@@ -242,13 +242,13 @@ const describeHeaders = (headers: Record<string, string>): object =>
     ),
   )
 
-function describeAnswers({ answers = {}, answerHeaders = {} }: OperationParts): object {
+function describeResponses({ responses = {}, responseHeaders = {} }: OperationParts): object {
   return Object.fromEntries(
-    Object.entries(answers).map(([status, schema]) => [
+    Object.entries(responses).map(([status, schema]) => [
       status,
       {
         description: schema ? 'Done.' : 'Done; no body.',
-        headers: describeHeaders(answerHeaders),
+        headers: describeHeaders(responseHeaders),
         ...(schema === 'html' && { content: { 'text/html': { schema: { type: 'string' } } } }),
         ...(schema &&
           schema !== 'html' && {

@@ -32,7 +32,7 @@ export const docsRoutes = new Hono<AppEnv>().get(
   operation({
     tag: 'system',
     summary: 'This document, as a page to read and to try',
-    answers: { 200: 'html' },
+    responses: { 200: 'html' },
   }),
   (c) =>
     page(

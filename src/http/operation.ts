@@ -30,8 +30,8 @@ export interface OperationParts {
   headers?: Record<string, string>
   security?: 'signed_in' | Permission
   /** By status: the schema of the JSON, null for no body, `html` for a page. */
-  answers?: Record<number, (() => z.ZodType) | null | 'html'>
-  answerHeaders?: Record<string, string>
+  responses?: Record<number, (() => z.ZodType) | null | 'html'>
+  responseHeaders?: Record<string, string>
   problems?: (() => AppError)[]
 }
 

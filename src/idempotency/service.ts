@@ -12,7 +12,7 @@ export const invalidIdempotencyKey = () =>
   new AppError(400, 'invalid_idempotency_key', 'Idempotency-Key has to be 8 to 128 visible ASCII characters.')
 
 /** What makes a repeated request recognisable: who, where, which key, and a MAC of what was sent. */
-export interface Repeatable {
+export interface IdempotentRequest {
   principal: string
   route: string
   key: string
@@ -20,12 +20,14 @@ export interface Repeatable {
 }
 
 /**
- * Takes the header `Idempotency-Key`, as `c.var.repeatable`; stands behind `body`. The body's hash is a MAC, as
+ * Takes the header `Idempotency-Key`, as `c.var.idempotent`; stands behind `body`. The body's hash is a MAC, as
  * the body has a password in it.
  */
-export const repeatable = documented(
+export const idempotent = documented(
   createMiddleware<
-    AppEnv & { Variables: { repeatable: Repeatable | undefined; body: unknown; actor?: { sub: string } } }
+    AppEnv & {
+      Variables: { idempotent: IdempotentRequest | undefined; body: unknown; actor?: { sub: string } }
+    }
   >(async (c, next) => {
     const key = c.req.header('idempotency-key')
     if (key !== undefined && !/^[\x21-\x7e]{8,128}$/.test(key)) throw invalidIdempotencyKey()
@@ -34,7 +36,7 @@ export const repeatable = documented(
       .digest('base64url')
     const principal = c.var.actor?.sub ?? 'anybody'
     c.set(
-      'repeatable',
+      'idempotent',
       key === undefined ? undefined : { principal, route: `${c.req.method} ${c.req.path}`, key, bodyHash },
     )
     await next()
@@ -49,13 +51,13 @@ export const repeatable = documented(
 )
 
 /**
- * The statements that make a creation repeatable: `claim` goes first, the creation is conditional on `isFirst`,
+ * The statements that make a creation idempotent: `claim` goes first, the creation is conditional on `isFirst`,
  * `recall` goes last. All in one batch, so key, creation and history are there together or not at all. A key is only
  * taken where `mayClaim` holds.
  */
 export function openIdempotency(
   { now }: Resources,
-  request: Repeatable | undefined,
+  request: IdempotentRequest | undefined,
   subjectId: string,
   answer: object,
   mayClaim: SQL,
@@ -86,7 +88,11 @@ export function openIdempotency(
 }
 
 /** The kept answer, from the result of `recall`. Throws 422 when the key was used for another body. */
-export function recalled<T>(request: Repeatable | undefined, result: Written | undefined, fresh: T): T {
+export function recalled<T>(
+  request: IdempotentRequest | undefined,
+  result: Written | undefined,
+  fresh: T,
+): T {
   const row = result?.rows[0]
   if (!request || !row) return fresh
   if (row.body_hash !== request.bodyHash) throw idempotencyKeyReused()

@@ -4,7 +4,7 @@ import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation, query } from '../http/operation.ts'
 import { invalidCursor } from '../http/pagination.ts'
-import { repeatable } from '../idempotency/service.ts'
+import { idempotent } from '../idempotency/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { emailTaken, outranked } from '../users/errors.ts'
 import { invitationEnded, invitationNotFound } from './errors.ts'
@@ -19,7 +19,7 @@ export const invitationRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Invitations, newest first',
-      answers: { 200: InvitationList },
+      responses: { 200: InvitationList },
       problems: [invalidCursor],
     }),
     requirePermission('users:create'),
@@ -31,20 +31,20 @@ export const invitationRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Invite somebody by mail; replaces a pending invitation of the same address',
-      answers: { 201: Invitation },
+      responses: { 201: Invitation },
       problems: [emailTaken, outranked, reauthenticationRequired, mailNotConfigured],
     }),
     requirePermission('users:create'),
     body(CreateInvitation),
-    repeatable,
-    async (c) => c.json(await createInvitation(c.var, c.var.actor, c.var.body, c.var.repeatable), 201),
+    idempotent,
+    async (c) => c.json(await createInvitation(c.var, c.var.actor, c.var.body, c.var.idempotent), 201),
   )
   .post(
     '/:id/resend',
     operation({
       tag,
       summary: 'Send an invitation again, for another seven days',
-      answers: { 200: Invitation },
+      responses: { 200: Invitation },
       problems: [invitationNotFound, invitationEnded, outranked, mailNotConfigured],
     }),
     requirePermission('users:create'),
@@ -55,7 +55,7 @@ export const invitationRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Withdraw an invitation; again and again the same',
-      answers: { 204: null },
+      responses: { 204: null },
       problems: [invitationNotFound, invitationEnded, outranked],
     }),
     requirePermission('users:create'),

@@ -4,16 +4,16 @@ import { withProof } from '../links/schemas.ts'
 import { NewPassword } from '../passwords/schemas.ts'
 import { DisplayName, EmailInput, Role } from '../users/schemas.ts'
 import { Id, Time } from '../values/ids.ts'
-import { type Of, once } from '../values/lazy.ts'
+import { lazy, type Of } from '../values/lazy.ts'
 
-export const CreateInvitation = once(() =>
+export const CreateInvitation = lazy(() =>
   z
     .strictObject({ email: EmailInput(), name: DisplayName().optional(), role: Role().default('user') })
     .meta({ id: 'CreateInvitation' }),
 )
 export type CreateInvitation = Of<typeof CreateInvitation>
 
-export const Invitation = once(() =>
+export const Invitation = lazy(() =>
   z
     .object({
       id: Id(),
@@ -29,10 +29,10 @@ export const Invitation = once(() =>
     .meta({ id: 'Invitation' }),
 )
 export type Invitation = Of<typeof Invitation>
-export const InvitationList = once(() => listOf(Invitation()).meta({ id: 'InvitationList' }))
-export const ListInvitations = once(() => z.strictObject(pageQuery()))
+export const InvitationList = lazy(() => listOf(Invitation()).meta({ id: 'InvitationList' }))
+export const ListInvitations = lazy(() => z.strictObject(pageQuery()))
 
-export const AcceptInvitation = once(() =>
+export const AcceptInvitation = lazy(() =>
   withProof({ password: NewPassword(), name: DisplayName().optional() }).meta({
     id: 'AcceptInvitation',
   }),

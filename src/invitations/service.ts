@@ -6,18 +6,18 @@ import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 import { build, insertWhere, rowExists } from '../database/statements.ts'
 import { type List, makeCursor, openCursor } from '../http/pagination.ts'
-import { openIdempotency, type Repeatable, recalled } from '../idempotency/service.ts'
+import { type IdempotentRequest, openIdempotency, recalled } from '../idempotency/service.ts'
 import { invalidLink } from '../links/errors.ts'
 import { oneTimeTokens } from '../links/models.ts'
-import { LIFETIME_MS, requireToken, tokenStands, voidTokens } from '../links/service.ts'
+import { LIFETIME_MS, linkIsLive, requireToken, voidTokens } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
-import { oweLink, sendAfterwards } from '../mail/outbox.ts'
+import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
-import { actorStands } from '../sessions/revocation.ts'
+import { tokenIsLive } from '../sessions/revocation.ts'
 import { insertUser, makeUserRow } from '../users/create.ts'
 import { emailTaken, outranked } from '../users/errors.ts'
-import { ROLES, userExists, userMayBeHere, users } from '../users/models.ts'
+import { ROLES, userExists, userIsActive, users } from '../users/models.ts'
 import type { User } from '../users/schemas.ts'
 import { toUser } from '../users/schemas.ts'
 import { normalizeEmail } from '../values/email.ts'
@@ -45,8 +45,8 @@ function statusOf(row: InvitationRow, now: number): Invitation['status'] {
 }
 
 /** The mail that brings an invitation. */
-const oweInvitation = (resources: Resources, row: InvitationRow, condition: SQL) =>
-  oweLink(
+const enqueueInvitation = (resources: Resources, row: InvitationRow, condition: SQL) =>
+  enqueueLink(
     resources,
     {
       kind: 'invitation',
@@ -67,7 +67,7 @@ export async function createInvitation(
   resources: Resources,
   actor: Claims,
   input: CreateInvitation,
-  request: Repeatable | undefined,
+  request: IdempotentRequest | undefined,
 ): Promise<Invitation> {
   const { db, now, send } = resources
   if (!send) throw mailNotConfigured()
@@ -88,11 +88,11 @@ export async function createInvitation(
   }
   const isTaken = sql`EXISTS (SELECT 1 FROM ${users} WHERE email_normalized = ${row.email_normalized}
     AND deleted_at IS NULL)`
-  const mayInvite = sql`${actorStands(actor, now)} AND NOT ${isTaken}`
+  const mayInvite = sql`${tokenIsLive(actor, now)} AND NOT ${isTaken}`
   const answer = toInvitation(row, now)
   const once = openIdempotency(resources, request, row.id, answer, mayInvite)
   const isMade = rowExists(invitations, row.id)
-  const mail = oweInvitation(resources, row, isMade)
+  const mail = enqueueInvitation(resources, row, isMade)
   const older = sql`email_normalized = ${row.email_normalized} AND id <> ${row.id} AND ${isMade}`
   const results = await db.writeBatch([
     ...once.claim,
@@ -166,8 +166,8 @@ export async function resendInvitation(resources: Resources, actor: Claims, id: 
   if (!send) throw mailNotConfigured()
   const row = await requireInvitation(resources, actor, id)
   const renewed = { ...row, expires_at: now + LIFETIME_MS.accept_invitation, invited_by: actor.sub }
-  const mayResend = and(isPending(id), actorStands(actor, now))
-  const mail = oweInvitation(
+  const mayResend = and(isPending(id), tokenIsLive(actor, now))
+  const mail = enqueueInvitation(
     resources,
     renewed,
     sql`EXISTS (SELECT 1 FROM ${invitations} WHERE ${mayResend})`,
@@ -198,7 +198,7 @@ export async function withdrawInvitation(resources: Resources, actor: Claims, id
     build
       .update(invitations)
       .set({ withdrawn_at: now })
-      .where(and(isPending(id), actorStands(actor, now))),
+      .where(and(isPending(id), tokenIsLive(actor, now))),
     recordOf(resources, 'invitation.withdrawn', actor.sub, row),
     voidTokens(
       now,
@@ -237,12 +237,12 @@ export async function acceptInvitation(resources: Resources, input: AcceptInvita
   )
   const inviters = ROLES.filter((role) => outranks(role, invitation.role))
   const inviterStands = sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${invitation.invited_by}
-    AND role IN ${inviters} AND ${userMayBeHere(now)})`
+    AND role IN ${inviters} AND ${userIsActive(now)})`
   const isMade = userExists(row.id)
   const results = await insertUser(
     resources,
     row,
-    sql`${tokenStands(token.id, now)} AND ${inviterStands}
+    sql`${linkIsLive(token.id, now)} AND ${inviterStands}
       AND EXISTS (SELECT 1 FROM ${invitations} WHERE ${isPending(invitation.id)})`,
     {
       action: 'invitation.accepted',

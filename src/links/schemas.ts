@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { once } from '../values/lazy.ts'
+import { lazy } from '../values/lazy.ts'
 
 /** The token in a mailed link; or the address the mail went to, and the code in it. */
 export const proof = () => ({
@@ -22,4 +22,4 @@ export const withProof = <S extends z.ZodRawShape>(shape: S) =>
     message: 'Give token, or email and code.',
   })
 
-export const MailedProof = once(() => withProof({}).meta({ id: 'MailedProof' }))
+export const MailedProof = lazy(() => withProof({}).meta({ id: 'MailedProof' }))

@@ -89,7 +89,7 @@ export const voidTokens = (now: number, purposes: readonly Purpose[], which: SQL
     .where(and(inArray(oneTimeTokens.purpose, [...purposes]), isNull(oneTimeTokens.spent_at), which))
 
 /** A condition for the write that uses a token: that it is still good at that moment. */
-export const tokenStands = (id: string, now: number): SQL =>
+export const linkIsLive = (id: string, now: number): SQL =>
   sql`EXISTS ${build.select({ id: oneTimeTokens.id }).from(oneTimeTokens).where(isGood(id, now))}`
 
 const isGood = (id: string, now: number) =>
@@ -97,7 +97,7 @@ const isGood = (id: string, now: number) =>
 
 /**
  * What a link's token, or an address with a code, stands for, with the person or invitation it is about; one trip.
- * It is only looked at: using it up is a condition of the write it allows (`tokenStands`).
+ * It is only looked at: using it up is a condition of the write it allows (`linkIsLive`).
  *
  * @param selectSubject reads the subject, given its id.
  * @throws 400 `invalid_link`, the same for every reason.

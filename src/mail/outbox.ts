@@ -17,7 +17,7 @@ const MAILS_PER_RUN = 50
 const FIRST_PAUSE_MS = MINUTE_MS
 const LONGEST_PAUSE_MS = 6 * HOUR_MS
 
-export interface OwedMail {
+export interface QueuedMail {
   kind: MailKind
   /** A person's id, or the query that finds it; null for somebody who has no account. */
   userId: string | SQL | null
@@ -29,7 +29,10 @@ export interface OwedMail {
 }
 
 /** A mail that a change owes: `when` is the statement for the change's batch. Nothing is sent from here. */
-export function owe({ now, send }: Resources, mail: OwedMail): { id: string; when(condition: SQL): SQL } {
+export function enqueue(
+  { now, send }: Resources,
+  mail: QueuedMail,
+): { id: string; when(condition: SQL): SQL } {
   const id = uuidv7()
   const row = {
     id,
@@ -50,7 +53,7 @@ export function owe({ now, send }: Resources, mail: OwedMail): { id: string; whe
   return { id, when: (condition) => insertWhere(outbox, row, send ? condition : sql`0`) }
 }
 
-export interface OwedLink {
+export interface QueuedLink {
   kind: { [Kind in MailKind]: (typeof TEXTS)[Kind]['purpose'] extends null ? never : Kind }[MailKind]
   /** A person's or an invitation's id, or the query that finds it. */
   subjectId: string | SQL
@@ -65,14 +68,14 @@ export interface OwedLink {
  * A mail with a link, and the token for it, if `condition` holds: `statements` are for the change's batch, and
  * `isMade` is the condition for what else depends on them.
  */
-export function oweLink(resources: Resources, link: OwedLink, condition: SQL) {
+export function enqueueLink(resources: Resources, link: QueuedLink, condition: SQL) {
   const { kind, subjectId, userId = subjectId, email, emailNormalized, newEmail } = link
   const token = issueToken(
     resources,
     { purpose: TEXTS[kind].purpose, subjectId, email, emailNormalized },
     condition,
   )
-  const mail = owe(resources, {
+  const mail = enqueue(resources, {
     kind,
     userId,
     to: email,

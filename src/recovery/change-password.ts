@@ -4,7 +4,7 @@ import { sendAfterwards } from '../mail/outbox.ts'
 import { hashNewPassword, requireOwnPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { applyChange, byActor } from '../users/change.ts'
-import { owePasswordNotice } from './reset.ts'
+import { enqueuePasswordNotice } from './reset.ts'
 
 /**
  * Sets a new password: the other sessions end, and every access token dies; this session goes on by its refresh
@@ -24,7 +24,7 @@ export async function changePassword(
       throw refusal
     },
   )
-  const notice = owePasswordNotice(resources, own.row)
+  const notice = enqueuePasswordNotice(resources, own.row)
   await applyChange(resources, byActor(actor, resources.now), own.row, {
     action: 'password.changed',
     set: { password_hash: passwordHash },

@@ -8,11 +8,11 @@ import { oneTimeTokens } from '../links/models.ts'
 import type { Proof } from '../links/schemas.ts'
 import { LIFETIME_MS, voidTokens } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
-import { oweLink, sendAfterwards } from '../mail/outbox.ts'
+import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
 import { requireOwnPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
-import { actorStands } from '../sessions/revocation.ts'
+import { tokenIsLive } from '../sessions/revocation.ts'
 import { applyChange, byToken } from '../users/change.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { requirePersonByToken } from './reset.ts'
@@ -36,13 +36,13 @@ export async function requestEmailChange(
     const detail = 'This is the address of the account.'
     throw invalidInput([{ pointer: '/new_email', code: 'unchanged', detail }])
   }
-  const mayAsk = actorStands(actor, now)
-  const confirmation = oweLink(
+  const mayAsk = tokenIsLive(actor, now)
+  const confirmation = enqueueLink(
     resources,
     { kind: 'confirm_email_change', subjectId: row.id, email: input.new_email, emailNormalized },
     mayAsk,
   )
-  const notice = oweLink(
+  const notice = enqueueLink(
     resources,
     {
       kind: 'email_change_requested',

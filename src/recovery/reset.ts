@@ -8,11 +8,11 @@ import type { OneTimeToken, Purpose } from '../links/models.ts'
 import type { Proof } from '../links/schemas.ts'
 import { requireToken } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
-import { mayBeMailed, owe, oweLink, sendAfterwards } from '../mail/outbox.ts'
+import { enqueue, enqueueLink, mayBeMailed, sendAfterwards } from '../mail/outbox.ts'
 import { hashNewPassword } from '../passwords/service.ts'
 import { openMailRequest } from '../throttle/service.ts'
 import { applyChange, byToken } from '../users/change.ts'
-import { mayBeHere, selectUsers, type User, userMayBeHere, users } from '../users/models.ts'
+import { isActive, selectUsers, type User, userIsActive, users } from '../users/models.ts'
 import { normalizeEmail } from '../values/email.ts'
 
 /** Mails the link that confirms the address of an account that has not confirmed it. Nobody is told whether. */
@@ -45,12 +45,12 @@ async function mailLink(
   const emailNormalized = normalizeEmail(email)
   const account = and(
     sql`${users.email_normalized} = ${emailNormalized} AND deleted_at IS NULL`,
-    userMayBeHere(now),
+    userIsActive(now),
     link.accounts,
   )
   const ofAccount = (column: 'id' | 'email') => sql`(SELECT ${users[column]} FROM ${users} WHERE ${account})`
   const request = openMailRequest(resources)
-  const mail = oweLink(
+  const mail = enqueueLink(
     resources,
     { kind: link.kind, subjectId: ofAccount('id'), email: ofAccount('email'), emailNormalized },
     sql`EXISTS (SELECT 1 FROM ${users} WHERE ${account}) AND ${request.isAllowed}
@@ -76,7 +76,7 @@ export async function requirePersonByToken(
   const { token, subject: person } = await requireToken<User>(resources, purpose, proof, (id) =>
     selectUsers().where(sql`${users.id} = ${id}`),
   )
-  if (!mayBeHere(person, resources.now)) throw invalidLink()
+  if (!isActive(person, resources.now)) throw invalidLink()
   return { token, person }
 }
 
@@ -101,7 +101,7 @@ export async function resetPassword(resources: Resources, input: ResetPassword):
   const { token, person } = await requirePersonByToken(resources, 'reset_password', input)
   if (token.email_normalized !== person.email_normalized) throw invalidLink()
   const passwordHash = await hashNewPassword(resources, input.new_password, person, '/new_password')
-  const notice = owePasswordNotice(resources, person)
+  const notice = enqueuePasswordNotice(resources, person)
   await applyChange(resources, byToken(token, now), person, {
     action: 'password.reset',
     set: {
@@ -117,5 +117,5 @@ export async function resetPassword(resources: Resources, input: ResetPassword):
 }
 
 /** The mail that tells the owner that there is a new password; for the batch that sets it. */
-export const owePasswordNotice = (resources: Resources, { id, email, email_normalized }: User) =>
-  owe(resources, { kind: 'password_changed', userId: id, to: email, toNormalized: email_normalized })
+export const enqueuePasswordNotice = (resources: Resources, { id, email, email_normalized }: User) =>
+  enqueue(resources, { kind: 'password_changed', userId: id, to: email, toNormalized: email_normalized })

@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
 import { limitHashing, signedIn } from '../access/guards.ts'
-import { ACCEPTED, Accepted, Addressed, ChangeEmail, ResetPassword } from '../auth/schemas.ts'
+import { ACCEPTED, Accepted, ChangeEmail, EmailOnly, ResetPassword } from '../auth/schemas.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation } from '../http/operation.ts'
@@ -25,7 +25,7 @@ const byProof = [invalidLink, writeConflict]
 export const mailRoutes = new Hono<AppEnv>()
   .post(
     '/verify_email',
-    operation({ tag, summary: 'Confirm an address', answers: { 204: null }, problems: byProof }),
+    operation({ tag, summary: 'Confirm an address', responses: { 204: null }, problems: byProof }),
     body(MailedProof),
     async (c) => done(c, verifyEmail(c.var, c.var.body)),
   )
@@ -34,10 +34,10 @@ export const mailRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Ask for the mail that confirms an address; the answer does not tell whether one was sent',
-      answers: { 202: Accepted },
+      responses: { 202: Accepted },
       problems: byMail,
     }),
-    body(Addressed),
+    body(EmailOnly),
     async (c) => accepted(c, resendVerification(c.var, c.var.body.email)),
   )
   .post(
@@ -45,10 +45,10 @@ export const mailRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Ask for the mail that sets a new password; the answer does not tell whether one was sent',
-      answers: { 202: Accepted },
+      responses: { 202: Accepted },
       problems: byMail,
     }),
-    body(Addressed),
+    body(EmailOnly),
     async (c) => accepted(c, forgotPassword(c.var, c.var.body.email)),
   )
   .post(
@@ -56,7 +56,7 @@ export const mailRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Set a new password; ends every session, and does not log in',
-      answers: { 204: null },
+      responses: { 204: null },
       problems: byProof,
     }),
     body(ResetPassword),
@@ -68,7 +68,7 @@ export const mailRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Ask for another address; the old one stays until the new one confirms',
-      answers: { 202: Accepted },
+      responses: { 202: Accepted },
       problems: [wrongPassword, ...byMail],
     }),
     signedIn,
@@ -81,7 +81,7 @@ export const mailRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Confirm the new address',
-      answers: { 204: null },
+      responses: { 204: null },
       problems: [...byProof, emailTaken],
     }),
     body(MailedProof),
@@ -92,7 +92,7 @@ export const mailRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Take a change of address back, from the old one; ends every session',
-      answers: { 204: null },
+      responses: { 204: null },
       problems: [...byProof, emailTaken],
     }),
     body(MailedProof),
@@ -103,8 +103,8 @@ export const mailRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Make the account that an invitation is for; does not log in',
-      answers: { 201: User },
-      answerHeaders: { ETag: 'The version of the person.' },
+      responses: { 201: User },
+      responseHeaders: { ETag: 'The version of the person.' },
       problems: [invalidLink, emailTaken],
     }),
     body(AcceptInvitation),

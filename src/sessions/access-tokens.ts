@@ -5,7 +5,7 @@ import type { Config } from '../config/main.ts'
 import type { JwtKeys } from '../crypto/jwt-keys.ts'
 import { AppError, unavailable } from '../http/problem.ts'
 import { ROLES, type Role } from '../users/models.ts'
-import { type Of, once } from '../values/lazy.ts'
+import { lazy, type Of } from '../values/lazy.ts'
 import { invalidToken } from './errors.ts'
 
 export const ACCESS_TOKEN_SECONDS = 600
@@ -25,7 +25,7 @@ const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]{85}[AQgw]$/
 const HEADER_MEMBERS = new Set(['alg', 'typ', 'kid'])
 
 /** What an access token says. Nothing in it is personal: `sub` and `sid` are random ids. */
-const Claims = once(() =>
+const Claims = lazy(() =>
   z
     .object({
       sub: z.uuid(),

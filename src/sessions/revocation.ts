@@ -2,7 +2,7 @@ import { and, eq, gt, isNull, type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import type { BlocklistStore } from '../database/redis.ts'
 import { build, type Given, type Places, prepare } from '../database/statements.ts'
-import { type Profile, profileColumns, userMayBeHere, users } from '../users/models.ts'
+import { type Profile, profileColumns, userIsActive, users } from '../users/models.ts'
 import { ACCESS_TOKEN_SECONDS, type Claims } from './access-tokens.ts'
 import { invalidToken } from './errors.ts'
 import { sessions } from './models.ts'
@@ -37,7 +37,7 @@ const tokenCounts = ({ sid, sub, epoch, now }: Given<TokenInTime>) =>
     gt(sessions.idle_expires_at, now),
     eq(users.id, sub),
     eq(users.token_epoch, epoch),
-    userMayBeHere(now),
+    userIsActive(now),
   )
 
 const liveSession = (token: Given<TokenInTime>) =>
@@ -52,12 +52,12 @@ const readOwnProfile = prepare((token: Places<TokenInTime>) => [
  * A condition for writes: that the actor's token still counts at the moment of the change. As every change of a
  * role raises the epoch, it also pins the role that the permission was given for.
  */
-export const actorStands = (claims: Claims, now: number): SQL =>
+export const tokenIsLive = (claims: Claims, now: number): SQL =>
   sql`EXISTS ${liveSession({ ...claims, now })}`
 
 /**
  * Begins the check of a token, and lets the request's own work go on beside it. Redis is asked for the sake of
- * reads, which a lagging replica may answer; a write is decided where it is written (`actorStands`).
+ * reads, which a lagging replica may answer; a write is decided where it is written (`tokenIsLive`).
  *
  * @returns a function that waits for the verdict and throws 401 `invalid_token`, or 503 when libSQL is away.
  */

@@ -1,9 +1,9 @@
 import * as z from 'zod'
 import { listOf } from '../http/pagination.ts'
 import { Id, Time } from '../values/ids.ts'
-import { type Of, once } from '../values/lazy.ts'
+import { lazy, type Of } from '../values/lazy.ts'
 
-export const Session = once(() =>
+export const Session = lazy(() =>
   z
     .object({
       id: Id(),
@@ -20,4 +20,4 @@ export const Session = once(() =>
 
 export type Session = Of<typeof Session>
 
-export const SessionList = once(() => listOf(Session()).meta({ id: 'SessionList' }))
+export const SessionList = lazy(() => listOf(Session()).meta({ id: 'SessionList' }))

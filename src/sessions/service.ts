@@ -7,7 +7,7 @@ import { toTime } from '../values/ids.ts'
 import type { Claims } from './access-tokens.ts'
 import { invalidToken, sessionNotFound } from './errors.ts'
 import { type Session as SessionRow, sessions } from './models.ts'
-import { actorStands, publishRevocations } from './revocation.ts'
+import { publishRevocations, tokenIsLive } from './revocation.ts'
 import type { Session } from './schemas.ts'
 
 /** A person may be signed in so many times; one more, and the oldest session ends. */
@@ -80,7 +80,7 @@ export async function endOwnSession(resources: Resources, actor: Claims, session
   const [[found]] = await db.read(build.select({ id: sessions.id }).from(sessions).where(own))
   if (!found) throw sessionNotFound()
   const results = await db.writeBatch([
-    revokeSessions(now, 'ended', and(own, actorStands(actor, now))),
+    revokeSessions(now, 'ended', and(own, tokenIsLive(actor, now))),
     record(resources, {
       action: 'session.ended',
       userId: actor.sub,

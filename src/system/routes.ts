@@ -4,11 +4,11 @@ import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { operation } from '../http/operation.ts'
 import { countMails } from '../mail/outbox.ts'
-import { once } from '../values/lazy.ts'
+import { lazy } from '../values/lazy.ts'
 
 const tag = 'system'
-const Health = once(() => z.object({ status: z.literal('ok') }).meta({ id: 'Health' }))
-const Ready = once(() =>
+const Health = lazy(() => z.object({ status: z.literal('ok') }).meta({ id: 'Health' }))
+const Ready = lazy(() =>
   z
     .object({
       status: z.enum(['ready', 'degraded']).meta({
@@ -21,8 +21,8 @@ const Ready = once(() =>
     })
     .meta({ id: 'Ready' }),
 )
-const Jwks = once(() => z.object({ keys: z.array(z.record(z.string(), z.string())) }).meta({ id: 'Jwks' }))
-const IssuerMetadata = once(() =>
+const Jwks = lazy(() => z.object({ keys: z.array(z.record(z.string(), z.string())) }).meta({ id: 'Jwks' }))
+const IssuerMetadata = lazy(() =>
   z.object({ issuer: z.string(), jwks_uri: z.string() }).loose().meta({ id: 'IssuerMetadata' }),
 )
 
@@ -32,7 +32,7 @@ const KEYS_CACHE_CONTROL = 'public, max-age=600'
 /** Alive: answers without the settings, the database or anything else that can be missing. */
 export const healthRoutes = new Hono<AppEnv>().get(
   '/health',
-  operation({ tag, summary: 'Alive', answers: { 200: Health } }),
+  operation({ tag, summary: 'Alive', responses: { 200: Health } }),
   (c) => c.json({ status: 'ok' }),
 )
 
@@ -42,7 +42,7 @@ export const systemRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Database and Redis answer',
-      answers: { 200: Ready },
+      responses: { 200: Ready },
     }),
     async (c) => {
       // Reads a table, so it is not ready before the migrations are.
@@ -60,15 +60,15 @@ export const systemRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Public keys of the access tokens (RFC 7517)',
-      answers: { 200: Jwks },
-      answerHeaders: { ETag: 'Of this set of keys; send it back as If-None-Match.' },
+      responses: { 200: Jwks },
+      responseHeaders: { ETag: 'Of this set of keys; send it back as If-None-Match.' },
     }),
     etag(),
     (c) => c.json({ keys: c.var.config.JWT_KEYS.verifying }, 200, { 'cache-control': KEYS_CACHE_CONTROL }),
   )
   .get(
     '/.well-known/oauth-authorization-server',
-    operation({ tag, summary: 'Issuer metadata (RFC 8414)', answers: { 200: IssuerMetadata } }),
+    operation({ tag, summary: 'Issuer metadata (RFC 8414)', responses: { 200: IssuerMetadata } }),
     (c) => {
       const { ISSUER: issuer } = c.var.config
       const metadata = {

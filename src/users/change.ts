@@ -8,10 +8,10 @@ import { build, rowExists, type Statement } from '../database/statements.ts'
 import type { AppError } from '../http/problem.ts'
 import { invalidLink } from '../links/errors.ts'
 import { type OneTimeToken, oneTimeTokens, PURPOSES } from '../links/models.ts'
-import { tokenStands, voidTokens } from '../links/service.ts'
+import { linkIsLive, voidTokens } from '../links/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
-import { actorStands, publishRevocations } from '../sessions/revocation.ts'
+import { publishRevocations, tokenIsLive } from '../sessions/revocation.ts'
 import { type RevokedReason, revokeSessions, sessionsOf } from '../sessions/service.ts'
 import { eraseTraces } from './erasure.ts'
 import { emailTaken, lastAdmin, versionMismatch, writeConflict } from './errors.ts'
@@ -46,14 +46,14 @@ export interface Authority {
 /** Somebody who is signed in. */
 export const byActor = (actor: Claims, now: number): Authority => ({
   actorId: actor.sub,
-  holds: actorStands(actor, now),
+  holds: tokenIsLive(actor, now),
   refused: () => invalidToken(new Error('revoked during the request')),
 })
 
 /** Whoever has the mail that was sent to the person. */
 export const byToken = (token: OneTimeToken, now: number): Authority => ({
   actorId: token.subject_id,
-  holds: tokenStands(token.id, now),
+  holds: linkIsLive(token.id, now),
   refused: invalidLink,
   spend: (isDone) => voidTokens(now, [token.purpose], and(eq(oneTimeTokens.id, token.id), isDone)),
 })

@@ -7,13 +7,13 @@ import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 import { isUniqueViolation } from '../database/main.ts'
 import { build, insertWhere, type Statement, type Written } from '../database/statements.ts'
-import { openIdempotency, type Repeatable, recalled } from '../idempotency/service.ts'
+import { type IdempotentRequest, openIdempotency, recalled } from '../idempotency/service.ts'
 import { invitations } from '../invitations/models.ts'
 import { outbox } from '../mail/models.ts'
-import { oweLink, sendAfterwards } from '../mail/outbox.ts'
+import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
 import { hashNewPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
-import { actorStands } from '../sessions/revocation.ts'
+import { tokenIsLive } from '../sessions/revocation.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { emailTaken, outranked } from './errors.ts'
 import { type NewUser, type Role, type User as UserRow, userExists, users } from './models.ts'
@@ -48,12 +48,12 @@ export async function makeUserRow(
 }
 
 /** The mail by which somebody confirms that the address of their account is theirs. */
-export const oweVerification = (
+export const enqueueVerification = (
   resources: Resources,
   { id, email }: Pick<UserRow, 'id' | 'email'>,
   condition: SQL,
 ) =>
-  oweLink(
+  enqueueLink(
     resources,
     { kind: 'verify_email', subjectId: id, email, emailNormalized: normalizeEmail(email) },
     condition,
@@ -69,15 +69,15 @@ export const oweVerification = (
 export async function createUser(
   resources: Resources,
   input: CreateUser,
-  request: Repeatable | undefined,
+  request: IdempotentRequest | undefined,
   actor: Claims,
 ): Promise<ManagedUser> {
   if (!outranks(actor.role, input.role)) throw outranked()
   if (input.role !== 'user') requireRecentLogin(actor, resources.now)
   const row = await makeUserRow(resources, input)
   const answer = toManagedUser({ ...row, state: row.status })
-  const once = openIdempotency(resources, request, row.id, answer, actorStands(actor, resources.now))
-  const verification = oweVerification(resources, row, userExists(row.id))
+  const once = openIdempotency(resources, request, row.id, answer, tokenIsLive(actor, resources.now))
+  const verification = enqueueVerification(resources, row, userExists(row.id))
   const results = await insertUser(resources, row, once.isFirst, {
     action: 'user.created',
     actorId: actor.sub,

@@ -11,14 +11,14 @@ import { outbox } from '../mail/models.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { sessions } from '../sessions/models.ts'
 import { timeOfId, toTime } from '../values/ids.ts'
-import { type Of, once } from '../values/lazy.ts'
+import { lazy, type Of } from '../values/lazy.ts'
 import { userNotFound } from './errors.ts'
 import { selectUsers, users } from './models.ts'
 
-const Rows = once(() => z.array(z.record(z.string(), z.unknown())))
+const Rows = lazy(() => z.array(z.record(z.string(), z.unknown())))
 
 /** Everything that is held about a person, by table (GDPR articles 15 and 20). */
-export const UserExport = once(() =>
+export const UserExport = lazy(() =>
   z
     .object({
       exported_at: z.iso.datetime(),

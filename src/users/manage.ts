@@ -11,7 +11,7 @@ import { openSessionsOf, toSessionList } from '../sessions/service.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { toTimeOrNull } from '../values/ids.ts'
 import { applyChange, byActor, type Change, changeUser } from './change.ts'
-import { oweVerification } from './create.ts'
+import { enqueueVerification } from './create.ts'
 import { outranked, ownAccount, untilInThePast, userDeleted, userNotFound } from './errors.ts'
 import { ENABLED, type User as UserRow } from './models.ts'
 import { readProfile } from './queries.ts'
@@ -67,7 +67,7 @@ export async function updateUser(
       endsTokens: details.role !== undefined,
       alsoWrite: (isDone) => {
         if (!email) return []
-        const verification = oweVerification(resources, { id, email: input.email! }, isDone)
+        const verification = enqueueVerification(resources, { id, email: input.email! }, isDone)
         sendAfterwards(resources, verification.mailId)
         return verification.statements
       },

@@ -98,13 +98,13 @@ export const userTotals = sqliteTable(
 )
 
 /** A condition on a person: neither deleted nor disabled. */
-export const userMayBeHere = (now: number | SQL) =>
+export const userIsActive = (now: number | SQL) =>
   and(isNull(users.deleted_at), or(eq(users.status, 'active'), lte(users.disabled_until, now)))
 
 export const selectUsers = () => build.select(userColumns).from(users)
 
-/** Neither deleted nor disabled, or no longer disabled. The same in SQL: `userMayBeHere`. */
-export const mayBeHere = (row: User, now: number) =>
+/** Neither deleted nor disabled, or no longer disabled. The same in SQL: `userIsActive`. */
+export const isActive = (row: User, now: number) =>
   row.state === 'active' ||
   (row.state === 'disabled' && row.disabled_until !== null && row.disabled_until <= now)
 

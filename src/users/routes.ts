@@ -7,7 +7,7 @@ import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation, query } from '../http/operation.ts'
 import { invalidCursor } from '../http/pagination.ts'
-import { repeatable } from '../idempotency/service.ts'
+import { idempotent } from '../idempotency/service.ts'
 import { wrongPassword } from '../passwords/errors.ts'
 import { SessionList } from '../sessions/schemas.ts'
 import { tooManyAttempts } from '../throttle/errors.ts'
@@ -46,7 +46,7 @@ const download = (c: Context, data: UserExport) =>
 export const userRoutes = new Hono<AppEnv>()
   .get(
     '/me',
-    operation({ tag, summary: 'Your own profile', answers: { 200: schemas.User }, answerHeaders: ETAG }),
+    operation({ tag, summary: 'Your own profile', responses: { 200: schemas.User }, responseHeaders: ETAG }),
     signedInWithProfile,
     (c) => person(c, toUser(c.var.self)),
   )
@@ -55,8 +55,8 @@ export const userRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Change your own profile',
-      answers: { 200: schemas.User },
-      answerHeaders: ETAG,
+      responses: { 200: schemas.User },
+      responseHeaders: ETAG,
       headers: IF_MATCH,
       problems: [errors.invalidIfMatch, errors.versionMismatch, errors.writeConflict],
     }),
@@ -69,7 +69,7 @@ export const userRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Leave: delete your own account',
-      answers: { 204: null },
+      responses: { 204: null },
       problems: [wrongPassword, errors.lastAdmin, errors.writeConflict, () => tooManyAttempts(60)],
     }),
     signedIn,
@@ -85,7 +85,7 @@ export const userRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Your own history',
-      answers: { 200: ActivityList },
+      responses: { 200: ActivityList },
       problems: [invalidCursor],
     }),
     signedIn,
@@ -97,7 +97,7 @@ export const userRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Everything that is held about you, as a file',
-      answers: { 200: UserExport },
+      responses: { 200: UserExport },
       problems: [reauthenticationRequired],
     }),
     signedIn,
@@ -108,7 +108,7 @@ export const userRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'List and search people',
-      answers: { 200: schemas.ManagedUserList },
+      responses: { 200: schemas.ManagedUserList },
       problems: [invalidCursor, errors.pageTooDeep],
     }),
     requirePermission('users:read'),
@@ -120,23 +120,23 @@ export const userRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Make a person',
-      answers: { 201: schemas.ManagedUser },
-      answerHeaders: { ...ETAG, Location: 'Where the person is.' },
+      responses: { 201: schemas.ManagedUser },
+      responseHeaders: { ...ETAG, Location: 'Where the person is.' },
       problems: [errors.emailTaken, errors.outranked, reauthenticationRequired],
     }),
     requirePermission('users:create'),
     body(schemas.CreateUser),
-    repeatable,
+    idempotent,
     limitHashing,
-    async (c) => person(c, await createUser(c.var, c.var.body, c.var.repeatable, c.var.actor), 201),
+    async (c) => person(c, await createUser(c.var, c.var.body, c.var.idempotent, c.var.actor), 201),
   )
   .get(
     '/:id',
     operation({
       tag,
       summary: 'A person',
-      answers: { 200: schemas.ManagedUser },
-      answerHeaders: ETAG,
+      responses: { 200: schemas.ManagedUser },
+      responseHeaders: ETAG,
       problems: [errors.userNotFound],
     }),
     requirePermission('users:read'),
@@ -147,8 +147,8 @@ export const userRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Change a person',
-      answers: { 200: schemas.ManagedUser },
-      answerHeaders: ETAG,
+      responses: { 200: schemas.ManagedUser },
+      responseHeaders: ETAG,
       headers: IF_MATCH,
       problems: [
         ...forOne,
@@ -172,7 +172,7 @@ export const userRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Delete a person: soft, or for good',
-      answers: { 204: null },
+      responses: { 204: null },
       problems: [
         ...forOne,
         reauthenticationRequired,
@@ -194,8 +194,8 @@ export const userRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Bring a soft-deleted person back',
-      answers: { 200: schemas.ManagedUser },
-      answerHeaders: ETAG,
+      responses: { 200: schemas.ManagedUser },
+      responseHeaders: ETAG,
       problems: [...forOne, errors.emailTaken, errors.writeConflict],
     }),
     requirePermission('users:delete'),
@@ -206,8 +206,8 @@ export const userRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Shut a person out, with a reason, for good or until a time',
-      answers: { 200: schemas.ManagedUser },
-      answerHeaders: ETAG,
+      responses: { 200: schemas.ManagedUser },
+      responseHeaders: ETAG,
       problems: [
         ...forOne,
         errors.userDeleted,
@@ -226,8 +226,8 @@ export const userRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Let a disabled person in again',
-      answers: { 200: schemas.ManagedUser },
-      answerHeaders: ETAG,
+      responses: { 200: schemas.ManagedUser },
+      responseHeaders: ETAG,
       problems: [...forOne, errors.userDeleted, errors.writeConflict],
     }),
     requirePermission('users:update'),
@@ -238,7 +238,7 @@ export const userRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Everything that is held about a person, as a file',
-      answers: { 200: UserExport },
+      responses: { 200: UserExport },
       problems: [errors.userNotFound, reauthenticationRequired],
     }),
     requirePermission('users:export'),
@@ -249,7 +249,7 @@ export const userRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'Open sessions of a person',
-      answers: { 200: SessionList },
+      responses: { 200: SessionList },
       problems: [errors.userNotFound],
     }),
     requirePermission('sessions:manage'),
@@ -260,7 +260,7 @@ export const userRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'End all sessions of a person',
-      answers: { 204: null },
+      responses: { 204: null },
       problems: [...forOne, errors.writeConflict],
     }),
     requirePermission('sessions:manage'),
@@ -274,7 +274,7 @@ export const userRoutes = new Hono<AppEnv>()
     operation({
       tag,
       summary: 'History of a person',
-      answers: { 200: ActivityList },
+      responses: { 200: ActivityList },
       problems: [invalidCursor],
     }),
     requirePermission('activity:read'),

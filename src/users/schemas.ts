@@ -3,10 +3,10 @@ import { listOf, pageQuery } from '../http/pagination.ts'
 import { NewPassword } from '../passwords/schemas.ts'
 import { isEmail, normalizeEmail } from '../values/email.ts'
 import { Id, Time, TimeInput, toTime, toTimeOrNull } from '../values/ids.ts'
-import { type Of, once } from '../values/lazy.ts'
+import { lazy, type Of } from '../values/lazy.ts'
 import { type Profile, ROLES, STATES } from './models.ts'
 
-export const EmailInput = once(() =>
+export const EmailInput = lazy(() =>
   z
     .string()
     .max(320)
@@ -30,13 +30,13 @@ const line = (maxLength: number) =>
     })
     .meta({ minLength: 1, maxLength })
 
-export const DisplayName = once(() => line(100).meta({ example: 'Ada Lovelace' }))
+export const DisplayName = lazy(() => line(100).meta({ example: 'Ada Lovelace' }))
 
-export const Role = once(() => z.enum(ROLES))
-const State = once(() => z.enum(STATES))
+export const Role = lazy(() => z.enum(ROLES))
+const State = lazy(() => z.enum(STATES))
 
 /** What anybody who may see a person sees. */
-export const User = once(() =>
+export const User = lazy(() =>
   z
     .object({
       id: Id(),
@@ -55,7 +55,7 @@ export const User = once(() =>
 export type User = Of<typeof User>
 
 /** What those who manage people see besides. */
-export const ManagedUser = once(() =>
+export const ManagedUser = lazy(() =>
   User()
     .extend({
       disabled_reason: z.string().nullable(),
@@ -65,9 +65,9 @@ export const ManagedUser = once(() =>
     .meta({ id: 'ManagedUser' }),
 )
 export type ManagedUser = Of<typeof ManagedUser>
-export const ManagedUserList = once(() => listOf(ManagedUser()).meta({ id: 'ManagedUserList' }))
+export const ManagedUserList = lazy(() => listOf(ManagedUser()).meta({ id: 'ManagedUserList' }))
 
-export const CreateUser = once(() =>
+export const CreateUser = lazy(() =>
   z
     .strictObject({
       email: EmailInput(),
@@ -80,11 +80,11 @@ export const CreateUser = once(() =>
 export type CreateUser = Of<typeof CreateUser>
 
 /** What you may change about yourself. There is no role here, so promoting yourself cannot be written down. */
-export const UpdateMe = once(() => z.strictObject({ name: DisplayName() }).meta({ id: 'UpdateMe' }))
+export const UpdateMe = lazy(() => z.strictObject({ name: DisplayName() }).meta({ id: 'UpdateMe' }))
 export type UpdateMe = Of<typeof UpdateMe>
 
 /** What those who manage people may change about them. */
-export const UpdateUser = once(() =>
+export const UpdateUser = lazy(() =>
   z
     .strictObject({ email: EmailInput(), name: DisplayName(), role: Role() })
     .partial()
@@ -93,10 +93,10 @@ export const UpdateUser = once(() =>
 )
 export type UpdateUser = Of<typeof UpdateUser>
 
-export const DeleteMe = once(() =>
+export const DeleteMe = lazy(() =>
   z.strictObject({ password: z.string().min(1).max(1024) }).meta({ id: 'DeleteMe' }),
 )
-export const DisableUser = once(() =>
+export const DisableUser = lazy(() =>
   z
     .strictObject({
       reason: line(500).meta({ example: 'Left the company' }),
@@ -106,7 +106,7 @@ export const DisableUser = once(() =>
 )
 export type DisableUser = Of<typeof DisableUser>
 
-export const DeleteUserQuery = once(() =>
+export const DeleteUserQuery = lazy(() =>
   z.strictObject({
     hard: z
       .stringbool({ truthy: ['true'], falsy: ['false'], case: 'sensitive' })
@@ -119,13 +119,13 @@ export const DeleteUserQuery = once(() =>
 )
 
 export const SORTS = ['created_at', 'email', 'name'] as const
-const Sort = once(() => z.enum(SORTS.flatMap((sort) => [sort, `-${sort}`] as const)))
+const Sort = lazy(() => z.enum(SORTS.flatMap((sort) => [sort, `-${sort}`] as const)))
 
 /** Rows further down are for the cursor: an offset reads everything it skips. */
 export const DEEPEST_ROW_BY_PAGE = 10_000
 const SEARCH_MIN_LENGTH = 3
 
-export const ListUsers = once(() =>
+export const ListUsers = lazy(() =>
   z
     .strictObject({
       q: line(100)

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { once } from './lazy.ts'
+import { lazy } from './lazy.ts'
 
 /** The smallest UUIDv7 of a millisecond: ids carry their time, so a time is a place in a list. */
 export function firstIdAt(epochMs: number): string {
@@ -14,14 +14,14 @@ export const timeOfId = (id: string) => Number.parseInt(id.slice(0, 8) + id.slic
 export const toTime = (epochMs: number) => new Date(epochMs).toISOString()
 export const toTimeOrNull = (epochMs: number | null) => (epochMs === null ? null : toTime(epochMs))
 
-export const Time = once(() =>
+export const Time = lazy(() =>
   z.iso.datetime({ offset: true, precision: 3 }).meta({ example: '2026-11-24T09:30:00.000Z' }),
 )
 /** A time as a caller may write it. */
-export const TimeInput = once(() =>
+export const TimeInput = lazy(() =>
   z.iso
     .datetime({ offset: true })
     .transform((value) => Date.parse(value))
     .refine((value) => value >= 0 && value < 2 ** 47, 'is out of range'),
 )
-export const Id = once(() => z.uuid().meta({ example: '019ab0c4-7d1e-7a51-9c3b-2f4d5e6f7a8b' }))
+export const Id = lazy(() => z.uuid().meta({ example: '019ab0c4-7d1e-7a51-9c3b-2f4d5e6f7a8b' }))
