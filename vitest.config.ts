@@ -8,6 +8,7 @@ export default defineConfig({
   test: {
     // Not in the worker project: there, Vite would resolve the packages that it imports for a browser.
     globalSetup: './test/support/global-setup.ts',
+    reporters: ['default', './test/support/report.ts'],
     projects: [
       {
         // The Worker's own tests run where the Worker runs: in workerd.

@@ -1,17 +1,47 @@
-import { globSync, readFileSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { parseAst } from 'vitest/node'
+import type { Report } from '../test/support/report.ts'
 
 /**
- * Where each check is proved: the table in SECURITY.md, made of the catalogue (checks.json) and the titles of the
- * tests, which name the checks that they prove: `PW1, PW3: a sentence`, `Fault 5: a sentence`.
+ * Where each check is proved: docs/checks.md, made of the catalogue (checks.json) and the titles of the tests, which
+ * name the checks that they prove: `PW1, PW3: a sentence`, `Fault 5: a sentence`. A test that was run counts only if
+ * it passed (test-report.json, written by each run); nothing that is commented out, skipped or left for later counts.
  *
  *   node scripts/checks.ts           writes the table
- *   node scripts/checks.ts --check   fails when the table is out of date, or a grave check has no test
+ *   node scripts/checks.ts --check   fails when the table is out of date, or a critical or high check has no test
  */
 const ROOT = resolve(import.meta.dirname, '..')
-const DOCUMENT = join(ROOT, 'SECURITY.md')
-const [BEGIN, END] = ['<!-- checks: made by scripts/checks.ts -->', '<!-- /checks -->']
+const DOCUMENT = join(ROOT, 'docs/checks.md')
+const REPORT = join(ROOT, 'test-report.json')
+
+/** The only tests that may be left out of a run, how each begins, and why. */
+const MAY_BE_LEFT_OUT = [
+  [
+    'test/auth/signing-in.test.ts',
+    "test.runIf(inject('whole'))",
+    'sixty logins are timed in `npm run test:faults`',
+  ],
+  ['test/browser/docs.test.ts', 'describe.skipIf(!executablePath)', 'there may be no chromium'],
+  [
+    'test/floods/floods.test.ts',
+    "describe.skipIf(!inject('whole'))",
+    'floods are part of `npm run test:faults`',
+  ],
+  [
+    'test/scripts/upstash.test.ts',
+    "describe.skipIf(engine === 'server' && !hasRedisServer())",
+    'there may be no redis-server',
+  ],
+  ['test/scripts/upstash.test.ts', "test.runIf(engine === 'server')", 'the embedded Redis keeps nothing'],
+  [
+    'test/support/upstreams.ts',
+    "test.skipIf(inject('redisMode') !== 'pass')",
+    '`npm run test:redis-away` has no Redis to speak of',
+  ],
+] as const
 
 interface Check {
   id: string
@@ -23,34 +53,81 @@ interface Check {
 }
 
 interface Proof {
+  id: string
   file: string
   sentence: string
 }
 
 /** Checks, faults and the invariants that hold after a fault. */
-const ID = '(?:[A-Z]{2}\\d+|Fault \\d+|I\\d+)'
-/** A text in a test file that begins like a title. Titles in tables (`test.each`) are texts like any other. */
-const TITLE = new RegExp(`(['"\`])(${ID}(?:, ${ID})*): ((?:\\\\.|(?!\\1).)+)\\1`, 'g')
+const TITLE = /^((?:[A-Z]{2}\d+|Fault \d+|I\d+)(?:, (?:[A-Z]{2}\d+|Fault \d+|I\d+))*): (.+)$/s
+const LEFT_OUT = /^(skip|todo|only|skipIf|runIf|fails)$/
+const TEST_CALL = /^(test|it|describe|suite)/
 
-function readProofs(): Map<string, Proof[]> {
-  const proofs = new Map<string, Proof[]>()
-  for (const file of globSync('test/**/*.test.ts', { cwd: ROOT }).sort()) {
-    for (const [, , ids = '', sentence = ''] of readFileSync(join(ROOT, file), 'utf8').matchAll(TITLE)) {
-      for (const id of ids.split(', ')) {
-        proofs.set(id, [...(proofs.get(id) ?? []), { file, sentence: sentence.replaceAll("\\'", "'") }])
-      }
-    }
+// biome-ignore lint/suspicious/noExplicitAny: the nodes of a syntax tree, of which only three kinds matter
+type Node = any
+
+/** The titles of a file, and what in it keeps a test from running. Comments are no part of a syntax tree. */
+function readTests(file: string): { proofs: Proof[]; leftOut: string[] } {
+  const source = readFileSync(join(ROOT, file), 'utf8')
+  const proofs: Proof[] = []
+  const leftOut: string[] = []
+  const visit = (node: Node): void => {
+    if (typeof node !== 'object' || node === null) return
+    for (const child of Array.isArray(node) ? node : Object.values(node)) visit(child)
+    const [, ids = '', sentence = ''] = TITLE.exec(textOf(node)) ?? []
+    for (const id of ids.split(', ').filter(Boolean)) proofs.push({ id, file, sentence })
+    if (leavesOut(node)) leftOut.push(source.slice(node.start).split('\n', 1)[0]!)
   }
-  return proofs
+  visit(parseAst(source, { lang: 'ts' }))
+  return { proofs, leftOut }
 }
 
-function toTable(checks: Check[], proofs: Map<string, Proof[]>): string {
+/** `test.skip`, `describe.only.each`, `context.skip()`, `skip()`, `test('…', { skip: true }, …)`. */
+function leavesOut({ type, property, object, callee, arguments: given }: Node): boolean {
+  if (type === 'CallExpression' && callee.name === 'skip') return true
+  if (type === 'MemberExpression')
+    return property.name === 'skip' || (LEFT_OUT.test(property.name) && TEST_CALL.test(rootOf(object)))
+  if (type !== 'CallExpression' || !TEST_CALL.test(rootOf(callee))) return false
+  const options = given.flatMap((argument: Node) => argument.properties ?? [])
+  return options.some(({ key }: Node) => LEFT_OUT.test(key?.name))
+}
+
+/** What a string or template says; what a template fills in is an ellipsis. */
+function textOf(node: Node): string {
+  if (node.type === 'Literal') return String(node.value)
+  if (node.type === 'TemplateLiteral') return node.quasis.map((part: Node) => part.value.cooked).join('…')
+  return ''
+}
+
+/** `test` of `test.each(table)(title)`. */
+const rootOf = (node: Node): string =>
+  node.name ?? (node.object || node.callee ? rootOf(node.object ?? node.callee) : '')
+
+/** Whether the tests of that file with that id passed, when the file was last run as it is now. */
+function hasPassed(report: Report, { id, file }: Proof): boolean {
+  const run = report[file]
+  if (
+    run?.digest !==
+    createHash('sha256')
+      .update(readFileSync(join(ROOT, file)))
+      .digest('hex')
+  )
+    return true
+  const mayBeSkipped = MAY_BE_LEFT_OUT.some(([named]) => named === file)
+  const isGood = (state: string) => state === 'passed' || (state === 'skipped' && mayBeSkipped)
+  const isNamed = (name: string) => TITLE.exec(name)?.[1]?.split(', ').includes(id)
+  const named = run.tests.filter(({ names }) => names.some(isNamed))
+  return named.length > 0 && named.every(({ state }) => isGood(state))
+}
+
+function toTable(checks: Check[], proofs: Proof[]): string {
   const rows = checks.map(({ id, severity, requirement, concerns }) => {
-    const proved = proofs.get(id) ?? []
+    const proved = proofs.filter((proof) => proof.id === id)
     const files = [...new Set(proved.map(({ file }) => file))]
     const cells = files.map((file) => {
       const sentences = proved.filter((proof) => proof.file === file).map(({ sentence }) => toCell(sentence))
-      return `[${file.replace(/^test\/|\.test\.ts$/g, '')}](${file}): ${[...new Set(sentences)].join('; ')}`
+      const link = `[${file.replace(/^test\/|\.test\.ts$/g, '')}](../${file})`
+      return `${link}: ${[...new Set(sentences)].join('; ')}`
     })
     const where = cells.join('<br>') || (concerns === true ? 'no test yet' : `not yet: ${concerns}`)
     return `| ${id} | ${severity} | ${toCell(requirement)} | ${where} |`
@@ -58,36 +135,57 @@ function toTable(checks: Check[], proofs: Map<string, Proof[]>): string {
   return ['| | | what has to hold | proved by |', '| --- | --- | --- | --- |', ...rows].join('\n')
 }
 
-/** Titles are written by rounds and parameters too; in the table these are an ellipsis. */
+/** Titles are written by tables too; in ours, a parameter is an ellipsis. */
 const toCell = (text: string) =>
   text
-    .replace(/\$\{[^}]*\}|%[sijdo]/g, '…')
+    .replace(/%[sijdo]|\$\w+/g, '…')
     .replaceAll('|', '\\|')
     .replaceAll('<', '&lt;')
 
-function findFaults(checks: Check[], proofs: Map<string, Proof[]>): string[] {
-  const known = new Set(checks.map(({ id }) => id))
-  const unproved = checks.filter(
-    ({ id, severity, concerns }) => concerns === true && severity !== 'M' && !proofs.has(id),
-  )
-  const unknown = [...proofs.keys()].filter((id) => !known.has(id) && !/^I\d+$/.test(id))
-  return [
-    ...unproved.map(({ id, requirement }) => `${id} has no test: ${requirement}`),
-    ...unknown.map((id) => `${id} stands in a title of ${proofs.get(id)![0]!.file}, and is no check.`),
-  ]
-}
+const toDocument = (checks: Check[], proofs: Proof[]) => `# Where each check is proved
+
+Made by \`npm run checks\` from \`scripts/checks.json\` and the titles of the tests, each of which names the checks that it
+proves. C and H are critical and high: none of those that concern what exists may be without a test, and \`npm run check\`
+fails when one is. Faults are what may break around Roster; after each, the same invariants are checked
+(\`test/support/invariants.ts\`).
+
+A test that was run proves something only if it passed. Nothing is left out of a run but this:
+
+${MAY_BE_LEFT_OUT.map(([file, begins, reason]) => `- \`${file}\`, \`${begins}\`: ${reason}`).join('\n')}
+
+${toTable(checks, proofs)}
+`
+
+const mayBeLeftOut = (file: string, line: string) =>
+  MAY_BE_LEFT_OUT.some(([named, begins]) => named === file && line.startsWith(begins))
 
 const isChecking = parseArgs({ options: { check: { type: 'boolean' } } }).values.check ?? false
 const checks: Check[] = JSON.parse(readFileSync(join(import.meta.dirname, 'checks.json'), 'utf8'))
-const proofs = readProofs()
-const document = readFileSync(DOCUMENT, 'utf8')
-const [before = '', rest = ''] = document.split(BEGIN)
-const after = rest.split(END)[1]
-if (after === undefined) throw new Error(`SECURITY.md needs the lines ${BEGIN} and ${END}.`)
-const written = `${before}${BEGIN}\n${toTable(checks, proofs)}\n${END}${after}`
+const report: Report = existsSync(REPORT) ? JSON.parse(readFileSync(REPORT, 'utf8')) : {}
+const files = globSync('test/**/*.ts', { cwd: ROOT }).sort()
+const tests = files.map((file) => ({ file, ...readTests(file) }))
+const titles = tests.flatMap(({ proofs }) => proofs)
+const proofs = titles.filter((title) => hasPassed(report, title))
+const proved = new Set(proofs.map(({ id }) => id))
+const known = new Set(checks.map(({ id }) => id))
 
-const faults = findFaults(checks, proofs)
+const faults = [
+  ...tests.flatMap(({ file, leftOut }) =>
+    leftOut.filter((line) => !mayBeLeftOut(file, line)).map((line) => `${file} leaves out a test: ${line}`),
+  ),
+  ...titles
+    .filter((title) => !proofs.includes(title))
+    .map(({ id, file, sentence }) => `${id} did not pass when ${file} was last run: ${sentence}`),
+  ...checks
+    .filter(({ id, severity, concerns }) => concerns === true && severity !== 'M' && !proved.has(id))
+    .map(({ id, requirement }) => `${id} has no test: ${requirement}`),
+  ...titles
+    .filter(({ id }) => !known.has(id) && !/^I\d+$/.test(id))
+    .map(({ id, file }) => `${id} stands in a title of ${file}, and is no check.`),
+]
+const written = toDocument(checks, proofs)
 if (!isChecking) writeFileSync(DOCUMENT, written)
-else if (written !== document) faults.push('The table in SECURITY.md is out of date: npm run checks')
-for (const fault of faults) console.error(fault)
+else if (readFileSync(DOCUMENT, 'utf8') !== written)
+  faults.push('docs/checks.md is out of date: npm run checks')
+for (const fault of new Set(faults)) console.error(fault)
 if (isChecking && faults.length > 0) process.exitCode = 1

@@ -1,0 +1,74 @@
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join, relative, resolve } from 'node:path'
+import type { Reporter, TestCase, TestModule, Vitest } from 'vitest/node'
+
+/** What came of each test when its file was last run in full: `scripts/checks.ts` takes its proofs from that. */
+export type Report = Record<
+  string,
+  { digest: string; seconds: number; tests: { names: string[]; state: string }[] }
+>
+
+const ROOT = resolve(import.meta.dirname, '../..')
+const FILE = join(ROOT, 'test-report.json')
+
+/** Says while the tests run how far they are and how long the rest takes, and keeps what came of them. */
+export default class ReportWriter implements Reporter {
+  #vitest!: Vitest
+  #before: Report = {}
+  #files: string[] = []
+  #done: string[] = []
+  #startedAt = 0
+
+  onInit(vitest: Vitest) {
+    this.#vitest = vitest
+  }
+
+  onTestRunStart(specifications: readonly { moduleId: string }[]) {
+    this.#before = existsSync(FILE) ? JSON.parse(readFileSync(FILE, 'utf8')) : {}
+    this.#files = specifications.map(({ moduleId }) => nameOf(moduleId))
+    this.#done = []
+    this.#startedAt = Date.now()
+  }
+
+  onTestModuleEnd({ moduleId }: TestModule) {
+    this.#done.push(nameOf(moduleId))
+    if (this.#done.length % 5 === 0) console.log(this.#howFar())
+  }
+
+  #howFar(): string {
+    // Files run side by side, so what each took the last time is weighed against the clock.
+    const lastTook = (files: string[]) =>
+      files.reduce((sum, file) => sum + (this.#before[file]?.seconds ?? 0), 0)
+    const seconds = (Date.now() - this.#startedAt) / 1000
+    const left = this.#files.filter((file) => !this.#done.includes(file))
+    const rest = (seconds * lastTook(left)) / lastTook(this.#done)
+    const estimate = Number.isFinite(rest) && rest > 0 ? `, about ${Math.ceil(rest)} s to go` : ''
+    return ` … ${this.#done.length} of ${this.#files.length} files in ${Math.round(seconds)} s${estimate}`
+  }
+
+  onTestRunEnd(modules: readonly TestModule[]) {
+    // Of a run that was narrowed down, or that takes Redis away, nothing is concluded about what was left out.
+    if (this.#vitest.config.testNamePattern || process.env.REDIS) return
+    const now = modules.map((module) => [nameOf(module.moduleId), resultOf(module)] as const)
+    writeFileSync(FILE, JSON.stringify({ ...this.#before, ...Object.fromEntries(now) }))
+  }
+}
+
+const nameOf = (moduleId: string) => relative(ROOT, moduleId)
+
+const resultOf = (module: TestModule) => ({
+  digest: createHash('sha256').update(readFileSync(module.moduleId)).digest('hex'),
+  seconds: Math.round(module.diagnostic().duration / 1000),
+  tests: [...module.children.allTests()].map((test) => ({
+    names: namesOf(test),
+    state: test.result().state,
+  })),
+})
+
+/** The title of a test, and of what it stands in. */
+function namesOf(test: TestCase): string[] {
+  const names = [test.name]
+  for (let { parent } = test; parent.type === 'suite'; { parent } = parent) names.push(parent.name)
+  return names
+}
