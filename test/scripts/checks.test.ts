@@ -8,7 +8,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 /** A repository with one check and one test that proves it: what `npm run check` says when that test changes. */
 const ROOT = resolve(import.meta.dirname, '../..')
 const CHECK = { id: 'XX1', severity: 'C', requirement: 'The sun rises.', concerns: true }
-const NAME = 'XX1: the sun rises'
+// Put together, or it would be a title of this file.
+const NAME = `${CHECK.id}: the sun rises`
 const PROOF = `import { expect, test } from 'vitest'\ntest('${NAME}', async () => expect(1).toBe(1))\n`
 
 let home: string
