@@ -1,49 +1,173 @@
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { createClient } from '@libsql/client/web'
-import { migrate as applyMigrations } from 'drizzle-orm/libsql/migrator'
-import { drizzle } from 'drizzle-orm/libsql/web'
+import {
+  type Client,
+  createClient,
+  type InStatement,
+  LibsqlBatchError,
+  LibsqlError,
+} from '@libsql/client/web'
+import { readArguments, runCommand } from './command.ts'
+import { findFaults, freeze, MIGRATIONS, type Migration, readMigrations } from './migrations.ts'
 
-export const MIGRATIONS = join(import.meta.dirname, '../drizzle')
+const USAGE = `npm run db:migrate [-- --dry-run]
 
-interface Journal {
-  entries: Array<{ tag: string; when: number }>
+Applies the migrations that the database does not have yet: all of them or, when one fails, none. May be repeated.
+The environment says where: TURSO_DATABASE_URL, and TURSO_AUTH_TOKEN where one is asked for.
+
+  --dry-run   says what would be applied, and applies nothing
+  --check     compares the files with the digests that were committed, and asks no database
+  --freeze    writes down the digests of new migrations: from then on they are not changed (npm run db:freeze)`
+
+/** Drizzle's own table and columns, so that either can go on where the other left off; `name` is ours. */
+const APPLIED = '__drizzle_migrations'
+
+interface Applied {
+  /** Absent from rows that were written before names were kept. */
+  name: string | null
+  when: number
+  digest: string
 }
 
 /**
- * Applies the migrations that the database does not have yet, all of them or, when one fails, none (Drizzle sends
- * them as a single batch, which libSQL runs as a transaction). Answers their names.
+ * Applies the migrations that the database does not have yet, in the journal's order, in one transaction. What counts
+ * is the set of those it has, not the newest of them. Answers the names of those it applied, or would apply.
  */
-export async function migrate(url: string, authToken?: string, folder = MIGRATIONS): Promise<string[]> {
+export async function migrate(
+  url: string,
+  authToken?: string,
+  folder = MIGRATIONS,
+  isDryRun = false,
+): Promise<string[]> {
   const client = createClient(authToken ? { url, authToken } : { url })
-  const { entries }: Journal = JSON.parse(readFileSync(`${folder}/meta/_journal.json`, 'utf8'))
-  const tables = await client.execute("SELECT 1 FROM sqlite_master WHERE name = '__drizzle_migrations'")
-  const newest = tables.rows.length
-    ? Number(
-        (await client.execute('SELECT max(created_at) AS at FROM __drizzle_migrations')).rows[0]?.at ?? 0,
-      )
-    : 0
-
-  await applyMigrations(drizzle({ client }), { migrationsFolder: folder })
-  client.close()
-  return entries.filter(({ when }) => when > newest).map(({ tag }) => tag)
+  try {
+    const migrations = readMigrations(folder)
+    const applied = await readApplied(client)
+    const faults = compare(migrations, applied.rows)
+    if (faults.length) throw new Error(`Nothing was applied.\n${faults.join('\n')}`)
+    const pending = migrations.filter((migration) => !applied.rows.some((row) => isOf(migration, row)))
+    if (pending.length && !isDryRun) await apply(client, migrations, pending, applied.hasNames)
+    return pending.map(({ name }) => name)
+  } finally {
+    client.close()
+  }
 }
 
-if (import.meta.main) {
+const isOf = (migration: Migration, row: Applied) =>
+  row.name === null ? row.when === migration.when : row.name === migration.name
+
+async function readApplied(client: Client): Promise<{ rows: Applied[]; hasNames: boolean }> {
+  const [found] = (
+    await client.execute({ sql: 'SELECT sql FROM sqlite_master WHERE name = ?', args: [APPLIED] })
+  ).rows
+  if (!found) return { rows: [], hasNames: false }
+  const hasNames = /\bname\b/.test(String(found.sql))
+  // As a write, so that it waits for one that is still being made.
+  const [read] = await client.batch(
+    [`SELECT ${hasNames ? 'name' : 'NULL'} AS name, created_at, hash FROM ${APPLIED}`],
+    'write',
+  )
+  const rows = (read?.rows ?? []).map(({ name, created_at, hash }) => ({
+    name: name === null ? null : String(name),
+    when: Number(created_at),
+    digest: String(hash),
+  }))
+  return { rows, hasNames }
+}
+
+/** Why these files and that database do not belong together, a sentence each. */
+function compare(migrations: Migration[], rows: Applied[]): string[] {
+  return rows.flatMap((row) => {
+    const migration = migrations.find((one) => isOf(one, row))
+    if (!migration) {
+      const name = row.name ?? `A migration of ${new Date(row.when).toISOString()}`
+      return [
+        `${name} was applied to this database, and is missing here. Is this an older version, or another branch?`,
+      ]
+    }
+    if ([migration.digest, ...migration.olderForms].includes(row.digest)) return []
+    return [`drizzle/${migration.name}.sql differs from what was applied to this database under that name.`]
+  })
+}
+
+async function apply(
+  client: Client,
+  all: Migration[],
+  pending: Migration[],
+  hasNames: boolean,
+): Promise<void> {
+  const steps: { of?: string; statement: InStatement }[] = [
+    {
+      statement: `CREATE TABLE IF NOT EXISTS ${APPLIED} (id SERIAL PRIMARY KEY, hash text NOT NULL, created_at numeric)`,
+    },
+    ...(hasNames ? [] : [{ statement: `ALTER TABLE ${APPLIED} ADD COLUMN name text` }]),
+    ...all.map(({ name, when }) => ({
+      statement: {
+        sql: `UPDATE ${APPLIED} SET name = ? WHERE created_at = ? AND name IS NULL`,
+        args: [name, when],
+      },
+    })),
+    // What is sent twice, or by two at once, is applied once: the second finds the name taken, and fails as a whole.
+    { statement: `CREATE UNIQUE INDEX IF NOT EXISTS ${APPLIED}_name ON ${APPLIED} (name)` },
+    ...pending.flatMap(({ name, when, digest, statements }) => [
+      {
+        of: name,
+        statement: {
+          sql: `INSERT INTO ${APPLIED} (name, hash, created_at) VALUES (?, ?, ?)`,
+          args: [name, digest, when],
+        },
+      },
+      ...statements.map((statement) => ({ of: name, statement })),
+    ]),
+  ]
+  try {
+    await client.batch(
+      steps.map(({ statement }) => statement),
+      'write',
+    )
+  } catch (error) {
+    const at = error instanceof LibsqlBatchError ? steps[error.statementIndex]?.of : undefined
+    await sayWhatIsTrue(client, pending, error as Error, at)
+  }
+}
+
+/** An answer may be lost after the work was done. So the database is asked, before anything is said. */
+async function sayWhatIsTrue(client: Client, pending: Migration[], error: Error, at: string | undefined) {
+  const why = `${at ? `${at}: ` : ''}${error.message}`
+  const applied = await readApplied(client).catch(() => undefined)
+  if (!applied) {
+    throw new Error(
+      `Whether ${pending.map(({ name }) => name).join(', ')} was applied is not known: the database stopped answering. ` +
+        `Run this again: nothing is applied twice. (${why})`,
+    )
+  }
+  if (pending.every((migration) => applied.rows.some((row) => isOf(migration, row)))) return
+  const wasRefused = error instanceof LibsqlError && error.code.startsWith('SQL')
+  throw new Error(
+    wasRefused
+      ? `No migration was applied: ${why}`
+      : `No migration is applied so far, and one that is still on its way may be: run this again. (${why})`,
+  )
+}
+
+async function main() {
+  const options = { check: { type: 'boolean' }, freeze: { type: 'boolean' } } as const
+  const { values, isDryRun } = readArguments({ usage: USAGE, options })
+  if (values.freeze) return print(freeze(MIGRATIONS), 'frozen', 'nothing to freeze')
+  if (values.check) {
+    const faults = findFaults(MIGRATIONS)
+    if (faults.length) throw new Error(faults.join('\n'))
+    return
+  }
   const { TURSO_DATABASE_URL: url, TURSO_AUTH_TOKEN: authToken } = process.env
   if (!url) {
-    console.error(
+    throw new Error(
       'TURSO_DATABASE_URL is missing: where is the database? (TURSO_AUTH_TOKEN, too, unless it asks for none.)',
     )
-    process.exit(1)
   }
-  try {
-    const applied = await migrate(url, authToken)
-    console.log(applied.length ? applied.map((tag) => `applied ${tag}`).join('\n') : 'nothing to apply')
-  } catch (error) {
-    const { message, cause } = error as Error
-    // Drizzle's message quotes the whole migration; its cause says what the database minded.
-    console.error(`No migration was applied: ${cause instanceof Error ? cause.message : message}`)
-    process.exit(1)
-  }
+  const names = await migrate(url, authToken, MIGRATIONS, isDryRun)
+  print(names, isDryRun ? 'would apply' : 'applied', 'nothing to apply')
 }
+
+const print = (names: string[], verb: string, none: string) =>
+  console.log(names.length ? names.map((name) => `${verb} ${name}`).join('\n') : none)
+
+if (import.meta.main) runCommand(main)

@@ -7,7 +7,8 @@ import { generate, newSecret } from '../../scripts/keys.ts'
 import { startMailbox } from '../../scripts/local/mailbox.ts'
 import { startSqld } from '../../scripts/local/sqld.ts'
 import { startUpstash } from '../../scripts/local/upstash.ts'
-import { MIGRATIONS, migrate } from '../../scripts/migrate.ts'
+import { migrate } from '../../scripts/migrate.ts'
+import { MIGRATIONS } from '../../scripts/migrations.ts'
 import { type RedisMode, startProxy } from './proxy.ts'
 
 declare module 'vitest' {
