@@ -1,0 +1,165 @@
+import { expect } from 'vitest'
+import type { Role } from '../../src/users/models.ts'
+import { type Api, linkIn, PASSWORD } from './api.ts'
+
+/**
+ * Who gets through each route: `anyone`, whoever is `signed in`, those from `manager` up, or the `admin`. A route
+ * that is missing here fails the first test.
+ */
+export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> = {
+  'GET /health': 'anyone',
+  'GET /ready': 'anyone',
+  'GET /.well-known/jwks.json': 'anyone',
+  'GET /.well-known/oauth-authorization-server': 'anyone',
+  'GET /openapi.json': 'anyone',
+  'GET /docs': 'anyone',
+  'POST /v1/auth/signup': 'anyone',
+  'POST /v1/auth/login': 'anyone',
+  'POST /v1/auth/refresh_token': 'anyone',
+  'POST /v1/auth/verify_email': 'anyone',
+  'POST /v1/auth/resend_verification': 'anyone',
+  'POST /v1/auth/forgot_password': 'anyone',
+  'POST /v1/auth/reset_password': 'anyone',
+  'POST /v1/auth/confirm_email_change': 'anyone',
+  'POST /v1/auth/undo_email_change': 'anyone',
+  'POST /v1/auth/accept_invitation': 'anyone',
+  'GET /links/:purpose': 'anyone',
+  'POST /links/:purpose': 'anyone',
+  'POST /v1/auth/logout_all': 'signed in',
+  'POST /v1/auth/change_email': 'signed in',
+  'POST /v1/auth/change_password': 'signed in',
+  'GET /v1/auth/sessions': 'signed in',
+  'DELETE /v1/auth/sessions/:id': 'signed in',
+  'GET /v1/users/me': 'signed in',
+  'PATCH /v1/users/me': 'signed in',
+  'DELETE /v1/users/me': 'signed in',
+  'GET /v1/users/me/activity': 'signed in',
+  'GET /v1/users/me/export': 'signed in',
+  'GET /v1/users': 'manager',
+  'POST /v1/users': 'manager',
+  'GET /v1/users/:id': 'manager',
+  'PATCH /v1/users/:id': 'manager',
+  'DELETE /v1/users/:id': 'admin',
+  'POST /v1/users/:id/restore': 'admin',
+  'POST /v1/users/:id/disable': 'manager',
+  'POST /v1/users/:id/enable': 'manager',
+  'GET /v1/users/:id/export': 'admin',
+  'GET /v1/users/:id/sessions': 'manager',
+  'DELETE /v1/users/:id/sessions': 'manager',
+  'GET /v1/users/:id/activity': 'manager',
+  'GET /v1/invitations': 'manager',
+  'POST /v1/invitations': 'manager',
+  'POST /v1/invitations/:id/resend': 'manager',
+  'DELETE /v1/invitations/:id': 'manager',
+  'GET /v1/activity': 'manager',
+  'GET /v1/cleanup/runs': 'admin',
+}
+
+export const newPerson = (role?: Role) => ({
+  email: `${crypto.randomUUID()}@people.test`,
+  password: PASSWORD,
+  name: 'Grace',
+  ...(role && { role }),
+})
+
+const changeOfEmail = () => ({ new_email: newPerson().email, current_password: PASSWORD })
+
+type Request = [path: string, body?: unknown]
+
+/** One good request of every route, made by whoever may; `ada` is a person to do it to. */
+export function goodRequests(
+  open: () => Api,
+): Record<string, (ada: { id: string; email: string }) => Promise<Request>> {
+  const signInAs = async (somebody: { id: string }) => (await open().signIn(somebody)).token
+
+  /** The token of the mail that a route sends to `to`; asked for by `by`, where that matters. */
+  async function mailed(to: { email: string }, route: string, body: object, by?: { id: string }) {
+    const token = by && (await signInAs(by))
+    expect((await open().send('POST', `/v1/auth/${route}`, { token, body })).status).toBe(202)
+    return linkIn((await open().mailsTo(to.email))[0]!).token
+  }
+
+  async function invited() {
+    const body = { email: newPerson().email }
+    const answer = await open().send('POST', '/v1/invitations', {
+      token: await signInAs(await open().person({ role: 'admin' })),
+      body,
+    })
+    return answer.body as { id: string; email: string }
+  }
+
+  return {
+    'GET /health': async () => ['/health'],
+    'GET /ready': async () => ['/ready'],
+    'GET /.well-known/jwks.json': async () => ['/.well-known/jwks.json'],
+    'GET /.well-known/oauth-authorization-server': async () => ['/.well-known/oauth-authorization-server'],
+    'GET /openapi.json': async () => ['/openapi.json'],
+    'GET /docs': async () => ['/docs'],
+    'POST /v1/auth/signup': async () => ['/v1/auth/signup', newPerson()],
+    'POST /v1/auth/login': async ({ email }) => ['/v1/auth/login', { email, password: PASSWORD }],
+    'POST /v1/auth/refresh_token': async (ada) => [
+      '/v1/auth/refresh_token',
+      { refresh_token: (await open().signIn(ada)).refreshToken },
+    ],
+    'POST /v1/auth/logout': async () => ['/v1/auth/logout'],
+    'POST /v1/auth/logout_all': async () => ['/v1/auth/logout_all'],
+    'POST /v1/auth/change_password': async () => [
+      '/v1/auth/change_password',
+      { current_password: PASSWORD, new_password: 'nine green bears run' },
+    ],
+    'POST /v1/auth/resend_verification': async ({ email }) => ['/v1/auth/resend_verification', { email }],
+    'POST /v1/auth/verify_email': async (ada) => [
+      '/v1/auth/verify_email',
+      { token: await mailed(ada, 'resend_verification', { email: ada.email }) },
+    ],
+    'POST /v1/auth/forgot_password': async ({ email }) => ['/v1/auth/forgot_password', { email }],
+    'POST /v1/auth/reset_password': async (ada) => [
+      '/v1/auth/reset_password',
+      {
+        token: await mailed(ada, 'forgot_password', { email: ada.email }),
+        new_password: 'nine green bears run',
+      },
+    ],
+    'POST /v1/auth/change_email': async () => ['/v1/auth/change_email', changeOfEmail()],
+    'POST /v1/auth/confirm_email_change': async (ada) => {
+      const change = changeOfEmail()
+      const token = await mailed({ ...ada, email: change.new_email }, 'change_email', change, ada)
+      return ['/v1/auth/confirm_email_change', { token }]
+    },
+    'POST /v1/auth/undo_email_change': async (ada) => [
+      '/v1/auth/undo_email_change',
+      { token: await mailed(ada, 'change_email', changeOfEmail(), ada) },
+    ],
+    'POST /v1/auth/accept_invitation': async () => {
+      const { email } = await invited()
+      const { token } = linkIn((await open().mailsTo(email))[0]!)
+      return ['/v1/auth/accept_invitation', { token, password: 'nine green bears run' }]
+    },
+    'GET /links/:purpose': async () => ['/links/verify_email?token=x'],
+    'POST /links/:purpose': async () => ['/links/verify_email', new URLSearchParams({ token: 'x' })],
+    'GET /v1/invitations': async () => ['/v1/invitations'],
+    'POST /v1/invitations': async () => ['/v1/invitations', { email: newPerson().email }],
+    'POST /v1/invitations/:id/resend': async () => [`/v1/invitations/${(await invited()).id}/resend`],
+    'DELETE /v1/invitations/:id': async () => [`/v1/invitations/${(await invited()).id}`],
+    'GET /v1/users/me/export': async () => ['/v1/users/me/export'],
+    'GET /v1/users/:id/export': async ({ id }) => [`/v1/users/${id}/export`],
+    'GET /v1/auth/sessions': async () => ['/v1/auth/sessions'],
+    'GET /v1/users/me': async () => ['/v1/users/me'],
+    'PATCH /v1/users/me': async () => ['/v1/users/me', { name: 'Grace' }],
+    'DELETE /v1/users/me': async () => ['/v1/users/me', { password: PASSWORD }],
+    'GET /v1/users/me/activity': async () => ['/v1/users/me/activity'],
+    'GET /v1/users': async () => ['/v1/users?limit=100'],
+    'POST /v1/users': async () => ['/v1/users', newPerson()],
+    'GET /v1/users/:id': async ({ id }) => [`/v1/users/${id}`],
+    'PATCH /v1/users/:id': async ({ id }) => [`/v1/users/${id}`, { name: 'Grace' }],
+    'DELETE /v1/users/:id': async ({ id }) => [`/v1/users/${id}`],
+    'POST /v1/users/:id/restore': async ({ id }) => [`/v1/users/${id}/restore`],
+    'POST /v1/users/:id/disable': async ({ id }) => [`/v1/users/${id}/disable`, { reason: 'left' }],
+    'POST /v1/users/:id/enable': async ({ id }) => [`/v1/users/${id}/enable`],
+    'GET /v1/users/:id/sessions': async ({ id }) => [`/v1/users/${id}/sessions`],
+    'DELETE /v1/users/:id/sessions': async ({ id }) => [`/v1/users/${id}/sessions`],
+    'GET /v1/users/:id/activity': async ({ id }) => [`/v1/users/${id}/activity`],
+    'GET /v1/activity': async () => ['/v1/activity?limit=100'],
+    'GET /v1/cleanup/runs': async () => ['/v1/cleanup/runs'],
+  }
+}
