@@ -68,7 +68,7 @@ export async function openStage(checkpoints: 'hourly' | 'by-size'): Promise<Stag
       TURSO_AUTH_TOKEN: 'local',
       UPSTASH_REDIS_REST_URL: redis.url,
       UPSTASH_REDIS_REST_TOKEN: token,
-      ISSUER: 'http://roster.test',
+      ISSUER: 'https://roster.test',
     }
     const config = configOf(bindings)
     const seed = newSeed(await hashPassword(PASSWORD, config.keys.password_pepper))

@@ -64,7 +64,7 @@ async function main() {
   const redisDir = resolve(STATE, 'redis')
   const redis = supervise('Redis', await startUpstash({ token, engine: 'auto', dir: redisDir }))
   const mailbox = await startMailbox({
-    apiKey: token,
+    apiKey: secrets.MAILBOX_KEY,
     file: resolve(STATE, 'mails.jsonl'),
     port: MAILBOX_PORT,
   })
@@ -79,7 +79,8 @@ async function main() {
     SECRET_KEYS: secrets.SECRET_KEYS,
     ISSUER: api,
     MAIL_FROM: 'Roster <roster@example.com>',
-    RESEND_API_KEY: token,
+    RESEND_API_KEY: secrets.MAILBOX_KEY,
+    EMAIL_VERIFICATION: 'optional', // A first login needs no mailbox.
     RESEND_URL: mailbox.url,
   }
   for (const name of await migrate(database.url)) console.log(`Migrated: ${name}`)
@@ -140,6 +141,7 @@ async function keptSecrets() {
   const fresh = {
     ...(await generate()),
     UPSTASH_REDIS_REST_TOKEN: newSecret(),
+    MAILBOX_KEY: newSecret(),
     ADMIN_PASSWORD: newSecret().slice(0, 20),
   }
   return keep({ ...fresh, ...kept })

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { parseArgs } from 'node:util'
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK } from 'jose'
+import { weaknessOfSecret } from '../src/config/checks.ts'
 
 /**
  * The two secrets that are lists. In both the first entry signs and every entry verifies, so both rotate the same
@@ -25,7 +26,11 @@ SECRET_KEYS: it signs refresh tokens (they live up to 30 days) and peppers passw
 its owner logs in; whoever has not logged in since "sign" needs a new password after "retire". Keep the old one for long.
 To retire only one of the two, leave the other out of the environment.`
 
-export const newSecret = () => randomBytes(32).toString('base64url')
+/** Chance may make one that looks like words, once in a million. */
+export function newSecret(): string {
+  const secret = randomBytes(32).toString('base64url')
+  return weaknessOfSecret(secret) ? newSecret() : secret
+}
 
 export async function newJwk(): Promise<JWK> {
   const { privateKey } = await generateKeyPair('ES256', { extractable: true })

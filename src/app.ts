@@ -49,7 +49,7 @@ const withResources = createMiddleware<AppEnv>(async (c, next) => {
     openForRequest(c)
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
-    throw unavailable('misconfigured', error.message, undefined, 60)
+    throw unavailable('misconfigured', error.message, error, 60)
   }
   await next()
 })

@@ -43,6 +43,37 @@ describe('SC1: a setting that is missing or unfit', () => {
     ['SECRET_KEYS', UPSTASH_REDIS_REST_TOKEN],
     ['SECRET_KEYS', SECRET_KEYS, { TURSO_AUTH_TOKEN: SECRET_KEYS }],
     ['SECRET_KEYS', key.d],
+    ['SECRET_KEYS', 'correct-horse-battery-staple-over-and-again-in-the-wood'],
+    ['SECRET_KEYS', 'CorrectHorseBatteryStapleInTheGardenOfTheOtherHouse'],
+    ['SECRET_KEYS', 'abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz'],
+    ['SECRET_KEYS', 'qwertyuiopasdfghjklzxcvbnm1234567890poiuytrewqlkjhg'],
+    ['SECRET_KEYS', 'k3J9'.repeat(12)],
+    ['SECRET_KEYS', '0f'.repeat(32)],
+    ['SECRET_KEYS', key.kid],
+    ['SECRET_KEYS', key.x],
+    ['RESEND_API_KEY', UPSTASH_REDIS_REST_TOKEN],
+    ['UPSTASH_REDIS_REST_TOKEN', 'local'],
+    ...['ISSUER', 'LINK_ORIGIN', 'TURSO_DATABASE_URL', 'UPSTASH_REDIS_REST_URL', 'RESEND_URL'].map(
+      (name): [string, string] => [name, 'http://elsewhere.test'],
+    ),
+    ['TURSO_DATABASE_URL', 'libsql://elsewhere.test?tls=0'],
+    ['ISSUER', 'http://localhost.elsewhere.test'],
+    ['MAIL_FROM', 'Roster <a@b.test'],
+    ['MAIL_FROM', 'Roster a@b.test>'],
+    ['MAIL_FROM', 'Our team'],
+    ['MAIL_FROM', 'One <a@b.test>, Two <c@d.test>'],
+    ['MAIL_REPLY_TO', 'nobody'],
+    ['MAIL_FROM', undefined, { EMAIL_VERIFICATION: 'required' }],
+    ['RESEND_API_KEY', undefined, { EMAIL_VERIFICATION: 'required', EMAIL: undefined }],
+    ['RESEND_API_KEY', undefined, { EMAIL_VERIFICATION: undefined, EMAIL: undefined }],
+    ...['@corp.example', '*.corp.example', 'bücher.example', 'corp', 'corp.example,.corp.test'].map(
+      (value): [string, string, object] => ['SIGNUP_DOMAINS', value, { EMAIL_VERIFICATION: 'required' }],
+    ),
+    ['EMAIL_VERIFICATION', 'optional', { SIGNUP_DOMAINS: 'corp.example' }],
+    ['EMAIL_VERIFICATON', 'required'],
+    ['SIGNUP_DOMAIN', 'corp.example'],
+    ['SIGN_UP', 'closed'],
+    ['CORS_ORIGIN', 'https://app.corp.example'],
     ['JWT_KEYS', 'changeme'],
     ['JWT_KEYS', '{"keys":[]}'],
     ['JWT_KEYS', JSON.stringify({ keys: [publicHalf] })],
@@ -60,6 +91,19 @@ describe('SC1: a setting that is missing or unfit', () => {
     '%s=%s answers 503 everywhere but for /health, by name and without the value',
     async (name, value, others) => {
       const broken = openApi({ [name]: value, ...others })
+      expect(() => broken.config()).toThrow(
+        expect.objectContaining({
+          names: [name],
+          // What is wrong, what to write, where it stands.
+          sentences: expect.arrayContaining([
+            expect.stringMatching(
+              new RegExp(
+                `^${name} (is|has|can|repeats|proves) .+\\. Write .+\\. Locally it stands in \\.dev\\.vars`,
+              ),
+            ),
+          ]),
+        }),
+      )
       const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
       expect((await broken.send('GET', '/health')).body).toEqual({ status: 'ok' })
       for (const route of ROUTES.filter((route) => route !== 'GET /health')) {
@@ -78,16 +122,62 @@ describe('SC1: a setting that is missing or unfit', () => {
     expect(answer.body.detail).toBe(`Settings missing or unfit: ${required.sort().join(', ')}`)
   })
 
-  test('is a 503 too, and never a 401, when a key only turns out to be none where it is used', async () => {
-    const ada = await api.actor()
-    const x = key.x.startsWith('A') ? `B${key.x.slice(1)}` : `A${key.x.slice(1)}`
-    const corrupt = openApi({ JWT_KEYS: JSON.stringify({ keys: [{ ...key, x }] }) })
+  test('is what each sentence says, in the log', async () => {
+    const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
+    await openApi({ SIGNUP_DOMAIN: 'corp.example' }).send('GET', '/v1/users/me')
+    expect(String(logged.mock.calls)).toContain('SIGNUP_DOMAIN is no setting. Write SIGNUP_DOMAINS, or')
+  })
+
+  test('is none of these: what keys:generate makes, another strong key, a name unlike all others', () => {
+    const hex = [...crypto.getRandomValues(new Uint8Array(32))]
+      .map((byte) => byte.toString(16).padStart(2, '0'))
+      .join('')
+    const made = Array.from({ length: 500 }, newSecret)
+    for (const SECRET_KEYS of [made.join(), hex, `${hex.slice(0, 40)}/+${newSecret()}=`]) {
+      expect(openApi({ SECRET_KEYS }).config().keys.cursor.length).toBeGreaterThan(0)
+    }
+    const fine = {
+      TEAM: 'A',
+      MAIL_FROM: '"Roster, here" <roster@people.test>',
+      ISSUER: 'http://localhost:8787',
+      UPSTASH_REDIS_REST_URL: 'http://[::1]:80',
+    }
+    expect(openApi(fine).config().ISSUER).toBe('http://localhost:8787')
+  })
+
+  test('is not needed to have addresses confirmed: whoever can send mail, or asks for domains, has that', () => {
+    const verification = (bindings: object) =>
+      openApi({ EMAIL_VERIFICATION: undefined, ...bindings }).config().EMAIL_VERIFICATION
+    expect(verification({})).toBe('required')
+    expect(verification({ SIGNUP_DOMAINS: 'people.test' })).toBe('required')
+    expect(verification({ MAIL_FROM: undefined })).toBe('optional')
+  })
+})
+
+describe('SC1: JWT_KEYS that cannot sign are a 503, never a 401 and never published', () => {
+  const [key] = JSON.parse(JWT_KEYS).keys
+  const alter = (text: string) => (text.startsWith('A') ? `B${text.slice(1)}` : `A${text.slice(1)}`)
+  const unusable = {
+    'a point off the curve': async () => [{ ...key, x: alter(key.x) }],
+    'd of another key': async () => [{ ...key, d: (await newJwk()).d }],
+    'd zero': async () => [{ ...key, d: 'A'.repeat(43) }],
+    'a second key that cannot': async () => [key, { ...(await newJwk()), d: key.d }],
+    'use enc': async () => [{ ...key, use: 'enc' }],
+    'use enc beside one that signs': async () => [key, { ...(await newJwk()), use: 'enc' }],
+  }
+
+  test.each(Object.entries(unusable))('%s', async (_, keys) => {
+    const ada = await api.quickActor()
+    vi.spyOn(console, 'error').mockImplementation(() => {})
+    const corrupt = openApi({ JWT_KEYS: JSON.stringify({ keys: await keys() }) })
     const answers = [
+      await corrupt.send('GET', '/ready'),
+      await corrupt.send('GET', '/.well-known/jwks.json'),
       await corrupt.send('GET', '/v1/users/me', { token: ada.token }),
       await corrupt.send('POST', '/v1/auth/refresh_token', { body: { refresh_token: ada.refreshToken } }),
     ]
     expect(answers.map(({ status, body }) => [status, body.code])).toEqual(
-      Array(2).fill([503, 'misconfigured']),
+      Array(4).fill([503, 'misconfigured']),
     )
     expect((await api.send('GET', '/v1/users/me', { token: ada.token })).status).toBe(200)
   })

@@ -6,5 +6,3 @@ export const invalidCredentials = () =>
 export const emailNotVerified = () =>
   new AppError(403, 'email_not_verified', 'Confirm your e-mail address first: a link is in your mail.')
 export const signupClosed = () => new AppError(403, 'signup_closed', 'Accounts are made by invitation only.')
-export const signupDomainRefused = () =>
-  new AppError(403, 'signup_domain_refused', 'Accounts are not made for this mail domain.')

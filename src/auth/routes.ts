@@ -9,7 +9,7 @@ import { invalidRefreshToken, sessionNotFound, sessionRevoked } from '../session
 import { SessionList } from '../sessions/schemas.ts'
 import { endOwnSession, listOwnSessions } from '../sessions/service.ts'
 import { tooManyAttempts as tooManyAttemptsProblem } from '../throttle/errors.ts'
-import { emailTaken, writeConflict } from '../users/errors.ts'
+import { emailTaken, signupDomainRefused, writeConflict } from '../users/errors.ts'
 import { User } from '../users/schemas.ts'
 import * as errors from './errors.ts'
 import { logIn } from './login.ts'
@@ -31,7 +31,7 @@ export const authRoutes = new Hono<AppEnv>()
         '201 with the person; where addresses have to be verified, 202 with the same body whether or not the address is taken.',
       responses: { 201: User, 202: Accepted },
       responseHeaders: { Location: 'Where the person is.', ETag: 'The version of the person.' },
-      problems: [emailTaken, errors.signupClosed, errors.signupDomainRefused],
+      problems: [emailTaken, errors.signupClosed, signupDomainRefused],
     }),
     body(SignUp),
     idempotent,

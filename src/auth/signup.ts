@@ -2,12 +2,11 @@ import { sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { type IdempotentRequest, openIdempotency, recalled } from '../idempotency/service.ts'
 import { enqueue, mayBeMailed, sendAfterwards } from '../mail/outbox.ts'
-import { enqueueVerification, insertUser, makeUserRow } from '../users/create.ts'
+import { assertDomainMaySignUp, enqueueVerification, insertUser, makeUserRow } from '../users/create.ts'
 import { userExists, users } from '../users/models.ts'
 import type { User } from '../users/schemas.ts'
 import { toUser } from '../users/schemas.ts'
-import { normalizeEmail } from '../values/email.ts'
-import { signupClosed, signupDomainRefused } from './errors.ts'
+import { signupClosed } from './errors.ts'
 import { ACCEPTED, type SignUp } from './schemas.ts'
 
 /**
@@ -25,8 +24,7 @@ export async function signUp(
 ): Promise<User | null> {
   const { config } = resources
   if (config.SIGNUP === 'closed') throw signupClosed()
-  const domain = normalizeEmail(input.email).split('@')[1]!
-  if (config.SIGNUP_DOMAINS.length > 0 && !config.SIGNUP_DOMAINS.includes(domain)) throw signupDomainRefused()
+  assertDomainMaySignUp(config, input.email)
 
   const row = await makeUserRow(resources, { ...input, role: 'user' })
   const isSecret = config.EMAIL_VERIFICATION === 'required'

@@ -1,90 +1,13 @@
-import * as z from 'zod'
-import { type JwtKeys, parseJwtKeys } from '../crypto/jwt-keys.ts'
 import { type Keyring, keyring } from '../crypto/keyring.ts'
-import { lazy, type Of } from '../values/lazy.ts'
+import type { Of } from '../values/lazy.ts'
+import { settingMeantBy } from './checks.ts'
+import { Env, type Setting, WHAT_TO_WRITE } from './env.ts'
 
-/** Values that stand in documentation, and what people type to get past a check. */
-const EXAMPLE = /change.?me|example|replace.?me|your[-_ ]|secret.?here|[<>]|(.)\1{9}/i
-
-const secret = lazy(() =>
-  z
-    .string()
-    .min(32)
-    .refine((value) => !EXAMPLE.test(value), 'is an example'),
-)
-const days = (preset: number, min: number) => z.coerce.number().int().min(min).max(3650).default(preset)
-const list = lazy(() =>
-  z
-    .string()
-    .default('')
-    .transform((value) =>
-      value
-        .split(',')
-        .map((item) => item.trim())
-        .filter(Boolean),
-    ),
-)
-const origin = lazy(() =>
-  z.url({ protocol: /^https?$/ }).refine((value) => URL.parse(value)?.origin === value, 'is not an origin'),
-)
-
-const Env = lazy(() =>
-  z
-    .object({
-      TURSO_DATABASE_URL: z.url({ protocol: /^(libsql|https?)$/ }),
-      TURSO_AUTH_TOKEN: z.string().min(1),
-      UPSTASH_REDIS_REST_URL: z.url({ protocol: /^https?$/ }),
-      UPSTASH_REDIS_REST_TOKEN: z.string().min(1),
-      JWT_KEYS: z.string().transform((value, context): JwtKeys => {
-        try {
-          return parseJwtKeys(value)
-        } catch {
-          context.addIssue({ code: 'custom', message: 'is not a private JWK set' })
-          return z.NEVER
-        }
-      }),
-      SECRET_KEYS: list().pipe(z.array(secret()).min(1)),
-      ISSUER: origin(),
-      AUDIENCE: z.string().min(1).default('roster'),
-      /** Where the links in mails lead: never taken from a request. */
-      LINK_ORIGIN: origin().optional(),
-      CORS_ORIGINS: list().pipe(z.array(origin())),
-      SIGNUP: z.enum(['open', 'closed']).default('open'),
-      /** Mail domains that may sign up; all when empty. */
-      SIGNUP_DOMAINS: list().transform((domains) => domains.map((domain) => domain.toLowerCase())),
-      EMAIL_VERIFICATION: z.enum(['required', 'optional']).default('optional'),
-      ORGANISATION: z.string().min(1).max(100).default('Roster'),
-      /** `address` or `Name <address>`. Without it no mail is sent, and what needs mail answers 503. */
-      MAIL_FROM: z
-        .string()
-        .regex(/^[^<>\r\n]*<?[^\s<>@]+@[^\s<>@]+>?$/)
-        .optional(),
-      MAIL_REPLY_TO: z.email().optional(),
-      /** Sends by Resend; without it, by the binding `EMAIL`. */
-      RESEND_API_KEY: z.string().min(1).optional(),
-      RESEND_URL: z.url({ protocol: /^https?$/ }).default('https://api.resend.com'),
-      // At least as long as a request may be on its way twice.
-      REFRESH_GRACE_SECONDS: z.coerce.number().int().min(10).max(300).default(30),
-      PURGE_AFTER_DAYS: days(30, 1),
-      // A trigger keeps history for 30 days, by the database's clock; a day more, so that clean-up never runs into it.
-      ACTIVITY_DAYS: days(400, 31),
-      ACTIVITY_NOISE_DAYS: days(90, 31),
-    })
-    .refine((env) => env.EMAIL_VERIFICATION === 'optional' || env.MAIL_FROM, { path: ['MAIL_FROM'] })
-    .refine((env) => new Set(env.SECRET_KEYS).size === env.SECRET_KEYS.length, { path: ['SECRET_KEYS'] })
-    .refine(
-      (env) =>
-        ![env.UPSTASH_REDIS_REST_TOKEN, env.TURSO_AUTH_TOKEN, env.JWT_KEYS.signing.d].some(
-          (secret) => secret !== undefined && env.SECRET_KEYS.includes(secret),
-        ),
-      {
-        path: ['SECRET_KEYS'],
-      },
-    ),
-)
+type Settings = Of<typeof Env>
 
 export type Config = Readonly<
-  Of<typeof Env> & {
+  Omit<Settings, 'EMAIL_VERIFICATION'> & {
+    EMAIL_VERIFICATION: 'required' | 'optional'
     /** One secret is never used for two purposes: each has a key of its own, derived by HKDF-SHA256. */
     keys: Readonly<Record<(typeof PURPOSES)[number], Keyring>>
   }
@@ -99,13 +22,32 @@ const PURPOSES = [
   'idempotency',
 ] as const
 
-/** Settings that are missing or unfit, by name. Never with a value: this goes to logs and answers. */
+/** What is wrong with one setting, without its value: "is missing". */
+interface Fault {
+  name: string
+  wrong: string
+}
+
+const WHERE = 'Locally it stands in .dev.vars, else among the secrets or the [vars] of the Worker.'
+
+/**
+ * Settings that are missing or unfit. `message` has the names alone, as it goes into answers; `sentences` say what is
+ * wrong with each, what to write and where it stands, for logs and terminals. No value is in either.
+ */
 export class ConfigError extends Error {
   readonly names: string[]
-  constructor(names: string[]) {
+  readonly sentences: string[]
+  constructor(faults: Fault[]) {
+    const names = [...new Set(faults.map(({ name }) => name))].sort()
     super(`Settings missing or unfit: ${names.join(', ')}`)
     this.names = names
+    this.sentences = [...new Set(faults.map(toSentence))].sort()
   }
+}
+
+function toSentence({ name, wrong }: Fault): string {
+  const what = WHAT_TO_WRITE[name as Setting]
+  return `${name} ${wrong}.${what ? ` Write ${what}.` : ''} ${WHERE}`
 }
 
 const parsed = new WeakMap<object, Config | ConfigError>()
@@ -123,11 +65,66 @@ export function configOf(env: object): Config {
 
 function parse(env: object): Config | ConfigError {
   const result = Env().safeParse(env)
-  if (!result.success) {
-    return new ConfigError([...new Set(result.error.issues.map((issue) => String(issue.path[0])))].sort())
-  }
+  const faults: Fault[] = [
+    ...misspeltNames(env),
+    ...(result.error?.issues ?? []).map(({ path, message }) => ({ name: String(path[0]), wrong: message })),
+    ...(result.data ? [...contradictions(result.data, env), ...sharedSecrets(result.data)] : []),
+  ]
+  if (!result.success || faults.length > 0) return new ConfigError(faults)
+  const settings = result.data
   const keys = Object.fromEntries(
-    PURPOSES.map((purpose) => [purpose, keyring(result.data.SECRET_KEYS, purpose)]),
+    PURPOSES.map((purpose) => [purpose, keyring(settings.SECRET_KEYS, purpose)]),
   )
-  return { ...result.data, keys: keys as Config['keys'] }
+  return { ...settings, EMAIL_VERIFICATION: verificationOf(settings), keys: keys as Config['keys'] }
+}
+
+/** A deployment that can send mail has addresses confirmed, and one that asks whose domain an address is has to. */
+const verificationOf = ({ EMAIL_VERIFICATION, MAIL_FROM, SIGNUP_DOMAINS }: Settings) =>
+  EMAIL_VERIFICATION ?? (MAIL_FROM || SIGNUP_DOMAINS.length > 0 ? 'required' : 'optional')
+
+/** A name that is nearly a setting's would be ignored, and the laxer default would hold. */
+function misspeltNames(env: object): Fault[] {
+  const settings = Object.keys(WHAT_TO_WRITE)
+  return Object.keys(env).flatMap((name) => {
+    const meant = settings.includes(name) ? undefined : settingMeantBy(name, settings)
+    return meant ? [{ name, wrong: `is no setting. Write ${meant}, or give it a name less like one` }] : []
+  })
+}
+
+/** Settings of which each is good, and which say different things together. */
+function contradictions(settings: Settings, env: object): Fault[] {
+  const faults: Fault[] = []
+  if (settings.SIGNUP_DOMAINS.length > 0 && settings.EMAIL_VERIFICATION === 'optional') {
+    const wrong = 'proves no address, so SIGNUP_DOMAINS lets in whoever claims one'
+    faults.push({ name: 'EMAIL_VERIFICATION', wrong })
+  }
+  if (verificationOf(settings) === 'optional') return faults
+  const whatFor = 'but nobody can confirm an address without it, and confirming is required'
+  if (!settings.MAIL_FROM) faults.push({ name: 'MAIL_FROM', wrong: `is missing, ${whatFor}` })
+  else if (!settings.RESEND_API_KEY && !('EMAIL' in env && env.EMAIL))
+    faults.push({ name: 'RESEND_API_KEY', wrong: `is missing, ${whatFor}` })
+  return faults
+}
+
+/** A secret that is known elsewhere is none. Of two that are equal, the later in this list is named. */
+function sharedSecrets(settings: Settings): Fault[] {
+  type Value = [name: Setting, value: string | undefined]
+  const { JWT_KEYS, SECRET_KEYS } = settings
+  const known: Value[] = [
+    ...(['ISSUER', 'AUDIENCE', 'ORGANISATION', 'LINK_ORIGIN', 'MAIL_FROM'] as const).map(
+      (name): Value => [name, settings[name]],
+    ),
+    ...JWT_KEYS.verifying.flatMap(({ kid, x, y }) => [kid, x, y].map((value): Value => ['JWT_KEYS', value])),
+  ]
+  const secrets: Value[] = [
+    ...JWT_KEYS.secrets.map((d): Value => ['JWT_KEYS', d]),
+    ['TURSO_AUTH_TOKEN', settings.TURSO_AUTH_TOKEN],
+    ['UPSTASH_REDIS_REST_TOKEN', settings.UPSTASH_REDIS_REST_TOKEN],
+    ['RESEND_API_KEY', settings.RESEND_API_KEY],
+    ...SECRET_KEYS.map((key): Value => ['SECRET_KEYS', key]),
+  ]
+  return secrets.flatMap(([name, value], index) => {
+    const twin = [...known, ...secrets.slice(0, index)].find(([, its]) => its === value)
+    return twin && value ? [{ name, wrong: `has a value that stands in ${twin[0]} too` }] : []
+  })
 }

@@ -1,3 +1,4 @@
+import { createPrivateKey, createPublicKey, sign, verify } from 'node:crypto'
 import type { JWK } from 'jose'
 import * as z from 'zod'
 import { lazy } from '../values/lazy.ts'
@@ -20,7 +21,7 @@ const PrivateKey = lazy(() =>
 
 const KeySet = lazy(() =>
   z
-    .strictObject({ keys: z.array(PrivateKey()).min(1).max(8) })
+    .strictObject({ keys: z.array(PrivateKey().refine(canSign, 'cannot sign')).min(1).max(8) })
     .refine(({ keys }) => new Set(keys.map((key) => key.kid)).size === keys.length, 'has a kid twice'),
 )
 
@@ -29,10 +30,30 @@ export interface JwtKeys {
   signing: JWK & { kid: string }
   /** Public halves of all: what verifies, and what is published. */
   verifying: (JWK & { kid: string })[]
+  /** Private halves of all: what may stand in no other setting. */
+  secrets: string[]
 }
 
-/** Parses the secret `JWT_KEYS`. Throws when it is not a set of P-256 private keys with distinct kids. */
+/** Parses the secret `JWT_KEYS`. Throws when it is not a set of P-256 private keys with distinct kids that can sign. */
 export function parseJwtKeys(json: string): JwtKeys {
   const { keys } = KeySet().parse(JSON.parse(json))
-  return { signing: keys[0]!, verifying: keys.map(({ d: _, ...publicKey }) => publicKey) }
+  return {
+    signing: keys[0]!,
+    verifying: keys.map(({ d: _, ...publicKey }) => publicKey),
+    secrets: keys.map(({ d }) => d),
+  }
+}
+
+/**
+ * Well-formed is not enough: a point may be off the curve, or `d` zero, or of another key. So each key signs, and its
+ * public half, which is published, has to verify that.
+ */
+function canSign({ d, kty, crv, x, y }: z.output<ReturnType<typeof PrivateKey>>): boolean {
+  const message = Buffer.from('roster')
+  try {
+    const signature = sign('sha256', message, createPrivateKey({ key: { kty, crv, x, y, d }, format: 'jwk' }))
+    return verify('sha256', message, createPublicKey({ key: { kty, crv, x, y }, format: 'jwk' }), signature)
+  } catch {
+    return false
+  }
 }

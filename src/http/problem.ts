@@ -107,10 +107,11 @@ function toAppError(error: unknown): AppError {
  */
 function causes(cause: unknown): unknown {
   if (!(cause instanceof Error)) return undefined
-  const { code } = cause as { code?: unknown }
+  const { code, sentences } = cause as { code?: unknown; sentences?: unknown }
   return {
     name: cause.name,
     code,
+    sentences,
     at: cause.stack
       ?.split('\n')
       .slice(1, 4)

@@ -14,6 +14,7 @@ import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { applyChange, byToken } from '../users/change.ts'
+import { assertDomainMaySignUp } from '../users/create.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { requirePersonByToken } from './reset.ts'
 
@@ -21,15 +22,16 @@ import { requirePersonByToken } from './reset.ts'
  * Asks for another address: the account keeps the old one until the new one confirms. The old one is told, with a
  * link that undoes it. Whether the new one belongs to somebody else shows only to who can read its mail.
  *
- * @throws 403 `wrong_password`; 429 `too_many_attempts`; 422 when it is the account's own address.
+ * @throws 403 `signup_domain_refused`, `wrong_password`; 429 `too_many_attempts`; 422 when it is the account's own address.
  */
 export async function requestEmailChange(
   resources: Resources,
   actor: Claims,
   input: ChangeEmail,
 ): Promise<void> {
-  const { db, now, send } = resources
+  const { config, db, now, send } = resources
   if (!send) throw mailNotConfigured()
+  assertDomainMaySignUp(config, input.new_email)
   const { row, clearAttempts } = await requireOwnPassword(resources, actor, input.current_password)
   const emailNormalized = normalizeEmail(input.new_email)
   if (emailNormalized === row.email_normalized) {

@@ -11,7 +11,7 @@ import { MailedProof } from '../links/schemas.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { wrongPassword } from '../passwords/errors.ts'
 import { tooManyAttempts as tooManyAttemptsProblem } from '../throttle/errors.ts'
-import { emailTaken, writeConflict } from '../users/errors.ts'
+import { emailTaken, signupDomainRefused, writeConflict } from '../users/errors.ts'
 import { User } from '../users/schemas.ts'
 import { confirmEmailChange, requestEmailChange, undoEmailChange } from './email-change.ts'
 import { forgotPassword, resendVerification, resetPassword, verifyEmail } from './reset.ts'
@@ -69,7 +69,7 @@ export const mailRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Ask for another address; the old one stays until the new one confirms',
       responses: { 202: Accepted },
-      problems: [wrongPassword, ...byMail],
+      problems: [wrongPassword, signupDomainRefused, ...byMail],
     }),
     signedIn,
     body(ChangeEmail),

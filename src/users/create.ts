@@ -4,6 +4,7 @@ import { requireRecentLogin } from '../access/guards.ts'
 import { outranks } from '../access/permissions.ts'
 import type { Action } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
+import type { Config } from '../config/main.ts'
 import type { Resources } from '../context.ts'
 import { isUniqueViolation } from '../database/main.ts'
 import { build, insertWhere, type Statement, type Written } from '../database/statements.ts'
@@ -15,9 +16,15 @@ import { hashNewPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { normalizeEmail } from '../values/email.ts'
-import { emailTaken, outranked } from './errors.ts'
+import { emailTaken, outranked, signupDomainRefused } from './errors.ts'
 import { type NewUser, type Role, type User as UserRow, userExists, users } from './models.ts'
 import { type CreateUser, type ManagedUser, toManagedUser } from './schemas.ts'
+
+/** What SIGNUP_DOMAINS asks of an address that nobody but its owner has vouched for. Throws 403 `signup_domain_refused`. */
+export function assertDomainMaySignUp({ SIGNUP_DOMAINS }: Config, email: string): void {
+  const domain = normalizeEmail(email).split('@')[1]!
+  if (SIGNUP_DOMAINS.length > 0 && !SIGNUP_DOMAINS.includes(domain)) throw signupDomainRefused()
+}
 
 /** A new person's row, with the password hashed. Throws 422 for a weak one. */
 export async function makeUserRow(

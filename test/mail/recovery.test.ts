@@ -124,7 +124,7 @@ test('RS3: where a link leads is a setting, whatever the request claims', async 
     forwarded: 'host=evil.test',
     origin: 'https://evil.test',
   })
-  expect(linkIn((await api.mailsTo(ada.email))[0]!).url.origin).toBe('http://roster.test')
+  expect(linkIn((await api.mailsTo(ada.email))[0]!).url.origin).toBe('https://roster.test')
   const configured = openApi({ LINK_ORIGIN: 'https://people.example.org' })
   await configured.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } })
   expect(linkIn((await api.mailsTo(ada.email))[0]!).url.origin).toBe('https://people.example.org')

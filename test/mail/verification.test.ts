@@ -160,14 +160,23 @@ test('A proof is a token, or an address with a code: anything else is a 422', as
 test('SIGNUP=closed and SIGNUP_DOMAINS keep others out', async () => {
   const closed = openApi({ SIGNUP: 'closed' })
   expect((await signUp(newAddress(), closed)).body.code).toBe('signup_closed')
-  const domains = openApi({ SIGNUP_DOMAINS: 'example.com, People.test' })
+  const domains = openApi({ SIGNUP_DOMAINS: 'example.com, People.test', EMAIL_VERIFICATION: undefined })
   expect((await signUp(`${crypto.randomUUID()}@elsewhere.test`, domains)).body.code).toBe(
     'signup_domain_refused',
   )
   expect((await signUp(`${crypto.randomUUID()}@evil-people.test`, domains)).body.code).toBe(
     'signup_domain_refused',
   )
-  expect((await signUp(newAddress(), domains)).status).toBe(201)
+  // Whose domain an address is has to be proved, so the answer is that of required mode.
+  expect((await signUp(newAddress(), domains)).status).toBe(202)
+  const ada = await domains.actor({ email_verified_at: Date.now() })
+  const change = (new_email: string) =>
+    domains.send('POST', '/v1/auth/change_email', {
+      token: ada.token,
+      body: { new_email, current_password: ada.password },
+    })
+  expect((await change(`${crypto.randomUUID()}@elsewhere.test`)).body.code).toBe('signup_domain_refused')
+  expect((await change(newAddress())).status).toBe(202)
 })
 
 test('Where no mail is configured, what needs it says so, and the rest works', async () => {

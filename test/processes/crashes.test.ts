@@ -38,7 +38,7 @@ beforeAll(async () => {
     TURSO_AUTH_TOKEN: 'local',
     UPSTASH_REDIS_REST_URL: upstash.url,
     UPSTASH_REDIS_REST_TOKEN: upstash.token,
-    ISSUER: 'http://roster.test',
+    ISSUER: 'https://roster.test',
     REFRESH_GRACE_SECONDS: '300', // The development server takes longer to come back than an edge does.
   }
   writeFileSync(

@@ -32,7 +32,7 @@ beforeAll(async () => {
     TURSO_AUTH_TOKEN: 'local',
     UPSTASH_REDIS_REST_URL: redis.url,
     UPSTASH_REDIS_REST_TOKEN: token,
-    ISSUER: 'http://roster.test',
+    ISSUER: 'https://roster.test',
   }
   db = createClient({ url: database.url })
 })

@@ -27,7 +27,7 @@ declare module 'vitest' {
 /** The real parts, once for all test files: a libSQL server, a Redis behind Upstash's REST, a proxy before both. */
 export default async function setup(project: TestProject) {
   const home = mkdtempSync(join(tmpdir(), 'roster-test-'))
-  const token = newSecret()
+  const [token, mailKey] = [newSecret(), newSecret()]
   const closers: Array<() => Promise<void>> = []
 
   /** @param migrations how many: fewer than there are make the schema of an earlier version. */
@@ -52,7 +52,7 @@ export default async function setup(project: TestProject) {
     project.provide('whole', process.env.WHOLE === '1')
     const redisMode = (process.env.REDIS ?? 'pass') as RedisMode
     project.provide('redisMode', redisMode)
-    const mailbox = await startMailbox({ apiKey: token })
+    const mailbox = await startMailbox({ apiKey: mailKey })
     closers.push(mailbox.close)
     const startAll = async (migrations?: number) => ({
       ...(await startUpstreams(migrations)),
@@ -74,9 +74,11 @@ export default async function setup(project: TestProject) {
       UPSTASH_REDIS_REST_URL: `${proxy.url}/shared/redis/`,
       UPSTASH_REDIS_REST_TOKEN: token,
       MAIL_FROM: 'Roster <roster@people.test>',
-      RESEND_API_KEY: token,
+      RESEND_API_KEY: mailKey,
       RESEND_URL: `${proxy.url}/shared/mail`,
-      ISSUER: 'http://roster.test',
+      ISSUER: 'https://roster.test',
+      // By default it is required where mail is set up; what tests of it say is said there.
+      EMAIL_VERIFICATION: 'optional',
     })
   } catch (error) {
     await teardown()

@@ -1,0 +1,86 @@
+import { isEmail } from '../values/email.ts'
+
+/** 32 random bytes, as `npm run keys:generate` makes them. */
+const SECRET_BITS = 256
+const RUNS = 'abcdefghijklmnopqrstuvwxyz 01234567890 qwertyuiop asdfghjkl zxcvbnm'
+/** A third of English is made of these pairs of letters; of random characters one pair in twenty-five. */
+const COMMON_PAIRS = new Set(
+  'th he in er an re on at en nd ti es or te of ed is it al ar st to nt ng se ha as ou io le ve co me de hi ri ro ic ne ea ra ce'.split(
+    ' ',
+  ),
+)
+
+/** What is wrong with a secret that a person has thought of, or copied from a document; undefined for a random one. */
+export function weaknessOfSecret(secret: string): string | undefined {
+  if (secret.length * bitsPerCharacter(secret) < SECRET_BITS) return 'is too short for 32 random bytes'
+  if (/change.?me|example|replace.?me|your[-_ ]|secret.?here|[<>]/i.test(secret)) return 'is an example'
+  if (/(?=(.{8}).*?\1)/s.test(secret) || new Set(secret).size < 10) return 'repeats itself'
+  const pairs = [...secret.toLowerCase()].slice(1).map((next, i) => secret[i]!.toLowerCase() + next)
+  const shareOf = (is: (pair: string) => boolean) => pairs.filter(is).length / pairs.length
+  if (shareOf(isStep) > 0.5) return 'is a run of the alphabet or the keyboard'
+  if (shareOf((pair) => COMMON_PAIRS.has(pair)) > 0.25) return 'is made of words'
+  return undefined
+}
+
+function bitsPerCharacter(secret: string): number {
+  if (/^\d+$/.test(secret)) return Math.log2(10)
+  if (/^([0-9a-f]+|[0-9A-F]+)$/.test(secret)) return 4
+  return /^[\w+/=-]+$/.test(secret) ? 6 : 6.5
+}
+
+const isStep = (pair: string) =>
+  pair[0] === pair[1] || RUNS.includes(pair) || RUNS.includes(`${pair[1]}${pair[0]}`)
+
+/** What is wrong with a URL that tokens are sent to, or that stands in them; undefined for a good one. */
+export function faultOfUrl(value: string, { libsql = false } = {}): string | undefined {
+  const url = URL.parse(value)
+  if (!url || !(libsql ? /^(libsql|https?):$/ : /^https?:$/).test(url.protocol)) return 'is not a URL'
+  if (url.username || url.password) return 'has a name or password in it'
+  const isPlain = url.protocol === 'http:' || url.searchParams.get('tls') === '0'
+  if (isPlain && !isLoopback(url.hostname)) return 'is http://, so what is sent there travels in the clear'
+  return undefined
+}
+
+/** Scheme, host and port, and nothing else. */
+export const faultOfOrigin = (value: string) =>
+  faultOfUrl(value) ?? (URL.parse(value)?.origin === value ? undefined : 'has more than an origin')
+
+export const isLoopback = (host: string) => /^(localhost|.+\.localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(host)
+
+/** What is wrong with `address` or `Name <address>` (RFC 5322 section 3.4, as far as anybody uses it). */
+export function faultOfMailbox(value: string): string | undefined {
+  const [, quoted, plain, bracketed, bare] =
+    /^(?:(?:"([^"\\]*)"|([^"<>@,;:\\()[\]]*))\s*<([^<>\s]+)>|(\S+))$/.exec(value) ?? []
+  const address = bracketed ?? bare
+  if (!address || !isEmail(address)) return 'is not a mail address'
+  return /\p{C}/u.test(quoted ?? plain ?? '') ? 'has a control character in it' : undefined
+}
+
+const DOMAIN = /^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/
+
+/** What is wrong with a domain of mail addresses, compared as normalised: in ASCII, without its subdomains. */
+export const faultOfDomain = (domain: string) =>
+  DOMAIN.test(domain) ? undefined : 'can match no address: it is not a plain domain in ASCII'
+
+const FARTHEST = 2
+
+/** The setting that somebody meant by a name within two letters of it, or one for a very short name. */
+export const settingMeantBy = (name: string, settings: string[]): string | undefined =>
+  settings.find(
+    (setting) =>
+      distance(name, setting) <= Math.min(FARTHEST, Math.floor(Math.min(name.length, setting.length) / 3)),
+  )
+
+/** How many letters have to be put in, left out or changed (Levenshtein). */
+function distance(one: string, other: string): number {
+  if (Math.abs(one.length - other.length) > FARTHEST) return FARTHEST + 1
+  let row = Array.from({ length: other.length + 1 }, (_, i) => i)
+  for (const [i, letter] of [...one].entries()) {
+    const next = [i + 1]
+    for (const [j, its] of [...other].entries()) {
+      next.push(Math.min(next[j]! + 1, row[j + 1]! + 1, row[j]! + (letter === its ? 0 : 1)))
+    }
+    row = next
+  }
+  return row.at(-1)!
+}

@@ -1,0 +1,118 @@
+import * as z from 'zod'
+import { type JwtKeys, parseJwtKeys } from '../crypto/jwt-keys.ts'
+import { lazy } from '../values/lazy.ts'
+import { faultOfDomain, faultOfMailbox, faultOfOrigin, faultOfUrl, weaknessOfSecret } from './checks.ts'
+
+/**
+ * Every setting: how it is read, and what may stand in it. The message of an issue says what is wrong, without the
+ * value, and goes on from the name: "ISSUER is missing". What to write instead stands in `WHAT_TO_WRITE`.
+ */
+const checked = (faultOf: (value: string) => string | undefined) =>
+  z
+    .string('is missing')
+    .min(1, 'is empty')
+    .superRefine((value, context) => {
+      const fault = value && faultOf(value)
+      if (fault) context.addIssue({ code: 'custom', message: fault })
+    })
+const text = (max = 4096) => z.string('is missing').min(1, 'is empty').max(max, 'is too long')
+const oneOf = <const Words extends [string, ...string[]]>(...words: Words) =>
+  z.enum(words, 'is none of its words')
+const number = (preset: number, min: number, max: number) =>
+  z.coerce
+    .number('is not a number')
+    .int('is not a whole number')
+    .min(min, `is below ${min}`)
+    .max(max, `is above ${max}`)
+    .default(preset)
+const days = (preset: number, min: number) => number(preset, min, 3650)
+/** Separated by commas; what is wrong with an entry says which. */
+const list = (faultOf: (entry: string) => string | undefined) =>
+  z.string('is missing').transform((value, context) => {
+    const entries = value
+      .split(',')
+      .map((entry) => entry.trim())
+      .filter(Boolean)
+    for (const [index, entry] of entries.entries()) {
+      const fault = faultOf(entry)
+      const place = entries.length > 1 ? ` (entry ${index + 1} of ${entries.length})` : ''
+      if (fault) context.addIssue({ code: 'custom', message: `${fault}${place}` })
+    }
+    return entries
+  })
+
+export const Env = lazy(() =>
+  z.object({
+    TURSO_DATABASE_URL: checked((value) => faultOfUrl(value, { libsql: true })),
+    TURSO_AUTH_TOKEN: text(),
+    UPSTASH_REDIS_REST_URL: checked(faultOfUrl),
+    UPSTASH_REDIS_REST_TOKEN: text(),
+    JWT_KEYS: z.string('is missing').transform((value, context): JwtKeys => {
+      try {
+        return parseJwtKeys(value)
+      } catch {
+        context.addIssue({ code: 'custom', message: 'is not a set of private keys that can sign' })
+        return z.NEVER
+      }
+    }),
+    SECRET_KEYS: list(weaknessOfSecret).refine((keys) => keys.length > 0, 'is empty'),
+    ISSUER: checked(faultOfOrigin),
+    AUDIENCE: text().default('roster'),
+    /** Where the links in mails lead: never taken from a request. */
+    LINK_ORIGIN: checked(faultOfOrigin).optional(),
+    CORS_ORIGINS: list((entry) =>
+      URL.parse(entry)?.origin === entry && /^https?:/.test(entry) ? undefined : 'is not an origin',
+    ).default([]),
+    SIGNUP: oneOf('open', 'closed').default('open'),
+    /** Mail domains that may sign up, and that an address may be changed to; all when empty. */
+    SIGNUP_DOMAINS: z.string().toLowerCase().pipe(list(faultOfDomain)).default([]),
+    /** By default as MAIL_FROM and SIGNUP_DOMAINS say: see main.ts. */
+    EMAIL_VERIFICATION: oneOf('required', 'optional').optional(),
+    ORGANISATION: text(100).default('Roster'),
+    /** `address` or `Name <address>`. Without it no mail is sent, and what needs mail answers 503. */
+    MAIL_FROM: checked(faultOfMailbox).optional(),
+    MAIL_REPLY_TO: checked(faultOfMailbox).optional(),
+    /** Sends by Resend; without it, by the binding `EMAIL`. */
+    RESEND_API_KEY: text().optional(),
+    RESEND_URL: checked(faultOfUrl).default('https://api.resend.com'),
+    // At least as long as a request may be on its way twice.
+    REFRESH_GRACE_SECONDS: number(30, 10, 300),
+    PURGE_AFTER_DAYS: days(30, 1),
+    // A trigger keeps history for 30 days, by the database's clock; a day more, so that clean-up never runs into it.
+    ACTIVITY_DAYS: days(400, 31),
+    ACTIVITY_NOISE_DAYS: days(90, 31),
+  }),
+)
+
+export type Setting = keyof z.input<ReturnType<typeof Env>>
+
+const URL_OF = (service: string) => `the https:// URL of ${service} (http:// is for localhost alone)`
+const NUMBER_OF = (what: string) => `a number of ${what}`
+
+/** Goes on from "Write ". */
+export const WHAT_TO_WRITE: Record<Setting, string> = {
+  TURSO_DATABASE_URL: 'the libsql:// or https:// URL of the database (http:// is for localhost alone)',
+  TURSO_AUTH_TOKEN: 'the token of the database, which no other setting has',
+  UPSTASH_REDIS_REST_URL: URL_OF('Redis'),
+  UPSTASH_REDIS_REST_TOKEN: 'the token of Redis, which no other setting has',
+  JWT_KEYS: 'what `npm run keys:generate` prints',
+  SECRET_KEYS: 'what `npm run keys:generate` prints, several separated by commas',
+  ISSUER: "the Worker's own origin, such as https://roster.your-domain (http:// is for localhost alone)",
+  AUDIENCE: 'a name for what the tokens are good for, or leave it out',
+  LINK_ORIGIN: 'an origin such as https://roster.your-domain, or leave it out',
+  CORS_ORIGINS: 'origins such as https://app.your-domain, separated by commas',
+  SIGNUP: 'open or closed',
+  SIGNUP_DOMAINS:
+    'whole domains such as your-domain.com, separated by commas: no @, no *, other letters as xn--…, subdomains one by one',
+  EMAIL_VERIFICATION: 'required, or leave it out',
+  ORGANISATION: 'a name of at most 100 characters',
+  MAIL_FROM: 'an address, or a name and an address as in Name <no-reply@your-domain>',
+  MAIL_REPLY_TO: 'an address, or leave it out',
+  RESEND_API_KEY:
+    'the key of Resend, which no other setting has, or bind `send_email` as EMAIL in wrangler.toml',
+  RESEND_URL: URL_OF('the mail service'),
+  REFRESH_GRACE_SECONDS: NUMBER_OF('seconds from 10 to 300'),
+  PURGE_AFTER_DAYS: NUMBER_OF('days from 1 to 3650'),
+  ACTIVITY_DAYS: NUMBER_OF('days from 31 to 3650'),
+  ACTIVITY_NOISE_DAYS: NUMBER_OF('days from 31 to 3650'),
+}
