@@ -118,13 +118,20 @@ export function openApi(bindings: object = {}) {
     return answer
   }
 
-  async function sql(statement: string, args: InArgs = []): Promise<Record<string, unknown>[]> {
-    const client = createClient({
+  const openDatabase = () =>
+    createClient({
       url: settings.TURSO_DATABASE_URL!,
       authToken: settings.TURSO_AUTH_TOKEN!,
       fetch: aside,
     })
-    return (await client.execute({ sql: statement, args })).rows as never
+
+  async function sql(statement: string, args: InArgs = []): Promise<Record<string, unknown>[]> {
+    return (await openDatabase().execute({ sql: statement, args })).rows as never
+  }
+
+  /** Many questions at once, answered as of one moment. */
+  async function sqlAll(statements: string[]): Promise<Record<string, unknown>[][]> {
+    return (await openDatabase().batch(statements, 'read')).map(({ rows }) => rows) as never
   }
 
   /** Puts a person into the database: what the tests are about begins after that. */
@@ -216,6 +223,7 @@ export function openApi(bindings: object = {}) {
   return {
     send,
     sql,
+    sqlAll,
     redis,
     mailsTo,
     person,

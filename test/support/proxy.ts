@@ -24,6 +24,8 @@ export interface Mode {
   mode: keyof typeof modes
   /** How many requests it is for; all that follow when absent. */
   next?: number
+  /** How many pass first. */
+  after?: number
   /** Only for requests with this text in their path or body: a table, an action, `BEGIN IMMEDIATE`. */
   only?: string
   /** The share of requests that it happens to, at random; all when absent. */
@@ -55,6 +57,8 @@ interface Exchange {
   upstream: Upstream
   /** Its number among the requests that fare like this, from 1. */
   turn: number
+  /** When the next mode is set. */
+  released: Promise<void>
   request: Buffer
   response: ServerResponse
   forward(): Promise<Answer>
@@ -94,6 +98,11 @@ const modes = {
   /** The request is held up, and arrives whether or not somebody still waits for the answer. */
   late: async (exchange: Exchange) => {
     await wait(exchange)
+    deliver(exchange, await exchange.forward())
+  },
+  /** The request is held up until another mode is set, so that a test can do something before it arrives. */
+  held: async (exchange: Exchange) => {
+    await exchange.released
     deliver(exchange, await exchange.forward())
   },
   'slow-body': async (exchange: Exchange) => {
@@ -160,6 +169,8 @@ class Lane {
   log: LogEntry[] = []
   readonly modes: Record<Upstream, Mode>
   readonly turns: Record<Upstream, number> = { libsql: 0, redis: 0, mail: 0 }
+  #passed = 0
+  #release = Promise.withResolvers<void>()
   readonly #usual: Record<Upstream, Mode>
 
   constructor(upstreams: Upstreams, usual: Record<Upstream, Mode>) {
@@ -171,11 +182,22 @@ class Lane {
   setMode(upstream: Upstream, mode: Mode) {
     this.modes[upstream] = mode.mode === 'pass' ? this.#usual[upstream] : mode
     this.turns[upstream] = 0
+    this.#passed = 0
+    this.#release.resolve()
+    this.#release = Promise.withResolvers()
+  }
+
+  get released() {
+    return this.#release.promise
   }
 
   takeMode(upstream: Upstream, request: string): Mode {
     const mode = this.modes[upstream]
     if (mode.only !== undefined && !request.includes(mode.only)) return this.#usual[upstream]
+    if (this.#passed < (mode.after ?? 0)) {
+      this.#passed += 1
+      return this.#usual[upstream]
+    }
     if (mode.chance !== undefined && Math.random() >= mode.chance) return this.#usual[upstream]
     this.turns[upstream] += 1
     if (this.turns[upstream] === mode.next) this.modes[upstream] = this.#usual[upstream]
@@ -253,6 +275,7 @@ export async function startProxy({ shared, startFresh, redisMode, redisToken }: 
       mode,
       upstream,
       turn,
+      released: lane.released,
       request: body,
       response,
       forward: async () => {

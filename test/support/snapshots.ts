@@ -1,12 +1,28 @@
 import type { Api } from './api.ts'
 
+export type Dump = Record<string, Record<string, unknown>[]>
+
 /** Everything in the database, table by table. */
-export async function dump(api: Api): Promise<Record<string, Record<string, unknown>[]>> {
+export async function dump(api: Api): Promise<Dump> {
   const tables = await api.sql(
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name",
   )
-  const rows = await Promise.all(
-    tables.map(async ({ name }) => [name, await api.sql(`SELECT * FROM "${name}"`)]),
-  )
-  return Object.fromEntries(rows)
+  const names = tables.map(({ name }) => name as string)
+  const rows = await api.sqlAll(names.map((name) => `SELECT * FROM "${name}"`))
+  return Object.fromEntries(names.map((name, index) => [name, rows[index]!]))
+}
+
+/**
+ * What differs between two of them: `users: {…}` for a row that is there only before or only after. But for
+ * counters, as a refusal may be counted.
+ */
+export function differences(before: Dump, after: Dump): string[] {
+  const rowsOf = (tables: Dump) =>
+    Object.entries(tables)
+      .filter(([table]) => table !== 'throttles' && !table.startsWith('users_fts'))
+      .flatMap(([table, rows]) =>
+        rows.map((row) => `${table}: ${JSON.stringify({ ...row, failed_logins: undefined })}`),
+      )
+  const [old, now] = [new Set(rowsOf(before)), new Set(rowsOf(after))]
+  return [...[...old].filter((row) => !now.has(row)), ...[...now].filter((row) => !old.has(row))]
 }

@@ -19,6 +19,40 @@ export function upstreams(label: string = crypto.randomUUID()) {
       const answer = await fetch(`${base}/${upstream}/__mode`, { method: 'PUT', body: JSON.stringify(mode) })
       if (!answer.ok) throw new Error(await answer.text())
     },
+    /**
+     * Runs `request`, and `meanwhile` before its `nth` write arrives (of those with the text `only`): what was true
+     * when it read is true no more. `wasHeld` is false when it made no such write.
+     */
+    async between<T>(
+      request: () => Promise<T>,
+      meanwhile: () => Promise<unknown>,
+      { nth = 1, only = 'BEGIN IMMEDIATE' } = {},
+    ): Promise<{ result: T; wasHeld: boolean }> {
+      const held: Mode = { mode: 'held', next: 1, after: nth - 1, only }
+      const set = (mode: Mode) =>
+        fetch(`${base}/libsql/__mode`, { method: 'PUT', body: JSON.stringify(mode) })
+      await fetch(`${base}/__log`, { method: 'DELETE' })
+      await set(held)
+      const running = request()
+      let isRunning = true
+      const ended = running
+        .catch(() => {})
+        .then(() => {
+          isRunning = false
+        })
+      const isHeld = async () => {
+        const calls = (await (await fetch(`${base}/__log`)).json()) as LogEntry[]
+        return calls.some(({ mode, endMs }) => mode === 'held' && endMs === null)
+      }
+      let wasHeld = false
+      while (isRunning && !wasHeld) {
+        await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 10))])
+        wasHeld = await isHeld()
+      }
+      if (wasHeld) await meanwhile()
+      await set({ mode: 'pass' })
+      return { result: await running, wasHeld }
+    },
     /** The calls made while `action` ran, in order, and their depth: the longest chain of calls that waited for another. */
     async measure<T>(action: () => Promise<T>) {
       await fetch(`${base}/__log`, { method: 'DELETE' })

@@ -1,0 +1,264 @@
+import { beforeAll, describe, expect, test } from 'vitest'
+import type { Role } from '../src/users/models.ts'
+import { type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
+import { goodRequests, newPerson, WHO } from './support/requests.ts'
+import { differences, dump } from './support/snapshots.ts'
+import { freshUpstreams } from './support/upstreams.ts'
+
+/** After every refusal the database is as it was, but for counters. */
+
+let own: Awaited<ReturnType<typeof freshUpstreams>>
+let api: Api
+
+beforeAll(async () => {
+  own = await freshUpstreams()
+  api = openApi(own.bindings)
+  await api.person({ role: 'admin' })
+})
+
+const GOOD = goodRequests(() => api)
+const UNSAFE = Object.keys(GOOD).filter((route) => WHO[route] && !route.startsWith('GET '))
+const OF_ANYONE = UNSAFE.filter((route) => WHO[route] === 'anyone')
+const OF_THE_SIGNED_IN = UNSAFE.filter((route) => WHO[route] !== 'anyone')
+const takesJson = (route: string) =>
+  /^(POST|PATCH) /.test(route) && !/(links|logout_all|restore|enable|resend$)/.test(route)
+
+/** What has to be done to somebody first, or the route has nothing to do. */
+const FIRST: Record<string, string> = {
+  'POST /v1/users/:id/restore': 'UPDATE users SET deleted_at = 1 WHERE id = ?',
+  'POST /v1/users/:id/enable': "UPDATE users SET status = 'disabled' WHERE id = ?",
+}
+
+/** A good request of a route; `body` instead of its own. Nothing is sent yet. */
+async function prepare(route: string, token?: string, body?: unknown) {
+  const ada = await api.person()
+  const [path, good] = await GOOD[route]!(ada)
+  if (FIRST[route]) await api.sql(FIRST[route], [ada.id])
+  const given = body ?? good
+  const sent = given instanceof URLSearchParams ? { raw: given } : { body: given }
+  return (by = api) => by.send(route.split(' ')[0]!, path, { token, ...sent })
+}
+
+/** The status of each answer, and what they changed all together. */
+async function sendAll(requests: (() => Promise<Answer>)[]) {
+  const before = await dump(api)
+  const statuses = new Set<number>()
+  for (const request of requests) statuses.add((await request()).status)
+  return { statuses: [...statuses], changed: differences(before, await dump(api)) }
+}
+
+/** Ways in which a token ends, each by SQL alone: as somebody else's request does it. */
+const ENDS: Record<string, (actor: { id: string; sessionId: string }) => Promise<unknown>> = {
+  'its session was ended': ({ sessionId }) =>
+    api.sql("UPDATE sessions SET revoked_at = ?, revoked_reason = 'ended' WHERE id = ?", [
+      Date.now(),
+      sessionId,
+    ]),
+  'all were ended': ({ id }) => api.sql('UPDATE users SET token_epoch = token_epoch + 1 WHERE id = ?', [id]),
+  'its user was disabled': ({ id }) => api.sql("UPDATE users SET status = 'disabled' WHERE id = ?", [id]),
+  'its user was deleted': ({ id }) => api.sql('UPDATE users SET deleted_at = 1 WHERE id = ?', [id]),
+}
+
+describe('HX10: with a token that ends while the request is on its way', () => {
+  const MOST_WRITES = 4
+  /** These say that it is done, and do nothing. */
+  const SILENT = ['POST /v1/invitations/:id/resend', 'DELETE /v1/invitations/:id']
+
+  test.each(OF_THE_SIGNED_IN.filter((route) => !SILENT.includes(route)))(
+    '%s changes nothing, and says so',
+    async (route) => {
+      for (const [how, end] of Object.entries(ENDS)) {
+        for (let nth = 1; nth <= MOST_WRITES; nth++) {
+          const actor = await api.quickActor({ role: 'admin' })
+          const request = await prepare(route, actor.token)
+          let before = await dump(api)
+          const meanwhile = async () => {
+            await end(actor)
+            before = await dump(api)
+          }
+          const { result, wasHeld } = await own.between(() => request(), meanwhile, { nth })
+          if (!wasHeld) break
+          const changed = differences(before, await dump(api))
+          // What was held came after the answer: the mail.
+          if (nth > 1 && result.status < 300 && changed.some((row) => row.startsWith('outbox:'))) break
+          expect({ how, nth, status: result.status, changed }).toEqual({ how, nth, status: 401, changed: [] })
+        }
+      }
+    },
+  )
+})
+
+describe('HX10: refused at the door', () => {
+  const tokenOf = async (role: Role) => (await api.quickActor({ role })).token
+
+  test.each(OF_THE_SIGNED_IN)('%s with no token that counts is a 401, and changes nothing', async (route) => {
+    const tokens = [undefined, 'garbage', `${await tokenOf('admin')}x`]
+    for (const end of Object.values(ENDS)) {
+      const actor = await api.quickActor({ role: 'admin' })
+      await end(actor)
+      tokens.push(actor.token)
+    }
+    const requests = await Promise.all(tokens.map((token) => prepare(route, token)))
+    expect(await sendAll(requests)).toEqual({ statuses: [401], changed: [] })
+  })
+
+  test.each(OF_THE_SIGNED_IN.filter((route) => WHO[route] !== 'signed in'))(
+    '%s by a lower role is a 403, and changes nothing',
+    async (route) => {
+      const roles = WHO[route] === 'admin' ? (['user', 'manager'] as const) : (['user'] as const)
+      const requests = await Promise.all(roles.map(async (role) => prepare(route, await tokenOf(role))))
+      expect(await sendAll(requests)).toEqual({ statuses: [403], changed: [] })
+    },
+  )
+
+  test.each(UNSAFE.filter(takesJson))(
+    '%s with a member that it does not know is a 422, and changes nothing',
+    async (route) => {
+      const [, good] = await GOOD[route]!(await api.person())
+      const request = await prepare(route, await tokenOf('admin'), { ...(good as object), nobody_knows: 1 })
+      expect(await sendAll([request])).toEqual({ statuses: [422], changed: [] })
+    },
+  )
+
+  test.each(OF_ANYONE)(
+    '%s from a network that has asked too often is a 429, and changes nothing',
+    async (route) => {
+      const never = { limit: async () => ({ success: false }) }
+      const full = openApi({ ...own.bindings, RATE_LIMIT_BY_IP: never })
+      const request = await prepare(route)
+      expect(await sendAll([() => request(full)])).toEqual({ statuses: [429], changed: [] })
+    },
+  )
+})
+
+describe('HX10: refused for what is there', () => {
+  let token: string
+  beforeAll(async () => {
+    token = (await api.quickActor({ role: 'admin' })).token
+  })
+  const by = (method: string, path: string, body?: unknown, headers = {}) =>
+    api.send(method, path, { token, body, headers })
+  const STALE = { 'if-match': '"999"' }
+
+  const REFUSALS: [string, number, string, () => Promise<() => Promise<Answer>>][] = [
+    [
+      'creating an address twice',
+      409,
+      'email_taken',
+      async () => {
+        const { email } = await api.person()
+        return () => by('POST', '/v1/users', { ...newPerson(), email })
+      },
+    ],
+    [
+      'inviting an address that has an account',
+      409,
+      'email_taken',
+      async () => {
+        const { email } = await api.person({ email_verified_at: 1 })
+        return () => by('POST', '/v1/invitations', { email })
+      },
+    ],
+    [
+      'restoring somebody whose address is taken',
+      409,
+      'email_taken',
+      async () => {
+        const gone = await api.person({ deleted_at: 1 })
+        await api.person({ email: gone.email })
+        return () => by('POST', `/v1/users/${gone.id}/restore`)
+      },
+    ],
+    [
+      'giving somebody an address that is taken',
+      409,
+      'email_taken',
+      async () => {
+        const [ada, { email }] = [await api.person(), await api.person()]
+        return () => by('PATCH', `/v1/users/${ada.id}`, { email })
+      },
+    ],
+    [
+      'changing somebody deleted',
+      409,
+      'user_deleted',
+      async () => {
+        const gone = await api.person({ deleted_at: 1 })
+        return () => by('PATCH', `/v1/users/${gone.id}`, { name: 'Grace' })
+      },
+    ],
+    [
+      'disabling somebody deleted',
+      409,
+      'user_deleted',
+      async () => {
+        const gone = await api.person({ deleted_at: 1 })
+        return () => by('POST', `/v1/users/${gone.id}/disable`, { reason: 'left' })
+      },
+    ],
+    [
+      'sending a withdrawn invitation again',
+      409,
+      'invitation_ended',
+      async () => {
+        const { body } = await by('POST', '/v1/invitations', { email: newPerson().email })
+        await by('DELETE', `/v1/invitations/${body.id}`)
+        return () => by('POST', `/v1/invitations/${body.id}/resend`)
+      },
+    ],
+    [
+      'changing a version that is gone',
+      412,
+      'version_mismatch',
+      async () => {
+        const ada = await api.person()
+        return () => by('PATCH', `/v1/users/${ada.id}`, { name: 'Grace' }, STALE)
+      },
+    ],
+    [
+      'changing a version of oneself that is gone',
+      412,
+      'version_mismatch',
+      async () => () => by('PATCH', '/v1/users/me', { name: 'Grace' }, STALE),
+    ],
+    [
+      'using an Idempotency-Key for something else',
+      422,
+      'idempotency_key_reused',
+      async () => {
+        const headers = { 'idempotency-key': crypto.randomUUID() }
+        await by('POST', '/v1/users', newPerson(), headers)
+        return () => by('POST', '/v1/users', newPerson(), headers)
+      },
+    ],
+    [
+      'a weak password',
+      422,
+      'invalid_input',
+      async () => () => by('POST', '/v1/users', { ...newPerson(), password: 'password1234' }),
+    ],
+  ]
+
+  test.each(REFUSALS)('%s is a %i %s, and changes nothing', async (_, status, code, prepare) => {
+    const request = await prepare()
+    const before = await dump(api)
+    const answer = await request()
+    expect([answer.status, answer.body.code, differences(before, await dump(api))]).toEqual([
+      status,
+      code,
+      [],
+    ])
+  })
+
+  test('the last administrator stays, and nothing else changes', async () => {
+    const lone = openApi((await freshUpstreams()).bindings)
+    const last = await lone.quickActor({ role: 'admin' })
+    const before = await dump(lone)
+    const answer = await lone.send('DELETE', '/v1/users/me', {
+      token: last.token,
+      body: { password: PASSWORD },
+    })
+    expect([answer.status, answer.body.code]).toEqual([409, 'last_admin'])
+    expect(differences(before, await dump(lone))).toEqual([])
+  })
+})
