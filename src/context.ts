@@ -52,7 +52,7 @@ export function openResources(
   return {
     config,
     db: openDatabase(config.TURSO_DATABASE_URL, config.TURSO_AUTH_TOKEN, meter),
-    redis: openRedis(config.UPSTASH_REDIS_REST_URL, config.UPSTASH_REDIS_REST_TOKEN, meter),
+    redis: openRedis(config.UPSTASH_REDIS_REST_URL, config.UPSTASH_REDIS_REST_TOKEN, meter, config.ISSUER),
     send: openTransport(config, (env as Bindings).EMAIL),
     origin,
     now: Date.now(),

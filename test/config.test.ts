@@ -4,6 +4,7 @@ import { afterEach, describe, expect, inject, test, vi } from 'vitest'
 import { newJwk, newSecret, rotateJwtKeys, rotateSecretKeys } from '../scripts/keys.ts'
 import { app } from '../src/app.ts'
 import type { Tokens } from '../src/auth/schemas.ts'
+import { verifyAccessToken } from '../src/sessions/access-tokens.ts'
 import { openApi } from './support/api.ts'
 
 const api = openApi()
@@ -199,6 +200,15 @@ test('CK1: what verifies is published, and nothing that signs', async () => {
   expect([again.status, again.text]).toEqual([304, ''])
   const other = await api.send('GET', '/.well-known/jwks.json', { headers: { 'if-none-match': etag } })
   expect(other.status).toBe(200)
+})
+
+test('CK1: a key that is for something else than signing verifies nothing', async () => {
+  const config = api.config()
+  const { token } = await api.quickActor()
+  const verifying = config.JWT_KEYS.verifying.map((key) => ({ ...key, use: 'enc' }))
+  const verifier = { ...config, JWT_KEYS: { ...config.JWT_KEYS, verifying } }
+  await expect(verifyAccessToken(token, verifier, Date.now())).rejects.toMatchObject({ status: 401 })
+  expect(await verifyAccessToken(token, config, Date.now())).toHaveProperty('sub')
 })
 
 describe('CK2: keys are changed', () => {

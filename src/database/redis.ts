@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { Redis } from '@upstash/redis/cloudflare'
 import type { Meter } from './meter.ts'
 
@@ -12,7 +13,7 @@ const health = new Map<string, { failures: number; restsUntil: number }>()
 /**
  * What Roster asks of Redis, with every reply's type checked: after a timeout the client may answer `null` where
  * it should throw, and `null` would read as "not revoked". A failure is `undefined`, for the caller to decide on;
- * so is a Redis that rests after several.
+ * so is a Redis that rests after several. Keys are those of this deployment: a prefix is put before each.
  */
 export interface BlocklistStore {
   mget(keys: string[]): Promise<(string | null)[] | undefined>
@@ -45,8 +46,19 @@ function clientOf(url: string, token: string): Redis {
   return client
 }
 
-export function openRedis(url: string, token: string, meter: Meter): BlocklistStore {
+/**
+ * What each key begins with: a digest of the issuer. A copy of the deployment that was given the same Redis would else
+ * shut people out of this one.
+ */
+export const keyPrefixOf = (issuer: string) =>
+  `${createHash('sha256').update(issuer).digest('base64url').slice(0, 8)}:`
+const prefixes = new Map<string, string>()
+
+export function openRedis(url: string, token: string, meter: Meter, issuer: string): BlocklistStore {
   const redis = clientOf(url, token)
+  const prefix = prefixes.get(issuer) ?? keyPrefixOf(issuer)
+  prefixes.set(issuer, prefix)
+  const ours = (keys: string[]) => keys.map((key) => prefix + key)
 
   const state = health.get(url) ?? { failures: 0, restsUntil: 0 }
   health.set(url, state)
@@ -72,7 +84,7 @@ export function openRedis(url: string, token: string, meter: Meter): BlocklistSt
   return {
     mget: (keys) =>
       ask(
-        () => redis.mget<unknown[]>(...keys),
+        () => redis.mget<unknown[]>(...ours(keys)),
         (reply): reply is (string | null)[] =>
           Array.isArray(reply) &&
           reply.length === keys.length &&
@@ -80,7 +92,7 @@ export function openRedis(url: string, token: string, meter: Meter): BlocklistSt
       ),
     run: async (script, keys, args) =>
       (await ask(
-        () => redis.eval(script, keys, args),
+        () => redis.eval(script, ours(keys), args),
         (reply): reply is 1 => Number(reply) === 1,
       )) && true,
     ping: async () =>

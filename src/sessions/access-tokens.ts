@@ -59,7 +59,8 @@ async function importKeys(keys: JwtKeys): Promise<Map<string, CryptoKey>> {
   if (known) return known
   const pairs = [
     ['signing', keys.signing] as const,
-    ...keys.verifying.map((key) => [`kid:${key.kid}`, key] as const),
+    // A key for something else verifies nothing here (RFC 7517 section 4.2).
+    ...keys.verifying.filter(({ use }) => use === 'sig').map((key) => [`kid:${key.kid}`, key] as const),
   ]
   const made = new Map(
     await Promise.all(

@@ -102,7 +102,8 @@ async function isListed(
   return Boolean(session) || (Boolean(raised) && Number(raised) > epoch)
 }
 
-// An epoch must never be overwritten by a lower one, in whatever order two writers arrive.
+// An epoch must never be overwritten by a lower one, in whatever order two writers arrive, and one that is known lives no
+// longer for being told again: after the database was restored to an earlier time, what it has not heard of yet ends.
 const PUBLISH = `
 local lifetime = ARGV[1]
 for i, key in ipairs(KEYS) do
@@ -123,6 +124,8 @@ export async function publishRevocations(
   { redis }: Pick<Resources, 'redis'>,
   revoked: Revocations,
 ): Promise<void> {
+  const epoch = revoked.user?.epoch
+  if (epoch !== undefined && !Number.isSafeInteger(epoch)) throw new TypeError('An epoch is an integer.')
   const entries = [
     ...(revoked.sessions ?? []).map((id) => [sessionKey(id), '1'] as const),
     ...(revoked.user ? [[userKey(revoked.user.id), String(revoked.user.epoch)] as const] : []),

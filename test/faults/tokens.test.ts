@@ -3,6 +3,7 @@ import { exportJWK, exportSPKI, generateKeyPair, importJWK, type JWK } from 'jos
 import { v7 as uuidv7 } from 'uuid'
 import { describe, expect, test } from 'vitest'
 import { parseJwtKeys } from '../../src/crypto/jwt-keys.ts'
+import { keyPrefixOf } from '../../src/database/redis.ts'
 import { ACCESS_TOKEN_SECONDS, type Verifier, verifyAccessToken } from '../../src/sessions/access-tokens.ts'
 import { makeRefreshToken } from '../../src/sessions/refresh-tokens.ts'
 import { openApi } from '../support/api.ts'
@@ -662,6 +663,9 @@ test('RV1: the mirrored twin of a token is revoked with it, with Redis and witho
   await api.send('POST', '/v1/auth/logout', { token: ada.token })
   expect([await statusOf(ada.token), await statusOf(twin)]).toEqual([401, 401])
   // What remembers is the database; Redis forgets.
-  await api.redis('DEL', `revoked:session:${JSON.parse(Buffer.from(body, 'base64url').toString()).sid}`)
+  await api.redis(
+    'DEL',
+    `${keyPrefixOf(api.config().ISSUER)}revoked:session:${JSON.parse(Buffer.from(body, 'base64url').toString()).sid}`,
+  )
   expect([await statusOf(ada.token), await statusOf(twin)]).toEqual([401, 401])
 })
