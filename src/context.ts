@@ -4,6 +4,7 @@ import { type Database, openDatabase } from './database/main.ts'
 import { type Meter, openMeter } from './database/meter.ts'
 import { type BlocklistStore, openRedis } from './database/redis.ts'
 import { openTransport, type Send } from './mail/transports.ts'
+import { cutText } from './values/text.ts'
 
 /** Where a request came from, as the history and the sessions keep it. */
 export interface RequestOrigin {
@@ -42,6 +43,11 @@ export interface AppEnv {
 
 const MAX_USER_AGENT_LENGTH = 256
 
+function userAgentOf(c: Context): string | null {
+  const header = c.req.header('user-agent')
+  return header === undefined ? null : cutText(header, MAX_USER_AGENT_LENGTH)
+}
+
 export function openResources(
   env: object,
   meter: Meter,
@@ -69,7 +75,7 @@ export function openForRequest(c: Context<AppEnv>): void {
       return c.req.header('cf-connecting-ip') ?? null
     },
     get userAgent() {
-      return c.req.header('user-agent')?.slice(0, MAX_USER_AGENT_LENGTH) ?? null
+      return userAgentOf(c)
     },
     get country() {
       return (c.req.raw.cf?.country as string | undefined) ?? null

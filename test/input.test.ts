@@ -1,5 +1,8 @@
+import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { app } from '../src/app.ts'
+import { openDatabase } from '../src/database/main.ts'
+import { openMeter } from '../src/database/meter.ts'
 import { operationsOf } from '../src/docs/openapi.ts'
 import { MAX_BODY_BYTES } from '../src/http/body.ts'
 import { type Actor, type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
@@ -203,12 +206,13 @@ describe('IV1: text', () => {
 
   test.each([
     'Zoë',
-    '👩‍👩‍👧‍👦',
+    'Ada 👩‍👩‍👧‍👦',
+    'می‌خواهم',
+    'क्‍ष',
+    '山田 太郎',
     "Robert'); DROP TABLE users;--",
     '"quoted" \\back\\ %s $x {{x}} <b>&amp;',
-    '‮right to left',
     'ﬁ ligature stays',
-    '\u{10ffff}',
     '__proto__',
     'null',
     '1e400',
@@ -221,9 +225,38 @@ describe('IV1: text', () => {
 
   test('is trimmed, composed, and limited in characters, not bytes', async () => {
     expect((await rename('  Zoe\u0308 ')).body.name).toBe('Zoë')
-    expect((await rename('🌲'.repeat(100))).status).toBe(200)
-    expect(wrong(await rename('🌲'.repeat(101)))).toEqual(['/name too_big'])
+    expect((await rename('𐐀'.repeat(100))).status).toBe(200)
+    expect(wrong(await rename('𐐀'.repeat(101)))).toEqual(['/name too_big'])
     expect(wrong(await rename(' '))).toEqual(['/name too_small'])
+  })
+
+  test.each([
+    ['a zero width space', '\u200b'],
+    ['a Hangul filler', '\u3164'],
+    ['a blank in Braille', '\u2800'],
+    ['signs alone', '--- 🌲 ---'],
+    ['marks alone', '\u0301\u0301'],
+    ['a zero width space within', 'Ada\u200bKing'],
+    ['a joiner at the end', 'Ada\u200d'],
+    ['a right-to-left override', '\u202eright to left'],
+    ['an isolate', 'Ada \u2066King\u2069'],
+    ['a line separator', 'Ada\u2028King'],
+    ['a paragraph separator', 'Ada\u2029King'],
+    ['a thin space', 'Ada\u2009King'],
+    ['a letter with 99 accents', `A${'\u0301'.repeat(99)}`],
+    ['a letter with five accents', `x${'\u0301'.repeat(5)}`],
+    ['tags', 'Ada\u{e0041}'],
+    ['a noncharacter', 'Ada\u{10ffff}'],
+    ['another noncharacter', 'Ada\ufffe'],
+    ['a letter for private use', 'Ada\ue000'],
+    ['a letter that is not assigned', 'Ada\u0378'],
+  ])('HX14: a name with %s is refused', async (_, name) => {
+    const answer = await rename(name)
+    expect([answer.status, wrong(answer)]).toEqual([422, ['/name invalid_text']])
+  })
+
+  test('HX14: a blank of another keyboard is a blank', async () => {
+    expect((await rename('Ada\u00a0King')).body.name).toBe('Ada King')
   })
 
   test('has no control characters and no half characters', async () => {
@@ -246,6 +279,11 @@ describe('IV1: a query', () => {
         ['?limit%5B%5D=1', '/limit[] unknown_member'],
         ['?limit=1&limit=1', '/limit repeated'],
         ['?hard=true&hard=false', '/hard repeated'],
+        ['?limit=%ff', '/limit invalid_encoding'],
+        ['?limit=%c0%80', '/limit invalid_encoding'],
+        ['?limit=%', '/limit invalid_encoding'],
+        ['?a/b~c=1&a/b~c=2', '/a~1b~0c repeated'],
+        ['?%ff=1', ' invalid_encoding'],
       ] as const) {
         const answer = await send(route, {}, query)
         expect([query, answer.status]).toEqual([query, 422])
@@ -253,6 +291,116 @@ describe('IV1: a query', () => {
       }
     },
   )
+})
+
+describe('IV1: a number in a query', () => {
+  test.each(['0x10', '1e1', '+5', '-1', '1.0', ' 5', '5 ', '05', '', '٥', '1_0', 'Infinity', '0'])(
+    'is not written %j',
+    async (limit) => {
+      const answer = await send('GET /v1/users', {}, `?limit=${encodeURIComponent(limit)}`)
+      expect([limit, answer.status]).toEqual([limit, 422])
+    },
+  )
+})
+
+test('IV1: an id in capitals is the same id', async () => {
+  const ID = admin.id.toUpperCase()
+  const get = (path: string) => api.send<{ id: string; data: unknown[] }>('GET', path, { token: admin.token })
+  expect((await get(`/v1/users/${ID}`)).body.id).toBe(admin.id)
+  for (const path of [
+    `/v1/users/${ID}/activity`,
+    `/v1/activity?user_id=${ID}`,
+    `/v1/activity?actor_id=${ID}`,
+  ])
+    expect((await get(path)).body.data.length).toBeGreaterThan(0)
+})
+
+describe('IV1: a form', () => {
+  const logIn = (form: BodyInit) => raw('POST /v1/auth/login', form, 'application/x-www-form-urlencoded')
+
+  test('of bytes that are no UTF-8 opens nothing', async () => {
+    const somebody = await api.person()
+    for (const password of ['%ff', '%c0%80', '%ed%a0%80', '%zz', '%']) {
+      const answer = await logIn(`username=${somebody.email}&password=${password}`)
+      expect([password, answer.status, wrong(answer)]).toEqual([
+        password,
+        422,
+        ['/password invalid_encoding'],
+      ])
+    }
+    const bytes = new Uint8Array([...new TextEncoder().encode('username=a&password='), 0xff])
+    expect((await logIn(bytes)).status).toBe(422)
+  })
+
+  test('may have parameters that OAuth does not know, but none twice', async () => {
+    const { email } = await api.person()
+    const form = `username=${encodeURIComponent(email)}&password=${PASSWORD.replaceAll(' ', '+')}&grant_type=password`
+    expect((await logIn(`${form}&client_id=x&resource=y&%5B%5D=z`)).status).toBe(200)
+    expect(wrong(await logIn(`${form}&grant_type=password`))).toEqual(['/grant_type repeated'])
+  })
+})
+
+test('IV1: of many errors twenty are named, and the others counted', async () => {
+  const members = Object.fromEntries(Array.from({ length: 5000 }, (_, index) => [`m${index}`, index]))
+  const answer = await send('PATCH /v1/users/me', { body: { name: 'Ada', ...members } })
+  expect([answer.status, wrong(answer)?.length, answer.body.more_errors]).toEqual([422, 20, 4980])
+})
+
+describe('HX14: half a character', () => {
+  const halves = ['\ud800', '\udc00', 'a\ud83d', '\ude00b']
+
+  test.each(Object.entries(BODIES))('is no text in any member of %s', async (route, valid) => {
+    for (const name of [...Object.keys(valid), 'email', 'code'])
+      for (const half of halves) {
+        const answer = await send(route, { body: { ...valid, [name]: half } })
+        expect([name, ...outcome(answer)]).toEqual([name, 422, 'invalid_input'])
+      }
+  })
+
+  test('is cut from a header by whole characters', async () => {
+    for (const header of ['x'.repeat(255) + '😀', '😀'.repeat(300)]) {
+      const somebody = await api.person()
+      const answer = await api.send('POST', '/v1/auth/login', {
+        body: { email: somebody.email, password: 'not the right one' },
+        headers: { 'user-agent': header },
+      })
+      expect(answer.status).toBe(401)
+      const [row] = await api.sql('SELECT user_agent FROM user_activity_logs WHERE user_id = ?', [
+        somebody.id,
+      ])
+      const kept = row!.user_agent as string
+      expect(kept.length).toBeGreaterThan(0)
+      expect(kept.isWellFormed() && !kept.includes('\ufffd') && header.startsWith(kept)).toBe(true)
+    }
+  })
+
+  test('does not get through the door to the database', async () => {
+    const { calls } = await own.measure(async () => {
+      const db = openDatabase(own.bindings.TURSO_DATABASE_URL, 'x', openMeter())
+      await expect(db.read(sql`SELECT ${'\ud800'}`)).rejects.toThrow(TypeError)
+    })
+    expect(calls).toEqual([])
+  })
+})
+
+describe('Every sentence about wrong input is ours', () => {
+  test.each(Object.entries(BODIES))('%s', async (route, valid) => {
+    const bodies = [
+      {},
+      [],
+      { ...valid, x: 1 },
+      ...Object.keys(valid).flatMap((name) =>
+        [null, 1, [], {}, '', 'x', 'x'.repeat(60_000)].map((value) => ({ ...valid, [name]: value })),
+      ),
+    ]
+    for (const body of bodies) {
+      const { body: problem } = await send(route, { body })
+      for (const { detail } of (problem?.errors ?? []) as { detail: string }[]) {
+        expect(detail).toMatch(/^[A-Z][^A-Z].{3,80}\.$/)
+        expect(detail).not.toMatch(/invalid|expected|received|input/i)
+      }
+    }
+  })
 })
 
 const SQL_INJECTIONS = [

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { listOf, pageQuery } from '../http/pagination.ts'
-import { Id, Time, TimeInput } from '../values/ids.ts'
+import { Id, IdInput, Time, TimeInput } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { ACTIONS, type Action } from './models.ts'
 
@@ -38,8 +38,8 @@ export const ListActivityOfOne = lazy(() =>
 export const ListActivity = lazy(() =>
   z
     .strictObject({
-      user_id: Id().optional().meta({ description: 'Whom it happened to.' }),
-      actor_id: Id().optional().meta({ description: 'Who did it; not with `user_id`.' }),
+      user_id: IdInput().optional().meta({ description: 'Whom it happened to.' }),
+      actor_id: IdInput().optional().meta({ description: 'Who did it; not with `user_id`.' }),
       ...ListActivityOfOne().shape,
     })
     .refine((query) => !(query.user_id && query.actor_id), {

@@ -1,8 +1,9 @@
 import * as z from 'zod'
 import { withProof } from '../links/schemas.ts'
-import { NewPassword, Password, text } from '../passwords/schemas.ts'
+import { NewPassword, Password } from '../passwords/schemas.ts'
 import { DisplayName, EmailInput, User } from '../users/schemas.ts'
 import { lazy, type Of } from '../values/lazy.ts'
+import { text } from '../values/text.ts'
 
 export const SignUp = lazy(() =>
   z
@@ -14,7 +15,7 @@ export type SignUp = Of<typeof SignUp>
 export const LogIn = lazy(() =>
   z
     .strictObject({
-      email: text().min(1).max(320).meta({ example: 'ada@example.com' }),
+      email: text(320, 1).meta({ example: 'ada@example.com' }),
       password: Password(),
     })
     .meta({ id: 'LogIn' }),
@@ -24,20 +25,15 @@ export type LogIn = Of<typeof LogIn>
 /** The form of OAuth2 password clients (RFC 6749 section 4.3.2); what they send besides is ignored. */
 export const LogInForm = lazy(() =>
   z
-    .strictObject({
+    .object({
       username: LogIn().shape.email,
       password: Password(),
       grant_type: z.literal(['password', '']).optional(),
-      scope: z.string().optional(),
-      client_id: z.string().optional(),
-      client_secret: z.string().optional(),
     })
     .transform(({ username, password }) => ({ email: username, password })),
 )
 
-export const Refresh = lazy(() =>
-  z.strictObject({ refresh_token: z.string().min(1).max(512) }).meta({ id: 'Refresh' }),
-)
+export const Refresh = lazy(() => z.strictObject({ refresh_token: text(512, 1) }).meta({ id: 'Refresh' }))
 
 export const ChangePassword = lazy(() =>
   z

@@ -104,6 +104,10 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
 
 function toLibsql(statement: Statement): InStatement {
   const { sql, params } = toQuery(statement)
+  // It could not be sent as what it is, and would come back as something else.
+  if (params.some((value) => typeof value === 'string' && !value.isWellFormed())) {
+    throw new TypeError('half a character')
+  }
   return { sql, args: params as never }
 }
 

@@ -21,6 +21,10 @@ const Problem = lazy(() =>
       code: z.string(),
       request_id: z.string(),
       errors: z.array(z.object({ pointer: z.string(), code: z.string(), detail: z.string() })).optional(),
+      more_errors: z
+        .int()
+        .optional()
+        .meta({ description: 'How many errors there are besides those that `errors` names.' }),
     })
     .meta({ id: 'Problem', description: 'RFC 9457. `code` is stable; `detail` is for people.' }),
 )

@@ -2,6 +2,9 @@ import { HonoBase } from 'hono/hono-base'
 import { SmartRouter } from 'hono/router/smart-router'
 import { TrieRouter } from 'hono/router/trie-router'
 import type { BlankEnv, BlankSchema, Env, Schema } from 'hono/types'
+import { getPath } from 'hono/utils/url'
+
+const ID = /[\dA-F]{8}(-[\dA-F]{4}){3}-[\dA-F]{12}/gi
 
 /**
  * Hono with one router, filled at the first request; those of modules, which are only mounted, never are. The other
@@ -13,7 +16,8 @@ export class Hono<
   P extends string = '/',
 > extends HonoBase<E, S, P> {
   constructor() {
-    super()
+    // An id in capitals is the same id (RFC 9562 section 4), wherever it is looked up.
+    super({ getPath: (request) => getPath(request).replace(ID, (id) => id.toLowerCase()) })
     this.router = new SmartRouter({ routers: [new TrieRouter()] })
   }
 }

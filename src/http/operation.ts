@@ -2,16 +2,11 @@ import type { Context, MiddlewareHandler } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import type * as z from 'zod'
 import type { Permission } from '../access/permissions.ts'
-import {
-  bodyTooLarge,
-  bodyTooSlow,
-  decodeUtf8,
-  invalidJson,
-  parseJson,
-  readBytes,
-  unreadableBody,
-} from './body.ts'
-import { AppError, type InputError, invalidInput } from './problem.ts'
+import { bodyTooLarge, bodyTooSlow, readText, unreadableBody } from './body.ts'
+import { notUtf8, readFields } from './fields.ts'
+import { invalidJson, parseJson } from './json.ts'
+import { AppError, invalidInput } from './problem.ts'
+import { validate } from './validate.ts'
 
 /**
  * What a route is, for the machine: a middleware that checks something also says what it checks, and openapi.ts
@@ -71,7 +66,7 @@ export function body<S extends z.ZodType>(schema: () => S, form?: () => z.ZodTyp
       c.set('body', validate(form(), await readForm(c)))
     } else {
       if (mediaTypeOf(c) !== 'application/json') throw unsupportedMediaType()
-      c.set('body', validate(schema(), parseJson(decodeUtf8(await readBytes(c)))))
+      c.set('body', validate(schema(), parseJson(await readText(c, invalidJson))))
     }
     await next()
   })
@@ -95,48 +90,13 @@ export const form = (schema: () => z.ZodType) =>
 const FORM = 'application/x-www-form-urlencoded'
 const mediaTypeOf = (c: Context) => c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase()
 
-const readForm = async (c: Context) => singleValues(new URLSearchParams(decodeUtf8(await readBytes(c))))
+const readForm = async (c: Context) => readFields(await readText(c, () => invalidInput([notUtf8()])))
 
 /** Checks the query string, strictly, and puts it on `c.var.query`. */
 export function query<S extends z.ZodObject>(schema: () => S) {
   const check = createMiddleware<{ Variables: { query: z.output<S> } }>(async (c, next) => {
-    c.set('query', validate(schema(), singleValues(new URL(c.req.url).searchParams)))
+    c.set('query', validate(schema(), readFields(new URL(c.req.url).search.slice(1))))
     await next()
   })
   return documented(check, { query: schema, problems: [someInvalidInput] })
-}
-
-/** What the schema makes of the input. Throws 422 `invalid_input`. */
-export function validate<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
-  const result = schema.safeParse(input)
-  if (result.success) return result.data
-  throw invalidInput(result.error.issues.flatMap(toInputErrors))
-}
-
-function toInputErrors(issue: z.core.$ZodIssue): InputError[] {
-  const pointer = pointerTo(issue.path)
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => ({
-      pointer: pointer + pointerTo([key]),
-      code: 'unknown_member',
-      detail: 'Is not known here.',
-    }))
-  }
-  const code =
-    issue.code === 'custom' ? ((issue.params?.code as string | undefined) ?? 'invalid') : issue.code
-  return [{ pointer, code, detail: issue.message }]
-}
-
-const pointerTo = (path: PropertyKey[]) =>
-  path.map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
-
-function singleValues(params: URLSearchParams): Record<string, string> {
-  const repeated = [...new Set(params.keys())].filter((name) => params.getAll(name).length > 1)
-  if (repeated.length > 0) {
-    throw invalidInput(
-      repeated.map((name) => ({ pointer: `/${name}`, code: 'repeated', detail: 'Is given twice.' })),
-    )
-  }
-  // Not Object.fromEntries: `__proto__` has to arrive as a member, and be refused as one.
-  return Object.assign(Object.create(null), Object.fromEntries(params))
 }

@@ -1,6 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import * as z from 'zod'
 import type { Config } from '../config/main.ts'
+import { text, wholeNumber } from '../values/text.ts'
 import { AppError } from './problem.ts'
 
 export const invalidCursor = () =>
@@ -35,11 +36,8 @@ export interface List<T> {
 }
 
 export const pageQuery = () => ({
-  limit: z.coerce.number().int().min(1).max(100).default(20).meta({ description: 'How many, at most.' }),
-  cursor: z
-    .string()
-    .min(1)
-    .max(1024)
+  limit: wholeNumber(1, 100).default(20).meta({ description: 'How many, at most.' }),
+  cursor: text(1024, 1)
     .optional()
     .meta({ description: 'The `next_cursor` of the answer before, with the same filters.' }),
 })

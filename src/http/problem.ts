@@ -33,6 +33,9 @@ export class AppError extends Error {
 }
 
 export const notFound = () => new AppError(404, 'not_found', 'There is nothing at this address.')
+/** Whoever sends thousands of wrong members needs to be told of a few. */
+const MAX_ERRORS_NAMED = 20
+
 export const invalidInput = (errors: InputError[]) =>
   new AppError(422, 'invalid_input', 'The request has members that are missing, wrong or unknown.', {
     errors,
@@ -72,7 +75,9 @@ export const problemOf = (error: AppError, requestId: string) => ({
   detail: error.message,
   code: error.code,
   request_id: requestId,
-  ...(error.errors && { errors: error.errors }),
+  ...(error.errors && { errors: error.errors.slice(0, MAX_ERRORS_NAMED) }),
+  ...(error.errors &&
+    error.errors.length > MAX_ERRORS_NAMED && { more_errors: error.errors.length - MAX_ERRORS_NAMED }),
 })
 
 /**

@@ -1,12 +1,12 @@
 import * as z from 'zod'
 import { lazy } from '../values/lazy.ts'
+import { text } from '../values/text.ts'
 
 /** The token in a mailed link; or the address the mail went to, and the code in it. */
 export const proof = () => ({
-  token: z.string().min(1).max(256).optional(),
-  email: z.string().min(1).max(320).optional(),
-  code: z
-    .string()
+  token: text(256, 1).optional(),
+  email: text(320, 1).optional(),
+  code: text(8)
     .regex(/^\d{8}$/, 'Has eight digits.')
     .optional()
     .meta({ example: '04718152' }),

@@ -3,6 +3,7 @@ import { v7 as uuidv7 } from 'uuid'
 import type { Resources } from '../context.ts'
 import { build, insertWhere, type Statement } from '../database/statements.ts'
 import { issueToken, makeCode, makeLinkToken } from '../links/service.ts'
+import { mailboxOf } from '../values/email.ts'
 import { firstIdAt } from '../values/ids.ts'
 import { type OutboxMail, outbox } from './models.ts'
 import { type MailKind, render, TEXTS } from './texts.ts'
@@ -148,7 +149,7 @@ async function deliver(resources: Resources, id: string): Promise<void> {
   const mail = claimed!.rows[0] as unknown as OutboxMail | undefined
   if (!mail) return
   try {
-    await send({ ...write(resources, mail), to: mail.recipient, idempotencyKey: mail.id })
+    await send({ ...write(resources, mail), to: mailboxOf(mail.recipient), idempotencyKey: mail.id })
   } catch (error) {
     log('warn', 'mail_not_sent', {
       id,

@@ -1,3 +1,4 @@
+import { normalizeText } from '../values/text.ts'
 import { COMMON_PASSWORDS } from './common-passwords.ts'
 
 export const PASSWORD_MIN_LENGTH = 12
@@ -5,7 +6,7 @@ export const PASSWORD_MIN_LENGTH = 12
 export const PASSWORD_MAX_LENGTH = 256
 
 /** The one normalisation: the same characters typed on another keyboard are the same password (NIST 63B). */
-export const normalizePassword = (password: string) => password.normalize('NFKC')
+export const normalizePassword = (password: string) => normalizeText(password, 'NFKC')
 
 export let commonPasswords: Set<string> | undefined
 

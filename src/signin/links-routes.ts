@@ -5,9 +5,10 @@ import { limitHashing } from '../access/guards.ts'
 import { ResetPassword } from '../auth/schemas.ts'
 import type { AppEnv, Resources } from '../context.ts'
 import { Hono } from '../http/hono.ts'
-import { form, operation, validate } from '../http/operation.ts'
+import { form, operation } from '../http/operation.ts'
 import { page } from '../http/page.ts'
 import { AppError, notFound } from '../http/problem.ts'
+import { validate } from '../http/validate.ts'
 import { AcceptInvitation } from '../invitations/schemas.ts'
 import { acceptInvitation } from '../invitations/service.ts'
 import { PURPOSES, type Purpose } from '../links/models.ts'
@@ -15,6 +16,7 @@ import { MailedProof } from '../links/schemas.ts'
 import { PASSWORD_MIN_LENGTH } from '../passwords/policy.ts'
 import { confirmEmailChange, undoEmailChange } from '../recovery/email-change.ts'
 import { resetPassword, verifyEmail } from '../recovery/reset.ts'
+import { text } from '../values/text.ts'
 
 /** Where the links in mails lead. Opening one does nothing, as mail scanners open them too: pressing its button does. */
 interface LinkPage {
@@ -147,7 +149,7 @@ export const linkPages = new Hono<AppEnv>()
       responses: { 200: 'html' },
       problems: [notFound],
     }),
-    form(() => z.looseObject({ token: z.string() }).meta({ id: 'LinkForm' })),
+    form(() => z.looseObject({ token: text(256) }).meta({ id: 'LinkForm' })),
     limitHashing,
     async (c) => {
       const linkPage = requirePage(c)

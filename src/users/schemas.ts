@@ -1,36 +1,21 @@
 import * as z from 'zod'
 import { listOf, pageQuery } from '../http/pagination.ts'
-import { NewPassword } from '../passwords/schemas.ts'
-import { isEmail, normalizeEmail } from '../values/email.ts'
+import { NewPassword, Password } from '../passwords/schemas.ts'
+import { isEmail, normalizeEmail, shownEmail } from '../values/email.ts'
 import { Id, Time, TimeInput, toTime, toTimeOrNull } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
+import { line, name, searched, text, wholeNumber } from '../values/text.ts'
 import { type Profile, ROLES, STATES } from './models.ts'
 
 export const EmailInput = lazy(() =>
-  z
-    .string()
-    .max(320)
+  text(320)
     .transform((value) => value.trim())
     .refine(isEmail, { message: 'Is not an e-mail address.', params: { code: 'invalid_email' } })
+    .transform(shownEmail)
     .meta({ format: 'email', example: 'ada@example.com' }),
 )
 
-/** One line of text: no control characters, no lone surrogates. */
-const line = (maxLength: number) =>
-  z
-    .string()
-    .transform((value) => value.trim().normalize('NFC'))
-    .refine((value) => value.isWellFormed() && !/\p{Cc}/u.test(value), {
-      message: 'Has characters that are not text.',
-    })
-    .refine((value) => value.length > 0, { message: 'Is empty.', params: { code: 'too_small' } })
-    .refine((value) => [...value].length <= maxLength, {
-      message: `Has more than ${maxLength} characters.`,
-      params: { code: 'too_big' },
-    })
-    .meta({ minLength: 1, maxLength })
-
-export const DisplayName = lazy(() => line(100).meta({ example: 'Ada Lovelace' }))
+export const DisplayName = lazy(() => name(100).meta({ example: 'Ada Lovelace' }))
 
 export const Role = lazy(() => z.enum(ROLES))
 const State = lazy(() => z.enum(STATES))
@@ -93,9 +78,7 @@ export const UpdateUser = lazy(() =>
 )
 export type UpdateUser = Of<typeof UpdateUser>
 
-export const DeleteMe = lazy(() =>
-  z.strictObject({ password: z.string().min(1).max(1024) }).meta({ id: 'DeleteMe' }),
-)
+export const DeleteMe = lazy(() => z.strictObject({ password: Password() }).meta({ id: 'DeleteMe' }))
 export const DisableUser = lazy(() =>
   z
     .strictObject({
@@ -128,7 +111,7 @@ const SEARCH_MIN_LENGTH = 3
 export const ListUsers = lazy(() =>
   z
     .strictObject({
-      q: line(100)
+      q: searched(100)
         .refine((value) => [...value].length >= SEARCH_MIN_LENGTH, {
           message: `Needs at least ${SEARCH_MIN_LENGTH} characters.`,
           params: { code: 'too_small' },
@@ -141,11 +124,7 @@ export const ListUsers = lazy(() =>
         description: 'Without it, all but the deleted. `deleted` needs the permission `users:delete`.',
       }),
       sort: Sort().default('-created_at').meta({ description: 'With `q`, only by `created_at`.' }),
-      page: z.coerce
-        .number()
-        .int()
-        .min(1)
-        .max(1_000_000)
+      page: wholeNumber(1, 1_000_000)
         .optional()
         .meta({
           description: `For people who leaf through, down to row ${DEEPEST_ROW_BY_PAGE}; not with \`cursor\`.`,

@@ -1,3 +1,5 @@
+import { normalizeText } from './text.ts'
+
 /** RFC 5321 section 4.5.3.1, in octets; all of ours are ASCII. */
 const MAX_LOCAL_LENGTH = 64
 const MAX_LENGTH = 254
@@ -10,7 +12,7 @@ const DOMAIN = /^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-
  * the domain in ASCII (UTS 46). It may not be an address at all: `isEmail` says.
  */
 export function normalizeEmail(email: string): string {
-  const text = email.trim().normalize('NFC').toLowerCase()
+  const text = normalizeText(email.trim(), 'NFC').toLowerCase()
   const at = text.lastIndexOf('@')
   if (at < 0) return text
   return `${text.slice(0, at)}@${toAsciiDomain(text.slice(at + 1))}`
@@ -34,6 +36,43 @@ export function isEmail(email: string): boolean {
     DOMAIN.test(normalized.slice(at + 1))
   )
 }
+
+/** The address that a mail is sent to: faß.de and fass.de have different owners, whoever carries the mail. */
+export const mailboxOf = (email: string) => withDomain(email, toAsciiDomain)
+
+/** The address as it is kept and shown: a domain that mixes scripts, as look-alikes do, is shown in ASCII. */
+export const shownEmail = (email: string) =>
+  withDomain(email, (domain) => (isOneScript(domain) ? domain : toAsciiDomain(domain)))
+
+function withDomain(email: string, change: (domain: string) => string): string {
+  const at = email.lastIndexOf('@')
+  return `${email.slice(0, at)}@${change(email.slice(at + 1))}`
+}
+
+/** Scripts that are written together count as one. Those that are not here are shown in ASCII. */
+const SCRIPTS = [
+  ['Latin'],
+  ['Greek'],
+  ['Cyrillic'],
+  ['Armenian'],
+  ['Georgian'],
+  ['Hebrew'],
+  ['Arabic'],
+  ['Devanagari'],
+  ['Bengali'],
+  ['Tamil'],
+  ['Thai'],
+  ['Han', 'Hiragana', 'Katakana'],
+  ['Han', 'Hangul'],
+].map((scripts) => {
+  const letters = scripts.map((script) => `\\p{Script=${script}}`).join('')
+  return new RegExp(`^[${letters}\\p{Script=Common}\\p{Script=Inherited}]+$`, 'u')
+})
+
+/** In one script, and in the form to which it would be mapped: full-width letters are Latin, and deceive. */
+const isOneScript = (domain: string) =>
+  SCRIPTS.some((script) => script.test(domain)) &&
+  normalizeText(domain, 'NFKC') === normalizeText(domain, 'NFC')
 
 function toAsciiDomain(domain: string): string {
   // The URL parser has UTS 46 built in, but would also take a port, a path or an escape for part of its input.

@@ -14,6 +14,8 @@ export const timeOfId = (id: string) => Number.parseInt(id.slice(0, 8) + id.slic
 export const toTime = (epochMs: number) => new Date(epochMs).toISOString()
 export const toTimeOrNull = (epochMs: number | null) => (epochMs === null ? null : toTime(epochMs))
 
+const ID_EXAMPLE = '019ab0c4-7d1e-7a51-9c3b-2f4d5e6f7a8b'
+
 export const Time = lazy(() =>
   z.iso.datetime({ offset: true, precision: 3 }).meta({ example: '2026-11-24T09:30:00.000Z' }),
 )
@@ -22,6 +24,12 @@ export const TimeInput = lazy(() =>
   z.iso
     .datetime({ offset: true })
     .transform((value) => Date.parse(value))
-    .refine((value) => value >= 0 && value < 2 ** 47, 'is out of range'),
+    .refine((value) => value >= 0 && value < 2 ** 47, 'Is before 1970, or too far ahead.'),
 )
-export const Id = lazy(() => z.uuid().meta({ example: '019ab0c4-7d1e-7a51-9c3b-2f4d5e6f7a8b' }))
+/** An id as a caller may write it. */
+export const IdInput = lazy(() =>
+  Id()
+    .transform((value) => value.toLowerCase())
+    .meta({ example: ID_EXAMPLE }),
+)
+export const Id = lazy(() => z.uuid().meta({ example: ID_EXAMPLE }))

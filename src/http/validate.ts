@@ -1,0 +1,64 @@
+import type * as z from 'zod'
+import { pointerTo } from './fields.ts'
+import { type InputError, invalidInput } from './problem.ts'
+
+/** What the schema makes of the input. Throws 422 `invalid_input`. */
+export function validate<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
+  const result = schema.safeParse(input, { error: sentenceFor })
+  if (result.success) return result.data
+  throw invalidInput(result.error.issues.flatMap(toInputErrors))
+}
+
+function toInputErrors(issue: z.core.$ZodIssue): InputError[] {
+  const pointer = pointerTo(issue.path)
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => ({
+      pointer: pointer + pointerTo([key]),
+      code: 'unknown_member',
+      detail: 'Is not known here.',
+    }))
+  }
+  const code =
+    issue.code === 'custom' ? ((issue.params?.code as string | undefined) ?? 'invalid') : issue.code
+  return [{ pointer, code, detail: issue.message }]
+}
+
+const TYPES: Record<string, string> = {
+  array: 'a list',
+  boolean: 'true or false',
+  int: 'a whole number',
+  null: 'null',
+  number: 'a number',
+  object: 'an object',
+  record: 'an object',
+  string: 'a string',
+}
+
+const FORMATS: Record<string, string> = {
+  datetime: 'Is not a time such as 2026-11-24T09:30:00Z.',
+  url: 'Is not a URL.',
+  uuid: 'Is not an id.',
+}
+
+/** What is wrong, in our words, where the schema has none of its own: a short sentence about the member. */
+function sentenceFor(issue: z.core.$ZodRawIssue): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      return issue.input === undefined
+        ? 'Is missing.'
+        : `Has to be ${TYPES[issue.expected] ?? issue.expected}.`
+    case 'invalid_value':
+      return `Has to be ${issue.values.length > 1 ? 'one of ' : ''}${issue.values.map((value) => JSON.stringify(value)).join(', ')}.`
+    case 'too_small':
+      return `Has to be at least ${issue.minimum}${unitOf(issue)}.`
+    case 'too_big':
+      return `Has to be at most ${issue.maximum}${unitOf(issue)}.`
+    case 'invalid_format':
+      return FORMATS[issue.format] ?? 'Has another form.'
+    default:
+      return 'Is not right.'
+  }
+}
+
+const UNITS: Record<string, string> = { array: ' items long', string: ' characters long' }
+const unitOf = ({ origin }: { origin: string }) => UNITS[origin] ?? ''
