@@ -383,6 +383,31 @@ describe('HX14: half a character', () => {
   })
 })
 
+describe('HX14: an address in an international domain', () => {
+  const tag = crypto.randomUUID()
+  const signUp = (email: string) =>
+    api.send<{ email: string }>('POST', '/v1/auth/signup', {
+      body: { email, password: PASSWORD, name: 'Ada' },
+    })
+
+  test.each([
+    ['is shown as it was written', `Ada.${tag}@bücher.example`, 'bücher.example', 'xn--bcher-kva.example'],
+    ['is mailed where its owner is', `ada.${tag}@faß.example`, 'faß.example', 'xn--fa-hia.example'],
+    ['in one script may be read', `ada.${tag}@例え.テスト`, '例え.テスト', 'xn--r8jz45g.xn--zckzah'],
+    [
+      'that mixes scripts is shown in ASCII',
+      `ada.${tag}@\u0430pple.example`,
+      'xn--pple-43d.example',
+      'xn--pple-43d.example',
+    ],
+    ['in wide letters is shown as what it is', `ada.${tag}@ｂａｎｋ.example`, 'bank.example', 'bank.example'],
+  ])('%s', async (_, typed, shown, mailed) => {
+    const local = typed.split('@')[0]
+    expect((await signUp(typed)).body.email).toBe(`${local}@${shown}`)
+    expect(await api.mailsTo(`${local}@${mailed}`)).toHaveLength(1)
+  })
+})
+
 describe('Every sentence about wrong input is ours', () => {
   test.each(Object.entries(BODIES))('%s', async (route, valid) => {
     const bodies = [
