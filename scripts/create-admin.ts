@@ -45,7 +45,9 @@ export async function createAdmin({
   const origin = { requestId: randomUUID(), ip: null, userAgent: null, country: null }
   const resources = openResources(env, openMeter(), origin, () => {})
   const isPerson = and(eq(users.email_normalized, normalizeEmail(email)), isNull(users.deleted_at))
-  const [[person]] = await resources.db.read(build.select().from(users).where(isPerson).limit(1))
+  const {
+    user: [person],
+  } = await resources.db.read({ user: build.select().from(users).where(isPerson).limit(1) })
   if (!person) return insertAdmin(resources, email, name, await password())
 
   const changes: Change[] = []
@@ -82,10 +84,11 @@ async function insertAdmin(
     created_at: now,
     updated_at: now,
   }
-  await db.writeBatch([
-    build.insert(users).values(admin),
-    record(resources, { action: 'user.created', userId: id, actorId: null, details: { role: 'admin' } }),
-  ])
+  const event = { action: 'user.created', userId: id, actorId: null, details: { role: 'admin' } } as const
+  await db.writeBatch({
+    creation: build.insert(users).values(admin),
+    history: record(resources, event, sql`changes() > 0`),
+  })
   return ['created']
 }
 
@@ -97,35 +100,39 @@ const raised = (now: number) => ({
 })
 
 async function promote(resources: Resources, { id, role }: Pick<User, 'id' | 'role'>) {
-  const [update] = await resources.db.writeBatch([
-    build
+  const { update } = await resources.db.writeBatch({
+    update: build
       .update(users)
       .set({ role: 'admin', ...raised(resources.now) })
       .where(and(eq(users.id, id), eq(users.role, role), isNull(users.deleted_at)))
       .returning({ epoch: users.token_epoch }),
-    record(resources, {
-      action: 'user.role_changed',
-      userId: id,
-      actorId: null,
-      details: { role: { from: role, to: 'admin' } },
-    }),
-  ])
-  await publish(resources, id, update?.rows[0])
+    history: record(
+      resources,
+      {
+        action: 'user.role_changed',
+        userId: id,
+        actorId: null,
+        details: { role: { from: role, to: 'admin' } },
+      },
+      sql`changes() > 0`,
+    ),
+  })
+  await publish(resources, id, update[0])
 }
 
 async function replacePassword(resources: Resources, { id }: Pick<User, 'id'>, password: string) {
   const { config, db, now } = resources
   const password_hash = await hashPassword(password, config.keys.password_pepper)
-  const [update] = await db.writeBatch([
-    build
+  const { update } = await db.writeBatch({
+    update: build
       .update(users)
       .set({ password_hash, failed_logins: 0, ...raised(now) })
       .where(and(eq(users.id, id), isNull(users.deleted_at)))
       .returning({ epoch: users.token_epoch }),
-    record(resources, { action: 'password.changed', userId: id, actorId: null }),
-    revokeSessions(now, 'password_changed', eq(sessions.user_id, id)),
-  ])
-  await publish(resources, id, update?.rows[0])
+    history: record(resources, { action: 'password.changed', userId: id, actorId: null }, sql`changes() > 0`),
+    sessions: revokeSessions(now, 'password_changed', eq(sessions.user_id, id)),
+  })
+  await publish(resources, id, update[0])
 }
 
 async function publish(resources: Resources, id: string, row: Record<string, unknown> | undefined) {

@@ -264,10 +264,11 @@ test('CR1: a statement removes at most 500 rows, and a run goes on until all is 
     SELECT 'bulk-' || i, 'nobody', 0, 0, 0, 0, 0, 0 FROM n`,
   )
   const changes: number[] = []
-  const watch = (db: Database) => ({
-    writeBatch: async (statements: Parameters<Database['writeBatch']>[0]) => {
-      const results = await db.writeBatch(statements)
-      changes.push(...results.map((result) => result.changes))
+  const watch = (db: Database): Partial<Database> => ({
+    writeBatch: async (batch, marker) => {
+      const results = await db.writeBatch(batch, marker)
+      const counts = Object.entries(results).filter(([name]) => name.startsWith('count'))
+      changes.push(...counts.map(([, rows]) => (rows as { count: number }[])[0]!.count))
       return results
     },
   })
@@ -334,7 +335,7 @@ test('CR2: a run that was overtaken writes nothing more, wherever it had paused'
     let calls = 0
     let hasPaused = false
     await run(0, (db) => ({
-      writeBatch: async (statements) => {
+      writeBatch: async (batch, marker) => {
         if (++calls === pause + 1) {
           hasPaused = true
           await run(LATER_MS)
@@ -342,7 +343,7 @@ test('CR2: a run that was overtaken writes nothing more, wherever it had paused'
           // What is due only now is not for the run that was overtaken.
           await KINDS.idempotency_keys(`late-${pause}`, Date.now() - 2 * DAY_MS)
         }
-        return db.writeBatch(statements)
+        return db.writeBatch(batch, marker)
       },
     }))
     if (!hasPaused) break
@@ -368,10 +369,10 @@ test.each(['before', 'after'] as const)(
       const people = await addDue(2)
       let calls = 0
       const killed = run(0, (db) => ({
-        writeBatch: async (statements) => {
+        writeBatch: async (batch, marker) => {
           const isLast = ++calls === kill
           if (isLast && when === 'before') throw new Error('killed')
-          const results = await db.writeBatch(statements)
+          const results = await db.writeBatch(batch, marker)
           if (isLast) throw new Error('killed')
           return results
         },

@@ -1,7 +1,7 @@
 import { and, desc, eq, gte, is, lt, SQL } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { RequestOrigin, Resources } from '../context.ts'
-import { build, type Given, insertWhere, lastStatementChanged } from '../database/statements.ts'
+import { build, type Given, insertWhere } from '../database/statements.ts'
 import { type List, makeCursor, openCursor } from '../http/pagination.ts'
 import { firstIdAt, timeOfId, toTime } from '../values/ids.ts'
 import { type Action, type ActivityLog, activityLogs } from './models.ts'
@@ -19,15 +19,8 @@ export interface Event {
   id?: string | SQL
 }
 
-/**
- * The row of history for the statement right before it in the batch: it is written if, and only if, that
- * statement changed something.
- */
-export function record(
-  { origin }: { origin: Given<RequestOrigin> },
-  event: Event,
-  condition: SQL = lastStatementChanged,
-): SQL {
+/** A row of history, on the condition of the change that it tells of. */
+export function record({ origin }: { origin: Given<RequestOrigin> }, event: Event, condition: SQL): SQL {
   const { details = null } = event
   const row = {
     id: event.id ?? uuidv7(),
@@ -65,8 +58,8 @@ export async function listActivity({ db, config }: Resources, filter: ListActivi
   const end = filter.to === undefined ? undefined : firstIdAt(filter.to)
   // One upper bound, never two: SQLite would seek by one and pass over rows by the other. A cursor is the lower.
   const [before] = cursor === undefined ? [end] : (openCursor(config, list, cursor) as [string])
-  const [rows] = await db.read(
-    build
+  const { rows } = await db.read({
+    rows: build
       .select()
       .from(activityLogs)
       .where(
@@ -80,7 +73,7 @@ export async function listActivity({ db, config }: Resources, filter: ListActivi
       )
       .orderBy(desc(activityLogs.id))
       .limit(limit + 1),
-  )
+  })
   const page = rows.slice(0, limit)
   const next_cursor = rows.length > limit ? makeCursor(config, list, [page.at(-1)!.id]) : null
   return { data: page.map(toActivity), pagination: { limit, next_cursor, total: null } }

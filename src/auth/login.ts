@@ -21,9 +21,9 @@ export async function logIn(resources: Resources, input: LogIn): Promise<Tokens>
   const email = normalizeEmail(input.email)
   const account = and(eq(users.email_normalized, email), sql`deleted_at IS NULL`)!
   const attempt = openAttempt(resources, email, account)
-  const results = await db.writeBatch([...attempt.count, selectUsers().where(account)])
+  const results = await db.writeBatch({ ...attempt.count, user: selectUsers().where(account) })
   const isOpen = attempt.isOpen(results)
-  const row = results.at(-1)!.rows[0] as unknown as User | undefined
+  const row: User | undefined = results.user[0]
   const stored = row && isOpen ? row.password_hash : null
   const password = await checkPassword(input.password, stored, config.keys.password_pepper)
   if (!row || !password.isRight || !isActive(row, resources.now)) {
@@ -31,7 +31,7 @@ export async function logIn(resources: Resources, input: LogIn): Promise<Tokens>
     throw invalidCredentials()
   }
   if (config.EMAIL_VERIFICATION === 'required' && row.email_verified_at === null) {
-    await db.writeBatch(attempt.clear)
+    await db.writeBatch({ clear: attempt.clear })
     throw emailNotVerified()
   }
   const newHash = password.isOutdated
@@ -42,10 +42,10 @@ export async function logIn(resources: Resources, input: LogIn): Promise<Tokens>
 
 /** The same trip for an unknown account, which leaves no row. */
 const recordFailure = (resources: Resources, userId: string | undefined) =>
-  resources.db.writeBatch([
-    record(
+  resources.db.writeBatch({
+    history: record(
       resources,
       { action: 'login.failed', userId: userId ?? null, actorId: null },
       userId ? sql`1` : sql`0`,
     ),
-  ])
+  })

@@ -1,10 +1,9 @@
 import { and, eq } from 'drizzle-orm'
-import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { sessions } from '../sessions/models.ts'
 import { publishRevocations } from '../sessions/revocation.ts'
-import { revokeSessions } from '../sessions/service.ts'
+import { endSession } from '../sessions/service.ts'
 import { byActor, changeUser } from '../users/change.ts'
 
 /** Ends all one's sessions, this one too. */
@@ -21,15 +20,7 @@ export async function logOutAll(resources: Resources, actor: Claims): Promise<vo
 export async function logOut(resources: Resources, actor: Claims): Promise<void> {
   const own = and(eq(sessions.id, actor.sid), eq(sessions.user_id, actor.sub))
   await Promise.all([
-    resources.db.writeBatch([
-      revokeSessions(resources.now, 'logged_out', own),
-      record(resources, {
-        action: 'session.ended',
-        userId: actor.sub,
-        actorId: actor.sub,
-        details: { session_id: actor.sid },
-      }),
-    ]),
+    endSession(resources, actor, actor.sid, 'logged_out', own!),
     publishRevocations(resources, { sessions: [actor.sid] }),
   ])
 }

@@ -1,8 +1,9 @@
 import { and, eq, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
+import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { RequestOrigin, Resources } from '../context.ts'
-import { build, type Places, prepare } from '../database/statements.ts'
+import { build, type Places, prepare, rowExists } from '../database/statements.ts'
 import { invalidRefreshToken, sessionRevoked } from '../sessions/errors.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { openRefreshToken } from '../sessions/refresh-tokens.ts'
@@ -10,7 +11,7 @@ import { publishRevocations } from '../sessions/revocation.ts'
 import { revokeSessions } from '../sessions/service.ts'
 import { userIsActive, users } from '../users/models.ts'
 import type { Tokens } from './schemas.ts'
-import { IDLE_MS, type Signer, signerColumns, toTokens } from './start-session.ts'
+import { IDLE_MS, signerColumns, toTokens } from './start-session.ts'
 
 export interface Rotation extends RequestOrigin {
   sessionId: string
@@ -37,18 +38,18 @@ export const rotatedColumns = {
  */
 export const rotate = prepare((at: Places<Rotation>) => {
   const isThisSession = eq(sessions.id, at.sessionId)
-  const personMayBeHere = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${sessions.user_id} AND ${userIsActive(at.now)})`
+  const isOfActiveUser = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${sessions.user_id} AND ${userIsActive(at.now)})`
   const isCurrent = and(
     isThisSession,
     eq(sessions.counter, at.counter),
     sql`${sessions.revoked_at} IS NULL AND ${sessions.idle_expires_at} > ${at.now}`,
-    personMayBeHere,
+    isOfActiveUser,
   )
   // Whose session it is only the database knows.
   const userId = sql`(SELECT user_id FROM ${sessions} WHERE id = ${at.sessionId})`
   const details = sql`json_object('session_id', ${at.sessionId})`
-  return [
-    build
+  return {
+    rotation: build
       .update(sessions)
       .set({
         counter: sql`${at.counter} + 1`,
@@ -60,16 +61,17 @@ export const rotate = prepare((at: Places<Rotation>) => {
         country: at.country,
       })
       .where(isCurrent),
-    record(
+    history: record(
       { origin: at },
       { id: at.refreshedId, action: 'session.refreshed', userId, actorId: userId, details },
+      sql`changes() > 0`,
     ),
-    build.select(rotatedColumns).from(sessions).where(isThisSession),
-    build
+    session: build.select(rotatedColumns).from(sessions).where(isThisSession),
+    user: build
       .select(signerColumns)
       .from(users)
       .where(sql`${users.id} = ${userId} AND ${userIsActive(at.now)}`),
-  ]
+  }
 })
 
 /**
@@ -83,7 +85,10 @@ export async function refresh(resources: Resources, refreshToken: string): Promi
   const { db, config, now, origin } = resources
   const token = openRefreshToken(config.keys.refresh_token, refreshToken)
   if (!token) throw invalidRefreshToken()
-  const results = await db.writeBatch(
+  const {
+    session: [session],
+    user: [user],
+  } = await db.writeBatch(
     rotate({
       ...token,
       ...origin,
@@ -92,19 +97,19 @@ export async function refresh(resources: Resources, refreshToken: string): Promi
       refreshedId: uuidv7(),
     }),
   )
-  const session = results[2]!.rows[0] as unknown as Pick<Session, keyof typeof rotatedColumns> | undefined
-  const person = results[3]!.rows[0] as unknown as Signer | undefined
   if (!session) throw invalidRefreshToken()
   if (session.revoked_at) throw sessionRevoked()
   // The counter only grows, so a token that is spent stays spent.
   const isInGrace = session.rotated_at + config.REFRESH_GRACE_SECONDS * 1000 > now
   if (session.counter > token.counter + (isInGrace ? 1 : 0)) {
+    // Its own first send may have rotated it, and others since: that is no theft.
+    if (db.wasResent) throw invalidRefreshToken()
     await endStolenSession(resources, session)
     throw sessionRevoked()
   }
-  if (!person || session.counter !== token.counter + 1 || session.idle_expires_at <= now)
+  if (!user || session.counter !== token.counter + 1 || session.idle_expires_at <= now)
     throw invalidRefreshToken()
-  return toTokens(resources, session, person)
+  return toTokens(resources, session, user)
 }
 
 /** Somebody has a refresh token that was spent: they, or whoever spent it, stole it. */
@@ -112,14 +117,25 @@ export async function endStolenSession(
   resources: Resources,
   session: Pick<Session, 'id' | 'user_id'>,
 ): Promise<void> {
-  await resources.db.writeBatch([
-    revokeSessions(resources.now, 'reuse_detected', eq(sessions.id, session.id)),
-    record(resources, {
-      action: 'session.reuse_detected',
-      userId: session.user_id,
-      actorId: null,
-      details: { session_id: session.id },
-    }),
-  ])
+  const event = {
+    id: uuidv7(),
+    action: 'session.reuse_detected',
+    userId: session.user_id,
+    actorId: null,
+    details: { session_id: session.id },
+  } as const
+  const isThis = eq(sessions.id, session.id)
+  const isDone = rowExists(activityLogs, event.id)
+  await resources.db.writeBatch(
+    {
+      history: record(
+        resources,
+        event,
+        sql`EXISTS (SELECT 1 FROM ${sessions} WHERE ${isThis} AND revoked_at IS NULL)`,
+      ),
+      ending: revokeSessions(resources.now, 'reuse_detected', and(isThis, isDone)),
+    },
+    isDone,
+  )
   resources.afterwards(publishRevocations(resources, { sessions: [session.id] }))
 }

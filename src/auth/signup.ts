@@ -3,7 +3,8 @@ import type { Resources } from '../context.ts'
 import { type IdempotentRequest, openIdempotency, recalled } from '../idempotency/service.ts'
 import { enqueue, mayBeMailed, sendAfterwards } from '../mail/outbox.ts'
 import { assertDomainMaySignUp, enqueueVerification, insertUser, makeUserRow } from '../users/create.ts'
-import { userExists, users } from '../users/models.ts'
+import { emailTaken } from '../users/errors.ts'
+import { emailIsTaken, users } from '../users/models.ts'
 import type { User } from '../users/schemas.ts'
 import { toUser } from '../users/schemas.ts'
 import { signupClosed } from './errors.ts'
@@ -30,9 +31,13 @@ export async function signUp(
   const isSecret = config.EMAIL_VERIFICATION === 'required'
   const answer = isSecret ? ACCEPTED : toUser({ ...row, state: row.status })
   const owner = sql`FROM ${users} WHERE email_normalized = ${row.email_normalized} AND deleted_at IS NULL`
-  const once = openIdempotency(resources, request, row.id, answer, sql`1`)
-  const isMade = userExists(row.id)
-  const verification = enqueueVerification(resources, row, isMade)
+  const isTaken = emailIsTaken(row.email_normalized)
+  const once = openIdempotency(resources, request, row.id, answer, isSecret ? sql`1` : sql`NOT ${isTaken}`)
+  const creation = insertUser(resources, row, sql`${once.isFirst} AND NOT ${isTaken}`, {
+    action: 'user.signed_up',
+    actorId: row.id,
+  })
+  const verification = enqueueVerification(resources, row, creation.isDone)
   const notice = enqueue(resources, {
     kind: 'already_registered',
     userId: sql`(SELECT id ${owner})`,
@@ -40,18 +45,20 @@ export async function signUp(
     toNormalized: row.email_normalized,
   })
   const mayTell = mayBeMailed(resources, 'already_registered', row.email_normalized)
-  const isFree = isSecret ? sql`NOT EXISTS (SELECT 1 ${owner})` : sql`1`
-  const results = await insertUser(resources, row, sql`${once.isFirst} AND ${isFree}`, {
-    action: 'user.signed_up',
-    actorId: row.id,
-    before: once.claim,
-    after: [
-      ...verification.statements,
-      ...(isSecret ? [notice.when(sql`${once.isFirst} AND NOT ${isMade} AND ${mayTell}`)] : []),
+  const results = await resources.db.writeBatch(
+    {
+      claim: once.claim,
+      ...creation.statements,
+      verification: verification.statements,
+      notice: isSecret ? [notice.when(sql`${once.isFirst} AND NOT ${creation.isDone} AND ${mayTell}`)] : [],
+      verdict: sql<{ is_done: 0 | 1 }>`SELECT ${creation.isDone} AS is_done`,
       ...once.recall,
-    ],
-  })
+    },
+    creation.isDone,
+  )
   sendAfterwards(resources, verification.mailId, ...(isSecret ? [notice.id] : []))
-  const kept = recalled(request, request && results.at(-1), answer)
-  return isSecret ? null : (kept as User)
+  const kept = recalled(request, results, answer)
+  if (isSecret) return null
+  if (kept === answer && !results.verdict[0]!.is_done) throw emailTaken()
+  return kept as User
 }

@@ -26,7 +26,7 @@ export async function startSession(
   resources: Resources,
   row: User,
   newHash: string | undefined,
-  clearAttempts: Statement[],
+  clearAttempts: readonly Statement[],
 ): Promise<Tokens> {
   const { db, now, origin } = resources
   const session: Session = {
@@ -47,28 +47,33 @@ export async function startSession(
   const isAsRead = and(eq(users.id, row.id), eq(users.token_epoch, row.token_epoch), userIsActive(now))
   const isStarted = rowExists(sessions, session.id)
   const isThisPerson = and(eq(users.id, row.id), isStarted)
-  const results = await db.writeBatch([
-    insertWhere(sessions, session, sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead})`),
-    record(resources, {
-      action: 'session.started',
-      userId: row.id,
-      actorId: row.id,
-      details: { session_id: session.id },
-    }),
-    ...revokeSurplusSessions(resources, row.id),
-    build
-      .update(users)
-      .set({ last_login_at: now, ...(newHash && { password_hash: newHash }) })
-      .where(isThisPerson),
-    ...(row.status === 'disabled' ? endDisabling(resources, row.id, isStarted) : []),
-    ...clearAttempts,
-    build.select(signerColumns).from(users).where(isThisPerson),
-  ])
-  const person = results.at(-1)!.rows[0] as unknown as Signer | undefined
-  if (!person) throw invalidCredentials()
-  const surplus = results[2]!.rows.map(({ id }) => id as string)
-  resources.afterwards(publishRevocations(resources, { sessions: surplus }))
-  return toTokens(resources, session, person)
+  const event = {
+    action: 'session.started',
+    userId: row.id,
+    actorId: row.id,
+    details: { session_id: session.id },
+  } as const
+  const {
+    surplus,
+    user: [user],
+  } = await db.writeBatch(
+    {
+      session: insertWhere(sessions, session, sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead})`),
+      history: record(resources, event, isStarted),
+      ...revokeSurplusSessions(resources, row.id),
+      login: build
+        .update(users)
+        .set({ last_login_at: now, ...(newHash && { password_hash: newHash }) })
+        .where(isThisPerson),
+      enabling: row.status === 'disabled' ? endDisabling(resources, row.id, isStarted) : [],
+      attempts: clearAttempts,
+      user: build.select(signerColumns).from(users).where(isThisPerson),
+    },
+    isStarted,
+  )
+  if (!user) throw invalidCredentials()
+  resources.afterwards(publishRevocations(resources, { sessions: surplus.map(({ id }) => id) }))
+  return toTokens(resources, session, user)
 }
 
 /** What has to be known of a person to give them tokens. */

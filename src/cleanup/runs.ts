@@ -12,14 +12,14 @@ export async function listCleanupRuns(
   { limit, cursor }: { limit: number; cursor?: string | undefined },
 ): Promise<List<CleanupRun>> {
   const [after] = cursor === undefined ? [] : (openCursor(config, 'cleanup', cursor) as [number])
-  const [rows] = await db.read(
-    build
+  const { rows } = await db.read({
+    rows: build
       .select()
       .from(cleanupRuns)
       .where(after === undefined ? undefined : lt(cleanupRuns.id, after))
       .orderBy(desc(cleanupRuns.id))
       .limit(limit + 1),
-  )
+  })
   const page = rows.slice(0, limit)
   const data = page.map((run) => ({
     id: run.id,

@@ -2,7 +2,8 @@ import { type SQL, sql, type Table } from 'drizzle-orm'
 import { ACTIONS, activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
-import type { Statement, Written } from '../database/statements.ts'
+import { resends } from '../database/models.ts'
+import type { Statement } from '../database/statements.ts'
 import { idempotencyKeys } from '../idempotency/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens } from '../links/models.ts'
@@ -46,27 +47,45 @@ export async function cleanUp(resources: Resources): Promise<void> {
   if (run === undefined) return
   const fence = sql`(SELECT max(id) FROM ${cleanupRuns}) = ${run}`
   const removed: Record<string, number> = {}
-  const keepLease = () => sql`UPDATE ${cleanupRuns} SET lease_expires_at = ${Date.now() + LEASE_MS},
-    counts = ${JSON.stringify(removed)} WHERE id = ${run} AND ${fence}`
+  const keepLease = () => sql<{
+    id: number
+  }>`UPDATE ${cleanupRuns} SET lease_expires_at = ${Date.now() + LEASE_MS},
+    counts = ${JSON.stringify(removed)} WHERE id = ${run} AND ${fence} RETURNING id`
+
+  /** How much the steps removed; undefined for a run that was overtaken. */
+  async function runSteps(steps: Step[]): Promise<number | undefined> {
+    const counted = steps.flatMap(([removal, ...rest], index) => [
+      [`removal${index}`, removal] as const,
+      [`count${index}`, sql<{ count: number }>`SELECT changes() AS count`] as const,
+      [`rest${index}`, rest] as const,
+    ])
+    const results = await db.writeBatch({ lease: keepLease(), ...Object.fromEntries(counted) })
+    if (results.lease?.length === 0) return undefined
+    const counts = steps.map((_, index) => (results[`count${index}`] as { count: number }[])[0]!.count)
+    return counts.reduce((sum, count) => sum + count, 0)
+  }
 
   for (const [name, task] of Object.entries(tasksOf(resources))) {
     while (Date.now() - now < RUN_MS) {
       const steps = await task(fence)
       if (steps.length === 0) break
-      const [lease, ...results] = await db.writeBatch([keepLease(), ...steps.flat()])
-      if (lease!.changes === 0) return
-      const count = changesOfRemovals(steps, results)
+      const count = await runSteps(steps)
+      if (count === undefined) return
       if (count === 0) break
       removed[name] = (removed[name] ?? 0) + count
     }
   }
-  await db.writeBatch([
-    sql`UPDATE ${cleanupRuns} SET finished_at = ${Date.now()}, counts = ${JSON.stringify(removed)} WHERE id = ${run} AND ${fence}`,
-    record(resources, { action: 'cleanup.ran', userId: null, actorId: null, details: { run, removed } }),
+  await db.writeBatch({
+    end: sql`UPDATE ${cleanupRuns} SET finished_at = ${Date.now()}, counts = ${JSON.stringify(removed)} WHERE id = ${run} AND ${fence}`,
+    history: record(
+      resources,
+      { action: 'cleanup.ran', userId: null, actorId: null, details: { run, removed } },
+      sql`changes() > 0`,
+    ),
     // Each run adds one, so a few of the oldest are enough.
-    sql`DELETE FROM ${cleanupRuns} WHERE id IN (SELECT id FROM ${cleanupRuns} WHERE id > 0 ORDER BY id LIMIT ${OLD_RUNS_PER_RUN})
+    oldest: sql`DELETE FROM ${cleanupRuns} WHERE id IN (SELECT id FROM ${cleanupRuns} WHERE id > 0 ORDER BY id LIMIT ${OLD_RUNS_PER_RUN})
       AND started_at < ${now - RUNS_KEPT_MS} AND ${fence}`,
-  ])
+  })
 }
 
 /**
@@ -76,22 +95,12 @@ export async function cleanUp(resources: Resources): Promise<void> {
 async function startRun({ db, now }: Resources): Promise<number | undefined> {
   const holder = crypto.randomUUID()
   const newest = sql`id = (SELECT max(id) FROM ${cleanupRuns})`
-  const [, started] = await db.writeBatch([
-    sql`INSERT INTO ${cleanupRuns} (holder, started_at, lease_expires_at, counts) SELECT ${holder}, ${now}, ${now + LEASE_MS}, '{}'
+  const { started } = await db.writeBatch({
+    run: sql`INSERT INTO ${cleanupRuns} (holder, started_at, lease_expires_at, counts) SELECT ${holder}, ${now}, ${now + LEASE_MS}, '{}'
       WHERE NOT EXISTS (SELECT 1 FROM ${cleanupRuns} WHERE ${newest} AND finished_at IS NULL AND lease_expires_at > ${now})`,
-    sql`SELECT id FROM ${cleanupRuns} WHERE ${newest} AND holder = ${holder}`,
-  ])
-  return started!.rows[0]?.id as number | undefined
-}
-
-function changesOfRemovals(steps: Step[], results: Written[]): number {
-  let index = 0
-  let changes = 0
-  for (const step of steps) {
-    changes += results[index]!.changes
-    index += step.length
-  }
-  return changes
+    started: sql<{ id: number }>`SELECT id FROM ${cleanupRuns} WHERE ${newest} AND holder = ${holder}`,
+  })
+  return started[0]?.id
 }
 
 /** Rows that nothing else depends on: gone by the batch. `key` names a row, `isOver` says which. */
@@ -116,6 +125,7 @@ function tasksOf(resources: Resources): Record<string, Task> {
     sessions_expired: removal(sessions, 'id', sql`idle_expires_at < ${now - ENDED_SESSION_MS}`),
     sessions_ended: removal(sessions, 'id', sql`revoked_at < ${now - ENDED_SESSION_MS}`),
     idempotency_keys: removal(idempotencyKeys, 'rowid', sql`created_at < ${now - IDEMPOTENCY_MS}`),
+    resends: removal(resends, 'batch_id', sql`batch_id < ${firstIdAt(now - DAY_MS)}`),
     throttles: removal(throttles, 'key', sql`expires_at < ${now}`),
     one_time_tokens: removal(oneTimeTokens, 'id', sql`expires_at < ${now - DAY_MS}`),
     invitations: removal(invitations, 'id', sql`expires_at < ${now - INVITATIONS_KEPT_MS}`),
@@ -128,11 +138,11 @@ function tasksOf(resources: Resources): Record<string, Task> {
 /** People whose disabling has ended, one by one, as each leaves a row of history. */
 async function endDisablings(resources: Resources, fence: SQL): Promise<Step[]> {
   const { db, now } = resources
-  const [ids] = await db.read(
-    sql<{
+  const { ids } = await db.read({
+    ids: sql<{
       id: string
     }>`SELECT id FROM ${users} WHERE disabled_until <= ${now} AND status = 'disabled' LIMIT ${PEOPLE_PER_BATCH}`,
-  )
+  })
   return ids.map(({ id }) => endDisabling(resources, id, sql`disabled_until <= ${now} AND ${fence}`))
 }
 
@@ -140,13 +150,13 @@ async function endDisablings(resources: Resources, fence: SQL): Promise<Step[]> 
 async function purgePeople(resources: Resources, fence: SQL): Promise<Step[]> {
   const { db, now, config } = resources
   const before = now - config.PURGE_AFTER_DAYS * DAY_MS
-  const [people] = await db.read(
-    sql<Pick<User, 'id' | 'email_normalized'>>`SELECT id, email_normalized FROM ${users}
+  const { people } = await db.read({
+    people: sql<Pick<User, 'id' | 'email_normalized'>>`SELECT id, email_normalized FROM ${users}
       WHERE deleted_at < ${before} LIMIT ${PEOPLE_PER_BATCH}`,
-  )
+  })
   return people.map(({ id, email_normalized }) => [
     sql`DELETE FROM ${users} WHERE id = ${id} AND deleted_at < ${before} AND ${fence}`,
-    record(resources, { action: 'user.purged', userId: id, actorId: null }),
+    record(resources, { action: 'user.purged', userId: id, actorId: null }, sql`changes() > 0`),
     ...eraseTraces({ id, email_normalized }),
   ])
 }

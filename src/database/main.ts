@@ -1,32 +1,39 @@
 import { createClient, type InStatement, LibsqlError, type ResultSet } from '@libsql/client/http'
+import type { SQL } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
 import { AppError, unavailable } from '../http/problem.ts'
+import { guard, isDoneAlready } from './guard.ts'
 import type { Meter } from './meter.ts'
-import { type Rows, type RowsOf, type Statement, toQuery, type Written } from './statements.ts'
+import { type Batch, type Results, type RowsOf, type Statement, toQuery } from './statements.ts'
 
 const READ_TIMEOUT_MS = 1500
 const WRITE_TIMEOUT_MS = 3000
 const BUSY_RETRIES = 3
-/** Between the Worker's clock and the database's. */
-const CLOCK_SKEW_MS = 30_000
-
 /**
  * libSQL for one request. Every call here is one HTTP request; one that got no answer is sent once more. Every
  * failure that is not the statement's own meaning (a constraint) is a 503: upstream trouble is never the caller's
  * fault.
  */
 export interface Database {
-  /** Reads, in one snapshot. */
-  read<const S extends readonly Statement[]>(...statements: S): Promise<Rows<S>>
+  /** Reads, in one snapshot: the rows of each statement, under its name. */
+  read<const B extends Batch>(batch: B): Promise<Results<B>>
   /**
    * Writes: all or nothing, and alone (`BEGIN IMMEDIATE`). The only way to write: a batch of Drizzle's own begins
    * deferred, and fails under contention as soon as it reads before it writes.
    *
-   * A connection that breaks after the commit looks like one that breaks before it, and the batch is sent again
-   * either way. So each batch has to be written such that twice is once: rows have ids made by the caller
-   * (`insertWhere`), changes are conditional on what they replace, and what the caller has to know is read by
-   * the last statements, not taken from `changes`, which only the first run sees.
+   * A connection that breaks after the commit looks like one that breaks before it, so a batch without an answer is
+   * sent again, and takes effect once. Where `marker` says that it is done already, it is refused, and only its
+   * queries are asked. So what the caller has to know is read by queries that stand in the batch.
+   *
+   * A batch without a marker has to be such that twice is once: it moves something that does not move back, from the
+   * value that was read.
+   *
+   * @param marker the condition that the first row which the batch makes is there: its row of history, or the session
+   *   of a login. What may be refused stands in the condition of that row, and everything else hangs on it.
    */
-  writeBatch(statements: readonly Statement[]): Promise<Written[]>
+  writeBatch<const B extends Batch>(batch: B, marker?: SQL): Promise<Results<B>>
+  /** Whether a write of this request was sent more than once, so that what it finds may be its own doing. */
+  readonly wasResent: boolean
   /**
    * Puts a read into whichever call goes first, so that it costs no trip of its own. `departed` is when that call
    * has been sent; `settle` sends the read alone if none was.
@@ -52,12 +59,15 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
   const departure = Promise.withResolvers<void>()
   let passenger: { statement: InStatement; board(result: Promise<ResultSet>): void } | undefined
 
-  async function run(mode: 'read' | 'write', statements: InStatement[]): Promise<ResultSet[]> {
+  let wasResent = false
+
+  async function run(mode: 'read' | 'write', statements: InStatement[], marker?: SQL): Promise<ResultSet[]> {
     const guest = passenger
     passenger = undefined
     const all = guest ? [guest.statement, ...statements] : statements
+    const call = mode === 'read' ? () => read(all) : writer(all, marker)
     try {
-      const results = await meter.time('db', () => withRetries(() => attempt(mode, all))).catch(translate)
+      const results = await meter.time('db', () => withRetries(call)).catch(translate)
       guest?.board(Promise.resolve(results[0]!))
       return guest ? results.slice(1) : results
     } catch (error) {
@@ -68,29 +78,52 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
     }
   }
 
-  async function attempt(mode: 'read' | 'write', statements: InStatement[]): Promise<ResultSet[]> {
-    if (mode === 'write') {
-      const inTime = notAfter(Date.now() + WRITE_TIMEOUT_MS)
-      const results = await clientWithin(WRITE_TIMEOUT_MS).batch([inTime, ...statements], mode)
-      return results.slice(1)
-    }
+  async function read(statements: InStatement[]): Promise<ResultSet[]> {
     const client = clientWithin(READ_TIMEOUT_MS)
-    return statements.length === 1 ? [await client.execute(statements[0]!)] : client.batch(statements, mode)
+    return statements.length === 1 ? [await client.execute(statements[0]!)] : client.batch(statements, 'read')
+  }
+
+  /** Sends a write, and the same again under the next number when called again. */
+  function writer(statements: InStatement[], marker: SQL | undefined) {
+    const batchId = uuidv7()
+    let number = 0
+    return async (): Promise<ResultSet[]> => {
+      number += 1
+      wasResent ||= number > 1
+      const guards = toLibsql(guard({ batchId, number, deadline: Date.now() + WRITE_TIMEOUT_MS, marker }))
+      try {
+        const results = await clientWithin(WRITE_TIMEOUT_MS).batch([...guards, ...statements], 'write')
+        return results.slice(guards.length)
+      } catch (error) {
+        // Surely nothing has changed, so it is the same send again.
+        if (isBusy(error)) number -= 1
+        if (!isDoneAlready(error)) throw error
+        return readBack(statements)
+      }
+    }
+  }
+
+  /** What the queries of a batch say now. Asked as a write, which a replica that lags does not answer. */
+  async function readBack(statements: InStatement[]): Promise<ResultSet[]> {
+    const queries = statements.filter(isQuery)
+    const results = queries.length > 0 ? await clientWithin(READ_TIMEOUT_MS).batch(queries, 'write') : []
+    return statements.map((statement) => (isQuery(statement) ? results.shift()! : NOTHING))
   }
 
   return {
-    async read(...statements) {
-      const results = await run('read', statements.map(toLibsql))
-      return results.map((result) => result.rows) as never
+    get wasResent() {
+      return wasResent
     },
-    async writeBatch(statements) {
-      const results = await run('write', statements.map(toLibsql))
-      return results.map((result) => ({ changes: result.rowsAffected, rows: result.rows as never }))
+    async read(batch) {
+      return toResults(batch, await run('read', toLibsql(batch)))
+    },
+    async writeBatch(batch, marker) {
+      return toResults(batch, await run('write', toLibsql(batch), marker))
     },
     rideAlong(statement) {
       const { promise, resolve } = Promise.withResolvers<ResultSet>()
       promise.catch(() => {}) // Whoever waits for it hears of it; nobody else has to.
-      passenger = { statement: toLibsql(statement), board: resolve }
+      passenger = { statement: toLibsql({ statement })[0]!, board: resolve }
       return {
         rows: promise.then((result) => result.rows) as never,
         departed: departure.promise,
@@ -102,20 +135,33 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
   }
 }
 
-function toLibsql(statement: Statement): InStatement {
-  const { sql, params } = toQuery(statement)
-  // It could not be sent as what it is, and would come back as something else.
-  if (params.some((value) => typeof value === 'string' && !value.isWellFormed())) {
-    throw new TypeError('half a character')
-  }
-  return { sql, args: params as never }
-}
+/** Of a write that was not repeated, as it was done already. */
+const NOTHING = { rows: [] as unknown[] } as ResultSet
 
-/** What was answered with a 503 must not happen later, when a request that was held up on its way arrives after all. */
-const notAfter = (deadline: number): InStatement => ({
-  sql: `SELECT json(CASE WHEN unixepoch('subsec') * 1000 < ? THEN '"in time"' ELSE 'too late' END)`,
-  args: [deadline + CLOCK_SKEW_MS],
-})
+const isQuery = (statement: InStatement) => /^\s*select/i.test((statement as { sql: string }).sql)
+
+const toLibsql = (batch: Batch): InStatement[] =>
+  Object.values(batch)
+    .flat()
+    .map((statement) => {
+      const { sql, params } = toQuery(statement as Statement)
+      // It could not be sent as what it is, and would come back as something else.
+      if (params.some((value) => typeof value === 'string' && !value.isWellFormed())) {
+        throw new TypeError('half a character')
+      }
+      return { sql, args: params as never }
+    })
+
+/** Gives each name its rows. */
+function toResults<B extends Batch>(batch: B, results: ResultSet[]): Results<B> {
+  let index = 0
+  const named = Object.entries(batch).map(([name, statements]) => {
+    if (!Array.isArray(statements)) return [name, results[index++]!.rows]
+    index += statements.length
+    return [name, []]
+  })
+  return Object.fromEntries(named) as Results<B>
+}
 
 /** Tries again: while the database is busy (it has surely changed nothing), and once when no answer came. */
 async function withRetries<T>(call: () => Promise<T>): Promise<T> {
@@ -152,7 +198,3 @@ export const databaseUnavailable = (cause?: unknown, retryAfterSeconds?: number)
     cause,
     retryAfterSeconds,
   )
-
-/** Whether a batch failed because a value that has to be unique was taken. */
-export const isUniqueViolation = (error: unknown, column: string) =>
-  isConstraint(error) && error.message.includes(column)

@@ -29,20 +29,18 @@ export const build = {
 /** Anything of Drizzle that knows its SQL: a builder, or a `sql` template. */
 export type Statement = { toSQL(): { sql: string; params: unknown[] } } | SQL
 
+/** Statements by name, sent as one batch in the order in which they are named. A list of them gives no result. */
+export type Batch = Readonly<Record<string, Statement | readonly Statement[]>>
+
 /** The rows that a statement gives, as its builder's type says; a `sql<Row>` template says it itself. */
 export type RowsOf<S> = S extends { _: { result: (infer Row)[] } }
   ? Row[]
   : S extends SQL<infer Row>
     ? Row[]
-    : never
+    : never[]
 
-export type Rows<S extends readonly Statement[]> = { -readonly [I in keyof S]: RowsOf<S[I]> }
-
-export interface Written {
-  /** Rows that the statement changed. */
-  changes: number
-  rows: Record<string, unknown>[]
-}
+/** The rows of each statement, under its name. */
+export type Results<B extends Batch> = { -readonly [Name in keyof B]: RowsOf<B[Name]> }
 
 export const toQuery = (statement: Statement): { sql: string; params: unknown[] } =>
   'toSQL' in statement ? statement.toSQL() : dialect.sqlToQuery(statement)
@@ -56,23 +54,28 @@ export type Places<V> = { readonly [K in keyof V]: SQL }
  * Statements that are sent all the time: Drizzle writes their SQL once per isolate, with a named place for each value,
  * and a request only fills in the values.
  */
-export function prepare<V extends object, const S extends readonly Statement[]>(
-  make: (places: Places<V>) => S,
-): (values: V) => S {
+export function prepare<V extends object, const B extends Readonly<Record<string, Statement>>>(
+  make: (places: Places<V>) => B,
+): (values: V) => B {
   const places = new Proxy({}, { get: (_, name) => sql`${sql.placeholder(String(name))}` })
-  let queries: ReturnType<typeof toQuery>[] | undefined
+  let queries: [name: string, query: ReturnType<typeof toQuery>][] | undefined
   return (values) => {
-    queries ??= make(places as Places<V>).map(toQuery)
+    queries ??= Object.entries(make(places as Places<V>)).map(([name, statement]) => [
+      name,
+      toQuery(statement),
+    ])
     // To `read` and `writeBatch` they are the statements that they were made from.
-    return queries.map(({ sql, params }) => ({
-      toSQL: () => ({ sql, params: fillPlaceholders(params, values as Record<string, unknown>) }),
-    })) as readonly Statement[] as S
+    const filled = queries.map(([name, { sql, params }]) => [
+      name,
+      { toSQL: () => ({ sql, params: fillPlaceholders(params, values as Record<string, unknown>) }) },
+    ])
+    return Object.fromEntries(filled) as B
   }
 }
 
 /**
- * `INSERT … SELECT … WHERE`: a row that comes to be only under a condition, decided inside the batch, and only once,
- * however often the batch is sent: `key` is what makes it the same row.
+ * `INSERT … SELECT … WHERE`: a row that comes to be only under a condition, decided inside the batch. `key` is what
+ * makes it the same row: one that is there already stays as it is.
  */
 export function insertWhere(
   table: Table,
@@ -92,9 +95,3 @@ export function insertWhere(
 /** A condition: that the row with this id is there. */
 export const rowExists = (table: Table, id: string): SQL =>
   sql`EXISTS (SELECT 1 FROM ${table} WHERE id = ${id})`
-
-/**
- * True where the statement before it in the batch changed something. History is written on this condition, so
- * that there is never a row without its change.
- */
-export const lastStatementChanged = sql`changes() > 0`

@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto'
 import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { createMiddleware } from 'hono/factory'
 import type { AppEnv, Resources } from '../context.ts'
-import { build, insertWhere, type Statement, type Written } from '../database/statements.ts'
+import { build, insertWhere, type Results } from '../database/statements.ts'
 import { documented } from '../http/operation.ts'
 import { AppError } from '../http/problem.ts'
 import { idempotencyKeyReused } from './errors.ts'
@@ -50,6 +50,10 @@ export const idempotent = documented(
   },
 )
 
+const selectKeys = () => build.select().from(idempotencyKeys)
+/** What reads the kept answer; nothing where there is no key. */
+export type Recall = { kept?: ReturnType<typeof selectKeys> }
+
 /**
  * The statements that make a creation idempotent: `claim` goes first, the creation is conditional on `isFirst`,
  * `recall` goes last. All in one batch, so key, creation and history are there together or not at all. A key is only
@@ -61,15 +65,14 @@ export function openIdempotency(
   subjectId: string,
   answer: object,
   mayClaim: SQL,
-): { claim: Statement[]; isFirst: SQL; recall: Statement[] } {
-  if (!request) return { claim: [], isFirst: mayClaim, recall: [] }
+) {
+  if (!request) return { claim: [], isFirst: mayClaim, recall: {} as Recall }
   const { principal, route, key, bodyHash } = request
   const isThisKey = and(
     eq(idempotencyKeys.principal, principal),
     eq(idempotencyKeys.route, route),
     eq(idempotencyKeys.key, key),
   )
-  const stored = build.select().from(idempotencyKeys).where(isThisKey)
   const row = {
     principal,
     route,
@@ -83,18 +86,18 @@ export function openIdempotency(
   return {
     claim: [insertWhere(idempotencyKeys, row, mayClaim, ['principal', 'route', 'key'])],
     isFirst: sql`EXISTS (SELECT 1 FROM ${idempotencyKeys} WHERE ${isThisKey} AND subject_id = ${subjectId})`,
-    recall: [stored],
+    recall: { kept: build.select().from(idempotencyKeys).where(isThisKey) } as Recall,
   }
 }
 
 /** The kept answer, from the result of `recall`. Throws 422 when the key was used for another body. */
 export function recalled<T>(
   request: IdempotentRequest | undefined,
-  result: Written | undefined,
+  { kept }: Partial<Results<Required<Recall>>>,
   fresh: T,
 ): T {
-  const row = result?.rows[0]
+  const row = kept?.[0]
   if (!request || !row) return fresh
   if (row.body_hash !== request.bodyHash) throw idempotencyKeyReused()
-  return JSON.parse(row.response as string) as T
+  return JSON.parse(row.response) as T
 }

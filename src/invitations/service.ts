@@ -2,6 +2,7 @@ import { and, desc, eq, isNull, lt, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { requireRecentLogin } from '../access/guards.ts'
 import { outranks } from '../access/permissions.ts'
+import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 import { build, insertWhere, rowExists } from '../database/statements.ts'
@@ -17,7 +18,7 @@ import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { insertUser, makeUserRow } from '../users/create.ts'
 import { emailTaken, outranked } from '../users/errors.ts'
-import { ROLES, userExists, userIsActive, users } from '../users/models.ts'
+import { emailIsTaken, ROLES, userIsActive, users } from '../users/models.ts'
 import type { User } from '../users/schemas.ts'
 import { toUser } from '../users/schemas.ts'
 import { normalizeEmail } from '../values/email.ts'
@@ -86,46 +87,48 @@ export async function createInvitation(
     withdrawn_at: null,
     user_id: null,
   }
-  const isTaken = sql`EXISTS (SELECT 1 FROM ${users} WHERE email_normalized = ${row.email_normalized}
-    AND deleted_at IS NULL)`
+  const isTaken = emailIsTaken(row.email_normalized)
   const mayInvite = sql`${tokenIsLive(actor, now)} AND NOT ${isTaken}`
   const answer = toInvitation(row, now)
   const once = openIdempotency(resources, request, row.id, answer, mayInvite)
-  const isMade = rowExists(invitations, row.id)
-  const mail = enqueueInvitation(resources, row, isMade)
-  const older = sql`email_normalized = ${row.email_normalized} AND id <> ${row.id} AND ${isMade}`
-  const results = await db.writeBatch([
-    ...once.claim,
-    insertWhere(invitations, row, once.isFirst),
-    recordOf(resources, 'invitation.created', actor.sub, row),
-    voidTokens(
-      now,
-      ['accept_invitation'],
-      sql`subject_id IN (SELECT id FROM ${invitations} WHERE ${older}) AND ${isMade}`,
-    ),
-    build
-      .update(invitations)
-      .set({ withdrawn_at: now })
-      .where(and(older, isNull(invitations.accepted_at), isNull(invitations.withdrawn_at))),
-    ...mail.statements,
-    sql`SELECT ${isMade} AS is_made, ${isTaken} AS is_taken`,
-    ...once.recall,
-  ])
-  const verdict = results.at(request ? -2 : -1)!.rows[0]!
-  const kept = recalled(request, request && results.at(-1), answer)
-  if (kept === answer && !verdict.is_made) {
-    throw verdict.is_taken ? emailTaken() : invalidToken(new Error('revoked during the request'))
+  const event = eventOf('invitation.created', actor.sub, row)
+  const isDone = rowExists(activityLogs, event.id)
+  const mail = enqueueInvitation(resources, row, isDone)
+  const older = sql`email_normalized = ${row.email_normalized} AND id < ${row.id} AND ${isDone}`
+  const results = await db.writeBatch(
+    {
+      claim: once.claim,
+      history: record(resources, event, once.isFirst),
+      invitation: insertWhere(invitations, row, isDone),
+      olderLinks: voidTokens(
+        now,
+        ['accept_invitation'],
+        sql`subject_id IN (SELECT id FROM ${invitations} WHERE ${older}) AND ${isDone}`,
+      ),
+      older: build
+        .update(invitations)
+        .set({ withdrawn_at: now })
+        .where(and(older, isNull(invitations.accepted_at), isNull(invitations.withdrawn_at))),
+      mail: mail.statements,
+      verdict: sql<{ is_done: 0 | 1; is_taken: 0 | 1 }>`SELECT ${isDone} AS is_done, ${isTaken} AS is_taken`,
+      ...once.recall,
+    },
+    isDone,
+  )
+  const { is_done, is_taken } = results.verdict[0]!
+  const kept = recalled(request, results, answer)
+  if (kept === answer && !is_done) {
+    throw is_taken ? emailTaken() : invalidToken(new Error('revoked during the request'))
   }
   sendAfterwards(resources, mail.mailId)
   return kept
 }
 
-const recordOf = (
-  resources: Resources,
+const eventOf = (
   action: 'invitation.created' | 'invitation.resent' | 'invitation.withdrawn',
   actorId: string,
   { id, role }: InvitationRow,
-) => record(resources, { action, userId: null, actorId, details: { invitation_id: id, role } })
+) => ({ id: uuidv7(), action, userId: null, actorId, details: { invitation_id: id, role } })
 
 /** Invitations, newest first. */
 export async function listInvitations(
@@ -133,14 +136,14 @@ export async function listInvitations(
   { limit, cursor }: { limit: number; cursor?: string | undefined },
 ): Promise<List<Invitation>> {
   const [after] = cursor === undefined ? [] : (openCursor(config, 'invitations', cursor) as [string])
-  const [rows] = await db.read(
-    build
+  const { rows } = await db.read({
+    rows: build
       .select()
       .from(invitations)
       .where(after === undefined ? undefined : lt(invitations.id, after))
       .orderBy(desc(invitations.id))
       .limit(limit + 1),
-  )
+  })
   const page = rows.slice(0, limit)
   const next_cursor = rows.length > limit ? makeCursor(config, 'invitations', [page.at(-1)!.id]) : null
   return {
@@ -151,7 +154,9 @@ export async function listInvitations(
 
 /** Reads an invitation, for somebody who may manage it. Throws 404, 403 `outranked`. */
 async function requireInvitation({ db }: Resources, actor: Claims, id: string): Promise<InvitationRow> {
-  const [[row]] = await db.read(build.select().from(invitations).where(eq(invitations.id, id)))
+  const {
+    invitation: [row],
+  } = await db.read({ invitation: build.select().from(invitations).where(eq(invitations.id, id)) })
   if (!row) throw invitationNotFound()
   if (!outranks(actor.role, row.role)) throw outranked()
   return row
@@ -166,22 +171,25 @@ export async function resendInvitation(resources: Resources, actor: Claims, id: 
   if (!send) throw mailNotConfigured()
   const row = await requireInvitation(resources, actor, id)
   const renewed = { ...row, expires_at: now + LIFETIME_MS.accept_invitation, invited_by: actor.sub }
-  const mayResend = and(isPending(id), tokenIsLive(actor, now))
-  const mail = enqueueInvitation(
-    resources,
-    renewed,
-    sql`EXISTS (SELECT 1 FROM ${invitations} WHERE ${mayResend})`,
+  const holds = tokenIsLive(actor, now)
+  const mayResend = sql`EXISTS (SELECT 1 FROM ${invitations} WHERE ${and(isPending(id), holds)})`
+  const event = eventOf('invitation.resent', actor.sub, row)
+  const isDone = rowExists(activityLogs, event.id)
+  const mail = enqueueInvitation(resources, renewed, isDone)
+  const { verdict } = await db.writeBatch(
+    {
+      history: record(resources, event, mayResend),
+      change: build
+        .update(invitations)
+        .set({ expires_at: renewed.expires_at, invited_by: renewed.invited_by })
+        .where(and(eq(invitations.id, id), isDone)),
+      mail: mail.statements,
+      verdict: sql<{ is_done: 0 | 1; holds: 0 | 1 }>`SELECT ${isDone} AS is_done, ${holds} AS holds`,
+    },
+    isDone,
   )
-  const results = await db.writeBatch([
-    build
-      .update(invitations)
-      .set({ expires_at: renewed.expires_at, invited_by: renewed.invited_by })
-      .where(mayResend),
-    recordOf(resources, 'invitation.resent', actor.sub, row),
-    ...mail.statements,
-    build.select({ id: invitations.id }).from(invitations).where(isPending(id)),
-  ])
-  if (results.at(-1)!.rows.length === 0) throw invitationEnded()
+  const { is_done, holds: isLive } = verdict[0]!
+  if (!is_done) throw isLive ? invitationEnded() : invalidToken(new Error('revoked during the request'))
   sendAfterwards(resources, mail.mailId)
   return toInvitation(renewed, now)
 }
@@ -194,21 +202,25 @@ export async function withdrawInvitation(resources: Resources, actor: Claims, id
   const { db, now } = resources
   const row = await requireInvitation(resources, actor, id)
   const isThis = eq(invitations.id, id)
-  const results = await db.writeBatch([
-    build
-      .update(invitations)
-      .set({ withdrawn_at: now })
-      .where(and(isPending(id), tokenIsLive(actor, now))),
-    recordOf(resources, 'invitation.withdrawn', actor.sub, row),
-    voidTokens(
-      now,
-      ['accept_invitation'],
-      sql`${oneTimeTokens.subject_id} = ${id}
-        AND EXISTS (SELECT 1 FROM ${invitations} WHERE ${isThis} AND withdrawn_at IS NOT NULL)`,
-    ),
-    build.select({ accepted_at: invitations.accepted_at }).from(invitations).where(isThis),
-  ])
-  if (results.at(-1)!.rows[0]?.accepted_at) throw invitationEnded()
+  const event = eventOf('invitation.withdrawn', actor.sub, row)
+  const isDone = rowExists(activityLogs, event.id)
+  const holds = tokenIsLive(actor, now)
+  const { invitation, verdict } = await db.writeBatch(
+    {
+      history: record(
+        resources,
+        event,
+        sql`EXISTS (SELECT 1 FROM ${invitations} WHERE ${and(isPending(id), holds)})`,
+      ),
+      change: build.update(invitations).set({ withdrawn_at: now }).where(and(isThis, isDone)),
+      links: voidTokens(now, ['accept_invitation'], sql`${oneTimeTokens.subject_id} = ${id} AND ${isDone}`),
+      invitation: build.select({ accepted_at: invitations.accepted_at }).from(invitations).where(isThis),
+      verdict: sql<{ holds: 0 | 1 }>`SELECT ${holds} AS holds`,
+    },
+    isDone,
+  )
+  if (!verdict[0]!.holds) throw invalidToken(new Error('revoked during the request'))
+  if (invitation[0]?.accepted_at) throw invitationEnded()
 }
 
 /**
@@ -238,25 +250,29 @@ export async function acceptInvitation(resources: Resources, input: AcceptInvita
   const inviters = ROLES.filter((role) => outranks(role, invitation.role))
   const inviterStands = sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${invitation.invited_by}
     AND role IN ${inviters} AND ${userIsActive(now)})`
-  const isMade = userExists(row.id)
-  const results = await insertUser(
-    resources,
-    row,
-    sql`${linkIsLive(token.id, now)} AND ${inviterStands}
-      AND EXISTS (SELECT 1 FROM ${invitations} WHERE ${isPending(invitation.id)})`,
+  const mayAccept = sql`${linkIsLive(token.id, now)} AND ${inviterStands}
+    AND EXISTS (SELECT 1 FROM ${invitations} WHERE ${isPending(invitation.id)})`
+  const isTaken = emailIsTaken(row.email_normalized)
+  const creation = insertUser(resources, row, sql`${mayAccept} AND NOT ${isTaken}`, {
+    action: 'invitation.accepted',
+    actorId: row.id,
+  })
+  const { isDone } = creation
+  const { verdict } = await resources.db.writeBatch(
     {
-      action: 'invitation.accepted',
-      actorId: row.id,
-      after: [
-        voidTokens(now, ['accept_invitation'], sql`subject_id = ${invitation.id} AND ${isMade}`),
-        build
-          .update(invitations)
-          .set({ accepted_at: now, user_id: row.id, withdrawn_at: null })
-          .where(and(eq(invitations.id, invitation.id), isMade)),
-        sql`SELECT ${isMade} AS is_made`,
-      ],
+      ...creation.statements,
+      links: voidTokens(now, ['accept_invitation'], sql`subject_id = ${invitation.id} AND ${isDone}`),
+      acceptance: build
+        .update(invitations)
+        .set({ accepted_at: now, user_id: row.id, withdrawn_at: null })
+        .where(and(eq(invitations.id, invitation.id), isDone)),
+      verdict: sql<
+        Record<'is_done' | 'may_accept', 0 | 1>
+      >`SELECT ${isDone} AS is_done, ${mayAccept} AS may_accept`,
     },
+    isDone,
   )
-  if (!results.at(-1)!.rows[0]!.is_made) throw invalidLink()
+  const { is_done, may_accept } = verdict[0]!
+  if (!is_done) throw may_accept ? emailTaken() : invalidLink()
   return toUser({ ...row, state: row.status })
 }

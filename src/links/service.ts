@@ -68,7 +68,7 @@ export function issueToken({ now }: Resources, token: NewToken, condition: SQL) 
     expires_at: now + LIFETIME_MS[token.purpose],
     spent_at: null,
   } satisfies Record<keyof OneTimeToken, unknown>
-  const older = and(sql`${oneTimeTokens.subject_id} = ${token.subjectId}`, sql`id <> ${id}`, isMade)
+  const older = and(sql`${oneTimeTokens.subject_id} = ${token.subjectId}`, sql`id < ${id}`, isMade)
   return {
     id,
     isMade,
@@ -132,11 +132,11 @@ async function findByToken(
   const [, named, id] = /^([a-z_]+)\.([0-9a-f-]{36})$/.exec(body) ?? []
   if (named !== purpose || id === undefined) return undefined
   const subjectId = sql`(SELECT subject_id FROM ${oneTimeTokens} WHERE id = ${id})`
-  const [[token], [subject]] = (await db.read(
-    build.select().from(oneTimeTokens).where(isGood(id, now)),
-    selectSubject(subjectId),
-  )) as [OneTimeToken[], unknown[]]
-  return { token, subject }
+  const { token, subject } = await db.read({
+    token: build.select().from(oneTimeTokens).where(isGood(id, now)),
+    subject: selectSubject(subjectId),
+  })
+  return { token: token[0], subject: (subject as unknown[])[0] }
 }
 
 /** A guess is counted before it is looked at, so that many at once are no more guesses than one after another. */
@@ -150,18 +150,20 @@ async function findByCode(
   const newest = sql`(SELECT id FROM ${oneTimeTokens} WHERE email_normalized = ${normalizeEmail(email)}
     AND purpose = ${purpose} AND spent_at IS NULL ORDER BY id DESC LIMIT 1)`
   const isNewest = sql`${oneTimeTokens.id} = ${newest}`
-  const results = await db.writeBatch([
-    build
+  const {
+    token: [token],
+    subject,
+  } = await db.writeBatch({
+    tries: build
       .update(oneTimeTokens)
       .set({ code_tries: sql`min(${oneTimeTokens.code_tries} + 1, ${CODE_TRIES + 1})` })
       .where(isNewest),
-    build.select().from(oneTimeTokens).where(isNewest),
-    selectSubject(sql`(SELECT subject_id FROM ${oneTimeTokens} WHERE ${isNewest})`),
-  ])
-  const token = results[1]!.rows[0] as unknown as OneTimeToken | undefined
+    token: build.select().from(oneTimeTokens).where(isNewest),
+    subject: selectSubject(sql`(SELECT subject_id FROM ${oneTimeTokens} WHERE ${isNewest})`),
+  })
   const isOpen = token && token.code_tries <= CODE_TRIES && token.created_at + CODE_LIFETIME_MS > now
   const isRight = config.keys.one_time_token.some((key) =>
     timingSafeEqual(Buffer.from(codeOf(key, purpose, token?.id ?? '')), Buffer.from(code)),
   )
-  return isOpen && isRight ? { token, subject: results[2]!.rows[0] } : undefined
+  return isOpen && isRight ? { token, subject: (subject as unknown[])[0] } : undefined
 }

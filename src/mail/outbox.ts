@@ -108,17 +108,17 @@ export async function deliverDue(resources: Resources): Promise<void> {
     .where(and(isWaiting, lte(outbox.next_attempt_at, now)))
     .orderBy(asc(outbox.next_attempt_at))
     .limit(MAILS_PER_RUN)
-  const results = await db.writeBatch([
+  const { dead, due } = await db.writeBatch({
     // Of those whose turn it is: however many wait, a run reads so many and no more.
-    build
+    dead: build
       .update(outbox)
       .set({ dead_at: now })
       .where(and(sql`${outbox.id} IN (${next})`, lte(outbox.expires_at, now)))
       .returning({ id: outbox.id, kind: outbox.kind }),
-    next,
-  ])
-  for (const { id, kind } of results[0]!.rows) log('error', 'mail_dead', { id, kind })
-  for (const { id } of results[1]!.rows) await deliver(resources, id as string)
+    due: next,
+  })
+  for (const { id, kind } of dead) log('error', 'mail_dead', { id, kind })
+  for (const { id } of due) await deliver(resources, id)
 }
 
 const isWaiting = and(isNull(outbox.sent_at), isNull(outbox.dead_at))!
@@ -136,8 +136,10 @@ async function deliver(resources: Resources, id: string): Promise<void> {
   )
   const pause = sql`min(${LONGEST_PAUSE_MS}, ${FIRST_PAUSE_MS} << min(${outbox.attempts}, 20))
     * ${0.8 + Math.random() * 0.4}`
-  const [claimed] = await db.writeBatch([
-    build
+  const {
+    claimed: [mail],
+  } = await db.writeBatch({
+    claimed: build
       .update(outbox)
       .set({
         attempts: sql`${outbox.attempts} + 1`,
@@ -145,8 +147,7 @@ async function deliver(resources: Resources, id: string): Promise<void> {
       })
       .where(isDue)
       .returning(),
-  ])
-  const mail = claimed!.rows[0] as unknown as OutboxMail | undefined
+  })
   if (!mail) return
   try {
     await send({ ...write(resources, mail), to: mailboxOf(mail.recipient), idempotencyKey: mail.id })
@@ -159,7 +160,7 @@ async function deliver(resources: Resources, id: string): Promise<void> {
     })
     return
   }
-  await db.writeBatch([build.update(outbox).set({ sent_at: Date.now() }).where(eq(outbox.id, id))])
+  await db.writeBatch({ sent: build.update(outbox).set({ sent_at: Date.now() }).where(eq(outbox.id, id)) })
 }
 
 function write({ config }: Resources, mail: OutboxMail) {

@@ -32,12 +32,12 @@ export async function requireOwnPassword(
   resources: Resources,
   actor: Claims,
   password: string,
-): Promise<{ row: UserRow; clearAttempts: Statement[] }> {
+): Promise<{ row: UserRow; clearAttempts: readonly Statement[] }> {
   const self = eq(users.id, actor.sub)
   const attempt = openAttempt(resources, actor.sub, self)
-  const results = await resources.db.writeBatch([...attempt.count, selectUsers().where(self)])
+  const results = await resources.db.writeBatch({ ...attempt.count, user: selectUsers().where(self) })
   const isOpen = attempt.isOpen(results)
-  const row = results.at(-1)!.rows[0] as unknown as UserRow | undefined
+  const row: UserRow | undefined = results.user[0]
   if (!row) throw invalidToken()
   const stored = isOpen ? row.password_hash : null
   const { isRight } = await checkPassword(password, stored, resources.config.keys.password_pepper)

@@ -20,7 +20,7 @@ export async function changePassword(
   const own = await requireOwnPassword(resources, actor, input.current_password)
   const passwordHash = await hashNewPassword(resources, input.new_password, own.row, '/new_password').catch(
     async (refusal) => {
-      await resources.db.writeBatch(own.clearAttempts)
+      await resources.db.writeBatch({ clear: own.clearAttempts })
       throw refusal
     },
   )

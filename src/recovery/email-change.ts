@@ -1,8 +1,10 @@
 import { eq, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { ChangeEmail } from '../auth/schemas.ts'
 import type { Resources } from '../context.ts'
-import { build } from '../database/statements.ts'
+import { build, rowExists } from '../database/statements.ts'
 import { invalidInput } from '../http/problem.ts'
 import { oneTimeTokens } from '../links/models.ts'
 import type { Proof } from '../links/schemas.ts'
@@ -39,10 +41,17 @@ export async function requestEmailChange(
     throw invalidInput([{ pointer: '/new_email', code: 'unchanged', detail }])
   }
   const mayAsk = tokenIsLive(actor, now)
+  const event = {
+    id: uuidv7(),
+    action: 'email.change_requested',
+    userId: row.id,
+    actorId: actor.sub,
+  } as const
+  const isDone = rowExists(activityLogs, event.id)
   const confirmation = enqueueLink(
     resources,
     { kind: 'confirm_email_change', subjectId: row.id, email: input.new_email, emailNormalized },
-    mayAsk,
+    isDone,
   )
   const notice = enqueueLink(
     resources,
@@ -53,17 +62,19 @@ export async function requestEmailChange(
       emailNormalized: row.email_normalized,
       newEmail: input.new_email,
     },
-    mayAsk,
+    isDone,
   )
-  const event = { action: 'email.change_requested', userId: row.id, actorId: actor.sub } as const
-  const results = await db.writeBatch([
-    ...confirmation.statements,
-    ...notice.statements,
-    record(resources, event, confirmation.isMade),
-    ...clearAttempts,
-    sql`SELECT ${confirmation.isMade} AS is_made`,
-  ])
-  if (!results.at(-1)!.rows[0]!.is_made) throw invalidToken(new Error('revoked during the request'))
+  const { verdict } = await db.writeBatch(
+    {
+      history: record(resources, event, mayAsk),
+      confirmation: confirmation.statements,
+      notice: notice.statements,
+      attempts: clearAttempts,
+      verdict: sql<{ is_done: 0 | 1 }>`SELECT ${isDone} AS is_done`,
+    },
+    isDone,
+  )
+  if (!verdict[0]!.is_done) throw invalidToken(new Error('revoked during the request'))
   sendAfterwards(resources, confirmation.mailId, notice.mailId)
 }
 

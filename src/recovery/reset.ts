@@ -57,13 +57,13 @@ async function mailLink(
       AND ${mayBeMailed(resources, link.kind, emailNormalized)}`,
   )
   const event = link.action && { action: link.action, userId: ofAccount('id'), actorId: null }
-  const results = await db.writeBatch([
-    request.count,
-    ...mail.statements,
-    ...(event ? [record(resources, event, mail.isMade)] : []),
-    request.verdict,
-  ])
-  request.assertAllowed(results.at(-1)!)
+  const { verdict } = await db.writeBatch({
+    count: request.count,
+    mail: mail.statements,
+    history: event ? [record(resources, event, mail.isMade)] : [],
+    verdict: request.verdict,
+  })
+  request.assertAllowed(verdict)
   sendAfterwards(resources, mail.mailId)
 }
 

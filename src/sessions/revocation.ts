@@ -43,10 +43,10 @@ const tokenCounts = ({ sid, sub, epoch, now }: Given<TokenInTime>) =>
 const liveSession = (token: Given<TokenInTime>) =>
   build.select({ id: sessions.id }).from(sessions).innerJoin(users, tokenCounts(token))
 
-const readLiveSession = prepare((token: Places<TokenInTime>) => [liveSession(token)])
-const readOwnProfile = prepare((token: Places<TokenInTime>) => [
-  build.select(profileColumns).from(users).innerJoin(sessions, tokenCounts(token)),
-])
+const readLiveSession = prepare((token: Places<TokenInTime>) => ({ session: liveSession(token) }))
+const readOwnProfile = prepare((token: Places<TokenInTime>) => ({
+  profile: build.select(profileColumns).from(users).innerJoin(sessions, tokenCounts(token)),
+}))
 
 /**
  * A condition for writes: that the actor's token still counts at the moment of the change. As every change of a
@@ -66,7 +66,7 @@ export function checkRevocation(
   claims: Claims,
   { isRead }: { isRead: boolean },
 ): () => Promise<void> {
-  const passenger = db.rideAlong(...readLiveSession({ ...claims, now }))
+  const passenger = db.rideAlong(readLiveSession({ ...claims, now }).session)
   const listed = isRead && isListed(redis, claims, passenger.departed)
   return async () => {
     passenger.settle()
@@ -81,7 +81,7 @@ export function checkRevocation(
  * @throws 401 `invalid_token`, or 503 when libSQL is away.
  */
 export async function findOwnProfile({ db, redis, now }: Resources, claims: Claims): Promise<Profile> {
-  const passenger = db.rideAlong(...readOwnProfile({ ...claims, now }))
+  const passenger = db.rideAlong(readOwnProfile({ ...claims, now }).profile)
   passenger.settle()
   const [[person], isRevoked] = await Promise.all([
     passenger.rows,

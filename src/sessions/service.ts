@@ -1,7 +1,9 @@
 import { and, desc, eq, gt, isNull, ne, type SQL, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
-import { build, type Statement } from '../database/statements.ts'
+import { build, rowExists } from '../database/statements.ts'
 import type { List } from '../http/pagination.ts'
 import { toTime } from '../values/ids.ts'
 import type { Claims } from './access-tokens.ts'
@@ -29,15 +31,16 @@ export const revokeSessions = (now: number, reason: RevokedReason, which: SQL | 
     .where(and(which, isNull(sessions.revoked_at)))
 
 /** Ends what is over the limit. Two statements, to stand after the one that starts a session. */
-export function revokeSurplusSessions(resources: Resources, userId: string): Statement[] {
+export function revokeSurplusSessions(resources: Resources, userId: string) {
   const surplus = sql`SELECT id FROM ${sessions} WHERE user_id = ${userId} AND revoked_at IS NULL
     ORDER BY id DESC LIMIT 100 OFFSET ${MAX_SESSIONS}`
-  return [
-    revokeSessions(resources.now, 'too_many', sql`${sessions.id} IN (${surplus})`).returning({
+  const event = { action: 'sessions.ended', userId, actorId: null, details: { reason: 'too_many' } } as const
+  return {
+    surplus: revokeSessions(resources.now, 'too_many', sql`${sessions.id} IN (${surplus})`).returning({
       id: sessions.id,
     }),
-    record(resources, { action: 'sessions.ended', userId, actorId: null, details: { reason: 'too_many' } }),
-  ]
+    surplusHistory: record(resources, event, sql`changes() > 0`),
+  }
 }
 
 /** The sessions that a person has open, newest first: at most 50, so the list is one page. */
@@ -56,8 +59,8 @@ export function toSessionList(rows: SessionRow[], currentId?: string): List<Sess
 
 /** One's own open sessions, the one of the token marked. */
 export async function listOwnSessions({ db, now }: Resources, actor: Claims): Promise<List<Session>> {
-  const [rows] = await db.read(openSessionsOf(actor.sub, now))
-  return toSessionList(rows, actor.sid)
+  const { sessions } = await db.read({ sessions: openSessionsOf(actor.sub, now) })
+  return toSessionList(sessions, actor.sid)
 }
 
 const toSession = (row: SessionRow, currentId: string | undefined): Session => ({
@@ -77,23 +80,46 @@ export async function endOwnSession(resources: Resources, actor: Claims, session
   const own = and(eq(sessions.id, sessionId), eq(sessions.user_id, actor.sub))
   // Read before it is written, for the sake of the actor's token: a batch that ends their own session and has to
   // be sent again would find it dead.
-  const [[found]] = await db.read(build.select({ id: sessions.id }).from(sessions).where(own))
-  if (!found) throw sessionNotFound()
-  const results = await db.writeBatch([
-    revokeSessions(now, 'ended', and(own, tokenIsLive(actor, now))),
-    record(resources, {
-      action: 'session.ended',
-      userId: actor.sub,
-      actorId: actor.sub,
-      details: { session_id: sessionId },
-    }),
-    build
-      .select({ id: sessions.id })
-      .from(sessions)
-      .where(and(own, isNull(sessions.revoked_at))),
-  ])
-  if (results.at(-1)!.rows.length > 0) throw invalidToken(new Error('revoked during the request'))
+  const { found } = await db.read({ found: build.select({ id: sessions.id }).from(sessions).where(own) })
+  if (found.length === 0) throw sessionNotFound()
+  const isOpen = await endSession(resources, actor, sessionId, 'ended', and(own, tokenIsLive(actor, now))!)
+  if (isOpen) throw invalidToken(new Error('revoked during the request'))
   resources.afterwards(publishRevocations(resources, { sessions: [sessionId] }))
+}
+
+/** Ends a session that is open and fulfils a condition, with its row of history. Answers whether it is open still. */
+export async function endSession(
+  resources: Resources,
+  actor: Claims,
+  sessionId: string,
+  reason: RevokedReason,
+  condition: SQL,
+): Promise<boolean> {
+  const event = {
+    id: uuidv7(),
+    action: 'session.ended',
+    userId: actor.sub,
+    actorId: actor.sub,
+    details: { session_id: sessionId },
+  } as const
+  const open = build
+    .select({ id: sessions.id })
+    .from(sessions)
+    .where(and(eq(sessions.id, sessionId), isNull(sessions.revoked_at)))
+  const mayEnd = sql`EXISTS ${build
+    .select({ id: sessions.id })
+    .from(sessions)
+    .where(and(condition, isNull(sessions.revoked_at)))}`
+  const isDone = rowExists(activityLogs, event.id)
+  const { stillOpen } = await resources.db.writeBatch(
+    {
+      history: record(resources, event, mayEnd),
+      ending: revokeSessions(resources.now, reason, and(eq(sessions.id, sessionId), isDone)),
+      stillOpen: open,
+    },
+    isDone,
+  )
+  return stillOpen.length > 0
 }
 
 /** All sessions of a person but perhaps one: a condition for `revokeSessions`. */

@@ -46,12 +46,12 @@ export const systemRoutes = new Hono<AppEnv>()
     }),
     async (c) => {
       // Reads a table, so it is not ready before the migrations are.
-      const [redis, [[mail]]] = await Promise.all([c.var.redis.ping(), c.var.db.read(countMails())])
+      const [redis, { mail }] = await Promise.all([c.var.redis.ping(), c.var.db.read({ mail: countMails() })])
       return c.json({
         status: redis ? 'ready' : 'degraded',
         database: 'ok',
         redis: redis ? 'ok' : 'unavailable',
-        mail,
+        mail: mail[0],
       })
     },
   )

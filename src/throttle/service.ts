@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { and, eq, gt, isNull, lt, type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
-import { build, lastStatementChanged, type Statement, type Written } from '../database/statements.ts'
+import { build, type Statement } from '../database/statements.ts'
 import { users } from '../users/models.ts'
 import { tooManyAttempts } from './errors.ts'
 import { throttles } from './models.ts'
@@ -22,21 +22,11 @@ export const MAX_FAILURES_IN_A_ROW = 100
  *
  * The counts are in libSQL, in the batch that reads the account anyway: no further trip, and no other rules for
  * the time when Redis is away. Unknown accounts are counted like known ones, so that the answers are alike.
+ *
+ * @param name what the caller calls the account: an address or an id.
+ * @param account the condition that selects it.
  */
-export interface Attempt {
-  /** To be put first in the batch that reads the account. */
-  count: Statement[]
-  /**
-   * From the results of `count`: false when the account takes no password any more. Throws 429
-   * `too_many_attempts` when it has to wait.
-   */
-  isOpen(results: Written[]): boolean
-  /** For the batch after a right password: it was no failure, and the count in a row begins anew. */
-  clear: Statement[]
-}
-
-/** An attempt on the account that `account` selects; `name` is what the caller calls it (an address or an id). */
-export function openAttempt(resources: Resources, name: string, account: SQL): Attempt {
+export function openAttempt(resources: Resources, name: string, account: SQL) {
   const { now } = resources
   const key = keyOf(resources, name)
   const isThisKey = eq(throttles.key, key)
@@ -44,8 +34,9 @@ export function openAttempt(resources: Resources, name: string, account: SQL): A
   const wait = sql`min(${LONGEST_WAIT_MS}, ${FIRST_WAIT_MS} << min(6, ${attempts} - ${FREE_FAILURES}))`
   const isNowFree = sql`${attempts} < ${FREE_FAILURES}`
   return {
-    count: [
-      build
+    /** To be put first in the batch that reads the account. */
+    count: {
+      counted: build
         .insert(throttles)
         .values({ key, attempts: 1, blocked_until: 0, expires_at: now + WINDOW_MS })
         .onConflictDoUpdate({
@@ -57,8 +48,9 @@ export function openAttempt(resources: Resources, name: string, account: SQL): A
               WHEN ${isNowFree} THEN ${throttles.expires_at} ELSE ${now} + ${wait} + ${WINDOW_MS} END`,
           },
           setWhere: sql`${throttles.blocked_until} <= ${now}`,
-        }),
-      build
+        })
+        .returning({ key: throttles.key }),
+      account: build
         .update(users)
         .set({ failed_logins: sql`${users.failed_logins} + 1` })
         .where(
@@ -66,24 +58,37 @@ export function openAttempt(resources: Resources, name: string, account: SQL): A
             account,
             isNull(users.deleted_at),
             lt(users.failed_logins, MAX_FAILURES_IN_A_ROW),
-            lastStatementChanged,
+            sql`changes() > 0`,
           ),
         )
         .returning({ id: users.id }),
-      build.select({ blocked_until: throttles.blocked_until }).from(throttles).where(isThisKey),
-    ],
-    isOpen([counted, account, throttle]) {
-      if (counted!.changes > 0) return account!.rows.length > 0
-      const waitMs = Number(throttle!.rows[0]?.blocked_until ?? now) - now
+      throttle: build.select({ blocked_until: throttles.blocked_until }).from(throttles).where(isThisKey),
+    },
+    /**
+     * From the results of `count`: false when the account takes no password any more. Throws 429
+     * `too_many_attempts` when it has to wait.
+     */
+    isOpen({
+      counted,
+      account,
+      throttle,
+    }: {
+      counted: unknown[]
+      account: unknown[]
+      throttle: { blocked_until: number }[]
+    }) {
+      if (counted.length > 0) return account.length > 0
+      const waitMs = (throttle[0]?.blocked_until ?? now) - now
       throw tooManyAttempts(Math.max(1, Math.ceil(waitMs / 1000)))
     },
+    /** For the batch after a right password: it was no failure, and the count in a row begins anew. */
     clear: [
       build.delete(throttles).where(isThisKey),
       build
         .update(users)
         .set({ failed_logins: 0 })
         .where(and(account, isNull(users.deleted_at), gt(users.failed_logins, 0))),
-    ],
+    ] as readonly Statement[],
   }
 }
 
@@ -117,10 +122,10 @@ export function openMailRequest(resources: Resources) {
         },
       }) as Statement,
     isAllowed: sql`(SELECT attempts FROM ${throttles} WHERE ${isThisKey}) <= ${MAILS_PER_HOUR}`,
-    verdict: build.select().from(throttles).where(isThisKey) as Statement,
+    verdict: build.select().from(throttles).where(isThisKey),
     /** Throws 429 `too_many_attempts`. */
-    assertAllowed(verdict: Written) {
-      const { attempts, expires_at } = verdict.rows[0] as { attempts: number; expires_at: number }
+    assertAllowed([verdict]: (typeof throttles.$inferSelect)[]) {
+      const { attempts, expires_at } = verdict!
       if (attempts > MAILS_PER_HOUR) throw tooManyAttempts(Math.max(1, Math.ceil((expires_at - now) / 1000)))
     },
   }

@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { type Action, activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
-import { isUniqueViolation } from '../database/main.ts'
+
 import { build, rowExists, type Statement } from '../database/statements.ts'
 import type { AppError } from '../http/problem.ts'
 import { invalidLink } from '../links/errors.ts'
@@ -15,7 +15,7 @@ import { publishRevocations, tokenIsLive } from '../sessions/revocation.ts'
 import { type RevokedReason, revokeSessions, sessionsOf } from '../sessions/service.ts'
 import { eraseTraces } from './erasure.ts'
 import { emailTaken, lastAdmin, versionMismatch, writeConflict } from './errors.ts'
-import { ENABLED, type NewUser, selectUsers, type User, users } from './models.ts'
+import { ENABLED, emailIsTaken, type NewUser, selectUsers, type User, users } from './models.ts'
 import { requireUser } from './queries.ts'
 
 /** A change of one person, and what comes with it. */
@@ -30,7 +30,7 @@ export interface Change {
   /** The row is deleted, and with it every personal datum elsewhere. */
   erases?: boolean
   /** What else belongs to it; `isDone` is its condition, for what is not harmless without the change. */
-  alsoWrite?: (isDone: SQL) => Statement[]
+  alsoWrite?: (isDone: SQL) => readonly Statement[]
 }
 
 /** In whose name a change is made, and what has to hold at the moment it is written. */
@@ -115,11 +115,14 @@ async function writeChange(
     eq(users.version, row.version),
     eq(users.token_epoch, row.token_epoch),
   )
+  const person = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead})`
+  const isTaken = needsFreeEmail(row, change)
   const mayChange = and(
-    isAsRead,
+    person,
     by.holds,
     takesAdminAway(row, change) ? anotherAdminRemains(row.id) : undefined,
-  )
+    sql`NOT ${isTaken}`,
+  )!
   const event = {
     id: uuidv7(),
     action: change.action,
@@ -128,29 +131,37 @@ async function writeChange(
     ...(change.details && { details: change.details }),
   }
   const isDone = rowExists(activityLogs, event.id)
-  try {
-    const results = await db.writeBatch([
-      change.erases ? build.delete(users).where(mayChange) : build.update(users).set(set).where(mayChange),
-      record(resources, event),
-      ...consequences(now, row, change, isDone),
-      ...(by.spend ? [by.spend(isDone)] : []),
-      ...(change.alsoWrite?.(isDone) ?? []),
-      selectUsers().where(eq(users.id, row.id)),
-      sql`SELECT ${isDone} AS is_done, ${by.holds} AS holds,
-        EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead}) AS is_as_read`,
-    ])
-    const { is_done, holds, is_as_read } = results.at(-1)!.rows[0]!
-    if (is_done) {
-      if (change.endsTokens)
-        resources.afterwards(publishRevocations(resources, { user: { id: row.id, epoch } }))
-      return (results.at(-2)!.rows[0] as unknown as User | undefined) ?? row
-    }
-    if (!holds) throw by.refused()
-    if (is_as_read) throw lastAdmin()
-    return undefined
-  } catch (error) {
-    throw isUniqueViolation(error, 'users.email_normalized') ? emailTaken() : error
+  const isThis = and(eq(users.id, row.id), isDone)
+  const { user, verdict } = await db.writeBatch(
+    {
+      history: record(resources, event, mayChange),
+      change: change.erases ? build.delete(users).where(isThis) : build.update(users).set(set).where(isThis),
+      consequences: consequences(now, row, change, isDone),
+      spending: by.spend ? [by.spend(isDone)] : [],
+      also: change.alsoWrite?.(isDone) ?? [],
+      user: selectUsers().where(eq(users.id, row.id)),
+      verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${person} AS is_as_read, ${isTaken} AS is_taken`,
+    },
+    isDone,
+  )
+  const { is_done, holds, is_as_read, is_taken } = verdict[0]!
+  if (is_done) {
+    if (change.endsTokens)
+      resources.afterwards(publishRevocations(resources, { user: { id: row.id, epoch } }))
+    return user[0] ?? row
   }
+  if (!holds) throw by.refused()
+  if (!is_as_read) return undefined
+  throw is_taken ? emailTaken() : lastAdmin()
+}
+
+type Verdict = Record<'is_done' | 'holds' | 'is_as_read' | 'is_taken', 0 | 1>
+
+/** A condition: that the address which somebody gets, or gets back, is somebody else's. */
+function needsFreeEmail(row: User, { set }: Change): SQL {
+  const isRestored = row.deleted_at !== null && set.deleted_at === null
+  const email = set.email_normalized ?? (isRestored ? row.email_normalized : undefined)
+  return email === undefined ? sql`0` : emailIsTaken(email, row.id)
 }
 
 /** What follows from the nature of a change, whoever makes it. */
@@ -187,10 +198,15 @@ export const endDisabling = (
   resources: Resources,
   userId: string,
   condition: SQL,
-): [change: Statement, history: Statement] => [
-  build
-    .update(users)
-    .set({ ...ENABLED, version: sql`${users.version} + 1`, updated_at: resources.now })
-    .where(and(eq(users.id, userId), eq(users.status, 'disabled'), condition)),
-  record(resources, { action: 'user.enabled', userId, actorId: null, details: { reason: 'until' } }),
-]
+): [change: Statement, history: Statement] => {
+  const id = uuidv7()
+  const isDisabled = sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${userId} AND status = 'disabled' AND ${condition})`
+  const event = { id, action: 'user.enabled', userId, actorId: null, details: { reason: 'until' } } as const
+  return [
+    record(resources, event, isDisabled),
+    build
+      .update(users)
+      .set({ ...ENABLED, version: sql`${users.version} + 1`, updated_at: resources.now })
+      .where(and(eq(users.id, userId), rowExists(activityLogs, id))),
+  ]
+}

@@ -1,23 +1,23 @@
-import { and, eq, isNull, type SQL } from 'drizzle-orm'
+import { and, eq, isNull, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { requireRecentLogin } from '../access/guards.ts'
 import { outranks } from '../access/permissions.ts'
-import type { Action } from '../activity/models.ts'
+import { type Action, activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Config } from '../config/main.ts'
 import type { Resources } from '../context.ts'
-import { isUniqueViolation } from '../database/main.ts'
-import { build, insertWhere, type Statement, type Written } from '../database/statements.ts'
+import { build, insertWhere, rowExists, type Statement } from '../database/statements.ts'
 import { type IdempotentRequest, openIdempotency, recalled } from '../idempotency/service.ts'
 import { invitations } from '../invitations/models.ts'
 import { outbox } from '../mail/models.ts'
 import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
 import { hashNewPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
+import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { emailTaken, outranked, signupDomainRefused } from './errors.ts'
-import { type NewUser, type Role, type User as UserRow, userExists, users } from './models.ts'
+import { emailIsTaken, type NewUser, type Role, type User as UserRow, users } from './models.ts'
 import { type CreateUser, type ManagedUser, toManagedUser } from './schemas.ts'
 
 /** What SIGNUP_DOMAINS asks of an address that nobody but its owner has vouched for. Throws 403 `signup_domain_refused`. */
@@ -83,41 +83,58 @@ export async function createUser(
   if (input.role !== 'user') requireRecentLogin(actor, resources.now)
   const row = await makeUserRow(resources, input)
   const answer = toManagedUser({ ...row, state: row.status })
-  const once = openIdempotency(resources, request, row.id, answer, tokenIsLive(actor, resources.now))
-  const verification = enqueueVerification(resources, row, userExists(row.id))
-  const results = await insertUser(resources, row, once.isFirst, {
-    action: 'user.created',
-    actorId: actor.sub,
-    before: once.claim,
-    after: [...verification.statements, ...once.recall],
-  })
+  const holds = tokenIsLive(actor, resources.now)
+  const mayCreate = sql`${holds} AND NOT ${emailIsTaken(row.email_normalized)}`
+  const once = openIdempotency(resources, request, row.id, answer, mayCreate)
+  const creation = insertUser(resources, row, once.isFirst, { action: 'user.created', actorId: actor.sub })
+  const verification = enqueueVerification(resources, row, creation.isDone)
+  const results = await resources.db.writeBatch(
+    {
+      claim: once.claim,
+      ...creation.statements,
+      verification: verification.statements,
+      verdict: sql<{ is_done: 0 | 1; holds: 0 | 1 }>`SELECT ${creation.isDone} AS is_done, ${holds} AS holds`,
+      ...once.recall,
+    },
+    creation.isDone,
+  )
+  const kept = recalled(request, results, answer)
+  const { is_done, holds: isLive } = results.verdict[0]!
+  if (kept === answer && !is_done)
+    throw isLive ? emailTaken() : invalidToken(new Error('revoked during the request'))
   sendAfterwards(resources, verification.mailId)
-  return recalled(request, request && results.at(-1), answer)
+  return kept
 }
 
-/** The batch that makes a person, if `condition` holds. Throws 409 `email_taken`. */
-export async function insertUser(
+/**
+ * The statements that make a user, if `condition` holds, which has to say that the address is free. `isDone` is the
+ * condition for what hangs on it, and the marker of the batch.
+ */
+export function insertUser(
   resources: Resources,
   row: Awaited<ReturnType<typeof makeUserRow>>,
   condition: SQL,
-  about: { action: Action; actorId: string; before?: Statement[]; after: Statement[] },
-): Promise<Written[]> {
-  const event = { action: about.action, userId: row.id, actorId: about.actorId, details: { role: row.role } }
-  try {
-    return await resources.db.writeBatch([
-      ...(about.before ?? []),
-      insertWhere(users, row, condition),
-      record(resources, event),
-      ...adoptInvitations(row.id, row.email_normalized, row.created_at),
-      ...about.after,
-    ])
-  } catch (error) {
-    throw isUniqueViolation(error, 'users.email_normalized') ? emailTaken() : error
+  { action, actorId }: { action: Action; actorId: string },
+) {
+  const event = { id: uuidv7(), action, userId: row.id, actorId, details: { role: row.role } }
+  const isDone = rowExists(activityLogs, event.id)
+  return {
+    isDone,
+    statements: {
+      history: record(resources, event, condition),
+      creation: insertWhere(users, row, isDone),
+      adoption: adoptInvitations(row.id, row.email_normalized, row.created_at, isDone),
+    },
   }
 }
 
 /** Who has an account by now needs no invitation to one; what was sent of it is theirs, and goes with them. */
-export const adoptInvitations = (userId: string, emailNormalized: string, now: number): Statement[] => [
+export const adoptInvitations = (
+  userId: string,
+  emailNormalized: string,
+  now: number,
+  isDone: SQL,
+): Statement[] => [
   build
     .update(invitations)
     .set({ user_id: userId, withdrawn_at: now })
@@ -126,11 +143,11 @@ export const adoptInvitations = (userId: string, emailNormalized: string, now: n
         eq(invitations.email_normalized, emailNormalized),
         isNull(invitations.accepted_at),
         isNull(invitations.withdrawn_at),
-        userExists(userId),
+        isDone,
       ),
     ),
   build
     .update(outbox)
     .set({ user_id: userId })
-    .where(and(eq(outbox.recipient_normalized, emailNormalized), isNull(outbox.user_id), userExists(userId))),
+    .where(and(eq(outbox.recipient_normalized, emailNormalized), isNull(outbox.user_id), isDone)),
 ]

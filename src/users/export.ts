@@ -53,14 +53,17 @@ const WITHHELD = new Set([
  */
 export async function exportUser({ db, now }: Resources, actor: Claims, id: string): Promise<UserExport> {
   requireRecentLogin(actor, now)
-  const [[user], ofSessions, activity, ofInvitations, mails, tokens, keys] = await db.read(
-    selectUsers().where(eq(users.id, id)),
-    build.select().from(sessions).where(eq(sessions.user_id, id)),
-    build
+  const {
+    user: [user],
+    ...held
+  } = await db.read({
+    user: selectUsers().where(eq(users.id, id)),
+    sessions: build.select().from(sessions).where(eq(sessions.user_id, id)),
+    activity: build
       .select()
       .from(activityLogs)
       .where(or(eq(activityLogs.user_id, id), eq(activityLogs.actor_id, id))),
-    build
+    invitations: build
       .select()
       .from(invitations)
       .where(
@@ -69,16 +72,16 @@ export async function exportUser({ db, now }: Resources, actor: Claims, id: stri
           sql`email_normalized = (SELECT email_normalized FROM ${users} WHERE id = ${id})`,
         ),
       ),
-    build.select().from(outbox).where(eq(outbox.user_id, id)),
-    build.select().from(oneTimeTokens).where(eq(oneTimeTokens.subject_id, id)),
-    build.select().from(idempotencyKeys).where(eq(idempotencyKeys.subject_id, id)),
-  )
+    mails: build.select().from(outbox).where(eq(outbox.user_id, id)),
+    one_time_tokens: build.select().from(oneTimeTokens).where(eq(oneTimeTokens.subject_id, id)),
+    idempotency_keys: build.select().from(idempotencyKeys).where(eq(idempotencyKeys.subject_id, id)),
+  })
   if (!user) throw userNotFound()
   return {
     exported_at: toTime(now),
     user: readable(user),
-    sessions: ofSessions.map(readable),
-    activity: activity.map((row) =>
+    sessions: held.sessions.map(readable),
+    activity: held.activity.map((row) =>
       readable({
         ...row,
         created_at: timeOfId(row.id),
@@ -87,10 +90,10 @@ export async function exportUser({ db, now }: Resources, actor: Claims, id: stri
         ...(row.actor_id !== id && { ip: null, user_agent: null, country: null }),
       }),
     ),
-    invitations: ofInvitations.map(readable),
-    mails: mails.map(readable),
-    one_time_tokens: tokens.map(readable),
-    idempotency_keys: keys.map(readable),
+    invitations: held.invitations.map(readable),
+    mails: held.mails.map(readable),
+    one_time_tokens: held.one_time_tokens.map(readable),
+    idempotency_keys: held.idempotency_keys.map(readable),
   }
 }
 

@@ -76,8 +76,8 @@ export async function listUsers(
     hasEmail: filter.email !== undefined,
     isContinued: cursor !== undefined,
   }
-  const [found, counted] = await db.read(
-    ...queryOf(kind)({
+  const { found, counted } = await db.read<ReturnType<Query>>(
+    queryOf(kind)({
       email: filter.email ?? '',
       match: kind.isSearch ? matchOf(filter) : '',
       first: position[0],
@@ -104,7 +104,7 @@ export async function listUsers(
   }
 }
 
-type Query = (values: Values) => readonly [page: SQL<Row>] | readonly [page: SQL<Row>, count: SQL<Total>]
+type Query = (values: Values) => { found: SQL<Row>; counted?: SQL<Total> }
 /** A few hundred at most. */
 const queries = new Map<string, Query>()
 
@@ -114,7 +114,7 @@ function queryOf(kind: Kind): Query {
   if (known) return known
   const query: Query = prepare((at: Places<Values>) => {
     const page = kind.isSearch ? search(kind, at) : browse(kind, at)
-    return kind.isSearch || kind.hasEmail ? [page] : [page, countOf(kind)]
+    return kind.isSearch || kind.hasEmail ? { found: page } : { found: page, counted: countOf(kind) }
   })
   queries.set(name, query)
   return query

@@ -25,7 +25,9 @@ function assertVisible(actor: Claims, row: Pick<UserRow, 'deleted_at'>): void {
 
 /** A person, for those who manage people. The deleted are seen by whoever may delete. Throws 404. */
 export async function findUser({ db }: Resources, actor: Claims, id: string): Promise<ManagedUser> {
-  const [[row]] = await db.read(...readProfile({ id }))
+  const {
+    profile: [row],
+  } = await db.read(readProfile({ id }))
   if (!row) throw userNotFound()
   assertVisible(actor, row)
   return toManagedUser(row)
@@ -186,10 +188,13 @@ export async function listSessionsOf(
   actor: Claims,
   id: string,
 ): Promise<List<Session>> {
-  const [rows, [person]] = await db.read(openSessionsOf(id, now), ...readProfile({ id }))
-  if (!person) throw userNotFound()
-  assertVisible(actor, person)
-  return toSessionList(rows)
+  const {
+    sessions,
+    profile: [user],
+  } = await db.read({ sessions: openSessionsOf(id, now), ...readProfile({ id }) })
+  if (!user) throw userNotFound()
+  assertVisible(actor, user)
+  return toSessionList(sessions)
 }
 
 /** Ends every session of a person, and every token with them. */

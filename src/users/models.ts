@@ -8,7 +8,7 @@ import {
   text,
   uniqueIndex,
 } from 'drizzle-orm/sqlite-core'
-import { build, rowExists } from '../database/statements.ts'
+import { build } from '../database/statements.ts'
 
 export const ROLES = ['user', 'manager', 'admin'] as const
 export type Role = (typeof ROLES)[number]
@@ -108,4 +108,8 @@ export const isActive = (row: User, now: number) =>
   row.state === 'active' ||
   (row.state === 'disabled' && row.disabled_until !== null && row.disabled_until <= now)
 
-export const userExists = (id: string): SQL => rowExists(users, id)
+/** A condition: that somebody who is not deleted has this address (but for one whose it may stay). */
+export const emailIsTaken = (emailNormalized: string, exceptId?: string): SQL =>
+  sql`EXISTS (SELECT 1 FROM ${users} WHERE email_normalized = ${emailNormalized} AND deleted_at IS NULL${
+    exceptId === undefined ? sql`` : sql` AND id <> ${exceptId}`
+  })`
