@@ -377,7 +377,7 @@ describe('HX14: half a character', () => {
   test('does not get through the door to the database', async () => {
     const { calls } = await own.measure(async () => {
       const db = openDatabase(own.bindings.TURSO_DATABASE_URL, 'x', openMeter())
-      await expect(db.read(sql`SELECT ${'\ud800'}`)).rejects.toThrow(TypeError)
+      await expect(db.read({ rows: sql`SELECT ${'\ud800'}` })).rejects.toThrow(TypeError)
     })
     expect(calls).toEqual([])
   })
