@@ -231,11 +231,8 @@ export async function withdrawInvitation(resources: Resources, actor: Claims, id
  */
 export async function acceptInvitation(resources: Resources, input: AcceptInvitation): Promise<User> {
   const { now } = resources
-  const { token, subject: invitation } = await requireToken<InvitationRow>(
-    resources,
-    'accept_invitation',
-    input,
-    (id) => build.select().from(invitations).where(sql`${invitations.id} = ${id}`),
+  const { token, subject: invitation } = await requireToken(resources, 'accept_invitation', input, (id) =>
+    build.select().from(invitations).where(sql`${invitations.id} = ${id}`),
   )
   const row = await makeUserRow(
     resources,

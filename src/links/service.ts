@@ -4,7 +4,7 @@ import { v7 as uuidv7 } from 'uuid'
 import type { Config } from '../config/main.ts'
 import type { Resources } from '../context.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
-import { build, insertWhere, rowExists, type Statement } from '../database/statements.ts'
+import { build, insertWhere, type RowsOf, rowExists, type Statement } from '../database/statements.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { invalidLink } from './errors.ts'
 import { type OneTimeToken, oneTimeTokens, type Purpose } from './models.ts'
@@ -96,38 +96,38 @@ const isGood = (id: string, now: number) =>
   and(eq(oneTimeTokens.id, id), isNull(oneTimeTokens.spent_at), gt(oneTimeTokens.expires_at, now))
 
 /**
- * What a link's token, or an address with a code, stands for, with the person or invitation it is about; one trip.
+ * What a link's token, or an address with a code, stands for, with the user or invitation it is about; one trip.
  * It is only looked at: using it up is a condition of the write it allows (`linkIsLive`).
  *
  * @param selectSubject reads the subject, given its id.
  * @throws 400 `invalid_link`, the same for every reason.
  */
-export async function requireToken<Subject>(
+export async function requireToken<S extends Statement>(
   resources: Resources,
   purpose: Purpose,
   proof: Proof,
-  selectSubject: (id: SQL) => Statement,
-): Promise<{ token: OneTimeToken; subject: Subject }> {
+  selectSubject: (id: SQL) => S,
+): Promise<{ token: OneTimeToken; subject: RowsOf<S>[number] }> {
   const found =
     proof.token === undefined
       ? await findByCode(resources, purpose, proof.email!, proof.code!, selectSubject)
       : await findByToken(resources, purpose, proof.token, selectSubject)
   const { token, subject } = found ?? {}
   if (!token || !subject) throw invalidLink()
-  return { token, subject: subject as Subject }
+  return { token, subject }
 }
 
-interface Found {
+interface Found<Subject> {
   token: OneTimeToken | undefined
-  subject: unknown
+  subject: Subject | undefined
 }
 
-async function findByToken(
+async function findByToken<S extends Statement>(
   { db, config, now }: Resources,
   purpose: Purpose,
   sealed: string,
-  selectSubject: (id: SQL) => Statement,
-): Promise<Found | undefined> {
+  selectSubject: (id: SQL) => S,
+): Promise<Found<RowsOf<S>[number]> | undefined> {
   const body = openSealed(config.keys.one_time_token, sealed) ?? ''
   const [, named, id] = /^([a-z_]+)\.([0-9a-f-]{36})$/.exec(body) ?? []
   if (named !== purpose || id === undefined) return undefined
@@ -136,17 +136,17 @@ async function findByToken(
     token: build.select().from(oneTimeTokens).where(isGood(id, now)),
     subject: selectSubject(subjectId),
   })
-  return { token: token[0], subject: (subject as unknown[])[0] }
+  return { token: token[0], subject: subject[0] }
 }
 
 /** A guess is counted before it is looked at, so that many at once are no more guesses than one after another. */
-async function findByCode(
+async function findByCode<S extends Statement>(
   { db, config, now }: Resources,
   purpose: Purpose,
   email: string,
   code: string,
-  selectSubject: (id: SQL) => Statement,
-): Promise<Found | undefined> {
+  selectSubject: (id: SQL) => S,
+): Promise<Found<RowsOf<S>[number]> | undefined> {
   const newest = sql`(SELECT id FROM ${oneTimeTokens} WHERE email_normalized = ${normalizeEmail(email)}
     AND purpose = ${purpose} AND spent_at IS NULL ORDER BY id DESC LIMIT 1)`
   const isNewest = sql`${oneTimeTokens.id} = ${newest}`
@@ -165,5 +165,5 @@ async function findByCode(
   const isRight = config.keys.one_time_token.some((key) =>
     timingSafeEqual(Buffer.from(codeOf(key, purpose, token?.id ?? '')), Buffer.from(code)),
   )
-  return isOpen && isRight ? { token, subject: (subject as unknown[])[0] } : undefined
+  return isOpen && isRight ? { token, subject: subject[0] } : undefined
 }

@@ -3,7 +3,7 @@ import type { Resources } from '../context.ts'
 import { sendAfterwards } from '../mail/outbox.ts'
 import { hashNewPassword, requireOwnPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
-import { applyChange, byActor } from '../users/change.ts'
+import { applyChange, byActor, isSamePerson } from '../users/change.ts'
 import { enqueuePasswordNotice } from './reset.ts'
 
 /**
@@ -28,6 +28,7 @@ export async function changePassword(
   await applyChange(resources, byActor(actor, resources.now), own.row, {
     action: 'password.changed',
     set: { password_hash: passwordHash },
+    reliesOn: isSamePerson(own.row),
     endsTokens: true,
     endsSessions: { reason: 'password_changed', exceptId: actor.sid },
     alsoWrite: (isDone) => [...own.clearAttempts, notice.when(isDone)],

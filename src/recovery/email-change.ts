@@ -8,17 +8,17 @@ import { build, rowExists } from '../database/statements.ts'
 import { invalidInput } from '../http/problem.ts'
 import { oneTimeTokens } from '../links/models.ts'
 import type { Proof } from '../links/schemas.ts'
-import { LIFETIME_MS, voidTokens } from '../links/service.ts'
+import { LIFETIME_MS, requireToken, voidTokens } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
 import { requireOwnPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
-import { applyChange, byToken } from '../users/change.ts'
+import { applyChange, byToken, isSamePerson } from '../users/change.ts'
 import { assertDomainMaySignUp } from '../users/create.ts'
 import { normalizeEmail } from '../values/email.ts'
-import { requirePersonByToken } from './reset.ts'
+import { requirePersonByToken, selectSubject } from './reset.ts'
 
 /**
  * Asks for another address: the account keeps the old one until the new one confirms. The old one is told, with a
@@ -84,6 +84,7 @@ export async function confirmEmailChange(resources: Resources, proof: Proof): Pr
   const { token, person } = await requirePersonByToken(resources, 'change_email', proof)
   await applyChange(resources, byToken(token, now), person, {
     action: 'email.changed',
+    reliesOn: isSamePerson(person),
     set: { email: token.email, email_normalized: token.email_normalized, email_verified_at: now },
     details: { email: { from: person.email, to: token.email } },
     // The seven days of the undo begin when there is something to undo.
@@ -101,16 +102,26 @@ export async function confirmEmailChange(resources: Resources, proof: Proof): Pr
 
 /**
  * The old address takes the change back, made or not: it is the account's (again), whatever else was asked for since
- * is void, and every session ends. Throws 409 `email_taken` when somebody else has signed up with it by now.
+ * is void, and every session ends. Who has taken an account over may have closed it: an account that was deleted comes
+ * back. Throws 409 `email_taken` when somebody else has signed up with the address by now.
  */
 export async function undoEmailChange(resources: Resources, proof: Proof): Promise<void> {
   const { now } = resources
-  const { token, person } = await requirePersonByToken(resources, 'undo_email_change', proof)
+  const { token, subject: person } = await requireToken(resources, 'undo_email_change', proof, selectSubject)
   const isOurs = eq(oneTimeTokens.subject_id, person.id)
   await applyChange(resources, byToken(token, now), person, {
     action: 'email.change_undone',
-    set: { email: token.email, email_normalized: token.email_normalized, email_verified_at: now },
-    details: { email: { from: person.email, to: token.email } },
+    reliesOn: isSamePerson(person),
+    set: {
+      email: token.email,
+      email_normalized: token.email_normalized,
+      email_verified_at: now,
+      deleted_at: null,
+    },
+    details: {
+      email: { from: person.email, to: token.email },
+      ...(person.deleted_at !== null && { restored: true }),
+    },
     endsTokens: true,
     endsSessions: { reason: 'ended' },
     // Undoing this change also undoes those that came after it; those before it can still be undone.

@@ -11,7 +11,7 @@ import { mailNotConfigured } from '../mail/errors.ts'
 import { enqueue, enqueueLink, mayBeMailed, sendAfterwards } from '../mail/outbox.ts'
 import { hashNewPassword } from '../passwords/service.ts'
 import { openMailRequest } from '../throttle/service.ts'
-import { applyChange, byToken } from '../users/change.ts'
+import { applyChange, byToken, isSamePerson } from '../users/change.ts'
 import { isActive, selectUsers, type User, userIsActive, users } from '../users/models.ts'
 import { normalizeEmail } from '../values/email.ts'
 
@@ -67,18 +67,19 @@ async function mailLink(
   sendAfterwards(resources, mail.mailId)
 }
 
-/** The person whom a mailed link or code is about. Throws 400 `invalid_link`, also for somebody shut out by now. */
+/** The user whom a mailed link or code is about. Throws 400 `invalid_link`, also for somebody shut out by now. */
 export async function requirePersonByToken(
   resources: Resources,
   purpose: Purpose,
   proof: Proof,
 ): Promise<{ token: OneTimeToken; person: User }> {
-  const { token, subject: person } = await requireToken<User>(resources, purpose, proof, (id) =>
-    selectUsers().where(sql`${users.id} = ${id}`),
-  )
+  const { token, subject: person } = await requireToken(resources, purpose, proof, selectSubject)
   if (!isActive(person, resources.now)) throw invalidLink()
   return { token, person }
 }
+
+/** Reads the user whom a token is about. */
+export const selectSubject = (id: SQL) => selectUsers().where(sql`${users.id} = ${id}`)
 
 /** Confirms the address that the mail went to, if it still is the account's. */
 export async function verifyEmail(resources: Resources, proof: Proof): Promise<void> {
@@ -86,6 +87,7 @@ export async function verifyEmail(resources: Resources, proof: Proof): Promise<v
   if (token.email_normalized !== person.email_normalized) throw invalidLink()
   await applyChange(resources, byToken(token, resources.now), person, {
     action: 'email.verified',
+    reliesOn: isSamePerson(person),
     set: { email_verified_at: resources.now },
   })
 }
@@ -104,6 +106,7 @@ export async function resetPassword(resources: Resources, input: ResetPassword):
   const notice = enqueuePasswordNotice(resources, person)
   await applyChange(resources, byToken(token, now), person, {
     action: 'password.reset',
+    reliesOn: isSamePerson(person),
     set: {
       password_hash: passwordHash,
       failed_logins: 0,

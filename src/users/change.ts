@@ -27,6 +27,11 @@ export interface Change {
   endsTokens?: boolean
   /** Every session of the person dies as well (but perhaps one). */
   endsSessions?: { reason: RevokedReason; exceptId?: string }
+  /**
+   * What has to be as it was read; the whole person when absent. What ends a takeover relies on no more than
+   * `isSamePerson`: whoever renames in a loop must not keep it from coming.
+   */
+  reliesOn?: SQL | undefined
   /** The row is deleted, and with it every personal datum elsewhere. */
   erases?: boolean
   /** What else belongs to it; `isDone` is its condition, for what is not harmless without the change. */
@@ -57,6 +62,10 @@ export const byToken = (token: OneTimeToken, now: number): Authority => ({
   refused: invalidLink,
   spend: (isDone) => voidTokens(now, [token.purpose], and(eq(oneTimeTokens.id, token.id), isDone)),
 })
+
+/** A condition: that neither the address, the role nor the state of somebody has moved. */
+export const isSamePerson = ({ email_normalized, role, state }: User) =>
+  and(eq(users.email_normalized, email_normalized), eq(users.role, role), eq(users.state, state))
 
 const MAX_ROUNDS = 5
 
@@ -108,12 +117,15 @@ async function writeChange(
   change: Change,
 ): Promise<User | undefined> {
   const { db, now } = resources
-  const epoch = row.token_epoch + (change.endsTokens ? 1 : 0)
-  const set = { ...change.set, version: row.version + 1, updated_at: now, token_epoch: epoch }
+  const set = {
+    ...change.set,
+    version: sql`${users.version} + 1`,
+    updated_at: now,
+    ...(change.endsTokens && { token_epoch: sql`${users.token_epoch} + 1` }),
+  }
   const isAsRead = and(
     eq(users.id, row.id),
-    eq(users.version, row.version),
-    eq(users.token_epoch, row.token_epoch),
+    change.reliesOn ?? and(eq(users.version, row.version), eq(users.token_epoch, row.token_epoch)),
   )
   const person = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead})`
   const isTaken = needsFreeEmail(row, change)
@@ -146,9 +158,11 @@ async function writeChange(
   )
   const { is_done, holds, is_as_read, is_taken } = verdict[0]!
   if (is_done) {
+    const changed = user[0]
+    const epoch = changed?.token_epoch ?? row.token_epoch + 1
     if (change.endsTokens)
       resources.afterwards(publishRevocations(resources, { user: { id: row.id, epoch } }))
-    return user[0] ?? row
+    return changed ?? row
   }
   if (!holds) throw by.refused()
   if (!is_as_read) return undefined
@@ -164,11 +178,14 @@ function needsFreeEmail(row: User, { set }: Change): SQL {
   return email === undefined ? sql`0` : emailIsTaken(email, row.id)
 }
 
+const WAYS_IN = PURPOSES.filter((purpose) => purpose !== 'undo_email_change')
+
 /** What follows from the nature of a change, whoever makes it. */
 function consequences(now: number, row: User, change: Change, isDone: SQL): Statement[] {
   const { set, endsSessions, erases } = change
   const closes = endsSessions?.reason === 'account_closed'
-  const voided = closes ? PURPOSES : (['reset_password', 'change_email'] as const)
+  // What takes an account back stays good, whatever a thief does to it.
+  const voided = closes ? WAYS_IN : (['reset_password', 'change_email'] as const)
   const movesCredentials = set.password_hash !== undefined || set.email_normalized !== undefined
   return [
     ...(endsSessions

@@ -10,7 +10,7 @@ import type { Session } from '../sessions/schemas.ts'
 import { openSessionsOf, toSessionList } from '../sessions/service.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { toTimeOrNull } from '../values/ids.ts'
-import { applyChange, byActor, type Change, changeUser } from './change.ts'
+import { applyChange, byActor, type Change, changeUser, isSamePerson } from './change.ts'
 import { enqueueVerification } from './create.ts'
 import { outranked, ownAccount, untilInThePast, userDeleted, userNotFound } from './errors.ts'
 import { ENABLED, type User as UserRow } from './models.ts'
@@ -199,15 +199,15 @@ export async function listSessionsOf(
 
 /** Ends every session of a person, and every token with them. */
 export async function endSessionsOf(resources: Resources, actor: Claims, id: string): Promise<void> {
-  const end: Change = {
+  const end = {
     action: 'sessions.ended',
     set: {},
     endsTokens: true,
     endsSessions: { reason: 'ended' },
-  }
+  } satisfies Change
   await changeUser(resources, byActor(actor, resources.now), id, (row) => {
     assertVisible(actor, row)
     if (row.id !== actor.sub && !outranks(actor.role, row.role)) throw outranked()
-    return end
+    return { ...end, reliesOn: isSamePerson(row) }
   })
 }

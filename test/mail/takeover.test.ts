@@ -1,0 +1,93 @@
+import { expect, test } from 'vitest'
+import { type Actor, linkIn, openApi, PASSWORD } from '../support/api.ts'
+import { upstreams } from '../support/upstreams.ts'
+
+const api = openApi()
+const NEW_PASSWORD = 'nine green bears run'
+
+const newAddress = () => `${crypto.randomUUID()}@people.test`
+const newest = async (email: string) => linkIn((await api.mailsTo(email))[0]!)
+const rename = ({ token }: { token: string }, name: string) =>
+  api.send('PATCH', '/v1/users/me', { token, body: { name } })
+
+/** The owner's account, whose address a thief with the password has changed and confirmed. */
+async function takenOver() {
+  const ada = await api.actor({ email_verified_at: Date.now() })
+  const email = newAddress()
+  const body = { new_email: email, current_password: PASSWORD }
+  await api.send('POST', '/v1/auth/change_email', { token: ada.token, body })
+  const { token } = await newest(email)
+  const confirmed = await api.send('POST', '/v1/auth/confirm_email_change', {
+    token: ada.token,
+    body: { token },
+  })
+  expect(confirmed.status).toBe(204)
+  return { ada, thief: ada, email }
+}
+
+const logsIn = async (email: string, password = PASSWORD) =>
+  (await api.send('POST', '/v1/auth/login', { body: { email, password } })).status === 200
+
+test('RS4, PW6, SE2: whoever renames in a loop keeps no reset, change of password, undo or sign-out from coming', async () => {
+  const admin = await api.quickActor({ role: 'admin' })
+  const ends: Record<string, (ada: Actor) => Promise<() => [string, string, object]>> = {
+    reset: async (ada) => {
+      await api.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } })
+      const { token } = await newest(ada.email)
+      return () => ['POST', '/v1/auth/reset_password', { body: { token, new_password: NEW_PASSWORD } }]
+    },
+    'change of password': async (ada) => () => [
+      'POST',
+      '/v1/auth/change_password',
+      { token: ada.token, body: { current_password: PASSWORD, new_password: NEW_PASSWORD } },
+    ],
+    undo: async (ada) => {
+      const body = { new_email: newAddress(), current_password: PASSWORD }
+      await api.send('POST', '/v1/auth/change_email', { token: ada.token, body })
+      const { token } = await newest(ada.email)
+      return () => ['POST', '/v1/auth/undo_email_change', { body: { token } }]
+    },
+    'sign-out everywhere': async (ada) => () => ['POST', '/v1/auth/logout_all', { token: ada.token }],
+    'ending by an administrator': async (ada) => () => [
+      'DELETE',
+      `/v1/users/${ada.id}/sessions`,
+      { token: admin.token },
+    ],
+  }
+  for (const [what, prepare] of Object.entries(ends)) {
+    const ada = await api.actor({ email_verified_at: Date.now() })
+    const request = (await prepare(ada))()
+    const own = upstreams()
+    const { result, wasHeld } = await own.between(
+      () => openApi(own.bindings).send(...request),
+      () => rename(ada, `Thief of ${what}`),
+      { only: 'user_activity_logs' },
+    )
+    expect([what, wasHeld, result.status]).toEqual([what, true, 204])
+  }
+})
+
+test('SE2: the undo brings back an account that a thief has closed, with its address', async () => {
+  const { ada, thief, email } = await takenOver()
+  const { token } = await newest(ada.email)
+  const left = await api.send('DELETE', '/v1/users/me', { token: thief.token, body: { password: PASSWORD } })
+  expect(left.status).toBe(204)
+  expect((await api.send('POST', '/v1/auth/undo_email_change', { body: { token } })).status).toBe(204)
+  expect([await logsIn(ada.email), await logsIn(email)]).toEqual([true, false])
+  expect(await api.historyOf(ada.id)).toContain('email.change_undone')
+})
+
+test('SE2: the undo of somebody who was disabled gives the address back, and no more', async () => {
+  const { ada } = await takenOver()
+  const admin = await api.quickActor({ role: 'admin' })
+  const disabled = await api.send('POST', `/v1/users/${ada.id}/disable`, {
+    token: admin.token,
+    body: { reason: 'asked by a thief' },
+  })
+  expect(disabled.status).toBe(200)
+  const { token } = await newest(ada.email)
+  expect((await api.send('POST', '/v1/auth/undo_email_change', { body: { token } })).status).toBe(204)
+  expect(await logsIn(ada.email)).toBe(false)
+  const found = await api.send('GET', `/v1/users/${ada.id}`, { token: admin.token })
+  expect(found.body).toMatchObject({ email: ada.email, status: 'disabled' })
+})
