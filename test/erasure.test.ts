@@ -124,6 +124,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
   },
   // The key is a MAC of address and network, and is gone within hours.
   throttles: { key: 'neither', attempts: 'neither', blocked_until: 'neither', expires_at: 'neither' },
+  resends: { batch_id: 'neither', number: 'neither' },
   user_totals: { role: 'neither', state: 'neither', total: 'neither' },
   cleanup_runs: {
     id: 'neither',
