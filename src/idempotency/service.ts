@@ -17,6 +17,8 @@ export interface IdempotentRequest {
   route: string
   key: string
   bodyHash: string
+  /** What the hash was, or may have been, before the keys were rotated. */
+  formerHashes: string[]
 }
 
 /**
@@ -31,14 +33,15 @@ export const idempotent = documented(
   >(async (c, next) => {
     const key = c.req.header('idempotency-key')
     if (key !== undefined && !/^[\x21-\x7e]{8,128}$/.test(key)) throw invalidIdempotencyKey()
-    const bodyHash = createHmac('sha256', c.var.config.keys.idempotency[0])
-      .update(JSON.stringify(c.var.body))
-      .digest('base64url')
+    const text = JSON.stringify(c.var.body)
+    const hashOf = (key: Uint8Array) => createHmac('sha256', key).update(text).digest('base64url')
     const principal = c.var.actor?.sub ?? 'anybody'
-    c.set(
-      'idempotent',
-      key === undefined ? undefined : { principal, route: `${c.req.method} ${c.req.path}`, key, bodyHash },
-    )
+    if (key === undefined) c.set('idempotent', undefined)
+    else {
+      const [bodyHash = '', ...formerHashes] = c.var.config.keys.idempotency.map(hashOf)
+      const route = `${c.req.method} ${c.req.path}`
+      c.set('idempotent', { principal, route, key, bodyHash, formerHashes })
+    }
     await next()
   }),
   {
@@ -98,6 +101,7 @@ export function recalled<T>(
 ): T {
   const row = kept?.[0]
   if (!request || !row) return fresh
-  if (row.body_hash !== request.bodyHash) throw idempotencyKeyReused()
+  const { bodyHash, formerHashes } = request
+  if (![bodyHash, ...formerHashes].includes(row.body_hash)) throw idempotencyKeyReused()
   return JSON.parse(row.response) as T
 }

@@ -53,6 +53,8 @@ export function upstreams(label: string = crypto.randomUUID()) {
       await set({ mode: 'pass' })
       return { result: await running, wasHeld }
     },
+    /** The calls since `between` or `measure` began. */
+    calls: async () => (await (await fetch(`${base}/__log`)).json()) as LogEntry[],
     /** The calls made while `action` ran, in order, and their depth: the longest chain of calls that waited for another. */
     async measure<T>(action: () => Promise<T>) {
       await fetch(`${base}/__log`, { method: 'DELETE' })

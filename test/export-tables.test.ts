@@ -1,0 +1,64 @@
+import { expect, test } from 'vitest'
+import { openApi } from './support/api.ts'
+
+const api = openApi()
+
+/** A row of each table that is about somebody, and the member of the export that has it. */
+const ABOUT: Record<string, (id: string, mark: string) => [member: string, insert: string, args: string[]]> =
+  {
+    sessions: (id, mark) => [
+      'sessions',
+      `INSERT INTO sessions (id, user_id, counter, rotated_at, created_at, last_seen_at, idle_expires_at, expires_at)
+      VALUES (?, ?, 0, 0, 0, 0, 0, 0)`,
+      [mark, id],
+    ],
+    history: (id, mark) => [
+      'activity',
+      "INSERT INTO user_activity_logs (id, user_id, action) VALUES (?, ?, 'user.updated')",
+      [mark, id],
+    ],
+    'history of what they did': (id, mark) => [
+      'activity',
+      "INSERT INTO user_activity_logs (id, user_id, actor_id, action) VALUES (?, 'somebody', ?, 'user.updated')",
+      [mark, id],
+    ],
+    invitations: (id, mark) => [
+      'invitations',
+      `INSERT INTO invitations (id, email, email_normalized, role, invited_by, created_at, expires_at, user_id)
+      VALUES (?, 'e', 'e', 'user', 'a', 0, 0, ?)`,
+      [mark, id],
+    ],
+    mails: (id, mark) => [
+      'mails',
+      `INSERT INTO outbox (id, kind, user_id, recipient, recipient_normalized, created_at, expires_at, attempts, next_attempt_at)
+      VALUES (?, 'verify_email', ?, 'e', 'e', 0, 0, 0, 9000000000000)`,
+      [mark, id],
+    ],
+    'one-time tokens': (id, mark) => [
+      'one_time_tokens',
+      `INSERT INTO one_time_tokens (id, purpose, subject_id, email, email_normalized, code_tries, created_at, expires_at)
+      VALUES (?, 'verify_email', ?, 'e', 'e', 0, 0, 0)`,
+      [mark, id],
+    ],
+    'idempotency keys': (id, mark) => [
+      'idempotency_keys',
+      `INSERT INTO idempotency_keys (principal, route, key, body_hash, status, response, subject_id, created_at)
+      VALUES ('p', 'r', ?, 'hash', 201, '{}', ?, 0)`,
+      [mark, id],
+    ],
+  }
+
+test.each(Object.entries(ABOUT))(
+  'DL4: an export has the %s of somebody, and nobody else’s',
+  async (_, about) => {
+    const [ada, eve] = [await api.quickActor({ email_verified_at: 1 }), await api.person()]
+    const [mine, theirs] = [crypto.randomUUID(), crypto.randomUUID()]
+    const [member, insert, args] = about(ada.id, mine)
+    await api.sql(insert, args)
+    await api.sql(...(about(eve.id, theirs).slice(1) as [string, string[]]))
+    const { status, body, text } = await api.send('GET', '/v1/users/me/export', { token: ada.token })
+    expect(status).toBe(200)
+    expect(JSON.stringify(body[member])).toContain(mine)
+    expect(text).not.toContain(theirs)
+  },
+)

@@ -1,0 +1,67 @@
+import { beforeAll, describe, expect, test } from 'vitest'
+import { generate, rotateJwtKeys, rotateSecretKeys } from '../scripts/keys.ts'
+import { type Api, openApi } from './support/api.ts'
+import { newPerson } from './support/requests.ts'
+import { freshUpstreams } from './support/upstreams.ts'
+
+/** What was made under the former keys goes on under the new ones, while the former still stand in the settings. */
+
+let before: Api
+let after: Api
+let admin: Awaited<ReturnType<Api['quickActor']>>
+
+beforeAll(async () => {
+  const { bindings } = await freshUpstreams()
+  const old = await generate()
+  const publish = await rotateSecretKeys(old.SECRET_KEYS, 'publish')
+  const jwt = await rotateJwtKeys(old.JWT_KEYS, 'publish')
+  const rotated = {
+    SECRET_KEYS: await rotateSecretKeys(publish, 'sign'),
+    JWT_KEYS: await rotateJwtKeys(jwt, 'sign'),
+  }
+  before = openApi({ ...bindings, ...old })
+  after = openApi({ ...bindings, ...rotated })
+  admin = await before.quickActor({ role: 'admin' })
+})
+
+describe('CK2: made under the former key,', () => {
+  test('a session goes on, by token and by refresh', async () => {
+    const ada = await before.quickActor()
+    expect((await after.send('GET', '/v1/users/me', { token: ada.token })).status).toBe(200)
+    const body = { refresh_token: ada.refreshToken }
+    expect((await after.send('POST', '/v1/auth/refresh_token', { body })).status).toBe(200)
+  })
+
+  test('a list goes on from its cursor', async () => {
+    for (const _ of [1, 2, 3]) await before.person()
+    const path = '/v1/users?limit=1'
+    type Page = { data: { id: string }[]; pagination: { next_cursor: string } }
+    const first = await before.send<Page>('GET', path, { token: admin.token })
+    const next = `${path}&cursor=${first.body.pagination.next_cursor}`
+    const [same, other] = [
+      await before.send<Page>('GET', next, { token: admin.token }),
+      await after.send<Page>('GET', next, { token: admin.token }),
+    ]
+    expect([other.status, other.body.data]).toEqual([200, same.body.data])
+  })
+
+  test('a mailed link is good', async () => {
+    const { email } = newPerson()
+    await before.send('POST', '/v1/invitations', { token: admin.token, body: { email } })
+    const mail = (await before.mailsTo(email))[0]!
+    const token = new URL(/^http\S+$/m.exec(mail.text)![0]).searchParams.get('token')
+    const body = { token, password: 'nine green bears run' }
+    expect((await after.send('POST', '/v1/auth/accept_invitation', { body })).status).toBe(201)
+  })
+
+  test('a creation that is repeated with its key is known again', async () => {
+    const request = {
+      token: admin.token,
+      body: newPerson(),
+      headers: { 'idempotency-key': crypto.randomUUID() },
+    }
+    const first = await before.send('POST', '/v1/users', request)
+    const again = await after.send('POST', '/v1/users', request)
+    expect([again.status, again.text]).toEqual([201, first.text])
+  })
+})

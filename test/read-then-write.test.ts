@@ -1,0 +1,137 @@
+import { createExecutionContext, createScheduledController, waitOnExecutionContext } from 'cloudflare:test'
+import { beforeAll, expect, test } from 'vitest'
+import worker from '../src/index.ts'
+import { type Api, openApi, PASSWORD } from './support/api.ts'
+import { freshUpstreams } from './support/upstreams.ts'
+
+/** What was true when it was read need not be true when it is written: something else comes between the two. */
+
+const DAY_MS = 86_400_000
+let own: Awaited<ReturnType<typeof freshUpstreams>>
+let api: Api
+let admin: string
+
+beforeAll(async () => {
+  own = await freshUpstreams()
+  api = openApi(own.bindings)
+  admin = (await api.quickActor({ role: 'admin' })).token
+})
+
+const manage = (method: string, path: string, body?: object) =>
+  api.send(method, `/v1/users${path}`, { token: admin, body })
+const rowOf = async (id: string) => (await api.sql('SELECT * FROM users WHERE id = ?', [id]))[0]
+
+async function cron(schedule: string): Promise<void> {
+  const context = createExecutionContext()
+  worker.scheduled(createScheduledController({ cron: schedule }), api.bindings as never, context)
+  await waitOnExecutionContext(context)
+}
+const cleanUp = () => cron('*/15 * * * *')
+const sendMail = () => cron('* * * * *')
+
+test('LE6, HX10: a login that began with the old password leaves no session once there is a new one', async () => {
+  const ada = await api.person()
+  const session = await api.signIn(ada)
+  const body = { current_password: PASSWORD, new_password: 'nine green bears run' }
+  const { result, wasHeld } = await own.between(
+    () => api.send('POST', '/v1/auth/login', { body: { email: ada.email, password: PASSWORD } }),
+    async () => {
+      const changed = await api.send('POST', '/v1/auth/change_password', { token: session.token, body })
+      expect(changed.status).toBeLessThan(300)
+    },
+    { nth: 2 },
+  )
+  expect([wasHeld, result.status]).toEqual([true, 401])
+  const open = await api.sql('SELECT id FROM sessions WHERE user_id = ? AND revoked_at IS NULL', [ada.id])
+  expect(open).toEqual([{ id: session.sessionId }])
+})
+
+test('CR3, HX10: somebody restored between the two is not purged by clean-up', async () => {
+  const ada = await api.person({ deleted_at: Date.now() - 40 * DAY_MS })
+  const before = await rowOf(ada.id)
+  const { wasHeld } = await own.between(
+    cleanUp,
+    async () => expect((await manage('POST', `/${ada.id}/restore`)).status).toBe(200),
+    { only: 'user.purged' },
+  )
+  expect(wasHeld).toBe(true)
+  expect(await rowOf(ada.id)).toMatchObject({ email: ada.email, name: before!.name, deleted_at: null })
+  expect(await api.historyOf(ada.id)).toEqual(['user.restored'])
+})
+
+test('CR3, HX10: a disabling that is extended between the two is not ended by clean-up', async () => {
+  const ada = await api.person({
+    status: 'disabled',
+    disabled_until: Date.now() - 1000,
+    disabled_reason: 'x',
+  })
+  const until = new Date(Date.now() + DAY_MS).toISOString()
+  const { wasHeld } = await own.between(
+    cleanUp,
+    async () =>
+      expect((await manage('POST', `/${ada.id}/disable`, { reason: 'still', until })).status).toBe(200),
+    { only: 'user.enabled' },
+  )
+  expect(wasHeld).toBe(true)
+  expect(await rowOf(ada.id)).toMatchObject({ status: 'disabled', disabled_reason: 'still' })
+  expect(await api.historyOf(ada.id)).toEqual(['user.disabled'])
+})
+
+test('CR3, HX10: a disabling that is extended between the two is not ended by a login', async () => {
+  const ada = await api.person({
+    status: 'disabled',
+    disabled_until: Date.now() - 1000,
+    disabled_reason: 'x',
+  })
+  const until = new Date(Date.now() + DAY_MS).toISOString()
+  const { result } = await own.between(
+    () => api.send('POST', '/v1/auth/login', { body: { email: ada.email, password: PASSWORD } }),
+    async () =>
+      expect((await manage('POST', `/${ada.id}/disable`, { reason: 'still', until })).status).toBe(200),
+    { nth: 2 },
+  )
+  expect(result.status).toBeGreaterThanOrEqual(400)
+  expect(await rowOf(ada.id)).toMatchObject({ status: 'disabled', disabled_reason: 'still' })
+})
+
+test('CR2, HX10, Fault 17: a mail that another sender takes between the two is sent once', async () => {
+  const ada = await api.person()
+  await own.behave('mail', { mode: 'status', status: 500 })
+  await api.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } })
+  await own.behave('mail', { mode: 'pass' })
+  await api.sql('UPDATE outbox SET next_attempt_at = 0 WHERE user_id = ?', [ada.id])
+  // The first write of a run finds out what is due, the second takes the mail.
+  const { wasHeld } = await own.between(sendMail, sendMail, { nth: 2 })
+  const sent = (await own.calls()).filter(({ upstream, method }) => upstream === 'mail' && method === 'POST')
+  expect([wasHeld, sent.length]).toEqual([true, 1])
+})
+
+test('Fault 17: of five senders that meet a mail at once, one asks the mail service to send it', async () => {
+  const ada = await api.person()
+  await own.behave('mail', { mode: 'status', status: 500 })
+  await api.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } })
+  await own.behave('mail', { mode: 'pass' })
+  await api.sql('UPDATE outbox SET next_attempt_at = 0 WHERE user_id = ?', [ada.id])
+  const { calls } = await own.measure(() => Promise.all([1, 2, 3, 4, 5].map(sendMail)))
+  expect(calls.filter(({ upstream, method }) => upstream === 'mail' && method === 'POST')).toHaveLength(1)
+})
+
+test('HX16: If-Match holds on one’s own profile, also when somebody changes it between the two', async () => {
+  const ada = await api.quickActor()
+  const version = async () =>
+    (await api.send('GET', '/v1/users/me', { token: ada.token })).headers.get('etag')!
+  const rename = (name: string, etag: string) =>
+    api.send('PATCH', '/v1/users/me', { token: ada.token, body: { name }, headers: { 'if-match': etag } })
+  const first = await version()
+  expect((await rename('Grace', first)).status).toBe(200)
+  const stale = await rename('Eve', first)
+  expect([stale.status, stale.body.code]).toEqual([412, 'version_mismatch'])
+
+  const second = await version()
+  const { result } = await own.between(
+    () => rename('Eve', second),
+    async () => expect((await manage('PATCH', `/${ada.id}`, { name: 'Mary' })).status).toBe(200),
+  )
+  expect([result.status, result.body.code]).toEqual([412, 'version_mismatch'])
+  expect(await rowOf(ada.id)).toMatchObject({ name: 'Mary' })
+})
