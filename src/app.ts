@@ -4,45 +4,41 @@ import { createMiddleware } from 'hono/factory'
 import { limitByNetwork } from './access/guards.ts'
 import { activityRoutes } from './activity/routes.ts'
 import { authRoutes } from './auth/routes.ts'
-import { ConfigError } from './config/main.ts'
+import { ConfigError, configOf } from './config/main.ts'
 import { type AppEnv, openForRequest } from './context.ts'
 import { openMeter } from './database/meter.ts'
 import { openapiRoutes } from './docs/openapi.ts'
+import { problemRoutes } from './docs/problems.ts'
 import { docsRoutes } from './docs/routes.ts'
+import { EVERY_ANSWER } from './http/headers.ts'
 import { Hono } from './http/hono.ts'
-import { AppError, notFound, toProblem, unavailable } from './http/problem.ts'
+import { methodNotAllowed, notFound, toProblem, unavailable } from './http/problem.ts'
 import { invitationRoutes } from './invitations/routes.ts'
 import { mailRoutes } from './recovery/routes.ts'
 import { linkPages } from './signin/links-routes.ts'
 import { healthRoutes, systemRoutes } from './system/routes.ts'
 import { userRoutes } from './users/routes.ts'
 
-const HEADERS = {
-  'cache-control': 'no-store',
-  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
-  'cross-origin-resource-policy': 'same-origin',
-  'referrer-policy': 'no-referrer',
-  'strict-transport-security': 'max-age=63072000; includeSubDomains',
-  // What is cached for a caller without an origin must not be given to one with.
-  vary: 'Origin',
-  'x-content-type-options': 'nosniff',
-}
-
-/** What every answer has, errors too. A route that has set one of these itself knows better. */
+/** What every answer has, errors too. */
 const everyAnswer = createMiddleware<AppEnv>(async (c, next) => {
   const given = c.req.header('x-request-id')
-  c.set('requestId', given && /^[\w-]{8,64}$/.test(given) ? given : crypto.randomUUID())
+  c.set('requestId', crypto.randomUUID())
+  c.set('givenRequestId', given && /^[\w-]{8,64}$/.test(given) ? given : undefined)
   const meter = openMeter()
   c.set('meter', meter)
   await next()
   // Not by c.header, which copies the whole answer for each.
   const { headers } = c.res
-  for (const [name, value] of Object.entries(HEADERS)) {
+  for (const [name, { value }] of Object.entries(EVERY_ANSWER)) {
     if (!headers.has(name)) headers.set(name, value)
   }
-  headers.set('x-request-id', c.get('requestId'))
-  headers.set('server-timing', meter.toServerTiming())
+  headers.set('x-request-id', c.get('givenRequestId') ?? c.get('requestId'))
+  if (mayBeTimed(c)) headers.set('server-timing', meter.toServerTiming())
 })
+
+/** How long the upstreams took may tell a stranger what was asked of them. */
+const mayBeTimed = (c: Context<AppEnv>) =>
+  c.get('config')?.DEBUG_TIMING === 'on' || (c.get('isSignedIn') === true && c.res.status !== 401)
 
 const withResources = createMiddleware<AppEnv>(async (c, next) => {
   try {
@@ -55,23 +51,55 @@ const withResources = createMiddleware<AppEnv>(async (c, next) => {
 })
 
 const allowOrigins = cors({
-  origin: (origin, c: Context<AppEnv>) => (c.var.config.CORS_ORIGINS.includes(origin) ? origin : null),
+  origin: (origin, c: Context<AppEnv>) => (allowedOrigins(c).includes(origin) ? origin : null),
   allowMethods: ['GET', 'POST', 'PATCH', 'DELETE'],
-  allowHeaders: ['authorization', 'content-type', 'idempotency-key', 'if-match', 'x-request-id'],
-  exposeHeaders: ['etag', 'location', 'retry-after', 'server-timing', 'x-request-id'],
+  allowHeaders: [
+    'authorization',
+    'cache-control',
+    'content-type',
+    'idempotency-key',
+    'if-match',
+    'if-none-match',
+    'x-request-id',
+  ],
+  exposeHeaders: [
+    'allow',
+    'content-disposition',
+    'etag',
+    'link',
+    'location',
+    'retry-after',
+    'server-timing',
+    'www-authenticate',
+    'x-request-id',
+  ],
   maxAge: 600,
 })
 
-/** Other origins, by exact list. Tokens travel in a header, never in a cookie, so no credentials are allowed. */
-const crossOrigin = createMiddleware<AppEnv>((c, next) =>
-  c.req.header('origin') || c.req.method === 'OPTIONS' ? allowOrigins(c, next) : next(),
-)
+/** None where the settings are unfit: /health answers all the same. */
+function allowedOrigins(c: Context<AppEnv>): readonly string[] {
+  try {
+    return configOf(c.env).CORS_ORIGINS
+  } catch {
+    return []
+  }
+}
+
+/**
+ * Other origins, by exact list. Tokens travel in a header, never in a cookie, so no credentials are allowed. OPTIONS is
+ * a preflight where it says what for; any other asks for `Allow`.
+ */
+const crossOrigin = createMiddleware<AppEnv>((c, next) => {
+  const isOptions = c.req.method === 'OPTIONS'
+  const isMeant = c.req.header(isOptions ? 'access-control-request-method' : 'origin') !== undefined
+  return isMeant ? allowOrigins(c, next) : next()
+})
 
 const routes = new Hono<AppEnv>()
   .use(everyAnswer)
+  .use(crossOrigin)
   .route('/', healthRoutes)
   .use(withResources)
-  .use(crossOrigin)
   .use('/v1/auth/*', limitByNetwork)
   .use('/links/*', limitByNetwork)
   .route('/v1/auth', authRoutes)
@@ -85,16 +113,13 @@ const routes = new Hono<AppEnv>()
 
 export const app = routes
   .route('/', openapiRoutes(routes))
+  .route('/', problemRoutes(routes))
   .onError((error, c) => toProblem(error, c))
   .notFound((c) => {
     const allowed = methodsOf(c.req.path)
     if (allowed.length === 0) return toProblem(notFound(), c)
+    if (c.req.method === 'OPTIONS') return c.body(null, 204, { allow: allowed.join(', ') })
     return toProblem(methodNotAllowed(allowed), c)
-  })
-
-const methodNotAllowed = (allowed: string[]) =>
-  new AppError(405, 'method_not_allowed', 'This address does not take this method.', {
-    headers: { allow: allowed.join(', ') },
   })
 
 /** The methods that the router knows for a path. */
@@ -105,6 +130,6 @@ function methodsOf(path: string): string[] {
     if (route.method !== 'ALL' && pattern.test(path)) methods.add(route.method)
   }
   if (methods.has('GET')) methods.add('HEAD')
-  if (methods.size > 0) methods.add('OPTIONS') // Answered for every address, by crossOrigin.
+  if (methods.size > 0) methods.add('OPTIONS')
   return [...methods].sort()
 }

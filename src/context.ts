@@ -23,6 +23,8 @@ export interface Resources {
   /** Sends a mail now; undefined where no mail is configured. Requests do not call it: they enqueue (mail/outbox.ts). */
   send: Send | undefined
   origin: RequestOrigin
+  /** The versions of the user that the caller has seen; undefined for any (http/precondition.ts). */
+  ifMatch?: readonly number[]
   /** The time of the request (epoch ms). Workers' clock stands still between I/O, so once is enough. */
   now: number
   /** Lets work go on after the answer. Only for what may be lost. */
@@ -38,7 +40,15 @@ export interface Bindings {
 
 export interface AppEnv {
   Bindings: Bindings
-  Variables: { requestId: string; meter: Meter } & Resources
+  Variables: {
+    /** Ours: it stands in the history, and joins no rows but those of one request. */
+    requestId: string
+    /** The caller's own, for the answer and the log alone. */
+    givenRequestId: string | undefined
+    /** A good token was brought; it may be revoked all the same. */
+    isSignedIn?: true
+    meter: Meter
+  } & Resources
 }
 
 const MAX_USER_AGENT_LENGTH = 256

@@ -66,7 +66,7 @@ test('Every operation says how it ends well, and every problem is shown as it is
       if (status < '400') continue
       for (const [code, { value }] of Object.entries(content!['application/problem+json']!.examples!)) {
         expect(value, `${operationId} ${code}`).toMatchObject({
-          type: `urn:roster:problem:${code}`,
+          type: `http://roster.test/problems/${code}`,
           title: expect.stringMatching(/^[A-Z]/),
           status: Number(status),
           detail: expect.stringMatching(/\.$/),
@@ -91,14 +91,14 @@ test('An operation that hashes says that hashing can be busy', () => {
     Object.values(responses['503']?.content ?? {}).some(({ examples }) => examples?.hashing_busy),
   )
   expect(hashing.map(({ operationId }) => operationId).sort()).toEqual([
-    'delete_users_me',
-    'post_auth_accept_invitation',
-    'post_auth_change_email',
-    'post_auth_change_password',
-    'post_auth_login',
-    'post_auth_reset_password',
-    'post_auth_signup',
-    'post_links_purpose',
-    'post_users',
+    'acceptInvitation',
+    'changeEmail',
+    'changePassword',
+    'createUser',
+    'deleteMe',
+    'logIn',
+    'resetPassword',
+    'signUp',
+    'submitLinkPage',
   ])
 })

@@ -2,7 +2,7 @@ import type { Context, Next } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import type { AppEnv } from '../context.ts'
 import { documented } from '../http/operation.ts'
-import { tooManyRequests, unavailable } from '../http/problem.ts'
+import { RECENT_LOGIN_SECONDS, tooManyRequests, unavailable } from '../http/problem.ts'
 import { hashingBusy, takeTurn } from '../passwords/hashing.ts'
 import { type Claims, verifyAccessToken } from '../sessions/access-tokens.ts'
 import { invalidToken, unauthenticated } from '../sessions/errors.ts'
@@ -27,6 +27,7 @@ export const signedInWithProfile = documented(
   createMiddleware<AppEnv & { Variables: { self: Profile } }>(async (c, next) => {
     const resources = c.var
     const actor = await verifyAccessToken(bearerToken(c), resources.config, resources.now)
+    c.set('isSignedIn', true)
     c.set('self', await findOwnProfile(resources, actor))
     await next()
   }),
@@ -48,6 +49,7 @@ export const requirePermission = (permission: Permission) =>
 async function authenticate(c: Context<ActorEnv>, next: Next, permission?: Permission): Promise<void> {
   const resources = c.var
   const actor = await verifyAccessToken(bearerToken(c), resources.config, resources.now)
+  c.set('isSignedIn', true)
   const assertNotRevoked = checkRevocation(resources, actor, {
     isRead: ['GET', 'HEAD'].includes(c.req.method),
   })
@@ -101,19 +103,23 @@ export const limitHashing = documented(
   { problems: [hashingBusy] },
 )
 
+const rateLimitUnavailable = (cause?: unknown) =>
+  unavailable('rate_limit_unavailable', 'Requests cannot be counted at the moment. Try again.', cause)
+
 /** The first shield of everything that takes a password or a token: a count by network, kept by the platform. */
 export const limitByNetwork = documented(
   createMiddleware<AppEnv>(async (c, next) => {
     const network = networkOf(c.req.header('cf-connecting-ip') ?? null)
     const limiter = network === 'none' ? c.env.RATE_LIMIT_WITHOUT_IP : c.env.RATE_LIMIT_BY_IP
     if (!limiter) throw unavailable('misconfigured', 'The rate limit bindings are missing.')
-    if (!(await limiter.limit({ key: network })).success) throw tooManyRequests(60)
+    const outcome = await limiter.limit({ key: network }).catch((cause) => {
+      throw rateLimitUnavailable(cause)
+    })
+    if (!outcome.success) throw tooManyRequests(60)
     await next()
   }),
-  { problems: [() => tooManyRequests(60)] },
+  { problems: [() => tooManyRequests(60), rateLimitUnavailable] },
 )
-
-export const RECENT_LOGIN_SECONDS = 600
 
 /**
  * For what cannot be undone, or gives power away: a session left open, or a stolen token, is not enough. A refresh

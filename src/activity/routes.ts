@@ -4,7 +4,7 @@ import { CleanupRunList, ListCleanupRuns } from '../cleanup/schemas.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { operation, query } from '../http/operation.ts'
-import { invalidCursor } from '../http/pagination.ts'
+import { answerList, invalidCursor } from '../http/pagination.ts'
 import { ActivityList, ListActivity } from './schemas.ts'
 import { listActivity } from './service.ts'
 
@@ -12,6 +12,7 @@ export const activityRoutes = new Hono<AppEnv>()
   .get(
     '/activity',
     operation({
+      id: 'listActivity',
       tag: 'activity',
       summary: 'History of everybody',
       responses: { 200: ActivityList },
@@ -19,11 +20,12 @@ export const activityRoutes = new Hono<AppEnv>()
     }),
     requirePermission('activity:read'),
     query(ListActivity),
-    async (c) => c.json(await listActivity(c.var, c.var.query)),
+    async (c) => answerList(c, await listActivity(c.var, c.var.query)),
   )
   .get(
     '/cleanup/runs',
     operation({
+      id: 'listCleanupRuns',
       tag: 'activity',
       summary: 'When clean-up ran, and what it removed',
       responses: { 200: CleanupRunList },
@@ -31,5 +33,5 @@ export const activityRoutes = new Hono<AppEnv>()
     }),
     requirePermission('cleanup:read'),
     query(ListCleanupRuns),
-    async (c) => c.json(await listCleanupRuns(c.var, c.var.query)),
+    async (c) => answerList(c, await listCleanupRuns(c.var, c.var.query)),
   )

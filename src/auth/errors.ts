@@ -1,8 +1,7 @@
 import { AppError } from '../http/problem.ts'
-import { challenge } from '../sessions/errors.ts'
 
 export const invalidCredentials = () =>
-  new AppError(401, 'invalid_credentials', 'E-mail address or password are not right.', challenge(''))
+  new AppError(401, 'invalid_credentials', 'E-mail address or password are not right.')
 export const emailNotVerified = () =>
   new AppError(403, 'email_not_verified', 'Confirm your e-mail address first: a link is in your mail.')
 export const signupClosed = () => new AppError(403, 'signup_closed', 'Accounts are made by invitation only.')

@@ -2,6 +2,7 @@ import { limitHashing, onceSignedIn, signedIn } from '../access/guards.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation } from '../http/operation.ts'
+import { answerList } from '../http/pagination.ts'
 import { idempotent } from '../idempotency/service.ts'
 import { wrongPassword } from '../passwords/errors.ts'
 import { changePassword } from '../recovery/change-password.ts'
@@ -25,12 +26,13 @@ export const authRoutes = new Hono<AppEnv>()
   .post(
     '/signup',
     operation({
+      id: 'signUp',
       tag,
       summary: 'Sign up',
       description:
         '201 with the person; where addresses have to be verified, 202 with the same body whether or not the address is taken.',
       responses: { 201: User, 202: Accepted },
-      responseHeaders: { Location: 'Where the person is.', ETag: 'The version of the person.' },
+      responseHeaders: { 201: { Location: 'Where the user is.', ETag: 'The version of the user.' } },
       problems: [emailTaken, errors.signupClosed, signupDomainRefused],
     }),
     body(SignUp),
@@ -45,6 +47,7 @@ export const authRoutes = new Hono<AppEnv>()
   .post(
     '/login',
     operation({
+      id: 'logIn',
       tag,
       summary: 'Log in, by JSON or by the form of OAuth2 password clients',
       responses: { 200: Tokens },
@@ -57,6 +60,7 @@ export const authRoutes = new Hono<AppEnv>()
   .post(
     '/refresh_token',
     operation({
+      id: 'refreshTokens',
       tag,
       summary: 'Trade a refresh token for the next',
       description:
@@ -69,7 +73,13 @@ export const authRoutes = new Hono<AppEnv>()
   )
   .post(
     '/logout',
-    operation({ tag, summary: 'End this session; again and again the same', responses: { 204: null } }),
+    operation({
+      id: 'logOut',
+      tag,
+      summary: 'End this session; again and again the same',
+      responses: { 204: null },
+      responseHeaders: { 204: { 'Clear-Site-Data': 'Makes a browser forget what it kept.' } },
+    }),
     onceSignedIn,
     async (c) => {
       await logOut(c.var, c.var.actor)
@@ -78,7 +88,13 @@ export const authRoutes = new Hono<AppEnv>()
   )
   .post(
     '/logout_all',
-    operation({ tag, summary: 'End all your sessions', responses: { 204: null }, problems: [writeConflict] }),
+    operation({
+      id: 'logOutEverywhere',
+      tag,
+      summary: 'End all your sessions',
+      responses: { 204: null },
+      problems: [writeConflict],
+    }),
     signedIn,
     async (c) => {
       await logOutAll(c.var, c.var.actor)
@@ -88,6 +104,7 @@ export const authRoutes = new Hono<AppEnv>()
   .post(
     '/change_password',
     operation({
+      id: 'changePassword',
       tag,
       summary: 'Set a new password; ends the other sessions and every access token',
       responses: { 204: null },
@@ -103,13 +120,14 @@ export const authRoutes = new Hono<AppEnv>()
   )
   .get(
     '/sessions',
-    operation({ tag, summary: 'Your open sessions', responses: { 200: SessionList } }),
+    operation({ id: 'listOwnSessions', tag, summary: 'Your open sessions', responses: { 200: SessionList } }),
     signedIn,
-    async (c) => c.json(await listOwnSessions(c.var, c.var.actor)),
+    async (c) => answerList(c, await listOwnSessions(c.var, c.var.actor)),
   )
   .delete(
     '/sessions/:id',
     operation({
+      id: 'endOwnSession',
       tag,
       summary: 'End one of your sessions',
       responses: { 204: null },

@@ -75,6 +75,8 @@ export const Env = lazy(() =>
     /** Sends by Resend; without it, by the binding `EMAIL`. */
     RESEND_API_KEY: text().optional(),
     RESEND_URL: checked(faultOfUrl).default('https://api.resend.com'),
+    /** `Server-Timing` for everybody, not for the signed in alone. */
+    DEBUG_TIMING: oneOf('on', 'off').default('off'),
     // At least as long as a request may be on its way twice.
     REFRESH_GRACE_SECONDS: number(30, 10, 300),
     PURGE_AFTER_DAYS: days(30, 1),
@@ -111,6 +113,7 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   RESEND_API_KEY:
     'the key of Resend, which no other setting has, or bind `send_email` as EMAIL in wrangler.toml',
   RESEND_URL: URL_OF('the mail service'),
+  DEBUG_TIMING: 'on, or leave it out',
   REFRESH_GRACE_SECONDS: NUMBER_OF('seconds from 10 to 300'),
   PURGE_AFTER_DAYS: NUMBER_OF('days from 1 to 3650'),
   ACTIVITY_DAYS: NUMBER_OF('days from 31 to 3650'),

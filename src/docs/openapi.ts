@@ -2,8 +2,10 @@ import * as z from 'zod'
 import { hasPermission, type Permission } from '../access/permissions.ts'
 import type { AppEnv } from '../context.ts'
 import { databaseUnavailable } from '../database/main.ts'
+import { EVERY_ANSWER, REQUEST_ID as REQUEST_ID_HEADER, SOME_ANSWERS } from '../http/headers.ts'
 import { Hono } from '../http/hono.ts'
 import { type OperationParts, operation, partsOf } from '../http/operation.ts'
+import { revalidated } from '../http/precondition.ts'
 import { type AppError, internalError, problemOf, unavailable } from '../http/problem.ts'
 import { ROLES } from '../users/models.ts'
 import { Id } from '../values/ids.ts'
@@ -47,23 +49,25 @@ const TAGS = {
 }
 
 /** What every route but /health can answer besides. */
-const ANYWHERE = [
+export const ANYWHERE = [
   internalError,
   () => unavailable('misconfigured', 'Settings are missing or unfit.', undefined, 60),
   () => databaseUnavailable(),
 ]
 
-type Router = Pick<Hono<AppEnv>, 'routes'>
+export type Router = Pick<Hono<AppEnv>, 'routes'>
 
 export function openapiRoutes(router: Router) {
   let made: { issuer: string; document: object } | undefined
   return new Hono<AppEnv>().get(
     '/openapi.json',
     operation({
+      id: 'getOpenApiDocument',
       tag: 'system',
       summary: 'This document',
       responses: { 200: () => z.record(z.string(), z.unknown()) },
     }),
+    revalidated,
     (c) => {
       const issuer = c.var.config.ISSUER
       if (made?.issuer !== issuer) made = { issuer, document: describe(router, issuer) }
@@ -119,7 +123,7 @@ function documentOf(router: Router, issuer: string) {
     const [method, path] = route.split(' ') as [string, string]
     const template = path.replace(/:(\w+)/g, '{$1}')
     paths[template] ??= {}
-    paths[template][method.toLowerCase()] = describeOperation(method, template, parts)
+    paths[template][method.toLowerCase()] = describeOperation(method, template, parts, issuer)
   }
   return {
     openapi: '3.1.0',
@@ -127,24 +131,19 @@ function documentOf(router: Router, issuer: string) {
       title: 'Roster',
       version: '1',
       description: INTRODUCTION,
+      contact: { name: 'Whoever runs this deployment', url: `${issuer}/docs` },
       license: { name: 'MIT', identifier: 'MIT' },
     },
     servers: [{ url: issuer }],
     tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
     components: {
+      headers: COMMON_HEADERS,
       securitySchemes: {
         bearer: {
           type: 'http',
           scheme: 'bearer',
           bearerFormat: 'JWT',
           description: 'The `access_token` of a login.',
-        },
-        password: {
-          type: 'oauth2',
-          description: 'The same token, for clients that fetch it themselves.',
-          flows: {
-            password: { tokenUrl: '/v1/auth/login', refreshUrl: '/v1/auth/refresh_token', scopes: {} },
-          },
         },
       },
     },
@@ -167,8 +166,12 @@ export function operationsOf(router: Router): Map<string, OperationParts[]> {
   return operations
 }
 
-function describeOperation(method: string, path: string, declared: OperationParts[]): object {
-  const parts: OperationParts = Object.assign({}, ...declared)
+function describeOperation(method: string, path: string, declared: OperationParts[], issuer: string): object {
+  const parts: OperationParts = {
+    ...Object.assign({}, ...declared),
+    responses: Object.assign({}, ...declared.map((part) => part.responses)),
+    responseHeaders: mergeByStatus(declared),
+  }
   const problems = [
     ...declared.flatMap((part) => part.problems ?? []),
     ...(path === '/health' ? [internalError] : ANYWHERE),
@@ -189,14 +192,12 @@ function describeOperation(method: string, path: string, declared: OperationPart
     })),
   ]
   return {
-    operationId: operationIdOf(method, path),
+    operationId: parts.id ?? operationIdOf(method, path),
     tags: [parts.tag ?? 'system'],
     summary: parts.summary ?? '',
-    ...(parts.description && { description: parts.description }),
-    ...(parts.security && {
-      security: [{ bearer: [] }, { password: [] }],
-      ...(parts.security !== 'signed_in' && permission(parts.security)),
-    }),
+    description: parts.description ?? `${parts.summary}.`,
+    security: parts.security ? [{ bearer: [] }] : [],
+    ...(parts.security && parts.security !== 'signed_in' && permission(parts.security)),
     parameters,
     ...((parts.body ?? parts.form) && {
       requestBody: {
@@ -209,7 +210,13 @@ function describeOperation(method: string, path: string, declared: OperationPart
         },
       },
     }),
-    responses: { ...describeResponses(parts), ...describeProblems(problems.map((problem) => problem())) },
+    responses: {
+      ...describeResponses(parts),
+      ...describeProblems(
+        problems.map((problem) => problem()),
+        issuer,
+      ),
+    },
   }
 }
 
@@ -238,37 +245,82 @@ function describeParameters(place: 'path' | 'query', shape: Record<string, z.Zod
   })
 }
 
+/** What each part says of each status, together. */
+function mergeByStatus(declared: OperationParts[]): Record<number, Record<string, string>> {
+  const merged: Record<number, Record<string, string>> = {}
+  for (const { responseHeaders = {} } of declared) {
+    for (const [status, headers] of Object.entries(responseHeaders)) {
+      merged[Number(status)] = { ...merged[Number(status)], ...headers }
+    }
+  }
+  return merged
+}
+
+const header = (description: string, required: boolean) => ({
+  required,
+  description,
+  schema: { type: 'string' },
+})
+
+/** The headers of any answer: each stands here once, and is referred to. */
+const COMMON_HEADERS = {
+  ...Object.fromEntries(
+    Object.entries(EVERY_ANSWER).map(([name, { description }]) => [name, header(description, true)]),
+  ),
+  ...Object.fromEntries(
+    Object.entries(SOME_ANSWERS).map(([name, description]) => [name, header(description, false)]),
+  ),
+  [REQUEST_ID_HEADER.value]: header(REQUEST_ID_HEADER.description, true),
+}
+
 /** Headers as the document has them, from their names and what they say. */
-const describeHeaders = (headers: Record<string, string>): object =>
-  Object.fromEntries(
-    Object.entries({ ...headers, 'X-Request-Id': 'Names this request in the logs.' }).map(
-      ([name, description]) => [name, { required: true, description, schema: { type: 'string' } }],
-    ),
-  )
+const describeHeaders = (
+  headers: Record<string, string>,
+  isAlwaysThere = (_name: string) => true,
+): object => ({
+  ...Object.fromEntries(
+    Object.entries(headers).map(([name, description]) => [name, header(description, isAlwaysThere(name))]),
+  ),
+  ...Object.fromEntries(
+    Object.keys(COMMON_HEADERS).map((name) => [name, { $ref: `#/components/headers/${name}` }]),
+  ),
+})
+
+const LINK = { Link: 'Where the list goes on, if it does (RFC 8288).' }
 
 function describeResponses({ responses = {}, responseHeaders = {} }: OperationParts): object {
   return Object.fromEntries(
-    Object.entries(responses).map(([status, schema]) => [
-      status,
-      {
-        description: schema ? 'Done.' : 'Done; no body.',
-        headers: describeHeaders(responseHeaders),
-        ...(schema === 'html' && { content: { 'text/html': { schema: { type: 'string' } } } }),
-        ...(schema &&
-          schema !== 'html' && {
-            content: { 'application/json': { schema: toJsonSchema(schema(), 'output') } },
-          }),
-      },
-    ]),
+    Object.entries(responses).map(([status, make]) => {
+      const schema = typeof make === 'function' ? make() : make
+      const isList =
+        typeof schema === 'object' && schema !== null && 'pagination' in ((schema as z.ZodObject).shape ?? {})
+      const headers = { ...responseHeaders[Number(status)], ...(isList && LINK) }
+      return [
+        status,
+        {
+          description: WORDS[status] ?? (schema ? 'Done.' : 'Done; no body.'),
+          headers: describeHeaders(headers, (name) => name !== 'Link'),
+          ...(schema === 'html' && { content: { 'text/html': { schema: { type: 'string' } } } }),
+          ...(schema &&
+            schema !== 'html' && {
+              content: { 'application/json': { schema: toJsonSchema(schema, 'output') } },
+            }),
+        },
+      ]
+    }),
   )
 }
 
+const WORDS: Record<string, string> = { 304: 'The caller has it already; no body.' }
+
 const PROBLEM_HEADERS: Record<string, [name: string, description: string]> = {
+  accept: ['Accept', 'The media types that are taken.'],
+  'accept-encoding': ['Accept-Encoding', 'The codings that are taken: none but the plain body.'],
   'retry-after': ['Retry-After', 'Seconds to wait before the next attempt.'],
   'www-authenticate': ['WWW-Authenticate', 'The scheme, and what was wrong with the token (RFC 6750).'],
 }
 
-function describeProblems(problems: AppError[]): object {
+function describeProblems(problems: AppError[], issuer: string): object {
   const byStatus = Map.groupBy(problems, (problem) => problem.status)
   return Object.fromEntries(
     [...byStatus].map(([status, alike]) => {
@@ -278,12 +330,23 @@ function describeProblems(problems: AppError[]): object {
         String(status),
         {
           description: [...byCode].map(([code, { message }]) => `\`${code}\`: ${message}`).join('\n\n'),
-          headers: describeHeaders(Object.fromEntries(headers.map((name) => PROBLEM_HEADERS[name]!))),
+          headers: describeHeaders(
+            Object.fromEntries(headers.map((name) => PROBLEM_HEADERS[name]!)),
+            (name) => alike.every((problem) => name.toLowerCase() in problem.headers),
+          ),
           content: {
             'application/problem+json': {
-              schema: toJsonSchema(Problem(), 'output'),
+              schema: {
+                allOf: [
+                  toJsonSchema(Problem(), 'output'),
+                  { properties: { code: { enum: [...byCode.keys()] } } },
+                ],
+              },
               examples: Object.fromEntries(
-                [...byCode].map(([code, problem]) => [code, { value: problemOf(problem, REQUEST_ID) }]),
+                [...byCode].map(([code, problem]) => [
+                  code,
+                  { value: problemOf(problem, REQUEST_ID, issuer) },
+                ]),
               ),
             },
           },

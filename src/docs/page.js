@@ -197,15 +197,18 @@ export function drawPage() {
       h(
         'ul.fields',
         {},
-        ...Object.entries(headers).map(([name, header]) =>
-          h(
-            'li',
-            {},
-            h('code.name', {}, name),
-            h('span.type', {}, 'header'),
-            h('p', {}, header.description ?? ''),
+        ...Object.entries(headers)
+          // Those of every answer say nothing of this one.
+          .filter(([, header]) => header.description)
+          .map(([name, header]) =>
+            h(
+              'li',
+              {},
+              h('code.name', {}, name),
+              h('span.type', {}, 'header'),
+              h('p', {}, header.description ?? ''),
+            ),
           ),
-        ),
       ),
     )
   }

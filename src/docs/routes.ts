@@ -30,6 +30,7 @@ const BODY = html`
 export const docsRoutes = new Hono<AppEnv>().get(
   '/docs',
   operation({
+    id: 'showDocumentation',
     tag: 'system',
     summary: 'This document, as a page to read and to try',
     responses: { 200: 'html' },

@@ -13,6 +13,8 @@ import { validate } from './validate.ts'
  * reads it from the router. So nothing about a route stands in two places.
  */
 export interface OperationParts {
+  /** The name of the operation, as a client's method has it. */
+  id?: string
   summary?: string
   tag?: string
   description?: string
@@ -26,7 +28,8 @@ export interface OperationParts {
   security?: 'signed_in' | Permission
   /** By status: the schema of the JSON, null for no body, `html` for a page. */
   responses?: Record<number, (() => z.ZodType) | null | 'html'>
-  responseHeaders?: Record<string, string>
+  /** By status: what its headers say. Those of every answer are known (headers.ts). */
+  responseHeaders?: Record<number, Record<string, string>>
   problems?: (() => AppError)[]
 }
 
@@ -48,24 +51,33 @@ export const operation = (parts: OperationParts) =>
 /** What stands in the document; the real ones name what is wrong. */
 const someInvalidInput = () =>
   invalidInput([{ pointer: '/colour', code: 'unknown_member', detail: 'Is not known here.' }])
-export const unsupportedMediaType = () =>
-  new AppError(415, 'unsupported_media_type', 'The body is of a type that is not taken here.')
+const JSON_TYPE = 'application/json'
+const FORM = 'application/x-www-form-urlencoded'
+/** `Accept` and `Accept-Encoding` say what is taken (RFC 9110 sections 12.5 and 15.5.16). */
+const unsupportedMediaType = (...taken: string[]) =>
+  new AppError(
+    415,
+    'unsupported_media_type',
+    'The body is of a type, charset or coding that is not taken here.',
+    {
+      headers: { accept: taken.join(', '), 'accept-encoding': 'identity' },
+    },
+  )
 const BODY_PROBLEMS = [
   invalidJson,
   unreadableBody,
   bodyTooSlow,
   bodyTooLarge,
-  unsupportedMediaType,
+  () => unsupportedMediaType(JSON_TYPE),
   someInvalidInput,
 ]
 
 /** Checks the JSON body, strictly, and puts it on `c.var.body`. With `form`, takes that form of it too. */
 export function body<S extends z.ZodType>(schema: () => S, form?: () => z.ZodType<z.output<S>>) {
   const check = createMiddleware<{ Variables: { body: z.output<S> } }>(async (c, next) => {
-    if (form && mediaTypeOf(c) === FORM) {
-      c.set('body', validate(form(), await readForm(c)))
+    if (requireType(c, form ? [JSON_TYPE, FORM] : [JSON_TYPE]) === FORM) {
+      c.set('body', validate(form!(), await readForm(c)))
     } else {
-      if (mediaTypeOf(c) !== 'application/json') throw unsupportedMediaType()
       c.set('body', validate(schema(), parseJson(await readText(c, invalidJson))))
     }
     await next()
@@ -80,15 +92,23 @@ export function body<S extends z.ZodType>(schema: () => S, form?: () => z.ZodTyp
 export const form = (schema: () => z.ZodType) =>
   documented(
     createMiddleware<{ Variables: { fields: Record<string, string> } }>(async (c, next) => {
-      if (mediaTypeOf(c) !== FORM) throw unsupportedMediaType()
+      requireType(c, [FORM])
       c.set('fields', await readForm(c))
       await next()
     }),
     { form: schema, problems: BODY_PROBLEMS },
   )
 
-const FORM = 'application/x-www-form-urlencoded'
-const mediaTypeOf = (c: Context) => c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase()
+/** The body's type, where it is one of `taken`, and the body plain UTF-8. Throws 415. */
+function requireType(c: Context, taken: string[]): string {
+  const [type = '', ...parameters] = (c.req.header('content-type') ?? '').split(';')
+  const mediaType = type.trim().toLowerCase()
+  const charsets = parameters.filter((parameter) => /^\s*charset\s*=/i.test(parameter))
+  const isPlain = /^(identity)?$/i.test(c.req.header('content-encoding')?.trim() ?? '')
+  const isUtf8 = charsets.every((charset) => /=\s*"?utf-?8"?\s*$/i.test(charset))
+  if (!taken.includes(mediaType) || !isPlain || !isUtf8) throw unsupportedMediaType(...taken)
+  return mediaType
+}
 
 const readForm = async (c: Context) => readFields(await readText(c, () => invalidInput([notUtf8()])))
 

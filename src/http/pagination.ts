@@ -1,4 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
+import type { Context } from 'hono'
 import * as z from 'zod'
 import type { Config } from '../config/main.ts'
 import { text, wholeNumber } from '../values/text.ts'
@@ -10,6 +11,18 @@ export const invalidCursor = () =>
     'invalid_cursor',
     'The cursor is not one of ours, or belongs to a list with other filters.',
   )
+
+/** Answers with a list, and `Link` to where it goes on (RFC 8288). */
+export function answerList<T>(c: Context, list: List<T>) {
+  const { next_cursor } = list.pagination
+  if (next_cursor !== null) {
+    const { pathname, searchParams } = new URL(c.req.url)
+    searchParams.delete('page') // A cursor goes on from where the page ended.
+    searchParams.set('cursor', next_cursor)
+    c.header('link', `<${pathname}?${searchParams}>; rel="next"`)
+  }
+  return c.json(list)
+}
 
 /** A list: `total` is null where counting would mean reading everything. */
 export const listOf = <S extends z.ZodType>(item: S) =>

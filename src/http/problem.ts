@@ -16,6 +16,27 @@ interface Extras {
   cause?: unknown
 }
 
+/** How old the login of whoever does what cannot be undone, or gives power away, may be. */
+export const RECENT_LOGIN_SECONDS = 600
+
+/**
+ * What a 401 or 403 asks for (RFC 6750 section 3, RFC 9470 section 3), by code. Every 401 has a challenge, and every 403
+ * of a route that needs a token.
+ */
+const CHALLENGES: Record<string, string> = {
+  invalid_token: ', error="invalid_token"',
+  forbidden: ', error="insufficient_scope"',
+  outranked: ', error="insufficient_scope"',
+  own_account: ', error="insufficient_scope"',
+  reauthentication_required: `, error="insufficient_user_authentication", max_age=${RECENT_LOGIN_SECONDS}`,
+  wrong_password: ', error="insufficient_user_authentication"',
+}
+
+function challengeOf(status: number, code: string): Record<string, string> {
+  const parameters = CHALLENGES[code] ?? (status === 401 ? '' : undefined)
+  return parameters === undefined ? {} : { 'www-authenticate': `Bearer realm="roster"${parameters}` }
+}
+
 /** An answer in the 4xx or 5xx that was decided on. Everything else that is thrown becomes a bland 500. */
 export class AppError extends Error {
   readonly status: ContentfulStatusCode
@@ -27,12 +48,16 @@ export class AppError extends Error {
     super(detail, { cause: extras.cause })
     this.status = status
     this.code = code
-    this.headers = extras.headers ?? {}
+    this.headers = { ...challengeOf(status, code), ...extras.headers }
     this.errors = extras.errors
   }
 }
 
 export const notFound = () => new AppError(404, 'not_found', 'There is nothing at this address.')
+export const methodNotAllowed = (allowed: string[]) =>
+  new AppError(405, 'method_not_allowed', 'This address does not take this method.', {
+    headers: { allow: allowed.join(', ') },
+  })
 /** Whoever sends thousands of wrong members needs to be told of a few. */
 const MAX_ERRORS_NAMED = 20
 
@@ -68,8 +93,8 @@ const TITLES: Record<number, string> = {
 }
 
 /** The members of a problem document. */
-export const problemOf = (error: AppError, requestId: string) => ({
-  type: `urn:roster:problem:${error.code}`,
+export const problemOf = (error: AppError, requestId: string, issuer: string) => ({
+  type: `${issuer}/problems/${error.code}`,
   title: TITLES[error.status] ?? 'Error',
   status: error.status,
   detail: error.message,
@@ -86,13 +111,15 @@ export const problemOf = (error: AppError, requestId: string) => ({
  */
 export function toProblem(error: unknown, c: Context): Response {
   const known = toAppError(error)
-  const requestId: string = c.get('requestId') ?? ''
+  const requestId: string = c.get('givenRequestId') ?? c.get('requestId') ?? ''
+  // Without settings, it is relative (RFC 9457 section 3.1.1).
+  const issuer: string = c.get('config')?.ISSUER ?? ''
   if (known.status >= 500) {
     console.error(
       JSON.stringify({ level: 'error', request_id: requestId, code: known.code, cause: causes(known.cause) }),
     )
   }
-  return c.body(JSON.stringify(problemOf(known, requestId)), known.status, {
+  return c.body(JSON.stringify(problemOf(known, requestId, issuer)), known.status, {
     'content-type': 'application/problem+json',
     ...known.headers,
   })
@@ -106,12 +133,15 @@ function toAppError(error: unknown): AppError {
   return internalError(error)
 }
 
+const MAX_CAUSES = 5
+
 /**
  * Names, codes and places of an error and what caused it. Messages of upstream clients are left out: Upstash
  * repeats whole commands in them, and libSQL statements.
  */
-function causes(cause: unknown): unknown {
-  if (!(cause instanceof Error)) return undefined
+function causes(cause: unknown, depth = 0): unknown {
+  // A cause may point at itself.
+  if (!(cause instanceof Error) || depth === MAX_CAUSES) return undefined
   const { code, sentences } = cause as { code?: unknown; sentences?: unknown }
   return {
     name: cause.name,
@@ -119,8 +149,10 @@ function causes(cause: unknown): unknown {
     sentences,
     at: cause.stack
       ?.split('\n')
-      .slice(1, 4)
+      // A message may have several lines.
+      .filter((line) => /^\s+at /.test(line))
+      .slice(0, 3)
       .map((line) => line.trim()),
-    by: causes(cause.cause),
+    by: causes(cause.cause, depth + 1),
   }
 }

@@ -3,7 +3,7 @@ import { requirePermission } from '../access/guards.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation, query } from '../http/operation.ts'
-import { invalidCursor } from '../http/pagination.ts'
+import { answerList, invalidCursor } from '../http/pagination.ts'
 import { idempotent } from '../idempotency/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { emailTaken, outranked } from '../users/errors.ts'
@@ -17,6 +17,7 @@ export const invitationRoutes = new Hono<AppEnv>()
   .get(
     '/',
     operation({
+      id: 'listInvitations',
       tag,
       summary: 'Invitations, newest first',
       responses: { 200: InvitationList },
@@ -24,11 +25,12 @@ export const invitationRoutes = new Hono<AppEnv>()
     }),
     requirePermission('users:create'),
     query(ListInvitations),
-    async (c) => c.json(await listInvitations(c.var, c.var.query)),
+    async (c) => answerList(c, await listInvitations(c.var, c.var.query)),
   )
   .post(
     '/',
     operation({
+      id: 'createInvitation',
       tag,
       summary: 'Invite somebody by mail; replaces a pending invitation of the same address',
       responses: { 201: Invitation },
@@ -42,6 +44,7 @@ export const invitationRoutes = new Hono<AppEnv>()
   .post(
     '/:id/resend',
     operation({
+      id: 'resendInvitation',
       tag,
       summary: 'Send an invitation again, for another seven days',
       responses: { 200: Invitation },
@@ -53,6 +56,7 @@ export const invitationRoutes = new Hono<AppEnv>()
   .delete(
     '/:id',
     operation({
+      id: 'withdrawInvitation',
       tag,
       summary: 'Withdraw an invitation; again and again the same',
       responses: { 204: null },

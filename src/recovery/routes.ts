@@ -25,13 +25,20 @@ const byProof = [invalidLink, writeConflict]
 export const mailRoutes = new Hono<AppEnv>()
   .post(
     '/verify_email',
-    operation({ tag, summary: 'Confirm an address', responses: { 204: null }, problems: byProof }),
+    operation({
+      id: 'verifyEmail',
+      tag,
+      summary: 'Confirm an address',
+      responses: { 204: null },
+      problems: byProof,
+    }),
     body(MailedProof),
     async (c) => done(c, verifyEmail(c.var, c.var.body)),
   )
   .post(
     '/resend_verification',
     operation({
+      id: 'resendVerification',
       tag,
       summary: 'Ask for the mail that confirms an address; the answer does not tell whether one was sent',
       responses: { 202: Accepted },
@@ -43,6 +50,7 @@ export const mailRoutes = new Hono<AppEnv>()
   .post(
     '/forgot_password',
     operation({
+      id: 'forgotPassword',
       tag,
       summary: 'Ask for the mail that sets a new password; the answer does not tell whether one was sent',
       responses: { 202: Accepted },
@@ -54,6 +62,7 @@ export const mailRoutes = new Hono<AppEnv>()
   .post(
     '/reset_password',
     operation({
+      id: 'resetPassword',
       tag,
       summary: 'Set a new password; ends every session, and does not log in',
       responses: { 204: null },
@@ -66,6 +75,7 @@ export const mailRoutes = new Hono<AppEnv>()
   .post(
     '/change_email',
     operation({
+      id: 'changeEmail',
       tag,
       summary: 'Ask for another address; the old one stays until the new one confirms',
       responses: { 202: Accepted },
@@ -79,6 +89,7 @@ export const mailRoutes = new Hono<AppEnv>()
   .post(
     '/confirm_email_change',
     operation({
+      id: 'confirmEmailChange',
       tag,
       summary: 'Confirm the new address',
       responses: { 204: null },
@@ -90,6 +101,7 @@ export const mailRoutes = new Hono<AppEnv>()
   .post(
     '/undo_email_change',
     operation({
+      id: 'undoEmailChange',
       tag,
       summary: 'Take a change of address back, from the old one; ends every session',
       responses: { 204: null },
@@ -101,10 +113,11 @@ export const mailRoutes = new Hono<AppEnv>()
   .post(
     '/accept_invitation',
     operation({
+      id: 'acceptInvitation',
       tag,
       summary: 'Make the account that an invitation is for; does not log in',
       responses: { 201: User },
-      responseHeaders: { ETag: 'The version of the person.' },
+      responseHeaders: { 201: { Location: 'Where the user is.', ETag: 'The version of the user.' } },
       problems: [invalidLink, emailTaken],
     }),
     body(AcceptInvitation),

@@ -1,33 +1,18 @@
 import { AppError } from '../http/problem.ts'
 
-export const challenge = (params: string) => ({
-  headers: { 'www-authenticate': `Bearer realm="roster"${params}` },
-})
-
 export const unauthenticated = () =>
-  new AppError(
-    401,
-    'unauthenticated',
-    'This needs an access token: Authorization: Bearer <token>.',
-    challenge(''),
-  )
+  new AppError(401, 'unauthenticated', 'This needs an access token: Authorization: Bearer <token>.')
 
 /** One answer for every token that is not good: which check failed is nobody's business but the log's. */
 export const invalidToken = (cause?: unknown) =>
   new AppError(401, 'invalid_token', 'The access token is expired, revoked or not valid.', {
     cause,
-    ...challenge(', error="invalid_token"'),
   })
 
 export const invalidRefreshToken = () =>
-  new AppError(
-    401,
-    'invalid_refresh_token',
-    'The refresh token is expired or not valid. Log in again.',
-    challenge(''),
-  )
+  new AppError(401, 'invalid_refresh_token', 'The refresh token is expired or not valid. Log in again.')
 
 export const sessionRevoked = () =>
-  new AppError(401, 'session_revoked', 'The session has been ended. Log in again.', challenge(''))
+  new AppError(401, 'session_revoked', 'The session has been ended. Log in again.')
 
 export const sessionNotFound = () => new AppError(404, 'session_not_found', 'There is no such session.')

@@ -131,6 +131,7 @@ export const linkPages = new Hono<AppEnv>()
   .get(
     '/:purpose',
     operation({
+      id: 'showLinkPage',
       tag: 'mail',
       summary: 'The page that a mailed link opens; opening it does nothing',
       path,
@@ -142,6 +143,7 @@ export const linkPages = new Hono<AppEnv>()
   .post(
     '/:purpose',
     operation({
+      id: 'submitLinkPage',
       tag: 'mail',
       summary: 'What the button on that page does',
       description: 'A page in every case that a person can do something about; it then says what.',

@@ -1,8 +1,8 @@
-import { etag } from 'hono/etag'
 import * as z from 'zod'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { operation } from '../http/operation.ts'
+import { revalidated } from '../http/precondition.ts'
 import { countMails } from '../mail/outbox.ts'
 import { lazy } from '../values/lazy.ts'
 
@@ -32,18 +32,14 @@ const KEYS_CACHE_CONTROL = 'public, max-age=600'
 /** Alive: answers without the settings, the database or anything else that can be missing. */
 export const healthRoutes = new Hono<AppEnv>().get(
   '/health',
-  operation({ tag, summary: 'Alive', responses: { 200: Health } }),
+  operation({ id: 'getHealth', tag, summary: 'Alive', responses: { 200: Health } }),
   (c) => c.json({ status: 'ok' }),
 )
 
 export const systemRoutes = new Hono<AppEnv>()
   .get(
     '/ready',
-    operation({
-      tag,
-      summary: 'Database and Redis answer',
-      responses: { 200: Ready },
-    }),
+    operation({ id: 'getReadiness', tag, summary: 'Database and Redis answer', responses: { 200: Ready } }),
     async (c) => {
       // Reads a table, so it is not ready before the migrations are.
       const [redis, { mail }] = await Promise.all([c.var.redis.ping(), c.var.db.read({ mail: countMails() })])
@@ -58,26 +54,29 @@ export const systemRoutes = new Hono<AppEnv>()
   .get(
     '/.well-known/jwks.json',
     operation({
+      id: 'getKeys',
       tag,
       summary: 'Public keys of the access tokens (RFC 7517)',
       responses: { 200: Jwks },
-      responseHeaders: { ETag: 'Of this set of keys; send it back as If-None-Match.' },
     }),
-    etag(),
+    revalidated,
     (c) => c.json({ keys: c.var.config.JWT_KEYS.verifying }, 200, { 'cache-control': KEYS_CACHE_CONTROL }),
   )
   .get(
     '/.well-known/oauth-authorization-server',
-    operation({ tag, summary: 'Issuer metadata (RFC 8414)', responses: { 200: IssuerMetadata } }),
+    operation({
+      id: 'getIssuerMetadata',
+      tag,
+      summary: 'Issuer metadata (RFC 8414)',
+      responses: { 200: IssuerMetadata },
+    }),
+    revalidated,
     (c) => {
       const { ISSUER: issuer } = c.var.config
       const metadata = {
         issuer,
         jwks_uri: `${issuer}/.well-known/jwks.json`,
-        token_endpoint: `${issuer}/v1/auth/login`,
-        grant_types_supported: ['password'],
         response_types_supported: [],
-        token_endpoint_auth_methods_supported: ['none'],
         service_documentation: `${issuer}/docs`,
       }
       return c.json(metadata, 200, { 'cache-control': KEYS_CACHE_CONTROL })

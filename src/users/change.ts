@@ -5,6 +5,7 @@ import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 
 import { build, rowExists, type Statement } from '../database/statements.ts'
+import { assertPrecondition } from '../http/precondition.ts'
 import type { AppError } from '../http/problem.ts'
 import { invalidLink } from '../links/errors.ts'
 import { type OneTimeToken, oneTimeTokens, PURPOSES } from '../links/models.ts'
@@ -14,7 +15,7 @@ import { invalidToken } from '../sessions/errors.ts'
 import { publishRevocations, tokenIsLive } from '../sessions/revocation.ts'
 import { type RevokedReason, revokeSessions, sessionsOf } from '../sessions/service.ts'
 import { eraseTraces } from './erasure.ts'
-import { emailTaken, lastAdmin, versionMismatch, writeConflict } from './errors.ts'
+import { emailTaken, lastAdmin, writeConflict } from './errors.ts'
 import { ENABLED, emailIsTaken, type NewUser, selectUsers, type User, users } from './models.ts'
 import { requireUser } from './queries.ts'
 
@@ -76,7 +77,6 @@ const MAX_ROUNDS = 5
  * starts again.
  *
  * @param decide what to do with the person as read; undefined when there is nothing to do. Throws what forbids it.
- * @param ifMatch versions that the caller has seen; undefined for any.
  * @returns the person after the change.
  */
 export async function changeUser(
@@ -84,12 +84,12 @@ export async function changeUser(
   by: Authority,
   id: string,
   decide: (row: User) => Change | undefined | Promise<Change | undefined>,
-  ifMatch?: readonly number[],
 ): Promise<User> {
   for (let round = 1; round <= MAX_ROUNDS; round++) {
     const row = await requireUser(resources, id)
-    if (ifMatch && !ifMatch.includes(row.version)) throw versionMismatch()
     const change = await decide(row)
+    // Only whoever may change the user hears of the version.
+    assertPrecondition(resources, row.version)
     if (!change) return row
     const changed = await writeChange(resources, by, row, change)
     if (changed) return changed
@@ -104,6 +104,7 @@ export async function applyChange(
   row: User,
   change: Change,
 ): Promise<User> {
+  assertPrecondition(resources, row.version)
   const changed = await writeChange(resources, by, row, change)
   if (!changed) throw writeConflict()
   return changed

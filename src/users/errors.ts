@@ -16,10 +16,6 @@ export const ownAccount = () =>
   )
 export const outranked = () =>
   new AppError(403, 'outranked', 'That is for somebody of a higher rank than yours.')
-export const versionMismatch = () =>
-  new AppError(412, 'version_mismatch', 'This person was changed meanwhile. Read again, then decide.')
-export const invalidIfMatch = () =>
-  new AppError(400, 'invalid_if_match', 'If-Match has to be an ETag of ours, or *.')
 export const userDeleted = () =>
   new AppError(409, 'user_deleted', 'This person is deleted. Restore them first.')
 export const untilInThePast = () =>

@@ -53,7 +53,6 @@ export async function updateUser(
   actor: Claims,
   id: string,
   input: UpdateUser,
-  ifMatch?: readonly number[],
 ): Promise<ManagedUser> {
   const decide = managing(actor, (row) => {
     if (row.deleted_at !== null) throw userDeleted()
@@ -75,20 +74,15 @@ export async function updateUser(
       },
     }
   })
-  return toManagedUser(await changeUser(resources, byActor(actor, resources.now), id, decide, ifMatch))
+  return toManagedUser(await changeUser(resources, byActor(actor, resources.now), id, decide))
 }
 
-export async function updateMe(
-  resources: Resources,
-  actor: Claims,
-  input: UpdateMe,
-  ifMatch?: readonly number[],
-): Promise<User> {
+export async function updateMe(resources: Resources, actor: Claims, input: UpdateMe): Promise<User> {
   const decide = (row: UserRow): Change | undefined => {
     const details = differences(row, input)
     return Object.keys(details).length === 0 ? undefined : { action: 'user.updated', set: input, details }
   }
-  return toUser(await changeUser(resources, byActor(actor, resources.now), actor.sub, decide, ifMatch))
+  return toUser(await changeUser(resources, byActor(actor, resources.now), actor.sub, decide))
 }
 
 /** `{ name: { from, to } }` for each member that would change. */

@@ -6,7 +6,8 @@ import { listActivity, listOwnActivity } from '../activity/service.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation, query } from '../http/operation.ts'
-import { invalidCursor } from '../http/pagination.ts'
+import { answerList, invalidCursor } from '../http/pagination.ts'
+import { hasVersion, IF_NONE_MATCH, precondition } from '../http/precondition.ts'
 import { idempotent } from '../idempotency/service.ts'
 import { wrongPassword } from '../passwords/errors.ts'
 import { SessionList } from '../sessions/schemas.ts'
@@ -20,22 +21,14 @@ import * as schemas from './schemas.ts'
 import { toUser } from './schemas.ts'
 
 const tag = 'users'
-const ETAG = { ETag: 'The version of the person; send it back as If-Match.' }
-const IF_MATCH = { 'If-Match': 'Change only if the person still has this version.' }
+const ETAG = { ETag: 'The version of the user; send it back as If-Match or If-None-Match.' }
+const VERSIONED = { 200: ETAG, 304: ETAG }
 const forOne = [errors.userNotFound, errors.outranked]
 
-/** The versions that `If-Match` names (RFC 9110 section 13.1.1); undefined for any. */
-function ifMatch(c: Context): number[] | undefined {
-  const header = c.req.header('if-match')?.trim()
-  if (header === undefined || header === '*') return undefined
-  const tags = header.split(',').map((part) => /^"([1-9]\d{0,14})"$/.exec(part.trim())?.[1])
-  if (tags.some((version) => version === undefined)) throw errors.invalidIfMatch()
-  return tags.map(Number)
-}
-
-/** Answers with a person, and their version as ETag. */
+/** Answers with a person, and their version as ETag; to whoever has read that version, with nothing more. */
 function person<U extends schemas.User>(c: Context, user: U, status: 200 | 201 = 200) {
   c.header('etag', `"${user.version}"`)
+  if (c.req.method === 'GET' && hasVersion(c, user.version)) return c.body(null, 304)
   if (status === 201) c.header('location', `/v1/users/${user.id}`)
   return c.json(user, status)
 }
@@ -46,33 +39,43 @@ const download = (c: Context, data: UserExport) =>
 export const userRoutes = new Hono<AppEnv>()
   .get(
     '/me',
-    operation({ tag, summary: 'Your own profile', responses: { 200: schemas.User }, responseHeaders: ETAG }),
+    operation({
+      id: 'getMe',
+      tag,
+      summary: 'Your own profile',
+      responses: { 200: schemas.User, 304: null },
+      responseHeaders: VERSIONED,
+      headers: IF_NONE_MATCH,
+    }),
     signedInWithProfile,
     (c) => person(c, toUser(c.var.self)),
   )
   .patch(
     '/me',
     operation({
+      id: 'updateMe',
       tag,
       summary: 'Change your own profile',
       responses: { 200: schemas.User },
-      responseHeaders: ETAG,
-      headers: IF_MATCH,
-      problems: [errors.invalidIfMatch, errors.versionMismatch, errors.writeConflict],
+      responseHeaders: { 200: ETAG },
+      problems: [errors.writeConflict],
     }),
     signedIn,
+    precondition,
     body(schemas.UpdateMe),
-    async (c) => person(c, await service.updateMe(c.var, c.var.actor, c.var.body, ifMatch(c))),
+    async (c) => person(c, await service.updateMe(c.var, c.var.actor, c.var.body)),
   )
   .delete(
     '/me',
     operation({
+      id: 'deleteMe',
       tag,
       summary: 'Leave: delete your own account',
       responses: { 204: null },
       problems: [wrongPassword, errors.lastAdmin, errors.writeConflict, () => tooManyAttempts(60)],
     }),
     signedIn,
+    precondition,
     body(schemas.DeleteMe),
     limitHashing,
     async (c) => {
@@ -83,6 +86,7 @@ export const userRoutes = new Hono<AppEnv>()
   .get(
     '/me/activity',
     operation({
+      id: 'listOwnActivity',
       tag,
       summary: 'Your own history',
       responses: { 200: ActivityList },
@@ -90,14 +94,16 @@ export const userRoutes = new Hono<AppEnv>()
     }),
     signedIn,
     query(ListActivityOfOne),
-    async (c) => c.json(await listOwnActivity(c.var, { ...c.var.query, user_id: c.var.actor.sub })),
+    async (c) => answerList(c, await listOwnActivity(c.var, { ...c.var.query, user_id: c.var.actor.sub })),
   )
   .get(
     '/me/export',
     operation({
+      id: 'exportMe',
       tag,
       summary: 'Everything that is held about you, as a file',
       responses: { 200: UserExport },
+      responseHeaders: { 200: { 'Content-Disposition': 'A file, by the name that stands there.' } },
       problems: [reauthenticationRequired],
     }),
     signedIn,
@@ -106,6 +112,7 @@ export const userRoutes = new Hono<AppEnv>()
   .get(
     '/',
     operation({
+      id: 'listUsers',
       tag,
       summary: 'List and search people',
       responses: { 200: schemas.ManagedUserList },
@@ -113,15 +120,16 @@ export const userRoutes = new Hono<AppEnv>()
     }),
     requirePermission('users:read'),
     query(schemas.ListUsers),
-    async (c) => c.json(await listUsers(c.var, c.var.actor, c.var.query)),
+    async (c) => answerList(c, await listUsers(c.var, c.var.actor, c.var.query)),
   )
   .post(
     '/',
     operation({
+      id: 'createUser',
       tag,
       summary: 'Make a person',
       responses: { 201: schemas.ManagedUser },
-      responseHeaders: { ...ETAG, Location: 'Where the person is.' },
+      responseHeaders: { 201: { ...ETAG, Location: 'Where the user is.' } },
       problems: [errors.emailTaken, errors.outranked, reauthenticationRequired],
     }),
     requirePermission('users:create'),
@@ -133,10 +141,12 @@ export const userRoutes = new Hono<AppEnv>()
   .get(
     '/:id',
     operation({
+      id: 'getUser',
       tag,
       summary: 'A person',
-      responses: { 200: schemas.ManagedUser },
-      responseHeaders: ETAG,
+      responses: { 200: schemas.ManagedUser, 304: null },
+      responseHeaders: VERSIONED,
+      headers: IF_NONE_MATCH,
       problems: [errors.userNotFound],
     }),
     requirePermission('users:read'),
@@ -145,11 +155,11 @@ export const userRoutes = new Hono<AppEnv>()
   .patch(
     '/:id',
     operation({
+      id: 'updateUser',
       tag,
       summary: 'Change a person',
       responses: { 200: schemas.ManagedUser },
-      responseHeaders: ETAG,
-      headers: IF_MATCH,
+      responseHeaders: { 200: ETAG },
       problems: [
         ...forOne,
         reauthenticationRequired,
@@ -157,19 +167,18 @@ export const userRoutes = new Hono<AppEnv>()
         errors.userDeleted,
         errors.ownAccount,
         errors.lastAdmin,
-        errors.invalidIfMatch,
-        errors.versionMismatch,
         errors.writeConflict,
       ],
     }),
     requirePermission('users:update'),
+    precondition,
     body(schemas.UpdateUser),
-    async (c) =>
-      person(c, await service.updateUser(c.var, c.var.actor, c.req.param('id'), c.var.body, ifMatch(c))),
+    async (c) => person(c, await service.updateUser(c.var, c.var.actor, c.req.param('id'), c.var.body)),
   )
   .delete(
     '/:id',
     operation({
+      id: 'deleteUser',
       tag,
       summary: 'Delete a person: soft, or for good',
       responses: { 204: null },
@@ -182,6 +191,7 @@ export const userRoutes = new Hono<AppEnv>()
       ],
     }),
     requirePermission('users:delete'),
+    precondition,
     query(schemas.DeleteUserQuery),
     async (c) => {
       const remove = c.var.query.hard ? service.purgeUser : service.deleteUser
@@ -192,22 +202,25 @@ export const userRoutes = new Hono<AppEnv>()
   .post(
     '/:id/restore',
     operation({
+      id: 'restoreUser',
       tag,
       summary: 'Bring a soft-deleted person back',
       responses: { 200: schemas.ManagedUser },
-      responseHeaders: ETAG,
+      responseHeaders: { 200: ETAG },
       problems: [...forOne, errors.emailTaken, errors.writeConflict],
     }),
     requirePermission('users:delete'),
+    precondition,
     async (c) => person(c, await service.restoreUser(c.var, c.var.actor, c.req.param('id'))),
   )
   .post(
     '/:id/disable',
     operation({
+      id: 'disableUser',
       tag,
       summary: 'Shut a person out, with a reason, for good or until a time',
       responses: { 200: schemas.ManagedUser },
-      responseHeaders: ETAG,
+      responseHeaders: { 200: ETAG },
       problems: [
         ...forOne,
         errors.userDeleted,
@@ -218,27 +231,32 @@ export const userRoutes = new Hono<AppEnv>()
       ],
     }),
     requirePermission('users:update'),
+    precondition,
     body(schemas.DisableUser),
     async (c) => person(c, await service.disableUser(c.var, c.var.actor, c.req.param('id'), c.var.body)),
   )
   .post(
     '/:id/enable',
     operation({
+      id: 'enableUser',
       tag,
       summary: 'Let a disabled person in again',
       responses: { 200: schemas.ManagedUser },
-      responseHeaders: ETAG,
+      responseHeaders: { 200: ETAG },
       problems: [...forOne, errors.userDeleted, errors.writeConflict],
     }),
     requirePermission('users:update'),
+    precondition,
     async (c) => person(c, await service.enableUser(c.var, c.var.actor, c.req.param('id'))),
   )
   .get(
     '/:id/export',
     operation({
+      id: 'exportUser',
       tag,
       summary: 'Everything that is held about a person, as a file',
       responses: { 200: UserExport },
+      responseHeaders: { 200: { 'Content-Disposition': 'A file, by the name that stands there.' } },
       problems: [errors.userNotFound, reauthenticationRequired],
     }),
     requirePermission('users:export'),
@@ -247,17 +265,19 @@ export const userRoutes = new Hono<AppEnv>()
   .get(
     '/:id/sessions',
     operation({
+      id: 'listUserSessions',
       tag,
       summary: 'Open sessions of a person',
       responses: { 200: SessionList },
       problems: [errors.userNotFound],
     }),
     requirePermission('sessions:manage'),
-    async (c) => c.json(await service.listSessionsOf(c.var, c.var.actor, c.req.param('id'))),
+    async (c) => answerList(c, await service.listSessionsOf(c.var, c.var.actor, c.req.param('id'))),
   )
   .delete(
     '/:id/sessions',
     operation({
+      id: 'endUserSessions',
       tag,
       summary: 'End all sessions of a person',
       responses: { 204: null },
@@ -272,6 +292,7 @@ export const userRoutes = new Hono<AppEnv>()
   .get(
     '/:id/activity',
     operation({
+      id: 'listUserActivity',
       tag,
       summary: 'History of a person',
       responses: { 200: ActivityList },
@@ -279,5 +300,5 @@ export const userRoutes = new Hono<AppEnv>()
     }),
     requirePermission('activity:read'),
     query(ListActivityOfOne),
-    async (c) => c.json(await listActivity(c.var, { ...c.var.query, user_id: c.req.param('id') })),
+    async (c) => answerList(c, await listActivity(c.var, { ...c.var.query, user_id: c.req.param('id') })),
   )

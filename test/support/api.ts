@@ -57,7 +57,7 @@ function expectWellFormed(answer: Answer): void {
   if (status === 405) expect(headers.get('allow')).toBeTruthy()
   if (answer.body === undefined) return // HEAD
   expect(answer.body).toMatchObject({
-    type: `urn:roster:problem:${answer.body.code}`,
+    type: expect.stringMatching(new RegExp(`^(https?://[\\w.:]+)?/problems/${answer.body.code}$`)),
     title: expect.any(String),
     status,
     detail: expect.any(String),

@@ -13,6 +13,7 @@ export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> =
   'GET /.well-known/oauth-authorization-server': 'anyone',
   'GET /openapi.json': 'anyone',
   'GET /docs': 'anyone',
+  'GET /problems/:code': 'anyone',
   'POST /v1/auth/signup': 'anyone',
   'POST /v1/auth/login': 'anyone',
   'POST /v1/auth/refresh_token': 'anyone',

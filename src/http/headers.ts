@@ -1,0 +1,35 @@
+interface AnswerHeader {
+  value: string
+  /** For the API document. */
+  description: string
+}
+
+/** What every answer has, errors too. A route that has set one of these itself knows better. */
+export const EVERY_ANSWER: Record<string, AnswerHeader> = {
+  'Cache-Control': { value: 'no-store', description: 'How long the answer may be kept.' },
+  'Content-Security-Policy': {
+    value: "default-src 'none'; frame-ancestors 'none'",
+    description: 'What a browser may load for it.',
+  },
+  'Cross-Origin-Resource-Policy': { value: 'same-origin', description: 'Which pages may embed it.' },
+  'Referrer-Policy': { value: 'no-referrer', description: 'What a browser tells the next page of it.' },
+  'Strict-Transport-Security': {
+    value: 'max-age=63072000; includeSubDomains',
+    description: 'HTTPS alone, for two years.',
+  },
+  // What is cached for a caller without an origin must not be given to one with.
+  Vary: { value: 'Origin', description: 'What the answer depends on.' },
+  'X-Content-Type-Options': { value: 'nosniff', description: 'The content type is the one that is said.' },
+}
+
+/** What is sent besides, and when. */
+export const SOME_ANSWERS: Record<string, string> = {
+  'Access-Control-Allow-Origin': 'The origin that asked, where it is one of CORS_ORIGINS.',
+  'Access-Control-Expose-Headers': 'What such an origin may read.',
+  'Server-Timing': 'What the request waited for; for callers who are signed in.',
+}
+
+export const REQUEST_ID: AnswerHeader = {
+  value: 'X-Request-Id',
+  description: 'Names this request in the log: the one that was sent, if it was well-formed, or one of ours.',
+}
