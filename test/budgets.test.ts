@@ -7,7 +7,7 @@ const wrong = { email: 'nobody@people.test', password: PASSWORD }
 /** Upstream calls of one request, how many of them had to wait for one another, and the rows that they read. */
 testOfRedis('Every request stays within its budget of trips, calls and rows', async () => {
   const own = await freshUpstreams()
-  const api = openApi(own.bindings)
+  const api = openApi({ ...own.bindings, DEBUG_TIMING: 'on' })
   const admin = await api.actor({ role: 'admin' })
   const [ada, eve] = [await api.actor(), await api.actor()]
   const newAddress = () => `${crypto.randomUUID()}@people.test`

@@ -1,4 +1,4 @@
-import { beforeAll, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { type Actor, type Api, openApi, PASSWORD } from './support/api.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
@@ -81,6 +81,83 @@ test('A change is made only on the version that the caller has seen', async () =
   expect((await change('First', '"1"')).headers.get('etag')).toBe('"2"')
   expect((await change('Second', '"1"')).body.code).toBe('version_mismatch')
   expect((await change('Second', 'W/"x"')).body.code).toBe('invalid_if_match')
+})
+
+describe('HX16: a version that is named is kept', () => {
+  /** What changes a user, and the way there. */
+  const changes: [route: string, body?: unknown, before?: string][] = [
+    ['PATCH /v1/users/:id', { name: 'Grace' }],
+    ['POST /v1/users/:id/disable', { reason: 'left' }],
+    ['POST /v1/users/:id/enable', undefined, 'POST /v1/users/:id/disable'],
+    ['DELETE /v1/users/:id'],
+    ['DELETE /v1/users/:id?hard=true'],
+    ['POST /v1/users/:id/restore', undefined, 'DELETE /v1/users/:id'],
+    ['PATCH /v1/users/me', { name: 'Grace' }],
+    ['DELETE /v1/users/me', { password: PASSWORD }],
+  ]
+
+  test.each(changes)('by %s', async (route, body, before) => {
+    const ada = await api.quickActor()
+    const send = (way: string, content?: unknown, version?: string) => {
+      const [method, path] = way.replace(':id', ada.id).split(' ') as [string, string]
+      return api.send(method, path, {
+        token: path.endsWith('/me') ? ada.token : admin.token,
+        body: content,
+        ...(version !== undefined && { headers: { 'if-match': version } }),
+      })
+    }
+    if (before) expect((await send(before, { reason: 'x' })).status).toBeLessThan(300)
+    const row = (await rowOf(ada))[0]!
+    const version = row.version as number
+    for (const stale of [`"${version + 1}"`, `W/"${version + 1}"`, `"${version + 7}", "${version + 8}"`]) {
+      const answer = await send(route, body, stale)
+      expect([stale, answer.status, answer.body.code]).toEqual([stale, 412, 'version_mismatch'])
+    }
+    expect((await send(route, body, '"x"')).body.code).toBe('invalid_if_match')
+    const { failed_logins: _, ...unchanged } = (await rowOf(ada))[0]!
+    expect(row).toMatchObject(unchanged)
+    expect((await send(route, body, `"${version + 1}", W/"${version}"`)).status).toBeLessThan(300)
+  })
+
+  test('`*` is any version, and who may not change a user hears of none', async () => {
+    const ada = await api.quickActor()
+    const answer = await api.send('POST', `/v1/users/${ada.id}/disable`, {
+      token: admin.token,
+      body: { reason: 'x' },
+      headers: { 'if-match': '*' },
+    })
+    expect(answer.status).toBe(200)
+    const manager = await api.quickActor({ role: 'manager' })
+    const refused = await api.send('PATCH', `/v1/users/${admin.id}`, {
+      token: manager.token,
+      body: { name: 'Eve' },
+      headers: { 'if-match': '"999"' },
+    })
+    expect(refused.body.code).toBe('outranked')
+  })
+})
+
+test('Whoever has read a user is told that nothing has changed since, and no more', async () => {
+  const ada = await api.quickActor()
+  for (const [path, token] of [
+    ['/v1/users/me', ada.token],
+    [`/v1/users/${ada.id}`, admin.token],
+  ] as const) {
+    const get = (tag: string) => api.send('GET', path, { token, headers: { 'if-none-match': tag } })
+    const tag = (await get('"0"')).headers.get('etag')!
+    for (const known of [tag, `W/${tag}`, `"77", ${tag}`, '*']) {
+      const answer = await get(known)
+      expect([known, answer.status, answer.text, answer.headers.get('etag')]).toEqual([known, 304, '', tag])
+    }
+    expect((await get('"77"')).status).toBe(200)
+  }
+  const ended = await api.quickActor()
+  await api.send('POST', '/v1/auth/logout', { token: ended.token })
+  const answer = await api.send('GET', '/v1/users/me', {
+    token: ended.token,
+    headers: { 'if-none-match': '*' },
+  })
+  expect(answer.status).toBe(401)
 })
 
 const manage = (method: string, path: string, body?: unknown) =>

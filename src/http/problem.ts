@@ -29,6 +29,7 @@ const CHALLENGES: Record<string, string> = {
   outranked: ', error="insufficient_scope"',
   own_account: ', error="insufficient_scope"',
   reauthentication_required: `, error="insufficient_user_authentication", max_age=${RECENT_LOGIN_SECONDS}`,
+  signup_domain_refused: ', error="insufficient_scope"',
   wrong_password: ', error="insufficient_user_authentication"',
 }
 
@@ -147,12 +148,17 @@ function causes(cause: unknown, depth = 0): unknown {
     name: cause.name,
     code,
     sentences,
-    at: cause.stack
-      ?.split('\n')
-      // A message may have several lines.
-      .filter((line) => /^\s+at /.test(line))
-      .slice(0, 3)
-      .map((line) => line.trim()),
+    at: placesIn(cause),
     by: causes(cause.cause, depth + 1),
   }
+}
+
+/** Where it was thrown: what stands behind the message, which may have several lines. */
+function placesIn({ stack = '', message }: Error): string[] {
+  return stack
+    .slice(stack.lastIndexOf(message) + message.length)
+    .split('\n')
+    .filter((line) => /^\s+at /.test(line))
+    .slice(0, 3)
+    .map((line) => line.trim())
 }

@@ -127,6 +127,8 @@ async function writeChange(
   const isAsRead = and(
     eq(users.id, row.id),
     change.reliesOn ?? and(eq(users.version, row.version), eq(users.token_epoch, row.token_epoch)),
+    // What else moves meanwhile matters to whoever has named a version, and to nobody else.
+    resources.ifMatch && eq(users.version, row.version),
   )
   const person = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead})`
   const isTaken = needsFreeEmail(row, change)
