@@ -8,7 +8,7 @@ import { record } from '../src/activity/service.ts'
 import { openResources, type Resources } from '../src/context.ts'
 import { openMeter } from '../src/database/meter.ts'
 import { build } from '../src/database/statements.ts'
-import { hashPassword } from '../src/passwords/hashing.ts'
+import { checkPassword, hashPassword } from '../src/passwords/hashing.ts'
 import { findPasswordWeakness } from '../src/passwords/policy.ts'
 import { NewPassword } from '../src/passwords/schemas.ts'
 import { sessions } from '../src/sessions/models.ts'
@@ -41,13 +41,8 @@ export async function createAdmin({
   password,
   resetPassword,
 }: NewAdmin): Promise<Change[]> {
-  if (!isEmail(email)) throw new Error(`${email} is not an e-mail address.`)
-  const origin = { requestId: randomUUID(), ip: null, userAgent: null, country: null }
-  const resources = openResources(env, openMeter(), origin, () => {})
-  const isPerson = and(eq(users.email_normalized, normalizeEmail(email)), isNull(users.deleted_at))
-  const {
-    user: [person],
-  } = await resources.db.read({ user: build.select().from(users).where(isPerson).limit(1) })
+  const resources = open(env)
+  const person = await find(resources, email)
   if (!person) return insertAdmin(resources, email, name, await password())
 
   const changes: Change[] = []
@@ -60,6 +55,35 @@ export async function createAdmin({
     changes.push('password replaced')
   }
   return changes
+}
+
+/** Whether the administrator who has `email` has this password; undefined when there is none. */
+export async function findAdmin(env: object, email: string, password: string) {
+  const resources = open(env)
+  const person = await find(resources, email)
+  if (person?.role !== 'admin') return undefined
+  const { password_hash: hash } = person
+  const peppers = resources.config.keys.password_pepper
+  return { isPassword: hash !== null && (await checkPassword(password, hash, peppers)).isRight }
+}
+
+function open(env: object): Resources {
+  const origin = { requestId: randomUUID(), ip: null, userAgent: null, country: null }
+  return openResources(env, openMeter(), origin, () => {})
+}
+
+async function find({ db }: Resources, email: string): Promise<User | undefined> {
+  if (!isEmail(email)) throw new Error(`${email} is not an e-mail address.`)
+  const isUser = and(eq(users.email_normalized, normalizeEmail(email)), isNull(users.deleted_at))
+  const { found } = await db.read({ found: build.select().from(users).where(isUser).limit(1) })
+  return found[0]
+}
+
+/** As everywhere: throws, with `source` in front, when a password may not be set. */
+export function refuseWeakPassword(password: string, owner: { email: string; name: string }, source: string) {
+  const problem =
+    NewPassword().safeParse(password).error?.issues[0]?.message ?? findPasswordWeakness(password, owner)
+  if (problem) throw new Error(`${source}: ${problem}`)
 }
 
 async function insertAdmin(
@@ -78,6 +102,8 @@ async function insertAdmin(
     password_hash: await hashPassword(password, config.keys.password_pepper),
     role: 'admin' as const,
     status: 'active' as const,
+    // Whoever may run this script is believed: without it they could not log in where addresses have to be proved.
+    email_verified_at: now,
     version: 1,
     token_epoch: 0,
     failed_logins: 0,
@@ -172,10 +198,7 @@ async function main() {
       made = newPassword()
       return made
     }
-    const problem =
-      NewPassword().safeParse(chosen).error?.issues[0]?.message ??
-      findPasswordWeakness(chosen, { email, name })
-    if (problem) throw new Error(`The password: ${problem}`)
+    refuseWeakPassword(chosen, { email, name }, 'The password')
     return chosen
   }
   const changes = await createAdmin({

@@ -1,20 +1,47 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
 import { relative, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { createAdmin } from './create-admin.ts'
+import { parseEnv } from 'node:util'
+import { ConfigError, configOf } from '../src/config/main.ts'
+import { isEmail } from '../src/values/email.ts'
+import { readArguments } from './command.ts'
+import { createAdmin, findAdmin, refuseWeakPassword } from './create-admin.ts'
 import { generate, newSecret } from './keys.ts'
+import { claimDirectory } from './local/claim.ts'
+import { newDatabaseKey, startDatabase } from './local/database.ts'
+import { cronName } from './local/local-only.ts'
 import { startMailbox } from './local/mailbox.ts'
 import { freePort, startProcess, untilReady } from './local/process.ts'
-import { startSqld } from './local/sqld.ts'
 import { startUpstash } from './local/upstash.ts'
+import type { WorkerOptions } from './local/worker.ts'
 import { migrate } from './migrate.ts'
+
+const USAGE = `npm run dev [-- --reset] [-- --inspect]
+
+Starts everything that Roster needs on this machine, and Roster. Ctrl-C ends it.
+
+  --reset     begins anew: everything that the local stack keeps is removed first
+  --inspect   opens the runtime's inspector, for a debugger. Every page in a browser of this machine could use it.
+  --dry-run   checks the settings, says what would be started, and starts nothing
+
+PORT, ADMIN_EMAIL and ADMIN_PASSWORD choose port and administrator, ROSTER_STATE the directory (.roster). Settings of
+your own may stand in .dev.vars.`
 
 const ROOT = resolve(import.meta.dirname, '..')
 /** Everything the local stack keeps. A second stack beside the first needs a directory of its own. */
 const STATE = resolve(ROOT, process.env.ROSTER_STATE ?? '.roster')
-const SECRETS = resolve(STATE, 'secrets.json')
-const MAILBOX_PORT = 8788
+const PATHS = {
+  secrets: resolve(STATE, 'secrets.json'),
+  database: resolve(STATE, 'database'),
+  redis: resolve(STATE, 'redis'),
+  mails: resolve(STATE, 'mails.jsonl'),
+  worker: resolve(STATE, 'worker'),
+  workerOptions: resolve(STATE, 'worker.json'),
+}
+const SETTINGS = resolve(ROOT, '.dev.vars')
+/** As one says it from the project's directory. */
+const named = (path: string) => (path.startsWith(`${ROOT}/`) ? relative(ROOT, path) : path)
+const [PORT, MAILBOX_PORT] = [8787, 8788]
 const READY_TIMEOUT_MS = 60_000
 const QUIET_MS = 400
 /** As in wrangler.toml, each with its minutes. */
@@ -28,6 +55,8 @@ interface Part {
   lastWords(): string
   close(): Promise<void>
 }
+
+type Secrets = ReturnType<typeof keptSecrets> extends Promise<infer Kept> ? Kept : never
 
 const running: Array<[name: string, part: Part]> = []
 let stopping: Promise<never> | undefined
@@ -52,141 +81,215 @@ function supervise<P extends Part>(name: string, part: P): P {
 }
 
 async function main() {
+  const options = { reset: { type: 'boolean' }, inspect: { type: 'boolean' } } as const
+  const { values, isDryRun } = readArguments({ usage: USAGE, options })
+  const admin = readAdmin()
+  const port = await findPort()
+  if (isDryRun) return sayWhatWouldStart(port, admin.email)
+
   mkdirSync(STATE, { recursive: true, mode: 0o700 })
   await claimState()
+  if (values.reset) for (const path of Object.values(PATHS)) rmSync(path, { recursive: true, force: true })
   const secrets = await keptSecrets()
-  const wantedPort = Number(process.env.PORT || 8787)
-  if (!Number.isInteger(wantedPort) || wantedPort < 1 || wantedPort > 65_535)
-    throw new Error('PORT is not a port.')
-
-  const database = supervise('The libSQL server', await startSqld({ dir: resolve(STATE, 'database') }))
-  const token = secrets.UPSTASH_REDIS_REST_TOKEN
-  const redisDir = resolve(STATE, 'redis')
-  const redis = supervise('Redis', await startUpstash({ token, engine: 'auto', dir: redisDir }))
-  const mailbox = await startMailbox({
-    apiKey: secrets.MAILBOX_KEY,
-    file: resolve(STATE, 'mails.jsonl'),
-    port: MAILBOX_PORT,
-  })
-  const port = await freePort(wantedPort)
   const api = `http://127.0.0.1:${port}`
-  const bindings = {
+  const own = ownSettings(port, secrets)
+  checkSettings({ ...own, ...PLACEHOLDERS })
+
+  const database = await keptIn(PATHS.database, async () => {
+    const { DATABASE_KEY: key, DATABASE_ADMIN_KEY: adminKey } = secrets
+    const started = supervise(
+      'The libSQL server',
+      await startDatabase({ dir: PATHS.database, key, adminKey }),
+    )
+    for (const name of await migrate(started.url, started.token)) console.log(`Migrated: ${name}`)
+    return started
+  })
+  const redisToken = secrets.UPSTASH_REDIS_REST_TOKEN
+  const redis = await keptIn(PATHS.redis, async () =>
+    supervise('Redis', await startUpstash({ token: redisToken, engine: 'auto', dir: PATHS.redis })),
+  )
+  const mailbox = await keptIn(PATHS.mails, () =>
+    startMailbox({ apiKey: secrets.MAILBOX_KEY, file: PATHS.mails, port: MAILBOX_PORT }),
+  )
+  const settings = {
+    ...own,
     TURSO_DATABASE_URL: database.url,
-    TURSO_AUTH_TOKEN: 'local',
+    TURSO_AUTH_TOKEN: database.token,
     UPSTASH_REDIS_REST_URL: redis.url,
-    UPSTASH_REDIS_REST_TOKEN: token,
-    JWT_KEYS: secrets.JWT_KEYS,
-    SECRET_KEYS: secrets.SECRET_KEYS,
-    ISSUER: api,
-    MAIL_FROM: 'Roster <roster@example.com>',
-    RESEND_API_KEY: secrets.MAILBOX_KEY,
-    EMAIL_VERIFICATION: 'optional', // A first login needs no mailbox.
     RESEND_URL: mailbox.url,
   }
-  for (const name of await migrate(database.url)) console.log(`Migrated: ${name}`)
-  const email = process.env.ADMIN_EMAIL || 'admin@example.com'
-  const password = await prepareAdmin(email, secrets, bindings)
+  const [password, note] = await prepareAdmin(admin, secrets, settings)
 
-  const wrangler = supervise('wrangler', startWrangler(port, bindings))
-  const printLogs = forwardLogs(wrangler)
-  await untilReady(wrangler, () => expectReady(api), READY_TIMEOUT_MS)
+  const worker = supervise(
+    'The Worker',
+    startWorker({ port, persist: PATHS.worker, inspect: values.inspect ?? false, vars: settings }, secrets),
+  )
+  const printLogs = forwardLogs(worker)
+  await untilReady(worker, () => expectReady(api), READY_TIMEOUT_MS)
   await printLogs.untilQuiet()
 
   printTable([
-    ['API', api, port === wantedPort ? '' : `port ${wantedPort} is taken`],
-    ['Docs', `${api}/docs`],
-    ['Database', database.url, `libSQL server, data in ${relative(ROOT, STATE)}/database`],
+    ['API', settings.ISSUER, port === PORT || process.env.PORT ? '' : `port ${PORT} is taken`],
+    ['Docs', `${settings.ISSUER}/docs`],
     [
       'Redis',
       redis.url,
       redis.engine === 'server' ? 'over redis-server' : 'embedded, in memory: no redis-server',
     ],
-    ['Mailbox', mailbox.url, 'what Roster mails'],
-    ['Administrator', email],
+    ['Administrator', admin.email, note],
     ['Password', password],
+    ['Data', named(STATE), 'npm run dev -- --reset begins anew'],
   ])
-  console.log(`ready ${api}`)
+  console.log(`Database  ${database.url}  token=${database.token}`)
+  console.log(`Mailbox  ${mailbox.url}  key=${secrets.MAILBOX_KEY}`)
+  console.log(`\nready ${api}`)
   printLogs.start()
-  for (const [cron, minutes] of CRONS) setInterval(() => fireCron(api, cron), minutes * 60_000).unref()
+  for (const [cron, minutes] of CRONS)
+    setInterval(() => fireCron(api, cronName(secrets.CRON_KEY, cron)), minutes * 60_000).unref()
 }
 
 /** `wrangler dev` fires no cron trigger by itself. */
-const fireCron = (api: string, cron: string) =>
-  fetch(`${api}/cdn-cgi/handler/scheduled?cron=${encodeURIComponent(cron)}`).catch(() => {})
+const fireCron = (api: string, name: string) =>
+  fetch(`${api}/cdn-cgi/handler/scheduled?cron=${encodeURIComponent(name)}`).catch(() => {})
 
-/** One stack per directory: two libSQL servers on one set of files would ruin it, and neither would notice. */
-async function claimState() {
-  process.chdir(STATE) // A short name for the socket: systems allow about a hundred bytes.
-  const isTaken = await new Promise<boolean>((answer) => {
-    const knock = connect('lock')
-      .on('connect', () => answer(true))
-      .on('error', () => answer(false))
-    knock.unref().on('connect', () => knock.destroy())
-  })
-  if (isTaken) {
+interface Admin {
+  email: string
+  /** The one that was asked for. */
+  password: string | undefined
+}
+
+/** Whom the environment names as administrator. */
+function readAdmin(): Admin {
+  const email = process.env.ADMIN_EMAIL?.trim() || 'admin@example.com'
+  if (!isEmail(email)) throw new Error(`ADMIN_EMAIL: ${email} is not an e-mail address.`)
+  const password = process.env.ADMIN_PASSWORD || undefined
+  if (password !== undefined) refuseWeakPassword(password, { email, name: ADMIN_NAME }, 'ADMIN_PASSWORD')
+  return { email, password }
+}
+const ADMIN_NAME = 'Administrator'
+
+/** The port that was asked for, or an error; else the usual one, or any when that is taken. */
+async function findPort(): Promise<number> {
+  const asked = process.env.PORT
+  const wanted = Number(asked || PORT)
+  if (!Number.isInteger(wanted) || wanted < 1 || wanted > 65_535) throw new Error('PORT is not a port.')
+  const port = await freePort(wanted)
+  if (asked && port !== wanted)
     throw new Error(
-      `Roster is already running from ${STATE}.\nFor a second one beside it: ROSTER_STATE=.roster-2 npm run dev`,
+      `Port ${wanted} is taken, and PORT asks for it. Choose another, or leave PORT out for any.`,
+    )
+  return port
+}
+
+async function claimState() {
+  process.chdir(STATE)
+  const isOurs = await claimDirectory()
+  process.chdir(ROOT)
+  if (isOurs) return
+  throw new Error(
+    `Roster is already running from ${STATE}.\nFor a second one beside it: ROSTER_STATE=.roster-2 npm run dev`,
+  )
+}
+
+/** What is kept there may be broken: then it is said which file that is, and how to begin anew. */
+async function keptIn<T>(path: string, open: () => Promise<T> | T): Promise<T> {
+  try {
+    return await open()
+  } catch (cause) {
+    throw new Error(
+      `${named(path)} cannot be used: ${(cause as Error).message}\nTo begin anew, without it: npm run dev -- --reset`,
+      { cause },
     )
   }
-  rmSync('lock', { force: true })
-  await new Promise<void>((resolve, reject) =>
-    createServer().on('error', reject).listen('lock', resolve).unref(),
-  )
-  process.chdir(ROOT)
 }
 
 /** Made at the first start, then the same at every start: or all tokens would be void, and all passwords. */
 async function keptSecrets() {
-  const kept: Record<string, string> = existsSync(SECRETS) ? JSON.parse(readFileSync(SECRETS, 'utf8')) : {}
+  const kept: Record<string, string> = await keptIn(PATHS.secrets, () => {
+    const read: unknown = existsSync(PATHS.secrets) ? JSON.parse(readFileSync(PATHS.secrets, 'utf8')) : {}
+    const isRecord = typeof read === 'object' && read !== null && !Array.isArray(read)
+    if (!isRecord || !Object.values(read).every((value) => typeof value === 'string'))
+      throw new Error('it has to be an object of strings.')
+    return read as Record<string, string>
+  })
   const fresh = {
     ...(await generate()),
     UPSTASH_REDIS_REST_TOKEN: newSecret(),
     MAILBOX_KEY: newSecret(),
+    CRON_KEY: newSecret(),
+    DATABASE_KEY: newDatabaseKey(),
+    DATABASE_ADMIN_KEY: newSecret(),
+    ADMIN_EMAIL: '',
     ADMIN_PASSWORD: newSecret().slice(0, 20),
   }
   return keep({ ...fresh, ...kept })
 }
 
-function keep<Secrets extends object>(secrets: Secrets): Secrets {
-  writePrivately(SECRETS, JSON.stringify(secrets, null, 2))
+function keep<Kept extends object>(secrets: Kept): Kept {
+  writePrivately(PATHS.secrets, JSON.stringify(secrets, null, 2))
   return secrets
 }
 
 const writePrivately = (path: string, text: string) => writeFileSync(path, text, { mode: 0o600 })
 
-/** Answers the password that works. `ADMIN_PASSWORD` replaces that of an administrator who has another. */
-async function prepareAdmin(email: string, secrets: { ADMIN_PASSWORD: string }, env: object) {
-  const password = process.env.ADMIN_PASSWORD || secrets.ADMIN_PASSWORD
-  const resetPassword = password !== secrets.ADMIN_PASSWORD
-  await createAdmin({ env, email, name: 'Administrator', password: () => password, resetPassword })
-  if (resetPassword) keep({ ...secrets, ADMIN_PASSWORD: password })
-  return password
+/** Settings of your own, which win over the defaults of this stack; what it decides wins over them. */
+function ownSettings(port: number, secrets: Secrets) {
+  const own = existsSync(SETTINGS) ? (parseEnv(readFileSync(SETTINGS, 'utf8')) as Record<string, string>) : {}
+  return {
+    // A first login needs no mailbox. A list of domains asks for proof of the address, so it is left to decide.
+    ...(own.SIGNUP_DOMAINS ? {} : { EMAIL_VERIFICATION: 'optional' }),
+    ...own,
+    JWT_KEYS: secrets.JWT_KEYS,
+    SECRET_KEYS: secrets.SECRET_KEYS,
+    UPSTASH_REDIS_REST_TOKEN: secrets.UPSTASH_REDIS_REST_TOKEN,
+    // Not an address: a passkey is bound to a name.
+    ISSUER: `http://localhost:${port}`,
+    MAIL_FROM: 'Roster <roster@example.com>',
+    RESEND_API_KEY: secrets.MAILBOX_KEY,
+  }
 }
 
-function startWrangler(port: number, bindings: Record<string, string>) {
-  const envFile = resolve(STATE, 'dev.env')
-  writePrivately(
-    envFile,
-    Object.entries(bindings)
-      .map(([name, value]) => `${name}='${value}'\n`)
-      .join(''),
-  )
-  // Settings of your own may stand in `.dev.vars`; what this stack decides wins.
-  const envFiles = [resolve(ROOT, '.dev.vars'), envFile].filter(existsSync)
-  const options = {
-    ip: '127.0.0.1',
-    port: String(port),
-    'inspector-port': '0',
-    'show-interactive-dev-session': 'false',
+/** What is known only when it has started. */
+const PLACEHOLDERS = {
+  TURSO_DATABASE_URL: 'http://127.0.0.1',
+  TURSO_AUTH_TOKEN: 'made at the start',
+  UPSTASH_REDIS_REST_URL: 'http://127.0.0.1',
+  RESEND_URL: 'http://127.0.0.1',
+}
+
+/** Before anything is started: the Worker would answer 503 to everything, until somebody reads its log. */
+function checkSettings(settings: object) {
+  try {
+    configOf(settings)
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    const fileOf = (name: string) =>
+      name === 'JWT_KEYS' || name === 'SECRET_KEYS' ? PATHS.secrets : SETTINGS
+    const files = [...new Set(error.names.map((name) => named(fileOf(name))))]
+    throw new Error(`${error.sentences.join('\n')}\nHere they come from ${files.join(' and ')}.`)
   }
+}
+
+/** The password to print, and what else to say. `ADMIN_PASSWORD` replaces that of an administrator who has another. */
+async function prepareAdmin({ email, password: asked }: Admin, secrets: Secrets, env: object) {
+  const password = asked ?? secrets.ADMIN_PASSWORD
+  const before = await findAdmin(env, email, password)
+  const resetPassword = asked !== undefined && before !== undefined && !before.isPassword
+  const changes = await createAdmin({ env, email, name: ADMIN_NAME, password: () => password, resetPassword })
+  keep({ ...secrets, ADMIN_EMAIL: email, ...(asked && { ADMIN_PASSWORD: asked }) })
+  const former = secrets.ADMIN_EMAIL
+  const note =
+    former && former !== email ? `${former} stays an administrator, with the password they had` : ''
+  const isKnown = changes.includes('created') || resetPassword || before?.isPassword
+  return [isKnown ? password : 'unchanged since you last set it', note] as const
+}
+
+function startWorker(options: WorkerOptions, { CRON_KEY }: Secrets) {
+  const vars = { ...options.vars, LOCAL_CRON_KEY: CRON_KEY }
+  writePrivately(PATHS.workerOptions, JSON.stringify({ ...options, vars }))
   return startProcess(
     process.execPath,
-    [
-      resolve(ROOT, 'node_modules/wrangler/bin/wrangler.js'),
-      'dev',
-      ...Object.entries(options).map(([name, value]) => `--${name}=${value}`),
-      ...envFiles.flatMap((file) => ['--env-file', file]),
-    ],
+    [resolve(import.meta.dirname, 'local/worker.ts'), PATHS.workerOptions],
     // No telemetry, no news of other versions, no question, and no look-up of where this machine is.
     {
       WRANGLER_SEND_METRICS: 'false',
@@ -203,20 +306,25 @@ async function expectReady(api: string) {
   if (answer.status !== 200) throw new Error(`/ready answers ${answer.status} ${text}`)
 }
 
+function sayWhatWouldStart(port: number, email: string) {
+  const what = existsSync(PATHS.database) ? 'with what is there' : 'and make what is not there yet'
+  console.log(`Would start Roster on port ${port} from ${named(STATE)}, ${what}; administrator ${email}.`)
+}
+
 function printTable(rows: string[][]) {
   const lines = rows.map(
-    ([name = '', value = '', note = '']) => `  ${name.padEnd(15)}${value.padEnd(30)}${note}`,
+    ([name = '', value = '', note = '']) => `  ${name.padEnd(15)}${value.padEnd(30)}${note && `  ${note}`}`,
   )
   console.log(`\n${lines.map((line) => line.trimEnd()).join('\n')}\n`)
 }
 
 /** Before the stack is ready, only wrangler's errors are worth a line; after that, everything. */
-function forwardLogs(wrangler: ReturnType<typeof startProcess>) {
+function forwardLogs(worker: ReturnType<typeof startProcess>) {
   let isOn = false
   let lastLineMs = performance.now()
-  wrangler.onLine((line) => {
+  worker.onLine((line) => {
     lastLineMs = performance.now()
-    if (isOn || /\bERROR\b/.test(line)) console.log(line.replace('[wrangler:info] ', ''))
+    if (isOn || /\bERROR\b|^Inspector /.test(line)) console.log(line.replace('[wrangler:info] ', ''))
   })
   return {
     /** Waits for what wrangler and the Worker still have to say about starting, so that it is not said after. */
@@ -237,6 +345,5 @@ if (process.env.npm_lifecycle_event) setInterval(() => process.ppid !== starter 
 main().catch(async (error: Error) => {
   if (stopping) return
   console.error(`\n${error.message}`)
-  if (error.cause instanceof Error) console.error(error.cause.message)
   await stop(1)
 })

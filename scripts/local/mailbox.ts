@@ -1,8 +1,11 @@
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID, timingSafeEqual } from 'node:crypto'
 import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { dirname } from 'node:path'
 import { html } from 'hono/html'
+import * as z from 'zod'
+import { isEmail } from '../../src/values/email.ts'
+import { isLocal } from './local-only.ts'
 import { listen } from './process.ts'
 
 /** A mail as Resend's API takes it. */
@@ -17,59 +20,135 @@ export interface CaughtMail {
   at: string
 }
 
+/** A line of the file: a mail, and under which key it came with which content. */
+interface KeptMail {
+  mail: CaughtMail
+  key?: string
+  digest?: string
+}
+
 interface MailboxOptions {
+  /** Whoever sends or reads has it: as `Authorization: Bearer`, and for the pages as `?key=` too. */
   apiKey: string
   /** Mails are kept here, a JSON line each; in memory alone when absent. */
   file?: string
   port?: number
 }
 
+/** For how long the service knows an idempotency key. */
+const KEY_LIFE_MS = 24 * 60 * 60 * 1000
+
+/** `address` or `Name <address>`. */
+const isSender = (text: string) => isEmail(/^[^<>]*<([^<>]+)>$/.exec(text)?.[1] ?? text)
+const address = z.string().refine((text) => isSender(text), 'is no address')
+
+/** What the service asks of a mail; members that it does not know it overlooks. */
+const Mail = z
+  .object({
+    from: address,
+    to: z.union([address.transform((one) => [one]), z.array(address).min(1).max(50)]),
+    reply_to: z.union([address, z.array(address)]).optional(),
+    subject: z.string().min(1),
+    text: z.string().default(''),
+    html: z.string().default(''),
+    headers: z.record(z.string(), z.string()).optional(),
+  })
+  .refine(({ text, html }) => text || html, { path: ['html'], message: 'or `text` is missing' })
+
+/** A refusal in the service's own terms. */
+class Refused extends Error {
+  readonly status: number
+  readonly code: string
+  constructor(status: number, code: string, message: string) {
+    super(message)
+    this.status = status
+    this.code = code
+  }
+}
+
 /**
  * Takes mail by the part of Resend's HTTP API that Roster speaks, and shows it instead of sending it:
  *
- *   POST /emails      as Resend; a repeated `Idempotency-Key` is the same mail
+ *   POST /emails      as Resend, refusals included; a repeated `Idempotency-Key` is the same mail
  *   GET  /            the mailbox, as a page
  *   GET  /mails/<id>  one mail, as it looks
  *   GET  /mails       all of them as JSON, newest first; `?to=` for one recipient's
  */
 export async function startMailbox({ apiKey, file, port }: MailboxOptions) {
-  const lines = file && existsSync(file) ? readFileSync(file, 'utf8').split('\n').filter(Boolean) : []
-  const mails: CaughtMail[] = lines.map((line) => JSON.parse(line)).reverse()
-  const idOfKey = new Map<string, string>()
+  const kept = file && existsSync(file) ? readKept(file) : []
+  const mails = kept.map(({ mail }) => mail).reverse()
+  const byKey = new Map(kept.flatMap((one) => (one.key ? [[one.key, one] as const] : [])))
 
-  function take(mail: Omit<CaughtMail, 'id' | 'at'>, key: string): string {
-    const known = idOfKey.get(key)
-    if (known) return known
-    const caught = { id: randomUUID(), at: new Date().toISOString(), ...mail }
-    mails.unshift(caught)
-    idOfKey.set(key, caught.id)
+  function take(body: unknown, key: string | undefined): string {
+    if (key !== undefined && (key.length < 1 || key.length > 256)) {
+      throw new Refused(400, 'invalid_idempotency_key', 'The key must be between 1-256 chars.')
+    }
+    const { data, error } = Mail.safeParse(body)
+    if (!data) {
+      const issue = error.issues[0]!
+      const isMissing = issue.code === 'invalid_type' && issue.input === undefined
+      throw new Refused(
+        422,
+        isMissing ? 'missing_required_field' : 'validation_error',
+        `Invalid \`${issue.path.join('.')}\` field: ${issue.message}`,
+      )
+    }
+    const digest = createHash('sha256').update(JSON.stringify(body)).digest('base64url')
+    const former = key === undefined ? undefined : byKey.get(key)
+    const known = former && Date.now() - Date.parse(former.mail.at) < KEY_LIFE_MS ? former : undefined
+    if (known?.digest === digest) return known.mail.id
+    if (known) {
+      throw new Refused(
+        409,
+        'invalid_idempotent_request',
+        'Same idempotency key used with a different request payload.',
+      )
+    }
+    const mail = {
+      ...(data as Omit<CaughtMail, 'id' | 'at'>),
+      id: randomUUID(),
+      at: new Date().toISOString(),
+    }
+    const entry = { mail, digest, ...(key !== undefined && { key }) }
+    mails.unshift(mail)
+    if (key !== undefined) byKey.set(key, entry)
     if (file) {
       mkdirSync(dirname(file), { recursive: true })
-      appendFileSync(file, `${JSON.stringify(caught)}\n`)
+      appendFileSync(file, `${JSON.stringify(entry)}\n`, { mode: 0o600 })
     }
-    return caught.id
+    return mail.id
   }
 
   async function answer(request: IncomingMessage, response: ServerResponse) {
     const url = new URL(request.url ?? '/', 'http://mailbox')
     const respond = (status: number, type: string, body: string) =>
-      response.writeHead(status, { 'content-type': `${type}; charset=utf-8` }).end(body)
+      response
+        .writeHead(status, { 'content-type': `${type}; charset=utf-8`, 'referrer-policy': 'no-referrer' })
+        .end(body)
     const json = (status: number, body: unknown) => respond(status, 'application/json', JSON.stringify(body))
 
-    if (request.method === 'POST' && url.pathname === '/emails') {
-      if (request.headers.authorization !== `Bearer ${apiKey}`) return json(401, { name: 'invalid_api_key' })
-      const mail = JSON.parse(Buffer.concat(await request.toArray()).toString())
-      return json(200, { id: take(mail, String(request.headers['idempotency-key'] ?? randomUUID())) })
+    if (!isLocal(request.headers)) return json(403, { name: 'not_local' })
+    const isSending = url.pathname === '/emails'
+    authorize(request.headers.authorization ?? (isSending ? null : asBearer(url)), apiKey)
+    if (isSending) {
+      if (request.method !== 'POST') throw new Refused(405, 'method_not_allowed', 'Method is not allowed.')
+      const body = readJson(Buffer.concat(await request.toArray()).toString())
+      return json(200, { id: take(body, request.headers['idempotency-key']?.toString()) })
     }
     const to = url.searchParams.get('to')
     if (url.pathname === '/mails') return json(200, to ? mails.filter((mail) => mail.to.includes(to)) : mails)
-    if (url.pathname === '/') return respond(200, 'text/html', String(mailboxPage(mails)))
+    if (url.pathname === '/') return respond(200, 'text/html', String(mailboxPage(mails, apiKey)))
     const mail = mails.find(({ id }) => url.pathname === `/mails/${id}`)
     return mail ? respond(200, 'text/html', mail.html) : json(404, { name: 'not_found' })
   }
 
   const server = createServer((request, response) => {
-    answer(request, response).catch((error: Error) => response.writeHead(400).end(error.message))
+    answer(request, response).catch((error: Error) => {
+      const { status, code: name } =
+        error instanceof Refused ? error : { status: 500, code: 'internal_server_error' }
+      const body = JSON.stringify({ statusCode: status, name, message: error.message })
+      response.writeHead(status, { 'content-type': 'application/json' }).end(body)
+    })
   })
   const url = `http://127.0.0.1:${await listen(server, port)}`
   return {
@@ -81,12 +160,46 @@ export async function startMailbox({ apiKey, file, port }: MailboxOptions) {
   }
 }
 
-const mailboxPage = (mails: CaughtMail[]) => html`<!doctype html><html lang="en"><meta charset="utf-8">
+const asBearer = (url: URL) => {
+  const key = url.searchParams.get('key')
+  return key && `Bearer ${key}`
+}
+
+function authorize(given: string | null, apiKey: string) {
+  if (given === null)
+    throw new Refused(401, 'missing_api_key', 'Missing API key in the authorization header.')
+  const digest = (text: string) => createHash('sha256').update(text).digest()
+  if (!timingSafeEqual(digest(given), digest(`Bearer ${apiKey}`)))
+    throw new Refused(403, 'invalid_api_key', 'API key is invalid.')
+}
+
+function readJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new Refused(400, 'validation_error', 'The body is no JSON.')
+  }
+}
+
+/** A line that is cut short at the end is that of a mail which nobody was told had arrived. */
+function readKept(file: string): KeptMail[] {
+  const lines = readFileSync(file, 'utf8').split('\n').slice(0, -1)
+  return lines.filter(Boolean).map((line) => {
+    const one = JSON.parse(line)
+    const { mail, ...others }: KeptMail = one.mail ? one : { mail: one } // An earlier version kept no keys.
+    return { mail: { ...mail, to: mail.to ?? [] }, ...others }
+  })
+}
+
+const mailboxPage = (
+  mails: CaughtMail[],
+  key: string,
+) => html`<!doctype html><html lang="en"><meta charset="utf-8">
 <title>Mailbox</title><meta http-equiv="refresh" content="5"><meta name="color-scheme" content="light dark">
 <body style="font:16px/1.5 system-ui,sans-serif;max-width:48em;margin:2em auto;padding:0 1em">
 <h1>Mailbox</h1>${mails.length === 0 ? html`<p>Nothing yet. What Roster mails on this machine arrives here.</p>` : ''}
 ${mails.map(
   ({ id, at, to, subject }) =>
-    html`<p><a href="/mails/${id}">${subject}</a><br><small>${to.join(', ')} · ${at}</small></p>`,
+    html`<p><a href="/mails/${id}?key=${key}">${subject}</a><br><small>${to.join(', ')} · ${at}</small></p>`,
 )}
 </body></html>`

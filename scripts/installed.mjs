@@ -1,0 +1,13 @@
+// Loaded before every script (`node --import`): says in a sentence what would else be a stack of the module loader.
+import { existsSync } from 'node:fs'
+
+const packages = new URL('../node_modules/.package-lock.json', import.meta.url)
+const complaint = !existsSync(packages)
+  ? 'The packages are not installed yet. First: npm ci'
+  : process.features.typescript
+    ? undefined
+    : `Node ${process.versions.node} cannot run TypeScript: Node 22.18 or newer does. Start this by npm, which finds the one among the packages.`
+if (complaint) {
+  console.error(complaint)
+  process.exit(1)
+}

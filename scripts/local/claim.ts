@@ -1,0 +1,51 @@
+import { readdirSync, rmSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+
+/** What a claimant answers to whoever knocks. */
+type Answer = 'claiming' | 'claimed' | 'gone'
+
+const PREFIX = 'lock.'
+
+/**
+ * Claims the directory this process is in, until it ends, however it ends; false when another process has it. Each
+ * claimant listens on a socket of its own before it looks at those of others, so of two who come at once at least one
+ * sees the other: the one with the greater name gives way, and the other waits for it to be gone or to have claimed.
+ * Nobody removes a socket that somebody listens on, so there is no moment in which two could have the claim.
+ */
+export async function claimDirectory(): Promise<boolean> {
+  // A short name, in this directory: systems allow about a hundred bytes.
+  const own = `${PREFIX}${process.pid}`
+  let answer: Answer = 'claiming'
+  rmSync(own, { force: true })
+  const server = createServer((socket) => socket.on('error', () => {}).end(answer))
+  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(own, resolve).unref())
+
+  for (const other of readdirSync('.').filter((name) => name.startsWith(PREFIX) && name !== own)) {
+    let heard = await knock(other)
+    while (heard === 'claiming' && own < other) {
+      await delay(20)
+      heard = await knock(other)
+    }
+    if (heard === 'gone') rmSync(other, { force: true })
+    else {
+      server.close()
+      return false
+    }
+  }
+  answer = 'claimed'
+  return true
+}
+
+function knock(name: string): Promise<Answer> {
+  return new Promise((resolve) => {
+    let heard = ''
+    connect(name)
+      .setEncoding('utf8')
+      .on('data', (text) => {
+        heard += text
+      })
+      .on('end', () => resolve(heard as Answer))
+      .on('error', () => resolve('gone'))
+  })
+}
