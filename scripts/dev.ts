@@ -42,7 +42,7 @@ const SETTINGS = resolve(ROOT, '.dev.vars')
 /** As one says it from the project's directory. */
 const named = (path: string) => (path.startsWith(`${ROOT}/`) ? relative(ROOT, path) : path)
 const [PORT, MAILBOX_PORT] = [8787, 8788]
-const READY_TIMEOUT_MS = 60_000
+const READY_TIMEOUT_MS = 120_000
 const QUIET_MS = 400
 /** As in wrangler.toml, each with its minutes. */
 const CRONS = [

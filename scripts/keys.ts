@@ -1,30 +1,54 @@
 import { randomBytes } from 'node:crypto'
-import { parseArgs } from 'node:util'
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK } from 'jose'
 import { weaknessOfSecret } from '../src/config/checks.ts'
+import { ConfigError, configOf } from '../src/config/main.ts'
+import { readArguments, runCommand } from './command.ts'
+import { findPasswordsLost } from './lost-passwords.ts'
 
 /**
  * The two secrets that are lists. In both the first entry signs and every entry verifies, so both rotate the same
  * way, in three deployments that nobody notices:
  *
  * - `publish` adds a new entry last: every location knows it before anything is signed with it;
- * - `sign` moves the last entry to the front;
+ * - `sign` moves that entry to the front;
  * - `retire` keeps only the first.
+ *
+ * Each entry carries the time it was made, so an entry is what it is wherever it stands: one that is newer than the
+ * first has been published and signs nothing yet, any other behind the first has signed. A step that does not fit is
+ * refused, or a leaked key would stay while its owner believes it gone.
  */
 export const STEPS = ['publish', 'sign', 'retire'] as const
 export type Step = (typeof STEPS)[number]
 
+const USAGE = `npm run keys:generate
+npm run keys:rotate -- --step ${STEPS.join('|')}
+
+Prints JWT_KEYS and SECRET_KEYS as lines of an env file: fresh ones, or those of the environment one step on.
+
+  --step      publish adds a new entry, sign makes it the one that signs, retire drops the others
+  --dry-run   says what would become of which entry, and prints none
+
+Before retiring SECRET_KEYS, the database is asked whose passwords would be lost, where TURSO_DATABASE_URL (and
+TURSO_AUTH_TOKEN) say which that is.`
+
 const WHAT_NEXT: Record<Step, string> = {
-  publish:
-    'New entries added last: they verify, and sign nothing yet. Deploy, wait 10 minutes, then: --step sign',
-  sign: 'The newest entries are first and sign. Deploy, then, when nothing signed before is in use: --step retire',
-  retire: 'Only the first entries are left: what any other signed is void once this is deployed.',
+  publish: 'It verifies, and signs nothing yet. Deploy, wait 10 minutes, then: --step sign',
+  sign: 'Deploy, then, when nothing signed before is in use: --step retire',
+  retire: 'This holds once it is deployed.',
 }
 const WHEN_TO_RETIRE = `
 JWT_KEYS: 10 minutes after "sign", the life of an access token.
 SECRET_KEYS: it signs refresh tokens (they live up to 30 days) and peppers passwords. A password is peppered anew when
 its owner logs in; whoever has not logged in since "sign" needs a new password after "retire". Keep the old one for long.
 To retire only one of the two, leave the other out of the environment.`
+const WHAT_BECOMES_VOID = {
+  JWT_KEYS: 'access tokens that it signed',
+  SECRET_KEYS: 'sessions, mailed links and passwords that were last made with it',
+} as const
+type Name = keyof typeof WHAT_BECOMES_VOID
+
+/** As many as `JWT_KEYS` may have. */
+const MOST_ENTRIES = 8
 
 /** Chance may make one that looks like words, once in a million. */
 export function newSecret(): string {
@@ -32,41 +56,165 @@ export function newSecret(): string {
   return weaknessOfSecret(secret) ? newSecret() : secret
 }
 
-export async function newJwk(): Promise<JWK> {
+/** To the second, in the form that ISO 8601 calls basic: `20261128T153012Z`. */
+const STAMP = /\d{8}T\d{6}Z/
+const toStamp = (seconds: number) => new Date(seconds * 1000).toISOString().replace(/[-:]|\.\d+/g, '')
+
+/** When an entry was made, in epoch seconds; what has no date is older than everything that has one. */
+function madeAt(text: string | undefined): number {
+  const [stamp] = STAMP.exec(text ?? '') ?? []
+  if (!stamp) return Number.NEGATIVE_INFINITY
+  const [, y, mo, d, h, mi, s] = /(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)/.exec(stamp) ?? []
+  return Date.parse(`${y}-${mo}-${d}T${h}:${mi}:${s}Z`) / 1000
+}
+
+const nowSeconds = () => Math.floor(Date.now() / 1000)
+
+export async function newJwk(seconds = nowSeconds()): Promise<JWK> {
   const { privateKey } = await generateKeyPair('ES256', { extractable: true })
   const jwk = await exportJWK(privateKey)
-  return { ...jwk, kid: await calculateJwkThumbprint(jwk), alg: 'ES256', use: 'sig' }
+  return { ...jwk, kid: `${toStamp(seconds)}-${await calculateJwkThumbprint(jwk)}`, alg: 'ES256', use: 'sig' }
 }
+
+/** Where base64 would have its padding stands the date: what is before it are still 32 bytes. */
+const newSecretEntry = (seconds = nowSeconds()) => `${newSecret()}=${toStamp(seconds)}`
 
 export async function generate() {
-  return { JWT_KEYS: JSON.stringify({ keys: [await newJwk()] }), SECRET_KEYS: newSecret() }
+  return { JWT_KEYS: JSON.stringify({ keys: [await newJwk()] }), SECRET_KEYS: newSecretEntry() }
 }
 
-export async function rotate<T>(entries: T[], step: Step, fresh: () => T | Promise<T>): Promise<T[]> {
-  if (step === 'publish') return [...entries, await fresh()]
-  if (step === 'sign' && entries.length < 2)
-    throw new Error('There is no second entry to sign with: --step publish is first.')
-  return step === 'sign' ? [...entries.slice(-1), ...entries.slice(0, -1)] : entries.slice(0, 1)
+interface Kind<T> {
+  /** Where the date of an entry stands. */
+  dated(entry: T): string | undefined
+  make(seconds: number): T | Promise<T>
 }
 
-export async function rotateJwtKeys(current: string, step: Step) {
-  const { keys }: { keys: JWK[] } = JSON.parse(current)
-  return JSON.stringify({ keys: await rotate(keys, step, newJwk) })
+interface Rotated<T> {
+  entries: T[]
+  /** What was done, by date. */
+  said: string
+  gone: T[]
 }
 
-export async function rotateSecretKeys(current: string, step: Step) {
-  return (
-    await rotate(
-      current.split(',').map((key) => key.trim()),
-      step,
-      newSecret,
+export async function rotate<T>(entries: T[], step: Step, { dated, make }: Kind<T>): Promise<Rotated<T>> {
+  const ageOf = (entry: T | undefined) => madeAt(entry && dated(entry))
+  const name = (entry: T | undefined) => {
+    const seconds = ageOf(entry)
+    return Number.isFinite(seconds)
+      ? `the entry of ${new Date(seconds * 1000).toISOString().replace('.000', '')}`
+      : 'the entry without a date'
+  }
+  const [signing, ...others] = entries
+  if (signing === undefined) throw new Error('There is no entry.')
+  const waiting = others.filter((entry) => ageOf(entry) > ageOf(signing))
+  const isUnclear = !Number.isFinite(ageOf(signing)) && others.some((entry) => !Number.isFinite(ageOf(entry)))
+  const unclear =
+    'Of several entries without a date nobody can tell which is newer: --step publish adds one that has.'
+
+  if (step === 'publish') {
+    if (waiting.length)
+      throw new Error(`${name(waiting[0])} is published already, and signs nothing yet: --step sign is next.`)
+    if (entries.length >= MOST_ENTRIES)
+      throw new Error(`There are ${entries.length} entries already: --step retire is next.`)
+    const newest = Math.max(...entries.map(ageOf))
+    const fresh = await make(Math.max(nowSeconds(), Number.isFinite(newest) ? newest + 1 : 0))
+    return { entries: [...entries, fresh], said: `${name(fresh)} is new, ${name(signing)} signs.`, gone: [] }
+  }
+  if (step === 'sign') {
+    const next = waiting.toSorted((one, other) => ageOf(one) - ageOf(other)).at(-1)
+    if (next === undefined)
+      throw new Error(
+        isUnclear
+          ? unclear
+          : `No entry is newer than the one that signs (${name(signing)}): --step publish is first.`,
+      )
+    return {
+      entries: [next, ...entries.filter((entry) => entry !== next)],
+      said: `${name(next)} signs now; ${name(signing)} verifies.`,
+      gone: [],
+    }
+  }
+  if (waiting.length)
+    throw new Error(`${name(waiting[0])} signs nothing yet, and would be thrown away: --step sign is first.`)
+  if (others.length === 0)
+    throw new Error(
+      `${name(signing)} is the only one: there is nothing to retire. --step publish begins a rotation.`,
     )
-  ).join(',')
+  if (isUnclear) throw new Error(unclear)
+  return {
+    entries: [signing],
+    said: `${name(signing)} stays; ${others.map(name).join(', ')} goes.`,
+    gone: others,
+  }
+}
+
+const JWT_KIND: Kind<JWK> = { dated: ({ kid }) => kid, make: newJwk }
+const SECRET_KIND: Kind<string> = { dated: (entry) => entry.split('=')[1], make: newSecretEntry }
+
+function unquoted(value: string): string {
+  if (/^["']|["']$/.test(value.trim()))
+    throw new Error('its quotes belong to the file: paste what stands between them.')
+  return value
+}
+
+function readKeySet(current: string): JWK[] {
+  const text = unquoted(current)
+  let set: { keys?: JWK[] }
+  try {
+    set = JSON.parse(text)
+  } catch {
+    throw new Error('it is no JSON. Was it cut when it was copied?')
+  }
+  if (!Array.isArray(set.keys)) throw new Error('it is no key set: {"keys":[…]}.')
+  return set.keys
+}
+
+const readSecrets = (current: string) =>
+  unquoted(current)
+    .split(',')
+    .map((key) => key.trim())
+    .filter(Boolean)
+
+const STEP_ON = {
+  async JWT_KEYS(current: string, step: Step) {
+    const { entries, said } = await rotate(readKeySet(current), step, JWT_KIND)
+    return {
+      value: JSON.stringify({ keys: entries }),
+      said,
+      goneSecrets: [] as string[],
+      kept: [] as string[],
+    }
+  },
+  async SECRET_KEYS(current: string, step: Step) {
+    const { entries, said, gone } = await rotate(readSecrets(current), step, SECRET_KIND)
+    return { value: entries.join(','), said, goneSecrets: gone, kept: entries }
+  },
+}
+
+export const rotateJwtKeys = async (current: string, step: Step) =>
+  (await STEP_ON.JWT_KEYS(current, step)).value
+export const rotateSecretKeys = async (current: string, step: Step) =>
+  (await STEP_ON.SECRET_KEYS(current, step)).value
+
+/** What the Worker would refuse is refused here, before it is printed. */
+async function checkAsTheWorkerDoes(values: Partial<Record<Name, string>>) {
+  const others = {
+    TURSO_DATABASE_URL: 'http://127.0.0.1',
+    TURSO_AUTH_TOKEN: newSecret(),
+    UPSTASH_REDIS_REST_URL: 'http://127.0.0.1',
+    UPSTASH_REDIS_REST_TOKEN: newSecret(),
+    ISSUER: 'http://127.0.0.1',
+  }
+  try {
+    configOf({ ...(await generate()), ...others, ...values })
+  } catch (error) {
+    throw error instanceof ConfigError ? new Error(error.sentences.join('\n')) : error
+  }
 }
 
 /** Values go to standard output, as lines of an env file; advice goes to standard error. */
-function print(values: Record<string, string>, advice: string) {
-  const names = Object.keys(values)
+function print(values: Partial<Record<Name, string>>, advice: string) {
+  const names = Object.keys(values) as Name[]
   for (const name of names) console.log(`${name}='${values[name]}'`)
   console.error(`\n${advice}\n\n${names.map((name) => `  npx wrangler secret put ${name}`).join('\n')}`)
   console.error(
@@ -74,26 +222,40 @@ function print(values: Record<string, string>, advice: string) {
   )
 }
 
-async function main() {
-  const { positionals, values } = parseArgs({ allowPositionals: true, options: { step: { type: 'string' } } })
-  if (positionals[0] === 'generate') return print(await generate(), 'Fresh secrets, for a first deployment.')
-
-  const step = STEPS.find((name) => name === values.step)
-  if (positionals[0] !== 'rotate' || !step)
-    throw new Error(`Say "generate", or "rotate --step ${STEPS.join('|')}".`)
-  const { JWT_KEYS, SECRET_KEYS } = process.env
-  if (!JWT_KEYS && !SECRET_KEYS)
+async function rotateAll(step: Step, isDryRun: boolean) {
+  const names = (['JWT_KEYS', 'SECRET_KEYS'] as const).filter((name) => process.env[name])
+  if (names.length === 0)
     throw new Error('Put the current JWT_KEYS, SECRET_KEYS or both into the environment.')
-  const rotated = {
-    ...(JWT_KEYS && { JWT_KEYS: await rotateJwtKeys(JWT_KEYS, step) }),
-    ...(SECRET_KEYS && { SECRET_KEYS: await rotateSecretKeys(SECRET_KEYS, step) }),
+  const values: Partial<Record<Name, string>> = {}
+  const advice: string[] = []
+  for (const name of names) {
+    try {
+      const { value, said, goneSecrets, kept } = await STEP_ON[name](process.env[name] ?? '', step)
+      values[name] = value
+      advice.push(`${name}: ${said}`)
+      if (step === 'retire') advice.push(`  Void with what goes: ${WHAT_BECOMES_VOID[name]}.`)
+      if (goneSecrets.length) advice.push(`  ${await findPasswordsLost(goneSecrets, kept)}`)
+    } catch (error) {
+      throw new Error(`${name}: ${(error as Error).message}`)
+    }
   }
-  print(rotated, step === 'sign' ? WHAT_NEXT.sign + WHEN_TO_RETIRE : WHAT_NEXT[step])
+  await checkAsTheWorkerDoes(values)
+  if (isDryRun) return console.error(advice.join('\n'))
+  print(values, [...advice, WHAT_NEXT[step], ...(step === 'sign' ? [WHEN_TO_RETIRE] : [])].join('\n'))
 }
 
-if (import.meta.main) {
-  main().catch((error: Error) => {
-    console.error(error.message)
-    process.exitCode = 1
-  })
+async function main() {
+  const options = { step: { type: 'string' } } as const
+  const { words, values, isDryRun } = readArguments({ usage: USAGE, options, words: 1 })
+  const [command] = words
+  if (command === 'generate' && values.step === undefined) {
+    if (isDryRun) return console.error('Would print fresh JWT_KEYS and SECRET_KEYS.')
+    return print(await generate(), 'Fresh secrets, for a first deployment.')
+  }
+  const step = STEPS.find((name) => name === values.step)
+  if (command !== 'rotate' || !step)
+    throw new Error(`Say "generate", or "rotate --step ${STEPS.join('|')}".\n\n${USAGE}`)
+  await rotateAll(step, isDryRun)
 }
+
+if (import.meta.main) runCommand(main)

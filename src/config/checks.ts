@@ -12,6 +12,7 @@ const COMMON_PAIRS = new Set(
 
 /** What is wrong with a secret that a person has thought of, or copied from a document; undefined for a random one. */
 export function weaknessOfSecret(secret: string): string | undefined {
+  if (/^["'`]|["'`]$/.test(secret)) return 'has the quotes around it that belong to a file'
   if (secret.length * bitsPerCharacter(secret) < SECRET_BITS) return 'is too short for 32 random bytes'
   if (/change.?me|example|replace.?me|your[-_ ]|secret.?here|[<>]/i.test(secret)) return 'is an example'
   if (/(?=(.{8}).*?\1)/s.test(secret) || new Set(secret).size < 10) return 'repeats itself'

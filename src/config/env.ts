@@ -41,6 +41,9 @@ const list = (faultOf: (entry: string) => string | undefined) =>
     return entries
   })
 
+/** As many as `JWT_KEYS` may have: more is a rotation that was never finished. */
+const MOST_KEYS = 8
+
 export const Env = lazy(() =>
   z.object({
     TURSO_DATABASE_URL: checked((value) => faultOfUrl(value, { libsql: true })),
@@ -55,7 +58,9 @@ export const Env = lazy(() =>
         return z.NEVER
       }
     }),
-    SECRET_KEYS: list(weaknessOfSecret).refine((keys) => keys.length > 0, 'is empty'),
+    SECRET_KEYS: list(weaknessOfSecret)
+      .refine((keys) => keys.length > 0, 'is empty')
+      .refine((keys) => keys.length <= MOST_KEYS, `has more than ${MOST_KEYS} entries`),
     ISSUER: checked(faultOfOrigin),
     AUDIENCE: text().default('roster'),
     /** Where the links in mails lead: never taken from a request. */

@@ -112,7 +112,7 @@ const isCostAllowed = ({ ln, r, p }: { ln: number; r: number; p: number }) =>
   2 ** ln * r * p <= SCRYPT_MAX_COST &&
   128 * r * (2 ** ln + p + 2) <= MAX_MEMORY_BYTES
 
-const pepperId = (pepper: Uint8Array) => createHash('sha256').update(pepper).digest('hex').slice(0, 8)
+export const pepperId = (pepper: Uint8Array) => createHash('sha256').update(pepper).digest('hex').slice(0, 8)
 
 async function derive(
   password: string,

@@ -2,8 +2,12 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import { createLocalJWKSet, importJWK, type JWK, jwtVerify, SignJWT } from 'jose'
-import { describe, expect, test } from 'vitest'
-import { generate, rotateJwtKeys, rotateSecretKeys, STEPS, type Step } from '../../scripts/keys.ts'
+import { describe, expect, test, vi } from 'vitest'
+import { generate, newSecret, rotateJwtKeys, rotateSecretKeys, STEPS, type Step } from '../../scripts/keys.ts'
+import { configOf } from '../../src/config/main.ts'
+
+// Each start of a script imports half the project.
+vi.setConfig({ testTimeout: 60_000 })
 
 const keysOf = (set: string): JWK[] => JSON.parse(set).keys
 const sign = async (set: string) => {
@@ -74,6 +78,73 @@ describe('keys', () => {
   })
 })
 
+describe('a step that is out of order', () => {
+  const rotations = {
+    JWT_KEYS: { turn: rotateJwtKeys, count: (value: string) => keysOf(value).length },
+    SECRET_KEYS: { turn: rotateSecretKeys, count: (value: string) => value.split(',').length },
+  }
+  const names = ['JWT_KEYS', 'SECRET_KEYS'] as const
+
+  test.each(names)(
+    'CK2: %s: signing twice, or retiring what was not replaced, keeps no old key in secret',
+    async (name) => {
+      const { turn } = rotations[name]
+      const start = (await generate())[name]
+      const published = await turn(start, 'publish')
+      await expect(turn(published, 'publish')).rejects.toThrow(/published already.*--step sign/)
+      await expect(turn(published, 'retire')).rejects.toThrow(/signs nothing yet.*--step sign/)
+      const signing = await turn(published, 'sign')
+      await expect(turn(signing, 'sign')).rejects.toThrow('--step publish')
+      const retired = await turn(signing, 'retire')
+      await expect(turn(retired, 'retire')).rejects.toThrow('nothing to retire')
+      expect(start).not.toContain(retired)
+    },
+  )
+
+  test.each(names)('CK2: %s: a state is what it is wherever its entries stand', async (name) => {
+    const { turn, count } = rotations[name]
+    let value = (await generate())[name]
+    for (let round = 0; round < 4; round++)
+      for (const step of ['publish', 'sign'] as const) value = await turn(value, step)
+    expect(count(value)).toBe(5)
+    expect(count(await turn(value, 'retire'))).toBe(1)
+  })
+
+  test('CK2: entries of before they had dates: one can be replaced, of two nobody can tell which is newer', async () => {
+    const [one, other] = [newSecret(), newSecret()]
+    const published = await rotateSecretKeys(one, 'publish')
+    expect(await rotateSecretKeys(await rotateSecretKeys(published, 'sign'), 'retire')).not.toContain(one)
+    for (const step of ['sign', 'retire'] as const)
+      await expect(rotateSecretKeys(`${one},${other}`, step)).rejects.toThrow('--step publish')
+    const three = await rotateSecretKeys(`${one},${other}`, 'publish')
+    expect(await rotateSecretKeys(await rotateSecretKeys(three, 'sign'), 'retire')).toBe(three.split(',')[2])
+  })
+
+  test('SC1: nine keys, an empty set and a value with its quotes are refused', async () => {
+    let full = (await generate()).SECRET_KEYS
+    for (let round = 1; round < 8; round++)
+      full = await rotateSecretKeys(await rotateSecretKeys(full, 'publish'), 'sign')
+    await expect(rotateSecretKeys(full, 'publish')).rejects.toThrow('--step retire')
+    await expect(rotateSecretKeys(' , ', 'publish')).rejects.toThrow('There is no entry')
+    await expect(rotateJwtKeys('{"keys":[]}', 'publish')).rejects.toThrow('There is no entry')
+    for (const turn of [rotateJwtKeys, rotateSecretKeys])
+      await expect(turn(`'${full}'`, 'publish')).rejects.toThrow('quotes')
+    const settings = {
+      ...(await generate()),
+      TURSO_DATABASE_URL: 'http://127.0.0.1',
+      TURSO_AUTH_TOKEN: newSecret(),
+      UPSTASH_REDIS_REST_URL: 'http://127.0.0.1',
+      UPSTASH_REDIS_REST_TOKEN: newSecret(),
+      ISSUER: 'http://127.0.0.1',
+    }
+    expect(configOf({ ...settings, SECRET_KEYS: full }).SECRET_KEYS).toHaveLength(8)
+    for (const SECRET_KEYS of [`${full},${newSecret()}`, `'${newSecret()}'`, ''])
+      expect(() => configOf({ ...settings, SECRET_KEYS })).toThrow('SECRET_KEYS')
+    for (const JWT_KEYS of ['{"keys":[]}', `'${settings.JWT_KEYS}'`])
+      expect(() => configOf({ ...settings, JWT_KEYS })).toThrow('JWT_KEYS')
+  })
+})
+
 describe('the command', () => {
   const script = join(import.meta.dirname, '../../scripts/keys.ts')
   const run = (args: string[], env: Record<string, string> = {}) =>
@@ -96,6 +167,32 @@ describe('the command', () => {
       [2, 2],
       [1, 1],
     ])
+  })
+
+  const ask = (args: string[], env: Record<string, string> = {}) =>
+    spawnSync(process.execPath, [script, ...args], { env, encoding: 'utf8' })
+
+  test('CK2: says by date what goes and what becomes void; a dry run prints no key; what the Worker would refuse is not printed', async () => {
+    const start = await generate()
+    const published = run(['rotate', '--step', 'publish'], start) as Record<string, string>
+    const signing = run(['rotate', '--step', 'sign'], published) as Record<string, string>
+    const dry = ask(['rotate', '--step', 'retire', '--dry-run'], signing)
+    expect([dry.status, dry.stdout]).toEqual([0, ''])
+    expect(dry.stderr).toMatch(/JWT_KEYS: the entry of \d{4}-\S+Z stays; the entry of \d{4}-\S+Z goes\./)
+    expect(dry.stderr).toMatch(/Void with what goes: sessions, mailed links and passwords/)
+    expect(dry.stderr).toContain('put TURSO_DATABASE_URL into the environment')
+    expect(dry.stderr).not.toContain(start.SECRET_KEYS.split('=')[0])
+
+    const late = ask(['rotate', '--step', 'sign'], signing)
+    expect([late.status, late.stdout, late.stderr]).toEqual([
+      1,
+      '',
+      expect.stringMatching(/^JWT_KEYS: No entry is newer/),
+    ])
+    const weak = ask(['rotate', '--step', 'publish'], { SECRET_KEYS: 'a'.repeat(64) })
+    expect([weak.status, weak.stdout, weak.stderr]).toEqual([1, '', expect.stringContaining('SECRET_KEYS')])
+    expect(ask(['generate', '--setp', 'sign']).status).toBe(1)
+    expect(ask(['--help'])).toMatchObject({ status: 0, stdout: expect.stringContaining('--step') })
   })
 
   test.each([[[]], [['rotate']], [['rotate', '--step', 'jump']], [['rotate', '--step', 'publish']]])(

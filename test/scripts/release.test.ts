@@ -54,3 +54,17 @@ test('SC4: every dependency has one exact version, and every package of the lock
   expect(odd).toEqual([])
   expect(read('.npmrc')).toContain('ignore-scripts=true')
 })
+
+test('SC4: every action of a workflow is pinned by its commit, and the token of a workflow reads only', () => {
+  const workflows = execFileSync('git', ['ls-files', '.github/workflows'], { cwd: ROOT, encoding: 'utf8' })
+  for (const file of workflows.trim().split('\n')) {
+    const text = read(file)
+    const used = [...text.matchAll(/uses:\s*(\S+)/g)].map(([, action]) => action)
+    expect(
+      used.filter((action) => !/^[\w./-]+@[0-9a-f]{40}$/.test(action ?? '')),
+      file,
+    ).toEqual([])
+    expect(text, file).toMatch(/^permissions:\n {2}contents: read$/m)
+    expect(text, file).not.toMatch(/: write\b/)
+  }
+})
