@@ -16,6 +16,7 @@ import { methodNotAllowed, notFound, toProblem, unavailable } from './http/probl
 import { invitationRoutes } from './invitations/routes.ts'
 import { mailRoutes } from './recovery/routes.ts'
 import { linkPages } from './signin/links-routes.ts'
+import { signinRoutes } from './signin/routes.tsx'
 import { healthRoutes, systemRoutes } from './system/routes.ts'
 import { userRoutes } from './users/routes.ts'
 
@@ -110,6 +111,7 @@ const routes = new Hono<AppEnv>()
   .route('/v1', activityRoutes)
   .route('/', systemRoutes)
   .route('/', docsRoutes)
+  .route('/', signinRoutes)
 
 export const app = routes
   .route('/', openapiRoutes(routes))

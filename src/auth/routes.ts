@@ -64,7 +64,7 @@ export const authRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Trade a refresh token for the next',
       description:
-        'IdempotentRequest: the same token gives the same successor for 30 seconds, while that is unspent.',
+        'Repeatable: the same token gives the same successor for 30 seconds, while that is unspent.',
       responses: { 200: Tokens },
       problems: [invalidRefreshToken, sessionRevoked],
     }),

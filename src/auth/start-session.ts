@@ -43,6 +43,8 @@ export async function startSession(
     ip: origin.ip,
     user_agent: origin.userAgent,
     country: origin.country,
+    turn: 0,
+    proved_at: null,
   }
   const isAsRead = and(eq(users.id, row.id), eq(users.token_epoch, row.token_epoch), userIsActive(now))
   const isStarted = rowExists(sessions, session.id)

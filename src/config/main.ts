@@ -20,6 +20,8 @@ const PURPOSES = [
   'cursor',
   'throttle',
   'idempotency',
+  'session_cookie',
+  'form_token',
 ] as const
 
 /** What is wrong with one setting, without its value: "is missing". */

@@ -110,7 +110,7 @@ function requireType(c: Context, taken: string[]): string {
   return mediaType
 }
 
-const readForm = async (c: Context) => readFields(await readText(c, () => invalidInput([notUtf8()])))
+export const readForm = async (c: Context) => readFields(await readText(c, () => invalidInput([notUtf8()])))
 
 /** Checks the query string, strictly, and puts it on `c.var.query`. */
 export function query<S extends z.ZodObject>(schema: () => S) {

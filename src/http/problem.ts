@@ -126,7 +126,7 @@ export function toProblem(error: unknown, c: Context): Response {
   })
 }
 
-function toAppError(error: unknown): AppError {
+export function toAppError(error: unknown): AppError {
   if (error instanceof AppError) return error
   if (error instanceof HTTPException && error.status < 500) {
     return new AppError(error.status as ContentfulStatusCode, 'bad_request', 'The request cannot be read.')

@@ -21,6 +21,9 @@ export const sessions = sqliteTable(
     ip: text(),
     user_agent: text(),
     country: text(),
+    /** How often its owner has proved again who they are, and when last (epoch ms). For cookie sessions. */
+    turn: integer().notNull().default(0),
+    proved_at: integer(),
   },
   (table) => [
     index('sessions_live').on(table.user_id, table.id).where(sql`revoked_at IS NULL`),

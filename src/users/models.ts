@@ -46,6 +46,8 @@ export const users = sqliteTable(
     updated_at: integer().notNull(),
     last_login_at: integer(),
     deleted_at: integer(),
+    /** The language of pages and mails; null: what the browser asks for. */
+    locale: text(),
     state: text({ enum: STATES })
       .notNull()
       .generatedAlwaysAs(sql`CASE WHEN deleted_at IS NULL THEN status ELSE 'deleted' END`, {
@@ -75,7 +77,15 @@ const { seq: _seq, facets: _facets, ...columns } = getTableColumns(users)
 /** Everything about people but what only the search index needs. */
 export const userColumns = columns
 
-const { password_hash, email_normalized, status, token_epoch, failed_logins, ...shown } = columns
+const {
+  password_hash,
+  email_normalized,
+  status,
+  token_epoch,
+  failed_logins,
+  locale: _locale,
+  ...shown
+} = columns
 /** What readers are shown of people. No secret has to travel for that. */
 export const profileColumns = shown
 

@@ -1,0 +1,55 @@
+import type { Context } from 'hono'
+import { type AppError, toAppError } from '../http/problem.ts'
+import { Notice } from './components.tsx'
+import { NarrowPage } from './layout.tsx'
+import { respond } from './respond.ts'
+import { type View, viewOf } from './view.ts'
+
+/** What went wrong, as a page: what happened, what next, and the number by which the log knows the request. */
+export function failingPage(error: unknown, c: Context): Response | Promise<Response> {
+  const known = toAppError(error)
+  const view = viewOf(c)
+  const { common } = view.texts
+  const [title, hint] = sentenceFor(view, known)
+  for (const [name, value] of Object.entries(known.headers)) c.header(name, value)
+  return respond(
+    c,
+    <NarrowPage view={view} title={title!} isError>
+      <h1 class="visually-hidden">{title}</h1>
+      <Notice tone="danger" title={title!}>
+        <p>{hint}</p>
+      </Notice>
+      <div class="actions">
+        <a class="button primary" href={c.req.method === 'GET' ? view.here : '/'}>
+          {c.req.method === 'GET' && known.status >= 429 ? common.tryAgain : common.failing.home}
+        </a>
+      </div>
+      <p class="hint mono">{common.failing.request(view.requestId)}</p>
+    </NarrowPage>,
+    { status: known.status },
+  )
+}
+
+function sentenceFor({ texts: { common } }: View, { status, code, message }: AppError): string[] {
+  const { failing } = common
+  if (code === 'stale_form') return failing.stale
+  if (status === 404) return failing.notFound
+  if (status === 403) return failing.forbidden
+  if (status === 429) return failing.tooMany
+  if (status === 503) return failing.unavailable
+  if (status >= 500) return failing.broken
+  return [common.problems[code] ?? message, '']
+}
+
+/** A sentence for a field or a form, in the language of the page where there is one. */
+export const problemText = (view: View, { code, message }: { code: string; message: string }) =>
+  view.texts.common.problems[code] ?? message
+
+/** What is wrong with each field, by its name, from the errors of a refused form. */
+export const fieldErrors = (view: View, { errors = [] }: AppError): Record<string, string> =>
+  Object.fromEntries(
+    errors.map(({ pointer, code, detail }) => [
+      pointer.slice(1),
+      problemText(view, { code, message: detail }),
+    ]),
+  )

@@ -1,0 +1,117 @@
+/** How times and devices are written for people. Times come from Intl, in the person's zone; no script is needed. */
+
+const WEEK_MS = 7 * 86_400_000
+const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
+  ['day', 86_400_000],
+  ['hour', 3_600_000],
+  ['minute', 60_000],
+]
+
+/** Dates are written as people of the language write them: "9 Sep 2025", "9. Sept. 2025". */
+const localeOf = (language: string) => (language.startsWith('en') ? 'en-GB' : language)
+
+const formats = new Map<string, Intl.DateTimeFormat>()
+function format(
+  language: string,
+  timeZone: string,
+  options: Intl.DateTimeFormatOptions,
+): Intl.DateTimeFormat {
+  const name = `${language} ${timeZone} ${JSON.stringify(options)}`
+  const known = formats.get(name) ?? new Intl.DateTimeFormat(localeOf(language), { timeZone, ...options })
+  formats.set(name, known)
+  return known
+}
+
+export interface Clock {
+  language: string
+  timeZone: string
+  /** Epoch ms. */
+  now: number
+}
+
+export const toDay = ({ language, timeZone }: Clock, at: number) =>
+  format(language, timeZone, { day: 'numeric', month: 'short', year: 'numeric' }).format(at)
+
+/** A day as a heading: "22 November 2026". */
+export const toLongDay = ({ language, timeZone }: Clock, at: number) =>
+  format(language, timeZone, { day: 'numeric', month: 'long', year: 'numeric' }).format(at)
+
+export const toMinute = ({ language, timeZone }: Clock, at: number) =>
+  format(language, timeZone, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }).format(at)
+
+/** A time in full, with its zone: "4 December 2026, 09:00 CET". */
+export const toFull = ({ language, timeZone }: Clock, at: number) =>
+  format(language, timeZone, {
+    day: 'numeric',
+    month: 'long',
+    year: 'numeric',
+    hour: '2-digit',
+    minute: '2-digit',
+    hourCycle: 'h23',
+    timeZoneName: 'short',
+  })
+    .format(at)
+    .replace(' at ', ', ')
+
+/** "2 hours ago" for a week, then the day. */
+export function toAgo(clock: Clock, at: number, now: string): string {
+  const ago = clock.now - at
+  if (ago < 0 || ago >= WEEK_MS) return toDay(clock, at)
+  const relative = new Intl.RelativeTimeFormat(localeOf(clock.language), { numeric: 'auto' })
+  for (const [unit, length] of UNITS)
+    if (ago >= length) return relative.format(-Math.floor(ago / length), unit)
+  return now
+}
+
+export const toNumber = (language: string, value: number) => value.toLocaleString(localeOf(language))
+
+const BROWSERS: [RegExp, string][] = [
+  [/Edg\//, 'Edge'],
+  [/OPR\//, 'Opera'],
+  [/Firefox\//, 'Firefox'],
+  [/(Chrome|CriOS)\//, 'Chrome'],
+  [/Safari\//, 'Safari'],
+]
+const SYSTEMS: [RegExp, string][] = [
+  [/iPhone/, 'iPhone'],
+  [/iPad/, 'iPad'],
+  [/Android/, 'Android'],
+  [/Windows/, 'Windows'],
+  [/Mac OS X|Macintosh/, 'macOS'],
+  [/CrOS/, 'ChromeOS'],
+  [/Linux/, 'Linux'],
+]
+const nameIn = (names: [RegExp, string][], text: string) => names.find(([pattern]) => pattern.test(text))?.[1]
+
+/** What a User-Agent says of itself, as far as people care: a browser and its system, or a program. */
+export function deviceOf(userAgent: string | null): {
+  browser?: string
+  system?: string
+  program?: string
+  isPhone: boolean
+} {
+  const text = userAgent ?? ''
+  const isPhone = /iPhone|Android|Mobile/.test(text)
+  const browser = nameIn(BROWSERS, text)
+  const system = nameIn(SYSTEMS, text)
+  if (browser && system) return { browser, system, isPhone }
+  const program = /^[\w.-]+(?:\/[\d.]+)?/.exec(text)?.[0].replace('/', ' ')
+  return { ...(program && { program }), isPhone }
+}
+
+/** A country by its name in the language: "Norway". */
+export function countryOf(language: string, code: string | null): string | undefined {
+  if (code === null || !/^[A-Z]{2}$/.test(code)) return undefined
+  try {
+    return new Intl.DisplayNames([localeOf(language)], { type: 'region' }).of(code)
+  } catch {
+    return undefined
+  }
+}
+
+/** At most two letters to stand for somebody: "AL" for Ada Lovelace. */
+export function initialsOf(name: string): string {
+  const words = name.split(/\s+/).filter((word) => /^[\p{L}\p{N}]/u.test(word))
+  const picked = words.length > 1 ? [words[0]!, words.at(-1)!] : words.slice(0, 1)
+  return picked.map((word) => [...word][0]!.toLocaleUpperCase()).join('') || '?'
+}

@@ -1,0 +1,233 @@
+import { raw } from 'hono/html'
+import type { Child, FC, PropsWithChildren } from 'hono/jsx'
+import type { Role } from '../users/models.ts'
+import { Icon, Tile } from './components.tsx'
+import { LANGUAGES } from './texts/index.ts'
+import type { View } from './view.ts'
+
+type Layout<P = object> = FC<PropsWithChildren<{ view: View; title: string; isError?: boolean } & P>>
+
+/** The page around every page. `title` stands in the browser's tab, before whose pages these are. */
+const Document: Layout = ({ view, title, isError, children }) => (
+  <>
+    {raw('<!doctype html>')}
+    <html lang={view.language}>
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <title>{`${isError ? `${view.texts.common.errorTitle}: ` : ''}${title} · ${view.organisation}`}</title>
+        <link rel="icon" href="/icon.svg" type="image/svg+xml" />
+        <link rel="stylesheet" href="/roster.css" />
+        <script src="/roster.js" type="module" />
+      </head>
+      <body>
+        <a class="skip" href="#main">
+          {view.texts.common.skip}
+        </a>
+        {children}
+      </body>
+    </html>
+  </>
+)
+
+export const Mark: FC<{ view: View; href: string }> = ({ view, href }) => (
+  <a class="mark" href={href}>
+    <svg
+      width="18"
+      height="18"
+      viewBox="0 0 18 18"
+      fill="none"
+      stroke-width="2"
+      stroke-linecap="round"
+      aria-hidden="true"
+    >
+      <path d="M2 4h14" />
+      <path d="M2 9h14" />
+      <path d="M2 14h8" />
+    </svg>
+    <span>{view.organisation}</span>
+  </a>
+)
+
+/** One column: signing in, and whatever is one thing to do. `below` stands under the sheet. */
+export const NarrowPage: Layout<{ below?: Child }> = ({ view, title, isError, below, children }) => (
+  <Document view={view} title={title} isError={isError ?? false}>
+    <div class="narrow">
+      <main id="main">
+        <Mark view={view} href="/" />
+        <div class="sheet">{children}</div>
+        {below && <div class="below">{below}</div>}
+      </main>
+      <Foot view={view} />
+    </div>
+  </Document>
+)
+
+const Foot: FC<{ view: View }> = ({ view }) => (
+  <footer class="foot">
+    {Object.entries(LANGUAGES).map(([code, name]) => (
+      <a
+        href={`?${new URLSearchParams({ ...Object.fromEntries(new URL(view.here, 'http://x').searchParams), lang: code })}`}
+        lang={code}
+        hreflang={code}
+        {...(view.language === code && { 'aria-current': 'true' })}
+      >
+        {name}
+      </a>
+    ))}
+  </footer>
+)
+
+export interface Viewer {
+  id: string
+  name: string
+  role: Role
+  /** The sealed token that every form of theirs carries. */
+  formToken: string
+  /** How many things need attention, by the page that shows them. */
+  attention?: Record<string, number>
+}
+
+const SignOut: FC<{ view: View; viewer: Viewer; style: string }> = ({ view, viewer, style }) => (
+  <form method="post" action="/signout">
+    <input type="hidden" name="form_token" value={viewer.formToken} />
+    <button type="submit" class={style}>
+      {view.texts.common.signOut}
+    </button>
+  </form>
+)
+
+const Nav: FC<{ view: View; label: string; places: Place[] }> = ({ view, label, places }) => (
+  <nav class="nav" aria-label={label}>
+    {places.map(({ href, name, count }) => (
+      <a href={href} {...(isHere(view, href) && { 'aria-current': 'page' })}>
+        {name}
+        {count ? <span class="count">{count}</span> : null}
+      </a>
+    ))}
+  </nav>
+)
+
+interface Place {
+  href: string
+  name: string
+  count?: number | undefined
+}
+
+const isHere = (view: View, href: string) =>
+  view.path === href || (href !== '/admin' && href !== '/account' && view.path.startsWith(`${href}/`))
+
+const Menu: FC<{ view: View; label: string; places: Place[] }> = ({ view, label, places }) => (
+  <details class="menu">
+    <summary class="button">
+      {places.find(({ href }) => isHere(view, href))?.name ?? view.texts.common.menu}
+    </summary>
+    <Nav view={view} label={label} places={places} />
+  </details>
+)
+
+/** One's own pages. */
+export const AccountPage: Layout<{ viewer: Viewer }> = ({ view, viewer, title, isError, children }) => {
+  const { common, account } = view.texts
+  const places: Place[] = [
+    { href: '/account', name: account.nav.profile },
+    { href: '/account/security', name: account.nav.security },
+    { href: '/account/sessions', name: account.nav.sessions },
+    { href: '/account/activity', name: account.nav.activity },
+    { href: '/account/data', name: account.nav.data },
+  ]
+  return (
+    <Document view={view} title={title} isError={isError ?? false}>
+      <header class="bar">
+        <Mark view={view} href="/account" />
+        <div class="bar-end">
+          {viewer.role !== 'user' && (
+            <a class="button quiet" href="/admin">
+              {common.console}
+            </a>
+          )}
+          <SignOut view={view} viewer={viewer} style="button quiet" />
+          <Menu view={view} label={common.account} places={places} />
+        </div>
+      </header>
+      <div class="account">
+        <Nav view={view} label={common.account} places={places} />
+        <main id="main" class="content">
+          {children}
+        </main>
+      </div>
+    </Document>
+  )
+}
+
+/** The pages of those who manage. */
+export const ConsolePage: Layout<{ viewer: Viewer }> = ({ view, viewer, title, isError, children }) => {
+  const { common, console } = view.texts
+  const { attention = {} } = viewer
+  const places: Place[] = [
+    { href: '/admin', name: console.nav.today },
+    { href: '/admin/people', name: console.nav.people },
+    { href: '/admin/invitations', name: console.nav.invitations },
+    { href: '/admin/activity', name: console.nav.activity },
+    ...(viewer.role === 'admin'
+      ? [{ href: '/admin/system', name: console.nav.system, count: attention.system }]
+      : []),
+  ]
+  return (
+    <Document view={view} title={title} isError={isError ?? false}>
+      <header class="bar small-bar">
+        <Mark view={view} href="/admin" />
+        <Menu view={view} label={common.console} places={places} />
+      </header>
+      <div class="console">
+        <div class="rail">
+          <Mark view={view} href="/admin" />
+          <Nav view={view} label={common.console} places={places} />
+          <div class="self">
+            <a href="/account">
+              <Tile name={viewer.name} isSelf />
+              <span>
+                <bdi>{viewer.name}</bdi>
+              </span>
+            </a>
+            <SignOut view={view} viewer={viewer} style="link-button" />
+          </div>
+        </div>
+        <div class="desk">
+          <main id="main" class="content">
+            {children}
+          </main>
+        </div>
+      </div>
+    </Document>
+  )
+}
+
+/** A title with what stands beside it. */
+export const Head: FC<PropsWithChildren<{ title: string; lead?: Child }>> = ({ title, lead, children }) => (
+  <div class="head">
+    <div>
+      <h1>{title}</h1>
+      {lead && <p>{lead}</p>}
+    </div>
+    {children && <div class="actions">{children}</div>}
+  </div>
+)
+
+/** A setting: its title in the margin, and the rest beside it. */
+export const Section: FC<PropsWithChildren<{ title: string; hint?: Child; id?: string }>> = ({
+  title,
+  hint,
+  id,
+  children,
+}) => (
+  <section class="section" {...(id && { id })}>
+    <header>
+      <h2>{title}</h2>
+      {hint && <p>{hint}</p>}
+    </header>
+    <div>{children}</div>
+  </section>
+)
+
+export { Icon }

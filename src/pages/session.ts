@@ -1,0 +1,130 @@
+import { and, eq, gt, isNull, sql } from 'drizzle-orm'
+import type { Context } from 'hono'
+import { createMiddleware } from 'hono/factory'
+import { forbidden } from '../access/errors.ts'
+import { hasPermission, type Permission } from '../access/permissions.ts'
+import type { AppEnv, Resources } from '../context.ts'
+import { build, type Places, prepare, type RowsOf } from '../database/statements.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
+import { clearSessionCookie, readSessionCookie, setSessionCookie, toClaims } from '../sessions/cookie.ts'
+import { sessions } from '../sessions/models.ts'
+import { profileColumns, userIsActive, users } from '../users/models.ts'
+import { makeFormToken } from './forms.ts'
+import type { Viewer } from './layout.tsx'
+import { type View, viewOf } from './view.ts'
+
+/** A cookie of the turn before is good for so long: requests that were on their way as it changed. */
+const FORMER_TURN_MS = 30_000
+/** The idle time of a session is moved no more often. */
+const SEEN_MS = 5 * 60_000
+const IDLE_MS = 14 * 86_400_000
+
+const selectSignedIn = prepare(({ sid, now }: Places<{ sid: string; now: number }>) => ({
+  user: build
+    .select({
+      ...profileColumns,
+      token_epoch: users.token_epoch,
+      locale: users.locale,
+      turn: sessions.turn,
+      proved_at: sessions.proved_at,
+      last_seen_at: sessions.last_seen_at,
+    })
+    .from(sessions)
+    .innerJoin(users, eq(users.id, sessions.user_id))
+    .where(
+      and(
+        eq(sessions.id, sid),
+        isNull(sessions.revoked_at),
+        gt(sessions.idle_expires_at, now),
+        userIsActive(now),
+      ),
+    ),
+}))
+type SignedIn = RowsOf<ReturnType<typeof selectSignedIn>['user']>[number]
+
+export type PageEnv = AppEnv & {
+  Variables: {
+    /** Who acts, as the cookie says; what they change is decided in the write itself. */
+    actor: Claims
+    /** Who looks at the page. Waits for the look-up, which travels with the page's own query. */
+    signedIn(): Promise<{ user: SignedIn; viewer: Viewer; view: View }>
+  }
+}
+
+/**
+ * Lets in whoever has a session in a cookie, and leads everybody else to sign in, and back. The session is looked up
+ * in the trip of the page's own query. A cookie whose role or epoch is of before is replaced, and the request is made
+ * again.
+ */
+export const signedInPage = (permission?: Permission) =>
+  createMiddleware<PageEnv>(async (c, next) => {
+    const { config, now, db } = c.var
+    const cookie = readSessionCookie(c, config.keys.session_cookie)
+    if (!cookie) return toSignIn(c)
+    const lookup = db.rideAlong(selectSignedIn({ sid: cookie.sid, now }).user)
+    const find = async () => {
+      lookup.settle()
+      const [user] = (await lookup.rows) as SignedIn[]
+      return user && user.id === cookie.sub && isOfTurn(user, cookie.turn, now) ? user : undefined
+    }
+    const isCurrent = (user: SignedIn) => user.token_epoch === cookie.epoch && user.role === cookie.role
+    c.set('actor', toClaims(cookie))
+    c.set('signedIn', async () => {
+      const user = await find()
+      if (!user || !isCurrent(user)) throw forbidden() // Nobody sees it: below, the answer is another.
+      const viewer: Viewer = {
+        id: user.id,
+        name: user.name,
+        role: user.role,
+        formToken: makeFormToken(c.var, cookie.sid),
+      }
+      return { user, viewer, view: viewOf(c, user.locale) }
+    })
+    const isAllowed = !permission || hasPermission(cookie.role, permission)
+    if (isAllowed) await next()
+
+    const user = await find()
+    if (!user) {
+      c.res = undefined
+      clearSessionCookie(c)
+      return toSignIn(c)
+    }
+    if (!isCurrent(user)) {
+      c.res = undefined
+      setSessionCookie(
+        c,
+        config.keys.session_cookie,
+        { ...cookie, role: user.role, epoch: user.token_epoch },
+        30 * 86_400,
+      )
+      return c.redirect(new URL(c.req.url).pathname + new URL(c.req.url).search, 307)
+    }
+    if (!isAllowed) throw forbidden()
+    if (user.last_seen_at < now - SEEN_MS) c.var.afterwards(noteSeen(c.var, cookie.sid))
+    return undefined
+  })
+
+const isOfTurn = (user: SignedIn, turn: number, now: number) =>
+  user.turn === turn || (user.turn === turn + 1 && now < (user.proved_at ?? 0) + FORMER_TURN_MS)
+
+const noteSeen = ({ db, now }: Resources, sid: string) =>
+  db.writeBatch({
+    session: build
+      .update(sessions)
+      .set({ last_seen_at: now, idle_expires_at: sql`min(${now + IDLE_MS}, ${sessions.expires_at})` })
+      .where(and(eq(sessions.id, sid), isNull(sessions.revoked_at), sql`last_seen_at < ${now - SEEN_MS}`)),
+  })
+
+/** To the page for signing in, and back from there. */
+export function toSignIn(c: Context) {
+  const { pathname, search } = new URL(c.req.url)
+  const to = c.req.method === 'GET' ? pathname + search : '/'
+  return c.redirect(`/signin?${new URLSearchParams({ to })}`, 303)
+}
+
+/** A place of ours to go to after signing in; undefined for anything else: no link leads away from here. */
+export function placeOfOurs(to: string | undefined): string | undefined {
+  if (!to || !/^\/(?![/\\])[\x21-\x7e]*$/.test(to) || to.length > 512) return undefined
+  const url = URL.parse(to, 'http://roster.invalid')
+  return url?.origin === 'http://roster.invalid' ? url.pathname + url.search : undefined
+}

@@ -1,0 +1,59 @@
+import type { Context } from 'hono'
+import { getCookie } from 'hono/cookie'
+import type { AppEnv } from '../context.ts'
+import type { Clock } from './format.ts'
+import { LANGUAGES, type Language, PSEUDO, type Texts, textsOf } from './texts/index.ts'
+
+/** What a page has to know of the request to be drawn: language, texts, clock, and whose pages these are. */
+export interface View extends Clock {
+  language: Language | typeof PSEUDO
+  texts: Texts
+  organisation: string
+  path: string
+  /** The path with its query, to come back to. */
+  here: string
+  requestId: string
+}
+
+export const LANGUAGE_COOKIE = 'roster-lang'
+
+/** @param locale the language that somebody signed in has chosen; it wins. */
+export function viewOf(c: Context, locale?: string | null): View {
+  const { config, now, requestId } = c.var as AppEnv['Variables']
+  const language = languageOf(c, locale)
+  const url = new URL(c.req.url)
+  return {
+    language,
+    texts: textsOf(language),
+    timeZone: zoneOf(c),
+    now,
+    organisation: config.ORGANISATION,
+    path: url.pathname,
+    here: url.pathname + url.search,
+    requestId,
+  }
+}
+
+function languageOf(c: Context, locale: string | null | undefined): View['language'] {
+  const isKnown = (name: string | undefined | null): name is Language =>
+    name !== undefined && name !== null && Object.hasOwn(LANGUAGES, name)
+  const asked = c.req.query('lang')
+  if (asked === PSEUDO) return PSEUDO
+  const accepted = (c.req.header('accept-language') ?? '')
+    .slice(0, 256)
+    .split(',')
+    .map((part) => part.trim().slice(0, 2).toLowerCase())
+  return [locale, asked, getCookie(c, LANGUAGE_COOKIE), ...accepted].find(isKnown) ?? 'en'
+}
+
+/** The zone of the network's place, as Cloudflare knows it. */
+function zoneOf(c: Context): string {
+  const zone = (c.req.raw.cf as IncomingRequestCfProperties | undefined)?.timezone
+  if (typeof zone !== 'string') return 'UTC'
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: zone })
+    return zone
+  } catch {
+    return 'UTC'
+  }
+}

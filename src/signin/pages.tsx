@@ -1,0 +1,268 @@
+import type { Child, FC } from 'hono/jsx'
+import { Button, Checkbox, Field, Form, Notice } from '../pages/components.tsx'
+import { NarrowPage } from '../pages/layout.tsx'
+import type { View } from '../pages/view.ts'
+
+export interface Message {
+  tone?: 'danger' | 'warn' | 'info'
+  title: string
+  text?: Child
+}
+
+const MessageNotice: FC<{ message: Message | undefined }> = ({ message }) =>
+  message ? (
+    <Notice title={message.title} {...(message.tone && { tone: message.tone })}>
+      {message.text && <p>{message.text}</p>}
+    </Notice>
+  ) : null
+
+interface FormPage {
+  view: View
+  token: string
+  message?: Message | undefined
+  values?: Record<string, string>
+  errors?: Record<string, string>
+}
+
+export const SignInPage: FC<FormPage & { to?: string | undefined; canSignUp: boolean }> = ({
+  view,
+  token,
+  message,
+  values = {},
+  to,
+  canSignUp,
+}) => {
+  const { common, signin } = view.texts
+  return (
+    <NarrowPage
+      view={view}
+      title={signin.title}
+      isError={message?.tone === 'danger'}
+      below={
+        canSignUp && (
+          <>
+            {signin.newHere} <a href={withTo('/signup', to)}>{signin.create}</a>
+          </>
+        )
+      }
+    >
+      <h1>{signin.title}</h1>
+      <MessageNotice message={message} />
+      <Form action="/signin" token={token}>
+        {to && <input type="hidden" name="to" value={to} />}
+        <Field
+          name="email"
+          label={common.email}
+          type="email"
+          value={values.email}
+          autocomplete="username webauthn"
+          inputmode="email"
+          required
+          autofocus={!message}
+        />
+        <Field
+          name="password"
+          label={common.password}
+          type="password"
+          autocomplete="current-password"
+          required
+          aside={<a href="/forgot">{signin.forgot}</a>}
+        />
+        <Checkbox
+          name="remember"
+          value="yes"
+          checked={values.email === undefined || values.remember === 'yes'}
+        >
+          {signin.stay}
+        </Checkbox>
+        <Button style="primary" wide busy={signin.busy}>
+          {signin.button}
+        </Button>
+      </Form>
+    </NarrowPage>
+  )
+}
+
+export const SignInAgainPage: FC<FormPage & { to: string; email: string }> = ({
+  view,
+  token,
+  message,
+  to,
+  email,
+}) => {
+  const { common, signin } = view.texts
+  return (
+    <NarrowPage view={view} title={signin.again.title} isError={message?.tone === 'danger'}>
+      <div class="stack">
+        <h1>{signin.again.title}</h1>
+        <p class="soft">{signin.again.lead}</p>
+      </div>
+      <MessageNotice message={message} />
+      <Form action="/signin/again" token={token}>
+        <input type="hidden" name="to" value={to} />
+        <Field name="username" label={common.email} value={email} autocomplete="username" readonly />
+        <Field
+          name="password"
+          label={common.password}
+          type="password"
+          autocomplete="current-password"
+          required
+          autofocus={!message}
+          aside={<a href="/forgot">{signin.forgot}</a>}
+        />
+        <Button style="primary" wide>
+          {signin.again.button}
+        </Button>
+      </Form>
+    </NarrowPage>
+  )
+}
+
+export const SignUpPage: FC<FormPage & { passwordMinLength: number }> = ({
+  view,
+  token,
+  message,
+  values = {},
+  errors = {},
+  passwordMinLength,
+}) => {
+  const { common, signin } = view.texts
+  const { signup } = signin
+  return (
+    <NarrowPage
+      view={view}
+      title={signup.title}
+      isError={message?.tone === 'danger'}
+      below={
+        <>
+          {signup.have} <a href="/signin">{signin.title}</a>
+        </>
+      }
+    >
+      <h1>{signup.title}</h1>
+      <MessageNotice message={message} />
+      <Form action="/signup" token={token}>
+        <Field
+          name="name"
+          label={common.name}
+          value={values.name}
+          error={errors.name}
+          autocomplete="name"
+          required
+          autofocus={!message}
+        />
+        <Field
+          name="email"
+          label={common.email}
+          type="email"
+          value={values.email}
+          error={errors.email}
+          autocomplete="username"
+          inputmode="email"
+          required
+        />
+        <Field
+          name="password"
+          label={common.password}
+          type="password"
+          error={errors.password}
+          hint={signup.passwordHint(passwordMinLength)}
+          autocomplete="new-password"
+          required
+        />
+        <Button style="primary" wide busy={signup.busy}>
+          {signup.button}
+        </Button>
+      </Form>
+    </NarrowPage>
+  )
+}
+
+export const SignUpClosedPage: FC<{ view: View }> = ({ view }) => {
+  const [title, text] = view.texts.signin.signup.closed
+  return (
+    <NarrowPage view={view} title={title!} below={<a href="/signin">{view.texts.signin.forgotten.back}</a>}>
+      <h1>{title}</h1>
+      <p class="soft">{text}</p>
+    </NarrowPage>
+  )
+}
+
+export const CheckMailPage: FC<FormPage & { email: string }> = ({
+  view,
+  token,
+  message,
+  email,
+  errors = {},
+}) => {
+  const { check } = view.texts.signin
+  return (
+    <NarrowPage
+      view={view}
+      title={check.title}
+      isError={message?.tone === 'danger'}
+      below={<a href="/signup">{check.other}</a>}
+    >
+      <div class="stack">
+        <h1>{check.title}</h1>
+        <p class="soft">{check.lead(email)}</p>
+      </div>
+      <MessageNotice message={message} />
+      <Form action="/signup/code" token={token}>
+        <Field
+          name="code"
+          label={check.code}
+          class="code"
+          inputmode="numeric"
+          autocomplete="one-time-code"
+          error={errors.code}
+          autofocus={!message}
+        />
+        <Button style="primary" wide>
+          {check.button}
+        </Button>
+        <Button style="quiet" wide formaction="/signup/again">
+          {check.again}
+        </Button>
+      </Form>
+    </NarrowPage>
+  )
+}
+
+export const ForgotPage: FC<FormPage> = ({ view, token, message, values = {}, errors = {} }) => {
+  const { common, signin } = view.texts
+  const { forgotten } = signin
+  return (
+    <NarrowPage
+      view={view}
+      title={forgotten.title}
+      isError={message?.tone === 'danger'}
+      below={<a href="/signin">{forgotten.back}</a>}
+    >
+      <div class="stack">
+        <h1>{forgotten.title}</h1>
+        <p class="soft">{forgotten.lead}</p>
+      </div>
+      <MessageNotice message={message} />
+      <Form action="/forgot" token={token}>
+        <Field
+          name="email"
+          label={common.email}
+          type="email"
+          value={values.email}
+          error={errors.email}
+          autocomplete="username"
+          inputmode="email"
+          required
+          autofocus={!message}
+        />
+        <Button style="primary" wide>
+          {forgotten.button}
+        </Button>
+      </Form>
+    </NarrowPage>
+  )
+}
+
+const withTo = (path: string, to: string | undefined) =>
+  to ? `${path}?${new URLSearchParams({ to })}` : path

@@ -1,0 +1,209 @@
+import type { Context } from 'hono'
+import { setCookie } from 'hono/cookie'
+import { decodeJwt } from 'jose'
+import { limitByNetwork } from '../access/guards.ts'
+import { logIn } from '../auth/login.ts'
+import { logOut } from '../auth/logout.ts'
+import { EmailOnly, LogIn, SignUp, type Tokens } from '../auth/schemas.ts'
+import { signUp } from '../auth/signup.ts'
+import type { AppEnv } from '../context.ts'
+import { Hono } from '../http/hono.ts'
+import { AppError } from '../http/problem.ts'
+import { validate } from '../http/validate.ts'
+import { failingPage, fieldErrors, problemText } from '../pages/failing.tsx'
+import { toFull, toMinute } from '../pages/format.ts'
+import { browserFormToken, browserOf, form, sessionOf } from '../pages/forms.ts'
+import { respond } from '../pages/respond.ts'
+import { placeOfOurs, signedInPage } from '../pages/session.ts'
+import { LANGUAGES } from '../pages/texts/index.ts'
+import { LANGUAGE_COOKIE, type View, viewOf } from '../pages/view.ts'
+import { PASSWORD_MIN_LENGTH } from '../passwords/policy.ts'
+import { forgotPassword } from '../recovery/reset.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
+import { clearSessionCookie, readSessionCookie, setSessionCookie } from '../sessions/cookie.ts'
+import { ForgotPage, type Message, SignInPage, SignUpClosedPage, SignUpPage } from './pages.tsx'
+
+const YEAR_SECONDS = 365 * 86_400
+const STAY_SECONDS = 30 * 86_400
+
+/** A language that was chosen on a page is kept for the browser. */
+const rememberLanguage = (c: Context) => {
+  const language = c.req.query('lang')
+  if (language && Object.hasOwn(LANGUAGES, language))
+    setCookie(c, LANGUAGE_COOKIE, language, {
+      path: '/',
+      secure: true,
+      httpOnly: true,
+      sameSite: 'Lax',
+      maxAge: YEAR_SECONDS,
+    })
+}
+
+const homeOf = (role: string) => (role === 'user' ? '/account' : '/admin')
+
+/** The cookie in place of the tokens that a way in gives. */
+function keepSignedIn(c: Context, tokens: Tokens, stays: boolean): void {
+  const { sid, sub, role, epoch, auth_time } = decodeJwt<Claims>(tokens.access_token)
+  const session = { sid: sid!, turn: 0, sub: sub!, role: role!, epoch: epoch!, auth_time: auth_time! }
+  setSessionCookie(
+    c,
+    (c.var as AppEnv['Variables']).config.keys.session_cookie,
+    session,
+    stays ? STAY_SECONDS : undefined,
+  )
+}
+
+/** What a refused sign-in says. Wrong, unknown and locked are one sentence. */
+function refusalOf(view: View, error: AppError): Message {
+  const { signin } = view.texts
+  const waitMs = Number(error.headers['retry-after'] ?? 0) * 1000
+  const disabledUntil = (error as { disabled_until?: string }).disabled_until
+  if (error.code === 'too_many_attempts' || error.code === 'too_many_requests') {
+    const minutes = Math.max(1, Math.ceil(waitMs / 60_000))
+    return {
+      tone: 'danger',
+      title: signin.tooMany,
+      text: signin.waitMinutes(minutes, toMinute(view, view.now + waitMs)),
+    }
+  }
+  if (error.code === 'account_disabled') {
+    const title = disabledUntil
+      ? signin.disabledUntil(toFull(view, Date.parse(disabledUntil)))
+      : signin.disabled
+    return { tone: 'danger', title, text: signin.askAdmin(view.organisation) }
+  }
+  if (error.code === 'email_not_verified')
+    return { tone: 'warn', title: signin.confirmFirst[0]!, text: signin.confirmFirst[1] }
+  if (error.code === 'hashing_busy')
+    return { tone: 'danger', title: signin.hashing[0]!, text: signin.hashing[1] }
+  if (error.status >= 500) throw error
+  return { tone: 'danger', title: signin.wrong[0]!, text: signin.wrong[1] }
+}
+
+export const signinRoutes = new Hono<AppEnv>()
+  .get('/', (c) => {
+    const session = readSessionCookie(c, c.var.config.keys.session_cookie)
+    return c.redirect(session ? homeOf(session.role) : '/signin', 303)
+  })
+  .get('/.well-known/change-password', (c) => c.redirect('/account/security', 302))
+  .get('/signin', (c) => {
+    rememberLanguage(c)
+    const view = viewOf(c)
+    const message = c.req.query('done') === 'signed_out' ? { title: view.texts.signin.signedOut } : undefined
+    return respond(
+      c,
+      <SignInPage
+        view={view}
+        token={browserFormToken(c)}
+        to={placeOfOurs(c.req.query('to'))}
+        message={message}
+        canSignUp={c.var.config.SIGNUP === 'open'}
+      />,
+    )
+  })
+  .post('/signin', limitByNetwork, form(browserOf), async (c) => {
+    const { email = '', password = '', remember } = c.var.fields
+    const to = placeOfOurs(c.var.fields.to)
+    try {
+      const tokens = await logIn(c.var, validate(LogIn(), { email, password }))
+      keepSignedIn(c, tokens, remember === 'yes')
+      return c.redirect(to ?? homeOf(tokens.user.role), 303)
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error
+      const view = viewOf(c)
+      for (const [name, value] of Object.entries(error.headers))
+        if (name === 'retry-after') c.header(name, value)
+      return respond(
+        c,
+        <SignInPage
+          view={view}
+          token={browserFormToken(c)}
+          to={to}
+          message={refusalOf(view, error)}
+          values={{ email, remember: remember ?? '' }}
+          canSignUp={c.var.config.SIGNUP === 'open'}
+        />,
+        { status: error.status },
+      )
+    }
+  })
+  .post('/signout', signedInPage(), form(sessionOf), async (c) => {
+    await logOut(c.var, c.var.actor)
+    clearSessionCookie(c)
+    c.header('clear-site-data', '"cache", "storage"')
+    return c.redirect('/signin?done=signed_out', 303)
+  })
+  .get('/signup', (c) => {
+    rememberLanguage(c)
+    const view = viewOf(c)
+    if (c.var.config.SIGNUP === 'closed') return respond(c, <SignUpClosedPage view={view} />)
+    return respond(
+      c,
+      <SignUpPage view={view} token={browserFormToken(c)} passwordMinLength={PASSWORD_MIN_LENGTH} />,
+    )
+  })
+  .post('/signup', limitByNetwork, form(browserOf), async (c) => {
+    const { form_token: _, ...fields } = c.var.fields
+    const { name = '', email = '', password = '' } = fields
+    try {
+      const user = await signUp(c.var, validate(SignUp(), { name, email, password }), undefined)
+      if (!user) return c.redirect(`/signup/check?${new URLSearchParams({ email })}`, 303)
+      const tokens = await logIn(c.var, { email, password })
+      keepSignedIn(c, tokens, true)
+      return c.redirect('/account', 303)
+    } catch (error) {
+      if (!(error instanceof AppError) || error.status >= 500) throw error
+      const view = viewOf(c)
+      const { common, signin } = view.texts
+      const errors = fieldErrors(view, error)
+      const message: Message = error.errors
+        ? { tone: 'danger', title: common.check, text: common.checkHint }
+        : { tone: 'danger', title: signin.wrong[0]!, text: problemText(view, error) }
+      return respond(
+        c,
+        <SignUpPage
+          view={view}
+          token={browserFormToken(c)}
+          message={message}
+          values={{ name, email }}
+          errors={error.code === 'email_taken' ? { email: problemText(view, error) } : errors}
+          passwordMinLength={PASSWORD_MIN_LENGTH}
+        />,
+        { status: error.status },
+      )
+    }
+  })
+  .get('/forgot', (c) => {
+    rememberLanguage(c)
+    return respond(c, <ForgotPage view={viewOf(c)} token={browserFormToken(c)} />)
+  })
+  .post('/forgot', limitByNetwork, form(browserOf), async (c) => {
+    const view = viewOf(c)
+    const { forgotten } = view.texts.signin
+    const { email = '' } = c.var.fields
+    try {
+      await forgotPassword(c.var, validate(EmailOnly(), { email }).email)
+      const message = { title: forgotten.sent[0]!, text: forgotten.sent[1] }
+      return respond(
+        c,
+        <ForgotPage view={view} token={browserFormToken(c)} message={message} values={{ email }} />,
+      )
+    } catch (error) {
+      if (!(error instanceof AppError) || error.status >= 500) throw error
+      const message: Message = error.errors
+        ? { tone: 'danger', title: view.texts.common.check, text: view.texts.common.checkHint }
+        : refusalOf(view, error)
+      return respond(
+        c,
+        <ForgotPage
+          view={view}
+          token={browserFormToken(c)}
+          message={message}
+          values={{ email }}
+          errors={fieldErrors(view, error)}
+        />,
+        { status: error.status },
+      )
+    }
+  })
+  .onError(failingPage)
