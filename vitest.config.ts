@@ -4,6 +4,14 @@ import { defineConfig } from 'vitest/config'
 /** What talks to the Worker from outside, or to none: in Node. */
 const IN_NODE = ['test/{scripts,browser,floods,processes}/**/*.test.ts']
 
+/** What takes its time: faults, floods, hostile input, a browser, and whatever starts processes of its own. */
+const SLOW = [
+  'test/{faults,floods,processes,browser}/**',
+  'test/scripts/{bundle,checks,dev,operators}.test.ts',
+]
+/** `npm run test:fast` and `npm run test:watch` leave that out. */
+const leftOut = process.env.FAST === '1' ? SLOW : []
+
 export default defineConfig({
   test: {
     // Not in the worker project: there, Vite would resolve the packages that it imports for a browser.
@@ -21,13 +29,13 @@ export default defineConfig({
         test: {
           name: 'worker',
           include: ['test/**/*.test.ts'],
-          exclude: IN_NODE,
+          exclude: [...IN_NODE, ...leftOut],
           // Short for one behaviour, long for what goes round many times.
           testTimeout: process.env.WHOLE === '1' ? 1_800_000 : 30_000,
         },
       },
       {
-        test: { name: 'node', include: IN_NODE, testTimeout: 15_000 },
+        test: { name: 'node', include: IN_NODE, exclude: leftOut, testTimeout: 15_000 },
       },
     ],
   },

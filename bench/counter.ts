@@ -8,6 +8,8 @@ export interface Counted {
   rowsWritten: number
   /** Of all statements, as libSQL says. */
   databaseMs: number
+  /** From the first call to the end of the last. */
+  spanMs: number
 }
 
 /** Runs an action and counts its calls. `proxyUrl` ends in the label of proxied Workers. */
@@ -26,6 +28,8 @@ export async function count(proxyUrl: string, action: () => Promise<unknown>): P
     rowsRead: sum((statement) => statement.rowsRead),
     rowsWritten: sum((statement) => statement.rowsWritten),
     databaseMs: sum((statement) => statement.ms),
+    spanMs:
+      Math.max(0, ...calls.map(({ endMs }) => endMs ?? 0)) - Math.min(...calls.map(({ startMs }) => startMs)),
   }
 }
 

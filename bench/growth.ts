@@ -5,7 +5,7 @@ import { emailOf, HISTORY_ROWS_EACH, personId, RARE_NAME, sessionId } from './se
 import { PASSWORD, type Stage } from './stage.ts'
 import type { Worker } from './workerd.ts'
 
-export interface Growth extends Omit<Counted, 'libsql' | 'redis'> {
+export interface Growth extends Omit<Counted, 'libsql' | 'redis' | 'spanMs'> {
   operation: string
   people: number
   p50Ms: number
@@ -13,6 +13,7 @@ export interface Growth extends Omit<Counted, 'libsql' | 'redis'> {
 
 const DAY_MS = 86_400_000
 const EXPIRED_SESSIONS = 1_000
+const CLEANUP_RUNS = 5
 const PAGE = 100
 
 interface Workers {
@@ -45,6 +46,7 @@ export async function measureGrowth(
       const {
         libsql: _,
         redis: __,
+        spanMs: ___,
         ...counted
       } = await count(stage.proxyUrl, () => time(workers.counted.url, 1, call))
       const p50Ms = quantile(await time(workers.direct.url, times, call), 0.5)
@@ -54,10 +56,22 @@ export async function measureGrowth(
       ['clean-up, nothing to do', 0],
       [`clean-up of ${EXPIRED_SESSIONS.toLocaleString('en')} expired sessions`, EXPIRED_SESSIONS],
     ] as const) {
-      await expireSessions(stage.databaseUrl, expired)
-      const startedAt = performance.now()
-      const { libsql: _, redis: __, ...counted } = await count(stage.proxyUrl, workers.counted.runCron)
-      growth.push({ operation, people, p50Ms: performance.now() - startedAt, ...counted })
+      const runs: Counted[] = []
+      for (let run = 0; run < CLEANUP_RUNS; run++) {
+        await expireSessions(stage.databaseUrl, expired)
+        runs.push(await count(stage.proxyUrl, workers.counted.runCron))
+      }
+      const { libsql: _, redis: __, spanMs: ___, ...counted } = runs.at(-1)!
+      // What a run takes, from its first call to the end of its last; starting it is the harness's own work.
+      growth.push({
+        operation,
+        people,
+        p50Ms: quantile(
+          runs.map(({ spanMs }) => spanMs),
+          0.5,
+        ),
+        ...counted,
+      })
     }
   }
   return growth

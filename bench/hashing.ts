@@ -1,74 +1,67 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { buildBundle } from './bundle.ts'
-import { quantile } from './load.ts'
-import { startWorker } from './workerd.ts'
+import { type Call, quantile, run } from './load.ts'
+import { operationsOf } from './ratios.ts'
+import type { Stage } from './stage.ts'
 
-/** What reads wait for while passwords are hashed somewhere. */
+/** What reads wait for while others log in: all of it asked of the bundle that is deployed. */
 export interface Hashing {
-  place: string
-  hashesPerSecond: number
+  /** Who logs in meanwhile. */
+  meanwhile: string
+  loginsPerSecond: number
   readP50Ms: number
   readP95Ms: number
 }
 
-/** So many want a hash all the time. */
-const HASHING_CALLERS = 3
-/** What `takeTurn` puts before a hash when others came before it. */
-const PAUSE_MS = 150
 const READ_EVERY_MS = 10
 
-const PLACES = [
-  { place: 'nowhere', path: undefined, pauseMs: 0 },
-  { place: 'in the isolate, one after the other', path: '/here', pauseMs: 0 },
-  { place: 'in the isolate, with pauses between: Roster', path: '/here', pauseMs: PAUSE_MS },
-  { place: 'in a Worker of its own, by a service binding', path: '/worker', pauseMs: 0 },
-  { place: 'in a Durable Object', path: '/object', pauseMs: 0 },
-]
+/** So many log in all the time, each again as soon as they are in. */
+const CALLERS = { nobody: 0, one: 1, three: 3, eight: 8 }
 
-export async function measureHashing(seconds: number): Promise<Hashing[]> {
-  const worker = await startWorker({
-    modules: buildBundle({ entry: 'bench/hash-places.ts' }).modules,
-    bindings: {},
-    also: {
-      services: '(name = "hasher", worker = .worker),',
-      bindings: `(name = "HASHER", service = "hasher"), (name = "HASHERS", durableObjectNamespace = "Hasher"),`,
-      worker: `durableObjectNamespaces = [(className = "Hasher", uniqueKey = "hasher")],
-        durableObjectStorage = (inMemory = void),`,
-    },
-  })
-  const answer = async (path: string) => {
-    const askedAt = performance.now()
-    await (await fetch(worker.url + path)).arrayBuffer()
-    return performance.now() - askedAt
-  }
+/**
+ * Reads of oneself by the clock, beside logins in a closed loop, of Roster and of the floor, which hashes whatever
+ * comes at once. If each read waited for the one before, most would be asked when nobody waits.
+ */
+export async function measureHashing(
+  stage: Stage,
+  urls: Record<'roster' | 'floor', string>,
+  seconds: number,
+): Promise<Hashing[]> {
   const found: Hashing[] = []
-  try {
-    for (const { place, path, pauseMs } of PLACES) {
-      const until = performance.now() + seconds * 1000
-      let hashes = 0
-      const keepHashing = async () => {
-        while (path && performance.now() < until) {
-          await answer(path)
-          hashes++
-          await sleep(pauseMs)
-        }
-      }
-      // With pauses they take turns, so it is as if one alone asked.
-      const hashing = Array.from({ length: pauseMs > 0 ? 1 : HASHING_CALLERS }, keepHashing)
-      // By the clock: if each waited for the one before, most would be asked where nobody waits.
-      const reads: Promise<number>[] = []
-      for (; performance.now() < until; await sleep(READ_EVERY_MS)) reads.push(answer('/read'))
-      await Promise.all(hashing)
-      const latencies = await Promise.all(reads)
+  const [login, read] = ['login', 'read of oneself'].map(
+    (name) => operationsOf(stage).find((it) => it.name === name)!,
+  )
+  for (const side of ['roster', 'floor'] as const) {
+    const index = side === 'roster' ? 0 : 1
+    const readCall = (await read!.pair(500))[index].next()!
+    for (const [meanwhile, callers] of Object.entries(CALLERS)) {
+      const pairs = await Promise.all(
+        Array.from({ length: callers }, (_, number) => login!.pair(600 + number)),
+      )
+      const logins = run(
+        urls[side],
+        pairs.map((pair) => pair[index]),
+        seconds,
+      )
+      const reads = await readByTheClock(urls[side], readCall, seconds)
       found.push({
-        place,
-        hashesPerSecond: hashes / seconds,
-        readP50Ms: quantile(latencies, 0.5),
-        readP95Ms: quantile(latencies, 0.95),
+        meanwhile: `${side === 'roster' ? 'Roster' : 'the floor'}, ${meanwhile}`,
+        loginsPerSecond: (await logins).answered / seconds,
+        readP50Ms: quantile(reads, 0.5),
+        readP95Ms: quantile(reads, 0.95),
       })
     }
-    return found
-  } finally {
-    await worker.close()
   }
+  return found
+}
+
+async function readByTheClock(url: string, { path, headers }: Call, seconds: number): Promise<number[]> {
+  const until = performance.now() + seconds * 1000
+  const reads: Promise<number>[] = []
+  const timed = async () => {
+    const askedAt = performance.now()
+    await (await fetch(url + path, headers ? { headers } : {})).arrayBuffer()
+    return performance.now() - askedAt
+  }
+  for (; performance.now() < until; await sleep(READ_EVERY_MS)) reads.push(timed())
+  return Promise.all(reads)
 }

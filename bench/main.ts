@@ -9,11 +9,12 @@ import { measureDistance } from './distance.ts'
 import { measureGrowth } from './growth.ts'
 import { measureHashing } from './hashing.ts'
 import { measureRatios, PEOPLE_FOR_RATIOS } from './ratios.ts'
+import { writeReadme } from './readme.ts'
 import { reportOf } from './report.ts'
 import { type Results, readResults, writeResults } from './results.ts'
 import { measureSize } from './size.ts'
 import { openStage } from './stage.ts'
-import { measureTrips } from './trips.ts'
+import { measureBytes, measureTrips } from './trips.ts'
 import { startWorker, type Worker } from './workerd.ts'
 
 const ROOT = join(import.meta.dirname, '..')
@@ -63,10 +64,6 @@ try {
     opened(startWorker({ modules, bindings }))
   const found: Partial<Results> = {}
   const redisEngine = await measureOnLoopback()
-  if (isWanted('hashing') && !isQuick) {
-    progress('hashing')
-    found.hashing = await measureHashing(10)
-  }
   if (isWanted('growth')) {
     const crowd = await opened(openStage('by-size'))
     const workers = {
@@ -95,6 +92,7 @@ try {
     writeResults(results)
     writeFileSync(join(ROOT, 'bench/RESULTS.md'), report)
     writeCharts(results)
+    writeReadme(results)
   }
   progress('done')
 
@@ -120,10 +118,20 @@ try {
     if (isWanted('trips')) {
       progress('trips')
       found.trips = await measureTrips(stage, urls.roster)
+      found.bytes = await measureBytes(stage, urls.roster)
     }
     if (isWanted('distance')) {
       progress('distance')
       found.distance = await measureDistance(stage, urls, isQuick ? 3 : 15)
+    }
+    if (isWanted('hashing')) {
+      progress('hashing beside reads')
+      const direct = {
+        roster: await serve(bundle.modules, stage.bindings),
+        floor: await serve(floor.modules, stage.bindings),
+      }
+      const urls = { roster: direct.roster.url, floor: direct.floor.url }
+      found.hashing = await measureHashing(stage, urls, isQuick ? 3 : 15)
     }
     if (isWanted('size')) {
       progress('size and start')

@@ -1,8 +1,10 @@
+import { activeUsers, extremes } from './bill.ts'
 import { DATABASE_REGION, NEARBY_MS, ROUND_TRIP_MS } from './distances.ts'
 import { PRICES } from './prices.ts'
 import type { Side } from './ratios.ts'
 import type { Results } from './results.ts'
 import type { Size } from './size.ts'
+import type { Trip } from './trips.ts'
 
 const ms = (value: number) =>
   value < 10 ? value.toFixed(2) : value < 100 ? value.toFixed(1) : value.toFixed(0)
@@ -25,6 +27,7 @@ export function reportOf(results: Results): string {
     results.growth.length > 0 && growth(results),
     results.size && size(results.size),
     results.ratios.length > 0 && results.trips.length > 0 && dollars(results),
+    results.trips.length > 0 && results.bytes && bill(results.trips, results.bytes),
     results.distance.length > 0 && distance(results),
     results.hashing.length > 0 && hashing(results),
   ]
@@ -84,11 +87,11 @@ function ratios({ ratios, before }: Results): string {
   ]
   return `## 1. Beside the floor
 
-The floor (\`bench/floor.ts\`) makes as many calls of Redis and libSQL as Roster, or the same hash, with plain \`fetch\`,
-the shortest statements and nothing else: no token, no validation, no library. A list is one index there, and has no
-total. "CPU ms" is the processor time of workerd per request. With 16 and 64 connections, hashing refuses what is more
-than eight at once with 503 and \`Retry-After\`, on both sides; the callers come back after that time, and only answers
-count.
+The floor (\`bench/floor.ts\`) makes as many calls of Redis, libSQL and the mail service as Roster and the same hash, with
+plain \`fetch\`, the shortest statements and nothing else: no token, no validation, no library. A list is one index there,
+and has no total. "CPU ms" is the processor time of workerd per request. With 16 and 64 connections, both sides let
+eight wait for a hash and refuse the ninth with 503 and \`Retry-After\`; the callers come back after that time, and only
+answers count. A sign-up sends its mail.
 
 ${table([...head, ...(before ? [`before (${before}) per s`, 'CPU ms', 'gain'] : [])], rows)}`
 }
@@ -176,6 +179,40 @@ What a million of each costs beyond what the plans include, from the calls and r
 ${table(['a million of', 'Workers $', 'libSQL rows read $', 'libSQL rows written $', 'Redis $', 'together $'], rows)}`
 }
 
+function bill(trips: Trip[], bytes: Record<string, number>): string {
+  const mib = (value: number) => (value / 2 ** 20).toFixed(1)
+  const rows = [...activeUsers(trips, bytes), ...extremes(trips, bytes)]
+  const lines = rows.map(({ who, dollars, bytes }) => [who, dollars.toFixed(2), mib(bytes)])
+  return `## 6. A day
+
+Dollars and MiB that a day adds, beyond what the plans include: of a thousand active users, each with what
+\`bench/bill.ts\` says of a day, and the most that one caller can cause within the limits, from one network or with one
+account, day and night. Bytes are those by which the database's file grows, indexes and history too.
+
+${table(['a day of', '$', 'MiB'], lines)}`
+}
+
+/** The sentences of the README that have figures in them. */
+export function sentencesOf({ ratios, size, growth }: Results): string {
+  const parts = (operation: string) => {
+    const of = ratios.filter((it) => it.operation === operation)
+    const [one, ...many] = of.map(({ ratio }) => Math.round(ratio * 100))
+    const [least, most] = [Math.min(...many), Math.max(...many)]
+    const range = least === most ? `${least} %` : `${least} to ${most} %`
+    return `${operation} ${range} at 16 and 64 connections and ${one} % at a single one`
+  }
+  const operations = ['read of oneself', 'list of people, a page', 'refresh', 'login', 'signup']
+  const lines = operations
+    .filter((name) => ratios.some((it) => it.operation === name))
+    .map((name) => `- ${parts(name)}`)
+  const people = [...new Set(growth.map((it) => it.people))].map((count) => count.toLocaleString('en'))
+  return `Requests per second on two cores, of those that a bare Worker does with as many calls and the same hash:
+
+${lines.join('\n')}
+
+${size ? `The bundle is ${Math.round(size.gzipBytes / 1024)} KiB gzip and starts in ${Math.round(size.scriptStartMs)} ms. ` : ''}Rows read are counted at ${people.join(', ')} users: apart from filters with less than a page to show, they are the same.`
+}
+
 function distance({ distance }: Results): string {
   const rows = distance.map((it) => [
     it.region,
@@ -187,7 +224,7 @@ function distance({ distance }: Results): string {
     ms(it.loginMs),
   ])
   const assumed = Object.entries(ROUND_TRIP_MS).map(([region, value]) => `${region} ${value} ms`)
-  return `## 6. Distance
+  return `## 7. Distance
 
 Response times beside a Worker in each region, with the database in ${DATABASE_REGION}; distance is simulated by delaying every
 call. Assumed round trips (\`bench/distances.ts\`): ${assumed.join(', ')}; to a Redis that is everywhere, ${NEARBY_MS} ms. "One trip
@@ -199,13 +236,16 @@ ${table(['region', 'round trip ms', 'Redis', 'read ms', 'one trip more ms', 'ref
 }
 
 function hashing({ hashing }: Results): string {
-  const rows = hashing.map((it) => [it.place, rate(it.hashesPerSecond), ms(it.readP50Ms), ms(it.readP95Ms)])
-  return `## 7. Where to hash
+  const rows = hashing.map((it) => [
+    it.meanwhile,
+    rate(it.loginsPerSecond),
+    ms(it.readP50Ms),
+    ms(it.readP95Ms),
+  ])
+  return `## 8. Hashing beside reads
 
-A read that does nothing, asked every ten milliseconds, while three want to hash all the time. A hash holds the thread
-that it runs on, and workerd gives all isolates of a process the same one, so another isolate is no way out of it; pauses
-are. On Cloudflare's network a Durable Object may live elsewhere, for the price of one more trip; that is not measured
-here.
+A read of oneself, asked every ten milliseconds, while some log in all the time, each again as soon as they are in: of the
+bundle that is deployed, and of the floor, which hashes whatever comes at once. A hash holds the thread that it runs on.
 
-${table(['hashed', 'hashes per s', 'read p50 ms', 'read p95 ms'], rows)}`
+${table(['logging in meanwhile', 'logins per s', 'read p50 ms', 'read p95 ms'], rows)}`
 }

@@ -17,6 +17,8 @@ export interface Results {
   versions: Record<string, string>
   ratios: Ratio[]
   trips: Trip[]
+  /** By how many bytes the database grows with each operation. */
+  bytes?: Record<string, number>
   growth: Growth[]
   size?: Size
   distance: Distance[]

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Worker as Thread } from 'node:worker_threads'
 import { generate, newSecret } from '../scripts/keys.ts'
+import { startMailbox } from '../scripts/local/mailbox.ts'
 import { startSqld } from '../scripts/local/sqld.ts'
 import { migrate } from '../scripts/migrate.ts'
 import { type Config, configOf } from '../src/config/main.ts'
@@ -53,8 +54,11 @@ export async function openStage(checkpoints: 'hourly' | 'by-size'): Promise<Stag
       thread.postMessage('close')
       return once(thread, 'exit')
     })
+    const mailKey = newSecret()
+    const mailbox = await startMailbox({ apiKey: mailKey })
+    closers.push(mailbox.close)
     const proxy = await startProxy({
-      shared: { libsql: database.url, redis: redis.url, mail: 'http://127.0.0.1:9' },
+      shared: { libsql: database.url, redis: redis.url, mail: mailbox.url },
       startFresh: () => {
         throw new Error('one is enough')
       },
@@ -69,6 +73,11 @@ export async function openStage(checkpoints: 'hourly' | 'by-size'): Promise<Stag
       UPSTASH_REDIS_REST_URL: redis.url,
       UPSTASH_REDIS_REST_TOKEN: token,
       ISSUER: 'https://roster.test',
+      // Every sign-up sends its mail, and nobody has to open it.
+      MAIL_FROM: 'Roster <roster@people.test>',
+      RESEND_API_KEY: mailKey,
+      RESEND_URL: mailbox.url,
+      EMAIL_VERIFICATION: 'optional',
     }
     const config = configOf(bindings)
     const seed = newSeed(await hashPassword(PASSWORD, config.keys.password_pepper))
@@ -79,6 +88,7 @@ export async function openStage(checkpoints: 'hourly' | 'by-size'): Promise<Stag
         ...bindings,
         TURSO_DATABASE_URL: `${proxy.url}/bench/libsql/`,
         UPSTASH_REDIS_REST_URL: `${proxy.url}/bench/redis/`,
+        RESEND_URL: `${proxy.url}/bench/mail`,
       },
       proxyUrl: `${proxy.url}/bench`,
       databaseUrl: database.url,

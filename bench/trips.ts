@@ -1,9 +1,10 @@
+import { bytesOf } from './bill.ts'
 import { type Counted, count, delay } from './counter.ts'
 import { type Call, time } from './load.ts'
 import { emailOf, personId, sessionId } from './seed.ts'
 import { PASSWORD, type Stage } from './stage.ts'
 
-export interface Trip extends Counted {
+export interface Trip extends Omit<Counted, 'spanMs'> {
   operation: string
   depth: number
   budget: { depth: number; calls: number }
@@ -21,7 +22,7 @@ export async function measureTrips(stage: Stage, url: string): Promise<Trip[]> {
   for (const [operation, depth, calls, call] of operationsOf(stage)) {
     const request = await call()
     await time(url, 1, request)
-    const counted = await count(stage.proxyUrl, () => time(url, 1, request))
+    const { spanMs: _, ...counted } = await count(stage.proxyUrl, () => time(url, 1, request))
     const near = Math.min(...(await time(url, TIMES, request)))
     for (const upstream of ['libsql', 'redis'] as const) await delay(stage.proxyUrl, upstream, DELAY_MS)
     const far = Math.min(...(await time(url, TIMES, request)))
@@ -30,6 +31,26 @@ export async function measureTrips(stage: Stage, url: string): Promise<Trip[]> {
     trips.push({ operation, depth: measured, budget: { depth, calls }, ...counted })
   }
   return trips
+}
+
+/** Those that write, often enough for the file to grow by whole pages. */
+const TIMES_FOR_BYTES: Record<string, number> = {
+  signup: 40,
+  login: 40,
+  refresh: 400,
+  'change of oneself': 400,
+  'change of a person': 400,
+}
+
+/** By how many bytes the database grows with each operation. */
+export async function measureBytes(stage: Stage, url: string): Promise<Record<string, number>> {
+  const operations = operationsOf(stage).filter(([operation]) => TIMES_FOR_BYTES[operation])
+  const calls = await Promise.all(
+    operations.map(
+      async ([operation, , , call]) => [operation, TIMES_FOR_BYTES[operation]!, await call()] as const,
+    ),
+  )
+  return bytesOf(url, stage.databaseUrl, calls)
 }
 
 /** Name, budgets of depth and calls, and what makes the requests. */

@@ -15,8 +15,6 @@ export interface WorkerOptions {
   bindings: Record<string, string>
   /** Port of V8's inspector. */
   inspectorPort?: number
-  /** Further lines of the configuration (workerd.capnp). */
-  also?: { services: string; bindings: string; worker: string }
 }
 
 /**
@@ -34,7 +32,7 @@ const CRON = `export default {
 }`
 
 /** A Worker in workerd itself: the binary that serves it at the edge, and nothing between it and the socket. */
-export async function startWorker({ modules, bindings, inspectorPort, also }: WorkerOptions) {
+export async function startWorker({ modules, bindings, inspectorPort }: WorkerOptions) {
   const home = mkdtempSync(join(tmpdir(), 'roster-workerd-'))
   const [port, cronPort] = [await freePort(), await freePort()]
   const { compatibility_date, compatibility_flags } = unstable_readConfig({
@@ -52,7 +50,7 @@ export async function startWorker({ modules, bindings, inspectorPort, also }: Wo
 const config :Workerd.Config = (
   services = [
     (name = "worker", worker = .worker),
-    (name = "cron", worker = .cron),${also?.services ?? ''}
+    (name = "cron", worker = .cron),
     (name = "internet", network = (allow = ["public", "private"])),
   ],
   sockets = [
@@ -70,8 +68,8 @@ const worker :Workerd.Worker = (
       .map(([name, value]) => `(name = ${text(name)}, text = ${text(value)}),`)
       .join('\n    ')}
     (name = "RATE_LIMIT_BY_IP", wrapped = (moduleName = "bench:rate-limit")),
-    (name = "RATE_LIMIT_WITHOUT_IP", wrapped = (moduleName = "bench:rate-limit")),${also?.bindings ?? ''}
-  ],${also?.worker ?? ''}
+    (name = "RATE_LIMIT_WITHOUT_IP", wrapped = (moduleName = "bench:rate-limit")),
+  ],
 );
 const cron :Workerd.Worker = (
   modules = [${module('cron.js')}],

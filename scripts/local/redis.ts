@@ -74,11 +74,37 @@ export async function startRedisServer(dir: string): Promise<Engine> {
 /** What ioredis-mock takes and lets slip, checked before it is asked. */
 const INTEGER_COMMANDS = new Set(['incr', 'incrby', 'decr', 'decrby'])
 
-/** ioredis-mock overlooks an option of SET that it does not know, also when it is in small letters. */
-function asSetOption(option: string): string {
-  const known = option.toUpperCase()
-  if (!/^(NX|XX|GET|EX|PX|EXAT|PXAT|[1-9][0-9]*)$/.test(known)) throw new Error('ERR syntax error')
-  return known
+/** The options of SET, by what only one of them may say. */
+const SET_OPTIONS: Record<string, 'condition' | 'expiry' | 'answer'> = {
+  NX: 'condition',
+  XX: 'condition',
+  EX: 'expiry',
+  PX: 'expiry',
+  EXAT: 'expiry',
+  PXAT: 'expiry',
+  GET: 'answer',
+}
+
+/** ioredis-mock overlooks what it does not know, options in small letters too, and takes those that contradict. */
+function readSetOptions(given: string[]): string[] {
+  const said = new Map<string, string>()
+  const options: string[] = []
+  for (let index = 0; index < given.length; index++) {
+    const name = given[index]!.toUpperCase()
+    const kind = SET_OPTIONS[name]
+    if (!kind || (said.get(kind) ?? name) !== name) throw new Error('ERR syntax error')
+    said.set(kind, name)
+    options.push(name)
+    if (kind === 'expiry') options.push(readExpiry(given[++index]))
+  }
+  return options
+}
+
+function readExpiry(value: string | undefined): string {
+  if (value === undefined) throw new Error('ERR syntax error')
+  if (!/^-?\d+$/.test(value)) throw new Error('ERR value is not an integer or out of range')
+  if (Number(value) <= 0) throw new Error("ERR invalid expire time in 'set' command")
+  return value
 }
 
 /** ioredis-mock answers only with tables written as constructors; a script may also have filled one in a loop. */
@@ -121,7 +147,7 @@ export async function startEmbeddedRedis(): Promise<Engine> {
   async function call([command = '', ...args]: string[]): Promise<Reply> {
     const name = command.toLowerCase()
     const [first = '', second = '', ...others] = args
-    if (name === 'set') return methods.setBuffer?.(first, second, ...others.map(asSetOption))
+    if (name === 'set') return methods.setBuffer?.(first, second, ...readSetOptions(others))
     if (INTEGER_COMMANDS.has(name)) {
       const operands = [values.has(first) ? String(values.get(first)) : '0', ...args.slice(1)]
       if (!operands.every((operand) => /^-?\d+$/.test(operand))) {

@@ -127,5 +127,7 @@ function encoderFor(request: IncomingMessage): (reply: Reply) => unknown {
     // Hashes leave ioredis-mock as objects; on the wire they are a flat list.
     return reply ? Object.entries(reply).flat().map(encode) : null
   }
-  return (reply) => (String(reply) === 'OK' ? 'OK' : encode(reply))
+  const isPlainOk = (reply: Reply) =>
+    (typeof reply === 'string' || Buffer.isBuffer(reply)) && String(reply) === 'OK'
+  return (reply) => (isPlainOk(reply) ? 'OK' : encode(reply))
 }

@@ -67,6 +67,7 @@ for (const engine of ['server', 'embedded'] as const) {
         const raw = new Redis({ url: upstash.url, token, automaticDeserialization: false })
         expect(await raw.get('text')).toBe(value)
         expect(await raw.mget('text', 'text')).toEqual([value, value])
+        expect(await raw.mget('text')).toEqual([value])
         expect(await plain.get('text')).toBe(value)
       },
     )
@@ -77,11 +78,13 @@ for (const engine of ['server', 'embedded'] as const) {
       expect((await post('/', ['GET', 'greeting'], base64)).body).toEqual({ result: 'aGVsbG8=' })
       expect((await post('/', ['GET', 'greeting'])).body).toEqual({ result: 'hello' })
       expect((await post('/', ['SET', 'greeting', 'hello'], base64)).body).toEqual({ result: 'OK' })
+      await redis.set('greeting', 'OK')
+      expect((await post('/', ['MGET', 'greeting'], base64)).body).toEqual({ result: ['T0s='] })
     })
 
     test('expires keys', async () => {
-      expect(await redis.set('soon', '1', { px: 80 })).toBe('OK')
-      expect(await redis.set('soon', '2', { px: 80, nx: true })).toBeNull()
+      expect(await redis.set('soon', '1', { px: 400 })).toBe('OK')
+      expect(await redis.set('soon', '2', { px: 400, nx: true })).toBeNull()
       expect(await redis.pttl('soon')).toBeGreaterThan(0)
       await expect.poll(() => redis.get('soon')).toBeNull()
       expect(await redis.pttl('soon')).toBe(-2)
@@ -164,8 +167,18 @@ for (const engine of ['server', 'embedded'] as const) {
     test.each([
       ['/', ['NOSUCH', 'x'], /unknown command/],
       ['/', ['GET'], /wrong number of arguments/],
-      ['/', ['SET', 'x', 'y', 'PX', 'soon'], /^ERR/],
+      ['/', ['SET', 'x', 'y', 'PX', 'soon'], /^ERR value is not an integer or out of range/],
+      ['/', ['SET', 'x', 'y', 'PX', '1.5'], /^ERR value is not an integer or out of range/],
+      ['/', ['SET', 'x', 'y', 'EX', '0'], /^ERR invalid expire time in 'set' command/],
+      ['/', ['SET', 'x', 'y', 'px', '-1'], /^ERR invalid expire time in 'set' command/],
+      ['/', ['SET', 'x', 'y', 'EX', '1', 'PX', '1000'], /^ERR syntax error/],
+      ['/', ['SET', 'x', 'y', 'PX', '1000', 'EXAT', '9999999999'], /^ERR syntax error/],
+      ['/', ['SET', 'x', 'y', 'NX', 'XX'], /^ERR syntax error/],
+      ['/', ['SET', 'x', 'y', 'EX'], /^ERR syntax error/],
+      ['/', ['SET', 'x', 'y', '10'], /^ERR syntax error/],
       ['/', ['SET', 'x', 'y', 'NEVER'], /^ERR syntax error/],
+      ['/', ['INCRBY', 'x', 'many'], /^ERR value is not an integer or out of range/],
+      ['/', ['EVALSHA', 'x', '0'], /^NOSCRIPT/],
       ['/', ['SUBSCRIBE', 'x'], /not available/],
       ['/', '{"cut":', /failed to parse/],
       ['/', '', /failed to parse/],

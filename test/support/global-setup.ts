@@ -30,16 +30,29 @@ export default async function setup(project: TestProject) {
   const [token, mailKey] = [newSecret(), newSecret()]
   const closers: Array<() => Promise<void>> = []
 
+  /** A database that is migrated once; each other is a copy of its files. */
+  async function makeTemplate(): Promise<string> {
+    const dir = join(home, 'template')
+    const database = await startSqld({ dir })
+    await migrate(database.url)
+    if (process.env.SCHEMA === 'newer') await addWhatComesLater(database.url)
+    await database.close()
+    return dir
+  }
+
   /** @param migrations how many: fewer than there are make the schema of an earlier version. */
-  async function startUpstreams(migrations?: number) {
+  async function startUpstreams(template: string, migrations?: number) {
     const dir = mkdtempSync(join(home, 'upstreams-'))
+    if (migrations === undefined) cpSync(template, join(dir, 'database'), { recursive: true })
     const [database, redis] = await Promise.all([
       startSqld({ dir: join(dir, 'database') }),
       startUpstash({ token, engine: 'auto', dir: join(dir, 'redis') }),
     ])
     closers.push(database.close, redis.close)
-    await migrate(database.url, undefined, migrations === undefined ? undefined : firstOf(migrations, dir))
-    if (process.env.SCHEMA === 'newer') await addWhatComesLater(database.url)
+    if (migrations !== undefined) {
+      await migrate(database.url, undefined, firstOf(migrations, dir))
+      if (process.env.SCHEMA === 'newer') await addWhatComesLater(database.url)
+    }
     return { libsql: database.url, redis: redis.url }
   }
 
@@ -54,8 +67,9 @@ export default async function setup(project: TestProject) {
     project.provide('redisMode', redisMode)
     const mailbox = await startMailbox({ apiKey: mailKey })
     closers.push(mailbox.close)
+    const template = await makeTemplate()
     const startAll = async (migrations?: number) => ({
-      ...(await startUpstreams(migrations)),
+      ...(await startUpstreams(template, migrations)),
       mail: mailbox.url,
     })
     const proxy = await startProxy({
