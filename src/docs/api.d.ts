@@ -12,7 +12,7 @@ export interface Operation {
   summary: string
   description?: string
   parameters?: { in: string; name: string; required?: boolean; description?: string; schema: Schema }[]
-  security?: object[]
+  security: object[]
   'x-permission'?: string
   'x-roles'?: string[]
   requestBody?: { content: Record<string, Media> }

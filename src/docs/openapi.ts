@@ -286,6 +286,7 @@ const describeHeaders = (
   ),
 })
 
+const PAGE_HEADERS = { 'Cross-Origin-Opener-Policy': 'Which windows may reach the page.' }
 const LINK = { Link: 'Where the list goes on, if it does (RFC 8288).' }
 
 function describeResponses({ responses = {}, responseHeaders = {} }: OperationParts): object {
@@ -294,7 +295,11 @@ function describeResponses({ responses = {}, responseHeaders = {} }: OperationPa
       const schema = typeof make === 'function' ? make() : make
       const isList =
         typeof schema === 'object' && schema !== null && 'pagination' in ((schema as z.ZodObject).shape ?? {})
-      const headers = { ...responseHeaders[Number(status)], ...(isList && LINK) }
+      const headers = {
+        ...responseHeaders[Number(status)],
+        ...(isList && LINK),
+        ...(schema === 'html' && PAGE_HEADERS),
+      }
       return [
         status,
         {

@@ -239,6 +239,7 @@ export function drawPage() {
 
   /** @param {string} method @param {string} path @param {Operation} operation */
   function tryView(method, path, { parameters = [], requestBody, security, ...operation }) {
+    const signs = security.length > 0
     const media = requestBody?.content['application/json']
     const inputs = parameters.map((parameter) => {
       const schema = resolve(parameter.schema)
@@ -284,7 +285,7 @@ export function drawPage() {
       const { url, headers, body } = request()
       const lines = [
         `curl -i ${method === 'GET' ? '' : `-X ${method} `}${quote(location.origin + url)}`,
-        ...(security ? [`-H "authorization: Bearer ${token}"`] : []),
+        ...(signs ? [`-H "authorization: Bearer ${token}"`] : []),
         ...Object.entries(headers).map((header) => `-H ${quote(header.join(': '))}`),
         ...(body === undefined ? [] : [`--data-raw ${quote(body)}`]),
       ]
@@ -294,7 +295,7 @@ export function drawPage() {
     const copy = h('button.quiet', { type: 'button' }, 'Copy')
     copy.onclick = async () => {
       const said = await navigator.clipboard.writeText(curlOf(session?.access_token ?? '$TOKEN')).then(
-        () => (security && session ? 'Copied, with your token' : 'Copied'),
+        () => (signs && session ? 'Copied, with your token' : 'Copied'),
         () => 'The browser does not allow it',
       )
       copy.textContent = said
@@ -306,7 +307,7 @@ export function drawPage() {
       curl.textContent = curlOf('$TOKEN')
       const roles = operation['x-roles']
       const lacks = session && roles && !roles.includes(session.user.role)
-      hint.hidden = !security || (session !== undefined && !lacks)
+      hint.hidden = !signs || (session !== undefined && !lacks)
       hint.textContent = lacks
         ? `Your role, ${session?.user.role}, does not allow this.`
         : 'Log in above to call this.'
@@ -349,7 +350,7 @@ export function drawPage() {
       const startMs = performance.now()
       try {
         const { url, ...init } = request()
-        const answer = await send(url, { method, ...init }, security !== undefined)
+        const answer = await send(url, { method, ...init }, signs)
         const text = await answer.text()
         const tookMs = Math.round(performance.now() - startMs)
         const headers = HEADERS_OF_INTEREST.split(' ').filter((name) => answer.headers.has(name))
@@ -383,7 +384,7 @@ export function drawPage() {
   /** @param {string} method @param {string} path @param {Operation} operation */
   function operationView(method, path, operation) {
     const permission = operation['x-permission']
-    const who = permission ?? (operation.security ? 'signed in' : undefined)
+    const who = permission ?? (operation.security.length > 0 ? 'signed in' : undefined)
     const view = h(
       'details.operation',
       { id: operation.operationId },

@@ -98,14 +98,14 @@ describe.skipIf(!executablePath)(title, { timeout: 60_000 }, () => {
     await page.keyboard.type('cleanup:read')
     expect(await page.locator('.operation:visible').count()).toBe(1)
     await page.keyboard.press('Enter')
-    await page.locator('#get_cleanup_runs[open] .try').waitFor()
+    await page.locator('#listCleanupRuns[open] .try').waitFor()
     await page.getByLabel('Filter operations').fill('')
   })
 
   test('says who may call, and calls as whoever logs in', async () => {
-    expect((await tryOut('get_users')).status).toBe(401)
+    expect((await tryOut('listUsers')).status).toBe(401)
     await logIn(ADMIN)
-    const { status, body } = await tryOut('get_users', { limit: '1' })
+    const { status, body } = await tryOut('listUsers', { limit: '1' })
     expect(status).toBe(200)
     expect(JSON.parse(body)).toMatchObject({ data: [{ email: ADMIN.email }], pagination: { limit: 1 } })
   })
@@ -113,11 +113,11 @@ describe.skipIf(!executablePath)(title, { timeout: 60_000 }, () => {
   test('AC1: shows what people call themselves as they spelt it, and runs none of it', async () => {
     for (const [index, name] of PAYLOADS.entries()) {
       const person = { email: `person${index}@people.test`, password: 'seven brown foxes read', name }
-      const { status, body } = await tryOut('post_users', { Body: JSON.stringify(person) })
+      const { status, body } = await tryOut('createUser', { Body: JSON.stringify(person) })
       expect(status).toBe(201)
       expect(JSON.parse(body).name).toBe(name)
     }
-    const { body } = await tryOut('get_users', { limit: '100' })
+    const { body } = await tryOut('listUsers', { limit: '100' })
     const names = JSON.parse(body).data.map((person: { name: string }) => person.name)
     expect(names).toEqual(expect.arrayContaining(PAYLOADS))
     const agent = PAYLOADS[1]!
@@ -126,7 +126,7 @@ describe.skipIf(!executablePath)(title, { timeout: 60_000 }, () => {
       headers: { 'content-type': 'application/json', 'user-agent': agent },
       body: JSON.stringify(ADMIN),
     })
-    const sessions = JSON.parse((await tryOut('get_auth_sessions')).body).data
+    const sessions = JSON.parse((await tryOut('listOwnSessions')).body).data
     expect(sessions.map((session: { user_agent: string }) => session.user_agent)).toContain(agent)
     expect(await page.evaluate('window.__xss')).toBeUndefined()
   })
@@ -151,8 +151,8 @@ describe.skipIf(!executablePath)(title, { timeout: 60_000 }, () => {
 
   test('goes on by the refresh token when the access token is dead', async () => {
     const passwords = { current_password: ADMIN.password, new_password: 'eight brown foxes read' }
-    expect((await tryOut('post_auth_change_password', { Body: JSON.stringify(passwords) })).status).toBe(204)
-    expect((await tryOut('get_users_me')).status).toBe(200)
+    expect((await tryOut('changePassword', { Body: JSON.stringify(passwords) })).status).toBe(204)
+    expect((await tryOut('getMe')).status).toBe(200)
   })
 
   test('AC4: keeps nothing in the browser, asks no other origin, and breaks none of its own rules', async () => {
@@ -166,6 +166,6 @@ describe.skipIf(!executablePath)(title, { timeout: 60_000 }, () => {
   test('forgets the session when it is logged out', async () => {
     await page.getByRole('button', { name: 'Log out' }).click()
     await page.getByText('Logged out.').waitFor()
-    expect((await tryOut('get_users_me')).status).toBe(401)
+    expect((await tryOut('getMe')).status).toBe(401)
   })
 })

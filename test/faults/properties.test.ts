@@ -305,7 +305,9 @@ describe('Headers and lists', () => {
               typeof one === 'number' ? one + 10 ** 9 : version + { now: 0, before: -1, later: 1 }[one],
             )
           : undefined
-        const header = numbers ? numbers.map((one) => `"${one}"`).join(', ') : (given as string)
+        const header = numbers
+          ? numbers.map((one, index) => `${index % 2 ? 'W/' : ''}"${one}"`).join(', ')
+          : (given as string)
         const answer = await api.send('PATCH', `/v1/users/${ada.id}`, {
           token: admin.token,
           body: { name },

@@ -58,7 +58,7 @@ async function visit(
   visited.add(route)
   const [method, path] = route.split(' ') as [string, string]
   const { id = '00000000-0000-7000-8000-000000000000', purpose = '', query = '' } = options
-  const url = path.replace(':id', id).replace(':purpose', purpose) + query
+  const url = path.replace(':id', id).replace(':purpose', purpose).replace(':code', 'not_found') + query
   const answer = await api.send(method, url, {
     ...options,
     headers: { 'user-agent': AGENT, ...options.headers },
@@ -105,7 +105,8 @@ async function signUp(name: string): Promise<Signed> {
 async function journey({ id, email, token, refreshToken }: Signed) {
   const mine = { token }
   const admins = { token: adminToken, id }
-  for (const route of ['GET /health', 'GET /ready', 'GET /openapi.json', 'GET /docs']) await visit(route)
+  for (const route of ['GET /health', 'GET /ready', 'GET /openapi.json', 'GET /docs', 'GET /problems/:code'])
+    await visit(route)
   await visit('GET /.well-known/jwks.json')
   await visit('GET /.well-known/oauth-authorization-server')
   await visit('POST /v1/auth/signup', { body: { email, password: FIRST, name: 'Taken' } })

@@ -96,6 +96,7 @@ export function goodRequests(
     'GET /.well-known/oauth-authorization-server': async () => ['/.well-known/oauth-authorization-server'],
     'GET /openapi.json': async () => ['/openapi.json'],
     'GET /docs': async () => ['/docs'],
+    'GET /problems/:code': async () => ['/problems/not_found'],
     'POST /v1/auth/signup': async () => ['/v1/auth/signup', newPerson()],
     'POST /v1/auth/login': async ({ email }) => ['/v1/auth/login', { email, password: PASSWORD }],
     'POST /v1/auth/refresh_token': async (ada) => [

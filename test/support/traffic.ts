@@ -34,6 +34,7 @@ export async function everyRequest(api: Api, visit: Visit, historian: { id: stri
     'GET /.well-known/oauth-authorization-server',
   ])
     await visit(route)
+  await visit('GET /problems/:code', { id: 'not_found' })
 }
 
 async function listPeople(api: Api, visit: Visit, by: { token: string }) {
