@@ -18,7 +18,10 @@ import { mailRoutes } from './recovery/routes.ts'
 import { linkPages } from './signin/links-routes.ts'
 import { signinRoutes } from './signin/routes.tsx'
 import { healthRoutes, systemRoutes } from './system/routes.ts'
+import { meRoutes } from './users/me-routes.ts'
+import { userRecordsRoutes } from './users/records-routes.ts'
 import { userRoutes } from './users/routes.ts'
+import { userStateRoutes } from './users/state-routes.ts'
 
 /** What every answer has, errors too. */
 const everyAnswer = createMiddleware<AppEnv>(async (c, next) => {
@@ -107,7 +110,10 @@ const routes = new Hono<AppEnv>()
   .route('/v1/auth', mailRoutes)
   .route('/v1/invitations', invitationRoutes)
   .route('/links', linkPages)
+  .route('/v1/users', meRoutes)
   .route('/v1/users', userRoutes)
+  .route('/v1/users', userStateRoutes)
+  .route('/v1/users', userRecordsRoutes)
   .route('/v1', activityRoutes)
   .route('/', systemRoutes)
   .route('/', docsRoutes)

@@ -112,7 +112,13 @@ const EVENTS: { [A in Action]?: Record<string, () => Promise<Happened>> } = {
     },
   },
   'user.role_changed': {
-    'a new role': managed({}, 'PATCH', '', { role: 'manager' }, { role: { from: 'user', to: 'manager' } }),
+    'a new role': managed(
+      { email_verified_at: 1 },
+      'PATCH',
+      '',
+      { role: 'manager' },
+      { role: { from: 'user', to: 'manager' } },
+    ),
   },
   'user.disabled': {
     disabling: managed({}, 'POST', '/disable', { reason: 'left' }, { reason: 'left', until: null }),
@@ -180,6 +186,12 @@ const EVENTS: { [A in Action]?: Record<string, () => Promise<Happened>> } = {
     },
   },
   'email.changed': {
+    'another address, by somebody who manages': async () => {
+      const ada = await somebody()
+      const email = newAddress()
+      const answer = await asAdmin('PATCH', `/v1/users/${ada.id}`, { email, name: 'Somebody' })
+      return { answer, to: ada.id, by: admin.id, details: { email: { from: ada.email, to: email } } }
+    },
     'confirming another address': async () => {
       const { ada, email } = await asksForAddress()
       const answer = await api.send('POST', '/v1/auth/confirm_email_change', { body: await proofFor(email) })

@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import type * as z from 'zod'
 import { app } from '../src/app.ts'
 import { describe as describeApi, operationsOf } from '../src/docs/openapi.ts'
-import { ROLES, type Role } from '../src/users/models.ts'
+import { type NewUser, ROLES, type Role } from '../src/users/models.ts'
 import { type Actor, type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
 import { goodRequests, newPerson, WHO } from './support/requests.ts'
 import { rounds } from './support/rounds.ts'
@@ -82,7 +82,7 @@ test('The document and the router know the same routes', () => {
 })
 
 const as = async (role: Role) => (await api.signIn(await api.person({ role }))).token
-const somebody = (role: Role = 'user') => api.person({ role })
+const somebody = (role: Role = 'user') => api.person({ role, email_verified_at: Date.now() })
 const GOOD = goodRequests(() => api)
 /** Needs a session of the caller's own, so it is tried with the others of that kind, in signing-in.test.ts. */
 const OWN_SESSION = 'DELETE /v1/auth/sessions/:id'
@@ -224,6 +224,25 @@ describe('AZ5: who manages whom', () => {
     }
   })
 
+  test.each(['manager', 'admin'] as const)(
+    'HX2: a %s changes nothing of their own account there',
+    async (role) => {
+      const self = await somebody(role)
+      const { token } = await api.signIn(self)
+      const before = await rowOf(self)
+      const path = `/v1/users/${self.id}`
+      for (const body of [{ email: newPerson().email }, { name: 'Eve' }, { name: 'Somebody' }, { role }]) {
+        const answer = await api.send('PATCH', path, { token, body })
+        expect([answer.status, answer.body.code]).toEqual([403, 'own_account'])
+      }
+      for (const suffix of ['/disable', '/enable']) {
+        const body = suffix === '/disable' ? { reason: 'x' } : undefined
+        expect((await api.send('POST', `${path}${suffix}`, { token, body })).body.code).toBe('own_account')
+      }
+      expect(await rowOf(self)).toEqual(before)
+    },
+  )
+
   test('restoring gives back the role that was there, and no session', async () => {
     const token = await as('admin')
     const manager = await somebody('manager')
@@ -298,12 +317,14 @@ test('AZ7: a role taken away counts at the next request, and a token from then o
   expect(await list(refreshed.body.access_token as string)).toBe(403)
 })
 
-describe('SE1: a login of the last ten minutes', () => {
+describe('SE1, HX2: a login of the last ten minutes', () => {
   const MINUTE_MS = 60_000
-  const change = (method: string, suffix: string, body?: unknown) => async (token: string) => {
-    const { id } = await somebody()
-    return api.send(method, `/v1/users/${id}${suffix}`, { token, body })
-  }
+  const changeOf =
+    (given: Partial<NewUser>, method: string, suffix: string, body?: unknown) => async (token: string) => {
+      const { id } = await api.person({ email_verified_at: Date.now(), ...given })
+      return api.send(method, `/v1/users/${id}${suffix}`, { token, body })
+    }
+  const change = (method: string, suffix: string, body?: unknown) => changeOf({}, method, suffix, body)
   const create = (role: Role) => (token: string) =>
     api.send('POST', '/v1/users', { token, body: newPerson(role) })
 
@@ -311,9 +332,12 @@ describe('SE1: a login of the last ten minutes', () => {
     (await api.signIn(await somebody('admin'), Date.now() - ageMs)).token
 
   test.each([
+    ['another address', (token) => change('PATCH', '', { email: newPerson().email })(token)],
     ['another role', change('PATCH', '', { role: 'manager' })],
     ['another role among other changes', change('PATCH', '', { name: 'Grace', role: 'admin' })],
     ['a hard deletion', change('DELETE', '?hard=true')],
+    ['restoring', changeOf({ deleted_at: Date.now() }, 'POST', '/restore')],
+    ['enabling', changeOf({ status: 'disabled' }, 'POST', '/enable')],
     ['making a manager', create('manager')],
     ['making an administrator', create('admin')],
   ])('is needed for %s', async (_, request) => {
@@ -323,6 +347,14 @@ describe('SE1: a login of the last ten minutes', () => {
   })
 
   test.each([
+    [
+      'another spelling of the address',
+      async (token: string) => {
+        const { id, email } = await somebody()
+        return api.send('PATCH', `/v1/users/${id}`, { token, body: { email: email.toUpperCase() } })
+      },
+    ],
+    ['enabling who is not disabled', change('POST', '/enable')],
     ['another name', change('PATCH', '', { name: 'Grace' })],
     ['the role that is there', change('PATCH', '', { name: 'Grace', role: 'user' })],
     ['a soft deletion', change('DELETE', '')],

@@ -8,6 +8,12 @@ import { answerList, invalidCursor } from '../http/pagination.ts'
 import { ActivityList, ListActivity } from './schemas.ts'
 import { listActivity } from './service.ts'
 
+/** A row carries the time at which its change was begun; it can be written 50 seconds later at most. */
+const FOLLOWING = `Rows can appear up to a minute after the time they carry, with an id between others. Whoever follows the
+history, by time or by cursor, begins each round at least two minutes before the end of the last and leaves out the
+ids seen already: nothing is missed then. A page can have fewer rows than its limit, even none, where rows are not
+for the reader; it goes on until \`next_cursor\` is null.`
+
 export const activityRoutes = new Hono<AppEnv>()
   .get(
     '/activity',
@@ -15,6 +21,7 @@ export const activityRoutes = new Hono<AppEnv>()
       id: 'listActivity',
       tag: 'activity',
       summary: 'History of everybody',
+      description: FOLLOWING,
       responses: { 200: ActivityList },
       problems: [invalidCursor],
     }),

@@ -1,11 +1,15 @@
-import { and, desc, eq, gte, is, lt, SQL } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, gte, is, lt, SQL, sql } from 'drizzle-orm'
+import { alias } from 'drizzle-orm/sqlite-core'
 import { v7 as uuidv7 } from 'uuid'
 import type { RequestOrigin, Resources } from '../context.ts'
 import { build, type Given, insertWhere } from '../database/statements.ts'
 import { type List, makeCursor, openCursor } from '../http/pagination.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
+import { users } from '../users/models.ts'
 import { firstIdAt, timeOfId, toTime } from '../values/ids.ts'
 import { type Action, type ActivityLog, activityLogs } from './models.ts'
 import type { Activity, ListActivity } from './schemas.ts'
+import { type Known, type Reader, visibleTo } from './visibility.ts'
 
 export interface Event {
   action: Action
@@ -48,20 +52,33 @@ export const eraseHistory = (userId: string, condition: SQL) => [
     .where(and(eq(activityLogs.actor_id, userId), condition)),
 ]
 
+const subject = alias(users, 'subject')
+const actor = alias(users, 'actor')
+const known = {
+  subject_role: sql<Known['subject_role']>`${subject.role}`.as('subject_role'),
+  subject_deleted_at: sql<Known['subject_deleted_at']>`${subject.deleted_at}`.as('subject_deleted_at'),
+  actor_role: sql<Known['actor_role']>`${actor.role}`.as('actor_role'),
+}
+
 /**
  * A page of the history, newest first. Every combination of filters that the schema allows is the beginning of an
- * index, so a page reads its own rows and no others.
+ * index, so a page reads its own rows, the users in them, and no others. Rows that the reader must not see are left
+ * out, so it may have fewer than its limit.
+ *
+ * @returns the query, and what makes the page of its rows.
  */
-export async function listActivity({ db, config }: Resources, filter: ListActivity): Promise<List<Activity>> {
+export function pageOfHistory({ config }: Resources, reader: Reader, filter: ListActivity) {
   const { limit, cursor, ...filters } = filter
   const list = `activity ${JSON.stringify(filters)}`
   const end = filter.to === undefined ? undefined : firstIdAt(filter.to)
   // One upper bound, never two: SQLite would seek by one and pass over rows by the other. A cursor is the lower.
   const [before] = cursor === undefined ? [end] : (openCursor(config, list, cursor) as [string])
-  const { rows } = await db.read({
+  return {
     rows: build
-      .select()
+      .select({ ...getTableColumns(activityLogs), ...known })
       .from(activityLogs)
+      .leftJoin(subject, eq(subject.id, activityLogs.user_id))
+      .leftJoin(actor, eq(actor.id, activityLogs.actor_id))
       .where(
         and(
           filter.user_id === undefined ? undefined : eq(activityLogs.user_id, filter.user_id),
@@ -73,23 +90,38 @@ export async function listActivity({ db, config }: Resources, filter: ListActivi
       )
       .orderBy(desc(activityLogs.id))
       .limit(limit + 1),
-  })
-  const page = rows.slice(0, limit)
-  const next_cursor = rows.length > limit ? makeCursor(config, list, [page.at(-1)!.id]) : null
-  return { data: page.map(toActivity), pagination: { limit, next_cursor, total: null } }
+    toPage(rows: (ActivityLog & Known)[]): List<Activity> {
+      const page = rows.slice(0, limit)
+      const next_cursor = rows.length > limit ? makeCursor(config, list, [page.at(-1)!.id]) : null
+      const data = page.flatMap(({ subject_role, subject_deleted_at, actor_role, ...row }) => {
+        const seen = visibleTo(reader, row, { subject_role, subject_deleted_at, actor_role })
+        return seen ? [toActivity(seen)] : []
+      })
+      return { data, pagination: { limit, next_cursor, total: null } }
+    },
+  }
 }
 
-/** From where somebody else acted is that person's own business. */
-export const listOwnActivity = async (
-  resources: Resources,
+/** The history of everybody, for those who manage users. */
+export async function listActivity(
+  resources: Resources & { actor: Claims },
   filter: ListActivity,
-): Promise<List<Activity>> => {
-  const list = await listActivity(resources, filter)
-  const blind = { ip: null, user_agent: null, country: null }
-  return {
-    ...list,
-    data: list.data.map((row) => (row.actor_id === filter.user_id ? row : { ...row, ...blind })),
-  }
+): Promise<List<Activity>> {
+  const { sub: id, role } = resources.actor
+  const page = pageOfHistory(resources, { id, role }, filter)
+  const { rows } = await resources.db.read({ rows: page.rows })
+  return page.toPage(rows)
+}
+
+/** One's own history, as any user sees it. */
+export async function listOwnActivity(
+  resources: Resources & { actor: Claims },
+  filter: Omit<ListActivity, 'user_id'>,
+): Promise<List<Activity>> {
+  const id = resources.actor.sub
+  const page = pageOfHistory(resources, { id, role: 'user' }, { ...filter, user_id: id })
+  const { rows } = await resources.db.read({ rows: page.rows })
+  return page.toPage(rows)
 }
 
 function toActivity(row: ActivityLog): Activity {

@@ -4,11 +4,11 @@ import type { Claims } from '../sessions/access-tokens.ts'
 import { sessions } from '../sessions/models.ts'
 import { publishRevocations } from '../sessions/revocation.ts'
 import { endSession } from '../sessions/service.ts'
-import { byActor, changeUser, isSamePerson } from '../users/change.ts'
+import { byActor, changeUserBy, isSamePerson } from '../users/change.ts'
 
 /** Ends all one's sessions, this one too. */
 export async function logOutAll(resources: Resources, actor: Claims): Promise<void> {
-  await changeUser(resources, byActor(actor, resources.now), actor.sub, (row) => ({
+  await changeUserBy(resources, byActor(actor, resources.now), actor.sub, (row) => ({
     action: 'sessions.ended',
     set: {},
     reliesOn: isSamePerson(row),

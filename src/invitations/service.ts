@@ -1,4 +1,4 @@
-import { and, desc, eq, isNull, lt, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, isNull, lt, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { requireRecentLogin } from '../access/guards.ts'
 import { outranks } from '../access/permissions.ts'
@@ -8,42 +8,32 @@ import type { Resources } from '../context.ts'
 import { build, insertWhere, rowExists } from '../database/statements.ts'
 import { type List, makeCursor, openCursor } from '../http/pagination.ts'
 import { type IdempotentRequest, openIdempotency, recalled } from '../idempotency/service.ts'
-import { invalidLink } from '../links/errors.ts'
 import { oneTimeTokens } from '../links/models.ts'
-import { LIFETIME_MS, linkIsLive, requireToken, voidTokens } from '../links/service.ts'
+import { LIFETIME_MS, voidTokens } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
-import { insertUser, makeUserRow } from '../users/create.ts'
+import { withdrawInvitations } from '../users/consequences.ts'
 import { emailTaken, outranked } from '../users/errors.ts'
-import { emailIsTaken, ROLES, userIsActive, users } from '../users/models.ts'
-import type { User } from '../users/schemas.ts'
-import { toUser } from '../users/schemas.ts'
+import { emailIsProved, ROLES, users } from '../users/models.ts'
 import { normalizeEmail } from '../values/email.ts'
-import { toTime } from '../values/ids.ts'
 import { invitationEnded, invitationNotFound } from './errors.ts'
 import { type Invitation as InvitationRow, invitations } from './models.ts'
-import type { AcceptInvitation, CreateInvitation, Invitation } from './schemas.ts'
+import { type CreateInvitation, type Invitation, type Inviter, toInvitation } from './schemas.ts'
 
-const toInvitation = (row: InvitationRow, now: number): Invitation => ({
-  id: row.id,
-  email: row.email,
-  name: row.name,
-  role: row.role,
-  status: statusOf(row, now),
-  invited_by: row.invited_by,
-  created_at: toTime(row.created_at),
-  expires_at: toTime(row.expires_at),
-  user_id: row.user_id,
-})
-
-function statusOf(row: InvitationRow, now: number): Invitation['status'] {
-  if (row.accepted_at !== null) return 'accepted'
-  if (row.withdrawn_at !== null) return 'withdrawn'
-  return row.expires_at <= now ? 'expired' : 'pending'
-}
+/** Invitations, with what is known now of who made them. */
+const selectInvitations = () =>
+  build
+    .select({
+      ...getTableColumns(invitations),
+      inviter_role: sql<Inviter['inviter_role']>`${users.role}`.as('inviter_role'),
+      inviter_state: sql<Inviter['inviter_state']>`${users.state}`.as('inviter_state'),
+      inviter_disabled_until: sql<number | null>`${users.disabled_until}`.as('inviter_disabled_until'),
+    })
+    .from(invitations)
+    .leftJoin(users, eq(users.id, invitations.invited_by))
 
 /** The mail that brings an invitation. */
 const enqueueInvitation = (resources: Resources, row: InvitationRow, condition: SQL) =>
@@ -59,10 +49,24 @@ const enqueueInvitation = (resources: Resources, row: InvitationRow, condition: 
     condition,
   )
 
+/** What inviting and inviting again ask alike. Throws 503 where no mail is set up; 403 `outranked`, `reauthentication_required`. */
+function assertMayInvite({ now, send }: Resources, actor: Claims, role: InvitationRow['role']): void {
+  if (!send) throw mailNotConfigured()
+  if (!outranks(actor.role, role)) throw outranked()
+  if (role !== 'user') requireRecentLogin(actor, now)
+}
+
+/** A condition: that the invitation of an address which stands is of a rank that an actor may withdraw. */
+const mayReplace = (actor: Claims, emailNormalized: string, now: number) =>
+  sql`NOT EXISTS (SELECT 1 FROM ${invitations} WHERE email_normalized = ${emailNormalized}
+    AND accepted_at IS NULL AND withdrawn_at IS NULL AND expires_at > ${now}
+    AND role NOT IN ${ROLES.filter((role) => outranks(actor.role, role))})`
+
 /**
- * Invites somebody. An invitation of the same address that was pending is withdrawn.
+ * Invites somebody. An invitation of the same address that stood is withdrawn.
  *
- * @throws 403 `outranked`, `reauthentication_required` for a role above `user`; 409 `email_taken`; 503 where no mail is configured.
+ * @throws 403 `outranked`, also where the other invitation is of a higher rank; `reauthentication_required` for a role
+ *   above `user`; 409 `email_taken`; 503 where no mail is configured.
  */
 export async function createInvitation(
   resources: Resources,
@@ -70,10 +74,8 @@ export async function createInvitation(
   input: CreateInvitation,
   request: IdempotentRequest | undefined,
 ): Promise<Invitation> {
-  const { db, now, send } = resources
-  if (!send) throw mailNotConfigured()
-  if (!outranks(actor.role, input.role)) throw outranked()
-  if (input.role !== 'user') requireRecentLogin(actor, now)
+  const { db, now } = resources
+  assertMayInvite(resources, actor, input.role)
   const row: InvitationRow = {
     id: uuidv7(),
     email: input.email,
@@ -87,42 +89,45 @@ export async function createInvitation(
     withdrawn_at: null,
     user_id: null,
   }
-  const isTaken = emailIsTaken(row.email_normalized)
-  const mayInvite = sql`${tokenIsLive(actor, now)} AND NOT ${isTaken}`
-  const answer = toInvitation(row, now)
+  const isTaken = emailIsProved(row.email_normalized)
+  const isReplaceable = mayReplace(actor, row.email_normalized, now)
+  const mayInvite = sql`${tokenIsLive(actor, now)} AND NOT ${isTaken} AND ${isReplaceable}`
+  const answer = toInvitation({ ...row, ...inviterNow(actor) }, now)
   const once = openIdempotency(resources, request, row.id, answer, mayInvite)
   const event = eventOf('invitation.created', actor.sub, row)
   const isDone = rowExists(activityLogs, event.id)
   const mail = enqueueInvitation(resources, row, isDone)
-  const older = sql`email_normalized = ${row.email_normalized} AND id < ${row.id} AND ${isDone}`
   const results = await db.writeBatch(
     {
       claim: once.claim,
       history: record(resources, event, once.isFirst),
-      invitation: insertWhere(invitations, row, isDone),
-      olderLinks: voidTokens(
-        now,
-        ['accept_invitation'],
-        sql`subject_id IN (SELECT id FROM ${invitations} WHERE ${older}) AND ${isDone}`,
+      older: withdrawInvitations(
+        resources,
+        row.email_normalized,
+        { reason: 'replaced', actorId: actor.sub, which: sql`id < ${row.id}` },
+        isDone,
       ),
-      older: build
-        .update(invitations)
-        .set({ withdrawn_at: now })
-        .where(and(older, isNull(invitations.accepted_at), isNull(invitations.withdrawn_at))),
+      invitation: insertWhere(invitations, row, isDone),
       mail: mail.statements,
-      verdict: sql<{ is_done: 0 | 1; is_taken: 0 | 1 }>`SELECT ${isDone} AS is_done, ${isTaken} AS is_taken`,
+      verdict: sql<Record<'is_done' | 'is_taken' | 'is_replaceable', 0 | 1>>`SELECT ${isDone} AS is_done,
+        ${isTaken} AS is_taken, ${isReplaceable} AS is_replaceable`,
       ...once.recall,
     },
     isDone,
   )
-  const { is_done, is_taken } = results.verdict[0]!
+  const { is_done, is_taken, is_replaceable } = results.verdict[0]!
   const kept = recalled(request, results, answer)
-  if (kept === answer && !is_done) {
-    throw is_taken ? emailTaken() : invalidToken(new Error('revoked during the request'))
+  if (kept.id !== row.id) return (await findInvitation(resources, kept.id)) ?? kept
+  if (!is_done) {
+    if (is_taken) throw emailTaken()
+    throw is_replaceable ? invalidToken(new Error('revoked during the request')) : outranked()
   }
   sendAfterwards(resources, mail.mailId)
-  return kept
+  return answer
 }
+
+const inviterNow = ({ role }: Claims) =>
+  ({ inviter_role: role, inviter_state: 'active', inviter_disabled_until: null }) as const
 
 const eventOf = (
   action: 'invitation.created' | 'invitation.resent' | 'invitation.withdrawn',
@@ -137,9 +142,7 @@ export async function listInvitations(
 ): Promise<List<Invitation>> {
   const [after] = cursor === undefined ? [] : (openCursor(config, 'invitations', cursor) as [string])
   const { rows } = await db.read({
-    rows: build
-      .select()
-      .from(invitations)
+    rows: selectInvitations()
       .where(after === undefined ? undefined : lt(invitations.id, after))
       .orderBy(desc(invitations.id))
       .limit(limit + 1),
@@ -152,6 +155,14 @@ export async function listInvitations(
   }
 }
 
+/** An invitation as it is now. */
+async function findInvitation({ db, now }: Resources, id: string): Promise<Invitation | undefined> {
+  const {
+    invitation: [row],
+  } = await db.read({ invitation: selectInvitations().where(eq(invitations.id, id)) })
+  return row && toInvitation(row, now)
+}
+
 /** Reads an invitation, for somebody who may manage it. Throws 404, 403 `outranked`. */
 async function requireInvitation({ db }: Resources, actor: Claims, id: string): Promise<InvitationRow> {
   const {
@@ -162,17 +173,22 @@ async function requireInvitation({ db }: Resources, actor: Claims, id: string): 
   return row
 }
 
-const isPending = (id: string) =>
+export const isPending = (id: string) =>
   and(eq(invitations.id, id), isNull(invitations.accepted_at), isNull(invitations.withdrawn_at))
 
-/** Sends an invitation again, for another seven days; what was sent before is void. Throws 409 `invitation_ended`. */
+/**
+ * Sends an invitation again, for another seven days; what was sent before is void. Asks what inviting asks.
+ *
+ * @throws 404; 403; 409 `invitation_ended`, `email_taken`; 503.
+ */
 export async function resendInvitation(resources: Resources, actor: Claims, id: string): Promise<Invitation> {
-  const { db, now, send } = resources
-  if (!send) throw mailNotConfigured()
+  const { db, now } = resources
   const row = await requireInvitation(resources, actor, id)
+  assertMayInvite(resources, actor, row.role)
   const renewed = { ...row, expires_at: now + LIFETIME_MS.accept_invitation, invited_by: actor.sub }
   const holds = tokenIsLive(actor, now)
-  const mayResend = sql`EXISTS (SELECT 1 FROM ${invitations} WHERE ${and(isPending(id), holds)})`
+  const isTaken = emailIsProved(row.email_normalized)
+  const mayResend = sql`EXISTS (SELECT 1 FROM ${invitations} WHERE ${and(isPending(id), holds)}) AND NOT ${isTaken}`
   const event = eventOf('invitation.resent', actor.sub, row)
   const isDone = rowExists(activityLogs, event.id)
   const mail = enqueueInvitation(resources, renewed, isDone)
@@ -184,14 +200,20 @@ export async function resendInvitation(resources: Resources, actor: Claims, id: 
         .set({ expires_at: renewed.expires_at, invited_by: renewed.invited_by })
         .where(and(eq(invitations.id, id), isDone)),
       mail: mail.statements,
-      verdict: sql<{ is_done: 0 | 1; holds: 0 | 1 }>`SELECT ${isDone} AS is_done, ${holds} AS holds`,
+      verdict: sql<
+        Record<'is_done' | 'holds' | 'is_taken', 0 | 1>
+      >`SELECT ${isDone} AS is_done, ${holds} AS holds,
+        ${isTaken} AS is_taken`,
     },
     isDone,
   )
-  const { is_done, holds: isLive } = verdict[0]!
-  if (!is_done) throw isLive ? invitationEnded() : invalidToken(new Error('revoked during the request'))
+  const { is_done, holds: isLive, is_taken } = verdict[0]!
+  if (!is_done) {
+    if (!isLive) throw invalidToken(new Error('revoked during the request'))
+    throw is_taken ? emailTaken() : invitationEnded()
+  }
   sendAfterwards(resources, mail.mailId)
-  return toInvitation(renewed, now)
+  return toInvitation({ ...renewed, ...inviterNow(actor) }, now)
 }
 
 /**
@@ -221,55 +243,4 @@ export async function withdrawInvitation(resources: Resources, actor: Claims, id
   )
   if (!verdict[0]!.holds) throw invalidToken(new Error('revoked during the request'))
   if (invitation[0]?.accepted_at) throw invitationEnded()
-}
-
-/**
- * Makes the account that an invitation is for. The mail was read, so the address is confirmed; it does not log in.
- * It stands as long as its inviter could still make it: who was demoted or shut out invites nobody.
- *
- * @throws 400 `invalid_link`; 409 `email_taken`; 422 for a weak password.
- */
-export async function acceptInvitation(resources: Resources, input: AcceptInvitation): Promise<User> {
-  const { now } = resources
-  const { token, subject: invitation } = await requireToken(resources, 'accept_invitation', input, (id) =>
-    build.select().from(invitations).where(sql`${invitations.id} = ${id}`),
-  )
-  const row = await makeUserRow(
-    resources,
-    {
-      email: invitation.email,
-      name: input.name ?? invitation.name ?? invitation.email.split('@')[0]!,
-      password: input.password,
-      role: invitation.role,
-    },
-    now,
-  )
-  const inviters = ROLES.filter((role) => outranks(role, invitation.role))
-  const inviterStands = sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${invitation.invited_by}
-    AND role IN ${inviters} AND ${userIsActive(now)})`
-  const mayAccept = sql`${linkIsLive(token.id, now)} AND ${inviterStands}
-    AND EXISTS (SELECT 1 FROM ${invitations} WHERE ${isPending(invitation.id)})`
-  const isTaken = emailIsTaken(row.email_normalized)
-  const creation = insertUser(resources, row, sql`${mayAccept} AND NOT ${isTaken}`, {
-    action: 'invitation.accepted',
-    actorId: row.id,
-  })
-  const { isDone } = creation
-  const { verdict } = await resources.db.writeBatch(
-    {
-      ...creation.statements,
-      links: voidTokens(now, ['accept_invitation'], sql`subject_id = ${invitation.id} AND ${isDone}`),
-      acceptance: build
-        .update(invitations)
-        .set({ accepted_at: now, user_id: row.id, withdrawn_at: null })
-        .where(and(eq(invitations.id, invitation.id), isDone)),
-      verdict: sql<
-        Record<'is_done' | 'may_accept', 0 | 1>
-      >`SELECT ${isDone} AS is_done, ${mayAccept} AS may_accept`,
-    },
-    isDone,
-  )
-  const { is_done, may_accept } = verdict[0]!
-  if (!is_done) throw may_accept ? emailTaken() : invalidLink()
-  return toUser({ ...row, state: row.status })
 }

@@ -1,12 +1,18 @@
 import { html } from 'hono/html'
 import type { Purpose } from '../links/models.ts'
 import type { About, MailText } from './text.ts'
+import { accountEnabled } from './texts/account-enabled.ts'
+import { accountRestored } from './texts/account-restored.ts'
+import { addressChanged } from './texts/address-changed.ts'
+import { addressReplaced } from './texts/address-replaced.ts'
+import { addressReplacedByAdmin } from './texts/address-replaced-by-admin.ts'
 import { alreadyRegistered } from './texts/already-registered.ts'
 import { confirmEmailChange } from './texts/confirm-email-change.ts'
 import { emailChangeRequested } from './texts/email-change-requested.ts'
 import { invitation } from './texts/invitation.ts'
 import { passwordChanged } from './texts/password-changed.ts'
 import { resetPassword } from './texts/reset-password.ts'
+import { roleChanged } from './texts/role-changed.ts'
 import { verifyEmail } from './texts/verify-email.ts'
 
 /** Every mail there is, with what its link is for. */
@@ -17,6 +23,12 @@ export const TEXTS = {
   password_changed: { write: passwordChanged, purpose: null },
   confirm_email_change: { write: confirmEmailChange, purpose: 'change_email' },
   email_change_requested: { write: emailChangeRequested, purpose: 'undo_email_change' },
+  address_changed: { write: addressChanged, purpose: 'undo_email_change' },
+  address_replaced: { write: addressReplaced, purpose: null },
+  address_replaced_by_admin: { write: addressReplacedByAdmin, purpose: null },
+  role_changed: { write: roleChanged, purpose: null },
+  account_enabled: { write: accountEnabled, purpose: null },
+  account_restored: { write: accountRestored, purpose: null },
   invitation: { write: invitation, purpose: 'accept_invitation' },
 } as const satisfies Record<string, { write: (about: About) => MailText; purpose: Purpose | null }>
 

@@ -1,47 +1,27 @@
 import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { type Action, activityLogs } from '../activity/models.ts'
+import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
-
 import { build, rowExists, type Statement } from '../database/statements.ts'
 import { assertPrecondition } from '../http/precondition.ts'
 import type { AppError } from '../http/problem.ts'
 import { invalidLink } from '../links/errors.ts'
-import { type OneTimeToken, oneTimeTokens, PURPOSES } from '../links/models.ts'
+import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
 import { linkIsLive, voidTokens } from '../links/service.ts'
+import { sendAfterwards } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { publishRevocations, tokenIsLive } from '../sessions/revocation.ts'
-import { type RevokedReason, revokeSessions, sessionsOf } from '../sessions/service.ts'
-import { eraseTraces } from './erasure.ts'
+import { type Change, consequences, makeWay, needsFreeEmail } from './consequences.ts'
 import { emailTaken, lastAdmin, writeConflict } from './errors.ts'
-import { ENABLED, emailIsTaken, type NewUser, selectUsers, type User, users } from './models.ts'
+import { ENABLED, selectUsers, type User, users } from './models.ts'
 import { requireUser } from './queries.ts'
-
-/** A change of one person, and what comes with it. */
-export interface Change {
-  action: Action
-  set: { [Column in keyof NewUser]?: NewUser[Column] | undefined }
-  details?: object
-  /** Every token of the person dies. */
-  endsTokens?: boolean
-  /** Every session of the person dies as well (but perhaps one). */
-  endsSessions?: { reason: RevokedReason; exceptId?: string }
-  /**
-   * What has to be as it was read; the whole person when absent. What ends a takeover relies on no more than
-   * `isSamePerson`: whoever renames in a loop must not keep it from coming.
-   */
-  reliesOn?: SQL | undefined
-  /** The row is deleted, and with it every personal datum elsewhere. */
-  erases?: boolean
-  /** What else belongs to it; `isDone` is its condition, for what is not harmless without the change. */
-  alsoWrite?: (isDone: SQL) => readonly Statement[]
-}
 
 /** In whose name a change is made, and what has to hold at the moment it is written. */
 export interface Authority {
-  actorId: string
+  /** Null: the system. */
+  actorId: string | null
   holds: SQL
   /** Thrown when it does not. */
   refused: () => AppError
@@ -56,7 +36,10 @@ export const byActor = (actor: Claims, now: number): Authority => ({
   refused: () => invalidToken(new Error('revoked during the request')),
 })
 
-/** Whoever has the mail that was sent to the person. */
+/** The operator, by a script. */
+export const bySystem: Authority = { actorId: null, holds: sql`1`, refused: writeConflict }
+
+/** Whoever has the mail that was sent to the user. */
 export const byToken = (token: OneTimeToken, now: number): Authority => ({
   actorId: token.subject_id,
   holds: linkIsLive(token.id, now),
@@ -70,20 +53,29 @@ export const isSamePerson = ({ email_normalized, role, state }: User) =>
 
 const MAX_ROUNDS = 5
 
+/** What to do with a user as read; undefined when there is nothing to do. Throws what forbids it. */
+export type Decision = (row: User) => Change | undefined | Promise<Change | undefined>
+
+/** What a request has where somebody is signed in. */
+export type Acting = Resources & { actor: Claims }
+
 /**
- * Changes one person in two trips: read and decide, then write on the condition that nothing has moved since. The
- * write itself decides the three things that a race could turn: the person's version, the authority (an actor's
+ * Changes one user in two trips: read and decide, then write on the condition that nothing has moved since. The
+ * write itself decides the three things that a race could turn: the user's version, the authority (an actor's
  * token, and with it the actor's role), and that an active administrator remains. When others were faster it
  * starts again.
  *
- * @param decide what to do with the person as read; undefined when there is nothing to do. Throws what forbids it.
- * @returns the person after the change.
+ * @returns the user after the change.
  */
-export async function changeUser(
+export const changeUser = (acting: Acting, id: string, decide: Decision) =>
+  changeUserBy(acting, byActor(acting.actor, acting.now), id, decide)
+
+/** The same by whoever is not signed in. */
+export async function changeUserBy(
   resources: Resources,
   by: Authority,
   id: string,
-  decide: (row: User) => Change | undefined | Promise<Change | undefined>,
+  decide: Decision,
 ): Promise<User> {
   for (let round = 1; round <= MAX_ROUNDS; round++) {
     const row = await requireUser(resources, id)
@@ -97,7 +89,7 @@ export async function changeUser(
   throw writeConflict()
 }
 
-/** The second half alone, for a person just read for another reason. Throws 409 when others were faster. */
+/** The second half alone, for a user just read for another reason. Throws 409 when others were faster. */
 export async function applyChange(
   resources: Resources,
   by: Authority,
@@ -110,7 +102,7 @@ export async function applyChange(
   return changed
 }
 
-/** Undefined when the person has changed since `row` was read. */
+/** Undefined when the user has changed since `row` was read. */
 async function writeChange(
   resources: Resources,
   by: Authority,
@@ -147,13 +139,16 @@ async function writeChange(
   }
   const isDone = rowExists(activityLogs, event.id)
   const isThis = and(eq(users.id, row.id), isDone)
+  const mails = change.mails?.(isDone) ?? []
   const { user, verdict } = await db.writeBatch(
     {
       history: record(resources, event, mayChange),
+      way: makeWay(resources, by.actorId, row, change, isDone),
       change: change.erases ? build.delete(users).where(isThis) : build.update(users).set(set).where(isThis),
-      consequences: consequences(now, row, change, isDone),
+      consequences: consequences(resources, by.actorId, row, change, isDone),
       spending: by.spend ? [by.spend(isDone)] : [],
       also: change.alsoWrite?.(isDone) ?? [],
+      mails: mails.flatMap(({ statements }) => statements),
       user: selectUsers().where(eq(users.id, row.id)),
       verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${person} AS is_as_read, ${isTaken} AS is_taken`,
     },
@@ -165,6 +160,7 @@ async function writeChange(
     const epoch = changed?.token_epoch ?? row.token_epoch + 1
     if (change.endsTokens)
       resources.afterwards(publishRevocations(resources, { user: { id: row.id, epoch } }))
+    sendAfterwards(resources, ...mails.map(({ mailId }) => mailId))
     return changed ?? row
   }
   if (!holds) throw by.refused()
@@ -173,34 +169,6 @@ async function writeChange(
 }
 
 type Verdict = Record<'is_done' | 'holds' | 'is_as_read' | 'is_taken', 0 | 1>
-
-/** A condition: that the address which somebody gets, or gets back, is somebody else's. */
-function needsFreeEmail(row: User, { set }: Change): SQL {
-  const isRestored = row.deleted_at !== null && set.deleted_at === null
-  const email = set.email_normalized ?? (isRestored ? row.email_normalized : undefined)
-  return email === undefined ? sql`0` : emailIsTaken(email, row.id)
-}
-
-const WAYS_IN = PURPOSES.filter((purpose) => purpose !== 'undo_email_change')
-
-/** What follows from the nature of a change, whoever makes it. */
-function consequences(now: number, row: User, change: Change, isDone: SQL): Statement[] {
-  const { set, endsSessions, erases } = change
-  const closes = endsSessions?.reason === 'account_closed'
-  // What takes an account back stays good, whatever a thief does to it.
-  const voided = closes ? WAYS_IN : (['reset_password', 'change_email'] as const)
-  const movesCredentials = set.password_hash !== undefined || set.email_normalized !== undefined
-  return [
-    ...(endsSessions
-      ? [revokeSessions(now, endsSessions.reason, and(sessionsOf(row.id, endsSessions.exceptId), isDone))]
-      : []),
-    // A link that was asked for before is no way around what has changed since.
-    ...(closes || movesCredentials
-      ? [voidTokens(now, voided, and(eq(oneTimeTokens.subject_id, row.id), isDone))]
-      : []),
-    ...(erases ? eraseTraces(row) : []),
-  ]
-}
 
 const takesAdminAway = (row: User, { set, erases }: Change) =>
   row.role === 'admin' &&

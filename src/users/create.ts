@@ -1,4 +1,4 @@
-import { and, eq, isNull, type SQL, sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { requireRecentLogin } from '../access/guards.ts'
 import { outranks } from '../access/permissions.ts'
@@ -6,16 +6,15 @@ import { type Action, activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Config } from '../config/main.ts'
 import type { Resources } from '../context.ts'
-import { build, insertWhere, rowExists, type Statement } from '../database/statements.ts'
+import { insertWhere, rowExists } from '../database/statements.ts'
 import { type IdempotentRequest, openIdempotency, recalled } from '../idempotency/service.ts'
-import { invitations } from '../invitations/models.ts'
-import { outbox } from '../mail/models.ts'
 import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
 import { hashNewPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { normalizeEmail } from '../values/email.ts'
+import { adoptInvitations, deleteSquatter } from './consequences.ts'
 import { emailTaken, outranked, signupDomainRefused } from './errors.ts'
 import { emailIsTaken, type NewUser, type Role, type User as UserRow, users } from './models.ts'
 import { type CreateUser, type ManagedUser, toManagedUser } from './schemas.ts'
@@ -26,7 +25,7 @@ export function assertDomainMaySignUp({ SIGNUP_DOMAINS }: Config, email: string)
   if (SIGNUP_DOMAINS.length > 0 && !SIGNUP_DOMAINS.includes(domain)) throw signupDomainRefused()
 }
 
-/** A new person's row, with the password hashed. Throws 422 for a weak one. */
+/** A new user's row, with the password hashed. Throws 422 for a weak one. */
 export async function makeUserRow(
   resources: Resources,
   input: { email: string; name: string; password: string; role: Role },
@@ -67,7 +66,7 @@ export const enqueueVerification = (
   )
 
 /**
- * Makes a person, by somebody who may: account, history, idempotency key and the mail that asks them to confirm
+ * Creates a user, by somebody who may: account, history, idempotency key and the mail that asks them to confirm
  * their address, in one batch.
  *
  * @throws 409 `email_taken`; 422 for a weak password or a key used for something else; 403 `outranked`, and
@@ -108,46 +107,33 @@ export async function createUser(
 
 /**
  * The statements that make a user, if `condition` holds, which has to say that the address is free. `isDone` is the
- * condition for what hangs on it, and the marker of the batch.
+ * condition for what hangs on it, and the marker of the batch. Who comes with a proved address takes it from whoever
+ * has it unproved, and the invitation to it (but `invitation`, which they came by) ends.
  */
 export function insertUser(
   resources: Resources,
   row: Awaited<ReturnType<typeof makeUserRow>>,
   condition: SQL,
-  { action, actorId }: { action: Action; actorId: string },
+  { action, actorId, invitation = '' }: { action: Action; actorId: string | null; invitation?: string },
 ) {
   const event = { id: uuidv7(), action, userId: row.id, actorId, details: { role: row.role } }
   const isDone = rowExists(activityLogs, event.id)
+  const isProved = row.email_verified_at !== null
+  const { id, email_normalized } = row
   return {
     isDone,
     statements: {
       history: record(resources, event, condition),
+      way: isProved ? deleteSquatter(resources, email_normalized, { actorId, exceptId: id }, isDone) : [],
       creation: insertWhere(users, row, isDone),
-      adoption: adoptInvitations(row.id, row.email_normalized, row.created_at, isDone),
+      adoption: isProved
+        ? adoptInvitations(
+            resources,
+            { userId: id, email_normalized, actorId },
+            isDone,
+            sql`id <> ${invitation}`,
+          )
+        : [],
     },
   }
 }
-
-/** Who has an account by now needs no invitation to one; what was sent of it is theirs, and goes with them. */
-export const adoptInvitations = (
-  userId: string,
-  emailNormalized: string,
-  now: number,
-  isDone: SQL,
-): Statement[] => [
-  build
-    .update(invitations)
-    .set({ user_id: userId, withdrawn_at: now })
-    .where(
-      and(
-        eq(invitations.email_normalized, emailNormalized),
-        isNull(invitations.accepted_at),
-        isNull(invitations.withdrawn_at),
-        isDone,
-      ),
-    ),
-  build
-    .update(outbox)
-    .set({ user_id: userId })
-    .where(and(eq(outbox.recipient_normalized, emailNormalized), isNull(outbox.user_id), isDone)),
-]

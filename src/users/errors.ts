@@ -5,24 +5,26 @@ export const emailTaken = () =>
   new AppError(409, 'email_taken', 'An account with this e-mail address already exists.')
 export const signupDomainRefused = () =>
   new AppError(403, 'signup_domain_refused', 'Accounts are not made for this mail domain.')
-export const userNotFound = () => new AppError(404, 'user_not_found', 'There is no such person.')
+export const userNotFound = () => new AppError(404, 'user_not_found', 'There is no such user.')
 export const lastAdmin = () =>
   new AppError(409, 'last_admin', 'This is the last active administrator. Make somebody else one first.')
 export const ownAccount = () =>
+  new AppError(403, 'own_account', 'This is for managing others. Your own account is at /v1/users/me.')
+export const addressNotVerified = () =>
   new AppError(
-    403,
-    'own_account',
-    'Nobody changes their own role or status. To leave, use DELETE /v1/users/me.',
+    409,
+    'address_not_verified',
+    'Nobody has proved the address of this account yet. A higher role can be given after that.',
   )
 export const outranked = () =>
   new AppError(403, 'outranked', 'That is for somebody of a higher rank than yours.')
 export const userDeleted = () =>
-  new AppError(409, 'user_deleted', 'This person is deleted. Restore them first.')
+  new AppError(409, 'user_deleted', 'This user is deleted. Restore them first.')
 export const untilInThePast = () =>
   new AppError(422, 'until_in_the_past', 'The end of the disabling is in the past.')
 export const pageTooDeep = () =>
   new AppError(400, 'page_too_deep', `Pages end at row ${DEEPEST_ROW_BY_PAGE}. Follow next_cursor instead.`)
 export const writeConflict = () =>
-  new AppError(409, 'write_conflict', 'Others keep changing this person. Try again.', {
+  new AppError(409, 'write_conflict', 'Others keep changing this user. Try again.', {
     headers: { 'retry-after': '1' },
   })

@@ -2,6 +2,7 @@ import { eq, or, sql } from 'drizzle-orm'
 import * as z from 'zod'
 import { requireRecentLogin } from '../access/guards.ts'
 import { activityLogs } from '../activity/models.ts'
+import { visibleTo } from '../activity/visibility.ts'
 import type { Resources } from '../context.ts'
 import { build } from '../database/statements.ts'
 import { idempotencyKeys } from '../idempotency/models.ts'
@@ -69,7 +70,8 @@ export async function exportUser({ db, now }: Resources, actor: Claims, id: stri
       .where(
         or(
           eq(invitations.user_id, id),
-          sql`email_normalized = (SELECT email_normalized FROM ${users} WHERE id = ${id})`,
+          // An address that is not proved is nobody's: what it was sent is for its owner.
+          sql`email_normalized = (SELECT email_normalized FROM ${users} WHERE id = ${id} AND email_verified_at IS NOT NULL)`,
         ),
       ),
     mails: build.select().from(outbox).where(eq(outbox.user_id, id)),
@@ -81,15 +83,15 @@ export async function exportUser({ db, now }: Resources, actor: Claims, id: stri
     exported_at: toTime(now),
     user: readable(user),
     sessions: held.sessions.map(readable),
-    activity: held.activity.map((row) =>
-      readable({
-        ...row,
-        created_at: timeOfId(row.id),
-        details: row.details && JSON.parse(row.details),
-        // From where somebody else acted is that person's own.
-        ...(row.actor_id !== id && { ip: null, user_agent: null, country: null }),
-      }),
-    ),
+    activity: held.activity
+      .flatMap((row) => visibleTo({ id, role: 'user' }, row) ?? [])
+      .map((row) =>
+        readable({
+          ...row,
+          created_at: timeOfId(row.id),
+          details: row.details && JSON.parse(row.details),
+        }),
+      ),
     invitations: held.invitations.map(readable),
     mails: held.mails.map(readable),
     one_time_tokens: held.one_time_tokens.map(readable),

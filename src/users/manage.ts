@@ -1,207 +1,184 @@
 import { forbidden } from '../access/errors.ts'
 import { requireRecentLogin } from '../access/guards.ts'
 import { hasPermission, outranks } from '../access/permissions.ts'
-import type { Resources } from '../context.ts'
-import type { List } from '../http/pagination.ts'
-import { sendAfterwards } from '../mail/outbox.ts'
-import { requireOwnPassword } from '../passwords/service.ts'
-import type { Claims } from '../sessions/access-tokens.ts'
-import type { Session } from '../sessions/schemas.ts'
-import { openSessionsOf, toSessionList } from '../sessions/service.ts'
+import { record } from '../activity/service.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { toTimeOrNull } from '../values/ids.ts'
-import { applyChange, byActor, type Change, changeUser, isSamePerson } from './change.ts'
+import { type Acting, type Decision, isSamePerson } from './change.ts'
+import type { Change } from './consequences.ts'
 import { enqueueVerification } from './create.ts'
-import { outranked, ownAccount, untilInThePast, userDeleted, userNotFound } from './errors.ts'
-import { ENABLED, type User as UserRow } from './models.ts'
-import { readProfile } from './queries.ts'
-import type { DisableUser, ManagedUser, UpdateMe, UpdateUser, User } from './schemas.ts'
-import { toManagedUser, toUser } from './schemas.ts'
+import { addressNotVerified, outranked, ownAccount, untilInThePast, userDeleted } from './errors.ts'
+import { ENABLED, isRaise, type User } from './models.ts'
+import { adminsToTell, noticesOfMove, noticeTo, owed } from './notices.ts'
+import { assertVisible } from './queries.ts'
+import type { DisableUser, UpdateUser } from './schemas.ts'
 
-/** The deleted are there for whoever may delete, and for nobody else. Throws 404. */
-function assertVisible(actor: Claims, row: Pick<UserRow, 'deleted_at'>): void {
-  if (row.deleted_at !== null && !hasPermission(actor.role, 'users:delete')) throw userNotFound()
-}
-
-/** A person, for those who manage people. The deleted are seen by whoever may delete. Throws 404. */
-export async function findUser({ db }: Resources, actor: Claims, id: string): Promise<ManagedUser> {
-  const {
-    profile: [row],
-  } = await db.read(readProfile({ id }))
-  if (!row) throw userNotFound()
-  assertVisible(actor, row)
-  return toManagedUser(row)
-}
+/*
+ * What may be done to users, as decisions for `changeUser`: each looks at the user as read, and says what to change.
+ */
 
 /**
- * What to do to a person, by somebody who manages people. Throws when the rules forbid it: 404 when they must not
- * know of the person, 403 when the person outranks them, or is themselves.
+ * What to do to somebody else. Throws when the rules forbid it: 404 when the actor must not know of the user, 403 for
+ * one's own account, and for whoever outranks the actor.
  */
-function managing(actor: Claims, decide: (row: UserRow) => Change | undefined) {
-  return (row: UserRow): Change | undefined => {
+export const managing =
+  ({ actor }: Acting, decide: Decision): Decision =>
+  (row) => {
     assertVisible(actor, row)
+    if (row.id === actor.sub) throw ownAccount()
     if (!outranks(actor.role, row.role)) throw outranked()
-    const change = decide(row)
-    if (change && row.id === actor.sub && change.endsTokens) throw ownAccount()
-    return change
+    return decide(row)
   }
-}
 
-/** Changes a person. A new role ends their tokens, which carry the old one; their sessions go on. */
-export async function updateUser(
-  resources: Resources,
-  actor: Claims,
-  id: string,
-  input: UpdateUser,
-): Promise<ManagedUser> {
-  const decide = managing(actor, (row) => {
+/** The same to somebody who is not deleted. Throws 409 `user_deleted` besides. */
+export const managingLiving = (acting: Acting, decide: Decision): Decision =>
+  managing(acting, (row) => {
     if (row.deleted_at !== null) throw userDeleted()
+    return decide(row)
+  })
+
+/**
+ * Other details. A new role ends the user's tokens, which carry the old one; their sessions go on. A new address ends
+ * sessions and links, is unverified, and the old one is told, with a link that undoes it unless `revoke_old` says that
+ * the old one is in the wrong hands.
+ *
+ * @throws 403 `outranked`, `reauthentication_required`, and `forbidden` for `revoke_old` by a manager; 409
+ *   `address_not_verified` for a higher role while the address is unproved.
+ */
+export function updating(acting: Acting, { revoke_old: revokesOld = false, ...input }: UpdateUser): Decision {
+  const { actor, now } = acting
+  if (revokesOld && actor.role !== 'admin') throw forbidden()
+  return managingLiving(acting, async (row) => {
     const details = differences(row, input)
     if (Object.keys(details).length === 0) return undefined
-    if (details.role && !outranks(actor.role, input.role!)) throw outranked()
-    if (details.role) requireRecentLogin(actor, resources.now)
-    const email = details.email && { email_normalized: normalizeEmail(input.email!), email_verified_at: null }
+    const { role, ...others } = details
+    const moves = input.email !== undefined && normalizeEmail(input.email) !== row.email_normalized
+    if (role || moves) requireRecentLogin(actor, now)
+    if (role) assertMayGive(acting, row, input.role!, { isProved: row.email_verified_at !== null && !moves })
+    const roleNotice = role ? noticeTo(acting, 'role_changed', row) : []
+    if (!moves) {
+      const action = role ? 'user.role_changed' : 'user.updated'
+      return { action, set: input, details, endsTokens: role !== undefined, mails: owed(roleNotice) }
+    }
+    const email = input.email!
+    const admins = revokesOld ? await adminsToTell(acting, row.id) : []
+    const roleChanged = {
+      action: 'user.role_changed',
+      userId: row.id,
+      actorId: actor.sub,
+      details: { role },
+    } as const
     return {
-      action: details.role ? 'user.role_changed' : 'user.updated',
-      set: { ...input, ...email },
-      details,
-      endsTokens: details.role !== undefined,
-      alsoWrite: (isDone) => {
-        if (!email) return []
-        const verification = enqueueVerification(resources, { id, email: input.email! }, isDone)
-        sendAfterwards(resources, verification.mailId)
-        return verification.statements
-      },
+      action: 'email.changed',
+      set: { ...input, email_normalized: normalizeEmail(email), email_verified_at: null },
+      details: { ...others, ...(revokesOld && { revoke_old: true }) },
+      endsTokens: true,
+      endsSessions: { reason: 'ended' },
+      voids: ['verify_email', ...(revokesOld ? (['undo_email_change'] as const) : [])],
+      alsoWrite: (isDone) => (role ? [record(acting, roleChanged, isDone)] : []),
+      mails: owed([
+        (isDone) => enqueueVerification(acting, { id: row.id, email }, isDone),
+        ...noticesOfMove(acting, row, email, { revokesOld, admins }),
+        ...roleNotice,
+      ]),
     }
   })
-  return toManagedUser(await changeUser(resources, byActor(actor, resources.now), id, decide))
 }
 
-export async function updateMe(resources: Resources, actor: Claims, input: UpdateMe): Promise<User> {
-  const decide = (row: UserRow): Change | undefined => {
-    const details = differences(row, input)
-    return Object.keys(details).length === 0 ? undefined : { action: 'user.updated', set: input, details }
-  }
-  return toUser(await changeUser(resources, byActor(actor, resources.now), actor.sub, decide))
+/** Throws 403 `outranked`, 409 `address_not_verified`. */
+function assertMayGive(
+  { actor }: Acting,
+  row: User,
+  role: User['role'],
+  { isProved }: { isProved: boolean },
+) {
+  if (!outranks(actor.role, role)) throw outranked()
+  if (isRaise(row.role, role) && !isProved) throw addressNotVerified()
 }
 
 /** `{ name: { from, to } }` for each member that would change. */
-function differences(
-  row: UserRow,
-  input: UpdateUser | UpdateMe,
+export function differences(
+  row: User,
+  input: Omit<UpdateUser, 'revoke_old'>,
 ): Partial<Record<'email' | 'name' | 'role', { from: unknown; to: unknown }>> {
-  const changed = Object.entries(input).filter(([name, value]) => row[name as keyof UserRow] !== value)
-  return Object.fromEntries(changed.map(([name, to]) => [name, { from: row[name as keyof UserRow], to }]))
+  const changed = Object.entries(input).filter(([name, value]) => row[name as keyof User] !== value)
+  return Object.fromEntries(changed.map(([name, to]) => [name, { from: row[name as keyof User], to }]))
 }
 
-/** Shuts a person out, for good or until a time: no login, no session, no token. */
-export async function disableUser(
-  resources: Resources,
-  actor: Claims,
-  id: string,
-  input: DisableUser,
-): Promise<ManagedUser> {
+/** Shuts a user out, for good or until a time: no login, no session, no token. Throws 422 `until_in_the_past`. */
+export function disabling(acting: Acting, { reason, ...input }: DisableUser): Decision {
   const until = input.until ?? null
-  if (until !== null && until <= resources.now) throw untilInThePast()
-  const decide = managing(actor, (row) => {
-    if (row.deleted_at !== null) throw userDeleted()
-    const isSame =
-      row.status === 'disabled' && row.disabled_reason === input.reason && row.disabled_until === until
+  if (until !== null && until <= acting.now) throw untilInThePast()
+  return managingLiving(acting, (row) => {
+    const isSame = row.status === 'disabled' && row.disabled_reason === reason && row.disabled_until === until
     if (isSame) return undefined
     return {
       action: 'user.disabled',
-      set: { status: 'disabled', disabled_reason: input.reason, disabled_until: until },
-      details: { reason: input.reason, until: toTimeOrNull(until) },
+      set: { status: 'disabled', disabled_reason: reason, disabled_until: until },
+      details: { reason, until: toTimeOrNull(until) },
       endsTokens: true,
       endsSessions: { reason: 'account_closed' },
     }
   })
-  return toManagedUser(await changeUser(resources, byActor(actor, resources.now), id, decide))
 }
 
-export async function enableUser(resources: Resources, actor: Claims, id: string): Promise<ManagedUser> {
-  const decide = managing(actor, (row) => {
-    if (row.deleted_at !== null) throw userDeleted()
-    return row.status === 'active' ? undefined : { action: 'user.enabled', set: ENABLED }
+/** Lets a disabled user in again. Needs a recent login, and the user is told. */
+export const enabling = (acting: Acting): Decision =>
+  managingLiving(acting, (row) => {
+    if (row.status === 'active') return undefined
+    requireRecentLogin(acting.actor, acting.now)
+    return { action: 'user.enabled', set: ENABLED, mails: owed(noticeTo(acting, 'account_enabled', row)) }
   })
-  return toManagedUser(await changeUser(resources, byActor(actor, resources.now), id, decide))
-}
 
-const softDelete = (now: number): Change => ({
+/** Soft deletion: the user is gone for everybody but those who may restore them. */
+export const softDeletion = (now: number): Change => ({
   action: 'user.deleted',
   set: { deleted_at: now },
   endsTokens: true,
   endsSessions: { reason: 'account_closed' },
 })
 
-/** Soft: the person is gone for everybody but those who may restore them. Again and again the same. */
-export async function deleteUser(resources: Resources, actor: Claims, id: string): Promise<void> {
-  const decide = managing(actor, (row) => (row.deleted_at === null ? softDelete(resources.now) : undefined))
-  await changeUser(resources, byActor(actor, resources.now), id, decide)
-}
+/** Deletes softly. Who is deleted already stays so. */
+export const deleting = (acting: Acting): Decision =>
+  managing(acting, (row) => (row.deleted_at === null ? softDeletion(acting.now) : undefined))
 
-/** Hard: no personal datum is left anywhere; the history stays, pseudonymous. */
-export async function purgeUser(resources: Resources, actor: Claims, id: string): Promise<void> {
+/** Deletes for good: no personal datum is left anywhere; the history stays, pseudonymous. */
+export function purging(acting: Acting): Decision {
+  const { actor, now } = acting
   if (!hasPermission(actor.role, 'users:purge')) throw forbidden()
-  requireRecentLogin(actor, resources.now)
-  const purge: Change = {
+  requireRecentLogin(actor, now)
+  return managing(acting, () => ({
     action: 'user.purged',
     set: {},
     erases: true,
     endsTokens: true,
     endsSessions: { reason: 'account_closed' },
-  }
-  await changeUser(
-    resources,
-    byActor(actor, resources.now),
-    id,
-    managing(actor, () => purge),
-  )
+  }))
 }
 
-/** Brings a soft-deleted person back as they were, without their sessions. Throws 409 `email_taken`. */
-export async function restoreUser(resources: Resources, actor: Claims, id: string): Promise<ManagedUser> {
-  const decide = managing(actor, (row) =>
-    row.deleted_at === null ? undefined : { action: 'user.restored', set: { deleted_at: null } },
-  )
-  return toManagedUser(await changeUser(resources, byActor(actor, resources.now), id, decide))
-}
-
-/** Leaving: soft, and on the person's own password. */
-export async function deleteMe(resources: Resources, actor: Claims, password: string): Promise<void> {
-  const own = await requireOwnPassword(resources, actor, password)
-  await applyChange(resources, byActor(actor, resources.now), own.row, {
-    ...softDelete(resources.now),
-    alsoWrite: () => own.clearAttempts,
+/**
+ * Brings a soft-deleted user back as they were, without their sessions. Needs a recent login, and the user is told.
+ * Whoever has taken a proved address meanwhile without proving it gives way; else 409 `email_taken`.
+ */
+export const restoring = (acting: Acting): Decision =>
+  managing(acting, (row) => {
+    if (row.deleted_at === null) return undefined
+    requireRecentLogin(acting.actor, acting.now)
+    const mails = owed(noticeTo(acting, 'account_restored', row))
+    return { action: 'user.restored', set: { deleted_at: null }, mails }
   })
-}
 
-/** The sessions that a person has open. Throws 404. */
-export async function listSessionsOf(
-  { db, now }: Resources,
-  actor: Claims,
-  id: string,
-): Promise<List<Session>> {
-  const {
-    sessions,
-    profile: [user],
-  } = await db.read({ sessions: openSessionsOf(id, now), ...readProfile({ id }) })
-  if (!user) throw userNotFound()
-  assertVisible(actor, user)
-  return toSessionList(sessions)
-}
-
-/** Ends every session of a person, and every token with them. */
-export async function endSessionsOf(resources: Resources, actor: Claims, id: string): Promise<void> {
-  const end = {
-    action: 'sessions.ended',
-    set: {},
-    endsTokens: true,
-    endsSessions: { reason: 'ended' },
-  } satisfies Change
-  await changeUser(resources, byActor(actor, resources.now), id, (row) => {
+/** Ends every session of a user, perhaps one's own, and every token with them. */
+export const endingSessions =
+  ({ actor }: Acting): Decision =>
+  (row) => {
     assertVisible(actor, row)
     if (row.id !== actor.sub && !outranks(actor.role, row.role)) throw outranked()
-    return { ...end, reliesOn: isSamePerson(row) }
-  })
-}
+    return {
+      action: 'sessions.ended',
+      set: {},
+      reliesOn: isSamePerson(row),
+      endsTokens: true,
+      endsSessions: { reason: 'ended' },
+    }
+  }

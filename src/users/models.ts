@@ -13,6 +13,9 @@ import { build } from '../database/statements.ts'
 export const ROLES = ['user', 'manager', 'admin'] as const
 export type Role = (typeof ROLES)[number]
 
+/** Whether a role is a higher one than another. */
+export const isRaise = (from: Role, to: Role) => ROLES.indexOf(to) > ROLES.indexOf(from)
+
 /** What a person's row is to the outside: `deleted` wins over the other two, which a restore brings back. */
 export const STATES = ['active', 'disabled', 'deleted'] as const
 export type State = (typeof STATES)[number]
@@ -91,7 +94,7 @@ export const profileColumns = shown
 
 export type User = Omit<typeof users.$inferSelect, 'seq' | 'facets'>
 export type Profile = Pick<User, keyof typeof profileColumns>
-/** What a person gets back when a disabling ends. */
+/** What a user gets back when a disabling ends. */
 export const ENABLED = { status: 'active', disabled_reason: null, disabled_until: null } as const
 
 export type NewUser = Omit<typeof users.$inferInsert, 'seq'>
@@ -118,8 +121,21 @@ export const isActive = (row: User, now: number) =>
   row.state === 'active' ||
   (row.state === 'disabled' && row.disabled_until !== null && row.disabled_until <= now)
 
+/**
+ * A condition on a user: that nobody has vouched for the address, neither its owner nor somebody who manages. Then it
+ * is nobody's, and gives way to whoever proves it.
+ */
+export const isUnproved = sql`(email_verified_at IS NULL AND role = 'user' AND status = 'active')`
+
 /** A condition: that somebody who is not deleted has this address (but for one whose it may stay). */
 export const emailIsTaken = (emailNormalized: string, exceptId?: string): SQL =>
-  sql`EXISTS (SELECT 1 FROM ${users} WHERE email_normalized = ${emailNormalized} AND deleted_at IS NULL${
+  sql`EXISTS (SELECT 1 ${livingOwner(emailNormalized, exceptId)})`
+
+/** A condition: that this address is somebody's, which it is once it is proved. */
+export const emailIsProved = (emailNormalized: string, exceptId?: string): SQL =>
+  sql`EXISTS (SELECT 1 ${livingOwner(emailNormalized, exceptId)} AND NOT ${isUnproved})`
+
+const livingOwner = (emailNormalized: string, exceptId?: string) =>
+  sql`FROM ${users} WHERE email_normalized = ${emailNormalized} AND deleted_at IS NULL${
     exceptId === undefined ? sql`` : sql` AND id <> ${exceptId}`
-  })`
+  }`

@@ -1,14 +1,22 @@
 import { eq } from 'drizzle-orm'
+import { hasPermission, outranks } from '../access/permissions.ts'
+import type { Activity, ListActivity } from '../activity/schemas.ts'
+import { pageOfHistory } from '../activity/service.ts'
+import { NO_ORIGIN } from '../activity/visibility.ts'
 import type { Resources } from '../context.ts'
 import { build, type Places, prepare } from '../database/statements.ts'
+import type { List } from '../http/pagination.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
+import type { Session } from '../sessions/schemas.ts'
+import { openSessionsOf, toSessionList } from '../sessions/service.ts'
 import { userNotFound } from './errors.ts'
-import { profileColumns, selectUsers, type User as UserRow, users } from './models.ts'
+import { type Profile, profileColumns, selectUsers, type User as UserRow, users } from './models.ts'
 
 export const readUser = prepare(({ id }: Places<{ id: string }>) => ({
   user: selectUsers().where(eq(users.id, id)),
 }))
 
-/** Reads a person, deleted or not. Throws 404. */
+/** Reads a user, deleted or not. Throws 404. */
 export async function requireUser({ db }: Resources, id: string): Promise<UserRow> {
   const {
     user: [row],
@@ -20,3 +28,53 @@ export async function requireUser({ db }: Resources, id: string): Promise<UserRo
 export const readProfile = prepare(({ id }: Places<{ id: string }>) => ({
   profile: build.select(profileColumns).from(users).where(eq(users.id, id)),
 }))
+
+/** The deleted are there for whoever may delete, and for nobody else. Throws 404. */
+export function assertVisible(actor: Claims, row: Pick<UserRow, 'deleted_at'>): void {
+  if (row.deleted_at !== null && !hasPermission(actor.role, 'users:delete')) throw userNotFound()
+}
+
+/** A user, for those who manage users. Throws 404. */
+export async function findUser({ db }: Resources, actor: Claims, id: string): Promise<Profile> {
+  const {
+    profile: [row],
+  } = await db.read(readProfile({ id }))
+  if (!row) throw userNotFound()
+  assertVisible(actor, row)
+  return row
+}
+
+/** The sessions that a user has open; from where is for those who outrank them. Throws 404. */
+export async function listSessionsOf(
+  { db, now }: Resources,
+  actor: Claims,
+  id: string,
+): Promise<List<Session>> {
+  const {
+    rows,
+    profile: [user],
+  } = await db.read({ rows: openSessionsOf(id, now), ...readProfile({ id }) })
+  if (!user) throw userNotFound()
+  assertVisible(actor, user)
+  const seesOrigin = id === actor.sub || outranks(actor.role, user.role)
+  const list = toSessionList(rows)
+  return seesOrigin ? list : { ...list, data: list.data.map((session) => ({ ...session, ...NO_ORIGIN })) }
+}
+
+/** The history of a user, for those who manage users. That of the deleted is for whoever may see them. Throws 404. */
+export async function listActivityOf(
+  resources: Resources & { actor: Claims },
+  id: string,
+  filter: Omit<ListActivity, 'user_id'>,
+): Promise<List<Activity>> {
+  const { sub, role } = resources.actor
+  const page = pageOfHistory(resources, { id: sub, role }, { ...filter, user_id: id })
+  const {
+    rows,
+    profile: [user],
+  } = await resources.db.read({ rows: page.rows, ...readProfile({ id }) })
+  // Of the purged, the history is all there is.
+  const isThere = user !== undefined && user.deleted_at === null
+  if (!isThere && !hasPermission(role, 'users:delete')) throw userNotFound()
+  return page.toPage(rows)
+}

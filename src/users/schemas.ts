@@ -68,12 +68,24 @@ export type CreateUser = Of<typeof CreateUser>
 export const UpdateMe = lazy(() => z.strictObject({ name: DisplayName() }).meta({ id: 'UpdateMe' }))
 export type UpdateMe = Of<typeof UpdateMe>
 
-/** What those who manage people may change about them. */
+/** What those who manage users may change about them. */
 export const UpdateUser = lazy(() =>
   z
-    .strictObject({ email: EmailInput(), name: DisplayName(), role: Role() })
+    .strictObject({
+      email: EmailInput(),
+      name: DisplayName(),
+      role: Role(),
+      revoke_old: z.boolean().meta({
+        description:
+          'For administrators, with `email`: the old address is in the wrong hands, so it gets no link that undoes the change, and older ones are void.',
+      }),
+    })
     .partial()
     .refine((value) => Object.keys(value).length > 0, { message: 'Changes nothing.' })
+    .refine((value) => value.revoke_old === undefined || value.email !== undefined, {
+      path: ['revoke_old'],
+      message: 'Goes with email.',
+    })
     .meta({ id: 'UpdateUser', minProperties: 1, example: { name: 'Ada King' } }),
 )
 export type UpdateUser = Of<typeof UpdateUser>

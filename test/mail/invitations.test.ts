@@ -86,7 +86,7 @@ test('Sent again, an invitation has a new link; withdrawn, it has none; both aga
 })
 
 test('Who has an account is not invited, and a second invitation replaces the first', async () => {
-  const ada = await api.person()
+  const ada = await api.person({ email_verified_at: Date.now() })
   expect((await invite(admin, { email: ada.email.toUpperCase() })).body.code).toBe('email_taken')
   const email = newAddress()
   await invite(admin, { email })
@@ -100,7 +100,7 @@ test('Who signed up meanwhile keeps their account', async () => {
   const email = newAddress()
   await invite(admin, { email })
   const { token } = await linkFor(email)
-  await api.person({ email })
+  await api.person({ email, email_verified_at: Date.now() })
   const answer = await accept({ token, password: PASSWORD })
   expect([answer.status, answer.body.code]).toEqual([409, 'email_taken'])
 })
@@ -112,4 +112,125 @@ test('Invited twice with one Idempotency-Key, somebody is invited once', async (
   expect(new Set(answers.map(({ status, text }) => `${status} ${text}`)).size).toBe(1)
   expect(await api.mailsTo(email)).toHaveLength(1)
   expect((await invite(admin, { email, name: 'Other' }, headers)).body.code).toBe('idempotency_key_reused')
+})
+
+const invitationOf = async (email: string) =>
+  (await api.sql('SELECT * FROM invitations WHERE email_normalized = ? ORDER BY id DESC', [email]))[0]!
+const endedWhy = async (id: unknown) => {
+  const rows = await api.sql("SELECT details FROM user_activity_logs WHERE action = 'invitation.withdrawn'")
+  const details = rows.map((row) => JSON.parse(row.details as string))
+  return details.find(({ invitation_id }) => invitation_id === id)
+}
+
+test('HX5: who signs up with an invited address without proving it takes nothing of the invitation', async () => {
+  const email = newAddress()
+  const { body } = await invite(admin, { email, name: 'Quetzal', role: 'manager' })
+  const { token } = await linkFor(email)
+  const signedUp = await api.send('POST', '/v1/auth/signup', {
+    body: { email, password: PASSWORD, name: 'Eve' },
+  })
+  const eve = await api.signIn({ id: signedUp.body.id as string })
+  expect(await invitationOf(email)).toMatchObject({ withdrawn_at: null, user_id: null })
+  const exported = await api.send('GET', '/v1/users/me/export', { token: eve.token })
+  expect(exported.text).not.toContain('Quetzal')
+  expect(exported.text).not.toContain(body.id)
+
+  const accepted = await accept({ token, password: PASSWORD })
+  expect([accepted.status, accepted.body.role]).toEqual([201, 'manager'])
+  expect((await api.send('GET', '/v1/users/me', { token: eve.token })).status).toBe(401)
+  await api.logIn({ email, password: PASSWORD })
+})
+
+test('HX5: who has not proved an address does not keep others from being invited to it', async () => {
+  const eve = await api.person()
+  expect((await invite(admin, { email: eve.email })).status).toBe(201)
+})
+
+test('LG2: whoever proves an invited address needs no invitation, and the history says so', async () => {
+  const email = newAddress()
+  const { body } = await invite(admin, { email, role: 'manager' })
+  await api.send('POST', '/v1/auth/signup', { body: { email, password: PASSWORD, name: 'Ada' } })
+  await api.send('POST', '/v1/auth/resend_verification', { body: { email } })
+  const { token } = linkIn((await api.mailsTo(email)).find(({ subject }) => subject.startsWith('Confirm'))!)
+  await api
+    .send('POST', '/v1/auth/verify_email', { body: { token, password: PASSWORD } })
+    .then(({ status }) =>
+      status === 204 ? undefined : api.send('POST', '/v1/auth/verify_email', { body: { token } }),
+    )
+  expect(await invitationOf(email)).toMatchObject({
+    withdrawn_at: expect.any(Number),
+    user_id: expect.any(String),
+  })
+  expect(await endedWhy(body.id)).toMatchObject({ role: 'manager', reason: 'has_account' })
+})
+
+test('AZ5: nobody replaces an invitation that they could not withdraw', async () => {
+  const email = newAddress()
+  const { body } = await invite(admin, { email, role: 'admin' })
+  const refused = await invite(manager, { email })
+  expect([refused.status, refused.body.code]).toEqual([403, 'outranked'])
+  expect(await invitationOf(email)).toMatchObject({ id: body.id, withdrawn_at: null })
+  const { token } = await linkFor(email)
+  expect((await invite(admin, { email })).status).toBe(201)
+  expect((await accept({ token, password: PASSWORD })).body.code).toBe('invalid_link')
+  expect(await endedWhy(body.id)).toEqual({ invitation_id: body.id, role: 'admin', reason: 'replaced' })
+})
+
+test('SE1, HX2: to invite somebody above a user again needs what inviting them needs', async () => {
+  const { body } = await invite(admin, { email: newAddress(), role: 'manager' })
+  const stale = (await api.signIn(admin, Date.now() - 11 * 60_000)).token
+  const path = `/v1/invitations/${body.id}`
+  const refused = await api.send('POST', `${path}/resend`, { token: stale })
+  expect([refused.status, refused.body.code]).toEqual([403, 'reauthentication_required'])
+  expect((await api.send('POST', `${path}/resend`, { token: admin.token })).status).toBe(200)
+  const user = await invite(admin, { email: newAddress() })
+  expect((await api.send('POST', `/v1/invitations/${user.body.id}/resend`, { token: stale })).status).toBe(
+    200,
+  )
+  await api.person({ email: user.body.email, email_verified_at: Date.now() })
+  const taken = await api.send('POST', `/v1/invitations/${user.body.id}/resend`, { token: admin.token })
+  expect([taken.status, taken.body.code]).toEqual([409, 'email_taken'])
+})
+
+test('An invitation says that it is void, and why, while its inviter may not invite', async () => {
+  const inviter = await api.quickActor({ role: 'manager', email_verified_at: Date.now() })
+  const headers = { 'idempotency-key': crypto.randomUUID() }
+  const email = newAddress()
+  const made = await api.send('POST', '/v1/invitations', { token: inviter.token, body: { email }, headers })
+  const now = async () => {
+    const list = await api.send<{ data: Invitation[] }>('GET', '/v1/invitations?limit=100', {
+      token: admin.token,
+    })
+    const { status, void_reason } = list.body.data.find(({ id }) => id === made.body.id)!
+    return [status, void_reason]
+  }
+  expect(await now()).toEqual(['pending', null])
+  for (const [set, reason] of [
+    ["status = 'disabled'", 'inviter_disabled'],
+    ["status = 'active', role = 'user'", 'inviter_outranked'],
+    ["role = 'manager', deleted_at = 1", 'inviter_gone'],
+  ]) {
+    await api.sql(`UPDATE users SET ${set} WHERE id = ?`, [inviter.id])
+    expect(await now()).toEqual(['void', reason])
+  }
+  await api.sql('UPDATE users SET deleted_at = NULL WHERE id = ?', [inviter.id])
+  expect(await now()).toEqual(['pending', null])
+  await api.send('DELETE', `/v1/invitations/${made.body.id}`, { token: admin.token })
+  const { token } = await api.signIn(inviter)
+  const again = await api.send('POST', '/v1/invitations', { token, body: { email }, headers })
+  expect([again.status, again.body]).toEqual([201, { ...made.body, status: 'withdrawn' }])
+})
+
+test('An invitation that was accepted is not withdrawn any more', async () => {
+  const email = newAddress()
+  const { body } = await invite(admin, { email })
+  await accept({ token: (await linkFor(email)).token, password: PASSWORD })
+  for (const [method, path] of [
+    ['DELETE', ''],
+    ['POST', '/resend'],
+  ]) {
+    const answer = await api.send(method!, `/v1/invitations/${body.id}${path}`, { token: admin.token })
+    expect(answer.status).toBe(409)
+  }
+  expect(await invitationOf(email)).toMatchObject({ withdrawn_at: null })
 })

@@ -1,0 +1,66 @@
+import { and, eq, sql } from 'drizzle-orm'
+import { outranks } from '../access/permissions.ts'
+import type { Resources } from '../context.ts'
+import { build } from '../database/statements.ts'
+import { invalidLink } from '../links/errors.ts'
+import { linkIsLive, requireToken, voidTokens } from '../links/service.ts'
+import { insertUser, makeUserRow } from '../users/create.ts'
+import { emailTaken } from '../users/errors.ts'
+import { emailIsProved, ROLES, userIsActive, users } from '../users/models.ts'
+import { toUser, type User } from '../users/schemas.ts'
+import { invitations } from './models.ts'
+import type { AcceptInvitation } from './schemas.ts'
+import { isPending } from './service.ts'
+
+/**
+ * Makes the account that an invitation is for. The mail was read, so the address is confirmed; it does not log in.
+ * It stands as long as its inviter could still make it: who was demoted or shut out invites nobody. An account with
+ * the address that nobody has proved gives way.
+ *
+ * @throws 400 `invalid_link`; 409 `email_taken`; 422 for a weak password.
+ */
+export async function acceptInvitation(resources: Resources, input: AcceptInvitation): Promise<User> {
+  const { now } = resources
+  const { token, subject: invitation } = await requireToken(resources, 'accept_invitation', input, (id) =>
+    build.select().from(invitations).where(sql`${invitations.id} = ${id}`),
+  )
+  const row = await makeUserRow(
+    resources,
+    {
+      email: invitation.email,
+      name: input.name ?? invitation.name ?? invitation.email.split('@')[0]!,
+      password: input.password,
+      role: invitation.role,
+    },
+    now,
+  )
+  const inviters = ROLES.filter((role) => outranks(role, invitation.role))
+  const inviterStands = sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${invitation.invited_by}
+    AND role IN ${inviters} AND ${userIsActive(now)})`
+  const mayAccept = sql`${linkIsLive(token.id, now)} AND ${inviterStands}
+    AND EXISTS (SELECT 1 FROM ${invitations} WHERE ${isPending(invitation.id)})`
+  const isTaken = emailIsProved(row.email_normalized)
+  const creation = insertUser(resources, row, sql`${mayAccept} AND NOT ${isTaken}`, {
+    action: 'invitation.accepted',
+    actorId: row.id,
+    invitation: invitation.id,
+  })
+  const { isDone } = creation
+  const { verdict } = await resources.db.writeBatch(
+    {
+      ...creation.statements,
+      links: voidTokens(now, ['accept_invitation'], sql`subject_id = ${invitation.id} AND ${isDone}`),
+      acceptance: build
+        .update(invitations)
+        .set({ accepted_at: now, user_id: row.id, withdrawn_at: null })
+        .where(and(eq(invitations.id, invitation.id), isDone)),
+      verdict: sql<
+        Record<'is_done' | 'may_accept', 0 | 1>
+      >`SELECT ${isDone} AS is_done, ${mayAccept} AS may_accept`,
+    },
+    isDone,
+  )
+  const { is_done, may_accept } = verdict[0]!
+  if (!is_done) throw may_accept ? emailTaken() : invalidLink()
+  return toUser({ ...row, state: row.status })
+}

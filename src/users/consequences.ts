@@ -1,0 +1,209 @@
+import { and, eq, isNull, type SQL, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import type { Action } from '../activity/models.ts'
+import { record } from '../activity/service.ts'
+import type { Resources } from '../context.ts'
+import { build, type Statement } from '../database/statements.ts'
+import { invitations } from '../invitations/models.ts'
+import { oneTimeTokens, PURPOSES, type Purpose } from '../links/models.ts'
+import { voidTokens } from '../links/service.ts'
+import { outbox } from '../mail/models.ts'
+import { type RevokedReason, revokeSessions, sessionsOf } from '../sessions/service.ts'
+import { eraseTraces } from './erasure.ts'
+import { emailIsProved, emailIsTaken, isUnproved, type NewUser, type User, users } from './models.ts'
+
+/** A change of one user, and what comes with it. */
+export interface Change {
+  action: Action
+  set: { [Column in keyof NewUser]?: NewUser[Column] | undefined }
+  details?: object
+  /** Every token of the user dies. */
+  endsTokens?: boolean
+  /** Every session of the user dies as well (but perhaps one). */
+  endsSessions?: { reason: RevokedReason; exceptId?: string }
+  /**
+   * What has to be as it was read; the whole user when absent. What ends a takeover relies on no more than
+   * `isSamePerson`: whoever renames in a loop must not keep it from coming.
+   */
+  reliesOn?: SQL | undefined
+  /** Links that die, beside those that any change of its kind ends. */
+  voids?: readonly Purpose[]
+  /** The row is deleted, and with it every personal datum elsewhere. */
+  erases?: boolean
+  /** Mails that it owes; they go out once it is made. */
+  mails?: (isDone: SQL) => readonly OwedMail[]
+  /** What else belongs to it; `isDone` is its condition, for what is not harmless without the change. */
+  alsoWrite?: (isDone: SQL) => readonly Statement[]
+}
+
+export interface OwedMail {
+  mailId: string
+  statements: readonly Statement[]
+}
+
+/** What takes an account back stays good, whatever a thief does to it. */
+const WAYS_IN = PURPOSES.filter((purpose) => purpose !== 'undo_email_change')
+
+/** What follows from the nature of a change, whoever makes it. */
+export function consequences(
+  resources: Resources,
+  actorId: string | null,
+  row: User,
+  change: Change,
+  isDone: SQL,
+): Statement[] {
+  const { set, endsSessions, erases } = change
+  const { now } = resources
+  const closes = endsSessions?.reason === 'account_closed'
+  const movesCredentials = set.password_hash !== undefined || set.email_normalized !== undefined
+  // A link that was asked for before is no way around what has changed since.
+  const ended: readonly Purpose[] = closes
+    ? WAYS_IN
+    : movesCredentials
+      ? ['reset_password', 'change_email']
+      : []
+  const voided = [...ended, ...(change.voids ?? [])]
+  const { email_normalized } = after(row, change)
+  return [
+    ...(endsSessions
+      ? [revokeSessions(now, endsSessions.reason, and(sessionsOf(row.id, endsSessions.exceptId), isDone))]
+      : []),
+    ...(voided.length > 0
+      ? [voidTokens(now, voided, and(eq(oneTimeTokens.subject_id, row.id), isDone))]
+      : []),
+    ...(getsProvedEmail(row, change)
+      ? adoptInvitations(resources, { userId: row.id, email_normalized, actorId }, isDone)
+      : []),
+    ...(erases ? eraseTraces(row) : []),
+  ]
+}
+
+/** A user as a change leaves them, as far as their address goes. */
+const after = (row: User, { set, erases }: Change) => ({
+  isLiving: erases !== true && (set.deleted_at === undefined ? row.deleted_at : set.deleted_at) === null,
+  isProved: (set.email_verified_at === undefined ? row.email_verified_at : set.email_verified_at) !== null,
+  email_normalized: set.email_normalized ?? row.email_normalized,
+})
+
+/** Whether somebody gets, by a change, an address that they had not, or had lost. */
+const takesAddress = (row: User, change: Change) =>
+  after(row, change).email_normalized !== row.email_normalized ||
+  (row.deleted_at !== null && after(row, change).isLiving)
+
+/** Whether an address is somebody's after a change, by proof, that was not theirs before. */
+function getsProvedEmail(row: User, change: Change): boolean {
+  const { isLiving, isProved } = after(row, change)
+  return isLiving && isProved && (row.email_verified_at === null || takesAddress(row, change))
+}
+
+/**
+ * A condition: that the address which somebody gets, or gets back, is somebody else's. An address is somebody's
+ * once they have proved it: who has not gives way to who has.
+ */
+export function needsFreeEmail(row: User, change: Change): SQL {
+  if (!takesAddress(row, change)) return sql`0`
+  const isOthers = getsProvedEmail(row, change) ? emailIsProved : emailIsTaken
+  return isOthers(after(row, change).email_normalized, row.id)
+}
+
+/** Whoever has an address unproved that a change gives to its owner is deleted (softly). Goes before the change. */
+export const makeWay = (
+  resources: Resources,
+  actorId: string | null,
+  row: User,
+  change: Change,
+  isDone: SQL,
+) =>
+  takesAddress(row, change) && getsProvedEmail(row, change)
+    ? deleteSquatter(resources, after(row, change).email_normalized, { actorId, exceptId: row.id }, isDone)
+    : []
+
+/** Deletes (softly) whoever has an address that nobody has vouched for, as its owner has just proved it. */
+export function deleteSquatter(
+  resources: Resources,
+  emailNormalized: string,
+  { actorId, exceptId }: { actorId: string | null; exceptId: string },
+  isDone: SQL,
+): Statement[] {
+  const { now } = resources
+  const squatter = sql`SELECT id FROM ${users} WHERE email_normalized = ${emailNormalized}
+    AND deleted_at IS NULL AND id <> ${exceptId} AND ${isUnproved} AND ${isDone}`
+  const event = {
+    id: uuidv7(),
+    action: 'user.deleted',
+    userId: sql`(${squatter})`,
+    actorId,
+    details: { reason: 'address_proved_by_another' },
+  } as const
+  return [
+    record(resources, event, sql`EXISTS (${squatter})`),
+    revokeSessions(now, 'account_closed', sql`user_id = (${squatter})`),
+    voidTokens(now, WAYS_IN, sql`subject_id = (${squatter})`),
+    build
+      .update(users)
+      .set({
+        deleted_at: now,
+        updated_at: now,
+        version: sql`${users.version} + 1`,
+        token_epoch: sql`${users.token_epoch} + 1`,
+      })
+      .where(sql`${users.id} = (${squatter})`),
+  ]
+}
+
+/** Whoever has proved an address needs no invitation to it; what was sent of it is theirs, and goes with them. */
+export const adoptInvitations = (
+  resources: Resources,
+  { userId, email_normalized, actorId }: { userId: string; email_normalized: string; actorId: string | null },
+  isDone: SQL,
+  which: SQL = sql`1`,
+): Statement[] => [
+  ...withdrawInvitations(
+    resources,
+    email_normalized,
+    { reason: 'has_account', actorId, userId, which },
+    isDone,
+  ),
+  build
+    .update(outbox)
+    .set({ user_id: userId })
+    .where(and(eq(outbox.recipient_normalized, email_normalized), isNull(outbox.user_id), isDone)),
+]
+
+/** Ends the invitation of an address that stands, if one does; its row of history says by what. */
+export function withdrawInvitations(
+  resources: Resources,
+  emailNormalized: string,
+  by: {
+    reason: 'has_account' | 'replaced'
+    actorId: string | null
+    /** Who has the address now. */
+    userId?: string
+    /** A condition that leaves others alone. */
+    which: SQL
+  },
+  isDone: SQL,
+): Statement[] {
+  const isOpen = sql`email_normalized = ${emailNormalized} AND accepted_at IS NULL AND withdrawn_at IS NULL
+    AND ${by.which} AND ${isDone}`
+  const event = {
+    id: uuidv7(),
+    action: 'invitation.withdrawn',
+    userId: null,
+    actorId: by.actorId,
+    details: sql`(SELECT json_object('invitation_id', id, 'role', role, 'reason', ${by.reason})
+      FROM ${invitations} WHERE ${isOpen} LIMIT 1)`,
+  } as const
+  return [
+    record(resources, event, sql`EXISTS (SELECT 1 FROM ${invitations} WHERE ${isOpen})`),
+    voidTokens(
+      resources.now,
+      ['accept_invitation'],
+      sql`subject_id IN (SELECT id FROM ${invitations} WHERE ${isOpen})`,
+    ),
+    build
+      .update(invitations)
+      .set({ withdrawn_at: resources.now, ...(by.userId && { user_id: by.userId }) })
+      .where(isOpen),
+  ]
+}

@@ -1,0 +1,29 @@
+import type { Context } from 'hono'
+import { hasVersion } from '../http/precondition.ts'
+import type { AppError } from '../http/problem.ts'
+import { outranked, ownAccount, userNotFound, writeConflict } from './errors.ts'
+import type { UserExport } from './export.ts'
+import type { Profile } from './models.ts'
+import { type ManagedUser, toManagedUser, toUser, type User } from './schemas.ts'
+
+export const ETAG = { ETag: 'The version of the user; send it back as If-Match or If-None-Match.' }
+export const VERSIONED = { 200: ETAG, 304: ETAG }
+export const FILE = { 200: { 'Content-Disposition': 'A file, by the name that stands there.' } }
+
+/** What managing one user may answer. */
+export const MANAGING_PROBLEMS: (() => AppError)[] = [userNotFound, ownAccount, outranked, writeConflict]
+
+/** Answers with a user, and their version as ETag; to whoever has read that version, with nothing more. */
+function answer<U extends User>(c: Context, user: U, status: 200 | 201 = 200) {
+  c.header('etag', `"${user.version}"`)
+  if (c.req.method === 'GET' && hasVersion(c, user.version)) return c.body(null, 304)
+  if (status === 201) c.header('location', `/v1/users/${user.id}`)
+  return c.json(user, status)
+}
+
+export const self = (c: Context, row: Profile) => answer(c, toUser(row))
+export const managed = (c: Context, row: Profile) => answer(c, toManagedUser(row))
+export const made = (c: Context, user: ManagedUser) => answer(c, user, 201)
+
+export const download = (c: Context, data: UserExport) =>
+  c.json(data, 200, { 'content-disposition': 'attachment; filename="roster-export.json"' })

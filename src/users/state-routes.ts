@@ -1,0 +1,58 @@
+import { reauthenticationRequired } from '../access/errors.ts'
+import { requirePermission } from '../access/guards.ts'
+import type { AppEnv } from '../context.ts'
+import { Hono } from '../http/hono.ts'
+import { body, operation } from '../http/operation.ts'
+import { precondition } from '../http/precondition.ts'
+import { changeUser } from './change.ts'
+import * as errors from './errors.ts'
+import { disabling, enabling, restoring } from './manage.ts'
+import { ETAG, MANAGING_PROBLEMS, managed } from './responses.ts'
+import { DisableUser, ManagedUser } from './schemas.ts'
+
+const tag = 'users'
+
+/** What every one of these answers: the user as they are now. */
+const ANSWER = { responses: { 200: ManagedUser }, responseHeaders: { 200: ETAG } }
+
+export const userStateRoutes = new Hono<AppEnv>()
+  .post(
+    '/:id/restore',
+    operation({
+      id: 'restoreUser',
+      tag,
+      summary: 'Bring a soft-deleted user back',
+      ...ANSWER,
+      problems: [...MANAGING_PROBLEMS, reauthenticationRequired, errors.emailTaken],
+    }),
+    requirePermission('users:delete'),
+    precondition,
+    async (c) => managed(c, await changeUser(c.var, c.req.param('id'), restoring(c.var))),
+  )
+  .post(
+    '/:id/disable',
+    operation({
+      id: 'disableUser',
+      tag,
+      summary: 'Shut a user out, with a reason, for good or until a time',
+      ...ANSWER,
+      problems: [...MANAGING_PROBLEMS, errors.userDeleted, errors.lastAdmin, errors.untilInThePast],
+    }),
+    requirePermission('users:update'),
+    precondition,
+    body(DisableUser),
+    async (c) => managed(c, await changeUser(c.var, c.req.param('id'), disabling(c.var, c.var.body))),
+  )
+  .post(
+    '/:id/enable',
+    operation({
+      id: 'enableUser',
+      tag,
+      summary: 'Let a disabled user in again',
+      ...ANSWER,
+      problems: [...MANAGING_PROBLEMS, reauthenticationRequired, errors.userDeleted],
+    }),
+    requirePermission('users:update'),
+    precondition,
+    async (c) => managed(c, await changeUser(c.var, c.req.param('id'), enabling(c.var))),
+  )

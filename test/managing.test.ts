@@ -1,0 +1,157 @@
+import { beforeAll, expect, test } from 'vitest'
+import { type Actor, type Api, linkIn, openApi, PASSWORD } from './support/api.ts'
+import { dump } from './support/snapshots.ts'
+import { freshUpstreams } from './support/upstreams.ts'
+
+let api: Api
+let admin: Actor & { sessionId: string }
+let manager: Actor & { sessionId: string }
+
+beforeAll(async () => {
+  api = openApi((await freshUpstreams()).bindings)
+  const of = (role: 'admin' | 'manager') =>
+    api.quickActor({ role, password_hash: null, email_verified_at: Date.now() }) as never
+  admin = await of('admin')
+  manager = await of('manager')
+})
+
+const newAddress = () => `${crypto.randomUUID()}@people.test`
+const proved = (given: object = {}) =>
+  api.person({ password_hash: null, email_verified_at: Date.now(), ...given })
+const patch = (by: { token: string }, id: string, body: object) =>
+  api.send('PATCH', `/v1/users/${id}`, { token: by.token, body })
+const post = (by: { token: string }, path: string, body?: object) =>
+  api.send('POST', path, { token: by.token, body })
+const rowOf = async (id: string) => (await api.sql('SELECT * FROM users WHERE id = ?', [id]))[0]!
+const kindsTo = async (email: string) =>
+  (
+    await api.sql('SELECT kind FROM outbox WHERE recipient_normalized = ? ORDER BY id', [email.toLowerCase()])
+  ).map(({ kind }) => kind)
+const undo = (token: string) => post({ token: '' }, '/v1/auth/undo_email_change', { token })
+
+test('HX2: another address is unverified, ends sessions and links, and its owner can undo it', async () => {
+  const ada = await proved()
+  const session = await api.signIn(ada)
+  await api.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } })
+  const reset = linkIn((await api.mailsTo(ada.email))[0]!).token
+  const email = newAddress()
+  const moved = await patch(manager, ada.id, { email, name: 'Grace' })
+  expect(moved.body).toMatchObject({ email, email_verified: false, name: 'Grace' })
+  expect((await api.send('GET', '/v1/users/me', { token: session.token })).status).toBe(401)
+  const refreshed = await api.send('POST', '/v1/auth/refresh_token', {
+    body: { refresh_token: session.refreshToken },
+  })
+  expect(refreshed.status).toBe(401)
+  const body = { token: reset, new_password: 'nine green bears run' }
+  expect((await api.send('POST', '/v1/auth/reset_password', { body })).body.code).toBe('invalid_link')
+  expect(await kindsTo(email)).toEqual(['verify_email'])
+
+  const [told] = await api.mailsTo(ada.email)
+  expect(told!.text).toContain(email)
+  expect((await undo(linkIn(told!).token)).status).toBe(204)
+  expect(await rowOf(ada.id)).toMatchObject({ email: ada.email, email_verified_at: expect.any(Number) })
+})
+
+test('HX2: of an unverified address nobody is told, and another spelling is the same address', async () => {
+  const eve = await proved({ email_verified_at: null })
+  expect((await patch(manager, eve.id, { email: newAddress() })).status).toBe(200)
+  expect(await kindsTo(eve.email)).toEqual([])
+
+  const ada = await proved()
+  const { token } = await api.signIn(ada)
+  const answer = await patch(manager, ada.id, { email: ada.email.toUpperCase() })
+  expect(answer.body).toMatchObject({ email: ada.email.toUpperCase(), email_verified: true })
+  expect((await api.send('GET', '/v1/users/me', { token })).status).toBe(200)
+  expect(await kindsTo(ada.email)).toEqual([])
+})
+
+test('HX2: who mends a takeover leaves the thief no way back, and the other administrators hear of it', async () => {
+  const ada = await proved()
+  const other = await proved({ role: 'admin' })
+  // The thief changes the address twice; the first undo would be theirs.
+  await patch(admin, ada.id, { email: newAddress() })
+  const older = linkIn((await api.mailsTo(ada.email))[0]!).token
+  const thiefs = newAddress()
+  await api.sql('UPDATE users SET email = ?1, email_normalized = ?1, email_verified_at = 1 WHERE id = ?2', [
+    thiefs,
+    ada.id,
+  ])
+  const refused = await patch(manager, ada.id, { email: newAddress(), revoke_old: true })
+  expect([refused.status, refused.body.code]).toEqual([403, 'forbidden'])
+  expect((await patch(admin, ada.id, { name: 'Ada', revoke_old: true })).status).toBe(422)
+
+  const email = newAddress()
+  expect((await patch(admin, ada.id, { email, revoke_old: true })).status).toBe(200)
+  const [told] = await api.mailsTo(thiefs)
+  expect(told!.text).not.toContain('http')
+  expect((await undo(older)).body.code).toBe('invalid_link')
+  expect((await api.mailsTo(other.email))[0]!.text).toContain(email)
+  expect(await kindsTo(admin.email)).toEqual([])
+  const [row] = await api.sql(
+    "SELECT details FROM user_activity_logs WHERE user_id = ? AND action = 'email.changed' ORDER BY id DESC",
+    [ada.id],
+  )
+  expect(JSON.parse(row!.details as string)).toEqual({
+    email: { from: thiefs, to: email },
+    revoke_old: true,
+  })
+})
+
+test('LG2: an address and a role that change together are two rows', async () => {
+  const eve = await proved({ role: 'manager' })
+  expect((await patch(admin, eve.id, { email: newAddress(), role: 'user' })).status).toBe(200)
+  expect(await api.historyOf(eve.id)).toEqual(['email.changed', 'user.role_changed'])
+})
+
+test('HX2: a role given or taken, enabling and restoring are told by mail', async () => {
+  const ada = await proved()
+  await patch(admin, ada.id, { role: 'manager' })
+  await patch(admin, ada.id, { role: 'user' })
+  await post(admin, `/v1/users/${ada.id}/disable`, { reason: 'left' })
+  await post(admin, `/v1/users/${ada.id}/enable`)
+  await api.send('DELETE', `/v1/users/${ada.id}`, { token: admin.token })
+  await post(admin, `/v1/users/${ada.id}/restore`)
+  expect(await kindsTo(ada.email)).toEqual([
+    'role_changed',
+    'role_changed',
+    'account_enabled',
+    'account_restored',
+  ])
+})
+
+test('HX5, AZ5: no higher role is given before the address is proved', async () => {
+  const squatter = await proved({ email_verified_at: null })
+  const before = await dump(api)
+  const refused = await patch(admin, squatter.id, { role: 'admin' })
+  expect([refused.status, refused.body.code]).toEqual([409, 'address_not_verified'])
+  const ada = await proved()
+  const along = await patch(admin, ada.id, { role: 'manager', email: newAddress() })
+  expect(along.body.code).toBe('address_not_verified')
+  expect((await rowOf(ada.id)).role).toBe('user')
+  expect((await rowOf(squatter.id)).role).toBe('user')
+  expect(before).toBeDefined()
+
+  await api.sql('UPDATE users SET email_verified_at = 1 WHERE id = ?', [squatter.id])
+  expect((await patch(admin, squatter.id, { role: 'admin' })).status).toBe(200)
+  await api.sql('UPDATE users SET email_verified_at = NULL WHERE id = ?', [squatter.id])
+  expect((await patch(admin, squatter.id, { role: 'user' })).status).toBe(200)
+})
+
+test('HX5: a squatter on a freed address gives way to its owner', async () => {
+  const ada = await proved()
+  await api.send('DELETE', `/v1/users/${ada.id}`, { token: admin.token })
+  const body = { email: ada.email, password: PASSWORD, name: 'Eve' }
+  const signedUp = await api.send('POST', '/v1/auth/signup', { body })
+  const eve = await api.signIn({ id: signedUp.body.id as string })
+  expect((await post(admin, `/v1/users/${ada.id}/restore`)).body).toMatchObject({ email_verified: true })
+  expect((await api.send('GET', '/v1/users/me', { token: eve.token })).status).toBe(401)
+  expect(await api.historyOf(signedUp.body.id as string)).toEqual(['user.signed_up', 'user.deleted'])
+})
+
+test('HX5: who proved the address meanwhile keeps it', async () => {
+  const ada = await proved()
+  await api.send('DELETE', `/v1/users/${ada.id}`, { token: admin.token })
+  await proved({ email: ada.email })
+  const answer = await post(admin, `/v1/users/${ada.id}/restore`)
+  expect([answer.status, answer.body.code]).toEqual([409, 'email_taken'])
+})

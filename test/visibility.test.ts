@@ -1,0 +1,109 @@
+import { beforeAll, describe, expect, test } from 'vitest'
+import type { Activity } from '../src/activity/schemas.ts'
+import type { Role } from '../src/users/models.ts'
+import { type Api, openApi } from './support/api.ts'
+import { freshUpstreams } from './support/upstreams.ts'
+
+type Somebody = Awaited<ReturnType<Api['quickActor']>>
+
+let api: Api
+let admin: Somebody
+let manager: Somebody
+let other: Somebody
+
+const someone = (role: Role = 'user') =>
+  api.quickActor({ role, password_hash: null, email_verified_at: Date.now() })
+const as = (who: { token: string }, method: string, path: string, body?: unknown) =>
+  api.send(method, path, { token: who.token, body, ip: '192.0.2.7', headers: { 'user-agent': 'Browser/1' } })
+const historyFor = async (who: { token: string }, path: string) => {
+  const answer = await as(who, 'GET', path)
+  expect([answer.status, answer.body.code]).toEqual([200, undefined])
+  return answer.body.data as Activity[]
+}
+
+beforeAll(async () => {
+  api = openApi((await freshUpstreams()).bindings)
+  ;[admin, manager, other] = [await someone('admin'), await someone('manager'), await someone('manager')]
+})
+
+test('HX4: the history of the deleted is for those who may see the deleted', async () => {
+  const gone = await someone()
+  await as(admin, 'PATCH', `/v1/users/${gone.id}`, { name: 'Quetzal' })
+  await as(manager, 'PATCH', `/v1/users/${gone.id}`, { name: 'Kookaburra' })
+  await as(admin, 'DELETE', `/v1/users/${gone.id}`)
+  const direct = await as(manager, 'GET', `/v1/users/${gone.id}/activity`)
+  expect([direct.status, direct.body.code]).toEqual([404, 'user_not_found'])
+  for (const filter of ['', `&user_id=${gone.id}`, `&actor_id=${manager.id}`, `&actor_id=${admin.id}`]) {
+    const answer = await as(manager, 'GET', `/v1/activity?limit=100${filter}`)
+    expect(answer.text).not.toMatch(/Quetzal|Kookaburra/)
+    expect(answer.text).not.toContain(gone.id)
+  }
+  const unknown = await as(manager, 'GET', `/v1/users/${crypto.randomUUID()}/activity`)
+  expect(unknown.body.code).toBe('user_not_found')
+  expect(await historyFor(admin, `/v1/users/${gone.id}/activity`)).toHaveLength(3)
+
+  await as(admin, 'DELETE', `/v1/users/${gone.id}?hard=true`)
+  expect((await as(manager, 'GET', `/v1/users/${gone.id}/activity`)).status).toBe(404)
+  expect((await historyFor(admin, `/v1/users/${gone.id}/activity`)).length).toBeGreaterThan(3)
+})
+
+test('HX12: why somebody was disabled, and by whom, is for those who manage', async () => {
+  const ada = await someone('manager')
+  await as(admin, 'POST', `/v1/users/${ada.id}/disable`, { reason: 'suspected of theft' })
+  await as(admin, 'POST', `/v1/users/${ada.id}/enable`)
+  const { token } = await api.signIn(ada)
+  for (const path of ['/v1/users/me/activity?', `/v1/users/${ada.id}/activity?`, '/v1/activity?limit=100&']) {
+    const answer = await as({ token }, 'GET', `${path}action=user.disabled`)
+    expect(answer.text).not.toContain('suspected')
+    const own = (answer.body.data as Activity[]).find(({ user_id }) => user_id === ada.id)!
+    expect(own).toMatchObject({ actor_id: null, details: { until: null }, ip: null })
+  }
+  const managed = await historyFor(other, `/v1/users/${ada.id}/activity?action=user.disabled`)
+  expect(managed[0]).toMatchObject({ actor_id: admin.id, details: { reason: 'suspected of theft' } })
+})
+
+describe('HX12: from where somebody acts is for them, and for those who outrank them', () => {
+  const readers = ['admin', 'manager', 'self'] as const
+  const actors = ['admin', 'manager', 'user'] as const
+  test.each(readers.flatMap((reader) => actors.map((actor) => [reader, actor] as const)))(
+    'a reader who is %s, of what a %s did',
+    async (reader, actorRole) => {
+      const actor = await someone(actorRole)
+      await as(actor, 'PATCH', '/v1/users/me', { name: 'Grace' })
+      const by = reader === 'self' ? actor : reader === 'admin' ? admin : other
+      const path = reader === 'self' ? '/v1/users/me/activity' : `/v1/users/${actor.id}/activity`
+      const [row] = await historyFor(by, `${path}?action=user.updated`)
+      const sees = reader === 'self' || reader === 'admin' || actorRole === 'user'
+      const origin = sees ? { ip: '192.0.2.7', user_agent: 'Browser/1' } : { ip: null, user_agent: null }
+      expect(row).toMatchObject({ ...origin, actor_id: actor.id })
+
+      if (reader === 'self') return
+      await api.sql("UPDATE sessions SET ip = '192.0.2.7', user_agent = 'Browser/1' WHERE user_id = ?", [
+        actor.id,
+      ])
+      const sessions = await as(by, 'GET', `/v1/users/${actor.id}/sessions`)
+      expect((sessions.body.data as unknown[])[0]).toMatchObject(origin)
+    },
+  )
+
+  test('what an administrator did to a user is not told to a manager from where', async () => {
+    const ada = await someone()
+    await as(admin, 'PATCH', `/v1/users/${ada.id}`, { name: 'Grace' })
+    const [row] = await historyFor(manager, `/v1/users/${ada.id}/activity`)
+    expect(row).toMatchObject({ actor_id: admin.id, ip: null, user_agent: null })
+    expect(row!.details).toEqual({ name: { from: 'Somebody', to: 'Grace' } })
+  })
+})
+
+test('HX12: who managed once takes along that they acted, and nothing about whom they managed', async () => {
+  const former = await someone('manager')
+  const ada = await someone()
+  await as(former, 'PATCH', `/v1/users/${ada.id}`, { name: 'Kookaburra' })
+  await as(former, 'POST', `/v1/users/${ada.id}/disable`, { reason: 'suspected' })
+  await as(admin, 'PATCH', `/v1/users/${former.id}`, { role: 'user' })
+  const { token } = await api.signIn(former)
+  const answer = await as({ token }, 'GET', '/v1/users/me/export')
+  expect(answer.status).toBe(200)
+  expect(answer.text).not.toMatch(/Kookaburra|suspected/)
+  expect(answer.text).toContain('user.disabled')
+})
