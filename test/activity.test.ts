@@ -513,6 +513,46 @@ describe('LG3: the history is only ever added to', () => {
       `REPLACE INTO user_activity_logs (id, user_id, action) VALUES ('${row!.id}', '${user}', 'forged')`,
     )
     expect(await api.sql('SELECT * FROM user_activity_logs WHERE user_id = ?', [user])).toEqual([row])
+    const rowid = `(SELECT rowid FROM user_activity_logs WHERE id = '${row!.id}')`
+    const byRowid = [
+      `UPDATE OR REPLACE user_activity_logs SET rowid = ${rowid} WHERE id <> '${row!.id}'`,
+      `UPDATE user_activity_logs SET rowid = 1000000 WHERE id = '${row!.id}'`,
+      `REPLACE INTO user_activity_logs (rowid, id, user_id, action) VALUES (${rowid}, '${crypto.randomUUID()}', '${user}', 'forged')`,
+      `INSERT OR REPLACE INTO user_activity_logs (rowid, id, action) VALUES (${rowid}, '${crypto.randomUUID()}', 'forged')`,
+    ]
+    for (const attempt of byRowid) await expect(api.sql(attempt), attempt).rejects.toThrow(/history/)
+    expect(await api.sql('SELECT * FROM user_activity_logs WHERE user_id = ?', [user])).toEqual([row])
+  })
+
+  test('No SQL replaces a user, whose totals and place in the search would stay', async () => {
+    const [ada, eve] = [await somebody(), await somebody()]
+    const read = async () => [
+      await api.sql('SELECT * FROM users WHERE id IN (?, ?) ORDER BY seq', [ada.id, eve.id]),
+      await api.sql('SELECT * FROM user_totals ORDER BY role, state'),
+      await api.sql("INSERT INTO users_fts(users_fts, rank) VALUES ('integrity-check', 1)"),
+    ]
+    const before = await read()
+    const copyOf = (changes: Record<string, string>) => {
+      const [[row]] = before as [Record<string, unknown>[]]
+      const names = Object.keys(row!).filter((name) => !['state', 'facets'].includes(name))
+      return `REPLACE INTO users (${names}) SELECT ${names.map((name) => changes[name] ?? name)} FROM users
+        WHERE id = '${ada.id}'`
+    }
+    const [newId, newEmail] = [`'${crypto.randomUUID()}'`, `'${newAddress()}'`]
+    for (const attempt of [
+      copyOf({ id: `'${eve.id}'`, seq: 'NULL', email_normalized: newEmail }),
+      copyOf({
+        id: newId,
+        seq: `(SELECT seq FROM users WHERE id = '${eve.id}')`,
+        email_normalized: newEmail,
+      }),
+      copyOf({ id: newId, seq: 'NULL', email_normalized: `'${eve.email}'` }),
+      `UPDATE OR REPLACE users SET email_normalized = '${eve.email}' WHERE id = '${ada.id}'`,
+      `UPDATE OR REPLACE users SET id = '${eve.id}' WHERE id = '${ada.id}'`,
+      `UPDATE OR REPLACE users SET seq = (SELECT seq FROM users WHERE id = '${eve.id}') WHERE id = '${ada.id}'`,
+    ])
+      await expect(api.sql(attempt), attempt).rejects.toThrow(/never/)
+    expect(await read()).toEqual(before)
   })
 
   test('Text of a caller stays one value of one row, and one line of the log', async () => {
