@@ -2,6 +2,7 @@ import type { Context } from 'hono'
 import { cors } from 'hono/cors'
 import { createMiddleware } from 'hono/factory'
 import { limitByNetwork } from './access/guards.ts'
+import { accountRoutes } from './account/routes.tsx'
 import { activityRoutes } from './activity/routes.ts'
 import { authRoutes } from './auth/routes.ts'
 import { ConfigError, configOf } from './config/main.ts'
@@ -118,6 +119,7 @@ const routes = new Hono<AppEnv>()
   .route('/', systemRoutes)
   .route('/', docsRoutes)
   .route('/', signinRoutes)
+  .route('/', accountRoutes)
 
 export const app = routes
   .route('/', openapiRoutes(routes))

@@ -129,5 +129,8 @@ export const limitByNetwork = documented(
  * @throws 403 `reauthentication_required`.
  */
 export function requireRecentLogin(actor: Pick<Claims, 'auth_time'>, now: number): void {
-  if (now / 1000 - actor.auth_time > RECENT_LOGIN_SECONDS) throw reauthenticationRequired()
+  if (!isRecent(actor, now)) throw reauthenticationRequired()
 }
+
+export const isRecent = (actor: Pick<Claims, 'auth_time'>, now: number) =>
+  now / 1000 - actor.auth_time <= RECENT_LOGIN_SECONDS

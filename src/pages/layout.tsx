@@ -117,12 +117,20 @@ interface Place {
 const isHere = (view: View, href: string) =>
   view.path === href || (href !== '/admin' && href !== '/account' && view.path.startsWith(`${href}/`))
 
-const Menu: FC<{ view: View; label: string; places: Place[] }> = ({ view, label, places }) => (
+const Menu: FC<PropsWithChildren<{ view: View; label: string; places: Place[] }>> = ({
+  view,
+  label,
+  places,
+  children,
+}) => (
   <details class="menu">
     <summary class="button">
       {places.find(({ href }) => isHere(view, href))?.name ?? view.texts.common.menu}
     </summary>
-    <Nav view={view} label={label} places={places} />
+    <div class="panel">
+      <Nav view={view} label={label} places={places} />
+      {children}
+    </div>
   </details>
 )
 
@@ -136,19 +144,23 @@ export const AccountPage: Layout<{ viewer: Viewer }> = ({ view, viewer, title, i
     { href: '/account/activity', name: account.nav.activity },
     { href: '/account/data', name: account.nav.data },
   ]
+  const consoleLink = viewer.role !== 'user' && (
+    <a class="button quiet" href="/admin">
+      {common.console}
+    </a>
+  )
   return (
     <Document view={view} title={title} isError={isError ?? false}>
       <header class="bar">
         <Mark view={view} href="/account" />
-        <div class="bar-end">
-          {viewer.role !== 'user' && (
-            <a class="button quiet" href="/admin">
-              {common.console}
-            </a>
-          )}
+        <div class="wide-bar">
+          {consoleLink}
           <SignOut view={view} viewer={viewer} style="button quiet" />
-          <Menu view={view} label={common.account} places={places} />
         </div>
+        <Menu view={view} label={common.account} places={places}>
+          {consoleLink}
+          <SignOut view={view} viewer={viewer} style="button quiet" />
+        </Menu>
       </header>
       <div class="account">
         <Nav view={view} label={common.account} places={places} />
@@ -177,7 +189,12 @@ export const ConsolePage: Layout<{ viewer: Viewer }> = ({ view, viewer, title, i
     <Document view={view} title={title} isError={isError ?? false}>
       <header class="bar small-bar">
         <Mark view={view} href="/admin" />
-        <Menu view={view} label={common.console} places={places} />
+        <Menu view={view} label={common.console} places={places}>
+          <a class="button quiet" href="/account">
+            {common.account}
+          </a>
+          <SignOut view={view} viewer={viewer} style="button quiet" />
+        </Menu>
       </header>
       <div class="console">
         <div class="rail">

@@ -6,7 +6,13 @@ import { hasPermission, type Permission } from '../access/permissions.ts'
 import type { AppEnv, Resources } from '../context.ts'
 import { build, type Places, prepare, type RowsOf } from '../database/statements.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
-import { clearSessionCookie, readSessionCookie, setSessionCookie, toClaims } from '../sessions/cookie.ts'
+import {
+  type CookieSession,
+  clearSessionCookie,
+  readSessionCookie,
+  setSessionCookie,
+  toClaims,
+} from '../sessions/cookie.ts'
 import { sessions } from '../sessions/models.ts'
 import { profileColumns, userIsActive, users } from '../users/models.ts'
 import { makeFormToken } from './forms.ts'
@@ -18,6 +24,7 @@ const FORMER_TURN_MS = 30_000
 /** The idle time of a session is moved no more often. */
 const SEEN_MS = 5 * 60_000
 const IDLE_MS = 14 * 86_400_000
+export const STAY_SECONDS = 30 * 86_400
 
 const selectSignedIn = prepare(({ sid, now }: Places<{ sid: string; now: number }>) => ({
   user: build
@@ -46,6 +53,8 @@ export type PageEnv = AppEnv & {
   Variables: {
     /** Who acts, as the cookie says; what they change is decided in the write itself. */
     actor: Claims
+    /** Of a form, once it has been taken. */
+    fields: Record<string, string>
     /** Who looks at the page. Waits for the look-up, which travels with the page's own query. */
     signedIn(): Promise<{ user: SignedIn; viewer: Viewer; view: View }>
   }
@@ -114,6 +123,17 @@ const noteSeen = ({ db, now }: Resources, sid: string) =>
       .set({ last_seen_at: now, idle_expires_at: sql`min(${now + IDLE_MS}, ${sessions.expires_at})` })
       .where(and(eq(sessions.id, sid), isNull(sessions.revoked_at), sql`last_seen_at < ${now - SEEN_MS}`)),
   })
+
+/** The cookie of a session whose owner has just raised the epoch of their tokens: it goes on, as the session does. */
+export function moveSessionCookie(
+  c: Context<PageEnv>,
+  to: Partial<Pick<CookieSession, 'turn' | 'auth_time' | 'epoch'>> = {},
+): void {
+  const { config } = c.var
+  const cookie = readSessionCookie(c, config.keys.session_cookie)
+  if (!cookie) return
+  setSessionCookie(c, config.keys.session_cookie, { ...cookie, epoch: cookie.epoch + 1, ...to }, STAY_SECONDS)
+}
 
 /** To the page for signing in, and back from there. */
 export function toSignIn(c: Context) {

@@ -4,6 +4,7 @@ import { decodeJwt } from 'jose'
 import { limitByNetwork } from '../access/guards.ts'
 import { logIn } from '../auth/login.ts'
 import { logOut } from '../auth/logout.ts'
+import { proveAgain } from '../auth/reauthenticate.ts'
 import { EmailOnly, LogIn, SignUp, type Tokens } from '../auth/schemas.ts'
 import { signUp } from '../auth/signup.ts'
 import type { AppEnv } from '../context.ts'
@@ -14,14 +15,22 @@ import { failingPage, fieldErrors, problemText } from '../pages/failing.tsx'
 import { toFull, toMinute } from '../pages/format.ts'
 import { browserFormToken, browserOf, form, sessionOf } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
-import { placeOfOurs, signedInPage } from '../pages/session.ts'
+import { moveSessionCookie, type PageEnv, placeOfOurs, signedInPage } from '../pages/session.ts'
 import { LANGUAGES } from '../pages/texts/index.ts'
 import { LANGUAGE_COOKIE, type View, viewOf } from '../pages/view.ts'
 import { PASSWORD_MIN_LENGTH } from '../passwords/policy.ts'
+import { Password } from '../passwords/schemas.ts'
 import { forgotPassword } from '../recovery/reset.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { clearSessionCookie, readSessionCookie, setSessionCookie } from '../sessions/cookie.ts'
-import { ForgotPage, type Message, SignInPage, SignUpClosedPage, SignUpPage } from './pages.tsx'
+import {
+  ForgotPage,
+  type Message,
+  SignInAgainPage,
+  SignInPage,
+  SignUpClosedPage,
+  SignUpPage,
+} from './pages.tsx'
 
 const YEAR_SECONDS = 365 * 86_400
 const STAY_SECONDS = 30 * 86_400
@@ -80,7 +89,7 @@ function refusalOf(view: View, error: AppError): Message {
   return { tone: 'danger', title: signin.wrong[0]!, text: signin.wrong[1] }
 }
 
-export const signinRoutes = new Hono<AppEnv>()
+export const signinRoutes = new Hono<PageEnv>()
   .get('/', (c) => {
     const session = readSessionCookie(c, c.var.config.keys.session_cookie)
     return c.redirect(session ? homeOf(session.role) : '/signin', 303)
@@ -202,6 +211,31 @@ export const signinRoutes = new Hono<AppEnv>()
           values={{ email }}
           errors={fieldErrors(view, error)}
         />,
+        { status: error.status },
+      )
+    }
+  })
+  .get('/signin/again', signedInPage(), async (c) => {
+    const { view, viewer, user } = await c.var.signedIn()
+    const to = placeOfOurs(c.req.query('to')) ?? homeOf(user.role)
+    return respond(c, <SignInAgainPage view={view} token={viewer.formToken} to={to} email={user.email} />)
+  })
+  .post('/signin/again', limitByNetwork, signedInPage(), form(sessionOf), async (c) => {
+    const to = placeOfOurs(c.var.fields.to) ?? '/'
+    try {
+      const turn = await proveAgain(c.var, c.var.actor, validate(Password(), c.var.fields.password ?? ''))
+      moveSessionCookie(c, { turn, auth_time: Math.floor(c.var.now / 1000), epoch: c.var.actor.epoch })
+      return c.redirect(to, 303)
+    } catch (error) {
+      if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
+      const { view, viewer, user } = await c.var.signedIn()
+      const message: Message =
+        error.code === 'wrong_password' || error.errors
+          ? { tone: 'danger', title: view.texts.common.problems.wrong_password! }
+          : refusalOf(view, error)
+      return respond(
+        c,
+        <SignInAgainPage view={view} token={viewer.formToken} to={to} email={user.email} message={message} />,
         { status: error.status },
       )
     }

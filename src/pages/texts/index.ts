@@ -1,10 +1,12 @@
 import { account as deAccount } from './de/account.ts'
 import { common as deCommon } from './de/common.ts'
 import { console as deConsole } from './de/console.ts'
+import { history as deHistory } from './de/history.ts'
 import { signin as deSignin } from './de/signin.ts'
 import { account } from './en/account.ts'
 import { common } from './en/common.ts'
 import { console } from './en/console.ts'
+import { history } from './en/history.ts'
 import { signin } from './en/signin.ts'
 
 /** Every text of the pages, by the part of the product that shows it. One folder per language. */
@@ -13,6 +15,7 @@ export interface Texts {
   signin: typeof signin
   account: typeof account
   console: typeof console
+  history: typeof history
 }
 
 export const LANGUAGES = { en: 'English', de: 'Deutsch' } as const
@@ -20,8 +23,14 @@ export type Language = keyof typeof LANGUAGES
 /** Looks like English and is none: what a page shows without accents was never translated. For tests. */
 export const PSEUDO = 'en-XA'
 
-const english: Texts = { common, signin, account, console }
-const german: Texts = { common: deCommon, signin: deSignin, account: deAccount, console: deConsole }
+const english: Texts = { common, signin, account, console, history }
+const german: Texts = {
+  common: deCommon,
+  signin: deSignin,
+  account: deAccount,
+  console: deConsole,
+  history: deHistory,
+}
 
 const texts: Record<string, Texts> = { en: english, de: german }
 

@@ -1,0 +1,203 @@
+import type { Context } from 'hono'
+import { listOwnActivity } from '../activity/service.ts'
+import { ChangeEmail, ChangePassword, EmailOnly } from '../auth/schemas.ts'
+import { Hono } from '../http/hono.ts'
+import { AppError } from '../http/problem.ts'
+import { validate } from '../http/validate.ts'
+import { recentlyConfirmed } from '../pages/again.ts'
+import { failingPage, fieldErrors, problemText } from '../pages/failing.tsx'
+import { form, sessionOf } from '../pages/forms.ts'
+import { respond } from '../pages/respond.ts'
+import { moveSessionCookie, type PageEnv, signedInPage } from '../pages/session.ts'
+import { LANGUAGES } from '../pages/texts/index.ts'
+import { changePassword } from '../recovery/change-password.ts'
+import { requestEmailChange } from '../recovery/email-change.ts'
+import { resendVerification } from '../recovery/reset.ts'
+import { clearSessionCookie } from '../sessions/cookie.ts'
+import { endOwnSession, listOwnSessions } from '../sessions/service.ts'
+import { deleteMe, updateMe } from '../users/manage.ts'
+import { changeLocale, endOtherSessions } from '../users/own-account.ts'
+import { DeleteMe, UpdateMe } from '../users/schemas.ts'
+import { ActivityPage, DataPage, type PageProps, ProfilePage, SecurityPage, SessionsPage } from './pages.tsx'
+
+type PageContext = Context<PageEnv>
+type Outcome = Pick<PageProps, 'message' | 'values' | 'errors'>
+
+/** What was typed, but for passwords: it stays when a form is refused. */
+const typed = (fields: Record<string, string>) =>
+  Object.fromEntries(Object.entries(fields).filter(([name]) => !/password|token/.test(name)))
+
+/**
+ * Does what a form asks for. Done: back to the page by 303, with a word on what was done. Refused: the page again, with
+ * the form as it was filled in. `field` is the one that a problem without a field is about.
+ */
+async function submit(
+  c: PageContext,
+  work: () => Promise<void>,
+  {
+    done,
+    again,
+    field,
+  }: { done: string; again: (outcome: Outcome, status: number) => Promise<Response>; field?: string },
+): Promise<Response> {
+  try {
+    await work()
+    return c.redirect(done, 303)
+  } catch (error) {
+    if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
+    if (error.code === 'reauthentication_required') throw error
+    const { view } = await c.var.signedIn()
+    const { common } = view.texts
+    const errors = error.errors
+      ? fieldErrors(view, error)
+      : field
+        ? { [field]: problemText(view, error) }
+        : {}
+    const isOfFields = Object.keys(errors).length > 0
+    const message = isOfFields
+      ? { tone: 'danger' as const, title: common.check, text: common.checkHint }
+      : { tone: 'danger' as const, title: problemText(view, error) }
+    return again({ message, errors, values: typed(c.var.fields) }, error.status)
+  }
+}
+
+/** What the address says was just done, as a message. */
+const doneMessage = (c: Context, sentences: Record<string, string>) => {
+  const title = sentences[c.req.query('done') ?? '']
+  return title === undefined ? undefined : { title }
+}
+
+const profile = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200) => {
+  const { view, viewer, user } = await c.var.signedIn()
+  const { account, common } = view.texts
+  const message = doneMessage(c, {
+    saved: common.saved,
+    asked: account.profile.asked(c.req.query('to') ?? ''),
+    sent: account.profile.sent,
+  })
+  return respond(c, <ProfilePage view={view} viewer={viewer} user={user} message={message} {...outcome} />, {
+    status: status as 200,
+  })
+}
+
+const security = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200) => {
+  const { view, viewer, user } = await c.var.signedIn()
+  const message = doneMessage(c, { changed: view.texts.account.security.changed })
+  return respond(
+    c,
+    <SecurityPage view={view} viewer={viewer} email={user.email} message={message} {...outcome} />,
+    { status: status as 200 },
+  )
+}
+
+const data = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200) => {
+  const { view, viewer } = await c.var.signedIn()
+  return respond(c, <DataPage view={view} viewer={viewer} {...outcome} />, { status: status as 200 })
+}
+
+const ours = form(sessionOf)
+
+export const accountRoutes = new Hono<PageEnv>()
+  .use('/account/*', signedInPage())
+  .get('/account', (c) => profile(c))
+  .post('/account', ours, (c) =>
+    submit(
+      c,
+      async () => {
+        await updateMe(c.var, c.var.actor, validate(UpdateMe(), { name: c.var.fields.name }))
+      },
+      { done: '/account?done=saved', again: (outcome, status) => profile(c, outcome, status) },
+    ),
+  )
+  .post('/account/language', ours, async (c) => {
+    const locale = c.var.fields.locale ?? ''
+    if (Object.hasOwn(LANGUAGES, locale)) await changeLocale(c.var, c.var.actor, locale)
+    return c.redirect('/account?done=saved', 303)
+  })
+  .post('/account/email', ours, (c) =>
+    submit(
+      c,
+      async () => {
+        const { new_email = '', current_password = '' } = c.var.fields
+        await requestEmailChange(c.var, c.var.actor, validate(ChangeEmail(), { new_email, current_password }))
+      },
+      {
+        done: `/account?${new URLSearchParams({ done: 'asked', to: c.var.fields.new_email ?? '' })}`,
+        again: (outcome, status) => profile(c, outcome, status),
+        field: 'current_password',
+      },
+    ),
+  )
+  .post('/account/verification', ours, (c) =>
+    submit(
+      c,
+      async () => {
+        const { user } = await c.var.signedIn()
+        await resendVerification(c.var, validate(EmailOnly(), { email: user.email }).email)
+      },
+      { done: '/account?done=sent', again: (outcome, status) => profile(c, outcome, status) },
+    ),
+  )
+  .get('/account/security', (c) => security(c))
+  .post('/account/password', ours, (c) =>
+    submit(
+      c,
+      async () => {
+        const { current_password = '', new_password = '' } = c.var.fields
+        await changePassword(
+          c.var,
+          c.var.actor,
+          validate(ChangePassword(), { current_password, new_password }),
+        )
+        moveSessionCookie(c)
+      },
+      {
+        done: '/account/security?done=changed',
+        again: (outcome, status) => security(c, outcome, status),
+        field: 'current_password',
+      },
+    ),
+  )
+  .get('/account/sessions', async (c) => {
+    const [{ data: list }, { view, viewer }] = await Promise.all([
+      listOwnSessions(c.var, c.var.actor),
+      c.var.signedIn(),
+    ])
+    const { sessions } = view.texts.account
+    const message = doneMessage(c, { ended: sessions.signedOut, all: sessions.allSignedOut })
+    return respond(c, <SessionsPage view={view} viewer={viewer} list={list} message={message} />)
+  })
+  .post('/account/sessions/end', recentlyConfirmed('/account/sessions'), ours, async (c) => {
+    await endOwnSession(c.var, c.var.actor, c.var.fields.id ?? '')
+    return c.redirect('/account/sessions?done=ended', 303)
+  })
+  .post('/account/sessions/others', recentlyConfirmed('/account/sessions'), ours, async (c) => {
+    await endOtherSessions(c.var, c.var.actor)
+    moveSessionCookie(c)
+    return c.redirect('/account/sessions?done=all', 303)
+  })
+  .get('/account/activity', async (c) => {
+    const cursor = c.req.query('cursor')
+    const filter = { limit: 30, user_id: c.var.actor.sub, ...(cursor && { cursor }) }
+    const [list, { view, viewer }] = await Promise.all([listOwnActivity(c.var, filter), c.var.signedIn()])
+    return respond(
+      c,
+      <ActivityPage view={view} viewer={viewer} rows={list.data} next={list.pagination.next_cursor} />,
+    )
+  })
+  .get('/account/data', (c) => data(c))
+  .get('/account/data/export', recentlyConfirmed('/account/data'), (c) =>
+    c.redirect('/v1/users/me/export', 303),
+  )
+  .post('/account/data/leave', ours, (c) =>
+    submit(
+      c,
+      async () => {
+        const { password } = validate(DeleteMe(), { password: c.var.fields.password ?? '' })
+        await deleteMe(c.var, c.var.actor, password)
+        clearSessionCookie(c)
+      },
+      { done: '/signin?done=left', again: (outcome, status) => data(c, outcome, status), field: 'password' },
+    ),
+  )
+  .onError(failingPage)

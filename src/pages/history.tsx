@@ -1,0 +1,71 @@
+import type { FC } from 'hono/jsx'
+import type { Activity } from '../activity/schemas.ts'
+import { countryOf, deviceOf, toLongDay, toMinute } from './format.ts'
+import { GRAVE } from './texts/en/history.ts'
+import type { View } from './view.ts'
+
+/** Rows of history as sentences, by day; the time stands in the margin. */
+export const History: FC<{
+  view: View
+  rows: Activity[]
+  /** Who looks. */
+  viewerId: string
+  /** Whose history it is, where it is one user's: their name is left out then. */
+  subjectId?: string
+  /** Names of those who stand in the rows, by id. */
+  names: Record<string, string>
+}> = ({ view, rows, viewerId, subjectId, names }) => {
+  const { common, history } = view.texts
+  const days = Object.entries(Object.groupBy(rows, (row) => toLongDay(view, Date.parse(row.created_at))))
+  const today = toLongDay(view, view.now)
+  const yesterday = toLongDay(view, view.now - 86_400_000)
+  const nameOf = (id: string | null) =>
+    id === null ? history.system : id === viewerId ? history.you : (names[id] ?? history.somebody)
+  return (
+    <div class="history">
+      {days.map(([day, events = []]) => (
+        <section>
+          <h3>{day === today ? common.today : day === yesterday ? common.yesterday : day}</h3>
+          {events.map((row) => {
+            const at = Date.parse(row.created_at)
+            const isAboutOther =
+              row.user_id !== null && row.user_id !== row.actor_id && row.user_id !== subjectId
+            const told = {
+              actor: nameOf(row.actor_id),
+              whom: isAboutOther ? (names[row.user_id!] ?? history.gone) : null,
+              details: (row.details ?? {}) as Record<string, unknown>,
+            }
+            const sentence = history.sentences[row.action]?.(told) ?? history.other(told, row.action)
+            const place = placeOf(view, row)
+            return (
+              <div class={`event ${GRAVE.has(row.action) ? 'danger' : ''}`}>
+                <time datetime={row.created_at}>{toMinute(view, at)}</time>
+                <div>
+                  <p>{sentence}</p>
+                  {place && <p>{place}</p>}
+                </div>
+              </div>
+            )
+          })}
+        </section>
+      ))}
+    </div>
+  )
+}
+
+/** From where and with what: "Firefox on macOS, Norway". */
+export function placeOf(
+  view: View,
+  row: { user_agent: string | null; country: string | null; ip?: string | null },
+): string {
+  return [deviceName(view, row.user_agent), countryOf(view.language, row.country), row.ip]
+    .filter(Boolean)
+    .join(' · ')
+}
+
+export function deviceName({ texts: { common } }: View, userAgent: string | null): string | undefined {
+  if (userAgent === null) return undefined
+  const { browser, system, program } = deviceOf(userAgent)
+  if (browser && system) return common.deviceOn(browser, system)
+  return program ? common.aProgram(program) : common.unknownDevice
+}

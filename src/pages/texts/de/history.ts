@@ -1,0 +1,60 @@
+import type { history as English } from '../en/history.ts'
+
+const of = (whom: string | null, what: string) => (whom === null ? what : `${what} von ${whom}`)
+const role = (value: unknown) =>
+  ({ user: 'Mitglied', manager: 'Verwaltung', admin: 'Administration' })[String(value)] ?? String(value)
+const change = (details: Record<string, unknown>, name: string) =>
+  details[name] as { from?: unknown; to?: unknown } | undefined
+
+export const history: typeof English = {
+  you: 'Du',
+  system: 'Roster',
+  somebody: 'Jemand',
+  gone: 'jemand, den es nicht mehr gibt',
+  from: (place) => `aus ${place}`,
+  other: ({ actor }, action) => `${actor}: ${action}`,
+  sentences: {
+    'user.signed_up': ({ actor }) => `Konto angelegt: ${actor}`,
+    'user.created': ({ actor, whom, details }) =>
+      `Angelegt durch ${actor}: ${whom ?? 'das Konto'} (${role(details.role)})`,
+    'user.updated': ({ actor, whom, details }) => {
+      const name = change(details, 'name')
+      return name
+        ? `Name geändert durch ${actor}: ${whom ? `${whom}, ` : ''}„${name.from}“ zu „${name.to}“`
+        : `${of(whom, 'Angaben')} geändert durch ${actor}`
+    },
+    'user.role_changed': ({ actor, whom, details }) =>
+      `Rolle geändert durch ${actor}: ${whom ?? 'selbst'}, jetzt ${role(change(details, 'role')?.to)}`,
+    'user.disabled': ({ actor, whom }) => `Gesperrt durch ${actor}: ${whom ?? 'das Konto'}`,
+    'user.enabled': ({ actor, whom }) => `Entsperrt durch ${actor}: ${whom ?? 'das Konto'}`,
+    'user.deleted': ({ actor, whom }) => `Gelöscht durch ${actor}: ${whom ?? 'das Konto'}`,
+    'user.restored': ({ actor, whom }) => `Wiederhergestellt durch ${actor}: ${whom ?? 'das Konto'}`,
+    'user.purged': ({ actor, whom }) => `Endgültig gelöscht durch ${actor}: ${whom ?? 'ein Konto'}`,
+    'user.exported': ({ actor, whom }) => `${of(whom, 'Daten')} exportiert durch ${actor}`,
+    'user.unlocked': ({ actor, whom }) => `Freigegeben durch ${actor}: ${whom ?? 'das Konto'}`,
+    'user.locked': ({ whom }) =>
+      `${of(whom, 'Anmeldung mit Passwort')} nach zu vielen Fehlversuchen blockiert`,
+    'password.changed': ({ actor, whom }) => `${of(whom, 'Passwort')} geändert durch ${actor}`,
+    'password.reset_requested': ({ whom }) => `${of(whom, 'Neues Passwort')} per Mail verlangt`,
+    'password.reset': ({ actor, whom }) => `${of(whom, 'Neues Passwort')} per Mail gewählt: ${actor}`,
+    'email.verified': ({ actor, whom }) => `${of(whom, 'Adresse')} bestätigt durch ${actor}`,
+    'email.change_requested': ({ actor }) => `Andere Adresse verlangt: ${actor}`,
+    'email.changed': ({ actor, whom, details }) => {
+      const email = change(details, 'email')
+      return `${of(whom, 'Adresse')} geändert durch ${actor}${email?.to ? `, jetzt ${email.to}` : ''}`
+    },
+    'email.change_undone': ({ actor }) => `Änderung der Adresse zurückgenommen: ${actor}`,
+    'invitation.created': ({ actor }) => `Einladung gesendet: ${actor}`,
+    'invitation.resent': ({ actor }) => `Einladung noch einmal gesendet: ${actor}`,
+    'invitation.withdrawn': ({ actor }) => `Einladung zurückgezogen: ${actor}`,
+    'invitation.accepted': ({ actor }) => `Einladung angenommen: ${actor}`,
+    'session.started': ({ actor }) => `Angemeldet: ${actor}`,
+    'session.refreshed': ({ actor }) => `Angemeldet geblieben: ${actor}`,
+    'session.ended': ({ actor, whom }) => `Abgemeldet: ${whom ?? actor}`,
+    'sessions.ended': ({ actor, whom }) => `${of(whom, 'Sitzungen')} beendet durch ${actor}`,
+    'session.reuse_detected': ({ whom }) =>
+      `${of(whom, 'Alte Anmeldung')} wurde noch einmal benutzt und beendet`,
+    'login.failed': ({ whom }) => `${of(whom, 'Anmeldung')} gescheitert`,
+    'cleanup.ran': () => 'Roster hat aufgeräumt',
+  },
+}
