@@ -15,8 +15,8 @@ import { requestEmailChange } from '../recovery/email-change.ts'
 import { resendVerification } from '../recovery/reset.ts'
 import { clearSessionCookie } from '../sessions/cookie.ts'
 import { endOwnSession, listOwnSessions } from '../sessions/service.ts'
-import { deleteMe, updateMe } from '../users/manage.ts'
-import { changeLocale, endOtherSessions } from '../users/own-account.ts'
+import { changeUser } from '../users/change.ts'
+import { chooseLocale, deleteMe, endingOtherSessions, updatingSelf } from '../users/me.ts'
 import { DeleteMe, UpdateMe } from '../users/schemas.ts'
 import { ActivityPage, DataPage, type PageProps, ProfilePage, SecurityPage, SessionsPage } from './pages.tsx'
 
@@ -104,14 +104,15 @@ export const accountRoutes = new Hono<PageEnv>()
     submit(
       c,
       async () => {
-        await updateMe(c.var, c.var.actor, validate(UpdateMe(), { name: c.var.fields.name }))
+        const change = validate(UpdateMe(), { name: c.var.fields.name })
+        await changeUser(c.var, c.var.actor.sub, updatingSelf(change))
       },
       { done: '/account?done=saved', again: (outcome, status) => profile(c, outcome, status) },
     ),
   )
   .post('/account/language', ours, async (c) => {
     const locale = c.var.fields.locale ?? ''
-    if (Object.hasOwn(LANGUAGES, locale)) await changeLocale(c.var, c.var.actor, locale)
+    if (Object.hasOwn(LANGUAGES, locale)) await chooseLocale(c.var, locale)
     return c.redirect('/account?done=saved', 303)
   })
   .post('/account/email', ours, (c) =>
@@ -172,13 +173,13 @@ export const accountRoutes = new Hono<PageEnv>()
     return c.redirect('/account/sessions?done=ended', 303)
   })
   .post('/account/sessions/others', recentlyConfirmed('/account/sessions'), ours, async (c) => {
-    await endOtherSessions(c.var, c.var.actor)
+    await changeUser(c.var, c.var.actor.sub, endingOtherSessions(c.var))
     moveSessionCookie(c)
     return c.redirect('/account/sessions?done=all', 303)
   })
   .get('/account/activity', async (c) => {
     const cursor = c.req.query('cursor')
-    const filter = { limit: 30, user_id: c.var.actor.sub, ...(cursor && { cursor }) }
+    const filter = { limit: 30, ...(cursor && { cursor }) }
     const [list, { view, viewer }] = await Promise.all([listOwnActivity(c.var, filter), c.var.signedIn()])
     return respond(
       c,
@@ -194,7 +195,7 @@ export const accountRoutes = new Hono<PageEnv>()
       c,
       async () => {
         const { password } = validate(DeleteMe(), { password: c.var.fields.password ?? '' })
-        await deleteMe(c.var, c.var.actor, password)
+        await deleteMe(c.var, password)
         clearSessionCookie(c)
       },
       { done: '/signin?done=left', again: (outcome, status) => data(c, outcome, status), field: 'password' },

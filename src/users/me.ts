@@ -1,6 +1,10 @@
+import { and, eq } from 'drizzle-orm'
+import { build } from '../database/statements.ts'
 import { requireOwnPassword } from '../passwords/service.ts'
+import { tokenIsLive } from '../sessions/revocation.ts'
 import { type Acting, applyChange, byActor, type Decision } from './change.ts'
 import { differences, softDeletion } from './manage.ts'
+import { users } from './models.ts'
 import type { UpdateMe } from './schemas.ts'
 
 /** Other details of one's own account, as a decision for `changeUser`. */
@@ -18,5 +22,25 @@ export async function deleteMe(acting: Acting, password: string): Promise<void> 
   await applyChange(acting, byActor(actor, now), own.row, {
     ...softDeletion(now),
     alsoWrite: () => own.clearAttempts,
+  })
+}
+
+/** All sessions but the one that asks, and every token with them. */
+export const endingOtherSessions =
+  ({ actor }: Acting): Decision =>
+  () => ({
+    action: 'sessions.ended',
+    set: {},
+    endsTokens: true,
+    endsSessions: { reason: 'ended', exceptId: actor.sid },
+  })
+
+/** Chooses the language of one's pages and mails. Others see nothing of it, so it leaves no history. */
+export async function chooseLocale({ db, now, actor }: Acting, locale: string): Promise<void> {
+  await db.writeBatch({
+    locale: build
+      .update(users)
+      .set({ locale })
+      .where(and(eq(users.id, actor.sub), tokenIsLive(actor, now))),
   })
 }
