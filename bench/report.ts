@@ -247,5 +247,5 @@ function hashing({ hashing }: Results): string {
 A read of oneself, asked every ten milliseconds, while some log in all the time, each again as soon as they are in: of the
 bundle that is deployed, and of the floor, which hashes whatever comes at once. A hash holds the thread that it runs on.
 
-${table(['logging in meanwhile', 'logins per s', 'read p50 ms', 'read p95 ms'], rows)}`
+${table(['logging in meanwhile', 'logins per s', 'read p50 ms', 'read p95 ms', 'reads lost'], rows)}`
 }

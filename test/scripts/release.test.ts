@@ -3,6 +3,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { expect, test } from 'vitest'
+import { readmeOf } from '../../bench/readme.ts'
+import { type Results, readResults } from '../../bench/results.ts'
 
 /** What is delivered: the bundle, the repository, and what they are made of. */
 const ROOT = resolve(import.meta.dirname, '../..')
@@ -67,4 +69,9 @@ test('SC4: every action of a workflow is pinned by its commit, and the token of 
     expect(text, file).toMatch(/^permissions:\n {2}contents: read$/m)
     expect(text, file).not.toMatch(/: write\b/)
   }
+})
+
+test('The figures in the README are those of the last run of the benchmark', () => {
+  const readme = read('README.md')
+  expect(readmeOf(readResults() as Results, readme)).toBe(readme)
 })
