@@ -4,6 +4,7 @@ import { type Database, openDatabase } from './database/main.ts'
 import { type Meter, openMeter } from './database/meter.ts'
 import { type BlocklistStore, openRedis } from './database/redis.ts'
 import { openTransport, type Send } from './mail/transports.ts'
+import type { RateLimits } from './throttle/limits.ts'
 import { cutText } from './values/text.ts'
 
 /** Where a request came from, as the history and the sessions keep it. */
@@ -22,6 +23,8 @@ export interface Resources {
   redis: BlocklistStore
   /** Sends a mail now; undefined where no mail is configured. Requests do not call it: they enqueue (mail/outbox.ts). */
   send: Send | undefined
+  /** The platform's counters; asked by throttle/limits.ts alone. */
+  rateLimits: RateLimits
   origin: RequestOrigin
   /** The versions of the user that the caller has seen; undefined for any (http/precondition.ts). */
   ifMatch?: readonly number[]
@@ -32,9 +35,7 @@ export interface Resources {
 }
 
 /** Bindings that are not settings; those are read in config.ts. */
-export interface Bindings {
-  RATE_LIMIT_BY_IP?: RateLimit
-  RATE_LIMIT_WITHOUT_IP?: RateLimit
+export interface Bindings extends RateLimits {
   EMAIL?: SendEmail
 }
 
@@ -70,6 +71,7 @@ export function openResources(
     db: openDatabase(config.TURSO_DATABASE_URL, config.TURSO_AUTH_TOKEN, meter),
     redis: openRedis(config.UPSTASH_REDIS_REST_URL, config.UPSTASH_REDIS_REST_TOKEN, meter, config.ISSUER),
     send: openTransport(config, (env as Bindings).EMAIL),
+    rateLimits: env as Bindings,
     origin,
     now: Date.now(),
     afterwards: waitUntil,

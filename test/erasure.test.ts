@@ -38,6 +38,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     version: 'neither',
     token_epoch: 'neither',
     failed_logins: 'row',
+    device_epoch: 'neither',
     created_at: 'row',
     updated_at: 'row',
     last_login_at: 'row',
@@ -60,6 +61,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     ip: 'emptied',
     user_agent: 'emptied',
     country: 'emptied',
+    amr: 'neither',
   },
   user_activity_logs: {
     id: 'neither',
@@ -123,7 +125,13 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     dead_at: 'neither',
   },
   // The key is a MAC of address and network, and is gone within hours.
-  throttles: { key: 'neither', attempts: 'neither', blocked_until: 'neither', expires_at: 'neither' },
+  throttles: {
+    key: 'neither',
+    attempts: 'neither',
+    blocked_until: 'neither',
+    expires_at: 'neither',
+    attempt_id: 'neither',
+  },
   resends: { batch_id: 'neither', number: 'neither' },
   user_totals: { role: 'neither', state: 'neither', total: 'neither' },
   cleanup_runs: {

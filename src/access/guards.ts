@@ -2,13 +2,14 @@ import type { Context, Next } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import type { AppEnv } from '../context.ts'
 import { documented } from '../http/operation.ts'
-import { RECENT_LOGIN_SECONDS, tooManyRequests, unavailable } from '../http/problem.ts'
-import { hashingBusy, takeTurn } from '../passwords/hashing.ts'
+import { RECENT_LOGIN_SECONDS, tooManyRequests } from '../http/problem.ts'
+import { hashingBusy } from '../passwords/turns.ts'
 import { type Claims, verifyAccessToken } from '../sessions/access-tokens.ts'
 import { invalidToken, unauthenticated } from '../sessions/errors.ts'
 import { checkRevocation, findOwnProfile } from '../sessions/revocation.ts'
-import { networkOf } from '../throttle/service.ts'
+import { assertNetworkWithin, assertWithin, rateLimitUnavailable } from '../throttle/limits.ts'
 import type { Profile } from '../users/models.ts'
+import { missingProofs } from './assurance.ts'
 import { forbidden, reauthenticationRequired } from './errors.ts'
 import { hasPermission, type Permission } from './permissions.ts'
 
@@ -19,7 +20,7 @@ type ActorEnv = AppEnv & { Variables: { actor: Actor } }
 /** Lets in whoever has a good access token, as `c.var.actor`. */
 export const signedIn = documented(
   createMiddleware<ActorEnv>((c, next) => authenticate(c, next)),
-  { security: 'signed_in', problems: [unauthenticated, invalidToken] },
+  { security: 'signed_in', problems: [unauthenticated, invalidToken, () => tooManyRequests(60)] },
 )
 
 /** Lets in whoever has a good access token, and brings what its check has read of them: `c.var.self`. */
@@ -28,17 +29,18 @@ export const signedInWithProfile = documented(
     const resources = c.var
     const actor = await verifyAccessToken(bearerToken(c), resources.config, resources.now)
     c.set('isSignedIn', true)
+    await assertWithin(resources, 'RATE_LIMIT_READS', actor.sid)
     c.set('self', await findOwnProfile(resources, actor))
     await next()
   }),
-  { security: 'signed_in', problems: [unauthenticated, invalidToken] },
+  { security: 'signed_in', problems: [unauthenticated, invalidToken, () => tooManyRequests(60)] },
 )
 
 /** Lets in whoever has a good access token and a role with this permission, as `c.var.actor`. */
 export const requirePermission = (permission: Permission) =>
   documented(
     createMiddleware<ActorEnv>((c, next) => authenticate(c, next, permission)),
-    { security: permission, problems: [unauthenticated, invalidToken, forbidden] },
+    { security: permission, problems: [unauthenticated, invalidToken, forbidden, () => tooManyRequests(60)] },
   )
 
 /**
@@ -50,10 +52,12 @@ async function authenticate(c: Context<ActorEnv>, next: Next, permission?: Permi
   const resources = c.var
   const actor = await verifyAccessToken(bearerToken(c), resources.config, resources.now)
   c.set('isSignedIn', true)
-  const assertNotRevoked = checkRevocation(resources, actor, {
-    isRead: ['GET', 'HEAD'].includes(c.req.method),
-  })
-  if (permission && !hasPermission(actor.role, permission)) {
+  const isRead = ['GET', 'HEAD'].includes(c.req.method)
+  if (isRead) await assertWithin(resources, 'RATE_LIMIT_READS', actor.sid)
+  else await assertWithin(resources, 'RATE_LIMIT_WRITES', actor.sub)
+  const assertNotRevoked = checkRevocation(resources, actor, { isRead })
+  const isAllowed = !permission || hasPermission(actor.role, permission)
+  if (!isAllowed || missingProofs(actor.role, actor.amr).length > 0) {
     await assertNotRevoked()
     throw forbidden()
   }
@@ -91,31 +95,25 @@ function bearerToken(c: Context): string {
   return token
 }
 
-/**
- * For every route that hashes a password, behind whatever refuses a request for less: waits for a turn before
- * anything is asked or counted, so whoever is sent away has not failed.
- */
-export const limitHashing = documented(
-  createMiddleware<AppEnv>(async (_c, next) => {
-    await takeTurn()
+/** For what may read a lot (lists, search, exports), behind the guard: a stricter count of the session. */
+export const limitLists = documented(
+  createMiddleware<ActorEnv>(async (c, next) => {
+    await assertWithin(c.var, 'RATE_LIMIT_LISTS', c.var.actor.sid)
     await next()
   }),
-  { problems: [hashingBusy] },
+  { problems: [() => tooManyRequests(60)] },
 )
 
-const rateLimitUnavailable = (cause?: unknown) =>
-  unavailable('rate_limit_unavailable', 'Requests cannot be counted at the moment. Try again.', cause)
+/** Says that a route may hash a password. The turn is taken where the hash is due: passwords/turns.ts. */
+export const limitHashing = documented(
+  createMiddleware<AppEnv>((_c, next) => next()),
+  { problems: [hashingBusy, () => tooManyRequests(60)] },
+)
 
 /** The first shield of everything that takes a password or a token: a count by network, kept by the platform. */
 export const limitByNetwork = documented(
   createMiddleware<AppEnv>(async (c, next) => {
-    const network = networkOf(c.req.header('cf-connecting-ip') ?? null)
-    const limiter = network === 'none' ? c.env.RATE_LIMIT_WITHOUT_IP : c.env.RATE_LIMIT_BY_IP
-    if (!limiter) throw unavailable('misconfigured', 'The rate limit bindings are missing.')
-    const outcome = await limiter.limit({ key: network }).catch((cause) => {
-      throw rateLimitUnavailable(cause)
-    })
-    if (!outcome.success) throw tooManyRequests(60)
+    await assertNetworkWithin(c.var, c.var.origin.ip)
     await next()
   }),
   { problems: [() => tooManyRequests(60), rateLimitUnavailable] },

@@ -28,6 +28,9 @@ export const ACTIONS = {
   'sessions.ended': 'security',
   'session.reuse_detected': 'security',
   'login.failed': 'noise',
+  'password.failed': 'noise',
+  'password.not_checked': 'security',
+  'user.unlocked': 'security',
   'cleanup.ran': 'noise',
 } as const satisfies Record<string, 'security' | 'noise'>
 

@@ -1,4 +1,4 @@
-import { requirePermission } from '../access/guards.ts'
+import { limitLists, requirePermission } from '../access/guards.ts'
 import { listCleanupRuns } from '../cleanup/runs.ts'
 import { CleanupRunList, ListCleanupRuns } from '../cleanup/schemas.ts'
 import type { AppEnv } from '../context.ts'
@@ -26,6 +26,7 @@ export const activityRoutes = new Hono<AppEnv>()
       problems: [invalidCursor],
     }),
     requirePermission('activity:read'),
+    limitLists,
     query(ListActivity),
     async (c) => answerList(c, await listActivity(c.var, c.var.query)),
   )
@@ -39,6 +40,7 @@ export const activityRoutes = new Hono<AppEnv>()
       problems: [invalidCursor],
     }),
     requirePermission('cleanup:read'),
+    limitLists,
     query(ListCleanupRuns),
     async (c) => answerList(c, await listCleanupRuns(c.var, c.var.query)),
   )

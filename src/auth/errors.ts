@@ -4,4 +4,7 @@ export const invalidCredentials = () =>
   new AppError(401, 'invalid_credentials', 'E-mail address or password are not right.')
 export const emailNotVerified = () =>
   new AppError(403, 'email_not_verified', 'Confirm your e-mail address first: a link is in your mail.')
+/** After the right password alone. The reason stays with those who manage. */
+export const accountDisabled = (until: string | null) =>
+  new AppError(403, 'account_disabled', 'This account is disabled.', { members: { disabled_until: until } })
 export const signupClosed = () => new AppError(403, 'signup_closed', 'Accounts are made by invitation only.')

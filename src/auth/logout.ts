@@ -13,6 +13,7 @@ export async function logOutAll(resources: Resources, actor: Claims): Promise<vo
     set: {},
     reliesOn: isSamePerson(row),
     endsTokens: true,
+    forgetsDevices: true,
     endsSessions: { reason: 'logged_out' },
   }))
 }

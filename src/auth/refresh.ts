@@ -9,6 +9,7 @@ import { type Session, sessions } from '../sessions/models.ts'
 import { openRefreshToken } from '../sessions/refresh-tokens.ts'
 import { publishRevocations } from '../sessions/revocation.ts'
 import { revokeSessions } from '../sessions/service.ts'
+import { assertWithin } from '../throttle/limits.ts'
 import { userIsActive, users } from '../users/models.ts'
 import type { Tokens } from './schemas.ts'
 import { IDLE_MS, signerColumns, toTokens } from './start-session.ts'
@@ -30,6 +31,7 @@ export const rotatedColumns = {
   idle_expires_at: sessions.idle_expires_at,
   expires_at: sessions.expires_at,
   revoked_at: sessions.revoked_at,
+  amr: sessions.amr,
 }
 
 /**
@@ -85,6 +87,7 @@ export async function refresh(resources: Resources, refreshToken: string): Promi
   const { db, config, now, origin } = resources
   const token = openRefreshToken(config.keys.refresh_token, refreshToken)
   if (!token) throw invalidRefreshToken()
+  await assertWithin(resources, 'RATE_LIMIT_REFRESHES', token.sessionId)
   const {
     session: [session],
     user: [user],

@@ -3,6 +3,7 @@ import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation } from '../http/operation.ts'
 import { answerList } from '../http/pagination.ts'
+import { tooManyRequests } from '../http/problem.ts'
 import { idempotent } from '../idempotency/service.ts'
 import { wrongPassword } from '../passwords/errors.ts'
 import { changePassword } from '../recovery/change-password.ts'
@@ -18,6 +19,7 @@ import { logOut, logOutAll } from './logout.ts'
 import { refresh } from './refresh.ts'
 import { ACCEPTED, Accepted, ChangePassword, LogIn, LogInForm, Refresh, SignUp, Tokens } from './schemas.ts'
 import { signUp } from './signup.ts'
+import { startSession, toTokens } from './start-session.ts'
 
 const tag = 'auth'
 const tooManyAttempts = () => tooManyAttemptsProblem(60)
@@ -51,11 +53,16 @@ export const authRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Log in, by JSON or by the form of OAuth2 password clients',
       responses: { 200: Tokens },
-      problems: [errors.invalidCredentials, errors.emailNotVerified, tooManyAttempts],
+      problems: [
+        errors.invalidCredentials,
+        errors.emailNotVerified,
+        () => errors.accountDisabled(null),
+        tooManyAttempts,
+      ],
     }),
     body(LogIn, LogInForm),
     limitHashing,
-    async (c) => c.json(await logIn(c.var, c.var.body)),
+    async (c) => c.json(await startSession(c.var, await logIn(c.var, c.var.body))),
   )
   .post(
     '/refresh_token',
@@ -66,7 +73,7 @@ export const authRoutes = new Hono<AppEnv>()
       description:
         'Repeatable: the same token gives the same successor for 30 seconds, while that is unspent.',
       responses: { 200: Tokens },
-      problems: [invalidRefreshToken, sessionRevoked],
+      problems: [invalidRefreshToken, sessionRevoked, () => tooManyRequests(60)],
     }),
     body(Refresh),
     async (c) => c.json(await refresh(c.var, c.var.body.refresh_token)),
@@ -107,15 +114,16 @@ export const authRoutes = new Hono<AppEnv>()
       id: 'changePassword',
       tag,
       summary: 'Set a new password; ends the other sessions and every access token',
-      responses: { 204: null },
+      description: 'Answers the next pair of tokens, as the access token that it was called with is dead.',
+      responses: { 200: Tokens },
       problems: [wrongPassword, tooManyAttempts, writeConflict],
     }),
     signedIn,
     body(ChangePassword),
     limitHashing,
     async (c) => {
-      await changePassword(c.var, c.var.actor, c.var.body)
-      return c.body(null, 204)
+      const { session, user } = await changePassword(c.var, c.var.actor, c.var.body)
+      return c.json(await toTokens(c.var, session, user))
     },
   )
   .get(

@@ -12,11 +12,20 @@ export const SignUp = lazy(() =>
 )
 export type SignUp = Of<typeof SignUp>
 
+const token = () => text(256, 1)
+
 export const LogIn = lazy(() =>
   z
     .strictObject({
       email: text(320, 1).meta({ example: 'ada@example.com' }),
       password: Password(),
+      device_token: token().optional().meta({
+        description: 'From an earlier sign-in on this device, whose attempts are then counted apart.',
+      }),
+      signup_token: token().optional().meta({
+        description:
+          'From signing up: 403 `email_not_verified` then tells that the address is to be confirmed.',
+      }),
     })
     .meta({ id: 'LogIn' }),
 )
@@ -63,6 +72,9 @@ export const Tokens = lazy(() =>
       token_type: z.literal('Bearer'),
       expires_in: z.int().meta({ description: 'Seconds.', example: 600 }),
       refresh_token: z.string(),
+      device_token: z.string().optional().meta({
+        description: 'At a sign-in alone: to be given at the next one from this device.',
+      }),
       refresh_expires_in: z.int().meta({ description: 'Seconds.', example: 1_209_600 }),
       user: User(),
     })

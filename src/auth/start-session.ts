@@ -1,13 +1,18 @@
-import { and, eq, sql } from 'drizzle-orm'
+import { and, eq, isNotNull, isNull, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
+import { type Amr, amrOf, type Proof } from '../access/assurance.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 import { build, insertWhere, rowExists, type Statement } from '../database/statements.ts'
+import { oneTimeTokens } from '../links/models.ts'
+import { voidTokens } from '../links/service.ts'
 import { ACCESS_TOKEN_SECONDS, signAccessToken } from '../sessions/access-tokens.ts'
+import { makeDeviceToken } from '../sessions/device-tokens.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { makeRefreshToken } from '../sessions/refresh-tokens.ts'
 import { publishRevocations } from '../sessions/revocation.ts'
 import { revokeSurplusSessions } from '../sessions/service.ts'
+import { MAX_FAILURES_IN_A_ROW } from '../throttle/limits.ts'
 import { endDisabling } from '../users/change.ts'
 import { profileColumns, type User, userIsActive, users } from '../users/models.ts'
 import { toUser } from '../users/schemas.ts'
@@ -21,14 +26,26 @@ export const IDLE_MS = 14 * DAY_MS
 
 export const ABSOLUTE_MS = 30 * DAY_MS
 
-/** Starts a session on the condition that the person still is as they were when the password was checked. */
-export async function startSession(
-  resources: Resources,
-  row: User,
-  newHash: string | undefined,
-  clearAttempts: readonly Statement[],
-): Promise<Tokens> {
+/** Who has proved who they are, by whatever way in. */
+export interface Proven {
+  /** As they were when it was proved. */
+  user: User
+  proofs: readonly Proof[]
+  /** Replaces a hash that is not of today. */
+  newHash: string | undefined
+  /** The device, where it was known. */
+  deviceId: string | undefined
+  clearAttempts: (condition: SQL) => readonly Statement[]
+}
+
+/**
+ * The one place where a session begins, on the condition that the user still is as they were when it was proved: the
+ * same address and password, confirmed where it has to be, with the same epoch, and not shut out.
+ */
+export async function startSession(resources: Resources, proven: Proven): Promise<Tokens> {
   const { db, now, origin } = resources
+  const { user: row, newHash } = proven
+  const amr = amrOf(proven.proofs)
   const session: Session = {
     id: uuidv7(),
     user_id: row.id,
@@ -45,10 +62,10 @@ export async function startSession(
     country: origin.country,
     turn: 0,
     proved_at: null,
+    amr: JSON.stringify(amr),
   }
-  const isAsRead = and(eq(users.id, row.id), eq(users.token_epoch, row.token_epoch), userIsActive(now))
   const isStarted = rowExists(sessions, session.id)
-  const isThisPerson = and(eq(users.id, row.id), isStarted)
+  const isThisUser = and(eq(users.id, row.id), isStarted)
   const event = {
     action: 'session.started',
     userId: row.id,
@@ -60,40 +77,76 @@ export async function startSession(
     user: [user],
   } = await db.writeBatch(
     {
-      session: insertWhere(sessions, session, sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead})`),
+      session: insertWhere(
+        sessions,
+        session,
+        sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsProven(resources, row)})`,
+      ),
       history: record(resources, event, isStarted),
       ...revokeSurplusSessions(resources, row.id),
       login: build
         .update(users)
         .set({ last_login_at: now, ...(newHash && { password_hash: newHash }) })
-        .where(isThisPerson),
-      enabling: row.status === 'disabled' ? endDisabling(resources, row.id, isStarted) : [],
-      attempts: clearAttempts,
-      user: build.select(signerColumns).from(users).where(isThisPerson),
+        .where(isThisUser),
+      enabling:
+        row.status === 'disabled'
+          ? endDisabling(resources, row.id, sql`disabled_until <= ${now} AND ${isStarted}`)
+          : [],
+      attempts: proven.clearAttempts(isStarted),
+      // Whoever is locked once more has to be told once more.
+      unlocked:
+        row.failed_logins >= MAX_FAILURES_IN_A_ROW
+          ? [voidTokens(now, ['unlock_account'], and(eq(oneTimeTokens.subject_id, row.id), isStarted))]
+          : [],
+      user: build.select(signerColumns).from(users).where(isThisUser),
     },
     isStarted,
   )
   if (!user) throw invalidCredentials()
   resources.afterwards(publishRevocations(resources, { sessions: surplus.map(({ id }) => id) }))
-  return toTokens(resources, session, user)
+  const device = {
+    deviceId: proven.deviceId ?? crypto.randomUUID(),
+    userId: row.id,
+    epoch: user.device_epoch,
+  }
+  return {
+    ...(await toTokens(resources, session, user)),
+    device_token: makeDeviceToken(resources.config, device, now),
+  }
 }
 
-/** What has to be known of a person to give them tokens. */
-export const signerColumns = { ...profileColumns, token_epoch: users.token_epoch }
+/** A condition on a user: what the proof rests on has not moved since. */
+const isAsProven = ({ config, now }: Resources, row: User) =>
+  and(
+    eq(users.id, row.id),
+    eq(users.token_epoch, row.token_epoch),
+    eq(users.email_normalized, row.email_normalized),
+    row.password_hash === null ? isNull(users.password_hash) : eq(users.password_hash, row.password_hash),
+    config.EMAIL_VERIFICATION === 'required' ? isNotNull(users.email_verified_at) : undefined,
+    userIsActive(now),
+  )
+
+/** What has to be known of a user to give them tokens. */
+export const signerColumns = {
+  ...profileColumns,
+  token_epoch: users.token_epoch,
+  device_epoch: users.device_epoch,
+}
 
 export type Signer = Pick<User, keyof typeof signerColumns>
 
 export async function toTokens(
   { config, now }: Resources,
-  session: Pick<Session, 'id' | 'counter' | 'created_at' | 'idle_expires_at' | 'expires_at'>,
-  person: Signer,
+  session: Pick<Session, 'id' | 'counter' | 'created_at' | 'idle_expires_at' | 'expires_at' | 'amr'>,
+  user: Signer,
 ): Promise<Tokens> {
   const accessToken = await signAccessToken(config, now, {
-    userId: person.id,
+    userId: user.id,
     sessionId: session.id,
-    role: person.role,
-    epoch: person.token_epoch,
+    role: user.role,
+    epoch: user.token_epoch,
     authenticatedAt: session.created_at,
+    amr: JSON.parse(session.amr) as Amr,
   })
   return {
     access_token: accessToken,
@@ -101,6 +154,6 @@ export async function toTokens(
     expires_in: ACCESS_TOKEN_SECONDS,
     refresh_token: makeRefreshToken(config.keys.refresh_token, session.id, session.counter),
     refresh_expires_in: Math.floor((Math.min(session.idle_expires_at, session.expires_at) - now) / 1000),
-    user: toUser(person),
+    user: toUser(user),
   }
 }

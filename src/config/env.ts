@@ -82,6 +82,11 @@ export const Env = lazy(() =>
     RESEND_URL: checked(faultOfUrl).default('https://api.resend.com'),
     /** `Server-Timing` for everybody, not for the signed in alone. */
     DEBUG_TIMING: oneOf('on', 'off').default('off'),
+    /** Asks the public range service whether a new password is known from a breach: its digest's first five digits. */
+    BREACHED_PASSWORDS: oneOf('on', 'off').default('off'),
+    BREACHED_PASSWORDS_URL: checked(faultOfUrl).default('https://api.pwnedpasswords.com'),
+    /** Failed logins of one network, whatever the accounts. An office or a school is one network. */
+    NETWORK_FAILURES_PER_HOUR: number(30, 10, 100_000),
     // At least as long as a request may be on its way twice.
     REFRESH_GRACE_SECONDS: number(30, 10, 300),
     PURGE_AFTER_DAYS: days(30, 1),
@@ -119,6 +124,9 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
     'the key of Resend, which no other setting has, or bind `send_email` as EMAIL in wrangler.toml',
   RESEND_URL: URL_OF('the mail service'),
   DEBUG_TIMING: 'on, or leave it out',
+  BREACHED_PASSWORDS: 'on or off',
+  BREACHED_PASSWORDS_URL: URL_OF('the range service'),
+  NETWORK_FAILURES_PER_HOUR: NUMBER_OF('failures from 10 to 100000'),
   REFRESH_GRACE_SECONDS: NUMBER_OF('seconds from 10 to 300'),
   PURGE_AFTER_DAYS: NUMBER_OF('days from 1 to 3650'),
   ACTIVITY_DAYS: NUMBER_OF('days from 31 to 3650'),

@@ -15,6 +15,8 @@ export type Config = Readonly<
 
 const PURPOSES = [
   'refresh_token',
+  'device_token',
+  'signup_token',
   'one_time_token',
   'password_pepper',
   'cursor',

@@ -12,6 +12,8 @@ export interface InputError {
 interface Extras {
   headers?: Record<string, string>
   errors?: InputError[]
+  /** Further members of the document (RFC 9457 section 3.2). */
+  members?: Record<string, unknown>
   /** What really happened, for the log only. Never a token, hash, password or address. */
   cause?: unknown
 }
@@ -44,6 +46,7 @@ export class AppError extends Error {
   readonly code: string
   readonly headers: Record<string, string>
   readonly errors: InputError[] | undefined
+  readonly members: Record<string, unknown>
 
   constructor(status: ContentfulStatusCode, code: string, detail: string, extras: Extras = {}) {
     super(detail, { cause: extras.cause })
@@ -51,6 +54,7 @@ export class AppError extends Error {
     this.code = code
     this.headers = { ...challengeOf(status, code), ...extras.headers }
     this.errors = extras.errors
+    this.members = extras.members ?? {}
   }
 }
 
@@ -101,6 +105,7 @@ export const problemOf = (error: AppError, requestId: string, issuer: string) =>
   detail: error.message,
   code: error.code,
   request_id: requestId,
+  ...error.members,
   ...(error.errors && { errors: error.errors.slice(0, MAX_ERRORS_NAMED) }),
   ...(error.errors &&
     error.errors.length > MAX_ERRORS_NAMED && { more_errors: error.errors.length - MAX_ERRORS_NAMED }),

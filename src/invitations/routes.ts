@@ -1,5 +1,5 @@
 import { reauthenticationRequired } from '../access/errors.ts'
-import { requirePermission } from '../access/guards.ts'
+import { limitLists, requirePermission } from '../access/guards.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation, query } from '../http/operation.ts'
@@ -24,6 +24,7 @@ export const invitationRoutes = new Hono<AppEnv>()
       problems: [invalidCursor],
     }),
     requirePermission('users:create'),
+    limitLists,
     query(ListInvitations),
     async (c) => answerList(c, await listInvitations(c.var, c.var.query)),
   )

@@ -6,6 +6,7 @@ export const PURPOSES = [
   'change_email',
   'undo_email_change',
   'accept_invitation',
+  'unlock_account',
 ] as const
 
 export type Purpose = (typeof PURPOSES)[number]

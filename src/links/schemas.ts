@@ -23,3 +23,6 @@ export const withProof = <S extends z.ZodRawShape>(shape: S) =>
   })
 
 export const MailedProof = lazy(() => withProof({}).meta({ id: 'MailedProof' }))
+
+/** The token in the link of a mail that has no code. */
+export const LinkToken = lazy(() => z.strictObject({ token: text(256, 1) }).meta({ id: 'LinkToken' }))

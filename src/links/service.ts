@@ -19,6 +19,7 @@ export const LIFETIME_MS: Record<Purpose, number> = {
   change_email: DAY_MS,
   undo_email_change: 7 * DAY_MS,
   accept_invitation: 7 * DAY_MS,
+  unlock_account: 7 * DAY_MS,
 }
 const CODE_LIFETIME_MS = 10 * MINUTE_MS
 const CODE_TRIES = 5

@@ -169,6 +169,8 @@ function write({ config }: Resources, mail: OutboxMail) {
   if (!purpose || !mail.token_id) return render(text)
   const link = new URL(`/links/${purpose}`, config.LINK_ORIGIN ?? config.ISSUER)
   link.searchParams.set('token', makeLinkToken(config, purpose, mail.token_id))
+  // Nobody asked for that mail, so nobody waits for a code on another device.
+  if (purpose === 'unlock_account') return render(text, { link: link.href })
   return render(text, { link: link.href, code: makeCode(config, purpose, mail.token_id) })
 }
 

@@ -2,6 +2,7 @@ import { html } from 'hono/html'
 import type { Purpose } from '../links/models.ts'
 import type { About, MailText } from './text.ts'
 import { accountEnabled } from './texts/account-enabled.ts'
+import { accountLocked } from './texts/account-locked.ts'
 import { accountRestored } from './texts/account-restored.ts'
 import { addressChanged } from './texts/address-changed.ts'
 import { addressReplaced } from './texts/address-replaced.ts'
@@ -29,6 +30,7 @@ export const TEXTS = {
   role_changed: { write: roleChanged, purpose: null },
   account_enabled: { write: accountEnabled, purpose: null },
   account_restored: { write: accountRestored, purpose: null },
+  account_locked: { write: accountLocked, purpose: 'unlock_account' },
   invitation: { write: invitation, purpose: 'accept_invitation' },
 } as const satisfies Record<string, { write: (about: About) => MailText; purpose: Purpose | null }>
 
@@ -43,15 +45,15 @@ export interface Rendered {
 const CODE_INTRO = 'Or type this code, good for 10 minutes:'
 
 /** Both forms of a mail. Everything that people have typed is escaped, and kept to one line. */
-export function render(mail: MailText, access?: { link: string; code: string }): Rendered {
+export function render(mail: MailText, access?: { link: string; code?: string }): Rendered {
   const oneLine = (value: string) => value.replace(/\s+/g, ' ').trim()
   const paragraphs = mail.paragraphs.map(oneLine)
   const lifetime = mail.lifetime && `The link is good once, for ${mail.lifetime}.`
-  const plain = [...paragraphs, access?.link, access && `${CODE_INTRO} ${access.code}`, lifetime]
+  const plain = [...paragraphs, access?.link, access?.code && `${CODE_INTRO} ${access.code}`, lifetime]
   const button =
     access &&
     html`<p><a href="${access.link}" style="display:inline-block;padding:.6em 1.2em;border-radius:.5em;background:#1f4fd8;color:#fff;text-decoration:none">${mail.button}</a></p>
-<p>${CODE_INTRO} <strong style="font-size:1.2em;letter-spacing:.1em">${access.code}</strong></p>`
+${access.code ? html`<p>${CODE_INTRO} <strong style="font-size:1.2em;letter-spacing:.1em">${access.code}</strong></p>` : ''}`
   const page = html`<!doctype html><html lang="en"><meta charset="utf-8">
 <body style="font:16px/1.5 system-ui,sans-serif;color:#1c1c1e;max-width:34em;margin:2em auto;padding:0 1em">
 ${paragraphs.map((paragraph) => html`<p>${paragraph}</p>`)}

@@ -14,6 +14,7 @@ import {
   toClaims,
 } from '../sessions/cookie.ts'
 import { sessions } from '../sessions/models.ts'
+import { assertWithin } from '../throttle/limits.ts'
 import { profileColumns, userIsActive, users } from '../users/models.ts'
 import { makeFormToken } from './forms.ts'
 import type { Viewer } from './layout.tsx'
@@ -70,6 +71,12 @@ export const signedInPage = (permission?: Permission) =>
     const { config, now, db } = c.var
     const cookie = readSessionCookie(c, config.keys.session_cookie)
     if (!cookie) return toSignIn(c)
+    const isRead = c.req.method === 'GET'
+    await assertWithin(
+      c.var,
+      isRead ? 'RATE_LIMIT_READS' : 'RATE_LIMIT_WRITES',
+      isRead ? cookie.sid : cookie.sub,
+    )
     const lookup = db.rideAlong(selectSignedIn({ sid: cookie.sid, now }).user)
     const find = async () => {
       lookup.settle()

@@ -69,7 +69,7 @@ civilization cjdthitycndj cjkysirj cjkywt claire clancy clarence classic claude 
 clitoris clover cnfc35762209 cobra cocacola cock cody coffee coke colleen college collins colombia colorado colors
 colt45 coltrane columbia columbus combat123654 command commando compaq computer concrete condor configuratio connect
 conner connie connor conrad construction consumer content contortionist control cookie cookies cool cooldude cooler
-coolio coolman cooper copper corona corperfmonsy corvette cosmopolitan cosmos cosworth cotton cougar counterstrike
+coolio coolman cooper copper correcthorsebatterystaple corona corperfmonsy corvette cosmopolitan cosmos cosworth cotton cougar counterstrike
 country courtney cowboy cowboys cowboys1 coyote cracker crash crazy crazy1 cream creampie creative cricket crimson
 cristina crusader crystal cthulhu cthutq cuddles cumming cumshot cunt cupcake curious curtis cutlass cutter cxfcnmt
 cynthia daddy daddy1 dagger daisy daisy1 dakota dale dallas dalton damian damien dance dancer danger danie daniel

@@ -15,43 +15,6 @@ const HASH_BYTES = 32
 const MAX_MEMORY_BYTES = 64 * 2 ** 20
 
 /**
- * A hash holds the isolate's lock, and whoever comes meanwhile waits. So hashes that come at once take turns, with a
- * pause as long as a hash before each, in which everything else gets through. The ninth who would have to wait is
- * sent away.
- */
-const HASH_MS = 150
-const PAUSE_MS = HASH_MS
-const LONGEST_QUEUE_MS = 8 * (PAUSE_MS + HASH_MS)
-const LONGEST_HASH_MS = 2000
-/** Who is let in so soon after a hash had waited for its end; who logs in again after an answer comes later. */
-const SOON_MS = 2
-/** Until when turns are given away, and until when a hash runs or has just run (epoch ms). */
-let takenUntil = 0
-let busyUntil = 0
-export const hashingBusy = () =>
-  unavailable('hashing_busy', 'Too many people are signing in at once. Try again in a second.', undefined, 1)
-
-/**
- * Waits for a turn to hash: a time, not a place in a queue of promises. Those would belong to other requests, and one
- * that was cancelled would hold up all behind it; a turn that is not taken is merely lost.
- *
- * @throws 503 `hashing_busy` when eight are before this one in this isolate.
- */
-export async function takeTurn(): Promise<void> {
-  const now = Date.now()
-  // What is further ahead than can be was noted by a clock that has been set back since.
-  if (takenUntil - now > LONGEST_QUEUE_MS + PAUSE_MS + HASH_MS) takenUntil = 0
-  if (busyUntil - now > LONGEST_HASH_MS) busyUntil = 0
-  if (takenUntil - now >= LONGEST_QUEUE_MS) throw hashingBusy()
-  const isAlone = takenUntil <= now && busyUntil <= now
-  const beginsAt = isAlone ? now : Math.max(takenUntil, now) + PAUSE_MS
-  takenUntil = beginsAt + HASH_MS
-  if (beginsAt > now) await sleep(beginsAt - now)
-}
-
-const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
-
-/**
  * Hashes a password that a person has set.
  *
  * @returns `$scrypt$ln=15,r=8,p=3,k=<pepper id>$<salt>$<mac>`, salt and MAC in base64url.
@@ -72,8 +35,11 @@ export interface PasswordCheck {
 }
 
 /**
- * Verifies a password against its stored string. Without one (an unknown person, one without a password) it
+ * Verifies a password against its stored string. Without one (an unknown user, one without a password) it
  * hashes all the same, so that the answer takes as long.
+ *
+ * @throws 503 `misconfigured` where SECRET_KEYS lack the key that the hash was made with: no password could be right,
+ *   so none is wrong.
  */
 export async function checkPassword(
   password: string,
@@ -82,6 +48,7 @@ export async function checkPassword(
 ): Promise<PasswordCheck> {
   const parsed = stored === null ? undefined : parseHash(stored)
   const pepper = parsed && peppers.find((candidate) => pepperId(candidate) === parsed.pepperId)
+  if (parsed && !pepper) throw keyIsMissing(parsed.pepperId ?? '')
   const derived = await derive(password, parsed?.salt ?? new Uint8Array(SALT_BYTES), parsed?.cost ?? SCRYPT)
   const mac = createHmac('sha256', pepper ?? peppers[0])
     .update(derived)
@@ -90,6 +57,24 @@ export async function checkPassword(
   const isCurrent = pepper === peppers[0] && JSON.stringify(parsed?.cost) === JSON.stringify(SCRYPT)
   return { isRight, isOutdated: isRight && !isCurrent }
 }
+
+/** Whether SECRET_KEYS have the key that a stored string was made with. */
+export function hasKeyOf(stored: string, peppers: Keyring): boolean {
+  const parsed = parseHash(stored)
+  return !parsed || peppers.some((pepper) => pepperId(pepper) === parsed.pepperId)
+}
+
+const keyIsMissing = (pepperId: string) =>
+  unavailable(
+    'misconfigured',
+    'Settings missing or unfit: SECRET_KEYS',
+    Object.assign(new Error('a password was hashed with a key that is missing'), {
+      sentences: [
+        `SECRET_KEYS lack the key ${pepperId}, by which passwords were hashed. Put it back, as the last.`,
+      ],
+    }),
+    60,
+  )
 
 const FORMAT =
   /^\$scrypt\$ln=([1-9]\d?),r=([1-9]\d?),p=([1-9]\d?),k=([0-9a-f]{8})\$([\w-]{22,86})\$([\w-]{43})$/
@@ -114,21 +99,17 @@ const isCostAllowed = ({ ln, r, p }: { ln: number; r: number; p: number }) =>
 
 export const pepperId = (pepper: Uint8Array) => createHash('sha256').update(pepper).digest('hex').slice(0, 8)
 
-async function derive(
+function derive(
   password: string,
   salt: Uint8Array,
   cost: { ln: number; r: number; p: number },
 ): Promise<Buffer> {
   const options = { N: 2 ** cost.ln, r: cost.r, p: cost.p, maxmem: MAX_MEMORY_BYTES }
-  busyUntil = Date.now() + LONGEST_HASH_MS
-  const derived = await new Promise<Buffer>((resolve, reject) =>
+  return new Promise<Buffer>((resolve, reject) =>
     scrypt(toHashInput(password), salt, HASH_BYTES, options, (error, key) =>
       error ? reject(error) : resolve(key),
     ),
   )
-  await sleep(0) // The clock stands still until there is I/O.
-  busyUntil = Date.now() + SOON_MS
-  return derived
 }
 
 /**

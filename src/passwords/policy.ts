@@ -8,44 +8,103 @@ export const PASSWORD_MAX_LENGTH = 256
 /** The one normalisation: the same characters typed on another keyboard are the same password (NIST 63B). */
 export const normalizePassword = (password: string) => normalizeText(password, 'NFKC')
 
-export let commonPasswords: Set<string> | undefined
+/** What a password may not be hardly more than. */
+export interface Context {
+  email: string
+  name: string
+  organisation?: string
+}
+
+let commonPasswords: Set<string> | undefined
 
 /**
- * Why a password must not be set, or undefined when it may be: a common one, one or two common ones with at most
- * three characters around them, few different characters, or hardly more than the person's own name or address.
+ * Why a password must not be set, or undefined when it may be: made of common ones, of runs of the alphabet or the
+ * keyboard, of few different characters, or hardly more than the user's own name or address, or the organisation's.
  */
-export function findPasswordWeakness(
-  password: string,
-  person: { email: string; name: string },
-): string | undefined {
+export function findPasswordWeakness(password: string, context: Context): string | undefined {
   const folded = normalizePassword(password).toLowerCase()
   if (new Set(folded).size < 5) return 'has too few different characters'
-  commonPasswords ??= new Set(COMMON_PASSWORDS.split(/\s+/))
-  if (isMadeOfCommon(folded, commonPasswords)) return 'is too common'
+  const squeezed = folded.replace(/[\s._-]/g, '')
+  const spellings = [folded, squeezed]
+  if (spellings.some(isMadeOfCommon)) return 'is too common'
   const own = [
-    ...person.email.toLowerCase().split(/[@.+_-]/),
-    ...person.name.toLowerCase().split(/\s+/),
+    ...context.email.toLowerCase().split(/[@.+_-]/),
+    ...wordsOf(context.name),
+    ...wordsOf(context.organisation ?? ''),
     'roster',
-  ]
-  const rest = own
-    .filter((word) => word.length >= 3)
-    .reduce((left, word) => left.replaceAll(word, ''), folded)
-  return rest.length < 8 && rest.length < folded.length
-    ? 'is made of the name or the e-mail address'
+  ].filter((word) => word.length >= 3)
+  return [folded, squeezed, decode(squeezed)].some((spelling) => isHardlyMoreThan(own, spelling))
+    ? 'is made of the name, the e-mail address or the organisation'
     : undefined
 }
 
-export const SPARE_CHARACTERS = 3
+const wordsOf = (text: string) => {
+  const words = normalizePassword(text).toLowerCase().split(/\s+/)
+  return [words.join(''), ...words]
+}
 
-export function isMadeOfCommon(password: string, common: Set<string>): boolean {
-  if (common.has(password)) return true
-  for (let cut = 4; cut <= password.length; cut++) {
-    if (!common.has(password.slice(0, cut))) continue
-    const rest = password.slice(cut)
-    if (rest.length <= SPARE_CHARACTERS || common.has(rest)) return true
-    for (let end = rest.length - SPARE_CHARACTERS; end < rest.length; end++) {
-      if (common.has(rest.slice(0, end))) return true
+function isHardlyMoreThan(own: string[], password: string): boolean {
+  const rest = own.reduce((left, word) => left.replaceAll(word, ''), password)
+  return rest.length < 8 && rest.length < password.length
+}
+
+/** At most so many common words, with so many other characters before, between and behind them. */
+const MAX_WORDS = 2
+const SPARE_CHARACTERS = 3
+const SHORTEST_WORD = 4
+const LONGEST_WORD = 32
+
+/**
+ * Whether hardly more than common words make a password. Runs (`abcd`, `4321`, `qwer`) and years are there for the
+ * guessing and count as nothing. From each place on, the fewest spare characters are kept by the number of words.
+ */
+function isMadeOfCommon(password: string): boolean {
+  const fewest = Array.from({ length: password.length + 1 }, () =>
+    Array<number>(MAX_WORDS + 1).fill(Infinity),
+  )
+  fewest[0]![0] = 0
+  const reach = (place: number, words: number, spare: number) => {
+    if (spare < (fewest[place]?.[words] ?? 0)) fewest[place]![words] = spare
+  }
+  for (let from = 0; from < password.length; from++) {
+    if (!fewest[from]!.some((spare) => spare <= SPARE_CHARACTERS)) continue
+    const ends = endsOfWords(password, from)
+    for (const [words, spare] of fewest[from]!.entries()) {
+      reach(from + 1, words, spare + 1)
+      for (const { end, isWord } of ends) reach(end, words + (isWord ? 1 : 0), spare)
     }
   }
-  return false
+  return fewest.at(-1)!.some((spare) => spare <= SPARE_CHARACTERS)
 }
+
+function endsOfWords(password: string, from: number): { end: number; isWord: boolean }[] {
+  commonPasswords ??= new Set(COMMON_PASSWORDS.split(/\s+/))
+  const ends = []
+  const last = Math.min(password.length, from + LONGEST_WORD)
+  for (let end = from + SHORTEST_WORD; end <= last; end++) {
+    const slice = password.slice(from, end)
+    if (isRun(slice) || /^(19|20)\d\d$/.test(slice)) ends.push({ end, isWord: false })
+    else if (commonPasswords.has(slice) || commonPasswords.has(decode(slice)))
+      ends.push({ end, isWord: true })
+  }
+  return ends
+}
+
+const FORWARDS =
+  'abcdefghijklmnopqrstuvwxyz 01234567890 qwertyuiop asdfghjkl zxcvbnm qwertzuiop yxcvbnm azertyuiop 1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p'
+const RUNS = `${FORWARDS} ${[...FORWARDS].reverse().join('')}`
+const isRun = (text: string) => !text.includes(' ') && RUNS.includes(text)
+
+/** What people write for letters, by the letter. */
+const LETTERS: Record<string, string> = {
+  '@': 'a',
+  4: 'a',
+  3: 'e',
+  1: 'i',
+  '!': 'i',
+  0: 'o',
+  $: 's',
+  5: 's',
+  7: 't',
+}
+const decode = (text: string) => text.replace(/[@431!0$57]/g, (character) => LETTERS[character]!)

@@ -1,46 +1,125 @@
-import { eq } from 'drizzle-orm'
+import { eq, sql } from 'drizzle-orm'
+import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
-import type { Statement } from '../database/statements.ts'
+import { build, type Statement } from '../database/statements.ts'
 import { invalidInput } from '../http/problem.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
-import { openAttempt } from '../throttle/service.ts'
+import { type Session, sessions } from '../sessions/models.ts'
+import { tokenIsLive } from '../sessions/revocation.ts'
+import { openOwnAttempt } from '../throttle/service.ts'
 import { selectUsers, type User as UserRow, users } from '../users/models.ts'
+import { isBreached } from './breaches.ts'
 import { wrongPassword } from './errors.ts'
-import { checkPassword, hashPassword } from './hashing.ts'
+import { checkPassword, hashPassword, type PasswordCheck } from './hashing.ts'
 import { findPasswordWeakness } from './policy.ts'
+import { inTurn } from './turns.ts'
 
 /** Every path that sets a password goes through here. Throws 422 for a weak one. */
 export async function hashNewPassword(
-  { config }: Pick<Resources, 'config'>,
+  resources: Resources,
   password: string,
-  person: { email: string; name: string },
+  user: { id?: string; email: string; name: string },
   pointer = '/password',
 ): Promise<string> {
-  const weakness = findPasswordWeakness(password, person)
-  if (weakness) throw invalidInput([{ pointer, code: 'weak_password', detail: `The password ${weakness}.` }])
-  return hashPassword(password, config.keys.password_pepper)
+  const { config } = resources
+  const refused = (reason: string) =>
+    invalidInput([{ pointer, code: 'weak_password', detail: `The password ${reason}.` }])
+  const weakness = findPasswordWeakness(password, { ...user, organisation: config.ORGANISATION })
+  if (weakness) throw refused(weakness)
+  if (config.BREACHED_PASSWORDS === 'on') {
+    const breached = await isBreached(config, password)
+    if (breached) throw refused('is known from a breach of another service')
+    if (breached === undefined) noteUnchecked(resources, user.id)
+  }
+  return inTurn(resources, () => hashPassword(password, config.keys.password_pepper))
+}
+
+/** The service did not answer, so a password was taken unasked: the history says so. */
+const noteUnchecked = (resources: Resources, userId: string | undefined) => {
+  const event = { action: 'password.not_checked', userId: userId ?? null, actorId: null } as const
+  resources.afterwards(resources.db.writeBatch({ history: record(resources, event, sql`1`) }))
 }
 
 /**
- * Checks the password of somebody who is signed in already; guesses are counted as they are at login.
+ * Checks a password in its turn. Where that cannot be done (too busy, the limit of the network, a key that is missing),
+ * the attempt was no guess, and is taken back.
+ */
+export async function checkInTurn(
+  resources: Resources,
+  attempt: { password: string; stored: string | null; takeBack: readonly Statement[]; deviceId?: string },
+): Promise<PasswordCheck & { newHash?: string }> {
+  const peppers = resources.config.keys.password_pepper
+  const check = async () => {
+    const { password, stored } = attempt
+    const checked = await checkPassword(password, stored, peppers)
+    return checked.isOutdated ? { ...checked, newHash: await hashPassword(password, peppers) } : checked
+  }
+  try {
+    return await inTurn(resources, check, attempt.deviceId)
+  } catch (error) {
+    await resources.db.writeBatch({ takeBack: attempt.takeBack })
+    throw error
+  }
+}
+
+export interface OwnPassword {
+  row: UserRow
+  session: Session
+  /** For the batch of the change. */
+  clearAttempts: readonly Statement[]
+}
+
+/**
+ * Does what takes the password of somebody who is signed in already. Their session is counted, so no stranger can keep
+ * them from it. A right password was no failed attempt, whatever comes after it.
  *
- * @returns the person, and the statements that clear the count, for the batch of the change.
  * @throws 403 `wrong_password`, 429 `too_many_attempts`.
  */
-export async function requireOwnPassword(
+export async function withOwnPassword<T>(
   resources: Resources,
   actor: Claims,
   password: string,
-): Promise<{ row: UserRow; clearAttempts: readonly Statement[] }> {
+  use: (own: OwnPassword) => Promise<T>,
+): Promise<T> {
+  const own = await requireOwnPassword(resources, actor, password)
+  try {
+    return await use(own)
+  } catch (error) {
+    // What was wrong is what the caller has to hear of; if this fails, one attempt is counted too many.
+    await resources.db.writeBatch({ clear: own.clearAttempts }).catch(() => {})
+    throw error
+  }
+}
+
+async function requireOwnPassword(
+  resources: Resources,
+  actor: Claims,
+  password: string,
+): Promise<OwnPassword> {
+  const { db, now } = resources
   const self = eq(users.id, actor.sub)
-  const attempt = openAttempt(resources, actor.sub, self)
-  const results = await resources.db.writeBatch({ ...attempt.count, user: selectUsers().where(self) })
+  const isLive = tokenIsLive(actor, now)
+  const attempt = openOwnAttempt(resources, actor.sid, isLive)
+  const results = await db.writeBatch({
+    ...attempt.count,
+    user: selectUsers().where(self),
+    session: build.select().from(sessions).where(eq(sessions.id, actor.sid)),
+  })
+  // Nothing was counted then.
+  if (!results.token[0]?.is_live) throw invalidToken(new Error('revoked'))
   const isOpen = attempt.isOpen(results)
-  const row: UserRow | undefined = results.user[0]
-  if (!row) throw invalidToken()
+  const [row, session] = [results.user[0], results.session[0]]
+  if (!row || !session) throw invalidToken()
   const stored = isOpen ? row.password_hash : null
-  const { isRight } = await checkPassword(password, stored, resources.config.keys.password_pepper)
-  if (!isRight) throw wrongPassword()
-  return { row, clearAttempts: attempt.clear }
+  const { isRight } = await checkInTurn(resources, { password, stored, takeBack: attempt.takeBack })
+  if (isRight) return { row, session, clearAttempts: attempt.clear }
+  const event = {
+    action: 'password.failed',
+    userId: actor.sub,
+    actorId: actor.sub,
+    details: { reason: isOpen ? 'wrong_password' : 'locked', session_id: actor.sid },
+  } as const
+  await db.writeBatch({ history: record(resources, event, isLive) })
+  throw wrongPassword()
 }

@@ -1,37 +1,52 @@
+import { and, eq } from 'drizzle-orm'
 import type { ChangePassword } from '../auth/schemas.ts'
 import type { Resources } from '../context.ts'
+import { build } from '../database/statements.ts'
+import { invalidInput } from '../http/problem.ts'
 import { sendAfterwards } from '../mail/outbox.ts'
-import { hashNewPassword, requireOwnPassword } from '../passwords/service.ts'
+import { normalizePassword } from '../passwords/policy.ts'
+import { hashNewPassword, withOwnPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
+import { type Session, sessions } from '../sessions/models.ts'
 import { applyChange, byActor, isSamePerson } from '../users/change.ts'
+import type { User } from '../users/models.ts'
 import { enqueuePasswordNotice } from './reset.ts'
 
 /**
- * Sets a new password: the other sessions end, and every access token dies; this session goes on by its refresh
- * token.
+ * Sets a new password: the other sessions end, and every access token dies. This session goes on, and its refresh token
+ * is rotated, so that the answer can bring the next pair.
  *
- * @throws 403 `wrong_password`; 422 for a weak new one; 429 `too_many_attempts`.
+ * @throws 403 `wrong_password`; 422 for a weak new one, or the same again; 429 `too_many_attempts`.
  */
-export async function changePassword(
+export const changePassword = (
   resources: Resources,
   actor: Claims,
   input: ChangePassword,
-): Promise<void> {
-  const own = await requireOwnPassword(resources, actor, input.current_password)
-  const passwordHash = await hashNewPassword(resources, input.new_password, own.row, '/new_password').catch(
-    async (refusal) => {
-      await resources.db.writeBatch({ clear: own.clearAttempts })
-      throw refusal
-    },
-  )
-  const notice = enqueuePasswordNotice(resources, own.row)
-  await applyChange(resources, byActor(actor, resources.now), own.row, {
-    action: 'password.changed',
-    set: { password_hash: passwordHash },
-    reliesOn: isSamePerson(own.row),
-    endsTokens: true,
-    endsSessions: { reason: 'password_changed', exceptId: actor.sid },
-    alsoWrite: (isDone) => [...own.clearAttempts, notice.when(isDone)],
+): Promise<{ session: Session; user: User }> =>
+  withOwnPassword(resources, actor, input.current_password, async ({ row, session, clearAttempts }) => {
+    if (normalizePassword(input.new_password) === normalizePassword(input.current_password)) {
+      const detail = 'This is the password of the account.'
+      throw invalidInput([{ pointer: '/new_password', code: 'unchanged', detail }])
+    }
+    const passwordHash = await hashNewPassword(resources, input.new_password, row, '/new_password')
+    const notice = enqueuePasswordNotice(resources, row)
+    const rotated = { ...session, counter: session.counter + 1, rotated_at: resources.now }
+    const isAsRead = and(eq(sessions.id, session.id), eq(sessions.counter, session.counter))
+    const user = await applyChange(resources, byActor(actor, resources.now), row, {
+      action: 'password.changed',
+      set: { password_hash: passwordHash },
+      reliesOn: isSamePerson(row),
+      endsTokens: true,
+      endsSessions: { reason: 'password_changed', exceptId: actor.sid },
+      alsoWrite: (isDone) => [
+        ...clearAttempts,
+        notice.when(isDone),
+        build
+          .update(sessions)
+          .set({ counter: rotated.counter, rotated_at: rotated.rotated_at })
+          .where(and(isAsRead, isDone)),
+      ],
+    })
+    sendAfterwards(resources, notice.id)
+    return { session: rotated, user }
   })
-  sendAfterwards(resources, notice.id)
-}

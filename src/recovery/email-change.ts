@@ -11,7 +11,7 @@ import type { Proof } from '../links/schemas.ts'
 import { LIFETIME_MS, requireToken, voidTokens } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
-import { requireOwnPassword } from '../passwords/service.ts'
+import { type OwnPassword, withOwnPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
@@ -31,10 +31,20 @@ export async function requestEmailChange(
   actor: Claims,
   input: ChangeEmail,
 ): Promise<void> {
-  const { config, db, now, send } = resources
-  if (!send) throw mailNotConfigured()
-  assertDomainMaySignUp(config, input.new_email)
-  const { row, clearAttempts } = await requireOwnPassword(resources, actor, input.current_password)
+  if (!resources.send) throw mailNotConfigured()
+  assertDomainMaySignUp(resources.config, input.new_email)
+  await withOwnPassword(resources, actor, input.current_password, (own) =>
+    askForEmailChange(resources, actor, input, own),
+  )
+}
+
+async function askForEmailChange(
+  resources: Resources,
+  actor: Claims,
+  input: ChangeEmail,
+  { row, clearAttempts }: OwnPassword,
+): Promise<void> {
+  const { db, now } = resources
   const emailNormalized = normalizeEmail(input.new_email)
   if (emailNormalized === row.email_normalized) {
     const detail = 'This is the address of the account.'
@@ -123,6 +133,7 @@ export async function undoEmailChange(resources: Resources, proof: Proof): Promi
       ...(person.deleted_at !== null && { restored: true }),
     },
     endsTokens: true,
+    forgetsDevices: true,
     endsSessions: { reason: 'ended' },
     // Undoing this change also undoes those that came after it; those before it can still be undone.
     alsoWrite: (isDone) => [

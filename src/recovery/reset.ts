@@ -10,7 +10,7 @@ import { requireToken } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { enqueue, enqueueLink, mayBeMailed, sendAfterwards } from '../mail/outbox.ts'
 import { hashNewPassword } from '../passwords/service.ts'
-import { openMailRequest } from '../throttle/service.ts'
+import { forgetAttempts, openMailRequest } from '../throttle/service.ts'
 import { applyChange, byToken, isSamePerson } from '../users/change.ts'
 import { isActive, selectUsers, type User, userIsActive, users } from '../users/models.ts'
 import { normalizeEmail } from '../values/email.ts'
@@ -113,8 +113,9 @@ export async function resetPassword(resources: Resources, input: ResetPassword):
       email_verified_at: person.email_verified_at ?? now,
     },
     endsTokens: true,
+    forgetsDevices: true,
     endsSessions: { reason: 'password_changed' },
-    alsoWrite: (isDone) => [notice.when(isDone)],
+    alsoWrite: (isDone) => [notice.when(isDone), forgetAttempts(resources, person.email_normalized, isDone)],
   })
   sendAfterwards(resources, notice.id)
 }

@@ -7,7 +7,7 @@ import { body, operation } from '../http/operation.ts'
 import { acceptInvitation } from '../invitations/accept.ts'
 import { AcceptInvitation } from '../invitations/schemas.ts'
 import { invalidLink } from '../links/errors.ts'
-import { MailedProof } from '../links/schemas.ts'
+import { LinkToken, MailedProof } from '../links/schemas.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { wrongPassword } from '../passwords/errors.ts'
 import { tooManyAttempts as tooManyAttemptsProblem } from '../throttle/errors.ts'
@@ -15,6 +15,7 @@ import { emailTaken, signupDomainRefused, writeConflict } from '../users/errors.
 import { User } from '../users/schemas.ts'
 import { confirmEmailChange, requestEmailChange, undoEmailChange } from './email-change.ts'
 import { forgotPassword, resendVerification, resetPassword, verifyEmail } from './reset.ts'
+import { unlockAccount } from './unlock.ts'
 
 const tag = 'mail'
 const tooManyAttempts = () => tooManyAttemptsProblem(60)
@@ -71,6 +72,18 @@ export const mailRoutes = new Hono<AppEnv>()
     body(ResetPassword),
     limitHashing,
     async (c) => done(c, resetPassword(c.var, c.var.body)),
+  )
+  .post(
+    '/unlock_account',
+    operation({
+      id: 'unlockAccount',
+      tag,
+      summary: 'Let the password of a locked account be tried again',
+      responses: { 204: null },
+      problems: byProof,
+    }),
+    body(LinkToken),
+    async (c) => done(c, unlockAccount(c.var, c.var.body)),
   )
   .post(
     '/change_email',

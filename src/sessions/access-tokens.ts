@@ -11,6 +11,8 @@ import { invalidToken } from './errors.ts'
 export const ACCESS_TOKEN_SECONDS = 600
 const CLOCK_TOLERANCE_SECONDS = 30
 const ALGORITHM = 'ES256'
+/** RFC 9068 section 2.2: whom a token was given to. These are for our own logins. */
+const CLIENT_ID = 'roster'
 /** RFC 9068 section 2.1. */
 const ACCESS_TOKEN_TYPE = 'at+jwt'
 /** Ours are about 600 characters; there is no reason to decode a longer one. */
@@ -37,6 +39,9 @@ const Claims = lazy(() =>
       role: z.enum(ROLES),
       epoch: z.int().nonnegative(),
       auth_time: z.int().nonnegative(),
+      // Of tokens from before these two were in them: see `assertSaysEnough`.
+      amr: z.array(z.string()).readonly().optional(),
+      client_id: z.literal(CLIENT_ID).optional(),
     })
     .readonly(),
 )
@@ -49,6 +54,8 @@ export interface TokenSubject {
   epoch: number
   /** When the person proved who they are (epoch ms). */
   authenticatedAt: number
+  /** By what (RFC 8176). */
+  amr?: readonly string[]
 }
 
 /** Imported keys, by the set they come from. CryptoKeys are plain values: they may outlive a request. */
@@ -76,6 +83,7 @@ async function importKeys(keys: JwtKeys): Promise<Map<string, CryptoKey>> {
 /** Issues an access token: ES256, RFC 9068, ten minutes from `now` (epoch ms). */
 export async function signAccessToken(config: Config, now: number, subject: TokenSubject): Promise<string> {
   const issuedAt = Math.floor(now / 1000)
+  runningSince ??= issuedAt
   const claims = {
     sub: subject.userId,
     sid: subject.sessionId,
@@ -83,6 +91,8 @@ export async function signAccessToken(config: Config, now: number, subject: Toke
     role: subject.role,
     epoch: subject.epoch,
     auth_time: Math.floor(subject.authenticatedAt / 1000),
+    amr: subject.amr ?? ['pwd'],
+    client_id: CLIENT_ID,
   }
   return new SignJWT(claims)
     .setProtectedHeader({ alg: ALGORITHM, typ: ACCESS_TOKEN_TYPE, kid: config.JWT_KEYS.signing.kid })
@@ -113,6 +123,7 @@ export async function verifyAccessToken(
   const seconds = Math.floor(now / 1000)
   try {
     const claims = await claimsOf(token, verifier)
+    assertSaysEnough(claims, seconds)
     if (!options.mayBeExpired && claims.exp + CLOCK_TOLERANCE_SECONDS <= seconds) throw new Error('expired')
     if (claims.exp - claims.iat > ACCESS_TOKEN_SECONDS) throw new Error('lives too long')
     if ((claims.nbf ?? 0) > seconds + CLOCK_TOLERANCE_SECONDS) throw new Error('not to be used yet')
@@ -121,6 +132,15 @@ export async function verifyAccessToken(
   } catch (cause) {
     throw cause instanceof AppError ? cause : invalidToken(cause)
   }
+}
+
+/** When this isolate first made or looked at a token (seconds). Whatever made one since was this version or a newer one. */
+let runningSince: number | undefined
+
+/** The version before said neither `client_id` nor `amr`, and what it signed is good for its ten minutes. */
+function assertSaysEnough({ client_id, amr, iat }: Claims, seconds: number): void {
+  runningSince ??= seconds
+  if ((client_id === undefined || amr === undefined) && iat >= runningSince) throw new Error('client_id')
 }
 
 /**

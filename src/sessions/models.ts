@@ -24,6 +24,8 @@ export const sessions = sqliteTable(
     /** How often its owner has proved again who they are, and when last (epoch ms). For cookie sessions. */
     turn: integer().notNull().default(0),
     proved_at: integer(),
+    /** By what its user proved who they are: a JSON list of the words of RFC 8176. */
+    amr: text().notNull().default('["pwd"]'),
   },
   (table) => [
     index('sessions_live').on(table.user_id, table.id).where(sql`revoked_at IS NULL`),

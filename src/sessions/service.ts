@@ -32,8 +32,9 @@ export const revokeSessions = (now: number, reason: RevokedReason, which: SQL | 
 
 /** Ends what is over the limit. Two statements, to stand after the one that starts a session. */
 export function revokeSurplusSessions(resources: Resources, userId: string) {
+  // What is over by time pushes nobody out.
   const surplus = sql`SELECT id FROM ${sessions} WHERE user_id = ${userId} AND revoked_at IS NULL
-    ORDER BY id DESC LIMIT 100 OFFSET ${MAX_SESSIONS}`
+    AND idle_expires_at > ${resources.now} ORDER BY id DESC LIMIT 100 OFFSET ${MAX_SESSIONS}`
   const event = { action: 'sessions.ended', userId, actorId: null, details: { reason: 'too_many' } } as const
   return {
     surplus: revokeSessions(resources.now, 'too_many', sql`${sessions.id} IN (${surplus})`).returning({

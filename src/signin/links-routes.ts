@@ -12,10 +12,11 @@ import { validate } from '../http/validate.ts'
 import { acceptInvitation } from '../invitations/accept.ts'
 import { AcceptInvitation } from '../invitations/schemas.ts'
 import { PURPOSES, type Purpose } from '../links/models.ts'
-import { MailedProof } from '../links/schemas.ts'
+import { LinkToken, MailedProof } from '../links/schemas.ts'
 import { PASSWORD_MIN_LENGTH } from '../passwords/policy.ts'
 import { confirmEmailChange, undoEmailChange } from '../recovery/email-change.ts'
 import { resetPassword, verifyEmail } from '../recovery/reset.ts'
+import { unlockAccount } from '../recovery/unlock.ts'
 import { text } from '../values/text.ts'
 
 /** Where the links in mails lead. Opening one does nothing, as mail scanners open them too: pressing its button does. */
@@ -76,6 +77,12 @@ const PAGES: Record<Purpose, LinkPage> = {
     button: 'Undo the change',
     done: 'The change is undone, and every device has been logged out. Now choose a new password.',
     submit: submitting(MailedProof, undoEmailChange),
+  },
+  unlock_account: {
+    title: 'Unlock your account',
+    button: 'Unlock my account',
+    done: 'Your password can be used again. You can log in now.',
+    submit: submitting(LinkToken, unlockAccount),
   },
   accept_invitation: {
     title: 'Accept the invitation',

@@ -7,6 +7,7 @@ import { logOut } from '../auth/logout.ts'
 import { proveAgain } from '../auth/reauthenticate.ts'
 import { EmailOnly, LogIn, SignUp, type Tokens } from '../auth/schemas.ts'
 import { signUp } from '../auth/signup.ts'
+import { startSession } from '../auth/start-session.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { AppError } from '../http/problem.ts'
@@ -114,7 +115,7 @@ export const signinRoutes = new Hono<PageEnv>()
     const { email = '', password = '', remember } = c.var.fields
     const to = placeOfOurs(c.var.fields.to)
     try {
-      const tokens = await logIn(c.var, validate(LogIn(), { email, password }))
+      const tokens = await startSession(c.var, await logIn(c.var, validate(LogIn(), { email, password })))
       keepSignedIn(c, tokens, remember === 'yes')
       return c.redirect(to ?? homeOf(tokens.user.role), 303)
     } catch (error) {
@@ -157,7 +158,7 @@ export const signinRoutes = new Hono<PageEnv>()
     try {
       const user = await signUp(c.var, validate(SignUp(), { name, email, password }), undefined)
       if (!user) return c.redirect(`/signup/check?${new URLSearchParams({ email })}`, 303)
-      const tokens = await logIn(c.var, { email, password })
+      const tokens = await startSession(c.var, await logIn(c.var, { email, password }))
       keepSignedIn(c, tokens, true)
       return c.redirect('/account', 303)
     } catch (error) {

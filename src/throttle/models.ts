@@ -11,6 +11,8 @@ export const throttles = sqliteTable(
     attempts: integer().notNull(),
     blocked_until: integer().notNull(),
     expires_at: integer().notNull(),
+    /** The attempt that was counted last. */
+    attempt_id: text(),
   },
   (table) => [index('throttles_expired').on(table.expires_at)],
 )

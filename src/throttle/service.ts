@@ -1,164 +1,209 @@
-import { createHmac } from 'node:crypto'
-import { and, eq, gt, isNull, lt, type SQL, sql } from 'drizzle-orm'
+import { and, gt, isNull, lte, type SQL, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
 import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/statements.ts'
 import { users } from '../users/models.ts'
+import { type Counter, countAttempt, counterKey, secondsUntil, selectCounter, takenBack } from './counters.ts'
 import { tooManyAttempts } from './errors.ts'
+import { openNetworkFailures } from './failures.ts'
+import {
+  FAILURES_PER_PAUSE,
+  FIRST_WAIT_MS,
+  FREE_FAILURES,
+  LONGEST_WAIT_MS,
+  MAX_FAILURES_IN_A_ROW,
+  PAUSE_MS,
+  WINDOW_MS,
+} from './limits.ts'
 import { throttles } from './models.ts'
+import { networkOf } from './networks.ts'
 
-const MINUTE_MS = 60_000
-const FREE_FAILURES = 10
-const WINDOW_MS = 15 * MINUTE_MS
-const FIRST_WAIT_MS = MINUTE_MS
-const LONGEST_WAIT_MS = 60 * MINUTE_MS
+export { MAX_FAILURES_IN_A_ROW } from './limits.ts'
+export { networkOf } from './networks.ts'
 
-/** After so many failures in a row an account takes no password any more, until it is reset. */
-export const MAX_FAILURES_IN_A_ROW = 100
+const YEAR_MS = 366 * 86_400_000
+
+/** A device that has signed in to an account before. */
+export interface KnownDevice {
+  deviceId: string
+  userId: string
+  /** The account's `device_epoch` when it became known: reset, undo and ending all sessions raise it. */
+  epoch: number
+}
+
+/** What the queries of an attempt say. */
+interface Counted {
+  known: { is_known: 0 | 1 }[]
+  device: Counter[]
+  network: Counter[]
+  networkFailures: Pick<Counter, 'expires_at'>[]
+}
 
 /**
- * Counts guesses of a password, exactly, however many come at once: an attempt is counted as a failure *before*
- * the password is looked at, and a right one clears the count afterwards. Ten failures within 15 minutes of one
- * account from one network are free; then each costs a wait, doubling from 1 to 60 minutes.
+ * Counts guesses of a password, exactly, however many come at once: an attempt is counted as a failure *before* the
+ * password is looked at, and taken back, or forgotten with all others, when it was right.
  *
- * The counts are in libSQL, in the batch that reads the account anyway: no further trip, and no other rules for
- * the time when Redis is away. Unknown accounts are counted like known ones, so that the answers are alike.
+ * A device that has signed in to the account before is counted for itself, so that nobody is kept out by what
+ * strangers do. Everybody else is counted by account and network, by account, and by network, in libSQL, in the batch
+ * that reads the account anyway. Unknown accounts are counted like known ones, so that the answers are alike.
  *
- * @param name what the caller calls the account: an address or an id.
- * @param account the condition that selects it.
+ * @param email the normalised address that was given.
+ * @param account the condition that selects the account.
  */
-export function openAttempt(resources: Resources, name: string, account: SQL) {
-  const { now } = resources
-  const key = keyOf(resources, name)
-  const isThisKey = eq(throttles.key, key)
-  const attempts = sql`CASE WHEN ${throttles.expires_at} <= ${now} THEN 1 ELSE ${throttles.attempts} + 1 END`
-  const wait = sql`min(${LONGEST_WAIT_MS}, ${FIRST_WAIT_MS} << min(6, ${attempts} - ${FREE_FAILURES}))`
-  const isNowFree = sql`${attempts} < ${FREE_FAILURES}`
+export function openAttempt(resources: Resources, email: string, account: SQL, device?: KnownDevice) {
+  const { now, origin } = resources
+  const attemptId = uuidv7()
+  const deviceKey = counterKey(resources, 'device', device?.deviceId ?? '')
+  const networkKey = counterKey(resources, 'login', email, networkOf(origin.ip))
+  const failures = openNetworkFailures(resources)
+  const isCountedAt = (key: SQL) =>
+    sql`EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${key} AND attempt_id = ${attemptId})`
+  const isKnown = device
+    ? sql`(EXISTS (SELECT 1 FROM ${users} WHERE ${account} AND id = ${device.userId} AND device_epoch = ${device.epoch})
+        AND NOT EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${deviceKey}
+          AND attempts >= ${MAX_FAILURES_IN_A_ROW} AND attempt_id IS NOT ${attemptId}))`
+    : sql`0`
+  const isLive = and(account, isNull(users.deleted_at))
+  const ownCounters = sql`key IN (${deviceKey}, ${networkKey})`
   return {
+    attemptId,
     /** To be put first in the batch that reads the account. */
     count: {
-      counted: build
-        .insert(throttles)
-        .values({ key, attempts: 1, blocked_until: 0, expires_at: now + WINDOW_MS })
-        .onConflictDoUpdate({
-          target: throttles.key,
-          set: {
-            attempts,
-            blocked_until: sql`CASE WHEN ${isNowFree} THEN 0 ELSE ${now} + ${wait} END`,
-            expires_at: sql`CASE WHEN ${throttles.expires_at} <= ${now} THEN ${now + WINDOW_MS}
-              WHEN ${isNowFree} THEN ${throttles.expires_at} ELSE ${now} + ${wait} + ${WINDOW_MS} END`,
-          },
-          setWhere: sql`${throttles.blocked_until} <= ${now}`,
-        })
-        .returning({ key: throttles.key }),
-      account: build
+      known: sql<{ is_known: 0 | 1 }>`SELECT ${isKnown} AS is_known`,
+      ofDevice: countLasting(now, { key: deviceKey, attemptId, condition: isKnown }),
+      ofNetwork: countInWindow(now, {
+        key: networkKey,
+        attemptId,
+        condition: sql`NOT ${isKnown} AND NOT ${failures.areTooMany}`,
+      }),
+      // One more than there may be says that the account was locked before this attempt.
+      ofAccount: build
         .update(users)
         .set({ failed_logins: sql`${users.failed_logins} + 1` })
         .where(
           and(
-            account,
-            isNull(users.deleted_at),
-            lt(users.failed_logins, MAX_FAILURES_IN_A_ROW),
+            isLive,
+            lte(users.failed_logins, MAX_FAILURES_IN_A_ROW),
             sql`changes() > 0`,
+            isCountedAt(networkKey),
           ),
-        )
-        .returning({ id: users.id }),
-      throttle: build.select({ blocked_until: throttles.blocked_until }).from(throttles).where(isThisKey),
+        ),
+      device: selectCounter(deviceKey),
+      network: selectCounter(networkKey),
+      networkFailures: failures.select,
     },
     /**
-     * From the results of `count`: false when the account takes no password any more. Throws 429
-     * `too_many_attempts` when it has to wait.
+     * Whether the account knows the device. Throws 429 `too_many_attempts` when whoever tries has to wait; nothing was
+     * counted then.
      */
-    isOpen({
-      counted,
-      account,
-      throttle,
-    }: {
-      counted: unknown[]
-      account: unknown[]
-      throttle: { blocked_until: number }[]
-    }) {
-      if (counted.length > 0) return account.length > 0
-      const waitMs = (throttle[0]?.blocked_until ?? now) - now
-      throw tooManyAttempts(Math.max(1, Math.ceil(waitMs / 1000)))
+    isFromKnownDevice({
+      known: [known],
+      device: [ofDevice],
+      network: [ofNetwork],
+      networkFailures,
+    }: Counted) {
+      if (ofDevice?.attempt_id === attemptId) return true
+      if (ofNetwork?.attempt_id === attemptId) return false
+      const blocking = known?.is_known ? ofDevice : ofNetwork
+      const end =
+        blocking && blocking.blocked_until > now ? blocking.blocked_until : networkFailures[0]?.expires_at
+      throw tooManyAttempts(secondsUntil(end ?? now, now))
     },
-    /** For the batch after a right password: it was no failure, and the count in a row begins anew. */
-    clear: [
-      build.delete(throttles).where(isThisKey),
+    /** It was no failure, and no sign-in either: this attempt is taken back, and no other. */
+    takeBack: [
+      ...takingBack(ownCounters, attemptId),
+      build
+        .update(users)
+        .set({ failed_logins: sql`${users.failed_logins} - 1` })
+        .where(
+          and(
+            isLive,
+            gt(users.failed_logins, 0),
+            sql`changes() > 0`,
+            sql`EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${networkKey} AND attempt_id = ${takenBack(attemptId)})`,
+          ),
+        ),
+    ] as readonly Statement[],
+    /** A sign-in was complete: the counts of this network and device begin anew, and the account's. */
+    clear: (condition: SQL): readonly Statement[] => [
+      build.delete(throttles).where(and(ownCounters, condition)),
       build
         .update(users)
         .set({ failed_logins: 0 })
-        .where(and(account, isNull(users.deleted_at), gt(users.failed_logins, 0))),
-    ] as readonly Statement[],
+        .where(and(isLive, gt(users.failed_logins, 0), condition)),
+    ],
+    /** For the batch that records a failure. */
+    countFailureOfNetwork: (isFromKnownDevice: boolean) =>
+      failures.count(attemptId, isFromKnownDevice ? sql`0` : sql`1`),
   }
 }
 
-/** What is counted, and for which network: a MAC, as the name may be an address. */
-const keyOf = ({ config, origin }: Resources, name: string) =>
-  createHmac('sha256', config.keys.throttle[0])
-    .update(`${name}\n${networkOf(origin.ip)}`)
-    .digest('base64url')
-
-const MAILS_PER_HOUR = 30
-const HOUR_MS = 60 * MINUTE_MS
-
-/**
- * Counts what one network asks to be mailed, to whomever: 30 mails an hour. `count` goes first in the batch,
- * `isAllowed` is the condition of the mail, and `verdict` goes last, for `assertAllowed`.
- */
-export function openMailRequest(resources: Resources) {
+/** Of a session, which strangers' failures are nothing to, and which is counted for nobody but itself. */
+export function openOwnAttempt(resources: Resources, sessionId: string, tokenIsLive: SQL) {
   const { now } = resources
-  const key = keyOf(resources, 'mail')
-  const isOver = sql`${throttles.expires_at} <= ${now}`
-  const isThisKey = eq(throttles.key, key)
+  const attemptId = uuidv7()
+  const key = counterKey(resources, 'session', sessionId)
   return {
-    count: build
-      .insert(throttles)
-      .values({ key, attempts: 1, blocked_until: 0, expires_at: now + HOUR_MS })
-      .onConflictDoUpdate({
-        target: throttles.key,
-        set: {
-          attempts: sql`CASE WHEN ${isOver} THEN 1 ELSE ${throttles.attempts} + 1 END`,
-          expires_at: sql`CASE WHEN ${isOver} THEN ${now + HOUR_MS} ELSE ${throttles.expires_at} END`,
-        },
-      }) as Statement,
-    isAllowed: sql`(SELECT attempts FROM ${throttles} WHERE ${isThisKey}) <= ${MAILS_PER_HOUR}`,
-    verdict: build.select().from(throttles).where(isThisKey),
-    /** Throws 429 `too_many_attempts`. */
-    assertAllowed([verdict]: (typeof throttles.$inferSelect)[]) {
-      const { attempts, expires_at } = verdict!
-      if (attempts > MAILS_PER_HOUR) throw tooManyAttempts(Math.max(1, Math.ceil((expires_at - now) / 1000)))
+    count: {
+      counted: countLasting(now, { key, attemptId, condition: tokenIsLive }),
+      ofSession: selectCounter(key),
+      token: sql<{ is_live: 0 | 1 }>`SELECT ${tokenIsLive} AS is_live`,
     },
+    /** False when the session takes no password any more. Throws 429 `too_many_attempts` when it has to wait. */
+    isOpen({ ofSession: [counter] }: { ofSession: Counter[] }) {
+      if (counter?.attempt_id !== attemptId)
+        throw tooManyAttempts(secondsUntil(counter?.blocked_until ?? now, now))
+      return counter.attempts <= MAX_FAILURES_IN_A_ROW
+    },
+    takeBack: takingBack(sql`key = ${key}`, attemptId) as readonly Statement[],
+    clear: [build.delete(throttles).where(sql`${throttles.key} = ${key}`)] as readonly Statement[],
   }
 }
 
-/**
- * The network an address belongs to, in one spelling: an IPv4 address itself, the /64 of an IPv6 address (one
- * household has that many). Without an address everybody shares one.
- */
-export function networkOf(ip: string | null): string {
-  if (ip === null) return 'none'
-  if (/^\d{1,3}(\.\d{1,3}){3}$/.test(ip)) return ip
-  const groups = expandIpv6(ip)
-  if (!groups) return 'none'
-  const isMappedIpv4 = groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff
-  if (isMappedIpv4)
-    return groups
-      .slice(6)
-      .flatMap((group) => [group >> 8, group & 255])
-      .join('.')
-  return `${groups
-    .slice(0, 4)
-    .map((group) => group.toString(16))
-    .join(':')}::/64`
+/** A reset begins a new count for the network it came from: the wait was for the old password. */
+export function forgetAttempts(resources: Resources, emailNormalized: string, condition: SQL): Statement {
+  const key = counterKey(resources, 'login', emailNormalized, networkOf(resources.origin.ip))
+  return build.delete(throttles).where(sql`${throttles.key} = ${key} AND ${condition}`)
 }
 
-function expandIpv6(ip: string): number[] | undefined {
-  // The URL parser knows every spelling of an IPv6 address and gives the canonical one (WHATWG URL, host parsing).
-  const canonical = URL.parse(`http://[${ip}]`)?.hostname.slice(1, -1)
-  if (!canonical) return undefined
-  const [head = '', tail] = canonical.split('::')
-  const parse = (part: string) => (part ? part.split(':').map((group) => Number.parseInt(group, 16)) : [])
-  const before = parse(head)
-  const after = parse(tail ?? '')
-  return [...before, ...Array<number>(8 - before.length - after.length).fill(0), ...after]
+const takingBack = (which: SQL, attemptId: string) => [
+  build
+    .update(throttles)
+    .set({ attempts: sql`${throttles.attempts} - 1`, blocked_until: 0, attempt_id: takenBack(attemptId) })
+    .where(sql`${which} AND attempt_id = ${attemptId}`),
+]
+
+type Which = Pick<Parameters<typeof countAttempt>[0], 'key' | 'attemptId' | 'condition'>
+
+/** Ten are free within a quarter of an hour; then each costs a wait, doubling from 1 to 60 minutes. */
+function countInWindow(now: number, which: Which) {
+  const attempts = sql`CASE WHEN expires_at <= ${now} THEN 1 ELSE attempts + 1 END`
+  const wait = sql`min(${LONGEST_WAIT_MS}, ${FIRST_WAIT_MS} << min(6, ${attempts} - ${FREE_FAILURES}))`
+  const isNowFree = sql`${attempts} < ${FREE_FAILURES}`
+  return countAttempt({
+    ...which,
+    first: { attempts: 1, blocked_until: 0, expires_at: now + WINDOW_MS },
+    next: {
+      attempts,
+      blocked_until: sql`CASE WHEN ${isNowFree} THEN 0 ELSE ${now} + ${wait} END`,
+      expires_at: sql`CASE WHEN expires_at <= ${now} THEN ${now + WINDOW_MS}
+        WHEN ${isNowFree} THEN expires_at ELSE ${now} + ${wait} + ${WINDOW_MS} END`,
+    },
+    counts: sql`blocked_until <= ${now}`,
+  })
 }
+
+/** Ten in a quarter of an hour, and never forgotten: the hundredth in a row is the last. */
+const countLasting = (now: number, which: Which) =>
+  countAttempt({
+    ...which,
+    first: { attempts: 1, blocked_until: 0, expires_at: now + YEAR_MS },
+    next: {
+      attempts: sql`attempts + 1`,
+      blocked_until: sql`CASE WHEN (attempts + 1) % ${FAILURES_PER_PAUSE} = 0 THEN ${now + PAUSE_MS} ELSE 0 END`,
+      expires_at: now + YEAR_MS,
+    },
+    counts: sql`blocked_until <= ${now}`,
+  })
+
+export { openMailRequest } from './mail-requests.ts'

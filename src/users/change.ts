@@ -1,5 +1,6 @@
 import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
+import { anotherAdminRemains } from '../access/can-sign-in.ts'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
@@ -115,6 +116,7 @@ async function writeChange(
     version: sql`${users.version} + 1`,
     updated_at: now,
     ...(change.endsTokens && { token_epoch: sql`${users.token_epoch} + 1` }),
+    ...(change.forgetsDevices && { device_epoch: sql`${users.device_epoch} + 1` }),
   }
   const isAsRead = and(
     eq(users.id, row.id),
@@ -127,7 +129,7 @@ async function writeChange(
   const mayChange = and(
     person,
     by.holds,
-    takesAdminAway(row, change) ? anotherAdminRemains(row.id) : undefined,
+    takesAdminAway(row, change) ? anotherAdminRemains(resources.config, now, row.id) : undefined,
     sql`NOT ${isTaken}`,
   )!
   const event = {
@@ -177,9 +179,6 @@ const takesAdminAway = (row: User, { set, erases }: Change) =>
     (set.role ?? 'admin') !== 'admin' ||
     (set.status ?? 'active') !== 'active' ||
     (set.deleted_at ?? null) !== null)
-
-const anotherAdminRemains = (id: string) =>
-  sql`EXISTS (SELECT 1 FROM ${users} WHERE role = 'admin' AND state = 'active' AND id <> ${id})`
 
 /** What ends a disabling whose time is over: a change by nobody, with a row of history of its own. */
 export const endDisabling = (

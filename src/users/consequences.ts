@@ -19,6 +19,8 @@ export interface Change {
   details?: object
   /** Every token of the user dies. */
   endsTokens?: boolean
+  /** The devices that the account knows are strangers again. */
+  forgetsDevices?: boolean
   /** Every session of the user dies as well (but perhaps one). */
   endsSessions?: { reason: RevokedReason; exceptId?: string }
   /**
@@ -62,7 +64,9 @@ export function consequences(
     : movesCredentials
       ? ['reset_password', 'change_email']
       : []
-  const voided = [...ended, ...(change.voids ?? [])]
+  // Whoever is locked once more has to be told once more.
+  const unlocks: readonly Purpose[] = set.failed_logins === 0 ? ['unlock_account'] : []
+  const voided = [...ended, ...unlocks, ...(change.voids ?? [])]
   const { email_normalized } = after(row, change)
   return [
     ...(endsSessions

@@ -43,6 +43,7 @@ const WITHHELD = new Set([
   'seq',
   'facets',
   'token_epoch',
+  'device_epoch',
   'counter',
 ])
 

@@ -130,6 +130,12 @@ export const enabling = (acting: Acting): Decision =>
     return { action: 'user.enabled', set: ENABLED, mails: owed(noticeTo(acting, 'account_enabled', row)) }
   })
 
+/** Lets the password of an account be tried again, which a hundred failures had locked. */
+export const unlocking = (acting: Acting): Decision =>
+  managingLiving(acting, (row) =>
+    row.failed_logins === 0 ? undefined : { action: 'user.unlocked', set: { failed_logins: 0 } },
+  )
+
 /** Soft deletion: the user is gone for everybody but those who may restore them. */
 export const softDeletion = (now: number): Change => ({
   action: 'user.deleted',

@@ -1,5 +1,5 @@
 import { reauthenticationRequired } from '../access/errors.ts'
-import { limitHashing, signedIn, signedInWithProfile } from '../access/guards.ts'
+import { limitHashing, limitLists, signedIn, signedInWithProfile } from '../access/guards.ts'
 import { ActivityList, ListActivityOfOne } from '../activity/schemas.ts'
 import { listOwnActivity } from '../activity/service.ts'
 import type { AppEnv } from '../context.ts'
@@ -75,6 +75,7 @@ export const meRoutes = new Hono<AppEnv>()
       problems: [invalidCursor],
     }),
     signedIn,
+    limitLists,
     query(ListActivityOfOne),
     async (c) => answerList(c, await listOwnActivity(c.var, c.var.query)),
   )
@@ -89,5 +90,6 @@ export const meRoutes = new Hono<AppEnv>()
       problems: [reauthenticationRequired],
     }),
     signedIn,
+    limitLists,
     async (c) => download(c, await exportUser(c.var, c.var.actor, c.var.actor.sub)),
   )

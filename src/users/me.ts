@@ -1,6 +1,6 @@
 import { and, eq } from 'drizzle-orm'
 import { build } from '../database/statements.ts'
-import { requireOwnPassword } from '../passwords/service.ts'
+import { withOwnPassword } from '../passwords/service.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { type Acting, applyChange, byActor, type Decision } from './change.ts'
 import { differences, softDeletion } from './manage.ts'
@@ -18,11 +18,9 @@ export const updatingSelf =
 /** Leaving: soft, and on the user's own password. */
 export async function deleteMe(acting: Acting, password: string): Promise<void> {
   const { actor, now } = acting
-  const own = await requireOwnPassword(acting, actor, password)
-  await applyChange(acting, byActor(actor, now), own.row, {
-    ...softDeletion(now),
-    alsoWrite: () => own.clearAttempts,
-  })
+  await withOwnPassword(acting, actor, password, ({ row, clearAttempts }) =>
+    applyChange(acting, byActor(actor, now), row, { ...softDeletion(now), alsoWrite: () => clearAttempts }),
+  )
 }
 
 /** All sessions but the one that asks, and every token with them. */

@@ -45,6 +45,8 @@ export const users = sqliteTable(
     version: integer().notNull(),
     token_epoch: integer().notNull(),
     failed_logins: integer().notNull(),
+    /** Raised by what makes the devices that the account knows strangers again. */
+    device_epoch: integer().notNull().default(0),
     created_at: integer().notNull(),
     updated_at: integer().notNull(),
     last_login_at: integer(),
@@ -86,6 +88,7 @@ const {
   status,
   token_epoch,
   failed_logins,
+  device_epoch,
   locale: _locale,
   ...shown
 } = columns

@@ -1,5 +1,5 @@
 import { reauthenticationRequired } from '../access/errors.ts'
-import { requirePermission } from '../access/guards.ts'
+import { limitLists, requirePermission } from '../access/guards.ts'
 import { ActivityList, ListActivityOfOne } from '../activity/schemas.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
@@ -28,6 +28,7 @@ export const userRecordsRoutes = new Hono<AppEnv>()
       problems: [userNotFound, reauthenticationRequired],
     }),
     requirePermission('users:export'),
+    limitLists,
     async (c) => download(c, await exportUser(c.var, c.var.actor, c.req.param('id'))),
   )
   .get(
@@ -69,6 +70,7 @@ export const userRecordsRoutes = new Hono<AppEnv>()
       problems: [userNotFound, invalidCursor],
     }),
     requirePermission('activity:read'),
+    limitLists,
     query(ListActivityOfOne),
     async (c) => answerList(c, await listActivityOf(c.var, c.req.param('id'), c.var.query)),
   )

@@ -1,5 +1,5 @@
 import { reauthenticationRequired } from '../access/errors.ts'
-import { limitHashing, requirePermission } from '../access/guards.ts'
+import { limitHashing, limitLists, requirePermission } from '../access/guards.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation, query } from '../http/operation.ts'
@@ -35,6 +35,7 @@ export const userRoutes = new Hono<AppEnv>()
       problems: [invalidCursor, errors.pageTooDeep],
     }),
     requirePermission('users:read'),
+    limitLists,
     query(ListUsers),
     async (c) => answerList(c, await listUsers(c.var, c.var.actor, c.var.query)),
   )

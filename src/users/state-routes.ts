@@ -6,7 +6,7 @@ import { body, operation } from '../http/operation.ts'
 import { precondition } from '../http/precondition.ts'
 import { changeUser } from './change.ts'
 import * as errors from './errors.ts'
-import { disabling, enabling, restoring } from './manage.ts'
+import { disabling, enabling, restoring, unlocking } from './manage.ts'
 import { ETAG, MANAGING_PROBLEMS, managed } from './responses.ts'
 import { DisableUser, ManagedUser } from './schemas.ts'
 
@@ -55,4 +55,17 @@ export const userStateRoutes = new Hono<AppEnv>()
     requirePermission('users:update'),
     precondition,
     async (c) => managed(c, await changeUser(c.var, c.req.param('id'), enabling(c.var))),
+  )
+  .post(
+    '/:id/unlock',
+    operation({
+      id: 'unlockUser',
+      tag,
+      summary: 'Let the password of a locked account be tried again',
+      ...ANSWER,
+      problems: [...MANAGING_PROBLEMS, errors.userDeleted],
+    }),
+    requirePermission('users:update'),
+    precondition,
+    async (c) => managed(c, await changeUser(c.var, c.req.param('id'), unlocking(c.var))),
   )

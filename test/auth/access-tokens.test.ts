@@ -166,9 +166,20 @@ describe('AT4: every claim is there, is what it should be, and a token lives ten
   const now = () => good.claims.iat
 
   test.each<[string, () => Record<string, unknown>]>([
-    ...['iss', 'aud', 'sub', 'sid', 'jti', 'iat', 'exp', 'role', 'epoch', 'auth_time'].map(
-      (name) => [`no ${name}`, () => ({ [name]: undefined })] as [string, () => Record<string, unknown>],
-    ),
+    ...[
+      'iss',
+      'aud',
+      'sub',
+      'sid',
+      'jti',
+      'iat',
+      'exp',
+      'role',
+      'epoch',
+      'auth_time',
+      'amr',
+      'client_id',
+    ].map((name) => [`no ${name}`, () => ({ [name]: undefined })] as [string, () => Record<string, unknown>]),
     ['exp that is text', () => ({ exp: String(good.claims.exp) })],
     ['exp that is a fraction', () => ({ exp: good.claims.exp - 0.5 })],
     ['exp below zero', () => ({ exp: -1 })],
@@ -313,7 +324,20 @@ describe('AT8: what a token says', () => {
     const eve = await api.actor({ name: 'Marked Name', email: `marked.${crypto.randomUUID()}@people.test` })
     const claims = decode(eve.token.split('.')[1]!)
     expect(Object.keys(claims).sort()).toEqual(
-      ['aud', 'auth_time', 'epoch', 'exp', 'iat', 'iss', 'jti', 'role', 'sid', 'sub'].sort(),
+      [
+        'amr',
+        'aud',
+        'auth_time',
+        'client_id',
+        'epoch',
+        'exp',
+        'iat',
+        'iss',
+        'jti',
+        'role',
+        'sid',
+        'sub',
+      ].sort(),
     )
     expect(JSON.stringify(claims)).not.toMatch(/marked|@/i)
   })

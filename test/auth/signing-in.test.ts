@@ -67,7 +67,6 @@ const TURNED_AWAY: Record<string, () => Promise<{ email: string; password: strin
   'an unknown address': async () => ({ email: `${crypto.randomUUID()}@people.test`, password: PASSWORD }),
   'no address at all': async () => ({ email: 'nobody', password: PASSWORD }),
   'a wrong password': async () => ({ ...(await api.person()), password: WRONG_PASSWORD }),
-  'a disabled person': () => api.person({ status: 'disabled', disabled_reason: 'left' }),
   'a soft-deleted person': () => api.person({ deleted_at: Date.now() }),
   'a person without a password': () => api.person({ password_hash: null }),
   'a person whose password is locked': () => api.person({ failed_logins: MAX_FAILURES_IN_A_ROW }),
@@ -238,7 +237,9 @@ test.each(Object.entries(SHUT))('LE6: whoever is %s gets in by no way', async (_
       body: { current_password: password, new_password: WRONG_PASSWORD },
     }),
   ]
-  expect(answers.map(({ status }) => status)).toEqual([401, 401, 401, 401, 401])
+  // The right password alone may know why.
+  const atLogin = state.startsWith('status') ? 403 : 401
+  expect(answers.map(({ status }) => status)).toEqual([atLogin, atLogin, 401, 401, 401])
   const sessions = await api.sql('SELECT counter FROM sessions WHERE user_id = ?', [ada.id])
   expect(sessions).toEqual([{ counter: 0 }])
 })
@@ -261,10 +262,10 @@ test('The form of OAuth2 password clients logs in too', async () => {
   const form = { username: ada.email, password: PASSWORD, grant_type: 'password', scope: '', client_id: 'x' }
   const answer = await api.send('POST', '/v1/auth/login', { raw: new URLSearchParams(form) })
   expect(answer.status).toBe(200)
-  const unknown = await api.send('POST', '/v1/auth/login', {
+  const unknown = await api.send<Tokens>('POST', '/v1/auth/login', {
     raw: new URLSearchParams({ ...form, role: 'admin' }),
   })
-  expect(unknown.status).toBe(422)
+  expect([unknown.status, unknown.body.user.role]).toEqual([200, 'user'])
 })
 
 test('RV3: own sessions are listed without tokens, the current one is marked, and one can be ended', async () => {

@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto'
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import * as passwords from '../../src/passwords/hashing.ts'
 import { MAX_FAILURES_IN_A_ROW, networkOf } from '../../src/throttle/service.ts'
@@ -45,7 +46,7 @@ describe('Guessing a password', () => {
       [0, 3600],
     ] as const) {
       if (waitSeconds > 60) {
-        await addFailures(skipped)
+        await addFailures(skipped, 'login', ada.email, HERE)
         expect((await logIn(ada.email, WRONG_PASSWORD)).status).toBe(401)
       }
       const early = await logIn(ada.email, PASSWORD)
@@ -94,7 +95,7 @@ describe('Guessing a password', () => {
 
   test('RL1: is counted as much where somebody signed in has to show theirs', async () => {
     const ada = await api.person()
-    const { token } = await api.signIn(ada)
+    const { token, sessionId } = await api.signIn(ada)
     const leave = (password: string) =>
       api.send('DELETE', '/v1/users/me', { token, ip: HERE, body: { password } })
     const change = (current_password: string) =>
@@ -104,7 +105,7 @@ describe('Guessing a password', () => {
         body: { current_password, new_password: 'six blue whales sing' },
       })
     expect((await leave(WRONG_PASSWORD)).body.code).toBe('wrong_password')
-    await addFailures(8)
+    await addFailures(8, 'session', sessionId)
     expect((await change(WRONG_PASSWORD)).body.code).toBe('wrong_password')
     expect([(await leave(PASSWORD)).status, (await change(PASSWORD)).status]).toEqual([429, 429])
   })
@@ -180,7 +181,7 @@ describe('The network of a caller', () => {
   test('RL4: is a whole /64, of which each address is one more failure', async () => {
     const ada = await api.person()
     await logIn(ada.email, WRONG_PASSWORD, '2001:db8:1:2::1')
-    await addFailures(8)
+    await addFailures(8, 'login', ada.email, '2001:db8:1:2::/64')
     expect((await logIn(ada.email, WRONG_PASSWORD, '2001:db8:1:2:3::4')).status).toBe(401)
     expect((await logIn(ada.email, PASSWORD, '2001:DB8:1:2:ffff::1')).status).toBe(429)
     expect((await logIn(ada.email, PASSWORD, '2001:db8:1:3::1')).status).toBe(200)
@@ -273,13 +274,16 @@ const logIn = (email: string, password: string, ip = HERE) =>
 /** What stands after so many failures from here; only the first of them costs a hash. */
 async function burn(email: string, failures = 10) {
   expect((await logIn(email, WRONG_PASSWORD)).status).toBe(401)
-  await addFailures(failures - 2)
+  await addFailures(failures - 2, 'login', email, HERE)
   expect((await logIn(email, WRONG_PASSWORD)).status).toBe(401)
 }
-/** To the count that was touched last. */
-const addFailures = (failures: number) =>
-  api.sql('UPDATE throttles SET attempts = attempts + ? WHERE rowid = (SELECT max(rowid) FROM throttles)', [
+/** To what is counted of one kind, as if there had been so many more. */
+const addFailures = (failures: number, kind: string, ...about: string[]) =>
+  api.sql('UPDATE throttles SET attempts = attempts + ? WHERE key = ?', [
     failures,
+    createHmac('sha256', api.config().keys.throttle[0])
+      .update(JSON.stringify([kind, ...about]))
+      .digest('base64url'),
   ])
 
 /** The platform's limiters, with an answer of the test's and a list of what they were asked to count. */

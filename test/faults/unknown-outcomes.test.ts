@@ -98,7 +98,7 @@ const WRITES: Record<string, Write> = {
   },
   'changing the password': {
     action: 'password.changed',
-    status: 204,
+    status: 200,
     send: ({ token }) => post('/v1/auth/change_password', changed, token),
     isRepeatable: false,
   },
@@ -242,23 +242,20 @@ describe.each(Object.entries(WRITES))('Fault 4, Fault 5: when the answer to %s i
   })
 })
 
-test.each(LOST)(
-  'Fault 5, RL1: a guess is counted through %s: once or twice, never not at all',
-  async (mode) => {
-    const ada = await newcomer()
-    const logIn = (password: string) => post('/v1/auth/login', { email: ada.email, password })
-    const failures = async () => {
-      const [row] = await api.sql('SELECT failed_logins FROM users WHERE id = ?', [ada.id])
-      return row!.failed_logins
-    }
-    await own.behave('libsql', { mode, next: 1, only: 'throttles' })
-    expect((await logIn('wrong')).status).toBe(401)
-    expect(await failures()).toBe(mode === 'reset-before' ? 1 : 2)
-    await own.behave('libsql', { mode, next: 1, only: 'throttles' })
-    expect((await logIn(PASSWORD)).status).toBe(200)
-    expect(await failures()).toBe(0)
-  },
-)
+test.each(LOST)('Fault 5, RL1: a guess is counted once through %s', async (mode) => {
+  const ada = await newcomer()
+  const logIn = (password: string) => post('/v1/auth/login', { email: ada.email, password })
+  const failures = async () => {
+    const [row] = await api.sql('SELECT failed_logins FROM users WHERE id = ?', [ada.id])
+    return row!.failed_logins
+  }
+  await own.behave('libsql', { mode, next: 1, only: 'throttles' })
+  expect((await logIn('wrong')).status).toBe(401)
+  expect(await failures()).toBe(1)
+  await own.behave('libsql', { mode, next: 1, only: 'throttles' })
+  expect((await logIn(PASSWORD)).status).toBe(200)
+  expect(await failures()).toBe(0)
+})
 
 test.each(LOST)('Fault 5, Fault 26: a run of clean-up survives %s on each of its writes', async (mode) => {
   const [ada, eve] = [await newcomer(), await newcomer()]

@@ -1,4 +1,5 @@
 import { expect } from 'vitest'
+import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
 import type { Role } from '../../src/users/models.ts'
 import { type Api, linkIn, PASSWORD } from './api.ts'
 
@@ -24,6 +25,7 @@ export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> =
   'POST /v1/auth/confirm_email_change': 'anyone',
   'POST /v1/auth/undo_email_change': 'anyone',
   'POST /v1/auth/accept_invitation': 'anyone',
+  'POST /v1/auth/unlock_account': 'anyone',
   'GET /links/:purpose': 'anyone',
   'POST /links/:purpose': 'anyone',
   'POST /v1/auth/logout_all': 'signed in',
@@ -44,6 +46,7 @@ export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> =
   'POST /v1/users/:id/restore': 'admin',
   'POST /v1/users/:id/disable': 'manager',
   'POST /v1/users/:id/enable': 'manager',
+  'POST /v1/users/:id/unlock': 'manager',
   'GET /v1/users/:id/export': 'admin',
   'GET /v1/users/:id/sessions': 'manager',
   'DELETE /v1/users/:id/sessions': 'manager',
@@ -137,6 +140,14 @@ export function goodRequests(
       const { token } = linkIn((await open().mailsTo(email))[0]!)
       return ['/v1/auth/accept_invitation', { token, password: 'nine green bears run' }]
     },
+    'POST /v1/auth/unlock_account': async ({ id, email }) => {
+      const locked = [MAX_FAILURES_IN_A_ROW - 1, Date.now(), id]
+      await open().sql('UPDATE users SET failed_logins = ?, email_verified_at = ? WHERE id = ?', locked)
+      await open().send('POST', '/v1/auth/login', { body: { email, password: 'nine green bears run' } })
+      const [mail] = await open().mailsTo(email)
+      const link = new URL(/^http\S+$/m.exec(mail!.text)![0])
+      return ['/v1/auth/unlock_account', { token: link.searchParams.get('token') }]
+    },
     'GET /links/:purpose': async () => ['/links/verify_email?token=x'],
     'POST /links/:purpose': async () => ['/links/verify_email', new URLSearchParams({ token: 'x' })],
     'GET /v1/invitations': async () => ['/v1/invitations'],
@@ -158,6 +169,7 @@ export function goodRequests(
     'POST /v1/users/:id/restore': async ({ id }) => [`/v1/users/${id}/restore`],
     'POST /v1/users/:id/disable': async ({ id }) => [`/v1/users/${id}/disable`, { reason: 'left' }],
     'POST /v1/users/:id/enable': async ({ id }) => [`/v1/users/${id}/enable`],
+    'POST /v1/users/:id/unlock': async ({ id }) => [`/v1/users/${id}/unlock`],
     'GET /v1/users/:id/sessions': async ({ id }) => [`/v1/users/${id}/sessions`],
     'DELETE /v1/users/:id/sessions': async ({ id }) => [`/v1/users/${id}/sessions`],
     'GET /v1/users/:id/activity': async ({ id }) => [`/v1/users/${id}/activity`],

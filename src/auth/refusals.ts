@@ -1,0 +1,118 @@
+import { sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { record } from '../activity/service.ts'
+import type { Resources } from '../context.ts'
+import type { AppError } from '../http/problem.ts'
+import { oneTimeTokens } from '../links/models.ts'
+import { isSignupTokenOf } from '../links/signup-tokens.ts'
+import { enqueueLink, mayBeMailed, sendAfterwards } from '../mail/outbox.ts'
+import { openTally } from '../throttle/failures.ts'
+import { MAX_FAILURES_IN_A_ROW, networkOf, type openAttempt } from '../throttle/service.ts'
+import { type User, userIsActive, users } from '../users/models.ts'
+import { toTimeOrNull } from '../values/ids.ts'
+import { accountDisabled, emailNotVerified, invalidCredentials } from './errors.ts'
+
+/** A login that ends without a session. */
+export interface RefusedLogin {
+  attempt: ReturnType<typeof openAttempt>
+  /** As it was given, normalised. */
+  email: string
+  signupToken: string | undefined
+  isFromKnownDevice: boolean
+}
+
+/**
+ * Records a failure: for the network, and in the history with what was wrong. The statements are the same for an
+ * address that nobody has, a wrong password and a locked account; only their conditions differ.
+ *
+ * @returns what the caller is told, which is nothing of the above.
+ */
+export async function refuseLogin(
+  resources: Resources,
+  login: RefusedLogin,
+  user: User | undefined,
+  reason: 'wrong_password' | 'locked',
+): Promise<AppError> {
+  const { attempt, email, isFromKnownDevice } = login
+  const isTold = !user || reason === 'locked'
+  const tally = user
+    ? openTally(resources, 'locked_account', user.id)
+    : openTally(resources, 'unknown_address', networkOf(resources.origin.ip))
+  const historyId = uuidv7()
+  const whether = (isSo: boolean) => sql`${isSo ? 1 : 0}`
+  const event = {
+    id: historyId,
+    action: 'login.failed',
+    userId: user?.id ?? null,
+    actorId: null,
+    details: sql`json_object('reason', ${user ? reason : 'unknown_address'}, 'count', ${tally.count})`,
+  } as const
+  const notice = enqueueLockNotice(resources, user, email)
+  await resources.db.writeBatch({
+    failures: attempt.countFailureOfNetwork(isFromKnownDevice),
+    history: record(resources, event, sql`(NOT ${whether(isTold)} OR ${tally.isDue})`),
+    tally: tally.add(attempt.attemptId, whether(isTold)),
+    notice: notice.statements,
+  })
+  // The cron trigger sends it else.
+  if (user?.failed_logins === MAX_FAILURES_IN_A_ROW) sendAfterwards(resources, notice.mailId)
+  return answerTo(resources, login)
+}
+
+/** The owner of an account that was locked is told once, with a link that unlocks it. */
+function enqueueLockNotice(resources: Resources, user: User | undefined, email: string) {
+  const id = user?.id ?? ''
+  const isLocked = sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${id} AND failed_logins >= ${MAX_FAILURES_IN_A_ROW}
+    AND email_verified_at IS NOT NULL AND ${userIsActive(resources.now)})`
+  const isTold = sql`EXISTS (SELECT 1 FROM ${oneTimeTokens} WHERE subject_id = ${id} AND purpose = 'unlock_account'
+    AND spent_at IS NULL)`
+  return enqueueLink(
+    resources,
+    { kind: 'account_locked', subjectId: id, email: user?.email ?? '', emailNormalized: email },
+    sql`${isLocked} AND NOT ${isTold}`,
+  )
+}
+
+/**
+ * The password was right, and it is no sign-in all the same. The attempt is taken back. Whoever is disabled may know
+ * until when; whoever has not confirmed their address is mailed the link, and told no more than anybody.
+ */
+export async function refuseRightPassword(
+  resources: Resources,
+  login: RefusedLogin,
+  user: User,
+  reason: 'disabled' | 'unverified',
+): Promise<AppError> {
+  const event = {
+    action: 'login.failed',
+    userId: user.id,
+    actorId: null,
+    details: { reason, count: 1 },
+  } as const
+  const isAsRead = sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${user.id} AND email_verified_at IS NULL)`
+  const link = enqueueLink(
+    resources,
+    {
+      kind: 'verify_email',
+      subjectId: user.id,
+      email: user.email,
+      emailNormalized: user.email_normalized,
+    },
+    sql`${reason === 'unverified' ? isAsRead : sql`0`}
+      AND ${mayBeMailed(resources, 'verify_email', user.email_normalized)}`,
+  )
+  await resources.db.writeBatch({
+    attempt: login.attempt.takeBack,
+    history: record(resources, event, sql`1`),
+    link: link.statements,
+  })
+  if (reason === 'disabled') return accountDisabled(toTimeOrNull(user.disabled_until))
+  sendAfterwards(resources, link.mailId)
+  return answerTo(resources, login)
+}
+
+/** Only who signed up with an address hears that it is not confirmed, whatever the password and whoever has it. */
+const answerTo = ({ config, now }: Resources, { signupToken, email }: RefusedLogin): AppError =>
+  config.EMAIL_VERIFICATION === 'required' && isSignupTokenOf(config, email, signupToken, now)
+    ? emailNotVerified()
+    : invalidCredentials()

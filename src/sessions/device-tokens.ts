@@ -1,0 +1,28 @@
+import type { Config } from '../config/main.ts'
+import { openSealed, seal } from '../crypto/sealed.ts'
+import type { KnownDevice } from '../throttle/service.ts'
+
+const YEAR_MS = 366 * 86_400_000
+
+/**
+ * A device token says that whoever has it has signed in to one account completely, within a year. It opens nothing:
+ * it only lets its device's attempts be counted apart from strangers'.
+ */
+export const makeDeviceToken = (
+  { keys }: Pick<Config, 'keys'>,
+  { deviceId, userId, epoch }: KnownDevice,
+  now: number,
+) => seal(keys.device_token, `dt_${deviceId}.${userId}.${epoch}.${Math.floor((now + YEAR_MS) / 1000)}`)
+
+/** Undefined for what is not one of ours, or has expired: its bearer is a stranger then, and no error. */
+export function openDeviceToken(
+  { keys }: Pick<Config, 'keys'>,
+  token: string | undefined,
+  now: number,
+): KnownDevice | undefined {
+  const body = token === undefined ? undefined : openSealed(keys.device_token, token)
+  const [, deviceId, userId, epoch, expiresAt] =
+    /^dt_([0-9a-f-]{36})\.([0-9a-f-]{36})\.(\d{1,15})\.(\d{1,12})$/.exec(body ?? '') ?? []
+  if (!deviceId || !userId || Number(expiresAt) * 1000 <= now) return undefined
+  return { deviceId, userId, epoch: Number(epoch) }
+}

@@ -1,0 +1,84 @@
+import { type SQL, sql } from 'drizzle-orm'
+import type { Resources } from '../context.ts'
+import { type Counter, countAttempt, counterKey } from './counters.ts'
+import { FAILURES_WINDOW_MS, RANGE_FACTOR, TOLD_EVERY_MS } from './limits.ts'
+import { throttles } from './models.ts'
+import { networkOf, rangeOf } from './networks.ts'
+
+/** An IPv6 network has a range around it, any other has itself alone. */
+function countersOf(resources: Resources) {
+  const { ip } = resources.origin
+  const most = resources.config.NETWORK_FAILURES_PER_HOUR
+  const range = rangeOf(ip)
+  return [
+    { key: counterKey(resources, 'failures', networkOf(ip)), most },
+    ...(range ? [{ key: counterKey(resources, 'failures', range), most: most * RANGE_FACTOR.ipv6 }] : []),
+  ]
+}
+
+/**
+ * Failed logins of a network, whatever the accounts: who tries one password on many is stopped by no counter of an
+ * account. Written with the failure, and looked at before the next hash, so a right login costs no row more.
+ */
+export function openNetworkFailures(resources: Resources) {
+  const { now } = resources
+  const counters = countersOf(resources)
+  const isOver = ({ key, most }: (typeof counters)[number]) =>
+    sql`EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${key} AND expires_at > ${now} AND attempts >= ${most})`
+  return {
+    /** A condition: that there have been too many. */
+    areTooMany: sql`(${sql.join(counters.map(isOver), sql` OR `)})`,
+    /** For when it holds: what says how long to wait. */
+    select: sql<Pick<Counter, 'expires_at'>>`SELECT max(expires_at) AS expires_at FROM ${throttles}
+      WHERE key IN (${sql.join(
+        counters.map(({ key }) => key),
+        sql`, `,
+      )}) AND expires_at > ${now}`,
+    /** Counts one. */
+    count: (attemptId: string, condition: SQL) =>
+      counters.map(({ key }) =>
+        countAttempt({
+          key,
+          attemptId,
+          condition,
+          first: { attempts: 1, blocked_until: 0, expires_at: now + FAILURES_WINDOW_MS },
+          next: {
+            attempts: sql`CASE WHEN expires_at <= ${now} THEN 1 ELSE attempts + 1 END`,
+            blocked_until: 0,
+            expires_at: sql`CASE WHEN expires_at <= ${now} THEN ${now + FAILURES_WINDOW_MS} ELSE expires_at END`,
+          },
+        }),
+      ),
+  }
+}
+
+/**
+ * Failures of which a stranger can cause any number, and which therefore leave one row of history for many: those of
+ * a locked account one an hour, those for unknown addresses one a day and network. The row says how many there were
+ * since the last.
+ */
+export function openTally(resources: Resources, kind: keyof typeof TOLD_EVERY_MS, about: string) {
+  const { now } = resources
+  const key = counterKey(resources, kind, about)
+  const tellAgainAt = now + TOLD_EVERY_MS[kind]
+  const isDue = sql`blocked_until <= ${now}`
+  return {
+    /** A condition: that a row of history is due. */
+    isDue: sql`NOT EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${key} AND NOT ${isDue})`,
+    /** How many failures it tells of, this one included. */
+    count: sql`coalesce((SELECT attempts FROM ${throttles} WHERE key = ${key}), 0) + 1`,
+    /** To stand behind the row of history. It is kept for longer than until the next row, for the sake of its count. */
+    add: (attemptId: string, condition: SQL) =>
+      countAttempt({
+        key,
+        attemptId,
+        condition,
+        first: { attempts: 0, blocked_until: tellAgainAt, expires_at: tellAgainAt + TOLD_EVERY_MS[kind] },
+        next: {
+          attempts: sql`CASE WHEN ${isDue} THEN 0 ELSE attempts + 1 END`,
+          blocked_until: sql`CASE WHEN ${isDue} THEN ${tellAgainAt} ELSE blocked_until END`,
+          expires_at: sql`CASE WHEN ${isDue} THEN ${tellAgainAt + TOLD_EVERY_MS[kind]} ELSE expires_at END`,
+        },
+      }),
+  }
+}

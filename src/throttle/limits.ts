@@ -1,0 +1,110 @@
+import type { Resources } from '../context.ts'
+import { tooManyRequests, unavailable } from '../http/problem.ts'
+import { networkOf, rangeOf } from './networks.ts'
+
+/** Every limit there is, with its number and what it counts. */
+
+const MINUTE_MS = 60_000
+const HOUR_MS = 60 * MINUTE_MS
+const DAY_MS = 24 * HOUR_MS
+
+/**
+ * Counted by the platform, per location and minute. The numbers have to stand in wrangler.toml too, and a test compares.
+ */
+export const PER_MINUTE = {
+  /** Requests of a network to what takes a password or a token. */
+  RATE_LIMIT_BY_IP: 300,
+  /** The same of all who come without an address. */
+  RATE_LIMIT_WITHOUT_IP: 60,
+  /** Hashes of a network, an IPv6 /48, and a device that has signed in before. */
+  RATE_LIMIT_HASHES: 30,
+  RATE_LIMIT_HASHES_BY_RANGE: 240,
+  RATE_LIMIT_DEVICE_HASHES: 10,
+  /** Changes that one signed-in user makes, whatever they change. */
+  RATE_LIMIT_WRITES: 120,
+  /** Reads of a session, and those that may read a lot: lists, search and exports. */
+  RATE_LIMIT_READS: 600,
+  RATE_LIMIT_LISTS: 60,
+  /** Refreshes of a session. */
+  RATE_LIMIT_REFRESHES: 60,
+} as const
+
+export type LimitName = keyof typeof PER_MINUTE
+export type RateLimits = { readonly [Name in LimitName]?: RateLimit }
+
+/** Counted in libSQL, exactly. A kind is a field of its counter's digest, so no two kinds ever share a counter. */
+export const KINDS = [
+  /** Wrong passwords for an address from a network. */
+  'login',
+  /** Wrong passwords of a session, and of a device that has signed in before. */
+  'session',
+  'device',
+  /** Failed logins of a network, whatever the account. */
+  'failures',
+  /** Failures that leave one row of history for many. */
+  'unknown_address',
+  'locked_account',
+  /** Mails that a network asks for. */
+  'mail',
+] as const
+export type Kind = (typeof KINDS)[number]
+
+/** Ten failures of one account from one network are free within 15 minutes; then each costs a wait, which doubles. */
+export const FREE_FAILURES = 10
+export const WINDOW_MS = 15 * MINUTE_MS
+export const FIRST_WAIT_MS = MINUTE_MS
+export const LONGEST_WAIT_MS = HOUR_MS
+
+/** After so many failures in a row an account takes no password any more, but from a device that it knows. */
+export const MAX_FAILURES_IN_A_ROW = 100
+
+/** A device, or somebody signed in, has ten failures in a quarter of an hour, and as many in all as an account. */
+export const FAILURES_PER_PAUSE = 10
+export const PAUSE_MS = 15 * MINUTE_MS
+
+/** What a network's failures are counted in; how many may be is a setting. */
+export const FAILURES_WINDOW_MS = HOUR_MS
+
+/** How often failures that are told together leave a row of history. */
+export const TOLD_EVERY_MS = { unknown_address: DAY_MS, locked_account: HOUR_MS } as const
+
+export const MAILS_PER_HOUR = 30
+export const MAILS_WINDOW_MS = HOUR_MS
+
+/** How much more a wider network may than one network: an IPv6 /48, and an IPv4 /24 where it costs money. */
+export const RANGE_FACTOR = { ipv6: 8, ipv4: 16 } as const
+
+export const rateLimitUnavailable = (cause?: unknown) =>
+  unavailable('rate_limit_unavailable', 'Requests cannot be counted at the moment. Try again.', cause)
+
+/**
+ * @throws 429 `too_many_requests`; 503 where the binding is missing or does not answer: nothing is ever let through
+ *   uncounted.
+ */
+export async function assertWithin(
+  { rateLimits }: Pick<Resources, 'rateLimits'>,
+  name: LimitName,
+  key: string,
+): Promise<void> {
+  const limiter = rateLimits[name]
+  if (!limiter) throw unavailable('misconfigured', 'The rate limit bindings are missing.')
+  const { success } = await limiter.limit({ key }).catch((cause) => {
+    throw rateLimitUnavailable(cause)
+  })
+  if (!success) throw tooManyRequests(60)
+}
+
+/** The first shield of everything that takes a password or a token. */
+export async function assertNetworkWithin(resources: Pick<Resources, 'rateLimits'>, ip: string | null) {
+  const network = networkOf(ip)
+  await assertWithin(resources, network === 'none' ? 'RATE_LIMIT_WITHOUT_IP' : 'RATE_LIMIT_BY_IP', network)
+}
+
+/** Asked when a hash is due, and not before. A device that is known is counted for itself. */
+export async function assertMayHash(resources: Resources, deviceId?: string): Promise<void> {
+  if (deviceId !== undefined) return assertWithin(resources, 'RATE_LIMIT_DEVICE_HASHES', deviceId)
+  const { ip } = resources.origin
+  const range = rangeOf(ip)
+  await assertWithin(resources, 'RATE_LIMIT_HASHES', networkOf(ip))
+  if (range) await assertWithin(resources, 'RATE_LIMIT_HASHES_BY_RANGE', range)
+}

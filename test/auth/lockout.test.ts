@@ -1,0 +1,396 @@
+import { createHmac } from 'node:crypto'
+import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import type { Tokens } from '../../src/auth/schemas.ts'
+import { makeSignupToken } from '../../src/links/signup-tokens.ts'
+import * as passwords from '../../src/passwords/hashing.ts'
+import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
+import { type Api, openApi, PASSWORD } from '../support/api.ts'
+import { freshUpstreams } from '../support/upstreams.ts'
+
+const WRONG_PASSWORD = 'nine green bears run'
+const NEW_PASSWORD = 'six blue whales sing'
+const [HERE, ELSEWHERE] = ['192.0.2.1', '198.51.100.1']
+
+let own: Awaited<ReturnType<typeof freshUpstreams>>
+let api: Api
+beforeAll(async () => {
+  own = await freshUpstreams()
+  api = openApi(own.bindings)
+})
+
+const check = vi.spyOn(passwords, 'checkPassword')
+const hash = vi.spyOn(passwords, 'hashPassword')
+const hashes = () => check.mock.calls.length + hash.mock.calls.length
+
+const timePasses = (ms: number) => {
+  const later = Date.now() + ms
+  vi.useFakeTimers({ toFake: ['Date'] })
+  vi.setSystemTime(later)
+}
+afterEach(() => void vi.useRealTimers())
+
+interface Login {
+  email: string
+  password?: string
+  device_token?: string | undefined
+}
+const logIn = ({ email, password = PASSWORD, device_token }: Login, ip?: string) =>
+  api.send<Tokens & { code: string }>('POST', '/v1/auth/login', {
+    body: { email, password, device_token },
+    ...(ip && { ip }),
+  })
+const failuresOf = async ({ id }: { id: string }) =>
+  (await api.sql('SELECT failed_logins FROM users WHERE id = ?', [id]))[0]!.failed_logins
+const lock = ({ id }: { id: string }) =>
+  api.sql('UPDATE users SET failed_logins = ? WHERE id = ?', [MAX_FAILURES_IN_A_ROW + 1, id])
+const keyOf = (kind: string, ...about: string[]) =>
+  createHmac('sha256', api.config().keys.throttle[0])
+    .update(JSON.stringify([kind, ...about]))
+    .digest('base64url')
+const count = (attempts: number, kind: string, ...about: string[]) =>
+  api.sql(
+    'INSERT INTO throttles (key, attempts, blocked_until, expires_at) VALUES (?, ?, 0, ?) ON CONFLICT (key) DO UPDATE SET attempts = ?2',
+    [keyOf(kind, ...about), attempts, Date.now() + 3_600_000],
+  )
+const failures = async (userId: string) => {
+  const rows = await api.sql(
+    "SELECT action, details FROM user_activity_logs WHERE user_id = ? AND action LIKE '%failed' ORDER BY id",
+    [userId],
+  )
+  return rows.map(({ action, details }) => [action, JSON.parse(details as string)])
+}
+
+describe('A locked account', () => {
+  test('RL3, HX7: opens to a device that it knows, is unknown to strangers, and a sign-in ends the lock', async () => {
+    const ada = await api.person()
+    const { device_token } = (await logIn(ada)).body
+    await lock(ada)
+    const stranger = await logIn(ada)
+    expect([stranger.status, stranger.body.code]).toEqual([401, 'invalid_credentials'])
+    expect((await logIn({ ...ada, device_token: `${device_token}x` })).status).toBe(401)
+    expect((await logIn({ ...ada, device_token })).status).toBe(200)
+    expect(await failuresOf(ada)).toBe(0)
+    expect((await logIn(ada)).status).toBe(200)
+  })
+
+  test('RL3: a device is known to one account alone, until a reset makes it a stranger', async () => {
+    const [ada, eve] = [await api.person(), await api.person()]
+    const { device_token } = (await logIn(eve)).body
+    await lock(ada)
+    await lock(eve)
+    expect((await logIn({ ...ada, device_token })).status).toBe(401)
+    await api.sql('UPDATE users SET device_epoch = 1 WHERE id = ?', [eve.id])
+    expect((await logIn({ ...eve, device_token })).status).toBe(401)
+  })
+
+  test('RL1, HX7: a known device has ten failures in a quarter of an hour, apart from everybody', async () => {
+    timePasses(0) // From here on it stands still, however slow the machine.
+    const ada = await api.person()
+    const { device_token } = (await logIn(ada)).body
+    const mine = { ...ada, device_token }
+    expect((await logIn({ ...mine, password: WRONG_PASSWORD })).status).toBe(401)
+    const deviceId = /^dt_([^.]+)/.exec(device_token!)![1]!
+    await count(9, 'device', deviceId)
+    expect((await logIn({ ...mine, password: WRONG_PASSWORD })).status).toBe(401)
+    const early = await logIn(mine)
+    expect([early.status, early.headers.get('retry-after')]).toEqual([429, '900'])
+    expect(await failuresOf(ada)).toBe(0)
+    timePasses(901_000)
+    await count(MAX_FAILURES_IN_A_ROW, 'device', deviceId)
+    await lock(ada)
+    // The hundredth was the last: it is a stranger from here on.
+    expect((await logIn(mine)).status).toBe(401)
+  })
+
+  test('RL3, HX7: its owner is told once, and the link in the mail opens it', async () => {
+    const ada = await api.person({ failed_logins: MAX_FAILURES_IN_A_ROW - 1, email_verified_at: 1 })
+    for (let i = 0; i < 3; i++) expect((await logIn({ ...ada, password: WRONG_PASSWORD })).status).toBe(401)
+    expect((await logIn(ada)).status).toBe(401)
+    const [mail, ...more] = await api.mailsTo(ada.email)
+    expect([mail?.subject, more]).toEqual(['Signing in to Roster with your password is locked', []])
+    expect(mail!.text).not.toMatch(/code/)
+    const token = new URL(/^http\S+$/m.exec(mail!.text)![0]).searchParams.get('token')!
+    const unlock = () => api.send('POST', '/v1/auth/unlock_account', { body: { token } })
+    expect((await unlock()).status).toBe(204)
+    expect([(await unlock()).status, await failuresOf(ada)]).toEqual([400, 0])
+    expect((await logIn(ada)).status).toBe(200)
+    expect(await api.historyOf(ada.id)).toEqual(expect.arrayContaining(['user.unlocked']))
+    // Of a locked account, failures leave one row an hour.
+    const reasons = (await failures(ada.id)).map(([, { reason }]) => reason)
+    expect(reasons).toEqual(['wrong_password', 'locked'])
+  })
+
+  test('HX7: is unlocked by whoever manages its owner, and by nobody below', async () => {
+    const ada = await api.person({ role: 'manager' })
+    await lock(ada)
+    const [manager, admin] = [
+      await api.quickActor({ role: 'manager' }),
+      await api.quickActor({ role: 'admin' }),
+    ]
+    const unlock = (token: string) => api.send('POST', `/v1/users/${ada.id}/unlock`, { token })
+    expect([(await unlock(manager.token)).body.code, (await unlock(admin.token)).status]).toEqual([
+      'outranked',
+      200,
+    ])
+    expect(await failuresOf(ada)).toBe(0)
+  })
+})
+
+describe('What is no failure', () => {
+  test('RL3: an own password that was right, whatever comes after it', async () => {
+    const ada = await api.quickActor()
+    const change = (new_password: string) =>
+      api.send('POST', '/v1/auth/change_password', {
+        token: ada.token,
+        body: { current_password: PASSWORD, new_password },
+      })
+    const same = await change(PASSWORD)
+    expect([same.status, (same.body.errors as { code: string }[])[0]!.code]).toEqual([422, 'unchanged'])
+    expect(await api.sql('SELECT * FROM throttles WHERE key = ?', [keyOf('session', ada.sessionId)])).toEqual(
+      [],
+    )
+  })
+
+  test('a right password that is no sign-in takes its own attempt back and no more, and says until when', async () => {
+    const until = Date.now() + 3_600_000
+    const ada = await api.person({
+      status: 'disabled',
+      disabled_reason: 'left',
+      disabled_until: until,
+      failed_logins: 7,
+    })
+    expect((await logIn({ ...ada, password: WRONG_PASSWORD }, HERE)).status).toBe(401)
+    const answer = await logIn(ada, HERE)
+    expect([answer.status, answer.body]).toMatchObject([
+      403,
+      { code: 'account_disabled', disabled_until: new Date(until).toISOString() },
+    ])
+    expect(answer.text).not.toContain('left')
+    expect(await failuresOf(ada)).toBe(8)
+    expect(await failures(ada.id)).toEqual([
+      ['login.failed', { reason: 'wrong_password', count: 1 }],
+      ['login.failed', { reason: 'disabled', count: 1 }],
+    ])
+  })
+
+  test('CK2: a password whose key is missing, which is a 503 of ours', async () => {
+    const other = openApi({ ...own.bindings, SECRET_KEYS: 'q7LmWx2vRt9ZpKc4Hn6Jb8Ys1Fd3Ga5Tu0Ew-Vo_XiQ' })
+    const ada = await api.person()
+    const answer = await other.send('POST', '/v1/auth/login', {
+      body: { email: ada.email, password: PASSWORD },
+    })
+    expect([answer.status, answer.body.code]).toEqual([503, 'misconfigured'])
+    expect(await failuresOf(ada)).toBe(0)
+  })
+
+  test('a token that was revoked counts no failure, and a wrong own password leaves a row', async () => {
+    const ada = await api.quickActor()
+    const leave = () =>
+      api.send('DELETE', '/v1/users/me', { token: ada.token, body: { password: WRONG_PASSWORD } })
+    expect((await leave()).body.code).toBe('wrong_password')
+    expect(await failures(ada.id)).toEqual([
+      ['password.failed', { reason: 'wrong_password', session_id: ada.sessionId }],
+    ])
+    await api.sql('UPDATE sessions SET revoked_at = 1 WHERE id = ?', [ada.sessionId])
+    expect((await leave()).status).toBe(401)
+    expect(
+      await api.sql('SELECT attempts FROM throttles WHERE key = ?', [keyOf('session', ada.sessionId)]),
+    ).toEqual([{ attempts: 1 }])
+    expect(await failures(ada.id)).toHaveLength(1)
+  })
+})
+
+describe('Failures of a network', () => {
+  test('RL1: stop one guess over many accounts, but no device that is known', async () => {
+    const [ada, network] = [await api.person(), '203.0.113.77']
+    const { device_token } = (await logIn(ada, network)).body
+    expect((await logIn({ email: 'nobody@people.test', password: WRONG_PASSWORD }, network)).status).toBe(401)
+    await count(30, 'failures', network)
+    const [eve, before] = [await api.person(), hashes()]
+    const answer = await logIn(eve, network)
+    expect([answer.status, answer.body.code, hashes() - before]).toEqual([429, 'too_many_attempts', 0])
+    expect(await failuresOf(eve)).toBe(0)
+    expect((await logIn({ ...ada, device_token }, network)).status).toBe(200)
+    expect((await logIn(eve, ELSEWHERE)).status).toBe(200)
+  })
+
+  test('RL4, HX19: count an IPv6 /48 as well, with eight times the limit', async () => {
+    const ada = await api.person()
+    await logIn({ ...ada, password: WRONG_PASSWORD }, '2001:db8:77:1::1')
+    await count(8 * 30, 'failures', '2001:db8:77::/48')
+    expect((await logIn(ada, '2001:db8:77:2::1')).status).toBe(429)
+    expect((await logIn(ada, '2001:db8:78:2::1')).status).toBe(200)
+  })
+
+  test('for addresses that nobody has leave one row a day', async () => {
+    const network = '203.0.113.78'
+    const rows = () =>
+      api.sql(
+        "SELECT details FROM user_activity_logs WHERE action = 'login.failed' AND user_id IS NULL AND ip = ?",
+        [network],
+      )
+    for (let i = 0; i < 2; i++) await logIn({ email: `nobody-${i}@people.test` }, network)
+    expect(await rows()).toHaveLength(1)
+    timePasses(25 * 3_600_000)
+    await logIn({ email: 'nobody@people.test' }, network)
+    expect(JSON.parse((await rows())[1]!.details as string)).toEqual({ reason: 'unknown_address', count: 2 })
+  })
+
+  test('counters of different kinds are never one, whatever the names', async () => {
+    await count(30, 'mail', HERE)
+    const answer = await logIn({ email: 'mail' }, HERE)
+    expect(answer.status).toBe(401)
+    const [row] = await api.sql('SELECT attempts FROM throttles WHERE key = ?', [keyOf('mail', HERE)])
+    expect(row).toEqual({ attempts: 30 })
+  })
+})
+
+describe('A hash', () => {
+  const shieldOf = (name: string, success: boolean) => {
+    const asked: string[] = []
+    const limiter = {
+      limit: async ({ key }: { key: string }) => ({ success: asked.push(key) > 0 && success }),
+    }
+    return { asked, api: openApi({ ...own.bindings, [name]: limiter }) }
+  }
+
+  test('HX3: is counted by network when it is due, and takes no turn before', async () => {
+    const shield = shieldOf('RATE_LIMIT_HASHES', true)
+    const ada = await api.person()
+    for (let i = 0; i < 20; i++) {
+      const body = new URLSearchParams({ token: 'x', new_password: NEW_PASSWORD })
+      await shield.api.send('POST', '/links/reset_password', { raw: body, ip: HERE })
+    }
+    expect(shield.asked).toEqual([])
+    const answer = await shield.api.send('POST', '/v1/auth/login', {
+      body: ada && { email: ada.email, password: PASSWORD },
+      ip: HERE,
+    })
+    expect([answer.status, shield.asked]).toEqual([200, [HERE]])
+  })
+
+  test('HX3: over the limit is a 429, and no failure', async () => {
+    const shield = shieldOf('RATE_LIMIT_HASHES', false)
+    const ada = await api.person()
+    const before = hashes()
+    const answer = await shield.api.send('POST', '/v1/auth/login', {
+      body: { email: ada.email, password: PASSWORD },
+    })
+    expect([answer.status, answer.body.code, hashes() - before]).toEqual([429, 'too_many_requests', 0])
+    expect(await failuresOf(ada)).toBe(0)
+  })
+
+  test('HX19: reads of a session, changes of a user and refreshes have limits of their own', async () => {
+    const ada = await api.quickActor()
+    const ask: [string, string, string, object?][] = [
+      ['RATE_LIMIT_READS', 'GET', '/v1/users/me'],
+      ['RATE_LIMIT_READS', 'GET', '/v1/auth/sessions'],
+      ['RATE_LIMIT_LISTS', 'GET', '/v1/users/me/activity'],
+      ['RATE_LIMIT_LISTS', 'GET', '/v1/users/me/export'],
+      ['RATE_LIMIT_WRITES', 'PATCH', '/v1/users/me', { name: 'Grace' }],
+      ['RATE_LIMIT_REFRESHES', 'POST', '/v1/auth/refresh_token', { refresh_token: ada.refreshToken }],
+    ]
+    for (const [name, method, path, body] of ask) {
+      const shield = shieldOf(name, false)
+      const answer = await shield.api.send(method, path, { token: ada.token, body })
+      expect([path, answer.status, answer.headers.get('retry-after')]).toEqual([path, 429, '60'])
+      expect(shield.asked).toEqual([name === 'RATE_LIMIT_WRITES' ? ada.id : ada.sessionId])
+    }
+  })
+})
+
+test('HX13: in required mode only who signed up with an address hears that it is not confirmed', async () => {
+  const required = openApi({ ...own.bindings, EMAIL_VERIFICATION: 'required' })
+  const ada = await api.person()
+  const signup_token = makeSignupToken(
+    required.config(),
+    { userId: ada.id, emailNormalized: ada.email },
+    Date.now(),
+  )
+  const login = (body: object) =>
+    required.send('POST', '/v1/auth/login', { body: { email: ada.email, password: PASSWORD, ...body } })
+  const answers = [
+    await login({}),
+    await login({ signup_token }),
+    await login({ signup_token, password: WRONG_PASSWORD }),
+    await login({ signup_token, email: 'other@people.test' }),
+  ]
+  expect(answers.map(({ status, body }) => [status, body.code])).toEqual([
+    [401, 'invalid_credentials'],
+    [403, 'email_not_verified'],
+    [403, 'email_not_verified'],
+    [401, 'invalid_credentials'],
+  ])
+  expect((await api.mailsTo(ada.email)).map(({ subject }) => subject)).toEqual(
+    Array(2).fill('Confirm your e-mail address for Roster'),
+  )
+})
+
+test.each([
+  ['another password', 'password_hash = NULL'],
+  ['another address', "email_normalized = id || '@moved.test'"],
+  ['an address that is confirmed no more', 'email_verified_at = NULL'],
+  ['a disabling', "status = 'disabled'"],
+  ['the end of all tokens', 'token_epoch = token_epoch + 1'],
+])('HX10: a login that %s comes between leaves no session', async (_, change) => {
+  const required = openApi({ ...own.bindings, EMAIL_VERIFICATION: 'required' })
+  const ada = await api.person({ email_verified_at: 1 })
+  const { result, wasHeld } = await own.between(
+    () => required.send('POST', '/v1/auth/login', { body: { email: ada.email, password: PASSWORD } }),
+    () => api.sql(`UPDATE users SET ${change} WHERE id = ?`, [ada.id]),
+    { nth: 2 },
+  )
+  expect([wasHeld, result.status, result.body.code]).toEqual([true, 401, 'invalid_credentials'])
+  expect(await api.sql('SELECT id FROM sessions WHERE user_id = ?', [ada.id])).toEqual([])
+})
+
+test('AZ6: the last administrator is whoever can still sign in, not whoever is there', async () => {
+  const fresh = await freshUpstreams()
+  const alone = openApi(fresh.bindings)
+  const [admin, other] = [await alone.quickActor({ role: 'admin' }), await alone.person({ role: 'admin' })]
+  const leave = () =>
+    alone.send('DELETE', '/v1/users/me', { token: admin.token, body: { password: PASSWORD } })
+  for (const state of [
+    'password_hash = NULL',
+    `failed_logins = ${MAX_FAILURES_IN_A_ROW}, password_hash = 'x'`,
+    "status = 'disabled', failed_logins = 0",
+  ]) {
+    await alone.sql(`UPDATE users SET ${state} WHERE id = ?`, [other.id])
+    expect([state, (await leave()).body?.code]).toEqual([state, 'last_admin'])
+  }
+  await alone.sql('UPDATE users SET disabled_until = 1 WHERE id = ?', [other.id])
+  expect((await leave()).status).toBe(204)
+})
+
+test('PW6: a change of password answers with the next pair, as it voids the one it was called with', async () => {
+  const ada = await api.quickActor()
+  const answer = await api.send<Tokens>('POST', '/v1/auth/change_password', {
+    token: ada.token,
+    body: { current_password: PASSWORD, new_password: NEW_PASSWORD },
+  })
+  expect(answer.status).toBe(200)
+  expect((await api.send('GET', '/v1/users/me', { token: ada.token })).status).toBe(401)
+  expect((await api.send('GET', '/v1/users/me', { token: answer.body.access_token })).status).toBe(200)
+  const refreshed = await api.send('POST', '/v1/auth/refresh_token', {
+    body: { refresh_token: answer.body.refresh_token },
+  })
+  expect(refreshed.status).toBe(200)
+})
+
+test('PW3: new passwords hardly more than what everybody guesses are refused', async () => {
+  const org = openApi({ ...own.bindings, ORGANISATION: 'Zephyr Works' })
+  const weak = [
+    'P@ssw0rd1234',
+    'password2025!',
+    'abcdefghijkl',
+    'correcthorsebatterystaple',
+    '!!qwertyuiop',
+    '!!!password1',
+    'ZephyrWorks!1',
+  ]
+  for (const password of weak) {
+    const body = { email: `${crypto.randomUUID()}@people.test`, password, name: 'Ada' }
+    const answer = await org.send('POST', '/v1/auth/signup', { body })
+    expect([password, answer.status]).toEqual([password, 422])
+  }
+})
