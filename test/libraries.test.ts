@@ -1,0 +1,67 @@
+import { createExecutionContext } from 'cloudflare:test'
+import { decodeJwt, importJWK, SignJWT } from 'jose'
+import * as oauth from 'oauth4webapi'
+import { beforeAll, expect, test } from 'vitest'
+import worker from '../src/index.ts'
+import { type Actor, openApi } from './support/api.ts'
+
+/*
+ * What we say of ourselves, believed by somebody else's library: what it refuses, conforming servers refuse.
+ */
+
+const api = openApi()
+let ada: Actor
+beforeAll(async () => {
+  ada = await api.actor()
+})
+
+/** Requests of the library go to the Worker. */
+const through = {
+  [oauth.customFetch]: (url: string, init: object) =>
+    worker.fetch(
+      new Request(url, init),
+      api.bindings as never,
+      createExecutionContext(),
+    ) as Promise<Response>,
+}
+
+async function discover(): Promise<oauth.AuthorizationServer> {
+  const issuer = new URL(api.config().ISSUER)
+  const answer = await oauth.discoveryRequest(issuer, { algorithm: 'oauth2', ...through })
+  return oauth.processDiscoveryResponse(issuer, answer)
+}
+
+test('AT6: the metadata are found where they belong, and name nothing that does not work', async () => {
+  const server = await discover()
+  expect(server.issuer).toBe(api.config().ISSUER)
+  for (const [name, value] of Object.entries(server)) {
+    if (!/_(endpoint|uri)$|^service_documentation$/.test(name)) continue
+    const answer = await api.send('GET', new URL(value as string).pathname)
+    expect([name, answer.status]).toEqual([name, 200])
+  }
+})
+
+test('AT5, CK1: a resource server takes an access token, by the keys that the metadata lead to', async () => {
+  const server = await discover()
+  const { JWT_KEYS, AUDIENCE } = api.config()
+  const { kid } = JWT_KEYS.signing
+  const token = await new SignJWT({ ...decodeJwt(ada.token), client_id: 'roster' })
+    .setProtectedHeader({ alg: 'ES256', typ: 'at+jwt', kid })
+    .sign(await importJWK(JWT_KEYS.signing, 'ES256'))
+  const asking = (text: string) =>
+    new Request('https://resource.test/', { headers: { authorization: `Bearer ${text}` } })
+  const claims = await oauth.validateJwtAccessToken(server, asking(token), AUDIENCE, through)
+  expect(claims).toMatchObject({ sub: ada.id, iss: server.issuer, aud: AUDIENCE })
+  const forged = token.slice(0, -4) + (token.endsWith('AAAA') ? 'BBBA' : 'AAAA')
+  await expect(oauth.validateJwtAccessToken(server, asking(forged), AUDIENCE, through)).rejects.toThrow()
+})
+
+test('ER1: the library reads from a refusal what to do about it', async () => {
+  const url = new URL(`${api.config().ISSUER}/v1/users`)
+  const refusal = await oauth
+    .protectedResourceRequest(ada.token, 'GET', url, undefined, undefined, through)
+    .catch((error: unknown) => error)
+  expect(refusal).toBeInstanceOf(oauth.WWWAuthenticateChallengeError)
+  const [challenge] = (refusal as oauth.WWWAuthenticateChallengeError).cause
+  expect(challenge).toMatchObject({ scheme: 'bearer', parameters: { error: 'insufficient_scope' } })
+})
