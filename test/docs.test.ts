@@ -1,14 +1,27 @@
 import { expect, test } from 'vitest'
 import { app } from '../src/app.ts'
-import { describe as describeApi } from '../src/docs/openapi.ts'
+import { describe as describeApi, operationsOf } from '../src/docs/openapi.ts'
 import { openApi } from './support/api.ts'
 
 const api = openApi()
 
 interface Described {
   operationId: string
+  description: string
+  security: object[]
   parameters?: { name: string; description?: string; schema: { enum?: unknown[] } }[]
-  responses: Record<string, { content?: Record<string, { examples?: Record<string, { value: object }> }> }>
+  responses: Record<
+    string,
+    {
+      content?: Record<
+        string,
+        {
+          schema: { allOf: { properties?: { code?: { enum: string[] } } }[] }
+          examples?: Record<string, { value: object }>
+        }
+      >
+    }
+  >
 }
 const document = describeApi(app, 'http://roster.test') as {
   paths: Record<string, Record<string, Described>>
@@ -74,6 +87,31 @@ test('Every operation says how it ends well, and every problem is shown as it is
           request_id: expect.any(String),
         })
       }
+    }
+  }
+})
+
+test('Every route of the API is in the document, by a name that a client can have, and says who may call it', () => {
+  const described = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+  )
+  const routes = [...operationsOf(app).keys()].map((route) => route.replace(/:(\w+)/g, '{$1}'))
+  expect(routes.filter((route) => route.includes(' /v1/') && !described.includes(route))).toEqual([])
+  const names = operations.map(({ operationId }) => operationId)
+  expect(new Set(names).size).toBe(names.length)
+  for (const { operationId, security, description } of operations) {
+    expect(operationId).toMatch(/^[a-z][A-Za-z]+$/)
+    expect([[], [{ bearer: [] }]], operationId).toContainEqual(security)
+    expect(description, operationId).toBeTruthy()
+  }
+})
+
+test('The codes of a problem are a closed set', () => {
+  for (const { operationId, responses } of operations) {
+    for (const [status, { content }] of Object.entries(responses)) {
+      if (status < '400') continue
+      const { schema, examples } = content!['application/problem+json']!
+      expect(schema.allOf[1]!.properties!.code!.enum, operationId).toEqual(Object.keys(examples!))
     }
   }
 })

@@ -120,6 +120,8 @@ function gatherSchemas(document: ReturnType<typeof documentOf>): object {
 function documentOf(router: Router, issuer: string) {
   const paths: Record<string, Record<string, object>> = {}
   for (const [route, parts] of operationsOf(router)) {
+    // Pages are for people, and no part of the API.
+    if (!parts.some(({ responses }) => responses)) continue
     const [method, path] = route.split(' ') as [string, string]
     const template = path.replace(/:(\w+)/g, '{$1}')
     paths[template] ??= {}
