@@ -1,21 +1,36 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { createInterface } from 'node:readline/promises'
 import { Writable } from 'node:stream'
-import { parseArgs } from 'node:util'
 import { and, eq, isNull, sql } from 'drizzle-orm'
-import { v7 as uuidv7 } from 'uuid'
 import { record } from '../src/activity/service.ts'
 import { openResources, type Resources } from '../src/context.ts'
 import { openMeter } from '../src/database/meter.ts'
-import { build } from '../src/database/statements.ts'
-import { checkPassword, hashPassword } from '../src/passwords/hashing.ts'
+import { PURPOSES } from '../src/links/models.ts'
+import { checkPassword } from '../src/passwords/hashing.ts'
 import { findPasswordWeakness } from '../src/passwords/policy.ts'
 import { NewPassword } from '../src/passwords/schemas.ts'
-import { sessions } from '../src/sessions/models.ts'
-import { publishRevocations } from '../src/sessions/revocation.ts'
-import { revokeSessions } from '../src/sessions/service.ts'
-import { type User, users } from '../src/users/models.ts'
-import { isEmail, normalizeEmail } from '../src/values/email.ts'
+import { hashNewPassword } from '../src/passwords/service.ts'
+import { MAX_FAILURES_IN_A_ROW } from '../src/throttle/service.ts'
+import { bySystem, changeUserBy, isSamePerson } from '../src/users/change.ts'
+import type { Change } from '../src/users/consequences.ts'
+import { insertUser, makeUserRow } from '../src/users/create.ts'
+import { emailIsTaken, isActive, selectUsers, type User, users } from '../src/users/models.ts'
+import { DisplayName, EmailInput } from '../src/users/schemas.ts'
+import { normalizeEmail } from '../src/values/email.ts'
+import { readArguments, runCommand } from './command.ts'
+
+const USAGE = `npm run admin:create -- --email you@your-domain [--name "Your Name"] [--new-password]
+
+Makes sure that an address belongs to an administrator. May be repeated, and says what it took. The Worker's settings
+come from the environment.
+
+  --name           of an administrator who is made now (Administrator)
+  --new-password   replaces the password of one who is there already
+  --dry-run        says what would be done, and does nothing
+
+The password comes from ADMIN_PASSWORD, from standard input or from a prompt; one is made and printed where none is
+given. Given in one of the first two ways, it also replaces that of an administrator who is there already. It is no
+option: whoever runs ps would read it.`
 
 interface NewAdmin {
   /** The Worker's settings, by the names of its bindings. */
@@ -24,152 +39,152 @@ interface NewAdmin {
   name: string
   /** Asked for only when a password has to be set. */
   password: () => string | Promise<string>
-  /** Replaces the password of somebody who is there already, and ends their sessions. */
+  /** Replaces the password of an administrator who is there already, and ends their sessions. */
   resetPassword: boolean
+  /** Says what would be done, and does nothing. */
+  isDryRun?: boolean
 }
 
-export type Change = 'created' | 'promoted' | 'password replaced'
+/** What was done, each a clause that follows the address. */
+export type Done = 'created' | 'promoted' | 'password replaced' | 'address verified'
+
+interface Result {
+  done: Done[]
+  user: User | undefined
+}
 
 /**
- * Makes sure that `email` belongs to an administrator; safe to repeat. Says what that took: nothing at all when
- * there is one already. Through the same statements as the API, so the history has its rows (actor: the system).
+ * Makes sure that `email` belongs to an administrator; safe to repeat. By the functions of the API, so the history has
+ * its rows (actor: the system). An account whose address nobody has proved may be a stranger's: whoever made it keeps
+ * nothing that opens it.
  */
-export async function createAdmin({
-  env,
-  email,
-  name,
-  password,
-  resetPassword,
-}: NewAdmin): Promise<Change[]> {
-  const resources = open(env)
-  const person = await find(resources, email)
-  if (!person) return insertAdmin(resources, email, name, await password())
-
-  const changes: Change[] = []
-  if (person.role !== 'admin') {
-    await promote(resources, person)
-    changes.push('promoted')
-  }
-  if (resetPassword) {
-    await replacePassword(resources, person, await password())
-    changes.push('password replaced')
-  }
-  return changes
+export async function createAdmin(wanted: NewAdmin): Promise<Result> {
+  const { env, name } = wanted
+  const email = parseInput(EmailInput(), wanted.email, wanted.email)
+  return withResources(env, async (resources) => {
+    const user = await findByEmail(resources, email)
+    if (user) return makeAdmin(resources, user, wanted)
+    if (wanted.isDryRun) return { done: ['created'], user: undefined }
+    const made = await insertAdmin(resources, { email, name, password: await wanted.password() })
+    if (made) return { done: ['created'], user: made }
+    // Somebody else was faster, another run of this perhaps.
+    const other = await findByEmail(resources, email)
+    if (!other) throw new Error(`${email} was taken a moment ago, and is free again. Run this again.`)
+    return makeAdmin(resources, other, wanted)
+  })
 }
 
 /** Whether the administrator who has `email` has this password; undefined when there is none. */
-export async function findAdmin(env: object, email: string, password: string) {
-  const resources = open(env)
-  const person = await find(resources, email)
-  if (person?.role !== 'admin') return undefined
-  const { password_hash: hash } = person
-  const peppers = resources.config.keys.password_pepper
-  return { isPassword: hash !== null && (await checkPassword(password, hash, peppers)).isRight }
-}
+export const findAdmin = (env: object, email: string, password: string) =>
+  withResources(env, async (resources) => {
+    const user = await findByEmail(resources, email)
+    if (user?.role !== 'admin') return undefined
+    const { password_hash: hash } = user
+    const peppers = resources.config.keys.password_pepper
+    return { isPassword: hash !== null && (await checkPassword(password, hash, peppers)).isRight }
+  })
 
-function open(env: object): Resources {
+/** What the API leaves for after its answer (Redis hears what was revoked) is waited for: a script ends with it. */
+async function withResources<T>(env: object, use: (resources: Resources) => Promise<T>): Promise<T> {
+  const later: Promise<unknown>[] = []
   const origin = { requestId: randomUUID(), ip: null, userAgent: null, country: null }
-  return openResources(env, openMeter(), origin, () => {})
+  try {
+    return await use(openResources(env, openMeter(), origin, (work) => later.push(work)))
+  } finally {
+    await Promise.allSettled(later)
+  }
 }
 
-async function find({ db }: Resources, email: string): Promise<User | undefined> {
-  if (!isEmail(email)) throw new Error(`${email} is not an e-mail address.`)
+async function findByEmail({ db }: Resources, email: string): Promise<User | undefined> {
   const isUser = and(eq(users.email_normalized, normalizeEmail(email)), isNull(users.deleted_at))
-  const { found } = await db.read({ found: build.select().from(users).where(isUser).limit(1) })
-  return found[0]
+  return (await db.read({ user: selectUsers().where(isUser).limit(1) })).user[0]
+}
+
+/** The new administrator; undefined when the address was taken meanwhile. */
+async function insertAdmin(
+  resources: Resources,
+  input: { email: string; name: string; password: string },
+): Promise<User | undefined> {
+  const row = await makeUserRow(resources, { ...input, role: 'admin' }, resources.now)
+  const isFree = sql`NOT ${emailIsTaken(row.email_normalized)}`
+  const creation = insertUser(resources, row, isFree, { action: 'user.created', actorId: null })
+  try {
+    await resources.db.writeBatch({ ...creation.statements }, creation.isDone)
+  } catch (cause) {
+    const found = await findByEmail(resources, input.email).catch(() => undefined)
+    if (found?.id === row.id) return found
+    throw new Error(
+      `${(cause as Error).message}\nWhether ${input.email} was made an administrator is not known: run this again. If they were, --new-password sets a password that is known.`,
+      { cause },
+    )
+  }
+  const found = await findByEmail(resources, input.email)
+  return found?.id === row.id ? found : undefined
+}
+
+/** Makes an administrator of somebody who is there. */
+async function makeAdmin(resources: Resources, user: User, wanted: NewAdmin): Promise<Result> {
+  const isAdmin = user.role === 'admin'
+  const isUnproved = user.email_verified_at === null
+  const setsPassword = wanted.resetPassword || (!isAdmin && isUnproved)
+  const done: Done[] = [
+    ...(isAdmin ? [] : ['promoted' as const]),
+    ...(setsPassword ? ['password replaced' as const] : []),
+    ...(setsPassword && isUnproved ? ['address verified' as const] : []),
+  ]
+  if (done.length === 0 || wanted.isDryRun) return { done, user }
+  const password = setsPassword ? await wanted.password() : undefined
+  const password_hash = password && (await hashNewPassword(resources, password, user))
+  const changed = await changeUserBy(
+    resources,
+    bySystem,
+    user.id,
+    (row) =>
+      ({
+        action: isAdmin ? 'password.changed' : 'user.role_changed',
+        reliesOn: isSamePerson(user),
+        set: {
+          role: 'admin',
+          ...(password_hash && {
+            password_hash,
+            failed_logins: 0,
+            email_verified_at: row.email_verified_at ?? resources.now,
+          }),
+        },
+        endsTokens: true,
+        ...(!isAdmin && { details: { role: { from: row.role, to: 'admin' } } }),
+        ...(setsPassword && { endsSessions: { reason: 'password_changed' } }),
+        ...(setsPassword && isUnproved && { voids: PURPOSES }),
+        alsoWrite: (isDone) => [
+          ...(setsPassword && !isAdmin
+            ? [record(resources, { action: 'password.changed', userId: row.id, actorId: null }, isDone)]
+            : []),
+        ],
+      }) satisfies Change,
+  )
+  return { done, user: changed }
 }
 
 /** As everywhere: throws, with `source` in front, when a password may not be set. */
 export function refuseWeakPassword(password: string, owner: { email: string; name: string }, source: string) {
-  const problem =
-    NewPassword().safeParse(password).error?.issues[0]?.message ?? findPasswordWeakness(password, owner)
-  if (problem) throw new Error(`${source}: ${problem}`)
+  parseInput(NewPassword(), password, source)
+  const weakness = findPasswordWeakness(password, owner)
+  if (weakness) throw new Error(`${source}: it ${weakness}.`)
 }
 
-async function insertAdmin(
-  resources: Resources,
-  email: string,
-  name: string,
-  password: string,
-): Promise<Change[]> {
-  const { config, db, now } = resources
-  const id = uuidv7()
-  const admin = {
-    id,
-    email,
-    email_normalized: normalizeEmail(email),
-    name,
-    password_hash: await hashPassword(password, config.keys.password_pepper),
-    role: 'admin' as const,
-    status: 'active' as const,
-    // Whoever may run this script is believed: without it they could not log in where addresses have to be proved.
-    email_verified_at: now,
-    version: 1,
-    token_epoch: 0,
-    failed_logins: 0,
-    created_at: now,
-    updated_at: now,
-  }
-  const event = { action: 'user.created', userId: id, actorId: null, details: { role: 'admin' } } as const
-  await db.writeBatch({
-    creation: build.insert(users).values(admin),
-    history: record(resources, event, sql`changes() > 0`),
-  })
-  return ['created']
+interface Schema<T> {
+  safeParse(value: unknown): { data?: T; error?: { issues: { message: string }[] } }
 }
 
-/** What every change that ends a person's tokens has in common. */
-const raised = (now: number) => ({
-  token_epoch: sql`${users.token_epoch} + 1`,
-  version: sql`${users.version} + 1`,
-  updated_at: now,
-})
-
-async function promote(resources: Resources, { id, role }: Pick<User, 'id' | 'role'>) {
-  const { update } = await resources.db.writeBatch({
-    update: build
-      .update(users)
-      .set({ role: 'admin', ...raised(resources.now) })
-      .where(and(eq(users.id, id), eq(users.role, role), isNull(users.deleted_at)))
-      .returning({ epoch: users.token_epoch }),
-    history: record(
-      resources,
-      {
-        action: 'user.role_changed',
-        userId: id,
-        actorId: null,
-        details: { role: { from: role, to: 'admin' } },
-      },
-      sql`changes() > 0`,
-    ),
-  })
-  await publish(resources, id, update[0])
-}
-
-async function replacePassword(resources: Resources, { id }: Pick<User, 'id'>, password: string) {
-  const { config, db, now } = resources
-  const password_hash = await hashPassword(password, config.keys.password_pepper)
-  const { update } = await db.writeBatch({
-    update: build
-      .update(users)
-      .set({ password_hash, failed_logins: 0, ...raised(now) })
-      .where(and(eq(users.id, id), isNull(users.deleted_at)))
-      .returning({ epoch: users.token_epoch }),
-    history: record(resources, { action: 'password.changed', userId: id, actorId: null }, sql`changes() > 0`),
-    sessions: revokeSessions(now, 'password_changed', eq(sessions.user_id, id)),
-  })
-  await publish(resources, id, update[0])
-}
-
-async function publish(resources: Resources, id: string, row: Record<string, unknown> | undefined) {
-  if (!row) throw new Error('Somebody else changed this person just now. Run it again.')
-  await publishRevocations(resources, { user: { id, epoch: Number(row.epoch) } })
+export function parseInput<T>(schema: Schema<T>, value: unknown, source: string): T {
+  const { data, error } = schema.safeParse(value)
+  if (error) throw new Error(`${source}: ${error.issues[0]?.message}`)
+  return data as T
 }
 
 const newPassword = () => randomBytes(15).toString('base64url')
 
 async function askPassword(): Promise<string> {
-  if (!process.stdin.isTTY) return ''
   // What is typed is echoed to nowhere.
   const output = new Writable({ write: (_chunk, _encoding, done) => done() })
   const prompt = createInterface({ input: process.stdin, output, terminal: true })
@@ -182,41 +197,71 @@ async function askPassword(): Promise<string> {
   }
 }
 
+/** The password that was given without being asked for; empty when there is none. */
+async function givenPassword(): Promise<string> {
+  if (process.env.ADMIN_PASSWORD) return process.env.ADMIN_PASSWORD
+  if (process.stdin.isTTY) return ''
+  return Buffer.concat(await process.stdin.toArray())
+    .toString()
+    .replace(/\r?\n$/, '')
+}
+
+/** What keeps an administrator from logging in all the same. */
+function whatIsLeft(user: User, { config, now }: Pick<Resources, 'config' | 'now'>): string[] {
+  const until = user.disabled_until === null ? '' : ` until ${new Date(user.disabled_until).toISOString()}`
+  return [
+    ...(isActive(user, now)
+      ? []
+      : [`They are disabled${until}, and cannot log in before somebody enables them.`]),
+    ...(user.failed_logins >= MAX_FAILURES_IN_A_ROW
+      ? ['They are locked after too many wrong passwords: --new-password opens the account.']
+      : []),
+    ...(user.email_verified_at === null && config.EMAIL_VERIFICATION === 'required'
+      ? ['Their address is not verified, so they cannot log in: --new-password verifies it.']
+      : []),
+  ]
+}
+
 async function main() {
   const options = {
     email: { type: 'string' },
     name: { type: 'string' },
-    password: { type: 'string' },
+    'new-password': { type: 'boolean' },
   } as const
-  const { email, name = 'Administrator', password } = parseArgs({ options }).values
-  if (!email) throw new Error('npm run admin:create -- --email … [--name …] [--password …]')
+  const { values, isDryRun } = readArguments({ usage: USAGE, options })
+  if (!values.email) throw new Error(USAGE)
+  const email = values.email.trim()
+  const name = parseInput(DisplayName(), values.name ?? 'Administrator', '--name')
+  const given = await givenPassword()
+  if (given) refuseWeakPassword(given, { email, name }, 'The password')
 
   let made: string | undefined
-  const acceptablePassword = async () => {
-    const chosen = password ?? (await askPassword())
-    if (!chosen) {
-      made = newPassword()
-      return made
-    }
-    refuseWeakPassword(chosen, { email, name }, 'The password')
-    return chosen
+  const password = async () => {
+    const chosen = given || (process.stdin.isTTY ? await askPassword() : '')
+    if (chosen) refuseWeakPassword(chosen, { email, name }, 'The password')
+    else made = newPassword()
+    return chosen || made!
   }
-  const changes = await createAdmin({
-    // Whether the Worker has a binding to send mail by, only wrangler.toml knows.
-    env: { EMAIL: 'perhaps', ...process.env },
-    email,
-    name,
-    password: acceptablePassword,
-    resetPassword: password !== undefined,
-  })
-  console.log(`${email}: ${changes.join(', ') || 'is an administrator already; nothing changed'}`)
-  if (!changes.includes('created') && password === undefined) console.log('The password is the one they had.')
-  if (made) console.log(`Password: ${made}`)
+  // Whether the Worker has a binding to send mail by, only wrangler.toml knows.
+  const env = { EMAIL: 'perhaps', ...process.env }
+  const resetPassword = values['new-password'] === true || given !== ''
+  const { done, user } = await createAdmin({ env, email, name, password, resetPassword, isDryRun })
+  if (isDryRun) return console.log(`${email}: would be ${done.join(', ') || 'left as they are'}`)
+
+  console.log(`${email}: ${done.join(', ') || 'is an administrator already; nothing changed'}`)
+  if (done.includes('address verified'))
+    console.log(
+      'Nobody had proved that address, so what could open the account is void: password, sessions and links.',
+    )
+  if (user) {
+    const left = await withResources(env, async (resources) => whatIsLeft(user, resources))
+    for (const sentence of left) console.log(sentence)
+  }
+  if (done.includes('promoted') && !done.includes('password replaced'))
+    console.log('The password is the one they had.')
+  // One that was made and not needed, as somebody else was faster, opens nothing.
+  if (made && done.some((one) => one === 'created' || one === 'password replaced'))
+    console.log(`Password: ${made}`)
 }
 
-if (import.meta.main) {
-  main().catch((error: Error) => {
-    console.error(error.message)
-    process.exitCode = 1
-  })
-}
+if (import.meta.main) runCommand(main)

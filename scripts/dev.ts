@@ -275,12 +275,18 @@ async function prepareAdmin({ email, password: asked }: Admin, secrets: Secrets,
   const password = asked ?? secrets.ADMIN_PASSWORD
   const before = await findAdmin(env, email, password)
   const resetPassword = asked !== undefined && before !== undefined && !before.isPassword
-  const changes = await createAdmin({ env, email, name: ADMIN_NAME, password: () => password, resetPassword })
+  const { done } = await createAdmin({
+    env,
+    email,
+    name: ADMIN_NAME,
+    password: () => password,
+    resetPassword,
+  })
   keep({ ...secrets, ADMIN_EMAIL: email, ...(asked && { ADMIN_PASSWORD: asked }) })
   const former = secrets.ADMIN_EMAIL
   const note =
     former && former !== email ? `${former} stays an administrator, with the password they had` : ''
-  const isKnown = changes.includes('created') || resetPassword || before?.isPassword
+  const isKnown = done.includes('created') || done.includes('password replaced') || before?.isPassword
   return [isKnown ? password : 'unchanged since you last set it', note] as const
 }
 

@@ -30,7 +30,7 @@ export async function findPasswordsLost(gone: string[], kept: string[]): Promise
     if (total === 0) return 'No password would be lost.'
     const names = (named?.rows ?? []).map(({ email }) => String(email))
     const others = total - names.length
-    return `${total} ${total === 1 ? 'password' : 'passwords'} would be lost, and need a reset: ${names.join(', ')}${others > 0 ? `, and ${others} more` : ''}`
+    return `${total} ${total === 1 ? 'password' : 'passwords'} would be lost, until a reset by mail: ${names.join(', ')}${others > 0 ? `, and ${others} more` : ''}`
   } finally {
     client.close()
   }

@@ -9,6 +9,7 @@ import { startSqld } from '../../scripts/local/sqld.ts'
 import { startUpstash } from '../../scripts/local/upstash.ts'
 import { configOf } from '../../src/config/main.ts'
 import { checkPassword } from '../../src/passwords/hashing.ts'
+import { startProxy } from '../support/proxy.ts'
 
 // Each start of a script imports half the project.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
@@ -42,13 +43,13 @@ afterAll(async () => {
 })
 
 /** Runs a script as an operator would; with `settings`, with those alone. */
-const run = (script: string, args: string[] = [], settings: Record<string, string> = env) =>
+const run = (script: string, args: string[] = [], settings: Record<string, string> = env, input = '') =>
   new Promise<{ code: number; output: string }>((resolve) => {
     const path = join(import.meta.dirname, '../../scripts', script)
     const child = execFile(process.execPath, [path, ...args], { env: settings }, (error, stdout, stderr) => {
       resolve({ code: error ? Number(error.code) : 0, output: stdout + stderr })
     })
-    child.stdin?.end()
+    child.stdin?.end(input)
   })
 
 describe('db:migrate', () => {
@@ -78,13 +79,35 @@ describe('admin:create', () => {
     email = `${crypto.randomUUID()}@people.test`
   })
   const create = (...args: string[]) => run('create-admin.ts', ['--email', email, ...args])
+  const createBy = (settings: Record<string, string>, ...args: string[]) =>
+    run('create-admin.ts', ['--email', email, ...args], { ...env, ...settings })
   /** Somebody who is there already. */
-  const add = (role: string) =>
+  const add = (role: string, { verifiedAt = 1 as number | null, failures = 0, status = 'active' } = {}) =>
     db.execute({
       sql: `INSERT INTO users (id, email, email_normalized, name, password_hash, role, status, version, token_epoch,
-        failed_logins, created_at, updated_at) VALUES (?, ?, ?, 'Ada', 'x', ?, 'active', 1, 0, 0, 1, 1)`,
-      args: [crypto.randomUUID(), email, email, role],
+        failed_logins, created_at, updated_at, email_verified_at) VALUES (?, ?, ?, 'Ada', 'x', ?, ?, 1, 0, ?, 1, 1, ?)`,
+      args: [crypto.randomUUID(), email, email, role, status, failures, verifiedAt],
     })
+  /** Everything in which somebody else could stand: a session, and a link that was mailed. */
+  const addWaysIn = async () => {
+    const { id } = (await find())!
+    await db.execute({
+      sql: `INSERT INTO sessions (id, user_id, counter, rotated_at, created_at, last_seen_at, idle_expires_at, expires_at)
+        VALUES (?, ?, 0, 1, 1, 1, 9e12, 9e12)`,
+      args: [crypto.randomUUID(), id!],
+    })
+    await db.execute({
+      sql: `INSERT INTO one_time_tokens (id, purpose, subject_id, email, email_normalized, code_tries, created_at, expires_at)
+        VALUES (?, 'reset_password', ?, ?, ?, 0, 1, 9e12)`,
+      args: [crypto.randomUUID(), id!, email, email],
+    })
+  }
+  const openWaysIn = async () => {
+    const { id } = (await find())!
+    const sql = `SELECT (SELECT count(*) FROM sessions WHERE user_id = :id AND revoked_at IS NULL) AS sessions,
+      (SELECT count(*) FROM one_time_tokens WHERE subject_id = :id AND spent_at IS NULL) AS links`
+    return { ...(await db.execute({ sql, args: { id: id! } })).rows[0] }
+  }
   const find = async () =>
     (await db.execute({ sql: 'SELECT * FROM users WHERE email_normalized = ?', args: [email] })).rows[0]
   const history = async () => {
@@ -103,7 +126,13 @@ describe('admin:create', () => {
     const made = await create('--name', 'Root')
     expect(made).toEqual({ code: 0, output: expect.stringMatching(/: created\nPassword: [\w-]{20}\n$/) })
     const password = /Password: (\S+)/.exec(made.output)![1]!
-    expect(await find()).toMatchObject({ email, name: 'Root', role: 'admin', status: 'active' })
+    expect(await find()).toMatchObject({
+      email,
+      name: 'Root',
+      role: 'admin',
+      status: 'active',
+      email_verified_at: expect.any(Number),
+    })
     expect(await opens(password)).toBe(true)
 
     const before = await find()
@@ -126,21 +155,119 @@ describe('admin:create', () => {
     expect(await history()).toEqual([['user.role_changed', '{"role":{"from":"user","to":"admin"}}']])
   })
 
-  test('replaces the password when one is given', async () => {
+  test('replaces the password when one is given, by ADMIN_PASSWORD or standard input', async () => {
     await add('admin')
-    expect((await create('--password', 'nine green bears run')).output).toContain(': password replaced')
+    const given = await createBy({ ADMIN_PASSWORD: 'nine green bears run' })
+    expect(given.output).toContain(': password replaced')
     expect(await opens('nine green bears run')).toBe(true)
     expect(await history()).toEqual([['password.changed', null]])
+    const piped = await run('create-admin.ts', ['--email', email], env, 'ten silver wolves sing\n')
+    expect(piped.output).toContain(': password replaced')
+    expect(await opens('ten silver wolves sing')).toBe(true)
+  })
+
+  test('LE6: an account that a stranger made with an address they never proved keeps nothing that opens it', async () => {
+    await add('user', { verifiedAt: null })
+    await addWaysIn()
+    const { code, output } = await create()
+    expect([code, output]).toEqual([
+      0,
+      expect.stringMatching(
+        /: promoted, password replaced, address verified\n.*void: password, sessions and links/,
+      ),
+    ])
+    expect(await opens(/Password: (\S+)/.exec(output)![1]!)).toBe(true)
+    expect(await openWaysIn()).toEqual({ sessions: 0, links: 0 })
+    expect(await find()).toMatchObject({
+      role: 'admin',
+      token_epoch: 1,
+      email_verified_at: expect.any(Number),
+    })
+    expect(await history()).toEqual([
+      ['user.role_changed', '{"role":{"from":"user","to":"admin"}}'],
+      ['password.changed', null],
+    ])
+  })
+
+  test('RV1: what it revokes reaches Redis', async () => {
+    await add('user')
+    expect((await create()).code).toBe(0)
+    const answer = await fetch(env.UPSTASH_REDIS_REST_URL!, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${env.UPSTASH_REDIS_REST_TOKEN}` },
+      body: '["KEYS","*"]',
+    })
+    const { result } = (await answer.json()) as { result: string[] }
+    const { id } = (await find())!
+    expect(result.some((key) => key.includes(String(id)))).toBe(true)
+  })
+
+  test('says what keeps an administrator out all the same', async () => {
+    await add('admin', { failures: 100, status: 'disabled', verifiedAt: null })
+    const required = { EMAIL_VERIFICATION: 'required', MAIL_FROM: 'Roster <roster@people.test>' }
+    const { output } = await createBy(required)
+    expect(output).toMatch(/nothing changed\n.*are disabled.*\n.*are locked.*\n.*not verified/)
+    const { output: after } = await createBy({ ...required, ADMIN_PASSWORD: 'nine green bears run' })
+    expect(after).toMatch(/: password replaced, address verified\n/)
+    expect(after).toContain('are disabled')
+    expect(after).not.toContain('are locked')
+  })
+
+  test('two at once make one administrator, and both say so in a sentence', async () => {
+    const both = await Promise.all([create(), create()])
+    expect(both.map(({ code }) => code)).toEqual([0, 0])
+    const said = both.map(({ output }) => output).sort()
+    expect(said.filter((output) => output.includes(': created\nPassword: '))).toHaveLength(1)
+    expect(said.filter((output) => output.endsWith('already; nothing changed\n'))).toHaveLength(1)
+    expect(await opens(/Password: (\S+)/.exec(said.join(''))![1]!)).toBe(true)
+  })
+
+  test('Fault 5: after a lost answer it finds the row it made, and its password is seen', async () => {
+    const shared = { libsql: env.TURSO_DATABASE_URL!, redis: env.UPSTASH_REDIS_REST_URL!, mail: '' }
+    const proxy = await startProxy({
+      shared,
+      startFresh: async () => shared,
+      redisMode: 'pass',
+      redisToken: '',
+    })
+    const libsql = `${proxy.url}/admin/libsql/`
+    const mode = JSON.stringify({ mode: 'reset-after', only: 'insert into "users"' })
+    await fetch(`${libsql}__mode`, { method: 'PUT', body: mode })
+    const { code, output } = await createBy({ TURSO_DATABASE_URL: libsql })
+    await proxy.close()
+    expect([code, output]).toEqual([0, expect.stringMatching(/: created\nPassword: [\w-]{20}\n$/)])
+    expect(await opens(/Password: (\S+)/.exec(output)![1]!)).toBe(true)
+    expect(await history()).toEqual([['user.created', '{"role":"admin"}']])
+  })
+
+  test('--dry-run says what would be done; --help what there is', async () => {
+    expect(await create('--dry-run')).toEqual({ code: 0, output: `${email}: would be created\n` })
+    expect(await find()).toBeUndefined()
+    await add('user', { verifiedAt: null })
+    const before = await find()
+    expect((await create('--dry-run')).output).toContain('would be promoted, password replaced')
+    expect(await find()).toEqual(before)
+    expect(await create('--help')).toEqual({ code: 0, output: expect.stringContaining('--new-password') })
   })
 
   test.each([
-    [['--password', 'password1234'], 'too common'],
-    [['--email', 'nobody'], 'not an e-mail address'],
+    [['--password', 'seven brown foxes read'], "Unknown option '--password'"],
+    [['--email', 'nobody'], 'nobody: Is not an e-mail address.'],
+    [['--name', '\u200b'], '--name: '],
+    [['--name', 'x'.repeat(101)], '--name: '],
   ])('refuses %j, in one line', async (args, reason) => {
     const { code, output } = await create(...args)
     expect([code, output]).toEqual([1, expect.stringContaining(reason)])
     expect(output).not.toMatch(/\n {4}at /)
     expect(await find()).toBeUndefined()
+  })
+
+  test('PW1: refuses a weak password as everywhere; takes an address with spaces around it', async () => {
+    const weak = await createBy({ ADMIN_PASSWORD: 'password1234' })
+    expect([weak.code, weak.output]).toEqual([1, expect.stringContaining('too common')])
+    expect(await find()).toBeUndefined()
+    expect((await run('create-admin.ts', ['--email', `  ${email} `])).output).toContain(`${email}: created`)
+    expect(await find()).toMatchObject({ email })
   })
 
   test('names the settings that are missing', async () => {
