@@ -1,5 +1,5 @@
 import { createHash, randomUUID, timingSafeEqual } from 'node:crypto'
-import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { dirname } from 'node:path'
 import { html } from 'hono/html'
@@ -129,7 +129,7 @@ export async function startMailbox({ apiKey, file, port }: MailboxOptions) {
 
     if (!isLocal(request.headers)) return json(403, { name: 'not_local' })
     const isSending = url.pathname === '/emails'
-    authorize(request.headers.authorization ?? (isSending ? null : asBearer(url)), apiKey)
+    authorize(request.headers.authorization || (isSending ? null : asBearer(url)), apiKey)
     if (isSending) {
       if (request.method !== 'POST') throw new Refused(405, 'method_not_allowed', 'Method is not allowed.')
       const body = readJson(Buffer.concat(await request.toArray()).toString())
@@ -183,7 +183,10 @@ function readJson(text: string): unknown {
 
 /** A line that is cut short at the end is that of a mail which nobody was told had arrived. */
 function readKept(file: string): KeptMail[] {
-  const lines = readFileSync(file, 'utf8').split('\n').slice(0, -1)
+  const text = readFileSync(file, 'utf8')
+  const whole = text.slice(0, text.lastIndexOf('\n') + 1)
+  if (whole !== text) writeFileSync(file, whole) // Or the next mail would be part of that line.
+  const lines = whole.split('\n')
   return lines.filter(Boolean).map((line) => {
     const one = JSON.parse(line)
     const { mail, ...others }: KeptMail = one.mail ? one : { mail: one } // An earlier version kept no keys.

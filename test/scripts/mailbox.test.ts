@@ -36,7 +36,13 @@ const read = async (url: string) => {
 test('Fault 17: the local mailbox refuses what the mail service refuses, and keeps none of it', async () => {
   const mailbox = await startMailbox({ apiKey })
   const { to: _, ...withoutTo } = MAIL
-  const refusals: [number, string, unknown, string?, Record<string, string>?][] = [
+  const refusals: [
+    status: number,
+    name: string,
+    mail: unknown,
+    key?: string | undefined,
+    headers?: Record<string, string>,
+  ][] = [
     [401, 'missing_api_key', MAIL, undefined, { authorization: '' }],
     [403, 'invalid_api_key', MAIL, undefined, { authorization: 'Bearer another' }],
     [400, 'validation_error', '{"from":'],
