@@ -53,7 +53,7 @@ const Mail = z
     html: z.string().default(''),
     headers: z.record(z.string(), z.string()).optional(),
   })
-  .refine(({ text, html }) => text || html, { path: ['html'], message: 'or `text` is missing' })
+  .refine(({ text, html }) => text || html, { path: ['html'], message: 'both it and `text` are empty' })
 
 /** A refusal in the service's own terms. */
 class Refused extends Error {
@@ -86,7 +86,7 @@ export async function startMailbox({ apiKey, file, port }: MailboxOptions) {
     const { data, error } = Mail.safeParse(body)
     if (!data) {
       const issue = error.issues[0]!
-      const isMissing = issue.code === 'invalid_type' && issue.input === undefined
+      const isMissing = (body as Record<PropertyKey, unknown> | null)?.[issue.path[0] ?? ''] === undefined
       throw new Refused(
         422,
         isMissing ? 'missing_required_field' : 'validation_error',
