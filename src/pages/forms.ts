@@ -3,7 +3,7 @@ import { getCookie, setCookie } from 'hono/cookie'
 import { createMiddleware } from 'hono/factory'
 import type { AppEnv, Resources } from '../context.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
-import { readForm } from '../http/operation.ts'
+import { documented, readForm } from '../http/operation.ts'
 import { AppError } from '../http/problem.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 
@@ -38,17 +38,21 @@ export const sessionOf = (c: Context) => (c.var as { actor: Claims }).actor.sid
 
 /** Reads a form of ours, as `c.var.fields`. Throws 403 `stale_form` for one whose token is not bound to `binding`. */
 export const form = (bindingOf: (c: Context) => string | undefined) =>
-  createMiddleware<AppEnv & { Variables: { fields: Record<string, string> } }>(async (c, next) => {
-    const fields = await readForm(c)
-    const { config, now } = c.var
-    const [, binding, madeAt] =
-      /^form\.([\w-]{36})\.(\d+)$/.exec(openSealed(config.keys.form_token, fields.form_token ?? '') ?? '') ??
-      []
-    const isFresh = madeAt !== undefined && now - Number(madeAt) < LIFETIME_MS
-    if (!isFresh || binding !== bindingOf(c) || !comesFromHere(c, config.ISSUER)) throw staleForm()
-    c.set('fields', fields)
-    await next()
-  })
+  documented(
+    createMiddleware<AppEnv & { Variables: { fields: Record<string, string> } }>(async (c, next) => {
+      const fields = await readForm(c)
+      const { config, now } = c.var
+      const [, binding, madeAt] =
+        /^form\.([\w-]{36})\.(\d+)$/.exec(
+          openSealed(config.keys.form_token, fields.form_token ?? '') ?? '',
+        ) ?? []
+      const isFresh = madeAt !== undefined && now - Number(madeAt) < LIFETIME_MS
+      if (!isFresh || binding !== bindingOf(c) || !comesFromHere(c, config.ISSUER)) throw staleForm()
+      c.set('fields', fields)
+      await next()
+    }),
+    { problems: [staleForm] },
+  )
 
 /** The browser's word on where the form stood. Old ones send no Sec-Fetch-Site, so Origin is asked as well. */
 function comesFromHere(c: Context, issuer: string): boolean {
