@@ -2,6 +2,7 @@ import { createExecutionContext, createScheduledController, waitOnExecutionConte
 import fc from 'fast-check'
 import { beforeAll, beforeEach, expect, test } from 'vitest'
 import { ACTIONS } from '../src/activity/models.ts'
+import { SCHEDULE } from '../src/cleanup/schedule.ts'
 import { cleanUp } from '../src/cleanup/service.ts'
 import { openForCron, type Resources } from '../src/context.ts'
 import type { Database } from '../src/database/main.ts'
@@ -38,7 +39,7 @@ async function run(aheadMs = 0, misbehave: (db: Database) => Partial<Database> =
   const db = { ...resources.db, ...misbehave(resources.db) }
   await cleanUp({ ...resources, db, now: resources.now + aheadMs })
 }
-const runs = () => api.sql('SELECT finished_at, counts FROM cleanup_runs ORDER BY id')
+const runs = () => api.sql('SELECT finished_at, counts, failed FROM cleanup_runs ORDER BY id')
 const removed = async () => (await runs()).map(({ counts }) => JSON.parse(counts as string))
 const count = async (table: string, where = '1') =>
   Number((await api.sql(`SELECT count(*) AS n FROM ${table} WHERE ${where}`))[0]!.n)
@@ -263,18 +264,19 @@ test('CR1: a statement removes at most 500 rows, and a run goes on until all is 
     INSERT INTO sessions (id, user_id, counter, rotated_at, created_at, last_seen_at, idle_expires_at, expires_at)
     SELECT 'bulk-' || i, 'nobody', 0, 0, 0, 0, 0, 0 FROM n`,
   )
-  const changes: number[] = []
+  /** How many had been removed, after each batch. */
+  const totals: number[] = []
   const watch = (db: Database): Partial<Database> => ({
     writeBatch: async (batch, marker) => {
       const results = await db.writeBatch(batch, marker)
-      const counts = Object.entries(results).filter(([name]) => name.startsWith('count'))
-      changes.push(...counts.map(([, rows]) => (rows as { count: number }[])[0]!.count))
+      const [run] = ((results as Record<string, unknown>).after ?? []) as { counts: string }[]
+      totals.push(run ? (JSON.parse(run.counts).sessions_expired ?? 0) : 0)
       return results
     },
   })
   for (let i = 0; i < 50 && (await count('sessions', "id LIKE 'bulk-%'")) > 0; i++)
     await run(i * LATER_MS, watch)
-  expect(Math.max(...changes)).toBe(500)
+  expect(Math.max(...totals.map((total, index) => total - (totals[index - 1] ?? 0)))).toBe(500)
   expect((await removed()).reduce((sum, { sessions_expired = 0 }) => sum + sessions_expired, 0)).toBe(rows)
 })
 
@@ -283,7 +285,7 @@ test('CR1: a run ends after 20 seconds; what is left waits for the next', async 
   await KINDS.idempotency_keys(mark, Date.now() - 2 * DAY_MS)
   await run(-21 * SECOND_MS)
   expect(await marks()).toContain(mark)
-  expect(await runs()).toEqual([{ finished_at: expect.any(Number), counts: '{}' }])
+  expect(await runs()).toEqual([{ finished_at: expect.any(Number), counts: '{}', failed: '[]' }])
   await run()
   expect(await marks()).not.toContain(mark)
 })
@@ -370,11 +372,15 @@ test.each(['before', 'after'] as const)(
       let calls = 0
       const killed = run(0, (db) => ({
         writeBatch: async (batch, marker) => {
-          const isLast = ++calls === kill
-          if (isLast && when === 'before') throw new Error('killed')
+          calls += 1
+          if (calls > kill || (calls === kill && when === 'before')) throw new Error('killed')
           const results = await db.writeBatch(batch, marker)
-          if (isLast) throw new Error('killed')
+          if (calls === kill) throw new Error('killed')
           return results
+        },
+        read: async (batch) => {
+          if (calls >= kill) throw new Error('killed')
+          return db.read(batch)
         },
       })).then(
         () => false,
@@ -388,6 +394,105 @@ test.each(['before', 'after'] as const)(
     }
   },
 )
+
+test('CR1, HX11: a task that always fails is written down, and all others go on', async () => {
+  await api.sql(`CREATE TRIGGER broken BEFORE DELETE ON throttles BEGIN SELECT RAISE(ABORT, 'broken'); END`)
+  try {
+    const people = await addDue(2)
+    await run()
+    expect(await purgesOf(people)).toEqual([1, 1])
+    expect(await due()).toBe(0)
+    const [last] = await runs()
+    expect(last!.finished_at).not.toBeNull()
+    const { body } = await api.send('GET', '/v1/cleanup/runs', { token: admin.token })
+    expect((body.data as { failed?: string[] }[])[0]!.failed).toEqual(['throttles'])
+    const history = await api.send('GET', '/v1/activity?action=cleanup.ran&limit=1', { token: admin.token })
+    expect((history.body.data as { details: object }[])[0]!.details).toMatchObject({ failed: ['throttles'] })
+  } finally {
+    await api.sql('DROP TRIGGER broken')
+  }
+  await run(LATER_MS)
+  expect(await count('throttles', "key LIKE 'mark%'")).toBe(0)
+  expect((await runs()).at(-1)!.failed).toBe('[]')
+})
+
+test('HX11: tasks take turns, so what is due in one starves no other', async () => {
+  const rows = rounds(1_600, 200_000)
+  await api.sql(
+    `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${rows})
+    INSERT INTO sessions (id, user_id, counter, rotated_at, created_at, last_seen_at, idle_expires_at, expires_at)
+    SELECT 'turn-' || i, 'nobody', 0, 0, 0, 0, 0, 0 FROM n`,
+  )
+  const mark = newMark()
+  await KINDS.invitations(mark, Date.now() - 31 * DAY_MS)
+  let left: number | undefined
+  await run(0, (db) => ({
+    writeBatch: async (batch, marker) => {
+      const results = await db.writeBatch(batch, marker)
+      if (left === undefined && !(await marks()).includes(mark))
+        left = await count('sessions', "id LIKE 'turn-%'")
+      return results
+    },
+  }))
+  expect(left).toBe(rows - 500)
+  await api.sql("DELETE FROM sessions WHERE id LIKE 'turn-%'")
+})
+
+test('HX20, CR2: a batch of clean-up that arrives twice, late, counts and removes once', async () => {
+  const mark = newMark()
+  await KINDS.idempotency_keys(mark, Date.now() - 2 * DAY_MS)
+  const again: (() => Promise<unknown>)[] = []
+  await run(0, (db) => ({
+    writeBatch: async (batch, marker) => {
+      const results = await db.writeBatch(batch, marker)
+      // Without the guard of a send: as if this one were the first.
+      again.push(() => db.writeBatch(batch, marker))
+      return results
+    },
+  }))
+  const [before] = await runs()
+  const late = newMark()
+  await KINDS.idempotency_keys(late, Date.now() - 2 * DAY_MS)
+  for (const send of again.slice(1)) await send()
+  expect(await runs()).toEqual([before])
+  expect(before).toMatchObject({ counts: '{"idempotency_keys":1}' })
+  expect(await marks()).toContain(late)
+})
+
+test('CR3: an account that nobody proved or used is erased after 30 days, by nobody and with a row', async () => {
+  const at = (days: number) => {
+    const then = Date.now() - days * DAY_MS
+    return { password_hash: null, created_at: then, updated_at: then }
+  }
+  const gone = await api.person(at(31))
+  const staying = await Promise.all([
+    api.person(at(29)),
+    api.person({ ...at(31), email_verified_at: 1 }),
+    api.person({ ...at(31), last_login_at: 1 }),
+    api.person({ ...at(31), updated_at: Date.now() }),
+    api.person({ ...at(31), role: 'manager' }),
+  ])
+  await run()
+  expect(await count('users', `id = '${gone.id}'`)).toBe(0)
+  const [row] = await api.sql('SELECT action, actor_id, details FROM user_activity_logs WHERE user_id = ?', [
+    gone.id,
+  ])
+  expect(row).toEqual({ action: 'user.purged', actor_id: null, details: '{"reason":"unverified"}' })
+  for (const { id } of staying) expect([id, await count('users', `id = '${id}'`)]).toEqual([id, 1])
+})
+
+test('Every cron expression of wrangler.toml, and of the local stack, has its work, and none is missing', () => {
+  const texts = import.meta.glob<string>(['../wrangler.toml', '../scripts/dev.ts'], {
+    query: '?raw',
+    import: 'default',
+    eager: true,
+  })
+  const named = (text: string) =>
+    [...text.matchAll(/['"]([\d*/,-]+(?: [\d*/,-]+){4})['"]/g)].map(([, cron]) => cron)
+  const expected = Object.keys(SCHEDULE).sort()
+  expect(named(/^crons = .*$/m.exec(texts['../wrangler.toml']!)![0]).sort()).toEqual(expected)
+  expect(named(texts['../scripts/dev.ts']!).sort()).toEqual(expected)
+})
 
 test('A run that is under way keeps its lease; one that died holds nothing up for longer', async () => {
   const now = Date.now()

@@ -18,6 +18,9 @@ const MEMBER_OF: Record<string, string | null> = {
   users_fts: null,
   user_totals: null,
   cleanup_runs: null,
+  resends: null,
+  // Of people who are gone.
+  erasures: null,
   __drizzle_migrations: null,
 }
 

@@ -40,18 +40,6 @@ export function record({ origin }: { origin: Given<RequestOrigin> }, event: Even
   return insertWhere(activityLogs, row, condition)
 }
 
-/** Takes personal data out of the history of a person, and out of what they did to others. */
-export const eraseHistory = (userId: string, condition: SQL) => [
-  build
-    .update(activityLogs)
-    .set({ details: null, ip: null, user_agent: null, country: null })
-    .where(and(eq(activityLogs.user_id, userId), condition)),
-  build
-    .update(activityLogs)
-    .set({ ip: null, user_agent: null, country: null })
-    .where(and(eq(activityLogs.actor_id, userId), condition)),
-]
-
 const subject = alias(users, 'subject')
 const actor = alias(users, 'actor')
 const known = {

@@ -2,7 +2,8 @@ import { integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 
 /**
  * Runs of the cron job. The id only grows, which makes it the fence; `holder` is the name that a run has given itself,
- * by which it knows its row; the lease says how long it may go on.
+ * by which it knows its row; the lease says how long it may go on. `batch` is the number of the batch that it is at:
+ * one that was done is not done again. `failed` names the tasks that failed.
  */
 export const cleanupRuns = sqliteTable('cleanup_runs', {
   id: integer().primaryKey({ autoIncrement: true }),
@@ -11,4 +12,6 @@ export const cleanupRuns = sqliteTable('cleanup_runs', {
   finished_at: integer(),
   lease_expires_at: integer().notNull(),
   counts: text().notNull(),
+  batch: integer().notNull().default(0),
+  failed: text().notNull().default('[]'),
 })

@@ -26,6 +26,7 @@ export async function listCleanupRuns(
     started_at: toTime(run.started_at),
     finished_at: toTimeOrNull(run.finished_at),
     removed: JSON.parse(run.counts) as Record<string, number>,
+    ...(run.failed !== '[]' && { failed: JSON.parse(run.failed) as string[] }),
   }))
   const next_cursor = rows.length > limit ? makeCursor(config, 'cleanup', [page.at(-1)!.id]) : null
   return { data, pagination: { limit, next_cursor, total: null } }

@@ -10,6 +10,7 @@ export const CleanupRun = lazy(() =>
       started_at: Time(),
       finished_at: Time().nullable(),
       removed: z.record(z.string(), z.int()),
+      failed: z.array(z.string()).optional().meta({ description: 'Tasks that failed, where one did.' }),
     })
     .meta({ id: 'CleanupRun' }),
 )

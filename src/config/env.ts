@@ -90,6 +90,8 @@ export const Env = lazy(() =>
     // At least as long as a request may be on its way twice.
     REFRESH_GRACE_SECONDS: number(30, 10, 300),
     PURGE_AFTER_DAYS: days(30, 1),
+    /** After so long, an account whose address nobody has proved, and that nobody has used, is erased. */
+    UNVERIFIED_DAYS: days(30, 1),
     // A trigger keeps history for 30 days, by the database's clock; a day more, so that clean-up never runs into it.
     ACTIVITY_DAYS: days(400, 31),
     ACTIVITY_NOISE_DAYS: days(90, 31),
@@ -129,6 +131,7 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   NETWORK_FAILURES_PER_HOUR: NUMBER_OF('failures from 10 to 100000'),
   REFRESH_GRACE_SECONDS: NUMBER_OF('seconds from 10 to 300'),
   PURGE_AFTER_DAYS: NUMBER_OF('days from 1 to 3650'),
+  UNVERIFIED_DAYS: NUMBER_OF('days from 1 to 3650'),
   ACTIVITY_DAYS: NUMBER_OF('days from 31 to 3650'),
   ACTIVITY_NOISE_DAYS: NUMBER_OF('days from 31 to 3650'),
 }

@@ -17,6 +17,8 @@ const BUSY_RETRIES = 3
 export interface Database {
   /** Reads, in one snapshot: the rows of each statement, under its name. */
   read<const B extends Batch>(batch: B): Promise<Results<B>>
+  /** The same for what is long: without an answer it is a 503, and is not asked again. */
+  readOnce<const B extends Batch>(batch: B): Promise<Results<B>>
   /**
    * Writes: all or nothing, and alone (`BEGIN IMMEDIATE`). The only way to write: a batch of Drizzle's own begins
    * deferred, and fails under contention as soon as it reads before it writes.
@@ -61,13 +63,18 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
 
   let wasResent = false
 
-  async function run(mode: 'read' | 'write', statements: InStatement[], marker?: SQL): Promise<ResultSet[]> {
+  async function run(
+    mode: 'read' | 'read once' | 'write',
+    statements: InStatement[],
+    marker?: SQL,
+  ): Promise<ResultSet[]> {
     const guest = passenger
     passenger = undefined
     const all = guest ? [guest.statement, ...statements] : statements
-    const call = mode === 'read' ? () => read(all) : writer(all, marker)
+    const call = mode === 'write' ? writer(all, marker) : () => read(all)
+    const tries = mode === 'read once' ? 1 : 2
     try {
-      const results = await meter.time('db', () => withRetries(call)).catch(translate)
+      const results = await meter.time('db', () => withRetries(call, tries)).catch(translate)
       guest?.board(Promise.resolve(results[0]!))
       return guest ? results.slice(1) : results
     } catch (error) {
@@ -117,6 +124,9 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
     async read(batch) {
       return toResults(batch, await run('read', toLibsql(batch)))
     },
+    async readOnce(batch) {
+      return toResults(batch, await run('read once', toLibsql(batch)))
+    },
     async writeBatch(batch, marker) {
       return toResults(batch, await run('write', toLibsql(batch), marker))
     },
@@ -163,9 +173,9 @@ function toResults<B extends Batch>(batch: B, results: ResultSet[]): Results<B> 
   return Object.fromEntries(named) as Results<B>
 }
 
-/** Tries again: while the database is busy (it has surely changed nothing), and once when no answer came. */
-async function withRetries<T>(call: () => Promise<T>): Promise<T> {
-  let [busy, unanswered] = [BUSY_RETRIES, 1]
+/** Tries again: while the database is busy (it has surely changed nothing), and when no answer came. */
+async function withRetries<T>(call: () => Promise<T>, tries: number): Promise<T> {
+  let [busy, unanswered] = [BUSY_RETRIES, tries - 1]
   for (;;) {
     try {
       return await call()

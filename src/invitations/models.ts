@@ -22,6 +22,7 @@ export const invitations = sqliteTable(
     index('invitations_by_email').on(table.email_normalized),
     index('invitations_of_user').on(table.user_id),
     index('invitations_expired').on(table.expires_at),
+    index('invitations_of_inviter').on(table.invited_by),
   ],
 )
 

@@ -32,6 +32,7 @@ export const outbox = sqliteTable(
     index('outbox_by_recipient').on(table.recipient_normalized, table.kind, table.id),
     index('outbox_of_user').on(table.user_id),
     index('outbox_created').on(table.created_at),
+    index('outbox_new_email').on(sql`lower(${table.new_email})`).where(sql`new_email IS NOT NULL`),
   ],
 )
 

@@ -126,10 +126,3 @@ export async function endSession(
 /** All sessions of a person but perhaps one: a condition for `revokeSessions`. */
 export const sessionsOf = (userId: string, exceptId?: string) =>
   and(eq(sessions.user_id, userId), exceptId === undefined ? undefined : ne(sessions.id, exceptId))
-
-/** Ends the sessions of somebody who is being erased, and forgets where they were. */
-export const eraseSessions = (userId: string, condition: SQL) =>
-  build
-    .update(sessions)
-    .set({ ip: null, user_agent: null, country: null })
-    .where(and(eq(sessions.user_id, userId), condition))

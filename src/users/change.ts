@@ -15,6 +15,7 @@ import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { publishRevocations, tokenIsLive } from '../sessions/revocation.ts'
 import { type Change, consequences, makeWay, needsFreeEmail } from './consequences.ts'
+import { eraseUser } from './erasure.ts'
 import { emailTaken, lastAdmin, writeConflict } from './errors.ts'
 import { ENABLED, selectUsers, type User, users } from './models.ts'
 import { requireUser } from './queries.ts'
@@ -146,7 +147,9 @@ async function writeChange(
     {
       history: record(resources, event, mayChange),
       way: makeWay(resources, by.actorId, row, change, isDone),
-      change: change.erases ? build.delete(users).where(isThis) : build.update(users).set(set).where(isThis),
+      change: change.erases
+        ? eraseUser(resources, row.id, isDone)
+        : build.update(users).set(set).where(isThis),
       consequences: consequences(resources, by.actorId, row, change, isDone),
       spending: by.spend ? [by.spend(isDone)] : [],
       also: change.alsoWrite?.(isDone) ?? [],

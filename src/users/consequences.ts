@@ -78,7 +78,7 @@ export function consequences(
     ...(getsProvedEmail(row, change)
       ? adoptInvitations(resources, { userId: row.id, email_normalized, actorId }, isDone)
       : []),
-    ...(erases ? eraseTraces(row) : []),
+    ...(erases ? eraseTraces(resources, row.id) : []),
   ]
 }
 

@@ -1,40 +1,307 @@
-import { and, eq, or, sql } from 'drizzle-orm'
-import { eraseHistory } from '../activity/service.ts'
+import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { type Action, activityLogs } from '../activity/models.ts'
+import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/statements.ts'
 import { idempotencyKeys } from '../idempotency/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens } from '../links/models.ts'
 import { outbox } from '../mail/models.ts'
-import { eraseSessions } from '../sessions/service.ts'
-import { type User, users } from './models.ts'
+import { sessions } from '../sessions/models.ts'
+import { firstIdAt } from '../values/ids.ts'
+import { erasures, users } from './models.ts'
 
 /**
- * Takes away what else is known of somebody whose row is gone. The history stays, under an id that no longer
- * names anybody; so do ended sessions, for as long as a token of theirs might still be shown.
+ * Erasing somebody. Their row goes at once, and a row of `erasures` takes its place: a job. Each call of
+ * `eraseTraces` takes it a step further, and a step changes at most 500 rows a statement, so a million rows of history
+ * are many steps and no long one. Whoever has few traces is through with the first.
+ *
+ * What goes is what is personal of the erased alone. The history stays, under an id that names nobody, with what names
+ * nobody (roles, times, counts); who did something to them, and from where, is somebody else's. What has one of
+ * their addresses goes as well, but for what belongs to another account that has it, or came after their end.
+ *
+ * All that a step does depends on the job's own row, which only moves on. So a step that is sent twice is two steps.
  */
-export function eraseTraces({ id, email_normalized }: Pick<User, 'id' | 'email_normalized'>): Statement[] {
-  const isGone = sql`NOT EXISTS (SELECT 1 FROM ${users} WHERE id = ${id})`
-  // Somebody else may have the address by now, and mails and invitations of their own.
-  const isNobodys = sql`NOT EXISTS (SELECT 1 FROM ${users}
-    WHERE email_normalized = ${email_normalized} AND deleted_at IS NULL)`
-  const areTheirs = or(
-    eq(invitations.user_id, id),
-    and(eq(invitations.email_normalized, email_normalized), isNobodys),
-  )
-  const subjects = sql`(SELECT ${id} UNION ALL SELECT id FROM ${invitations} WHERE ${areTheirs})`
+
+const DAY_MS = 86_400_000
+const ROWS_PER_STATEMENT = 500
+/** Writes that read the user before they were erased have arrived by then, or never will. */
+const LATE_WRITES_MS = 60_000
+const MOST_NAMES = 100
+
+/** Members of details that name nobody. All others go. */
+const IMPERSONAL = ['role', 'until', 'reason', 'session_id', 'invitation_id', 'count', 'code']
+
+/** What is looked through, in this order; the history first, as it tells what to look for. */
+const STAGES = [
+  'history_of_them',
+  'history_by_them',
+  'sessions',
+  'pending_changes',
+  'invitations',
+  'mails',
+  'links',
+  'kept_answers',
+  'answers_by_address',
+  'reasons',
+  'end',
+] as const
+type Stage = (typeof STAGES)[number]
+
+/** A run of clean-up goes on for longer than its `now` is true. */
+const timeOf = ({ now }: Resources) => Math.max(now, Date.now())
+
+/** Takes a user's row away, and leaves the job to take away the rest. `isDone` is that the history says so. */
+export function eraseUser(resources: Resources, id: string, isDone: SQL): Statement[] {
+  const { config } = resources
+  const now = timeOf(resources)
+  const hadRank = sql`role <> 'user' OR EXISTS (SELECT 1 FROM ${activityLogs}
+    WHERE user_id = ${id} AND action = 'user.role_changed')`
+  const sought = sql`json_object('addresses', json_array(email_normalized, lower(email)), 'names', json_array(lower(name)))`
   return [
-    eraseSessions(id, isGone),
-    ...eraseHistory(id, isGone),
-    build
-      .delete(outbox)
-      .where(
-        and(
-          or(eq(outbox.user_id, id), and(eq(outbox.recipient_normalized, email_normalized), isNobodys)),
-          isGone,
-        ),
-      ),
-    build.delete(oneTimeTokens).where(sql`${oneTimeTokens.subject_id} IN ${subjects} AND ${isGone}`),
-    build.delete(idempotencyKeys).where(sql`${idempotencyKeys.subject_id} IN ${subjects} AND ${isGone}`),
-    build.delete(invitations).where(and(areTheirs, isGone)),
+    sql`INSERT INTO ${erasures} (user_id, ended_at, began_at, sought, stage, cursor, origin_until, due_at)
+      SELECT id, coalesce(deleted_at, ${now}), ${now}, ${sought}, ${STAGES[0]}, '',
+        CASE WHEN ${hadRank} THEN ${now + config.ACTIVITY_NOISE_DAYS * DAY_MS} END, ${now}
+      FROM ${users} WHERE id = ${id} AND ${isDone} ON CONFLICT DO NOTHING`,
+    build.delete(users).where(and(eq(users.id, id), isDone)),
   ]
+}
+
+/** One step of a job, on a condition: from where it is, as far as it gets with a page of each table. */
+export function eraseTraces(resources: Resources, userId: string, condition: SQL = sql`1`): Statement[] {
+  const job: Job = { resources, userId, condition, now: timeOf(resources) }
+  return [
+    ...historyOfThem(job),
+    ...historyByThem(job),
+    ...ofSessions(job),
+    ...pendingChanges(job),
+    ...ofInvitations(job),
+    ...ofMails(job),
+    ...ofLinks(job),
+    ...keptAnswers(job),
+    ...answersByAddress(job),
+    ...inReasons(job),
+    ...theEnd(job),
+  ]
+}
+
+interface Job {
+  resources: Resources
+  userId: string
+  condition: SQL
+  /** Epoch ms. */
+  now: number
+}
+
+const read = ({ userId }: Job, column: string) =>
+  sql`(SELECT ${sql.identifier(column)} FROM ${erasures} WHERE ${erasures.user_id} = ${userId})`
+const isAt = (job: Job, stage: Stage) => sql`${read(job, 'stage')} = ${stage} AND ${job.condition}`
+const isBeforeTheirEnd = (job: Job) => sql`created_at < ${read(job, 'ended_at')}`
+const sought = (job: Job, what: 'addresses' | 'names') =>
+  sql`SELECT value FROM json_each(${read(job, 'sought')}, ${`$.${what}`})`
+const addresses = (job: Job) => sql`(${sought(job, 'addresses')})`
+
+/** That an account has an address. */
+const isHeld = (email: SQL) =>
+  sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.email_normalized} = ${email} AND ${users.deleted_at} IS NULL)`
+/** That this account has it. */
+const isHeldBy = (userId: SQL, email: SQL) =>
+  sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${userId} AND ${users.email_normalized} = ${email})`
+
+const after = (stage: Stage): Stage => STAGES[STAGES.indexOf(stage) + 1]!
+
+/** Goes on after a page: to the next one, or where that was the last to the next stage. */
+function advance(job: Job, stage: Stage, page: SQL, key: SQL): Statement {
+  const isLast = sql`(SELECT count(*) FROM (${page})) < ${ROWS_PER_STATEMENT}`
+  return sql`UPDATE ${erasures} SET
+      cursor = CASE WHEN ${isLast} THEN '' ELSE (SELECT max(${key}) FROM (${page})) END,
+      stage = CASE WHEN ${isLast} THEN ${after(stage)} ELSE stage END
+    WHERE user_id = ${job.userId} AND ${isAt(job, stage)}`
+}
+
+/** Goes on to the next stage when a page, whose rows are gone by now, is empty. */
+const advanceWhenEmpty = (job: Job, stage: Stage, page: SQL): Statement =>
+  sql`UPDATE ${erasures} SET stage = ${after(stage)}
+    WHERE user_id = ${job.userId} AND ${isAt(job, stage)} AND NOT EXISTS (${page})`
+
+const historyPage = (job: Job, stage: Stage, which: SQL) =>
+  sql`SELECT id FROM ${activityLogs} WHERE ${which} AND id > ${read(job, 'cursor')} AND ${isAt(job, stage)}
+    ORDER BY id LIMIT ${ROWS_PER_STATEMENT}`
+
+const withoutOrigin = (isTheirs: SQL) =>
+  sql.join(
+    ['ip', 'user_agent', 'country'].map((name) => {
+      const column = sql.identifier(name)
+      return sql`${column} = CASE WHEN ${isTheirs} THEN NULL ELSE ${column} END`
+    }),
+    sql`, `,
+  )
+
+/** What happened to them: details keep what names nobody; the origin of whoever did it is somebody else's. */
+function historyOfThem(job: Job): Statement[] {
+  const page = historyPage(job, 'history_of_them', sql`user_id = ${job.userId}`)
+  const isTheirs = sql`coalesce(actor_id, user_id) = user_id AND ${read(job, 'origin_until')} IS NULL`
+  const kept = sql`(SELECT json_group_object(key, details -> fullkey) FROM json_each(details)
+    WHERE key IN ${IMPERSONAL} AND NOT (key = 'reason' AND action = 'user.disabled'))`
+  const found = (member: string) => sql`SELECT lower(value) AS value FROM ${activityLogs}, json_tree(details)
+    WHERE ${activityLogs.id} IN (${page}) AND json_tree.type = 'text' AND fullkey LIKE ${`$.${member}%`}`
+  const isFull = sql`coalesce(json_array_length(${read(job, 'sought')}, '$.names'), 0) >= ${MOST_NAMES}`
+  const list = (what: 'addresses' | 'names', more: SQL) =>
+    sql`json((SELECT json_group_array(value) FROM (${sought(job, what)} UNION ALL ${more})))`
+  const names = sql`SELECT value FROM (${found('name')} AND NOT ${isFull} LIMIT ${MOST_NAMES})`
+  return [
+    sql`UPDATE ${erasures} SET sought = json_object(
+        'addresses', ${list('addresses', sql`${found('email')} UNION ALL ${found('new_email')}`)},
+        'names', ${list('names', names)})
+      WHERE user_id = ${job.userId} AND EXISTS (${page})`,
+    sql`UPDATE ${activityLogs} SET details = nullif(${kept}, '{}'), ${withoutOrigin(isTheirs)} WHERE id IN (${page})`,
+    advance(job, 'history_of_them', page, sql`id`),
+  ]
+}
+
+/** What they did to others is the others' history; from where they did it is theirs. */
+function historyByThem(job: Job): Statement[] {
+  const page = historyPage(job, 'history_by_them', sql`actor_id = ${job.userId}`)
+  const isTheirs = sql`${read(job, 'origin_until')} IS NULL`
+  return [
+    sql`UPDATE ${activityLogs} SET ${withoutOrigin(isTheirs)} WHERE id IN (${page})`,
+    advance(job, 'history_by_them', page, sql`id`),
+  ]
+}
+
+/** Ended, they stay for a day, so that a token of theirs is told so. */
+function ofSessions(job: Job): Statement[] {
+  const page = sql`SELECT id FROM ${sessions} WHERE user_id = ${job.userId} AND ${isAt(job, 'sessions')}
+    AND (ip IS NOT NULL OR user_agent IS NOT NULL OR country IS NOT NULL) LIMIT ${ROWS_PER_STATEMENT}`
+  return [
+    sql`UPDATE ${sessions} SET ip = NULL, user_agent = NULL, country = NULL WHERE id IN (${page})`,
+    advanceWhenEmpty(job, 'sessions', page),
+  ]
+}
+
+/** Changes to an address of theirs that somebody else had asked for. They go, and their history says so. */
+function pendingChanges(job: Job): Statement[] {
+  const page = sql`SELECT id FROM ${oneTimeTokens} WHERE email_normalized IN ${addresses(job)} AND purpose = 'change_email'
+    AND subject_id <> ${job.userId} AND ${isBeforeTheirEnd(job)} AND ${isAt(job, 'pending_changes')}
+    AND NOT ${isHeldBy(sql`${oneTimeTokens.subject_id}`, sql`${oneTimeTokens.email_normalized}`)} LIMIT ${ROWS_PER_STATEMENT}`
+  return [
+    leaveRows(job, 'email.change_withdrawn', {
+      userId: sql`subject_id`,
+      details: sql`json_object('reason', 'address_erased')`,
+      from: sql`${oneTimeTokens} WHERE id IN (${page}) AND spent_at IS NULL AND expires_at > ${job.now}`,
+    }),
+    sql`DELETE FROM ${oneTimeTokens} WHERE id IN (${page})`,
+    advanceWhenEmpty(job, 'pending_changes', page),
+  ]
+}
+
+/** Invitations of them, of an address of theirs, and those that they made and nobody has accepted. */
+function ofInvitations(job: Job): Statement[] {
+  const page = sql`SELECT id FROM ${invitations} WHERE ${isAt(job, 'invitations')} AND (
+      ${invitations.user_id} = ${job.userId}
+      OR (invited_by = ${job.userId} AND accepted_at IS NULL)
+      OR (email_normalized IN ${addresses(job)} AND ${invitations.user_id} IS NULL AND ${isBeforeTheirEnd(job)}
+        AND NOT ${isHeld(sql`${invitations.email_normalized}`)})
+    ) LIMIT ${ROWS_PER_STATEMENT}`
+  const links = sql`SELECT id FROM ${oneTimeTokens} WHERE subject_id IN (${page})`
+  const recipients = sql`SELECT email_normalized FROM ${invitations} WHERE id IN (${page})`
+  return [
+    leaveRows(job, 'invitation.withdrawn', {
+      userId: sql`NULL`,
+      details: sql`json_object('invitation_id', id, 'role', role, 'reason', 'user_erased')`,
+      from: sql`${invitations} WHERE id IN (${page}) AND accepted_at IS NULL AND withdrawn_at IS NULL AND expires_at > ${job.now}`,
+    }),
+    sql`DELETE FROM ${outbox} WHERE recipient_normalized IN (${recipients}) AND kind = 'invitation' AND token_id IN (${links})`,
+    sql`DELETE FROM ${oneTimeTokens} WHERE subject_id IN (${page})`,
+    forget(sql`subject_id IN (${page})`),
+    sql`DELETE FROM ${invitations} WHERE id IN (${page})`,
+    advanceWhenEmpty(job, 'invitations', page),
+  ]
+}
+
+/** Mails to them, and those about an address of theirs that are of no other account that has it. */
+function ofMails(job: Job): Statement[] {
+  const newAddress = sql`lower(${outbox.new_email})`
+  const page = sql`SELECT id FROM ${outbox} WHERE ${isAt(job, 'mails')} AND (
+      ${outbox.user_id} = ${job.userId}
+      OR (recipient_normalized IN ${addresses(job)} AND kind IN ('invitation', 'confirm_email_change')
+        AND ${isBeforeTheirEnd(job)} AND NOT ${isHeld(sql`${outbox.recipient_normalized}`)})
+      OR (${newAddress} IN ${addresses(job)} AND new_email IS NOT NULL AND ${isBeforeTheirEnd(job)}
+        AND NOT ${isHeldBy(sql`${outbox.user_id}`, newAddress)})
+    ) LIMIT ${ROWS_PER_STATEMENT}`
+  return [sql`DELETE FROM ${outbox} WHERE id IN (${page})`, advanceWhenEmpty(job, 'mails', page)]
+}
+
+function ofLinks(job: Job): Statement[] {
+  const page = sql`SELECT id FROM ${oneTimeTokens} WHERE subject_id = ${job.userId} AND ${isAt(job, 'links')} LIMIT ${ROWS_PER_STATEMENT}`
+  return [sql`DELETE FROM ${oneTimeTokens} WHERE id IN (${page})`, advanceWhenEmpty(job, 'links', page)]
+}
+
+/** An answer that was taken back. Its key stays taken, so that a repeat of the request makes nobody anew. */
+const GONE = 410
+const forget = (which: SQL): Statement =>
+  sql`UPDATE ${idempotencyKeys} SET status = ${GONE}, response = '{}', body_hash = '' WHERE ${which} AND status <> ${GONE}`
+
+/** Answers about them are gone; those to them go. */
+function keptAnswers(job: Job): Statement[] {
+  const toThem = sql`SELECT rowid FROM ${idempotencyKeys} WHERE principal = ${job.userId} AND ${isAt(job, 'kept_answers')}
+    LIMIT ${ROWS_PER_STATEMENT}`
+  return [
+    forget(sql`subject_id = ${job.userId} AND ${isAt(job, 'kept_answers')}`),
+    sql`DELETE FROM ${idempotencyKeys} WHERE rowid IN (${toThem})`,
+    advanceWhenEmpty(job, 'kept_answers', toThem),
+  ]
+}
+
+/** Answers that repeat an address of theirs to somebody else. No index finds those; they are kept for a day. */
+function answersByAddress(job: Job): Statement[] {
+  const page = sql`SELECT rowid AS id FROM ${idempotencyKeys} WHERE rowid > CAST(${read(job, 'cursor')} AS INTEGER)
+    AND ${isAt(job, 'answers_by_address')} ORDER BY rowid LIMIT ${ROWS_PER_STATEMENT}`
+  const isTheirs = sql`json_valid(response) AND lower(json_extract(response, '$.email')) IN ${addresses(job)}`
+  const isOfAnAccount = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = subject_id)`
+  return [
+    forget(sql`rowid IN (${page}) AND ${isTheirs} AND ${isBeforeTheirEnd(job)} AND NOT ${isOfAnAccount}`),
+    advance(job, 'answers_by_address', page, sql`id`),
+  ]
+}
+
+/** Their address or name, in the words that somebody was disabled with. */
+function inReasons(job: Job): Statement[] {
+  const page = historyPage(job, 'reasons', sql`action = 'user.disabled'`)
+  const literal = sql`replace(replace(replace(value, '[', '[[]'), '*', '[*]'), '?', '[?]')`
+  const namesThem = (text: SQL) => sql`EXISTS (
+    SELECT 1 FROM (${sought(job, 'addresses')} UNION ALL ${sought(job, 'names')})
+    WHERE ' ' || lower(${text}) || ' ' GLOB '*[^a-z0-9]' || ${literal} || '[^a-z0-9]*')`
+  return [
+    sql`UPDATE ${users} SET disabled_reason = NULL WHERE ${namesThem(sql`disabled_reason`)}
+      AND id IN (SELECT user_id FROM ${activityLogs} WHERE id IN (${page}))`,
+    sql`UPDATE ${activityLogs} SET details = json_remove(details, '$.reason')
+      WHERE id IN (${page}) AND ${namesThem(sql`json_extract(details, '$.reason')`)}`,
+    advance(job, 'reasons', page, sql`id`),
+  ]
+}
+
+/** Through; but what may be kept for a while has its own time, and late writes are looked for once more. */
+function theEnd(job: Job): Statement[] {
+  const isHere = sql`user_id = ${job.userId} AND ${isAt(job, 'end')}`
+  return [
+    sql`DELETE FROM ${erasures} WHERE ${isHere} AND origin_until IS NULL AND began_at <= ${job.now - LATE_WRITES_MS}`,
+    sql`UPDATE ${erasures} SET sought = NULL, stage = ${STAGES[0]}, cursor = '', origin_until = NULL,
+      due_at = coalesce(origin_until, began_at + ${LATE_WRITES_MS}) WHERE ${isHere}`,
+  ]
+}
+
+interface Rows {
+  userId: SQL
+  details: SQL
+  /** The rows that each leave one. */
+  from: SQL
+}
+
+/** A row of history for each of several rows, by the system. */
+function leaveRows({ resources, now }: Job, action: Action, { userId, details, from }: Rows): Statement {
+  const random = (bytes: number) => sql`lower(hex(randomblob(${bytes})))`
+  const id = sql`${firstIdAt(now).slice(0, 13)} || '-7' || substr(${random(2)}, 2) || '-8' || substr(${random(2)}, 2)
+    || '-' || ${random(6)}`
+  return sql`INSERT INTO ${activityLogs} (id, user_id, action, details, request_id)
+    SELECT ${id}, ${userId}, ${action}, ${details}, ${resources.origin.requestId} FROM ${from}`
 }

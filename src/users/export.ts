@@ -1,16 +1,20 @@
-import { eq, or, sql } from 'drizzle-orm'
+import { type SQL, sql, type Table } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
 import * as z from 'zod'
 import { requireRecentLogin } from '../access/guards.ts'
-import { activityLogs } from '../activity/models.ts'
+import { type ActivityLog, activityLogs } from '../activity/models.ts'
+import { record } from '../activity/service.ts'
 import { visibleTo } from '../activity/visibility.ts'
 import type { Resources } from '../context.ts'
-import { build } from '../database/statements.ts'
+import { rowExists } from '../database/statements.ts'
 import { idempotencyKeys } from '../idempotency/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens } from '../links/models.ts'
 import { outbox } from '../mail/models.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
+import { invalidToken } from '../sessions/errors.ts'
 import { sessions } from '../sessions/models.ts'
+import { tokenIsLive } from '../sessions/revocation.ts'
 import { timeOfId, toTime } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { userNotFound } from './errors.ts'
@@ -45,63 +49,157 @@ const WITHHELD = new Set([
   'token_epoch',
   'device_epoch',
   'counter',
+  'cursor',
 ])
 
+const ROWS_PER_PAGE = 500
+
+type Row = Record<string, unknown>
+type Member = Exclude<keyof UserExport, 'exported_at' | 'user'>
+
+/** Rows of one table, by an index: `key` is what they are in the order of, under `where`. */
+interface Source {
+  member: Member
+  table: Table
+  where: SQL
+  key: readonly string[]
+}
+
+/** What is about a user, what they made, and what has their address. Each row is in one of them. */
+function sourcesOf(id: string): Source[] {
+  // An address that is not proved is nobody's: what it was sent is for its owner.
+  const email = sql`(SELECT email_normalized FROM ${users} WHERE ${users.id} = ${id} AND email_verified_at IS NOT NULL)`
+  const isOthers = sql`coalesce(user_id, '') <> ${id}`
+  const history = (where: SQL): Source => ({
+    member: 'activity',
+    table: activityLogs,
+    where,
+    key: ['id'],
+  })
+  const of = (member: Member, table: Table, where: SQL, key = ['rowid']): Source => ({
+    member,
+    table,
+    where,
+    key,
+  })
+  return [
+    of('sessions', sessions, sql`user_id = ${id}`),
+    history(sql`user_id = ${id}`),
+    history(sql`actor_id = ${id} AND ${isOthers}`),
+    of('invitations', invitations, sql`user_id = ${id}`),
+    of('invitations', invitations, sql`email_normalized = ${email} AND ${isOthers}`),
+    of(
+      'invitations',
+      invitations,
+      sql`invited_by = ${id} AND ${isOthers} AND email_normalized IS NOT ${email}`,
+    ),
+    of('mails', outbox, sql`user_id = ${id}`),
+    of('one_time_tokens', oneTimeTokens, sql`subject_id = ${id}`, ['purpose', 'rowid']),
+    of('idempotency_keys', idempotencyKeys, sql`subject_id = ${id}`),
+    of('idempotency_keys', idempotencyKeys, sql`principal = ${id} AND subject_id <> ${id}`, ['route', 'key']),
+  ]
+}
+
+/** A page of a source, after a row of it. Its place comes along as `cursor`. */
+function selectPage({ table, where, key }: Source, after?: Row) {
+  const names = sql.join(key.map(sql.identifier), sql`, `)
+  const values = after && JSON.parse(after.cursor as string)
+  const place =
+    values &&
+    sql`AND (${names}) > (${sql.join(
+      values.map((value: unknown) => sql`${value}`),
+      sql`, `,
+    )})`
+  return sql<Row>`SELECT *, json_array(${names}) AS cursor FROM ${table} WHERE ${where} ${place ?? sql``}
+    ORDER BY ${names} LIMIT ${ROWS_PER_PAGE}`
+}
+
 /**
- * Everything held about a person, complete but for secrets, in one trip. It reads all their rows: the one request
- * whose cost grows with a person's history.
+ * Everything held about a user, complete but for secrets, as the text of one JSON object. It is read page by page while
+ * it is sent, so it may be of any length. The first trip writes the row of history, and brings the first pages.
  *
  * @throws 403 `reauthentication_required`; 404 `user_not_found`.
  */
-export async function exportUser({ db, now }: Resources, actor: Claims, id: string): Promise<UserExport> {
+export async function exportUser(resources: Resources, actor: Claims, id: string): Promise<ReadableStream> {
+  const { db, now } = resources
   requireRecentLogin(actor, now)
-  const {
-    user: [user],
-    ...held
-  } = await db.read({
-    user: selectUsers().where(eq(users.id, id)),
-    sessions: build.select().from(sessions).where(eq(sessions.user_id, id)),
-    activity: build
-      .select()
-      .from(activityLogs)
-      .where(or(eq(activityLogs.user_id, id), eq(activityLogs.actor_id, id))),
-    invitations: build
-      .select()
-      .from(invitations)
-      .where(
-        or(
-          eq(invitations.user_id, id),
-          // An address that is not proved is nobody's: what it was sent is for its owner.
-          sql`email_normalized = (SELECT email_normalized FROM ${users} WHERE id = ${id} AND email_verified_at IS NOT NULL)`,
-        ),
-      ),
-    mails: build.select().from(outbox).where(eq(outbox.user_id, id)),
-    one_time_tokens: build.select().from(oneTimeTokens).where(eq(oneTimeTokens.subject_id, id)),
-    idempotency_keys: build.select().from(idempotencyKeys).where(eq(idempotencyKeys.subject_id, id)),
-  })
-  if (!user) throw userNotFound()
-  return {
-    exported_at: toTime(now),
-    user: readable(user),
-    sessions: held.sessions.map(readable),
-    activity: held.activity
-      .flatMap((row) => visibleTo({ id, role: 'user' }, row) ?? [])
-      .map((row) =>
-        readable({
-          ...row,
-          created_at: timeOfId(row.id),
-          details: row.details && JSON.parse(row.details),
-        }),
-      ),
-    invitations: held.invitations.map(readable),
-    mails: held.mails.map(readable),
-    one_time_tokens: held.one_time_tokens.map(readable),
-    idempotency_keys: held.idempotency_keys.map(readable),
+  const event = { id: uuidv7(), action: 'user.exported', userId: id, actorId: actor.sub } as const
+  const isDone = rowExists(activityLogs, event.id)
+  const sources = sourcesOf(id)
+  const { user, verdict, ...pages } = await db.writeBatch(
+    {
+      history: record(resources, event, sql`${tokenIsLive(actor, now)} AND ${rowExists(users, id)}`),
+      user: selectUsers().where(sql`${users.id} = ${id}`),
+      verdict: sql<{ is_done: 0 | 1 }>`SELECT ${isDone} AS is_done`,
+      ...Object.fromEntries(sources.map((source, index) => [`page${index}`, selectPage(source)])),
+    },
+    isDone,
+  )
+  if (!user[0]) throw userNotFound()
+  if (!verdict[0]!.is_done) throw invalidToken(new Error('revoked during the request'))
+  const head = { exported_at: toTime(now), user: readable(user[0]) }
+  const first = sources.map((_, index) => (pages as Record<string, Row[]>)[`page${index}`]!)
+  return toStream(write(resources, id, head, sources, first))
+}
+
+/** The text, in pieces of a page. */
+async function* write(resources: Resources, id: string, head: object, sources: Source[], first: Row[][]) {
+  let member: Member | undefined
+  let text = JSON.stringify(head).slice(0, -1)
+  for (const [index, source] of sources.entries()) {
+    if (source.member !== member) text += `${member ? ']' : ''},"${source.member}":[`
+    let isFirst = source.member !== member
+    member = source.member
+    for await (const page of pagesOf(resources, source, first[index]!)) {
+      for (const row of page) {
+        const seen = member === 'activity' ? shown(row, id) : row
+        if (!seen) continue
+        text += (isFirst ? '' : ',') + JSON.stringify(readable(seen))
+        isFirst = false
+      }
+      yield text
+      text = ''
+    }
+  }
+  yield `${text}]}`
+}
+
+/** The pages of a source. One that failed is not asked for again: whoever wants the export asks for it again. */
+async function* pagesOf({ db }: Resources, source: Source, first: Row[]) {
+  let page = first
+  yield page
+  while (page.length === ROWS_PER_PAGE) {
+    page = (await db.readOnce({ page: selectPage(source, page.at(-1)) })).page
+    yield page
   }
 }
 
+/** Nothing is made before it is asked for. */
+function toStream(pieces: AsyncGenerator<string>): ReadableStream {
+  const encoder = new TextEncoder()
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        const { value, done } = await pieces.next()
+        if (done) controller.close()
+        else controller.enqueue(encoder.encode(value))
+      },
+      async cancel() {
+        await pieces.return(undefined)
+      },
+    },
+    { highWaterMark: 0 },
+  )
+}
+
+/** A row of history as the user may see it; undefined where they may not. */
+function shown(row: Row, id: string): Row | undefined {
+  const seen = visibleTo({ id, role: 'user' }, row as unknown as ActivityLog)
+  return seen && { ...seen, created_at: timeOfId(seen.id), details: seen.details && JSON.parse(seen.details) }
+}
+
 /** Without what is withheld, and with times as everywhere in JSON. */
-const readable = (row: object): Record<string, unknown> =>
+const readable = (row: object): Row =>
   Object.fromEntries(
     Object.entries(row)
       .filter(([name]) => !WITHHELD.has(name))

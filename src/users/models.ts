@@ -74,6 +74,9 @@ export const users = sqliteTable(
     index('users_by_name').on(table.role, table.state, table.name, table.id),
     // What clean-up looks for.
     index('users_deleted').on(table.deleted_at).where(sql`deleted_at IS NOT NULL`),
+    index('users_never_proved')
+      .on(table.updated_at)
+      .where(sql`email_verified_at IS NULL AND last_login_at IS NULL AND deleted_at IS NULL`),
     index('users_disabled_until').on(table.disabled_until).where(sql`disabled_until IS NOT NULL`),
   ],
 )
@@ -142,3 +145,26 @@ const livingOwner = (emailNormalized: string, exceptId?: string) =>
   sql`FROM ${users} WHERE email_normalized = ${emailNormalized} AND deleted_at IS NULL${
     exceptId === undefined ? sql`` : sql` AND id <> ${exceptId}`
   }`
+
+/**
+ * Users whose row is gone, and whose traces are being taken away, in steps: see erasure.ts. `user_id` names nobody any
+ * more; `sought` does, and is empty as soon as nothing is left that it finds.
+ */
+export const erasures = sqliteTable(
+  'erasures',
+  {
+    user_id: text().primaryKey(),
+    /** Until when what has their address may be theirs: their soft deletion, or else their erasure. */
+    ended_at: integer().notNull(),
+    began_at: integer().notNull(),
+    /** The addresses and names that they had, as JSON. */
+    sought: text(),
+    /** What is looked through, and how far. */
+    stage: text().notNull(),
+    cursor: text().notNull(),
+    /** Until when the history says from where they acted: where they had a role above `user`. */
+    origin_until: integer(),
+    due_at: integer().notNull(),
+  },
+  (table) => [index('erasures_due').on(table.due_at)],
+)

@@ -2,7 +2,6 @@ import type { Context } from 'hono'
 import { hasVersion } from '../http/precondition.ts'
 import type { AppError } from '../http/problem.ts'
 import { outranked, ownAccount, userNotFound, writeConflict } from './errors.ts'
-import type { UserExport } from './export.ts'
 import type { Profile } from './models.ts'
 import { type ManagedUser, toManagedUser, toUser, type User } from './schemas.ts'
 
@@ -25,5 +24,8 @@ export const self = (c: Context, row: Profile) => answer(c, toUser(row))
 export const managed = (c: Context, row: Profile) => answer(c, toManagedUser(row))
 export const made = (c: Context, user: ManagedUser) => answer(c, user, 201)
 
-export const download = (c: Context, data: UserExport) =>
-  c.json(data, 200, { 'content-disposition': 'attachment; filename="roster-export.json"' })
+export const download = (c: Context, json: ReadableStream) =>
+  c.body(json, 200, {
+    'content-type': 'application/json',
+    'content-disposition': 'attachment; filename="roster-export.json"',
+  })

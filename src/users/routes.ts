@@ -99,6 +99,8 @@ export const userRoutes = new Hono<AppEnv>()
       id: 'deleteUser',
       tag,
       summary: 'Delete a user: soft, or for good',
+      description:
+        'For good: 204 means that the user is gone, with all that identifies them. Traces in the history and elsewhere follow, at once or, where there are many, within the next runs of clean-up.',
       responses: { 204: null },
       problems: [...MANAGING_PROBLEMS, reauthenticationRequired, errors.lastAdmin],
     }),

@@ -62,6 +62,8 @@ interface Exchange {
   request: Buffer
   response: ServerResponse
   forward(): Promise<Answer>
+  /** The same again. It stands in the log as a request of its own. */
+  echo(): Promise<void>
 }
 interface Answer {
   status: number
@@ -104,6 +106,18 @@ const modes = {
   held: async (exchange: Exchange) => {
     await exchange.released
     deliver(exchange, await exchange.forward())
+  },
+  /** The connection breaks, and the request arrives all the same when another mode is set. */
+  adrift: async (exchange: Exchange) => {
+    reset(exchange)
+    await exchange.released
+    await exchange.forward()
+  },
+  /** The request is answered, and arrives once more when another mode is set. */
+  echo: async (exchange: Exchange) => {
+    deliver(exchange, await exchange.forward())
+    await exchange.released
+    await exchange.echo()
   },
   'slow-body': async (exchange: Exchange) => {
     const { status, headers, body } = await exchange.forward()
@@ -278,6 +292,13 @@ export async function startProxy({ shared, startFresh, redisMode, redisToken }: 
       released: lane.released,
       request: body,
       response,
+      echo: async () => {
+        const again: LogEntry = { ...entry, startMs: performance.now(), endMs: null, statements: [] }
+        lane.log.push(again)
+        const answer = await forward(target, request, body, agent)
+        again.endMs = performance.now()
+        again.statements = statementsOf(body, answer.body)
+      },
       forward: async () => {
         const answer = await forward(target, request, body, agent).finally(ended)
         if (upstream === 'libsql' && answer.status === 200) entry.statements = statementsOf(body, answer.body)

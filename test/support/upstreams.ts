@@ -53,6 +53,21 @@ export function upstreams(label: string = crypto.randomUUID()) {
       await set({ mode: 'pass' })
       return { result: await running, wasHeld }
     },
+    /** Lets those requests arrive that are adrift, or come once more, and waits for them. Answers how many. */
+    async land(): Promise<number> {
+      const log = async () => (await (await fetch(`${base}/__log`)).json()) as LogEntry[]
+      const before = await log()
+      const count = (entries: LogEntry[], mode: string) => entries.filter((entry) => entry.mode === mode)
+      const expected = count(before, 'adrift').length + count(before, 'echo').length
+      await fetch(`${base}/libsql/__mode`, { method: 'PUT', body: JSON.stringify({ mode: 'pass' }) })
+      for (;;) {
+        const now = await log()
+        const echoes = count(now, 'echo').slice(count(before, 'echo').length)
+        const landed = [...count(now, 'adrift'), ...echoes].filter(({ statements }) => statements.length > 0)
+        if (landed.length >= expected) return expected
+        await new Promise((resolve) => setTimeout(resolve, 10))
+      }
+    },
     /** The calls since `between` or `measure` began. */
     calls: async () => (await (await fetch(`${base}/__log`)).json()) as LogEntry[],
     /** The calls made while `action` ran, in order, and their depth: the longest chain of calls that waited for another. */

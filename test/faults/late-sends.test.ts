@@ -1,0 +1,257 @@
+import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { type Api, openApi, PASSWORD } from '../support/api.ts'
+import { goodRequests, newPerson, WHO } from '../support/requests.ts'
+import { dump } from '../support/snapshots.ts'
+import { freshUpstreams } from '../support/upstreams.ts'
+
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })
+
+/**
+ * The protocol of src/database/guard.ts as a model, and every order of events in it. A batch is sent up to three times.
+ * A send is on its way until it lands or is lost, and what was done may arrive once more. (What was refused may not: that
+ * would be a request that somebody made again.) One that is held up is followed by the next, whose
+ * answer is waited for instead; at last the caller gives up (503), which leaves open what happens, for 33 seconds.
+ * Meanwhile others write: they make the condition of the batch true or false. After a day clean-up takes the rows of
+ * `resends` away.
+ *
+ * What must hold: a batch takes effect at most once, what was answered, yes or no, is not changed by a send that lands
+ * after it, and nothing happens once the 33 seconds are over.
+ */
+
+interface State {
+  /** What the condition of the batch reads; others move it. */
+  isAllowed: boolean
+  /** The row that the batch makes, with the number of the send; 0 for none. Nothing takes it away within a day. */
+  marker: number
+  /** The highest number in `resends`; 0 for none. */
+  resent: number
+  /** Sends that are on their way, by number, and how many were sent. */
+  flying: readonly number[]
+  /** Whether one has arrived twice. */
+  hasEcho: boolean
+  sent: number
+  answer: 'yes' | 'no' | 'gave up' | undefined
+  /** How often the batch took effect. */
+  effects: number
+  othersWrites: number
+  isTooLate: boolean
+}
+
+const START: State = {
+  isAllowed: true,
+  marker: 0,
+  resent: 0,
+  flying: [1],
+  hasEcho: false,
+  sent: 1,
+  answer: undefined,
+  effects: 0,
+  othersWrites: 0,
+  isTooLate: false,
+}
+const MOST_SENDS = 3
+const MOST_OTHERS_WRITES = 3
+
+/** Which guards there are. */
+interface Protocol {
+  /** A send is refused where the marker is there already. */
+  marker: boolean
+  /** A send is refused where a later one has left its row. */
+  resends: boolean
+  /** Instead: a send is refused where the marker has a higher number than it. */
+  numberInMarker?: boolean
+  /** A send that lands after its deadline, and the skew of the clocks, is refused. */
+  deadline: boolean
+}
+const OURS: Protocol = { marker: true, resends: true, deadline: true }
+
+const without = (numbers: readonly number[], number: number) => numbers.toSpliced(numbers.indexOf(number), 1)
+
+/** A send lands in the database: what it leaves there, and what it answers. */
+function land(
+  state: State,
+  number: number,
+  protocol: Protocol,
+): { state: State; answer: 'yes' | 'no' | undefined } {
+  const landed = { ...state, flying: without(state.flying, number) }
+  if (protocol.deadline && state.isTooLate) return { state: landed, answer: undefined }
+  const isRepeat = state.marker > 0 && (protocol.marker || (protocol.numberInMarker && state.marker > number))
+  const isOvertaken = protocol.resends && state.resent > number
+  // Refused whole: the caller reads back, which finds out whether the batch was done.
+  if (isRepeat || isOvertaken) return { state: landed, answer: state.marker > 0 ? 'yes' : 'no' }
+  if (number > 1 && protocol.resends) landed.resent = Math.max(landed.resent, number)
+  if (!state.isAllowed) return { state: landed, answer: state.marker > 0 ? 'yes' : 'no' }
+  return { state: { ...landed, marker: number, effects: state.effects + 1 }, answer: 'yes' }
+}
+
+/** What is wrong about an effect that a batch takes now. */
+function faultOf({ effects, answer, isTooLate }: State): string | undefined {
+  if (effects > 0) return 'took effect twice'
+  if (isTooLate) return 'took effect after 33 seconds'
+  return answer === 'no' ? 'took effect after it was answered with no' : undefined
+}
+
+/** Everything that can happen next, with what is wrong about it. */
+function next(state: State, protocol: Protocol): { name: string; state: State; fault?: string }[] {
+  const steps: ReturnType<typeof next> = []
+  for (const number of state.flying) {
+    const { state: landed, answer } = land(state, number, protocol)
+    const isNewest = number === state.sent
+    const hasChanged = landed.effects !== state.effects
+    const fault = hasChanged ? faultOf(state) : undefined
+    // The answer comes, if its caller still waits for this send; or it is lost on its way.
+    const heard = isNewest && answer && !state.answer ? { ...landed, answer } : landed
+    steps.push({ name: `send ${number} lands`, state: heard, ...(fault && { fault }) })
+    if (heard !== landed) steps.push({ name: `send ${number} lands, its answer is lost`, state: landed })
+    if (!state.hasEcho && !fault && landed.marker > 0) {
+      const flying = [...heard.flying, number]
+      steps.push({
+        name: `send ${number} lands, and goes on its way once more`,
+        state: { ...heard, flying, hasEcho: true },
+      })
+    }
+    steps.push({ name: `send ${number} is lost`, state: { ...state, flying: landed.flying } })
+  }
+  if (!state.answer && state.sent < MOST_SENDS && !state.isTooLate) {
+    const sent = state.sent + 1
+    steps.push({ name: `send ${sent}`, state: { ...state, sent, flying: [...state.flying, sent] } })
+  }
+  if (!state.answer) steps.push({ name: 'give up', state: { ...state, answer: 'gave up' } })
+  if (state.othersWrites < MOST_OTHERS_WRITES) {
+    const othersWrites = state.othersWrites + 1
+    steps.push({ name: 'others allow it', state: { ...state, othersWrites, isAllowed: true } })
+    steps.push({ name: 'others forbid it', state: { ...state, othersWrites, isAllowed: false } })
+  }
+  if (!state.isTooLate)
+    steps.push({
+      name: '33 seconds pass',
+      state: { ...state, isTooLate: true, answer: state.answer ?? 'gave up' },
+    })
+  // A day is longer than 33 seconds.
+  if (state.isTooLate && state.resent > 0) steps.push({ name: 'clean-up', state: { ...state, resent: 0 } })
+  return steps
+}
+
+/** Breadth first, so the first fault found is the shortest way to one. */
+function search(protocol: Protocol): { states: number; fault?: string[] } {
+  const seen = new Set([JSON.stringify(START)])
+  const queue: { state: State; path: string[] }[] = [{ state: START, path: [] }]
+  for (const { state, path } of queue) {
+    for (const step of next(state, protocol)) {
+      const way = [...path, step.name]
+      if (step.fault) return { states: seen.size, fault: [...way, step.fault] }
+      const key = JSON.stringify(step.state)
+      if (seen.has(key)) continue
+      seen.add(key)
+      queue.push({ state: step.state, path: way })
+    }
+  }
+  return { states: seen.size }
+}
+
+test('HX20: marker and resends together: in no order of events does a late send change what was answered', () => {
+  const { states, fault } = search(OURS)
+  expect(fault).toBeUndefined()
+  expect(states).toBeGreaterThan(1_000)
+})
+
+test('HX20: each guard is needed, and a number in the marker is not enough', () => {
+  expect(search({ ...OURS, marker: false }).fault).toContain('took effect twice')
+  expect(search({ ...OURS, resends: false }).fault).toEqual([
+    'send 2',
+    'others forbid it',
+    'send 2 lands',
+    'others allow it',
+    'send 1 lands',
+    'took effect after it was answered with no',
+  ])
+  expect(search({ ...OURS, deadline: false }).fault).toContain('took effect after 33 seconds')
+  for (const resends of [true, false]) {
+    const numbered = search({ marker: false, resends, numberInMarker: true, deadline: true })
+    expect(numbered.fault).toEqual([
+      'send 1 lands, and goes on its way once more',
+      'send 1 lands',
+      'took effect twice',
+    ])
+  }
+})
+
+describe('HX20: a write that arrives twice, late', () => {
+  let own: Awaited<ReturnType<typeof freshUpstreams>>
+  let api: Api
+  beforeAll(async () => {
+    own = await freshUpstreams()
+    api = openApi(own.bindings)
+  })
+  afterEach(() => own.behave('libsql', { mode: 'pass' }))
+
+  const requests = goodRequests(() => api)
+  const writing = Object.keys(requests).filter((route) => !route.startsWith('GET ') || /export/.test(route))
+
+  /** A good request of a route, about to be sent by whoever may. */
+  async function prepare(route: string) {
+    const ada = await api.person({ email_verified_at: 1 })
+    const boss = await api.person({ role: 'admin', email_verified_at: 1 })
+    const isByAdmin = ['manager', 'admin'].includes(WHO[route] ?? '')
+    const { token } = await api.signIn(isByAdmin ? boss : ada)
+    const [path, body] = await requests[route]!(ada)
+    const [method] = route.split(' ') as [string]
+    const isAnyone = WHO[route] === 'anyone'
+    const given = body instanceof URLSearchParams ? { raw: body } : { body }
+    return { ada, send: () => api.send(method, path, { ...given, ...(!isAnyone && { token }) }) }
+  }
+
+  /** What others do meanwhile: to her, by her, and to themselves. What is refused is no matter. */
+  async function tenOtherWrites(ada: { id: string; email: string }) {
+    const boss = await api.quickActor({ role: 'admin' })
+    const manage = (method: string, path: string, body?: unknown) =>
+      api.send(method, `/v1/users/${ada.id}${path}`, { token: boss.token, body })
+    const writes = [
+      () => manage('POST', '/disable', { reason: 'meanwhile' }),
+      () => manage('POST', '/enable'),
+      () => api.send('POST', '/v1/auth/login', { body: { email: ada.email, password: PASSWORD } }),
+      () => manage('PATCH', '', { name: `Meanwhile ${crypto.randomUUID()}` }),
+      () => api.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } }),
+      () => manage('DELETE', ''),
+      () => manage('POST', '/restore'),
+      () => manage('PATCH', '', { role: 'manager' }),
+      () => api.send('POST', '/v1/auth/signup', { body: newPerson() }),
+      () => api.send('POST', '/v1/invitations', { token: boss.token, body: { email: newPerson().email } }),
+    ]
+    for (const write of writes) await write()
+  }
+
+  test.each(writing)(
+    '%s: a send that was held up changes nothing any more, whichever it was',
+    async (route) => {
+      for (let nth = 0; ; nth++) {
+        const { ada, send } = await prepare(route)
+        await own.behave('libsql', { mode: 'adrift', next: 1, after: nth, only: 'BEGIN IMMEDIATE' })
+        const { result, calls } = await own.measure(send)
+        if (!calls.some(({ mode }) => mode === 'adrift')) return
+        expect([nth, result.status, result.body?.code]).toEqual([nth, expect.any(Number), result.body?.code])
+        expect(result.status, result.text).toBeLessThan(400)
+        await tenOtherWrites(ada)
+        const before = await dump(api)
+        expect(await own.land()).toBe(1)
+        expect(await dump(api)).toEqual(before)
+      }
+    },
+  )
+
+  test.each(writing)(
+    '%s: what has a marker arrives once more after its answer, and changes nothing',
+    async (route) => {
+      const { ada, send } = await prepare(route)
+      await own.behave('libsql', { mode: 'echo', only: 'number > ?) OR EXISTS' })
+      const { result, calls } = await own.measure(send)
+      expect(result.status, result.text).toBeLessThan(400)
+      await tenOtherWrites(ada)
+      const before = await dump(api)
+      const marked = await own.land()
+      expect(marked).toBeGreaterThanOrEqual(calls.filter(({ mode }) => mode === 'echo').length)
+      expect(marked).toBeGreaterThan(5)
+      expect(await dump(api)).toEqual(before)
+    },
+  )
+})
