@@ -6,6 +6,7 @@ import { accountRoutes } from './account/routes.tsx'
 import { activityRoutes } from './activity/routes.ts'
 import { authRoutes } from './auth/routes.ts'
 import { ConfigError, configOf } from './config/main.ts'
+import { consoleRoutes } from './console/routes.tsx'
 import { type AppEnv, openForRequest } from './context.ts'
 import { openMeter } from './database/meter.ts'
 import { openapiRoutes } from './docs/openapi.ts'
@@ -120,6 +121,7 @@ const routes = new Hono<AppEnv>()
   .route('/', docsRoutes)
   .route('/', signinRoutes)
   .route('/', accountRoutes)
+  .route('/admin', consoleRoutes)
 
 export const app = routes
   .route('/', openapiRoutes(routes))

@@ -2,13 +2,13 @@ import type { Context } from 'hono'
 import { listOwnActivity } from '../activity/service.ts'
 import { ChangeEmail, ChangePassword, EmailOnly } from '../auth/schemas.ts'
 import { Hono } from '../http/hono.ts'
-import { AppError } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
 import { recentlyConfirmed } from '../pages/again.ts'
-import { failingPage, fieldErrors, problemText } from '../pages/failing.tsx'
+import { failingPage } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
 import { moveSessionCookie, type PageEnv, signedInPage } from '../pages/session.ts'
+import { doneMessage, type Outcome, submit } from '../pages/submit.ts'
 import { LANGUAGES } from '../pages/texts/index.ts'
 import { changePassword } from '../recovery/change-password.ts'
 import { requestEmailChange } from '../recovery/email-change.ts'
@@ -18,54 +18,7 @@ import { endOwnSession, listOwnSessions } from '../sessions/service.ts'
 import { changeUser } from '../users/change.ts'
 import { chooseLocale, deleteMe, endingOtherSessions, updatingSelf } from '../users/me.ts'
 import { DeleteMe, UpdateMe } from '../users/schemas.ts'
-import { ActivityPage, DataPage, type PageProps, ProfilePage, SecurityPage, SessionsPage } from './pages.tsx'
-
-type PageContext = Context<PageEnv>
-type Outcome = Pick<PageProps, 'message' | 'values' | 'errors'>
-
-/** What was typed, but for passwords: it stays when a form is refused. */
-const typed = (fields: Record<string, string>) =>
-  Object.fromEntries(Object.entries(fields).filter(([name]) => !/password|token/.test(name)))
-
-/**
- * Does what a form asks for. Done: back to the page by 303, with a word on what was done. Refused: the page again, with
- * the form as it was filled in. `field` is the one that a problem without a field is about.
- */
-async function submit(
-  c: PageContext,
-  work: () => Promise<void>,
-  {
-    done,
-    again,
-    field,
-  }: { done: string; again: (outcome: Outcome, status: number) => Promise<Response>; field?: string },
-): Promise<Response> {
-  try {
-    await work()
-    return c.redirect(done, 303)
-  } catch (error) {
-    if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
-    if (error.code === 'reauthentication_required') throw error
-    const { view } = await c.var.signedIn()
-    const { common } = view.texts
-    const errors = error.errors
-      ? fieldErrors(view, error)
-      : field
-        ? { [field]: problemText(view, error) }
-        : {}
-    const isOfFields = Object.keys(errors).length > 0
-    const message = isOfFields
-      ? { tone: 'danger' as const, title: common.check, text: common.checkHint }
-      : { tone: 'danger' as const, title: problemText(view, error) }
-    return again({ message, errors, values: typed(c.var.fields) }, error.status)
-  }
-}
-
-/** What the address says was just done, as a message. */
-const doneMessage = (c: Context, sentences: Record<string, string>) => {
-  const title = sentences[c.req.query('done') ?? '']
-  return title === undefined ? undefined : { title }
-}
+import { ActivityPage, DataPage, ProfilePage, SecurityPage, SessionsPage } from './pages.tsx'
 
 const profile = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200) => {
   const { view, viewer, user } = await c.var.signedIn()
@@ -107,7 +60,11 @@ export const accountRoutes = new Hono<PageEnv>()
         const change = validate(UpdateMe(), { name: c.var.fields.name })
         await changeUser(c.var, c.var.actor.sub, updatingSelf(change))
       },
-      { done: '/account?done=saved', again: (outcome, status) => profile(c, outcome, status) },
+      {
+        page: '/account',
+        done: '/account?done=saved',
+        again: (outcome, status) => profile(c, outcome, status),
+      },
     ),
   )
   .post('/account/language', ours, async (c) => {
@@ -123,6 +80,7 @@ export const accountRoutes = new Hono<PageEnv>()
         await requestEmailChange(c.var, c.var.actor, validate(ChangeEmail(), { new_email, current_password }))
       },
       {
+        page: '/account',
         done: `/account?${new URLSearchParams({ done: 'asked', to: c.var.fields.new_email ?? '' })}`,
         again: (outcome, status) => profile(c, outcome, status),
         field: 'current_password',
@@ -136,7 +94,11 @@ export const accountRoutes = new Hono<PageEnv>()
         const { user } = await c.var.signedIn()
         await resendVerification(c.var, validate(EmailOnly(), { email: user.email }).email)
       },
-      { done: '/account?done=sent', again: (outcome, status) => profile(c, outcome, status) },
+      {
+        page: '/account',
+        done: '/account?done=sent',
+        again: (outcome, status) => profile(c, outcome, status),
+      },
     ),
   )
   .get('/account/security', (c) => security(c))
@@ -153,6 +115,7 @@ export const accountRoutes = new Hono<PageEnv>()
         moveSessionCookie(c)
       },
       {
+        page: '/account/security',
         done: '/account/security?done=changed',
         again: (outcome, status) => security(c, outcome, status),
         field: 'current_password',
@@ -198,7 +161,12 @@ export const accountRoutes = new Hono<PageEnv>()
         await deleteMe(c.var, password)
         clearSessionCookie(c)
       },
-      { done: '/signin?done=left', again: (outcome, status) => data(c, outcome, status), field: 'password' },
+      {
+        page: '/account/data',
+        done: '/signin?done=left',
+        again: (outcome, status) => data(c, outcome, status),
+        field: 'password',
+      },
     ),
   )
   .onError(failingPage)

@@ -46,7 +46,12 @@ const known = {
   subject_role: sql<Known['subject_role']>`${subject.role}`.as('subject_role'),
   subject_deleted_at: sql<Known['subject_deleted_at']>`${subject.deleted_at}`.as('subject_deleted_at'),
   actor_role: sql<Known['actor_role']>`${actor.role}`.as('actor_role'),
+  /** For pages, which tell the history in sentences. */
+  subject_name: sql<string | null>`${subject.name}`.as('subject_name'),
+  actor_name: sql<string | null>`${actor.name}`.as('actor_name'),
 }
+
+type Names = { subject_name: string | null; actor_name: string | null }
 
 /**
  * A page of the history, newest first. Every combination of filters that the schema allows is the beginning of an
@@ -78,13 +83,15 @@ export function pageOfHistory({ config }: Resources, reader: Reader, filter: Lis
       )
       .orderBy(desc(activityLogs.id))
       .limit(limit + 1),
-    toPage(rows: (ActivityLog & Known)[]): List<Activity> {
+    toPage(rows: (ActivityLog & Known & Names)[]): List<Activity> {
       const page = rows.slice(0, limit)
       const next_cursor = rows.length > limit ? makeCursor(config, list, [page.at(-1)!.id]) : null
-      const data = page.flatMap(({ subject_role, subject_deleted_at, actor_role, ...row }) => {
-        const seen = visibleTo(reader, row, { subject_role, subject_deleted_at, actor_role })
-        return seen ? [toActivity(seen)] : []
-      })
+      const data = page.flatMap(
+        ({ subject_role, subject_deleted_at, actor_role, subject_name: _, actor_name: _name, ...row }) => {
+          const seen = visibleTo(reader, row, { subject_role, subject_deleted_at, actor_role })
+          return seen ? [toActivity(seen)] : []
+        },
+      )
       return { data, pagination: { limit, next_cursor, total: null } }
     },
   }

@@ -69,6 +69,8 @@ export const Env = lazy(() =>
       URL.parse(entry)?.origin === entry && /^https?:/.test(entry) ? undefined : 'is not an origin',
     ).default([]),
     SIGNUP: oneOf('open', 'closed').default('open'),
+    /** Whether there are pages under /admin. */
+    CONSOLE: oneOf('on', 'off').default('on'),
     /** Mail domains that may sign up, and that an address may be changed to; all when empty. */
     SIGNUP_DOMAINS: z.string().toLowerCase().pipe(list(faultOfDomain)).default([]),
     /** By default as MAIL_FROM and SIGNUP_DOMAINS say: see main.ts. */
@@ -116,6 +118,7 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   LINK_ORIGIN: 'an origin such as https://roster.your-domain, or leave it out',
   CORS_ORIGINS: 'origins such as https://app.your-domain, separated by commas',
   SIGNUP: 'open or closed',
+  CONSOLE: 'on or off',
   SIGNUP_DOMAINS:
     'whole domains such as your-domain.com, separated by commas: no @, no *, other letters as xn--…, subdomains one by one',
   EMAIL_VERIFICATION: 'required, or leave it out',

@@ -1,0 +1,242 @@
+import type { Context } from 'hono'
+import { Hono } from '../http/hono.ts'
+import { AppError } from '../http/problem.ts'
+import { validate } from '../http/validate.ts'
+import { failingPage } from '../pages/failing.tsx'
+import { form, sessionOf } from '../pages/forms.ts'
+import { respond } from '../pages/respond.ts'
+import { type PageEnv, signedInPage } from '../pages/session.ts'
+import { doneMessage, type Outcome, submit } from '../pages/submit.ts'
+import { forgotPassword, resendVerification } from '../recovery/reset.ts'
+import { changeUser, type Decision } from '../users/change.ts'
+import { createUser } from '../users/create.ts'
+import { listUsers } from '../users/listing.ts'
+import {
+  deleting,
+  disabling,
+  enabling,
+  endingSessions,
+  purging,
+  restoring,
+  updating,
+} from '../users/manage.ts'
+import { findUser } from '../users/queries.ts'
+import { CreateUser, DisableUser, ListUsers, UpdateUser } from '../users/schemas.ts'
+import { type BulkAction, BulkPage, type BulkResult, BulkResultPage, PeoplePage } from './people.tsx'
+import { AddPersonPage, PersonPage } from './person.tsx'
+import { findPeople, findPerson, readTotals } from './queries.ts'
+
+const ours = form(sessionOf)
+const MOST_AT_ONCE = 100
+
+const personPage = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200) => {
+  const id = c.req.param('id')!
+  const [person, { view, viewer }] = await Promise.all([findPerson(c.var, id), c.var.signedIn()])
+  const message = doneMessage(c, { ...view.texts.console.person.done, saved: view.texts.common.saved })
+  return respond(
+    c,
+    <PersonPage
+      view={view}
+      viewer={viewer}
+      person={person}
+      purgeAfterDays={c.var.config.PURGE_AFTER_DAYS}
+      message={message}
+      {...outcome}
+    />,
+    { status: status as 200 },
+  )
+}
+
+/** One change of one user, by a button on their page. */
+const action =
+  (done: string, decide: (c: Context<PageEnv>) => Decision, after?: string) => (c: Context<PageEnv>) => {
+    const page = `/admin/people/${c.req.param('id')}`
+    return submit(c, async () => changeUser(c.var, c.req.param('id')!, await decide(c)), {
+      page,
+      done: `${after ?? page}?done=${done}`,
+      again: (outcome, status) => personPage(c, outcome, status),
+    })
+  }
+
+/** The ids that were picked in a list, at most a hundred. */
+const pickedIn = (fields: Record<string, string>) =>
+  Object.keys(fields)
+    .flatMap((name) => /^pick\.([0-9a-f-]{36})$/.exec(name)?.[1] ?? [])
+    .slice(0, MOST_AT_ONCE)
+
+const ACTIONS: Record<BulkAction, (c: Context<PageEnv>) => Decision> = {
+  disable: (c) => disabling(c.var, validate(DisableUser(), { reason: c.var.fields.reason ?? '' })),
+  enable: (c) => enabling(c.var),
+  end_sessions: (c) => endingSessions(c.var),
+  delete: (c) => deleting(c.var),
+}
+const isAction = (name: string | undefined): name is BulkAction =>
+  name !== undefined && Object.hasOwn(ACTIONS, name)
+
+export const peoplePages = new Hono<PageEnv>()
+  .use('*', signedInPage('users:read'))
+  .get('/', async (c) => {
+    const { q = '', role = '', status = '', sort = '-created_at', cursor = '' } = c.req.query()
+    // A search is in the order of creation; so is a list that nothing was said of.
+    const asked = {
+      q: q.trim(),
+      role,
+      status,
+      cursor,
+      sort: q && !sort.endsWith('created_at') ? '-created_at' : sort,
+    }
+    const given = Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== ''))
+    const filter = validate(ListUsers(), { ...given, limit: '25' })
+    const [list, totals, { view, viewer }] = await Promise.all([
+      listUsers(c.var, c.var.actor, filter),
+      readTotals(c.var),
+      c.var.signedIn(),
+    ])
+    const message = doneMessage(c, view.texts.console.person.done)?.title
+    return respond(
+      c,
+      <PeoplePage
+        view={view}
+        viewer={viewer}
+        people={list.data}
+        total={list.pagination.total}
+        next={list.pagination.next_cursor}
+        isContinued={cursor !== ''}
+        filter={asked}
+        totals={totals}
+        message={message}
+      />,
+    )
+  })
+  .post('/bulk', ours, async (c) => {
+    const { action } = c.var.fields
+    const ids = pickedIn(c.var.fields)
+    if (!isAction(action) || ids.length === 0) return c.redirect('/admin/people', 303)
+    const [people, { view, viewer }] = await Promise.all([findPeople(c.var, ids), c.var.signedIn()])
+    return respond(c, <BulkPage view={view} viewer={viewer} action={action} people={people} />)
+  })
+  .post('/bulk/run', ours, async (c) => {
+    const { action } = c.var.fields
+    const ids = pickedIn(c.var.fields)
+    if (!isAction(action) || ids.length === 0) return c.redirect('/admin/people', 303)
+    const results: BulkResult[] = []
+    for (const id of ids) results.push({ id, user: undefined, ...(await problemOf(c, id, ACTIONS[action])) })
+    const [people, { view, viewer }] = await Promise.all([findPeople(c.var, ids), c.var.signedIn()])
+    const named = results.map((result) => ({ ...result, user: people.find(({ id }) => id === result.id) }))
+    return respond(c, <BulkResultPage view={view} viewer={viewer} action={action} results={named} />)
+  })
+  .get('/new', async (c) => {
+    const { view, viewer } = await c.var.signedIn()
+    return respond(c, <AddPersonPage view={view} viewer={viewer} />)
+  })
+  .post('/new', ours, (c) => {
+    const { form_token: _, ...fields } = c.var.fields
+    let id = ''
+    return submit(
+      c,
+      async () => {
+        id = (await createUser(c.var, validate(CreateUser(), fields), undefined, c.var.actor)).id
+      },
+      {
+        page: '/admin/people/new',
+        get done() {
+          return `/admin/people/${id}?done=created`
+        },
+        again: async (outcome, status) => {
+          const { view, viewer } = await c.var.signedIn()
+          return respond(c, <AddPersonPage view={view} viewer={viewer} {...outcome} />, {
+            status: status as 200,
+          })
+        },
+      },
+    )
+  })
+  .get('/:id', (c) => personPage(c))
+  .post('/:id', ours, (c) => {
+    const { form_token: _, version, ...fields } = c.var.fields
+    const page = `/admin/people/${c.req.param('id')}`
+    // Whoever changed the user since the form was opened is not overwritten.
+    const acting = { ...c.var, ...(version && { ifMatch: [Number(version)] }) }
+    return submit(
+      c,
+      async () => changeUser(acting, c.req.param('id'), updating(c.var, validate(UpdateUser(), fields))),
+      { page, done: `${page}?done=saved`, again: (outcome, status) => personPage(c, outcome, status) },
+    )
+  })
+  .post(
+    '/:id/disable',
+    ours,
+    action('disabled', (c) => {
+      const { reason = '', until = '' } = c.var.fields
+      return disabling(c.var, validate(DisableUser(), { reason, ...(until && { until: `${until}:00Z` }) }))
+    }),
+  )
+  .post(
+    '/:id/enable',
+    ours,
+    action('enabled', (c) => enabling(c.var)),
+  )
+  .post(
+    '/:id/end_sessions',
+    ours,
+    action('sessions', (c) => endingSessions(c.var)),
+  )
+  .post(
+    '/:id/delete',
+    ours,
+    action('deleted', (c) => deleting(c.var), '/admin/people'),
+  )
+  .post(
+    '/:id/restore',
+    ours,
+    action('restored', (c) => restoring(c.var)),
+  )
+  .post('/:id/erase', ours, async (c) => {
+    const user = await findUser(c.var, c.var.actor, c.req.param('id'))
+    if (c.var.fields.confirm !== user.email) {
+      const { view } = await c.var.signedIn()
+      const { eraseMismatch } = view.texts.console.person
+      return personPage(
+        c,
+        { message: { tone: 'danger', title: eraseMismatch }, errors: { confirm: eraseMismatch } },
+        422,
+      )
+    }
+    return action('erased', () => purging(c.var), '/admin/people')(c)
+  })
+  .post('/:id/send_reset', ours, (c) => mail(c, 'reset', forgotPassword))
+  .post('/:id/send_verification', ours, (c) => mail(c, 'verification', resendVerification))
+  .get('/:id/export', (c) => c.redirect(`/v1/users/${c.req.param('id')}/export`, 303))
+  .onError(failingPage)
+
+/** Mails the user a link, as if they had asked for it themselves. */
+const mail = (
+  c: Context<PageEnv>,
+  done: string,
+  send: (resources: PageEnv['Variables'], email: string) => Promise<unknown>,
+) => {
+  const page = `/admin/people/${c.req.param('id')}`
+  return submit(
+    c,
+    async () => {
+      const user = await findUser(c.var, c.var.actor, c.req.param('id')!)
+      await send(c.var, user.email)
+    },
+    { page, done: `${page}?done=${done}`, again: (outcome, status) => personPage(c, outcome, status) },
+  )
+}
+
+/** Does one thing to one of several; the code of what stood in the way, if something did. */
+async function problemOf(
+  c: Context<PageEnv>,
+  id: string,
+  decide: (c: Context<PageEnv>) => Decision,
+): Promise<{ problem?: string }> {
+  try {
+    await changeUser(c.var, id, decide(c))
+    return {}
+  } catch (error) {
+    if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
+    return { problem: error.code }
+  }
+}

@@ -1,0 +1,121 @@
+import { sql } from 'drizzle-orm'
+import { outranks } from '../access/permissions.ts'
+import { activityLogs } from '../activity/models.ts'
+import type { ListActivity } from '../activity/schemas.ts'
+import { pageOfHistory } from '../activity/service.ts'
+import { NO_ORIGIN } from '../activity/visibility.ts'
+import { build } from '../database/statements.ts'
+import { invitations } from '../invitations/models.ts'
+import { countMails } from '../mail/outbox.ts'
+import { openSessionsOf, toSessionList } from '../sessions/service.ts'
+import type { Acting } from '../users/change.ts'
+import { userNotFound } from '../users/errors.ts'
+import { profileColumns, users, userTotals } from '../users/models.ts'
+import { assertVisible, readProfile } from '../users/queries.ts'
+import { toManagedUser } from '../users/schemas.ts'
+import { firstIdAt } from '../values/ids.ts'
+
+/** How many people there are in each state; `all` leaves out the deleted. */
+export type Totals = Record<string, number>
+
+const selectTotals = () =>
+  build
+    .select({ state: userTotals.state, total: sql<number>`sum(total)`.as('total') })
+    .from(userTotals)
+    .groupBy(userTotals.state)
+
+const toTotals = (rows: { state: string; total: number }[]): Totals => {
+  const totals = Object.fromEntries(rows.map(({ state, total }) => [state, total]))
+  return { ...totals, all: (totals.active ?? 0) + (totals.disabled ?? 0) }
+}
+
+export const readTotals = async ({ db }: Acting): Promise<Totals> =>
+  toTotals((await db.read({ totals: selectTotals() })).totals)
+
+/** Everything about one user that a page shows, in one trip. Throws 404 `user_not_found`. */
+export async function findPerson(acting: Acting, id: string) {
+  const { db, now, actor } = acting
+  const history = pageOfHistory(acting, { id: actor.sub, role: actor.role }, { limit: 20, user_id: id })
+  const {
+    profile: [row],
+    sessions,
+    events,
+  } = await db.read({ ...readProfile({ id }), sessions: openSessionsOf(id, now), events: history.rows })
+  if (!row) throw userNotFound()
+  assertVisible(actor, row)
+  const seesOrigin = id === actor.sub || outranks(actor.role, row.role)
+  const list = toSessionList(sessions).data
+  return {
+    user: toManagedUser(row),
+    verifiedAt: row.email_verified_at,
+    sessions: seesOrigin ? list : list.map((session) => ({ ...session, ...NO_ORIGIN })),
+    history: history.toPage(events).data,
+    names: namesIn(events),
+    mayManage: id !== actor.sub && outranks(actor.role, row.role),
+  }
+}
+
+/** Names of those who stand in rows of history, by id. */
+export const namesIn = (
+  rows: {
+    user_id: string | null
+    actor_id: string | null
+    subject_name: string | null
+    actor_name: string | null
+  }[],
+): Record<string, string> =>
+  Object.fromEntries(
+    rows.flatMap(({ user_id, actor_id, subject_name, actor_name }) => [
+      ...(user_id && subject_name ? [[user_id, subject_name] as const] : []),
+      ...(actor_id && actor_name ? [[actor_id, actor_name] as const] : []),
+    ]),
+  )
+
+/** A page of everybody's history, with the names of those who stand in it. */
+export async function readActivity(acting: Acting, filter: ListActivity) {
+  const history = pageOfHistory(acting, { id: acting.actor.sub, role: acting.actor.role }, filter)
+  const { events } = await acting.db.read({ events: history.rows })
+  return { list: history.toPage(events), names: namesIn(events) }
+}
+
+/** Users by their ids, those that the actor may see. */
+export async function findPeople({ db, actor }: Acting, ids: string[]) {
+  const { rows } = await db.read({
+    rows: build.select(profileColumns).from(users).where(sql`${users.id} IN ${ids}`),
+  })
+  return rows.filter((row) => row.deleted_at === null || actor.role === 'admin').map(toManagedUser)
+}
+
+const startOfDay = (now: number) => now - (now % 86_400_000)
+/** Counting ends here: more than a glance needs is never read. */
+const MOST_COUNTED = 10_000
+
+/** What an administrator sees first, in one trip. Counts of today are of the day in UTC. */
+export async function readToday(acting: Acting) {
+  const { db, now, actor } = acting
+  const since = firstIdAt(startOfDay(now))
+  const count = (action: string) =>
+    sql<{ count: number }>`SELECT count(*) AS count FROM (SELECT 1 FROM ${activityLogs}
+      WHERE action = ${action} AND id >= ${since} LIMIT ${MOST_COUNTED})`
+  const history = pageOfHistory(acting, { id: actor.sub, role: actor.role }, { limit: 12 })
+  const read = await db.read({
+    totals: selectTotals(),
+    signedIn: count('session.started'),
+    failed: count('login.failed'),
+    signedUp: count('user.signed_up'),
+    invited: sql<{ count: number }>`SELECT count(*) AS count FROM (SELECT 1 FROM ${invitations}
+      WHERE accepted_at IS NULL AND withdrawn_at IS NULL AND expires_at > ${now} LIMIT ${MOST_COUNTED})`,
+    mail: countMails(),
+    events: history.rows,
+  })
+  return {
+    totals: toTotals(read.totals),
+    signedIn: read.signedIn[0]!.count,
+    failed: read.failed[0]!.count,
+    signedUp: read.signedUp[0]!.count,
+    invited: read.invited[0]!.count,
+    mail: read.mail[0]!,
+    history: history.toPage(read.events).data,
+    names: namesIn(read.events),
+  }
+}

@@ -1,0 +1,59 @@
+import type { Context } from 'hono'
+import { AppError } from '../http/problem.ts'
+import { fieldErrors, problemText } from './failing.tsx'
+import type { PageEnv } from './session.ts'
+
+/** What a page says after a form: a message, what was typed, and what is wrong with which field. */
+export interface Outcome {
+  message?: { tone?: 'danger' | 'warn' | 'info'; title: string; text?: string } | undefined
+  values?: Record<string, string>
+  errors?: Record<string, string>
+}
+
+/** What was typed, but for passwords: it stays when a form is refused. */
+const typed = (fields: Record<string, string>) =>
+  Object.fromEntries(Object.entries(fields).filter(([name]) => !/password|token/.test(name)))
+
+/**
+ * Does what a form asks for. Done: by 303 to the page that says so. Refused: the page again, with the form as it was
+ * filled in. Where it takes a recent login, to confirm it and back to `page`.
+ *
+ * @param field the field that a problem without one is about.
+ */
+export async function submit(
+  c: Context<PageEnv>,
+  work: () => Promise<unknown>,
+  to: {
+    page: string
+    done: string
+    again: (outcome: Outcome, status: number) => Response | Promise<Response>
+    field?: string
+  },
+): Promise<Response> {
+  try {
+    await work()
+    return c.redirect(to.done, 303)
+  } catch (error) {
+    if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
+    if (error.code === 'reauthentication_required')
+      return c.redirect(`/signin/again?${new URLSearchParams({ to: to.page })}`, 303)
+    const { view } = await c.var.signedIn()
+    const { common } = view.texts
+    const errors = error.errors
+      ? fieldErrors(view, error)
+      : to.field
+        ? { [to.field]: problemText(view, error) }
+        : {}
+    const message =
+      Object.keys(errors).length > 0
+        ? { tone: 'danger' as const, title: common.check, text: common.checkHint }
+        : { tone: 'danger' as const, title: problemText(view, error) }
+    return to.again({ message, errors, values: typed(c.var.fields) }, error.status)
+  }
+}
+
+/** What the address says was just done, as a message. */
+export function doneMessage(c: Context, sentences: Record<string, string>): Outcome['message'] {
+  const title = sentences[c.req.query('done') ?? '']
+  return title === undefined ? undefined : { title }
+}
