@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { openApi, PASSWORD } from './support/api.ts'
+import { rounds } from './support/rounds.ts'
 
 const api = openApi()
 
@@ -64,4 +65,27 @@ test('DL4: a person takes everything along that is held about them, and no secre
   expect(
     (await api.send('GET', `/v1/users/${crypto.randomUUID()}/export`, { token: admin.token })).status,
   ).toBe(404)
+})
+
+test('DL4, HX6: an export is whole at any length, page after page, and leaves a row of history', async () => {
+  const ada = await api.quickActor({ role: 'admin', email_verified_at: 1 })
+  // Nobody invited her, but she has invited somebody.
+  const invited = { email: `${crypto.randomUUID()}@people.test` }
+  await api.send('POST', '/v1/invitations', { token: ada.token, body: invited })
+  const rows = rounds(1_300, 100_000)
+  await api.sql(
+    `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${rows})
+    INSERT INTO user_activity_logs (id, user_id, actor_id, action)
+    SELECT '01900000-0000-7000-8000-' || substr(?1, 25, 4) || printf('%08x', i), ?1, ?1, 'user.updated' FROM n`,
+    [ada.id],
+  )
+  const { body } = await api.send<Record<string, { id: string; email: string; action: string }[]>>(
+    'GET',
+    '/v1/users/me/export',
+    { token: ada.token },
+  )
+  expect(body.activity!.filter(({ action }) => action === 'user.updated')).toHaveLength(rows)
+  expect(new Set(body.activity!.map(({ id }) => id)).size).toBe(body.activity!.length)
+  expect(body.invitations).toEqual([expect.objectContaining(invited)])
+  expect(await api.historyOf(ada.id)).toContain('user.exported')
 })

@@ -145,11 +145,14 @@ export async function exportUser(resources: Resources, actor: Claims, id: string
 /** The text, in pieces of a page. */
 async function* write(resources: Resources, id: string, head: object, sources: Source[], first: Row[][]) {
   let member: Member | undefined
+  let isFirst = true
   let text = JSON.stringify(head).slice(0, -1)
   for (const [index, source] of sources.entries()) {
-    if (source.member !== member) text += `${member ? ']' : ''},"${source.member}":[`
-    let isFirst = source.member !== member
-    member = source.member
+    if (source.member !== member) {
+      text += `${member ? ']' : ''},"${source.member}":[`
+      isFirst = true
+      member = source.member
+    }
     for await (const page of pagesOf(resources, source, first[index]!)) {
       for (const row of page) {
         const seen = member === 'activity' ? shown(row, id) : row
