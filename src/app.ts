@@ -23,6 +23,7 @@ import { healthRoutes, systemRoutes } from './system/routes.ts'
 import { meRoutes } from './users/me-routes.ts'
 import { userRecordsRoutes } from './users/records-routes.ts'
 import { userRoutes } from './users/routes.ts'
+import { userSendingRoutes } from './users/sending-routes.ts'
 import { userStateRoutes } from './users/state-routes.ts'
 
 /** What every answer has, errors too. */
@@ -116,6 +117,7 @@ const routes = new Hono<AppEnv>()
   .route('/v1/users', userRoutes)
   .route('/v1/users', userStateRoutes)
   .route('/v1/users', userRecordsRoutes)
+  .route('/v1/users', userSendingRoutes)
   .route('/v1', activityRoutes)
   .route('/', systemRoutes)
   .route('/', docsRoutes)

@@ -147,6 +147,7 @@ const EVENTS: { [A in Action]?: Record<string, () => Promise<Happened>> } = {
     },
   },
   'password.reset_requested': {
+    'a link to set a password, by somebody who manages': managed({}, 'POST', '/send_reset'),
     'a password that was forgotten': async () => {
       const { id, email } = await somebody()
       const answer = await api.send('POST', '/v1/auth/forgot_password', { body: { email } })
@@ -165,6 +166,9 @@ const EVENTS: { [A in Action]?: Record<string, () => Promise<Happened>> } = {
         details: null,
       }
     },
+  },
+  'email.verification_requested': {
+    'a link to confirm the address, by somebody who manages': managed({}, 'POST', '/send_verification'),
   },
   'email.verified': {
     'confirming an address': async () => {

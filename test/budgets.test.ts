@@ -26,7 +26,7 @@ testOfRedis('Every request stays within its budget of trips, calls and rows', as
     ['POST /v1/auth/refresh_token', 1, 1, 0, 9, { body: { refresh_token: ada.refreshToken } }],
     ['POST /v1/auth/refresh_token', 0, 0, 0, 0, { body: { refresh_token: 'rt_x' } }],
     ['GET /v1/users/me', 1, 1, 1, 3, { token: ada.token }],
-    ['GET /v1/users/me/activity', 1, 1, 1, 13, { token: ada.token }],
+    ['GET /v1/users/me/activity', 1, 1, 1, 7, { token: ada.token }],
     ['GET /v1/auth/sessions', 1, 1, 1, 6, { token: ada.token }],
     ['GET /v1/users', 1, 1, 1, 17, { token: admin.token }],
     ['GET /v1/users?q=nobody', 1, 1, 1, 3, { token: admin.token }],

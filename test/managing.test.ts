@@ -155,3 +155,25 @@ test('HX5: who proved the address meanwhile keeps it', async () => {
   const answer = await post(admin, `/v1/users/${ada.id}/restore`)
   expect([answer.status, answer.body.code]).toEqual([409, 'email_taken'])
 })
+
+test('Who manages has the links sent that a user needs, to the address of the account', async () => {
+  const ada = await proved({ email_verified_at: null })
+  const before = await rowOf(ada.id)
+  expect((await post(manager, `/v1/users/${ada.id}/send_verification`)).status).toBe(204)
+  expect((await post(manager, `/v1/users/${ada.id}/send_reset`)).status).toBe(204)
+  expect(await rowOf(ada.id)).toEqual(before)
+  const mails = await api.mailsTo(ada.email)
+  expect(mails).toHaveLength(2)
+  const body = { token: linkIn(mails[0]!).token, new_password: 'nine green bears run' }
+  expect((await api.send('POST', '/v1/auth/reset_password', { body })).status).toBe(204)
+  expect((await post(manager, `/v1/users/${ada.id}/send_verification`)).status).toBe(204)
+  expect(await kindsTo(ada.email)).not.toContain(undefined)
+  expect((await kindsTo(ada.email)).filter((kind) => kind === 'verify_email')).toHaveLength(1)
+
+  const boss = await proved({ role: 'admin' })
+  for (const path of ['send_reset', 'send_verification']) {
+    expect((await post(manager, `/v1/users/${boss.id}/${path}`)).body.code).toBe('outranked')
+    expect((await post(manager, `/v1/users/${manager.id}/${path}`)).body.code).toBe('own_account')
+  }
+  expect(await kindsTo(boss.email)).toEqual([])
+})

@@ -15,6 +15,7 @@ export const ACTIONS = {
   'password.changed': 'security',
   'password.reset_requested': 'noise',
   'password.reset': 'security',
+  'email.verification_requested': 'noise',
   'email.verified': 'security',
   'email.change_requested': 'security',
   'email.changed': 'security',

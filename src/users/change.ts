@@ -147,9 +147,11 @@ async function writeChange(
     {
       history: record(resources, event, mayChange),
       way: makeWay(resources, by.actorId, row, change, isDone),
-      change: change.erases
-        ? eraseUser(resources, row.id, isDone)
-        : build.update(users).set(set).where(isThis),
+      change: change.leavesUser
+        ? []
+        : change.erases
+          ? eraseUser(resources, row.id, isDone)
+          : [build.update(users).set(set).where(isThis)],
       consequences: consequences(resources, by.actorId, row, change, isDone),
       spending: by.spend ? [by.spend(isDone)] : [],
       also: change.alsoWrite?.(isDone) ?? [],

@@ -16,6 +16,8 @@ import { emailIsProved, emailIsTaken, isUnproved, type NewUser, type User, users
 export interface Change {
   action: Action
   set: { [Column in keyof NewUser]?: NewUser[Column] | undefined }
+  /** Nothing about the user moves, not even the version: it is a row of history, and mails. */
+  leavesUser?: boolean
   details?: object
   /** Every token of the user dies. */
   endsTokens?: boolean

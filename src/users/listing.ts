@@ -5,6 +5,7 @@ import type { Resources } from '../context.ts'
 import { type Places, prepare } from '../database/statements.ts'
 import { type List, makeCursor, openCursor } from '../http/pagination.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
+import { normalizeEmailPart } from '../values/email.ts'
 import { pageTooDeep } from './errors.ts'
 import { type Profile, profileColumns, ROLES, STATES, users, userTotals } from './models.ts'
 import {
@@ -183,8 +184,9 @@ function matchOf(filter: ListUsers): string {
   const anyOf = (facet: string, values: readonly string[]) =>
     `facets : (${values.map((value) => `"${facet}=${value === 'deleted' ? 'x' : value[0]}"`).join(' OR ')})`
   const contains = (columns: string, value: string) => `${columns} : "${value.replaceAll('"', '""')}"`
+  const part = normalizeEmailPart(filter.q!)
   return [
-    contains('{email_normalized name}', filter.q!),
+    `(${contains('name', filter.q!)} OR ${contains('email_normalized', part)})`,
     // Not only compared: the index would go through everybody that the search finds.
     ...(filter.email ? [contains('email_normalized', filter.email)] : []),
     ...(filter.role ? [anyOf('r', rolesOf(filter.role))] : []),

@@ -37,6 +37,14 @@ export function isEmail(email: string): boolean {
   )
 }
 
+/** A part of an address as it stands in a normalised one: letters that only a domain can have, in ASCII. */
+export function normalizeEmailPart(part: string): string {
+  const text = normalizeText(part, 'NFC').toLowerCase()
+  if (/^[\x20-\x7e]*$/.test(text)) return text
+  const domain = text.slice(text.lastIndexOf('@') + 1)
+  return text.slice(0, text.length - domain.length) + (toAsciiDomain(domain) || domain)
+}
+
 /** The address that a mail is sent to: faß.de and fass.de have different owners, whoever carries the mail. */
 export const mailboxOf = (email: string) => withDomain(email, toAsciiDomain)
 

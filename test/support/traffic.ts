@@ -127,6 +127,8 @@ async function managing(visit: Visit, by: { token: string }) {
   await visit('PATCH /v1/users/:id', { ...one, body: { role: 'admin' } })
   await visit('POST /v1/users/:id/disable', { ...one, body: { reason: 'left' } })
   await visit('POST /v1/users/:id/enable', one)
+  await visit('POST /v1/users/:id/send_reset', one)
+  await visit('POST /v1/users/:id/send_verification', one)
   await visit('GET /v1/users/:id/sessions', one)
   await visit('DELETE /v1/users/:id/sessions', one)
   await visit('DELETE /v1/users/:id', one)
