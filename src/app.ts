@@ -14,6 +14,7 @@ import { problemRoutes } from './docs/problems.ts'
 import { docsRoutes } from './docs/routes.ts'
 import { EVERY_ANSWER } from './http/headers.ts'
 import { Hono } from './http/hono.ts'
+import { logRequest } from './http/log.ts'
 import { methodNotAllowed, notFound, toProblem, unavailable } from './http/problem.ts'
 import { invitationRoutes } from './invitations/routes.ts'
 import { mailRoutes } from './recovery/routes.ts'
@@ -31,6 +32,7 @@ const everyAnswer = createMiddleware<AppEnv>(async (c, next) => {
   const given = c.req.header('x-request-id')
   c.set('requestId', crypto.randomUUID())
   c.set('givenRequestId', given && /^[\w-]{8,64}$/.test(given) ? given : undefined)
+  const startedAt = Date.now()
   const meter = openMeter()
   c.set('meter', meter)
   await next()
@@ -41,6 +43,7 @@ const everyAnswer = createMiddleware<AppEnv>(async (c, next) => {
   }
   headers.set('x-request-id', c.get('givenRequestId') ?? c.get('requestId'))
   if (mayBeTimed(c)) headers.set('server-timing', meter.toServerTiming())
+  logRequest(c, c.get('config')?.LOG ?? 'all', { startedAt, ...meter.spent })
 })
 
 /** How long the upstreams took may tell a stranger what was asked of them. */

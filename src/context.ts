@@ -1,16 +1,19 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Context } from 'hono'
 import { type Config, configOf } from './config/main.ts'
 import { type Database, openDatabase } from './database/main.ts'
 import { type Meter, openMeter } from './database/meter.ts'
 import { type BlocklistStore, openRedis } from './database/redis.ts'
+import { logFailure } from './http/log.ts'
 import { openTransport, type Send } from './mail/transports.ts'
 import type { RateLimits } from './throttle/limits.ts'
+import { networkOf } from './throttle/networks.ts'
 import { cutText } from './values/text.ts'
 
 /** Where a request came from, as the history and the sessions keep it. */
 export interface RequestOrigin {
   requestId: string
-  /** From `CF-Connecting-IP` alone: every other header is the caller's own invention. */
+  /** From `CF-Connecting-IP`, or from a proxy of ours that has proved itself: else headers are the caller's invention. */
   ip: string | null
   userAgent: string | null
   country: string | null
@@ -54,9 +57,38 @@ export interface AppEnv {
 
 const MAX_USER_AGENT_LENGTH = 256
 
-function userAgentOf(c: Context): string | null {
-  const header = c.req.header('user-agent')
-  return header === undefined ? null : cutText(header, MAX_USER_AGENT_LENGTH)
+/**
+ * Whether the request comes through a server of ours that may name its client (TRUSTED_PROXY_SECRET). Digests are
+ * compared, which are as long as one another, and all of them, so that the time says nothing.
+ */
+function isFromTrustedProxy(c: Context<AppEnv>, { TRUSTED_PROXY_SECRET }: Config): boolean {
+  const given = c.req.header('roster-proxy-secret')
+  if (given === undefined) return false
+  const digest = (text: string) => createHash('sha256').update(text).digest()
+  return TRUSTED_PROXY_SECRET.filter((secret) => timingSafeEqual(digest(secret), digest(given))).length > 0
+}
+
+/** Read where they are needed: most requests write no history. */
+function originOf(c: Context<AppEnv>, config: Config): RequestOrigin {
+  const isProxied = isFromTrustedProxy(c, config)
+  const [ip, userAgent] = isProxied
+    ? (['roster-client-ip', 'roster-client-user-agent'] as const)
+    : (['cf-connecting-ip', 'user-agent'] as const)
+  return {
+    requestId: c.get('requestId'),
+    get ip() {
+      const address = c.req.header(ip) ?? null
+      // What is no address, from one of ours, counts with those who have none.
+      return isProxied && networkOf(address) === 'none' ? null : address
+    },
+    get userAgent() {
+      const header = c.req.header(userAgent)
+      return header === undefined ? null : cutText(header, MAX_USER_AGENT_LENGTH)
+    },
+    get country() {
+      return isProxied ? null : ((c.req.raw.cf?.country as string | undefined) ?? null)
+    },
+  }
 }
 
 export function openResources(
@@ -74,25 +106,13 @@ export function openResources(
     rateLimits: env as Bindings,
     origin,
     now: Date.now(),
-    afterwards: waitUntil,
+    afterwards: (work) => waitUntil(logFailure(work, origin.requestId)),
   }
 }
 
 /** Opens the resources of a request and puts them on `c.var`. Throws ConfigError. */
 export function openForRequest(c: Context<AppEnv>): void {
-  // Read where they are needed: most requests write no history.
-  const origin: RequestOrigin = {
-    requestId: c.get('requestId'),
-    get ip() {
-      return c.req.header('cf-connecting-ip') ?? null
-    },
-    get userAgent() {
-      return userAgentOf(c)
-    },
-    get country() {
-      return (c.req.raw.cf?.country as string | undefined) ?? null
-    },
-  }
+  const origin = originOf(c, configOf(c.env))
   const resources = openResources(c.env, c.get('meter'), origin, (work) => c.executionCtx.waitUntil(work))
   for (const [name, value] of Object.entries(resources)) c.set(name as keyof Resources, value)
 }

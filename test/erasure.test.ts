@@ -64,6 +64,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     expires_at: 'neither',
     revoked_at: 'neither',
     revoked_reason: 'neither',
+    repeated_at: 'neither',
     ip: 'emptied',
     user_agent: 'emptied',
     country: 'emptied',
@@ -139,6 +140,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     attempt_id: 'neither',
   },
   resends: { batch_id: 'neither', number: 'neither' },
+  system_state: { name: 'neither', at: 'neither', status: 'neither' },
   user_totals: { role: 'neither', state: 'neither', total: 'neither' },
   cleanup_runs: {
     id: 'neither',

@@ -22,6 +22,7 @@ const MEMBER_OF: Record<string, string | null> = {
   resends: null,
   // Of people who are gone.
   erasures: null,
+  system_state: null,
   __drizzle_migrations: null,
 }
 

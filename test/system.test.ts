@@ -1,6 +1,9 @@
-import { expect, test } from 'vitest'
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { newSecret } from '../scripts/keys.ts'
+import worker from '../src/index.ts'
 import { openApi } from './support/api.ts'
-import { testOfRedis } from './support/upstreams.ts'
+import { freshUpstreams, testOfRedis } from './support/upstreams.ts'
 
 const api = openApi()
 
@@ -24,4 +27,196 @@ test('SC2: there is nothing at the addresses where other systems tell about them
   for (const path of paths) expect((await api.send('GET', path)).body.code).toBe('not_found')
   const { headers } = await api.send('GET', '/health')
   expect([headers.get('server'), headers.get('x-powered-by'), headers.get('via')]).toEqual([null, null, null])
+})
+
+afterEach(() => {
+  vi.useRealTimers()
+  vi.restoreAllMocks()
+})
+
+describe('OP1: readiness is a list of named checks, each the thing itself', () => {
+  const own = freshUpstreams()
+  const openOwn = async (bindings: object = {}) => openApi({ ...(await own).bindings, ...bindings })
+  const ready = async (at: Awaited<ReturnType<typeof openOwn>>, token?: string) => {
+    const { status, body } = await at.send('GET', '/ready', { ...(token && { token }) })
+    return [status, body.code ?? body.status]
+  }
+
+  test('counts are for whoever may read the runs of clean-up', async () => {
+    const at = await openOwn()
+    const [admin, ada] = [await at.quickActor({ role: 'admin' }), await at.quickActor()]
+    const bodyFor = async (token?: string) =>
+      (await at.send('GET', '/ready', { ...(token && { token }) })).body
+    for (const body of [await bodyFor(), await bodyFor(ada.token)]) {
+      expect(Object.keys(body).sort()).toEqual(['checks', 'database', 'redis', 'status'])
+    }
+    expect(await bodyFor(admin.token)).toMatchObject({
+      cleanup: { last_finished: null, overdue: false },
+      mail: { waiting: 0, dead: 0, oldest_waiting_s: null },
+    })
+  })
+
+  test('a binding that is missing', async () => {
+    expect(await ready(await openOwn({ RATE_LIMIT_WITHOUT_IP: undefined }))).toEqual([503, 'misconfigured'])
+    expect(await ready(await openOwn({ RATE_LIMIT_BY_IP: undefined }))).toEqual([503, 'misconfigured'])
+  })
+
+  test('a key of SECRET_KEYS that peppered passwords and is there no more', async () => {
+    const lone = (await freshUpstreams()).bindings
+    await openApi(lone).person()
+    expect(await ready(openApi(lone))).toEqual([200, 'ready'])
+    expect(await ready(openApi({ ...lone, SECRET_KEYS: newSecret() }))).toEqual([503, 'misconfigured'])
+  })
+
+  test('a schema that lacks a column, and one that is empty', async () => {
+    const lone = openApi((await freshUpstreams()).bindings)
+    await lone.sql('ALTER TABLE outbox RENAME COLUMN new_email TO not_there_yet')
+    expect(await ready(lone)).toEqual([503, 'schema_mismatch'])
+    const empty = openApi((await freshUpstreams({ migrations: 0 })).bindings)
+    expect(await ready(empty)).toEqual([503, 'schema_mismatch'])
+    const login = await empty.send('POST', '/v1/auth/login', { body: { email: 'a@b.test', password: 'x' } })
+    expect([login.body.code, login.headers.get('retry-after')]).toEqual(['schema_mismatch', '60'])
+  })
+
+  test('a clock that differs: from 5 s on degraded, from 25 s on not ready, with both times in the log', async () => {
+    const at = await openOwn()
+    await ready(at)
+    const states = []
+    for (const seconds of [0, -10, 10, -60, 60]) {
+      vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + seconds * 1000 })
+      const said = vi.spyOn(console, 'error').mockImplementation(() => {})
+      states.push(await ready(at))
+      vi.useRealTimers()
+      if (Math.abs(seconds) > 25)
+        expect(String(said.mock.calls)).toMatch(/"clock_skew","worker":"20.+","database":"20/)
+      said.mockRestore()
+    }
+    const [far, near] = [
+      [503, 'clock_skew'],
+      [200, 'degraded'],
+    ]
+    expect(states).toEqual([[200, 'ready'], near, near, far, far])
+  })
+
+  test('a disk that takes no row, looked at once a minute at most', async () => {
+    const lone = await freshUpstreams()
+    const at = openApi(lone.bindings)
+    const writes = async () => {
+      const { calls } = await lone.measure(() => at.send('GET', '/ready'))
+      return calls.flatMap(({ statements }) => statements).filter(({ sql }) => sql.startsWith('INSERT'))
+        .length
+    }
+    expect([await writes(), await writes()]).toEqual([1, 0])
+    await at.sql("UPDATE system_state SET at = at - 60001 WHERE name = 'probe'")
+    await lone.behave('libsql', { mode: 'refused', code: 'SQLITE_IOERR', only: 'BEGIN IMMEDIATE' })
+    expect(await ready(at)).toEqual([503, 'database_unavailable'])
+    await lone.behave('libsql', { mode: 'pass' })
+    expect(await ready(at)).toEqual([200, 'ready'])
+  })
+
+  test('a cron job that has not run for 45 minutes, and a mail that has been due for ten', async () => {
+    const lone = openApi((await freshUpstreams()).bindings)
+    await lone.sql("UPDATE system_state SET at = at - 46 * 60000 WHERE name = 'began'")
+    expect(await ready(lone)).toEqual([503, 'cron_overdue'])
+    await lone.sql(
+      "INSERT INTO cleanup_runs (started_at, lease_expires_at, counts) VALUES (unixepoch() * 1000, 0, '{}')",
+    )
+    expect(await ready(lone)).toEqual([200, 'ready'])
+    const due = (minutes: number) =>
+      lone.sql(
+        `INSERT INTO outbox (id, kind, recipient, recipient_normalized, created_at, expires_at, attempts, next_attempt_at)
+          VALUES (?, 'password_changed', 'a@b.test', 'a@b.test', ?2, ?2 + 9000000, 0, ?2)`,
+        [crypto.randomUUID(), Date.now() - minutes * 60_000],
+      )
+    await due(9)
+    expect(await ready(lone)).toEqual([200, 'ready'])
+    await due(11)
+    const answer = await lone.send('GET', '/ready')
+    expect([answer.body.code, answer.body.detail]).toEqual(['mail_overdue', 'Not ready: mail_overdue.'])
+  })
+})
+
+describe('LG1: the log has one line for each request and each run of a cron job', () => {
+  const listen = () => {
+    const lines: Record<string, unknown>[] = []
+    for (const level of ['info', 'warn', 'error'] as const)
+      vi.spyOn(console, level).mockImplementation((line) => void lines.push(JSON.parse(line)))
+    return lines
+  }
+
+  test('with the pattern of the route, who it was, and why it was refused', async () => {
+    const ada = await api.quickActor()
+    const lines = listen()
+    const id = crypto.randomUUID()
+    await api.send('GET', `/v1/users/${id}`, {
+      token: ada.token,
+      headers: { 'x-request-id': 'given-by-them' },
+    })
+    await api.send('GET', '/v1/users/me', { token: `${ada.token.slice(0, -1)}A` })
+    await api.send('GET', '/v1/users/me?x=1')
+    await api.send('GET', `/nowhere/${id}`)
+    const seen = lines.map(({ level, method, route, status, code, reason }) => [
+      ...[level, method, route, status, code, reason],
+    ])
+    expect(seen).toEqual([
+      ['warn', 'GET', '/v1/users/:id', 403, 'forbidden', undefined],
+      ['warn', 'GET', '/v1/users/me', 401, 'invalid_token', expect.stringMatching(/^(signature|form)$/)],
+      ['warn', 'GET', '/v1/users/me', 401, 'unauthenticated', 'absent'],
+      ['warn', 'GET', null, 404, 'not_found', undefined],
+    ])
+    expect(lines[0]).toMatchObject({
+      ...{ request_id: 'given-by-them', own_id: expect.stringMatching(/^[0-9a-f-]{36}$/) },
+      ...{ actor: ada.id, session: ada.sessionId, trips: 1, retries: 0, ms: expect.any(Number) },
+    })
+    expect(JSON.stringify(lines)).not.toContain(id)
+  })
+
+  test('the reason is the one of the database where the token was genuine', async () => {
+    const [revoked, raised, idle, gone] = [
+      await api.quickActor(),
+      await api.quickActor(),
+      await api.quickActor(),
+      await api.quickActor(),
+    ]
+    await api.sql('UPDATE sessions SET revoked_at = 1 WHERE user_id = ?', [revoked.id])
+    await api.sql('UPDATE users SET token_epoch = token_epoch + 1 WHERE id = ?', [raised.id])
+    await api.sql('UPDATE sessions SET idle_expires_at = 1 WHERE user_id = ?', [idle.id])
+    await api.sql('DELETE FROM sessions WHERE user_id = ?', [gone.id])
+    const lines = listen()
+    for (const { token } of [revoked, raised, idle, gone]) {
+      expect((await api.send('GET', '/v1/users/me', { token })).status).toBe(401)
+      expect((await api.send('GET', '/v1/auth/sessions', { token })).status).toBe(401)
+    }
+    expect(lines.map(({ reason }) => reason)).toEqual(
+      ['revoked', 'epoch', 'idle', 'unknown'].flatMap((reason) => [reason, reason]),
+    )
+  })
+
+  test('LOG=errors leaves those out that went well, or failed by the caller’s doing', async () => {
+    const lines = listen()
+    const quiet = openApi({ LOG: 'errors' })
+    await quiet.send('GET', '/.well-known/jwks.json')
+    await quiet.send('GET', '/v1/users/me')
+    expect(lines).toEqual([])
+  })
+
+  test('a job that could not be done is one line, and one that was says how much', async () => {
+    const lone = await freshUpstreams()
+    const runCron = async (cron: string) => {
+      const context = createExecutionContext()
+      worker.scheduled({ cron } as ScheduledController, openApi(lone.bindings).bindings as never, context)
+      await waitOnExecutionContext(context)
+    }
+    const lines = listen()
+    await runCron('*/15 * * * *')
+    await runCron('* * * * *')
+    await lone.behave('libsql', { mode: 'down' })
+    await runCron('*/15 * * * *')
+    const ms = expect.any(Number)
+    expect(lines).toEqual([
+      { level: 'info', cron: 'cleanup', ms, removed: expect.any(Object), left: [], failed: [] },
+      { level: 'info', cron: 'mail', ms, due: 0, dead: 0 },
+      expect.objectContaining({ level: 'error', code: 'cron_failed', cron: 'cleanup', ms }),
+    ])
+  })
 })

@@ -2,7 +2,7 @@ import type { Context, Next } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import type { AppEnv } from '../context.ts'
 import { documented } from '../http/operation.ts'
-import { RECENT_LOGIN_SECONDS, tooManyRequests } from '../http/problem.ts'
+import { RECENT_LOGIN_SECONDS, Refusal, tooManyRequests } from '../http/problem.ts'
 import { hashingBusy } from '../passwords/turns.ts'
 import { type Claims, verifyAccessToken } from '../sessions/access-tokens.ts'
 import { invalidToken, unauthenticated } from '../sessions/errors.ts'
@@ -25,15 +25,21 @@ export const signedIn = documented(
 
 /** Lets in whoever has a good access token, and brings what its check has read of them: `c.var.self`. */
 export const signedInWithProfile = documented(
-  createMiddleware<AppEnv & { Variables: { self: Profile } }>(async (c, next) => {
+  createMiddleware<ActorEnv & { Variables: { self: Profile } }>(async (c, next) => {
     const resources = c.var
     const actor = await verifyAccessToken(bearerToken(c), resources.config, resources.now)
     c.set('isSignedIn', true)
+    c.set('actor', actor)
     await assertWithin(resources, 'RATE_LIMIT_READS', actor.sid)
     c.set('self', await findOwnProfile(resources, actor))
     await next()
   }),
   { security: 'signed_in', problems: [unauthenticated, invalidToken, () => tooManyRequests(60)] },
+)
+
+/** Lets in everybody. Who brings an access token is known as `c.var.actor`, and it has to be a good one. */
+export const whoeverAsks = createMiddleware<AppEnv & { Variables: { actor?: Actor } }>((c, next) =>
+  c.req.header('authorization') === undefined ? next() : authenticate(c as Context<ActorEnv>, next),
 )
 
 /** Lets in whoever has a good access token and a role with this permission, as `c.var.actor`. */
@@ -91,7 +97,7 @@ function bearerToken(c: Context): string {
   const header = c.req.header('authorization')
   if (header === undefined) throw unauthenticated()
   const [, token] = /^Bearer ([\w.-]+)$/i.exec(header) ?? []
-  if (!token) throw invalidToken(new Error('not a bearer token'))
+  if (!token) throw invalidToken(new Refusal('form'))
   return token
 }
 

@@ -30,6 +30,7 @@ export const ACTIONS = {
   'session.ended': 'noise',
   'sessions.ended': 'security',
   'session.reuse_detected': 'security',
+  'session.repeated': 'security',
   'login.failed': 'noise',
   'password.failed': 'noise',
   'password.not_checked': 'security',

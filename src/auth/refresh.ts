@@ -3,13 +3,15 @@ import { v7 as uuidv7 } from 'uuid'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { RequestOrigin, Resources } from '../context.ts'
-import { build, type Places, prepare, rowExists } from '../database/statements.ts'
+import { build, databaseNow, type Places, prepare, rowExists } from '../database/statements.ts'
+import { Refusal } from '../http/problem.ts'
 import { invalidRefreshToken, sessionRevoked } from '../sessions/errors.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { openRefreshToken } from '../sessions/refresh-tokens.ts'
 import { publishRevocations } from '../sessions/revocation.ts'
 import { revokeSessions } from '../sessions/service.ts'
 import { assertWithin } from '../throttle/limits.ts'
+import { networkOf } from '../throttle/networks.ts'
 import { userIsActive, users } from '../users/models.ts'
 import type { Tokens } from './schemas.ts'
 import { IDLE_MS, signerColumns, toTokens } from './start-session.ts'
@@ -17,8 +19,6 @@ import { IDLE_MS, signerColumns, toTokens } from './start-session.ts'
 export interface Rotation extends RequestOrigin {
   sessionId: string
   counter: number
-  now: number
-  idleUntil: number
   refreshedId: string
 }
 
@@ -32,6 +32,9 @@ export const rotatedColumns = {
   expires_at: sessions.expires_at,
   revoked_at: sessions.revoked_at,
   amr: sessions.amr,
+  ip: sessions.ip,
+  user_agent: sessions.user_agent,
+  now: databaseNow.as('now'),
 }
 
 /**
@@ -40,11 +43,11 @@ export const rotatedColumns = {
  */
 export const rotate = prepare((at: Places<Rotation>) => {
   const isThisSession = eq(sessions.id, at.sessionId)
-  const isOfActiveUser = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${sessions.user_id} AND ${userIsActive(at.now)})`
+  const isOfActiveUser = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${sessions.user_id} AND ${userIsActive(databaseNow)})`
   const isCurrent = and(
     isThisSession,
     eq(sessions.counter, at.counter),
-    sql`${sessions.revoked_at} IS NULL AND ${sessions.idle_expires_at} > ${at.now}`,
+    sql`${sessions.revoked_at} IS NULL AND ${sessions.idle_expires_at} > ${databaseNow}`,
     isOfActiveUser,
   )
   // Whose session it is only the database knows.
@@ -55,9 +58,9 @@ export const rotate = prepare((at: Places<Rotation>) => {
       .update(sessions)
       .set({
         counter: sql`${at.counter} + 1`,
-        rotated_at: at.now,
-        last_seen_at: at.now,
-        idle_expires_at: sql`min(${at.idleUntil}, ${sessions.expires_at})`,
+        rotated_at: databaseNow,
+        last_seen_at: databaseNow,
+        idle_expires_at: sql`min(${databaseNow} + ${IDLE_MS}, ${sessions.expires_at})`,
         ip: at.ip,
         user_agent: at.userAgent,
         country: at.country,
@@ -72,7 +75,7 @@ export const rotate = prepare((at: Places<Rotation>) => {
     user: build
       .select(signerColumns)
       .from(users)
-      .where(sql`${users.id} = ${userId} AND ${userIsActive(at.now)}`),
+      .where(sql`${users.id} = ${userId} AND ${userIsActive(databaseNow)}`),
   }
 })
 
@@ -84,9 +87,9 @@ export const rotate = prepare((at: Places<Rotation>) => {
  * @throws 401 `invalid_refresh_token`; 401 `session_revoked`, also for a token used again.
  */
 export async function refresh(resources: Resources, refreshToken: string): Promise<Tokens> {
-  const { db, config, now, origin } = resources
+  const { db, config, origin } = resources
   const token = openRefreshToken(config.keys.refresh_token, refreshToken)
-  if (!token) throw invalidRefreshToken()
+  if (!token) throw invalidRefreshToken(new Refusal('signature'))
   await assertWithin(resources, 'RATE_LIMIT_REFRESHES', token.sessionId)
   const {
     session: [session],
@@ -95,24 +98,62 @@ export async function refresh(resources: Resources, refreshToken: string): Promi
     rotate({
       ...token,
       ...origin,
-      now,
-      idleUntil: now + IDLE_MS,
       refreshedId: uuidv7(),
     }),
   )
-  if (!session) throw invalidRefreshToken()
-  if (session.revoked_at) throw sessionRevoked()
+  if (!session) throw invalidRefreshToken(new Refusal('unknown'))
+  if (session.revoked_at) throw sessionRevoked(new Refusal('revoked'))
   // The counter only grows, so a token that is spent stays spent.
-  const isInGrace = session.rotated_at + config.REFRESH_GRACE_SECONDS * 1000 > now
+  const isInGrace = session.rotated_at + config.REFRESH_GRACE_SECONDS * 1000 > session.now
   if (session.counter > token.counter + (isInGrace ? 1 : 0)) {
     // Its own first send may have rotated it, and others since: that is no theft.
-    if (db.wasResent) throw invalidRefreshToken()
+    if (db.wasResent) throw invalidRefreshToken(new Refusal('superseded'))
     await endStolenSession(resources, session)
-    throw sessionRevoked()
+    throw sessionRevoked(new Refusal('used'))
   }
-  if (!user || session.counter !== token.counter + 1 || session.idle_expires_at <= now)
-    throw invalidRefreshToken()
+  if (session.idle_expires_at <= session.now) throw invalidRefreshToken(new Refusal('idle'))
+  if (!user) throw invalidRefreshToken(new Refusal('inactive'))
+  if (session.counter !== token.counter + 1) throw invalidRefreshToken(new Refusal('unknown'))
+  await assertNotShadowed(resources, session)
   return toTokens(resources, session, user)
+}
+
+/**
+ * Whoever has a copy of both tokens could repeat the owner's within the grace, unseen. So a repeat comes from where the
+ * rotation came from: another network or another client leaves a row and a mark, once a rotation, as people do change
+ * networks; another network and another client is a thief.
+ */
+async function assertNotShadowed(
+  resources: Resources,
+  session: Pick<Session, 'id' | 'user_id' | 'ip' | 'user_agent'>,
+): Promise<void> {
+  const { origin } = resources
+  const isSameNetwork = networkOf(session.ip) === networkOf(origin.ip)
+  const isSameClient = session.user_agent === origin.userAgent
+  if (isSameNetwork && isSameClient) return
+  if (isSameNetwork || isSameClient) return markRepeat(resources, session)
+  await endStolenSession(resources, session)
+  throw sessionRevoked(new Refusal('used'))
+}
+
+async function markRepeat(resources: Resources, session: Pick<Session, 'id' | 'user_id'>): Promise<void> {
+  const event = {
+    id: uuidv7(),
+    action: 'session.repeated',
+    userId: session.user_id,
+    actorId: session.user_id,
+    details: { session_id: session.id },
+  } as const
+  const isThis = eq(sessions.id, session.id)
+  const isDone = rowExists(activityLogs, event.id)
+  const isUnmarked = sql`EXISTS (SELECT 1 FROM ${sessions} WHERE ${isThis} AND coalesce(repeated_at, 0) < rotated_at)`
+  await resources.db.writeBatch(
+    {
+      history: record(resources, event, isUnmarked),
+      mark: build.update(sessions).set({ repeated_at: databaseNow }).where(and(isThis, isDone)),
+    },
+    isDone,
+  )
 }
 
 /** Somebody has a refresh token that was spent: they, or whoever spent it, stole it. */

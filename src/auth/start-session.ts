@@ -63,6 +63,7 @@ export async function startSession(resources: Resources, proven: Proven): Promis
     turn: 0,
     proved_at: null,
     amr: JSON.stringify(amr),
+    repeated_at: null,
   }
   const isStarted = rowExists(sessions, session.id)
   const isThisUser = and(eq(users.id, row.id), isStarted)

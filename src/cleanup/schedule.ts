@@ -2,8 +2,14 @@ import type { Resources } from '../context.ts'
 import { deliverDue } from '../mail/outbox.ts'
 import { cleanUp } from './service.ts'
 
+/** What `work` answers goes into the job's line of the log: counts, and names of ours. */
+export interface Job {
+  name: string
+  work: (resources: Resources) => Promise<object | undefined>
+}
+
 /** The cron expressions of wrangler.toml, and what each runs. */
-export const SCHEDULE: Readonly<Record<string, (resources: Resources) => Promise<void>>> = {
-  '* * * * *': deliverDue,
-  '*/15 * * * *': cleanUp,
+export const SCHEDULE: Readonly<Record<string, Job>> = {
+  '* * * * *': { name: 'mail', work: deliverDue },
+  '*/15 * * * *': { name: 'cleanup', work: cleanUp },
 }

@@ -4,6 +4,7 @@ import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 import { rowExists } from '../database/statements.ts'
+import { log } from '../http/log.ts'
 import { cleanupRuns } from './models.ts'
 import { type Step, type Task, tasksOf } from './tasks.ts'
 
@@ -27,11 +28,15 @@ interface Run {
  *
  * Tasks take turns, a batch each, so that one with much to do keeps no other waiting. One that fails is written down,
  * and the others go on.
+ *
+ * @returns how many of each kind, and which were left for the next run or failed; undefined where another run is at it.
  */
-export async function cleanUp(resources: Resources): Promise<void> {
+export async function cleanUp(
+  resources: Resources,
+): Promise<{ removed: Record<string, number>; left: string[]; failed: string[] } | undefined> {
   const { now } = resources
   let run = await startRun(resources)
-  if (run === undefined) return
+  if (run === undefined) return undefined
   const waiting = await findDue(resources)
   const failed: string[] = []
   const isInTime = () => Date.now() - now < RUN_MS
@@ -51,15 +56,17 @@ export async function cleanUp(resources: Resources): Promise<void> {
         }
       } catch (error) {
         failed.push(name)
-        logFailure(resources, name, error)
+        const request_id = resources.origin.requestId
+        log('error', { code: 'cleanup_task_failed', task: name, request_id, cause: error })
         waiting.delete(name)
         // Nobody knows how far the batch has got.
         run = await findRun(resources, before.id)
       }
-      if (run === undefined) return
+      if (run === undefined) return undefined
     }
   }
   await endRun(resources, run, failed)
+  return { removed: run.counts, left: [...waiting.keys()], failed }
 }
 
 const selectDue = ({ isDue }: Task) => sql<{ due: 0 | 1 }>`SELECT ${isDue} AS due`
@@ -152,18 +159,5 @@ async function endRun(resources: Resources, { id, counts }: Run, failed: string[
         AND started_at < ${now - RUNS_KEPT_MS} AND ${isDone}`,
     },
     isDone,
-  )
-}
-
-function logFailure({ origin }: Resources, task: string, error: unknown): void {
-  const { name, code } = error as { name?: string; code?: string }
-  console.error(
-    JSON.stringify({
-      level: 'error',
-      code: 'cleanup_task_failed',
-      task,
-      cause: code ?? name,
-      request_id: origin.requestId,
-    }),
   )
 }

@@ -68,6 +68,8 @@ export const Env = lazy(() =>
     CORS_ORIGINS: list((entry) =>
       URL.parse(entry)?.origin === entry && /^https?:/.test(entry) ? undefined : 'is not an origin',
     ).default([]),
+    /** What servers of ours send as `Roster-Proxy-Secret`, so that they may name their clients. */
+    TRUSTED_PROXY_SECRET: list(weaknessOfSecret).default([]),
     SIGNUP: oneOf('open', 'closed').default('open'),
     /** Whether there are pages under /admin. */
     CONSOLE: oneOf('on', 'off').default('on'),
@@ -89,6 +91,8 @@ export const Env = lazy(() =>
     BREACHED_PASSWORDS_URL: checked(faultOfUrl).default('https://api.pwnedpasswords.com'),
     /** Failed logins of one network, whatever the accounts. An office or a school is one network. */
     NETWORK_FAILURES_PER_HOUR: number(30, 10, 100_000),
+    /** `errors`: no line for a request that was answered below 500. */
+    LOG: oneOf('errors', 'all').default('all'),
     // At least as long as a request may be on its way twice.
     REFRESH_GRACE_SECONDS: number(30, 10, 300),
     PURGE_AFTER_DAYS: days(30, 1),
@@ -117,6 +121,7 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   AUDIENCE: 'a name for what the tokens are good for, or leave it out',
   LINK_ORIGIN: 'an origin such as https://roster.your-domain, or leave it out',
   CORS_ORIGINS: 'origins such as https://app.your-domain, separated by commas',
+  TRUSTED_PROXY_SECRET: 'what `npm run keys:generate` prints for SECRET_KEYS, another one, or leave it out',
   SIGNUP: 'open or closed',
   CONSOLE: 'on or off',
   SIGNUP_DOMAINS:
@@ -132,6 +137,7 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   BREACHED_PASSWORDS: 'on or off',
   BREACHED_PASSWORDS_URL: URL_OF('the range service'),
   NETWORK_FAILURES_PER_HOUR: NUMBER_OF('failures from 10 to 100000'),
+  LOG: 'errors or all',
   REFRESH_GRACE_SECONDS: NUMBER_OF('seconds from 10 to 300'),
   PURGE_AFTER_DAYS: NUMBER_OF('days from 1 to 3650'),
   UNVERIFIED_DAYS: NUMBER_OF('days from 1 to 3650'),

@@ -125,6 +125,7 @@ function sharedSecrets(settings: Settings): Fault[] {
     ['TURSO_AUTH_TOKEN', settings.TURSO_AUTH_TOKEN],
     ['UPSTASH_REDIS_REST_TOKEN', settings.UPSTASH_REDIS_REST_TOKEN],
     ['RESEND_API_KEY', settings.RESEND_API_KEY],
+    ...settings.TRUSTED_PROXY_SECRET.map((key): Value => ['TRUSTED_PROXY_SECRET', key]),
     ...SECRET_KEYS.map((key): Value => ['SECRET_KEYS', key]),
   ]
   return secrets.flatMap(([name, value], index) => {

@@ -74,7 +74,7 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
     const call = mode === 'write' ? writer(all, marker) : () => read(all)
     const tries = mode === 'read once' ? 1 : 2
     try {
-      const results = await meter.time('db', () => withRetries(call, tries)).catch(translate)
+      const results = await meter.time('db', () => withRetries(meter, call, tries)).catch(translate)
       guest?.board(Promise.resolve(results[0]!))
       return guest ? results.slice(1) : results
     } catch (error) {
@@ -174,7 +174,7 @@ function toResults<B extends Batch>(batch: B, results: ResultSet[]): Results<B> 
 }
 
 /** Tries again: while the database is busy (it has surely changed nothing), and when no answer came. */
-async function withRetries<T>(call: () => Promise<T>, tries: number): Promise<T> {
+async function withRetries<T>(meter: Meter, call: () => Promise<T>, tries: number): Promise<T> {
   let [busy, unanswered] = [BUSY_RETRIES, tries - 1]
   for (;;) {
     try {
@@ -182,6 +182,7 @@ async function withRetries<T>(call: () => Promise<T>, tries: number): Promise<T>
     } catch (error) {
       const mayRetry = isBusy(error) ? busy-- > 0 : !isAnswer(error) && unanswered-- > 0
       if (!mayRetry) throw error
+      meter.retried()
       await new Promise((resolve) => setTimeout(resolve, 20 + Math.random() * 100))
     }
   }
@@ -197,9 +198,22 @@ const isAnswer = (error: unknown) => error instanceof LibsqlError && error.code.
 function translate(error: unknown): never {
   if (error instanceof AppError) throw error
   if (isConstraint(error)) throw error
-  const isFull = error instanceof LibsqlError && /^SQLITE_(FULL|READONLY)/.test(error.code)
-  throw databaseUnavailable(error, isFull ? 30 : undefined)
+  if (!(error instanceof LibsqlError)) throw databaseUnavailable(error)
+  if (/no such (table|column)|has no column named/.test(error.message)) throw schemaMismatch(error)
+  throw databaseUnavailable(error, DISK_TROUBLE.test(error.code) ? 30 : undefined)
 }
+
+/** A disk that is full says IOERR as well as FULL. None of it is over in two seconds. */
+const DISK_TROUBLE = /^SQLITE_(IOERR|FULL|READONLY|CANTOPEN|CORRUPT)/
+
+/** Waiting does not help here: somebody has to run the migrations, or deploy what fits them. */
+export const schemaMismatch = (cause?: unknown) =>
+  unavailable(
+    'schema_mismatch',
+    'The database is not of the schema that this version needs: its migrations have to be run.',
+    cause,
+    60,
+  )
 
 export const databaseUnavailable = (cause?: unknown, retryAfterSeconds?: number) =>
   unavailable(

@@ -3,6 +3,10 @@ type Upstream = 'db' | 'redis'
 /** Counts the calls of one request: how many, how long, and how many had to wait for one another. */
 export interface Meter {
   time<T>(upstream: Upstream, call: () => Promise<T>): Promise<T>
+  /** One more attempt at a call that was counted already. */
+  retried(): void
+  /** Calls that waited for one another, and attempts that had to be repeated. */
+  readonly spent: { trips: number; retries: number }
   /** The value of a `Server-Timing` header (durations in ms). */
   toServerTiming(): string
 }
@@ -12,6 +16,7 @@ export function openMeter(): Meter {
   const spentMs = { db: 0, redis: 0 }
   // Of finished calls only: an answer does not wait for what goes on after it.
   let depthFinished = 0
+  let retries = 0
   return {
     async time(upstream, call) {
       const depth = depthFinished + 1
@@ -23,6 +28,10 @@ export function openMeter(): Meter {
         spentMs[upstream] += Date.now() - startedAt
         depthFinished = Math.max(depthFinished, depth)
       }
+    },
+    retried: () => void retries++,
+    get spent() {
+      return { trips: depthFinished, retries }
     },
     toServerTiming: () =>
       [

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { Redis } from '@upstash/redis/cloudflare'
+import { log } from '../http/log.ts'
 import type { Meter } from './meter.ts'
 
 const TIMEOUT_MS = 250
@@ -71,10 +72,10 @@ export function openRedis(url: string, token: string, meter: Meter, issuer: stri
         state.failures = 0
         return reply
       }
-      console.warn(JSON.stringify({ level: 'warn', code: 'redis_unexpected_reply' }))
+      log('warn', { code: 'redis_unexpected_reply' })
     } catch (error) {
       // Only the name: the message repeats the whole command, and the token with it.
-      console.warn(JSON.stringify({ level: 'warn', code: 'redis_unavailable', cause: (error as Error).name }))
+      log('warn', { code: 'redis_unavailable', name: (error as Error).name })
     }
     state.failures += 1
     if (state.failures >= FAILURES_TO_REST) state.restsUntil = Date.now() + REST_MS

@@ -92,6 +92,9 @@ export function insertWhere(
     ON CONFLICT (${identifiers(key)}) DO NOTHING`
 }
 
+/** The database's clock (epoch ms): what one Worker writes and another compares goes by this one. */
+export const databaseNow = sql<number>`CAST(unixepoch('subsec') * 1000 AS INTEGER)`
+
 /** A condition: that the row with this id is there. */
 export const rowExists = (table: Table, id: string): SQL =>
   sql`EXISTS (SELECT 1 FROM ${table} WHERE id = ${id})`

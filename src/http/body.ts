@@ -51,6 +51,7 @@ async function readToLimit(reader: ReadableStreamDefaultReader<Uint8Array>): Pro
 /** The body as text. Throws `notUtf8` where it is none. */
 export async function readText(c: Context, notUtf8: () => AppError): Promise<string> {
   const bytes = await readBytes(c)
+  c.set('now', Date.now()) // It may have taken ten seconds.
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
   } catch {

@@ -58,6 +58,32 @@ export class AppError extends Error {
   }
 }
 
+/** Why a token, link or request was refused, for the log alone: one word where the answer says the same for all. */
+export type Reason =
+  | (
+      | 'absent'
+      | 'form'
+      | 'header'
+      | 'key'
+      | 'algorithm'
+      | 'type'
+      | 'signature'
+      | 'issuer'
+      | 'audience'
+      | 'claims'
+    )
+  | ('lifetime' | 'not_yet' | 'expired' | 'idle' | 'revoked' | 'epoch' | 'inactive' | 'used' | 'superseded')
+  | ('unknown' | 'wrong_password' | 'wrong_code' | 'no_password' | 'locked' | 'meanwhile')
+
+/** The cause of a refusal: `throw invalidToken(new Refusal('expired'))`. */
+export class Refusal extends Error {
+  readonly reason: Reason
+  constructor(reason: Reason, options?: ErrorOptions) {
+    super(reason, options)
+    this.reason = reason
+  }
+}
+
 export const notFound = () => new AppError(404, 'not_found', 'There is nothing at this address.')
 export const methodNotAllowed = (allowed: string[]) =>
   new AppError(405, 'method_not_allowed', 'This address does not take this method.', {
@@ -113,18 +139,14 @@ export const problemOf = (error: AppError, requestId: string, issuer: string) =>
 
 /**
  * The one place where an error becomes a response: `application/problem+json` (RFC 9457). It depends on nothing
- * that can fail. The log line has the cause; the answer has not.
+ * that can fail. The request's line in the log has the cause (log.ts); the answer has not.
  */
 export function toProblem(error: unknown, c: Context): Response {
   const known = toAppError(error)
   const requestId: string = c.get('givenRequestId') ?? c.get('requestId') ?? ''
   // Without settings, it is relative (RFC 9457 section 3.1.1).
   const issuer: string = c.get('config')?.ISSUER ?? ''
-  if (known.status >= 500) {
-    console.error(
-      JSON.stringify({ level: 'error', request_id: requestId, code: known.code, cause: causes(known.cause) }),
-    )
-  }
+  c.set('problem', known)
   return c.body(JSON.stringify(problemOf(known, requestId, issuer)), known.status, {
     'content-type': 'application/problem+json',
     ...known.headers,
@@ -137,33 +159,4 @@ export function toAppError(error: unknown): AppError {
     return new AppError(error.status as ContentfulStatusCode, 'bad_request', 'The request cannot be read.')
   }
   return internalError(error)
-}
-
-const MAX_CAUSES = 5
-
-/**
- * Names, codes and places of an error and what caused it. Messages of upstream clients are left out: Upstash
- * repeats whole commands in them, and libSQL statements.
- */
-function causes(cause: unknown, depth = 0): unknown {
-  // A cause may point at itself.
-  if (!(cause instanceof Error) || depth === MAX_CAUSES) return undefined
-  const { code, sentences } = cause as { code?: unknown; sentences?: unknown }
-  return {
-    name: cause.name,
-    code,
-    sentences,
-    at: placesIn(cause),
-    by: causes(cause.cause, depth + 1),
-  }
-}
-
-/** Where it was thrown: what stands behind the message, which may have several lines. */
-function placesIn({ stack = '', message }: Error): string[] {
-  return stack
-    .slice(stack.lastIndexOf(message) + message.length)
-    .split('\n')
-    .filter((line) => /^\s+at /.test(line))
-    .slice(0, 3)
-    .map((line) => line.trim())
 }

@@ -7,6 +7,7 @@ import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 import { build, insertWhere, rowExists } from '../database/statements.ts'
 import { type List, makeCursor, openCursor } from '../http/pagination.ts'
+import { Refusal } from '../http/problem.ts'
 import { type IdempotentRequest, openIdempotency, recalled } from '../idempotency/service.ts'
 import { oneTimeTokens } from '../links/models.ts'
 import { LIFETIME_MS, voidTokens } from '../links/service.ts'
@@ -120,7 +121,7 @@ export async function createInvitation(
   if (kept.id !== row.id) return (await findInvitation(resources, kept.id)) ?? kept
   if (!is_done) {
     if (is_taken) throw emailTaken()
-    throw is_replaceable ? invalidToken(new Error('revoked during the request')) : outranked()
+    throw is_replaceable ? invalidToken(new Refusal('meanwhile')) : outranked()
   }
   sendAfterwards(resources, mail.mailId)
   return answer
@@ -209,7 +210,7 @@ export async function resendInvitation(resources: Resources, actor: Claims, id: 
   )
   const { is_done, holds: isLive, is_taken } = verdict[0]!
   if (!is_done) {
-    if (!isLive) throw invalidToken(new Error('revoked during the request'))
+    if (!isLive) throw invalidToken(new Refusal('meanwhile'))
     throw is_taken ? emailTaken() : invitationEnded()
   }
   sendAfterwards(resources, mail.mailId)
@@ -241,6 +242,6 @@ export async function withdrawInvitation(resources: Resources, actor: Claims, id
     },
     isDone,
   )
-  if (!verdict[0]!.holds) throw invalidToken(new Error('revoked during the request'))
+  if (!verdict[0]!.holds) throw invalidToken(new Refusal('meanwhile'))
   if (invitation[0]?.accepted_at) throw invitationEnded()
 }

@@ -99,7 +99,7 @@ export function sendAfterwards(resources: Resources, ...ids: string[]): void {
 }
 
 /** The cron trigger's part: sends what is due, and gives up what has expired. */
-export async function deliverDue(resources: Resources): Promise<void> {
+export async function deliverDue(resources: Resources): Promise<{ due: number; dead: number }> {
   const { db } = resources
   const now = Date.now()
   const next = build
@@ -119,6 +119,7 @@ export async function deliverDue(resources: Resources): Promise<void> {
   })
   for (const { id, kind } of dead) log('error', 'mail_dead', { id, kind })
   for (const { id } of due) await deliver(resources, id)
+  return { due: due.length, dead: dead.length }
 }
 
 const isWaiting = and(isNull(outbox.sent_at), isNull(outbox.dead_at))!

@@ -2,7 +2,7 @@ import { eq, sql } from 'drizzle-orm'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/statements.ts'
-import { invalidInput } from '../http/problem.ts'
+import { invalidInput, Refusal } from '../http/problem.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { type Session, sessions } from '../sessions/models.ts'
@@ -107,10 +107,10 @@ async function requireOwnPassword(
     session: build.select().from(sessions).where(eq(sessions.id, actor.sid)),
   })
   // Nothing was counted then.
-  if (!results.token[0]?.is_live) throw invalidToken(new Error('revoked'))
+  if (!results.token[0]?.is_live) throw invalidToken(new Refusal('revoked'))
   const isOpen = attempt.isOpen(results)
   const [row, session] = [results.user[0], results.session[0]]
-  if (!row || !session) throw invalidToken()
+  if (!row || !session) throw invalidToken(new Refusal('unknown'))
   const stored = isOpen ? row.password_hash : null
   const { isRight } = await checkInTurn(resources, { password, stored, takeBack: attempt.takeBack })
   if (isRight) return { row, session, clearAttempts: attempt.clear }

@@ -5,7 +5,7 @@ import { record } from '../activity/service.ts'
 import type { ChangeEmail } from '../auth/schemas.ts'
 import type { Resources } from '../context.ts'
 import { build, rowExists } from '../database/statements.ts'
-import { invalidInput } from '../http/problem.ts'
+import { invalidInput, Refusal } from '../http/problem.ts'
 import { oneTimeTokens } from '../links/models.ts'
 import type { Proof } from '../links/schemas.ts'
 import { LIFETIME_MS, requireToken, voidTokens } from '../links/service.ts'
@@ -84,7 +84,7 @@ async function askForEmailChange(
     },
     isDone,
   )
-  if (!verdict[0]!.is_done) throw invalidToken(new Error('revoked during the request'))
+  if (!verdict[0]!.is_done) throw invalidToken(new Refusal('meanwhile'))
   sendAfterwards(resources, confirmation.mailId, notice.mailId)
 }
 

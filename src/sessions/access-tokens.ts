@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from 'uuid'
 import * as z from 'zod'
 import type { Config } from '../config/main.ts'
 import type { JwtKeys } from '../crypto/jwt-keys.ts'
-import { AppError, unavailable } from '../http/problem.ts'
+import { AppError, type Reason, Refusal, unavailable } from '../http/problem.ts'
 import { ROLES, type Role } from '../users/models.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { invalidToken } from './errors.ts'
@@ -124,13 +124,13 @@ export async function verifyAccessToken(
   try {
     const claims = await claimsOf(token, verifier)
     assertSaysEnough(claims, seconds)
-    if (!options.mayBeExpired && claims.exp + CLOCK_TOLERANCE_SECONDS <= seconds) throw new Error('expired')
-    if (claims.exp - claims.iat > ACCESS_TOKEN_SECONDS) throw new Error('lives too long')
-    if ((claims.nbf ?? 0) > seconds + CLOCK_TOLERANCE_SECONDS) throw new Error('not to be used yet')
-    if (claims.iat > seconds + CLOCK_TOLERANCE_SECONDS) throw new Error('issued in the future')
+    if (!options.mayBeExpired && claims.exp + CLOCK_TOLERANCE_SECONDS <= seconds) throw new Refusal('expired')
+    if (claims.exp - claims.iat > ACCESS_TOKEN_SECONDS) throw new Refusal('lifetime')
+    if ((claims.nbf ?? 0) > seconds + CLOCK_TOLERANCE_SECONDS) throw new Refusal('not_yet')
+    if (claims.iat > seconds + CLOCK_TOLERANCE_SECONDS) throw new Refusal('not_yet')
     return claims
   } catch (cause) {
-    throw cause instanceof AppError ? cause : invalidToken(cause)
+    throw cause instanceof AppError ? cause : invalidToken(toRefusal(cause))
   }
 }
 
@@ -140,7 +140,24 @@ let runningSince: number | undefined
 /** The version before said neither `client_id` nor `amr`, and what it signed is good for its ten minutes. */
 function assertSaysEnough({ client_id, amr, iat }: Claims, seconds: number): void {
   runningSince ??= seconds
-  if ((client_id === undefined || amr === undefined) && iat >= runningSince) throw new Error('client_id')
+  if ((client_id === undefined || amr === undefined) && iat >= runningSince) throw new Refusal('claims')
+}
+
+/** What jose minded, as a word of ours; its messages are not for the log. */
+const REASONS: Record<string, Reason> = {
+  ERR_JWS_SIGNATURE_VERIFICATION_FAILED: 'signature',
+  ERR_JOSE_ALG_NOT_ALLOWED: 'algorithm',
+  typ: 'type',
+  iss: 'issuer',
+  aud: 'audience',
+}
+
+function toRefusal(cause: unknown): Refusal {
+  if (cause instanceof Refusal) return cause
+  if (cause instanceof z.ZodError) return new Refusal('claims')
+  const { code = '', claim = '' } = cause as { code?: string; claim?: string }
+  const isAboutClaims = code.startsWith('ERR_JWT')
+  return new Refusal(REASONS[claim] ?? REASONS[code] ?? (isAboutClaims ? 'claims' : 'form'), { cause })
 }
 
 /**
@@ -161,7 +178,7 @@ async function claimsOf(token: string, verifier: Verifier): Promise<Claims> {
 
 /** Checks everything about a token but its times. */
 async function readToken(token: string, verifier: Verifier): Promise<Claims> {
-  if (token.length > MAX_TOKEN_LENGTH || !COMPACT.test(token)) throw new Error('not of our form')
+  if (token.length > MAX_TOKEN_LENGTH || !COMPACT.test(token)) throw new Refusal('form')
   const keys = await importKeys(verifier.JWT_KEYS)
   const { payload } = await jwtVerify(token, (header: JWTHeaderParameters) => requireKey(keys, header), {
     algorithms: [ALGORITHM],
@@ -172,15 +189,15 @@ async function readToken(token: string, verifier: Verifier): Promise<Claims> {
     clockTolerance: Number.MAX_SAFE_INTEGER,
   })
   // jose takes a list that contains ours; a token of ours never has a list (RFC 8725 section 3.9).
-  if (payload.aud !== verifier.AUDIENCE) throw new Error('audience')
+  if (payload.aud !== verifier.AUDIENCE) throw new Refusal('audience')
   return Claims().parse(payload)
 }
 
 /** A plain look-up by `kid`, in our own table. */
 function requireKey(keys: Map<string, CryptoKey>, header: JWTHeaderParameters): CryptoKey {
-  if (!Object.keys(header).every((name) => HEADER_MEMBERS.has(name))) throw new Error('header')
-  if (typeof header.kid !== 'string') throw new Error('kid')
+  if (!Object.keys(header).every((name) => HEADER_MEMBERS.has(name))) throw new Refusal('header')
+  if (typeof header.kid !== 'string') throw new Refusal('key')
   const key = keys.get(`kid:${header.kid}`)
-  if (!key) throw new Error('kid')
+  if (!key) throw new Refusal('key')
   return key
 }

@@ -1,7 +1,9 @@
-import { AppError } from '../http/problem.ts'
+import { AppError, Refusal } from '../http/problem.ts'
 
 export const unauthenticated = () =>
-  new AppError(401, 'unauthenticated', 'This needs an access token: Authorization: Bearer <token>.')
+  new AppError(401, 'unauthenticated', 'This needs an access token: Authorization: Bearer <token>.', {
+    cause: new Refusal('absent'),
+  })
 
 /** One answer for every token that is not good: which check failed is nobody's business but the log's. */
 export const invalidToken = (cause?: unknown) =>
@@ -9,10 +11,14 @@ export const invalidToken = (cause?: unknown) =>
     cause,
   })
 
-export const invalidRefreshToken = () =>
-  new AppError(401, 'invalid_refresh_token', 'The refresh token is expired or not valid. Log in again.')
+export const invalidRefreshToken = (cause?: unknown) =>
+  new AppError(401, 'invalid_refresh_token', 'The refresh token is expired or not valid. Log in again.', {
+    cause,
+  })
 
-export const sessionRevoked = () =>
-  new AppError(401, 'session_revoked', 'The session has been ended. Log in again.')
+export const sessionRevoked = (cause?: unknown) =>
+  new AppError(401, 'session_revoked', 'The session has been ended. Log in again.', {
+    cause,
+  })
 
 export const sessionNotFound = () => new AppError(404, 'session_not_found', 'There is no such session.')

@@ -26,6 +26,8 @@ export const sessions = sqliteTable(
     proved_at: integer(),
     /** By what its user proved who they are: a JSON list of the words of RFC 8176. */
     amr: text().notNull().default('["pwd"]'),
+    /** When its refresh token was last repeated from another network or client than it was rotated for. */
+    repeated_at: integer(),
   },
   (table) => [
     index('sessions_live').on(table.user_id, table.id).where(sql`revoked_at IS NULL`),

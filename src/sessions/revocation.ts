@@ -1,7 +1,8 @@
-import { and, eq, gt, isNull, type SQL, sql } from 'drizzle-orm'
+import { and, eq, isNull, type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import type { BlocklistStore } from '../database/redis.ts'
-import { build, type Given, type Places, prepare } from '../database/statements.ts'
+import { build, databaseNow, type Given, type Places, prepare } from '../database/statements.ts'
+import { type Reason, Refusal } from '../http/problem.ts'
 import { type Profile, profileColumns, userIsActive, users } from '../users/models.ts'
 import { ACCESS_TOKEN_SECONDS, type Claims } from './access-tokens.ts'
 import { invalidToken } from './errors.ts'
@@ -28,25 +29,40 @@ const KEY_LIFETIME_MS = (ACCESS_TOKEN_SECONDS + 60) * 1000
 
 type TokenInTime = Pick<Claims, 'sid' | 'sub' | 'epoch'> & { now: number }
 
-/** A condition on a session and its person: that a token of theirs counts. */
-const tokenCounts = ({ sid, sub, epoch, now }: Given<TokenInTime>) =>
-  and(
-    eq(sessions.id, sid),
-    eq(sessions.user_id, users.id),
-    isNull(sessions.revoked_at),
-    gt(sessions.idle_expires_at, now),
-    eq(users.id, sub),
-    eq(users.token_epoch, epoch),
-    userIsActive(now),
-  )
+/** A condition: that it is this session and this person. */
+const isOfToken = ({ sid, sub }: Given<TokenInTime>) =>
+  and(eq(sessions.id, sid), eq(sessions.user_id, users.id), eq(users.id, sub))
+
+/** Why a token of this session and person does not count, in a word for the log; null where it does. */
+const whyNot = ({ epoch, now }: Given<TokenInTime>) =>
+  sql<Reason | null>`CASE WHEN ${sessions.revoked_at} IS NOT NULL THEN 'revoked'
+    WHEN ${users.token_epoch} <> ${epoch} THEN 'epoch' WHEN ${sessions.idle_expires_at} <= ${databaseNow} THEN 'idle'
+    WHEN NOT (${userIsActive(now)}) THEN 'inactive' END`
 
 const liveSession = (token: Given<TokenInTime>) =>
-  build.select({ id: sessions.id }).from(sessions).innerJoin(users, tokenCounts(token))
+  build
+    .select({ id: sessions.id })
+    .from(sessions)
+    .innerJoin(users, and(isOfToken(token), isNull(whyNot(token))))
 
-const readLiveSession = prepare((token: Places<TokenInTime>) => ({ session: liveSession(token) }))
-const readOwnProfile = prepare((token: Places<TokenInTime>) => ({
-  profile: build.select(profileColumns).from(users).innerJoin(sessions, tokenCounts(token)),
+const readSession = prepare((token: Places<TokenInTime>) => ({
+  session: build
+    .select({ reason: whyNot(token).as('reason') })
+    .from(sessions)
+    .innerJoin(users, isOfToken(token)),
 }))
+const readOwnProfile = prepare((token: Places<TokenInTime>) => ({
+  profile: build
+    .select({ ...profileColumns, reason: whyNot(token).as('reason') })
+    .from(users)
+    .innerJoin(sessions, isOfToken(token)),
+}))
+
+/** Throws 401 `invalid_token` unless the row is there, gives no reason, and Redis knows of none. */
+function assertLive<Row extends { reason: Reason | null }>(row: Row | undefined, isListed: boolean): Row {
+  if (row?.reason === null && !isListed) return row
+  throw invalidToken(new Refusal(row ? (row.reason ?? 'revoked') : 'unknown'))
+}
 
 /**
  * A condition for writes: that the actor's token still counts at the moment of the change. As every change of a
@@ -66,12 +82,12 @@ export function checkRevocation(
   claims: Claims,
   { isRead }: { isRead: boolean },
 ): () => Promise<void> {
-  const passenger = db.rideAlong(readLiveSession({ ...claims, now }).session)
+  const passenger = db.rideAlong(readSession({ ...claims, now }).session)
   const listed = isRead && isListed(redis, claims, passenger.departed)
   return async () => {
     passenger.settle()
     const [[session], isRevoked] = await Promise.all([passenger.rows, listed])
-    if (!session || isRevoked) throw invalidToken()
+    assertLive(session, Boolean(isRevoked))
   }
 }
 
@@ -87,8 +103,8 @@ export async function findOwnProfile({ db, redis, now }: Resources, claims: Clai
     passenger.rows,
     isListed(redis, claims, passenger.departed),
   ])
-  if (!person || isRevoked) throw invalidToken()
-  return person
+  const { reason: _, ...profile } = assertLive(person, isRevoked)
+  return profile
 }
 
 /** Whether Redis knows of a revocation. It is asked once libSQL's call is on its way, as that takes longer. */

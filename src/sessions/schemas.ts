@@ -13,6 +13,10 @@ export const Session = lazy(() =>
       ip: z.string().nullable(),
       user_agent: z.string().nullable(),
       country: z.string().nullable(),
+      repeated_at: Time().nullable().meta({
+        description:
+          'When its refresh token was last repeated from another network or client than it was renewed for: perhaps by a thief.',
+      }),
       current: z.boolean().meta({ description: 'Whether it is the session that asks.' }),
     })
     .meta({ id: 'Session' }),

@@ -5,7 +5,8 @@ import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 import { build, rowExists } from '../database/statements.ts'
 import type { List } from '../http/pagination.ts'
-import { toTime } from '../values/ids.ts'
+import { Refusal } from '../http/problem.ts'
+import { toTime, toTimeOrNull } from '../values/ids.ts'
 import type { Claims } from './access-tokens.ts'
 import { invalidToken, sessionNotFound } from './errors.ts'
 import { type Session as SessionRow, sessions } from './models.ts'
@@ -72,6 +73,7 @@ const toSession = (row: SessionRow, currentId: string | undefined): Session => (
   ip: row.ip,
   user_agent: row.user_agent,
   country: row.country,
+  repeated_at: toTimeOrNull(row.repeated_at),
   current: row.id === currentId,
 })
 
@@ -84,7 +86,7 @@ export async function endOwnSession(resources: Resources, actor: Claims, session
   const { found } = await db.read({ found: build.select({ id: sessions.id }).from(sessions).where(own) })
   if (found.length === 0) throw sessionNotFound()
   const isOpen = await endSession(resources, actor, sessionId, 'ended', and(own, tokenIsLive(actor, now))!)
-  if (isOpen) throw invalidToken(new Error('revoked during the request'))
+  if (isOpen) throw invalidToken(new Refusal('meanwhile'))
   resources.afterwards(publishRevocations(resources, { sessions: [sessionId] }))
 }
 

@@ -1,10 +1,13 @@
 import * as z from 'zod'
+import { limitByNetwork, whoeverAsks } from '../access/guards.ts'
+import { hasPermission } from '../access/permissions.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { operation } from '../http/operation.ts'
 import { revalidated } from '../http/precondition.ts'
-import { countMails } from '../mail/outbox.ts'
+import { Time } from '../values/ids.ts'
 import { lazy } from '../values/lazy.ts'
+import { type CheckName, checkReadiness, PROBLEMS } from './checks.ts'
 
 const tag = 'system'
 const Health = lazy(() => z.object({ status: z.literal('ok') }).meta({ id: 'Health' }))
@@ -12,12 +15,22 @@ const Ready = lazy(() =>
   z
     .object({
       status: z.enum(['ready', 'degraded']).meta({
-        description: '`degraded`: Redis is away. Every answer is still right.',
+        description: '`degraded`: Redis is away, or the clocks differ. Every answer is still right.',
       }),
       database: z.literal('ok'),
       redis: z.enum(['ok', 'unavailable']),
-      /** Mails that wait to be sent, and that were given up; 100 stands for more. */
-      mail: z.object({ waiting: z.int(), dead: z.int() }),
+      checks: z.array(z.object({ name: z.string(), status: z.enum(['ok', 'degraded']) })),
+      cleanup: z
+        .object({ last_finished: Time().nullable(), overdue: z.boolean() })
+        .optional()
+        .meta({ description: 'For those who may read the runs of clean-up.' }),
+      mail: z
+        .object({ waiting: z.int(), dead: z.int(), oldest_waiting_s: z.int().nullable() })
+        .optional()
+        .meta({
+          description:
+            'Mails that wait to be sent, and that were given up; 100 stands for more. For those who may read the runs of clean-up.',
+        }),
     })
     .meta({ id: 'Ready' }),
 )
@@ -39,15 +52,27 @@ export const healthRoutes = new Hono<AppEnv>().get(
 export const systemRoutes = new Hono<AppEnv>()
   .get(
     '/ready',
-    operation({ id: 'getReadiness', tag, summary: 'Database and Redis answer', responses: { 200: Ready } }),
+    operation({
+      id: 'getReadiness',
+      tag,
+      summary: 'Whether somebody could log in now',
+      description:
+        '503 has the names of what failed. Counts are for those who may read the runs of clean-up.',
+      responses: { 200: Ready },
+      problems: PROBLEMS,
+    }),
+    limitByNetwork,
+    whoeverAsks,
     async (c) => {
-      // Reads a table, so it is not ready before the migrations are.
-      const [redis, { mail }] = await Promise.all([c.var.redis.ping(), c.var.db.read({ mail: countMails() })])
+      const { checks, counts } = await checkReadiness(c.var, c.env)
+      const statusOf = (name: CheckName) => checks.find((check) => check.name === name)?.status
+      const maySeeCounts = c.var.actor && hasPermission(c.var.actor.role, 'cleanup:read')
       return c.json({
-        status: redis ? 'ready' : 'degraded',
+        status: checks.every(({ status }) => status === 'ok') ? 'ready' : 'degraded',
         database: 'ok',
-        redis: redis ? 'ok' : 'unavailable',
-        mail: mail[0],
+        redis: statusOf('redis') === 'ok' ? 'ok' : 'unavailable',
+        checks,
+        ...(maySeeCounts && counts),
       })
     },
   )

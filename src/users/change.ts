@@ -6,7 +6,7 @@ import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 import { build, rowExists, type Statement } from '../database/statements.ts'
 import { assertPrecondition } from '../http/precondition.ts'
-import type { AppError } from '../http/problem.ts'
+import { type AppError, Refusal } from '../http/problem.ts'
 import { invalidLink } from '../links/errors.ts'
 import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
 import { linkIsLive, voidTokens } from '../links/service.ts'
@@ -35,7 +35,7 @@ export interface Authority {
 export const byActor = (actor: Claims, now: number): Authority => ({
   actorId: actor.sub,
   holds: tokenIsLive(actor, now),
-  refused: () => invalidToken(new Error('revoked during the request')),
+  refused: () => invalidToken(new Refusal('meanwhile')),
 })
 
 /** The operator, by a script. */

@@ -7,6 +7,7 @@ import { record } from '../activity/service.ts'
 import type { Config } from '../config/main.ts'
 import type { Resources } from '../context.ts'
 import { insertWhere, rowExists } from '../database/statements.ts'
+import { Refusal } from '../http/problem.ts'
 import { type IdempotentRequest, openIdempotency, recalled } from '../idempotency/service.ts'
 import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
 import { hashNewPassword } from '../passwords/service.ts'
@@ -99,8 +100,7 @@ export async function createUser(
   )
   const kept = recalled(request, results, answer)
   const { is_done, holds: isLive } = results.verdict[0]!
-  if (kept === answer && !is_done)
-    throw isLive ? emailTaken() : invalidToken(new Error('revoked during the request'))
+  if (kept === answer && !is_done) throw isLive ? emailTaken() : invalidToken(new Refusal('meanwhile'))
   sendAfterwards(resources, verification.mailId)
   return kept
 }

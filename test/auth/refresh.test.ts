@@ -1,10 +1,13 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { Tokens } from '../../src/auth/schemas.ts'
+import type { SessionList as SessionListSchema } from '../../src/sessions/schemas.ts'
+import type { Of } from '../../src/values/lazy.ts'
 import { openApi } from '../support/api.ts'
 import { rounds } from '../support/rounds.ts'
 import { freshUpstreams, upstreams } from '../support/upstreams.ts'
 
 const api = openApi()
+type SessionList = Of<typeof SessionListSchema>
 const DAY_MS = 86_400_000
 
 test('RT1: each use gives a new token, and a token used again ends the session and all it gave out', async () => {
@@ -59,6 +62,69 @@ test('RT3: after the grace a token used again ends the session, and repeating do
   expect((await refresh(ada.refreshToken)).status).toBe(200)
   await passTime(ada, 11_000)
   expect(await codeOf(refresh(ada.refreshToken))).toBe('session_revoked')
+})
+
+describe('RT4: a repeat within the grace', () => {
+  const HOME = { ip: '10.1.1.1', headers: { 'user-agent': 'Owner/1' } }
+  const from = (refresh_token: string, options: object = {}) =>
+    api.send<Tokens & { code: string }>('POST', '/v1/auth/refresh_token', {
+      body: { refresh_token },
+      ...HOME,
+      ...options,
+    })
+  const markOf = async ({ id }: { id: string }) =>
+    (await api.sql('SELECT repeated_at, revoked_reason FROM sessions WHERE user_id = ?', [id]))[0]
+  const ROAD = { ip: '10.2.2.2' }
+  const THIEF = { headers: { 'user-agent': 'Thief/1' } }
+
+  test('from where the rotation came leaves nothing', async () => {
+    const ada = await api.quickActor()
+    const { body } = await from(ada.refreshToken)
+    expect((await from(ada.refreshToken)).body.refresh_token).toBe(body.refresh_token)
+    expect(await markOf(ada)).toEqual({ repeated_at: null, revoked_reason: null })
+    expect(await api.historyOf(ada.id)).toEqual(['session.refreshed'])
+  })
+
+  test.each([
+    ['network', ROAD],
+    ['client', THIEF],
+  ])('from another %s leaves a row with its origin, once a rotation, and a mark', async (_, elsewhere) => {
+    const ada = await api.quickActor()
+    const { body } = await from(ada.refreshToken)
+    for (let i = 0; i < 2; i++)
+      expect((await from(ada.refreshToken, elsewhere)).body.refresh_token).toBe(body.refresh_token)
+    const rows = await api.sql(
+      "SELECT ip, user_agent FROM user_activity_logs WHERE user_id = ? AND action = 'session.repeated'",
+      [ada.id],
+    )
+    const { ip, headers } = { ...HOME, ...elsewhere }
+    expect(rows).toEqual([{ ip, user_agent: headers['user-agent'] }])
+    const { data } = (await api.send<SessionList>('GET', '/v1/auth/sessions', { token: body.access_token }))
+      .body
+    expect(data[0]!.repeated_at).toMatch(/^20/)
+  })
+
+  test('from another network and another client is a theft, and ends the session', async () => {
+    const ada = await api.quickActor()
+    const { body } = await from(ada.refreshToken)
+    expect(await codeOf(from(ada.refreshToken, { ...ROAD, ...THIEF }))).toBe('session_revoked')
+    expect(await markOf(ada)).toMatchObject({ revoked_reason: 'reuse_detected' })
+    expect((await api.send('GET', '/v1/users/me', { token: body.access_token })).status).toBe(401)
+    expect(await api.historyOf(ada.id)).toEqual(['session.refreshed', 'session.reuse_detected'])
+  })
+
+  test('two Workers whose clocks are 29 s apart take a second tab for no thief', async () => {
+    const ada = await api.quickActor()
+    const at = async (offsetMs: number) => {
+      vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + offsetMs })
+      try {
+        return (await from(ada.refreshToken)).status
+      } finally {
+        vi.useRealTimers()
+      }
+    }
+    expect([await at(-29_000), await at(29_000), await at(0)]).toEqual([200, 200, 200])
+  })
 })
 
 test('RT4: a client that never got the answer brings its token again and stays logged in', async () => {

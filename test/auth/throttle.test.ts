@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto'
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { newSecret } from '../../scripts/keys.ts'
 import * as passwords from '../../src/passwords/hashing.ts'
 import { MAX_FAILURES_IN_A_ROW, networkOf } from '../../src/throttle/service.ts'
 import { type Api, openApi, PASSWORD } from '../support/api.ts'
@@ -211,6 +212,33 @@ describe('The network of a caller', () => {
       '60',
     ])
     expect([calls.length, check.mock.calls.length]).toEqual([0, 0])
+  })
+
+  test('RL4: a server of ours names its client; nobody else names anybody, and a name that is none is shared', async () => {
+    const [secret, next] = [newSecret(), newSecret()]
+    const proxied = openApi({ ...own.bindings, TRUSTED_PROXY_SECRET: `${secret},${next}` })
+    const originOf = async (headers: Record<string, string>) => {
+      const ada = await proxied.quickActor()
+      await proxied.send('PATCH', '/v1/users/me', {
+        ...{ token: ada.token, body: { name: 'Grace' }, ip: HERE },
+        headers: { 'user-agent': 'Server/1', 'roster-client-user-agent': 'Client/1', ...headers },
+      })
+      const [row] = await proxied.sql(
+        "SELECT ip, user_agent FROM user_activity_logs WHERE user_id = ? AND action = 'user.updated'",
+        [ada.id],
+      )
+      return [row!.ip, row!.user_agent]
+    }
+    const named = { 'roster-client-ip': ELSEWHERE }
+    for (const given of [secret, next])
+      expect(await originOf({ ...named, 'roster-proxy-secret': given })).toEqual([ELSEWHERE, 'Client/1'])
+    expect(await originOf(named)).toEqual([HERE, 'Server/1'])
+    expect(await originOf({ ...named, 'roster-proxy-secret': newSecret() })).toEqual([HERE, 'Server/1'])
+    expect(await originOf({ 'roster-proxy-secret': secret })).toEqual([null, 'Client/1'])
+    expect(await originOf({ 'roster-client-ip': 'not an address', 'roster-proxy-secret': secret })).toEqual([
+      null,
+      'Client/1',
+    ])
   })
 
   test('RL4: cannot be left uncounted because a binding is missing', async () => {

@@ -5,7 +5,7 @@ import worker from '../../src/index.ts'
 import { emailChangeRequested } from '../../src/mail/texts/email-change-requested.ts'
 import { render } from '../../src/mail/texts.ts'
 import { openTransport } from '../../src/mail/transports.ts'
-import { openApi } from '../support/api.ts'
+import { type Api, openApi } from '../support/api.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
 const forgot = (api: ReturnType<typeof openApi>, email: string) =>
@@ -35,14 +35,14 @@ test('Fault 17: with the provider down the answer is the same, and the mail is s
     if (attempt < 4) await runMailCron(api)
   }
   for (let i = 1; i < pauses.length; i++) expect(pauses[i]).toBeGreaterThan(pauses[i - 1]!)
-  expect((await api.send('GET', '/ready')).body.mail).toEqual({ waiting: 1, dead: 0 })
+  expect(await countedMails(api)).toMatchObject({ waiting: 1, dead: 0 })
 
   await own.behave('mail', { mode: 'pass' })
   await Promise.all([runMailCron(api), runMailCron(api), runMailCron(api)])
   await runMailCron(api)
   expect(await api.mailsTo(ada.email)).toHaveLength(1)
   expect((await row()).sent_at).not.toBeNull()
-  expect((await api.send('GET', '/ready')).body.mail).toEqual({ waiting: 0, dead: 0 })
+  expect(await countedMails(api)).toMatchObject({ waiting: 0, dead: 0 })
 })
 
 test('Fault 17: a provider that took the mail and never said so gets it again under the same key', async () => {
@@ -69,7 +69,7 @@ test('Fault 17: a mail whose link has expired is given up, and that shows', asyn
   await own.behave('mail', { mode: 'pass' })
   await runMailCron(api)
   expect(await api.mailsTo(ada.email)).toEqual([])
-  expect((await api.send('GET', '/ready')).body.mail).toEqual({ waiting: 0, dead: 1 })
+  expect(await countedMails(api)).toMatchObject({ waiting: 0, dead: 1 })
 })
 
 test('A change that is not made owes no mail', async () => {
@@ -104,3 +104,8 @@ test('IV6: what people type is one line of text in a mail, whatever it looks lik
   expect(mail.html).not.toContain('<img')
   expect(mail.html).toContain('&lt;img')
 })
+
+async function countedMails(api: Api) {
+  const { token } = await api.quickActor({ role: 'admin' })
+  return (await api.send('GET', '/ready', { token })).body.mail
+}

@@ -13,6 +13,7 @@ import { makeRefreshToken } from '../../src/sessions/refresh-tokens.ts'
 import { PER_MINUTE } from '../../src/throttle/limits.ts'
 import type { NewUser, Role } from '../../src/users/models.ts'
 import { normalizeEmail } from '../../src/values/email.ts'
+import { expectLine } from './log-lines.ts'
 
 export const PASSWORD = 'seven brown foxes read'
 
@@ -101,7 +102,8 @@ export function openApi(bindings: object = {}) {
     options: Options = {},
   ): Promise<Answer<T>> {
     const headers = new Headers(options.headers)
-    if (options.ip !== null) headers.set('cf-connecting-ip', options.ip ?? randomIp())
+    const ip = options.ip === null ? null : (options.ip ?? randomIp())
+    if (ip !== null) headers.set('cf-connecting-ip', ip)
     if (options.token !== undefined) headers.set('authorization', `Bearer ${options.token}`)
     if (options.body !== undefined && !headers.has('content-type'))
       headers.set('content-type', 'application/json')
@@ -123,6 +125,7 @@ export function openApi(bindings: object = {}) {
       body: isJson ? JSON.parse(text) : undefined,
     }
     expectWellFormed(answer)
+    expectLine(answer, method, path, ip)
     return answer
   }
 

@@ -37,7 +37,7 @@ export interface Mode {
   ms?: number
   jitterMs?: number
   /** For `refused`: what SQLite says. */
-  code?: 'SQLITE_BUSY' | 'SQLITE_FULL' | 'SQLITE_READONLY'
+  code?: keyof typeof SQLITE_SAYS
 }
 
 export interface LogEntry {
@@ -172,6 +172,9 @@ const SQLITE_SAYS = {
   SQLITE_BUSY: 'database is locked',
   SQLITE_FULL: 'database or disk is full',
   SQLITE_READONLY: 'attempt to write a readonly database',
+  SQLITE_IOERR: 'disk I/O error',
+  SQLITE_CANTOPEN: 'unable to open database file',
+  SQLITE_CORRUPT: 'database disk image is malformed',
 }
 
 const PASS: Mode = { mode: 'pass' }
