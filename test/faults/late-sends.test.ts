@@ -1,4 +1,4 @@
-import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { type Api, openApi, PASSWORD } from '../support/api.ts'
 import { goodRequests, newPerson, WHO } from '../support/requests.ts'
 import { dump } from '../support/snapshots.ts'
@@ -176,7 +176,7 @@ test('HX20: each guard is needed, and a number in the marker is not enough', () 
   }
 })
 
-describe('HX20: a write that arrives twice, late', () => {
+describe.runIf(inject('whole'))('HX20: a write that arrives twice, late', () => {
   let own: Awaited<ReturnType<typeof freshUpstreams>>
   let api: Api
   beforeAll(async () => {
