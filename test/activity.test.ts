@@ -57,7 +57,7 @@ const proofFor = async (email: string) => ({ token: linkIn((await api.mailsTo(em
 
 /** Somebody who has asked for another address, and not confirmed it yet. */
 async function asksForAddress() {
-  const [ada, email] = [await api.actor(), newAddress()]
+  const [ada, email] = [await api.actor({ email_verified_at: 1 }), newAddress()]
   const body = { new_email: email, current_password: PASSWORD }
   const asked = await as(ada, 'POST', '/v1/auth/change_email', body)
   return { ada, email, asked }
@@ -174,7 +174,7 @@ const EVENTS: { [A in Action]?: Record<string, () => Promise<Happened>> } = {
     'confirming an address': async () => {
       const { id, email } = await somebody()
       await api.send('POST', '/v1/auth/resend_verification', { body: { email } })
-      const body = await proofFor(email)
+      const body = { ...(await proofFor(email)), new_password: NEW_PASSWORD }
       return {
         answer: await api.send('POST', '/v1/auth/verify_email', { body }),
         to: id,
@@ -198,14 +198,14 @@ const EVENTS: { [A in Action]?: Record<string, () => Promise<Happened>> } = {
     },
     'confirming another address': async () => {
       const { ada, email } = await asksForAddress()
-      const answer = await api.send('POST', '/v1/auth/confirm_email_change', { body: await proofFor(email) })
+      const answer = await as(ada, 'POST', '/v1/auth/confirm_email_change', await proofFor(email))
       return { answer, to: ada.id, by: ada.id, details: { email: { from: ada.email, to: email } } }
     },
   },
   'email.change_undone': {
     'taking the address back': async () => {
       const { ada, email } = await asksForAddress()
-      await api.send('POST', '/v1/auth/confirm_email_change', { body: await proofFor(email) })
+      await as(ada, 'POST', '/v1/auth/confirm_email_change', await proofFor(email))
       const answer = await api.send('POST', '/v1/auth/undo_email_change', { body: await proofFor(ada.email) })
       return { answer, to: ada.id, by: ada.id, details: { email: { from: email, to: ada.email } } }
     },

@@ -45,6 +45,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     token_epoch: 'neither',
     failed_logins: 'row',
     device_epoch: 'neither',
+    password_is_given: 'row',
     created_at: 'row',
     updated_at: 'row',
     last_login_at: 'row',
@@ -102,6 +103,10 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     created_at: 'neither',
     expires_at: 'neither',
     spent_at: 'neither',
+    session_id: 'neither',
+    superseded_at: 'neither',
+    mailed_after: 'neither',
+    clicked_at: 'neither',
   },
   invitations: {
     id: 'neither',
@@ -130,6 +135,9 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     next_attempt_at: 'neither',
     sent_at: 'neither',
     dead_at: 'neither',
+    country: 'row',
+    device: 'row',
+    refusal: 'neither',
   },
   // The key is a MAC of address and network, and is gone within hours.
   throttles: {

@@ -23,6 +23,19 @@ export const signedIn = documented(
   { security: 'signed_in', problems: [unauthenticated, invalidToken, () => tooManyRequests(60)] },
 )
 
+/**
+ * Takes an access token where one is brought, as `c.var.actor`, for routes that others may use as well. Whoever relies on
+ * it has `tokenIsLive` in the condition of the write.
+ */
+export const perhapsSignedIn = documented(
+  createMiddleware<AppEnv & { Variables: { actor: Actor | undefined } }>(async (c, next) => {
+    const isBrought = c.req.header('authorization') !== undefined
+    c.set('actor', isBrought ? await verifyAccessToken(bearerToken(c), c.var.config, c.var.now) : undefined)
+    await next()
+  }),
+  { problems: [invalidToken] },
+)
+
 /** Lets in whoever has a good access token, and brings what its check has read of them: `c.var.self`. */
 export const signedInWithProfile = documented(
   createMiddleware<ActorEnv & { Variables: { self: Profile } }>(async (c, next) => {

@@ -5,7 +5,8 @@ import type { Resources } from '../context.ts'
 import type { AppError } from '../http/problem.ts'
 import { oneTimeTokens } from '../links/models.ts'
 import { isSignupTokenOf } from '../links/signup-tokens.ts'
-import { enqueueLink, mayBeMailed, sendAfterwards } from '../mail/outbox.ts'
+import { openMailRequest } from '../mail/limits.ts'
+import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
 import { openTally } from '../throttle/failures.ts'
 import { MAX_FAILURES_IN_A_ROW, networkOf, type openAttempt } from '../throttle/service.ts'
 import { type User, userIsActive, users } from '../users/models.ts'
@@ -90,6 +91,10 @@ export async function refuseRightPassword(
     details: { reason, count: 1 },
   } as const
   const isAsRead = sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${user.id} AND email_verified_at IS NULL)`
+  const asked = openMailRequest(resources, {
+    kind: 'verify_email',
+    emailNormalized: user.email_normalized,
+  })
   const link = enqueueLink(
     resources,
     {
@@ -99,12 +104,14 @@ export async function refuseRightPassword(
       emailNormalized: user.email_normalized,
     },
     sql`${reason === 'unverified' ? isAsRead : sql`0`}
-      AND ${mayBeMailed(resources, 'verify_email', user.email_normalized)}`,
+      AND ${asked.isAllowed}`,
   )
   await resources.db.writeBatch({
     attempt: login.attempt.takeBack,
     history: record(resources, event, sql`1`),
+    count: reason === 'unverified' ? asked.count : [],
     link: link.statements,
+    countMade: [asked.countMade(link.mailId)],
   })
   if (reason === 'disabled') return accountDisabled(toTimeOrNull(user.disabled_until))
   sendAfterwards(resources, link.mailId)

@@ -12,12 +12,20 @@ import { SessionList } from '../sessions/schemas.ts'
 import { endOwnSession, listOwnSessions } from '../sessions/service.ts'
 import { tooManyAttempts as tooManyAttemptsProblem } from '../throttle/errors.ts'
 import { emailTaken, signupDomainRefused, writeConflict } from '../users/errors.ts'
-import { User } from '../users/schemas.ts'
 import * as errors from './errors.ts'
 import { logIn } from './login.ts'
 import { logOut, logOutAll } from './logout.ts'
 import { refresh } from './refresh.ts'
-import { ACCEPTED, Accepted, ChangePassword, LogIn, LogInForm, Refresh, SignUp, Tokens } from './schemas.ts'
+import {
+  ChangePassword,
+  LogIn,
+  LogInForm,
+  Refresh,
+  SignedUp,
+  SignUp,
+  SignupAccepted,
+  Tokens,
+} from './schemas.ts'
 import { signUp } from './signup.ts'
 import { startSession, toTokens } from './start-session.ts'
 
@@ -32,18 +40,18 @@ export const authRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Sign up',
       description:
-        '201 with the person; where addresses have to be verified, 202 with the same body whether or not the address is taken.',
-      responses: { 201: User, 202: Accepted },
+        '201 with the user; where addresses have to be verified, 202 with a body of the same form whether or not the address is taken.',
+      responses: { 201: SignedUp, 202: SignupAccepted },
       responseHeaders: { 201: { Location: 'Where the user is.', ETag: 'The version of the user.' } },
-      problems: [emailTaken, errors.signupClosed, signupDomainRefused],
+      problems: [emailTaken, errors.signupClosed, signupDomainRefused, tooManyAttempts],
     }),
     body(SignUp),
     idempotent,
     limitHashing,
     async (c) => {
-      const user = await signUp(c.var, c.var.body, c.var.idempotent)
-      if (!user) return c.json(ACCEPTED, 202)
-      return c.json(user, 201, { location: `/v1/users/${user.id}`, etag: `"${user.version}"` })
+      const { status, body } = await signUp(c.var, c.var.body, c.var.idempotent)
+      if (status === 202) return c.json(body, status)
+      return c.json(body, status, { location: `/v1/users/${body.id}`, etag: `"${body.version}"` })
     },
   )
   .post(

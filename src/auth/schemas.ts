@@ -55,6 +55,21 @@ export const ResetPassword = lazy(() =>
   withProof({ new_password: NewPassword() }).meta({ id: 'ResetPassword' }),
 )
 export type ResetPassword = Of<typeof ResetPassword>
+/** What shows, beside the mail, that whoever reads it made the account, or makes it theirs. */
+export const VerifyEmail = lazy(() =>
+  withProof({
+    signup_token: text(256, 1).optional().meta({ description: 'What signing up has answered.' }),
+    password: Password().optional().meta({ description: 'That of the account.' }),
+    new_password: NewPassword()
+      .optional()
+      .meta({ description: 'Voids what could enter the account so far.' }),
+  }).meta({ id: 'VerifyEmail' }),
+)
+export type VerifyEmail = Of<typeof VerifyEmail>
+
+export const ConfirmEmailChange = lazy(() => withProof({}).meta({ id: 'ConfirmEmailChange' }))
+export type ConfirmEmailChange = Of<typeof ConfirmEmailChange>
+
 export const EmailOnly = lazy(() => z.strictObject({ email: EmailInput() }).meta({ id: 'EmailOnly' }))
 export const ChangeEmail = lazy(() =>
   z.strictObject({ new_email: EmailInput(), current_password: Password() }).meta({ id: 'ChangeEmail' }),
@@ -64,6 +79,21 @@ export type ChangeEmail = Of<typeof ChangeEmail>
 /** What is answered where the answer must not tell whether there is an account. */
 export const Accepted = lazy(() => z.object({ status: z.literal('accepted') }).meta({ id: 'Accepted' }))
 export const ACCEPTED: Of<typeof Accepted> = { status: 'accepted' }
+
+/** The same, with what makes the code in the mail work, if one is sent. */
+export const MailRequested = lazy(() =>
+  Accepted().extend({ request_token: z.string() }).meta({ id: 'MailRequested' }),
+)
+export type MailRequested = Of<typeof MailRequested>
+
+const signupToken = () =>
+  z.string().meta({ description: 'Shows, until the address is verified, that it was you who signed up.' })
+export const SignedUp = lazy(() => User().extend({ signup_token: signupToken() }).meta({ id: 'SignedUp' }))
+export type SignedUp = Of<typeof SignedUp>
+export const SignupAccepted = lazy(() =>
+  Accepted().extend({ signup_token: signupToken() }).meta({ id: 'SignupAccepted' }),
+)
+export type SignupAccepted = Of<typeof SignupAccepted>
 
 export const Tokens = lazy(() =>
   z

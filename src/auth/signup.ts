@@ -1,64 +1,103 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
-import { type IdempotentRequest, openIdempotency, recalled } from '../idempotency/service.ts'
-import { enqueue, mayBeMailed, sendAfterwards } from '../mail/outbox.ts'
-import { assertDomainMaySignUp, enqueueVerification, insertUser, makeUserRow } from '../users/create.ts'
+import { type IdempotentRequest, keptAnswer, openIdempotency } from '../idempotency/service.ts'
+import { makeSignupToken } from '../links/signup-tokens.ts'
+import { openMailRequest } from '../mail/limits.ts'
+import { enqueue, enqueueLink, sendAfterwards } from '../mail/outbox.ts'
+import { assertDomainMaySignUp, insertUser, makeUserRow } from '../users/create.ts'
 import { emailTaken } from '../users/errors.ts'
-import { emailIsTaken, users } from '../users/models.ts'
-import type { User } from '../users/schemas.ts'
+import { emailIsTaken, userIsActive, users } from '../users/models.ts'
 import { toUser } from '../users/schemas.ts'
 import { signupClosed } from './errors.ts'
-import { ACCEPTED, type SignUp } from './schemas.ts'
+import { ACCEPTED, type SignedUp, type SignUp, type SignupAccepted } from './schemas.ts'
+
+/** What signing up answers; 202 where it must not tell whether the address was taken. */
+export type SignupAnswer = { status: 201; body: SignedUp } | { status: 202; body: SignupAccepted }
 
 /**
  * Signs somebody up: account, history, idempotency key and the mail that confirms the address, in one batch.
  *
- * Where addresses have to be verified, the answer is the same whether or not the address is taken: `null`. The
- * owner of a taken one is told by mail; nothing else changes.
+ * Where addresses have to be verified, the answer is the same whether or not the address is taken. Whoever has proved
+ * a taken one is told by mail; one that nobody has proved gets the mail that proves it; nothing else changes.
  *
- * @throws 409 `email_taken`, where verification is optional; 403 `signup_closed`, `signup_domain_refused`; 422.
+ * @throws 409 `email_taken`, where verification is optional; 403 `signup_closed`, `signup_domain_refused`; 422;
+ *   429 `too_many_attempts`.
  */
 export async function signUp(
   resources: Resources,
   input: SignUp,
   request: IdempotentRequest | undefined,
-): Promise<User | null> {
-  const { config } = resources
+): Promise<SignupAnswer> {
+  const { config, now, send } = resources
   if (config.SIGNUP === 'closed') throw signupClosed()
   assertDomainMaySignUp(config, input.email)
 
   const row = await makeUserRow(resources, { ...input, role: 'user' })
+  const { email_normalized: emailNormalized } = row
   const isSecret = config.EMAIL_VERIFICATION === 'required'
   const answer = isSecret ? ACCEPTED : toUser({ ...row, state: row.status })
-  const owner = sql`FROM ${users} WHERE email_normalized = ${row.email_normalized} AND deleted_at IS NULL`
-  const isTaken = emailIsTaken(row.email_normalized)
-  const once = openIdempotency(resources, request, row.id, answer, isSecret ? sql`1` : sql`NOT ${isTaken}`)
+  const asked = openMailRequest(resources, { kind: 'verify_email', emailNormalized })
+  // Who signs up asks for a mail, whoever has the address.
+  const mayAsk = send ? asked.mayAsk : sql`1`
+  const isTaken = emailIsTaken(emailNormalized)
+  const mayClaim = isSecret ? mayAsk : sql`${mayAsk} AND NOT ${isTaken}`
+  const once = openIdempotency(resources, request, row.id, answer, mayClaim, isSecret ? 202 : 201)
   const creation = insertUser(resources, row, sql`${once.isFirst} AND NOT ${isTaken}`, {
     action: 'user.signed_up',
     actorId: row.id,
   })
-  const verification = enqueueVerification(resources, row, creation.isDone)
-  const notice = enqueue(resources, {
-    kind: 'already_registered',
-    userId: sql`(SELECT id ${owner})`,
-    to: sql`(SELECT email ${owner})`,
-    toNormalized: row.email_normalized,
-  })
-  const mayTell = mayBeMailed(resources, 'already_registered', row.email_normalized)
+  const isAnswered = isSecret ? once.isFirst : creation.isDone
+  const mails = mailsToOwner(resources, emailNormalized, sql`${isAnswered} AND ${asked.isAllowed}`)
   const results = await resources.db.writeBatch(
     {
+      count: send ? asked.count : [],
       claim: once.claim,
       ...creation.statements,
-      verification: verification.statements,
-      notice: isSecret ? [notice.when(sql`${once.isFirst} AND NOT ${creation.isDone} AND ${mayTell}`)] : [],
+      mails: isSecret ? mails.statements : mails.verification,
+      mailing: asked.verdict,
+      countMade: send ? mails.ids.map(asked.countMade) : [],
       verdict: sql<{ is_done: 0 | 1 }>`SELECT ${creation.isDone} AS is_done`,
       ...once.recall,
     },
     creation.isDone,
   )
-  sendAfterwards(resources, verification.mailId, ...(isSecret ? [notice.id] : []))
-  const kept = recalled(request, results, answer)
-  if (isSecret) return null
-  if (kept === answer && !results.verdict[0]!.is_done) throw emailTaken()
-  return kept as User
+  sendAfterwards(resources, ...mails.ids)
+  const kept = keptAnswer(request, results)
+  if (!kept && send) asked.assertAllowed(results.mailing)
+  if (!kept && !isSecret && !results.verdict[0]!.is_done) throw emailTaken()
+  const {
+    status,
+    subjectId,
+    answer: body,
+  } = kept ?? { status: isSecret ? 202 : 201, subjectId: row.id, answer }
+  const signup_token = makeSignupToken(config, { userId: subjectId, emailNormalized }, now)
+  return { status, body: { ...(body as object), signup_token } } as SignupAnswer
+}
+
+/**
+ * What the owner of an address is mailed, by the account that is there once the batch has made one or not: the mail that
+ * proves the address where nobody has, else that somebody tried to sign up with it.
+ */
+function mailsToOwner(resources: Resources, emailNormalized: string, condition: SQL) {
+  const owner = sql`FROM ${users} WHERE email_normalized = ${emailNormalized} AND deleted_at IS NULL
+    AND ${userIsActive(resources.now)}`
+  const isVerified = (is: boolean) =>
+    sql`EXISTS (SELECT 1 ${owner} AND email_verified_at IS ${is ? sql`NOT NULL` : sql`NULL`}) AND ${condition}`
+  const to = { id: sql`(SELECT id ${owner})`, email: sql`(SELECT email ${owner})` }
+  const verification = enqueueLink(
+    resources,
+    { kind: 'verify_email', subjectId: to.id, email: to.email, emailNormalized },
+    isVerified(false),
+  )
+  const notice = enqueue(resources, {
+    kind: 'already_registered',
+    userId: to.id,
+    to: to.email,
+    toNormalized: emailNormalized,
+  })
+  return {
+    ids: [verification.mailId, notice.id],
+    verification: verification.statements,
+    statements: [...verification.statements, notice.when(isVerified(true))],
+  }
 }

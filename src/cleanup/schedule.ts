@@ -1,5 +1,5 @@
 import type { Resources } from '../context.ts'
-import { deliverDue } from '../mail/outbox.ts'
+import { deliverDue } from '../mail/delivery.ts'
 import { cleanUp } from './service.ts'
 
 /** What `work` answers goes into the job's line of the log: counts, and names of ours. */

@@ -93,6 +93,10 @@ export const Env = lazy(() =>
     NETWORK_FAILURES_PER_HOUR: number(30, 10, 100_000),
     /** `errors`: no line for a request that was answered below 500. */
     LOG: oneOf('errors', 'all').default('all'),
+    /** What the deployment mails in an hour because somebody asked; then only to devices that an account knows. */
+    MAILS_PER_HOUR: number(2000, 1, 1_000_000),
+    /** What one network asks to be mailed in an hour: an office or a school is one network. */
+    NETWORK_MAILS_PER_HOUR: number(30, 1, 100_000),
     // At least as long as a request may be on its way twice.
     REFRESH_GRACE_SECONDS: number(30, 10, 300),
     PURGE_AFTER_DAYS: days(30, 1),
@@ -138,6 +142,8 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   BREACHED_PASSWORDS_URL: URL_OF('the range service'),
   NETWORK_FAILURES_PER_HOUR: NUMBER_OF('failures from 10 to 100000'),
   LOG: 'errors or all',
+  MAILS_PER_HOUR: NUMBER_OF('mails from 1 to 1000000'),
+  NETWORK_MAILS_PER_HOUR: NUMBER_OF('mails from 1 to 100000'),
   REFRESH_GRACE_SECONDS: NUMBER_OF('seconds from 10 to 300'),
   PURGE_AFTER_DAYS: NUMBER_OF('days from 1 to 3650'),
   UNVERIFIED_DAYS: NUMBER_OF('days from 1 to 3650'),

@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import { html, raw } from 'hono/html'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
 
 export interface Page {
   title: string
@@ -8,6 +9,9 @@ export interface Page {
   /** Text of ours, never of a caller: it is put in as it is. */
   style?: string
   script?: string
+  /** 200 when absent. */
+  status?: ContentfulStatusCode
+  headers?: Record<string, string>
 }
 
 /** Nothing is allowed but the page's own style and script, by nonce; and those can turn no text into markup. */
@@ -26,7 +30,8 @@ const POLICY = {
  * Answers with a page. `allows` are directives of the Content-Security-Policy that it needs besides, such as
  * `{ 'connect-src': "'self'" }`.
  */
-export async function page(c: Context, { title, body, style, script }: Page, allows: object = {}) {
+export async function page(c: Context, content: Page, allows: object = {}) {
+  const { title, body, style, script, status = 200, headers = {} } = content
   const nonce = Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString('base64')
   const policy = { ...POLICY, 'style-src': `'nonce-${nonce}'`, 'script-src': `'nonce-${nonce}'`, ...allows }
   const text = await html`<!doctype html>
@@ -45,7 +50,8 @@ ${script && html`<script nonce="${nonce}" type="module">${raw(script)}</script>`
 </body>
 </html>
 `
-  return c.html(text, 200, {
+  return c.html(text, status, {
+    ...headers,
     'content-security-policy': Object.entries(policy)
       .map((directive) => directive.join(' '))
       .join('; '),

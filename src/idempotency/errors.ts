@@ -2,3 +2,6 @@ import { AppError } from '../http/problem.ts'
 
 export const idempotencyKeyReused = () =>
   new AppError(422, 'idempotency_key_reused', 'This Idempotency-Key has been used for a different request.')
+
+export const answerGone = () =>
+  new AppError(410, 'answer_gone', 'What this Idempotency-Key has made is gone, and its answer with it.')

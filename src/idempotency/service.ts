@@ -1,11 +1,13 @@
 import { createHmac } from 'node:crypto'
-import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { and, eq, inArray, lte, type SQL, sql } from 'drizzle-orm'
 import { createMiddleware } from 'hono/factory'
+import type { Config } from '../config/main.ts'
 import type { AppEnv, Resources } from '../context.ts'
 import { build, insertWhere, type Results } from '../database/statements.ts'
 import { documented } from '../http/operation.ts'
 import { AppError } from '../http/problem.ts'
-import { idempotencyKeyReused } from './errors.ts'
+import { normalizeEmail } from '../values/email.ts'
+import { answerGone, idempotencyKeyReused } from './errors.ts'
 import { idempotencyKeys } from './models.ts'
 
 export const invalidIdempotencyKey = () =>
@@ -13,17 +15,17 @@ export const invalidIdempotencyKey = () =>
 
 /** What makes a repeated request recognisable: who, where, which key, and a MAC of what was sent. */
 export interface IdempotentRequest {
-  principal: string
+  /** Under the newest of our keys, then under former ones. */
+  principals: [string, ...string[]]
   route: string
   key: string
-  bodyHash: string
-  /** What the hash was, or may have been, before the keys were rotated. */
-  formerHashes: string[]
+  bodyHashes: [string, ...string[]]
 }
 
 /**
  * Takes the header `Idempotency-Key`, as `c.var.idempotent`; stands behind `body`. The body's hash is a MAC, as
- * the body has a password in it.
+ * the body has a password in it. Strangers are told apart by the address that they bring: what one of them has sent is
+ * nothing to another.
  */
 export const idempotent = documented(
   createMiddleware<
@@ -33,14 +35,16 @@ export const idempotent = documented(
   >(async (c, next) => {
     const key = c.req.header('idempotency-key')
     if (key !== undefined && !/^[\x21-\x7e]{8,128}$/.test(key)) throw invalidIdempotencyKey()
-    const text = JSON.stringify(c.var.body)
-    const hashOf = (key: Uint8Array) => createHmac('sha256', key).update(text).digest('base64url')
-    const principal = c.var.actor?.sub ?? 'anybody'
-    if (key === undefined) c.set('idempotent', undefined)
-    else {
-      const [bodyHash = '', ...formerHashes] = c.var.config.keys.idempotency.map(hashOf)
-      const route = `${c.req.method} ${c.req.path}`
-      c.set('idempotent', { principal, route, key, bodyHash, formerHashes })
+    if (key !== undefined) {
+      const { body, actor, config } = c.var
+      const { email } = body as { email?: unknown }
+      const stranger = () => digestsOf(config, `address ${normalizeEmail(String(email))}`)
+      c.set('idempotent', {
+        principals: actor ? [actor.sub] : stranger(),
+        route: `${c.req.method} ${c.req.path}`,
+        key,
+        bodyHashes: digestsOf(config, JSON.stringify(body)),
+      })
     }
     await next()
   }),
@@ -49,18 +53,28 @@ export const idempotent = documented(
       'Idempotency-Key':
         'Repeat a request with the same key and it takes effect once; the answer is kept for a day.',
     },
-    problems: [invalidIdempotencyKey, idempotencyKeyReused],
+    problems: [invalidIdempotencyKey, idempotencyKeyReused, answerGone],
   },
 )
+
+const digestsOf = ({ keys }: Config, text: string) =>
+  keys.idempotency.map((key) => createHmac('sha256', key).update(text).digest('base64url')) as [
+    string,
+    ...string[],
+  ]
 
 const selectKeys = () => build.select().from(idempotencyKeys)
 /** What reads the kept answer; nothing where there is no key. */
 export type Recall = { kept?: ReturnType<typeof selectKeys> }
 
+const DAY_MS = 86_400_000
+/** The status of an answer about somebody who was erased: see users/erasure.ts. */
+const GONE = 410
+
 /**
  * The statements that make a creation idempotent: `claim` goes first, the creation is conditional on `isFirst`,
  * `recall` goes last. All in one batch, so key, creation and history are there together or not at all. A key is only
- * taken where `mayClaim` holds.
+ * taken where `mayClaim` holds, and one that is older than a day is as if it had never been.
  */
 export function openIdempotency(
   { now }: Resources,
@@ -68,40 +82,58 @@ export function openIdempotency(
   subjectId: string,
   answer: object,
   mayClaim: SQL,
+  status = 201,
 ) {
   if (!request) return { claim: [], isFirst: mayClaim, recall: {} as Recall }
-  const { principal, route, key, bodyHash } = request
+  const { principals, route, key, bodyHashes } = request
   const isThisKey = and(
-    eq(idempotencyKeys.principal, principal),
+    inArray(idempotencyKeys.principal, principals),
     eq(idempotencyKeys.route, route),
     eq(idempotencyKeys.key, key),
   )
   const row = {
-    principal,
+    principal: principals[0],
     route,
     key,
-    body_hash: bodyHash,
-    status: 201,
+    body_hash: bodyHashes[0],
+    status,
     response: JSON.stringify(answer),
     subject_id: subjectId,
     created_at: now,
   }
+  const isNew = sql`NOT EXISTS (SELECT 1 FROM ${idempotencyKeys} WHERE ${isThisKey})`
   return {
-    claim: [insertWhere(idempotencyKeys, row, mayClaim, ['principal', 'route', 'key'])],
+    claim: [
+      build.delete(idempotencyKeys).where(and(isThisKey, lte(idempotencyKeys.created_at, now - DAY_MS))),
+      insertWhere(idempotencyKeys, row, sql`${isNew} AND ${mayClaim}`, ['principal', 'route', 'key']),
+    ],
     isFirst: sql`EXISTS (SELECT 1 FROM ${idempotencyKeys} WHERE ${isThisKey} AND subject_id = ${subjectId})`,
     recall: { kept: build.select().from(idempotencyKeys).where(isThisKey) } as Recall,
   }
 }
 
-/** The kept answer, from the result of `recall`. Throws 422 when the key was used for another body. */
-export function recalled<T>(
+/**
+ * What is kept of the first request with this key, from the result of `recall`; undefined when there is none.
+ *
+ * @throws 422 when the key was used for another body; 410 when what it made has been erased.
+ */
+export function keptAnswer(
   request: IdempotentRequest | undefined,
   { kept }: Partial<Results<Required<Recall>>>,
+) {
+  const row = kept?.[0]
+  if (!request || !row) return undefined
+  if (row.status === GONE) throw answerGone()
+  if (!request.bodyHashes.includes(row.body_hash)) throw idempotencyKeyReused()
+  return { status: row.status, subjectId: row.subject_id, answer: JSON.parse(row.response) as unknown }
+}
+
+/** The kept answer, else the fresh one. Throws as `keptAnswer`. */
+export function recalled<T>(
+  request: IdempotentRequest | undefined,
+  results: Partial<Results<Required<Recall>>>,
   fresh: T,
 ): T {
-  const row = kept?.[0]
-  if (!request || !row) return fresh
-  const { bodyHash, formerHashes } = request
-  if (![bodyHash, ...formerHashes].includes(row.body_hash)) throw idempotencyKeyReused()
-  return JSON.parse(row.response) as T
+  const kept = keptAnswer(request, results)
+  return kept ? (kept.answer as T) : fresh
 }

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { outranks } from '../access/permissions.ts'
 import { listOf, pageQuery } from '../http/pagination.ts'
-import { withProof } from '../links/schemas.ts'
+import { withLink } from '../links/schemas.ts'
 import { NewPassword } from '../passwords/schemas.ts'
 import type { User as UserRow } from '../users/models.ts'
 import { DisplayName, EmailInput, Role } from '../users/schemas.ts'
@@ -83,7 +83,7 @@ export const InvitationList = lazy(() => listOf(Invitation()).meta({ id: 'Invita
 export const ListInvitations = lazy(() => z.strictObject(pageQuery()))
 
 export const AcceptInvitation = lazy(() =>
-  withProof({ password: NewPassword(), name: DisplayName().optional() }).meta({
+  withLink({ password: NewPassword(), name: DisplayName().optional() }).meta({
     id: 'AcceptInvitation',
   }),
 )

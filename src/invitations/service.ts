@@ -1,6 +1,7 @@
 import { and, desc, eq, getTableColumns, isNull, lt, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { requireRecentLogin } from '../access/guards.ts'
+import { reauthenticationRequired } from '../access/errors.ts'
+import { isRecent as hasRecentLogin, requireRecentLogin } from '../access/guards.ts'
 import { outranks } from '../access/permissions.ts'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
@@ -12,12 +13,13 @@ import { type IdempotentRequest, openIdempotency, recalled } from '../idempotenc
 import { oneTimeTokens } from '../links/models.ts'
 import { LIFETIME_MS, voidTokens } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
+import { MAILS_OF_MANAGER, openMailRequest } from '../mail/limits.ts'
 import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { withdrawInvitations } from '../users/consequences.ts'
-import { emailTaken, outranked } from '../users/errors.ts'
+import { emailTaken, outranked, writeConflict } from '../users/errors.ts'
 import { emailIsProved, ROLES, users } from '../users/models.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { invitationEnded, invitationNotFound } from './errors.ts'
@@ -50,12 +52,19 @@ const enqueueInvitation = (resources: Resources, row: InvitationRow, condition: 
     condition,
   )
 
-/** What inviting and inviting again ask alike. Throws 503 where no mail is set up; 403 `outranked`, `reauthentication_required`. */
-function assertMayInvite({ now, send }: Resources, actor: Claims, role: InvitationRow['role']): void {
+/** What inviting and inviting again ask alike. Throws 503 where no mail is set up; 403 `outranked`. */
+function assertMayInvite({ send }: Resources, actor: Claims, role: InvitationRow['role']): void {
   if (!send) throw mailNotConfigured()
   if (!outranks(actor.role, role)) throw outranked()
-  if (role !== 'user') requireRecentLogin(actor, now)
 }
+
+/** An invitation is a mail that somebody asks for. */
+const askToInvite = (resources: Resources, actor: Claims, { email_normalized }: InvitationRow) =>
+  openMailRequest(resources, {
+    kind: 'invitation',
+    emailNormalized: email_normalized,
+    actor: { id: actor.sub, mailsPerHour: MAILS_OF_MANAGER },
+  })
 
 /** A condition: that the invitation of an address which stands is of a rank that an actor may withdraw. */
 const mayReplace = (actor: Claims, emailNormalized: string, now: number) =>
@@ -77,6 +86,7 @@ export async function createInvitation(
 ): Promise<Invitation> {
   const { db, now } = resources
   assertMayInvite(resources, actor, input.role)
+  const isRecent = input.role === 'user' || hasRecentLogin(actor, now)
   const row: InvitationRow = {
     id: uuidv7(),
     email: input.email,
@@ -92,7 +102,9 @@ export async function createInvitation(
   }
   const isTaken = emailIsProved(row.email_normalized)
   const isReplaceable = mayReplace(actor, row.email_normalized, now)
-  const mayInvite = sql`${tokenIsLive(actor, now)} AND NOT ${isTaken} AND ${isReplaceable}`
+  const asked = askToInvite(resources, actor, row)
+  const holds = tokenIsLive(actor, now)
+  const mayInvite = sql`${holds} AND NOT ${isTaken} AND ${isReplaceable} AND ${isRecent} AND ${asked.mayAsk}`
   const answer = toInvitation({ ...row, ...inviterNow(actor) }, now)
   const once = openIdempotency(resources, request, row.id, answer, mayInvite)
   const event = eventOf('invitation.created', actor.sub, row)
@@ -100,6 +112,7 @@ export async function createInvitation(
   const mail = enqueueInvitation(resources, row, isDone)
   const results = await db.writeBatch(
     {
+      count: asked.count,
       claim: once.claim,
       history: record(resources, event, once.isFirst),
       older: withdrawInvitations(
@@ -110,18 +123,27 @@ export async function createInvitation(
       ),
       invitation: insertWhere(invitations, row, isDone),
       mail: mail.statements,
-      verdict: sql<Record<'is_done' | 'is_taken' | 'is_replaceable', 0 | 1>>`SELECT ${isDone} AS is_done,
-        ${isTaken} AS is_taken, ${isReplaceable} AS is_replaceable`,
+      mailing: asked.verdict,
+      countMade: [asked.countMade(mail.mailId)],
+      verdict: sql<
+        Record<'is_done' | 'is_taken' | 'is_replaceable' | 'holds', 0 | 1>
+      >`SELECT ${isDone} AS is_done,
+        ${isTaken} AS is_taken, ${isReplaceable} AS is_replaceable, ${holds} AS holds`,
       ...once.recall,
     },
     isDone,
   )
-  const { is_done, is_taken, is_replaceable } = results.verdict[0]!
+  const { is_done, is_taken, is_replaceable, holds: isLive } = results.verdict[0]!
   const kept = recalled(request, results, answer)
+  // What was answered once is answered again, however old the login is by now.
   if (kept.id !== row.id) return (await findInvitation(resources, kept.id)) ?? kept
   if (!is_done) {
+    if (!isLive) throw invalidToken(new Refusal('meanwhile'))
+    if (!isRecent) throw reauthenticationRequired()
     if (is_taken) throw emailTaken()
-    throw is_replaceable ? invalidToken(new Refusal('meanwhile')) : outranked()
+    if (!is_replaceable) throw outranked()
+    asked.assertAllowed(results.mailing)
+    throw writeConflict()
   }
   sendAfterwards(resources, mail.mailId)
   return answer
@@ -186,21 +208,27 @@ export async function resendInvitation(resources: Resources, actor: Claims, id: 
   const { db, now } = resources
   const row = await requireInvitation(resources, actor, id)
   assertMayInvite(resources, actor, row.role)
+  if (row.role !== 'user') requireRecentLogin(actor, now)
   const renewed = { ...row, expires_at: now + LIFETIME_MS.accept_invitation, invited_by: actor.sub }
   const holds = tokenIsLive(actor, now)
   const isTaken = emailIsProved(row.email_normalized)
-  const mayResend = sql`EXISTS (SELECT 1 FROM ${invitations} WHERE ${and(isPending(id), holds)}) AND NOT ${isTaken}`
+  const asked = askToInvite(resources, actor, row)
+  const mayResend = sql`EXISTS (SELECT 1 FROM ${invitations} WHERE ${and(isPending(id), holds)}) AND NOT ${isTaken}
+    AND ${asked.mayAsk}`
   const event = eventOf('invitation.resent', actor.sub, row)
   const isDone = rowExists(activityLogs, event.id)
   const mail = enqueueInvitation(resources, renewed, isDone)
-  const { verdict } = await db.writeBatch(
+  const { verdict, mailing } = await db.writeBatch(
     {
+      count: asked.count,
       history: record(resources, event, mayResend),
       change: build
         .update(invitations)
         .set({ expires_at: renewed.expires_at, invited_by: renewed.invited_by })
         .where(and(eq(invitations.id, id), isDone)),
       mail: mail.statements,
+      mailing: asked.verdict,
+      countMade: [asked.countMade(mail.mailId)],
       verdict: sql<
         Record<'is_done' | 'holds' | 'is_taken', 0 | 1>
       >`SELECT ${isDone} AS is_done, ${holds} AS holds,
@@ -211,7 +239,9 @@ export async function resendInvitation(resources: Resources, actor: Claims, id: 
   const { is_done, holds: isLive, is_taken } = verdict[0]!
   if (!is_done) {
     if (!isLive) throw invalidToken(new Refusal('meanwhile'))
-    throw is_taken ? emailTaken() : invitationEnded()
+    if (is_taken) throw emailTaken()
+    asked.assertAllowed(mailing)
+    throw invitationEnded()
   }
   sendAfterwards(resources, mail.mailId)
   return toInvitation({ ...renewed, ...inviterNow(actor) }, now)

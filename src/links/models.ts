@@ -4,6 +4,7 @@ export const PURPOSES = [
   'verify_email',
   'reset_password',
   'change_email',
+  'approve_email_change',
   'undo_email_change',
   'accept_invitation',
   'unlock_account',
@@ -13,7 +14,7 @@ export type Purpose = (typeof PURPOSES)[number]
 
 /**
  * What a mail lets its reader do, once. Neither the link's token nor the code stands here: both are derived from
- * the id (see one-time-tokens.ts). `subject_id` is a person, or an invitation; `email` is the address the mail
+ * the id (see service.ts). `subject_id` is a person, or an invitation; `email` is the address the mail
  * went to, which is what using it confirms.
  */
 export const oneTimeTokens = sqliteTable(
@@ -27,8 +28,16 @@ export const oneTimeTokens = sqliteTable(
     code_tries: integer().notNull(),
     created_at: integer().notNull(),
     expires_at: integer().notNull(),
-    /** Used, or made void by something newer. */
+    /** Used, or made void by something else. */
     spent_at: integer(),
+    /** The session that asked for it, where only that one may use it. */
+    session_id: text(),
+    /** A newer one was asked for: its link leads nowhere, its code is good for who asked for it. */
+    superseded_at: integer(),
+    /** How long after it was made its mail was sent (ms): a code lives from then on. */
+    mailed_after: integer(),
+    /** Its link was followed, by somebody of whom more was asked. */
+    clicked_at: integer(),
   },
   (table) => [
     index('one_time_tokens_of_subject').on(table.subject_id, table.purpose),

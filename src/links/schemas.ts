@@ -2,27 +2,38 @@ import * as z from 'zod'
 import { lazy } from '../values/lazy.ts'
 import { text } from '../values/text.ts'
 
-/** The token in a mailed link; or the address the mail went to, and the code in it. */
-export const proof = () => ({
-  token: text(256, 1).optional(),
-  email: text(320, 1).optional(),
-  code: text(8)
+const code = () =>
+  text(8)
     .regex(/^\d{8}$/, 'Has eight digits.')
     .optional()
-    .meta({ example: '04718152' }),
+    .meta({ example: '04718152', description: 'With the token of who asked for the mail, or their session.' })
+const sealed = (description: string) => text(256, 1).optional().meta({ description })
+
+const proof = () => ({
+  token: sealed('The one in the link of the mail.'),
+  code: code(),
+  request_token: sealed('What asking for the mail has answered.'),
 })
 
-export type Proof = { [Member in keyof ReturnType<typeof proof>]?: string | undefined }
+/** What a mail lets its reader show: the token in its link, or its code and who asked for it. */
+export interface Proof {
+  token?: string | undefined
+  code?: string | undefined
+  request_token?: string | undefined
+  signup_token?: string | undefined
+}
 
-export const isProof = ({ token, email, code }: Proof) =>
-  token === undefined ? email !== undefined && code !== undefined : (email ?? code) === undefined
+const isProof = ({ token, code, request_token }: Proof) =>
+  (token === undefined) !== (code === undefined) && !(token !== undefined && request_token !== undefined)
 
+/** A body with such a proof, and what else the route asks for. */
 export const withProof = <S extends z.ZodRawShape>(shape: S) =>
   z.strictObject({ ...proof(), ...shape }).refine((input) => isProof(input as Proof), {
-    message: 'Give token, or email and code.',
+    message: 'Give token, or code with request_token.',
   })
 
-export const MailedProof = lazy(() => withProof({}).meta({ id: 'MailedProof' }))
+/** A body with the token of a link: nobody asked for the mail, so there is no code in it. */
+export const withLink = <S extends z.ZodRawShape>(shape: S) =>
+  z.strictObject({ token: text(256, 1), ...shape })
 
-/** The token in the link of a mail that has no code. */
-export const LinkToken = lazy(() => z.strictObject({ token: text(256, 1) }).meta({ id: 'LinkToken' }))
+export const MailedLink = lazy(() => withLink({}).meta({ id: 'MailedLink' }))

@@ -1,14 +1,15 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import { and, eq, gt, inArray, isNull, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, inArray, isNull, or, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Config } from '../config/main.ts'
 import type { Resources } from '../context.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
 import { build, insertWhere, type RowsOf, rowExists, type Statement } from '../database/statements.ts'
-import { normalizeEmail } from '../values/email.ts'
+import { openRequestToken } from './askers.ts'
 import { invalidLink } from './errors.ts'
 import { type OneTimeToken, oneTimeTokens, type Purpose } from './models.ts'
 import type { Proof } from './schemas.ts'
+import { openSignupToken } from './signup-tokens.ts'
 
 const MINUTE_MS = 60_000
 const DAY_MS = 86_400_000
@@ -17,6 +18,7 @@ export const LIFETIME_MS: Record<Purpose, number> = {
   verify_email: DAY_MS,
   reset_password: 30 * MINUTE_MS,
   change_email: DAY_MS,
+  approve_email_change: DAY_MS,
   undo_email_change: 7 * DAY_MS,
   accept_invitation: 7 * DAY_MS,
   unlock_account: 7 * DAY_MS,
@@ -44,32 +46,47 @@ const codeOf = (key: Uint8Array, purpose: Purpose, id: string) => {
 
 export interface NewToken {
   purpose: Purpose
-  /** A person's or an invitation's id, or the query that finds it. */
+  /** A user's or an invitation's id, or the query that finds it. */
   subjectId: string | SQL
   /** Where the mail goes, as it is stored: an address, or the query that finds it. */
   email: string | SQL
   emailNormalized: string | SQL
+  /** The session that asks, where only that one may use it. */
+  sessionId?: string | undefined
 }
+
+/** Whoever asks for one of these is not known, so a later one does not take an earlier asker's code away. */
+const ASKED_BY_ANYBODY: readonly Purpose[] = ['verify_email', 'reset_password']
 
 /**
  * Statements that make a token, if `condition` holds, and void what was made before for the same purpose.
  * `isMade` is the condition for whatever else depends on it, the mail above all.
  */
 export function issueToken({ now }: Resources, token: NewToken, condition: SQL) {
+  const { purpose } = token
   const id = uuidv7()
   const isMade = rowExists(oneTimeTokens, id)
   const row = {
     id,
-    purpose: token.purpose,
+    purpose,
     subject_id: token.subjectId,
     email: token.email,
     email_normalized: token.emailNormalized,
     code_tries: 0,
     created_at: now,
-    expires_at: now + LIFETIME_MS[token.purpose],
+    expires_at: now + LIFETIME_MS[purpose],
     spent_at: null,
+    session_id: token.sessionId ?? null,
+    superseded_at: null,
+    mailed_after: null,
+    clicked_at: null,
   } satisfies Record<keyof OneTimeToken, unknown>
   const older = and(sql`${oneTimeTokens.subject_id} = ${token.subjectId}`, sql`id < ${id}`, isMade)
+  const supersede = build
+    .update(oneTimeTokens)
+    .set({ superseded_at: now })
+    .where(and(eq(oneTimeTokens.purpose, purpose), isNull(oneTimeTokens.superseded_at), isOpen, older))
+  const voidOlder = ASKED_BY_ANYBODY.includes(purpose) ? supersede : voidTokens(now, [purpose], older)
   return {
     id,
     isMade,
@@ -77,17 +94,19 @@ export function issueToken({ now }: Resources, token: NewToken, condition: SQL) 
     statements: [
       insertWhere(oneTimeTokens, row, condition),
       // An undo stays good: whoever can ask for one more change must not thereby take the first one's undo away.
-      ...(token.purpose === 'undo_email_change' ? [] : [voidTokens(now, [token.purpose], older)]),
+      ...(purpose === 'undo_email_change' ? [] : [voidOlder]),
     ] as Statement[],
   }
 }
+
+const isOpen = isNull(oneTimeTokens.spent_at)
 
 /** Voids tokens that are still good. */
 export const voidTokens = (now: number, purposes: readonly Purpose[], which: SQL | undefined) =>
   build
     .update(oneTimeTokens)
     .set({ spent_at: now })
-    .where(and(inArray(oneTimeTokens.purpose, [...purposes]), isNull(oneTimeTokens.spent_at), which))
+    .where(and(inArray(oneTimeTokens.purpose, [...purposes]), isOpen, which))
 
 /** A condition for the write that uses a token: that it is still good at that moment. */
 export const linkIsLive = (id: string, now: number): SQL =>
@@ -97,10 +116,11 @@ const isGood = (id: string, now: number) =>
   and(eq(oneTimeTokens.id, id), isNull(oneTimeTokens.spent_at), gt(oneTimeTokens.expires_at, now))
 
 /**
- * What a link's token, or an address with a code, stands for, with the user or invitation it is about; one trip.
- * It is only looked at: using it up is a condition of the write it allows (`linkIsLive`).
+ * What a link's token, or a code, stands for, with the user or invitation it is about; one trip. It is only looked at:
+ * using it up is a condition of the write it allows (`linkIsLive`).
  *
  * @param selectSubject reads the subject, given its id.
+ * @param session of whoever shows the code, where they have no token for having asked.
  * @throws 400 `invalid_link`, the same for every reason.
  */
 export async function requireToken<S extends Statement>(
@@ -108,14 +128,41 @@ export async function requireToken<S extends Statement>(
   purpose: Purpose,
   proof: Proof,
   selectSubject: (id: SQL) => S,
+  session?: { sub: string; sid: string },
 ): Promise<{ token: OneTimeToken; subject: RowsOf<S>[number] }> {
-  const found =
-    proof.token === undefined
-      ? await findByCode(resources, purpose, proof.email!, proof.code!, selectSubject)
-      : await findByToken(resources, purpose, proof.token, selectSubject)
+  const isNamed = proof.token === undefined ? findAsked(resources, purpose, proof, session) : undefined
+  const found = isNamed
+    ? await findByCode(
+        resources,
+        and(eq(oneTimeTokens.purpose, purpose), isNamed)!,
+        proof.code!,
+        selectSubject,
+      )
+    : await findByToken(resources, purpose, proof.token ?? '', selectSubject)
   const { token, subject } = found ?? {}
   if (!token || !subject) throw invalidLink()
   return { token, subject }
+}
+
+/** Which tokens somebody has asked for, by what asking gave them; undefined when it is nothing of ours. */
+function findAsked(
+  { config, now }: Resources,
+  purpose: Purpose,
+  { request_token, signup_token }: Proof,
+  session: { sub: string; sid: string } | undefined,
+): SQL | undefined {
+  const requested = request_token === undefined ? undefined : openRequestToken(config, request_token)
+  if (request_token !== undefined) return requested ? eq(oneTimeTokens.id, requested) : undefined
+  const signedUp = openSignupToken(config, signup_token, now)?.userId
+  if (signup_token !== undefined)
+    return purpose === 'verify_email' && signedUp ? eq(oneTimeTokens.subject_id, signedUp) : undefined
+  return (
+    session &&
+    and(
+      eq(oneTimeTokens.subject_id, session.sub),
+      or(isNull(oneTimeTokens.session_id), eq(oneTimeTokens.session_id, session.sid)),
+    )
+  )
 }
 
 interface Found<Subject> {
@@ -134,7 +181,10 @@ async function findByToken<S extends Statement>(
   if (named !== purpose || id === undefined) return undefined
   const subjectId = sql`(SELECT subject_id FROM ${oneTimeTokens} WHERE id = ${id})`
   const { token, subject } = await db.read({
-    token: build.select().from(oneTimeTokens).where(isGood(id, now)),
+    token: build
+      .select()
+      .from(oneTimeTokens)
+      .where(and(isGood(id, now), isNull(oneTimeTokens.superseded_at))),
     subject: selectSubject(subjectId),
   })
   return { token: token[0], subject: subject[0] }
@@ -143,28 +193,25 @@ async function findByToken<S extends Statement>(
 /** A guess is counted before it is looked at, so that many at once are no more guesses than one after another. */
 async function findByCode<S extends Statement>(
   { db, config, now }: Resources,
-  purpose: Purpose,
-  email: string,
+  asked: SQL,
   code: string,
   selectSubject: (id: SQL) => S,
 ): Promise<Found<RowsOf<S>[number]> | undefined> {
-  const newest = sql`(SELECT id FROM ${oneTimeTokens} WHERE email_normalized = ${normalizeEmail(email)}
-    AND purpose = ${purpose} AND spent_at IS NULL ORDER BY id DESC LIMIT 1)`
-  const isNewest = sql`${oneTimeTokens.id} = ${newest}`
-  const {
-    token: [token],
-    subject,
-  } = await db.writeBatch({
+  const which = and(asked, isOpen)
+  const { tokens, subject } = await db.writeBatch({
     tries: build
       .update(oneTimeTokens)
       .set({ code_tries: sql`min(${oneTimeTokens.code_tries} + 1, ${CODE_TRIES + 1})` })
-      .where(isNewest),
-    token: build.select().from(oneTimeTokens).where(isNewest),
-    subject: selectSubject(sql`(SELECT subject_id FROM ${oneTimeTokens} WHERE ${isNewest})`),
+      .where(which),
+    tokens: build.select().from(oneTimeTokens).where(which).orderBy(desc(oneTimeTokens.id)).limit(10),
+    subject: selectSubject(sql`(SELECT subject_id FROM ${oneTimeTokens} WHERE ${which} LIMIT 1)`),
   })
-  const isOpen = token && token.code_tries <= CODE_TRIES && token.created_at + CODE_LIFETIME_MS > now
-  const isRight = config.keys.one_time_token.some((key) =>
-    timingSafeEqual(Buffer.from(codeOf(key, purpose, token?.id ?? '')), Buffer.from(code)),
-  )
-  return isOpen && isRight ? { token, subject: subject[0] } : undefined
+  const isRight = ({ id, purpose }: OneTimeToken) =>
+    config.keys.one_time_token.some((key) =>
+      timingSafeEqual(Buffer.from(codeOf(key, purpose, id)), Buffer.from(code)),
+    )
+  const isInTime = ({ created_at, mailed_after }: OneTimeToken) =>
+    created_at + (mailed_after ?? 0) + CODE_LIFETIME_MS > now
+  const token = tokens.find((row) => row.code_tries <= CODE_TRIES && isInTime(row) && isRight(row))
+  return { token, subject: subject[0] }
 }

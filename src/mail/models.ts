@@ -23,8 +23,13 @@ export const outbox = sqliteTable(
     attempts: integer().notNull(),
     next_attempt_at: integer().notNull(),
     sent_at: integer(),
-    /** Given up: its link had expired before it could be sent. */
+    /** Given up: refused for good, or overtaken by its link's end. */
     dead_at: integer(),
+    /** From where somebody asked for it; null where nobody did. */
+    country: text(),
+    device: text(),
+    /** Why it was not sent: the status of the mail service, or a word. */
+    refusal: text(),
   },
   (table) => [
     index('outbox_due').on(table.next_attempt_at).where(sql`sent_at IS NULL AND dead_at IS NULL`),

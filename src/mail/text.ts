@@ -1,7 +1,16 @@
+import { toTime } from '../values/ids.ts'
+
 /** What a text may speak of. */
 export interface About {
   organisation: string
   newEmail: string | null
+}
+
+/** When somebody asked for a mail (epoch ms), and from where, in mails that somebody asked for. */
+export interface Asked {
+  at: number
+  country: string | null
+  device: string | null
 }
 
 /** A mail in the words that both its forms, plain and HTML, are made of. */
@@ -13,3 +22,51 @@ export interface MailText {
   /** How long link and code are good, in words. */
   lifetime?: string
 }
+
+/** "Asked for on 28 November 2026 at 15:03 UTC, from Germany, with Firefox on Windows." */
+export function sentenceOf({ at, country, device }: Asked): string {
+  const [date, time] = toTime(at).split('T') as [string, string]
+  const day = new Date(`${date}T00:00:00Z`).toLocaleDateString('en-GB', {
+    dateStyle: 'long',
+    timeZone: 'UTC',
+  })
+  const from = country === null ? '' : `, from ${countryName(country)}`
+  const by = device === null ? '' : `, with ${device}`
+  return `Asked for on ${day} at ${time.slice(0, 5)} UTC${from}${by}.`
+}
+
+function countryName(code: string): string {
+  if (!/^[A-Z]{2}$/.test(code)) return 'an unknown country'
+  return new Intl.DisplayNames('en', { type: 'region' }).of(code) ?? code
+}
+
+/** The first that a User-Agent has in it, as later ones call themselves by the names of earlier ones. */
+const BROWSERS: [RegExp, string][] = [
+  [/Edg(e|A|iOS)?\//, 'Edge'],
+  [/OPR\/|Opera/, 'Opera'],
+  [/SamsungBrowser\//, 'Samsung Internet'],
+  [/Firefox\/|FxiOS\//, 'Firefox'],
+  [/Chrome\/|CriOS\//, 'Chrome'],
+  [/Safari\//, 'Safari'],
+]
+const SYSTEMS: [RegExp, string][] = [
+  [/iPhone/, 'iPhone'],
+  [/iPad/, 'iPad'],
+  [/Android/, 'Android'],
+  [/Windows/, 'Windows'],
+  [/CrOS/, 'ChromeOS'],
+  [/Mac OS X|Macintosh/, 'macOS'],
+  [/Linux/, 'Linux'],
+]
+
+/** A device in words of ours: a User-Agent is its caller's own text, and goes into nobody's mail. */
+export function deviceOf(userAgent: string | null): string | null {
+  const nameIn = (names: [RegExp, string][]) => names.find(([pattern]) => pattern.test(userAgent ?? ''))?.[1]
+  const [browser, system] = [nameIn(BROWSERS), nameIn(SYSTEMS)]
+  if (!browser) return system ?? null
+  return system ? `${browser} on ${system}` : browser
+}
+
+/** An address as it may stand in a mail: what its local part says else is a stranger's text, perhaps a link. */
+export const repeatable = (email: string): string | undefined =>
+  /^[A-Za-z0-9._+-]+@[^@]*$/.test(email) ? email : undefined

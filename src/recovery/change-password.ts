@@ -3,14 +3,13 @@ import type { ChangePassword } from '../auth/schemas.ts'
 import type { Resources } from '../context.ts'
 import { build } from '../database/statements.ts'
 import { invalidInput } from '../http/problem.ts'
-import { sendAfterwards } from '../mail/outbox.ts'
+import { enqueueNotice, sendAfterwards } from '../mail/outbox.ts'
 import { normalizePassword } from '../passwords/policy.ts'
 import { hashNewPassword, withOwnPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { applyChange, byActor, isSamePerson } from '../users/change.ts'
 import type { User } from '../users/models.ts'
-import { enqueuePasswordNotice } from './reset.ts'
 
 /**
  * Sets a new password: the other sessions end, and every access token dies. This session goes on, and its refresh token
@@ -29,12 +28,12 @@ export const changePassword = (
       throw invalidInput([{ pointer: '/new_password', code: 'unchanged', detail }])
     }
     const passwordHash = await hashNewPassword(resources, input.new_password, row, '/new_password')
-    const notice = enqueuePasswordNotice(resources, row)
+    const notice = enqueueNotice(resources, 'password_changed', row)
     const rotated = { ...session, counter: session.counter + 1, rotated_at: resources.now }
     const isAsRead = and(eq(sessions.id, session.id), eq(sessions.counter, session.counter))
     const user = await applyChange(resources, byActor(actor, resources.now), row, {
       action: 'password.changed',
-      set: { password_hash: passwordHash },
+      set: { password_hash: passwordHash, password_is_given: 0 },
       reliesOn: isSamePerson(row),
       endsTokens: true,
       endsSessions: { reason: 'password_changed', exceptId: actor.sid },

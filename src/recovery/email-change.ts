@@ -1,4 +1,4 @@
-import { eq, sql } from 'drizzle-orm'
+import { and, eq, isNotNull, isNull, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
@@ -6,19 +6,24 @@ import type { ChangeEmail } from '../auth/schemas.ts'
 import type { Resources } from '../context.ts'
 import { build, rowExists } from '../database/statements.ts'
 import { invalidInput, Refusal } from '../http/problem.ts'
-import { oneTimeTokens } from '../links/models.ts'
+import { invalidLink } from '../links/errors.ts'
+import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
 import type { Proof } from '../links/schemas.ts'
-import { LIFETIME_MS, requireToken, voidTokens } from '../links/service.ts'
+import { LIFETIME_MS, linkIsLive, requireToken, voidTokens } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
+import { MAILS_OF_ACTOR, openMailRequest } from '../mail/limits.ts'
 import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
 import { type OwnPassword, withOwnPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { applyChange, byToken, isSamePerson } from '../users/change.ts'
+import type { Change } from '../users/consequences.ts'
 import { assertDomainMaySignUp } from '../users/create.ts'
+import type { User } from '../users/models.ts'
 import { normalizeEmail } from '../values/email.ts'
-import { requirePersonByToken, selectSubject } from './reset.ts'
+import { proofNeeded } from './errors.ts'
+import { requirePersonByToken, selectSubject } from './mail-link.ts'
 
 /**
  * Asks for another address: the account keeps the old one until the new one confirms. The old one is told, with a
@@ -47,10 +52,15 @@ async function askForEmailChange(
   const { db, now } = resources
   const emailNormalized = normalizeEmail(input.new_email)
   if (emailNormalized === row.email_normalized) {
+    await db.writeBatch({ clear: clearAttempts })
     const detail = 'This is the address of the account.'
     throw invalidInput([{ pointer: '/new_email', code: 'unchanged', detail }])
   }
-  const mayAsk = tokenIsLive(actor, now)
+  const request = openMailRequest(resources, {
+    kind: 'confirm_email_change',
+    emailNormalized,
+    actor: { id: actor.sub, mailsPerHour: MAILS_OF_ACTOR },
+  })
   const event = {
     id: uuidv7(),
     action: 'email.change_requested',
@@ -60,7 +70,13 @@ async function askForEmailChange(
   const isDone = rowExists(activityLogs, event.id)
   const confirmation = enqueueLink(
     resources,
-    { kind: 'confirm_email_change', subjectId: row.id, email: input.new_email, emailNormalized },
+    {
+      kind: 'confirm_email_change',
+      subjectId: row.id,
+      email: input.new_email,
+      emailNormalized,
+      sessionId: actor.sid,
+    },
     isDone,
   )
   const notice = enqueueLink(
@@ -72,43 +88,121 @@ async function askForEmailChange(
       emailNormalized: row.email_normalized,
       newEmail: input.new_email,
     },
-    isDone,
+    // An address that nobody has proved takes no account back.
+    sql`${isDone} AND ${row.email_verified_at !== null}`,
   )
-  const { verdict } = await db.writeBatch(
+  const { verdict, mails } = await db.writeBatch(
     {
-      history: record(resources, event, mayAsk),
+      count: request.count,
+      history: record(resources, event, sql`${tokenIsLive(actor, now)} AND ${request.mayAsk}`),
       confirmation: confirmation.statements,
       notice: notice.statements,
       attempts: clearAttempts,
+      mails: request.verdict,
+      countMade: [request.countMade(confirmation.mailId)],
       verdict: sql<{ is_done: 0 | 1 }>`SELECT ${isDone} AS is_done`,
     },
     isDone,
   )
-  if (!verdict[0]!.is_done) throw invalidToken(new Refusal('meanwhile'))
+  if (!verdict[0]!.is_done) {
+    request.assertAllowed(mails)
+    throw invalidToken(new Refusal('meanwhile'))
+  }
   sendAfterwards(resources, confirmation.mailId, notice.mailId)
 }
 
-/** The new address confirms, and is the account's from now on. Throws 409 `email_taken`. */
-export async function confirmEmailChange(resources: Resources, proof: Proof): Promise<void> {
+/**
+ * The new address confirms. Where the session that asked does so, it is the account's from now on. Anybody else may have
+ * been mailed by mistake, so the old address is asked as well.
+ *
+ * @returns whether the address is changed; else the old one has been mailed.
+ * @throws 409 `email_taken`; 422 `proof_needed` where nobody has proved the old address; 429 `too_many_attempts`.
+ */
+export async function confirmEmailChange(
+  resources: Resources,
+  proof: Proof,
+  actor: Claims | undefined,
+): Promise<'changed' | 'asked'> {
   const { now } = resources
-  const { token, person } = await requirePersonByToken(resources, 'change_email', proof)
-  await applyChange(resources, byToken(token, now), person, {
-    action: 'email.changed',
-    reliesOn: isSamePerson(person),
-    set: { email: token.email, email_normalized: token.email_normalized, email_verified_at: now },
-    details: { email: { from: person.email, to: token.email } },
-    // The seven days of the undo begin when there is something to undo.
-    alsoWrite: (isDone) => [
-      build
-        .update(oneTimeTokens)
-        .set({ expires_at: now + LIFETIME_MS.undo_email_change })
-        .where(
-          sql`subject_id = ${person.id} AND purpose = 'undo_email_change' AND spent_at IS NULL
-            AND email_normalized = ${person.email_normalized} AND expires_at > ${now} AND ${isDone}`,
-        ),
-    ],
-  })
+  const { token, person } = await requirePersonByToken(resources, 'change_email', proof, actor)
+  const isAsker = actor?.sub === person.id && actor.sid === token.session_id
+  if (!isAsker) {
+    await askOldAddress(resources, token, person)
+    return 'asked'
+  }
+  const byMail = byToken(token, now)
+  const by = { ...byMail, holds: sql`${byMail.holds} AND ${tokenIsLive(actor, now)}` }
+  await applyChange(resources, by, person, changeTo(token, person, now))
+  return 'changed'
 }
+
+/** Notes that the new address has confirmed, and mails the old one for its own part. */
+async function askOldAddress(resources: Resources, token: OneTimeToken, person: User): Promise<void> {
+  if (person.email_verified_at === null) throw proofNeeded('the session that asked')
+  const { email, email_normalized: emailNormalized } = person
+  const kind = 'approve_email_change'
+  const request = openMailRequest(resources, { kind, emailNormalized })
+  const approval = enqueueLink(
+    resources,
+    { kind, subjectId: person.id, email, emailNormalized, newEmail: token.email },
+    sql`${linkIsLive(token.id, resources.now)} AND ${request.isAllowed}`,
+  )
+  const { verdict } = await resources.db.writeBatch({
+    count: request.count,
+    approval: approval.statements,
+    click: build
+      .update(oneTimeTokens)
+      .set({ clicked_at: resources.now })
+      .where(and(eq(oneTimeTokens.id, token.id), isNull(oneTimeTokens.clicked_at), approval.isMade)),
+    verdict: request.verdict,
+    countMade: [request.countMade(approval.mailId)],
+  })
+  request.assertAllowed(verdict)
+  sendAfterwards(resources, approval.mailId)
+}
+
+/** The old address approves of the new one, which has confirmed already. Throws 409 `email_taken`. */
+export async function approveEmailChange(resources: Resources, link: Proof): Promise<void> {
+  const { db, now } = resources
+  const { token, person } = await requirePersonByToken(resources, 'approve_email_change', link)
+  if (token.email_normalized !== person.email_normalized) throw invalidLink()
+  const {
+    confirmed: [confirmed],
+  } = await db.read({
+    confirmed: build
+      .select()
+      .from(oneTimeTokens)
+      .where(
+        and(
+          eq(oneTimeTokens.subject_id, person.id),
+          eq(oneTimeTokens.purpose, 'change_email'),
+          isNull(oneTimeTokens.spent_at),
+          isNotNull(oneTimeTokens.clicked_at),
+        ),
+      ),
+  })
+  if (!confirmed) throw invalidLink()
+  const byMail = byToken(token, now)
+  const by = { ...byMail, holds: sql`${byMail.holds} AND ${linkIsLive(confirmed.id, now)}` }
+  await applyChange(resources, by, person, changeTo(confirmed, person, now))
+}
+
+const changeTo = (token: OneTimeToken, person: User, now: number): Change => ({
+  action: 'email.changed',
+  reliesOn: isSamePerson(person),
+  set: { email: token.email, email_normalized: token.email_normalized, email_verified_at: now },
+  details: { email: { from: person.email, to: token.email } },
+  // The seven days of the undo begin when there is something to undo.
+  alsoWrite: (isDone) => [
+    build
+      .update(oneTimeTokens)
+      .set({ expires_at: now + LIFETIME_MS.undo_email_change })
+      .where(
+        sql`subject_id = ${person.id} AND purpose = 'undo_email_change' AND spent_at IS NULL
+          AND email_normalized = ${person.email_normalized} AND expires_at > ${now} AND ${isDone}`,
+      ),
+  ],
+})
 
 /**
  * The old address takes the change back, made or not: it is the account's (again), whatever else was asked for since

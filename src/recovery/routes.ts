@@ -1,21 +1,38 @@
 import type { Context } from 'hono'
-import { limitHashing, signedIn } from '../access/guards.ts'
-import { ACCEPTED, Accepted, ChangeEmail, EmailOnly, ResetPassword } from '../auth/schemas.ts'
+import { limitHashing, perhapsSignedIn, signedIn } from '../access/guards.ts'
+import {
+  ACCEPTED,
+  Accepted,
+  ChangeEmail,
+  ConfirmEmailChange,
+  EmailOnly,
+  MailRequested,
+  ResetPassword,
+  VerifyEmail,
+} from '../auth/schemas.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation } from '../http/operation.ts'
 import { acceptInvitation } from '../invitations/accept.ts'
 import { AcceptInvitation } from '../invitations/schemas.ts'
 import { invalidLink } from '../links/errors.ts'
-import { LinkToken, MailedProof } from '../links/schemas.ts'
+import { MailedLink } from '../links/schemas.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { wrongPassword } from '../passwords/errors.ts'
+import { hashingBusy } from '../passwords/turns.ts'
 import { tooManyAttempts as tooManyAttemptsProblem } from '../throttle/errors.ts'
 import { emailTaken, signupDomainRefused, writeConflict } from '../users/errors.ts'
 import { User } from '../users/schemas.ts'
-import { confirmEmailChange, requestEmailChange, undoEmailChange } from './email-change.ts'
-import { forgotPassword, resendVerification, resetPassword, verifyEmail } from './reset.ts'
+import {
+  approveEmailChange,
+  confirmEmailChange,
+  requestEmailChange,
+  undoEmailChange,
+} from './email-change.ts'
+import { proofNeeded } from './errors.ts'
+import { forgotPassword, resetPassword } from './reset.ts'
 import { unlockAccount } from './unlock.ts'
+import { resendVerification, verifyEmail } from './verify.ts'
 
 const tag = 'mail'
 const tooManyAttempts = () => tooManyAttemptsProblem(60)
@@ -30,11 +47,14 @@ export const mailRoutes = new Hono<AppEnv>()
       id: 'verifyEmail',
       tag,
       summary: 'Confirm an address',
+      description:
+        'Beside the mail it takes one of `signup_token`, `password`, `new_password`, or the access token of a session of the account.',
       responses: { 204: null },
-      problems: byProof,
+      problems: [...byProof, proofNeeded, wrongPassword, hashingBusy],
     }),
-    body(MailedProof),
-    async (c) => done(c, verifyEmail(c.var, c.var.body)),
+    perhapsSignedIn,
+    body(VerifyEmail),
+    async (c) => done(c, verifyEmail(c.var, c.var.body, c.var.actor)),
   )
   .post(
     '/resend_verification',
@@ -42,11 +62,11 @@ export const mailRoutes = new Hono<AppEnv>()
       id: 'resendVerification',
       tag,
       summary: 'Ask for the mail that confirms an address; the answer does not tell whether one was sent',
-      responses: { 202: Accepted },
+      responses: { 202: MailRequested },
       problems: byMail,
     }),
     body(EmailOnly),
-    async (c) => accepted(c, resendVerification(c.var, c.var.body.email)),
+    async (c) => c.json(await resendVerification(c.var, c.var.body.email), 202),
   )
   .post(
     '/forgot_password',
@@ -54,11 +74,11 @@ export const mailRoutes = new Hono<AppEnv>()
       id: 'forgotPassword',
       tag,
       summary: 'Ask for the mail that sets a new password; the answer does not tell whether one was sent',
-      responses: { 202: Accepted },
+      responses: { 202: MailRequested },
       problems: byMail,
     }),
     body(EmailOnly),
-    async (c) => accepted(c, forgotPassword(c.var, c.var.body.email)),
+    async (c) => c.json(await forgotPassword(c.var, c.var.body.email), 202),
   )
   .post(
     '/reset_password',
@@ -82,7 +102,7 @@ export const mailRoutes = new Hono<AppEnv>()
       responses: { 204: null },
       problems: byProof,
     }),
-    body(LinkToken),
+    body(MailedLink),
     async (c) => done(c, unlockAccount(c.var, c.var.body)),
   )
   .post(
@@ -105,11 +125,30 @@ export const mailRoutes = new Hono<AppEnv>()
       id: 'confirmEmailChange',
       tag,
       summary: 'Confirm the new address',
+      description:
+        'With the session that asked, the address is changed: 204. Without it, the old address is mailed a link that approves of it: 202.',
+      responses: { 202: Accepted, 204: null },
+      problems: [...byProof, proofNeeded, emailTaken, tooManyAttempts],
+    }),
+    perhapsSignedIn,
+    body(ConfirmEmailChange),
+    async (c) => {
+      const outcome = await confirmEmailChange(c.var, c.var.body, c.var.actor)
+      return outcome === 'changed' ? c.body(null, 204) : c.json(ACCEPTED, 202)
+    },
+  )
+  .post(
+    '/approve_email_change',
+    operation({
+      id: 'approveEmailChange',
+      tag,
+      summary:
+        'Approve, from the old address, of a new one that was confirmed without the session that asked',
       responses: { 204: null },
       problems: [...byProof, emailTaken],
     }),
-    body(MailedProof),
-    async (c) => done(c, confirmEmailChange(c.var, c.var.body)),
+    body(MailedLink),
+    async (c) => done(c, approveEmailChange(c.var, c.var.body)),
   )
   .post(
     '/undo_email_change',
@@ -120,7 +159,7 @@ export const mailRoutes = new Hono<AppEnv>()
       responses: { 204: null },
       problems: [...byProof, emailTaken],
     }),
-    body(MailedProof),
+    body(MailedLink),
     async (c) => done(c, undoEmailChange(c.var, c.var.body)),
   )
   .post(

@@ -2,7 +2,7 @@ import type { Resources } from '../context.ts'
 import { invalidLink } from '../links/errors.ts'
 import { forgetAttempts } from '../throttle/service.ts'
 import { applyChange, byToken, isSamePerson } from '../users/change.ts'
-import { requirePersonByToken } from './reset.ts'
+import { requirePersonByToken } from './mail-link.ts'
 
 /** Lets the password be tried again, for whoever reads the mail of an account that was locked. Throws 400 `invalid_link`. */
 export async function unlockAccount(resources: Resources, input: { token: string }): Promise<void> {

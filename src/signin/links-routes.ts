@@ -1,100 +1,17 @@
 import type { Context } from 'hono'
 import { html } from 'hono/html'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import * as z from 'zod'
-import { limitHashing } from '../access/guards.ts'
-import { ResetPassword } from '../auth/schemas.ts'
-import type { AppEnv, Resources } from '../context.ts'
+import { limitByNetwork, limitHashing } from '../access/guards.ts'
+import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { form, operation } from '../http/operation.ts'
 import { page } from '../http/page.ts'
-import { AppError, notFound } from '../http/problem.ts'
-import { validate } from '../http/validate.ts'
-import { acceptInvitation } from '../invitations/accept.ts'
-import { AcceptInvitation } from '../invitations/schemas.ts'
+import { AppError, notFound, toProblem } from '../http/problem.ts'
+import { invalidLink } from '../links/errors.ts'
 import { PURPOSES, type Purpose } from '../links/models.ts'
-import { LinkToken, MailedProof } from '../links/schemas.ts'
-import { PASSWORD_MIN_LENGTH } from '../passwords/policy.ts'
-import { confirmEmailChange, undoEmailChange } from '../recovery/email-change.ts'
-import { resetPassword, verifyEmail } from '../recovery/reset.ts'
-import { unlockAccount } from '../recovery/unlock.ts'
-import { text } from '../values/text.ts'
-
-/** Where the links in mails lead. Opening one does nothing, as mail scanners open them too: pressing its button does. */
-interface LinkPage {
-  title: string
-  button: string
-  done: string
-  fields?: Field[]
-  submit(resources: Resources, fields: object): Promise<unknown>
-}
-
-interface Field {
-  name: string
-  label: string
-  type: 'text' | 'password'
-  autocomplete: string
-  required: boolean
-}
-
-const newPassword = (name: string): Field => ({
-  name,
-  label: `New password, at least ${PASSWORD_MIN_LENGTH} characters`,
-  type: 'password',
-  autocomplete: 'new-password',
-  required: true,
-})
-
-const submitting =
-  <S extends z.ZodType>(
-    schema: () => S,
-    use: (resources: Resources, input: z.output<S>) => Promise<unknown>,
-  ) =>
-  (resources: Resources, fields: object) =>
-    use(resources, validate(schema(), fields))
-
-const PAGES: Record<Purpose, LinkPage> = {
-  verify_email: {
-    title: 'Confirm your e-mail address',
-    button: 'Confirm address',
-    done: 'Your address is confirmed.',
-    submit: submitting(MailedProof, verifyEmail),
-  },
-  reset_password: {
-    title: 'Choose a new password',
-    button: 'Set password',
-    done: 'Your password is changed, and every device has been logged out. You can log in now.',
-    fields: [newPassword('new_password')],
-    submit: submitting(ResetPassword, resetPassword),
-  },
-  change_email: {
-    title: 'Use this e-mail address',
-    button: 'Use this address',
-    done: 'This is the address of your account now.',
-    submit: submitting(MailedProof, confirmEmailChange),
-  },
-  undo_email_change: {
-    title: 'Keep the old e-mail address',
-    button: 'Undo the change',
-    done: 'The change is undone, and every device has been logged out. Now choose a new password.',
-    submit: submitting(MailedProof, undoEmailChange),
-  },
-  unlock_account: {
-    title: 'Unlock your account',
-    button: 'Unlock my account',
-    done: 'Your password can be used again. You can log in now.',
-    submit: submitting(LinkToken, unlockAccount),
-  },
-  accept_invitation: {
-    title: 'Accept the invitation',
-    button: 'Make my account',
-    done: 'Your account is made. You can log in now.',
-    fields: [
-      { name: 'name', label: 'Your name', type: 'text', autocomplete: 'name', required: false },
-      newPassword('password'),
-    ],
-    submit: submitting(AcceptInvitation, acceptInvitation),
-  },
-}
+import { askerOf } from './asker-cookie.ts'
+import { type Field, type LinkPage, PAGES } from './link-pages.ts'
 
 const STYLE = `
 body { font: 17px/1.5 system-ui, sans-serif; max-width: 24em; margin: 15vh auto 0; padding: 0 1.5em }
@@ -105,30 +22,75 @@ button { font: inherit; padding: .6em 1.4em; border: 0; border-radius: .5em; bac
 .error { color: #c02020 }
 @media (prefers-color-scheme: dark) { .error { color: #ff8a80 } }`
 
-const requirePage = (c: Context): LinkPage => {
+type Fields = Record<string, string>
+type PageContext = Context<AppEnv & { Variables: { fields: Fields } }>
+
+const pageOf = (c: Context): LinkPage | undefined => {
   const purpose = c.req.param('purpose') ?? ''
-  if (!Object.hasOwn(PAGES, purpose)) throw notFound()
-  return PAGES[purpose as Purpose]
+  return Object.hasOwn(PAGES, purpose) ? PAGES[purpose as Purpose] : undefined
 }
 
-const answer = (c: Context, title: string, content: ReturnType<typeof html>) =>
+function requirePage(c: Context): LinkPage {
+  const linkPage = pageOf(c)
+  if (!linkPage) throw notFound()
+  return linkPage
+}
+
+const askerHere = (c: PageContext) => askerOf(c, c.var, c.req.param('purpose') as Purpose)
+
+interface Problem {
+  sentence: string
+  status: ContentfulStatusCode
+  headers: Record<string, string>
+}
+
+const answer = (c: Context, title: string, content: ReturnType<typeof html>, problem?: Problem) =>
   page(
     c,
-    { title, style: STYLE, body: html`<main><h1>${title}</h1>${content}</main>` },
+    {
+      title,
+      style: STYLE,
+      body: html`<main><h1>${title}</h1>
+${problem ? html`<p class="error" role="alert">${problem.sentence}</p>` : ''}${content}</main>`,
+      ...(problem && { status: problem.status, headers: problem.headers }),
+    },
     { 'form-action': "'self'" },
   )
 
-function formPage(c: Context, { title, button, fields = [] }: LinkPage, token: string, error?: string) {
-  const inputs = fields.map(
+const CODE: Field = {
+  name: 'code',
+  label: 'The code in the mail',
+  type: 'text',
+  autocomplete: 'one-time-code',
+  required: true,
+}
+
+/**
+ * The form of a page. What was typed comes back, but for passwords. Without the token of a link it takes the code of
+ * the mail, in the browser that asked for it; elsewhere it says that the link is needed.
+ */
+function formPage(c: PageContext, linkPage: LinkPage, typed: Fields, problem?: Problem) {
+  const { title, button, fields = [], ofStrangers = [], hasCode } = linkPage
+  const asker = askerHere(c)
+  const token = typed.token ?? ''
+  const takesCode = token === '' && hasCode && Object.keys(asker).length > 0
+  if (token === '' && !takesCode) {
+    const { status, message } = invalidLink()
+    const sentence = `${message} Open the link in your mail.`
+    return answer(c, title, html``, problem ?? { sentence, status, headers: {} })
+  }
+  const isKnown = asker.signup_token !== undefined && problem === undefined
+  const shown = [...(takesCode ? [CODE] : []), ...fields, ...(isKnown ? [] : ofStrangers)]
+  const inputs = shown.map(
     ({ name, label, type, autocomplete, required }) => html`<label>${label}
-<input name="${name}" type="${type}" autocomplete="${autocomplete}" ${required ? 'required' : ''}></label>`,
+<input name="${name}" type="${type}" autocomplete="${autocomplete}" value="${type === 'text' ? (typed[name] ?? '') : ''}" ${required ? 'required' : ''}></label>`,
   )
   return answer(
     c,
     title,
-    html`${error ? html`<p class="error" role="alert">${error}</p>` : ''}
-<form method="post" action="${c.req.path}"><input type="hidden" name="token" value="${token}">
+    html`<form method="post" action="${c.req.path}">${token ? html`<input type="hidden" name="token" value="${token}">` : ''}
 ${inputs}<button>${button}</button></form>`,
+    problem,
   )
 }
 
@@ -141,11 +103,13 @@ export const linkPages = new Hono<AppEnv>()
       id: 'showLinkPage',
       tag: 'mail',
       summary: 'The page that a mailed link opens; opening it does nothing',
+      description: 'Every problem of a page is a page as well, of the same status.',
       path,
       responses: { 200: 'html' },
       problems: [notFound],
     }),
-    (c) => formPage(c, requirePage(c), c.req.query('token') ?? ''),
+    limitByNetwork,
+    (c) => formPage(c as never, requirePage(c), { token: c.req.query('token') ?? '' }),
   )
   .post(
     '/:purpose',
@@ -153,26 +117,48 @@ export const linkPages = new Hono<AppEnv>()
       id: 'submitLinkPage',
       tag: 'mail',
       summary: 'What the button on that page does',
-      description: 'A page in every case that a person can do something about; it then says what.',
+      description: 'Every problem of a page is a page as well, of the same status, with its form.',
       path,
       responses: { 200: 'html' },
-      problems: [notFound],
+      problems: [notFound, invalidLink],
     }),
-    form(() => z.looseObject({ token: text(256) }).meta({ id: 'LinkForm' })),
+    form(() => z.looseObject({ token: z.string() }).meta({ id: 'LinkForm' })),
+    limitByNetwork,
     limitHashing,
     async (c) => {
       const linkPage = requirePage(c)
-      // A field that was left empty was not filled in.
-      const fields = Object.fromEntries(Object.entries(c.var.fields).filter(([, value]) => value !== ''))
-      try {
-        await linkPage.submit(c.var, fields)
-        return answer(c, linkPage.title, html`<p>${linkPage.done}</p>`)
-      } catch (error) {
-        if (!(error instanceof AppError) || error.status >= 500) throw error
-        return formPage(c, linkPage, fields.token ?? '', sentenceOf(error))
-      }
+      const fields = filledIn(c.var.fields)
+      const asker = askerHere(c as never)
+      // A request token is for its code alone; a sign-up is a proof beside a link, too.
+      const { request_token: _, ...beside } = asker
+      const proof = fields.token === undefined ? asker : linkPage.ofStrangers ? beside : {}
+      const done = await linkPage.submit(c.var, { ...fields, ...proof })
+      return answer(c, linkPage.title, html`<p>${done ?? linkPage.done}</p>`)
     },
   )
+  .onError((error, c) => {
+    const linkPage = pageOf(c)
+    const problem = toProblem(error, c)
+    if (!linkPage || problem.status === 415) return problem
+    const typed = filledIn({ token: c.req.query('token') ?? '', ...(c.get('fields' as never) as Fields) })
+    const wait = problem.headers.get('retry-after')
+    return formPage(c as never, linkPage, typed, {
+      sentence: [sentenceOf(error), ...(wait ? [waitInWords(Number(wait))] : [])].join(' '),
+      status: problem.status as ContentfulStatusCode,
+      headers: wait ? { 'retry-after': wait } : {},
+    })
+  })
 
-const sentenceOf = ({ message, errors = [] }: AppError) =>
-  errors.map(({ detail }) => detail).join(' ') || message
+/** A field that was left empty was not filled in. */
+const filledIn = (fields: Fields): Fields =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== ''))
+
+function sentenceOf(error: unknown): string {
+  if (!(error instanceof AppError)) return 'Something went wrong on our side.'
+  return error.errors?.map(({ detail }) => detail).join(' ') || error.message
+}
+
+function waitInWords(seconds: number): string {
+  const [count, unit] = seconds < 90 ? [seconds, 'second'] : [Math.ceil(seconds / 60), 'minute']
+  return `Try again in ${count} ${unit}${count === 1 ? '' : 's'}.`
+}

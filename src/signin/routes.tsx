@@ -24,6 +24,7 @@ import { Password } from '../passwords/schemas.ts'
 import { forgotPassword } from '../recovery/reset.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { clearSessionCookie, readSessionCookie, setSessionCookie } from '../sessions/cookie.ts'
+import { rememberAsker } from './asker-cookie.ts'
 import {
   ForgotPage,
   type Message,
@@ -156,8 +157,9 @@ export const signinRoutes = new Hono<PageEnv>()
     const { form_token: _, ...fields } = c.var.fields
     const { name = '', email = '', password = '' } = fields
     try {
-      const user = await signUp(c.var, validate(SignUp(), { name, email, password }), undefined)
-      if (!user) return c.redirect(`/signup/check?${new URLSearchParams({ email })}`, 303)
+      const { status, body } = await signUp(c.var, validate(SignUp(), { name, email, password }), undefined)
+      rememberAsker(c, 'verify_email', body.signup_token)
+      if (status === 202) return c.redirect(`/signup/check?${new URLSearchParams({ email })}`, 303)
       const tokens = await startSession(c.var, await logIn(c.var, { email, password }))
       keepSignedIn(c, tokens, true)
       return c.redirect('/account', 303)
@@ -192,7 +194,8 @@ export const signinRoutes = new Hono<PageEnv>()
     const { forgotten } = view.texts.signin
     const { email = '' } = c.var.fields
     try {
-      await forgotPassword(c.var, validate(EmailOnly(), { email }).email)
+      const { request_token } = await forgotPassword(c.var, validate(EmailOnly(), { email }).email)
+      rememberAsker(c, 'reset_password', request_token)
       const message = { title: forgotten.sent[0]!, text: forgotten.sent[1] }
       return respond(
         c,

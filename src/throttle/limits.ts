@@ -68,9 +68,6 @@ export const FAILURES_WINDOW_MS = HOUR_MS
 /** How often failures that are told together leave a row of history. */
 export const TOLD_EVERY_MS = { unknown_address: DAY_MS, locked_account: HOUR_MS } as const
 
-export const MAILS_PER_HOUR = 30
-export const MAILS_WINDOW_MS = HOUR_MS
-
 /** How much more a wider network may than one network: an IPv6 /48, and an IPv4 /24 where it costs money. */
 export const RANGE_FACTOR = { ipv6: 8, ipv4: 16 } as const
 

@@ -205,5 +205,3 @@ const countLasting = (now: number, which: Which) =>
     },
     counts: sql`blocked_until <= ${now}`,
   })
-
-export { openMailRequest } from './mail-requests.ts'

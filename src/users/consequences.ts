@@ -30,6 +30,8 @@ export interface Change {
    * `isSamePerson`: whoever renames in a loop must not keep it from coming.
    */
   reliesOn?: SQL | undefined
+  /** Whatever could enter the account so far is void: links too. */
+  voidsWaysIn?: boolean
   /** Links that die, beside those that any change of its kind ends. */
   voids?: readonly Purpose[]
   /** The row is deleted, and with it every personal datum elsewhere. */
@@ -61,11 +63,12 @@ export function consequences(
   const closes = endsSessions?.reason === 'account_closed'
   const movesCredentials = set.password_hash !== undefined || set.email_normalized !== undefined
   // A link that was asked for before is no way around what has changed since.
-  const ended: readonly Purpose[] = closes
-    ? WAYS_IN
-    : movesCredentials
-      ? ['reset_password', 'change_email']
-      : []
+  const ended: readonly Purpose[] =
+    closes || change.voidsWaysIn === true
+      ? WAYS_IN
+      : movesCredentials
+        ? ['reset_password', 'change_email', 'approve_email_change']
+        : []
   // Whoever is locked once more has to be told once more.
   const unlocks: readonly Purpose[] = set.failed_logins === 0 ? ['unlock_account'] : []
   const voided = [...ended, ...unlocks, ...(change.voids ?? [])]

@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { requireRecentLogin } from '../access/guards.ts'
+import { reauthenticationRequired } from '../access/errors.ts'
+import { isRecent as hasRecentLogin } from '../access/guards.ts'
 import { outranks } from '../access/permissions.ts'
 import { type Action, activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
@@ -9,6 +10,7 @@ import type { Resources } from '../context.ts'
 import { insertWhere, rowExists } from '../database/statements.ts'
 import { Refusal } from '../http/problem.ts'
 import { type IdempotentRequest, openIdempotency, recalled } from '../idempotency/service.ts'
+import { MAILS_OF_MANAGER, openMailRequest } from '../mail/limits.ts'
 import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
 import { hashNewPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
@@ -29,7 +31,7 @@ export function assertDomainMaySignUp({ SIGNUP_DOMAINS }: Config, email: string)
 /** A new user's row, with the password hashed. Throws 422 for a weak one. */
 export async function makeUserRow(
   resources: Resources,
-  input: { email: string; name: string; password: string; role: Role },
+  input: { email: string; name: string; password?: string | undefined; role: Role },
   emailVerifiedAt: number | null = null,
 ) {
   const { now } = resources
@@ -38,7 +40,8 @@ export async function makeUserRow(
     email: input.email,
     email_normalized: normalizeEmail(input.email),
     name: input.name,
-    password_hash: await hashNewPassword(resources, input.password, input),
+    password_hash:
+      input.password === undefined ? null : await hashNewPassword(resources, input.password, input),
     role: input.role,
     status: 'active',
     disabled_reason: null,
@@ -47,6 +50,7 @@ export async function makeUserRow(
     version: 1,
     token_epoch: 0,
     failed_logins: 0,
+    password_is_given: 0,
     created_at: now,
     updated_at: now,
     last_login_at: null,
@@ -80,19 +84,41 @@ export async function createUser(
   actor: Claims,
 ): Promise<ManagedUser> {
   if (!outranks(actor.role, input.role)) throw outranked()
-  if (input.role !== 'user') requireRecentLogin(actor, resources.now)
-  const row = await makeUserRow(resources, input)
+  const row = {
+    ...(await makeUserRow(resources, input)),
+    password_is_given: input.password === undefined ? 0 : 1,
+  }
   const answer = toManagedUser({ ...row, state: row.status })
   const holds = tokenIsLive(actor, resources.now)
   const mayCreate = sql`${holds} AND NOT ${emailIsTaken(row.email_normalized)}`
-  const once = openIdempotency(resources, request, row.id, answer, mayCreate)
+  const isMailed = input.notify && resources.send !== undefined
+  const asked = openMailRequest(resources, {
+    kind: 'account_made',
+    emailNormalized: row.email_normalized,
+    actor: { id: actor.sub, mailsPerHour: MAILS_OF_MANAGER },
+  })
+  const isRecent = input.role === 'user' || hasRecentLogin(actor, resources.now)
+  const mayMake = sql`${mayCreate} AND ${isRecent} AND ${isMailed ? asked.mayAsk : sql`1`}`
+  const once = openIdempotency(resources, request, row.id, answer, mayMake)
   const creation = insertUser(resources, row, once.isFirst, { action: 'user.created', actorId: actor.sub })
-  const verification = enqueueVerification(resources, row, creation.isDone)
+  const mail = enqueueLink(
+    resources,
+    {
+      kind: 'account_made',
+      subjectId: row.id,
+      email: row.email,
+      emailNormalized: row.email_normalized,
+    },
+    creation.isDone,
+  )
   const results = await resources.db.writeBatch(
     {
+      count: isMailed ? asked.count : [],
       claim: once.claim,
       ...creation.statements,
-      verification: verification.statements,
+      mail: isMailed ? mail.statements : [],
+      mailing: asked.verdict,
+      countMade: isMailed ? [asked.countMade(mail.mailId)] : [],
       verdict: sql<{ is_done: 0 | 1; holds: 0 | 1 }>`SELECT ${creation.isDone} AS is_done, ${holds} AS holds`,
       ...once.recall,
     },
@@ -100,8 +126,14 @@ export async function createUser(
   )
   const kept = recalled(request, results, answer)
   const { is_done, holds: isLive } = results.verdict[0]!
-  if (kept === answer && !is_done) throw isLive ? emailTaken() : invalidToken(new Refusal('meanwhile'))
-  sendAfterwards(resources, verification.mailId)
+  // What was answered once is answered again, however old the login is by now.
+  if (kept === answer && !is_done) {
+    if (!isLive) throw invalidToken(new Refusal('meanwhile'))
+    if (!isRecent) throw reauthenticationRequired()
+    if (isMailed) asked.assertAllowed(results.mailing)
+    throw emailTaken()
+  }
+  if (isMailed) sendAfterwards(resources, mail.mailId)
   return kept
 }
 
@@ -112,7 +144,7 @@ export async function createUser(
  */
 export function insertUser(
   resources: Resources,
-  row: Awaited<ReturnType<typeof makeUserRow>>,
+  row: Omit<Awaited<ReturnType<typeof makeUserRow>>, 'password_is_given'> & { password_is_given: number },
   condition: SQL,
   { action, actorId, invitation = '' }: { action: Action; actorId: string | null; invitation?: string },
 ) {

@@ -47,6 +47,8 @@ export const users = sqliteTable(
     failed_logins: integer().notNull(),
     /** Raised by what makes the devices that the account knows strangers again. */
     device_epoch: integer().notNull().default(0),
+    /** 1: somebody else typed the password, so its user replaces it as they prove their address. */
+    password_is_given: integer().notNull().default(0),
     created_at: integer().notNull(),
     updated_at: integer().notNull(),
     last_login_at: integer(),
@@ -92,6 +94,7 @@ const {
   token_epoch,
   failed_logins,
   device_epoch,
+  password_is_given,
   locale: _locale,
   ...shown
 } = columns

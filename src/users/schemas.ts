@@ -56,9 +56,12 @@ export const CreateUser = lazy(() =>
   z
     .strictObject({
       email: EmailInput(),
-      password: NewPassword(),
+      password: NewPassword()
+        .optional()
+        .meta({ description: 'Without it, the user chooses one by the link in their mail.' }),
       name: DisplayName(),
       role: Role().default('user'),
+      notify: z.boolean().default(true).meta({ description: 'False: the user gets no mail.' }),
     })
     .meta({ id: 'CreateUser' }),
 )

@@ -56,8 +56,8 @@ const askForReset = ({ email }: Person) => post('/v1/auth/forgot_password', { em
 const askForAddress = ({ token }: Person, fresh: { email: string }) =>
   post('/v1/auth/change_email', { new_email: fresh.email, current_password: PASSWORD }, token)
 /** Uses the link of the newest mail of an address. */
-const use = async (route: string, { email }: { email: string }, body: object = {}) =>
-  post(`/v1/auth/${route}`, { token: linkIn((await api.mailsTo(email))[0]!).token, ...body })
+const use = async (route: string, { email }: { email: string }, body: object = {}, token?: string) =>
+  post(`/v1/auth/${route}`, { token: linkIn((await api.mailsTo(email))[0]!).token, ...body }, token)
 
 const WRITES: Record<string, Write> = {
   'signing up': {
@@ -175,7 +175,7 @@ const WRITES: Record<string, Write> = {
     action: 'email.verified',
     status: 204,
     given: ({ email }) => post('/v1/auth/resend_verification', { email }),
-    send: (ada) => use('verify_email', ada),
+    send: (ada) => use('verify_email', ada, {}, ada.token),
     isRepeatable: false,
   },
   'asking for another address': {
@@ -188,7 +188,7 @@ const WRITES: Record<string, Write> = {
     action: 'email.changed',
     status: 204,
     given: (ada, fresh) => askForAddress(ada, fresh),
-    send: (_, fresh) => use('confirm_email_change', fresh),
+    send: ({ token }, fresh) => use('confirm_email_change', fresh, {}, token),
     isRepeatable: false,
   },
   'taking an address back': {

@@ -38,10 +38,10 @@ test('SE3, RS1: of six who accept at once one succeeds, and afterwards nobody do
   const email = newAddress()
   await invite(manager, { email })
   const { token, code } = await linkFor(email)
+  expect(code).toBe('')
   const answers = await Promise.all(Array.from({ length: 6 }, () => accept({ token, password: PASSWORD })))
   expect(answers.filter(({ status }) => status === 201)).toHaveLength(1)
   expect((await accept({ token, password: PASSWORD })).body.code).toBe('invalid_link')
-  expect((await accept({ email, code, password: PASSWORD })).body.code).toBe('invalid_link')
 })
 
 test('AZ5: nobody invites to their own rank or above, nor sends or withdraws such an invitation', async () => {

@@ -23,6 +23,7 @@ export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> =
   'POST /v1/auth/forgot_password': 'anyone',
   'POST /v1/auth/reset_password': 'anyone',
   'POST /v1/auth/confirm_email_change': 'anyone',
+  'POST /v1/auth/approve_email_change': 'anyone',
   'POST /v1/auth/undo_email_change': 'anyone',
   'POST /v1/auth/accept_invitation': 'anyone',
   'POST /v1/auth/unlock_account': 'anyone',
@@ -85,6 +86,9 @@ export function goodRequests(
     return linkIn((await open().mailsTo(to.email))[0]!).token
   }
 
+  const verify = ({ id }: { id: string }) =>
+    open().sql('UPDATE users SET email_verified_at = 1 WHERE id = ?', [id])
+
   async function invited() {
     const body = { email: newPerson().email }
     const answer = await open().send('POST', '/v1/invitations', {
@@ -117,7 +121,7 @@ export function goodRequests(
     'POST /v1/auth/resend_verification': async ({ email }) => ['/v1/auth/resend_verification', { email }],
     'POST /v1/auth/verify_email': async (ada) => [
       '/v1/auth/verify_email',
-      { token: await mailed(ada, 'resend_verification', { email: ada.email }) },
+      { token: await mailed(ada, 'resend_verification', { email: ada.email }), password: PASSWORD },
     ],
     'POST /v1/auth/forgot_password': async ({ email }) => ['/v1/auth/forgot_password', { email }],
     'POST /v1/auth/reset_password': async (ada) => [
@@ -129,14 +133,27 @@ export function goodRequests(
     ],
     'POST /v1/auth/change_email': async () => ['/v1/auth/change_email', changeOfEmail()],
     'POST /v1/auth/confirm_email_change': async (ada) => {
+      await verify(ada)
       const change = changeOfEmail()
       const token = await mailed({ ...ada, email: change.new_email }, 'change_email', change, ada)
       return ['/v1/auth/confirm_email_change', { token }]
     },
-    'POST /v1/auth/undo_email_change': async (ada) => [
-      '/v1/auth/undo_email_change',
-      { token: await mailed(ada, 'change_email', changeOfEmail(), ada) },
-    ],
+    'POST /v1/auth/approve_email_change': async (ada) => {
+      await verify(ada)
+      const change = changeOfEmail()
+      const token = await mailed({ email: change.new_email }, 'change_email', change, ada)
+      return [
+        '/v1/auth/approve_email_change',
+        { token: await mailed(ada, 'confirm_email_change', { token }) },
+      ]
+    },
+    'POST /v1/auth/undo_email_change': async (ada) => {
+      await verify(ada)
+      return [
+        '/v1/auth/undo_email_change',
+        { token: await mailed(ada, 'change_email', changeOfEmail(), ada) },
+      ]
+    },
     'POST /v1/auth/accept_invitation': async () => {
       const { email } = await invited()
       const { token } = linkIn((await open().mailsTo(email))[0]!)

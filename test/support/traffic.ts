@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { inject } from 'vitest'
 import { cleanUp } from '../../src/cleanup/service.ts'
 import { openForCron } from '../../src/context.ts'
-import { deliverDue } from '../../src/mail/outbox.ts'
+import { deliverDue } from '../../src/mail/delivery.ts'
 import { type Answer, type Api, linkIn, type Options, PASSWORD } from './api.ts'
 import { RARE_NAME } from './crowd.ts'
 
@@ -142,15 +142,18 @@ async function byMail(api: Api, visit: Visit, by: { token: string }) {
   const ada = await api.actor()
   await visit('POST /v1/auth/resend_verification', { body: { email: ada.email } })
   await visit('POST /v1/auth/resend_verification', { body: { email: address() } })
-  await visit('POST /v1/auth/verify_email', { body: { token: (await newest(ada.email)).token } })
-  await visit('POST /v1/auth/verify_email', { body: { email: ada.email, code: '00000000' } })
+  await visit('POST /v1/auth/verify_email', {
+    token: ada.token,
+    body: { token: (await newest(ada.email)).token },
+  })
+  await visit('POST /v1/auth/verify_email', { body: { request_token: 'x', code: '00000000' } })
 
   const email = address()
   const change = { new_email: email, current_password: PASSWORD }
   await visit('POST /v1/auth/change_email', { token: ada.token, body: change })
   const undo = await newest(ada.email)
   const { code } = await newest(email)
-  await visit('POST /v1/auth/confirm_email_change', { body: { email, code } })
+  await visit('POST /v1/auth/confirm_email_change', { token: ada.token, body: { code } })
   await visit('POST /v1/auth/undo_email_change', { body: { token: undo.token } })
 
   await visit('POST /v1/auth/forgot_password', { body: { email: ada.email } })

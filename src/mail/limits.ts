@@ -1,0 +1,137 @@
+import { createHmac } from 'node:crypto'
+import { type SQL, sql } from 'drizzle-orm'
+import type { Resources } from '../context.ts'
+import { rowExists, type Statement } from '../database/statements.ts'
+import { tooManyAttempts } from '../throttle/errors.ts'
+import { throttles } from '../throttle/models.ts'
+import { networkOf, rangeOf } from '../throttle/networks.ts'
+import { outbox } from './models.ts'
+import type { MailKind } from './texts.ts'
+
+const HOUR_MS = 3_600_000
+/** One mailbox gets so many mails of a kind an hour that somebody asks for, and as many more by a device it knows. */
+const MAILS_TO_ADDRESS = 3
+/** What somebody who is signed in asks for in an hour, and somebody who makes accounts for others. */
+export const MAILS_OF_ACTOR = 30
+export const MAILS_OF_MANAGER = 1000
+
+/** How much more a wider network may than one network: an IPv6 /48, and an IPv4 /24. */
+const RANGE_FACTOR = { ipv6: 8, ipv4: 16 } as const
+
+export interface MailRequest {
+  kind: MailKind
+  emailNormalized: string
+  /** Somebody who is signed in, and how many mails they may ask for in an hour; else the network is counted. */
+  actor?: { id: string; mailsPerHour: number }
+  /** A condition: that who asks brings a device which the account knows. */
+  isKnownDevice?: SQL | undefined
+}
+
+interface Counter {
+  key: string
+  limit: number
+}
+
+/**
+ * Counts what asks for a mail, by who asks, by mailbox and kind, and for the deployment: each in an hour that begins
+ * with its first. `count` goes first in the batch, `verdict` behind what is made, for `assertAllowed`, and `countMade`
+ * last; `isAllowed` is the condition of the mail.
+ *
+ * Whether there is an account is nothing to a counter, so answers and costs are alike.
+ */
+export function openMailRequest(
+  resources: Resources,
+  { kind, emailNormalized, actor, isKnownDevice }: MailRequest,
+) {
+  const { config, now, origin } = resources
+  const counter = (what: string, name: string, limit: number): Counter => ({
+    key: keyOf(resources, what, name),
+    limit,
+  })
+  const range = rangeOf(origin.ip, { ofIpv4: true })
+  const { NETWORK_MAILS_PER_HOUR: ofNetwork } = config
+  const askers = actor
+    ? [counter('actor', actor.id, actor.mailsPerHour)]
+    : [
+        counter('network', networkOf(origin.ip), ofNetwork),
+        ...(range
+          ? [counter('range', range, ofNetwork * RANGE_FACTOR[range.includes(':') ? 'ipv6' : 'ipv4'])]
+          : []),
+      ]
+  const mailbox = counter(`to ${kind}`, mailboxOf(emailNormalized), MAILS_TO_ADDRESS)
+  const device = counter(`to ${kind} by device`, mailboxOf(emailNormalized), MAILS_TO_ADDRESS)
+  const all = counter('all', '', config.MAILS_PER_HOUR)
+
+  const isKnown = isKnownDevice ?? sql`0`
+  const askersMay = sql.join(askers.map(isWithin), sql` AND `)
+  const isAllowed = sql`(${askersMay} AND ((${isWithin(mailbox)} AND (${hasLeft(all, now)} OR ${isKnown}))
+    OR (${isKnown} AND ${isWithin(device)})))`
+  return {
+    count: [
+      ...askers.map(({ key }) => countUp(key, now, sql`1`)),
+      countUp(mailbox.key, now, askersMay),
+      ...(isKnownDevice ? [countUp(device.key, now, sql`${isKnown} AND NOT ${isWithin(mailbox)}`)] : []),
+    ] as Statement[],
+    isAllowed,
+    countMade: (mailId: string) => countUp(all.key, now, rowExists(outbox, mailId)) as Statement,
+    /** A condition for what is refused with a 429, where nothing else may be done either. */
+    mayAsk: actor ? isAllowed : askersMay,
+    verdict: sql<Verdict>`SELECT (SELECT max(expires_at) FROM ${throttles} WHERE ${sql.join(
+      [...askers, ...(actor ? [mailbox] : [])].map((counter) => isOver(counter, now)),
+      sql` OR `,
+    )}) AS refused_until, (SELECT expires_at FROM ${throttles} WHERE key = ${all.key} AND NOT ${hasLeft(all, now)}) AS used_up_until`,
+    /**
+     * Throws 429 `too_many_attempts` where who asks has had their share. That the mailbox has had its own, or the
+     * deployment, is only told where nothing can be guessed by it: to somebody who is signed in.
+     */
+    assertAllowed([verdict]: Verdict[]) {
+      const { refused_until, used_up_until } = verdict!
+      if (used_up_until !== null) logUsedUp(all.limit)
+      const until = refused_until ?? (actor ? used_up_until : null)
+      if (until !== null) throw tooManyAttempts(Math.max(1, Math.ceil((until - now) / 1000)))
+    },
+  }
+}
+
+interface Verdict {
+  refused_until: number | null
+  used_up_until: number | null
+}
+
+const logUsedUp = (limit: number) =>
+  console.error(JSON.stringify({ level: 'error', code: 'mails_per_hour_reached', limit }))
+
+/** For `/ready`: whether the deployment has sent so many mails this hour that it sends no more to strangers. */
+export const mailsAreUsedUp = (resources: Pick<Resources, 'config' | 'now'>) => {
+  const all = { key: keyOf(resources, 'all', ''), limit: resources.config.MAILS_PER_HOUR }
+  return sql<{ is_used_up: 0 | 1 }>`SELECT NOT ${hasLeft(all, resources.now)} AS is_used_up`
+}
+
+/** One more in an hour that begins with the first, if `condition` holds. */
+const countUp = (key: string, now: number, condition: SQL) =>
+  sql`INSERT INTO ${throttles} (key, attempts, blocked_until, expires_at)
+    SELECT ${key}, 1, 0, ${now + HOUR_MS} WHERE ${condition}
+    ON CONFLICT (key) DO UPDATE SET
+      attempts = CASE WHEN expires_at <= ${now} THEN 1 ELSE attempts + 1 END,
+      expires_at = CASE WHEN expires_at <= ${now} THEN ${now + HOUR_MS} ELSE expires_at END`
+
+/** A condition, once this request is counted. */
+const isWithin = ({ key, limit }: Counter) =>
+  sql`coalesce((SELECT attempts FROM ${throttles} WHERE key = ${key}), 0) <= ${limit}`
+
+/** A condition on a counter's row. */
+const isOver = ({ key, limit }: Counter, now: number) =>
+  sql`(key = ${key} AND expires_at > ${now} AND attempts > ${limit})`
+
+/** A condition, before this request is counted. */
+const hasLeft = ({ key, limit }: Counter, now: number) =>
+  sql`coalesce((SELECT attempts FROM ${throttles} WHERE key = ${key} AND expires_at > ${now}), 0) < ${limit}`
+
+/** Text of JSON, so what is counted is a field of its own that no name can spell. */
+const keyOf = ({ config }: Pick<Resources, 'config'>, what: string, name: string) =>
+  createHmac('sha256', config.keys.throttle[0])
+    .update(JSON.stringify(['mail', what, name]))
+    .digest('base64url')
+
+/** The mailbox behind an address: mail to `ada+news@` comes to `ada@`. */
+const mailboxOf = (emailNormalized: string) => emailNormalized.replace(/(?<=.)\+[^@]*(?=@)/, '')

@@ -1,0 +1,68 @@
+import { and, type SQL, sql } from 'drizzle-orm'
+import type { Action } from '../activity/models.ts'
+import { record } from '../activity/service.ts'
+import { ACCEPTED, type MailRequested } from '../auth/schemas.ts'
+import type { Resources } from '../context.ts'
+import { invalidLink } from '../links/errors.ts'
+import type { OneTimeToken, Purpose } from '../links/models.ts'
+import type { Proof } from '../links/schemas.ts'
+import { requireToken } from '../links/service.ts'
+import { mailNotConfigured } from '../mail/errors.ts'
+import { openMailRequest } from '../mail/limits.ts'
+import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
+import { isActive, selectUsers, type User, userIsActive, users } from '../users/models.ts'
+import { normalizeEmail } from '../values/email.ts'
+
+/**
+ * Mails a link to whom has an account at an address. One batch, whether there is one or not, and whether the address
+ * has had its share of mails or not: the answer and its cost are the same.
+ *
+ * @throws 429 `too_many_attempts` for a network that asks for too many; 503 where no mail is configured.
+ */
+export async function mailLink(
+  resources: Resources,
+  email: string,
+  link: { kind: 'verify_email' | 'reset_password'; action?: Action; accounts?: SQL },
+): Promise<MailRequested> {
+  const { db, now, send } = resources
+  if (!send) throw mailNotConfigured()
+  const emailNormalized = normalizeEmail(email)
+  const account = and(
+    sql`${users.email_normalized} = ${emailNormalized} AND deleted_at IS NULL`,
+    userIsActive(now),
+    link.accounts,
+  )
+  const ofAccount = (column: 'id' | 'email') => sql`(SELECT ${users[column]} FROM ${users} WHERE ${account})`
+  const request = openMailRequest(resources, { kind: link.kind, emailNormalized })
+  const mail = enqueueLink(
+    resources,
+    { kind: link.kind, subjectId: ofAccount('id'), email: ofAccount('email'), emailNormalized },
+    sql`EXISTS (SELECT 1 FROM ${users} WHERE ${account}) AND ${request.isAllowed}`,
+  )
+  const event = link.action && { action: link.action, userId: ofAccount('id'), actorId: null }
+  const { verdict } = await db.writeBatch({
+    count: request.count,
+    mail: mail.statements,
+    history: event ? [record(resources, event, mail.isMade)] : [],
+    verdict: request.verdict,
+    countMade: [request.countMade(mail.mailId)],
+  })
+  request.assertAllowed(verdict)
+  sendAfterwards(resources, mail.mailId)
+  return { ...ACCEPTED, request_token: mail.requestToken }
+}
+
+/** The user whom a mailed link or code is about. Throws 400 `invalid_link`, also for somebody shut out by now. */
+export async function requirePersonByToken(
+  resources: Resources,
+  purpose: Purpose,
+  proof: Proof,
+  session?: { sub: string; sid: string },
+): Promise<{ token: OneTimeToken; person: User }> {
+  const { token, subject: person } = await requireToken(resources, purpose, proof, selectSubject, session)
+  if (!isActive(person, resources.now)) throw invalidLink()
+  return { token, person }
+}
+
+/** Reads the user whom a token is about. */
+export const selectSubject = (id: SQL) => selectUsers().where(sql`${users.id} = ${id}`)

@@ -1,0 +1,108 @@
+import { eq, isNull, sql } from 'drizzle-orm'
+import type { MailRequested, VerifyEmail } from '../auth/schemas.ts'
+import type { Resources } from '../context.ts'
+import { build } from '../database/statements.ts'
+import { invalidLink } from '../links/errors.ts'
+import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
+import { isSignupTokenOf, openSignupToken } from '../links/signup-tokens.ts'
+import { sendAfterwards } from '../mail/outbox.ts'
+import { wrongPassword } from '../passwords/errors.ts'
+import { checkPassword } from '../passwords/hashing.ts'
+import { inTurn } from '../passwords/turns.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
+import { tokenIsLive } from '../sessions/revocation.ts'
+import { type Authority, applyChange, byToken, isSamePerson } from '../users/change.ts'
+import type { Change } from '../users/consequences.ts'
+import { type User, users } from '../users/models.ts'
+import { proofNeeded } from './errors.ts'
+import { mailLink, requirePersonByToken } from './mail-link.ts'
+import { replacePassword } from './reset.ts'
+
+/** Mails the link that confirms the address of an account that has not confirmed it. Nobody is told whether. */
+export const resendVerification = (resources: Resources, email: string): Promise<MailRequested> =>
+  mailLink(resources, email, { kind: 'verify_email', accounts: isNull(users.email_verified_at) })
+
+/**
+ * Confirms the address that the mail went to, if it still is the account's. Whoever reads the mail need not be who
+ * made the account: anybody can sign up with anybody's address. So it takes something beside the mail, by which they
+ * are the same, or a new password, which voids whatever could enter the account so far.
+ *
+ * @throws 400 `invalid_link`; 422 `proof_needed`, and the link stays good; 403 `wrong_password`.
+ */
+export async function verifyEmail(
+  resources: Resources,
+  input: VerifyEmail,
+  actor: Claims | undefined,
+): Promise<void> {
+  const { token, person } = await requirePersonByToken(resources, 'verify_email', input, actor)
+  if (token.email_normalized !== person.email_normalized) throw invalidLink()
+  const byMail = byToken(token, resources.now)
+  if (input.new_password !== undefined) {
+    const { change, noticeId } = await replacePassword(resources, person, input.new_password)
+    await applyChange(resources, byMail, person, { ...change, action: 'email.verified' })
+    return sendAfterwards(resources, noticeId)
+  }
+  const by = await requireProof(resources, input, actor, { token, person, byMail })
+  const change: Change = {
+    action: 'email.verified',
+    reliesOn: isSamePerson(person),
+    set: { email_verified_at: resources.now },
+  }
+  await applyChange(resources, by, person, change)
+}
+
+/** In whose name the address is confirmed: whoever reads the mail, and has shown that the account is theirs. */
+async function requireProof(
+  resources: Resources,
+  { signup_token, password }: VerifyEmail,
+  actor: Claims | undefined,
+  { token, person, byMail }: { token: OneTimeToken; person: User; byMail: Authority },
+): Promise<Authority> {
+  const { config, now } = resources
+  // Who typed the password of an account may sign in to it, whoever its user is.
+  if (person.password_is_given) throw proofNeeded('a new password')
+  if (signup_token !== undefined && isOf(signup_token, person)) return byMail
+  if (actor?.sub === person.id)
+    return { ...byMail, holds: sql`${byMail.holds} AND ${tokenIsLive(actor, now)}` }
+  if (password === undefined) throw proofNeeded()
+  await requirePasswordOf(resources, token, person, password)
+  return { ...byMail, holds: sql`${byMail.holds} AND ${hasPasswordStill(person)}` }
+
+  function isOf(signupToken: string, { id, email_normalized }: User) {
+    return (
+      openSignupToken(config, signupToken, now)?.userId === id &&
+      isSignupTokenOf(config, email_normalized, signupToken, now)
+    )
+  }
+}
+
+const hasPasswordStill = ({ id, password_hash }: User) =>
+  sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${id} AND password_hash = ${password_hash})`
+
+const PASSWORD_TRIES = 5
+
+/** A link takes five passwords: whoever has it can choose a new one. Throws 403 `wrong_password`. */
+async function requirePasswordOf(
+  resources: Resources,
+  token: OneTimeToken,
+  person: User,
+  password: string,
+): Promise<void> {
+  const { db, config } = resources
+  const isThis = eq(oneTimeTokens.id, token.id)
+  const {
+    counted: [counted],
+  } = await db.writeBatch({
+    count: build
+      .update(oneTimeTokens)
+      .set({ code_tries: sql`min(${oneTimeTokens.code_tries} + 1, ${PASSWORD_TRIES + 1})` })
+      .where(isThis),
+    counted: build.select({ code_tries: oneTimeTokens.code_tries }).from(oneTimeTokens).where(isThis),
+  })
+  const isOpen = counted !== undefined && counted.code_tries <= PASSWORD_TRIES
+  const stored = isOpen ? person.password_hash : null
+  const { isRight } = await inTurn(resources, () =>
+    checkPassword(password, stored, config.keys.password_pepper),
+  )
+  if (!isRight) throw wrongPassword()
+}

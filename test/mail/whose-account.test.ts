@@ -1,0 +1,141 @@
+import { expect, test } from 'vitest'
+import { linkIn, openApi, PASSWORD } from '../support/api.ts'
+
+const api = openApi({ EMAIL_VERIFICATION: 'required' })
+const NEW_PASSWORD = 'nine green bears run'
+
+const newAddress = () => `${crypto.randomUUID()}@people.test`
+const post = (path: string, body: object, more: { token?: string; headers?: Record<string, string> } = {}) =>
+  api.send('POST', `/v1/auth/${path}`, { body, ...more })
+const signUp = (email: string, headers = {}) =>
+  post('signup', { email, password: PASSWORD, name: 'Mallory' }, { headers })
+const newest = async (email: string) => linkIn((await api.mailsTo(email))[0]!)
+const stateOf = async (email: string) =>
+  (await api.sql('SELECT email_verified_at, password_hash, version FROM users WHERE email = ?', [email]))[0]
+
+test('HX5: whoever presses the button of a mail that they did not ask for opens nothing', async () => {
+  const email = newAddress()
+  const { signup_token } = (await signUp(email)).body
+  const { token } = await newest(email)
+  const before = await stateOf(email)
+  const others = (await signUp(newAddress())).body.signup_token
+  for (const proof of [{}, { signup_token: others }, { signup_token: 'x' }]) {
+    const answer = await post('verify_email', { token, ...proof })
+    expect([answer.status, answer.body.code]).toEqual([422, 'proof_needed'])
+  }
+  expect(await stateOf(email)).toEqual(before)
+  expect((await post('verify_email', { token, signup_token })).status).toBe(204)
+})
+
+test('HX5, HX2: a new password voids whatever a squatter could enter by', async () => {
+  const email = newAddress()
+  const squatted = await api.person({ email })
+  const squatter = await api.signIn(squatted)
+  await post('resend_verification', { email })
+  const { token } = await newest(email)
+  expect((await post('verify_email', { token, new_password: NEW_PASSWORD })).status).toBe(204)
+  expect((await api.send('GET', '/v1/users/me', { token: squatter.token })).status).toBe(401)
+  expect((await post('login', { email, password: PASSWORD })).status).toBe(401)
+  expect((await post('login', { email, password: NEW_PASSWORD })).status).toBe(200)
+})
+
+test('HX5: the password or a session of the account proves it too, and a wrong one does not', async () => {
+  for (const by of ['password', 'session'] as const) {
+    const ada = await api.person()
+    await post('resend_verification', { email: ada.email })
+    const { token } = await newest(ada.email)
+    const wrong = await post('verify_email', { token, password: 'not the password' })
+    expect([wrong.status, wrong.body.code]).toEqual([403, 'wrong_password'])
+    const eve = await api.signIn(await api.person())
+    expect((await post('verify_email', { token }, eve)).body.code).toBe('proof_needed')
+    const proved =
+      by === 'password'
+        ? await post('verify_email', { token, password: PASSWORD })
+        : await post('verify_email', { token }, await api.signIn(ada))
+    expect(proved.status).toBe(204)
+  }
+})
+
+test('A code works with the token of who asked, and a later asker neither burns nor hides it', async () => {
+  const ada = await api.person({ email_verified_at: 1 })
+  const mine = (await post('forgot_password', { email: ada.email })).body.request_token as string
+  const { code } = await newest(ada.email)
+  const theirs = (await post('forgot_password', { email: ada.email })).body.request_token as string
+  const reset = (request_token: string, code: string) =>
+    post('reset_password', { code, request_token, new_password: NEW_PASSWORD })
+  for (let i = 0; i < 6; i++) expect((await reset(theirs, code)).body.code).toBe('invalid_link')
+  expect((await reset(mine, code)).status).toBe(204)
+})
+
+test('HX13: what an address is shows in no answer, whatever is asked of it and in which order', async () => {
+  const person = async (given = {}) => (await api.person({ email_verified_at: 1, ...given })).email
+  const admin = await api.quickActor({ role: 'admin' })
+  const invited = newAddress()
+  await api.send('POST', '/v1/invitations', { token: admin.token, body: { email: invited } })
+  const addresses = {
+    free: newAddress(),
+    taken: await person(),
+    'taken and unverified': await person({ email_verified_at: null }),
+    invited,
+    disabled: await person({ status: 'disabled' }),
+    deleted: await person({ deleted_at: Date.now() }),
+  }
+  const formOf = ({ status, body }: Awaited<ReturnType<typeof post>>) =>
+    JSON.stringify([status, body], (name, value) =>
+      /_token$/.test(name) ? String(value).length : name === 'request_id' ? undefined : value,
+    )
+  const answers = await Promise.all(
+    Object.entries(addresses).map(async ([what, email]) => {
+      const key = { 'idempotency-key': crypto.randomUUID() }
+      const asked = [
+        await post('resend_verification', { email }),
+        await post('forgot_password', { email }),
+        await signUp(email, key),
+        await signUp(email, key),
+        await signUp(email),
+        await post('login', { email, password: NEW_PASSWORD }),
+        await post('resend_verification', { email }),
+      ]
+      return [what, asked.map(formOf)] as const
+    }),
+  )
+  const [[, free]] = answers as [(typeof answers)[number]]
+  for (const [what, forms] of answers) expect([what, forms]).toEqual([what, free])
+})
+
+test('SE2: without the session that asked, a new address takes a click on the old one as well', async () => {
+  const ada = await api.actor({ email_verified_at: 1 })
+  const email = newAddress()
+  await post('change_email', { new_email: email, current_password: PASSWORD }, ada)
+  const { token } = await newest(email)
+  const clicked = await post('confirm_email_change', { token })
+  expect([clicked.status, (await stateOf(ada.email))?.email_verified_at]).toEqual([202, 1])
+  const approval = await newest(ada.email)
+  expect((await post('approve_email_change', { token: approval.token })).status).toBe(204)
+  expect(await stateOf(email)).toBeDefined()
+})
+
+test('SE2: where nobody has proved the old address, only the session that asked confirms, and nobody undoes', async () => {
+  const ada = await api.actor({ email_verified_at: null }).catch(() => api.quickActor())
+  const email = newAddress()
+  await post('change_email', { new_email: email, current_password: PASSWORD }, ada)
+  expect(await api.mailsTo(ada.email)).toEqual([])
+  const { token } = await newest(email)
+  expect((await post('confirm_email_change', { token })).body.code).toBe('proof_needed')
+  expect((await post('confirm_email_change', { token }, ada)).status).toBe(204)
+})
+
+test('HX5: whom an administrator makes chooses a password of their own, and notify: false mails nothing', async () => {
+  const admin = await api.quickActor({ role: 'admin' })
+  const make = (body: object) => api.send('POST', '/v1/users', { token: admin.token, body })
+  const [email, silent] = [newAddress(), newAddress()]
+  expect((await make({ email: silent, name: 'Ada', notify: false })).status).toBe(201)
+  expect(await api.mailsTo(silent)).toEqual([])
+  expect((await make({ email, name: 'Ada', password: PASSWORD })).status).toBe(201)
+  const [mail] = await api.mailsTo(email)
+  expect(mail!.text).toContain('An administrator has made an account')
+  const { token } = linkIn(mail!)
+  expect((await post('verify_email', { token, password: PASSWORD })).body.code).toBe('proof_needed')
+  expect((await post('verify_email', { token, new_password: NEW_PASSWORD })).status).toBe(204)
+  expect((await post('login', { email, password: NEW_PASSWORD })).status).toBe(200)
+})
