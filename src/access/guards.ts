@@ -71,6 +71,7 @@ async function authenticate(c: Context<ActorEnv>, next: Next, permission?: Permi
   const resources = c.var
   const actor = await verifyAccessToken(bearerToken(c), resources.config, resources.now)
   c.set('isSignedIn', true)
+  c.set('actor', actor)
   const isRead = ['GET', 'HEAD'].includes(c.req.method)
   if (isRead) await assertWithin(resources, 'RATE_LIMIT_READS', actor.sid)
   else await assertWithin(resources, 'RATE_LIMIT_WRITES', actor.sub)
@@ -80,7 +81,6 @@ async function authenticate(c: Context<ActorEnv>, next: Next, permission?: Permi
     await assertNotRevoked()
     throw forbidden()
   }
-  c.set('actor', actor)
   await next()
   try {
     await assertNotRevoked()
