@@ -84,24 +84,24 @@ test('HX13: what an address is shows in no answer, whatever is asked of it and i
     JSON.stringify([status, body], (name, value) =>
       /_token$/.test(name) ? String(value).length : name === 'request_id' ? undefined : value,
     )
-  const answers = await Promise.all(
-    Object.entries(addresses).map(async ([what, email]) => {
-      const key = { 'idempotency-key': crypto.randomUUID() }
-      const asked = [
-        await post('resend_verification', { email }),
-        await post('forgot_password', { email }),
-        await signUp(email, key),
-        await signUp(email, key),
-        await signUp(email),
-        await post('login', { email, password: NEW_PASSWORD }),
-        await post('resend_verification', { email }),
-      ]
-      return [what, asked.map(formOf)] as const
-    }),
-  )
-  const [[, free]] = answers as [(typeof answers)[number]]
+  const answers: [what: string, forms: string[]][] = []
+  // One after another: a queue that is full would answer for itself.
+  for (const [what, email] of Object.entries(addresses)) {
+    const key = { 'idempotency-key': crypto.randomUUID() }
+    const asked = [
+      await post('resend_verification', { email }),
+      await post('forgot_password', { email }),
+      await signUp(email, key),
+      await signUp(email, key),
+      await signUp(email),
+      await post('login', { email, password: NEW_PASSWORD }),
+      await post('resend_verification', { email }),
+    ]
+    answers.push([what, asked.map(formOf)])
+  }
+  const free = answers[0]![1]
   for (const [what, forms] of answers) expect([what, forms]).toEqual([what, free])
-})
+}, 120_000)
 
 test('SE2: without the session that asked, a new address takes a click on the old one as well', async () => {
   const ada = await api.actor({ email_verified_at: 1 })
