@@ -268,7 +268,7 @@ export const ActivityPage: FC<PageProps & { rows: Activity[]; next: string | nul
       {rows.length === 0 ? (
         <p class="soft">{account.activity.none}</p>
       ) : (
-        <History view={view} rows={rows} viewerId={viewer.id} subjectId={viewer.id} names={{}} />
+        <History view={view} rows={rows} viewerId={viewer.id} subjectId={viewer.id} names={{}} dayAs="h2" />
       )}
       <div class="paging">
         <span>{common.zone(view.timeZone)}</span>

@@ -129,7 +129,7 @@ export const ActivityPage: FC<
           <p>{texts.noneHint}</p>
         </Empty>
       ) : (
-        <History view={view} rows={rows} viewerId={viewer.id} names={names} />
+        <History view={view} rows={rows} viewerId={viewer.id} names={names} dayAs="h2" />
       )}
       <div class="paging">
         <span>{common.zone(view.timeZone)}</span>

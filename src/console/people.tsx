@@ -1,6 +1,6 @@
 import type { FC } from 'hono/jsx'
 import { Ago, Badge, Button, Day, Empty, Form, Icon, Notice, Select, Tile } from '../pages/components.tsx'
-import { toDay, toNumber } from '../pages/format.ts'
+import { toNumber, toShortDay } from '../pages/format.ts'
 import { ConsolePage, Head, type Viewer } from '../pages/layout.tsx'
 import type { View } from '../pages/view.ts'
 import type { ManagedUser } from '../users/schemas.ts'
@@ -14,7 +14,7 @@ export const StateBadge: FC<{ view: View; user: ManagedUser }> = ({ view, user }
     return (
       <Badge tone="warn">
         {user.disabled_until
-          ? badge.disabledUntil(toDay(view, Date.parse(user.disabled_until)))
+          ? badge.disabledUntil(toShortDay(view, Date.parse(user.disabled_until)))
           : badge.disabled}
       </Badge>
     )
@@ -234,7 +234,7 @@ const PersonRow: FC<{ view: View; user: ManagedUser; isSelf: boolean }> = ({ vie
         </a>
       </td>
       <td class={`wide-only ${user.role === 'user' ? '' : 'ink'}`}>{common.roles[user.role]}</td>
-      <td>
+      <td class="state">
         <StateBadge view={view} user={user} />
       </td>
       <td class="wide-only">

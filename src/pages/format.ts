@@ -32,6 +32,12 @@ export interface Clock {
 export const toDay = ({ language, timeZone }: Clock, at: number) =>
   format(language, timeZone, { day: 'numeric', month: 'short', year: 'numeric' }).format(at)
 
+/** A day where there is little room: without its year, where that is this one. */
+export const toShortDay = (clock: Clock, at: number) =>
+  new Date(at).getUTCFullYear() === new Date(clock.now).getUTCFullYear()
+    ? format(clock.language, clock.timeZone, { day: 'numeric', month: 'short' }).format(at)
+    : toDay(clock, at)
+
 /** A day as a heading: "22 November 2026". */
 export const toLongDay = ({ language, timeZone }: Clock, at: number) =>
   format(language, timeZone, { day: 'numeric', month: 'long', year: 'numeric' }).format(at)

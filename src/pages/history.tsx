@@ -14,7 +14,9 @@ export const History: FC<{
   subjectId?: string
   /** Names of those who stand in the rows, by id. */
   names: Record<string, string>
-}> = ({ view, rows, viewerId, subjectId, names }) => {
+  /** The heading of a day: `h3` where the history stands under a heading of its own. */
+  dayAs?: 'h2' | 'h3'
+}> = ({ view, rows, viewerId, subjectId, names, dayAs: DayHeading = 'h3' }) => {
   const { common, history } = view.texts
   const days = Object.entries(Object.groupBy(rows, (row) => toLongDay(view, Date.parse(row.created_at))))
   const today = toLongDay(view, view.now)
@@ -25,7 +27,7 @@ export const History: FC<{
     <div class="history">
       {days.map(([day, events = []]) => (
         <section>
-          <h3>{day === today ? common.today : day === yesterday ? common.yesterday : day}</h3>
+          <DayHeading>{day === today ? common.today : day === yesterday ? common.yesterday : day}</DayHeading>
           {events.map((row) => {
             const at = Date.parse(row.created_at)
             const isAboutOther =

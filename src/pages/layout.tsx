@@ -197,7 +197,7 @@ export const ConsolePage: Layout<{ viewer: Viewer }> = ({ view, viewer, title, i
         </Menu>
       </header>
       <div class="console">
-        <div class="rail">
+        <header class="rail">
           <Mark view={view} href="/admin" />
           <Nav view={view} label={common.console} places={places} />
           <div class="self">
@@ -209,7 +209,7 @@ export const ConsolePage: Layout<{ viewer: Viewer }> = ({ view, viewer, title, i
             </a>
             <SignOut view={view} viewer={viewer} style="link-button" />
           </div>
-        </div>
+        </header>
         <div class="desk">
           <main id="main" class="content">
             {children}

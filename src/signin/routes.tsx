@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import { setCookie } from 'hono/cookie'
+import { getCookie, setCookie } from 'hono/cookie'
 import { decodeJwt } from 'jose'
 import { limitByNetwork } from '../access/guards.ts'
 import { logIn } from '../auth/login.ts'
@@ -52,8 +52,23 @@ const rememberLanguage = (c: Context) => {
 
 const homeOf = (role: string) => (role === 'user' ? '/account' : '/admin')
 
+/** Says that this browser has signed in before, so that its tries are counted apart from strangers'. */
+const DEVICE_COOKIE = '__Host-roster-device'
+const knownDevice = (c: Context) => {
+  const token = getCookie(c, DEVICE_COOKIE)
+  return token !== undefined && token.length <= 256 ? { device_token: token } : {}
+}
+
 /** The cookie in place of the tokens that a way in gives. */
-function keepSignedIn(c: Context, tokens: Tokens, stays: boolean): void {
+export function keepSignedIn(c: Context, tokens: Tokens, stays: boolean): void {
+  if (tokens.device_token)
+    setCookie(c, DEVICE_COOKIE, tokens.device_token, {
+      path: '/',
+      secure: true,
+      httpOnly: true,
+      sameSite: 'Lax',
+      maxAge: YEAR_SECONDS,
+    })
   const { sid, sub, role, epoch, auth_time } = decodeJwt<Claims>(tokens.access_token)
   const session = { sid: sid!, turn: 0, sub: sub!, role: role!, epoch: epoch!, auth_time: auth_time! }
   setSessionCookie(
@@ -116,7 +131,10 @@ export const signinRoutes = new Hono<PageEnv>()
     const { email = '', password = '', remember } = c.var.fields
     const to = placeOfOurs(c.var.fields.to)
     try {
-      const tokens = await startSession(c.var, await logIn(c.var, validate(LogIn(), { email, password })))
+      const tokens = await startSession(
+        c.var,
+        await logIn(c.var, validate(LogIn(), { email, password, ...knownDevice(c) })),
+      )
       keepSignedIn(c, tokens, remember === 'yes')
       return c.redirect(to ?? homeOf(tokens.user.role), 303)
     } catch (error) {
