@@ -35,7 +35,7 @@ export default defineConfig({
         },
       },
       {
-        test: { name: 'node', include: IN_NODE, exclude: leftOut, testTimeout: 15_000 },
+        test: { name: 'node', include: IN_NODE, exclude: leftOut, testTimeout: 60_000 },
       },
     ],
   },

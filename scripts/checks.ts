@@ -24,6 +24,11 @@ const MAY_BE_LEFT_OUT = [
     "test.runIf(inject('whole'))",
     'sixty logins are timed in `npm run test:faults`',
   ],
+  [
+    'test/faults/late-sends.test.ts',
+    "describe.runIf(inject('whole'))",
+    'the replay of every route is part of `npm run test:faults`',
+  ],
   ['test/browser/docs.test.ts', 'describe.skipIf(!executablePath)', 'there may be no chromium'],
   [
     'test/floods/floods.test.ts',

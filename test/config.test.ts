@@ -20,7 +20,7 @@ const ROUTES = [
   ),
 ]
 
-describe('SC1: a setting that is missing or unfit', () => {
+describe('SC1, HX15: a setting that is missing or unfit', () => {
   const [key] = JSON.parse(JWT_KEYS).keys
   const publicHalf = { ...key, d: undefined }
   const required = [

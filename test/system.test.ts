@@ -34,7 +34,7 @@ afterEach(() => {
   vi.restoreAllMocks()
 })
 
-describe('OP1: readiness is a list of named checks, each the thing itself', () => {
+describe('HX17: readiness is a list of named checks, each the thing itself', () => {
   const own = freshUpstreams()
   const openOwn = async (bindings: object = {}) => openApi({ ...(await own).bindings, ...bindings })
   const ready = async (at: Awaited<ReturnType<typeof openOwn>>, token?: string) => {
@@ -136,7 +136,7 @@ describe('OP1: readiness is a list of named checks, each the thing itself', () =
   })
 })
 
-describe('LG1: the log has one line for each request and each run of a cron job', () => {
+describe('LG1, HX18: the log has one line for each request and each run of a cron job', () => {
   const listen = () => {
     const lines: Record<string, unknown>[] = []
     for (const level of ['info', 'warn', 'error'] as const)

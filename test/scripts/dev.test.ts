@@ -137,11 +137,8 @@ test('npm run dev: ready, with an administrator; a second start finds what the f
   expect([beside.url, await beside.exited]).toEqual([undefined, 1])
   expect(beside.lines.join('\n')).toContain('already running')
 
-  console.log('C', performance.now())
   await expectClosedToOthers(first.lines, first.url!)
-  console.log('A', performance.now())
   await expectCheckpoint(first.lines)
-  console.log('B', performance.now())
 
   expect(await first.interrupt()).toBe(0)
   await expectAllEnded(first.lines)

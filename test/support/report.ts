@@ -47,12 +47,25 @@ export default class ReportWriter implements Reporter {
     return ` … ${this.#done.length} of ${this.#files.length} files in ${Math.round(seconds)} s${estimate}`
   }
 
-  onTestRunEnd(modules: readonly TestModule[]) {
+  onTestRunEnd(modules: readonly TestModule[], errors: readonly unknown[]) {
+    console.log(totalsOf(modules, errors.length))
     // Of a run that was narrowed down, or that takes Redis away, nothing is concluded about what was left out.
     if (this.#vitest.config.testNamePattern || process.env.REDIS) return
     const now = modules.map((module) => [nameOf(module.moduleId), resultOf(module)] as const)
     writeFileSync(FILE, JSON.stringify({ ...this.#before, ...Object.fromEntries(now) }))
   }
+}
+
+/** One plain line for machines. What failed outside of any test, in a file or around it, is a failure too. */
+function totalsOf(modules: readonly TestModule[], errors: number): string {
+  const states = modules.map((module) => resultOf(module).tests.map(({ state }) => state))
+  const count = (state: string) => states.flat().filter((is) => is === state).length
+  const [passed, skipped] = [count('passed'), count('skipped')]
+  const outside = modules.filter(
+    (module, at) => module.state() === 'failed' && !states[at]!.includes('failed'),
+  )
+  const failed = states.flat().length - passed - skipped + outside.length + errors
+  return `\nTests: ${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`
 }
 
 const nameOf = (moduleId: string) => relative(ROOT, moduleId)
