@@ -51,6 +51,8 @@ const CLAIMS: Json = {
   role: 'user',
   epoch: 0,
   auth_time: NOW,
+  amr: ['pwd'],
+  client_id: 'roster',
 }
 /** A good one of these with some members different; `undefined` takes a member away. */
 const header = (patch: Json = {}) => JSON.stringify({ ...HEADER, ...patch })
@@ -529,6 +531,18 @@ const CLAIM_VALUES: Rows = {
     [undefined, null, '0', -1, 0.5, [0], true, {}].map((epoch) => [
       `epoch ${JSON.stringify(epoch)}`,
       withClaims({ epoch }),
+    ]),
+  ),
+  ...Object.fromEntries(
+    [undefined, null, '', 'Roster', 'roster ', 'other', ['roster'], {}, 1].map((client_id) => [
+      `client_id ${JSON.stringify(client_id)}`,
+      withClaims({ client_id }),
+    ]),
+  ),
+  ...Object.fromEntries(
+    [undefined, null, 'pwd', [1], [null], {}, 1].map((amr) => [
+      `amr ${JSON.stringify(amr)}`,
+      withClaims({ amr }),
     ]),
   ),
   'epoch 1e400': () => sign(header(), literal('epoch', '1e400')),
