@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
 import { listOwnActivity } from '../activity/service.ts'
-import { ChangeEmail, ChangePassword, EmailOnly } from '../auth/schemas.ts'
+import { AskForMail, ChangeEmail, ChangePassword } from '../auth/schemas.ts'
 import { Hono } from '../http/hono.ts'
 import { validate } from '../http/validate.ts'
 import { recentlyConfirmed } from '../pages/again.ts'
@@ -92,7 +92,7 @@ export const accountRoutes = new Hono<PageEnv>()
       c,
       async () => {
         const { user } = await c.var.signedIn()
-        await resendVerification(c.var, validate(EmailOnly(), { email: user.email }).email)
+        await resendVerification(c.var, validate(AskForMail(), { email: user.email }))
       },
       {
         page: '/account',

@@ -70,7 +70,17 @@ export type VerifyEmail = Of<typeof VerifyEmail>
 export const ConfirmEmailChange = lazy(() => withProof({}).meta({ id: 'ConfirmEmailChange' }))
 export type ConfirmEmailChange = Of<typeof ConfirmEmailChange>
 
-export const EmailOnly = lazy(() => z.strictObject({ email: EmailInput() }).meta({ id: 'EmailOnly' }))
+export const AskForMail = lazy(() =>
+  z
+    .strictObject({
+      email: EmailInput(),
+      device_token: token().optional().meta({
+        description: 'Of a device that has signed in before: three more mails an hour are kept for it.',
+      }),
+    })
+    .meta({ id: 'AskForMail' }),
+)
+export type AskForMail = Of<typeof AskForMail>
 export const ChangeEmail = lazy(() =>
   z.strictObject({ new_email: EmailInput(), current_password: Password() }).meta({ id: 'ChangeEmail' }),
 )

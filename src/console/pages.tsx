@@ -167,8 +167,9 @@ export const InvitationsPage: FC<
     results?: InviteResult[]
     typed?: string
     message?: string | undefined
+    problem?: string | undefined
   }
-> = ({ view, viewer, invitations, next, isContinued, results, typed, message }) => {
+> = ({ view, viewer, invitations, next, isContinued, results, typed, message, problem }) => {
   const { common, console } = view.texts
   const texts = console.invitations
   const failed = results?.filter(({ problem }) => problem) ?? []
@@ -177,6 +178,7 @@ export const InvitationsPage: FC<
     <ConsolePage view={view} viewer={viewer} title={texts.title}>
       <Head title={texts.title} />
       {message && <Notice title={message} />}
+      {problem && <Notice tone="danger" title={problem} />}
       {results && (
         <Notice
           title={[texts.sent(sent), ...(failed.length > 0 ? [texts.notSent(failed.length)] : [])].join(', ')}

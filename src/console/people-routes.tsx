@@ -1,16 +1,17 @@
 import type { Context } from 'hono'
+import { forbidden } from '../access/errors.ts'
+import { hasPermission, type Permission } from '../access/permissions.ts'
 import { Hono } from '../http/hono.ts'
 import { AppError } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
 import { failingPage } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
-import { type PageEnv, signedInPage } from '../pages/session.ts'
+import { limitedList, needs, type PageEnv, signedInPage } from '../pages/session.ts'
 import { doneMessage, type Outcome, submit } from '../pages/submit.ts'
-import { forgotPassword } from '../recovery/reset.ts'
-import { resendVerification } from '../recovery/verify.ts'
 import { changeUser, type Decision } from '../users/change.ts'
 import { createUser } from '../users/create.ts'
+import { ownAccount } from '../users/errors.ts'
 import { listUsers } from '../users/listing.ts'
 import {
   deleting,
@@ -23,12 +24,14 @@ import {
 } from '../users/manage.ts'
 import { findUser } from '../users/queries.ts'
 import { CreateUser, DisableUser, ListUsers, UpdateUser } from '../users/schemas.ts'
+import { sendingReset, sendingVerification } from '../users/sending.ts'
 import { type BulkAction, BulkPage, type BulkResult, BulkResultPage, PeoplePage } from './people.tsx'
 import { AddPersonPage, PersonPage } from './person.tsx'
 import { findPeople, findPerson, readTotals } from './queries.ts'
 
 const ours = form(sessionOf)
-const MOST_AT_ONCE = 100
+/** A page of the list: more would be more trips than a request may make. */
+const MOST_AT_ONCE = 25
 
 const personPage = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200) => {
   const id = c.req.param('id')!
@@ -59,7 +62,7 @@ const action =
     })
   }
 
-/** The ids that were picked in a list, at most a hundred. */
+/** The ids that were picked in a list, at most a page of the list. */
 const pickedIn = (fields: Record<string, string>) =>
   Object.keys(fields)
     .flatMap((name) => /^pick\.([0-9a-f-]{36})$/.exec(name)?.[1] ?? [])
@@ -71,12 +74,18 @@ const ACTIONS: Record<BulkAction, (c: Context<PageEnv>) => Decision> = {
   end_sessions: (c) => endingSessions(c.var),
   delete: (c) => deleting(c.var),
 }
+const NEEDS: Record<BulkAction, Permission> = {
+  disable: 'users:update',
+  enable: 'users:update',
+  end_sessions: 'sessions:manage',
+  delete: 'users:delete',
+}
 const isAction = (name: string | undefined): name is BulkAction =>
   name !== undefined && Object.hasOwn(ACTIONS, name)
 
 export const peoplePages = new Hono<PageEnv>()
   .use('*', signedInPage('users:read'))
-  .get('/', async (c) => {
+  .get('/', limitedList, async (c) => {
     const { q = '', role = '', status = '', sort = '-created_at', cursor = '' } = c.req.query()
     // A search is in the order of creation; so is a list that nothing was said of.
     const asked = {
@@ -120,17 +129,18 @@ export const peoplePages = new Hono<PageEnv>()
     const { action } = c.var.fields
     const ids = pickedIn(c.var.fields)
     if (!isAction(action) || ids.length === 0) return c.redirect('/admin/people', 303)
+    if (!hasPermission(c.var.actor.role, NEEDS[action])) throw forbidden()
     const results: BulkResult[] = []
     for (const id of ids) results.push({ id, user: undefined, ...(await problemOf(c, id, ACTIONS[action])) })
     const [people, { view, viewer }] = await Promise.all([findPeople(c.var, ids), c.var.signedIn()])
     const named = results.map((result) => ({ ...result, user: people.find(({ id }) => id === result.id) }))
     return respond(c, <BulkResultPage view={view} viewer={viewer} action={action} results={named} />)
   })
-  .get('/new', async (c) => {
+  .get('/new', needs('users:create'), async (c) => {
     const { view, viewer } = await c.var.signedIn()
     return respond(c, <AddPersonPage view={view} viewer={viewer} />)
   })
-  .post('/new', ours, (c) => {
+  .post('/new', needs('users:create'), ours, (c) => {
     const { form_token: _, ...fields } = c.var.fields
     let id = ''
     return submit(
@@ -153,7 +163,7 @@ export const peoplePages = new Hono<PageEnv>()
     )
   })
   .get('/:id', (c) => personPage(c))
-  .post('/:id', ours, (c) => {
+  .post('/:id', needs('users:update'), ours, (c) => {
     const { form_token: _, version, ...fields } = c.var.fields
     const page = `/admin/people/${c.req.param('id')}`
     // Whoever changed the user since the form was opened is not overwritten.
@@ -166,6 +176,7 @@ export const peoplePages = new Hono<PageEnv>()
   })
   .post(
     '/:id/disable',
+    needs('users:update'),
     ours,
     action('disabled', (c) => {
       const { reason = '', until = '' } = c.var.fields
@@ -174,25 +185,29 @@ export const peoplePages = new Hono<PageEnv>()
   )
   .post(
     '/:id/enable',
+    needs('users:update'),
     ours,
     action('enabled', (c) => enabling(c.var)),
   )
   .post(
     '/:id/end_sessions',
+    needs('sessions:manage'),
     ours,
     action('sessions', (c) => endingSessions(c.var)),
   )
   .post(
     '/:id/delete',
+    needs('users:delete'),
     ours,
     action('deleted', (c) => deleting(c.var), '/admin/people'),
   )
   .post(
     '/:id/restore',
+    needs('users:delete'),
     ours,
     action('restored', (c) => restoring(c.var)),
   )
-  .post('/:id/erase', ours, async (c) => {
+  .post('/:id/erase', needs('users:purge'), ours, async (c) => {
     const user = await findUser(c.var, c.var.actor, c.req.param('id'))
     if (c.var.fields.confirm !== user.email) {
       const { view } = await c.var.signedIn()
@@ -205,27 +220,20 @@ export const peoplePages = new Hono<PageEnv>()
     }
     return action('erased', () => purging(c.var), '/admin/people')(c)
   })
-  .post('/:id/send_reset', ours, (c) => mail(c, 'reset', forgotPassword))
-  .post('/:id/send_verification', ours, (c) => mail(c, 'verification', resendVerification))
-  .get('/:id/export', (c) => c.redirect(`/v1/users/${c.req.param('id')}/export`, 303))
-  .onError(failingPage)
-
-/** Mails the user a link, as if they had asked for it themselves. */
-const mail = (
-  c: Context<PageEnv>,
-  done: string,
-  send: (resources: PageEnv['Variables'], email: string) => Promise<unknown>,
-) => {
-  const page = `/admin/people/${c.req.param('id')}`
-  return submit(
-    c,
-    async () => {
-      const user = await findUser(c.var, c.var.actor, c.req.param('id')!)
-      await send(c.var, user.email)
-    },
-    { page, done: `${page}?done=${done}`, again: (outcome, status) => personPage(c, outcome, status) },
+  .post(
+    '/:id/send_reset',
+    needs('users:update'),
+    ours,
+    action('reset', (c) => sendingReset(c.var)),
   )
-}
+  .post(
+    '/:id/send_verification',
+    needs('users:update'),
+    ours,
+    action('verification', (c) => sendingVerification(c.var)),
+  )
+  .get('/:id/export', needs('users:export'), (c) => c.redirect(`/v1/users/${c.req.param('id')}/export`, 303))
+  .onError(failingPage)
 
 /** Does one thing to one of several; the code of what stood in the way, if something did. */
 async function problemOf(
@@ -234,10 +242,13 @@ async function problemOf(
   decide: (c: Context<PageEnv>) => Decision,
 ): Promise<{ problem?: string }> {
   try {
+    // Ending one's own session would end the one that does this.
+    if (id === c.var.actor.sub) throw ownAccount()
     await changeUser(c.var, id, decide(c))
     return {}
   } catch (error) {
-    if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
+    // What was done before stays done, and is told: the one that failed says so in its row.
+    if (!(error instanceof AppError) || error.status === 401) throw error
     return { problem: error.code }
   }
 }

@@ -16,14 +16,14 @@ import { countMails } from '../mail/outbox.ts'
 import { failingPage, problemText } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
-import { type PageEnv, signedInPage } from '../pages/session.ts'
-import { doneMessage } from '../pages/submit.ts'
+import { limitedList, type PageEnv, signedInPage } from '../pages/session.ts'
+import { doneMessage, submit } from '../pages/submit.ts'
 import { ActivityPage, InvitationsPage, type InviteResult, SystemPage, TodayPage } from './pages.tsx'
 import { peoplePages } from './people-routes.tsx'
 import { readActivity, readToday } from './queries.ts'
 
 const ours = form(sessionOf)
-const MOST_INVITED_AT_ONCE = 100
+const MOST_INVITED_AT_ONCE = 25
 
 /** `CONSOLE=off` takes the console away; what it does can be done by the API. */
 const ifThereIsOne = createMiddleware<PageEnv>(async (c, next) => {
@@ -33,7 +33,7 @@ const ifThereIsOne = createMiddleware<PageEnv>(async (c, next) => {
 
 const invitationsPage = async (
   c: Context<PageEnv>,
-  outcome: { results?: InviteResult[]; typed?: string } = {},
+  { problem, ...outcome }: { results?: InviteResult[]; typed?: string; problem?: string | undefined } = {},
 ) => {
   const cursor = c.req.query('cursor')
   const [list, { view, viewer }] = await Promise.all([
@@ -51,6 +51,7 @@ const invitationsPage = async (
       next={list.pagination.next_cursor}
       isContinued={cursor !== undefined}
       message={message}
+      problem={problem}
       {...outcome}
     />,
   )
@@ -94,15 +95,21 @@ export const consoleRoutes = new Hono<PageEnv>()
     const typed = results.flatMap(({ email, problem }) => (problem ? [email] : [])).join('\n')
     return invitationsPage(c, { results, typed })
   })
-  .post('/invitations/:id/resend', signedInPage('users:create'), ours, async (c) => {
-    await resendInvitation(c.var, c.var.actor, c.req.param('id'))
-    return c.redirect('/admin/invitations?done=resent', 303)
-  })
-  .post('/invitations/:id/withdraw', signedInPage('users:create'), ours, async (c) => {
-    await withdrawInvitation(c.var, c.var.actor, c.req.param('id'))
-    return c.redirect('/admin/invitations?done=withdrawn', 303)
-  })
-  .get('/activity', signedInPage('activity:read'), async (c) => {
+  .post('/invitations/:id/resend', signedInPage('users:create'), ours, (c) =>
+    submit(c, () => resendInvitation(c.var, c.var.actor, c.req.param('id')), {
+      page: '/admin/invitations',
+      done: '/admin/invitations?done=resent',
+      again: ({ message }) => invitationsPage(c, { problem: message?.title }),
+    }),
+  )
+  .post('/invitations/:id/withdraw', signedInPage('users:create'), ours, (c) =>
+    submit(c, () => withdrawInvitation(c.var, c.var.actor, c.req.param('id')), {
+      page: '/admin/invitations',
+      done: '/admin/invitations?done=withdrawn',
+      again: ({ message }) => invitationsPage(c, { problem: message?.title }),
+    }),
+  )
+  .get('/activity', signedInPage('activity:read'), limitedList, async (c) => {
     const { action = '', from = '', to = '', cursor = '' } = c.req.query()
     const filter = validate(ListActivity(), {
       limit: '50',

@@ -8,24 +8,23 @@ import { build, type Places, prepare, type RowsOf } from '../database/statements
 import type { Claims } from '../sessions/access-tokens.ts'
 import {
   type CookieSession,
-  clearSessionCookie,
+  clearedSessionCookie,
   readSessionCookie,
+  sessionCookie,
   setSessionCookie,
   toClaims,
 } from '../sessions/cookie.ts'
 import { sessions } from '../sessions/models.ts'
+import { FORMER_TURN_MS } from '../sessions/revocation.ts'
 import { assertWithin } from '../throttle/limits.ts'
 import { profileColumns, userIsActive, users } from '../users/models.ts'
 import { makeFormToken } from './forms.ts'
 import type { Viewer } from './layout.tsx'
 import { type View, viewOf } from './view.ts'
 
-/** A cookie of the turn before is good for so long: requests that were on their way as it changed. */
-const FORMER_TURN_MS = 30_000
 /** The idle time of a session is moved no more often. */
 const SEEN_MS = 5 * 60_000
 const IDLE_MS = 14 * 86_400_000
-export const STAY_SECONDS = 30 * 86_400
 
 const selectSignedIn = prepare(({ sid, now }: Places<{ sid: string; now: number }>) => ({
   user: build
@@ -69,7 +68,7 @@ export type PageEnv = AppEnv & {
 export const signedInPage = (permission?: Permission) =>
   createMiddleware<PageEnv>(async (c, next) => {
     const { config, now, db } = c.var
-    const cookie = readSessionCookie(c, config.keys.session_cookie)
+    const cookie = readSessionCookie(c, config.keys.session_cookie, now)
     if (!cookie) return toSignIn(c)
     const isRead = c.req.method === 'GET'
     await assertWithin(
@@ -100,25 +99,35 @@ export const signedInPage = (permission?: Permission) =>
     if (isAllowed) await next()
 
     const user = await find()
-    if (!user) {
-      c.res = undefined
-      clearSessionCookie(c)
-      return toSignIn(c)
-    }
+    if (!user) return replaceAnswer(c, 303, signInPlace(c), clearedSessionCookie())
     if (!isCurrent(user)) {
-      c.res = undefined
-      setSessionCookie(
-        c,
-        config.keys.session_cookie,
-        { ...cookie, role: user.role, epoch: user.token_epoch },
-        30 * 86_400,
-      )
-      return c.redirect(new URL(c.req.url).pathname + new URL(c.req.url).search, 307)
+      const renewed = { ...cookie, role: user.role, epoch: user.token_epoch }
+      const { pathname, search } = new URL(c.req.url)
+      return replaceAnswer(c, 307, pathname + search, sessionCookie(config.keys.session_cookie, renewed))
     }
     if (!isAllowed) throw forbidden()
     if (user.last_seen_at < now - SEEN_MS) c.var.afterwards(noteSeen(c.var, cookie.sid))
     return undefined
   })
+
+/** Whoever may not do this gets no page, whatever the page around it shows. For routes behind `signedInPage`. */
+export const needs = (permission: Permission) =>
+  createMiddleware<PageEnv>(async (c, next) => {
+    if (!hasPermission(c.var.actor.role, permission)) throw forbidden()
+    await next()
+  })
+
+/** For pages that read a lot: lists, searches, histories. As `limitLists` of the API. */
+export const limitedList = createMiddleware<PageEnv>(async (c, next) => {
+  await assertWithin(c.var, 'RATE_LIMIT_LISTS', c.var.actor.sid)
+  await next()
+})
+
+/** What the page's own work has answered is not to be seen: another answer takes its place, headers and all. */
+function replaceAnswer(c: Context, status: 303 | 307, location: string, cookie: string): void {
+  c.res = undefined
+  c.res = new Response(null, { status, headers: { location, 'set-cookie': cookie } })
+}
 
 const isOfTurn = (user: SignedIn, turn: number, now: number) =>
   user.turn === turn || (user.turn === turn + 1 && now < (user.proved_at ?? 0) + FORMER_TURN_MS)
@@ -136,22 +145,27 @@ export function moveSessionCookie(
   c: Context<PageEnv>,
   to: Partial<Pick<CookieSession, 'turn' | 'auth_time' | 'epoch'>> = {},
 ): void {
-  const { config } = c.var
-  const cookie = readSessionCookie(c, config.keys.session_cookie)
+  const { config, now } = c.var
+  const cookie = readSessionCookie(c, config.keys.session_cookie, now)
   if (!cookie) return
-  setSessionCookie(c, config.keys.session_cookie, { ...cookie, epoch: cookie.epoch + 1, ...to }, STAY_SECONDS)
+  setSessionCookie(c, config.keys.session_cookie, { ...cookie, epoch: cookie.epoch + 1, ...to })
 }
 
 /** To the page for signing in, and back from there. */
-export function toSignIn(c: Context) {
+export const toSignIn = (c: Context) => c.redirect(signInPlace(c), 303)
+
+function signInPlace(c: Context): string {
   const { pathname, search } = new URL(c.req.url)
-  const to = c.req.method === 'GET' ? pathname + search : '/'
-  return c.redirect(`/signin?${new URLSearchParams({ to })}`, 303)
+  return `/signin?${new URLSearchParams({ to: c.req.method === 'GET' ? pathname + search : '/' })}`
 }
+
+const NOWHERE = 'http://roster.invalid'
 
 /** A place of ours to go to after signing in; undefined for anything else: no link leads away from here. */
 export function placeOfOurs(to: string | undefined): string | undefined {
-  if (!to || !/^\/(?![/\\])[\x21-\x7e]*$/.test(to) || to.length > 512) return undefined
-  const url = URL.parse(to, 'http://roster.invalid')
-  return url?.origin === 'http://roster.invalid' ? url.pathname + url.search : undefined
+  if (!to || to.length > 512 || !/^\/[\x21-\x7e]*$/.test(to)) return undefined
+  const url = URL.parse(to, NOWHERE)
+  // Looked at as it will be sent: dots and escapes can make two slashes of one, which is another host.
+  const place = url?.origin === NOWHERE ? url.pathname + url.search : undefined
+  return place !== undefined && /^\/(?![/\\])/.test(place) ? place : undefined
 }

@@ -1,7 +1,7 @@
 import { and, type SQL, sql } from 'drizzle-orm'
 import type { Action } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
-import { ACCEPTED, type MailRequested } from '../auth/schemas.ts'
+import { ACCEPTED, type AskForMail, type MailRequested } from '../auth/schemas.ts'
 import type { Resources } from '../context.ts'
 import { invalidLink } from '../links/errors.ts'
 import type { OneTimeToken, Purpose } from '../links/models.ts'
@@ -10,6 +10,7 @@ import { requireToken } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { openMailRequest } from '../mail/limits.ts'
 import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
+import { openDeviceToken } from '../sessions/device-tokens.ts'
 import { isActive, selectUsers, type User, userIsActive, users } from '../users/models.ts'
 import { normalizeEmail } from '../values/email.ts'
 
@@ -21,10 +22,10 @@ import { normalizeEmail } from '../values/email.ts'
  */
 export async function mailLink(
   resources: Resources,
-  email: string,
+  { email, device_token }: AskForMail,
   link: { kind: 'verify_email' | 'reset_password'; action?: Action; accounts?: SQL },
 ): Promise<MailRequested> {
-  const { db, now, send } = resources
+  const { db, config, now, send } = resources
   if (!send) throw mailNotConfigured()
   const emailNormalized = normalizeEmail(email)
   const account = and(
@@ -33,7 +34,12 @@ export async function mailLink(
     link.accounts,
   )
   const ofAccount = (column: 'id' | 'email') => sql`(SELECT ${users[column]} FROM ${users} WHERE ${account})`
-  const request = openMailRequest(resources, { kind: link.kind, emailNormalized })
+  const device = openDeviceToken(config, device_token, now)
+  const isKnownDevice =
+    device &&
+    sql`EXISTS (SELECT 1 FROM ${users} WHERE ${account} AND id = ${device.userId}
+    AND device_epoch = ${device.epoch})`
+  const request = openMailRequest(resources, { kind: link.kind, emailNormalized, isKnownDevice })
   const mail = enqueueLink(
     resources,
     { kind: link.kind, subjectId: ofAccount('id'), email: ofAccount('email'), emailNormalized },

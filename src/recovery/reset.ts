@@ -1,4 +1,4 @@
-import type { MailRequested, ResetPassword } from '../auth/schemas.ts'
+import type { AskForMail, MailRequested, ResetPassword } from '../auth/schemas.ts'
 import type { Resources } from '../context.ts'
 import { invalidLink } from '../links/errors.ts'
 import { enqueueNotice, sendAfterwards } from '../mail/outbox.ts'
@@ -10,8 +10,8 @@ import type { User } from '../users/models.ts'
 import { mailLink, requirePersonByToken } from './mail-link.ts'
 
 /** Mails the link that sets a new password, to whom has an account. Nobody is told whether. */
-export const forgotPassword = (resources: Resources, email: string): Promise<MailRequested> =>
-  mailLink(resources, email, { kind: 'reset_password', action: 'password.reset_requested' })
+export const forgotPassword = (resources: Resources, input: AskForMail): Promise<MailRequested> =>
+  mailLink(resources, input, { kind: 'reset_password', action: 'password.reset_requested' })
 
 /**
  * Sets a new password for whoever reads the account's mail: every session ends, other links die, an account that

@@ -3,9 +3,9 @@ import { limitHashing, perhapsSignedIn, signedIn } from '../access/guards.ts'
 import {
   ACCEPTED,
   Accepted,
+  AskForMail,
   ChangeEmail,
   ConfirmEmailChange,
-  EmailOnly,
   MailRequested,
   ResetPassword,
   VerifyEmail,
@@ -65,8 +65,8 @@ export const mailRoutes = new Hono<AppEnv>()
       responses: { 202: MailRequested },
       problems: byMail,
     }),
-    body(EmailOnly),
-    async (c) => c.json(await resendVerification(c.var, c.var.body.email), 202),
+    body(AskForMail),
+    async (c) => c.json(await resendVerification(c.var, c.var.body), 202),
   )
   .post(
     '/forgot_password',
@@ -77,8 +77,8 @@ export const mailRoutes = new Hono<AppEnv>()
       responses: { 202: MailRequested },
       problems: byMail,
     }),
-    body(EmailOnly),
-    async (c) => c.json(await forgotPassword(c.var, c.var.body.email), 202),
+    body(AskForMail),
+    async (c) => c.json(await forgotPassword(c.var, c.var.body), 202),
   )
   .post(
     '/reset_password',

@@ -1,5 +1,5 @@
 import { eq, isNull, sql } from 'drizzle-orm'
-import type { MailRequested, VerifyEmail } from '../auth/schemas.ts'
+import type { AskForMail, MailRequested, VerifyEmail } from '../auth/schemas.ts'
 import type { Resources } from '../context.ts'
 import { build } from '../database/statements.ts'
 import { invalidLink } from '../links/errors.ts'
@@ -19,8 +19,8 @@ import { mailLink, requirePersonByToken } from './mail-link.ts'
 import { replacePassword } from './reset.ts'
 
 /** Mails the link that confirms the address of an account that has not confirmed it. Nobody is told whether. */
-export const resendVerification = (resources: Resources, email: string): Promise<MailRequested> =>
-  mailLink(resources, email, { kind: 'verify_email', accounts: isNull(users.email_verified_at) })
+export const resendVerification = (resources: Resources, input: AskForMail): Promise<MailRequested> =>
+  mailLink(resources, input, { kind: 'verify_email', accounts: isNull(users.email_verified_at) })
 
 /**
  * Confirms the address that the mail went to, if it still is the account's. Whoever reads the mail need not be who

@@ -45,7 +45,10 @@ const Claims = lazy(() =>
     })
     .readonly(),
 )
-export type Claims = Of<typeof Claims>
+export type Claims = Of<typeof Claims> & {
+  /** Of a cookie session: how often it had been proved again when the cookie was made. */
+  readonly turn?: number
+}
 
 export interface TokenSubject {
   userId: string

@@ -1,15 +1,16 @@
 import type { Context } from 'hono'
-import { deleteCookie, getCookie, setCookie } from 'hono/cookie'
+import { generateCookie, getCookie } from 'hono/cookie'
 import type { Keyring } from '../crypto/keyring.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
 import { ROLES, type Role } from '../users/models.ts'
+import { timeOfId } from '../values/ids.ts'
 import type { Claims } from './access-tokens.ts'
 
 /** `__Host-`: for this host alone, by https alone (or localhost), for every path. No subdomain can set it. */
 const SESSION_COOKIE = '__Host-roster'
 
 /**
- * What the cookie of a session says: `ck_<sid>.<turn>.<user id>.<role>.<epoch>.<auth time>.<mac>`. Role and epoch are
+ * What the cookie of a session says: `ck_<sid>.<turn>.<user id>.<role>.<epoch>.<auth time>.<stays>.<mac>`. Role and epoch are
  * those of when it was made, so that a request's one trip can be asked right; the look-up in that trip decides. `turn`
  * counts re-authentications, and the time of the last is in it, so an older cookie is never a recent login.
  */
@@ -21,20 +22,28 @@ export interface CookieSession {
   epoch: number
   /** Epoch seconds. */
   auth_time: number
+  /** Whether it outlives the browser; one that does not is over after twelve hours. */
+  stays: boolean
 }
 
 const FORM = new RegExp(
-  `^ck_([0-9a-f-]{36})\\.(\\d{1,9})\\.([0-9a-f-]{36})\\.(${ROLES.join('|')})\\.(\\d{1,15})\\.(\\d{1,12})$`,
+  `^ck_([0-9a-f-]{36})\\.(\\d{1,9})\\.([0-9a-f-]{36})\\.(${ROLES.join('|')})\\.(\\d{1,15})\\.(\\d{1,12})\\.([01])$`,
 )
 
-export const makeSessionCookie = (keys: Keyring, { sid, turn, sub, role, epoch, auth_time }: CookieSession) =>
-  seal(keys, `ck_${sid}.${turn}.${sub}.${role}.${epoch}.${auth_time}`)
+const STAYS_SECONDS = 30 * 86_400
+const SHORT_MS = 12 * 3_600_000
+
+const makeSessionCookie = (keys: Keyring, session: CookieSession) => {
+  const { sid, turn, sub, role, epoch, auth_time, stays } = session
+  return seal(keys, `ck_${sid}.${turn}.${sub}.${role}.${epoch}.${auth_time}.${stays ? 1 : 0}`)
+}
 
 /** Reads the cookie of a request; undefined when there is none of ours, which costs no trip to find out. */
-export function readSessionCookie(c: Context, keys: Keyring): CookieSession | undefined {
-  const [, sid, turn, sub, role, epoch, authTime] =
+export function readSessionCookie(c: Context, keys: Keyring, now: number): CookieSession | undefined {
+  const [, sid, turn, sub, role, epoch, authTime, stays] =
     FORM.exec(openSealed(keys, getCookie(c, SESSION_COOKIE) ?? '') ?? '') ?? []
   if (!sid || !sub) return undefined
+  if (stays === '0' && now > timeOfId(sid) + SHORT_MS) return undefined
   return {
     sid,
     turn: Number(turn),
@@ -42,29 +51,27 @@ export function readSessionCookie(c: Context, keys: Keyring): CookieSession | un
     role: role as Role,
     epoch: Number(epoch),
     auth_time: Number(authTime),
+    stays: stays === '1',
   }
 }
 
-/** @param maxAgeSeconds how long the browser keeps it; undefined: until it is closed. */
-export function setSessionCookie(
-  c: Context,
-  keys: Keyring,
-  session: CookieSession,
-  maxAgeSeconds?: number,
-): void {
-  setCookie(c, SESSION_COOKIE, makeSessionCookie(keys, session), {
-    path: '/',
-    secure: true,
-    httpOnly: true,
-    sameSite: 'Lax',
-    ...(maxAgeSeconds !== undefined && { maxAge: maxAgeSeconds }),
-  })
-}
+const ATTRIBUTES = { path: '/', secure: true, httpOnly: true, sameSite: 'Lax' } as const
 
-export const clearSessionCookie = (c: Context) => deleteCookie(c, SESSION_COOKIE, { path: '/', secure: true })
+/** The value of a `Set-Cookie` header. */
+export const sessionCookie = (keys: Keyring, session: CookieSession) =>
+  generateCookie(SESSION_COOKIE, makeSessionCookie(keys, session), {
+    ...ATTRIBUTES,
+    ...(session.stays && { maxAge: STAYS_SECONDS }),
+  })
+export const clearedSessionCookie = () => generateCookie(SESSION_COOKIE, '', { ...ATTRIBUTES, maxAge: 0 })
+
+export const setSessionCookie = (c: Context, keys: Keyring, session: CookieSession) =>
+  c.header('set-cookie', sessionCookie(keys, session), { append: true })
+export const clearSessionCookie = (c: Context) =>
+  c.header('set-cookie', clearedSessionCookie(), { append: true })
 
 /** The claims that a token of the session would have: what services ask of whoever acts. */
-export const toClaims = ({ turn: _, ...session }: CookieSession): Claims => ({
+export const toClaims = ({ stays: _, ...session }: CookieSession): Claims => ({
   ...session,
   jti: session.sid,
   iat: session.auth_time,

@@ -27,6 +27,9 @@ const userKey = (userId: string) => `revoked:user:${userId}`
 /** As long as a token can live, and the clock tolerance. */
 const KEY_LIFETIME_MS = (ACCESS_TOKEN_SECONDS + 60) * 1000
 
+/** A cookie of the turn before is good for so long: requests that were on their way as it changed. */
+export const FORMER_TURN_MS = 30_000
+
 type TokenInTime = Pick<Claims, 'sid' | 'sub' | 'epoch'> & { now: number }
 
 /** A condition: that it is this session and this person. */
@@ -69,7 +72,14 @@ function assertLive<Row extends { reason: Reason | null }>(row: Row | undefined,
  * role raises the epoch, it also pins the role that the permission was given for.
  */
 export const tokenIsLive = (claims: Claims, now: number): SQL =>
-  sql`EXISTS ${liveSession({ ...claims, now })}`
+  sql`(EXISTS ${liveSession({ ...claims, now })} AND ${isOfTurn(claims, now)})`
+
+/** A condition on the session of a cookie: that it has not been proved again since the cookie was made. */
+const isOfTurn = ({ sid, turn }: Claims, now: number): SQL =>
+  turn === undefined
+    ? sql`1`
+    : sql`EXISTS (SELECT 1 FROM ${sessions} WHERE id = ${sid}
+        AND (turn = ${turn} OR (turn = ${turn + 1} AND proved_at > ${now - FORMER_TURN_MS})))`
 
 /**
  * Begins the check of a token, and lets the request's own work go on beside it. Redis is asked for the sake of

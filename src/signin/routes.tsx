@@ -5,7 +5,7 @@ import { limitByNetwork } from '../access/guards.ts'
 import { logIn } from '../auth/login.ts'
 import { logOut } from '../auth/logout.ts'
 import { proveAgain } from '../auth/reauthenticate.ts'
-import { EmailOnly, LogIn, SignUp, type Tokens } from '../auth/schemas.ts'
+import { AskForMail, LogIn, SignUp, type Tokens } from '../auth/schemas.ts'
 import { signUp } from '../auth/signup.ts'
 import { startSession } from '../auth/start-session.ts'
 import type { AppEnv } from '../context.ts'
@@ -35,7 +35,6 @@ import {
 } from './pages.tsx'
 
 const YEAR_SECONDS = 365 * 86_400
-const STAY_SECONDS = 30 * 86_400
 
 /** A language that was chosen on a page is kept for the browser. */
 const rememberLanguage = (c: Context) => {
@@ -70,20 +69,15 @@ export function keepSignedIn(c: Context, tokens: Tokens, stays: boolean): void {
       maxAge: YEAR_SECONDS,
     })
   const { sid, sub, role, epoch, auth_time } = decodeJwt<Claims>(tokens.access_token)
-  const session = { sid: sid!, turn: 0, sub: sub!, role: role!, epoch: epoch!, auth_time: auth_time! }
-  setSessionCookie(
-    c,
-    (c.var as AppEnv['Variables']).config.keys.session_cookie,
-    session,
-    stays ? STAY_SECONDS : undefined,
-  )
+  const session = { sid: sid!, turn: 0, sub: sub!, role: role!, epoch: epoch!, auth_time: auth_time!, stays }
+  setSessionCookie(c, (c.var as AppEnv['Variables']).config.keys.session_cookie, session)
 }
 
 /** What a refused sign-in says. Wrong, unknown and locked are one sentence. */
 function refusalOf(view: View, error: AppError): Message {
   const { signin } = view.texts
   const waitMs = Number(error.headers['retry-after'] ?? 0) * 1000
-  const disabledUntil = (error as { disabled_until?: string }).disabled_until
+  const disabledUntil = error.members?.disabled_until as string | undefined
   if (error.code === 'too_many_attempts' || error.code === 'too_many_requests') {
     const minutes = Math.max(1, Math.ceil(waitMs / 60_000))
     return {
@@ -108,7 +102,7 @@ function refusalOf(view: View, error: AppError): Message {
 
 export const signinRoutes = new Hono<PageEnv>()
   .get('/', (c) => {
-    const session = readSessionCookie(c, c.var.config.keys.session_cookie)
+    const session = readSessionCookie(c, c.var.config.keys.session_cookie, c.var.now)
     return c.redirect(session ? homeOf(session.role) : '/signin', 303)
   })
   .get('/.well-known/change-password', (c) => c.redirect('/account/security', 302))
@@ -212,7 +206,7 @@ export const signinRoutes = new Hono<PageEnv>()
     const { forgotten } = view.texts.signin
     const { email = '' } = c.var.fields
     try {
-      const { request_token } = await forgotPassword(c.var, validate(EmailOnly(), { email }).email)
+      const { request_token } = await forgotPassword(c.var, validate(AskForMail(), { email }))
       rememberAsker(c, 'reset_password', request_token)
       const message = { title: forgotten.sent[0]!, text: forgotten.sent[1] }
       return respond(

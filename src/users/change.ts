@@ -117,7 +117,7 @@ async function writeChange(
     version: sql`${users.version} + 1`,
     updated_at: now,
     ...(change.endsTokens && { token_epoch: sql`${users.token_epoch} + 1` }),
-    ...(change.forgetsDevices && { device_epoch: sql`${users.device_epoch} + 1` }),
+    ...((change.forgetsDevices || change.voidsWaysIn) && { device_epoch: sql`${users.device_epoch} + 1` }),
   }
   const isAsRead = and(
     eq(users.id, row.id),

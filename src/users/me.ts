@@ -2,7 +2,7 @@ import { and, eq } from 'drizzle-orm'
 import { build } from '../database/statements.ts'
 import { withOwnPassword } from '../passwords/service.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
-import { type Acting, applyChange, byActor, type Decision } from './change.ts'
+import { type Acting, applyChange, byActor, type Decision, isSamePerson } from './change.ts'
 import { differences, softDeletion } from './manage.ts'
 import { users } from './models.ts'
 import type { UpdateMe } from './schemas.ts'
@@ -26,9 +26,10 @@ export async function deleteMe(acting: Acting, password: string): Promise<void> 
 /** All sessions but the one that asks, and every token with them. */
 export const endingOtherSessions =
   ({ actor }: Acting): Decision =>
-  () => ({
+  (row) => ({
     action: 'sessions.ended',
     set: {},
+    reliesOn: isSamePerson(row),
     endsTokens: true,
     endsSessions: { reason: 'ended', exceptId: actor.sid },
   })
