@@ -1,9 +1,10 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import type * as z from 'zod'
 import { app } from '../src/app.ts'
-import { describe as describeApi, operationsOf } from '../src/docs/openapi.ts'
+import { describe as describeApi, isPage, operationsOf } from '../src/docs/openapi.ts'
 import { type NewUser, ROLES, type Role } from '../src/users/models.ts'
 import { type Actor, type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
+import { openBrowser, PAGES } from './support/pages.ts'
 import { goodRequests, newPerson, WHO } from './support/requests.ts'
 import { rounds } from './support/rounds.ts'
 import { dump } from './support/snapshots.ts'
@@ -41,16 +42,37 @@ beforeAll(async () => {
   }
 })
 
-const routesOf = (router: typeof app) =>
-  [
-    ...new Set(
-      router.routes.filter(({ method }) => method !== 'ALL').map(({ method, path }) => `${method} ${path}`),
-    ),
-  ].sort()
+const allRoutes = [...operationsOf(app)]
+const pages = allRoutes.filter(([, parts]) => isPage(parts)).map(([route]) => route)
+/** Of the API. */
+const routes = allRoutes
+  .filter(([, parts]) => !isPage(parts))
+  .map(([route]) => route)
+  .sort()
 
-test('AZ1: every route stands in the table', () => {
-  expect(routesOf(app)).toEqual([...Object.keys(WHO), TAKES_DEAD_TOKENS].sort())
+test('AZ1: every route, and every page, stands in the table', () => {
+  expect(routes).toEqual([...Object.keys(WHO), TAKES_DEAD_TOKENS].sort())
+  expect(pages.sort()).toEqual(Object.keys(PAGES).sort())
 })
+
+test.each(Object.entries(PAGES).filter(([, who]) => who !== 'anyone'))(
+  'AZ1: the page %s is for %s',
+  async (route, who) => {
+    const [method, pattern] = route.split(' ') as [string, string]
+    const path = pattern.replace(':id', (await api.person({ password_hash: null })).id)
+    const stranger = await (await openBrowser(api))(method, path)
+    expect([stranger.status, stranger.headers.get('location')]).toEqual([
+      303,
+      expect.stringMatching(/^\/signin\?to=/),
+    ])
+    for (const [rank, role] of ROLES.entries()) {
+      const browser = await openBrowser(api, await api.person({ role, password_hash: null }))
+      const { status } = await browser(method, path)
+      if (rank < LEVELS.indexOf(who as never)) expect([role, status]).toEqual([role, 403])
+      else expect([200, 303, 404, 409, 422], role).toContain(status)
+    }
+  },
+)
 
 test.each(Object.entries(WHO))('AZ1, LE6: %s is for %s', async (route, who) => {
   const [method, pattern] = route.split(' ') as [string, string]
@@ -73,12 +95,21 @@ test.each(Object.entries(WHO))('AZ1, LE6: %s is for %s', async (route, who) => {
   }
 })
 
+test('AZ5: a manager deletes nobody by a page either, alone or with others', async () => {
+  const browser = await openBrowser(api, await api.person({ role: 'manager', password_hash: null }))
+  const ada = await api.person({ password_hash: null })
+  const picked = { action: 'delete', [`pick.${ada.id}`]: 'on' }
+  expect((await browser('POST', `/admin/people/${ada.id}/delete`)).status).toBe(403)
+  expect((await browser('POST', '/admin/people/bulk/run', picked)).status).toBe(200)
+  expect(await api.sql('SELECT deleted_at FROM users WHERE id = ?', [ada.id])).toEqual([{ deleted_at: null }])
+})
+
 test('The document and the router know the same routes', () => {
   const document = describeApi(app, 'http://roster.test') as { paths: Record<string, object> }
   const described = Object.entries(document.paths).flatMap(([path, operations]) =>
     Object.keys(operations).map((method) => `${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ':$1')}`),
   )
-  expect(described.sort()).toEqual(routesOf(app))
+  expect(described.sort()).toEqual(routes)
 })
 
 const as = async (role: Role) => (await api.signIn(await api.person({ role }))).token
@@ -88,7 +119,7 @@ const GOOD = goodRequests(() => api)
 const OWN_SESSION = 'DELETE /v1/auth/sessions/:id'
 
 test('AZ4: every route has a good request', () => {
-  expect([...Object.keys(GOOD), OWN_SESSION].sort()).toEqual(routesOf(app))
+  expect([...Object.keys(GOOD), OWN_SESSION].sort()).toEqual(routes)
 })
 
 describe.each(Object.entries(GOOD))('AZ4: %s', (route, request) => {

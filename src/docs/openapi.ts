@@ -117,11 +117,13 @@ function gatherSchemas(document: ReturnType<typeof documentOf>): object {
   return { ...gathered, components: { ...gathered.components, schemas } }
 }
 
+/** Pages are for people, and no part of the API: they say nothing of what they answer. */
+export const isPage = (parts: OperationParts[]) => !parts.some(({ responses }) => responses)
+
 function documentOf(router: Router, issuer: string) {
   const paths: Record<string, Record<string, object>> = {}
   for (const [route, parts] of operationsOf(router)) {
-    // Pages are for people, and no part of the API.
-    if (!parts.some(({ responses }) => responses)) continue
+    if (isPage(parts)) continue
     const [method, path] = route.split(' ') as [string, string]
     const template = path.replace(/:(\w+)/g, '{$1}')
     paths[template] ??= {}

@@ -1,5 +1,6 @@
-import type { Context, MiddlewareHandler } from 'hono'
+import type { Context, Handler, MiddlewareHandler } from 'hono'
 import { createMiddleware } from 'hono/factory'
+import { findTargetHandler } from 'hono/utils/handler'
 import type * as z from 'zod'
 import type { Permission } from '../access/permissions.ts'
 import { bodyTooLarge, bodyTooSlow, readText, unreadableBody } from './body.ts'
@@ -38,8 +39,9 @@ const PARTS = Symbol('operation')
 export const documented = <H extends MiddlewareHandler>(handler: H, parts: OperationParts): H =>
   Object.assign(handler, { [PARTS]: parts })
 
-export const partsOf = (handler: unknown): OperationParts | undefined =>
-  (handler as { [PARTS]?: OperationParts })[PARTS]
+/** Hono wraps the handlers of whatever has an error page of its own. */
+export const partsOf = (handler: Handler | MiddlewareHandler): OperationParts | undefined =>
+  (findTargetHandler(handler) as { [PARTS]?: OperationParts })[PARTS]
 
 /** Says what a route does and answers; checks nothing. */
 export const operation = (parts: OperationParts) =>

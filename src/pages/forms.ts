@@ -21,7 +21,7 @@ export const staleForm = () =>
     'The form was open for too long, or in another sign-in. Nothing was changed.',
   )
 
-export const makeFormToken = ({ config, now }: Resources, binding: string) =>
+export const makeFormToken = ({ config, now }: Pick<Resources, 'config' | 'now'>, binding: string) =>
   seal(config.keys.form_token, `form.${binding}.${now}`)
 
 /** A token for a browser in which nobody is signed in, with the cookie that it is bound to. */

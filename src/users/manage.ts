@@ -144,9 +144,16 @@ export const softDeletion = (now: number): Change => ({
   endsSessions: { reason: 'account_closed' },
 })
 
+/** Asked here as well as at the route: pages and bulk actions come by other ways. */
+function requireToDelete({ actor }: Acting) {
+  if (!hasPermission(actor.role, 'users:delete')) throw forbidden()
+}
+
 /** Deletes softly. Who is deleted already stays so. */
-export const deleting = (acting: Acting): Decision =>
-  managing(acting, (row) => (row.deleted_at === null ? softDeletion(acting.now) : undefined))
+export function deleting(acting: Acting): Decision {
+  requireToDelete(acting)
+  return managing(acting, (row) => (row.deleted_at === null ? softDeletion(acting.now) : undefined))
+}
 
 /** Deletes for good: no personal datum is left anywhere; the history stays, pseudonymous. */
 export function purging(acting: Acting): Decision {
@@ -166,13 +173,15 @@ export function purging(acting: Acting): Decision {
  * Brings a soft-deleted user back as they were, without their sessions. Needs a recent login, and the user is told.
  * Whoever has taken a proved address meanwhile without proving it gives way; else 409 `email_taken`.
  */
-export const restoring = (acting: Acting): Decision =>
-  managing(acting, (row) => {
+export function restoring(acting: Acting): Decision {
+  requireToDelete(acting)
+  return managing(acting, (row) => {
     if (row.deleted_at === null) return undefined
     requireRecentLogin(acting.actor, acting.now)
     const mails = owed(noticeTo(acting, 'account_restored', row))
     return { action: 'user.restored', set: { deleted_at: null }, mails }
   })
+}
 
 /** Ends every session of a user, perhaps one's own, and every token with them. */
 export const endingSessions =

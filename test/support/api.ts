@@ -44,16 +44,21 @@ function expectWellFormed(answer: Answer): void {
   expect(headers.get('x-request-id')).toMatch(/^[\w-]{8,64}$/)
   expect(headers.get('strict-transport-security')).toContain('max-age=63072000; includeSubDomains')
   expect(headers.get('x-content-type-options')).toBe('nosniff')
-  expect(headers.get('referrer-policy')).toBe('no-referrer')
+  const isPage = headers.get('content-type') === 'text/html; charset=UTF-8'
+  // Pages with a form say where it stood, to ourselves alone.
+  expect(headers.get('referrer-policy')).toMatch(isPage ? /^(no-referrer|same-origin)$/ : /^no-referrer$/)
   expect(headers.get('content-security-policy')).toContain("default-src 'none'")
   expect(headers.get('content-security-policy')).toContain("frame-ancestors 'none'")
   expect(headers.get('cross-origin-resource-policy')).toBe('same-origin')
   expect(headers.get('cache-control')).toMatch(/^no-store$|^public, max-age=[36]00$/)
-  expect(headers.get('set-cookie')).toBeNull()
+  // Pages and where they lead set cookies, and the API sets none.
+  const cookies = isPage || (status >= 300 && status < 400) ? headers.getSetCookie() : []
+  expect(headers.getSetCookie()).toEqual(cookies)
+  for (const cookie of cookies)
+    expect(cookie).toMatch(/^(__Host-roster[\w-]*|roster-lang)=[^;]*; .*Path=\/.*; Secure/)
   expect(text).not.toMatch(LEAKS)
   if (status < 400) return
-  // Every problem of a mailed link's page is a page.
-  const isPage = headers.get('content-type') === 'text/html; charset=UTF-8'
+  // Every problem of a page is a page.
   if (!isPage) expect(headers.get('content-type')).toBe('application/problem+json')
   expect(headers.get('cache-control')).toBe('no-store')
   if (status === 429 || status === 503) expect(headers.get('retry-after')).toMatch(/^[1-9]\d*$/)

@@ -1,0 +1,159 @@
+import { makeFormToken } from '../../src/pages/forms.ts'
+import { makeSessionCookie } from '../../src/sessions/cookie.ts'
+import type { Role } from '../../src/users/models.ts'
+import { type Answer, type Api, PASSWORD } from './api.ts'
+import { newPerson } from './requests.ts'
+
+/**
+ * Who gets to see each page, as WHO says of the routes of the API; anybody else is led to sign in, or told that it is
+ * not theirs. A page that is missing here fails a test.
+ */
+export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> = {
+  'GET /': 'anyone',
+  'GET /.well-known/change-password': 'anyone',
+  'GET /signin': 'anyone',
+  'POST /signin': 'anyone',
+  'GET /signup': 'anyone',
+  'POST /signup': 'anyone',
+  'GET /forgot': 'anyone',
+  'POST /forgot': 'anyone',
+  'GET /signin/again': 'signed in',
+  'POST /signin/again': 'signed in',
+  'POST /signout': 'signed in',
+  'GET /account': 'signed in',
+  'POST /account': 'signed in',
+  'POST /account/language': 'signed in',
+  'POST /account/email': 'signed in',
+  'POST /account/verification': 'signed in',
+  'GET /account/security': 'signed in',
+  'POST /account/password': 'signed in',
+  'GET /account/sessions': 'signed in',
+  'POST /account/sessions/end': 'signed in',
+  'POST /account/sessions/others': 'signed in',
+  'GET /account/activity': 'signed in',
+  'GET /account/data': 'signed in',
+  'GET /account/data/export': 'signed in',
+  'POST /account/data/leave': 'signed in',
+  'GET /admin': 'manager',
+  'GET /admin/people': 'manager',
+  'POST /admin/people/bulk': 'manager',
+  'POST /admin/people/bulk/run': 'manager',
+  'GET /admin/people/new': 'manager',
+  'POST /admin/people/new': 'manager',
+  'GET /admin/people/:id': 'manager',
+  'POST /admin/people/:id': 'manager',
+  'POST /admin/people/:id/disable': 'manager',
+  'POST /admin/people/:id/enable': 'manager',
+  'POST /admin/people/:id/end_sessions': 'manager',
+  'POST /admin/people/:id/delete': 'admin',
+  'POST /admin/people/:id/restore': 'admin',
+  'POST /admin/people/:id/erase': 'admin',
+  'POST /admin/people/:id/send_reset': 'manager',
+  'POST /admin/people/:id/send_verification': 'manager',
+  // Leads to the API, which asks for more.
+  'GET /admin/people/:id/export': 'manager',
+  'GET /admin/invitations': 'manager',
+  'POST /admin/invitations': 'manager',
+  'POST /admin/invitations/:id/resend': 'manager',
+  'POST /admin/invitations/:id/withdraw': 'manager',
+  'GET /admin/activity': 'manager',
+  'GET /admin/system': 'admin',
+}
+
+type Visit = (method: string, path: string, fields?: Record<string, string>) => Promise<Answer>
+
+/** A browser: with the session of somebody, or with none. Its forms carry the token that its pages would give it. */
+export async function openBrowser(api: Api, somebody?: { id: string }): Promise<Visit> {
+  const config = api.config()
+  const { cookie, binding } = somebody ? await signedIn(api, somebody) : stranger()
+  return (method, path, fields = {}) => {
+    const form_token = makeFormToken({ config, now: Date.now() }, binding)
+    const raw = new URLSearchParams({ form_token, ...fields })
+    return api.send(method, path, { headers: { cookie }, ...(method === 'POST' && { raw }) })
+  }
+}
+
+function stranger() {
+  const binding = crypto.randomUUID()
+  return { binding, cookie: `__Host-roster-browser=${binding}` }
+}
+
+async function signedIn(api: Api, { id }: { id: string }) {
+  const { sessionId: sid } = await api.signIn({ id })
+  const [row] = await api.sql('SELECT role, token_epoch FROM users WHERE id = ?', [id])
+  const of = { sub: id, role: row!.role as Role, epoch: Number(row!.token_epoch) }
+  const session = { sid, turn: 0, ...of, auth_time: Math.floor(Date.now() / 1000) }
+  return {
+    binding: sid,
+    cookie: `__Host-roster=${makeSessionCookie(api.config().keys.session_cookie, session)}`,
+  }
+}
+
+interface Given {
+  id?: string
+  query?: string
+  fields?: Record<string, string>
+}
+
+/** One good request of every page, in an order in which each still finds what it is about. */
+export async function everyPage(api: Api, note: (route: string) => unknown): Promise<void> {
+  const by = async (somebody?: { id: string }) => {
+    const browser = await openBrowser(api, somebody)
+    return async (route: string, { id = '', query = '', fields = {} }: Given = {}) => {
+      note(route)
+      const [method, pattern] = route.split(' ') as [string, string]
+      return browser(method, pattern.replace(':id', id) + query, fields)
+    }
+  }
+  const pagesFor = (beginning: RegExp) => Object.keys(PAGES).filter((route) => beginning.test(route))
+
+  const asNobody = await by()
+  for (const route of pagesFor(/^GET (?!\/account|\/admin|\/signin\/again)/)) await asNobody(route)
+  const eve = newPerson()
+  await asNobody('POST /signup', { fields: eve })
+  await asNobody('POST /signin', { fields: { email: eve.email, password: PASSWORD } })
+  await asNobody('POST /forgot', { fields: { email: eve.email } })
+
+  const ada = await api.person()
+  const asAda = await by(ada)
+  for (const route of pagesFor(/^GET (\/account|\/signin\/again)/)) await asAda(route)
+  const moved = { new_email: newPerson().email, current_password: PASSWORD }
+  const changed = { current_password: PASSWORD, new_password: 'nine green bears run' }
+  await asAda('POST /account', { fields: { name: 'Grace' } })
+  await asAda('POST /account/language', { fields: { locale: 'de' } })
+  await asAda('POST /account/verification')
+  await asAda('POST /account/email', { fields: moved })
+  await asAda('POST /account/sessions/end', { fields: { id: crypto.randomUUID() } })
+  await asAda('POST /signin/again', { fields: { password: PASSWORD } })
+  await (await by(ada))('POST /signout')
+  await (await by(ada))('POST /account/sessions/others')
+  await (await by(ada))('POST /account/password', { fields: changed })
+  await (await by(ada))('POST /account/data/leave', { fields: { password: changed.new_password } })
+
+  const asAdmin = await by(await api.person({ role: 'admin' }))
+  const { id, email } = await api.person({ password_hash: null })
+  await asAdmin('GET /admin')
+  await asAdmin('GET /admin/people')
+  await asAdmin('GET /admin/people', { query: '?q=some&status=active' })
+  await asAdmin('GET /admin/people', { query: '?role=user&sort=name' })
+  await asAdmin('GET /admin/people/new')
+  await asAdmin('GET /admin/people/:id', { id })
+  await asAdmin('GET /admin/people/:id/export', { id })
+  await asAdmin('GET /admin/activity', { query: '?action=login.failed&from=2020-01-01' })
+  await asAdmin('GET /admin/system')
+  await asAdmin('POST /admin/people/new', { fields: newPerson() })
+  const picked = { action: 'disable', reason: 'left', [`pick.${id}`]: 'on' }
+  await asAdmin('POST /admin/people/bulk', { fields: picked })
+  await asAdmin('POST /admin/people/bulk/run', { fields: picked })
+  await asAdmin('POST /admin/people/:id', { id, fields: { name: 'Grace' } })
+  for (const action of ['enable', 'disable', 'end_sessions', 'send_reset', 'send_verification'])
+    await asAdmin(`POST /admin/people/:id/${action}`, { id, fields: { reason: 'left' } })
+  for (const action of ['delete', 'restore', 'erase'])
+    await asAdmin(`POST /admin/people/:id/${action}`, { id, fields: { confirm: email } })
+  const invited = newPerson().email
+  await asAdmin('GET /admin/invitations')
+  await asAdmin('POST /admin/invitations', { fields: { emails: invited, role: 'user' } })
+  const [invitation] = await api.sql('SELECT id FROM invitations WHERE email = ?', [invited])
+  await asAdmin('POST /admin/invitations/:id/resend', { id: String(invitation?.id) })
+  await asAdmin('POST /admin/invitations/:id/withdraw', { id: String(invitation?.id) })
+}
