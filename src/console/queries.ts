@@ -18,14 +18,12 @@ import { firstIdAt } from '../values/ids.ts'
 /** How many people there are in each state; `all` leaves out the deleted. */
 export type Totals = Record<string, number>
 
-const selectTotals = () =>
-  build
-    .select({ state: userTotals.state, total: sql<number>`sum(total)`.as('total') })
-    .from(userTotals)
-    .groupBy(userTotals.state)
+/** A row for each role and state. */
+const selectTotals = () => build.select({ state: userTotals.state, total: userTotals.total }).from(userTotals)
 
 const toTotals = (rows: { state: string; total: number }[]): Totals => {
-  const totals = Object.fromEntries(rows.map(({ state, total }) => [state, total]))
+  const totals: Totals = {}
+  for (const { state, total } of rows) totals[state] = (totals[state] ?? 0) + total
   return { ...totals, all: (totals.active ?? 0) + (totals.disabled ?? 0) }
 }
 

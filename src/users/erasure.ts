@@ -196,10 +196,11 @@ function pendingChanges(job: Job): Statement[] {
 
 /** Invitations of them, of an address of theirs, and those that they made and nobody has accepted. */
 function ofInvitations(job: Job): Statement[] {
+  // By address, not by who accepted it: nobody did is true of all that are open. Hence the plus.
   const page = sql`SELECT id FROM ${invitations} WHERE ${isAt(job, 'invitations')} AND (
       ${invitations.user_id} = ${job.userId}
       OR (invited_by = ${job.userId} AND accepted_at IS NULL)
-      OR (email_normalized IN ${addresses(job)} AND ${invitations.user_id} IS NULL AND ${isBeforeTheirEnd(job)}
+      OR (email_normalized IN ${addresses(job)} AND +${invitations.user_id} IS NULL AND ${isBeforeTheirEnd(job)}
         AND NOT ${isHeld(sql`${invitations.email_normalized}`)})
     ) LIMIT ${ROWS_PER_STATEMENT}`
   const links = sql`SELECT id FROM ${oneTimeTokens} WHERE subject_id IN (${page})`

@@ -4,6 +4,7 @@ import { inject } from 'vitest'
 import { cleanUp } from '../../src/cleanup/service.ts'
 import { openForCron } from '../../src/context.ts'
 import { deliverDue } from '../../src/mail/delivery.ts'
+import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
 import { type Answer, type Api, linkIn, type Options, PASSWORD } from './api.ts'
 import { RARE_NAME } from './crowd.ts'
 
@@ -127,6 +128,7 @@ async function managing(visit: Visit, by: { token: string }) {
   await visit('PATCH /v1/users/:id', { ...one, body: { role: 'admin' } })
   await visit('POST /v1/users/:id/disable', { ...one, body: { reason: 'left' } })
   await visit('POST /v1/users/:id/enable', one)
+  await visit('POST /v1/users/:id/unlock', one)
   await visit('POST /v1/users/:id/send_reset', one)
   await visit('POST /v1/users/:id/send_verification', one)
   await visit('GET /v1/users/:id/sessions', one)
@@ -148,12 +150,19 @@ async function byMail(api: Api, visit: Visit, by: { token: string }) {
   })
   await visit('POST /v1/auth/verify_email', { body: { request_token: 'x', code: '00000000' } })
 
+  const failed = { failed_logins: MAX_FAILURES_IN_A_ROW - 1, email_verified_at: 1 }
+  const locked = await api.person(failed)
+  await visit('POST /v1/auth/login', { body: { email: locked.email, password: 'wrong' } })
+  const unlock = new URL(/^http\S+$/m.exec((await api.mailsTo(locked.email))[0]!.text)![0])
+  await visit('POST /v1/auth/unlock_account', { body: { token: unlock.searchParams.get('token') } })
+
   const email = address()
   const change = { new_email: email, current_password: PASSWORD }
   await visit('POST /v1/auth/change_email', { token: ada.token, body: change })
   const undo = await newest(ada.email)
   const { code } = await newest(email)
   await visit('POST /v1/auth/confirm_email_change', { token: ada.token, body: { code } })
+  await visit('POST /v1/auth/approve_email_change', { body: { token: undo.token } })
   await visit('POST /v1/auth/undo_email_change', { body: { token: undo.token } })
 
   await visit('POST /v1/auth/forgot_password', { body: { email: ada.email } })
