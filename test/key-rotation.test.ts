@@ -64,4 +64,13 @@ describe('CK2: made under the former key,', () => {
     const again = await after.send('POST', '/v1/users', request)
     expect([again.status, again.text]).toEqual([201, first.text])
   })
+
+  test('a count of failures goes on', async () => {
+    const { email } = await before.person()
+    const wrong = { body: { email, password: 'not the password at all' }, ip: '10.9.8.7' }
+    for (let i = 0; i < 10; i++) await before.send('POST', '/v1/auth/login', wrong)
+    await before.send('POST', '/v1/auth/login', wrong)
+    expect((await before.send('POST', '/v1/auth/login', wrong)).status).toBe(429)
+    expect((await after.send('POST', '/v1/auth/login', wrong)).status).toBe(429)
+  })
 })

@@ -132,7 +132,7 @@ test('What a stranger sends with a key is nothing to another, and a repeat after
   const purged = await api.send('DELETE', `/v1/users/${made.body.id}?hard=true`, { token: admin.token })
   expect(purged.status).toBe(204)
   const repeated = await signUp(first)
-  expect([repeated.status, repeated.body.code]).toEqual([410, 'answer_gone'])
+  expect([repeated.status, repeated.body.code]).toEqual([410, 'gone'])
   expect(await api.sql('SELECT id FROM users WHERE email = ?', [first])).toEqual([])
 })
 
