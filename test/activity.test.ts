@@ -337,10 +337,12 @@ const EVENTS: { [A in Action]?: Record<string, () => Promise<Happened>> } = {
     'the cron job': async () => {
       const resources = openForCron(api.bindings, createExecutionContext())
       await cleanUp(resources)
-      const [run] = await api.sql('SELECT max(id) AS id FROM cleanup_runs')
+      const [run] = await api.sql('SELECT id, counts FROM cleanup_runs ORDER BY id DESC LIMIT 1')
       const headers = new Headers({ 'x-request-id': resources.origin.requestId })
       const answer = { status: 204, headers, body: {}, text: '' }
-      return { answer, to: null, by: null, details: { run: run!.id, removed: {} } }
+      // Where the tests before took more than a minute, the erasure of one of them is due.
+      const removed = JSON.parse(run!.counts as string)
+      return { answer, to: null, by: null, details: { run: run!.id, removed } }
     },
   },
 }

@@ -1,5 +1,5 @@
 import { makeFormToken } from '../../src/pages/forms.ts'
-import { makeSessionCookie } from '../../src/sessions/cookie.ts'
+import { sessionCookie } from '../../src/sessions/cookie.ts'
 import type { Role } from '../../src/users/models.ts'
 import { type Answer, type Api, PASSWORD } from './api.ts'
 import { newPerson } from './requests.ts'
@@ -82,11 +82,9 @@ async function signedIn(api: Api, { id }: { id: string }) {
   const { sessionId: sid } = await api.signIn({ id })
   const [row] = await api.sql('SELECT role, token_epoch FROM users WHERE id = ?', [id])
   const of = { sub: id, role: row!.role as Role, epoch: Number(row!.token_epoch) }
-  const session = { sid, turn: 0, ...of, auth_time: Math.floor(Date.now() / 1000) }
-  return {
-    binding: sid,
-    cookie: `__Host-roster=${makeSessionCookie(api.config().keys.session_cookie, session)}`,
-  }
+  const session = { sid, turn: 0, ...of, auth_time: Math.floor(Date.now() / 1000), stays: true }
+  const [cookie] = sessionCookie(api.config().keys.session_cookie, session).split(';')
+  return { binding: sid, cookie: cookie! }
 }
 
 interface Given {
