@@ -50,8 +50,7 @@ export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'>
   'POST /admin/people/:id/erase': 'admin',
   'POST /admin/people/:id/send_reset': 'manager',
   'POST /admin/people/:id/send_verification': 'manager',
-  // Leads to the API, which asks for more.
-  'GET /admin/people/:id/export': 'manager',
+  'GET /admin/people/:id/export': 'admin',
   'GET /admin/invitations': 'manager',
   'POST /admin/invitations': 'manager',
   'POST /admin/invitations/:id/resend': 'manager',
