@@ -32,6 +32,8 @@ export default defineConfig({
           exclude: [...IN_NODE, ...leftOut],
           // Short for one behaviour, long for what goes round many times.
           testTimeout: process.env.WHOLE === '1' ? 1_800_000 : 30_000,
+          // Many files start upstreams of their own there, which takes its time on a busy machine.
+          hookTimeout: 60_000,
         },
       },
       {
