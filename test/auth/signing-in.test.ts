@@ -283,6 +283,7 @@ test('RV3: own sessions are listed without tokens, the current one is marked, an
     'id',
     'ip',
     'last_seen_at',
+    'repeated_at',
     'user_agent',
   ])
   const ended = await api.send('DELETE', `/v1/auth/sessions/${sessionOf(other)}`, { token: ada.token })
