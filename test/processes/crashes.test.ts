@@ -14,7 +14,7 @@ import { rounds } from '../support/rounds.ts'
 
 /** Processes that die in the middle of work, and clients that go away. Nothing that was acknowledged is lost. */
 const ROOT = resolve(import.meta.dirname, '../..')
-const LONG_MS = rounds(180_000, 1_800_000)
+const LONG_MS = rounds(400_000, 1_800_000)
 const CLIENTS = 10
 const PAUSE_MS = 200 // Of each client between two writes, so all of them write 50 times a second.
 

@@ -12,7 +12,7 @@ import { checkPassword } from '../../src/passwords/hashing.ts'
 import { startProxy } from '../support/proxy.ts'
 
 // Each start of a script imports half the project.
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 60_000 })
 
 let dir: string
 let closers: (() => Promise<void>)[]
