@@ -16,7 +16,9 @@ import { resendVerification } from '../recovery/verify.ts'
 import { clearSessionCookie } from '../sessions/cookie.ts'
 import { endOwnSession, listOwnSessions } from '../sessions/service.ts'
 import { changeUser } from '../users/change.ts'
+import { exportUser } from '../users/export.ts'
 import { chooseLocale, deleteMe, endingOtherSessions, updatingSelf } from '../users/me.ts'
+import { download } from '../users/responses.ts'
 import { DeleteMe, UpdateMe } from '../users/schemas.ts'
 import { ActivityPage, DataPage, ProfilePage, SecurityPage, SessionsPage } from './pages.tsx'
 
@@ -25,7 +27,7 @@ const profile = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200)
   const { account, common } = view.texts
   const message = doneMessage(c, {
     saved: common.saved,
-    asked: account.profile.asked(c.req.query('to') ?? ''),
+    asked: account.profile.asked,
     sent: account.profile.sent,
   })
   return respond(c, <ProfilePage view={view} viewer={viewer} user={user} message={message} {...outcome} />, {
@@ -81,7 +83,7 @@ export const accountRoutes = new Hono<PageEnv>()
       },
       {
         page: '/account',
-        done: `/account?${new URLSearchParams({ done: 'asked', to: c.var.fields.new_email ?? '' })}`,
+        done: '/account?done=asked',
         again: (outcome, status) => profile(c, outcome, status),
         field: 'current_password',
       },
@@ -150,8 +152,8 @@ export const accountRoutes = new Hono<PageEnv>()
     )
   })
   .get('/account/data', (c) => data(c))
-  .get('/account/data/export', recentlyConfirmed('/account/data'), (c) =>
-    c.redirect('/v1/users/me/export', 303),
+  .get('/account/data/export', recentlyConfirmed('/account/data'), async (c) =>
+    download(c, await exportUser(c.var, c.var.actor, c.var.actor.sub)),
   )
   .post('/account/data/leave', ours, (c) =>
     submit(

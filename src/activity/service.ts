@@ -48,8 +48,12 @@ const known = {
   subject_deleted_at: sql<Known['subject_deleted_at']>`${subject.deleted_at}`.as('subject_deleted_at'),
   actor_role: sql<Known['actor_role']>`${actor.role}`.as('actor_role'),
   /** For pages, which tell the history in sentences. */
-  subject_name: sql<string | null>`${subject.name}`.as('subject_name'),
-  actor_name: sql<string | null>`${actor.name}`.as('actor_name'),
+  subject_name: sql<string | null>`CASE WHEN ${subject.deleted_at} IS NULL THEN ${subject.name} END`.as(
+    'subject_name',
+  ),
+  actor_name: sql<string | null>`CASE WHEN ${actor.deleted_at} IS NULL THEN ${actor.name} END`.as(
+    'actor_name',
+  ),
 }
 
 type Names = { subject_name: string | null; actor_name: string | null }

@@ -1,7 +1,9 @@
 import { sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
+import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
+import { rowExists } from '../database/statements.ts'
 import type { AppError } from '../http/problem.ts'
 import { oneTimeTokens } from '../links/models.ts'
 import { isSignupTokenOf } from '../links/signup-tokens.ts'
@@ -85,6 +87,7 @@ export async function refuseRightPassword(
   reason: 'disabled' | 'unverified',
 ): Promise<AppError> {
   const event = {
+    id: uuidv7(),
     action: 'login.failed',
     userId: user.id,
     actorId: null,
@@ -106,13 +109,18 @@ export async function refuseRightPassword(
     sql`${reason === 'unverified' ? isAsRead : sql`0`}
       AND ${asked.isAllowed}`,
   )
-  await resources.db.writeBatch({
-    attempt: login.attempt.takeBack,
-    history: record(resources, event, sql`1`),
-    count: reason === 'unverified' ? asked.count : [],
-    link: link.statements,
-    countMade: [asked.countMade(link.mailId)],
-  })
+  const isDone = rowExists(activityLogs, event.id)
+  await resources.db.writeBatch(
+    {
+      history: record(resources, event, sql`1`),
+      // Who is answered like a wrong password waits like one: only the account's own count is taken back.
+      attempt: reason === 'unverified' ? login.attempt.takeBackOfAccount : login.attempt.takeBack,
+      count: reason === 'unverified' ? asked.count : [],
+      link: link.statements,
+      countMade: [asked.countMade(link.mailId)],
+    },
+    isDone,
+  )
   if (reason === 'disabled') return accountDisabled(toTimeOrNull(user.disabled_until))
   sendAfterwards(resources, link.mailId)
   return answerTo(resources, login)

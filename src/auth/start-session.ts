@@ -1,4 +1,4 @@
-import { and, eq, isNotNull, isNull, type SQL, sql } from 'drizzle-orm'
+import { and, eq, isNotNull, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { type Amr, amrOf, type Proof } from '../access/assurance.ts'
 import { record } from '../activity/service.ts'
@@ -116,13 +116,12 @@ export async function startSession(resources: Resources, proven: Proven): Promis
   }
 }
 
-/** A condition on a user: what the proof rests on has not moved since. */
+/** A condition on a user: what the proof rests on has not moved since. A new password raises the epoch. */
 const isAsProven = ({ config, now }: Resources, row: User) =>
   and(
     eq(users.id, row.id),
     eq(users.token_epoch, row.token_epoch),
     eq(users.email_normalized, row.email_normalized),
-    row.password_hash === null ? isNull(users.password_hash) : eq(users.password_hash, row.password_hash),
     config.EMAIL_VERIFICATION === 'required' ? isNotNull(users.email_verified_at) : undefined,
     userIsActive(now),
   )

@@ -109,7 +109,8 @@ function endDisablings(resources: Resources): Task {
  */
 const neverProved = ({ config, now }: Resources) =>
   sql`email_verified_at IS NULL AND last_login_at IS NULL AND deleted_at IS NULL
-    AND updated_at < ${now - config.UNVERIFIED_DAYS * DAY_MS} AND role = 'user'`
+    AND updated_at < ${now - config.UNVERIFIED_DAYS * DAY_MS} AND role = 'user'
+    AND status = 'active' AND password_is_given = 0`
 
 /** Users who go, by nobody; like a hard delete. Their traces are for the task after this. */
 function purge(resources: Resources, isDue: SQL, details?: object): Task {

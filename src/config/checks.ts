@@ -11,7 +11,9 @@ const COMMON_PAIRS = new Set(
 )
 
 /** What is wrong with a secret that a person has thought of, or copied from a document; undefined for a random one. */
-export function weaknessOfSecret(secret: string): string | undefined {
+export function weaknessOfSecret(given: string): string | undefined {
+  // The date that a key carries is no secret.
+  const secret = given.replace(/=\d{8}T\d{6}Z$/, '')
   if (/^["'`]|["'`]$/.test(secret)) return 'has the quotes around it that belong to a file'
   if (secret.length * bitsPerCharacter(secret) < SECRET_BITS) return 'is too short for 32 random bytes'
   if (/change.?me|example|replace.?me|your[-_ ]|secret.?here|[<>]/i.test(secret)) return 'is an example'
@@ -69,6 +71,7 @@ const FARTHEST = 2
 export const settingMeantBy = (name: string, settings: string[]): string | undefined =>
   settings.find(
     (setting) =>
+      name.toUpperCase() === setting ||
       distance(name, setting) <= Math.min(FARTHEST, Math.floor(Math.min(name.length, setting.length) / 3)),
   )
 

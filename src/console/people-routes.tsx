@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import { forbidden } from '../access/errors.ts'
+import { isRecent } from '../access/guards.ts'
 import { hasPermission, type Permission } from '../access/permissions.ts'
 import { Hono } from '../http/hono.ts'
 import { AppError } from '../http/problem.ts'
@@ -12,6 +13,7 @@ import { doneMessage, type Outcome, submit } from '../pages/submit.ts'
 import { changeUser, type Decision } from '../users/change.ts'
 import { createUser } from '../users/create.ts'
 import { ownAccount } from '../users/errors.ts'
+import { exportUser } from '../users/export.ts'
 import { listUsers } from '../users/listing.ts'
 import {
   deleting,
@@ -23,6 +25,7 @@ import {
   updating,
 } from '../users/manage.ts'
 import { findUser } from '../users/queries.ts'
+import { download } from '../users/responses.ts'
 import { CreateUser, DisableUser, ListUsers, UpdateUser } from '../users/schemas.ts'
 import { sendingReset, sendingVerification } from '../users/sending.ts'
 import { type BulkAction, BulkPage, type BulkResult, BulkResultPage, PeoplePage } from './people.tsx'
@@ -232,7 +235,12 @@ export const peoplePages = new Hono<PageEnv>()
     ours,
     action('verification', (c) => sendingVerification(c.var)),
   )
-  .get('/:id/export', needs('users:export'), (c) => c.redirect(`/v1/users/${c.req.param('id')}/export`, 303))
+  .get('/:id/export', needs('users:export'), async (c) => {
+    const id = c.req.param('id')
+    if (!isRecent(c.var.actor, c.var.now))
+      return c.redirect(`/signin/again?${new URLSearchParams({ to: `/admin/people/${id}` })}`, 303)
+    return download(c, await exportUser(c.var, c.var.actor, id))
+  })
   .onError(failingPage)
 
 /** Does one thing to one of several; the code of what stood in the way, if something did. */

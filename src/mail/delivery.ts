@@ -63,7 +63,9 @@ export async function deliverDue(resources: Resources): Promise<{ due: number; d
       await deliver(resources, send, mail)
     }
   }
-  await Promise.all(Array.from({ length: AT_A_TIME }, () => sendOneByOne(send)))
+  const ended = await Promise.allSettled(Array.from({ length: AT_A_TIME }, () => sendOneByOne(send)))
+  const failed = ended.find((end) => end.status === 'rejected')
+  if (failed) throw failed.reason
   return counts
 }
 

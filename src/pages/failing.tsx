@@ -8,6 +8,7 @@ import { type View, viewOf } from './view.ts'
 /** What went wrong, as a page: what happened, what next, and the number by which the log knows the request. */
 export function failingPage(error: unknown, c: Context): Response | Promise<Response> {
   const known = toAppError(error)
+  c.set('problem', known)
   const view = viewOf(c)
   const { common } = view.texts
   const [title, hint] = sentenceFor(view, known)

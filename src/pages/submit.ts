@@ -35,6 +35,7 @@ export async function submit(
     return c.redirect(to.done, 303)
   } catch (error) {
     if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
+    ;(c as Context).set('problem', error)
     if (error.code === 'reauthentication_required')
       return c.redirect(`/signin/again?${new URLSearchParams({ to: to.page })}`, 303)
     const { view } = await c.var.signedIn()

@@ -209,6 +209,7 @@ export const CheckMailPage: FC<FormPage & { email: string }> = ({
       </div>
       <MessageNotice message={message} />
       <Form action="/signup/code" token={token}>
+        <input type="hidden" name="email" value={email} />
         <Field
           name="code"
           label={check.code}

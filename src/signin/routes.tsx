@@ -5,7 +5,7 @@ import { limitByNetwork } from '../access/guards.ts'
 import { logIn } from '../auth/login.ts'
 import { logOut } from '../auth/logout.ts'
 import { proveAgain } from '../auth/reauthenticate.ts'
-import { AskForMail, LogIn, SignUp, type Tokens } from '../auth/schemas.ts'
+import { AskForMail, LogIn, SignUp, type Tokens, VerifyEmail } from '../auth/schemas.ts'
 import { signUp } from '../auth/signup.ts'
 import { startSession } from '../auth/start-session.ts'
 import type { AppEnv } from '../context.ts'
@@ -17,15 +17,18 @@ import { toFull, toMinute } from '../pages/format.ts'
 import { browserFormToken, browserOf, form, sessionOf } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
 import { moveSessionCookie, type PageEnv, placeOfOurs, signedInPage } from '../pages/session.ts'
+import { doneMessage } from '../pages/submit.ts'
 import { LANGUAGES } from '../pages/texts/index.ts'
 import { LANGUAGE_COOKIE, type View, viewOf } from '../pages/view.ts'
 import { PASSWORD_MIN_LENGTH } from '../passwords/policy.ts'
 import { Password } from '../passwords/schemas.ts'
 import { forgotPassword } from '../recovery/reset.ts'
+import { resendVerification, verifyEmail } from '../recovery/verify.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { clearSessionCookie, readSessionCookie, setSessionCookie } from '../sessions/cookie.ts'
-import { rememberAsker } from './asker-cookie.ts'
+import { askerOf, rememberAsker } from './asker-cookie.ts'
 import {
+  CheckMailPage,
   ForgotPage,
   type Message,
   SignInAgainPage,
@@ -100,6 +103,18 @@ function refusalOf(view: View, error: AppError): Message {
   return { tone: 'danger', title: signin.wrong[0]!, text: signin.wrong[1] }
 }
 
+const checkMail = (c: Context, email: string, message?: Message, status = 200) =>
+  respond(
+    c,
+    <CheckMailPage
+      view={viewOf(c)}
+      token={browserFormToken(c)}
+      email={email.slice(0, 320)}
+      message={message}
+    />,
+    { status: status as 200 },
+  )
+
 export const signinRoutes = new Hono<PageEnv>()
   .get('/', (c) => {
     const session = readSessionCookie(c, c.var.config.keys.session_cookie, c.var.now)
@@ -109,7 +124,11 @@ export const signinRoutes = new Hono<PageEnv>()
   .get('/signin', (c) => {
     rememberLanguage(c)
     const view = viewOf(c)
-    const message = c.req.query('done') === 'signed_out' ? { title: view.texts.signin.signedOut } : undefined
+    const message = doneMessage(c, {
+      signed_out: view.texts.signin.signedOut,
+      confirmed: view.texts.signin.check.done,
+      left: view.texts.account.data.left,
+    })
     return respond(
       c,
       <SignInPage
@@ -195,6 +214,32 @@ export const signinRoutes = new Hono<PageEnv>()
         />,
         { status: error.status },
       )
+    }
+  })
+  .get('/signup/check', (c) => checkMail(c, c.req.query('email') ?? ''))
+  .post('/signup/code', limitByNetwork, form(browserOf), async (c) => {
+    const { email = '', code = '' } = c.var.fields
+    const proof = { code: code.replace(/\s/g, ''), ...askerOf(c, c.var, 'verify_email') }
+    try {
+      await verifyEmail(c.var, validate(VerifyEmail(), proof), undefined)
+      return c.redirect('/signin?done=confirmed', 303)
+    } catch (error) {
+      if (!(error instanceof AppError) || error.status >= 500) throw error
+      const view = viewOf(c)
+      const [title, text] = view.texts.signin.check.wrong
+      const message: Message =
+        error.status === 429 ? refusalOf(view, error) : { tone: 'danger', title: title!, text }
+      return checkMail(c, email, message, error.status)
+    }
+  })
+  .post('/signup/again', limitByNetwork, form(browserOf), async (c) => {
+    const { email = '' } = c.var.fields
+    try {
+      await resendVerification(c.var, validate(AskForMail(), { email, ...knownDevice(c) }))
+      return checkMail(c, email, { title: viewOf(c).texts.signin.check.sent })
+    } catch (error) {
+      if (!(error instanceof AppError) || error.status >= 500) throw error
+      return checkMail(c, email, refusalOf(viewOf(c), error), error.status)
     }
   })
   .get('/forgot', (c) => {

@@ -124,6 +124,19 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
           ),
         ),
     ] as readonly Statement[],
+    /** Only the account's count; for a batch with a marker, as it is not told apart when sent twice. */
+    takeBackOfAccount: [
+      build
+        .update(users)
+        .set({ failed_logins: sql`${users.failed_logins} - 1` })
+        .where(
+          and(
+            isLive,
+            gt(users.failed_logins, 0),
+            sql`EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${networkKey} AND attempt_id = ${attemptId})`,
+          ),
+        ),
+    ] as readonly Statement[],
     /** A sign-in was complete: the counts of this network and device begin anew, and the account's. */
     clear: (condition: SQL): readonly Statement[] => [
       build.delete(throttles).where(and(ownCounters, condition)),

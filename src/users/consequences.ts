@@ -15,7 +15,10 @@ import { emailIsProved, emailIsTaken, isUnproved, type NewUser, type User, users
 /** A change of one user, and what comes with it. */
 export interface Change {
   action: Action
-  set: { [Column in keyof NewUser]?: NewUser[Column] | undefined }
+  set: { [Column in Exclude<keyof NewUser, 'password_hash'>]?: NewUser[Column] | undefined } & {
+    /** Or a value that the database works out. */
+    password_hash?: SQL | string | null
+  }
   /** Nothing about the user moves, not even the version: it is a row of history, and mails. */
   leavesUser?: boolean
   details?: object

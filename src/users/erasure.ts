@@ -270,7 +270,9 @@ function inReasons(job: Job): Statement[] {
   const page = historyPage(job, 'reasons', sql`action = 'user.disabled'`)
   const literal = sql`replace(replace(replace(value, '[', '[[]'), '*', '[*]'), '?', '[?]')`
   const namesThem = (text: SQL) => sql`EXISTS (
-    SELECT 1 FROM (${sought(job, 'addresses')} UNION ALL ${sought(job, 'names')})
+    -- A single word may be anybody's: whoever calls themselves "fraud" must not take it out of others' reasons.
+    SELECT 1 FROM (${sought(job, 'addresses')} UNION ALL
+      SELECT value FROM (${sought(job, 'names')}) WHERE value LIKE '% %')
     WHERE ' ' || lower(${text}) || ' ' GLOB '*[^a-z0-9]' || ${literal} || '[^a-z0-9]*')`
   return [
     sql`UPDATE ${users} SET disabled_reason = NULL WHERE ${namesThem(sql`disabled_reason`)}

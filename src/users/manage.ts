@@ -58,7 +58,13 @@ export function updating(acting: Acting, { revoke_old: revokesOld = false, ...in
     const roleNotice = role ? noticeTo(acting, 'role_changed', row) : []
     if (!moves) {
       const action = role ? 'user.role_changed' : 'user.updated'
-      return { action, set: input, details, endsTokens: role !== undefined, mails: owed(roleNotice) }
+      return {
+        action,
+        set: input,
+        details,
+        ...(role && { endsTokens: true, reliesOn: isSamePerson(row) }),
+        mails: owed(roleNotice),
+      }
     }
     const email = input.email!
     const admins = revokesOld ? await adminsToTell(acting, row.id) : []
@@ -70,6 +76,7 @@ export function updating(acting: Acting, { revoke_old: revokesOld = false, ...in
     } as const
     return {
       action: 'email.changed',
+      reliesOn: isSamePerson(row),
       set: { ...input, email_normalized: normalizeEmail(email), email_verified_at: null },
       details: { ...others, ...(revokesOld && { revoke_old: true }) },
       endsTokens: true,
@@ -114,6 +121,7 @@ export function disabling(acting: Acting, { reason, ...input }: DisableUser): De
     if (isSame) return undefined
     return {
       action: 'user.disabled',
+      reliesOn: isSamePerson(row),
       set: { status: 'disabled', disabled_reason: reason, disabled_until: until },
       details: { reason, until: toTimeOrNull(until) },
       endsTokens: true,
@@ -137,8 +145,9 @@ export const unlocking = (acting: Acting): Decision =>
   )
 
 /** Soft deletion: the user is gone for everybody but those who may restore them. */
-export const softDeletion = (now: number): Change => ({
+export const softDeletion = (row: User, now: number): Change => ({
   action: 'user.deleted',
+  reliesOn: isSamePerson(row),
   set: { deleted_at: now },
   endsTokens: true,
   endsSessions: { reason: 'account_closed' },
@@ -152,7 +161,10 @@ function requireToDelete({ actor }: Acting) {
 /** Deletes softly. Who is deleted already stays so. */
 export function deleting(acting: Acting): Decision {
   requireToDelete(acting)
-  return managing(acting, (row) => (row.deleted_at === null ? softDeletion(acting.now) : undefined))
+  return managing(acting, (row) =>
+    // What is deleted by those who manage does not come back by an older mail.
+    row.deleted_at === null ? { ...softDeletion(row, acting.now), voids: ['undo_email_change'] } : undefined,
+  )
 }
 
 /** Deletes for good: no personal datum is left anywhere; the history stays, pseudonymous. */
@@ -160,8 +172,9 @@ export function purging(acting: Acting): Decision {
   const { actor, now } = acting
   if (!hasPermission(actor.role, 'users:purge')) throw forbidden()
   requireRecentLogin(actor, now)
-  return managing(acting, () => ({
+  return managing(acting, (row) => ({
     action: 'user.purged',
+    reliesOn: isSamePerson(row),
     set: {},
     erases: true,
     endsTokens: true,

@@ -19,7 +19,10 @@ export const updatingSelf =
 export async function deleteMe(acting: Acting, password: string): Promise<void> {
   const { actor, now } = acting
   await withOwnPassword(acting, actor, password, ({ row, clearAttempts }) =>
-    applyChange(acting, byActor(actor, now), row, { ...softDeletion(now), alsoWrite: () => clearAttempts }),
+    applyChange(acting, byActor(actor, now), row, {
+      ...softDeletion(row, now),
+      alsoWrite: () => clearAttempts,
+    }),
   )
 }
 

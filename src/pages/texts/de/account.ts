@@ -19,8 +19,7 @@ export const account: typeof English = {
     currentPassword: 'Dein Passwort',
     changeEmail: 'E-Mail ändern…',
     ask: 'Link senden',
-    asked: (email) =>
-      `Wir haben einen Link an ${email} gesendet. Die Adresse ändert sich, wenn du ihn benutzt.`,
+    asked: 'Wir haben einen Link an die neue Adresse gesendet. Die Adresse ändert sich, wenn du ihn benutzt.',
     verified: (when) => `Bestätigt ${when}`,
     notVerified: 'Noch nicht bestätigt',
     sendAgain: 'Link noch einmal senden',

@@ -17,7 +17,7 @@ export const account = {
     currentPassword: 'Your password',
     changeEmail: 'Change email…',
     ask: 'Send the link',
-    asked: (email: string) => `We sent a link to ${email}. Your address changes when you use it.`,
+    asked: 'We sent a link to the new address. Your address changes when you use it.',
     verified: (when: string) => `Confirmed ${when}`,
     notVerified: 'Not confirmed yet',
     sendAgain: 'Send the link again',
