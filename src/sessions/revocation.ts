@@ -36,11 +36,14 @@ type TokenInTime = Pick<Claims, 'sid' | 'sub' | 'epoch'> & { now: number }
 const isOfToken = ({ sid, sub }: Given<TokenInTime>) =>
   and(eq(sessions.id, sid), eq(sessions.user_id, users.id), eq(users.id, sub))
 
-/** Why a token of this session and person does not count, in a word for the log; null where it does. */
+/**
+ * Why a token of this session and person does not count, in a word for the log; null where it does. `IS NOT TRUE`, as
+ * SQL knows not whether an end that is not there has come, and what is not known is no reason to let somebody in.
+ */
 const whyNot = ({ epoch, now }: Given<TokenInTime>) =>
   sql<Reason | null>`CASE WHEN ${sessions.revoked_at} IS NOT NULL THEN 'revoked'
     WHEN ${users.token_epoch} <> ${epoch} THEN 'epoch' WHEN ${sessions.idle_expires_at} <= ${databaseNow} THEN 'idle'
-    WHEN NOT (${userIsActive(now)}) THEN 'inactive' END`
+    WHEN (${userIsActive(now)}) IS NOT TRUE THEN 'inactive' END`
 
 const liveSession = (token: Given<TokenInTime>) =>
   build
