@@ -7,7 +7,7 @@ import { type Actor, type Answer, type Api, openApi, PASSWORD } from './support/
 import { openBrowser, PAGES } from './support/pages.ts'
 import { goodRequests, newPerson, WHO } from './support/requests.ts'
 import { rounds } from './support/rounds.ts'
-import { dump } from './support/snapshots.ts'
+import { type Dump, dump } from './support/snapshots.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
 /** Takes tokens that no longer count too, so that logging out works again and again. */
@@ -78,7 +78,8 @@ test.each(Object.entries(WHO))('AZ1, LE6: %s is for %s', async (route, who) => {
   const [method, pattern] = route.split(' ') as [string, string]
   const path = pattern
     .replace(':id', '00000000-0000-7000-8000-000000000000')
-    .replace(':purpose', 'verify_email')
+    .replace(':purpose', 'verify_email?token=x')
+    .replace(':code', 'not_found')
   const body = ['POST', 'PATCH'].includes(method) ? {} : undefined
   const statusFor = async (token?: string) => (await api.send(method, path, { token, body })).status
   if (who === 'anyone') {
@@ -155,14 +156,20 @@ function expectDeclared(
 test('HD5: reading changes nothing, whoever reads, by GET and by HEAD', async () => {
   const token = await as('admin')
   const ada = await somebody()
-  const before = await dump(api)
+  await api.send('GET', '/ready') // Once a minute it writes a row.
+  // Whoever takes a copy of everything is in the history, by intent.
+  const butExports = ({ user_activity_logs: rows, ...others }: Dump) => ({
+    ...others,
+    user_activity_logs: rows!.filter(({ action }) => action !== 'user.exported'),
+  })
+  const before = butExports(await dump(api))
   for (const [route, request] of Object.entries(GOOD).filter(([route]) => route.startsWith('GET'))) {
     const [path] = await request(ada)
     const responses = [await api.send('GET', path, { token }), await api.send('HEAD', path, { token })]
     expect([route, ...responses.map(({ status }) => status)]).toEqual([route, 200, 200])
     expect(responses[1]!.text).toBe('')
   }
-  expect(await dump(api)).toEqual(before)
+  expect(butExports(await dump(api))).toEqual(before)
 })
 
 test('AZ2: to a user, somebody else is as unknown as nobody, and nothing of theirs changes', async () => {

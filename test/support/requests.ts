@@ -119,10 +119,11 @@ export function goodRequests(
       { current_password: PASSWORD, new_password: 'nine green bears run' },
     ],
     'POST /v1/auth/resend_verification': async ({ email }) => ['/v1/auth/resend_verification', { email }],
-    'POST /v1/auth/verify_email': async (ada) => [
-      '/v1/auth/verify_email',
-      { token: await mailed(ada, 'resend_verification', { email: ada.email }), password: PASSWORD },
-    ],
+    'POST /v1/auth/verify_email': async (ada) => {
+      await open().sql('UPDATE users SET email_verified_at = NULL WHERE id = ?', [ada.id])
+      const token = await mailed(ada, 'resend_verification', { email: ada.email })
+      return ['/v1/auth/verify_email', { token, password: PASSWORD }]
+    },
     'POST /v1/auth/forgot_password': async ({ email }) => ['/v1/auth/forgot_password', { email }],
     'POST /v1/auth/reset_password': async (ada) => [
       '/v1/auth/reset_password',
