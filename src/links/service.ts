@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import { and, desc, eq, gt, inArray, isNull, or, type SQL, sql } from 'drizzle-orm'
+import { and, eq, gt, inArray, isNull, or, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Config } from '../config/main.ts'
 import type { Resources } from '../context.ts'
@@ -203,7 +203,8 @@ async function findByCode<S extends Statement>(
       .update(oneTimeTokens)
       .set({ code_tries: sql`min(${oneTimeTokens.code_tries} + 1, ${CODE_TRIES + 1})` })
       .where(which),
-    tokens: build.select().from(oneTimeTokens).where(which).orderBy(desc(oneTimeTokens.id)).limit(10),
+    // In the order they were made, which the index of a user's tokens has.
+    tokens: build.select().from(oneTimeTokens).where(which).orderBy(sql`rowid DESC`).limit(10),
     subject: selectSubject(sql`(SELECT subject_id FROM ${oneTimeTokens} WHERE ${which} LIMIT 1)`),
   })
   const isRight = ({ id, purpose }: OneTimeToken) =>

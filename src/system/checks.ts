@@ -1,4 +1,4 @@
-import { desc, getTableColumns, sql, type Table } from 'drizzle-orm'
+import { desc, getTableColumns, inArray, sql, type Table } from 'drizzle-orm'
 import { activityLogs } from '../activity/models.ts'
 import { cleanupRuns } from '../cleanup/models.ts'
 import type { Bindings, Resources } from '../context.ts'
@@ -131,13 +131,18 @@ export async function checkReadiness(
 }
 
 function statements() {
-  const finished = sql`${cleanupRuns.finished_at} IS NOT NULL`
+  // Some ten days of runs, should none of them have finished.
+  const finished = sql`${cleanupRuns.id} > (SELECT max(id) FROM ${cleanupRuns}) - 1000
+    AND ${cleanupRuns.finished_at} IS NOT NULL`
   const waiting = sql`FROM ${outbox} WHERE sent_at IS NULL AND dead_at IS NULL`
   return {
     // Of each table every column that this version knows, and no row.
     schema: TABLES.map((table: Table) => build.select(getTableColumns(table)).from(table).limit(0)),
     clock: sql<{ now: number }>`SELECT ${databaseNow} AS now`,
-    state: build.select().from(systemState),
+    state: build
+      .select()
+      .from(systemState)
+      .where(inArray(systemState.name, ['began', 'probe'])),
     // The oldest one's: the first to be lost when a key is retired too early.
     hash: sql<{ hash: string | null }>`SELECT password_hash AS hash FROM ${users} ORDER BY id LIMIT 1`,
     lastRun: build.select().from(cleanupRuns).orderBy(desc(cleanupRuns.id)).limit(1),

@@ -15,6 +15,9 @@ export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'>
   'POST /signin': 'anyone',
   'GET /signup': 'anyone',
   'POST /signup': 'anyone',
+  'GET /signup/check': 'anyone',
+  'POST /signup/code': 'anyone',
+  'POST /signup/again': 'anyone',
   'GET /forgot': 'anyone',
   'POST /forgot': 'anyone',
   'GET /signin/again': 'signed in',
@@ -108,6 +111,8 @@ export async function everyPage(api: Api, note: (route: string) => unknown): Pro
   for (const route of pagesFor(/^GET (?!\/account|\/admin|\/signin\/again)/)) await asNobody(route)
   const eve = newPerson()
   await asNobody('POST /signup', { fields: eve })
+  await asNobody('POST /signup/again', { fields: { email: eve.email } })
+  await asNobody('POST /signup/code', { fields: { email: eve.email, code: '00000000' } })
   await asNobody('POST /signin', { fields: { email: eve.email, password: PASSWORD } })
   await asNobody('POST /forgot', { fields: { email: eve.email } })
 
