@@ -138,5 +138,6 @@ test('An operation that hashes says that hashing can be busy', () => {
     'resetPassword',
     'signUp',
     'submitLinkPage',
+    'verifyEmail',
   ])
 })

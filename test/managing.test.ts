@@ -134,6 +134,9 @@ test('HX5, AZ5: no higher role is given before the address is proved', async () 
   await api.sql('UPDATE users SET email_verified_at = 1 WHERE id = ?', [squatter.id])
   expect((await patch(admin, squatter.id, { role: 'admin' })).status).toBe(200)
   await api.sql('UPDATE users SET email_verified_at = NULL WHERE id = ?', [squatter.id])
+  // The last administrator who can sign in stays one.
+  expect((await patch(admin, squatter.id, { role: 'user' })).body.code).toBe('last_admin')
+  await api.person({ role: 'admin', email_verified_at: 1 })
   expect((await patch(admin, squatter.id, { role: 'user' })).status).toBe(200)
 })
 
