@@ -87,7 +87,7 @@ const outcome = ({ status, body }: Answer) => (status < 300 ? 'done' : `${status
 const isGood = (session: Session) => !session.isEnded && !session.isStale
 
 /** Does to the model what is to come of a request: the action of its history, or `4…` what refuses it. */
-type Change<Whom> = (whom: Whom, model: Model) => string | undefined
+type Change<Whom> = (whom: Whom, model: Model, answer?: Answer) => string | undefined
 
 /** What somebody who manages people does to one. */
 const manage = (route: string, body: object | undefined, change: Change<Person>) =>
@@ -106,8 +106,9 @@ const own = (route: string, bodyOf: (person: Person) => object | undefined, chan
     const [method, path] = route.split(' ') as [string, string]
     const body = bodyOf(session.person)
     const expected = isGood(session) ? 'done' : '401 invalid_token'
-    expect(outcome(await api.send(method, path, { token: session.access, body }))).toBe(expected)
-    const action = expected === 'done' && change(session, model)
+    const answer = await api.send(method, path, { token: session.access, body })
+    expect(outcome(answer)).toBe(expected)
+    const action = expected === 'done' && change(session, model, answer)
     if (action) session.person.history.push(action)
   })
 
@@ -233,9 +234,13 @@ const other = (password: string) => (password === PASSWORD ? NEW_PASSWORD : PASS
 const changePassword = own(
   'POST /v1/auth/change_password',
   ({ password }) => ({ current_password: password, new_password: other(password) }),
-  (session, model) => {
+  (session, model, answer) => {
     session.person.password = other(session.person.password)
     model.endTokens(session.person, true, session)
+    // The session goes on by the pair that the answer brings.
+    const { access_token: access, refresh_token } = answer!.body as unknown as Tokens
+    session.spent.push(session.refresh)
+    Object.assign(session, { access, refresh: refresh_token, isStale: false })
     return 'password.changed'
   },
 )
