@@ -116,12 +116,15 @@ export async function startSession(resources: Resources, proven: Proven): Promis
   }
 }
 
-/** A condition on a user: what the proof rests on has not moved since. A new password raises the epoch. */
+/** A condition on a user: what the proof rests on has not moved since. */
 const isAsProven = ({ config, now }: Resources, row: User) =>
   and(
     eq(users.id, row.id),
     eq(users.token_epoch, row.token_epoch),
     eq(users.email_normalized, row.email_normalized),
+    row.password_hash === null
+      ? sql`${users.password_hash} IS NULL`
+      : eq(users.password_hash, row.password_hash),
     config.EMAIL_VERIFICATION === 'required' ? isNotNull(users.email_verified_at) : undefined,
     userIsActive(now),
   )
