@@ -28,7 +28,7 @@ export async function signUp(
   input: SignUp,
   request: IdempotentRequest | undefined,
 ): Promise<SignupAnswer> {
-  const { config, now, send } = resources
+  const { config, send } = resources
   if (config.SIGNUP === 'closed') throw signupClosed()
   assertDomainMaySignUp(config, input.email)
 
@@ -70,7 +70,7 @@ export async function signUp(
     subjectId,
     answer: body,
   } = kept ?? { status: isSecret ? 202 : 201, subjectId: row.id, answer }
-  const signup_token = makeSignupToken(config, { userId: subjectId, emailNormalized }, now)
+  const signup_token = makeSignupToken(config, { userId: subjectId, emailNormalized })
   return { status, body: { ...(body as object), signup_token } } as SignupAnswer
 }
 

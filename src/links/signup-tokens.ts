@@ -1,6 +1,7 @@
-import { createHmac } from 'node:crypto'
+import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { Config } from '../config/main.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
+import { timeOfId } from '../values/ids.ts'
 
 const DAY_MS = 86_400_000
 /** As long as an address may wait to be confirmed. */
@@ -8,17 +9,13 @@ const LIFETIME_MS = 30 * DAY_MS
 
 /**
  * What whoever signs up is given, whether or not the address was taken: that it was they who did. It names the account
- * that was made, or would have been, and the address, which it does not tell.
+ * that was made, or would have been, and the address, which it does not tell. Its time is the id's, so that a repeat of a
+ * sign-up is answered with the same token.
  */
 export const makeSignupToken = (
   config: Pick<Config, 'keys'>,
   { userId, emailNormalized }: { userId: string; emailNormalized: string },
-  now: number,
-) =>
-  seal(
-    config.keys.signup_token,
-    `su_${userId}.${digestOf(config.keys.signup_token[0], emailNormalized)}.${Math.floor((now + LIFETIME_MS) / 1000)}`,
-  )
+) => seal(config.keys.signup_token, `su_${userId}.${digestOf(config.keys.signup_token[0], emailNormalized)}`)
 
 /** Undefined for what is not one of ours, or has expired. */
 export function openSignupToken(
@@ -27,8 +24,8 @@ export function openSignupToken(
   now: number,
 ): { userId: string; digest: string } | undefined {
   const body = token === undefined ? undefined : openSealed(keys.signup_token, token)
-  const [, userId, digest, expiresAt] = /^su_([0-9a-f-]{36})\.([\w-]{22})\.(\d{1,12})$/.exec(body ?? '') ?? []
-  if (!userId || !digest || Number(expiresAt) * 1000 <= now) return undefined
+  const [, userId, digest] = /^su_([0-9a-f-]{36})\.([\w-]{22})$/.exec(body ?? '') ?? []
+  if (!userId || !digest || timeOfId(userId) + LIFETIME_MS <= now) return undefined
   return { userId, digest }
 }
 
@@ -40,7 +37,11 @@ export function isSignupTokenOf(
   now: number,
 ): boolean {
   const opened = openSignupToken(config, token, now)
-  return config.keys.signup_token.some((key) => opened?.digest === digestOf(key, emailNormalized))
+  if (!opened) return false
+  const given = Buffer.from(opened.digest)
+  return config.keys.signup_token.some((key) =>
+    timingSafeEqual(Buffer.from(digestOf(key, emailNormalized)), given),
+  )
 }
 
 const digestOf = (key: Uint8Array, emailNormalized: string) =>

@@ -306,11 +306,7 @@ describe('A hash', () => {
 test('HX13: in required mode only who signed up with an address hears that it is not confirmed', async () => {
   const required = openApi({ ...own.bindings, EMAIL_VERIFICATION: 'required' })
   const ada = await api.person()
-  const signup_token = makeSignupToken(
-    required.config(),
-    { userId: ada.id, emailNormalized: ada.email },
-    Date.now(),
-  )
+  const signup_token = makeSignupToken(required.config(), { userId: ada.id, emailNormalized: ada.email })
   const login = (body: object) =>
     required.send('POST', '/v1/auth/login', { body: { email: ada.email, password: PASSWORD, ...body } })
   const answers = [

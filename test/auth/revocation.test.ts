@@ -221,7 +221,7 @@ testOfRedis(
 testOfRedis(
   'RV5: a database that was restored to an earlier time refuses nobody for longer than a token lives',
   async () => {
-    const ada = await api.actor({ role: 'manager' })
+    const ada = await api.actor({ role: 'manager', email_verified_at: 1 })
     for (const role of ['user', 'manager']) await as(admin, 'PATCH', `/v1/users/${ada.id}`, { role })
     await api.sql('UPDATE users SET token_epoch = 0 WHERE id = ?', [ada.id])
     const key = `${keyPrefixOf(api.config().ISSUER)}revoked:user:${ada.id}`

@@ -102,7 +102,7 @@ test('Asking needs the password, and an address that is another and is one', asy
 })
 
 test('LE3: an address that is taken is asked for like any other, and confirming it answers 409', async () => {
-  const [ada, eve] = [await api.actor(), await api.person()]
+  const [ada, eve] = [await api.actor(), await api.person({ email_verified_at: 1 })]
   const [taken, free] = [await ask(ada, eve.email), await ask(ada, newAddress())]
   expect([taken.status, taken.text]).toEqual([free.status, free.text])
   await ask(ada, eve.email)

@@ -7,8 +7,8 @@ const required = openApi({ EMAIL_VERIFICATION: 'required' })
 const newAddress = () => `${crypto.randomUUID()}@people.test`
 const signUp = (email: string, api = required) =>
   api.send('POST', '/v1/auth/signup', { body: { email, password: PASSWORD, name: 'Ada' } })
-const logIn = (email: string, password = PASSWORD) =>
-  required.send('POST', '/v1/auth/login', { body: { email, password } })
+const logIn = (email: string, password = PASSWORD, proof: object = {}) =>
+  required.send('POST', '/v1/auth/login', { body: { email, password, ...proof } })
 const verify = (body: object) => required.send('POST', '/v1/auth/verify_email', { body })
 
 test('Somebody signs up, opens the link of the mail, and only then can log in', async () => {
@@ -18,12 +18,12 @@ test('Somebody signs up, opens the link of the mail, and only then can log in', 
     202,
     { status: 'accepted', signup_token: expect.stringMatching(/^su_/) },
   ])
-  const early = await logIn(email)
+  const { signup_token } = answer.body
+  const early = await logIn(email, PASSWORD, { signup_token })
   expect([early.status, early.body.code]).toEqual([403, 'email_not_verified'])
 
   const [mail, ...others] = await required.mailsTo(email)
   expect(others).toEqual([])
-  const { signup_token } = answer.body
   expect((await verify({ token: linkIn(mail!).token, signup_token })).status).toBe(204)
   expect((await logIn(email, 'seven brown foxes hide')).body.code).toBe('invalid_credentials')
   const late = await logIn(email)

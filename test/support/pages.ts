@@ -96,13 +96,14 @@ interface Given {
 }
 
 /** One good request of every page, in an order in which each still finds what it is about. */
-export async function everyPage(api: Api, note: (route: string) => unknown): Promise<void> {
+export async function everyPage(api: Api, note: (route: string, answer: Answer) => unknown): Promise<void> {
   const by = async (somebody?: { id: string }) => {
     const browser = await openBrowser(api, somebody)
     return async (route: string, { id = '', query = '', fields = {} }: Given = {}) => {
-      note(route)
       const [method, pattern] = route.split(' ') as [string, string]
-      return browser(method, pattern.replace(':id', id) + query, fields)
+      const answer = await browser(method, pattern.replace(':id', id) + query, fields)
+      note(route, answer)
+      return answer
     }
   }
   const pagesFor = (beginning: RegExp) => Object.keys(PAGES).filter((route) => beginning.test(route))
