@@ -21,11 +21,11 @@ import { mailRoutes } from './recovery/routes.ts'
 import { linkPages } from './signin/links-routes.ts'
 import { signinRoutes } from './signin/routes.tsx'
 import { healthRoutes, systemRoutes } from './system/routes.ts'
-import { meRoutes } from './users/me-routes.ts'
-import { userRecordsRoutes } from './users/records-routes.ts'
-import { userRoutes } from './users/routes.ts'
-import { userSendingRoutes } from './users/sending-routes.ts'
-import { userStateRoutes } from './users/state-routes.ts'
+import { meRoutes } from './users/routes/me-routes.ts'
+import { userRecordsRoutes } from './users/routes/records-routes.ts'
+import { userSendingRoutes } from './users/routes/sending-routes.ts'
+import { userStateRoutes } from './users/routes/state-routes.ts'
+import { userRoutes } from './users/routes/users-routes.ts'
 
 /** What every answer has, errors too. */
 const everyAnswer = createMiddleware<AppEnv>(async (c, next) => {

@@ -5,7 +5,6 @@ import { hasPermission } from '../access/permissions.ts'
 import type { RequestOrigin, Resources } from '../context.ts'
 import { build, type Given, insertWhere } from '../database/statements.ts'
 import { type List, makeCursor, openCursor } from '../http/pagination.ts'
-import type { Claims } from '../sessions/access-tokens.ts'
 import { users } from '../users/models.ts'
 import { firstIdAt, timeOfId, toTime } from '../values/ids.ts'
 import { type Action, type ActivityLog, activityLogs } from './models.ts'
@@ -104,9 +103,12 @@ export function pageOfHistory({ config }: Resources, reader: Reader, filter: Lis
   }
 }
 
+/** What is read of the token of whoever asks. */
+type Asking = { sub: string; role: Reader['role'] }
+
 /** The history of everybody, for those who manage users. */
 export async function listActivity(
-  resources: Resources & { actor: Claims },
+  resources: Resources & { actor: Asking },
   filter: ListActivity,
 ): Promise<List<Activity>> {
   const { sub: id, role } = resources.actor
@@ -117,7 +119,7 @@ export async function listActivity(
 
 /** One's own history, as any user sees it. */
 export async function listOwnActivity(
-  resources: Resources & { actor: Claims },
+  resources: Resources & { actor: Asking },
   filter: Omit<ListActivity, 'user_id'>,
 ): Promise<List<Activity>> {
   const id = resources.actor.sub

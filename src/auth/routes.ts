@@ -7,6 +7,7 @@ import { tooManyRequests } from '../http/problem.ts'
 import { idempotent } from '../idempotency/service.ts'
 import { wrongPassword } from '../passwords/errors.ts'
 import { changePassword } from '../recovery/change-password.ts'
+import { ChangePassword } from '../recovery/schemas.ts'
 import { invalidRefreshToken, sessionNotFound, sessionRevoked } from '../sessions/errors.ts'
 import { SessionList } from '../sessions/schemas.ts'
 import { endOwnSession, listOwnSessions } from '../sessions/service.ts'
@@ -16,16 +17,7 @@ import * as errors from './errors.ts'
 import { logIn } from './login.ts'
 import { logOut, logOutAll } from './logout.ts'
 import { refresh } from './refresh.ts'
-import {
-  ChangePassword,
-  LogIn,
-  LogInForm,
-  Refresh,
-  SignedUp,
-  SignUp,
-  SignupAccepted,
-  Tokens,
-} from './schemas.ts'
+import { LogIn, LogInForm, Refresh, SignedUp, SignUp, SignupAccepted, Tokens } from './schemas.ts'
 import { signUp } from './signup.ts'
 import { startSession, toTokens } from './start-session.ts'
 

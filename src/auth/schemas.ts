@@ -1,6 +1,6 @@
 import * as z from 'zod'
-import { withProof } from '../links/schemas.ts'
 import { NewPassword, Password } from '../passwords/schemas.ts'
+import { Accepted } from '../recovery/schemas.ts'
 import { DisplayName, EmailInput, User } from '../users/schemas.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { text } from '../values/text.ts'
@@ -43,58 +43,6 @@ export const LogInForm = lazy(() =>
 )
 
 export const Refresh = lazy(() => z.strictObject({ refresh_token: text(512, 1) }).meta({ id: 'Refresh' }))
-
-export const ChangePassword = lazy(() =>
-  z
-    .strictObject({ current_password: Password(), new_password: NewPassword() })
-    .meta({ id: 'ChangePassword' }),
-)
-export type ChangePassword = Of<typeof ChangePassword>
-
-export const ResetPassword = lazy(() =>
-  withProof({ new_password: NewPassword() }).meta({ id: 'ResetPassword' }),
-)
-export type ResetPassword = Of<typeof ResetPassword>
-/** What shows, beside the mail, that whoever reads it made the account, or makes it theirs. */
-export const VerifyEmail = lazy(() =>
-  withProof({
-    signup_token: text(256, 1).optional().meta({ description: 'What signing up has answered.' }),
-    password: Password().optional().meta({ description: 'That of the account.' }),
-    new_password: NewPassword()
-      .optional()
-      .meta({ description: 'Voids what could enter the account so far.' }),
-  }).meta({ id: 'VerifyEmail' }),
-)
-export type VerifyEmail = Of<typeof VerifyEmail>
-
-export const ConfirmEmailChange = lazy(() => withProof({}).meta({ id: 'ConfirmEmailChange' }))
-export type ConfirmEmailChange = Of<typeof ConfirmEmailChange>
-
-export const AskForMail = lazy(() =>
-  z
-    .strictObject({
-      email: EmailInput(),
-      device_token: token().optional().meta({
-        description: 'Of a device that has signed in before: three more mails an hour are kept for it.',
-      }),
-    })
-    .meta({ id: 'AskForMail' }),
-)
-export type AskForMail = Of<typeof AskForMail>
-export const ChangeEmail = lazy(() =>
-  z.strictObject({ new_email: EmailInput(), current_password: Password() }).meta({ id: 'ChangeEmail' }),
-)
-export type ChangeEmail = Of<typeof ChangeEmail>
-
-/** What is answered where the answer must not tell whether there is an account. */
-export const Accepted = lazy(() => z.object({ status: z.literal('accepted') }).meta({ id: 'Accepted' }))
-export const ACCEPTED: Of<typeof Accepted> = { status: 'accepted' }
-
-/** The same, with what makes the code in the mail work, if one is sent. */
-export const MailRequested = lazy(() =>
-  Accepted().extend({ request_token: z.string() }).meta({ id: 'MailRequested' }),
-)
-export type MailRequested = Of<typeof MailRequested>
 
 const signupToken = () =>
   z.string().meta({ description: 'Shows, until the address is verified, that it was you who signed up.' })

@@ -4,12 +4,13 @@ import { type IdempotentRequest, keptAnswer, openIdempotency } from '../idempote
 import { makeSignupToken } from '../links/signup-tokens.ts'
 import { openMailRequest } from '../mail/limits.ts'
 import { enqueue, enqueueLink, sendAfterwards } from '../mail/outbox.ts'
+import { ACCEPTED } from '../recovery/schemas.ts'
 import { assertDomainMaySignUp, insertUser, makeUserRow } from '../users/create.ts'
 import { emailTaken } from '../users/errors.ts'
 import { emailIsTaken, userIsActive, users } from '../users/models.ts'
 import { toUser } from '../users/schemas.ts'
 import { signupClosed } from './errors.ts'
-import { ACCEPTED, type SignedUp, type SignUp, type SignupAccepted } from './schemas.ts'
+import type { SignedUp, SignUp, SignupAccepted } from './schemas.ts'
 
 /** What signing up answers; 202 where it must not tell whether the address was taken. */
 export type SignupAnswer = { status: 201; body: SignedUp } | { status: 202; body: SignupAccepted }

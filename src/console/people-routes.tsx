@@ -25,7 +25,7 @@ import {
   updating,
 } from '../users/manage.ts'
 import { findUser } from '../users/queries.ts'
-import { download } from '../users/responses.ts'
+import { download } from '../users/routes/responses.ts'
 import { CreateUser, DisableUser, ListUsers, UpdateUser } from '../users/schemas.ts'
 import { sendingReset, sendingVerification } from '../users/sending.ts'
 import { type BulkAction, BulkPage, type BulkResult, BulkResultPage, PeoplePage } from './people.tsx'

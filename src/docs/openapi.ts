@@ -2,34 +2,15 @@ import * as z from 'zod'
 import { hasPermission, type Permission } from '../access/permissions.ts'
 import type { AppEnv } from '../context.ts'
 import { databaseUnavailable } from '../database/main.ts'
-import { EVERY_ANSWER, REQUEST_ID as REQUEST_ID_HEADER, SOME_ANSWERS } from '../http/headers.ts'
 import { Hono } from '../http/hono.ts'
 import { type OperationParts, operation, partsOf } from '../http/operation.ts'
 import { revalidated } from '../http/precondition.ts'
-import { type AppError, internalError, problemOf, unavailable } from '../http/problem.ts'
+import { internalError, unavailable } from '../http/problem.ts'
 import { ROLES } from '../users/models.ts'
 import { Id } from '../values/ids.ts'
 import { lazy } from '../values/lazy.ts'
-
-const REQUEST_ID = 'd0a5e3c8-6f1b-4c0e-9a57-1f0f3a2b4c5d'
-
-const Problem = lazy(() =>
-  z
-    .object({
-      type: z.string(),
-      title: z.string(),
-      status: z.int(),
-      detail: z.string(),
-      code: z.string(),
-      request_id: z.string(),
-      errors: z.array(z.object({ pointer: z.string(), code: z.string(), detail: z.string() })).optional(),
-      more_errors: z
-        .int()
-        .optional()
-        .meta({ description: 'How many errors there are besides those that `errors` names.' }),
-    })
-    .meta({ id: 'Problem', description: 'RFC 9457. `code` is stable; `detail` is for people.' }),
-)
+import { type JsonSchema, toJsonSchema } from './json-schema.ts'
+import { COMMON_HEADERS, describeProblems, describeResponses } from './responses.ts'
 
 const INTRODUCTION = `Sign-up, sessions, roles, listing, deletion and history of people.
 
@@ -78,32 +59,6 @@ export function openapiRoutes(router: Router) {
 
 /** The OpenAPI 3.1 document, made from what the router's own guards and validators say they check. */
 export const describe = (router: Router, issuer: string): object => gatherSchemas(documentOf(router, issuer))
-
-type JsonSchema = z.core.JSONSchema.BaseSchema
-
-/** A schema of ours as JSON Schema, which OpenAPI 3.1 speaks; those with an `id` stand in its `$defs`. */
-function toJsonSchema(schema: z.ZodType, io: 'input' | 'output'): JsonSchema {
-  const { $schema: _, ...jsonSchema } = z.toJSONSchema(schema, {
-    io,
-    unrepresentable: 'any',
-    override: ({ jsonSchema }) => tidy(jsonSchema, io),
-  })
-  return jsonSchema
-}
-
-/** Leaves out what zod says and nobody can use: the range of a double, and regular expressions of known formats. */
-function tidy(jsonSchema: JsonSchema, io: 'input' | 'output'): void {
-  if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum
-  if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum
-  if (jsonSchema.format) delete jsonSchema.pattern
-  delete jsonSchema.propertyNames
-  delete jsonSchema.id
-  // A client that is generated today has to read the answers of tomorrow, with members that are added.
-  if (io === 'output' && jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties
-  // What a schema's meta says of itself, where zod cannot know.
-  Object.assign(jsonSchema, jsonSchema.override)
-  delete jsonSchema.override
-}
 
 /** Moves the schemas that have a name to where OpenAPI has them: once, under `components`. */
 function gatherSchemas(document: ReturnType<typeof documentOf>): object {
@@ -258,109 +213,4 @@ function mergeByStatus(declared: OperationParts[]): Record<number, Record<string
     }
   }
   return merged
-}
-
-const header = (description: string, required: boolean) => ({
-  required,
-  description,
-  schema: { type: 'string' },
-})
-
-/** The headers of any answer: each stands here once, and is referred to. */
-const COMMON_HEADERS = {
-  ...Object.fromEntries(
-    Object.entries(EVERY_ANSWER).map(([name, { description }]) => [name, header(description, true)]),
-  ),
-  ...Object.fromEntries(
-    Object.entries(SOME_ANSWERS).map(([name, description]) => [name, header(description, false)]),
-  ),
-  [REQUEST_ID_HEADER.value]: header(REQUEST_ID_HEADER.description, true),
-}
-
-/** Headers as the document has them, from their names and what they say. */
-const describeHeaders = (
-  headers: Record<string, string>,
-  isAlwaysThere = (_name: string) => true,
-): object => ({
-  ...Object.fromEntries(
-    Object.entries(headers).map(([name, description]) => [name, header(description, isAlwaysThere(name))]),
-  ),
-  ...Object.fromEntries(
-    Object.keys(COMMON_HEADERS).map((name) => [name, { $ref: `#/components/headers/${name}` }]),
-  ),
-})
-
-const PAGE_HEADERS = { 'Cross-Origin-Opener-Policy': 'Which windows may reach the page.' }
-const LINK = { Link: 'Where the list goes on, if it does (RFC 8288).' }
-
-function describeResponses({ responses = {}, responseHeaders = {} }: OperationParts): object {
-  return Object.fromEntries(
-    Object.entries(responses).map(([status, make]) => {
-      const schema = typeof make === 'function' ? make() : make
-      const isList =
-        typeof schema === 'object' && schema !== null && 'pagination' in ((schema as z.ZodObject).shape ?? {})
-      const headers = {
-        ...responseHeaders[Number(status)],
-        ...(isList && LINK),
-        ...(schema === 'html' && PAGE_HEADERS),
-      }
-      return [
-        status,
-        {
-          description: WORDS[status] ?? (schema ? 'Done.' : 'Done; no body.'),
-          headers: describeHeaders(headers, (name) => name !== 'Link'),
-          ...(schema === 'html' && { content: { 'text/html': { schema: { type: 'string' } } } }),
-          ...(schema &&
-            schema !== 'html' && {
-              content: { 'application/json': { schema: toJsonSchema(schema, 'output') } },
-            }),
-        },
-      ]
-    }),
-  )
-}
-
-const WORDS: Record<string, string> = { 304: 'The caller has it already; no body.' }
-
-const PROBLEM_HEADERS: Record<string, [name: string, description: string]> = {
-  accept: ['Accept', 'The media types that are taken.'],
-  'accept-encoding': ['Accept-Encoding', 'The codings that are taken: none but the plain body.'],
-  'retry-after': ['Retry-After', 'Seconds to wait before the next attempt.'],
-  'www-authenticate': ['WWW-Authenticate', 'The scheme, and what was wrong with the token (RFC 6750).'],
-}
-
-function describeProblems(problems: AppError[], issuer: string): object {
-  const byStatus = Map.groupBy(problems, (problem) => problem.status)
-  return Object.fromEntries(
-    [...byStatus].map(([status, alike]) => {
-      const byCode = new Map(alike.map((problem) => [problem.code, problem]))
-      const headers = alike.flatMap((problem) => Object.keys(problem.headers))
-      return [
-        String(status),
-        {
-          description: [...byCode].map(([code, { message }]) => `\`${code}\`: ${message}`).join('\n\n'),
-          headers: describeHeaders(
-            Object.fromEntries(headers.map((name) => PROBLEM_HEADERS[name]!)),
-            (name) => alike.every((problem) => name.toLowerCase() in problem.headers),
-          ),
-          content: {
-            'application/problem+json': {
-              schema: {
-                allOf: [
-                  toJsonSchema(Problem(), 'output'),
-                  { properties: { code: { enum: [...byCode.keys()] } } },
-                ],
-              },
-              examples: Object.fromEntries(
-                [...byCode].map(([code, problem]) => [
-                  code,
-                  { value: problemOf(problem, REQUEST_ID, issuer) },
-                ]),
-              ),
-            },
-          },
-        },
-      ]
-    }),
-  )
 }

@@ -3,8 +3,6 @@ import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { operation } from '../http/operation.ts'
 import { page } from '../http/page.ts'
-import { drawPage } from './page.js'
-import { STYLE } from './page-style.ts'
 
 const BODY = html`
 <header>
@@ -38,7 +36,7 @@ export const docsRoutes = new Hono<AppEnv>().get(
   (c) =>
     page(
       c,
-      { title: 'Roster API', style: STYLE, script: `(${drawPage})()`, body: BODY },
-      { 'connect-src': "'self'" },
+      { title: 'Roster API', stylesheet: '/explorer.css', script: '/explorer.js', body: BODY },
+      { 'style-src': "'self'", 'script-src': "'self'", 'connect-src': "'self'" },
     ),
 )

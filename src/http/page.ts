@@ -8,13 +8,15 @@ export interface Page {
   body: ReturnType<typeof html> | ReturnType<typeof raw>
   /** Text of ours, never of a caller: it is put in as it is. */
   style?: string
+  /** Where files of `public/` are served. What uses them has to allow them. */
+  stylesheet?: string
   script?: string
   /** 200 when absent. */
   status?: ContentfulStatusCode
   headers?: Record<string, string>
 }
 
-/** Nothing is allowed but the page's own style and script, by nonce; and those can turn no text into markup. */
+/** Nothing is allowed but the page's own style, by nonce; and no script can turn text into markup. */
 const POLICY = {
   'default-src': "'none'",
   // The icon, an empty one: without it, browsers ask for /favicon.ico.
@@ -31,9 +33,9 @@ const POLICY = {
  * `{ 'connect-src': "'self'" }`.
  */
 export async function page(c: Context, content: Page, allows: object = {}) {
-  const { title, body, style, script, status = 200, headers = {} } = content
+  const { title, body, style, stylesheet, script, status = 200, headers = {} } = content
   const nonce = Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString('base64')
-  const policy = { ...POLICY, 'style-src': `'nonce-${nonce}'`, 'script-src': `'nonce-${nonce}'`, ...allows }
+  const policy = { ...POLICY, 'style-src': `'nonce-${nonce}'`, ...allows }
   const text = await html`<!doctype html>
 <html lang="en">
 <head>
@@ -42,11 +44,12 @@ export async function page(c: Context, content: Page, allows: object = {}) {
 <meta name="color-scheme" content="light dark">
 <title>${title}</title>
 <link rel="icon" href="data:,">
+${stylesheet && html`<link rel="stylesheet" href="${stylesheet}">`}
 ${style && html`<style nonce="${nonce}">${raw(style)}</style>`}
 </head>
 <body>
 ${body}
-${script && html`<script nonce="${nonce}" type="module">${raw(script)}</script>`}
+${script && html`<script src="${script}" type="module"></script>`}
 </body>
 </html>
 `

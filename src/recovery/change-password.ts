@@ -1,5 +1,4 @@
 import { and, eq } from 'drizzle-orm'
-import type { ChangePassword } from '../auth/schemas.ts'
 import type { Resources } from '../context.ts'
 import { build } from '../database/statements.ts'
 import { invalidInput } from '../http/problem.ts'
@@ -10,6 +9,7 @@ import type { Claims } from '../sessions/access-tokens.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { applyChange, byActor, isSamePerson } from '../users/change.ts'
 import type { User } from '../users/models.ts'
+import type { ChangePassword } from './schemas.ts'
 
 /**
  * Sets a new password: the other sessions end, and every access token dies. This session goes on, and its refresh token

@@ -2,7 +2,6 @@ import { and, eq, isNotNull, isNull, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
-import type { ChangeEmail } from '../auth/schemas.ts'
 import type { Resources } from '../context.ts'
 import { build, rowExists } from '../database/statements.ts'
 import { invalidInput, Refusal } from '../http/problem.ts'
@@ -25,6 +24,7 @@ import { users } from '../users/models.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { proofNeeded } from './errors.ts'
 import { requirePersonByToken, selectSubject } from './mail-link.ts'
+import type { ChangeEmail } from './schemas.ts'
 
 /**
  * Asks for another address: the account keeps the old one until the new one confirms. The old one is told, with a

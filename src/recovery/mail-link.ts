@@ -1,7 +1,6 @@
 import { and, type SQL, sql } from 'drizzle-orm'
 import type { Action } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
-import { ACCEPTED, type AskForMail, type MailRequested } from '../auth/schemas.ts'
 import type { Resources } from '../context.ts'
 import { invalidLink } from '../links/errors.ts'
 import type { OneTimeToken, Purpose } from '../links/models.ts'
@@ -13,6 +12,7 @@ import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
 import { openDeviceToken } from '../sessions/device-tokens.ts'
 import { isActive, selectUsers, type User, userIsActive, users } from '../users/models.ts'
 import { normalizeEmail } from '../values/email.ts'
+import { ACCEPTED, type AskForMail, type MailRequested } from './schemas.ts'
 
 /**
  * Mails a link to whom has an account at an address. One batch, whether there is one or not, and whether the address

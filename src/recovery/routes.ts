@@ -1,15 +1,5 @@
 import type { Context } from 'hono'
 import { limitHashing, perhapsSignedIn, signedIn } from '../access/guards.ts'
-import {
-  ACCEPTED,
-  Accepted,
-  AskForMail,
-  ChangeEmail,
-  ConfirmEmailChange,
-  MailRequested,
-  ResetPassword,
-  VerifyEmail,
-} from '../auth/schemas.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation } from '../http/operation.ts'
@@ -31,6 +21,16 @@ import {
 } from './email-change.ts'
 import { proofNeeded } from './errors.ts'
 import { forgotPassword, resetPassword } from './reset.ts'
+import {
+  ACCEPTED,
+  Accepted,
+  AskForMail,
+  ChangeEmail,
+  ConfirmEmailChange,
+  MailRequested,
+  ResetPassword,
+  VerifyEmail,
+} from './schemas.ts'
 import { unlockAccount } from './unlock.ts'
 import { resendVerification, verifyEmail } from './verify.ts'
 

@@ -1,5 +1,4 @@
 import { eq, isNull, sql } from 'drizzle-orm'
-import type { AskForMail, MailRequested, VerifyEmail } from '../auth/schemas.ts'
 import type { Resources } from '../context.ts'
 import { build } from '../database/statements.ts'
 import { invalidLink } from '../links/errors.ts'
@@ -17,6 +16,7 @@ import { type User, users } from '../users/models.ts'
 import { proofNeeded } from './errors.ts'
 import { mailLink, requirePersonByToken } from './mail-link.ts'
 import { replacePassword } from './reset.ts'
+import type { AskForMail, MailRequested, VerifyEmail } from './schemas.ts'
 
 /** Mails the link that confirms the address of an account that has not confirmed it. Nobody is told whether. */
 export const resendVerification = (resources: Resources, input: AskForMail): Promise<MailRequested> =>

@@ -1,5 +1,4 @@
 import type * as z from 'zod'
-import { ConfirmEmailChange, ResetPassword, VerifyEmail } from '../auth/schemas.ts'
 import type { Resources } from '../context.ts'
 import { validate } from '../http/validate.ts'
 import { acceptInvitation } from '../invitations/accept.ts'
@@ -9,6 +8,7 @@ import { MailedLink } from '../links/schemas.ts'
 import { PASSWORD_MIN_LENGTH } from '../passwords/policy.ts'
 import { approveEmailChange, confirmEmailChange, undoEmailChange } from '../recovery/email-change.ts'
 import { resetPassword } from '../recovery/reset.ts'
+import { ConfirmEmailChange, ResetPassword, VerifyEmail } from '../recovery/schemas.ts'
 import { unlockAccount } from '../recovery/unlock.ts'
 import { verifyEmail } from '../recovery/verify.ts'
 

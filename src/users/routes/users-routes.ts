@@ -1,18 +1,17 @@
-import { reauthenticationRequired } from '../access/errors.ts'
-import { limitHashing, limitLists, requirePermission } from '../access/guards.ts'
-import type { AppEnv } from '../context.ts'
-import { Hono } from '../http/hono.ts'
-import { body, operation, query } from '../http/operation.ts'
-import { answerList, invalidCursor } from '../http/pagination.ts'
-import { IF_NONE_MATCH, precondition } from '../http/precondition.ts'
-import { idempotent } from '../idempotency/service.ts'
-import { changeUser } from './change.ts'
-import { createUser } from './create.ts'
-import * as errors from './errors.ts'
-import { listUsers } from './listing.ts'
-import { deleting, purging, updating } from './manage.ts'
-import { findUser } from './queries.ts'
-import { ETAG, MANAGING_PROBLEMS, made, managed, VERSIONED } from './responses.ts'
+import { reauthenticationRequired } from '../../access/errors.ts'
+import { limitHashing, limitLists, requirePermission } from '../../access/guards.ts'
+import type { AppEnv } from '../../context.ts'
+import { Hono } from '../../http/hono.ts'
+import { body, operation, query } from '../../http/operation.ts'
+import { answerList, invalidCursor } from '../../http/pagination.ts'
+import { IF_NONE_MATCH, precondition } from '../../http/precondition.ts'
+import { idempotent } from '../../idempotency/service.ts'
+import { changeUser } from '../change.ts'
+import { createUser } from '../create.ts'
+import * as errors from '../errors.ts'
+import { listUsers } from '../listing.ts'
+import { deleting, purging, updating } from '../manage.ts'
+import { findUser } from '../queries.ts'
 import {
   CreateUser,
   DeleteUserQuery,
@@ -20,7 +19,8 @@ import {
   ManagedUser,
   ManagedUserList,
   UpdateUser,
-} from './schemas.ts'
+} from '../schemas.ts'
+import { ETAG, MANAGING_PROBLEMS, made, managed, VERSIONED } from './responses.ts'
 
 const tag = 'users'
 

@@ -1,9 +1,9 @@
 import type { Context } from 'hono'
-import { hasVersion } from '../http/precondition.ts'
-import type { AppError } from '../http/problem.ts'
-import { outranked, ownAccount, userNotFound, writeConflict } from './errors.ts'
-import type { Profile } from './models.ts'
-import { type ManagedUser, toManagedUser, toUser, type User } from './schemas.ts'
+import { hasVersion } from '../../http/precondition.ts'
+import type { AppError } from '../../http/problem.ts'
+import { outranked, ownAccount, userNotFound, writeConflict } from '../errors.ts'
+import type { Profile } from '../models.ts'
+import { type ManagedUser, toManagedUser, toUser, type User } from '../schemas.ts'
 
 export const ETAG = { ETag: 'The version of the user; send it back as If-Match or If-None-Match.' }
 export const VERSIONED = { 200: ETAG, 304: ETAG }

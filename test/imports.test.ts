@@ -1,0 +1,94 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { basename, dirname, join, relative, resolve } from 'node:path'
+import { expect, test } from 'vitest'
+
+/** The floors of the house, from the top: a folder imports from lower floors only. docs/ARCHITECTURE.md draws them. */
+const FLOORS = `
+  index app context
+  signin account console docs
+  pages
+  oauth api-keys webhooks bulk
+  cleanup system
+  auth
+  recovery
+  passkeys identities
+  factors
+  invitations
+  users
+  access
+  passwords
+  mail
+  sessions
+  links challenges
+  activity idempotency throttle
+  database
+  http
+  config
+  crypto
+  values`
+const floors = FLOORS.trim().split('\n').reverse()
+const floorOf = (folder: string) => floors.findIndex((floor) => floor.trim().split(' ').includes(folder))
+
+const SRC = resolve(import.meta.dirname, '../src')
+const files = (readdirSync(SRC, { recursive: true, encoding: 'utf8' }) as string[]).filter((file) =>
+  /\.(tsx?|js)$/.test(file),
+)
+const textOf = (file: string) => readFileSync(join(SRC, file), 'utf8')
+const folderOf = (file: string) => file.split('/')[0]!.replace(/\.tsx?$/, '')
+const isRoutes = (file: string) => /^(.*-)?routes\.tsx?$/.test(basename(file))
+const isForAll = (file: string) => basename(file) === 'models.ts' || file === 'access/permissions.ts'
+const isTypeForAll = (file: string) => file === 'context.ts' || folderOf(file) === 'config'
+
+interface Import {
+  from: string
+  to: string
+  isType: boolean
+}
+const IMPORT = /^(?:import|export)\s+(type\s)?(?:[^'"]*?from\s+)?'(\.[^']+)'|import\('(\.[^']+)'\)/gm
+const imports = files.flatMap((from): Import[] =>
+  [...textOf(from).matchAll(IMPORT)].map(([, type, named, loaded]) => ({
+    from,
+    to: relative(SRC, resolve(SRC, dirname(from), named ?? loaded!)),
+    isType: type !== undefined,
+  })),
+)
+
+test('Folders import downwards only, and those of one floor not each other', () => {
+  const isAllowed = ({ from, to, isType }: Import) =>
+    folderOf(from) === folderOf(to) ||
+    isRoutes(from) ||
+    isForAll(to) ||
+    (isType && isTypeForAll(to)) ||
+    // The Worker and its table of contents stand beside each other on the top floor.
+    (!from.includes('/') && !to.includes('/')) ||
+    floorOf(folderOf(from)) > floorOf(folderOf(to))
+  expect(files.filter((file) => floorOf(folderOf(file)) < 0)).toEqual([])
+  expect(imports.filter((one) => !isAllowed(one)).map(({ from, to }) => `${from} → ${to}`)).toEqual([])
+})
+
+test('Routes are imported by app.ts alone', () => {
+  const byOthers = imports.filter(({ from, to }) => isRoutes(to) && from !== 'app.ts' && !isRoutes(from))
+  expect(byOthers.map(({ from, to }) => `${from} → ${to}`)).toEqual([])
+})
+
+test('No files import each other in a circle', () => {
+  // What imports nothing that is left is taken away, until nothing is, or what is left goes round.
+  let left = imports.filter(({ isType }) => !isType)
+  for (let before = -1; before !== left.length; ) {
+    before = left.length
+    const importing = new Set(left.map(({ from }) => from))
+    left = left.filter(({ to }) => importing.has(to))
+  }
+  expect(left.map(({ from, to }) => `${from} → ${to}`)).toEqual([])
+})
+
+test('No file has over 350 lines, and no folder over 14 files, but for texts', () => {
+  const isText = (file: string) => /\/texts\//.test(file) || file === 'passwords/common-passwords.ts'
+  const code = files.filter((file) => !isText(file))
+  expect(code.filter((file) => textOf(file).split('\n').length > 351)).toEqual(LONG)
+  const folders = Object.entries(Object.groupBy(code, (file) => dirname(file)))
+  expect(folders.filter(([, inside]) => inside!.length > 14).map(([folder]) => folder)).toEqual([])
+})
+
+/** To be split by whoever works there now. */
+const LONG = ['console/pages.tsx', 'console/person.tsx']
