@@ -91,7 +91,7 @@ const UNCOUNTED = Object.fromEntries(
 )
 
 /** What the API leaves for after its answer (Redis hears what was revoked) is waited for: a script ends with it. */
-async function withResources<T>(env: object, use: (resources: Resources) => Promise<T>): Promise<T> {
+export async function withResources<T>(env: object, use: (resources: Resources) => Promise<T>): Promise<T> {
   const later: Promise<unknown>[] = []
   const origin = { requestId: randomUUID(), ip: null, userAgent: null, country: null }
   try {
@@ -104,7 +104,7 @@ async function withResources<T>(env: object, use: (resources: Resources) => Prom
   }
 }
 
-async function findByEmail({ db }: Resources, email: string): Promise<User | undefined> {
+export async function findByEmail({ db }: Resources, email: string): Promise<User | undefined> {
   const isUser = and(eq(users.email_normalized, normalizeEmail(email)), isNull(users.deleted_at))
   return (await db.read({ user: selectUsers().where(isUser).limit(1) })).user[0]
 }

@@ -1,26 +1,28 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { parseEnv } from 'node:util'
 import { ConfigError, configOf } from '../src/config/main.ts'
 import { isEmail } from '../src/values/email.ts'
 import { readArguments } from './command.ts'
-import { createAdmin, findAdmin, refuseWeakPassword } from './create-admin.ts'
+import { createAdmin, findAdmin, findByEmail, refuseWeakPassword, withResources } from './create-admin.ts'
+import { DEMO_ADMIN, DEMO_PASSWORD, DEMO_SETTINGS, inventUsers } from './demo.ts'
 import { generate, newSecret } from './keys.ts'
 import { claimDirectory } from './local/claim.ts'
 import { newDatabaseKey, startDatabase } from './local/database.ts'
 import { cronName } from './local/local-only.ts'
 import { startMailbox } from './local/mailbox.ts'
+import { forwardLogs, printTable } from './local/output.ts'
 import { freePort, startProcess, untilReady } from './local/process.ts'
 import { startUpstash } from './local/upstash.ts'
 import type { WorkerOptions } from './local/worker.ts'
 import { migrate } from './migrate.ts'
 
-const USAGE = `npm run dev [-- --reset] [-- --inspect]
+const USAGE = `npm run dev [-- --reset] [-- --demo] [-- --inspect]
 
 Starts everything that Roster needs on this machine, and Roster. Ctrl-C ends it.
 
   --reset     begins anew: everything that the local stack keeps is removed first
+  --demo      invents a hundred users with a history, where there are none yet
   --inspect   opens the runtime's inspector, for a debugger. Every page in a browser of this machine could use it.
   --dry-run   checks the settings, says what would be started, and starts nothing
 
@@ -43,7 +45,6 @@ const SETTINGS = resolve(ROOT, '.dev.vars')
 const named = (path: string) => (path.startsWith(`${ROOT}/`) ? relative(ROOT, path) : path)
 const [PORT, MAILBOX_PORT] = [8787, 8788]
 const READY_TIMEOUT_MS = 120_000
-const QUIET_MS = 400
 /** As in wrangler.toml, each with its minutes. */
 const CRONS = [
   ['* * * * *', 1],
@@ -81,7 +82,11 @@ function supervise<P extends Part>(name: string, part: P): P {
 }
 
 async function main() {
-  const options = { reset: { type: 'boolean' }, inspect: { type: 'boolean' } } as const
+  const options = {
+    reset: { type: 'boolean' },
+    demo: { type: 'boolean' },
+    inspect: { type: 'boolean' },
+  } as const
   const { values, isDryRun } = readArguments({ usage: USAGE, options })
   const admin = readAdmin()
   const port = await findPort()
@@ -92,7 +97,7 @@ async function main() {
   if (values.reset) for (const path of Object.values(PATHS)) rmSync(path, { recursive: true, force: true })
   const secrets = await keptSecrets()
   const api = `http://127.0.0.1:${port}`
-  const own = ownSettings(port, secrets)
+  const own = { ...(values.demo && DEMO_SETTINGS), ...ownSettings(port, secrets) }
   checkSettings({ ...own, ...PLACEHOLDERS })
 
   const database = await keptIn(PATHS.database, async () => {
@@ -118,7 +123,12 @@ async function main() {
     UPSTASH_REDIS_REST_URL: redis.url,
     RESEND_URL: mailbox.url,
   }
-  const [password, note] = await prepareAdmin(admin, secrets, settings)
+  const [password, note] = await prepareAdmin(
+    { ...admin, name: values.demo ? DEMO_ADMIN : ADMIN_NAME },
+    secrets,
+    settings,
+  )
+  const isDemo = values.demo === true && (await inventInto(settings, admin.email))
 
   const worker = supervise(
     'The Worker',
@@ -138,6 +148,7 @@ async function main() {
     ],
     ['Administrator', admin.email, note],
     ['Password', password],
+    ...(isDemo ? [['Demo', 'a hundred users', `each with the password ${DEMO_PASSWORD}`]] : []),
     ['Data', named(STATE), 'npm run dev -- --reset begins anew'],
   ])
   console.log(`Database  ${database.url}  token=${database.token}`)
@@ -271,14 +282,18 @@ function checkSettings(settings: object) {
 }
 
 /** The password to print, and what else to say. `ADMIN_PASSWORD` replaces that of an administrator who has another. */
-async function prepareAdmin({ email, password: asked }: Admin, secrets: Secrets, env: object) {
+async function prepareAdmin(
+  { email, password: asked, name }: Admin & { name: string },
+  secrets: Secrets,
+  env: object,
+) {
   const password = asked ?? secrets.ADMIN_PASSWORD
   const before = await findAdmin(env, email, password)
   const resetPassword = asked !== undefined && before !== undefined && !before.isPassword
   const { done } = await createAdmin({
     env,
     email,
-    name: ADMIN_NAME,
+    name,
     password: () => password,
     resetPassword,
   })
@@ -289,6 +304,11 @@ async function prepareAdmin({ email, password: asked }: Admin, secrets: Secrets,
   const isKnown = done.includes('created') || done.includes('password replaced') || before?.isPassword
   return [isKnown ? password : 'unchanged since you last set it', note] as const
 }
+
+const inventInto = (settings: object, email: string) =>
+  withResources(settings, async (resources) =>
+    inventUsers(resources, (await findByEmail(resources, email))!.id),
+  )
 
 function startWorker(options: WorkerOptions, { CRON_KEY }: Secrets) {
   const vars = { ...options.vars, LOCAL_CRON_KEY: CRON_KEY }
@@ -315,32 +335,6 @@ async function expectReady(api: string) {
 function sayWhatWouldStart(port: number, email: string) {
   const what = existsSync(PATHS.database) ? 'with what is there' : 'and make what is not there yet'
   console.log(`Would start Roster on port ${port} from ${named(STATE)}, ${what}; administrator ${email}.`)
-}
-
-function printTable(rows: string[][]) {
-  const lines = rows.map(
-    ([name = '', value = '', note = '']) => `  ${name.padEnd(15)}${value.padEnd(30)}${note && `  ${note}`}`,
-  )
-  console.log(`\n${lines.map((line) => line.trimEnd()).join('\n')}\n`)
-}
-
-/** Before the stack is ready, only wrangler's errors are worth a line; after that, everything. */
-function forwardLogs(worker: ReturnType<typeof startProcess>) {
-  let isOn = false
-  let lastLineMs = performance.now()
-  worker.onLine((line) => {
-    lastLineMs = performance.now()
-    if (isOn || /\bERROR\b|^Inspector /.test(line)) console.log(line.replace('[wrangler:info] ', ''))
-  })
-  return {
-    /** Waits for what wrangler and the Worker still have to say about starting, so that it is not said after. */
-    async untilQuiet() {
-      while (performance.now() - lastLineMs < QUIET_MS) await delay(50)
-    },
-    start() {
-      isOn = true
-    },
-  }
 }
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void stop(0))

@@ -108,11 +108,9 @@ export const PeoplePage: FC<{
           options={Object.entries(texts.sorts) as [string, string][]}
         />
         <Button>{texts.apply}</Button>
-        {isFiltered && (
-          <a class="button quiet" href={listAt({ status: filter.status })}>
-            {texts.clear}
-          </a>
-        )}
+        <a class="button quiet" href={listAt({ status: filter.status })}>
+          {texts.clear}
+        </a>
       </form>
       {people.length === 0 ? (
         <Empty title={filter.q ? texts.nobodyMatches(filter.q) : texts.nobody}>
@@ -268,7 +266,9 @@ export const BulkPage: FC<{
           <div class="row">
             <Tile name={user.name} />
             <div class="what">
-              <bdi class="title">{user.name}</bdi>
+              <span class="title">
+                <bdi>{user.name}</bdi>
+              </span>
               <span class="detail cut">{user.email}</span>
             </div>
             <StateBadge view={view} user={user} />
@@ -333,7 +333,9 @@ export const BulkResultPage: FC<{
           <div class="row">
             <Tile name={user?.name ?? '?'} />
             <div class="what">
-              <bdi class="title">{user?.name ?? id}</bdi>
+              <span class="title">
+                <bdi>{user?.name ?? id}</bdi>
+              </span>
               <span class="detail">{problem ? (common.problems[problem] ?? problem) : user?.email}</span>
             </div>
             {problem ? <Badge tone="danger">{bulk.notDoneBadge}</Badge> : <Badge>{bulk.doneBadge}</Badge>}
