@@ -24,6 +24,7 @@ const BODIES: Record<string, Record<string, unknown>> = {
   'POST /v1/auth/login': { email: 'new@people.test', password: PASSWORD },
   'POST /v1/auth/refresh_token': { refresh_token: 'rt_x' },
   'POST /v1/auth/change_password': { current_password: PASSWORD, new_password: 'nine green bears run' },
+  'POST /v1/auth/reauthenticate': { password: PASSWORD },
   'POST /v1/auth/verify_email': { token: 'x' },
   'POST /v1/auth/resend_verification': { email: 'new@people.test' },
   'POST /v1/auth/forgot_password': { email: 'new@people.test' },

@@ -16,8 +16,19 @@ import { emailTaken, signupDomainRefused, writeConflict } from '../users/errors.
 import * as errors from './errors.ts'
 import { logIn } from './login.ts'
 import { logOut, logOutAll } from './logout.ts'
+import { reauthenticate, toFreshToken } from './reauthenticate.ts'
 import { refresh } from './refresh.ts'
-import { LogIn, LogInForm, Refresh, SignedUp, SignUp, SignupAccepted, Tokens } from './schemas.ts'
+import {
+  LogIn,
+  LogInForm,
+  Reauthenticate,
+  Reauthenticated,
+  Refresh,
+  SignedUp,
+  SignUp,
+  SignupAccepted,
+  Tokens,
+} from './schemas.ts'
 import { signUp } from './signup.ts'
 import { startSession, toTokens } from './start-session.ts'
 
@@ -124,6 +135,24 @@ export const authRoutes = new Hono<AppEnv>()
     async (c) => {
       const { session, user } = await changePassword(c.var, c.var.actor, c.var.body)
       return c.json(await toTokens(c.var, session, user))
+    },
+  )
+  .post(
+    '/reauthenticate',
+    operation({
+      id: 'reauthenticate',
+      tag,
+      summary: 'Prove again who you are: an access token that counts as a recent login',
+      description: 'It is for that token alone: a refresh gives one of the login again.',
+      responses: { 200: Reauthenticated },
+      problems: [wrongPassword, tooManyAttempts],
+    }),
+    signedIn,
+    body(Reauthenticate),
+    limitHashing,
+    async (c) => {
+      const proven = await reauthenticate(c.var, c.var.actor, c.var.body)
+      return c.json(await toFreshToken(c.var, c.var.actor, proven))
     },
   )
   .get(

@@ -44,6 +44,25 @@ export const LogInForm = lazy(() =>
 
 export const Refresh = lazy(() => z.strictObject({ refresh_token: text(512, 1) }).meta({ id: 'Refresh' }))
 
+/** What proves again who somebody is who is signed in. */
+export const Reauthenticate = lazy(() =>
+  z.strictObject({ password: Password() }).meta({ id: 'Reauthenticate' }),
+)
+export type Reauthenticate = Of<typeof Reauthenticate>
+
+export const Reauthenticated = lazy(() =>
+  z
+    .object({
+      access_token: z
+        .string()
+        .meta({ description: 'With a fresh `auth_time`; a refresh gives the old one.' }),
+      token_type: z.literal('Bearer'),
+      expires_in: z.int().meta({ description: 'Seconds.', example: 600 }),
+    })
+    .meta({ id: 'Reauthenticated' }),
+)
+export type Reauthenticated = Of<typeof Reauthenticated>
+
 const signupToken = () =>
   z.string().meta({ description: 'Shows, until the address is verified, that it was you who signed up.' })
 export const SignedUp = lazy(() => User().extend({ signup_token: signupToken() }).meta({ id: 'SignedUp' }))

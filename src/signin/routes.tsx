@@ -4,8 +4,8 @@ import { decodeJwt } from 'jose'
 import { limitByNetwork } from '../access/guards.ts'
 import { logIn } from '../auth/login.ts'
 import { logOut } from '../auth/logout.ts'
-import { proveAgain } from '../auth/reauthenticate.ts'
-import { LogIn, SignUp, type Tokens } from '../auth/schemas.ts'
+import { reauthenticate } from '../auth/reauthenticate.ts'
+import { LogIn, Reauthenticate, SignUp, type Tokens } from '../auth/schemas.ts'
 import { signUp } from '../auth/signup.ts'
 import { startSession } from '../auth/start-session.ts'
 import type { AppEnv } from '../context.ts'
@@ -21,7 +21,6 @@ import { doneMessage } from '../pages/submit.ts'
 import { LANGUAGES } from '../pages/texts/index.ts'
 import { LANGUAGE_COOKIE, type View, viewOf } from '../pages/view.ts'
 import { PASSWORD_MIN_LENGTH } from '../passwords/policy.ts'
-import { Password } from '../passwords/schemas.ts'
 import { forgotPassword } from '../recovery/reset.ts'
 import { AskForMail, VerifyEmail } from '../recovery/schemas.ts'
 import { resendVerification, verifyEmail } from '../recovery/verify.ts'
@@ -285,8 +284,10 @@ export const signinRoutes = new Hono<PageEnv>()
   .post('/signin/again', limitByNetwork, signedInPage(), form(sessionOf), async (c) => {
     const to = placeOfOurs(c.var.fields.to) ?? '/'
     try {
-      const turn = await proveAgain(c.var, c.var.actor, validate(Password(), c.var.fields.password ?? ''))
-      moveSessionCookie(c, { turn, auth_time: Math.floor(c.var.now / 1000), epoch: c.var.actor.epoch })
+      const { password = '' } = c.var.fields
+      const proven = await reauthenticate(c.var, c.var.actor, validate(Reauthenticate(), { password }))
+      const auth_time = Math.floor(proven.provedAt / 1000)
+      moveSessionCookie(c, { turn: proven.turn, auth_time, epoch: c.var.actor.epoch })
       return c.redirect(to, 303)
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error

@@ -32,6 +32,7 @@ export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> =
   'POST /v1/auth/logout_all': 'signed in',
   'POST /v1/auth/change_email': 'signed in',
   'POST /v1/auth/change_password': 'signed in',
+  'POST /v1/auth/reauthenticate': 'signed in',
   'GET /v1/auth/sessions': 'signed in',
   'DELETE /v1/auth/sessions/:id': 'signed in',
   'GET /v1/users/me': 'signed in',
@@ -118,6 +119,7 @@ export function goodRequests(
       '/v1/auth/change_password',
       { current_password: PASSWORD, new_password: 'nine green bears run' },
     ],
+    'POST /v1/auth/reauthenticate': async () => ['/v1/auth/reauthenticate', { password: PASSWORD }],
     'POST /v1/auth/resend_verification': async ({ email }) => ['/v1/auth/resend_verification', { email }],
     'POST /v1/auth/verify_email': async (ada) => {
       await open().sql('UPDATE users SET email_verified_at = NULL WHERE id = ?', [ada.id])

@@ -111,6 +111,8 @@ async function oneself(api: Api, visit: Visit) {
   const eve = await api.actor()
   const change = { current_password: PASSWORD, new_password: 'nine green bears run' }
   await visit('POST /v1/auth/change_password', { token: eve.token, body: change })
+  const again = await api.actor()
+  await visit('POST /v1/auth/reauthenticate', { token: again.token, body: { password: PASSWORD } })
   const leaver = await api.actor()
   await visit('DELETE /v1/users/me', { token: leaver.token, body: { password: PASSWORD } })
 }

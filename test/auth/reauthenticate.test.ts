@@ -1,0 +1,69 @@
+import { decodeJwt } from 'jose'
+import { expect, test } from 'vitest'
+import type { Claims } from '../../src/sessions/access-tokens.ts'
+import { type Actor, openApi, PASSWORD } from '../support/api.ts'
+
+const api = openApi()
+const HOUR_MS = 3_600_000
+
+const ask = (token: string, body: unknown = { password: PASSWORD }) =>
+  api.send('POST', '/v1/auth/reauthenticate', { token, body })
+const timeOf = (token: unknown) => decodeJwt<Claims>(token as string).auth_time!
+const exportsWith = async (token: string) => (await api.send('GET', '/v1/users/me/export', { token })).status
+
+/** Somebody whose login was an hour ago. */
+async function longSignedIn(): Promise<
+  Pick<Actor, 'id' | 'email' | 'token' | 'refreshToken'> & { sessionId: string }
+> {
+  const person = await api.person()
+  return { ...person, ...(await api.signIn(person, Date.now() - HOUR_MS)) }
+}
+
+test('SE1: whoever proves again who they are gets one access token that counts as a recent login', async () => {
+  const ada = await longSignedIn()
+  expect(await exportsWith(ada.token)).toBe(403)
+  const { status, body } = await ask(ada.token)
+  expect([status, Object.keys(body).sort()]).toEqual([200, ['access_token', 'expires_in', 'token_type']])
+  expect(body).toMatchObject({ token_type: 'Bearer', expires_in: 600 })
+  expect(timeOf(body.access_token)).toBeGreaterThan(Date.now() / 1000 - 60)
+  expect(decodeJwt(body.access_token as string)).toMatchObject({ sid: ada.sessionId, amr: ['pwd'] })
+  expect(await exportsWith(body.access_token as string)).toBe(200)
+  expect(await exportsWith(ada.token)).toBe(403)
+})
+
+test('SE1: what was proved again does not move the session: its refresh gives the old time', async () => {
+  const ada = await longSignedIn()
+  const before = await api.sql('SELECT proved_at, turn FROM sessions WHERE id = ?', [ada.sessionId])
+  await ask(ada.token)
+  expect(await api.sql('SELECT proved_at, turn FROM sessions WHERE id = ?', [ada.sessionId])).toEqual(before)
+  const { body } = await api.send('POST', '/v1/auth/refresh_token', {
+    body: { refresh_token: ada.refreshToken },
+  })
+  expect(timeOf(body.access_token)).toBe(timeOf(ada.token))
+  expect(await exportsWith(body.access_token as string)).toBe(403)
+})
+
+test('SE1: a wrong password, another member and a session that has ended prove nothing', async () => {
+  const ada = await longSignedIn()
+  const wrong = await ask(ada.token, { password: 'not the one that it is' })
+  expect([wrong.status, wrong.body.code]).toEqual([403, 'wrong_password'])
+  expect((await ask(ada.token, { password: PASSWORD, role: 'admin' })).status).toBe(422)
+  expect((await ask(ada.token, {})).status).toBe(422)
+  await api.sql('UPDATE sessions SET revoked_at = 1 WHERE id = ?', [ada.sessionId])
+  const ended = await ask(ada.token)
+  expect([ended.status, ended.body.code]).toEqual([401, 'invalid_token'])
+})
+
+test('RL1: wrong passwords are counted by the session alone, and a right one ends the count', async () => {
+  const ada = await longSignedIn()
+  for (let tries = 0; tries < 9; tries++) await ask(ada.token, { password: 'not the one that it is' })
+  expect((await ask(ada.token)).status).toBe(200)
+  for (let tries = 0; tries < 10; tries++) await ask(ada.token, { password: 'not the one that it is' })
+  const spent = await ask(ada.token)
+  expect([spent.status, spent.body.code]).toEqual([429, 'too_many_attempts'])
+  const elsewhere = await api.signIn(ada, Date.now() - HOUR_MS)
+  expect((await ask(elsewhere.token)).status).toBe(200)
+  expect(
+    (await api.send('POST', '/v1/auth/login', { body: { email: ada.email, password: PASSWORD } })).status,
+  ).toBe(200)
+})
