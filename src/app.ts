@@ -12,6 +12,7 @@ import { openMeter } from './database/meter.ts'
 import { openapiRoutes } from './docs/openapi.ts'
 import { problemRoutes } from './docs/problems.ts'
 import { docsRoutes } from './docs/routes.ts'
+import { factorRoutes, userFactorRoutes } from './factors/routes.ts'
 import { EVERY_ANSWER } from './http/headers.ts'
 import { Hono } from './http/hono.ts'
 import { logRequest } from './http/log.ts'
@@ -113,6 +114,7 @@ const routes = new Hono<AppEnv>()
   .use('/v1/auth/*', limitByNetwork)
   .route('/v1/auth', authRoutes)
   .route('/v1/auth', mailRoutes)
+  .route('/v1/auth/factors', factorRoutes)
   .route('/v1/invitations', invitationRoutes)
   .route('/links', linkPages)
   .route('/v1/users', meRoutes)
@@ -120,6 +122,7 @@ const routes = new Hono<AppEnv>()
   .route('/v1/users', userStateRoutes)
   .route('/v1/users', userRecordsRoutes)
   .route('/v1/users', userSendingRoutes)
+  .route('/v1/users', userFactorRoutes)
   .route('/v1', activityRoutes)
   .route('/', systemRoutes)
   .route('/', docsRoutes)

@@ -40,6 +40,17 @@ const ABOUT: Record<string, (id: string, mark: string) => [member: string, inser
       VALUES (?, 'verify_email', ?, 'e', 'e', 0, 0, 0)`,
       [mark, id],
     ],
+    'authenticator apps': (id, mark) => [
+      'factors',
+      'INSERT INTO factors (user_id, seed, key_id, created_at, last_step) VALUES (?2, 7, 7, 0, ?1)',
+      [mark, id],
+    ],
+    passkeys: (id, mark) => [
+      'passkeys',
+      `INSERT INTO passkeys (id, user_id, credential_id, rp_id, public_key, sign_count, transports, aaguid, may_be_synced, is_synced, name, created_at)
+      VALUES (?1, ?2, ?1, 'r', 'k', 0, '[]', '', 0, 0, 'n', 0)`,
+      [mark, id],
+    ],
     'idempotency keys': (id, mark) => [
       'idempotency_keys',
       `INSERT INTO idempotency_keys (principal, route, key, body_hash, status, response, subject_id, created_at)

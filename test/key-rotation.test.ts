@@ -1,6 +1,10 @@
+import { createExecutionContext } from 'cloudflare:test'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { generate, rotateJwtKeys, rotateSecretKeys } from '../scripts/keys.ts'
+import { cleanUp } from '../src/cleanup/service.ts'
+import { openForCron } from '../src/context.ts'
 import { type Api, openApi } from './support/api.ts'
+import { addTotp, challengeOf, codeOf } from './support/factors.ts'
 import { newPerson } from './support/requests.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
@@ -30,6 +34,22 @@ describe('CK2: made under the former key,', () => {
     expect((await after.send('GET', '/v1/users/me', { token: ada.token })).status).toBe(200)
     const body = { refresh_token: ada.refreshToken }
     expect((await after.send('POST', '/v1/auth/refresh_token', { body })).status).toBe(200)
+  })
+
+  test('MF5: a seed goes on, and is put under the new key by its next use, or by clean-up', async () => {
+    const [ada, eve] = [await before.person(), await before.person()]
+    const [{ seed }] = [await addTotp(before, ada), await addTotp(before, eve)]
+    const keyOf = async ({ id }: { id: string }) =>
+      (await after.sql('SELECT key_id FROM factors WHERE user_id = ?', [id]))[0]!.key_id
+    const former = await keyOf(ada)
+    const { challenge } = await challengeOf(after, ada)
+    const used = await after.send('POST', '/v1/auth/login/second_factor', {
+      body: { challenge, code: codeOf(seed) },
+    })
+    expect(used.status).toBe(200)
+    expect([await keyOf(ada), await keyOf(eve)]).toEqual([expect.not.stringMatching(String(former)), former])
+    await cleanUp(openForCron(after.bindings, createExecutionContext()))
+    expect(await keyOf(eve)).toBe(await keyOf(ada))
   })
 
   test('a list goes on from its cursor', async () => {

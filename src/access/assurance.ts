@@ -1,25 +1,37 @@
+import type { Config } from '../config/main.ts'
 import type { Role } from '../users/models.ts'
 
-/** How somebody proved who they are, in the words of RFC 8176. */
-export const PROOFS = ['pwd'] as const
+/** How somebody proves who they are. */
+const PROOFS = ['pwd', 'otp', 'recovery_code', 'passkey'] as const
 export type Proof = (typeof PROOFS)[number]
+/** In the words of RFC 8176, as sessions and tokens have it. */
 export type Amr = readonly string[]
 
-/** What stands in a session and its tokens: each proof once, in one order. */
-export const amrOf = (proofs: readonly Proof[]): Amr => PROOFS.filter((proof) => proofs.includes(proof))
+/** A passkey is used with user verification alone, so it is both factors at once. */
+const WORDS: Record<Proof, Amr> = {
+  pwd: ['pwd'],
+  otp: ['otp'],
+  recovery_code: ['otp'],
+  passkey: ['pop', 'user', 'mfa'],
+}
+const ORDER = ['pwd', 'otp', 'pop', 'user', 'mfa']
 
-/** What suffices to sign in, by role: all of one of the lists. */
-const SUFFICES: Record<Role, readonly (readonly Proof[])[]> = {
-  user: [['pwd']],
-  manager: [['pwd']],
-  admin: [['pwd']],
+/** What stands in a session and its tokens: each word once, in one order. Two different proofs are two factors. */
+export function amrOf(proofs: readonly Proof[], before: Amr = []): Amr {
+  const words = new Set([...before, ...proofs.flatMap((proof) => WORDS[proof])])
+  const isTwofold = (words.has('pwd') && words.has('otp')) || words.has('mfa')
+  return ORDER.filter((word) => words.has(word) || (word === 'mfa' && isTwofold))
 }
 
-/**
- * What is missing for a role, of the list that lacks least; nothing when it suffices. A token of the version before does
- * not say by what it was given: that was a password.
- */
-export function missingProofs(role: Role, amr: Amr = ['pwd']): readonly Proof[] {
-  const missing = SUFFICES[role].map((needed) => needed.filter((proof) => !amr.includes(proof)))
-  return missing.sort((one, other) => one.length - other.length)[0] ?? []
-}
+/** Whether two factors were proved. A token of the version before does not say by what it was given: a password. */
+export const isTwofold = (amr: Amr = ['pwd']) => amr.includes('mfa')
+
+/** Who has to have a second factor: nobody, whoever has a role above `user`, everybody. */
+type Policy = Config['SECOND_FACTOR']
+
+export const mustHaveFactor = (policy: Policy, role: Role) =>
+  policy === 'everybody' || (policy === 'managers' && role !== 'user')
+
+/** Whether a session lacks the factor that the policy asks of this role. It looks at the session, not at the account. */
+export const owesFactor = (policy: Policy, role: Role, amr?: Amr) =>
+  mustHaveFactor(policy, role) && !isTwofold(amr)

@@ -2,5 +2,12 @@ import { AppError } from '../http/problem.ts'
 
 export const forbidden = () => new AppError(403, 'forbidden', 'Your role does not allow this.')
 
+export const factorEnrolmentRequired = () =>
+  new AppError(
+    403,
+    'factor_enrolment_required',
+    'Your account has to have a second factor. Add one, and then go on.',
+  )
+
 export const reauthenticationRequired = () =>
   new AppError(403, 'reauthentication_required', 'Log in again: this needs a login of the last ten minutes.')

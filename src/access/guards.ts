@@ -9,8 +9,8 @@ import { invalidToken, unauthenticated } from '../sessions/errors.ts'
 import { checkRevocation, findOwnProfile } from '../sessions/revocation.ts'
 import { assertNetworkWithin, assertWithin, rateLimitUnavailable } from '../throttle/limits.ts'
 import type { Profile } from '../users/models.ts'
-import { missingProofs } from './assurance.ts'
-import { forbidden, reauthenticationRequired } from './errors.ts'
+import { owesFactor } from './assurance.ts'
+import { factorEnrolmentRequired, forbidden, reauthenticationRequired } from './errors.ts'
 import { hasPermission, type Permission } from './permissions.ts'
 
 /** Who is asking: what their access token says, verified. */
@@ -20,6 +20,15 @@ type ActorEnv = AppEnv & { Variables: { actor: Actor } }
 /** Lets in whoever has a good access token, as `c.var.actor`. */
 export const signedIn = documented(
   createMiddleware<ActorEnv>((c, next) => authenticate(c, next)),
+  {
+    security: 'signed_in',
+    problems: [unauthenticated, invalidToken, factorEnrolmentRequired, () => tooManyRequests(60)],
+  },
+)
+
+/** The same for what enrolling needs: also whoever has yet to add the factor that the policy asks for. */
+export const signedInToEnrol = documented(
+  createMiddleware<ActorEnv>((c, next) => authenticate(c, next, { mayOweFactor: true })),
   { security: 'signed_in', problems: [unauthenticated, invalidToken, () => tooManyRequests(60)] },
 )
 
@@ -58,8 +67,17 @@ export const whoeverAsks = createMiddleware<AppEnv & { Variables: { actor?: Acto
 /** Lets in whoever has a good access token and a role with this permission, as `c.var.actor`. */
 export const requirePermission = (permission: Permission) =>
   documented(
-    createMiddleware<ActorEnv>((c, next) => authenticate(c, next, permission)),
-    { security: permission, problems: [unauthenticated, invalidToken, forbidden, () => tooManyRequests(60)] },
+    createMiddleware<ActorEnv>((c, next) => authenticate(c, next, { permission })),
+    {
+      security: permission,
+      problems: [
+        unauthenticated,
+        invalidToken,
+        factorEnrolmentRequired,
+        forbidden,
+        () => tooManyRequests(60),
+      ],
+    },
   )
 
 /**
@@ -67,8 +85,13 @@ export const requirePermission = (permission: Permission) =>
  * only when both are there. What a handler *changes* meanwhile is safe: its write has the same condition in it
  * (`tokenIsLive`).
  */
-async function authenticate(c: Context<ActorEnv>, next: Next, permission?: Permission): Promise<void> {
+async function authenticate(
+  c: Context<ActorEnv>,
+  next: Next,
+  { permission, mayOweFactor = false }: { permission?: Permission; mayOweFactor?: boolean } = {},
+): Promise<void> {
   const resources = c.var
+  const { SECOND_FACTOR } = resources.config
   const actor = await verifyAccessToken(bearerToken(c), resources.config, resources.now)
   c.set('isSignedIn', true)
   c.set('actor', actor)
@@ -77,9 +100,14 @@ async function authenticate(c: Context<ActorEnv>, next: Next, permission?: Permi
   else await assertWithin(resources, 'RATE_LIMIT_WRITES', actor.sub)
   const assertNotRevoked = checkRevocation(resources, actor, { isRead })
   const isAllowed = !permission || hasPermission(actor.role, permission)
-  if (!isAllowed || missingProofs(actor.role, actor.amr).length > 0) {
+  if (!isAllowed) {
     await assertNotRevoked()
     throw forbidden()
+  }
+  // The session's may have risen since the token was given: by the factor that has just been added.
+  if (!mayOweFactor && owesFactor(SECOND_FACTOR, actor.role, actor.amr)) {
+    const { amr } = await assertNotRevoked()
+    if (owesFactor(SECOND_FACTOR, actor.role, JSON.parse(amr))) throw factorEnrolmentRequired()
   }
   await next()
   try {

@@ -35,6 +35,14 @@ export const ACTIONS = {
   'password.failed': 'noise',
   'password.not_checked': 'security',
   'user.unlocked': 'security',
+  'factor.added': 'security',
+  'factor.removed': 'security',
+  'factor.failed': 'security',
+  'factors.reset': 'security',
+  'recovery_codes.renewed': 'security',
+  'recovery_code.used': 'security',
+  'passkey.renamed': 'security',
+  'passkey.counter_went_back': 'security',
   'cleanup.ran': 'noise',
 } as const satisfies Record<string, 'security' | 'noise'>
 

@@ -1,3 +1,4 @@
+import type { Method } from '../factors/state.ts'
 import { AppError } from '../http/problem.ts'
 
 export const invalidCredentials = () =>
@@ -8,3 +9,11 @@ export const emailNotVerified = () =>
 export const accountDisabled = (until: string | null) =>
   new AppError(403, 'account_disabled', 'This account is disabled.', { members: { disabled_until: until } })
 export const signupClosed = () => new AppError(403, 'signup_closed', 'Accounts are made by invitation only.')
+export const secondFactorRequired = (members: {
+  challenge: string
+  methods: readonly Method[]
+  expires_in: number
+}) =>
+  new AppError(403, 'second_factor_required', 'This account takes a second factor. Answer the challenge.', {
+    members,
+  })

@@ -1,5 +1,6 @@
 import { and, eq, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
+import { selectFactorState } from '../factors/state.ts'
 import { checkInTurn } from '../passwords/service.ts'
 import { assertNotBusy } from '../passwords/turns.ts'
 import { openDeviceToken } from '../sessions/device-tokens.ts'
@@ -25,7 +26,11 @@ export async function logIn(resources: Resources, input: LogIn): Promise<Proven>
   // Whoever would be sent away for want of a turn is not even counted.
   assertNotBusy()
   const attempt = openAttempt(resources, email, account, device)
-  const results = await db.writeBatch({ ...attempt.count, user: selectUsers().where(account) })
+  const results = await db.writeBatch({
+    ...attempt.count,
+    user: selectUsers().where(account),
+    factors: selectFactorState(config, sql`(SELECT ${users.id} FROM ${users} WHERE ${account})`),
+  })
   const isFromKnownDevice = attempt.isFromKnownDevice(results)
   const user = results.user[0]
   const isLocked = !isFromKnownDevice && (user?.failed_logins ?? 0) > MAX_FAILURES_IN_A_ROW
@@ -49,5 +54,7 @@ export async function logIn(resources: Resources, input: LogIn): Promise<Proven>
     newHash: password.newHash,
     deviceId: device?.userId === user.id ? device.deviceId : undefined,
     clearAttempts: attempt.clear,
+    factors: results.factors[0]!,
+    takeBack: attempt.takeBack,
   }
 }

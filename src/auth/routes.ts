@@ -1,5 +1,7 @@
 import { limitHashing, onceSignedIn, signedIn } from '../access/guards.ts'
+import { challengeSpent } from '../challenges/errors.ts'
 import type { AppEnv } from '../context.ts'
+import { invalidSecondFactor } from '../factors/errors.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation } from '../http/operation.ts'
 import { answerList } from '../http/pagination.ts'
@@ -24,16 +26,20 @@ import {
   Reauthenticate,
   Reauthenticated,
   Refresh,
+  SecondFactor,
   SignedUp,
   SignUp,
   SignupAccepted,
   Tokens,
 } from './schemas.ts'
+import { proveSecondFactor } from './second-factor.ts'
 import { signUp } from './signup.ts'
 import { startSession, toTokens } from './start-session.ts'
 
 const tag = 'auth'
 const tooManyAttempts = () => tooManyAttemptsProblem(60)
+const factorDue = () =>
+  errors.secondFactorRequired({ challenge: 'ch_…', methods: ['totp', 'recovery_code'], expires_in: 300 })
 
 export const authRoutes = new Hono<AppEnv>()
   .post(
@@ -68,12 +74,26 @@ export const authRoutes = new Hono<AppEnv>()
         errors.invalidCredentials,
         errors.emailNotVerified,
         () => errors.accountDisabled(null),
+        factorDue,
         tooManyAttempts,
       ],
     }),
     body(LogIn, LogInForm),
     limitHashing,
     async (c) => c.json(await startSession(c.var, await logIn(c.var, c.var.body))),
+  )
+  .post(
+    '/login/second_factor',
+    operation({
+      id: 'proveSecondFactor',
+      tag,
+      summary: 'Answer the challenge of a login with the second factor',
+      description: 'Five tries a challenge, within five minutes. `amr` of the session says what was used.',
+      responses: { 200: Tokens },
+      problems: [challengeSpent, invalidSecondFactor],
+    }),
+    body(SecondFactor),
+    async (c) => c.json(await startSession(c.var, await proveSecondFactor(c.var, c.var.body))),
   )
   .post(
     '/refresh_token',

@@ -1,6 +1,7 @@
 import * as z from 'zod'
+import { RecoveryCode, TotpCode } from '../factors/schemas.ts'
+import { Accepted } from '../links/schemas.ts'
 import { NewPassword, Password } from '../passwords/schemas.ts'
-import { Accepted } from '../recovery/schemas.ts'
 import { DisplayName, EmailInput, User } from '../users/schemas.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { text } from '../values/text.ts'
@@ -30,6 +31,22 @@ export const LogIn = lazy(() =>
     .meta({ id: 'LogIn' }),
 )
 export type LogIn = Of<typeof LogIn>
+
+const device = () => ({
+  device_token: token().optional().meta({ description: 'From an earlier sign-in on this device.' }),
+})
+const challenge = () => text(256, 1).meta({ description: 'What 403 `second_factor_required` has answered.' })
+
+/** One of the methods that the challenge named. */
+export const SecondFactor = lazy(() =>
+  z
+    .union([
+      z.strictObject({ challenge: challenge(), code: TotpCode(), ...device() }),
+      z.strictObject({ challenge: challenge(), recovery_code: RecoveryCode(), ...device() }),
+    ])
+    .meta({ id: 'SecondFactor' }),
+)
+export type SecondFactor = Of<typeof SecondFactor>
 
 /** The form of OAuth2 password clients (RFC 6749 section 4.3.2); what they send besides is ignored. */
 export const LogInForm = lazy(() =>

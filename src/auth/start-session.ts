@@ -1,11 +1,14 @@
 import { and, eq, isNotNull, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { type Amr, amrOf, type Proof } from '../access/assurance.ts'
+import { type Amr, amrOf, isTwofold, type Proof } from '../access/assurance.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 import { build, insertWhere, rowExists, type Statement } from '../database/statements.ts'
+import { accountHasFactor, type FactorState, hasFactor } from '../factors/state.ts'
+import type { AppError } from '../http/problem.ts'
 import { oneTimeTokens } from '../links/models.ts'
 import { voidTokens } from '../links/service.ts'
+import { sendAfterwards } from '../mail/outbox.ts'
 import { ACCESS_TOKEN_SECONDS, signAccessToken } from '../sessions/access-tokens.ts'
 import { makeDeviceToken } from '../sessions/device-tokens.ts'
 import { type Session, sessions } from '../sessions/models.ts'
@@ -17,6 +20,7 @@ import { endDisabling } from '../users/change.ts'
 import { profileColumns, type User, userIsActive, users } from '../users/models.ts'
 import { toUser } from '../users/schemas.ts'
 import { invalidCredentials } from './errors.ts'
+import { askForSecondFactor } from './factor-due.ts'
 import type { Tokens } from './schemas.ts'
 
 export const DAY_MS = 86_400_000
@@ -36,16 +40,37 @@ export interface Proven {
   /** The device, where it was known. */
   deviceId: string | undefined
   clearAttempts: (condition: SQL) => readonly Statement[]
+  /** What the account has to prove itself with beside its password, read with the user. */
+  factors: FactorState
+  /** Takes the attempt back, where it turns out to be no sign-in yet. */
+  takeBack: readonly Statement[]
+  /** What is good once, and is used up. */
+  used?: readonly Used[]
+  /** Thrown where the user, or what was used, is no longer as it was when it was proved. */
+  refused?: () => AppError
+}
+
+/** What a proof uses up: a code, a challenge. */
+export interface Used {
+  /** A condition: that it is still good. */
+  isGood: SQL
+  spend: (isDone: SQL) => readonly Statement[]
+  /** A mail that is owed then. */
+  mailId?: string
 }
 
 /**
  * The one place where a session begins, on the condition that the user still is as they were when it was proved: the
- * same address and password, confirmed where it has to be, with the same epoch, and not shut out.
+ * same address and password, confirmed where it has to be, with the same epoch, and not shut out. Here it is decided
+ * whether what was proved suffices: of an account that has a factor, two are asked.
+ *
+ * @throws 403 `second_factor_required`, and nothing has begun.
  */
 export async function startSession(resources: Resources, proven: Proven): Promise<Tokens> {
   const { db, now, origin } = resources
-  const { user: row, newHash } = proven
+  const { user: row, newHash, used = [], refused = invalidCredentials } = proven
   const amr = amrOf(proven.proofs)
+  if (hasFactor(proven.factors) && !isTwofold(amr)) throw await askForSecondFactor(resources, proven)
   const session: Session = {
     id: uuidv7(),
     user_id: row.id,
@@ -81,19 +106,28 @@ export async function startSession(resources: Resources, proven: Proven): Promis
       session: insertWhere(
         sessions,
         session,
-        sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsProven(resources, row)})`,
+        sql.join(
+          [
+            sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsProven(resources, row)})`,
+            // A factor that was added meanwhile is asked for.
+            ...(isTwofold(amr) ? [] : [sql`NOT ${accountHasFactor(row.id)}`]),
+            ...used.map(({ isGood }) => isGood),
+          ],
+          sql` AND `,
+        ),
       ),
       history: record(resources, event, isStarted),
       ...revokeSurplusSessions(resources, row.id),
       login: build
         .update(users)
-        .set({ last_login_at: now, ...(newHash && { password_hash: newHash }) })
+        .set({ last_login_at: now, failed_factors: 0, ...(newHash && { password_hash: newHash }) })
         .where(isThisUser),
       enabling:
         row.status === 'disabled'
           ? endDisabling(resources, row.id, sql`disabled_until <= ${now} AND ${isStarted}`)
           : [],
       attempts: proven.clearAttempts(isStarted),
+      used: used.flatMap(({ spend }) => spend(isStarted)),
       // Whoever is locked once more has to be told once more.
       unlocked:
         row.failed_logins >= MAX_FAILURES_IN_A_ROW
@@ -103,7 +137,8 @@ export async function startSession(resources: Resources, proven: Proven): Promis
     },
     isStarted,
   )
-  if (!user) throw invalidCredentials()
+  if (!user) throw refused()
+  sendAfterwards(resources, ...used.flatMap(({ mailId }) => mailId ?? []))
   resources.afterwards(publishRevocations(resources, { sessions: surplus.map(({ id }) => id) }))
   const device = {
     deviceId: proven.deviceId ?? crypto.randomUUID(),

@@ -2,9 +2,12 @@ import { type SQL, sql, type Table } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { ACTIONS, type Action, activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
+import { challenges } from '../challenges/models.ts'
 import type { Resources } from '../context.ts'
 import { resends } from '../database/models.ts'
 import { rowExists, type Statement } from '../database/statements.ts'
+import { factors } from '../factors/models.ts'
+import { renewSeeds, seedsAreOutdated } from '../factors/renewal.ts'
 import { idempotencyKeys } from '../idempotency/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens } from '../links/models.ts'
@@ -27,6 +30,8 @@ const ENDED_SESSION_MS = DAY_MS
 const IDEMPOTENCY_MS = DAY_MS
 /** A send that was held up arrives within 33 seconds, or changes nothing. */
 const RESENDS_KEPT_MS = DAY_MS
+/** Longer than any is good. */
+const CHALLENGES_KEPT_MS = 3_600_000
 const INVITATIONS_KEPT_MS = 30 * DAY_MS
 /** Longer than any link in a mail is good, so what is still owed is never removed. */
 const MAILS_KEPT_MS = 14 * DAY_MS
@@ -54,6 +59,16 @@ export function tasksOf(resources: Resources): Record<string, Task> {
     sessions_ended: removal(sessions, 'id', sql`revoked_at < ${now - ENDED_SESSION_MS}`),
     idempotency_keys: removal(idempotencyKeys, 'rowid', sql`created_at < ${now - IDEMPOTENCY_MS}`),
     resends: removal(resends, 'batch_id', sql`batch_id < ${firstIdAt(now - RESENDS_KEPT_MS)}`),
+    challenges: removal(challenges, 'id', sql`id < ${firstIdAt(now - CHALLENGES_KEPT_MS)}`),
+    unconfirmed_factors: removal(
+      factors,
+      'user_id',
+      sql`confirmed_at IS NULL AND created_at < ${now - DAY_MS}`,
+    ),
+    seeds_renewed: {
+      isDue: seedsAreOutdated(config),
+      steps: (fence) => renewSeeds(resources, fence),
+    },
     throttles: removal(throttles, 'key', sql`expires_at < ${now}`),
     one_time_tokens: removal(oneTimeTokens, 'id', sql`expires_at < ${now - DAY_MS}`),
     invitations: removal(invitations, 'id', sql`expires_at < ${now - INVITATIONS_KEPT_MS}`),

@@ -65,6 +65,10 @@ const DOMAIN = /^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-
 export const faultOfDomain = (domain: string) =>
   DOMAIN.test(domain) ? undefined : 'can match no address: it is not a plain domain in ASCII'
 
+/** What is wrong with a WebAuthn RP id: a domain, or localhost; no IP address can be one. */
+export const faultOfHost = (host: string) =>
+  host === 'localhost' || DOMAIN.test(host) ? undefined : 'is not a plain domain in ASCII'
+
 const FARTHEST = 2
 
 /** The setting that somebody meant by a name within two letters of it, or one for a very short name. */

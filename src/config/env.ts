@@ -1,7 +1,14 @@
 import * as z from 'zod'
 import { type JwtKeys, parseJwtKeys } from '../crypto/jwt-keys.ts'
 import { lazy } from '../values/lazy.ts'
-import { faultOfDomain, faultOfMailbox, faultOfOrigin, faultOfUrl, weaknessOfSecret } from './checks.ts'
+import {
+  faultOfDomain,
+  faultOfHost,
+  faultOfMailbox,
+  faultOfOrigin,
+  faultOfUrl,
+  weaknessOfSecret,
+} from './checks.ts'
 
 /**
  * Every setting: how it is read, and what may stand in it. The message of an issue says what is wrong, without the
@@ -77,6 +84,12 @@ export const Env = lazy(() =>
     SIGNUP_DOMAINS: z.string().toLowerCase().pipe(list(faultOfDomain)).default([]),
     /** By default as MAIL_FROM and SIGNUP_DOMAINS say: see main.ts. */
     EMAIL_VERIFICATION: oneOf('required', 'optional').optional(),
+    /** Who has to have a second factor. */
+    SECOND_FACTOR: oneOf('optional', 'managers', 'everybody').default('optional'),
+    /** The domain that passkeys are made for; ISSUER's host unless set. It stays when ISSUER moves. */
+    WEBAUTHN_RP_ID: checked(faultOfHost).optional(),
+    /** Origins beside ISSUER's own at which passkeys of ours may be used. */
+    WEBAUTHN_ORIGINS: list(faultOfOrigin).default([]),
     ORGANISATION: text(100).default('Roster'),
     /** `address` or `Name <address>`. Without it no mail is sent, and what needs mail answers 503. */
     MAIL_FROM: checked(faultOfMailbox).optional(),
@@ -131,6 +144,9 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   SIGNUP_DOMAINS:
     'whole domains such as your-domain.com, separated by commas: no @, no *, other letters as xn--…, subdomains one by one',
   EMAIL_VERIFICATION: 'required, or leave it out',
+  SECOND_FACTOR: 'optional, managers or everybody',
+  WEBAUTHN_RP_ID: "the domain that passkeys are made for, such as your-domain, or leave it out for ISSUER's",
+  WEBAUTHN_ORIGINS: 'origins such as https://app.your-domain, separated by commas, or leave it out',
   ORGANISATION: 'a name of at most 100 characters',
   MAIL_FROM: 'an address, or a name and an address as in Name <no-reply@your-domain>',
   MAIL_REPLY_TO: 'an address, or leave it out',

@@ -6,8 +6,9 @@ import { Env, type Setting, WHAT_TO_WRITE } from './env.ts'
 type Settings = Of<typeof Env>
 
 export type Config = Readonly<
-  Omit<Settings, 'EMAIL_VERIFICATION'> & {
+  Omit<Settings, 'EMAIL_VERIFICATION' | 'WEBAUTHN_RP_ID'> & {
     EMAIL_VERIFICATION: 'required' | 'optional'
+    WEBAUTHN_RP_ID: string
     /** One secret is never used for two purposes: each has a key of its own, derived by HKDF-SHA256. */
     keys: Readonly<Record<(typeof PURPOSES)[number], Keyring>>
   }
@@ -23,6 +24,8 @@ const PURPOSES = [
   'throttle',
   'idempotency',
   'session_cookie',
+  'challenge',
+  'totp_seed',
   'form_token',
 ] as const
 
@@ -79,7 +82,12 @@ function parse(env: object): Config | ConfigError {
   const keys = Object.fromEntries(
     PURPOSES.map((purpose) => [purpose, keyring(settings.SECRET_KEYS, purpose)]),
   )
-  return { ...settings, EMAIL_VERIFICATION: verificationOf(settings), keys: keys as Config['keys'] }
+  return {
+    ...settings,
+    EMAIL_VERIFICATION: verificationOf(settings),
+    WEBAUTHN_RP_ID: settings.WEBAUTHN_RP_ID ?? new URL(settings.ISSUER).hostname,
+    keys: keys as Config['keys'],
+  }
 }
 
 /** A deployment that can send mail has addresses confirmed, and one that asks whose domain an address is has to. */

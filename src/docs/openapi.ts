@@ -22,6 +22,7 @@ Lists go on by \`cursor\`. A change can be made to depend on the version that wa
 
 const TAGS = {
   auth: 'Sign up, log in, and keep a session.',
+  factors: 'Second factors of your own: an authenticator app, passkeys, recovery codes.',
   mail: 'Confirm an address, reset a password, change an address: by a link or a code that is mailed.',
   users: 'Yourself, and the people you manage.',
   invitations: 'Ask people to join.',

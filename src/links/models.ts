@@ -8,6 +8,7 @@ export const PURPOSES = [
   'undo_email_change',
   'accept_invitation',
   'unlock_account',
+  'enrol_factor',
 ] as const
 
 export type Purpose = (typeof PURPOSES)[number]

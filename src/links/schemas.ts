@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { lazy } from '../values/lazy.ts'
+import { lazy, type Of } from '../values/lazy.ts'
 import { text } from '../values/text.ts'
 
 const code = () =>
@@ -37,3 +37,13 @@ export const withLink = <S extends z.ZodRawShape>(shape: S) =>
   z.strictObject({ token: text(256, 1), ...shape })
 
 export const MailedLink = lazy(() => withLink({}).meta({ id: 'MailedLink' }))
+
+/** What is answered where the answer must not tell whether there is an account. */
+export const Accepted = lazy(() => z.object({ status: z.literal('accepted') }).meta({ id: 'Accepted' }))
+export const ACCEPTED: Of<typeof Accepted> = { status: 'accepted' }
+
+/** The same, with what makes the code in the mail work, if one is sent. */
+export const MailRequested = lazy(() =>
+  Accepted().extend({ request_token: z.string() }).meta({ id: 'MailRequested' }),
+)
+export type MailRequested = Of<typeof MailRequested>

@@ -22,6 +22,7 @@ export const LIFETIME_MS: Record<Purpose, number> = {
   undo_email_change: 7 * DAY_MS,
   accept_invitation: 7 * DAY_MS,
   unlock_account: 7 * DAY_MS,
+  enrol_factor: 30 * MINUTE_MS,
 }
 const CODE_LIFETIME_MS = 10 * MINUTE_MS
 const CODE_TRIES = 5

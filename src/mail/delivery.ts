@@ -216,9 +216,10 @@ function write({ config }: Resources, mail: OutboxMail) {
   const text = write({ organisation: config.ORGANISATION, newEmail: mail.new_email })
   const asked = isAsked ? { at: mail.created_at, country: mail.country, device: mail.device } : undefined
   if (!purpose || !mail.token_id) return render(text, undefined, asked)
+  const code = hasCode ? makeCode(config, purpose, mail.token_id) : undefined
+  if (!('button' in text)) return render(text, { code }, asked)
   const link = new URL(`/links/${purpose}`, config.LINK_ORIGIN ?? config.ISSUER)
   link.searchParams.set('token', makeLinkToken(config, purpose, mail.token_id))
-  const code = hasCode ? makeCode(config, purpose, mail.token_id) : undefined
   return render(text, { link: link.href, code }, asked)
 }
 

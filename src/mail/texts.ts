@@ -12,14 +12,30 @@ import { alreadyRegistered } from './texts/already-registered.ts'
 import { approveEmailChange } from './texts/approve-email-change.ts'
 import { confirmEmailChange } from './texts/confirm-email-change.ts'
 import { emailChangeRequested } from './texts/email-change-requested.ts'
+import { enrolFactor } from './texts/enrol-factor.ts'
+import { factorsReset } from './texts/factors-reset.ts'
 import { invitation } from './texts/invitation.ts'
+import { passkeyAdded } from './texts/passkey-added.ts'
+import { passkeyRemoved } from './texts/passkey-removed.ts'
 import { passwordChanged } from './texts/password-changed.ts'
+import { recoveryCodesLow } from './texts/recovery-codes-low.ts'
+import { recoveryCodesRenewed } from './texts/recovery-codes-renewed.ts'
 import { resetPassword } from './texts/reset-password.ts'
 import { roleChanged } from './texts/role-changed.ts'
+import { totpAdded } from './texts/totp-added.ts'
+import { totpRemoved } from './texts/totp-removed.ts'
 import { verifyEmail } from './texts/verify-email.ts'
 
 /** Every mail there is: what its link is for, whether there is a code beside it, and whether its reader asked for it. */
 export const TEXTS = {
+  enrol_factor: { write: enrolFactor, purpose: 'enrol_factor', hasCode: true, isAsked: true },
+  totp_added: { write: totpAdded, purpose: null, hasCode: false, isAsked: true },
+  totp_removed: { write: totpRemoved, purpose: null, hasCode: false, isAsked: true },
+  passkey_added: { write: passkeyAdded, purpose: null, hasCode: false, isAsked: true },
+  passkey_removed: { write: passkeyRemoved, purpose: null, hasCode: false, isAsked: true },
+  factors_reset: { write: factorsReset, purpose: null, hasCode: false, isAsked: false },
+  recovery_codes_low: { write: recoveryCodesLow, purpose: null, hasCode: false, isAsked: true },
+  recovery_codes_renewed: { write: recoveryCodesRenewed, purpose: null, hasCode: false, isAsked: true },
   verify_email: { write: verifyEmail, purpose: 'verify_email', hasCode: true, isAsked: true },
   account_made: { write: accountMade, purpose: 'verify_email', hasCode: false, isAsked: false },
   already_registered: { write: alreadyRegistered, purpose: null, hasCode: false, isAsked: true },
@@ -60,22 +76,24 @@ export interface Rendered {
 }
 
 const CODE_INTRO = 'Or type this code, good for 10 minutes:'
+const CODE_ALONE = 'The code, good for 10 minutes:'
 
 /** Both forms of a mail. Everything that people have typed is escaped, and kept to one line. */
 export function render(
   mail: MailText,
-  access?: { link: string; code?: string | undefined },
+  access?: { link?: string; code?: string | undefined },
   asked?: Asked,
 ): Rendered {
   const oneLine = (value: string) => value.replace(/\s+/g, ' ').trim()
   const paragraphs = mail.paragraphs.map(oneLine)
   const lifetime = mail.lifetime && `The link is good once, for ${mail.lifetime}.`
   const small = [lifetime, asked && sentenceOf(asked)].filter((line) => line !== undefined)
-  const plain = [...paragraphs, access?.link, access?.code && `${CODE_INTRO} ${access.code}`, ...small]
+  const intro = access?.link ? CODE_INTRO : CODE_ALONE
+  const plain = [...paragraphs, access?.link, access?.code && `${intro} ${access.code}`, ...small]
   const button =
     access &&
-    html`<p><a href="${access.link}" style="display:inline-block;padding:.6em 1.2em;border-radius:.5em;background:#1f4fd8;color:#fff;text-decoration:none">${mail.button}</a></p>
-${access.code ? html`<p>${CODE_INTRO} <strong style="font-size:1.2em;letter-spacing:.1em">${access.code}</strong></p>` : ''}`
+    html`${access.link ? html`<p><a href="${access.link}" style="display:inline-block;padding:.6em 1.2em;border-radius:.5em;background:#1f4fd8;color:#fff;text-decoration:none">${mail.button}</a></p>` : ''}
+${access.code ? html`<p>${intro} <strong style="font-size:1.2em;letter-spacing:.1em">${access.code}</strong></p>` : ''}`
   const page = html`<!doctype html><html lang="en"><meta charset="utf-8">
 <body style="font:16px/1.5 system-ui,sans-serif;color:#1c1c1e;max-width:34em;margin:2em auto;padding:0 1em">
 ${paragraphs.map((paragraph) => html`<p>${paragraph}</p>`)}

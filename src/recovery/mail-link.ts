@@ -4,7 +4,7 @@ import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 import { invalidLink } from '../links/errors.ts'
 import type { OneTimeToken, Purpose } from '../links/models.ts'
-import type { Proof } from '../links/schemas.ts'
+import { ACCEPTED, type MailRequested, type Proof } from '../links/schemas.ts'
 import { requireToken } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { openMailRequest } from '../mail/limits.ts'
@@ -12,7 +12,7 @@ import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
 import { openDeviceToken } from '../sessions/device-tokens.ts'
 import { isActive, selectUsers, type User, userIsActive, users } from '../users/models.ts'
 import { normalizeEmail } from '../values/email.ts'
-import { ACCEPTED, type AskForMail, type MailRequested } from './schemas.ts'
+import type { AskForMail } from './schemas.ts'
 
 /**
  * Mails a link to whom has an account at an address. One batch, whether there is one or not, and whether the address

@@ -1,5 +1,6 @@
 import type { Resources } from '../context.ts'
 import { invalidLink } from '../links/errors.ts'
+import type { MailRequested } from '../links/schemas.ts'
 import { enqueueNotice, sendAfterwards } from '../mail/outbox.ts'
 import { hashNewPassword } from '../passwords/service.ts'
 import { forgetAttempts } from '../throttle/service.ts'
@@ -7,7 +8,7 @@ import { applyChange, byToken, isSamePerson } from '../users/change.ts'
 import type { Change } from '../users/consequences.ts'
 import type { User } from '../users/models.ts'
 import { mailLink, requirePersonByToken } from './mail-link.ts'
-import type { AskForMail, MailRequested, ResetPassword } from './schemas.ts'
+import type { AskForMail, ResetPassword } from './schemas.ts'
 
 /** Mails the link that sets a new password, to whom has an account. Nobody is told whether. */
 export const forgotPassword = (resources: Resources, input: AskForMail): Promise<MailRequested> =>

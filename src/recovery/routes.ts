@@ -6,7 +6,7 @@ import { body, operation } from '../http/operation.ts'
 import { acceptInvitation } from '../invitations/accept.ts'
 import { AcceptInvitation } from '../invitations/schemas.ts'
 import { invalidLink } from '../links/errors.ts'
-import { MailedLink } from '../links/schemas.ts'
+import { ACCEPTED, Accepted, MailedLink, MailRequested } from '../links/schemas.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { wrongPassword } from '../passwords/errors.ts'
 import { hashingBusy } from '../passwords/turns.ts'
@@ -21,16 +21,7 @@ import {
 } from './email-change.ts'
 import { proofNeeded } from './errors.ts'
 import { forgotPassword, resetPassword } from './reset.ts'
-import {
-  ACCEPTED,
-  Accepted,
-  AskForMail,
-  ChangeEmail,
-  ConfirmEmailChange,
-  MailRequested,
-  ResetPassword,
-  VerifyEmail,
-} from './schemas.ts'
+import { AskForMail, ChangeEmail, ConfirmEmailChange, ResetPassword, VerifyEmail } from './schemas.ts'
 import { unlockAccount } from './unlock.ts'
 import { resendVerification, verifyEmail } from './verify.ts'
 

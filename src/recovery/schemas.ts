@@ -48,13 +48,3 @@ export const ChangeEmail = lazy(() =>
   z.strictObject({ new_email: EmailInput(), current_password: Password() }).meta({ id: 'ChangeEmail' }),
 )
 export type ChangeEmail = Of<typeof ChangeEmail>
-
-/** What is answered where the answer must not tell whether there is an account. */
-export const Accepted = lazy(() => z.object({ status: z.literal('accepted') }).meta({ id: 'Accepted' }))
-export const ACCEPTED: Of<typeof Accepted> = { status: 'accepted' }
-
-/** The same, with what makes the code in the mail work, if one is sent. */
-export const MailRequested = lazy(() =>
-  Accepted().extend({ request_token: z.string() }).meta({ id: 'MailRequested' }),
-)
-export type MailRequested = Of<typeof MailRequested>

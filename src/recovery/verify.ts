@@ -3,6 +3,7 @@ import type { Resources } from '../context.ts'
 import { build } from '../database/statements.ts'
 import { invalidLink } from '../links/errors.ts'
 import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
+import type { MailRequested } from '../links/schemas.ts'
 import { isSignupTokenOf, openSignupToken } from '../links/signup-tokens.ts'
 import { sendAfterwards } from '../mail/outbox.ts'
 import { wrongPassword } from '../passwords/errors.ts'
@@ -16,7 +17,7 @@ import { type User, users } from '../users/models.ts'
 import { proofNeeded } from './errors.ts'
 import { mailLink, requirePersonByToken } from './mail-link.ts'
 import { replacePassword } from './reset.ts'
-import type { AskForMail, MailRequested, VerifyEmail } from './schemas.ts'
+import type { AskForMail, VerifyEmail } from './schemas.ts'
 
 /** Mails the link that confirms the address of an account that has not confirmed it. Nobody is told whether. */
 export const resendVerification = (resources: Resources, input: AskForMail): Promise<MailRequested> =>

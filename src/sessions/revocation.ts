@@ -53,7 +53,7 @@ const liveSession = (token: Given<TokenInTime>) =>
 
 const readSession = prepare((token: Places<TokenInTime>) => ({
   session: build
-    .select({ reason: whyNot(token).as('reason') })
+    .select({ reason: whyNot(token).as('reason'), amr: sessions.amr })
     .from(sessions)
     .innerJoin(users, isOfToken(token)),
 }))
@@ -94,13 +94,13 @@ export function checkRevocation(
   { db, redis, now }: Resources,
   claims: Claims,
   { isRead }: { isRead: boolean },
-): () => Promise<void> {
+): () => Promise<{ amr: string }> {
   const passenger = db.rideAlong(readSession({ ...claims, now }).session)
   const listed = isRead && isListed(redis, claims, passenger.departed)
   return async () => {
     passenger.settle()
     const [[session], isRevoked] = await Promise.all([passenger.rows, listed])
-    assertLive(session, Boolean(isRevoked))
+    return assertLive(session, Boolean(isRevoked))
   }
 }
 

@@ -23,6 +23,7 @@ export type RevokedReason =
   | 'reuse_detected'
   | 'password_changed'
   | 'account_closed'
+  | 'factors_changed'
 
 /** Ends sessions in the database. What is known about them stays until clean-up, for the history. */
 export const revokeSessions = (now: number, reason: RevokedReason, which: SQL | undefined) =>

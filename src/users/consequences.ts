@@ -4,10 +4,12 @@ import type { Action } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/statements.ts'
+import { factors, recoveryCodes } from '../factors/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens, PURPOSES, type Purpose } from '../links/models.ts'
 import { voidTokens } from '../links/service.ts'
 import { outbox } from '../mail/models.ts'
+import { passkeys } from '../passkeys/models.ts'
 import { type RevokedReason, revokeSessions, sessionsOf } from '../sessions/service.ts'
 import { eraseTraces } from './erasure.ts'
 import { emailIsProved, emailIsTaken, isUnproved, type NewUser, type User, users } from './models.ts'
@@ -35,6 +37,8 @@ export interface Change {
   reliesOn?: SQL | undefined
   /** Whatever could enter the account so far is void: links too. */
   voidsWaysIn?: boolean
+  /** Every factor of the user goes, with the recovery codes. */
+  removesFactors?: boolean
   /** Links that die, beside those that any change of its kind ends. */
   voids?: readonly Purpose[]
   /** The row is deleted, and with it every personal datum elsewhere. */
@@ -86,9 +90,16 @@ export function consequences(
     ...(getsProvedEmail(row, change)
       ? adoptInvitations(resources, { userId: row.id, email_normalized, actorId }, isDone)
       : []),
+    ...(change.removesFactors || change.voidsWaysIn ? removeFactorsOf(row.id, isDone) : []),
     ...(erases ? eraseTraces(resources, row.id) : []),
   ]
 }
+
+/** Whatever somebody has to prove themselves with beside their password. */
+export const removeFactorsOf = (userId: string, isDone: SQL): Statement[] =>
+  [factors, recoveryCodes, passkeys].map(
+    (table) => sql`DELETE FROM ${table} WHERE user_id = ${userId} AND ${isDone}`,
+  )
 
 /** A user as a change leaves them, as far as their address goes. */
 const after = (row: User, { set, erases }: Change) => ({

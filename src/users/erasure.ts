@@ -2,10 +2,12 @@ import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { type Action, activityLogs } from '../activity/models.ts'
 import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/statements.ts'
+import { factors, recoveryCodes } from '../factors/models.ts'
 import { idempotencyKeys } from '../idempotency/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens } from '../links/models.ts'
 import { outbox } from '../mail/models.ts'
+import { passkeys } from '../passkeys/models.ts'
 import { sessions } from '../sessions/models.ts'
 import { firstIdAt } from '../values/ids.ts'
 import { erasures, users } from './models.ts'
@@ -63,6 +65,9 @@ export function eraseUser(resources: Resources, id: string, isDone: SQL): Statem
         CASE WHEN ${hadRank} THEN ${now + config.ACTIVITY_NOISE_DAYS * DAY_MS} END, ${now}
       FROM ${users} WHERE id = ${id} AND ${isDone} ON CONFLICT DO NOTHING`,
     build.delete(users).where(and(eq(users.id, id), isDone)),
+    ...[factors, recoveryCodes, passkeys].map(
+      (table) => sql`DELETE FROM ${table} WHERE user_id = ${id} AND ${isDone}`,
+    ),
   ]
 }
 

@@ -14,7 +14,7 @@ export const addressNotVerified = () =>
   new AppError(
     409,
     'address_not_verified',
-    'Nobody has proved the address of this account yet. A higher role can be given after that.',
+    'Nobody has proved the address of this account yet. That comes first.',
   )
 export const outranked = () =>
   new AppError(403, 'outranked', 'That is for somebody of a higher rank than yours.')

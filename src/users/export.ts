@@ -7,10 +7,12 @@ import { record } from '../activity/service.ts'
 import { visibleTo } from '../activity/visibility.ts'
 import type { Resources } from '../context.ts'
 import { rowExists } from '../database/statements.ts'
+import { factors, recoveryCodes } from '../factors/models.ts'
 import { idempotencyKeys } from '../idempotency/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens } from '../links/models.ts'
 import { outbox } from '../mail/models.ts'
+import { passkeys } from '../passkeys/models.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { sessions } from '../sessions/models.ts'
@@ -34,6 +36,9 @@ export const UserExport = lazy(() =>
       mails: Rows(),
       one_time_tokens: Rows(),
       idempotency_keys: Rows(),
+      factors: Rows(),
+      recovery_codes: Rows(),
+      passkeys: Rows(),
     })
     .meta({ id: 'UserExport' }),
 )
@@ -50,6 +55,9 @@ const WITHHELD = new Set([
   'device_epoch',
   'counter',
   'cursor',
+  'seed',
+  'key_id',
+  'hash',
 ])
 
 const ROWS_PER_PAGE = 500
@@ -97,6 +105,9 @@ function sourcesOf(id: string): Source[] {
     of('one_time_tokens', oneTimeTokens, sql`subject_id = ${id}`, ['purpose', 'rowid']),
     of('idempotency_keys', idempotencyKeys, sql`subject_id = ${id}`),
     of('idempotency_keys', idempotencyKeys, sql`principal = ${id} AND subject_id <> ${id}`, ['route', 'key']),
+    of('factors', factors, sql`user_id = ${id}`, ['user_id']),
+    of('recovery_codes', recoveryCodes, sql`user_id = ${id}`, ['hash']),
+    of('passkeys', passkeys, sql`user_id = ${id}`, ['rp_id', 'id']),
   ]
 }
 

@@ -138,10 +138,12 @@ export const enabling = (acting: Acting): Decision =>
     return { action: 'user.enabled', set: ENABLED, mails: owed(noticeTo(acting, 'account_enabled', row)) }
   })
 
-/** Lets the password of an account be tried again, which a hundred failures had locked. */
+/** Lets the password and the authenticator app of an account be tried again, which a hundred failures had locked. */
 export const unlocking = (acting: Acting): Decision =>
   managingLiving(acting, (row) =>
-    row.failed_logins === 0 ? undefined : { action: 'user.unlocked', set: { failed_logins: 0 } },
+    row.failed_logins === 0 && row.failed_factors === 0
+      ? undefined
+      : { action: 'user.unlocked', set: { failed_logins: 0, failed_factors: 0 } },
   )
 
 /** Soft deletion: the user is gone for everybody but those who may restore them. */

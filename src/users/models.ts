@@ -49,6 +49,8 @@ export const users = sqliteTable(
     device_epoch: integer().notNull().default(0),
     /** 1: somebody else typed the password, so its user replaces it as they prove their address. */
     password_is_given: integer().notNull().default(0),
+    /** Wrong codes of a second factor in a row. Only a complete sign-in, or somebody who manages, clears them. */
+    failed_factors: integer().notNull().default(0),
     created_at: integer().notNull(),
     updated_at: integer().notNull(),
     last_login_at: integer(),
@@ -93,6 +95,7 @@ const {
   status,
   token_epoch,
   failed_logins,
+  failed_factors,
   device_epoch,
   password_is_given,
   locale: _locale,

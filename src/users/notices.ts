@@ -17,7 +17,7 @@ const MOST_ADMINS_TOLD = 100
 /** Tells a user what was done to their account. An address that nobody has proved is told nothing. */
 export function noticeTo(
   resources: Resources,
-  kind: 'role_changed' | 'account_enabled' | 'account_restored',
+  kind: 'role_changed' | 'account_enabled' | 'account_restored' | 'factors_reset',
   row: User,
 ): Notice[] {
   return row.email_verified_at === null ? [] : [notice(resources, kind, row)]
@@ -32,6 +32,7 @@ const notice = (
     | 'role_changed'
     | 'account_enabled'
     | 'account_restored'
+    | 'factors_reset'
     | 'address_replaced'
     | 'address_replaced_by_admin',
   { id, email, email_normalized }: Recipient,

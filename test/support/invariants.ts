@@ -2,7 +2,7 @@ import { expect } from 'vitest'
 
 /** Actions that stand in the history for a new version of the person. */
 const CHANGES = `('user.updated', 'user.role_changed', 'user.disabled', 'user.enabled', 'user.deleted', 'user.restored',
-  'password.changed', 'password.reset', 'email.verified', 'email.changed', 'email.change_undone', 'sessions.ended')`
+  'password.changed', 'password.reset', 'email.verified', 'email.changed', 'email.change_undone', 'sessions.ended', 'factors.reset')`
 /** The one row among them that changes no person: the session over the limit that was ended. */
 const OF_A_CHANGE = `action IN ${CHANGES} AND NOT (action = 'sessions.ended' AND coalesce(details, '') LIKE '%too_many%')`
 const DETAIL_SESSION = "json_extract(details, '$.session_id')"
@@ -34,7 +34,7 @@ const QUERIES = {
       NOT BETWEEN 0 AND (SELECT count(*) FROM user_activity_logs WHERE action = 'password.changed' AND user_id = users.id)`,
   'I7: a session ended for a reason that stands in the history': `
     SELECT id, revoked_reason FROM sessions WHERE revoked_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM user_activity_logs AS log
-      WHERE log.user_id = sessions.user_id AND (log.action IN ${CHANGES} OR log.action = 'user.purged'
+      WHERE log.user_id = sessions.user_id AND (log.action IN ${CHANGES} OR log.action IN ('user.purged', 'factor.added', 'factor.removed')
         OR (log.action IN ('session.ended', 'session.reuse_detected') AND ${DETAIL_SESSION} = sessions.id)))`,
   'I7: no row of history stands twice': `
     SELECT action, request_id FROM user_activity_logs GROUP BY user_id, action, details, request_id HAVING count(*) > 1`,

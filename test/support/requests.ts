@@ -2,6 +2,7 @@ import { expect } from 'vitest'
 import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
 import type { Role } from '../../src/users/models.ts'
 import { type Api, linkIn, PASSWORD } from './api.ts'
+import { addTotp, challengeOf } from './factors.ts'
 
 /**
  * Who gets through each route: `anyone`, whoever is `signed in`, those from `manager` up, or the `admin`. A route
@@ -17,6 +18,14 @@ export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> =
   'GET /problems/:code': 'anyone',
   'POST /v1/auth/signup': 'anyone',
   'POST /v1/auth/login': 'anyone',
+  'POST /v1/auth/login/second_factor': 'anyone',
+  'GET /v1/auth/factors': 'signed in',
+  'POST /v1/auth/factors/totp': 'signed in',
+  'POST /v1/auth/factors/totp/confirm': 'signed in',
+  'DELETE /v1/auth/factors/totp': 'signed in',
+  'POST /v1/auth/factors/mail_code': 'signed in',
+  'POST /v1/auth/factors/recovery_codes': 'signed in',
+  'DELETE /v1/users/:id/factors': 'manager',
   'POST /v1/auth/refresh_token': 'anyone',
   'POST /v1/auth/verify_email': 'anyone',
   'POST /v1/auth/resend_verification': 'anyone',
@@ -109,6 +118,14 @@ export function goodRequests(
     'GET /problems/:code': async () => ['/problems/not_found'],
     'POST /v1/auth/signup': async () => ['/v1/auth/signup', newPerson()],
     'POST /v1/auth/login': async ({ email }) => ['/v1/auth/login', { email, password: PASSWORD }],
+    'POST /v1/auth/login/second_factor': async (ada) => {
+      const { recoveryCodes } = await addTotp(open(), ada)
+      const { challenge } = await challengeOf(open(), { ...ada, password: PASSWORD })
+      return ['/v1/auth/login/second_factor', { challenge, recovery_code: recoveryCodes[0] }]
+    },
+    'GET /v1/auth/factors': async () => ['/v1/auth/factors'],
+    'POST /v1/auth/factors/totp': async () => ['/v1/auth/factors/totp'],
+    'DELETE /v1/users/:id/factors': async ({ id }) => [`/v1/users/${id}/factors`],
     'POST /v1/auth/refresh_token': async (ada) => [
       '/v1/auth/refresh_token',
       { refresh_token: (await open().signIn(ada)).refreshToken },

@@ -1,4 +1,5 @@
 import { createExecutionContext } from 'cloudflare:test'
+import { decodeBase32IgnorePadding } from '@oslojs/encoding'
 import { v7 as uuidv7 } from 'uuid'
 import { inject } from 'vitest'
 import { cleanUp } from '../../src/cleanup/service.ts'
@@ -7,6 +8,7 @@ import { deliverDue } from '../../src/mail/delivery.ts'
 import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
 import { type Answer, type Api, linkIn, type Options, PASSWORD } from './api.ts'
 import { RARE_NAME } from './crowd.ts'
+import { codeOf, wrongCodeOf } from './factors.ts'
 
 /** Makes one request of a route, which is named as the router has it; `id` is for what it calls `:id` or else. */
 export type Visit = (route: string, options?: Options & { query?: string; id?: string }) => Promise<Answer>
@@ -26,6 +28,7 @@ export async function everyRequest(api: Api, visit: Visit, historian: { id: stri
   await oneself(api, visit)
   await managing(visit, by)
   await byMail(api, visit, by)
+  await byFactors(api, visit, by)
   for (const route of [
     'GET /health',
     'GET /ready',
@@ -191,6 +194,33 @@ async function byMail(api: Api, visit: Visit, by: { token: string }) {
   await visit('GET /v1/users/:id/export', { ...by, id: made.body.id as string })
   await visit('GET /v1/users/me/export', by)
   await visit('DELETE /v1/users/:id', { ...by, id: made.body.id as string, query: 'hard=true' })
+}
+
+/** Adding, using and losing second factors. */
+async function byFactors(api: Api, visit: Visit, admin: { token: string }) {
+  const ada = await api.actor({ email_verified_at: 1 })
+  const by = { token: ada.token }
+  const { body: begun } = await visit('POST /v1/auth/factors/totp', by)
+  const seed = decodeBase32IgnorePadding(begun.secret as string)
+  const { body: asked } = await visit('POST /v1/auth/factors/mail_code', by)
+  const [mail] = await api.mailsTo(ada.email)
+  const mail_code = /code, .*: (\d{8})$/m.exec(mail!.text)![1]!
+  const proof = { request_token: asked.request_token, mail_code }
+  const confirmed = await visit('POST /v1/auth/factors/totp/confirm', {
+    ...by,
+    body: { code: codeOf(seed), ...proof },
+  })
+  await visit('GET /v1/auth/factors', by)
+  const codes = confirmed.body.recovery_codes as string[]
+  const { body: login } = await visit('POST /v1/auth/login', {
+    body: { email: ada.email, password: PASSWORD },
+  })
+  const { challenge } = login
+  await visit('POST /v1/auth/login/second_factor', { body: { challenge, code: wrongCodeOf(seed) } })
+  await visit('POST /v1/auth/login/second_factor', { body: { challenge, recovery_code: codes[0] } })
+  await visit('POST /v1/auth/factors/recovery_codes', by)
+  await visit('DELETE /v1/auth/factors/totp', by)
+  await visit('DELETE /v1/users/:id/factors', { ...admin, id: ada.id })
 }
 
 /** A run of the cron job that has something of every kind to do. */

@@ -1,0 +1,169 @@
+import { and, eq, lte, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import type { Proof } from '../access/assurance.ts'
+import { record } from '../activity/service.ts'
+import { challengeSpent } from '../challenges/errors.ts'
+import { openChallenge, openTry } from '../challenges/service.ts'
+import type { Resources } from '../context.ts'
+import { build, type Statement } from '../database/statements.ts'
+import { invalidSecondFactor } from '../factors/errors.ts'
+import { factors, recoveryCodes, type Totp } from '../factors/models.ts'
+import { FEW_CODES, hashRecoveryCode } from '../factors/recovery-codes.ts'
+import { type FactorState, selectFactorState } from '../factors/state.ts'
+import { isSeedOutdated, openSeed, sealSeed, stepOfCode } from '../factors/totp.ts'
+import { enqueueNotice } from '../mail/outbox.ts'
+import { openDeviceToken } from '../sessions/device-tokens.ts'
+import { MAX_FAILURES_IN_A_ROW, openAttempt } from '../throttle/service.ts'
+import { isActive, selectUsers, type User, users } from '../users/models.ts'
+import { openAbout } from './factor-due.ts'
+import type { SecondFactor } from './schemas.ts'
+import type { Proven, Used } from './start-session.ts'
+
+/** What was proved, and what is used up by it. */
+interface Proved {
+  proof: Proof
+  used: Used
+}
+
+/**
+ * The second factor after a right password. The try is counted before it is looked at: five a challenge, and a hundred
+ * in a row of the account, which only a complete sign-in or somebody who manages clears.
+ *
+ * @throws 401 `challenge_spent`, `invalid_second_factor`; 503 `misconfigured`, which is no try.
+ */
+export async function proveSecondFactor(resources: Resources, input: SecondFactor): Promise<Proven> {
+  const { db, config, now } = resources
+  const challenge = openChallenge(config, 'login', input.challenge, now)
+  if (!challenge?.userId) throw challengeSpent()
+  const { userId } = challenge
+  const { epoch, proofs } = openAbout(challenge.about)
+  const attempt = openTry(challenge, now)
+  const isThisUser = eq(users.id, userId)
+  // One more than there may be says that it was locked before this try.
+  const countFailure = (by: 1 | -1, condition = sql`1`) =>
+    build
+      .update(users)
+      .set({ failed_factors: sql`${users.failed_factors} + ${by}` })
+      .where(and(isThisUser, attempt.isCounted, lte(users.failed_factors, MAX_FAILURES_IN_A_ROW), condition))
+  const hash = hashRecoveryCode(userId, 'recovery_code' in input ? input.recovery_code : '')
+  const results = await db.writeBatch({
+    count: attempt.count,
+    failure: countFailure(1, sql`changes() > 0`),
+    counted: attempt.counted,
+    user: selectUsers().where(isThisUser),
+    state: selectFactorState(config, userId),
+    totp: build.select().from(factors).where(eq(factors.user_id, userId)),
+    recovery: build
+      .select({ hash: recoveryCodes.hash })
+      .from(recoveryCodes)
+      .where(and(eq(recoveryCodes.user_id, userId), eq(recoveryCodes.hash, hash))),
+  })
+  const [user, state] = [results.user[0], results.state[0]]
+  if (results.counted.length === 0 || !user || !state) throw challengeSpent()
+  if (user.token_epoch !== epoch || !isActive(user, now)) throw challengeSpent()
+
+  const takeBack = async (error: unknown): Promise<never> => {
+    await db.writeBatch({ failure: countFailure(-1), try: attempt.takeBack })
+    throw error
+  }
+  const proved =
+    'code' in input
+      ? await proveByTotp(resources, user, state, results.totp[0], input.code).catch(takeBack)
+      : proveByRecoveryCode(resources, user, state, results.recovery.length > 0 ? hash : undefined)
+  if (!proved) {
+    await recordFailure(resources, user, state, input)
+    throw invalidSecondFactor()
+  }
+  const device = openDeviceToken(config, input.device_token, now)
+  const password = openAttempt(resources, user.email_normalized, isThisUser, device)
+  return {
+    user,
+    factors: state,
+    proofs: [...proofs, proved.proof],
+    newHash: undefined,
+    deviceId: device?.userId === user.id ? device.deviceId : undefined,
+    clearAttempts: password.clear,
+    takeBack: [],
+    used: [proved.used, { isGood: attempt.isUnspent, spend: (isDone) => [attempt.spend(isDone)] }],
+    refused: invalidSecondFactor,
+  }
+}
+
+/** A code counts once: the step that was accepted last moves on by the same statement that lets it in. */
+async function proveByTotp(
+  { config, now }: Resources,
+  user: User,
+  { is_totp_locked }: FactorState,
+  totp: Totp | undefined,
+  code: string,
+): Promise<Proved | undefined> {
+  // The try that is looked at is counted already.
+  const isLocked = is_totp_locked === 1 && user.failed_factors > MAX_FAILURES_IN_A_ROW
+  if (!totp?.confirmed_at || isLocked) return undefined
+  const seed = await openSeed(config, totp)
+  const step = stepOfCode(seed, code, now)
+  if (step === undefined) return undefined
+  const renewed = isSeedOutdated(config, totp) ? await sealSeed(config, user.id, seed) : undefined
+  const isUnused = sql`user_id = ${user.id} AND seed = ${totp.seed} AND coalesce(last_step, -1) < ${step}`
+  return {
+    proof: 'otp',
+    used: {
+      isGood: sql`EXISTS (SELECT 1 FROM ${factors} WHERE ${isUnused})`,
+      spend: (isDone) => [
+        build
+          .update(factors)
+          .set({ last_step: step, ...(renewed && { seed: renewed.text, key_id: renewed.keyId }) })
+          .where(and(eq(factors.user_id, user.id), isDone)),
+      ],
+    },
+  }
+}
+
+/** A recovery code is gone with its use. Its owner is told when few are left. */
+function proveByRecoveryCode(
+  resources: Resources,
+  user: User,
+  { recovery_codes: left }: FactorState,
+  hash: string | undefined,
+): Proved | undefined {
+  if (hash === undefined) return undefined
+  const isThis = sql`user_id = ${user.id} AND hash = ${hash}`
+  const event = {
+    action: 'recovery_code.used',
+    userId: user.id,
+    actorId: user.id,
+    details: { left: left - 1 },
+  } as const
+  const notice = left - 1 < FEW_CODES ? enqueueNotice(resources, 'recovery_codes_low', user) : undefined
+  return {
+    proof: 'recovery_code',
+    used: {
+      isGood: sql`EXISTS (SELECT 1 FROM ${recoveryCodes} WHERE ${isThis})`,
+      spend: (isDone): Statement[] => [
+        build.delete(recoveryCodes).where(sql`${isThis} AND ${isDone}`),
+        record(resources, event, isDone),
+        ...(notice ? [notice.when(isDone)] : []),
+      ],
+      ...(notice && { mailId: notice.id }),
+    },
+  }
+}
+
+async function recordFailure(
+  resources: Resources,
+  user: User,
+  state: FactorState,
+  input: SecondFactor,
+): Promise<void> {
+  const isLocked = user.failed_factors > MAX_FAILURES_IN_A_ROW
+  const reason =
+    'recovery_code' in input ? 'wrong_recovery_code' : isLocked && state.has_totp ? 'locked' : 'wrong_code'
+  const event = {
+    id: uuidv7(),
+    action: 'factor.failed',
+    userId: user.id,
+    actorId: null,
+    details: { reason, count: 1 },
+  } as const
+  await resources.db.writeBatch({ history: record(resources, event, sql`1`) })
+}

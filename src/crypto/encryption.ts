@@ -1,0 +1,58 @@
+import { createHash } from 'node:crypto'
+import type { Keyring } from './keyring.ts'
+
+/**
+ * What has to be read again, and must not lie open in the database: AES-256-GCM (NIST SP 800-38D) under the newest key
+ * of a purpose, with a fresh nonce. `about` is authenticated along with it, so a row that is moved to somebody else
+ * opens for nobody.
+ */
+export interface Encrypted {
+  /** Which key it is under. */
+  keyId: string
+  /** Nonce and ciphertext, as base64url. */
+  text: string
+}
+
+const NONCE_BYTES = 12
+
+/** A name for a key that says nothing of it. */
+export const keyIdOf = (key: Uint8Array) => createHash('sha256').update(key).digest('base64url').slice(0, 11)
+
+export async function encrypt(keys: Keyring, plain: Uint8Array, about: string): Promise<Encrypted> {
+  const keyId = keyIdOf(keys[0])
+  const nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES))
+  const key = await importKey(keys[0], 'encrypt')
+  const sealed = await crypto.subtle.encrypt(parameters(nonce, keyId, about), key, new Uint8Array(plain))
+  return { keyId, text: Buffer.concat([nonce, new Uint8Array(sealed)]).toString('base64url') }
+}
+
+/** Undefined when no key of ours opens it: it is of a key that was taken away, or was put in another place. */
+export async function decrypt(
+  keys: Keyring,
+  { keyId, text }: Encrypted,
+  about: string,
+): Promise<Uint8Array | undefined> {
+  const key = keys.find((one) => keyIdOf(one) === keyId)
+  if (!key) return undefined
+  const bytes = new Uint8Array(Buffer.from(text, 'base64url'))
+  const nonce = bytes.slice(0, NONCE_BYTES)
+  try {
+    const opened = await crypto.subtle.decrypt(
+      parameters(nonce, keyId, about),
+      await importKey(key, 'decrypt'),
+      bytes.slice(NONCE_BYTES),
+    )
+    return new Uint8Array(opened)
+  } catch {
+    return undefined
+  }
+}
+
+const importKey = (key: Uint8Array, use: 'encrypt' | 'decrypt') =>
+  crypto.subtle.importKey('raw', new Uint8Array(key), 'AES-GCM', false, [use])
+
+const parameters = (nonce: Uint8Array, keyId: string, about: string) => ({
+  name: 'AES-GCM',
+  iv: new Uint8Array(nonce),
+  additionalData: new TextEncoder().encode(JSON.stringify([keyId, about])),
+})

@@ -1,0 +1,211 @@
+import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { amrOf, type Proof } from '../access/assurance.ts'
+import { requireRecentLogin } from '../access/guards.ts'
+import type { Resources } from '../context.ts'
+import { build, type Statement } from '../database/statements.ts'
+import { type AppError, Refusal } from '../http/problem.ts'
+import { invalidLink } from '../links/errors.ts'
+import type { OneTimeToken } from '../links/models.ts'
+import { ACCEPTED, type MailRequested } from '../links/schemas.ts'
+import { linkIsLive, requireToken, voidTokens } from '../links/service.ts'
+import { mailNotConfigured } from '../mail/errors.ts'
+import { MAILS_OF_ACTOR, openMailRequest } from '../mail/limits.ts'
+import { enqueueLink, enqueueNotice, sendAfterwards } from '../mail/outbox.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
+import { invalidToken } from '../sessions/errors.ts'
+import { sessions } from '../sessions/models.ts'
+import { tokenIsLive } from '../sessions/revocation.ts'
+import { applyChange, byActor, isSamePerson } from '../users/change.ts'
+import { addressNotVerified } from '../users/errors.ts'
+import { selectUsers, type User, users } from '../users/models.ts'
+import { mailCodeRequired } from './errors.ts'
+import { factors, type Totp } from './models.ts'
+import { makeRecoveryCodes, removeRecoveryCodes, storeRecoveryCodes } from './recovery-codes.ts'
+import type { MailProof } from './schemas.ts'
+import { accountHasFactor, type FactorState, hasFactor, selectFactorState } from './state.ts'
+
+/** What adding or removing a way in has to know of whoever asks. */
+export interface Own {
+  user: User
+  state: FactorState
+  totp: Totp | undefined
+  amr: readonly string[]
+}
+
+/** Throws 403 `reauthentication_required`. */
+export async function readOwn({ db, config, now }: Resources, actor: Claims): Promise<Own> {
+  requireRecentLogin(actor, now)
+  const {
+    user: [user],
+    state: [state],
+    totp: [totp],
+    session: [session],
+  } = await db.read({
+    user: selectUsers().where(eq(users.id, actor.sub)),
+    state: selectFactorState(config, actor.sub),
+    totp: build.select().from(factors).where(eq(factors.user_id, actor.sub)),
+    session: build.select({ amr: sessions.amr }).from(sessions).where(eq(sessions.id, actor.sid)),
+  })
+  if (!user || !state || !session) throw invalidToken(new Refusal('unknown'))
+  return { user, state, totp, amr: JSON.parse(session.amr) as string[] }
+}
+
+/**
+ * Mails the code that the first factor of an account takes: who has but stolen the password cannot add their own.
+ *
+ * @throws 409 `address_not_verified`; 429 `too_many_attempts`; 503 `mail_not_configured`.
+ */
+export async function requestMailCode(resources: Resources, actor: Claims): Promise<MailRequested> {
+  if (!resources.send) throw mailNotConfigured()
+  const { user } = await readOwn(resources, actor)
+  if (user.email_verified_at === null) throw addressNotVerified()
+  const request = openMailRequest(resources, {
+    kind: 'enrol_factor',
+    emailNormalized: user.email_normalized,
+    actor: { id: actor.sub, mailsPerHour: MAILS_OF_ACTOR },
+  })
+  const mail = enqueueLink(
+    resources,
+    {
+      kind: 'enrol_factor',
+      subjectId: user.id,
+      email: user.email,
+      emailNormalized: user.email_normalized,
+      sessionId: actor.sid,
+    },
+    sql`${tokenIsLive(actor, resources.now)} AND ${request.mayAsk}`,
+  )
+  const { verdict } = await resources.db.writeBatch({
+    count: request.count,
+    mail: mail.statements,
+    verdict: request.verdict,
+    countMade: [request.countMade(mail.mailId)],
+  })
+  request.assertAllowed(verdict)
+  sendAfterwards(resources, mail.mailId)
+  return { ...ACCEPTED, request_token: mail.requestToken }
+}
+
+/** What the mailed code shows, where one was given. Throws 400 `invalid_link`. */
+export async function findMailProof(
+  resources: Resources,
+  actor: Claims,
+  { mail_code, request_token }: MailProof,
+): Promise<OneTimeToken | undefined> {
+  if (mail_code === undefined) return undefined
+  const proof = { code: mail_code, request_token }
+  const { token } = await requireToken(
+    resources,
+    'enrol_factor',
+    proof,
+    (id) => build.select({ id: users.id }).from(users).where(sql`${users.id} = ${id}`),
+    actor,
+  )
+  if (token.subject_id !== actor.sub || token.session_id !== actor.sid) throw invalidLink()
+  return token
+}
+
+/**
+ * Where mail is set up: an address that nobody has proved takes no factor, and the first factor takes a mailed code.
+ *
+ * @throws 409 `address_not_verified`; 403 `mail_code_required`.
+ */
+export function assertMayEnrol({ send }: Resources, { user, state }: Own, proof: OneTimeToken | undefined) {
+  if (!send) return
+  if (user.email_verified_at === null) throw addressNotVerified()
+  if (!hasFactor(state) && proof?.email_normalized !== user.email_normalized) throw mailCodeRequired()
+}
+
+/** A factor that is to be added. */
+export interface NewFactor {
+  kind: 'totp' | 'passkey'
+  proof: Proof
+  details: object
+  /** What has to hold as it is written, and what is thrown when it does not. */
+  holds: SQL
+  refused: () => AppError
+  write: (isDone: SQL) => readonly Statement[]
+}
+
+/**
+ * Adds a factor, whose first use has just been seen: it joins the session's `amr`, which rises by nothing else. The
+ * other sessions end, the owner is told, and the account's first factor gives ten recovery codes.
+ */
+export async function addFactor(
+  resources: Resources,
+  actor: Claims,
+  own: Own,
+  mailProof: OneTimeToken | undefined,
+  factor: NewFactor,
+): Promise<string[]> {
+  assertMayEnrol(resources, own, mailProof)
+  const { now } = resources
+  const { user, amr } = own
+  const isFirst = !hasFactor(own.state)
+  const codes = isFirst ? makeRecoveryCodes() : []
+  const by = byActor(actor, now)
+  const notice = enqueueNotice(resources, `${factor.kind}_added`, user)
+  const isStillFirst = isFirst ? sql`NOT ${accountHasFactor(user.id)}` : accountHasFactor(user.id)
+  const mailIsLive = mailProof ? linkIsLive(mailProof.id, now) : sql`1`
+  await applyChange(
+    resources,
+    {
+      ...by,
+      holds: sql`(${by.holds} AND ${factor.holds} AND ${isStillFirst} AND ${mailIsLive})`,
+      refused: factor.refused,
+      ...(mailProof && {
+        spend: (isDone) => voidTokens(now, ['enrol_factor'], sql`id = ${mailProof.id} AND ${isDone}`),
+      }),
+    },
+    user,
+    {
+      action: 'factor.added',
+      details: { kind: factor.kind, ...factor.details },
+      set: {},
+      leavesUser: true,
+      reliesOn: isSamePerson(user),
+      endsSessions: { reason: 'factors_changed', exceptId: actor.sid },
+      alsoWrite: (isDone) => [
+        ...factor.write(isDone),
+        ...(isFirst ? storeRecoveryCodes(user.id, codes, now, isDone) : []),
+        build
+          .update(sessions)
+          .set({ amr: JSON.stringify(amrOf([factor.proof], amr)) })
+          .where(and(eq(sessions.id, actor.sid), isDone)),
+      ],
+      mails: (isDone) => [{ mailId: notice.id, statements: [notice.when(isDone)] }],
+    },
+  )
+  return codes
+}
+
+/**
+ * Removes a factor: the other sessions end, the owner is told, and with the last factor go the recovery codes.
+ */
+export async function removeFactor(
+  resources: Resources,
+  actor: Claims,
+  { user }: Own,
+  factor: Omit<NewFactor, 'proof'>,
+): Promise<void> {
+  const by = byActor(actor, resources.now)
+  const notice = enqueueNotice(resources, `${factor.kind}_removed`, user)
+  await applyChange(
+    resources,
+    { ...by, holds: sql`(${by.holds} AND ${factor.holds})`, refused: factor.refused },
+    user,
+    {
+      action: 'factor.removed',
+      details: { kind: factor.kind, ...factor.details },
+      set: {},
+      leavesUser: true,
+      reliesOn: isSamePerson(user),
+      endsSessions: { reason: 'factors_changed', exceptId: actor.sid },
+      alsoWrite: (isDone) => [
+        ...factor.write(isDone),
+        removeRecoveryCodes(user.id, sql`${isDone} AND NOT ${accountHasFactor(user.id)}`),
+      ],
+      mails: (isDone) => [{ mailId: notice.id, statements: [notice.when(isDone)] }],
+    },
+  )
+}

@@ -1,0 +1,22 @@
+import { AppError } from '../http/problem.ts'
+
+export const invalidSecondFactor = () =>
+  new AppError(401, 'invalid_second_factor', 'That code is not right, or was used already.')
+/** For somebody who is signed in: a 401 would say that the session is over. */
+export const wrongCode = () => new AppError(403, 'wrong_code', 'That code is not right, or was used already.')
+export const totpExists = () =>
+  new AppError(409, 'totp_exists', 'There is an authenticator app already. Remove it first.')
+export const nothingToConfirm = () =>
+  new AppError(409, 'nothing_to_confirm', 'No authenticator app waits for its first code. Begin again.')
+export const factorNotFound = () =>
+  new AppError(404, 'factor_not_found', 'There is no such factor on this account.')
+export const noFactor = () =>
+  new AppError(409, 'no_factor', 'Recovery codes belong to a second factor. Add one first.')
+export const mailCodeRequired = () =>
+  new AppError(
+    403,
+    'mail_code_required',
+    'The first factor of an account takes a code that is mailed to its address.',
+  )
+export const lastWayIn = () =>
+  new AppError(409, 'last_way_in', 'This is the last way into this account. Add another first.')

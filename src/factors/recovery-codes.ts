@@ -1,0 +1,44 @@
+import { createHash } from 'node:crypto'
+import { encodeBase32LowerCaseNoPadding } from '@oslojs/encoding'
+import { type SQL, sql } from 'drizzle-orm'
+import type { Statement } from '../database/statements.ts'
+import { recoveryCodes } from './models.ts'
+
+const CODES = 10
+/** 128 bits, so a plain digest is enough to keep them by. */
+const CODE_BYTES = 16
+/** When fewer are left, their owner is told. */
+export const FEW_CODES = 3
+
+/** Ten codes, as they are shown once: `abcde-fghij-klmno-pqrst-uvwxyz`. */
+export const makeRecoveryCodes = () =>
+  Array.from({ length: CODES }, () =>
+    encodeBase32LowerCaseNoPadding(crypto.getRandomValues(new Uint8Array(CODE_BYTES))).replace(
+      /^(.{5})(.{5})(.{5})(.{5})/,
+      '$1-$2-$3-$4-',
+    ),
+  )
+
+/** As it is kept. Blanks and hyphens count for nothing, and what looks alike is one letter. */
+export function hashRecoveryCode(userId: string, code: string): string {
+  const plain = code.toLowerCase().replace(/[\s-]/g, '').replaceAll('0', 'o').replaceAll('1', 'l')
+  return createHash('sha256').update(`${userId}.${plain}`).digest('base64url')
+}
+
+/** Takes older codes away, and puts these in their place. */
+export const storeRecoveryCodes = (
+  userId: string,
+  codes: readonly string[],
+  now: number,
+  condition: SQL,
+): Statement[] => {
+  const hashes = JSON.stringify(codes.map((code) => hashRecoveryCode(userId, code)))
+  return [
+    removeRecoveryCodes(userId, condition),
+    sql`INSERT INTO ${recoveryCodes} (user_id, hash, created_at)
+      SELECT ${userId}, value, ${now} FROM json_each(${hashes}) WHERE ${condition}`,
+  ]
+}
+
+export const removeRecoveryCodes = (userId: string, condition: SQL): Statement =>
+  sql`DELETE FROM ${recoveryCodes} WHERE user_id = ${userId} AND ${condition}`

@@ -1,0 +1,42 @@
+import { eq, inArray, type SQL, sql } from 'drizzle-orm'
+import type { Resources } from '../context.ts'
+import { keyIdOf } from '../crypto/encryption.ts'
+import { build, type Statement } from '../database/statements.ts'
+import { factors } from './models.ts'
+import { openSeed, sealSeed } from './totp.ts'
+
+const SEEDS_PER_BATCH = 50
+
+const formerKeys = ({ keys }: Resources['config']) => keys.totp_seed.slice(1).map(keyIdOf)
+
+/** A condition: that a seed is under a former key of ours. Those under no key of ours nobody can renew. */
+export function seedsAreOutdated(config: Resources['config']): SQL {
+  const former = formerKeys(config)
+  return former.length === 0
+    ? sql`0`
+    : sql`EXISTS (SELECT 1 FROM ${factors} WHERE ${inArray(factors.key_id, former)})`
+}
+
+/** Puts a batch of seeds under the newest key, each on the condition that it has not moved meanwhile. */
+export async function renewSeeds(resources: Resources, fence: SQL): Promise<[Statement][]> {
+  const { db, config } = resources
+  const { rows } = await db.read({
+    rows: build
+      .select()
+      .from(factors)
+      .where(inArray(factors.key_id, formerKeys(config)))
+      .limit(SEEDS_PER_BATCH),
+  })
+  const renewals = rows.map(async (row): Promise<[Statement]> => {
+    const { keyId, text } = await sealSeed(config, row.user_id, await openSeed(config, row))
+    return [
+      build
+        .update(factors)
+        .set({ seed: text, key_id: keyId })
+        .where(sql`${eq(factors.user_id, row.user_id)} AND ${eq(factors.seed, row.seed)} AND ${fence}`),
+    ]
+  })
+  // One that was moved opens for nobody; it must not keep the others from being renewed.
+  const settled = await Promise.allSettled(renewals)
+  return settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+}

@@ -1,0 +1,75 @@
+import * as z from 'zod'
+import { Id, Time } from '../values/ids.ts'
+import { lazy, type Of } from '../values/lazy.ts'
+import { text } from '../values/text.ts'
+
+export const TotpCode = lazy(() =>
+  text(6)
+    .regex(/^\d{6}$/, 'Has six digits.')
+    .meta({ example: '043918', description: 'What the authenticator app shows.' }),
+)
+export const RecoveryCode = lazy(() =>
+  text(64, 1).meta({ example: 'mfrgg-zdfmz-twq2l-knnwg-2zlnn5', description: 'Good once.' }),
+)
+
+/** What the first factor of an account takes besides, where mail is set up. */
+export const mailProof = () => ({
+  request_token: text(256, 1)
+    .optional()
+    .meta({ description: 'What asking for the mailed code has answered.' }),
+  mail_code: text(8)
+    .regex(/^\d{8}$/, 'Has eight digits.')
+    .optional()
+    .meta({ description: 'Goes with `request_token`. For the first factor of an account.' }),
+})
+export interface MailProof {
+  request_token?: string | undefined
+  mail_code?: string | undefined
+}
+
+export const ConfirmTotp = lazy(() =>
+  z.strictObject({ code: TotpCode(), ...mailProof() }).meta({ id: 'ConfirmTotp' }),
+)
+export type ConfirmTotp = Of<typeof ConfirmTotp>
+
+export const TotpSeed = lazy(() =>
+  z
+    .object({
+      secret: z.string().meta({ description: 'Shown once; in base32, for who types it.' }),
+      uri: z.string().meta({ description: 'The same as a QR code has it: `otpauth://totp/…`.' }),
+    })
+    .meta({ id: 'TotpSeed' }),
+)
+export type TotpSeed = Of<typeof TotpSeed>
+
+const codes = () =>
+  z.array(z.string()).meta({ description: 'Ten, shown once. Empty where there are some already.' })
+export const RecoveryCodes = lazy(() => z.object({ recovery_codes: codes() }).meta({ id: 'RecoveryCodes' }))
+export type RecoveryCodes = Of<typeof RecoveryCodes>
+
+export const Passkey = lazy(() =>
+  z
+    .object({
+      id: Id(),
+      name: z.string(),
+      created_at: Time(),
+      last_used_at: Time().nullable(),
+      synced: z.boolean().meta({ description: 'Whether other devices of its owner have it as well.' }),
+      usable: z
+        .boolean()
+        .meta({ description: 'False for one that was made for another domain: it is no way in here.' }),
+    })
+    .meta({ id: 'Passkey' }),
+)
+export type Passkey = Of<typeof Passkey>
+
+export const Factors = lazy(() =>
+  z
+    .object({
+      totp: z.object({ confirmed_at: Time() }).nullable(),
+      recovery_codes_left: z.int(),
+      passkeys: z.array(Passkey()),
+    })
+    .meta({ id: 'Factors' }),
+)
+export type Factors = Of<typeof Factors>

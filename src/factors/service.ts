@@ -1,0 +1,149 @@
+import { and, asc, eq, isNull, sql } from 'drizzle-orm'
+import type { Resources } from '../context.ts'
+import { build, rowExists } from '../database/statements.ts'
+import { Refusal } from '../http/problem.ts'
+import { enqueueNotice } from '../mail/outbox.ts'
+import { passkeys } from '../passkeys/models.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
+import { invalidToken } from '../sessions/errors.ts'
+import { tokenIsLive } from '../sessions/revocation.ts'
+import { applyChange, byActor, isSamePerson } from '../users/change.ts'
+import { users } from '../users/models.ts'
+import { toTime, toTimeOrNull } from '../values/ids.ts'
+import { addFactor, findMailProof, readOwn, removeFactor } from './enrol.ts'
+import { factorNotFound, noFactor, nothingToConfirm, totpExists, wrongCode } from './errors.ts'
+import { factors, recoveryCodes } from './models.ts'
+import { makeRecoveryCodes, storeRecoveryCodes } from './recovery-codes.ts'
+import type { ConfirmTotp, Factors, RecoveryCodes, TotpSeed } from './schemas.ts'
+import { accountHasFactor, hasFactor } from './state.ts'
+import { makeSeed, openSeed, sealSeed, shownSeed, stepOfCode } from './totp.ts'
+
+/** One's own factors. */
+export async function listFactors({ db, config }: Resources, userId: string): Promise<Factors> {
+  const {
+    totp: [totp],
+    codes: [codes],
+    keys,
+  } = await db.read({
+    totp: build
+      .select({ confirmed_at: factors.confirmed_at })
+      .from(factors)
+      .where(eq(factors.user_id, userId)),
+    codes: sql<{ left: number }>`SELECT count(*) AS left FROM ${recoveryCodes} WHERE user_id = ${userId}`,
+    keys: build.select().from(passkeys).where(eq(passkeys.user_id, userId)).orderBy(asc(passkeys.rp_id)),
+  })
+  return {
+    totp: totp?.confirmed_at ? { confirmed_at: toTime(totp.confirmed_at) } : null,
+    recovery_codes_left: codes!.left,
+    passkeys: keys
+      .map((key) => ({
+        id: key.id,
+        name: key.name,
+        created_at: toTime(key.created_at),
+        last_used_at: toTimeOrNull(key.last_used_at),
+        synced: key.is_synced === 1,
+        usable: key.rp_id === config.WEBAUTHN_RP_ID,
+      }))
+      .sort((one, other) => (one.id < other.id ? -1 : 1)),
+  }
+}
+
+/**
+ * Makes a seed for an authenticator app, in place of one that was never confirmed. It is inert until a code confirms it.
+ *
+ * @throws 403 `reauthentication_required`; 409 `totp_exists`.
+ */
+export async function beginTotp(resources: Resources, actor: Claims): Promise<TotpSeed> {
+  const { db, config, now } = resources
+  const { user, totp } = await readOwn(resources, actor)
+  if (totp?.confirmed_at) throw totpExists()
+  const seed = makeSeed()
+  const { keyId, text } = await sealSeed(config, actor.sub, seed)
+  const { made } = await db.writeBatch({
+    pending: sql`INSERT INTO ${factors} (user_id, seed, key_id, created_at)
+      SELECT ${actor.sub}, ${text}, ${keyId}, ${now} WHERE ${tokenIsLive(actor, now)}
+      ON CONFLICT (user_id) DO UPDATE SET seed = ${text}, key_id = ${keyId}, created_at = ${now}
+      WHERE confirmed_at IS NULL`,
+    made: build.select({ seed: factors.seed }).from(factors).where(eq(factors.user_id, actor.sub)),
+  })
+  if (made[0] && made[0].seed !== text) throw totpExists()
+  if (!made[0]) throw invalidToken(new Refusal('meanwhile'))
+  return shownSeed(seed, config, user.email)
+}
+
+/**
+ * The first code of the app: from here on, signing in takes one.
+ *
+ * @throws 403 `wrong_code`, `mail_code_required`, `reauthentication_required`; 409 `nothing_to_confirm`; 400.
+ */
+export async function confirmTotp(
+  resources: Resources,
+  actor: Claims,
+  input: ConfirmTotp,
+): Promise<RecoveryCodes> {
+  const { config, now } = resources
+  const [own, mailProof] = await Promise.all([
+    readOwn(resources, actor),
+    findMailProof(resources, actor, input),
+  ])
+  const { totp } = own
+  if (!totp || totp.confirmed_at) throw nothingToConfirm()
+  const step = stepOfCode(await openSeed(config, totp), input.code, now)
+  if (step === undefined) throw wrongCode()
+  const isPending = and(
+    eq(factors.user_id, actor.sub),
+    eq(factors.seed, totp.seed),
+    isNull(factors.confirmed_at),
+  )!
+  const recovery_codes = await addFactor(resources, actor, own, mailProof, {
+    kind: 'totp',
+    proof: 'otp',
+    details: {},
+    holds: sql`EXISTS (SELECT 1 FROM ${factors} WHERE ${isPending})`,
+    refused: nothingToConfirm,
+    write: (isDone) => [
+      build.update(factors).set({ confirmed_at: now, last_step: step }).where(and(isPending, isDone)),
+    ],
+  })
+  return { recovery_codes }
+}
+
+/** Throws 403 `reauthentication_required`; 404 `factor_not_found`. */
+export async function removeTotp(resources: Resources, actor: Claims): Promise<void> {
+  const own = await readOwn(resources, actor)
+  if (!own.totp) throw factorNotFound()
+  const isTheirs = eq(factors.user_id, actor.sub)
+  // One that was never confirmed is no factor, and nobody has to hear of it.
+  if (!own.totp.confirmed_at) {
+    const pending = and(isTheirs, isNull(factors.confirmed_at), tokenIsLive(actor, resources.now))
+    await resources.db.writeBatch({ pending: build.delete(factors).where(pending) })
+    return
+  }
+  await removeFactor(resources, actor, own, {
+    kind: 'totp',
+    details: {},
+    holds: sql`EXISTS (SELECT 1 FROM ${factors} WHERE ${isTheirs})`,
+    refused: factorNotFound,
+    write: (isDone) => [build.delete(factors).where(and(isTheirs, isDone))],
+  })
+}
+
+/** Ten new codes; the former ones die. Throws 403 `reauthentication_required`; 409 `no_factor`. */
+export async function renewRecoveryCodes(resources: Resources, actor: Claims): Promise<RecoveryCodes> {
+  const { now } = resources
+  const { user, state } = await readOwn(resources, actor)
+  if (!hasFactor(state)) throw noFactor()
+  const recovery_codes = makeRecoveryCodes()
+  const notice = enqueueNotice(resources, 'recovery_codes_renewed', user)
+  const by = byActor(actor, now)
+  const holds = sql`(${by.holds} AND ${accountHasFactor(user.id)} AND ${rowExists(users, user.id)})`
+  await applyChange(resources, { ...by, holds, refused: noFactor }, user, {
+    action: 'recovery_codes.renewed',
+    set: {},
+    leavesUser: true,
+    reliesOn: isSamePerson(user),
+    alsoWrite: (isDone) => storeRecoveryCodes(user.id, recovery_codes, now, isDone),
+    mails: (isDone) => [{ mailId: notice.id, statements: [notice.when(isDone)] }],
+  })
+  return { recovery_codes }
+}

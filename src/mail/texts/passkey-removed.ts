@@ -1,0 +1,9 @@
+import type { About, MailText } from '../text.ts'
+
+export const passkeyRemoved = ({ organisation }: About): MailText => ({
+  subject: `A passkey was removed from your account at ${organisation}`,
+  paragraphs: [
+    `A passkey of your account at ${organisation} does not sign in any more. All other sessions were ended.`,
+    'If it was not you, set a new password at once.',
+  ],
+})

@@ -1,0 +1,65 @@
+import { generateHOTP } from '@oslojs/otp'
+import { expect } from 'vitest'
+import { hashRecoveryCode, makeRecoveryCodes } from '../../src/factors/recovery-codes.ts'
+import { makeSeed, sealSeed } from '../../src/factors/totp.ts'
+import type { Api } from './api.ts'
+
+const STEP_MS = 30_000
+
+/** What an authenticator app shows: now, or so many steps of 30 seconds from now. */
+export const codeOf = (seed: Uint8Array, offset = 0) =>
+  generateHOTP(seed, BigInt(Math.floor(Date.now() / STEP_MS) + offset), 6)
+
+/** A code that is right at no step around now. */
+export const wrongCodeOf = (seed: Uint8Array) => {
+  const near = [-2, -1, 0, 1, 2].map((offset) => codeOf(seed, offset))
+  return ['000000', '111111', '222222', '333333', '444444', '555555'].find((code) => !near.includes(code))!
+}
+
+/** Waits for the next step, if this one is nearly over: what a test does next is then in one step. */
+export async function withinOneStep(): Promise<void> {
+  const left = STEP_MS - (Date.now() % STEP_MS)
+  if (left < 8000) await new Promise((resolve) => setTimeout(resolve, left + 50))
+}
+
+/** Gives somebody an authenticator app and ten recovery codes, past the API. */
+export async function addTotp(api: Api, { id }: { id: string }) {
+  const seed = makeSeed()
+  const { keyId, text } = await sealSeed(api.config(), id, seed)
+  await api.sql(
+    'INSERT INTO factors (user_id, seed, key_id, created_at, confirmed_at) VALUES (?, ?, ?, ?4, ?4)',
+    [id, text, keyId, Date.now()],
+  )
+  return { seed, recoveryCodes: await addRecoveryCodes(api, id) }
+}
+
+export async function addRecoveryCodes(api: Api, id: string): Promise<string[]> {
+  const codes = makeRecoveryCodes()
+  for (const code of codes)
+    await api.sql('INSERT INTO recovery_codes (user_id, hash, created_at) VALUES (?, ?, ?)', [
+      id,
+      hashRecoveryCode(id, code),
+      Date.now(),
+    ])
+  return codes
+}
+
+/** A challenge, as a right password of somebody with a factor gives it. */
+export async function challengeOf(api: Api, { email, password }: { email: string; password: string }) {
+  const answer = await api.send<{ challenge: string; methods: string[]; expires_in: number }>(
+    'POST',
+    '/v1/auth/login',
+    { body: { email, password } },
+  )
+  expect([answer.status, (answer.body as { code?: string }).code]).toEqual([403, 'second_factor_required'])
+  return answer.body
+}
+
+/** The mailed code that a first factor takes, with who asked for it. */
+export async function mailedCode(api: Api, { email, token }: { email: string; token: string }) {
+  const asked = await api.send('POST', '/v1/auth/factors/mail_code', { token })
+  expect(asked.status, asked.text).toBe(202)
+  const [mail] = await api.mailsTo(email)
+  const mail_code = /code, .*: (\d{8})$/m.exec(mail!.text)![1]!
+  return { request_token: asked.body.request_token as string, mail_code }
+}
