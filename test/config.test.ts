@@ -74,6 +74,9 @@ describe('SC1, HX15: a setting that is missing or unfit', () => {
     ['EMAIL_VERIFICATON', 'required'],
     ['SIGNUP_DOMAIN', 'corp.example'],
     ['SIGN_UP', 'closed'],
+    ['PASSWORD_HASHES', 'cheap', { ISSUER: 'https://roster.example' }],
+    ['PASSWORD_HASHES', 'cheap', { ISSUER: 'https://test' }],
+    ['PASSWORD_HASHES', 'none'],
     ['CORS_ORIGIN', 'https://app.corp.example'],
     ['JWT_KEYS', 'changeme'],
     ['JWT_KEYS', '{"keys":[]}'],
@@ -141,6 +144,7 @@ describe('SC1, HX15: a setting that is missing or unfit', () => {
       TEAM: 'A',
       MAIL_FROM: '"Roster, here" <roster@people.test>',
       ISSUER: 'http://localhost:8787',
+      PASSWORD_HASHES: 'full',
       UPSTASH_REDIS_REST_URL: 'http://[::1]:80',
     }
     expect(openApi(fine).config().ISSUER).toBe('http://localhost:8787')

@@ -106,6 +106,8 @@ export const Env = lazy(() =>
     NETWORK_FAILURES_PER_HOUR: number(30, 10, 100_000),
     /** `errors`: no line for a request that was answered below 500. */
     LOG: oneOf('errors', 'all').default('all'),
+    /** `cheap`: for tests that are not about hashing. Refused wherever somebody could come by: see main.ts. */
+    PASSWORD_HASHES: oneOf('full', 'cheap').default('full'),
     /** What the deployment mails in an hour because somebody asked; then only to devices that an account knows. */
     MAILS_PER_HOUR: number(2000, 1, 1_000_000),
     /** What one network asks to be mailed in an hour: an office or a school is one network. */
@@ -158,6 +160,7 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   BREACHED_PASSWORDS_URL: URL_OF('the range service'),
   NETWORK_FAILURES_PER_HOUR: NUMBER_OF('failures from 10 to 100000'),
   LOG: 'errors or all',
+  PASSWORD_HASHES: 'full, or leave it out',
   MAILS_PER_HOUR: NUMBER_OF('mails from 1 to 1000000'),
   NETWORK_MAILS_PER_HOUR: NUMBER_OF('mails from 1 to 100000'),
   REFRESH_GRACE_SECONDS: NUMBER_OF('seconds from 10 to 300'),

@@ -110,6 +110,10 @@ function contradictions(settings: Settings, env: object): Fault[] {
     const wrong = 'proves no address, so SIGNUP_DOMAINS lets in whoever claims one'
     faults.push({ name: 'EMAIL_VERIFICATION', wrong })
   }
+  // RFC 6761 section 6.2: nobody can own a name there, so no deployment has one.
+  if (settings.PASSWORD_HASHES === 'cheap' && !new URL(settings.ISSUER).hostname.endsWith('.test')) {
+    faults.push({ name: 'PASSWORD_HASHES', wrong: 'is for tests alone, and ISSUER names none' })
+  }
   if (verificationOf(settings) === 'optional') return faults
   const whatFor = 'but nobody can confirm an address without it, and confirming is required'
   if (!settings.MAIL_FROM) faults.push({ name: 'MAIL_FROM', wrong: `is missing, ${whatFor}` })

@@ -1,30 +1,41 @@
 import { createHash, createHmac, randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
+import type { Config } from '../config/main.ts'
 import type { Keyring } from '../crypto/keyring.ts'
 import { unavailable } from '../http/problem.ts'
 import { normalizePassword } from './policy.ts'
+
+interface Cost {
+  ln: number
+  r: number
+  p: number
+}
 
 /**
  * scrypt N=2^15 r=8 p=3 (OWASP), about 150 ms, then HMAC-SHA256 with a pepper that the database never sees.
  * The runtime refuses N·r·p above 2^20, and PBKDF2 above 100 000 iterations.
  */
-export const SCRYPT = { ln: 15, r: 8, p: 3 } as const
+export const SCRYPT: Cost = { ln: 15, r: 8, p: 3 }
+/** See PASSWORD_HASHES in the settings. */
+const CHEAP: Cost = { ln: 4, r: 8, p: 1 }
 const SCRYPT_MAX_COST = 2 ** 20
 const SALT_BYTES = 16
 const HASH_BYTES = 32
 /** 128·N·r bytes and a little (RFC 7914); Node's default of 32 MiB is just too small. */
 const MAX_MEMORY_BYTES = 64 * 2 ** 20
 
+export const costIn = (config: Config): Cost => (config.PASSWORD_HASHES === 'cheap' ? CHEAP : SCRYPT)
+
 /**
- * Hashes a password that a person has set.
+ * Hashes a password that a user has set.
  *
  * @returns `$scrypt$ln=15,r=8,p=3,k=<pepper id>$<salt>$<mac>`, salt and MAC in base64url.
  */
-export async function hashPassword(password: string, peppers: Keyring): Promise<string> {
+export async function hashPassword(password: string, peppers: Keyring, cost = SCRYPT): Promise<string> {
   const salt = randomBytes(SALT_BYTES)
   const mac = createHmac('sha256', peppers[0])
-    .update(await derive(password, salt, SCRYPT))
+    .update(await derive(password, salt, cost))
     .digest('base64url')
-  const { ln, r, p } = SCRYPT
+  const { ln, r, p } = cost
   return `$scrypt$ln=${ln},r=${r},p=${p},k=${pepperId(peppers[0])}$${salt.toString('base64url')}$${mac}`
 }
 
@@ -45,16 +56,17 @@ export async function checkPassword(
   password: string,
   stored: string | null,
   peppers: Keyring,
+  cost = SCRYPT,
 ): Promise<PasswordCheck> {
   const parsed = stored === null ? undefined : parseHash(stored)
   const pepper = parsed && peppers.find((candidate) => pepperId(candidate) === parsed.pepperId)
   if (parsed && !pepper) throw keyIsMissing(parsed.pepperId ?? '')
-  const derived = await derive(password, parsed?.salt ?? new Uint8Array(SALT_BYTES), parsed?.cost ?? SCRYPT)
+  const derived = await derive(password, parsed?.salt ?? new Uint8Array(SALT_BYTES), parsed?.cost ?? cost)
   const mac = createHmac('sha256', pepper ?? peppers[0])
     .update(derived)
     .digest()
   const isRight = parsed !== undefined && pepper !== undefined && timingSafeEqual(mac, parsed.mac)
-  const isCurrent = pepper === peppers[0] && JSON.stringify(parsed?.cost) === JSON.stringify(SCRYPT)
+  const isCurrent = pepper === peppers[0] && JSON.stringify(parsed?.cost) === JSON.stringify(cost)
   return { isRight, isOutdated: isRight && !isCurrent }
 }
 
@@ -89,7 +101,7 @@ export function parseHash(stored: string) {
 }
 
 /** RFC 7914 section 2, and the limits of the runtime: whatever passes here, `scrypt` computes. */
-const isCostAllowed = ({ ln, r, p }: { ln: number; r: number; p: number }) =>
+const isCostAllowed = ({ ln, r, p }: Cost) =>
   ln >= 1 &&
   r >= 1 &&
   p >= 1 &&
@@ -99,11 +111,7 @@ const isCostAllowed = ({ ln, r, p }: { ln: number; r: number; p: number }) =>
 
 export const pepperId = (pepper: Uint8Array) => createHash('sha256').update(pepper).digest('hex').slice(0, 8)
 
-function derive(
-  password: string,
-  salt: Uint8Array,
-  cost: { ln: number; r: number; p: number },
-): Promise<Buffer> {
+function derive(password: string, salt: Uint8Array, cost: Cost): Promise<Buffer> {
   const options = { N: 2 ** cost.ln, r: cost.r, p: cost.p, maxmem: MAX_MEMORY_BYTES }
   return new Promise<Buffer>((resolve, reject) =>
     scrypt(toHashInput(password), salt, HASH_BYTES, options, (error, key) =>

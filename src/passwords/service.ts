@@ -11,7 +11,7 @@ import { openOwnAttempt } from '../throttle/service.ts'
 import { selectUsers, type User as UserRow, users } from '../users/models.ts'
 import { isBreached } from './breaches.ts'
 import { wrongPassword } from './errors.ts'
-import { checkPassword, hashPassword, type PasswordCheck } from './hashing.ts'
+import { checkPassword, costIn, hashPassword, type PasswordCheck } from './hashing.ts'
 import { findPasswordWeakness } from './policy.ts'
 import { inTurn } from './turns.ts'
 
@@ -32,7 +32,7 @@ export async function hashNewPassword(
     if (breached) throw refused('is known from a breach of another service')
     if (breached === undefined) noteUnchecked(resources, user.id)
   }
-  return inTurn(resources, () => hashPassword(password, config.keys.password_pepper))
+  return inTurn(resources, () => hashPassword(password, config.keys.password_pepper, costIn(config)))
 }
 
 /** The service did not answer, so a password was taken unasked: the history says so. */
@@ -50,10 +50,11 @@ export async function checkInTurn(
   attempt: { password: string; stored: string | null; takeBack: readonly Statement[]; deviceId?: string },
 ): Promise<PasswordCheck & { newHash?: string }> {
   const peppers = resources.config.keys.password_pepper
+  const cost = costIn(resources.config)
   const check = async () => {
     const { password, stored } = attempt
-    const checked = await checkPassword(password, stored, peppers)
-    return checked.isOutdated ? { ...checked, newHash: await hashPassword(password, peppers) } : checked
+    const checked = await checkPassword(password, stored, peppers, cost)
+    return checked.isOutdated ? { ...checked, newHash: await hashPassword(password, peppers, cost) } : checked
   }
   try {
     return await inTurn(resources, check, attempt.deviceId)

@@ -30,6 +30,7 @@ export const hashingBusy = () =>
 export async function inTurn<T>(resources: Resources, hash: () => Promise<T>, deviceId?: string): Promise<T> {
   assertNotBusy()
   await assertMayHash(resources, deviceId)
+  if (resources.config.PASSWORD_HASHES === 'cheap') return hash()
   const end = await takeTurn()
   busyUntil = Date.now() + LONGEST_HASH_MS
   try {

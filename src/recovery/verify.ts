@@ -7,7 +7,7 @@ import type { MailRequested } from '../links/schemas.ts'
 import { isSignupTokenOf, openSignupToken } from '../links/signup-tokens.ts'
 import { sendAfterwards } from '../mail/outbox.ts'
 import { wrongPassword } from '../passwords/errors.ts'
-import { checkPassword } from '../passwords/hashing.ts'
+import { checkPassword, costIn } from '../passwords/hashing.ts'
 import { inTurn } from '../passwords/turns.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
@@ -103,7 +103,7 @@ async function requirePasswordOf(
   const isOpen = counted !== undefined && counted.code_tries <= PASSWORD_TRIES
   const stored = isOpen ? person.password_hash : null
   const { isRight } = await inTurn(resources, () =>
-    checkPassword(password, stored, config.keys.password_pepper),
+    checkPassword(password, stored, config.keys.password_pepper, costIn(config)),
   )
   if (!isRight) throw wrongPassword()
 }

@@ -58,7 +58,7 @@ describe.skipIf(!inject('whole'))('Floods', { timeout: 300_000 }, () => {
 
   beforeAll(async () => {
     await promisify(execFile)('wrangler', ['deploy', '--dry-run', '--minify', '--outdir', bundle])
-    const bindings = inject('bindings')
+    const bindings = { ...inject('bindings'), PASSWORD_HASHES: 'full' }
     worker = createTestHarness({
       workers: [{ configPath: 'wrangler.toml', prebuiltWorkerDir: bundle, secrets: bindings }],
     })

@@ -91,6 +91,7 @@ export default async function setup(project: TestProject) {
       RESEND_API_KEY: mailKey,
       RESEND_URL: `${proxy.url}/shared/mail`,
       ISSUER: 'https://roster.test',
+      PASSWORD_HASHES: 'cheap',
       // By default it is required where mail is set up; what tests of it say is said there.
       EMAIL_VERIFICATION: 'optional',
     })
