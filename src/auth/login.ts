@@ -52,6 +52,8 @@ export async function logIn(resources: Resources, input: LogIn): Promise<Proven>
     user,
     proofs: ['pwd'],
     newHash: password.newHash,
+    // Whoever logs in at the same moment may have replaced the old hash first; the one that stands now is current.
+    ...(password.newHash && { again: () => logIn(resources, input) }),
     deviceId: device?.userId === user.id ? device.deviceId : undefined,
     clearAttempts: attempt.clear,
     factors: results.factors[0]!,

@@ -37,6 +37,8 @@ export interface Proven {
   proofs: readonly Proof[]
   /** Replaces a hash that is not of today. */
   newHash: string | undefined
+  /** Proves it anew, where the old hash may have been replaced by somebody who proved it at the same time. */
+  again?: () => Promise<Proven>
   /** The device, where it was known. */
   deviceId: string | undefined
   clearAttempts: (condition: SQL) => readonly Statement[]
@@ -137,7 +139,10 @@ export async function startSession(resources: Resources, proven: Proven): Promis
     },
     isStarted,
   )
-  if (!user) throw refused()
+  if (!user) {
+    if (proven.again) return startSession(resources, await proven.again())
+    throw refused()
+  }
   sendAfterwards(resources, ...used.flatMap(({ mailId }) => mailId ?? []))
   resources.afterwards(publishRevocations(resources, { sessions: surplus.map(({ id }) => id) }))
   const device = {
