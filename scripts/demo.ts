@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Action } from '../src/activity/models.ts'
 import { record } from '../src/activity/service.ts'
+import { countDays } from '../src/activity/stats.ts'
 import type { Resources } from '../src/context.ts'
 import { build, type Statement } from '../src/database/statements.ts'
 import { invitations } from '../src/invitations/models.ts'
@@ -94,6 +95,7 @@ export async function inventUsers(resources: Resources, adminId: string): Promis
   ]
   for (let at = 0; at < statements.length; at += AT_ONCE)
     await db.writeBatch({ rows: statements.slice(at, at + AT_ONCE) })
+  await countDays(resources)
   return true
 }
 
@@ -126,7 +128,8 @@ async function everyone(resources: Resources, adminId: string): Promise<Statemen
     const age = Math.round((index / 104) ** 2 * 700 * DAY) + dice.below(DAY)
     const at = now - age - 5 * MINUTE
     const address = `${slugOf(name) || `user${index}`}@${DOMAIN}`
-    const isUnproved = index % 11 === 6
+    // Older ones would have been cleaned up.
+    const isUnproved = index % 11 === 6 && age < 20 * DAY
     return {
       ...model,
       id: uuidv7({ msecs: at }),

@@ -5,6 +5,7 @@ import { limitByNetwork } from './access/guards.ts'
 import { accountRoutes } from './account/routes.tsx'
 import { activityRoutes } from './activity/routes.ts'
 import { authRoutes } from './auth/routes.ts'
+import { bulkRoutes } from './bulk/routes.ts'
 import { ConfigError, configOf } from './config/main.ts'
 import { consoleRoutes } from './console/routes.tsx'
 import { type AppEnv, openForRequest } from './context.ts'
@@ -18,6 +19,9 @@ import { Hono } from './http/hono.ts'
 import { logRequest } from './http/log.ts'
 import { methodNotAllowed, notFound, toProblem, unavailable } from './http/problem.ts'
 import { invitationRoutes } from './invitations/routes.ts'
+import { outboxRoutes } from './mail/routes.ts'
+import { brandRoutes } from './pages/brand-routes.ts'
+import { failingPage } from './pages/failing.tsx'
 import { mailRoutes } from './recovery/routes.ts'
 import { linkPages } from './signin/links-routes.ts'
 import { signinRoutes } from './signin/routes.tsx'
@@ -115,7 +119,9 @@ const routes = new Hono<AppEnv>()
   .route('/v1/auth', authRoutes)
   .route('/v1/auth', mailRoutes)
   .route('/v1/auth/factors', factorRoutes)
+  .route('/v1', bulkRoutes)
   .route('/v1/invitations', invitationRoutes)
+  .route('/v1/mails', outboxRoutes)
   .route('/links', linkPages)
   .route('/v1/users', meRoutes)
   .route('/v1/users', userRoutes)
@@ -126,6 +132,7 @@ const routes = new Hono<AppEnv>()
   .route('/v1', activityRoutes)
   .route('/', systemRoutes)
   .route('/', docsRoutes)
+  .route('/', brandRoutes)
   .route('/', signinRoutes)
   .route('/', accountRoutes)
   .route('/admin', consoleRoutes)
@@ -133,13 +140,19 @@ const routes = new Hono<AppEnv>()
 export const app = routes
   .route('/', openapiRoutes(routes))
   .route('/', problemRoutes(routes))
-  .onError((error, c) => toProblem(error, c))
+  .onError((error, c) => answerProblem(error, c))
   .notFound((c) => {
     const allowed = methodsOf(c.req.path)
-    if (allowed.length === 0) return toProblem(notFound(), c)
+    if (allowed.length === 0) return answerProblem(notFound(), c)
     if (c.req.method === 'OPTIONS') return c.body(null, 204, { allow: allowed.join(', ') })
-    return toProblem(methodNotAllowed(allowed), c)
+    return answerProblem(methodNotAllowed(allowed), c)
   })
+
+/** A problem document; a page where a browser asks for one, outside the API, and the settings are there to draw it. */
+function answerProblem(error: unknown, c: Context<AppEnv>): Response | Promise<Response> {
+  const asksForPage = /^text\/html\b/.test(c.req.header('accept') ?? '') && !/^\/v\d/.test(c.req.path)
+  return asksForPage && c.get('config') !== undefined ? failingPage(error, c) : toProblem(error, c)
+}
 
 /** The methods that the router knows for a path. */
 function methodsOf(path: string): string[] {

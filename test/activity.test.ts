@@ -332,6 +332,23 @@ const EVENTS: { [A in Action]?: Record<string, () => Promise<Happened>> } = {
       const answer = await api.send('GET', '/v1/users/me/export', { token: ada.token })
       return { answer, to: ada.id, by: ada.id, details: null }
     },
+    'taking a list as a file': async () => {
+      const answer = await asAdmin('GET', '/v1/users/export')
+      return { answer, to: null, by: admin.id, details: { list: 'users' } }
+    },
+  },
+  'mail.retried': {
+    'trying a mail again that was given up': async () => {
+      const ada = await api.person()
+      const id = crypto.randomUUID()
+      await api.sql(
+        `INSERT INTO outbox (id, kind, user_id, recipient, recipient_normalized, created_at, expires_at, attempts,
+          next_attempt_at, dead_at) VALUES (?, 'password_changed', ?, 'e@e.test', 'e@e.test', 0, 9000000000000, 5, 0, 1)`,
+        [id, ada.id],
+      )
+      const answer = await asAdmin('POST', `/v1/mails/${id}/retry`)
+      return { answer, to: ada.id, by: admin.id, details: { mail_id: id } }
+    },
   },
   'cleanup.ran': {
     'the cron job': async () => {
@@ -495,7 +512,12 @@ describe('Filters of the history', () => {
       data: Activity[]
       pagination: { next_cursor: string | null }
     }
-    expect(pagination).toEqual({ limit: 100, next_cursor: pagination.next_cursor, total: null })
+    expect(pagination).toEqual({
+      limit: 100,
+      next_cursor: pagination.next_cursor,
+      prev_cursor: null,
+      total: null,
+    })
     expect(data.map(({ id }) => id)).toEqual(
       data
         .map(({ id }) => id)

@@ -178,6 +178,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
   },
   resends: { batch_id: 'neither', number: 'neither' },
   system_state: { name: 'neither', at: 'neither', status: 'neither' },
+  daily_totals: { day: 'neither', action: 'neither', total: 'neither' },
   user_totals: { role: 'neither', state: 'neither', total: 'neither' },
   cleanup_runs: {
     id: 'neither',

@@ -18,6 +18,7 @@ const MEMBER_OF: Record<string, string | null> = {
   // The search index is made from `users`.
   users_fts: null,
   user_totals: null,
+  daily_totals: null,
   cleanup_runs: null,
   resends: null,
   // Of people who are gone.

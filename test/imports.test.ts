@@ -91,4 +91,4 @@ test('No file has over 350 lines, and no folder over 14 files, but for texts', (
 })
 
 /** To be split by whoever works there now. */
-const LONG = ['console/pages.tsx', 'console/people.tsx', 'console/person.tsx']
+const LONG: string[] = []

@@ -16,6 +16,7 @@ interface Page {
   pagination: {
     limit: number
     next_cursor: string | null
+    prev_cursor: string | null
     total: number | null
     page?: number
     pages?: number
@@ -124,11 +125,34 @@ describe('Filters and sorts', () => {
     expect(body.pagination).not.toHaveProperty('page')
   })
 
+  test.each(['created_at', '-created_at', 'name', '-email'])(
+    'By %s one leafs forwards and back, and sees the same pages',
+    async (sort) => {
+      const forwards = []
+      let page = await city.list({ sort, limit: 9 })
+      expect(page.body.pagination.prev_cursor).toBeNull()
+      for (;;) {
+        forwards.push(ids(page.body.data))
+        const { next_cursor } = page.body.pagination
+        if (next_cursor === null) break
+        page = await city.list({ sort, limit: 9, cursor: next_cursor })
+      }
+      const backwards = [forwards.at(-1)]
+      while (page.body.pagination.prev_cursor) {
+        page = await city.list({ sort, limit: 9, cursor: page.body.pagination.prev_cursor })
+        backwards.unshift(ids(page.body.data))
+      }
+      expect(forwards.length).toBe(4)
+      expect(backwards).toEqual(forwards)
+      expect(page.body.pagination.next_cursor).not.toBeNull()
+    },
+  )
+
   test('A page beyond the last is empty, and the deepest is known beforehand', async () => {
     const { body } = await city.list({ page: 100, limit: 100 })
     expect(body).toEqual({
       data: [],
-      pagination: { limit: 100, next_cursor: null, total: 28, page: 100, pages: 1 },
+      pagination: { limit: 100, next_cursor: null, prev_cursor: null, total: 28, page: 100, pages: 1 },
     })
     const tooDeep = await city.list({ page: 101, limit: 100 })
     expect([tooDeep.status, tooDeep.body.code]).toEqual([400, 'page_too_deep'])

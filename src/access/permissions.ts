@@ -9,7 +9,14 @@ const OF_MANAGERS = [
   'sessions:manage',
   'activity:read',
 ] as const
-const OF_ADMINS = [...OF_MANAGERS, 'users:delete', 'users:purge', 'users:export', 'cleanup:read'] as const
+const OF_ADMINS = [
+  ...OF_MANAGERS,
+  'users:delete',
+  'users:purge',
+  'users:export',
+  'cleanup:read',
+  'mails:manage',
+] as const
 
 export type Permission = (typeof OF_ADMINS)[number]
 

@@ -1,5 +1,6 @@
 import type { Child, FC } from 'hono/jsx'
 import type { Activity } from '../activity/schemas.ts'
+import type { List } from '../http/pagination.ts'
 import {
   Ago,
   AsRequest,
@@ -10,7 +11,9 @@ import {
   Fold,
   Form,
   Icon,
-  Notice,
+  Message,
+  Paging,
+  type Said,
   Select,
 } from '../pages/components.tsx'
 import { deviceOf } from '../pages/format.ts'
@@ -25,18 +28,10 @@ import type { Profile } from '../users/models.ts'
 export interface PageProps {
   view: View
   viewer: Viewer
-  /** What was just done, or why it was not. */
-  message?: { tone?: 'danger' | 'warn' | 'info'; title: string; text?: Child } | undefined
+  message?: Said | undefined
   values?: Record<string, string>
   errors?: Record<string, string>
 }
-
-const Message: FC<Pick<PageProps, 'message'>> = ({ message }) =>
-  message ? (
-    <Notice title={message.title} {...(message.tone && { tone: message.tone })}>
-      {message.text && <p>{message.text}</p>}
-    </Notice>
-  ) : null
 
 export const ProfilePage: FC<PageProps & { user: Profile & { locale: string | null } }> = ({
   view,
@@ -121,6 +116,19 @@ export const ProfilePage: FC<PageProps & { user: Profile & { locale: string | nu
               <Button>{profile.ask}</Button>
             </Form>
           </Fold>
+          <AsRequest
+            view={view}
+            calls={[
+              {
+                method: 'POST',
+                path: '/v1/auth/change_email',
+                body: { new_email: 'ada@example.com', current_password: '…' },
+              },
+              ...(user.email_verified_at === null
+                ? [{ method: 'POST', path: '/v1/auth/resend_verification', body: { email: user.email } }]
+                : []),
+            ]}
+          />
         </Section>
         <Section title={profile.language} hint={profile.languageHint}>
           <Form action="/account/language" token={token}>
@@ -249,19 +257,26 @@ export const SessionsPage: FC<PageProps & { list: Session[] }> = ({ view, viewer
               </Device>
             ))}
           </div>
+          <AsRequest
+            view={view}
+            calls={[
+              { method: 'GET', path: '/v1/auth/sessions' },
+              ...(others[0] ? [{ method: 'DELETE', path: `/v1/auth/sessions/${others[0].id}` }] : []),
+            ]}
+          />
         </Section>
       </div>
     </AccountPage>
   )
 }
 
-export const ActivityPage: FC<PageProps & { rows: Activity[]; next: string | null }> = ({
+export const ActivityPage: FC<PageProps & { rows: Activity[]; pages: List<Activity>['pagination'] }> = ({
   view,
   viewer,
   rows,
-  next,
+  pages,
 }) => {
-  const { common, account } = view.texts
+  const { account } = view.texts
   return (
     <AccountPage view={view} viewer={viewer} title={account.activity.title}>
       <Head title={account.activity.title} lead={account.activity.lead} />
@@ -270,19 +285,11 @@ export const ActivityPage: FC<PageProps & { rows: Activity[]; next: string | nul
       ) : (
         <History view={view} rows={rows} viewerId={viewer.id} subjectId={viewer.id} names={{}} dayAs="h2" />
       )}
-      <div class="paging">
-        <span>{common.zone(view.timeZone)}</span>
-        {new URL(view.here, 'http://x').searchParams.has('cursor') && (
-          <a class="button quiet" href="/account/activity">
-            {common.firstPage}
-          </a>
-        )}
-        {next && (
-          <a class="button" href={`/account/activity?${new URLSearchParams({ cursor: next })}`}>
-            {common.next}
-          </a>
-        )}
-      </div>
+      <Paging
+        view={view}
+        pages={pages}
+        at={({ cursor }) => `/account/activity${cursor ? `?${new URLSearchParams({ cursor })}` : ''}`}
+      />
     </AccountPage>
   )
 }
@@ -316,6 +323,7 @@ export const DataPage: FC<PageProps> = ({ view, viewer, message, errors = {} }) 
               </Form>
             </div>
           </Fold>
+          <AsRequest view={view} method="DELETE" path="/v1/users/me" body={{ password: '…' }} />
         </Section>
       </div>
     </AccountPage>

@@ -146,10 +146,7 @@ export const accountRoutes = new Hono<PageEnv>()
     const cursor = c.req.query('cursor')
     const filter = { limit: 30, ...(cursor && { cursor }) }
     const [list, { view, viewer }] = await Promise.all([listOwnActivity(c.var, filter), c.var.signedIn()])
-    return respond(
-      c,
-      <ActivityPage view={view} viewer={viewer} rows={list.data} next={list.pagination.next_cursor} />,
-    )
+    return respond(c, <ActivityPage view={view} viewer={viewer} rows={list.data} pages={list.pagination} />)
   })
   .get('/account/data', (c) => data(c))
   .get('/account/data/export', recentlyConfirmed('/account/data'), async (c) =>

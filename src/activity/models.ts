@@ -1,4 +1,4 @@
-import { index, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 
 /** Everything that can stand in the history, with how long it is kept: noise of signing in, or security. */
 export const ACTIONS = {
@@ -43,6 +43,7 @@ export const ACTIONS = {
   'recovery_code.used': 'security',
   'passkey.renamed': 'security',
   'passkey.counter_went_back': 'security',
+  'mail.retried': 'security',
   'cleanup.ran': 'noise',
 } as const satisfies Record<string, 'security' | 'noise'>
 
@@ -76,3 +77,14 @@ export const activityLogs = sqliteTable(
 )
 
 export type ActivityLog = typeof activityLogs.$inferSelect
+
+/** How often something happened on a day (epoch ms, in UTC), counted from the history by the cron job: for charts. */
+export const dailyTotals = sqliteTable(
+  'daily_totals',
+  {
+    day: integer().notNull(),
+    action: text().$type<Action>().notNull(),
+    total: integer().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.day, table.action] })],
+)

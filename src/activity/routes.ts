@@ -7,6 +7,7 @@ import { operation, query } from '../http/operation.ts'
 import { answerList, invalidCursor } from '../http/pagination.ts'
 import { ActivityList, ListActivity } from './schemas.ts'
 import { listActivity } from './service.ts'
+import { AskForStats, readStats, Stats } from './stats.ts'
 
 /** A row carries the time at which its change was begun; it can be written 50 seconds later at most. */
 const FOLLOWING = `Rows can appear up to a minute after the time they carry, with an id between others. Whoever follows the
@@ -29,6 +30,20 @@ export const activityRoutes = new Hono<AppEnv>()
     limitLists,
     query(ListActivity),
     async (c) => answerList(c, await listActivity(c.var, c.var.query)),
+  )
+  .get(
+    '/stats',
+    operation({
+      id: 'getStats',
+      tag: 'activity',
+      summary: 'What happened by day, and how many users there are',
+      description: 'Days are those of UTC. Counted from the history by the clean-up job, every 15 minutes.',
+      responses: { 200: Stats },
+    }),
+    requirePermission('activity:read'),
+    limitLists,
+    query(AskForStats),
+    async (c) => c.json(await readStats(c.var, c.var.query)),
   )
   .get(
     '/cleanup/runs',

@@ -1,10 +1,10 @@
-import { and, type Column, desc, eq, getTableColumns, gte, is, lt, SQL, sql } from 'drizzle-orm'
+import { and, asc, type Column, desc, eq, getTableColumns, gt, gte, is, lt, SQL, sql } from 'drizzle-orm'
 import { alias } from 'drizzle-orm/sqlite-core'
 import { v7 as uuidv7 } from 'uuid'
 import { hasPermission } from '../access/permissions.ts'
 import type { RequestOrigin, Resources } from '../context.ts'
 import { build, type Given, insertWhere } from '../database/statements.ts'
-import { type List, makeCursor, openCursor } from '../http/pagination.ts'
+import { type List, openPlace, toPage } from '../http/pagination.ts'
 import { users } from '../users/models.ts'
 import { firstIdAt, timeOfId, toTime } from '../values/ids.ts'
 import { type Action, type ActivityLog, activityLogs } from './models.ts'
@@ -67,9 +67,12 @@ type Names = { subject_name: string | null; actor_name: string | null }
 export function pageOfHistory({ config }: Resources, reader: Reader, filter: ListActivity) {
   const { limit, cursor, ...filters } = filter
   const list = `activity ${JSON.stringify(filters)}`
-  const end = filter.to === undefined ? undefined : firstIdAt(filter.to)
-  // One upper bound, never two: SQLite would seek by one and pass over rows by the other. A cursor is the lower.
-  const [before] = cursor === undefined ? [end] : (openCursor(config, list, cursor) as [string])
+  const place = openPlace(config, list, cursor)
+  const [from, to] = [filter.from, filter.to].map((at) => (at === undefined ? undefined : firstIdAt(at)))
+  const at = place?.position[0] as string | undefined
+  // One bound on each side, never two: SQLite would seek by one and pass over rows by the other. A cursor is within.
+  const isBackwards = place?.isBackwards === true
+  const before = isBackwards ? to : (at ?? to)
   // Who the others are makes a difference to those who manage users alone: for the rest, nobody is looked up.
   const named = (id: Column) => (hasPermission(reader.role, 'activity:read') ? id : sql`NULL`)
   return {
@@ -83,22 +86,25 @@ export function pageOfHistory({ config }: Resources, reader: Reader, filter: Lis
           filter.user_id === undefined ? undefined : eq(activityLogs.user_id, filter.user_id),
           filter.actor_id === undefined ? undefined : eq(activityLogs.actor_id, filter.actor_id),
           filter.action === undefined ? undefined : eq(activityLogs.action, filter.action),
-          filter.from === undefined ? undefined : gte(activityLogs.id, firstIdAt(filter.from)),
+          isBackwards
+            ? gt(activityLogs.id, at!)
+            : from === undefined
+              ? undefined
+              : gte(activityLogs.id, from),
           before === undefined ? undefined : lt(activityLogs.id, before),
         ),
       )
-      .orderBy(desc(activityLogs.id))
+      .orderBy(isBackwards ? asc(activityLogs.id) : desc(activityLogs.id))
       .limit(limit + 1),
     toPage(rows: (ActivityLog & Known & Names)[]): List<Activity> {
-      const page = rows.slice(0, limit)
-      const next_cursor = rows.length > limit ? makeCursor(config, list, [page.at(-1)!.id]) : null
-      const data = page.flatMap(
+      const page = toPage(config, list, { read: rows, limit, place, positionOf: ({ id }) => [id] })
+      const data = page.rows.flatMap(
         ({ subject_role, subject_deleted_at, actor_role, subject_name: _, actor_name: _name, ...row }) => {
           const seen = visibleTo(reader, row, { subject_role, subject_deleted_at, actor_role })
           return seen ? [toActivity(seen)] : []
         },
       )
-      return { data, pagination: { limit, next_cursor, total: null } }
+      return { data, pagination: page.pagination }
     },
   }
 }

@@ -1,4 +1,6 @@
+import { countDays } from '../activity/stats.ts'
 import type { Resources } from '../context.ts'
+import { logFailure } from '../http/log.ts'
 import { deliverDue } from '../mail/delivery.ts'
 import { cleanUp } from './service.ts'
 
@@ -8,8 +10,15 @@ export interface Job {
   work: (resources: Resources) => Promise<object | undefined>
 }
 
+/** Clean-up, and then the numbers by day, whose failure is no failure of clean-up. */
+async function cleanUpAndCount(resources: Resources): Promise<object | undefined> {
+  const done = await cleanUp(resources)
+  await logFailure(countDays(resources), resources.origin.requestId)
+  return done
+}
+
 /** The cron expressions of wrangler.toml, and what each runs. */
 export const SCHEDULE: Readonly<Record<string, Job>> = {
   '* * * * *': { name: 'mail', work: deliverDue },
-  '*/15 * * * *': { name: 'cleanup', work: cleanUp },
+  '*/15 * * * *': { name: 'cleanup', work: cleanUpAndCount },
 }

@@ -92,3 +92,31 @@ function distance(one: string, other: string): number {
   }
   return row.at(-1)!
 }
+
+/** What is wrong with a picture for the pages: their policy takes one of this origin, or one that is in the setting. */
+export function faultOfPicture(value: string): string | undefined {
+  if (/^data:image\/(png|svg\+xml|webp|jpeg);base64,[A-Za-z0-9+/]+=*$/.test(value)) return undefined
+  return /^\/(?![/\\])[\x21-\x7e]+$/.test(value)
+    ? undefined
+    : 'is neither a path of this origin nor a data: image'
+}
+
+export const faultOfColour = (value: string) =>
+  /^#([\da-f]{3}|[\da-f]{6})$/i.test(value) ? undefined : 'is not a colour such as #01614d'
+
+/** Texts by language and place; undefined for anything else. */
+export function textsIn(json: string): Record<string, Record<string, string>> | undefined {
+  const isRecord = (value: unknown): value is Record<string, unknown> =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+  try {
+    const texts: unknown = JSON.parse(json)
+    const isFit =
+      isRecord(texts) &&
+      Object.values(texts).every(
+        (of) => isRecord(of) && Object.values(of).every((text) => typeof text === 'string'),
+      )
+    return isFit ? (texts as Record<string, Record<string, string>>) : undefined
+  } catch {
+    return undefined
+  }
+}

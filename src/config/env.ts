@@ -2,11 +2,14 @@ import * as z from 'zod'
 import { type JwtKeys, parseJwtKeys } from '../crypto/jwt-keys.ts'
 import { lazy } from '../values/lazy.ts'
 import {
+  faultOfColour,
   faultOfDomain,
   faultOfHost,
   faultOfMailbox,
   faultOfOrigin,
+  faultOfPicture,
   faultOfUrl,
+  textsIn,
   weaknessOfSecret,
 } from './checks.ts'
 
@@ -91,6 +94,18 @@ export const Env = lazy(() =>
     /** Origins beside ISSUER's own at which passkeys of ours may be used. */
     WEBAUTHN_ORIGINS: list(faultOfOrigin).default([]),
     ORGANISATION: text(100).default('Roster'),
+    /** For the pages: a picture of this origin, or one that stands in the setting; and a colour, as #rrggbb. */
+    BRAND_LOGO_URL: checked(faultOfPicture).optional(),
+    BRAND_COLOUR: checked(faultOfColour).optional(),
+    /** Words of the pages that are said otherwise here: by language, then by place, as `signin.title`. */
+    PAGE_TEXTS: z
+      .string()
+      .transform((value, context): Record<string, Record<string, string>> => {
+        const texts = textsIn(value)
+        if (!texts) context.addIssue({ code: 'custom', message: 'is not an object of languages with texts' })
+        return texts ?? z.NEVER
+      })
+      .default({}),
     /** `address` or `Name <address>`. Without it no mail is sent, and what needs mail answers 503. */
     MAIL_FROM: checked(faultOfMailbox).optional(),
     MAIL_REPLY_TO: checked(faultOfMailbox).optional(),
@@ -150,6 +165,9 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   WEBAUTHN_RP_ID: "the domain that passkeys are made for, such as your-domain, or leave it out for ISSUER's",
   WEBAUTHN_ORIGINS: 'origins such as https://app.your-domain, separated by commas, or leave it out',
   ORGANISATION: 'a name of at most 100 characters',
+  BRAND_LOGO_URL: 'a path of this origin such as /logo.svg, or a data: image in base64, or leave it out',
+  BRAND_COLOUR: 'a colour such as #01614d, or leave it out',
+  PAGE_TEXTS: 'JSON such as {"en":{"signin.title":"Welcome"}}, or leave it out',
   MAIL_FROM: 'an address, or a name and an address as in Name <no-reply@your-domain>',
   MAIL_REPLY_TO: 'an address, or leave it out',
   RESEND_API_KEY:

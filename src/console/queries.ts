@@ -1,19 +1,17 @@
 import { sql } from 'drizzle-orm'
 import { outranks } from '../access/permissions.ts'
-import { activityLogs } from '../activity/models.ts'
 import type { ListActivity } from '../activity/schemas.ts'
 import { pageOfHistory } from '../activity/service.ts'
+import { openStats } from '../activity/stats.ts'
 import { NO_ORIGIN } from '../activity/visibility.ts'
 import { build } from '../database/statements.ts'
 import { invitations } from '../invitations/models.ts'
-import { countMails } from '../mail/outbox.ts'
 import { openSessionsOf, toSessionList } from '../sessions/service.ts'
 import type { Acting } from '../users/change.ts'
 import { userNotFound } from '../users/errors.ts'
 import { profileColumns, users, userTotals } from '../users/models.ts'
 import { assertVisible, readProfile } from '../users/queries.ts'
 import { toManagedUser } from '../users/schemas.ts'
-import { firstIdAt } from '../values/ids.ts'
 
 /** How many people there are in each state; `all` leaves out the deleted. */
 export type Totals = Record<string, number>
@@ -27,8 +25,16 @@ const toTotals = (rows: { state: string; total: number }[]): Totals => {
   return { ...totals, all: (totals.active ?? 0) + (totals.disabled ?? 0) }
 }
 
-export const readTotals = async ({ db }: Acting): Promise<Totals> =>
-  toTotals((await db.read({ totals: selectTotals() })).totals)
+/** Up to a hundred: more would be read for no reason. */
+const countLocked = () => sql<{
+  count: number
+}>`SELECT count(*) AS count FROM (SELECT 1 FROM ${users} INDEXED BY users_locked
+  WHERE failed_logins >= 100 AND state <> 'deleted' LIMIT 100)`
+
+export async function readTotals({ db }: Acting): Promise<Totals> {
+  const { totals, locked } = await db.read({ totals: selectTotals(), locked: countLocked() })
+  return { ...toTotals(totals), locked: locked[0]!.count }
+}
 
 /** Everything about one user that a page shows, in one trip. Throws 404 `user_not_found`. */
 export async function findPerson(acting: Acting, id: string) {
@@ -84,35 +90,25 @@ export async function findPeople({ db, actor }: Acting, ids: string[]) {
   return rows.filter((row) => row.deleted_at === null || actor.role === 'admin').map(toManagedUser)
 }
 
-const startOfDay = (now: number) => now - (now % 86_400_000)
 /** Counting ends here: more than a glance needs is never read. */
 const MOST_COUNTED = 10_000
 
-/** What an administrator sees first, in one trip. Counts of today are of the day in UTC. */
+/** What an administrator sees first, in one trip. Days are those of UTC. */
 export async function readToday(acting: Acting) {
   const { db, now, actor } = acting
-  const since = firstIdAt(startOfDay(now))
-  const count = (action: string) =>
-    sql<{ count: number }>`SELECT count(*) AS count FROM (SELECT 1 FROM ${activityLogs}
-      WHERE action = ${action} AND id >= ${since} LIMIT ${MOST_COUNTED})`
   const history = pageOfHistory(acting, { id: actor.sub, role: actor.role }, { limit: 12 })
+  const stats = openStats(acting)
   const read = await db.read({
-    totals: selectTotals(),
-    signedIn: count('session.started'),
-    failed: count('login.failed'),
-    signedUp: count('user.signed_up'),
+    ...stats.statements,
+    locked: countLocked(),
     invited: sql<{ count: number }>`SELECT count(*) AS count FROM (SELECT 1 FROM ${invitations}
       WHERE accepted_at IS NULL AND withdrawn_at IS NULL AND expires_at > ${now} LIMIT ${MOST_COUNTED})`,
-    mail: countMails(),
     events: history.rows,
   })
   return {
-    totals: toTotals(read.totals),
-    signedIn: read.signedIn[0]!.count,
-    failed: read.failed[0]!.count,
-    signedUp: read.signedUp[0]!.count,
+    stats: stats.toStats(read),
+    locked: read.locked[0]!.count,
     invited: read.invited[0]!.count,
-    mail: read.mail[0]!,
     history: history.toPage(read.events).data,
     names: namesIn(read.events),
   }

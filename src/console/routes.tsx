@@ -1,29 +1,35 @@
 import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
+import { hasPermission } from '../access/permissions.ts'
 import { ListActivity } from '../activity/schemas.ts'
+import { ExportActivity, exportActivity } from '../bulk/export.ts'
+import { inviteInBulk } from '../bulk/invitations.ts'
+import { file } from '../bulk/rows.ts'
+import { MOST_AT_ONCE } from '../bulk/schemas.ts'
 import { listCleanupRuns } from '../cleanup/runs.ts'
 import { Hono } from '../http/hono.ts'
 import { AppError, notFound } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
 import { CreateInvitation } from '../invitations/schemas.ts'
-import {
-  createInvitation,
-  listInvitations,
-  resendInvitation,
-  withdrawInvitation,
-} from '../invitations/service.ts'
-import { countMails } from '../mail/outbox.ts'
+import { listInvitations, resendInvitation, withdrawInvitation } from '../invitations/service.ts'
+import { listMails, retryMail } from '../mail/listing.ts'
+import { recentlyConfirmed } from '../pages/again.ts'
+import type { Said } from '../pages/components.tsx'
 import { failingPage, problemText } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
 import { limitedList, type PageEnv, signedInPage } from '../pages/session.ts'
 import { doneMessage, submit } from '../pages/submit.ts'
-import { ActivityPage, InvitationsPage, type InviteResult, SystemPage, TodayPage } from './pages.tsx'
-import { peoplePages } from './people-routes.tsx'
+import { lookAtChecks } from '../system/checks.ts'
+import { ActivityPage } from './activity.tsx'
+import { readFilter, readInvitations, sentenceOf, tried } from './input.ts'
+import { InvitationsPage, type InviteResult } from './invitations.tsx'
+import { peoplePages } from './people/people-routes.tsx'
 import { readActivity, readToday } from './queries.ts'
+import { SystemPage } from './system.tsx'
+import { TodayPage } from './today.tsx'
 
 const ours = form(sessionOf)
-const MOST_INVITED_AT_ONCE = 25
 
 /** `CONSOLE=off` takes the console away; what it does can be done by the API. */
 const ifThereIsOne = createMiddleware<PageEnv>(async (c, next) => {
@@ -33,115 +39,164 @@ const ifThereIsOne = createMiddleware<PageEnv>(async (c, next) => {
 
 const invitationsPage = async (
   c: Context<PageEnv>,
-  { problem, ...outcome }: { results?: InviteResult[]; typed?: string; problem?: string | undefined } = {},
+  outcome: { results?: InviteResult[]; typed?: string; message?: Said | undefined } = {},
 ) => {
-  const cursor = c.req.query('cursor')
+  const { cursor } = c.req.query()
   const [list, { view, viewer }] = await Promise.all([
     listInvitations(c.var, { limit: 25, ...(cursor && { cursor }) }),
     c.var.signedIn(),
   ])
   const { invitations } = view.texts.console
-  const message = doneMessage(c, { resent: invitations.resent, withdrawn: invitations.withdrawn })?.title
+  const message = doneMessage(c, { resent: invitations.resent, withdrawn: invitations.withdrawn })
   return respond(
     c,
-    <InvitationsPage
+    <InvitationsPage view={view} viewer={viewer} list={list} message={message} {...outcome} />,
+  )
+}
+
+const changeInvitation =
+  (done: string, change: typeof resendInvitation | typeof withdrawInvitation) => (c: Context<PageEnv>) =>
+    submit(c, () => change(c.var, c.var.actor, c.req.param('id')!), {
+      page: '/admin/invitations',
+      done: `/admin/invitations?done=${done}`,
+      again: ({ message }) => invitationsPage(c, { message }),
+    })
+
+const activityPage = async (c: Context<PageEnv>) => {
+  const { action = '', from = '', to = '', cursor = '' } = c.req.query()
+  const asked = {
+    limit: '50',
+    ...(action && { action }),
+    ...(from && { from: `${from}T00:00:00Z` }),
+    ...(to && { to: `${to}T23:59:59Z` }),
+    ...(cursor && { cursor }),
+  }
+  const [{ value: filter, errors }, { view, viewer }] = [
+    readFilter(
+      () => validate(ListActivity(), asked),
+      () => validate(ListActivity(), { limit: '50' }),
+    ),
+    await c.var.signedIn(),
+  ]
+  const { list, names } = await readActivity(c.var, filter)
+  const message: Said | undefined = errors && { tone: 'danger', title: view.texts.common.check }
+  return respond(
+    c,
+    <ActivityPage
       view={view}
       viewer={viewer}
-      invitations={list.data}
-      next={list.pagination.next_cursor}
-      isContinued={cursor !== undefined}
+      list={list}
+      names={names}
+      filter={{ action, from, to }}
       message={message}
-      problem={problem}
-      {...outcome}
+      errors={errors ?? {}}
     />,
+    { status: errors ? 422 : 200 },
   )
 }
 
 export const consoleRoutes = new Hono<PageEnv>()
   .use('*', ifThereIsOne)
   .get('/', signedInPage('activity:read'), async (c) => {
-    const [today, { view, viewer }] = await Promise.all([readToday(c.var), c.var.signedIn()])
-    return respond(c, <TodayPage view={view} viewer={viewer} today={today} />)
+    // The checks are for those who may read the runs of clean-up.
+    const seesSystem = hasPermission(c.var.actor.role, 'cleanup:read')
+    const [today, readiness, { view, viewer }] = await Promise.all([
+      readToday(c.var),
+      seesSystem ? lookAtChecks(c.var, c.env, { writes: false }) : undefined,
+      c.var.signedIn(),
+    ])
+    return respond(c, <TodayPage view={view} viewer={viewer} today={today} readiness={readiness} />)
   })
   .route('/people', peoplePages)
   .get('/invitations', signedInPage('users:create'), (c) => invitationsPage(c))
   .post('/invitations', signedInPage('users:create'), ours, async (c) => {
     const { emails = '', role = 'user' } = c.var.fields
-    const addresses = [...new Set(emails.split(/[\s,;]+/).filter(Boolean))].slice(0, MOST_INVITED_AT_ONCE)
+    const lines = readInvitations(emails, role).slice(0, MOST_AT_ONCE)
     const { view } = await c.var.signedIn()
     const results: InviteResult[] = []
-    for (const email of addresses) {
-      try {
-        await createInvitation(c.var, c.var.actor, validate(CreateInvitation(), { email, role }), undefined)
-        results.push({ email })
-      } catch (error) {
-        if (
-          !(error instanceof AppError) ||
-          error.status === 401 ||
-          (error.status >= 500 && error.code !== 'mail_not_configured')
-        )
-          throw error
-        if (error.code === 'reauthentication_required')
-          return c.redirect(`/signin/again?${new URLSearchParams({ to: '/admin/invitations' })}`, 303)
-        results.push({
-          email,
-          problem: problemText(
-            view,
-            error.errors?.[0] ? { code: error.errors[0].code, message: error.errors[0].detail } : error,
-          ),
-        })
-      }
+    const good: CreateInvitation[] = []
+    for (const line of lines) {
+      const read = tried(() => validate(CreateInvitation(), line))
+      if (read.problem) results.push({ email: line.email, problem: sentenceOf(view, read.problem) })
+      else good.push(read.value)
+    }
+    try {
+      const { data } = good.length === 0 ? { data: [] } : await inviteInBulk(c.var, { invitations: good })
+      for (const { email = '', code } of data)
+        results.push({ email, ...(code && { problem: problemText(view, { code, message: code }) }) })
+    } catch (error) {
+      if (
+        !(error instanceof AppError) ||
+        !['reauthentication_required', 'mail_not_configured'].includes(error.code)
+      )
+        throw error
+      if (error.code === 'reauthentication_required')
+        return c.redirect(`/signin/again?${new URLSearchParams({ to: '/admin/invitations' })}`, 303)
+      return invitationsPage(c, {
+        typed: emails,
+        message: { tone: 'danger', title: problemText(view, error) },
+      })
     }
     const typed = results.flatMap(({ email, problem }) => (problem ? [email] : [])).join('\n')
     return invitationsPage(c, { results, typed })
   })
-  .post('/invitations/:id/resend', signedInPage('users:create'), ours, (c) =>
-    submit(c, () => resendInvitation(c.var, c.var.actor, c.req.param('id')), {
-      page: '/admin/invitations',
-      done: '/admin/invitations?done=resent',
-      again: ({ message }) => invitationsPage(c, { problem: message?.title }),
+  .post(
+    '/invitations/:id/resend',
+    signedInPage('users:create'),
+    ours,
+    changeInvitation('resent', resendInvitation),
+  )
+  .post(
+    '/invitations/:id/withdraw',
+    signedInPage('users:create'),
+    ours,
+    changeInvitation('withdrawn', withdrawInvitation),
+  )
+  .get('/activity', signedInPage('activity:read'), limitedList, activityPage)
+  .get(
+    '/activity/export',
+    signedInPage('activity:read'),
+    limitedList,
+    recentlyConfirmed('/admin/activity'),
+    async (c) => {
+      const { action, from, to, format } = c.req.query()
+      const asked = validate(ExportActivity(), {
+        ...(action && { action }),
+        ...(from && { from: `${from}T00:00:00Z` }),
+        ...(to && { to: `${to}T23:59:59Z` }),
+        ...(format && { format }),
+      })
+      return file(c, 'activity', asked.format, await exportActivity(c.var, asked))
+    },
+  )
+  .get('/system', signedInPage('cleanup:read'), (c) => systemPage(c))
+  .post('/system/mails/:id/retry', signedInPage('mails:manage'), ours, (c) =>
+    submit(c, () => retryMail(c.var, c.var.actor, c.req.param('id')), {
+      page: '/admin/system',
+      done: '/admin/system?done=retried',
+      again: ({ message }, status) => systemPage(c, message, status),
     }),
   )
-  .post('/invitations/:id/withdraw', signedInPage('users:create'), ours, (c) =>
-    submit(c, () => withdrawInvitation(c.var, c.var.actor, c.req.param('id')), {
-      page: '/admin/invitations',
-      done: '/admin/invitations?done=withdrawn',
-      again: ({ message }) => invitationsPage(c, { problem: message?.title }),
-    }),
-  )
-  .get('/activity', signedInPage('activity:read'), limitedList, async (c) => {
-    const { action = '', from = '', to = '', cursor = '' } = c.req.query()
-    const filter = validate(ListActivity(), {
-      limit: '50',
-      ...(action && { action }),
-      ...(from && { from: `${from}T00:00:00Z` }),
-      ...(to && { to: `${to}T23:59:59Z` }),
-      ...(cursor && { cursor }),
-    })
-    const [page, { view, viewer }] = await Promise.all([readActivity(c.var, filter), c.var.signedIn()])
-    return respond(
-      c,
-      <ActivityPage
-        view={view}
-        viewer={viewer}
-        rows={page.list.data}
-        names={page.names}
-        next={page.list.pagination.next_cursor}
-        filter={{ action, from, to }}
-        isContinued={cursor !== ''}
-      />,
-    )
-  })
-  .get('/system', signedInPage('cleanup:read'), async (c) => {
-    const [redis, { mail }, runs, { view, viewer }] = await Promise.all([
-      c.var.redis.ping(),
-      c.var.db.read({ mail: countMails() }),
-      listCleanupRuns(c.var, { limit: 10 }),
-      c.var.signedIn(),
-    ])
-    return respond(
-      c,
-      <SystemPage view={view} viewer={viewer} redis={redis === true} mail={mail[0]!} runs={runs.data} />,
-    )
-  })
   .onError(failingPage)
+
+const systemPage = async (c: Context<PageEnv>, problem?: Said, status = 200) => {
+  const [readiness, mails, runs, { view, viewer }] = await Promise.all([
+    lookAtChecks(c.var, c.env, { writes: false }),
+    listMails(c.var, { status: 'dead', limit: 25 }),
+    listCleanupRuns(c.var, { limit: 10 }),
+    c.var.signedIn(),
+  ])
+  const message = problem ?? doneMessage(c, { retried: view.texts.console.system.retried })
+  return respond(
+    c,
+    <SystemPage
+      view={view}
+      viewer={viewer}
+      readiness={readiness}
+      mails={mails.data}
+      runs={runs.data}
+      message={message}
+    />,
+    { status: status as 200 },
+  )
+}

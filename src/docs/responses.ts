@@ -74,16 +74,18 @@ export function describeResponses({ responses = {}, responseHeaders = {} }: Oper
         {
           description: WORDS[status] ?? (schema ? 'Done.' : 'Done; no body.'),
           headers: describeHeaders(headers, (name) => name !== 'Link'),
-          ...(schema === 'html' && { content: { 'text/html': { schema: { type: 'string' } } } }),
-          ...(schema &&
-            schema !== 'html' && {
-              content: { 'application/json': { schema: toJsonSchema(schema, 'output') } },
-            }),
+          ...(schema && { content: contentOf(schema) }),
         },
       ]
     }),
   )
 }
+
+const TEXTS = { html: ['text/html'], rows: ['text/csv', 'application/x-ndjson'] }
+const contentOf = (schema: z.ZodType | 'html' | 'rows') =>
+  typeof schema === 'string'
+    ? Object.fromEntries(TEXTS[schema].map((type) => [type, { schema: { type: 'string' } }]))
+    : { 'application/json': { schema: toJsonSchema(schema, 'output') } }
 
 const WORDS: Record<string, string> = { 304: 'The caller has it already; no body.' }
 

@@ -27,8 +27,8 @@ export interface OperationParts {
   query?: () => z.ZodObject
   headers?: Record<string, string>
   security?: 'signed_in' | Permission
-  /** By status: the schema of the JSON, null for no body, `html` for a page. */
-  responses?: Record<number, (() => z.ZodType) | null | 'html'>
+  /** By status: the schema of the JSON, null for no body, `html` for a page, `rows` for a file of a list. */
+  responses?: Record<number, (() => z.ZodType) | null | 'html' | 'rows'>
   /** By status: what its headers say. Those of every answer are known (headers.ts). */
   responseHeaders?: Record<number, Record<string, string>>
   problems?: (() => AppError)[]

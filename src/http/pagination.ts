@@ -14,13 +14,15 @@ export const invalidCursor = () =>
 
 /** Answers with a list, and `Link` to where it goes on (RFC 8288). */
 export function answerList<T>(c: Context, list: List<T>) {
-  const { next_cursor } = list.pagination
-  if (next_cursor !== null) {
-    const { pathname, searchParams } = new URL(c.req.url)
-    searchParams.delete('page') // A cursor goes on from where the page ended.
-    searchParams.set('cursor', next_cursor)
-    c.header('link', `<${pathname}?${searchParams}>; rel="next"`)
-  }
+  const { next_cursor, prev_cursor } = list.pagination
+  const { pathname, searchParams } = new URL(c.req.url)
+  searchParams.delete('page') // A cursor goes on from where the page ended.
+  const links = Object.entries({ next: next_cursor, prev: prev_cursor }).flatMap(([rel, cursor]) => {
+    if (cursor === null) return []
+    searchParams.set('cursor', cursor)
+    return [`<${pathname}?${searchParams}>; rel="${rel}"`]
+  })
+  if (links.length > 0) c.header('link', links.join(', '))
   return c.json(list)
 }
 
@@ -31,6 +33,7 @@ export const listOf = <S extends z.ZodType>(item: S) =>
     pagination: z.object({
       limit: z.int(),
       next_cursor: z.string().nullable().meta({ description: 'Where the list goes on; null at its end.' }),
+      prev_cursor: z.string().nullable().meta({ description: 'The page before; null at the beginning.' }),
       total: z.int().nullable().meta({ description: 'Null for a search, whose end nobody has counted.' }),
       page: z.int().optional(),
       pages: z.int().optional(),
@@ -42,6 +45,7 @@ export interface List<T> {
   pagination: {
     limit: number
     next_cursor: string | null
+    prev_cursor: string | null
     total: number | null
     page?: number
     pages?: number
@@ -52,8 +56,63 @@ export const pageQuery = () => ({
   limit: wholeNumber(1, 100).default(20).meta({ description: 'How many, at most.' }),
   cursor: text(1024, 1)
     .optional()
-    .meta({ description: 'The `next_cursor` of the answer before, with the same filters.' }),
+    .meta({ description: 'The `next_cursor` or `prev_cursor` of an answer before, with the same filters.' }),
 })
+
+/** Where a page begins: behind a row of the list, or before one, and then it is read backwards. */
+export interface Place {
+  position: unknown[]
+  isBackwards: boolean
+}
+
+/** In a cursor that leads backwards, before the position. No id and no number is that. */
+const BACKWARDS = '<'
+
+/** The place that a cursor names; undefined for the beginning. Throws 400 `invalid_cursor`. */
+export function openPlace(config: Config, list: string, cursor: string | undefined): Place | undefined {
+  if (cursor === undefined) return undefined
+  const position = openCursor(config, list, cursor)
+  const isBackwards = position[0] === BACKWARDS
+  return { position: isBackwards ? position.slice(1) : position, isBackwards }
+}
+
+/**
+ * A page of rows that were read in the direction of `place`, with one more than its limit to show whether it goes on.
+ * The rows come in the order of the list.
+ */
+export function toPage<T>(
+  config: Config,
+  list: string,
+  {
+    read,
+    limit,
+    place,
+    positionOf,
+  }: {
+    read: readonly T[]
+    limit: number
+    place: Place | undefined
+    positionOf: (row: T) => readonly unknown[]
+  },
+): { rows: T[]; pagination: List<T>['pagination'] } {
+  const isBackwards = place?.isBackwards ?? false
+  const page = read.slice(0, limit)
+  const rows = isBackwards ? page.toReversed() : page
+  const goesOn = read.length > limit
+  const [first, last] = [rows[0], rows.at(-1)]
+  const hasNext = isBackwards || goesOn
+  const hasPrev = isBackwards ? goesOn : place !== undefined
+  return {
+    rows,
+    pagination: {
+      limit,
+      next_cursor: last !== undefined && hasNext ? makeCursor(config, list, positionOf(last)) : null,
+      prev_cursor:
+        first !== undefined && hasPrev ? makeCursor(config, list, [BACKWARDS, ...positionOf(first)]) : null,
+      total: null,
+    },
+  }
+}
 
 const MAC_BYTES = 16
 

@@ -1,4 +1,4 @@
-import { and, desc, eq, getTableColumns, isNull, lt, type SQL, sql } from 'drizzle-orm'
+import { and, asc, desc, eq, getTableColumns, gt, isNull, lt, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { reauthenticationRequired } from '../access/errors.ts'
 import { isRecent as hasRecentLogin, requireRecentLogin } from '../access/guards.ts'
@@ -6,8 +6,8 @@ import { outranks } from '../access/permissions.ts'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
-import { build, insertWhere, rowExists } from '../database/statements.ts'
-import { type List, makeCursor, openCursor } from '../http/pagination.ts'
+import { build, insertWhere, type Results, rowExists } from '../database/statements.ts'
+import { type List, openPlace, toPage } from '../http/pagination.ts'
 import { Refusal } from '../http/problem.ts'
 import { type IdempotentRequest, openIdempotency, recalled } from '../idempotency/service.ts'
 import { oneTimeTokens } from '../links/models.ts'
@@ -84,7 +84,20 @@ export async function createInvitation(
   input: CreateInvitation,
   request: IdempotentRequest | undefined,
 ): Promise<Invitation> {
-  const { db, now } = resources
+  const { id, batch, isDone, conclude } = prepareInvitation(resources, actor, input, request)
+  const invitation = conclude(await resources.db.writeBatch(batch, isDone))
+  // Of a repeat, as it is by now.
+  return invitation.id === id ? invitation : ((await findInvitation(resources, invitation.id)) ?? invitation)
+}
+
+/** The statements that invite somebody, and what makes the answer of their results, or throws. */
+export function prepareInvitation(
+  resources: Resources,
+  actor: Claims,
+  input: CreateInvitation,
+  request?: IdempotentRequest,
+) {
+  const { now } = resources
   assertMayInvite(resources, actor, input.role)
   const isRecent = input.role === 'user' || hasRecentLogin(actor, now)
   const row: InvitationRow = {
@@ -110,43 +123,43 @@ export async function createInvitation(
   const event = eventOf('invitation.created', actor.sub, row)
   const isDone = rowExists(activityLogs, event.id)
   const mail = enqueueInvitation(resources, row, isDone)
-  const results = await db.writeBatch(
-    {
-      count: asked.count,
-      claim: once.claim,
-      history: record(resources, event, once.isFirst),
-      older: withdrawInvitations(
-        resources,
-        row.email_normalized,
-        { reason: 'replaced', actorId: actor.sub, which: sql`id < ${row.id}` },
-        isDone,
-      ),
-      invitation: insertWhere(invitations, row, isDone),
-      mail: mail.statements,
-      mailing: asked.verdict,
-      countMade: [asked.countMade(mail.mailId)],
-      verdict: sql<
-        Record<'is_done' | 'is_taken' | 'is_replaceable' | 'holds', 0 | 1>
-      >`SELECT ${isDone} AS is_done,
-        ${isTaken} AS is_taken, ${isReplaceable} AS is_replaceable, ${holds} AS holds`,
-      ...once.recall,
-    },
-    isDone,
-  )
-  const { is_done, is_taken, is_replaceable, holds: isLive } = results.verdict[0]!
-  const kept = recalled(request, results, answer)
-  // What was answered once is answered again, however old the login is by now.
-  if (kept.id !== row.id) return (await findInvitation(resources, kept.id)) ?? kept
-  if (!is_done) {
-    if (!isLive) throw invalidToken(new Refusal('meanwhile'))
-    if (!isRecent) throw reauthenticationRequired()
-    if (is_taken) throw emailTaken()
-    if (!is_replaceable) throw outranked()
-    asked.assertAllowed(results.mailing)
-    throw writeConflict()
+  const batch = {
+    count: asked.count,
+    claim: once.claim,
+    history: record(resources, event, once.isFirst),
+    older: withdrawInvitations(
+      resources,
+      row.email_normalized,
+      { reason: 'replaced', actorId: actor.sub, which: sql`id < ${row.id}` },
+      isDone,
+    ),
+    invitation: insertWhere(invitations, row, isDone),
+    mail: mail.statements,
+    mailing: asked.verdict,
+    countMade: [asked.countMade(mail.mailId)],
+    verdict: sql<
+      Record<'is_done' | 'is_taken' | 'is_replaceable' | 'holds', 0 | 1>
+    >`SELECT ${isDone} AS is_done,
+      ${isTaken} AS is_taken, ${isReplaceable} AS is_replaceable, ${holds} AS holds`,
+    ...once.recall,
   }
-  sendAfterwards(resources, mail.mailId)
-  return answer
+  const conclude = (results: Results<typeof batch>): Invitation => {
+    const { is_done, is_taken, is_replaceable, holds: isLive } = results.verdict[0]!
+    const kept = recalled(request, results, answer)
+    // What was answered once is answered again, however old the login is by now.
+    if (kept.id !== row.id) return kept
+    if (!is_done) {
+      if (!isLive) throw invalidToken(new Refusal('meanwhile'))
+      if (!isRecent) throw reauthenticationRequired()
+      if (is_taken) throw emailTaken()
+      if (!is_replaceable) throw outranked()
+      asked.assertAllowed(results.mailing)
+      throw writeConflict()
+    }
+    sendAfterwards(resources, mail.mailId)
+    return answer
+  }
+  return { batch, isDone, conclude, id: row.id }
 }
 
 const inviterNow = ({ role }: Claims) =>
@@ -163,19 +176,18 @@ export async function listInvitations(
   { db, config, now }: Resources,
   { limit, cursor }: { limit: number; cursor?: string | undefined },
 ): Promise<List<Invitation>> {
-  const [after] = cursor === undefined ? [] : (openCursor(config, 'invitations', cursor) as [string])
-  const { rows } = await db.read({
+  const place = openPlace(config, 'invitations', cursor)
+  const at = place?.position[0] as string | undefined
+  const isBackwards = place?.isBackwards === true
+  const { rows: read } = await db.read({
     rows: selectInvitations()
-      .where(after === undefined ? undefined : lt(invitations.id, after))
-      .orderBy(desc(invitations.id))
+      .where(at === undefined ? undefined : isBackwards ? gt(invitations.id, at) : lt(invitations.id, at))
+      .orderBy(isBackwards ? asc(invitations.id) : desc(invitations.id))
       .limit(limit + 1),
   })
-  const page = rows.slice(0, limit)
-  const next_cursor = rows.length > limit ? makeCursor(config, 'invitations', [page.at(-1)!.id]) : null
-  return {
-    data: page.map((row) => toInvitation(row, now)),
-    pagination: { limit, next_cursor, total: null },
-  }
+  const positionOf = ({ id }: InvitationRow) => [id]
+  const { rows, pagination } = toPage(config, 'invitations', { read, limit, place, positionOf })
+  return { data: rows.map((row) => toInvitation(row, now)), pagination }
 }
 
 /** An invitation as it is now. */
@@ -191,6 +203,10 @@ async function requireInvitation({ db }: Resources, actor: Claims, id: string): 
   const {
     invitation: [row],
   } = await db.read({ invitation: build.select().from(invitations).where(eq(invitations.id, id)) })
+  return assertManages(actor, row)
+}
+
+export function assertManages(actor: Claims, row: InvitationRow | undefined): InvitationRow {
   if (!row) throw invitationNotFound()
   if (!outranks(actor.role, row.role)) throw outranked()
   return row
@@ -205,46 +221,50 @@ export const isPending = (id: string) =>
  * @throws 404; 403; 409 `invitation_ended`, `email_taken`; 503.
  */
 export async function resendInvitation(resources: Resources, actor: Claims, id: string): Promise<Invitation> {
-  const { db, now } = resources
   const row = await requireInvitation(resources, actor, id)
+  const { batch, isDone, conclude } = prepareResend(resources, actor, row)
+  return conclude(await resources.db.writeBatch(batch, isDone))
+}
+
+export function prepareResend(resources: Resources, actor: Claims, row: InvitationRow) {
+  const { now } = resources
   assertMayInvite(resources, actor, row.role)
   if (row.role !== 'user') requireRecentLogin(actor, now)
   const renewed = { ...row, expires_at: now + LIFETIME_MS.accept_invitation, invited_by: actor.sub }
   const holds = tokenIsLive(actor, now)
   const isTaken = emailIsProved(row.email_normalized)
   const asked = askToInvite(resources, actor, row)
-  const mayResend = sql`EXISTS (SELECT 1 FROM ${invitations} WHERE ${and(isPending(id), holds)}) AND NOT ${isTaken}
+  const mayResend = sql`EXISTS (SELECT 1 FROM ${invitations} WHERE ${and(isPending(row.id), holds)}) AND NOT ${isTaken}
     AND ${asked.mayAsk}`
   const event = eventOf('invitation.resent', actor.sub, row)
   const isDone = rowExists(activityLogs, event.id)
   const mail = enqueueInvitation(resources, renewed, isDone)
-  const { verdict, mailing } = await db.writeBatch(
-    {
-      count: asked.count,
-      history: record(resources, event, mayResend),
-      change: build
-        .update(invitations)
-        .set({ expires_at: renewed.expires_at, invited_by: renewed.invited_by })
-        .where(and(eq(invitations.id, id), isDone)),
-      mail: mail.statements,
-      mailing: asked.verdict,
-      countMade: [asked.countMade(mail.mailId)],
-      verdict: sql<
-        Record<'is_done' | 'holds' | 'is_taken', 0 | 1>
-      >`SELECT ${isDone} AS is_done, ${holds} AS holds,
-        ${isTaken} AS is_taken`,
-    },
-    isDone,
-  )
-  const { is_done, holds: isLive, is_taken } = verdict[0]!
-  if (!is_done) {
-    if (!isLive) throw invalidToken(new Refusal('meanwhile'))
-    if (is_taken) throw emailTaken()
-    asked.assertAllowed(mailing)
-    throw invitationEnded()
+  const batch = {
+    count: asked.count,
+    history: record(resources, event, mayResend),
+    change: build
+      .update(invitations)
+      .set({ expires_at: renewed.expires_at, invited_by: renewed.invited_by })
+      .where(and(eq(invitations.id, row.id), isDone)),
+    mail: mail.statements,
+    mailing: asked.verdict,
+    countMade: [asked.countMade(mail.mailId)],
+    verdict: sql<
+      Record<'is_done' | 'holds' | 'is_taken', 0 | 1>
+    >`SELECT ${isDone} AS is_done, ${holds} AS holds, ${isTaken} AS is_taken`,
   }
-  sendAfterwards(resources, mail.mailId)
-  return toInvitation({ ...renewed, ...inviterNow(actor) }, now)
+  const conclude = ({ verdict, mailing }: Pick<Results<typeof batch>, 'verdict' | 'mailing'>): Invitation => {
+    const { is_done, holds: isLive, is_taken } = verdict[0]!
+    if (!is_done) {
+      if (!isLive) throw invalidToken(new Refusal('meanwhile'))
+      if (is_taken) throw emailTaken()
+      asked.assertAllowed(mailing)
+      throw invitationEnded()
+    }
+    sendAfterwards(resources, mail.mailId)
+    return toInvitation({ ...renewed, ...inviterNow(actor) }, now)
+  }
+  return { batch, isDone, conclude }
 }
 
 /**
@@ -252,26 +272,31 @@ export async function resendInvitation(resources: Resources, actor: Claims, id: 
  * been accepted.
  */
 export async function withdrawInvitation(resources: Resources, actor: Claims, id: string): Promise<void> {
-  const { db, now } = resources
   const row = await requireInvitation(resources, actor, id)
-  const isThis = eq(invitations.id, id)
+  const { batch, isDone, conclude } = prepareWithdrawal(resources, actor, row)
+  conclude(await resources.db.writeBatch(batch, isDone))
+}
+
+export function prepareWithdrawal(resources: Resources, actor: Claims, row: InvitationRow) {
+  const { now } = resources
+  const isThis = eq(invitations.id, row.id)
   const event = eventOf('invitation.withdrawn', actor.sub, row)
   const isDone = rowExists(activityLogs, event.id)
   const holds = tokenIsLive(actor, now)
-  const { invitation, verdict } = await db.writeBatch(
-    {
-      history: record(
-        resources,
-        event,
-        sql`EXISTS (SELECT 1 FROM ${invitations} WHERE ${and(isPending(id), holds)})`,
-      ),
-      change: build.update(invitations).set({ withdrawn_at: now }).where(and(isThis, isDone)),
-      links: voidTokens(now, ['accept_invitation'], sql`${oneTimeTokens.subject_id} = ${id} AND ${isDone}`),
-      invitation: build.select({ accepted_at: invitations.accepted_at }).from(invitations).where(isThis),
-      verdict: sql<{ holds: 0 | 1 }>`SELECT ${holds} AS holds`,
-    },
-    isDone,
-  )
-  if (!verdict[0]!.holds) throw invalidToken(new Refusal('meanwhile'))
-  if (invitation[0]?.accepted_at) throw invitationEnded()
+  const batch = {
+    history: record(
+      resources,
+      event,
+      sql`EXISTS (SELECT 1 FROM ${invitations} WHERE ${and(isPending(row.id), holds)})`,
+    ),
+    change: build.update(invitations).set({ withdrawn_at: now }).where(and(isThis, isDone)),
+    links: voidTokens(now, ['accept_invitation'], sql`${oneTimeTokens.subject_id} = ${row.id} AND ${isDone}`),
+    invitation: build.select({ accepted_at: invitations.accepted_at }).from(invitations).where(isThis),
+    verdict: sql<{ holds: 0 | 1 }>`SELECT ${holds} AS holds`,
+  }
+  const conclude = ({ invitation, verdict }: Pick<Results<typeof batch>, 'invitation' | 'verdict'>): void => {
+    if (!verdict[0]!.holds) throw invalidToken(new Refusal('meanwhile'))
+    if (invitation[0]?.accepted_at) throw invitationEnded()
+  }
+  return { batch, isDone, conclude }
 }

@@ -47,6 +47,20 @@ export const Notice: FC<PropsWithChildren<{ tone?: 'danger' | 'warn' | 'info'; t
   </div>
 )
 
+/** What was just done, or why it was not. */
+export interface Said {
+  tone?: 'danger' | 'warn' | 'info'
+  title: string
+  text?: Child
+}
+
+export const Message: FC<{ message: Said | undefined }> = ({ message }) =>
+  message ? (
+    <Notice title={message.title} {...(message.tone && { tone: message.tone })}>
+      {message.text && <p>{message.text}</p>}
+    </Notice>
+  ) : null
+
 export interface FieldProps {
   name: string
   label: Child
@@ -184,14 +198,25 @@ export const Fold: FC<PropsWithChildren<{ summary: string; open?: boolean; style
   </details>
 )
 
-/** The API call that does what the form beside it does. */
-export const AsRequest: FC<{ view: View; method: string; path: string; body?: object; ifMatch?: number }> = ({
-  view,
-  method,
-  path,
-  body,
-  ifMatch,
-}) => {
+export interface ApiCall {
+  method: string
+  path: string
+  body?: object
+  ifMatch?: number
+}
+
+/** The API call that does what the form beside it does; those of several buttons under one another. */
+export const AsRequest: FC<{ view: View } & (ApiCall | { calls: ApiCall[] })> = ({ view, ...asked }) => {
+  const calls = 'calls' in asked ? asked.calls : [asked]
+  return (
+    <details class="fold">
+      <summary>{view.texts.common.showAsRequest}</summary>
+      <Copy view={view}>{calls.map(toCurl).join('\n\n')}</Copy>
+    </details>
+  )
+}
+
+function toCurl({ method, path, body, ifMatch }: ApiCall): string {
   const lines = [
     `curl -X ${method} "$ROSTER${path}"`,
     `  -H "authorization: Bearer $TOKEN"`,
@@ -200,11 +225,37 @@ export const AsRequest: FC<{ view: View; method: string; path: string; body?: ob
       ? [`  -H "content-type: application/json"`, `  -d '${JSON.stringify(body).replaceAll("'", "'\\''")}'`]
       : []),
   ]
+  return lines.join(' \\\n')
+}
+
+/** How to go on in a list: its first page, the one before and the next. `at` gives the address of each. */
+export const Paging: FC<
+  PropsWithChildren<{
+    view: View
+    pages: { next_cursor: string | null; prev_cursor: string | null }
+    at: (more: { cursor?: string }) => string
+  }>
+> = ({ view, pages, at, children }) => {
+  const { common } = view.texts
   return (
-    <details class="fold">
-      <summary>{view.texts.common.showAsRequest}</summary>
-      <Copy view={view}>{lines.join(' \\\n')}</Copy>
-    </details>
+    <div class="paging">
+      <span>{children ?? common.zone(view.timeZone)}</span>
+      {pages.prev_cursor && (
+        <>
+          <a class="button quiet" href={at({})}>
+            {common.firstPage}
+          </a>
+          <a class="button" href={at({ cursor: pages.prev_cursor })} rel="prev">
+            {common.previous}
+          </a>
+        </>
+      )}
+      {pages.next_cursor && (
+        <a class="button" href={at({ cursor: pages.next_cursor })} rel="next">
+          {common.next}
+        </a>
+      )}
+    </div>
   )
 }
 

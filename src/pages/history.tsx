@@ -4,6 +4,10 @@ import { countryOf, deviceOf, toLongDay, toMinute } from './format.ts'
 import { GRAVE } from './texts/en/history.ts'
 import type { View } from './view.ts'
 
+/** Where a name goes in a sentence: characters that nobody can type, so that no name is taken for one. */
+const [ACTOR, WHOM] = ['\uE000', '\uE001']
+const PLACES = /([\uE000\uE001])/
+
 /** Rows of history as sentences, by day; the time stands in the margin. */
 export const History: FC<{
   view: View
@@ -14,9 +18,11 @@ export const History: FC<{
   subjectId?: string
   /** Names of those who stand in the rows, by id. */
   names: Record<string, string>
+  /** Whether names lead to the pages of those who have them. */
+  leads?: boolean
   /** The heading of a day: `h3` where the history stands under a heading of its own. */
   dayAs?: 'h2' | 'h3'
-}> = ({ view, rows, viewerId, subjectId, names, dayAs: DayHeading = 'h3' }) => {
+}> = ({ view, rows, viewerId, subjectId, names, leads = false, dayAs: DayHeading = 'h3' }) => {
   const { common, history } = view.texts
   const days = Object.entries(Object.groupBy(rows, (row) => toLongDay(view, Date.parse(row.created_at))))
   const today = toLongDay(view, view.now)
@@ -33,8 +39,8 @@ export const History: FC<{
             const isAboutOther =
               row.user_id !== null && row.user_id !== row.actor_id && row.user_id !== subjectId
             const told = {
-              actor: nameOf(row.actor_id),
-              whom: isAboutOther ? (names[row.user_id!] ?? history.gone) : null,
+              actor: ACTOR,
+              whom: isAboutOther ? WHOM : null,
               details: (row.details ?? {}) as Record<string, unknown>,
             }
             const sentence = history.sentences[row.action]?.(told) ?? history.other(told, row.action)
@@ -43,7 +49,23 @@ export const History: FC<{
               <div class={`event ${GRAVE.has(row.action) ? 'danger' : ''}`}>
                 <time datetime={row.created_at}>{toMinute(view, at)}</time>
                 <div>
-                  <p>{sentence}</p>
+                  <p>
+                    {sentence.split(PLACES).map((part) => {
+                      if (part === ACTOR)
+                        return (
+                          <strong>
+                            <bdi>{nameOf(row.actor_id)}</bdi>
+                          </strong>
+                        )
+                      if (part !== WHOM) return part
+                      const name = <bdi>{names[row.user_id!] ?? history.gone}</bdi>
+                      return leads && names[row.user_id!] ? (
+                        <a href={`/admin/people/${row.user_id}`}>{name}</a>
+                      ) : (
+                        name
+                      )
+                    })}
+                  </p>
                   {place && <p>{place}</p>}
                 </div>
               </div>

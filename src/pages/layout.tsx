@@ -18,6 +18,7 @@ const Document: Layout = ({ view, title, isError, children }) => (
         <title>{`${isError ? `${view.texts.common.errorTitle}: ` : ''}${title} · ${view.organisation}`}</title>
         <link rel="icon" href="/icon.svg" type="image/svg+xml" />
         <link rel="stylesheet" href="/roster.css" />
+        {view.brand && <link rel="stylesheet" href={view.brand.path} />}
         <script src="/roster.js" type="module" />
       </head>
       <body>
@@ -32,20 +33,26 @@ const Document: Layout = ({ view, title, isError, children }) => (
 
 export const Mark: FC<{ view: View; href: string }> = ({ view, href }) => (
   <a class="mark" href={href}>
-    <svg
-      width="18"
-      height="18"
-      viewBox="0 0 18 18"
-      fill="none"
-      stroke-width="2"
-      stroke-linecap="round"
-      aria-hidden="true"
-    >
-      <path d="M2 4h14" />
-      <path d="M2 9h14" />
-      <path d="M2 14h8" />
-    </svg>
-    <span>{view.organisation}</span>
+    {view.logo ? (
+      <img src={view.logo} alt={view.organisation} />
+    ) : (
+      <>
+        <svg
+          width="18"
+          height="18"
+          viewBox="0 0 18 18"
+          fill="none"
+          stroke-width="2"
+          stroke-linecap="round"
+          aria-hidden="true"
+        >
+          <path d="M2 4h14" />
+          <path d="M2 9h14" />
+          <path d="M2 14h8" />
+        </svg>
+        <span>{view.organisation}</span>
+      </>
+    )}
   </a>
 )
 

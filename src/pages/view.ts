@@ -1,6 +1,7 @@
 import type { Context } from 'hono'
 import { getCookie } from 'hono/cookie'
 import type { AppEnv } from '../context.ts'
+import { brandSheet } from './brand.ts'
 import type { Clock } from './format.ts'
 import { LANGUAGES, type Language, PSEUDO, type Texts, textsOf } from './texts/index.ts'
 
@@ -9,6 +10,9 @@ export interface View extends Clock {
   language: Language | typeof PSEUDO
   texts: Texts
   organisation: string
+  logo: string | undefined
+  /** The stylesheet of the organisation's colour. */
+  brand: ReturnType<typeof brandSheet> | undefined
   path: string
   /** The path with its query, to come back to. */
   here: string
@@ -24,10 +28,12 @@ export function viewOf(c: Context, locale?: string | null): View {
   const url = new URL(c.req.url)
   return {
     language,
-    texts: textsOf(language),
+    texts: textsOf(language, config.PAGE_TEXTS),
     timeZone: zoneOf(c),
     now,
     organisation: config.ORGANISATION,
+    logo: config.BRAND_LOGO_URL,
+    brand: config.BRAND_COLOUR === undefined ? undefined : brandSheet(config.BRAND_COLOUR),
     path: url.pathname,
     here: url.pathname + url.search,
     requestId,

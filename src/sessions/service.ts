@@ -57,7 +57,10 @@ export const openSessionsOf = (userId: string, now: number) =>
 
 export function toSessionList(rows: SessionRow[], currentId?: string): List<Session> {
   const data = rows.map((row) => toSession(row, currentId))
-  return { data, pagination: { limit: MAX_SESSIONS, next_cursor: null, total: data.length } }
+  return {
+    data,
+    pagination: { limit: MAX_SESSIONS, next_cursor: null, prev_cursor: null, total: data.length },
+  }
 }
 
 /** One's own open sessions, the one of the token marked. */

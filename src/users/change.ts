@@ -4,7 +4,7 @@ import { anotherAdminRemains } from '../access/can-sign-in.ts'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
-import { build, rowExists, type Statement } from '../database/statements.ts'
+import { build, type Results, rowExists, type Statement } from '../database/statements.ts'
 import { assertPrecondition } from '../http/precondition.ts'
 import { type AppError, Refusal } from '../http/problem.ts'
 import { invalidLink } from '../links/errors.ts'
@@ -111,7 +111,13 @@ async function writeChange(
   row: User,
   change: Change,
 ): Promise<User | undefined> {
-  const { db, now } = resources
+  const { batch, isDone, conclude } = prepareChange(resources, by, row, change)
+  return conclude(await resources.db.writeBatch(batch, isDone))
+}
+
+/** The statements of a change, and what makes the user of their results: undefined, or a throw, as `writeChange`. */
+export function prepareChange(resources: Resources, by: Authority, row: User, change: Change) {
+  const { now } = resources
   const set = {
     ...change.set,
     version: sql`${users.version} + 1`,
@@ -143,36 +149,36 @@ async function writeChange(
   const isDone = rowExists(activityLogs, event.id)
   const isThis = and(eq(users.id, row.id), isDone)
   const mails = change.mails?.(isDone) ?? []
-  const { user, verdict } = await db.writeBatch(
-    {
-      history: record(resources, event, mayChange),
-      way: makeWay(resources, by.actorId, row, change, isDone),
-      change: change.leavesUser
-        ? []
-        : change.erases
-          ? eraseUser(resources, row.id, isDone)
-          : [build.update(users).set(set).where(isThis)],
-      consequences: consequences(resources, by.actorId, row, change, isDone),
-      spending: by.spend ? [by.spend(isDone)] : [],
-      also: change.alsoWrite?.(isDone) ?? [],
-      mails: mails.flatMap(({ statements }) => statements),
-      user: selectUsers().where(eq(users.id, row.id)),
-      verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${person} AS is_as_read, ${isTaken} AS is_taken`,
-    },
-    isDone,
-  )
-  const { is_done, holds, is_as_read, is_taken } = verdict[0]!
-  if (is_done) {
-    const changed = user[0]
-    const epoch = changed?.token_epoch ?? row.token_epoch + 1
-    if (change.endsTokens)
-      resources.afterwards(publishRevocations(resources, { user: { id: row.id, epoch } }))
-    sendAfterwards(resources, ...mails.map(({ mailId }) => mailId))
-    return changed ?? row
+  const batch = {
+    history: record(resources, event, mayChange),
+    way: makeWay(resources, by.actorId, row, change, isDone),
+    change: change.leavesUser
+      ? []
+      : change.erases
+        ? eraseUser(resources, row.id, isDone)
+        : [build.update(users).set(set).where(isThis)],
+    consequences: consequences(resources, by.actorId, row, change, isDone),
+    spending: by.spend ? [by.spend(isDone)] : [],
+    also: change.alsoWrite?.(isDone) ?? [],
+    mails: mails.flatMap(({ statements }) => statements),
+    user: selectUsers().where(eq(users.id, row.id)),
+    verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${person} AS is_as_read, ${isTaken} AS is_taken`,
   }
-  if (!holds) throw by.refused()
-  if (!is_as_read) return undefined
-  throw is_taken ? emailTaken() : lastAdmin()
+  const conclude = ({ user, verdict }: Pick<Results<typeof batch>, 'user' | 'verdict'>): User | undefined => {
+    const { is_done, holds, is_as_read, is_taken } = verdict[0]!
+    if (is_done) {
+      const changed = user[0]
+      const epoch = changed?.token_epoch ?? row.token_epoch + 1
+      if (change.endsTokens)
+        resources.afterwards(publishRevocations(resources, { user: { id: row.id, epoch } }))
+      sendAfterwards(resources, ...mails.map(({ mailId }) => mailId))
+      return changed ?? row
+    }
+    if (!holds) throw by.refused()
+    if (!is_as_read) return undefined
+    throw is_taken ? emailTaken() : lastAdmin()
+  }
+  return { batch, isDone, conclude }
 }
 
 type Verdict = Record<'is_done' | 'holds' | 'is_as_read' | 'is_taken', 0 | 1>

@@ -8,6 +8,7 @@ import { visibleTo } from '../activity/visibility.ts'
 import type { Resources } from '../context.ts'
 import { rowExists } from '../database/statements.ts'
 import { factors, recoveryCodes } from '../factors/models.ts'
+import { toStream } from '../http/stream.ts'
 import { idempotencyKeys } from '../idempotency/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens } from '../links/models.ts'
@@ -186,24 +187,6 @@ async function* pagesOf({ db }: Resources, source: Source, first: Row[]) {
     page = (await db.readOnce({ page: selectPage(source, page.at(-1)) })).page
     yield page
   }
-}
-
-/** Nothing is made before it is asked for. */
-function toStream(pieces: AsyncGenerator<string>): ReadableStream {
-  const encoder = new TextEncoder()
-  return new ReadableStream(
-    {
-      async pull(controller) {
-        const { value, done } = await pieces.next()
-        if (done) controller.close()
-        else controller.enqueue(encoder.encode(value))
-      },
-      async cancel() {
-        await pieces.return(undefined)
-      },
-    },
-    { highWaterMark: 0 },
-  )
 }
 
 /** A row of history as the user may see it; undefined where they may not. */

@@ -3,7 +3,7 @@ import { forbidden } from '../access/errors.ts'
 import { hasPermission } from '../access/permissions.ts'
 import type { Resources } from '../context.ts'
 import { type Places, prepare } from '../database/statements.ts'
-import { type List, makeCursor, openCursor } from '../http/pagination.ts'
+import { type List, openPlace, toPage } from '../http/pagination.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { normalizeEmailPart } from '../values/email.ts'
 import { pageTooDeep } from './errors.ts'
@@ -38,6 +38,7 @@ interface Kind {
   isDescending: boolean
   isSearch: boolean
   hasEmail: boolean
+  isLocked: boolean
   /** It goes on from a cursor. */
   isContinued: boolean
 }
@@ -67,14 +68,17 @@ export async function listUsers(
   if (filter.status === 'deleted' && !hasPermission(actor.role, 'users:delete')) throw forbidden()
   if (page !== undefined && page * limit > DEEPEST_ROW_BY_PAGE) throw pageTooDeep()
   const list = `users ${JSON.stringify(filters)}`
-  const position = cursor === undefined ? [] : openCursor(config, list, cursor)
+  const place = openPlace(config, list, cursor)
+  const position = place?.position ?? []
+  const isDescending = filter.sort.startsWith('-')
   const kind: Kind = {
     role: filter.role,
     status: filter.status,
     sort: filter.sort.replace('-', '') as Kind['sort'],
-    isDescending: filter.sort.startsWith('-'),
+    isDescending: isDescending !== (place?.isBackwards ?? false),
     isSearch: filter.q !== undefined,
     hasEmail: filter.email !== undefined,
+    isLocked: filter.locked !== undefined,
     isContinued: cursor !== undefined,
   }
   const { found, counted } = await db.read<ReturnType<Query>>(
@@ -88,16 +92,18 @@ export async function listUsers(
       offset: page === undefined ? 0 : (page - 1) * limit,
     }),
   )
-  const rows = found.slice(0, limit)
-  const last = rows.at(-1)
-  const hasNext = found.length > limit && last !== undefined
-  const next = last && orderOf(kind).map((name) => last[name])
+  const { rows, pagination } = toPage(config, list, {
+    read: found,
+    limit,
+    // A page by its number has one before it as well.
+    place: place ?? (page !== undefined && page > 1 ? { position: [], isBackwards: false } : undefined),
+    positionOf: (row) => orderOf(kind).map((name) => row[name]),
+  })
   const total = counted ? (counted[0]?.total ?? 0) : null
   return {
     data: rows.map(({ profile }) => toManagedUser(toProfile(profile))),
     pagination: {
-      limit,
-      next_cursor: hasNext ? makeCursor(config, list, next!) : null,
+      ...pagination,
       total,
       ...(page !== undefined && { page }),
       ...(page !== undefined && total !== null && { pages: Math.ceil(total / limit) }),
@@ -115,7 +121,9 @@ function queryOf(kind: Kind): Query {
   if (known) return known
   const query: Query = prepare((at: Places<Values>) => {
     const page = kind.isSearch ? search(kind, at) : browse(kind, at)
-    return kind.isSearch || kind.hasEmail ? { found: page } : { found: page, counted: countOf(kind) }
+    return kind.isSearch || kind.hasEmail || kind.isLocked
+      ? { found: page }
+      : { found: page, counted: countOf(kind) }
   })
   queries.set(name, query)
   return query
@@ -151,7 +159,11 @@ function browse(kind: Kind, at: Places<Values>): SQL<Row> {
   const beyond = sql.raw(kind.isDescending ? '<' : '>')
   const order = sql.raw(columns.map((name) => `${name} ${kind.isDescending ? 'DESC' : 'ASC'}`).join(', '))
   // By e-mail, the e-mail index finds the few there are, whatever the sort.
-  const source = sql.raw(`users INDEXED BY ${kind.hasEmail ? 'users_by_email' : index}`)
+  const source = sql.raw(
+    `users INDEXED BY ${kind.hasEmail ? 'users_by_email' : kind.isLocked ? 'users_locked' : index}`,
+  )
+  // Written as in the index, or SQLite would not know that it may use it.
+  const isLocked = sql.raw(kind.isLocked ? ' AND failed_logins >= 100' : '')
   const emailIs = kind.hasEmail ? sql` AND email_normalized = ${at.email}` : sql``
   const position = columns.length === 1 ? sql`${at.first}` : sql`${at.first}, ${at.second}`
   const after = kind.isContinued ? sql` AND (${sql.raw(columns.join(', '))}) ${beyond} (${position})` : sql``
@@ -159,7 +171,7 @@ function browse(kind: Kind, at: Places<Values>): SQL<Row> {
   const branches = rolesOf(kind.role).flatMap((role) =>
     statesOf(kind.status).map(
       (state) =>
-        sql`SELECT ${selected} FROM ${source} WHERE role = ${role} AND state = ${state}${emailIs}${after}`,
+        sql`SELECT ${selected} FROM ${source} WHERE role = ${role} AND state = ${state}${isLocked}${emailIs}${after}`,
     ),
   )
   return sql<Row>`${sql.join(branches, sql` UNION ALL `)}

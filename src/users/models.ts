@@ -81,6 +81,8 @@ export const users = sqliteTable(
     index('users_never_proved')
       .on(table.updated_at)
       .where(sql`email_verified_at IS NULL AND last_login_at IS NULL AND deleted_at IS NULL`),
+    // Who cannot sign in by password: throttle/limits.ts has the number.
+    index('users_locked').on(table.role, table.state, table.id).where(sql`failed_logins >= 100`),
     index('users_disabled_until').on(table.disabled_until).where(sql`disabled_until IS NOT NULL`),
   ],
 )
@@ -94,8 +96,6 @@ const {
   email_normalized,
   status,
   token_epoch,
-  failed_logins,
-  failed_factors,
   device_epoch,
   password_is_given,
   locale: _locale,

@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { listOf, pageQuery } from '../http/pagination.ts'
 import { NewPassword, Password } from '../passwords/schemas.ts'
+import { MAX_FAILURES_IN_A_ROW } from '../throttle/limits.ts'
 import { isEmail, normalizeEmail, shownEmail } from '../values/email.ts'
 import { Id, Time, TimeInput, toTime, toTimeOrNull } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
@@ -43,6 +44,10 @@ export type User = Of<typeof User>
 export const ManagedUser = lazy(() =>
   User()
     .extend({
+      locked: z
+        .enum(['password', 'totp', 'both'])
+        .nullable()
+        .meta({ description: 'What a hundred failures in a row have locked; null where nothing is.' }),
       disabled_reason: z.string().nullable(),
       disabled_until: Time().nullable(),
       deleted_at: Time().nullable(),
@@ -138,6 +143,9 @@ export const ListUsers = lazy(() =>
       status: State().optional().meta({
         description: 'Without it, all but the deleted. `deleted` needs the permission `users:delete`.',
       }),
+      locked: z.literal('true').optional().meta({
+        description: 'Only those who cannot sign in by password; by `created_at`, and not with `q`.',
+      }),
       sort: Sort().default('-created_at').meta({ description: 'With `q`, only by `created_at`.' }),
       page: wholeNumber(1, 1_000_000)
         .optional()
@@ -153,6 +161,10 @@ export const ListUsers = lazy(() =>
     .refine((query) => query.q === undefined || query.sort.endsWith('created_at'), {
       path: ['sort'],
       message: 'A search is sorted by created_at or -created_at.',
+    })
+    .refine(({ locked, q, sort }) => !locked || (q === undefined && sort.endsWith('created_at')), {
+      path: ['locked'],
+      message: 'Goes with sort=created_at or -created_at, and not with q.',
     }),
 )
 export type ListUsers = Of<typeof ListUsers>
@@ -171,8 +183,14 @@ export const toUser = (row: Profile): User => ({
   last_login_at: toTimeOrNull(row.last_login_at),
 })
 
+function lockedOf({ failed_logins, failed_factors }: Profile): ManagedUser['locked'] {
+  const [password, totp] = [failed_logins >= MAX_FAILURES_IN_A_ROW, failed_factors > MAX_FAILURES_IN_A_ROW]
+  return password && totp ? 'both' : password ? 'password' : totp ? 'totp' : null
+}
+
 export const toManagedUser = (row: Profile): ManagedUser => ({
   ...toUser(row),
+  locked: lockedOf(row),
   disabled_reason: row.disabled_reason,
   disabled_until: toTimeOrNull(row.disabled_until),
   deleted_at: toTimeOrNull(row.deleted_at),

@@ -124,7 +124,8 @@ export function openApi(bindings: object = {}) {
     const text = await response.text()
     // Work after the answer is done before the test goes on, so that tests see one outcome.
     await waitOnExecutionContext(context)
-    const isJson = method !== 'HEAD' && response.headers.get('content-type')?.includes('json')
+    const isJson =
+      method !== 'HEAD' && /^application\/(problem\+)?json/.test(response.headers.get('content-type') ?? '')
     const answer = {
       status: response.status,
       headers: response.headers,

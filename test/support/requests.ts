@@ -69,6 +69,13 @@ export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> =
   'POST /v1/invitations/:id/resend': 'manager',
   'DELETE /v1/invitations/:id': 'manager',
   'GET /v1/activity': 'manager',
+  'GET /v1/stats': 'manager',
+  'POST /v1/users/bulk': 'manager',
+  'POST /v1/invitations/bulk': 'manager',
+  'GET /v1/users/export': 'admin',
+  'GET /v1/activity/export': 'manager',
+  'GET /v1/mails': 'admin',
+  'POST /v1/mails/:id/retry': 'admin',
   'GET /v1/cleanup/runs': 'admin',
 }
 
@@ -216,5 +223,23 @@ export function goodRequests(
     'GET /v1/users/:id/activity': async ({ id }) => [`/v1/users/${id}/activity`],
     'GET /v1/activity': async () => ['/v1/activity?limit=100'],
     'GET /v1/cleanup/runs': async () => ['/v1/cleanup/runs'],
+    'GET /v1/stats': async () => ['/v1/stats'],
+    'POST /v1/users/bulk': async ({ id }) => ['/v1/users/bulk', { action: 'disable', ids: [id] }],
+    'POST /v1/invitations/bulk': async () => [
+      '/v1/invitations/bulk',
+      { invitations: [{ email: newPerson().email }] },
+    ],
+    'GET /v1/users/export': async () => ['/v1/users/export'],
+    'GET /v1/activity/export': async () => ['/v1/activity/export?format=ndjson'],
+    'GET /v1/mails': async () => ['/v1/mails'],
+    'POST /v1/mails/:id/retry': async ({ id }) => {
+      const mail = crypto.randomUUID()
+      await open().sql(
+        `INSERT INTO outbox (id, kind, user_id, recipient, recipient_normalized, created_at, expires_at, attempts,
+          next_attempt_at, dead_at) VALUES (?, 'password_changed', ?, 'e@e.test', 'e@e.test', 0, 9000000000000, 5, 0, 1)`,
+        [mail, id],
+      )
+      return [`/v1/mails/${mail}/retry`]
+    },
   }
 }

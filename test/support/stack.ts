@@ -5,11 +5,11 @@ import { freePort, startProcess, untilReady } from '../../scripts/local/process.
 
 export const ADMIN = { email: 'admin@example.com', password: 'seven brown foxes read' }
 
-/** What `npm run dev` starts, all of it, on ports and with a state of its own. */
-export async function startStack() {
+/** What `npm run dev` starts, all of it, on ports and with a state of its own; `args` are for it. */
+export async function startStack(args: string[] = []) {
   const state = mkdtempSync(join(tmpdir(), 'roster-stack-'))
   const script = resolve(import.meta.dirname, '../../scripts/dev.ts')
-  const stack = startProcess(process.execPath, [script], {
+  const stack = startProcess(process.execPath, [script, ...args], {
     ROSTER_STATE: state,
     PORT: String(await freePort()),
     ADMIN_EMAIL: ADMIN.email,

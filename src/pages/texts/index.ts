@@ -34,9 +34,30 @@ const german: Texts = {
 
 const texts: Record<string, Texts> = { en: english, de: german }
 
-export const textsOf = (language: Language | typeof PSEUDO): Texts => {
+/** What a deployment says otherwise, by language and then by place: `signin.title`. */
+export type OtherTexts = Readonly<Record<string, Readonly<Record<string, string>>>>
+const changed = new WeakMap<OtherTexts, Record<string, Texts>>()
+
+export const textsOf = (language: Language | typeof PSEUDO, others: OtherTexts = {}): Texts => {
   texts[PSEUDO] ??= pseudo(english) as Texts
-  return texts[language]!
+  const own = others[language]
+  if (!own) return texts[language]!
+  const made = changed.get(others) ?? {}
+  changed.set(others, made)
+  made[language] ??= withOthers(texts[language]!, own, '') as Texts
+  return made[language]
+}
+
+/** The texts with some said otherwise. Only sentences are: what is worked out of numbers and names stays. */
+const withOthers = (value: unknown, own: Readonly<Record<string, string>>, place: string): unknown => {
+  if (typeof value === 'string') return own[place] ?? value
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+  return Object.fromEntries(
+    Object.entries(value).map(([name, text]) => [
+      name,
+      withOthers(text, own, place === '' ? name : `${place}.${name}`),
+    ]),
+  )
 }
 
 const ACCENTS: Record<string, string> = {

@@ -8,7 +8,7 @@ export interface Told {
 
 const of = (whom: string | null, what: string) => (whom === null ? what : `${what} of ${whom}`)
 const role = (value: unknown) =>
-  ({ user: 'user', manager: 'manager', admin: 'administrator' })[String(value)] ?? String(value)
+  ({ user: 'a user', manager: 'a manager', admin: 'an administrator' })[String(value)] ?? String(value)
 const change = (details: Record<string, unknown>, name: string) =>
   details[name] as { from?: unknown; to?: unknown } | undefined
 
@@ -19,6 +19,44 @@ export const history = {
   gone: 'somebody who is gone',
   from: (place: string) => `from ${place}`,
   other: ({ actor }: Told, action: string) => `${actor}: ${action}`,
+  /** What happened in a word or two, for a filter. */
+  names: {
+    'user.signed_up': 'Signed up',
+    'user.created': 'Account added',
+    'user.updated': 'Details changed',
+    'user.role_changed': 'Role changed',
+    'user.disabled': 'Disabled',
+    'user.enabled': 'Enabled',
+    'user.deleted': 'Deleted',
+    'user.restored': 'Restored',
+    'user.purged': 'Erased',
+    'user.exported': 'Data exported',
+    'user.unlocked': 'Unlocked',
+    'password.changed': 'Password changed',
+    'password.reset_requested': 'Reset asked for',
+    'password.reset': 'Password reset',
+    'password.failed': 'Wrong password, signed in',
+    'password.not_checked': 'Password not checked',
+    'email.verification_requested': 'Confirmation asked for',
+    'email.verified': 'Address confirmed',
+    'email.change_requested': 'Change of address asked for',
+    'email.changed': 'Address changed',
+    'email.change_undone': 'Change of address undone',
+    'email.change_withdrawn': 'Change of address withdrawn',
+    'invitation.created': 'Invited',
+    'invitation.resent': 'Invitation sent again',
+    'invitation.withdrawn': 'Invitation withdrawn',
+    'invitation.accepted': 'Invitation accepted',
+    'session.started': 'Signed in',
+    'session.refreshed': 'Stayed signed in',
+    'session.ended': 'Signed out',
+    'sessions.ended': 'Sessions ended',
+    'session.reuse_detected': 'Old sign-in reused',
+    'session.repeated': 'Sign-in repeated elsewhere',
+    'login.failed': 'Sign-in failed',
+    'mail.retried': 'Mail tried again',
+    'cleanup.ran': 'Clean-up',
+  } as Record<string, string>,
   sentences: {
     'user.signed_up': ({ actor }) => `${actor} signed up`,
     'user.created': ({ actor, whom, details }) =>
@@ -36,7 +74,10 @@ export const history = {
     'user.deleted': ({ actor, whom }) => `${actor} deleted ${whom ?? 'the account'}`,
     'user.restored': ({ actor, whom }) => `${actor} restored ${whom ?? 'the account'}`,
     'user.purged': ({ actor, whom }) => `${actor} erased ${whom ?? 'an account'}`,
-    'user.exported': ({ actor, whom }) => `${actor} exported ${of(whom, 'the data')}`,
+    'user.exported': ({ actor, whom, details }) =>
+      details.list
+        ? `${actor} exported ${details.list === 'users' ? 'the list of people' : 'the history'}`
+        : `${actor} exported ${of(whom, 'the data')}`,
     'user.unlocked': ({ actor, whom }) => `${actor} unlocked ${whom ?? 'the account'}`,
     'user.locked': ({ whom }) =>
       `Password sign-in was locked${whom ? ` for ${whom}` : ''} after too many failures`,
@@ -63,7 +104,8 @@ export const history = {
     'session.reuse_detected': ({ whom }) =>
       `Somebody reused an old sign-in${whom ? ` of ${whom}` : ''}; it was ended`,
     'login.failed': ({ whom }) => `A sign-in${whom ? ` as ${whom}` : ''} failed`,
-    'cleanup.ran': () => 'Roster cleaned up',
+    'mail.retried': ({ actor }) => `${actor} tried a mail again`,
+    'cleanup.ran': ({ actor }) => `${actor} cleaned up`,
   } as Record<string, (told: Told) => string>,
 }
 

@@ -1,20 +1,24 @@
 import type { Context } from 'hono'
-import { forbidden } from '../access/errors.ts'
-import { isRecent } from '../access/guards.ts'
-import { hasPermission, type Permission } from '../access/permissions.ts'
-import { Hono } from '../http/hono.ts'
-import { AppError } from '../http/problem.ts'
-import { validate } from '../http/validate.ts'
-import { failingPage } from '../pages/failing.tsx'
-import { form, sessionOf } from '../pages/forms.ts'
-import { respond } from '../pages/respond.ts'
-import { limitedList, needs, type PageEnv, signedInPage } from '../pages/session.ts'
-import { doneMessage, type Outcome, submit } from '../pages/submit.ts'
-import { changeUser, type Decision } from '../users/change.ts'
-import { createUser } from '../users/create.ts'
-import { ownAccount } from '../users/errors.ts'
-import { exportUser } from '../users/export.ts'
-import { listUsers } from '../users/listing.ts'
+import { forbidden } from '../../access/errors.ts'
+import { isRecent } from '../../access/guards.ts'
+import { hasPermission } from '../../access/permissions.ts'
+import { BULK, changeInBulk } from '../../bulk/change.ts'
+import { ExportUsers, exportUsers } from '../../bulk/export.ts'
+import { file } from '../../bulk/rows.ts'
+import { type BulkAction, BulkChange, MOST_AT_ONCE } from '../../bulk/schemas.ts'
+import { Hono } from '../../http/hono.ts'
+import { validate } from '../../http/validate.ts'
+import { recentlyConfirmed } from '../../pages/again.ts'
+import type { Said } from '../../pages/components.tsx'
+import { failingPage } from '../../pages/failing.tsx'
+import { form, sessionOf } from '../../pages/forms.ts'
+import { respond } from '../../pages/respond.ts'
+import { limitedList, needs, type PageEnv, signedInPage } from '../../pages/session.ts'
+import { doneMessage, type Outcome, submit } from '../../pages/submit.ts'
+import { changeUser, type Decision } from '../../users/change.ts'
+import { createUser } from '../../users/create.ts'
+import { exportUser } from '../../users/export.ts'
+import { listUsers } from '../../users/listing.ts'
 import {
   deleting,
   disabling,
@@ -22,19 +26,21 @@ import {
   endingSessions,
   purging,
   restoring,
+  unlocking,
   updating,
-} from '../users/manage.ts'
-import { findUser } from '../users/queries.ts'
-import { download } from '../users/routes/responses.ts'
-import { CreateUser, DisableUser, ListUsers, UpdateUser } from '../users/schemas.ts'
-import { sendingReset, sendingVerification } from '../users/sending.ts'
-import { type BulkAction, BulkPage, type BulkResult, BulkResultPage, PeoplePage } from './people.tsx'
-import { AddPersonPage, PersonPage } from './person.tsx'
-import { findPeople, findPerson, readTotals } from './queries.ts'
+} from '../../users/manage.ts'
+import { findUser } from '../../users/queries.ts'
+import { download } from '../../users/routes/responses.ts'
+import { CreateUser, DisableUser, ListUsers, UpdateUser } from '../../users/schemas.ts'
+import { sendingReset, sendingVerification } from '../../users/sending.ts'
+import { readFilter } from '../input.ts'
+import { findPeople, findPerson, readTotals } from '../queries.ts'
+import { AddPersonPage } from './add-person.tsx'
+import { BulkPage, BulkResultPage } from './bulk.tsx'
+import { PeoplePage } from './people.tsx'
+import { PersonPage } from './person.tsx'
 
 const ours = form(sessionOf)
-/** A page of the list: more would be more trips than a request may make. */
-const MOST_AT_ONCE = 25
 
 const personPage = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200) => {
   const id = c.req.param('id')!
@@ -65,61 +71,68 @@ const action =
     })
   }
 
-/** The ids that were picked in a list, at most a page of the list. */
+/** The ids that were picked in a list. */
 const pickedIn = (fields: Record<string, string>) =>
   Object.keys(fields)
     .flatMap((name) => /^pick\.([0-9a-f-]{36})$/.exec(name)?.[1] ?? [])
     .slice(0, MOST_AT_ONCE)
 
-const ACTIONS: Record<BulkAction, (c: Context<PageEnv>) => Decision> = {
-  disable: (c) => disabling(c.var, validate(DisableUser(), { reason: c.var.fields.reason ?? '' })),
-  enable: (c) => enabling(c.var),
-  end_sessions: (c) => endingSessions(c.var),
-  delete: (c) => deleting(c.var),
-}
-const NEEDS: Record<BulkAction, Permission> = {
-  disable: 'users:update',
-  enable: 'users:update',
-  end_sessions: 'sessions:manage',
-  delete: 'users:delete',
-}
 const isAction = (name: string | undefined): name is BulkAction =>
-  name !== undefined && Object.hasOwn(ACTIONS, name)
+  name !== undefined && Object.hasOwn(BULK, name)
+
+const PER_PAGE = '25'
+
+/** What a list is asked by; what says nothing is left out. */
+const askedIn = (c: Context) => {
+  const { q = '', role = '', status = '', locked = '', sort = '-created_at', cursor = '' } = c.req.query()
+  // A search is in the order of creation; so are the locked, and a list that nothing was said of.
+  const isByCreation = q !== '' || locked !== ''
+  return {
+    q: q.trim(),
+    role,
+    status,
+    locked,
+    cursor,
+    sort: isByCreation && !sort.endsWith('created_at') ? '-created_at' : sort,
+  }
+}
+const given = (fields: Record<string, string>) =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== ''))
 
 export const peoplePages = new Hono<PageEnv>()
   .use('*', signedInPage('users:read'))
   .get('/', limitedList, async (c) => {
-    const { q = '', role = '', status = '', sort = '-created_at', cursor = '' } = c.req.query()
-    // A search is in the order of creation; so is a list that nothing was said of.
-    const asked = {
-      q: q.trim(),
-      role,
-      status,
-      cursor,
-      sort: q && !sort.endsWith('created_at') ? '-created_at' : sort,
-    }
-    const given = Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== ''))
-    const filter = validate(ListUsers(), { ...given, limit: '25' })
+    const asked = askedIn(c)
+    const { value: filter, errors } = readFilter(
+      () => validate(ListUsers(), { ...given(asked), limit: PER_PAGE }),
+      () => validate(ListUsers(), { limit: PER_PAGE }),
+    )
     const [list, totals, { view, viewer }] = await Promise.all([
       listUsers(c.var, c.var.actor, filter),
       readTotals(c.var),
       c.var.signedIn(),
     ])
-    const message = doneMessage(c, view.texts.console.person.done)?.title
+    const message: Said | undefined = errors
+      ? { tone: 'danger', title: errors.q ? view.texts.console.people.searchShort : view.texts.common.check }
+      : doneMessage(c, view.texts.console.person.done)
     return respond(
       c,
       <PeoplePage
         view={view}
         viewer={viewer}
-        people={list.data}
-        total={list.pagination.total}
-        next={list.pagination.next_cursor}
-        isContinued={cursor !== ''}
+        list={list}
         filter={asked}
         totals={totals}
         message={message}
+        errors={errors ?? {}}
       />,
+      { status: errors ? 422 : 200 },
     )
+  })
+  .get('/export', needs('users:export'), limitedList, recentlyConfirmed('/admin/people'), async (c) => {
+    const { cursor: _, ...asked } = askedIn(c)
+    const filter = validate(ExportUsers(), given({ ...asked, format: c.req.query('format') ?? '' }))
+    return file(c, 'users', filter.format, await exportUsers(c.var, filter))
   })
   .post('/bulk', ours, async (c) => {
     const { action } = c.var.fields
@@ -129,27 +142,40 @@ export const peoplePages = new Hono<PageEnv>()
     return respond(c, <BulkPage view={view} viewer={viewer} action={action} people={people} />)
   })
   .post('/bulk/run', ours, async (c) => {
-    const { action } = c.var.fields
+    const { action, reason = '' } = c.var.fields
     const ids = pickedIn(c.var.fields)
     if (!isAction(action) || ids.length === 0) return c.redirect('/admin/people', 303)
-    if (!hasPermission(c.var.actor.role, NEEDS[action])) throw forbidden()
-    const results: BulkResult[] = []
-    for (const id of ids) results.push({ id, user: undefined, ...(await problemOf(c, id, ACTIONS[action])) })
+    if (!hasPermission(c.var.actor.role, BULK[action].permission)) throw forbidden()
+    if (action === 'enable' && !isRecent(c.var.actor, c.var.now))
+      return c.redirect(`/signin/again?${new URLSearchParams({ to: '/admin/people' })}`, 303)
+    const input = validate(BulkChange(), { action, ids, ...(action === 'disable' && { reason }) })
+    const { data } = await changeInBulk(c.var, input)
     const [people, { view, viewer }] = await Promise.all([findPeople(c.var, ids), c.var.signedIn()])
-    const named = results.map((result) => ({ ...result, user: people.find(({ id }) => id === result.id) }))
-    return respond(c, <BulkResultPage view={view} viewer={viewer} action={action} results={named} />)
+    const results = data.map(({ id, code }) => ({
+      id,
+      user: people.find((user) => user.id === id),
+      ...(code !== undefined && { problem: code }),
+    }))
+    return respond(c, <BulkResultPage view={view} viewer={viewer} action={action} results={results} />)
   })
   .get('/new', needs('users:create'), async (c) => {
     const { view, viewer } = await c.var.signedIn()
     return respond(c, <AddPersonPage view={view} viewer={viewer} />)
   })
   .post('/new', needs('users:create'), ours, (c) => {
-    const { form_token: _, ...fields } = c.var.fields
+    const { form_token: _, password, ...fields } = c.var.fields
     let id = ''
     return submit(
       c,
       async () => {
-        id = (await createUser(c.var, validate(CreateUser(), fields), undefined, c.var.actor)).id
+        id = (
+          await createUser(
+            c.var,
+            validate(CreateUser(), { ...fields, ...(password && { password }) }),
+            undefined,
+            c.var.actor,
+          )
+        ).id
       },
       {
         page: '/admin/people/new',
@@ -224,6 +250,12 @@ export const peoplePages = new Hono<PageEnv>()
     return action('erased', () => purging(c.var), '/admin/people')(c)
   })
   .post(
+    '/:id/unlock',
+    needs('users:update'),
+    ours,
+    action('unlocked', (c) => unlocking(c.var)),
+  )
+  .post(
     '/:id/send_reset',
     needs('users:update'),
     ours,
@@ -242,21 +274,3 @@ export const peoplePages = new Hono<PageEnv>()
     return download(c, await exportUser(c.var, c.var.actor, id))
   })
   .onError(failingPage)
-
-/** Does one thing to one of several; the code of what stood in the way, if something did. */
-async function problemOf(
-  c: Context<PageEnv>,
-  id: string,
-  decide: (c: Context<PageEnv>) => Decision,
-): Promise<{ problem?: string }> {
-  try {
-    // Ending one's own session would end the one that does this.
-    if (id === c.var.actor.sub) throw ownAccount()
-    await changeUser(c.var, id, decide(c))
-    return {}
-  } catch (error) {
-    // What was done before stays done, and is told: the one that failed says so in its row.
-    if (!(error instanceof AppError) || error.status === 401) throw error
-    return { problem: error.code }
-  }
-}

@@ -1,31 +1,32 @@
 import type { FC } from 'hono/jsx'
-import { Ago, Badge, Button, Day, Empty, Form, Icon, Notice, Select, Tile } from '../pages/components.tsx'
-import { toNumber, toShortDay } from '../pages/format.ts'
-import { ConsolePage, Head, type Viewer } from '../pages/layout.tsx'
-import type { View } from '../pages/view.ts'
-import type { ManagedUser } from '../users/schemas.ts'
-import type { Totals } from './queries.ts'
-
-/** What is not as it usually is with somebody. Whoever is active and verified has no badge. */
-export const StateBadge: FC<{ view: View; user: ManagedUser }> = ({ view, user }) => {
-  const { badge } = view.texts.console
-  if (user.status === 'deleted') return <Badge>{badge.deleted}</Badge>
-  if (user.status === 'disabled')
-    return (
-      <Badge tone="warn">
-        {user.disabled_until
-          ? badge.disabledUntil(toShortDay(view, Date.parse(user.disabled_until)))
-          : badge.disabled}
-      </Badge>
-    )
-  return user.email_verified ? null : <Badge tone="info">{badge.notVerified}</Badge>
-}
+import type { List } from '../../http/pagination.ts'
+import {
+  Ago,
+  AsRequest,
+  Button,
+  Day,
+  Empty,
+  Form,
+  Icon,
+  Message,
+  Paging,
+  type Said,
+  Select,
+  Tile,
+} from '../../pages/components.tsx'
+import { toNumber } from '../../pages/format.ts'
+import { ConsolePage, Head, type Viewer } from '../../pages/layout.tsx'
+import type { View } from '../../pages/view.ts'
+import type { ManagedUser } from '../../users/schemas.ts'
+import type { Totals } from '../queries.ts'
+import { StateBadge } from './state.tsx'
 
 export interface PeopleFilter {
   q: string
   role: string
   status: string
   sort: string
+  locked: string
 }
 
 /** The address of the list with these filters; what is as usual is left out. */
@@ -39,23 +40,30 @@ const listAt = (filter: Partial<PeopleFilter> & { cursor?: string }) => {
 export const PeoplePage: FC<{
   view: View
   viewer: Viewer
-  people: ManagedUser[]
-  total: number | null
-  next: string | null
-  isContinued: boolean
+  list: List<ManagedUser>
   filter: PeopleFilter
   totals: Totals
-  message?: string | undefined
-}> = ({ view, viewer, people, total, next, isContinued, filter, totals, message }) => {
+  message?: Said | undefined
+  errors?: Record<string, string>
+}> = ({ view, viewer, list, filter, totals, message, errors = {} }) => {
   const { common, console } = view.texts
   const texts = console.people
+  const { data: people, pagination } = list
   const tabs: [status: string, name: string][] = [
     ['', texts.all],
     ['active', texts.active],
     ['disabled', texts.disabled],
+    ...(totals.locked || filter.locked ? [['locked', texts.locked] as [string, string]] : []),
     ...(viewer.role === 'admin' ? [['deleted', texts.deleted] as [string, string]] : []),
   ]
   const isFiltered = Boolean(filter.q || filter.role)
+  const here = filter.locked ? 'locked' : filter.status
+  /** The locked are no status: somebody locked out is active. */
+  const tabAt = (tab: string) =>
+    tab === 'locked'
+      ? listAt({ role: filter.role, locked: 'true' })
+      : listAt({ ...filter, locked: '', status: tab })
+  const query = listAt(filter).split('?')[1] ?? ''
   return (
     <ConsolePage view={view} viewer={viewer} title={texts.title}>
       <Head title={texts.title}>
@@ -63,13 +71,10 @@ export const PeoplePage: FC<{
           {texts.add}
         </a>
       </Head>
-      {message && <Notice title={message} />}
+      <Message message={message} />
       <nav class="tabs" aria-label={texts.status}>
         {tabs.map(([status, name]) => (
-          <a
-            href={listAt({ ...filter, status })}
-            {...(filter.status === status && { 'aria-current': 'page' })}
-          >
+          <a href={tabAt(status)} {...(here === status && { 'aria-current': 'page' })}>
             {name}
             <span>{toNumber(view.language, totals[status || 'all'] ?? 0)}</span>
           </a>
@@ -77,6 +82,7 @@ export const PeoplePage: FC<{
       </nav>
       <form class="filters" method="get" action="/admin/people">
         {filter.status && <input type="hidden" name="status" value={filter.status} />}
+        {filter.locked && <input type="hidden" name="locked" value="true" />}
         <div class="search-box">
           <Icon name="search" />
           <label class="visually-hidden" for="q">
@@ -89,9 +95,14 @@ export const PeoplePage: FC<{
             value={filter.q}
             placeholder={texts.search}
             data-live
-            minlength={3}
+            {...(errors.q && { 'aria-invalid': 'true', 'aria-describedby': 'q-error' })}
           />
           <kbd class="needs-script">Ctrl K</kbd>
+          {errors.q && (
+            <p class="error" id="q-error">
+              {texts.searchShort}
+            </p>
+          )}
         </div>
         <Select
           name="role"
@@ -171,25 +182,30 @@ export const PeoplePage: FC<{
           </div>
         </Form>
       )}
-      <div class="paging">
-        <span>
-          {total === null
-            ? texts.shown(toNumber(view.language, people.length))
-            : texts.total(toNumber(view.language, total))}
-          {' · '}
-          {common.zone(view.timeZone)}
-        </span>
-        {isContinued && (
-          <a class="button quiet" href={listAt(filter)}>
-            {common.firstPage}
+      <Paging view={view} pages={pagination} at={(more) => listAt({ ...filter, ...more })}>
+        {pagination.total === null
+          ? texts.shown(toNumber(view.language, people.length))
+          : texts.total(toNumber(view.language, pagination.total))}
+        {' · '}
+        {common.zone(view.timeZone)}
+      </Paging>
+      {viewer.role === 'admin' && (
+        <div class="actions">
+          <a class="button quiet" href={`/admin/people/export?${query}&format=csv`}>
+            {texts.exportCsv}
           </a>
-        )}
-        {next && (
-          <a class="button" href={listAt({ ...filter, cursor: next })} rel="next">
-            {common.next}
+          <a class="button quiet" href={`/admin/people/export?${query}&format=ndjson`}>
+            {texts.exportNdjson}
           </a>
-        )}
-      </div>
+        </div>
+      )}
+      <AsRequest
+        view={view}
+        calls={[
+          { method: 'GET', path: `/v1/users${query && `?${query}`}` },
+          ...(viewer.role === 'admin' ? [{ method: 'GET', path: '/v1/users/export?format=csv' }] : []),
+        ]}
+      />
     </ConsolePage>
   )
 }
@@ -242,111 +258,5 @@ const PersonRow: FC<{ view: View; user: ManagedUser; isSelf: boolean }> = ({ vie
         <Day view={view} at={Date.parse(user.created_at)} />
       </td>
     </tr>
-  )
-}
-
-export type BulkAction = 'disable' | 'enable' | 'end_sessions' | 'delete'
-
-/** What is about to be done to whom, and one button. */
-export const BulkPage: FC<{
-  view: View
-  viewer: Viewer
-  action: BulkAction
-  people: ManagedUser[]
-}> = ({ view, viewer, action, people }) => {
-  const { bulk, people: list } = view.texts.console
-  return (
-    <ConsolePage view={view} viewer={viewer} title={bulk.title[action]}>
-      <p class="crumb">
-        <a href="/admin/people">{list.title}</a>
-      </p>
-      <Head title={bulk.title[action]} lead={bulk.confirm[action]} />
-      <div class="rows">
-        {people.map((user) => (
-          <div class="row">
-            <Tile name={user.name} />
-            <div class="what">
-              <span class="title">
-                <bdi>{user.name}</bdi>
-              </span>
-              <span class="detail cut">{user.email}</span>
-            </div>
-            <StateBadge view={view} user={user} />
-          </div>
-        ))}
-      </div>
-      <Form action="/admin/people/bulk/run" token={viewer.formToken}>
-        <input type="hidden" name="action" value={action} />
-        {people.map(({ id }) => (
-          <input type="hidden" name={`pick.${id}`} value="on" />
-        ))}
-        {action === 'disable' && (
-          <div class="field">
-            <label for="reason">{bulk.reason}</label>
-            <input id="reason" name="reason" required />
-          </div>
-        )}
-        <div class="actions">
-          <Button style={action === 'delete' ? 'destroy' : 'primary'}>
-            {bulk.button[action](people.length)}
-          </Button>
-          <a class="button quiet" href="/admin/people">
-            {view.texts.common.cancel}
-          </a>
-        </div>
-      </Form>
-    </ConsolePage>
-  )
-}
-
-export interface BulkResult {
-  user: ManagedUser | undefined
-  id: string
-  /** The code of what stood in the way; undefined when it was done. */
-  problem?: string
-}
-
-export const BulkResultPage: FC<{
-  view: View
-  viewer: Viewer
-  action: BulkAction
-  results: BulkResult[]
-}> = ({ view, viewer, action, results }) => {
-  const { common, console } = view.texts
-  const { bulk } = console
-  const failed = results.filter(({ problem }) => problem !== undefined)
-  const title = [
-    bulk.done(results.length - failed.length),
-    ...(failed.length > 0 ? [bulk.notDone(failed.length)] : []),
-  ].join(', ')
-  return (
-    <ConsolePage view={view} viewer={viewer} title={bulk.title[action]}>
-      <p class="crumb">
-        <a href="/admin/people">{console.people.title}</a>
-      </p>
-      <Head title={bulk.title[action]} />
-      <Notice title={title} {...(failed.length > 0 && { tone: 'warn' as const })}>
-        {failed.length > 0 && <p>{bulk.othersStay}</p>}
-      </Notice>
-      <div class="rows">
-        {results.map(({ user, id, problem }) => (
-          <div class="row">
-            <Tile name={user?.name ?? '?'} />
-            <div class="what">
-              <span class="title">
-                <bdi>{user?.name ?? id}</bdi>
-              </span>
-              <span class="detail">{problem ? (common.problems[problem] ?? problem) : user?.email}</span>
-            </div>
-            {problem ? <Badge tone="danger">{bulk.notDoneBadge}</Badge> : <Badge>{bulk.doneBadge}</Badge>}
-          </div>
-        ))}
-      </div>
-      <div class="actions">
-        <a class="button primary" href="/admin/people">
-          {bulk.back}
-        </a>
-      </div>
-    </ConsolePage>
   )
 }

@@ -1,0 +1,126 @@
+import { sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import * as z from 'zod'
+import { requireRecentLogin } from '../access/guards.ts'
+import { activityLogs } from '../activity/models.ts'
+import { ListActivity } from '../activity/schemas.ts'
+import { listActivity, record } from '../activity/service.ts'
+import { rowExists } from '../database/statements.ts'
+import type { List } from '../http/pagination.ts'
+import { Refusal } from '../http/problem.ts'
+import { toStream } from '../http/stream.ts'
+import { invalidToken } from '../sessions/errors.ts'
+import { tokenIsLive } from '../sessions/revocation.ts'
+import type { Acting } from '../users/change.ts'
+import { listUsers } from '../users/listing.ts'
+import { ListUsers } from '../users/schemas.ts'
+import { lazy, type Of } from '../values/lazy.ts'
+import { FORMATS, type Format, writeRows } from './rows.ts'
+
+const ROWS_PER_PAGE = 500
+
+const USER_COLUMNS = [
+  'id',
+  'email',
+  'name',
+  'role',
+  'status',
+  'email_verified',
+  'created_at',
+  'updated_at',
+  'last_login_at',
+  'disabled_reason',
+  'disabled_until',
+  'deleted_at',
+]
+const ACTIVITY_COLUMNS = [
+  'id',
+  'created_at',
+  'action',
+  'user_id',
+  'actor_id',
+  'details',
+  'ip',
+  'user_agent',
+  'country',
+  'request_id',
+]
+
+const format = () =>
+  z
+    .enum(Object.keys(FORMATS) as [Format, ...Format[]])
+    .default('csv')
+    .meta({ description: 'CSV with a line of names, or a JSON object a line.' })
+
+export const ExportUsers = lazy(() => {
+  const { page: _, limit: _limit, cursor: _cursor, ...filters } = ListUsers().shape
+  return z
+    .strictObject({ ...filters, format: format() })
+    .refine(({ q, locked, sort }) => (q === undefined && !locked) || sort.endsWith('created_at'), {
+      path: ['sort'],
+      message: 'A search, and a list of the locked, is sorted by created_at or -created_at.',
+    })
+    .refine(({ q, locked }) => !locked || q === undefined, {
+      path: ['locked'],
+      message: 'Does not go with q.',
+    })
+})
+
+export const ExportActivity = lazy(() => {
+  const { limit: _limit, cursor: _cursor, ...filters } = ListActivity().shape
+  return z
+    .strictObject({ ...filters, format: format() })
+    .refine((query) => !(query.user_id && query.actor_id), {
+      path: ['actor_id'],
+      message: 'Give user_id or actor_id, not both.',
+    })
+})
+
+/**
+ * All users that a list with these filters has, as a file of any length: it is read page by page while it is sent. The
+ * history says who took it. Throws 403 `reauthentication_required`.
+ */
+export async function exportUsers(acting: Acting, { format, ...filter }: Of<typeof ExportUsers>) {
+  await recordExport(acting, 'users')
+  const list = (cursor: object) =>
+    listUsers(acting, acting.actor, { ...filter, limit: ROWS_PER_PAGE, ...cursor })
+  return toStream(writeRows(pagesOf(list), format, USER_COLUMNS))
+}
+
+/** The history, alike. */
+export async function exportActivity(acting: Acting, { format, ...filter }: Of<typeof ExportActivity>) {
+  await recordExport(acting, 'activity')
+  const list = (cursor: object) => listActivity(acting, { ...filter, limit: ROWS_PER_PAGE, ...cursor })
+  return toStream(writeRows(pagesOf(list), format, ACTIVITY_COLUMNS))
+}
+
+async function* pagesOf<T extends object>(list: (cursor: object) => Promise<List<T>>) {
+  let cursor: object = {}
+  for (;;) {
+    const { data, pagination } = await list(cursor)
+    yield data as Record<string, unknown>[]
+    if (pagination.next_cursor === null) return
+    cursor = { cursor: pagination.next_cursor }
+  }
+}
+
+async function recordExport(acting: Acting, list: 'users' | 'activity'): Promise<void> {
+  const { db, now, actor } = acting
+  requireRecentLogin(actor, now)
+  const event = {
+    id: uuidv7(),
+    action: 'user.exported',
+    userId: null,
+    actorId: actor.sub,
+    details: { list },
+  } as const
+  const isDone = rowExists(activityLogs, event.id)
+  const { verdict } = await db.writeBatch(
+    {
+      history: record(acting, event, tokenIsLive(actor, now)),
+      verdict: sql<{ is_done: 0 | 1 }>`SELECT ${isDone} AS is_done`,
+    },
+    isDone,
+  )
+  if (!verdict[0]!.is_done) throw invalidToken(new Refusal('meanwhile'))
+}

@@ -1,0 +1,76 @@
+import { reauthenticationRequired } from '../access/errors.ts'
+import { limitLists, requirePermission } from '../access/guards.ts'
+import type { AppEnv } from '../context.ts'
+import { Hono } from '../http/hono.ts'
+import { body, operation, query } from '../http/operation.ts'
+import { mailNotConfigured } from '../mail/errors.ts'
+import { untilInThePast } from '../users/errors.ts'
+import { FILE } from '../users/routes/responses.ts'
+import { changeInBulk } from './change.ts'
+import { ExportActivity, ExportUsers, exportActivity, exportUsers } from './export.ts'
+import { BulkInvitations, InvitationsInBulk, inviteInBulk } from './invitations.ts'
+import { file } from './rows.ts'
+import { BulkChange, BulkResult } from './schemas.ts'
+
+/** Many users at once. */
+export const bulkRoutes = new Hono<AppEnv>()
+  .post(
+    '/users/bulk',
+    operation({
+      id: 'changeUsersInBulk',
+      tag: 'users',
+      summary: 'Do one thing to up to a hundred users, with a result for each',
+      description: 'Each by the rules of the single action. What stands in the way of one keeps no other.',
+      responses: { 200: BulkResult },
+      problems: [untilInThePast, reauthenticationRequired],
+    }),
+    requirePermission('users:update'),
+    body(BulkChange),
+    async (c) => c.json(await changeInBulk(c.var, c.var.body)),
+  )
+  .get(
+    '/users/export',
+    operation({
+      id: 'exportUsers',
+      tag: 'users',
+      summary: 'All users of a list, as a file',
+      description:
+        'Whatever the list can be asked by. A cell that a spreadsheet would take for a formula begins with an apostrophe.',
+      responses: { 200: 'rows' },
+      responseHeaders: FILE,
+      problems: [reauthenticationRequired],
+    }),
+    requirePermission('users:export'),
+    limitLists,
+    query(ExportUsers),
+    async (c) => file(c, 'users', c.var.query.format, await exportUsers(c.var, c.var.query)),
+  )
+  .post(
+    '/invitations/bulk',
+    operation({
+      id: 'inviteInBulk',
+      tag: 'invitations',
+      summary: 'Invite up to a hundred people, or send again or withdraw as many invitations',
+      description: 'Each by the rules of the single one. What stands in the way of one keeps no other.',
+      responses: { 200: BulkInvitations },
+      problems: [reauthenticationRequired, mailNotConfigured],
+    }),
+    requirePermission('users:create'),
+    body(InvitationsInBulk),
+    async (c) => c.json(await inviteInBulk(c.var, c.var.body)),
+  )
+  .get(
+    '/activity/export',
+    operation({
+      id: 'exportActivity',
+      tag: 'activity',
+      summary: 'The history, as a file',
+      responses: { 200: 'rows' },
+      responseHeaders: FILE,
+      problems: [reauthenticationRequired],
+    }),
+    requirePermission('activity:read'),
+    limitLists,
+    query(ExportActivity),
+    async (c) => file(c, 'activity', c.var.query.format, await exportActivity(c.var, c.var.query)),
+  )

@@ -1,0 +1,51 @@
+import * as z from 'zod'
+import { DisableUser } from '../users/schemas.ts'
+import { Id, IdInput } from '../values/ids.ts'
+import { lazy, type Of } from '../values/lazy.ts'
+
+/** What may be done to many users at once. */
+export const BULK_ACTIONS = ['disable', 'enable', 'end_sessions', 'delete'] as const
+export type BulkAction = (typeof BULK_ACTIONS)[number]
+export const MOST_AT_ONCE = 100
+
+/** Ids, each once, in the order in which they came. */
+export const ManyIds = lazy(() =>
+  z
+    .array(IdInput())
+    .min(1)
+    .max(MOST_AT_ONCE)
+    .transform((ids) => [...new Set(ids)]),
+)
+
+export const BulkChange = lazy(() =>
+  z
+    .strictObject({
+      action: z.enum(BULK_ACTIONS),
+      ids: ManyIds(),
+      reason: DisableUser().shape.reason.optional().meta({ description: 'Goes with `disable`.' }),
+      until: DisableUser().shape.until.meta({ description: 'Goes with `disable`: when it ends by itself.' }),
+    })
+    .refine(({ action, reason, until }) => action === 'disable' || (reason ?? until) === undefined, {
+      path: ['action'],
+      message: 'A reason and an end go with disable alone.',
+    })
+    .meta({ id: 'BulkChange' }),
+)
+export type BulkChange = Of<typeof BulkChange>
+
+export const BulkResult = lazy(() =>
+  z
+    .object({
+      data: z.array(
+        z.object({
+          id: Id(),
+          status: z
+            .enum(['done', 'refused'])
+            .meta({ description: '`done` also where there was nothing left to do.' }),
+          code: z.string().optional().meta({ description: 'What stood in the way, as `code` of a problem.' }),
+        }),
+      ),
+    })
+    .meta({ id: 'BulkResult' }),
+)
+export type BulkResult = Of<typeof BulkResult>

@@ -1,0 +1,64 @@
+import { AppError } from '../http/problem.ts'
+import { problemText } from '../pages/failing.tsx'
+import type { View } from '../pages/view.ts'
+import { ROLES } from '../users/models.ts'
+
+/** What `work` gives, or the problem that it was refused by. */
+export function tried<T>(work: () => T): { value: T; problem?: undefined } | { problem: AppError } {
+  try {
+    return { value: work() }
+  } catch (problem) {
+    if (!(problem instanceof AppError) || problem.status >= 500) throw problem
+    return { problem }
+  }
+}
+
+/** A filter of a list as it was typed, or `usual` and what was wrong with it, by field. */
+export function readFilter<T>(read: () => T, usual: () => T): { value: T; errors?: Record<string, string> } {
+  const { problem, ...given } = tried(read) as { value: T; problem?: AppError }
+  if (!problem) return given
+  if (!problem.errors) throw problem
+  return {
+    value: usual(),
+    errors: Object.fromEntries(problem.errors.map(({ pointer, detail }) => [pointer.slice(1), detail])),
+  }
+}
+
+/** A sentence on what was wrong, of the first field where there are some. */
+export const sentenceOf = (view: View, problem: AppError) => {
+  const [first] = problem.errors ?? []
+  return problemText(view, first ? { code: first.code, message: first.detail } : problem)
+}
+
+/**
+ * What was pasted to invite people: a line for each with an address, and perhaps a name and a role, as a spreadsheet
+ * gives it (commas, semicolons or tabs); or only addresses, with anything between them.
+ */
+export function readInvitations(
+  text: string,
+  role: string,
+): { email: string; name?: string; role: string }[] {
+  return text
+    .split(/\r?\n/)
+    .filter((line) => line.trim() !== '')
+    .flatMap((line) => {
+      const addresses = line.split(/[\s,;]+/).filter((word) => word.includes('@'))
+      if (addresses.length > 1) return addresses.map((email) => ({ email, role }))
+      const fields = fieldsOf(line)
+      const bracketed = /^(.*?)\s*<([^<>\s]+@[^<>\s]+)>$/.exec(line.trim())
+      if (bracketed) return [{ email: bracketed[2]!, ...(bracketed[1] && { name: bracketed[1] }), role }]
+      const email = fields.find((field) => field.includes('@')) ?? fields[0] ?? ''
+      const given = fields.find((field) => (ROLES as readonly string[]).includes(field.toLowerCase()))
+      const name = fields.find((field) => field !== email && field !== given && field !== '')
+      return [{ email, ...(name && { name }), role: given?.toLowerCase() ?? role }]
+    })
+}
+
+/** The fields of a line of CSV, without their quotes. */
+const fieldsOf = (line: string) =>
+  (line.match(/"(?:[^"]|"")*"|[^,;\t]+/g) ?? []).map((field) =>
+    field
+      .trim()
+      .replace(/^"(.*)"$/s, (_, inner: string) => inner.replaceAll('""', '"'))
+      .trim(),
+  )

@@ -1,0 +1,122 @@
+import type { FC } from 'hono/jsx'
+import type { CleanupRun } from '../cleanup/schemas.ts'
+import type { Mail } from '../mail/listing.ts'
+import { Ago, AsRequest, Badge, Button, Form, Message, Notice, type Said } from '../pages/components.tsx'
+import { toNumber } from '../pages/format.ts'
+import { ConsolePage, Head, Section } from '../pages/layout.tsx'
+import type { Readiness } from '../system/checks.ts'
+import type { PageProps } from './today.tsx'
+
+export const SystemPage: FC<
+  PageProps & { readiness: Readiness; mails: Mail[]; runs: CleanupRun[]; message?: Said | undefined }
+> = ({ view, viewer, readiness, mails, runs, message }) => {
+  const texts = view.texts.console.system
+  const { checks, counts } = readiness
+  const worst = checks.some(({ status }) => status === 'failed')
+    ? 'failed'
+    : checks.some(({ status }) => status === 'degraded')
+      ? 'degraded'
+      : 'ok'
+  return (
+    <ConsolePage view={view} viewer={viewer} title={texts.title}>
+      <Head title={texts.title} lead={texts.lead} />
+      {message ? <Message message={message} /> : <State view={view} worst={worst} />}
+      <div class="sections">
+        <Section title={texts.title}>
+          <div class="rows">
+            {checks.map(({ name, status }) => (
+              <div class="row">
+                <div class="what">
+                  <span class="title">{texts.checks[name]}</span>
+                  <span class="detail">
+                    {texts.checkHints[name]}
+                    {name === 'mail' &&
+                      ` ${texts.waiting(counts.mail.waiting)}, ${texts.dead(counts.mail.dead)}.`}
+                  </span>
+                </div>
+                {status === 'ok' ? (
+                  <span class="soft small">{texts.ok}</span>
+                ) : (
+                  <Badge tone={status === 'failed' ? 'danger' : 'warn'}>
+                    {status === 'failed' ? texts.failed : texts.away}
+                  </Badge>
+                )}
+              </div>
+            ))}
+          </div>
+          <AsRequest view={view} method="GET" path="/ready" />
+        </Section>
+        <Section title={texts.mails} hint={texts.mailsHint} id="mails">
+          {mails.length === 0 && <p class="soft">{texts.noMails}</p>}
+          <div class="rows">
+            {mails.map((mail) => (
+              <div class="row">
+                <div class="what">
+                  <span class="title">
+                    <span class="cut" title={mail.to}>
+                      {texts.mailTo(texts.mailKinds[mail.kind] ?? texts.aMail, mail.to)}
+                    </span>
+                  </span>
+                  <span class="detail">
+                    <Ago view={view} at={Date.parse(mail.dead_at ?? mail.created_at)} />
+                    {mail.refusal && ` · ${texts.refusedWith(mail.refusal)}`}
+                  </span>
+                </div>
+                <Form action={`/admin/system/mails/${mail.id}/retry`} token={viewer.formToken} class="">
+                  <Button>{texts.retry}</Button>
+                </Form>
+              </div>
+            ))}
+          </div>
+          <AsRequest
+            view={view}
+            calls={[
+              { method: 'GET', path: '/v1/mails?status=dead' },
+              ...(mails[0] ? [{ method: 'POST', path: `/v1/mails/${mails[0].id}/retry` }] : []),
+            ]}
+          />
+        </Section>
+        <Section title={texts.runs} hint={texts.runsHint}>
+          {runs.length === 0 && <p class="soft">{texts.noRuns}</p>}
+          <div class="rows">
+            {runs.map((run) => {
+              const removed = Object.entries(run.removed)
+              return (
+                <div class="row">
+                  <div class="what">
+                    <span class="title">
+                      <Ago view={view} at={Date.parse(run.started_at)} />
+                      {run.finished_at === null && <Badge tone="warn">{texts.running}</Badge>}
+                    </span>
+                    <span class="detail">
+                      {removed.length === 0
+                        ? texts.nothingRemoved
+                        : removed
+                            .map(([name, count]) => `${name} ${toNumber(view.language, count)}`)
+                            .join(', ')}
+                    </span>
+                  </div>
+                </div>
+              )
+            })}
+          </div>
+          <AsRequest view={view} method="GET" path="/v1/cleanup/runs" />
+        </Section>
+      </div>
+    </ConsolePage>
+  )
+}
+
+const State: FC<{ view: PageProps['view']; worst: 'ok' | 'degraded' | 'failed' }> = ({ view, worst }) => {
+  const texts = view.texts.console.system
+  if (worst === 'ok') return <Notice title={texts.ready} />
+  return worst === 'degraded' ? (
+    <Notice tone="warn" title={texts.degraded}>
+      <p>{texts.degradedHint}</p>
+    </Notice>
+  ) : (
+    <Notice tone="danger" title={texts.failing}>
+      <p>{texts.failingHint}</p>
+    </Notice>
+  )
+}

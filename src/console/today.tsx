@@ -1,0 +1,154 @@
+import type { Child, FC } from 'hono/jsx'
+import { AsRequest, Badge } from '../pages/components.tsx'
+import { toLongDay, toNumber } from '../pages/format.ts'
+import { History } from '../pages/history.tsx'
+import { ConsolePage, Head, type Viewer } from '../pages/layout.tsx'
+import type { View } from '../pages/view.ts'
+import type { Readiness } from '../system/checks.ts'
+import { Chart, Numbers } from './chart.tsx'
+import type { readToday } from './queries.ts'
+
+export interface PageProps {
+  view: View
+  viewer: Viewer
+}
+
+type Today = Awaited<ReturnType<typeof readToday>>
+
+export const TodayPage: FC<PageProps & { today: Today; readiness: Readiness | undefined }> = ({
+  view,
+  viewer,
+  today,
+  readiness,
+}) => {
+  const texts = view.texts.console.today
+  const { data: days, totals } = today.stats
+  const number = (value: number) => toNumber(view.language, value)
+  const { logged_in: signedIn = 0, failed = 0, signed_up: signedUp = 0 } = days.at(-1) ?? {}
+  const tries = signedIn + failed
+  const signIns = days.map(({ day, logged_in, failed }) => ({
+    at: Date.parse(day),
+    up: logged_in,
+    down: failed,
+  }))
+  const signUps = days.map(({ day, signed_up }) => ({ at: Date.parse(day), up: signed_up }))
+  return (
+    <ConsolePage view={view} viewer={viewer} title={texts.title}>
+      <Head title={texts.title} lead={`${toLongDay(view, view.now)}, ${view.timeZone}`} />
+      <section class="stack">
+        <h2>{texts.attention}</h2>
+        <Attention view={view} viewer={viewer} today={today} readiness={readiness} />
+      </section>
+      <dl class="figures">
+        <Figure
+          name={texts.people}
+          value={number((totals.by_status.active ?? 0) + (totals.by_status.disabled ?? 0))}
+        >
+          {texts.newToday(number(signedUp))}
+        </Figure>
+        <Figure name={texts.signedIn} value={number(signedIn)} />
+        <Figure name={texts.failed} value={number(failed)}>
+          {texts.ofTries(`${tries === 0 ? 0 : Math.round((failed / tries) * 100)} %`)}
+        </Figure>
+        <Figure name={texts.invited} value={number(today.invited)} />
+      </dl>
+      <div class="beside">
+        <div class="content">
+          <Chart view={view} title={texts.signInsChart} days={signIns} />
+          <Chart view={view} title={texts.signUpsChart} days={signUps} />
+          <div>
+            <Numbers view={view} signIns={signIns} signUps={signUps} />
+            <AsRequest view={view} method="GET" path="/v1/stats" />
+          </div>
+        </div>
+        <section class="content">
+          <div class="head">
+            <h2>{texts.latest}</h2>
+            <a href="/admin/activity">{texts.all}</a>
+          </div>
+          {today.history.length === 0 ? (
+            <p class="soft">{texts.quiet}</p>
+          ) : (
+            <History view={view} rows={today.history} viewerId={viewer.id} names={today.names} leads />
+          )}
+        </section>
+      </div>
+    </ConsolePage>
+  )
+}
+
+const Figure: FC<{ name: string; value: string; children?: Child }> = ({ name, value, children }) => (
+  <div>
+    <dt>{name}</dt>
+    <dd>{value}</dd>
+    {children && <dd class="hint">{children}</dd>}
+  </div>
+)
+
+/** What somebody has to look at: the same checks as /ready, mails that were given up, accounts that are locked. */
+const Attention: FC<PageProps & { today: Today; readiness: Readiness | undefined }> = ({
+  view,
+  today: { locked },
+  readiness,
+}) => {
+  const { today: texts, system, badge } = view.texts.console
+  const failing = readiness?.checks.filter(({ status }) => status !== 'ok') ?? []
+  const dead = readiness?.counts.mail.dead ?? 0
+  const number = (count: number) => (count >= 100 ? '100+' : toNumber(view.language, count))
+  if (failing.length + dead + locked === 0) return <p class="soft">{texts.nothing}</p>
+  return (
+    <div class="rows">
+      {failing.map(({ name, status }) => (
+        <Task
+          tone={status === 'failed' ? 'danger' : 'warn'}
+          badge={texts.failing}
+          title={texts.failed_check(system.checks[name])}
+          hint={texts.failedCheckHint}
+          href="/admin/system"
+          action={texts.openSystem}
+        />
+      ))}
+      {locked > 0 && (
+        <Task
+          tone="danger"
+          badge={badge.locked}
+          title={texts.lockedPeople(number(locked))}
+          hint={texts.lockedPeopleHint}
+          href="/admin/people?locked=true"
+          action={texts.seeWho}
+        />
+      )}
+      {dead > 0 && (
+        <Task
+          tone="warn"
+          badge={texts.stuck}
+          title={texts.deadMails(dead)}
+          hint={texts.deadMailsHint}
+          href="/admin/system#mails"
+          action={texts.seeMails}
+        />
+      )}
+    </div>
+  )
+}
+
+const Task: FC<{
+  tone: 'danger' | 'warn'
+  badge: string
+  title: string
+  hint: string
+  href: string
+  action: string
+}> = ({ tone, badge, title, hint, href, action }) => (
+  <div class="row">
+    <div class="what">
+      <span class="title">
+        <Badge tone={tone}>{badge}</Badge> {title}
+      </span>
+      <span class="detail">{hint}</span>
+    </div>
+    <a class="button" href={href}>
+      {action}
+    </a>
+  </div>
+)

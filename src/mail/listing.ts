@@ -1,0 +1,134 @@
+import { and, eq, gt, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import * as z from 'zod'
+import { activityLogs } from '../activity/models.ts'
+import { record } from '../activity/service.ts'
+import type { Resources } from '../context.ts'
+import { build, rowExists } from '../database/statements.ts'
+import { type List, listOf, openPlace, pageQuery, toPage } from '../http/pagination.ts'
+import { Refusal } from '../http/problem.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
+import { invalidToken } from '../sessions/errors.ts'
+import { tokenIsLive } from '../sessions/revocation.ts'
+import { Id, Time, timeOfId, toTime, toTimeOrNull } from '../values/ids.ts'
+import { lazy, type Of } from '../values/lazy.ts'
+import { mailEnded, mailNotFound } from './errors.ts'
+import { type OutboxMail, outbox } from './models.ts'
+import { sendAfterwards } from './outbox.ts'
+
+export const Mail = lazy(() =>
+  z
+    .object({
+      id: Id(),
+      kind: z.string(),
+      status: z.enum(['waiting', 'sent', 'dead']),
+      to: z.string(),
+      user_id: Id().nullable(),
+      attempts: z.int(),
+      refusal: z
+        .string()
+        .nullable()
+        .meta({ description: 'Why it was given up: the status of the mail service, or a word.' }),
+      created_at: Time(),
+      expires_at: Time(),
+      next_attempt_at: Time().nullable(),
+      dead_at: Time().nullable(),
+    })
+    .meta({ id: 'Mail' }),
+)
+export type Mail = Of<typeof Mail>
+export const MailList = lazy(() => listOf(Mail()).meta({ id: 'MailList' }))
+
+export const ListMails = lazy(() =>
+  z.strictObject({
+    status: z
+      .enum(['dead', 'waiting'])
+      .default('dead')
+      .meta({ description: '`dead`: given up, newest first. `waiting`: to be sent, the next first.' }),
+    ...pageQuery(),
+  }),
+)
+
+const toMail = (row: OutboxMail): Mail => {
+  const status = row.sent_at !== null ? 'sent' : row.dead_at !== null ? 'dead' : 'waiting'
+  return {
+    id: row.id,
+    kind: row.kind,
+    status,
+    to: row.recipient,
+    user_id: row.user_id,
+    attempts: row.attempts,
+    refusal: row.refusal,
+    created_at: toTime(row.created_at),
+    expires_at: toTime(row.expires_at),
+    next_attempt_at: status === 'waiting' ? toTime(row.next_attempt_at) : null,
+    dead_at: toTimeOrNull(row.dead_at),
+  }
+}
+
+type Row = OutboxMail & { rowid: number }
+
+/** Mails that were given up, or that wait. Those whose link leads nowhere any more are left out: nobody misses them. */
+export async function listMails(
+  { db, config }: Resources,
+  { status, limit, cursor }: Of<typeof ListMails>,
+): Promise<List<Mail>> {
+  const list = `mails ${status}`
+  const place = openPlace(config, list, cursor)
+  const isDead = status === 'dead'
+  const order = isDead ? sql`dead_at` : sql`next_attempt_at`
+  const isDescending = isDead !== (place?.isBackwards ?? false)
+  const direction = isDescending ? sql`DESC` : sql`ASC`
+  const isMeant = isDead
+    ? sql`dead_at IS NOT NULL AND refusal IS NOT 'void'`
+    : sql`sent_at IS NULL AND dead_at IS NULL`
+  const [at, rowid] = place?.position ?? []
+  const after = place
+    ? sql` AND (${order}, rowid) ${isDescending ? sql`<` : sql`>`} (${at}, ${rowid})`
+    : sql``
+  const { read } = await db.read({
+    read: sql<Row>`SELECT *, rowid FROM ${outbox} WHERE ${isMeant}${after}
+      ORDER BY ${order} ${direction}, rowid ${direction} LIMIT ${limit + 1}`,
+  })
+  const positionOf = (row: Row) => [isDead ? row.dead_at : row.next_attempt_at, row.rowid]
+  const { rows, pagination } = toPage(config, list, { read, limit, place, positionOf })
+  return { data: rows.map(toMail), pagination }
+}
+
+/**
+ * Tries a mail again that was given up, from the beginning. Of one that waits, or has been sent, nothing changes.
+ *
+ * @throws 404 `mail_not_found`; 409 `mail_ended` where its time is over.
+ */
+export async function retryMail(resources: Resources, actor: Claims, id: string): Promise<Mail> {
+  const { db, now } = resources
+  const holds = tokenIsLive(actor, now)
+  const isDead = and(eq(outbox.id, id), sql`dead_at IS NOT NULL`, gt(outbox.expires_at, now))
+  const event = {
+    id: uuidv7(),
+    action: 'mail.retried',
+    userId: sql`(SELECT user_id FROM ${outbox} WHERE id = ${id})`,
+    actorId: actor.sub,
+    details: { mail_id: id },
+  } as const
+  const isDone = rowExists(activityLogs, event.id)
+  const { mail, verdict } = await db.writeBatch(
+    {
+      history: record(resources, event, sql`${holds} AND EXISTS (SELECT 1 FROM ${outbox} WHERE ${isDead})`),
+      change: build
+        .update(outbox)
+        // As it was when it was new: whoever sends it claims it by that.
+        .set({ dead_at: null, refusal: null, attempts: 0, next_attempt_at: timeOfId(id) })
+        .where(and(eq(outbox.id, id), isDone)),
+      mail: build.select().from(outbox).where(eq(outbox.id, id)),
+      verdict: sql<Record<'is_done' | 'holds', 0 | 1>>`SELECT ${isDone} AS is_done, ${holds} AS holds`,
+    },
+    isDone,
+  )
+  if (!verdict[0]!.holds) throw invalidToken(new Refusal('meanwhile'))
+  const [row] = mail
+  if (!row) throw mailNotFound()
+  if (verdict[0]!.is_done) sendAfterwards(resources, id)
+  else if (row.dead_at !== null) throw mailEnded()
+  return toMail(row)
+}

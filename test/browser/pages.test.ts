@@ -1,0 +1,101 @@
+import type { Page } from 'playwright-core'
+import { describe, expect, test } from 'vitest'
+import { heading, openPages, violationsOn } from '../support/browser.ts'
+
+const pages = openPages()
+
+const ANYBODYS = ['/signin', '/signup', '/forgot', '/signin?lang=de']
+const SIGNED_IN = [
+  ...['', '/security', '/sessions', '/activity', '/data'].map((path) => `/account${path}`),
+  '/signin/again?to=/account',
+  ...['', '/people', '/people/new', '/people?q=zebra', '/people?locked=true', '/people?status=deleted'].map(
+    (path) => `/admin${path}`,
+  ),
+  ...['/invitations', '/activity', '/activity?action=user.purged', '/system', '/people?lang=de'].map(
+    (path) => `/admin${path}`,
+  ),
+]
+
+interface Look {
+  width: number
+  scheme: 'light' | 'dark'
+  /** In pixels: what people choose in their browser. 16 is usual. */
+  text?: number
+}
+const LOOKS: Look[] = [
+  { width: 1280, scheme: 'light' },
+  { width: 1280, scheme: 'dark' },
+  { width: 390, scheme: 'light' },
+  { width: 390, scheme: 'dark' },
+  { width: 320, scheme: 'light' },
+  { width: 1280, scheme: 'light', text: 32 },
+]
+
+async function takeOn(page: Page, { width, scheme, text = 16 }: Look) {
+  await page.setViewportSize({ width, height: 800 })
+  await page.emulateMedia({ colorScheme: scheme })
+  const session = await page.context().newCDPSession(page)
+  await session.send('Page.setFontSizes', { fontSizes: { standard: text, fixed: text * 0.8125 } })
+  await session.detach()
+}
+
+/** What is wrong with a page, by how it is looked at. */
+async function faultsOf(page: Page, path: string) {
+  const faults: Record<string, unknown> = {}
+  const answer = await page.goto(path)
+  const here = new URL(page.url())
+  // First of all that it is the page which was asked for.
+  expect([path, answer?.status(), here.pathname]).toEqual([path, 200, path.replace(/\?.*/, '')])
+  const title = await heading(page)
+  expect([path, title]).toEqual([path, expect.stringMatching(/./)])
+  expect(await page.title()).toContain(title)
+  await page.evaluate(`for (const fold of document.querySelectorAll('details.fold')) fold.open = true`)
+  for (const look of LOOKS) {
+    await takeOn(page, look)
+    const name = `${path}, ${look.width} px, ${look.scheme}${look.text ? ', text of 200 %' : ''}`
+    const violations = await violationsOn(page)
+    const wider = await page.evaluate('document.documentElement.scrollWidth - innerWidth')
+    if (violations.length > 0) faults[name] = violations
+    if (Number(wider) > 0) faults[`${name}, sideways`] = wider
+  }
+  return faults
+}
+
+/** Several at once, as a browser waits more than it works. */
+async function faultsOfAll(paths: string[], open: () => Promise<Page>) {
+  const left = [...paths]
+  const found: Record<string, unknown>[] = []
+  await Promise.all(
+    Array.from({ length: 2 }, async () => {
+      const page = await open()
+      for (let path = left.shift(); path; path = left.shift()) found.push(await faultsOf(page, path))
+      await page.context().close()
+    }),
+  )
+  return Object.assign({}, ...found)
+}
+
+describe('HD2: every page, at 1280, 390 and 320 px, light and dark, and with text of 200 %', {
+  timeout: 240_000,
+}, () => {
+  test('axe finds nothing, and nothing goes sideways, where nobody is signed in', async () => {
+    expect(await faultsOfAll(ANYBODYS, () => pages.open())).toEqual({})
+    pages.expectQuiet()
+  })
+
+  test('nor where an administrator is', async () => {
+    const signedIn = async () => {
+      const page = await pages.open()
+      await pages.signIn(page)
+      return page
+    }
+    const page = await signedIn()
+    await page.goto('/admin/people?q=Hubert')
+    const long = (await page.locator('a.who').first().getAttribute('href'))!
+    await page.goto('/admin/people?locked=true')
+    const locked = (await page.locator('a.who').first().getAttribute('href'))!
+    await page.context().close()
+    expect(await faultsOfAll([...SIGNED_IN, long, locked], signedIn)).toEqual({})
+    pages.expectQuiet()
+  })
+})

@@ -1,0 +1,166 @@
+import type { Page } from 'playwright-core'
+import { expect, test } from 'vitest'
+import { openPages } from '../support/browser.ts'
+
+const pages = openPages()
+
+/** Each would set `__xss` if it ever became markup, script, or an address that is followed. */
+const RUN = 'window.__xss=1'
+const PAYLOADS = [
+  `<script>${RUN}</script>`,
+  `<img src=x onerror="${RUN}">`,
+  `<svg onload=${RUN}>`,
+  `<svg/onload=${RUN}//`,
+  `<body onload=${RUN}>`,
+  `<iframe srcdoc="<script>top.__xss=1</script>">`,
+  `"><script>${RUN}</script>`,
+  `'><script>${RUN}</script>`,
+  `"'><img src=x onerror=${RUN}>`,
+  `" autofocus onfocus=${RUN} x="`,
+  `' autofocus onfocus=${RUN} x='`,
+  `</title><script>${RUN}</script>`,
+  `</textarea><script>${RUN}</script>`,
+  `</pre></code><svg onload=${RUN}>`,
+  `</option></select><img src=x onerror=${RUN}>`,
+  `</style><script>${RUN}</script>`,
+  `--><script>${RUN}</script>`,
+  `]]><script>${RUN}</script>`,
+  `<!--<img src="--><img src=x onerror=${RUN}//">`,
+  `<details open ontoggle=${RUN}>`,
+  `<input autofocus onfocus=${RUN}>`,
+  `<select autofocus onfocus=${RUN}>`,
+  `<video><source onerror="${RUN}">`,
+  `<audio src=x onerror=${RUN}>`,
+  `<object data="javascript:${RUN}">`,
+  `<embed src="javascript:${RUN}">`,
+  `<a href="javascript:${RUN}">x</a>`,
+  `<form action="javascript:${RUN}"><button autofocus>x`,
+  `<button formaction="javascript:${RUN}">x</button>`,
+  `<base href="javascript:/${RUN}/">`,
+  `<meta http-equiv="refresh" content="0;url=javascript:${RUN}">`,
+  `<link rel=stylesheet href="data:text/css,*{x:expression(${RUN})}">`,
+  `<style>@import 'javascript:${RUN}';</style>`,
+  `<math><mi xlink:href="javascript:${RUN}">x</mi></math>`,
+  `<svg><animate onbegin=${RUN} attributeName=x dur=1s>`,
+  `<svg><script>${RUN}</script></svg>`,
+  `<svg><a xlink:href="javascript:${RUN}"><text>x</text></a></svg>`,
+  `<marquee onstart=${RUN}>`,
+  `<div style="background:url(javascript:${RUN})">`,
+  `<template><script>${RUN}</script></template>`,
+  `<noscript><p title="</noscript><img src=x onerror=${RUN}>">`,
+  `javascript:${RUN}`,
+  `data:text/html,<script>${RUN}</script>`,
+  `{{constructor.constructor("${RUN}")()}}`,
+  `\${${RUN}}`,
+  `#{${RUN}}`,
+  `&lt;script&gt;${RUN}&lt;/script&gt;`,
+  `&#60;img src=x onerror=${RUN}&#62;`,
+  `\\u003cscript\\u003e${RUN}\\u003c/script\\u003e`,
+  `%3Cscript%3E${RUN}%3C/script%3E`,
+]
+
+const expectNothingRan = async (page: Page, what: string) =>
+  expect([what, await page.evaluate('window.__xss')]).toEqual([what, undefined])
+
+test('AC1: fifty payloads in every field that people fill are text on every page that shows them', {
+  timeout: 240_000,
+}, async () => {
+  expect(new Set(PAYLOADS).size).toBe(50)
+  const token = await pages.logIn()
+  const as = (agent: string) => ({ authorization: `Bearer ${token}`, 'user-agent': agent })
+  const ids: string[] = []
+  for (const [index, name] of PAYLOADS.entries()) {
+    const body = { name, email: `xss-${index}@browser.test`, notify: false }
+    const made = await pages.call('POST', '/v1/users', body, as(name))
+    expect([name, made.status]).toEqual([name, 201])
+    ids.push(made.body.id)
+    const reason = await pages.call('POST', `/v1/users/${made.body.id}/disable`, { reason: name }, as(name))
+    expect([name, reason.status]).toEqual([name, 200])
+  }
+  const invitations = PAYLOADS.map((name, index) => ({ email: `invited-${index}@browser.test`, name }))
+  expect((await pages.call('POST', '/v1/invitations/bulk', { invitations }, as('x'))).status).toBe(200)
+
+  const page = await pages.open()
+  await pages.signIn(page)
+  const shown = async (path: string) => {
+    expect((await page.goto(path))?.status()).toBe(200)
+    await expectNothingRan(page, path)
+    return (await page.locator('body').textContent()) ?? ''
+  }
+  // Lists, page after page.
+  const seen: string[] = []
+  for (const start of ['/admin/people', '/admin/invitations', '/admin/activity']) {
+    let next: string | null = start
+    for (let pagesSeen = 0; next && pagesSeen < 4; pagesSeen++) {
+      seen.push(await shown(next))
+      next = await page
+        .locator('a[rel="next"]')
+        .first()
+        .getAttribute('href', { timeout: 1000 })
+        .catch(() => null)
+    }
+  }
+  const all = seen.join('\n').replace(/\s+/g, ' ')
+  for (const payload of PAYLOADS) expect(all).toContain(payload.replace(/\s+/g, ' '))
+  // A page of one, with the name in a field and the reason beside it.
+  for (const [index, id] of ids.entries()) {
+    await shown(`/admin/people/${id}`)
+    expect(await page.getByLabel('Name').inputValue()).toBe(PAYLOADS[index])
+    expect(await page.locator('.notice').textContent()).toContain(PAYLOADS[index]!.replace(/\s+/g, ' '))
+  }
+  await page.context().close()
+  pages.expectQuiet()
+})
+
+test('AC1: what stands in an address is text as well', { timeout: 120_000 }, async () => {
+  const page = await pages.open()
+  for (const payload of PAYLOADS.filter((_, index) => index % 5 === 0)) {
+    const value = encodeURIComponent(payload)
+    await page.goto(`/signin?to=${value}&done=${value}&email=${value}&lang=${value}`)
+    await expectNothingRan(page, payload)
+  }
+  await pages.signIn(page)
+  for (const payload of PAYLOADS.filter((_, index) => index % 5 === 1)) {
+    const value = encodeURIComponent(payload)
+    for (const path of [
+      `/admin/people?q=${value}`,
+      `/account?done=${value}&lang=${value}`,
+      `/admin/${value}`,
+    ]) {
+      await page.goto(path)
+      await expectNothingRan(page, path)
+    }
+  }
+  await page.context().close()
+  pages.expectQuiet()
+})
+
+test('HD2: nothing on a page becomes markup by script, and no script or style but ours is taken', {
+  timeout: 60_000,
+}, async () => {
+  const page = await pages.open()
+  const answer = await page.goto('/signin')
+  expect(answer?.headers()['content-security-policy']).toContain("require-trusted-types-for 'script'")
+  const tried = await page.evaluate(`(() => {
+    const trouble = (work) => { try { work(); return 'done' } catch (error) { return error.name } }
+    return [
+      trouble(() => { document.body.innerHTML = '<p>x</p>' }),
+      trouble(() => eval('1')),
+      trouble(() => trustedTypes.createPolicy('x', {})),
+    ]
+  })()`)
+  expect(tried).toEqual(['TypeError', 'EvalError', 'TypeError'])
+  await page
+    .evaluate(`(() => {
+    const script = document.createElement('script')
+    script.textContent = 'window.__xss = 1'
+    try { document.body.append(script) } catch {}
+    const style = document.createElement('style')
+    style.textContent = 'body { display: none }'
+    document.head.append(style)
+  })()`)
+    .catch(() => {})
+  await expectNothingRan(page, 'a script of its own')
+  expect(await page.evaluate('getComputedStyle(document.body).display')).not.toBe('none')
+  await page.context().close()
+})

@@ -1,0 +1,115 @@
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
+import { afterAll, beforeAll, expect } from 'vitest'
+import { launchChromium } from '../../scripts/local/chromium.ts'
+import { ADMIN, startStack } from './stack.ts'
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+const HOOK_MS = 240_000
+export const PASSWORD = 'nine purple herons sleep'
+
+/** Pages of a stack with invented users, in a real browser. What a page complains of fails the test that saw it. */
+export function openPages() {
+  let stack: Awaited<ReturnType<typeof startStack>>
+  let browser: Browser
+  const complaints: string[] = []
+
+  beforeAll(async () => {
+    ;[stack, browser] = await Promise.all([startStack(['--demo']), launchChromium()])
+  }, HOOK_MS)
+  afterAll(async () => {
+    await browser?.close()
+    await stack?.close()
+  }, HOOK_MS)
+
+  const origin = () => stack.url.replace('127.0.0.1', 'localhost')
+
+  async function open(options: BrowserContextOptions = {}): Promise<Page> {
+    const context = await browser.newContext({ baseURL: origin(), locale: 'en-GB', ...options })
+    context.setDefaultTimeout(20_000)
+    // Reports of the policy come as messages of the console, and as events.
+    await context.addInitScript(
+      `addEventListener('securitypolicyviolation', (event) => console.error('CSP ' + event.violatedDirective))`,
+    )
+    const page = await context.newPage()
+    page.on('console', (message) => {
+      // A page that is refused says so itself.
+      if (message.type() === 'error' && !/status of (4\d\d|503)/.test(message.text()))
+        complaints.push(`${page.url()} ${message.text()}`)
+    })
+    page.on('pageerror', (error) => complaints.push(`${page.url()} ${error.message}`))
+    page.on('dialog', (dialog) => complaints.push(`${page.url()} a dialog: ${dialog.message()}`))
+    page.on('request', (request) => {
+      const url = new URL(request.url())
+      if (url.origin !== origin() && url.protocol !== 'data:') complaints.push(`third party: ${url}`)
+    })
+    return page
+  }
+
+  async function signIn(page: Page, { email, password } = ADMIN) {
+    await page.goto('/signin')
+    expect(await heading(page)).toBe('Sign in')
+    await page.getByLabel('Email').fill(email)
+    await page.getByLabel('Password').fill(password)
+    await press(page, 'Sign in')
+    await page.waitForURL(/\/(admin|account)/)
+  }
+
+  /** The API, as a program uses it. */
+  async function call(method: string, path: string, body?: unknown, headers: Record<string, string> = {}) {
+    const answer = await fetch(`${stack.url}${path}`, {
+      method,
+      headers: { ...(body !== undefined && { 'content-type': 'application/json' }), ...headers },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    })
+    const text = await answer.text()
+    return { status: answer.status, text, body: text.startsWith('{') ? JSON.parse(text) : undefined }
+  }
+  const logIn = async ({ email, password } = ADMIN): Promise<string> =>
+    (await call('POST', '/v1/auth/login', { email, password })).body.access_token
+
+  return {
+    open,
+    signIn,
+    call,
+    logIn,
+    origin,
+    /** Fails with what pages have complained of since. */
+    expectQuiet: () => expect(complaints.splice(0)).toEqual([]),
+  }
+}
+
+export const heading = async (page: Page) => (await page.locator('h1').first().textContent())?.trim()
+
+export const press = (page: Page, name: string | RegExp) =>
+  page
+    .getByRole('button', { name, exact: typeof name === 'string' })
+    .filter({ visible: true })
+    .first()
+    .click()
+
+/** What axe-core finds. It runs in a world of its own, which the policy of the page does not reach. */
+export async function violationsOn(page: Page): Promise<string[]> {
+  const session = await page.context().newCDPSession(page)
+  try {
+    await session.send('Page.enable')
+    const { frameTree } = await session.send('Page.getFrameTree')
+    const { executionContextId: contextId } = await session.send('Page.createIsolatedWorld', {
+      frameId: frameTree.frame.id,
+    })
+    const run = `${AXE}; axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
+      violations.map(({ id, nodes }) => id + ' ' + nodes.map(({ target }) => target).join()))`
+    const { result, exceptionDetails } = await session.send('Runtime.evaluate', {
+      expression: run,
+      contextId,
+      awaitPromise: true,
+      returnByValue: true,
+    })
+    if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text)
+    if (!Array.isArray(result.value)) throw new Error('axe has found nothing out')
+    return result.value
+  } finally {
+    await session.detach()
+  }
+}
