@@ -3,7 +3,7 @@ import type { Context } from 'hono'
 import { type Config, configOf } from './config/main.ts'
 import { type Database, openDatabase } from './database/main.ts'
 import { type Meter, openMeter } from './database/meter.ts'
-import { type BlocklistStore, openRedis } from './database/redis.ts'
+import { type NearStore, openRedis } from './database/redis.ts'
 import { logFailure } from './http/log.ts'
 import { openTransport, type Send } from './mail/transports.ts'
 import type { RateLimits } from './throttle/limits.ts'
@@ -23,7 +23,7 @@ export interface RequestOrigin {
 export interface Resources {
   config: Config
   db: Database
-  redis: BlocklistStore
+  redis: NearStore
   /** Sends a mail now; undefined where no mail is configured. Requests do not call it: they enqueue (mail/outbox.ts). */
   send: Send | undefined
   /** The platform's counters; asked by throttle/limits.ts alone. */

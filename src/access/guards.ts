@@ -53,11 +53,14 @@ export const signedInWithProfile = documented(
     c.set('isSignedIn', true)
     c.set('actor', actor)
     await assertWithin(resources, 'RATE_LIMIT_READS', actor.sid)
-    c.set('self', await findOwnProfile(resources, actor))
+    c.set('self', await findOwnProfile(resources, actor, { isFresh: asksForFresh(c) }))
     await next()
   }),
   { security: 'signed_in', problems: [unauthenticated, invalidToken, () => tooManyRequests(60)] },
 )
+
+/** Whoever has just changed something asks for no copy (RFC 9111 section 5.2.1.4). */
+const asksForFresh = (c: Context) => /(^|,)\s*no-cache\s*(,|$)/i.test(c.req.header('cache-control') ?? '')
 
 /** Lets in everybody. Who brings an access token is known as `c.var.actor`, and it has to be a good one. */
 export const whoeverAsks = createMiddleware<AppEnv & { Variables: { actor?: Actor } }>((c, next) =>
@@ -98,7 +101,7 @@ async function authenticate(
   const isRead = ['GET', 'HEAD'].includes(c.req.method)
   if (isRead) await assertWithin(resources, 'RATE_LIMIT_READS', actor.sid)
   else await assertWithin(resources, 'RATE_LIMIT_WRITES', actor.sub)
-  const assertNotRevoked = checkRevocation(resources, actor, { isRead })
+  const assertNotRevoked = checkRevocation(resources, actor)
   const isAllowed = !permission || hasPermission(actor.role, permission)
   if (!isAllowed) {
     await assertNotRevoked()

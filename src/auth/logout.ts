@@ -2,7 +2,7 @@ import { and, eq } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { sessions } from '../sessions/models.ts'
-import { publishRevocations } from '../sessions/revocation.ts'
+import { whileDoubting } from '../sessions/near.ts'
 import { endSession } from '../sessions/service.ts'
 import { byActor, changeUserBy, isSamePerson } from '../users/change.ts'
 
@@ -21,8 +21,7 @@ export async function logOutAll(resources: Resources, actor: Claims): Promise<vo
 /** Logs out: ends the session of the token. Once ended, it stays ended, and the answer is the same. */
 export async function logOut(resources: Resources, actor: Claims): Promise<void> {
   const own = and(eq(sessions.id, actor.sid), eq(sessions.user_id, actor.sub))
-  await Promise.all([
+  await whileDoubting(resources, { sessions: [actor.sid] }, () =>
     endSession(resources, actor, actor.sid, 'logged_out', own!),
-    publishRevocations(resources, { sessions: [actor.sid] }),
-  ])
+  )
 }

@@ -7,8 +7,8 @@ import { build, databaseNow, type Places, prepare, rowExists } from '../database
 import { Refusal } from '../http/problem.ts'
 import { invalidRefreshToken, sessionRevoked } from '../sessions/errors.ts'
 import { type Session, sessions } from '../sessions/models.ts'
+import { whileDoubting } from '../sessions/near.ts'
 import { openRefreshToken } from '../sessions/refresh-tokens.ts'
-import { publishRevocations } from '../sessions/revocation.ts'
 import { revokeSessions } from '../sessions/service.ts'
 import { assertWithin } from '../throttle/limits.ts'
 import { networkOf } from '../throttle/networks.ts'
@@ -170,16 +170,14 @@ export async function endStolenSession(
   } as const
   const isThis = eq(sessions.id, session.id)
   const isDone = rowExists(activityLogs, event.id)
-  await resources.db.writeBatch(
-    {
-      history: record(
-        resources,
-        event,
-        sql`EXISTS (SELECT 1 FROM ${sessions} WHERE ${isThis} AND revoked_at IS NULL)`,
-      ),
-      ending: revokeSessions(resources.now, 'reuse_detected', and(isThis, isDone)),
-    },
-    isDone,
+  const isOpen = sql`EXISTS (SELECT 1 FROM ${sessions} WHERE ${isThis} AND revoked_at IS NULL)`
+  await whileDoubting(resources, { sessions: [session.id] }, () =>
+    resources.db.writeBatch(
+      {
+        history: record(resources, event, isOpen),
+        ending: revokeSessions(resources.now, 'reuse_detected', and(isThis, isDone)),
+      },
+      isDone,
+    ),
   )
-  resources.afterwards(publishRevocations(resources, { sessions: [session.id] }))
 }

@@ -12,8 +12,8 @@ import { sendAfterwards } from '../mail/outbox.ts'
 import { ACCESS_TOKEN_SECONDS, signAccessToken } from '../sessions/access-tokens.ts'
 import { makeDeviceToken } from '../sessions/device-tokens.ts'
 import { type Session, sessions } from '../sessions/models.ts'
+import { publishDoubts } from '../sessions/near.ts'
 import { makeRefreshToken } from '../sessions/refresh-tokens.ts'
-import { publishRevocations } from '../sessions/revocation.ts'
 import { revokeSurplusSessions } from '../sessions/service.ts'
 import { MAX_FAILURES_IN_A_ROW } from '../throttle/limits.ts'
 import { endDisabling } from '../users/change.ts'
@@ -101,7 +101,7 @@ export async function startSession(resources: Resources, proven: Proven): Promis
     details: { session_id: session.id },
   } as const
   const {
-    surplus,
+    evicted,
     user: [user],
   } = await db.writeBatch(
     {
@@ -144,7 +144,9 @@ export async function startSession(resources: Resources, proven: Proven): Promis
     throw refused()
   }
   sendAfterwards(resources, ...used.flatMap(({ mailId }) => mailId ?? []))
-  resources.afterwards(publishRevocations(resources, { sessions: surplus.map(({ id }) => id) }))
+  // A login that ends a disabling is a change like any other.
+  const changed = row.status === 'disabled' ? [row.id] : []
+  await publishDoubts(resources, { users: changed, sessions: evicted.map(({ id }) => id) })
   const device = {
     deviceId: proven.deviceId ?? crypto.randomUUID(),
     userId: row.id,

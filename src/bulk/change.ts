@@ -2,6 +2,7 @@ import { inArray } from 'drizzle-orm'
 import { forbidden } from '../access/errors.ts'
 import { hasPermission, type Permission } from '../access/permissions.ts'
 import { writeTogether } from '../database/together.ts'
+import { whileDoubting } from '../sessions/near.ts'
 import { type Acting, byActor, type Decision, prepareChange } from '../users/change.ts'
 import { ownAccount, userNotFound, writeConflict } from '../users/errors.ts'
 import { deleting, disabling, enabling, endingSessions } from '../users/manage.ts'
@@ -39,7 +40,7 @@ export async function changeInBulk(acting: Acting, input: BulkChange): Promise<B
   const { rows } = await acting.db.read({ rows: selectUsers().where(inArray(users.id, input.ids)) })
   const known = new Map(rows.map((row) => [row.id, row]))
   const by = byActor(acting.actor, acting.now)
-  const outcomes = await writeTogether(acting.db, input.ids, async (id) => {
+  const prepare = async (id: string) => {
     const row = known.get(id)
     if (!row) throw userNotFound()
     // Ending one's own sessions would end the one that does this.
@@ -47,13 +48,16 @@ export async function changeInBulk(acting: Acting, input: BulkChange): Promise<B
     const change = await decision(row)
     if (!change) return { value: row }
     const { batch, isDone, conclude } = prepareChange(acting, by, row, change)
-    const concludeHere = (results: Parameters<typeof conclude>[0]) => {
-      const changed = conclude(results)
+    const concludeHere = async (results: Parameters<typeof conclude>[0]) => {
+      const changed = await conclude(results)
       if (!changed) throw writeConflict()
       return changed
     }
     return { batch, isDone, conclude: concludeHere }
-  })
+  }
+  const outcomes = await whileDoubting(acting, { users: input.ids }, () =>
+    writeTogether(acting.db, input.ids, prepare),
+  )
   return {
     data: outcomes.map(({ key: id, problem }) =>
       problem ? { id, status: 'refused' as const, code: problem.code } : { id, status: 'done' as const },

@@ -129,6 +129,8 @@ export const Env = lazy(() =>
     NETWORK_MAILS_PER_HOUR: number(30, 1, 100_000),
     // At least as long as a request may be on its way twice.
     REFRESH_GRACE_SECONDS: number(30, 10, 300),
+    /** How long Redis answers by a copy of what libSQL has said; 0 for never. */
+    NEAR_READ_SECONDS: number(60, 0, 60),
     PURGE_AFTER_DAYS: days(30, 1),
     /** After so long, an account whose address nobody has proved, and that nobody has used, is erased. */
     UNVERIFIED_DAYS: days(30, 1),
@@ -182,6 +184,7 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   MAILS_PER_HOUR: NUMBER_OF('mails from 1 to 1000000'),
   NETWORK_MAILS_PER_HOUR: NUMBER_OF('mails from 1 to 100000'),
   REFRESH_GRACE_SECONDS: NUMBER_OF('seconds from 10 to 300'),
+  NEAR_READ_SECONDS: NUMBER_OF('seconds from 0 to 60'),
   PURGE_AFTER_DAYS: NUMBER_OF('days from 1 to 3650'),
   UNVERIFIED_DAYS: NUMBER_OF('days from 1 to 3650'),
   ACTIVITY_DAYS: NUMBER_OF('days from 31 to 3650'),

@@ -27,6 +27,7 @@ const PURPOSES = [
   'challenge',
   'totp_seed',
   'form_token',
+  'near_copy',
 ] as const
 
 /** What is wrong with one setting, without its value: "is missing". */

@@ -19,6 +19,8 @@ export interface Database {
   read<const B extends Batch>(batch: B): Promise<Results<B>>
   /** The same for what is long: without an answer it is a 503, and is not asked again. */
   readOnce<const B extends Batch>(batch: B): Promise<Results<B>>
+  /** The same of the primary, where a replica that lags may not have heard of something yet. */
+  readPrimary<const B extends Batch>(batch: B): Promise<Results<B>>
   /**
    * Writes: all or nothing, and alone (`BEGIN IMMEDIATE`). The only way to write: a batch of Drizzle's own begins
    * deferred, and fails under contention as soon as it reads before it writes.
@@ -37,12 +39,10 @@ export interface Database {
   /** Whether a write of this request was sent more than once, so that what it finds may be its own doing. */
   readonly wasResent: boolean
   /**
-   * Puts a read into whichever call goes first, so that it costs no trip of its own. `departed` is when that call
-   * has been sent; `settle` sends the read alone if none was.
+   * Puts a read into whichever call goes first, so that it costs no trip of its own. `settle` sends the
+   * read alone if none did.
    */
-  rideAlong<S extends Statement>(
-    statement: S,
-  ): { rows: Promise<RowsOf<S>>; departed: Promise<void>; settle(): void }
+  rideAlong<S extends Statement>(statement: S): { rows: Promise<RowsOf<S>>; settle(): void }
 }
 
 export function openDatabase(url: string, authToken: string, meter: Meter): Database {
@@ -51,27 +51,21 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
     createClient({
       url,
       authToken,
-      fetch: (request: Request) => {
-        const answer = fetch(request, { signal: AbortSignal.timeout(timeoutMs) })
-        departure.resolve()
-        return answer
-      },
+      fetch: (request: Request) => fetch(request, { signal: AbortSignal.timeout(timeoutMs) }),
     })
-  /** Of the first call. */
-  const departure = Promise.withResolvers<void>()
   let passenger: { statement: InStatement; board(result: Promise<ResultSet>): void } | undefined
 
   let wasResent = false
 
   async function run(
-    mode: 'read' | 'read once' | 'write',
+    mode: 'read' | 'read once' | 'read primary' | 'write',
     statements: InStatement[],
     marker?: SQL,
   ): Promise<ResultSet[]> {
     const guest = passenger
     passenger = undefined
     const all = guest ? [guest.statement, ...statements] : statements
-    const call = mode === 'write' ? writer(all, marker) : () => read(all)
+    const call = mode === 'write' ? writer(all, marker) : () => read(all, mode === 'read primary')
     const tries = mode === 'read once' ? 1 : 2
     try {
       const results = await meter.time('db', () => withRetries(meter, call, tries)).catch(translate)
@@ -85,8 +79,10 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
     }
   }
 
-  async function read(statements: InStatement[]): Promise<ResultSet[]> {
+  async function read(statements: InStatement[], ofPrimary: boolean): Promise<ResultSet[]> {
     const client = clientWithin(READ_TIMEOUT_MS)
+    // What is asked as a write goes to the primary.
+    if (ofPrimary) return client.batch(statements, 'write')
     return statements.length === 1 ? [await client.execute(statements[0]!)] : client.batch(statements, 'read')
   }
 
@@ -127,6 +123,9 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
     async readOnce(batch) {
       return toResults(batch, await run('read once', toLibsql(batch)))
     },
+    async readPrimary(batch) {
+      return toResults(batch, await run('read primary', toLibsql(batch)))
+    },
     async writeBatch(batch, marker) {
       return toResults(batch, await run('write', toLibsql(batch), marker))
     },
@@ -136,7 +135,6 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
       passenger = { statement: toLibsql({ statement })[0]!, board: resolve }
       return {
         rows: promise.then((result) => result.rows) as never,
-        departed: departure.promise,
         settle: () => {
           if (passenger) void run('read', []).catch(() => {})
         },

@@ -3,31 +3,38 @@ import { Redis } from '@upstash/redis/cloudflare'
 import { log } from '../http/log.ts'
 import type { Meter } from './meter.ts'
 
-const TIMEOUT_MS = 250
+/** Reads are asked of the nearest region; marks go to the primary, which may be far away: slow is not down. */
+const TIMEOUT_MS = { reads: 250, marks: 2000 }
+type Kind = keyof typeof TIMEOUT_MS
 
 /** After so many failures in a row Redis is left alone for a while: waiting for it helps nobody. */
 const FAILURES_TO_REST = 5
 const REST_MS = 5000
-/** Per isolate and endpoint. Plain numbers, so they may outlive a request. */
+/** Per isolate, endpoint and kind. Plain numbers, so they may outlive a request. */
 const health = new Map<string, { failures: number; restsUntil: number }>()
 
 /**
  * What Roster asks of Redis, with every reply's type checked: after a timeout the client may answer `null` where
- * it should throw, and `null` would read as "not revoked". A failure is `undefined`, for the caller to decide on;
+ * it should throw, and `null` would read as "nothing is known". A failure is `undefined`, for the caller to decide on;
  * so is a Redis that rests after several. Keys are those of this deployment: a prefix is put before each.
  */
-export interface BlocklistStore {
+export interface NearStore {
   mget(keys: string[]): Promise<(string | null)[] | undefined>
-  /** Runs a script that answers 1. */
-  run(script: string, keys: string[], args: string[]): Promise<true | undefined>
+  /** Keeps a value for so long. */
+  put(key: string, value: string, lifetimeMs: number): Promise<true | undefined>
+  remove(keys: string[]): Promise<true | undefined>
+  /** Sets keys that say something by being there, each for so long. Always tried, also while reads rest. */
+  mark(lifetimesMs: ReadonlyMap<string, number>): Promise<true | undefined>
+  /** Marks have failed several times in a row: they are still tried, but are not worth waiting for. */
+  readonly marksAreFailing: boolean
   ping(): Promise<true | undefined>
 }
 
-/** A client is settings and a method for each command: dear to make, and nothing of a request is left in it. */
+/** A client is settings and a method for each command. Making one is slow, and it keeps nothing of a request. */
 const clients = new Map<string, Redis>()
 
-function clientOf(url: string, token: string): Redis {
-  const key = `${url} ${token}`
+function clientOf(url: string, token: string, kind: Kind): Redis {
+  const key = `${kind} ${url} ${token}`
   const client =
     clients.get(key) ??
     new Redis({
@@ -35,7 +42,7 @@ function clientOf(url: string, token: string): Redis {
       token,
       retry: { retries: 0 },
       // The function form: a signal made once would be spent by the first request.
-      signal: () => AbortSignal.timeout(TIMEOUT_MS),
+      signal: () => AbortSignal.timeout(TIMEOUT_MS[kind]),
       enableAutoPipelining: false,
       automaticDeserialization: false,
       // Every value here is a number or a word.
@@ -55,21 +62,37 @@ export const keyPrefixOf = (issuer: string) =>
   `${createHash('sha256').update(issuer).digest('base64url').slice(0, 8)}:`
 const prefixes = new Map<string, string>()
 
-export function openRedis(url: string, token: string, meter: Meter, issuer: string): BlocklistStore {
-  const redis = clientOf(url, token)
+const MARK = `
+for i, key in ipairs(KEYS) do redis.call('SET', key, '1', 'PX', ARGV[i]) end
+return 1`
+
+export function openRedis(url: string, token: string, meter: Meter, issuer: string): NearStore {
   const prefix = prefixes.get(issuer) ?? keyPrefixOf(issuer)
   prefixes.set(issuer, prefix)
   const ours = (keys: string[]) => keys.map((key) => prefix + key)
+  const stateOf = (kind: Kind) => {
+    const state = health.get(`${kind} ${url}`) ?? { failures: 0, restsUntil: 0 }
+    health.set(`${kind} ${url}`, state)
+    return state
+  }
+  /** By the clock, which may be set back: no rest is longer than a rest. */
+  const rests = (kind: Kind) => {
+    const left = stateOf(kind).restsUntil - Date.now()
+    return left > 0 && left <= REST_MS
+  }
 
-  const state = health.get(url) ?? { failures: 0, restsUntil: 0 }
-  health.set(url, state)
-
-  async function ask<T>(call: () => Promise<unknown>, isExpected: (reply: unknown) => reply is T) {
-    if (Date.now() < state.restsUntil) return undefined
+  async function ask<T>(
+    kind: Kind,
+    call: (redis: Redis) => Promise<unknown>,
+    isExpected: (reply: unknown) => reply is T,
+  ): Promise<T | undefined> {
+    if (kind === 'reads' && rests(kind)) return undefined
+    const state = stateOf(kind)
     try {
-      const reply = await meter.time('redis', call)
+      const reply = await meter.time('redis', () => call(clientOf(url, token, kind)))
       if (isExpected(reply)) {
         state.failures = 0
+        state.restsUntil = 0
         return reply
       }
       log('warn', { code: 'redis_unexpected_reply' })
@@ -81,25 +104,33 @@ export function openRedis(url: string, token: string, meter: Meter, issuer: stri
     if (state.failures >= FAILURES_TO_REST) state.restsUntil = Date.now() + REST_MS
     return undefined
   }
+  /** What answers `expected`, or any number. */
+  const does = async (kind: Kind, call: (redis: Redis) => Promise<unknown>, expected?: string | number) => {
+    const isExpected = (reply: unknown): reply is unknown =>
+      expected === undefined ? Number.isInteger(Number(reply)) : String(reply) === String(expected)
+    return (await ask(kind, call, isExpected)) === undefined ? undefined : true
+  }
 
   return {
+    get marksAreFailing() {
+      return rests('marks')
+    },
     mget: (keys) =>
       ask(
-        () => redis.mget<unknown[]>(...ours(keys)),
+        'reads',
+        (redis) => redis.mget<unknown[]>(...ours(keys)),
         (reply): reply is (string | null)[] =>
           Array.isArray(reply) &&
           reply.length === keys.length &&
           reply.every((value) => value === null || typeof value === 'string'),
       ),
-    run: async (script, keys, args) =>
-      (await ask(
-        () => redis.eval(script, ours(keys), args),
-        (reply): reply is 1 => Number(reply) === 1,
-      )) && true,
-    ping: async () =>
-      (await ask(
-        () => redis.ping(),
-        (reply): reply is 'PONG' => reply === 'PONG',
-      )) && true,
+    put: (key, value, lifetimeMs) =>
+      does('reads', (redis) => redis.set(prefix + key, value, { px: lifetimeMs }), 'OK'),
+    remove: (keys) => does('marks', (redis) => redis.del(...ours(keys))),
+    mark: async (lifetimesMs) => {
+      const values = [...lifetimesMs.values()].map(String)
+      return does('marks', (redis) => redis.eval(MARK, ours([...lifetimesMs.keys()]), values), 1)
+    },
+    ping: () => does('reads', (redis) => redis.ping(), 'PONG'),
   }
 }

@@ -7,7 +7,7 @@ import type { Batch } from './statements.ts'
 export interface Prepared<T> {
   batch: Batch
   isDone: SQL
-  conclude(results: never): T
+  conclude(results: never): T | Promise<T>
 }
 
 /** What came of one of many: a value, or what stood in the way. */

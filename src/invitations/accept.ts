@@ -4,6 +4,7 @@ import type { Resources } from '../context.ts'
 import { build } from '../database/statements.ts'
 import { invalidLink } from '../links/errors.ts'
 import { linkIsLive, requireToken, voidTokens } from '../links/service.ts'
+import { publishDoubts } from '../sessions/near.ts'
 import { insertUser, makeUserRow } from '../users/create.ts'
 import { emailTaken } from '../users/errors.ts'
 import { emailIsProved, ROLES, userIsActive, users } from '../users/models.ts'
@@ -46,7 +47,7 @@ export async function acceptInvitation(resources: Resources, input: AcceptInvita
     invitation: invitation.id,
   })
   const { isDone } = creation
-  const { verdict } = await resources.db.writeBatch(
+  const { verdict, squatter } = await resources.db.writeBatch(
     {
       ...creation.statements,
       links: voidTokens(now, ['accept_invitation'], sql`subject_id = ${invitation.id} AND ${isDone}`),
@@ -61,6 +62,7 @@ export async function acceptInvitation(resources: Resources, input: AcceptInvita
     isDone,
   )
   const { is_done, may_accept } = verdict[0]!
+  await publishDoubts(resources, { users: squatter.map(({ id }) => id) })
   if (!is_done) throw may_accept ? emailTaken() : invalidLink()
   return toUser({ ...row, state: row.status })
 }

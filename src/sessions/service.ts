@@ -10,7 +10,8 @@ import { toTime, toTimeOrNull } from '../values/ids.ts'
 import type { Claims } from './access-tokens.ts'
 import { invalidToken, sessionNotFound } from './errors.ts'
 import { type Session as SessionRow, sessions } from './models.ts'
-import { publishRevocations, tokenIsLive } from './revocation.ts'
+import { whileDoubting } from './near.ts'
+import { tokenIsLive } from './revocation.ts'
 import type { Session } from './schemas.ts'
 
 /** A person may be signed in so many times; one more, and the oldest session ends. */
@@ -32,17 +33,28 @@ export const revokeSessions = (now: number, reason: RevokedReason, which: SQL | 
     .set({ revoked_at: now, revoked_reason: reason })
     .where(and(which, isNull(sessions.revoked_at)))
 
-/** Ends what is over the limit. Two statements, to stand after the one that starts a session. */
+/** Ends what is over the limit. To stand after the statement that starts a session. */
 export function revokeSurplusSessions(resources: Resources, userId: string) {
   // What is over by time pushes nobody out.
   const surplus = sql`SELECT id FROM ${sessions} WHERE user_id = ${userId} AND revoked_at IS NULL
     AND idle_expires_at > ${resources.now} ORDER BY id DESC LIMIT 100 OFFSET ${MAX_SESSIONS}`
   const event = { action: 'sessions.ended', userId, actorId: null, details: { reason: 'too_many' } } as const
   return {
-    surplus: revokeSessions(resources.now, 'too_many', sql`${sessions.id} IN (${surplus})`).returning({
-      id: sessions.id,
-    }),
-    surplusHistory: record(resources, event, sql`changes() > 0`),
+    surplus: [
+      revokeSessions(resources.now, 'too_many', sql`${sessions.id} IN (${surplus})`),
+      record(resources, event, sql`changes() > 0`),
+    ],
+    // Read back, as a batch that was done already answers its queries alone.
+    evicted: build
+      .select({ id: sessions.id })
+      .from(sessions)
+      .where(
+        and(
+          eq(sessions.revoked_at, resources.now),
+          eq(sessions.user_id, userId),
+          eq(sessions.revoked_reason, 'too_many'),
+        ),
+      ),
   }
 }
 
@@ -54,6 +66,14 @@ export const openSessionsOf = (userId: string, now: number) =>
     .where(and(eq(sessions.user_id, userId), isNull(sessions.revoked_at), gt(sessions.idle_expires_at, now)))
     .orderBy(desc(sessions.id))
     .limit(MAX_SESSIONS)
+
+/** Those that may have a copy near. */
+export const idsOfOpenSessions = (userId: string) =>
+  build
+    .select({ id: sessions.id })
+    .from(sessions)
+    .where(and(eq(sessions.user_id, userId), isNull(sessions.revoked_at)))
+    .limit(2 * MAX_SESSIONS)
 
 export function toSessionList(rows: SessionRow[], currentId?: string): List<Session> {
   const data = rows.map((row) => toSession(row, currentId))
@@ -89,9 +109,10 @@ export async function endOwnSession(resources: Resources, actor: Claims, session
   // be sent again would find it dead.
   const { found } = await db.read({ found: build.select({ id: sessions.id }).from(sessions).where(own) })
   if (found.length === 0) throw sessionNotFound()
-  const isOpen = await endSession(resources, actor, sessionId, 'ended', and(own, tokenIsLive(actor, now))!)
+  const isOpen = await whileDoubting(resources, { sessions: [sessionId] }, () =>
+    endSession(resources, actor, sessionId, 'ended', and(own, tokenIsLive(actor, now))!),
+  )
   if (isOpen) throw invalidToken(new Refusal('meanwhile'))
-  resources.afterwards(publishRevocations(resources, { sessions: [sessionId] }))
 }
 
 /** Ends a session that is open and fulfils a condition, with its row of history. Answers whether it is open still. */

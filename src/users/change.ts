@@ -13,8 +13,10 @@ import { linkIsLive, voidTokens } from '../links/service.ts'
 import { sendAfterwards } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
-import { publishRevocations, tokenIsLive } from '../sessions/revocation.ts'
-import { type Change, consequences, makeWay, needsFreeEmail } from './consequences.ts'
+import { publishDoubts, removeCopies, whileDoubting } from '../sessions/near.ts'
+import { tokenIsLive } from '../sessions/revocation.ts'
+import { idsOfOpenSessions } from '../sessions/service.ts'
+import { type Change, consequences, makeWay, NOBODY, needsFreeEmail } from './consequences.ts'
 import { eraseUser } from './erasure.ts'
 import { emailTaken, lastAdmin, writeConflict } from './errors.ts'
 import { ENABLED, selectUsers, type User, users } from './models.ts'
@@ -80,8 +82,14 @@ export async function changeUserBy(
   decide: Decision,
 ): Promise<User> {
   for (let round = 1; round <= MAX_ROUNDS; round++) {
-    const row = await requireUser(resources, id)
-    const change = await decide(row)
+    let row = await requireUser(resources, id)
+    let change = await decide(row)
+    if (!change) {
+      // A replica that lags may know of no need for it. And who made the change before could perhaps not tell Redis.
+      const primary = () => requireUser(resources, id, { ofPrimary: true })
+      row = await whileDoubting(resources, { users: [id] }, primary)
+      change = await decide(row)
+    }
     // Only whoever may change the user hears of the version.
     assertPrecondition(resources, row.version)
     if (!change) return row
@@ -111,8 +119,8 @@ async function writeChange(
   row: User,
   change: Change,
 ): Promise<User | undefined> {
-  const { batch, isDone, conclude } = prepareChange(resources, by, row, change)
-  return conclude(await resources.db.writeBatch(batch, isDone))
+  const { batch, isDone, conclude, doubts } = prepareChange(resources, by, row, change)
+  return conclude(await whileDoubting(resources, doubts, () => resources.db.writeBatch(batch, isDone)))
 }
 
 /** The statements of a change, and what makes the user of their results: undefined, or a throw, as `writeChange`. */
@@ -149,9 +157,12 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
   const isDone = rowExists(activityLogs, event.id)
   const isThis = and(eq(users.id, row.id), isDone)
   const mails = change.mails?.(isDone) ?? []
+  const way = makeWay(resources, by.actorId, row, change, isDone)
   const batch = {
+    sessions: change.erases ? idsOfOpenSessions(row.id) : NOBODY,
     history: record(resources, event, mayChange),
-    way: makeWay(resources, by.actorId, row, change, isDone),
+    way: way.statements,
+    squatter: way.squatter,
     change: change.leavesUser
       ? []
       : change.erases
@@ -164,21 +175,23 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     user: selectUsers().where(eq(users.id, row.id)),
     verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${person} AS is_as_read, ${isTaken} AS is_taken`,
   }
-  const conclude = ({ user, verdict }: Pick<Results<typeof batch>, 'user' | 'verdict'>): User | undefined => {
+  type Found = Pick<Results<typeof batch>, 'sessions' | 'squatter' | 'user' | 'verdict'>
+  const conclude = async ({ sessions, squatter, user, verdict }: Found): Promise<User | undefined> => {
     const { is_done, holds, is_as_read, is_taken } = verdict[0]!
     if (is_done) {
-      const changed = user[0]
-      const epoch = changed?.token_epoch ?? row.token_epoch + 1
-      if (change.endsTokens)
-        resources.afterwards(publishRevocations(resources, { user: { id: row.id, epoch } }))
+      // Who was erased leaves no copy.
+      const ended = { users: squatter.map(({ id }) => id), sessions: sessions.map(({ id }) => id) }
+      await publishDoubts(resources, ended)
       sendAfterwards(resources, ...mails.map(({ mailId }) => mailId))
-      return changed ?? row
+      return user[0] ?? row
     }
     if (!holds) throw by.refused()
     if (!is_as_read) return undefined
     throw is_taken ? emailTaken() : lastAdmin()
   }
-  return { batch, isDone, conclude }
+  const isNothingNear = change.leavesUser && !change.endsSessions
+  const doubts = isNothingNear ? {} : { users: [row.id] }
+  return { batch, isDone, conclude, doubts }
 }
 
 type Verdict = Record<'is_done' | 'holds' | 'is_as_read' | 'is_taken', 0 | 1>

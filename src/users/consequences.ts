@@ -1,6 +1,6 @@
 import { and, eq, isNull, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import type { Action } from '../activity/models.ts'
+import { type Action, activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/statements.ts'
@@ -139,7 +139,16 @@ export const makeWay = (
 ) =>
   takesAddress(row, change) && getsProvedEmail(row, change)
     ? deleteSquatter(resources, after(row, change).email_normalized, { actorId, exceptId: row.id }, isDone)
-    : []
+    : NO_SQUATTER
+
+/** A query that finds nobody. */
+export const NOBODY = sql<{ id: string }>`SELECT '' AS id WHERE 0`
+/** What deletes a squatter, and a query for who it was. */
+interface SquatterDeletion {
+  statements: Statement[]
+  squatter: SQL<{ id: string }>
+}
+export const NO_SQUATTER: SquatterDeletion = { statements: [], squatter: NOBODY }
 
 /** Deletes (softly) whoever has an address that nobody has vouched for, as its owner has just proved it. */
 export function deleteSquatter(
@@ -147,7 +156,7 @@ export function deleteSquatter(
   emailNormalized: string,
   { actorId, exceptId }: { actorId: string | null; exceptId: string },
   isDone: SQL,
-): Statement[] {
+): SquatterDeletion {
   const { now } = resources
   const squatter = sql`SELECT id FROM ${users} WHERE email_normalized = ${emailNormalized}
     AND deleted_at IS NULL AND id <> ${exceptId} AND ${isUnproved} AND ${isDone}`
@@ -158,20 +167,23 @@ export function deleteSquatter(
     actorId,
     details: { reason: 'address_proved_by_another' },
   } as const
-  return [
-    record(resources, event, sql`EXISTS (${squatter})`),
-    revokeSessions(now, 'account_closed', sql`user_id = (${squatter})`),
-    voidTokens(now, WAYS_IN, sql`subject_id = (${squatter})`),
-    build
-      .update(users)
-      .set({
-        deleted_at: now,
-        updated_at: now,
-        version: sql`${users.version} + 1`,
-        token_epoch: sql`${users.token_epoch} + 1`,
-      })
-      .where(sql`${users.id} = (${squatter})`),
-  ]
+  return {
+    statements: [
+      record(resources, event, sql`EXISTS (${squatter})`),
+      revokeSessions(now, 'account_closed', sql`user_id = (${squatter})`),
+      voidTokens(now, WAYS_IN, sql`subject_id = (${squatter})`),
+      build
+        .update(users)
+        .set({
+          deleted_at: now,
+          updated_at: now,
+          version: sql`${users.version} + 1`,
+          token_epoch: sql`${users.token_epoch} + 1`,
+        })
+        .where(sql`${users.id} = (${squatter})`),
+    ],
+    squatter: sql`SELECT user_id AS id FROM ${activityLogs} WHERE id = ${event.id}`,
+  }
 }
 
 /** Whoever has proved an address needs no invitation to it; what was sent of it is theirs, and goes with them. */

@@ -17,7 +17,7 @@ import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { normalizeEmail } from '../values/email.ts'
-import { adoptInvitations, deleteSquatter } from './consequences.ts'
+import { adoptInvitations, deleteSquatter, NO_SQUATTER } from './consequences.ts'
 import { emailTaken, outranked, signupDomainRefused } from './errors.ts'
 import { emailIsTaken, type NewUser, type Role, type User as UserRow, users } from './models.ts'
 import { type CreateUser, type ManagedUser, toManagedUser } from './schemas.ts'
@@ -153,11 +153,15 @@ export function insertUser(
   const isDone = rowExists(activityLogs, event.id)
   const isProved = row.email_verified_at !== null
   const { id, email_normalized } = row
+  const way = isProved
+    ? deleteSquatter(resources, email_normalized, { actorId, exceptId: id }, isDone)
+    : NO_SQUATTER
   return {
     isDone,
     statements: {
       history: record(resources, event, condition),
-      way: isProved ? deleteSquatter(resources, email_normalized, { actorId, exceptId: id }, isDone) : [],
+      way: way.statements,
+      squatter: way.squatter,
       creation: insertWhere(users, row, isDone),
       adoption: isProved
         ? adoptInvitations(

@@ -17,10 +17,15 @@ export const readUser = prepare(({ id }: Places<{ id: string }>) => ({
 }))
 
 /** Reads a user, deleted or not. Throws 404. */
-export async function requireUser({ db }: Resources, id: string): Promise<UserRow> {
+export async function requireUser(
+  { db }: Resources,
+  id: string,
+  { ofPrimary = false } = {},
+): Promise<UserRow> {
+  const asked = readUser({ id })
   const {
     user: [row],
-  } = await db.read(readUser({ id }))
+  } = await (ofPrimary ? db.readPrimary(asked) : db.read(asked))
   if (!row) throw userNotFound()
   return row
 }

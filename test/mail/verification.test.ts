@@ -18,12 +18,11 @@ test('Somebody signs up, opens the link of the mail, and only then can log in', 
     202,
     { status: 'accepted', signup_token: expect.stringMatching(/^su_/) },
   ])
+  const [mail, ...others] = await required.mailsTo(email)
+  expect(others).toEqual([])
   const { signup_token } = answer.body
   const early = await logIn(email, PASSWORD, { signup_token })
   expect([early.status, early.body.code]).toEqual([403, 'email_not_verified'])
-
-  const [mail, ...others] = await required.mailsTo(email)
-  expect(others).toEqual([])
   expect((await verify({ token: linkIn(mail!).token, signup_token })).status).toBe(204)
   expect((await logIn(email, 'seven brown foxes hide')).body.code).toBe('invalid_credentials')
   const late = await logIn(email)

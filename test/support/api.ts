@@ -145,7 +145,15 @@ export function openApi(bindings: object = {}) {
     })
 
   async function sql(statement: string, args: InArgs = []): Promise<Record<string, unknown>[]> {
-    return (await openDatabase().execute({ sql: statement, args })).rows as never
+    const { rows } = await openDatabase().execute({ sql: statement, args })
+    if (/^\s*(UPDATE|DELETE FROM) (users|sessions)\b/i.test(statement)) await forgetCopies()
+    return rows as never
+  }
+
+  /** What a test changes past the Worker is told to nobody. */
+  async function forgetCopies() {
+    const keys = (await redis('KEYS', '*:copy:*')) as string[] | undefined
+    if (keys && keys.length > 0) await redis('DEL', ...keys)
   }
 
   /** Many questions at once, answered as of one moment. */

@@ -1,0 +1,219 @@
+import { beforeAll, describe, expect, test, vi } from 'vitest'
+import { keyPrefixOf } from '../../src/database/redis.ts'
+import type { Actor, Api } from '../support/api.ts'
+import { openApi } from '../support/api.ts'
+import { freshUpstreams, testOfRedis } from '../support/upstreams.ts'
+
+let own: Awaited<ReturnType<typeof freshUpstreams>>
+let api: Api
+
+beforeAll(async () => {
+  own = await freshUpstreams()
+  api = openApi({ ...own.bindings, DEBUG_TIMING: 'on' })
+})
+
+const read = ({ token }: { token: string }, headers: Record<string, string> = {}, by = api) =>
+  by.send<{ name: string }>('GET', '/v1/users/me', { token, headers })
+const rename = ({ token }: Actor, name: string) =>
+  api.send('PATCH', '/v1/users/me', { token, body: { name } })
+const sidOf = ({ token }: { token: string }): string =>
+  JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString()).sid
+const key = (name: string) => keyPrefixOf(api.config().ISSUER) + name
+
+/** The answer, and the calls, those after it too. */
+async function measure(request: () => ReturnType<typeof read>) {
+  const { result, calls } = await own.measure(request)
+  const of = (upstream: string) => calls.filter((call) => call.upstream === upstream).length
+  const depth = Number(/depth;desc="(\d+)"/.exec(result.headers.get('server-timing') ?? '')?.[1] ?? 0)
+  return { status: result.status, name: result.body.name, depth, libsql: of('libsql'), redis: of('redis') }
+}
+
+describe('Who somebody is', () => {
+  testOfRedis('RV1: is said by libSQL once, and then by the nearest Redis alone', async () => {
+    const ada = await api.quickActor({ name: 'Ada' })
+    const [first, second] = [await measure(() => read(ada)), await measure(() => read(ada))]
+    // Asked, and put after the answer.
+    expect(first).toEqual({ status: 200, name: 'Ada', depth: 2, libsql: 1, redis: 2 })
+    expect(second).toEqual({ status: 200, name: 'Ada', depth: 1, libsql: 0, redis: 1 })
+  })
+
+  testOfRedis('is said by libSQL to whoever wants no copy, or where there are none', async () => {
+    const ada = await api.quickActor()
+    await read(ada)
+    const fresh = await measure(() => read(ada, { 'cache-control': 'max-age=0, no-cache' }))
+    expect([fresh.libsql, fresh.redis]).toEqual([1, 0])
+    const without = openApi({ ...own.bindings, NEAR_READ_SECONDS: '0' })
+    const { calls } = await own.measure(() => read(ada, {}, without))
+    expect(calls.map(({ upstream }) => upstream)).toEqual(['libsql'])
+  })
+
+  testOfRedis('RV1: is new at once after a change, whoever makes it', async () => {
+    const [admin, ada] = [await api.quickActor({ role: 'admin' }), await api.quickActor()]
+    await read(ada)
+    await rename(ada as Actor, 'Grace')
+    expect((await read(ada)).body.name).toBe('Grace')
+    await api.send('PATCH', `/v1/users/${ada.id}`, { token: admin.token, body: { name: 'Joan' } })
+    expect((await read(ada)).body.name).toBe('Joan')
+  })
+})
+
+testOfRedis('LG1: no copy says anything to who reads Redis, and none is taken for another', async () => {
+  const [ada, eve] = [await api.quickActor({ name: 'Ada' }), await api.quickActor({ name: 'Eve' })]
+  await read(ada)
+  await read(eve)
+  const [adas, eves] = [ada, eve].map((one) => key(`copy:${sidOf(one)}`)) as [string, string]
+  const copy = String(await api.redis('GET', adas))
+  expect(copy).toMatch(/^[\w-]{11}\.[\w-]+$/)
+  for (const bad of [copy, `${copy.slice(0, -2)}AA`, 'x', '', '{"name":"Mallory"}']) {
+    await api.redis('SET', eves, bad)
+    expect((await read(eve)).body.name).toBe('Eve')
+  }
+  // Sealed for the same session, but of a state that is no more.
+  await api.sql("UPDATE users SET name = 'Grace', token_epoch = 1 WHERE id = ?", [ada.id])
+  await api.redis('SET', adas, copy)
+  expect((await read(ada)).status).toBe(401)
+  const again = await api.signIn(ada)
+  expect((await read(again)).body.name).toBe('Grace')
+})
+
+testOfRedis('RV3: Redis refuses nobody: what it says only leads to libSQL', async () => {
+  const ada = await api.quickActor()
+  await read(ada)
+  for (const name of [`revoked:session:${sidOf(ada)}`, `doubt:${ada.id}`]) {
+    await api.redis('SET', key(name), '1', 'PX', 10_000)
+    const found = await measure(() => read(ada))
+    expect(found).toMatchObject({ status: 200, libsql: 1, redis: 1 })
+    await api.redis('DEL', key(name))
+  }
+})
+
+testOfRedis('RV5: what another deployment says in the same Redis is nothing to this one', async () => {
+  const ada = await api.quickActor()
+  await read(ada)
+  const other = keyPrefixOf('https://staging.roster.test')
+  await api.redis('SET', `${other}doubt:${ada.id}`, '1', 'PX', 10_000)
+  expect((await measure(() => read(ada))).libsql).toBe(0)
+})
+
+testOfRedis('RV5: every key in Redis goes away by itself', async () => {
+  const ada = (await api.quickActor()) as Actor
+  await read(ada)
+  await rename(ada, 'Grace')
+  await api.send('POST', '/v1/auth/logout', { token: ada.token })
+  const keys = (await api.redis('KEYS', '*')) as string[]
+  const longest = { copy: 60_000, 'revoked:session': 660_000, doubt: 180_000 }
+  for (const one of keys) {
+    const [, kind] = /^[\w-]{8}:(copy|revoked:session|doubt):[0-9a-f-]{36}$/.exec(one) ?? []
+    const lifeMs = Number(await api.redis('PTTL', one))
+    expect([one, lifeMs > 0 && lifeMs <= longest[kind as keyof typeof longest]]).toEqual([one, true])
+  }
+  expect(Number(await api.redis('PTTL', key(`revoked:session:${sidOf(ada)}`)))).toBeGreaterThan(630_000)
+})
+
+describe('RV1: where Redis could not be told of a change', () => {
+  testOfRedis('a copy is used for NEAR_READ_SECONDS at the longest, by the clock of who reads', async () => {
+    const ada = (await api.quickActor({ name: 'Ada' })) as Actor
+    await read(ada)
+    const readAt = Date.now()
+    await own.behave('redis', { mode: 'down', only: 'doubt' })
+    await rename(ada, 'Grace')
+    await own.behave('redis', { mode: 'pass' })
+    expect((await read(ada)).body.name).toBe('Ada')
+    vi.useFakeTimers({ toFake: ['Date'], now: readAt + 56_000 })
+    try {
+      expect((await read(ada)).body.name).toBe('Grace')
+      // A clock that is far behind takes none either.
+      vi.setSystemTime(readAt - 6_000)
+      await api.redis('DEL', key(`copy:${sidOf(ada)}`))
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  testOfRedis('the change is made all the same, and told where it is repeated', async () => {
+    const ada = (await api.quickActor({ name: 'Ada' })) as Actor
+    await read(ada)
+    await own.behave('redis', { mode: 'down', only: 'doubt' })
+    expect((await rename(ada, 'Grace')).status).toBe(200)
+    await own.behave('redis', { mode: 'pass' })
+    expect((await rename(ada, 'Grace')).status).toBe(200)
+    expect((await read(ada)).body.name).toBe('Grace')
+  })
+
+  testOfRedis('no answer waits for long, and after five failures none waits at all', async () => {
+    const lone = await freshUpstreams()
+    const at = openApi(lone.bindings)
+    const ada = await at.quickActor()
+    await lone.behave('redis', { mode: 'down' })
+    const told = async (name: string) => {
+      const { result, calls } = await lone.measure(() =>
+        at.send('PATCH', '/v1/users/me', { token: ada.token, body: { name } }),
+      )
+      expect(result.status).toBe(200)
+      return calls.filter(({ upstream }) => upstream === 'redis').length
+    }
+    // Always tried, also when it is not waited for.
+    for (let i = 0; i < 7; i++) expect(await told(`Ada ${i}`)).toBe(1)
+    await lone.behave('redis', { mode: 'pass' })
+    expect(await told('Grace')).toBe(1)
+  })
+})
+
+testOfRedis(
+  'RV3: a Redis that failed to be read is left alone for five seconds, and then asked again',
+  async () => {
+    const lone = await freshUpstreams()
+    const at = openApi(lone.bindings)
+    const ada = await at.quickActor()
+    const asked = async () => {
+      const { calls } = await lone.measure(() => read(ada, {}, at))
+      return calls.filter(({ upstream }) => upstream === 'redis').length
+    }
+    await lone.behave('redis', { mode: 'down' })
+    for (let i = 0; i < 5; i++) expect(await asked()).toBe(1)
+    expect(await asked()).toBe(0)
+    await lone.behave('redis', { mode: 'pass' })
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 5001 })
+    try {
+      expect(await asked()).toBe(2)
+      expect(await asked()).toBe(1)
+      // A clock that was set back does not keep it resting.
+      await lone.behave('redis', { mode: 'down' })
+      for (let i = 0; i < 6; i++) await asked()
+      await lone.behave('redis', { mode: 'pass' })
+      vi.setSystemTime(Date.now() - 60_000)
+      expect(await asked()).toBeGreaterThan(0)
+    } finally {
+      vi.useRealTimers()
+    }
+  },
+)
+
+test('RV1: what a replica that lags may not have heard of is asked of the primary', async () => {
+  const ada = await api.quickActor()
+  const asked = async (token: string, path = '/v1/auth/sessions') => {
+    const { result, calls } = await own.measure(() => api.send('GET', path, { token }))
+    return [result.status, calls.filter(({ upstream }) => upstream === 'libsql').length]
+  }
+  expect(await asked(ada.token)).toEqual([200, 1])
+  // A session that is not there yet, as it is young.
+  await api.sql('DELETE FROM sessions WHERE id = ?', [ada.sessionId])
+  expect(await asked(ada.token)).toEqual([401, 2])
+  // An epoch that is of a change which has not arrived.
+  const eve = await api.person({ token_epoch: 1 })
+  const { token } = await api.signIn(eve)
+  await api.sql('UPDATE users SET token_epoch = 0 WHERE id = ?', [eve.id])
+  expect(await asked(token)).toEqual([401, 2])
+  expect(await asked(token, '/v1/users/me')).toEqual([401, 2])
+  // One that is lower than the row's has ended.
+  await api.sql('UPDATE users SET token_epoch = 2 WHERE id = ?', [eve.id])
+  expect(await asked(token)).toEqual([401, 1])
+})
+
+testOfRedis('DL3: the copies of a user who is erased go with them', async () => {
+  const [admin, ada] = [await api.quickActor({ role: 'admin' }), await api.quickActor()]
+  await read(ada)
+  expect(await api.redis('EXISTS', key(`copy:${sidOf(ada)}`))).toBe(1)
+  await api.send('DELETE', `/v1/users/${ada.id}?hard=true`, { token: admin.token })
+  expect(await api.redis('EXISTS', key(`copy:${sidOf(ada)}`))).toBe(0)
+})
