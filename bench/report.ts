@@ -229,7 +229,7 @@ function distance({ distance }: Results): string {
 Response times beside a Worker in each region, with the database in ${DATABASE_REGION}; distance is simulated by delaying every
 call. Assumed round trips (\`bench/distances.ts\`): ${assumed.join(', ')}; to a Redis that is everywhere, ${NEARBY_MS} ms. "One trip
 more" is the same read when the token is looked up before the query, not beside it. A login has two trips and one hash.
-Smart placement, which \`wrangler.toml\` asks for, moves the Worker to the first row, and the caller's own distance is
+Smart placement would move the Worker to the first row, and the caller's own distance is
 then paid once, not once for each trip.
 
 ${table(['region', 'round trip ms', 'Redis', 'read ms', 'one trip more ms', 'refresh ms', 'login ms'], rows)}`

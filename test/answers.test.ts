@@ -140,7 +140,10 @@ describe('What every answer has', () => {
       'db;dur=0;desc="0", redis;dur=0;desc="0", depth;desc="0"',
     )
     expect(await timing('/v1/users/me', ada.token)).toMatch(
-      /^db;dur=\d+;desc="1", redis;dur=\d+;desc="1", depth;desc="1"$/,
+      /^db;dur=\d+;desc="[01]", redis;dur=\d+;desc="1", depth;desc="[12]"$/,
+    )
+    expect(await timing('/v1/users/me/activity', ada.token)).toMatch(
+      /^db;dur=\d+;desc="1", redis;dur=0;desc="0", depth;desc="1"$/,
     )
     expect(await timing('/nowhere')).toMatch(/depth;desc="0"$/)
   })

@@ -22,8 +22,7 @@ export interface NearStore {
   mget(keys: string[]): Promise<(string | null)[] | undefined>
   /** Keeps a value for so long. */
   put(key: string, value: string, lifetimeMs: number): Promise<true | undefined>
-  remove(keys: string[]): Promise<true | undefined>
-  /** Sets keys that say something by being there, each for so long. Always tried, also while reads rest. */
+  /** Sets keys that say something by being there, each for so long (0: takes it away). Always tried, also while reads rest. */
   mark(lifetimesMs: ReadonlyMap<string, number>): Promise<true | undefined>
   /** Marks have failed several times in a row: they are still tried, but are not worth waiting for. */
   readonly marksAreFailing: boolean
@@ -63,7 +62,9 @@ export const keyPrefixOf = (issuer: string) =>
 const prefixes = new Map<string, string>()
 
 const MARK = `
-for i, key in ipairs(KEYS) do redis.call('SET', key, '1', 'PX', ARGV[i]) end
+for i, key in ipairs(KEYS) do
+  if ARGV[i] == '0' then redis.call('DEL', key) else redis.call('SET', key, '1', 'PX', ARGV[i]) end
+end
 return 1`
 
 export function openRedis(url: string, token: string, meter: Meter, issuer: string): NearStore {
@@ -104,10 +105,8 @@ export function openRedis(url: string, token: string, meter: Meter, issuer: stri
     if (state.failures >= FAILURES_TO_REST) state.restsUntil = Date.now() + REST_MS
     return undefined
   }
-  /** What answers `expected`, or any number. */
-  const does = async (kind: Kind, call: (redis: Redis) => Promise<unknown>, expected?: string | number) => {
-    const isExpected = (reply: unknown): reply is unknown =>
-      expected === undefined ? Number.isInteger(Number(reply)) : String(reply) === String(expected)
+  const does = async (kind: Kind, call: (redis: Redis) => Promise<unknown>, expected: string | number) => {
+    const isExpected = (reply: unknown): reply is unknown => String(reply) === String(expected)
     return (await ask(kind, call, isExpected)) === undefined ? undefined : true
   }
 
@@ -126,7 +125,6 @@ export function openRedis(url: string, token: string, meter: Meter, issuer: stri
       ),
     put: (key, value, lifetimeMs) =>
       does('reads', (redis) => redis.set(prefix + key, value, { px: lifetimeMs }), 'OK'),
-    remove: (keys) => does('marks', (redis) => redis.del(...ours(keys))),
     mark: async (lifetimesMs) => {
       const values = [...lifetimesMs.values()].map(String)
       return does('marks', (redis) => redis.eval(MARK, ours([...lifetimesMs.keys()]), values), 1)

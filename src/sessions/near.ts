@@ -129,16 +129,11 @@ export async function publishDoubts(
 ): Promise<void> {
   const lifetimes = new Map([
     ...users.map((id) => [doubtKey(id), DOUBT_MS] as const),
-    ...sessions.map((id) => [sessionKey(id), ENDED_MS] as const),
+    ...sessions.flatMap((id) => [[sessionKey(id), ENDED_MS] as const, [copyKey(id), 0] as const]),
   ])
   if (lifetimes.size === 0) return
   const { marksAreFailing } = redis
   const told = redis.mark(lifetimes)
   if (marksAreFailing) afterwards(told)
   else await told
-}
-
-/** Takes away the copies of sessions whose user is erased. */
-export async function removeCopies({ redis }: Pick<Resources, 'redis'>, sessions: readonly string[]) {
-  if (sessions.length > 0) await redis.remove(sessions.map(copyKey))
 }

@@ -57,18 +57,4 @@ describe('What Redis is told', () => {
     expect((await refresh(ada.refreshToken)).status).toBe(401)
     expect(await api.redis('KEYS', '*')).toContainEqual(aboutSession(ada))
   })
-
-  testOfRedis('Fault 12: and after a rest Redis is asked again', async () => {
-    const ada = await api.quickActor()
-    const asked = async () => {
-      const { calls } = await own.measure(() => statusOf(ada.token))
-      return calls.filter(({ upstream }) => upstream === 'redis').length
-    }
-    await own.behave('redis', { mode: 'down' })
-    for (let i = 0; i < 6; i++) expect(await statusOf(ada.token)).toBe(200)
-    await own.behave('redis', { mode: 'pass' })
-    expect(await asked()).toBe(0)
-    at(Date.now() + 6000)
-    expect(await asked()).toBe(1)
-  })
 })

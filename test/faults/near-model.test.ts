@@ -126,7 +126,7 @@ const run = (rules: Partial<Rules>, numRuns: number) =>
     { numRuns, endOnFailure: true },
   )
 
-test('RV1: nobody who asks after a change is told what was so before it, in any order of events', () => {
+test('HX8: nobody who asks after a change is told what was so before it, in any order of events', () => {
   const { failed, counterexample } = run({}, rounds(20_000, 300_000))
   expect([failed, counterexample]).toEqual([false, null])
 })
