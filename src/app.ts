@@ -2,6 +2,7 @@ import type { Context } from 'hono'
 import { cors } from 'hono/cors'
 import { createMiddleware } from 'hono/factory'
 import { limitByNetwork } from './access/guards.ts'
+import { accountFactorRoutes } from './account/factors-routes.tsx'
 import { accountRoutes } from './account/routes.tsx'
 import { activityRoutes } from './activity/routes.ts'
 import { authRoutes } from './auth/routes.ts'
@@ -22,7 +23,9 @@ import { invitationRoutes } from './invitations/routes.ts'
 import { outboxRoutes } from './mail/routes.ts'
 import { brandRoutes } from './pages/brand-routes.ts'
 import { failingPage } from './pages/failing.tsx'
+import { passkeyRoutes, relyingPartyRoutes } from './passkeys/routes.ts'
 import { mailRoutes } from './recovery/routes.ts'
+import { factorPages } from './signin/factor-routes.tsx'
 import { linkPages } from './signin/links-routes.ts'
 import { signinRoutes } from './signin/routes.tsx'
 import { healthRoutes, systemRoutes } from './system/routes.ts'
@@ -120,6 +123,8 @@ const routes = new Hono<AppEnv>()
   .route('/v1/auth', mailRoutes)
   .route('/v1/auth/factors', factorRoutes)
   .route('/v1', bulkRoutes)
+  .route('/v1/auth/passkeys', passkeyRoutes)
+  .route('/', relyingPartyRoutes)
   .route('/v1/invitations', invitationRoutes)
   .route('/v1/mails', outboxRoutes)
   .route('/links', linkPages)
@@ -134,7 +139,9 @@ const routes = new Hono<AppEnv>()
   .route('/', docsRoutes)
   .route('/', brandRoutes)
   .route('/', signinRoutes)
+  .route('/', factorPages)
   .route('/', accountRoutes)
+  .route('/', accountFactorRoutes)
   .route('/admin', consoleRoutes)
 
 export const app = routes

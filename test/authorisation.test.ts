@@ -124,6 +124,9 @@ const OWN_FACTORS = [
   'DELETE /v1/auth/factors/totp',
   'POST /v1/auth/factors/mail_code',
   'POST /v1/auth/factors/recovery_codes',
+  'POST /v1/auth/passkeys',
+  'PATCH /v1/auth/passkeys/:id',
+  'DELETE /v1/auth/passkeys/:id',
 ]
 
 test('AZ4: every route has a good request', () => {

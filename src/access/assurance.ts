@@ -2,24 +2,28 @@ import type { Config } from '../config/main.ts'
 import type { Role } from '../users/models.ts'
 
 /** How somebody proves who they are. */
-const PROOFS = ['pwd', 'otp', 'recovery_code', 'passkey'] as const
+const PROOFS = ['pwd', 'otp', 'recovery_code', 'passkey', 'doubtful_passkey'] as const
 export type Proof = (typeof PROOFS)[number]
 /** In the words of RFC 8176, as sessions and tokens have it. */
 export type Amr = readonly string[]
 
-/** A passkey is used with user verification alone, so it is both factors at once. */
+/**
+ * A passkey is used with user verification alone, so it is both factors at once. Of one whose counter went back there may
+ * be a copy: it takes a code as well.
+ */
 const WORDS: Record<Proof, Amr> = {
   pwd: ['pwd'],
   otp: ['otp'],
   recovery_code: ['otp'],
   passkey: ['pop', 'user', 'mfa'],
+  doubtful_passkey: ['pop', 'user'],
 }
 const ORDER = ['pwd', 'otp', 'pop', 'user', 'mfa']
 
 /** What stands in a session and its tokens: each word once, in one order. Two different proofs are two factors. */
 export function amrOf(proofs: readonly Proof[], before: Amr = []): Amr {
   const words = new Set([...before, ...proofs.flatMap((proof) => WORDS[proof])])
-  const isTwofold = (words.has('pwd') && words.has('otp')) || words.has('mfa')
+  const isTwofold = words.has('otp') && (words.has('pwd') || words.has('pop'))
   return ORDER.filter((word) => words.has(word) || (word === 'mfa' && isTwofold))
 }
 

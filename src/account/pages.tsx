@@ -146,12 +146,13 @@ export const ProfilePage: FC<PageProps & { user: Profile & { locale: string | nu
   )
 }
 
-export const SecurityPage: FC<PageProps & { email: string }> = ({
+export const SecurityPage: FC<PageProps & { email: string; children?: Child }> = ({
   view,
   viewer,
   message,
   errors = {},
   email,
+  children,
 }) => {
   const { security } = view.texts.account
   const { signup } = view.texts.signin
@@ -191,6 +192,7 @@ export const SecurityPage: FC<PageProps & { email: string }> = ({
             body={{ current_password: '…', new_password: '…' }}
           />
         </Section>
+        {children}
       </div>
     </AccountPage>
   )

@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import { listOwnActivity } from '../activity/service.ts'
+import { listFactors } from '../factors/service.ts'
 import { Hono } from '../http/hono.ts'
 import { validate } from '../http/validate.ts'
 import { recentlyConfirmed } from '../pages/again.ts'
@@ -9,6 +10,7 @@ import { respond } from '../pages/respond.ts'
 import { moveSessionCookie, type PageEnv, signedInPage } from '../pages/session.ts'
 import { doneMessage, type Outcome, submit } from '../pages/submit.ts'
 import { LANGUAGES } from '../pages/texts/index.ts'
+import { knownPasskeys } from '../passkeys/service.ts'
 import { changePassword } from '../recovery/change-password.ts'
 import { requestEmailChange } from '../recovery/email-change.ts'
 import { AskForMail, ChangeEmail, ChangePassword } from '../recovery/schemas.ts'
@@ -20,6 +22,7 @@ import { exportUser } from '../users/export.ts'
 import { chooseLocale, deleteMe, endingOtherSessions, updatingSelf } from '../users/me.ts'
 import { download } from '../users/routes/responses.ts'
 import { DeleteMe, UpdateMe } from '../users/schemas.ts'
+import { FactorSections } from './factors.tsx'
 import { ActivityPage, DataPage, ProfilePage, SecurityPage, SessionsPage } from './pages.tsx'
 
 const profile = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200) => {
@@ -36,11 +39,27 @@ const profile = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200)
 }
 
 const security = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200) => {
-  const { view, viewer, user } = await c.var.signedIn()
-  const message = doneMessage(c, { changed: view.texts.account.security.changed })
+  const [factors, known, { view, viewer, user }] = await Promise.all([
+    listFactors(c.var, c.var.actor.sub),
+    knownPasskeys(c.var, c.var.actor.sub),
+    c.var.signedIn(),
+  ])
+  const { account, factors: texts, common } = view.texts
+  const problem = common.problems[c.req.query('problem') as keyof typeof common.problems]
+  const message = problem
+    ? { tone: 'danger' as const, title: problem }
+    : doneMessage(c, {
+        changed: account.security.changed,
+        added: texts.done,
+        removed: texts.removed,
+        renamed: common.saved,
+        owed: texts.owed,
+      })
   return respond(
     c,
-    <SecurityPage view={view} viewer={viewer} email={user.email} message={message} {...outcome} />,
+    <SecurityPage view={view} viewer={viewer} email={user.email} message={message} {...outcome}>
+      <FactorSections view={view} viewer={viewer} factors={factors} known={known} />
+    </SecurityPage>,
     { status: status as 200 },
   )
 }
@@ -51,9 +70,15 @@ const data = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200) =>
 }
 
 const ours = form(sessionOf)
+const onlySignedIn = signedInPage()
 
 export const accountRoutes = new Hono<PageEnv>()
-  .use('/account/*', signedInPage())
+  .use('/account/*', (c, next) =>
+    c.req.path === '/account/security' || c.req.path.startsWith('/account/security/')
+      ? next()
+      : onlySignedIn(c, next),
+  )
+  .use('/account/security', signedInPage(undefined, { mayOweFactor: true }))
   .get('/account', (c) => profile(c))
   .post('/account', ours, (c) =>
     submit(

@@ -9,6 +9,16 @@ export const emailNotVerified = () =>
 export const accountDisabled = (until: string | null) =>
   new AppError(403, 'account_disabled', 'This account is disabled.', { members: { disabled_until: until } })
 export const signupClosed = () => new AppError(403, 'signup_closed', 'Accounts are made by invitation only.')
+/** The same for whoever is signed in: they answer by the same request, with a code. */
+export const factorNeededAgain = (methods: readonly Method[]) =>
+  new AppError(
+    403,
+    'second_factor_required',
+    'This account has a second factor: give a code or a passkey as well.',
+    {
+      members: { methods },
+    },
+  )
 export const secondFactorRequired = (members: {
   challenge: string
   methods: readonly Method[]

@@ -34,7 +34,9 @@ export async function askForSecondFactor(resources: Resources, proven: Proven): 
       userId: user.id,
       about: aboutOf(user.token_epoch, proven.proofs),
     }),
-    methods: methodsOf(proven.factors),
+    methods: methodsOf(proven.factors).filter(
+      (method) => method !== 'passkey' || !proven.proofs.includes('doubtful_passkey'),
+    ),
     expires_in: CHALLENGE_SECONDS,
   })
 }

@@ -1,15 +1,25 @@
-import { and, eq, sql } from 'drizzle-orm'
+import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
 import { amrOf, type Proof } from '../access/assurance.ts'
+import { challenges } from '../challenges/models.ts'
+import { makeChallenge, openChallenge, openTry } from '../challenges/service.ts'
 import type { Resources } from '../context.ts'
-import { build } from '../database/statements.ts'
+import { build, insertWhere, rowExists, type Statement } from '../database/statements.ts'
+import { wrongCode } from '../factors/errors.ts'
+import { hasFactor, selectFactorState } from '../factors/state.ts'
 import { Refusal } from '../http/problem.ts'
-import { type OwnPassword, withOwnPassword } from '../passwords/service.ts'
+import { checkPasskey, requestOptions, selectPasskey, selectUsablePasskeys } from '../passkeys/ceremonies.ts'
+import { invalidPasskey } from '../passkeys/errors.ts'
+import type { PasskeyOptions } from '../passkeys/schemas.ts'
+import { withOwnPassword } from '../passwords/service.ts'
 import { ACCESS_TOKEN_SECONDS, type Claims, signAccessToken } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { sessions } from '../sessions/models.ts'
 import { FORMER_TURN_MS, tokenIsLive } from '../sessions/revocation.ts'
-import type { User } from '../users/models.ts'
+import { selectUsers, type User, users } from '../users/models.ts'
+import { proveOwnFactor } from './own-factor.ts'
 import type { Reauthenticate, Reauthenticated } from './schemas.ts'
+import type { Used } from './start-session.ts'
 
 /** Who has just proved again who they are, and by what. */
 export interface ProvenAgain {
@@ -22,46 +32,134 @@ export interface ProvenAgain {
 }
 
 /**
- * Proves once more who somebody is who is signed in; their session counts the attempts. Of a session in a cookie the
- * turn goes up, so that a copy of the older cookie is never recent and soon nothing. A session of tokens stays as it is:
- * what was proved is for one access token (`toFreshToken`).
+ * Proves once more who somebody is who is signed in; their session counts the attempts. With a factor it takes the
+ * password and a code, or a passkey. Of a session in a cookie the turn goes up, so that a copy of the older cookie is
+ * never recent and soon nothing. A session of tokens stays as it is: what was proved is for one access token
+ * (`toFreshToken`).
  *
- * @throws 403 `wrong_password`; 429 `too_many_attempts`.
+ * @throws 403 `wrong_password`, `wrong_code`, `second_factor_required`; 400 `invalid_passkey`; 429 `too_many_attempts`.
  */
-export const reauthenticate = (
+export async function reauthenticate(
   resources: Resources,
   actor: Claims,
-  { password }: Reauthenticate,
-): Promise<ProvenAgain> =>
-  withOwnPassword(resources, actor, password, async (own) => ({
-    user: own.row,
-    proofs: ['pwd'] as const,
-    ...(await (actor.turn === undefined ? endAttempts : raiseTurn)(resources, actor, own)),
-  }))
-
-/** The last of it for a session of tokens: the attempts are forgotten. */
-async function endAttempts({ db, now }: Resources, _actor: Claims, { session, clearAttempts }: OwnPassword) {
-  await db.writeBatch({ attempts: clearAttempts })
-  return { turn: session.turn, provedAt: now }
+  input: Reauthenticate,
+): Promise<ProvenAgain> {
+  if ('credential' in input) return reauthenticateByPasskey(resources, actor, input)
+  const proving = proveOwnFactor(resources, actor, input)
+  return withOwnPassword(resources, actor, input.password, async ({ row, session, clearAttempts }) => {
+    const factor = await proving(row)
+    const used = factor ? [factor.used] : []
+    return {
+      user: row,
+      proofs: factor ? (['pwd', factor.proof] as const) : (['pwd'] as const),
+      ...(await finish(resources, actor, session.turn, used, [...clearAttempts, ...(factor?.clear ?? [])])),
+    }
+  })
 }
 
-/** Two that are proved at once by one cookie get the same turn: neither takes the other's away. */
-async function raiseTurn(resources: Resources, actor: Claims, { clearAttempts }: OwnPassword) {
+/** What a browser needs to prove by one of one's own passkeys, and what else would do. */
+export async function beginReauthentication(
+  resources: Resources,
+  actor: Claims,
+): Promise<PasskeyOptions & { takesCode: boolean; takesPasskey: boolean }> {
+  const { config, db } = resources
+  const { known, state } = await db.read({
+    known: selectUsablePasskeys(config, actor.sub),
+    state: selectFactorState(config, actor.sub),
+  })
+  const challenge_id = makeChallenge(config, { kind: 'again', userId: actor.sub, about: actor.sid })
+  return {
+    challenge_id,
+    options: requestOptions(config, challenge_id, known),
+    takesCode: hasFactor(state[0]!),
+    takesPasskey: known.length > 0,
+  }
+}
+
+async function reauthenticateByPasskey(
+  resources: Resources,
+  actor: Claims,
+  { challenge_id, credential }: Extract<Reauthenticate, { credential: unknown }>,
+): Promise<ProvenAgain> {
+  const { db, config, now } = resources
+  const challenge = openChallenge(config, 'again', challenge_id, now)
+  if (challenge?.userId !== actor.sub || challenge.about !== actor.sid) throw invalidPasskey()
+  const attempt = openTry(challenge, now)
+  const { counted, passkey, user, session } = await db.writeBatch({
+    count: attempt.count,
+    counted: attempt.counted,
+    passkey: selectPasskey(credential.id),
+    user: selectUsers().where(eq(users.id, actor.sub)),
+    session: build.select({ turn: sessions.turn }).from(sessions).where(eq(sessions.id, actor.sid)),
+  })
+  if (!user[0] || !session[0]) throw invalidToken(new Refusal('unknown'))
+  const isTheirs = counted.length > 0 && passkey[0]?.user_id === actor.sub
+  const proved = isTheirs
+    ? checkPasskey(resources, challenge_id, credential, passkey[0], { isNamed: true })
+    : undefined
+  // One whose counter went back proves nothing by itself.
+  if (proved?.isDoubtful) await db.writeBatch({ told: proved.spend(sql`1`) })
+  if (!proved || proved.isDoubtful) throw invalidPasskey()
+  const used = [proved, { isGood: attempt.isUnspent, spend: (isDone: SQL) => [attempt.spend(isDone)] }]
+  return {
+    user: user[0],
+    proofs: ['passkey'],
+    ...(await finish(resources, actor, session[0].turn, used, [])),
+  }
+}
+
+/**
+ * The last of it, in one batch: what is good once is used up, the attempts are forgotten, and of a session in a cookie
+ * the turn goes up. Two that are proved at once by one cookie get the same turn: neither takes the other's away.
+ *
+ * @throws 403 `wrong_code` when what was proved has been used up meanwhile.
+ */
+async function finish(
+  resources: Resources,
+  actor: Claims,
+  turn: number,
+  used: readonly Pick<Used, 'isGood' | 'spend'>[],
+  clear: readonly Statement[],
+): Promise<Pick<ProvenAgain, 'turn' | 'provedAt'>> {
   const { db, now } = resources
   const isThis = eq(sessions.id, actor.sid)
-  const { session } = await db.writeBatch({
-    proof: build
-      .update(sessions)
-      .set({ turn: sql`${sessions.turn} + 1`, proved_at: now })
-      .where(and(isThis, eq(sessions.turn, actor.turn!), tokenIsLive(actor, now))),
-    attempts: clearAttempts,
+  const id = uuidv7()
+  const isDone = rowExists(challenges, id)
+  const mayUse = sql.join([tokenIsLive(actor, now), ...used.map(({ isGood }) => isGood)], sql` AND `)
+  const isCookie = actor.turn !== undefined
+  const isUsing = used.length > 0
+  const { session, verdict } = await db.writeBatch({
+    // A row that says that it was done: a batch that is sent twice uses nothing up twice.
+    marker: isUsing
+      ? [insertWhere(challenges, { id, tries: 1, attempt_id: null, spent_at: now }, mayUse)]
+      : [],
+    used: used.flatMap(({ spend }) => spend(isDone)),
+    proof: isCookie
+      ? [
+          build
+            .update(sessions)
+            .set({ turn: sql`${sessions.turn} + 1`, proved_at: now })
+            .where(
+              and(
+                isThis,
+                eq(sessions.turn, actor.turn),
+                tokenIsLive(actor, now),
+                isUsing ? isDone : undefined,
+              ),
+            ),
+        ]
+      : [],
+    attempts: clear,
     session: build
       .select({ turn: sessions.turn, proved_at: sessions.proved_at })
       .from(sessions)
       .where(isThis),
+    verdict: sql<{ is_done: 0 | 1 }>`SELECT ${isUsing ? isDone : sql`1`} AS is_done`,
   })
+  if (!verdict[0]!.is_done) throw wrongCode()
+  if (!isCookie) return { turn, provedAt: now }
   const [row] = session
-  const isRaised = row?.turn === actor.turn! + 1 && (row.proved_at ?? 0) > now - FORMER_TURN_MS
+  const isRaised = row?.turn === actor.turn + 1 && (row.proved_at ?? 0) > now - FORMER_TURN_MS
   if (!isRaised) throw invalidToken(new Refusal('meanwhile'))
   return { turn: row.turn, provedAt: row.proved_at! }
 }

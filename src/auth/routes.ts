@@ -1,12 +1,14 @@
-import { limitHashing, onceSignedIn, signedIn } from '../access/guards.ts'
+import { limitHashing, onceSignedIn, signedIn, signedInToEnrol } from '../access/guards.ts'
 import { challengeSpent } from '../challenges/errors.ts'
 import type { AppEnv } from '../context.ts'
-import { invalidSecondFactor } from '../factors/errors.ts'
+import { invalidSecondFactor, wrongCode } from '../factors/errors.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation } from '../http/operation.ts'
 import { answerList } from '../http/pagination.ts'
 import { tooManyRequests } from '../http/problem.ts'
 import { idempotent } from '../idempotency/service.ts'
+import { invalidPasskey } from '../passkeys/errors.ts'
+import { PasskeyOptions } from '../passkeys/schemas.ts'
 import { wrongPassword } from '../passwords/errors.ts'
 import { changePassword } from '../recovery/change-password.ts'
 import { ChangePassword } from '../recovery/schemas.ts'
@@ -18,21 +20,24 @@ import { emailTaken, signupDomainRefused, writeConflict } from '../users/errors.
 import * as errors from './errors.ts'
 import { logIn } from './login.ts'
 import { logOut, logOutAll } from './logout.ts'
-import { reauthenticate, toFreshToken } from './reauthenticate.ts'
+import { beginPasskeyLogin, provePasskey } from './passkey-login.ts'
+import { beginReauthentication, reauthenticate, toFreshToken } from './reauthenticate.ts'
 import { refresh } from './refresh.ts'
 import {
   LogIn,
   LogInForm,
+  PasskeyLogIn,
   Reauthenticate,
   Reauthenticated,
   Refresh,
   SecondFactor,
+  SecondFactorChallenge,
   SignedUp,
   SignUp,
   SignupAccepted,
   Tokens,
 } from './schemas.ts'
-import { proveSecondFactor } from './second-factor.ts'
+import { beginSecondFactor, proveSecondFactor } from './second-factor.ts'
 import { signUp } from './signup.ts'
 import { startSession, toTokens } from './start-session.ts'
 
@@ -96,6 +101,46 @@ export const authRoutes = new Hono<AppEnv>()
     async (c) => c.json(await startSession(c.var, await proveSecondFactor(c.var, c.var.body))),
   )
   .post(
+    '/login/second_factor/options',
+    operation({
+      id: 'beginSecondFactor',
+      tag,
+      summary: 'What a browser needs to answer the challenge by a passkey',
+      responses: { 200: PasskeyOptions },
+      problems: [challengeSpent],
+    }),
+    body(SecondFactorChallenge),
+    async (c) => c.json(await beginSecondFactor(c.var, c.var.body.challenge)),
+  )
+  .post(
+    '/login/passkey/options',
+    operation({
+      id: 'beginPasskeyLogin',
+      tag,
+      summary: 'What a browser needs to sign in by a passkey',
+      responses: { 200: PasskeyOptions },
+    }),
+    (c) => c.json(beginPasskeyLogin(c.var)),
+  )
+  .post(
+    '/login/passkey',
+    operation({
+      id: 'logInByPasskey',
+      tag,
+      summary: 'Sign in by a passkey alone',
+      description: 'With user verification it is both factors at once.',
+      responses: { 200: Tokens },
+      problems: [
+        errors.invalidCredentials,
+        errors.emailNotVerified,
+        () => errors.accountDisabled(null),
+        factorDue,
+      ],
+    }),
+    body(PasskeyLogIn),
+    async (c) => c.json(await startSession(c.var, await provePasskey(c.var, c.var.body))),
+  )
+  .post(
     '/refresh_token',
     operation({
       id: 'refreshTokens',
@@ -133,7 +178,7 @@ export const authRoutes = new Hono<AppEnv>()
       responses: { 204: null },
       problems: [writeConflict],
     }),
-    signedIn,
+    signedInToEnrol,
     async (c) => {
       await logOutAll(c.var, c.var.actor)
       return c.body(null, 204)
@@ -158,6 +203,20 @@ export const authRoutes = new Hono<AppEnv>()
     },
   )
   .post(
+    '/reauthenticate/options',
+    operation({
+      id: 'beginReauthentication',
+      tag,
+      summary: 'What a browser needs to prove again who you are by a passkey',
+      responses: { 200: PasskeyOptions },
+    }),
+    signedInToEnrol,
+    async (c) => {
+      const { challenge_id, options } = await beginReauthentication(c.var, c.var.actor)
+      return c.json({ challenge_id, options })
+    },
+  )
+  .post(
     '/reauthenticate',
     operation({
       id: 'reauthenticate',
@@ -165,9 +224,15 @@ export const authRoutes = new Hono<AppEnv>()
       summary: 'Prove again who you are: an access token that counts as a recent login',
       description: 'It is for that token alone: a refresh gives one of the login again.',
       responses: { 200: Reauthenticated },
-      problems: [wrongPassword, tooManyAttempts],
+      problems: [
+        wrongPassword,
+        wrongCode,
+        invalidPasskey,
+        () => errors.factorNeededAgain(['totp', 'recovery_code']),
+        tooManyAttempts,
+      ],
     }),
-    signedIn,
+    signedInToEnrol,
     body(Reauthenticate),
     limitHashing,
     async (c) => {

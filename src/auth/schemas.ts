@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { RecoveryCode, TotpCode } from '../factors/schemas.ts'
 import { Accepted } from '../links/schemas.ts'
+import { challengeId, PasskeyAssertion } from '../passkeys/schemas.ts'
 import { NewPassword, Password } from '../passwords/schemas.ts'
 import { DisplayName, EmailInput, User } from '../users/schemas.ts'
 import { lazy, type Of } from '../values/lazy.ts'
@@ -43,10 +44,22 @@ export const SecondFactor = lazy(() =>
     .union([
       z.strictObject({ challenge: challenge(), code: TotpCode(), ...device() }),
       z.strictObject({ challenge: challenge(), recovery_code: RecoveryCode(), ...device() }),
+      z.strictObject({ challenge: challenge(), passkey: PasskeyAssertion(), ...device() }),
     ])
     .meta({ id: 'SecondFactor' }),
 )
 export type SecondFactor = Of<typeof SecondFactor>
+
+export const SecondFactorChallenge = lazy(() =>
+  z.strictObject({ challenge: challenge() }).meta({ id: 'SecondFactorChallenge' }),
+)
+
+export const PasskeyLogIn = lazy(() =>
+  z
+    .strictObject({ challenge_id: challengeId(), credential: PasskeyAssertion(), ...device() })
+    .meta({ id: 'PasskeyLogIn' }),
+)
+export type PasskeyLogIn = Of<typeof PasskeyLogIn>
 
 /** The form of OAuth2 password clients (RFC 6749 section 4.3.2); what they send besides is ignored. */
 export const LogInForm = lazy(() =>
@@ -63,7 +76,14 @@ export const Refresh = lazy(() => z.strictObject({ refresh_token: text(512, 1) }
 
 /** What proves again who somebody is who is signed in. */
 export const Reauthenticate = lazy(() =>
-  z.strictObject({ password: Password() }).meta({ id: 'Reauthenticate' }),
+  z
+    .union([
+      z.strictObject({ password: Password() }),
+      z.strictObject({ password: Password(), code: TotpCode() }),
+      z.strictObject({ password: Password(), recovery_code: RecoveryCode() }),
+      z.strictObject({ challenge_id: challengeId(), credential: PasskeyAssertion() }),
+    ])
+    .meta({ id: 'Reauthenticate' }),
 )
 export type Reauthenticate = Of<typeof Reauthenticate>
 

@@ -12,12 +12,24 @@ import { FEW_CODES, hashRecoveryCode } from '../factors/recovery-codes.ts'
 import { type FactorState, selectFactorState } from '../factors/state.ts'
 import { isSeedOutdated, openSeed, sealSeed, stepOfCode } from '../factors/totp.ts'
 import { enqueueNotice } from '../mail/outbox.ts'
+import { checkPasskey, requestOptions, selectPasskey, selectUsablePasskeys } from '../passkeys/ceremonies.ts'
+import type { Passkey } from '../passkeys/models.ts'
+import type { PasskeyOptions } from '../passkeys/schemas.ts'
 import { openDeviceToken } from '../sessions/device-tokens.ts'
 import { MAX_FAILURES_IN_A_ROW, openAttempt } from '../throttle/service.ts'
 import { isActive, selectUsers, type User, users } from '../users/models.ts'
 import { openAbout } from './factor-due.ts'
 import type { SecondFactor } from './schemas.ts'
 import type { Proven, Used } from './start-session.ts'
+
+/** What a browser needs to answer a challenge of a login by one of the user's passkeys. Throws 401 `challenge_spent`. */
+export async function beginSecondFactor(resources: Resources, challenge: string): Promise<PasskeyOptions> {
+  const { db, config, now } = resources
+  const opened = openChallenge(config, 'login', challenge, now)
+  if (!opened?.userId) throw challengeSpent()
+  const { known } = await db.read({ known: selectUsablePasskeys(config, opened.userId) })
+  return { challenge_id: challenge, options: requestOptions(config, challenge, known) }
+}
 
 /** What was proved, and what is used up by it. */
 interface Proved {
@@ -53,6 +65,7 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
     user: selectUsers().where(isThisUser),
     state: selectFactorState(config, userId),
     totp: build.select().from(factors).where(eq(factors.user_id, userId)),
+    passkey: selectPasskey('passkey' in input ? input.passkey.id : ''),
     recovery: build
       .select({ hash: recoveryCodes.hash })
       .from(recoveryCodes)
@@ -69,7 +82,9 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
   const proved =
     'code' in input
       ? await proveByTotp(resources, user, state, results.totp[0], input.code).catch(takeBack)
-      : proveByRecoveryCode(resources, user, state, results.recovery.length > 0 ? hash : undefined)
+      : 'recovery_code' in input
+        ? proveByRecoveryCode(resources, user, state, results.recovery.length > 0 ? hash : undefined)
+        : proveByPasskey(resources, user, input, results.passkey[0])
   if (!proved) {
     await recordFailure(resources, user, state, input)
     throw invalidSecondFactor()
@@ -83,14 +98,15 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
     newHash: undefined,
     deviceId: device?.userId === user.id ? device.deviceId : undefined,
     clearAttempts: password.clear,
-    takeBack: [],
+    // A passkey that is doubtful is no failure, and no sign-in.
+    takeBack: proved.proof === 'doubtful_passkey' ? [...proved.used.spend(sql`1`), countFailure(-1)] : [],
     used: [proved.used, { isGood: attempt.isUnspent, spend: (isDone) => [attempt.spend(isDone)] }],
     refused: invalidSecondFactor,
   }
 }
 
 /** A code counts once: the step that was accepted last moves on by the same statement that lets it in. */
-async function proveByTotp(
+export async function proveByTotp(
   { config, now }: Resources,
   user: User,
   { is_totp_locked }: FactorState,
@@ -120,7 +136,7 @@ async function proveByTotp(
 }
 
 /** A recovery code is gone with its use. Its owner is told when few are left. */
-function proveByRecoveryCode(
+export function proveByRecoveryCode(
   resources: Resources,
   user: User,
   { recovery_codes: left }: FactorState,
@@ -149,6 +165,17 @@ function proveByRecoveryCode(
   }
 }
 
+function proveByPasskey(
+  resources: Resources,
+  user: User,
+  { challenge, passkey }: Extract<SecondFactor, { passkey: unknown }>,
+  row: Passkey | undefined,
+): Proved | undefined {
+  if (row?.user_id !== user.id) return undefined
+  const proved = checkPasskey(resources, challenge, passkey, row, { isNamed: true })
+  return proved && { proof: proved.isDoubtful ? 'doubtful_passkey' : 'passkey', used: proved }
+}
+
 async function recordFailure(
   resources: Resources,
   user: User,
@@ -157,7 +184,13 @@ async function recordFailure(
 ): Promise<void> {
   const isLocked = user.failed_factors > MAX_FAILURES_IN_A_ROW
   const reason =
-    'recovery_code' in input ? 'wrong_recovery_code' : isLocked && state.has_totp ? 'locked' : 'wrong_code'
+    'code' in input
+      ? isLocked && state.has_totp
+        ? 'locked'
+        : 'wrong_code'
+      : 'recovery_code' in input
+        ? 'wrong_recovery_code'
+        : 'wrong_passkey'
   const event = {
     id: uuidv7(),
     action: 'factor.failed',

@@ -5,6 +5,7 @@ import { pageOfHistory } from '../activity/service.ts'
 import { openStats } from '../activity/stats.ts'
 import { NO_ORIGIN } from '../activity/visibility.ts'
 import { build } from '../database/statements.ts'
+import { selectFactorState } from '../factors/state.ts'
 import { invitations } from '../invitations/models.ts'
 import { openSessionsOf, toSessionList } from '../sessions/service.ts'
 import type { Acting } from '../users/change.ts'
@@ -38,13 +39,19 @@ export async function readTotals({ db }: Acting): Promise<Totals> {
 
 /** Everything about one user that a page shows, in one trip. Throws 404 `user_not_found`. */
 export async function findPerson(acting: Acting, id: string) {
-  const { db, now, actor } = acting
+  const { db, config, now, actor } = acting
   const history = pageOfHistory(acting, { id: actor.sub, role: actor.role }, { limit: 20, user_id: id })
   const {
     profile: [row],
     sessions,
     events,
-  } = await db.read({ ...readProfile({ id }), sessions: openSessionsOf(id, now), events: history.rows })
+    factors: [factors],
+  } = await db.read({
+    ...readProfile({ id }),
+    sessions: openSessionsOf(id, now),
+    events: history.rows,
+    factors: selectFactorState(config, id),
+  })
   if (!row) throw userNotFound()
   assertVisible(actor, row)
   const seesOrigin = id === actor.sub || outranks(actor.role, row.role)
@@ -52,6 +59,7 @@ export async function findPerson(acting: Acting, id: string) {
   return {
     user: toManagedUser(row),
     verifiedAt: row.email_verified_at,
+    factors: factors!,
     sessions: seesOrigin ? list : list.map((session) => ({ ...session, ...NO_ORIGIN })),
     history: history.toPage(events).data,
     names: namesIn(events),

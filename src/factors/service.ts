@@ -71,6 +71,14 @@ export async function beginTotp(resources: Resources, actor: Claims): Promise<To
   return shownSeed(seed, config, user.email)
 }
 
+/** The seed that waits for its first code, once more, for a page that was refused. Throws 409 `nothing_to_confirm`. */
+export async function beginTotpAgain(resources: Resources, actor: Claims): Promise<TotpSeed> {
+  const { config } = resources
+  const { user, totp } = await readOwn(resources, actor)
+  if (!totp || totp.confirmed_at) throw nothingToConfirm()
+  return shownSeed(await openSeed(config, totp), config, user.email)
+}
+
 /**
  * The first code of the app: from here on, signing in takes one.
  *

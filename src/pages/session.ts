@@ -1,6 +1,7 @@
 import { and, eq, gt, isNull, sql } from 'drizzle-orm'
 import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
+import { mustHaveFactor, owesFactor } from '../access/assurance.ts'
 import { forbidden } from '../access/errors.ts'
 import { hasPermission, type Permission } from '../access/permissions.ts'
 import type { AppEnv, Resources } from '../context.ts'
@@ -33,6 +34,7 @@ const selectSignedIn = prepare(({ sid, now }: Places<{ sid: string; now: number 
       token_epoch: users.token_epoch,
       locale: users.locale,
       turn: sessions.turn,
+      amr: sessions.amr,
       proved_at: sessions.proved_at,
       last_seen_at: sessions.last_seen_at,
     })
@@ -65,7 +67,7 @@ export type PageEnv = AppEnv & {
  * in the trip of the page's own query. A cookie whose role or epoch is of before is replaced, and the request is made
  * again.
  */
-export const signedInPage = (permission?: Permission) =>
+export const signedInPage = (permission?: Permission, { mayOweFactor = false } = {}) =>
   createMiddleware<PageEnv>(async (c, next) => {
     const { config, now, db } = c.var
     const cookie = readSessionCookie(c, config.keys.session_cookie, now)
@@ -96,6 +98,12 @@ export const signedInPage = (permission?: Permission) =>
       return { user, viewer, view: viewOf(c, user.locale) }
     })
     const isAllowed = !permission || hasPermission(cookie.role, permission)
+    // Under a policy it is looked at first: whoever owes a factor sees and does what adding one needs, and no more.
+    if (!mayOweFactor && mustHaveFactor(config.SECOND_FACTOR, cookie.role)) {
+      const user = await find()
+      if (user && owesFactor(config.SECOND_FACTOR, cookie.role, JSON.parse(user.amr)))
+        return c.redirect('/account/security?done=owed', 303)
+    }
     if (isAllowed) await next()
 
     const user = await find()

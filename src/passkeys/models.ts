@@ -9,7 +9,7 @@ export const passkeys = sqliteTable(
     credential_id: text().notNull(),
     /** The relying party that it was made for: one of another is no way in. */
     rp_id: text().notNull(),
-    /** COSE_Key (RFC 9052 section 7). */
+    /** A JWK (RFC 7517). */
     public_key: text().notNull(),
     sign_count: integer().notNull(),
     /** JSON list of how the authenticator can be reached. */

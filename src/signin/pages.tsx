@@ -2,6 +2,7 @@ import type { Child, FC } from 'hono/jsx'
 import { Button, Checkbox, Field, Form, Notice } from '../pages/components.tsx'
 import { NarrowPage } from '../pages/layout.tsx'
 import type { View } from '../pages/view.ts'
+import { type Again, AgainCode, AgainPasskey, PasskeySignIn } from './factor-pages.tsx'
 
 export interface Message {
   tone?: 'danger' | 'warn' | 'info'
@@ -79,16 +80,18 @@ export const SignInPage: FC<FormPage & { to?: string | undefined; canSignUp: boo
           {signin.button}
         </Button>
       </Form>
+      <PasskeySignIn view={view} token={token} to={to} />
     </NarrowPage>
   )
 }
 
-export const SignInAgainPage: FC<FormPage & { to: string; email: string }> = ({
+export const SignInAgainPage: FC<FormPage & { to: string; email: string } & Again> = ({
   view,
   token,
   message,
   to,
   email,
+  ...again
 }) => {
   const { common, signin } = view.texts
   return (
@@ -110,10 +113,12 @@ export const SignInAgainPage: FC<FormPage & { to: string; email: string }> = ({
           autofocus={!message}
           aside={<a href="/forgot">{signin.forgot}</a>}
         />
+        {again.takesCode && <AgainCode view={view} />}
         <Button style="primary" wide>
           {signin.again.button}
         </Button>
       </Form>
+      {again.takesPasskey && <AgainPasskey view={view} token={token} to={to} {...again} />}
     </NarrowPage>
   )
 }

@@ -4,7 +4,7 @@ import { decodeJwt } from 'jose'
 import { limitByNetwork } from '../access/guards.ts'
 import { logIn } from '../auth/login.ts'
 import { logOut } from '../auth/logout.ts'
-import { reauthenticate } from '../auth/reauthenticate.ts'
+import { beginReauthentication, reauthenticate } from '../auth/reauthenticate.ts'
 import { LogIn, Reauthenticate, SignUp, type Tokens } from '../auth/schemas.ts'
 import { signUp } from '../auth/signup.ts'
 import { startSession } from '../auth/start-session.ts'
@@ -27,6 +27,8 @@ import { resendVerification, verifyEmail } from '../recovery/verify.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { clearSessionCookie, readSessionCookie, setSessionCookie } from '../sessions/cookie.ts'
 import { askerOf, rememberAsker } from './asker-cookie.ts'
+import { askForFactor } from './factor-cookie.ts'
+import { againInput } from './factor-pages.tsx'
 import {
   CheckMailPage,
   ForgotPage,
@@ -52,11 +54,11 @@ const rememberLanguage = (c: Context) => {
     })
 }
 
-const homeOf = (role: string) => (role === 'user' ? '/account' : '/admin')
+export const homeOf = (role: string) => (role === 'user' ? '/account' : '/admin')
 
 /** Says that this browser has signed in before, so that its tries are counted apart from strangers'. */
 const DEVICE_COOKIE = '__Host-roster-device'
-const knownDevice = (c: Context) => {
+export const knownDevice = (c: Context) => {
   const token = getCookie(c, DEVICE_COOKIE)
   return token !== undefined && token.length <= 256 ? { device_token: token } : {}
 }
@@ -124,11 +126,20 @@ export const signinRoutes = new Hono<PageEnv>()
   .get('/signin', (c) => {
     rememberLanguage(c)
     const view = viewOf(c)
-    const message = doneMessage(c, {
-      signed_out: view.texts.signin.signedOut,
-      confirmed: view.texts.signin.check.done,
-      left: view.texts.account.data.left,
-    })
+    const { factors } = view.texts
+    const refused = {
+      spent: factors.spent,
+      passkey: factors.passkeyFailed,
+      disabled: [view.texts.signin.disabled],
+    }
+    const [title, text] = refused[c.req.query('done') as keyof typeof refused] ?? []
+    const message = title
+      ? { tone: 'danger' as const, title, text }
+      : doneMessage(c, {
+          signed_out: view.texts.signin.signedOut,
+          confirmed: view.texts.signin.check.done,
+          left: view.texts.account.data.left,
+        })
     return respond(
       c,
       <SignInPage
@@ -152,6 +163,8 @@ export const signinRoutes = new Hono<PageEnv>()
       return c.redirect(to ?? homeOf(tokens.user.role), 303)
     } catch (error) {
       if (!(error instanceof AppError)) throw error
+      if (error.code === 'second_factor_required')
+        return askForFactor(c, error, { email, stays: remember === 'yes', to })
       const view = viewOf(c)
       for (const [name, value] of Object.entries(error.headers))
         if (name === 'retry-after') c.header(name, value)
@@ -276,31 +289,57 @@ export const signinRoutes = new Hono<PageEnv>()
       )
     }
   })
-  .get('/signin/again', signedInPage(), async (c) => {
+  .get('/signin/again', signedInPage(undefined, { mayOweFactor: true }), async (c) => {
+    const again = await beginReauthentication(c.var, c.var.actor)
     const { view, viewer, user } = await c.var.signedIn()
     const to = placeOfOurs(c.req.query('to')) ?? homeOf(user.role)
-    return respond(c, <SignInAgainPage view={view} token={viewer.formToken} to={to} email={user.email} />)
+    return respond(
+      c,
+      <SignInAgainPage view={view} token={viewer.formToken} to={to} email={user.email} {...again} />,
+    )
   })
-  .post('/signin/again', limitByNetwork, signedInPage(), form(sessionOf), async (c) => {
-    const to = placeOfOurs(c.var.fields.to) ?? '/'
-    try {
-      const { password = '' } = c.var.fields
-      const proven = await reauthenticate(c.var, c.var.actor, validate(Reauthenticate(), { password }))
-      const auth_time = Math.floor(proven.provedAt / 1000)
-      moveSessionCookie(c, { turn: proven.turn, auth_time, epoch: c.var.actor.epoch })
-      return c.redirect(to, 303)
-    } catch (error) {
-      if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
-      const { view, viewer, user } = await c.var.signedIn()
-      const message: Message =
-        error.code === 'wrong_password' || error.errors
-          ? { tone: 'danger', title: view.texts.common.problems.wrong_password! }
-          : refusalOf(view, error)
-      return respond(
-        c,
-        <SignInAgainPage view={view} token={viewer.formToken} to={to} email={user.email} message={message} />,
-        { status: error.status },
-      )
-    }
-  })
+  .post(
+    '/signin/again',
+    limitByNetwork,
+    signedInPage(undefined, { mayOweFactor: true }),
+    form(sessionOf),
+    async (c) => {
+      const to = placeOfOurs(c.var.fields.to) ?? '/'
+      try {
+        const proven = await reauthenticate(
+          c.var,
+          c.var.actor,
+          validate(Reauthenticate(), againInput(c.var.fields)),
+        )
+        const auth_time = Math.floor(proven.provedAt / 1000)
+        moveSessionCookie(c, { turn: proven.turn, auth_time, epoch: c.var.actor.epoch })
+        return c.redirect(to, 303)
+      } catch (error) {
+        if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
+        const again = await beginReauthentication(c.var, c.var.actor)
+        const { view, viewer, user } = await c.var.signedIn()
+        const { problems } = view.texts.common
+        const [title, text] =
+          error.code === 'wrong_code' || error.code === 'second_factor_required'
+            ? view.texts.factors.wrong
+            : error.code === 'invalid_passkey'
+              ? view.texts.factors.passkeyFailed
+              : [problems.wrong_password!]
+        const message: Message =
+          error.status === 429 ? refusalOf(view, error) : { tone: 'danger', title: title!, text }
+        return respond(
+          c,
+          <SignInAgainPage
+            view={view}
+            token={viewer.formToken}
+            to={to}
+            email={user.email}
+            message={message}
+            {...again}
+          />,
+          { status: error.status },
+        )
+      }
+    },
+  )
   .onError(failingPage)

@@ -1,8 +1,11 @@
 import { generateHOTP } from '@oslojs/otp'
+import { v7 as uuidv7 } from 'uuid'
 import { expect } from 'vitest'
 import { hashRecoveryCode, makeRecoveryCodes } from '../../src/factors/recovery-codes.ts'
 import { makeSeed, sealSeed } from '../../src/factors/totp.ts'
+import { userHandleOf } from '../../src/passkeys/ceremonies.ts'
 import type { Api } from './api.ts'
+import { softwarePasskey } from './authenticator.ts'
 
 const STEP_MS = 30_000
 
@@ -62,4 +65,33 @@ export async function mailedCode(api: Api, { email, token }: { email: string; to
   const [mail] = await api.mailsTo(email)
   const mail_code = /code, .*: (\d{8})$/m.exec(mail!.text)![1]!
   return { request_token: asked.body.request_token as string, mail_code }
+}
+
+/** Gives somebody a passkey, past the API. */
+export async function addPasskey(api: Api, { id }: { id: string }) {
+  const { ISSUER, WEBAUTHN_RP_ID } = api.config()
+  const passkey = await softwarePasskey(ISSUER)
+  passkey.state.userHandle = userHandleOf(id)
+  await api.sql(
+    `INSERT INTO passkeys (id, user_id, credential_id, rp_id, public_key, sign_count, transports, aaguid, may_be_synced,
+      is_synced, name, created_at) VALUES (?, ?, ?, ?, ?, 0, '[]', '', 1, 1, 'Laptop', ?)`,
+    [uuidv7(), id, passkey.id, WEBAUTHN_RP_ID, passkey.publicJwk, Date.now()],
+  )
+  return passkey
+}
+
+/** A passkey's answer to the options of a route. */
+export async function answerOf(
+  api: Api,
+  passkey: Awaited<ReturnType<typeof softwarePasskey>>,
+  path: string,
+  options: { token?: string; body?: object } = {},
+) {
+  const { status, body, text } = await api.send<{ challenge_id: string; options: never }>(
+    'POST',
+    path,
+    options,
+  )
+  expect(status, text).toBe(200)
+  return { challenge_id: body.challenge_id, credential: await passkey.get(body.options) }
 }

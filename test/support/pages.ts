@@ -21,6 +21,18 @@ export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'>
   'POST /signup/again': 'anyone',
   'GET /forgot': 'anyone',
   'POST /forgot': 'anyone',
+  'GET /signin/factor': 'anyone',
+  'POST /signin/factor': 'anyone',
+  'POST /signin/passkey': 'anyone',
+  'POST /account/security/totp': 'signed in',
+  'POST /account/security/totp/confirm': 'signed in',
+  'POST /account/security/totp/remove': 'signed in',
+  'POST /account/security/recovery_codes': 'signed in',
+  'POST /account/security/recovery_codes/download': 'signed in',
+  'POST /account/security/passkeys/new': 'signed in',
+  'POST /account/security/passkeys': 'signed in',
+  'POST /account/security/passkeys/:id/rename': 'signed in',
+  'POST /account/security/passkeys/:id/remove': 'signed in',
   'GET /signin/again': 'signed in',
   'POST /signin/again': 'signed in',
   'POST /signout': 'signed in',
@@ -49,6 +61,7 @@ export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'>
   'POST /admin/people/:id/disable': 'manager',
   'POST /admin/people/:id/enable': 'manager',
   'POST /admin/people/:id/end_sessions': 'manager',
+  'POST /admin/people/:id/reset_factors': 'manager',
   'POST /admin/people/:id/delete': 'admin',
   'POST /admin/people/:id/restore': 'admin',
   'POST /admin/people/:id/erase': 'admin',
@@ -121,6 +134,8 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
   await asNobody('POST /signup/code', { fields: { email: eve.email, code: '00000000' } })
   await asNobody('POST /signin', { fields: { email: eve.email, password: PASSWORD } })
   await asNobody('POST /forgot', { fields: { email: eve.email } })
+  await asNobody('POST /signin/factor', { fields: { code: '000000' } })
+  await asNobody('POST /signin/passkey', { fields: { credential: '{}' } })
 
   const ada = await api.person()
   const asAda = await by(ada)
@@ -138,6 +153,18 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
   await (await by(ada))('POST /account/password', { fields: changed })
   await (await by(ada))('POST /account/data/leave', { fields: { password: changed.new_password } })
 
+  const asGrace = await by(await api.person({ email_verified_at: 1, password_hash: null }))
+  const passkey = { id: crypto.randomUUID(), fields: { name: 'Phone' } }
+  await asGrace('POST /account/security/totp')
+  await asGrace('POST /account/security/totp/confirm', { fields: { code: '000000' } })
+  await asGrace('POST /account/security/totp/remove')
+  await asGrace('POST /account/security/recovery_codes')
+  await asGrace('POST /account/security/recovery_codes/download', { fields: { codes: 'a\nb' } })
+  await asGrace('POST /account/security/passkeys/new')
+  await asGrace('POST /account/security/passkeys', { fields: { credential: '{}', name: 'Phone' } })
+  await asGrace('POST /account/security/passkeys/:id/rename', passkey)
+  await asGrace('POST /account/security/passkeys/:id/remove', passkey)
+
   const asAdmin = await by(await api.person({ role: 'admin' }))
   const { id, email } = await api.person({ password_hash: null })
   await asAdmin('GET /admin')
@@ -154,7 +181,14 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
   await asAdmin('POST /admin/people/bulk', { fields: picked })
   await asAdmin('POST /admin/people/bulk/run', { fields: picked })
   await asAdmin('POST /admin/people/:id', { id, fields: { name: 'Grace' } })
-  for (const action of ['enable', 'disable', 'end_sessions', 'send_reset', 'send_verification'])
+  for (const action of [
+    'enable',
+    'disable',
+    'end_sessions',
+    'reset_factors',
+    'send_reset',
+    'send_verification',
+  ])
     await asAdmin(`POST /admin/people/:id/${action}`, { id, fields: { reason: 'left' } })
   for (const action of ['delete', 'restore', 'erase'])
     await asAdmin(`POST /admin/people/:id/${action}`, { id, fields: { confirm: email } })

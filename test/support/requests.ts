@@ -2,7 +2,7 @@ import { expect } from 'vitest'
 import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
 import type { Role } from '../../src/users/models.ts'
 import { type Api, linkIn, PASSWORD } from './api.ts'
-import { addTotp, challengeOf } from './factors.ts'
+import { addPasskey, addTotp, answerOf, challengeOf } from './factors.ts'
 
 /**
  * Who gets through each route: `anyone`, whoever is `signed in`, those from `manager` up, or the `admin`. A route
@@ -19,6 +19,16 @@ export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> =
   'POST /v1/auth/signup': 'anyone',
   'POST /v1/auth/login': 'anyone',
   'POST /v1/auth/login/second_factor': 'anyone',
+  'POST /v1/auth/login/second_factor/options': 'anyone',
+  'POST /v1/auth/login/passkey/options': 'anyone',
+  'POST /v1/auth/login/passkey': 'anyone',
+  'GET /.well-known/webauthn': 'anyone',
+  'GET /.well-known/passkey-endpoints': 'anyone',
+  'POST /v1/auth/passkeys/options': 'signed in',
+  'POST /v1/auth/passkeys': 'signed in',
+  'PATCH /v1/auth/passkeys/:id': 'signed in',
+  'DELETE /v1/auth/passkeys/:id': 'signed in',
+  'POST /v1/auth/reauthenticate/options': 'signed in',
   'GET /v1/auth/factors': 'signed in',
   'POST /v1/auth/factors/totp': 'signed in',
   'POST /v1/auth/factors/totp/confirm': 'signed in',
@@ -130,6 +140,20 @@ export function goodRequests(
       const { challenge } = await challengeOf(open(), { ...ada, password: PASSWORD })
       return ['/v1/auth/login/second_factor', { challenge, recovery_code: recoveryCodes[0] }]
     },
+    'POST /v1/auth/login/second_factor/options': async (ada) => {
+      await addPasskey(open(), ada)
+      const { challenge } = await challengeOf(open(), { ...ada, password: PASSWORD })
+      return ['/v1/auth/login/second_factor/options', { challenge }]
+    },
+    'POST /v1/auth/login/passkey/options': async () => ['/v1/auth/login/passkey/options'],
+    'POST /v1/auth/login/passkey': async (ada) => {
+      const passkey = await addPasskey(open(), ada)
+      return ['/v1/auth/login/passkey', await answerOf(open(), passkey, '/v1/auth/login/passkey/options')]
+    },
+    'GET /.well-known/webauthn': async () => ['/.well-known/webauthn'],
+    'GET /.well-known/passkey-endpoints': async () => ['/.well-known/passkey-endpoints'],
+    'POST /v1/auth/passkeys/options': async () => ['/v1/auth/passkeys/options'],
+    'POST /v1/auth/reauthenticate/options': async () => ['/v1/auth/reauthenticate/options'],
     'GET /v1/auth/factors': async () => ['/v1/auth/factors'],
     'POST /v1/auth/factors/totp': async () => ['/v1/auth/factors/totp'],
     'DELETE /v1/users/:id/factors': async ({ id }) => [`/v1/users/${id}/factors`],

@@ -7,8 +7,9 @@ import { openForCron } from '../../src/context.ts'
 import { deliverDue } from '../../src/mail/delivery.ts'
 import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
 import { type Answer, type Api, linkIn, type Options, PASSWORD } from './api.ts'
+import { softwarePasskey } from './authenticator.ts'
 import { RARE_NAME } from './crowd.ts'
-import { codeOf, wrongCodeOf } from './factors.ts'
+import { challengeOf, codeOf, mailedCode, wrongCodeOf } from './factors.ts'
 
 /** Makes one request of a route, which is named as the router has it; `id` is for what it calls `:id` or else. */
 export type Visit = (route: string, options?: Options & { query?: string; id?: string }) => Promise<Answer>
@@ -220,6 +221,40 @@ async function byFactors(api: Api, visit: Visit, admin: { token: string }) {
   await visit('POST /v1/auth/login/second_factor', { body: { challenge, recovery_code: codes[0] } })
   await visit('POST /v1/auth/factors/recovery_codes', by)
   await visit('DELETE /v1/auth/factors/totp', by)
+  const passkey = await softwarePasskey(api.config().ISSUER)
+  type Options = { challenge_id: string; options: never }
+  const begin = async (route: string, options: Parameters<Visit>[1]) =>
+    (await visit(route, options)).body as unknown as Options
+  const made = await begin('POST /v1/auth/passkeys/options', by)
+  const added = await visit('POST /v1/auth/passkeys', {
+    ...by,
+    body: {
+      challenge_id: made.challenge_id,
+      credential: passkey.create(made.options),
+      ...(await mailedCode(api, { ...ada, ...by })),
+    },
+  })
+  const id = added.body.id as string
+  await visit('PATCH /v1/auth/passkeys/:id', { ...by, id, body: { name: 'Phone' } })
+  const signin = await begin('POST /v1/auth/login/passkey/options', {})
+  await visit('POST /v1/auth/login/passkey', {
+    body: { challenge_id: signin.challenge_id, credential: await passkey.get(signin.options) },
+  })
+  const again = await begin('POST /v1/auth/reauthenticate/options', by)
+  await visit('POST /v1/auth/reauthenticate', {
+    ...by,
+    body: { challenge_id: again.challenge_id, credential: await passkey.get(again.options) },
+  })
+  const second = await challengeOf(api, ada)
+  const factor = await begin('POST /v1/auth/login/second_factor/options', {
+    body: { challenge: second.challenge },
+  })
+  await visit('POST /v1/auth/login/second_factor', {
+    body: { challenge: second.challenge, passkey: await passkey.get(factor.options) },
+  })
+  await visit('DELETE /v1/auth/passkeys/:id', { ...by, id })
+  await visit('GET /.well-known/webauthn')
+  await visit('GET /.well-known/passkey-endpoints')
   await visit('DELETE /v1/users/:id/factors', { ...admin, id: ada.id })
 }
 

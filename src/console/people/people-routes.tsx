@@ -6,6 +6,7 @@ import { BULK, changeInBulk } from '../../bulk/change.ts'
 import { ExportUsers, exportUsers } from '../../bulk/export.ts'
 import { file } from '../../bulk/rows.ts'
 import { type BulkAction, BulkChange, MOST_AT_ONCE } from '../../bulk/schemas.ts'
+import { resettingFactors } from '../../factors/reset.ts'
 import { Hono } from '../../http/hono.ts'
 import { validate } from '../../http/validate.ts'
 import { recentlyConfirmed } from '../../pages/again.ts'
@@ -223,6 +224,12 @@ export const peoplePages = new Hono<PageEnv>()
     needs('sessions:manage'),
     ours,
     action('sessions', (c) => endingSessions(c.var)),
+  )
+  .post(
+    '/:id/reset_factors',
+    needs('users:update'),
+    ours,
+    action('factors', (c) => resettingFactors(c.var)),
   )
   .post(
     '/:id/delete',

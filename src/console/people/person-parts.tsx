@@ -1,10 +1,12 @@
 import type { FC, PropsWithChildren } from 'hono/jsx'
+import { hasFactor } from '../../factors/state.ts'
 import { Ago, AsRequest, Button, Field, Fold, Form } from '../../pages/components.tsx'
 import { toDay } from '../../pages/format.ts'
 import { Section, type Viewer } from '../../pages/layout.tsx'
 import type { Outcome } from '../../pages/submit.ts'
 import type { View } from '../../pages/view.ts'
 import type { findPerson } from '../queries.ts'
+import { factorsOf } from './factors.ts'
 import { RoleSelect } from './roles.tsx'
 
 /** What the parts of somebody's page are made of. */
@@ -86,7 +88,7 @@ const Row: FC<PropsWithChildren<{ title: string; detail: unknown }>> = ({ title,
   </div>
 )
 
-export const SignIn: FC<Part> = ({ view, viewer, person: { user, sessions, mayManage } }) => {
+export const SignIn: FC<Part> = ({ view, viewer, person: { user, sessions, mayManage, factors } }) => {
   const texts = view.texts.console.person
   const lastSeen =
     sessions.length > 0 ? Math.max(...sessions.map(({ last_seen_at }) => Date.parse(last_seen_at))) : null
@@ -107,6 +109,9 @@ export const SignIn: FC<Part> = ({ view, viewer, person: { user, sessions, mayMa
             {act('send_verification', texts.sendVerification)}
           </Row>
         )}
+        <Row title={view.texts.factors.ofUser} detail={factorsOf(view, factors)}>
+          {hasFactor(factors) && act('reset_factors', view.texts.factors.resetButton)}
+        </Row>
         <Row
           title={texts.devices}
           detail={

@@ -1,11 +1,13 @@
 import { account as deAccount } from './de/account.ts'
 import { common as deCommon } from './de/common.ts'
 import { console as deConsole } from './de/console.ts'
+import { factors as deFactors } from './de/factors.ts'
 import { history as deHistory } from './de/history.ts'
 import { signin as deSignin } from './de/signin.ts'
 import { account } from './en/account.ts'
 import { common } from './en/common.ts'
 import { console } from './en/console.ts'
+import { factors } from './en/factors.ts'
 import { history } from './en/history.ts'
 import { signin } from './en/signin.ts'
 
@@ -14,6 +16,7 @@ export interface Texts {
   common: typeof common
   signin: typeof signin
   account: typeof account
+  factors: typeof factors
   console: typeof console
   history: typeof history
 }
@@ -23,11 +26,12 @@ export type Language = keyof typeof LANGUAGES
 /** Looks like English and is none: what a page shows without accents was never translated. For tests. */
 export const PSEUDO = 'en-XA'
 
-const english: Texts = { common, signin, account, console, history }
+const english: Texts = { common, signin, account, factors, console, history }
 const german: Texts = {
   common: deCommon,
   signin: deSignin,
   account: deAccount,
+  factors: deFactors,
   console: deConsole,
   history: deHistory,
 }

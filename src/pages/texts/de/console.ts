@@ -188,6 +188,7 @@ export const console: typeof English = {
     outranksHint: 'Du kannst alles sehen; ändern kann es die Administration.',
     saved: 'Gespeichert',
     done: {
+      factors: 'Die zweiten Faktoren sind zurückgesetzt',
       reset: 'Der Link ist unterwegs',
       verification: 'Die Bestätigung ist unterwegs',
       sessions: 'Überall abgemeldet',

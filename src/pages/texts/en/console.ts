@@ -177,6 +177,7 @@ export const console = {
     outranksHint: 'You can look, and an administrator can change things.',
     saved: 'Saved',
     done: {
+      factors: 'Their second factors are reset',
       reset: 'The reset link is on its way',
       verification: 'The confirmation is on its way',
       sessions: 'Their sessions are ended',

@@ -1,0 +1,68 @@
+import { and, eq } from 'drizzle-orm'
+import type { Proof } from '../access/assurance.ts'
+import type { Resources } from '../context.ts'
+import { build, type Statement } from '../database/statements.ts'
+import { wrongCode } from '../factors/errors.ts'
+import { factors, recoveryCodes } from '../factors/models.ts'
+import { hashRecoveryCode } from '../factors/recovery-codes.ts'
+import { hasFactor, methodsOf, selectFactorState } from '../factors/state.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
+import { tokenIsLive } from '../sessions/revocation.ts'
+import { openOwnAttempt } from '../throttle/service.ts'
+import type { User } from '../users/models.ts'
+import { factorNeededAgain } from './errors.ts'
+import type { Reauthenticate } from './schemas.ts'
+import { proveByRecoveryCode, proveByTotp } from './second-factor.ts'
+import type { Used } from './start-session.ts'
+
+export interface OwnFactor {
+  proof: Proof
+  used: Used
+  /** For the batch that uses it up. */
+  clear: readonly Statement[]
+}
+
+/**
+ * The second factor of somebody who is signed in, beside their password. Their session counts the codes, so strangers'
+ * failures are nothing to it. It is read while the password is looked at, and costs no trip of its own.
+ *
+ * @returns what checks it once the password is right: undefined for an account without a factor.
+ */
+export function proveOwnFactor(
+  resources: Resources,
+  actor: Claims,
+  input: Extract<Reauthenticate, { password: string }>,
+): (user: User) => Promise<OwnFactor | undefined> {
+  const { db, config, now } = resources
+  const isGiven = 'code' in input || 'recovery_code' in input
+  // A counter apart from that of passwords: a right password begins that one anew.
+  const attempt = openOwnAttempt(resources, `${actor.sid} factor`, tokenIsLive(actor, now))
+  const hash = hashRecoveryCode(actor.sub, 'recovery_code' in input ? input.recovery_code : '')
+  const reading = {
+    state: selectFactorState(config, actor.sub),
+    totp: build.select().from(factors).where(eq(factors.user_id, actor.sub)),
+    recovery: build
+      .select({ hash: recoveryCodes.hash })
+      .from(recoveryCodes)
+      .where(and(eq(recoveryCodes.user_id, actor.sub), eq(recoveryCodes.hash, hash))),
+  }
+  const read = isGiven
+    ? db.writeBatch({ ...attempt.count, ...reading })
+    : db.read(reading).then((results) => ({ ...results, ofSession: undefined, token: undefined }))
+  read.catch(() => {}) // Whoever waits for it hears of it.
+
+  return async (user) => {
+    const results = await read
+    const state = results.state[0]!
+    if (!hasFactor(state)) return undefined
+    if (!isGiven) throw factorNeededAgain(methodsOf(state))
+    const isOpen = attempt.isOpen({ ofSession: results.ofSession ?? [] })
+    const proved =
+      isOpen &&
+      ('code' in input
+        ? await proveByTotp(resources, user, { ...state, is_totp_locked: 0 }, results.totp[0], input.code)
+        : proveByRecoveryCode(resources, user, state, results.recovery.length > 0 ? hash : undefined))
+    if (!proved) throw wrongCode()
+    return { ...proved, clear: attempt.clear }
+  }
+}

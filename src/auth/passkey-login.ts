@@ -1,0 +1,69 @@
+import { eq, sql } from 'drizzle-orm'
+import { record } from '../activity/service.ts'
+import { makeChallenge, openChallenge, openTry } from '../challenges/service.ts'
+import type { Resources } from '../context.ts'
+import { selectFactorState } from '../factors/state.ts'
+import { checkPasskey, requestOptions, selectPasskey } from '../passkeys/ceremonies.ts'
+import { passkeys } from '../passkeys/models.ts'
+import type { PasskeyOptions } from '../passkeys/schemas.ts'
+import { openDeviceToken } from '../sessions/device-tokens.ts'
+import { openAttempt } from '../throttle/service.ts'
+import { isActive, selectUsers, users } from '../users/models.ts'
+import { toTimeOrNull } from '../values/ids.ts'
+import { accountDisabled, emailNotVerified, invalidCredentials } from './errors.ts'
+import type { PasskeyLogIn } from './schemas.ts'
+import type { Proven } from './start-session.ts'
+
+/** What a browser needs to sign in by any passkey of ours; no address is typed, and none is told. */
+export function beginPasskeyLogin({ config }: Resources): PasskeyOptions {
+  const challenge_id = makeChallenge(config, { kind: 'signin', userId: null, about: 'any' })
+  return { challenge_id, options: requestOptions(config, challenge_id) }
+}
+
+/**
+ * Signing in by a passkey alone, which is both factors at once. The challenge is used up before anything is looked at.
+ *
+ * @throws 401 `invalid_credentials`, whatever was wrong; after the right passkey alone 403 `account_disabled`,
+ *   `email_not_verified`; 403 `second_factor_required` where its counter went back.
+ */
+export async function provePasskey(resources: Resources, input: PasskeyLogIn): Promise<Proven> {
+  const { db, config, now } = resources
+  const challenge = openChallenge(config, 'signin', input.challenge_id, now)
+  if (!challenge) throw invalidCredentials()
+  const attempt = openTry(challenge, now)
+  const ownerId = sql`(SELECT user_id FROM ${passkeys} WHERE credential_id = ${input.credential.id})`
+  const results = await db.writeBatch({
+    count: attempt.count,
+    counted: attempt.counted,
+    passkey: selectPasskey(input.credential.id),
+    user: selectUsers().where(sql`${users.id} = ${ownerId} AND deleted_at IS NULL`),
+    factors: selectFactorState(config, ownerId),
+  })
+  const [user, row] = [results.user[0], results.passkey[0]]
+  if (results.counted.length === 0) throw invalidCredentials()
+  const proved = checkPasskey(resources, input.challenge_id, input.credential, row, { isNamed: false })
+  if (!proved || !user) {
+    if (user) {
+      const details = { reason: 'wrong_passkey', count: 1 }
+      const event = { action: 'login.failed', userId: user.id, actorId: null, details } as const
+      await db.writeBatch({ history: record(resources, event, sql`1`) })
+    }
+    throw invalidCredentials()
+  }
+  if (!isActive(user, now)) throw accountDisabled(toTimeOrNull(user.disabled_until))
+  if (config.EMAIL_VERIFICATION === 'required' && user.email_verified_at === null) throw emailNotVerified()
+  const device = openDeviceToken(config, input.device_token, now)
+  return {
+    user,
+    factors: results.factors[0]!,
+    proofs: [proved.isDoubtful ? 'doubtful_passkey' : 'passkey'],
+    newHash: undefined,
+    deviceId: device?.userId === user.id ? device.deviceId : undefined,
+    clearAttempts: openAttempt(resources, user.email_normalized, eq(users.id, user.id), device).clear,
+    takeBack: proved.isDoubtful ? proved.spend(sql`1`) : [],
+    used: [
+      { isGood: attempt.isUnspent, spend: (isDone) => [attempt.spend(isDone)] },
+      { isGood: proved.isGood, spend: proved.spend },
+    ],
+  }
+}

@@ -1,0 +1,13 @@
+import type { FactorState } from '../../factors/state.ts'
+import type { View } from '../../pages/view.ts'
+
+/** What somebody signs in with beside their password, in a few words. */
+export function factorsOf(view: View, { has_totp, passkeys, recovery_codes }: FactorState): string {
+  const { factors } = view.texts
+  const parts = [
+    ...(has_totp ? [factors.app] : []),
+    ...(passkeys > 0 ? [factors.passkeyCount(passkeys)] : []),
+    ...(recovery_codes > 0 ? [`${factors.codes}: ${factors.codesLeft(recovery_codes)}`] : []),
+  ]
+  return parts.length === 0 ? factors.none : parts.join(' · ')
+}

@@ -1,0 +1,186 @@
+import { and, eq, isNotNull, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { hasUsablePasskey } from '../access/can-sign-in.ts'
+import { requireRecentLogin } from '../access/guards.ts'
+import { makeChallenge, openChallenge, openTry } from '../challenges/service.ts'
+import type { Resources } from '../context.ts'
+import { build, insertWhere } from '../database/statements.ts'
+import { addFactor, findMailProof, readOwn, removeFactor } from '../factors/enrol.ts'
+import { lastWayIn } from '../factors/errors.ts'
+import type { Passkey as PasskeyView } from '../factors/schemas.ts'
+import { deviceOf } from '../mail/text.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
+import { applyChange, byActor, isSamePerson } from '../users/change.ts'
+import { users } from '../users/models.ts'
+import { toTime, toTimeOrNull } from '../values/ids.ts'
+import {
+  creationOptions,
+  expectedOf,
+  selectPasskey,
+  selectUsablePasskeys,
+  userHandleOf,
+} from './ceremonies.ts'
+import { invalidPasskey, passkeyExists, passkeyNotFound, tooManyPasskeys } from './errors.ts'
+import { type Passkey, passkeys } from './models.ts'
+import type { PasskeyAdded, PasskeyOptions, RegisterPasskey, RenamePasskey } from './schemas.ts'
+import { PasskeyRefusal, verifyRegistration } from './webauthn.ts'
+
+const MAX_PASSKEYS = 20
+
+const toPasskey = (row: Passkey, rpId: string): PasskeyView => ({
+  id: row.id,
+  name: row.name,
+  created_at: toTime(row.created_at),
+  last_used_at: toTimeOrNull(row.last_used_at),
+  synced: row.is_synced === 1,
+  usable: row.rp_id === rpId,
+})
+
+/** What a browser needs to make a passkey. Throws 403 `reauthentication_required`; 409 `too_many_passkeys`. */
+export async function beginPasskey(resources: Resources, actor: Claims): Promise<PasskeyOptions> {
+  const { config, db } = resources
+  const [{ user, state }, { known }] = await Promise.all([
+    readOwn(resources, actor),
+    db.read({ known: build.select().from(passkeys).where(eq(passkeys.user_id, actor.sub)) }),
+  ])
+  if (state.passkeys >= MAX_PASSKEYS) throw tooManyPasskeys()
+  const challenge_id = makeChallenge(config, { kind: 'enrol', userId: actor.sub, about: actor.sid })
+  return { challenge_id, options: creationOptions(config, challenge_id, user, known) }
+}
+
+/**
+ * Adds a passkey that was made for a challenge of this session.
+ *
+ * @throws 400 `invalid_passkey`, `invalid_link`; 403 `mail_code_required`, `reauthentication_required`; 409
+ *   `passkey_exists`, `too_many_passkeys`, `address_not_verified`.
+ */
+export async function registerPasskey(
+  resources: Resources,
+  actor: Claims,
+  input: RegisterPasskey,
+): Promise<PasskeyAdded> {
+  const { config, db, now, origin } = resources
+  requireRecentLogin(actor, now)
+  const challenge = openChallenge(config, 'enrol', input.challenge_id, now)
+  if (challenge?.userId !== actor.sub || challenge.about !== actor.sid) throw invalidPasskey()
+  const attempt = openTry(challenge, now)
+  const [own, mailProof, { counted, taken }] = await Promise.all([
+    readOwn(resources, actor),
+    findMailProof(resources, actor, input),
+    db.writeBatch({
+      count: attempt.count,
+      counted: attempt.counted,
+      taken: selectPasskey(input.credential.id),
+    }),
+  ])
+  if (counted.length === 0) throw invalidPasskey()
+  const made = read(resources, input)
+  if (taken.length > 0) throw passkeyExists()
+  if (own.state.passkeys >= MAX_PASSKEYS) throw tooManyPasskeys()
+  const row: Passkey = {
+    id: uuidv7(),
+    user_id: actor.sub,
+    credential_id: made.credentialId,
+    rp_id: config.WEBAUTHN_RP_ID,
+    public_key: made.publicKey,
+    sign_count: made.signCount,
+    transports: JSON.stringify(input.credential.response.transports ?? []),
+    aaguid: made.aaguid,
+    may_be_synced: made.mayBeSynced ? 1 : 0,
+    is_synced: made.isSynced ? 1 : 0,
+    name: input.name ?? deviceOf(origin.userAgent) ?? 'Passkey',
+    created_at: now,
+    last_used_at: null,
+  }
+  const isFree = sql`NOT EXISTS (SELECT 1 FROM ${passkeys} WHERE credential_id = ${row.credential_id})`
+  const hasRoom = sql`(SELECT count(*) FROM ${passkeys} WHERE user_id = ${actor.sub}) < ${MAX_PASSKEYS}`
+  const recovery_codes = await addFactor(resources, actor, own, mailProof, {
+    kind: 'passkey',
+    proof: 'passkey',
+    details: { name: row.name },
+    holds: sql`${isFree} AND ${hasRoom} AND ${attempt.isUnspent}`,
+    refused: passkeyExists,
+    write: (isDone) => [insertWhere(passkeys, { ...row }, isDone), attempt.spend(isDone)],
+  })
+  return { ...toPasskey(row, config.WEBAUTHN_RP_ID), recovery_codes }
+}
+
+function read({ config }: Resources, { challenge_id, credential }: RegisterPasskey) {
+  const { id, response } = credential
+  try {
+    return verifyRegistration({ id, ...response }, expectedOf(config, challenge_id))
+  } catch (error) {
+    if (error instanceof PasskeyRefusal) throw invalidPasskey()
+    throw error
+  }
+}
+
+/** One of one's own. Throws 404 `passkey_not_found`. */
+async function requireOwn(resources: Resources, actor: Claims, id: string) {
+  const isThis = and(eq(passkeys.id, id), eq(passkeys.user_id, actor.sub))!
+  const [own, { found }] = await Promise.all([
+    readOwn(resources, actor),
+    resources.db.read({ found: build.select().from(passkeys).where(isThis) }),
+  ])
+  if (!found[0]) throw passkeyNotFound()
+  return { own, row: found[0], isThis, exists: sql`EXISTS (SELECT 1 FROM ${passkeys} WHERE ${isThis})` }
+}
+
+/** Throws 403 `reauthentication_required`; 404 `passkey_not_found`. */
+export async function renamePasskey(
+  resources: Resources,
+  actor: Claims,
+  id: string,
+  { name }: RenamePasskey,
+): Promise<PasskeyView> {
+  const { own, row, isThis, exists } = await requireOwn(resources, actor, id)
+  const by = byActor(actor, resources.now)
+  if (row.name !== name)
+    await applyChange(
+      resources,
+      { ...by, holds: sql`(${by.holds} AND ${exists})`, refused: passkeyNotFound },
+      own.user,
+      {
+        action: 'passkey.renamed',
+        details: { name: { from: row.name, to: name } },
+        set: {},
+        leavesUser: true,
+        reliesOn: isSamePerson(own.user),
+        alsoWrite: (isDone) => [build.update(passkeys).set({ name }).where(and(isThis, isDone))],
+      },
+    )
+  return toPasskey({ ...row, name }, resources.config.WEBAUTHN_RP_ID)
+}
+
+/**
+ * Removes a passkey, but not the last way in, also where two are removed at once.
+ *
+ * @throws 403 `reauthentication_required`; 404 `passkey_not_found`; 409 `last_way_in`.
+ */
+export async function removePasskey(resources: Resources, actor: Claims, id: string): Promise<void> {
+  const { own, row, isThis, exists } = await requireOwn(resources, actor, id)
+  const { config } = resources
+  const hasPassword = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${and(
+    eq(users.id, actor.sub),
+    isNotNull(users.password_hash),
+  )})`
+  const anotherRemains = sql`(${row.rp_id !== config.WEBAUTHN_RP_ID ? 1 : 0} OR ${hasPassword}
+    OR ${hasUsablePasskey(config, actor.sub, id)})`
+  await removeFactor(resources, actor, own, {
+    kind: 'passkey',
+    details: { name: row.name },
+    holds: sql`${exists} AND ${anotherRemains}`,
+    refused: lastWayIn,
+    write: (isDone) => [build.delete(passkeys).where(and(isThis, isDone))],
+  })
+}
+
+/** What the authenticator is told is left (Signal API): one's passkeys that work here. */
+export async function knownPasskeys({ config, db }: Resources, userId: string) {
+  const { known } = await db.read({ known: selectUsablePasskeys(config, userId) })
+  return {
+    rpId: config.WEBAUTHN_RP_ID,
+    userId: userHandleOf(userId),
+    allAcceptedCredentialIds: known.map(({ credential_id }) => credential_id),
+  }
+}

@@ -1,0 +1,150 @@
+import type { Child, FC } from 'hono/jsx'
+import type { Method } from '../factors/state.ts'
+import { Button, Field, Fold, Form, Notice } from '../pages/components.tsx'
+import { NarrowPage } from '../pages/layout.tsx'
+import { PasskeyForm } from '../pages/passkeys.tsx'
+import type { View } from '../pages/view.ts'
+import type { FactorDue } from './factor-cookie.ts'
+
+interface Said {
+  tone?: 'danger' | 'warn' | 'info'
+  title: string
+  text?: Child
+}
+
+/** The second factor, after a right password. */
+export const FactorPage: FC<{ view: View; token: string; due: FactorDue; message?: Said | undefined }> = ({
+  view,
+  token,
+  due,
+  message,
+}) => {
+  const { factors } = view.texts
+  const has = (method: Method) => due.methods.includes(method)
+  const recovery = (
+    <Form action="/signin/factor" token={token}>
+      <Field
+        name="recovery_code"
+        label={factors.recoveryCode}
+        hint={factors.recoveryHint}
+        autocomplete="off"
+        required
+      />
+      <Button wide style={has('totp') ? 'quiet' : 'primary'}>
+        {factors.button}
+      </Button>
+    </Form>
+  )
+  return (
+    <NarrowPage
+      view={view}
+      title={factors.title}
+      isError={message?.tone === 'danger'}
+      below={<>{factors.lost}</>}
+    >
+      <div class="stack">
+        <h1>{factors.title}</h1>
+        <p class="soft">
+          {factors.lead(due.email)} <a href="/signin">{factors.notYou}</a>
+        </p>
+      </div>
+      {message && (
+        <Notice title={message.title} {...(message.tone && { tone: message.tone })}>
+          {message.text && <p>{message.text}</p>}
+        </Notice>
+      )}
+      {has('totp') && (
+        <Form action="/signin/factor" token={token}>
+          <Field
+            name="code"
+            label={factors.code}
+            hint={factors.codeHint}
+            inputmode="numeric"
+            autocomplete="one-time-code"
+            class="code"
+            required
+            autofocus={!message}
+          />
+          <Button style="primary" wide>
+            {factors.button}
+          </Button>
+        </Form>
+      )}
+      {has('passkey') && (
+        <PasskeyForm
+          view={view}
+          token={token}
+          action="/signin/factor"
+          label={factors.passkey}
+          source={{ url: '/v1/auth/login/second_factor/options', body: { challenge: due.challenge } }}
+        />
+      )}
+      {has('recovery_code') && (has('totp') ? <Fold summary={factors.recovery}>{recovery}</Fold> : recovery)}
+    </NarrowPage>
+  )
+}
+
+/** The passkey on the page for signing in: by its button, and in the autofill of the address. */
+export const PasskeySignIn: FC<{ view: View; token: string; to: string | undefined }> = ({
+  view,
+  token,
+  to,
+}) => (
+  <PasskeyForm
+    view={view}
+    token={token}
+    action="/signin/passkey"
+    label={view.texts.factors.passkey}
+    source={{ url: '/v1/auth/login/passkey/options' }}
+    isConditional
+    fields={{ to, remember: 'yes' }}
+  />
+)
+
+/** What it takes to prove again who one is, beside or in place of the password. */
+export interface Again {
+  takesCode: boolean
+  takesPasskey: boolean
+  challenge_id: string
+  options: object
+}
+
+/** What /signin/again asks besides the password of somebody who has a factor. */
+export const AgainCode: FC<{ view: View }> = ({ view }) => (
+  <Field name="code" label={view.texts.factors.anyCode} autocomplete="one-time-code" required />
+)
+
+export const AgainPasskey: FC<{ view: View; token: string; to: string } & Again> = ({
+  view,
+  token,
+  to,
+  challenge_id,
+  options,
+}) => (
+  <PasskeyForm
+    view={view}
+    token={token}
+    action="/signin/again"
+    label={view.texts.factors.passkey}
+    source={{ options: { challenge_id, options } }}
+    fields={{ to }}
+  />
+)
+
+/** What a passkey's form has brought; undefined for what is no JSON. */
+export function credentialIn({ credential = '' }: Record<string, string>): unknown {
+  try {
+    return JSON.parse(credential)
+  } catch {
+    return undefined
+  }
+}
+
+/** The form of /signin/again, as the service takes it: six digits are a code of the app, all else is a recovery code. */
+export function againInput(fields: Record<string, string>): object {
+  const { password = '', code = '', challenge_id, credential } = fields
+  if (credential) return { challenge_id, credential: credentialIn(fields) }
+  const plain = code.replace(/\s/g, '')
+  if (plain === '') return { password }
+  return /^\d{6}$/.test(plain) ? { password, code: plain } : { password, recovery_code: plain }
+}

@@ -1,0 +1,85 @@
+import type { Context } from 'hono'
+import { limitByNetwork } from '../access/guards.ts'
+import { provePasskey } from '../auth/passkey-login.ts'
+import { PasskeyLogIn, SecondFactor } from '../auth/schemas.ts'
+import { proveSecondFactor } from '../auth/second-factor.ts'
+import { type Proven, startSession } from '../auth/start-session.ts'
+import { Hono } from '../http/hono.ts'
+import { AppError } from '../http/problem.ts'
+import { validate } from '../http/validate.ts'
+import { failingPage } from '../pages/failing.tsx'
+import { browserFormToken, browserOf, form } from '../pages/forms.ts'
+import { respond } from '../pages/respond.ts'
+import { type PageEnv, placeOfOurs } from '../pages/session.ts'
+import { viewOf } from '../pages/view.ts'
+import { askForFactor, clearFactorDue, type FactorDue, readFactorDue } from './factor-cookie.ts'
+import { credentialIn, FactorPage } from './factor-pages.tsx'
+import type { Message } from './pages.tsx'
+import { homeOf, keepSignedIn, knownDevice } from './routes.tsx'
+
+const factorPage = (c: Context, due: FactorDue, message?: Message, status = 200) =>
+  respond(c, <FactorPage view={viewOf(c)} token={browserFormToken(c)} due={due} message={message} />, {
+    status: status as 200,
+  })
+
+/** The session begins, and the browser keeps it; where one more factor is due, that is asked for. */
+async function enter(
+  c: Context<PageEnv>,
+  prove: () => Promise<Proven>,
+  on: Pick<FactorDue, 'email' | 'stays' | 'to'>,
+): Promise<Response> {
+  try {
+    const tokens = await startSession(c.var, await prove())
+    keepSignedIn(c, tokens, on.stays)
+    clearFactorDue(c)
+    return c.redirect(on.to ?? homeOf(tokens.user.role), 303)
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'second_factor_required')
+      return askForFactor(c, error, on)
+    throw error
+  }
+}
+
+export const factorPages = new Hono<PageEnv>()
+  .get('/signin/factor', (c) => {
+    const due = readFactorDue(c)
+    return due ? factorPage(c, due) : c.redirect('/signin', 303)
+  })
+  .post('/signin/factor', limitByNetwork, form(browserOf), async (c) => {
+    const due = readFactorDue(c)
+    if (!due) return c.redirect('/signin?done=spent', 303)
+    const { code, recovery_code, credential } = c.var.fields
+    const given = credential
+      ? { passkey: credentialIn(c.var.fields) }
+      : recovery_code
+        ? { recovery_code }
+        : { code: (code ?? '').replace(/\s/g, '') }
+    try {
+      const input = () => validate(SecondFactor(), { challenge: due.challenge, ...given, ...knownDevice(c) })
+      return await enter(c, () => proveSecondFactor(c.var, input()), due)
+    } catch (error) {
+      if (!(error instanceof AppError) || error.status >= 500) throw error
+      ;(c as Context).set('problem', error)
+      if (error.code === 'challenge_spent') {
+        clearFactorDue(c)
+        return c.redirect('/signin?done=spent', 303)
+      }
+      const { wrong, passkeyFailed } = viewOf(c).texts.factors
+      const [title, text] = credential ? passkeyFailed : wrong
+      return factorPage(c, due, { tone: 'danger', title: title!, text }, error.status)
+    }
+  })
+  .post('/signin/passkey', limitByNetwork, form(browserOf), async (c) => {
+    const { challenge_id, remember } = c.var.fields
+    const on = { email: '', stays: remember === 'yes', to: placeOfOurs(c.var.fields.to) }
+    try {
+      const sent = { challenge_id, credential: credentialIn(c.var.fields), ...knownDevice(c) }
+      return await enter(c, () => provePasskey(c.var, validate(PasskeyLogIn(), sent)), on)
+    } catch (error) {
+      if (!(error instanceof AppError) || error.status >= 500) throw error
+      ;(c as Context).set('problem', error)
+      const why = error.code === 'account_disabled' ? 'disabled' : 'passkey'
+      return c.redirect(`/signin?${new URLSearchParams({ done: why, ...(on.to && { to: on.to }) })}`, 303)
+    }
+  })
+  .onError(failingPage)

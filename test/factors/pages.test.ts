@@ -1,0 +1,169 @@
+import { decodeBase32IgnorePadding } from '@oslojs/encoding'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { makeFormToken } from '../../src/pages/forms.ts'
+import { type Answer, type Api, openApi, PASSWORD } from '../support/api.ts'
+import { addPasskey, addTotp, answerOf, codeOf, withinOneStep, wrongCodeOf } from '../support/factors.ts'
+import { openBrowser } from '../support/pages.ts'
+import { freshUpstreams } from '../support/upstreams.ts'
+
+let api: Api
+beforeAll(async () => {
+  api = openApi({ ...(await freshUpstreams()).bindings, ISSUER: 'https://roster.test' })
+})
+
+/** A browser that keeps its cookies from page to page, and in which nobody is signed in yet. */
+function stranger() {
+  const binding = crypto.randomUUID()
+  const jar = new Map([['__Host-roster-browser', binding]])
+  return async (method: string, path: string, fields: Record<string, string> = {}): Promise<Answer> => {
+    const form_token = makeFormToken({ config: api.config(), now: Date.now() }, binding)
+    const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join('; ')
+    const raw = new URLSearchParams({ form_token, ...fields })
+    const answer = await api.send(method, path, { headers: { cookie }, ...(method === 'POST' && { raw }) })
+    for (const header of answer.headers.getSetCookie()) {
+      const [, name, value] = /^([^=]+)=([^;]*)/.exec(header)!
+      if (/Max-Age=0/.test(header)) jar.delete(name!)
+      else jar.set(name!, value!)
+    }
+    return answer
+  }
+}
+const placeOf = ({ status, headers }: Answer) => [status, headers.get('location')]
+
+describe('MF6: on the pages, whoever has a factor', () => {
+  test('LE5: types a code after the password, and has no session before', async () => {
+    await withinOneStep()
+    const ada = await api.person({ email_verified_at: 1 })
+    const { seed } = await addTotp(api, ada)
+    const visit = stranger()
+    const password = await visit('POST', '/signin', {
+      email: ada.email,
+      password: PASSWORD,
+      to: '/account/data',
+    })
+    expect(placeOf(password)).toEqual([303, '/signin/factor'])
+    expect(password.headers.getSetCookie().join()).not.toContain('__Host-roster=')
+    const page = await visit('GET', '/signin/factor')
+    expect(page.text).toContain('one-time-code')
+    expect(page.text).toContain(ada.email)
+    expect((await visit('POST', '/signin/factor', { code: wrongCodeOf(seed) })).status).toBe(401)
+    const code = codeOf(seed).replace(/(...)/, '$1 ')
+    const entered = await visit('POST', '/signin/factor', { code })
+    expect(placeOf(entered)).toEqual([303, '/account/data'])
+    expect((await visit('GET', '/account/security')).status).toBe(200)
+    expect(placeOf(await visit('GET', '/signin/factor'))).toEqual([303, '/signin'])
+  })
+
+  test('gets in by a recovery code, or a passkey, or a passkey alone', async () => {
+    const ada = await api.person({ email_verified_at: 1 })
+    const { recoveryCodes } = await addTotp(api, ada)
+    const passkey = await addPasskey(api, ada)
+    const withPassword = async () => {
+      const visit = stranger()
+      await visit('POST', '/signin', { email: ada.email, password: PASSWORD })
+      const { text } = await visit('GET', '/signin/factor')
+      const [, challenge] = /challenge&quot;:&quot;([^&]+)&quot;/.exec(text)!
+      return { visit, challenge: challenge! }
+    }
+    const first = await withPassword()
+    expect(
+      placeOf(await first.visit('POST', '/signin/factor', { recovery_code: recoveryCodes[0]! })),
+    ).toEqual([303, '/account'])
+    const second = await withPassword()
+    const path = '/v1/auth/login/second_factor/options'
+    const { credential } = await answerOf(api, passkey, path, { body: { challenge: second.challenge } })
+    const entered = await second.visit('POST', '/signin/factor', { credential: JSON.stringify(credential) })
+    expect(placeOf(entered)).toEqual([303, '/account'])
+    const visit = stranger()
+    const alone = await answerOf(api, passkey, '/v1/auth/login/passkey/options')
+    const fields = { challenge_id: alone.challenge_id, credential: JSON.stringify(alone.credential) }
+    expect(placeOf(await visit('POST', '/signin/passkey', fields))).toEqual([303, '/account'])
+    expect(placeOf(await stranger()('POST', '/signin/passkey', fields))).toEqual([
+      303,
+      '/signin?done=passkey',
+    ])
+  })
+
+  test('proves again who they are by password and code', async () => {
+    const ada = await api.person({ email_verified_at: 1 })
+    const { recoveryCodes } = await addTotp(api, ada)
+    const visit = await openBrowser(api, ada)
+    expect((await visit('GET', '/signin/again')).text).toContain('name="code"')
+    expect((await visit('POST', '/signin/again', { password: PASSWORD })).status).toBe(403)
+    const again = await visit('POST', '/signin/again', {
+      password: PASSWORD,
+      code: recoveryCodes[0]!,
+      to: '/account',
+    })
+    expect(placeOf(again)).toEqual([303, '/account'])
+  })
+})
+
+describe('On the security page', () => {
+  test('an app is set up by its QR code and a mailed code, and recovery codes are shown once', async () => {
+    const ada = await api.person({ email_verified_at: 1 })
+    const visit = await openBrowser(api, ada)
+    const begun = await visit('POST', '/account/security/totp')
+    expect(begun.status).toBe(200)
+    expect(begun.text).toContain('<svg')
+    const [, secret] = /<code class="copy"[^>]*>([A-Z2-7]{32})<\/code>/.exec(begun.text)!
+    const [, request_token] = /name="request_token" value="([^"]+)"/.exec(begun.text)!
+    const [mail] = await api.mailsTo(ada.email)
+    const mail_code = /code, .*: (\d{8})$/m.exec(mail!.text)![1]!
+    const seed = decodeBase32IgnorePadding(secret!)
+    const fields = { request_token: request_token!, mail_code }
+    const wrong = await visit('POST', '/account/security/totp/confirm', {
+      ...fields,
+      code: wrongCodeOf(seed),
+    })
+    expect(wrong.status).toBe(403)
+    expect(wrong.text).toContain(secret)
+    const confirmed = await visit('POST', '/account/security/totp/confirm', { ...fields, code: codeOf(seed) })
+    expect(confirmed.status).toBe(200)
+    const codes = confirmed.text.match(/[a-z2-7]{5}(-[a-z2-7]{5}){3}-[a-z2-7]{6}/g)!
+    expect(new Set(codes).size).toBe(10)
+    const { text } = await visit('POST', '/account/security/recovery_codes/download', { codes: codes[0]! })
+    expect(text).toContain(codes[0])
+    const page = await visit('GET', '/account/security?done=added')
+    expect(page.text).toContain('10 left')
+  })
+
+  test('PK4: passkeys are listed, renamed and removed', async () => {
+    const ada = await api.person({ email_verified_at: 1 })
+    await addPasskey(api, ada)
+    const [row] = await api.sql('SELECT id FROM passkeys WHERE user_id = ?', [ada.id])
+    const visit = await openBrowser(api, ada)
+    expect((await visit('GET', '/account/security')).text).toContain('Laptop')
+    const path = `/account/security/passkeys/${row!.id}`
+    await visit('POST', `${path}/rename`, { name: 'Work phone' })
+    expect((await visit('GET', '/account/security')).text).toContain('Work phone')
+    const removed = await visit('POST', `${path}/remove`)
+    expect(placeOf(removed)).toEqual([303, '/account/security?done=removed'])
+    expect((await visit('POST', '/account/security/passkeys/new')).status).toBe(200)
+  })
+})
+
+test('AC3: who owes a factor is led to the security page, and can do nothing else', async () => {
+  const { bindings } = api
+  const strict = openApi({ ...bindings, SECOND_FACTOR: 'everybody' })
+  const ada = await strict.person({ email_verified_at: 1 })
+  const visit = await openBrowser(strict, ada)
+  for (const [method, path] of [
+    ['GET', '/account'],
+    ['POST', '/account'],
+    ['GET', '/account/data'],
+  ] as const)
+    expect(placeOf(await visit(method, path, { name: 'X' }))).toEqual([303, '/account/security?done=owed'])
+  expect((await visit('GET', '/account/security')).status).toBe(200)
+  expect((await visit('POST', '/account/security/totp')).status).toBe(200)
+  expect(await strict.sql('SELECT name FROM users WHERE id = ?', [ada.id])).toEqual([{ name: 'Somebody' }])
+})
+
+test('MF6: those who manage see the factors of somebody on their page, and reset them', async () => {
+  const [boss, ada] = [await api.person({ role: 'manager' }), await api.person({ email_verified_at: 1 })]
+  await addTotp(api, ada)
+  const visit = await openBrowser(api, boss)
+  expect((await visit('GET', `/admin/people/${ada.id}`)).text).toContain('Authenticator app')
+  await visit('POST', `/admin/people/${ada.id}/reset_factors`)
+  expect(await api.sql('SELECT * FROM factors WHERE user_id = ?', [ada.id])).toEqual([])
+})
