@@ -163,7 +163,7 @@ async function makeAdmin(resources: Resources, user: User, wanted: NewAdmin): Pr
         endsTokens: true,
         ...(!isAdmin && { details: { role: { from: row.role, to: 'admin' } } }),
         ...(setsPassword && { endsSessions: { reason: 'password_changed' } }),
-        ...(setsPassword && isUnproved && { voids: PURPOSES }),
+        ...(setsPassword && isUnproved && { voids: PURPOSES, removesFactors: true }),
         alsoWrite: (isDone) => [
           ...(setsPassword && !isAdmin
             ? [record(resources, { action: 'password.changed', userId: row.id, actorId: null }, isDone)]
@@ -260,7 +260,7 @@ async function main() {
   console.log(`${email}: ${done.join(', ') || 'is an administrator already; nothing changed'}`)
   if (done.includes('address verified'))
     console.log(
-      'Nobody had proved that address, so what could open the account is void: password, sessions and links.',
+      'Nobody had proved that address, so what could open the account is void: password, factors, sessions and links.',
     )
   if (user) {
     const left = await withResources(env, async (resources) => whatIsLeft(user, resources))

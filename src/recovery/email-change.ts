@@ -18,10 +18,12 @@ import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { applyChange, byToken, isSamePerson } from '../users/change.ts'
 import type { Change } from '../users/consequences.ts'
+import { removeFactorsSince } from '../users/consequences.ts'
 import { assertDomainMaySignUp } from '../users/create.ts'
 import type { User } from '../users/models.ts'
 import { users } from '../users/models.ts'
 import { normalizeEmail } from '../values/email.ts'
+import { timeOfId } from '../values/ids.ts'
 import { proofNeeded } from './errors.ts'
 import { requirePersonByToken, selectSubject } from './mail-link.ts'
 import type { ChangeEmail } from './schemas.ts'
@@ -242,6 +244,7 @@ export async function undoEmailChange(resources: Resources, proof: Proof): Promi
     // Undoing this change also undoes those that came after it; those before it can still be undone.
     alsoWrite: (isDone) => [
       voidTokens(now, ['undo_email_change'], sql`${isOurs} AND id > ${token.id} AND ${isDone}`),
+      ...removeFactorsSince(person.id, timeOfId(token.id), isDone),
     ],
   })
 }

@@ -101,6 +101,17 @@ export const removeFactorsOf = (userId: string, isDone: SQL): Statement[] =>
     (table) => sql`DELETE FROM ${table} WHERE user_id = ${userId} AND ${isDone}`,
   )
 
+/**
+ * What an undo takes away with it: passkeys that were added since, and recovery codes. An app goes only where another
+ * factor stays: the mailbox alone takes no factor away, and who is left with a thief's asks somebody who manages.
+ */
+export const removeFactorsSince = (userId: string, since: number, isDone: SQL): Statement[] => [
+  sql`DELETE FROM ${passkeys} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
+  sql`DELETE FROM ${factors} WHERE user_id = ${userId} AND confirmed_at >= ${since} AND ${isDone}
+    AND EXISTS (SELECT 1 FROM ${passkeys} WHERE user_id = ${userId})`,
+  sql`DELETE FROM ${recoveryCodes} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
+]
+
 /** A user as a change leaves them, as far as their address goes. */
 const after = (row: User, { set, erases }: Change) => ({
   isLiving: erases !== true && (set.deleted_at === undefined ? row.deleted_at : set.deleted_at) === null,

@@ -365,3 +365,20 @@ test('The endpoints that password managers look for lead to the page that has th
   const { body } = await api.send('GET', '/.well-known/passkey-endpoints')
   expect(body).toEqual({ enroll: `${ORIGIN}/account/security`, manage: `${ORIGIN}/account/security` })
 })
+
+test('SE2: an undo of a change of address takes away the passkeys and codes that were added since, and no older one', async () => {
+  const ada = await verified()
+  const old = await register(ada)
+  const asked = await api.send('POST', '/v1/auth/change_email', {
+    token: ada.token,
+    body: { new_email: `${crypto.randomUUID()}@people.test`, current_password: PASSWORD },
+  })
+  expect(asked.status).toBe(202)
+  const [mail] = await api.mailsTo(ada.email)
+  const thiefs = await register(ada, { isFirst: false })
+  expect(thiefs.answer.status).toBe(201)
+  const token = new URL(/^http\S+$/m.exec(mail!.text)![0]).searchParams.get('token')
+  expect((await api.send('POST', '/v1/auth/undo_email_change', { body: { token } })).status).toBe(204)
+  expect((await signIn(thiefs)).answer.status).toBe(401)
+  expect((await signIn(old)).answer.status).toBe(200)
+})

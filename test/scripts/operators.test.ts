@@ -279,3 +279,24 @@ describe('admin:create', () => {
     expect([code, output]).toEqual([1, expect.stringContaining('ISSUER, SECRET_KEYS')])
   })
 })
+
+describe('admin:reset-factors', () => {
+  test('MF6: takes the factors of the only administrator away, and knows whom there is', async () => {
+    await run('migrate.ts')
+    await run('create-admin.ts', ['--email', 'lost@roster.test'], {
+      ...env,
+      ADMIN_PASSWORD: 'seven brown foxes read',
+    })
+    const id = "(SELECT id FROM users WHERE email = 'lost@roster.test')"
+    await db.execute(
+      `INSERT INTO factors (user_id, seed, key_id, created_at, confirmed_at) VALUES (${id}, 's', 'k', 0, 0)`,
+    )
+    const dry = await run('reset-factors.ts', ['--email', 'lost@roster.test', '--dry-run'])
+    expect(dry).toEqual({ code: 0, output: expect.stringContaining('would be reset') })
+    expect((await run('reset-factors.ts', ['--email', 'nobody@roster.test'])).code).toBe(1)
+    expect((await db.execute('SELECT * FROM factors')).rows).toHaveLength(1)
+    const done = await run('reset-factors.ts', ['--email', 'lost@roster.test'])
+    expect(done).toEqual({ code: 0, output: expect.stringContaining('are reset') })
+    expect((await db.execute('SELECT * FROM factors')).rows).toEqual([])
+  })
+})
