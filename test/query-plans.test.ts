@@ -7,7 +7,7 @@ import { everyPage } from './support/pages.ts'
 import { everyCleanUp, everyRequest } from './support/traffic.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
-vi.setConfig({ testTimeout: 120_000 })
+vi.setConfig({ testTimeout: 300_000 })
 
 /** Steps of a plan that may read or sort more than they give. Constants and the result of a subquery are no table. */
 const UNBOUNDED = /^SCAN (?!CONSTANT ROW|\(subquery)|TEMP B-TREE/

@@ -64,6 +64,7 @@ export const factorPages = new Hono<PageEnv>()
         clearFactorDue(c)
         return c.redirect('/signin?done=spent', 303)
       }
+      for (const [name, value] of Object.entries(error.headers)) c.header(name, value)
       const { wrong, passkeyFailed } = viewOf(c).texts.factors
       const [title, text] = credential ? passkeyFailed : wrong
       return factorPage(c, due, { tone: 'danger', title: title!, text }, error.status)
