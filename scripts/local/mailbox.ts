@@ -1,8 +1,8 @@
 import { createHash, randomUUID, timingSafeEqual } from 'node:crypto'
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { dirname } from 'node:path'
-import { html } from 'hono/html'
+import { dirname, resolve } from 'node:path'
+import { html, raw } from 'hono/html'
 import * as z from 'zod'
 import { isEmail } from '../../src/values/email.ts'
 import { isLocal } from './local-only.ts'
@@ -194,15 +194,22 @@ function readKept(file: string): KeptMail[] {
   })
 }
 
-const mailboxPage = (
-  mails: CaughtMail[],
-  key: string,
-) => html`<!doctype html><html lang="en"><meta charset="utf-8">
-<title>Mailbox</title><meta http-equiv="refresh" content="5"><meta name="color-scheme" content="light dark">
-<body style="font:16px/1.5 system-ui,sans-serif;max-width:48em;margin:2em auto;padding:0 1em">
-<h1>Mailbox</h1>${mails.length === 0 ? html`<p>Nothing yet. What Roster mails on this machine arrives here.</p>` : ''}
-${mails.map(
-  ({ id, at, to, subject }) =>
-    html`<p><a href="/mails/${id}?key=${key}">${subject}</a><br><small>${to.join(', ')} · ${at}</small></p>`,
-)}
-</body></html>`
+/** In the clothes of Roster's pages, by the same stylesheet, which this page has to have within it. */
+const STYLES = readFileSync(resolve(import.meta.dirname, '../../public/roster.css'), 'utf8')
+const STYLE = raw(`<style>${STYLES}</style>`)
+
+const mailboxPage = (mails: CaughtMail[], key: string) => html`<!doctype html><html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Mailbox · Roster</title><meta http-equiv="refresh" content="5">${STYLE}</head>
+<body><div class="account mailbox"><main class="content">
+<div class="head"><h1>Mailbox</h1></div>
+${
+  mails.length === 0
+    ? html`<div class="empty"><h2>Nothing yet</h2><p>What Roster mails on this machine arrives here.</p></div>`
+    : html`<div class="rows">${mails.map(
+        ({ id, at, to, subject }) => html`<div class="row"><div class="what">
+<a class="title" href="/mails/${id}?key=${key}">${subject}</a>
+<span class="detail">${to.join(', ')} · <time datetime="${at}">${at.replace('T', ', ').slice(0, 17)}</time> UTC</span></div></div>`,
+      )}</div>`
+}
+</main></div></body></html>`

@@ -10,7 +10,7 @@ import { invitations } from '../invitations/models.ts'
 import { openSessionsOf, toSessionList } from '../sessions/service.ts'
 import type { Acting } from '../users/change.ts'
 import { userNotFound } from '../users/errors.ts'
-import { profileColumns, users, userTotals } from '../users/models.ts'
+import { profileColumns, ROLES, users, userTotals } from '../users/models.ts'
 import { assertVisible, readProfile } from '../users/queries.ts'
 import { toManagedUser } from '../users/schemas.ts'
 
@@ -30,7 +30,7 @@ const toTotals = (rows: { state: string; total: number }[]): Totals => {
 const countLocked = () => sql<{
   count: number
 }>`SELECT count(*) AS count FROM (SELECT 1 FROM ${users} INDEXED BY users_locked
-  WHERE failed_logins >= 100 AND state <> 'deleted' LIMIT 100)`
+  WHERE failed_logins >= 100 AND role IN ${ROLES} AND state IN ('active', 'disabled') LIMIT 100)`
 
 export async function readTotals({ db }: Acting): Promise<Totals> {
   const { totals, locked } = await db.read({ totals: selectTotals(), locked: countLocked() })

@@ -102,8 +102,40 @@ export const SystemPage: FC<
           </div>
           <AsRequest view={view} method="GET" path="/v1/cleanup/runs" />
         </Section>
+        <Colour view={view} />
       </div>
     </ConsolePage>
+  )
+}
+
+/** The organisation's colour as it was given, and what was made of it so that everything can be read. */
+const Colour: FC<{ view: PageProps['view'] }> = ({ view }) => {
+  const texts = view.texts.console.system
+  if (!view.brand) return null
+  const { given, light, dark } = view.brand.brand
+  const rows: [name: string, colours: string[]][] = [
+    [texts.colourGiven, [given]],
+    [texts.colourLight, [light.accent, light.fill]],
+    [texts.colourDark, [dark.accent, dark.fill]],
+  ]
+  return (
+    <Section title={texts.colour} hint={texts.colourHint}>
+      <div class="rows">
+        {rows.map(([name, colours]) => (
+          <div class="row">
+            <div class="what">
+              <span class="title">{name}</span>
+              <span class="detail mono">{[...new Set(colours)].join(' ')}</span>
+            </div>
+            {[...new Set(colours)].map((colour) => (
+              <svg width="32" height="32" aria-hidden="true">
+                <rect width="32" height="32" rx="6" fill={colour} />
+              </svg>
+            ))}
+          </div>
+        ))}
+      </div>
+    </Section>
   )
 }
 

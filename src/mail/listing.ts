@@ -81,7 +81,7 @@ export async function listMails(
   const direction = isDescending ? sql`DESC` : sql`ASC`
   const isMeant = isDead
     ? sql`dead_at IS NOT NULL AND refusal IS NOT 'void'`
-    : sql`sent_at IS NULL AND dead_at IS NULL`
+    : sql`sent_at IS NULL AND dead_at IS NULL AND next_attempt_at >= 0`
   const [at, rowid] = place?.position ?? []
   const after = place
     ? sql` AND (${order}, rowid) ${isDescending ? sql`<` : sql`>`} (${at}, ${rowid})`

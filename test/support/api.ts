@@ -50,7 +50,7 @@ function expectWellFormed(answer: Answer): void {
   expect(headers.get('content-security-policy')).toContain("default-src 'none'")
   expect(headers.get('content-security-policy')).toContain("frame-ancestors 'none'")
   expect(headers.get('cross-origin-resource-policy')).toBe('same-origin')
-  expect(headers.get('cache-control')).toMatch(/^no-store$|^public, max-age=[36]00$/)
+  expect(headers.get('cache-control')).toMatch(/^no-store$|^public, max-age=([36]00|31536000, immutable)$/)
   // Pages and where they lead set cookies, and the API sets none.
   const cookies = isPage || (status >= 300 && status < 400) ? headers.getSetCookie() : []
   expect(headers.getSetCookie()).toEqual(cookies)

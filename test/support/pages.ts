@@ -188,10 +188,14 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
     'reset_factors',
     'send_reset',
     'send_verification',
+    'unlock',
   ])
     await asAdmin(`POST /admin/people/:id/${action}`, { id, fields: { reason: 'left' } })
   for (const action of ['delete', 'restore', 'erase'])
     await asAdmin(`POST /admin/people/:id/${action}`, { id, fields: { confirm: email } })
+  await asAdmin('GET /admin/people/export', { query: '?format=csv' })
+  await asAdmin('GET /admin/activity/export', { query: '?format=ndjson' })
+  await asAdmin('POST /admin/system/mails/:id/retry', { id: crypto.randomUUID() })
   const invited = newPerson().email
   await asAdmin('GET /admin/invitations')
   await asAdmin('POST /admin/invitations', { fields: { emails: invited, role: 'user' } })

@@ -2,6 +2,7 @@ import { createExecutionContext } from 'cloudflare:test'
 import { decodeBase32IgnorePadding } from '@oslojs/encoding'
 import { v7 as uuidv7 } from 'uuid'
 import { inject } from 'vitest'
+import { countDays } from '../../src/activity/stats.ts'
 import { cleanUp } from '../../src/cleanup/service.ts'
 import { openForCron } from '../../src/context.ts'
 import { deliverDue } from '../../src/mail/delivery.ts'
@@ -30,6 +31,7 @@ export async function everyRequest(api: Api, visit: Visit, historian: { id: stri
   await managing(visit, by)
   await byMail(api, visit, by)
   await byFactors(api, visit, by)
+  await manyAtOnce(api, visit, by)
   for (const route of [
     'GET /health',
     'GET /ready',
@@ -197,6 +199,39 @@ async function byMail(api: Api, visit: Visit, by: { token: string }) {
   await visit('DELETE /v1/users/:id', { ...by, id: made.body.id as string, query: 'hard=true' })
 }
 
+/** Several users, invitations and mails; lists as files; numbers by day; and lists read backwards. */
+async function manyAtOnce(api: Api, visit: Visit, by: { token: string }) {
+  const ids = [(await api.person()).id, (await api.person()).id]
+  for (const action of ['disable', 'enable', 'end_sessions', 'delete'])
+    await visit('POST /v1/users/bulk', { ...by, body: { action, ids } })
+  const asked = ids.map((id) => ({ email: `${id}@invited.test` }))
+  const invited = await visit('POST /v1/invitations/bulk', { ...by, body: { invitations: asked } })
+  const invitations = (invited.body.data as { id: string }[]).map(({ id }) => id)
+  for (const action of ['resend', 'withdraw'])
+    await visit('POST /v1/invitations/bulk', { ...by, body: { action, ids: invitations } })
+  await visit('GET /v1/users/export', by)
+  await visit('GET /v1/activity/export', { ...by, query: 'format=ndjson' })
+  await visit('GET /v1/stats', by)
+  await api.person({ failed_logins: MAX_FAILURES_IN_A_ROW })
+  for (const sort of ['created_at', '-created_at'])
+    await visit('GET /v1/users', { ...by, query: `locked=true&limit=${PAGE}&sort=${sort}` })
+  for (const mail of ids)
+    await api.sql(
+      `INSERT INTO outbox (id, kind, recipient, recipient_normalized, created_at, expires_at, attempts, next_attempt_at, dead_at)
+        VALUES (?, 'password_changed', 'e@e.test', 'e@e.test', 0, 9000000000000, 5, 0, 1)`,
+      [mail],
+    )
+  for (const route of ['GET /v1/mails', 'GET /v1/users', 'GET /v1/activity', 'GET /v1/invitations']) {
+    const first = await visit(route, { ...by, query: 'limit=1' })
+    const { next_cursor } = first.body.pagination as { next_cursor: string }
+    const second = await visit(route, { ...by, query: `limit=1&cursor=${next_cursor}` })
+    const { prev_cursor } = second.body.pagination as { prev_cursor: string }
+    await visit(route, { ...by, query: `limit=1&cursor=${prev_cursor}` })
+  }
+  await visit('GET /v1/mails', { ...by, query: 'status=waiting' })
+  await visit('POST /v1/mails/:id/retry', { ...by, id: ids[0]! })
+}
+
 /** Adding, using and losing second factors. */
 async function byFactors(api: Api, visit: Visit, admin: { token: string }) {
   const ada = await api.actor({ email_verified_at: 1 })
@@ -267,4 +302,5 @@ export async function everyCleanUp(api: Api): Promise<void> {
   const resources = openForCron(api.bindings, createExecutionContext())
   await deliverDue(resources)
   await cleanUp(resources)
+  await countDays(resources)
 }
