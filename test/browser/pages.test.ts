@@ -76,7 +76,7 @@ async function faultsOfAll(paths: string[], open: () => Promise<Page>) {
 }
 
 describe('HD2: every page, at 1280, 390 and 320 px, light and dark, and with text of 200 %', {
-  timeout: 240_000,
+  timeout: 600_000,
 }, () => {
   test('axe finds nothing, and nothing goes sideways, where nobody is signed in', async () => {
     expect(await faultsOfAll(ANYBODYS, () => pages.open())).toEqual({})
