@@ -6,6 +6,7 @@ import type { RequestOrigin, Resources } from '../context.ts'
 import { build, databaseNow, type Places, prepare, rowExists } from '../database/statements.ts'
 import { Refusal } from '../http/problem.ts'
 import { invalidRefreshToken, sessionRevoked } from '../sessions/errors.ts'
+import { IDLE_MS, privileged } from '../sessions/lifetimes.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { whileDoubting } from '../sessions/near.ts'
 import { openRefreshToken } from '../sessions/refresh-tokens.ts'
@@ -14,12 +15,15 @@ import { assertWithin } from '../throttle/limits.ts'
 import { networkOf } from '../throttle/networks.ts'
 import { userIsActive, users } from '../users/models.ts'
 import type { Tokens } from './schemas.ts'
-import { IDLE_MS, signerColumns, toTokens } from './start-session.ts'
+import { signerColumns, toTokens } from './start-session.ts'
 
 export interface Rotation extends RequestOrigin {
   sessionId: string
   counter: number
   refreshedId: string
+  /** Of whoever has a role above `user`. */
+  idleMs: number
+  absoluteMs: number
 }
 
 export const rotatedColumns = {
@@ -43,7 +47,10 @@ export const rotatedColumns = {
  */
 export const rotate = prepare((at: Places<Rotation>) => {
   const isThisSession = eq(sessions.id, at.sessionId)
-  const isOfActiveUser = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${sessions.user_id} AND ${userIsActive(databaseNow)})`
+  const isOfActiveUser = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${sessions.user_id} AND ${userIsActive(databaseNow)}
+    AND (${users.role} = 'user' OR ${sessions.created_at} + ${at.absoluteMs} > ${databaseNow}))`
+  const idleMs = sql`CASE (SELECT role FROM ${users} WHERE ${users.id} = ${sessions.user_id}) WHEN 'user'
+    THEN ${IDLE_MS} ELSE ${at.idleMs} END`
   const isCurrent = and(
     isThisSession,
     eq(sessions.counter, at.counter),
@@ -60,7 +67,7 @@ export const rotate = prepare((at: Places<Rotation>) => {
         counter: sql`${at.counter} + 1`,
         rotated_at: databaseNow,
         last_seen_at: databaseNow,
-        idle_expires_at: sql`min(${databaseNow} + ${IDLE_MS}, ${sessions.expires_at})`,
+        idle_expires_at: sql`min(${databaseNow} + ${idleMs}, ${sessions.expires_at})`,
         ip: at.ip,
         user_agent: at.userAgent,
         country: at.country,
@@ -99,6 +106,7 @@ export async function refresh(resources: Resources, refreshToken: string): Promi
       ...token,
       ...origin,
       refreshedId: uuidv7(),
+      ...privileged(config),
     }),
   )
   if (!session) throw invalidRefreshToken(new Refusal('unknown'))

@@ -11,6 +11,7 @@ import { voidTokens } from '../links/service.ts'
 import { sendAfterwards } from '../mail/outbox.ts'
 import { ACCESS_TOKEN_SECONDS, signAccessToken } from '../sessions/access-tokens.ts'
 import { makeDeviceToken } from '../sessions/device-tokens.ts'
+import { lifetimeOf } from '../sessions/lifetimes.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { publishDoubts } from '../sessions/near.ts'
 import { makeRefreshToken } from '../sessions/refresh-tokens.ts'
@@ -22,13 +23,6 @@ import { toUser } from '../users/schemas.ts'
 import { invalidCredentials } from './errors.ts'
 import { askForSecondFactor } from './factor-due.ts'
 import type { Tokens } from './schemas.ts'
-
-export const DAY_MS = 86_400_000
-
-/** A session unused for so long ends; one is renewed by each refresh, up to its absolute end. */
-export const IDLE_MS = 14 * DAY_MS
-
-export const ABSOLUTE_MS = 30 * DAY_MS
 
 /** Who has proved who they are, by whatever way in. */
 export interface Proven {
@@ -72,6 +66,7 @@ export async function startSession(resources: Resources, proven: Proven): Promis
   const { db, now, origin } = resources
   const { user: row, newHash, used = [], refused = invalidCredentials } = proven
   const amr = amrOf(proven.proofs)
+  const { idleMs, absoluteMs } = lifetimeOf(resources.config, row.role)
   if (hasFactor(proven.factors) && !isTwofold(amr)) throw await askForSecondFactor(resources, proven)
   const session: Session = {
     id: uuidv7(),
@@ -80,8 +75,8 @@ export async function startSession(resources: Resources, proven: Proven): Promis
     rotated_at: now,
     created_at: now,
     last_seen_at: now,
-    idle_expires_at: now + IDLE_MS,
-    expires_at: now + ABSOLUTE_MS,
+    idle_expires_at: now + Math.min(idleMs, absoluteMs),
+    expires_at: now + absoluteMs,
     revoked_at: null,
     revoked_reason: null,
     ip: origin.ip,

@@ -89,6 +89,9 @@ export const Env = lazy(() =>
     EMAIL_VERIFICATION: oneOf('required', 'optional').optional(),
     /** Who has to have a second factor. */
     SECOND_FACTOR: oneOf('optional', 'managers', 'everybody').default('optional'),
+    /** Sessions of whoever has a role above `user` are shorter: unused, and in all. */
+    PRIVILEGED_IDLE_MINUTES: number(30, 5, 20_160),
+    PRIVILEGED_HOURS: number(12, 1, 720),
     /** The domain that passkeys are made for; ISSUER's host unless set. It stays when ISSUER moves. */
     WEBAUTHN_RP_ID: checked(faultOfHost).optional(),
     /** Origins beside ISSUER's own at which passkeys of ours may be used. */
@@ -164,6 +167,8 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
     'whole domains such as your-domain.com, separated by commas: no @, no *, other letters as xn--…, subdomains one by one',
   EMAIL_VERIFICATION: 'required, or leave it out',
   SECOND_FACTOR: 'optional, managers or everybody',
+  PRIVILEGED_IDLE_MINUTES: NUMBER_OF('minutes from 5 to 20160'),
+  PRIVILEGED_HOURS: NUMBER_OF('hours from 1 to 720'),
   WEBAUTHN_RP_ID: "the domain that passkeys are made for, such as your-domain, or leave it out for ISSUER's",
   WEBAUTHN_ORIGINS: 'origins such as https://app.your-domain, separated by commas, or leave it out',
   ORGANISATION: 'a name of at most 100 characters',

@@ -15,6 +15,7 @@ import {
   setSessionCookie,
   toClaims,
 } from '../sessions/cookie.ts'
+import { lifetimeOf } from '../sessions/lifetimes.ts'
 import { sessions } from '../sessions/models.ts'
 import { FORMER_TURN_MS } from '../sessions/revocation.ts'
 import { assertWithin } from '../throttle/limits.ts'
@@ -25,7 +26,6 @@ import { type View, viewOf } from './view.ts'
 
 /** The idle time of a session is moved no more often. */
 const SEEN_MS = 5 * 60_000
-const IDLE_MS = 14 * 86_400_000
 
 const selectSignedIn = prepare(({ sid, now }: Places<{ sid: string; now: number }>) => ({
   user: build
@@ -114,7 +114,7 @@ export const signedInPage = (permission?: Permission, { mayOweFactor = false } =
       return replaceAnswer(c, 307, pathname + search, sessionCookie(config.keys.session_cookie, renewed))
     }
     if (!isAllowed) throw forbidden()
-    if (user.last_seen_at < now - SEEN_MS) c.var.afterwards(noteSeen(c.var, cookie.sid))
+    if (user.last_seen_at < now - SEEN_MS) c.var.afterwards(noteSeen(c.var, cookie))
     return undefined
   })
 
@@ -140,11 +140,14 @@ function replaceAnswer(c: Context, status: 303 | 307, location: string, cookie: 
 const isOfTurn = (user: SignedIn, turn: number, now: number) =>
   user.turn === turn || (user.turn === turn + 1 && now < (user.proved_at ?? 0) + FORMER_TURN_MS)
 
-const noteSeen = ({ db, now }: Resources, sid: string) =>
+const noteSeen = ({ db, config, now }: Resources, { sid, role }: CookieSession) =>
   db.writeBatch({
     session: build
       .update(sessions)
-      .set({ last_seen_at: now, idle_expires_at: sql`min(${now + IDLE_MS}, ${sessions.expires_at})` })
+      .set({
+        last_seen_at: now,
+        idle_expires_at: sql`min(${now + lifetimeOf(config, role).idleMs}, ${sessions.expires_at})`,
+      })
       .where(and(eq(sessions.id, sid), isNull(sessions.revoked_at), sql`last_seen_at < ${now - SEEN_MS}`)),
   })
 
