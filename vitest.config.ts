@@ -2,10 +2,15 @@ import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
 
 /** What talks to the Worker from outside, or to none: in Node. */
-const IN_NODE = ['test/imports.test.ts', 'test/{scripts,browser,floods,processes}/**/*.test.ts']
+const IN_NODE = [
+  'test/imports.test.ts',
+  'client/test/*.test.ts',
+  'test/{scripts,browser,floods,processes}/**/*.test.ts',
+]
 
 /** What takes its time: faults, floods, hostile input, a browser, and whatever starts processes of its own. */
 const SLOW = [
+  'client/test/**',
   'test/{faults,floods,processes,browser}/**',
   'test/scripts/{bundle,checks,dev,operators}.test.ts',
 ]

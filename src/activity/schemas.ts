@@ -2,26 +2,22 @@ import * as z from 'zod'
 import { listOf, pageQuery } from '../http/pagination.ts'
 import { Id, IdInput, Time, TimeInput } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
+import { withDetails } from './details.ts'
 import { ACTIONS, type Action } from './models.ts'
 
 const ActionName = lazy(() => z.enum(Object.keys(ACTIONS) as [Action, ...Action[]]))
 
-export const Activity = lazy(() =>
-  z
-    .object({
-      id: Id(),
-      user_id: Id().nullable().meta({ description: 'Whom it happened to.' }),
-      actor_id: Id().nullable().meta({ description: 'Who did it; null for the system.' }),
-      action: ActionName(),
-      details: z.record(z.string(), z.unknown()).nullable(),
-      ip: z.string().nullable(),
-      user_agent: z.string().nullable(),
-      country: z.string().nullable(),
-      request_id: z.string().nullable(),
-      created_at: Time(),
-    })
-    .meta({ id: 'Activity' }),
-)
+const AnyActivity = withDetails(() => ({
+  id: Id(),
+  user_id: Id().nullable().meta({ description: 'Whom it happened to.' }),
+  actor_id: Id().nullable().meta({ description: 'Who did it; null for the system.' }),
+  ip: z.string().nullable(),
+  user_agent: z.string().nullable(),
+  country: z.string().nullable(),
+  request_id: z.string().nullable(),
+  created_at: Time(),
+}))
+export const Activity = lazy(() => AnyActivity().meta({ id: 'Activity' }))
 export type Activity = Of<typeof Activity>
 export const ActivityList = lazy(() => listOf(Activity()).meta({ id: 'ActivityList' }))
 

@@ -135,6 +135,6 @@ export async function listOwnActivity(
 }
 
 function toActivity(row: ActivityLog): Activity {
-  const details = row.details === null ? null : (JSON.parse(row.details) as Record<string, unknown>)
+  const details = row.details === null ? null : (JSON.parse(row.details) as Activity['details'])
   return { ...row, details, created_at: toTime(timeOfId(row.id)) }
 }

@@ -19,8 +19,15 @@ function tidy(jsonSchema: JsonSchema, io: 'input' | 'output'): void {
   if (jsonSchema.format) delete jsonSchema.pattern
   delete jsonSchema.propertyNames
   delete jsonSchema.id
+  // What may be anything goes without saying.
+  if (
+    jsonSchema.properties &&
+    Object.keys(Object(jsonSchema.additionalProperties)).length === 0 &&
+    jsonSchema.additionalProperties !== false
+  )
+    delete jsonSchema.additionalProperties
   // A client that is generated today has to read the answers of tomorrow, with members that are added.
-  if (io === 'output' && jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties
+  if (io === 'output' && jsonSchema.properties) delete jsonSchema.additionalProperties
   // What a schema's meta says of itself, where zod cannot know.
   Object.assign(jsonSchema, jsonSchema.override)
   delete jsonSchema.override

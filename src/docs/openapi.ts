@@ -47,7 +47,7 @@ export function openapiRoutes(router: Router) {
       id: 'getOpenApiDocument',
       tag: 'system',
       summary: 'This document',
-      responses: { 200: () => z.record(z.string(), z.unknown()) },
+      responses: { 200: () => z.looseObject({ openapi: z.string() }) },
     }),
     revalidated,
     (c) => {

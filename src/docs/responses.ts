@@ -115,7 +115,7 @@ export function describeProblems(problems: AppError[], issuer: string): object {
               schema: {
                 allOf: [
                   toJsonSchema(Problem(), 'output'),
-                  { properties: { code: { enum: [...byCode.keys()] } } },
+                  { properties: { code: { type: 'string', enum: [...byCode.keys()] } } },
                 ],
               },
               examples: Object.fromEntries(

@@ -34,9 +34,29 @@ const Ready = lazy(() =>
     })
     .meta({ id: 'Ready' }),
 )
-const Jwks = lazy(() => z.object({ keys: z.array(z.record(z.string(), z.string())) }).meta({ id: 'Jwks' }))
+const PublicKey = lazy(() =>
+  z
+    .looseObject({
+      kty: z.literal('EC'),
+      crv: z.literal('P-256'),
+      x: z.string(),
+      y: z.string(),
+      kid: z.string(),
+      alg: z.literal('ES256').optional(),
+      use: z.literal('sig').optional(),
+    })
+    .meta({ id: 'PublicKey' }),
+)
+const Jwks = lazy(() => z.object({ keys: z.array(PublicKey()) }).meta({ id: 'Jwks' }))
 const IssuerMetadata = lazy(() =>
-  z.object({ issuer: z.string(), jwks_uri: z.string() }).loose().meta({ id: 'IssuerMetadata' }),
+  z
+    .looseObject({
+      issuer: z.string(),
+      jwks_uri: z.string(),
+      response_types_supported: z.array(z.string()),
+      service_documentation: z.string(),
+    })
+    .meta({ id: 'IssuerMetadata' }),
 )
 
 /** Verifiers keep keys for ten minutes, so a new key is published that long before it signs. */

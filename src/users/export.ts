@@ -1,8 +1,9 @@
-import { type SQL, sql, type Table } from 'drizzle-orm'
+import { type Column, getTableColumns, type SQL, sql, type Table } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import * as z from 'zod'
 import { requireRecentLogin } from '../access/guards.ts'
 import { type ActivityLog, activityLogs } from '../activity/models.ts'
+import { Activity } from '../activity/schemas.ts'
 import { record } from '../activity/service.ts'
 import { visibleTo } from '../activity/visibility.ts'
 import type { Resources } from '../context.ts'
@@ -23,23 +24,31 @@ import { lazy, type Of } from '../values/lazy.ts'
 import { userNotFound } from './errors.ts'
 import { selectUsers, users } from './models.ts'
 
-const Rows = lazy(() => z.array(z.record(z.string(), z.unknown())))
+/** What a row of a table is in an export: its columns, but for those that are withheld. */
+function rowOf(table: Table) {
+  const columns = Object.entries(getTableColumns(table)).filter(([name]) => !WITHHELD.has(name))
+  const typeOf = (name: string, { dataType }: Column) =>
+    isTime(name) || !['number', 'boolean'].includes(dataType) ? z.string() : z.number()
+  const members = columns.map(([name, column]) => [name, typeOf(name, column).nullable().optional()])
+  return z.looseObject(Object.fromEntries(members) as Record<string, z.ZodType<string | number | null>>)
+}
+const rowsOf = (table: Table) => z.array(rowOf(table))
 
 /** Everything that is held about a person, by table (GDPR articles 15 and 20). */
 export const UserExport = lazy(() =>
   z
     .object({
       exported_at: z.iso.datetime(),
-      user: z.record(z.string(), z.unknown()),
-      sessions: Rows(),
-      activity: Rows(),
-      invitations: Rows(),
-      mails: Rows(),
-      one_time_tokens: Rows(),
-      idempotency_keys: Rows(),
-      factors: Rows(),
-      recovery_codes: Rows(),
-      passkeys: Rows(),
+      user: rowOf(users),
+      sessions: rowsOf(sessions),
+      activity: z.array(Activity()),
+      invitations: rowsOf(invitations),
+      mails: rowsOf(outbox),
+      one_time_tokens: rowsOf(oneTimeTokens),
+      idempotency_keys: rowsOf(idempotencyKeys),
+      factors: rowsOf(factors),
+      recovery_codes: rowsOf(recoveryCodes),
+      passkeys: rowsOf(passkeys),
     })
     .meta({ id: 'UserExport' }),
 )
@@ -191,17 +200,16 @@ async function* pagesOf({ db }: Resources, source: Source, first: Row[]) {
 
 /** A row of history as the user may see it; undefined where they may not. */
 function shown(row: Row, id: string): Row | undefined {
-  const seen = visibleTo({ id, role: 'user' }, row as unknown as ActivityLog)
+  const seen = visibleTo({ id, role: 'user' }, row as Row & ActivityLog)
   return seen && { ...seen, created_at: timeOfId(seen.id), details: seen.details && JSON.parse(seen.details) }
 }
+
+const isTime = (name: string) => /_(at|until)$/.test(name)
 
 /** Without what is withheld, and with times as everywhere in JSON. */
 const readable = (row: object): Row =>
   Object.fromEntries(
     Object.entries(row)
       .filter(([name]) => !WITHHELD.has(name))
-      .map(([name, value]) => [
-        name,
-        /_(at|until)$/.test(name) && typeof value === 'number' ? toTime(value) : value,
-      ]),
+      .map(([name, value]) => [name, isTime(name) && typeof value === 'number' ? toTime(value) : value]),
   )

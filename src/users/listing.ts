@@ -147,7 +147,7 @@ const selectedBy = (kind: Kind) => {
 
 function toProfile(json: string): Profile {
   const values = JSON.parse(json) as unknown[]
-  return Object.fromEntries(profileNames.map((name, index) => [name, values[index]])) as unknown as Profile
+  return Object.fromEntries(profileNames.map((name, index): unknown[] => [name, values[index]]))
 }
 
 /**

@@ -1,0 +1,88 @@
+import * as z from 'zod'
+import { lazy } from '../values/lazy.ts'
+import type { Action } from './models.ts'
+
+/** `{ from, to }`. */
+const change = () => z.looseObject({ from: z.string().nullable(), to: z.string().nullable() }).optional()
+const id = () => z.string().optional()
+const word = () => z.string().optional()
+const count = () => z.int().optional()
+const counts = () => z.record(z.string(), z.int()).optional()
+
+/** Erasing leaves of them what names nobody, so each may be missing. */
+const SHAPES = {
+  role: { role: word() },
+  changes: { name: change(), email: change(), role: change() },
+  address: { name: change(), email: change(), role: change(), revoke_old: z.boolean().optional() },
+  undone: { email: change(), restored: z.boolean().optional() },
+  disabled: { reason: word(), until: z.string().nullable().optional() },
+  reason: { reason: word() },
+  invitation: { invitation_id: id(), role: word(), reason: word() },
+  session: { session_id: id(), reason: word() },
+  failure: { reason: word(), count: count(), session_id: id() },
+  factor: { kind: word(), id: id(), name: word(), reason: word() },
+  left: { left: count() },
+  mail: { mail_id: id() },
+  run: { run: id(), removed: counts(), failed: z.array(z.string()).optional() },
+} as const
+
+/** What `details` may hold, by action. */
+const SHAPE_OF: Record<Action, keyof typeof SHAPES | 'none'> = {
+  'user.signed_up': 'role',
+  'user.created': 'role',
+  'user.updated': 'changes',
+  'user.role_changed': 'changes',
+  'user.disabled': 'disabled',
+  'user.enabled': 'reason',
+  'user.deleted': 'reason',
+  'user.restored': 'reason',
+  'user.purged': 'reason',
+  'user.exported': 'none',
+  'user.unlocked': 'reason',
+  'password.changed': 'reason',
+  'password.reset_requested': 'reason',
+  'password.reset': 'reason',
+  'password.failed': 'failure',
+  'password.not_checked': 'none',
+  'email.verification_requested': 'reason',
+  'email.verified': 'reason',
+  'email.change_requested': 'address',
+  'email.changed': 'address',
+  'email.change_undone': 'undone',
+  'email.change_withdrawn': 'address',
+  'invitation.created': 'invitation',
+  'invitation.resent': 'invitation',
+  'invitation.withdrawn': 'invitation',
+  'invitation.accepted': 'invitation',
+  'session.started': 'session',
+  'session.refreshed': 'session',
+  'session.ended': 'session',
+  'session.reuse_detected': 'session',
+  'session.repeated': 'session',
+  'sessions.ended': 'reason',
+  'login.failed': 'failure',
+  'factor.added': 'factor',
+  'factor.removed': 'factor',
+  'factor.failed': 'failure',
+  'factors.reset': 'factor',
+  'recovery_codes.renewed': 'left',
+  'recovery_code.used': 'left',
+  'passkey.renamed': 'factor',
+  'passkey.counter_went_back': 'factor',
+  'mail.retried': 'mail',
+  'cleanup.ran': 'run',
+}
+
+/** A row of history with the given members, and for each kind of details the actions that have it. */
+export const withDetails = <S extends z.core.$ZodLooseShape>(members: () => S) =>
+  lazy(() => {
+    const kinds = Map.groupBy(Object.keys(SHAPE_OF) as Action[], (action) => SHAPE_OF[action])
+    const [first, ...others] = [...kinds].map(([kind, actions]) =>
+      z.object({
+        ...members(),
+        action: z.enum(actions as [Action, ...Action[]]),
+        details: kind === 'none' ? z.null() : z.looseObject(SHAPES[kind]).nullable(),
+      }),
+    )
+    return z.union([first!, ...others])
+  })
