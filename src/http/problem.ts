@@ -33,6 +33,9 @@ const CHALLENGES: Record<string, string> = {
   reauthentication_required: `, error="insufficient_user_authentication", max_age=${RECENT_LOGIN_SECONDS}`,
   signup_domain_refused: ', error="insufficient_scope"',
   wrong_password: ', error="insufficient_user_authentication"',
+  wrong_code: ', error="insufficient_user_authentication"',
+  mail_code_required: ', error="insufficient_user_authentication"',
+  factor_enrolment_required: ', error="insufficient_user_authentication"',
 }
 
 function challengeOf(status: number, code: string): Record<string, string> {

@@ -5,6 +5,7 @@ import { app } from '../../src/app.ts'
 import { cleanUp } from '../../src/cleanup/service.ts'
 import { openForCron } from '../../src/context.ts'
 import { type Answer, type Api, linkIn, type Options, openApi, PASSWORD } from '../support/api.ts'
+import { addCrowd } from '../support/crowd.ts'
 import { everyPage } from '../support/pages.ts'
 import type { Mode, Upstream } from '../support/proxy.ts'
 import { rounds } from '../support/rounds.ts'
@@ -206,6 +207,7 @@ async function goThroughEverything() {
     await own.behave(upstream, { mode: 'pass' })
   }
   const historian = await api.person({ password_hash: null })
+  await addCrowd(api, 0, 200, historian)
   await everyRequest(
     api,
     (route, { query, ...options } = {}) =>
