@@ -161,12 +161,21 @@ function answerProblem(error: unknown, c: Context<AppEnv>): Response | Promise<R
   return asksForPage && c.get('config') !== undefined ? failingPage(error, c) : toProblem(error, c)
 }
 
+/** What a route's path is in the words of a regular expression: `:name` or `:name{expression}` for a segment. */
+function toPattern(path: string): RegExp {
+  const segments = path.split('/').map((segment) => {
+    const [, expression] = /^:\w+(?:\{(.+)\})?$/.exec(segment) ?? []
+    if (!segment.startsWith(':')) return segment.replaceAll('.', '\\.')
+    return expression ?? '[^/]+'
+  })
+  return new RegExp(`^${segments.join('/')}$`)
+}
+
 /** The methods that the router knows for a path. */
 function methodsOf(path: string): string[] {
   const methods = new Set<string>()
   for (const route of routes.routes) {
-    const pattern = new RegExp(`^${route.path.replace(/[.]/g, '\\.').replace(/:\w+/g, '[^/]+')}$`)
-    if (route.method !== 'ALL' && pattern.test(path)) methods.add(route.method)
+    if (route.method !== 'ALL' && toPattern(route.path).test(path)) methods.add(route.method)
   }
   if (methods.has('GET')) methods.add('HEAD')
   if (methods.size > 0) methods.add('OPTIONS')
