@@ -163,6 +163,8 @@ describe('What every answer has', () => {
     expect(cached.sort()).toEqual([
       '/.well-known/jwks.json',
       '/.well-known/oauth-authorization-server',
+      '/.well-known/passkey-endpoints',
+      '/.well-known/webauthn',
       '/openapi.json',
     ])
     const tokens = await api.send('POST', '/v1/auth/login', {
@@ -428,7 +430,10 @@ describe('What a problem is about', () => {
       }
     }
     for (const [code, challenge] of Object.entries(challenges))
-      expect(challenge, code).toMatch(/^Bearer realm="roster"(, error="[a-z_]+"(, max_age=600)?)?$/)
+      expect([code, challenge]).toEqual([
+        code,
+        expect.stringMatching(/^Bearer realm="roster"(, error="[a-z_]+"(, max_age=600)?)?$/),
+      ])
     expect(challenges.forbidden).toContain('error="insufficient_scope"')
     expect(challenges.reauthentication_required).toContain(
       'error="insufficient_user_authentication", max_age=600',

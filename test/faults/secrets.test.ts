@@ -227,7 +227,7 @@ test('LG1: every route is visited, and tokens are handed out', () => {
 test('LG1, I8: no problem says a password, a token, an address or a key', () => {
   const problems = answers.filter(({ status }) => status >= 400).map(toProblemText)
   expect(problems.length).toBeGreaterThan(50)
-  expect(findMarks(problems.join('\n'))).toEqual([])
+  expect(problems.filter((text) => findMarks(text).length > 0)).toEqual([])
 })
 
 test('LG1, I8: nor does the log', () => {
