@@ -2,6 +2,7 @@ import type { Context } from 'hono'
 import { cors } from 'hono/cors'
 import { createMiddleware } from 'hono/factory'
 import { limitByNetwork } from './access/guards.ts'
+import { idOfRepeat, repeatWithRightHint, WrongHint } from './access/wrong-hint.ts'
 import { accountFactorRoutes } from './account/factors-routes.tsx'
 import { accountRoutes } from './account/routes.tsx'
 import { activityRoutes } from './activity/routes.ts'
@@ -26,8 +27,9 @@ import { failingPage } from './pages/failing.tsx'
 import { passkeyRoutes, relyingPartyRoutes } from './passkeys/routes.ts'
 import { mailRoutes } from './recovery/routes.ts'
 import { factorPages } from './signin/factor-routes.tsx'
-import { linkPages } from './signin/links-routes.ts'
+import { linkPages } from './signin/links-routes.tsx'
 import { signinRoutes } from './signin/routes.tsx'
+import { signupRoutes } from './signin/signup-routes.tsx'
 import { healthRoutes, systemRoutes } from './system/routes.ts'
 import { meRoutes } from './users/routes/me-routes.ts'
 import { userRecordsRoutes } from './users/routes/records-routes.ts'
@@ -38,12 +40,13 @@ import { userRoutes } from './users/routes/users-routes.ts'
 /** What every answer has, errors too. */
 const everyAnswer = createMiddleware<AppEnv>(async (c, next) => {
   const given = c.req.header('x-request-id')
-  c.set('requestId', crypto.randomUUID())
+  c.set('requestId', idOfRepeat(c) ?? crypto.randomUUID())
   c.set('givenRequestId', given && /^[\w-]{8,64}$/.test(given) ? given : undefined)
   const startedAt = Date.now()
   const meter = openMeter()
   c.set('meter', meter)
   await next()
+  if (c.get('isRepeated')) return
   // Not by c.header, which copies the whole answer for each.
   const { headers } = c.res
   for (const [name, { value }] of Object.entries(EVERY_ANSWER)) {
@@ -68,8 +71,7 @@ const withResources = createMiddleware<AppEnv>(async (c, next) => {
   await next()
 })
 
-const allowOrigins = cors({
-  origin: (origin, c: Context<AppEnv>) => (allowedOrigins(c).includes(origin) ? origin : null),
+const CORS = {
   allowMethods: ['GET', 'POST', 'PATCH', 'DELETE'],
   allowHeaders: [
     'authorization',
@@ -92,25 +94,33 @@ const allowOrigins = cors({
     'x-request-id',
   ],
   maxAge: 600,
+}
+const allowOrigins = cors({ ...CORS, origin: (origin, c) => listed(c, 'CORS_ORIGINS', origin) })
+const allowOriginsWithCookie = cors({
+  ...CORS,
+  origin: (origin, c) => listed(c, 'COOKIE_ORIGINS', origin),
+  credentials: true,
 })
 
 /** None where the settings are unfit: /health answers all the same. */
-function allowedOrigins(c: Context<AppEnv>): readonly string[] {
+function listed(c: Context<AppEnv>, list: 'CORS_ORIGINS' | 'COOKIE_ORIGINS', origin: string): string | null {
   try {
-    return configOf(c.env).CORS_ORIGINS
+    return configOf(c.env)[list].includes(origin) ? origin : null
   } catch {
-    return []
+    return null
   }
 }
 
 /**
- * Other origins, by exact list. Tokens travel in a header, never in a cookie, so no credentials are allowed. OPTIONS is
- * a preflight where it says what for; any other asks for `Allow`.
+ * Other origins, by exact lists. Those that were trusted with tokens, which travel in a header, get no credentials: the
+ * cookie is for COOKIE_ORIGINS alone. OPTIONS is a preflight where it says what for; any other asks for `Allow`.
  */
 const crossOrigin = createMiddleware<AppEnv>((c, next) => {
   const isOptions = c.req.method === 'OPTIONS'
   const isMeant = c.req.header(isOptions ? 'access-control-request-method' : 'origin') !== undefined
-  return isMeant ? allowOrigins(c, next) : next()
+  if (!isMeant) return next()
+  const mayBringCookie = listed(c, 'COOKIE_ORIGINS', c.req.header('origin') ?? '') !== null
+  return (mayBringCookie ? allowOriginsWithCookie : allowOrigins)(c, next)
 })
 
 const routes = new Hono<AppEnv>()
@@ -140,6 +150,7 @@ const routes = new Hono<AppEnv>()
   .route('/', brandRoutes)
   .route('/', signinRoutes)
   .route('/', factorPages)
+  .route('/', signupRoutes)
   .route('/', accountRoutes)
   .route('/', accountFactorRoutes)
   .route('/admin', consoleRoutes)
@@ -147,7 +158,9 @@ const routes = new Hono<AppEnv>()
 export const app = routes
   .route('/', openapiRoutes(routes))
   .route('/', problemRoutes(routes))
-  .onError((error, c) => answerProblem(error, c))
+  .onError((error, c): Response | Promise<Response> =>
+    error instanceof WrongHint ? repeatWithRightHint(c, error, app.fetch) : answerProblem(error, c),
+  )
   .notFound((c) => {
     const allowed = methodsOf(c.req.path)
     if (allowed.length === 0) return answerProblem(notFound(), c)

@@ -51,6 +51,10 @@ export interface AppEnv {
     givenRequestId: string | undefined
     /** A good token was brought; it may be revoked all the same. */
     isSignedIn?: true
+    /** For a request that has to be made again. */
+    bodyRead?: Uint8Array
+    /** Its answer, and its line in the log, are those of a repeat. */
+    isRepeated?: true
     meter: Meter
   } & Resources
 }

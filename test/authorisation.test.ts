@@ -4,7 +4,7 @@ import { app } from '../src/app.ts'
 import { describe as describeApi, isPage, operationsOf } from '../src/docs/openapi.ts'
 import { type NewUser, ROLES, type Role } from '../src/users/models.ts'
 import { type Actor, type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
-import { openBrowser, PAGES } from './support/pages.ts'
+import { openBrowser, PAGES, signedIn } from './support/pages.ts'
 import { goodRequests, newPerson, WHO } from './support/requests.ts'
 import { rounds } from './support/rounds.ts'
 import { type Dump, dump } from './support/snapshots.ts'
@@ -95,6 +95,27 @@ test.each(Object.entries(WHO))('AZ1, LE6: %s is for %s', async (route, who) => {
     else expect([200, 201, 204, 404, 409, 415, 422]).toContain(status)
   }
 })
+
+test.each(Object.entries(WHO).filter(([, who]) => who !== 'anyone'))(
+  'AZ1, HD2: %s by cookie is for %s, and changes nothing for a page of elsewhere',
+  async (route, who) => {
+    const [method, pattern] = route.split(' ') as [string, string]
+    const path = pattern.replace(':id', '00000000-0000-7000-8000-000000000000')
+    const body = ['POST', 'PATCH'].includes(method) ? {} : undefined
+    for (const [rank, role] of ROLES.entries()) {
+      const { cookie } = await signedIn(api, await api.person({ role, password_hash: null }))
+      const ask = async (headers: Record<string, string>) =>
+        (await api.send(method, path, { body, headers: { cookie, ...headers } })).status
+      const isOutranked = rank < LEVELS.indexOf(who as never)
+      if (method !== 'GET')
+        for (const elsewhere of [{}, { origin: 'null' }, { origin: 'https://evil.test' }])
+          expect([elsewhere, await ask(elsewhere as never)]).toEqual([elsewhere, 403])
+      const status = await ask({ origin: 'http://roster.test' })
+      if (isOutranked) expect([role, status]).toEqual([role, 403])
+      else expect([200, 201, 202, 204, 404, 409, 415, 422, 503], role).toContain(status)
+    }
+  },
+)
 
 test('AZ5: a manager deletes nobody by a page either, alone or with others', async () => {
   const browser = await openBrowser(api, await api.person({ role: 'manager', password_hash: null }))

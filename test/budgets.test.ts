@@ -39,7 +39,7 @@ testOfRedis('Every request stays within its budget of trips, calls and rows', as
     // Nothing to change, as a replica that lags may think: the primary is asked.
     [`POST /v1/users/${eve.id}/enable`, 2, 2, 1, 4, { token: admin.token }],
     ['GET /v1/users/me/export', 1, 1, 0, 17, { token: eve.token }],
-    ['POST /v1/auth/change_password', 2, 3, 1, 37, { token: ada.token, body: changed }],
+    ['POST /v1/auth/change_password', 2, 3, 1, 39, { token: ada.token, body: changed }],
     ['POST /v1/auth/resend_verification', 1, 3, 0, 35, { body: { email: eve.email } }],
     ['POST /v1/auth/forgot_password', 1, 3, 0, 38, { body: { email: eve.email } }],
     ['POST /v1/auth/forgot_password', 1, 2, 0, 12, { body: { email: wrong.email } }],

@@ -125,6 +125,7 @@ test('An operation that hashes says that hashing can be busy', () => {
     'createUser',
     'deleteMe',
     'logIn',
+    'reauthenticate',
     'resetPassword',
     'signUp',
     'submitLinkPage',

@@ -1,35 +1,46 @@
 import type { Context, Next } from 'hono'
 import { createMiddleware } from 'hono/factory'
-import type { AppEnv } from '../context.ts'
+import type { AppEnv, Resources } from '../context.ts'
 import { documented } from '../http/operation.ts'
 import { RECENT_LOGIN_SECONDS, Refusal, tooManyRequests } from '../http/problem.ts'
 import { hashingBusy } from '../passwords/turns.ts'
-import { type Claims, verifyAccessToken } from '../sessions/access-tokens.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
+import type { CookieSession } from '../sessions/cookie.ts'
+import {
+  isHintRight,
+  lookUpCookie,
+  noteSeen,
+  type SignedIn,
+  withRightHint,
+} from '../sessions/cookie-lookup.ts'
 import { invalidToken, unauthenticated } from '../sessions/errors.ts'
 import { checkRevocation, findOwnProfile } from '../sessions/revocation.ts'
+import { reliesOnTurn, relyOnTurn } from '../sessions/turns.ts'
 import { assertNetworkWithin, assertWithin, rateLimitUnavailable } from '../throttle/limits.ts'
 import type { Profile } from '../users/models.ts'
 import { owesFactor } from './assurance.ts'
+import { bringsCredentials, type Credentials, isRead, readCredentials } from './credentials.ts'
 import { factorEnrolmentRequired, forbidden, reauthenticationRequired } from './errors.ts'
+import { originNotAllowed } from './origin.ts'
 import { hasPermission, type Permission } from './permissions.ts'
+import { idOfRepeat, WrongHint } from './wrong-hint.ts'
 
 /** Who is asking: what their access token says, verified. */
 export type Actor = Claims
 type ActorEnv = AppEnv & { Variables: { actor: Actor } }
 
-/** Lets in whoever has a good access token, as `c.var.actor`. */
+const SIGNED_IN_PROBLEMS = [unauthenticated, invalidToken, originNotAllowed, () => tooManyRequests(60)]
+
+/** Lets in whoever has a good access token, or a good cookie, as `c.var.actor`. */
 export const signedIn = documented(
   createMiddleware<ActorEnv>((c, next) => authenticate(c, next)),
-  {
-    security: 'signed_in',
-    problems: [unauthenticated, invalidToken, factorEnrolmentRequired, () => tooManyRequests(60)],
-  },
+  { security: 'signed_in', problems: [...SIGNED_IN_PROBLEMS, factorEnrolmentRequired] },
 )
 
 /** The same for what enrolling needs: also whoever has yet to add the factor that the policy asks for. */
 export const signedInToEnrol = documented(
   createMiddleware<ActorEnv>((c, next) => authenticate(c, next, { mayOweFactor: true })),
-  { security: 'signed_in', problems: [unauthenticated, invalidToken, () => tooManyRequests(60)] },
+  { security: 'signed_in', problems: SIGNED_IN_PROBLEMS },
 )
 
 /**
@@ -38,25 +49,24 @@ export const signedInToEnrol = documented(
  */
 export const perhapsSignedIn = documented(
   createMiddleware<AppEnv & { Variables: { actor: Actor | undefined } }>(async (c, next) => {
-    const isBrought = c.req.header('authorization') !== undefined
-    c.set('actor', isBrought ? await verifyAccessToken(bearerToken(c), c.var.config, c.var.now) : undefined)
+    c.set('actor', bringsCredentials(c) ? (await readCredentials(c)).claims : undefined)
     await next()
   }),
-  { problems: [invalidToken] },
+  { problems: [invalidToken, originNotAllowed] },
 )
 
 /** Lets in whoever has a good access token, and brings what its check has read of them: `c.var.self`. */
 export const signedInWithProfile = documented(
   createMiddleware<ActorEnv & { Variables: { self: Profile } }>(async (c, next) => {
-    const resources = c.var
-    const actor = await verifyAccessToken(bearerToken(c), resources.config, resources.now)
-    c.set('isSignedIn', true)
-    c.set('actor', actor)
-    await assertWithin(resources, 'RATE_LIMIT_READS', actor.sid)
-    c.set('self', await findOwnProfile(resources, actor, { isFresh: asksForFresh(c) }))
+    const { claims, cookie } = await enter(c)
+    const isFresh = asksForFresh(c)
+    c.set(
+      'self',
+      await (cookie ? checkCookie(c, claims, cookie)() : findOwnProfile(c.var, claims, { isFresh })),
+    )
     await next()
   }),
-  { security: 'signed_in', problems: [unauthenticated, invalidToken, () => tooManyRequests(60)] },
+  { security: 'signed_in', problems: SIGNED_IN_PROBLEMS },
 )
 
 /** Whoever has just changed something asks for no copy (RFC 9111 section 5.2.1.4). */
@@ -64,23 +74,14 @@ const asksForFresh = (c: Context) => /(^|,)\s*no-cache\s*(,|$)/i.test(c.req.head
 
 /** Lets in everybody. Who brings an access token is known as `c.var.actor`, and it has to be a good one. */
 export const whoeverAsks = createMiddleware<AppEnv & { Variables: { actor?: Actor } }>((c, next) =>
-  c.req.header('authorization') === undefined ? next() : authenticate(c as Context<ActorEnv>, next),
+  bringsCredentials(c) ? authenticate(c as Context<ActorEnv>, next) : next(),
 )
 
 /** Lets in whoever has a good access token and a role with this permission, as `c.var.actor`. */
 export const requirePermission = (permission: Permission) =>
   documented(
     createMiddleware<ActorEnv>((c, next) => authenticate(c, next, { permission })),
-    {
-      security: permission,
-      problems: [
-        unauthenticated,
-        invalidToken,
-        factorEnrolmentRequired,
-        forbidden,
-        () => tooManyRequests(60),
-      ],
-    },
+    { security: permission, problems: [...SIGNED_IN_PROBLEMS, factorEnrolmentRequired, forbidden] },
   )
 
 /**
@@ -93,28 +94,22 @@ async function authenticate(
   next: Next,
   { permission, mayOweFactor = false }: { permission?: Permission; mayOweFactor?: boolean } = {},
 ): Promise<void> {
-  const resources = c.var
-  const { SECOND_FACTOR } = resources.config
-  const actor = await verifyAccessToken(bearerToken(c), resources.config, resources.now)
-  c.set('isSignedIn', true)
-  c.set('actor', actor)
-  const isRead = ['GET', 'HEAD'].includes(c.req.method)
-  if (isRead) await assertWithin(resources, 'RATE_LIMIT_READS', actor.sid)
-  else await assertWithin(resources, 'RATE_LIMIT_WRITES', actor.sub)
-  const assertNotRevoked = checkRevocation(resources, actor)
+  const { SECOND_FACTOR } = c.var.config
+  const { claims: actor, cookie } = await enter(c)
+  const assertLive = cookie ? checkCookie(c, actor, cookie) : checkRevocation(c.var, actor)
   const isAllowed = !permission || hasPermission(actor.role, permission)
   if (!isAllowed) {
-    await assertNotRevoked()
+    await assertLive()
     throw forbidden()
   }
   // The session's may have risen since the token was given: by the factor that has just been added.
   if (!mayOweFactor && owesFactor(SECOND_FACTOR, actor.role, actor.amr)) {
-    const { amr } = await assertNotRevoked()
+    const { amr } = await assertLive()
     if (owesFactor(SECOND_FACTOR, actor.role, JSON.parse(amr))) throw factorEnrolmentRequired()
   }
   await next()
   try {
-    await assertNotRevoked()
+    await assertLive()
   } catch (error) {
     // The handler's answer is not to be seen, its headers neither; what CORS has put there stays.
     const headers = [...c.res.headers].filter(([name]) => /^(access-control-.*|vary)$/.test(name))
@@ -124,26 +119,51 @@ async function authenticate(
   }
 }
 
+/** Takes what is brought, and counts it. */
+async function enter(c: Context): Promise<Credentials> {
+  const resources = c.var as Resources
+  const credentials = await readCredentials(c)
+  const { claims } = credentials
+  c.set('isSignedIn', true)
+  c.set('actor', claims)
+  if (isRead(c)) await assertWithin(resources, 'RATE_LIMIT_READS', claims.sid)
+  else await assertWithin(resources, 'RATE_LIMIT_WRITES', claims.sub)
+  return credentials
+}
+
+/**
+ * The same of a cookie, whose role and epoch are a hint: where that was wrong the request begins again by the right one.
+ *
+ * @returns a function that answers who it is. Throws 401 `invalid_token`; 403 `reauthentication_required` where a recent
+ *   login is relied on, and the cookie is of a turn before the present one.
+ */
+function checkCookie(c: Context, claims: Claims, cookie: CookieSession) {
+  const resources = c.var as Resources
+  const find = lookUpCookie(resources, cookie)
+  return async (): Promise<SignedIn> => {
+    const user = await find()
+    if (!user) throw invalidToken(new Refusal('unknown'))
+    if (!isHintRight(cookie, user)) {
+      if (idOfRepeat(c)) throw invalidToken(new Refusal('meanwhile'))
+      throw new WrongHint(withRightHint(cookie, user))
+    }
+    if (user.turn !== cookie.turn && reliesOnTurn(claims)) throw reauthenticationRequired()
+    noteSeen(resources, cookie, user.last_seen_at)
+    return user
+  }
+}
+
 /**
  * Lets in whoever has an access token that was once ours, be it expired or revoked by now: for logging out, which
  * has to work again and again.
  */
 export const onceSignedIn = documented(
   createMiddleware<ActorEnv>(async (c, next) => {
-    c.set('actor', await verifyAccessToken(bearerToken(c), c.var.config, c.var.now, { mayBeExpired: true }))
+    c.set('actor', (await readCredentials(c, { mayBeExpired: true })).claims)
     await next()
   }),
-  { security: 'signed_in', problems: [unauthenticated, invalidToken] },
+  { security: 'signed_in', problems: [unauthenticated, invalidToken, originNotAllowed] },
 )
-
-/** RFC 6750 section 2.1, and no other way to bring a token. */
-function bearerToken(c: Context): string {
-  const header = c.req.header('authorization')
-  if (header === undefined) throw unauthenticated()
-  const [, token] = /^Bearer ([\w.-]+)$/i.exec(header) ?? []
-  if (!token) throw invalidToken(new Refusal('form'))
-  return token
-}
 
 /** For what may read a lot (lists, search, exports), behind the guard: a stricter count of the session. */
 export const limitLists = documented(
@@ -178,6 +198,7 @@ export const limitByNetwork = documented(
  */
 export function requireRecentLogin(actor: Pick<Claims, 'auth_time'>, now: number): void {
   if (!isRecent(actor, now)) throw reauthenticationRequired()
+  relyOnTurn(actor)
 }
 
 export const isRecent = (actor: Pick<Claims, 'auth_time'>, now: number) =>

@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import { listOwnActivity } from '../activity/service.ts'
+import { endMySession } from '../auth/logout.ts'
 import { listFactors } from '../factors/service.ts'
 import { Hono } from '../http/hono.ts'
 import { validate } from '../http/validate.ts'
@@ -7,7 +8,7 @@ import { recentlyConfirmed } from '../pages/again.ts'
 import { failingPage } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
-import { moveSessionCookie, type PageEnv, signedInPage } from '../pages/session.ts'
+import { type PageEnv, signedInPage } from '../pages/session.ts'
 import { doneMessage, type Outcome, submit } from '../pages/submit.ts'
 import { LANGUAGES } from '../pages/texts/index.ts'
 import { knownPasskeys } from '../passkeys/service.ts'
@@ -15,8 +16,9 @@ import { changePassword } from '../recovery/change-password.ts'
 import { requestEmailChange } from '../recovery/email-change.ts'
 import { AskForMail, ChangeEmail, ChangePassword } from '../recovery/schemas.ts'
 import { resendVerification } from '../recovery/verify.ts'
-import { clearSessionCookie } from '../sessions/cookie.ts'
-import { endOwnSession, listOwnSessions } from '../sessions/service.ts'
+import { clearSessionCookie, moveSessionCookie } from '../sessions/cookie.ts'
+import { listOwnSessions } from '../sessions/service.ts'
+import { TURNS_PAST_COPIES } from '../sessions/turns.ts'
 import { changeUser } from '../users/change.ts'
 import { exportUser } from '../users/export.ts'
 import { chooseLocale, deleteMe, endingOtherSessions, updatingSelf } from '../users/me.ts'
@@ -32,6 +34,8 @@ const profile = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200)
     saved: common.saved,
     asked: account.profile.asked,
     sent: account.profile.sent,
+    address: view.texts.links.change_email.done[0]!,
+    confirmed: view.texts.links.verify_email.done[0]!,
   })
   return respond(c, <ProfilePage view={view} viewer={viewer} user={user} message={message} {...outcome} />, {
     status: status as 200,
@@ -134,12 +138,12 @@ export const accountRoutes = new Hono<PageEnv>()
       c,
       async () => {
         const { current_password = '', new_password = '' } = c.var.fields
-        await changePassword(
+        const { session, user } = await changePassword(
           c.var,
           c.var.actor,
           validate(ChangePassword(), { current_password, new_password }),
         )
-        moveSessionCookie(c)
+        moveSessionCookie(c, { turn: session.turn, epoch: user.token_epoch })
       },
       {
         page: '/account/security',
@@ -159,12 +163,12 @@ export const accountRoutes = new Hono<PageEnv>()
     return respond(c, <SessionsPage view={view} viewer={viewer} list={list} message={message} />)
   })
   .post('/account/sessions/end', recentlyConfirmed('/account/sessions'), ours, async (c) => {
-    await endOwnSession(c.var, c.var.actor, c.var.fields.id ?? '')
+    await endMySession(c.var, c.var.actor, c.var.fields.id ?? '')
     return c.redirect('/account/sessions?done=ended', 303)
   })
   .post('/account/sessions/others', recentlyConfirmed('/account/sessions'), ours, async (c) => {
-    await changeUser(c.var, c.var.actor.sub, endingOtherSessions(c.var))
-    moveSessionCookie(c)
+    const user = await changeUser(c.var, c.var.actor.sub, endingOtherSessions(c.var))
+    moveSessionCookie(c, { turn: c.var.actor.turn! + TURNS_PAST_COPIES, epoch: user.token_epoch })
     return c.redirect('/account/sessions?done=all', 303)
   })
   .get('/account/activity', async (c) => {

@@ -1,9 +1,10 @@
 import { and, eq } from 'drizzle-orm'
+import { requireRecentLogin } from '../access/guards.ts'
 import type { Resources } from '../context.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { sessions } from '../sessions/models.ts'
 import { whileDoubting } from '../sessions/near.ts'
-import { endSession } from '../sessions/service.ts'
+import { endOwnSession, endSession } from '../sessions/service.ts'
 import { byActor, changeUserBy, isSamePerson } from '../users/change.ts'
 
 /** Ends all one's sessions, this one too. */
@@ -16,6 +17,12 @@ export async function logOutAll(resources: Resources, actor: Claims): Promise<vo
     forgetsDevices: true,
     endsSessions: { reason: 'logged_out' },
   }))
+}
+
+/** Ends one session of one's own: this one whenever, another after a recent login. Throws 404 `session_not_found`. */
+export async function endMySession(resources: Resources, actor: Claims, id: string): Promise<void> {
+  if (id !== actor.sid) requireRecentLogin(actor, resources.now)
+  await endOwnSession(resources, actor, id)
 }
 
 /** Logs out: ends the session of the token. Once ended, it stays ended, and the answer is the same. */

@@ -1,3 +1,4 @@
+import { reauthenticationRequired } from '../access/errors.ts'
 import { limitHashing, onceSignedIn, signedIn, signedInToEnrol } from '../access/guards.ts'
 import { challengeSpent } from '../challenges/errors.ts'
 import type { AppEnv } from '../context.ts'
@@ -12,14 +13,17 @@ import { PasskeyOptions } from '../passkeys/schemas.ts'
 import { wrongPassword } from '../passwords/errors.ts'
 import { changePassword } from '../recovery/change-password.ts'
 import { ChangePassword } from '../recovery/schemas.ts'
+import { clearOwnCookie, knownDevice, moveSessionCookie } from '../sessions/cookie.ts'
 import { invalidRefreshToken, sessionNotFound, sessionRevoked } from '../sessions/errors.ts'
 import { SessionList } from '../sessions/schemas.ts'
-import { endOwnSession, listOwnSessions } from '../sessions/service.ts'
+import { listOwnSessions } from '../sessions/service.ts'
 import { tooManyAttempts as tooManyAttemptsProblem } from '../throttle/errors.ts'
 import { emailTaken, signupDomainRefused, writeConflict } from '../users/errors.ts'
+import { toUser } from '../users/schemas.ts'
 import * as errors from './errors.ts'
+import { answerSignedIn, noCookieForOthers } from './keep-signed-in.ts'
 import { logIn } from './login.ts'
-import { logOut, logOutAll } from './logout.ts'
+import { endMySession, logOut, logOutAll } from './logout.ts'
 import { beginPasskeyLogin, provePasskey } from './passkey-login.ts'
 import { beginReauthentication, reauthenticate, toFreshToken } from './reauthenticate.ts'
 import { refresh } from './refresh.ts'
@@ -28,7 +32,7 @@ import {
   LogInForm,
   PasskeyLogIn,
   Reauthenticate,
-  Reauthenticated,
+  ReauthenticatedOrCookie,
   Refresh,
   SecondFactor,
   SecondFactorChallenge,
@@ -36,6 +40,7 @@ import {
   SignUp,
   SignupAccepted,
   Tokens,
+  TokensOrCookie,
 } from './schemas.ts'
 import { beginSecondFactor, proveSecondFactor } from './second-factor.ts'
 import { signUp } from './signup.ts'
@@ -74,7 +79,7 @@ export const authRoutes = new Hono<AppEnv>()
       id: 'logIn',
       tag,
       summary: 'Log in, by JSON or by the form of OAuth2 password clients',
-      responses: { 200: Tokens },
+      responses: { 200: TokensOrCookie },
       problems: [
         errors.invalidCredentials,
         errors.emailNotVerified,
@@ -84,8 +89,12 @@ export const authRoutes = new Hono<AppEnv>()
       ],
     }),
     body(LogIn, LogInForm),
+    noCookieForOthers,
     limitHashing,
-    async (c) => c.json(await startSession(c.var, await logIn(c.var, c.var.body))),
+    async (c) => {
+      const proven = await logIn(c.var, { ...knownDevice(c), ...c.var.body })
+      return answerSignedIn(c, await startSession(c.var, proven, c.var.body), c.var.body)
+    },
   )
   .post(
     '/login/second_factor',
@@ -94,11 +103,15 @@ export const authRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Answer the challenge of a login with the second factor',
       description: 'Five tries a challenge, within five minutes. `amr` of the session says what was used.',
-      responses: { 200: Tokens },
+      responses: { 200: TokensOrCookie },
       problems: [challengeSpent, invalidSecondFactor],
     }),
     body(SecondFactor),
-    async (c) => c.json(await startSession(c.var, await proveSecondFactor(c.var, c.var.body))),
+    noCookieForOthers,
+    async (c) => {
+      const proven = await proveSecondFactor(c.var, { ...knownDevice(c), ...c.var.body })
+      return answerSignedIn(c, await startSession(c.var, proven, c.var.body), c.var.body)
+    },
   )
   .post(
     '/login/second_factor/options',
@@ -138,7 +151,11 @@ export const authRoutes = new Hono<AppEnv>()
       ],
     }),
     body(PasskeyLogIn),
-    async (c) => c.json(await startSession(c.var, await provePasskey(c.var, c.var.body))),
+    noCookieForOthers,
+    async (c) => {
+      const proven = await provePasskey(c.var, { ...knownDevice(c), ...c.var.body })
+      return answerSignedIn(c, await startSession(c.var, proven, c.var.body), c.var.body)
+    },
   )
   .post(
     '/refresh_token',
@@ -166,6 +183,7 @@ export const authRoutes = new Hono<AppEnv>()
     onceSignedIn,
     async (c) => {
       await logOut(c.var, c.var.actor)
+      clearOwnCookie(c, c.var.actor)
       return c.body(null, 204, { 'clear-site-data': '"cache", "storage"' })
     },
   )
@@ -181,6 +199,7 @@ export const authRoutes = new Hono<AppEnv>()
     signedInToEnrol,
     async (c) => {
       await logOutAll(c.var, c.var.actor)
+      clearOwnCookie(c, c.var.actor)
       return c.body(null, 204)
     },
   )
@@ -190,8 +209,9 @@ export const authRoutes = new Hono<AppEnv>()
       id: 'changePassword',
       tag,
       summary: 'Set a new password; ends the other sessions and every access token',
-      description: 'Answers the next pair of tokens, as the access token that it was called with is dead.',
-      responses: { 200: Tokens },
+      description:
+        'Answers the next pair of tokens, or a new cookie, as what it was called with is dead: a copy of it too.',
+      responses: { 200: TokensOrCookie },
       problems: [wrongPassword, tooManyAttempts, writeConflict],
     }),
     signedIn,
@@ -199,7 +219,9 @@ export const authRoutes = new Hono<AppEnv>()
     limitHashing,
     async (c) => {
       const { session, user } = await changePassword(c.var, c.var.actor, c.var.body)
-      return c.json(await toTokens(c.var, session, user))
+      if (c.var.actor.turn === undefined) return c.json(await toTokens(c.var, session, user))
+      moveSessionCookie(c, { turn: session.turn, epoch: user.token_epoch })
+      return c.json({ user: toUser(user) })
     },
   )
   .post(
@@ -223,7 +245,7 @@ export const authRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Prove again who you are: an access token that counts as a recent login',
       description: 'It is for that token alone: a refresh gives one of the login again.',
-      responses: { 200: Reauthenticated },
+      responses: { 200: ReauthenticatedOrCookie },
       problems: [
         wrongPassword,
         wrongCode,
@@ -237,7 +259,9 @@ export const authRoutes = new Hono<AppEnv>()
     limitHashing,
     async (c) => {
       const proven = await reauthenticate(c.var, c.var.actor, c.var.body)
-      return c.json(await toFreshToken(c.var, c.var.actor, proven))
+      if (c.var.actor.turn === undefined) return c.json(await toFreshToken(c.var, c.var.actor, proven))
+      moveSessionCookie(c, { turn: proven.turn, auth_time: Math.floor(proven.provedAt / 1000) })
+      return c.json({ user: toUser(proven.user) })
     },
   )
   .get(
@@ -251,13 +275,14 @@ export const authRoutes = new Hono<AppEnv>()
     operation({
       id: 'endOwnSession',
       tag,
-      summary: 'End one of your sessions',
+      summary: 'End one of your sessions; another than this one takes a recent login',
       responses: { 204: null },
-      problems: [sessionNotFound],
+      problems: [sessionNotFound, reauthenticationRequired],
     }),
     signedIn,
     async (c) => {
-      await endOwnSession(c.var, c.var.actor, c.req.param('id'))
+      await endMySession(c.var, c.var.actor, c.req.param('id'))
+      if (c.req.param('id') === c.var.actor.sid) clearOwnCookie(c, c.var.actor)
       return c.body(null, 204)
     },
   )

@@ -6,6 +6,7 @@ import { NewPassword, Password } from '../passwords/schemas.ts'
 import { DisplayName, EmailInput, User } from '../users/schemas.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { text } from '../values/text.ts'
+import { keeping } from './keep-signed-in.ts'
 
 export const SignUp = lazy(() =>
   z
@@ -28,6 +29,7 @@ export const LogIn = lazy(() =>
         description:
           'From signing up: 403 `email_not_verified` then tells that the address is to be confirmed.',
       }),
+      ...keeping(),
     })
     .meta({ id: 'LogIn' }),
 )
@@ -42,9 +44,9 @@ const challenge = () => text(256, 1).meta({ description: 'What 403 `second_facto
 export const SecondFactor = lazy(() =>
   z
     .union([
-      z.strictObject({ challenge: challenge(), code: TotpCode(), ...device() }),
-      z.strictObject({ challenge: challenge(), recovery_code: RecoveryCode(), ...device() }),
-      z.strictObject({ challenge: challenge(), passkey: PasskeyAssertion(), ...device() }),
+      z.strictObject({ challenge: challenge(), code: TotpCode(), ...device(), ...keeping() }),
+      z.strictObject({ challenge: challenge(), recovery_code: RecoveryCode(), ...device(), ...keeping() }),
+      z.strictObject({ challenge: challenge(), passkey: PasskeyAssertion(), ...device(), ...keeping() }),
     ])
     .meta({ id: 'SecondFactor' }),
 )
@@ -125,3 +127,11 @@ export const Tokens = lazy(() =>
     .meta({ id: 'Tokens' }),
 )
 export type Tokens = Of<typeof Tokens>
+
+/** Where the session is kept in a cookie. */
+export const SignedInByCookie = lazy(() => z.object({ user: User() }).meta({ id: 'SignedInByCookie' }))
+
+const orByCookie = <S extends z.ZodType>(schema: () => S) =>
+  lazy(() => z.union([schema(), SignedInByCookie()]))
+export const TokensOrCookie = orByCookie(Tokens)
+export const ReauthenticatedOrCookie = orByCookie(Reauthenticated)

@@ -11,7 +11,7 @@ import { voidTokens } from '../links/service.ts'
 import { sendAfterwards } from '../mail/outbox.ts'
 import { ACCESS_TOKEN_SECONDS, signAccessToken } from '../sessions/access-tokens.ts'
 import { makeDeviceToken } from '../sessions/device-tokens.ts'
-import { lifetimeOf } from '../sessions/lifetimes.ts'
+import { lifetimeOf, SHORT_MS } from '../sessions/lifetimes.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { publishDoubts } from '../sessions/near.ts'
 import { makeRefreshToken } from '../sessions/refresh-tokens.ts'
@@ -22,6 +22,7 @@ import { profileColumns, type User, userIsActive, users } from '../users/models.
 import { toUser } from '../users/schemas.ts'
 import { invalidCredentials } from './errors.ts'
 import { askForSecondFactor } from './factor-due.ts'
+import type { Keeping } from './keep-signed-in.ts'
 import type { Tokens } from './schemas.ts'
 
 /** Who has proved who they are, by whatever way in. */
@@ -62,12 +63,17 @@ export interface Used {
  *
  * @throws 403 `second_factor_required`, and nothing has begun.
  */
-export async function startSession(resources: Resources, proven: Proven): Promise<Tokens> {
+export async function startSession(
+  resources: Resources,
+  proven: Proven,
+  { cookie, remember }: Keeping = {},
+): Promise<Tokens> {
   const { db, now, origin } = resources
   const { user: row, newHash, used = [], refused = invalidCredentials } = proven
   const amr = amrOf(proven.proofs)
   const { idleMs, absoluteMs } = lifetimeOf(resources.config, row.role)
   if (hasFactor(proven.factors) && !isTwofold(amr)) throw await askForSecondFactor(resources, proven)
+  const lifetimeMs = cookie && remember === false ? Math.min(SHORT_MS, absoluteMs) : absoluteMs
   const session: Session = {
     id: uuidv7(),
     user_id: row.id,
@@ -75,8 +81,8 @@ export async function startSession(resources: Resources, proven: Proven): Promis
     rotated_at: now,
     created_at: now,
     last_seen_at: now,
-    idle_expires_at: now + Math.min(idleMs, absoluteMs),
-    expires_at: now + absoluteMs,
+    idle_expires_at: now + Math.min(idleMs, lifetimeMs),
+    expires_at: now + lifetimeMs,
     revoked_at: null,
     revoked_reason: null,
     ip: origin.ip,

@@ -51,6 +51,9 @@ const list = (faultOf: (entry: string) => string | undefined) =>
     return entries
   })
 
+const faultOfPlainOrigin = (entry: string) =>
+  URL.parse(entry)?.origin === entry && /^https?:/.test(entry) ? undefined : 'is not an origin'
+
 /** As many as `JWT_KEYS` may have: more is a rotation that was never finished. */
 const MOST_KEYS = 8
 
@@ -75,9 +78,11 @@ export const Env = lazy(() =>
     AUDIENCE: text().default('roster'),
     /** Where the links in mails lead: never taken from a request. */
     LINK_ORIGIN: checked(faultOfOrigin).optional(),
-    CORS_ORIGINS: list((entry) =>
-      URL.parse(entry)?.origin === entry && /^https?:/.test(entry) ? undefined : 'is not an origin',
-    ).default([]),
+    CORS_ORIGINS: list(faultOfPlainOrigin).default([]),
+    /** Origins beside our own whose pages may use the cookie of a session: apps on the same site. */
+    COOKIE_ORIGINS: list(faultOfPlainOrigin).default([]),
+    /** Addresses of apps that signing in may lead to (`redirect_to`), each exactly as it is asked for. */
+    APP_URLS: list(faultOfUrl).default([]),
     /** What servers of ours send as `Roster-Proxy-Secret`, so that they may name their clients. */
     TRUSTED_PROXY_SECRET: list(weaknessOfSecret).default([]),
     SIGNUP: oneOf('open', 'closed').default('open'),
@@ -160,6 +165,8 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   AUDIENCE: 'a name for what the tokens are good for, or leave it out',
   LINK_ORIGIN: 'an origin such as https://roster.your-domain, or leave it out',
   CORS_ORIGINS: 'origins such as https://app.your-domain, separated by commas',
+  COOKIE_ORIGINS: 'origins on the same site such as https://app.your-domain, separated by commas',
+  APP_URLS: 'whole URLs such as https://app.your-domain/signed-in, separated by commas',
   TRUSTED_PROXY_SECRET: 'what `npm run keys:generate` prints for SECRET_KEYS, another one, or leave it out',
   SIGNUP: 'open or closed',
   CONSOLE: 'on or off',

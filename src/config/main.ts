@@ -28,6 +28,7 @@ const PURPOSES = [
   'totp_seed',
   'form_token',
   'near_copy',
+  'carried_form',
 ] as const
 
 /** What is wrong with one setting, without its value: "is missing". */

@@ -26,6 +26,7 @@ async function readBytes(c: Context): Promise<Uint8Array> {
     const reading = reader ? readToLimit(reader) : c.req.raw.bytes()
     const bytes = await Promise.race([reading, deadline.promise])
     if (bytes.byteLength > MAX_BODY_BYTES) throw bodyTooLarge()
+    c.set('bodyRead', bytes)
     return bytes
   } catch (error) {
     // The caller went away in the middle of it: nobody's fault here, and nobody hears the answer.

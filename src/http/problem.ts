@@ -32,6 +32,7 @@ const CHALLENGES: Record<string, string> = {
   own_account: ', error="insufficient_scope"',
   reauthentication_required: `, error="insufficient_user_authentication", max_age=${RECENT_LOGIN_SECONDS}`,
   signup_domain_refused: ', error="insufficient_scope"',
+  origin_not_allowed: ', error="invalid_request"',
   wrong_password: ', error="insufficient_user_authentication"',
   wrong_code: ', error="insufficient_user_authentication"',
   mail_code_required: ', error="insufficient_user_authentication"',

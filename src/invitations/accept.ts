@@ -7,11 +7,37 @@ import { linkIsLive, requireToken, voidTokens } from '../links/service.ts'
 import { publishDoubts } from '../sessions/near.ts'
 import { insertUser, makeUserRow } from '../users/create.ts'
 import { emailTaken } from '../users/errors.ts'
-import { emailIsProved, ROLES, userIsActive, users } from '../users/models.ts'
+import { emailIsProved, ROLES, type Role, userIsActive, users } from '../users/models.ts'
 import { toUser, type User } from '../users/schemas.ts'
 import { invitations } from './models.ts'
 import type { AcceptInvitation } from './schemas.ts'
 import { isPending } from './service.ts'
+
+/** What whoever was invited sees before they accept. */
+export interface InvitationShown {
+  email: string
+  name: string | null
+  role: Role
+  /** By name; null where there is no such user any more. */
+  inviter: string | null
+}
+
+/** Shows an invitation to whoever has its mail. Throws 400 `invalid_link`. */
+export async function showInvitation(resources: Resources, token: string): Promise<InvitationShown> {
+  const { subject } = await requireToken(resources, 'accept_invitation', { token }, (id) =>
+    build
+      .select({
+        email: invitations.email,
+        name: invitations.name,
+        role: invitations.role,
+        inviter: sql<string | null>`${users.name}`.as('inviter'),
+      })
+      .from(invitations)
+      .leftJoin(users, and(eq(users.id, invitations.invited_by), userIsActive(resources.now)))
+      .where(sql`${invitations.id} = ${id}`),
+  )
+  return subject as InvitationShown
+}
 
 /**
  * Makes the account that an invitation is for. The mail was read, so the address is confirmed; it does not log in.

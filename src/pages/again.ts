@@ -1,5 +1,6 @@
 import { createMiddleware } from 'hono/factory'
 import { isRecent } from '../access/guards.ts'
+import { relyOnTurn } from '../sessions/turns.ts'
 import type { PageEnv } from './session.ts'
 
 /** Leads whoever has not proved lately who they are to do so, and back to `page`, before a form is taken. */
@@ -7,6 +8,7 @@ export const recentlyConfirmed = (page: string) =>
   createMiddleware<PageEnv>(async (c, next) => {
     if (!isRecent(c.var.actor, c.var.now))
       return c.redirect(`/signin/again?${new URLSearchParams({ to: page })}`, 303)
+    relyOnTurn(c.var.actor)
     await next()
     return undefined
   })

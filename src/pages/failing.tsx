@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import { type AppError, toAppError } from '../http/problem.ts'
+import { PASSWORD_MIN_LENGTH } from '../passwords/policy.ts'
 import { Notice } from './components.tsx'
 import { NarrowPage } from './layout.tsx'
 import { respond } from './respond.ts'
@@ -51,6 +52,8 @@ export const fieldErrors = (view: View, { errors = [] }: AppError): Record<strin
   Object.fromEntries(
     errors.map(({ pointer, code, detail }) => [
       pointer.slice(1),
-      problemText(view, { code, message: detail }),
+      code === 'too_small' && /password$/.test(pointer)
+        ? view.texts.common.shortPassword(PASSWORD_MIN_LENGTH)
+        : problemText(view, { code, message: detail }),
     ]),
   )

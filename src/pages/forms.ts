@@ -36,18 +36,21 @@ export function browserFormToken(c: Context): string {
 export const browserOf = (c: Context) => getCookie(c, BROWSER_COOKIE)
 export const sessionOf = (c: Context) => (c.var as { actor: Claims }).actor.sid
 
+/** Whether a form was drawn for this session or browser, not long ago, and sent by a page of ours. */
+export function isOurForm(c: Context, fields: Record<string, string>, binding: string | undefined): boolean {
+  const { config, now } = c.var as Resources
+  const [, bound, madeAt] =
+    /^form\.([\w-]{36})\.(\d+)$/.exec(openSealed(config.keys.form_token, fields.form_token ?? '') ?? '') ?? []
+  const isFresh = madeAt !== undefined && now - Number(madeAt) < LIFETIME_MS
+  return isFresh && bound === binding && comesFromHere(c, config.ISSUER)
+}
+
 /** Reads a form of ours, as `c.var.fields`. Throws 403 `stale_form` for one whose token is not bound to `binding`. */
 export const form = (bindingOf: (c: Context) => string | undefined) =>
   documented(
     createMiddleware<AppEnv & { Variables: { fields: Record<string, string> } }>(async (c, next) => {
       const fields = await readForm(c)
-      const { config, now } = c.var
-      const [, binding, madeAt] =
-        /^form\.([\w-]{36})\.(\d+)$/.exec(
-          openSealed(config.keys.form_token, fields.form_token ?? '') ?? '',
-        ) ?? []
-      const isFresh = madeAt !== undefined && now - Number(madeAt) < LIFETIME_MS
-      if (!isFresh || binding !== bindingOf(c) || !comesFromHere(c, config.ISSUER)) throw staleForm()
+      if (!isOurForm(c, fields, bindingOf(c))) throw staleForm()
       c.set('fields', fields)
       await next()
     }),

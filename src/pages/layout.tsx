@@ -8,7 +8,7 @@ import type { View } from './view.ts'
 type Layout<P = object> = FC<PropsWithChildren<{ view: View; title: string; isError?: boolean } & P>>
 
 /** The page around every page. `title` stands in the browser's tab, before whose pages these are. */
-const Document: Layout = ({ view, title, isError, children }) => (
+const Document: Layout<{ withoutScript?: boolean }> = ({ view, title, isError, withoutScript, children }) => (
   <>
     {raw('<!doctype html>')}
     <html lang={view.language}>
@@ -19,7 +19,7 @@ const Document: Layout = ({ view, title, isError, children }) => (
         <link rel="icon" href="/icon.svg" type="image/svg+xml" />
         <link rel="stylesheet" href="/roster.css" />
         {view.brand && <link rel="stylesheet" href={view.brand.path} />}
-        <script src="/roster.js" type="module" />
+        {!withoutScript && <script src="/roster.js" type="module" />}
       </head>
       <body>
         <a class="skip" href="#main">
@@ -57,8 +57,15 @@ export const Mark: FC<{ view: View; href: string }> = ({ view, href }) => (
 )
 
 /** One column: signing in, and whatever is one thing to do. `below` stands under the sheet. */
-export const NarrowPage: Layout<{ below?: Child }> = ({ view, title, isError, below, children }) => (
-  <Document view={view} title={title} isError={isError ?? false}>
+export const NarrowPage: Layout<{ below?: Child; withoutScript?: boolean }> = ({
+  view,
+  title,
+  isError,
+  below,
+  withoutScript = false,
+  children,
+}) => (
+  <Document view={view} title={title} isError={isError ?? false} withoutScript={withoutScript}>
     <div class="narrow">
       <main id="main">
         <Mark view={view} href="/" />

@@ -19,19 +19,26 @@ const POLICY = {
   'trusted-types': "'none'",
 }
 
-/** Answers with a page. `formAction` is the one other origin at which a form of it ends. */
+interface Answer {
+  status?: ContentfulStatusCode
+  /** The one other origin at which a form of the page ends. */
+  formAction?: string
+  /** With no-referrer, browsers send `Origin: null` on posts of a form. */
+  referrer?: 'same-origin' | 'no-referrer'
+}
+
+/** Answers with a page. */
 export function respond(
   c: Context,
   page: Child,
-  { status = 200, formAction }: { status?: ContentfulStatusCode; formAction?: string } = {},
+  { status = 200, formAction, referrer = 'same-origin' }: Answer = {},
 ) {
   const policy = { ...POLICY, ...(formAction && { 'form-action': `'self' ${formAction}` }) }
   return c.html(page as string, status, {
     'content-security-policy': Object.entries(policy)
       .map((directive) => directive.join(' '))
       .join('; '),
-    // With no-referrer, browsers send `Origin: null` on posts of a form.
-    'referrer-policy': 'same-origin',
+    'referrer-policy': referrer,
     ...(!formAction && { 'cross-origin-opener-policy': 'same-origin' }),
   })
 }

@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import { AppError } from '../http/problem.ts'
+import { carry } from './carried.ts'
 import { fieldErrors, problemText } from './failing.tsx'
 import type { PageEnv } from './session.ts'
 
@@ -16,7 +17,7 @@ const typed = (fields: Record<string, string>) =>
 
 /**
  * Does what a form asks for. Done: by 303 to the page that says so. Refused: the page again, with the form as it was
- * filled in. Where it takes a recent login, to confirm it and back to `page`.
+ * filled in. Where it takes a recent login, to confirm it and back to `page`, with what was typed.
  *
  * @param field the field that a problem without one is about.
  */
@@ -36,8 +37,11 @@ export async function submit(
   } catch (error) {
     if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
     ;(c as Context).set('problem', error)
-    if (error.code === 'reauthentication_required')
-      return c.redirect(`/signin/again?${new URLSearchParams({ to: to.page })}`, 303)
+    if (error.code === 'reauthentication_required') {
+      const carried = await carry(c, to.page, typed(c.var.fields))
+      const query = new URLSearchParams({ to: to.page, ...(carried && { carried }) })
+      return c.redirect(`/signin/again?${query}`, 303)
+    }
     const { view } = await c.var.signedIn()
     const { common } = view.texts
     const errors = error.errors

@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import { getCookie } from 'hono/cookie'
+import { getCookie, setCookie } from 'hono/cookie'
 import type { AppEnv } from '../context.ts'
 import { brandSheet } from './brand.ts'
 import type { Clock } from './format.ts'
@@ -19,7 +19,16 @@ export interface View extends Clock {
   requestId: string
 }
 
-export const LANGUAGE_COOKIE = 'roster-lang'
+const LANGUAGE_COOKIE = 'roster-lang'
+const YEAR_SECONDS = 365 * 86_400
+
+/** A language that was chosen on a page is kept for the browser. */
+export function rememberLanguage(c: Context): void {
+  const language = c.req.query('lang')
+  if (!language || !Object.hasOwn(LANGUAGES, language)) return
+  const attributes = { path: '/', secure: true, httpOnly: true, sameSite: 'Lax' } as const
+  setCookie(c, LANGUAGE_COOKIE, language, { ...attributes, maxAge: YEAR_SECONDS })
+}
 
 /** @param locale the language that somebody signed in has chosen; it wins. */
 export function viewOf(c: Context, locale?: string | null): View {

@@ -7,13 +7,14 @@ import { normalizePassword } from '../passwords/policy.ts'
 import { hashNewPassword, withOwnPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { type Session, sessions } from '../sessions/models.ts'
+import { relyOnTurn, TURNS_PAST_COPIES } from '../sessions/turns.ts'
 import { applyChange, byActor, isSamePerson } from '../users/change.ts'
 import type { User } from '../users/models.ts'
 import type { ChangePassword } from './schemas.ts'
 
 /**
- * Sets a new password: the other sessions end, and every access token dies. This session goes on, and its refresh token
- * is rotated, so that the answer can bring the next pair.
+ * Sets a new password: the other sessions end, and every access token dies. This session goes on: its refresh token is
+ * rotated, and the turn of its cookie, so that the answer can bring the next and copies are nothing.
  *
  * @throws 403 `wrong_password`; 422 for a weak new one, or the same again; 429 `too_many_attempts`.
  */
@@ -29,7 +30,13 @@ export const changePassword = (
     }
     const passwordHash = await hashNewPassword(resources, input.new_password, row, '/new_password')
     const notice = enqueueNotice(resources, 'password_changed', row)
-    const rotated = { ...session, counter: session.counter + 1, rotated_at: resources.now }
+    const rotated = {
+      ...session,
+      counter: session.counter + 1,
+      rotated_at: resources.now,
+      turn: session.turn + TURNS_PAST_COPIES,
+    }
+    relyOnTurn(actor)
     const isAsRead = and(eq(sessions.id, session.id), eq(sessions.counter, session.counter))
     const user = await applyChange(resources, byActor(actor, resources.now), row, {
       action: 'password.changed',

@@ -1,10 +1,12 @@
 import type { Context } from 'hono'
-import { generateCookie, getCookie } from 'hono/cookie'
+import { generateCookie, getCookie, setCookie } from 'hono/cookie'
+import type { Resources } from '../context.ts'
 import type { Keyring } from '../crypto/keyring.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
 import { ROLES, type Role } from '../users/models.ts'
 import { timeOfId } from '../values/ids.ts'
 import type { Claims } from './access-tokens.ts'
+import { ABSOLUTE_MS, SHORT_MS } from './lifetimes.ts'
 
 /** `__Host-`: for this host alone, by https alone (or localhost), for every path. No subdomain can set it. */
 const SESSION_COOKIE = '__Host-roster'
@@ -30,13 +32,12 @@ const FORM = new RegExp(
   `^ck_([0-9a-f-]{36})\\.(\\d{1,9})\\.([0-9a-f-]{36})\\.(${ROLES.join('|')})\\.(\\d{1,15})\\.(\\d{1,12})\\.([01])$`,
 )
 
-const STAYS_SECONDS = 30 * 86_400
-const SHORT_MS = 12 * 3_600_000
-
 const makeSessionCookie = (keys: Keyring, session: CookieSession) => {
   const { sid, turn, sub, role, epoch, auth_time, stays } = session
   return seal(keys, `ck_${sid}.${turn}.${sub}.${role}.${epoch}.${auth_time}.${stays ? 1 : 0}`)
 }
+
+export const bringsSessionCookie = (c: Context) => getCookie(c, SESSION_COOKIE) !== undefined
 
 /** Reads the cookie of a request; undefined when there is none of ours, which costs no trip to find out. */
 export function readSessionCookie(c: Context, keys: Keyring, now: number): CookieSession | undefined {
@@ -61,7 +62,7 @@ const ATTRIBUTES = { path: '/', secure: true, httpOnly: true, sameSite: 'Lax' } 
 export const sessionCookie = (keys: Keyring, session: CookieSession) =>
   generateCookie(SESSION_COOKIE, makeSessionCookie(keys, session), {
     ...ATTRIBUTES,
-    ...(session.stays && { maxAge: STAYS_SECONDS }),
+    ...(session.stays && { maxAge: ABSOLUTE_MS / 1000 }),
   })
 export const clearedSessionCookie = () => generateCookie(SESSION_COOKIE, '', { ...ATTRIBUTES, maxAge: 0 })
 
@@ -69,6 +70,36 @@ export const setSessionCookie = (c: Context, keys: Keyring, session: CookieSessi
   c.header('set-cookie', sessionCookie(keys, session), { append: true })
 export const clearSessionCookie = (c: Context) =>
   c.header('set-cookie', clearedSessionCookie(), { append: true })
+
+/**
+ * The cookie of a session that goes on while what its cookie says has moved: the turn after a re-authentication, turn and
+ * epoch after everything else was ended.
+ */
+export function moveSessionCookie(
+  c: Context,
+  to: Partial<Pick<CookieSession, 'turn' | 'auth_time' | 'epoch'>>,
+): void {
+  const { config, now } = c.var as Resources
+  const cookie = readSessionCookie(c, config.keys.session_cookie, now)
+  if (cookie) setSessionCookie(c, config.keys.session_cookie, { ...cookie, ...to })
+}
+
+/** Says that this browser has signed in before, so that its tries are counted apart from strangers'. */
+const DEVICE_COOKIE = '__Host-roster-device'
+const YEAR_SECONDS = 365 * 86_400
+
+export const rememberDevice = (c: Context, deviceToken: string) =>
+  setCookie(c, DEVICE_COOKIE, deviceToken, { ...ATTRIBUTES, maxAge: YEAR_SECONDS })
+
+export const knownDevice = (c: Context): { device_token?: string } => {
+  const token = getCookie(c, DEVICE_COOKIE)
+  return token !== undefined && token.length <= 256 ? { device_token: token } : {}
+}
+
+/** Where the session that has ended was that of the request's cookie. */
+export const clearOwnCookie = (c: Context, { turn }: Claims) => {
+  if (turn !== undefined) clearSessionCookie(c)
+}
 
 /** The claims that a token of the session would have: what services ask of whoever acts. */
 export const toClaims = ({ stays: _, ...session }: CookieSession): Claims => ({

@@ -8,15 +8,13 @@ import type { Claims } from './access-tokens.ts'
 import { invalidToken } from './errors.ts'
 import { sessions } from './models.ts'
 import { askNear, keepNear, type Near } from './near.ts'
+import { isOfTurn } from './turns.ts'
 
 /**
  * Whether a verified access token still counts. libSQL decides: the session and the user are read beside the request's
  * own query, in the same trip. A user's `token_epoch` is raised by whatever ends all their tokens, and a token carries the
  * epoch of its time. No clock is compared, so a token issued in the same millisecond counts rightly.
  */
-
-/** A cookie of the turn before is good for so long: requests that were on their way as it changed. */
-export const FORMER_TURN_MS = 30_000
 
 type TokenInTime = Pick<Claims, 'sid' | 'sub' | 'epoch'> & { now: number }
 
@@ -89,13 +87,6 @@ const mayBeUnheardOf = (row: Found | undefined, { sid, iat, epoch, turn }: Claim
  */
 export const tokenIsLive = (claims: Claims, now: number): SQL =>
   sql`(EXISTS ${liveSession({ ...claims, now })} AND ${isOfTurn(claims, now)})`
-
-/** A condition on the session of a cookie: that it has not been proved again since the cookie was made. */
-const isOfTurn = ({ sid, turn }: Claims, now: number): SQL =>
-  turn === undefined
-    ? sql`1`
-    : sql`EXISTS (SELECT 1 FROM ${sessions} WHERE id = ${sid}
-        AND (turn = ${turn} OR (turn = ${turn + 1} AND proved_at > ${now - FORMER_TURN_MS})))`
 
 /**
  * Begins the check of a token, and lets the request's own work go on beside it.

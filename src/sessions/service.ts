@@ -13,6 +13,7 @@ import { type Session as SessionRow, sessions } from './models.ts'
 import { whileDoubting } from './near.ts'
 import { tokenIsLive } from './revocation.ts'
 import type { Session } from './schemas.ts'
+import { TURNS_PAST_COPIES } from './turns.ts'
 
 /** A person may be signed in so many times; one more, and the oldest session ends. */
 export const MAX_SESSIONS = 50
@@ -32,6 +33,13 @@ export const revokeSessions = (now: number, reason: RevokedReason, which: SQL | 
     .update(sessions)
     .set({ revoked_at: now, revoked_reason: reason })
     .where(and(which, isNull(sessions.revoked_at)))
+
+/** Of a session that goes on while all others end: whoever has a copy of its cookie is one of the others. */
+export const endCopies = (id: string, condition: SQL) =>
+  build
+    .update(sessions)
+    .set({ turn: sql`${sessions.turn} + ${TURNS_PAST_COPIES}` })
+    .where(and(eq(sessions.id, id), condition))
 
 /** Ends what is over the limit. To stand after the statement that starts a session. */
 export function revokeSurplusSessions(resources: Resources, userId: string) {

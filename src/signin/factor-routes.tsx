@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import { limitByNetwork } from '../access/guards.ts'
+import { keepSignedIn } from '../auth/keep-signed-in.ts'
 import { provePasskey } from '../auth/passkey-login.ts'
 import { PasskeyLogIn, SecondFactor } from '../auth/schemas.ts'
 import { proveSecondFactor } from '../auth/second-factor.ts'
@@ -10,12 +11,12 @@ import { validate } from '../http/validate.ts'
 import { failingPage } from '../pages/failing.tsx'
 import { browserFormToken, browserOf, form } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
-import { type PageEnv, placeOfOurs } from '../pages/session.ts'
+import { homeOf, type PageEnv, placeOfOurs } from '../pages/session.ts'
 import { viewOf } from '../pages/view.ts'
+import { knownDevice } from '../sessions/cookie.ts'
 import { askForFactor, clearFactorDue, type FactorDue, readFactorDue } from './factor-cookie.ts'
 import { credentialIn, FactorPage } from './factor-pages.tsx'
 import type { Message } from './pages.tsx'
-import { homeOf, keepSignedIn, knownDevice } from './routes.tsx'
 
 const factorPage = (c: Context, due: FactorDue, message?: Message, status = 200) =>
   respond(c, <FactorPage view={viewOf(c)} token={browserFormToken(c)} due={due} message={message} />, {
@@ -29,7 +30,7 @@ async function enter(
   on: Pick<FactorDue, 'email' | 'stays' | 'to'>,
 ): Promise<Response> {
   try {
-    const tokens = await startSession(c.var, await prove())
+    const tokens = await startSession(c.var, await prove(), { cookie: true, remember: on.stays })
     keepSignedIn(c, tokens, on.stays)
     clearFactorDue(c)
     return c.redirect(on.to ?? homeOf(tokens.user.role), 303)

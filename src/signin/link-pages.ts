@@ -5,38 +5,43 @@ import { acceptInvitation } from '../invitations/accept.ts'
 import { AcceptInvitation } from '../invitations/schemas.ts'
 import type { Purpose } from '../links/models.ts'
 import { MailedLink } from '../links/schemas.ts'
+import type { Texts } from '../pages/texts/index.ts'
 import { PASSWORD_MIN_LENGTH } from '../passwords/policy.ts'
 import { approveEmailChange, confirmEmailChange, undoEmailChange } from '../recovery/email-change.ts'
 import { resetPassword } from '../recovery/reset.ts'
 import { ConfirmEmailChange, ResetPassword, VerifyEmail } from '../recovery/schemas.ts'
 import { unlockAccount } from '../recovery/unlock.ts'
 import { verifyEmail } from '../recovery/verify.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
 
-/** Where the links in mails lead. Opening one does nothing, as mail scanners open them too: pressing its button does. */
+/** What a mailed link leads to. Opening it does nothing, as mail scanners open them too: pressing its button does. */
 export interface LinkPage {
-  title: string
-  button: string
-  done: string
-  fields?: Field[]
+  fields: Field[]
   /** What is asked of somebody whom this browser does not know as the one who asked for the mail. */
-  ofStrangers?: Field[]
+  ofStrangers: Field[]
   /** Whether its mail has a code as well. */
-  hasCode?: boolean
-  /** Does it; answers what to say instead of `done`. */
-  submit(resources: Resources, fields: object): Promise<string | undefined>
+  hasCode: boolean
+  /** Does it, for whoever is signed in here or for nobody. Answers which of its texts says what was done. */
+  submit(resources: Resources, fields: object, actor: Claims | undefined): Promise<'done' | 'asked'>
+  /** Where it goes on in a browser, once it is done; with a session, where that is somewhere else. */
+  next?: { signedOut: string; signedIn?: string }
+  /** Where to get another link, or do without one. */
+  instead: string
 }
 
 export interface Field {
   name: string
-  label: string
+  label: (texts: Texts) => string
+  hint?: (texts: Texts) => string
   type: 'text' | 'password'
   autocomplete: string
   required: boolean
 }
 
-const newPassword = (name: string): Field => ({
+const newPassword = (name: string, label: Field['label']): Field => ({
   name,
-  label: `New password, at least ${PASSWORD_MIN_LENGTH} characters`,
+  label,
+  hint: ({ signin }) => signin.signup.passwordHint(PASSWORD_MIN_LENGTH),
   type: 'password',
   autocomplete: 'new-password',
   required: true,
@@ -45,80 +50,82 @@ const newPassword = (name: string): Field => ({
 const submitting =
   <S extends z.ZodType>(
     schema: () => S,
-    use: (resources: Resources, input: z.output<S>) => Promise<unknown>,
-  ) =>
-  async (resources: Resources, fields: object) => {
-    await use(resources, validate(schema(), fields))
-    return undefined
+    use: (resources: Resources, input: z.output<S>, actor: Claims | undefined) => Promise<unknown>,
+  ): LinkPage['submit'] =>
+  async (resources, fields, actor) => {
+    await use(resources, validate(schema(), fields), actor)
+    return 'done'
   }
 
-export const PAGES: Partial<Record<Purpose, LinkPage>> = {
-  verify_email: {
-    title: 'Confirm your e-mail address',
-    button: 'Confirm address',
-    done: 'Your address is confirmed.',
+const page = (given: Partial<LinkPage> & Pick<LinkPage, 'submit' | 'instead'>): LinkPage => ({
+  fields: [],
+  ofStrangers: [],
+  hasCode: false,
+  ...given,
+})
+
+export type LinkPurpose = Exclude<Purpose, 'enrol_factor'>
+
+export const PAGES: Record<LinkPurpose, LinkPage> = {
+  verify_email: page({
     hasCode: true,
     ofStrangers: [
       {
         name: 'password',
-        label: 'The password of your account, if you chose it yourself',
+        label: ({ links }) => links.verify_email.password,
+        hint: ({ links }) => links.verify_email.passwordHint,
         type: 'password',
         autocomplete: 'current-password',
         required: false,
       },
       {
-        ...newPassword('new_password'),
-        label: `Or a new password, at least ${PASSWORD_MIN_LENGTH} characters: nobody who knows an older one gets in`,
+        ...newPassword('new_password', ({ links }) => links.verify_email.newPassword),
+        hint: ({ links }) => links.verify_email.newPasswordHint(PASSWORD_MIN_LENGTH),
         required: false,
       },
     ],
-    submit: submitting(VerifyEmail, (resources, input) => verifyEmail(resources, input, undefined)),
-  },
-  reset_password: {
-    title: 'Choose a new password',
-    button: 'Set password',
-    done: 'Your password is changed, and every device has been logged out. You can log in now.',
+    submit: submitting(VerifyEmail, verifyEmail),
+    next: { signedOut: '/signin?done=confirmed', signedIn: '/account?done=confirmed' },
+    instead: '/signup/resend',
+  }),
+  reset_password: page({
     hasCode: true,
-    fields: [newPassword('new_password')],
+    fields: [newPassword('new_password', ({ links }) => links.reset_password.newPassword)],
     submit: submitting(ResetPassword, resetPassword),
-  },
-  change_email: {
-    title: 'Use this e-mail address',
-    button: 'Use this address',
-    done: 'This is the address of your account now.',
-    async submit(resources, fields) {
-      const outcome = await confirmEmailChange(resources, validate(ConfirmEmailChange(), fields), undefined)
-      return outcome === 'changed'
-        ? undefined
-        : 'This address is confirmed. Now approve it from the old one: we have mailed a link there.'
+    next: { signedOut: '/signin?done=reset' },
+    instead: '/forgot',
+  }),
+  change_email: page({
+    async submit(resources, fields, actor) {
+      const outcome = await confirmEmailChange(resources, validate(ConfirmEmailChange(), fields), actor)
+      return outcome === 'changed' ? 'done' : 'asked'
     },
-  },
-  approve_email_change: {
-    title: 'Approve the new e-mail address',
-    button: 'Approve the new address',
-    done: 'The new address is the address of your account now.',
-    submit: submitting(MailedLink, approveEmailChange),
-  },
-  undo_email_change: {
-    title: 'Keep the old e-mail address',
-    button: 'Undo the change',
-    done: 'The change is undone, and every device has been logged out. Now choose a new password.',
+    next: { signedOut: '/signin?done=address', signedIn: '/account?done=address' },
+    instead: '/account',
+  }),
+  approve_email_change: page({ submit: submitting(MailedLink, approveEmailChange), instead: '/account' }),
+  undo_email_change: page({
     submit: submitting(MailedLink, undoEmailChange),
-  },
-  unlock_account: {
-    title: 'Unlock your account',
-    button: 'Unlock my account',
-    done: 'Your password can be used again. You can log in now.',
+    next: { signedOut: '/forgot?done=undone' },
+    instead: '/forgot',
+  }),
+  unlock_account: page({
     submit: submitting(MailedLink, unlockAccount),
-  },
-  accept_invitation: {
-    title: 'Accept the invitation',
-    button: 'Make my account',
-    done: 'Your account is made. You can log in now.',
+    next: { signedOut: '/signin?done=unlocked' },
+    instead: '/forgot',
+  }),
+  accept_invitation: page({
     fields: [
-      { name: 'name', label: 'Your name', type: 'text', autocomplete: 'name', required: false },
-      newPassword('password'),
+      {
+        name: 'name',
+        label: ({ common }) => common.name,
+        type: 'text',
+        autocomplete: 'name',
+        required: false,
+      },
+      newPassword('password', ({ links }) => links.accept_invitation.password),
     ],
     submit: submitting(AcceptInvitation, acceptInvitation),
-  },
+    instead: '/signin',
+  }),
 }

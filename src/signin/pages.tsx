@@ -10,7 +10,7 @@ export interface Message {
   text?: Child
 }
 
-const MessageNotice: FC<{ message: Message | undefined }> = ({ message }) =>
+export const MessageNotice: FC<{ message: Message | undefined }> = ({ message }) =>
   message ? (
     <Notice title={message.title} {...(message.tone && { tone: message.tone })}>
       {message.text && <p>{message.text}</p>}
@@ -25,14 +25,9 @@ interface FormPage {
   errors?: Record<string, string>
 }
 
-export const SignInPage: FC<FormPage & { to?: string | undefined; canSignUp: boolean }> = ({
-  view,
-  token,
-  message,
-  values = {},
-  to,
-  canSignUp,
-}) => {
+export const SignInPage: FC<
+  FormPage & { to?: string | undefined; target?: string | undefined; canSignUp: boolean }
+> = ({ view, token, message, values = {}, to, target, canSignUp }) => {
   const { common, signin } = view.texts
   return (
     <NarrowPage
@@ -51,6 +46,7 @@ export const SignInPage: FC<FormPage & { to?: string | undefined; canSignUp: boo
       <MessageNotice message={message} />
       <Form action="/signin" token={token}>
         {to && <input type="hidden" name="to" value={to} />}
+        {target && <input type="hidden" name="target" value={target} />}
         <Field
           name="email"
           label={common.email}
@@ -85,14 +81,9 @@ export const SignInPage: FC<FormPage & { to?: string | undefined; canSignUp: boo
   )
 }
 
-export const SignInAgainPage: FC<FormPage & { to: string; email: string } & Again> = ({
-  view,
-  token,
-  message,
-  to,
-  email,
-  ...again
-}) => {
+export const SignInAgainPage: FC<
+  FormPage & { to: string; carried?: string | undefined; email: string } & Again
+> = ({ view, token, message, to, carried, email, ...again }) => {
   const { common, signin } = view.texts
   return (
     <NarrowPage view={view} title={signin.again.title} isError={message?.tone === 'danger'}>
@@ -103,6 +94,7 @@ export const SignInAgainPage: FC<FormPage & { to: string; email: string } & Agai
       <MessageNotice message={message} />
       <Form action="/signin/again" token={token}>
         <input type="hidden" name="to" value={to} />
+        {carried && <input type="hidden" name="carried" value={carried} />}
         <Field name="username" label={common.email} value={email} autocomplete="username" readonly />
         <Field
           name="password"
@@ -264,6 +256,33 @@ export const ForgotPage: FC<FormPage> = ({ view, token, message, values = {}, er
         />
         <Button style="primary" wide>
           {forgotten.button}
+        </Button>
+      </Form>
+    </NarrowPage>
+  )
+}
+
+/** Asks for the mail that confirms an address once more. */
+export const ResendPage: FC<FormPage> = ({ view, token }) => {
+  const { common, signin } = view.texts
+  return (
+    <NarrowPage view={view} title={signin.resend.title} below={<a href="/signin">{signin.forgotten.back}</a>}>
+      <div class="stack">
+        <h1>{signin.resend.title}</h1>
+        <p class="soft">{signin.resend.lead}</p>
+      </div>
+      <Form action="/signup/again" token={token}>
+        <Field
+          name="email"
+          label={common.email}
+          type="email"
+          autocomplete="username"
+          inputmode="email"
+          required
+          autofocus
+        />
+        <Button style="primary" wide>
+          {signin.forgotten.button}
         </Button>
       </Form>
     </NarrowPage>

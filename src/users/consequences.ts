@@ -10,7 +10,7 @@ import { oneTimeTokens, PURPOSES, type Purpose } from '../links/models.ts'
 import { voidTokens } from '../links/service.ts'
 import { outbox } from '../mail/models.ts'
 import { passkeys } from '../passkeys/models.ts'
-import { type RevokedReason, revokeSessions, sessionsOf } from '../sessions/service.ts'
+import { endCopies, type RevokedReason, revokeSessions, sessionsOf } from '../sessions/service.ts'
 import { eraseTraces } from './erasure.ts'
 import { emailIsProved, emailIsTaken, isUnproved, type NewUser, type User, users } from './models.ts'
 
@@ -84,6 +84,7 @@ export function consequences(
     ...(endsSessions
       ? [revokeSessions(now, endsSessions.reason, and(sessionsOf(row.id, endsSessions.exceptId), isDone))]
       : []),
+    ...(endsSessions?.exceptId ? [endCopies(endsSessions.exceptId, isDone)] : []),
     ...(voided.length > 0
       ? [voidTokens(now, voided, and(eq(oneTimeTokens.subject_id, row.id), isDone))]
       : []),

@@ -1,4 +1,5 @@
 import { and, eq } from 'drizzle-orm'
+import { requireRecentLogin } from '../access/guards.ts'
 import { build } from '../database/statements.ts'
 import { withOwnPassword } from '../passwords/service.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
@@ -28,14 +29,17 @@ export async function deleteMe(acting: Acting, password: string): Promise<void> 
 
 /** All sessions but the one that asks, and every token with them. */
 export const endingOtherSessions =
-  ({ actor }: Acting): Decision =>
-  (row) => ({
-    action: 'sessions.ended',
-    set: {},
-    reliesOn: isSamePerson(row),
-    endsTokens: true,
-    endsSessions: { reason: 'ended', exceptId: actor.sid },
-  })
+  ({ actor, now }: Acting): Decision =>
+  (row) => {
+    requireRecentLogin(actor, now)
+    return {
+      action: 'sessions.ended',
+      set: {},
+      reliesOn: isSamePerson(row),
+      endsTokens: true,
+      endsSessions: { reason: 'ended', exceptId: actor.sid },
+    }
+  }
 
 /** Chooses the language of one's pages and mails. Others see nothing of it, so it leaves no history. */
 export async function chooseLocale({ db, now, actor }: Acting, locale: string): Promise<void> {

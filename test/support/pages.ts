@@ -16,6 +16,7 @@ export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'>
   'POST /signin': 'anyone',
   'GET /signup': 'anyone',
   'POST /signup': 'anyone',
+  'GET /signup/resend': 'anyone',
   'GET /signup/check': 'anyone',
   'POST /signup/code': 'anyone',
   'POST /signup/again': 'anyone',
@@ -98,7 +99,8 @@ function stranger() {
   return { binding, cookie: `__Host-roster-browser=${binding}` }
 }
 
-async function signedIn(api: Api, { id }: { id: string }) {
+/** The cookie of somebody's session, without the price of a hash. */
+export async function signedIn(api: Api, { id }: { id: string }) {
   const { sessionId: sid } = await api.signIn({ id })
   const [row] = await api.sql('SELECT role, token_epoch FROM users WHERE id = ?', [id])
   const of = { sub: id, role: row!.role as Role, epoch: Number(row!.token_epoch) }

@@ -10,6 +10,7 @@ import { resettingFactors } from '../../factors/reset.ts'
 import { Hono } from '../../http/hono.ts'
 import { validate } from '../../http/validate.ts'
 import { recentlyConfirmed } from '../../pages/again.ts'
+import { carriedHere } from '../../pages/carried.ts'
 import type { Said } from '../../pages/components.tsx'
 import { failingPage } from '../../pages/failing.tsx'
 import { form, sessionOf } from '../../pages/forms.ts'
@@ -161,7 +162,7 @@ export const peoplePages = new Hono<PageEnv>()
   })
   .get('/new', needs('users:create'), async (c) => {
     const { view, viewer } = await c.var.signedIn()
-    return respond(c, <AddPersonPage view={view} viewer={viewer} />)
+    return respond(c, <AddPersonPage view={view} viewer={viewer} {...(await carriedHere(c))} />)
   })
   .post('/new', needs('users:create'), ours, (c) => {
     const { form_token: _, password, ...fields } = c.var.fields
@@ -192,7 +193,7 @@ export const peoplePages = new Hono<PageEnv>()
       },
     )
   })
-  .get('/:id', (c) => personPage(c))
+  .get('/:id', async (c) => personPage(c, await carriedHere(c)))
   .post('/:id', needs('users:update'), ours, (c) => {
     const { form_token: _, version, ...fields } = c.var.fields
     const page = `/admin/people/${c.req.param('id')}`

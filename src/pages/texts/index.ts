@@ -3,18 +3,21 @@ import { common as deCommon } from './de/common.ts'
 import { console as deConsole } from './de/console.ts'
 import { factors as deFactors } from './de/factors.ts'
 import { history as deHistory } from './de/history.ts'
+import { links as deLinks } from './de/links.ts'
 import { signin as deSignin } from './de/signin.ts'
 import { account } from './en/account.ts'
 import { common } from './en/common.ts'
 import { console } from './en/console.ts'
 import { factors } from './en/factors.ts'
 import { history } from './en/history.ts'
+import { links } from './en/links.ts'
 import { signin } from './en/signin.ts'
 
 /** Every text of the pages, by the part of the product that shows it. One folder per language. */
 export interface Texts {
   common: typeof common
   signin: typeof signin
+  links: typeof links
   account: typeof account
   factors: typeof factors
   console: typeof console
@@ -26,10 +29,11 @@ export type Language = keyof typeof LANGUAGES
 /** Looks like English and is none: what a page shows without accents was never translated. For tests. */
 export const PSEUDO = 'en-XA'
 
-const english: Texts = { common, signin, account, factors, console, history }
+const english: Texts = { common, signin, links, account, factors, console, history }
 const german: Texts = {
   common: deCommon,
   signin: deSignin,
+  links: deLinks,
   account: deAccount,
   factors: deFactors,
   console: deConsole,

@@ -56,6 +56,7 @@ export const common: typeof English = {
     home: 'Zur Startseite',
   },
   check: 'Prüf das Formular',
+  shortPassword: (min) => `Das sind weniger als ${min} Zeichen.`,
   checkHint: 'Etwas darin muss geändert werden.',
   problems: {
     email_taken: 'Mit dieser Adresse gibt es schon ein Konto.',
@@ -78,6 +79,7 @@ export const common: typeof English = {
     mail_not_configured: 'Hier ist kein Mailversand eingerichtet.',
     invitation_ended: 'Diese Einladung gilt nicht mehr.',
     too_many_attempts: 'Zu viele Versuche. Warte eine Weile und versuch es dann noch einmal.',
+    proof_needed: 'Die Mail zu lesen reicht nicht. Gib das Passwort deines Kontos ein, oder wähl ein neues.',
     invalid_link: 'Dieser Link ist abgelaufen oder wurde schon benutzt.',
   },
 }

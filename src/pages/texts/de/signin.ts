@@ -49,6 +49,7 @@ export const signin: typeof English = {
     done: 'Deine Adresse ist bestätigt',
     wrong: ['Der Code stimmt nicht', 'Nimm die neueste Mail, oder lass sie noch einmal senden.'],
   },
+  resend: { title: 'E-Mail bestätigen', lead: 'Wir senden dir einen Link zum Bestätigen.' },
   forgotten: {
     title: 'Neues Passwort wählen',
     lead: 'Wir senden dir einen Link dafür.',

@@ -45,11 +45,11 @@ export const common = {
     home: 'Go to the start',
   },
   check: 'Check the form',
+  shortPassword: (min: number) => `This has fewer than ${min} characters.`,
   checkHint: 'Something in it has to be mended.',
   /** What is wrong with a field, by its code; the sentence of the API where nothing stands here. */
   problems: {
     email_taken: 'An account with this address exists already.',
-    weak_password: 'Choose a password that is harder to guess. A few words in a row work well.',
     too_small: 'This is too short.',
     too_big: 'This is too long.',
     invalid_type: 'This is missing.',
@@ -68,6 +68,7 @@ export const common = {
     mail_not_configured: 'No mail is set up here.',
     invitation_ended: 'This invitation has ended.',
     too_many_attempts: 'Too many tries. Wait a while, then try again.',
+    proof_needed: 'Reading the mail is not enough. Type the password of your account, or choose a new one.',
     invalid_link: 'This link has expired, or has been used.',
   } as Record<string, string>,
 }

@@ -47,6 +47,7 @@ export const signin = {
     done: 'Your address is confirmed',
     wrong: ['That code is not right', 'Look for the newest mail, or send it again.'],
   },
+  resend: { title: 'Confirm your email', lead: 'We send you a link to confirm it.' },
   forgotten: {
     title: 'Choose a new password',
     lead: 'We send you a link to choose it.',

@@ -1,0 +1,61 @@
+import type { Context } from 'hono'
+import type { Resources } from '../context.ts'
+import { AppError, Refusal } from '../http/problem.ts'
+import { type Claims, verifyAccessToken } from '../sessions/access-tokens.ts'
+import { bringsSessionCookie, type CookieSession, readSessionCookie, toClaims } from '../sessions/cookie.ts'
+import { invalidToken, unauthenticated } from '../sessions/errors.ts'
+import { comesFrom, originNotAllowed } from './origin.ts'
+
+/** Who asks, as what they bring says it. What it says is looked up in the request's own trip. */
+export interface Credentials {
+  claims: Claims
+  /** Where they came by one. */
+  cookie?: CookieSession
+}
+
+/** A bearer token, or the cookie of a session. With both the token alone counts. */
+export const bringsCredentials = (c: Context) =>
+  c.req.header('authorization') !== undefined || bringsSessionCookie(c)
+
+/**
+ * Reads what is brought.
+ *
+ * @throws 401 `unauthenticated`, `invalid_token`; 403 `origin_not_allowed` where a cookie changes something for a page
+ *   that may not.
+ */
+export async function readCredentials(
+  c: Context,
+  options: { mayBeExpired?: boolean } = {},
+): Promise<Credentials> {
+  const { config, now } = c.var as Resources
+  if (c.req.header('authorization') !== undefined || !bringsSessionCookie(c))
+    return { claims: await verifyAccessToken(bearerToken(c), config, now, options) }
+  const cookie = readSessionCookie(c, config.keys.session_cookie, now)
+  if (!cookie) throw invalidToken(new Refusal('form'))
+  if (!isRead(c)) assertMayWrite(c)
+  return { claims: toClaims(cookie), cookie }
+}
+
+export const isRead = (c: Context) => ['GET', 'HEAD'].includes(c.req.method)
+
+/** A browser sends a cookie along with what any page asks for. So it has to say whose, and what a form cannot. */
+function assertMayWrite(c: Context): void {
+  const { ISSUER, COOKIE_ORIGINS } = (c.var as Resources).config
+  if (!comesFrom(c, [ISSUER, ...COOKIE_ORIGINS])) throw originNotAllowed()
+  const type = c.req.header('content-type')
+  if (type !== undefined && !/^application\/json\s*(;|$)/i.test(type)) throw jsonOnly()
+}
+
+const jsonOnly = () =>
+  new AppError(415, 'unsupported_media_type', 'With a cookie, a body is JSON and nothing else.', {
+    headers: { accept: 'application/json', 'accept-encoding': 'identity' },
+  })
+
+/** RFC 6750 section 2.1, and no other way to bring a token. */
+function bearerToken(c: Context): string {
+  const header = c.req.header('authorization')
+  if (header === undefined) throw unauthenticated()
+  const [, token] = /^Bearer ([\w.-]+)$/i.exec(header) ?? []
+  if (!token) throw invalidToken(new Refusal('form'))
+  return token
+}

@@ -1,0 +1,31 @@
+import type { Context } from 'hono'
+import { AppError } from '../http/problem.ts'
+
+export const originNotAllowed = () =>
+  new AppError(
+    403,
+    'origin_not_allowed',
+    'A cookie changes something for pages of this origin, or of one in COOKIE_ORIGINS, alone.',
+  )
+
+/** What the browser says of where a request was made: both are its own word, which no page can change. */
+const saidBy = (c: Context) => ({
+  origin: c.req.header('origin'),
+  site: c.req.header('sec-fetch-site'),
+})
+
+/**
+ * Whether a request was made by a page of ours, or of one of `origins`. A browser that tells no origin (`null`, or none
+ * at all) has to say that it is the same.
+ */
+export function comesFrom(c: Context, origins: readonly string[]): boolean {
+  const { origin, site } = saidBy(c)
+  if (origin === undefined || origin === 'null') return site === 'same-origin'
+  return origin === new URL(c.req.url).origin || origins.includes(origin)
+}
+
+/** Whether a browser made the request, and for a page that is not one of those. Programs say nothing of the kind. */
+export function comesFromElsewhere(c: Context, origins: readonly string[]): boolean {
+  const { origin, site } = saidBy(c)
+  return (origin !== undefined || site !== undefined) && !comesFrom(c, origins)
+}

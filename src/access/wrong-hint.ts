@@ -1,0 +1,40 @@
+import type { Context } from 'hono'
+import type { AppEnv } from '../context.ts'
+import { type CookieSession, sessionCookie } from '../sessions/cookie.ts'
+
+/** What the cookie says of its user was so once. Nothing was changed by the request, which is made again by `renewed`. */
+export class WrongHint extends Error {
+  readonly renewed: CookieSession
+  constructor(renewed: CookieSession) {
+    super('the hint of a cookie was wrong')
+    this.renewed = renewed
+  }
+}
+
+/** Requests that are made again, by the id of the request they are: not once more. */
+const repeats = new WeakMap<Request, string>()
+export const idOfRepeat = (c: Context) => repeats.get(c.req.raw)
+
+/** Makes the request again with the right cookie, and gives that to the browser. It costs a second trip. */
+export async function repeatWithRightHint(
+  c: Context<AppEnv>,
+  { renewed }: WrongHint,
+  fetch: (request: Request, env: object, context: ExecutionContext) => Response | Promise<Response>,
+): Promise<Response> {
+  const setCookie = sessionCookie(c.var.config.keys.session_cookie, renewed)
+  const headers = new Headers(c.req.raw.headers)
+  // Of two of one name the first counts, in every parser of ours.
+  headers.set('cookie', `${setCookie.split(';')[0]}; ${headers.get('cookie')}`)
+  const { method } = c.req
+  const body = ['GET', 'HEAD'].includes(method) ? null : (c.get('bodyRead') ?? c.req.raw.body)
+  const request = new Request(c.req.url, { method, headers, body })
+  repeats.set(request, c.var.requestId)
+  c.set('isRepeated', true)
+  const answer = await fetch(request, c.env, c.executionCtx as ExecutionContext)
+  const isReplaced = answer.headers
+    .getSetCookie()
+    .some((cookie) => cookie.startsWith(`${setCookie.split('=')[0]}=`))
+  const out = new Response(answer.body, answer)
+  if (!isReplaced) out.headers.append('set-cookie', setCookie)
+  return out
+}

@@ -1,0 +1,49 @@
+import type { Context } from 'hono'
+import { createMiddleware } from 'hono/factory'
+import { decodeJwt } from 'jose'
+import * as z from 'zod'
+import { comesFromElsewhere, originNotAllowed } from '../access/origin.ts'
+import type { AppEnv } from '../context.ts'
+import { documented } from '../http/operation.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
+import { rememberDevice, setSessionCookie } from '../sessions/cookie.ts'
+import type { Tokens } from './schemas.ts'
+
+/** How whoever signs in wants to be known from then on. Members of every way in. */
+export const keeping = () => ({
+  cookie: z.boolean().optional().meta({
+    description: 'Answers with the user, and a cookie in place of the tokens: for apps on the same site.',
+  }),
+  remember: z.boolean().optional().meta({
+    description: 'False: the cookie ends with the browser, and after twelve hours.',
+  }),
+})
+export interface Keeping {
+  cookie?: boolean | undefined
+  remember?: boolean | undefined
+}
+
+/** No page of another origin signs its visitor in as somebody else: it would get no cookie, but the browser would. */
+export const noCookieForOthers = documented(
+  createMiddleware<AppEnv & { Variables: { body: Keeping } }>(async (c, next) => {
+    const { ISSUER, COOKIE_ORIGINS } = c.var.config
+    if (c.var.body.cookie && comesFromElsewhere(c, [ISSUER, ...COOKIE_ORIGINS])) throw originNotAllowed()
+    await next()
+  }),
+  { problems: [originNotAllowed] },
+)
+
+/** The end of every way in: tokens, or the user and a cookie. */
+export function answerSignedIn(c: Context, tokens: Tokens, { cookie, remember = true }: Keeping) {
+  if (!cookie) return c.json(tokens)
+  keepSignedIn(c, tokens, remember)
+  return c.json({ user: tokens.user })
+}
+
+/** The cookies in place of the tokens that a way in gives. */
+export function keepSignedIn(c: Context, tokens: Tokens, stays: boolean): void {
+  if (tokens.device_token) rememberDevice(c, tokens.device_token)
+  const { sid, sub, role, epoch, auth_time } = decodeJwt<Claims>(tokens.access_token)
+  const session = { sid: sid!, turn: 0, sub: sub!, role: role!, epoch: epoch!, auth_time: auth_time!, stays }
+  setSessionCookie(c, (c.var as AppEnv['Variables']).config.keys.session_cookie, session)
+}

@@ -1,0 +1,75 @@
+import { and, eq, gt, isNull, sql } from 'drizzle-orm'
+import type { Resources } from '../context.ts'
+import { build, type Places, prepare, type RowsOf } from '../database/statements.ts'
+import { profileColumns, userIsActive, users } from '../users/models.ts'
+import type { CookieSession } from './cookie.ts'
+import { lifetimeOf } from './lifetimes.ts'
+import { sessions } from './models.ts'
+import { isGoodTurn } from './turns.ts'
+
+/** The idle time of a session is moved no more often. */
+const SEEN_MS = 5 * 60_000
+
+const selectSignedIn = prepare(({ sid, now }: Places<{ sid: string; now: number }>) => ({
+  user: build
+    .select({
+      ...profileColumns,
+      token_epoch: users.token_epoch,
+      locale: users.locale,
+      amr: sessions.amr,
+      turn: sessions.turn,
+      proved_at: sessions.proved_at,
+      last_seen_at: sessions.last_seen_at,
+    })
+    .from(sessions)
+    .innerJoin(users, eq(users.id, sessions.user_id))
+    .where(
+      and(
+        eq(sessions.id, sid),
+        isNull(sessions.revoked_at),
+        gt(sessions.idle_expires_at, now),
+        userIsActive(now),
+      ),
+    ),
+}))
+export type SignedIn = RowsOf<ReturnType<typeof selectSignedIn>['user']>[number]
+
+/**
+ * Looks up who has a session in a cookie, in the trip of the request's own query. The answer is undefined where the
+ * session has ended, or the cookie is of a turn that is over.
+ */
+export function lookUpCookie({ db, now }: Resources, cookie: CookieSession) {
+  const passenger = db.rideAlong(selectSignedIn({ sid: cookie.sid, now }).user)
+  return async (): Promise<SignedIn | undefined> => {
+    passenger.settle()
+    const [user] = (await passenger.rows) as SignedIn[]
+    return user && user.id === cookie.sub && isGoodTurn(user, cookie.turn, now) ? user : undefined
+  }
+}
+
+/** Whether what the cookie says of its user is still so. */
+export const isHintRight = ({ epoch, role }: CookieSession, user: SignedIn) =>
+  user.token_epoch === epoch && user.role === role
+
+export const withRightHint = (cookie: CookieSession, user: SignedIn): CookieSession => ({
+  ...cookie,
+  role: user.role,
+  epoch: user.token_epoch,
+})
+
+/** Moves the idle time of a session in use, after the answer. */
+export function noteSeen(
+  { db, config, now, afterwards }: Resources,
+  { sid, role }: CookieSession,
+  lastSeenAt: number,
+): void {
+  if (lastSeenAt >= now - SEEN_MS) return
+  const session = build
+    .update(sessions)
+    .set({
+      last_seen_at: now,
+      idle_expires_at: sql`min(${now + lifetimeOf(config, role).idleMs}, ${sessions.expires_at})`,
+    })
+    .where(and(eq(sessions.id, sid), isNull(sessions.revoked_at), sql`last_seen_at < ${now - SEEN_MS}`))
+  afterwards(db.writeBatch({ session }))
+}

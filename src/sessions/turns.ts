@@ -1,0 +1,32 @@
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm'
+import type { Claims } from './access-tokens.ts'
+import { type Session, sessions } from './models.ts'
+
+/**
+ * The turn of a session in a cookie goes up by one when its owner proves again who they are: a cookie of the turn before
+ * is good for requests that were on their way, and never a recent login. It goes up by two when everything but this
+ * session ends: a copy of the older cookie ends too.
+ */
+export const FORMER_TURN_MS = 30_000
+export const TURNS_PAST_COPIES = 2
+
+/** What a request's cookie says, of those requests that rely on a recent login. */
+const needPresentTurn = new WeakSet<object>()
+
+/** From now on, the request of this cookie is refused unless the cookie is of the present turn. */
+export const relyOnTurn = (claims: object) => needPresentTurn.add(claims)
+export const reliesOnTurn = (claims: object) => needPresentTurn.has(claims)
+
+export const isGoodTurn = (row: Pick<Session, 'turn' | 'proved_at'>, turn: number, now: number) =>
+  row.turn === turn || (row.turn === turn + 1 && now < (row.proved_at ?? 0) + FORMER_TURN_MS)
+
+/** The same as a condition of a write. Made when the write is, as it is known by then what the request relies on. */
+export const isOfTurn = (claims: Claims, now: number): SQLWrapper => ({
+  getSQL(): SQL {
+    const { sid, turn } = claims
+    if (turn === undefined) return sql`1`
+    const isFormer = sql`(turn = ${turn + 1} AND proved_at > ${now - FORMER_TURN_MS})`
+    return sql`EXISTS (SELECT 1 FROM ${sessions} WHERE id = ${sid}
+      AND (turn = ${turn} OR ${reliesOnTurn(claims) ? sql`0` : isFormer}))`
+  },
+})

@@ -1,0 +1,143 @@
+import type { Child, FC } from 'hono/jsx'
+import type { InvitationShown } from '../invitations/accept.ts'
+import { Button, Field, Form } from '../pages/components.tsx'
+import { NarrowPage } from '../pages/layout.tsx'
+import type { View } from '../pages/view.ts'
+import type { Field as LinkField, LinkPurpose } from './link-pages.ts'
+import { type Message, MessageNotice } from './pages.tsx'
+
+interface Props {
+  view: View
+  purpose: LinkPurpose
+  message?: Message | undefined
+}
+
+/** No script on these: their address has a token in it. */
+const Page: FC<Props & { title: string; children?: Child }> = ({ view, title, message, children }) => (
+  <NarrowPage view={view} title={title} isError={message?.tone === 'danger'} withoutScript>
+    {children}
+  </NarrowPage>
+)
+
+/** The one button of a link, and what it asks for. */
+export const LinkForm: FC<
+  Props & {
+    formToken: string
+    token: string
+    takesCode: boolean
+    fields: LinkField[]
+    values: Record<string, string>
+    errors: Record<string, string>
+    invitation?: InvitationShown | undefined
+  }
+> = ({ view, purpose, message, formToken, token, takesCode, fields, values, errors, invitation }) => {
+  const { links, common } = view.texts
+  const invites = links.accept_invitation
+  const texts = links[purpose]
+  const title = invitation
+    ? invites.invited(invitation.inviter ?? invites.somebody, view.organisation)
+    : texts.title
+  return (
+    <Page view={view} purpose={purpose} title={title} message={message}>
+      <div class="stack">
+        <h1>{title}</h1>
+        {invitation && <p class="soft">{invites.lead(invitation.email)}</p>}
+        {invitation && invitation.role !== 'user' && (
+          <p class="soft">{invites.asRole(common.roles[invitation.role])}</p>
+        )}
+        {purpose !== 'accept_invitation' && <p class="soft">{links[purpose].lead}</p>}
+      </div>
+      <MessageNotice message={message} />
+      <Form action={view.path} token={formToken}>
+        {token && <input type="hidden" name="token" value={token} />}
+        {invitation && (
+          <input
+            type="text"
+            name="username"
+            value={invitation.email}
+            autocomplete="username"
+            readonly
+            hidden
+          />
+        )}
+        {takesCode && (
+          <Field
+            name="code"
+            label={links.code}
+            class="code"
+            inputmode="numeric"
+            autocomplete="one-time-code"
+            error={errors.code}
+            required
+          />
+        )}
+        {fields.map(({ name, label, hint, type, autocomplete, required }) => (
+          <Field
+            name={name}
+            label={label(view.texts)}
+            hint={hint?.(view.texts)}
+            type={type}
+            value={values[name] ?? (name === 'name' ? (invitation?.name ?? '') : '')}
+            error={errors[name]}
+            autocomplete={autocomplete}
+            required={required}
+          />
+        ))}
+        <Button style="primary" wide>
+          {texts.button}
+        </Button>
+      </Form>
+    </Page>
+  )
+}
+
+/** What was done, and where to go on. */
+export const LinkDone: FC<Props & { said: readonly string[]; to: string }> = ({
+  view,
+  purpose,
+  said,
+  to,
+}) => {
+  const { links } = view.texts
+  const [title, text] = said
+  const label = to.startsWith('/forgot')
+    ? links.choosePassword
+    : to.startsWith('/account')
+      ? links.toAccount
+      : links.signIn
+  return (
+    <Page view={view} purpose={purpose} title={title!}>
+      <div class="stack">
+        <h1>{title}</h1>
+        {text && <p class="soft">{text}</p>}
+      </div>
+      <div class="actions">
+        <a class="button primary wide" href={to}>
+          {label}
+        </a>
+      </div>
+    </Page>
+  )
+}
+
+/** A link that leads nowhere any more, and what to do instead. */
+export const LinkExpired: FC<Props & { instead: string; said: string }> = ({
+  view,
+  purpose,
+  instead,
+  said,
+}) => {
+  const { links } = view.texts
+  const [hint, button] = links.next[purpose]!
+  return (
+    <Page view={view} purpose={purpose} title={said} message={{ tone: 'danger', title: said }}>
+      <h1 class="visually-hidden">{said}</h1>
+      <MessageNotice message={{ tone: 'danger', title: said, text: hint }} />
+      <div class="actions">
+        <a class="button primary wide" href={instead}>
+          {button}
+        </a>
+      </div>
+    </Page>
+  )
+}

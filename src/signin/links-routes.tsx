@@ -1,0 +1,220 @@
+import type { Context } from 'hono'
+import * as z from 'zod'
+import { limitByNetwork, limitHashing } from '../access/guards.ts'
+import { comesFromElsewhere } from '../access/origin.ts'
+import { keepSignedIn } from '../auth/keep-signed-in.ts'
+import { logIn } from '../auth/login.ts'
+import { startSession } from '../auth/start-session.ts'
+import type { AppEnv } from '../context.ts'
+import { Hono } from '../http/hono.ts'
+import { form as anyForm, operation } from '../http/operation.ts'
+import { AppError, notFound, toAppError } from '../http/problem.ts'
+import { validate } from '../http/validate.ts'
+import { acceptInvitation, type InvitationShown, showInvitation } from '../invitations/accept.ts'
+import { AcceptInvitation } from '../invitations/schemas.ts'
+import { invalidLink } from '../links/errors.ts'
+import { PURPOSES } from '../links/models.ts'
+import { failingPage, fieldErrors, problemText } from '../pages/failing.tsx'
+import { browserFormToken, browserOf, isOurForm, staleForm } from '../pages/forms.ts'
+import { respond } from '../pages/respond.ts'
+import { homeOf } from '../pages/session.ts'
+import { rememberLanguage, type View, viewOf } from '../pages/view.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
+import { knownDevice, readSessionCookie, toClaims } from '../sessions/cookie.ts'
+import { askerOf } from './asker-cookie.ts'
+import { LinkDone, LinkExpired, LinkForm } from './link-form.tsx'
+import { type LinkPage, type LinkPurpose, PAGES } from './link-pages.ts'
+import type { Message } from './pages.tsx'
+import { waitOf } from './refusals.tsx'
+
+type Fields = Record<string, string>
+type LinkContext = Context<AppEnv & { Variables: { fields: Fields } }>
+
+/** Addresses of these pages have a token in them: no other page is told. */
+const QUIETLY = { referrer: 'no-referrer' } as const
+
+function requirePage(c: Context): { purpose: LinkPurpose; page: LinkPage } {
+  const purpose = c.req.param('purpose') ?? ''
+  if (!Object.hasOwn(PAGES, purpose)) throw notFound()
+  return { purpose: purpose as LinkPurpose, page: PAGES[purpose as LinkPurpose] }
+}
+
+/** Who is signed in here, as their cookie says it; the write that relies on it decides. */
+function actorOf(c: LinkContext): Claims | undefined {
+  const cookie = readSessionCookie(c, c.var.config.keys.session_cookie, c.var.now)
+  return cookie && toClaims(cookie)
+}
+
+interface Refused {
+  message: Message
+  errors: Fields
+  status: AppError['status']
+}
+
+/**
+ * The form of a link. What was typed comes back, but for passwords. Without the token of a link it takes the code of
+ * the mail, in the browser that asked for it; elsewhere it says that the link is needed.
+ */
+function formPage(c: LinkContext, typed: Fields, refused?: Refused, invitation?: InvitationShown) {
+  const { purpose, page } = requirePage(c)
+  const view = viewOf(c)
+  const asker = askerOf(c, c.var, purpose)
+  const token = typed.token ?? ''
+  const takesCode = token === '' && page.hasCode && Object.keys(asker).length > 0
+  if (token === '' && !takesCode) return expiredPage(c, view.texts.links.needsLink)
+  const isKnown = (asker.signup_token !== undefined || actorOf(c) !== undefined) && !refused
+  return respond(
+    c,
+    <LinkForm
+      view={view}
+      purpose={purpose}
+      formToken={browserFormToken(c)}
+      token={token}
+      takesCode={takesCode}
+      fields={[...page.fields, ...(isKnown ? [] : page.ofStrangers)]}
+      values={typed}
+      errors={refused?.errors ?? {}}
+      message={refused?.message}
+      invitation={invitation}
+    />,
+    { ...QUIETLY, ...(refused && { status: refused.status }) },
+  )
+}
+
+function expiredPage(c: LinkContext, said?: string) {
+  const { purpose, page } = requirePage(c)
+  const view = viewOf(c)
+  const sentence = said ?? view.texts.links.expired
+  return respond(c, <LinkExpired view={view} purpose={purpose} instead={page.instead} said={sentence} />, {
+    ...QUIETLY,
+    status: invalidLink().status,
+  })
+}
+
+/** What was done: a browser goes on by itself, where its form was ours. */
+function donePage(c: LinkContext, said: 'done' | 'asked', actor: Claims | undefined, isOurs: boolean) {
+  const { purpose, page } = requirePage(c)
+  const view = viewOf(c)
+  const { links } = view.texts
+  const next = said === 'done' ? ((actor && page.next?.signedIn) ?? page.next?.signedOut) : undefined
+  if (next && isOurs) return c.redirect(next, 303)
+  const sentences = said === 'asked' ? links.change_email.asked : links[purpose].done
+  const to = (next ?? (actor ? '/account' : '/signin')).split('?')[0]!
+  return respond(c, <LinkDone view={view} purpose={purpose} said={sentences} to={to} />, QUIETLY)
+}
+
+const path = { purpose: () => z.enum(PURPOSES).meta({ description: 'What the link is for.' }) }
+
+export const linkPages = new Hono<AppEnv>()
+  .get(
+    '/:purpose',
+    operation({
+      id: 'showLinkPage',
+      tag: 'mail',
+      summary: 'The page that a mailed link opens; opening it does nothing',
+      description: 'Every problem of a page is a page as well, of the same status.',
+      path,
+      responses: { 200: 'html' },
+      problems: [notFound],
+    }),
+    limitByNetwork,
+    async (c) => {
+      rememberLanguage(c)
+      const { purpose } = requirePage(c)
+      const token = c.req.query('token') ?? ''
+      const isInvitation = purpose === 'accept_invitation' && token !== ''
+      const invitation = isInvitation ? await showInvitation(c.var, token) : undefined
+      return formPage(c as never, { token }, undefined, invitation)
+    },
+  )
+  .post(
+    '/:purpose',
+    operation({
+      id: 'submitLinkPage',
+      tag: 'mail',
+      summary: 'What the button on that page does',
+      description: 'Every problem of a page is a page as well, of the same status, with its form.',
+      path,
+      responses: { 200: 'html', 303: null },
+      problems: [notFound, invalidLink],
+    }),
+    anyForm(() => z.looseObject({ token: z.string() }).meta({ id: 'LinkForm' })),
+    limitByNetwork,
+    limitHashing,
+    async (c) => {
+      const { purpose, page } = requirePage(c)
+      if (comesFromElsewhere(c, [c.var.config.ISSUER])) throw staleForm()
+      const isOurs = isOurForm(c, c.var.fields, browserOf(c))
+      const fields = filledIn(c.var.fields)
+      if (purpose === 'accept_invitation') return accept(c as never, fields, isOurs)
+      const asker = askerOf(c, c.var, purpose)
+      // A request token is for its code alone; a sign-up is a proof beside a link, too.
+      const { request_token: _, ...beside } = asker
+      const proof = fields.token === undefined ? asker : page.ofStrangers.length > 0 ? beside : {}
+      const actor = actorOf(c as never)
+      const submit = (by: Claims | undefined) => page.submit(c.var, { ...fields, ...proof }, by)
+      const said = await submit(actor).catch((error) => {
+        // The link may be good, and the session of the cookie over.
+        if (!actor || toAppError(error).code !== 'invalid_link' || fields.token === undefined) throw error
+        return submit(undefined)
+      })
+      return donePage(c as never, said, actor, isOurs)
+    },
+  )
+  .onError(async (error, c) => {
+    const context = c as unknown as LinkContext
+    const known = toAppError(error)
+    if (known.status >= 500 || ['not_found', 'stale_form', 'unsupported_media_type'].includes(known.code))
+      return failingPage(error, c)
+    const view = viewOf(c)
+    c.set('problem' as never, known as never)
+    const wait = known.headers['retry-after']
+    if (wait) c.header('retry-after', wait)
+    if (known.code === 'invalid_link' && (context.var.fields?.code ?? '') === '') return expiredPage(context)
+    const typed = filledIn({ token: c.req.query('token') ?? '', ...context.var.fields })
+    const invitation =
+      c.req.param('purpose') === 'accept_invitation'
+        ? await showInvitation(context.var, typed.token ?? '').catch(() => undefined)
+        : undefined
+    return formPage(context, typed, refusedBy(view, known), invitation)
+  })
+
+/** Makes the account, and signs in whoever made it here. */
+async function accept(c: LinkContext, fields: Fields, isOurs: boolean) {
+  const input = validate(AcceptInvitation(), fields)
+  const { email, role } = await acceptInvitation(c.var, input)
+  if (!isOurs) return donePage(c, 'done', undefined, false)
+  try {
+    const proven = await logIn(c.var, { email, password: input.password, ...knownDevice(c) })
+    keepSignedIn(c, await startSession(c.var, proven, { cookie: true }), true)
+    return c.redirect(homeOf(role), 303)
+  } catch (error) {
+    // The account is made all the same.
+    if (!(error instanceof AppError)) throw error
+    return donePage(c, 'done', undefined, false)
+  }
+}
+
+function refusedBy(view: View, error: AppError): Refused {
+  const { common, links } = view.texts
+  const errors = fieldErrors(view, error)
+  const isOfCode = error.code === 'invalid_link'
+  const message: Message = waitOf(view, error) ?? {
+    tone: 'danger',
+    title: error.errors
+      ? (Object.values(errors)[0] ?? common.check)
+      : isOfCode
+        ? view.texts.signin.check.wrong[0]!
+        : problemText(view, error),
+    ...(isOfCode && { text: links.expired }),
+  }
+  return { message, errors, status: error.status }
+}
+
+/** A field that was left empty was not filled in; codes are written with spaces. */
+const filledIn = ({ form_token: _, username: __, ...fields }: Fields): Fields =>
+  Object.fromEntries(
+    Object.entries({ ...fields, ...(fields.code && { code: fields.code.replace(/\s/g, '') }) }).filter(
+      ([, value]) => value !== '',
+    ),
+  )

@@ -1,0 +1,45 @@
+import type { AppError } from '../http/problem.ts'
+import { toFull, toMinute } from '../pages/format.ts'
+import type { View } from '../pages/view.ts'
+import type { Message } from './pages.tsx'
+
+/** What a refused sign-in says. Wrong, unknown and locked are one sentence. Throws what is a failure of ours. */
+export function refusalOf(view: View, error: AppError): Message {
+  const { signin } = view.texts
+  const waiting = waitOf(view, error)
+  const disabledUntil = error.members?.disabled_until as string | undefined
+  if (waiting) return waiting
+  if (error.code === 'account_disabled') {
+    const title = disabledUntil
+      ? signin.disabledUntil(toFull(view, Date.parse(disabledUntil)))
+      : signin.disabled
+    return { tone: 'danger', title, text: signin.askAdmin(view.organisation) }
+  }
+  if (error.code === 'email_not_verified')
+    return {
+      tone: 'warn',
+      title: signin.confirmFirst[0]!,
+      text: (
+        <>
+          {signin.confirmFirst[1]} <a href="/signup/resend">{signin.sendAgain}</a>
+        </>
+      ),
+    }
+  if (error.status >= 500) throw error
+  return { tone: 'danger', title: signin.wrong[0]!, text: signin.wrong[1] }
+}
+
+/** What says that one has to wait, and how long; undefined where it is something else. */
+export function waitOf(view: View, error: AppError): Message | undefined {
+  const { signin } = view.texts
+  if (error.code === 'hashing_busy')
+    return { tone: 'danger', title: signin.hashing[0]!, text: signin.hashing[1] }
+  if (error.status !== 429) return undefined
+  const waitMs = Number(error.headers['retry-after'] ?? 0) * 1000
+  const minutes = Math.max(1, Math.ceil(waitMs / 60_000))
+  return {
+    tone: 'danger',
+    title: signin.tooMany,
+    text: signin.waitMinutes(minutes, toMinute(view, view.now + waitMs)),
+  }
+}

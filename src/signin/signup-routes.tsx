@@ -1,0 +1,161 @@
+import type { Context } from 'hono'
+import { limitByNetwork } from '../access/guards.ts'
+import { keepSignedIn } from '../auth/keep-signed-in.ts'
+import { logIn } from '../auth/login.ts'
+import { SignUp } from '../auth/schemas.ts'
+import { signUp } from '../auth/signup.ts'
+import { startSession } from '../auth/start-session.ts'
+import { Hono } from '../http/hono.ts'
+import { AppError } from '../http/problem.ts'
+import { validate } from '../http/validate.ts'
+import { failingPage, fieldErrors, problemText } from '../pages/failing.tsx'
+import { browserFormToken, browserOf, form } from '../pages/forms.ts'
+import { respond } from '../pages/respond.ts'
+import type { PageEnv } from '../pages/session.ts'
+import { doneMessage } from '../pages/submit.ts'
+import { rememberLanguage, viewOf } from '../pages/view.ts'
+import { PASSWORD_MIN_LENGTH } from '../passwords/policy.ts'
+import { forgotPassword } from '../recovery/reset.ts'
+import { AskForMail, VerifyEmail } from '../recovery/schemas.ts'
+import { resendVerification, verifyEmail } from '../recovery/verify.ts'
+import { knownDevice } from '../sessions/cookie.ts'
+import { askerOf, rememberAsker } from './asker-cookie.ts'
+import {
+  CheckMailPage,
+  ForgotPage,
+  type Message,
+  ResendPage,
+  SignUpClosedPage,
+  SignUpPage,
+} from './pages.tsx'
+import { refusalOf } from './refusals.tsx'
+
+const checkMail = (c: Context, email: string, message?: Message, status = 200) =>
+  respond(
+    c,
+    <CheckMailPage
+      view={viewOf(c)}
+      token={browserFormToken(c)}
+      email={email.slice(0, 320)}
+      message={message}
+    />,
+    { status: status as 200 },
+  )
+
+export const signupRoutes = new Hono<PageEnv>()
+  .get('/signup', (c) => {
+    rememberLanguage(c)
+    const view = viewOf(c)
+    if (c.var.config.SIGNUP === 'closed') return respond(c, <SignUpClosedPage view={view} />)
+    return respond(
+      c,
+      <SignUpPage view={view} token={browserFormToken(c)} passwordMinLength={PASSWORD_MIN_LENGTH} />,
+    )
+  })
+  .post('/signup', limitByNetwork, form(browserOf), async (c) => {
+    const { form_token: _, ...fields } = c.var.fields
+    const { name = '', email = '', password = '' } = fields
+    try {
+      const { status, body } = await signUp(c.var, validate(SignUp(), { name, email, password }), undefined)
+      rememberAsker(c, 'verify_email', body.signup_token)
+      if (status === 202) return c.redirect(`/signup/check?${new URLSearchParams({ email })}`, 303)
+      const tokens = await startSession(c.var, await logIn(c.var, { email, password, ...knownDevice(c) }), {
+        cookie: true,
+      })
+      keepSignedIn(c, tokens, true)
+      return c.redirect('/account', 303)
+    } catch (error) {
+      if (!(error instanceof AppError) || error.status >= 500) throw error
+      const view = viewOf(c)
+      const { common, signin } = view.texts
+      const errors = fieldErrors(view, error)
+      const message: Message = error.errors
+        ? { tone: 'danger', title: common.check, text: common.checkHint }
+        : { tone: 'danger', title: signin.wrong[0]!, text: problemText(view, error) }
+      return respond(
+        c,
+        <SignUpPage
+          view={view}
+          token={browserFormToken(c)}
+          message={message}
+          values={{ name, email }}
+          errors={error.code === 'email_taken' ? { email: problemText(view, error) } : errors}
+          passwordMinLength={PASSWORD_MIN_LENGTH}
+        />,
+        { status: error.status },
+      )
+    }
+  })
+  .get('/signup/resend', (c) => {
+    rememberLanguage(c)
+    return respond(c, <ResendPage view={viewOf(c)} token={browserFormToken(c)} />)
+  })
+  .get('/signup/check', (c) => checkMail(c, c.req.query('email') ?? ''))
+  .post('/signup/code', limitByNetwork, form(browserOf), async (c) => {
+    const { email = '', code = '' } = c.var.fields
+    const proof = { code: code.replace(/\s/g, ''), ...askerOf(c, c.var, 'verify_email') }
+    try {
+      await verifyEmail(c.var, validate(VerifyEmail(), proof), undefined)
+      return c.redirect('/signin?done=confirmed', 303)
+    } catch (error) {
+      if (!(error instanceof AppError) || error.status >= 500) throw error
+      const view = viewOf(c)
+      const [title, text] = view.texts.signin.check.wrong
+      const message: Message =
+        error.status === 429 ? refusalOf(view, error) : { tone: 'danger', title: title!, text }
+      return checkMail(c, email, message, error.status)
+    }
+  })
+  .post('/signup/again', limitByNetwork, form(browserOf), async (c) => {
+    const { email = '' } = c.var.fields
+    try {
+      const asked = await resendVerification(c.var, validate(AskForMail(), { email, ...knownDevice(c) }))
+      // What signing up has given is good with every mail of that account, so it stays.
+      if (askerOf(c, c.var, 'verify_email').signup_token === undefined)
+        rememberAsker(c, 'verify_email', asked.request_token)
+      return checkMail(c, email, { title: viewOf(c).texts.signin.check.sent })
+    } catch (error) {
+      if (!(error instanceof AppError) || error.status >= 500) throw error
+      return checkMail(c, email, refusalOf(viewOf(c), error), error.status)
+    }
+  })
+  .get('/forgot', (c) => {
+    rememberLanguage(c)
+    const view = viewOf(c)
+    const message = doneMessage(c, { undone: view.texts.links.undo_email_change.done.join('. ') })
+    return respond(c, <ForgotPage view={view} token={browserFormToken(c)} message={message} />)
+  })
+  .post('/forgot', limitByNetwork, form(browserOf), async (c) => {
+    const view = viewOf(c)
+    const { forgotten } = view.texts.signin
+    const { email = '' } = c.var.fields
+    try {
+      const { request_token } = await forgotPassword(
+        c.var,
+        validate(AskForMail(), { email, ...knownDevice(c) }),
+      )
+      rememberAsker(c, 'reset_password', request_token)
+      const message = { title: forgotten.sent[0]!, text: forgotten.sent[1] }
+      return respond(
+        c,
+        <ForgotPage view={view} token={browserFormToken(c)} message={message} values={{ email }} />,
+      )
+    } catch (error) {
+      if (!(error instanceof AppError) || error.status >= 500) throw error
+      const message: Message = error.errors
+        ? { tone: 'danger', title: view.texts.common.check, text: view.texts.common.checkHint }
+        : refusalOf(view, error)
+      return respond(
+        c,
+        <ForgotPage
+          view={view}
+          token={browserFormToken(c)}
+          message={message}
+          values={{ email }}
+          errors={fieldErrors(view, error)}
+        />,
+        { status: error.status },
+      )
+    }
+  })
+  .onError(failingPage)

@@ -1,0 +1,29 @@
+import type { Resources } from '../context.ts'
+import { openSealed, seal } from '../crypto/sealed.ts'
+
+/**
+ * Where signing in may lead beside our own pages: to an address that stands in APP_URLS, exactly. It travels through the
+ * forms sealed, and is looked up again at the end, so no link and no form leads anywhere else.
+ */
+export function sealTarget(
+  { config }: Pick<Resources, 'config'>,
+  url: string | undefined,
+): string | undefined {
+  if (url === undefined || !config.APP_URLS.includes(url)) return undefined
+  return seal(config.keys.form_token, `target.${Buffer.from(url).toString('base64url')}`)
+}
+
+export function openTarget(
+  { config }: Pick<Resources, 'config'>,
+  sealed: string | undefined,
+): string | undefined {
+  const [, encoded] = /^target\.([\w-]+)$/.exec(openSealed(config.keys.form_token, sealed ?? '') ?? '') ?? []
+  const url = encoded && Buffer.from(encoded, 'base64url').toString()
+  return url && config.APP_URLS.includes(url) ? url : undefined
+}
+
+/** The origin at which a form ends that carries a target: the page's policy has to allow it. */
+export const originOfTarget = (resources: Pick<Resources, 'config'>, sealed: string | undefined) => {
+  const url = openTarget(resources, sealed)
+  return url === undefined ? {} : { formAction: new URL(url).origin }
+}

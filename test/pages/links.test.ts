@@ -1,0 +1,237 @@
+import { expect, test } from 'vitest'
+import { linkIn, openApi, PASSWORD } from '../support/api.ts'
+import { type Jar, openJar, SESSION } from '../support/jar.ts'
+
+const api = openApi({ EMAIL_VERIFICATION: 'required' })
+const NEW = 'nine green bears run'
+const newAddress = () => `${crypto.randomUUID()}@people.test`
+
+/** Opens the newest link that an address was mailed, as its button's form. */
+async function follow(jar: Jar, email: string, subject?: RegExp) {
+  const mails = await api.mailsTo(email)
+  const { url, token } = linkIn(mails.find((mail) => !subject || subject.test(mail.subject))!)
+  const page = url.pathname + url.search
+  const press = (fields: Record<string, string> = {}, headers = {}) =>
+    jar.submit(page, url.pathname, { token, ...fields }, headers)
+  return { page, path: url.pathname, token, press, opened: await jar.open(page) }
+}
+const forgot = (email: string) => api.send('POST', '/v1/auth/forgot_password', { body: { email } })
+
+async function invited(by = 'Ingrid', more: object = {}) {
+  const admin = await api.quickActor({ role: 'admin', name: by, email_verified_at: 1 })
+  const email = newAddress()
+  const body = { email, name: 'Ada', ...more }
+  await api.send('POST', '/v1/invitations', { token: admin.token, body })
+  return { email, admin }
+}
+
+test('RS5: the page of a link has no script and tells no other page its address, and opening it does nothing', async () => {
+  const { email } = await api.person({ email_verified_at: 1 })
+  await forgot(email)
+  const jar = openJar(api)
+  const { opened, page } = await follow(jar, email)
+  expect([opened.status, opened.headers.get('referrer-policy')]).toEqual([200, 'no-referrer'])
+  expect(opened.text).not.toContain('<script')
+  expect(opened.text).toContain('/roster.css')
+  expect((await jar.open(page)).status).toBe(200)
+})
+
+test('A new password leads to the sign-in, which says so', async () => {
+  const { email } = await api.person({ email_verified_at: 1 })
+  await forgot(email)
+  const jar = openJar(api)
+  const { press } = await follow(jar, email)
+  const weak = await press({ new_password: 'short' })
+  expect([weak.status, weak.text.includes('fewer than 12'), weak.text.includes('aria-invalid')]).toEqual([
+    422,
+    true,
+    true,
+  ])
+  const done = await press({ new_password: NEW })
+  expect([done.status, done.to]).toEqual([303, '/signin?done=reset'])
+  expect((await jar.open(done.to!)).text).toContain('Your password is changed')
+  const used = await press({ new_password: NEW })
+  expect([used.status, used.text.includes('has been used'), used.text.includes('href="/forgot"')]).toEqual([
+    400,
+    true,
+    true,
+  ])
+})
+
+test('An invitation shows who invites, into what, and the address, and whoever accepts it is signed in', async () => {
+  const { email } = await invited('Ingrid', { role: 'manager' })
+  const jar = openJar(api)
+  const { opened, press } = await follow(jar, email)
+  for (const text of ['Ingrid invited you to', email, 'Manager', 'value="Ada"'])
+    expect(opened.text).toContain(text)
+  const weak = await press({ name: 'Ada L', password: 'short' })
+  expect([
+    weak.status,
+    weak.text.includes('value="Ada L"'),
+    weak.text.includes('Ingrid invited you'),
+  ]).toEqual([422, true, true])
+  const done = await press({ name: 'Ada L', password: NEW })
+  expect([done.status, done.to, jar.jar.has(SESSION), jar.jar.has('__Host-roster-device')]).toEqual([
+    303,
+    '/admin',
+    true,
+    true,
+  ])
+  expect((await jar.open('/v1/users/me')).body).toMatchObject({ email, name: 'Ada L', role: 'manager' })
+})
+
+test('HD2: an invitation signs nobody in by a form of elsewhere, or of another browser', async () => {
+  const { email } = await invited()
+  const thief = openJar(api)
+  const { path, token } = await follow(thief, email)
+  const form_token = await thief.tokenOf(path + `?token=${token}`)
+  const fields = { token, password: NEW, form_token }
+  const victim = openJar(api)
+  await victim.open('/signin')
+  for (const headers of [
+    { origin: 'https://evil.test', 'sec-fetch-site': 'cross-site' },
+    { origin: 'null', 'sec-fetch-site': 'cross-site' },
+  ]) {
+    const answer = await victim.post(path, fields, headers)
+    expect([answer.status, victim.jar.has(SESSION)]).toEqual([403, false])
+  }
+  const strange = await victim.post(path, fields)
+  expect([strange.status, strange.text.includes('Your account is made'), victim.jar.has(SESSION)]).toEqual([
+    200,
+    true,
+    false,
+  ])
+})
+
+test('A change of address that was asked for on a page is confirmed in that browser by one press', async () => {
+  const { email, id } = await api.person({ email_verified_at: 1 })
+  const jar = openJar(api)
+  await jar.signIn(email)
+  const next = newAddress()
+  const asked = await jar.submit('/account', '/account/email', {
+    new_email: next,
+    current_password: PASSWORD,
+  })
+  expect(asked.to).toBe('/account?done=asked')
+  const { press } = await follow(jar, next)
+  const done = await press()
+  expect([done.status, done.to]).toEqual([303, '/account?done=address'])
+  expect((await jar.open(done.to!)).text).toContain('This is the address of your account now')
+  expect(await api.sql('SELECT email FROM users WHERE id = ?', [id])).toEqual([{ email: next }])
+})
+
+test('In another browser, or once its session is over, the old address is asked as well', async () => {
+  for (const isOver of [false, true]) {
+    const { email, id } = await api.person({ email_verified_at: 1 })
+    const jar = openJar(api)
+    await jar.signIn(email)
+    const next = newAddress()
+    await jar.submit('/account', '/account/email', { new_email: next, current_password: PASSWORD })
+    if (isOver) await api.sql('UPDATE sessions SET revoked_at = 1 WHERE user_id = ?', [id])
+    const other = isOver ? jar : openJar(api)
+    const asked = await (await follow(other, next)).press()
+    expect([asked.status, asked.text.includes('approve it from the old one')]).toEqual([200, true])
+    const approved = await (await follow(other, email, /[Aa]pprove/)).press()
+    expect([approved.status, approved.text.includes('your account now')]).toEqual([200, true])
+  }
+})
+
+test('Whoever signed up confirms by one press, and anybody else has to type a password', async () => {
+  const email = newAddress()
+  const jar = openJar(api)
+  await jar.submit('/signup', '/signup', { name: 'Ada', email, password: PASSWORD })
+  const stranger = await follow(openJar(api), email)
+  expect(stranger.opened.text).toContain('name="password"')
+  const refused = await stranger.press()
+  expect([refused.status, refused.text.includes('Reading the mail is not enough')]).toEqual([422, true])
+  const { opened, press } = await follow(jar, email)
+  expect(opened.text).not.toContain('name="password"')
+  const done = await press()
+  expect([done.status, done.to]).toEqual([303, '/signin?done=confirmed'])
+})
+
+test('A link that has expired offers the next step, in the language of whoever reads it', async () => {
+  const jar = openJar(api)
+  const next = {
+    verify_email: '/signup/resend',
+    reset_password: '/forgot',
+    change_email: '/account',
+    approve_email_change: '/account',
+    undo_email_change: '/forgot',
+    unlock_account: '/forgot',
+    accept_invitation: '/signin',
+  }
+  for (const [purpose, href] of Object.entries(next)) {
+    const fields = { token: 'x', password: NEW, new_password: NEW }
+    const wanted: Record<string, string> =
+      purpose === 'accept_invitation'
+        ? { token: 'x', password: NEW }
+        : purpose === 'reset_password'
+          ? { token: 'x', new_password: NEW }
+          : purpose === 'verify_email'
+            ? fields
+            : { token: 'x' }
+    const answer = await jar.post(`/links/${purpose}`, wanted)
+    expect([purpose, answer.status, answer.text.includes(`href="${href}"`)]).toEqual([purpose, 400, true])
+    const german = await jar.post(`/links/${purpose}?lang=de`, wanted)
+    expect(german.text).toContain('Dieser Link ist abgelaufen')
+  }
+  expect((await jar.open('/links/accept_invitation?token=x')).status).toBe(400)
+  const bare = await jar.open('/links/verify_email')
+  expect([bare.status, bare.text.includes('Open the link in your mail')]).toEqual([400, true])
+})
+
+test('Whoever asks for the confirmation again types the code of the new mail in that browser', async () => {
+  const email = newAddress()
+  await openJar(api).submit('/signup', '/signup', { name: 'Ada', email, password: PASSWORD })
+  const jar = openJar(api)
+  const asked = await jar.submit('/signup/resend', '/signup/again', { email })
+  expect([asked.status, asked.text.includes(email)]).toEqual([200, true])
+  const { code } = linkIn((await api.mailsTo(email))[0]!)
+  expect(
+    (
+      await jar.submit('/links/verify_email', '/links/verify_email', {
+        code: '0000 0000',
+        password: PASSWORD,
+      })
+    ).status,
+  ).toBe(400)
+  const done = await jar.submit('/links/verify_email', '/links/verify_email', {
+    code: `${code.slice(0, 4)} ${code.slice(4)}`,
+    password: PASSWORD,
+  })
+  expect([done.status, done.to]).toEqual([303, '/signin?done=confirmed'])
+})
+
+test('LE1: a login that fails says that the address is not confirmed in the browser that signed up, and nowhere else', async () => {
+  const email = newAddress()
+  const jar = openJar(api)
+  await jar.submit('/signup', '/signup', { name: 'Ada', email, password: PASSWORD })
+  const here = await jar.signIn(email)
+  expect([
+    here.status,
+    here.text.includes('Confirm your email first'),
+    here.text.includes('href="/signup/resend"'),
+  ]).toEqual([403, true, true])
+  const elsewhere = await openJar(api).signIn(email)
+  expect([elsewhere.status, elsewhere.text.includes('Confirm your email first')]).toEqual([401, false])
+})
+
+test('What was signed up for is known as this device at once, where nothing has to be confirmed', async () => {
+  const jar = openJar(openApi({ EMAIL_VERIFICATION: 'optional' }))
+  const done = await jar.submit('/signup', '/signup', {
+    name: 'Ada',
+    email: newAddress(),
+    password: PASSWORD,
+  })
+  expect([done.status, done.to, jar.jar.has('__Host-roster-device')]).toEqual([303, '/account', true])
+})
+
+test('Whoever leaves is told so on the way out', async () => {
+  const { email } = await api.person({ email_verified_at: 1 })
+  const jar = openJar(api)
+  await jar.signIn(email)
+  const left = await jar.submit('/account/data', '/account/data/leave', { password: PASSWORD })
+  expect([left.status, left.to, jar.jar.has(SESSION)]).toEqual([303, '/signin?done=left', false])
+  expect((await jar.open(left.to!)).text).toContain('role="status"')
+})
