@@ -28,8 +28,11 @@ Prints JWT_KEYS and SECRET_KEYS as lines of an env file: fresh ones, or those of
   --step      publish adds a new entry, sign makes it the one that signs, retire drops the others
   --dry-run   says what would become of which entry, and prints none
 
-Before retiring SECRET_KEYS, the database is asked whose passwords would be lost, where TURSO_DATABASE_URL (and
-TURSO_AUTH_TOKEN) say which that is.`
+Before retiring SECRET_KEYS, the database is asked whose passwords would be lost: TURSO_DATABASE_URL (and
+TURSO_AUTH_TOKEN) say which that is. One that does not answer stops it; without TURSO_DATABASE_URL nobody is asked.`
+
+/** Whoever verifies keeps the published keys so long (system/routes.ts). */
+const KNOWN_AFTER_SECONDS = 600
 
 const WHAT_NEXT: Record<Step, string> = {
   publish: 'It verifies, and signs nothing yet. Deploy, wait 10 minutes, then: --step sign',
@@ -59,6 +62,8 @@ export function newSecret(): string {
 /** To the second, in the form that ISO 8601 calls basic: `20261128T153012Z`. */
 const STAMP = /\d{8}T\d{6}Z/
 const toStamp = (seconds: number) => new Date(seconds * 1000).toISOString().replace(/[-:]|\.\d+/g, '')
+
+const toTime = (seconds: number) => new Date(seconds * 1000).toISOString().replace('.000', '')
 
 /** When an entry was made, in epoch seconds; what has no date is older than everything that has one. */
 function madeAt(text: string | undefined): number {
@@ -100,9 +105,7 @@ export async function rotate<T>(entries: T[], step: Step, { dated, make }: Kind<
   const ageOf = (entry: T | undefined) => madeAt(entry && dated(entry))
   const name = (entry: T | undefined) => {
     const seconds = ageOf(entry)
-    return Number.isFinite(seconds)
-      ? `the entry of ${new Date(seconds * 1000).toISOString().replace('.000', '')}`
-      : 'the entry without a date'
+    return Number.isFinite(seconds) ? `the entry of ${toTime(seconds)}` : 'the entry without a date'
   }
   const [signing, ...others] = entries
   if (signing === undefined) throw new Error('There is no entry.')
@@ -128,9 +131,11 @@ export async function rotate<T>(entries: T[], step: Step, { dated, make }: Kind<
           ? unclear
           : `No entry is newer than the one that signs (${name(signing)}): --step publish is first.`,
       )
+    const knownAt = ageOf(next) + KNOWN_AFTER_SECONDS
+    const early = `\n  TOO EARLY: it was published less than 10 minutes ago, and who verifies may not know it. Do not deploy this before ${toTime(knownAt)}.`
     return {
       entries: [next, ...entries.filter((entry) => entry !== next)],
-      said: `${name(next)} signs now; ${name(signing)} verifies.`,
+      said: `${name(next)} signs now; ${name(signing)} verifies.${nowSeconds() < knownAt ? early : ''}`,
       gone: [],
     }
   }

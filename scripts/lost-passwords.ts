@@ -12,7 +12,7 @@ const NAMED = 20
 export async function findPasswordsLost(gone: string[], kept: string[]): Promise<string> {
   const { TURSO_DATABASE_URL: url, TURSO_AUTH_TOKEN: authToken } = process.env
   if (!url)
-    return 'Whose passwords would be lost, only the database knows: put TURSO_DATABASE_URL into the environment.'
+    return 'NOBODY WAS ASKED whose passwords would be lost, and only the database knows: put TURSO_DATABASE_URL into the environment.'
   const idsOf = (secrets: string[]) => keyring(secrets, 'password_pepper').map(pepperId)
   const stay = idsOf(kept)
   const lost = idsOf(gone).filter((id) => !stay.includes(id))
@@ -31,6 +31,11 @@ export async function findPasswordsLost(gone: string[], kept: string[]): Promise
     const names = (named?.rows ?? []).map(({ email }) => String(email))
     const others = total - names.length
     return `${total} ${total === 1 ? 'password' : 'passwords'} would be lost, until a reset by mail: ${names.join(', ')}${others > 0 ? `, and ${others} more` : ''}`
+  } catch (error) {
+    throw new Error(
+      `the database did not say whose passwords would be lost, so nothing is retired (${(error as Error).message}). To retire without asking, leave TURSO_DATABASE_URL out of the environment.`,
+      { cause: error },
+    )
   } finally {
     client.close()
   }

@@ -31,7 +31,10 @@ export interface Resources {
   origin: RequestOrigin
   /** The versions of the user that the caller has seen; undefined for any (http/precondition.ts). */
   ifMatch?: readonly number[]
-  /** The time of the request (epoch ms). Workers' clock stands still between I/O, so once is enough. */
+  /**
+   * The time of the request (epoch ms): of its first byte, set anew when its body is read (http/body.ts) and after a hash
+   * (passwords/turns.ts), which take seconds. So it is read where it is used, behind those.
+   */
   now: number
   /** Lets work go on after the answer. Only for what may be lost. */
   afterwards(work: Promise<unknown>): void

@@ -76,7 +76,7 @@ describe('SC1, HX15: a setting that is missing or unfit', () => {
     ['SIGN_UP', 'closed'],
     ['PASSWORD_HASHES', 'cheap', { ISSUER: 'https://roster.example' }],
     ['PASSWORD_HASHES', 'cheap', { ISSUER: 'https://test' }],
-    ['PASSWORD_HASHES', 'none'],
+    ['PASSWORD_HASHES', 'light'],
     ['CORS_ORIGIN', 'https://app.corp.example'],
     ['JWT_KEYS', 'changeme'],
     ['JWT_KEYS', '{"keys":[]}'],
@@ -89,6 +89,25 @@ describe('SC1, HX15: a setting that is missing or unfit', () => {
     ['CORS_ORIGINS', '*'],
     ['REFRESH_GRACE_SECONDS', 'soon'],
     ['PURGE_AFTER_DAYS', '0'],
+    ...['1e3', '0x10', ' 40', '4_0', '40.0', '', ' ', '-40'].map((value): [string, string] => [
+      'ACTIVITY_DAYS',
+      value,
+    ]),
+    ['ACTIVITY_NOISE_DAYS', '60', { ACTIVITY_DAYS: '40' }],
+    ...['   ', '\u200b', '---', 'Two\nlines', 'Bell\u0007', ' Roster'].map((value): [string, string] => [
+      'ORGANISATION',
+      value,
+    ]),
+    ['AUDIENCE', ' '],
+    ['TURSO_AUTH_TOKEN', '   '],
+    ['TURSO_AUTH_TOKEN', 'cut\noff'],
+    ['RESEND_API_KEY', ' '],
+    ['CORS_ORIGINS', 'https://*.corp.example'],
+    ['CORS_ORIGINS', ' , ,'],
+    ['SIGNUP_DOMAINS', ' , ,', { EMAIL_VERIFICATION: 'required' }],
+    ['TRUSTED_PROXY_SECRET', ' '],
+    ['LINK_ORIGIN', 'http://localhost:8787', { ISSUER: 'https://roster.test' }],
+    ['LINK_ORIGIN', 'https://roster.test', { ISSUER: 'http://localhost:8787', PASSWORD_HASHES: undefined }],
   ]
 
   test.each(unfit)(

@@ -1,6 +1,11 @@
-import { beforeAll, expect, test } from 'vitest'
-import { type Api, openApi } from './support/api.ts'
+import { createExecutionContext } from 'cloudflare:test'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { cleanUp } from '../src/cleanup/service.ts'
+import { openForCron } from '../src/context.ts'
+import { type Api, openApi, PASSWORD } from './support/api.ts'
+import { addCrowd } from './support/crowd.ts'
 import { newPerson } from './support/requests.ts'
+import { dump } from './support/snapshots.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
 /** Erasing somebody takes all that is theirs, by whatever it is found, and nothing of anybody else's. */
@@ -52,4 +57,125 @@ test('DL3: takes the mails that went to their address before it was an account',
   expect((await purge(ada)).status).toBe(204)
   expect(await mailsTo(email)).toEqual([])
   expect(await api.sql('SELECT id FROM invitations WHERE id = ?', [invitation])).toEqual([])
+})
+
+test('DL3: in whatever letters and case their name and addresses were written', async () => {
+  const boss = await api.quickActor({ role: 'admin', email_verified_at: 1 })
+  const others = [1, 2, 3, 4, 5].map(() => api.person({ password_hash: null, email_verified_at: 1 }))
+  const [bob, eve, joe, leo, kim] = await Promise.all(others)
+  const mark = crypto.randomUUID().slice(0, 8)
+  const [first, second] = [`Zed-${mark}@Bücher.example`, `zed-${mark}@ÄRGER.example`]
+  const [asciiFirst, asciiSecond] = [`zed-${mark}@xn--bcher-kva.example`, `zed-${mark}@xn--rger-koa.example`]
+  const by = (method: string, path: string, body?: unknown) =>
+    api.send(method, path, { token: boss.token, body, headers: { 'idempotency-key': crypto.randomUUID() } })
+  const made = await by('POST', '/v1/users', { email: first, name: 'Ägid Öztürk', password: PASSWORD })
+  const id = made.body.id as string
+  const reasons = [
+    `AGID ÖZTÜRK said so`,
+    `ask zed-${mark}@BÜCHER.EXAMPLE.`,
+    `${asciiSecond.toUpperCase()} wrote`,
+    `zed-${mark}@ärger.example`,
+  ]
+  for (const [index, { id }] of [bob!, eve!, joe!, leo!].entries())
+    await by('POST', `/v1/users/${id}/disable`, { reason: reasons[index] })
+  await by('POST', `/v1/users/${kim!.id}/disable`, { reason: 'Ägidius Öztürk is somebody else' })
+  // It is theirs for a while; then somebody invites it, and somebody wants it, each in a spelling of their own.
+  await by('PATCH', `/v1/users/${id}`, { email: second })
+  await by('PATCH', `/v1/users/${id}`, { email: `later-${mark}@people.test` })
+  await by('POST', '/v1/invitations', { email: `ZED-${mark}@BÜCHER.example` })
+  const wanting = await api.actor({ email_verified_at: 1 })
+  const wanted = { new_email: `zed-${mark}@ärger.EXAMPLE`, current_password: PASSWORD }
+  await api.send('POST', '/v1/auth/change_email', { token: wanting.token, body: wanted })
+  const found = async () => {
+    const text = JSON.stringify(await dump(api))
+      .normalize('NFC')
+      .toLowerCase()
+    const marks = [first, second, asciiFirst, asciiSecond, ...reasons, 'Ägid Öztürk', `later-${mark}`]
+    return marks.filter((mark) => text.includes(mark.toLowerCase()))
+  }
+  expect(await found()).toHaveLength(10)
+  expect((await by('DELETE', `/v1/users/${id}?hard=true`)).status).toBe(204)
+  await api.sql('DELETE FROM cleanup_runs')
+  await cleanUp(openForCron(api.bindings, createExecutionContext()))
+  expect(await found()).toEqual([])
+  const kept = 'SELECT disabled_reason AS it FROM users WHERE id = ?'
+  expect(await api.sql(kept, [kim!.id])).toEqual([{ it: 'Ägidius Öztürk is somebody else' }])
+})
+
+test('SE2, DL3: nobody is purged while a link is live that takes their account back', async () => {
+  const lone = openApi({ ...(await freshUpstreams()).bindings, PURGE_AFTER_DAYS: '1' })
+  const run = async (days: number) => {
+    const resources = openForCron(lone.bindings, createExecutionContext())
+    await lone.sql('DELETE FROM cleanup_runs')
+    await cleanUp({ ...resources, now: resources.now + days * 86_400_000 })
+  }
+  const left = async () => (await lone.sql("SELECT id FROM users WHERE email LIKE '%@leaving.test'")).length
+  for (const [name, email_verified_at] of [
+    ['told', 1],
+    ['untold', null],
+  ] as const) {
+    const who = await lone.actor({ email: `${name}@leaving.test`, email_verified_at })
+    const body = { password: PASSWORD }
+    expect((await lone.send('DELETE', '/v1/users/me', { token: who.token, body })).status).toBe(204)
+  }
+  const counts = []
+  for (const days of [0.5, 2, 6.9, 7.1]) {
+    await run(days)
+    counts.push(await left())
+  }
+  expect(counts).toEqual([2, 1, 1, 0])
+})
+
+describe('HX11, CR1: what an erasure reads does not grow with what there is of others', () => {
+  test('at no stage, and purging does not outrun it', async () => {
+    const own = await freshUpstreams()
+    const lone = openApi(own.bindings)
+    const day = 86_400_000
+    const addOthers = async (from: number, to: number) => {
+      await addCrowd(lone, from, to)
+      // Whoever was disabled with a reason, wants an address, or got an answer that repeats one.
+      const numbers = `WITH RECURSIVE n(i) AS (SELECT ${from} UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ${to})`
+      await lone.sql(`${numbers} INSERT INTO user_activity_logs (id, user_id, action, details)
+        SELECT printf('ffff0000-0000-7000-8000-%012x', i), 'u' || i, 'user.disabled', json_object('reason', 'reason ' || i) FROM n`)
+      await lone.sql(`${numbers} INSERT INTO idempotency_keys (principal, route, key, body_hash, status, response, subject_id, created_at)
+        SELECT 'p' || i, 'r', 'k', 'h', 201, json_object('email', 'o' || i || '@o.test'), 'none', ${Date.now()} FROM n`)
+      await lone.sql(`${numbers} INSERT INTO outbox (id, kind, user_id, recipient, recipient_normalized, new_email, created_at, expires_at, attempts, next_attempt_at, sent_at)
+        SELECT 'm' || i, 'email_change_requested', 'u' || i, 'o' || i, 'o' || i, 'n' || i, ${Date.now()}, 1, 0, 1, 1 FROM n`)
+    }
+    const eraseOne = async () => {
+      const { id } = await lone.person({ password_hash: null, deleted_at: Date.now() - 31 * day })
+      await lone.sql('DELETE FROM cleanup_runs')
+      const { calls } = await own.measure(() => cleanUp(openForCron(lone.bindings, createExecutionContext())))
+      expect(await lone.sql('SELECT stage FROM erasures WHERE user_id = ?', [id])).toEqual([
+        { stage: 'history_of_them' },
+      ])
+      return calls.flatMap(({ statements }) => statements).reduce((sum, { rowsRead }) => sum + rowsRead, 0)
+    }
+    await addOthers(0, 300)
+    const few = await eraseOne()
+    await addOthers(300, 3000)
+    const many = await eraseOne()
+    expect(many).toBeLessThanOrEqual(few + 8)
+
+    const due = (column: 'deleted_at' | 'updated_at') => (i: number) =>
+      lone.person({
+        email: `${column}-${i}@due.test`,
+        password_hash: null,
+        [column]: Date.now() - (31 * day + i),
+      })
+    for (let i = 0; i < 60; i++) await Promise.all([due('deleted_at')(i), due('updated_at')(i)])
+    await lone.sql('DELETE FROM cleanup_runs')
+    const { calls } = await own.measure(() => cleanUp(openForCron(lone.bindings, createExecutionContext())))
+    let waiting = 0
+    let most = 0
+    for (const { sql, rowsWritten } of calls.flatMap(({ statements }) => statements)) {
+      if (/^INSERT INTO "erasures"/.test(sql) && rowsWritten > 0) waiting += 1
+      if (/^UPDATE "erasures" SET due_at = \? WHERE/.test(sql)) waiting -= 1
+      most = Math.max(most, waiting)
+    }
+    expect(await lone.sql("SELECT count(*) AS n FROM users WHERE email LIKE '%@due.test'")).toEqual([
+      { n: 0 },
+    ])
+    expect([waiting, most]).toEqual([0, 10])
+  })
 })

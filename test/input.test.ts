@@ -30,6 +30,7 @@ const BODIES: Record<string, Record<string, unknown>> = {
   'POST /v1/auth/forgot_password': { email: 'new@people.test' },
   'POST /v1/auth/reset_password': { token: 'x', new_password: PASSWORD },
   'POST /v1/auth/unlock_account': { token: 'x' },
+  'POST /v1/auth/reopen_account': { token: 'x' },
   'POST /v1/auth/change_email': { new_email: 'new@people.test', current_password: PASSWORD },
   'POST /v1/auth/confirm_email_change': { token: 'x' },
   'POST /v1/auth/approve_email_change': { token: 'x' },

@@ -16,6 +16,7 @@ const UNBOUNDED = /^SCAN (?!CONSTANT ROW|\(subquery)|TEMP B-TREE/
 function isBounded(sql: string, step: string): boolean {
   // The search index, asked what matches, gives its rows in order one by one; LIMIT stops it.
   if (step.startsWith('SCAN users_fts VIRTUAL TABLE') && sql.includes('users_fts MATCH ')) return true
+  if (step.startsWith('SCAN reasons_fts VIRTUAL TABLE') && sql.includes('reasons_fts MATCH ')) return true
   // The first rows of a table, in the order of an index: no condition to pass over rows for, and LIMIT stops it.
   if (step.startsWith('SCAN ') && !/\bwhere\b/i.test(sql) && /\blimit \S+$/i.test(sql)) return true
   // What a partial index holds, as far as the count goes: its condition is all there is.

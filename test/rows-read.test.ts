@@ -10,10 +10,11 @@ import { freshUpstreams } from './support/upstreams.ts'
  * each branch of the merge, and the totals; the check of the token, three more.
  */
 const MOST_PER_PAGE = 7 * PAGE
-/** By erasing a person, who has rows in every table. */
 const MOST_PER_CHANGE = 100
+/** A person who has rows in every table; each statement reads the job itself as well. */
+const MOST_PER_ERASURE = 700
 /** By one person to erase and one to let in again. */
-const MOST_PER_CLEAN_UP = 200
+const MOST_PER_CLEAN_UP = 500
 /** What the search index may read more, or less, when it puts its pages in order. */
 const TIDYING = 8
 vi.setConfig({ testTimeout: rounds(120_000, 1_800_000) })
@@ -44,6 +45,8 @@ test('IV5, CR1: a request reads as many rows among many people as among few', as
       },
       historian,
     )
+    // Each is looked at once more after a minute: how many there are by then, only the clock knows.
+    await api.sql('DELETE FROM erasures')
     const { 'clean-up': cleanUp, ...requests } = await measure('clean-up', () => everyCleanUp(api)).then(
       () => read,
     )
@@ -57,11 +60,16 @@ test('IV5, CR1: a request reads as many rows among many people as among few', as
   expect(many.cleanUp).toBe(few.cleanUp)
   expect(Object.keys(many.requests)).toEqual(Object.keys(few.requests))
   for (const [name, rows] of Object.entries(many.requests)) {
-    const slack = name.startsWith('GET ') ? 0 : TIDYING
+    // Of readiness, a row of the deployment's own is there or is not yet.
+    const slack = name.startsWith('GET /ready') ? 1 : name.startsWith('GET ') ? 0 : TIDYING
     rows.forEach((count, index) => {
       expect(Math.abs(count - few.requests[name]![index]!), name).toBeLessThanOrEqual(slack)
     })
-    const most = name.startsWith('GET ') ? MOST_PER_PAGE : MOST_PER_CHANGE
+    const most = name.startsWith('GET ')
+      ? MOST_PER_PAGE
+      : name.includes('hard=true')
+        ? MOST_PER_ERASURE
+        : MOST_PER_CHANGE
     expect(Math.max(...rows), name).toBeLessThanOrEqual(most)
   }
   expect(many.cleanUp).toBeLessThanOrEqual(MOST_PER_CLEAN_UP)

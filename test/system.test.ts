@@ -52,7 +52,7 @@ describe('HX17: readiness is a list of named checks, each the thing itself', () 
     }
     expect(await bodyFor(admin.token)).toMatchObject({
       cleanup: { last_finished: null, overdue: false },
-      mail: { waiting: 0, dead: 0, oldest_waiting_s: null },
+      mail: { waiting: 0, dead: 0, oldest_waiting_s: null, last_refusal: null },
     })
   })
 
@@ -133,6 +133,58 @@ describe('HX17: readiness is a list of named checks, each the thing itself', () 
     await due(11)
     const answer = await lone.send('GET', '/ready')
     expect([answer.body.code, answer.body.detail]).toEqual(['mail_overdue', 'Not ready: mail_overdue.'])
+    // What is wrong is named for everybody, and counted for whoever may read the runs, just when it matters.
+    expect(answer.body.failed).toEqual(['mail'])
+    expect(answer.body.checks).toContainEqual({ name: 'mail', status: 'failed' })
+    expect(answer.body.mail).toBeUndefined()
+    await lone.sql('UPDATE cleanup_runs SET started_at = 1')
+    await lone.sql("UPDATE system_state SET at = 1 WHERE name = 'began'")
+    const { token } = await lone.quickActor({ role: 'admin' })
+    expect((await lone.send('GET', '/ready', { token })).body).toMatchObject({
+      failed: ['cron', 'mail'],
+      cleanup: { overdue: true },
+      mail: { waiting: 2, oldest_waiting_s: expect.any(Number) },
+    })
+  })
+
+  test('a mail service that refused the last mail, with its status, until it takes one', async () => {
+    const lone = await freshUpstreams()
+    const at = openApi(lone.bindings)
+    const { token } = await at.quickActor({ role: 'admin' })
+    const answerAfter = async (status: number | undefined) => {
+      await lone.behave('mail', status === undefined ? { mode: 'pass' } : { mode: 'status', status })
+      const { email } = await at.person()
+      await at.send('POST', '/v1/auth/resend_verification', { body: { email } })
+      const { status: answered, body } = await at.send('GET', '/ready', { token })
+      return [answered, body.code ?? body.status, (body.mail as { last_refusal: unknown }).last_refusal]
+    }
+    const refused = (status: number) => ({ at: expect.any(String), status })
+    expect(await answerAfter(422)).toEqual([200, 'degraded', refused(422)])
+    expect(await answerAfter(403)).toEqual([503, 'mail_refused', refused(403)])
+    expect(await answerAfter(undefined)).toEqual([200, 'ready', null])
+  })
+
+  test('mails of the hour that are used up', async () => {
+    const lone = openApi({ ...(await freshUpstreams()).bindings, MAILS_PER_HOUR: '2' })
+    const mailOne = async () =>
+      lone.send('POST', '/v1/auth/resend_verification', { body: { email: (await lone.person()).email } })
+    await mailOne()
+    expect(await ready(lone)).toEqual([200, 'ready'])
+    await mailOne()
+    const { body } = await lone.send('GET', '/ready')
+    expect([body.status, body.checks]).toEqual([
+      'degraded',
+      expect.arrayContaining([{ name: 'mail', status: 'degraded' }]),
+    ])
+  })
+
+  test('a table that lacks, also one that only clean-up knows', async () => {
+    for (const table of ['erasures', 'reasons_fts']) {
+      const lone = openApi((await freshUpstreams()).bindings)
+      await lone.sql(`DROP TABLE ${table}`)
+      const { status, body } = await lone.send('GET', '/ready')
+      expect([table, status, body.code, body.failed]).toEqual([table, 503, 'schema_mismatch', ['schema']])
+    }
   })
 })
 

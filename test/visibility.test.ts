@@ -107,3 +107,37 @@ test('HX12: who managed once takes along that they acted, and nothing about whom
   expect(answer.text).not.toMatch(/Kookaburra|suspected/)
   expect(answer.text).toContain('user.disabled')
 })
+
+test('HX12: an export has the invitations that somebody made, and nobody who was invited', async () => {
+  const former = await someone('manager')
+  const mark = crypto.randomUUID()
+  const body = { email: `kookaburra-${mark}@people.test`, name: 'Kookaburra Laughing' }
+  const headers = { 'idempotency-key': mark }
+  const invited = await api.send('POST', '/v1/invitations', { token: former.token, body, headers })
+  expect(invited.status).toBe(201)
+  const exported = async (token: string) => {
+    const answer = await as({ token }, 'GET', '/v1/users/me/export')
+    expect(answer.status).toBe(200)
+    expect(answer.text).not.toMatch(/kookaburra/i)
+    return (answer.body.invitations as object[]).at(-1)
+  }
+  const kept = { id: invited.body.id, role: 'user', email: null, name: null }
+  expect(await exported(former.token)).toMatchObject(kept)
+  await as(admin, 'PATCH', `/v1/users/${former.id}`, { role: 'user' })
+  expect(await exported((await api.signIn(former)).token)).toMatchObject(kept)
+})
+
+test('HX4: the invitation of somebody who is deleted is for those who may see the deleted', async () => {
+  const email = `quetzal-${crypto.randomUUID()}@people.test`
+  const { body: invitation } = await as(manager, 'POST', '/v1/invitations', { email, name: 'Quetzal' })
+  const gone = await api.person({ email, password_hash: null, email_verified_at: 1 })
+  await api.sql('UPDATE invitations SET user_id = ?, accepted_at = 1 WHERE id = ?', [
+    gone.id,
+    invitation.id as string,
+  ])
+  const sees = async (who: { token: string }) =>
+    (await as(who, 'GET', '/v1/invitations?limit=100')).text.includes(email)
+  expect([await sees(manager), await sees(admin)]).toEqual([true, true])
+  await as(admin, 'DELETE', `/v1/users/${gone.id}`)
+  expect([await sees(manager), await sees(admin)]).toEqual([false, true])
+})

@@ -13,7 +13,10 @@ interface SqldOptions {
    * and nothing is written for 5 s, or ever again.
    */
   checkpoints?: 'hourly' | 'by-size'
-  /** Whose tokens it takes: an Ed25519 public key, in base64url. Without one it asks for no token. */
+  /**
+   * Whose tokens it takes: an Ed25519 public key, in base64url. Without one it asks for no token. It lets anybody open
+   * a WebSocket, which it has no option to refuse, and closes it at the first message that has no token.
+   */
   jwtKey?: string
   /** Opens its other port, which takes a checkpoint, to whoever has this. */
   adminKey?: string

@@ -148,7 +148,7 @@ function checkCookie(c: Context, claims: Claims, cookie: CookieSession) {
       throw new WrongHint(withRightHint(cookie, user))
     }
     if (user.turn !== cookie.turn && reliesOnTurn(claims)) throw reauthenticationRequired()
-    noteSeen(resources, cookie, user.last_seen_at)
+    noteSeen(resources, cookie, user)
     return user
   }
 }

@@ -20,6 +20,23 @@ const NOTHING_KNOWN: Known = { subject_role: null, subject_deleted_at: null, act
 
 export const NO_ORIGIN = { ip: null, user_agent: null, country: null } as const
 
+/** Whether a reader may know of a user: the deleted are there for those who may delete and restore, and nobody else. */
+export const seesUser = ({ role }: Pick<Reader, 'role'>, user: { deleted_at: number | null }): boolean =>
+  user.deleted_at === null || hasPermission(role, 'users:delete')
+
+/** Whether a reader knows from where a user acts: their own origin, and that of whoever they outrank. */
+export const seesOriginOf = (reader: Reader, user: { id: string; role: Role }): boolean =>
+  user.id === reader.id || outranks(reader.role, user.role)
+
+/** What stands in rows about people, by which they are known. */
+const PERSONAL = ['email', 'email_normalized', 'name', 'new_email', 'new_email_normalized']
+
+/** What an export keeps of a row about somebody else: that it is there, when, and to which id. */
+export const withoutOthers = (row: Record<string, unknown>): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(row).map(([name, value]) => [name, PERSONAL.includes(name) ? null : value]),
+  )
+
 /**
  * What a reader sees of a row of history, by who they are to it. Lists, exports and pages all ask here.
  *
@@ -37,10 +54,10 @@ export function visibleTo(
 ): ActivityLog | undefined {
   const isSubject = row.user_id === reader.id
   const isActor = row.actor_id !== null && row.actor_id === reader.id
-  const seesDeleted = hasPermission(reader.role, 'users:delete')
   const reads = hasPermission(reader.role, 'activity:read')
-  const isThere = row.user_id === null || (known.subject_role !== null && known.subject_deleted_at === null)
-  const manages = reads && (isThere || seesDeleted)
+  // Of the purged nothing is known, and they are no less gone.
+  const isGone = row.user_id !== null && known.subject_role === null
+  const manages = reads && seesUser(reader, { deleted_at: isGone ? 0 : known.subject_deleted_at })
   if (!isSubject && !manages && (reads || !isActor)) return undefined
 
   const seen = manages && outranksWhoever(reader, row, known)

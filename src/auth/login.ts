@@ -19,10 +19,10 @@ import type { Proven } from './start-session.ts'
  *   `account_disabled`; 403 `email_not_verified` for whoever signed up with the address; 429 `too_many_attempts`.
  */
 export async function logIn(resources: Resources, input: LogIn): Promise<Proven> {
-  const { db, config, now } = resources
+  const { db, config } = resources
   const email = normalizeEmail(input.email)
   const account = and(eq(users.email_normalized, email), sql`deleted_at IS NULL`)!
-  const device = openDeviceToken(config, input.device_token, now)
+  const device = openDeviceToken(config, input.device_token, resources.now)
   // Whoever would be sent away for want of a turn is not even counted.
   assertNotBusy()
   const attempt = openAttempt(resources, email, account, device)
@@ -44,7 +44,7 @@ export async function logIn(resources: Resources, input: LogIn): Promise<Proven>
   if (!user || !password.isRight) {
     throw await refuseLogin(resources, login, user, isLocked ? 'locked' : 'wrong_password')
   }
-  if (!isActive(user, now)) throw await refuseRightPassword(resources, login, user, 'disabled')
+  if (!isActive(user, resources.now)) throw await refuseRightPassword(resources, login, user, 'disabled')
   if (config.EMAIL_VERIFICATION === 'required' && user.email_verified_at === null) {
     throw await refuseRightPassword(resources, login, user, 'unverified')
   }

@@ -4,7 +4,7 @@ import { amrOf, type Proof } from '../access/assurance.ts'
 import { challenges } from '../challenges/models.ts'
 import { makeChallenge, openChallenge, openTry } from '../challenges/service.ts'
 import type { Resources } from '../context.ts'
-import { build, insertWhere, rowExists, type Statement } from '../database/statements.ts'
+import { build, databaseNow, insertWhere, rowExists, type Statement } from '../database/statements.ts'
 import { wrongCode } from '../factors/errors.ts'
 import { hasFactor, selectFactorState } from '../factors/state.ts'
 import { Refusal } from '../http/problem.ts'
@@ -139,7 +139,7 @@ async function finish(
       ? [
           build
             .update(sessions)
-            .set({ turn: sql`${sessions.turn} + 1`, proved_at: now })
+            .set({ turn: sql`${sessions.turn} + 1`, proved_at: databaseNow })
             .where(
               and(
                 isThis,
@@ -152,7 +152,7 @@ async function finish(
       : [],
     attempts: clear,
     session: build
-      .select({ turn: sessions.turn, proved_at: sessions.proved_at })
+      .select({ turn: sessions.turn, proved_at: sessions.proved_at, now: databaseNow.as('now') })
       .from(sessions)
       .where(isThis),
     verdict: sql<{ is_done: 0 | 1 }>`SELECT ${isUsing ? isDone : sql`1`} AS is_done`,
@@ -160,7 +160,7 @@ async function finish(
   if (!verdict[0]!.is_done) throw wrongCode()
   if (!isCookie) return { turn, provedAt: now }
   const [row] = session
-  const isRaised = row?.turn === actor.turn + 1 && (row.proved_at ?? 0) > now - FORMER_TURN_MS
+  const isRaised = row?.turn === actor.turn + 1 && (row.proved_at ?? 0) > row.now - FORMER_TURN_MS
   if (!isRaised) throw invalidToken(new Refusal('meanwhile'))
   return { turn: row.turn, provedAt: row.proved_at! }
 }

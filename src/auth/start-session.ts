@@ -3,7 +3,14 @@ import { v7 as uuidv7 } from 'uuid'
 import { type Amr, amrOf, isTwofold, type Proof } from '../access/assurance.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
-import { build, insertWhere, rowExists, type Statement } from '../database/statements.ts'
+import {
+  build,
+  databaseNow,
+  type Given,
+  insertWhere,
+  rowExists,
+  type Statement,
+} from '../database/statements.ts'
 import { accountHasFactor, type FactorState, hasFactor } from '../factors/state.ts'
 import type { AppError } from '../http/problem.ts'
 import { oneTimeTokens } from '../links/models.ts'
@@ -63,26 +70,26 @@ export interface Used {
  *
  * @throws 403 `second_factor_required`, and nothing has begun.
  */
-export async function startSession(
-  resources: Resources,
-  proven: Proven,
-  { cookie, remember }: Keeping = {},
-): Promise<Tokens> {
-  const { db, now, origin } = resources
+export async function startSession(asked: Resources, proven: Proven, keeping: Keeping = {}): Promise<Tokens> {
+  // What was proved may have taken seconds.
+  const now = Date.now()
+  const resources = { ...asked, now }
+  const { db, origin } = resources
   const { user: row, newHash, used = [], refused = invalidCredentials } = proven
   const amr = amrOf(proven.proofs)
   const { idleMs, absoluteMs } = lifetimeOf(resources.config, row.role)
   if (hasFactor(proven.factors) && !isTwofold(amr)) throw await askForSecondFactor(resources, proven)
-  const lifetimeMs = cookie && remember === false ? Math.min(SHORT_MS, absoluteMs) : absoluteMs
-  const session: Session = {
+  const lifetimeMs =
+    keeping.cookie && keeping.remember === false ? Math.min(SHORT_MS, absoluteMs) : absoluteMs
+  const session = {
     id: uuidv7(),
     user_id: row.id,
     counter: 0,
-    rotated_at: now,
-    created_at: now,
-    last_seen_at: now,
-    idle_expires_at: now + Math.min(idleMs, lifetimeMs),
-    expires_at: now + lifetimeMs,
+    rotated_at: databaseNow,
+    created_at: databaseNow,
+    last_seen_at: databaseNow,
+    idle_expires_at: sql`${databaseNow} + ${Math.min(idleMs, lifetimeMs)}`,
+    expires_at: sql`${databaseNow} + ${lifetimeMs}`,
     revoked_at: null,
     revoked_reason: null,
     ip: origin.ip,
@@ -92,7 +99,7 @@ export async function startSession(
     proved_at: null,
     amr: JSON.stringify(amr),
     repeated_at: null,
-  }
+  } satisfies Given<Session>
   const isStarted = rowExists(sessions, session.id)
   const isThisUser = and(eq(users.id, row.id), isStarted)
   const event = {
@@ -104,6 +111,7 @@ export async function startSession(
   const {
     evicted,
     user: [user],
+    begun: [begun],
   } = await db.writeBatch(
     {
       session: insertWhere(
@@ -137,11 +145,12 @@ export async function startSession(
           ? [voidTokens(now, ['unlock_account'], and(eq(oneTimeTokens.subject_id, row.id), isStarted))]
           : [],
       user: build.select(signerColumns).from(users).where(isThisUser),
+      begun: build.select().from(sessions).where(eq(sessions.id, session.id)),
     },
     isStarted,
   )
-  if (!user) {
-    if (proven.again) return startSession(resources, await proven.again())
+  if (!user || !begun) {
+    if (proven.again) return startSession(resources, await proven.again(), keeping)
     throw refused()
   }
   sendAfterwards(resources, ...used.flatMap(({ mailId }) => mailId ?? []))
@@ -154,7 +163,7 @@ export async function startSession(
     epoch: user.device_epoch,
   }
   return {
-    ...(await toTokens(resources, session, user)),
+    ...(await toTokens(resources, { ...begun, now: begun.created_at }, user)),
     device_token: makeDeviceToken(resources.config, device, now),
   }
 }
@@ -183,9 +192,13 @@ export type Signer = Pick<User, keyof typeof signerColumns>
 
 export async function toTokens(
   { config, now }: Resources,
-  session: Pick<Session, 'id' | 'counter' | 'created_at' | 'idle_expires_at' | 'expires_at' | 'amr'>,
+  session: Pick<Session, 'id' | 'counter' | 'created_at' | 'idle_expires_at' | 'expires_at' | 'amr'> & {
+    /** By the clock of its times. */
+    now?: number
+  },
   user: Signer,
 ): Promise<Tokens> {
+  const endsAt = Math.min(session.idle_expires_at, session.expires_at)
   const accessToken = await signAccessToken(config, now, {
     userId: user.id,
     sessionId: session.id,
@@ -199,7 +212,7 @@ export async function toTokens(
     token_type: 'Bearer',
     expires_in: ACCESS_TOKEN_SECONDS,
     refresh_token: makeRefreshToken(config.keys.refresh_token, session.id, session.counter),
-    refresh_expires_in: Math.floor((Math.min(session.idle_expires_at, session.expires_at) - now) / 1000),
+    refresh_expires_in: Math.round((endsAt - (session.now ?? now)) / 1000),
     user: toUser(user),
   }
 }

@@ -10,21 +10,27 @@ import { factors } from '../factors/models.ts'
 import { renewSeeds, seedsAreOutdated } from '../factors/renewal.ts'
 import { idempotencyKeys } from '../idempotency/models.ts'
 import { invitations } from '../invitations/models.ts'
-import { oneTimeTokens } from '../links/models.ts'
+import { oneTimeTokens, TAKES_BACK } from '../links/models.ts'
 import { outbox } from '../mail/models.ts'
 import { sessions } from '../sessions/models.ts'
 import { throttles } from '../throttle/models.ts'
 import { endDisabling } from '../users/change.ts'
-import { eraseTraces, eraseUser } from '../users/erasure.ts'
-import { erasures, users } from '../users/models.ts'
+import { eraseTraces, eraseUser, respell } from '../users/erasure.ts'
+import { erasures, NEVER_PROVED, users } from '../users/models.ts'
 import { firstIdAt } from '../values/ids.ts'
 
 const DAY_MS = 86_400_000
 const ROWS_PER_STATEMENT = 500
 /** Each leaves a row of history of its own. */
 const USERS_PER_BATCH = 20
-/** A step of an erasure looks through a page of many tables. */
-const ERASURES_PER_BATCH = 4
+/**
+ * Two tasks begin erasures, and each needs two steps at least: the second looks for late writes. So in a turn of all
+ * tasks more steps are made than are begun, and what waits is worked off.
+ */
+const PURGES_PER_BATCH = 5
+const ERASURES_PER_BATCH = 24
+/** Of each table, in a batch of erasures: shared by those that are in it. */
+const ERASED_ROWS_PER_BATCH = 2000
 /** A token of an ended session is told so for a day; after that it is merely not valid. */
 const ENDED_SESSION_MS = DAY_MS
 const IDEMPOTENCY_MS = DAY_MS
@@ -48,12 +54,14 @@ export interface Task {
 
 export function tasksOf(resources: Resources): Record<string, Task> {
   const { config, now } = resources
-  const deletedLongAgo = sql`deleted_at < ${now - config.PURGE_AFTER_DAYS * DAY_MS}`
+  const mayComeBack = sql`EXISTS (SELECT 1 FROM ${oneTimeTokens} WHERE subject_id = ${users.id}
+    AND purpose IN ${TAKES_BACK} AND spent_at IS NULL AND ${oneTimeTokens.expires_at} > ${now})`
+  const deletedLongAgo = sql`deleted_at < ${now - config.PURGE_AFTER_DAYS * DAY_MS} AND NOT ${mayComeBack}`
   const [noise, security] = [config.ACTIVITY_NOISE_DAYS, config.ACTIVITY_DAYS]
   return {
     disabled_ended: endDisablings(resources),
-    users: purge(resources, deletedLongAgo),
-    unverified: purge(resources, neverProved(resources), { reason: 'unverified' }),
+    users: purge(resources, 'users_deleted', deletedLongAgo),
+    unverified: purge(resources, 'users_never_proved', neverProved(resources), { reason: 'unverified' }),
     erasures: goOnErasing(resources),
     sessions_expired: removal(sessions, 'id', sql`idle_expires_at < ${now - ENDED_SESSION_MS}`),
     sessions_ended: removal(sessions, 'id', sql`revoked_at < ${now - ENDED_SESSION_MS}`),
@@ -78,7 +86,7 @@ export function tasksOf(resources: Resources): Record<string, Task> {
   }
 }
 
-const exists = (table: Table, condition: SQL) => sql`EXISTS (SELECT 1 FROM ${table} WHERE ${condition})`
+const exists = (table: Table | SQL, condition: SQL) => sql`EXISTS (SELECT 1 FROM ${table} WHERE ${condition})`
 
 /** Rows that nothing else depends on. `key` names a row, `isOver` says which. */
 const remove = (table: Table, key: string, isOver: SQL, fence: SQL): Step => {
@@ -112,23 +120,19 @@ function endDisablings(resources: Resources): Task {
   return {
     isDue: exists(users, isDue),
     steps: async (fence) => {
-      const ids = await findUsers(resources, isDue)
+      const ids = await findUsers(resources, users, isDue, USERS_PER_BATCH)
       return ids.map((id) => endDisabling(resources, id, sql`${isOver} AND ${fence}`))
     },
   }
 }
 
-/**
- * Accounts whose address nobody has proved, and that nobody has used: a squatter's, or a mistake. A role above `user`
- * was given by somebody who manages, so such accounts stay.
- */
 const neverProved = ({ config, now }: Resources) =>
-  sql`email_verified_at IS NULL AND last_login_at IS NULL AND deleted_at IS NULL
-    AND updated_at < ${now - config.UNVERIFIED_DAYS * DAY_MS} AND role = 'user'
-    AND status = 'active' AND password_is_given = 0`
+  sql`${NEVER_PROVED} AND updated_at < ${now - config.UNVERIFIED_DAYS * DAY_MS}`
 
 /** Users who go, by nobody; like a hard delete. Their traces are for the task after this. */
-function purge(resources: Resources, isDue: SQL, details?: object): Task {
+function purge(resources: Resources, index: string, isDue: SQL, details?: object): Task {
+  // Left to itself, SQLite prefers an index by role, which has everybody in it.
+  const candidates = sql`${users} INDEXED BY ${sql.identifier(index)}`
   const purgeOne = (id: string, fence: SQL): Step => {
     const event = { id: uuidv7(), action: 'user.purged', userId: id, actorId: null } as const
     const isStillDue = sql`${exists(users, sql`id = ${id} AND ${isDue}`)} AND ${fence}`
@@ -139,36 +143,39 @@ function purge(resources: Resources, isDue: SQL, details?: object): Task {
     ]
   }
   return {
-    isDue: exists(users, isDue),
-    steps: async (fence) => (await findUsers(resources, isDue)).map((id) => purgeOne(id, fence)),
+    isDue: exists(candidates, isDue),
+    steps: async (fence) =>
+      (await findUsers(resources, candidates, isDue, PURGES_PER_BATCH)).map((id) => purgeOne(id, fence)),
   }
 }
 
-async function findUsers({ db }: Resources, condition: SQL): Promise<string[]> {
+async function findUsers({ db }: Resources, table: Table | SQL, condition: SQL, most: number) {
   const { found } = await db.read({
-    found: sql<{ id: string }>`SELECT id FROM ${users} WHERE ${condition} LIMIT ${USERS_PER_BATCH}`,
+    found: sql<{ id: string }>`SELECT id FROM ${table} WHERE ${condition} LIMIT ${most}`,
   })
   return found.map(({ id }) => id)
 }
 
-/** A step of each of a few erasures. Whose turn it was goes to the end of those that wait. */
+/** A step of each of some erasures. Whose turn it was goes to the end of those that wait. */
 function goOnErasing(resources: Resources): Task {
-  const now = Math.max(resources.now, Date.now())
-  const step = (id: string, fence: SQL): Step => [
-    sql`UPDATE ${erasures} SET due_at = ${Math.max(now, Date.now())} WHERE user_id = ${id} AND ${fence}`,
-    ...eraseTraces(resources, id, fence),
+  const now = () => Math.max(resources.now, Date.now())
+  const step = ({ user_id: id, stage, sought }: Due, rows: number, fence: SQL): Step => [
+    sql`UPDATE ${erasures} SET due_at = ${now()} WHERE user_id = ${id} AND ${fence}`,
+    ...(stage === 'spellings' && sought ? [respell(id, sought, fence)] : []),
+    ...eraseTraces(resources, id, fence, rows),
   ]
-  const isDue = () => sql`due_at <= ${Math.max(now, Date.now())}`
   return {
     // What is begun in this run is due as well.
     isDue: sql`1`,
     steps: async (fence) => {
       const { due } = await resources.db.read({
-        due: sql<{
-          user_id: string
-        }>`SELECT user_id FROM ${erasures} WHERE ${isDue()} ORDER BY due_at LIMIT ${ERASURES_PER_BATCH}`,
+        due: sql<Due>`SELECT user_id, stage, sought FROM ${erasures} WHERE due_at <= ${now()}
+          ORDER BY due_at LIMIT ${ERASURES_PER_BATCH}`,
       })
-      return due.map(({ user_id }) => step(user_id, fence))
+      const rows = Math.min(ROWS_PER_STATEMENT, Math.floor(ERASED_ROWS_PER_BATCH / due.length))
+      return due.map((job) => step(job, rows, fence))
     },
   }
 }
+
+type Due = Pick<typeof erasures.$inferSelect, 'user_id' | 'stage' | 'sought'>

@@ -44,6 +44,25 @@ export function faultOfUrl(value: string, { libsql = false } = {}): string | und
   return undefined
 }
 
+/** What is wrong with a name that is shown, or compared letter by letter; undefined for a good one. */
+export function faultOfName(value: string): string | undefined {
+  if (/[\p{C}\p{Zl}\p{Zp}]/u.test(value)) return 'has a control character in it'
+  if (!/[\p{L}\p{N}]/u.test(value)) return 'is blank: it has no letter and no digit'
+  return value === value.trim() ? undefined : 'has blanks around it'
+}
+
+/** What is wrong with a token that travels in a header. */
+export const faultOfToken = (value: string) =>
+  /^[\x21-\x7e]{1,4096}$/.test(value)
+    ? undefined
+    : 'is blank, or has a blank, a line break or a foreign letter in it'
+
+/** An origin is compared as a whole, so a pattern would match nothing. */
+export function faultOfCorsOrigin(entry: string): string | undefined {
+  if (entry.includes('*')) return 'has a wildcard, and origins are compared as a whole'
+  return URL.parse(entry)?.origin === entry && /^https?:/.test(entry) ? undefined : 'is not an origin'
+}
+
 /** Scheme, host and port, and nothing else. */
 export const faultOfOrigin = (value: string) =>
   faultOfUrl(value) ?? (URL.parse(value)?.origin === value ? undefined : 'has more than an origin')

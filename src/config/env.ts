@@ -3,11 +3,14 @@ import { type JwtKeys, parseJwtKeys } from '../crypto/jwt-keys.ts'
 import { lazy } from '../values/lazy.ts'
 import {
   faultOfColour,
+  faultOfCorsOrigin,
   faultOfDomain,
   faultOfHost,
   faultOfMailbox,
+  faultOfName,
   faultOfOrigin,
   faultOfPicture,
+  faultOfToken,
   faultOfUrl,
   textsIn,
   weaknessOfSecret,
@@ -25,16 +28,18 @@ const checked = (faultOf: (value: string) => string | undefined) =>
       const fault = value && faultOf(value)
       if (fault) context.addIssue({ code: 'custom', message: fault })
     })
-const text = (max = 4096) => z.string('is missing').min(1, 'is empty').max(max, 'is too long')
+/** What is read by people, or compared by programs. */
+const name = (max = 4096) => checked(faultOfName).pipe(z.string().max(max, 'is too long'))
+const secret = () => checked(faultOfToken)
 const oneOf = <const Words extends [string, ...string[]]>(...words: Words) =>
   z.enum(words, 'is none of its words')
-const number = (preset: number, min: number, max: number) =>
-  z.coerce
-    .number('is not a number')
-    .int('is not a whole number')
-    .min(min, `is below ${min}`)
-    .max(max, `is above ${max}`)
-    .default(preset)
+const number = (preset: number, min: number, max: number) => wholeNumber(min, max).default(preset)
+/** Digits alone: JavaScript takes `1e3`, `0x10` and a blank for numbers, too. */
+const wholeNumber = (min: number, max: number) =>
+  z.preprocess(
+    (value) => (typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value),
+    z.int('is not a whole number in digits').min(min, `is below ${min}`).max(max, `is above ${max}`),
+  )
 const days = (preset: number, min: number) => number(preset, min, 3650)
 /** Separated by commas; what is wrong with an entry says which. */
 const list = (faultOf: (entry: string) => string | undefined) =>
@@ -43,6 +48,9 @@ const list = (faultOf: (entry: string) => string | undefined) =>
       .split(',')
       .map((entry) => entry.trim())
       .filter(Boolean)
+    // It was meant to say something, and would say what is said by leaving it out.
+    if (value !== '' && entries.length === 0)
+      context.addIssue({ code: 'custom', message: 'has no entry between its commas and blanks' })
     for (const [index, entry] of entries.entries()) {
       const fault = faultOf(entry)
       const place = entries.length > 1 ? ` (entry ${index + 1} of ${entries.length})` : ''
@@ -51,18 +59,15 @@ const list = (faultOf: (entry: string) => string | undefined) =>
     return entries
   })
 
-const faultOfPlainOrigin = (entry: string) =>
-  URL.parse(entry)?.origin === entry && /^https?:/.test(entry) ? undefined : 'is not an origin'
-
 /** As many as `JWT_KEYS` may have: more is a rotation that was never finished. */
 const MOST_KEYS = 8
 
 export const Env = lazy(() =>
   z.object({
     TURSO_DATABASE_URL: checked((value) => faultOfUrl(value, { libsql: true })),
-    TURSO_AUTH_TOKEN: text(),
+    TURSO_AUTH_TOKEN: secret(),
     UPSTASH_REDIS_REST_URL: checked(faultOfUrl),
-    UPSTASH_REDIS_REST_TOKEN: text(),
+    UPSTASH_REDIS_REST_TOKEN: secret(),
     JWT_KEYS: z.string('is missing').transform((value, context): JwtKeys => {
       try {
         return parseJwtKeys(value)
@@ -75,12 +80,12 @@ export const Env = lazy(() =>
       .refine((keys) => keys.length > 0, 'is empty')
       .refine((keys) => keys.length <= MOST_KEYS, `has more than ${MOST_KEYS} entries`),
     ISSUER: checked(faultOfOrigin),
-    AUDIENCE: text().default('roster'),
+    AUDIENCE: name().default('roster'),
     /** Where the links in mails lead: never taken from a request. */
     LINK_ORIGIN: checked(faultOfOrigin).optional(),
-    CORS_ORIGINS: list(faultOfPlainOrigin).default([]),
+    CORS_ORIGINS: list(faultOfCorsOrigin).default([]),
     /** Origins beside our own whose pages may use the cookie of a session: apps on the same site. */
-    COOKIE_ORIGINS: list(faultOfPlainOrigin).default([]),
+    COOKIE_ORIGINS: list(faultOfCorsOrigin).default([]),
     /** Addresses of apps that signing in may lead to (`redirect_to`), each exactly as it is asked for. */
     APP_URLS: list(faultOfUrl).default([]),
     /** What servers of ours send as `Roster-Proxy-Secret`, so that they may name their clients. */
@@ -101,7 +106,7 @@ export const Env = lazy(() =>
     WEBAUTHN_RP_ID: checked(faultOfHost).optional(),
     /** Origins beside ISSUER's own at which passkeys of ours may be used. */
     WEBAUTHN_ORIGINS: list(faultOfOrigin).default([]),
-    ORGANISATION: text(100).default('Roster'),
+    ORGANISATION: name(100).default('Roster'),
     /** For the pages: a picture of this origin, or one that stands in the setting; and a colour, as #rrggbb. */
     BRAND_LOGO_URL: checked(faultOfPicture).optional(),
     BRAND_COLOUR: checked(faultOfColour).optional(),
@@ -118,7 +123,7 @@ export const Env = lazy(() =>
     MAIL_FROM: checked(faultOfMailbox).optional(),
     MAIL_REPLY_TO: checked(faultOfMailbox).optional(),
     /** Sends by Resend; without it, by the binding `EMAIL`. */
-    RESEND_API_KEY: text().optional(),
+    RESEND_API_KEY: secret().optional(),
     RESEND_URL: checked(faultOfUrl).default('https://api.resend.com'),
     /** `Server-Timing` for everybody, not for the signed in alone. */
     DEBUG_TIMING: oneOf('on', 'off').default('off'),
@@ -144,7 +149,8 @@ export const Env = lazy(() =>
     UNVERIFIED_DAYS: days(30, 1),
     // A trigger keeps history for 30 days, by the database's clock; a day more, so that clean-up never runs into it.
     ACTIVITY_DAYS: days(400, 31),
-    ACTIVITY_NOISE_DAYS: days(90, 31),
+    /** 90, where ACTIVITY_DAYS are no fewer: see main.ts. */
+    ACTIVITY_NOISE_DAYS: wholeNumber(31, 3650).optional(),
   }),
 )
 
@@ -163,8 +169,9 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   SECRET_KEYS: 'what `npm run keys:generate` prints, several separated by commas',
   ISSUER: "the Worker's own origin, such as https://roster.your-domain (http:// is for localhost alone)",
   AUDIENCE: 'a name for what the tokens are good for, or leave it out',
-  LINK_ORIGIN: 'an origin such as https://roster.your-domain, or leave it out',
-  CORS_ORIGINS: 'origins such as https://app.your-domain, separated by commas',
+  LINK_ORIGIN:
+    'an origin that readers of mails can open, such as https://roster.your-domain, or leave it out',
+  CORS_ORIGINS: 'origins such as https://app.your-domain, each in full, separated by commas',
   COOKIE_ORIGINS: 'origins on the same site such as https://app.your-domain, separated by commas',
   APP_URLS: 'whole URLs such as https://app.your-domain/signed-in, separated by commas',
   TRUSTED_PROXY_SECRET: 'what `npm run keys:generate` prints for SECRET_KEYS, another one, or leave it out',
@@ -178,7 +185,7 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   PRIVILEGED_HOURS: NUMBER_OF('hours from 1 to 720'),
   WEBAUTHN_RP_ID: "the domain that passkeys are made for, such as your-domain, or leave it out for ISSUER's",
   WEBAUTHN_ORIGINS: 'origins such as https://app.your-domain, separated by commas, or leave it out',
-  ORGANISATION: 'a name of at most 100 characters',
+  ORGANISATION: 'a name of at most 100 characters, in one line',
   BRAND_LOGO_URL: 'a path of this origin such as /logo.svg, or a data: image in base64, or leave it out',
   BRAND_COLOUR: 'a colour such as #01614d, or leave it out',
   PAGE_TEXTS: 'JSON such as {"en":{"signin.title":"Welcome"}}, or leave it out',
@@ -200,5 +207,5 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   PURGE_AFTER_DAYS: NUMBER_OF('days from 1 to 3650'),
   UNVERIFIED_DAYS: NUMBER_OF('days from 1 to 3650'),
   ACTIVITY_DAYS: NUMBER_OF('days from 31 to 3650'),
-  ACTIVITY_NOISE_DAYS: NUMBER_OF('days from 31 to 3650'),
+  ACTIVITY_NOISE_DAYS: NUMBER_OF('days from 31 to ACTIVITY_DAYS, or leave it out'),
 }

@@ -1,14 +1,15 @@
 import { type Keyring, keyring } from '../crypto/keyring.ts'
 import type { Of } from '../values/lazy.ts'
-import { settingMeantBy } from './checks.ts'
+import { isLoopback, settingMeantBy } from './checks.ts'
 import { Env, type Setting, WHAT_TO_WRITE } from './env.ts'
 
 type Settings = Of<typeof Env>
 
 export type Config = Readonly<
-  Omit<Settings, 'EMAIL_VERIFICATION' | 'WEBAUTHN_RP_ID'> & {
+  Omit<Settings, 'EMAIL_VERIFICATION' | 'WEBAUTHN_RP_ID' | 'ACTIVITY_NOISE_DAYS'> & {
     EMAIL_VERIFICATION: 'required' | 'optional'
     WEBAUTHN_RP_ID: string
+    ACTIVITY_NOISE_DAYS: number
     /** One secret is never used for two purposes: each has a key of its own, derived by HKDF-SHA256. */
     keys: Readonly<Record<(typeof PURPOSES)[number], Keyring>>
   }
@@ -88,6 +89,7 @@ function parse(env: object): Config | ConfigError {
     ...settings,
     EMAIL_VERIFICATION: verificationOf(settings),
     WEBAUTHN_RP_ID: settings.WEBAUTHN_RP_ID ?? new URL(settings.ISSUER).hostname,
+    ACTIVITY_NOISE_DAYS: noiseDaysOf(settings),
     keys: keys as Config['keys'],
   }
 }
@@ -95,6 +97,9 @@ function parse(env: object): Config | ConfigError {
 /** A deployment that can send mail has addresses confirmed, and one that asks whose domain an address is has to. */
 const verificationOf = ({ EMAIL_VERIFICATION, MAIL_FROM, SIGNUP_DOMAINS }: Settings) =>
   EMAIL_VERIFICATION ?? (MAIL_FROM || SIGNUP_DOMAINS.length > 0 ? 'required' : 'optional')
+
+const noiseDaysOf = ({ ACTIVITY_DAYS, ACTIVITY_NOISE_DAYS = Math.min(90, ACTIVITY_DAYS) }: Settings) =>
+  ACTIVITY_NOISE_DAYS
 
 /** A name that is nearly a setting's would be ignored, and the laxer default would hold. */
 function misspeltNames(env: object): Fault[] {
@@ -108,6 +113,16 @@ function misspeltNames(env: object): Fault[] {
 /** Settings of which each is good, and which say different things together. */
 function contradictions(settings: Settings, env: object): Fault[] {
   const faults: Fault[] = []
+  if (noiseDaysOf(settings) > settings.ACTIVITY_DAYS) {
+    const wrong = 'is above ACTIVITY_DAYS, so that noise would outlive what matters'
+    faults.push({ name: 'ACTIVITY_NOISE_DAYS', wrong })
+  }
+  const { ISSUER, LINK_ORIGIN = ISSUER } = settings
+  const isLocal = (origin: string) => isLoopback(new URL(origin).hostname)
+  if (isLocal(LINK_ORIGIN) !== isLocal(ISSUER)) {
+    const wrong = `is ${isLocal(LINK_ORIGIN) ? '' : 'not '}on this machine, and ISSUER is${isLocal(ISSUER) ? '' : ' not'}`
+    faults.push({ name: 'LINK_ORIGIN', wrong })
+  }
   if (settings.SIGNUP_DOMAINS.length > 0 && settings.EMAIL_VERIFICATION === 'optional') {
     const wrong = 'proves no address, so SIGNUP_DOMAINS lets in whoever claims one'
     faults.push({ name: 'EMAIL_VERIFICATION', wrong })

@@ -3,15 +3,15 @@ import { outranks } from '../access/permissions.ts'
 import type { ListActivity } from '../activity/schemas.ts'
 import { pageOfHistory } from '../activity/service.ts'
 import { openStats } from '../activity/stats.ts'
-import { NO_ORIGIN } from '../activity/visibility.ts'
+import { seesUser } from '../activity/visibility.ts'
 import { build } from '../database/statements.ts'
 import { selectFactorState } from '../factors/state.ts'
 import { invitations } from '../invitations/models.ts'
-import { openSessionsOf, toSessionList } from '../sessions/service.ts'
+import { openSessionsOf } from '../sessions/service.ts'
 import type { Acting } from '../users/change.ts'
 import { userNotFound } from '../users/errors.ts'
 import { profileColumns, ROLES, users, userTotals } from '../users/models.ts'
-import { assertVisible, readProfile } from '../users/queries.ts'
+import { assertVisible, readProfile, sessionsAsSeenBy } from '../users/queries.ts'
 import { toManagedUser } from '../users/schemas.ts'
 
 /** How many people there are in each state; `all` leaves out the deleted. */
@@ -39,7 +39,7 @@ export async function readTotals({ db }: Acting): Promise<Totals> {
 
 /** Everything about one user that a page shows, in one trip. Throws 404 `user_not_found`. */
 export async function findPerson(acting: Acting, id: string) {
-  const { db, config, now, actor } = acting
+  const { db, config, actor } = acting
   const history = pageOfHistory(acting, { id: actor.sub, role: actor.role }, { limit: 20, user_id: id })
   const {
     profile: [row],
@@ -48,19 +48,17 @@ export async function findPerson(acting: Acting, id: string) {
     factors: [factors],
   } = await db.read({
     ...readProfile({ id }),
-    sessions: openSessionsOf(id, now),
+    sessions: openSessionsOf(id),
     events: history.rows,
     factors: selectFactorState(config, id),
   })
   if (!row) throw userNotFound()
   assertVisible(actor, row)
-  const seesOrigin = id === actor.sub || outranks(actor.role, row.role)
-  const list = toSessionList(sessions).data
   return {
     user: toManagedUser(row),
     verifiedAt: row.email_verified_at,
     factors: factors!,
-    sessions: seesOrigin ? list : list.map((session) => ({ ...session, ...NO_ORIGIN })),
+    sessions: sessionsAsSeenBy(actor, row, sessions).data,
     history: history.toPage(events).data,
     names: namesIn(events),
     mayManage: id !== actor.sub && outranks(actor.role, row.role),
@@ -95,7 +93,7 @@ export async function findPeople({ db, actor }: Acting, ids: string[]) {
   const { rows } = await db.read({
     rows: build.select(profileColumns).from(users).where(sql`${users.id} IN ${ids}`),
   })
-  return rows.filter((row) => row.deleted_at === null || actor.role === 'admin').map(toManagedUser)
+  return rows.filter((row) => seesUser(actor, row)).map(toManagedUser)
 }
 
 /** Counting ends here: more than a glance needs is never read. */

@@ -197,7 +197,7 @@ function translate(error: unknown): never {
   if (error instanceof AppError) throw error
   if (isConstraint(error)) throw error
   if (!(error instanceof LibsqlError)) throw databaseUnavailable(error)
-  if (/no such (table|column)|has no column named/.test(error.message)) throw schemaMismatch(error)
+  if (/no such (table|column|index)|has no column named/.test(error.message)) throw schemaMismatch(error)
   throw databaseUnavailable(error, DISK_TROUBLE.test(error.code) ? 30 : undefined)
 }
 

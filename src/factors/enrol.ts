@@ -146,7 +146,7 @@ export async function addFactor(
   const by = byActor(actor, now)
   const notice = enqueueNotice(resources, `${factor.kind}_added`, user)
   const isStillFirst = isFirst ? sql`NOT ${accountHasFactor(user.id)}` : accountHasFactor(user.id)
-  const mailIsLive = mailProof ? linkIsLive(mailProof.id, now) : sql`1`
+  const mailIsLive = mailProof ? linkIsLive(mailProof.id) : sql`1`
   await applyChange(
     resources,
     {

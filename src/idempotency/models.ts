@@ -1,4 +1,8 @@
+import { sql } from 'drizzle-orm'
 import { index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+
+/** The address in an answer; those of an earlier version have it in their text alone. */
+export const ANSWERED_EMAIL = sql`coalesce("email_normalized", CASE WHEN json_valid("response") THEN lower(json_extract("response", '$.email')) END)`
 
 /** The answer to a request that carried an `Idempotency-Key`, kept for a day (see idempotency.ts). */
 export const idempotencyKeys = sqliteTable(
@@ -12,10 +16,13 @@ export const idempotencyKeys = sqliteTable(
     response: text().notNull(),
     subject_id: text().notNull(),
     created_at: integer().notNull(),
+    /** The address in the answer, as addresses are compared. */
+    email_normalized: text(),
   },
   (table) => [
     primaryKey({ columns: [table.principal, table.route, table.key] }),
     index('idempotency_keys_subject').on(table.subject_id),
     index('idempotency_keys_created').on(table.created_at),
+    index('idempotency_keys_email').on(ANSWERED_EMAIL).where(sql`${ANSWERED_EMAIL} IS NOT NULL`),
   ],
 )

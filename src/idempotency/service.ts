@@ -100,6 +100,7 @@ export function openIdempotency(
     response: JSON.stringify(answer),
     subject_id: subjectId,
     created_at: now,
+    email_normalized: 'email' in answer ? normalizeEmail(String(answer.email)) : null,
   }
   const isNew = sql`NOT EXISTS (SELECT 1 FROM ${idempotencyKeys} WHERE ${isThisKey})`
   return {

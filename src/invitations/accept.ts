@@ -47,7 +47,6 @@ export async function showInvitation(resources: Resources, token: string): Promi
  * @throws 400 `invalid_link`; 409 `email_taken`; 422 for a weak password.
  */
 export async function acceptInvitation(resources: Resources, input: AcceptInvitation): Promise<User> {
-  const { now } = resources
   const { token, subject: invitation } = await requireToken(resources, 'accept_invitation', input, (id) =>
     build.select().from(invitations).where(sql`${invitations.id} = ${id}`),
   )
@@ -59,12 +58,13 @@ export async function acceptInvitation(resources: Resources, input: AcceptInvita
       password: input.password,
       role: invitation.role,
     },
-    now,
+    resources.now,
   )
+  const { now } = resources
   const inviters = ROLES.filter((role) => outranks(role, invitation.role))
   const inviterStands = sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${invitation.invited_by}
     AND role IN ${inviters} AND ${userIsActive(now)})`
-  const mayAccept = sql`${linkIsLive(token.id, now)} AND ${inviterStands}
+  const mayAccept = sql`${linkIsLive(token.id)} AND ${inviterStands}
     AND EXISTS (SELECT 1 FROM ${invitations} WHERE ${isPending(invitation.id)})`
   const isTaken = emailIsProved(row.email_normalized)
   const creation = insertUser(resources, row, sql`${mayAccept} AND NOT ${isTaken}`, {

@@ -1,10 +1,12 @@
 import { and, asc, desc, eq, getTableColumns, gt, isNull, lt, type SQL, sql } from 'drizzle-orm'
+import { alias } from 'drizzle-orm/sqlite-core'
 import { v7 as uuidv7 } from 'uuid'
 import { reauthenticationRequired } from '../access/errors.ts'
 import { isRecent as hasRecentLogin, requireRecentLogin } from '../access/guards.ts'
 import { outranks } from '../access/permissions.ts'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
+import { seesUser } from '../activity/visibility.ts'
 import type { Resources } from '../context.ts'
 import { build, insertWhere, type Results, rowExists } from '../database/statements.ts'
 import { type List, openPlace, toPage } from '../http/pagination.ts'
@@ -26,7 +28,9 @@ import { invitationEnded, invitationNotFound } from './errors.ts'
 import { type Invitation as InvitationRow, invitations } from './models.ts'
 import { type CreateInvitation, type Invitation, type Inviter, toInvitation } from './schemas.ts'
 
-/** Invitations, with what is known now of who made them. */
+const invitee = alias(users, 'invitee')
+
+/** Invitations, with what is known now of who made them, and of who came of them. */
 const selectInvitations = () =>
   build
     .select({
@@ -34,9 +38,11 @@ const selectInvitations = () =>
       inviter_role: sql<Inviter['inviter_role']>`${users.role}`.as('inviter_role'),
       inviter_state: sql<Inviter['inviter_state']>`${users.state}`.as('inviter_state'),
       inviter_disabled_until: sql<number | null>`${users.disabled_until}`.as('inviter_disabled_until'),
+      invitee_deleted_at: sql<number | null>`${invitee.deleted_at}`.as('invitee_deleted_at'),
     })
     .from(invitations)
     .leftJoin(users, eq(users.id, invitations.invited_by))
+    .leftJoin(invitee, eq(invitee.id, invitations.user_id))
 
 /** The mail that brings an invitation. */
 const enqueueInvitation = (resources: Resources, row: InvitationRow, condition: SQL) =>
@@ -171,9 +177,9 @@ const eventOf = (
   { id, role }: InvitationRow,
 ) => ({ id: uuidv7(), action, userId: null, actorId, details: { invitation_id: id, role } })
 
-/** Invitations, newest first. */
+/** Invitations, newest first, but for those of users whom the actor must not know of: a page may have fewer. */
 export async function listInvitations(
-  { db, config, now }: Resources,
+  { db, config, now, actor }: Resources & { actor: Claims },
   { limit, cursor }: { limit: number; cursor?: string | undefined },
 ): Promise<List<Invitation>> {
   const place = openPlace(config, 'invitations', cursor)
@@ -187,7 +193,8 @@ export async function listInvitations(
   })
   const positionOf = ({ id }: InvitationRow) => [id]
   const { rows, pagination } = toPage(config, 'invitations', { read, limit, place, positionOf })
-  return { data: rows.map((row) => toInvitation(row, now)), pagination }
+  const seen = rows.filter((row) => seesUser(actor, { deleted_at: row.invitee_deleted_at }))
+  return { data: seen.map((row) => toInvitation(row, now)), pagination }
 }
 
 /** An invitation as it is now. */

@@ -9,9 +9,13 @@ export const PURPOSES = [
   'accept_invitation',
   'unlock_account',
   'enrol_factor',
+  'reopen_account',
 ] as const
 
 export type Purpose = (typeof PURPOSES)[number]
+
+/** What gives an account back to its owner: it stays good whatever is done to the account, and works for the deleted. */
+export const TAKES_BACK: readonly Purpose[] = ['undo_email_change', 'reopen_account']
 
 /**
  * What a mail lets its reader do, once. Neither the link's token nor the code stands here: both are derived from

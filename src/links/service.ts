@@ -1,10 +1,17 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import { and, eq, gt, inArray, isNull, or, type SQL, sql } from 'drizzle-orm'
+import { and, eq, getTableColumns, gt, inArray, isNull, or, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Config } from '../config/main.ts'
 import type { Resources } from '../context.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
-import { build, insertWhere, type RowsOf, rowExists, type Statement } from '../database/statements.ts'
+import {
+  build,
+  databaseNow,
+  insertWhere,
+  type RowsOf,
+  rowExists,
+  type Statement,
+} from '../database/statements.ts'
 import { openRequestToken } from './askers.ts'
 import { invalidLink } from './errors.ts'
 import { type OneTimeToken, oneTimeTokens, type Purpose } from './models.ts'
@@ -23,6 +30,7 @@ export const LIFETIME_MS: Record<Purpose, number> = {
   accept_invitation: 7 * DAY_MS,
   unlock_account: 7 * DAY_MS,
   enrol_factor: 30 * MINUTE_MS,
+  reopen_account: 7 * DAY_MS,
 }
 const CODE_LIFETIME_MS = 10 * MINUTE_MS
 const CODE_TRIES = 5
@@ -74,8 +82,8 @@ export function issueToken({ now }: Resources, token: NewToken, condition: SQL) 
     email: token.email,
     email_normalized: token.emailNormalized,
     code_tries: 0,
-    created_at: now,
-    expires_at: now + LIFETIME_MS[purpose],
+    created_at: databaseNow,
+    expires_at: sql`${databaseNow} + ${LIFETIME_MS[purpose]}`,
     spent_at: null,
     session_id: token.sessionId ?? null,
     superseded_at: null,
@@ -91,7 +99,7 @@ export function issueToken({ now }: Resources, token: NewToken, condition: SQL) 
   return {
     id,
     isMade,
-    expiresAt: row.expires_at,
+    expiresAt: now + LIFETIME_MS[purpose],
     statements: [
       insertWhere(oneTimeTokens, row, condition),
       // An undo stays good: whoever can ask for one more change must not thereby take the first one's undo away.
@@ -110,11 +118,11 @@ export const voidTokens = (now: number, purposes: readonly Purpose[], which: SQL
     .where(and(inArray(oneTimeTokens.purpose, [...purposes]), isOpen, which))
 
 /** A condition for the write that uses a token: that it is still good at that moment. */
-export const linkIsLive = (id: string, now: number): SQL =>
-  sql`EXISTS ${build.select({ id: oneTimeTokens.id }).from(oneTimeTokens).where(isGood(id, now))}`
+export const linkIsLive = (id: string): SQL =>
+  sql`EXISTS ${build.select({ id: oneTimeTokens.id }).from(oneTimeTokens).where(isGood(id))}`
 
-const isGood = (id: string, now: number) =>
-  and(eq(oneTimeTokens.id, id), isNull(oneTimeTokens.spent_at), gt(oneTimeTokens.expires_at, now))
+const isGood = (id: string) =>
+  and(eq(oneTimeTokens.id, id), isNull(oneTimeTokens.spent_at), gt(oneTimeTokens.expires_at, databaseNow))
 
 /**
  * What a link's token, or a code, stands for, with the user or invitation it is about; one trip. It is only looked at:
@@ -172,7 +180,7 @@ interface Found<Subject> {
 }
 
 async function findByToken<S extends Statement>(
-  { db, config, now }: Resources,
+  { db, config }: Resources,
   purpose: Purpose,
   sealed: string,
   selectSubject: (id: SQL) => S,
@@ -185,7 +193,7 @@ async function findByToken<S extends Statement>(
     token: build
       .select()
       .from(oneTimeTokens)
-      .where(and(isGood(id, now), isNull(oneTimeTokens.superseded_at))),
+      .where(and(isGood(id), isNull(oneTimeTokens.superseded_at))),
     subject: selectSubject(subjectId),
   })
   return { token: token[0], subject: subject[0] }
@@ -193,7 +201,7 @@ async function findByToken<S extends Statement>(
 
 /** A guess is counted before it is looked at, so that many at once are no more guesses than one after another. */
 async function findByCode<S extends Statement>(
-  { db, config, now }: Resources,
+  { db, config }: Resources,
   asked: SQL,
   code: string,
   selectSubject: (id: SQL) => S,
@@ -205,14 +213,19 @@ async function findByCode<S extends Statement>(
       .set({ code_tries: sql`min(${oneTimeTokens.code_tries} + 1, ${CODE_TRIES + 1})` })
       .where(which),
     // In the order they were made, which the index of a user's tokens has.
-    tokens: build.select().from(oneTimeTokens).where(which).orderBy(sql`rowid DESC`).limit(10),
+    tokens: build
+      .select({ ...getTableColumns(oneTimeTokens), now: databaseNow.as('now') })
+      .from(oneTimeTokens)
+      .where(which)
+      .orderBy(sql`rowid DESC`)
+      .limit(10),
     subject: selectSubject(sql`(SELECT subject_id FROM ${oneTimeTokens} WHERE ${which} LIMIT 1)`),
   })
   const isRight = ({ id, purpose }: OneTimeToken) =>
     config.keys.one_time_token.some((key) =>
       timingSafeEqual(Buffer.from(codeOf(key, purpose, id)), Buffer.from(code)),
     )
-  const isInTime = ({ created_at, mailed_after }: OneTimeToken) =>
+  const isInTime = ({ created_at, mailed_after, now }: (typeof tokens)[number]) =>
     created_at + (mailed_after ?? 0) + CODE_LIFETIME_MS > now
   const token = tokens.find((row) => row.code_tries <= CODE_TRIES && isInTime(row) && isRight(row))
   return { token, subject: subject[0] }

@@ -1,8 +1,9 @@
-import { and, asc, eq, gt, inArray, isNull, lte, or, type SQL, sql } from 'drizzle-orm'
+import { and, asc, eq, gt, inArray, isNull, lte, or, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
-import { build } from '../database/statements.ts'
-import { oneTimeTokens } from '../links/models.ts'
+import { build, databaseNow } from '../database/statements.ts'
+import { oneTimeTokens, TAKES_BACK } from '../links/models.ts'
 import { makeCode, makeLinkToken } from '../links/service.ts'
+import { LAST_REFUSAL, systemState } from '../system/models.ts'
 import { users } from '../users/models.ts'
 import { mailboxOf } from '../values/email.ts'
 import { timeOfId } from '../values/ids.ts'
@@ -18,6 +19,7 @@ const RUN_MS = 40_000
 /** After the first failure; doubled after each. */
 const FIRST_PAUSE_MS = MINUTE_MS
 const LONGEST_PAUSE_MS = 6 * 60 * MINUTE_MS
+const NO_ANSWER = 'no_answer'
 
 /** What a claim moves on from, so that of two who claim a mail at once one has it. */
 type Due = Pick<OutboxMail, 'id' | 'attempts' | 'next_attempt_at'>
@@ -83,17 +85,16 @@ async function readDue({ db }: Resources): Promise<Due[]> {
   return due
 }
 
-/** Mails of undo links, which work for the deleted as well. */
-const TAKE_BACK = (Object.keys(TEXTS) as MailKind[]).filter(
-  (kind) => TEXTS[kind].purpose === 'undo_email_change',
-)
+/** Mails of links that work for the deleted as well. */
+const TAKE_BACK = (Object.keys(TEXTS) as MailKind[]).filter((kind) => {
+  const { purpose } = TEXTS[kind]
+  return purpose !== null && TAKES_BACK.includes(purpose)
+})
 
 /** A condition: that the link of a mail still leads somewhere, and its user is there. */
-const stillStands = (
-  now: number,
-): SQL => sql`(${outbox.token_id} IS NULL OR EXISTS (SELECT 1 FROM ${oneTimeTokens}
+const stillStands = sql`(${outbox.token_id} IS NULL OR EXISTS (SELECT 1 FROM ${oneTimeTokens}
     WHERE ${oneTimeTokens.id} = ${outbox.token_id} AND ${oneTimeTokens.spent_at} IS NULL
-      AND ${oneTimeTokens.expires_at} > ${now}))
+      AND ${oneTimeTokens.expires_at} > ${databaseNow}))
   AND (${outbox.user_id} IS NULL OR EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${outbox.user_id}
     AND (${users.deleted_at} IS NULL OR ${inArray(outbox.kind, TAKE_BACK)})))`
 
@@ -120,7 +121,7 @@ async function claim(
         and(
           inArray(outbox.id, ids),
           isWaiting,
-          sql`(${lte(outbox.expires_at, now)} OR NOT (${stillStands(now)}))`,
+          sql`(${lte(outbox.expires_at, now)} OR NOT (${stillStands}))`,
         ),
       )
       .returning({ id: outbox.id, kind: outbox.kind, refusal: outbox.refusal }),
@@ -169,7 +170,10 @@ async function deliver(resources: Resources, send: Send, mail: OutboxMail): Prom
       refusal: reason,
     })
     const set = { refusal: reason, sent_at: null, ...(isFinal && { dead_at: Date.now() }) }
-    await resources.db.writeBatch({ refused: build.update(outbox).set(set).where(isThisAttempt(mail)) })
+    await resources.db.writeBatch({
+      refused: build.update(outbox).set(set).where(isThisAttempt(mail)),
+      service: reason === NO_ANSWER ? [] : [noteRefusal(reason)],
+    })
   } catch (error) {
     // It is claimed, so it is tried again when its pause is over.
     log('warn', 'mail_not_noted', { id, kind, attempts, cause: (error as Error).name })
@@ -187,9 +191,14 @@ async function attempt(
     return undefined
   } catch (error) {
     if (error instanceof MailRefused) return error
-    return send.knowsRepeats ? { reason: 'no_answer', isFinal: false } : undefined
+    return send.knowsRepeats ? { reason: NO_ANSWER, isFinal: false } : undefined
   }
 }
+
+/** For /ready. What is no status of HTTP has none. */
+const noteRefusal = (reason: string) =>
+  sql`INSERT INTO ${systemState} (name, at, status) VALUES (${LAST_REFUSAL}, ${databaseNow}, ${Number(reason) || null})
+    ON CONFLICT (name) DO UPDATE SET at = excluded.at, status = excluded.status`
 
 /** A condition: nobody has claimed the mail since. */
 const isThisAttempt = ({ id, next_attempt_at }: OutboxMail) =>
@@ -200,11 +209,12 @@ async function noteSent({ db }: Resources, mail: OutboxMail): Promise<void> {
   const now = Date.now()
   await db.writeBatch({
     mail: build.update(outbox).set({ sent_at: now, refusal: null }).where(isThisAttempt(mail)),
+    service: build.delete(systemState).where(eq(systemState.name, LAST_REFUSAL)),
     token: mail.token_id
       ? [
           build
             .update(oneTimeTokens)
-            .set({ mailed_after: sql`max(0, ${now} - ${oneTimeTokens.created_at})` })
+            .set({ mailed_after: sql`max(0, ${databaseNow} - ${oneTimeTokens.created_at})` })
             .where(and(eq(oneTimeTokens.id, mail.token_id), isNull(oneTimeTokens.mailed_after))),
         ]
       : [],

@@ -2,6 +2,9 @@ import { sql } from 'drizzle-orm'
 import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import type { MailKind } from './texts.ts'
 
+/** Where an address is going, as addresses are compared; rows of an earlier version have it only as it was typed. */
+export const NEW_EMAIL = sql`coalesce("new_email_normalized", lower("new_email"))`
+
 /**
  * Mails that are owed: a row is written in the batch of the change that owes it, and sent after that. `token_id`
  * names the one-time token whose link and code go into the mail; they are derived when it is sent, so no row
@@ -18,6 +21,8 @@ export const outbox = sqliteTable(
     token_id: text(),
     /** Where an account's address is going, in the mail that tells so. */
     new_email: text(),
+    /** The same, as addresses are compared. */
+    new_email_normalized: text(),
     created_at: integer().notNull(),
     expires_at: integer().notNull(),
     attempts: integer().notNull(),
@@ -37,7 +42,7 @@ export const outbox = sqliteTable(
     index('outbox_by_recipient').on(table.recipient_normalized, table.kind, table.id),
     index('outbox_of_user').on(table.user_id),
     index('outbox_created').on(table.created_at),
-    index('outbox_new_email').on(sql`lower(${table.new_email})`).where(sql`new_email IS NOT NULL`),
+    index('outbox_new_email').on(NEW_EMAIL).where(sql`new_email IS NOT NULL`),
   ],
 )
 

@@ -5,6 +5,7 @@ import { insertWhere, type Statement } from '../database/statements.ts'
 import { makeRequestToken } from '../links/askers.ts'
 import { issueToken } from '../links/service.ts'
 import { type User, users } from '../users/models.ts'
+import { normalizeEmail } from '../values/email.ts'
 import { timeOfId } from '../values/ids.ts'
 import { deliverNew } from './delivery.ts'
 import { type OutboxMail, outbox } from './models.ts'
@@ -38,6 +39,7 @@ export function enqueue(
     recipient_normalized: mail.toNormalized,
     token_id: mail.token?.id ?? null,
     new_email: mail.newEmail ?? null,
+    new_email_normalized: mail.newEmail === undefined ? null : normalizeEmail(mail.newEmail),
     created_at: now,
     expires_at: mail.token?.expiresAt ?? now + NOTICE_LIFETIME_MS,
     attempts: 0,

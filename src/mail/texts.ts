@@ -1,6 +1,7 @@
 import { html } from 'hono/html'
 import type { Purpose } from '../links/models.ts'
 import { type About, type Asked, type MailText, sentenceOf } from './text.ts'
+import { accountClosed } from './texts/account-closed.ts'
 import { accountEnabled } from './texts/account-enabled.ts'
 import { accountLocked } from './texts/account-locked.ts'
 import { accountMade } from './texts/account-made.ts'
@@ -60,6 +61,7 @@ export const TEXTS = {
   role_changed: { write: roleChanged, purpose: null, hasCode: false, isAsked: false },
   account_enabled: { write: accountEnabled, purpose: null, hasCode: false, isAsked: false },
   account_restored: { write: accountRestored, purpose: null, hasCode: false, isAsked: false },
+  account_closed: { write: accountClosed, purpose: 'reopen_account', hasCode: false, isAsked: true },
   account_locked: { write: accountLocked, purpose: 'unlock_account', hasCode: false, isAsked: false },
   invitation: { write: invitation, purpose: 'accept_invitation', hasCode: false, isAsked: false },
 } as const satisfies Record<

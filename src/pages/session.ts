@@ -77,7 +77,7 @@ export const signedInPage = (permission?: Permission, { mayOweFactor = false } =
     }
     if (user.turn !== cookie.turn && reliesOnTurn(actor)) return replaceAnswer(c, 303, againPlace(c))
     if (!isAllowed) throw forbidden()
-    noteSeen(c.var, cookie, user.last_seen_at)
+    noteSeen(c.var, cookie, user)
     return undefined
   })
 

@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
-import { build, rowExists } from '../database/statements.ts'
+import { build, databaseNow, rowExists } from '../database/statements.ts'
 import { invalidInput, Refusal } from '../http/problem.ts'
 import { invalidLink } from '../links/errors.ts'
 import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
@@ -148,7 +148,7 @@ async function askOldAddress(resources: Resources, token: OneTimeToken, person: 
   const approval = enqueueLink(
     resources,
     { kind, subjectId: person.id, email, emailNormalized, newEmail: token.email },
-    sql`${linkIsLive(token.id, resources.now)} AND ${request.isAllowed}`,
+    sql`${linkIsLive(token.id)} AND ${request.isAllowed}`,
   )
   const { verdict } = await resources.db.writeBatch({
     count: request.count,
@@ -186,7 +186,7 @@ export async function approveEmailChange(resources: Resources, link: Proof): Pro
   })
   if (!confirmed) throw invalidLink()
   const byMail = byToken(token, now)
-  const by = { ...byMail, holds: sql`${byMail.holds} AND ${linkIsLive(confirmed.id, now)}` }
+  const by = { ...byMail, holds: sql`${byMail.holds} AND ${linkIsLive(confirmed.id)}` }
   await applyChange(resources, by, person, changeTo(confirmed, person, now))
 }
 
@@ -199,10 +199,10 @@ const changeTo = (token: OneTimeToken, person: User, now: number): Change => ({
   alsoWrite: (isDone) => [
     build
       .update(oneTimeTokens)
-      .set({ expires_at: now + LIFETIME_MS.undo_email_change })
+      .set({ expires_at: sql`${databaseNow} + ${LIFETIME_MS.undo_email_change}` })
       .where(
         sql`subject_id = ${person.id} AND purpose = 'undo_email_change' AND spent_at IS NULL
-          AND email_normalized = ${person.email_normalized} AND expires_at > ${now} AND ${isDone}`,
+          AND email_normalized = ${person.email_normalized} AND expires_at > ${databaseNow} AND ${isDone}`,
       ),
   ],
 })

@@ -36,7 +36,6 @@ export async function resetPassword(resources: Resources, input: ResetPassword):
  * could enter the account before can any more. The owner is told. Throws 422 for a weak password.
  */
 export async function replacePassword(resources: Resources, person: User, newPassword: string) {
-  const { now } = resources
   const passwordHash = await hashNewPassword(resources, newPassword, person, '/new_password')
   const notice = enqueueNotice(resources, 'password_changed', person)
   const change = {
@@ -44,7 +43,7 @@ export async function replacePassword(resources: Resources, person: User, newPas
       password_hash: passwordHash,
       password_is_given: 0,
       failed_logins: 0,
-      email_verified_at: person.email_verified_at ?? now,
+      email_verified_at: person.email_verified_at ?? resources.now,
     },
     reliesOn: isSamePerson(person),
     endsTokens: true,

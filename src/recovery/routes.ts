@@ -20,6 +20,7 @@ import {
   undoEmailChange,
 } from './email-change.ts'
 import { proofNeeded } from './errors.ts'
+import { reopenAccount } from './reopen.ts'
 import { forgotPassword, resetPassword } from './reset.ts'
 import { AskForMail, ChangeEmail, ConfirmEmailChange, ResetPassword, VerifyEmail } from './schemas.ts'
 import { unlockAccount } from './unlock.ts'
@@ -152,6 +153,18 @@ export const mailRoutes = new Hono<AppEnv>()
     }),
     body(MailedLink),
     async (c) => done(c, undoEmailChange(c.var, c.var.body)),
+  )
+  .post(
+    '/reopen_account',
+    operation({
+      id: 'reopenAccount',
+      tag,
+      summary: 'Open an account again that was closed with its password, which is void from then on',
+      responses: { 204: null },
+      problems: [...byProof, emailTaken],
+    }),
+    body(MailedLink),
+    async (c) => done(c, reopenAccount(c.var, c.var.body)),
   )
   .post(
     '/accept_invitation',

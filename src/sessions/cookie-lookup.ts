@@ -1,6 +1,6 @@
 import { and, eq, gt, isNull, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
-import { build, type Places, prepare, type RowsOf } from '../database/statements.ts'
+import { build, databaseNow, type Places, prepare, type RowsOf } from '../database/statements.ts'
 import { profileColumns, userIsActive, users } from '../users/models.ts'
 import type { CookieSession } from './cookie.ts'
 import { lifetimeOf } from './lifetimes.ts'
@@ -20,6 +20,7 @@ const selectSignedIn = prepare(({ sid, now }: Places<{ sid: string; now: number 
       turn: sessions.turn,
       proved_at: sessions.proved_at,
       last_seen_at: sessions.last_seen_at,
+      now: databaseNow.as('now'),
     })
     .from(sessions)
     .innerJoin(users, eq(users.id, sessions.user_id))
@@ -27,7 +28,7 @@ const selectSignedIn = prepare(({ sid, now }: Places<{ sid: string; now: number 
       and(
         eq(sessions.id, sid),
         isNull(sessions.revoked_at),
-        gt(sessions.idle_expires_at, now),
+        gt(sessions.idle_expires_at, databaseNow),
         userIsActive(now),
       ),
     ),
@@ -43,7 +44,7 @@ export function lookUpCookie({ db, now }: Resources, cookie: CookieSession) {
   return async (): Promise<SignedIn | undefined> => {
     passenger.settle()
     const [user] = (await passenger.rows) as SignedIn[]
-    return user && user.id === cookie.sub && isGoodTurn(user, cookie.turn, now) ? user : undefined
+    return user && user.id === cookie.sub && isGoodTurn(user, cookie.turn) ? user : undefined
   }
 }
 
@@ -59,17 +60,19 @@ export const withRightHint = (cookie: CookieSession, user: SignedIn): CookieSess
 
 /** Moves the idle time of a session in use, after the answer. */
 export function noteSeen(
-  { db, config, now, afterwards }: Resources,
+  { db, config, afterwards }: Resources,
   { sid, role }: CookieSession,
-  lastSeenAt: number,
+  user: Pick<SignedIn, 'last_seen_at' | 'now'>,
 ): void {
-  if (lastSeenAt >= now - SEEN_MS) return
+  if (user.last_seen_at >= user.now - SEEN_MS) return
   const session = build
     .update(sessions)
     .set({
-      last_seen_at: now,
-      idle_expires_at: sql`min(${now + lifetimeOf(config, role).idleMs}, ${sessions.expires_at})`,
+      last_seen_at: databaseNow,
+      idle_expires_at: sql`min(${databaseNow} + ${lifetimeOf(config, role).idleMs}, ${sessions.expires_at})`,
     })
-    .where(and(eq(sessions.id, sid), isNull(sessions.revoked_at), sql`last_seen_at < ${now - SEEN_MS}`))
+    .where(
+      and(eq(sessions.id, sid), isNull(sessions.revoked_at), sql`last_seen_at < ${databaseNow} - ${SEEN_MS}`),
+    )
   afterwards(db.writeBatch({ session }))
 }

@@ -86,7 +86,7 @@ const mayBeUnheardOf = (row: Found | undefined, { sid, iat, epoch, turn }: Claim
  * role raises the epoch, it also pins the role that the permission was given for.
  */
 export const tokenIsLive = (claims: Claims, now: number): SQL =>
-  sql`(EXISTS ${liveSession({ ...claims, now })} AND ${isOfTurn(claims, now)})`
+  sql`(EXISTS ${liveSession({ ...claims, now })} AND ${isOfTurn(claims)})`
 
 /**
  * Begins the check of a token, and lets the request's own work go on beside it.

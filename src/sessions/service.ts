@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
-import { build, rowExists } from '../database/statements.ts'
+import { build, databaseNow, rowExists } from '../database/statements.ts'
 import type { List } from '../http/pagination.ts'
 import { Refusal } from '../http/problem.ts'
 import { toTime, toTimeOrNull } from '../values/ids.ts'
@@ -45,7 +45,7 @@ export const endCopies = (id: string, condition: SQL) =>
 export function revokeSurplusSessions(resources: Resources, userId: string) {
   // What is over by time pushes nobody out.
   const surplus = sql`SELECT id FROM ${sessions} WHERE user_id = ${userId} AND revoked_at IS NULL
-    AND idle_expires_at > ${resources.now} ORDER BY id DESC LIMIT 100 OFFSET ${MAX_SESSIONS}`
+    AND idle_expires_at > ${databaseNow} ORDER BY id DESC LIMIT 100 OFFSET ${MAX_SESSIONS}`
   const event = { action: 'sessions.ended', userId, actorId: null, details: { reason: 'too_many' } } as const
   return {
     surplus: [
@@ -67,11 +67,17 @@ export function revokeSurplusSessions(resources: Resources, userId: string) {
 }
 
 /** The sessions that a person has open, newest first: at most 50, so the list is one page. */
-export const openSessionsOf = (userId: string, now: number) =>
+export const openSessionsOf = (userId: string) =>
   build
     .select()
     .from(sessions)
-    .where(and(eq(sessions.user_id, userId), isNull(sessions.revoked_at), gt(sessions.idle_expires_at, now)))
+    .where(
+      and(
+        eq(sessions.user_id, userId),
+        isNull(sessions.revoked_at),
+        gt(sessions.idle_expires_at, databaseNow),
+      ),
+    )
     .orderBy(desc(sessions.id))
     .limit(MAX_SESSIONS)
 
@@ -92,8 +98,8 @@ export function toSessionList(rows: SessionRow[], currentId?: string): List<Sess
 }
 
 /** One's own open sessions, the one of the token marked. */
-export async function listOwnSessions({ db, now }: Resources, actor: Claims): Promise<List<Session>> {
-  const { sessions } = await db.read({ sessions: openSessionsOf(actor.sub, now) })
+export async function listOwnSessions({ db }: Resources, actor: Claims): Promise<List<Session>> {
+  const { sessions } = await db.read({ sessions: openSessionsOf(actor.sub) })
   return toSessionList(sessions, actor.sid)
 }
 

@@ -1,4 +1,5 @@
 import { type SQL, type SQLWrapper, sql } from 'drizzle-orm'
+import { databaseNow } from '../database/statements.ts'
 import type { Claims } from './access-tokens.ts'
 import { type Session, sessions } from './models.ts'
 
@@ -17,15 +18,15 @@ const needPresentTurn = new WeakSet<object>()
 export const relyOnTurn = (claims: object) => needPresentTurn.add(claims)
 export const reliesOnTurn = (claims: object) => needPresentTurn.has(claims)
 
-export const isGoodTurn = (row: Pick<Session, 'turn' | 'proved_at'>, turn: number, now: number) =>
-  row.turn === turn || (row.turn === turn + 1 && now < (row.proved_at ?? 0) + FORMER_TURN_MS)
+export const isGoodTurn = (row: Pick<Session, 'turn' | 'proved_at'> & { now: number }, turn: number) =>
+  row.turn === turn || (row.turn === turn + 1 && row.now < (row.proved_at ?? 0) + FORMER_TURN_MS)
 
 /** The same as a condition of a write. Made when the write is, as it is known by then what the request relies on. */
-export const isOfTurn = (claims: Claims, now: number): SQLWrapper => ({
+export const isOfTurn = (claims: Claims): SQLWrapper => ({
   getSQL(): SQL {
     const { sid, turn } = claims
     if (turn === undefined) return sql`1`
-    const isFormer = sql`(turn = ${turn + 1} AND proved_at > ${now - FORMER_TURN_MS})`
+    const isFormer = sql`(turn = ${turn + 1} AND proved_at > ${databaseNow} - ${FORMER_TURN_MS})`
     return sql`EXISTS (SELECT 1 FROM ${sessions} WHERE id = ${sid}
       AND (turn = ${turn} OR ${reliesOnTurn(claims) ? sql`0` : isFormer}))`
   },

@@ -8,6 +8,7 @@ import { MailedLink } from '../links/schemas.ts'
 import type { Texts } from '../pages/texts/index.ts'
 import { PASSWORD_MIN_LENGTH } from '../passwords/policy.ts'
 import { approveEmailChange, confirmEmailChange, undoEmailChange } from '../recovery/email-change.ts'
+import { reopenAccount } from '../recovery/reopen.ts'
 import { resetPassword } from '../recovery/reset.ts'
 import { ConfirmEmailChange, ResetPassword, VerifyEmail } from '../recovery/schemas.ts'
 import { unlockAccount } from '../recovery/unlock.ts'
@@ -112,6 +113,11 @@ export const PAGES: Record<LinkPurpose, LinkPage> = {
   unlock_account: page({
     submit: submitting(MailedLink, unlockAccount),
     next: { signedOut: '/signin?done=unlocked' },
+    instead: '/forgot',
+  }),
+  reopen_account: page({
+    submit: submitting(MailedLink, reopenAccount),
+    next: { signedOut: '/forgot?done=reopened' },
     instead: '/forgot',
   }),
   accept_invitation: page({

@@ -122,7 +122,11 @@ export const signupRoutes = new Hono<PageEnv>()
   .get('/forgot', (c) => {
     rememberLanguage(c)
     const view = viewOf(c)
-    const message = doneMessage(c, { undone: view.texts.links.undo_email_change.done.join('. ') })
+    const { undo_email_change, reopen_account } = view.texts.links
+    const message = doneMessage(c, {
+      undone: undo_email_change.done.join('. '),
+      reopened: reopen_account.done.join('. '),
+    })
     return respond(c, <ForgotPage view={view} token={browserFormToken(c)} message={message} />)
   })
   .post('/forgot', limitByNetwork, form(browserOf), async (c) => {

@@ -5,19 +5,20 @@ import type { Bindings, Resources } from '../context.ts'
 import { resends } from '../database/models.ts'
 import { build, databaseNow } from '../database/statements.ts'
 import { log } from '../http/log.ts'
-import { AppError, unavailable } from '../http/problem.ts'
+import { AppError } from '../http/problem.ts'
 import { idempotencyKeys } from '../idempotency/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens } from '../links/models.ts'
+import { mailsAreUsedUp } from '../mail/limits.ts'
 import { outbox } from '../mail/models.ts'
 import { countMails } from '../mail/outbox.ts'
 import { hasKeyOf } from '../passwords/hashing.ts'
 import { sessions } from '../sessions/models.ts'
 import { type LimitName, PER_MINUTE } from '../throttle/limits.ts'
 import { throttles } from '../throttle/models.ts'
-import { users } from '../users/models.ts'
-import { toTimeOrNull } from '../values/ids.ts'
-import { systemState } from './models.ts'
+import { erasures, users, userTotals } from '../users/models.ts'
+import { toTime, toTimeOrNull } from '../values/ids.ts'
+import { LAST_REFUSAL, systemState } from './models.ts'
 
 const SECOND_MS = 1000
 const MINUTE_MS = 60 * SECOND_MS
@@ -28,14 +29,17 @@ const PROBE_EVERY_MS = MINUTE_MS
 /** Three runs of every 15 minutes. */
 const CRON_OVERDUE_MS = 45 * MINUTE_MS
 const MAIL_OVERDUE_MS = 10 * MINUTE_MS
+const REFUSES_ALL = [401, 403]
 
 /** What without it would answer 503 to whoever logs in. */
 const NEEDED_BINDINGS = Object.keys(PER_MINUTE) as LimitName[]
 
 const TABLES = [
-  ...[users, sessions, activityLogs, oneTimeTokens, invitations, outbox, throttles],
+  ...[users, userTotals, erasures, sessions, activityLogs, oneTimeTokens, invitations, outbox, throttles],
   ...[idempotencyKeys, cleanupRuns, resends, systemState, dailyTotals],
 ]
+/** Those that no statement of Drizzle's knows. */
+const SEARCH_TABLES = ['users_fts', 'reasons_fts']
 
 export type CheckName =
   | 'bindings'
@@ -47,6 +51,7 @@ export type CheckName =
   | 'redis'
   | 'cron'
   | 'mail'
+  | 'mail_service'
 export type Verdict = 'ok' | 'degraded' | 'failed'
 
 export interface Check {
@@ -65,32 +70,19 @@ const CODES: Record<CheckName, string> = {
   redis: 'redis_unavailable',
   cron: 'cron_overdue',
   mail: 'mail_overdue',
+  mail_service: 'mail_refused',
 }
 
 /** What only those hear of who may read the runs of clean-up. */
 export interface Counts {
   cleanup: { last_finished: string | null; overdue: boolean }
-  mail: { waiting: number; dead: number; oldest_waiting_s: number | null }
-}
-
-const notReady = (failed: CheckName[]) =>
-  unavailable(CODES[failed[0]!], `Not ready: ${failed.map((name) => CODES[name]).join(', ')}.`, undefined, 10)
-
-export const PROBLEMS = (Object.keys(CODES) as CheckName[])
-  .filter((name) => name !== 'redis')
-  .map((name) => () => notReady([name]))
-
-/**
- * Each check is the thing itself: what is read here is what a login needs, and what is written goes to the disk that
- * a login writes to.
- *
- * @throws 503 with the names of what failed, by the code of the first.
- */
-export async function checkReadiness(resources: Resources, bindings: Bindings): Promise<Readiness> {
-  const readiness = await lookAtChecks(resources, bindings)
-  const failed = readiness.checks.filter(({ status }) => status === 'failed').map(({ name }) => name)
-  if (failed.length > 0) throw notReady(failed)
-  return readiness
+  mail: {
+    waiting: number
+    dead: number
+    oldest_waiting_s: number | null
+    /** What the mail service said last, where it was no. */
+    last_refusal: { at: string; status: number | null } | null
+  }
 }
 
 export interface Readiness {
@@ -98,7 +90,31 @@ export interface Readiness {
   counts: Counts
 }
 
-/** The same for whoever wants to see each of them. `writes: false` leaves out what would write a row. */
+/** 503 with the names of what failed, by the code of the first; `shown` are further members of the document. */
+export function notReady(
+  { checks }: Pick<Readiness, 'checks'>,
+  shown: object = {},
+  cause?: unknown,
+): AppError {
+  const failed = checks.filter(({ status }) => status === 'failed').map(({ name }) => name)
+  const detail = `Not ready: ${failed.map((name) => CODES[name]).join(', ')}.`
+  return new AppError(503, CODES[failed[0]!], detail, {
+    headers: { 'retry-after': '10' },
+    members: { failed, checks, ...shown },
+    cause,
+  })
+}
+
+export const hasFailed = ({ checks }: Readiness) => checks.some(({ status }) => status === 'failed')
+
+export const PROBLEMS = (Object.keys(CODES) as CheckName[])
+  .filter((name) => name !== 'redis')
+  .map((name) => () => notReady({ checks: [{ name, status: 'failed' }] }))
+
+/**
+ * Each check is the thing itself: what is read here is what a login needs, and what is written goes to the disk that
+ * a login writes to; `writes: false` leaves that out. Throws 503 where the database says nothing.
+ */
 export async function lookAtChecks(
   resources: Resources,
   bindings: Bindings,
@@ -106,10 +122,15 @@ export async function lookAtChecks(
 ): Promise<Readiness> {
   const { config, db, redis } = resources
   const askedAt = Date.now()
-  const [pong, read] = await Promise.all([redis.ping(), db.read(statements())])
+  const [pong, read] = await Promise.all([
+    redis.ping(),
+    db.read({ ...statements(), usedUp: mailsAreUsedUp(resources) }).catch(nothingWasRead),
+  ])
   const answeredAt = Date.now()
   const databaseMs = read.clock[0]!.now
-  const stateOf = (name: string) => read.state.find((row) => row.name === name)?.at
+  const rowOf = (name: string) => read.state.find((row) => row.name === name)
+  const stateOf = (name: string) => rowOf(name)?.at
+  const refusal = rowOf(LAST_REFUSAL)
   const ranAt = Math.max(read.lastRun[0]?.started_at ?? 0, stateOf('began') ?? 0)
   const [mail] = read.mail
   const verdicts: Record<CheckName, Verdict> = {
@@ -123,7 +144,8 @@ export async function lookAtChecks(
     disk: writes ? await probeDisk(resources, databaseMs - (stateOf('probe') ?? 0)) : 'ok',
     redis: pong ? 'ok' : 'degraded',
     cron: databaseMs - ranAt > CRON_OVERDUE_MS ? 'failed' : 'ok',
-    mail: databaseMs - (mail?.due_since ?? databaseMs) > MAIL_OVERDUE_MS ? 'failed' : 'ok',
+    mail: verdictOnMail(databaseMs - (mail?.due_since ?? databaseMs), read.usedUp[0]?.is_used_up === 1),
+    mail_service: verdictOnRefusal(refusal),
   }
   const checks = Object.entries(verdicts).map(([name, status]) => ({ name: name as CheckName, status }))
   const oldest = mail?.oldest
@@ -137,6 +159,7 @@ export async function lookAtChecks(
       mail: {
         ...read.mails[0]!,
         oldest_waiting_s: oldest == null ? null : Math.max(0, Math.floor((databaseMs - oldest) / SECOND_MS)),
+        last_refusal: refusal ? { at: toTime(refusal.at), status: refusal.status } : null,
       },
     },
   }
@@ -149,12 +172,15 @@ function statements() {
   const waiting = sql`FROM ${outbox} WHERE sent_at IS NULL AND dead_at IS NULL`
   return {
     // Of each table every column that this version knows, and no row.
-    schema: TABLES.map((table: Table) => build.select(getTableColumns(table)).from(table).limit(0)),
+    schema: [
+      ...TABLES.map((table: Table) => build.select(getTableColumns(table)).from(table).limit(0)),
+      ...SEARCH_TABLES.map((table) => sql`SELECT * FROM ${sql.identifier(table)} LIMIT 0`),
+    ],
     clock: sql<{ now: number }>`SELECT ${databaseNow} AS now`,
     state: build
       .select()
       .from(systemState)
-      .where(inArray(systemState.name, ['began', 'probe'])),
+      .where(inArray(systemState.name, ['began', 'probe', LAST_REFUSAL])),
     // The oldest one's: the first to be lost when a key is retired too early.
     hash: sql<{ hash: string | null }>`SELECT password_hash AS hash FROM ${users} ORDER BY id LIMIT 1`,
     lastRun: build.select().from(cleanupRuns).orderBy(desc(cleanupRuns.id)).limit(1),
@@ -164,6 +190,25 @@ function statements() {
       min(max(created_at, next_attempt_at)) AS due_since, min(created_at) AS oldest
       FROM (SELECT created_at, next_attempt_at ${waiting} ORDER BY next_attempt_at LIMIT 100)`,
   }
+}
+
+/** Also where it says that it is not of our schema: that is what it said to everybody. */
+function nothingWasRead(error: unknown): never {
+  if (!(error instanceof AppError)) throw error
+  const name = error.code === CODES.schema ? 'schema' : 'database'
+  throw notReady({ checks: [{ name, status: 'failed' }] }, {}, error.cause)
+}
+
+/** Where the deployment has mailed its share of the hour, only devices that are known get a mail. */
+function verdictOnMail(overdueMs: number, isUsedUp: boolean): Verdict {
+  if (overdueMs > MAIL_OVERDUE_MS) return 'failed'
+  return isUsedUp ? 'degraded' : 'ok'
+}
+
+/** Where our key or our address is refused, no mail goes out at all; else it may be about one mail. */
+function verdictOnRefusal(refusal: { status: number | null } | undefined): Verdict {
+  if (!refusal) return 'ok'
+  return REFUSES_ALL.includes(refusal.status ?? 0) ? 'failed' : 'degraded'
 }
 
 /** The database's time has to lie between asking and answering, or nearly. */

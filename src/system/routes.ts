@@ -7,7 +7,7 @@ import { operation } from '../http/operation.ts'
 import { revalidated } from '../http/precondition.ts'
 import { Time } from '../values/ids.ts'
 import { lazy } from '../values/lazy.ts'
-import { type CheckName, checkReadiness, PROBLEMS } from './checks.ts'
+import { type CheckName, hasFailed, lookAtChecks, notReady, PROBLEMS } from './checks.ts'
 
 const tag = 'system'
 const Health = lazy(() => z.object({ status: z.literal('ok') }).meta({ id: 'Health' }))
@@ -15,7 +15,8 @@ const Ready = lazy(() =>
   z
     .object({
       status: z.enum(['ready', 'degraded']).meta({
-        description: '`degraded`: Redis is away, or the clocks differ. Every answer is still right.',
+        description:
+          '`degraded`: Redis is away, the clocks differ, the mails of this hour are used up, or the mail service has refused the last mail. Every answer is still right.',
       }),
       database: z.literal('ok'),
       redis: z.enum(['ok', 'unavailable']),
@@ -25,7 +26,15 @@ const Ready = lazy(() =>
         .optional()
         .meta({ description: 'For those who may read the runs of clean-up.' }),
       mail: z
-        .object({ waiting: z.int(), dead: z.int(), oldest_waiting_s: z.int().nullable() })
+        .object({
+          waiting: z.int(),
+          dead: z.int(),
+          oldest_waiting_s: z.int().nullable(),
+          last_refusal: z
+            .object({ at: Time(), status: z.int().nullable() })
+            .nullable()
+            .meta({ description: 'By the mail service, with its status; null once a mail has gone since.' }),
+        })
         .optional()
         .meta({
           description:
@@ -84,15 +93,18 @@ export const systemRoutes = new Hono<AppEnv>()
     limitByNetwork,
     whoeverAsks,
     async (c) => {
-      const { checks, counts } = await checkReadiness(c.var, c.env)
+      const readiness = await lookAtChecks(c.var, c.env)
+      const { checks } = readiness
       const statusOf = (name: CheckName) => checks.find((check) => check.name === name)?.status
       const maySeeCounts = c.var.actor && hasPermission(c.var.actor.role, 'cleanup:read')
+      const counts = maySeeCounts ? readiness.counts : {}
+      if (hasFailed(readiness)) throw notReady(readiness, counts)
       return c.json({
         status: checks.every(({ status }) => status === 'ok') ? 'ready' : 'degraded',
         database: 'ok',
         redis: statusOf('redis') === 'ok' ? 'ok' : 'unavailable',
         checks,
-        ...(maySeeCounts && counts),
+        ...counts,
       })
     },
   )

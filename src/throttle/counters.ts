@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
-import { eq, type SQL, sql } from 'drizzle-orm'
+import { eq, getTableColumns, type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
-import { build } from '../database/statements.ts'
+import { build, databaseNow } from '../database/statements.ts'
 import type { Kind } from './limits.ts'
 import { throttles } from './models.ts'
 
@@ -21,9 +21,14 @@ export function counterKey({ config }: Pick<Resources, 'config'>, kind: Kind, ..
   return sql`coalesce((SELECT key FROM ${throttles} WHERE key IN ${former} LIMIT 1), ${newest})`
 }
 
-export const selectCounter = (key: SQL) => build.select().from(throttles).where(eq(throttles.key, key))
+/** With the time by which its own are to be judged. */
+export const selectCounter = (key: SQL) =>
+  build
+    .select({ ...getTableColumns(throttles), now: databaseNow.as('now') })
+    .from(throttles)
+    .where(eq(throttles.key, key))
 
-export type Counter = typeof throttles.$inferSelect
+export type Counter = typeof throttles.$inferSelect & { now: number }
 
 /** What an attempt is called once it was taken back, so that it is not counted when it arrives again. */
 export const takenBack = (attemptId: string) => `${attemptId}-`
@@ -39,7 +44,7 @@ export interface Counting {
   /** On which the attempt is counted at all. */
   condition: SQL
   /** Of a counter that is not there yet. */
-  first: { attempts: number; blocked_until: number; expires_at: number }
+  first: { attempts: number; blocked_until: SQL | number; expires_at: SQL | number }
   /** Of one that is. */
   next: { attempts: SQL; blocked_until: SQL | number; expires_at: SQL | number }
   /** A condition on the counter: that it counts. */

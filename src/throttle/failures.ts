@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
+import { databaseNow } from '../database/statements.ts'
 import { type Counter, countAttempt, counterKey } from './counters.ts'
 import { FAILURES_WINDOW_MS, RANGE_FACTOR, TOLD_EVERY_MS } from './limits.ts'
 import { throttles } from './models.ts'
@@ -21,7 +22,7 @@ function countersOf(resources: Resources) {
  * account. Written with the failure, and looked at before the next hash, so a right login costs no row more.
  */
 export function openNetworkFailures(resources: Resources) {
-  const { now } = resources
+  const now = databaseNow
   const counters = countersOf(resources)
   const isOver = ({ key, most }: (typeof counters)[number]) =>
     sql`EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${key} AND expires_at > ${now} AND attempts >= ${most})`
@@ -29,7 +30,9 @@ export function openNetworkFailures(resources: Resources) {
     /** A condition: that there have been too many. */
     areTooMany: sql`(${sql.join(counters.map(isOver), sql` OR `)})`,
     /** For when it holds: what says how long to wait. */
-    select: sql<Pick<Counter, 'expires_at'>>`SELECT max(expires_at) AS expires_at FROM ${throttles}
+    select: sql<
+      Pick<Counter, 'expires_at' | 'now'>
+    >`SELECT max(expires_at) AS expires_at, ${now} AS now FROM ${throttles}
       WHERE key IN (${sql.join(
         counters.map(({ key }) => key),
         sql`, `,
@@ -41,11 +44,11 @@ export function openNetworkFailures(resources: Resources) {
           key,
           attemptId,
           condition,
-          first: { attempts: 1, blocked_until: 0, expires_at: now + FAILURES_WINDOW_MS },
+          first: { attempts: 1, blocked_until: 0, expires_at: sql`${now} + ${FAILURES_WINDOW_MS}` },
           next: {
             attempts: sql`CASE WHEN expires_at <= ${now} THEN 1 ELSE attempts + 1 END`,
             blocked_until: 0,
-            expires_at: sql`CASE WHEN expires_at <= ${now} THEN ${now + FAILURES_WINDOW_MS} ELSE expires_at END`,
+            expires_at: sql`CASE WHEN expires_at <= ${now} THEN ${now} + ${FAILURES_WINDOW_MS} ELSE expires_at END`,
           },
         }),
       ),
@@ -58,9 +61,9 @@ export function openNetworkFailures(resources: Resources) {
  * since the last.
  */
 export function openTally(resources: Resources, kind: keyof typeof TOLD_EVERY_MS, about: string) {
-  const { now } = resources
+  const now = databaseNow
   const key = counterKey(resources, kind, about)
-  const tellAgainAt = now + TOLD_EVERY_MS[kind]
+  const tellAgainAt = sql`(${now} + ${TOLD_EVERY_MS[kind]})`
   const isDue = sql`blocked_until <= ${now}`
   return {
     /** A condition: that a row of history is due. */
@@ -73,11 +76,15 @@ export function openTally(resources: Resources, kind: keyof typeof TOLD_EVERY_MS
         key,
         attemptId,
         condition,
-        first: { attempts: 0, blocked_until: tellAgainAt, expires_at: tellAgainAt + TOLD_EVERY_MS[kind] },
+        first: {
+          attempts: 0,
+          blocked_until: tellAgainAt,
+          expires_at: sql`${tellAgainAt} + ${TOLD_EVERY_MS[kind]}`,
+        },
         next: {
           attempts: sql`CASE WHEN ${isDue} THEN 0 ELSE attempts + 1 END`,
           blocked_until: sql`CASE WHEN ${isDue} THEN ${tellAgainAt} ELSE blocked_until END`,
-          expires_at: sql`CASE WHEN ${isDue} THEN ${tellAgainAt + TOLD_EVERY_MS[kind]} ELSE expires_at END`,
+          expires_at: sql`CASE WHEN ${isDue} THEN ${tellAgainAt} + ${TOLD_EVERY_MS[kind]} ELSE expires_at END`,
         },
       }),
   }

@@ -1,7 +1,7 @@
 import { and, gt, isNull, lte, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Resources } from '../context.ts'
-import { build, type Statement } from '../database/statements.ts'
+import { build, databaseNow, type Statement } from '../database/statements.ts'
 import { users } from '../users/models.ts'
 import { type Counter, countAttempt, counterKey, secondsUntil, selectCounter, takenBack } from './counters.ts'
 import { tooManyAttempts } from './errors.ts'
@@ -36,7 +36,7 @@ interface Counted {
   known: { is_known: 0 | 1 }[]
   device: Counter[]
   network: Counter[]
-  networkFailures: Pick<Counter, 'expires_at'>[]
+  networkFailures: Pick<Counter, 'expires_at' | 'now'>[]
 }
 
 /**
@@ -51,7 +51,7 @@ interface Counted {
  * @param account the condition that selects the account.
  */
 export function openAttempt(resources: Resources, email: string, account: SQL, device?: KnownDevice) {
-  const { now, origin } = resources
+  const { origin } = resources
   const attemptId = uuidv7()
   const deviceKey = counterKey(resources, 'device', device?.deviceId ?? '')
   const networkKey = counterKey(resources, 'login', email, networkOf(origin.ip))
@@ -70,8 +70,8 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
     /** To be put first in the batch that reads the account. */
     count: {
       known: sql<{ is_known: 0 | 1 }>`SELECT ${isKnown} AS is_known`,
-      ofDevice: countLasting(now, { key: deviceKey, attemptId, condition: isKnown }),
-      ofNetwork: countInWindow(now, {
+      ofDevice: countLasting({ key: deviceKey, attemptId, condition: isKnown }),
+      ofNetwork: countInWindow({
         key: networkKey,
         attemptId,
         condition: sql`NOT ${isKnown} AND NOT ${failures.areTooMany}`,
@@ -105,8 +105,10 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
       if (ofDevice?.attempt_id === attemptId) return true
       if (ofNetwork?.attempt_id === attemptId) return false
       const blocking = known?.is_known ? ofDevice : ofNetwork
+      const [failures] = networkFailures
       const end =
-        blocking && blocking.blocked_until > now ? blocking.blocked_until : networkFailures[0]?.expires_at
+        blocking && blocking.blocked_until > blocking.now ? blocking.blocked_until : failures?.expires_at
+      const now = blocking?.now ?? failures?.now ?? 0
       throw tooManyAttempts(secondsUntil(end ?? now, now))
     },
     /** It was no failure, and no sign-in either: this attempt is taken back, and no other. */
@@ -153,19 +155,18 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
 
 /** Of a session, which strangers' failures are nothing to, and which is counted for nobody but itself. */
 export function openOwnAttempt(resources: Resources, sessionId: string, tokenIsLive: SQL) {
-  const { now } = resources
   const attemptId = uuidv7()
   const key = counterKey(resources, 'session', sessionId)
   return {
     count: {
-      counted: countLasting(now, { key, attemptId, condition: tokenIsLive }),
+      counted: countLasting({ key, attemptId, condition: tokenIsLive }),
       ofSession: selectCounter(key),
       token: sql<{ is_live: 0 | 1 }>`SELECT ${tokenIsLive} AS is_live`,
     },
     /** False when the session takes no password any more. Throws 429 `too_many_attempts` when it has to wait. */
     isOpen({ ofSession: [counter] }: { ofSession: Counter[] }) {
       if (counter?.attempt_id !== attemptId)
-        throw tooManyAttempts(secondsUntil(counter?.blocked_until ?? now, now))
+        throw tooManyAttempts(secondsUntil(counter?.blocked_until ?? 0, counter?.now ?? 0))
       return counter.attempts <= MAX_FAILURES_IN_A_ROW
     },
     takeBack: takingBack(sql`key = ${key}`, attemptId) as readonly Statement[],
@@ -189,32 +190,33 @@ const takingBack = (which: SQL, attemptId: string) => [
 type Which = Pick<Parameters<typeof countAttempt>[0], 'key' | 'attemptId' | 'condition'>
 
 /** Ten are free within a quarter of an hour; then each costs a wait, doubling from 1 to 60 minutes. */
-function countInWindow(now: number, which: Which) {
+function countInWindow(which: Which) {
+  const now = databaseNow
   const attempts = sql`CASE WHEN expires_at <= ${now} THEN 1 ELSE attempts + 1 END`
   const wait = sql`min(${LONGEST_WAIT_MS}, ${FIRST_WAIT_MS} << min(6, ${attempts} - ${FREE_FAILURES}))`
   const isNowFree = sql`${attempts} < ${FREE_FAILURES}`
   return countAttempt({
     ...which,
-    first: { attempts: 1, blocked_until: 0, expires_at: now + WINDOW_MS },
+    first: { attempts: 1, blocked_until: 0, expires_at: sql`${now} + ${WINDOW_MS}` },
     next: {
       attempts,
       blocked_until: sql`CASE WHEN ${isNowFree} THEN 0 ELSE ${now} + ${wait} END`,
-      expires_at: sql`CASE WHEN expires_at <= ${now} THEN ${now + WINDOW_MS}
+      expires_at: sql`CASE WHEN expires_at <= ${now} THEN ${now} + ${WINDOW_MS}
         WHEN ${isNowFree} THEN expires_at ELSE ${now} + ${wait} + ${WINDOW_MS} END`,
     },
-    counts: sql`blocked_until <= ${now}`,
+    counts: sql`blocked_until <= ${databaseNow}`,
   })
 }
 
 /** Ten in a quarter of an hour, and never forgotten: the hundredth in a row is the last. */
-const countLasting = (now: number, which: Which) =>
+const countLasting = (which: Which) =>
   countAttempt({
     ...which,
-    first: { attempts: 1, blocked_until: 0, expires_at: now + YEAR_MS },
+    first: { attempts: 1, blocked_until: 0, expires_at: sql`${databaseNow} + ${YEAR_MS}` },
     next: {
       attempts: sql`attempts + 1`,
-      blocked_until: sql`CASE WHEN (attempts + 1) % ${FAILURES_PER_PAUSE} = 0 THEN ${now + PAUSE_MS} ELSE 0 END`,
-      expires_at: now + YEAR_MS,
+      blocked_until: sql`CASE WHEN (attempts + 1) % ${FAILURES_PER_PAUSE} = 0 THEN ${databaseNow} + ${PAUSE_MS} ELSE 0 END`,
+      expires_at: sql`${databaseNow} + ${YEAR_MS}`,
     },
-    counts: sql`blocked_until <= ${now}`,
+    counts: sql`blocked_until <= ${databaseNow}`,
   })

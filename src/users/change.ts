@@ -46,7 +46,7 @@ export const bySystem: Authority = { actorId: null, holds: sql`1`, refused: writ
 /** Whoever has the mail that was sent to the user. */
 export const byToken = (token: OneTimeToken, now: number): Authority => ({
   actorId: token.subject_id,
-  holds: linkIsLive(token.id, now),
+  holds: linkIsLive(token.id),
   refused: invalidLink,
   spend: (isDone) => voidTokens(now, [token.purpose], and(eq(oneTimeTokens.id, token.id), isDone)),
 })

@@ -6,7 +6,7 @@ import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/statements.ts'
 import { factors, recoveryCodes } from '../factors/models.ts'
 import { invitations } from '../invitations/models.ts'
-import { oneTimeTokens, PURPOSES, type Purpose } from '../links/models.ts'
+import { oneTimeTokens, PURPOSES, type Purpose, TAKES_BACK } from '../links/models.ts'
 import { voidTokens } from '../links/service.ts'
 import { outbox } from '../mail/models.ts'
 import { passkeys } from '../passkeys/models.ts'
@@ -55,7 +55,7 @@ export interface OwedMail {
 }
 
 /** What takes an account back stays good, whatever a thief does to it. */
-const WAYS_IN = PURPOSES.filter((purpose) => purpose !== 'undo_email_change')
+const WAYS_IN = PURPOSES.filter((purpose) => !TAKES_BACK.includes(purpose))
 
 /** What follows from the nature of a change, whoever makes it. */
 export function consequences(

@@ -34,14 +34,15 @@ export async function makeUserRow(
   input: { email: string; name: string; password?: string | undefined; role: Role },
   emailVerifiedAt: number | null = null,
 ) {
+  const { password } = input
+  const password_hash = password === undefined ? null : await hashNewPassword(resources, password, input)
   const { now } = resources
   return {
     id: uuidv7(),
     email: input.email,
     email_normalized: normalizeEmail(input.email),
     name: input.name,
-    password_hash:
-      input.password === undefined ? null : await hashNewPassword(resources, input.password, input),
+    password_hash,
     role: input.role,
     status: 'active',
     disabled_reason: null,

@@ -3,12 +3,13 @@ import { type Action, activityLogs } from '../activity/models.ts'
 import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/statements.ts'
 import { factors, recoveryCodes } from '../factors/models.ts'
-import { idempotencyKeys } from '../idempotency/models.ts'
+import { ANSWERED_EMAIL, idempotencyKeys } from '../idempotency/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens } from '../links/models.ts'
-import { outbox } from '../mail/models.ts'
+import { NEW_EMAIL, outbox } from '../mail/models.ts'
 import { passkeys } from '../passkeys/models.ts'
 import { sessions } from '../sessions/models.ts'
+import { normalizeEmail } from '../values/email.ts'
 import { firstIdAt } from '../values/ids.ts'
 import { erasures, users } from './models.ts'
 
@@ -37,6 +38,7 @@ const IMPERSONAL = ['role', 'until', 'reason', 'session_id', 'invitation_id', 'c
 const STAGES = [
   'history_of_them',
   'history_by_them',
+  'spellings',
   'sessions',
   'pending_changes',
   'invitations',
@@ -71,12 +73,21 @@ export function eraseUser(resources: Resources, id: string, isDone: SQL): Statem
   ]
 }
 
-/** One step of a job, on a condition: from where it is, as far as it gets with a page of each table. */
-export function eraseTraces(resources: Resources, userId: string, condition: SQL = sql`1`): Statement[] {
-  const job: Job = { resources, userId, condition, now: timeOf(resources) }
+/**
+ * One step of a job, on a condition: from where it is, as far as it gets with a page of each table, which has so many
+ * rows.
+ */
+export function eraseTraces(
+  resources: Resources,
+  userId: string,
+  condition: SQL = sql`1`,
+  rows = ROWS_PER_STATEMENT,
+): Statement[] {
+  const job: Job = { resources, userId, condition, rows, now: timeOf(resources) }
   return [
     ...historyOfThem(job),
     ...historyByThem(job),
+    ...spellings(job),
     ...ofSessions(job),
     ...pendingChanges(job),
     ...ofInvitations(job),
@@ -93,6 +104,7 @@ interface Job {
   resources: Resources
   userId: string
   condition: SQL
+  rows: number
   /** Epoch ms. */
   now: number
 }
@@ -116,7 +128,7 @@ const after = (stage: Stage): Stage => STAGES[STAGES.indexOf(stage) + 1]!
 
 /** Goes on after a page: to the next one, or where that was the last to the next stage. */
 function advance(job: Job, stage: Stage, page: SQL, key: SQL): Statement {
-  const isLast = sql`(SELECT count(*) FROM (${page})) < ${ROWS_PER_STATEMENT}`
+  const isLast = sql`(SELECT count(*) FROM (${page})) < ${job.rows}`
   return sql`UPDATE ${erasures} SET
       cursor = CASE WHEN ${isLast} THEN '' ELSE (SELECT max(${key}) FROM (${page})) END,
       stage = CASE WHEN ${isLast} THEN ${after(stage)} ELSE stage END
@@ -130,7 +142,7 @@ const advanceWhenEmpty = (job: Job, stage: Stage, page: SQL): Statement =>
 
 const historyPage = (job: Job, stage: Stage, which: SQL) =>
   sql`SELECT id FROM ${activityLogs} WHERE ${which} AND id > ${read(job, 'cursor')} AND ${isAt(job, stage)}
-    ORDER BY id LIMIT ${ROWS_PER_STATEMENT}`
+    ORDER BY id LIMIT ${job.rows}`
 
 const withoutOrigin = (isTheirs: SQL) =>
   sql.join(
@@ -173,10 +185,27 @@ function historyByThem(job: Job): Statement[] {
   ]
 }
 
+/** The history has addresses as they were typed. ASCII ones are found as they are; others wait for `respell`. */
+function spellings(job: Job): Statement[] {
+  const isAscii = sql`coalesce(json_extract(sought, '$.addresses'), '') NOT GLOB '*[^ -~]*'`
+  return [
+    sql`UPDATE ${erasures} SET stage = ${after('spellings')}
+      WHERE user_id = ${job.userId} AND ${isAt(job, 'spellings')} AND ${isAscii}`,
+  ]
+}
+
+/** The same for addresses in other letters: whoever has read the job adds them as they are compared. */
+export function respell(userId: string, soughtJson: string, condition: SQL): Statement {
+  const { addresses } = JSON.parse(soughtJson) as { addresses: string[] }
+  const all = JSON.stringify([...new Set([...addresses, ...addresses.map(normalizeEmail)])])
+  return sql`UPDATE ${erasures} SET sought = json_set(sought, '$.addresses', json(${all})), stage = ${after('spellings')}
+    WHERE user_id = ${userId} AND stage = 'spellings' AND ${condition}`
+}
+
 /** Ended, they stay for a day, so that a token of theirs is told so. */
 function ofSessions(job: Job): Statement[] {
   const page = sql`SELECT id FROM ${sessions} WHERE user_id = ${job.userId} AND ${isAt(job, 'sessions')}
-    AND (ip IS NOT NULL OR user_agent IS NOT NULL OR country IS NOT NULL) LIMIT ${ROWS_PER_STATEMENT}`
+    AND (ip IS NOT NULL OR user_agent IS NOT NULL OR country IS NOT NULL) LIMIT ${job.rows}`
   return [
     sql`UPDATE ${sessions} SET ip = NULL, user_agent = NULL, country = NULL WHERE id IN (${page})`,
     advanceWhenEmpty(job, 'sessions', page),
@@ -187,7 +216,7 @@ function ofSessions(job: Job): Statement[] {
 function pendingChanges(job: Job): Statement[] {
   const page = sql`SELECT id FROM ${oneTimeTokens} WHERE email_normalized IN ${addresses(job)} AND purpose = 'change_email'
     AND subject_id <> ${job.userId} AND ${isBeforeTheirEnd(job)} AND ${isAt(job, 'pending_changes')}
-    AND NOT ${isHeldBy(sql`${oneTimeTokens.subject_id}`, sql`${oneTimeTokens.email_normalized}`)} LIMIT ${ROWS_PER_STATEMENT}`
+    AND NOT ${isHeldBy(sql`${oneTimeTokens.subject_id}`, sql`${oneTimeTokens.email_normalized}`)} LIMIT ${job.rows}`
   return [
     leaveRows(job, 'email.change_withdrawn', {
       userId: sql`subject_id`,
@@ -207,7 +236,7 @@ function ofInvitations(job: Job): Statement[] {
       OR (invited_by = ${job.userId} AND accepted_at IS NULL)
       OR (email_normalized IN ${addresses(job)} AND +${invitations.user_id} IS NULL AND ${isBeforeTheirEnd(job)}
         AND NOT ${isHeld(sql`${invitations.email_normalized}`)})
-    ) LIMIT ${ROWS_PER_STATEMENT}`
+    ) LIMIT ${job.rows}`
   const links = sql`SELECT id FROM ${oneTimeTokens} WHERE subject_id IN (${page})`
   const recipients = sql`SELECT email_normalized FROM ${invitations} WHERE id IN (${page})`
   return [
@@ -226,31 +255,31 @@ function ofInvitations(job: Job): Statement[] {
 
 /** Mails to them, and those about an address of theirs that are of no other account that has it. */
 function ofMails(job: Job): Statement[] {
-  const newAddress = sql`lower(${outbox.new_email})`
   const page = sql`SELECT id FROM ${outbox} WHERE ${isAt(job, 'mails')} AND (
       ${outbox.user_id} = ${job.userId}
       OR (recipient_normalized IN ${addresses(job)} AND kind IN ('invitation', 'confirm_email_change')
         AND ${isBeforeTheirEnd(job)} AND NOT ${isHeld(sql`${outbox.recipient_normalized}`)})
-      OR (${newAddress} IN ${addresses(job)} AND new_email IS NOT NULL AND ${isBeforeTheirEnd(job)}
-        AND NOT ${isHeldBy(sql`${outbox.user_id}`, newAddress)})
-    ) LIMIT ${ROWS_PER_STATEMENT}`
+      OR (${NEW_EMAIL} IN ${addresses(job)} AND new_email IS NOT NULL AND ${isBeforeTheirEnd(job)}
+        AND NOT ${isHeldBy(sql`${outbox.user_id}`, NEW_EMAIL)})
+    ) LIMIT ${job.rows}`
   return [sql`DELETE FROM ${outbox} WHERE id IN (${page})`, advanceWhenEmpty(job, 'mails', page)]
 }
 
 function ofLinks(job: Job): Statement[] {
-  const page = sql`SELECT id FROM ${oneTimeTokens} WHERE subject_id = ${job.userId} AND ${isAt(job, 'links')} LIMIT ${ROWS_PER_STATEMENT}`
+  const page = sql`SELECT id FROM ${oneTimeTokens} WHERE subject_id = ${job.userId} AND ${isAt(job, 'links')} LIMIT ${job.rows}`
   return [sql`DELETE FROM ${oneTimeTokens} WHERE id IN (${page})`, advanceWhenEmpty(job, 'links', page)]
 }
 
 /** An answer that was taken back. Its key stays taken, so that a repeat of the request makes nobody anew. */
 const GONE = 410
 const forget = (which: SQL): Statement =>
-  sql`UPDATE ${idempotencyKeys} SET status = ${GONE}, response = '{}', body_hash = '' WHERE ${which} AND status <> ${GONE}`
+  sql`UPDATE ${idempotencyKeys} SET status = ${GONE}, response = '{}', body_hash = '', email_normalized = NULL
+    WHERE ${which} AND status <> ${GONE}`
 
 /** Answers about them are gone; those to them go. */
 function keptAnswers(job: Job): Statement[] {
   const toThem = sql`SELECT rowid FROM ${idempotencyKeys} WHERE principal = ${job.userId} AND ${isAt(job, 'kept_answers')}
-    LIMIT ${ROWS_PER_STATEMENT}`
+    LIMIT ${job.rows}`
   return [
     forget(sql`subject_id = ${job.userId} AND ${isAt(job, 'kept_answers')}`),
     sql`DELETE FROM ${idempotencyKeys} WHERE rowid IN (${toThem})`,
@@ -258,33 +287,30 @@ function keptAnswers(job: Job): Statement[] {
   ]
 }
 
-/** Answers that repeat an address of theirs to somebody else. No index finds those; they are kept for a day. */
+/** Answers that repeat an address of theirs to somebody else. */
 function answersByAddress(job: Job): Statement[] {
-  const page = sql`SELECT rowid AS id FROM ${idempotencyKeys} WHERE rowid > CAST(${read(job, 'cursor')} AS INTEGER)
-    AND ${isAt(job, 'answers_by_address')} ORDER BY rowid LIMIT ${ROWS_PER_STATEMENT}`
-  const isTheirs = sql`json_valid(response) AND lower(json_extract(response, '$.email')) IN ${addresses(job)}`
   const isOfAnAccount = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = subject_id)`
-  return [
-    forget(sql`rowid IN (${page}) AND ${isTheirs} AND ${isBeforeTheirEnd(job)} AND NOT ${isOfAnAccount}`),
-    advance(job, 'answers_by_address', page, sql`id`),
-  ]
+  const page = sql`SELECT rowid FROM ${idempotencyKeys} WHERE ${ANSWERED_EMAIL} IN ${addresses(job)}
+    AND ${ANSWERED_EMAIL} IS NOT NULL AND ${isAt(job, 'answers_by_address')} AND ${isBeforeTheirEnd(job)}
+    AND NOT ${isOfAnAccount} LIMIT ${job.rows}`
+  return [forget(sql`rowid IN (${page})`), advanceWhenEmpty(job, 'answers_by_address', page)]
 }
 
-/** Their address or name, in the words that somebody was disabled with. */
+/** Their address or name, in the words that somebody else was disabled with: found by words, in any case. */
 function inReasons(job: Job): Statement[] {
-  const page = historyPage(job, 'reasons', sql`action = 'user.disabled'`)
-  const literal = sql`replace(replace(replace(value, '[', '[[]'), '*', '[*]'), '?', '[?]')`
-  const namesThem = (text: SQL) => sql`EXISTS (
-    -- A single word may be anybody's: whoever calls themselves "fraud" must not take it out of others' reasons.
-    SELECT 1 FROM (${sought(job, 'addresses')} UNION ALL
-      SELECT value FROM (${sought(job, 'names')}) WHERE value LIKE '% %')
-    WHERE ' ' || lower(${text}) || ' ' GLOB '*[^a-z0-9]' || ${literal} || '[^a-z0-9]*')`
+  const phrase = sql`'"' || replace(value, '"', '""') || '"'`
+  // A single word may be anybody's: whoever calls themselves "fraud" must not take it out of others' reasons.
+  const phrases = sql`SELECT ${phrase} AS phrase FROM (${sought(job, 'addresses')} UNION ALL
+    SELECT value FROM (${sought(job, 'names')}) WHERE value LIKE '% %')`
+  const match = sql`coalesce((SELECT 'reason : (' || group_concat(phrase, ' OR ') || ')' FROM (${phrases})), '""')`
+  const page = (column: 'about' | 'rowid') => sql`SELECT ${sql.identifier(column)} FROM reasons_fts
+    WHERE reasons_fts MATCH ${match} AND ${isAt(job, 'reasons')} LIMIT ${job.rows}`
   return [
-    sql`UPDATE ${users} SET disabled_reason = NULL WHERE ${namesThem(sql`disabled_reason`)}
-      AND id IN (SELECT user_id FROM ${activityLogs} WHERE id IN (${page}))`,
-    sql`UPDATE ${activityLogs} SET details = json_remove(details, '$.reason')
-      WHERE id IN (${page}) AND ${namesThem(sql`json_extract(details, '$.reason')`)}`,
-    advance(job, 'reasons', page, sql`id`),
+    sql`UPDATE ${users} SET disabled_reason = NULL WHERE id IN (${page('about')})`,
+    sql`UPDATE ${activityLogs} SET details = json_remove(details, '$.reason') WHERE id IN (${page('about')})`,
+    // Triggers have done so; what they have missed would be found for ever.
+    sql`DELETE FROM reasons_fts WHERE rowid IN (${page('rowid')})`,
+    advanceWhenEmpty(job, 'reasons', page('rowid')),
   ]
 }
 

@@ -5,7 +5,7 @@ import { requireRecentLogin } from '../access/guards.ts'
 import { type ActivityLog, activityLogs } from '../activity/models.ts'
 import { Activity } from '../activity/schemas.ts'
 import { record } from '../activity/service.ts'
-import { visibleTo } from '../activity/visibility.ts'
+import { visibleTo, withoutOthers } from '../activity/visibility.ts'
 import type { Resources } from '../context.ts'
 import { rowExists } from '../database/statements.ts'
 import { factors, recoveryCodes } from '../factors/models.ts'
@@ -81,6 +81,8 @@ interface Source {
   table: Table
   where: SQL
   key: readonly string[]
+  /** Of which rows are about somebody else. */
+  isAboutOthers?: (row: Row) => boolean
 }
 
 /** What is about a user, what they made, and what has their address. Each row is in one of them. */
@@ -100,21 +102,32 @@ function sourcesOf(id: string): Source[] {
     where,
     key,
   })
+  const ofOthers = (source: Source, isAboutOthers = (_: Row) => true): Source => ({
+    ...source,
+    isAboutOthers,
+  })
   return [
     of('sessions', sessions, sql`user_id = ${id}`),
     history(sql`user_id = ${id}`),
     history(sql`actor_id = ${id} AND ${isOthers}`),
     of('invitations', invitations, sql`user_id = ${id}`),
     of('invitations', invitations, sql`email_normalized = ${email} AND ${isOthers}`),
-    of(
-      'invitations',
-      invitations,
-      sql`invited_by = ${id} AND ${isOthers} AND email_normalized IS NOT ${email}`,
+    ofOthers(
+      of(
+        'invitations',
+        invitations,
+        sql`invited_by = ${id} AND ${isOthers} AND email_normalized IS NOT ${email}`,
+      ),
     ),
-    of('mails', outbox, sql`user_id = ${id}`),
+    ofOthers(of('mails', outbox, sql`user_id = ${id}`), ({ kind }) => kind === 'address_replaced_by_admin'),
     of('one_time_tokens', oneTimeTokens, sql`subject_id = ${id}`, ['purpose', 'rowid']),
     of('idempotency_keys', idempotencyKeys, sql`subject_id = ${id}`),
-    of('idempotency_keys', idempotencyKeys, sql`principal = ${id} AND subject_id <> ${id}`, ['route', 'key']),
+    ofOthers(
+      of('idempotency_keys', idempotencyKeys, sql`principal = ${id} AND subject_id <> ${id}`, [
+        'route',
+        'key',
+      ]),
+    ),
     of('factors', factors, sql`user_id = ${id}`, ['user_id']),
     of('recovery_codes', recoveryCodes, sql`user_id = ${id}`, ['hash']),
     of('passkeys', passkeys, sql`user_id = ${id}`, ['rp_id', 'id']),
@@ -176,7 +189,7 @@ async function* write(resources: Resources, id: string, head: object, sources: S
     }
     for await (const page of pagesOf(resources, source, first[index]!)) {
       for (const row of page) {
-        const seen = member === 'activity' ? shown(row, id) : row
+        const seen = shown(source, row, id)
         if (!seen) continue
         text += (isFirst ? '' : ',') + JSON.stringify(readable(seen))
         isFirst = false
@@ -198,8 +211,9 @@ async function* pagesOf({ db }: Resources, source: Source, first: Row[]) {
   }
 }
 
-/** A row of history as the user may see it; undefined where they may not. */
-function shown(row: Row, id: string): Row | undefined {
+/** A row as the user may see it; undefined where they may not. */
+function shown({ member, isAboutOthers }: Source, row: Row, id: string): Row | undefined {
+  if (member !== 'activity') return isAboutOthers?.(row) ? withoutOthers(row) : row
   const seen = visibleTo({ id, role: 'user' }, row as Row & ActivityLog)
   return seen && { ...seen, created_at: timeOfId(seen.id), details: seen.details && JSON.parse(seen.details) }
 }

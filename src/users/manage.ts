@@ -2,6 +2,7 @@ import { forbidden } from '../access/errors.ts'
 import { requireRecentLogin } from '../access/guards.ts'
 import { hasPermission, outranks } from '../access/permissions.ts'
 import { record } from '../activity/service.ts'
+import { TAKES_BACK } from '../links/models.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { toTimeOrNull } from '../values/ids.ts'
 import { type Acting, type Decision, isSamePerson } from './change.ts'
@@ -165,7 +166,7 @@ export function deleting(acting: Acting): Decision {
   requireToDelete(acting)
   return managing(acting, (row) =>
     // What is deleted by those who manage does not come back by an older mail.
-    row.deleted_at === null ? { ...softDeletion(row, acting.now), voids: ['undo_email_change'] } : undefined,
+    row.deleted_at === null ? { ...softDeletion(row, acting.now), voids: TAKES_BACK } : undefined,
   )
 }
 

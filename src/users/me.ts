@@ -6,6 +6,7 @@ import { tokenIsLive } from '../sessions/revocation.ts'
 import { type Acting, applyChange, byActor, type Decision, isSamePerson } from './change.ts'
 import { differences, softDeletion } from './manage.ts'
 import { users } from './models.ts'
+import { noticeOfClosing, owed } from './notices.ts'
 import type { UpdateMe } from './schemas.ts'
 
 /** Other details of one's own account, as a decision for `changeUser`. */
@@ -16,13 +17,14 @@ export const updatingSelf =
     return Object.keys(details).length === 0 ? undefined : { action: 'user.updated', set: input, details }
   }
 
-/** Leaving: soft, and on the user's own password. */
+/** Leaving: soft, and on the user's own password. A proved address is told, with a link that opens the account again. */
 export async function deleteMe(acting: Acting, password: string): Promise<void> {
-  const { actor, now } = acting
+  const { actor } = acting
   await withOwnPassword(acting, actor, password, ({ row, clearAttempts }) =>
-    applyChange(acting, byActor(actor, now), row, {
-      ...softDeletion(row, now),
+    applyChange(acting, byActor(actor, acting.now), row, {
+      ...softDeletion(row, acting.now),
       alsoWrite: () => clearAttempts,
+      mails: owed(noticeOfClosing(acting, row)),
     }),
   )
 }

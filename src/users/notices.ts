@@ -23,6 +23,14 @@ export function noticeTo(
   return row.email_verified_at === null ? [] : [notice(resources, kind, row)]
 }
 
+/** Whoever closes an account knows its password, and need not be its owner: who is told can take it back. */
+export function noticeOfClosing(resources: Resources, row: User): Notice[] {
+  const { id: subjectId, email, email_normalized: emailNormalized } = row
+  const link = { kind: 'account_closed', subjectId, email, emailNormalized } as const
+  const isTold = row.email_verified_at !== null && resources.send !== undefined
+  return isTold ? [(isDone) => enqueueLink(resources, link, isDone)] : []
+}
+
 /** What `mails` of a change takes. */
 export const owed = (notices: Notice[]) => (isDone: SQL) => notices.map((notice) => notice(isDone))
 

@@ -1,12 +1,12 @@
 import { eq } from 'drizzle-orm'
-import { hasPermission, outranks } from '../access/permissions.ts'
 import type { Activity, ListActivity } from '../activity/schemas.ts'
 import { pageOfHistory } from '../activity/service.ts'
-import { NO_ORIGIN } from '../activity/visibility.ts'
+import { NO_ORIGIN, seesOriginOf, seesUser } from '../activity/visibility.ts'
 import type { Resources } from '../context.ts'
 import { build, type Places, prepare } from '../database/statements.ts'
 import type { List } from '../http/pagination.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
+import type { Session as SessionRow } from '../sessions/models.ts'
 import type { Session } from '../sessions/schemas.ts'
 import { openSessionsOf, toSessionList } from '../sessions/service.ts'
 import { userNotFound } from './errors.ts'
@@ -34,9 +34,9 @@ export const readProfile = prepare(({ id }: Places<{ id: string }>) => ({
   profile: build.select(profileColumns).from(users).where(eq(users.id, id)),
 }))
 
-/** The deleted are there for whoever may delete, and for nobody else. Throws 404. */
+/** Throws 404 for whom somebody must not know of. */
 export function assertVisible(actor: Claims, row: Pick<UserRow, 'deleted_at'>): void {
-  if (row.deleted_at !== null && !hasPermission(actor.role, 'users:delete')) throw userNotFound()
+  if (!seesUser(actor, row)) throw userNotFound()
 }
 
 /** A user, for those who manage users. Throws 404. */
@@ -50,20 +50,21 @@ export async function findUser({ db }: Resources, actor: Claims, id: string): Pr
 }
 
 /** The sessions that a user has open; from where is for those who outrank them. Throws 404. */
-export async function listSessionsOf(
-  { db, now }: Resources,
-  actor: Claims,
-  id: string,
-): Promise<List<Session>> {
+export async function listSessionsOf({ db }: Resources, actor: Claims, id: string): Promise<List<Session>> {
   const {
     rows,
     profile: [user],
-  } = await db.read({ rows: openSessionsOf(id, now), ...readProfile({ id }) })
+  } = await db.read({ rows: openSessionsOf(id), ...readProfile({ id }) })
   if (!user) throw userNotFound()
   assertVisible(actor, user)
-  const seesOrigin = id === actor.sub || outranks(actor.role, user.role)
+  return sessionsAsSeenBy(actor, user, rows)
+}
+
+/** The open sessions of somebody, as a reader sees them. */
+export function sessionsAsSeenBy({ sub, role }: Claims, user: Profile, rows: SessionRow[]): List<Session> {
   const list = toSessionList(rows)
-  return seesOrigin ? list : { ...list, data: list.data.map((session) => ({ ...session, ...NO_ORIGIN })) }
+  if (seesOriginOf({ id: sub, role }, user)) return list
+  return { ...list, data: list.data.map((session) => ({ ...session, ...NO_ORIGIN })) }
 }
 
 /** The history of a user, for those who manage users. That of the deleted is for whoever may see them. Throws 404. */
@@ -79,7 +80,6 @@ export async function listActivityOf(
     profile: [user],
   } = await resources.db.read({ rows: page.rows, ...readProfile({ id }) })
   // Of the purged, the history is all there is.
-  const isThere = user !== undefined && user.deleted_at === null
-  if (!isThere && !hasPermission(role, 'users:delete')) throw userNotFound()
+  if (!seesUser(resources.actor, user ?? { deleted_at: 0 })) throw userNotFound()
   return page.toPage(rows)
 }

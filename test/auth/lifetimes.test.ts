@@ -1,5 +1,6 @@
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import { type Api, openApi } from '../support/api.ts'
+import * as passwords from '../../src/passwords/hashing.ts'
+import { type Api, openApi, PASSWORD } from '../support/api.ts'
 import { freshUpstreams, testOfRedis } from '../support/upstreams.ts'
 
 /** How long a token counts, and how long Redis remembers that it does not. */
@@ -57,4 +58,38 @@ describe('What Redis is told', () => {
     expect((await refresh(ada.refreshToken)).status).toBe(401)
     expect(await api.redis('KEYS', '*')).toContainEqual(aboutSession(ada))
   })
+})
+
+test('RT4, RL1: whatever the clock of the Worker, what another compares is written by that of the database', async () => {
+  const fast = 29_000
+  const ada = await api.person({ email_verified_at: 1 })
+  const realNow = Date.now()
+  at(realNow + fast)
+  await api.send('POST', '/v1/auth/login', { body: { email: ada.email, password: PASSWORD } })
+  await api.send('POST', '/v1/auth/login', { body: { email: ada.email, password: 'wrong' } })
+  await api.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } })
+  vi.useRealTimers()
+  const times = [
+    await api.sql('SELECT created_at, rotated_at, last_seen_at FROM sessions WHERE user_id = ?', [ada.id]),
+    await api.sql('SELECT created_at FROM one_time_tokens WHERE subject_id = ?', [ada.id]),
+    await api.sql('SELECT min(expires_at) - 900000 AS began FROM throttles WHERE attempt_id IS NOT NULL'),
+  ].flatMap((rows) => rows.flatMap((row) => Object.values(row).map(Number)))
+  expect(times).toHaveLength(5)
+  for (const time of times) expect(Math.abs(time - realNow)).toBeLessThan(fast - 5000)
+})
+
+test('The time of a request is set anew once its hash had its turn, which may take twelve seconds', async () => {
+  const hash = passwords.hashPassword
+  const start = Date.now()
+  at(start)
+  const slowly = vi.spyOn(passwords, 'hashPassword').mockImplementation(async (...args) => {
+    at(start + 12_000)
+    return hash(...args)
+  })
+  const body = { email: `${crypto.randomUUID()}@people.test`, password: PASSWORD, name: 'Ada' }
+  const made = await api.send('POST', '/v1/auth/signup', { body })
+  slowly.mockRestore()
+  expect(made.status).toBe(201)
+  const [row] = await api.sql('SELECT created_at FROM users WHERE id = ?', [made.body.id as string])
+  expect(row).toEqual({ created_at: start + 12_000 })
 })

@@ -261,6 +261,7 @@ const toProblemText = ({ headers, text }: Answer) =>
 
 /** Columns in which an address, or the name of a program, is what the column is for. */
 const WHERE_MARKS_BELONG = [
+  'idempotency_keys.email_normalized', // The address in the answer.
   'idempotency_keys.key', // The caller's own, and marked by this test.
   'idempotency_keys.response', // The answer, kept for a day; erased with the person.
   'invitations.email',
@@ -268,6 +269,7 @@ const WHERE_MARKS_BELONG = [
   'one_time_tokens.email', // To whom a link was mailed, and for which new address.
   'one_time_tokens.email_normalized',
   'outbox.new_email',
+  'outbox.new_email_normalized',
   'outbox.recipient',
   'outbox.recipient_normalized',
   'sessions.user_agent',

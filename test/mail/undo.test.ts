@@ -54,3 +54,37 @@ test('SE2: a confirmation prolongs the undo of that user and that address alone'
   expect(Number(after[1]!.expires_at)).toBeGreaterThan(Number(before[1]!.expires_at))
   expect(await undoLinksOf(eve)).toEqual(beforeEve)
 })
+
+test('SE2: who closes an account is mailed a way back, which opens it again, without the password it was closed with', async () => {
+  const ada = await verified()
+  const close = (who: Actor) =>
+    api.send('DELETE', '/v1/users/me', { token: who.token, body: { password: PASSWORD } })
+  expect((await close(ada)).status).toBe(204)
+  const { token } = await newest(ada.email)
+  const reopen = (given: string) => api.send('POST', '/v1/auth/reopen_account', { body: { token: given } })
+  expect((await reopen(token)).status).toBe(204)
+  const login = { email: ada.email, password: PASSWORD }
+  expect((await api.send('POST', '/v1/auth/login', { body: login })).status).toBe(401)
+  expect((await api.send('GET', '/v1/users/me', { token: ada.token })).status).toBe(401)
+  expect((await reopen(token)).body.code).toBe('invalid_link')
+  const history = await api.historyOf(ada.id)
+  expect(history.slice(history.indexOf('user.deleted'))).toEqual([
+    'user.deleted',
+    'user.restored',
+    'login.failed',
+  ])
+
+  // It opens nothing once the account was opened otherwise, or was closed by somebody who manages.
+  const eve = await verified()
+  await close(eve)
+  const admin = await api.quickActor({ role: 'admin' })
+  await api.send('POST', `/v1/users/${eve.id}/restore`, { token: admin.token })
+  const mails = (await api.mailsTo(eve.email)).map(({ text }) => text)
+  const link = new URL(/^http\S+reopen_account\S+$/m.exec(mails.join('\n'))![0])
+  expect((await reopen(link.searchParams.get('token')!)).body.code).toBe('invalid_link')
+
+  // An address that nobody has proved is told nothing.
+  const squatter = await api.actor()
+  await close(squatter)
+  expect(await api.mailsTo(squatter.email)).toEqual([])
+})

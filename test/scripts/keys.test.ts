@@ -183,6 +183,17 @@ describe('the command', () => {
     expect(dry.stderr).toContain('put TURSO_DATABASE_URL into the environment')
     expect(dry.stderr).not.toContain(start.SECRET_KEYS.split('=')[0])
 
+    const unreachable = { ...signing, TURSO_DATABASE_URL: 'http://127.0.0.1:1' }
+    const refused = ask(['rotate', '--step', 'retire'], unreachable)
+    expect([refused.status, refused.stdout]).toEqual([1, ''])
+    expect(refused.stderr).toMatch(/so nothing is retired .* leave TURSO_DATABASE_URL out/)
+
+    const early = ask(['rotate', '--step', 'sign', '--dry-run'], published)
+    expect(early.stderr).toMatch(/TOO EARLY: .* Do not deploy this before \d{4}-\S+Z/)
+    const stamp = /\d{8}T\d{6}Z/g
+    const aged = JSON.parse(JSON.stringify(published).replace(stamp, (one) => `2020${one.slice(4)}`))
+    expect(ask(['rotate', '--step', 'sign', '--dry-run'], aged).stderr).not.toContain('TOO EARLY')
+
     const late = ask(['rotate', '--step', 'sign'], signing)
     expect([late.status, late.stdout, late.stderr]).toEqual([
       1,

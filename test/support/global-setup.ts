@@ -120,7 +120,7 @@ async function addWhatComesLater(url: string): Promise<void> {
   const client = createClient({ url })
   const { rows } = await client.execute(
     `SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE '%VIRTUAL%'
-      AND name NOT LIKE 'users_fts%' AND name NOT LIKE 'sqlite%' AND name NOT LIKE '\\_%' ESCAPE '\\'`,
+      AND name NOT LIKE '%fts%' AND name NOT LIKE 'sqlite%' AND name NOT LIKE '\\_%' ESCAPE '\\'`,
   )
   await client.batch(
     [

@@ -46,6 +46,7 @@ export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> =
   'POST /v1/auth/undo_email_change': 'anyone',
   'POST /v1/auth/accept_invitation': 'anyone',
   'POST /v1/auth/unlock_account': 'anyone',
+  'POST /v1/auth/reopen_account': 'anyone',
   'GET /links/:purpose': 'anyone',
   'POST /links/:purpose': 'anyone',
   'POST /v1/auth/logout_all': 'signed in',
@@ -217,6 +218,13 @@ export function goodRequests(
       const [mail] = await open().mailsTo(email)
       const link = new URL(/^http\S+$/m.exec(mail!.text)![0])
       return ['/v1/auth/unlock_account', { token: link.searchParams.get('token') }]
+    },
+    'POST /v1/auth/reopen_account': async (ada) => {
+      await verify(ada)
+      const body = { password: PASSWORD }
+      await open().send('DELETE', '/v1/users/me', { token: (await open().signIn(ada)).token, body })
+      const { token } = linkIn((await open().mailsTo(ada.email))[0]!)
+      return ['/v1/auth/reopen_account', { token }]
     },
     'GET /links/:purpose': async () => ['/links/verify_email?token=x'],
     'POST /links/:purpose': async () => ['/links/verify_email', new URLSearchParams({ token: 'x' })],

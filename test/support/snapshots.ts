@@ -19,7 +19,7 @@ export async function dump(api: Api): Promise<Dump> {
 export function differences(before: Dump, after: Dump): string[] {
   const rowsOf = (tables: Dump) =>
     Object.entries(tables)
-      .filter(([table]) => !['throttles', 'challenges'].includes(table) && !table.startsWith('users_fts'))
+      .filter(([table]) => !['throttles', 'challenges'].includes(table) && !table.includes('_fts'))
       .flatMap(([table, rows]) =>
         rows.map(
           (row) =>

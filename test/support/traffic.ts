@@ -119,8 +119,10 @@ async function oneself(api: Api, visit: Visit) {
   await visit('POST /v1/auth/change_password', { token: eve.token, body: change })
   const again = await api.actor()
   await visit('POST /v1/auth/reauthenticate', { token: again.token, body: { password: PASSWORD } })
-  const leaver = await api.actor()
+  const leaver = await api.actor({ email_verified_at: 1 })
   await visit('DELETE /v1/users/me', { token: leaver.token, body: { password: PASSWORD } })
+  const { token } = linkIn((await api.mailsTo(leaver.email))[0]!)
+  await visit('POST /v1/auth/reopen_account', { body: { token } })
 }
 
 async function managing(visit: Visit, by: { token: string }) {

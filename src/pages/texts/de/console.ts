@@ -275,6 +275,7 @@ export const console: typeof English = {
       redis: 'Redis',
       cron: 'Aufräumen',
       mail: 'Mail',
+      mail_service: 'Maildienst',
     },
     checkHints: {
       bindings: 'Die Grenzen, die wrangler.toml nennt.',
@@ -285,7 +286,8 @@ export const console: typeof English = {
       disk: 'Die Datenbank kann schreiben.',
       redis: 'Ohne ihn stimmt jede Antwort, nur langsamer.',
       cron: 'Läuft alle 15 Minuten.',
-      mail: 'Geht binnen zehn Minuten hinaus.',
+      mail: 'Geht binnen zehn Minuten hinaus und ist für diese Stunde nicht aufgebraucht.',
+      mail_service: 'Hat die letzte Mail angenommen.',
     },
     failed: 'Gestört',
     mails: 'Aufgegebene Mails',

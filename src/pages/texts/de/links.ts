@@ -49,6 +49,12 @@ export const links: typeof English = {
     button: 'Konto entsperren',
     done: ['Dein Konto ist entsperrt', 'Dein Passwort gilt wieder. Du kannst dich jetzt anmelden.'],
   },
+  reopen_account: {
+    title: 'Dein Konto wieder öffnen',
+    lead: 'Das Passwort, mit dem es geschlossen wurde, gilt danach nicht mehr.',
+    button: 'Mein Konto wieder öffnen',
+    done: ['Dein Konto ist wieder offen', 'Wähle jetzt ein neues Passwort.'],
+  },
   accept_invitation: {
     title: 'Einladung annehmen',
     invited: (inviter, organisation) => `${inviter} hat dich zu ${organisation} eingeladen`,

@@ -265,6 +265,7 @@ export const console = {
       redis: 'Redis',
       cron: 'Clean-up',
       mail: 'Mail',
+      mail_service: 'Mail service',
     },
     checkHints: {
       bindings: 'The limits that wrangler.toml names.',
@@ -275,7 +276,8 @@ export const console = {
       disk: 'The database can write.',
       redis: 'Without it every answer is still right, and slower.',
       cron: 'Runs every 15 minutes.',
-      mail: 'Goes out within ten minutes.',
+      mail: 'Goes out within ten minutes, and is not used up for this hour.',
+      mail_service: 'Took the last mail.',
     },
     failed: 'Failed',
     mails: 'Mails that were given up',

@@ -45,6 +45,12 @@ export const links = {
     button: 'Unlock my account',
     done: ['Your account is unlocked', 'Your password can be used again. You can sign in now.'],
   },
+  reopen_account: {
+    title: 'Open your account again',
+    lead: 'The password it was closed with is void then.',
+    button: 'Open my account again',
+    done: ['Your account is open again', 'Now choose a new password.'],
+  },
   accept_invitation: {
     title: 'Accept the invitation',
     invited: (inviter: string, organisation: string) => `${inviter} invited you to ${organisation}`,

@@ -1,0 +1,21 @@
+import type { Resources } from '../context.ts'
+import { invalidLink } from '../links/errors.ts'
+import { requireToken } from '../links/service.ts'
+import { applyChange, byToken, isSamePerson } from '../users/change.ts'
+import { selectSubject } from './mail-link.ts'
+
+/**
+ * Opens an account again that its user has closed, for whoever reads its mail. It was closed with its password, so
+ * that opens it no more: where it was a thief, they know it. Throws 400 `invalid_link`; 409 `email_taken`.
+ */
+export async function reopenAccount(resources: Resources, input: { token: string }): Promise<void> {
+  const { token, subject: person } = await requireToken(resources, 'reopen_account', input, selectSubject)
+  if (person.deleted_at === null || token.email_normalized !== person.email_normalized) throw invalidLink()
+  await applyChange(resources, byToken(token, resources.now), person, {
+    action: 'user.restored',
+    reliesOn: isSamePerson(person),
+    set: { deleted_at: null, password_hash: null },
+    endsTokens: true,
+    forgetsDevices: true,
+  })
+}
