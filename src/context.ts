@@ -36,6 +36,8 @@ export interface Resources {
    * (passwords/turns.ts), which take seconds. So it is read where it is used, behind those.
    */
   now: number
+  /** Whom the request's line in the log names, where nobody is signed in: who has just signed in, or tried to go on. */
+  readonly loggedAs: { sub?: string; sid?: string }
   /** Lets work go on after the answer. Only for what may be lost. */
   afterwards(work: Promise<unknown>): void
 }
@@ -113,6 +115,7 @@ export function openResources(
     rateLimits: env as Bindings,
     origin,
     now: Date.now(),
+    loggedAs: {},
     afterwards: (work) => waitUntil(logFailure(work, origin.requestId)),
   }
 }

@@ -44,7 +44,7 @@ test('HX2: another address is unverified, ends sessions and links, and its owner
   expect(refreshed.status).toBe(401)
   const body = { token: reset, new_password: 'nine green bears run' }
   expect((await api.send('POST', '/v1/auth/reset_password', { body })).body.code).toBe('invalid_link')
-  expect(await kindsTo(email)).toEqual(['verify_email'])
+  expect(await kindsTo(email)).toEqual(['verify_email_by_admin'])
 
   const [told] = await api.mailsTo(ada.email)
   expect(told!.text).toContain(email)
@@ -169,7 +169,7 @@ test('Who manages has the links sent that a user needs, to the address of the ac
   expect((await api.send('POST', '/v1/auth/reset_password', { body })).status).toBe(204)
   expect((await post(manager, `/v1/users/${ada.id}/send_verification`)).status).toBe(204)
   expect(await kindsTo(ada.email)).not.toContain(undefined)
-  expect((await kindsTo(ada.email)).filter((kind) => kind === 'verify_email')).toHaveLength(1)
+  expect((await kindsTo(ada.email)).filter((kind) => kind === 'verify_email_by_admin')).toHaveLength(1)
 
   const boss = await proved({ role: 'admin' })
   for (const path of ['send_reset', 'send_verification']) {

@@ -16,7 +16,12 @@ import {
 import { invalidToken, unauthenticated } from '../sessions/errors.ts'
 import { checkRevocation, findOwnProfile } from '../sessions/revocation.ts'
 import { reliesOnTurn, relyOnTurn } from '../sessions/turns.ts'
-import { assertNetworkWithin, assertWithin, rateLimitUnavailable } from '../throttle/limits.ts'
+import {
+  assertMayWrite,
+  assertNetworkWithin,
+  assertWithin,
+  rateLimitUnavailable,
+} from '../throttle/limits.ts'
 import type { Profile } from '../users/models.ts'
 import { owesFactor } from './assurance.ts'
 import { bringsCredentials, type Credentials, isRead, readCredentials } from './credentials.ts'
@@ -127,7 +132,7 @@ async function enter(c: Context): Promise<Credentials> {
   c.set('isSignedIn', true)
   c.set('actor', claims)
   if (isRead(c)) await assertWithin(resources, 'RATE_LIMIT_READS', claims.sid)
-  else await assertWithin(resources, 'RATE_LIMIT_WRITES', claims.sub)
+  else await assertMayWrite(resources, claims.sub)
   return credentials
 }
 

@@ -16,7 +16,7 @@ import { changePassword } from '../recovery/change-password.ts'
 import { requestEmailChange } from '../recovery/email-change.ts'
 import { AskForMail, ChangeEmail, ChangePassword } from '../recovery/schemas.ts'
 import { resendVerification } from '../recovery/verify.ts'
-import { clearSessionCookie, moveSessionCookie } from '../sessions/cookie.ts'
+import { clearSessionCookie, moveSessionCookie, rememberDevice } from '../sessions/cookie.ts'
 import { listOwnSessions } from '../sessions/service.ts'
 import { TURNS_PAST_COPIES } from '../sessions/turns.ts'
 import { changeUser } from '../users/change.ts'
@@ -138,12 +138,13 @@ export const accountRoutes = new Hono<PageEnv>()
       c,
       async () => {
         const { current_password = '', new_password = '' } = c.var.fields
-        const { session, user } = await changePassword(
+        const { session, user, deviceToken } = await changePassword(
           c.var,
           c.var.actor,
           validate(ChangePassword(), { current_password, new_password }),
         )
         moveSessionCookie(c, { turn: session.turn, epoch: user.token_epoch })
+        rememberDevice(c, deviceToken)
       },
       {
         page: '/account/security',

@@ -1,10 +1,12 @@
 import type { Method } from '../factors/state.ts'
-import { AppError } from '../http/problem.ts'
+import { AppError, type Refusal } from '../http/problem.ts'
 
-export const invalidCredentials = () =>
-  new AppError(401, 'invalid_credentials', 'E-mail address or password are not right.')
-export const emailNotVerified = () =>
-  new AppError(403, 'email_not_verified', 'Confirm your e-mail address first: a link is in your mail.')
+export const invalidCredentials = (cause?: Refusal) =>
+  new AppError(401, 'invalid_credentials', 'E-mail address or password are not right.', { cause })
+export const emailNotVerified = (cause?: Refusal) =>
+  new AppError(403, 'email_not_verified', 'Confirm your e-mail address first: a link is in your mail.', {
+    cause,
+  })
 /** After the right password alone. The reason stays with those who manage. */
 export const accountDisabled = (until: string | null) =>
   new AppError(403, 'account_disabled', 'This account is disabled.', { members: { disabled_until: until } })

@@ -38,7 +38,7 @@ export async function logIn(resources: Resources, input: LogIn): Promise<Proven>
     password: input.password,
     stored: isLocked ? null : (user?.password_hash ?? null),
     takeBack: attempt.takeBack,
-    ...(device && isFromKnownDevice && { deviceId: device.deviceId }),
+    ...(device && isFromKnownDevice && { device }),
   })
   const login = { attempt, email, signupToken: input.signup_token, isFromKnownDevice }
   if (!user || !password.isRight) {
@@ -54,7 +54,7 @@ export async function logIn(resources: Resources, input: LogIn): Promise<Proven>
     newHash: password.newHash,
     // Whoever logs in at the same moment may have replaced the old hash first; the one that stands now is current.
     ...(password.newHash && { again: () => logIn(resources, input) }),
-    deviceId: device?.userId === user.id ? device.deviceId : undefined,
+    device: isFromKnownDevice ? device : undefined,
     clearAttempts: attempt.clear,
     factors: results.factors[0]!,
     takeBack: attempt.takeBack,

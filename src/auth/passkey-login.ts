@@ -7,6 +7,7 @@ import { checkPasskey, requestOptions, selectPasskey } from '../passkeys/ceremon
 import { passkeys } from '../passkeys/models.ts'
 import type { PasskeyOptions } from '../passkeys/schemas.ts'
 import { openDeviceToken } from '../sessions/device-tokens.ts'
+import { isKnownTo } from '../throttle/devices.ts'
 import { openAttempt } from '../throttle/service.ts'
 import { isActive, selectUsers, users } from '../users/models.ts'
 import { toTimeOrNull } from '../values/ids.ts'
@@ -58,7 +59,7 @@ export async function provePasskey(resources: Resources, input: PasskeyLogIn): P
     factors: results.factors[0]!,
     proofs: [proved.isDoubtful ? 'doubtful_passkey' : 'passkey'],
     newHash: undefined,
-    deviceId: device?.userId === user.id ? device.deviceId : undefined,
+    device: device && isKnownTo(user, device) ? device : undefined,
     clearAttempts: openAttempt(resources, user.email_normalized, eq(users.id, user.id), device).clear,
     takeBack: proved.isDoubtful ? proved.spend(sql`1`) : [],
     used: [

@@ -97,6 +97,7 @@ export async function refresh(resources: Resources, refreshToken: string): Promi
   const { db, config, origin } = resources
   const token = openRefreshToken(config.keys.refresh_token, refreshToken)
   if (!token) throw invalidRefreshToken(new Refusal('signature'))
+  resources.loggedAs.sid = token.sessionId
   await assertWithin(resources, 'RATE_LIMIT_REFRESHES', token.sessionId)
   const {
     session: [session],
@@ -110,6 +111,7 @@ export async function refresh(resources: Resources, refreshToken: string): Promi
     }),
   )
   if (!session) throw invalidRefreshToken(new Refusal('unknown'))
+  resources.loggedAs.sub = session.user_id
   if (session.revoked_at) throw sessionRevoked(new Refusal('revoked'))
   // The counter only grows, so a token that is spent stays spent.
   const isInGrace = session.rotated_at + config.REFRESH_GRACE_SECONDS * 1000 > session.now

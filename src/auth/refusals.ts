@@ -4,11 +4,11 @@ import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 import { rowExists } from '../database/statements.ts'
-import type { AppError } from '../http/problem.ts'
+import { type AppError, type Reason, Refusal } from '../http/problem.ts'
 import { oneTimeTokens } from '../links/models.ts'
 import { isSignupTokenOf } from '../links/signup-tokens.ts'
 import { openMailRequest } from '../mail/limits.ts'
-import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
+import { enqueueAsked, enqueueNotice, sendAfterwards } from '../mail/outbox.ts'
 import { openTally } from '../throttle/failures.ts'
 import { MAX_FAILURES_IN_A_ROW, networkOf, type openAttempt } from '../throttle/service.ts'
 import { type User, userIsActive, users } from '../users/models.ts'
@@ -59,21 +59,19 @@ export async function refuseLogin(
   })
   // The cron trigger sends it else.
   if (user?.failed_logins === MAX_FAILURES_IN_A_ROW) sendAfterwards(resources, notice.mailId)
-  return answerTo(resources, login)
+  return answerTo(resources, login, user ? reason : 'unknown_address')
 }
 
 /** The owner of an account that was locked is told once, with a link that unlocks it. */
 function enqueueLockNotice(resources: Resources, user: User | undefined, email: string) {
   const id = user?.id ?? ''
   const isLocked = sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${id} AND failed_logins >= ${MAX_FAILURES_IN_A_ROW}
-    AND email_verified_at IS NOT NULL AND ${userIsActive(resources.now)})`
+    AND ${userIsActive(resources.now)})`
   const isTold = sql`EXISTS (SELECT 1 FROM ${oneTimeTokens} WHERE subject_id = ${id} AND purpose = 'unlock_account'
     AND spent_at IS NULL)`
-  return enqueueLink(
-    resources,
-    { kind: 'account_locked', subjectId: id, email: user?.email ?? '', emailNormalized: email },
-    sql`${isLocked} AND NOT ${isTold}`,
-  )
+  // The database says whether the address is verified, so that the statement is the same for everybody.
+  const owner = { id, email: user?.email ?? '', email_normalized: email, email_verified_at: null }
+  return enqueueNotice(resources, 'account_locked', owner, sql`${isLocked} AND NOT ${isTold}`)
 }
 
 /**
@@ -98,16 +96,16 @@ export async function refuseRightPassword(
     kind: 'verify_email',
     emailNormalized: user.email_normalized,
   })
-  const link = enqueueLink(
+  const link = enqueueAsked(
     resources,
+    asked,
     {
       kind: 'verify_email',
       subjectId: user.id,
       email: user.email,
       emailNormalized: user.email_normalized,
     },
-    sql`${reason === 'unverified' ? isAsRead : sql`0`}
-      AND ${asked.isAllowed}`,
+    reason === 'unverified' ? isAsRead : sql`0`,
   )
   const isDone = rowExists(activityLogs, event.id)
   await resources.db.writeBatch(
@@ -123,11 +121,15 @@ export async function refuseRightPassword(
   )
   if (reason === 'disabled') return accountDisabled(toTimeOrNull(user.disabled_until))
   sendAfterwards(resources, link.mailId)
-  return answerTo(resources, login)
+  return answerTo(resources, login, reason)
 }
 
 /** Only who signed up with an address hears that it is not confirmed, whatever the password and whoever has it. */
-const answerTo = ({ config, now }: Resources, { signupToken, email }: RefusedLogin): AppError =>
+const answerTo = (
+  { config, now }: Resources,
+  { signupToken, email }: RefusedLogin,
+  reason: Reason,
+): AppError =>
   config.EMAIL_VERIFICATION === 'required' && isSignupTokenOf(config, email, signupToken, now)
-    ? emailNotVerified()
-    : invalidCredentials()
+    ? emailNotVerified(new Refusal(reason))
+    : invalidCredentials(new Refusal(reason))

@@ -13,7 +13,7 @@ import { PasskeyOptions } from '../passkeys/schemas.ts'
 import { wrongPassword } from '../passwords/errors.ts'
 import { changePassword } from '../recovery/change-password.ts'
 import { ChangePassword } from '../recovery/schemas.ts'
-import { clearOwnCookie, knownDevice, moveSessionCookie } from '../sessions/cookie.ts'
+import { clearOwnCookie, knownDevice, moveSessionCookie, rememberDevice } from '../sessions/cookie.ts'
 import { invalidRefreshToken, sessionNotFound, sessionRevoked } from '../sessions/errors.ts'
 import { SessionList } from '../sessions/schemas.ts'
 import { listOwnSessions } from '../sessions/service.ts'
@@ -210,7 +210,7 @@ export const authRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Set a new password; ends the other sessions and every access token',
       description:
-        'Answers the next pair of tokens, or a new cookie, as what it was called with is dead: a copy of it too.',
+        'Answers the next pair of tokens, or a new cookie, as what it was called with is dead, a copy of it too; and a `device_token`, as those from before are nothing any more.',
       responses: { 200: TokensOrCookie },
       problems: [wrongPassword, tooManyAttempts, writeConflict],
     }),
@@ -218,9 +218,11 @@ export const authRoutes = new Hono<AppEnv>()
     body(ChangePassword),
     limitHashing,
     async (c) => {
-      const { session, user } = await changePassword(c.var, c.var.actor, c.var.body)
-      if (c.var.actor.turn === undefined) return c.json(await toTokens(c.var, session, user))
+      const { session, user, deviceToken } = await changePassword(c.var, c.var.actor, c.var.body)
+      if (c.var.actor.turn === undefined)
+        return c.json({ ...(await toTokens(c.var, session, user)), device_token: deviceToken })
       moveSessionCookie(c, { turn: session.turn, epoch: user.token_epoch })
+      rememberDevice(c, deviceToken)
       return c.json({ user: toUser(user) })
     },
   )

@@ -119,7 +119,8 @@ export const Tokens = lazy(() =>
       expires_in: z.int().meta({ description: 'Seconds.', example: 600 }),
       refresh_token: z.string(),
       device_token: z.string().optional().meta({
-        description: 'At a sign-in alone: to be given at the next one from this device.',
+        description:
+          'At a sign-in and with a new password alone: to be given at the next sign-in from this device.',
       }),
       refresh_expires_in: z.int().meta({ description: 'Seconds.', example: 1_209_600 }),
       user: User(),

@@ -16,6 +16,7 @@ import { checkPasskey, requestOptions, selectPasskey, selectUsablePasskeys } fro
 import type { Passkey } from '../passkeys/models.ts'
 import type { PasskeyOptions } from '../passkeys/schemas.ts'
 import { openDeviceToken } from '../sessions/device-tokens.ts'
+import { isKnownTo } from '../throttle/devices.ts'
 import { MAX_FAILURES_IN_A_ROW, openAttempt } from '../throttle/service.ts'
 import { isActive, selectUsers, type User, users } from '../users/models.ts'
 import { openAbout } from './factor-due.ts'
@@ -96,7 +97,7 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
     factors: state,
     proofs: [...proofs, proved.proof],
     newHash: undefined,
-    deviceId: device?.userId === user.id ? device.deviceId : undefined,
+    device: device && isKnownTo(user, device) ? device : undefined,
     clearAttempts: password.clear,
     // A passkey that is doubtful is no failure, and no sign-in.
     takeBack: proved.proof === 'doubtful_passkey' ? [...proved.used.spend(sql`1`), countFailure(-1)] : [],
@@ -150,7 +151,6 @@ export function proveByRecoveryCode(
     actorId: user.id,
     details: { left: left - 1 },
   } as const
-  const notice = left - 1 < FEW_CODES ? enqueueNotice(resources, 'recovery_codes_low', user) : undefined
   return {
     proof: 'recovery_code',
     used: {
@@ -158,9 +158,10 @@ export function proveByRecoveryCode(
       spend: (isDone): Statement[] => [
         build.delete(recoveryCodes).where(sql`${isThis} AND ${isDone}`),
         record(resources, event, isDone),
-        ...(notice ? [notice.when(isDone)] : []),
       ],
-      ...(notice && { mailId: notice.id }),
+      ...(left - 1 < FEW_CODES && {
+        mail: (isDone) => enqueueNotice(resources, 'recovery_codes_low', user, isDone),
+      }),
     },
   }
 }

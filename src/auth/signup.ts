@@ -3,8 +3,8 @@ import type { Resources } from '../context.ts'
 import { type IdempotentRequest, keptAnswer, openIdempotency } from '../idempotency/service.ts'
 import { ACCEPTED } from '../links/schemas.ts'
 import { makeSignupToken } from '../links/signup-tokens.ts'
-import { openMailRequest } from '../mail/limits.ts'
-import { enqueue, enqueueLink, sendAfterwards } from '../mail/outbox.ts'
+import { type MailRequested, openMailRequest } from '../mail/limits.ts'
+import { enqueueAsked, sendAfterwards } from '../mail/outbox.ts'
 import { assertDomainMaySignUp, insertUser, makeUserRow } from '../users/create.ts'
 import { emailTaken } from '../users/errors.ts'
 import { emailIsTaken, userIsActive, users } from '../users/models.ts'
@@ -38,8 +38,8 @@ export async function signUp(
   const isSecret = config.EMAIL_VERIFICATION === 'required'
   const answer = isSecret ? ACCEPTED : toUser({ ...row, state: row.status })
   const asked = openMailRequest(resources, { kind: 'verify_email', emailNormalized })
-  // Who signs up asks for a mail, whoever has the address.
-  const mayAsk = send ? asked.mayAsk : sql`1`
+  // Who signs up asks for a mail, whoever has the address; where none is set up, sign-ups are counted all the same.
+  const { mayAsk } = asked
   const isTaken = emailIsTaken(emailNormalized)
   const mayClaim = isSecret ? mayAsk : sql`${mayAsk} AND NOT ${isTaken}`
   const once = openIdempotency(resources, request, row.id, answer, mayClaim, isSecret ? 202 : 201)
@@ -48,10 +48,10 @@ export async function signUp(
     actorId: row.id,
   })
   const isAnswered = isSecret ? once.isFirst : creation.isDone
-  const mails = mailsToOwner(resources, emailNormalized, sql`${isAnswered} AND ${asked.isAllowed}`)
+  const mails = mailsToOwner(resources, asked, emailNormalized, isAnswered)
   const results = await resources.db.writeBatch(
     {
-      count: send ? asked.count : [],
+      count: asked.count,
       claim: once.claim,
       ...creation.statements,
       mails: isSecret ? mails.statements : mails.verification,
@@ -64,7 +64,7 @@ export async function signUp(
   )
   sendAfterwards(resources, ...mails.ids)
   const kept = keptAnswer(request, results)
-  if (!kept && send) asked.assertAllowed(results.mailing)
+  if (!kept) asked.assertAllowed(results.mailing)
   if (!kept && !isSecret && !results.verdict[0]!.is_done) throw emailTaken()
   const {
     status,
@@ -79,26 +79,17 @@ export async function signUp(
  * What the owner of an address is mailed, by the account that is there once the batch has made one or not: the mail that
  * proves the address where nobody has, else that somebody tried to sign up with it.
  */
-function mailsToOwner(resources: Resources, emailNormalized: string, condition: SQL) {
+function mailsToOwner(resources: Resources, asked: MailRequested, emailNormalized: string, condition: SQL) {
   const owner = sql`FROM ${users} WHERE email_normalized = ${emailNormalized} AND deleted_at IS NULL
     AND ${userIsActive(resources.now)}`
   const isVerified = (is: boolean) =>
     sql`EXISTS (SELECT 1 ${owner} AND email_verified_at IS ${is ? sql`NOT NULL` : sql`NULL`}) AND ${condition}`
-  const to = { id: sql`(SELECT id ${owner})`, email: sql`(SELECT email ${owner})` }
-  const verification = enqueueLink(
-    resources,
-    { kind: 'verify_email', subjectId: to.id, email: to.email, emailNormalized },
-    isVerified(false),
-  )
-  const notice = enqueue(resources, {
-    kind: 'already_registered',
-    userId: to.id,
-    to: to.email,
-    toNormalized: emailNormalized,
-  })
+  const to = { subjectId: sql`(SELECT id ${owner})`, email: sql`(SELECT email ${owner})`, emailNormalized }
+  const verification = enqueueAsked(resources, asked, { kind: 'verify_email', ...to }, isVerified(false))
+  const notice = enqueueAsked(resources, asked, { kind: 'already_registered', ...to }, isVerified(true))
   return {
-    ids: [verification.mailId, notice.id],
+    ids: [verification.mailId, notice.mailId],
     verification: verification.statements,
-    statements: [...verification.statements, notice.when(isVerified(true))],
+    statements: [...verification.statements, ...notice.statements],
   }
 }

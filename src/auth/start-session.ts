@@ -12,19 +12,21 @@ import {
   type Statement,
 } from '../database/statements.ts'
 import { accountHasFactor, type FactorState, hasFactor } from '../factors/state.ts'
-import type { AppError } from '../http/problem.ts'
+import { type AppError, Refusal } from '../http/problem.ts'
 import { oneTimeTokens } from '../links/models.ts'
 import { voidTokens } from '../links/service.ts'
 import { sendAfterwards } from '../mail/outbox.ts'
 import { ACCESS_TOKEN_SECONDS, signAccessToken } from '../sessions/access-tokens.ts'
-import { makeDeviceToken } from '../sessions/device-tokens.ts'
+import { makeDeviceToken, newDevice } from '../sessions/device-tokens.ts'
 import { lifetimeOf, SHORT_MS } from '../sessions/lifetimes.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { publishDoubts } from '../sessions/near.ts'
 import { makeRefreshToken } from '../sessions/refresh-tokens.ts'
 import { revokeSurplusSessions } from '../sessions/service.ts'
+import type { KnownDevice } from '../throttle/devices.ts'
 import { MAX_FAILURES_IN_A_ROW } from '../throttle/limits.ts'
 import { endDisabling } from '../users/change.ts'
+import type { OwedMail } from '../users/consequences.ts'
 import { profileColumns, type User, userIsActive, users } from '../users/models.ts'
 import { toUser } from '../users/schemas.ts'
 import { invalidCredentials } from './errors.ts'
@@ -41,8 +43,8 @@ export interface Proven {
   newHash: string | undefined
   /** Proves it anew, where the old hash may have been replaced by somebody who proved it at the same time. */
   again?: () => Promise<Proven>
-  /** The device, where it was known. */
-  deviceId: string | undefined
+  /** Where it was known. */
+  device: KnownDevice | undefined
   clearAttempts: (condition: SQL) => readonly Statement[]
   /** What the account has to prove itself with beside its password, read with the user. */
   factors: FactorState
@@ -60,7 +62,7 @@ export interface Used {
   isGood: SQL
   spend: (isDone: SQL) => readonly Statement[]
   /** A mail that is owed then. */
-  mailId?: string
+  mail?: (isDone: SQL) => OwedMail
 }
 
 /**
@@ -75,7 +77,8 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
   const now = Date.now()
   const resources = { ...asked, now }
   const { db, origin } = resources
-  const { user: row, newHash, used = [], refused = invalidCredentials } = proven
+  const { user: row, newHash, used = [] } = proven
+  const { refused = () => invalidCredentials(new Refusal('meanwhile')) } = proven
   const amr = amrOf(proven.proofs)
   const { idleMs, absoluteMs } = lifetimeOf(resources.config, row.role)
   if (hasFactor(proven.factors) && !isTwofold(amr)) throw await askForSecondFactor(resources, proven)
@@ -108,6 +111,7 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
     actorId: row.id,
     details: { session_id: session.id },
   } as const
+  const mails = used.flatMap(({ mail }) => (mail ? [mail(isStarted)] : []))
   const {
     evicted,
     user: [user],
@@ -131,7 +135,12 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
       ...revokeSurplusSessions(resources, row.id),
       login: build
         .update(users)
-        .set({ last_login_at: now, failed_factors: 0, ...(newHash && { password_hash: newHash }) })
+        .set({
+          last_login_at: now,
+          failed_factors: 0,
+          ...(newHash && { password_hash: newHash }),
+          ...(!proven.device && { devices: sql`${users.devices} + 1` }),
+        })
         .where(isThisUser),
       enabling:
         row.status === 'disabled'
@@ -139,6 +148,7 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
           : [],
       attempts: proven.clearAttempts(isStarted),
       used: used.flatMap(({ spend }) => spend(isStarted)),
+      mails: mails.flatMap(({ statements }) => statements),
       // Whoever is locked once more has to be told once more.
       unlocked:
         row.failed_logins >= MAX_FAILURES_IN_A_ROW
@@ -153,18 +163,14 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
     if (proven.again) return startSession(resources, await proven.again(), keeping)
     throw refused()
   }
-  sendAfterwards(resources, ...used.flatMap(({ mailId }) => mailId ?? []))
+  sendAfterwards(resources, ...mails.map(({ mailId }) => mailId))
+  Object.assign(resources.loggedAs, { sub: user.id, sid: session.id })
   // A login that ends a disabling is a change like any other.
   const changed = row.status === 'disabled' ? [row.id] : []
   await publishDoubts(resources, { users: changed, sessions: evicted.map(({ id }) => id) })
-  const device = {
-    deviceId: proven.deviceId ?? crypto.randomUUID(),
-    userId: row.id,
-    epoch: user.device_epoch,
-  }
   return {
     ...(await toTokens(resources, { ...begun, now: begun.created_at }, user)),
-    device_token: makeDeviceToken(resources.config, device, now),
+    device_token: makeDeviceToken(resources.config, proven.device ?? newDevice(user), now),
   }
 }
 
@@ -186,6 +192,7 @@ export const signerColumns = {
   ...profileColumns,
   token_epoch: users.token_epoch,
   device_epoch: users.device_epoch,
+  devices: users.devices,
 }
 
 export type Signer = Pick<User, keyof typeof signerColumns>

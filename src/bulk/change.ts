@@ -3,6 +3,7 @@ import { forbidden } from '../access/errors.ts'
 import { hasPermission, type Permission } from '../access/permissions.ts'
 import { writeTogether } from '../database/together.ts'
 import { whileDoubting } from '../sessions/near.ts'
+import { assertMayWriteAll } from '../throttle/limits.ts'
 import { type Acting, byActor, type Decision, prepareChange } from '../users/change.ts'
 import { ownAccount, userNotFound, writeConflict } from '../users/errors.ts'
 import { deleting, disabling, enabling, endingSessions } from '../users/manage.ts'
@@ -36,6 +37,7 @@ export const BULK: Record<BulkAction, Kind> = {
 export async function changeInBulk(acting: Acting, input: BulkChange): Promise<BulkResult> {
   const { permission, decide } = BULK[input.action]
   if (!hasPermission(acting.actor.role, permission)) throw forbidden()
+  await assertMayWriteAll(acting, acting.actor.sub, input.ids.length)
   const decision = decide(acting, input)
   const { rows } = await acting.db.read({ rows: selectUsers().where(inArray(users.id, input.ids)) })
   const known = new Map(rows.map((row) => [row.id, row]))

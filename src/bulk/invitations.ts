@@ -6,6 +6,7 @@ import { type OneOfMany, writeTogether } from '../database/together.ts'
 import { invitations } from '../invitations/models.ts'
 import { CreateInvitation } from '../invitations/schemas.ts'
 import { assertManages, prepareInvitation, prepareResend, prepareWithdrawal } from '../invitations/service.ts'
+import { assertMayWriteAll } from '../throttle/limits.ts'
 import type { Acting } from '../users/change.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { Id } from '../values/ids.ts'
@@ -45,8 +46,11 @@ export type BulkInvitations = Of<typeof BulkInvitations>
  * Invites many, or sends again or withdraws many invitations, each by the rules of the single one. Throws 403
  * `reauthentication_required`; 503 where no mail is set up.
  */
-export const inviteInBulk = async (acting: Acting, input: InvitationsInBulk): Promise<BulkInvitations> =>
-  'invitations' in input ? inviteMany(acting, input.invitations) : changeMany(acting, input)
+export async function inviteInBulk(acting: Acting, input: InvitationsInBulk): Promise<BulkInvitations> {
+  const changes = 'invitations' in input ? input.invitations.length : input.ids.length
+  await assertMayWriteAll(acting, acting.actor.sub, changes)
+  return 'invitations' in input ? inviteMany(acting, input.invitations) : changeMany(acting, input)
+}
 
 async function inviteMany(acting: Acting, asked: CreateInvitation[]): Promise<BulkInvitations> {
   // The last of those with the same address counts, as when they came one after another.

@@ -136,9 +136,9 @@ export const Env = lazy(() =>
     LOG: oneOf('errors', 'all').default('all'),
     /** `cheap`: for tests that are not about hashing. Refused wherever somebody could come by: see main.ts. */
     PASSWORD_HASHES: oneOf('full', 'cheap').default('full'),
-    /** What the deployment mails in an hour because somebody asked; then only to devices that an account knows. */
+    /** What the deployment mails in an hour because strangers asked; then only for devices and people that it knows. */
     MAILS_PER_HOUR: number(2000, 1, 1_000_000),
-    /** What one network asks to be mailed in an hour: an office or a school is one network. */
+    /** What one network asks to be mailed in an hour, sign-ups included: an office or a school is one network. */
     NETWORK_MAILS_PER_HOUR: number(30, 1, 100_000),
     // At least as long as a request may be on its way twice.
     REFRESH_GRACE_SECONDS: number(30, 10, 300),

@@ -10,7 +10,7 @@ import { ACCEPTED, type MailRequested } from '../links/schemas.ts'
 import { linkIsLive, requireToken, voidTokens } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { MAILS_OF_ACTOR, openMailRequest } from '../mail/limits.ts'
-import { enqueueLink, enqueueNotice, sendAfterwards } from '../mail/outbox.ts'
+import { enqueueAsked, enqueueNotice, sendAfterwards } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { sessions } from '../sessions/models.ts'
@@ -64,8 +64,9 @@ export async function requestMailCode(resources: Resources, actor: Claims): Prom
     emailNormalized: user.email_normalized,
     actor: { id: actor.sub, mailsPerHour: MAILS_OF_ACTOR },
   })
-  const mail = enqueueLink(
+  const mail = enqueueAsked(
     resources,
+    request,
     {
       kind: 'enrol_factor',
       subjectId: user.id,
@@ -73,7 +74,7 @@ export async function requestMailCode(resources: Resources, actor: Claims): Prom
       emailNormalized: user.email_normalized,
       sessionId: actor.sid,
     },
-    sql`${tokenIsLive(actor, resources.now)} AND ${request.mayAsk}`,
+    tokenIsLive(actor, resources.now),
   )
   const { verdict } = await resources.db.writeBatch({
     count: request.count,
@@ -101,7 +102,8 @@ export async function findMailProof(
     (id) => build.select({ id: users.id }).from(users).where(sql`${users.id} = ${id}`),
     actor,
   )
-  if (token.subject_id !== actor.sub || token.session_id !== actor.sid) throw invalidLink()
+  if (token.subject_id !== actor.sub || token.session_id !== actor.sid)
+    throw invalidLink(new Refusal('unknown'))
   return token
 }
 
@@ -144,7 +146,6 @@ export async function addFactor(
   const isFirst = !hasFactor(own.state)
   const codes = isFirst ? makeRecoveryCodes() : []
   const by = byActor(actor, now)
-  const notice = enqueueNotice(resources, `${factor.kind}_added`, user)
   const isStillFirst = isFirst ? sql`NOT ${accountHasFactor(user.id)}` : accountHasFactor(user.id)
   const mailIsLive = mailProof ? linkIsLive(mailProof.id) : sql`1`
   await applyChange(
@@ -173,7 +174,7 @@ export async function addFactor(
           .set({ amr: JSON.stringify(amrOf([factor.proof], amr)) })
           .where(and(eq(sessions.id, actor.sid), isDone)),
       ],
-      mails: (isDone) => [{ mailId: notice.id, statements: [notice.when(isDone)] }],
+      mails: (isDone) => [enqueueNotice(resources, `${factor.kind}_added`, user, isDone)],
     },
   )
   return codes
@@ -189,7 +190,6 @@ export async function removeFactor(
   factor: Omit<NewFactor, 'proof'>,
 ): Promise<void> {
   const by = byActor(actor, resources.now)
-  const notice = enqueueNotice(resources, `${factor.kind}_removed`, user)
   await applyChange(
     resources,
     { ...by, holds: sql`(${by.holds} AND ${factor.holds})`, refused: factor.refused },
@@ -205,7 +205,7 @@ export async function removeFactor(
         ...factor.write(isDone),
         removeRecoveryCodes(user.id, sql`${isDone} AND NOT ${accountHasFactor(user.id)}`),
       ],
-      mails: (isDone) => [{ mailId: notice.id, statements: [notice.when(isDone)] }],
+      mails: (isDone) => [enqueueNotice(resources, `${factor.kind}_removed`, user, isDone)],
     },
   )
 }

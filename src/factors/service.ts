@@ -142,7 +142,6 @@ export async function renewRecoveryCodes(resources: Resources, actor: Claims): P
   const { user, state } = await readOwn(resources, actor)
   if (!hasFactor(state)) throw noFactor()
   const recovery_codes = makeRecoveryCodes()
-  const notice = enqueueNotice(resources, 'recovery_codes_renewed', user)
   const by = byActor(actor, now)
   const holds = sql`(${by.holds} AND ${accountHasFactor(user.id)} AND ${rowExists(users, user.id)})`
   await applyChange(resources, { ...by, holds, refused: noFactor }, user, {
@@ -151,7 +150,7 @@ export async function renewRecoveryCodes(resources: Resources, actor: Claims): P
     leavesUser: true,
     reliesOn: isSamePerson(user),
     alsoWrite: (isDone) => storeRecoveryCodes(user.id, recovery_codes, now, isDone),
-    mails: (isDone) => [{ mailId: notice.id, statements: [notice.when(isDone)] }],
+    mails: (isDone) => [enqueueNotice(resources, 'recovery_codes_renewed', user, isDone)],
   })
   return { recovery_codes }
 }

@@ -36,7 +36,7 @@ export function logRequest(c: Context, setting: LogSetting, { startedAt, ...spen
   const { status } = c.res
   const level = status >= 500 ? 'error' : status >= 400 ? 'warn' : 'info'
   if (setting === 'errors' && level !== 'error') return
-  const actor: { sub?: string; sid?: string } = c.get('actor') ?? {}
+  const actor: { sub?: string; sid?: string } = c.get('actor') ?? c.get('loggedAs') ?? {}
   log(level, {
     // What was answered; where that is the caller's own id, the history has ours.
     request_id: c.get('givenRequestId') ?? c.get('requestId'),

@@ -2,7 +2,7 @@
  * Everything that this Worker asks of others, beside its own database and Redis, goes through here: what is called, how
  * long it may take, and how much of the answer is read. Redirects are never followed.
  */
-const CALLS = {
+export const CALLS = {
   mail: { timeoutMs: 5000, maxBytes: 64 * 1024 },
   breached_passwords: { timeoutMs: 800, maxBytes: 256 * 1024 },
 } as const

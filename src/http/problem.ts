@@ -78,6 +78,9 @@ export type Reason =
     )
   | ('lifetime' | 'not_yet' | 'expired' | 'idle' | 'revoked' | 'epoch' | 'inactive' | 'used' | 'superseded')
   | ('unknown' | 'wrong_password' | 'wrong_code' | 'no_password' | 'locked' | 'meanwhile')
+  | ('unknown_address' | 'other_address' | 'unverified' | 'tries' | 'inviter')
+  /** Which limit it was. */
+  | `limit_${string}`
 
 /** The cause of a refusal: `throw invalidToken(new Refusal('expired'))`. */
 export class Refusal extends Error {
@@ -100,8 +103,9 @@ export const invalidInput = (errors: InputError[]) =>
   new AppError(422, 'invalid_input', 'The request has members that are missing, wrong or unknown.', {
     errors,
   })
-export const tooManyRequests = (retryAfterSeconds: number) =>
+export const tooManyRequests = (retryAfterSeconds: number, cause?: Refusal) =>
   new AppError(429, 'too_many_requests', 'Too many requests. Wait as long as Retry-After says.', {
+    cause,
     headers: { 'retry-after': String(retryAfterSeconds) },
   })
 export const internalError = (cause?: unknown) =>

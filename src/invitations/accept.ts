@@ -2,6 +2,7 @@ import { and, eq, sql } from 'drizzle-orm'
 import { outranks } from '../access/permissions.ts'
 import type { Resources } from '../context.ts'
 import { build } from '../database/statements.ts'
+import { Refusal } from '../http/problem.ts'
 import { invalidLink } from '../links/errors.ts'
 import { linkIsLive, requireToken, voidTokens } from '../links/service.ts'
 import { publishDoubts } from '../sessions/near.ts'
@@ -82,13 +83,14 @@ export async function acceptInvitation(resources: Resources, input: AcceptInvita
         .set({ accepted_at: now, user_id: row.id, withdrawn_at: null })
         .where(and(eq(invitations.id, invitation.id), isDone)),
       verdict: sql<
-        Record<'is_done' | 'may_accept', 0 | 1>
-      >`SELECT ${isDone} AS is_done, ${mayAccept} AS may_accept`,
+        Record<'is_done' | 'may_accept' | 'inviter_stands', 0 | 1>
+      >`SELECT ${isDone} AS is_done, ${mayAccept} AS may_accept, ${inviterStands} AS inviter_stands`,
     },
     isDone,
   )
-  const { is_done, may_accept } = verdict[0]!
+  const { is_done, may_accept, inviter_stands } = verdict[0]!
   await publishDoubts(resources, { users: squatter.map(({ id }) => id) })
-  if (!is_done) throw may_accept ? emailTaken() : invalidLink()
+  if (!is_done)
+    throw may_accept ? emailTaken() : invalidLink(new Refusal(inviter_stands ? 'meanwhile' : 'inviter'))
   return toUser({ ...row, state: row.status })
 }

@@ -6,12 +6,14 @@ import { body, operation, query } from '../http/operation.ts'
 import { answerList, invalidCursor } from '../http/pagination.ts'
 import { idempotent } from '../idempotency/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
+import { tooManyAttempts as tooManyAttemptsProblem } from '../throttle/errors.ts'
 import { emailTaken, outranked } from '../users/errors.ts'
 import { invitationEnded, invitationNotFound } from './errors.ts'
 import { CreateInvitation, Invitation, InvitationList, ListInvitations } from './schemas.ts'
 import { createInvitation, listInvitations, resendInvitation, withdrawInvitation } from './service.ts'
 
 const tag = 'invitations'
+const tooManyAttempts = () => tooManyAttemptsProblem(60)
 
 export const invitationRoutes = new Hono<AppEnv>()
   .get(
@@ -35,7 +37,7 @@ export const invitationRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Invite somebody by mail; replaces a pending invitation of the same address',
       responses: { 201: Invitation },
-      problems: [emailTaken, outranked, reauthenticationRequired, mailNotConfigured],
+      problems: [emailTaken, outranked, reauthenticationRequired, mailNotConfigured, tooManyAttempts],
     }),
     requirePermission('users:create'),
     body(CreateInvitation),
@@ -49,7 +51,7 @@ export const invitationRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Send an invitation again, for another seven days',
       responses: { 200: Invitation },
-      problems: [invitationNotFound, invitationEnded, outranked, mailNotConfigured],
+      problems: [invitationNotFound, invitationEnded, outranked, mailNotConfigured, tooManyAttempts],
     }),
     requirePermission('users:create'),
     async (c) => c.json(await resendInvitation(c.var, c.var.actor, c.req.param('id'))),

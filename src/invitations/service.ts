@@ -15,8 +15,8 @@ import { type IdempotentRequest, openIdempotency, recalled } from '../idempotenc
 import { oneTimeTokens } from '../links/models.ts'
 import { LIFETIME_MS, voidTokens } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
-import { MAILS_OF_MANAGER, openMailRequest } from '../mail/limits.ts'
-import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
+import { MAILS_OF_MANAGER, type MailRequested, openMailRequest } from '../mail/limits.ts'
+import { enqueueAsked, sendAfterwards } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
@@ -45,9 +45,10 @@ const selectInvitations = () =>
     .leftJoin(invitee, eq(invitee.id, invitations.user_id))
 
 /** The mail that brings an invitation. */
-const enqueueInvitation = (resources: Resources, row: InvitationRow, condition: SQL) =>
-  enqueueLink(
+const enqueueInvitation = (resources: Resources, asked: MailRequested, row: InvitationRow, condition: SQL) =>
+  enqueueAsked(
     resources,
+    asked,
     {
       kind: 'invitation',
       subjectId: row.id,
@@ -128,7 +129,7 @@ export function prepareInvitation(
   const once = openIdempotency(resources, request, row.id, answer, mayInvite)
   const event = eventOf('invitation.created', actor.sub, row)
   const isDone = rowExists(activityLogs, event.id)
-  const mail = enqueueInvitation(resources, row, isDone)
+  const mail = enqueueInvitation(resources, asked, row, isDone)
   const batch = {
     count: asked.count,
     claim: once.claim,
@@ -245,7 +246,7 @@ export function prepareResend(resources: Resources, actor: Claims, row: Invitati
     AND ${asked.mayAsk}`
   const event = eventOf('invitation.resent', actor.sub, row)
   const isDone = rowExists(activityLogs, event.id)
-  const mail = enqueueInvitation(resources, renewed, isDone)
+  const mail = enqueueInvitation(resources, asked, renewed, isDone)
   const batch = {
     count: asked.count,
     history: record(resources, event, mayResend),

@@ -31,6 +31,8 @@ export const oneTimeTokens = sqliteTable(
     email: text().notNull(),
     email_normalized: text().notNull(),
     code_tries: integer().notNull(),
+    /** Wrong passwords that were given with its link. */
+    password_tries: integer().notNull().default(0),
     created_at: integer().notNull(),
     expires_at: integer().notNull(),
     /** Used, or made void by something else. */

@@ -12,6 +12,7 @@ import {
   rowExists,
   type Statement,
 } from '../database/statements.ts'
+import { type Reason, Refusal } from '../http/problem.ts'
 import { openRequestToken } from './askers.ts'
 import { invalidLink } from './errors.ts'
 import { type OneTimeToken, oneTimeTokens, type Purpose } from './models.ts'
@@ -84,6 +85,7 @@ export function issueToken({ now }: Resources, token: NewToken, condition: SQL) 
     code_tries: 0,
     created_at: databaseNow,
     expires_at: sql`${databaseNow} + ${LIFETIME_MS[purpose]}`,
+    password_tries: 0,
     spent_at: null,
     session_id: token.sessionId ?? null,
     superseded_at: null,
@@ -148,8 +150,9 @@ export async function requireToken<S extends Statement>(
         selectSubject,
       )
     : await findByToken(resources, purpose, proof.token ?? '', selectSubject)
-  const { token, subject } = found ?? {}
-  if (!token || !subject) throw invalidLink()
+  if ('refused' in found) throw invalidLink(new Refusal(found.refused))
+  const { token, subject } = found
+  if (!subject) throw invalidLink(new Refusal('unknown'))
   return { token, subject }
 }
 
@@ -174,29 +177,35 @@ function findAsked(
   )
 }
 
-interface Found<Subject> {
-  token: OneTimeToken | undefined
-  subject: Subject | undefined
-}
+/** A token that is good, or why there is none. */
+type Found<Subject> = { token: OneTimeToken; subject: Subject | undefined } | { refused: Reason }
 
 async function findByToken<S extends Statement>(
   { db, config }: Resources,
   purpose: Purpose,
   sealed: string,
   selectSubject: (id: SQL) => S,
-): Promise<Found<RowsOf<S>[number]> | undefined> {
+): Promise<Found<RowsOf<S>[number]>> {
   const body = openSealed(config.keys.one_time_token, sealed) ?? ''
   const [, named, id] = /^([a-z_]+)\.([0-9a-f-]{36})$/.exec(body) ?? []
-  if (named !== purpose || id === undefined) return undefined
+  if (id === undefined) return { refused: 'signature' }
+  if (named !== purpose) return { refused: 'type' }
   const subjectId = sql`(SELECT subject_id FROM ${oneTimeTokens} WHERE id = ${id})`
-  const { token, subject } = await db.read({
+  const {
+    token: [token],
+    subject,
+  } = await db.read({
     token: build
-      .select()
+      .select({ ...getTableColumns(oneTimeTokens), now: databaseNow.as('now') })
       .from(oneTimeTokens)
-      .where(and(isGood(id), isNull(oneTimeTokens.superseded_at))),
+      .where(eq(oneTimeTokens.id, id)),
     subject: selectSubject(subjectId),
   })
-  return { token: token[0], subject: subject[0] }
+  if (!token) return { refused: 'unknown' }
+  if (token.spent_at !== null) return { refused: 'used' }
+  if (token.expires_at <= token.now) return { refused: 'expired' }
+  if (token.superseded_at !== null) return { refused: 'superseded' }
+  return { token, subject: subject[0] }
 }
 
 /** A guess is counted before it is looked at, so that many at once are no more guesses than one after another. */
@@ -205,7 +214,7 @@ async function findByCode<S extends Statement>(
   asked: SQL,
   code: string,
   selectSubject: (id: SQL) => S,
-): Promise<Found<RowsOf<S>[number]> | undefined> {
+): Promise<Found<RowsOf<S>[number]>> {
   const which = and(asked, isOpen)
   const { tokens, subject } = await db.writeBatch({
     tries: build
@@ -227,6 +236,10 @@ async function findByCode<S extends Statement>(
     )
   const isInTime = ({ created_at, mailed_after, now }: (typeof tokens)[number]) =>
     created_at + (mailed_after ?? 0) + CODE_LIFETIME_MS > now
-  const token = tokens.find((row) => row.code_tries <= CODE_TRIES && isInTime(row) && isRight(row))
-  return { token, subject: subject[0] }
+  const open = tokens.filter(({ code_tries }) => code_tries <= CODE_TRIES)
+  const token = open.find((row) => isInTime(row) && isRight(row))
+  if (token) return { token, subject: subject[0] }
+  if (tokens.length === 0) return { refused: 'unknown' }
+  if (open.length === 0) return { refused: 'tries' }
+  return { refused: open.some(isInTime) ? 'wrong_code' : 'expired' }
 }

@@ -1,6 +1,7 @@
 import { and, asc, eq, gt, inArray, isNull, lte, or, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { build, databaseNow } from '../database/statements.ts'
+import { log } from '../http/log.ts'
 import { oneTimeTokens, TAKES_BACK } from '../links/models.ts'
 import { makeCode, makeLinkToken } from '../links/service.ts'
 import { LAST_REFUSAL, systemState } from '../system/models.ts'
@@ -8,7 +9,8 @@ import { users } from '../users/models.ts'
 import { mailboxOf } from '../values/email.ts'
 import { timeOfId } from '../values/ids.ts'
 import { type OutboxMail, outbox } from './models.ts'
-import { type MailKind, render, TEXTS } from './texts.ts'
+import { repeatable } from './text.ts'
+import { type Kind, type MailKind, render, TEXTS } from './texts.ts'
 import { MailRefused, type Send } from './transports.ts'
 
 const MINUTE_MS = 60_000
@@ -103,7 +105,7 @@ const stillStands = sql`(${outbox.token_id} IS NULL OR EXISTS (SELECT 1 FROM ${o
  * attempt, and is read back by it. Of a service that does not know a repeat, a mail counts as sent from here on.
  */
 async function claim(
-  { db }: Resources,
+  { db, origin: { requestId: request_id } }: Resources,
   { knowsRepeats }: Send,
   due: Due[],
 ): Promise<{ mails: OutboxMail[]; dead: number }> {
@@ -147,7 +149,7 @@ async function claim(
       ),
   })
   for (const { id, kind, refusal } of dead)
-    if (refusal === 'expired') log('error', 'mail_dead', { id, kind, refusal })
+    if (refusal === 'expired') log('error', { code: 'mail_dead', request_id, id, kind, refusal })
   return { mails, dead: dead.length }
 }
 
@@ -159,16 +161,17 @@ const pauseAfter = (attempts: number) =>
 /** One attempt at one mail that was claimed. It stands alone: whatever happens to it is nothing to others. */
 async function deliver(resources: Resources, send: Send, mail: OutboxMail): Promise<void> {
   const { id, kind, attempts } = mail
+  // Of the request that sends it, or the run of the cron job.
+  const line = { request_id: resources.origin.requestId, id, kind, attempts }
   try {
     const refusal = await attempt(resources, send, mail)
-    if (!refusal) return await noteSent(resources, mail)
+    if (!refusal) {
+      if (resources.config.LOG === 'all') log('info', { code: 'mail_sent', ...line })
+      return await noteSent(resources, mail)
+    }
     const { isFinal, reason } = refusal
-    log(isFinal ? 'error' : 'warn', isFinal ? 'mail_dead' : 'mail_not_sent', {
-      id,
-      kind,
-      attempts,
-      refusal: reason,
-    })
+    const code = isFinal ? 'mail_dead' : 'mail_not_sent'
+    log(isFinal ? 'error' : 'warn', { code, ...line, refusal: reason })
     const set = { refusal: reason, sent_at: null, ...(isFinal && { dead_at: Date.now() }) }
     await resources.db.writeBatch({
       refused: build.update(outbox).set(set).where(isThisAttempt(mail)),
@@ -176,7 +179,7 @@ async function deliver(resources: Resources, send: Send, mail: OutboxMail): Prom
     })
   } catch (error) {
     // It is claimed, so it is tried again when its pause is over.
-    log('warn', 'mail_not_noted', { id, kind, attempts, cause: (error as Error).name })
+    log('warn', { code: 'mail_not_noted', ...line, cause: error })
   }
 }
 
@@ -222,9 +225,14 @@ async function noteSent({ db }: Resources, mail: OutboxMail): Promise<void> {
 }
 
 function write({ config }: Resources, mail: OutboxMail) {
-  const { write, purpose, hasCode, isAsked } = TEXTS[mail.kind]
-  const text = write({ organisation: config.ORGANISATION, newEmail: mail.new_email })
+  const { write, purpose, page, hasCode, isAsked }: Kind = TEXTS[mail.kind]
+  const text = write({
+    organisation: config.ORGANISATION,
+    newEmail: repeatable(mail.new_email ?? '') ?? 'another one',
+  })
   const asked = isAsked ? { at: mail.created_at, country: mail.country, device: mail.device } : undefined
+  // Only where our own pages are there is a page for it.
+  if (page) return render(text, { link: new URL(page, config.ISSUER).href }, asked)
   if (!purpose || !mail.token_id) return render(text, undefined, asked)
   const code = hasCode ? makeCode(config, purpose, mail.token_id) : undefined
   if (!('button' in text)) return render(text, { code }, asked)
@@ -232,6 +240,3 @@ function write({ config }: Resources, mail: OutboxMail) {
   link.searchParams.set('token', makeLinkToken(config, purpose, mail.token_id))
   return render(text, { link: link.href, code }, asked)
 }
-
-const log = (level: 'warn' | 'error', code: string, about: object) =>
-  console[level](JSON.stringify({ level, code, ...about }))

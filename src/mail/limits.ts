@@ -1,8 +1,11 @@
-import { createHmac } from 'node:crypto'
 import { type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { rowExists, type Statement } from '../database/statements.ts'
+import { log } from '../http/log.ts'
+import { Refusal } from '../http/problem.ts'
+import { counterKey, secondsUntil } from '../throttle/counters.ts'
 import { tooManyAttempts } from '../throttle/errors.ts'
+import { RANGE_FACTOR } from '../throttle/limits.ts'
 import { throttles } from '../throttle/models.ts'
 import { networkOf, rangeOf } from '../throttle/networks.ts'
 import { outbox } from './models.ts'
@@ -14,9 +17,8 @@ const MAILS_TO_ADDRESS = 3
 /** What somebody who is signed in asks for in an hour, and somebody who makes accounts for others. */
 export const MAILS_OF_ACTOR = 30
 export const MAILS_OF_MANAGER = 1000
-
-/** How much more a wider network may than one network: an IPv6 /48, and an IPv4 /24. */
-const RANGE_FACTOR = { ipv6: 8, ipv4: 16 } as const
+/** How often in an hour a user is told the same of what one who manages does to them. */
+const NOTICES_ALIKE = 3
 
 export interface MailRequest {
   kind: MailKind
@@ -25,12 +27,17 @@ export interface MailRequest {
   actor?: { id: string; mailsPerHour: number }
   /** A condition: that who asks brings a device which the account knows. */
   isKnownDevice?: SQL | undefined
+  /** A condition without which nothing is asked for, so that nothing is counted either. */
+  isAsked?: SQL
 }
 
 interface Counter {
-  key: string
+  key: SQL
   limit: number
 }
+
+/** What `enqueueAsked` takes: no mail that somebody asks for is made by anything else. */
+export type MailRequested = ReturnType<typeof openMailRequest>
 
 /**
  * Counts what asks for a mail, by who asks, by mailbox and kind, and for the deployment: each in an hour that begins
@@ -41,11 +48,11 @@ interface Counter {
  */
 export function openMailRequest(
   resources: Resources,
-  { kind, emailNormalized, actor, isKnownDevice }: MailRequest,
+  { kind, emailNormalized, actor, isKnownDevice, isAsked = sql`1` }: MailRequest,
 ) {
   const { config, now, origin } = resources
   const counter = (what: string, name: string, limit: number): Counter => ({
-    key: keyOf(resources, what, name),
+    key: counterKey(resources, 'mail', what, name),
     limit,
   })
   const range = rangeOf(origin.ip, { ofIpv4: true })
@@ -58,18 +65,21 @@ export function openMailRequest(
           ? [counter('range', range, ofNetwork * RANGE_FACTOR[range.includes(':') ? 'ipv6' : 'ipv4'])]
           : []),
       ]
-  const mailbox = counter(`to ${kind}`, mailboxOf(emailNormalized), MAILS_TO_ADDRESS)
-  const device = counter(`to ${kind} by device`, mailboxOf(emailNormalized), MAILS_TO_ADDRESS)
-  const all = counter('all', '', config.MAILS_PER_HOUR)
+  const mailbox = counter(`to ${kind}`, withoutSubaddress(emailNormalized), MAILS_TO_ADDRESS)
+  const device = counter(`to ${kind} by device`, withoutSubaddress(emailNormalized), MAILS_TO_ADDRESS)
+  const all = allOf(resources)
 
   const isKnown = isKnownDevice ?? sql`0`
   const askersMay = sql.join(askers.map(isWithin), sql` AND `)
-  const isAllowed = sql`(${askersMay} AND ((${isWithin(mailbox)} AND (${hasLeft(all, now)} OR ${isKnown}))
+  // What the deployment has left is for strangers: whoever is signed in is none, nor is a device that is known.
+  const isAllowed = actor
+    ? sql`(${askersMay} AND ${isWithin(mailbox)})`
+    : sql`(${askersMay} AND ((${isWithin(mailbox)} AND (${hasLeft(all, now)} OR ${isKnown}))
     OR (${isKnown} AND ${isWithin(device)})))`
   return {
     count: [
-      ...askers.map(({ key }) => countUp(key, now, sql`1`)),
-      countUp(mailbox.key, now, askersMay),
+      ...askers.map(({ key }) => countUp(key, now, isAsked)),
+      countUp(mailbox.key, now, sql`${isAsked} AND ${askersMay}`),
       ...(isKnownDevice ? [countUp(device.key, now, sql`${isKnown} AND NOT ${isWithin(mailbox)}`)] : []),
     ] as Statement[],
     isAllowed,
@@ -81,15 +91,33 @@ export function openMailRequest(
       sql` OR `,
     )}) AS refused_until, (SELECT expires_at FROM ${throttles} WHERE key = ${all.key} AND NOT ${hasLeft(all, now)}) AS used_up_until`,
     /**
-     * Throws 429 `too_many_attempts` where who asks has had their share. That the mailbox has had its own, or the
-     * deployment, is only told where nothing can be guessed by it: to somebody who is signed in.
+     * Throws 429 `too_many_attempts` where who asks has had their share. That the mailbox has had its own is only told
+     * where nothing can be guessed by it: to somebody who is signed in.
      */
     assertAllowed([verdict]: Verdict[]) {
       const { refused_until, used_up_until } = verdict!
       if (used_up_until !== null) logUsedUp(all.limit)
-      const until = refused_until ?? (actor ? used_up_until : null)
-      if (until !== null) throw tooManyAttempts(Math.max(1, Math.ceil((until - now) / 1000)))
+      if (refused_until !== null) {
+        throw tooManyAttempts(secondsUntil(refused_until, now), new Refusal('limit_mails'))
+      }
     },
+  }
+}
+
+/**
+ * A change that was made is told, however many mails somebody has asked for. But who manages could disable and enable
+ * somebody without end: of what one of them does to one user, three mails of a kind go out in an hour, and the history
+ * tells the rest. Nobody else's notices are used up by it.
+ */
+export function openNotices(resources: Resources, kind: MailKind, actorId: string, userId: string) {
+  const told = {
+    key: counterKey(resources, 'mail', `told ${kind} by ${actorId}`, userId),
+    limit: NOTICES_ALIKE,
+  }
+  return {
+    count: (condition: SQL) => countUp(told.key, resources.now, condition) as Statement,
+    /** A condition, once it is counted. */
+    isDue: isWithin(told),
   }
 }
 
@@ -98,17 +126,22 @@ interface Verdict {
   used_up_until: number | null
 }
 
-const logUsedUp = (limit: number) =>
-  console.error(JSON.stringify({ level: 'error', code: 'mails_per_hour_reached', limit }))
+const logUsedUp = (limit: number) => log('error', { code: 'mails_per_hour_reached', limit })
+
+/** All mails of the deployment that somebody asked for. */
+const allOf = (resources: Pick<Resources, 'config'>): Counter => ({
+  key: counterKey(resources, 'mail', 'all', ''),
+  limit: resources.config.MAILS_PER_HOUR,
+})
 
 /** For `/ready`: whether the deployment has sent so many mails this hour that it sends no more to strangers. */
 export const mailsAreUsedUp = (resources: Pick<Resources, 'config' | 'now'>) => {
-  const all = { key: keyOf(resources, 'all', ''), limit: resources.config.MAILS_PER_HOUR }
+  const all = allOf(resources)
   return sql<{ is_used_up: 0 | 1 }>`SELECT NOT ${hasLeft(all, resources.now)} AS is_used_up`
 }
 
 /** One more in an hour that begins with the first, if `condition` holds. */
-const countUp = (key: string, now: number, condition: SQL) =>
+const countUp = (key: SQL, now: number, condition: SQL) =>
   sql`INSERT INTO ${throttles} (key, attempts, blocked_until, expires_at)
     SELECT ${key}, 1, 0, ${now + HOUR_MS} WHERE ${condition}
     ON CONFLICT (key) DO UPDATE SET
@@ -127,11 +160,5 @@ const isOver = ({ key, limit }: Counter, now: number) =>
 const hasLeft = ({ key, limit }: Counter, now: number) =>
   sql`coalesce((SELECT attempts FROM ${throttles} WHERE key = ${key} AND expires_at > ${now}), 0) < ${limit}`
 
-/** Text of JSON, so what is counted is a field of its own that no name can spell. */
-const keyOf = ({ config }: Pick<Resources, 'config'>, what: string, name: string) =>
-  createHmac('sha256', config.keys.throttle[0])
-    .update(JSON.stringify(['mail', what, name]))
-    .digest('base64url')
-
 /** The mailbox behind an address: mail to `ada+news@` comes to `ada@`. */
-const mailboxOf = (emailNormalized: string) => emailNormalized.replace(/(?<=.)\+[^@]*(?=@)/, '')
+const withoutSubaddress = (emailNormalized: string) => emailNormalized.replace(/(?<=.)\+[^@]*(?=@)/, '')

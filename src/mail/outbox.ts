@@ -1,42 +1,44 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Resources } from '../context.ts'
-import { insertWhere, type Statement } from '../database/statements.ts'
+import { insertWhere, rowExists, type Statement } from '../database/statements.ts'
 import { makeRequestToken } from '../links/askers.ts'
 import { issueToken } from '../links/service.ts'
 import { type User, users } from '../users/models.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { timeOfId } from '../values/ids.ts'
 import { deliverNew } from './delivery.ts'
+import type { MailRequested } from './limits.ts'
 import { type OutboxMail, outbox } from './models.ts'
 import { deviceOf } from './text.ts'
 import { type MailKind, TEXTS } from './texts.ts'
 
 const NOTICE_LIFETIME_MS = 48 * 3_600_000
 
-export interface QueuedMail {
+/** A mail as it is queued; ids and addresses may be the queries that find them. */
+interface QueuedMail {
   kind: MailKind
-  /** A person's id, or the query that finds it; null for somebody who has no account. */
   userId: string | SQL | null
-  to: string | SQL
-  toNormalized: string | SQL
+  email: string | SQL
+  emailNormalized: string | SQL
   /** The token whose link and code the mail brings. */
   token?: { id: string; expiresAt: number }
-  newEmail?: string
+  newEmail?: string | undefined
 }
 
-/** A mail that a change owes: `when` is the statement for the change's batch. Nothing is sent from here. */
-export function enqueue(
+/** Nothing is sent from here: `when` is the statement for the batch of the change. */
+function enqueue(
   { now, send, origin }: Resources,
   mail: QueuedMail,
 ): { id: string; when(condition: SQL): SQL } {
   const id = uuidv7()
+  const { isAsked } = TEXTS[mail.kind]
   const row = {
     id,
     kind: mail.kind,
     user_id: mail.userId,
-    recipient: mail.to,
-    recipient_normalized: mail.toNormalized,
+    recipient: mail.email,
+    recipient_normalized: mail.emailNormalized,
     token_id: mail.token?.id ?? null,
     new_email: mail.newEmail ?? null,
     new_email_normalized: mail.newEmail === undefined ? null : normalizeEmail(mail.newEmail),
@@ -46,16 +48,39 @@ export function enqueue(
     next_attempt_at: timeOfId(id),
     sent_at: null,
     dead_at: null,
-    country: TEXTS[mail.kind].isAsked ? origin.country : null,
-    device: TEXTS[mail.kind].isAsked ? deviceOf(origin.userAgent) : null,
+    country: isAsked ? origin.country : null,
+    device: isAsked ? deviceOf(origin.userAgent) : null,
     refusal: null,
   } satisfies Record<keyof OutboxMail, unknown>
   // Without a transport there is nobody to send it, now or later.
   return { id, when: (condition) => insertWhere(outbox, row, send ? condition : sql`0`) }
 }
 
-export interface QueuedLink {
-  kind: { [Kind in MailKind]: (typeof TEXTS)[Kind]['purpose'] extends null ? never : Kind }[MailKind]
+/** A mail with the link that its kind speaks of, if it speaks of one, and the token for it. */
+function enqueueWithLink(
+  resources: Resources,
+  mail: Omit<QueuedMail, 'token'> & { subjectId: string | SQL; sessionId?: string | undefined },
+  condition: SQL,
+) {
+  const { purpose } = TEXTS[mail.kind]
+  const token = purpose && issueToken(resources, { ...mail, purpose }, condition)
+  const queued = enqueue(resources, { ...mail, ...(token && { token }) })
+  return {
+    mailId: queued.id,
+    tokenId: token?.id ?? '',
+    /** The condition for what else depends on it. */
+    isMade: token?.isMade ?? rowExists(outbox, queued.id),
+    /** For the batch of the change. */
+    statements: [...(token?.statements ?? []), queued.when(token?.isMade ?? condition)] as Statement[],
+  }
+}
+
+type KindWhere<Is> = {
+  [Kind in MailKind]: (typeof TEXTS)[Kind] extends Is ? Kind : never
+}[MailKind]
+
+export interface AskedMail {
+  kind: KindWhere<{ isCounted: true }>
   /** A user's or an invitation's id, or the query that finds it. */
   subjectId: string | SQL
   /** The user, if there is one; `subjectId` when absent. */
@@ -68,33 +93,26 @@ export interface QueuedLink {
 }
 
 /**
- * A mail with a link, and the token for it, if `condition` holds: `statements` are for the change's batch, and
- * `isMade` is the condition for what else depends on them.
+ * A mail that somebody asks for, if `condition` holds, and the limits of the request allow it: there is no way to ask
+ * for one that is not counted.
  */
-export function enqueueLink(resources: Resources, link: QueuedLink, condition: SQL) {
-  const { kind, subjectId, userId = subjectId, email, emailNormalized, newEmail, sessionId } = link
-  const token = issueToken(
+export function enqueueAsked(
+  resources: Resources,
+  request: Pick<MailRequested, 'isAllowed'>,
+  mail: AskedMail,
+  condition: SQL,
+) {
+  const { tokenId, ...queued } = enqueueWithLink(
     resources,
-    { purpose: TEXTS[kind].purpose, subjectId, email, emailNormalized, sessionId },
-    condition,
+    { ...mail, userId: mail.userId === undefined ? mail.subjectId : null },
+    sql`${condition} AND ${request.isAllowed}`,
   )
-  const mail = enqueue(resources, {
-    kind,
-    userId,
-    to: email,
-    toNormalized: emailNormalized,
-    token,
-    ...(newEmail && { newEmail }),
-  })
-  const statements: Statement[] = [...token.statements, mail.when(token.isMade)]
-  return {
-    mailId: mail.id,
-    isMade: token.isMade,
-    statements,
-    /** For who asked: with it, and with nothing else, the code in the mail works. */
-    requestToken: makeRequestToken(resources.config, token.id),
-  }
+  /** For who asked: with it, and with nothing else, the code in the mail works. */
+  return { ...queued, requestToken: makeRequestToken(resources.config, tokenId) }
 }
+
+/** Who is told something. */
+export type Recipient = Pick<User, 'id' | 'email' | 'email_normalized' | 'email_verified_at'>
 
 /**
  * Tells a user of a change that was made to their account. It goes to a verified address, whatever else was mailed
@@ -102,17 +120,19 @@ export function enqueueLink(resources: Resources, link: QueuedLink, condition: S
  */
 export function enqueueNotice(
   resources: Resources,
-  kind: MailKind,
-  user: Pick<User, 'id' | 'email' | 'email_normalized'>,
+  kind: KindWhere<{ isCounted: false }>,
+  user: Recipient,
+  condition: SQL,
+  newEmail?: string,
 ) {
-  const mail = enqueue(resources, {
-    kind,
-    userId: user.id,
-    to: user.email,
-    toNormalized: user.email_normalized,
-  })
-  const isVerified = sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${user.id} AND email_verified_at IS NOT NULL)`
-  return { id: mail.id, when: (condition: SQL) => mail.when(sql`${condition} AND ${isVerified}`) }
+  const { id, email, email_normalized: emailNormalized } = user
+  // As it was read, as the change may be of the address; or by the change, which may be what proves it.
+  const isVerified =
+    user.email_verified_at !== null
+      ? sql`1`
+      : sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${id} AND email_verified_at IS NOT NULL)`
+  const mail = { kind, subjectId: id, userId: id, email, emailNormalized, newEmail }
+  return enqueueWithLink(resources, mail, sql`${condition} AND ${isVerified}`)
 }
 
 /**
@@ -120,7 +140,7 @@ export function enqueueNotice(
  * trigger tries again.
  */
 export function sendAfterwards(resources: Resources, ...ids: string[]): void {
-  if (ids.length > 0) resources.afterwards(deliverNew(resources, ids).catch(() => {}))
+  if (ids.length > 0) resources.afterwards(deliverNew(resources, ids))
 }
 
 /** How many mails wait and how many were given up, up to 100 of each: more would be read for no reason. */

@@ -3,7 +3,8 @@ import { toTime } from '../values/ids.ts'
 /** What a text may speak of. */
 export interface About {
   organisation: string
-  newEmail: string | null
+  /** An address as it may stand in a mail, or words for it. */
+  newEmail: string
 }
 
 /** When somebody asked for a mail (epoch ms), and from where, in mails that somebody asked for. */

@@ -22,52 +22,101 @@ import { passwordChanged } from './texts/password-changed.ts'
 import { recoveryCodesLow } from './texts/recovery-codes-low.ts'
 import { recoveryCodesRenewed } from './texts/recovery-codes-renewed.ts'
 import { resetPassword } from './texts/reset-password.ts'
+import { resetPasswordByAdmin } from './texts/reset-password-by-admin.ts'
 import { roleChanged } from './texts/role-changed.ts'
 import { totpAdded } from './texts/totp-added.ts'
 import { totpRemoved } from './texts/totp-removed.ts'
 import { verifyEmail } from './texts/verify-email.ts'
+import { verifyEmailByAdmin } from './texts/verify-email-by-admin.ts'
 
-/** Every mail there is: what its link is for, whether there is a code beside it, and whether its reader asked for it. */
+/** What a mail is, beside its words. */
+export interface Kind {
+  write: (about: About) => MailText
+  /** What the token in its link is for; null where the link leads to a page. */
+  purpose: Purpose | null
+  /** The page of ours that does what it speaks of, where it brings no token. */
+  page?: string
+  /** Whether there is a code beside the link, for who has asked for the mail. */
+  hasCode: boolean
+  /** Whether its reader has asked for it, or is to think so: it says when, from where and with what. */
+  isAsked: boolean
+  /** Whether somebody asks for it, and is counted (mail/limits.ts). Else it is a notice of what has happened. */
+  isCounted: boolean
+}
+
+const ASKED = { isAsked: true, isCounted: true } as const
+const SENT_FOR_OTHERS = { hasCode: false, isAsked: false, isCounted: true } as const
+const NOTICE = { hasCode: false, isAsked: false, isCounted: false } as const
+
+/** Every mail there is. */
 export const TEXTS = {
-  enrol_factor: { write: enrolFactor, purpose: 'enrol_factor', hasCode: true, isAsked: true },
-  totp_added: { write: totpAdded, purpose: null, hasCode: false, isAsked: true },
-  totp_removed: { write: totpRemoved, purpose: null, hasCode: false, isAsked: true },
-  passkey_added: { write: passkeyAdded, purpose: null, hasCode: false, isAsked: true },
-  passkey_removed: { write: passkeyRemoved, purpose: null, hasCode: false, isAsked: true },
-  factors_reset: { write: factorsReset, purpose: null, hasCode: false, isAsked: false },
-  recovery_codes_low: { write: recoveryCodesLow, purpose: null, hasCode: false, isAsked: true },
-  recovery_codes_renewed: { write: recoveryCodesRenewed, purpose: null, hasCode: false, isAsked: true },
-  verify_email: { write: verifyEmail, purpose: 'verify_email', hasCode: true, isAsked: true },
-  account_made: { write: accountMade, purpose: 'verify_email', hasCode: false, isAsked: false },
-  already_registered: { write: alreadyRegistered, purpose: null, hasCode: false, isAsked: true },
-  reset_password: { write: resetPassword, purpose: 'reset_password', hasCode: true, isAsked: true },
-  password_changed: { write: passwordChanged, purpose: null, hasCode: false, isAsked: true },
-  confirm_email_change: { write: confirmEmailChange, purpose: 'change_email', hasCode: true, isAsked: true },
+  enrol_factor: { write: enrolFactor, purpose: 'enrol_factor', hasCode: true, ...ASKED },
+  totp_added: { write: totpAdded, purpose: null, page: '/account/security', ...NOTICE, isAsked: true },
+  totp_removed: { write: totpRemoved, purpose: null, page: '/account/security', ...NOTICE, isAsked: true },
+  passkey_added: { write: passkeyAdded, purpose: null, page: '/account/security', ...NOTICE, isAsked: true },
+  passkey_removed: {
+    write: passkeyRemoved,
+    purpose: null,
+    page: '/account/security',
+    ...NOTICE,
+    isAsked: true,
+  },
+  factors_reset: { write: factorsReset, purpose: null, page: '/account/security', ...NOTICE },
+  recovery_codes_low: {
+    write: recoveryCodesLow,
+    purpose: null,
+    page: '/account/security',
+    ...NOTICE,
+    isAsked: true,
+  },
+  recovery_codes_renewed: {
+    write: recoveryCodesRenewed,
+    purpose: null,
+    page: '/account/security',
+    ...NOTICE,
+    isAsked: true,
+  },
+  verify_email: { write: verifyEmail, purpose: 'verify_email', hasCode: true, ...ASKED },
+  verify_email_by_admin: { write: verifyEmailByAdmin, purpose: 'verify_email', ...SENT_FOR_OTHERS },
+  account_made: { write: accountMade, purpose: 'verify_email', ...SENT_FOR_OTHERS },
+  already_registered: {
+    write: alreadyRegistered,
+    purpose: null,
+    page: '/signin',
+    hasCode: false,
+    ...ASKED,
+  },
+  reset_password: { write: resetPassword, purpose: 'reset_password', hasCode: true, ...ASKED },
+  reset_password_by_admin: { write: resetPasswordByAdmin, purpose: 'reset_password', ...SENT_FOR_OTHERS },
+  password_changed: { write: passwordChanged, purpose: null, page: '/forgot', ...NOTICE, isAsked: true },
+  confirm_email_change: { write: confirmEmailChange, purpose: 'change_email', hasCode: true, ...ASKED },
   approve_email_change: {
     write: approveEmailChange,
     purpose: 'approve_email_change',
     hasCode: false,
-    isAsked: true,
+    ...ASKED,
   },
   email_change_requested: {
     write: emailChangeRequested,
     purpose: 'undo_email_change',
-    hasCode: false,
+    ...NOTICE,
     isAsked: true,
   },
-  address_changed: { write: addressChanged, purpose: 'undo_email_change', hasCode: false, isAsked: false },
-  address_replaced: { write: addressReplaced, purpose: null, hasCode: false, isAsked: false },
-  address_replaced_by_admin: { write: addressReplacedByAdmin, purpose: null, hasCode: false, isAsked: false },
-  role_changed: { write: roleChanged, purpose: null, hasCode: false, isAsked: false },
-  account_enabled: { write: accountEnabled, purpose: null, hasCode: false, isAsked: false },
-  account_restored: { write: accountRestored, purpose: null, hasCode: false, isAsked: false },
-  account_closed: { write: accountClosed, purpose: 'reopen_account', hasCode: false, isAsked: true },
-  account_locked: { write: accountLocked, purpose: 'unlock_account', hasCode: false, isAsked: false },
-  invitation: { write: invitation, purpose: 'accept_invitation', hasCode: false, isAsked: false },
-} as const satisfies Record<
-  string,
-  { write: (about: About) => MailText; purpose: Purpose | null; hasCode: boolean; isAsked: boolean }
->
+  address_changed: { write: addressChanged, purpose: 'undo_email_change', ...NOTICE },
+  address_replaced: { write: addressReplaced, purpose: null, ...NOTICE },
+  address_replaced_by_admin: {
+    write: addressReplacedByAdmin,
+    purpose: null,
+    page: '/admin/activity',
+    ...NOTICE,
+  },
+  role_changed: { write: roleChanged, purpose: null, page: '/account', ...NOTICE },
+  account_enabled: { write: accountEnabled, purpose: null, page: '/forgot', ...NOTICE },
+  account_restored: { write: accountRestored, purpose: null, page: '/forgot', ...NOTICE },
+  account_closed: { write: accountClosed, purpose: 'reopen_account', ...NOTICE, isAsked: true },
+  account_locked: { write: accountLocked, purpose: 'unlock_account', ...NOTICE },
+  invitation: { write: invitation, purpose: 'accept_invitation', ...SENT_FOR_OTHERS },
+} as const satisfies Record<string, Kind>
 
 export type MailKind = keyof typeof TEXTS
 

@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Config } from '../config/main.ts'
+import { CALLS, callOut } from '../http/outbound.ts'
 import type { Rendered } from './texts.ts'
-
-const TIMEOUT_MS = 5000
 
 export interface Mail extends Rendered {
   to: string
@@ -45,7 +44,7 @@ function overBinding(binding: SendEmail, from: string, replyTo: string | undefin
   async function send({ to, subject, text, html }: Mail) {
     const mail = { from, to, subject, text, html, headers: HEADERS, ...(replyTo && { replyTo }) }
     const late = new Promise<never>((_, reject) => {
-      setTimeout(() => reject(new Error('the mail binding did not answer')), TIMEOUT_MS)
+      setTimeout(() => reject(new Error('the mail binding did not answer')), CALLS.mail.timeoutMs)
     })
     const sending = binding.send(mail).catch((error: unknown) => {
       throw new MailRefused(String((error as { code?: unknown }).code ?? 'refused'), false)
@@ -67,10 +66,8 @@ function overResend(config: Config & { MAIL_FROM: string; RESEND_API_KEY: string
       headers: HEADERS,
       ...(config.MAIL_REPLY_TO && { reply_to: config.MAIL_REPLY_TO }),
     })
-    const answer = await fetch(new URL('emails', `${config.RESEND_URL}/`), {
+    const { status } = await callOut('mail', new URL('emails', `${config.RESEND_URL}/`), {
       method: 'POST',
-      redirect: 'manual',
-      signal: AbortSignal.timeout(TIMEOUT_MS),
       headers: {
         authorization: `Bearer ${config.RESEND_API_KEY}`,
         'content-type': 'application/json',
@@ -79,8 +76,7 @@ function overResend(config: Config & { MAIL_FROM: string; RESEND_API_KEY: string
       },
       body,
     })
-    await answer.body?.cancel()
-    if (!answer.ok) throw new MailRefused(String(answer.status), isFinal(answer.status))
+    if (status < 200 || status > 299) throw new MailRefused(String(status), isFinal(status))
   }
   return Object.assign(send, { knowsRepeats: true })
 }

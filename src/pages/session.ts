@@ -14,7 +14,7 @@ import {
   withRightHint,
 } from '../sessions/cookie-lookup.ts'
 import { reliesOnTurn } from '../sessions/turns.ts'
-import { assertWithin } from '../throttle/limits.ts'
+import { assertMayWrite, assertWithin } from '../throttle/limits.ts'
 import { makeFormToken } from './forms.ts'
 import type { Viewer } from './layout.tsx'
 import { type View, viewOf } from './view.ts'
@@ -40,12 +40,8 @@ export const signedInPage = (permission?: Permission, { mayOweFactor = false } =
     const { config, now } = c.var
     const cookie = readSessionCookie(c, config.keys.session_cookie, now)
     if (!cookie) return toSignIn(c)
-    const isRead = c.req.method === 'GET'
-    await assertWithin(
-      c.var,
-      isRead ? 'RATE_LIMIT_READS' : 'RATE_LIMIT_WRITES',
-      isRead ? cookie.sid : cookie.sub,
-    )
+    if (c.req.method === 'GET') await assertWithin(c.var, 'RATE_LIMIT_READS', cookie.sid)
+    else await assertMayWrite(c.var, cookie.sub)
     const find = lookUpCookie(c.var, cookie)
     const actor = toClaims(cookie)
     c.set('actor', actor)

@@ -1,3 +1,4 @@
-import { AppError } from '../http/problem.ts'
+import { AppError, type Refusal } from '../http/problem.ts'
 
-export const wrongPassword = () => new AppError(403, 'wrong_password', 'The current password is not right.')
+export const wrongPassword = (cause?: Refusal) =>
+  new AppError(403, 'wrong_password', 'The current password is not right.', { cause })

@@ -7,6 +7,7 @@ import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
+import type { KnownDevice } from '../throttle/devices.ts'
 import { openOwnAttempt } from '../throttle/service.ts'
 import { selectUsers, type User as UserRow, users } from '../users/models.ts'
 import { isBreached } from './breaches.ts'
@@ -47,7 +48,7 @@ const noteUnchecked = (resources: Resources, userId: string | undefined) => {
  */
 export async function checkInTurn(
   resources: Resources,
-  attempt: { password: string; stored: string | null; takeBack: readonly Statement[]; deviceId?: string },
+  attempt: { password: string; stored: string | null; takeBack: readonly Statement[]; device?: KnownDevice },
 ): Promise<PasswordCheck & { newHash?: string }> {
   const peppers = resources.config.keys.password_pepper
   const cost = costIn(resources.config)
@@ -57,7 +58,7 @@ export async function checkInTurn(
     return checked.isOutdated ? { ...checked, newHash: await hashPassword(password, peppers, cost) } : checked
   }
   try {
-    return await inTurn(resources, check, attempt.deviceId)
+    return await inTurn(resources, check, attempt.device)
   } catch (error) {
     await resources.db.writeBatch({ takeBack: attempt.takeBack })
     throw error
@@ -115,12 +116,13 @@ async function requireOwnPassword(
   const stored = isOpen ? row.password_hash : null
   const { isRight } = await checkInTurn(resources, { password, stored, takeBack: attempt.takeBack })
   if (isRight) return { row, session, clearAttempts: attempt.clear }
+  const reason = isOpen ? 'wrong_password' : 'locked'
   const event = {
     action: 'password.failed',
     userId: actor.sub,
     actorId: actor.sub,
-    details: { reason: isOpen ? 'wrong_password' : 'locked', session_id: actor.sid },
+    details: { reason, session_id: actor.sid },
   } as const
   await db.writeBatch({ history: record(resources, event, isLive) })
-  throw wrongPassword()
+  throw wrongPassword(new Refusal(reason))
 }

@@ -2,10 +2,11 @@ import { and, eq } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { build } from '../database/statements.ts'
 import { invalidInput } from '../http/problem.ts'
-import { enqueueNotice, sendAfterwards } from '../mail/outbox.ts'
+import { enqueueNotice } from '../mail/outbox.ts'
 import { normalizePassword } from '../passwords/policy.ts'
 import { hashNewPassword, withOwnPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
+import { makeDeviceToken, newDevice } from '../sessions/device-tokens.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { relyOnTurn, TURNS_PAST_COPIES } from '../sessions/turns.ts'
 import { applyChange, byActor, isSamePerson } from '../users/change.ts'
@@ -13,8 +14,9 @@ import type { User } from '../users/models.ts'
 import type { ChangePassword } from './schemas.ts'
 
 /**
- * Sets a new password: the other sessions end, and every access token dies. This session goes on: its refresh token is
- * rotated, and the turn of its cookie, so that the answer can bring the next and copies are nothing.
+ * Sets a new password: the other sessions end, every access token dies, and devices that knew the old one are strangers
+ * again. This session goes on: its refresh token is rotated, and the turn of its cookie, so that the answer can bring the
+ * next and copies are nothing; so does this device, by its new token.
  *
  * @throws 403 `wrong_password`; 422 for a weak new one, or the same again; 429 `too_many_attempts`.
  */
@@ -22,14 +24,13 @@ export const changePassword = (
   resources: Resources,
   actor: Claims,
   input: ChangePassword,
-): Promise<{ session: Session; user: User }> =>
+): Promise<{ session: Session; user: User; deviceToken: string }> =>
   withOwnPassword(resources, actor, input.current_password, async ({ row, session, clearAttempts }) => {
     if (normalizePassword(input.new_password) === normalizePassword(input.current_password)) {
       const detail = 'This is the password of the account.'
       throw invalidInput([{ pointer: '/new_password', code: 'unchanged', detail }])
     }
     const passwordHash = await hashNewPassword(resources, input.new_password, row, '/new_password')
-    const notice = enqueueNotice(resources, 'password_changed', row)
     const rotated = {
       ...session,
       counter: session.counter + 1,
@@ -43,16 +44,17 @@ export const changePassword = (
       set: { password_hash: passwordHash, password_is_given: 0 },
       reliesOn: isSamePerson(row),
       endsTokens: true,
+      forgetsDevices: true,
       endsSessions: { reason: 'password_changed', exceptId: actor.sid },
+      mails: (isDone) => [enqueueNotice(resources, 'password_changed', row, isDone)],
       alsoWrite: (isDone) => [
         ...clearAttempts,
-        notice.when(isDone),
         build
           .update(sessions)
           .set({ counter: rotated.counter, rotated_at: rotated.rotated_at })
           .where(and(isAsRead, isDone)),
       ],
     })
-    sendAfterwards(resources, notice.id)
-    return { session: rotated, user }
+    const deviceToken = makeDeviceToken(resources.config, newDevice(user), resources.now)
+    return { session: rotated, user, deviceToken }
   })

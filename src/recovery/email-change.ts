@@ -11,7 +11,7 @@ import type { Proof } from '../links/schemas.ts'
 import { LIFETIME_MS, linkIsLive, requireToken, voidTokens } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { MAILS_OF_ACTOR, openMailRequest } from '../mail/limits.ts'
-import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
+import { enqueueAsked, enqueueNotice, sendAfterwards } from '../mail/outbox.ts'
 import { type OwnPassword, withOwnPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
@@ -71,8 +71,9 @@ async function askForEmailChange(
     actorId: actor.sub,
   } as const
   const isDone = rowExists(activityLogs, event.id)
-  const confirmation = enqueueLink(
+  const confirmation = enqueueAsked(
     resources,
+    request,
     {
       kind: 'confirm_email_change',
       subjectId: row.id,
@@ -82,18 +83,8 @@ async function askForEmailChange(
     },
     isDone,
   )
-  const notice = enqueueLink(
-    resources,
-    {
-      kind: 'email_change_requested',
-      subjectId: row.id,
-      email: row.email,
-      emailNormalized: row.email_normalized,
-      newEmail: input.new_email,
-    },
-    // An address that nobody has proved takes no account back.
-    sql`${isDone} AND ${row.email_verified_at !== null}`,
-  )
+  // Its link undoes the change, which an address that nobody has proved cannot.
+  const notice = enqueueNotice(resources, 'email_change_requested', row, isDone, input.new_email)
   const { verdict, mails } = await db.writeBatch(
     {
       count: request.count,
@@ -144,11 +135,17 @@ async function askOldAddress(resources: Resources, token: OneTimeToken, person: 
   if (person.email_verified_at === null) throw proofNeeded('the session that asked')
   const { email, email_normalized: emailNormalized } = person
   const kind = 'approve_email_change'
-  const request = openMailRequest(resources, { kind, emailNormalized })
-  const approval = enqueueLink(
+  // Whoever has the link of the change asks in the name of the account, and hears when its mailbox has had its share.
+  const request = openMailRequest(resources, {
+    kind,
+    emailNormalized,
+    actor: { id: person.id, mailsPerHour: MAILS_OF_ACTOR },
+  })
+  const approval = enqueueAsked(
     resources,
+    request,
     { kind, subjectId: person.id, email, emailNormalized, newEmail: token.email },
-    sql`${linkIsLive(token.id)} AND ${request.isAllowed}`,
+    linkIsLive(token.id),
   )
   const { verdict } = await resources.db.writeBatch({
     count: request.count,
@@ -168,7 +165,7 @@ async function askOldAddress(resources: Resources, token: OneTimeToken, person: 
 export async function approveEmailChange(resources: Resources, link: Proof): Promise<void> {
   const { db, now } = resources
   const { token, person } = await requirePersonByToken(resources, 'approve_email_change', link)
-  if (token.email_normalized !== person.email_normalized) throw invalidLink()
+  if (token.email_normalized !== person.email_normalized) throw invalidLink(new Refusal('other_address'))
   const {
     confirmed: [confirmed],
   } = await db.read({
@@ -184,7 +181,7 @@ export async function approveEmailChange(resources: Resources, link: Proof): Pro
         ),
       ),
   })
-  if (!confirmed) throw invalidLink()
+  if (!confirmed) throw invalidLink(new Refusal('superseded'))
   const byMail = byToken(token, now)
   const by = { ...byMail, holds: sql`${byMail.holds} AND ${linkIsLive(confirmed.id)}` }
   await applyChange(resources, by, person, changeTo(confirmed, person, now))

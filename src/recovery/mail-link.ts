@@ -2,14 +2,16 @@ import { and, type SQL, sql } from 'drizzle-orm'
 import type { Action } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
+import { Refusal } from '../http/problem.ts'
 import { invalidLink } from '../links/errors.ts'
 import type { OneTimeToken, Purpose } from '../links/models.ts'
 import { ACCEPTED, type MailRequested, type Proof } from '../links/schemas.ts'
 import { requireToken } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { openMailRequest } from '../mail/limits.ts'
-import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
+import { enqueueAsked, sendAfterwards } from '../mail/outbox.ts'
 import { openDeviceToken } from '../sessions/device-tokens.ts'
+import { knowsDevice } from '../throttle/devices.ts'
 import { isActive, selectUsers, type User, userIsActive, users } from '../users/models.ts'
 import { normalizeEmail } from '../values/email.ts'
 import type { AskForMail } from './schemas.ts'
@@ -36,14 +38,13 @@ export async function mailLink(
   const ofAccount = (column: 'id' | 'email') => sql`(SELECT ${users[column]} FROM ${users} WHERE ${account})`
   const device = openDeviceToken(config, device_token, now)
   const isKnownDevice =
-    device &&
-    sql`EXISTS (SELECT 1 FROM ${users} WHERE ${account} AND id = ${device.userId}
-    AND device_epoch = ${device.epoch})`
+    device && sql`EXISTS (SELECT 1 FROM ${users} WHERE ${account} AND ${knowsDevice(device)})`
   const request = openMailRequest(resources, { kind: link.kind, emailNormalized, isKnownDevice })
-  const mail = enqueueLink(
+  const mail = enqueueAsked(
     resources,
+    request,
     { kind: link.kind, subjectId: ofAccount('id'), email: ofAccount('email'), emailNormalized },
-    sql`EXISTS (SELECT 1 FROM ${users} WHERE ${account}) AND ${request.isAllowed}`,
+    sql`EXISTS (SELECT 1 FROM ${users} WHERE ${account})`,
   )
   const event = link.action && { action: link.action, userId: ofAccount('id'), actorId: null }
   const { verdict } = await db.writeBatch({
@@ -66,7 +67,7 @@ export async function requirePersonByToken(
   session?: { sub: string; sid: string },
 ): Promise<{ token: OneTimeToken; person: User }> {
   const { token, subject: person } = await requireToken(resources, purpose, proof, selectSubject, session)
-  if (!isActive(person, resources.now)) throw invalidLink()
+  if (!isActive(person, resources.now)) throw invalidLink(new Refusal('inactive'))
   return { token, person }
 }
 

@@ -1,7 +1,8 @@
 import type { Resources } from '../context.ts'
+import { Refusal } from '../http/problem.ts'
 import { invalidLink } from '../links/errors.ts'
 import type { MailRequested } from '../links/schemas.ts'
-import { enqueueNotice, sendAfterwards } from '../mail/outbox.ts'
+import { enqueueNotice } from '../mail/outbox.ts'
 import { hashNewPassword } from '../passwords/service.ts'
 import { forgetAttempts } from '../throttle/service.ts'
 import { applyChange, byToken, isSamePerson } from '../users/change.ts'
@@ -22,13 +23,12 @@ export const forgotPassword = (resources: Resources, input: AskForMail): Promise
  */
 export async function resetPassword(resources: Resources, input: ResetPassword): Promise<void> {
   const { token, person } = await requirePersonByToken(resources, 'reset_password', input)
-  if (token.email_normalized !== person.email_normalized) throw invalidLink()
-  const { change, noticeId } = await replacePassword(resources, person, input.new_password)
+  if (token.email_normalized !== person.email_normalized) throw invalidLink(new Refusal('other_address'))
+  const change = await replacePassword(resources, person, input.new_password)
   await applyChange(resources, byToken(token, resources.now), person, {
     ...change,
     action: 'password.reset',
   })
-  sendAfterwards(resources, noticeId)
 }
 
 /**
@@ -37,8 +37,7 @@ export async function resetPassword(resources: Resources, input: ResetPassword):
  */
 export async function replacePassword(resources: Resources, person: User, newPassword: string) {
   const passwordHash = await hashNewPassword(resources, newPassword, person, '/new_password')
-  const notice = enqueueNotice(resources, 'password_changed', person)
-  const change = {
+  return {
     set: {
       password_hash: passwordHash,
       password_is_given: 0,
@@ -51,7 +50,7 @@ export async function replacePassword(resources: Resources, person: User, newPas
     endsSessions: { reason: 'password_changed' },
     // The first proof of an address: whoever made the account may have been somebody else.
     voidsWaysIn: person.email_verified_at === null,
-    alsoWrite: (isDone) => [notice.when(isDone), forgetAttempts(resources, person.email_normalized, isDone)],
+    mails: (isDone) => [enqueueNotice(resources, 'password_changed', person, isDone)],
+    alsoWrite: (isDone) => [forgetAttempts(resources, person.email_normalized, isDone)],
   } satisfies Omit<Change, 'action'>
-  return { change, noticeId: notice.id }
 }

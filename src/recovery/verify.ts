@@ -1,11 +1,11 @@
 import { eq, isNull, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { build } from '../database/statements.ts'
+import { Refusal } from '../http/problem.ts'
 import { invalidLink } from '../links/errors.ts'
 import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
 import type { MailRequested } from '../links/schemas.ts'
 import { isSignupTokenOf, openSignupToken } from '../links/signup-tokens.ts'
-import { sendAfterwards } from '../mail/outbox.ts'
 import { wrongPassword } from '../passwords/errors.ts'
 import { checkPassword, costIn } from '../passwords/hashing.ts'
 import { inTurn } from '../passwords/turns.ts'
@@ -36,12 +36,12 @@ export async function verifyEmail(
   actor: Claims | undefined,
 ): Promise<void> {
   const { token, person } = await requirePersonByToken(resources, 'verify_email', input, actor)
-  if (token.email_normalized !== person.email_normalized) throw invalidLink()
+  if (token.email_normalized !== person.email_normalized) throw invalidLink(new Refusal('other_address'))
   const byMail = byToken(token, resources.now)
   if (input.new_password !== undefined) {
-    const { change, noticeId } = await replacePassword(resources, person, input.new_password)
+    const change = await replacePassword(resources, person, input.new_password)
     await applyChange(resources, byMail, person, { ...change, action: 'email.verified' })
-    return sendAfterwards(resources, noticeId)
+    return
   }
   const by = await requireProof(resources, input, actor, { token, person, byMail })
   const change: Change = {
@@ -96,14 +96,14 @@ async function requirePasswordOf(
   } = await db.writeBatch({
     count: build
       .update(oneTimeTokens)
-      .set({ code_tries: sql`min(${oneTimeTokens.code_tries} + 1, ${PASSWORD_TRIES + 1})` })
+      .set({ password_tries: sql`min(${oneTimeTokens.password_tries} + 1, ${PASSWORD_TRIES + 1})` })
       .where(isThis),
-    counted: build.select({ code_tries: oneTimeTokens.code_tries }).from(oneTimeTokens).where(isThis),
+    counted: build.select({ password_tries: oneTimeTokens.password_tries }).from(oneTimeTokens).where(isThis),
   })
-  const isOpen = counted !== undefined && counted.code_tries <= PASSWORD_TRIES
+  const isOpen = counted !== undefined && counted.password_tries <= PASSWORD_TRIES
   const stored = isOpen ? person.password_hash : null
   const { isRight } = await inTurn(resources, () =>
     checkPassword(password, stored, config.keys.password_pepper, costIn(config)),
   )
-  if (!isRight) throw wrongPassword()
+  if (!isRight) throw wrongPassword(new Refusal(isOpen ? 'wrong_password' : 'tries'))
 }

@@ -1,8 +1,7 @@
 import type { Config } from '../config/main.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
-import type { KnownDevice } from '../throttle/service.ts'
-
-const YEAR_MS = 366 * 86_400_000
+import type { KnownDevice } from '../throttle/devices.ts'
+import { YEAR_MS } from '../throttle/limits.ts'
 
 /**
  * A device token says that whoever has it has signed in to one account completely, within a year. It opens nothing:
@@ -10,9 +9,18 @@ const YEAR_MS = 366 * 86_400_000
  */
 export const makeDeviceToken = (
   { keys }: Pick<Config, 'keys'>,
-  { deviceId, userId, epoch }: KnownDevice,
+  { deviceId, userId, epoch, number }: KnownDevice,
   now: number,
-) => seal(keys.device_token, `dt_${deviceId}.${userId}.${epoch}.${Math.floor((now + YEAR_MS) / 1000)}`)
+) =>
+  seal(keys.device_token, `dt_${deviceId}.${userId}.${epoch}.${number}.${Math.floor((now + YEAR_MS) / 1000)}`)
+
+/** A device that has just become known to a user, as their row is now. */
+export const newDevice = (user: { id: string; device_epoch: number; devices: number }): KnownDevice => ({
+  deviceId: crypto.randomUUID(),
+  userId: user.id,
+  epoch: user.device_epoch,
+  number: user.devices,
+})
 
 /** Undefined for what is not one of ours, or has expired: its bearer is a stranger then, and no error. */
 export function openDeviceToken(
@@ -21,8 +29,9 @@ export function openDeviceToken(
   now: number,
 ): KnownDevice | undefined {
   const body = token === undefined ? undefined : openSealed(keys.device_token, token)
-  const [, deviceId, userId, epoch, expiresAt] =
-    /^dt_([0-9a-f-]{36})\.([0-9a-f-]{36})\.(\d{1,15})\.(\d{1,12})$/.exec(body ?? '') ?? []
+  // Devices were not numbered at first.
+  const [, deviceId, userId, epoch, number = 0, expiresAt] =
+    /^dt_([0-9a-f-]{36})\.([0-9a-f-]{36})\.(\d{1,15})(?:\.(\d{1,15}))?\.(\d{1,12})$/.exec(body ?? '') ?? []
   if (!deviceId || !userId || Number(expiresAt) * 1000 <= now) return undefined
-  return { deviceId, userId, epoch: Number(epoch) }
+  return { deviceId, userId, epoch: Number(epoch), number: Number(number) }
 }

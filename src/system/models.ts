@@ -12,3 +12,5 @@ export const systemState = sqliteTable('system_state', {
   at: integer().notNull(),
   status: integer(),
 })
+
+export const MAIL_REFUSED = 'mail_refused'

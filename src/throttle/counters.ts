@@ -1,5 +1,5 @@
-import { createHmac } from 'node:crypto'
-import { eq, getTableColumns, type SQL, sql } from 'drizzle-orm'
+import { createHmac, randomBytes } from 'node:crypto'
+import { eq, getTableColumns, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { build, databaseNow } from '../database/statements.ts'
 import type { Kind } from './limits.ts'
@@ -30,12 +30,44 @@ export const selectCounter = (key: SQL) =>
 
 export type Counter = typeof throttles.$inferSelect & { now: number }
 
-/** What an attempt is called once it was taken back, so that it is not counted when it arrives again. */
-export const takenBack = (attemptId: string) => `${attemptId}-`
+/*
+ * A counter remembers the attempts that it counted last, each as its id and a sign: whether it still counts, or was
+ * taken back. So one that arrives twice is counted once and taken back once, whatever comes between; as a model of all
+ * orders of events shows (test/auth/attempts.test.ts). Of more at a time than it remembers, one may count for good.
+ */
+const ID_BYTES = 9
+const COUNTS = '+'
+const TAKEN_BACK = '.'
+/** As many as are let in at once, before one has to wait (`FREE_FAILURES`). */
+const REMEMBERED = 10
+const ENTRY_LENGTH = (ID_BYTES * 4) / 3 + 1
 
-/** A condition on a counter: that this attempt has not been counted in it, last. */
-export const isNewTo = (attemptId: string) =>
-  sql`coalesce(${throttles.attempt_id}, '') NOT IN (${attemptId}, ${takenBack(attemptId)})`
+/** Neither sign is in it. */
+export const newAttemptId = () => randomBytes(ID_BYTES).toString('base64url')
+
+/** A counter's memory with one more attempt in it. */
+export const remembering = (memory: SQLWrapper, attemptId: string): SQL<string> =>
+  sql`substr(coalesce(${memory}, '') || ${attemptId + COUNTS}, ${-REMEMBERED * ENTRY_LENGTH})`
+
+/** The same with an attempt taken back. */
+export const takingBack = (memory: SQLWrapper, attemptId: string): SQL<string> =>
+  sql`replace(${memory}, ${attemptId + COUNTS}, ${attemptId + TAKEN_BACK})`
+
+/** The same where the count begins anew: none of them counts any more. */
+export const takingAllBack = (memory: SQLWrapper): SQL<string> =>
+  sql`replace(${memory}, ${COUNTS}, ${TAKEN_BACK})`
+
+/** A condition on a memory: that an attempt is in it, and counts. */
+export const isCountedIn = (memory: SQLWrapper, attemptId: string) =>
+  sql`instr(coalesce(${memory}, ''), ${attemptId + COUNTS}) > 0`
+
+/** A condition on a memory: that an attempt has never been counted. */
+export const isNewTo = (memory: SQLWrapper, attemptId: string) =>
+  sql`instr(coalesce(${memory}, ''), ${attemptId}) = 0`
+
+/** Whether a counter, as it was read, has counted an attempt. */
+export const hasCounted = (counter: Counter | undefined, attemptId: string) =>
+  counter?.attempt_id?.includes(attemptId + COUNTS) === true
 
 /** What an attempt makes of a counter; the first of them makes it. */
 export interface Counting {
@@ -55,10 +87,10 @@ export interface Counting {
 export function countAttempt({ key, attemptId, condition, first, next, counts = sql`1` }: Counting) {
   const { attempts, blocked_until, expires_at } = first
   return sql<{ key: string }>`INSERT INTO ${throttles} (key, attempts, blocked_until, expires_at, attempt_id)
-    SELECT ${key}, ${attempts}, ${blocked_until}, ${expires_at}, ${attemptId} WHERE ${condition}
+    SELECT ${key}, ${attempts}, ${blocked_until}, ${expires_at}, ${attemptId + COUNTS} WHERE ${condition}
     ON CONFLICT (key) DO UPDATE SET attempts = ${next.attempts}, blocked_until = ${next.blocked_until},
-      expires_at = ${next.expires_at}, attempt_id = ${attemptId}
-    WHERE ${isNewTo(attemptId)} AND ${counts}`
+      expires_at = ${next.expires_at}, attempt_id = ${remembering(throttles.attempt_id, attemptId)}
+    WHERE ${isNewTo(throttles.attempt_id, attemptId)} AND ${counts}`
 }
 
 /** How long is left of a wait, in whole seconds. */

@@ -1,5 +1,6 @@
 import type { Resources } from '../context.ts'
-import { tooManyRequests, unavailable } from '../http/problem.ts'
+import { Refusal, tooManyRequests, unavailable } from '../http/problem.ts'
+import type { KnownDevice } from './devices.ts'
 import { networkOf, rangeOf } from './networks.ts'
 
 /** Every limit there is, with its number and what it counts. */
@@ -7,6 +8,8 @@ import { networkOf, rangeOf } from './networks.ts'
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
 const DAY_MS = 24 * HOUR_MS
+/** A device is known for so long, and its failures are. */
+export const YEAR_MS = 366 * DAY_MS
 
 /**
  * Counted by the platform, per location and minute. The numbers have to stand in wrangler.toml too, and a test compares.
@@ -14,12 +17,16 @@ const DAY_MS = 24 * HOUR_MS
 export const PER_MINUTE = {
   /** Requests of a network to what takes a password or a token. */
   RATE_LIMIT_BY_IP: 300,
+  /** The same of an IPv6 /48. */
+  RATE_LIMIT_BY_RANGE: 2400,
   /** The same of all who come without an address. */
   RATE_LIMIT_WITHOUT_IP: 60,
   /** Hashes of a network, an IPv6 /48, and a device that has signed in before. */
   RATE_LIMIT_HASHES: 30,
   RATE_LIMIT_HASHES_BY_RANGE: 240,
   RATE_LIMIT_DEVICE_HASHES: 10,
+  /** The same of all such devices of one user. */
+  RATE_LIMIT_HASHES_OF_DEVICES: 30,
   /** Changes that one signed-in user makes, whatever they change. */
   RATE_LIMIT_WRITES: 120,
   /** Reads of a session, and those that may read a lot: lists, search and exports. */
@@ -62,6 +69,9 @@ export const MAX_FAILURES_IN_A_ROW = 100
 export const FAILURES_PER_PAUSE = 10
 export const PAUSE_MS = 15 * MINUTE_MS
 
+/** An account knows so many devices, the newest: whoever signs in again and again gets no more tries by it. */
+export const DEVICES_PER_ACCOUNT = 20
+
 /** What a network's failures are counted in; how many may be is a setting. */
 export const FAILURES_WINDOW_MS = HOUR_MS
 
@@ -88,18 +98,35 @@ export async function assertWithin(
   const { success } = await limiter.limit({ key }).catch((cause) => {
     throw rateLimitUnavailable(cause)
   })
-  if (!success) throw tooManyRequests(60)
+  if (!success)
+    throw tooManyRequests(60, new Refusal(`limit_${name.slice('RATE_LIMIT_'.length).toLowerCase()}`))
 }
+
+/** Each change of somebody signed in. */
+export const assertMayWrite = (resources: Pick<Resources, 'rateLimits'>, userId: string) =>
+  assertWithin(resources, 'RATE_LIMIT_WRITES', userId)
+
+/** The changes that one request brings, of which its guard has counted the first: all of them, or none are made. */
+export const assertMayWriteAll = (
+  resources: Pick<Resources, 'rateLimits'>,
+  userId: string,
+  changes: number,
+) => Promise.all(Array.from({ length: Math.max(0, changes - 1) }, () => assertMayWrite(resources, userId)))
 
 /** The first shield of everything that takes a password or a token. */
 export async function assertNetworkWithin(resources: Pick<Resources, 'rateLimits'>, ip: string | null) {
   const network = networkOf(ip)
   await assertWithin(resources, network === 'none' ? 'RATE_LIMIT_WITHOUT_IP' : 'RATE_LIMIT_BY_IP', network)
+  const range = rangeOf(ip)
+  if (range) await assertWithin(resources, 'RATE_LIMIT_BY_RANGE', range)
 }
 
-/** Asked when a hash is due, and not before. A device that is known is counted for itself. */
-export async function assertMayHash(resources: Resources, deviceId?: string): Promise<void> {
-  if (deviceId !== undefined) return assertWithin(resources, 'RATE_LIMIT_DEVICE_HASHES', deviceId)
+/** Asked when a hash is due, and not before. A device that is known is counted for itself, and with its user's others. */
+export async function assertMayHash(resources: Resources, device?: KnownDevice): Promise<void> {
+  if (device) {
+    await assertWithin(resources, 'RATE_LIMIT_DEVICE_HASHES', device.deviceId)
+    return assertWithin(resources, 'RATE_LIMIT_HASHES_OF_DEVICES', device.userId)
+  }
   const { ip } = resources.origin
   const range = rangeOf(ip)
   await assertWithin(resources, 'RATE_LIMIT_HASHES', networkOf(ip))

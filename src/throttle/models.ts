@@ -1,8 +1,8 @@
 import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 
 /**
- * What is counted by network: attempts at one account's password, and mails asked for. `key` is a MAC of both, so no
- * address stands here.
+ * What is counted, each kind apart (limits.ts): attempts at a password, and mails asked for. `key` is a MAC of what it
+ * is about, so no address stands here.
  */
 export const throttles = sqliteTable(
   'throttles',
@@ -11,7 +11,7 @@ export const throttles = sqliteTable(
     attempts: integer().notNull(),
     blocked_until: integer().notNull(),
     expires_at: integer().notNull(),
-    /** The attempt that was counted last. */
+    /** The attempts that were counted last, and whether they were taken back: see counters.ts. */
     attempt_id: text(),
   },
   (table) => [index('throttles_expired').on(table.expires_at)],

@@ -1,9 +1,23 @@
 import { and, gt, isNull, lte, type SQL, sql } from 'drizzle-orm'
-import { v7 as uuidv7 } from 'uuid'
 import type { Resources } from '../context.ts'
 import { build, databaseNow, type Statement } from '../database/statements.ts'
+import { Refusal } from '../http/problem.ts'
 import { users } from '../users/models.ts'
-import { type Counter, countAttempt, counterKey, secondsUntil, selectCounter, takenBack } from './counters.ts'
+import {
+  type Counter,
+  countAttempt,
+  counterKey,
+  hasCounted,
+  isCountedIn,
+  isNewTo,
+  newAttemptId,
+  remembering,
+  secondsUntil,
+  selectCounter,
+  takingAllBack,
+  takingBack,
+} from './counters.ts'
+import { type KnownDevice, knowsDevice } from './devices.ts'
 import { tooManyAttempts } from './errors.ts'
 import { openNetworkFailures } from './failures.ts'
 import {
@@ -14,22 +28,13 @@ import {
   MAX_FAILURES_IN_A_ROW,
   PAUSE_MS,
   WINDOW_MS,
+  YEAR_MS,
 } from './limits.ts'
 import { throttles } from './models.ts'
 import { networkOf } from './networks.ts'
 
 export { MAX_FAILURES_IN_A_ROW } from './limits.ts'
 export { networkOf } from './networks.ts'
-
-const YEAR_MS = 366 * 86_400_000
-
-/** A device that has signed in to an account before. */
-export interface KnownDevice {
-  deviceId: string
-  userId: string
-  /** The account's `device_epoch` when it became known: reset, undo and ending all sessions raise it. */
-  epoch: number
-}
 
 /** What the queries of an attempt say. */
 interface Counted {
@@ -52,19 +57,26 @@ interface Counted {
  */
 export function openAttempt(resources: Resources, email: string, account: SQL, device?: KnownDevice) {
   const { origin } = resources
-  const attemptId = uuidv7()
+  const attemptId = newAttemptId()
   const deviceKey = counterKey(resources, 'device', device?.deviceId ?? '')
   const networkKey = counterKey(resources, 'login', email, networkOf(origin.ip))
   const failures = openNetworkFailures(resources)
   const isCountedAt = (key: SQL) =>
-    sql`EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${key} AND attempt_id = ${attemptId})`
+    sql`EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${key} AND ${isCountedIn(throttles.attempt_id, attemptId)})`
   const isKnown = device
-    ? sql`(EXISTS (SELECT 1 FROM ${users} WHERE ${account} AND id = ${device.userId} AND device_epoch = ${device.epoch})
+    ? sql`(EXISTS (SELECT 1 FROM ${users} WHERE ${account} AND ${knowsDevice(device)})
         AND NOT EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${deviceKey}
-          AND attempts >= ${MAX_FAILURES_IN_A_ROW} AND attempt_id IS NOT ${attemptId}))`
+          AND attempts >= ${MAX_FAILURES_IN_A_ROW} AND ${isNewTo(throttles.attempt_id, attemptId)}))`
     : sql`0`
   const isLive = and(account, isNull(users.deleted_at))
   const ownCounters = sql`key IN (${deviceKey}, ${networkKey})`
+  const ofAccountAlone = build
+    .update(users)
+    .set({
+      failed_logins: sql`${users.failed_logins} - 1`,
+      failed_attempts: takingBack(users.failed_attempts, attemptId),
+    })
+    .where(and(isLive, gt(users.failed_logins, 0), isCountedIn(users.failed_attempts, attemptId)))
   return {
     attemptId,
     /** To be put first in the batch that reads the account. */
@@ -79,12 +91,15 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
       // One more than there may be says that the account was locked before this attempt.
       ofAccount: build
         .update(users)
-        .set({ failed_logins: sql`${users.failed_logins} + 1` })
+        .set({
+          failed_logins: sql`${users.failed_logins} + 1`,
+          failed_attempts: remembering(users.failed_attempts, attemptId),
+        })
         .where(
           and(
             isLive,
             lte(users.failed_logins, MAX_FAILURES_IN_A_ROW),
-            sql`changes() > 0`,
+            isNewTo(users.failed_attempts, attemptId),
             isCountedAt(networkKey),
           ),
         ),
@@ -102,49 +117,26 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
       network: [ofNetwork],
       networkFailures,
     }: Counted) {
-      if (ofDevice?.attempt_id === attemptId) return true
-      if (ofNetwork?.attempt_id === attemptId) return false
+      if (hasCounted(ofDevice, attemptId)) return true
+      if (hasCounted(ofNetwork, attemptId)) return false
       const blocking = known?.is_known ? ofDevice : ofNetwork
       const [failures] = networkFailures
-      const end =
-        blocking && blocking.blocked_until > blocking.now ? blocking.blocked_until : failures?.expires_at
       const now = blocking?.now ?? failures?.now ?? 0
-      throw tooManyAttempts(secondsUntil(end ?? now, now))
+      const isOwn = blocking !== undefined && blocking.blocked_until > now
+      const end = isOwn ? blocking.blocked_until : (failures?.expires_at ?? now)
+      const what = isOwn ? (known?.is_known ? 'device' : 'login') : 'failures'
+      throw tooManyAttempts(secondsUntil(end, now), new Refusal(`limit_${what}`))
     },
     /** It was no failure, and no sign-in either: this attempt is taken back, and no other. */
-    takeBack: [
-      ...takingBack(ownCounters, attemptId),
-      build
-        .update(users)
-        .set({ failed_logins: sql`${users.failed_logins} - 1` })
-        .where(
-          and(
-            isLive,
-            gt(users.failed_logins, 0),
-            sql`changes() > 0`,
-            sql`EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${networkKey} AND attempt_id = ${takenBack(attemptId)})`,
-          ),
-        ),
-    ] as readonly Statement[],
-    /** Only the account's count; for a batch with a marker, as it is not told apart when sent twice. */
-    takeBackOfAccount: [
-      build
-        .update(users)
-        .set({ failed_logins: sql`${users.failed_logins} - 1` })
-        .where(
-          and(
-            isLive,
-            gt(users.failed_logins, 0),
-            sql`EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${networkKey} AND attempt_id = ${attemptId})`,
-          ),
-        ),
-    ] as readonly Statement[],
+    takeBack: [takeBackAt(ownCounters, attemptId), ofAccountAlone] as readonly Statement[],
+    /** Only the account's count. */
+    takeBackOfAccount: [ofAccountAlone] as readonly Statement[],
     /** A sign-in was complete: the counts of this network and device begin anew, and the account's. */
     clear: (condition: SQL): readonly Statement[] => [
       build.delete(throttles).where(and(ownCounters, condition)),
       build
         .update(users)
-        .set({ failed_logins: 0 })
+        .set(NO_FAILURES)
         .where(and(isLive, gt(users.failed_logins, 0), condition)),
     ],
     /** For the batch that records a failure. */
@@ -155,7 +147,7 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
 
 /** Of a session, which strangers' failures are nothing to, and which is counted for nobody but itself. */
 export function openOwnAttempt(resources: Resources, sessionId: string, tokenIsLive: SQL) {
-  const attemptId = uuidv7()
+  const attemptId = newAttemptId()
   const key = counterKey(resources, 'session', sessionId)
   return {
     count: {
@@ -165,11 +157,14 @@ export function openOwnAttempt(resources: Resources, sessionId: string, tokenIsL
     },
     /** False when the session takes no password any more. Throws 429 `too_many_attempts` when it has to wait. */
     isOpen({ ofSession: [counter] }: { ofSession: Counter[] }) {
-      if (counter?.attempt_id !== attemptId)
-        throw tooManyAttempts(secondsUntil(counter?.blocked_until ?? 0, counter?.now ?? 0))
+      if (!counter || !hasCounted(counter, attemptId))
+        throw tooManyAttempts(
+          secondsUntil(counter?.blocked_until ?? 0, counter?.now ?? 0),
+          new Refusal('limit_session'),
+        )
       return counter.attempts <= MAX_FAILURES_IN_A_ROW
     },
-    takeBack: takingBack(sql`key = ${key}`, attemptId) as readonly Statement[],
+    takeBack: [takeBackAt(sql`key = ${key}`, attemptId)] as readonly Statement[],
     clear: [build.delete(throttles).where(sql`${throttles.key} = ${key}`)] as readonly Statement[],
   }
 }
@@ -180,12 +175,21 @@ export function forgetAttempts(resources: Resources, emailNormalized: string, co
   return build.delete(throttles).where(sql`${throttles.key} = ${key} AND ${condition}`)
 }
 
-const takingBack = (which: SQL, attemptId: string) => [
+/** An account's count begins anew. */
+export const NO_FAILURES = {
+  failed_logins: 0,
+  failed_attempts: takingAllBack(users.failed_attempts),
+} as const
+
+const takeBackAt = (which: SQL, attemptId: string) =>
   build
     .update(throttles)
-    .set({ attempts: sql`${throttles.attempts} - 1`, blocked_until: 0, attempt_id: takenBack(attemptId) })
-    .where(sql`${which} AND attempt_id = ${attemptId}`),
-]
+    .set({
+      attempts: sql`${throttles.attempts} - 1`,
+      blocked_until: 0,
+      attempt_id: takingBack(throttles.attempt_id, attemptId),
+    })
+    .where(and(which, isCountedIn(throttles.attempt_id, attemptId)))
 
 type Which = Pick<Parameters<typeof countAttempt>[0], 'key' | 'attemptId' | 'condition'>
 

@@ -16,6 +16,7 @@ import { invalidToken } from '../sessions/errors.ts'
 import { publishDoubts, whileDoubting } from '../sessions/near.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { idsOfOpenSessions } from '../sessions/service.ts'
+import { NO_FAILURES } from '../throttle/service.ts'
 import { type Change, consequences, makeWay, NOBODY, needsFreeEmail } from './consequences.ts'
 import { eraseUser } from './erasure.ts'
 import { emailTaken, lastAdmin, writeConflict } from './errors.ts'
@@ -47,7 +48,7 @@ export const bySystem: Authority = { actorId: null, holds: sql`1`, refused: writ
 export const byToken = (token: OneTimeToken, now: number): Authority => ({
   actorId: token.subject_id,
   holds: linkIsLive(token.id),
-  refused: invalidLink,
+  refused: () => invalidLink(new Refusal('meanwhile')),
   spend: (isDone) => voidTokens(now, [token.purpose], and(eq(oneTimeTokens.id, token.id), isDone)),
 })
 
@@ -130,6 +131,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     ...change.set,
     version: sql`${users.version} + 1`,
     updated_at: now,
+    ...(change.set.failed_logins === 0 && NO_FAILURES),
     ...(change.endsTokens && { token_epoch: sql`${users.token_epoch} + 1` }),
     ...((change.forgetsDevices || change.voidsWaysIn) && { device_epoch: sql`${users.device_epoch} + 1` }),
   }
@@ -141,12 +143,14 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
   )
   const person = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead})`
   const isTaken = needsFreeEmail(row, change)
-  const mayChange = and(
+  const mayAsk = and(
     person,
     by.holds,
     takesAdminAway(row, change) ? anotherAdminRemains(resources.config, now, row.id) : undefined,
     sql`NOT ${isTaken}`,
   )!
+  const asked = change.asksFor?.(mayAsk)
+  const mayChange = asked ? sql`${mayAsk} AND ${asked.request.mayAsk}` : mayAsk
   const event = {
     id: uuidv7(),
     action: change.action,
@@ -156,10 +160,12 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
   }
   const isDone = rowExists(activityLogs, event.id)
   const isThis = and(eq(users.id, row.id), isDone)
-  const mails = change.mails?.(isDone) ?? []
+  const askedMail = asked?.enqueue(isDone)
+  const mails = [...(askedMail ? [askedMail] : []), ...(change.mails?.(isDone) ?? [])]
   const way = makeWay(resources, by.actorId, row, change, isDone)
   const batch = {
     sessions: change.erases ? idsOfOpenSessions(row.id) : NOBODY,
+    count: asked?.request.count ?? [],
     history: record(resources, event, mayChange),
     way: way.statements,
     squatter: way.squatter,
@@ -172,11 +178,14 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     spending: by.spend ? [by.spend(isDone)] : [],
     also: change.alsoWrite?.(isDone) ?? [],
     mails: mails.flatMap(({ statements }) => statements),
+    countMade: asked && askedMail ? [asked.request.countMade(askedMail.mailId)] : [],
+    ...(asked && { mailing: asked.request.verdict }),
     user: selectUsers().where(eq(users.id, row.id)),
     verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${person} AS is_as_read, ${isTaken} AS is_taken`,
   }
-  type Found = Pick<Results<typeof batch>, 'sessions' | 'squatter' | 'user' | 'verdict'>
-  const conclude = async ({ sessions, squatter, user, verdict }: Found): Promise<User | undefined> => {
+  type Found = Pick<Results<typeof batch>, 'sessions' | 'squatter' | 'user' | 'verdict' | 'mailing'>
+  const conclude = async (found: Found): Promise<User | undefined> => {
+    const { sessions, squatter, user, verdict, mailing } = found
     const { is_done, holds, is_as_read, is_taken } = verdict[0]!
     if (is_done) {
       // Who was erased leaves no copy.
@@ -187,7 +196,9 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     }
     if (!holds) throw by.refused()
     if (!is_as_read) return undefined
-    throw is_taken ? emailTaken() : lastAdmin()
+    if (is_taken) throw emailTaken()
+    if (asked && mailing) asked.request.assertAllowed(mailing)
+    throw lastAdmin()
   }
   const isNothingNear = change.leavesUser && !change.endsSessions
   const doubts = isNothingNear ? {} : { users: [row.id] }

@@ -8,6 +8,7 @@ import { factors, recoveryCodes } from '../factors/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens, PURPOSES, type Purpose, TAKES_BACK } from '../links/models.ts'
 import { voidTokens } from '../links/service.ts'
+import type { MailRequested } from '../mail/limits.ts'
 import { outbox } from '../mail/models.ts'
 import { passkeys } from '../passkeys/models.ts'
 import { endCopies, type RevokedReason, revokeSessions, sessionsOf } from '../sessions/service.ts'
@@ -43,11 +44,16 @@ export interface Change {
   voids?: readonly Purpose[]
   /** The row is deleted, and with it every personal datum elsewhere. */
   erases?: boolean
+  /** The mail that it asks for, and is refused with (429) where that is one too many. */
+  asksFor?: AskedFor
   /** Mails that it owes; they go out once it is made. */
   mails?: (isDone: SQL) => readonly OwedMail[]
   /** What else belongs to it; `isDone` is its condition, for what is not harmless without the change. */
   alsoWrite?: (isDone: SQL) => readonly Statement[]
 }
+
+/** Given the condition on which the change is asked for at all. */
+export type AskedFor = (isAsked: SQL) => { request: MailRequested; enqueue: (isDone: SQL) => OwedMail }
 
 export interface OwedMail {
   mailId: string

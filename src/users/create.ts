@@ -11,7 +11,7 @@ import { insertWhere, rowExists } from '../database/statements.ts'
 import { Refusal } from '../http/problem.ts'
 import { type IdempotentRequest, openIdempotency, recalled } from '../idempotency/service.ts'
 import { MAILS_OF_MANAGER, openMailRequest } from '../mail/limits.ts'
-import { enqueueLink, sendAfterwards } from '../mail/outbox.ts'
+import { enqueueAsked, sendAfterwards } from '../mail/outbox.ts'
 import { hashNewPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
@@ -19,7 +19,7 @@ import { tokenIsLive } from '../sessions/revocation.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { adoptInvitations, deleteSquatter, NO_SQUATTER } from './consequences.ts'
 import { emailTaken, outranked, signupDomainRefused } from './errors.ts'
-import { emailIsTaken, type NewUser, type Role, type User as UserRow, users } from './models.ts'
+import { emailIsTaken, type NewUser, type Role, users } from './models.ts'
 import { type CreateUser, type ManagedUser, toManagedUser } from './schemas.ts'
 
 /** What SIGNUP_DOMAINS asks of an address that nobody but its owner has vouched for. Throws 403 `signup_domain_refused`. */
@@ -60,18 +60,6 @@ export async function makeUserRow(
   } as const satisfies NewUser
 }
 
-/** The mail by which somebody confirms that the address of their account is theirs. */
-export const enqueueVerification = (
-  resources: Resources,
-  { id, email }: Pick<UserRow, 'id' | 'email'>,
-  condition: SQL,
-) =>
-  enqueueLink(
-    resources,
-    { kind: 'verify_email', subjectId: id, email, emailNormalized: normalizeEmail(email) },
-    condition,
-  )
-
 /**
  * Creates a user, by somebody who may: account, history, idempotency key and the mail that asks them to confirm
  * their address, in one batch.
@@ -103,8 +91,9 @@ export async function createUser(
   const mayMake = sql`${mayCreate} AND ${isRecent} AND ${isMailed ? asked.mayAsk : sql`1`}`
   const once = openIdempotency(resources, request, row.id, answer, mayMake)
   const creation = insertUser(resources, row, once.isFirst, { action: 'user.created', actorId: actor.sub })
-  const mail = enqueueLink(
+  const mail = enqueueAsked(
     resources,
+    asked,
     {
       kind: 'account_made',
       subjectId: row.id,

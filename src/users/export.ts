@@ -63,6 +63,8 @@ const WITHHELD = new Set([
   'facets',
   'token_epoch',
   'device_epoch',
+  'devices',
+  'failed_attempts',
   'counter',
   'cursor',
   'seed',

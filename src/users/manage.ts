@@ -7,10 +7,9 @@ import { normalizeEmail } from '../values/email.ts'
 import { toTimeOrNull } from '../values/ids.ts'
 import { type Acting, type Decision, isSamePerson } from './change.ts'
 import type { Change } from './consequences.ts'
-import { enqueueVerification } from './create.ts'
 import { addressNotVerified, outranked, ownAccount, untilInThePast, userDeleted } from './errors.ts'
 import { ENABLED, isRaise, type User } from './models.ts'
-import { adminsToTell, noticesOfMove, noticeTo, owed } from './notices.ts'
+import { adminsToTell, mailAskedFor, noticesOfMove, noticeTo, owed } from './notices.ts'
 import { assertVisible } from './queries.ts'
 import type { DisableUser, UpdateUser } from './schemas.ts'
 
@@ -44,7 +43,8 @@ export const managingLiving = (acting: Acting, decide: Decision): Decision =>
  * the old one is in the wrong hands.
  *
  * @throws 403 `outranked`, `reauthentication_required`, and `forbidden` for `revoke_old` by a manager; 409
- *   `address_not_verified` for a higher role while the address is unproved.
+ *   `address_not_verified` for a higher role while the address is unproved; 429 where the new address, or whoever
+ *   manages, has had its share of mails.
  */
 export function updating(acting: Acting, { revoke_old: revokesOld = false, ...input }: UpdateUser): Decision {
   const { actor, now } = acting
@@ -68,6 +68,7 @@ export function updating(acting: Acting, { revoke_old: revokesOld = false, ...in
       }
     }
     const email = input.email!
+    const email_normalized = normalizeEmail(email)
     const admins = revokesOld ? await adminsToTell(acting, row.id) : []
     const roleChanged = {
       action: 'user.role_changed',
@@ -78,17 +79,16 @@ export function updating(acting: Acting, { revoke_old: revokesOld = false, ...in
     return {
       action: 'email.changed',
       reliesOn: isSamePerson(row),
-      set: { ...input, email_normalized: normalizeEmail(email), email_verified_at: null },
+      set: { ...input, email_normalized, email_verified_at: null },
       details: { ...others, ...(revokesOld && { revoke_old: true }) },
       endsTokens: true,
       endsSessions: { reason: 'ended' },
       voids: ['verify_email', ...(revokesOld ? (['undo_email_change'] as const) : [])],
       alsoWrite: (isDone) => (role ? [record(acting, roleChanged, isDone)] : []),
-      mails: owed([
-        (isDone) => enqueueVerification(acting, { id: row.id, email }, isDone),
-        ...noticesOfMove(acting, row, email, { revokesOld, admins }),
-        ...roleNotice,
-      ]),
+      ...(acting.send && {
+        asksFor: mailAskedFor(acting, 'verify_email_by_admin', { id: row.id, email, email_normalized }),
+      }),
+      mails: owed([...noticesOfMove(acting, row, email, { revokesOld, admins }), ...roleNotice]),
     }
   })
 }

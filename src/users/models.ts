@@ -52,8 +52,12 @@ export const users = sqliteTable(
     version: integer().notNull(),
     token_epoch: integer().notNull(),
     failed_logins: integer().notNull(),
+    /** Those of them that came last: see throttle/counters.ts. */
+    failed_attempts: text(),
     /** Raised by what makes the devices that the account knows strangers again. */
     device_epoch: integer().notNull().default(0),
+    /** How many devices have become known; it knows the newest of them (sessions/device-tokens.ts). */
+    devices: integer().notNull().default(0),
     /** 1: somebody else typed the password, so its user replaces it as they prove their address. */
     password_is_given: integer().notNull().default(0),
     /** Wrong codes of a second factor in a row. Only a complete sign-in, or somebody who manages, clears them. */
@@ -101,7 +105,9 @@ const {
   email_normalized,
   status,
   token_epoch,
+  failed_attempts: _failedAttempts,
   device_epoch,
+  devices,
   password_is_given,
   locale: _locale,
   ...shown

@@ -1,84 +1,86 @@
 import { and, isNotNull, notInArray, type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { build } from '../database/statements.ts'
-import { enqueue, enqueueLink } from '../mail/outbox.ts'
+import { MAILS_OF_MANAGER, openMailRequest, openNotices } from '../mail/limits.ts'
+import { enqueueAsked, enqueueNotice, type Recipient } from '../mail/outbox.ts'
 import type { Acting } from './change.ts'
-import type { OwedMail } from './consequences.ts'
+import type { AskedFor, OwedMail } from './consequences.ts'
 import { type User, users } from './models.ts'
 
 /** A mail that a change owes, given the condition that the change is made. */
 export type Notice = (isDone: SQL) => OwedMail
 
-type Recipient = Pick<User, 'id' | 'email' | 'email_normalized'>
-
 /** No more administrators than this are told of one change. */
 const MOST_ADMINS_TOLD = 100
 
-/** Tells a user what was done to their account. An address that nobody has proved is told nothing. */
+/** A mail with a link to a user, that somebody who manages them asks for; `emailNormalized` is where it goes. */
+export const mailAskedFor =
+  (
+    acting: Acting,
+    kind: 'reset_password_by_admin' | 'verify_email_by_admin',
+    { id, email, email_normalized: emailNormalized }: Pick<User, 'id' | 'email' | 'email_normalized'>,
+  ): AskedFor =>
+  (isAsked) => {
+    const actor = { id: acting.actor.sub, mailsPerHour: MAILS_OF_MANAGER }
+    const request = openMailRequest(acting, { kind, emailNormalized, actor, isAsked })
+    const mail = { kind, subjectId: id, email, emailNormalized }
+    return { request, enqueue: (isDone) => enqueueAsked(acting, request, mail, isDone) }
+  }
+
+/** Tells a user what somebody who manages did to their account, but not the same again and again. */
 export function noticeTo(
-  resources: Resources,
+  acting: Resources & { actor?: Acting['actor'] },
   kind: 'role_changed' | 'account_enabled' | 'account_restored' | 'factors_reset',
-  row: User,
+  user: Recipient,
 ): Notice[] {
-  return row.email_verified_at === null ? [] : [notice(resources, kind, row)]
+  if (user.email_verified_at === null) return []
+  const told = openNotices(acting, kind, acting.actor?.sub ?? 'the operator', user.id)
+  return [
+    (isDone) => {
+      const mail = enqueueNotice(acting, kind, user, sql`${isDone} AND ${told.isDue}`)
+      return { ...mail, statements: [told.count(isDone), ...mail.statements] }
+    },
+  ]
 }
 
 /** Whoever closes an account knows its password, and need not be its owner: who is told can take it back. */
 export function noticeOfClosing(resources: Resources, row: User): Notice[] {
-  const { id: subjectId, email, email_normalized: emailNormalized } = row
-  const link = { kind: 'account_closed', subjectId, email, emailNormalized } as const
   const isTold = row.email_verified_at !== null && resources.send !== undefined
-  return isTold ? [(isDone) => enqueueLink(resources, link, isDone)] : []
+  return isTold ? [(isDone) => enqueueNotice(resources, 'account_closed', row, isDone)] : []
 }
 
 /** What `mails` of a change takes. */
 export const owed = (notices: Notice[]) => (isDone: SQL) => notices.map((notice) => notice(isDone))
-
-const notice = (
-  resources: Resources,
-  kind:
-    | 'role_changed'
-    | 'account_enabled'
-    | 'account_restored'
-    | 'factors_reset'
-    | 'address_replaced'
-    | 'address_replaced_by_admin',
-  { id, email, email_normalized }: Recipient,
-  newEmail?: string,
-): Notice => {
-  const mail = enqueue(resources, {
-    kind,
-    userId: id,
-    to: email,
-    toNormalized: email_normalized,
-    ...(newEmail && { newEmail }),
-  })
-  return (isDone) => ({ mailId: mail.id, statements: [mail.when(isDone)] })
-}
 
 /**
  * Who is told that somebody else changed the address of an account. The old address gets a link that undoes it, or,
  * where it is in the wrong hands, a mail without one; then the other administrators are told.
  */
 export function noticesOfMove(
-  resources: Resources,
+  acting: Acting,
   row: User,
   newEmail: string,
   { revokesOld, admins }: { revokesOld: boolean; admins: Recipient[] },
 ): Notice[] {
-  const toAdmins = admins.map((admin) => notice(resources, 'address_replaced_by_admin', admin, newEmail))
+  const notice =
+    (kind: 'address_replaced' | 'address_changed' | 'address_replaced_by_admin', to: Recipient): Notice =>
+    (isDone) =>
+      enqueueNotice(acting, kind, to, isDone, newEmail)
+  const toAdmins = admins.map((admin) => notice('address_replaced_by_admin', admin))
   if (row.email_verified_at === null) return toAdmins
-  if (revokesOld) return [notice(resources, 'address_replaced', row), ...toAdmins]
-  const { id: subjectId, email, email_normalized: emailNormalized } = row
-  const link = { kind: 'address_changed', subjectId, email, emailNormalized, newEmail } as const
-  return [(isDone) => enqueueLink(resources, link, isDone)]
+  return [notice(revokesOld ? 'address_replaced' : 'address_changed', row), ...toAdmins]
 }
 
 /** The other administrators, as far as they have proved their address. */
 export async function adminsToTell({ db, actor }: Acting, exceptId: string): Promise<Recipient[]> {
   const { admins } = await db.read({
     admins: build
-      .select({ id: users.id, email: users.email, email_normalized: users.email_normalized })
+      .select({
+        id: users.id,
+        email: users.email,
+        email_normalized: users.email_normalized,
+        email_verified_at: users.email_verified_at,
+      })
       .from(users)
       .where(
         and(

@@ -1,22 +1,19 @@
 import { mailNotConfigured } from '../mail/errors.ts'
-import { enqueueLink } from '../mail/outbox.ts'
-import type { Acting, Decision } from './change.ts'
-import { enqueueVerification } from './create.ts'
+import { type Acting, type Decision, isSamePerson } from './change.ts'
 import { managingLiving } from './manage.ts'
-import { owed } from './notices.ts'
+import { mailAskedFor } from './notices.ts'
 
-/** Mails the user, at the address of the account, the link that sets a new password. Throws 503 without mail. */
+/** Mails the user, at the address of the account, the link that sets a new password. Throws 503 without mail; 429. */
 export const sendingReset = (acting: Acting): Decision =>
-  sending(acting, ({ id: subjectId, email, email_normalized: emailNormalized }) => ({
+  sending(acting, (row) => ({
     action: 'password.reset_requested',
     set: {},
     leavesUser: true,
-    mails: owed([
-      (isDone) => enqueueLink(acting, { kind: 'reset_password', subjectId, email, emailNormalized }, isDone),
-    ]),
+    reliesOn: isSamePerson(row),
+    asksFor: mailAskedFor(acting, 'reset_password_by_admin', row),
   }))
 
-/** Mails the user the link that confirms the address, unless it is confirmed. Throws 503 without mail. */
+/** Mails the user the link that confirms the address, unless it is confirmed. Throws 503 without mail; 429. */
 export const sendingVerification = (acting: Acting): Decision =>
   sending(acting, (row) =>
     row.email_verified_at !== null
@@ -25,7 +22,8 @@ export const sendingVerification = (acting: Acting): Decision =>
           action: 'email.verification_requested',
           set: {},
           leavesUser: true,
-          mails: owed([(isDone) => enqueueVerification(acting, row, isDone)]),
+          reliesOn: isSamePerson(row),
+          asksFor: mailAskedFor(acting, 'verify_email_by_admin', row),
         },
   )
 

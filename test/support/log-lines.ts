@@ -1,7 +1,10 @@
 import { expect } from 'vitest'
 import type { Answer } from './api.ts'
 
-/** Lines of requests, by their ids. They are caught where they are written, and seen only if something is wrong. */
+/**
+ * Lines of requests, by their ids. They, and others that say that all is well, are caught where they are written, and seen
+ * only if something is wrong.
+ */
 const lines = new Map<string, string>()
 
 const LEVELS = ['info', 'warn', 'error'] as const
@@ -12,7 +15,7 @@ const catchers = LEVELS.map((level) => {
     const isLine = typeof text === 'string' && text.startsWith(`{"level":"${level}"`)
     const { route, request_id } = isLine ? JSON.parse(text) : {}
     if (route !== undefined) lines.set(request_id, text as string)
-    if (route === undefined || level === 'error') write(...said)
+    if ((route === undefined && level !== 'info') || level === 'error') write(...said)
   }
   return console[level]
 })

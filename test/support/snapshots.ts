@@ -12,6 +12,8 @@ export async function dump(api: Api): Promise<Dump> {
   return Object.fromEntries(names.map((name, index) => [name, rows[index]!]))
 }
 
+const COUNTERS = { failed_logins: undefined, failed_attempts: undefined, failed_factors: undefined }
+
 /**
  * What differs between two of them: `users: {…}` for a row that is there only before or only after. But for
  * counters, as a refusal may be counted.
@@ -20,12 +22,7 @@ export function differences(before: Dump, after: Dump): string[] {
   const rowsOf = (tables: Dump) =>
     Object.entries(tables)
       .filter(([table]) => !['throttles', 'challenges'].includes(table) && !table.includes('_fts'))
-      .flatMap(([table, rows]) =>
-        rows.map(
-          (row) =>
-            `${table}: ${JSON.stringify({ ...row, failed_logins: undefined, failed_factors: undefined })}`,
-        ),
-      )
+      .flatMap(([table, rows]) => rows.map((row) => `${table}: ${JSON.stringify({ ...row, ...COUNTERS })}`))
   const [old, now] = [new Set(rowsOf(before)), new Set(rowsOf(after))]
   return [...[...old].filter((row) => !now.has(row)), ...[...now].filter((row) => !old.has(row))]
 }

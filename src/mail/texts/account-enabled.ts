@@ -6,4 +6,5 @@ export const accountEnabled = ({ organisation }: About): MailText => ({
     `Your account at ${organisation} was disabled, and has just been enabled again.`,
     'If you did not expect this, choose a new password.',
   ],
+  button: 'Choose a new password',
 })

@@ -6,4 +6,5 @@ export const accountRestored = ({ organisation }: About): MailText => ({
     `Your account at ${organisation} was deleted, and has just been restored.`,
     'If you did not expect this, choose a new password, or delete it again.',
   ],
+  button: 'Choose a new password',
 })

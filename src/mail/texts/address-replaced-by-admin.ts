@@ -7,4 +7,5 @@ export const addressReplacedByAdmin = ({ organisation, newEmail }: About): MailT
     `An administrator of ${organisation} has changed the address of an account to ${newEmail}, in such a way that the old address cannot undo it.`,
     'This is how a stolen account is given back to its owner. If you do not know of it, look at the history.',
   ],
+  button: 'Look at the history',
 })

@@ -6,4 +6,5 @@ export const passkeyRemoved = ({ organisation }: About): MailText => ({
     `A passkey of your account at ${organisation} does not sign in any more. All other sessions were ended.`,
     'If it was not you, set a new password at once.',
   ],
+  button: 'Look at my factors',
 })

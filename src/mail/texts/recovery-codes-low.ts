@@ -6,4 +6,5 @@ export const recoveryCodesLow = ({ organisation }: About): MailText => ({
     `You have signed in to ${organisation} with a recovery code, and fewer than three are left.`,
     'Make new ones on the security page of your account. If it was not you, set a new password at once.',
   ],
+  button: 'Look at my factors',
 })

@@ -6,4 +6,5 @@ export const recoveryCodesRenewed = ({ organisation }: About): MailText => ({
     `Your account at ${organisation} has new recovery codes. The former ones are no good any more.`,
     'If it was not you, set a new password at once.',
   ],
+  button: 'Look at my factors',
 })

@@ -6,4 +6,5 @@ export const roleChanged = ({ organisation }: About): MailText => ({
     `The role of your account at ${organisation} has just been changed by somebody who manages accounts.`,
     'If you did not expect this, ask them.',
   ],
+  button: 'Open my account',
 })

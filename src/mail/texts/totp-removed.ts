@@ -6,4 +6,5 @@ export const totpRemoved = ({ organisation }: About): MailText => ({
     `Signing in to ${organisation} takes no code from your authenticator app any more. All other sessions were ended.`,
     'If it was not you, set a new password at once.',
   ],
+  button: 'Look at my factors',
 })

@@ -4,13 +4,14 @@ import { Hono } from '../../http/hono.ts'
 import { operation } from '../../http/operation.ts'
 import { precondition } from '../../http/precondition.ts'
 import { mailNotConfigured } from '../../mail/errors.ts'
+import { tooManyAttempts } from '../../throttle/errors.ts'
 import { changeUser } from '../change.ts'
 import { userDeleted } from '../errors.ts'
 import { sendingReset, sendingVerification } from '../sending.ts'
 import { MANAGING_PROBLEMS } from './responses.ts'
 
 const tag = 'users'
-const problems = [...MANAGING_PROBLEMS, userDeleted, mailNotConfigured]
+const problems = [...MANAGING_PROBLEMS, userDeleted, mailNotConfigured, () => tooManyAttempts(60)]
 
 export const userSendingRoutes = new Hono<AppEnv>()
   .post(

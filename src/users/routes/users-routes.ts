@@ -6,6 +6,7 @@ import { body, operation, query } from '../../http/operation.ts'
 import { answerList, invalidCursor } from '../../http/pagination.ts'
 import { IF_NONE_MATCH, precondition } from '../../http/precondition.ts'
 import { idempotent } from '../../idempotency/service.ts'
+import { tooManyAttempts } from '../../throttle/errors.ts'
 import { changeUser } from '../change.ts'
 import { createUser } from '../create.ts'
 import * as errors from '../errors.ts'
@@ -47,7 +48,7 @@ export const userRoutes = new Hono<AppEnv>()
       summary: 'Create a user',
       responses: { 201: ManagedUser },
       responseHeaders: { 201: { ...ETAG, Location: 'Where the user is.' } },
-      problems: [errors.emailTaken, errors.outranked, reauthenticationRequired],
+      problems: [errors.emailTaken, errors.outranked, reauthenticationRequired, () => tooManyAttempts(60)],
     }),
     requirePermission('users:create'),
     body(CreateUser),
@@ -86,6 +87,7 @@ export const userRoutes = new Hono<AppEnv>()
         errors.addressNotVerified,
         errors.userDeleted,
         errors.lastAdmin,
+        () => tooManyAttempts(60),
       ],
     }),
     requirePermission('users:update'),

@@ -1,0 +1,22 @@
+import { type SQL, sql } from 'drizzle-orm'
+import { DEVICES_PER_ACCOUNT } from './limits.ts'
+
+/** A device that has signed in to an account before. */
+export interface KnownDevice {
+  deviceId: string
+  userId: string
+  /** The account's `device_epoch` when it became known: a new password, an undo and ending all sessions raise it. */
+  epoch: number
+  /** The how many-th device of the account it is. */
+  number: number
+}
+
+/** Whether a user, as they were read, knows the device: an account knows its newest. */
+export const isKnownTo = (
+  user: { id: string; device_epoch: number; devices: number },
+  { userId, epoch, number }: KnownDevice,
+): boolean => userId === user.id && epoch === user.device_epoch && user.devices - number < DEVICES_PER_ACCOUNT
+
+/** The same as a condition on a user. */
+export const knowsDevice = ({ userId, epoch, number }: KnownDevice): SQL =>
+  sql`id = ${userId} AND device_epoch = ${epoch} AND devices - ${number} < ${DEVICES_PER_ACCOUNT}`

@@ -1,0 +1,203 @@
+import { expect, test } from 'vitest'
+import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
+import { openApi, PASSWORD } from '../support/api.ts'
+
+/**
+ * What src/throttle/counters.ts does, as a model, and every order of events in it. Attempts are counted before the
+ * password is looked at. One that was wrong stays; one that was right, and is no sign-in, takes itself back once it was
+ * counted. Each batch may arrive a second time, at any later moment; and once the count may begin anew.
+ *
+ * What must hold: the count is never less than the wrong attempts since it began. Once everything has landed it is no
+ * more either; but for one that was forgotten as others came between.
+ */
+
+interface State {
+  count: number
+  /** The attempts that are remembered, oldest first, and whether each counts. */
+  memory: readonly (readonly [attempt: number, counts: boolean])[]
+  /** What has landed, of each attempt: it was counted, and was taken back. */
+  counted: readonly number[]
+  takenBack: readonly number[]
+  /** Wrong attempts that were counted since the count began. */
+  owed: readonly number[]
+  /** Batches that are on their way once more. */
+  echoes: readonly string[]
+  hasBegunAnew: boolean
+}
+
+interface Protocol {
+  /** How many attempts are remembered. */
+  remembers: number
+  /** Whether an attempt is taken back only where it is remembered as one that counts. */
+  asksMemory: boolean
+  /** Whether a new beginning takes back all that is remembered. */
+  closes: boolean
+}
+const OURS: Protocol = { remembers: 10, asksMemory: true, closes: true }
+
+/** Which attempts are right. */
+const ATTEMPTS = [true, true, false]
+const MOST_ECHOES = 2
+
+const START: State = {
+  count: 0,
+  memory: [],
+  counted: [],
+  takenBack: [],
+  owed: [],
+  echoes: [],
+  hasBegunAnew: false,
+}
+
+function count(state: State, attempt: number, { remembers }: Protocol): State {
+  if (state.memory.some(([id]) => id === attempt)) return state
+  const memory = [...state.memory, [attempt, true] as const].slice(-remembers)
+  return { ...state, count: state.count + 1, memory }
+}
+
+function takeBack(state: State, attempt: number, { asksMemory }: Protocol): State {
+  const isCounted = state.memory.some(([id, counts]) => id === attempt && counts)
+  if (asksMemory ? !isCounted : state.count === 0) return state
+  const memory = state.memory.map(([id, counts]) => [id, counts && id !== attempt] as const)
+  return { ...state, count: state.count - 1, memory }
+}
+
+function beginAnew(state: State, { closes }: Protocol): State {
+  const memory = closes ? state.memory.map(([id]) => [id, false] as const) : state.memory
+  return { ...state, count: 0, memory, owed: [], hasBegunAnew: true }
+}
+
+/** Everything that can happen next. */
+function next(state: State, protocol: Protocol): { name: string; state: State }[] {
+  const steps: ReturnType<typeof next> = []
+  const echoing = (name: string, landed: State) => {
+    steps.push({ name, state: landed })
+    if (state.echoes.length < MOST_ECHOES)
+      steps.push({
+        name: `${name}, and once more later`,
+        state: { ...landed, echoes: [...state.echoes, name] },
+      })
+  }
+  const land = (name: string, from: State): State => {
+    const [what, attempt] = name.split(' ') as [string, string]
+    return what === 'count' ? count(from, +attempt, protocol) : takeBack(from, +attempt, protocol)
+  }
+  for (const [attempt, isRight] of ATTEMPTS.entries()) {
+    if (!state.counted.includes(attempt)) {
+      const counted = { ...state, counted: [...state.counted, attempt].sort() }
+      const owed = isRight ? state.owed : [...state.owed, attempt]
+      echoing(`count ${attempt}`, land(`count ${attempt}`, { ...counted, owed }))
+    } else if (isRight && !state.takenBack.includes(attempt)) {
+      const takenBack = { ...state, takenBack: [...state.takenBack, attempt].sort() }
+      echoing(`back ${attempt}`, land(`back ${attempt}`, takenBack))
+    }
+  }
+  for (const [index, echo] of state.echoes.entries()) {
+    // Marked, not removed: so many are allowed in all.
+    if (echo.startsWith('done')) continue
+    const echoes = state.echoes.with(index, 'done')
+    steps.push({ name: `${echo}, again`, state: land(echo, { ...state, echoes }) })
+  }
+  if (!state.hasBegunAnew) steps.push({ name: 'begin anew', state: beginAnew(state, protocol) })
+  return steps
+}
+
+function faultOf({ count, owed, counted, takenBack, echoes }: State): string | undefined {
+  if (count < owed.length) return 'a failure is not counted'
+  const isOver =
+    counted.length === ATTEMPTS.length &&
+    takenBack.length === ATTEMPTS.filter(Boolean).length &&
+    echoes.every((echo) => echo === 'done')
+  return isOver && count > owed.length ? 'what was no failure is counted' : undefined
+}
+
+/** Breadth first, so the first fault found is the shortest way to one. */
+function search(protocol: Protocol): { states: number; fault?: string[] } {
+  const seen = new Set([JSON.stringify(START)])
+  const queue: { state: State; path: string[] }[] = [{ state: START, path: [] }]
+  for (const { state, path } of queue) {
+    for (const step of next(state, protocol)) {
+      const way = [...path, step.name]
+      const fault = faultOf(step.state)
+      if (fault) return { states: seen.size, fault: [...way, fault] }
+      const key = JSON.stringify(step.state)
+      if (seen.has(key)) continue
+      seen.add(key)
+      queue.push({ state: step.state, path: way })
+    }
+  }
+  return { states: seen.size }
+}
+
+test('RL2: in no order of events is a failure lost, or an attempt counted that was taken back', () => {
+  const { states, fault } = search(OURS)
+  expect(fault).toBeUndefined()
+  expect(states).toBeGreaterThan(1_000)
+})
+
+test('RL2: it takes the memory of several attempts, asking it, and its end with the count', () => {
+  expect(search({ ...OURS, remembers: 1 }).fault).toEqual([
+    'count 0',
+    'back 0',
+    'count 1',
+    'count 2',
+    'back 1',
+    'what was no failure is counted',
+  ])
+  expect(search({ ...OURS, asksMemory: false }).fault).toContain('a failure is not counted')
+  expect(search({ ...OURS, closes: false }).fault).toContain('a failure is not counted')
+})
+
+/** What is counted for somebody: by account, and by the networks that they came from. */
+async function countsOf(api: ReturnType<typeof openApi>, id: string, before: Set<unknown>) {
+  const [user] = await api.sql('SELECT failed_logins FROM users WHERE id = ?', [id])
+  const rows = await api.sql('SELECT key, attempts FROM throttles')
+  return [user!.failed_logins, rows.filter(({ key }) => !before.has(key)).map(({ attempts }) => attempts)]
+}
+
+const keysOf = async (api: ReturnType<typeof openApi>) =>
+  new Set((await api.sql('SELECT key FROM throttles')).map(({ key }) => key))
+
+test('RL2, Race 2: of right passwords of a disabled account that come at once, none is left behind as a failure', async () => {
+  const api = openApi()
+  const ada = await api.person({ status: 'disabled', email_verified_at: 1 })
+  const before = await keysOf(api)
+  const logIn = (password: string) =>
+    api.send('POST', '/v1/auth/login', { body: { email: ada.email, password }, ip: '10.99.1.1' })
+  const right = await Promise.all(Array.from({ length: 6 }, () => logIn(PASSWORD)))
+  expect(new Set(right.map(({ body }) => body.code))).toEqual(new Set(['account_disabled']))
+  expect(await countsOf(api, ada.id, before)).toEqual([0, [0]])
+
+  const mixed = await Promise.all([PASSWORD, 'wrong one', PASSWORD, 'wrong two', PASSWORD].map(logIn))
+  expect(mixed.filter(({ body }) => body.code === 'account_disabled')).toHaveLength(3)
+  const [failed, counts] = (await countsOf(api, ada.id, before)) as [number, number[]]
+  // The network's failures, whatever the account, are a counter of their own.
+  expect([failed, counts.toSorted()]).toEqual([2, [2, 2]])
+})
+
+test('RL2, Race 2: of right passwords of an unverified account that come at once, the account counts none', async () => {
+  const api = openApi({ EMAIL_VERIFICATION: 'required' })
+  const ada = await api.person()
+  const logIn = () => api.send('POST', '/v1/auth/login', { body: { email: ada.email, password: PASSWORD } })
+  const answers = await Promise.all(Array.from({ length: 6 }, logIn))
+  expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([401]))
+  expect(await api.sql('SELECT failed_logins FROM users WHERE id = ?', [ada.id])).toEqual([
+    { failed_logins: 0 },
+  ])
+})
+
+test('RL2: an account that is locked stays so, whatever is taken back', async () => {
+  const api = openApi()
+  const locked = { failed_logins: MAX_FAILURES_IN_A_ROW + 1, email_verified_at: 1 }
+  const ada = await api.person(locked)
+  // No hash is made for want of a limit's leave, so each attempt is taken back.
+  const refusing = openApi({ RATE_LIMIT_HASHES: { limit: async () => ({ success: false }) } })
+  const logIn = (of: typeof api) =>
+    of.send('POST', '/v1/auth/login', { body: { email: ada.email, password: PASSWORD } })
+  const answers = await Promise.all(Array.from({ length: 4 }, () => logIn(refusing)))
+  expect(answers.map(({ status }) => status)).toEqual([429, 429, 429, 429])
+  expect((await logIn(api)).status).toBe(401)
+  expect(await api.sql('SELECT failed_logins FROM users WHERE id = ?', [ada.id])).toEqual([
+    { failed_logins: locked.failed_logins },
+  ])
+})

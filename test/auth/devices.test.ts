@@ -1,0 +1,66 @@
+import { expect, test } from 'vitest'
+import { DEVICES_PER_ACCOUNT, MAX_FAILURES_IN_A_ROW, PER_MINUTE } from '../../src/throttle/limits.ts'
+import { openApi, PASSWORD } from '../support/api.ts'
+import { limiter } from '../support/limiter.ts'
+
+/** Device tokens: how many an account has, what they are good for together, and what ends them. */
+
+const NEW_PASSWORD = 'nine green bears run'
+
+type Api = ReturnType<typeof openApi>
+const logIn = (api: Api, body: { email: string; password: string; device_token?: string | undefined }) => {
+  const { email, password, device_token } = body
+  return api.send('POST', '/v1/auth/login', { body: { email, password, device_token } })
+}
+const lock = (api: Api, { id }: { id: string }) =>
+  api.sql('UPDATE users SET failed_logins = ? WHERE id = ?', [MAX_FAILURES_IN_A_ROW + 1, id])
+/** As if so many others had signed in since. */
+const addDevices = (api: Api, { id }: { id: string }, howMany: number) =>
+  api.sql('UPDATE users SET devices = devices + ? WHERE id = ?', [howMany, id])
+
+test('RL3, HX7: an account knows its newest twenty devices, and one that signs in again stays what it is', async () => {
+  const api = openApi()
+  const ada = await api.person()
+  const first = (await logIn(api, ada)).body.device_token as string
+  await addDevices(api, ada, DEVICES_PER_ACCOUNT - 1)
+  // A device that is known makes no new one.
+  const again = (await logIn(api, { ...ada, device_token: first })).body.device_token as string
+  await lock(api, ada)
+  expect((await logIn(api, { ...ada, device_token: again })).status).toBe(200)
+  // One more is: the first is the oldest of twenty-one.
+  const newest = (await logIn(api, ada)).body.device_token as string
+  await lock(api, ada)
+  expect((await logIn(api, { ...ada, device_token: again })).status).toBe(401)
+  expect((await logIn(api, { ...ada, device_token: newest })).status).toBe(200)
+})
+
+test('RL2, HX7: whoever hoards device tokens of an account has thirty hashes a minute with all of them', async () => {
+  const { RATE_LIMIT_HASHES_OF_DEVICES: most } = PER_MINUTE
+  const api = openApi({ RATE_LIMIT_HASHES_OF_DEVICES: limiter(3) })
+  const [ada, eve] = [await api.person(), await api.person()]
+  const tokens: string[] = []
+  for (let i = 0; i < 4; i++) tokens.push((await logIn(api, ada)).body.device_token as string)
+  const statuses = []
+  for (const device_token of tokens)
+    statuses.push((await logIn(api, { ...ada, password: 'wrong password', device_token })).status)
+  expect(statuses).toEqual([401, 401, 401, 429])
+  const hers = (await logIn(api, eve)).body.device_token as string
+  expect((await logIn(api, { ...eve, device_token: hers })).status).toBe(200)
+  expect(most).toBe(30)
+})
+
+test('HX7: a change of the password makes strangers of all devices but the one that made it', async () => {
+  const api = openApi()
+  const ada = await api.person()
+  const mine = (await logIn(api, ada)).body
+  const thiefs = (await logIn(api, ada)).body.device_token as string
+  const body = { current_password: PASSWORD, new_password: NEW_PASSWORD }
+  const token = mine.access_token as string
+  const changed = await api.send('POST', '/v1/auth/change_password', { token, body })
+  expect(changed.status).toBe(200)
+  await lock(api, ada)
+  const now = { ...ada, password: NEW_PASSWORD }
+  expect((await logIn(api, { ...now, device_token: thiefs })).status).toBe(401)
+  expect((await logIn(api, { ...now, device_token: mine.device_token as string })).status).toBe(401)
+  expect((await logIn(api, { ...now, device_token: changed.body.device_token as string })).status).toBe(200)
+})

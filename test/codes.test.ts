@@ -1,0 +1,365 @@
+import { decodeBase32IgnorePadding } from '@oslojs/encoding'
+import { afterEach, beforeAll, expect, test, vi } from 'vitest'
+import { type Answer, type Api, linkIn, type Options, openApi, PASSWORD } from './support/api.ts'
+import { addTotp, challengeOf, codeOf, mailedCode, wrongCodeOf } from './support/factors.ts'
+import { newPerson } from './support/requests.ts'
+import { freshUpstreams } from './support/upstreams.ts'
+
+/** Every code of a problem, provoked once. What is answered stands in one line of the log, with the reason as a word. */
+
+let own: Awaited<ReturnType<typeof freshUpstreams>>
+let api: Api
+beforeAll(async () => {
+  own = await freshUpstreams()
+  api = openApi(own.bindings)
+  // One who remains, whatever is done to others.
+  await api.person({ role: 'admin', email_verified_at: 1 })
+})
+afterEach(async () => {
+  vi.restoreAllMocks()
+  vi.useRealTimers()
+  await own.behave('libsql', { mode: 'pass' })
+  await own.behave('mail', { mode: 'pass' })
+})
+
+const post = (path: string, body?: unknown, options: Options = {}, by = api) =>
+  by.send('POST', path, { body, ...options })
+const as = (role: 'user' | 'manager' | 'admin', given: object = {}) =>
+  api.quickActor({ role, email_verified_at: 1, ...given })
+const logIn = (body: object, by = api) => post('/v1/auth/login', body, {}, by)
+const full = { limit: async () => ({ success: false }) }
+
+/** A set of upstreams of its own, for what others would feel. */
+const lone = async (bindings: object = {}, schema = {}) =>
+  openApi({ ...(await freshUpstreams(schema)).bindings, ...bindings })
+
+const ready = (of: Api) => of.send('GET', '/ready')
+
+/** One request for each code that it is answered with. */
+const PROVOKE: Record<string, () => Promise<Answer>> = {
+  invalid_json: () =>
+    post('/v1/auth/login', undefined, { raw: '{', headers: { 'content-type': 'application/json' } }),
+  unreadable_body: () => {
+    const raw = new ReadableStream({ pull: (controller) => controller.error(new Error('it broke off')) })
+    return post('/v1/auth/login', undefined, { raw, headers: { 'content-type': 'application/json' } })
+  },
+  unsupported_media_type: () =>
+    post('/v1/auth/login', undefined, { raw: 'x', headers: { 'content-type': 'text/plain' } }),
+  body_too_large: () => logIn({ email: 'x'.repeat(70_000), password: PASSWORD }),
+  body_too_slow: async () => {
+    const wait = setTimeout
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    const raw = new ReadableStream({
+      start: (controller) => controller.enqueue(new TextEncoder().encode('{')),
+    })
+    const answering = post('/v1/auth/login', undefined, {
+      raw,
+      headers: { 'content-type': 'application/json' },
+    })
+    while (vi.getTimerCount() === 0) await new Promise((resolve) => wait(resolve, 5))
+    await vi.advanceTimersByTimeAsync(10_000)
+    return answering
+  },
+  invalid_input: () => logIn({}),
+  not_found: () => api.send('GET', '/nowhere'),
+  method_not_allowed: () => api.send('DELETE', '/v1/auth/login'),
+  invalid_cursor: async () => api.send('GET', '/v1/users?cursor=x', { token: (await as('admin')).token }),
+  page_too_deep: async () => api.send('GET', '/v1/users?page=1000000', { token: (await as('admin')).token }),
+  invalid_idempotency_key: () =>
+    post('/v1/auth/signup', newPerson(), { headers: { 'idempotency-key': '\t"' } }),
+  idempotency_key_reused: async () => {
+    const headers = { 'idempotency-key': crypto.randomUUID() }
+    const somebody = newPerson()
+    await post('/v1/auth/signup', somebody, { headers })
+    return post('/v1/auth/signup', { ...somebody, name: 'Else' }, { headers })
+  },
+  gone: async () => {
+    const headers = { 'idempotency-key': crypto.randomUUID() }
+    const somebody = newPerson()
+    const { body } = await post('/v1/auth/signup', somebody, { headers })
+    await api.send('DELETE', `/v1/users/${body.id}?hard=true`, { token: (await as('admin')).token })
+    return post('/v1/auth/signup', somebody, { headers })
+  },
+  invalid_if_match: async () =>
+    api.send('PATCH', '/v1/users/me', {
+      token: (await as('user')).token,
+      body: { name: 'Grace' },
+      headers: { 'if-match': 'x' },
+    }),
+  version_mismatch: async () =>
+    api.send('PATCH', '/v1/users/me', {
+      token: (await as('user')).token,
+      body: { name: 'Grace' },
+      headers: { 'if-match': '"7"' },
+    }),
+  unauthenticated: () => api.send('GET', '/v1/users/me'),
+  invalid_token: () => api.send('GET', '/v1/users/me', { token: 'a.b.c' }),
+  invalid_refresh_token: () => post('/v1/auth/refresh_token', { refresh_token: 'x' }),
+  session_revoked: async () => {
+    const { id, refreshToken } = await as('user')
+    await api.sql("UPDATE sessions SET revoked_at = 1, revoked_reason = 'ended' WHERE user_id = ?", [id])
+    return post('/v1/auth/refresh_token', { refresh_token: refreshToken })
+  },
+  session_not_found: async () =>
+    api.send('DELETE', `/v1/auth/sessions/${crypto.randomUUID()}`, { token: (await as('user')).token }),
+  invalid_credentials: () => logIn({ email: newPerson().email, password: PASSWORD }),
+  account_disabled: async () => {
+    const { email } = await api.person({ status: 'disabled', email_verified_at: 1 })
+    return logIn({ email, password: PASSWORD })
+  },
+  email_not_verified: async () => {
+    const required = openApi({ ...own.bindings, EMAIL_VERIFICATION: 'required' })
+    const somebody = newPerson()
+    const { signup_token } = (await post('/v1/auth/signup', somebody, {}, required)).body
+    return logIn({ email: somebody.email, password: PASSWORD, signup_token }, required)
+  },
+  wrong_password: async () =>
+    post(
+      '/v1/auth/change_password',
+      { current_password: 'nine green bears run', new_password: 'ten green bears run' },
+      { token: (await as('user')).token },
+    ),
+  proof_needed: async () => {
+    const { email } = await api.person()
+    await post('/v1/auth/resend_verification', { email })
+    return post('/v1/auth/verify_email', { token: linkIn((await api.mailsTo(email))[0]!).token })
+  },
+  invalid_link: () => post('/v1/auth/unlock_account', { token: 'x' }),
+  signup_closed: async () =>
+    post('/v1/auth/signup', newPerson(), {}, openApi({ ...own.bindings, SIGNUP: 'closed' })),
+  signup_domain_refused: () =>
+    post(
+      '/v1/auth/signup',
+      newPerson(),
+      {},
+      openApi({ ...own.bindings, SIGNUP_DOMAINS: 'corp.example', EMAIL_VERIFICATION: 'required' }),
+    ),
+  forbidden: async () => api.send('GET', '/v1/users', { token: (await as('user')).token }),
+  outranked: async () => {
+    const { id } = await as('admin')
+    return post(`/v1/users/${id}/enable`, undefined, { token: (await as('manager')).token })
+  },
+  own_account: async () => {
+    const { id, token } = await as('manager')
+    return post(`/v1/users/${id}/enable`, undefined, { token })
+  },
+  reauthentication_required: async () => {
+    const admin = await api.person({ role: 'admin' })
+    const { token } = await api.signIn(admin, Date.now() - 3_600_000)
+    return post('/v1/users', newPerson('manager'), { token })
+  },
+  user_not_found: async () =>
+    api.send('GET', `/v1/users/${crypto.randomUUID()}`, { token: (await as('manager')).token }),
+  user_deleted: async () => {
+    const { id } = await api.person({ deleted_at: 1 })
+    return post(`/v1/users/${id}/enable`, undefined, { token: (await as('admin')).token })
+  },
+  email_taken: async () => {
+    const { email } = await api.person()
+    return post('/v1/users', { ...newPerson(), email }, { token: (await as('manager')).token })
+  },
+  address_not_verified: async () => {
+    const { id } = await api.person()
+    const { token } = await as('admin')
+    return api.send('PATCH', `/v1/users/${id}`, { token, body: { role: 'manager' } })
+  },
+  until_in_the_past: async () => {
+    const { id } = await api.person()
+    const body = { reason: 'x', until: '2020-01-01T00:00:00Z' }
+    return post(`/v1/users/${id}/disable`, body, { token: (await as('manager')).token })
+  },
+  last_admin: async () => {
+    const alone = await lone()
+    const { token } = await alone.quickActor({ role: 'admin', email_verified_at: 1 })
+    return alone.send('DELETE', '/v1/users/me', { token, body: { password: PASSWORD } })
+  },
+  write_conflict: async () => {
+    const { id, token } = await as('user')
+    const body = { current_password: PASSWORD, new_password: 'nine green bears run' }
+    const change = () => post('/v1/auth/change_password', body, { token })
+    const rename = () => api.sql("UPDATE users SET role = 'manager' WHERE id = ?", [id])
+    return (await own.between(change, rename, { nth: 2 })).result
+  },
+  invitation_not_found: async () =>
+    post(`/v1/invitations/${crypto.randomUUID()}/resend`, undefined, { token: (await as('manager')).token }),
+  invitation_ended: async () => {
+    const { token } = await as('manager')
+    const { body } = await post('/v1/invitations', { email: newPerson().email }, { token })
+    await api.send('DELETE', `/v1/invitations/${body.id}`, { token })
+    return post(`/v1/invitations/${body.id}/resend`, undefined, { token })
+  },
+  too_many_attempts: async () => {
+    const { email } = await api.person()
+    const { token } = await as('manager')
+    const invite = () => post('/v1/invitations', { email: `x${email}` }, { token })
+    for (let i = 0; i < 3; i++) await invite()
+    return invite()
+  },
+  too_many_requests: () =>
+    logIn(
+      { email: newPerson().email, password: PASSWORD },
+      openApi({ ...own.bindings, RATE_LIMIT_BY_IP: full }),
+    ),
+  rate_limit_unavailable: () =>
+    logIn(
+      { email: newPerson().email, password: PASSWORD },
+      openApi({
+        ...own.bindings,
+        RATE_LIMIT_BY_IP: { limit: async () => Promise.reject(new Error('away')) },
+      }),
+    ),
+  misconfigured: () =>
+    logIn(
+      { email: newPerson().email, password: PASSWORD },
+      openApi({ ...own.bindings, RATE_LIMIT_BY_IP: undefined }),
+    ),
+  mail_not_configured: () =>
+    post(
+      '/v1/auth/forgot_password',
+      { email: newPerson().email },
+      {},
+      openApi({ ...own.bindings, MAIL_FROM: undefined, RESEND_API_KEY: undefined, RESEND_URL: undefined }),
+    ),
+  internal_error: () =>
+    logIn(
+      { email: newPerson().email, password: PASSWORD },
+      openApi({ ...own.bindings, RATE_LIMIT_BY_IP: { limit: () => 0 } }),
+    ),
+  hashing_busy: async () => {
+    const { email } = await api.person()
+    const hashing = openApi({ ...own.bindings, PASSWORD_HASHES: 'full' })
+    const attempt = () => logIn({ email, password: PASSWORD }, hashing)
+    const answers = await Promise.all(Array.from({ length: 24 }, attempt))
+    return answers.find(({ status }) => status === 503)!
+  },
+  database_unavailable: async () => {
+    await own.behave('libsql', { mode: 'down' })
+    return logIn({ email: newPerson().email, password: PASSWORD })
+  },
+  schema_mismatch: async () => ready(await lone({}, { migrations: 0 })),
+  second_factor_required: async () => {
+    const ada = await api.person({ email_verified_at: 1 })
+    await addTotp(api, ada)
+    return logIn({ email: ada.email, password: PASSWORD })
+  },
+  invalid_second_factor: async () => {
+    const ada = await api.person({ email_verified_at: 1 })
+    const { seed } = await addTotp(api, ada)
+    const { challenge } = await challengeOf(api, ada)
+    return post('/v1/auth/login/second_factor', { challenge, code: wrongCodeOf(seed) })
+  },
+  challenge_spent: () => post('/v1/auth/login/second_factor', { challenge: 'x', code: '123456' }),
+  factor_enrolment_required: async () => {
+    const strict = openApi({ ...own.bindings, SECOND_FACTOR: 'everybody' })
+    return strict.send('GET', '/v1/auth/sessions', { token: (await as('user')).token })
+  },
+  factor_not_found: async () =>
+    api.send('DELETE', '/v1/auth/factors/totp', { token: (await as('user')).token }),
+  no_factor: async () =>
+    post('/v1/auth/factors/recovery_codes', undefined, { token: (await as('user')).token }),
+  totp_exists: async () => {
+    const ada = await as('user')
+    await addTotp(api, ada)
+    return post('/v1/auth/factors/totp', undefined, { token: ada.token })
+  },
+  nothing_to_confirm: async () => {
+    const ada = await as('user')
+    const proof = await mailedCode(api, ada)
+    return post('/v1/auth/factors/totp/confirm', { code: '123456', ...proof }, { token: ada.token })
+  },
+  mail_code_required: async () => {
+    const { token } = await as('user')
+    const { secret } = (await post('/v1/auth/factors/totp', undefined, { token })).body
+    const code = codeOf(decodeBase32IgnorePadding(secret as string))
+    return post('/v1/auth/factors/totp/confirm', { code }, { token })
+  },
+  wrong_code: async () => {
+    const ada = await as('user')
+    const { token } = ada
+    const { secret } = (await post('/v1/auth/factors/totp', undefined, { token })).body
+    const code = wrongCodeOf(decodeBase32IgnorePadding(secret as string))
+    const proof = await mailedCode(api, ada)
+    return post('/v1/auth/factors/totp/confirm', { code, ...proof }, { token })
+  },
+  clock_skew: async () => {
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 60_000 })
+    return ready(api)
+  },
+  cron_overdue: async () => {
+    const alone = await lone()
+    await alone.sql("UPDATE system_state SET at = at - 46 * 60000 WHERE name = 'began'")
+    return ready(alone)
+  },
+  mail_overdue: async () => {
+    const alone = await lone()
+    const dueAt = Date.now() - 660_000
+    await alone.sql(
+      `INSERT INTO outbox (id, kind, recipient, recipient_normalized, created_at, expires_at, attempts, next_attempt_at)
+        VALUES ('x', 'password_changed', 'a@b.test', 'a@b.test', ?1, ?1 + 9000000, 0, ?1)`,
+      [dueAt],
+    )
+    return ready(alone)
+  },
+  mail_refused: async () => {
+    const { email } = await api.person()
+    await own.behave('mail', { mode: 'status', status: 401 })
+    await post('/v1/auth/forgot_password', { email })
+    const answer = await ready(api)
+    await own.behave('mail', { mode: 'pass' })
+    await api.sql("DELETE FROM system_state WHERE name = 'mail_refused'")
+    return answer
+  },
+}
+
+/** Whose answer is the same for more than one reason. */
+const WITH_REASON =
+  /^(unauthenticated|invalid_token|invalid_refresh_token|session_revoked|invalid_credentials|email_not_verified|wrong_password|invalid_link|too_many_attempts|too_many_requests)$/
+
+test('LG1: each code that the document names has a request here that is answered with it', async () => {
+  const { body } = await api.send<{ paths: object }>('GET', '/openapi.json')
+  const codes = new Set<string>(['not_found', 'method_not_allowed'])
+  JSON.stringify(body.paths, (name, value) => {
+    if (name === 'application/problem+json') for (const code of Object.keys(value.examples)) codes.add(code)
+    return value
+  })
+  expect(Object.keys(PROVOKE).sort()).toEqual([...codes].sort())
+})
+
+test.each(Object.keys(PROVOKE))(
+  'LG1, HX18: %s leaves one line in the log, with its code and why',
+  async (code) => {
+    const lines: Record<string, unknown>[] = []
+    for (const level of ['info', 'warn', 'error'] as const)
+      vi.spyOn(console, level).mockImplementation((line) => void lines.push(JSON.parse(line)))
+    const { body } = await PROVOKE[code]!()
+    expect(body.code).toBe(code)
+    const mine = lines.filter(
+      ({ request_id, route }) => request_id === body.request_id && route !== undefined,
+    )
+    expect(mine).toEqual([expect.objectContaining({ code, status: body.status })])
+    if (WITH_REASON.test(code)) expect(mine[0]!.reason).toMatch(/^[a-z_]+$/)
+    if ((body.status as number) === 500) expect(mine[0]!.cause).toBeTruthy()
+  },
+)
+
+test('LG1, HX18: a login and a refresh say in the log whose session it is', async () => {
+  const ada = await api.person()
+  const lines: Record<string, unknown>[] = []
+  vi.spyOn(console, 'info').mockImplementation((line) => void lines.push(JSON.parse(line)))
+  const { refresh_token } = (await logIn({ email: ada.email, password: PASSWORD })).body
+  await post('/v1/auth/refresh_token', { refresh_token })
+  const [session] = await api.sql('SELECT id FROM sessions WHERE user_id = ?', [ada.id])
+  const about = lines.filter(({ route }) => route).map(({ actor, session }) => [actor, session])
+  expect(about).toEqual(Array(2).fill([ada.id, session!.id]))
+})
+
+test('LG1, HX18: a mail that was sent leaves a line, without the address', async () => {
+  const { email } = await api.person()
+  const lines: Record<string, unknown>[] = []
+  vi.spyOn(console, 'info').mockImplementation((line) => void lines.push(JSON.parse(line)))
+  await post('/v1/auth/forgot_password', { email })
+  const [sent, ...others] = lines.filter(({ code }) => code === 'mail_sent')
+  expect(others).toEqual([])
+  expect(sent).toMatchObject({ level: 'info', kind: 'reset_password', attempts: 1 })
+  expect(JSON.stringify(lines)).not.toContain(email)
+})

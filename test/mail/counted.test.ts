@@ -1,0 +1,220 @@
+import { expect, test } from 'vitest'
+import { type Api, linkIn, openApi, PASSWORD } from '../support/api.ts'
+import { freshUpstreams } from '../support/upstreams.ts'
+
+/** Whoever asks for a mail is counted, also who manages; and no loop of changes is a mail cannon. */
+
+const newAddress = () => `${crypto.randomUUID()}@people.test`
+const manager = (api: Api) => api.quickActor({ role: 'manager', email_verified_at: 1 })
+
+test('RL6, HX10: of twelve links that a manager has sent to one user, three are sent, and the rest change nothing', async () => {
+  const api = openApi()
+  const boss = await manager(api)
+  for (const path of ['send_reset', 'send_verification']) {
+    const ada = await api.person()
+    const answers = []
+    for (let i = 0; i < 12; i++)
+      answers.push(await api.send('POST', `/v1/users/${ada.id}/${path}`, { token: boss.token }))
+    expect(answers.map(({ status }) => status)).toEqual([204, 204, 204, ...Array(9).fill(429)])
+    expect(answers[3]!.body.code).toBe('too_many_attempts')
+    expect(await api.mailsTo(ada.email)).toHaveLength(3)
+    expect(await api.historyOf(ada.id)).toHaveLength(3)
+  }
+})
+
+test('RL6: what a stranger asks for does not use up what a manager may send to a user', async () => {
+  const api = openApi()
+  const [boss, ada] = [await manager(api), await api.person({ email_verified_at: 1 })]
+  for (let i = 0; i < 5; i++)
+    await api.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } })
+  const sent = await api.send('POST', `/v1/users/${ada.id}/send_reset`, { token: boss.token })
+  expect([sent.status, (await api.mailsTo(ada.email)).length]).toEqual([204, 4])
+})
+
+test('RL6, HX10: a fourth user whom a manager gives addresses of one mailbox within an hour stays as they are', async () => {
+  const api = openApi()
+  const boss = await manager(api)
+  const mailbox = crypto.randomUUID()
+  const answers = []
+  for (let i = 0; i < 4; i++) {
+    const ada = await api.person({ email_verified_at: 1 })
+    const email = `${mailbox}+${i}@people.test`
+    const answer = await api.send('PATCH', `/v1/users/${ada.id}`, { token: boss.token, body: { email } })
+    const [row] = await api.sql('SELECT email FROM users WHERE id = ?', [ada.id])
+    answers.push([answer.status, row!.email === email, (await api.mailsTo(email)).length])
+  }
+  expect(answers).toEqual([
+    [200, true, 1],
+    [200, true, 1],
+    [200, true, 1],
+    [429, false, 0],
+  ])
+})
+
+test('RL6: who manages asks for a thousand mails an hour, of every kind together', async () => {
+  const api = openApi()
+  const boss = await manager(api)
+  await api.send('POST', `/v1/users/${(await api.person()).id}/send_reset`, { token: boss.token })
+  // Of what was counted just now, whatever it is, as if there had been so many.
+  await api.sql('UPDATE throttles SET attempts = attempts + 998 WHERE attempts < 900')
+  const ask = async (path: string) =>
+    (await api.send('POST', `/v1/users/${(await api.person()).id}/${path}`, { token: boss.token })).status
+  expect([await ask('send_verification'), await ask('send_reset')]).toEqual([204, 429])
+  const invited = await api.send('POST', '/v1/invitations', {
+    token: boss.token,
+    body: { email: newAddress() },
+  })
+  expect(invited.status).toBe(429)
+})
+
+test('RL6: whoever disables and enables a user in a loop sends three notices an hour, and is no reason to keep others from sending theirs', async () => {
+  const api = openApi()
+  const [boss, other] = [await manager(api), await manager(api)]
+  const ada = await api.person({ email_verified_at: 1 })
+  const toggle = async (token: string) => {
+    for (const path of ['disable', 'enable']) {
+      const body = path === 'disable' ? { reason: 'test' } : undefined
+      const { status } = await api.send('POST', `/v1/users/${ada.id}/${path}`, { token, body })
+      expect(status).toBe(200)
+    }
+  }
+  for (let i = 0; i < 5; i++) await toggle(boss.token)
+  expect(await api.mailsTo(ada.email)).toHaveLength(3)
+  expect((await api.historyOf(ada.id)).filter((action) => action === 'user.enabled')).toHaveLength(5)
+  await toggle(other.token)
+  expect(await api.mailsTo(ada.email)).toHaveLength(4)
+})
+
+test('RL6: above MAILS_PER_HOUR whoever is signed in is mailed for, and whoever is not is not', async () => {
+  const api = openApi({ ...(await freshUpstreams()).bindings, MAILS_PER_HOUR: '1' })
+  const boss = await manager(api)
+  const stranger = await api.person({ email_verified_at: 1 })
+  const [ada, eve] = [await api.quickActor({ email_verified_at: 1 }), await api.person()]
+  await api.send('POST', '/v1/auth/forgot_password', { body: { email: eve.email } })
+  const email = newAddress()
+  const asks = [
+    await api.send('POST', '/v1/invitations', { token: boss.token, body: { email } }),
+    await api.send('POST', `/v1/users/${eve.id}/send_reset`, { token: boss.token }),
+    await api.send('POST', '/v1/auth/change_email', {
+      token: ada.token,
+      body: { new_email: `x${email}`, current_password: PASSWORD },
+    }),
+    await api.send('POST', '/v1/auth/forgot_password', { body: { email: stranger.email } }),
+  ]
+  expect(asks.map(({ status }) => status)).toEqual([201, 204, 202, 202])
+  const counts = await Promise.all(
+    [email, eve.email, `x${email}`, stranger.email].map(async (to) => (await api.mailsTo(to)).length),
+  )
+  expect(counts).toEqual([1, 2, 1, 0])
+  const { token } = await api.quickActor({ role: 'admin' })
+  expect((await api.send('GET', '/ready', { token })).body.status).toBe('degraded')
+})
+
+test('RL6: where the old mailbox has had its share, confirming a new address says so, and writes nothing', async () => {
+  const api = openApi()
+  const ada = await api.quickActor({ email_verified_at: 1 })
+  const email = newAddress()
+  const body = { new_email: email, current_password: PASSWORD }
+  await api.send('POST', '/v1/auth/change_email', { token: ada.token, body })
+  const { token } = linkIn((await api.mailsTo(email))[0]!)
+  const confirm = () => api.send('POST', '/v1/auth/confirm_email_change', { body: { token } })
+  const answers = []
+  for (let i = 0; i < 4; i++) answers.push(await confirm())
+  expect(answers.map(({ status }) => status)).toEqual([202, 202, 202, 429])
+  const approvals = (await api.mailsTo(ada.email)).filter(({ subject }) => subject.startsWith('Approve'))
+  expect(approvals).toHaveLength(3)
+  // The last that was sent still works.
+  const approve = linkIn(approvals[0]!).token
+  const approved = await api.send('POST', '/v1/auth/approve_email_change', { body: { token: approve } })
+  expect(approved.status).toBe(204)
+})
+
+test('HX10: a link that a manager has sent says that an administrator asked for it, and not from where', async () => {
+  const api = openApi()
+  const boss = await manager(api)
+  const ada = await api.person()
+  const headers = { 'user-agent': 'Mozilla/5.0 (Windows NT 10.0) Firefox/130.0' }
+  for (const path of ['send_reset', 'send_verification'])
+    await api.send('POST', `/v1/users/${ada.id}/${path}`, { token: boss.token, headers })
+  const mails = await api.mailsTo(ada.email)
+  expect(mails).toHaveLength(2)
+  for (const { text } of mails) {
+    expect(text).toContain('An administrator of')
+    expect(text).not.toMatch(/Firefox|Windows|Asked for on|perhaps you/)
+  }
+  const { token } = linkIn(mails[1]!)
+  const reset = { token, new_password: 'nine green bears run' }
+  expect((await api.send('POST', '/v1/auth/reset_password', { body: reset })).status).toBe(204)
+})
+
+test('Every notice has one link of ours, to the page that does what it speaks of', async () => {
+  const api = openApi({ EMAIL_VERIFICATION: 'required' })
+  const ada = await api.quickActor({ email_verified_at: 1 })
+  await api.send('POST', '/v1/auth/signup', { body: { email: ada.email, password: PASSWORD, name: 'Eve' } })
+  const body = { current_password: PASSWORD, new_password: 'nine green bears run' }
+  await api.send('POST', '/v1/auth/change_password', { token: ada.token, body })
+  const links = (await api.mailsTo(ada.email)).map(({ text }) => text.match(/^http\S+$/gm))
+  const { ISSUER } = api.config()
+  expect(links).toEqual([[`${ISSUER}/forgot`], [`${ISSUER}/signin`]])
+})
+
+test('RL2: wrong passwords with a link use up no tries of its code, and wrong codes none of its passwords', async () => {
+  const api = openApi()
+  const ask = async () => {
+    const { email } = await api.person()
+    const { body } = await api.send('POST', '/v1/auth/resend_verification', { body: { email } })
+    return { request_token: body.request_token, ...linkIn((await api.mailsTo(email))[0]!) }
+  }
+  const verify = async (body: object) => {
+    const answer = await api.send('POST', '/v1/auth/verify_email', { body })
+    return answer.body?.code ?? answer.status
+  }
+  const first = await ask()
+  for (let i = 0; i < 6; i++)
+    expect(await verify({ token: first.token, password: 'a wrong password' })).toBe('wrong_password')
+  expect(await verify({ token: first.token, password: PASSWORD })).toBe('wrong_password')
+  const { code, request_token } = first
+  expect(await verify({ code, request_token, new_password: 'nine green bears run' })).toBe(204)
+
+  const second = await ask()
+  const wrong = second.code === '00000000' ? '00000001' : '00000000'
+  for (let i = 0; i < 6; i++)
+    expect(await verify({ code: wrong, request_token: second.request_token, password: PASSWORD })).toBe(
+      'invalid_link',
+    )
+  expect(await verify({ token: second.token, password: PASSWORD })).toBe(204)
+})
+
+test('Fault 17: /ready names the mail service while its last answer was no, and fails where it takes no mail of ours', async () => {
+  const own = await freshUpstreams()
+  const api = openApi(own.bindings)
+  const { token } = await api.quickActor({ role: 'admin' })
+  const send = async () =>
+    api.send('POST', '/v1/auth/forgot_password', { body: { email: (await api.person()).email } })
+  const ready = async () => {
+    const { status, body } = await api.send('GET', '/ready', { token })
+    return [status, body.code ?? body.status, (body.mail as { refused_with?: number })?.refused_with]
+  }
+  const states = []
+  for (const mode of [500, 422, 403, 200]) {
+    await own.behave('mail', mode === 200 ? { mode: 'pass' } : { mode: 'status', status: mode })
+    await send()
+    states.push(await ready())
+  }
+  expect(states).toEqual([
+    [200, 'degraded', 500],
+    // That one mail is refused says nothing of others.
+    [200, 'degraded', 500],
+    [503, 'mail_refused', undefined],
+    [200, 'ready', null],
+  ])
+})
+
+test('HX10: an address that a manager typed is repeated in no mail where it could be a link', async () => {
+  const api = openApi()
+  const [boss, ada] = [await manager(api), await api.person({ email_verified_at: 1 })]
+  const email = `www.evil.example/login${Date.now()}@people.test`
+  const moved = await api.send('PATCH', `/v1/users/${ada.id}`, { token: boss.token, body: { email } })
+  const [notice] = await api.mailsTo(ada.email)
+  expect([moved.status, notice!.text.includes('evil')]).toEqual([200, false])
+})
