@@ -16,17 +16,7 @@ const SLOW = [
 ]
 /** `npm run test:fast` and `npm run test:watch` leave that out. */
 
-/**
- * Files with a failure that is known, or that were not seen to pass since the last large change. `ALL=1 npm test` runs
- * them too. The list is to be emptied.
- */
-const UNCONFIRMED = [
-  'test/{budgets,config,erasure,hostile,libraries,rows-read}.test.ts',
-  'test/auth/{breaches,refresh,revocation}.test.ts',
-  'test/faults/{properties,races,secrets,unknown-outcomes,upstreams}.test.ts',
-  'test/mail/{asking,email-change,outbox,pages,takeover,verification}.test.ts',
-]
-const leftOut = [...(process.env.FAST === '1' ? SLOW : []), ...(process.env.ALL === '1' ? [] : UNCONFIRMED)]
+const leftOut = process.env.FAST === '1' ? SLOW : []
 
 export default defineConfig({
   test: {

@@ -42,6 +42,11 @@ const MAY_BE_LEFT_OUT = [
   ],
   ['test/scripts/upstash.test.ts', "test.runIf(engine === 'server')", 'the embedded Redis keeps nothing'],
   [
+    'test/scripts/full-disk.test.ts',
+    'test.skipIf(dir === undefined)',
+    'not everybody may mount a small disk',
+  ],
+  [
     'test/support/upstreams.ts',
     "test.skipIf(inject('redisMode') !== 'pass')",
     '`npm run test:redis-away` has no Redis to speak of',

@@ -368,7 +368,11 @@ describe('LG2: what happens is in the history', () => {
   test('Every action there is has an event that leads to it', () => {
     // They never stand alone: see erasure.test.ts and auth/breaches.test.ts.
     const besidesOthers = ['email.change_withdrawn', 'password.not_checked']
-    expect([...Object.keys(EVENTS), ...besidesOthers].sort()).toEqual(Object.keys(ACTIONS).sort())
+    // What needs a factor first is in test/factors.
+    const here = Object.keys(ACTIONS).filter(
+      (action) => !/^(factors?|recovery_codes?|passkey)\./.test(action),
+    )
+    expect([...Object.keys(EVENTS), ...besidesOthers].sort()).toEqual(here.sort())
   })
 
   const events = Object.entries(EVENTS).flatMap(([action, ways]) =>
