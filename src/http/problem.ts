@@ -35,6 +35,7 @@ const CHALLENGES: Record<string, string> = {
   origin_not_allowed: ', error="invalid_request"',
   wrong_password: ', error="insufficient_user_authentication"',
   wrong_code: ', error="insufficient_user_authentication"',
+  second_factor_required: ', error="insufficient_user_authentication"',
   mail_code_required: ', error="insufficient_user_authentication"',
   factor_enrolment_required: ', error="insufficient_user_authentication"',
 }

@@ -18,6 +18,12 @@ function toInputErrors(issue: z.core.$ZodIssue): InputError[] {
       detail: 'Is not known here.',
     }))
   }
+  if (issue.code === 'invalid_union') {
+    // What is meant is the form that it comes closest to.
+    const [closest = []] = issue.errors.toSorted((one, other) => one.length - other.length)
+    const whole = closest.map((part) => ({ ...part, path: [...issue.path, ...part.path] }))
+    if (whole.length > 0) return whole.flatMap(toInputErrors)
+  }
   const code =
     issue.code === 'custom' ? ((issue.params?.code as string | undefined) ?? 'invalid') : issue.code
   return [{ pointer, code, detail: issue.message }]

@@ -101,6 +101,7 @@ export async function listMails(
  * @throws 404 `mail_not_found`; 409 `mail_ended` where its time is over.
  */
 export async function retryMail(resources: Resources, actor: Claims, id: string): Promise<Mail> {
+  if (!Id().safeParse(id).success) throw mailNotFound()
   const { db, now } = resources
   const holds = tokenIsLive(actor, now)
   const isDead = and(eq(outbox.id, id), sql`dead_at IS NOT NULL`, gt(outbox.expires_at, now))

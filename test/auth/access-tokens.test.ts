@@ -205,7 +205,8 @@ describe('AT4: every claim is there, is what it should be, and a token lives ten
     ['nobody', { sub: crypto.randomUUID() }],
     ['no session', { sid: crypto.randomUUID() }],
   ])('a token of ours that names %s is refused by the database', async (_, claims) => {
-    await expectRefused(await mint(claims), 2)
+    // Redis, libSQL, and the primary, as a replica may not have heard of it yet.
+    await expectRefused(await mint(claims), 3)
   })
 
   test('clocks may differ by thirty seconds, and by no more', async () => {
