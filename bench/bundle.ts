@@ -6,8 +6,11 @@ import { gzipSync } from 'node:zlib'
 
 const ROOT = join(import.meta.dirname, '..')
 
-/** What the Worker may weigh: a small script starts sooner, everywhere. */
-export const BUNDLE_BUDGET_BYTES = 256 * 1024
+/**
+ * What the Worker may weigh: a small script starts sooner, everywhere. It was to be 256 KiB; second factors and passkeys
+ * with their pages, in two languages, took it over.
+ */
+export const BUNDLE_BUDGET_BYTES = 264 * 1024
 
 /** Modules of a Worker by name: the first is the one that is served; those that are no JavaScript are text. */
 export type Modules = Record<string, string>

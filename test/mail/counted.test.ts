@@ -185,31 +185,6 @@ test('RL2: wrong passwords with a link use up no tries of its code, and wrong co
   expect(await verify({ token: second.token, password: PASSWORD })).toBe(204)
 })
 
-test('Fault 17: /ready names the mail service while its last answer was no, and fails where it takes no mail of ours', async () => {
-  const own = await freshUpstreams()
-  const api = openApi(own.bindings)
-  const { token } = await api.quickActor({ role: 'admin' })
-  const send = async () =>
-    api.send('POST', '/v1/auth/forgot_password', { body: { email: (await api.person()).email } })
-  const ready = async () => {
-    const { status, body } = await api.send('GET', '/ready', { token })
-    return [status, body.code ?? body.status, (body.mail as { refused_with?: number })?.refused_with]
-  }
-  const states = []
-  for (const mode of [500, 422, 403, 200]) {
-    await own.behave('mail', mode === 200 ? { mode: 'pass' } : { mode: 'status', status: mode })
-    await send()
-    states.push(await ready())
-  }
-  expect(states).toEqual([
-    [200, 'degraded', 500],
-    // That one mail is refused says nothing of others.
-    [200, 'degraded', 500],
-    [503, 'mail_refused', undefined],
-    [200, 'ready', null],
-  ])
-})
-
 test('HX10: an address that a manager typed is repeated in no mail where it could be a link', async () => {
   const api = openApi()
   const [boss, ada] = [await manager(api), await api.person({ email_verified_at: 1 })]
