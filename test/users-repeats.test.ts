@@ -66,7 +66,10 @@ test('RS2: an invitation that is sent again lives for seven days from then on', 
     'SELECT max(expires_at) AS expires_at FROM one_time_tokens WHERE subject_id = ? AND spent_at IS NULL',
     [body.id as string],
   )
-  expect(token!.expires_at).toBe(Date.parse(again.body.expires_at as string))
+  // By the database's clock and by the Worker's.
+  expect(Math.abs(Number(token!.expires_at) - Date.parse(again.body.expires_at as string))).toBeLessThan(
+    5_000,
+  )
 })
 
 test('RS2, Fault 17: no mail outlives its link', async () => {

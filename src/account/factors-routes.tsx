@@ -20,6 +20,7 @@ import { type PageEnv, signedInPage } from '../pages/session.ts'
 import type { Outcome } from '../pages/submit.ts'
 import { RegisterPasskey, RenamePasskey } from '../passkeys/schemas.ts'
 import { beginPasskey, registerPasskey, removePasskey, renamePasskey } from '../passkeys/service.ts'
+import { outliveCopies } from '../sessions/cookie.ts'
 import { NewPasskeyPage, RecoveryCodesPage, SetUpAppPage } from './factors.tsx'
 
 const PAGE = '/account/security'
@@ -111,6 +112,7 @@ export const accountFactorRoutes = new Hono<PageEnv>()
     try {
       const input = validate(ConfirmTotp(), { code: code.replace(/\s/g, ''), ...mail })
       const { recovery_codes } = await confirmTotp(c.var, c.var.actor, input)
+      outliveCopies(c, c.var.actor)
       return await showCodes(c, recovery_codes)
     } catch (error) {
       const outcome = await outcomeOf(c, error, 'code')
@@ -121,7 +123,7 @@ export const accountFactorRoutes = new Hono<PageEnv>()
   })
   .post('/account/security/totp/remove', recent, ours, (c) =>
     orSay(c, async () => {
-      await removeTotp(c.var, c.var.actor)
+      if (await removeTotp(c.var, c.var.actor)) outliveCopies(c, c.var.actor)
       return c.redirect(`${PAGE}?done=removed`, 303)
     }),
   )
@@ -150,6 +152,7 @@ export const accountFactorRoutes = new Hono<PageEnv>()
         ...mail,
       })
       const { recovery_codes } = await registerPasskey(c.var, c.var.actor, input)
+      outliveCopies(c, c.var.actor)
       return await showCodes(c, recovery_codes)
     } catch (error) {
       const outcome = await outcomeOf(c, error, 'name')
@@ -166,6 +169,7 @@ export const accountFactorRoutes = new Hono<PageEnv>()
   .post('/account/security/passkeys/:id/remove', recent, ours, (c) =>
     orSay(c, async () => {
       await removePasskey(c.var, c.var.actor, c.req.param('id'))
+      outliveCopies(c, c.var.actor)
       return c.redirect(`${PAGE}?done=removed`, 303)
     }),
   )

@@ -16,9 +16,8 @@ import { changePassword } from '../recovery/change-password.ts'
 import { requestEmailChange } from '../recovery/email-change.ts'
 import { AskForMail, ChangeEmail, ChangePassword } from '../recovery/schemas.ts'
 import { resendVerification } from '../recovery/verify.ts'
-import { clearSessionCookie, moveSessionCookie, rememberDevice } from '../sessions/cookie.ts'
+import { clearSessionCookie, moveSessionCookie, outliveCopies, rememberDevice } from '../sessions/cookie.ts'
 import { listOwnSessions } from '../sessions/service.ts'
-import { TURNS_PAST_COPIES } from '../sessions/turns.ts'
 import { changeUser } from '../users/change.ts'
 import { exportUser } from '../users/export.ts'
 import { chooseLocale, deleteMe, endingOtherSessions, updatingSelf } from '../users/me.ts'
@@ -169,7 +168,7 @@ export const accountRoutes = new Hono<PageEnv>()
   })
   .post('/account/sessions/others', recentlyConfirmed('/account/sessions'), ours, async (c) => {
     const user = await changeUser(c.var, c.var.actor.sub, endingOtherSessions(c.var))
-    moveSessionCookie(c, { turn: c.var.actor.turn! + TURNS_PAST_COPIES, epoch: user.token_epoch })
+    outliveCopies(c, c.var.actor, { epoch: user.token_epoch })
     return c.redirect('/account/sessions?done=all', 303)
   })
   .get('/account/activity', async (c) => {

@@ -155,9 +155,12 @@ async function finish(
       .select({ turn: sessions.turn, proved_at: sessions.proved_at, now: databaseNow.as('now') })
       .from(sessions)
       .where(isThis),
-    verdict: sql<{ is_done: 0 | 1 }>`SELECT ${isUsing ? isDone : sql`1`} AS is_done`,
+    verdict: sql<Record<'is_done' | 'is_live', 0 | 1>>`SELECT ${isUsing ? isDone : sql`1`} AS is_done,
+      ${tokenIsLive(actor, now)} AS is_live`,
   })
-  if (!verdict[0]!.is_done) throw wrongCode()
+  const { is_done, is_live } = verdict[0]!
+  if (!is_live) throw invalidToken(new Refusal('meanwhile'))
+  if (!is_done) throw wrongCode()
   if (!isCookie) return { turn, provedAt: now }
   const [row] = session
   const isRaised = row?.turn === actor.turn + 1 && (row.proved_at ?? 0) > row.now - FORMER_TURN_MS

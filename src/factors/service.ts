@@ -116,8 +116,8 @@ export async function confirmTotp(
   return { recovery_codes }
 }
 
-/** Throws 403 `reauthentication_required`; 404 `factor_not_found`. */
-export async function removeTotp(resources: Resources, actor: Claims): Promise<void> {
+/** Whether it was a factor, so that other sessions have ended. Throws 403 `reauthentication_required`; 404 `factor_not_found`. */
+export async function removeTotp(resources: Resources, actor: Claims): Promise<boolean> {
   const own = await readOwn(resources, actor)
   if (!own.totp) throw factorNotFound()
   const isTheirs = eq(factors.user_id, actor.sub)
@@ -125,7 +125,7 @@ export async function removeTotp(resources: Resources, actor: Claims): Promise<v
   if (!own.totp.confirmed_at) {
     const pending = and(isTheirs, isNull(factors.confirmed_at), tokenIsLive(actor, resources.now))
     await resources.db.writeBatch({ pending: build.delete(factors).where(pending) })
-    return
+    return false
   }
   await removeFactor(resources, actor, own, {
     kind: 'totp',
@@ -134,6 +134,7 @@ export async function removeTotp(resources: Resources, actor: Claims): Promise<v
     refused: factorNotFound,
     write: (isDone) => [build.delete(factors).where(and(isTheirs, isDone))],
   })
+  return true
 }
 
 /** Ten new codes; the former ones die. Throws 403 `reauthentication_required`; 409 `no_factor`. */

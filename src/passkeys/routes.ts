@@ -7,6 +7,7 @@ import { Hono } from '../http/hono.ts'
 import { body, operation } from '../http/operation.ts'
 import { revalidated } from '../http/precondition.ts'
 import { invalidLink } from '../links/errors.ts'
+import { outliveCopies } from '../sessions/cookie.ts'
 import { addressNotVerified, writeConflict } from '../users/errors.ts'
 import { originsOf } from './ceremonies.ts'
 import * as errors from './errors.ts'
@@ -58,7 +59,11 @@ export const passkeyRoutes = new Hono<AppEnv>()
     }),
     signedInToEnrol,
     body(RegisterPasskey),
-    async (c) => c.json(await registerPasskey(c.var, c.var.actor, c.var.body), 201),
+    async (c) => {
+      const added = await registerPasskey(c.var, c.var.actor, c.var.body)
+      outliveCopies(c, c.var.actor)
+      return c.json(added, 201)
+    },
   )
   .patch(
     '/:id',
@@ -86,6 +91,7 @@ export const passkeyRoutes = new Hono<AppEnv>()
     signedInToEnrol,
     async (c) => {
       await removePasskey(c.var, c.var.actor, c.req.param('id'))
+      outliveCopies(c, c.var.actor)
       return c.body(null, 204)
     },
   )

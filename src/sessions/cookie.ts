@@ -7,6 +7,7 @@ import { ROLES, type Role } from '../users/models.ts'
 import { timeOfId } from '../values/ids.ts'
 import type { Claims } from './access-tokens.ts'
 import { ABSOLUTE_MS, SHORT_MS } from './lifetimes.ts'
+import { TURNS_PAST_COPIES } from './turns.ts'
 
 /** `__Host-`: for this host alone, by https alone (or localhost), for every path. No subdomain can set it. */
 const SESSION_COOKIE = '__Host-roster'
@@ -94,6 +95,11 @@ export const rememberDevice = (c: Context, deviceToken: string) =>
 export const knownDevice = (c: Context): { device_token?: string } => {
   const token = getCookie(c, DEVICE_COOKIE)
   return token !== undefined && token.length <= 256 ? { device_token: token } : {}
+}
+
+/** All other sessions have just ended, and copies of this one's cookie: it goes on by a new one. */
+export function outliveCopies(c: Context, { turn }: Claims, to: { epoch?: number } = {}): void {
+  if (turn !== undefined) moveSessionCookie(c, { turn: turn + TURNS_PAST_COPIES, ...to })
 }
 
 /** Where the session that has ended was that of the request's cookie. */

@@ -86,11 +86,15 @@ type Visit = (method: string, path: string, fields?: Record<string, string>) => 
 /** A browser: with the session of somebody, or with none. Its forms carry the token that its pages would give it. */
 export async function openBrowser(api: Api, somebody?: { id: string }): Promise<Visit> {
   const config = api.config()
-  const { cookie, binding } = somebody ? await signedIn(api, somebody) : stranger()
-  return (method, path, fields = {}) => {
-    const form_token = makeFormToken({ config, now: Date.now() }, binding)
+  const given = somebody ? await signedIn(api, somebody) : stranger()
+  let { cookie } = given
+  return async (method, path, fields = {}) => {
+    const form_token = makeFormToken({ config, now: Date.now() }, given.binding)
     const raw = new URLSearchParams({ form_token, ...fields })
-    return api.send(method, path, { headers: { cookie }, ...(method === 'POST' && { raw }) })
+    const answer = await api.send(method, path, { headers: { cookie }, ...(method === 'POST' && { raw }) })
+    const [, renewed] = /(?:^|, )(__Host-roster=ck_[^;]+)/.exec(answer.headers.get('set-cookie') ?? '') ?? []
+    if (somebody && renewed) cookie = renewed
+    return answer
   }
 }
 
