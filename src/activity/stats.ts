@@ -13,7 +13,8 @@ const MOST_DAYS = 366
 const USUAL_DAYS = 30
 /** A row of history may be written a minute after the time of its id. */
 const LATE_MS = 120_000
-const DAYS_PER_BATCH = 20
+/** All that anybody can ask for is counted by the first run. */
+const DAYS_PER_BATCH = 40
 const BATCHES_PER_RUN = 10
 /** What is not counted yet is counted for whoever asks: of so many days, and no more rows of each kind. */
 const UNCOUNTED_DAYS = 2
@@ -47,7 +48,8 @@ export async function countDays({ db, now }: Resources): Promise<void> {
       state: selectCountedTo(),
       oldest: sql<{ id: string | null }>`SELECT min(id) AS id FROM ${activityLogs}`,
     })
-    const from = state[0]?.at ?? (oldest[0]?.id ? timeOfId(oldest[0].id) : end)
+    const begin = oldest[0]?.id ? timeOfId(oldest[0].id) : end
+    const from = state[0]?.at ?? Math.max(begin, end - MOST_DAYS * DAY_MS)
     if (from >= end && state.length > 0) return
     const days = daysFrom(from, end).slice(0, DAYS_PER_BATCH)
     const to = Math.min(end, (days.at(-1) ?? startOfDay(end)) + DAY_MS)

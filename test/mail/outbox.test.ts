@@ -97,12 +97,12 @@ test("Cloudflare's binding is a transport too", async () => {
 })
 
 test('IV6: what people type is one line of text in a mail, whatever it looks like', () => {
-  const newEmail = 'a\r\nBcc: x@evil.test <img src=x onerror=alert(1)>'
+  // What is no plain address is not repeated at all: see counted.test.ts.
+  const newEmail = 'a\r\nBcc: x@elsewhere.test <img src=x onerror=alert(1)>'
   const mail = render(emailChangeRequested({ organisation: 'A\r\nBcc: y <b>', newEmail }))
   expect(mail.subject).toBe('Your e-mail address at A Bcc: y <b> is being changed')
   expect(mail.text.split('\n').some((line) => line.startsWith('Bcc:'))).toBe(false)
   expect(mail.html).not.toContain('<img')
-  expect(mail.html).not.toContain('evil.test')
   expect(mail.html).toContain('&lt;b&gt;')
 })
 
