@@ -263,7 +263,7 @@ function ownSettings(port: number, secrets: Secrets) {
 /** What is known only when it has started. */
 const PLACEHOLDERS = {
   TURSO_DATABASE_URL: 'http://127.0.0.1',
-  TURSO_AUTH_TOKEN: 'made at the start',
+  TURSO_AUTH_TOKEN: 'made-at-the-start',
   UPSTASH_REDIS_REST_URL: 'http://127.0.0.1',
   RESEND_URL: 'http://127.0.0.1',
 }

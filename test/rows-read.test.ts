@@ -62,8 +62,8 @@ test('IV5, CR1: a request reads as many rows among many people as among few', as
   expect(many.cleanUp).toBe(few.cleanUp)
   expect(Object.keys(many.requests)).toEqual(Object.keys(few.requests))
   for (const [name, rows] of Object.entries(many.requests)) {
-    // A list as a file is as long as the list.
-    if (/^GET \/v1\/(users|activity)\/export/.test(name)) continue
+    // A list as a file is as long as the list, and numbers of today count what the cron job has not counted yet.
+    if (/^GET \/v1\/((users|activity)\/export|stats)/.test(name)) continue
     // Of readiness, a row of the deployment's own is there or is not yet.
     const slack = name.startsWith('GET /ready') ? 1 : name.startsWith('GET ') ? 0 : TIDYING
     rows.forEach((count, index) => {
