@@ -15,8 +15,10 @@ const SLOW = [
   'test/scripts/{bundle,checks,dev,operators}.test.ts',
 ]
 /** `npm run test:fast` and `npm run test:watch` leave that out. */
-
 const leftOut = process.env.FAST === '1' ? SLOW : []
+
+/** What waits for a process or a page may wait too long on a machine that is busy; what is wrong is wrong twice. */
+const RETRIES = 1
 
 export default defineConfig({
   test: {
@@ -40,10 +42,11 @@ export default defineConfig({
           testTimeout: process.env.WHOLE === '1' ? 1_800_000 : 30_000,
           // Many files start upstreams of their own there, which takes its time on a busy machine.
           hookTimeout: 60_000,
+          retry: RETRIES,
         },
       },
       {
-        test: { name: 'node', include: IN_NODE, exclude: leftOut, testTimeout: 60_000 },
+        test: { name: 'node', include: IN_NODE, exclude: leftOut, testTimeout: 60_000, retry: RETRIES },
       },
     ],
   },

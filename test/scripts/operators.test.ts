@@ -173,7 +173,7 @@ describe('admin:create', () => {
     expect([code, output]).toEqual([
       0,
       expect.stringMatching(
-        /: promoted, password replaced, address verified\n.*void: password, sessions and links/,
+        /: promoted, password replaced, address verified\n.*void: password, factors, sessions and links/,
       ),
     ])
     expect(await opens(/Password: (\S+)/.exec(output)![1]!)).toBe(true)
