@@ -19,9 +19,9 @@ import { openDeviceToken } from '../sessions/device-tokens.ts'
 import { isKnownTo } from '../throttle/devices.ts'
 import { MAX_FAILURES_IN_A_ROW, openAttempt } from '../throttle/service.ts'
 import { isActive, selectUsers, type User, users } from '../users/models.ts'
-import { openAbout } from './factor-due.ts'
 import type { SecondFactor } from './schemas.ts'
 import type { Proven, Used } from './start-session.ts'
+import { openAbout } from './start-session.ts'
 
 /** What a browser needs to answer a challenge of a login by one of the user's passkeys. Throws 401 `challenge_spent`. */
 export async function beginSecondFactor(resources: Resources, challenge: string): Promise<PasskeyOptions> {

@@ -2,6 +2,7 @@ import { and, eq, isNotNull, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { type Amr, amrOf, isTwofold, type Proof } from '../access/assurance.ts'
 import { record } from '../activity/service.ts'
+import { CHALLENGE_SECONDS, makeChallenge } from '../challenges/service.ts'
 import type { Resources } from '../context.ts'
 import {
   build,
@@ -11,7 +12,7 @@ import {
   rowExists,
   type Statement,
 } from '../database/statements.ts'
-import { accountHasFactor, type FactorState, hasFactor } from '../factors/state.ts'
+import { accountHasFactor, type FactorState, hasFactor, methodsOf } from '../factors/state.ts'
 import { type AppError, Refusal } from '../http/problem.ts'
 import { oneTimeTokens } from '../links/models.ts'
 import { voidTokens } from '../links/service.ts'
@@ -29,8 +30,7 @@ import { endDisabling } from '../users/change.ts'
 import type { OwedMail } from '../users/consequences.ts'
 import { profileColumns, type User, userIsActive, users } from '../users/models.ts'
 import { toUser } from '../users/schemas.ts'
-import { invalidCredentials } from './errors.ts'
-import { askForSecondFactor } from './factor-due.ts'
+import { invalidCredentials, secondFactorRequired } from './errors.ts'
 import type { Keeping } from './keep-signed-in.ts'
 import type { Tokens } from './schemas.ts'
 
@@ -222,4 +222,36 @@ export async function toTokens(
     refresh_expires_in: Math.round((endsAt - (session.now ?? now)) / 1000),
     user: toUser(user),
   }
+}
+
+/** What a challenge says of the password that was right: the account's epoch, so a new password ends it. */
+const aboutOf = (epoch: number, proofs: readonly Proof[]) => `${epoch}.${proofs.join('-')}`
+
+export function openAbout(about: string): { epoch: number; proofs: Proof[] } {
+  const [epoch, proofs] = about.split('.') as [string, string]
+  return { epoch: Number(epoch), proofs: proofs.split('-') as Proof[] }
+}
+
+/**
+ * The password was right, and a factor is due: no session, no cookie, no token but the challenge. The attempt was no
+ * failure and is taken back; it is no sign-in either, so no count begins anew.
+ */
+export async function askForSecondFactor(resources: Resources, proven: Proven): Promise<AppError> {
+  const { user, newHash } = proven
+  const isAsRead = and(eq(users.id, user.id), eq(users.password_hash, user.password_hash ?? ''))
+  await resources.db.writeBatch({
+    attempt: proven.takeBack,
+    hash: newHash ? [build.update(users).set({ password_hash: newHash }).where(isAsRead)] : [],
+  })
+  return secondFactorRequired({
+    challenge: makeChallenge(resources.config, {
+      kind: 'login',
+      userId: user.id,
+      about: aboutOf(user.token_epoch, proven.proofs),
+    }),
+    methods: methodsOf(proven.factors).filter(
+      (method) => method !== 'passkey' || !proven.proofs.includes('doubtful_passkey'),
+    ),
+    expires_in: CHALLENGE_SECONDS,
+  })
 }

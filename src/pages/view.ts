@@ -1,7 +1,7 @@
 import type { Context } from 'hono'
 import { getCookie, setCookie } from 'hono/cookie'
 import type { AppEnv } from '../context.ts'
-import { brandSheet } from './brand.ts'
+import { brandSheet } from './brand/brand.ts'
 import type { Clock } from './format.ts'
 import { LANGUAGES, type Language, PSEUDO, type Texts, textsOf } from './texts/index.ts'
 

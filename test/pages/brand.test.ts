@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { brandOf, brandSheet, contrast } from '../../src/pages/brand.ts'
+import { brandOf, brandSheet, contrast } from '../../src/pages/brand/brand.ts'
 import { openApi } from '../support/api.ts'
 
 const GROUNDS = { light: ['#f8f7f4', '#ffffff', '#f2f0ec'], dark: ['#11100f', '#191815', '#0d0c0a'] }

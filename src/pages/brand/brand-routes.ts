@@ -1,6 +1,6 @@
-import type { AppEnv } from '../context.ts'
-import { Hono } from '../http/hono.ts'
-import { notFound } from '../http/problem.ts'
+import type { AppEnv } from '../../context.ts'
+import { Hono } from '../../http/hono.ts'
+import { notFound } from '../../http/problem.ts'
 import { brandSheet } from './brand.ts'
 
 /** The second stylesheet, where there is a colour for it. */
