@@ -29,7 +29,6 @@ const MAY_BE_LEFT_OUT = [
     "describe.runIf(inject('whole'))",
     'the replay of every route is part of `npm run test:faults`',
   ],
-  ['test/browser/docs.test.ts', 'describe.skipIf(!executablePath)', 'there may be no chromium'],
   [
     'test/floods/floods.test.ts',
     "describe.skipIf(!inject('whole'))",

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
 import { openApi, PASSWORD } from '../support/api.ts'
+import { searchAll } from '../support/search.ts'
 
 /**
  * What src/throttle/counters.ts does, as a model, and every order of events in it. Attempts are counted before the
@@ -111,23 +112,8 @@ function faultOf({ count, owed, counted, takenBack, echoes }: State): string | u
   return isOver && count > owed.length ? 'what was no failure is counted' : undefined
 }
 
-/** Breadth first, so the first fault found is the shortest way to one. */
-function search(protocol: Protocol): { states: number; fault?: string[] } {
-  const seen = new Set([JSON.stringify(START)])
-  const queue: { state: State; path: string[] }[] = [{ state: START, path: [] }]
-  for (const { state, path } of queue) {
-    for (const step of next(state, protocol)) {
-      const way = [...path, step.name]
-      const fault = faultOf(step.state)
-      if (fault) return { states: seen.size, fault: [...way, fault] }
-      const key = JSON.stringify(step.state)
-      if (seen.has(key)) continue
-      seen.add(key)
-      queue.push({ state: step.state, path: way })
-    }
-  }
-  return { states: seen.size }
-}
+const search = (protocol: Protocol) =>
+  searchAll(START, (state) => next(state, protocol).map((step) => ({ ...step, fault: faultOf(step.state) })))
 
 test('RL2: in no order of events is a failure lost, or an attempt counted that was taken back', () => {
   const { states, fault } = search(OURS)

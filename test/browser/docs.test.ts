@@ -1,24 +1,9 @@
-import { existsSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
 import { Validator } from '@seriousme/openapi-schema-validator'
-import { type Browser, chromium, type Page } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { launchChromium } from '../../scripts/local/chromium.ts'
 import { ADMIN, startStack } from '../support/stack.ts'
 
-const executablePath = (process.env.PATH ?? '')
-  .split(delimiter)
-  .map((dir) => join(dir, 'chromium'))
-  .find(existsSync)
-const FLAGS = [
-  '--headless',
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-]
 /** As names of people: each sets `__xss` if it ever becomes markup or script. */
 const PAYLOADS = [
   '<script>window.__xss=1</script>',
@@ -43,16 +28,14 @@ test('The document is valid OpenAPI 3.1', async () => {
   expect(validator.version).toBe('3.1')
 })
 
-const title = `The page in a browser${executablePath ? '' : ' (skipped: no chromium on the PATH)'}`
-
-describe.skipIf(!executablePath)(title, { timeout: 60_000 }, () => {
+describe('The page in a browser', { timeout: 60_000 }, () => {
   let browser: Browser
   let page: Page
   const complaints: string[] = []
   const requested = new Set<string>()
 
   beforeAll(async () => {
-    browser = await chromium.launch({ executablePath: executablePath!, args: FLAGS })
+    browser = await launchChromium()
     page = await browser.newPage()
     page.on('console', (message) => complaints.push(message.text()))
     page.on('pageerror', (error) => complaints.push(error.message))

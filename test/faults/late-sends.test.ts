@@ -1,6 +1,7 @@
 import { afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { type Api, openApi, PASSWORD } from '../support/api.ts'
 import { goodRequests, newPerson, WHO } from '../support/requests.ts'
+import { type Step, searchAll } from '../support/search.ts'
 import { dump } from '../support/snapshots.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
@@ -92,7 +93,7 @@ function faultOf({ effects, answer, isTooLate }: State): string | undefined {
 }
 
 /** Everything that can happen next, with what is wrong about it. */
-function next(state: State, protocol: Protocol): { name: string; state: State; fault?: string }[] {
+function next(state: State, protocol: Protocol): Step<State>[] {
   const steps: ReturnType<typeof next> = []
   for (const number of state.flying) {
     const { state: landed, answer } = land(state, number, protocol)
@@ -132,22 +133,7 @@ function next(state: State, protocol: Protocol): { name: string; state: State; f
   return steps
 }
 
-/** Breadth first, so the first fault found is the shortest way to one. */
-function search(protocol: Protocol): { states: number; fault?: string[] } {
-  const seen = new Set([JSON.stringify(START)])
-  const queue: { state: State; path: string[] }[] = [{ state: START, path: [] }]
-  for (const { state, path } of queue) {
-    for (const step of next(state, protocol)) {
-      const way = [...path, step.name]
-      if (step.fault) return { states: seen.size, fault: [...way, step.fault] }
-      const key = JSON.stringify(step.state)
-      if (seen.has(key)) continue
-      seen.add(key)
-      queue.push({ state: step.state, path: way })
-    }
-  }
-  return { states: seen.size }
-}
+const search = (protocol: Protocol) => searchAll(START, (state) => next(state, protocol))
 
 test('HX20: marker and resends together: in no order of events does a late send change what was answered', () => {
   const { states, fault } = search(OURS)
