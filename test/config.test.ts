@@ -104,6 +104,8 @@ describe('SC1, HX15: a setting that is missing or unfit', () => {
     ['RESEND_API_KEY', ' '],
     ['CORS_ORIGINS', 'https://*.corp.example'],
     ['CORS_ORIGINS', ' , ,'],
+    ['COOKIE_ORIGINS', 'http://app.corp.example'],
+    ['COOKIE_ORIGINS', 'https://*.corp.example'],
     ['SIGNUP_DOMAINS', ' , ,', { EMAIL_VERIFICATION: 'required' }],
     ['TRUSTED_PROXY_SECRET', ' '],
     ['LINK_ORIGIN', 'http://localhost:8787', { ISSUER: 'https://roster.test' }],

@@ -63,6 +63,9 @@ export function faultOfCorsOrigin(entry: string): string | undefined {
   return URL.parse(entry)?.origin === entry && /^https?:/.test(entry) ? undefined : 'is not an origin'
 }
 
+/** A page that travels in the clear is whoever's who is on its way, and would have the cookie's power. */
+export const faultOfCookieOrigin = (entry: string) => faultOfCorsOrigin(entry) ?? faultOfUrl(entry)
+
 /** Scheme, host and port, and nothing else. */
 export const faultOfOrigin = (value: string) =>
   faultOfUrl(value) ?? (URL.parse(value)?.origin === value ? undefined : 'has more than an origin')

@@ -3,6 +3,7 @@ import { type JwtKeys, parseJwtKeys } from '../crypto/jwt-keys.ts'
 import { lazy } from '../values/lazy.ts'
 import {
   faultOfColour,
+  faultOfCookieOrigin,
   faultOfCorsOrigin,
   faultOfDomain,
   faultOfHost,
@@ -85,7 +86,7 @@ export const Env = lazy(() =>
     LINK_ORIGIN: checked(faultOfOrigin).optional(),
     CORS_ORIGINS: list(faultOfCorsOrigin).default([]),
     /** Origins beside our own whose pages may use the cookie of a session: apps on the same site. */
-    COOKIE_ORIGINS: list(faultOfCorsOrigin).default([]),
+    COOKIE_ORIGINS: list(faultOfCookieOrigin).default([]),
     /** Addresses of apps that signing in may lead to (`redirect_to`), each exactly as it is asked for. */
     APP_URLS: list(faultOfUrl).default([]),
     /** What servers of ours send as `Roster-Proxy-Secret`, so that they may name their clients. */
