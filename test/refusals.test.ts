@@ -33,6 +33,8 @@ const FIRST: Record<string, string> = {
   'POST /v1/users/:id/restore': 'UPDATE users SET deleted_at = 1 WHERE id = ?',
   'POST /v1/users/:id/enable': "UPDATE users SET status = 'disabled' WHERE id = ?",
   'POST /v1/users/:id/unlock': 'UPDATE users SET failed_logins = 3 WHERE id = ?',
+  'DELETE /v1/users/:id/factors':
+    "INSERT INTO factors (user_id, seed, key_id, created_at, confirmed_at) VALUES (?, 'x', 'x', 1, 1)",
 }
 
 /** A good request of a route; `body` instead of its own. Nothing is sent yet. */

@@ -3,14 +3,20 @@ import type { Acting, Decision } from '../users/change.ts'
 import { isSamePerson } from '../users/change.ts'
 import { managingLiving } from '../users/manage.ts'
 import { noticeTo, owed } from '../users/notices.ts'
+import { hasFactor, selectFactorState } from './state.ts'
 
 /**
  * Takes away every factor of somebody who has lost them, with the recovery codes; every session ends, and they are
- * told. Needs a recent login.
+ * told. Where there is none, nothing happens. Needs a recent login.
  */
-export const resettingFactors = (acting: Acting): Decision =>
-  managingLiving(acting, (row) => {
+export function resettingFactors(acting: Acting, userId: string): Decision {
+  // Beside the read of the user. Of the primary, as one that has just been added is one.
+  const read = acting.db.readPrimary({ state: selectFactorState(acting.config, userId) })
+  read.catch(() => {}) // Whoever waits for it hears of it.
+  return managingLiving(acting, async (row) => {
     requireRecentLogin(acting.actor, acting.now)
+    const { state } = await read
+    if (!hasFactor(state[0]!) && row.failed_factors === 0) return undefined
     return {
       action: 'factors.reset',
       set: { failed_factors: 0 },
@@ -21,3 +27,4 @@ export const resettingFactors = (acting: Acting): Decision =>
       mails: owed(noticeTo(acting, 'factors_reset', row)),
     }
   })
+}

@@ -123,7 +123,7 @@ export const userFactorRoutes = new Hono<AppEnv>().delete(
   requirePermission('users:update'),
   precondition,
   async (c) => {
-    await changeUser(c.var, c.req.param('id'), resettingFactors(c.var))
+    await changeUser(c.var, c.req.param('id'), resettingFactors(c.var, c.req.param('id')))
     return c.body(null, 204)
   },
 )

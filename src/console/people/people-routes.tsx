@@ -230,7 +230,7 @@ export const peoplePages = new Hono<PageEnv>()
     '/:id/reset_factors',
     needs('users:update'),
     ours,
-    action('factors', (c) => resettingFactors(c.var)),
+    action('factors', (c) => resettingFactors(c.var, c.req.param('id')!)),
   )
   .post(
     '/:id/delete',
