@@ -1,5 +1,5 @@
 import type { FC } from 'hono/jsx'
-import { ACTIONS } from '../activity/models.ts'
+import { ACTIONS, type Action } from '../activity/models.ts'
 import type { Activity } from '../activity/schemas.ts'
 import type { List } from '../http/pagination.ts'
 import { AsRequest, Button, Empty, Message, Paging, type Said, Select } from '../pages/components.tsx'
@@ -34,7 +34,10 @@ export const ActivityPage: FC<
           value={filter.action}
           options={[
             ['', texts.anyAction],
-            ...Object.keys(ACTIONS).map((name): [string, string] => [name, history.names[name] ?? name]),
+            ...(Object.keys(ACTIONS) as Action[]).map((name): [string, string] => [
+              name,
+              history.names[name],
+            ]),
           ]}
         />
         <div class="field">

@@ -48,6 +48,14 @@ export const history: typeof English = {
     'session.reuse_detected': 'Alte Anmeldung wiederverwendet',
     'session.repeated': 'Anmeldung anderswo wiederholt',
     'login.failed': 'Anmeldung gescheitert',
+    'factor.added': 'Zweiter Faktor hinzugefügt',
+    'factor.removed': 'Zweiter Faktor entfernt',
+    'factor.failed': 'Zweiter Faktor falsch',
+    'factors.reset': 'Zweite Faktoren zurückgesetzt',
+    'recovery_codes.renewed': 'Neue Wiederherstellungscodes',
+    'recovery_code.used': 'Wiederherstellungscode benutzt',
+    'passkey.renamed': 'Passkey umbenannt',
+    'passkey.counter_went_back': 'Passkey vielleicht kopiert',
     'mail.retried': 'Mail noch einmal gesendet',
     'cleanup.ran': 'Aufgeräumt',
   },
@@ -70,11 +78,13 @@ export const history: typeof English = {
     'user.purged': ({ actor, whom }) => `Endgültig gelöscht durch ${actor}: ${whom ?? 'ein Konto'}`,
     'user.exported': ({ actor, whom }) => `${of(whom, 'Daten')} exportiert durch ${actor}`,
     'user.unlocked': ({ actor, whom }) => `Freigegeben durch ${actor}: ${whom ?? 'das Konto'}`,
-    'user.locked': ({ whom }) =>
-      `${of(whom, 'Anmeldung mit Passwort')} nach zu vielen Fehlversuchen blockiert`,
     'password.changed': ({ actor, whom }) => `${of(whom, 'Passwort')} geändert durch ${actor}`,
     'password.reset_requested': ({ whom }) => `${of(whom, 'Neues Passwort')} per Mail verlangt`,
     'password.reset': ({ actor, whom }) => `${of(whom, 'Neues Passwort')} per Mail gewählt: ${actor}`,
+    'password.failed': ({ actor }) => `Falsches Passwort, angemeldet: ${actor}`,
+    'password.not_checked': ({ actor }) =>
+      `Neues Passwort von ${actor} konnte nicht unter den bekannt gewordenen gesucht werden`,
+    'email.verification_requested': ({ whom }) => `${of(whom, 'Bestätigung der Adresse')} per Mail verlangt`,
     'email.verified': ({ actor, whom }) => `${of(whom, 'Adresse')} bestätigt durch ${actor}`,
     'email.change_requested': ({ actor }) => `Andere Adresse verlangt: ${actor}`,
     'email.changed': ({ actor, whom, details }) => {
@@ -82,6 +92,7 @@ export const history: typeof English = {
       return `${of(whom, 'Adresse')} geändert durch ${actor}${email?.to ? `, jetzt ${email.to}` : ''}`
     },
     'email.change_undone': ({ actor }) => `Änderung der Adresse zurückgenommen: ${actor}`,
+    'email.change_withdrawn': ({ whom }) => `${of(whom, 'Änderung der Adresse')} hinfällig`,
     'invitation.created': ({ actor }) => `Einladung gesendet: ${actor}`,
     'invitation.resent': ({ actor }) => `Einladung noch einmal gesendet: ${actor}`,
     'invitation.withdrawn': ({ actor }) => `Einladung zurückgezogen: ${actor}`,
@@ -92,7 +103,20 @@ export const history: typeof English = {
     'sessions.ended': ({ actor, whom }) => `${of(whom, 'Sitzungen')} beendet durch ${actor}`,
     'session.reuse_detected': ({ whom }) =>
       `${of(whom, 'Alte Anmeldung')} wurde noch einmal benutzt und beendet`,
+    'session.repeated': ({ whom }) =>
+      `${of(whom, 'Anmeldung')} aus einem anderen Netz oder Programm wiederholt`,
     'login.failed': ({ whom }) => `${of(whom, 'Anmeldung')} gescheitert`,
+    'factor.added': ({ actor, details }) =>
+      `${details.kind === 'passkey' ? 'Passkey' : 'Authenticator-App'} hinzugefügt durch ${actor}`,
+    'factor.removed': ({ actor, details }) =>
+      `${details.kind === 'passkey' ? 'Passkey' : 'Authenticator-App'} entfernt durch ${actor}`,
+    'factor.failed': ({ whom }) => `${of(whom, 'Zweiter Faktor')} falsch`,
+    'factors.reset': ({ actor, whom }) => `${of(whom, 'Zweite Faktoren')} zurückgesetzt durch ${actor}`,
+    'recovery_codes.renewed': ({ actor }) => `Neue Wiederherstellungscodes: ${actor}`,
+    'recovery_code.used': ({ actor }) => `Wiederherstellungscode benutzt: ${actor}`,
+    'passkey.renamed': ({ actor }) => `Passkey umbenannt durch ${actor}`,
+    'passkey.counter_went_back': ({ whom }) =>
+      `${of(whom, 'Der Zähler eines Passkeys')} ging zurück: er ist vielleicht kopiert`,
     'mail.retried': ({ actor }) => `Mail noch einmal gesendet durch ${actor}`,
     'cleanup.ran': () => 'Roster hat aufgeräumt',
   },

@@ -1,3 +1,5 @@
+import type { Action } from '../../../activity/models.ts'
+
 /** What happened, as a sentence. `actor` did it (you, a name, or the system), `whom` it happened to, if somebody else. */
 export interface Told {
   actor: string
@@ -54,9 +56,17 @@ export const history = {
     'session.reuse_detected': 'Old sign-in reused',
     'session.repeated': 'Sign-in repeated elsewhere',
     'login.failed': 'Sign-in failed',
+    'factor.added': 'Second factor added',
+    'factor.removed': 'Second factor removed',
+    'factor.failed': 'Second factor failed',
+    'factors.reset': 'Second factors reset',
+    'recovery_codes.renewed': 'Recovery codes renewed',
+    'recovery_code.used': 'Recovery code used',
+    'passkey.renamed': 'Passkey renamed',
+    'passkey.counter_went_back': 'Passkey may be copied',
     'mail.retried': 'Mail tried again',
     'cleanup.ran': 'Clean-up',
-  } as Record<string, string>,
+  } satisfies Record<Action, string>,
   sentences: {
     'user.signed_up': ({ actor }) => `${actor} signed up`,
     'user.created': ({ actor, whom, details }) =>
@@ -79,13 +89,16 @@ export const history = {
         ? `${actor} exported ${details.list === 'users' ? 'the list of people' : 'the history'}`
         : `${actor} exported ${of(whom, 'the data')}`,
     'user.unlocked': ({ actor, whom }) => `${actor} unlocked ${whom ?? 'the account'}`,
-    'user.locked': ({ whom }) =>
-      `Password sign-in was locked${whom ? ` for ${whom}` : ''} after too many failures`,
     'password.changed': ({ actor, whom }) => `${actor} changed ${of(whom, 'the password')}`,
     'password.reset_requested': ({ whom }) =>
       `A link for a new password was asked for${whom ? ` for ${whom}` : ''}`,
     'password.reset': ({ actor, whom }) =>
       `${actor} chose a new password by mail${whom ? ` for ${whom}` : ''}`,
+    'password.failed': ({ actor }) => `${actor} typed a wrong password while signed in`,
+    'password.not_checked': ({ actor }) =>
+      `${actor} chose a password that could not be looked up among those that are known`,
+    'email.verification_requested': ({ whom }) =>
+      `A mail to confirm the address was asked for${whom ? ` for ${whom}` : ''}`,
     'email.verified': ({ actor, whom }) => `${actor} confirmed ${of(whom, 'the address')}`,
     'email.change_requested': ({ actor }) => `${actor} asked for another address`,
     'email.changed': ({ actor, whom, details }) => {
@@ -93,6 +106,7 @@ export const history = {
       return `${actor} changed ${of(whom, 'the address')}${email?.to ? ` to ${email.to}` : ''}`
     },
     'email.change_undone': ({ actor }) => `${actor} took the change of address back`,
+    'email.change_withdrawn': ({ whom }) => `A change of address${whom ? ` of ${whom}` : ''} came to nothing`,
     'invitation.created': ({ actor }) => `${actor} invited somebody`,
     'invitation.resent': ({ actor }) => `${actor} sent an invitation again`,
     'invitation.withdrawn': ({ actor }) => `${actor} withdrew an invitation`,
@@ -103,11 +117,24 @@ export const history = {
     'sessions.ended': ({ actor, whom }) => `${actor} ended ${of(whom, 'the sessions')}`,
     'session.reuse_detected': ({ whom }) =>
       `Somebody reused an old sign-in${whom ? ` of ${whom}` : ''}; it was ended`,
+    'session.repeated': ({ whom }) =>
+      `A sign-in${whom ? ` of ${whom}` : ''} was repeated from another network or client`,
     'login.failed': ({ whom }) => `A sign-in${whom ? ` as ${whom}` : ''} failed`,
+    'factor.added': ({ actor, details }) =>
+      `${actor} added ${details.kind === 'passkey' ? 'a passkey' : 'an authenticator app'}`,
+    'factor.removed': ({ actor, details }) =>
+      `${actor} removed ${details.kind === 'passkey' ? 'a passkey' : 'the authenticator app'}`,
+    'factor.failed': ({ whom }) => `A second factor${whom ? ` of ${whom}` : ''} failed`,
+    'factors.reset': ({ actor, whom }) => `${actor} reset ${of(whom, 'the second factors')}`,
+    'recovery_codes.renewed': ({ actor }) => `${actor} made new recovery codes`,
+    'recovery_code.used': ({ actor }) => `${actor} used a recovery code`,
+    'passkey.renamed': ({ actor }) => `${actor} renamed a passkey`,
+    'passkey.counter_went_back': ({ whom }) =>
+      `The counter of a passkey${whom ? ` of ${whom}` : ''} went back: it may have been copied`,
     'mail.retried': ({ actor }) => `${actor} tried a mail again`,
     'cleanup.ran': ({ actor }) => `${actor} cleaned up`,
-  } as Record<string, (told: Told) => string>,
+  } satisfies Record<Action, (told: Told) => string>,
 }
 
 /** What is shown in red: somebody may be where they should not. */
-export const GRAVE = new Set(['session.reuse_detected', 'user.locked', 'user.purged'])
+export const GRAVE = new Set<Action>(['session.reuse_detected', 'passkey.counter_went_back', 'user.purged'])
