@@ -50,8 +50,8 @@ export const FactorSections: FC<Props & { factors: Factors; known: object }> = (
         <Form action={`${PATH}/passkeys/new`} token={token}>
           <Button>{texts.addPasskey}</Button>
         </Form>
-        <script src="/passkeys.js" type="module" />
         <AsRequest view={view} method="POST" path="/v1/auth/passkeys/options" />
+        <script src="/passkeys.js" type="module" />
       </Section>
       <Section title={texts.app} hint={texts.appHint} id="app">
         {totp ? (

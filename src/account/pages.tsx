@@ -309,7 +309,7 @@ export const DataPage: FC<PageProps> = ({ view, viewer, message, errors = {} }) 
           </a>
           <AsRequest view={view} method="GET" path="/v1/users/me/export" />
         </Section>
-        <Section title={data.leave} hint={data.leaveHint}>
+        <Section title={data.leave} hint={data.leaveHint(view.purgeDays)}>
           <Fold summary={data.leaveFold} style="destructive" open={Boolean(errors.password)}>
             <div class="grave">
               <Form action="/account/data/leave" token={viewer.formToken}>

@@ -17,6 +17,8 @@ export interface View extends Clock {
   /** The path with its query, to come back to. */
   here: string
   requestId: string
+  /** For how long somebody who was deleted can be restored. */
+  purgeDays: number
 }
 
 const LANGUAGE_COOKIE = 'roster-lang'
@@ -46,6 +48,7 @@ export function viewOf(c: Context, locale?: string | null): View {
     path: url.pathname,
     here: url.pathname + url.search,
     requestId,
+    purgeDays: config.PURGE_AFTER_DAYS,
   }
 }
 

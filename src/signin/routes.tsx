@@ -50,7 +50,7 @@ export const signinRoutes = new Hono<PageEnv>()
       : doneMessage(c, {
           signed_out: view.texts.signin.signedOut,
           confirmed: view.texts.signin.check.done,
-          left: view.texts.account.data.left,
+          left: view.texts.account.data.left(view.purgeDays),
           reset: view.texts.links.reset_password.done[0]!,
           address: view.texts.links.change_email.done[0]!,
           unlocked: view.texts.links.unlock_account.done[0]!,

@@ -19,7 +19,7 @@ export const BulkPage: FC<{
       <p class="crumb">
         <a href="/admin/people">{list.title}</a>
       </p>
-      <Head title={bulk.title[action]} lead={bulk.confirm[action]} />
+      <Head title={bulk.title[action]} lead={bulk.confirm[action](view.purgeDays)} />
       <div class="rows">
         {people.map((user) => (
           <div class="row">

@@ -196,7 +196,7 @@ export const Deleting: FC<Part> = ({ view, viewer, person: { user }, errors = {}
           <AsRequest view={view} method="POST" path={`/v1/users/${user.id}/restore`} />
         </Section>
       ) : (
-        <Section title={texts.delete} hint={texts.deleteHint}>
+        <Section title={texts.delete} hint={texts.deleteHint(view.purgeDays)}>
           <Fold summary={texts.deleteFold}>
             <Form action={`${at}/delete`} token={viewer.formToken}>
               <Button style="destroy">{texts.deleteButton(user.name)}</Button>

@@ -66,9 +66,11 @@ export const account: typeof English = {
     downloadHint: 'Alles, was wir über dich haben, als eine JSON-Datei.',
     downloadButton: 'Alles herunterladen',
     leave: 'Konto löschen',
-    leaveHint: 'Du wirst sofort überall abgemeldet, und nach 30 Tagen wird alles endgültig gelöscht.',
+    leaveHint: (days) =>
+      `Du wirst sofort überall abgemeldet, und nach ${days} Tagen wird alles endgültig gelöscht.`,
     leaveFold: 'Löschen…',
     leaveButton: 'Mein Konto löschen',
-    left: 'Dein Konto ist gelöscht. Frag innerhalb von 30 Tagen die Administration, falls du es dir anders überlegst.',
+    left: (days) =>
+      `Dein Konto ist gelöscht. Frag innerhalb von ${days} Tagen die Administration, falls du es dir anders überlegst.`,
   },
 }

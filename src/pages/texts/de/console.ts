@@ -111,10 +111,10 @@ export const console: typeof English = {
       delete: 'Personen löschen',
     },
     confirm: {
-      disable: 'Sie werden sofort abgemeldet und können sich nicht anmelden. Nichts geht verloren.',
-      enable: 'Sie können sich wieder anmelden.',
-      end_sessions: 'Sie werden überall abgemeldet und können sich wieder anmelden.',
-      delete: 'Sie werden sofort abgemeldet. 30 Tage lang lassen sie sich wiederherstellen.',
+      disable: () => 'Sie werden sofort abgemeldet und können sich nicht anmelden. Nichts geht verloren.',
+      enable: () => 'Sie können sich wieder anmelden.',
+      end_sessions: () => 'Sie werden überall abgemeldet und können sich wieder anmelden.',
+      delete: (days) => `Sie werden sofort abgemeldet. ${days} Tage lang lassen sie sich wiederherstellen.`,
     },
     button: {
       disable: (count) => `${people(count)} sperren`,
@@ -162,7 +162,7 @@ export const console: typeof English = {
     enableHint: 'Erlaubt die Anmeldung wieder.',
     enableButton: 'Entsperren',
     delete: 'Löschen',
-    deleteHint: '30 Tage lang lässt es sich wiederherstellen.',
+    deleteHint: (days) => `${days} Tage lang lässt es sich wiederherstellen.`,
     deleteFold: 'Löschen…',
     deleteButton: (name) => `${name} löschen`,
     restore: 'Wiederherstellen',

@@ -64,9 +64,11 @@ export const account = {
     downloadHint: 'Everything we hold about you, as one JSON file.',
     downloadButton: 'Download everything',
     leave: 'Delete my account',
-    leaveHint: 'You are signed out everywhere now, and everything is erased after 30 days.',
+    leaveHint: (days: number) =>
+      `You are signed out everywhere now, and everything is erased after ${days} days.`,
     leaveFold: 'Delete…',
     leaveButton: 'Delete my account',
-    left: 'Your account is deleted. Ask an administrator within 30 days if you change your mind.',
+    left: (days: number) =>
+      `Your account is deleted. Ask an administrator within ${days} days if you change your mind.`,
   },
 }

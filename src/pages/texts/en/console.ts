@@ -100,10 +100,10 @@ export const console = {
       delete: 'Delete people',
     },
     confirm: {
-      disable: 'They are signed out at once and cannot sign in. Nothing is lost.',
-      enable: 'They can sign in again.',
-      end_sessions: 'They are signed out everywhere and can sign in again.',
-      delete: 'They are signed out at once. They can be restored for 30 days.',
+      disable: () => 'They are signed out at once and cannot sign in. Nothing is lost.',
+      enable: () => 'They can sign in again.',
+      end_sessions: () => 'They are signed out everywhere and can sign in again.',
+      delete: (days: number) => `They are signed out at once. They can be restored for ${days} days.`,
     },
     button: {
       disable: (count: number) => (count === 1 ? 'Disable 1 person' : `Disable ${count} people`),
@@ -152,7 +152,7 @@ export const console = {
     enableHint: 'Lets them sign in again.',
     enableButton: 'Enable',
     delete: 'Delete',
-    deleteHint: 'Can be restored for 30 days.',
+    deleteHint: (days: number) => `Can be restored for ${days} days.`,
     deleteFold: 'Delete…',
     deleteButton: (name: string) => `Delete ${name}`,
     restore: 'Restore',
