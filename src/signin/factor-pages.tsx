@@ -1,16 +1,10 @@
-import type { Child, FC } from 'hono/jsx'
+import type { FC } from 'hono/jsx'
 import type { Method } from '../factors/state.ts'
-import { Button, Field, Fold, Form, Notice } from '../pages/components.tsx'
+import { Button, Field, Fold, Form, Message, type Said } from '../pages/components.tsx'
 import { NarrowPage } from '../pages/layout.tsx'
 import { PasskeyForm } from '../pages/passkeys.tsx'
 import type { View } from '../pages/view.ts'
 import type { FactorDue } from './factor-cookie.ts'
-
-interface Said {
-  tone?: 'danger' | 'warn' | 'info'
-  title: string
-  text?: Child
-}
 
 /** The second factor, after a right password. */
 export const FactorPage: FC<{ view: View; token: string; due: FactorDue; message?: Said | undefined }> = ({
@@ -48,11 +42,7 @@ export const FactorPage: FC<{ view: View; token: string; due: FactorDue; message
           {factors.lead(due.email)} <a href="/signin">{factors.notYou}</a>
         </p>
       </div>
-      {message && (
-        <Notice title={message.title} {...(message.tone && { tone: message.tone })}>
-          {message.text && <p>{message.text}</p>}
-        </Notice>
-      )}
+      <Message message={message} />
       {has('totp') && (
         <Form action="/signin/factor" token={token}>
           <Field

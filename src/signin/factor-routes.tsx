@@ -8,6 +8,7 @@ import { type Proven, startSession } from '../auth/start-session.ts'
 import { Hono } from '../http/hono.ts'
 import { AppError } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
+import type { Said } from '../pages/components.tsx'
 import { failingPage } from '../pages/failing.tsx'
 import { browserFormToken, browserOf, form } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
@@ -16,9 +17,8 @@ import { viewOf } from '../pages/view.ts'
 import { knownDevice } from '../sessions/cookie.ts'
 import { askForFactor, clearFactorDue, type FactorDue, readFactorDue } from './factor-cookie.ts'
 import { credentialIn, FactorPage } from './factor-pages.tsx'
-import type { Message } from './pages.tsx'
 
-const factorPage = (c: Context, due: FactorDue, message?: Message, status = 200) =>
+const factorPage = (c: Context, due: FactorDue, message?: Said, status = 200) =>
   respond(c, <FactorPage view={viewOf(c)} token={browserFormToken(c)} due={due} message={message} />, {
     status: status as 200,
   })

@@ -1,15 +1,14 @@
 import type { Child, FC } from 'hono/jsx'
 import type { InvitationShown } from '../invitations/accept.ts'
-import { Button, Field, Form } from '../pages/components.tsx'
+import { Button, Field, Form, Message, type Said } from '../pages/components.tsx'
 import { NarrowPage } from '../pages/layout.tsx'
 import type { View } from '../pages/view.ts'
 import type { Field as LinkField, LinkPurpose } from './link-pages.ts'
-import { type Message, MessageNotice } from './pages.tsx'
 
 interface Props {
   view: View
   purpose: LinkPurpose
-  message?: Message | undefined
+  message?: Said | undefined
 }
 
 /** No script on these: their address has a token in it. */
@@ -47,7 +46,7 @@ export const LinkForm: FC<
         )}
         {purpose !== 'accept_invitation' && <p class="soft">{links[purpose].lead}</p>}
       </div>
-      <MessageNotice message={message} />
+      <Message message={message} />
       <Form action={view.path} token={formToken}>
         {token && <input type="hidden" name="token" value={token} />}
         {invitation && (
@@ -132,7 +131,7 @@ export const LinkExpired: FC<Props & { instead: string; said: string }> = ({
   return (
     <Page view={view} purpose={purpose} title={said} message={{ tone: 'danger', title: said }}>
       <h1 class="visually-hidden">{said}</h1>
-      <MessageNotice message={{ tone: 'danger', title: said, text: hint }} />
+      <Message message={{ tone: 'danger', title: said, text: hint }} />
       <div class="actions">
         <a class="button primary wide" href={instead}>
           {button}

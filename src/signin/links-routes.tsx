@@ -14,6 +14,7 @@ import { acceptInvitation, type InvitationShown, showInvitation } from '../invit
 import { AcceptInvitation } from '../invitations/schemas.ts'
 import { invalidLink } from '../links/errors.ts'
 import { PURPOSES } from '../links/models.ts'
+import type { Said } from '../pages/components.tsx'
 import { failingPage, fieldErrors, problemText } from '../pages/failing.tsx'
 import { browserFormToken, browserOf, isOurForm, staleForm } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
@@ -24,7 +25,6 @@ import { knownDevice, readSessionCookie, toClaims } from '../sessions/cookie.ts'
 import { askerOf } from './asker-cookie.ts'
 import { LinkDone, LinkExpired, LinkForm } from './link-form.tsx'
 import { type LinkPage, type LinkPurpose, PAGES } from './link-pages.ts'
-import type { Message } from './pages.tsx'
 import { waitOf } from './refusals.tsx'
 
 type Fields = Record<string, string>
@@ -46,7 +46,7 @@ function actorOf(c: LinkContext): Claims | undefined {
 }
 
 interface Refused {
-  message: Message
+  message: Said
   errors: Fields
   status: AppError['status']
 }
@@ -199,7 +199,7 @@ function refusedBy(view: View, error: AppError): Refused {
   const { common, links } = view.texts
   const errors = fieldErrors(view, error)
   const isOfCode = error.code === 'invalid_link'
-  const message: Message = waitOf(view, error) ?? {
+  const message: Said = waitOf(view, error) ?? {
     tone: 'danger',
     title: error.errors
       ? (Object.values(errors)[0] ?? common.check)

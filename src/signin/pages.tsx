@@ -1,26 +1,13 @@
-import type { Child, FC } from 'hono/jsx'
-import { Button, Checkbox, Field, Form, Notice } from '../pages/components.tsx'
+import type { FC } from 'hono/jsx'
+import { Button, Checkbox, Field, Form, Message, type Said } from '../pages/components.tsx'
 import { NarrowPage } from '../pages/layout.tsx'
 import type { View } from '../pages/view.ts'
 import { type Again, AgainCode, AgainPasskey, PasskeySignIn } from './factor-pages.tsx'
 
-export interface Message {
-  tone?: 'danger' | 'warn' | 'info'
-  title: string
-  text?: Child
-}
-
-export const MessageNotice: FC<{ message: Message | undefined }> = ({ message }) =>
-  message ? (
-    <Notice title={message.title} {...(message.tone && { tone: message.tone })}>
-      {message.text && <p>{message.text}</p>}
-    </Notice>
-  ) : null
-
 interface FormPage {
   view: View
   token: string
-  message?: Message | undefined
+  message?: Said | undefined
   values?: Record<string, string>
   errors?: Record<string, string>
 }
@@ -43,7 +30,7 @@ export const SignInPage: FC<
       }
     >
       <h1>{signin.title}</h1>
-      <MessageNotice message={message} />
+      <Message message={message} />
       <Form action="/signin" token={token}>
         {to && <input type="hidden" name="to" value={to} />}
         {target && <input type="hidden" name="target" value={target} />}
@@ -91,7 +78,7 @@ export const SignInAgainPage: FC<
         <h1>{signin.again.title}</h1>
         <p class="soft">{signin.again.lead}</p>
       </div>
-      <MessageNotice message={message} />
+      <Message message={message} />
       <Form action="/signin/again" token={token}>
         <input type="hidden" name="to" value={to} />
         {carried && <input type="hidden" name="carried" value={carried} />}
@@ -137,7 +124,7 @@ export const SignUpPage: FC<FormPage & { passwordMinLength: number }> = ({
       }
     >
       <h1>{signup.title}</h1>
-      <MessageNotice message={message} />
+      <Message message={message} />
       <Form action="/signup" token={token}>
         <Field
           name="name"
@@ -204,7 +191,7 @@ export const CheckMailPage: FC<FormPage & { email: string }> = ({
         <h1>{check.title}</h1>
         <p class="soft">{check.lead(email)}</p>
       </div>
-      <MessageNotice message={message} />
+      <Message message={message} />
       <Form action="/signup/code" token={token}>
         <input type="hidden" name="email" value={email} />
         <Field
@@ -241,7 +228,7 @@ export const ForgotPage: FC<FormPage> = ({ view, token, message, values = {}, er
         <h1>{forgotten.title}</h1>
         <p class="soft">{forgotten.lead}</p>
       </div>
-      <MessageNotice message={message} />
+      <Message message={message} />
       <Form action="/forgot" token={token}>
         <Field
           name="email"

@@ -1,10 +1,10 @@
 import type { AppError } from '../http/problem.ts'
+import type { Said } from '../pages/components.tsx'
 import { toFull, toMinute } from '../pages/format.ts'
 import type { View } from '../pages/view.ts'
-import type { Message } from './pages.tsx'
 
 /** What a refused sign-in says. Wrong, unknown and locked are one sentence. Throws what is a failure of ours. */
-export function refusalOf(view: View, error: AppError): Message {
+export function refusalOf(view: View, error: AppError): Said {
   const { signin } = view.texts
   const waiting = waitOf(view, error)
   const disabledUntil = error.members?.disabled_until as string | undefined
@@ -30,7 +30,7 @@ export function refusalOf(view: View, error: AppError): Message {
 }
 
 /** What says that one has to wait, and how long; undefined where it is something else. */
-export function waitOf(view: View, error: AppError): Message | undefined {
+export function waitOf(view: View, error: AppError): Said | undefined {
   const { signin } = view.texts
   if (error.code === 'hashing_busy')
     return { tone: 'danger', title: signin.hashing[0]!, text: signin.hashing[1] }

@@ -9,6 +9,7 @@ import { startSession } from '../auth/start-session.ts'
 import { Hono } from '../http/hono.ts'
 import { AppError } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
+import type { Said } from '../pages/components.tsx'
 import { failingPage } from '../pages/failing.tsx'
 import { browserFormToken, browserOf, form, sessionOf } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
@@ -19,7 +20,7 @@ import { clearSessionCookie, knownDevice, moveSessionCookie, readSessionCookie }
 import { askerOf } from './asker-cookie.ts'
 import { askForFactor } from './factor-cookie.ts'
 import { againInput } from './factor-pages.tsx'
-import { type Message, SignInAgainPage, SignInPage } from './pages.tsx'
+import { SignInAgainPage, SignInPage } from './pages.tsx'
 import { refusalOf } from './refusals.tsx'
 import { openTarget, originOfTarget, sealTarget } from './targets.ts'
 
@@ -152,7 +153,7 @@ export const signinRoutes = new Hono<PageEnv>()
             : error.code === 'invalid_passkey'
               ? view.texts.factors.passkeyFailed
               : [problems.wrong_password!]
-        const message: Message =
+        const message: Said =
           error.status === 429 ? refusalOf(view, error) : { tone: 'danger', title: title!, text }
         return respond(
           c,

@@ -8,6 +8,7 @@ import { startSession } from '../auth/start-session.ts'
 import { Hono } from '../http/hono.ts'
 import { AppError } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
+import type { Said } from '../pages/components.tsx'
 import { failingPage, fieldErrors, problemText } from '../pages/failing.tsx'
 import { browserFormToken, browserOf, form } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
@@ -20,17 +21,10 @@ import { AskForMail, VerifyEmail } from '../recovery/schemas.ts'
 import { resendVerification, verifyEmail } from '../recovery/verify.ts'
 import { knownDevice } from '../sessions/cookie.ts'
 import { askerOf, rememberAsker } from './asker-cookie.ts'
-import {
-  CheckMailPage,
-  ForgotPage,
-  type Message,
-  ResendPage,
-  SignUpClosedPage,
-  SignUpPage,
-} from './pages.tsx'
+import { CheckMailPage, ForgotPage, ResendPage, SignUpClosedPage, SignUpPage } from './pages.tsx'
 import { refusalOf } from './refusals.tsx'
 
-const checkMail = (c: Context, email: string, message?: Message, status = 200) =>
+const checkMail = (c: Context, email: string, message?: Said, status = 200) =>
   respond(
     c,
     <CheckMailPage
@@ -69,7 +63,7 @@ export const signupRoutes = new Hono<PageEnv>()
       const view = viewOf(c)
       const { common, signin } = view.texts
       const errors = fieldErrors(view, error)
-      const message: Message = error.errors
+      const message: Said = error.errors
         ? { tone: 'danger', title: common.check, text: common.checkHint }
         : { tone: 'danger', title: signin.wrong[0]!, text: problemText(view, error) }
       return respond(
@@ -101,7 +95,7 @@ export const signupRoutes = new Hono<PageEnv>()
       if (!(error instanceof AppError) || error.status >= 500) throw error
       const view = viewOf(c)
       const [title, text] = view.texts.signin.check.wrong
-      const message: Message =
+      const message: Said =
         error.status === 429 ? refusalOf(view, error) : { tone: 'danger', title: title!, text }
       return checkMail(c, email, message, error.status)
     }
@@ -146,7 +140,7 @@ export const signupRoutes = new Hono<PageEnv>()
       )
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error
-      const message: Message = error.errors
+      const message: Said = error.errors
         ? { tone: 'danger', title: view.texts.common.check, text: view.texts.common.checkHint }
         : refusalOf(view, error)
       return respond(
