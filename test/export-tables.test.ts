@@ -51,6 +51,18 @@ const ABOUT: Record<string, (id: string, mark: string) => [member: string, inser
       VALUES (?1, ?2, ?1, 'r', 'k', 0, '[]', '', 0, 0, 'n', 0)`,
       [mark, id],
     ],
+    consents: (id, mark) => [
+      'oauth_grants',
+      "INSERT INTO oauth_grants (id, user_id, client_id, scopes, created_at, updated_at) VALUES (?1, ?2, ?1, '[]', 0, 0)",
+      [mark, id],
+    ],
+    'apps that they made': (id, mark) => [
+      'oauth_clients',
+      `INSERT INTO oauth_clients (id, name, type, token_endpoint_auth_method, grants, redirect_uris, post_logout_redirect_uris,
+        scopes, first_party, require_pkce, id_token_signed_response_alg, resources, epoch, created_by, created_at, updated_at, version)
+      VALUES (?1, 'n', 'public', 'none', '[]', '[]', '[]', '[]', 0, 1, 'RS256', '[]', 0, ?2, 0, 0, 0)`,
+      [mark, id],
+    ],
     'idempotency keys': (id, mark) => [
       'idempotency_keys',
       `INSERT INTO idempotency_keys (principal, route, key, body_hash, status, response, subject_id, created_at)

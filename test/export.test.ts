@@ -16,6 +16,10 @@ const MEMBER_OF: Record<string, string | null> = {
   factors: 'factors',
   passkeys: 'passkeys',
   recovery_codes: 'recovery_codes',
+  oauth_grants: 'oauth_grants',
+  oauth_clients: 'oauth_clients',
+  // Ids of what was used, and nobody's.
+  oauth_codes: null,
   // Ids of what was used, and nobody's.
   challenges: null,
   // Keys are MACs: nothing in there can be told to be about somebody.

@@ -102,6 +102,10 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
     proved_at: null,
     amr: JSON.stringify(amr),
     repeated_at: null,
+    parent_id: null,
+    client_id: null,
+    client_epoch: null,
+    scope: null,
   } satisfies Given<Session>
   const isStarted = rowExists(sessions, session.id)
   const isThisUser = and(eq(users.id, row.id), isStarted)

@@ -12,6 +12,7 @@ import { idempotencyKeys } from '../idempotency/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens, TAKES_BACK } from '../links/models.ts'
 import { outbox } from '../mail/models.ts'
+import { oauthCodes } from '../oauth/models.ts'
 import { sessions } from '../sessions/models.ts'
 import { throttles } from '../throttle/models.ts'
 import { endDisabling } from '../users/change.ts'
@@ -38,6 +39,8 @@ const IDEMPOTENCY_MS = DAY_MS
 const RESENDS_KEPT_MS = DAY_MS
 /** Longer than any is good. */
 const CHALLENGES_KEPT_MS = 3_600_000
+/** Whoever brings a code again within a day ends what it gave. */
+const CODES_KEPT_MS = DAY_MS
 const INVITATIONS_KEPT_MS = 30 * DAY_MS
 /** Longer than any link in a mail is good, so what is still owed is never removed. */
 const MAILS_KEPT_MS = 14 * DAY_MS
@@ -68,6 +71,7 @@ export function tasksOf(resources: Resources): Record<string, Task> {
     idempotency_keys: removal(idempotencyKeys, 'rowid', sql`created_at < ${now - IDEMPOTENCY_MS}`),
     resends: removal(resends, 'batch_id', sql`batch_id < ${firstIdAt(now - RESENDS_KEPT_MS)}`),
     challenges: removal(challenges, 'id', sql`id < ${firstIdAt(now - CHALLENGES_KEPT_MS)}`),
+    oauth_codes: removal(oauthCodes, 'id', sql`id < ${firstIdAt(now - CODES_KEPT_MS)}`),
     unconfirmed_factors: removal(
       factors,
       'user_id',

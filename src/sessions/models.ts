@@ -28,6 +28,11 @@ export const sessions = sqliteTable(
     amr: text().notNull().default('["pwd"]'),
     /** When its refresh token was last repeated from another network or client than it was rotated for. */
     repeated_at: integer(),
+    /** Of an app's session: the person's own that it is under, the app, its epoch then, and what it may do. */
+    parent_id: text(),
+    client_id: text(),
+    client_epoch: integer(),
+    scope: text(),
   },
   (table) => [
     index('sessions_live').on(table.user_id, table.id).where(sql`revoked_at IS NULL`),

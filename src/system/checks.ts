@@ -12,6 +12,7 @@ import { oneTimeTokens } from '../links/models.ts'
 import { mailsAreUsedUp } from '../mail/limits.ts'
 import { outbox } from '../mail/models.ts'
 import { countMails } from '../mail/outbox.ts'
+import { oauthClients, oauthCodes, oauthGrants } from '../oauth/models.ts'
 import { hasKeyOf } from '../passwords/hashing.ts'
 import { sessions } from '../sessions/models.ts'
 import { type LimitName, PER_MINUTE } from '../throttle/limits.ts'
@@ -37,6 +38,7 @@ const NEEDED_BINDINGS = Object.keys(PER_MINUTE) as LimitName[]
 const TABLES = [
   ...[users, userTotals, erasures, sessions, activityLogs, oneTimeTokens, invitations, outbox, throttles],
   ...[idempotencyKeys, cleanupRuns, resends, systemState, dailyTotals],
+  ...[oauthClients, oauthGrants, oauthCodes],
 ]
 /** Those that no statement of Drizzle's knows. */
 const SEARCH_TABLES = ['users_fts', 'reasons_fts']

@@ -7,6 +7,7 @@ import { ANSWERED_EMAIL, idempotencyKeys } from '../idempotency/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens } from '../links/models.ts'
 import { NEW_EMAIL, outbox } from '../mail/models.ts'
+import { oauthGrants } from '../oauth/models.ts'
 import { passkeys } from '../passkeys/models.ts'
 import { sessions } from '../sessions/models.ts'
 import { normalizeEmail } from '../values/email.ts'
@@ -67,7 +68,7 @@ export function eraseUser(resources: Resources, id: string, isDone: SQL): Statem
         CASE WHEN ${hadRank} THEN ${now + config.ACTIVITY_NOISE_DAYS * DAY_MS} END, ${now}
       FROM ${users} WHERE id = ${id} AND ${isDone} ON CONFLICT DO NOTHING`,
     build.delete(users).where(and(eq(users.id, id), isDone)),
-    ...[factors, recoveryCodes, passkeys].map(
+    ...[factors, recoveryCodes, passkeys, oauthGrants].map(
       (table) => sql`DELETE FROM ${table} WHERE user_id = ${id} AND ${isDone}`,
     ),
   ]

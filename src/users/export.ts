@@ -14,6 +14,7 @@ import { idempotencyKeys } from '../idempotency/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens } from '../links/models.ts'
 import { outbox } from '../mail/models.ts'
+import { oauthClients, oauthGrants } from '../oauth/models.ts'
 import { passkeys } from '../passkeys/models.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
@@ -49,6 +50,8 @@ export const UserExport = lazy(() =>
       factors: rowsOf(factors),
       recovery_codes: rowsOf(recoveryCodes),
       passkeys: rowsOf(passkeys),
+      oauth_grants: rowsOf(oauthGrants),
+      oauth_clients: rowsOf(oauthClients),
     })
     .meta({ id: 'UserExport' }),
 )
@@ -70,6 +73,10 @@ const WITHHELD = new Set([
   'seed',
   'key_id',
   'hash',
+  'secret_hash',
+  'former_secret_hash',
+  'epoch',
+  'client_epoch',
 ])
 
 const ROWS_PER_PAGE = 500
@@ -133,6 +140,9 @@ function sourcesOf(id: string): Source[] {
     of('factors', factors, sql`user_id = ${id}`, ['user_id']),
     of('recovery_codes', recoveryCodes, sql`user_id = ${id}`, ['hash']),
     of('passkeys', passkeys, sql`user_id = ${id}`, ['rp_id', 'id']),
+    of('oauth_grants', oauthGrants, sql`user_id = ${id}`, ['client_id']),
+    of('oauth_clients', oauthClients, sql`owner_id = ${id}`, ['id']),
+    of('oauth_clients', oauthClients, sql`created_by = ${id} AND owner_id IS NOT ${id}`, ['id']),
   ]
 }
 

@@ -1,0 +1,84 @@
+import { sql } from 'drizzle-orm'
+import { index, integer, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
+
+export const CLIENT_TYPES = ['public', 'confidential'] as const
+export const GRANT_TYPES = ['authorization_code', 'refresh_token', 'client_credentials'] as const
+export const AUTH_METHODS = ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'] as const
+export const ID_TOKEN_ALGORITHMS = ['RS256', 'ES256'] as const
+
+/**
+ * Apps and services that sign people in with Roster, or act for themselves. The deployment's own are first-party: they
+ * ask for no consent. Of a secret there is its digest alone, and for a while that of the one before. What is in the plural
+ * is a JSON list; 1 is yes, and 0 no.
+ */
+export const oauthClients = sqliteTable(
+  'oauth_clients',
+  {
+    id: text().primaryKey(),
+    name: text().notNull(),
+    type: text().$type<(typeof CLIENT_TYPES)[number]>().notNull(),
+    /** The one way in which it says who it is. */
+    token_endpoint_auth_method: text().$type<(typeof AUTH_METHODS)[number]>().notNull(),
+    grants: text().notNull(),
+    redirect_uris: text().notNull(),
+    post_logout_redirect_uris: text().notNull(),
+    backchannel_logout_uri: text(),
+    /** What it may ask for; of `client_credentials`, what it may do. */
+    scopes: text().notNull(),
+    /** Who may use it; null for everybody. */
+    allowed_roles: text(),
+    first_party: integer().notNull(),
+    require_pkce: integer().notNull(),
+    id_token_signed_response_alg: text().$type<(typeof ID_TOKEN_ALGORITHMS)[number]>().notNull(),
+    logo_uri: text(),
+    /** A JWK set (RFC 7517), for `private_key_jwt`. */
+    jwks: text(),
+    resources: text().notNull(),
+    secret_hash: text(),
+    former_secret_hash: text(),
+    former_secret_until: integer(),
+    /** Raised by what cuts it off: its tokens and its sessions are of before. */
+    epoch: integer().notNull(),
+    /** Of `client_credentials`: who answers for what it does. */
+    owner_id: text(),
+    created_by: text(),
+    created_at: integer().notNull(),
+    updated_at: integer().notNull(),
+    last_used_at: integer(),
+    version: integer().notNull(),
+  },
+  (table) => [
+    index('oauth_clients_of_owner').on(table.owner_id).where(sql`owner_id IS NOT NULL`),
+    index('oauth_clients_by_maker').on(table.created_by).where(sql`created_by IS NOT NULL`),
+  ],
+)
+
+export type Client = typeof oauthClients.$inferSelect
+
+/** What somebody has let an app do (a consent), until they take it back. */
+export const oauthGrants = sqliteTable(
+  'oauth_grants',
+  {
+    id: text().primaryKey(),
+    user_id: text().notNull(),
+    client_id: text().notNull(),
+    scopes: text().notNull(),
+    created_at: integer().notNull(),
+    updated_at: integer().notNull(),
+  },
+  (table) => [
+    uniqueIndex('oauth_grants_of_user').on(table.user_id, table.client_id),
+    index('oauth_grants_of_client').on(table.client_id),
+  ],
+)
+
+export type Grant = typeof oauthGrants.$inferSelect
+
+/**
+ * Codes that were redeemed, with the session that each gave. A code itself is sealed and stored nowhere; redeeming it puts
+ * its id here, so it is good once, and who brings it again ends that session. The id is a UUIDv7: clean-up knows its age.
+ */
+export const oauthCodes = sqliteTable('oauth_codes', {
+  id: text().primaryKey(),
+  session_id: text().notNull(),
+})
