@@ -1,5 +1,5 @@
 import { normalizeText } from '../values/text.ts'
-import { COMMON_PASSWORDS } from './common-passwords.ts'
+import { commonPasswords } from './common-passwords.ts'
 
 export const PASSWORD_MIN_LENGTH = 12
 
@@ -15,7 +15,8 @@ export interface Context {
   organisation?: string
 }
 
-let commonPasswords: Set<string> | undefined
+/** Unpacked for the first password that is set, and kept. */
+let common: Set<string> | undefined
 
 /**
  * Why a password must not be set, or undefined when it may be: made of common ones, of runs of the alphabet or the
@@ -78,14 +79,13 @@ function isMadeOfCommon(password: string): boolean {
 }
 
 function endsOfWords(password: string, from: number): { end: number; isWord: boolean }[] {
-  commonPasswords ??= new Set(COMMON_PASSWORDS.split(/\s+/))
+  common ??= commonPasswords()
   const ends = []
   const last = Math.min(password.length, from + LONGEST_WORD)
   for (let end = from + SHORTEST_WORD; end <= last; end++) {
     const slice = password.slice(from, end)
     if (isRun(slice) || /^(19|20)\d\d$/.test(slice)) ends.push({ end, isWord: false })
-    else if (commonPasswords.has(slice) || commonPasswords.has(decode(slice)))
-      ends.push({ end, isWord: true })
+    else if (common.has(slice) || common.has(decode(slice))) ends.push({ end, isWord: true })
   }
   return ends
 }

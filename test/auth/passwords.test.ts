@@ -1,7 +1,8 @@
+import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Tokens } from '../../src/auth/schemas.ts'
-import { COMMON_PASSWORDS } from '../../src/passwords/common-passwords.ts'
+import { commonPasswords } from '../../src/passwords/common-passwords.ts'
 import * as passwords from '../../src/passwords/hashing.ts'
 import { type Actor, openApi, PASSWORD } from '../support/api.ts'
 import { rounds } from '../support/rounds.ts'
@@ -46,13 +47,22 @@ describe('A new password', () => {
     expect(await logInStatus(ada, long)).toBe(200)
   })
 
-  const listed = COMMON_PASSWORDS.trim().split(/\s+/)
+  const listed = [...commonPasswords()]
   const refused = [
     ...listed.filter((word) => word.length >= 12).slice(0, 12),
     ...['password1234', 'Password123!', 'PASSWORDpassword', 'qwertyuiopqwerty', 'ｐａｓｓｗｏｒｄ１２３４'],
     ...['adalovelace1', 'ada-lovelace', 'Roster-Ada-Lovelace'],
   ]
   const name = 'Ada Lovelace'
+
+  test('is compared with a list that unpacks to what it was packed from', () => {
+    expect(listed).toHaveLength(3308)
+    expect(listed).toEqual([...listed].sort())
+    expect(listed).toEqual(expect.arrayContaining(['000000', 'password1', 'qwertyuiop', 'zxcvbnmmnbvcxz']))
+    expect(createHash('sha256').update(listed.join('\n')).digest('hex')).toBe(
+      '536c0788f6da7afd0bd3e1862cbc7f32727b169ad438f0eede5528b3391a92bb',
+    )
+  })
 
   test('PW3: is refused, with the reason, when it is common or hardly more than the own name: at sign-up', async () => {
     expect(refused).toHaveLength(20)
