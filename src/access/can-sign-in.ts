@@ -20,7 +20,7 @@ export const hasUsablePasskey = (
  * A condition on a user: that they can sign in. Neither deleted nor disabled (or no longer), with a password that is
  * not locked or a passkey of ours, and an address that is confirmed where it has to be.
  */
-export const canSignIn = (config: Settings, now: number): SQL =>
+const canSignIn = (config: Settings, now: number): SQL =>
   and(
     userIsActive(now),
     or(

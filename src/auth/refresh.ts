@@ -17,7 +17,7 @@ import { userIsActive, users } from '../users/models.ts'
 import type { Tokens } from './schemas.ts'
 import { signerColumns, toTokens } from './start-session.ts'
 
-export interface Rotation extends RequestOrigin {
+interface Rotation extends RequestOrigin {
   sessionId: string
   counter: number
   refreshedId: string
@@ -26,7 +26,7 @@ export interface Rotation extends RequestOrigin {
   absoluteMs: number
 }
 
-export const rotatedColumns = {
+const rotatedColumns = {
   id: sessions.id,
   user_id: sessions.user_id,
   counter: sessions.counter,
@@ -45,7 +45,7 @@ export const rotatedColumns = {
  * Rotation is one conditional UPDATE on the counter, so of many who bring the same token one rotates. Then come the
  * session as it is now, and its person.
  */
-export const rotate = prepare((at: Places<Rotation>) => {
+const rotate = prepare((at: Places<Rotation>) => {
   const isThisSession = eq(sessions.id, at.sessionId)
   const isOfActiveUser = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${sessions.user_id} AND ${userIsActive(databaseNow)}
     AND (${users.role} = 'user' OR ${sessions.created_at} + ${at.absoluteMs} > ${databaseNow}))`
@@ -167,7 +167,7 @@ async function markRepeat(resources: Resources, session: Pick<Session, 'id' | 'u
 }
 
 /** Somebody has a refresh token that was spent: they, or whoever spent it, stole it. */
-export async function endStolenSession(
+async function endStolenSession(
   resources: Resources,
   session: Pick<Session, 'id' | 'user_id'>,
 ): Promise<void> {

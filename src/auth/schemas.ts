@@ -130,7 +130,7 @@ export const Tokens = lazy(() =>
 export type Tokens = Of<typeof Tokens>
 
 /** Where the session is kept in a cookie. */
-export const SignedInByCookie = lazy(() => z.object({ user: User() }).meta({ id: 'SignedInByCookie' }))
+const SignedInByCookie = lazy(() => z.object({ user: User() }).meta({ id: 'SignedInByCookie' }))
 
 const orByCookie = <S extends z.ZodType>(schema: () => S) =>
   lazy(() => z.union([schema(), SignedInByCookie()]))

@@ -240,7 +240,7 @@ export function openAbout(about: string): { epoch: number; proofs: Proof[] } {
  * The password was right, and a factor is due: no session, no cookie, no token but the challenge. The attempt was no
  * failure and is taken back; it is no sign-in either, so no count begins anew.
  */
-export async function askForSecondFactor(resources: Resources, proven: Proven): Promise<AppError> {
+async function askForSecondFactor(resources: Resources, proven: Proven): Promise<AppError> {
   const { user, newHash } = proven
   const isAsRead = and(eq(users.id, user.id), eq(users.password_hash, user.password_hash ?? ''))
   await resources.db.writeBatch({

@@ -13,12 +13,12 @@ import { Id } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { ManyIds, MOST_AT_ONCE } from './schemas.ts'
 
-export const InviteMany = lazy(() =>
+const InviteMany = lazy(() =>
   z
     .strictObject({ invitations: z.array(CreateInvitation()).min(1).max(MOST_AT_ONCE) })
     .meta({ id: 'InviteMany' }),
 )
-export const ChangeInvitations = lazy(() =>
+const ChangeInvitations = lazy(() =>
   z
     .strictObject({ action: z.enum(['resend', 'withdraw']), ids: ManyIds() })
     .meta({ id: 'ChangeInvitations' }),

@@ -4,7 +4,7 @@ import { Id, IdInput } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 
 /** What may be done to many users at once. */
-export const BULK_ACTIONS = ['disable', 'enable', 'end_sessions', 'delete'] as const
+const BULK_ACTIONS = ['disable', 'enable', 'end_sessions', 'delete'] as const
 export type BulkAction = (typeof BULK_ACTIONS)[number]
 export const MOST_AT_ONCE = 100
 

@@ -66,7 +66,7 @@ export async function findPerson(acting: Acting, id: string) {
 }
 
 /** Names of those who stand in rows of history, by id. */
-export const namesIn = (
+const namesIn = (
   rows: {
     user_id: string | null
     actor_id: string | null

@@ -205,7 +205,7 @@ function translate(error: unknown): never {
 const DISK_TROUBLE = /^SQLITE_(IOERR|FULL|READONLY|CANTOPEN|CORRUPT)/
 
 /** Waiting does not help here: somebody has to run the migrations, or deploy what fits them. */
-export const schemaMismatch = (cause?: unknown) =>
+const schemaMismatch = (cause?: unknown) =>
   unavailable(
     'schema_mismatch',
     'The database is not of the schema that this version needs: its migrations have to be run.',

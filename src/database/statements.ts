@@ -8,12 +8,12 @@ import {
   SQLiteUpdateBuilder,
 } from 'drizzle-orm/sqlite-core'
 
-export const dialect = new SQLiteSyncDialect()
+const dialect = new SQLiteSyncDialect()
 
-export const queries = new QueryBuilder(dialect)
+const queries = new QueryBuilder(dialect)
 
 /** Nothing is run by Drizzle, so its builders get no session. */
-export const none = undefined as never
+const none = undefined as never
 
 /**
  * Builds statements; runs none. Connections belong to a request, builders to nobody. These are what `drizzle()`

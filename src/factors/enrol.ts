@@ -112,7 +112,7 @@ export async function findMailProof(
  *
  * @throws 409 `address_not_verified`; 403 `mail_code_required`.
  */
-export function assertMayEnrol({ send }: Resources, { user, state }: Own, proof: OneTimeToken | undefined) {
+function assertMayEnrol({ send }: Resources, { user, state }: Own, proof: OneTimeToken | undefined) {
   if (!send) return
   if (user.email_verified_at === null) throw addressNotVerified()
   if (!hasFactor(state) && proof?.email_normalized !== user.email_normalized) throw mailCodeRequired()

@@ -7,7 +7,7 @@ import type { Totp } from './models.ts'
 
 /** RFC 6238 as every app has it: SHA-1, 30 seconds, six digits. */
 const STEP_SECONDS = 30
-export const CODE_DIGITS = 6
+const CODE_DIGITS = 6
 /** RFC 4226 section 4, R6: 160 bits. */
 const SEED_BYTES = 20
 

@@ -3,7 +3,7 @@ import { AppError } from './problem.ts'
 
 export const MAX_BODY_BYTES = 64 * 1024
 
-export const BODY_DEADLINE_MS = 10_000
+const BODY_DEADLINE_MS = 10_000
 
 export const unreadableBody = (cause?: unknown) =>
   new AppError(400, 'unreadable_body', 'The body broke off.', { cause })

@@ -1,6 +1,6 @@
 import { AppError } from './problem.ts'
 
-export const MAX_JSON_DEPTH = 32
+const MAX_JSON_DEPTH = 32
 
 export const invalidJson = () =>
   new AppError(400, 'invalid_json', 'The body is not JSON (UTF-8, no member twice, at most 32 levels deep).')

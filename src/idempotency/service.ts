@@ -10,7 +10,7 @@ import { normalizeEmail } from '../values/email.ts'
 import { answerGone, idempotencyKeyReused } from './errors.ts'
 import { idempotencyKeys } from './models.ts'
 
-export const invalidIdempotencyKey = () =>
+const invalidIdempotencyKey = () =>
   new AppError(400, 'invalid_idempotency_key', 'Idempotency-Key has to be 8 to 128 visible ASCII characters.')
 
 /** What makes a repeated request recognisable: who, where, which key, and a MAC of what was sent. */

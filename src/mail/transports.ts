@@ -3,7 +3,7 @@ import type { Config } from '../config/main.ts'
 import { CALLS, callOut } from '../http/outbound.ts'
 import type { Rendered } from './texts.ts'
 
-export interface Mail extends Rendered {
+interface Mail extends Rendered {
   to: string
   /** The mail's own id; with what is in it, it makes the key by which a provider knows an attempt again. */
   id: string

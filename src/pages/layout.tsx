@@ -1,7 +1,7 @@
 import { raw } from 'hono/html'
 import type { Child, FC, PropsWithChildren } from 'hono/jsx'
 import type { Role } from '../users/models.ts'
-import { Icon, Tile } from './components.tsx'
+import { Tile } from './components.tsx'
 import { LANGUAGES } from './texts/index.ts'
 import type { View } from './view.ts'
 
@@ -31,7 +31,7 @@ const Document: Layout<{ withoutScript?: boolean }> = ({ view, title, isError, w
   </>
 )
 
-export const Mark: FC<{ view: View; href: string }> = ({ view, href }) => (
+const Mark: FC<{ view: View; href: string }> = ({ view, href }) => (
   <a class="mark" href={href}>
     {view.logo ? (
       <img src={view.logo} alt={view.organisation} />
@@ -260,5 +260,3 @@ export const Section: FC<PropsWithChildren<{ title: string; hint?: Child; id?: s
     <div>{children}</div>
   </section>
 )
-
-export { Icon }

@@ -97,7 +97,7 @@ function replaceAnswer(c: Context, status: 303 | 307, location: string, cookie?:
 }
 
 /** To the page for signing in, and back from there. */
-export const toSignIn = (c: Context) => c.redirect(signInPlace(c), 303)
+const toSignIn = (c: Context) => c.redirect(signInPlace(c), 303)
 
 const signInPlace = (c: Context) =>
   `/signin?${new URLSearchParams({ to: c.req.method === 'GET' ? placeOf(c) : '/' })}`

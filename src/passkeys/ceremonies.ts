@@ -117,7 +117,7 @@ export function checkPasskey(
 }
 
 /** The row of history for a counter that went back. */
-export const tellOfCounter = (resources: Resources, { user_id, name }: Passkey, condition: SQL): Statement =>
+const tellOfCounter = (resources: Resources, { user_id, name }: Passkey, condition: SQL): Statement =>
   record(
     resources,
     { action: 'passkey.counter_went_back', userId: user_id, actorId: null, details: { name } },

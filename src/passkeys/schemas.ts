@@ -13,13 +13,12 @@ const credential = <S extends z.ZodRawShape>(response: S) =>
     response: z.object({ clientDataJSON: base64url(4096), ...response }),
   })
 
-export const NewCredential = lazy(() =>
+const NewCredential = lazy(() =>
   credential({
     attestationObject: base64url(16_384),
     transports: z.array(text(32)).max(10).optional(),
   }).meta({ id: 'NewCredential', description: 'RegistrationResponseJSON of WebAuthn level 3.' }),
 )
-export type NewCredential = Of<typeof NewCredential>
 
 export const PasskeyAssertion = lazy(() =>
   credential({

@@ -2,7 +2,7 @@ import type { Config } from '../config/main.ts'
 import type { Role } from '../users/models.ts'
 
 const HOUR_MS = 3_600_000
-export const DAY_MS = 24 * HOUR_MS
+const DAY_MS = 24 * HOUR_MS
 
 /** A session unused for so long ends; one is renewed by each refresh, up to its absolute end. */
 export const IDLE_MS = 14 * DAY_MS

@@ -16,7 +16,7 @@ import type { Session } from './schemas.ts'
 import { TURNS_PAST_COPIES } from './turns.ts'
 
 /** A person may be signed in so many times; one more, and the oldest session ends. */
-export const MAX_SESSIONS = 50
+const MAX_SESSIONS = 50
 
 export type RevokedReason =
   | 'logged_out'

@@ -54,9 +54,9 @@ export type CheckName =
   | 'cron'
   | 'mail'
   | 'mail_service'
-export type Verdict = 'ok' | 'degraded' | 'failed'
+type Verdict = 'ok' | 'degraded' | 'failed'
 
-export interface Check {
+interface Check {
   name: CheckName
   status: Verdict
 }
@@ -76,7 +76,7 @@ const CODES: Record<CheckName, string> = {
 }
 
 /** What only those hear of who may read the runs of clean-up. */
-export interface Counts {
+interface Counts {
   cleanup: { last_finished: string | null; overdue: boolean }
   mail: {
     waiting: number

@@ -40,7 +40,7 @@ export type LimitName = keyof typeof PER_MINUTE
 export type RateLimits = { readonly [Name in LimitName]?: RateLimit }
 
 /** Counted in libSQL, exactly. A kind is a field of its counter's digest, so no two kinds ever share a counter. */
-export const KINDS = [
+const KINDS = [
   /** Wrong passwords for an address from a network. */
   'login',
   /** Wrong passwords of a session, and of a device that has signed in before. */

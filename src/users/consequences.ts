@@ -103,7 +103,7 @@ export function consequences(
 }
 
 /** Whatever somebody has to prove themselves with beside their password. */
-export const removeFactorsOf = (userId: string, isDone: SQL): Statement[] =>
+const removeFactorsOf = (userId: string, isDone: SQL): Statement[] =>
   [factors, recoveryCodes, passkeys].map(
     (table) => sql`DELETE FROM ${table} WHERE user_id = ${userId} AND ${isDone}`,
   )

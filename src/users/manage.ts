@@ -21,7 +21,7 @@ import type { DisableUser, UpdateUser } from './schemas.ts'
  * What to do to somebody else. Throws when the rules forbid it: 404 when the actor must not know of the user, 403 for
  * one's own account, and for whoever outranks the actor.
  */
-export const managing =
+const managing =
   ({ actor }: Acting, decide: Decision): Decision =>
   (row) => {
     assertVisible(actor, row)

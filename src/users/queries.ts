@@ -12,7 +12,7 @@ import { openSessionsOf, toSessionList } from '../sessions/service.ts'
 import { userNotFound } from './errors.ts'
 import { type Profile, profileColumns, selectUsers, type User as UserRow, users } from './models.ts'
 
-export const readUser = prepare(({ id }: Places<{ id: string }>) => ({
+const readUser = prepare(({ id }: Places<{ id: string }>) => ({
   user: selectUsers().where(eq(users.id, id)),
 }))
 
