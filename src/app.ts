@@ -22,6 +22,7 @@ import { logRequest } from './http/log.ts'
 import { methodNotAllowed, notFound, toProblem, unavailable } from './http/problem.ts'
 import { invitationRoutes } from './invitations/routes.ts'
 import { outboxRoutes } from './mail/routes.ts'
+import { clientRoutes } from './oauth/client-routes.ts'
 import { brandRoutes } from './pages/brand/brand-routes.ts'
 import { failingPage } from './pages/failing.tsx'
 import { passkeyRoutes, relyingPartyRoutes } from './passkeys/routes.ts'
@@ -137,6 +138,7 @@ const routes = new Hono<AppEnv>()
   .route('/', relyingPartyRoutes)
   .route('/v1/invitations', invitationRoutes)
   .route('/v1/mails', outboxRoutes)
+  .route('/v1/oauth_clients', clientRoutes)
   .route('/links', linkPages)
   .route('/v1/users', meRoutes)
   .route('/v1/users', userRoutes)

@@ -2,6 +2,7 @@ import { decodeBase32IgnorePadding } from '@oslojs/encoding'
 import { afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { type Answer, type Api, linkIn, type Options, openApi, PASSWORD } from './support/api.ts'
 import { addTotp, challengeOf, codeOf, mailedCode, wrongCodeOf } from './support/factors.ts'
+import { addApp, REDIRECT } from './support/oauth.ts'
 import { newPerson } from './support/requests.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
@@ -62,6 +63,32 @@ const PROVOKE: Record<string, () => Promise<Answer>> = {
   },
   invalid_input: () => logIn({}),
   not_found: () => api.send('GET', '/nowhere'),
+  client_not_found: async () =>
+    api.send('GET', `/v1/oauth_clients/${crypto.randomUUID()}`, { token: (await as('admin')).token }),
+  client_has_no_secret: async () => {
+    const { token } = await as('admin')
+    const { client_id: id } = await addApp(api, { type: 'public' })
+    return post(`/v1/oauth_clients/${id}/secret`, {}, { token })
+  },
+  too_many_clients: async () => {
+    const { token } = await as('admin')
+    const { client_id: id } = await addApp(api)
+    const columns = Object.keys((await api.sql('SELECT * FROM oauth_clients LIMIT 1'))[0]!).filter(
+      (name) => name !== 'id',
+    )
+    await api.sql(
+      `INSERT INTO oauth_clients (id, ${columns}) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+      SELECT 'app-' || i, ${columns} FROM n, oauth_clients WHERE id = ?`,
+      [id],
+    )
+    const answer = await post(
+      '/v1/oauth_clients',
+      { name: 'One more', type: 'public', redirect_uris: [REDIRECT] },
+      { token },
+    )
+    await api.sql("DELETE FROM oauth_clients WHERE id LIKE 'app-%'")
+    return answer
+  },
   method_not_allowed: () => api.send('DELETE', '/v1/auth/login'),
   invalid_cursor: async () => api.send('GET', '/v1/users?cursor=x', { token: (await as('admin')).token }),
   page_too_deep: async () => api.send('GET', '/v1/users?page=1000000', { token: (await as('admin')).token }),

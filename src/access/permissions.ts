@@ -16,9 +16,13 @@ const OF_ADMINS = [
   'users:export',
   'cleanup:read',
   'mails:manage',
+  'clients:manage',
+  'tokens:introspect',
 ] as const
 
 export type Permission = (typeof OF_ADMINS)[number]
+
+export const ALL_PERMISSIONS: readonly Permission[] = OF_ADMINS
 
 const PERMISSIONS: Record<Role, readonly Permission[]> = {
   user: OF_USERS,

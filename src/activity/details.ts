@@ -23,6 +23,7 @@ const SHAPES = {
   factor: { kind: word(), id: id(), name: word(), reason: word() },
   left: { left: count() },
   mail: { mail_id: id() },
+  client: { client_id: id(), name: word(), scopes: z.array(z.string()).optional(), session_id: id() },
   run: { run: id(), removed: counts(), failed: z.array(z.string()).optional() },
 } as const
 
@@ -70,6 +71,12 @@ const SHAPE_OF: Record<Action, keyof typeof SHAPES | 'none'> = {
   'passkey.renamed': 'factor',
   'passkey.counter_went_back': 'factor',
   'mail.retried': 'mail',
+  'client.created': 'client',
+  'client.updated': 'client',
+  'client.secret_rotated': 'client',
+  'client.deleted': 'client',
+  'consent.given': 'client',
+  'consent.withdrawn': 'client',
   'cleanup.ran': 'run',
 }
 

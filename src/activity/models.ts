@@ -44,6 +44,12 @@ export const ACTIONS = {
   'passkey.renamed': 'security',
   'passkey.counter_went_back': 'security',
   'mail.retried': 'security',
+  'client.created': 'security',
+  'client.updated': 'security',
+  'client.secret_rotated': 'security',
+  'client.deleted': 'security',
+  'consent.given': 'security',
+  'consent.withdrawn': 'security',
   'cleanup.ran': 'noise',
 } as const satisfies Record<string, 'security' | 'noise'>
 

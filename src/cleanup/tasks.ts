@@ -12,7 +12,7 @@ import { idempotencyKeys } from '../idempotency/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens, TAKES_BACK } from '../links/models.ts'
 import { outbox } from '../mail/models.ts'
-import { oauthCodes } from '../oauth/models.ts'
+import { oauthClients, oauthCodes, oauthGrants } from '../oauth/models.ts'
 import { sessions } from '../sessions/models.ts'
 import { throttles } from '../throttle/models.ts'
 import { endDisabling } from '../users/change.ts'
@@ -72,6 +72,14 @@ export function tasksOf(resources: Resources): Record<string, Task> {
     resends: removal(resends, 'batch_id', sql`batch_id < ${firstIdAt(now - RESENDS_KEPT_MS)}`),
     challenges: removal(challenges, 'id', sql`id < ${firstIdAt(now - CHALLENGES_KEPT_MS)}`),
     oauth_codes: removal(oauthCodes, 'id', sql`id < ${firstIdAt(now - CODES_KEPT_MS)}`),
+    consents: removal(
+      oauthGrants,
+      'id',
+      sql`client_id IN (WITH RECURSIVE named (client) AS (SELECT min(client_id) FROM ${oauthGrants} UNION ALL
+        SELECT (SELECT min(client_id) FROM ${oauthGrants} WHERE client_id > client) FROM named WHERE client IS NOT NULL)
+        SELECT client FROM named WHERE client IS NOT NULL
+          AND NOT EXISTS (SELECT 1 FROM ${oauthClients} WHERE ${oauthClients.id} = client))`,
+    ),
     unconfirmed_factors: removal(
       factors,
       'user_id',

@@ -26,6 +26,7 @@ const TAGS = {
   mail: 'Confirm an address, reset a password, change an address: by a link or a code that is mailed.',
   users: 'Yourself, and the people you manage.',
   invitations: 'Ask people to join.',
+  clients: 'Apps that sign people in with Roster, and services that act for themselves.',
   activity: 'What happened, to whom, and by whom.',
   system: 'Health, keys and this document.',
 }

@@ -33,7 +33,17 @@ const LATE_WRITES_MS = 60_000
 const MOST_NAMES = 100
 
 /** Members of details that name nobody. All others go. */
-const IMPERSONAL = ['role', 'until', 'reason', 'session_id', 'invitation_id', 'count', 'code']
+const IMPERSONAL = [
+  'role',
+  'until',
+  'reason',
+  'session_id',
+  'invitation_id',
+  'client_id',
+  'scopes',
+  'count',
+  'code',
+]
 
 /** What is looked through, in this order; the history first, as it tells what to look for. */
 const STAGES = [

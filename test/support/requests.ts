@@ -3,6 +3,7 @@ import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
 import type { Role } from '../../src/users/models.ts'
 import { type Api, linkIn, PASSWORD } from './api.ts'
 import { addPasskey, addTotp, answerOf, challengeOf } from './factors.ts'
+import { requestsOfApps, WHO_OF_APPS } from './oauth.ts'
 
 /**
  * Who gets through each route: `anyone`, whoever is `signed in`, those from `manager` up, or the `admin`. A route
@@ -88,6 +89,7 @@ export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> =
   'GET /v1/mails': 'admin',
   'POST /v1/mails/:id/retry': 'admin',
   'GET /v1/cleanup/runs': 'admin',
+  ...WHO_OF_APPS,
 }
 
 export const newPerson = (role?: Role) => ({
@@ -254,6 +256,7 @@ export function goodRequests(
     'DELETE /v1/users/:id/sessions': async ({ id }) => [`/v1/users/${id}/sessions`],
     'GET /v1/users/:id/activity': async ({ id }) => [`/v1/users/${id}/activity`],
     'GET /v1/activity': async () => ['/v1/activity?limit=100'],
+    ...requestsOfApps(open),
     'GET /v1/cleanup/runs': async () => ['/v1/cleanup/runs'],
     'GET /v1/stats': async () => ['/v1/stats'],
     'POST /v1/users/bulk': async ({ id }) => ['/v1/users/bulk', { action: 'disable', ids: [id] }],

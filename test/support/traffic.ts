@@ -11,6 +11,7 @@ import { type Answer, type Api, linkIn, type Options, PASSWORD } from './api.ts'
 import { softwarePasskey } from './authenticator.ts'
 import { RARE_NAME } from './crowd.ts'
 import { challengeOf, codeOf, mailedCode, wrongCodeOf } from './factors.ts'
+import { REDIRECT } from './oauth.ts'
 
 /** Makes one request of a route, which is named as the router has it; `id` is for what it calls `:id` or else. */
 export type Visit = (route: string, options?: Options & { query?: string; id?: string }) => Promise<Answer>
@@ -32,6 +33,7 @@ export async function everyRequest(api: Api, visit: Visit, historian: { id: stri
   await byMail(api, visit, by)
   await byFactors(api, visit, by)
   await manyAtOnce(api, visit, by)
+  await byApps(visit, by)
   for (const route of [
     'GET /health',
     'GET /ready',
@@ -232,6 +234,19 @@ async function manyAtOnce(api: Api, visit: Visit, by: { token: string }) {
   }
   await visit('GET /v1/mails', { ...by, query: 'status=waiting' })
   await visit('POST /v1/mails/:id/retry', { ...by, id: ids[0]! })
+}
+
+/** Apps, and what they are let do. */
+async function byApps(visit: Visit, by: { token: string }) {
+  const app = { name: 'Wiki', type: 'confidential', redirect_uris: [REDIRECT] }
+  const { body } = await visit('POST /v1/oauth_clients', { ...by, body: app })
+  const id = body.client_id as string
+  await visit('POST /v1/oauth_clients', { ...by, body: app })
+  for (const query of ['', 'limit=1']) await visit('GET /v1/oauth_clients', { ...by, query })
+  await visit('GET /v1/oauth_clients/:id', { ...by, id })
+  await visit('PATCH /v1/oauth_clients/:id', { ...by, id, body: { name: 'Notes' } })
+  await visit('POST /v1/oauth_clients/:id/secret', { ...by, id, body: {} })
+  await visit('DELETE /v1/oauth_clients/:id', { ...by, id })
 }
 
 /** Adding, using and losing second factors. */

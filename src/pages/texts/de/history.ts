@@ -5,6 +5,7 @@ const role = (value: unknown) =>
   ({ user: 'Mitglied', manager: 'Verwaltung', admin: 'Administration' })[String(value)] ?? String(value)
 const change = (details: Record<string, unknown>, name: string) =>
   details[name] as { from?: unknown; to?: unknown } | undefined
+const app = ({ name }: Record<string, unknown>) => (name ? `App „${name}“` : 'App')
 
 export const history: typeof English = {
   you: 'Du',
@@ -57,6 +58,12 @@ export const history: typeof English = {
     'passkey.renamed': 'Passkey umbenannt',
     'passkey.counter_went_back': 'Passkey vielleicht kopiert',
     'mail.retried': 'Mail noch einmal gesendet',
+    'client.created': 'App hinzugefügt',
+    'client.updated': 'App geändert',
+    'client.secret_rotated': 'Geheimnis einer App erneuert',
+    'client.deleted': 'App entfernt',
+    'consent.given': 'App zugelassen',
+    'consent.withdrawn': 'App nicht mehr zugelassen',
     'cleanup.ran': 'Aufgeräumt',
   },
   sentences: {
@@ -118,6 +125,12 @@ export const history: typeof English = {
     'passkey.counter_went_back': ({ whom }) =>
       `${of(whom, 'Der Zähler eines Passkeys')} ging zurück: er ist vielleicht kopiert`,
     'mail.retried': ({ actor }) => `Mail noch einmal gesendet durch ${actor}`,
+    'client.created': ({ actor, details }) => `${app(details)} hinzugefügt durch ${actor}`,
+    'client.updated': ({ actor, details }) => `${app(details)} geändert durch ${actor}`,
+    'client.secret_rotated': ({ actor, details }) => `Neues Geheimnis für ${app(details)} durch ${actor}`,
+    'client.deleted': ({ actor, details }) => `${app(details)} entfernt durch ${actor}`,
+    'consent.given': ({ actor, details }) => `${app(details)} zugelassen durch ${actor}`,
+    'consent.withdrawn': ({ actor, details }) => `Zulassung zurückgenommen durch ${actor}: ${app(details)}`,
     'cleanup.ran': () => 'Roster hat aufgeräumt',
   },
 }

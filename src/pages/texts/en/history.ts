@@ -13,6 +13,7 @@ const role = (value: unknown) =>
   ({ user: 'a user', manager: 'a manager', admin: 'an administrator' })[String(value)] ?? String(value)
 const change = (details: Record<string, unknown>, name: string) =>
   details[name] as { from?: unknown; to?: unknown } | undefined
+const app = ({ name }: Record<string, unknown>) => (name ? `the app “${name}”` : 'an app')
 
 export const history = {
   you: 'You',
@@ -65,6 +66,12 @@ export const history = {
     'passkey.renamed': 'Passkey renamed',
     'passkey.counter_went_back': 'Passkey may be copied',
     'mail.retried': 'Mail tried again',
+    'client.created': 'App added',
+    'client.updated': 'App changed',
+    'client.secret_rotated': 'Secret of an app replaced',
+    'client.deleted': 'App removed',
+    'consent.given': 'App allowed',
+    'consent.withdrawn': 'App no longer allowed',
     'cleanup.ran': 'Clean-up',
   } satisfies Record<Action, string>,
   sentences: {
@@ -132,6 +139,12 @@ export const history = {
     'passkey.counter_went_back': ({ whom }) =>
       `The counter of a passkey${whom ? ` of ${whom}` : ''} went back: it may have been copied`,
     'mail.retried': ({ actor }) => `${actor} tried a mail again`,
+    'client.created': ({ actor, details }) => `${actor} added ${app(details)}`,
+    'client.updated': ({ actor, details }) => `${actor} changed ${app(details)}`,
+    'client.secret_rotated': ({ actor, details }) => `${actor} made a new secret for ${app(details)}`,
+    'client.deleted': ({ actor, details }) => `${actor} removed ${app(details)}`,
+    'consent.given': ({ actor, details }) => `${actor} allowed ${app(details)}`,
+    'consent.withdrawn': ({ actor, details }) => `${actor} no longer allows ${app(details)}`,
     'cleanup.ran': ({ actor }) => `${actor} cleaned up`,
   } satisfies Record<Action, (told: Told) => string>,
 }

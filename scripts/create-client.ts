@@ -1,0 +1,63 @@
+import { readFileSync } from 'node:fs'
+import { AppError } from '../src/http/problem.ts'
+import { type ClientWithSecret, CreateClient } from '../src/oauth/client-schemas.ts'
+import { makeClient } from '../src/oauth/clients.ts'
+import { bySystem } from '../src/users/change.ts'
+import { readArguments, runCommand } from './command.ts'
+import { withResources } from './create-admin.ts'
+
+const USAGE = `npm run client:create -- --name "An app" --redirect-uri https://app.your-domain/callback [--public]
+
+Adds an app that signs people in with Roster, and prints its client_id, and its secret: this once. What else there is
+stands in the API document under CreateClient, and is given as JSON. The Worker's settings come from the environment.
+
+  --name           what people read when they are asked to let it
+  --redirect-uri   where people come back to; may be repeated
+  --public         for what can keep no secret: a page without a server, a native app
+  --first-party    one of your own: nobody is asked
+  --json FILE      the whole of it, as POST /v1/oauth_clients takes it
+  --dry-run        says whether it could be added, and adds nothing`
+
+/** By the function of the API, so the history has its row (actor: the system). Throws what is wrong, in sentences. */
+export async function createClient(env: object, input: unknown): Promise<ClientWithSecret> {
+  const { data, error } = CreateClient().safeParse(input)
+  if (!data) {
+    const sentences = error.issues.map(({ path, message }) => `${path.join('.') || 'It'}: ${message}`)
+    throw new Error(sentences.join('\n'))
+  }
+  return withResources(env, (resources) => makeClient(resources, bySystem, data)).catch((cause) => {
+    const errors = cause instanceof AppError ? (cause.errors ?? []) : []
+    if (errors.length === 0) throw cause
+    throw new Error(errors.map(({ pointer, detail }) => `${pointer.slice(1)}: ${detail}`).join('\n'), {
+      cause,
+    })
+  })
+}
+
+async function main() {
+  const options = {
+    name: { type: 'string' },
+    'redirect-uri': { type: 'string', multiple: true },
+    public: { type: 'boolean' },
+    'first-party': { type: 'boolean' },
+    json: { type: 'string' },
+  } as const
+  const { values, isDryRun } = readArguments({ usage: USAGE, options })
+  const input = values.json
+    ? JSON.parse(readFileSync(values.json, 'utf8'))
+    : {
+        name: values.name,
+        type: values.public ? 'public' : 'confidential',
+        redirect_uris: values['redirect-uri'] ?? [],
+        first_party: values['first-party'] === true,
+      }
+  if (isDryRun) {
+    CreateClient().parse(input)
+    return console.log(`${input.name}: would be added`)
+  }
+  const { client_id, client_secret } = await createClient({ EMAIL: 'perhaps', ...process.env }, input)
+  console.log(`client_id      ${client_id}`)
+  if (client_secret) console.log(`client_secret  ${client_secret}`)
+}
+
+if (import.meta.main) runCommand(main)

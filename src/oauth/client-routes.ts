@@ -1,0 +1,112 @@
+import { reauthenticationRequired } from '../access/errors.ts'
+import { limitLists, requirePermission } from '../access/guards.ts'
+import type { AppEnv } from '../context.ts'
+import { Hono } from '../http/hono.ts'
+import { body, operation, query } from '../http/operation.ts'
+import { answerList, invalidCursor } from '../http/pagination.ts'
+import { writeConflict } from '../users/errors.ts'
+import {
+  Client,
+  ClientList,
+  ClientWithSecret,
+  CreateClient,
+  ListClients,
+  RotateSecret,
+  toClient,
+  UpdateClient,
+} from './client-schemas.ts'
+import {
+  createClient,
+  deleteClient,
+  listClients,
+  requireClient,
+  rotateSecret,
+  updateClient,
+} from './clients.ts'
+import { clientHasNoSecret, clientNotFound, tooManyClients } from './errors.ts'
+
+const tag = 'clients'
+
+/** Under /v1/oauth_clients: for those who manage apps. */
+export const clientRoutes = new Hono<AppEnv>()
+  .get(
+    '/',
+    operation({
+      id: 'listClients',
+      tag,
+      summary: 'Apps and services, newest first',
+      responses: { 200: ClientList },
+      problems: [invalidCursor],
+    }),
+    requirePermission('clients:manage'),
+    limitLists,
+    query(ListClients),
+    async (c) => answerList(c, await listClients(c.var, c.var.query)),
+  )
+  .post(
+    '/',
+    operation({
+      id: 'createClient',
+      tag,
+      summary: 'Add an app, or a service; its secret is shown once',
+      description: 'Needs a login of the last ten minutes.',
+      responses: { 201: ClientWithSecret },
+      problems: [reauthenticationRequired, tooManyClients],
+    }),
+    requirePermission('clients:manage'),
+    body(CreateClient),
+    async (c) => c.json(await createClient(c.var, c.var.body), 201),
+  )
+  .get(
+    '/:id',
+    operation({
+      id: 'getClient',
+      tag,
+      summary: 'One app or service',
+      responses: { 200: Client },
+      problems: [clientNotFound],
+    }),
+    requirePermission('clients:manage'),
+    async (c) => c.json(toClient(await requireClient(c.var, c.req.param('id')))),
+  )
+  .patch(
+    '/:id',
+    operation({
+      id: 'updateClient',
+      tag,
+      summary: 'Change an app or service; what it may no longer do, its tokens cannot do at once',
+      responses: { 200: Client },
+      problems: [reauthenticationRequired, clientNotFound, writeConflict],
+    }),
+    requirePermission('clients:manage'),
+    body(UpdateClient),
+    async (c) => c.json(await updateClient(c.var, c.req.param('id'), c.var.body)),
+  )
+  .post(
+    '/:id/secret',
+    operation({
+      id: 'rotateClientSecret',
+      tag,
+      summary: 'Another secret; the former one is good for a while more',
+      responses: { 200: ClientWithSecret },
+      problems: [reauthenticationRequired, clientNotFound, clientHasNoSecret, writeConflict],
+    }),
+    requirePermission('clients:manage'),
+    body(RotateSecret),
+    async (c) => c.json(await rotateSecret(c.var, c.req.param('id'), c.var.body)),
+  )
+  .delete(
+    '/:id',
+    operation({
+      id: 'deleteClient',
+      tag,
+      summary: 'Remove an app or service; its tokens end at once',
+      responses: { 204: null },
+      problems: [reauthenticationRequired, clientNotFound, writeConflict],
+    }),
+    requirePermission('clients:manage'),
+    async (c) => {
+      await deleteClient(c.var, c.req.param('id'))
+      return c.body(null, 204)
+    },
+  )

@@ -1,0 +1,191 @@
+import * as z from 'zod'
+import { listOf, pageQuery } from '../http/pagination.ts'
+import { DisplayName, Role } from '../users/schemas.ts'
+import { Id, Time, toTime, toTimeOrNull } from '../values/ids.ts'
+import { lazy, type Of } from '../values/lazy.ts'
+import { text } from '../values/text.ts'
+import {
+  AUTH_METHODS,
+  CLIENT_TYPES,
+  type Client as ClientRow,
+  GRANT_TYPES,
+  ID_TOKEN_ALGORITHMS,
+} from './models.ts'
+import { faultOfUri, MAX_URI_LENGTH } from './redirects.ts'
+import { SCOPES } from './scopes.ts'
+
+const uri = (faultOf: (value: string) => string | undefined) =>
+  text(MAX_URI_LENGTH, 1).superRefine((value, context) => {
+    const fault = faultOf(value)
+    if (fault) context.addIssue({ code: 'custom', message: fault, params: { code: 'invalid_uri' } })
+  })
+const AppUri = lazy(() => uri((value) => faultOfUri(value, { takesSchemes: true })))
+/** The policy of pages takes no picture of a third party. */
+const Logo = lazy(() =>
+  text(8192, 1).refine(
+    (value) => /^data:image\/(png|svg\+xml|webp|jpeg);base64,[A-Za-z0-9+/]+=*$/.test(value),
+    {
+      message: 'Is no picture as a data: URL in base64.',
+      params: { code: 'invalid_uri' },
+    },
+  ),
+)
+const Jwks = lazy(() =>
+  z.strictObject({
+    keys: z
+      .array(
+        z
+          .looseObject({ kty: z.enum(['RSA', 'EC']) })
+          .refine((key) => !('d' in key) && !('k' in key), 'Has a private part, which is the app’s alone.'),
+      )
+      .min(1)
+      .max(8),
+  }),
+)
+const set = <T extends z.ZodType>(item: T, most: number) =>
+  z
+    .array(item)
+    .max(most)
+    .refine((items) => new Set(items).size === items.length, 'Has one twice.')
+
+const settings = () => ({
+  name: DisplayName(),
+  redirect_uris: set(AppUri(), 20).meta({
+    description: 'Compared exactly. `https`, `http` on loopback, or a scheme of a native app’s own.',
+  }),
+  post_logout_redirect_uris: set(AppUri(), 20),
+  scopes: set(z.enum(SCOPES), SCOPES.length).meta({
+    description: 'What it may ask for. Of `client_credentials`: what it may do, as permissions.',
+  }),
+  first_party: z.boolean().meta({ description: 'One of your own: nobody is asked to consent.' }),
+  allowed_roles: set(Role(), 3)
+    .min(1)
+    .nullable()
+    .meta({ description: 'Who may use it; null for everybody.' }),
+  logo_uri: Logo().nullable(),
+  jwks: Jwks().nullable().meta({ description: 'Public keys, for `private_key_jwt`.' }),
+  id_token_signed_response_alg: z.enum(ID_TOKEN_ALGORITHMS),
+  require_pkce: z.boolean().meta({ description: 'Only a confidential client can do without.' }),
+})
+
+const DEFAULTS = {
+  redirect_uris: [],
+  post_logout_redirect_uris: [],
+  scopes: ['openid', 'profile', 'email'],
+  first_party: false,
+  allowed_roles: null,
+  logo_uri: null,
+  jwks: null,
+  id_token_signed_response_alg: 'RS256',
+  require_pkce: true,
+} as const
+
+export const CreateClient = lazy(() => {
+  const given = settings()
+  const withDefaults = Object.fromEntries(
+    Object.entries(DEFAULTS).map(([name, preset]) => [
+      name,
+      (given[name as keyof typeof DEFAULTS] as z.ZodType).default(preset as never),
+    ]),
+  ) as { [N in keyof typeof DEFAULTS]: z.ZodDefault<(typeof given)[N]> }
+  return z
+    .strictObject({
+      ...withDefaults,
+      name: given.name,
+      type: z.enum(CLIENT_TYPES),
+      grants: set(z.enum(GRANT_TYPES), 3).min(1).default(['authorization_code', 'refresh_token']),
+      token_endpoint_auth_method: z.enum(AUTH_METHODS).optional(),
+    })
+    .meta({ id: 'CreateClient' })
+})
+export type CreateClient = Of<typeof CreateClient>
+
+export const UpdateClient = lazy(() =>
+  z
+    .strictObject(settings())
+    .partial()
+    .extend({
+      take_over: z.literal(true).optional().meta({
+        description: 'Makes you its owner: of `client_credentials` whose owner is gone, or may no longer.',
+      }),
+    })
+    .meta({ id: 'UpdateClient' }),
+)
+export type UpdateClient = Of<typeof UpdateClient>
+
+export const RotateSecret = lazy(() =>
+  z
+    .strictObject({
+      keep_former_seconds: z.int().min(0).max(604_800).default(86_400).meta({
+        description:
+          'For how long the former secret is good too. 0: it was stolen, and ends whatever the client has.',
+      }),
+    })
+    .meta({ id: 'RotateSecret' }),
+)
+export type RotateSecret = Of<typeof RotateSecret>
+
+export const Client = lazy(() =>
+  z
+    .object({
+      client_id: Id(),
+      type: z.enum(CLIENT_TYPES),
+      grants: z.array(z.enum(GRANT_TYPES)),
+      token_endpoint_auth_method: z.enum(AUTH_METHODS),
+      name: z.string(),
+      redirect_uris: z.array(z.string()),
+      post_logout_redirect_uris: z.array(z.string()),
+      scopes: z.array(z.string()),
+      first_party: z.boolean(),
+      allowed_roles: z.array(Role()).nullable(),
+      logo_uri: z.string().nullable(),
+      jwks: z.looseObject({}).nullable(),
+      id_token_signed_response_alg: z.enum(ID_TOKEN_ALGORITHMS),
+      require_pkce: z.boolean(),
+      owner_id: Id().nullable(),
+      created_by: Id().nullable(),
+      created_at: Time(),
+      updated_at: Time(),
+      last_used_at: Time().nullable(),
+    })
+    .meta({ id: 'Client' }),
+)
+export type Client = Of<typeof Client>
+
+export const ClientWithSecret = lazy(() =>
+  Client()
+    .extend({
+      client_secret: z
+        .string()
+        .optional()
+        .meta({ description: 'Shown this once; we keep its digest alone.' }),
+    })
+    .meta({ id: 'ClientWithSecret' }),
+)
+export type ClientWithSecret = Of<typeof ClientWithSecret>
+
+export const ClientList = lazy(() => listOf(Client()).meta({ id: 'ClientList' }))
+export const ListClients = lazy(() => z.strictObject(pageQuery()))
+
+/** A client as it is used: lists as lists. */
+export const toClient = (row: ClientRow): Client => ({
+  client_id: row.id,
+  type: row.type,
+  grants: JSON.parse(row.grants),
+  token_endpoint_auth_method: row.token_endpoint_auth_method,
+  name: row.name,
+  redirect_uris: JSON.parse(row.redirect_uris),
+  post_logout_redirect_uris: JSON.parse(row.post_logout_redirect_uris),
+  scopes: JSON.parse(row.scopes),
+  first_party: row.first_party === 1,
+  allowed_roles: row.allowed_roles === null ? null : JSON.parse(row.allowed_roles),
+  logo_uri: row.logo_uri,
+  jwks: row.jwks === null ? null : JSON.parse(row.jwks),
+  id_token_signed_response_alg: row.id_token_signed_response_alg,
+  require_pkce: row.require_pkce === 1,
+  owner_id: row.owner_id,
+  created_by: row.created_by,
+  created_at: toTime(row.created_at),
+  updated_at: toTime(row.updated_at),
+  last_used_at: toTimeOrNull(row.last_used_at),
+})

@@ -1,0 +1,334 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { and, asc, desc, eq, gt, lt, type SQL, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { requireRecentLogin } from '../access/guards.ts'
+import { hasPermission } from '../access/permissions.ts'
+import { type Action, activityLogs } from '../activity/models.ts'
+import { record } from '../activity/service.ts'
+import type { Resources } from '../context.ts'
+import { build, insertWhere, rowExists, type Statement } from '../database/statements.ts'
+import { type List, openPlace, toPage } from '../http/pagination.ts'
+import { type InputError, invalidInput } from '../http/problem.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
+import { type Authority, byActor } from '../users/change.ts'
+import { writeConflict } from '../users/errors.ts'
+import {
+  type Client,
+  type ClientWithSecret,
+  type CreateClient,
+  type RotateSecret,
+  toClient,
+  type UpdateClient,
+} from './client-schemas.ts'
+import { clientHasNoSecret, clientNotFound, tooManyClients } from './errors.ts'
+import { type Client as ClientRow, oauthClients } from './models.ts'
+import { isPermission, OPENID_SCOPES } from './scopes.ts'
+
+const MAX_CLIENTS = 500
+const MAX_ROUNDS = 5
+
+/** A secret has 256 random bits, so a plain digest of it can be kept: there is nothing to guess. */
+const newSecret = () => `cs_${randomBytes(32).toString('base64url')}`
+export const digestOf = (secret: string) => createHash('sha256').update(secret).digest('base64url')
+
+/** What a client is, whoever made or changed it. */
+type Settings = Pick<
+  Client,
+  | 'type'
+  | 'grants'
+  | 'token_endpoint_auth_method'
+  | 'name'
+  | 'redirect_uris'
+  | 'post_logout_redirect_uris'
+  | 'scopes'
+  | 'first_party'
+  | 'allowed_roles'
+  | 'logo_uri'
+  | 'jwks'
+  | 'id_token_signed_response_alg'
+  | 'require_pkce'
+>
+
+/** What is good by itself, and says different things together. Throws 422. */
+function assertCoherent({ type, grants, token_endpoint_auth_method: method, ...rest }: Settings): void {
+  const errors: InputError[] = []
+  const say = (isWrong: boolean, pointer: string, detail: string) => {
+    if (isWrong) errors.push({ pointer, code: 'contradiction', detail })
+  }
+  const isService = grants.includes('client_credentials')
+  say(
+    (type === 'public') !== (method === 'none'),
+    '/token_endpoint_auth_method',
+    'A public client has none, and a confidential one has one.',
+  )
+  say(
+    (method === 'private_key_jwt') !== (rest.jwks !== null),
+    '/jwks',
+    'Goes with private_key_jwt, and with nothing else.',
+  )
+  say(
+    isService && grants.length > 1,
+    '/grants',
+    'A service acts for itself alone: give it a client of its own.',
+  )
+  say(
+    isService && type === 'public',
+    '/grants',
+    'A public client proves nothing, so it cannot act for itself.',
+  )
+  say(
+    !isService && !grants.includes('authorization_code'),
+    '/grants',
+    'Without authorization_code there is nothing to refresh.',
+  )
+  say(
+    isService && rest.redirect_uris.length > 0,
+    '/redirect_uris',
+    'A service is nowhere that a browser could be sent to.',
+  )
+  say(
+    !isService && rest.redirect_uris.length === 0,
+    '/redirect_uris',
+    'Is empty, so a browser could not be sent back.',
+  )
+  say(
+    isService && !rest.scopes.every(isPermission),
+    '/scopes',
+    'A service has permissions, and no scopes of OpenID.',
+  )
+  say(type === 'public' && !rest.require_pkce, '/require_pkce', 'A public client cannot do without.')
+  const takesScheme = (uri: string) => !/^https?:/.test(uri)
+  say(
+    type !== 'public' && rest.redirect_uris.some(takesScheme),
+    '/redirect_uris',
+    'A scheme of its own is for a native app, which is public.',
+  )
+  if (errors.length > 0) throw invalidInput(errors)
+}
+
+const columnsOf = (settings: Settings) => ({
+  name: settings.name,
+  type: settings.type,
+  token_endpoint_auth_method: settings.token_endpoint_auth_method,
+  grants: JSON.stringify(settings.grants),
+  redirect_uris: JSON.stringify(settings.redirect_uris),
+  post_logout_redirect_uris: JSON.stringify(settings.post_logout_redirect_uris),
+  scopes: JSON.stringify(settings.scopes),
+  allowed_roles: settings.allowed_roles && JSON.stringify(settings.allowed_roles),
+  first_party: settings.first_party ? 1 : 0,
+  require_pkce: settings.require_pkce ? 1 : 0,
+  id_token_signed_response_alg: settings.id_token_signed_response_alg,
+  logo_uri: settings.logo_uri,
+  jwks: settings.jwks && JSON.stringify(settings.jwks),
+})
+
+const hasSecret = ({ token_endpoint_auth_method: method }: Pick<ClientRow, 'token_endpoint_auth_method'>) =>
+  method.startsWith('client_secret_')
+
+/** A permission that one lacks is none of one's own to give. Throws 422. */
+function assertMayGive(actor: Claims | undefined, scopes: readonly string[]): void {
+  const lacking = scopes.filter((scope) => actor && isPermission(scope) && !hasPermission(actor.role, scope))
+  if (lacking.length > 0)
+    throw invalidInput(
+      lacking.map(() => ({
+        pointer: '/scopes',
+        code: 'not_yours',
+        detail: 'Has a permission that you lack.',
+      })),
+    )
+}
+
+const eventOf = (action: Action, by: Authority, row: Pick<ClientRow, 'id' | 'name'>) => ({
+  id: uuidv7(),
+  action,
+  userId: null,
+  actorId: by.actorId,
+  details: { client_id: row.id, name: row.name },
+})
+
+/** Makes a client for somebody who may. Throws 403; 409 `too_many_clients`; 422. */
+export async function createClient(
+  resources: Resources & { actor: Claims },
+  input: CreateClient,
+): Promise<ClientWithSecret> {
+  requireRecentLogin(resources.actor, resources.now)
+  assertMayGive(resources.actor, input.scopes)
+  return makeClient(resources, byActor(resources.actor, resources.now), input)
+}
+
+/** The same by whoever may: the operator, too. */
+export async function makeClient(
+  resources: Resources,
+  by: Authority,
+  { token_endpoint_auth_method, ...input }: CreateClient,
+): Promise<ClientWithSecret> {
+  const { db, now } = resources
+  const preset = input.type === 'public' ? 'none' : 'client_secret_basic'
+  const isService = input.grants.includes('client_credentials')
+  const openid = OPENID_SCOPES as readonly string[]
+  const settings: Settings = {
+    ...input,
+    // What was left out of a service's is what it cannot have.
+    scopes: isService ? input.scopes.filter((scope) => !openid.includes(scope)) : input.scopes,
+    token_endpoint_auth_method: token_endpoint_auth_method ?? preset,
+  }
+  assertCoherent(settings)
+  const secret = hasSecret(settings) ? newSecret() : undefined
+  const row: ClientRow = {
+    id: uuidv7(),
+    ...columnsOf(settings),
+    backchannel_logout_uri: null,
+    resources: '[]',
+    secret_hash: secret === undefined ? null : digestOf(secret),
+    former_secret_hash: null,
+    former_secret_until: null,
+    epoch: 0,
+    owner_id: isService ? by.actorId : null,
+    created_by: by.actorId,
+    created_at: now,
+    updated_at: now,
+    last_used_at: null,
+    version: 1,
+  }
+  const event = eventOf('client.created', by, row)
+  const isDone = rowExists(activityLogs, event.id)
+  const fits = sql`(SELECT count(*) FROM (SELECT 1 FROM ${oauthClients} LIMIT ${MAX_CLIENTS})) < ${MAX_CLIENTS}`
+  const { verdict } = await db.writeBatch(
+    {
+      history: record(resources, event, sql`${by.holds} AND ${fits}`),
+      client: insertWhere(oauthClients, row, isDone),
+      verdict: sql<{ is_done: 0 | 1; holds: 0 | 1 }>`SELECT ${isDone} AS is_done, ${by.holds} AS holds`,
+    },
+    isDone,
+  )
+  if (!verdict[0]!.holds) throw by.refused()
+  if (!verdict[0]!.is_done) throw tooManyClients()
+  return { ...toClient(row), ...(secret !== undefined && { client_secret: secret }) }
+}
+
+/** All clients, newest first. */
+export async function listClients(
+  { db, config }: Resources,
+  { limit, cursor }: { limit: number; cursor?: string | undefined },
+): Promise<List<Client>> {
+  const place = openPlace(config, 'oauth_clients', cursor)
+  const at = place?.position[0] as string | undefined
+  const isBackwards = place?.isBackwards === true
+  const { rows: read } = await db.read({
+    rows: build
+      .select()
+      .from(oauthClients)
+      .where(at === undefined ? undefined : isBackwards ? gt(oauthClients.id, at) : lt(oauthClients.id, at))
+      .orderBy(isBackwards ? asc(oauthClients.id) : desc(oauthClients.id))
+      .limit(limit + 1),
+  })
+  const positionOf = ({ id }: ClientRow) => [id]
+  const { rows, pagination } = toPage(config, 'oauth_clients', { read, limit, place, positionOf })
+  return { data: rows.map(toClient), pagination }
+}
+
+export async function requireClient({ db }: Pick<Resources, 'db'>, id: string): Promise<ClientRow> {
+  const { client } = await db.read({ client: selectClient(id) })
+  if (!client[0]) throw clientNotFound()
+  return client[0]
+}
+
+export const selectClient = (id: string) => build.select().from(oauthClients).where(eq(oauthClients.id, id))
+
+interface ClientChange {
+  action: Action
+  change: (isThis: SQL) => Statement
+}
+
+/** Reads, decides, and writes on the condition that nothing has moved; begins again where something has. */
+async function changeClient(
+  resources: Resources & { actor: Claims },
+  id: string,
+  decide: (row: ClientRow) => ClientChange,
+): Promise<ClientRow | undefined> {
+  requireRecentLogin(resources.actor, resources.now)
+  const by = byActor(resources.actor, resources.now)
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    const row = await requireClient(resources, id)
+    const { action, change } = decide(row)
+    const event = eventOf(action, by, row)
+    const isDone = rowExists(activityLogs, event.id)
+    const isAsRead = sql`EXISTS (SELECT 1 FROM ${oauthClients} WHERE id = ${id} AND version = ${row.version})`
+    const { verdict, client } = await resources.db.writeBatch(
+      {
+        history: record(resources, event, sql`${by.holds} AND ${isAsRead}`),
+        change: [change(and(eq(oauthClients.id, id), isDone)!)],
+        client: selectClient(id),
+        verdict: sql<{ is_done: 0 | 1; holds: 0 | 1 }>`SELECT ${isDone} AS is_done, ${by.holds} AS holds`,
+      },
+      isDone,
+    )
+    if (verdict[0]!.is_done) return client[0]
+    if (!verdict[0]!.holds) throw by.refused()
+  }
+  throw writeConflict()
+}
+
+const moved = (now: number) => ({ updated_at: now, version: sql`${oauthClients.version} + 1` })
+
+/** @throws 403; 404 `client_not_found`; 422. */
+export async function updateClient(
+  resources: Resources & { actor: Claims },
+  id: string,
+  { take_over: takesOver, ...input }: UpdateClient,
+): Promise<Client> {
+  const { actor, now } = resources
+  const row = await changeClient(resources, id, (current) => {
+    const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined))
+    const settings: Settings = { ...toClient(current), ...given }
+    assertMayGive(actor, input.scopes ?? (takesOver ? settings.scopes : []))
+    assertCoherent(settings)
+    const owner = takesOver && settings.grants.includes('client_credentials') ? { owner_id: actor.sub } : {}
+    return {
+      action: 'client.updated',
+      change: (isThis) =>
+        build
+          .update(oauthClients)
+          .set({ ...columnsOf(settings), ...owner, ...moved(now) })
+          .where(isThis),
+    }
+  })
+  return toClient(row!)
+}
+
+/** A new secret; the former one stays good for a while, so that nobody notices. Throws 403; 404; 409. */
+export async function rotateSecret(
+  resources: Resources & { actor: Claims },
+  id: string,
+  { keep_former_seconds: seconds }: RotateSecret,
+): Promise<ClientWithSecret> {
+  const { now } = resources
+  const secret = newSecret()
+  const row = await changeClient(resources, id, (current) => {
+    if (!hasSecret(current)) throw clientHasNoSecret()
+    return {
+      action: 'client.secret_rotated',
+      change: (isThis) =>
+        build
+          .update(oauthClients)
+          .set({
+            secret_hash: digestOf(secret),
+            former_secret_hash: seconds > 0 ? current.secret_hash : null,
+            former_secret_until: seconds > 0 ? now + seconds * 1000 : null,
+            // Whoever stole it has what it gave them, too.
+            ...(seconds === 0 && { epoch: sql`${oauthClients.epoch} + 1` }),
+            ...moved(now),
+          })
+          .where(isThis),
+    }
+  })
+  return { ...toClient(row!), client_secret: secret }
+}
+
+/** Its tokens end with it, as each is looked up with its client; what people let it do goes by clean-up. */
+export async function deleteClient(resources: Resources & { actor: Claims }, id: string): Promise<void> {
+  await changeClient(resources, id, () => ({
+    action: 'client.deleted',
+    change: (isThis) => build.delete(oauthClients).where(isThis),
+  }))
+}
