@@ -88,7 +88,6 @@ const operations: Record<string, (env: Env, id: string) => Promise<unknown>> = {
         int(Date.now()),
         text(id),
       ),
-      history(id, 'session.refreshed'),
       stmt('SELECT * FROM users, sessions WHERE sessions.id = ? AND users.id = sessions.user_id', text(id)),
     ),
   async logout(env, id) {

@@ -4,7 +4,7 @@ import { freshUpstreams, testOfRedis } from './support/upstreams.ts'
 
 const wrong = { email: 'nobody@people.test', password: PASSWORD }
 
-/** Upstream calls of one request, how many of them had to wait for one another, and the rows that they read. */
+/** Upstream calls of one request, how many of them had to wait for one another, and the rows that they read and wrote. */
 testOfRedis('Every request stays within its budget of trips, calls and rows', async () => {
   const own = await freshUpstreams()
   const api = openApi({ ...own.bindings, DEBUG_TIMING: 'on' })
@@ -14,50 +14,51 @@ testOfRedis('Every request stays within its budget of trips, calls and rows', as
   const signedUp = { email: newAddress(), password: PASSWORD, name: 'Ada' }
   const changed = { current_password: PASSWORD, new_password: 'nine green bears run' }
   const moved = { new_email: newAddress(), current_password: PASSWORD }
-  const requests: [string, number, number, number, number, Parameters<typeof api.send>[2]?][] = [
-    // route, depth, calls of libSQL, calls of Redis, rows read; what comes after the answer too. For each mail that
-    // is two calls: it is claimed, and marked as sent. Who has none is looked for all the same.
-    ['GET /health', 0, 0, 0, 0],
-    ['GET /.well-known/jwks.json', 0, 0, 0, 0],
-    ['GET /ready', 1, 1, 1, 12],
-    ['POST /v1/auth/signup', 1, 3, 0, 42, { body: signedUp }],
-    ['POST /v1/auth/login', 2, 2, 0, 34, { body: { email: ada.email, password: PASSWORD } }],
-    ['POST /v1/auth/login', 2, 2, 0, 7, { body: wrong }],
-    ['POST /v1/auth/refresh_token', 1, 1, 0, 10, { body: { refresh_token: ada.refreshToken } }],
-    ['POST /v1/auth/refresh_token', 0, 0, 0, 0, { body: { refresh_token: 'rt_x' } }],
+  const requests: [string, number, number, number, number, number, Parameters<typeof api.send>[2]?][] = [
+    // route, depth, calls of libSQL, calls of Redis, rows read, rows written; what comes after the answer too. For each
+    // mail that is two calls: it is claimed, and marked as sent. Who has none is looked for all the same.
+    ['GET /health', 0, 0, 0, 0, 0],
+    ['GET /.well-known/jwks.json', 0, 0, 0, 0, 0],
+    ['GET /ready', 1, 1, 1, 12, 0],
+    ['POST /v1/auth/signup', 1, 3, 0, 42, 44, { body: signedUp }],
+    ['POST /v1/auth/login', 2, 2, 0, 33, 18, { body: { email: ada.email, password: PASSWORD } }],
+    ['POST /v1/auth/login', 2, 2, 0, 7, 16, { body: wrong }],
+    ['POST /v1/auth/refresh_token', 1, 1, 0, 7, 2, { body: { refresh_token: ada.refreshToken } }],
+    ['POST /v1/auth/refresh_token', 0, 0, 0, 0, 0, { body: { refresh_token: 'rt_x' } }],
     // From the nearest Redis; and before that once from libSQL, whose answer is put there afterwards.
-    ['GET /v1/users/me', 2, 1, 2, 2, { token: ada.token }],
-    ['GET /v1/users/me', 1, 0, 1, 0, { token: ada.token }],
-    ['GET /v1/users/me/activity', 1, 1, 0, 6, { token: ada.token }],
-    ['GET /v1/auth/sessions', 1, 1, 0, 5, { token: ada.token }],
-    ['GET /v1/users', 1, 1, 0, 16, { token: admin.token }],
-    ['GET /v1/users?q=nobody', 1, 1, 0, 2, { token: admin.token }],
-    [`GET /v1/users/${eve.id}`, 1, 1, 0, 3, { token: admin.token }],
-    ['GET /v1/activity', 1, 1, 0, 21, { token: admin.token }],
-    ['PATCH /v1/users/me', 2, 2, 1, 16, { token: ada.token, body: { name: 'Grace' } }],
-    [`GET /v1/users/${eve.id}/sessions`, 1, 1, 0, 5, { token: admin.token }],
+    ['GET /v1/users/me', 2, 1, 2, 2, 0, { token: ada.token }],
+    ['GET /v1/users/me', 1, 0, 1, 0, 0, { token: ada.token }],
+    ['GET /v1/users/me/activity', 1, 1, 0, 5, 0, { token: ada.token }],
+    ['GET /v1/auth/sessions', 1, 1, 0, 5, 0, { token: ada.token }],
+    ['GET /v1/users', 1, 1, 0, 16, 0, { token: admin.token }],
+    ['GET /v1/users?q=nobody', 1, 1, 0, 2, 0, { token: admin.token }],
+    [`GET /v1/users/${eve.id}`, 1, 1, 0, 3, 0, { token: admin.token }],
+    ['GET /v1/activity', 1, 1, 0, 18, 0, { token: admin.token }],
+    ['PATCH /v1/users/me', 2, 2, 1, 16, 11, { token: ada.token, body: { name: 'Grace' } }],
+    [`GET /v1/users/${eve.id}/sessions`, 1, 1, 0, 5, 0, { token: admin.token }],
     // Nothing to change, as a replica that lags may think: the primary is asked.
-    [`POST /v1/users/${eve.id}/enable`, 2, 2, 1, 4, { token: admin.token }],
-    ['GET /v1/users/me/export', 1, 1, 0, 17, { token: eve.token }],
-    ['POST /v1/auth/change_password', 2, 3, 1, 39, { token: ada.token, body: changed }],
-    ['POST /v1/auth/resend_verification', 1, 3, 0, 35, { body: { email: eve.email } }],
-    ['POST /v1/auth/forgot_password', 1, 3, 0, 38, { body: { email: eve.email } }],
-    ['POST /v1/auth/forgot_password', 1, 2, 0, 12, { body: { email: wrong.email } }],
-    ['POST /v1/auth/change_email', 2, 4, 0, 49, { token: eve.token, body: moved }],
-    ['POST /v1/invitations', 1, 3, 0, 42, { token: admin.token, body: { email: newAddress() } }],
-    ['GET /v1/invitations', 1, 1, 0, 4, { token: admin.token }],
-    [`POST /v1/users/${eve.id}/disable`, 2, 2, 1, 43, { token: admin.token, body: { reason: 'left' } }],
-    ['POST /v1/auth/logout', 1, 1, 1, 6, { token: ada.token }],
+    [`POST /v1/users/${eve.id}/enable`, 2, 2, 1, 4, 0, { token: admin.token }],
+    ['GET /v1/users/me/export', 1, 1, 0, 17, 7, { token: eve.token }],
+    ['POST /v1/auth/change_password', 2, 3, 1, 39, 16, { token: ada.token, body: changed }],
+    ['POST /v1/auth/resend_verification', 1, 3, 0, 35, 26, { body: { email: eve.email } }],
+    ['POST /v1/auth/forgot_password', 1, 3, 0, 38, 33, { body: { email: eve.email } }],
+    ['POST /v1/auth/forgot_password', 1, 2, 0, 12, 9, { body: { email: wrong.email } }],
+    ['POST /v1/auth/change_email', 2, 4, 0, 49, 34, { token: eve.token, body: moved }],
+    ['POST /v1/invitations', 1, 3, 0, 42, 36, { token: admin.token, body: { email: newAddress() } }],
+    ['GET /v1/invitations', 1, 1, 0, 4, 0, { token: admin.token }],
+    [`POST /v1/users/${eve.id}/disable`, 2, 2, 1, 43, 22, { token: admin.token, body: { reason: 'left' } }],
+    ['POST /v1/auth/logout', 1, 1, 1, 6, 9, { token: ada.token }],
   ]
   await api.send('GET', '/ready') // Once a minute it writes a row, in a trip of its own.
   const measured = []
-  for (const [route, , , , , options] of requests) {
+  for (const [route, , , , , , options] of requests) {
     const [method, path] = route.split(' ') as [string, string]
     const { result, calls } = await own.measure(() => api.send(method, path, options))
     const depth = Number(/depth;desc="(\d+)"/.exec(result.headers.get('server-timing') ?? '')?.[1] ?? 0)
     const of = (upstream: string) => calls.filter((call) => call.upstream === upstream).length
-    const rowsRead = calls.flatMap(({ statements }) => statements.map((statement) => statement.rowsRead))
-    measured.push([route, depth, of('libsql'), of('redis'), rowsRead.reduce((sum, rows) => sum + rows, 0)])
+    const statements = calls.flatMap((call) => call.statements)
+    const sum = (rows: 'rowsRead' | 'rowsWritten') => statements.reduce((all, one) => all + one[rows], 0)
+    measured.push([route, depth, of('libsql'), of('redis'), sum('rowsRead'), sum('rowsWritten')])
   }
-  expect(measured).toEqual(requests.map((request) => request.slice(0, 5)))
+  expect(measured).toEqual(requests.map((request) => request.slice(0, 6)))
 })

@@ -416,7 +416,6 @@ describe.each(Object.keys(COMINGS) as Coming[])('DL3: after a hard delete of who
     expect(rows.map(({ action }) => action)).toEqual([
       'user.purged',
       'user.disabled',
-      'session.refreshed',
       'password.reset_requested',
       'email.change_requested',
       'user.updated',

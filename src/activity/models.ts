@@ -26,6 +26,7 @@ export const ACTIONS = {
   'invitation.withdrawn': 'security',
   'invitation.accepted': 'security',
   'session.started': 'noise',
+  /** Of the versions before: a refresh leaves no row any more. */
   'session.refreshed': 'noise',
   'session.ended': 'noise',
   'sessions.ended': 'security',

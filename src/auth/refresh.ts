@@ -20,7 +20,6 @@ import { signerColumns, toTokens } from './start-session.ts'
 interface Rotation extends RequestOrigin {
   sessionId: string
   counter: number
-  refreshedId: string
   /** Of whoever has a role above `user`. */
   idleMs: number
   absoluteMs: number
@@ -43,7 +42,8 @@ const rotatedColumns = {
 
 /**
  * Rotation is one conditional UPDATE on the counter, so of many who bring the same token one rotates. Then come the
- * session as it is now, and its person.
+ * session as it is now, and its person. It leaves no row of history: the session itself says when and from where it was
+ * used last.
  */
 const rotate = prepare((at: Places<Rotation>) => {
   const isThisSession = eq(sessions.id, at.sessionId)
@@ -59,7 +59,6 @@ const rotate = prepare((at: Places<Rotation>) => {
   )
   // Whose session it is only the database knows.
   const userId = sql`(SELECT user_id FROM ${sessions} WHERE id = ${at.sessionId})`
-  const details = sql`json_object('session_id', ${at.sessionId})`
   return {
     rotation: build
       .update(sessions)
@@ -73,11 +72,6 @@ const rotate = prepare((at: Places<Rotation>) => {
         country: at.country,
       })
       .where(isCurrent),
-    history: record(
-      { origin: at },
-      { id: at.refreshedId, action: 'session.refreshed', userId, actorId: userId, details },
-      sql`changes() > 0`,
-    ),
     session: build.select(rotatedColumns).from(sessions).where(isThisSession),
     user: build
       .select(signerColumns)
@@ -106,7 +100,6 @@ export async function refresh(resources: Resources, refreshToken: string): Promi
     rotate({
       ...token,
       ...origin,
-      refreshedId: uuidv7(),
       ...privileged(config),
     }),
   )

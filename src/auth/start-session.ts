@@ -25,7 +25,7 @@ import { publishDoubts } from '../sessions/near.ts'
 import { makeRefreshToken } from '../sessions/refresh-tokens.ts'
 import { revokeSurplusSessions } from '../sessions/service.ts'
 import type { KnownDevice } from '../throttle/devices.ts'
-import { MAX_FAILURES_IN_A_ROW } from '../throttle/limits.ts'
+import { MAX_FAILURES_IN_A_ROW, NO_FAILURES } from '../throttle/service.ts'
 import { endDisabling } from '../users/change.ts'
 import type { OwedMail } from '../users/consequences.ts'
 import { profileColumns, type User, userIsActive, users } from '../users/models.ts'
@@ -141,6 +141,8 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
         .update(users)
         .set({
           last_login_at: now,
+          // With the rest, as each change of a row is billed.
+          ...NO_FAILURES,
           failed_factors: 0,
           ...(newHash && { password_hash: newHash }),
           ...(!proven.device && { devices: sql`${users.devices} + 1` }),

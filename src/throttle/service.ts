@@ -131,13 +131,9 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
     takeBack: [takeBackAt(ownCounters, attemptId), ofAccountAlone] as readonly Statement[],
     /** Only the account's count. */
     takeBackOfAccount: [ofAccountAlone] as readonly Statement[],
-    /** A sign-in was complete: the counts of this network and device begin anew, and the account's. */
+    /** A sign-in was complete: the counts of this network and device begin anew; the account's by `NO_FAILURES`. */
     clear: (condition: SQL): readonly Statement[] => [
       build.delete(throttles).where(and(ownCounters, condition)),
-      build
-        .update(users)
-        .set(NO_FAILURES)
-        .where(and(isLive, gt(users.failed_logins, 0), condition)),
     ],
     /** For the batch that records a failure. */
     countFailureOfNetwork: (isFromKnownDevice: boolean) =>

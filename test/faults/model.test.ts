@@ -167,7 +167,7 @@ const refresh = (stepsBack: number) =>
     if (!mayGoOn) return
     // I2: however often it is traded in, a token has one successor.
     if (isPrevious) expect(answer.body.refresh_token).toBe(session.refresh)
-    else spent.push(session.refresh) && person.history.push('session.refreshed')
+    else spent.push(session.refresh)
     const { access_token: access, refresh_token } = answer.body
     Object.assign(session, { access, refresh: refresh_token, isStale: false })
   })

@@ -60,7 +60,7 @@ const asAdmin = (method: string, path: string, body?: unknown) => () =>
   api.send(method, path, { token: admin.token, body })
 
 describe('Of many at once', () => {
-  race('RT2: fifty refreshes with one token have one successor, and write one row of history', async () => {
+  race('RT2: fifty refreshes with one token have one successor, and leave no row of history', async () => {
     const ada = await api.quickActor()
     const refresh = () =>
       api.send<Tokens>('POST', '/v1/auth/refresh_token', {
@@ -70,7 +70,7 @@ describe('Of many at once', () => {
     const answers = await atOnce(times(50, () => refresh))
     expect(tally(answers)).toEqual({ 200: 50 })
     expect(new Set(answers.map(({ body }) => body.refresh_token)).size).toBe(1)
-    expect(await api.historyOf(ada.id)).toEqual(['session.refreshed'])
+    expect(await api.historyOf(ada.id)).toEqual([])
     expect(await api.sql('SELECT counter, revoked_at FROM sessions WHERE user_id = ?', [ada.id])).toEqual([
       { counter: 1, revoked_at: null },
     ])

@@ -40,6 +40,8 @@ const newPerson = () => ({ email: `${crypto.randomUUID()}@people.test`, password
 interface Write {
   /** What it leaves in the history; also what its batch is known by. */
   action: string
+  /** Where it leaves nothing in the history. */
+  timesDone?(ada: Person): Promise<unknown>
   status: number
   /** What has to have happened before it. */
   given?(ada: Person, fresh: { email: string }): Promise<unknown>
@@ -79,7 +81,11 @@ const WRITES: Record<string, Write> = {
     isRepeatable: false,
   },
   refreshing: {
-    action: 'session.refreshed',
+    action: 'rotated_at',
+    timesDone: async ({ sessionId }) => {
+      const [session] = await api.sql('SELECT counter FROM sessions WHERE id = ?', [sessionId])
+      return session!.counter
+    },
     status: 200,
     send: ({ refreshToken }) =>
       api.send('POST', '/v1/auth/refresh_token', {
@@ -211,11 +217,12 @@ const WRITES: Record<string, Write> = {
 }
 
 /** How often an action stands in the history of a person, or of whoever has the address. */
-async function timesDone(action: string, ada: Person, email: string) {
+async function timesDone(write: Write, ada: Person, email: string) {
+  if (write.timesDone) return write.timesDone(ada)
   const [row] = await api.sql(
     `SELECT count(*) AS n FROM user_activity_logs WHERE action = ?1
       AND user_id IN (?2, (SELECT id FROM users WHERE email_normalized = ?3))`,
-    [action, ada.id, email],
+    [write.action, ada.id, email],
   )
   return row!.n
 }
@@ -230,7 +237,7 @@ describe.each(Object.entries(WRITES))('Fault 4, Fault 5: when the answer to %s i
     const { result, calls } = await own.measure(() => write.send(ada, fresh))
     expect([result.status, result.body?.code]).toEqual([write.status, undefined])
     expect(calls.filter((call) => call.mode === mode)).toHaveLength(1)
-    expect(await timesDone(write.action, ada, fresh.email)).toBe(1)
+    expect(await timesDone(write, ada, fresh.email)).toBe(1)
     await expectInvariants(api)
   })
 
@@ -240,10 +247,10 @@ describe.each(Object.entries(WRITES))('Fault 4, Fault 5: when the answer to %s i
     await own.behave('libsql', { mode: 'reset-after', next: 2, only: write.action })
     const lost = await write.send(ada, fresh)
     expect([lost.status, lost.body.code]).toEqual([503, 'database_unavailable'])
-    expect(await timesDone(write.action, ada, fresh.email)).toBe(1)
+    expect(await timesDone(write, ada, fresh.email)).toBe(1)
     if (write.isRepeatable) {
       expect((await write.send(ada, fresh)).status).toBe(write.status)
-      expect(await timesDone(write.action, ada, fresh.email)).toBe(1)
+      expect(await timesDone(write, ada, fresh.email)).toBe(1)
     }
     await expectInvariants(api)
   })

@@ -28,10 +28,6 @@ const QUERIES = {
       AND user_id NOT IN (SELECT user_id FROM user_activity_logs WHERE action = 'user.purged')`,
   'I7: whoever the history says was erased is gone': `
     SELECT id FROM users WHERE id IN (SELECT user_id FROM user_activity_logs WHERE action = 'user.purged')`,
-  'I2, I7: a session was rotated as often as the history says': `
-    SELECT sessions.id, counter FROM sessions JOIN users ON users.id = user_id WHERE counter -
-      (SELECT count(*) FROM user_activity_logs WHERE action = 'session.refreshed' AND user_id = users.id AND ${DETAIL_SESSION} = sessions.id)
-      NOT BETWEEN 0 AND (SELECT count(*) FROM user_activity_logs WHERE action = 'password.changed' AND user_id = users.id)`,
   'I7: a session ended for a reason that stands in the history': `
     SELECT id, revoked_reason FROM sessions WHERE revoked_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM user_activity_logs AS log
       WHERE log.user_id = sessions.user_id AND (log.action IN ${CHANGES} OR log.action IN ('user.purged', 'factor.added', 'factor.removed')
