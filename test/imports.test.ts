@@ -90,5 +90,14 @@ test('No file has over 350 lines, and no folder over 14 files, but for texts', (
   expect(folders.filter(([, inside]) => inside!.length > 14).map(([folder]) => folder)).toEqual([])
 })
 
+test('ARCHITECTURE.md names every table and every folder', () => {
+  const text = readFileSync(resolve(SRC, '../docs/ARCHITECTURE.md'), 'utf8')
+  const models = files.filter((file) => basename(file) === 'models.ts')
+  const tables = models.flatMap((file) => [...textOf(file).matchAll(/sqliteTable\(\s*'(\w+)'/g)])
+  expect(tables.map(([, name]) => name).filter((name) => !text.includes(`\`${name}\``))).toEqual([])
+  const folders = new Set(files.map(folderOf))
+  expect([...folders].filter((folder) => !new RegExp(`\\b${folder}\\b`).test(text))).toEqual([])
+})
+
 /** To be split by whoever works there now. */
 const LONG: string[] = []

@@ -12,5 +12,3 @@ export const systemState = sqliteTable('system_state', {
   at: integer().notNull(),
   status: integer(),
 })
-
-export const MAIL_REFUSED = 'mail_refused'
