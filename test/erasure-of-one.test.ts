@@ -71,14 +71,14 @@ test('DL3: in whatever letters and case their name and addresses were written', 
   const made = await by('POST', '/v1/users', { email: first, name: 'Ägid Öztürk', password: PASSWORD })
   const id = made.body.id as string
   const reasons = [
-    `AGID ÖZTÜRK said so`,
+    `ZED-${mark}@xn--bcher-kva.example said so`,
     `ask zed-${mark}@BÜCHER.EXAMPLE.`,
     `${asciiSecond.toUpperCase()} wrote`,
     `zed-${mark}@ärger.example`,
   ]
   for (const [index, { id }] of [bob!, eve!, joe!, leo!].entries())
     await by('POST', `/v1/users/${id}/disable`, { reason: reasons[index] })
-  await by('POST', `/v1/users/${kim!.id}/disable`, { reason: 'Ägidius Öztürk is somebody else' })
+  await by('POST', `/v1/users/${kim!.id}/disable`, { reason: 'Ägid Öztürk, or so they said' })
   // It is theirs for a while; then somebody invites it, and somebody wants it, each in a spelling of their own.
   await by('PATCH', `/v1/users/${id}`, { email: second })
   await by('PATCH', `/v1/users/${id}`, { email: `later-${mark}@people.test` })
@@ -90,16 +90,17 @@ test('DL3: in whatever letters and case their name and addresses were written', 
     const text = JSON.stringify(await dump(api))
       .normalize('NFC')
       .toLowerCase()
-    const marks = [first, second, asciiFirst, asciiSecond, ...reasons, 'Ägid Öztürk', `later-${mark}`]
+    const marks = [first, second, asciiFirst, asciiSecond, ...reasons, `later-${mark}`]
     return marks.filter((mark) => text.includes(mark.toLowerCase()))
   }
-  expect(await found()).toHaveLength(10)
+  expect(await found()).toHaveLength(9)
   expect((await by('DELETE', `/v1/users/${id}?hard=true`)).status).toBe(204)
   await api.sql('DELETE FROM cleanup_runs')
   await cleanUp(openForCron(api.bindings, createExecutionContext()))
   expect(await found()).toEqual([])
   const kept = 'SELECT disabled_reason AS it FROM users WHERE id = ?'
-  expect(await api.sql(kept, [kim!.id])).toEqual([{ it: 'Ägidius Öztürk is somebody else' }])
+  // A name is anybody's words: whoever is called "Chargeback fraud" must not take it out of others' reasons.
+  expect(await api.sql(kept, [kim!.id])).toEqual([{ it: 'Ägid Öztürk, or so they said' }])
 })
 
 test('SE2, DL3: nobody is purged while a link is live that takes their account back', async () => {

@@ -21,7 +21,6 @@ import type { Change } from '../users/consequences.ts'
 import { removeFactorsSince } from '../users/consequences.ts'
 import { assertDomainMaySignUp } from '../users/create.ts'
 import type { User } from '../users/models.ts'
-import { users } from '../users/models.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { timeOfId } from '../values/ids.ts'
 import { proofNeeded } from './errors.ts'
@@ -204,18 +203,10 @@ const changeTo = (token: OneTimeToken, person: User, now: number): Change => ({
   ],
 })
 
-/** A password that was set since the change was asked for opens the account no more: it may be a thief's. */
-const passwordOfBefore = (tokenId: string) =>
-  sql<
-    string | null
-  >`CASE WHEN EXISTS (SELECT 1 FROM ${activityLogs} WHERE ${activityLogs.user_id} = ${users.id}
-    AND ${activityLogs.action} IN ('password.changed', 'password.reset') AND ${activityLogs.id} > ${tokenId})
-    THEN NULL ELSE ${users.password_hash} END`
-
 /**
  * The old address takes the change back, made or not: it is the account's (again), whatever else was asked for since
- * is void, and every session ends. Who has taken an account over may have closed it: an account that was deleted comes
- * back. Throws 409 `email_taken` when somebody else has signed up with the address by now.
+ * is void, and every session ends. A change is asked for with the password, so that opens the account no more: where it
+ * was a thief, they know it. Whoever has taken an account over may have closed it: one that was deleted comes back. Throws 409 `email_taken` when somebody else has signed up with the address by now.
  */
 export async function undoEmailChange(resources: Resources, proof: Proof): Promise<void> {
   const { now } = resources
@@ -229,7 +220,7 @@ export async function undoEmailChange(resources: Resources, proof: Proof): Promi
       email_normalized: token.email_normalized,
       email_verified_at: now,
       deleted_at: null,
-      password_hash: passwordOfBefore(token.id),
+      password_hash: null,
     },
     details: {
       email: { from: person.email, to: token.email },

@@ -1,9 +1,10 @@
 import type { Child, FC } from 'hono/jsx'
 import type { InvitationShown } from '../invitations/accept.ts'
+import type { LinkPurpose } from '../links/models.ts'
 import { Button, Field, Form, Message, type Said } from '../pages/components.tsx'
 import { NarrowPage } from '../pages/layout.tsx'
 import type { View } from '../pages/view.ts'
-import type { Field as LinkField, LinkPurpose } from './link-pages.ts'
+import type { Field as LinkField } from './link-pages.ts'
 
 interface Props {
   view: View
@@ -127,7 +128,7 @@ export const LinkExpired: FC<Props & { instead: string; said: string }> = ({
   said,
 }) => {
   const { links } = view.texts
-  const [hint, button] = links.next[purpose]!
+  const [hint, button] = links.next[purpose]
   return (
     <Page view={view} purpose={purpose} title={said} message={{ tone: 'danger', title: said }}>
       <h1 class="visually-hidden">{said}</h1>

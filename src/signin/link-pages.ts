@@ -3,7 +3,7 @@ import type { Resources } from '../context.ts'
 import { validate } from '../http/validate.ts'
 import { acceptInvitation } from '../invitations/accept.ts'
 import { AcceptInvitation } from '../invitations/schemas.ts'
-import type { Purpose } from '../links/models.ts'
+import type { LinkPurpose } from '../links/models.ts'
 import { MailedLink } from '../links/schemas.ts'
 import type { Texts } from '../pages/texts/index.ts'
 import { PASSWORD_MIN_LENGTH } from '../passwords/policy.ts'
@@ -65,8 +65,6 @@ const page = (given: Partial<LinkPage> & Pick<LinkPage, 'submit' | 'instead'>): 
   ...given,
 })
 
-export type LinkPurpose = Exclude<Purpose, 'enrol_factor'>
-
 export const PAGES: Record<LinkPurpose, LinkPage> = {
   verify_email: page({
     hasCode: true,
@@ -118,7 +116,7 @@ export const PAGES: Record<LinkPurpose, LinkPage> = {
   reopen_account: page({
     submit: submitting(MailedLink, reopenAccount),
     next: { signedOut: '/forgot?done=reopened' },
-    instead: '/forgot',
+    instead: '/signin',
   }),
   accept_invitation: page({
     fields: [

@@ -1,5 +1,5 @@
 import { createHmac, randomBytes } from 'node:crypto'
-import { eq, getTableColumns, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
+import { getTableColumns, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { build, databaseNow } from '../database/statements.ts'
 import type { Kind } from './limits.ts'
@@ -22,11 +22,11 @@ export function counterKey({ config }: Pick<Resources, 'config'>, kind: Kind, ..
 }
 
 /** With the time by which its own are to be judged. */
-export const selectCounter = (key: SQL) =>
+export const selectCounter = (...keys: SQL[]) =>
   build
     .select({ ...getTableColumns(throttles), now: databaseNow.as('now') })
     .from(throttles)
-    .where(eq(throttles.key, key))
+    .where(sql`${throttles.key} IN (${sql.join(keys, sql`, `)})`)
 
 export type Counter = typeof throttles.$inferSelect & { now: number }
 

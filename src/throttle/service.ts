@@ -27,11 +27,12 @@ import {
   LONGEST_WAIT_MS,
   MAX_FAILURES_IN_A_ROW,
   PAUSE_MS,
+  RANGE_FACTOR,
   WINDOW_MS,
   YEAR_MS,
 } from './limits.ts'
 import { throttles } from './models.ts'
-import { networkOf } from './networks.ts'
+import { networkOf, rangeOf } from './networks.ts'
 
 export { MAX_FAILURES_IN_A_ROW } from './limits.ts'
 export { networkOf } from './networks.ts'
@@ -60,6 +61,7 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
   const attemptId = newAttemptId()
   const deviceKey = counterKey(resources, 'device', device?.deviceId ?? '')
   const networkKey = counterKey(resources, 'login', email, networkOf(origin.ip))
+  const range = openRangeFailures(resources, email)
   const failures = openNetworkFailures(resources)
   const isCountedAt = (key: SQL) =>
     sql`EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${key} AND ${isCountedIn(throttles.attempt_id, attemptId)})`
@@ -86,7 +88,7 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
       ofNetwork: countInWindow({
         key: networkKey,
         attemptId,
-        condition: sql`NOT ${isKnown} AND NOT ${failures.areTooMany}`,
+        condition: sql`NOT ${isKnown} AND NOT ${range.hasToWait} AND NOT ${failures.areTooMany}`,
       }),
       // One more than there may be says that the account was locked before this attempt.
       ofAccount: build
@@ -104,25 +106,21 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
           ),
         ),
       device: selectCounter(deviceKey),
-      network: selectCounter(networkKey),
+      network: selectCounter(networkKey, ...range.keys),
       networkFailures: failures.select,
     },
     /**
      * Whether the account knows the device. Throws 429 `too_many_attempts` when whoever tries has to wait; nothing was
      * counted then.
      */
-    isFromKnownDevice({
-      known: [known],
-      device: [ofDevice],
-      network: [ofNetwork],
-      networkFailures,
-    }: Counted) {
+    isFromKnownDevice({ known: [known], device: [ofDevice], network, networkFailures }: Counted) {
       if (hasCounted(ofDevice, attemptId)) return true
-      if (hasCounted(ofNetwork, attemptId)) return false
-      const blocking = known?.is_known ? ofDevice : ofNetwork
+      if (network.some((counter) => hasCounted(counter, attemptId))) return false
+      const isWaiting = (counter: Counter) => counter.blocked_until > counter.now
+      const blocking = known?.is_known ? ofDevice : (network.find(isWaiting) ?? network[0])
       const [failures] = networkFailures
       const now = blocking?.now ?? failures?.now ?? 0
-      const isOwn = blocking !== undefined && blocking.blocked_until > now
+      const isOwn = blocking !== undefined && isWaiting(blocking)
       const end = isOwn ? blocking.blocked_until : (failures?.expires_at ?? now)
       const what = isOwn ? (known?.is_known ? 'device' : 'login') : 'failures'
       throw tooManyAttempts(secondsUntil(end, now), new Refusal(`limit_${what}`))
@@ -133,11 +131,15 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
     takeBackOfAccount: [ofAccountAlone] as readonly Statement[],
     /** A sign-in was complete: the counts of this network and device begin anew; the account's by `NO_FAILURES`. */
     clear: (condition: SQL): readonly Statement[] => [
-      build.delete(throttles).where(and(ownCounters, condition)),
+      build
+        .delete(throttles)
+        .where(and(sql`key IN (${sql.join([deviceKey, networkKey, ...range.keys], sql`, `)})`, condition)),
     ],
     /** For the batch that records a failure. */
-    countFailureOfNetwork: (isFromKnownDevice: boolean) =>
-      failures.count(attemptId, isFromKnownDevice ? sql`0` : sql`1`),
+    countFailureOfNetwork(isFromKnownDevice: boolean) {
+      const condition = isFromKnownDevice ? sql`0` : sql`1`
+      return [...range.count(attemptId, condition), ...failures.count(attemptId, condition)]
+    },
   }
 }
 
@@ -189,12 +191,31 @@ const takeBackAt = (which: SQL, attemptId: string) =>
 
 type Which = Pick<Parameters<typeof countAttempt>[0], 'key' | 'attemptId' | 'condition'>
 
+/**
+ * One account's failures from the range around an IPv6 network, which one host has whole: eight times what a network
+ * has. Written with the failure, so a right login costs no row more.
+ */
+function openRangeFailures(resources: Resources, email: string) {
+  const range = rangeOf(resources.origin.ip)
+  const key = range === undefined ? undefined : counterKey(resources, 'login', email, range)
+  const free = FREE_FAILURES * RANGE_FACTOR.ipv6
+  return {
+    /** None where there is no range. */
+    keys: key ? [key] : [],
+    hasToWait: key
+      ? sql`EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${key} AND blocked_until > ${databaseNow})`
+      : sql`0`,
+    count: (attemptId: string, condition: SQL) =>
+      key ? [countInWindow({ key, attemptId, condition }, free)] : [],
+  }
+}
+
 /** Ten are free within a quarter of an hour; then each costs a wait, doubling from 1 to 60 minutes. */
-function countInWindow(which: Which) {
+function countInWindow(which: Which, free = FREE_FAILURES) {
   const now = databaseNow
   const attempts = sql`CASE WHEN expires_at <= ${now} THEN 1 ELSE attempts + 1 END`
-  const wait = sql`min(${LONGEST_WAIT_MS}, ${FIRST_WAIT_MS} << min(6, ${attempts} - ${FREE_FAILURES}))`
-  const isNowFree = sql`${attempts} < ${FREE_FAILURES}`
+  const wait = sql`min(${LONGEST_WAIT_MS}, ${FIRST_WAIT_MS} << min(6, ${attempts} - ${free}))`
+  const isNowFree = sql`${attempts} < ${free}`
   return countAttempt({
     ...which,
     first: { attempts: 1, blocked_until: 0, expires_at: sql`${now} + ${WINDOW_MS}` },

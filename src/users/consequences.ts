@@ -108,14 +108,10 @@ const removeFactorsOf = (userId: string, isDone: SQL): Statement[] =>
     (table) => sql`DELETE FROM ${table} WHERE user_id = ${userId} AND ${isDone}`,
   )
 
-/**
- * What an undo takes away with it: passkeys that were added since, and recovery codes. An app goes only where another
- * factor stays: the mailbox alone takes no factor away, and who is left with a thief's asks somebody who manages.
- */
+/** What an undo takes away with it: the factors and recovery codes that were added since (epoch ms), by whomever. */
 export const removeFactorsSince = (userId: string, since: number, isDone: SQL): Statement[] => [
   sql`DELETE FROM ${passkeys} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
-  sql`DELETE FROM ${factors} WHERE user_id = ${userId} AND confirmed_at >= ${since} AND ${isDone}
-    AND EXISTS (SELECT 1 FROM ${passkeys} WHERE user_id = ${userId})`,
+  sql`DELETE FROM ${factors} WHERE user_id = ${userId} AND confirmed_at >= ${since} AND ${isDone}`,
   sql`DELETE FROM ${recoveryCodes} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
 ]
 

@@ -30,7 +30,6 @@ const DAY_MS = 86_400_000
 const ROWS_PER_STATEMENT = 500
 /** Writes that read the user before they were erased have arrived by then, or never will. */
 const LATE_WRITES_MS = 60_000
-const MOST_NAMES = 100
 
 /** Members of details that name nobody. All others go. */
 const IMPERSONAL = [
@@ -71,7 +70,7 @@ export function eraseUser(resources: Resources, id: string, isDone: SQL): Statem
   const now = timeOf(resources)
   const hadRank = sql`role <> 'user' OR EXISTS (SELECT 1 FROM ${activityLogs}
     WHERE user_id = ${id} AND action = 'user.role_changed')`
-  const sought = sql`json_object('addresses', json_array(email_normalized, lower(email)), 'names', json_array(lower(name)))`
+  const sought = sql`json_object('addresses', json_array(email_normalized, lower(email)))`
   return [
     sql`INSERT INTO ${erasures} (user_id, ended_at, began_at, sought, stage, cursor, origin_until, due_at)
       SELECT id, coalesce(deleted_at, ${now}), ${now}, ${sought}, ${STAGES[0]}, '',
@@ -124,9 +123,7 @@ const read = ({ userId }: Job, column: string) =>
   sql`(SELECT ${sql.identifier(column)} FROM ${erasures} WHERE ${erasures.user_id} = ${userId})`
 const isAt = (job: Job, stage: Stage) => sql`${read(job, 'stage')} = ${stage} AND ${job.condition}`
 const isBeforeTheirEnd = (job: Job) => sql`created_at < ${read(job, 'ended_at')}`
-const sought = (job: Job, what: 'addresses' | 'names') =>
-  sql`SELECT value FROM json_each(${read(job, 'sought')}, ${`$.${what}`})`
-const addresses = (job: Job) => sql`(${sought(job, 'addresses')})`
+const addresses = (job: Job) => sql`(SELECT value FROM json_each(${read(job, 'sought')}, '$.addresses'))`
 
 /** That an account has an address. */
 const isHeld = (email: SQL) =>
@@ -172,14 +169,9 @@ function historyOfThem(job: Job): Statement[] {
     WHERE key IN ${IMPERSONAL} AND NOT (key = 'reason' AND action = 'user.disabled'))`
   const found = (member: string) => sql`SELECT lower(value) AS value FROM ${activityLogs}, json_tree(details)
     WHERE ${activityLogs.id} IN (${page}) AND json_tree.type = 'text' AND fullkey LIKE ${`$.${member}%`}`
-  const isFull = sql`coalesce(json_array_length(${read(job, 'sought')}, '$.names'), 0) >= ${MOST_NAMES}`
-  const list = (what: 'addresses' | 'names', more: SQL) =>
-    sql`json((SELECT json_group_array(value) FROM (${sought(job, what)} UNION ALL ${more})))`
-  const names = sql`SELECT value FROM (${found('name')} AND NOT ${isFull} LIMIT ${MOST_NAMES})`
+  const all = sql`SELECT value FROM ${addresses(job)} UNION ALL ${found('email')} UNION ALL ${found('new_email')}`
   return [
-    sql`UPDATE ${erasures} SET sought = json_object(
-        'addresses', ${list('addresses', sql`${found('email')} UNION ALL ${found('new_email')}`)},
-        'names', ${list('names', names)})
+    sql`UPDATE ${erasures} SET sought = json_object('addresses', json((SELECT json_group_array(value) FROM (${all}))))
       WHERE user_id = ${job.userId} AND EXISTS (${page})`,
     sql`UPDATE ${activityLogs} SET details = nullif(${kept}, '{}'), ${withoutOrigin(isTheirs)} WHERE id IN (${page})`,
     advance(job, 'history_of_them', page, sql`id`),
@@ -307,12 +299,13 @@ function answersByAddress(job: Job): Statement[] {
   return [forget(sql`rowid IN (${page})`), advanceWhenEmpty(job, 'answers_by_address', page)]
 }
 
-/** Their address or name, in the words that somebody else was disabled with: found by words, in any case. */
+/**
+ * An address of theirs, in the words that somebody else was disabled with: found by words, in any case. Not their name:
+ * whoever chose to be called "Chargeback fraud" would take it out of everybody's reasons.
+ */
 function inReasons(job: Job): Statement[] {
-  const phrase = sql`'"' || replace(value, '"', '""') || '"'`
-  // A single word may be anybody's: whoever calls themselves "fraud" must not take it out of others' reasons.
-  const phrases = sql`SELECT ${phrase} AS phrase FROM (${sought(job, 'addresses')} UNION ALL
-    SELECT value FROM (${sought(job, 'names')}) WHERE value LIKE '% %')`
+  const phrases = sql`SELECT '"' || replace(value, '"', '""') || '"' AS phrase FROM ${addresses(job)}
+    WHERE NOT ${isHeld(sql`value`)}`
   const match = sql`coalesce((SELECT 'reason : (' || group_concat(phrase, ' OR ') || ')' FROM (${phrases})), '""')`
   const page = (column: 'about' | 'rowid') => sql`SELECT ${sql.identifier(column)} FROM reasons_fts
     WHERE reasons_fts MATCH ${match} AND ${isAt(job, 'reasons')} LIMIT ${job.rows}`

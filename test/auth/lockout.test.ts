@@ -221,6 +221,19 @@ describe('Failures of a network', () => {
     expect((await logIn(ada, '2001:db8:78:2::1')).status).toBe(200)
   })
 
+  test('RL3, HX19: of one account and an IPv6 /48 cost a wait after eighty, long before the account is locked', async () => {
+    const ada = await api.person()
+    await logIn({ ...ada, password: WRONG_PASSWORD }, '2001:db8:79:1::1')
+    await count(79, 'login', ada.email, '2001:db8:79::/48')
+    expect((await logIn({ ...ada, password: WRONG_PASSWORD }, '2001:db8:79:2::1')).status).toBe(401)
+    const [failed, before] = [await failuresOf(ada), hashes()]
+    const answer = await logIn(ada, '2001:db8:79:3::1')
+    expect([answer.status, answer.body.code, hashes() - before]).toEqual([429, 'too_many_attempts', 0])
+    expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(50)
+    expect(await failuresOf(ada)).toBe(failed)
+    expect((await logIn(ada, '2001:db8:7a:1::1')).status).toBe(200)
+  })
+
   test('for addresses that nobody has leave one row a day', async () => {
     const network = '203.0.113.78'
     const rows = () =>

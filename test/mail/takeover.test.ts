@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { type Actor, linkIn, openApi, PASSWORD } from '../support/api.ts'
+import { addTotp } from '../support/factors.ts'
 import { upstreams } from '../support/upstreams.ts'
 
 const api = openApi()
@@ -67,13 +68,18 @@ test('RS4, PW6, SE2: whoever renames in a loop keeps no reset, change of passwor
   }
 })
 
-test('SE2: the undo brings back an account that a thief has closed, with its address', async () => {
+test('SE2: the undo gives back the account, and not the address alone: what the thief knew and added opens nothing', async () => {
   const { ada, thief, email } = await takenOver()
   const { token } = await newest(ada.email)
+  await addTotp(api, thief)
   const left = await api.send('DELETE', '/v1/users/me', { token: thief.token, body: { password: PASSWORD } })
   expect(left.status).toBe(204)
   expect((await api.send('POST', '/v1/auth/undo_email_change', { body: { token } })).status).toBe(204)
-  expect([await logsIn(ada.email), await logsIn(email)]).toEqual([true, false])
+  expect([await logsIn(ada.email), await logsIn(email)]).toEqual([false, false])
+  await api.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } })
+  const reset = { token: (await newest(ada.email)).token, new_password: NEW_PASSWORD }
+  expect((await api.send('POST', '/v1/auth/reset_password', { body: reset })).status).toBe(204)
+  expect(await logsIn(ada.email, NEW_PASSWORD)).toBe(true)
   expect(await api.historyOf(ada.id)).toContain('email.change_undone')
 })
 

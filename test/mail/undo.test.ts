@@ -34,7 +34,7 @@ test('SE2: the undo of a later change leaves the undo of an earlier one good', a
   const later = await newest(second)
   expect(await confirm(ada, third)).toBe(204)
   expect([await undo(later.token), await undo(first.token)]).toEqual([204, 204])
-  await api.logIn(ada)
+  expect((await api.sql('SELECT email FROM users WHERE id = ?', [ada.id]))[0]).toEqual({ email: ada.email })
 })
 
 test('SE2: a confirmation prolongs the undo of that user and that address alone', async () => {

@@ -159,6 +159,7 @@ test('A link that has expired offers the next step, in the language of whoever r
     approve_email_change: '/account',
     undo_email_change: '/forgot',
     unlock_account: '/forgot',
+    reopen_account: '/signin',
     accept_invitation: '/signin',
   }
   for (const [purpose, href] of Object.entries(next)) {

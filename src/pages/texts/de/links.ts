@@ -82,6 +82,7 @@ export const links: typeof English = {
       'Bitte um eine neue Einladung. Wenn du schon ein Konto hast, melde dich an.',
       'Anmelden',
     ],
+    reopen_account: ['Jetzt kann es nur noch öffnen, wer Konten verwaltet.', 'Anmelden'],
   },
   signIn: 'Anmelden',
   choosePassword: 'Neues Passwort wählen',

@@ -1,3 +1,5 @@
+import type { LinkPurpose } from '../../../links/models.ts'
+
 /** What the pages say that mailed links open. */
 export const links = {
   verify_email: {
@@ -79,7 +81,8 @@ export const links = {
       'Ask whoever invited you to send it again. If you have an account already, sign in.',
       'Sign in',
     ],
-  } as Record<string, [string, string]>,
+    reopen_account: ['Only whoever manages accounts can open it again now.', 'Sign in'],
+  } satisfies Record<LinkPurpose, [string, string]> as Record<LinkPurpose, [string, string]>,
   signIn: 'Sign in',
   choosePassword: 'Choose a new password',
   toAccount: 'Go to my account',
