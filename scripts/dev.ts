@@ -45,11 +45,10 @@ const SETTINGS = resolve(ROOT, '.dev.vars')
 const named = (path: string) => (path.startsWith(`${ROOT}/`) ? relative(ROOT, path) : path)
 const [PORT, MAILBOX_PORT] = [8787, 8788]
 const READY_TIMEOUT_MS = 120_000
-/** As in wrangler.toml, each with its minutes. */
-const CRONS = [
-  ['* * * * *', 1],
-  ['*/15 * * * *', 15],
-] as const
+/** The cron expressions of wrangler.toml: each is every minute, or every few. */
+const CRONS: string[] = JSON.parse(
+  /^crons = (.*)$/m.exec(readFileSync(resolve(ROOT, 'wrangler.toml'), 'utf8'))![1]!,
+)
 
 interface Part {
   exited: Promise<number>
@@ -155,8 +154,10 @@ async function main() {
   console.log(`Mailbox  ${mailbox.url}  key=${secrets.MAILBOX_KEY}`)
   console.log(`\nready ${api}`)
   printLogs.start()
-  for (const [cron, minutes] of CRONS)
+  for (const cron of CRONS) {
+    const minutes = Number(/^\*\/(\d+) /.exec(cron)?.[1] ?? 1)
     setInterval(() => fireCron(api, cronName(secrets.CRON_KEY, cron)), minutes * 60_000).unref()
+  }
 }
 
 /** `wrangler dev` fires no cron trigger by itself. */

@@ -1,4 +1,4 @@
-import { AppError } from '../http/problem.ts'
+import { AppError, RECENT_LOGIN } from '../http/problem.ts'
 
 export const forbidden = () => new AppError(403, 'forbidden', 'Your role does not allow this.')
 
@@ -10,4 +10,8 @@ export const factorEnrolmentRequired = () =>
   )
 
 export const reauthenticationRequired = () =>
-  new AppError(403, 'reauthentication_required', 'Log in again: this needs a login of the last ten minutes.')
+  new AppError(
+    403,
+    'reauthentication_required',
+    `Log in again: this needs a login of the last ${RECENT_LOGIN}.`,
+  )

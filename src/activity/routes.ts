@@ -1,4 +1,5 @@
 import { limitLists, requirePermission } from '../access/guards.ts'
+import { RUNS_EVERY_MINUTES } from '../cleanup/models.ts'
 import { listCleanupRuns } from '../cleanup/runs.ts'
 import { CleanupRunList, ListCleanupRuns } from '../cleanup/schemas.ts'
 import type { AppEnv } from '../context.ts'
@@ -37,7 +38,7 @@ export const activityRoutes = new Hono<AppEnv>()
       id: 'getStats',
       tag: 'activity',
       summary: 'What happened by day, and how many users there are',
-      description: 'Days are those of UTC. Counted from the history by the clean-up job, every 15 minutes.',
+      description: `Days are those of UTC. Counted from the history by the clean-up job, every ${RUNS_EVERY_MINUTES} minutes.`,
       responses: { 200: Stats },
     }),
     requirePermission('activity:read'),

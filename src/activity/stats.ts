@@ -4,11 +4,11 @@ import type { Resources } from '../context.ts'
 import type { Statement } from '../database/statements.ts'
 import { systemState } from '../system/models.ts'
 import { ROLES, type Role, STATES, type State, userTotals } from '../users/models.ts'
+import { DAY_MS } from '../values/durations.ts'
 import { firstIdAt, Time, timeOfId, toTime, toTimeOrNull } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { type Action, activityLogs, dailyTotals } from './models.ts'
 
-const DAY_MS = 86_400_000
 const MOST_DAYS = 366
 const USUAL_DAYS = 30
 /** A row of history may be written a minute after the time of its id. */

@@ -1,6 +1,7 @@
 import { reauthenticationRequired } from '../access/errors.ts'
 import { limitHashing, onceSignedIn, signedIn, signedInToEnrol } from '../access/guards.ts'
 import { challengeSpent } from '../challenges/errors.ts'
+import { CHALLENGE_LIFETIME, CHALLENGE_SECONDS, MAX_TRIES } from '../challenges/service.ts'
 import type { AppEnv } from '../context.ts'
 import { invalidSecondFactor, wrongCode } from '../factors/errors.ts'
 import { Hono } from '../http/hono.ts'
@@ -49,7 +50,11 @@ import { startSession, toTokens } from './start-session.ts'
 const tag = 'auth'
 const tooManyAttempts = () => tooManyAttemptsProblem(60)
 const factorDue = () =>
-  errors.secondFactorRequired({ challenge: 'ch_…', methods: ['totp', 'recovery_code'], expires_in: 300 })
+  errors.secondFactorRequired({
+    challenge: 'ch_…',
+    methods: ['totp', 'recovery_code'],
+    expires_in: CHALLENGE_SECONDS,
+  })
 
 export const authRoutes = new Hono<AppEnv>()
   .post(
@@ -102,7 +107,7 @@ export const authRoutes = new Hono<AppEnv>()
       id: 'proveSecondFactor',
       tag,
       summary: 'Answer the challenge of a login with the second factor',
-      description: 'Five tries a challenge, within five minutes. `amr` of the session says what was used.',
+      description: `${MAX_TRIES.login} tries a challenge, within ${CHALLENGE_LIFETIME}. \`amr\` of the session says what was used.`,
       responses: { 200: TokensOrCookie },
       problems: [challengeSpent, invalidSecondFactor],
     }),
@@ -164,7 +169,7 @@ export const authRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Trade a refresh token for the next',
       description:
-        'Repeatable: the same token gives the same successor for 30 seconds, while that is unspent.',
+        'Repeatable: for as long as the deployment allows (`REFRESH_GRACE_SECONDS`), the same token gives the same successor, while that is unspent.',
       responses: { 200: Tokens },
       problems: [invalidRefreshToken, sessionRevoked, () => tooManyRequests(60)],
     }),

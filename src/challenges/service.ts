@@ -3,17 +3,19 @@ import { v7 as uuidv7 } from 'uuid'
 import type { Config } from '../config/main.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
 import { build, type Statement } from '../database/statements.ts'
+import { inWords } from '../values/durations.ts'
 import { timeOfId } from '../values/ids.ts'
 import { challenges } from './models.ts'
 
 /** What somebody is asked to prove, and within what time. */
 export const CHALLENGE_SECONDS = 300
+export const CHALLENGE_LIFETIME = inWords(CHALLENGE_SECONDS * 1000)
 
 /**
  * What a challenge is for, and how often it may be tried. `login`: a second factor after a right password. `signin`: a
  * passkey and nothing else. `enrol`: a new passkey. `again`: a passkey of somebody who is signed in.
  */
-const MAX_TRIES = { login: 5, signin: 1, enrol: 1, again: 1 } as const
+export const MAX_TRIES = { login: 5, signin: 1, enrol: 1, again: 1 } as const
 export type ChallengeKind = keyof typeof MAX_TRIES
 
 export interface Challenge {

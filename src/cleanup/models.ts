@@ -1,5 +1,8 @@
 import { integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 
+/** How often the clean-up runs: wrangler.toml says the same to the platform, and a test compares. */
+export const RUNS_EVERY_MINUTES = 15
+
 /**
  * Runs of the cron job. The id only grows, which makes it the fence; `holder` is the name that a run has given itself,
  * by which it knows its row; the lease says how long it may go on. `batch` is the number of the batch that it is at:

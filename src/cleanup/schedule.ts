@@ -2,6 +2,7 @@ import { countDays } from '../activity/stats.ts'
 import type { Resources } from '../context.ts'
 import { logFailure } from '../http/log.ts'
 import { deliverDue } from '../mail/delivery.ts'
+import { RUNS_EVERY_MINUTES } from './models.ts'
 import { cleanUp } from './service.ts'
 
 /** What `work` answers goes into the job's line of the log: counts, and names of ours. */
@@ -20,5 +21,5 @@ async function cleanUpAndCount(resources: Resources): Promise<object | undefined
 /** The cron expressions of wrangler.toml, and what each runs. */
 export const SCHEDULE: Readonly<Record<string, Job>> = {
   '* * * * *': { name: 'mail', work: deliverDue },
-  '*/15 * * * *': { name: 'cleanup', work: cleanUpAndCount },
+  [`*/${RUNS_EVERY_MINUTES} * * * *`]: { name: 'cleanup', work: cleanUpAndCount },
 }

@@ -5,12 +5,12 @@ import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 import { rowExists } from '../database/statements.ts'
 import { log } from '../http/log.ts'
+import { DAY_MS, MINUTE_MS } from '../values/durations.ts'
 import { cleanupRuns } from './models.ts'
 import { type Step, type Task, tasksOf } from './tasks.ts'
 
-const DAY_MS = 86_400_000
 const RUN_MS = 20_000
-const LEASE_MS = 60_000
+const LEASE_MS = MINUTE_MS
 const RUNS_KEPT_MS = 90 * DAY_MS
 const OLD_RUNS_PER_RUN = 10
 
@@ -22,7 +22,7 @@ interface Run {
 }
 
 /**
- * Removes what has had its time; every 15 minutes, by the cron trigger. Bounded (500 rows a statement, 20 s a run),
+ * Removes what has had its time, by the cron trigger. Bounded (500 rows a statement, 20 s a run),
  * resumable (what is left waits for the next run), and safe when two runs overlap: a run is a row, its id only
  * grows, and every statement is conditional on being the newest, so a run that was overtaken writes nothing.
  *

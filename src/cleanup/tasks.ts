@@ -18,9 +18,9 @@ import { throttles } from '../throttle/models.ts'
 import { endDisabling } from '../users/change.ts'
 import { eraseTraces, eraseUser, respell } from '../users/erasure.ts'
 import { erasures, NEVER_PROVED, users } from '../users/models.ts'
+import { DAY_MS, HOUR_MS } from '../values/durations.ts'
 import { firstIdAt } from '../values/ids.ts'
 
-const DAY_MS = 86_400_000
 const ROWS_PER_STATEMENT = 500
 /** Each leaves a row of history of its own. */
 const USERS_PER_BATCH = 20
@@ -38,7 +38,7 @@ const IDEMPOTENCY_MS = DAY_MS
 /** A send that was held up arrives within 33 seconds, or changes nothing. */
 const RESENDS_KEPT_MS = DAY_MS
 /** Longer than any is good. */
-const CHALLENGES_KEPT_MS = 3_600_000
+const CHALLENGES_KEPT_MS = HOUR_MS
 /** Whoever brings a code again within a day ends what it gave. */
 const CODES_KEPT_MS = DAY_MS
 const INVITATIONS_KEPT_MS = 30 * DAY_MS

@@ -1,10 +1,12 @@
 import type { FC } from 'hono/jsx'
+import { RUNS_EVERY_MINUTES } from '../cleanup/models.ts'
 import type { CleanupRun } from '../cleanup/schemas.ts'
 import type { Mail } from '../mail/listing.ts'
 import { Ago, AsRequest, Badge, Button, Form, Message, Notice, type Said } from '../pages/components.tsx'
 import { toNumber } from '../pages/format.ts'
 import { ConsolePage, Head, Section } from '../pages/layout.tsx'
-import type { Readiness } from '../system/checks.ts'
+import type { Texts } from '../pages/texts/index.ts'
+import { type CheckName, MAIL_OVERDUE_MINUTES, type Readiness } from '../system/checks.ts'
 import type { PageProps } from './today.tsx'
 
 export const SystemPage: FC<
@@ -29,7 +31,7 @@ export const SystemPage: FC<
                 <div class="what">
                   <span class="title">{texts.checks[name]}</span>
                   <span class="detail">
-                    {texts.checkHints[name]}
+                    {hintOf(name, texts.checkHints)}
                     {name === 'mail' &&
                       ` ${texts.waiting(counts.mail.waiting)}, ${texts.dead(counts.mail.dead)}.`}
                   </span>
@@ -76,7 +78,7 @@ export const SystemPage: FC<
             ]}
           />
         </Section>
-        <Section title={texts.runs} hint={texts.runsHint}>
+        <Section title={texts.runs} hint={texts.runsHint(RUNS_EVERY_MINUTES)}>
           {runs.length === 0 && <p class="soft">{texts.noRuns}</p>}
           <div class="rows">
             {runs.map((run) => {
@@ -106,6 +108,11 @@ export const SystemPage: FC<
       </div>
     </ConsolePage>
   )
+}
+
+function hintOf(name: CheckName, hints: Texts['console']['system']['checkHints']): string {
+  if (name === 'cron') return hints.cron(RUNS_EVERY_MINUTES)
+  return name === 'mail' ? hints.mail(MAIL_OVERDUE_MINUTES) : hints[name]
 }
 
 /** The organisation's colour as it was given, and what was made of it so that everything can be read. */

@@ -6,15 +6,17 @@ import { Hono } from '../http/hono.ts'
 import { type OperationParts, operation, partsOf } from '../http/operation.ts'
 import { revalidated } from '../http/precondition.ts'
 import { internalError, unavailable } from '../http/problem.ts'
+import { ACCESS_TOKEN_SECONDS } from '../sessions/access-tokens.ts'
 import { ROLES } from '../users/models.ts'
+import { inWords } from '../values/durations.ts'
 import { Id } from '../values/ids.ts'
 import { lazy } from '../values/lazy.ts'
 import { type JsonSchema, toJsonSchema } from './json-schema.ts'
 import { COMMON_HEADERS, describeProblems, describeResponses } from './responses.ts'
 
-const INTRODUCTION = `Sign-up, sessions, roles, listing, deletion and history of people.
+const INTRODUCTION = `Sign-up, sessions, roles, listing, deletion and history of users.
 
-\`POST /v1/auth/login\` gives an access token for ten minutes, to send as \`Authorization: Bearer …\`, and a refresh token for the next pair.
+\`POST /v1/auth/login\` gives an access token for ${inWords(ACCESS_TOKEN_SECONDS * 1000)}, to send as \`Authorization: Bearer …\`, and a refresh token for the next pair.
 
 Every 4xx and 5xx is a problem document (RFC 9457) with a stable \`code\` and the \`request_id\` that stands in the logs. Besides what each operation lists, an address that does not exist answers 404 \`not_found\`, and one that does not take the method 405 \`method_not_allowed\` with \`Allow\`.
 
@@ -24,9 +26,9 @@ const TAGS = {
   auth: 'Sign up, log in, and keep a session.',
   factors: 'Second factors of your own: an authenticator app, passkeys, recovery codes.',
   mail: 'Confirm an address, reset a password, change an address: by a link or a code that is mailed.',
-  users: 'Yourself, and the people you manage.',
-  invitations: 'Ask people to join.',
-  clients: 'Apps that sign people in with Roster, and services that act for themselves.',
+  users: 'Yourself, and the users you manage.',
+  invitations: 'Ask somebody to join.',
+  clients: 'Apps that sign users in with Roster, and services that act for themselves.',
   activity: 'What happened, to whom, and by whom.',
   system: 'Health, keys and this document.',
 }

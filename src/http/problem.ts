@@ -1,6 +1,7 @@
 import type { Context } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import { inWords } from '../values/durations.ts'
 
 /** One thing that is wrong with the input: where (RFC 6901), a stable code, and a sentence. */
 export interface InputError {
@@ -20,6 +21,7 @@ interface Extras {
 
 /** How old the login of whoever does what cannot be undone, or gives power away, may be. */
 export const RECENT_LOGIN_SECONDS = 600
+export const RECENT_LOGIN = inWords(RECENT_LOGIN_SECONDS * 1000)
 
 /**
  * What a 401 or 403 asks for (RFC 6750 section 3, RFC 9470 section 3), by code. Every 401 has a challenge, and every 403

@@ -6,6 +6,7 @@ import type { AppEnv, Resources } from '../context.ts'
 import { build, insertWhere, type Results } from '../database/statements.ts'
 import { documented } from '../http/operation.ts'
 import { AppError } from '../http/problem.ts'
+import { DAY_MS } from '../values/durations.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { answerGone, idempotencyKeyReused } from './errors.ts'
 import { idempotencyKeys } from './models.ts'
@@ -67,7 +68,6 @@ const selectKeys = () => build.select().from(idempotencyKeys)
 /** What reads the kept answer; nothing where there is no key. */
 export type Recall = { kept?: ReturnType<typeof selectKeys> }
 
-const DAY_MS = 86_400_000
 /** The status of an answer about somebody who was erased: see users/erasure.ts. */
 const GONE = 410
 

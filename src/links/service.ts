@@ -13,14 +13,12 @@ import {
   type Statement,
 } from '../database/statements.ts'
 import { type Reason, Refusal } from '../http/problem.ts'
+import { DAY_MS, MINUTE_MS } from '../values/durations.ts'
 import { openRequestToken } from './askers.ts'
 import { invalidLink } from './errors.ts'
 import { type OneTimeToken, oneTimeTokens, type Purpose } from './models.ts'
 import type { Proof } from './schemas.ts'
 import { openSignupToken } from './signup-tokens.ts'
-
-const MINUTE_MS = 60_000
-const DAY_MS = 86_400_000
 
 export const LIFETIME_MS: Record<Purpose, number> = {
   verify_email: DAY_MS,

@@ -1,9 +1,9 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { Config } from '../config/main.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
+import { DAY_MS } from '../values/durations.ts'
 import { timeOfId } from '../values/ids.ts'
 
-const DAY_MS = 86_400_000
 /** As long as an address may wait to be confirmed. */
 const LIFETIME_MS = 30 * DAY_MS
 

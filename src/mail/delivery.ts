@@ -6,6 +6,7 @@ import { oneTimeTokens, TAKES_BACK } from '../links/models.ts'
 import { makeCode, makeLinkToken } from '../links/service.ts'
 import { LAST_REFUSAL, systemState } from '../system/models.ts'
 import { users } from '../users/models.ts'
+import { MINUTE_MS } from '../values/durations.ts'
 import { mailboxOf } from '../values/email.ts'
 import { timeOfId } from '../values/ids.ts'
 import { type OutboxMail, outbox } from './models.ts'
@@ -13,7 +14,6 @@ import { repeatable } from './text.ts'
 import { type Kind, type MailKind, render, TEXTS } from './texts.ts'
 import { MailRefused, type Send } from './transports.ts'
 
-const MINUTE_MS = 60_000
 /** A Worker has six connections, and needs one for the database. */
 const AT_A_TIME = 5
 const MAILS_PER_RUN = 200

@@ -8,10 +8,10 @@ import { tooManyAttempts } from '../throttle/errors.ts'
 import { RANGE_FACTOR } from '../throttle/limits.ts'
 import { throttles } from '../throttle/models.ts'
 import { networkOf, rangeOf } from '../throttle/networks.ts'
+import { HOUR_MS } from '../values/durations.ts'
 import { outbox } from './models.ts'
 import type { MailKind } from './texts.ts'
 
-const HOUR_MS = 3_600_000
 /** One mailbox gets so many mails of a kind an hour that somebody asks for, and as many more by a device it knows. */
 const MAILS_TO_ADDRESS = 3
 /** What somebody who is signed in asks for in an hour, and somebody who makes accounts for others. */

@@ -5,6 +5,7 @@ import { insertWhere, rowExists, type Statement } from '../database/statements.t
 import { makeRequestToken } from '../links/askers.ts'
 import { issueToken } from '../links/service.ts'
 import { type User, users } from '../users/models.ts'
+import { HOUR_MS } from '../values/durations.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { timeOfId } from '../values/ids.ts'
 import { deliverNew } from './delivery.ts'
@@ -13,7 +14,7 @@ import { type OutboxMail, outbox } from './models.ts'
 import { deviceOf } from './text.ts'
 import { type MailKind, TEXTS } from './texts.ts'
 
-const NOTICE_LIFETIME_MS = 48 * 3_600_000
+const NOTICE_LIFETIME_MS = 48 * HOUR_MS
 
 /** A mail as it is queued; ids and addresses may be the queries that find them. */
 interface QueuedMail {

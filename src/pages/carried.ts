@@ -1,9 +1,10 @@
 import type { Context } from 'hono'
 import { decrypt, encrypt } from '../crypto/encryption.ts'
+import { MINUTE_MS } from '../values/durations.ts'
 import type { PageEnv } from './session.ts'
 
 /** As long as a login counts as a recent one. */
-const LIFETIME_MS = 10 * 60_000
+const LIFETIME_MS = 10 * MINUTE_MS
 /** It stands in an address on its way back. What is longer is typed again. */
 const MOST_BYTES = 1500
 

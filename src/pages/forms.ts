@@ -6,13 +6,14 @@ import { openSealed, seal } from '../crypto/sealed.ts'
 import { documented, readForm } from '../http/operation.ts'
 import { AppError } from '../http/problem.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
+import { HOUR_MS } from '../values/durations.ts'
 
 /**
  * Every form carries a sealed token that is bound to the session, or to the browser where nobody is signed in yet: so
  * neither another site nor somebody else's page can have it sent.
  */
 const BROWSER_COOKIE = '__Host-roster-browser'
-const LIFETIME_MS = 12 * 3_600_000
+const LIFETIME_MS = 12 * HOUR_MS
 
 export const staleForm = () =>
   new AppError(

@@ -1,5 +1,6 @@
 import type { FC } from 'hono/jsx'
 import type { Activity } from '../activity/schemas.ts'
+import { DAY_MS } from '../values/durations.ts'
 import { countryOf, deviceOf, toLongDay, toMinute } from './format.ts'
 import { GRAVE } from './texts/en/history.ts'
 import type { View } from './view.ts'
@@ -26,7 +27,7 @@ export const History: FC<{
   const { common, history } = view.texts
   const days = Object.entries(Object.groupBy(rows, (row) => toLongDay(view, Date.parse(row.created_at))))
   const today = toLongDay(view, view.now)
-  const yesterday = toLongDay(view, view.now - 86_400_000)
+  const yesterday = toLongDay(view, view.now - DAY_MS)
   const nameOf = (id: string | null) =>
     id === null ? history.system : id === viewerId ? history.you : (names[id] ?? history.somebody)
   return (

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { CHALLENGE_LIFETIME } from '../challenges/service.ts'
 import { mailProof, Passkey } from '../factors/schemas.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { line, text } from '../values/text.ts'
@@ -30,7 +31,7 @@ export const PasskeyAssertion = lazy(() =>
 export type PasskeyAssertion = Of<typeof PasskeyAssertion>
 
 export const challengeId = () =>
-  text(256, 1).meta({ description: 'From the options; good once, for five minutes.' })
+  text(256, 1).meta({ description: `From the options; good once, for ${CHALLENGE_LIFETIME}.` })
 
 const passkeyName = () => line(60).meta({ example: 'Laptop' })
 

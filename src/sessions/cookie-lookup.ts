@@ -2,13 +2,14 @@ import { and, eq, gt, isNull, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { build, databaseNow, type Places, prepare, type RowsOf } from '../database/statements.ts'
 import { profileColumns, userIsActive, users } from '../users/models.ts'
+import { MINUTE_MS } from '../values/durations.ts'
 import type { CookieSession } from './cookie.ts'
 import { lifetimeOf } from './lifetimes.ts'
 import { sessions } from './models.ts'
 import { isGoodTurn } from './turns.ts'
 
 /** The idle time of a session is moved no more often. */
-const SEEN_MS = 5 * 60_000
+const SEEN_MS = 5 * MINUTE_MS
 
 const selectSignedIn = prepare(({ sid, now }: Places<{ sid: string; now: number }>) => ({
   user: build

@@ -1,8 +1,6 @@
 import type { Config } from '../config/main.ts'
 import type { Role } from '../users/models.ts'
-
-const HOUR_MS = 3_600_000
-const DAY_MS = 24 * HOUR_MS
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '../values/durations.ts'
 
 /** A session unused for so long ends; one is renewed by each refresh, up to its absolute end. */
 export const IDLE_MS = 14 * DAY_MS
@@ -15,7 +13,7 @@ type Settings = Pick<Config, 'PRIVILEGED_IDLE_MINUTES' | 'PRIVILEGED_HOURS'>
 
 /** Sessions of whoever has a role above `user`. */
 export const privileged = ({ PRIVILEGED_IDLE_MINUTES, PRIVILEGED_HOURS }: Settings) => ({
-  idleMs: PRIVILEGED_IDLE_MINUTES * 60_000,
+  idleMs: PRIVILEGED_IDLE_MINUTES * MINUTE_MS,
   absoluteMs: PRIVILEGED_HOURS * HOUR_MS,
 })
 

@@ -3,6 +3,7 @@ import type { Resources } from '../context.ts'
 import { build, databaseNow, type Given, type Places, prepare } from '../database/statements.ts'
 import { type Reason, Refusal } from '../http/problem.ts'
 import { type Profile, profileColumns, userIsActive, users } from '../users/models.ts'
+import { MINUTE_MS } from '../values/durations.ts'
 import { timeOfId } from '../values/ids.ts'
 import type { Claims } from './access-tokens.ts'
 import { invalidToken } from './errors.ts'
@@ -72,7 +73,7 @@ function assertLive<Row extends Found>(row: Row | undefined): Row {
 }
 
 /** How far a replica may lag. */
-const LAG_MS = 60_000
+const LAG_MS = MINUTE_MS
 
 /**
  * Whether a replica that lags may not have heard of it yet: of a session or token younger than a minute, or of an epoch

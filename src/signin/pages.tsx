@@ -1,4 +1,5 @@
 import type { FC } from 'hono/jsx'
+import { RECENT_LOGIN_SECONDS } from '../http/problem.ts'
 import { Button, Checkbox, Field, Form, Message, type Said } from '../pages/components.tsx'
 import { NarrowPage } from '../pages/layout.tsx'
 import type { View } from '../pages/view.ts'
@@ -76,7 +77,7 @@ export const SignInAgainPage: FC<
     <NarrowPage view={view} title={signin.again.title} isError={message?.tone === 'danger'}>
       <div class="stack">
         <h1>{signin.again.title}</h1>
-        <p class="soft">{signin.again.lead}</p>
+        <p class="soft">{signin.again.lead(RECENT_LOGIN_SECONDS / 60)}</p>
       </div>
       <Message message={message} />
       <Form action="/signin/again" token={token}>

@@ -2,6 +2,7 @@ import type { AppError } from '../http/problem.ts'
 import type { Said } from '../pages/components.tsx'
 import { toFull, toMinute } from '../pages/format.ts'
 import type { View } from '../pages/view.ts'
+import { MINUTE_MS } from '../values/durations.ts'
 
 /** What a refused sign-in says. Wrong, unknown and locked are one sentence. Throws what is a failure of ours. */
 export function refusalOf(view: View, error: AppError): Said {
@@ -36,7 +37,7 @@ export function waitOf(view: View, error: AppError): Said | undefined {
     return { tone: 'danger', title: signin.hashing[0]!, text: signin.hashing[1] }
   if (error.status !== 429) return undefined
   const waitMs = Number(error.headers['retry-after'] ?? 0) * 1000
-  const minutes = Math.max(1, Math.ceil(waitMs / 60_000))
+  const minutes = Math.max(1, Math.ceil(waitMs / MINUTE_MS))
   return {
     tone: 'danger',
     title: signin.tooMany,

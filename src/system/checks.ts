@@ -1,6 +1,6 @@
 import { desc, getTableColumns, inArray, sql, type Table } from 'drizzle-orm'
 import { activityLogs, dailyTotals } from '../activity/models.ts'
-import { cleanupRuns } from '../cleanup/models.ts'
+import { cleanupRuns, RUNS_EVERY_MINUTES } from '../cleanup/models.ts'
 import type { Bindings, Resources } from '../context.ts'
 import { resends } from '../database/models.ts'
 import { build, databaseNow } from '../database/statements.ts'
@@ -18,18 +18,18 @@ import { sessions } from '../sessions/models.ts'
 import { type LimitName, PER_MINUTE } from '../throttle/limits.ts'
 import { throttles } from '../throttle/models.ts'
 import { erasures, users, userTotals } from '../users/models.ts'
+import { MINUTE_MS } from '../values/durations.ts'
 import { toTime, toTimeOrNull } from '../values/ids.ts'
 import { LAST_REFUSAL, systemState } from './models.ts'
 
 const SECOND_MS = 1000
-const MINUTE_MS = 60 * SECOND_MS
 /** A batch that is more than 30 s late is refused by the database's clock: src/database/guard.ts. */
 const SKEW_DEGRADED_MS = 5 * SECOND_MS
 const SKEW_FAILED_MS = 25 * SECOND_MS
 const PROBE_EVERY_MS = MINUTE_MS
-/** Three runs of every 15 minutes. */
-const CRON_OVERDUE_MS = 45 * MINUTE_MS
-const MAIL_OVERDUE_MS = 10 * MINUTE_MS
+/** Three runs. */
+const CRON_OVERDUE_MS = 3 * RUNS_EVERY_MINUTES * MINUTE_MS
+export const MAIL_OVERDUE_MINUTES = 10
 const REFUSES_ALL = [401, 403]
 
 /** What without it would answer 503 to whoever logs in. */
@@ -203,7 +203,7 @@ function nothingWasRead(error: unknown): never {
 
 /** Where the deployment has mailed its share of the hour, only devices that are known get a mail. */
 function verdictOnMail(overdueMs: number, isUsedUp: boolean): Verdict {
-  if (overdueMs > MAIL_OVERDUE_MS) return 'failed'
+  if (overdueMs > MAIL_OVERDUE_MINUTES * MINUTE_MS) return 'failed'
   return isUsedUp ? 'degraded' : 'ok'
 }
 

@@ -1,13 +1,11 @@
 import type { Resources } from '../context.ts'
 import { Refusal, tooManyRequests, unavailable } from '../http/problem.ts'
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '../values/durations.ts'
 import type { KnownDevice } from './devices.ts'
 import { networkOf, rangeOf } from './networks.ts'
 
 /** Every limit there is, with its number and what it counts. */
 
-const MINUTE_MS = 60_000
-const HOUR_MS = 60 * MINUTE_MS
-const DAY_MS = 24 * HOUR_MS
 /** A device is known for so long, and its failures are. */
 export const YEAR_MS = 366 * DAY_MS
 

@@ -10,6 +10,7 @@ import { NEW_EMAIL, outbox } from '../mail/models.ts'
 import { oauthGrants } from '../oauth/models.ts'
 import { passkeys } from '../passkeys/models.ts'
 import { sessions } from '../sessions/models.ts'
+import { DAY_MS, MINUTE_MS } from '../values/durations.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { firstIdAt } from '../values/ids.ts'
 import { erasures, users } from './models.ts'
@@ -26,10 +27,9 @@ import { erasures, users } from './models.ts'
  * All that a step does depends on the job's own row, which only moves on. So a step that is sent twice is two steps.
  */
 
-const DAY_MS = 86_400_000
 const ROWS_PER_STATEMENT = 500
 /** Writes that read the user before they were erased have arrived by then, or never will. */
-const LATE_WRITES_MS = 60_000
+const LATE_WRITES_MS = MINUTE_MS
 
 /** Members of details that name nobody. All others go. */
 const IMPERSONAL = [

@@ -5,11 +5,10 @@ import { History } from '../../pages/history.tsx'
 import { ConsolePage, type Viewer } from '../../pages/layout.tsx'
 import type { Outcome } from '../../pages/submit.ts'
 import type { View } from '../../pages/view.ts'
+import { DAY_MS } from '../../values/durations.ts'
 import type { findPerson } from '../queries.ts'
 import { Deleting, Details, Disabling, SignIn } from './person-parts.tsx'
 import { StateBadge } from './state.tsx'
-
-const DAY_MS = 86_400_000
 
 interface PersonProps extends Outcome {
   view: View

@@ -5,6 +5,7 @@ import { Hono } from '../../http/hono.ts'
 import { body, operation, query } from '../../http/operation.ts'
 import { answerList, invalidCursor } from '../../http/pagination.ts'
 import { IF_NONE_MATCH, precondition } from '../../http/precondition.ts'
+import { RECENT_LOGIN } from '../../http/problem.ts'
 import { idempotent } from '../../idempotency/service.ts'
 import { tooManyAttempts } from '../../throttle/errors.ts'
 import { changeUser } from '../change.ts'
@@ -76,8 +77,7 @@ export const userRoutes = new Hono<AppEnv>()
       id: 'updateUser',
       tag,
       summary: 'Change a user: name, address or role',
-      description:
-        'Another address or role needs a login of the last ten minutes. Another address is unverified, and ends sessions and links.',
+      description: `Another address or role needs a login of the last ${RECENT_LOGIN}. Another address is unverified, and ends sessions and links.`,
       responses: { 200: ManagedUser },
       responseHeaders: { 200: ETAG },
       problems: [

@@ -62,7 +62,7 @@ export const signin: typeof English = {
   },
   again: {
     title: 'Bist du es?',
-    lead: 'Für das Nächste muss die Anmeldung jünger als zehn Minuten sein.',
+    lead: (minutes) => `Für das Nächste muss die Anmeldung jünger als ${minutes} Minuten sein.`,
     button: 'Weiter',
     notYou: 'Nicht du?',
   },

@@ -60,7 +60,7 @@ export const signin = {
   },
   again: {
     title: 'Confirm it’s you',
-    lead: 'What comes next needs a sign-in of the last ten minutes.',
+    lead: (minutes: number) => `What comes next needs a sign-in of the last ${minutes} minutes.`,
     button: 'Continue',
     notYou: 'Not you?',
   },
