@@ -2,7 +2,7 @@ import { decodeBase32IgnorePadding } from '@oslojs/encoding'
 import { afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { type Answer, type Api, linkIn, type Options, openApi, PASSWORD } from './support/api.ts'
 import { addTotp, challengeOf, codeOf, mailedCode, wrongCodeOf } from './support/factors.ts'
-import { addApp, REDIRECT } from './support/oauth.ts'
+import { addApp, letApp, REDIRECT } from './support/oauth.ts'
 import { newPerson } from './support/requests.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
@@ -63,6 +63,10 @@ const PROVOKE: Record<string, () => Promise<Answer>> = {
   },
   invalid_input: () => logIn({}),
   not_found: () => api.send('GET', '/nowhere'),
+  insufficient_scope: async () => {
+    const { token } = await letApp(api, await api.person(), { scope: 'openid' })
+    return api.send('GET', '/v1/users/me', { token })
+  },
   client_not_found: async () =>
     api.send('GET', `/v1/oauth_clients/${crypto.randomUUID()}`, { token: (await as('admin')).token }),
   client_has_no_secret: async () => {

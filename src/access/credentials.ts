@@ -1,9 +1,10 @@
 import type { Context } from 'hono'
 import type { Resources } from '../context.ts'
 import { AppError, Refusal } from '../http/problem.ts'
-import { type Claims, verifyAccessToken } from '../sessions/access-tokens.ts'
+import { type Claims, type ClientClaims, isOfClient, verifyAnyToken } from '../sessions/access-tokens.ts'
 import { bringsSessionCookie, type CookieSession, readSessionCookie, toClaims } from '../sessions/cookie.ts'
 import { invalidToken, unauthenticated } from '../sessions/errors.ts'
+import { insufficientScope } from './errors.ts'
 import { comesFrom, originNotAllowed } from './origin.ts'
 
 /** Who asks, as what they bring says it. What it says is looked up in the request's own trip. */
@@ -13,14 +14,35 @@ export interface Credentials {
   cookie?: CookieSession
 }
 
+/** What an app or a service brings. What it may do is looked up before anything is done. */
+export interface ClientCredentials {
+  client: ClientClaims
+}
+
 /** A bearer token, or the cookie of a session. With both the token alone counts. */
 export const bringsCredentials = (c: Context) =>
   c.req.header('authorization') !== undefined || bringsSessionCookie(c)
 
+/** The same, where an app or a service may come: for what a permission is needed for. */
+export async function readAnyCredentials(c: Context): Promise<Credentials | ClientCredentials> {
+  if (c.req.header('authorization') === undefined) return readCredentials(c)
+  const { config, now } = c.var as Resources
+  const claims = await verifyAnyToken(bearerToken(c), config, now)
+  return isOfClient(claims) ? { client: claims } : { claims }
+}
+
+/** An app was let do what its scopes say, and to act as somebody is none of them. */
+async function verifyOwnToken(c: Context, options: { mayBeExpired?: boolean }): Promise<Claims> {
+  const { config, now } = c.var as Resources
+  const claims = await verifyAnyToken(bearerToken(c), config, now, options)
+  if (isOfClient(claims)) throw insufficientScope()
+  return claims
+}
+
 /**
  * Reads what is brought.
  *
- * @throws 401 `unauthenticated`, `invalid_token`; 403 `origin_not_allowed` where a cookie changes something for a page
+ * @throws 401 `unauthenticated`, `invalid_token`; 403 `insufficient_scope` for an app; `origin_not_allowed` where a cookie changes something for a page
  *   that may not.
  */
 export async function readCredentials(
@@ -29,7 +51,7 @@ export async function readCredentials(
 ): Promise<Credentials> {
   const { config, now } = c.var as Resources
   if (c.req.header('authorization') !== undefined || !bringsSessionCookie(c))
-    return { claims: await verifyAccessToken(bearerToken(c), config, now, options) }
+    return { claims: await verifyOwnToken(c, options) }
   const cookie = readSessionCookie(c, config.keys.session_cookie, now)
   if (!cookie) throw invalidToken(new Refusal('form'))
   if (!isRead(c)) assertMayWrite(c)

@@ -24,8 +24,15 @@ import {
 } from '../throttle/limits.ts'
 import type { Profile } from '../users/models.ts'
 import { owesFactor } from './assurance.ts'
-import { bringsCredentials, type Credentials, isRead, readCredentials } from './credentials.ts'
-import { factorEnrolmentRequired, forbidden, reauthenticationRequired } from './errors.ts'
+import { enterAsClient } from './clients.ts'
+import {
+  bringsCredentials,
+  type Credentials,
+  isRead,
+  readAnyCredentials,
+  readCredentials,
+} from './credentials.ts'
+import { factorEnrolmentRequired, forbidden, insufficientScope, reauthenticationRequired } from './errors.ts'
 import { originNotAllowed } from './origin.ts'
 import { hasPermission, type Permission } from './permissions.ts'
 import { idOfRepeat, WrongHint } from './wrong-hint.ts'
@@ -34,7 +41,13 @@ import { idOfRepeat, WrongHint } from './wrong-hint.ts'
 export type Actor = Claims
 type ActorEnv = AppEnv & { Variables: { actor: Actor } }
 
-const SIGNED_IN_PROBLEMS = [unauthenticated, invalidToken, originNotAllowed, () => tooManyRequests(60)]
+const SIGNED_IN_PROBLEMS = [
+  unauthenticated,
+  invalidToken,
+  insufficientScope,
+  originNotAllowed,
+  () => tooManyRequests(60),
+]
 
 /** Lets in whoever has a good access token, or a good cookie, as `c.var.actor`. */
 export const signedIn = documented(
@@ -57,7 +70,7 @@ export const perhapsSignedIn = documented(
     c.set('actor', bringsCredentials(c) ? (await readCredentials(c)).claims : undefined)
     await next()
   }),
-  { problems: [invalidToken, originNotAllowed] },
+  { problems: [invalidToken, insufficientScope, originNotAllowed] },
 )
 
 /** Lets in whoever has a good access token, and brings what its check has read of them: `c.var.self`. */
@@ -85,7 +98,12 @@ export const whoeverAsks = createMiddleware<AppEnv & { Variables: { actor?: Acto
 /** Lets in whoever has a good access token and a role with this permission, as `c.var.actor`. */
 export const requirePermission = (permission: Permission) =>
   documented(
-    createMiddleware<ActorEnv>((c, next) => authenticate(c, next, { permission })),
+    createMiddleware<ActorEnv>(async (c, next) => {
+      const credentials = await readAnyCredentials(c)
+      return 'client' in credentials
+        ? enterAsClient(c, next, credentials.client, permission)
+        : authenticate(c, next, { permission, credentials })
+    }),
     { security: permission, problems: [...SIGNED_IN_PROBLEMS, factorEnrolmentRequired, forbidden] },
   )
 
@@ -97,10 +115,14 @@ export const requirePermission = (permission: Permission) =>
 async function authenticate(
   c: Context<ActorEnv>,
   next: Next,
-  { permission, mayOweFactor = false }: { permission?: Permission; mayOweFactor?: boolean } = {},
+  {
+    permission,
+    mayOweFactor = false,
+    credentials,
+  }: { permission?: Permission; mayOweFactor?: boolean; credentials?: Credentials } = {},
 ): Promise<void> {
   const { SECOND_FACTOR } = c.var.config
-  const { claims: actor, cookie } = await enter(c)
+  const { claims: actor, cookie } = await enter(c, credentials)
   const assertLive = cookie ? checkCookie(c, actor, cookie) : checkRevocation(c.var, actor)
   const isAllowed = !permission || hasPermission(actor.role, permission)
   if (!isAllowed) {
@@ -125,9 +147,9 @@ async function authenticate(
 }
 
 /** Takes what is brought, and counts it. */
-async function enter(c: Context): Promise<Credentials> {
+async function enter(c: Context, given?: Credentials): Promise<Credentials> {
   const resources = c.var as Resources
-  const credentials = await readCredentials(c)
+  const credentials = given ?? (await readCredentials(c))
   const { claims } = credentials
   c.set('isSignedIn', true)
   c.set('actor', claims)
@@ -167,7 +189,7 @@ export const onceSignedIn = documented(
     c.set('actor', (await readCredentials(c, { mayBeExpired: true })).claims)
     await next()
   }),
-  { security: 'signed_in', problems: [unauthenticated, invalidToken, originNotAllowed] },
+  { security: 'signed_in', problems: [unauthenticated, invalidToken, insufficientScope, originNotAllowed] },
 )
 
 /** For what may read a lot (lists, search, exports), behind the guard: a stricter count of the session. */

@@ -32,6 +32,17 @@ const PERMISSIONS: Record<Role, readonly Permission[]> = {
 
 export const hasPermission = (role: Role, permission: Permission) => PERMISSIONS[role].includes(permission)
 
+/** Whether whoever acts may do something: by their role or, where it is an app, by what it was let do. */
+export const allows = (
+  actor: { role: Role; client?: { scopes: readonly string[] } },
+  permission: Permission,
+): boolean =>
+  actor.client ? actor.client.scopes.includes(permission) : hasPermission(actor.role, permission)
+
+/** The lowest rank that has a permission. An app acts by this one, and shows nothing that is for those above. */
+export const rankFor = (permission: Permission): Role =>
+  ROLES.find((role) => hasPermission(role, permission)) ?? 'admin'
+
 const rank = (role: Role) => ROLES.indexOf(role)
 
 /** Nobody manages a person of their own or a higher rank, nor lifts one there; admins excepted. */

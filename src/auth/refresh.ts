@@ -10,7 +10,7 @@ import { IDLE_MS, privileged } from '../sessions/lifetimes.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { whileDoubting } from '../sessions/near.ts'
 import { openRefreshToken } from '../sessions/refresh-tokens.ts'
-import { revokeSessions } from '../sessions/service.ts'
+import { endAppsOf, revokeSessions } from '../sessions/service.ts'
 import { assertWithin } from '../throttle/limits.ts'
 import { networkOf } from '../throttle/networks.ts'
 import { userIsActive, users } from '../users/models.ts'
@@ -20,6 +20,8 @@ import { signerColumns, toTokens } from './start-session.ts'
 interface Rotation extends RequestOrigin {
   sessionId: string
   counter: number
+  /** Null for a login of our own. */
+  clientId: string | null
   /** Of whoever has a role above `user`. */
   idleMs: number
   absoluteMs: number
@@ -46,7 +48,8 @@ const rotatedColumns = {
  * used last.
  */
 const rotate = prepare((at: Places<Rotation>) => {
-  const isThisSession = eq(sessions.id, at.sessionId)
+  // An app's goes on at /oauth/token alone, for that app.
+  const isThisSession = and(eq(sessions.id, at.sessionId), sql`${sessions.client_id} IS ${at.clientId}`)
   const isOfActiveUser = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${sessions.user_id} AND ${userIsActive(databaseNow)}
     AND (${users.role} = 'user' OR ${sessions.created_at} + ${at.absoluteMs} > ${databaseNow}))`
   const idleMs = sql`CASE (SELECT role FROM ${users} WHERE ${users.id} = ${sessions.user_id}) WHEN 'user'
@@ -100,6 +103,7 @@ export async function refresh(resources: Resources, refreshToken: string): Promi
     rotate({
       ...token,
       ...origin,
+      clientId: null,
       ...privileged(config),
     }),
   )
@@ -179,6 +183,7 @@ async function endStolenSession(
       {
         history: record(resources, event, isOpen),
         ending: revokeSessions(resources.now, 'reuse_detected', and(isThis, isDone)),
+        apps: endAppsOf(resources.now, session.user_id),
       },
       isDone,
     ),

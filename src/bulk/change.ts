@@ -1,6 +1,6 @@
 import { inArray } from 'drizzle-orm'
 import { forbidden } from '../access/errors.ts'
-import { hasPermission, type Permission } from '../access/permissions.ts'
+import { allows, type Permission } from '../access/permissions.ts'
 import { writeTogether } from '../database/together.ts'
 import { whileDoubting } from '../sessions/near.ts'
 import { assertMayWriteAll } from '../throttle/limits.ts'
@@ -36,7 +36,7 @@ export const BULK: Record<BulkAction, Kind> = {
  */
 export async function changeInBulk(acting: Acting, input: BulkChange): Promise<BulkResult> {
   const { permission, decide } = BULK[input.action]
-  if (!hasPermission(acting.actor.role, permission)) throw forbidden()
+  if (!allows(acting.actor, permission)) throw forbidden()
   await assertMayWriteAll(acting, acting.actor.sub, input.ids.length)
   const decision = decide(acting, input)
   const { rows } = await acting.db.read({ rows: selectUsers().where(inArray(users.id, input.ids)) })

@@ -29,6 +29,7 @@ export const RECENT_LOGIN = inWords(RECENT_LOGIN_SECONDS * 1000)
  */
 const CHALLENGES: Record<string, string> = {
   invalid_token: ', error="invalid_token"',
+  insufficient_scope: ', error="insufficient_scope"',
   forbidden: ', error="insufficient_scope"',
   outranked: ', error="insufficient_scope"',
   own_account: ', error="insufficient_scope"',

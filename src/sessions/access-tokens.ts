@@ -48,7 +48,38 @@ const Claims = lazy(() =>
 export type Claims = Of<typeof Claims> & {
   /** Of a cookie session: how often it had been proved again when the cookie was made. */
   readonly turn?: number
+  /** Where an app or a service acts: see client-tokens.ts. */
+  readonly client?: ActingClient
 }
+
+export interface ActingClient {
+  id: string
+  /** What it may do now. */
+  scopes: readonly string[]
+  /** It acts for itself, and nobody is signed in. */
+  isService: boolean
+}
+
+/** What a token says that an app or a service was given: no role, and what it was let do (RFC 9068 section 2.2.3). */
+const ClientClaims = lazy(() =>
+  z
+    .object({
+      sub: z.uuid(),
+      // Of a person's session; a service has none.
+      sid: z.uuid().optional(),
+      jti: z.uuid(),
+      iat: z.int().nonnegative(),
+      exp: z.int().nonnegative(),
+      nbf: z.number().optional(),
+      client_id: z.uuid(),
+      scope: z.string(),
+      // The person's, or a service's own.
+      epoch: z.int().nonnegative(),
+      role: z.undefined().optional(),
+    })
+    .readonly(),
+)
+export type ClientClaims = Of<typeof ClientClaims>
 
 export interface TokenSubject {
   userId: string
@@ -85,19 +116,32 @@ async function importKeys(keys: JwtKeys): Promise<Map<string, CryptoKey>> {
 
 /** Issues an access token: ES256, RFC 9068, ten minutes from `now` (epoch ms). */
 export async function signAccessToken(config: Config, now: number, subject: TokenSubject): Promise<string> {
-  const issuedAt = Math.floor(now / 1000)
-  runningSince ??= issuedAt
-  const claims = {
+  return sign(config, now, {
     sub: subject.userId,
     sid: subject.sessionId,
-    jti: uuidv7(),
     role: subject.role,
     epoch: subject.epoch,
     auth_time: Math.floor(subject.authenticatedAt / 1000),
     amr: subject.amr ?? ['pwd'],
     client_id: CLIENT_ID,
-  }
-  return new SignJWT(claims)
+  })
+}
+
+/** The same for an app or a service: `scope` instead of a role. */
+export const signClientToken = (
+  config: Config,
+  now: number,
+  claims: Pick<ClientClaims, 'sub' | 'client_id' | 'scope' | 'epoch'> & {
+    sid?: string
+    auth_time?: number
+    amr?: readonly string[]
+  },
+) => sign(config, now, claims)
+
+async function sign(config: Config, now: number, claims: object): Promise<string> {
+  const issuedAt = Math.floor(now / 1000)
+  runningSince ??= issuedAt
+  return new SignJWT({ ...claims, jti: uuidv7() })
     .setProtectedHeader({ alg: ALGORITHM, typ: ACCESS_TOKEN_TYPE, kid: config.JWT_KEYS.signing.kid })
     .setIssuer(config.ISSUER)
     .setAudience(config.AUDIENCE)
@@ -123,10 +167,25 @@ export async function verifyAccessToken(
   now: number,
   options: { mayBeExpired?: boolean } = {},
 ): Promise<Claims> {
+  const claims = await verifyAnyToken(token, verifier, now, options)
+  if (isOfClient(claims)) throw invalidToken(new Refusal('claims'))
+  return claims
+}
+
+/** Whether a token was given to an app or a service. */
+export const isOfClient = (claims: Claims | ClientClaims): claims is ClientClaims => !('role' in claims)
+
+/** The same of a token of an app or a service, too. */
+export async function verifyAnyToken(
+  token: string,
+  verifier: Verifier,
+  now: number,
+  options: { mayBeExpired?: boolean } = {},
+): Promise<Claims | ClientClaims> {
   const seconds = Math.floor(now / 1000)
   try {
     const claims = await claimsOf(token, verifier)
-    assertSaysEnough(claims, seconds)
+    if (!isOfClient(claims)) assertSaysEnough(claims, seconds)
     if (!options.mayBeExpired && claims.exp + CLOCK_TOLERANCE_SECONDS <= seconds) throw new Refusal('expired')
     if (claims.exp - claims.iat > ACCESS_TOKEN_SECONDS) throw new Refusal('lifetime')
     if ((claims.nbf ?? 0) > seconds + CLOCK_TOLERANCE_SECONDS) throw new Refusal('not_yet')
@@ -167,11 +226,11 @@ function toRefusal(cause: unknown): Refusal {
  * Tokens that were found genuine. A client brings the same one for ten minutes, and what does not depend on the time
  * stays as true as it was.
  */
-const genuine = new WeakMap<Verifier, Map<string, Claims>>()
+const genuine = new WeakMap<Verifier, Map<string, Claims | ClientClaims>>()
 const MAX_GENUINE = 1000
 
-async function claimsOf(token: string, verifier: Verifier): Promise<Claims> {
-  const known = genuine.get(verifier) ?? new Map<string, Claims>()
+async function claimsOf(token: string, verifier: Verifier): Promise<Claims | ClientClaims> {
+  const known = genuine.get(verifier) ?? new Map<string, Claims | ClientClaims>()
   genuine.set(verifier, known)
   const claims = known.get(token) ?? (await readToken(token, verifier))
   if (known.size >= MAX_GENUINE) known.clear()
@@ -180,20 +239,21 @@ async function claimsOf(token: string, verifier: Verifier): Promise<Claims> {
 }
 
 /** Checks everything about a token but its times. */
-async function readToken(token: string, verifier: Verifier): Promise<Claims> {
+async function readToken(token: string, verifier: Verifier): Promise<Claims | ClientClaims> {
   if (token.length > MAX_TOKEN_LENGTH || !COMPACT.test(token)) throw new Refusal('form')
   const keys = await importKeys(verifier.JWT_KEYS)
   const { payload } = await jwtVerify(token, (header: JWTHeaderParameters) => requireKey(keys, header), {
     algorithms: [ALGORITHM],
     typ: ACCESS_TOKEN_TYPE,
     issuer: verifier.ISSUER,
-    requiredClaims: ['sub', 'sid', 'jti', 'iat', 'exp', 'aud'],
+    requiredClaims: ['sub', 'jti', 'iat', 'exp', 'aud'],
     // The times are for the caller.
     clockTolerance: Number.MAX_SAFE_INTEGER,
   })
   // jose takes a list that contains ours; a token of ours never has a list (RFC 8725 section 3.9).
   if (payload.aud !== verifier.AUDIENCE) throw new Refusal('audience')
-  return Claims().parse(payload)
+  const isOurs = payload.client_id === undefined || payload.client_id === CLIENT_ID
+  return isOurs ? Claims().parse(payload) : ClientClaims().parse(payload)
 }
 
 /** A plain look-up by `kid`, in our own table. */

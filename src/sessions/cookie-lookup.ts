@@ -20,6 +20,7 @@ const selectSignedIn = prepare(({ sid, now }: Places<{ sid: string; now: number 
       amr: sessions.amr,
       turn: sessions.turn,
       proved_at: sessions.proved_at,
+      created_at_of_session: sql<number>`${sessions.created_at}`.as('created_at_of_session'),
       last_seen_at: sessions.last_seen_at,
       now: databaseNow.as('now'),
     })
@@ -28,6 +29,7 @@ const selectSignedIn = prepare(({ sid, now }: Places<{ sid: string; now: number 
     .where(
       and(
         eq(sessions.id, sid),
+        isNull(sessions.client_id),
         isNull(sessions.revoked_at),
         gt(sessions.idle_expires_at, databaseNow),
         userIsActive(now),

@@ -6,6 +6,7 @@ import { type Profile, profileColumns, userIsActive, users } from '../users/mode
 import { MINUTE_MS } from '../values/durations.ts'
 import { timeOfId } from '../values/ids.ts'
 import type { Claims } from './access-tokens.ts'
+import { clientIsLive } from './client-tokens.ts'
 import { invalidToken } from './errors.ts'
 import { sessions } from './models.ts'
 import { askNear, keepNear, type Near } from './near.ts'
@@ -19,9 +20,9 @@ import { isOfTurn } from './turns.ts'
 
 type TokenInTime = Pick<Claims, 'sid' | 'sub' | 'epoch'> & { now: number }
 
-/** A condition: that it is this session and this person. */
+/** A condition: that it is this session of a login, and this person. An app's is for client-tokens.ts. */
 const isOfToken = ({ sid, sub }: Given<TokenInTime>) =>
-  and(eq(sessions.id, sid), eq(sessions.user_id, users.id), eq(users.id, sub))
+  and(eq(sessions.id, sid), eq(sessions.user_id, users.id), eq(users.id, sub), isNull(sessions.client_id))
 
 /**
  * Why a token of this session and person does not count, in a word for the log; null where it does. `IS NOT TRUE`, as
@@ -87,7 +88,9 @@ const mayBeUnheardOf = (row: Found | undefined, { sid, iat, epoch, turn }: Claim
  * role raises the epoch, it also pins the role that the permission was given for.
  */
 export const tokenIsLive = (claims: Claims, now: number): SQL =>
-  sql`(EXISTS ${liveSession({ ...claims, now })} AND ${isOfTurn(claims)})`
+  claims.client
+    ? clientIsLive(claims, now)
+    : sql`(EXISTS ${liveSession({ ...claims, now })} AND ${isOfTurn(claims)})`
 
 /**
  * Begins the check of a token, and lets the request's own work go on beside it.

@@ -8,6 +8,7 @@ import type { List } from '../http/pagination.ts'
 import { Refusal } from '../http/problem.ts'
 import { toTime, toTimeOrNull } from '../values/ids.ts'
 import type { Claims } from './access-tokens.ts'
+import { isOffline } from './client-tokens.ts'
 import { invalidToken, sessionNotFound } from './errors.ts'
 import { type Session as SessionRow, sessions } from './models.ts'
 import { whileDoubting } from './near.ts'
@@ -26,6 +27,8 @@ export type RevokedReason =
   | 'password_changed'
   | 'account_closed'
   | 'factors_changed'
+  | 'parent_ended'
+  | 'consent_withdrawn'
 
 /** Ends sessions in the database. What is known about them stays until clean-up, for the history. */
 export const revokeSessions = (now: number, reason: RevokedReason, which: SQL | undefined) =>
@@ -33,6 +36,18 @@ export const revokeSessions = (now: number, reason: RevokedReason, which: SQL | 
     .update(sessions)
     .set({ revoked_at: now, revoked_reason: reason })
     .where(and(which, isNull(sessions.revoked_at)))
+
+/**
+ * Apps' sessions end with the person's own that they are under, unless they were let go on without it. To stand behind
+ * whatever ends one session; what ends all of somebody's ends these among them.
+ */
+export const endAppsOf = (now: number, userId: string) =>
+  revokeSessions(
+    now,
+    'parent_ended',
+    sql`${sessions.user_id} = ${userId} AND ${sessions.parent_id} IS NOT NULL AND NOT ${isOffline} AND NOT EXISTS
+      (SELECT 1 FROM ${sessions} AS parent WHERE parent.id = ${sessions.parent_id} AND parent.revoked_at IS NULL)`,
+  )
 
 /** Of a session that goes on while all others end: whoever has a copy of its cookie is one of the others. */
 export const endCopies = (id: string, condition: SQL) =>
@@ -45,12 +60,13 @@ export const endCopies = (id: string, condition: SQL) =>
 export function revokeSurplusSessions(resources: Resources, userId: string) {
   // What is over by time pushes nobody out.
   const surplus = sql`SELECT id FROM ${sessions} WHERE user_id = ${userId} AND revoked_at IS NULL
-    AND idle_expires_at > ${databaseNow} ORDER BY id DESC LIMIT 100 OFFSET ${MAX_SESSIONS}`
+    AND client_id IS NULL AND idle_expires_at > ${databaseNow} ORDER BY id DESC LIMIT 100 OFFSET ${MAX_SESSIONS}`
   const event = { action: 'sessions.ended', userId, actorId: null, details: { reason: 'too_many' } } as const
   return {
     surplus: [
       revokeSessions(resources.now, 'too_many', sql`${sessions.id} IN (${surplus})`),
       record(resources, event, sql`changes() > 0`),
+      endAppsOf(resources.now, userId),
     ],
     // Read back, as a batch that was done already answers its queries alone.
     evicted: build
@@ -75,6 +91,7 @@ export const openSessionsOf = (userId: string) =>
       and(
         eq(sessions.user_id, userId),
         isNull(sessions.revoked_at),
+        isNull(sessions.client_id),
         gt(sessions.idle_expires_at, databaseNow),
       ),
     )
@@ -157,6 +174,7 @@ export async function endSession(
     {
       history: record(resources, event, mayEnd),
       ending: revokeSessions(resources.now, reason, and(eq(sessions.id, sessionId), isDone)),
+      apps: endAppsOf(resources.now, actor.sub),
       stillOpen: open,
     },
     isDone,

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { limitByNetwork, whoeverAsks } from '../access/guards.ts'
-import { hasPermission } from '../access/permissions.ts'
+import { allows } from '../access/permissions.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { operation } from '../http/operation.ts'
@@ -96,7 +96,7 @@ export const systemRoutes = new Hono<AppEnv>()
       const readiness = await lookAtChecks(c.var, c.env)
       const { checks } = readiness
       const statusOf = (name: CheckName) => checks.find((check) => check.name === name)?.status
-      const maySeeCounts = c.var.actor && hasPermission(c.var.actor.role, 'cleanup:read')
+      const maySeeCounts = c.var.actor && allows(c.var.actor, 'cleanup:read')
       const counts = maySeeCounts ? readiness.counts : {}
       if (hasFailed(readiness)) throw notReady(readiness, counts)
       return c.json({

@@ -10,6 +10,7 @@ import { oneTimeTokens, PURPOSES, type Purpose, TAKES_BACK } from '../links/mode
 import { voidTokens } from '../links/service.ts'
 import type { MailRequested } from '../mail/limits.ts'
 import { outbox } from '../mail/models.ts'
+import { oauthGrants } from '../oauth/models.ts'
 import { passkeys } from '../passkeys/models.ts'
 import { endCopies, type RevokedReason, revokeSessions, sessionsOf } from '../sessions/service.ts'
 import { eraseTraces } from './erasure.ts'
@@ -98,9 +99,14 @@ export function consequences(
       ? adoptInvitations(resources, { userId: row.id, email_normalized, actorId }, isDone)
       : []),
     ...(change.removesFactors || change.voidsWaysIn ? removeFactorsOf(row.id, isDone) : []),
+    ...(change.voidsWaysIn ? [removeGrants(row.id, isDone)] : []),
     ...(erases ? eraseTraces(resources, row.id) : []),
   ]
 }
+
+/** What apps were let do; their sessions end with all others. */
+const removeGrants = (userId: string, isDone: SQL) =>
+  sql`DELETE FROM ${oauthGrants} WHERE user_id = ${userId} AND ${isDone}`
 
 /** Whatever somebody has to prove themselves with beside their password. */
 const removeFactorsOf = (userId: string, isDone: SQL): Statement[] =>
@@ -112,6 +118,7 @@ const removeFactorsOf = (userId: string, isDone: SQL): Statement[] =>
 export const removeFactorsSince = (userId: string, since: number, isDone: SQL): Statement[] => [
   sql`DELETE FROM ${passkeys} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
   sql`DELETE FROM ${factors} WHERE user_id = ${userId} AND confirmed_at >= ${since} AND ${isDone}`,
+  sql`DELETE FROM ${oauthGrants} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
   sql`DELETE FROM ${recoveryCodes} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
 ]
 

@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { forbidden } from '../access/errors.ts'
-import { hasPermission } from '../access/permissions.ts'
+import { allows } from '../access/permissions.ts'
 import type { Resources } from '../context.ts'
 import { type Places, prepare } from '../database/statements.ts'
 import { type List, openPlace, toPage } from '../http/pagination.ts'
@@ -65,7 +65,7 @@ export async function listUsers(
   filter: ListUsers,
 ): Promise<List<ManagedUser>> {
   const { limit, cursor, page, ...filters } = filter
-  if (filter.status === 'deleted' && !hasPermission(actor.role, 'users:delete')) throw forbidden()
+  if (filter.status === 'deleted' && !allows(actor, 'users:delete')) throw forbidden()
   if (page !== undefined && page * limit > DEEPEST_ROW_BY_PAGE) throw pageTooDeep()
   const list = `users ${JSON.stringify(filters)}`
   const place = openPlace(config, list, cursor)

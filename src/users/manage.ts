@@ -1,6 +1,6 @@
 import { forbidden } from '../access/errors.ts'
 import { requireRecentLogin } from '../access/guards.ts'
-import { hasPermission, outranks } from '../access/permissions.ts'
+import { allows, outranks } from '../access/permissions.ts'
 import { record } from '../activity/service.ts'
 import { TAKES_BACK } from '../links/models.ts'
 import { normalizeEmail } from '../values/email.ts'
@@ -158,7 +158,7 @@ export const softDeletion = (row: User, now: number): Change => ({
 
 /** Asked here as well as at the route: pages and bulk actions come by other ways. */
 function requireToDelete({ actor }: Acting) {
-  if (!hasPermission(actor.role, 'users:delete')) throw forbidden()
+  if (!allows(actor, 'users:delete')) throw forbidden()
 }
 
 /** Deletes softly. Who is deleted already stays so. */
@@ -173,7 +173,7 @@ export function deleting(acting: Acting): Decision {
 /** Deletes for good: no personal datum is left anywhere; the history stays, pseudonymous. */
 export function purging(acting: Acting): Decision {
   const { actor, now } = acting
-  if (!hasPermission(actor.role, 'users:purge')) throw forbidden()
+  if (!allows(actor, 'users:purge')) throw forbidden()
   requireRecentLogin(actor, now)
   return managing(acting, (row) => ({
     action: 'user.purged',

@@ -1,4 +1,7 @@
+import { v7 as uuidv7 } from 'uuid'
 import type { ClientWithSecret } from '../../src/oauth/client-schemas.ts'
+import { signClientToken } from '../../src/sessions/access-tokens.ts'
+import { makeRefreshToken } from '../../src/sessions/refresh-tokens.ts'
 import type { Api } from './api.ts'
 
 /** Who gets through the routes of apps, as WHO says of all. */
@@ -39,4 +42,40 @@ export const requestsOfApps = (open: () => Api) => {
     'POST /v1/oauth_clients/:id/secret': async () => [`${await path()}/secret`, {}],
     'DELETE /v1/oauth_clients/:id': async () => [await path()],
   } satisfies Record<string, () => Promise<[path: string, body?: unknown]>>
+}
+
+/** What an app has of somebody: a session under theirs, and a token for it, as if they had let it. */
+export async function letApp(
+  api: Api,
+  somebody: { id: string },
+  { scope, app, parent }: { scope: string; app?: { client_id: string }; parent?: string },
+) {
+  const client = app ?? (await addApp(api, { scopes: scope.split(' ') }))
+  const parentId = parent ?? (await api.signIn(somebody)).sessionId
+  const sid = uuidv7()
+  await api.sql(
+    `INSERT INTO sessions (id, user_id, counter, rotated_at, created_at, last_seen_at, idle_expires_at, expires_at, parent_id, client_id, client_epoch, scope)
+      SELECT ?1, user_id, 0, created_at, created_at, created_at, idle_expires_at, expires_at, id, ?3, 0, ?4 FROM sessions WHERE id = ?2`,
+    [sid, parentId, client.client_id, scope],
+  )
+  await api.sql(
+    `INSERT INTO oauth_grants (id, user_id, client_id, scopes, created_at, updated_at) VALUES (?, ?, ?, ?, 0, 0)
+      ON CONFLICT (user_id, client_id) DO UPDATE SET scopes = excluded.scopes`,
+    [uuidv7(), somebody.id, client.client_id, JSON.stringify(scope.split(' '))],
+  )
+  const [row] = await api.sql('SELECT token_epoch FROM users WHERE id = ?', [somebody.id])
+  const claims = {
+    sub: somebody.id,
+    sid,
+    client_id: client.client_id,
+    scope,
+    epoch: Number(row!.token_epoch),
+  }
+  return {
+    client,
+    parentId,
+    sessionId: sid,
+    token: await signClientToken(api.config(), Date.now(), claims),
+    refreshToken: makeRefreshToken(api.config().keys.refresh_token, sid, 0),
+  }
 }

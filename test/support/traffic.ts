@@ -241,12 +241,13 @@ async function byApps(visit: Visit, by: { token: string }) {
   const app = { name: 'Wiki', type: 'confidential', redirect_uris: [REDIRECT] }
   const { body } = await visit('POST /v1/oauth_clients', { ...by, body: app })
   const id = body.client_id as string
-  await visit('POST /v1/oauth_clients', { ...by, body: app })
+  const other = await visit('POST /v1/oauth_clients', { ...by, body: app })
   for (const query of ['', 'limit=1']) await visit('GET /v1/oauth_clients', { ...by, query })
   await visit('GET /v1/oauth_clients/:id', { ...by, id })
   await visit('PATCH /v1/oauth_clients/:id', { ...by, id, body: { name: 'Notes' } })
   await visit('POST /v1/oauth_clients/:id/secret', { ...by, id, body: {} })
-  await visit('DELETE /v1/oauth_clients/:id', { ...by, id })
+  for (const made of [id, other.body.client_id as string])
+    await visit('DELETE /v1/oauth_clients/:id', { ...by, id: made })
 }
 
 /** Adding, using and losing second factors. */

@@ -1,0 +1,68 @@
+import type { Context, Next } from 'hono'
+import type { Resources } from '../context.ts'
+import { Refusal } from '../http/problem.ts'
+import type { Claims, ClientClaims } from '../sessions/access-tokens.ts'
+import { findClientSession, findService } from '../sessions/client-tokens.ts'
+import { invalidToken } from '../sessions/errors.ts'
+import { assertMayWrite, assertWithin } from '../throttle/limits.ts'
+import { owesFactor } from './assurance.ts'
+import { isRead } from './credentials.ts'
+import { factorEnrolmentRequired, insufficientScope } from './errors.ts'
+import { hasPermission, outranks, type Permission, rankFor } from './permissions.ts'
+
+/**
+ * Lets an app or a service in to what it was let do, as `c.var.actor`. It is looked up first, as its token says no role.
+ *
+ * It acts by the lowest rank that has the permission, whoever signed in to it, and its login is never a recent one: so
+ * what gives power away, or changes how an account is entered, is for nobody's app.
+ *
+ * @throws 401 `invalid_token`; 403 `insufficient_scope`, `factor_enrolment_required`.
+ */
+export async function enterAsClient(
+  c: Context,
+  next: Next,
+  token: ClientClaims,
+  permission: Permission,
+): Promise<void> {
+  const resources = c.var as Resources
+  c.set('isSignedIn', true)
+  if (isRead(c)) await assertWithin(resources, 'RATE_LIMIT_READS', token.sid ?? token.sub)
+  else await assertMayWrite(resources, token.sub)
+  const scopes = token.sid
+    ? await scopesOfApp(resources, { ...token, sid: token.sid })
+    : await scopesOfService(resources, token)
+  if (!scopes.includes(permission)) throw insufficientScope()
+  const rank = rankFor(permission)
+  const isService = token.sid === undefined
+  c.set('actor', {
+    ...token,
+    client_id: 'roster',
+    sid: token.sid ?? token.sub,
+    // A service ranks as a manager at most.
+    role: isService && outranks(rank, 'manager') ? 'manager' : rank,
+    auth_time: 0,
+    client: { id: token.client_id, scopes, isService },
+  } satisfies Claims)
+  await next()
+}
+
+/** What of its scopes an app can use for whoever signed in to it: as a person they have no more than their role has. */
+async function scopesOfApp(resources: Resources, token: ClientClaims & { sid: string }): Promise<string[]> {
+  const found = await findClientSession(resources, token)
+  if (!found) throw invalidToken(new Refusal('revoked'))
+  if (owesFactor(resources.config.SECOND_FACTOR, found.role, JSON.parse(found.amr)))
+    throw factorEnrolmentRequired()
+  return found.scopes.filter((scope) => hasPermission(found.role, scope as Permission))
+}
+
+/** A service's permissions are never more than those of whoever answers for it. */
+async function scopesOfService(resources: Resources, token: ClientClaims): Promise<string[]> {
+  const found = await findService(resources, token.client_id)
+  const owner = found?.owner_role
+  if (!found || !owner || token.sub !== token.client_id || found.epoch !== token.epoch)
+    throw invalidToken(new Refusal('revoked'))
+  const now = JSON.parse(found.scopes) as string[]
+  return token.scope
+    .split(' ')
+    .filter((scope) => now.includes(scope) && hasPermission(owner, scope as Permission))
+}

@@ -1,0 +1,115 @@
+import { and, eq, type SQL, sql } from 'drizzle-orm'
+import type { Resources } from '../context.ts'
+import { build, databaseNow, type Places, prepare, type RowsOf } from '../database/statements.ts'
+import { oauthClients, oauthGrants } from '../oauth/models.ts'
+import { type Profile, profileColumns, userIsActive, users } from '../users/models.ts'
+import type { Claims } from './access-tokens.ts'
+import { sessions } from './models.ts'
+
+/**
+ * What an app does with a person's session, and a service for itself. The app has a session of its own under the
+ * person's, which ends with it, unless it was let go on without them (`offline_access`). What it may do is what its token
+ * says, what the person has let it, and what it may ask for: all three, as they are now. So taking one of them back, or
+ * removing the app, is one row.
+ */
+
+/** An app's session whose person's own has ended, or is idle where the app acts for them, ends. */
+export const isOffline = sql`instr(' ' || coalesce(${sessions.scope}, '') || ' ', ' offline_access ') > 0`
+
+/** Permissions have a colon, and scopes of OpenID have none. */
+const actsForThem = sql`instr(coalesce(${sessions.scope}, ''), ':') > 0`
+
+/** A condition on an app's session and what stands beside it: that it is live. */
+const isLive = (now: SQL | number) =>
+  sql`${sessions.revoked_at} IS NULL AND ${sessions.idle_expires_at} > ${databaseNow}
+    AND ${oauthClients.epoch} = ${sessions.client_epoch}
+    AND (${userIsActive(now)})
+    AND (${oauthClients.allowed_roles} IS NULL OR EXISTS (SELECT 1 FROM json_each(${oauthClients.allowed_roles}) WHERE value = ${users.role}))
+    AND (${isOffline} OR EXISTS (SELECT 1 FROM ${sessions} AS parent WHERE parent.id = ${sessions.parent_id} AND parent.revoked_at IS NULL
+      AND (parent.idle_expires_at > ${databaseNow} OR NOT ${actsForThem})))`
+
+export interface ClientSession {
+  sid: string
+  sub: string
+  client_id: string
+  now: number
+}
+
+const readClientSession = prepare(({ sid, sub, client_id, now }: Places<ClientSession>) => ({
+  found: build
+    .select({
+      ...profileColumns,
+      is_live: sql<0 | 1>`coalesce(${isLive(now)}, 0)`.as('is_live'),
+      token_epoch: users.token_epoch,
+      amr: sessions.amr,
+      scope: sessions.scope,
+      client_scopes: sql<string>`${oauthClients.scopes}`.as('client_scopes'),
+      granted: sql<string | null>`CASE WHEN ${oauthClients.first_party} = 1 THEN ${oauthClients.scopes}
+        ELSE ${oauthGrants.scopes} END`.as('granted'),
+      id_token_alg: sql<string>`${oauthClients.id_token_signed_response_alg}`.as('id_token_alg'),
+    })
+    .from(sessions)
+    .innerJoin(users, and(eq(users.id, sessions.user_id), eq(users.id, sub)))
+    .innerJoin(oauthClients, eq(oauthClients.id, sessions.client_id))
+    .leftJoin(oauthGrants, and(eq(oauthGrants.user_id, users.id), eq(oauthGrants.client_id, oauthClients.id)))
+    .where(and(eq(sessions.id, sid), eq(sessions.client_id, client_id))),
+}))
+type Row = RowsOf<ReturnType<typeof readClientSession>['found']>[number]
+export type FoundClientSession = Omit<Row, 'is_live' | 'client_scopes' | 'granted'> &
+  Profile & {
+    /** Of the token: those that still count. */
+    scopes: string[]
+  }
+
+/** An app's session that is live, with what it may do now of `scopes`; undefined where it has ended. */
+export async function findClientSession(
+  { db, now }: Pick<Resources, 'db' | 'now'>,
+  token: Omit<ClientSession, 'now'> & { epoch: number; scope: string },
+): Promise<FoundClientSession | undefined> {
+  const [row] = (await db.read(readClientSession({ ...token, now }))).found
+  if (row?.is_live !== 1 || row.token_epoch !== token.epoch) return undefined
+  const { is_live: _live, client_scopes, granted, ...found } = row
+  const kept = [client_scopes, granted ?? '[]'].map((list) => JSON.parse(list) as string[])
+  const isKept = (scope: string) => kept.every((list) => list.includes(scope))
+  return { ...found, scopes: token.scope.split(' ').filter(isKept) } as FoundClientSession
+}
+
+const liveClientSession = ({ sid, sub, epoch, client }: Claims, now: number) =>
+  sql`EXISTS (SELECT 1 FROM ${sessions}
+    JOIN ${users} ON ${users.id} = ${sessions.user_id} AND ${users.id} = ${sub} AND ${users.token_epoch} = ${epoch}
+    JOIN ${oauthClients} ON ${oauthClients.id} = ${sessions.client_id}
+    LEFT JOIN ${oauthGrants} ON ${oauthGrants.user_id} = ${users.id} AND ${oauthGrants.client_id} = ${oauthClients.id}
+    WHERE ${sessions.id} = ${sid} AND ${sessions.client_id} = ${client!.id} AND ${isLive(now)}
+      AND ${hasAll(sql`${oauthClients.scopes}`, client!.scopes)}
+      AND (${oauthClients.first_party} = 1 OR ${hasAll(sql`${oauthGrants.scopes}`, client!.scopes)}))`
+
+/** A condition: that a JSON list has all of these. */
+export const hasAll = (list: SQL, scopes: readonly string[]) =>
+  sql`(SELECT count(*) FROM json_each(coalesce(${list}, '[]')) WHERE value IN ${[...scopes, '']}) >= ${scopes.length}`
+
+const readService = prepare(({ id, now }: Places<{ id: string; now: number }>) => ({
+  found: build
+    .select({
+      epoch: oauthClients.epoch,
+      grants: oauthClients.grants,
+      scopes: oauthClients.scopes,
+      owner_role: sql<Profile['role'] | null>`${users.role}`.as('owner_role'),
+    })
+    .from(oauthClients)
+    .leftJoin(users, and(eq(users.id, oauthClients.owner_id), userIsActive(now)))
+    .where(eq(oauthClients.id, id)),
+}))
+
+/** What a service is now, with the role of whoever answers for it; null where nobody does. */
+export async function findService({ db, now }: Pick<Resources, 'db' | 'now'>, id: string) {
+  return (await db.read(readService({ id, now }))).found[0]
+}
+
+const liveService = ({ epoch, client }: Claims, now: number) =>
+  sql`EXISTS (SELECT 1 FROM ${oauthClients} JOIN ${users} ON ${users.id} = ${oauthClients.owner_id} AND ${userIsActive(now)}
+    WHERE ${oauthClients.id} = ${client!.id} AND ${oauthClients.epoch} = ${epoch}
+      AND ${hasAll(sql`${oauthClients.scopes}`, client!.scopes)})`
+
+/** A condition for writes: that an app's or a service's token still counts, with all that it may do. */
+export const clientIsLive = (claims: Claims, now: number): SQL =>
+  claims.client?.isService ? liveService(claims, now) : liveClientSession(claims, now)
