@@ -1,6 +1,6 @@
 import { and, eq } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
-import { build } from '../database/statements.ts'
+import { build, databaseNow } from '../database/statements.ts'
 import { invalidInput } from '../http/problem.ts'
 import { enqueueNotice } from '../mail/outbox.ts'
 import { normalizePassword } from '../passwords/policy.ts'
@@ -14,9 +14,16 @@ import type { User } from '../users/models.ts'
 import type { ChangePassword } from './schemas.ts'
 
 /**
+ * How far the counter of this session's refresh token is set ahead: past the grace, in which the former token would give
+ * whoever has a copy the very pair that the owner is given, and past what they can refresh while the password is looked
+ * at (`RATE_LIMIT_REFRESHES`).
+ */
+const ROTATIONS_PAST_COPIES = 1000
+
+/**
  * Sets a new password: the other sessions end, every access token dies, and devices that knew the old one are strangers
  * again. This session goes on: its refresh token is rotated, and the turn of its cookie, so that the answer can bring the
- * next and copies are nothing; so does this device, by its new token.
+ * next and copies are nothing, as those of any token that was spent; so does this device, by its new token.
  *
  * @throws 403 `wrong_password`; 422 for a weak new one, or the same again; 429 `too_many_attempts`.
  */
@@ -33,12 +40,10 @@ export const changePassword = (
     const passwordHash = await hashNewPassword(resources, input.new_password, row, '/new_password')
     const rotated = {
       ...session,
-      counter: session.counter + 1,
-      rotated_at: resources.now,
+      counter: session.counter + ROTATIONS_PAST_COPIES,
       turn: session.turn + TURNS_PAST_COPIES,
     }
     relyOnTurn(actor)
-    const isAsRead = and(eq(sessions.id, session.id), eq(sessions.counter, session.counter))
     const user = await applyChange(resources, byActor(actor, resources.now), row, {
       action: 'password.changed',
       set: { password_hash: passwordHash, password_is_given: 0 },
@@ -51,8 +56,8 @@ export const changePassword = (
         ...clearAttempts,
         build
           .update(sessions)
-          .set({ counter: rotated.counter, rotated_at: rotated.rotated_at })
-          .where(and(isAsRead, isDone)),
+          .set({ counter: rotated.counter, rotated_at: databaseNow })
+          .where(and(eq(sessions.id, session.id), isDone)),
       ],
     })
     const deviceToken = makeDeviceToken(resources.config, newDevice(user), resources.now)

@@ -197,11 +197,24 @@ test('PW6: a new password needs the current one, ends the other sessions, and ke
   expect(changed.status).toBe(200)
   expect([await me(other.token), await me(ada.token)]).toEqual([401, 401])
   expect((await refresh(other.refreshToken)).body.code).toBe('session_revoked')
-  const refreshed = await refresh(ada.refreshToken)
+  const refreshed = await refresh(changed.body.refresh_token as string)
   expect(await me(refreshed.body.access_token)).toBe(200)
   expect(await logInStatus(ada, PASSWORD)).toBe(401)
   expect(await logInStatus(ada, NEW_PASSWORD)).toBe(200)
   expect(await api.historyOf(ada.id)).toContain('password.changed')
+})
+
+test.each([
+  ['the moment before', false],
+  ['after a refresh by whoever copied it', true],
+])('PW6, RT3: a copy of the refresh token of %s a new password gives nothing', async (_, isRefreshed) => {
+  const ada = await api.actor()
+  const copied = isRefreshed ? (await refresh(ada.refreshToken)).body.refresh_token : ada.refreshToken
+  const changed = await changePassword(ada, { current_password: PASSWORD, new_password: NEW_PASSWORD })
+  const mine = changed.body as unknown as Tokens
+  expect(mine.refresh_token).not.toBe(copied)
+  expect((await refresh(mine.refresh_token)).status).toBe(200)
+  expect((await refresh(copied)).body.code).toBe('session_revoked')
 })
 
 describe('PW7: what would be dear to hash', () => {

@@ -26,7 +26,8 @@ const ENDINGS: Record<string, { end(person: Actor): Promise<unknown>; endsSessio
         current_password: ada.password,
         new_password: 'nine green bears run',
       }),
-    endsSession: false,
+    // It goes on by the answer's own.
+    endsSession: true,
   },
   'being disabled': {
     end: ({ id }) => as(admin, 'POST', `/v1/users/${id}/disable`, { reason: 'left' }),
