@@ -4,6 +4,7 @@ import { afterEach, describe, expect, inject, test, vi } from 'vitest'
 import { newJwk, newSecret, rotateJwtKeys, rotateSecretKeys } from '../scripts/keys.ts'
 import { app } from '../src/app.ts'
 import type { Tokens } from '../src/auth/schemas.ts'
+import { LEAST_GRACE_SECONDS } from '../src/config/waits.ts'
 import { verifyAccessToken } from '../src/sessions/access-tokens.ts'
 import { openApi } from './support/api.ts'
 
@@ -88,6 +89,7 @@ describe('SC1, HX15: a setting that is missing or unfit', () => {
     ['ISSUER', 'https://roster.test/path'],
     ['CORS_ORIGINS', '*'],
     ['REFRESH_GRACE_SECONDS', 'soon'],
+    ['REFRESH_GRACE_SECONDS', String(LEAST_GRACE_SECONDS - 1)],
     ['PURGE_AFTER_DAYS', '0'],
     ...['1e3', '0x10', ' 40', '4_0', '40.0', '', ' ', '-40'].map((value): [string, string] => [
       'ACTIVITY_DAYS',

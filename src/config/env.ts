@@ -16,6 +16,7 @@ import {
   textsIn,
   weaknessOfSecret,
 } from './checks.ts'
+import { LEAST_GRACE_SECONDS } from './waits.ts'
 
 /**
  * Every setting: how it is read, and what may stand in it. The message of an issue says what is wrong, without the
@@ -141,8 +142,7 @@ export const Env = lazy(() =>
     MAILS_PER_HOUR: number(2000, 1, 1_000_000),
     /** What one network asks to be mailed in an hour, sign-ups included: an office or a school is one network. */
     NETWORK_MAILS_PER_HOUR: number(30, 1, 100_000),
-    // At least as long as a request may be on its way twice.
-    REFRESH_GRACE_SECONDS: number(30, 10, 300),
+    REFRESH_GRACE_SECONDS: number(30, LEAST_GRACE_SECONDS, 300),
     /** How long Redis answers by a copy of what libSQL has said; 0 for never. */
     NEAR_READ_SECONDS: number(60, 0, 60),
     PURGE_AFTER_DAYS: days(30, 1),
@@ -203,7 +203,7 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   PASSWORD_HASHES: 'full, or leave it out',
   MAILS_PER_HOUR: NUMBER_OF('mails from 1 to 1000000'),
   NETWORK_MAILS_PER_HOUR: NUMBER_OF('mails from 1 to 100000'),
-  REFRESH_GRACE_SECONDS: NUMBER_OF('seconds from 10 to 300'),
+  REFRESH_GRACE_SECONDS: NUMBER_OF(`seconds from ${LEAST_GRACE_SECONDS} to 300`),
   NEAR_READ_SECONDS: NUMBER_OF('seconds from 0 to 60'),
   PURGE_AFTER_DAYS: NUMBER_OF('days from 1 to 3650'),
   UNVERIFIED_DAYS: NUMBER_OF('days from 1 to 3650'),

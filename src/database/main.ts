@@ -1,14 +1,12 @@
 import { createClient, type InStatement, LibsqlError, type ResultSet } from '@libsql/client/http'
 import type { SQL } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
+import { BUSY_RETRIES, PAUSE_MS, READ_TIMEOUT_MS, TRIES, WRITE_TIMEOUT_MS } from '../config/waits.ts'
 import { AppError, unavailable } from '../http/problem.ts'
 import { guard, isDoneAlready } from './guard.ts'
 import type { Meter } from './meter.ts'
 import { type Batch, type Results, type RowsOf, type Statement, toQuery } from './statements.ts'
 
-const READ_TIMEOUT_MS = 1500
-const WRITE_TIMEOUT_MS = 3000
-const BUSY_RETRIES = 3
 /**
  * libSQL for one request. Every call here is one HTTP request; one that got no answer is sent once more. Every
  * failure that is not the statement's own meaning (a constraint) is a 503: upstream trouble is never the caller's
@@ -66,7 +64,7 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
     passenger = undefined
     const all = guest ? [guest.statement, ...statements] : statements
     const call = mode === 'write' ? writer(all, marker) : () => read(all, mode === 'read primary')
-    const tries = mode === 'read once' ? 1 : 2
+    const tries = mode === 'read once' ? 1 : TRIES
     try {
       const results = await meter.time('db', () => withRetries(meter, call, tries)).catch(translate)
       guest?.board(Promise.resolve(results[0]!))
@@ -181,7 +179,9 @@ async function withRetries<T>(meter: Meter, call: () => Promise<T>, tries: numbe
       const mayRetry = isBusy(error) ? busy-- > 0 : !isAnswer(error) && unanswered-- > 0
       if (!mayRetry) throw error
       meter.retried()
-      await new Promise((resolve) => setTimeout(resolve, 20 + Math.random() * 100))
+      await new Promise((resolve) =>
+        setTimeout(resolve, PAUSE_MS.min + Math.random() * (PAUSE_MS.max - PAUSE_MS.min)),
+      )
     }
   }
 }

@@ -1,6 +1,7 @@
 import type { Context } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import { RETRY_AFTER_SECONDS } from '../config/waits.ts'
 import { inWords } from '../values/durations.ts'
 
 /** One thing that is wrong with the input: where (RFC 6901), a stable code, and a sentence. */
@@ -115,8 +116,12 @@ export const tooManyRequests = (retryAfterSeconds: number, cause?: Refusal) =>
 export const internalError = (cause?: unknown) =>
   new AppError(500, 'internal_error', 'Something went wrong on our side.', { cause })
 /** Something Roster leans on did not answer. Never a 401: a client would throw its session away for a hiccup. */
-export const unavailable = (code: string, detail: string, cause?: unknown, retryAfterSeconds = 2) =>
-  new AppError(503, code, detail, { headers: { 'retry-after': String(retryAfterSeconds) }, cause })
+export const unavailable = (
+  code: string,
+  detail: string,
+  cause?: unknown,
+  retryAfterSeconds = RETRY_AFTER_SECONDS,
+) => new AppError(503, code, detail, { headers: { 'retry-after': String(retryAfterSeconds) }, cause })
 
 const TITLES: Record<number, string> = {
   400: 'Bad Request',
