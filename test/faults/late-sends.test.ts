@@ -236,7 +236,8 @@ describe.runIf(inject('whole'))('HX20: a write that arrives twice, late', () => 
       const before = await dump(api)
       const marked = await own.land()
       expect(marked).toBeGreaterThanOrEqual(calls.filter(({ mode }) => mode === 'echo').length)
-      expect(marked).toBeGreaterThan(5)
+      // Of somebody who is gone few of the others take effect.
+      expect(marked).toBeGreaterThan(4)
       expect(await dump(api)).toEqual(before)
     },
   )

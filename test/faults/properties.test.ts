@@ -348,7 +348,7 @@ describe('Headers and lists', () => {
   test('Idempotency-Key: the same request again is the same answer, another one under the key is a 422', async () => {
     const request = fc.record({
       key: fc.stringMatching(/^[\x21-\x7e]{8,92}$/),
-      name: fc.string({ unit: 'grapheme-ascii', minLength: 1 }).filter((name) => name.trim() !== ''),
+      name: fc.string({ unit: 'grapheme-ascii', minLength: 1 }).filter((name) => /[a-z]/i.test(name)),
       other: fc.constantFrom('name', 'role', 'email', 'password'),
     })
     await fc.assert(

@@ -90,7 +90,7 @@ const aside = (input: RequestInfo, init?: RequestInit) => {
   return fetch(request)
 }
 
-const randomIp = () => `10.${[1, 2, 3].map(() => Math.floor(Math.random() * 256)).join('.')}`
+export const randomIp = () => `10.${[1, 2, 3].map(() => Math.floor(Math.random() * 256)).join('.')}`
 
 /** What a test asks for in a minute says nothing of people; the tests of a limit bring their own. */
 const UNLIMITED = Object.fromEntries(

@@ -119,6 +119,15 @@ export function goodRequests(
   const verify = ({ id }: { id: string }) =>
     open().sql('UPDATE users SET email_verified_at = 1 WHERE id = ?', [id])
 
+  /** What confirms an address that nobody has confirmed yet. */
+  async function verification(ada: { id: string; email: string }) {
+    await open().sql('UPDATE users SET email_verified_at = NULL WHERE id = ?', [ada.id])
+    return {
+      token: await mailed(ada, 'resend_verification', { email: ada.email }),
+      password: PASSWORD,
+    }
+  }
+
   async function invited() {
     const body = { email: newPerson().email }
     const answer = await open().send('POST', '/v1/invitations', {
@@ -172,11 +181,7 @@ export function goodRequests(
     ],
     'POST /v1/auth/reauthenticate': async () => ['/v1/auth/reauthenticate', { password: PASSWORD }],
     'POST /v1/auth/resend_verification': async ({ email }) => ['/v1/auth/resend_verification', { email }],
-    'POST /v1/auth/verify_email': async (ada) => {
-      await open().sql('UPDATE users SET email_verified_at = NULL WHERE id = ?', [ada.id])
-      const token = await mailed(ada, 'resend_verification', { email: ada.email })
-      return ['/v1/auth/verify_email', { token, password: PASSWORD }]
-    },
+    'POST /v1/auth/verify_email': async (ada) => ['/v1/auth/verify_email', await verification(ada)],
     'POST /v1/auth/forgot_password': async ({ email }) => ['/v1/auth/forgot_password', { email }],
     'POST /v1/auth/reset_password': async (ada) => [
       '/v1/auth/reset_password',
@@ -229,7 +234,10 @@ export function goodRequests(
       return ['/v1/auth/reopen_account', { token }]
     },
     'GET /links/:purpose': async () => ['/links/verify_email?token=x'],
-    'POST /links/:purpose': async () => ['/links/verify_email', new URLSearchParams({ token: 'x' })],
+    'POST /links/:purpose': async (ada) => [
+      '/links/verify_email',
+      new URLSearchParams(await verification(ada)),
+    ],
     'GET /v1/invitations': async () => ['/v1/invitations'],
     'POST /v1/invitations': async () => ['/v1/invitations', { email: newPerson().email }],
     'POST /v1/invitations/:id/resend': async () => [`/v1/invitations/${(await invited()).id}/resend`],
