@@ -12,8 +12,9 @@ import { checkPasskey, requestOptions, selectPasskey, selectUsablePasskeys } fro
 import { invalidPasskey } from '../passkeys/errors.ts'
 import type { PasskeyOptions } from '../passkeys/schemas.ts'
 import { withOwnPassword } from '../passwords/service.ts'
-import { ACCESS_TOKEN_SECONDS, type Claims, signAccessToken } from '../sessions/access-tokens.ts'
+import { type Claims, signAccessToken } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
+import { accessTokenSeconds } from '../sessions/lifetimes.ts'
 import { sessions } from '../sessions/models.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { FORMER_TURN_MS } from '../sessions/turns.ts'
@@ -30,6 +31,8 @@ export interface ProvenAgain {
   turn: number
   /** Epoch ms. */
   provedAt: number
+  /** Of the session. */
+  leftMs: number
 }
 
 /**
@@ -121,7 +124,7 @@ async function finish(
   turn: number,
   used: readonly Pick<Used, 'isGood' | 'spend'>[],
   clear: readonly Statement[],
-): Promise<Pick<ProvenAgain, 'turn' | 'provedAt'>> {
+): Promise<Pick<ProvenAgain, 'turn' | 'provedAt' | 'leftMs'>> {
   const { db, now } = resources
   const isThis = eq(sessions.id, actor.sid)
   const id = uuidv7()
@@ -129,7 +132,7 @@ async function finish(
   const mayUse = sql.join([tokenIsLive(actor, now), ...used.map(({ isGood }) => isGood)], sql` AND `)
   const isCookie = actor.turn !== undefined
   const isUsing = used.length > 0
-  const { session, verdict } = await db.writeBatch({
+  const batch = {
     // A row that says that it was done: a batch that is sent twice uses nothing up twice.
     marker: isUsing
       ? [insertWhere(challenges, { id, tries: 1, attempt_id: null, spent_at: now }, mayUse)]
@@ -152,28 +155,37 @@ async function finish(
       : [],
     attempts: clear,
     session: build
-      .select({ turn: sessions.turn, proved_at: sessions.proved_at, now: databaseNow.as('now') })
+      .select({
+        turn: sessions.turn,
+        proved_at: sessions.proved_at,
+        left_ms: sql<number>`${sessions.idle_expires_at} - ${databaseNow}`.as('left_ms'),
+        now: databaseNow.as('now'),
+      })
       .from(sessions)
       .where(isThis),
     verdict: sql<Record<'is_done' | 'is_live', 0 | 1>>`SELECT ${isUsing ? isDone : sql`1`} AS is_done,
       ${tokenIsLive(actor, now)} AS is_live`,
-  })
+  }
+  const { session, verdict } = await db.writeBatch(batch, isUsing ? isDone : undefined)
   const { is_done, is_live } = verdict[0]!
   if (!is_live) throw invalidToken(new Refusal('meanwhile'))
   if (!is_done) throw wrongCode()
-  if (!isCookie) return { turn, provedAt: now }
   const [row] = session
-  const isRaised = row?.turn === actor.turn + 1 && (row.proved_at ?? 0) > row.now - FORMER_TURN_MS
+  if (!row) throw invalidToken(new Refusal('meanwhile'))
+  const leftMs = row.left_ms
+  if (!isCookie) return { turn, provedAt: now, leftMs }
+  const isRaised = row.turn === actor.turn + 1 && (row.proved_at ?? 0) > row.now - FORMER_TURN_MS
   if (!isRaised) throw invalidToken(new Refusal('meanwhile'))
-  return { turn: row.turn, provedAt: row.proved_at! }
+  return { turn: row.turn, provedAt: row.proved_at!, leftMs }
 }
 
 /** An access token of the same session that counts as a recent login. A refresh gives one that does not. */
 export async function toFreshToken(
   { config, now }: Resources,
   actor: Claims,
-  { provedAt, proofs }: ProvenAgain,
+  { provedAt, proofs, leftMs }: ProvenAgain,
 ): Promise<Reauthenticated> {
+  const lifetimeSeconds = accessTokenSeconds(config, actor.role, leftMs)
   const access_token = await signAccessToken(config, now, {
     userId: actor.sub,
     sessionId: actor.sid,
@@ -181,6 +193,7 @@ export async function toFreshToken(
     epoch: actor.epoch,
     authenticatedAt: provedAt,
     amr: amrOf(proofs),
+    lifetimeSeconds,
   })
-  return { access_token, token_type: 'Bearer', expires_in: ACCESS_TOKEN_SECONDS }
+  return { access_token, token_type: 'Bearer', expires_in: lifetimeSeconds }
 }

@@ -6,7 +6,7 @@ import type { RequestOrigin, Resources } from '../context.ts'
 import { build, databaseNow, type Places, prepare, rowExists } from '../database/statements.ts'
 import { Refusal } from '../http/problem.ts'
 import { invalidRefreshToken, sessionRevoked } from '../sessions/errors.ts'
-import { IDLE_MS, privileged } from '../sessions/lifetimes.ts'
+import { idleEndOnUse, privileged } from '../sessions/lifetimes.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { whileDoubting } from '../sessions/near.ts'
 import { openRefreshToken } from '../sessions/refresh-tokens.ts'
@@ -52,8 +52,6 @@ const rotate = prepare((at: Places<Rotation>) => {
   const isThisSession = and(eq(sessions.id, at.sessionId), sql`${sessions.client_id} IS ${at.clientId}`)
   const isOfActiveUser = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${sessions.user_id} AND ${userIsActive(databaseNow)}
     AND (${users.role} = 'user' OR ${sessions.created_at} + ${at.absoluteMs} > ${databaseNow}))`
-  const idleMs = sql`CASE (SELECT role FROM ${users} WHERE ${users.id} = ${sessions.user_id}) WHEN 'user'
-    THEN ${IDLE_MS} ELSE ${at.idleMs} END`
   const isCurrent = and(
     isThisSession,
     eq(sessions.counter, at.counter),
@@ -69,7 +67,7 @@ const rotate = prepare((at: Places<Rotation>) => {
         counter: sql`${at.counter} + 1`,
         rotated_at: databaseNow,
         last_seen_at: databaseNow,
-        idle_expires_at: sql`min(${databaseNow} + ${idleMs}, ${sessions.expires_at})`,
+        idle_expires_at: idleEndOnUse(at),
         ip: at.ip,
         user_agent: at.userAgent,
         country: at.country,

@@ -130,7 +130,8 @@ export async function proveByTotp(
         build
           .update(factors)
           .set({ last_step: step, ...(renewed && { seed: renewed.text, key_id: renewed.keyId }) })
-          .where(and(eq(factors.user_id, user.id), isDone)),
+          // Once more, as a send that comes late must not put back what has moved on.
+          .where(sql`${isUnused} AND ${isDone}`),
       ],
     },
   }

@@ -17,9 +17,9 @@ import { type AppError, Refusal } from '../http/problem.ts'
 import { oneTimeTokens } from '../links/models.ts'
 import { voidTokens } from '../links/service.ts'
 import { sendAfterwards } from '../mail/outbox.ts'
-import { ACCESS_TOKEN_SECONDS, signAccessToken } from '../sessions/access-tokens.ts'
+import { signAccessToken } from '../sessions/access-tokens.ts'
 import { makeDeviceToken, newDevice } from '../sessions/device-tokens.ts'
-import { lifetimeOf, SHORT_MS } from '../sessions/lifetimes.ts'
+import { accessTokenSeconds, lifetimeOf, SHORT_MS } from '../sessions/lifetimes.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { publishDoubts } from '../sessions/near.ts'
 import { makeRefreshToken } from '../sessions/refresh-tokens.ts'
@@ -211,7 +211,8 @@ export async function toTokens(
   },
   user: Signer,
 ): Promise<Tokens> {
-  const endsAt = Math.min(session.idle_expires_at, session.expires_at)
+  const leftMs = Math.min(session.idle_expires_at, session.expires_at) - (session.now ?? now)
+  const lifetimeSeconds = accessTokenSeconds(config, user.role, leftMs)
   const accessToken = await signAccessToken(config, now, {
     userId: user.id,
     sessionId: session.id,
@@ -219,13 +220,14 @@ export async function toTokens(
     epoch: user.token_epoch,
     authenticatedAt: session.created_at,
     amr: JSON.parse(session.amr) as Amr,
+    lifetimeSeconds,
   })
   return {
     access_token: accessToken,
     token_type: 'Bearer',
-    expires_in: ACCESS_TOKEN_SECONDS,
+    expires_in: lifetimeSeconds,
     refresh_token: makeRefreshToken(config.keys.refresh_token, session.id, session.counter),
-    refresh_expires_in: Math.round((endsAt - (session.now ?? now)) / 1000),
+    refresh_expires_in: Math.round(leftMs / 1000),
     user: toUser(user),
   }
 }

@@ -90,6 +90,8 @@ export interface TokenSubject {
   authenticatedAt: number
   /** By what (RFC 8176). */
   amr?: readonly string[]
+  /** Ten minutes when absent, and never more. */
+  lifetimeSeconds?: number
 }
 
 /** Imported keys, by the set they come from. CryptoKeys are plain values: they may outlive a request. */
@@ -114,9 +116,9 @@ async function importKeys(keys: JwtKeys): Promise<Map<string, CryptoKey>> {
   return made
 }
 
-/** Issues an access token: ES256, RFC 9068, ten minutes from `now` (epoch ms). */
+/** Issues an access token: ES256, RFC 9068, from `now` (epoch ms). */
 export async function signAccessToken(config: Config, now: number, subject: TokenSubject): Promise<string> {
-  return sign(config, now, {
+  const claims = {
     sub: subject.userId,
     sid: subject.sessionId,
     role: subject.role,
@@ -124,7 +126,8 @@ export async function signAccessToken(config: Config, now: number, subject: Toke
     auth_time: Math.floor(subject.authenticatedAt / 1000),
     amr: subject.amr ?? ['pwd'],
     client_id: CLIENT_ID,
-  })
+  }
+  return sign(config, now, claims, subject.lifetimeSeconds)
 }
 
 /** The same for an app or a service: `scope` instead of a role. */
@@ -138,7 +141,12 @@ export const signClientToken = (
   },
 ) => sign(config, now, claims)
 
-async function sign(config: Config, now: number, claims: object): Promise<string> {
+async function sign(
+  config: Config,
+  now: number,
+  claims: object,
+  lifetimeSeconds = ACCESS_TOKEN_SECONDS,
+): Promise<string> {
   const issuedAt = Math.floor(now / 1000)
   runningSince ??= issuedAt
   return new SignJWT({ ...claims, jti: uuidv7() })
@@ -146,7 +154,7 @@ async function sign(config: Config, now: number, claims: object): Promise<string
     .setIssuer(config.ISSUER)
     .setAudience(config.AUDIENCE)
     .setIssuedAt(issuedAt)
-    .setExpirationTime(issuedAt + ACCESS_TOKEN_SECONDS)
+    .setExpirationTime(issuedAt + lifetimeSeconds)
     .sign((await importKeys(config.JWT_KEYS)).get('signing')!)
 }
 

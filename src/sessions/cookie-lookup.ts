@@ -3,13 +3,16 @@ import type { Resources } from '../context.ts'
 import { build, databaseNow, type Places, prepare, type RowsOf } from '../database/statements.ts'
 import { profileColumns, userIsActive, users } from '../users/models.ts'
 import { MINUTE_MS } from '../values/durations.ts'
+import { timeOfId } from '../values/ids.ts'
 import type { CookieSession } from './cookie.ts'
-import { lifetimeOf } from './lifetimes.ts'
+import { idleEndOnUse, lifetimeOf, privileged } from './lifetimes.ts'
 import { sessions } from './models.ts'
+import { isYoung } from './revocation.ts'
 import { isGoodTurn } from './turns.ts'
 
-/** The idle time of a session is moved no more often. */
+/** The idle time of a session is moved no more often, or six times within it where it is short. */
 const SEEN_MS = 5 * MINUTE_MS
+const MOVES_WITHIN_IDLE = 6
 
 const selectSignedIn = prepare(({ sid, now }: Places<{ sid: string; now: number }>) => ({
   user: build
@@ -40,16 +43,27 @@ export type SignedIn = RowsOf<ReturnType<typeof selectSignedIn>['user']>[number]
 
 /**
  * Looks up who has a session in a cookie, in the trip of the request's own query. The answer is undefined where the
- * session has ended, or the cookie is of a turn that is over.
+ * session has ended, or the cookie is of a turn that is over. It can be asked for again and again.
  */
 export function lookUpCookie({ db, now }: Resources, cookie: CookieSession) {
-  const passenger = db.rideAlong(selectSignedIn({ sid: cookie.sid, now }).user)
-  return async (): Promise<SignedIn | undefined> => {
+  const asked = selectSignedIn({ sid: cookie.sid, now })
+  const passenger = db.rideAlong(asked.user)
+  let found: Promise<SignedIn | undefined> | undefined
+  const find = async () => {
     passenger.settle()
-    const [user] = (await passenger.rows) as SignedIn[]
+    const [row] = (await passenger.rows) as SignedIn[]
+    const [user] = mayBeUnheardOf(row, cookie, now) ? (await db.readPrimary(asked)).user : [row]
     return user && user.id === cookie.sub && isGoodTurn(user, cookie.turn) ? user : undefined
   }
+  return () => {
+    found ??= find()
+    return found
+  }
 }
+
+/** Whether a replica that lags may not have heard of it yet: of the session, of its turn, or of an epoch. Then the primary is asked. */
+const mayBeUnheardOf = (row: SignedIn | undefined, { sid, turn, epoch }: CookieSession, now: number) =>
+  row ? row.turn < turn || row.token_epoch < epoch : isYoung(timeOfId(sid), now)
 
 /** Whether what the cookie says of its user is still so. */
 export const isHintRight = ({ epoch, role }: CookieSession, user: SignedIn) =>
@@ -67,15 +81,13 @@ export function noteSeen(
   { sid, role }: CookieSession,
   user: Pick<SignedIn, 'last_seen_at' | 'now'>,
 ): void {
-  if (user.last_seen_at >= user.now - SEEN_MS) return
+  const seenMs = Math.min(SEEN_MS, lifetimeOf(config, role).idleMs / MOVES_WITHIN_IDLE)
+  if (user.last_seen_at >= user.now - seenMs) return
   const session = build
     .update(sessions)
-    .set({
-      last_seen_at: databaseNow,
-      idle_expires_at: sql`min(${databaseNow} + ${lifetimeOf(config, role).idleMs}, ${sessions.expires_at})`,
-    })
+    .set({ last_seen_at: databaseNow, idle_expires_at: idleEndOnUse(privileged(config)) })
     .where(
-      and(eq(sessions.id, sid), isNull(sessions.revoked_at), sql`last_seen_at < ${databaseNow} - ${SEEN_MS}`),
+      and(eq(sessions.id, sid), isNull(sessions.revoked_at), sql`last_seen_at < ${databaseNow} - ${seenMs}`),
     )
   afterwards(db.writeBatch({ session }))
 }

@@ -75,13 +75,14 @@ function assertLive<Row extends Found>(row: Row | undefined): Row {
 
 /** How far a replica may lag. */
 const LAG_MS = MINUTE_MS
+export const isYoung = (madeAt: number, now: number) => now - madeAt < LAG_MS
 
 /**
  * Whether a replica that lags may not have heard of it yet: of a session or token younger than a minute, or of an epoch
- * that has been raised. Then the primary is asked. A cookie has no time of its own; its session's id has.
+ * that has been raised. Then the primary is asked. A cookie is looked up elsewhere: cookie-lookup.ts.
  */
-const mayBeUnheardOf = (row: Found | undefined, { sid, iat, epoch, turn }: Claims, now: number) =>
-  row ? row.token_epoch < epoch : now - Math.max(timeOfId(sid), turn === undefined ? iat * 1000 : 0) < LAG_MS
+const mayBeUnheardOf = (row: Found | undefined, { sid, iat, epoch }: Claims, now: number) =>
+  row ? row.token_epoch < epoch : isYoung(Math.max(timeOfId(sid), iat * 1000), now)
 
 /**
  * A condition for writes: that the actor's token still counts at the moment of the change. As every change of a

@@ -10,6 +10,7 @@ import { toTime, toTimeOrNull } from '../values/ids.ts'
 import type { Claims } from './access-tokens.ts'
 import { isOffline } from './client-tokens.ts'
 import { invalidToken, sessionNotFound } from './errors.ts'
+import { endsOfPrivileged, privileged } from './lifetimes.ts'
 import { type Session as SessionRow, sessions } from './models.ts'
 import { whileDoubting } from './near.ts'
 import { tokenIsLive } from './revocation.ts'
@@ -48,6 +49,14 @@ export const endAppsOf = (now: number, userId: string) =>
     sql`${sessions.user_id} = ${userId} AND ${sessions.parent_id} IS NOT NULL AND NOT ${isOffline} AND NOT EXISTS
       (SELECT 1 FROM ${sessions} AS parent WHERE parent.id = ${sessions.parent_id} AND parent.revoked_at IS NULL)`,
   )
+
+/** Of whoever gets a role above `user`: what they begin from then on lives shorter, and what is open does as well. */
+export const shortenSessions = ({ config }: Pick<Resources, 'config'>, userId: string, condition: SQL) =>
+  build
+    .update(sessions)
+    .set(endsOfPrivileged(privileged(config)))
+    // What an app was given ends by its consent, and with the session that gave it.
+    .where(and(sessionsOf(userId), isNull(sessions.revoked_at), isNull(sessions.parent_id), condition))
 
 /** Of a session that goes on while all others end: whoever has a copy of its cookie is one of the others. */
 export const endCopies = (id: string, condition: SQL) =>

@@ -12,7 +12,13 @@ import type { MailRequested } from '../mail/limits.ts'
 import { outbox } from '../mail/models.ts'
 import { oauthGrants } from '../oauth/models.ts'
 import { passkeys } from '../passkeys/models.ts'
-import { endCopies, type RevokedReason, revokeSessions, sessionsOf } from '../sessions/service.ts'
+import {
+  endCopies,
+  type RevokedReason,
+  revokeSessions,
+  sessionsOf,
+  shortenSessions,
+} from '../sessions/service.ts'
 import { eraseTraces } from './erasure.ts'
 import { emailIsProved, emailIsTaken, isUnproved, type NewUser, type User, users } from './models.ts'
 
@@ -92,6 +98,9 @@ export function consequences(
       ? [revokeSessions(now, endsSessions.reason, and(sessionsOf(row.id, endsSessions.exceptId), isDone))]
       : []),
     ...(endsSessions?.exceptId ? [endCopies(endsSessions.exceptId, isDone)] : []),
+    ...(row.role === 'user' && (set.role ?? 'user') !== 'user'
+      ? [shortenSessions(resources, row.id, isDone)]
+      : []),
     ...(voided.length > 0
       ? [voidTokens(now, voided, and(eq(oneTimeTokens.subject_id, row.id), isDone))]
       : []),

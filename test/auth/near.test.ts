@@ -3,6 +3,7 @@ import { keyPrefixOf } from '../../src/database/redis.ts'
 import { signAccessToken } from '../../src/sessions/access-tokens.ts'
 import type { Actor, Api } from '../support/api.ts'
 import { openApi } from '../support/api.ts'
+import { openJar } from '../support/jar.ts'
 import { freshUpstreams, testOfRedis } from '../support/upstreams.ts'
 
 let own: Awaited<ReturnType<typeof freshUpstreams>>
@@ -214,6 +215,37 @@ test('HX8, RV1: what a replica that lags may not have heard of is asked of the p
   // One that is lower than the row's has ended.
   await api.sql('UPDATE users SET token_epoch = 2 WHERE id = ?', [eve.id])
   expect(await asked(token)).toEqual([401, 1])
+})
+
+test('HX8, RV1: a cookie that a replica has not heard of is asked of the primary, before anybody is signed out', async () => {
+  const ada = await api.person({ token_epoch: 1 })
+  const browser = openJar(api)
+  await browser.signIn(ada.email)
+  const asked = async (path = '/account') => {
+    const { result, calls } = await own.measure(() => browser.open(path))
+    return [result.status, calls.filter(({ upstream }) => upstream === 'libsql').length]
+  }
+  const libsql = async (path: string) => (await asked(path))[1]
+  expect(await asked()).toEqual([200, 1])
+  // A turn that went up, and an epoch that did: what this row says is of before.
+  await api.sql('UPDATE sessions SET turn = -2 WHERE user_id = ?', [ada.id])
+  expect(await asked()).toEqual([303, 2])
+  await api.sql('UPDATE sessions SET turn = 0 WHERE user_id = ?', [ada.id])
+  await browser.signIn(ada.email)
+  await api.sql('UPDATE users SET token_epoch = 0 WHERE id = ?', [ada.id])
+  expect(await libsql('/v1/users/me')).toBeGreaterThanOrEqual(2)
+  // A session that is not there yet, as it is young; and one that is no longer young.
+  await browser.signIn(ada.email)
+  await api.sql('DELETE FROM sessions WHERE user_id = ?', [ada.id])
+  const before = new Map(browser.jar)
+  expect(await asked()).toEqual([303, 2])
+  for (const [name, value] of before) browser.jar.set(name, value)
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 61_000 })
+  try {
+    expect(await asked()).toEqual([303, 1])
+  } finally {
+    vi.useRealTimers()
+  }
 })
 
 testOfRedis('DL3: the copies of a user who is erased go with them', async () => {

@@ -2,6 +2,8 @@ import { decodeJwt } from 'jose'
 import { expect, test } from 'vitest'
 import type { Claims } from '../../src/sessions/access-tokens.ts'
 import { type Actor, openApi, PASSWORD } from '../support/api.ts'
+import { addTotp, codeOf, withinOneStep } from '../support/factors.ts'
+import { freshUpstreams } from '../support/upstreams.ts'
 
 const api = openApi()
 const HOUR_MS = 3_600_000
@@ -66,4 +68,25 @@ test('RL1: wrong passwords are counted by the session alone, and a right one end
   expect(
     (await api.send('POST', '/v1/auth/login', { body: { email: ada.email, password: PASSWORD } })).status,
   ).toBe(200)
+})
+
+test('MF3, ID4: a proof that arrives once more puts no code back that was used since', async () => {
+  const own = await freshUpstreams()
+  const lone = openApi(own.bindings)
+  const ada = await lone.person()
+  const { seed } = await addTotp(lone, ada)
+  const { token } = await lone.signIn(ada)
+  await withinOneStep()
+  await own.behave('libsql', { mode: 'echo', next: 1, only: 'is_done' })
+  const body = { password: PASSWORD, code: codeOf(seed, -1) }
+  expect((await lone.send('POST', '/v1/auth/reauthenticate', { token, body })).status).toBe(200)
+  const later = await lone.send('POST', '/v1/auth/reauthenticate', {
+    token: (await lone.signIn(ada)).token,
+    body: { password: PASSWORD, code: codeOf(seed) },
+  })
+  expect(later.status).toBe(200)
+  const step = () => lone.sql('SELECT last_step FROM factors WHERE user_id = ?', [ada.id])
+  const moved = await step()
+  expect(await own.land()).toBe(1)
+  expect(await step()).toEqual(moved)
 })

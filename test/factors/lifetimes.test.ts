@@ -1,5 +1,6 @@
 import { afterEach, expect, test, vi } from 'vitest'
-import { openApi } from '../support/api.ts'
+import { openApi, PASSWORD } from '../support/api.ts'
+import { openJar } from '../support/jar.ts'
 
 const api = openApi({ PRIVILEGED_IDLE_MINUTES: '20', PRIVILEGED_HOURS: '10' })
 afterEach(() => vi.useRealTimers())
@@ -35,3 +36,80 @@ test.each([
     expect(late.status).toBe(role === 'user' ? 200 : 401)
   },
 )
+
+const DAY_MS = 86_400_000
+/** So much time passes for somebody's sessions: what the rows say lies further back. */
+const passTime = ({ id }: { id: string }, ms: number) =>
+  api.sql(
+    `UPDATE sessions SET created_at = created_at - ?1, last_seen_at = last_seen_at - ?1, rotated_at = rotated_at - ?1,
+      idle_expires_at = idle_expires_at - ?1, expires_at = expires_at - ?1 WHERE user_id = ?2`,
+    [ms, id],
+  )
+
+test('AC3: what somebody who is promoted has left open ends as if it had begun with the role', async () => {
+  const [admin, ada] = [await api.actor({ role: 'admin' }), await api.person({ email_verified_at: 1 })]
+  const left = openJar(api)
+  await left.signIn(ada.email, { remember: 'yes' })
+  const { refresh_token } = await api.logIn(ada)
+  await passTime(ada, 5 * DAY_MS)
+  const used = openJar(api)
+  await used.signIn(ada.email, { remember: 'yes' })
+  const promoted = await api.send('PATCH', `/v1/users/${ada.id}`, {
+    token: admin.token,
+    body: { role: 'admin' },
+  })
+  expect(promoted.status).toBe(200)
+
+  expect((await left.ask('GET', '/v1/users?limit=1')).status).toBe(401)
+  expect((await left.open('/admin/people')).to).toContain('/signin')
+  expect((await api.send('POST', '/v1/auth/refresh_token', { body: { refresh_token } })).status).toBe(401)
+  // Where they are at work it goes on, for as long as one of the role may.
+  expect((await used.ask('GET', '/v1/users?limit=1')).status).toBe(200)
+  const [row] = await api.sql(
+    'SELECT idle_expires_at - last_seen_at AS idle, expires_at - created_at AS whole FROM sessions WHERE user_id = ? ORDER BY id DESC LIMIT 1',
+    [ada.id],
+  )
+  expect(row).toEqual({ idle: 20 * 60_000, whole: 10 * 3_600_000 })
+})
+
+const shortest = openApi({ PRIVILEGED_IDLE_MINUTES: '5' })
+
+test('AC3, RT5: with five minutes of idle time, who is at work stays signed in, by cookie and by token', async () => {
+  const ada = await api.person({ role: 'manager' })
+  const browser = openJar(shortest)
+  await browser.signIn(ada.email)
+  for (let minutes = 0; minutes < 10; minutes += 2) {
+    await passTime(ada, 2 * 60_000)
+    expect((await browser.ask('GET', '/v1/users?limit=1')).status).toBe(200)
+  }
+  const tokens = await shortest.logIn(ada)
+  let { refresh_token, expires_in } = tokens
+  for (let times = 0; times < 4; times++) {
+    // As a library does: when the access token is over.
+    await passTime(ada, expires_in * 1000)
+    const next = await shortest.send('POST', '/v1/auth/refresh_token', { body: { refresh_token } })
+    expect(next.status).toBe(200)
+    ;({ refresh_token, expires_in } = next.body as unknown as typeof tokens)
+    const { iat, exp } = JSON.parse(atob((next.body.access_token as string).split('.')[1]!))
+    expect([exp - iat, expires_in]).toEqual([150, 150])
+  }
+})
+
+test('AC3: an access token never outlives its session, and one that proves anew does not either', async () => {
+  const ada = await api.person()
+  const { access_token, refresh_token } = await api.logIn(ada)
+  await api.sql(
+    `UPDATE sessions SET expires_at = unixepoch('subsec') * 1000 + 100000, idle_expires_at = unixepoch('subsec') * 1000 + 100000
+      WHERE user_id = ?`,
+    [ada.id],
+  )
+  const answers = [
+    await api.send('POST', '/v1/auth/reauthenticate', { token: access_token, body: { password: PASSWORD } }),
+    await api.send('POST', '/v1/auth/refresh_token', { body: { refresh_token } }),
+  ]
+  for (const { status, body } of answers) {
+    expect(status).toBe(200)
+    expect(body.expires_in).toBeGreaterThan(60)
+    expect(body.expires_in).toBeLessThanOrEqual(100)
+  }
+})
