@@ -27,6 +27,7 @@ import { brandRoutes } from './pages/brand/brand-routes.ts'
 import { failingPage } from './pages/failing.tsx'
 import { passkeyRoutes, relyingPartyRoutes } from './passkeys/routes.ts'
 import { mailRoutes } from './recovery/routes.ts'
+import { againPages } from './signin/again-routes.tsx'
 import { factorPages } from './signin/factor-routes.tsx'
 import { linkPages } from './signin/links-routes.tsx'
 import { signinRoutes } from './signin/routes.tsx'
@@ -152,6 +153,7 @@ const routes = new Hono<AppEnv>()
   .route('/', brandRoutes)
   .route('/', signinRoutes)
   .route('/', factorPages)
+  .route('/', againPages)
   .route('/', signupRoutes)
   .route('/', accountRoutes)
   .route('/', accountFactorRoutes)

@@ -144,6 +144,7 @@ const OWN_FACTORS = [
   'POST /v1/auth/factors/totp/confirm',
   'DELETE /v1/auth/factors/totp',
   'POST /v1/auth/factors/mail_code',
+  'POST /v1/auth/reauthenticate/mail_code',
   'POST /v1/auth/factors/recovery_codes',
   'POST /v1/auth/passkeys',
   'PATCH /v1/auth/passkeys/:id',

@@ -46,7 +46,7 @@ testOfRedis('Every request stays within its budget of trips, calls and rows', as
     ['POST /v1/auth/change_email', 2, 4, 0, 49, 34, { token: eve.token, body: moved }],
     ['POST /v1/invitations', 1, 3, 0, 42, 36, { token: admin.token, body: { email: newAddress() } }],
     ['GET /v1/invitations', 1, 1, 0, 4, 0, { token: admin.token }],
-    [`POST /v1/users/${eve.id}/disable`, 2, 2, 1, 43, 22, { token: admin.token, body: { reason: 'left' } }],
+    [`POST /v1/users/${eve.id}/disable`, 2, 2, 1, 45, 22, { token: admin.token, body: { reason: 'left' } }],
     ['POST /v1/auth/logout', 1, 1, 1, 10, 9, { token: ada.token }],
   ]
   await api.send('GET', '/ready') // Once a minute it writes a row, in a trip of its own.

@@ -124,6 +124,7 @@ test('An operation that hashes says that hashing can be busy', () => {
     'changePassword',
     'createUser',
     'deleteMe',
+    'disownFactor',
     'logIn',
     'reauthenticate',
     'resetPassword',

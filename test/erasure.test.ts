@@ -180,6 +180,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     spent_at: 'neither',
     session_id: 'neither',
     superseded_at: 'neither',
+    about: 'neither',
     mailed_after: 'neither',
     clicked_at: 'neither',
   },

@@ -48,6 +48,8 @@ const BODIES: Record<string, Record<string, unknown>> = {
   'POST /v1/auth/reset_password': { token: 'x', new_password: PASSWORD },
   'POST /v1/auth/unlock_account': { token: 'x' },
   'POST /v1/auth/reopen_account': { token: 'x' },
+  'POST /v1/auth/disown_session': { token: 'x' },
+  'POST /v1/auth/disown_factor': { token: 'x' },
   'POST /v1/auth/change_email': { new_email: 'new@people.test', current_password: PASSWORD },
   'POST /v1/auth/confirm_email_change': { token: 'x' },
   'POST /v1/auth/approve_email_change': { token: 'x' },

@@ -2,9 +2,9 @@ import type { Config } from '../config/main.ts'
 import type { Role } from '../users/models.ts'
 
 /** How somebody proves who they are. */
-const PROOFS = ['pwd', 'otp', 'recovery_code', 'passkey', 'doubtful_passkey'] as const
+const PROOFS = ['pwd', 'email', 'otp', 'recovery_code', 'passkey', 'doubtful_passkey'] as const
 export type Proof = (typeof PROOFS)[number]
-/** In the words of RFC 8176, as sessions and tokens have it. */
+/** In the words of RFC 8176, which has none for a mailed code, as sessions and tokens have it. */
 export type Amr = readonly string[]
 
 /**
@@ -13,17 +13,18 @@ export type Amr = readonly string[]
  */
 const WORDS: Record<Proof, Amr> = {
   pwd: ['pwd'],
+  email: ['email'],
   otp: ['otp'],
   recovery_code: ['otp'],
   passkey: ['pop', 'user', 'mfa'],
   doubtful_passkey: ['pop', 'user'],
 }
-const ORDER = ['pwd', 'otp', 'pop', 'user', 'mfa']
+const ORDER = ['pwd', 'email', 'otp', 'pop', 'user', 'mfa']
 
 /** What stands in a session and its tokens: each word once, in one order. Two different proofs are two factors. */
 export function amrOf(proofs: readonly Proof[], before: Amr = []): Amr {
   const words = new Set([...before, ...proofs.flatMap((proof) => WORDS[proof])])
-  const isTwofold = words.has('otp') && (words.has('pwd') || words.has('pop'))
+  const isTwofold = words.has('otp') && ['pwd', 'email', 'pop'].some((word) => words.has(word))
   return ORDER.filter((word) => words.has(word) || (word === 'mfa' && isTwofold))
 }
 

@@ -11,6 +11,8 @@ export const emailNotVerified = (cause?: Refusal) =>
 export const accountDisabled = (until: string | null) =>
   new AppError(403, 'account_disabled', 'This account is disabled.', { members: { disabled_until: until } })
 export const signupClosed = () => new AppError(403, 'signup_closed', 'Accounts are made by invitation only.')
+export const otherProofNeeded = () =>
+  new AppError(409, 'other_proof_needed', 'This account confirms by its password or a passkey, not by mail.')
 /** The same for whoever is signed in: they answer by the same request, with a code. */
 export const factorNeededAgain = (methods: readonly Method[]) =>
   new AppError(

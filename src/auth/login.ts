@@ -55,6 +55,7 @@ export async function logIn(resources: Resources, input: LogIn): Promise<Proven>
     // Whoever logs in at the same moment may have replaced the old hash first; the one that stands now is current.
     ...(password.newHash && { again: () => logIn(resources, input) }),
     device: isFromKnownDevice ? device : undefined,
+    knowsTokens: input.device_token !== undefined,
     clearAttempts: attempt.clear,
     factors: results.factors[0]!,
     takeBack: attempt.takeBack,

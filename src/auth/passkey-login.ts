@@ -60,6 +60,7 @@ export async function provePasskey(resources: Resources, input: PasskeyLogIn): P
     proofs: [proved.isDoubtful ? 'doubtful_passkey' : 'passkey'],
     newHash: undefined,
     device: device && isKnownTo(user, device) ? device : undefined,
+    knowsTokens: input.device_token !== undefined,
     clearAttempts: openAttempt(resources, user.email_normalized, eq(users.id, user.id), device).clear,
     takeBack: proved.isDoubtful ? proved.spend(sql`1`) : [],
     used: [

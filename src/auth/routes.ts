@@ -9,6 +9,9 @@ import { body, operation } from '../http/operation.ts'
 import { answerList } from '../http/pagination.ts'
 import { tooManyRequests } from '../http/problem.ts'
 import { idempotent } from '../idempotency/service.ts'
+import { invalidLink } from '../links/errors.ts'
+import { MailRequested } from '../links/schemas.ts'
+import { mailNotConfigured } from '../mail/errors.ts'
 import { invalidPasskey } from '../passkeys/errors.ts'
 import { PasskeyOptions } from '../passkeys/schemas.ts'
 import { wrongPassword } from '../passwords/errors.ts'
@@ -19,14 +22,15 @@ import { invalidRefreshToken, sessionNotFound, sessionRevoked } from '../session
 import { SessionList } from '../sessions/schemas.ts'
 import { listOwnSessions } from '../sessions/service.ts'
 import { tooManyAttempts as tooManyAttemptsProblem } from '../throttle/errors.ts'
-import { emailTaken, signupDomainRefused, writeConflict } from '../users/errors.ts'
+import { addressNotVerified, emailTaken, signupDomainRefused, writeConflict } from '../users/errors.ts'
 import { toUser } from '../users/schemas.ts'
+import { requestMailedProof } from './again/mailed-proof.ts'
+import { beginReauthentication, reauthenticate, toFreshToken } from './again/reauthenticate.ts'
 import * as errors from './errors.ts'
 import { answerSignedIn, noCookieForOthers } from './keep-signed-in.ts'
 import { logIn } from './login.ts'
 import { endMySession, logOut, logOutAll } from './logout.ts'
 import { beginPasskeyLogin, provePasskey } from './passkey-login.ts'
-import { beginReauthentication, reauthenticate, toFreshToken } from './reauthenticate.ts'
 import { refresh } from './refresh.ts'
 import {
   LogIn,
@@ -147,7 +151,7 @@ export const authRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Sign in by a passkey alone',
       description: 'With user verification it is both factors at once.',
-      responses: { 200: Tokens },
+      responses: { 200: TokensOrCookie },
       problems: [
         errors.invalidCredentials,
         errors.emailNotVerified,
@@ -246,6 +250,18 @@ export const authRoutes = new Hono<AppEnv>()
     },
   )
   .post(
+    '/reauthenticate/mail_code',
+    operation({
+      id: 'requestMailedProof',
+      tag,
+      summary: 'Mail a code that proves again who you are, to an account without a password or a passkey',
+      responses: { 202: MailRequested },
+      problems: [errors.otherProofNeeded, addressNotVerified, mailNotConfigured, tooManyAttempts],
+    }),
+    signedInToEnrol,
+    async (c) => c.json(await requestMailedProof(c.var, c.var.actor), 202),
+  )
+  .post(
     '/reauthenticate',
     operation({
       id: 'reauthenticate',
@@ -257,6 +273,8 @@ export const authRoutes = new Hono<AppEnv>()
         wrongPassword,
         wrongCode,
         invalidPasskey,
+        invalidLink,
+        errors.otherProofNeeded,
         () => errors.factorNeededAgain(['totp', 'recovery_code']),
         tooManyAttempts,
       ],

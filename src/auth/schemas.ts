@@ -58,7 +58,7 @@ export const SecondFactorChallenge = lazy(() =>
 
 export const PasskeyLogIn = lazy(() =>
   z
-    .strictObject({ challenge_id: challengeId(), credential: PasskeyAssertion(), ...device() })
+    .strictObject({ challenge_id: challengeId(), credential: PasskeyAssertion(), ...device(), ...keeping() })
     .meta({ id: 'PasskeyLogIn' }),
 )
 export type PasskeyLogIn = Of<typeof PasskeyLogIn>
@@ -76,6 +76,13 @@ export const LogInForm = lazy(() =>
 
 export const Refresh = lazy(() => z.strictObject({ refresh_token: text(512, 1) }).meta({ id: 'Refresh' }))
 
+const byMail = () => ({
+  mail_code: text(8)
+    .regex(/^\d{8}$/, 'Has eight digits.')
+    .meta({ description: 'For whoever has neither a password nor a passkey.' }),
+  request_token: token().meta({ description: 'What asking for the mailed code has answered.' }),
+})
+
 /** What proves again who somebody is who is signed in. */
 export const Reauthenticate = lazy(() =>
   z
@@ -84,6 +91,9 @@ export const Reauthenticate = lazy(() =>
       z.strictObject({ password: Password(), code: TotpCode() }),
       z.strictObject({ password: Password(), recovery_code: RecoveryCode() }),
       z.strictObject({ challenge_id: challengeId(), credential: PasskeyAssertion() }),
+      z.strictObject(byMail()),
+      z.strictObject({ ...byMail(), code: TotpCode() }),
+      z.strictObject({ ...byMail(), recovery_code: RecoveryCode() }),
     ])
     .meta({ id: 'Reauthenticate' }),
 )

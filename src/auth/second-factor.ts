@@ -98,6 +98,7 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
     proofs: [...proofs, proved.proof],
     newHash: undefined,
     device: device && isKnownTo(user, device) ? device : undefined,
+    knowsTokens: input.device_token !== undefined,
     clearAttempts: password.clear,
     // A passkey that is doubtful is no failure, and no sign-in.
     takeBack: proved.proof === 'doubtful_passkey' ? [...proved.used.spend(sql`1`), countFailure(-1)] : [],

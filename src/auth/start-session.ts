@@ -32,6 +32,7 @@ import { profileColumns, type User, userIsActive, users } from '../users/models.
 import { toUser } from '../users/schemas.ts'
 import { invalidCredentials, secondFactorRequired } from './errors.ts'
 import type { Keeping } from './keep-signed-in.ts'
+import { tellOfNewDevice } from './new-device.ts'
 import type { Tokens } from './schemas.ts'
 
 /** Who has proved who they are, by whatever way in. */
@@ -45,6 +46,8 @@ export interface Proven {
   again?: () => Promise<Proven>
   /** Where it was known. */
   device: KnownDevice | undefined
+  /** Whether a device token was brought at all, be it good or not. */
+  knowsTokens: boolean
   clearAttempts: (condition: SQL) => readonly Statement[]
   /** What the account has to prove itself with beside its password, read with the user. */
   factors: FactorState
@@ -115,7 +118,10 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
     actorId: row.id,
     details: { session_id: session.id },
   } as const
-  const mails = used.flatMap(({ mail }) => (mail ? [mail(isStarted)] : []))
+  const mails = [
+    ...used.flatMap(({ mail }) => (mail ? [mail(isStarted)] : [])),
+    ...tellOfNewDevice(resources, proven, keeping, session.id, isStarted),
+  ]
   const {
     evicted,
     user: [user],

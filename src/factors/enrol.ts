@@ -123,6 +123,8 @@ export interface NewFactor {
   kind: 'totp' | 'passkey'
   proof: Proof
   details: object
+  /** What the link in its notice takes back: a passkey's id, or when the app was confirmed. */
+  about: string
   /** What has to hold as it is written, and what is thrown when it does not. */
   holds: SQL
   refused: () => AppError
@@ -174,7 +176,9 @@ export async function addFactor(
           .set({ amr: JSON.stringify(amrOf([factor.proof], amr)) })
           .where(and(eq(sessions.id, actor.sid), isDone)),
       ],
-      mails: (isDone) => [enqueueNotice(resources, `${factor.kind}_added`, user, isDone)],
+      mails: (isDone) => [
+        enqueueNotice(resources, `${factor.kind}_added`, user, isDone, { about: factor.about }),
+      ],
     },
   )
   return codes
@@ -187,7 +191,7 @@ export async function removeFactor(
   resources: Resources,
   actor: Claims,
   { user }: Own,
-  factor: Omit<NewFactor, 'proof'>,
+  factor: Omit<NewFactor, 'proof' | 'about'>,
 ): Promise<void> {
   const by = byActor(actor, resources.now)
   await applyChange(

@@ -107,6 +107,7 @@ export async function confirmTotp(
     kind: 'totp',
     proof: 'otp',
     details: {},
+    about: String(now),
     holds: sql`EXISTS (SELECT 1 FROM ${factors} WHERE ${isPending})`,
     refused: nothingToConfirm,
     write: (isDone) => [

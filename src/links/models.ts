@@ -10,14 +10,20 @@ export const PURPOSES = [
   'unlock_account',
   'enrol_factor',
   'reopen_account',
+  'disown_session',
+  'disown_factor',
+  'reauthenticate',
 ] as const
 
 export type Purpose = (typeof PURPOSES)[number]
 /** Those that a mailed link opens a page for; the others are codes alone. */
-export type LinkPurpose = Exclude<Purpose, 'enrol_factor'>
+export type LinkPurpose = Exclude<Purpose, 'enrol_factor' | 'reauthenticate'>
 
 /** What gives an account back to its owner: it stays good whatever is done to the account, and works for the deleted. */
-export const TAKES_BACK: readonly Purpose[] = ['undo_email_change', 'reopen_account']
+export const TAKES_BACK: readonly Purpose[] = ['undo_email_change', 'reopen_account', 'disown_factor']
+
+/** Each of these takes back what it was mailed for, whatever comes after it. */
+export const EACH_STAYS: readonly Purpose[] = ['undo_email_change', 'disown_session', 'disown_factor']
 
 /**
  * What a mail lets its reader do, once. Neither the link's token nor the code stands here: both are derived from
@@ -47,6 +53,8 @@ export const oneTimeTokens = sqliteTable(
     mailed_after: integer(),
     /** Its link was followed, by somebody of whom more was asked. */
     clicked_at: integer(),
+    /** What it takes back: a session's or a passkey's id, or when the authenticator app was confirmed. */
+    about: text(),
   },
   (table) => [
     index('one_time_tokens_of_subject').on(table.subject_id, table.purpose),

@@ -16,7 +16,7 @@ import { type Reason, Refusal } from '../http/problem.ts'
 import { DAY_MS, MINUTE_MS } from '../values/durations.ts'
 import { openRequestToken } from './askers.ts'
 import { invalidLink } from './errors.ts'
-import { type OneTimeToken, oneTimeTokens, type Purpose } from './models.ts'
+import { EACH_STAYS, type OneTimeToken, oneTimeTokens, type Purpose } from './models.ts'
 import type { Proof } from './schemas.ts'
 import { openSignupToken } from './signup-tokens.ts'
 
@@ -30,6 +30,9 @@ export const LIFETIME_MS: Record<Purpose, number> = {
   unlock_account: 7 * DAY_MS,
   enrol_factor: 30 * MINUTE_MS,
   reopen_account: 7 * DAY_MS,
+  disown_session: 7 * DAY_MS,
+  disown_factor: 7 * DAY_MS,
+  reauthenticate: 30 * MINUTE_MS,
 }
 const CODE_LIFETIME_MS = 10 * MINUTE_MS
 const CODE_TRIES = 5
@@ -61,6 +64,8 @@ export interface NewToken {
   emailNormalized: string | SQL
   /** The session that asks, where only that one may use it. */
   sessionId?: string | undefined
+  /** What it takes back. */
+  about?: string | undefined
 }
 
 /** Whoever asks for one of these is not known, so a later one does not take an earlier asker's code away. */
@@ -89,6 +94,7 @@ export function issueToken({ now }: Resources, token: NewToken, condition: SQL) 
     superseded_at: null,
     mailed_after: null,
     clicked_at: null,
+    about: token.about ?? null,
   } satisfies Record<keyof OneTimeToken, unknown>
   const older = and(sql`${oneTimeTokens.subject_id} = ${token.subjectId}`, sql`id < ${id}`, isMade)
   const supersede = build
@@ -103,7 +109,7 @@ export function issueToken({ now }: Resources, token: NewToken, condition: SQL) 
     statements: [
       insertWhere(oneTimeTokens, row, condition),
       // An undo stays good: whoever can ask for one more change must not thereby take the first one's undo away.
-      ...(purpose === 'undo_email_change' ? [] : [voidOlder]),
+      ...(EACH_STAYS.includes(purpose) ? [] : [voidOlder]),
     ] as Statement[],
   }
 }

@@ -87,10 +87,10 @@ async function readDue({ db }: Resources): Promise<Due[]> {
   return due
 }
 
-/** Mails of links that work for the deleted as well. */
-const TAKE_BACK = (Object.keys(TEXTS) as MailKind[]).filter((kind) => {
-  const { purpose } = TEXTS[kind]
-  return purpose !== null && TAKES_BACK.includes(purpose)
+/** Mails that go to the deleted as well: of links that work for them, and what tells them that they are. */
+const REACH_DELETED = (Object.keys(TEXTS) as MailKind[]).filter((kind) => {
+  const { purpose, reachesDeleted }: Kind = TEXTS[kind]
+  return reachesDeleted || (purpose !== null && TAKES_BACK.includes(purpose))
 })
 
 /** A condition: that the link of a mail still leads somewhere, and its user is there. */
@@ -98,7 +98,7 @@ const stillStands = sql`(${outbox.token_id} IS NULL OR EXISTS (SELECT 1 FROM ${o
     WHERE ${oneTimeTokens.id} = ${outbox.token_id} AND ${oneTimeTokens.spent_at} IS NULL
       AND ${oneTimeTokens.expires_at} > ${databaseNow}))
   AND (${outbox.user_id} IS NULL OR EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${outbox.user_id}
-    AND (${users.deleted_at} IS NULL OR ${inArray(outbox.kind, TAKE_BACK)})))`
+    AND (${users.deleted_at} IS NULL OR ${inArray(outbox.kind, REACH_DELETED)})))`
 
 /**
  * Takes mails before they are sent, so that two who try at once send each once. A claim moves the time of the next

@@ -8,7 +8,7 @@ import { tooManyAttempts } from '../throttle/errors.ts'
 import { RANGE_FACTOR } from '../throttle/limits.ts'
 import { throttles } from '../throttle/models.ts'
 import { networkOf, rangeOf } from '../throttle/networks.ts'
-import { HOUR_MS } from '../values/durations.ts'
+import { DAY_MS, HOUR_MS } from '../values/durations.ts'
 import { outbox } from './models.ts'
 import type { MailKind } from './texts.ts'
 
@@ -19,6 +19,8 @@ export const MAILS_OF_ACTOR = 30
 export const MAILS_OF_MANAGER = 1000
 /** How often in an hour a user is told the same of what one who manages does to them. */
 const NOTICES_ALIKE = 3
+/** How often in a day a user is told of a new device: of clients that know of device tokens, and of those that do not. */
+const NEW_DEVICES = { known: 10, unknown: 1 } as const
 
 export interface MailRequest {
   kind: MailKind
@@ -121,6 +123,24 @@ export function openNotices(resources: Resources, kind: MailKind, actorId: strin
   }
 }
 
+/** A sign-in by a new device is told, but whoever has the password does not fill a mailbox by it. */
+export function openDeviceNotices(
+  resources: Resources,
+  userId: string,
+  { knowsTokens }: { knowsTokens: boolean },
+) {
+  const client = knowsTokens ? 'known' : 'unknown'
+  const told = {
+    key: counterKey(resources, 'mail', `new device of ${client}`, userId),
+    limit: NEW_DEVICES[client],
+  }
+  return {
+    count: (condition: SQL) => countUp(told.key, resources.now, condition, DAY_MS) as Statement,
+    /** A condition, once it is counted. */
+    isDue: isWithin(told),
+  }
+}
+
 interface Verdict {
   refused_until: number | null
   used_up_until: number | null
@@ -140,13 +160,13 @@ export const mailsAreUsedUp = (resources: Pick<Resources, 'config' | 'now'>) => 
   return sql<{ is_used_up: 0 | 1 }>`SELECT NOT ${hasLeft(all, resources.now)} AS is_used_up`
 }
 
-/** One more in an hour that begins with the first, if `condition` holds. */
-const countUp = (key: SQL, now: number, condition: SQL) =>
+/** One more in a time that begins with the first, if `condition` holds. */
+const countUp = (key: SQL, now: number, condition: SQL, lastsMs = HOUR_MS) =>
   sql`INSERT INTO ${throttles} (key, attempts, blocked_until, expires_at)
-    SELECT ${key}, 1, 0, ${now + HOUR_MS} WHERE ${condition}
+    SELECT ${key}, 1, 0, ${now + lastsMs} WHERE ${condition}
     ON CONFLICT (key) DO UPDATE SET
       attempts = CASE WHEN expires_at <= ${now} THEN 1 ELSE attempts + 1 END,
-      expires_at = CASE WHEN expires_at <= ${now} THEN ${now + HOUR_MS} ELSE expires_at END`
+      expires_at = CASE WHEN expires_at <= ${now} THEN ${now + lastsMs} ELSE expires_at END`
 
 /** A condition, once this request is counted. */
 const isWithin = ({ key, limit }: Counter) =>

@@ -60,7 +60,11 @@ function enqueue(
 /** A mail with the link that its kind speaks of, if it speaks of one, and the token for it. */
 function enqueueWithLink(
   resources: Resources,
-  mail: Omit<QueuedMail, 'token'> & { subjectId: string | SQL; sessionId?: string | undefined },
+  mail: Omit<QueuedMail, 'token'> & {
+    subjectId: string | SQL
+    sessionId?: string | undefined
+    about?: string | undefined
+  },
   condition: SQL,
 ) {
   const { purpose } = TEXTS[mail.kind]
@@ -118,13 +122,15 @@ export type Recipient = Pick<User, 'id' | 'email' | 'email_normalized' | 'email_
 /**
  * Tells a user of a change that was made to their account. It goes to a verified address, whatever else was mailed
  * there; an address that nobody has proved gets nothing but what proves it.
+ *
+ * @param more.about what its link takes back.
  */
 export function enqueueNotice(
   resources: Resources,
   kind: KindWhere<{ isCounted: false }>,
   user: Recipient,
   condition: SQL,
-  newEmail?: string,
+  { newEmail, about }: { newEmail?: string; about?: string } = {},
 ) {
   const { id, email, email_normalized: emailNormalized } = user
   // As it was read, as the change may be of the address; or by the change, which may be what proves it.
@@ -132,7 +138,7 @@ export function enqueueNotice(
     user.email_verified_at !== null
       ? sql`1`
       : sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${id} AND email_verified_at IS NOT NULL)`
-  const mail = { kind, subjectId: id, userId: id, email, emailNormalized, newEmail }
+  const mail = { kind, subjectId: id, userId: id, email, emailNormalized, newEmail, about }
   return enqueueWithLink(resources, mail, sql`${condition} AND ${isVerified}`)
 }
 

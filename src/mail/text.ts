@@ -22,10 +22,12 @@ export interface MailText {
   button?: string
   /** How long link and code are good, in words. */
   lifetime?: string
+  /** What happened when its reader was to have asked for it; `Asked for` when absent. */
+  happened?: string
 }
 
 /** "Asked for on 28 November 2026 at 15:03 UTC, from Germany, with Firefox on Windows." */
-export function sentenceOf({ at, country, device }: Asked): string {
+export function sentenceOf({ at, country, device }: Asked, happened = 'Asked for'): string {
   const [date, time] = toTime(at).split('T') as [string, string]
   const day = new Date(`${date}T00:00:00Z`).toLocaleDateString('en-GB', {
     dateStyle: 'long',
@@ -33,7 +35,7 @@ export function sentenceOf({ at, country, device }: Asked): string {
   })
   const from = country === null ? '' : `, from ${countryName(country)}`
   const by = device === null ? '' : `, with ${device}`
-  return `Asked for on ${day} at ${time.slice(0, 5)} UTC${from}${by}.`
+  return `${happened} on ${day} at ${time.slice(0, 5)} UTC${from}${by}.`
 }
 
 function countryName(code: string): string {

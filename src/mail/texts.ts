@@ -2,6 +2,8 @@ import { html } from 'hono/html'
 import type { Purpose } from '../links/models.ts'
 import { type About, type Asked, type MailText, sentenceOf } from './text.ts'
 import { accountClosed } from './texts/account-closed.ts'
+import { accountDeleted } from './texts/account-deleted.ts'
+import { accountDisabled } from './texts/account-disabled.ts'
 import { accountEnabled } from './texts/account-enabled.ts'
 import { accountLocked } from './texts/account-locked.ts'
 import { accountMade } from './texts/account-made.ts'
@@ -16,9 +18,11 @@ import { emailChangeRequested } from './texts/email-change-requested.ts'
 import { enrolFactor } from './texts/enrol-factor.ts'
 import { factorsReset } from './texts/factors-reset.ts'
 import { invitation } from './texts/invitation.ts'
+import { newDevice } from './texts/new-device.ts'
 import { passkeyAdded } from './texts/passkey-added.ts'
 import { passkeyRemoved } from './texts/passkey-removed.ts'
 import { passwordChanged } from './texts/password-changed.ts'
+import { reauthenticate } from './texts/reauthenticate.ts'
 import { recoveryCodesLow } from './texts/recovery-codes-low.ts'
 import { recoveryCodesRenewed } from './texts/recovery-codes-renewed.ts'
 import { resetPassword } from './texts/reset-password.ts'
@@ -42,6 +46,8 @@ export interface Kind {
   isAsked: boolean
   /** Whether somebody asks for it, and is counted (mail/limits.ts). Else it is a notice of what has happened. */
   isCounted: boolean
+  /** Whether it goes to somebody who is deleted, too. */
+  reachesDeleted?: boolean
 }
 
 const ASKED = { isAsked: true, isCounted: true } as const
@@ -50,17 +56,13 @@ const NOTICE = { hasCode: false, isAsked: false, isCounted: false } as const
 
 /** Every mail there is. */
 export const TEXTS = {
+  reauthenticate: { write: reauthenticate, purpose: 'reauthenticate', hasCode: true, ...ASKED },
   enrol_factor: { write: enrolFactor, purpose: 'enrol_factor', hasCode: true, ...ASKED },
-  totp_added: { write: totpAdded, purpose: null, page: '/account/security', ...NOTICE, isAsked: true },
-  totp_removed: { write: totpRemoved, purpose: null, page: '/account/security', ...NOTICE, isAsked: true },
-  passkey_added: { write: passkeyAdded, purpose: null, page: '/account/security', ...NOTICE, isAsked: true },
-  passkey_removed: {
-    write: passkeyRemoved,
-    purpose: null,
-    page: '/account/security',
-    ...NOTICE,
-    isAsked: true,
-  },
+  totp_added: { write: totpAdded, purpose: 'disown_factor', ...NOTICE, isAsked: true },
+  totp_removed: { write: totpRemoved, purpose: 'disown_factor', ...NOTICE, isAsked: true },
+  passkey_added: { write: passkeyAdded, purpose: 'disown_factor', ...NOTICE, isAsked: true },
+  passkey_removed: { write: passkeyRemoved, purpose: 'disown_factor', ...NOTICE, isAsked: true },
+  new_device: { write: newDevice, purpose: 'disown_session', ...NOTICE, isAsked: true },
   factors_reset: { write: factorsReset, purpose: null, page: '/account/security', ...NOTICE },
   recovery_codes_low: {
     write: recoveryCodesLow,
@@ -111,6 +113,8 @@ export const TEXTS = {
     ...NOTICE,
   },
   role_changed: { write: roleChanged, purpose: null, page: '/account', ...NOTICE },
+  account_disabled: { write: accountDisabled, purpose: null, ...NOTICE },
+  account_deleted: { write: accountDeleted, purpose: null, ...NOTICE, reachesDeleted: true },
   account_enabled: { write: accountEnabled, purpose: null, page: '/forgot', ...NOTICE },
   account_restored: { write: accountRestored, purpose: null, page: '/forgot', ...NOTICE },
   account_closed: { write: accountClosed, purpose: 'reopen_account', ...NOTICE, isAsked: true },
@@ -138,7 +142,7 @@ export function render(
   const oneLine = (value: string) => value.replace(/\s+/g, ' ').trim()
   const paragraphs = mail.paragraphs.map(oneLine)
   const lifetime = mail.lifetime && `The link is good once, for ${mail.lifetime}.`
-  const small = [lifetime, asked && sentenceOf(asked)].filter((line) => line !== undefined)
+  const small = [lifetime, asked && sentenceOf(asked, mail.happened)].filter((line) => line !== undefined)
   const intro = access?.link ? CODE_INTRO : CODE_ALONE
   const plain = [...paragraphs, access?.link, access?.code && `${intro} ${access.code}`, ...small]
   const button =

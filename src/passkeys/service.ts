@@ -98,6 +98,7 @@ export async function registerPasskey(
     kind: 'passkey',
     proof: 'passkey',
     details: { name: row.name },
+    about: row.id,
     holds: sql`${isFree} AND ${hasRoom} AND ${attempt.isUnspent}`,
     refused: passkeyExists,
     write: (isDone) => [insertWhere(passkeys, { ...row }, isDone), attempt.spend(isDone)],

@@ -83,7 +83,9 @@ async function askForEmailChange(
     isDone,
   )
   // Its link undoes the change, which an address that nobody has proved cannot.
-  const notice = enqueueNotice(resources, 'email_change_requested', row, isDone, input.new_email)
+  const notice = enqueueNotice(resources, 'email_change_requested', row, isDone, {
+    newEmail: input.new_email,
+  })
   const { verdict, mails } = await db.writeBatch(
     {
       count: request.count,
@@ -231,7 +233,12 @@ export async function undoEmailChange(resources: Resources, proof: Proof): Promi
     endsSessions: { reason: 'ended' },
     // Undoing this change also undoes those that came after it; those before it can still be undone.
     alsoWrite: (isDone) => [
-      voidTokens(now, ['undo_email_change'], sql`${isOurs} AND id > ${token.id} AND ${isDone}`),
+      // What was mailed since may have gone to a thief.
+      voidTokens(
+        now,
+        ['undo_email_change', 'disown_factor', 'disown_session'],
+        sql`${isOurs} AND id > ${token.id} AND ${isDone}`,
+      ),
       ...removeFactorsSince(person.id, timeOfId(token.id), isDone),
     ],
   })

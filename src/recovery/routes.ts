@@ -10,9 +10,11 @@ import { ACCEPTED, Accepted, MailedLink, MailRequested } from '../links/schemas.
 import { mailNotConfigured } from '../mail/errors.ts'
 import { wrongPassword } from '../passwords/errors.ts'
 import { hashingBusy } from '../passwords/turns.ts'
+import { knownDevice } from '../sessions/cookie.ts'
 import { tooManyAttempts as tooManyAttemptsProblem } from '../throttle/errors.ts'
 import { emailTaken, signupDomainRefused, writeConflict } from '../users/errors.ts'
 import { User } from '../users/schemas.ts'
+import { disownFactor, disownSession } from './disown.ts'
 import {
   approveEmailChange,
   confirmEmailChange,
@@ -22,7 +24,15 @@ import {
 import { proofNeeded } from './errors.ts'
 import { reopenAccount } from './reopen.ts'
 import { forgotPassword, resetPassword } from './reset.ts'
-import { AskForMail, ChangeEmail, ConfirmEmailChange, ResetPassword, VerifyEmail } from './schemas.ts'
+import {
+  AskForMail,
+  ChangeEmail,
+  ConfirmEmailChange,
+  DisownFactor,
+  FactorDisowned,
+  ResetPassword,
+  VerifyEmail,
+} from './schemas.ts'
 import { unlockAccount } from './unlock.ts'
 import { resendVerification, verifyEmail } from './verify.ts'
 
@@ -165,6 +175,33 @@ export const mailRoutes = new Hono<AppEnv>()
     }),
     body(MailedLink),
     async (c) => done(c, reopenAccount(c.var, c.var.body)),
+  )
+  .post(
+    '/disown_session',
+    operation({
+      id: 'disownSession',
+      tag,
+      summary: 'End the session that a mail told of, of a new device',
+      responses: { 204: null },
+      problems: byProof,
+    }),
+    body(MailedLink),
+    async (c) => done(c, disownSession(c.var, c.var.body)),
+  )
+  .post(
+    '/disown_factor',
+    operation({
+      id: 'disownFactor',
+      tag,
+      summary: 'End every session, by the mail that told of a factor that was added or removed',
+      description:
+        'A factor that was added goes as well where another stays, or with a device token or a password from before it, but not one that a reset has set: the mailbox alone takes no factor away.',
+      responses: { 200: FactorDisowned },
+      problems: [...byProof, wrongPassword, hashingBusy],
+    }),
+    body(DisownFactor),
+    limitHashing,
+    async (c) => c.json(await disownFactor(c.var, { ...knownDevice(c), ...c.var.body })),
   )
   .post(
     '/accept_invitation',

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { withProof } from '../links/schemas.ts'
+import { withLink, withProof } from '../links/schemas.ts'
 import { NewPassword, Password } from '../passwords/schemas.ts'
 import { EmailInput } from '../users/schemas.ts'
 import { lazy, type Of } from '../values/lazy.ts'
@@ -48,3 +48,21 @@ export const ChangeEmail = lazy(() =>
   z.strictObject({ new_email: EmailInput(), current_password: Password() }).meta({ id: 'ChangeEmail' }),
 )
 export type ChangeEmail = Of<typeof ChangeEmail>
+
+export const DisownFactor = lazy(() =>
+  withLink({
+    password: Password()
+      .optional()
+      .meta({ description: 'That of the account, if it was set before the factor was added.' }),
+    device_token: text(256, 1)
+      .optional()
+      .meta({ description: 'Of a device that signed in before the factor was added.' }),
+  }).meta({ id: 'DisownFactor' }),
+)
+export type DisownFactor = Of<typeof DisownFactor>
+
+/** What became of the factor: `none` where the mail spoke of none that is still there. */
+export const FactorDisowned = lazy(() =>
+  z.object({ factor: z.enum(['removed', 'kept', 'none']) }).meta({ id: 'FactorDisowned' }),
+)
+export type FactorDisowned = Of<typeof FactorDisowned>

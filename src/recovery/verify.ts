@@ -1,20 +1,17 @@
-import { eq, isNull, sql } from 'drizzle-orm'
+import { isNull, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
-import { build } from '../database/statements.ts'
 import { Refusal } from '../http/problem.ts'
 import { invalidLink } from '../links/errors.ts'
-import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
+import type { OneTimeToken } from '../links/models.ts'
 import type { MailRequested } from '../links/schemas.ts'
 import { isSignupTokenOf, openSignupToken } from '../links/signup-tokens.ts'
-import { wrongPassword } from '../passwords/errors.ts'
-import { checkPassword, costIn } from '../passwords/hashing.ts'
-import { inTurn } from '../passwords/turns.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { type Authority, applyChange, byToken, isSamePerson } from '../users/change.ts'
 import type { Change } from '../users/consequences.ts'
 import { type User, users } from '../users/models.ts'
 import { proofNeeded } from './errors.ts'
+import { hasPasswordStill, requirePasswordOf } from './link-password.ts'
 import { mailLink, requirePersonByToken } from './mail-link.ts'
 import { replacePassword } from './reset.ts'
 import type { AskForMail, VerifyEmail } from './schemas.ts'
@@ -75,35 +72,4 @@ async function requireProof(
       isSignupTokenOf(config, email_normalized, signupToken, now)
     )
   }
-}
-
-const hasPasswordStill = ({ id, password_hash }: User) =>
-  sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${id} AND password_hash = ${password_hash})`
-
-const PASSWORD_TRIES = 5
-
-/** A link takes five passwords: whoever has it can choose a new one. Throws 403 `wrong_password`. */
-async function requirePasswordOf(
-  resources: Resources,
-  token: OneTimeToken,
-  person: User,
-  password: string,
-): Promise<void> {
-  const { db, config } = resources
-  const isThis = eq(oneTimeTokens.id, token.id)
-  const {
-    counted: [counted],
-  } = await db.writeBatch({
-    count: build
-      .update(oneTimeTokens)
-      .set({ password_tries: sql`min(${oneTimeTokens.password_tries} + 1, ${PASSWORD_TRIES + 1})` })
-      .where(isThis),
-    counted: build.select({ password_tries: oneTimeTokens.password_tries }).from(oneTimeTokens).where(isThis),
-  })
-  const isOpen = counted !== undefined && counted.password_tries <= PASSWORD_TRIES
-  const stored = isOpen ? person.password_hash : null
-  const { isRight } = await inTurn(resources, () =>
-    checkPassword(password, stored, config.keys.password_pepper, costIn(config)),
-  )
-  if (!isRight) throw wrongPassword(new Refusal(isOpen ? 'wrong_password' : 'tries'))
 }

@@ -33,5 +33,11 @@ export function openDeviceToken(
   const [, deviceId, userId, epoch, number = 0, expiresAt] =
     /^dt_([0-9a-f-]{36})\.([0-9a-f-]{36})\.(\d{1,15})(?:\.(\d{1,15}))?\.(\d{1,12})$/.exec(body ?? '') ?? []
   if (!deviceId || !userId || Number(expiresAt) * 1000 <= now) return undefined
-  return { deviceId, userId, epoch: Number(epoch), number: Number(number) }
+  return {
+    deviceId,
+    userId,
+    epoch: Number(epoch),
+    number: Number(number),
+    knownSince: Number(expiresAt) * 1000 - YEAR_MS,
+  }
 }

@@ -95,6 +95,8 @@ export const PasskeySignIn: FC<{ view: View; token: string; to: string | undefin
 export interface Again {
   takesCode: boolean
   takesPasskey: boolean
+  /** There is neither a password nor a passkey: a mailed code takes their place. */
+  takesMail: boolean
   challenge_id: string
   options: object
 }
@@ -102,6 +104,21 @@ export interface Again {
 /** What /signin/again asks besides the password of somebody who has a factor. */
 export const AgainCode: FC<{ view: View }> = ({ view }) => (
   <Field name="code" label={view.texts.factors.anyCode} autocomplete="one-time-code" required />
+)
+
+/** The code that was mailed in place of a password. */
+export const AgainMail: FC<{ view: View; requestToken: string }> = ({ view, requestToken }) => (
+  <>
+    <input type="hidden" name="request_token" value={requestToken} />
+    <Field
+      name="mail_code"
+      label={view.texts.links.code}
+      class="code"
+      inputmode="numeric"
+      autocomplete="one-time-code"
+      required
+    />
+  </>
 )
 
 export const AgainPasskey: FC<{ view: View; token: string; to: string } & Again> = ({
@@ -132,9 +149,11 @@ export function credentialIn({ credential = '' }: Record<string, string>): unkno
 
 /** The form of /signin/again, as the service takes it: six digits are a code of the app, all else is a recovery code. */
 export function againInput(fields: Record<string, string>): object {
-  const { password = '', code = '', challenge_id, credential } = fields
+  const { password = '', code = '', challenge_id, credential, mail_code, request_token } = fields
   if (credential) return { challenge_id, credential: credentialIn(fields) }
   const plain = code.replace(/\s/g, '')
-  if (plain === '') return { password }
-  return /^\d{6}$/.test(plain) ? { password, code: plain } : { password, recovery_code: plain }
+  const first =
+    mail_code === undefined ? { password } : { mail_code: mail_code.replace(/\s/g, ''), request_token }
+  if (plain === '') return first
+  return /^\d{6}$/.test(plain) ? { ...first, code: plain } : { ...first, recovery_code: plain }
 }

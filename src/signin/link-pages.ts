@@ -7,13 +7,17 @@ import type { LinkPurpose } from '../links/models.ts'
 import { MailedLink } from '../links/schemas.ts'
 import type { Texts } from '../pages/texts/index.ts'
 import { PASSWORD_MIN_LENGTH } from '../passwords/policy.ts'
+import { disownFactor, disownSession } from '../recovery/disown.ts'
 import { approveEmailChange, confirmEmailChange, undoEmailChange } from '../recovery/email-change.ts'
 import { reopenAccount } from '../recovery/reopen.ts'
 import { resetPassword } from '../recovery/reset.ts'
-import { ConfirmEmailChange, ResetPassword, VerifyEmail } from '../recovery/schemas.ts'
+import { ConfirmEmailChange, DisownFactor, ResetPassword, VerifyEmail } from '../recovery/schemas.ts'
 import { unlockAccount } from '../recovery/unlock.ts'
 import { verifyEmail } from '../recovery/verify.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
+
+/** Done; or the old address has been asked; or a factor has stayed. */
+export type Outcome = 'done' | 'asked' | 'kept'
 
 /** What a mailed link leads to. Opening it does nothing, as mail scanners open them too: pressing its button does. */
 export interface LinkPage {
@@ -22,8 +26,10 @@ export interface LinkPage {
   ofStrangers: Field[]
   /** Whether its mail has a code as well. */
   hasCode: boolean
+  /** Whether it takes the token of a device that has signed in before. */
+  takesDevice?: boolean
   /** Does it, for whoever is signed in here or for nobody. Answers which of its texts says what was done. */
-  submit(resources: Resources, fields: object, actor: Claims | undefined): Promise<'done' | 'asked'>
+  submit(resources: Resources, fields: object, actor: Claims | undefined): Promise<Outcome>
   /** Where it goes on in a browser, once it is done; with a session, where that is somewhere else. */
   next?: { signedOut: string; signedIn?: string }
   /** Where to get another link, or do without one. */
@@ -117,6 +123,30 @@ export const PAGES: Record<LinkPurpose, LinkPage> = {
     submit: submitting(MailedLink, reopenAccount),
     next: { signedOut: '/forgot?done=reopened' },
     instead: '/signin',
+  }),
+  disown_session: page({
+    submit: submitting(MailedLink, disownSession),
+    next: { signedOut: '/forgot?done=disowned' },
+    instead: '/forgot',
+  }),
+  disown_factor: page({
+    takesDevice: true,
+    fields: [
+      {
+        name: 'password',
+        label: ({ links }) => links.verify_email.password,
+        hint: ({ links }) => links.disown_factor.passwordHint,
+        type: 'password',
+        autocomplete: 'current-password',
+        required: false,
+      },
+    ],
+    async submit(resources, fields) {
+      const { factor } = await disownFactor(resources, validate(DisownFactor(), fields))
+      return factor === 'kept' ? 'kept' : 'done'
+    },
+    next: { signedOut: '/forgot?done=disowned' },
+    instead: '/forgot',
   }),
   accept_invitation: page({
     fields: [

@@ -25,7 +25,7 @@ import type { Claims } from '../sessions/access-tokens.ts'
 import { knownDevice, readSessionCookie, toClaims } from '../sessions/cookie.ts'
 import { askerOf } from './asker-cookie.ts'
 import { LinkDone, LinkExpired, LinkForm } from './link-form.tsx'
-import { type LinkPage, PAGES } from './link-pages.ts'
+import { type LinkPage, type Outcome, PAGES } from './link-pages.ts'
 import { waitOf } from './refusals.tsx'
 
 type Fields = Record<string, string>
@@ -93,14 +93,18 @@ function expiredPage(c: LinkContext, said?: string) {
 }
 
 /** What was done: a browser goes on by itself, where its form was ours. */
-function donePage(c: LinkContext, said: 'done' | 'asked', actor: Claims | undefined, isOurs: boolean) {
+function donePage(c: LinkContext, said: Outcome, actor: Claims | undefined, isOurs: boolean) {
   const { purpose, page } = requirePage(c)
   const view = viewOf(c)
   const { links } = view.texts
   const next = said === 'done' ? ((actor && page.next?.signedIn) ?? page.next?.signedOut) : undefined
   if (next && isOurs) return c.redirect(next, 303)
-  const sentences = said === 'asked' ? links.change_email.asked : links[purpose].done
-  const to = (next ?? (actor ? '/account' : '/signin')).split('?')[0]!
+  const sentences = {
+    done: links[purpose].done,
+    asked: links.change_email.asked,
+    kept: links.disown_factor.kept,
+  }[said]
+  const to = said === 'kept' ? '/forgot' : (next ?? (actor ? '/account' : '/signin')).split('?')[0]!
   return respond(c, <LinkDone view={view} purpose={purpose} said={sentences} to={to} />, QUIETLY)
 }
 
@@ -153,7 +157,8 @@ export const linkPages = new Hono<AppEnv>()
       const { request_token: _, ...beside } = asker
       const proof = fields.token === undefined ? asker : page.ofStrangers.length > 0 ? beside : {}
       const actor = actorOf(c as never)
-      const submit = (by: Claims | undefined) => page.submit(c.var, { ...fields, ...proof }, by)
+      const device = page.takesDevice ? knownDevice(c) : {}
+      const submit = (by: Claims | undefined) => page.submit(c.var, { ...fields, ...proof, ...device }, by)
       const said = await submit(actor).catch((error) => {
         // The link may be good, and the session of the cookie over.
         if (!actor || toAppError(error).code !== 'invalid_link' || fields.token === undefined) throw error

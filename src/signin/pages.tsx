@@ -3,7 +3,7 @@ import { RECENT_LOGIN_SECONDS } from '../http/problem.ts'
 import { Button, Checkbox, Field, Form, Message, type Said } from '../pages/components.tsx'
 import { NarrowPage } from '../pages/layout.tsx'
 import type { View } from '../pages/view.ts'
-import { type Again, AgainCode, AgainPasskey, PasskeySignIn } from './factor-pages.tsx'
+import { type Again, AgainCode, AgainMail, AgainPasskey, PasskeySignIn } from './factor-pages.tsx'
 
 interface FormPage {
   view: View
@@ -70,9 +70,16 @@ export const SignInPage: FC<
 }
 
 export const SignInAgainPage: FC<
-  FormPage & { to: string; carried?: string | undefined; email: string } & Again
-> = ({ view, token, message, to, carried, email, ...again }) => {
+  FormPage & {
+    to: string
+    carried?: string | undefined
+    email: string
+    requestToken?: string | undefined
+  } & Again
+> = ({ view, token, message, to, carried, email, requestToken, ...again }) => {
   const { common, signin } = view.texts
+  const { takesMail } = again
+  const asksForMail = takesMail && requestToken === undefined
   return (
     <NarrowPage view={view} title={signin.again.title} isError={message?.tone === 'danger'}>
       <div class="stack">
@@ -84,18 +91,21 @@ export const SignInAgainPage: FC<
         <input type="hidden" name="to" value={to} />
         {carried && <input type="hidden" name="carried" value={carried} />}
         <Field name="username" label={common.email} value={email} autocomplete="username" readonly />
-        <Field
-          name="password"
-          label={common.password}
-          type="password"
-          autocomplete="current-password"
-          required
-          autofocus={!message}
-          aside={<a href="/forgot">{signin.forgot}</a>}
-        />
-        {again.takesCode && <AgainCode view={view} />}
-        <Button style="primary" wide>
-          {signin.again.button}
+        {!takesMail && (
+          <Field
+            name="password"
+            label={common.password}
+            type="password"
+            autocomplete="current-password"
+            required
+            autofocus={!message}
+            aside={<a href="/forgot">{signin.forgot}</a>}
+          />
+        )}
+        {takesMail && requestToken !== undefined && <AgainMail view={view} requestToken={requestToken} />}
+        {again.takesCode && !asksForMail && <AgainCode view={view} />}
+        <Button style="primary" wide {...(asksForMail && { formaction: '/signin/again/mail' })}>
+          {asksForMail ? signin.again.mail : signin.again.button}
         </Button>
       </Form>
       {again.takesPasskey && <AgainPasskey view={view} token={token} to={to} {...again} />}

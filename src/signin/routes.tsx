@@ -3,24 +3,21 @@ import { limitByNetwork } from '../access/guards.ts'
 import { keepSignedIn } from '../auth/keep-signed-in.ts'
 import { logIn } from '../auth/login.ts'
 import { logOut } from '../auth/logout.ts'
-import { beginReauthentication, reauthenticate } from '../auth/reauthenticate.ts'
-import { LogIn, Reauthenticate } from '../auth/schemas.ts'
+import { LogIn } from '../auth/schemas.ts'
 import { startSession } from '../auth/start-session.ts'
 import { Hono } from '../http/hono.ts'
 import { AppError } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
-import type { Said } from '../pages/components.tsx'
 import { failingPage } from '../pages/failing.tsx'
 import { browserFormToken, browserOf, form, sessionOf } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
 import { homeOf, type PageEnv, placeOfOurs, signedInPage } from '../pages/session.ts'
 import { doneMessage } from '../pages/submit.ts'
 import { rememberLanguage, viewOf } from '../pages/view.ts'
-import { clearSessionCookie, knownDevice, moveSessionCookie, readSessionCookie } from '../sessions/cookie.ts'
+import { clearSessionCookie, knownDevice, readSessionCookie } from '../sessions/cookie.ts'
 import { askerOf } from './asker-cookie.ts'
 import { askForFactor } from './factor-cookie.ts'
-import { againInput } from './factor-pages.tsx'
-import { SignInAgainPage, SignInPage } from './pages.tsx'
+import { SignInPage } from './pages.tsx'
 import { refusalOf } from './refusals.tsx'
 import { openTarget, originOfTarget, sealTarget } from './targets.ts'
 
@@ -108,67 +105,4 @@ export const signinRoutes = new Hono<PageEnv>()
     c.header('clear-site-data', '"cache", "storage"')
     return c.redirect('/signin?done=signed_out', 303)
   })
-  .get('/signin/again', signedInPage(undefined, { mayOweFactor: true }), async (c) => {
-    const again = await beginReauthentication(c.var, c.var.actor)
-    const { view, viewer, user } = await c.var.signedIn()
-    const to = placeOfOurs(c.req.query('to')) ?? homeOf(user.role)
-    return respond(
-      c,
-      <SignInAgainPage
-        view={view}
-        token={viewer.formToken}
-        to={to}
-        carried={c.req.query('carried')}
-        email={user.email}
-        {...again}
-      />,
-    )
-  })
-  .post(
-    '/signin/again',
-    limitByNetwork,
-    signedInPage(undefined, { mayOweFactor: true }),
-    form(sessionOf),
-    async (c) => {
-      const to = placeOfOurs(c.var.fields.to) ?? '/'
-      const { carried } = c.var.fields
-      try {
-        const proven = await reauthenticate(
-          c.var,
-          c.var.actor,
-          validate(Reauthenticate(), againInput(c.var.fields)),
-        )
-        const auth_time = Math.floor(proven.provedAt / 1000)
-        moveSessionCookie(c, { turn: proven.turn, auth_time })
-        const query = carried && `${to.includes('?') ? '&' : '?'}${new URLSearchParams({ carried })}`
-        return c.redirect(to + (query ?? ''), 303)
-      } catch (error) {
-        if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
-        const again = await beginReauthentication(c.var, c.var.actor)
-        const { view, viewer, user } = await c.var.signedIn()
-        const { problems } = view.texts.common
-        const [title, text] =
-          error.code === 'wrong_code' || error.code === 'second_factor_required'
-            ? view.texts.factors.wrong
-            : error.code === 'invalid_passkey'
-              ? view.texts.factors.passkeyFailed
-              : [problems.wrong_password!]
-        const message: Said =
-          error.status === 429 ? refusalOf(view, error) : { tone: 'danger', title: title!, text }
-        return respond(
-          c,
-          <SignInAgainPage
-            view={view}
-            token={viewer.formToken}
-            to={to}
-            carried={carried}
-            email={user.email}
-            message={message}
-            {...again}
-          />,
-          { status: error.status },
-        )
-      }
-    },
-  )
   .onError(failingPage)

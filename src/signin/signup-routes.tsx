@@ -116,10 +116,11 @@ export const signupRoutes = new Hono<PageEnv>()
   .get('/forgot', (c) => {
     rememberLanguage(c)
     const view = viewOf(c)
-    const { undo_email_change, reopen_account } = view.texts.links
+    const { undo_email_change, reopen_account, disown_session } = view.texts.links
     const message = doneMessage(c, {
       undone: undo_email_change.done.join('. '),
       reopened: reopen_account.done.join('. '),
+      disowned: disown_session.done.join('. '),
     })
     return respond(c, <ForgotPage view={view} token={browserFormToken(c)} message={message} />)
   })

@@ -9,6 +9,8 @@ export interface KnownDevice {
   epoch: number
   /** The how many-th device of the account it is. */
   number: number
+  /** When its token was given (epoch ms). */
+  knownSince?: number
 }
 
 /** Whether a user, as they were read, knows the device: an account knows its newest. */

@@ -83,7 +83,7 @@ export function updating(acting: Acting, { revoke_old: revokesOld = false, ...in
       details: { ...others, ...(revokesOld && { revoke_old: true }) },
       endsTokens: true,
       endsSessions: { reason: 'ended' },
-      voids: ['verify_email', ...(revokesOld ? (['undo_email_change'] as const) : [])],
+      voids: ['verify_email', ...(revokesOld ? (['undo_email_change', 'disown_factor'] as const) : [])],
       alsoWrite: (isDone) => (role ? [record(acting, roleChanged, isDone)] : []),
       ...(acting.send && {
         asksFor: mailAskedFor(acting, 'verify_email_by_admin', { id: row.id, email, email_normalized }),
@@ -113,7 +113,10 @@ export function differences(
   return Object.fromEntries(changed.map(([name, to]) => [name, { from: row[name as keyof User], to }]))
 }
 
-/** Shuts a user out, for good or until a time: no login, no session, no token. Throws 422 `until_in_the_past`. */
+/**
+ * Shuts a user out, for good or until a time: no login, no session, no token. They are told. Throws 422
+ * `until_in_the_past`.
+ */
 export function disabling(acting: Acting, { reason, ...input }: DisableUser): Decision {
   const until = input.until ?? null
   if (until !== null && until <= acting.now) throw untilInThePast()
@@ -127,6 +130,7 @@ export function disabling(acting: Acting, { reason, ...input }: DisableUser): De
       details: { reason, until: toTimeOrNull(until) },
       endsTokens: true,
       endsSessions: { reason: 'account_closed' },
+      mails: owed(noticeTo(acting, 'account_disabled', row)),
     }
   })
 }
@@ -161,12 +165,18 @@ function requireToDelete({ actor }: Acting) {
   if (!allows(actor, 'users:delete')) throw forbidden()
 }
 
-/** Deletes softly. Who is deleted already stays so. */
+/** Deletes softly, and the user is told. Who is deleted already stays so. */
 export function deleting(acting: Acting): Decision {
   requireToDelete(acting)
   return managing(acting, (row) =>
     // What is deleted by those who manage does not come back by an older mail.
-    row.deleted_at === null ? { ...softDeletion(row, acting.now), voids: TAKES_BACK } : undefined,
+    row.deleted_at === null
+      ? {
+          ...softDeletion(row, acting.now),
+          voids: TAKES_BACK,
+          mails: owed(noticeTo(acting, 'account_deleted', row)),
+        }
+      : undefined,
   )
 }
 

@@ -30,7 +30,13 @@ export const mailAskedFor =
 /** Tells a user what somebody who manages did to their account, but not the same again and again. */
 export function noticeTo(
   acting: Resources & { actor?: Acting['actor'] },
-  kind: 'role_changed' | 'account_enabled' | 'account_restored' | 'factors_reset',
+  kind:
+    | 'role_changed'
+    | 'account_disabled'
+    | 'account_enabled'
+    | 'account_deleted'
+    | 'account_restored'
+    | 'factors_reset',
   user: Recipient,
 ): Notice[] {
   if (user.email_verified_at === null) return []
@@ -65,7 +71,7 @@ export function noticesOfMove(
   const notice =
     (kind: 'address_replaced' | 'address_changed' | 'address_replaced_by_admin', to: Recipient): Notice =>
     (isDone) =>
-      enqueueNotice(acting, kind, to, isDone, newEmail)
+      enqueueNotice(acting, kind, to, isDone, { newEmail })
   const toAdmins = admins.map((admin) => notice('address_replaced_by_admin', admin))
   if (row.email_verified_at === null) return toAdmins
   return [notice(revokesOld ? 'address_replaced' : 'address_changed', row), ...toAdmins]

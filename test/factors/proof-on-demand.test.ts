@@ -10,6 +10,7 @@ import {
   withinOneStep,
   wrongCodeOf,
 } from '../support/factors.ts'
+import { openBrowser } from '../support/pages.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
 let api: Api
@@ -91,5 +92,93 @@ describe('SE1, MF6: whoever has a factor proves again who they are', () => {
     const right = answers.filter(({ status }) => status === 200)
     expect(right).toHaveLength(1)
     expect(decodeJwt<{ amr: string[] }>(right[0]!.body.access_token).amr).toEqual(['pop', 'user', 'mfa'])
+  })
+})
+
+describe('SE1: whoever has neither a password nor a passkey proves again who they are by a mailed code', () => {
+  const ask = (token: string) =>
+    api.send<{ request_token: string; code?: string }>('POST', '/v1/auth/reauthenticate/mail_code', { token })
+  /** Somebody who came by an identity provider, say. */
+  async function withoutPassword() {
+    const ada = await longSignedIn()
+    await api.sql('UPDATE users SET password_hash = NULL WHERE id = ?', [ada.id])
+    return ada
+  }
+  const codeIn = (text: string) => /code, .*: (\d{8})$/m.exec(text)![1]!
+  async function mailed({ token, email }: { token: string; email: string }) {
+    const { status, body, text } = await ask(token)
+    expect(status, text).toBe(202)
+    return { request_token: body.request_token, mail_code: codeIn((await api.mailsTo(email))[0]!.text) }
+  }
+
+  test('which is good once, for the session that asked alone', async () => {
+    const ada = await withoutPassword()
+    const other = await api.signIn(ada, Date.now() - HOUR_MS)
+    const proof = await mailed(ada)
+    expect((await prove(other.token, proof)).status).toBe(400)
+    const answers = await Promise.all(Array.from({ length: 4 }, () => prove(ada.token, proof)))
+    const right = answers.filter(({ status }) => status === 200)
+    expect(right).toHaveLength(1)
+    const { amr, auth_time } = decodeJwt<{ amr: string[]; auth_time: number }>(right[0]!.body.access_token)
+    expect(amr).toEqual(['email'])
+    expect(auth_time).toBeGreaterThan(Date.now() / 1000 - 60)
+    expect((await prove(ada.token, proof)).body.code).toBe('invalid_link')
+  })
+
+  test('with an authenticator app beside it', async () => {
+    await withinOneStep()
+    const ada = await withoutPassword()
+    const { seed } = await addTotp(api, ada)
+    const proof = await mailed(ada)
+    const alone = await prove(ada.token, proof)
+    expect([alone.status, alone.body.code]).toEqual([403, 'second_factor_required'])
+    expect((await prove(ada.token, { ...proof, code: wrongCodeOf(seed) })).body.code).toBe('wrong_code')
+    const both = await prove(ada.token, { ...proof, code: codeOf(seed) })
+    expect(both.status, both.text).toBe(200)
+    expect(decodeJwt<{ amr: string[] }>(both.body.access_token).amr).toEqual(['email', 'otp', 'mfa'])
+  })
+
+  test('which takes five tries', async () => {
+    const ada = await withoutPassword()
+    const proof = await mailed(ada)
+    const wrong = { ...proof, mail_code: proof.mail_code === '00000000' ? '11111111' : '00000000' }
+    for (let i = 0; i < 5; i++) expect((await prove(ada.token, wrong)).status).toBe(400)
+    expect((await prove(ada.token, proof)).status).toBe(400)
+  })
+
+  test('and nobody else does: a mailbox is no way around a password or a passkey', async () => {
+    const [ada, eve] = [await longSignedIn(), await withoutPassword()]
+    const proof = await mailed(eve)
+    await addPasskey(api, eve)
+    for (const { token } of [ada, eve]) {
+      const { status, body } = await ask(token)
+      expect([status, body.code]).toEqual([409, 'other_proof_needed'])
+    }
+    expect((await prove(eve.token, proof)).body.code).toBe('other_proof_needed')
+    const unproved = await withoutPassword()
+    await api.sql('UPDATE users SET email_verified_at = NULL WHERE id = ?', [unproved.id])
+    expect((await ask(unproved.token)).body.code).toBe('address_not_verified')
+  })
+
+  test('also on the page', async () => {
+    const ada = await withoutPassword()
+    const visit = await openBrowser(api, ada)
+    const first = await visit('GET', '/signin/again')
+    expect([first.text.includes('name="password"'), first.text.includes('/signin/again/mail')]).toEqual([
+      false,
+      true,
+    ])
+    const asked = await visit('POST', '/signin/again/mail', {})
+    expect(asked.text).toContain('name="mail_code"')
+    const code = codeIn((await api.mailsTo(ada.email))[0]!.text)
+    const request_token = /name="request_token" value="([^"]+)"/.exec(asked.text)![1]!
+    const wrong = await visit('POST', '/signin/again', { request_token, mail_code: '1234 5678' })
+    expect([wrong.status, wrong.text.includes('name="mail_code"')]).toEqual([400, true])
+    const right = await visit('POST', '/signin/again', {
+      request_token,
+      mail_code: `${code.slice(0, 4)} ${code.slice(4)}`,
+      to: '/account',
+    })
+    expect([right.status, right.headers.get('location')]).toEqual([303, '/account'])
   })
 })

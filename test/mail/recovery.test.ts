@@ -26,7 +26,8 @@ test('RS4: a reset sets the password, ends every session, tells the owner and do
   expect(refreshed.body.code).toBe('session_revoked')
   expect((await logIn(ada.email, PASSWORD)).status).toBe(401)
   expect((await logIn(ada.email, NEW_PASSWORD)).status).toBe(200)
-  expect((await api.mailsTo(ada.email))[0]!.subject).toBe('Your password at Roster was changed')
+  const subjects = (await api.mailsTo(ada.email)).map(({ subject }) => subject)
+  expect(subjects).toContain('Your password at Roster was changed')
   expect(await api.historyOf(ada.id)).toEqual([
     'session.started',
     'password.reset_requested',

@@ -36,6 +36,7 @@ export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'>
   'POST /account/security/passkeys/:id/remove': 'signed in',
   'GET /signin/again': 'signed in',
   'POST /signin/again': 'signed in',
+  'POST /signin/again/mail': 'signed in',
   'POST /signout': 'signed in',
   'GET /account': 'signed in',
   'POST /account': 'signed in',
@@ -154,6 +155,7 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
   await asAda('POST /account/email', { fields: moved })
   await asAda('POST /account/sessions/end', { fields: { id: crypto.randomUUID() } })
   await asAda('POST /signin/again', { fields: { password: PASSWORD } })
+  await asAda('POST /signin/again/mail')
   await (await by(ada))('POST /signout')
   await (await by(ada))('POST /account/sessions/others')
   await (await by(ada))('POST /account/password', { fields: changed })

@@ -30,6 +30,7 @@ export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> =
   'PATCH /v1/auth/passkeys/:id': 'signed in',
   'DELETE /v1/auth/passkeys/:id': 'signed in',
   'POST /v1/auth/reauthenticate/options': 'signed in',
+  'POST /v1/auth/reauthenticate/mail_code': 'signed in',
   'GET /v1/auth/factors': 'signed in',
   'POST /v1/auth/factors/totp': 'signed in',
   'POST /v1/auth/factors/totp/confirm': 'signed in',
@@ -48,6 +49,8 @@ export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> =
   'POST /v1/auth/accept_invitation': 'anyone',
   'POST /v1/auth/unlock_account': 'anyone',
   'POST /v1/auth/reopen_account': 'anyone',
+  'POST /v1/auth/disown_session': 'anyone',
+  'POST /v1/auth/disown_factor': 'anyone',
   'GET /links/:purpose': 'anyone',
   'POST /links/:purpose': 'anyone',
   'POST /v1/auth/logout_all': 'signed in',
@@ -232,6 +235,20 @@ export function goodRequests(
       await open().send('DELETE', '/v1/users/me', { token: (await open().signIn(ada)).token, body })
       const { token } = linkIn((await open().mailsTo(ada.email))[0]!)
       return ['/v1/auth/reopen_account', { token }]
+    },
+    'POST /v1/auth/disown_session': async (ada) => {
+      await verify(ada)
+      for (let i = 0; i < 2; i++) await open().logIn({ ...ada, password: PASSWORD })
+      const { token } = linkIn((await open().mailsTo(ada.email))[0]!)
+      return ['/v1/auth/disown_session', { token }]
+    },
+    'POST /v1/auth/disown_factor': async (ada) => {
+      await verify(ada)
+      await addTotp(open(), ada)
+      const { token } = await open().signIn(ada)
+      expect((await open().send('DELETE', '/v1/auth/factors/totp', { token })).status).toBe(204)
+      const mail = linkIn((await open().mailsTo(ada.email))[0]!)
+      return ['/v1/auth/disown_factor', { token: mail.token }]
     },
     'GET /links/:purpose': async () => ['/links/verify_email?token=x'],
     'POST /links/:purpose': async (ada) => [

@@ -272,6 +272,8 @@ async function byFactors(api: Api, visit: Visit, admin: { token: string }) {
   const { challenge } = login
   await visit('POST /v1/auth/login/second_factor', { body: { challenge, code: wrongCodeOf(seed) } })
   await visit('POST /v1/auth/login/second_factor', { body: { challenge, recovery_code: codes[0] } })
+  const newest = async () => linkIn((await api.mailsTo(ada.email))[0]!).token
+  await visit('POST /v1/auth/disown_session', { body: { token: await newest() } })
   await visit('POST /v1/auth/factors/recovery_codes', by)
   await visit('DELETE /v1/auth/factors/totp', by)
   const passkey = await softwarePasskey(api.config().ISSUER)
@@ -305,7 +307,13 @@ async function byFactors(api: Api, visit: Visit, admin: { token: string }) {
   await visit('POST /v1/auth/login/second_factor', {
     body: { challenge: second.challenge, passkey: await passkey.get(factor.options) },
   })
+  const ofAdding = linkIn(
+    (await api.mailsTo(ada.email)).find(({ subject }) => subject.includes('was added'))!,
+  )
   await visit('DELETE /v1/auth/passkeys/:id', { ...by, id })
+  await visit('POST /v1/auth/disown_factor', { body: { token: ofAdding.token, password: PASSWORD } })
+  const eve = await api.quickActor({ email_verified_at: 1, password_hash: null })
+  await visit('POST /v1/auth/reauthenticate/mail_code', { token: eve.token })
   await visit('GET /.well-known/webauthn')
   await visit('GET /.well-known/passkey-endpoints')
   await visit('DELETE /v1/users/:id/factors', { ...admin, id: ada.id })

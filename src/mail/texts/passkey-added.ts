@@ -4,7 +4,9 @@ export const passkeyAdded = ({ organisation }: About): MailText => ({
   subject: `A passkey was added to your account at ${organisation}`,
   paragraphs: [
     `A new passkey now signs in to your account at ${organisation}. All other sessions were ended.`,
-    'If it was not you, ask whoever runs it to reset your factors, and set a new password.',
+    'If it was not you, this link ends every session, and takes the passkey away where it can show that the account is yours.',
   ],
-  button: 'Look at my factors',
+  button: 'This was not me',
+  lifetime: '7 days',
+  happened: 'Added',
 })

@@ -4,7 +4,9 @@ export const passkeyRemoved = ({ organisation }: About): MailText => ({
   subject: `A passkey was removed from your account at ${organisation}`,
   paragraphs: [
     `A passkey of your account at ${organisation} does not sign in any more. All other sessions were ended.`,
-    'If it was not you, set a new password at once.',
+    'If it was not you, this link ends every session, and you choose a new password.',
   ],
-  button: 'Look at my factors',
+  button: 'This was not me',
+  lifetime: '7 days',
+  happened: 'Removed',
 })

@@ -55,6 +55,26 @@ export const links: typeof English = {
     button: 'Mein Konto wieder öffnen',
     done: ['Dein Konto ist wieder offen', 'Wähle jetzt ein neues Passwort.'],
   },
+  disown_session: {
+    title: 'Das war ich nicht',
+    lead: 'Wer sich angemeldet hat, wird wieder abgemeldet. Danach wählst du ein neues Passwort.',
+    button: 'Abmelden',
+    done: [
+      'Das Gerät ist abgemeldet',
+      'Wähle jetzt ein neues Passwort: Damit werden alle Geräte abgemeldet.',
+    ],
+  },
+  disown_factor: {
+    title: 'Das war ich nicht',
+    lead: 'Alle Geräte werden abgemeldet. Was hinzugefügt wurde, wird entfernt, wenn etwas zeigt, dass das Konto dir gehört: dieser Browser, ein anderer Weg der Bestätigung oder dein Passwort von vorher.',
+    passwordHint: 'Wenn du es schon vorher hattest und nicht über einen Link in einer Mail gewählt hast.',
+    button: 'Alle Geräte abmelden',
+    done: ['Alle Geräte sind abgemeldet', 'Wähle jetzt ein neues Passwort.'],
+    kept: [
+      'Alle Geräte sind abgemeldet',
+      'Was hinzugefügt wurde, ist noch da: Das Postfach allein nimmt nichts weg. Lass es von der Administration zurücksetzen, und wähle ein neues Passwort.',
+    ],
+  },
   accept_invitation: {
     title: 'Einladung annehmen',
     invited: (inviter, organisation) => `${inviter} hat dich zu ${organisation} eingeladen`,
@@ -78,6 +98,8 @@ export const links: typeof English = {
       'Neues Passwort wählen',
     ],
     unlock_account: ['Auch ein neues Passwort entsperrt es.', 'Neues Passwort wählen'],
+    disown_session: ['Ein neues Passwort meldet alle Geräte ab.', 'Neues Passwort wählen'],
+    disown_factor: ['Ein neues Passwort meldet alle Geräte ab.', 'Neues Passwort wählen'],
     accept_invitation: [
       'Bitte um eine neue Einladung. Wenn du schon ein Konto hast, melde dich an.',
       'Anmelden',

@@ -65,5 +65,6 @@ export const signin: typeof English = {
     lead: (minutes) => `Für das Nächste muss die Anmeldung jünger als ${minutes} Minuten sein.`,
     button: 'Weiter',
     notYou: 'Nicht du?',
+    mail: 'Code per Mail senden',
   },
 }

@@ -53,6 +53,23 @@ export const links = {
     button: 'Open my account again',
     done: ['Your account is open again', 'Now choose a new password.'],
   },
+  disown_session: {
+    title: 'This was not me',
+    lead: 'Whoever signed in is signed out again. Then you choose a new password.',
+    button: 'Sign them out',
+    done: ['They are signed out', 'Now choose a new password, which signs out every device.'],
+  },
+  disown_factor: {
+    title: 'This was not me',
+    lead: 'Every device is signed out. What was added is taken away, where something shows that the account is yours: this browser, another way to confirm, or your password from before.',
+    passwordHint: 'If you had it before, and did not choose it by a link in a mail.',
+    button: 'Sign out every device',
+    done: ['Every device is signed out', 'Now choose a new password.'],
+    kept: [
+      'Every device is signed out',
+      'What was added is still there, as the mailbox alone takes nothing away. Ask an administrator to reset it, and choose a new password.',
+    ],
+  },
   accept_invitation: {
     title: 'Accept the invitation',
     invited: (inviter: string, organisation: string) => `${inviter} invited you to ${organisation}`,
@@ -77,6 +94,8 @@ export const links = {
       'Choose a new password',
     ],
     unlock_account: ['A new password unlocks it as well.', 'Choose a new password'],
+    disown_session: ['A new password signs out every device.', 'Choose a new password'],
+    disown_factor: ['A new password signs out every device.', 'Choose a new password'],
     accept_invitation: [
       'Ask whoever invited you to send it again. If you have an account already, sign in.',
       'Sign in',

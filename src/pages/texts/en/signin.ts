@@ -63,5 +63,6 @@ export const signin = {
     lead: (minutes: number) => `What comes next needs a sign-in of the last ${minutes} minutes.`,
     button: 'Continue',
     notYou: 'Not you?',
+    mail: 'Mail me a code',
   },
 }

@@ -1,27 +1,34 @@
 import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { amrOf, type Proof } from '../access/assurance.ts'
-import { challenges } from '../challenges/models.ts'
-import { makeChallenge, openChallenge, openTry } from '../challenges/service.ts'
-import type { Resources } from '../context.ts'
-import { build, databaseNow, insertWhere, rowExists, type Statement } from '../database/statements.ts'
-import { wrongCode } from '../factors/errors.ts'
-import { hasFactor, selectFactorState } from '../factors/state.ts'
-import { Refusal } from '../http/problem.ts'
-import { checkPasskey, requestOptions, selectPasskey, selectUsablePasskeys } from '../passkeys/ceremonies.ts'
-import { invalidPasskey } from '../passkeys/errors.ts'
-import type { PasskeyOptions } from '../passkeys/schemas.ts'
-import { withOwnPassword } from '../passwords/service.ts'
-import { type Claims, signAccessToken } from '../sessions/access-tokens.ts'
-import { invalidToken } from '../sessions/errors.ts'
-import { accessTokenSeconds } from '../sessions/lifetimes.ts'
-import { sessions } from '../sessions/models.ts'
-import { tokenIsLive } from '../sessions/revocation.ts'
-import { FORMER_TURN_MS } from '../sessions/turns.ts'
-import { selectUsers, type User, users } from '../users/models.ts'
+import { amrOf, type Proof } from '../../access/assurance.ts'
+import { challenges } from '../../challenges/models.ts'
+import { makeChallenge, openChallenge, openTry } from '../../challenges/service.ts'
+import type { Resources } from '../../context.ts'
+import { build, databaseNow, insertWhere, rowExists, type Statement } from '../../database/statements.ts'
+import { wrongCode } from '../../factors/errors.ts'
+import { hasFactor, selectFactorState } from '../../factors/state.ts'
+import { Refusal } from '../../http/problem.ts'
+import { sendAfterwards } from '../../mail/outbox.ts'
+import {
+  checkPasskey,
+  requestOptions,
+  selectPasskey,
+  selectUsablePasskeys,
+} from '../../passkeys/ceremonies.ts'
+import { invalidPasskey } from '../../passkeys/errors.ts'
+import type { PasskeyOptions } from '../../passkeys/schemas.ts'
+import { withOwnPassword } from '../../passwords/service.ts'
+import { type Claims, signAccessToken } from '../../sessions/access-tokens.ts'
+import { invalidToken } from '../../sessions/errors.ts'
+import { accessTokenSeconds } from '../../sessions/lifetimes.ts'
+import { sessions } from '../../sessions/models.ts'
+import { tokenIsLive } from '../../sessions/revocation.ts'
+import { FORMER_TURN_MS } from '../../sessions/turns.ts'
+import { selectUsers, type User, users } from '../../users/models.ts'
+import type { Reauthenticate, Reauthenticated } from '../schemas.ts'
+import type { Used } from '../start-session.ts'
+import { proveByMailedCode } from './mailed-proof.ts'
 import { proveOwnFactor } from './own-factor.ts'
-import type { Reauthenticate, Reauthenticated } from './schemas.ts'
-import type { Used } from './start-session.ts'
 
 /** Who has just proved again who they are, and by what. */
 export interface ProvenAgain {
@@ -37,7 +44,7 @@ export interface ProvenAgain {
 
 /**
  * Proves once more who somebody is who is signed in; their session counts the attempts. With a factor it takes the
- * password and a code, or a passkey. Of a session in a cookie the turn goes up, so that a copy of the older cookie is
+ * password and a code, or a passkey; who has neither password nor passkey takes a mailed code in their place. Of a session in a cookie the turn goes up, so that a copy of the older cookie is
  * never recent and soon nothing. A session of tokens stays as it is: what was proved is for one access token
  * (`toFreshToken`).
  *
@@ -50,6 +57,16 @@ export async function reauthenticate(
 ): Promise<ProvenAgain> {
   if ('credential' in input) return reauthenticateByPasskey(resources, actor, input)
   const proving = proveOwnFactor(resources, actor, input)
+  if ('mail_code' in input) {
+    const { user, turn, used } = await proveByMailedCode(resources, actor, input)
+    const factor = await proving(user)
+    const both = [used, ...(factor ? [factor.used] : [])]
+    return {
+      user,
+      proofs: factor ? (['email', factor.proof] as const) : (['email'] as const),
+      ...(await finish(resources, actor, turn, both, factor?.clear ?? [])),
+    }
+  }
   return withOwnPassword(resources, actor, input.password, async ({ row, session, clearAttempts }) => {
     const factor = await proving(row)
     const used = factor ? [factor.used] : []
@@ -65,11 +82,12 @@ export async function reauthenticate(
 export async function beginReauthentication(
   resources: Resources,
   actor: Claims,
-): Promise<PasskeyOptions & { takesCode: boolean; takesPasskey: boolean }> {
+): Promise<PasskeyOptions & { takesCode: boolean; takesPasskey: boolean; takesMail: boolean }> {
   const { config, db } = resources
-  const { known, state } = await db.read({
+  const { known, state, user } = await db.read({
     known: selectUsablePasskeys(config, actor.sub),
     state: selectFactorState(config, actor.sub),
+    user: build.select({ password_hash: users.password_hash }).from(users).where(eq(users.id, actor.sub)),
   })
   const challenge_id = makeChallenge(config, { kind: 'again', userId: actor.sub, about: actor.sid })
   return {
@@ -77,6 +95,7 @@ export async function beginReauthentication(
     options: requestOptions(config, challenge_id, known),
     takesCode: hasFactor(state[0]!),
     takesPasskey: known.length > 0,
+    takesMail: known.length === 0 && user[0]?.password_hash === null,
   }
 }
 
@@ -122,7 +141,7 @@ async function finish(
   resources: Resources,
   actor: Claims,
   turn: number,
-  used: readonly Pick<Used, 'isGood' | 'spend'>[],
+  used: readonly Used[],
   clear: readonly Statement[],
 ): Promise<Pick<ProvenAgain, 'turn' | 'provedAt' | 'leftMs'>> {
   const { db, now } = resources
@@ -132,12 +151,14 @@ async function finish(
   const mayUse = sql.join([tokenIsLive(actor, now), ...used.map(({ isGood }) => isGood)], sql` AND `)
   const isCookie = actor.turn !== undefined
   const isUsing = used.length > 0
+  const mails = used.flatMap(({ mail }) => (mail ? [mail(isDone)] : []))
   const batch = {
     // A row that says that it was done: a batch that is sent twice uses nothing up twice.
     marker: isUsing
       ? [insertWhere(challenges, { id, tries: 1, attempt_id: null, spent_at: now }, mayUse)]
       : [],
     used: used.flatMap(({ spend }) => spend(isDone)),
+    mails: mails.flatMap(({ statements }) => statements),
     proof: isCookie
       ? [
           build
@@ -170,6 +191,7 @@ async function finish(
   const { is_done, is_live } = verdict[0]!
   if (!is_live) throw invalidToken(new Refusal('meanwhile'))
   if (!is_done) throw wrongCode()
+  sendAfterwards(resources, ...mails.map(({ mailId }) => mailId))
   const [row] = session
   if (!row) throw invalidToken(new Refusal('meanwhile'))
   const leftMs = row.left_ms

@@ -1,19 +1,19 @@
 import { and, eq } from 'drizzle-orm'
-import type { Proof } from '../access/assurance.ts'
-import type { Resources } from '../context.ts'
-import { build, type Statement } from '../database/statements.ts'
-import { wrongCode } from '../factors/errors.ts'
-import { factors, recoveryCodes } from '../factors/models.ts'
-import { hashRecoveryCode } from '../factors/recovery-codes.ts'
-import { hasFactor, methodsOf, selectFactorState } from '../factors/state.ts'
-import type { Claims } from '../sessions/access-tokens.ts'
-import { tokenIsLive } from '../sessions/revocation.ts'
-import { openOwnAttempt } from '../throttle/service.ts'
-import type { User } from '../users/models.ts'
-import { factorNeededAgain } from './errors.ts'
-import type { Reauthenticate } from './schemas.ts'
-import { proveByRecoveryCode, proveByTotp } from './second-factor.ts'
-import type { Used } from './start-session.ts'
+import type { Proof } from '../../access/assurance.ts'
+import type { Resources } from '../../context.ts'
+import { build, type Statement } from '../../database/statements.ts'
+import { wrongCode } from '../../factors/errors.ts'
+import { factors, recoveryCodes } from '../../factors/models.ts'
+import { hashRecoveryCode } from '../../factors/recovery-codes.ts'
+import { hasFactor, methodsOf, selectFactorState } from '../../factors/state.ts'
+import type { Claims } from '../../sessions/access-tokens.ts'
+import { tokenIsLive } from '../../sessions/revocation.ts'
+import { openOwnAttempt } from '../../throttle/service.ts'
+import type { User } from '../../users/models.ts'
+import { factorNeededAgain } from '../errors.ts'
+import type { Reauthenticate } from '../schemas.ts'
+import { proveByRecoveryCode, proveByTotp } from '../second-factor.ts'
+import type { Used } from '../start-session.ts'
 
 export interface OwnFactor {
   proof: Proof
@@ -31,7 +31,7 @@ export interface OwnFactor {
 export function proveOwnFactor(
   resources: Resources,
   actor: Claims,
-  input: Extract<Reauthenticate, { password: string }>,
+  input: Exclude<Reauthenticate, { credential: unknown }>,
 ): (user: User) => Promise<OwnFactor | undefined> {
   const { db, config, now } = resources
   const isGiven = 'code' in input || 'recovery_code' in input

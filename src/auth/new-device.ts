@@ -1,0 +1,27 @@
+import { type SQL, sql } from 'drizzle-orm'
+import type { Resources } from '../context.ts'
+import { openDeviceNotices } from '../mail/limits.ts'
+import { enqueueNotice } from '../mail/outbox.ts'
+import type { OwedMail } from '../users/consequences.ts'
+import type { Keeping } from './keep-signed-in.ts'
+import type { Proven } from './start-session.ts'
+
+/**
+ * Tells a user of a sign-in by a device that their account does not know, with a link that ends its session. Not of the
+ * first sign-in of all, and of clients that bring no device token once a day: every sign-in of theirs is by a new device.
+ */
+export function tellOfNewDevice(
+  resources: Resources,
+  { user, device, knowsTokens }: Pick<Proven, 'user' | 'device' | 'knowsTokens'>,
+  { cookie }: Keeping,
+  sessionId: string,
+  isStarted: SQL,
+): OwedMail[] {
+  if (device || user.last_login_at === null || user.email_verified_at === null || !resources.send) return []
+  // A browser has its device token in a cookie.
+  const told = openDeviceNotices(resources, user.id, { knowsTokens: knowsTokens || cookie === true })
+  const mail = enqueueNotice(resources, 'new_device', user, sql`${isStarted} AND ${told.isDue}`, {
+    about: sessionId,
+  })
+  return [{ ...mail, statements: [told.count(isStarted), ...mail.statements] }]
+}

@@ -1,0 +1,139 @@
+import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { hasUsablePasskey } from '../access/can-sign-in.ts'
+import { type Action, activityLogs } from '../activity/models.ts'
+import type { Config } from '../config/main.ts'
+import type { Resources } from '../context.ts'
+import { factors, recoveryCodes } from '../factors/models.ts'
+import { removeRecoveryCodes } from '../factors/recovery-codes.ts'
+import { accountHasFactor } from '../factors/state.ts'
+import type { OneTimeToken } from '../links/models.ts'
+import { requireToken } from '../links/service.ts'
+import { enqueueNotice } from '../mail/outbox.ts'
+import { passkeys } from '../passkeys/models.ts'
+import { openDeviceToken } from '../sessions/device-tokens.ts'
+import { sessions } from '../sessions/models.ts'
+import { whileDoubting } from '../sessions/near.ts'
+import { revokeSessions } from '../sessions/service.ts'
+import { knowsDevice } from '../throttle/devices.ts'
+import { applyChange, byToken, isSamePerson } from '../users/change.ts'
+import type { Change } from '../users/consequences.ts'
+import { type User, users } from '../users/models.ts'
+import { timeOfId } from '../values/ids.ts'
+import { hasPasswordStill, requirePasswordOf } from './link-password.ts'
+import { selectSubject } from './mail-link.ts'
+import type { DisownFactor, FactorDisowned } from './schemas.ts'
+
+/** "This was not me": ends the session that the mail spoke of, for whoever reads it. Throws 400 `invalid_link`. */
+export async function disownSession(resources: Resources, input: { token: string }): Promise<void> {
+  const { now } = resources
+  const { token, subject: person } = await requireToken(resources, 'disown_session', input, selectSubject)
+  const id = token.about ?? ''
+  await whileDoubting(resources, { users: [person.id], sessions: [id] }, () =>
+    applyChange(resources, byToken(token, now), person, {
+      action: 'session.ended',
+      details: { session_id: id, reason: 'disowned' },
+      set: {},
+      leavesUser: true,
+      reliesOn: isSamePerson(person),
+      alsoWrite: (isDone) => [
+        revokeSessions(now, 'ended', and(eq(sessions.id, id), eq(sessions.user_id, person.id), isDone)),
+      ],
+    }),
+  )
+}
+
+/**
+ * "This was not me", of a factor that was added or removed: every session ends. The factor goes as well where another
+ * stays, or by what shows, beside the mail, that its reader had the account before: a device that signed in before, or
+ * a password that was set before, not by a reset. The mailbox alone takes no factor away, or a reset would be all that a thief needs.
+ *
+ * @throws 400 `invalid_link`; 403 `wrong_password`, and nothing is done.
+ */
+export async function disownFactor(resources: Resources, input: DisownFactor): Promise<FactorDisowned> {
+  const { token, subject: person } = await requireToken(
+    resources,
+    'disown_factor',
+    { token: input.token },
+    selectSubject,
+  )
+  if (input.password !== undefined) await requirePasswordOf(resources, token, person, input.password)
+  const which = factorOf(resources.config, token, person)
+  const mayGo = sql`(${which.isThere} AND (${which.anotherStays} OR ${hadAccount(resources, input, token, person)}))`
+  const {
+    verdict: [verdict],
+  } = await resources.db.read({
+    verdict: sql<{ is_there: 0 | 1; may_go: 0 | 1; name: string | null }>`SELECT ${which.isThere} AS is_there,
+      ${mayGo} AS may_go, (SELECT name FROM ${passkeys} WHERE id = ${token.about}) AS name`,
+  })
+  const { is_there, may_go, name } = verdict!
+  const ending = {
+    set: {},
+    reliesOn: isSamePerson(person),
+    endsTokens: true,
+    endsSessions: { reason: 'ended' },
+  } satisfies Partial<Change>
+  const by = byToken(token, resources.now)
+  if (!may_go) {
+    const details = { reason: 'disowned' }
+    await applyChange(resources, by, person, { action: 'sessions.ended', details, ...ending })
+    return { factor: is_there ? 'kept' : 'none' }
+  }
+  await applyChange(resources, { ...by, holds: sql`(${by.holds} AND ${mayGo})` }, person, {
+    action: 'factor.removed',
+    details: { kind: which.kind, ...(name !== null && { name }), reason: 'disowned' },
+    ...ending,
+    alsoWrite: (isDone) => [
+      which.remove(isDone),
+      // Whoever added it may have made new codes by it.
+      sql`DELETE FROM ${recoveryCodes} WHERE user_id = ${person.id} AND created_at >= ${timeOfId(token.id)} AND ${isDone}`,
+      removeRecoveryCodes(person.id, sql`${isDone} AND NOT ${accountHasFactor(person.id)}`),
+    ],
+    mails: (isDone) => [enqueueNotice(resources, `${which.kind}_removed`, person, isDone)],
+  })
+  return { factor: 'removed' }
+}
+
+/** The factor that a mail spoke of, in conditions. */
+function factorOf(config: Config, { about }: OneTimeToken, { id: userId }: User) {
+  const confirmedAt = /^\d+$/.test(about ?? '') ? Number(about) : undefined
+  const isApp = sql`user_id = ${userId} AND confirmed_at IS NOT NULL`
+  const isThisApp = sql`user_id = ${userId} AND confirmed_at = ${confirmedAt ?? null}`
+  const isThisPasskey = sql`user_id = ${userId} AND id = ${about}`
+  return confirmedAt === undefined
+    ? {
+        kind: 'passkey' as const,
+        isThere: sql`EXISTS (SELECT 1 FROM ${passkeys} WHERE ${isThisPasskey})`,
+        anotherStays: sql`(${hasUsablePasskey(config, userId, about ?? '')} OR EXISTS (SELECT 1 FROM ${factors} WHERE ${isApp}))`,
+        remove: (isDone: SQL) => sql`DELETE FROM ${passkeys} WHERE ${isThisPasskey} AND ${isDone}`,
+      }
+    : {
+        kind: 'totp' as const,
+        isThere: sql`EXISTS (SELECT 1 FROM ${factors} WHERE ${isThisApp})`,
+        anotherStays: hasUsablePasskey(config, userId),
+        remove: (isDone: SQL) => sql`DELETE FROM ${factors} WHERE ${isThisApp} AND ${isDone}`,
+      }
+}
+
+/** A condition: that whoever reads the mail had the account before the factor was added to it. */
+function hadAccount(
+  { config, now }: Resources,
+  { password, device_token }: DisownFactor,
+  token: OneTimeToken,
+  person: User,
+): SQL {
+  const addedAt = timeOfId(token.id)
+  const device = openDeviceToken(config, device_token, now)
+  const isOlderDevice =
+    device && (device.knownSince ?? addedAt) < addedAt
+      ? sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${person.id} AND ${knowsDevice(device)})`
+      : sql`0`
+  // One that a reset has set was set by the mailbox alone.
+  const newest = (action: Action) => sql`coalesce((SELECT max(${activityLogs.id}) FROM ${activityLogs}
+    WHERE ${activityLogs.user_id} = ${person.id} AND ${activityLogs.action} = ${action}), '')`
+  const isOlderPassword =
+    password === undefined
+      ? sql`0`
+      : sql`(${hasPasswordStill(person)} AND ${newest('password.changed')} < ${token.id}
+          AND ${newest('password.reset')} <= ${newest('password.changed')})`
+  return sql`(${isOlderDevice} OR ${isOlderPassword})`
+}

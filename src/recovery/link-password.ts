@@ -1,0 +1,41 @@
+import { eq, sql } from 'drizzle-orm'
+import type { Resources } from '../context.ts'
+import { build } from '../database/statements.ts'
+import { Refusal } from '../http/problem.ts'
+import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
+import { wrongPassword } from '../passwords/errors.ts'
+import { checkPassword, costIn } from '../passwords/hashing.ts'
+import { inTurn } from '../passwords/turns.ts'
+import { type User, users } from '../users/models.ts'
+
+/** A condition: that somebody has the password that was checked. */
+export const hasPasswordStill = ({ id, password_hash }: User) =>
+  sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${id} AND password_hash = ${password_hash})`
+
+const PASSWORD_TRIES = 5
+
+/** The password of an account beside a mailed link, which takes five of them. Throws 403 `wrong_password`. */
+export async function requirePasswordOf(
+  resources: Resources,
+  token: OneTimeToken,
+  person: User,
+  password: string,
+): Promise<void> {
+  const { db, config } = resources
+  const isThis = eq(oneTimeTokens.id, token.id)
+  const {
+    counted: [counted],
+  } = await db.writeBatch({
+    count: build
+      .update(oneTimeTokens)
+      .set({ password_tries: sql`min(${oneTimeTokens.password_tries} + 1, ${PASSWORD_TRIES + 1})` })
+      .where(isThis),
+    counted: build.select({ password_tries: oneTimeTokens.password_tries }).from(oneTimeTokens).where(isThis),
+  })
+  const isOpen = counted !== undefined && counted.password_tries <= PASSWORD_TRIES
+  const stored = isOpen ? person.password_hash : null
+  const { isRight } = await inTurn(resources, () =>
+    checkPassword(password, stored, config.keys.password_pepper, costIn(config)),
+  )
+  if (!isRight) throw wrongPassword(new Refusal(isOpen ? 'wrong_password' : 'tries'))
+}

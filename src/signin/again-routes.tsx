@@ -1,0 +1,94 @@
+import type { Context } from 'hono'
+import { limitByNetwork } from '../access/guards.ts'
+import { requestMailedProof } from '../auth/again/mailed-proof.ts'
+import { beginReauthentication, reauthenticate } from '../auth/again/reauthenticate.ts'
+import { Reauthenticate } from '../auth/schemas.ts'
+import { Hono } from '../http/hono.ts'
+import { AppError } from '../http/problem.ts'
+import { validate } from '../http/validate.ts'
+import type { Said } from '../pages/components.tsx'
+import { failingPage, problemText } from '../pages/failing.tsx'
+import { form, sessionOf } from '../pages/forms.ts'
+import { respond } from '../pages/respond.ts'
+import { homeOf, type PageEnv, placeOfOurs, signedInPage } from '../pages/session.ts'
+import { moveSessionCookie } from '../sessions/cookie.ts'
+import { againInput } from './factor-pages.tsx'
+import { SignInAgainPage } from './pages.tsx'
+import { refusalOf } from './refusals.tsx'
+
+const whoeverIsIn = signedInPage(undefined, { mayOweFactor: true })
+
+interface Shown {
+  to: string | undefined
+  carried: string | undefined
+  /** What asking for the mailed code has answered. */
+  requestToken?: string | undefined
+  message?: Said
+  status?: AppError['status']
+}
+
+async function againPage(c: Context<PageEnv>, { to, status, ...shown }: Shown) {
+  const again = await beginReauthentication(c.var, c.var.actor)
+  const { view, viewer, user } = await c.var.signedIn()
+  return respond(
+    c,
+    <SignInAgainPage
+      view={view}
+      token={viewer.formToken}
+      to={to ?? homeOf(user.role)}
+      email={user.email}
+      {...shown}
+      {...again}
+    />,
+    status && { status },
+  )
+}
+
+/** The page once more, with why it was refused. */
+async function refusedPage(c: Context<PageEnv>, error: unknown, shown: Shown) {
+  if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
+  ;(c as Context).set('problem', error)
+  const { view } = await c.var.signedIn()
+  const { common, factors, signin } = view.texts
+  const said: Record<string, readonly string[]> = {
+    wrong_code: factors.wrong,
+    second_factor_required: factors.wrong,
+    invalid_passkey: factors.passkeyFailed,
+    invalid_link: signin.check.wrong,
+    invalid_input: [common.check],
+    wrong_password: [common.problems.wrong_password!],
+  }
+  const [title, text] = said[error.code] ?? [problemText(view, error)]
+  const message: Said =
+    error.status === 429 ? refusalOf(view, error) : { tone: 'danger', title: title!, text }
+  return againPage(c, { ...shown, message, status: error.status })
+}
+
+/** Confirms who somebody is before what needs a recent login: with the least that suffices. */
+export const againPages = new Hono<PageEnv>()
+  .get('/signin/again', whoeverIsIn, (c) =>
+    againPage(c, { to: placeOfOurs(c.req.query('to')), carried: c.req.query('carried') }),
+  )
+  .post('/signin/again', limitByNetwork, whoeverIsIn, form(sessionOf), async (c) => {
+    const to = placeOfOurs(c.var.fields.to) ?? '/'
+    const { carried, request_token: requestToken } = c.var.fields
+    try {
+      const input = validate(Reauthenticate(), againInput(c.var.fields))
+      const proven = await reauthenticate(c.var, c.var.actor, input)
+      moveSessionCookie(c, { turn: proven.turn, auth_time: Math.floor(proven.provedAt / 1000) })
+      const query = carried && `${to.includes('?') ? '&' : '?'}${new URLSearchParams({ carried })}`
+      return c.redirect(to + (query ?? ''), 303)
+    } catch (error) {
+      return refusedPage(c, error, { to, carried, requestToken })
+    }
+  })
+  .post('/signin/again/mail', limitByNetwork, whoeverIsIn, form(sessionOf), async (c) => {
+    const shown = { to: placeOfOurs(c.var.fields.to), carried: c.var.fields.carried }
+    try {
+      const { request_token } = await requestMailedProof(c.var, c.var.actor)
+      return await againPage(c, { ...shown, requestToken: request_token })
+    } catch (error) {
+      return refusedPage(c, error, shown)
+    }
+  })
+  .onError(failingPage)
