@@ -1,5 +1,6 @@
 import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
+import { mutant, mutation } from './test/support/mutation.ts'
 
 // What vitest lists failures with, and Node 20 does not have yet.
 Map.groupBy ??= (items, keyOf) => {
@@ -29,17 +30,19 @@ const SLOW = [
 const leftOut = process.env.FAST === '1' ? SLOW : []
 
 /** What waits for a process or a page may wait too long on a machine that is busy; what is wrong is wrong twice. */
-const RETRIES = 1
+const RETRIES = mutant ? 0 : 1
 
 export default defineConfig({
   test: {
     // Not in the worker project: there, Vite would resolve the packages that it imports for a browser.
     globalSetup: './test/support/global-setup.ts',
-    reporters: ['default', './test/support/report.ts'],
+    // With something left out, what fails says nothing of the tests.
+    reporters: mutant ? ['dot'] : ['default', './test/support/report.ts'],
     projects: [
       {
         // The Worker's own tests run where the Worker runs: in workerd.
         plugins: [
+          ...(mutant ? [mutation(mutant)] : []),
           cloudflareTest(({ inject }) => ({
             wrangler: { configPath: './wrangler.toml' },
             miniflare: { bindings: inject('bindings'), email: { send_email: [{ name: 'EMAIL' }] } },
@@ -57,6 +60,7 @@ export default defineConfig({
         },
       },
       {
+        plugins: mutant ? [mutation(mutant)] : [],
         test: { name: 'node', include: IN_NODE, exclude: leftOut, testTimeout: 60_000, retry: RETRIES },
       },
     ],

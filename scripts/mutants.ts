@@ -1,0 +1,144 @@
+import { parseAst } from 'vitest/node'
+
+/** A place where something is left out: a guard, or a condition of a write. */
+export interface Mutant {
+  file: string
+  line: number
+  /** What is left out, in one line. */
+  text: string
+  start: number
+  end: number
+  /** What stands there instead. */
+  replacement: string
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: the nodes of a syntax tree, told apart by their type
+type Node = any
+
+/** Calls that only look, and throw. */
+const ASSERTS = /^(assert|require|rely)/
+/** What stands before a handler and lets nobody through who may not. */
+const ROUTE_GUARDS =
+  /^(signedIn|onceSignedIn|perhapsSignedIn|whoeverAsks|require|limit|precondition|idempotent|recent|needs|ours|noCookie)/
+const METHODS = /^(get|post|put|patch|delete|use)$/
+/** Names of what is a yes or a no. */
+const DECIDES = /^(is|has|may|can|must|owes|fits|was|needs|outranks|sees|comes)/
+const PASS = '(_c: unknown, next: () => Promise<void>) => next()'
+const TRUE = 'sql`1`'
+
+/** Everything in a file that can be left out, by its syntax tree. */
+export function findMutants(file: string, source: string): Mutant[] {
+  const found = new Map<string, Mutant>()
+  const add = (start: number, end: number, replacement: string, leftOut = source.slice(start, end)) => {
+    const text = leftOut.replace(/\s+/g, ' ').trim()
+    const line = source.slice(0, start).split('\n').length
+    found.set(`${start} ${end} ${replacement}`, { file, line, text, start, end, replacement })
+  }
+  const leaveOut = (node: Node, replacement: string) => add(node.start, node.end, replacement)
+  /** Each side of `&&` and `||`. */
+  const sidesOf = (node: Node): void => {
+    if (node?.type !== 'LogicalExpression' || node.operator === '??') return
+    for (const [side, other] of [
+      [node.left, node.right],
+      [node.right, node.left],
+    ]) {
+      const kept = source.slice(other.start, other.end)
+      add(node.start, node.end, `(${kept})`, source.slice(side.start, side.end))
+      sidesOf(side)
+    }
+  }
+  const rules: Record<string, (node: Node) => void> = {
+    IfStatement(node) {
+      if (node.alternate || !isRefusal(node.consequent)) return
+      leaveOut(node, ';')
+      sidesOf(node.test)
+    },
+    ExpressionStatement(node) {
+      if (ASSERTS.test(nameOf(callIn(node.expression)?.callee))) leaveOut(node, ';')
+    },
+    CallExpression(node) {
+      const name = nameOf(node.callee)
+      const given: Node[] = node.arguments
+      if (name === 'and' && given.length > 1) for (const one of given) leaveOut(one, 'undefined')
+      if ((name === 'insertWhere' || name === 'record') && given[2]) leaveOut(given[2], TRUE)
+      if (name === 'writeBatch' && given[1]) leaveOut(given[1], 'undefined')
+      if (METHODS.test(name) && typeof given[0]?.value === 'string')
+        for (const guard of given.slice(1))
+          if (ROUTE_GUARDS.test(nameOf(callIn(guard)?.callee ?? guard))) leaveOut(guard, PASS)
+    },
+    VariableDeclarator({ id, init }) {
+      if (!DECIDES.test(id.name ?? '')) return
+      sidesOf(init?.type === 'ArrowFunctionExpression' ? init.body : init)
+    },
+    FunctionDeclaration({ id, body }) {
+      if (!DECIDES.test(id?.name ?? '')) return
+      for (const statement of body.body) if (statement.type === 'ReturnStatement') sidesOf(statement.argument)
+    },
+    TaggedTemplateExpression({ tag, quasi }) {
+      if (nameOf(tag) !== 'sql') return
+      for (const [start, end] of conjunctsOf(source, quasi)) add(start, end, '1')
+    },
+  }
+  const visit = (node: Node): void => {
+    if (typeof node !== 'object' || node === null) return
+    rules[node.type]?.(node)
+    for (const child of Array.isArray(node) ? node : Object.values(node)) visit(child)
+  }
+  visit(parseAst(source, { lang: file.endsWith('x') ? 'tsx' : 'ts' }))
+  return [...found.values()].sort((a, b) => a.start - b.start)
+}
+
+/** `throw …`, `return`, `return false`: by itself, or as all there is in a block. */
+function isRefusal(statement: Node): boolean {
+  if (statement.type === 'BlockStatement') return statement.body.length === 1 && isRefusal(statement.body[0])
+  if (statement.type === 'ThrowStatement') return true
+  if (statement.type !== 'ReturnStatement') return false
+  const { argument } = statement
+  return argument === null || argument.value === false || argument.name === 'undefined'
+}
+
+const callIn = (node: Node): Node | undefined =>
+  node.type === 'AwaitExpression' ? callIn(node.argument) : node.type === 'CallExpression' ? node : undefined
+
+/** `record` of `record(…)`, `writeBatch` of `resources.db.writeBatch(…)`. */
+const nameOf = (node: Node): string => node?.name ?? node?.property?.name ?? ''
+
+/** Where a condition begins or ends. */
+const AROUND =
+  /^(WHERE|ON|WHEN|THEN|ELSE|END|OR|AND|NOT|SELECT|SET|FROM|ORDER|GROUP|LIMIT|RETURNING|AS|DO|HAVING|UNION)$/
+
+/** What stands on either side of each AND of an SQL template, as places in the source. */
+function conjunctsOf(source: string, quasi: Node): [start: number, end: number][] {
+  const tokens = tokensOf(source, quasi)
+  const pairs = tokens.flatMap((token, at) => {
+    if (token.word !== 'AND') return []
+    const isAround = (other: (typeof tokens)[number]) =>
+      other.depth < token.depth || (other.depth === token.depth && AROUND.test(other.word))
+    const before = tokens.findLastIndex((other, i) => i < at && isAround(other))
+    const behind = tokens.findIndex((other, i) => i > at && isAround(other))
+    const left = tokens.slice(before + 1, at)
+    const right = tokens.slice(at + 1, behind === -1 ? undefined : behind)
+    if (left.some(({ word, depth }) => word === 'BETWEEN' && depth === token.depth)) return []
+    return [left, right].filter((part) => part.length > 0)
+  })
+  return pairs.map((part) => [part[0]!.start, part.at(-1)!.end])
+}
+
+/** Words, parentheses and `${…}` of a template, with how deep in parentheses each is. */
+function tokensOf(source: string, { quasis }: Node) {
+  const tokens: { word: string; depth: number; start: number; end: number }[] = []
+  let depth = 0
+  for (const [index, part] of quasis.entries()) {
+    const next = quasis[index + 1]
+    // A part has its delimiters with it: a backtick or `}` before, `${` or a backtick behind.
+    const [start, end] = [part.start + 1, part.end - (next ? 2 : 1)]
+    const words = source.slice(start, end).matchAll(/'(?:[^']|'')*'|[()]|[^\s()']+/g)
+    for (const { 0: word, index: at } of words) {
+      if (word === ')') depth -= 1
+      tokens.push({ word, depth, start: start + at, end: start + at + word.length })
+      if (word === '(') depth += 1
+    }
+    if (next) tokens.push({ word: '?', depth, start: end, end: next.start + 1 })
+  }
+  return tokens
+}

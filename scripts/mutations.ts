@@ -1,0 +1,105 @@
+import { spawnSync } from 'node:child_process'
+import { globSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { readArguments, runCommand } from './command.ts'
+import { findMutants, type Mutant } from './mutants.ts'
+
+const USAGE = `npm run test:mutations -- --folder src/recovery
+
+Leaves out each guard and each condition of a write, one at a time, runs the tests that could notice, and lists what
+none of them noticed. What may go unnoticed stands in scripts/mutations.json, with its reason.
+
+  --folder <path>   a folder or a file below src; several by giving it several times
+  --near            only the tests that stand near, not the whole of test:fast for what they did not notice
+  --dry-run         lists what would be left out`
+
+const ROOT = resolve(import.meta.dirname, '..')
+
+/** What stands near the code of a folder or a file: asked first, as most is noticed there. */
+const NEAR: Record<string, string[]> = {
+  access: ['authorisation', 'factors/', 'auth/', 'pages/cookie-api'],
+  account: ['pages/', 'factors/pages', 'refusals'],
+  activity: ['activity', 'visibility', 'stats', 'export'],
+  auth: ['auth/', 'factors/', 'mail/whose-account', 'codes'],
+  bulk: ['bulk', 'export-tables', 'authorisation'],
+  challenges: ['factors/'],
+  cleanup: ['cleanup', 'erasure'],
+  console: ['pages/', 'managing', 'refusals'],
+  crypto: ['key-rotation', 'config', 'auth/access-tokens'],
+  database: ['read-then-write', 'bulk-writes', 'faults/late-sends', 'faults/unknown-outcomes'],
+  factors: ['factors/'],
+  idempotency: ['users', 'input', 'erasure'],
+  invitations: ['mail/invitations', 'authorisation', 'bulk'],
+  links: ['mail/', 'pages/links'],
+  mail: ['mail/', 'system'],
+  oauth: ['oauth/', 'authorisation'],
+  passkeys: ['factors/'],
+  passwords: ['auth/'],
+  'recovery/email-change': ['mail/email-change', 'mail/undo'],
+  'recovery/reset': ['mail/recovery', 'auth/lockout'],
+  'recovery/unlock': ['auth/lockout', 'mail/recovery'],
+  'recovery/verify': ['mail/verification', 'mail/whose-account'],
+  recovery: ['mail/', 'auth/passwords', 'auth/lockout', 'read-then-write', 'refusals'],
+  sessions: ['auth/', 'pages/', 'factors/', 'users', 'authorisation'],
+  throttle: ['auth/', 'mail/counted', 'mail/limits', 'factors/totp'],
+  users: ['users', 'managing', 'authorisation', 'read-then-write', 'erasure', 'listing', 'export', 'mail/'],
+}
+
+interface Reason {
+  file: string
+  text: string
+  reason: string
+}
+
+const allowed: Reason[] = JSON.parse(readFileSync(join(import.meta.dirname, 'mutations.json'), 'utf8'))
+const isAllowed = ({ file, text }: Mutant) => allowed.some((one) => one.file === file && one.text === text)
+
+/** Whether a run of these tests fails with this left out; with nothing left out, whether it fails at all. */
+function isNoticed(tests: readonly string[], mutant?: Mutant): boolean {
+  const { status } = spawnSync('vitest', ['run', '--bail=1', ...tests], {
+    cwd: ROOT,
+    stdio: 'ignore',
+    env: { ...process.env, FAST: '1', MUTANT: mutant ? JSON.stringify(mutant) : '' },
+  })
+  return status !== 0
+}
+
+const nearOf = (file: string) => {
+  const places = Object.keys(NEAR).filter((place) => file.startsWith(`src/${place}`))
+  // The one that says most.
+  return NEAR[places.sort((a, b) => b.length - a.length)[0] ?? ''] ?? []
+}
+const toLine = ({ file, line, text }: Mutant) => `${file}:${line}  ${text}`
+
+runCommand(() => {
+  const options = { folder: { type: 'string', multiple: true }, near: { type: 'boolean' } } as const
+  const { values, isDryRun } = readArguments({ usage: USAGE, options })
+  const folders = (values.folder ?? ['src']).map((folder) => folder.replace(/\/$/, ''))
+  const files = globSync('src/**/*.{ts,tsx}', { cwd: ROOT })
+    .filter((file) => folders.some((folder) => file === folder || file.startsWith(`${folder}/`)))
+    .filter((file) => !file.includes('/texts/'))
+    .sort()
+  const mutants = files.flatMap((file) => findMutants(file, readFileSync(join(ROOT, file), 'utf8')))
+  if (mutants.length === 0) throw new Error(`There is nothing to leave out in ${folders.join(', ')}.`)
+  if (isDryRun) return mutants.forEach((mutant) => void console.log(toLine(mutant)))
+
+  const isBroken = [...new Set(files.map((file) => nearOf(file).join(' ')))].find(
+    (tests) => tests && isNoticed(tests.split(' ')),
+  )
+  if (isBroken) throw new Error(`These tests fail with nothing left out: ${isBroken}`)
+
+  const survivors = mutants.filter((mutant, at) => {
+    const near = nearOf(mutant.file)
+    const noticed =
+      (near.length > 0 && isNoticed(near, mutant)) ||
+      (!(values.near && near.length > 0) && isNoticed([], mutant))
+    console.log(`${at + 1}/${mutants.length} ${noticed ? 'noticed ' : 'SURVIVED'} ${toLine(mutant)}`)
+    return !noticed
+  })
+  const unexplained = survivors.filter((mutant) => !isAllowed(mutant))
+  console.log(
+    `\n${mutants.length} left out, ${survivors.length} unnoticed, ${unexplained.length} without a reason`,
+  )
+  for (const mutant of unexplained) console.log(toLine(mutant))
+  if (unexplained.length > 0) process.exitCode = 1
+})

@@ -1,0 +1,44 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: what is looked at is source.
+import { expect, test } from 'vitest'
+import { findMutants } from '../../scripts/mutants.ts'
+
+const leftOut = (source: string) => findMutants('src/x.ts', source).map(({ text }) => text)
+const mutated = (source: string) =>
+  findMutants('src/x.ts', source).map(
+    ({ start, end, replacement }) => source.slice(0, start) + replacement + source.slice(end),
+  )
+
+test('A guard that throws or returns is left out, and each side of its condition', () => {
+  expect(leftOut('if (!a || b) throw no()')).toEqual(['if (!a || b) throw no()', '!a', 'b'])
+  expect(leftOut('function f() { if (a) { return false } return 1 }')).toEqual(['if (a) { return false }'])
+  expect(leftOut('if (a) b()')).toEqual([])
+  expect(leftOut('await assertMayHash(r); requireRecentLogin(a, now); send(a)')).toEqual([
+    'await assertMayHash(r);',
+    'requireRecentLogin(a, now);',
+  ])
+})
+
+test('Guards of a route are left out, and its handler is not', () => {
+  expect(
+    leftOut("r.post('/x', requirePermission('a'), body(X), limitHashing, async (c) => c.json(1))"),
+  ).toEqual(["requirePermission('a')", 'limitHashing'])
+})
+
+test('Each condition of a write is left out, however it is written', () => {
+  expect(mutated('q.where(and(eq(a, b), isDone))')).toEqual([
+    'q.where(and(undefined, isDone))',
+    'q.where(and(eq(a, b), undefined))',
+  ])
+  expect(
+    mutated('sql`UPDATE t SET x = 1 WHERE id = ${id} AND (y IS NULL OR z > 1 AND w) ORDER BY id`'),
+  ).toEqual([
+    'sql`UPDATE t SET x = 1 WHERE 1 AND (y IS NULL OR z > 1 AND w) ORDER BY id`',
+    'sql`UPDATE t SET x = 1 WHERE id = ${id} AND 1 ORDER BY id`',
+    'sql`UPDATE t SET x = 1 WHERE id = ${id} AND (y IS NULL OR 1 AND w) ORDER BY id`',
+    'sql`UPDATE t SET x = 1 WHERE id = ${id} AND (y IS NULL OR z > 1 AND 1) ORDER BY id`',
+  ])
+  expect(mutated('sql`${a} AND ${b}`')).toEqual(['sql`1 AND ${b}`', 'sql`${a} AND 1`'])
+  expect(leftOut('sql`x BETWEEN 1 AND 2`')).toEqual([])
+  expect(mutated('db.writeBatch({ a }, isDone)')).toEqual(['db.writeBatch({ a }, undefined)'])
+  expect(mutated('record(r, event, isDone)')).toEqual(['record(r, event, sql`1`)'])
+})

@@ -1,0 +1,20 @@
+import { join, resolve } from 'node:path'
+import type { Plugin } from 'vitest/config'
+import type { Mutant } from '../../scripts/mutants.ts'
+
+const ROOT = resolve(import.meta.dirname, '../..')
+const IMPORT = "import { sql as sql__ } from 'drizzle-orm'\n"
+
+/** What `npm run test:mutations` leaves out of the source in this run; undefined in any other. */
+export const mutant: Mutant | undefined = process.env.MUTANT && JSON.parse(process.env.MUTANT)
+
+/** Leaves it out as the file is read, so no file is ever changed. */
+export const mutation = ({ file, start, end, replacement }: Mutant): Plugin => ({
+  name: 'roster-mutation',
+  enforce: 'pre',
+  transform(code, id) {
+    if (id.split('?')[0] !== join(ROOT, file)) return undefined
+    const mutated = code.slice(0, start) + replacement.replace('sql`', 'sql__`') + code.slice(end)
+    return { code: replacement.startsWith('sql`') ? IMPORT + mutated : mutated, map: null }
+  },
+})
