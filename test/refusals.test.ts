@@ -128,7 +128,7 @@ describe('HX10: refused at the door', () => {
     '%s from a network that has asked too often is a 429, and changes nothing',
     async (route) => {
       const never = { limit: async () => ({ success: false }) }
-      const full = openApi({ ...own.bindings, RATE_LIMIT_BY_IP: never })
+      const full = openApi({ ...own.bindings, RATE_LIMIT_BY_IP: never, RATE_LIMIT_BY_TOKEN: never })
       const request = await prepare(route)
       expect(await sendAll([() => request(full)])).toEqual({ statuses: [429], changed: [] })
     },

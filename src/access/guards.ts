@@ -2,7 +2,7 @@ import type { Context, Next } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import type { AppEnv, Resources } from '../context.ts'
 import { documented } from '../http/operation.ts'
-import { RECENT_LOGIN_SECONDS, Refusal, tooManyRequests } from '../http/problem.ts'
+import { RECENT_LOGIN_SECONDS, Refusal, toAppError, tooManyRequests } from '../http/problem.ts'
 import { hashingBusy } from '../passwords/turns.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import type { CookieSession } from '../sessions/cookie.ts'
@@ -24,6 +24,7 @@ import {
 } from '../throttle/limits.ts'
 import type { Profile } from '../users/models.ts'
 import { owesFactor } from './assurance.ts'
+import { findBearer } from './bearer.ts'
 import { enterAsClient } from './clients.ts'
 import {
   bringsCredentials,
@@ -207,10 +208,19 @@ export const limitHashing = documented(
   { problems: [hashingBusy, () => tooManyRequests(60)] },
 )
 
-/** The first shield of everything that takes a password or a token: a count by network, kept by the platform. */
+/**
+ * The first shield of everything that takes a password or a token: a count by network, kept by the platform. What a
+ * neighbour asks for shuts nobody out who brings a token of ours: that is counted for itself then.
+ */
 export const limitByNetwork = documented(
   createMiddleware<AppEnv>(async (c, next) => {
-    await assertNetworkWithin(c.var, c.var.origin.ip)
+    try {
+      await assertNetworkWithin(c.var, c.var.origin.ip)
+    } catch (refusal) {
+      const bearer = toAppError(refusal).status === 429 ? await findBearer(c) : undefined
+      if (bearer === undefined) throw refusal
+      await assertWithin(c.var, 'RATE_LIMIT_BY_TOKEN', bearer)
+    }
     await next()
   }),
   { problems: [() => tooManyRequests(60), rateLimitUnavailable] },

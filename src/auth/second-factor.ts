@@ -11,13 +11,14 @@ import { factors, recoveryCodes, type Totp } from '../factors/models.ts'
 import { FEW_CODES, hashRecoveryCode } from '../factors/recovery-codes.ts'
 import { type FactorState, selectFactorState } from '../factors/state.ts'
 import { isSeedOutdated, openSeed, sealSeed, stepOfCode } from '../factors/totp.ts'
-import { enqueueNotice } from '../mail/outbox.ts'
+import { enqueueNotice, sendAfterwards } from '../mail/outbox.ts'
 import { checkPasskey, requestOptions, selectPasskey, selectUsablePasskeys } from '../passkeys/ceremonies.ts'
 import type { Passkey } from '../passkeys/models.ts'
 import type { PasskeyOptions } from '../passkeys/schemas.ts'
 import { openDeviceToken } from '../sessions/device-tokens.ts'
 import { isKnownTo } from '../throttle/devices.ts'
-import { MAX_FAILURES_IN_A_ROW, openAttempt } from '../throttle/service.ts'
+import { openTally } from '../throttle/failures.ts'
+import { MAX_FAILURES_IN_A_ROW, openAttempt, openDeviceTry } from '../throttle/service.ts'
 import { isActive, selectUsers, type User, users } from '../users/models.ts'
 import type { SecondFactor } from './schemas.ts'
 import type { Proven, Used } from './start-session.ts'
@@ -40,7 +41,8 @@ interface Proved {
 
 /**
  * The second factor after a right password. The try is counted before it is looked at: five a challenge, and a hundred
- * in a row of the account, which only a complete sign-in or somebody who manages clears.
+ * in a row of the account, which only a complete sign-in or somebody who manages clears. A device that has signed in
+ * before is counted for itself.
  *
  * @throws 401 `challenge_spent`, `invalid_second_factor`; 503 `misconfigured`, which is no try.
  */
@@ -52,6 +54,8 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
   const { epoch, proofs } = openAbout(challenge.about)
   const attempt = openTry(challenge, now)
   const isThisUser = eq(users.id, userId)
+  const device = openDeviceToken(config, input.device_token, now)
+  const ofDevice = openDeviceTry(resources, userId, device)
   // One more than there may be says that it was locked before this try.
   const countFailure = (by: 1 | -1, condition = sql`1`) =>
     build
@@ -61,7 +65,9 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
   const hash = hashRecoveryCode(userId, 'recovery_code' in input ? input.recovery_code : '')
   const results = await db.writeBatch({
     count: attempt.count,
-    failure: countFailure(1, sql`changes() > 0`),
+    failure: countFailure(1, sql`changes() > 0 AND NOT ${ofDevice.isKnown}`),
+    ofDevice: device ? [ofDevice.count(attempt.isCounted)] : [],
+    device: ofDevice.counter,
     counted: attempt.counted,
     user: selectUsers().where(isThisUser),
     state: selectFactorState(config, userId),
@@ -76,21 +82,23 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
   if (results.counted.length === 0 || !user || !state) throw challengeSpent()
   if (user.token_epoch !== epoch || !isActive(user, now)) throw challengeSpent()
 
+  const isByDevice = ofDevice.hasCounted(results.device)
+  const noFailure = isByDevice ? ofDevice.takeBack : countFailure(-1)
   const takeBack = async (error: unknown): Promise<never> => {
-    await db.writeBatch({ failure: countFailure(-1), try: attempt.takeBack })
+    await db.writeBatch({ failure: noFailure, try: attempt.takeBack })
     throw error
   }
+  const usable = isByDevice ? { ...state, is_totp_locked: 0 as const } : state
   const proved =
     'code' in input
-      ? await proveByTotp(resources, user, state, results.totp[0], input.code).catch(takeBack)
+      ? await proveByTotp(resources, user, usable, results.totp[0], input.code).catch(takeBack)
       : 'recovery_code' in input
         ? proveByRecoveryCode(resources, user, state, results.recovery.length > 0 ? hash : undefined)
         : proveByPasskey(resources, user, input, results.passkey[0])
   if (!proved) {
-    await recordFailure(resources, user, state, input)
+    await recordFailure(resources, user, usable, input)
     throw invalidSecondFactor()
   }
-  const device = openDeviceToken(config, input.device_token, now)
   const password = openAttempt(resources, user.email_normalized, isThisUser, device)
   return {
     user,
@@ -99,9 +107,13 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
     newHash: undefined,
     device: device && isKnownTo(user, device) ? device : undefined,
     knowsTokens: input.device_token !== undefined,
-    clearAttempts: password.clear,
+    clearAttempts: (isDone) => [
+      ...password.clear(isDone),
+      ofDevice.clear(isDone),
+      openTally(resources, 'locked_factor', userId).forget(isDone),
+    ],
     // A passkey that is doubtful is no failure, and no sign-in.
-    takeBack: proved.proof === 'doubtful_passkey' ? [...proved.used.spend(sql`1`), countFailure(-1)] : [],
+    takeBack: proved.proof === 'doubtful_passkey' ? [...proved.used.spend(sql`1`), noFailure] : [],
     used: [proved.used, { isGood: attempt.isUnspent, spend: (isDone) => [attempt.spend(isDone)] }],
     refused: invalidSecondFactor,
   }
@@ -179,27 +191,43 @@ function proveByPasskey(
   return proved && { proof: proved.isDoubtful ? 'doubtful_passkey' : 'passkey', used: proved }
 }
 
+/**
+ * A hundred failures behind a right password say that somebody else has it: its owner is told by mail, once a day for
+ * as long as it goes on, and the history has one row for that day's.
+ *
+ * @param state what is locked for whoever tries.
+ */
 async function recordFailure(
   resources: Resources,
   user: User,
   state: FactorState,
   input: SecondFactor,
 ): Promise<void> {
-  const isLocked = user.failed_factors > MAX_FAILURES_IN_A_ROW
+  const isLocked = state.is_totp_locked === 1
+  const wasLocked = isLocked && user.failed_factors > MAX_FAILURES_IN_A_ROW
   const reason =
     'code' in input
-      ? isLocked && state.has_totp
+      ? wasLocked && state.has_totp
         ? 'locked'
         : 'wrong_code'
       : 'recovery_code' in input
         ? 'wrong_recovery_code'
         : 'wrong_passkey'
+  const tally = openTally(resources, 'locked_factor', user.id)
   const event = {
     id: uuidv7(),
     action: 'factor.failed',
     userId: user.id,
     actorId: null,
-    details: { reason, count: 1 },
+    details: wasLocked
+      ? sql`json_object('reason', ${reason}, 'count', ${tally.count})`
+      : { reason, count: 1 },
   } as const
-  await resources.db.writeBatch({ history: record(resources, event, sql`1`) })
+  const notice = enqueueNotice(resources, 'factor_locked', user, isLocked ? tally.isDue : sql`0`)
+  await resources.db.writeBatch({
+    notice: notice.statements,
+    history: record(resources, event, wasLocked ? tally.isDue : sql`1`),
+    tally: isLocked ? [tally.add(event.id, sql`1`)] : [],
+  })
+  if (isLocked) sendAfterwards(resources, notice.mailId)
 }

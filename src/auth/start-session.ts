@@ -251,7 +251,9 @@ export function openAbout(about: string): { epoch: number; proofs: Proof[] } {
  * failure and is taken back; it is no sign-in either, so no count begins anew.
  */
 async function askForSecondFactor(resources: Resources, proven: Proven): Promise<AppError> {
-  const { user, newHash } = proven
+  const { user, newHash, device } = proven
+  // What others have locked stays open to a device that the account knows.
+  const factors = device ? { ...proven.factors, is_totp_locked: 0 as const } : proven.factors
   const isAsRead = and(eq(users.id, user.id), eq(users.password_hash, user.password_hash ?? ''))
   await resources.db.writeBatch({
     attempt: proven.takeBack,
@@ -263,7 +265,7 @@ async function askForSecondFactor(resources: Resources, proven: Proven): Promise
       userId: user.id,
       about: aboutOf(user.token_epoch, proven.proofs),
     }),
-    methods: methodsOf(proven.factors).filter(
+    methods: methodsOf(factors).filter(
       (method) => method !== 'passkey' || !proven.proofs.includes('doubtful_passkey'),
     ),
     expires_in: CHALLENGE_SECONDS,

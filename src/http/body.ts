@@ -13,8 +13,10 @@ export const bodyTooLarge = () => new AppError(413, 'body_too_large', 'The body 
 export const bodyTooSlow = () =>
   new AppError(408, 'body_too_slow', `The body took longer than ${BODY_DEADLINE_MS / 1000} seconds.`)
 
-/** Reads the body as far as the limit, whatever its Content-Length claims, and for no longer than the deadline. */
+/** Reads the body once, as far as the limit, whatever its Content-Length claims, and for no longer than the deadline. */
 async function readBytes(c: Context): Promise<Uint8Array> {
+  const read = c.get('bodyRead')
+  if (read) return read
   const length = c.req.header('content-length')
   if (Number(length ?? 0) > MAX_BODY_BYTES) throw bodyTooLarge()
   // A body of a stated length ends there (RFC 9112 section 6.3), so it may be read by the runtime, which is faster.

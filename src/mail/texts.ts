@@ -16,6 +16,7 @@ import { approveEmailChange } from './texts/approve-email-change.ts'
 import { confirmEmailChange } from './texts/confirm-email-change.ts'
 import { emailChangeRequested } from './texts/email-change-requested.ts'
 import { enrolFactor } from './texts/enrol-factor.ts'
+import { factorLocked } from './texts/factor-locked.ts'
 import { factorsReset } from './texts/factors-reset.ts'
 import { invitation } from './texts/invitation.ts'
 import { newDevice } from './texts/new-device.ts'
@@ -63,6 +64,7 @@ export const TEXTS = {
   passkey_added: { write: passkeyAdded, purpose: 'disown_factor', ...NOTICE, isAsked: true },
   passkey_removed: { write: passkeyRemoved, purpose: 'disown_factor', ...NOTICE, isAsked: true },
   new_device: { write: newDevice, purpose: 'disown_session', ...NOTICE, isAsked: true },
+  factor_locked: { write: factorLocked, purpose: null, page: '/forgot', ...NOTICE },
   factors_reset: { write: factorsReset, purpose: null, page: '/account/security', ...NOTICE },
   recovery_codes_low: {
     write: recoveryCodesLow,

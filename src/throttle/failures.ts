@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
-import { databaseNow } from '../database/statements.ts'
+import { build, databaseNow, type Statement } from '../database/statements.ts'
 import { type Counter, countAttempt, counterKey } from './counters.ts'
 import { FAILURES_WINDOW_MS, RANGE_FACTOR, TOLD_EVERY_MS } from './limits.ts'
 import { throttles } from './models.ts'
@@ -57,8 +57,8 @@ export function openNetworkFailures(resources: Resources) {
 
 /**
  * Failures of which a stranger can cause any number, and which therefore leave one row of history for many: those of
- * a locked account one an hour, those for unknown addresses one a day and network. The row says how many there were
- * since the last.
+ * a locked account one an hour, those of a locked second factor one a day, those for unknown addresses one a day and
+ * network. The row says how many there were since the last.
  */
 export function openTally(resources: Resources, kind: keyof typeof TOLD_EVERY_MS, about: string) {
   const now = databaseNow
@@ -70,6 +70,9 @@ export function openTally(resources: Resources, kind: keyof typeof TOLD_EVERY_MS
     isDue: sql`NOT EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${key} AND NOT ${isDue})`,
     /** How many failures it tells of, this one included. */
     count: sql`coalesce((SELECT attempts FROM ${throttles} WHERE key = ${key}), 0) + 1`,
+    /** What they were failures of is open again: the next row is due at once. */
+    forget: (condition: SQL): Statement =>
+      build.delete(throttles).where(sql`${throttles.key} = ${key} AND ${condition}`),
     /** To stand behind the row of history. It is kept for longer than until the next row, for the sake of its count. */
     add: (attemptId: string, condition: SQL) =>
       countAttempt({

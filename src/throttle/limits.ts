@@ -19,6 +19,8 @@ export const PER_MINUTE = {
   RATE_LIMIT_BY_RANGE: 2400,
   /** The same of all who come without an address. */
   RATE_LIMIT_WITHOUT_IP: 60,
+  /** Of whoever brings a token of ours (a session's, a device's, a link's), once their network has asked too often. */
+  RATE_LIMIT_BY_TOKEN: 30,
   /** Hashes of a network, an IPv6 /48, and a device that has signed in before. */
   RATE_LIMIT_HASHES: 30,
   RATE_LIMIT_HASHES_BY_RANGE: 240,
@@ -49,6 +51,7 @@ const KINDS = [
   /** Failures that leave one row of history for many. */
   'unknown_address',
   'locked_account',
+  'locked_factor',
   /** Mails that a network asks for. */
   'mail',
 ] as const
@@ -74,7 +77,11 @@ export const DEVICES_PER_ACCOUNT = 20
 export const FAILURES_WINDOW_MS = HOUR_MS
 
 /** How often failures that are told together leave a row of history. */
-export const TOLD_EVERY_MS = { unknown_address: DAY_MS, locked_account: HOUR_MS } as const
+export const TOLD_EVERY_MS = {
+  unknown_address: DAY_MS,
+  locked_account: HOUR_MS,
+  locked_factor: DAY_MS,
+} as const
 
 /** How much more a wider network may than one network: an IPv6 /48, and an IPv4 /24 where it costs money. */
 export const RANGE_FACTOR = { ipv6: 8, ipv4: 16 } as const

@@ -167,6 +167,34 @@ export function openOwnAttempt(resources: Resources, sessionId: string, tokenIsL
   }
 }
 
+/**
+ * Tries of a second factor from a device that the account knows, which are counted for the device alone: what is tried
+ * elsewhere, by whoever has the password, locks nothing here. Beyond ten in a quarter of an hour, and a hundred in
+ * all, it is a stranger's.
+ */
+export function openDeviceTry(resources: Resources, userId: string, device: KnownDevice | undefined) {
+  const attemptId = newAttemptId()
+  const key = counterKey(resources, 'device', device?.deviceId ?? '', 'factor')
+  const isKnown = device
+    ? sql`(EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${userId} AND ${knowsDevice(device)})
+        AND NOT EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${key}
+          AND (attempts >= ${MAX_FAILURES_IN_A_ROW} OR blocked_until > ${databaseNow})))`
+    : sql`0`
+  return {
+    /** A condition: that the device counts it, and the account does not. Only before `count`. */
+    isKnown,
+    /** If `condition` holds. */
+    count: (condition: SQL) => countLasting({ key, attemptId, condition: sql`${isKnown} AND ${condition}` }),
+    counter: selectCounter(key),
+    /** Whether the device has counted it. */
+    hasCounted: ([counter]: Counter[]) => hasCounted(counter, attemptId),
+    takeBack: takeBackAt(sql`key = ${key}`, attemptId) as Statement,
+    /** A sign-in was complete. */
+    clear: (condition: SQL): Statement =>
+      build.delete(throttles).where(sql`${throttles.key} = ${key} AND ${condition}`),
+  }
+}
+
 /** A reset begins a new count for the network it came from: the wait was for the old password. */
 export function forgetAttempts(resources: Resources, emailNormalized: string, condition: SQL): Statement {
   const key = counterKey(resources, 'login', emailNormalized, networkOf(resources.origin.ip))

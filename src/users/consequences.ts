@@ -19,8 +19,17 @@ import {
   sessionsOf,
   shortenSessions,
 } from '../sessions/service.ts'
+import { openTally } from '../throttle/failures.ts'
 import { eraseTraces } from './erasure.ts'
-import { emailIsProved, emailIsTaken, isUnproved, type NewUser, type User, users } from './models.ts'
+import {
+  emailIsHeld,
+  emailIsTaken,
+  isStrangers,
+  isUnproved,
+  type NewUser,
+  type User,
+  users,
+} from './models.ts'
 
 /** A change of one user, and what comes with it. */
 export interface Change {
@@ -109,6 +118,7 @@ export function consequences(
       : []),
     ...(change.removesFactors || change.voidsWaysIn ? removeFactorsOf(row.id, isDone) : []),
     ...(change.voidsWaysIn ? [removeGrants(row.id, isDone)] : []),
+    ...(set.failed_factors === 0 ? [openTally(resources, 'locked_factor', row.id).forget(isDone)] : []),
     ...(erases ? eraseTraces(resources, row.id) : []),
   ]
 }
@@ -149,27 +159,41 @@ function getsProvedEmail(row: User, change: Change): boolean {
   return isLiving && isProved && (row.email_verified_at === null || takesAddress(row, change))
 }
 
+/** Who gives way to a change: another address that comes without a proof was typed by somebody who manages. */
+const whoGivesWay = (row: User, change: Change): GivingWay | undefined =>
+  getsProvedEmail(row, change) ? TO_PROOF : change.set.email_normalized ? TO_WHO_MANAGES : undefined
+
 /**
  * A condition: that the address which somebody gets, or gets back, is somebody else's. An address is somebody's
  * once they have proved it: who has not gives way to who has.
  */
 export function needsFreeEmail(row: User, change: Change): SQL {
   if (!takesAddress(row, change)) return sql`0`
-  const isOthers = getsProvedEmail(row, change) ? emailIsProved : emailIsTaken
-  return isOthers(after(row, change).email_normalized, row.id)
+  const { email_normalized } = after(row, change)
+  const givingWay = whoGivesWay(row, change)
+  return givingWay
+    ? emailIsHeld(email_normalized, givingWay.who, row.id)
+    : emailIsTaken(email_normalized, row.id)
 }
 
-/** Whoever has an address unproved that a change gives to its owner is deleted (softly). Goes before the change. */
+/** Whoever has an address unproved that a change gives to another is deleted (softly). Goes before the change. */
 export const makeWay = (
   resources: Resources,
   actorId: string | null,
   row: User,
   change: Change,
   isDone: SQL,
-) =>
-  takesAddress(row, change) && getsProvedEmail(row, change)
-    ? deleteSquatter(resources, after(row, change).email_normalized, { actorId, exceptId: row.id }, isDone)
+) => {
+  const givingWay = takesAddress(row, change) && whoGivesWay(row, change)
+  return givingWay
+    ? deleteSquatter(
+        resources,
+        after(row, change).email_normalized,
+        { actorId, exceptId: row.id, givingWay },
+        isDone,
+      )
     : NO_SQUATTER
+}
 
 /** A query that finds nobody. */
 export const NOBODY = sql<{ id: string }>`SELECT '' AS id WHERE 0`
@@ -180,22 +204,30 @@ interface SquatterDeletion {
 }
 export const NO_SQUATTER: SquatterDeletion = { statements: [], squatter: NOBODY }
 
-/** Deletes (softly) whoever has an address that nobody has vouched for, as its owner has just proved it. */
+/** A condition on who has an address that is to be another's, and what their history says of the reason. */
+export interface GivingWay {
+  who: SQL
+  reason: 'address_proved_by_another' | 'address_given_to_another'
+}
+export const TO_PROOF: GivingWay = { who: isUnproved, reason: 'address_proved_by_another' }
+export const TO_WHO_MANAGES: GivingWay = { who: isStrangers, reason: 'address_given_to_another' }
+
+/** Deletes (softly) whoever has an address that nobody has vouched for, and that somebody else has by right. */
 export function deleteSquatter(
   resources: Resources,
   emailNormalized: string,
-  { actorId, exceptId }: { actorId: string | null; exceptId: string },
+  { actorId, exceptId, givingWay }: { actorId: string | null; exceptId: string; givingWay: GivingWay },
   isDone: SQL,
 ): SquatterDeletion {
   const { now } = resources
   const squatter = sql`SELECT id FROM ${users} WHERE email_normalized = ${emailNormalized}
-    AND deleted_at IS NULL AND id <> ${exceptId} AND ${isUnproved} AND ${isDone}`
+    AND deleted_at IS NULL AND id <> ${exceptId} AND ${givingWay.who} AND ${isDone}`
   const event = {
     id: uuidv7(),
     action: 'user.deleted',
     userId: sql`(${squatter})`,
     actorId,
-    details: { reason: 'address_proved_by_another' },
+    details: { reason: givingWay.reason },
   } as const
   return {
     statements: [

@@ -17,9 +17,16 @@ import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { normalizeEmail } from '../values/email.ts'
-import { adoptInvitations, deleteSquatter, NO_SQUATTER } from './consequences.ts'
+import {
+  adoptInvitations,
+  deleteSquatter,
+  type GivingWay,
+  NO_SQUATTER,
+  TO_PROOF,
+  TO_WHO_MANAGES,
+} from './consequences.ts'
 import { emailTaken, outranked, signupDomainRefused } from './errors.ts'
-import { emailIsTaken, type NewUser, type Role, users } from './models.ts'
+import { emailIsHeld, type NewUser, type Role, users } from './models.ts'
 import { type CreateUser, type ManagedUser, toManagedUser } from './schemas.ts'
 
 /** What SIGNUP_DOMAINS asks of an address that nobody but its owner has vouched for. Throws 403 `signup_domain_refused`. */
@@ -80,7 +87,7 @@ export async function createUser(
   }
   const answer = toManagedUser({ ...row, state: row.status })
   const holds = tokenIsLive(actor, resources.now)
-  const mayCreate = sql`${holds} AND NOT ${emailIsTaken(row.email_normalized)}`
+  const mayCreate = sql`${holds} AND NOT ${emailIsHeld(row.email_normalized, TO_WHO_MANAGES.who)}`
   const isMailed = input.notify && resources.send !== undefined
   const asked = openMailRequest(resources, {
     kind: 'account_made',
@@ -90,7 +97,11 @@ export async function createUser(
   const isRecent = input.role === 'user' || hasRecentLogin(actor, resources.now)
   const mayMake = sql`${mayCreate} AND ${isRecent} AND ${isMailed ? asked.mayAsk : sql`1`}`
   const once = openIdempotency(resources, request, row.id, answer, mayMake)
-  const creation = insertUser(resources, row, once.isFirst, { action: 'user.created', actorId: actor.sub })
+  const creation = insertUser(resources, row, once.isFirst, {
+    action: 'user.created',
+    actorId: actor.sub,
+    givingWay: TO_WHO_MANAGES,
+  })
   const mail = enqueueAsked(
     resources,
     asked,
@@ -131,20 +142,27 @@ export async function createUser(
 /**
  * The statements that make a user, if `condition` holds, which has to say that the address is free. `isDone` is the
  * condition for what hangs on it, and the marker of the batch. Who comes with a proved address takes it from whoever
- * has it unproved, and the invitation to it (but `invitation`, which they came by) ends.
+ * has it unproved, and the invitation to it (but `invitation`, which they came by) ends; `givingWay` says from whom
+ * else it may be taken.
  */
 export function insertUser(
   resources: Resources,
   row: Omit<Awaited<ReturnType<typeof makeUserRow>>, 'password_is_given'> & { password_is_given: number },
   condition: SQL,
-  { action, actorId, invitation = '' }: { action: Action; actorId: string | null; invitation?: string },
+  {
+    action,
+    actorId,
+    invitation = '',
+    givingWay,
+  }: { action: Action; actorId: string | null; invitation?: string; givingWay?: GivingWay },
 ) {
   const event = { id: uuidv7(), action, userId: row.id, actorId, details: { role: row.role } }
   const isDone = rowExists(activityLogs, event.id)
   const isProved = row.email_verified_at !== null
   const { id, email_normalized } = row
-  const way = isProved
-    ? deleteSquatter(resources, email_normalized, { actorId, exceptId: id }, isDone)
+  const toWhom = isProved ? TO_PROOF : givingWay
+  const way = toWhom
+    ? deleteSquatter(resources, email_normalized, { actorId, exceptId: id, givingWay: toWhom }, isDone)
     : NO_SQUATTER
   return {
     isDone,

@@ -8,6 +8,7 @@ import {
   text,
   uniqueIndex,
 } from 'drizzle-orm/sqlite-core'
+import { activityLogs } from '../activity/models.ts'
 import { build } from '../database/statements.ts'
 
 export const ROLES = ['user', 'manager', 'admin'] as const
@@ -146,17 +147,30 @@ export const isActive = (row: User, now: number) =>
 
 /**
  * A condition on a user: that nobody has vouched for the address, neither its owner nor somebody who manages. Then it
- * is nobody's, and gives way to whoever proves it.
+ * is nobody's, and gives way to whoever proves it. To be disabled is no proof.
  */
-export const isUnproved = sql`(email_verified_at IS NULL AND role = 'user' AND status = 'active')`
+export const isUnproved = sql`(email_verified_at IS NULL AND role = 'user')`
+
+/**
+ * A condition on a user: that whoever came by signed up with the address, and nobody has used or changed the account
+ * since. It gives way to the account that somebody who manages makes for the address, too: they prove it no more, but
+ * a stranger is not to keep them from it.
+ */
+export const isStrangers = sql`(${isUnproved} AND last_login_at IS NULL AND password_is_given = 0
+  AND EXISTS (SELECT 1 FROM ${activityLogs} WHERE user_id = ${users.id} AND action = 'user.signed_up')
+  AND NOT EXISTS (SELECT 1 FROM ${activityLogs} WHERE user_id = ${users.id} AND action = 'email.changed'))`
 
 /** A condition: that somebody who is not deleted has this address (but for one whose it may stay). */
 export const emailIsTaken = (emailNormalized: string, exceptId?: string): SQL =>
   sql`EXISTS (SELECT 1 ${livingOwner(emailNormalized, exceptId)})`
 
+/** A condition: that somebody has this address who does not give way, by one of the two conditions above. */
+export const emailIsHeld = (emailNormalized: string, givesWay: SQL, exceptId?: string): SQL =>
+  sql`EXISTS (SELECT 1 ${livingOwner(emailNormalized, exceptId)} AND NOT ${givesWay})`
+
 /** A condition: that this address is somebody's, which it is once it is proved. */
 export const emailIsProved = (emailNormalized: string, exceptId?: string): SQL =>
-  sql`EXISTS (SELECT 1 ${livingOwner(emailNormalized, exceptId)} AND NOT ${isUnproved})`
+  emailIsHeld(emailNormalized, isUnproved, exceptId)
 
 const livingOwner = (emailNormalized: string, exceptId?: string) =>
   sql`FROM ${users} WHERE email_normalized = ${emailNormalized} AND deleted_at IS NULL${

@@ -3,7 +3,8 @@ import { beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { newSecret } from '../../scripts/keys.ts'
 import * as passwords from '../../src/passwords/hashing.ts'
 import { MAX_FAILURES_IN_A_ROW, networkOf } from '../../src/throttle/service.ts'
-import { type Api, openApi, PASSWORD } from '../support/api.ts'
+import { type Api, linkIn, openApi, PASSWORD } from '../support/api.ts'
+import { limiter } from '../support/limiter.ts'
 import { rounds } from '../support/rounds.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
@@ -207,6 +208,53 @@ describe('The network of a caller', () => {
       '60',
     ])
     expect([calls.length, check.mock.calls.length]).toEqual([0, 0])
+  })
+
+  test('HX19: that asks too often keeps out no session, known device or mailed link, which are counted for themselves', async () => {
+    const crowded = openApi({ ...own.bindings, RATE_LIMIT_BY_IP: limiter(0) })
+    const post = (path: string, body: object, more = {}, by = crowded) =>
+      by.send('POST', `/v1/auth/${path}`, { body, ip: HERE, ...more })
+    const ada = await api.person({ email_verified_at: 1 })
+    const { email } = ada
+    const { refresh_token, device_token, access_token } = await api.logIn(ada)
+    await api.send('POST', '/v1/auth/forgot_password', { body: { email } })
+    const { token } = linkIn((await api.mailsTo(email))[0]!)
+    const page = `/links/reset_password?${new URLSearchParams({ token })}`
+    const forged = (given: string) => given.replace(/.{5}$/, 'AAAAA')
+
+    expect((await post('refresh_token', { refresh_token })).status).toBe(200)
+    expect((await post('login', { email, password: PASSWORD, device_token })).status).toBe(200)
+    const form = new URLSearchParams({ username: email, password: PASSWORD }).toString()
+    const headers = { cookie: `__Host-roster-device=${device_token}` }
+    const byForm = { ...headers, 'content-type': 'application/x-www-form-urlencoded' }
+    const formed = await crowded.send('POST', '/v1/auth/login', { raw: form, headers: byForm, ip: HERE })
+    expect(formed.status).toBe(200)
+    const sessions = { token: access_token, ip: HERE }
+    expect((await crowded.send('GET', '/v1/auth/sessions', sessions)).status).toBe(200)
+    expect((await crowded.send('GET', page, { ip: HERE })).status).toBe(200)
+    expect((await post('reset_password', { token, new_password: 'nine green bears run' })).status).toBe(204)
+
+    for (const refused of [
+      await post('login', { email, password: PASSWORD }),
+      await post('login', { email, password: PASSWORD, device_token: forged(device_token!) }),
+      await post('refresh_token', { refresh_token: forged(refresh_token) }),
+      await post('refresh_token', { refresh_token: { x: 1 } }),
+      await post('reset_password', { token: forged(token), new_password: 'nine green bears run' }),
+      await crowded.send('GET', '/v1/auth/sessions', { ...sessions, token: forged(access_token) }),
+      await crowded.send('POST', '/v1/auth/login', { raw: '{', ip: HERE }),
+    ])
+      expect([refused.status, refused.body.code]).toEqual([429, 'too_many_requests'])
+
+    const few = openApi({
+      ...own.bindings,
+      RATE_LIMIT_BY_IP: limiter(0),
+      RATE_LIMIT_BY_TOKEN: limiter(2),
+    })
+    const refreshes = async (given: string) =>
+      (await post('refresh_token', { refresh_token: given }, {}, few)).status
+    const [eve, bob] = [await api.logIn(await api.person()), await api.logIn(await api.person())]
+    expect([await refreshes(eve.refresh_token), await refreshes(eve.refresh_token)]).toEqual([200, 200])
+    expect([await refreshes(eve.refresh_token), await refreshes(bob.refresh_token)]).toEqual([429, 200])
   })
 
   test('RL4: a server of ours names its client; nobody else names anybody, and a name that is none is shared', async () => {

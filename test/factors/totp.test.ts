@@ -343,6 +343,68 @@ describe('MF5: recovery codes', () => {
     expect((await challengeOf(api, ada)).methods).toEqual(['totp', 'recovery_code'])
   })
 
+  test('MF3, HX2: whose app a hundred wrong codes have locked is told by mail, and gets in by a device they know', async () => {
+    await withinOneStep()
+    const ada = await verified()
+    const { device_token } = await api.logIn(ada)
+    const { seed } = await addTotp(api, ada)
+    const told = async () =>
+      (await api.mailsTo(ada.email)).filter(({ subject }) => subject.startsWith('Somebody has your password'))
+    const guess = async () => {
+      const { challenge } = await challengeOf(api, ada)
+      expect((await answerChallenge({ challenge, code: wrongCodeOf(seed) })).status).toBe(401)
+    }
+    const rows = async () =>
+      (await api.historyOf(ada.id)).filter((action) => action === 'factor.failed').length
+    await api.sql('UPDATE users SET failed_factors = 98 WHERE id = ?', [ada.id])
+    await guess()
+    expect(await told()).toHaveLength(0)
+    for (let i = 0; i < 4; i++) await guess()
+    expect([(await told()).length, await rows()]).toEqual([1, 2])
+
+    // Of the two devices one is another account's.
+    const asked = await api.send<{ challenge: string; methods: string[] }>('POST', '/v1/auth/login', {
+      body: { email: ada.email, password: PASSWORD, device_token },
+    })
+    expect(asked.body.methods).toContain('totp')
+    const { challenge } = asked.body
+    const eve = await api.logIn(await verified())
+    const strange = { challenge, code: codeOf(seed), device_token: eve.device_token }
+    expect((await answerChallenge(strange)).status).toBe(401)
+    const wrong = { challenge, code: wrongCodeOf(seed), device_token }
+    expect((await answerChallenge(wrong)).status).toBe(401)
+    expect(await api.sql('SELECT failed_factors FROM users WHERE id = ?', [ada.id])).toEqual([
+      { failed_factors: 101 },
+    ])
+    expect((await answerChallenge({ challenge, code: codeOf(seed), device_token })).status).toBe(200)
+    expect((await challengeOf(api, ada)).methods).toContain('totp')
+
+    // Whoever is locked once more is told once more.
+    await api.sql('UPDATE users SET failed_factors = 99 WHERE id = ?', [ada.id])
+    await guess()
+    expect(await told()).toHaveLength(2)
+  })
+
+  test('MF3: a device that an account knows has ten wrong codes in a quarter of an hour before it is a stranger', async () => {
+    await withinOneStep()
+    const ada = await verified()
+    const { device_token } = await api.logIn(ada)
+    const { seed } = await addTotp(api, ada)
+    await api.sql('UPDATE users SET failed_factors = 101 WHERE id = ?', [ada.id])
+    let last = ''
+    for (let i = 0; i < 10; i++) {
+      if (i % 5 === 0) last = (await challengeOf(api, ada)).challenge
+      await answerChallenge({ challenge: last, code: wrongCodeOf(seed), device_token })
+    }
+    const right = async () => {
+      const { challenge } = await challengeOf(api, ada)
+      return (await answerChallenge({ challenge, code: codeOf(seed), device_token })).status
+    }
+    expect(await right()).toBe(401)
+    await api.ages(15 * 60_000)
+    expect(await right()).toBe(200)
+  })
+
   test('are renewed, and the former die', async () => {
     const ada = await verified()
     const { recoveryCodes } = await addTotp(api, ada)

@@ -39,6 +39,63 @@ test('HX5, HX2: a new password voids whatever a squatter could enter by', async 
   expect((await post('login', { email, password: NEW_PASSWORD })).status).toBe(200)
 })
 
+test('HX5: a squatter keeps nobody who manages from making or moving an account, and being disabled proves nothing', async () => {
+  const admin = await api.quickActor({ role: 'admin' })
+  const manage = (method: string, path: string, body?: object) =>
+    api.send(method, `/v1${path}`, { token: admin.token, ...(body && { body }) })
+  const squat = async (email: string, isDisabled = false) => {
+    await signUp(email)
+    const [row] = await api.sql('SELECT id FROM users WHERE email = ? AND deleted_at IS NULL', [email])
+    if (isDisabled) await manage('POST', `/users/${row!.id}/disable`, { reason: 'squats' })
+    return row!.id as string
+  }
+  const lastOf = async (id: string) =>
+    (
+      await api.sql('SELECT details FROM user_activity_logs WHERE user_id = ? ORDER BY id DESC LIMIT 1', [id])
+    )[0]
+  const create = (email: string) => manage('POST', '/users', { email, name: 'Ada' })
+
+  for (const isDisabled of [false, true]) {
+    const made = newAddress()
+    const squatter = await squat(made, isDisabled)
+    expect((await create(made)).status).toBe(201)
+    expect(await lastOf(squatter)).toEqual({ details: '{"reason":"address_given_to_another"}' })
+    // Whom somebody who manages has made stays, and so does who has used or proved their account.
+    expect((await create(made)).body.code).toBe('email_taken')
+
+    const moved = newAddress()
+    await squat(moved, isDisabled)
+    const ada = await api.person({ email_verified_at: 1 })
+    expect((await manage('PATCH', `/users/${ada.id}`, { email: moved })).status).toBe(200)
+    expect((await create(moved)).body.code).toBe('email_taken')
+
+    const invited = newAddress()
+    await squat(invited, isDisabled)
+    expect((await manage('POST', '/invitations', { email: invited })).status).toBe(201)
+    const body = { token: (await newest(invited)).token, password: NEW_PASSWORD, name: 'Ada' }
+    expect((await post('accept_invitation', body)).status).toBe(201)
+  }
+  for (const column of ['last_login_at', 'email_verified_at']) {
+    const email = newAddress()
+    await api.sql(`UPDATE users SET ${column} = 1 WHERE id = ?`, [await squat(email)])
+    expect((await create(email)).body.code).toBe('email_taken')
+  }
+})
+
+test('HX5, SE2: a disabled squatter does not keep an owner from undoing a change of address', async () => {
+  const ada = await api.actor({ email_verified_at: 1 })
+  const [evil, admin] = [newAddress(), await api.quickActor({ role: 'admin' })]
+  const body = { new_email: evil, current_password: PASSWORD }
+  await post('change_email', body, ada)
+  const undo = (await newest(ada.email)).token
+  await post('confirm_email_change', { token: (await newest(evil)).token }, ada)
+  await signUp(ada.email)
+  const [squatter] = await api.sql('SELECT id FROM users WHERE email = ?', [ada.email])
+  const disable = { token: admin.token, body: { reason: 'squats' } }
+  await api.send('POST', `/v1/users/${squatter!.id}/disable`, disable)
+  expect((await post('undo_email_change', { token: undo })).status).toBe(204)
+})
+
 test('HX5: the password or a session of the account proves it too, and a wrong one does not', async () => {
   for (const by of ['password', 'session'] as const) {
     const ada = await api.person()

@@ -1,0 +1,50 @@
+import type { Context } from 'hono'
+import type { Resources } from '../context.ts'
+import { readText } from '../http/body.ts'
+import { readFields } from '../http/fields.ts'
+import { invalidJson, parseJson } from '../http/json.ts'
+import { openLinkToken } from '../links/service.ts'
+import { verifyAccessToken } from '../sessions/access-tokens.ts'
+import { knownDevice, readSessionCookie } from '../sessions/cookie.ts'
+import { openDeviceToken } from '../sessions/device-tokens.ts'
+import { openRefreshToken } from '../sessions/refresh-tokens.ts'
+
+/**
+ * Whose request it is, by a token that nobody can make up: of a session, of a device that has signed in before, or of
+ * a mailed link. It is not looked up, so it may be over by now: it is good for counting, and for nothing else.
+ *
+ * @returns a name for the counter; undefined for a stranger.
+ */
+export async function findBearer(c: Context): Promise<string | undefined> {
+  const { config, now } = c.var as Resources
+  const [, token] = /^Bearer ([\w.-]+)$/i.exec(c.req.header('authorization') ?? '') ?? []
+  const claims = token && (await verifyAccessToken(token, config, now).catch(() => undefined))
+  const sid = (claims || readSessionCookie(c, config.keys.session_cookie, now))?.sid
+  if (sid) return `session ${sid}`
+
+  const fields: Record<string, unknown> = {
+    ...knownDevice(c),
+    token: c.req.query('token'),
+    ...(await membersOf(c)),
+  }
+  const given = (name: string) => String(fields[name] ?? '')
+  const refreshed = openRefreshToken(config.keys.refresh_token, given('refresh_token'))
+  if (refreshed) return `session ${refreshed.sessionId}`
+  const device = openDeviceToken(config, given('device_token'), now)
+  if (device) return `device ${device.deviceId}`
+  const link = openLinkToken(config, given('token'))
+  return link && `link ${link.id}`
+}
+
+/** Of the body, JSON or a form; what is wrong with it is the route's to say. */
+async function membersOf(c: Context): Promise<Record<string, unknown>> {
+  if (['GET', 'HEAD'].includes(c.req.method)) return {}
+  const isForm = /^application\/x-www-form-urlencoded\b/i.test(c.req.header('content-type') ?? '')
+  try {
+    const text = await readText(c, invalidJson)
+    const read: unknown = isForm ? readFields(text) : parseJson(text)
+    return typeof read === 'object' ? { ...read } : {}
+  } catch {
+    return {}
+  }
+}
