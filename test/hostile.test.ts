@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { beforeAll, expect, test } from 'vitest'
 import { type Actor, type Api, openApi } from './support/api.ts'
+import { openBrowser, PAGES } from './support/pages.ts'
 import { rounds } from './support/rounds.ts'
 
 /*
@@ -193,3 +194,73 @@ test('HX1: no header holds the isolate', async () => {
     { numRuns: rounds(30, 1000) },
   )
 })
+
+/** What the forms of the pages are made of. */
+const FIELDS = [
+  'emails', 'email', 'name', 'password', 'new_email', 'current_password', 'new_password', 'code', 'codes', 'credential',
+  'challenge', 'token', 'to', 'target', 'locale', 'reason', 'until', 'confirm', 'role', 'id', 'action', 'form_token', 'x',
+] // biome-ignore format: one a line says no more.
+
+interface Page {
+  route: string
+  post(fields: Record<string, string>): Promise<{ status: number }>
+}
+let pages: Page[]
+beforeAll(async () => {
+  const routes = Object.keys(PAGES).filter((route) => route.startsWith('POST'))
+  pages = await Promise.all(
+    routes.map(async (route) => {
+      // Of a person of their own: some forms end sessions.
+      const somebody = await api.person({ role: 'admin', password_hash: null })
+      const visit = await openBrowser(api, PAGES[route] === 'anyone' ? undefined : somebody)
+      const path = route.slice('POST '.length).replace(':id', crypto.randomUUID())
+      return { route, post: (fields: Record<string, string>) => visit('POST', path, fields) }
+    }),
+  )
+})
+
+const FORM_SIZE = SIZE - 400
+/** As long as it may be when a form has written its escapes. */
+function clipForm(text: string): string {
+  const written = new URLSearchParams({ x: text.slice(0, FORM_SIZE) }).toString().slice(0, FORM_SIZE)
+  return new URLSearchParams(written.replace(/(%[0-9A-F]{0,2})*$/, '')).get('x')!
+}
+
+test('HX1: no form of a page holds the isolate by long lines, in whichever field they stand', async () => {
+  // Two at a time: half of the length shows what grows with its square.
+  const blanks = `a${' '.repeat(FORM_SIZE / 2 - 30)}b`
+  const bodies = Array.from({ length: Math.ceil(FIELDS.length / 2) }, (_, at) =>
+    Object.fromEntries(FIELDS.slice(at * 2, at * 2 + 2).map((name) => [name, blanks])),
+  )
+  const harmless = { x: 'x'.repeat(FORM_SIZE) }
+  for (const { route, post } of pages)
+    for (const body of bodies)
+      await expectCheap(
+        () => post(body),
+        () => post(harmless),
+      ).catch((cause) => {
+        throw new Error(`${route} ${Object.keys(body)}`, { cause })
+      })
+}, 120_000)
+
+test('HX1: no form of a page holds the isolate by anything hostile', async () => {
+  const shape = fc.constantFrom<(text: string) => string>(
+    (text) => text,
+    (text) => `a${text}b`,
+    (text) => `a@b.test${text}<`,
+  )
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(...pages),
+      fc.constantFrom(...FIELDS),
+      shape,
+      hostile,
+      ({ post }, name, write, { text }) =>
+        expectCheap(
+          () => post({ [name]: clipForm(write(text)) }),
+          () => post({ x: 'x'.repeat(FORM_SIZE) }),
+        ),
+    ),
+    { numRuns: rounds(30, 2000) },
+  )
+}, 120_000)

@@ -32,26 +32,39 @@ export const sentenceOf = (view: View, problem: AppError) => {
 
 /**
  * What was pasted to invite people: a line for each with an address, and perhaps a name and a role, as a spreadsheet
- * gives it (commas, semicolons or tabs); or only addresses, with anything between them.
+ * gives it (commas, semicolons or tabs); or only addresses, with anything between them. The first `most` of them.
  */
 export function readInvitations(
   text: string,
   role: string,
+  most: number,
 ): { email: string; name?: string; role: string }[] {
   return text
     .split(/\r?\n/)
     .filter((line) => line.trim() !== '')
+    .slice(0, most)
     .flatMap((line) => {
       const addresses = line.split(/[\s,;]+/).filter((word) => word.includes('@'))
       if (addresses.length > 1) return addresses.map((email) => ({ email, role }))
       const fields = fieldsOf(line)
-      const bracketed = /^(.*?)\s*<([^<>\s]+@[^<>\s]+)>$/.exec(line.trim())
-      if (bracketed) return [{ email: bracketed[2]!, ...(bracketed[1] && { name: bracketed[1] }), role }]
+      const bracketed = inBrackets(line.trim())
+      if (bracketed) return [{ ...bracketed, role }]
       const email = fields.find((field) => field.includes('@')) ?? fields[0] ?? ''
       const given = fields.find((field) => (ROLES as readonly string[]).includes(field.toLowerCase()))
       const name = fields.find((field) => field !== email && field !== given && field !== '')
       return [{ email, ...(name && { name }), role: given?.toLowerCase() ?? role }]
     })
+    .slice(0, most)
+}
+
+/** `Ada <ada@example.com>`. The last bracket is looked for first: to try every place of a long line takes forever. */
+function inBrackets(line: string): { email: string; name?: string } | undefined {
+  const at = line.lastIndexOf('<')
+  if (at < 0 || !line.endsWith('>')) return undefined
+  const email = line.slice(at + 1, -1)
+  const name = line.slice(0, at).trim()
+  if (!/^[^<>\s@]+@[^<>\s@]+$/.test(email)) return undefined
+  return { email, ...(name && { name }) }
 }
 
 /** The fields of a line of CSV, without their quotes. */

@@ -111,7 +111,7 @@ export const consoleRoutes = new Hono<PageEnv>()
   .get('/invitations', signedInPage('users:create'), (c) => invitationsPage(c))
   .post('/invitations', signedInPage('users:create'), ours, async (c) => {
     const { emails = '', role = 'user' } = c.var.fields
-    const lines = readInvitations(emails, role).slice(0, MOST_AT_ONCE)
+    const lines = readInvitations(emails, role, MOST_AT_ONCE)
     const { view } = await c.var.signedIn()
     const results: InviteResult[] = []
     const good: CreateInvitation[] = []
