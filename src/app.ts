@@ -32,6 +32,7 @@ import { factorPages } from './signin/factor-routes.tsx'
 import { linkPages } from './signin/links-routes.tsx'
 import { signinRoutes } from './signin/routes.tsx'
 import { signupRoutes } from './signin/signup-routes.tsx'
+import { termsRoutes } from './signin/terms-routes.tsx'
 import { healthRoutes, systemRoutes } from './system/routes.ts'
 import { meRoutes } from './users/routes/me-routes.ts'
 import { userRecordsRoutes } from './users/routes/records-routes.ts'
@@ -155,6 +156,7 @@ const routes = new Hono<AppEnv>()
   .route('/', factorPages)
   .route('/', againPages)
   .route('/', signupRoutes)
+  .route('/', termsRoutes)
   .route('/', accountRoutes)
   .route('/', accountFactorRoutes)
   .route('/admin', consoleRoutes)

@@ -56,6 +56,8 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     state: 'row',
     facets: 'row',
     locale: 'row',
+    terms_version: 'row',
+    terms_accepted_at: 'row',
   },
   factors: {
     user_id: 'row',

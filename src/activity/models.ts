@@ -6,6 +6,7 @@ export const ACTIONS = {
   'user.created': 'security',
   'user.updated': 'security',
   'user.role_changed': 'security',
+  'user.terms_accepted': 'security',
   'user.disabled': 'security',
   'user.enabled': 'security',
   'user.deleted': 'security',

@@ -3,14 +3,19 @@ import { RecoveryCode, TotpCode } from '../factors/schemas.ts'
 import { Accepted } from '../links/schemas.ts'
 import { challengeId, PasskeyAssertion } from '../passkeys/schemas.ts'
 import { NewPassword, Password } from '../passwords/schemas.ts'
-import { DisplayName, EmailInput, User } from '../users/schemas.ts'
+import { DisplayName, EmailInput, TermsVersion, User } from '../users/schemas.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { text } from '../values/text.ts'
 import { keeping } from './keep-signed-in.ts'
 
 export const SignUp = lazy(() =>
   z
-    .strictObject({ email: EmailInput(), password: NewPassword(), name: DisplayName() })
+    .strictObject({
+      email: EmailInput(),
+      password: NewPassword(),
+      name: DisplayName(),
+      terms_version: TermsVersion().optional(),
+    })
     .meta({ id: 'SignUp' }),
 )
 export type SignUp = Of<typeof SignUp>

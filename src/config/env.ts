@@ -109,6 +109,10 @@ export const Env = lazy(() =>
     /** Origins beside ISSUER's own at which passkeys of ours may be used. */
     WEBAUTHN_ORIGINS: list(faultOfOrigin).default([]),
     ORGANISATION: name(100).default('Roster'),
+    /** What whoever joins agrees to. Another TERMS_VERSION is asked about anew: see main.ts. */
+    TERMS_URL: checked(faultOfUrl).optional(),
+    PRIVACY_URL: checked(faultOfUrl).optional(),
+    TERMS_VERSION: name(50).optional(),
     /** For the pages: a picture of this origin, or one that stands in the setting; and a colour, as #rrggbb. */
     BRAND_LOGO_URL: checked(faultOfPicture).optional(),
     BRAND_COLOUR: checked(faultOfColour).optional(),
@@ -187,6 +191,9 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   WEBAUTHN_RP_ID: "the domain that passkeys are made for, such as your-domain, or leave it out for ISSUER's",
   WEBAUTHN_ORIGINS: 'origins such as https://app.your-domain, separated by commas, or leave it out',
   ORGANISATION: 'a name of at most 100 characters, in one line',
+  TERMS_URL: 'the https:// URL of what whoever joins agrees to, or leave it out',
+  PRIVACY_URL: 'the https:// URL of the privacy notice, or leave it out',
+  TERMS_VERSION: 'another one whenever the terms change, such as 2026-11-28, or leave it out',
   BRAND_LOGO_URL: 'a path of this origin such as /logo.svg, or a data: image in base64, or leave it out',
   BRAND_COLOUR: 'a colour such as #01614d, or leave it out',
   PAGE_TEXTS: 'JSON such as {"en":{"signin.title":"Welcome"}}, or leave it out',

@@ -90,6 +90,7 @@ function parse(env: object): Config | ConfigError {
     EMAIL_VERIFICATION: verificationOf(settings),
     WEBAUTHN_RP_ID: settings.WEBAUTHN_RP_ID ?? new URL(settings.ISSUER).hostname,
     ACTIVITY_NOISE_DAYS: noiseDaysOf(settings),
+    TERMS_VERSION: termsVersionOf(settings),
     keys: keys as Config['keys'],
   }
 }
@@ -97,6 +98,10 @@ function parse(env: object): Config | ConfigError {
 /** A deployment that can send mail has addresses confirmed, and one that asks whose domain an address is has to. */
 const verificationOf = ({ EMAIL_VERIFICATION, MAIL_FROM, SIGNUP_DOMAINS }: Settings) =>
   EMAIL_VERIFICATION ?? (MAIL_FROM || SIGNUP_DOMAINS.length > 0 ? 'required' : 'optional')
+
+/** Terms that nobody has given a version have one all the same: what was agreed to is kept with it. */
+const termsVersionOf = ({ TERMS_URL, PRIVACY_URL, TERMS_VERSION }: Settings) =>
+  TERMS_URL || PRIVACY_URL ? (TERMS_VERSION ?? '1') : undefined
 
 const noiseDaysOf = ({ ACTIVITY_DAYS, ACTIVITY_NOISE_DAYS = Math.min(90, ACTIVITY_DAYS) }: Settings) =>
   ACTIVITY_NOISE_DAYS
@@ -116,6 +121,9 @@ function contradictions(settings: Settings, env: object): Fault[] {
   if (noiseDaysOf(settings) > settings.ACTIVITY_DAYS) {
     const wrong = 'is above ACTIVITY_DAYS, so that noise would outlive what matters'
     faults.push({ name: 'ACTIVITY_NOISE_DAYS', wrong })
+  }
+  if (settings.TERMS_VERSION && !termsVersionOf(settings)) {
+    faults.push({ name: 'TERMS_VERSION', wrong: 'is a version of nothing, as TERMS_URL is missing' })
   }
   const { ISSUER, LINK_ORIGIN = ISSUER } = settings
   const isLocal = (origin: string) => isLoopback(new URL(origin).hostname)

@@ -58,6 +58,7 @@ export async function acceptInvitation(resources: Resources, input: AcceptInvita
       name: input.name ?? invitation.name ?? invitation.email.split('@')[0]!,
       password: input.password,
       role: invitation.role,
+      terms_version: input.terms_version,
     },
     resources.now,
   )

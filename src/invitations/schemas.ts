@@ -4,7 +4,7 @@ import { listOf, pageQuery } from '../http/pagination.ts'
 import { withLink } from '../links/schemas.ts'
 import { NewPassword } from '../passwords/schemas.ts'
 import type { User as UserRow } from '../users/models.ts'
-import { DisplayName, EmailInput, Role } from '../users/schemas.ts'
+import { DisplayName, EmailInput, Role, TermsVersion } from '../users/schemas.ts'
 import { Id, Time, toTime } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import type { Invitation as InvitationRow } from './models.ts'
@@ -83,7 +83,11 @@ export const InvitationList = lazy(() => listOf(Invitation()).meta({ id: 'Invita
 export const ListInvitations = lazy(() => z.strictObject(pageQuery()))
 
 export const AcceptInvitation = lazy(() =>
-  withLink({ password: NewPassword(), name: DisplayName().optional() }).meta({
+  withLink({
+    password: NewPassword(),
+    name: DisplayName().optional(),
+    terms_version: TermsVersion().optional(),
+  }).meta({
     id: 'AcceptInvitation',
   }),
 )

@@ -142,13 +142,32 @@ export const Select: FC<{
 )
 
 export const Checkbox: FC<
-  PropsWithChildren<{ name: string; value?: string; checked?: boolean; required?: boolean }>
-> = ({ children, ...rest }) => (
-  <label class="check">
-    <input type="checkbox" {...rest} />
-    <span>{children}</span>
-  </label>
-)
+  PropsWithChildren<{
+    name: string
+    value?: string
+    checked?: boolean
+    required?: boolean
+    error?: string | undefined
+  }>
+> = ({ children, error, ...rest }) => {
+  const box = (
+    <label class="check">
+      <input
+        type="checkbox"
+        {...(error && { 'aria-invalid': 'true', 'aria-describedby': `${rest.name}-error` })}
+        {...rest}
+      />
+      <span>{children}</span>
+    </label>
+  )
+  if (!error) return box
+  return (
+    <div class="field">
+      {box}
+      <FieldError name={rest.name} error={error} />
+    </div>
+  )
+}
 
 /** `busy`: what the button says while the form is on its way, where there is a script to say it. */
 export const Button: FC<

@@ -89,6 +89,8 @@ const Foot: FC<{ view: View }> = ({ view }) => (
         {name}
       </a>
     ))}
+    {view.terms?.url && <a href={view.terms.url}>{view.texts.common.terms}</a>}
+    {view.terms?.privacyUrl && <a href={view.terms.privacyUrl}>{view.texts.common.privacy}</a>}
   </footer>
 )
 

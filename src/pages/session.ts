@@ -35,7 +35,7 @@ export type PageEnv = AppEnv & {
  * in the trip of the page's own query. A cookie whose role or epoch is of before is replaced, and the request is made
  * again.
  */
-export const signedInPage = (permission?: Permission, { mayOweFactor = false } = {}) =>
+export const signedInPage = (permission?: Permission, { mayOweFactor = false, mayOweTerms = false } = {}) =>
   createMiddleware<PageEnv>(async (c, next) => {
     const { config, now } = c.var
     const cookie = readSessionCookie(c, config.keys.session_cookie, now)
@@ -72,6 +72,10 @@ export const signedInPage = (permission?: Permission, { mayOweFactor = false } =
       return replaceAnswer(c, 307, placeOf(c), renewed)
     }
     if (user.turn !== cookie.turn && reliesOnTurn(actor)) return replaceAnswer(c, 303, againPlace(c))
+    // Terms that are new to somebody are asked about before any other page is shown; a form that is open is taken.
+    const owesTerms = config.TERMS_VERSION !== undefined && user.terms_version !== config.TERMS_VERSION
+    if (owesTerms && !mayOweTerms && c.req.method === 'GET')
+      return replaceAnswer(c, 303, `/terms?${new URLSearchParams({ to: placeOf(c) })}`)
     if (!isAllowed) throw forbidden()
     noteSeen(c.var, cookie, user)
     return undefined

@@ -17,6 +17,8 @@ export interface View extends Clock {
   /** The path with its query, to come back to. */
   here: string
   requestId: string
+  /** What whoever joins agrees to; undefined where there is nothing. */
+  terms: { version: string; url: string | undefined; privacyUrl: string | undefined } | undefined
   /** For how long somebody who was deleted can be restored. */
   purgeDays: number
 }
@@ -48,6 +50,9 @@ export function viewOf(c: Context, locale?: string | null): View {
     path: url.pathname,
     here: url.pathname + url.search,
     requestId,
+    terms: config.TERMS_VERSION
+      ? { version: config.TERMS_VERSION, url: config.TERMS_URL, privacyUrl: config.PRIVACY_URL }
+      : undefined,
     purgeDays: config.PURGE_AFTER_DAYS,
   }
 }

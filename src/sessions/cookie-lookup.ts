@@ -20,6 +20,7 @@ const selectSignedIn = prepare(({ sid, now }: Places<{ sid: string; now: number 
       ...profileColumns,
       token_epoch: users.token_epoch,
       locale: users.locale,
+      terms_version: users.terms_version,
       amr: sessions.amr,
       turn: sessions.turn,
       proved_at: sessions.proved_at,

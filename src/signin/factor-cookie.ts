@@ -14,13 +14,15 @@ export interface FactorDue {
   email: string
   stays: boolean
   to: string | undefined
+  /** Sealed, as the form before had it. */
+  target: string | undefined
 }
 
 /** Leads on from 403 `second_factor_required` to the page for it. */
 export function askForFactor(
   c: Context,
   { members = {} }: AppError,
-  { email, stays, to }: Pick<FactorDue, 'email' | 'stays' | 'to'>,
+  { email, stays, to, target }: Pick<FactorDue, 'email' | 'stays' | 'to' | 'target'>,
 ) {
   const { challenge, methods, expires_in } = members as {
     challenge: string
@@ -28,7 +30,7 @@ export function askForFactor(
     expires_in: number
   }
   const due = { challenge, methods: methods.join(' '), email: email.slice(0, 320), stays: stays ? 'yes' : '' }
-  const value = new URLSearchParams({ ...due, ...(to && { to }) })
+  const value = new URLSearchParams({ ...due, ...(to && { to }), ...(target && { target }) })
   setCookie(c, COOKIE, value.toString(), { ...ATTRIBUTES, maxAge: expires_in })
   return c.redirect('/signin/factor', 303)
 }
@@ -44,6 +46,7 @@ export function readFactorDue(c: Context): FactorDue | undefined {
     email: fields.get('email') ?? '',
     stays: fields.get('stays') === 'yes',
     to: placeOfOurs(fields.get('to') ?? undefined),
+    target: fields.get('target') ?? undefined,
   }
 }
 

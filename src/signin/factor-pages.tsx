@@ -5,6 +5,7 @@ import { NarrowPage } from '../pages/layout.tsx'
 import { PasskeyForm } from '../pages/passkeys.tsx'
 import type { View } from '../pages/view.ts'
 import type { FactorDue } from './factor-cookie.ts'
+import type { Onwards } from './targets.ts'
 
 /** The second factor, after a right password. */
 export const FactorPage: FC<{ view: View; token: string; due: FactorDue; message?: Said | undefined }> = ({
@@ -75,11 +76,7 @@ export const FactorPage: FC<{ view: View; token: string; due: FactorDue; message
 }
 
 /** The passkey on the page for signing in: by its button, and in the autofill of the address. */
-export const PasskeySignIn: FC<{ view: View; token: string; to: string | undefined }> = ({
-  view,
-  token,
-  to,
-}) => (
+export const PasskeySignIn: FC<{ view: View; token: string } & Onwards> = ({ view, token, to, target }) => (
   <PasskeyForm
     view={view}
     token={token}
@@ -87,7 +84,7 @@ export const PasskeySignIn: FC<{ view: View; token: string; to: string | undefin
     label={view.texts.factors.passkey}
     source={{ url: '/v1/auth/login/passkey/options' }}
     isConditional
-    fields={{ to, remember: 'yes' }}
+    fields={{ to, target, remember: 'yes' }}
   />
 )
 

@@ -12,28 +12,30 @@ import type { Said } from '../pages/components.tsx'
 import { failingPage } from '../pages/failing.tsx'
 import { browserFormToken, browserOf, form } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
-import { homeOf, type PageEnv, placeOfOurs } from '../pages/session.ts'
+import type { PageEnv } from '../pages/session.ts'
 import { viewOf } from '../pages/view.ts'
 import { knownDevice } from '../sessions/cookie.ts'
 import { askForFactor, clearFactorDue, type FactorDue, readFactorDue } from './factor-cookie.ts'
 import { credentialIn, FactorPage } from './factor-pages.tsx'
+import { onwardsIn, originOfTarget, placeAfter } from './targets.ts'
 
 const factorPage = (c: Context, due: FactorDue, message?: Said, status = 200) =>
   respond(c, <FactorPage view={viewOf(c)} token={browserFormToken(c)} due={due} message={message} />, {
     status: status as 200,
+    ...originOfTarget(c.var as PageEnv['Variables'], due.target),
   })
 
 /** The session begins, and the browser keeps it; where one more factor is due, that is asked for. */
 async function enter(
   c: Context<PageEnv>,
   prove: () => Promise<Proven>,
-  on: Pick<FactorDue, 'email' | 'stays' | 'to'>,
+  on: Pick<FactorDue, 'email' | 'stays' | 'to' | 'target'>,
 ): Promise<Response> {
   try {
     const tokens = await startSession(c.var, await prove(), { cookie: true, remember: on.stays })
     keepSignedIn(c, tokens, on.stays)
     clearFactorDue(c)
-    return c.redirect(on.to ?? homeOf(tokens.user.role), 303)
+    return c.redirect(placeAfter(c.var, tokens.user.role, on), 303)
   } catch (error) {
     if (error instanceof AppError && error.code === 'second_factor_required')
       return askForFactor(c, error, on)
@@ -73,7 +75,8 @@ export const factorPages = new Hono<PageEnv>()
   })
   .post('/signin/passkey', limitByNetwork, form(browserOf), async (c) => {
     const { challenge_id, remember } = c.var.fields
-    const on = { email: '', stays: remember === 'yes', to: placeOfOurs(c.var.fields.to) }
+    const { to, target } = onwardsIn(c.var.fields)
+    const on = { email: '', stays: remember === 'yes', to, target }
     try {
       const sent = { challenge_id, credential: credentialIn(c.var.fields), ...knownDevice(c) }
       return await enter(c, () => provePasskey(c.var, validate(PasskeyLogIn(), sent)), on)
@@ -81,7 +84,10 @@ export const factorPages = new Hono<PageEnv>()
       if (!(error instanceof AppError) || error.status >= 500) throw error
       ;(c as Context).set('problem', error)
       const why = error.code === 'account_disabled' ? 'disabled' : 'passkey'
-      return c.redirect(`/signin?${new URLSearchParams({ done: why, ...(on.to && { to: on.to }) })}`, 303)
+      return c.redirect(
+        `/signin?${new URLSearchParams({ done: why, ...(to && { to }), ...(target && { target }) })}`,
+        303,
+      )
     }
   })
   .onError(failingPage)

@@ -3,6 +3,7 @@ import type { InvitationShown } from '../invitations/accept.ts'
 import type { LinkPurpose } from '../links/models.ts'
 import { Button, Field, Form, Message, type Said } from '../pages/components.tsx'
 import { NarrowPage } from '../pages/layout.tsx'
+import { TermsBox } from '../pages/terms.tsx'
 import type { View } from '../pages/view.ts'
 import type { Field as LinkField } from './link-pages.ts'
 
@@ -83,6 +84,7 @@ export const LinkForm: FC<
             required={required}
           />
         ))}
+        {purpose === 'accept_invitation' && <TermsBox view={view} error={errors.terms_version} />}
         <Button style="primary" wide>
           {texts.button}
         </Button>

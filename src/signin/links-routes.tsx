@@ -23,6 +23,7 @@ import { homeOf } from '../pages/session.ts'
 import { rememberLanguage, type View, viewOf } from '../pages/view.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { knownDevice, readSessionCookie, toClaims } from '../sessions/cookie.ts'
+import { assertTermsOfNow } from '../users/terms.ts'
 import { askerOf } from './asker-cookie.ts'
 import { LinkDone, LinkExpired, LinkForm } from './link-form.tsx'
 import { type LinkPage, type Outcome, PAGES } from './link-pages.ts'
@@ -188,6 +189,7 @@ export const linkPages = new Hono<AppEnv>()
 /** Makes the account, and signs in whoever made it here. */
 async function accept(c: LinkContext, fields: Fields, isOurs: boolean) {
   const input = validate(AcceptInvitation(), fields)
+  assertTermsOfNow(c.var.config, input.terms_version)
   const { email, role } = await acceptInvitation(c.var, input)
   if (!isOurs) return donePage(c, 'done', undefined, false)
   try {

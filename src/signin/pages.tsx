@@ -2,10 +2,12 @@ import type { FC } from 'hono/jsx'
 import { RECENT_LOGIN_SECONDS } from '../http/problem.ts'
 import { Button, Checkbox, Field, Form, Message, type Said } from '../pages/components.tsx'
 import { NarrowPage } from '../pages/layout.tsx'
+import { TermsBox } from '../pages/terms.tsx'
 import type { View } from '../pages/view.ts'
 import { type Again, AgainCode, AgainMail, AgainPasskey, PasskeySignIn } from './factor-pages.tsx'
+import { type Onwards, onwards } from './targets.ts'
 
-interface FormPage {
+export interface FormPage {
   view: View
   token: string
   message?: Said | undefined
@@ -13,9 +15,15 @@ interface FormPage {
   errors?: Record<string, string>
 }
 
-export const SignInPage: FC<
-  FormPage & { to?: string | undefined; target?: string | undefined; canSignUp: boolean }
-> = ({ view, token, message, values = {}, to, target, canSignUp }) => {
+export const SignInPage: FC<FormPage & Onwards & { canSignUp: boolean }> = ({
+  view,
+  token,
+  message,
+  values = {},
+  to,
+  target,
+  canSignUp,
+}) => {
   const { common, signin } = view.texts
   return (
     <NarrowPage
@@ -25,7 +33,7 @@ export const SignInPage: FC<
       below={
         canSignUp && (
           <>
-            {signin.newHere} <a href={withTo('/signup', to)}>{signin.create}</a>
+            {signin.newHere} <a href={onwards('/signup', { to, target })}>{signin.create}</a>
           </>
         )
       }
@@ -33,8 +41,7 @@ export const SignInPage: FC<
       <h1>{signin.title}</h1>
       <Message message={message} />
       <Form action="/signin" token={token}>
-        {to && <input type="hidden" name="to" value={to} />}
-        {target && <input type="hidden" name="target" value={target} />}
+        <OnwardsFields to={to} target={target} />
         <Field
           name="email"
           label={common.email}
@@ -64,7 +71,7 @@ export const SignInPage: FC<
           {signin.button}
         </Button>
       </Form>
-      <PasskeySignIn view={view} token={token} to={to} />
+      <PasskeySignIn view={view} token={token} to={to} target={target} />
     </NarrowPage>
   )
 }
@@ -113,12 +120,14 @@ export const SignInAgainPage: FC<
   )
 }
 
-export const SignUpPage: FC<FormPage & { passwordMinLength: number }> = ({
+export const SignUpPage: FC<FormPage & Onwards & { passwordMinLength: number }> = ({
   view,
   token,
   message,
   values = {},
   errors = {},
+  to,
+  target,
   passwordMinLength,
 }) => {
   const { common, signin } = view.texts
@@ -130,13 +139,14 @@ export const SignUpPage: FC<FormPage & { passwordMinLength: number }> = ({
       isError={message?.tone === 'danger'}
       below={
         <>
-          {signup.have} <a href="/signin">{signin.title}</a>
+          {signup.have} <a href={onwards('/signin', { to, target })}>{signin.title}</a>
         </>
       }
     >
       <h1>{signup.title}</h1>
       <Message message={message} />
       <Form action="/signup" token={token}>
+        <OnwardsFields to={to} target={target} />
         <Field
           name="name"
           label={common.name}
@@ -165,6 +175,7 @@ export const SignUpPage: FC<FormPage & { passwordMinLength: number }> = ({
           autocomplete="new-password"
           required
         />
+        <TermsBox view={view} error={errors.terms_version} />
         <Button style="primary" wide busy={signup.busy}>
           {signup.button}
         </Button>
@@ -183,12 +194,14 @@ export const SignUpClosedPage: FC<{ view: View }> = ({ view }) => {
   )
 }
 
-export const CheckMailPage: FC<FormPage & { email: string }> = ({
+export const CheckMailPage: FC<FormPage & Onwards & { email: string }> = ({
   view,
   token,
   message,
   email,
   errors = {},
+  to,
+  target,
 }) => {
   const { check } = view.texts.signin
   return (
@@ -196,7 +209,7 @@ export const CheckMailPage: FC<FormPage & { email: string }> = ({
       view={view}
       title={check.title}
       isError={message?.tone === 'danger'}
-      below={<a href="/signup">{check.other}</a>}
+      below={<a href={onwards('/signup', { to, target })}>{check.other}</a>}
     >
       <div class="stack">
         <h1>{check.title}</h1>
@@ -287,5 +300,9 @@ export const ResendPage: FC<FormPage> = ({ view, token }) => {
   )
 }
 
-const withTo = (path: string, to: string | undefined) =>
-  to ? `${path}?${new URLSearchParams({ to })}` : path
+export const OnwardsFields: FC<Onwards> = ({ to, target }) => (
+  <>
+    {to && <input type="hidden" name="to" value={to} />}
+    {target && <input type="hidden" name="target" value={target} />}
+  </>
+)

@@ -11,15 +11,15 @@ import { validate } from '../http/validate.ts'
 import { failingPage } from '../pages/failing.tsx'
 import { browserFormToken, browserOf, form, sessionOf } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
-import { homeOf, type PageEnv, placeOfOurs, signedInPage } from '../pages/session.ts'
+import { homeOf, type PageEnv, signedInPage } from '../pages/session.ts'
 import { doneMessage } from '../pages/submit.ts'
 import { rememberLanguage, viewOf } from '../pages/view.ts'
 import { clearSessionCookie, knownDevice, readSessionCookie } from '../sessions/cookie.ts'
-import { askerOf } from './asker-cookie.ts'
+import { askerOf, onwardsOf } from './asker-cookie.ts'
 import { askForFactor } from './factor-cookie.ts'
 import { SignInPage } from './pages.tsx'
 import { refusalOf } from './refusals.tsx'
-import { openTarget, originOfTarget, sealTarget } from './targets.ts'
+import { onwardsIn, originOfTarget, placeAfter, sealTarget } from './targets.ts'
 
 /** Says that whoever signs in has signed up here: they alone hear that an address is not confirmed. */
 function signedUpHere(c: Context<PageEnv>): { signup_token?: string } {
@@ -53,23 +53,25 @@ export const signinRoutes = new Hono<PageEnv>()
           address: view.texts.links.change_email.done[0]!,
           unlocked: view.texts.links.unlock_account.done[0]!,
         })
-    const target = sealTarget(c.var, c.req.query('redirect_to'))
+    const { done, redirect_to, ...query } = c.req.query()
+    const given = { target: sealTarget(c.var, redirect_to), ...onwardsIn(query) }
+    // Whoever has signed up here goes on where they wanted to.
+    const on = done === 'confirmed' && !given.to && !given.target ? onwardsOf(c) : given
     return respond(
       c,
       <SignInPage
         view={view}
         token={browserFormToken(c)}
-        to={placeOfOurs(c.req.query('to'))}
-        target={target}
+        {...on}
         message={message}
         canSignUp={c.var.config.SIGNUP === 'open'}
       />,
-      originOfTarget(c.var, target),
+      originOfTarget(c.var, on.target),
     )
   })
   .post('/signin', limitByNetwork, form(browserOf), async (c) => {
-    const { email = '', password = '', remember, target } = c.var.fields
-    const to = placeOfOurs(c.var.fields.to)
+    const { email = '', password = '', remember } = c.var.fields
+    const { to, target } = onwardsIn(c.var.fields)
     try {
       const tokens = await startSession(
         c.var,
@@ -77,11 +79,11 @@ export const signinRoutes = new Hono<PageEnv>()
         { cookie: true, remember: remember === 'yes' },
       )
       keepSignedIn(c, tokens, remember === 'yes')
-      return c.redirect(openTarget(c.var, target) ?? to ?? homeOf(tokens.user.role), 303)
+      return c.redirect(placeAfter(c.var, tokens.user.role, { to, target }), 303)
     } catch (error) {
       if (!(error instanceof AppError)) throw error
       if (error.code === 'second_factor_required')
-        return askForFactor(c, error, { email, stays: remember === 'yes', to })
+        return askForFactor(c, error, { email, stays: remember === 'yes', to, target })
       const view = viewOf(c)
       for (const [name, value] of Object.entries(error.headers)) c.header(name, value)
       return respond(

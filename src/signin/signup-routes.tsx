@@ -20,11 +20,13 @@ import { forgotPassword } from '../recovery/reset.ts'
 import { AskForMail, VerifyEmail } from '../recovery/schemas.ts'
 import { resendVerification, verifyEmail } from '../recovery/verify.ts'
 import { knownDevice } from '../sessions/cookie.ts'
-import { askerOf, rememberAsker } from './asker-cookie.ts'
+import { assertTermsOfNow } from '../users/terms.ts'
+import { askerOf, onwardsOf, rememberAsker, rememberOnwards } from './asker-cookie.ts'
 import { CheckMailPage, ForgotPage, ResendPage, SignUpClosedPage, SignUpPage } from './pages.tsx'
 import { refusalOf } from './refusals.tsx'
+import { type Onwards, onwardsIn, originOfTarget, placeAfter, sealTarget } from './targets.ts'
 
-const checkMail = (c: Context, email: string, message?: Said, status = 200) =>
+const checkMail = (c: Context, email: string, on: Onwards, message?: Said, status = 200) =>
   respond(
     c,
     <CheckMailPage
@@ -32,6 +34,7 @@ const checkMail = (c: Context, email: string, message?: Said, status = 200) =>
       token={browserFormToken(c)}
       email={email.slice(0, 320)}
       message={message}
+      {...on}
     />,
     { status: status as 200 },
   )
@@ -40,24 +43,34 @@ export const signupRoutes = new Hono<PageEnv>()
   .get('/signup', (c) => {
     rememberLanguage(c)
     const view = viewOf(c)
+    const { redirect_to } = c.req.query()
+    const { to, target = sealTarget(c.var, redirect_to) } = onwardsIn(c.req.query())
+    const on = { to, target }
     if (c.var.config.SIGNUP === 'closed') return respond(c, <SignUpClosedPage view={view} />)
     return respond(
       c,
-      <SignUpPage view={view} token={browserFormToken(c)} passwordMinLength={PASSWORD_MIN_LENGTH} />,
+      <SignUpPage view={view} token={browserFormToken(c)} passwordMinLength={PASSWORD_MIN_LENGTH} {...on} />,
+      originOfTarget(c.var, on.target),
     )
   })
   .post('/signup', limitByNetwork, form(browserOf), async (c) => {
     const { form_token: _, ...fields } = c.var.fields
-    const { name = '', email = '', password = '' } = fields
+    const { name = '', email = '', password = '', terms_version } = fields
+    const on = onwardsIn(fields)
     try {
-      const { status, body } = await signUp(c.var, validate(SignUp(), { name, email, password }), undefined)
+      assertTermsOfNow(c.var.config, terms_version)
+      const input = validate(SignUp(), { name, email, password, terms_version })
+      const { status, body } = await signUp(c.var, input, undefined)
       rememberAsker(c, 'verify_email', body.signup_token)
-      if (status === 202) return c.redirect(`/signup/check?${new URLSearchParams({ email })}`, 303)
+      if (status === 202) {
+        rememberOnwards(c, on)
+        return c.redirect(`/signup/check?${new URLSearchParams({ email })}`, 303)
+      }
       const tokens = await startSession(c.var, await logIn(c.var, { email, password, ...knownDevice(c) }), {
         cookie: true,
       })
       keepSignedIn(c, tokens, true)
-      return c.redirect('/account', 303)
+      return c.redirect(placeAfter(c.var, tokens.user.role, on), 303)
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error
       const view = viewOf(c)
@@ -75,8 +88,9 @@ export const signupRoutes = new Hono<PageEnv>()
           values={{ name, email }}
           errors={error.code === 'email_taken' ? { email: problemText(view, error) } : errors}
           passwordMinLength={PASSWORD_MIN_LENGTH}
+          {...on}
         />,
-        { status: error.status },
+        { status: error.status, ...originOfTarget(c.var, on.target) },
       )
     }
   })
@@ -84,7 +98,7 @@ export const signupRoutes = new Hono<PageEnv>()
     rememberLanguage(c)
     return respond(c, <ResendPage view={viewOf(c)} token={browserFormToken(c)} />)
   })
-  .get('/signup/check', (c) => checkMail(c, c.req.query('email') ?? ''))
+  .get('/signup/check', (c) => checkMail(c, c.req.query('email') ?? '', onwardsOf(c)))
   .post('/signup/code', limitByNetwork, form(browserOf), async (c) => {
     const { email = '', code = '' } = c.var.fields
     const proof = { code: code.replace(/\s/g, ''), ...askerOf(c, c.var, 'verify_email') }
@@ -97,7 +111,7 @@ export const signupRoutes = new Hono<PageEnv>()
       const [title, text] = view.texts.signin.check.wrong
       const message: Said =
         error.status === 429 ? refusalOf(view, error) : { tone: 'danger', title: title!, text }
-      return checkMail(c, email, message, error.status)
+      return checkMail(c, email, onwardsOf(c), message, error.status)
     }
   })
   .post('/signup/again', limitByNetwork, form(browserOf), async (c) => {
@@ -107,10 +121,10 @@ export const signupRoutes = new Hono<PageEnv>()
       // What signing up has given is good with every mail of that account, so it stays.
       if (askerOf(c, c.var, 'verify_email').signup_token === undefined)
         rememberAsker(c, 'verify_email', asked.request_token)
-      return checkMail(c, email, { title: viewOf(c).texts.signin.check.sent })
+      return checkMail(c, email, onwardsOf(c), { title: viewOf(c).texts.signin.check.sent })
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error
-      return checkMail(c, email, refusalOf(viewOf(c), error), error.status)
+      return checkMail(c, email, onwardsOf(c), refusalOf(viewOf(c), error), error.status)
     }
   })
   .get('/forgot', (c) => {

@@ -1,5 +1,6 @@
 import type { Resources } from '../context.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
+import { homeOf, placeOfOurs } from '../pages/session.ts'
 
 /**
  * Where signing in may lead beside our own pages: to an address that stands in APP_URLS, exactly. It travels through the
@@ -26,4 +27,36 @@ export function openTarget(
 export const originOfTarget = (resources: Pick<Resources, 'config'>, sealed: string | undefined) => {
   const url = openTarget(resources, sealed)
   return url === undefined ? {} : { formAction: new URL(url).origin }
+}
+
+/** Where it goes on after signing in: a place of ours, or a sealed target. */
+export interface Onwards {
+  to?: string | undefined
+  target?: string | undefined
+}
+
+/** A page of ours from which it goes on there. */
+export function onwards(path: string, { to, target }: Onwards): string {
+  const query = new URLSearchParams({ ...(to && { to }), ...(target && { target }) })
+  return query.size > 0 ? `${path}?${query}` : path
+}
+
+/** What a page or a form has brought along of it. */
+export function onwardsIn(fields: Record<string, string>): Onwards {
+  const to = placeOfOurs(fields.to)
+  return { ...(to && { to }), ...(fields.target && { target: fields.target }) }
+}
+
+/**
+ * Where somebody goes who has signed in. Pages of ours ask for their agreement to the terms themselves; on the way to an
+ * app they are asked first.
+ */
+export function placeAfter(
+  resources: Pick<Resources, 'config'>,
+  role: string,
+  { to, target }: Onwards,
+): string {
+  const url = openTarget(resources, target)
+  if (url === undefined) return to ?? homeOf(role)
+  return resources.config.TERMS_VERSION ? onwards('/terms', { target }) : url
 }

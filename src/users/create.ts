@@ -28,6 +28,7 @@ import {
 import { emailTaken, outranked, signupDomainRefused } from './errors.ts'
 import { emailIsHeld, type NewUser, type Role, users } from './models.ts'
 import { type CreateUser, type ManagedUser, toManagedUser } from './schemas.ts'
+import { assertTermsOfNow } from './terms.ts'
 
 /** What SIGNUP_DOMAINS asks of an address that nobody but its owner has vouched for. Throws 403 `signup_domain_refused`. */
 export function assertDomainMaySignUp({ SIGNUP_DOMAINS }: Config, email: string): void {
@@ -35,13 +36,20 @@ export function assertDomainMaySignUp({ SIGNUP_DOMAINS }: Config, email: string)
   if (SIGNUP_DOMAINS.length > 0 && !SIGNUP_DOMAINS.includes(domain)) throw signupDomainRefused()
 }
 
-/** A new user's row, with the password hashed. Throws 422 for a weak one. */
+/** A new user's row, with the password hashed. Throws 422 for a weak one, and for terms that are not those of now. */
 export async function makeUserRow(
   resources: Resources,
-  input: { email: string; name: string; password?: string | undefined; role: Role },
+  input: {
+    email: string
+    name: string
+    password?: string | undefined
+    role: Role
+    terms_version?: string | undefined
+  },
   emailVerifiedAt: number | null = null,
 ) {
-  const { password } = input
+  const { password, terms_version = null } = input
+  if (terms_version !== null) assertTermsOfNow(resources.config, terms_version)
   const password_hash = password === undefined ? null : await hashNewPassword(resources, password, input)
   const { now } = resources
   return {
@@ -64,6 +72,8 @@ export async function makeUserRow(
     updated_at: now,
     last_login_at: null,
     deleted_at: null,
+    terms_version,
+    terms_accepted_at: terms_version === null ? null : now,
   } as const satisfies NewUser
 }
 

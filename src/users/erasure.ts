@@ -32,7 +32,8 @@ const ROWS_PER_STATEMENT = 500
 const LATE_WRITES_MS = MINUTE_MS
 
 /** Members of details that name nobody. All others go. */
-const IMPERSONAL = 'role until reason session_id invitation_id client_id scopes count code'.split(' ')
+const IMPERSONAL =
+  'role until reason session_id invitation_id client_id scopes count code terms_version'.split(' ')
 
 /** What is looked through, in this order; the history first, as it tells what to look for. */
 const STAGES = [

@@ -69,6 +69,9 @@ export const users = sqliteTable(
     deleted_at: integer(),
     /** The language of pages and mails; null: what the browser asks for. */
     locale: text(),
+    /** Which terms its user has agreed to, and when; null: none yet (TERMS_VERSION). */
+    terms_version: text(),
+    terms_accepted_at: integer(),
     state: text({ enum: STATES })
       .notNull()
       .generatedAlwaysAs(sql`CASE WHEN deleted_at IS NULL THEN status ELSE 'deleted' END`, {
@@ -111,6 +114,8 @@ const {
   devices,
   password_is_given,
   locale: _locale,
+  terms_version: _termsVersion,
+  terms_accepted_at: _termsAcceptedAt,
   ...shown
 } = columns
 /** What readers are shown of people. No secret has to travel for that. */

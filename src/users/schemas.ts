@@ -18,6 +18,13 @@ export const EmailInput = lazy(() =>
 
 export const DisplayName = lazy(() => name(100).meta({ example: 'Ada Lovelace' }))
 
+export const TermsVersion = lazy(() =>
+  text(50, 1).meta({
+    description:
+      'The `TERMS_VERSION` that its user has agreed to, where the deployment has terms. Without it they are asked by the pages, at the next sign-in.',
+  }),
+)
+
 export const Role = lazy(() => z.enum(ROLES))
 const State = lazy(() => z.enum(STATES))
 

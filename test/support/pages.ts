@@ -34,6 +34,8 @@ export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'>
   'POST /account/security/passkeys': 'signed in',
   'POST /account/security/passkeys/:id/rename': 'signed in',
   'POST /account/security/passkeys/:id/remove': 'signed in',
+  'GET /terms': 'signed in',
+  'POST /terms': 'signed in',
   'GET /signin/again': 'signed in',
   'POST /signin/again': 'signed in',
   'POST /signin/again/mail': 'signed in',
@@ -134,7 +136,7 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
   const pagesFor = (beginning: RegExp) => Object.keys(PAGES).filter((route) => beginning.test(route))
 
   const asNobody = await by()
-  for (const route of pagesFor(/^GET (?!\/account|\/admin|\/signin\/again)/)) await asNobody(route)
+  for (const route of pagesFor(/^GET (?!\/account|\/admin|\/signin\/again|\/terms)/)) await asNobody(route)
   const eve = newPerson()
   await asNobody('POST /signup', { fields: eve })
   await asNobody('POST /signup/again', { fields: { email: eve.email } })
@@ -146,7 +148,8 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
 
   const ada = await api.person()
   const asAda = await by(ada)
-  for (const route of pagesFor(/^GET (\/account|\/signin\/again)/)) await asAda(route)
+  for (const route of pagesFor(/^GET (\/account|\/signin\/again|\/terms)/)) await asAda(route)
+  await asAda('POST /terms')
   const moved = { new_email: newPerson().email, current_password: PASSWORD }
   const changed = { current_password: PASSWORD, new_password: 'nine green bears run' }
   await asAda('POST /account', { fields: { name: 'Grace' } })

@@ -80,6 +80,7 @@ export const common: typeof English = {
     invitation_ended: 'Diese Einladung gilt nicht mehr.',
     too_many_attempts: 'Zu viele Versuche. Warte eine Weile und versuch es dann noch einmal.',
     proof_needed: 'Die Mail zu lesen reicht nicht. Gib das Passwort deines Kontos ein, oder wähl ein neues.',
+    terms_not_accepted: 'Stimme zu, damit es weitergeht.',
     invalid_link: 'Dieser Link ist abgelaufen oder wurde schon benutzt.',
   },
 }

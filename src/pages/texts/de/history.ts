@@ -20,6 +20,7 @@ export const history: typeof English = {
     'user.created': 'Konto angelegt',
     'user.updated': 'Angaben geändert',
     'user.role_changed': 'Rolle geändert',
+    'user.terms_accepted': 'Bedingungen zugestimmt',
     'user.disabled': 'Gesperrt',
     'user.enabled': 'Entsperrt',
     'user.deleted': 'Gelöscht',
@@ -78,6 +79,7 @@ export const history: typeof English = {
     },
     'user.role_changed': ({ actor, whom, details }) =>
       `Rolle geändert durch ${actor}: ${whom ?? 'selbst'}, jetzt ${role(change(details, 'role')?.to)}`,
+    'user.terms_accepted': ({ actor }) => `Den Bedingungen zugestimmt: ${actor}`,
     'user.disabled': ({ actor, whom }) => `Gesperrt durch ${actor}: ${whom ?? 'das Konto'}`,
     'user.enabled': ({ actor, whom }) => `Entsperrt durch ${actor}: ${whom ?? 'das Konto'}`,
     'user.deleted': ({ actor, whom }) => `Gelöscht durch ${actor}: ${whom ?? 'das Konto'}`,

@@ -31,12 +31,15 @@ export const signin: typeof English = {
     have: 'Schon ein Konto?',
     closed: ['Konten gibt es auf Einladung', 'Bitte jemanden aus der Verwaltung, dich einzuladen.'],
     domain: 'Für diese Maildomain werden keine Konten angelegt.',
-    agree: (terms, privacy) =>
-      terms && privacy
-        ? 'Ich stimme den Nutzungsbedingungen zu und habe die Datenschutzhinweise gelesen'
-        : terms
-          ? 'Ich stimme den Nutzungsbedingungen zu'
-          : 'Ich habe die Datenschutzhinweise gelesen',
+  },
+  terms: {
+    title: 'Die Bedingungen haben sich geändert',
+    first: 'Stimme den Bedingungen zu',
+    lead: (organisation) => `${organisation} bittet dich um Zustimmung, bevor es weitergeht.`,
+    both: 'Ich stimme den *Nutzungsbedingungen* zu und habe die *Datenschutzhinweise* gelesen',
+    terms: 'Ich stimme den *Nutzungsbedingungen* zu',
+    privacy: 'Ich habe die *Datenschutzhinweise* gelesen',
+    button: 'Weiter',
   },
   check: {
     title: 'Sieh in deine Mail',

@@ -28,6 +28,7 @@ export const history = {
     'user.created': 'Account added',
     'user.updated': 'Details changed',
     'user.role_changed': 'Role changed',
+    'user.terms_accepted': 'Terms agreed to',
     'user.disabled': 'Disabled',
     'user.enabled': 'Enabled',
     'user.deleted': 'Deleted',
@@ -86,6 +87,7 @@ export const history = {
     },
     'user.role_changed': ({ actor, whom, details }) =>
       `${actor} made ${whom ?? 'themselves'} ${role(change(details, 'role')?.to)}`,
+    'user.terms_accepted': ({ actor }) => `${actor} agreed to the terms`,
     'user.disabled': ({ actor, whom }) => `${actor} disabled ${whom ?? 'the account'}`,
     'user.enabled': ({ actor, whom }) => `${actor} enabled ${whom ?? 'the account'}`,
     'user.deleted': ({ actor, whom }) => `${actor} deleted ${whom ?? 'the account'}`,

@@ -29,12 +29,16 @@ export const signin = {
     have: 'Have an account?',
     closed: ['Accounts are made by invitation', 'Ask somebody who manages people here to invite you.'],
     domain: 'Accounts are not made for this mail domain.',
-    agree: (terms: boolean, privacy: boolean): string =>
-      terms && privacy
-        ? 'I agree to the terms and have read the privacy notice'
-        : terms
-          ? 'I agree to the terms'
-          : 'I have read the privacy notice',
+  },
+  /** What stands between two stars is a link: to the terms, or to the privacy notice. */
+  terms: {
+    title: 'The terms have changed',
+    first: 'Agree to the terms',
+    lead: (organisation: string) => `${organisation} asks you to agree to them before you go on.`,
+    both: 'I agree to the *terms* and have read the *privacy notice*',
+    terms: 'I agree to the *terms*',
+    privacy: 'I have read the *privacy notice*',
+    button: 'Continue',
   },
   check: {
     title: 'Check your mail',

@@ -1,0 +1,103 @@
+import type { Context } from 'hono'
+import type { FC } from 'hono/jsx'
+import { Hono } from '../http/hono.ts'
+import { AppError } from '../http/problem.ts'
+import { Button, Form, Message } from '../pages/components.tsx'
+import { failingPage, fieldErrors } from '../pages/failing.tsx'
+import { form, sessionOf } from '../pages/forms.ts'
+import { NarrowPage } from '../pages/layout.tsx'
+import { respond } from '../pages/respond.ts'
+import { homeOf, type PageEnv, signedInPage } from '../pages/session.ts'
+import { TermsBox } from '../pages/terms.tsx'
+import { rememberLanguage } from '../pages/view.ts'
+import { changeUser } from '../users/change.ts'
+import { acceptingTerms, assertTermsOfNow } from '../users/terms.ts'
+import { type FormPage, OnwardsFields } from './pages.tsx'
+import { type Onwards, onwardsIn, openTarget, originOfTarget } from './targets.ts'
+
+/** Terms that are new to somebody who is signed in. */
+const TermsPage: FC<FormPage & Onwards & { hadOthers: boolean }> = ({
+  view,
+  token,
+  message,
+  errors = {},
+  to,
+  target,
+  hadOthers,
+}) => {
+  const { common, signin } = view.texts
+  const title = hadOthers ? signin.terms.title : signin.terms.first
+  return (
+    <NarrowPage
+      view={view}
+      title={title}
+      isError={message?.tone === 'danger'}
+      below={
+        <form method="post" action="/signout">
+          <input type="hidden" name="form_token" value={token} />
+          <button type="submit" class="link-button">
+            {common.signOut}
+          </button>
+        </form>
+      }
+    >
+      <div class="stack">
+        <h1>{title}</h1>
+        <p class="soft">{signin.terms.lead(view.organisation)}</p>
+      </div>
+      <Message message={message} />
+      <Form action="/terms" token={token}>
+        <OnwardsFields to={to} target={target} />
+        <TermsBox view={view} error={errors.terms_version} />
+        <Button style="primary" wide>
+          {signin.terms.button}
+        </Button>
+      </Form>
+    </NarrowPage>
+  )
+}
+
+/** Whoever is here is asked nothing else first. */
+const asked = signedInPage(undefined, { mayOweFactor: true, mayOweTerms: true })
+
+/** Where it goes on from here: nowhere is this asked again. */
+const placeOf = (c: Context<PageEnv>, { to, target }: Onwards) =>
+  openTarget(c.var, target) ?? to ?? homeOf(c.var.actor.role!)
+
+async function termsPage(c: Context<PageEnv>, on: Onwards, errors?: Record<string, string>) {
+  const { view, viewer, user } = await c.var.signedIn()
+  if (user.terms_version === (view.terms?.version ?? null)) return c.redirect(placeOf(c, on), 303)
+  const message = errors && { tone: 'danger' as const, title: view.texts.common.problems.terms_not_accepted! }
+  return respond(
+    c,
+    <TermsPage
+      view={view}
+      token={viewer.formToken}
+      hadOthers={user.terms_version !== null}
+      {...on}
+      {...(errors && { errors, message })}
+    />,
+    { ...(errors && { status: 422 as const }), ...originOfTarget(c.var, on.target) },
+  )
+}
+
+export const termsRoutes = new Hono<PageEnv>()
+  .get('/terms', asked, (c) => {
+    rememberLanguage(c)
+    return termsPage(c, onwardsIn(c.req.query()))
+  })
+  .post('/terms', asked, form(sessionOf), async (c) => {
+    const on = onwardsIn(c.var.fields)
+    try {
+      const { terms_version } = c.var.fields
+      assertTermsOfNow(c.var.config, terms_version)
+      if (terms_version !== undefined)
+        await changeUser(c.var, c.var.actor.sub, acceptingTerms(terms_version, c.var.now))
+      return c.redirect(placeOf(c, on), 303)
+    } catch (error) {
+      if (!(error instanceof AppError) || error.status !== 422) throw error
+      const { view } = await c.var.signedIn()
+      return termsPage(c, on, fieldErrors(view, error))
+    }
+  })
+  .onError(failingPage)
