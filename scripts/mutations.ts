@@ -56,11 +56,12 @@ const isAllowed = ({ file, text }: Mutant) => allowed.some((one) => one.file ===
 
 /** Whether a run of these tests fails with this left out; with nothing left out, whether it fails at all. */
 function isNoticed(tests: readonly string[], mutant?: Mutant): boolean {
-  const { status } = spawnSync('vitest', ['run', '--bail=1', ...tests], {
+  const { status, error } = spawnSync('vitest', ['run', '--bail=1', ...tests], {
     cwd: ROOT,
     stdio: 'ignore',
     env: { ...process.env, FAST: '1', MUTANT: mutant ? JSON.stringify(mutant) : '' },
   })
+  if (error) throw error
   return status !== 0
 }
 

@@ -34,7 +34,7 @@ export const LIFETIME_MS: Record<Purpose, number> = {
   disown_factor: 7 * DAY_MS,
   reauthenticate: 30 * MINUTE_MS,
 }
-const CODE_LIFETIME_MS = 10 * MINUTE_MS
+export const CODE_LIFETIME_MS = 10 * MINUTE_MS
 const CODE_TRIES = 5
 const CODE_DIGITS = 8
 

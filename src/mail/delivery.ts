@@ -3,7 +3,7 @@ import type { Resources } from '../context.ts'
 import { build, databaseNow } from '../database/statements.ts'
 import { log } from '../http/log.ts'
 import { oneTimeTokens, TAKES_BACK } from '../links/models.ts'
-import { makeCode, makeLinkToken } from '../links/service.ts'
+import { LIFETIME_MS, makeCode, makeLinkToken } from '../links/service.ts'
 import { LAST_REFUSAL, systemState } from '../system/models.ts'
 import { users } from '../users/models.ts'
 import { MINUTE_MS } from '../values/durations.ts'
@@ -238,5 +238,5 @@ function write({ config }: Resources, mail: OutboxMail) {
   if (!('button' in text)) return render(text, { code }, asked)
   const link = new URL(`/links/${purpose}`, config.LINK_ORIGIN ?? config.ISSUER)
   link.searchParams.set('token', makeLinkToken(config, purpose, mail.token_id))
-  return render(text, { link: link.href, code }, asked)
+  return render(text, { link: link.href, lifetimeMs: LIFETIME_MS[purpose], code }, asked)
 }

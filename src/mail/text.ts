@@ -20,8 +20,6 @@ export interface MailText {
   paragraphs: string[]
   /** What the button says, in a mail that has a link. */
   button?: string
-  /** How long link and code are good, in words. */
-  lifetime?: string
   /** What happened when its reader was to have asked for it; `Asked for` when absent. */
   happened?: string
 }

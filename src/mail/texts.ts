@@ -1,5 +1,7 @@
 import { html } from 'hono/html'
 import type { Purpose } from '../links/models.ts'
+import { CODE_LIFETIME_MS } from '../links/service.ts'
+import { inWords } from '../values/durations.ts'
 import { type About, type Asked, type MailText, sentenceOf } from './text.ts'
 import { accountClosed } from './texts/account-closed.ts'
 import { accountDeleted } from './texts/account-deleted.ts'
@@ -132,18 +134,21 @@ export interface Rendered {
   html: string
 }
 
-const CODE_INTRO = 'Or type this code, good for 10 minutes:'
-const CODE_ALONE = 'The code, good for 10 minutes:'
+const CODE_INTRO = `Or type this code, good for ${inWords(CODE_LIFETIME_MS)}:`
+const CODE_ALONE = `The code, good for ${inWords(CODE_LIFETIME_MS)}:`
+
+/** What a mail gives its reader to use; `lifetimeMs` is that of a link which is good once. */
+interface Access {
+  link?: string
+  lifetimeMs?: number
+  code?: string | undefined
+}
 
 /** Both forms of a mail. Everything that people have typed is escaped, and kept to one line. */
-export function render(
-  mail: MailText,
-  access?: { link?: string; code?: string | undefined },
-  asked?: Asked,
-): Rendered {
+export function render(mail: MailText, access?: Access, asked?: Asked): Rendered {
   const oneLine = (value: string) => value.replace(/\s+/g, ' ').trim()
   const paragraphs = mail.paragraphs.map(oneLine)
-  const lifetime = mail.lifetime && `The link is good once, for ${mail.lifetime}.`
+  const lifetime = access?.lifetimeMs && `The link is good once, for ${inWords(access.lifetimeMs)}.`
   const small = [lifetime, asked && sentenceOf(asked, mail.happened)].filter((line) => line !== undefined)
   const intro = access?.link ? CODE_INTRO : CODE_ALONE
   const plain = [...paragraphs, access?.link, access?.code && `${intro} ${access.code}`, ...small]

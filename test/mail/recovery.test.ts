@@ -83,6 +83,9 @@ test('RS2: a link is good for 30 minutes', async () => {
       id,
     ])
   const links = [await linkFor(ada.email), await linkFor(eve.email)]
+  const { text } = (await api.mailsTo(ada.email))[0]!
+  expect(text).toContain('The link is good once, for 30 minutes.')
+  expect(text).toContain('Or type this code, good for 10 minutes:')
   await passTime(29, ada)
   await passTime(31, eve)
   expect((await reset({ token: links[0]!.token, new_password: NEW_PASSWORD })).status).toBe(204)

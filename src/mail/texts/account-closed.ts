@@ -7,5 +7,4 @@ export const accountClosed = ({ organisation }: About): MailText => ({
     'If you did not close it, somebody else knows your password: this link opens the account again, and then you choose a new one.',
   ],
   button: 'Open my account again',
-  lifetime: '7 days',
 })

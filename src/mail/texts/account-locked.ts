@@ -7,5 +7,4 @@ export const accountLocked = ({ organisation }: About): MailText => ({
     'Your password was not guessed. This link lets you sign in with it again; if you use it elsewhere too, set a new one.',
   ],
   button: 'Unlock my account',
-  lifetime: '7 days',
 })

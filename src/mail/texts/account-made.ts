@@ -8,5 +8,4 @@ export const accountMade = ({ organisation }: About): MailText => ({
     'If you do not know what this is about, do nothing.',
   ],
   button: 'Choose a password',
-  lifetime: '24 hours',
 })

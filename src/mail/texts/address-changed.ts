@@ -8,5 +8,4 @@ export const addressChanged = ({ organisation, newEmail }: About): MailText => (
     'If you do not want this, undo it: this address comes back, and every device is logged out. Then choose a new password.',
   ],
   button: 'Undo the change',
-  lifetime: '7 days',
 })

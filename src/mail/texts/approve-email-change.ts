@@ -8,5 +8,4 @@ export const approveEmailChange = ({ organisation, newEmail }: About): MailText 
     'If it was not you, do nothing: this address stays.',
   ],
   button: 'Approve the new address',
-  lifetime: '24 hours',
 })

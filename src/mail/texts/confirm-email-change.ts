@@ -7,5 +7,4 @@ export const confirmEmailChange = ({ organisation }: About): MailText => ({
     'If it was not you, do nothing.',
   ],
   button: 'Use this address',
-  lifetime: '24 hours',
 })

@@ -8,5 +8,4 @@ export const emailChangeRequested = ({ organisation, newEmail }: About): MailTex
     'If it was not you, undo it: this address stays, or comes back, and every device is logged out. Then choose a new password.',
   ],
   button: 'Undo the change',
-  lifetime: '7 days',
 })

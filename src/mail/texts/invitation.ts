@@ -7,5 +7,4 @@ export const invitation = ({ organisation }: About): MailText => ({
     'If you do not know what this is about, do nothing.',
   ],
   button: 'Accept the invitation',
-  lifetime: '7 days',
 })

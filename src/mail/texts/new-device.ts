@@ -7,6 +7,5 @@ export const newDevice = ({ organisation }: About): MailText => ({
     'If it was you, there is nothing to do. If not, this link ends that session, and you choose a new password.',
   ],
   button: 'This was not me',
-  lifetime: '7 days',
   happened: 'Signed in',
 })

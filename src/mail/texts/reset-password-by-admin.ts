@@ -8,5 +8,4 @@ export const resetPasswordByAdmin = ({ organisation }: About): MailText => ({
     'Until you do, the password stays as it is. If you do not know why you should, ask them.',
   ],
   button: 'Choose a new password',
-  lifetime: '30 minutes',
 })

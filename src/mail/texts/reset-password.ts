@@ -7,5 +7,4 @@ export const resetPassword = ({ organisation }: About): MailText => ({
     'If it was not you, do nothing: the password stays as it is.',
   ],
   button: 'Choose a new password',
-  lifetime: '30 minutes',
 })

@@ -7,6 +7,5 @@ export const totpAdded = ({ organisation }: About): MailText => ({
     'If it was not you, this link ends every session, and takes the app away where it can show that the account is yours.',
   ],
   button: 'This was not me',
-  lifetime: '7 days',
   happened: 'Added',
 })

@@ -7,6 +7,5 @@ export const totpRemoved = ({ organisation }: About): MailText => ({
     'If it was not you, this link ends every session, and you choose a new password.',
   ],
   button: 'This was not me',
-  lifetime: '7 days',
   happened: 'Removed',
 })

@@ -8,5 +8,4 @@ export const verifyEmailByAdmin = ({ organisation }: About): MailText => ({
     'If you do not know what this is about, do nothing.',
   ],
   button: 'Confirm address',
-  lifetime: '24 hours',
 })

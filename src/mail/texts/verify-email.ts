@@ -7,5 +7,4 @@ export const verifyEmail = ({ organisation }: About): MailText => ({
     'If it was not you who signed up, do nothing.',
   ],
   button: 'Confirm address',
-  lifetime: '24 hours',
 })
