@@ -70,7 +70,7 @@ test('RL1: wrong passwords are counted by the session alone, and a right one end
   ).toBe(200)
 })
 
-test('MF3, ID4: a proof that arrives once more puts no code back that was used since', async () => {
+test('MF3: a proof that arrives once more puts no code back that was used since', async () => {
   const own = await freshUpstreams()
   const lone = openApi(own.bindings)
   const ada = await lone.person()

@@ -166,7 +166,7 @@ const WAYS: Record<
 const NO_WAY_IN =
   /^POST \/v1\/auth\/(logout|logout_all|verify_email|resend_verification|change_email|confirm_email_change|approve_email_change|undo_email_change|unlock_account|reopen_account|disown_session|disown_factor|change_password|reauthenticate\/mail_code|factors\/.*|passkeys.*)$|^POST \/(signout|signup\/.*|signin\/again\/mail)$/
 
-test('MF6: every way in stands in the matrix', () => {
+test('MF6, HX9: every way in stands in the matrix', () => {
   const known = Object.values(WAYS).flatMap(({ routes }) => routes)
   const routes = [...operationsOf(app).keys()].filter(
     (route) => /^POST (\/v1\/auth\/|\/sign|\/links|\/forgot)/.test(route) && !NO_WAY_IN.test(route),
@@ -175,7 +175,7 @@ test('MF6: every way in stands in the matrix', () => {
 })
 
 describe.each(Object.entries(WAYS))('MF6, LE5: by %s', (_, { without, withFactor, enter }) => {
-  test.each(Object.entries(FACTORS))('with the factors: %s', async (_, { isTwofold, add }) => {
+  test.each(Object.entries(FACTORS))('HX9: with the factors: %s', async (_, { isTwofold, add }) => {
     const person = await base.person({ email_verified_at: 1 })
     const has = (await add(person)) as Has
     const outcome = await enter(person, has)
