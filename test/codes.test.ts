@@ -181,6 +181,11 @@ const PROVOKE: Record<string, () => Promise<Answer>> = {
   },
   user_not_found: async () =>
     api.send('GET', `/v1/users/${crypto.randomUUID()}`, { token: (await as('manager')).token }),
+  no_earlier_email: async () => {
+    const { token } = await as('admin')
+    const { id } = await api.person({ deleted_at: Date.now() })
+    return api.send('POST', `/v1/users/${id}/restore?earlier_email=true`, { token })
+  },
   user_deleted: async () => {
     const { id } = await api.person({ deleted_at: 1 })
     return post(`/v1/users/${id}/enable`, undefined, { token: (await as('admin')).token })

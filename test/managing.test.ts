@@ -103,7 +103,7 @@ test('LG2: an address and a role that change together are two rows', async () =>
   expect(await api.historyOf(eve.id)).toEqual(['email.changed', 'user.role_changed'])
 })
 
-test('HX2: a role given or taken, enabling and restoring are told by mail', async () => {
+test('HX2: a role given or taken, disabling, enabling, deleting and restoring are told by mail', async () => {
   const ada = await proved()
   await patch(admin, ada.id, { role: 'manager' })
   await patch(admin, ada.id, { role: 'user' })
@@ -114,7 +114,9 @@ test('HX2: a role given or taken, enabling and restoring are told by mail', asyn
   expect(await kindsTo(ada.email)).toEqual([
     'role_changed',
     'role_changed',
+    'account_disabled',
     'account_enabled',
+    'account_deleted',
     'account_restored',
   ])
 })

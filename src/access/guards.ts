@@ -92,8 +92,11 @@ export const signedInWithProfile = documented(
 const asksForFresh = (c: Context) => /(^|,)\s*no-cache\s*(,|$)/i.test(c.req.header('cache-control') ?? '')
 
 /** Lets in everybody. Who brings an access token is known as `c.var.actor`, and it has to be a good one. */
-export const whoeverAsks = createMiddleware<AppEnv & { Variables: { actor?: Actor } }>((c, next) =>
-  bringsCredentials(c) ? authenticate(c as Context<ActorEnv>, next) : next(),
+export const whoeverAsks = documented(
+  createMiddleware<AppEnv & { Variables: { actor?: Actor } }>((c, next) =>
+    bringsCredentials(c) ? authenticate(c as Context<ActorEnv>, next) : next(),
+  ),
+  { problems: [invalidToken, factorEnrolmentRequired] },
 )
 
 /** Lets in whoever has a good access token and a role with this permission, as `c.var.actor`. */

@@ -11,7 +11,7 @@ import { openSessionsOf } from '../sessions/service.ts'
 import type { Acting } from '../users/change.ts'
 import { userNotFound } from '../users/errors.ts'
 import { profileColumns, ROLES, users, userTotals } from '../users/models.ts'
-import { assertVisible, readProfile, sessionsAsSeenBy } from '../users/queries.ts'
+import { assertVisible, readManaged, sessionsAsSeenBy } from '../users/queries.ts'
 import { toManagedUser } from '../users/schemas.ts'
 
 /** How many people there are in each state; `all` leaves out the deleted. */
@@ -43,11 +43,12 @@ export async function findPerson(acting: Acting, id: string) {
   const history = pageOfHistory(acting, { id: actor.sub, role: actor.role }, { limit: 20, user_id: id })
   const {
     profile: [row],
+    earlier: [earlier],
     sessions,
     events,
     factors: [factors],
   } = await db.read({
-    ...readProfile({ id }),
+    ...readManaged({ id }),
     sessions: openSessionsOf(id),
     events: history.rows,
     factors: selectFactorState(config, id),
@@ -55,7 +56,7 @@ export async function findPerson(acting: Acting, id: string) {
   if (!row) throw userNotFound()
   assertVisible(actor, row)
   return {
-    user: toManagedUser(row),
+    user: toManagedUser(row, earlier?.email),
     verifiedAt: row.email_verified_at,
     factors: factors!,
     sessions: sessionsAsSeenBy(actor, row, sessions).data,
@@ -93,7 +94,7 @@ export async function findPeople({ db, actor }: Acting, ids: string[]) {
   const { rows } = await db.read({
     rows: build.select(profileColumns).from(users).where(sql`${users.id} IN ${ids}`),
   })
-  return rows.filter((row) => seesUser(actor, row)).map(toManagedUser)
+  return rows.filter((row) => seesUser(actor, row)).map((row) => toManagedUser(row))
 }
 
 /** Counting ends here: more than a glance needs is never read. */

@@ -1,4 +1,10 @@
-import { AppError, type Refusal } from '../http/problem.ts'
+import { AppError, invalidInput, type Refusal } from '../http/problem.ts'
 
 export const wrongPassword = (cause?: Refusal) =>
   new AppError(403, 'wrong_password', 'The current password is not right.', { cause })
+
+/** A new password that is the one of before: after a theft it would be the thief's. */
+export const unchangedPassword = () =>
+  invalidInput([
+    { pointer: '/new_password', code: 'unchanged', detail: 'This is the password of the account.' },
+  ])

@@ -11,17 +11,22 @@ import type { KnownDevice } from '../throttle/devices.ts'
 import { openOwnAttempt } from '../throttle/service.ts'
 import { selectUsers, type User as UserRow, users } from '../users/models.ts'
 import { isBreached } from './breaches.ts'
-import { wrongPassword } from './errors.ts'
-import { checkPassword, costIn, hashPassword, type PasswordCheck } from './hashing.ts'
+import { unchangedPassword, wrongPassword } from './errors.ts'
+import { checkPassword, costIn, hashPassword, hasKeyOf, type PasswordCheck } from './hashing.ts'
 import { findPasswordWeakness } from './policy.ts'
 import { inTurn } from './turns.ts'
 
-/** Every path that sets a password goes through here. Throws 422 for a weak one. */
+/**
+ * Every path that sets a password goes through here.
+ *
+ * @param former the hash that it is to replace, where whoever sets it has not just shown what that is of.
+ * @throws 422 for a weak one, or the same again.
+ */
 export async function hashNewPassword(
   resources: Resources,
   password: string,
   user: { id?: string; email: string; name: string },
-  pointer = '/password',
+  { pointer = '/password', former = null }: { pointer?: string; former?: string | null } = {},
 ): Promise<string> {
   const { config } = resources
   const refused = (reason: string) =>
@@ -33,7 +38,18 @@ export async function hashNewPassword(
     if (breached) throw refused('is known from a breach of another service')
     if (breached === undefined) noteUnchecked(resources, user.id)
   }
-  return inTurn(resources, () => hashPassword(password, config.keys.password_pepper, costIn(config)))
+  const peppers = config.keys.password_pepper
+  const cost = costIn(config)
+  const hash = await inTurn(resources, async () => {
+    // Nobody knows any more what was hashed with a key that is gone: a reset is the way back from that, too.
+    const isSame =
+      former !== null &&
+      hasKeyOf(former, peppers) &&
+      (await checkPassword(password, former, peppers, cost)).isRight
+    return isSame ? undefined : hashPassword(password, peppers, cost)
+  })
+  if (hash === undefined) throw unchangedPassword()
+  return hash
 }
 
 /** The service did not answer, so a password was taken unasked: the history says so. */

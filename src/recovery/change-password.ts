@@ -1,14 +1,15 @@
 import { and, eq } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { build, databaseNow } from '../database/statements.ts'
-import { invalidInput } from '../http/problem.ts'
 import { enqueueNotice } from '../mail/outbox.ts'
+import { unchangedPassword } from '../passwords/errors.ts'
 import { normalizePassword } from '../passwords/policy.ts'
 import { hashNewPassword, withOwnPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { makeDeviceToken, newDevice } from '../sessions/device-tokens.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { relyOnTurn, TURNS_PAST_COPIES } from '../sessions/turns.ts'
+import { forgetAttempts } from '../throttle/service.ts'
 import { applyChange, byActor, isSamePerson } from '../users/change.ts'
 import type { User } from '../users/models.ts'
 import type { ChangePassword } from './schemas.ts'
@@ -34,10 +35,11 @@ export const changePassword = (
 ): Promise<{ session: Session; user: User; deviceToken: string }> =>
   withOwnPassword(resources, actor, input.current_password, async ({ row, session, clearAttempts }) => {
     if (normalizePassword(input.new_password) === normalizePassword(input.current_password)) {
-      const detail = 'This is the password of the account.'
-      throw invalidInput([{ pointer: '/new_password', code: 'unchanged', detail }])
+      throw unchangedPassword()
     }
-    const passwordHash = await hashNewPassword(resources, input.new_password, row, '/new_password')
+    const passwordHash = await hashNewPassword(resources, input.new_password, row, {
+      pointer: '/new_password',
+    })
     const rotated = {
       ...session,
       counter: session.counter + ROTATIONS_PAST_COPIES,
@@ -46,7 +48,8 @@ export const changePassword = (
     relyOnTurn(actor)
     const user = await applyChange(resources, byActor(actor, resources.now), row, {
       action: 'password.changed',
-      set: { password_hash: passwordHash, password_is_given: 0 },
+      // What strangers have guessed was the old one.
+      set: { password_hash: passwordHash, password_is_given: 0, failed_logins: 0 },
       reliesOn: isSamePerson(row),
       endsTokens: true,
       forgetsDevices: true,
@@ -54,6 +57,7 @@ export const changePassword = (
       mails: (isDone) => [enqueueNotice(resources, 'password_changed', row, isDone)],
       alsoWrite: (isDone) => [
         ...clearAttempts,
+        forgetAttempts(resources, row.email_normalized, isDone),
         build
           .update(sessions)
           .set({ counter: rotated.counter, rotated_at: databaseNow })

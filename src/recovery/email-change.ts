@@ -8,7 +8,7 @@ import { invalidInput, Refusal } from '../http/problem.ts'
 import { invalidLink } from '../links/errors.ts'
 import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
 import type { Proof } from '../links/schemas.ts'
-import { LIFETIME_MS, linkIsLive, requireToken, voidTokens } from '../links/service.ts'
+import { LIFETIME_MS, linkIsLive, requireToken } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { MAILS_OF_ACTOR, openMailRequest } from '../mail/limits.ts'
 import { enqueueAsked, enqueueNotice, sendAfterwards } from '../mail/outbox.ts'
@@ -18,11 +18,10 @@ import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { applyChange, byToken, isSamePerson } from '../users/change.ts'
 import type { Change } from '../users/consequences.ts'
-import { removeFactorsSince } from '../users/consequences.ts'
 import { assertDomainMaySignUp } from '../users/create.ts'
+import { givingBack } from '../users/give-back.ts'
 import type { User } from '../users/models.ts'
 import { normalizeEmail } from '../values/email.ts'
-import { timeOfId } from '../values/ids.ts'
 import { proofNeeded } from './errors.ts'
 import { requirePersonByToken, selectSubject } from './mail-link.ts'
 import type { ChangeEmail } from './schemas.ts'
@@ -206,40 +205,19 @@ const changeTo = (token: OneTimeToken, person: User, now: number): Change => ({
 })
 
 /**
- * The old address takes the change back, made or not: it is the account's (again), whatever else was asked for since
- * is void, and every session ends. A change is asked for with the password, so that opens the account no more: where it
- * was a thief, they know it. Whoever has taken an account over may have closed it: one that was deleted comes back. Throws 409 `email_taken` when somebody else has signed up with the address by now.
+ * The old address takes the change back, made or not: it is the account's (again). Whoever has taken an account over
+ * may have closed it: one that was deleted comes back. Throws 409 `email_taken` when somebody else has signed up with
+ * the address by now.
  */
 export async function undoEmailChange(resources: Resources, proof: Proof): Promise<void> {
-  const { now } = resources
   const { token, subject: person } = await requireToken(resources, 'undo_email_change', proof, selectSubject)
-  const isOurs = eq(oneTimeTokens.subject_id, person.id)
-  await applyChange(resources, byToken(token, now), person, {
+  await applyChange(resources, byToken(token, resources.now), person, {
+    ...givingBack(resources, person, token),
     action: 'email.change_undone',
     reliesOn: isSamePerson(person),
-    set: {
-      email: token.email,
-      email_normalized: token.email_normalized,
-      email_verified_at: now,
-      deleted_at: null,
-      password_hash: null,
-    },
     details: {
       email: { from: person.email, to: token.email },
       ...(person.deleted_at !== null && { restored: true }),
     },
-    endsTokens: true,
-    forgetsDevices: true,
-    endsSessions: { reason: 'ended' },
-    // Undoing this change also undoes those that came after it; those before it can still be undone.
-    alsoWrite: (isDone) => [
-      // What was mailed since may have gone to a thief.
-      voidTokens(
-        now,
-        ['undo_email_change', 'disown_factor', 'disown_session'],
-        sql`${isOurs} AND id > ${token.id} AND ${isDone}`,
-      ),
-      ...removeFactorsSince(person.id, timeOfId(token.id), isDone),
-    ],
   })
 }

@@ -19,7 +19,7 @@ export const forgotPassword = (resources: Resources, input: AskForMail): Promise
  * Sets a new password for whoever reads the account's mail: every session ends, other links die, an account that
  * took no password any more takes this one, and the owner is told. It does not log in.
  *
- * @throws 400 `invalid_link`; 422 for a weak password.
+ * @throws 400 `invalid_link`; 422 for a weak password, or the same again.
  */
 export async function resetPassword(resources: Resources, input: ResetPassword): Promise<void> {
   const { token, person } = await requirePersonByToken(resources, 'reset_password', input)
@@ -33,10 +33,15 @@ export async function resetPassword(resources: Resources, input: ResetPassword):
 
 /**
  * What it means that whoever reads the account's mail chooses a password: the address is proved, and nothing that
- * could enter the account before can any more. The owner is told. Throws 422 for a weak password.
+ * could enter the account before can any more. The owner is told. Throws 422 for a weak password, or the same again.
  */
 export async function replacePassword(resources: Resources, person: User, newPassword: string) {
-  const passwordHash = await hashNewPassword(resources, newPassword, person, '/new_password')
+  // Whoever signed up and has proved nothing yet may type what they typed then.
+  const isOwn = person.email_verified_at === null && !person.password_is_given
+  const passwordHash = await hashNewPassword(resources, newPassword, person, {
+    pointer: '/new_password',
+    former: isOwn ? null : person.password_hash,
+  })
   return {
     set: {
       password_hash: passwordHash,

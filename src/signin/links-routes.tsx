@@ -21,8 +21,12 @@ import { browserFormToken, browserOf, isOurForm, staleForm } from '../pages/form
 import { respond } from '../pages/respond.ts'
 import { homeOf } from '../pages/session.ts'
 import { rememberLanguage, type View, viewOf } from '../pages/view.ts'
+import { wrongPassword } from '../passwords/errors.ts'
+import { proofNeeded } from '../recovery/errors.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { knownDevice, readSessionCookie, toClaims } from '../sessions/cookie.ts'
+import { tooManyAttempts } from '../throttle/errors.ts'
+import { emailTaken, writeConflict } from '../users/errors.ts'
 import { assertTermsOfNow } from '../users/terms.ts'
 import { askerOf } from './asker-cookie.ts'
 import { LinkDone, LinkExpired, LinkForm } from './link-form.tsx'
@@ -121,7 +125,7 @@ export const linkPages = new Hono<AppEnv>()
       description: 'Every problem of a page is a page as well, of the same status.',
       path,
       responses: { 200: 'html' },
-      problems: [notFound],
+      problems: [notFound, invalidLink],
     }),
     limitByNetwork,
     async (c) => {
@@ -142,7 +146,16 @@ export const linkPages = new Hono<AppEnv>()
       description: 'Every problem of a page is a page as well, of the same status, with its form.',
       path,
       responses: { 200: 'html', 303: null },
-      problems: [notFound, invalidLink],
+      problems: [
+        notFound,
+        invalidLink,
+        staleForm,
+        proofNeeded,
+        wrongPassword,
+        emailTaken,
+        writeConflict,
+        () => tooManyAttempts(60),
+      ],
     }),
     anyForm(() => z.looseObject({ token: z.string() }).meta({ id: 'LinkForm' })),
     limitByNetwork,

@@ -20,6 +20,12 @@ export const outranked = () =>
   new AppError(403, 'outranked', 'That is for somebody of a higher rank than yours.')
 export const userDeleted = () =>
   new AppError(409, 'user_deleted', 'This user is deleted. Restore them first.')
+export const noEarlierEmail = () =>
+  new AppError(
+    409,
+    'no_earlier_email',
+    'There is no earlier address that its owner could still take back. Restore the user without it.',
+  )
 export const untilInThePast = () =>
   new AppError(422, 'until_in_the_past', 'The end of the disabling is in the past.')
 export const pageTooDeep = () =>

@@ -1,13 +1,23 @@
+import { sql } from 'drizzle-orm'
 import { forbidden } from '../access/errors.ts'
 import { requireRecentLogin } from '../access/guards.ts'
 import { allows, outranks } from '../access/permissions.ts'
 import { record } from '../activity/service.ts'
 import { TAKES_BACK } from '../links/models.ts'
+import { linkIsLive } from '../links/service.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { toTimeOrNull } from '../values/ids.ts'
 import { type Acting, type Decision, isSamePerson } from './change.ts'
 import type { Change } from './consequences.ts'
-import { addressNotVerified, outranked, ownAccount, untilInThePast, userDeleted } from './errors.ts'
+import {
+  addressNotVerified,
+  noEarlierEmail,
+  outranked,
+  ownAccount,
+  untilInThePast,
+  userDeleted,
+} from './errors.ts'
+import { givingBack, selectEarlier } from './give-back.ts'
 import { ENABLED, isRaise, type User } from './models.ts'
 import { adminsToTell, mailAskedFor, noticesOfMove, noticeTo, owed } from './notices.ts'
 import { assertVisible } from './queries.ts'
@@ -198,14 +208,37 @@ export function purging(acting: Acting): Decision {
 /**
  * Brings a soft-deleted user back as they were, without their sessions. Needs a recent login, and the user is told.
  * Whoever has taken a proved address meanwhile without proving it gives way; else 409 `email_taken`.
+ *
+ * With `earlier_email` the account goes back to whoever had it before its address was changed, who chooses another
+ * password: whoever has taken an account over may have closed it. Throws 409 `no_earlier_email` where there is none.
  */
-export function restoring(acting: Acting): Decision {
+export function restoring(acting: Acting, { earlier_email: isEarlier = false } = {}): Decision {
   requireToDelete(acting)
-  return managing(acting, (row) => {
+  return managing(acting, async (row) => {
     if (row.deleted_at === null) return undefined
     requireRecentLogin(acting.actor, acting.now)
-    const mails = owed(noticeTo(acting, 'account_restored', row))
-    return { action: 'user.restored', set: { deleted_at: null }, mails }
+    if (!isEarlier) {
+      const mails = owed(noticeTo(acting, 'account_restored', row))
+      return { action: 'user.restored', set: { deleted_at: null }, mails }
+    }
+    const {
+      earlier: [earlier],
+    } = await acting.db.readPrimary({ earlier: selectEarlier(row.id) })
+    if (!earlier) throw noEarlierEmail()
+    const change = givingBack(acting, row, earlier)
+    const event = {
+      action: 'email.change_undone',
+      userId: row.id,
+      actorId: acting.actor.sub,
+      details: { email: { from: row.email, to: earlier.email } },
+    } as const
+    return {
+      ...change,
+      action: 'user.restored',
+      reliesOn: sql`${isSamePerson(row)} AND ${linkIsLive(earlier.id)}`,
+      alsoWrite: (isDone) => [...change.alsoWrite(isDone), record(acting, event, isDone)],
+      mails: owed(noticeTo(acting, 'account_restored', { ...row, ...change.set })),
+    }
   })
 }
 

@@ -58,6 +58,10 @@ export const ManagedUser = lazy(() =>
       disabled_reason: z.string().nullable(),
       disabled_until: Time().nullable(),
       deleted_at: Time().nullable(),
+      earlier_email: z.string().optional().meta({
+        description:
+          'Read by itself, a deleted user has the address that was changed before, for as long as its owner can undo that.',
+      }),
     })
     .meta({ id: 'ManagedUser' }),
 )
@@ -116,15 +120,23 @@ export const DisableUser = lazy(() =>
 )
 export type DisableUser = Of<typeof DisableUser>
 
+const flag = (description: string) =>
+  z
+    .stringbool({ truthy: ['true'], falsy: ['false'], case: 'sensitive' })
+    .default(false)
+    .meta({ override: { type: 'boolean' }, description })
+
 export const DeleteUserQuery = lazy(() =>
   z.strictObject({
-    hard: z
-      .stringbool({ truthy: ['true'], falsy: ['false'], case: 'sensitive' })
-      .default(false)
-      .meta({
-        override: { type: 'boolean' },
-        description: 'True: for good, with every personal datum. Needs the permission `users:purge`.',
-      }),
+    hard: flag('True: for good, with every personal datum. Needs the permission `users:purge`.'),
+  }),
+)
+
+export const RestoreUserQuery = lazy(() =>
+  z.strictObject({
+    earlier_email: flag(
+      'True: with the `earlier_email` that the deleted user has. The account goes back to whoever reads mail there, and they choose another password: this mends a takeover.',
+    ),
   }),
 )
 
@@ -195,10 +207,11 @@ function lockedOf({ failed_logins, failed_factors }: Profile): ManagedUser['lock
   return password && totp ? 'both' : password ? 'password' : totp ? 'totp' : null
 }
 
-export const toManagedUser = (row: Profile): ManagedUser => ({
+export const toManagedUser = (row: Profile, earlierEmail?: string): ManagedUser => ({
   ...toUser(row),
   locked: lockedOf(row),
   disabled_reason: row.disabled_reason,
   disabled_until: toTimeOrNull(row.disabled_until),
   deleted_at: toTimeOrNull(row.deleted_at),
+  ...(earlierEmail !== undefined && { earlier_email: earlierEmail }),
 })

@@ -80,6 +80,15 @@ describe('A locked account', () => {
     expect((await logIn({ ...eve, device_token })).status).toBe(401)
   })
 
+  test('RL3, HX7: takes the new password that its owner sets: what strangers guessed was the old one', async () => {
+    const ada = await api.actor({ email_verified_at: 1 })
+    await lock(ada)
+    const body = { current_password: PASSWORD, new_password: 'eight blue boats sail' }
+    const changed = await api.send('POST', '/v1/auth/change_password', { token: ada.token, body })
+    expect([changed.status, await failuresOf(ada)]).toEqual([200, 0])
+    expect((await logIn({ ...ada, password: body.new_password })).status).toBe(200)
+  })
+
   test('RL1, HX7: a known device has ten failures in a quarter of an hour, apart from everybody', async () => {
     const ada = await api.person()
     const { device_token } = (await logIn(ada)).body

@@ -37,6 +37,37 @@ test('RS4: a reset sets the password, ends every session, tells the owner and do
   ])
 })
 
+test('RS4, PW6: a reset takes no password that the account has, and its link stays good', async () => {
+  const ada = await api.person({ email_verified_at: 1 })
+  const { token } = await linkFor(ada.email)
+  for (const new_password of [PASSWORD, PASSWORD.normalize('NFD')]) {
+    const answer = await reset({ token, new_password })
+    expect([answer.status, answer.body.errors]).toEqual([
+      422,
+      [{ pointer: '/new_password', code: 'unchanged', detail: 'This is the password of the account.' }],
+    ])
+  }
+  expect((await reset({ token, new_password: NEW_PASSWORD })).status).toBe(204)
+
+  // What was hashed with a key that is gone is no reason to keep anybody out.
+  const hash = '$scrypt$ln=10,r=8,p=1,k=00000000$AAAAAAAAAAAAAAAAAAAAAA$' + 'A'.repeat(43)
+  const eve = await api.person({ email_verified_at: 1, password_hash: hash })
+  const link = await linkFor(eve.email)
+  expect((await reset({ token: link.token, new_password: PASSWORD })).status).toBe(204)
+
+  // Who signed up types again what they typed then; what somebody else typed has to go.
+  for (const [password_is_given, status] of [
+    [0, 204],
+    [1, 422],
+  ] as const) {
+    const { email } = await api.person({ password_is_given })
+    await api.send('POST', '/v1/auth/resend_verification', { body: { email } })
+    const verification = linkIn((await api.mailsTo(email))[0]!)
+    const body = { token: verification.token, new_password: PASSWORD }
+    expect((await api.send('POST', '/v1/auth/verify_email', { body })).status).toBe(status)
+  }
+})
+
 test('The code of the mail resets too, with the token of who asked', async () => {
   const ada = await api.person()
   const { request_token } = (await forgot(ada.email)).body

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { type Actor, linkIn, openApi, PASSWORD } from '../support/api.ts'
 import { addTotp } from '../support/factors.ts'
+import { openJar } from '../support/jar.ts'
 import { upstreams } from '../support/upstreams.ts'
 
 const api = openApi()
@@ -96,4 +97,61 @@ test('SE2: the undo of somebody who was disabled gives the address back, and no 
   expect(await logsIn(ada.email)).toBe(false)
   const found = await api.send('GET', `/v1/users/${ada.id}`, { token: admin.token })
   expect(found.body).toMatchObject({ email: ada.email, status: 'disabled' })
+})
+
+test('SE2, HX5: whoever restores what a thief has closed sees the address of before, and gives the account back with it', async () => {
+  const { ada, thief, email } = await takenOver()
+  const [admin, manager] = [
+    await api.quickActor({ role: 'admin' }),
+    await api.quickActor({ role: 'manager' }),
+  ]
+  const read = async ({ token }: { token: string } = admin) =>
+    (await api.send('GET', `/v1/users/${ada.id}`, { token })).body
+  const restore = (query = '?earlier_email=true') =>
+    api.send('POST', `/v1/users/${ada.id}/restore${query}`, { token: admin.token })
+  await addTotp(api, thief)
+  expect(await read()).not.toHaveProperty('earlier_email')
+  const left = await api.send('DELETE', '/v1/users/me', { token: thief.token, body: { password: PASSWORD } })
+  expect(left.status).toBe(204)
+
+  expect(await read()).toMatchObject({ email, earlier_email: ada.email })
+  expect((await read(manager)).code).toBe('user_not_found')
+  expect((await restore('?earlier_email=yes')).status).toBe(422)
+  expect((await restore()).body).toMatchObject({ email: ada.email, email_verified: true, status: 'active' })
+  expect([await logsIn(ada.email), await logsIn(email)]).toEqual([false, false])
+  expect((await api.mailsTo(ada.email))[0]!.subject).toBe('Your account at Roster is back')
+  const history = await api.historyOf(ada.id)
+  expect(history.slice(history.indexOf('user.restored'))).toEqual([
+    'user.restored',
+    'email.change_undone',
+    'login.failed',
+  ])
+  // The second factor was the thief's, and the reset is the owner's.
+  await api.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } })
+  const reset = { token: (await newest(ada.email)).token, new_password: NEW_PASSWORD }
+  expect((await api.send('POST', '/v1/auth/reset_password', { body: reset })).status).toBe(204)
+  expect(await logsIn(ada.email, NEW_PASSWORD)).toBe(true)
+})
+
+test('SE2: an earlier address that was only asked for is none, and a page offers one that is', async () => {
+  const admin = await api.person({ role: 'admin', email_verified_at: 1 })
+  const { token } = await api.signIn(admin)
+  const eve = await api.actor({ email_verified_at: 1 })
+  const body = { new_email: newAddress(), current_password: PASSWORD }
+  await api.send('POST', '/v1/auth/change_email', { token: eve.token, body })
+  await api.sql('UPDATE users SET deleted_at = 1 WHERE id = ?', [eve.id])
+  const path = `/v1/users/${eve.id}`
+  expect((await api.send('GET', path, { token })).body).not.toHaveProperty('earlier_email')
+  const refused = await api.send('POST', `${path}/restore?earlier_email=true`, { token })
+  expect([refused.status, refused.body.code]).toEqual([409, 'no_earlier_email'])
+
+  const { ada, thief } = await takenOver()
+  await api.send('DELETE', '/v1/users/me', { token: thief.token, body: { password: PASSWORD } })
+  const browser = openJar(api)
+  await browser.signIn(admin.email)
+  const page = `/admin/people/${ada.id}`
+  expect((await browser.open(page)).text).toContain(`Restore with ${ada.email}`)
+  const given = await browser.submit(page, `${page}/restore`, { earlier_email: 'true' })
+  expect([given.status, given.to]).toEqual([303, `${page}?done=restored`])
+  expect((await browser.open(page)).text).toContain(ada.email)
 })

@@ -36,6 +36,37 @@ test('RS5: the page of a link has no script and tells no other page its address,
   expect((await jar.open(page)).status).toBe(200)
 })
 
+test('AC2: what the page of a link answers when it refuses is in the document, and so is what /ready does', async () => {
+  const document = await api.send<{
+    paths: Record<string, Record<string, { responses: Record<string, unknown> }>>
+  }>('GET', '/openapi.json')
+  const statusesOf = (method: string, path: string) =>
+    Object.keys(document.body.paths[path]![method]!.responses).map(Number)
+  const [shown, pressed] = [statusesOf('get', '/links/{purpose}'), statusesOf('post', '/links/{purpose}')]
+
+  const { email } = await api.person({ email_verified_at: 1 })
+  await forgot(email)
+  const { press, path } = await follow(openJar(api), email)
+  expect(shown).toContain((await api.send('GET', path)).status)
+  const forged = await api.send('GET', '/links/accept_invitation?token=abc')
+  expect([forged.status, shown.includes(400)]).toEqual([400, true])
+  const evil = { origin: 'https://evil.test', 'sec-fetch-site': 'cross-site' }
+  const elsewhere = await press({ new_password: NEW }, evil)
+  expect([elsewhere.status, pressed.includes(403)]).toEqual([403, true])
+
+  // An address that somebody else has proved since.
+  const ada = await api.quickActor({ email_verified_at: 1 })
+  const change = { new_email: newAddress(), current_password: PASSWORD }
+  await api.send('POST', '/v1/auth/change_email', { token: ada.token, body: change })
+  const undo = await follow(openJar(api), ada.email)
+  await api.sql('UPDATE users SET email = ?1, email_normalized = ?1 WHERE id = ?2', [newAddress(), ada.id])
+  await api.person({ email: ada.email, email_verified_at: 1 })
+  expect([(await undo.press()).status, pressed.includes(409)]).toEqual([409, true])
+
+  const ready = await api.send('GET', '/ready', { token: 'x' })
+  expect(statusesOf('get', '/ready')).toContain(ready.status)
+})
+
 test('A new password leads to the sign-in, which says so', async () => {
   const { email } = await api.person({ email_verified_at: 1 })
   await forgot(email)

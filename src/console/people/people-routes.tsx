@@ -242,11 +242,11 @@ export const peoplePages = new Hono<PageEnv>()
     '/:id/restore',
     needs('users:delete'),
     ours,
-    action('restored', (c) => restoring(c.var)),
+    action('restored', (c) => restoring(c.var, { earlier_email: c.var.fields.earlier_email === 'true' })),
   )
   .post('/:id/erase', needs('users:purge'), ours, async (c) => {
-    const user = await findUser(c.var, c.var.actor, c.req.param('id'))
-    if (c.var.fields.confirm !== user.email) {
+    const { row } = await findUser(c.var, c.var.actor, c.req.param('id'))
+    if (c.var.fields.confirm !== row.email) {
       const { view } = await c.var.signedIn()
       const { eraseMismatch } = view.texts.console.person
       return personPage(

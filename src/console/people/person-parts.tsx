@@ -188,6 +188,15 @@ export const Deleting: FC<Part> = ({ view, viewer, person: { user }, errors = {}
   const at = `/admin/people/${user.id}`
   return (
     <>
+      {user.earlier_email !== undefined && (
+        <Section title={texts.giveBack} hint={texts.giveBackHint(user.earlier_email)}>
+          <Form action={`${at}/restore`} token={viewer.formToken}>
+            <input type="hidden" name="earlier_email" value="true" />
+            <Button style="primary">{texts.giveBackButton(user.earlier_email)}</Button>
+          </Form>
+          <AsRequest view={view} method="POST" path={`/v1/users/${user.id}/restore?earlier_email=true`} />
+        </Section>
+      )}
       {user.status === 'deleted' ? (
         <Section title={texts.restore} hint={texts.restoreHint}>
           <Form action={`${at}/restore`} token={viewer.formToken}>

@@ -21,7 +21,8 @@ function answer<U extends User>(c: Context, user: U, status: 200 | 201 = 200) {
 }
 
 export const self = (c: Context, row: Profile) => answer(c, toUser(row))
-export const managed = (c: Context, row: Profile) => answer(c, toManagedUser(row))
+export const managed = (c: Context, row: Profile, earlierEmail?: string) =>
+  answer(c, toManagedUser(row, earlierEmail))
 export const made = (c: Context, user: ManagedUser) => answer(c, user, 201)
 
 export const download = (c: Context, json: ReadableStream) =>

@@ -2,12 +2,12 @@ import { reauthenticationRequired } from '../../access/errors.ts'
 import { requirePermission } from '../../access/guards.ts'
 import type { AppEnv } from '../../context.ts'
 import { Hono } from '../../http/hono.ts'
-import { body, operation } from '../../http/operation.ts'
+import { body, operation, query } from '../../http/operation.ts'
 import { precondition } from '../../http/precondition.ts'
 import { changeUser } from '../change.ts'
 import * as errors from '../errors.ts'
 import { disabling, enabling, restoring, unlocking } from '../manage.ts'
-import { DisableUser, ManagedUser } from '../schemas.ts'
+import { DisableUser, ManagedUser, RestoreUserQuery } from '../schemas.ts'
 import { ETAG, MANAGING_PROBLEMS, managed } from './responses.ts'
 
 const tag = 'users'
@@ -23,11 +23,12 @@ export const userStateRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Bring a soft-deleted user back',
       ...ANSWER,
-      problems: [...MANAGING_PROBLEMS, reauthenticationRequired, errors.emailTaken],
+      problems: [...MANAGING_PROBLEMS, reauthenticationRequired, errors.emailTaken, errors.noEarlierEmail],
     }),
     requirePermission('users:delete'),
     precondition,
-    async (c) => managed(c, await changeUser(c.var, c.req.param('id'), restoring(c.var))),
+    query(RestoreUserQuery),
+    async (c) => managed(c, await changeUser(c.var, c.req.param('id'), restoring(c.var, c.var.query))),
   )
   .post(
     '/:id/disable',

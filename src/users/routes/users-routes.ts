@@ -69,7 +69,10 @@ export const userRoutes = new Hono<AppEnv>()
       problems: [errors.userNotFound],
     }),
     requirePermission('users:read'),
-    async (c) => managed(c, await findUser(c.var, c.var.actor, c.req.param('id'))),
+    async (c) => {
+      const { row, earlierEmail } = await findUser(c.var, c.var.actor, c.req.param('id'))
+      return managed(c, row, earlierEmail)
+    },
   )
   .patch(
     '/:id',

@@ -71,6 +71,7 @@ export const common: typeof English = {
     last_admin: 'Das ist das letzte Konto der Administration. Gib die Rolle zuerst jemand anderem.',
     outranked: 'Diese Person hat eine höhere Rolle als du.',
     own_account: 'Das eigene Konto wird nicht hier verwaltet, sondern auf deinen Kontoseiten.',
+    no_earlier_email: 'Es gibt keine frühere Adresse, die das Konto noch zurücknehmen könnte.',
     user_deleted: 'Das Konto ist gelöscht. Stell es zuerst wieder her.',
     user_not_found: 'Mit dieser Kennung gibt es niemanden.',
     version_mismatch: 'Jemand hat das gerade geändert. Sieh noch einmal nach und entscheide dann.',

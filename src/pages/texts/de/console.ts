@@ -167,6 +167,10 @@ export const console: typeof English = {
     deleteButton: (name) => `${name} löschen`,
     restore: 'Wiederherstellen',
     restoreHint: 'Bringt das Konto zurück, wie es war, ohne seine Sitzungen.',
+    giveBack: 'An die frühere Adresse zurückgeben',
+    giveBackHint: (email) =>
+      `Bis kurz davor war die Adresse ${email}. Wenn jemand anderes das Konto übernommen hat, gib es zurück: Das Passwort und was seitdem dazukam, gelten nicht mehr, und wem das Konto gehört, wählt ein neues.`,
+    giveBackButton: (email) => `Mit ${email} wiederherstellen`,
     erase: 'Endgültig löschen',
     eraseHint: 'Für immer, mit allen persönlichen Daten.',
     eraseType: 'Zum Löschen',

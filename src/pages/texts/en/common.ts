@@ -60,6 +60,7 @@ export const common = {
     last_admin: 'This is the last administrator. Make somebody else one first.',
     outranked: 'They outrank you. Ask an administrator.',
     own_account: 'Nobody manages their own account here. Use your account pages.',
+    no_earlier_email: 'There is no earlier address that could still take the account back.',
     user_deleted: 'They are deleted. Restore them first.',
     user_not_found: 'There is nobody with this id.',
     version_mismatch: 'Somebody changed this a moment ago. Look again, then decide.',

@@ -157,6 +157,10 @@ export const console = {
     deleteButton: (name: string) => `Delete ${name}`,
     restore: 'Restore',
     restoreHint: 'Brings the account back as it was, without its sessions.',
+    giveBack: 'Give back to the earlier address',
+    giveBackHint: (email: string) =>
+      `Until shortly before, the address was ${email}. If somebody else took the account over, give it back: the password and what was added since are void, and its owner chooses another password.`,
+    giveBackButton: (email: string) => `Restore with ${email}`,
     erase: 'Erase',
     eraseHint: 'For good, with all personal data.',
     eraseType: 'Type',
