@@ -26,6 +26,7 @@ import { clientRoutes } from './oauth/client-routes.ts'
 import { brandRoutes } from './pages/brand/brand-routes.ts'
 import { failingPage } from './pages/failing.tsx'
 import { passkeyRoutes, relyingPartyRoutes } from './passkeys/routes.ts'
+import { enter } from './passwords/in-flight.ts'
 import { mailRoutes } from './recovery/routes.ts'
 import { againPages } from './signin/again-routes.tsx'
 import { factorPages } from './signin/factor-routes.tsx'
@@ -48,7 +49,8 @@ const everyAnswer = createMiddleware<AppEnv>(async (c, next) => {
   const startedAt = Date.now()
   const meter = openMeter()
   c.set('meter', meter)
-  await next()
+  const leave = enter()
+  await next().finally(leave)
   if (c.get('isRepeated')) return
   // Not by c.header, which copies the whole answer for each.
   const { headers } = c.res

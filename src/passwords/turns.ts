@@ -2,24 +2,38 @@ import type { Resources } from '../context.ts'
 import { unavailable } from '../http/problem.ts'
 import type { KnownDevice } from '../throttle/devices.ts'
 import { assertMayHash } from '../throttle/limits.ts'
+import { inFlight } from './in-flight.ts'
 
 /**
- * A hash holds the isolate's lock, and whoever comes meanwhile waits. So hashes that come at once take turns, with a
- * pause as long as a hash before each, in which everything else gets through. The ninth who would have to wait is
- * sent away.
+ * A hash holds the isolate's lock, and whoever comes meanwhile waits. So hashes that come at once take turns: each begins
+ * as soon as no other request is in flight, and after a pause as long as a hash otherwise, in which everything else gets
+ * through. The ninth who would have to wait is sent away.
  */
-const HASH_MS = 150
-const PAUSE_MS = HASH_MS
-const LONGEST_QUEUE_MS = 8 * (PAUSE_MS + HASH_MS)
+const MOST_WAITING = 8
+/** How long a hash takes, until one was measured. */
+const USUAL_HASH_MS = 150
 const LONGEST_HASH_MS = 2000
+/** How often who waits looks whether anybody else is in flight. */
+const LOOK_MS = 5
 /** A hash that begins so soon after another's end has waited for it; a login after an answer comes later. */
 const SOON_MS = 2
-/** Until when turns are given away, and until when a hash runs or has just run (epoch ms). */
-let takenUntil = 0
-let busyUntil = 0
 
-export const hashingBusy = () =>
-  unavailable('hashing_busy', 'Too many people are signing in at once. Try again in a second.', undefined, 1)
+/** Somebody who waits: no later than then it is their turn (epoch ms). */
+interface Turn {
+  latest: number
+}
+/** In order. A time, not a promise: that would belong to another request, and one that was cancelled would hold up all. */
+let waiting: Turn[] = []
+/** Until when a hash runs, or has just run (epoch ms). */
+let busyUntil = 0
+let hashMs = USUAL_HASH_MS
+
+/** Says when the queue of now will be through. */
+export function hashingBusy() {
+  const seconds = Math.max(1, Math.ceil((waiting.length * 2 * hashMs) / 1000))
+  const detail = `Too many people are signing in at once. Try again in ${seconds === 1 ? 'a second' : `${seconds} seconds`}.`
+  return unavailable('hashing_busy', detail, undefined, seconds)
+}
 
 /**
  * Hashes in its turn. Everything that can be refused without a hash has to be refused before, so that nobody waits for
@@ -42,44 +56,46 @@ export async function inTurn<T>(
 }
 
 async function afterTurn<T>(hash: () => Promise<T>): Promise<T> {
-  const end = await takeTurn()
-  busyUntil = Date.now() + LONGEST_HASH_MS
+  await takeTurn()
+  const startedAt = Date.now()
+  busyUntil = startedAt + LONGEST_HASH_MS
   try {
     const result = await hash()
     await sleep(0) // The clock stands still until there is I/O.
-    busyUntil = Date.now() + SOON_MS
+    hashMs = Math.min(LONGEST_HASH_MS, Math.max(1, Date.now() - startedAt))
     return result
-  } catch (error) {
-    if (takenUntil === end) takenUntil = end - HASH_MS
-    busyUntil = 0
-    throw error
+  } finally {
+    busyUntil = Date.now() + SOON_MS
   }
 }
 
 /** Throws 503 `hashing_busy` when eight are waiting in this isolate. For whoever would be counted before their turn. */
 export function assertNotBusy(): void {
   const now = Date.now()
-  // What is further ahead than can be was noted by a clock that has been set back since.
-  if (takenUntil - now > LONGEST_QUEUE_MS + PAUSE_MS + HASH_MS) takenUntil = 0
+  // Whoever has not taken a turn long after it was theirs has gone away; or the clock was set back.
+  waiting = waiting.filter(
+    ({ latest }) => now - latest < LONGEST_HASH_MS && latest - now < MOST_WAITING * 2 * LONGEST_HASH_MS,
+  )
   if (busyUntil - now > LONGEST_HASH_MS) busyUntil = 0
-  if (takenUntil - now >= LONGEST_QUEUE_MS) throw hashingBusy()
+  if (waiting.length >= MOST_WAITING) throw hashingBusy()
 }
 
-/**
- * Waits for a turn: a time, not a place in a queue of promises. Those would belong to other requests, and one that was
- * cancelled would hold up all behind it; a turn that is not taken is merely lost.
- *
- * @returns when the turn ends (epoch ms).
- */
-async function takeTurn(): Promise<number> {
+async function takeTurn(): Promise<void> {
   assertNotBusy()
   const now = Date.now()
-  const isAlone = takenUntil <= now && busyUntil <= now
-  const beginsAt = isAlone ? now : Math.max(takenUntil, now) + PAUSE_MS
-  const end = beginsAt + HASH_MS
-  takenUntil = end
-  if (beginsAt > now) await sleep(beginsAt - now)
-  return end
+  if (waiting.length === 0 && busyUntil <= now) return
+  const before = waiting.at(-1)
+  const turn = { latest: (before ? before.latest + hashMs : now) + hashMs }
+  waiting.push(turn)
+  while (!isDue(turn)) await sleep(LOOK_MS)
+  waiting = waiting.filter((other) => other !== turn)
+}
+
+/** Whether it is somebody's turn: at the latest then, or when they are the next and nobody else is in flight. */
+function isDue(turn: Turn): boolean {
+  const now = Date.now()
+  if (now >= turn.latest) return true
+  return waiting[0] === turn && busyUntil <= now && inFlight() <= waiting.length
 }
 
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
