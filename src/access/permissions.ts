@@ -45,5 +45,5 @@ export const rankFor = (permission: Permission): Role =>
 
 const rank = (role: Role) => ROLES.indexOf(role)
 
-/** Nobody manages a person of their own or a higher rank, nor lifts one there; admins excepted. */
+/** Nobody manages a user of their own or a higher rank, nor lifts one there; admins excepted. */
 export const outranks = (actor: Role, other: Role) => actor === 'admin' || rank(actor) > rank(other)

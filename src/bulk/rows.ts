@@ -25,7 +25,7 @@ const lineOf = (values: readonly unknown[]) => `${values.map(cellOf).join(',')}\
 
 /**
  * A spreadsheet takes a cell that begins with one of `= + - @` for a formula and would run it: an apostrophe makes it
- * text. People choose their own names.
+ * text. Users choose their own names.
  */
 function cellOf(value: unknown): string {
   const text =

@@ -15,7 +15,7 @@ export const invitations = sqliteTable(
     expires_at: integer().notNull(),
     accepted_at: integer(),
     withdrawn_at: integer(),
-    /** The person who came of it. */
+    /** The user who came of it. */
     user_id: text(),
   },
   (table) => [

@@ -26,17 +26,17 @@ import type { DisownFactor, FactorDisowned } from './schemas.ts'
 /** "This was not me": ends the session that the mail spoke of, for whoever reads it. Throws 400 `invalid_link`. */
 export async function disownSession(resources: Resources, input: { token: string }): Promise<void> {
   const { now } = resources
-  const { token, subject: person } = await requireToken(resources, 'disown_session', input, selectSubject)
+  const { token, subject: user } = await requireToken(resources, 'disown_session', input, selectSubject)
   const id = token.about ?? ''
-  await whileDoubting(resources, { users: [person.id], sessions: [id] }, () =>
-    applyChange(resources, byToken(token, now), person, {
+  await whileDoubting(resources, { users: [user.id], sessions: [id] }, () =>
+    applyChange(resources, byToken(token, now), user, {
       action: 'session.ended',
       details: { session_id: id, reason: 'disowned' },
       set: {},
       leavesUser: true,
-      reliesOn: isSamePerson(person),
+      reliesOn: isSamePerson(user),
       alsoWrite: (isDone) => [
-        revokeSessions(now, 'ended', and(eq(sessions.id, id), eq(sessions.user_id, person.id), isDone)),
+        revokeSessions(now, 'ended', and(eq(sessions.id, id), eq(sessions.user_id, user.id), isDone)),
       ],
     }),
   )
@@ -50,15 +50,15 @@ export async function disownSession(resources: Resources, input: { token: string
  * @throws 400 `invalid_link`; 403 `wrong_password`, and nothing is done.
  */
 export async function disownFactor(resources: Resources, input: DisownFactor): Promise<FactorDisowned> {
-  const { token, subject: person } = await requireToken(
+  const { token, subject: user } = await requireToken(
     resources,
     'disown_factor',
     { token: input.token },
     selectSubject,
   )
-  if (input.password !== undefined) await requirePasswordOf(resources, token, person, input.password)
-  const which = factorOf(resources.config, token, person)
-  const mayGo = sql`(${which.isThere} AND (${which.anotherStays} OR ${hadAccount(resources, input, token, person)}))`
+  if (input.password !== undefined) await requirePasswordOf(resources, token, user, input.password)
+  const which = factorOf(resources.config, token, user)
+  const mayGo = sql`(${which.isThere} AND (${which.anotherStays} OR ${hadAccount(resources, input, token, user)}))`
   const {
     verdict: [verdict],
   } = await resources.db.read({
@@ -68,27 +68,27 @@ export async function disownFactor(resources: Resources, input: DisownFactor): P
   const { is_there, may_go, name } = verdict!
   const ending = {
     set: {},
-    reliesOn: isSamePerson(person),
+    reliesOn: isSamePerson(user),
     endsTokens: true,
     endsSessions: { reason: 'ended' },
   } satisfies Partial<Change>
   const by = byToken(token, resources.now)
   if (!may_go) {
     const details = { reason: 'disowned' }
-    await applyChange(resources, by, person, { action: 'sessions.ended', details, ...ending })
+    await applyChange(resources, by, user, { action: 'sessions.ended', details, ...ending })
     return { factor: is_there ? 'kept' : 'none' }
   }
-  await applyChange(resources, { ...by, holds: sql`(${by.holds} AND ${mayGo})` }, person, {
+  await applyChange(resources, { ...by, holds: sql`(${by.holds} AND ${mayGo})` }, user, {
     action: 'factor.removed',
     details: { kind: which.kind, ...(name !== null && { name }), reason: 'disowned' },
     ...ending,
     alsoWrite: (isDone) => [
       which.remove(isDone),
       // Whoever added it may have made new codes by it.
-      sql`DELETE FROM ${recoveryCodes} WHERE user_id = ${person.id} AND created_at >= ${timeOfId(token.id)} AND ${isDone}`,
-      removeRecoveryCodes(person.id, sql`${isDone} AND NOT ${accountHasFactor(person.id)}`),
+      sql`DELETE FROM ${recoveryCodes} WHERE user_id = ${user.id} AND created_at >= ${timeOfId(token.id)} AND ${isDone}`,
+      removeRecoveryCodes(user.id, sql`${isDone} AND NOT ${accountHasFactor(user.id)}`),
     ],
-    mails: (isDone) => [enqueueNotice(resources, `${which.kind}_removed`, person, isDone)],
+    mails: (isDone) => [enqueueNotice(resources, `${which.kind}_removed`, user, isDone)],
   })
   return { factor: 'removed' }
 }
@@ -119,21 +119,21 @@ function hadAccount(
   { config, now }: Resources,
   { password, device_token }: DisownFactor,
   token: OneTimeToken,
-  person: User,
+  user: User,
 ): SQL {
   const addedAt = timeOfId(token.id)
   const device = openDeviceToken(config, device_token, now)
   const isOlderDevice =
     device && (device.knownSince ?? addedAt) < addedAt
-      ? sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${person.id} AND ${knowsDevice(device)})`
+      ? sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${user.id} AND ${knowsDevice(device)})`
       : sql`0`
   // One that a reset has set was set by the mailbox alone.
   const newest = (action: Action) => sql`coalesce((SELECT max(${activityLogs.id}) FROM ${activityLogs}
-    WHERE ${activityLogs.user_id} = ${person.id} AND ${activityLogs.action} = ${action}), '')`
+    WHERE ${activityLogs.user_id} = ${user.id} AND ${activityLogs.action} = ${action}), '')`
   const isOlderPassword =
     password === undefined
       ? sql`0`
-      : sql`(${hasPasswordStill(person)} AND ${newest('password.changed')} < ${token.id}
+      : sql`(${hasPasswordStill(user)} AND ${newest('password.changed')} < ${token.id}
           AND ${newest('password.reset')} <= ${newest('password.changed')})`
   return sql`(${isOlderDevice} OR ${isOlderPassword})`
 }

@@ -23,7 +23,7 @@ import { givingBack } from '../users/give-back.ts'
 import type { User } from '../users/models.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { proofNeeded } from './errors.ts'
-import { requirePersonByToken, selectSubject } from './mail-link.ts'
+import { requireUserByToken, selectSubject } from './mail-link.ts'
 import type { ChangeEmail } from './schemas.ts'
 
 /**
@@ -118,33 +118,33 @@ export async function confirmEmailChange(
   actor: Claims | undefined,
 ): Promise<'changed' | 'asked'> {
   const { now } = resources
-  const { token, person } = await requirePersonByToken(resources, 'change_email', proof, actor)
-  const isAsker = actor?.sub === person.id && actor.sid === token.session_id
+  const { token, user } = await requireUserByToken(resources, 'change_email', proof, actor)
+  const isAsker = actor?.sub === user.id && actor.sid === token.session_id
   if (!isAsker) {
-    await askOldAddress(resources, token, person)
+    await askOldAddress(resources, token, user)
     return 'asked'
   }
   const byMail = byToken(token, now)
   const by = { ...byMail, holds: sql`${byMail.holds} AND ${tokenIsLive(actor, now)}` }
-  await applyChange(resources, by, person, changeTo(token, person, now))
+  await applyChange(resources, by, user, changeTo(token, user, now))
   return 'changed'
 }
 
 /** Notes that the new address has confirmed, and mails the old one for its own part. */
-async function askOldAddress(resources: Resources, token: OneTimeToken, person: User): Promise<void> {
-  if (person.email_verified_at === null) throw proofNeeded('the session that asked')
-  const { email, email_normalized: emailNormalized } = person
+async function askOldAddress(resources: Resources, token: OneTimeToken, user: User): Promise<void> {
+  if (user.email_verified_at === null) throw proofNeeded('the session that asked')
+  const { email, email_normalized: emailNormalized } = user
   const kind = 'approve_email_change'
   // Whoever has the link of the change asks in the name of the account, and hears when its mailbox has had its share.
   const request = openMailRequest(resources, {
     kind,
     emailNormalized,
-    actor: { id: person.id, mailsPerHour: MAILS_OF_ACTOR },
+    actor: { id: user.id, mailsPerHour: MAILS_OF_ACTOR },
   })
   const approval = enqueueAsked(
     resources,
     request,
-    { kind, subjectId: person.id, email, emailNormalized, newEmail: token.email },
+    { kind, subjectId: user.id, email, emailNormalized, newEmail: token.email },
     linkIsLive(token.id),
   )
   const { verdict } = await resources.db.writeBatch({
@@ -164,8 +164,8 @@ async function askOldAddress(resources: Resources, token: OneTimeToken, person: 
 /** The old address approves of the new one, which has confirmed already. Throws 409 `email_taken`. */
 export async function approveEmailChange(resources: Resources, link: Proof): Promise<void> {
   const { db, now } = resources
-  const { token, person } = await requirePersonByToken(resources, 'approve_email_change', link)
-  if (token.email_normalized !== person.email_normalized) throw invalidLink(new Refusal('other_address'))
+  const { token, user } = await requireUserByToken(resources, 'approve_email_change', link)
+  if (token.email_normalized !== user.email_normalized) throw invalidLink(new Refusal('other_address'))
   const {
     confirmed: [confirmed],
   } = await db.read({
@@ -174,7 +174,7 @@ export async function approveEmailChange(resources: Resources, link: Proof): Pro
       .from(oneTimeTokens)
       .where(
         and(
-          eq(oneTimeTokens.subject_id, person.id),
+          eq(oneTimeTokens.subject_id, user.id),
           eq(oneTimeTokens.purpose, 'change_email'),
           isNull(oneTimeTokens.spent_at),
           isNotNull(oneTimeTokens.clicked_at),
@@ -184,22 +184,22 @@ export async function approveEmailChange(resources: Resources, link: Proof): Pro
   if (!confirmed) throw invalidLink(new Refusal('superseded'))
   const byMail = byToken(token, now)
   const by = { ...byMail, holds: sql`${byMail.holds} AND ${linkIsLive(confirmed.id)}` }
-  await applyChange(resources, by, person, changeTo(confirmed, person, now))
+  await applyChange(resources, by, user, changeTo(confirmed, user, now))
 }
 
-const changeTo = (token: OneTimeToken, person: User, now: number): Change => ({
+const changeTo = (token: OneTimeToken, user: User, now: number): Change => ({
   action: 'email.changed',
-  reliesOn: isSamePerson(person),
+  reliesOn: isSamePerson(user),
   set: { email: token.email, email_normalized: token.email_normalized, email_verified_at: now },
-  details: { email: { from: person.email, to: token.email } },
+  details: { email: { from: user.email, to: token.email } },
   // The seven days of the undo begin when there is something to undo.
   alsoWrite: (isDone) => [
     build
       .update(oneTimeTokens)
       .set({ expires_at: sql`${databaseNow} + ${LIFETIME_MS.undo_email_change}` })
       .where(
-        sql`subject_id = ${person.id} AND purpose = 'undo_email_change' AND spent_at IS NULL
-          AND email_normalized = ${person.email_normalized} AND expires_at > ${databaseNow} AND ${isDone}`,
+        sql`subject_id = ${user.id} AND purpose = 'undo_email_change' AND spent_at IS NULL
+          AND email_normalized = ${user.email_normalized} AND expires_at > ${databaseNow} AND ${isDone}`,
       ),
   ],
 })
@@ -210,14 +210,14 @@ const changeTo = (token: OneTimeToken, person: User, now: number): Change => ({
  * the address by now.
  */
 export async function undoEmailChange(resources: Resources, proof: Proof): Promise<void> {
-  const { token, subject: person } = await requireToken(resources, 'undo_email_change', proof, selectSubject)
-  await applyChange(resources, byToken(token, resources.now), person, {
-    ...givingBack(resources, person, token),
+  const { token, subject: user } = await requireToken(resources, 'undo_email_change', proof, selectSubject)
+  await applyChange(resources, byToken(token, resources.now), user, {
+    ...givingBack(resources, user, token),
     action: 'email.change_undone',
-    reliesOn: isSamePerson(person),
+    reliesOn: isSamePerson(user),
     details: {
-      email: { from: person.email, to: token.email },
-      ...(person.deleted_at !== null && { restored: true }),
+      email: { from: user.email, to: token.email },
+      ...(user.deleted_at !== null && { restored: true }),
     },
   })
 }

@@ -18,7 +18,7 @@ const PASSWORD_TRIES = 5
 export async function requirePasswordOf(
   resources: Resources,
   token: OneTimeToken,
-  person: User,
+  user: User,
   password: string,
 ): Promise<void> {
   const { db, config } = resources
@@ -33,7 +33,7 @@ export async function requirePasswordOf(
     counted: build.select({ password_tries: oneTimeTokens.password_tries }).from(oneTimeTokens).where(isThis),
   })
   const isOpen = counted !== undefined && counted.password_tries <= PASSWORD_TRIES
-  const stored = isOpen ? person.password_hash : null
+  const stored = isOpen ? user.password_hash : null
   const { isRight } = await inTurn(resources, () =>
     checkPassword(password, stored, config.keys.password_pepper, costIn(config)),
   )

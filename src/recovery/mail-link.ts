@@ -60,15 +60,15 @@ export async function mailLink(
 }
 
 /** The user whom a mailed link or code is about. Throws 400 `invalid_link`, also for somebody shut out by now. */
-export async function requirePersonByToken(
+export async function requireUserByToken(
   resources: Resources,
   purpose: Purpose,
   proof: Proof,
   session?: { sub: string; sid: string },
-): Promise<{ token: OneTimeToken; person: User }> {
-  const { token, subject: person } = await requireToken(resources, purpose, proof, selectSubject, session)
-  if (!isActive(person, resources.now)) throw invalidLink(new Refusal('inactive'))
-  return { token, person }
+): Promise<{ token: OneTimeToken; user: User }> {
+  const { token, subject: user } = await requireToken(resources, purpose, proof, selectSubject, session)
+  if (!isActive(user, resources.now)) throw invalidLink(new Refusal('inactive'))
+  return { token, user }
 }
 
 /** Reads the user whom a token is about. */

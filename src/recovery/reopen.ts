@@ -9,11 +9,11 @@ import { selectSubject } from './mail-link.ts'
  * that opens it no more: where it was a thief, they know it. Throws 400 `invalid_link`; 409 `email_taken`.
  */
 export async function reopenAccount(resources: Resources, input: { token: string }): Promise<void> {
-  const { token, subject: person } = await requireToken(resources, 'reopen_account', input, selectSubject)
-  if (person.deleted_at === null || token.email_normalized !== person.email_normalized) throw invalidLink()
-  await applyChange(resources, byToken(token, resources.now), person, {
+  const { token, subject: user } = await requireToken(resources, 'reopen_account', input, selectSubject)
+  if (user.deleted_at === null || token.email_normalized !== user.email_normalized) throw invalidLink()
+  await applyChange(resources, byToken(token, resources.now), user, {
     action: 'user.restored',
-    reliesOn: isSamePerson(person),
+    reliesOn: isSamePerson(user),
     set: { deleted_at: null, password_hash: null },
     endsTokens: true,
     forgetsDevices: true,

@@ -8,7 +8,7 @@ import { forgetAttempts } from '../throttle/service.ts'
 import { applyChange, byToken, isSamePerson } from '../users/change.ts'
 import type { Change } from '../users/consequences.ts'
 import type { User } from '../users/models.ts'
-import { mailLink, requirePersonByToken } from './mail-link.ts'
+import { mailLink, requireUserByToken } from './mail-link.ts'
 import type { AskForMail, ResetPassword } from './schemas.ts'
 
 /** Mails the link that sets a new password, to whom has an account. Nobody is told whether. */
@@ -22,10 +22,10 @@ export const forgotPassword = (resources: Resources, input: AskForMail): Promise
  * @throws 400 `invalid_link`; 422 for a weak password, or the same again.
  */
 export async function resetPassword(resources: Resources, input: ResetPassword): Promise<void> {
-  const { token, person } = await requirePersonByToken(resources, 'reset_password', input)
-  if (token.email_normalized !== person.email_normalized) throw invalidLink(new Refusal('other_address'))
-  const change = await replacePassword(resources, person, input.new_password)
-  await applyChange(resources, byToken(token, resources.now), person, {
+  const { token, user } = await requireUserByToken(resources, 'reset_password', input)
+  if (token.email_normalized !== user.email_normalized) throw invalidLink(new Refusal('other_address'))
+  const change = await replacePassword(resources, user, input.new_password)
+  await applyChange(resources, byToken(token, resources.now), user, {
     ...change,
     action: 'password.reset',
   })
@@ -35,27 +35,27 @@ export async function resetPassword(resources: Resources, input: ResetPassword):
  * What it means that whoever reads the account's mail chooses a password: the address is proved, and nothing that
  * could enter the account before can any more. The owner is told. Throws 422 for a weak password, or the same again.
  */
-export async function replacePassword(resources: Resources, person: User, newPassword: string) {
+export async function replacePassword(resources: Resources, user: User, newPassword: string) {
   // Whoever signed up and has proved nothing yet may type what they typed then.
-  const isOwn = person.email_verified_at === null && !person.password_is_given
-  const passwordHash = await hashNewPassword(resources, newPassword, person, {
+  const isOwn = user.email_verified_at === null && !user.password_is_given
+  const passwordHash = await hashNewPassword(resources, newPassword, user, {
     pointer: '/new_password',
-    former: isOwn ? null : person.password_hash,
+    former: isOwn ? null : user.password_hash,
   })
   return {
     set: {
       password_hash: passwordHash,
       password_is_given: 0,
       failed_logins: 0,
-      email_verified_at: person.email_verified_at ?? resources.now,
+      email_verified_at: user.email_verified_at ?? resources.now,
     },
-    reliesOn: isSamePerson(person),
+    reliesOn: isSamePerson(user),
     endsTokens: true,
     forgetsDevices: true,
     endsSessions: { reason: 'password_changed' },
     // The first proof of an address: whoever made the account may have been somebody else.
-    voidsWaysIn: person.email_verified_at === null,
-    mails: (isDone) => [enqueueNotice(resources, 'password_changed', person, isDone)],
-    alsoWrite: (isDone) => [forgetAttempts(resources, person.email_normalized, isDone)],
+    voidsWaysIn: user.email_verified_at === null,
+    mails: (isDone) => [enqueueNotice(resources, 'password_changed', user, isDone)],
+    alsoWrite: (isDone) => [forgetAttempts(resources, user.email_normalized, isDone)],
   } satisfies Omit<Change, 'action'>
 }

@@ -12,7 +12,7 @@ import type { Change } from '../users/consequences.ts'
 import { type User, users } from '../users/models.ts'
 import { proofNeeded } from './errors.ts'
 import { hasPasswordStill, requirePasswordOf } from './link-password.ts'
-import { mailLink, requirePersonByToken } from './mail-link.ts'
+import { mailLink, requireUserByToken } from './mail-link.ts'
 import { replacePassword } from './reset.ts'
 import type { AskForMail, VerifyEmail } from './schemas.ts'
 
@@ -32,21 +32,21 @@ export async function verifyEmail(
   input: VerifyEmail,
   actor: Claims | undefined,
 ): Promise<void> {
-  const { token, person } = await requirePersonByToken(resources, 'verify_email', input, actor)
-  if (token.email_normalized !== person.email_normalized) throw invalidLink(new Refusal('other_address'))
+  const { token, user } = await requireUserByToken(resources, 'verify_email', input, actor)
+  if (token.email_normalized !== user.email_normalized) throw invalidLink(new Refusal('other_address'))
   const byMail = byToken(token, resources.now)
   if (input.new_password !== undefined) {
-    const change = await replacePassword(resources, person, input.new_password)
-    await applyChange(resources, byMail, person, { ...change, action: 'email.verified' })
+    const change = await replacePassword(resources, user, input.new_password)
+    await applyChange(resources, byMail, user, { ...change, action: 'email.verified' })
     return
   }
-  const by = await requireProof(resources, input, actor, { token, person, byMail })
+  const by = await requireProof(resources, input, actor, { token, user, byMail })
   const change: Change = {
     action: 'email.verified',
-    reliesOn: isSamePerson(person),
+    reliesOn: isSamePerson(user),
     set: { email_verified_at: resources.now },
   }
-  await applyChange(resources, by, person, change)
+  await applyChange(resources, by, user, change)
 }
 
 /** In whose name the address is confirmed: whoever reads the mail, and has shown that the account is theirs. */
@@ -54,17 +54,16 @@ async function requireProof(
   resources: Resources,
   { signup_token, password }: VerifyEmail,
   actor: Claims | undefined,
-  { token, person, byMail }: { token: OneTimeToken; person: User; byMail: Authority },
+  { token, user, byMail }: { token: OneTimeToken; user: User; byMail: Authority },
 ): Promise<Authority> {
   const { config, now } = resources
   // Who typed the password of an account may sign in to it, whoever its user is.
-  if (person.password_is_given) throw proofNeeded('a new password')
-  if (signup_token !== undefined && isOf(signup_token, person)) return byMail
-  if (actor?.sub === person.id)
-    return { ...byMail, holds: sql`${byMail.holds} AND ${tokenIsLive(actor, now)}` }
+  if (user.password_is_given) throw proofNeeded('a new password')
+  if (signup_token !== undefined && isOf(signup_token, user)) return byMail
+  if (actor?.sub === user.id) return { ...byMail, holds: sql`${byMail.holds} AND ${tokenIsLive(actor, now)}` }
   if (password === undefined) throw proofNeeded()
-  await requirePasswordOf(resources, token, person, password)
-  return { ...byMail, holds: sql`${byMail.holds} AND ${hasPasswordStill(person)}` }
+  await requirePasswordOf(resources, token, user, password)
+  return { ...byMail, holds: sql`${byMail.holds} AND ${hasPasswordStill(user)}` }
 
   function isOf(signupToken: string, { id, email_normalized }: User) {
     return (

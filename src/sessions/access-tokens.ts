@@ -65,7 +65,7 @@ const ClientClaims = lazy(() =>
   z
     .object({
       sub: z.uuid(),
-      // Of a person's session; a service has none.
+      // Of a user's session; a service has none.
       sid: z.uuid().optional(),
       jti: z.uuid(),
       iat: z.int().nonnegative(),
@@ -73,7 +73,7 @@ const ClientClaims = lazy(() =>
       nbf: z.number().optional(),
       client_id: z.uuid(),
       scope: z.string(),
-      // The person's, or a service's own.
+      // The user's, or a service's own.
       epoch: z.int().nonnegative(),
       role: z.undefined().optional(),
     })
@@ -86,7 +86,7 @@ export interface TokenSubject {
   sessionId: string
   role: Role
   epoch: number
-  /** When the person proved who they are (epoch ms). */
+  /** When the user proved who they are (epoch ms). */
   authenticatedAt: number
   /** By what (RFC 8176). */
   amr?: readonly string[]

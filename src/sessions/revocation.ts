@@ -20,12 +20,12 @@ import { isOfTurn } from './turns.ts'
 
 type TokenInTime = Pick<Claims, 'sid' | 'sub' | 'epoch'> & { now: number }
 
-/** A condition: that it is this session of a login, and this person. An app's is for client-tokens.ts. */
+/** A condition: that it is this session of a login, and this user. An app's is for client-tokens.ts. */
 const isOfToken = ({ sid, sub }: Given<TokenInTime>) =>
   and(eq(sessions.id, sid), eq(sessions.user_id, users.id), eq(users.id, sub), isNull(sessions.client_id))
 
 /**
- * Why a token of this session and person does not count, in a word for the log; null where it does. `IS NOT TRUE`, as
+ * Why a token of this session and user does not count, in a word for the log; null where it does. `IS NOT TRUE`, as
  * SQL knows not whether an end that is not there has come, and what is not known is no reason to let somebody in.
  */
 const whyNot = ({ epoch, now }: Given<TokenInTime>) =>

@@ -17,7 +17,7 @@ import { tokenIsLive } from './revocation.ts'
 import type { Session } from './schemas.ts'
 import { TURNS_PAST_COPIES } from './turns.ts'
 
-/** A person may be signed in so many times; one more, and the oldest session ends. */
+/** A user may be signed in so many times; one more, and the oldest session ends. */
 const MAX_SESSIONS = 50
 
 export type RevokedReason =
@@ -39,7 +39,7 @@ export const revokeSessions = (now: number, reason: RevokedReason, which: SQL | 
     .where(and(which, isNull(sessions.revoked_at)))
 
 /**
- * Apps' sessions end with the person's own that they are under, unless they were let go on without it. To stand behind
+ * Apps' sessions end with the user's own that they are under, unless they were let go on without it. To stand behind
  * whatever ends one session; what ends all of somebody's ends these among them.
  */
 export const endAppsOf = (now: number, userId: string) =>
@@ -91,7 +91,7 @@ export function revokeSurplusSessions(resources: Resources, userId: string) {
   }
 }
 
-/** The sessions that a person has open, newest first: at most 50, so the list is one page. */
+/** The sessions that a user has open, newest first: at most 50, so the list is one page. */
 export const openSessionsOf = (userId: string) =>
   build
     .select()
@@ -191,6 +191,6 @@ export async function endSession(
   return stillOpen.length > 0
 }
 
-/** All sessions of a person but perhaps one: a condition for `revokeSessions`. */
+/** All sessions of a user but perhaps one: a condition for `revokeSessions`. */
 export const sessionsOf = (userId: string, exceptId?: string) =>
   and(eq(sessions.user_id, userId), exceptId === undefined ? undefined : ne(sessions.id, exceptId))

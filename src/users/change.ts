@@ -141,10 +141,10 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     // What else moves meanwhile matters to whoever has named a version, and to nobody else.
     resources.ifMatch && eq(users.version, row.version),
   )
-  const person = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead})`
+  const isThere = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead})`
   const isTaken = needsFreeEmail(row, change)
   const mayAsk = and(
-    person,
+    isThere,
     by.holds,
     takesAdminAway(row, change) ? anotherAdminRemains(resources.config, now, row.id) : undefined,
     sql`NOT ${isTaken}`,
@@ -181,7 +181,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     countMade: asked && askedMail ? [asked.request.countMade(askedMail.mailId)] : [],
     ...(asked && { mailing: asked.request.verdict }),
     user: selectUsers().where(eq(users.id, row.id)),
-    verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${person} AS is_as_read, ${isTaken} AS is_taken`,
+    verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${isThere} AS is_as_read, ${isTaken} AS is_taken`,
   }
   type Found = Pick<Results<typeof batch>, 'sessions' | 'squatter' | 'user' | 'verdict' | 'mailing'>
   const conclude = async (found: Found): Promise<User | undefined> => {

@@ -54,7 +54,7 @@ interface Values {
 }
 
 /**
- * A page of people. Whatever the filters, it reads about as many rows as it gives: see `browse` and `search`. The
+ * A page of users. Whatever the filters, it reads about as many rows as it gives: see `browse` and `search`. The
  * deleted are only in the list that asks for them.
  *
  * @throws 400 `invalid_cursor`, `page_too_deep`; 403 for the deleted without the permission to delete.
@@ -179,7 +179,7 @@ function browse(kind: Kind, at: Places<Values>): SQL<Row> {
 }
 
 /**
- * Substrings of at least three characters, by the trigram index. In the order in which people were made, which is
+ * Substrings of at least three characters, by the trigram index. In the order in which users were made, which is
  * the index's own.
  */
 function search(kind: Kind, at: Places<Values>): SQL<Row> {
@@ -207,7 +207,7 @@ function matchOf(filter: ListUsers): string {
 }
 
 /**
- * From the kept totals: never counts people, so there is none of a search. Without a filter all nine are read, which
+ * From the kept totals: never counts users, so there is none of a search. Without a filter all nine are read, which
  * are fewer rows than an index and its table.
  */
 const countOf = (kind: Kind) => {

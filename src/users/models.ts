@@ -17,7 +17,7 @@ export type Role = (typeof ROLES)[number]
 /** Whether a role is a higher one than another. */
 export const isRaise = (from: Role, to: Role) => ROLES.indexOf(to) > ROLES.indexOf(from)
 
-/** What a person's row is to the outside: `deleted` wins over the other two, which a restore brings back. */
+/** What a user's row is to the outside: `deleted` wins over the other two, which a restore brings back. */
 export const STATES = ['active', 'disabled', 'deleted'] as const
 export type State = (typeof STATES)[number]
 
@@ -31,7 +31,7 @@ export const NEVER_PROVED = sql`email_verified_at IS NULL AND last_login_at IS N
 const textIgnoringCase = customType<{ data: string }>({ dataType: () => 'text COLLATE NOCASE' })
 
 /**
- * People. Times are epoch milliseconds. Column names are the field names everywhere, so a row needs no mapping.
+ * Users. Times are epoch milliseconds. Column names are the field names everywhere, so a row needs no mapping.
  *
  * `seq` exists because the search index refers to rows by rowid, and only an INTEGER PRIMARY KEY survives VACUUM.
  * `state` and `facets` are computed by SQLite: one column to list by, one that lets a search also filter.
@@ -101,7 +101,7 @@ export const users = sqliteTable(
 )
 
 const { seq: _seq, facets: _facets, ...columns } = getTableColumns(users)
-/** Everything about people but what only the search index needs. */
+/** Everything about users but what only the search index needs. */
 export const userColumns = columns
 
 const {
@@ -118,7 +118,7 @@ const {
   terms_accepted_at: _termsAcceptedAt,
   ...shown
 } = columns
-/** What readers are shown of people. No secret has to travel for that. */
+/** What readers are shown of users. No secret has to travel for that. */
 export const profileColumns = shown
 
 export type User = Omit<typeof users.$inferSelect, 'seq' | 'facets'>
@@ -128,7 +128,7 @@ export const ENABLED = { status: 'active', disabled_reason: null, disabled_until
 
 export type NewUser = Omit<typeof users.$inferInsert, 'seq'>
 
-/** How many people there are of each role and state; kept by triggers, so a total never counts rows. */
+/** How many users there are of each role and state; kept by triggers, so a total never counts rows. */
 export const userTotals = sqliteTable(
   'user_totals',
   {
@@ -139,7 +139,7 @@ export const userTotals = sqliteTable(
   (table) => [primaryKey({ columns: [table.role, table.state] })],
 )
 
-/** A condition on a person: neither deleted nor disabled. */
+/** A condition on a user: neither deleted nor disabled. */
 export const userIsActive = (now: number | SQL) =>
   and(isNull(users.deleted_at), or(eq(users.status, 'active'), lte(users.disabled_until, now)))
 

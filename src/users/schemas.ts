@@ -28,7 +28,7 @@ export const TermsVersion = lazy(() =>
 export const Role = lazy(() => z.enum(ROLES))
 const State = lazy(() => z.enum(STATES))
 
-/** What anybody who may see a person sees. */
+/** What anybody who may see a user sees. */
 export const User = lazy(() =>
   z
     .object({
@@ -47,7 +47,7 @@ export const User = lazy(() =>
 )
 export type User = Of<typeof User>
 
-/** What those who manage people see besides. */
+/** What those who manage users see besides. */
 export const ManagedUser = lazy(() =>
   User()
     .extend({
@@ -169,7 +169,7 @@ export const ListUsers = lazy(() =>
       page: wholeNumber(1, 1_000_000)
         .optional()
         .meta({
-          description: `For people who leaf through, down to row ${DEEPEST_ROW_BY_PAGE}; not with \`cursor\`.`,
+          description: `For whoever leafs through, down to row ${DEEPEST_ROW_BY_PAGE}; not with \`cursor\`.`,
         }),
       ...pageQuery(),
     })
@@ -188,7 +188,7 @@ export const ListUsers = lazy(() =>
 )
 export type ListUsers = Of<typeof ListUsers>
 
-/** What anybody who may see a person sees. An allow-list: a new column is private until it is named here. */
+/** What anybody who may see a user sees. An allow-list: a new column is private until it is named here. */
 export const toUser = (row: Profile): User => ({
   id: row.id,
   email: row.email,
