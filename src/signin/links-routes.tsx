@@ -34,7 +34,8 @@ import { type LinkPage, type Outcome, PAGES } from './link-pages.ts'
 import { waitOf } from './refusals.tsx'
 
 type Fields = Record<string, string>
-type LinkContext = Context<AppEnv & { Variables: { fields: Fields } }>
+type LinkEnv = AppEnv & { Variables: { fields: Fields } }
+type LinkContext = Context<LinkEnv>
 
 /** Addresses of these pages have a token in them: no other page is told. */
 const QUIETLY = { referrer: 'no-referrer' } as const
@@ -115,7 +116,7 @@ function donePage(c: LinkContext, said: Outcome, actor: Claims | undefined, isOu
 
 const path = { purpose: () => z.enum(PURPOSES).meta({ description: 'What the link is for.' }) }
 
-export const linkPages = new Hono<AppEnv>()
+export const linkPages = new Hono<LinkEnv>()
   .get(
     '/:purpose',
     operation({
@@ -134,7 +135,7 @@ export const linkPages = new Hono<AppEnv>()
       const token = c.req.query('token') ?? ''
       const isInvitation = purpose === 'accept_invitation' && token !== ''
       const invitation = isInvitation ? await showInvitation(c.var, token) : undefined
-      return formPage(c as never, { token }, undefined, invitation)
+      return formPage(c, { token }, undefined, invitation)
     },
   )
   .post(
@@ -165,12 +166,12 @@ export const linkPages = new Hono<AppEnv>()
       if (comesFromElsewhere(c, [c.var.config.ISSUER])) throw staleForm()
       const isOurs = isOurForm(c, c.var.fields, browserOf(c))
       const fields = filledIn(c.var.fields)
-      if (purpose === 'accept_invitation') return accept(c as never, fields, isOurs)
+      if (purpose === 'accept_invitation') return accept(c, fields, isOurs)
       const asker = askerOf(c, c.var, purpose)
       // A request token is for its code alone; a sign-up is a proof beside a link, too.
       const { request_token: _, ...beside } = asker
       const proof = fields.token === undefined ? asker : page.ofStrangers.length > 0 ? beside : {}
-      const actor = actorOf(c as never)
+      const actor = actorOf(c)
       const device = page.takesDevice ? knownDevice(c) : {}
       const submit = (by: Claims | undefined) => page.submit(c.var, { ...fields, ...proof, ...device }, by)
       const said = await submit(actor).catch((error) => {
@@ -178,11 +179,10 @@ export const linkPages = new Hono<AppEnv>()
         if (!actor || toAppError(error).code !== 'invalid_link' || fields.token === undefined) throw error
         return submit(undefined)
       })
-      return donePage(c as never, said, actor, isOurs)
+      return donePage(c, said, actor, isOurs)
     },
   )
   .onError(async (error, c) => {
-    const context = c as unknown as LinkContext
     const known = toAppError(error)
     if (known.status >= 500 || ['not_found', 'stale_form', 'unsupported_media_type'].includes(known.code))
       return failingPage(error, c)
@@ -190,13 +190,13 @@ export const linkPages = new Hono<AppEnv>()
     c.set('problem' as never, known as never)
     const wait = known.headers['retry-after']
     if (wait) c.header('retry-after', wait)
-    if (known.code === 'invalid_link' && (context.var.fields?.code ?? '') === '') return expiredPage(context)
-    const typed = filledIn({ token: c.req.query('token') ?? '', ...context.var.fields })
+    if (known.code === 'invalid_link' && (c.var.fields?.code ?? '') === '') return expiredPage(c)
+    const typed = filledIn({ token: c.req.query('token') ?? '', ...c.var.fields })
     const invitation =
       c.req.param('purpose') === 'accept_invitation'
-        ? await showInvitation(context.var, typed.token ?? '').catch(() => undefined)
+        ? await showInvitation(c.var, typed.token ?? '').catch(() => undefined)
         : undefined
-    return formPage(context, typed, refusedBy(view, known), invitation)
+    return formPage(c, typed, refusedBy(view, known), invitation)
   })
 
 /** Makes the account, and signs in whoever made it here. */
