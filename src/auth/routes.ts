@@ -21,7 +21,11 @@ import { clearOwnCookie, knownDevice, moveSessionCookie, rememberDevice } from '
 import { invalidRefreshToken, sessionNotFound, sessionRevoked } from '../sessions/errors.ts'
 import { SessionList } from '../sessions/schemas.ts'
 import { listOwnSessions } from '../sessions/service.ts'
-import { tooManyAttempts as tooManyAttemptsProblem } from '../throttle/errors.ts'
+import {
+  challengeFailed,
+  challengeUnavailable,
+  tooManyAttempts as tooManyAttemptsProblem,
+} from '../throttle/errors.ts'
 import { addressNotVerified, emailTaken, signupDomainRefused, writeConflict } from '../users/errors.ts'
 import { toUser } from '../users/schemas.ts'
 import { requestMailedProof } from './again/mailed-proof.ts'
@@ -71,7 +75,14 @@ export const authRoutes = new Hono<AppEnv>()
         '201 with the user; where addresses have to be verified, 202 with a body of the same form whether or not the address is taken.',
       responses: { 201: SignedUp, 202: SignupAccepted },
       responseHeaders: { 201: { Location: 'Where the user is.', ETag: 'The version of the user.' } },
-      problems: [emailTaken, errors.signupClosed, signupDomainRefused, tooManyAttempts],
+      problems: [
+        emailTaken,
+        errors.signupClosed,
+        signupDomainRefused,
+        challengeFailed,
+        () => challengeUnavailable(),
+        tooManyAttempts,
+      ],
     }),
     body(SignUp),
     idempotent,

@@ -15,6 +15,9 @@ export const SignUp = lazy(() =>
       password: NewPassword(),
       name: DisplayName(),
       terms_version: TermsVersion().optional(),
+      challenge_token: text(2048).optional().meta({
+        description: 'Of Cloudflare Turnstile, for the action `signup`, where the deployment asks for it.',
+      }),
     })
     .meta({ id: 'SignUp' }),
 )

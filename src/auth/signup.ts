@@ -5,6 +5,7 @@ import { ACCEPTED } from '../links/schemas.ts'
 import { makeSignupToken } from '../links/signup-tokens.ts'
 import { type MailRequested, openMailRequest } from '../mail/limits.ts'
 import { enqueueAsked, sendAfterwards } from '../mail/outbox.ts'
+import { assertHuman } from '../throttle/bot-challenge.ts'
 import { assertDomainMaySignUp, insertUser, makeUserRow } from '../users/create.ts'
 import { emailTaken } from '../users/errors.ts'
 import { emailIsTaken, userIsActive, users } from '../users/models.ts'
@@ -21,7 +22,8 @@ export type SignupAnswer = { status: 201; body: SignedUp } | { status: 202; body
  * Where addresses have to be verified, the answer is the same whether or not the address is taken. Whoever has proved
  * a taken one is told by mail; one that nobody has proved gets the mail that proves it; nothing else changes.
  *
- * @throws 409 `email_taken`, where verification is optional; 403 `signup_closed`, `signup_domain_refused`; 422;
+ * @throws 409 `email_taken`, where verification is optional; 403 `signup_closed`, `signup_domain_refused`, `challenge_failed`; 422; 503
+ *   `challenge_unavailable`;
  *   429 `too_many_attempts`.
  */
 export async function signUp(
@@ -32,6 +34,7 @@ export async function signUp(
   const { config, send } = resources
   if (config.SIGNUP === 'closed') throw signupClosed()
   assertDomainMaySignUp(config, input.email)
+  await assertHuman(resources, input)
 
   const row = await makeUserRow(resources, { ...input, role: 'user' })
   const { email_normalized: emailNormalized } = row

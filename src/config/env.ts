@@ -125,6 +125,10 @@ export const Env = lazy(() =>
         return texts ?? z.NEVER
       })
       .default({}),
+    /** With both, whoever signs up shows by Cloudflare Turnstile that they are no program. */
+    TURNSTILE_SITE_KEY: checked(faultOfToken).optional(),
+    TURNSTILE_SECRET: secret().optional(),
+    TURNSTILE_URL: checked(faultOfUrl).default('https://challenges.cloudflare.com'),
     /** `address` or `Name <address>`. Without it no mail is sent, and what needs mail answers 503. */
     MAIL_FROM: checked(faultOfMailbox).optional(),
     MAIL_REPLY_TO: checked(faultOfMailbox).optional(),
@@ -197,6 +201,9 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   BRAND_LOGO_URL: 'a path of this origin such as /logo.svg, or a data: image in base64, or leave it out',
   BRAND_COLOUR: 'a colour such as #01614d, or leave it out',
   PAGE_TEXTS: 'JSON such as {"en":{"signin.title":"Welcome"}}, or leave it out',
+  TURNSTILE_SITE_KEY: 'the site key of a Turnstile widget, beside its secret, or leave both out',
+  TURNSTILE_SECRET: 'the secret of that Turnstile widget, which no other setting has, or leave both out',
+  TURNSTILE_URL: URL_OF('Turnstile'),
   MAIL_FROM: 'an address, or a name and an address as in Name <no-reply@your-domain>',
   MAIL_REPLY_TO: 'an address, or leave it out',
   RESEND_API_KEY:

@@ -125,6 +125,12 @@ function contradictions(settings: Settings, env: object): Fault[] {
   if (settings.TERMS_VERSION && !termsVersionOf(settings)) {
     faults.push({ name: 'TERMS_VERSION', wrong: 'is a version of nothing, as TERMS_URL is missing' })
   }
+  for (const [name, other] of [
+    ['TURNSTILE_SECRET', 'TURNSTILE_SITE_KEY'],
+    ['TURNSTILE_SITE_KEY', 'TURNSTILE_SECRET'],
+  ] as const) {
+    if (settings[other] && !settings[name]) faults.push({ name, wrong: `is missing, and ${other} is there` })
+  }
   const { ISSUER, LINK_ORIGIN = ISSUER } = settings
   const isLocal = (origin: string) => isLoopback(new URL(origin).hostname)
   if (isLocal(LINK_ORIGIN) !== isLocal(ISSUER)) {
@@ -162,6 +168,7 @@ function sharedSecrets(settings: Settings): Fault[] {
     ['TURSO_AUTH_TOKEN', settings.TURSO_AUTH_TOKEN],
     ['UPSTASH_REDIS_REST_TOKEN', settings.UPSTASH_REDIS_REST_TOKEN],
     ['RESEND_API_KEY', settings.RESEND_API_KEY],
+    ['TURNSTILE_SECRET', settings.TURNSTILE_SECRET],
     ...settings.TRUSTED_PROXY_SECRET.map((key): Value => ['TRUSTED_PROXY_SECRET', key]),
     ...SECRET_KEYS.map((key): Value => ['SECRET_KEYS', key]),
   ]

@@ -4,6 +4,7 @@
  */
 export const CALLS = {
   mail: { timeoutMs: 5000, maxBytes: 64 * 1024 },
+  bot_challenge: { timeoutMs: 3000, maxBytes: 16 * 1024 },
   breached_passwords: { timeoutMs: 800, maxBytes: 256 * 1024 },
 } as const
 

@@ -37,6 +37,7 @@ const CHALLENGES: Record<string, string> = {
   reauthentication_required: `, error="insufficient_user_authentication", max_age=${RECENT_LOGIN_SECONDS}`,
   signup_domain_refused: ', error="insufficient_scope"',
   origin_not_allowed: ', error="invalid_request"',
+  challenge_failed: ', error="insufficient_scope"',
   wrong_password: ', error="insufficient_user_authentication"',
   wrong_code: ', error="insufficient_user_authentication"',
   second_factor_required: ', error="insufficient_user_authentication"',

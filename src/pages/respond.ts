@@ -19,10 +19,23 @@ const POLICY = {
   'trusted-types': "'none'",
 }
 
+/** Others' scripts make no trusted types, so on a page that has one they are not asked for. */
+function withThirdParty(origin: string) {
+  const { 'require-trusted-types-for': _, 'trusted-types': __, ...policy } = POLICY
+  return {
+    ...policy,
+    'script-src': `'self' ${origin}`,
+    'frame-src': origin,
+    'connect-src': `'self' ${origin}`,
+  }
+}
+
 interface Answer {
   status?: ContentfulStatusCode
   /** The one other origin at which a form of the page ends. */
   formAction?: string
+  /** The one other origin that the page takes a script and a frame of. */
+  thirdParty?: string | undefined
   /** With no-referrer, browsers send `Origin: null` on posts of a form. */
   referrer?: 'same-origin' | 'no-referrer'
 }
@@ -31,9 +44,12 @@ interface Answer {
 export function respond(
   c: Context,
   page: Child,
-  { status = 200, formAction, referrer = 'same-origin' }: Answer = {},
+  { status = 200, formAction, thirdParty, referrer = 'same-origin' }: Answer = {},
 ) {
-  const policy = { ...POLICY, ...(formAction && { 'form-action': `'self' ${formAction}` }) }
+  const policy = {
+    ...(thirdParty ? withThirdParty(thirdParty) : POLICY),
+    ...(formAction && { 'form-action': `'self' ${formAction}` }),
+  }
   return c.html(page as string, status, {
     'content-security-policy': Object.entries(policy)
       .map((directive) => directive.join(' '))

@@ -120,16 +120,15 @@ export const SignInAgainPage: FC<
   )
 }
 
-export const SignUpPage: FC<FormPage & Onwards & { passwordMinLength: number }> = ({
-  view,
-  token,
-  message,
-  values = {},
-  errors = {},
-  to,
-  target,
-  passwordMinLength,
-}) => {
+export interface BotChallenge {
+  siteKey: string
+  action: string
+  script: string
+}
+
+export const SignUpPage: FC<
+  FormPage & Onwards & { passwordMinLength: number; challenge: BotChallenge | undefined }
+> = ({ view, token, message, values = {}, errors = {}, to, target, passwordMinLength, challenge }) => {
   const { common, signin } = view.texts
   const { signup } = signin
   return (
@@ -176,6 +175,21 @@ export const SignUpPage: FC<FormPage & Onwards & { passwordMinLength: number }> 
           required
         />
         <TermsBox view={view} error={errors.terms_version} />
+        {challenge && (
+          <>
+            <noscript>
+              <p class="hint">{signup.needsScript}</p>
+            </noscript>
+            <div
+              class="cf-turnstile"
+              data-sitekey={challenge.siteKey}
+              data-action={challenge.action}
+              data-language={view.language}
+              data-size="flexible"
+            />
+            <script src={challenge.script} async defer />
+          </>
+        )}
         <Button style="primary" wide busy={signup.busy}>
           {signup.button}
         </Button>

@@ -20,9 +20,17 @@ import { forgotPassword } from '../recovery/reset.ts'
 import { AskForMail, VerifyEmail } from '../recovery/schemas.ts'
 import { resendVerification, verifyEmail } from '../recovery/verify.ts'
 import { knownDevice } from '../sessions/cookie.ts'
-import { assertTermsOfNow } from '../users/terms.ts'
+import { CHALLENGE_ACTION } from '../throttle/bot-challenge.ts'
+import { assertTermsOfNow } from '../users/me.ts'
 import { askerOf, onwardsOf, rememberAsker, rememberOnwards } from './asker-cookie.ts'
-import { CheckMailPage, ForgotPage, ResendPage, SignUpClosedPage, SignUpPage } from './pages.tsx'
+import {
+  CheckMailPage,
+  ForgotPage,
+  type FormPage,
+  ResendPage,
+  SignUpClosedPage,
+  SignUpPage,
+} from './pages.tsx'
 import { refusalOf } from './refusals.tsx'
 import { type Onwards, onwardsIn, originOfTarget, placeAfter, sealTarget } from './targets.ts'
 
@@ -39,6 +47,29 @@ const checkMail = (c: Context, email: string, on: Onwards, message?: Said, statu
     { status: status as 200 },
   )
 
+/** The page, with the bot challenge where the deployment has one: only then does its policy know another origin. */
+function signUpPage(c: Context<PageEnv>, on: Onwards, refused: Partial<FormPage> & { status?: number } = {}) {
+  const { TURNSTILE_SITE_KEY: siteKey, TURNSTILE_URL } = c.var.config
+  const { status = 200, ...form } = refused
+  const script = new URL('/turnstile/v0/api.js', TURNSTILE_URL)
+  return respond(
+    c,
+    <SignUpPage
+      view={viewOf(c)}
+      token={browserFormToken(c)}
+      passwordMinLength={PASSWORD_MIN_LENGTH}
+      challenge={siteKey ? { siteKey, action: CHALLENGE_ACTION, script: script.href } : undefined}
+      {...form}
+      {...on}
+    />,
+    {
+      status: status as 200,
+      ...originOfTarget(c.var, on.target),
+      ...(siteKey && { thirdParty: script.origin }),
+    },
+  )
+}
+
 export const signupRoutes = new Hono<PageEnv>()
   .get('/signup', (c) => {
     rememberLanguage(c)
@@ -47,11 +78,7 @@ export const signupRoutes = new Hono<PageEnv>()
     const { to, target = sealTarget(c.var, redirect_to) } = onwardsIn(c.req.query())
     const on = { to, target }
     if (c.var.config.SIGNUP === 'closed') return respond(c, <SignUpClosedPage view={view} />)
-    return respond(
-      c,
-      <SignUpPage view={view} token={browserFormToken(c)} passwordMinLength={PASSWORD_MIN_LENGTH} {...on} />,
-      originOfTarget(c.var, on.target),
-    )
+    return signUpPage(c, on)
   })
   .post('/signup', limitByNetwork, form(browserOf), async (c) => {
     const { form_token: _, ...fields } = c.var.fields
@@ -59,7 +86,8 @@ export const signupRoutes = new Hono<PageEnv>()
     const on = onwardsIn(fields)
     try {
       assertTermsOfNow(c.var.config, terms_version)
-      const input = validate(SignUp(), { name, email, password, terms_version })
+      const challenge_token = fields['cf-turnstile-response']
+      const input = validate(SignUp(), { name, email, password, terms_version, challenge_token })
       const { status, body } = await signUp(c.var, input, undefined)
       rememberAsker(c, 'verify_email', body.signup_token)
       if (status === 202) {
@@ -72,26 +100,22 @@ export const signupRoutes = new Hono<PageEnv>()
       keepSignedIn(c, tokens, true)
       return c.redirect(placeAfter(c.var, tokens.user.role, on), 303)
     } catch (error) {
-      if (!(error instanceof AppError) || error.status >= 500) throw error
+      const isOfChallenge = error instanceof AppError && error.code.startsWith('challenge_')
+      if (!(error instanceof AppError) || (error.status >= 500 && !isOfChallenge)) throw error
+      ;(c as Context).set('problem', error)
+      for (const [header, value] of Object.entries(error.headers)) c.header(header, value)
       const view = viewOf(c)
       const { common, signin } = view.texts
       const errors = fieldErrors(view, error)
       const message: Said = error.errors
         ? { tone: 'danger', title: common.check, text: common.checkHint }
         : { tone: 'danger', title: signin.wrong[0]!, text: problemText(view, error) }
-      return respond(
-        c,
-        <SignUpPage
-          view={view}
-          token={browserFormToken(c)}
-          message={message}
-          values={{ name, email }}
-          errors={error.code === 'email_taken' ? { email: problemText(view, error) } : errors}
-          passwordMinLength={PASSWORD_MIN_LENGTH}
-          {...on}
-        />,
-        { status: error.status, ...originOfTarget(c.var, on.target) },
-      )
+      return signUpPage(c, on, {
+        message,
+        values: { name, email },
+        errors: error.code === 'email_taken' ? { email: problemText(view, error) } : errors,
+        status: error.status,
+      })
     }
   })
   .get('/signup/resend', (c) => {

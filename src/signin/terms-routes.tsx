@@ -11,7 +11,7 @@ import { homeOf, type PageEnv, signedInPage } from '../pages/session.ts'
 import { TermsBox } from '../pages/terms.tsx'
 import { rememberLanguage } from '../pages/view.ts'
 import { changeUser } from '../users/change.ts'
-import { acceptingTerms, assertTermsOfNow } from '../users/terms.ts'
+import { acceptingTerms, assertTermsOfNow } from '../users/me.ts'
 import { type FormPage, OnwardsFields } from './pages.tsx'
 import { type Onwards, onwardsIn, openTarget, originOfTarget } from './targets.ts'
 

@@ -26,9 +26,9 @@ import {
   TO_WHO_MANAGES,
 } from './consequences.ts'
 import { emailTaken, outranked, signupDomainRefused } from './errors.ts'
+import { assertTermsOfNow } from './me.ts'
 import { emailIsHeld, type NewUser, type Role, users } from './models.ts'
 import { type CreateUser, type ManagedUser, toManagedUser } from './schemas.ts'
-import { assertTermsOfNow } from './terms.ts'
 
 /** What SIGNUP_DOMAINS asks of an address that nobody but its owner has vouched for. Throws 403 `signup_domain_refused`. */
 export function assertDomainMaySignUp({ SIGNUP_DOMAINS }: Config, email: string): void {

@@ -81,6 +81,10 @@ export const common: typeof English = {
     invitation_ended: 'Diese Einladung gilt nicht mehr.',
     too_many_attempts: 'Zu viele Versuche. Warte eine Weile und versuch es dann noch einmal.',
     proof_needed: 'Die Mail zu lesen reicht nicht. Gib das Passwort deines Kontos ein, oder wähl ein neues.',
+    challenge_failed:
+      'Die Prüfung, ob du ein Mensch bist, ist misslungen oder abgelaufen. Versuch es noch einmal.',
+    challenge_unavailable:
+      'Die Prüfung, ob du ein Mensch bist, antwortet nicht. Nichts wurde geändert. Versuch es gleich noch einmal.',
     terms_not_accepted: 'Stimme zu, damit es weitergeht.',
     invalid_link: 'Dieser Link ist abgelaufen oder wurde schon benutzt.',
   },

@@ -29,6 +29,8 @@ export const signin: typeof English = {
     busy: 'Wird angelegt…',
     passwordHint: (min) => `Mindestens ${min} Zeichen. Ein paar Wörter hintereinander sind gut.`,
     have: 'Schon ein Konto?',
+    needsScript:
+      'Für die Anmeldung eines neuen Kontos braucht es hier JavaScript: Eine Prüfung von Cloudflare hält Programme fern.',
     closed: ['Konten gibt es auf Einladung', 'Bitte jemanden aus der Verwaltung, dich einzuladen.'],
     domain: 'Für diese Maildomain werden keine Konten angelegt.',
   },

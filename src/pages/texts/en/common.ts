@@ -70,6 +70,9 @@ export const common = {
     invitation_ended: 'This invitation has ended.',
     too_many_attempts: 'Too many tries. Wait a while, then try again.',
     proof_needed: 'Reading the mail is not enough. Type the password of your account, or choose a new one.',
+    challenge_failed: 'The check that you are a person has failed or run out. Try it again.',
+    challenge_unavailable:
+      'The check that you are a person does not answer. Nothing was changed. Try again in a moment.',
     terms_not_accepted: 'Agree to go on.',
     invalid_link: 'This link has expired, or has been used.',
   } as Record<string, string>,

@@ -27,6 +27,8 @@ export const signin = {
     busy: 'Creating…',
     passwordHint: (min: number) => `At least ${min} characters. A few words in a row work well.`,
     have: 'Have an account?',
+    needsScript:
+      'Signing up needs JavaScript here: a check by Cloudflare keeps programs out. Signing in does not.',
     closed: ['Accounts are made by invitation', 'Ask somebody who manages people here to invite you.'],
     domain: 'Accounts are not made for this mail domain.',
   },

@@ -1,0 +1,70 @@
+import { createHash } from 'node:crypto'
+import type { Config } from '../config/main.ts'
+import type { Resources } from '../context.ts'
+import { callOut } from '../http/outbound.ts'
+import { Refusal } from '../http/problem.ts'
+import { normalizeEmail } from '../values/email.ts'
+import { challengeFailed, challengeUnavailable } from './errors.ts'
+
+/** What the widget on the page was drawn for: a token for anything else is none. */
+export const CHALLENGE_ACTION = 'signup'
+
+/** https://developers.cloudflare.com/turnstile/get-started/server-side-validation/ */
+interface Verdict {
+  success?: unknown
+  hostname?: unknown
+  action?: unknown
+}
+
+/**
+ * Asks Turnstile about the token of somebody who signs up, where the deployment has it. A token is good once; sent again
+ * for the same address it is the same request, whose answer was lost perhaps.
+ *
+ * @throws 403 `challenge_failed`; 503 `challenge_unavailable` where there is no answer in time.
+ */
+export async function assertHuman(
+  { config }: Pick<Resources, 'config'>,
+  { email, challenge_token = '' }: { email: string; challenge_token?: string | undefined },
+): Promise<void> {
+  const { TURNSTILE_SECRET, TURNSTILE_URL } = config
+  if (TURNSTILE_SECRET === undefined) return
+  if (challenge_token === '') throw challengeFailed(new Refusal('absent'))
+  const verdict = await ask(new URL('/turnstile/v0/siteverify', TURNSTILE_URL), {
+    secret: TURNSTILE_SECRET,
+    response: challenge_token,
+    idempotency_key: uuidOf(`${challenge_token} ${normalizeEmail(email)}`),
+  })
+  if (verdict.success !== true) throw challengeFailed(new Refusal('unknown'))
+  // What was solved elsewhere, or for something else, says nothing of a sign-up here.
+  const isForHere = hostsOf(config).includes(String(verdict.hostname)) && verdict.action === CHALLENGE_ACTION
+  if (!isForHere) throw challengeFailed(new Refusal('audience'))
+}
+
+async function ask(url: URL, members: object): Promise<Verdict> {
+  try {
+    const { status, text } = await callOut('bot_challenge', url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(members),
+    })
+    const verdict: unknown = JSON.parse(text)
+    // A token that is refused is answered with 200 or 400: both have a verdict.
+    if (status >= 500 || typeof verdict !== 'object' || verdict === null || !('success' in verdict))
+      throw new Error('no verdict')
+    return verdict
+  } catch (cause) {
+    throw challengeUnavailable(cause)
+  }
+}
+
+/** Our own pages, and those of apps whose origins are named. */
+const hostsOf = ({ ISSUER, LINK_ORIGIN, CORS_ORIGINS, COOKIE_ORIGINS }: Config) =>
+  [ISSUER, LINK_ORIGIN ?? ISSUER, ...CORS_ORIGINS, ...COOKIE_ORIGINS].map(
+    (origin) => new URL(origin).hostname,
+  )
+
+/** The same for the same text, in the form of a UUID. */
+function uuidOf(text: string): string {
+  const digest = createHash('sha256').update(text).digest('hex')
+  return digest.slice(0, 32).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
+}
