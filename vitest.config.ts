@@ -2,17 +2,6 @@ import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
 import { mutant, mutation } from './test/support/mutation.ts'
 
-// What vitest lists failures with, and Node 20 does not have yet.
-Map.groupBy ??= (items, keyOf) => {
-  const groups = new Map()
-  let index = 0
-  for (const item of items) {
-    const key = keyOf(item, index++)
-    groups.set(key, [...(groups.get(key) ?? []), item])
-  }
-  return groups
-}
-
 /** What talks to the Worker from outside, or to none: in Node. */
 const IN_NODE = [
   'test/imports.test.ts',

@@ -1,5 +1,5 @@
 import { bySystem, changeUserBy, isSamePerson } from '../src/users/change.ts'
-import { noticeTo, owed } from '../src/users/notices.ts'
+import { noticeTo, owed } from '../src/users/managing/notices.ts'
 import { EmailInput } from '../src/users/schemas.ts'
 import { readArguments, runCommand } from './command.ts'
 import { findByEmail, parseInput, withResources } from './create-admin.ts'

@@ -6,7 +6,7 @@ import { whileDoubting } from '../sessions/near.ts'
 import { assertMayWriteAll } from '../throttle/limits.ts'
 import { type Acting, byActor, type Decision, prepareChange } from '../users/change.ts'
 import { ownAccount, userNotFound, writeConflict } from '../users/errors.ts'
-import { deleting, disabling, enabling, endingSessions } from '../users/manage.ts'
+import { deleting, disabling, enabling, endingSessions } from '../users/managing/manage.ts'
 import { selectUsers, users } from '../users/models.ts'
 import type { BulkAction, BulkChange, BulkResult } from './schemas.ts'
 

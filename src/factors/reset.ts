@@ -1,8 +1,8 @@
 import { requireRecentLogin } from '../access/guards.ts'
 import type { Acting, Decision } from '../users/change.ts'
 import { isSamePerson } from '../users/change.ts'
-import { managingLiving } from '../users/manage.ts'
-import { noticeTo, owed } from '../users/notices.ts'
+import { managingLiving } from '../users/managing/manage.ts'
+import { noticeTo, owed } from '../users/managing/notices.ts'
 import { hasFactor, selectFactorState } from './state.ts'
 
 /**

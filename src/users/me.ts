@@ -6,9 +6,9 @@ import { invalidInput } from '../http/problem.ts'
 import { withOwnPassword } from '../passwords/service.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { type Acting, applyChange, byActor, type Decision, isSamePerson } from './change.ts'
-import { differences, softDeletion } from './manage.ts'
+import { differences, softDeletion } from './managing/manage.ts'
+import { noticeOfClosing, owed } from './managing/notices.ts'
 import { users } from './models.ts'
-import { noticeOfClosing, owed } from './notices.ts'
 import type { UpdateMe } from './schemas.ts'
 
 /** Other details of one's own account, as a decision for `changeUser`. */

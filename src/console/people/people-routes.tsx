@@ -30,11 +30,11 @@ import {
   restoring,
   unlocking,
   updating,
-} from '../../users/manage.ts'
+} from '../../users/managing/manage.ts'
+import { sendingReset, sendingVerification } from '../../users/managing/sending.ts'
 import { findUser } from '../../users/queries.ts'
 import { download } from '../../users/routes/responses.ts'
 import { CreateUser, DisableUser, ListUsers, UpdateUser } from '../../users/schemas.ts'
-import { sendingReset, sendingVerification } from '../../users/sending.ts'
 import { readFilter } from '../input.ts'
 import { findPeople, findPerson, readTotals } from '../queries.ts'
 import { AddPersonPage } from './add-person.tsx'

@@ -10,7 +10,7 @@ import { SessionList } from '../../sessions/schemas.ts'
 import { changeUser } from '../change.ts'
 import { outranked, userNotFound, writeConflict } from '../errors.ts'
 import { exportUser, UserExport } from '../export.ts'
-import { endingSessions } from '../manage.ts'
+import { endingSessions } from '../managing/manage.ts'
 import { listActivityOf, listSessionsOf } from '../queries.ts'
 import { download, FILE } from './responses.ts'
 

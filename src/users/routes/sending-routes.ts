@@ -7,7 +7,7 @@ import { mailNotConfigured } from '../../mail/errors.ts'
 import { tooManyAttempts } from '../../throttle/errors.ts'
 import { changeUser } from '../change.ts'
 import { userDeleted } from '../errors.ts'
-import { sendingReset, sendingVerification } from '../sending.ts'
+import { sendingReset, sendingVerification } from '../managing/sending.ts'
 import { MANAGING_PROBLEMS } from './responses.ts'
 
 const tag = 'users'

@@ -6,7 +6,7 @@ import { body, operation, query } from '../../http/operation.ts'
 import { precondition } from '../../http/precondition.ts'
 import { changeUser } from '../change.ts'
 import * as errors from '../errors.ts'
-import { disabling, enabling, restoring, unlocking } from '../manage.ts'
+import { disabling, enabling, restoring, unlocking } from '../managing/manage.ts'
 import { DisableUser, ManagedUser, RestoreUserQuery } from '../schemas.ts'
 import { ETAG, MANAGING_PROBLEMS, managed } from './responses.ts'
 

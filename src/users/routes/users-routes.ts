@@ -12,7 +12,7 @@ import { changeUser } from '../change.ts'
 import { createUser } from '../create.ts'
 import * as errors from '../errors.ts'
 import { listUsers } from '../listing.ts'
-import { deleting, purging, updating } from '../manage.ts'
+import { deleting, purging, updating } from '../managing/manage.ts'
 import { findUser } from '../queries.ts'
 import {
   CreateUser,

@@ -1,14 +1,14 @@
 import { sql } from 'drizzle-orm'
-import { forbidden } from '../access/errors.ts'
-import { requireRecentLogin } from '../access/guards.ts'
-import { allows, outranks } from '../access/permissions.ts'
-import { record } from '../activity/service.ts'
-import { TAKES_BACK } from '../links/models.ts'
-import { linkIsLive } from '../links/service.ts'
-import { normalizeEmail } from '../values/email.ts'
-import { toTimeOrNull } from '../values/ids.ts'
-import { type Acting, type Decision, isSamePerson } from './change.ts'
-import type { Change } from './consequences.ts'
+import { forbidden } from '../../access/errors.ts'
+import { requireRecentLogin } from '../../access/guards.ts'
+import { allows, outranks } from '../../access/permissions.ts'
+import { record } from '../../activity/service.ts'
+import { TAKES_BACK } from '../../links/models.ts'
+import { linkIsLive } from '../../links/service.ts'
+import { normalizeEmail } from '../../values/email.ts'
+import { toTimeOrNull } from '../../values/ids.ts'
+import { type Acting, type Decision, isSamePerson } from '../change.ts'
+import type { Change } from '../consequences.ts'
 import {
   addressNotVerified,
   noEarlierEmail,
@@ -16,12 +16,12 @@ import {
   ownAccount,
   untilInThePast,
   userDeleted,
-} from './errors.ts'
-import { givingBack, selectEarlier } from './give-back.ts'
-import { ENABLED, isRaise, type User } from './models.ts'
+} from '../errors.ts'
+import { givingBack, selectEarlier } from '../give-back.ts'
+import { ENABLED, isRaise, type User } from '../models.ts'
+import { assertVisible } from '../queries.ts'
+import type { DisableUser, UpdateUser } from '../schemas.ts'
 import { adminsToTell, mailAskedFor, noticesOfMove, noticeTo, owed } from './notices.ts'
-import { assertVisible } from './queries.ts'
-import type { DisableUser, UpdateUser } from './schemas.ts'
 
 /*
  * What may be done to users, as decisions for `changeUser`: each looks at the user as read, and says what to change.

@@ -1,5 +1,5 @@
-import { mailNotConfigured } from '../mail/errors.ts'
-import { type Acting, type Decision, isSamePerson } from './change.ts'
+import { mailNotConfigured } from '../../mail/errors.ts'
+import { type Acting, type Decision, isSamePerson } from '../change.ts'
 import { managingLiving } from './manage.ts'
 import { mailAskedFor } from './notices.ts'
 

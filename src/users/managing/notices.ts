@@ -1,11 +1,11 @@
 import { and, isNotNull, notInArray, type SQL, sql } from 'drizzle-orm'
-import type { Resources } from '../context.ts'
-import { build } from '../database/statements.ts'
-import { MAILS_OF_MANAGER, openMailRequest, openNotices } from '../mail/limits.ts'
-import { enqueueAsked, enqueueNotice, type Recipient } from '../mail/outbox.ts'
-import type { Acting } from './change.ts'
-import type { AskedFor, OwedMail } from './consequences.ts'
-import { type User, users } from './models.ts'
+import type { Resources } from '../../context.ts'
+import { build } from '../../database/statements.ts'
+import { MAILS_OF_MANAGER, openMailRequest, openNotices } from '../../mail/limits.ts'
+import { enqueueAsked, enqueueNotice, type Recipient } from '../../mail/outbox.ts'
+import type { Acting } from '../change.ts'
+import type { AskedFor, OwedMail } from '../consequences.ts'
+import { type User, users } from '../models.ts'
 
 /** A mail that a change owes, given the condition that the change is made. */
 export type Notice = (isDone: SQL) => OwedMail
