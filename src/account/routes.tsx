@@ -8,7 +8,7 @@ import { recentlyConfirmed } from '../pages/again.ts'
 import { failingPage } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
-import { type PageEnv, signedInPage } from '../pages/session.ts'
+import { limitedList, type PageEnv, signedInPage } from '../pages/session.ts'
 import { doneMessage, type Outcome, submit } from '../pages/submit.ts'
 import { LANGUAGES } from '../pages/texts/index.ts'
 import { knownPasskeys } from '../passkeys/service.ts'
@@ -171,7 +171,7 @@ export const accountRoutes = new Hono<PageEnv>()
     outliveCopies(c, c.var.actor, { epoch: user.token_epoch })
     return c.redirect('/account/sessions?done=all', 303)
   })
-  .get('/account/activity', async (c) => {
+  .get('/account/activity', limitedList, async (c) => {
     const cursor = c.req.query('cursor')
     const filter = { limit: 30, ...(cursor && { cursor }) }
     const [list, { view, viewer }] = await Promise.all([listOwnActivity(c.var, filter), c.var.signedIn()])

@@ -10,7 +10,8 @@ import type { List } from '../http/pagination.ts'
 import { Refusal } from '../http/problem.ts'
 import { toStream } from '../http/stream.ts'
 import { invalidToken } from '../sessions/errors.ts'
-import { tokenIsLive } from '../sessions/revocation.ts'
+import { checkStillLive, tokenIsLive } from '../sessions/revocation.ts'
+import { assertMayExport } from '../throttle/limits.ts'
 import type { Acting } from '../users/change.ts'
 import { listUsers } from '../users/listing.ts'
 import { ListUsers } from '../users/schemas.ts'
@@ -77,27 +78,29 @@ export const ExportActivity = lazy(() => {
 })
 
 /**
- * All users that a list with these filters has, as a file of any length: it is read page by page while it is sent. The
- * history says who took it. Throws 403 `reauthentication_required`.
+ * All users that a list with these filters has, as a file: it is read page by page while it is sent, and breaks off when
+ * whoever reads it is shut out. The history says who took it. Throws 403 `reauthentication_required`.
  */
 export async function exportUsers(acting: Acting, { format, ...filter }: Of<typeof ExportUsers>) {
   await recordExport(acting, 'users')
   const list = (cursor: object) =>
     listUsers(acting, acting.actor, { ...filter, limit: ROWS_PER_PAGE, ...cursor })
-  return toStream(writeRows(pagesOf(list), format, USER_COLUMNS))
+  return toStream(acting, writeRows(pagesOf(acting, list), format, USER_COLUMNS))
 }
 
 /** The history, alike. */
 export async function exportActivity(acting: Acting, { format, ...filter }: Of<typeof ExportActivity>) {
   await recordExport(acting, 'activity')
   const list = (cursor: object) => listActivity(acting, { ...filter, limit: ROWS_PER_PAGE, ...cursor })
-  return toStream(writeRows(pagesOf(list), format, ACTIVITY_COLUMNS))
+  return toStream(acting, writeRows(pagesOf(acting, list), format, ACTIVITY_COLUMNS))
 }
 
-async function* pagesOf<T extends object>(list: (cursor: object) => Promise<List<T>>) {
+async function* pagesOf<T extends object>(acting: Acting, list: (cursor: object) => Promise<List<T>>) {
   let cursor: object = {}
   for (;;) {
+    const assertLive = checkStillLive(acting, acting.actor)
     const { data, pagination } = await list(cursor)
+    await assertLive()
     yield data as Record<string, unknown>[]
     if (pagination.next_cursor === null) return
     cursor = { cursor: pagination.next_cursor }
@@ -107,6 +110,7 @@ async function* pagesOf<T extends object>(list: (cursor: object) => Promise<List
 async function recordExport(acting: Acting, list: 'users' | 'activity'): Promise<void> {
   const { db, now, actor } = acting
   requireRecentLogin(actor, now)
+  await assertMayExport(acting, actor.sub)
   const event = {
     id: uuidv7(),
     action: 'user.exported',

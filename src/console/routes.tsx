@@ -97,7 +97,7 @@ const activityPage = async (c: Context<PageEnv>) => {
 
 export const consoleRoutes = new Hono<PageEnv>()
   .use('*', ifThereIsOne)
-  .get('/', signedInPage('activity:read'), async (c) => {
+  .get('/', signedInPage('activity:read'), limitedList, async (c) => {
     // The checks are for those who may read the runs of clean-up.
     const seesSystem = hasPermission(c.var.actor.role, 'cleanup:read')
     const [today, readiness, { view, viewer }] = await Promise.all([
@@ -108,7 +108,7 @@ export const consoleRoutes = new Hono<PageEnv>()
     return respond(c, <TodayPage view={view} viewer={viewer} today={today} readiness={readiness} />)
   })
   .route('/people', peoplePages)
-  .get('/invitations', signedInPage('users:create'), (c) => invitationsPage(c))
+  .get('/invitations', signedInPage('users:create'), limitedList, (c) => invitationsPage(c))
   .post('/invitations', signedInPage('users:create'), ours, async (c) => {
     const { emails = '', role = 'user' } = c.var.fields
     const lines = readInvitations(emails, role, MOST_AT_ONCE)
@@ -169,7 +169,7 @@ export const consoleRoutes = new Hono<PageEnv>()
       return file(c, 'activity', asked.format, await exportActivity(c.var, asked))
     },
   )
-  .get('/system', signedInPage('cleanup:read'), (c) => systemPage(c))
+  .get('/system', signedInPage('cleanup:read'), limitedList, (c) => systemPage(c))
   .post('/system/mails/:id/retry', signedInPage('mails:manage'), ours, (c) =>
     submit(c, () => retryMail(c.var, c.var.actor, c.req.param('id')), {
       page: '/admin/system',

@@ -129,10 +129,11 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
     },
     rideAlong(statement) {
       const { promise, resolve } = Promise.withResolvers<ResultSet>()
-      promise.catch(() => {}) // Whoever waits for it hears of it; nobody else has to.
+      const rows = promise.then((result) => result.rows)
+      rows.catch(() => {}) // Whoever waits for it hears of it; nobody else has to.
       passenger = { statement: toLibsql({ statement })[0]!, board: resolve }
       return {
-        rows: promise.then((result) => result.rows) as never,
+        rows: rows as never,
         settle: () => {
           if (passenger) void run('read', []).catch(() => {})
         },

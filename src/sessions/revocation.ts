@@ -10,7 +10,7 @@ import { clientIsLive } from './client-tokens.ts'
 import { invalidToken } from './errors.ts'
 import { sessions } from './models.ts'
 import { askNear, keepNear, type Near } from './near.ts'
-import { isOfTurn } from './turns.ts'
+import { isOfTurn, TURNS_PAST_COPIES } from './turns.ts'
 
 /**
  * Whether a verified access token still counts. libSQL decides: the session and the user are read beside the request's
@@ -131,4 +131,30 @@ export async function findOwnProfile(
   const { reason: _reason, token_epoch: _epoch, turn, idle_expires_at: endsAt, ...profile } = found
   if (near.mayKeep) afterwards(keepNear(resources, claims, { profile, readAt, endsAt, turn }))
   return profile
+}
+
+/**
+ * Asks once more whether a token still counts, beside the next read: for what goes on long after its guard. A cookie
+ * may be of a turn before, as its owner proves who they are now and then; one that everything else was ended for is not.
+ *
+ * @returns a function that waits for the verdict and throws 401 `invalid_token`, or 503 when libSQL is away.
+ */
+export function checkStillLive({ db }: Resources, claims: Claims): () => Promise<void> {
+  const { sid, turn } = claims
+  const isNoCopy =
+    turn === undefined
+      ? sql`1`
+      : sql`EXISTS (SELECT 1 FROM ${sessions} WHERE id = ${sid} AND turn < ${turn + TURNS_PAST_COPIES})`
+  const token = { ...claims, now: Date.now() }
+  const asked = {
+    verdict: sql<{ is_live: 0 | 1 }>`SELECT EXISTS ${liveSession(token)} AND ${isNoCopy} AS is_live`,
+  }
+  const passenger = db.rideAlong(asked.verdict)
+  return async () => {
+    passenger.settle()
+    const [row] = await passenger.rows
+    // A replica that lags may not have heard of a session that has just begun.
+    const { is_live } = row?.is_live ? row : (await db.readPrimary(asked)).verdict[0]!
+    if (!is_live) throw invalidToken(new Refusal('revoked'))
+  }
 }

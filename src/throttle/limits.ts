@@ -32,6 +32,8 @@ export const PER_MINUTE = {
   /** Reads of a session, and those that may read a lot: lists, search and exports. */
   RATE_LIMIT_READS: 600,
   RATE_LIMIT_LISTS: 60,
+  /** Files that one signed-in user begins: each reads all there is. */
+  RATE_LIMIT_EXPORTS: 5,
   /** Refreshes of a session. */
   RATE_LIMIT_REFRESHES: 60,
 } as const
@@ -117,6 +119,10 @@ export const assertMayWriteAll = (
   userId: string,
   changes: number,
 ) => Promise.all(Array.from({ length: Math.max(0, changes - 1) }, () => assertMayWrite(resources, userId)))
+
+/** Each file, which may read all there is. */
+export const assertMayExport = (resources: Pick<Resources, 'rateLimits'>, userId: string) =>
+  assertWithin(resources, 'RATE_LIMIT_EXPORTS', userId)
 
 /** The first shield of everything that takes a password or a token. */
 export async function assertNetworkWithin(resources: Pick<Resources, 'rateLimits'>, ip: string | null) {

@@ -19,9 +19,11 @@ import { passkeys } from '../passkeys/models.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { sessions } from '../sessions/models.ts'
-import { tokenIsLive } from '../sessions/revocation.ts'
+import { checkStillLive, tokenIsLive } from '../sessions/revocation.ts'
+import { assertMayExport } from '../throttle/limits.ts'
 import { timeOfId, toTime } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
+import type { Acting } from './change.ts'
 import { userNotFound } from './errors.ts'
 import { selectUsers, users } from './models.ts'
 
@@ -162,13 +164,14 @@ function selectPage({ table, where, key }: Source, after?: Row) {
 
 /**
  * Everything held about a user, complete but for secrets, as the text of one JSON object. It is read page by page while
- * it is sent, so it may be of any length. The first trip writes the row of history, and brings the first pages.
+ * it is sent, and breaks off when whoever reads it is shut out. The first trip writes the row of history, and brings the first pages.
  *
  * @throws 403 `reauthentication_required`; 404 `user_not_found`.
  */
 export async function exportUser(resources: Resources, actor: Claims, id: string): Promise<ReadableStream> {
   const { db, now } = resources
   requireRecentLogin(actor, now)
+  await assertMayExport(resources, actor.sub)
   const event = { id: uuidv7(), action: 'user.exported', userId: id, actorId: actor.sub } as const
   const isDone = rowExists(activityLogs, event.id)
   const sources = sourcesOf(id)
@@ -185,11 +188,11 @@ export async function exportUser(resources: Resources, actor: Claims, id: string
   if (!verdict[0]!.is_done) throw invalidToken(new Error('revoked during the request'))
   const head = { exported_at: toTime(now), user: readable(user[0]) }
   const first = sources.map((_, index) => (pages as Record<string, Row[]>)[`page${index}`]!)
-  return toStream(write(resources, id, head, sources, first))
+  return toStream({ ...resources, actor }, write({ ...resources, actor }, id, head, sources, first))
 }
 
 /** The text, in pieces of a page. */
-async function* write(resources: Resources, id: string, head: object, sources: Source[], first: Row[][]) {
+async function* write(acting: Acting, id: string, head: object, sources: Source[], first: Row[][]) {
   let member: Member | undefined
   let isFirst = true
   let text = JSON.stringify(head).slice(0, -1)
@@ -199,7 +202,7 @@ async function* write(resources: Resources, id: string, head: object, sources: S
       isFirst = true
       member = source.member
     }
-    for await (const page of pagesOf(resources, source, first[index]!)) {
+    for await (const page of pagesOf(acting, source, first[index]!)) {
       for (const row of page) {
         const seen = shown(source, row, id)
         if (!seen) continue
@@ -214,11 +217,13 @@ async function* write(resources: Resources, id: string, head: object, sources: S
 }
 
 /** The pages of a source. One that failed is not asked for again: whoever wants the export asks for it again. */
-async function* pagesOf({ db }: Resources, source: Source, first: Row[]) {
+async function* pagesOf(acting: Acting, source: Source, first: Row[]) {
   let page = first
   yield page
   while (page.length === ROWS_PER_PAGE) {
-    page = (await db.readOnce({ page: selectPage(source, page.at(-1)) })).page
+    const assertLive = checkStillLive(acting, acting.actor)
+    page = (await acting.db.readOnce({ page: selectPage(source, page.at(-1)) })).page
+    await assertLive()
     yield page
   }
 }

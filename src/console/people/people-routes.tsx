@@ -193,7 +193,7 @@ export const peoplePages = new Hono<PageEnv>()
       },
     )
   })
-  .get('/:id', async (c) => personPage(c, await carriedHere(c)))
+  .get('/:id', limitedList, async (c) => personPage(c, await carriedHere(c)))
   .post('/:id', needs('users:update'), ours, (c) => {
     const { form_token: _, version, ...fields } = c.var.fields
     const page = `/admin/people/${c.req.param('id')}`

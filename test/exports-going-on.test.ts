@@ -1,0 +1,175 @@
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
+import { v7 as uuidv7 } from 'uuid'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
+import worker from '../src/index.ts'
+import { type Actor, type Api, openApi } from './support/api.ts'
+import { openJar } from './support/jar.ts'
+import { limiter } from './support/limiter.ts'
+import { openBrowser, PAGES } from './support/pages.ts'
+import { upstreams } from './support/upstreams.ts'
+
+const api = openApi()
+let admin: Actor
+/** Somebody with more history than a page of a file holds. */
+let ada: Actor
+beforeAll(async () => {
+  admin = await api.actor({ role: 'admin', email_verified_at: 1 })
+  ada = await api.actor({ email_verified_at: 1 })
+  const beginning = uuidv7({ msecs: Date.now() - 60_000 }).slice(0, 24)
+  await api.sql(
+    `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1800)
+      INSERT INTO user_activity_logs (id, user_id, action) SELECT ? || printf('%012x', i), ?, 'user.updated' FROM n`,
+    [beginning, ada.id],
+  )
+})
+
+/** Begins an export, and reads of it as the test says. */
+async function begin(by: Api, token: string, path: string) {
+  const context = createExecutionContext()
+  const request = new Request(`http://roster.test${path}`, { headers: { authorization: `Bearer ${token}` } })
+  const answer = await worker.fetch(request, by.bindings, context)
+  expect(answer.status).toBe(200)
+  const reader = answer.body!.getReader()
+  return {
+    id: answer.headers.get('x-request-id'),
+    read: () => reader.read(),
+    async readOn() {
+      for (let read = await reader.read(); !read.done; read = await reader.read());
+      await waitOnExecutionContext(context)
+    },
+  }
+}
+
+const FILES = [
+  ['the history', () => admin, () => `/v1/activity/export?user_id=${ada.id}`],
+  ['one person', () => admin, () => `/v1/users/${ada.id}/export`],
+  ['oneself', () => ada, () => '/v1/users/me/export'],
+] as const
+
+describe('An export that is open', () => {
+  test.each(FILES)(
+    'AZ9: of %s breaks off when whoever reads it is shut out, and the log says why',
+    async (_, reader, path) => {
+      const { sessionId, token } = await api.signIn(reader())
+      const file = await begin(api, token, path())
+      await file.read()
+      await file.read()
+      await api.sql('UPDATE sessions SET revoked_at = 1 WHERE id = ?', [sessionId])
+      const logged = vi.spyOn(console, 'warn').mockImplementation(() => {})
+      await expect(file.readOn()).rejects.toThrow('The file breaks off here.')
+      const lines = logged.mock.calls.map(([line]) => JSON.parse(line))
+      logged.mockRestore()
+      expect(lines).toEqual([
+        expect.objectContaining({
+          code: 'export_failed',
+          why: 'invalid_token',
+          reason: 'revoked',
+          request_id: file.id,
+          actor: reader().id,
+          session: sessionId,
+        }),
+      ])
+    },
+  )
+
+  test.each(FILES)(
+    'OB4: of %s that fails in the middle is a line of the log, with its request',
+    async (_, reader, path) => {
+      const own = upstreams()
+      const { token } = await api.signIn(reader())
+      const file = await begin(openApi(own.bindings), token, path())
+      await file.read()
+      await file.read()
+      await own.behave('libsql', { mode: 'down' })
+      const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
+      await expect(file.readOn()).rejects.toThrow('The file breaks off here.')
+      const lines = logged.mock.calls.map(([line]) => JSON.parse(line))
+      logged.mockRestore()
+      expect(lines).toEqual([
+        expect.objectContaining({
+          code: 'export_failed',
+          why: 'database_unavailable',
+          request_id: file.id,
+          cause: expect.anything(),
+        }),
+      ])
+    },
+  )
+
+  test('AZ9: of a page goes on while its owner proves again who they are, and not past a change of password', async () => {
+    const browser = openJar(api)
+    await browser.signIn(admin.email)
+    const cookie = [...browser.jar].map(([name, value]) => `${name}=${value}`).join('; ')
+    const open = async () => {
+      const request = new Request(`http://roster.test/admin/activity/export?user_id=${ada.id}`, {
+        headers: { cookie },
+      })
+      return (await worker.fetch(request, api.bindings, createExecutionContext())).body!.getReader()
+    }
+    const finish = async (reader: Awaited<ReturnType<typeof open>>) => {
+      for (let read = await reader.read(); !read.done; read = await reader.read());
+    }
+    const [first, second] = [await open(), await open()]
+    await first.read()
+    await second.read()
+    const turn = (by: number) =>
+      api.sql('UPDATE sessions SET turn = turn + ?, proved_at = 1 WHERE user_id = ?', [by, admin.id])
+    await turn(1)
+    await finish(first)
+    await turn(1)
+    const logged = vi.spyOn(console, 'warn').mockImplementation(() => {})
+    await expect(finish(second)).rejects.toThrow()
+    logged.mockRestore()
+  })
+})
+
+test('RL9: files are counted by user, whichever way they are asked for, and one too many writes nothing', async () => {
+  const some = openApi({ RATE_LIMIT_EXPORTS: limiter(3) })
+  const boss = await api.quickActor({ role: 'admin', email_verified_at: 1 })
+  const visit = await openBrowser(some, boss)
+  const ask = (path: string) => some.send('GET', path, { token: boss.token })
+  expect((await ask(`/v1/users/${ada.id}/export`)).status).toBe(200)
+  expect((await ask(`/v1/activity/export?user_id=${boss.id}`)).status).toBe(200)
+  expect((await visit('GET', '/account/data/export')).status).toBe(200)
+  for (const path of [
+    '/v1/users/me/export',
+    `/v1/users/${ada.id}/export`,
+    '/v1/activity/export',
+    '/v1/users/export',
+  ])
+    expect([path, (await ask(path)).status]).toEqual([path, 429])
+  for (const path of [
+    '/account/data/export',
+    `/admin/people/${ada.id}/export`,
+    '/admin/people/export',
+    '/admin/activity/export',
+  ])
+    expect([path, (await visit('GET', path)).status]).toEqual([path, 429])
+  const [row] = await api.sql(
+    "SELECT count(*) AS written FROM user_activity_logs WHERE actor_id = ? AND action = 'user.exported'",
+    [boss.id],
+  )
+  expect(row).toEqual({ written: 3 })
+})
+
+/** Pages behind a session that read their viewer's own few rows, and no list. */
+const OF_FEW_ROWS = [
+  'GET /signin/again',
+  'GET /account',
+  'GET /account/security',
+  'GET /account/sessions',
+  'GET /account/data',
+  'GET /admin/people/new',
+]
+
+test('RL9: every page that reads a list or a file is counted as the API counts them', async () => {
+  const none = openApi({ RATE_LIMIT_LISTS: limiter(0), RATE_LIMIT_EXPORTS: limiter(0) })
+  const visit = await openBrowser(none, await api.person({ role: 'admin', email_verified_at: 1 }))
+  const pages = Object.entries(PAGES).filter(([route, who]) => route.startsWith('GET') && who !== 'anyone')
+  const found: string[] = []
+  for (const [route] of pages) {
+    const { status } = await visit('GET', route.slice(4).replace(':id', ada.id))
+    if (status !== 429) found.push(route)
+  }
+  expect(found.sort()).toEqual(OF_FEW_ROWS.toSorted())
+})
