@@ -29,7 +29,7 @@ Prints JWT_KEYS and SECRET_KEYS as lines of an env file: fresh ones, or those of
   --dry-run   says what would become of which entry, and prints none
 
 Before retiring SECRET_KEYS, the database is asked whose passwords would be lost: TURSO_DATABASE_URL (and
-TURSO_AUTH_TOKEN) say which that is. One that does not answer stops it; without TURSO_DATABASE_URL nobody is asked.`
+TURSO_AUTH_TOKEN) say which that is. While an authenticator app is under what goes, nothing is retired. One that does not answer stops it; without TURSO_DATABASE_URL nobody is asked.`
 
 /** Whoever verifies keeps the published keys so long (system/routes.ts). */
 const KNOWN_AFTER_SECONDS = 600
@@ -42,11 +42,11 @@ const WHAT_NEXT: Record<Step, string> = {
 const WHEN_TO_RETIRE = `
 JWT_KEYS: 10 minutes after "sign", the life of an access token.
 SECRET_KEYS: it signs refresh tokens (they live up to 30 days) and peppers passwords. A password is peppered anew when
-its owner logs in; whoever has not logged in since "sign" needs a new password after "retire". Keep the old one for long.
+its owner logs in, authenticator apps are put under it by clean-up; whoever has not logged in since "sign" needs a new password after "retire". Keep the old one for long.
 To retire only one of the two, leave the other out of the environment.`
 const WHAT_BECOMES_VOID = {
   JWT_KEYS: 'access tokens that it signed',
-  SECRET_KEYS: 'sessions, mailed links and passwords that were last made with it',
+  SECRET_KEYS: 'sessions, mailed links, passwords and authenticator apps that were last made with it',
 } as const
 type Name = keyof typeof WHAT_BECOMES_VOID
 

@@ -1,7 +1,11 @@
-import { expect, test } from 'vitest'
-import { openApi } from './support/api.ts'
+import { beforeAll, expect, test } from 'vitest'
+import { type Api, openApi } from './support/api.ts'
+import { freshUpstreams } from './support/upstreams.ts'
 
-const api = openApi()
+let api: Api
+beforeAll(async () => {
+  api = openApi((await freshUpstreams()).bindings)
+})
 
 /** A row of each table that is about somebody, and the member of the export that has it. */
 const ABOUT: Record<string, (id: string, mark: string) => [member: string, insert: string, args: string[]]> =

@@ -1,7 +1,10 @@
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
+import { getTableName } from 'drizzle-orm'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { newSecret } from '../scripts/keys.ts'
+import { keyIdOf } from '../src/crypto/encryption.ts'
 import worker from '../src/index.ts'
+import { SEARCH_TABLES, TABLES } from '../src/system/tables.ts'
 import { openApi } from './support/api.ts'
 import { freshUpstreams, testOfRedis } from './support/upstreams.ts'
 
@@ -179,11 +182,42 @@ describe('HX17: readiness is a list of named checks, each the thing itself', () 
   })
 
   test('a table that lacks, also one that only clean-up knows', async () => {
-    for (const table of ['erasures', 'reasons_fts']) {
+    for (const table of ['erasures', 'reasons_fts', 'passkeys', 'challenges']) {
       const lone = openApi((await freshUpstreams()).bindings)
       await lone.sql(`DROP TABLE ${table}`)
       const { status, body } = await lone.send('GET', '/ready')
       expect([table, status, body.code, body.failed]).toEqual([table, 503, 'schema_mismatch', ['schema']])
+    }
+  })
+
+  test('HX18: its list of tables is what the migrations make', async () => {
+    const made = await api.sql(
+      `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'libsql_%'
+        AND name NOT LIKE '%\\_fts\\_%' ESCAPE '\\' AND name NOT IN ('__drizzle_migrations', '__later')`,
+    )
+    expect([...TABLES.map(getTableName), ...SEARCH_TABLES].sort()).toEqual(
+      made.map(({ name }) => name).sort(),
+    )
+  })
+
+  test('CK2: a seed of an authenticator app that is under none of the keys', async () => {
+    const lone = openApi((await freshUpstreams()).bindings)
+    const { keys } = lone.config()
+    const underKey = async (key: string) => {
+      const { id } = await lone.person()
+      await lone.sql('INSERT INTO factors (user_id, seed, key_id, created_at) VALUES (?, ?, ?, 1)', [
+        id,
+        'x',
+        key,
+      ])
+    }
+    await underKey(keyIdOf(keys.totp_seed[0]))
+    expect(await ready(lone)).toEqual([200, 'ready'])
+    for (const lost of ['-', 'zzzzzzzzzzzz']) {
+      await underKey(lost)
+      const { status, body } = await lone.send('GET', '/ready')
+      expect([status, body.code, body.failed]).toEqual([503, 'misconfigured', ['keys']])
+      await lone.sql('DELETE FROM factors WHERE key_id = ?', [lost])
     }
   })
 })

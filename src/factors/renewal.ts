@@ -1,4 +1,4 @@
-import { eq, inArray, type SQL, sql } from 'drizzle-orm'
+import { and, eq, gt, inArray, lt, type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { keyIdOf } from '../crypto/encryption.ts'
 import { build, type Statement } from '../database/statements.ts'
@@ -15,6 +15,20 @@ export function seedsAreOutdated(config: Resources['config']): SQL {
   return former.length === 0
     ? sql`0`
     : sql`EXISTS (SELECT 1 FROM ${factors} WHERE ${inArray(factors.key_id, former)})`
+}
+
+/**
+ * A condition: that a seed is under no key of ours, so that its owner's codes are no good. It looks between our keys in
+ * the index, and so reads no more rows where there are more seeds.
+ */
+export function seedsAreLost({ keys }: Resources['config']): SQL {
+  const known = keys.totp_seed.map(keyIdOf).sort()
+  const gaps = [undefined, ...known].map((below, at) => {
+    const above = known[at]
+    return and(below ? gt(factors.key_id, below) : undefined, above ? lt(factors.key_id, above) : undefined)
+  })
+  const among = gaps.map((gap) => sql`EXISTS (SELECT 1 FROM ${factors} WHERE ${gap})`)
+  return sql`(${sql.join(among, sql` OR `)})`
 }
 
 /** Puts a batch of seeds under the newest key, each on the condition that it has not moved meanwhile. */

@@ -82,5 +82,8 @@ function overResend(config: Config & { MAIL_FROM: string; RESEND_API_KEY: string
 }
 
 const ASK_AGAIN = [408, 425, 429]
+/** Said of our key or our own address, not of the mail: it waits until somebody has put that right. */
+export const REFUSES_ALL: readonly number[] = [401, 403]
 
-const isFinal = (status: number) => status >= 400 && status < 500 && !ASK_AGAIN.includes(status)
+const isFinal = (status: number) =>
+  status >= 400 && status < 500 && ![...ASK_AGAIN, ...REFUSES_ALL].includes(status)

@@ -1,26 +1,21 @@
-import { desc, getTableColumns, inArray, sql, type Table } from 'drizzle-orm'
-import { activityLogs, dailyTotals } from '../activity/models.ts'
+import { desc, getTableColumns, inArray, sql } from 'drizzle-orm'
 import { cleanupRuns, RUNS_EVERY_MINUTES } from '../cleanup/models.ts'
 import type { Bindings, Resources } from '../context.ts'
-import { resends } from '../database/models.ts'
 import { build, databaseNow } from '../database/statements.ts'
+import { seedsAreLost } from '../factors/renewal.ts'
 import { log } from '../http/log.ts'
 import { AppError } from '../http/problem.ts'
-import { idempotencyKeys } from '../idempotency/models.ts'
-import { invitations } from '../invitations/models.ts'
-import { oneTimeTokens } from '../links/models.ts'
 import { mailsAreUsedUp } from '../mail/limits.ts'
 import { outbox } from '../mail/models.ts'
 import { countMails } from '../mail/outbox.ts'
-import { oauthClients, oauthCodes, oauthGrants } from '../oauth/models.ts'
+import { REFUSES_ALL } from '../mail/transports.ts'
 import { hasKeyOf } from '../passwords/hashing.ts'
-import { sessions } from '../sessions/models.ts'
 import { type LimitName, PER_MINUTE } from '../throttle/limits.ts'
-import { throttles } from '../throttle/models.ts'
-import { erasures, users, userTotals } from '../users/models.ts'
+import { users } from '../users/models.ts'
 import { MINUTE_MS } from '../values/durations.ts'
 import { toTime, toTimeOrNull } from '../values/ids.ts'
 import { LAST_REFUSAL, systemState } from './models.ts'
+import { SEARCH_TABLES, TABLES } from './tables.ts'
 
 const SECOND_MS = 1000
 /** A batch that is more than 30 s late is refused by the database's clock: src/database/guard.ts. */
@@ -30,18 +25,9 @@ const PROBE_EVERY_MS = MINUTE_MS
 /** Three runs. */
 const CRON_OVERDUE_MS = 3 * RUNS_EVERY_MINUTES * MINUTE_MS
 export const MAIL_OVERDUE_MINUTES = 10
-const REFUSES_ALL = [401, 403]
 
 /** What without it would answer 503 to whoever logs in. */
 const NEEDED_BINDINGS = Object.keys(PER_MINUTE) as LimitName[]
-
-const TABLES = [
-  ...[users, userTotals, erasures, sessions, activityLogs, oneTimeTokens, invitations, outbox, throttles],
-  ...[idempotencyKeys, cleanupRuns, resends, systemState, dailyTotals],
-  ...[oauthClients, oauthGrants, oauthCodes],
-]
-/** Those that no statement of Drizzle's knows. */
-const SEARCH_TABLES = ['users_fts', 'reasons_fts']
 
 export type CheckName =
   | 'bindings'
@@ -126,7 +112,7 @@ export async function lookAtChecks(
   const askedAt = Date.now()
   const [pong, read] = await Promise.all([
     redis.ping(),
-    db.read({ ...statements(), usedUp: mailsAreUsedUp(resources) }).catch(nothingWasRead),
+    db.read({ ...statements(config), usedUp: mailsAreUsedUp(resources) }).catch(nothingWasRead),
   ])
   const answeredAt = Date.now()
   const databaseMs = read.clock[0]!.now
@@ -137,7 +123,9 @@ export async function lookAtChecks(
   const [mail] = read.mail
   const verdicts: Record<CheckName, Verdict> = {
     bindings: NEEDED_BINDINGS.every((name) => bindings[name]) ? 'ok' : 'failed',
-    keys: read.hash.every(({ hash }) => hash === null || hasKeyOf(hash, config.keys.password_pepper))
+    keys: read.sealed.every(
+      ({ hash, seeds_lost }) => !seeds_lost && (hash === null || hasKeyOf(hash, config.keys.password_pepper)),
+    )
       ? 'ok'
       : 'failed',
     database: 'ok',
@@ -167,7 +155,7 @@ export async function lookAtChecks(
   }
 }
 
-function statements() {
+function statements(config: Resources['config']) {
   // Some ten days of runs, should none of them have finished.
   const finished = sql`${cleanupRuns.id} > (SELECT max(id) FROM ${cleanupRuns}) - 1000
     AND ${cleanupRuns.finished_at} IS NOT NULL`
@@ -175,7 +163,7 @@ function statements() {
   return {
     // Of each table every column that this version knows, and no row.
     schema: [
-      ...TABLES.map((table: Table) => build.select(getTableColumns(table)).from(table).limit(0)),
+      ...TABLES.map((table) => build.select(getTableColumns(table)).from(table).limit(0)),
       ...SEARCH_TABLES.map((table) => sql`SELECT * FROM ${sql.identifier(table)} LIMIT 0`),
     ],
     clock: sql<{ now: number }>`SELECT ${databaseNow} AS now`,
@@ -183,8 +171,9 @@ function statements() {
       .select()
       .from(systemState)
       .where(inArray(systemState.name, ['began', 'probe', LAST_REFUSAL])),
-    // The oldest one's: the first to be lost when a key is retired too early.
-    hash: sql<{ hash: string | null }>`SELECT password_hash AS hash FROM ${users} ORDER BY id LIMIT 1`,
+    // What is lost when a key is retired too early: the oldest password first, and seeds of authenticator apps.
+    sealed: sql<{ hash: string | null; seeds_lost: 0 | 1 }>`SELECT
+      (SELECT password_hash FROM ${users} ORDER BY id LIMIT 1) AS hash, ${seedsAreLost(config)} AS seeds_lost`,
     lastRun: build.select().from(cleanupRuns).orderBy(desc(cleanupRuns.id)).limit(1),
     lastFinished: build.select().from(cleanupRuns).where(finished).orderBy(desc(cleanupRuns.id)).limit(1),
     mails: countMails(),

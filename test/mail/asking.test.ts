@@ -66,7 +66,8 @@ test('Fault 17: what the mail service refuses for good is dead at once, with the
   const api = openApi(own.bindings)
   for (const [status, isDead] of [
     [422, true],
-    [403, true],
+    [401, false],
+    [403, false],
     [429, false],
     [408, false],
   ] as const) {
@@ -78,6 +79,19 @@ test('Fault 17: what the mail service refuses for good is dead at once, with the
     ])
     expect(row).toEqual({ dead: isDead ? 1 : 0, refusal: String(status) })
   }
+})
+
+test('Fault 17: a wrong key of the mail service kills no mail: they go when it has been put right', async () => {
+  const own = await freshUpstreams()
+  const ada = await openApi(own.bindings).person()
+  const wrong = openApi({ ...own.bindings, RESEND_API_KEY: `re_${crypto.randomUUID()}` })
+  await post(wrong, '/v1/auth/forgot_password', { email: ada.email })
+  expect((await wrong.send('GET', '/ready')).body.failed).toEqual(['mail_service'])
+  const right = openApi(own.bindings)
+  await right.sql('UPDATE outbox SET next_attempt_at = 0')
+  await runMailCron(right)
+  expect(await right.mailsTo(ada.email)).toHaveLength(1)
+  expect((await right.send('GET', '/ready')).body.status).toBe('ready')
 })
 
 test('Fault 17: a mail does not outlive its link or its user', async () => {

@@ -179,7 +179,9 @@ describe('the command', () => {
     const dry = ask(['rotate', '--step', 'retire', '--dry-run'], signing)
     expect([dry.status, dry.stdout]).toEqual([0, ''])
     expect(dry.stderr).toMatch(/JWT_KEYS: the entry of \d{4}-\S+Z stays; the entry of \d{4}-\S+Z goes\./)
-    expect(dry.stderr).toMatch(/Void with what goes: sessions, mailed links and passwords/)
+    expect(dry.stderr).toMatch(
+      /Void with what goes: sessions, mailed links, passwords and authenticator apps/,
+    )
     expect(dry.stderr).toContain('put TURSO_DATABASE_URL into the environment')
     expect(dry.stderr).not.toContain(start.SECRET_KEYS.split('=')[0])
 

@@ -4,10 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Client, createClient } from '@libsql/client/web'
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import { generate, newSecret } from '../../scripts/keys.ts'
+import { generate, newSecret, rotateSecretKeys } from '../../scripts/keys.ts'
 import { startSqld } from '../../scripts/local/sqld.ts'
 import { startUpstash } from '../../scripts/local/upstash.ts'
 import { configOf } from '../../src/config/main.ts'
+import { keyIdOf } from '../../src/crypto/encryption.ts'
+import { keyring } from '../../src/crypto/keyring.ts'
 import { checkPassword } from '../../src/passwords/hashing.ts'
 import { startProxy } from '../support/proxy.ts'
 
@@ -40,6 +42,11 @@ beforeAll(async () => {
 afterAll(async () => {
   await Promise.all(closers.map((close) => close()))
   rmSync(dir, { recursive: true, force: true })
+})
+
+const database = () => ({
+  TURSO_DATABASE_URL: env.TURSO_DATABASE_URL!,
+  TURSO_AUTH_TOKEN: env.TURSO_AUTH_TOKEN!,
 })
 
 /** Runs a script as an operator would; with `settings`, with those alone. */
@@ -281,7 +288,7 @@ describe('admin:create', () => {
 })
 
 describe('admin:reset-factors', () => {
-  test('MF6: takes the factors of the only administrator away, and knows whom there is', async () => {
+  test('MF6, CK2: takes the factors of the only administrator away, and knows whom there is; a key stays while a seed is under it', async () => {
     await run('migrate.ts')
     await run('create-admin.ts', ['--email', 'lost@roster.test'], {
       ...env,
@@ -295,6 +302,18 @@ describe('admin:reset-factors', () => {
     expect(dry).toEqual({ code: 0, output: expect.stringContaining('would be reset') })
     expect((await run('reset-factors.ts', ['--email', 'nobody@roster.test'])).code).toBe(1)
     expect((await db.execute('SELECT * FROM factors')).rows).toHaveLength(1)
+    // A seed is lost with its key, so the key stays until clean-up has put the seed under another.
+    const published = await rotateSecretKeys(env.SECRET_KEYS!, 'publish')
+    const SECRET_KEYS = await rotateSecretKeys(published, 'sign')
+    const retire = () => run('keys.ts', ['rotate', '--step', 'retire'], { ...database(), SECRET_KEYS })
+    const putUnder = (key: string) =>
+      db.execute({ sql: 'UPDATE factors SET key_id = ?', args: [keyIdOf(keyring([key], 'totp_seed')[0])] })
+    await putUnder(env.SECRET_KEYS!)
+    const kept = await retire()
+    expect(kept).toEqual({ code: 1, output: expect.stringContaining('1 authenticator app is still under') })
+    expect(kept.output).not.toContain('SECRET_KEYS=')
+    await putUnder(SECRET_KEYS.split(',')[0]!)
+    expect(await retire()).toEqual({ code: 0, output: expect.stringContaining('SECRET_KEYS=') })
     const done = await run('reset-factors.ts', ['--email', 'lost@roster.test'])
     expect(done).toEqual({ code: 0, output: expect.stringContaining('are reset') })
     expect((await db.execute('SELECT * FROM factors')).rows).toEqual([])

@@ -1,0 +1,42 @@
+import { is } from 'drizzle-orm'
+import { SQLiteTable } from 'drizzle-orm/sqlite-core'
+import * as activity from '../activity/models.ts'
+import * as challenges from '../challenges/models.ts'
+import * as cleanup from '../cleanup/models.ts'
+import * as database from '../database/models.ts'
+import * as factors from '../factors/models.ts'
+import * as idempotency from '../idempotency/models.ts'
+import * as invitations from '../invitations/models.ts'
+import * as links from '../links/models.ts'
+import * as mail from '../mail/models.ts'
+import * as oauth from '../oauth/models.ts'
+import * as passkeys from '../passkeys/models.ts'
+import * as sessions from '../sessions/models.ts'
+import * as throttle from '../throttle/models.ts'
+import * as users from '../users/models.ts'
+import * as system from './models.ts'
+
+const MODELS = [
+  ...[
+    activity,
+    challenges,
+    cleanup,
+    database,
+    factors,
+    idempotency,
+    invitations,
+    links,
+    mail,
+    oauth,
+    passkeys,
+  ],
+  ...[sessions, system, throttle, users],
+]
+
+/** Every table that this version knows. A test compares them with what the migrations make. */
+export const TABLES = MODELS.flatMap((models) => Object.values(models)).filter((model) =>
+  is(model, SQLiteTable),
+)
+
+/** Those that no statement of Drizzle's knows. */
+export const SEARCH_TABLES = ['users_fts', 'reasons_fts']
