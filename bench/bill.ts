@@ -30,7 +30,7 @@ const EXTREMES: { who: string; operation: string; times: number }[] = [
   { who: 'a stranger who signs up', operation: 'signup', times: 30 * HOURS },
   // 300 requests a minute from one network.
   { who: 'a stranger who asks for /health', operation: 'nothing', times: 300 * MINUTES },
-  // By session: 600 reads a minute, 60 refreshes; by user: 120 writes.
+  // By session: 600 reads a minute, 60 refreshes, 120 writes.
   { who: 'a user who reads themselves', operation: 'read of oneself', times: 600 * MINUTES },
   { who: 'a user who refreshes', operation: 'refresh', times: 60 * MINUTES },
   { who: 'a user who changes their name', operation: 'change of oneself', times: 120 * MINUTES },

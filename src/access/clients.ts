@@ -27,7 +27,7 @@ export async function enterAsClient(
   const resources = c.var as Resources
   c.set('isSignedIn', true)
   if (isRead(c)) await assertWithin(resources, 'RATE_LIMIT_READS', token.sid ?? token.sub)
-  else await assertMayWrite(resources, token.sub)
+  else await assertMayWrite(resources, token.sid ?? token.sub)
   const scopes = token.sid
     ? await scopesOfApp(resources, { ...token, sid: token.sid })
     : await scopesOfService(resources, token)

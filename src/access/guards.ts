@@ -158,7 +158,7 @@ async function enter(c: Context, given?: Credentials): Promise<Credentials> {
   c.set('isSignedIn', true)
   c.set('actor', claims)
   if (isRead(c)) await assertWithin(resources, 'RATE_LIMIT_READS', claims.sid)
-  else await assertMayWrite(resources, claims.sub)
+  else await assertMayWrite(resources, claims.sid)
   return credentials
 }
 

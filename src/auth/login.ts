@@ -4,6 +4,7 @@ import { selectFactorState } from '../factors/state.ts'
 import { checkInTurn } from '../passwords/service.ts'
 import { assertNotBusy } from '../passwords/turns.ts'
 import { openDeviceToken } from '../sessions/device-tokens.ts'
+import { hasherOfDevice } from '../throttle/limits.ts'
 import { MAX_FAILURES_IN_A_ROW, openAttempt } from '../throttle/service.ts'
 import { isActive, selectUsers, users } from '../users/models.ts'
 import { normalizeEmail } from '../values/email.ts'
@@ -38,7 +39,7 @@ export async function logIn(resources: Resources, input: LogIn): Promise<Proven>
     password: input.password,
     stored: isLocked ? null : (user?.password_hash ?? null),
     takeBack: attempt.takeBack,
-    ...(device && isFromKnownDevice && { device }),
+    ...(device && isFromKnownDevice && { hasher: hasherOfDevice(device) }),
   })
   const login = { attempt, email, signupToken: input.signup_token, isFromKnownDevice }
   if (!user || !password.isRight) {

@@ -95,6 +95,7 @@ export async function refuseRightPassword(
   const asked = openMailRequest(resources, {
     kind: 'verify_email',
     emailNormalized: user.email_normalized,
+    isNobodys: true,
   })
   const link = enqueueAsked(
     resources,
@@ -111,8 +112,10 @@ export async function refuseRightPassword(
   await resources.db.writeBatch(
     {
       history: record(resources, event, sql`1`),
-      // Who is answered like a wrong password waits like one: only the account's own count is taken back.
+      // Who is answered like a wrong password waits like one, and so does their network: only the account's own count is
+      // taken back. Else what is left of either tells somebody who signed up with an address whether it had been free.
       attempt: reason === 'unverified' ? login.attempt.takeBackOfAccount : login.attempt.takeBack,
+      failures: reason === 'unverified' ? login.attempt.countFailureOfNetwork(login.isFromKnownDevice) : [],
       count: reason === 'unverified' ? asked.count : [],
       link: link.statements,
       countMade: [asked.countMade(link.mailId)],

@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
-import { type IdempotentRequest, keptAnswer, openIdempotency } from '../idempotency/service.ts'
+import { type IdempotentRequest, keptAnswer, openIdempotency, recallOf } from '../idempotency/service.ts'
 import { ACCEPTED } from '../links/schemas.ts'
 import { makeSignupToken } from '../links/signup-tokens.ts'
 import { type MailRequested, openMailRequest } from '../mail/limits.ts'
@@ -10,6 +10,7 @@ import { assertDomainMaySignUp, insertUser, makeUserRow } from '../users/create.
 import { emailTaken } from '../users/errors.ts'
 import { emailIsTaken, userIsActive, users } from '../users/models.ts'
 import { toUser } from '../users/schemas.ts'
+import { normalizeEmail } from '../values/email.ts'
 import { signupClosed } from './errors.ts'
 import type { SignedUp, SignUp, SignupAccepted } from './schemas.ts'
 
@@ -34,6 +35,7 @@ export async function signUp(
   const { config, send } = resources
   if (config.SIGNUP === 'closed') throw signupClosed()
   assertDomainMaySignUp(config, input.email)
+  await assertMayAsk(resources, input, request)
   await assertHuman(resources, input)
 
   const row = await makeUserRow(resources, { ...input, role: 'user' })
@@ -76,6 +78,18 @@ export async function signUp(
   } = kept ?? { status: isSecret ? 202 : 201, subjectId: row.id, answer }
   const signup_token = makeSignupToken(config, { userId: subjectId, emailNormalized })
   return { status, body: { ...(body as object), signup_token } } as SignupAnswer
+}
+
+/** Whoever has no mail left pays for no hash: a neighbour would use up the network's, and the isolate's, by nothing else. */
+async function assertMayAsk(
+  resources: Resources,
+  { email }: SignUp,
+  request: IdempotentRequest | undefined,
+): Promise<void> {
+  const asked = openMailRequest(resources, { kind: 'verify_email', emailNormalized: normalizeEmail(email) })
+  const read = await resources.db.read({ spent: asked.spent, ...recallOf(request) })
+  // What was answered once is answered again.
+  if (!keptAnswer(request, read)) asked.assertMayAsk(read.spent)
 }
 
 /**

@@ -37,7 +37,7 @@ export const BULK: Record<BulkAction, Kind> = {
 export async function changeInBulk(acting: Acting, input: BulkChange): Promise<BulkResult> {
   const { permission, decide } = BULK[input.action]
   if (!allows(acting.actor, permission)) throw forbidden()
-  await assertMayWriteAll(acting, acting.actor.sub, input.ids.length)
+  await assertMayWriteAll(acting, acting.actor.sid, input.ids.length)
   const decision = decide(acting, input)
   const { rows } = await acting.db.read({ rows: selectUsers().where(inArray(users.id, input.ids)) })
   const known = new Map(rows.map((row) => [row.id, row]))

@@ -64,9 +64,18 @@ const digestsOf = ({ keys }: Config, text: string) =>
     ...string[],
   ]
 
-const selectKeys = () => build.select().from(idempotencyKeys)
+const isThisKey = ({ principals, route, key }: IdempotentRequest) =>
+  and(
+    inArray(idempotencyKeys.principal, principals),
+    eq(idempotencyKeys.route, route),
+    eq(idempotencyKeys.key, key),
+  )
+const selectKey = (request: IdempotentRequest) =>
+  build.select().from(idempotencyKeys).where(isThisKey(request))
 /** What reads the kept answer; nothing where there is no key. */
-export type Recall = { kept?: ReturnType<typeof selectKeys> }
+export type Recall = { kept?: ReturnType<typeof selectKey> }
+export const recallOf = (request: IdempotentRequest | undefined): Recall =>
+  request ? { kept: selectKey(request) } : {}
 
 /** The status of an answer about somebody who was erased: see users/erasure.ts. */
 const GONE = 410
@@ -84,13 +93,10 @@ export function openIdempotency(
   mayClaim: SQL,
   status = 201,
 ) {
-  if (!request) return { claim: [], isFirst: mayClaim, recall: {} as Recall }
+  const recall = recallOf(request)
+  if (!request) return { claim: [], isFirst: mayClaim, recall }
   const { principals, route, key, bodyHashes } = request
-  const isThisKey = and(
-    inArray(idempotencyKeys.principal, principals),
-    eq(idempotencyKeys.route, route),
-    eq(idempotencyKeys.key, key),
-  )
+  const isThis = isThisKey(request)
   const row = {
     principal: principals[0],
     route,
@@ -102,14 +108,14 @@ export function openIdempotency(
     created_at: now,
     email_normalized: 'email' in answer ? normalizeEmail(String(answer.email)) : null,
   }
-  const isNew = sql`NOT EXISTS (SELECT 1 FROM ${idempotencyKeys} WHERE ${isThisKey})`
+  const isNew = sql`NOT EXISTS (SELECT 1 FROM ${idempotencyKeys} WHERE ${isThis})`
   return {
     claim: [
-      build.delete(idempotencyKeys).where(and(isThisKey, lte(idempotencyKeys.created_at, now - DAY_MS))),
+      build.delete(idempotencyKeys).where(and(isThis, lte(idempotencyKeys.created_at, now - DAY_MS))),
       insertWhere(idempotencyKeys, row, sql`${isNew} AND ${mayClaim}`, ['principal', 'route', 'key']),
     ],
-    isFirst: sql`EXISTS (SELECT 1 FROM ${idempotencyKeys} WHERE ${isThisKey} AND subject_id = ${subjectId})`,
-    recall: { kept: build.select().from(idempotencyKeys).where(isThisKey) } as Recall,
+    isFirst: sql`EXISTS (SELECT 1 FROM ${idempotencyKeys} WHERE ${isThis} AND subject_id = ${subjectId})`,
+    recall,
   }
 }
 

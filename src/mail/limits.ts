@@ -31,6 +31,8 @@ export interface MailRequest {
   isKnownDevice?: SQL | undefined
   /** A condition without which nothing is asked for, so that nothing is counted either. */
   isAsked?: SQL
+  /** Nobody is counted for it but the mailbox: what it is mailed for must not show by what its asker has left. */
+  isNobodys?: boolean
 }
 
 interface Counter {
@@ -50,7 +52,7 @@ export type MailRequested = ReturnType<typeof openMailRequest>
  */
 export function openMailRequest(
   resources: Resources,
-  { kind, emailNormalized, actor, isKnownDevice, isAsked = sql`1` }: MailRequest,
+  { kind, emailNormalized, actor, isKnownDevice, isAsked = sql`1`, isNobodys = false }: MailRequest,
 ) {
   const { config, now, origin } = resources
   const counter = (what: string, name: string, limit: number): Counter => ({
@@ -59,20 +61,19 @@ export function openMailRequest(
   })
   const range = rangeOf(origin.ip, { ofIpv4: true })
   const { NETWORK_MAILS_PER_HOUR: ofNetwork } = config
-  const askers = actor
-    ? [counter('actor', actor.id, actor.mailsPerHour)]
-    : [
-        counter('network', networkOf(origin.ip), ofNetwork),
-        ...(range
-          ? [counter('range', range, ofNetwork * RANGE_FACTOR[range.includes(':') ? 'ipv6' : 'ipv4'])]
-          : []),
-      ]
+  const networks = [
+    counter('network', networkOf(origin.ip), ofNetwork),
+    ...(range
+      ? [counter('range', range, ofNetwork * RANGE_FACTOR[range.includes(':') ? 'ipv6' : 'ipv4'])]
+      : []),
+  ]
+  const askers = actor ? [counter('actor', actor.id, actor.mailsPerHour)] : isNobodys ? [] : networks
   const mailbox = counter(`to ${kind}`, withoutSubaddress(emailNormalized), MAILS_TO_ADDRESS)
   const device = counter(`to ${kind} by device`, withoutSubaddress(emailNormalized), MAILS_TO_ADDRESS)
   const all = allOf(resources)
 
   const isKnown = isKnownDevice ?? sql`0`
-  const askersMay = sql.join(askers.map(isWithin), sql` AND `)
+  const askersMay = sql.join([sql`1`, ...askers.map(isWithin)], sql` AND `)
   // What the deployment has left is for strangers: whoever is signed in is none, nor is a device that is known.
   const isAllowed = actor
     ? sql`(${askersMay} AND ${isWithin(mailbox)})`
@@ -88,10 +89,14 @@ export function openMailRequest(
     countMade: (mailId: string) => countUp(all.key, now, rowExists(outbox, mailId)) as Statement,
     /** A condition for what is refused with a 429, where nothing else may be done either. */
     mayAsk: actor ? isAllowed : askersMay,
-    verdict: sql<Verdict>`SELECT (SELECT max(expires_at) FROM ${throttles} WHERE ${sql.join(
+    verdict: sql<Verdict>`SELECT (SELECT max(expires_at) FROM ${throttles} WHERE ${anyOf(
       [...askers, ...(actor ? [mailbox] : [])].map((counter) => isOver(counter, now)),
-      sql` OR `,
     )}) AS refused_until, (SELECT expires_at FROM ${throttles} WHERE key = ${all.key} AND NOT ${hasLeft(all, now)}) AS used_up_until`,
+    /** For a read before what is dear, and before anything is counted: until when who asks would be refused. */
+    spent: sql<Pick<Verdict, 'refused_until'>>`SELECT max(expires_at) AS refused_until FROM ${throttles}
+      WHERE ${anyOf(askers.map((counter) => isSpent(counter, now)))}`,
+    /** Throws 429 `too_many_attempts`, as `assertAllowed` would. */
+    assertMayAsk: ([spent]: Pick<Verdict, 'refused_until'>[]) => refuseUntil(spent!.refused_until, now),
     /**
      * Throws 429 `too_many_attempts` where who asks has had their share. That the mailbox has had its own is only told
      * where nothing can be guessed by it: to somebody who is signed in.
@@ -99,9 +104,7 @@ export function openMailRequest(
     assertAllowed([verdict]: Verdict[]) {
       const { refused_until, used_up_until } = verdict!
       if (used_up_until !== null) logUsedUp(all.limit)
-      if (refused_until !== null) {
-        throw tooManyAttempts(secondsUntil(refused_until, now), new Refusal('limit_mails'))
-      }
+      refuseUntil(refused_until, now)
     },
   }
 }
@@ -141,6 +144,13 @@ export function openDeviceNotices(
   }
 }
 
+/** By each one's index: beside a constant, SQLite reads the whole table. */
+const anyOf = (conditions: SQL[]) => (conditions.length > 0 ? sql.join(conditions, sql` OR `) : sql`0`)
+
+function refuseUntil(end: number | null, now: number): void {
+  if (end !== null) throw tooManyAttempts(secondsUntil(end, now), new Refusal('limit_mails'))
+}
+
 interface Verdict {
   refused_until: number | null
   used_up_until: number | null
@@ -175,6 +185,10 @@ const isWithin = ({ key, limit }: Counter) =>
 /** A condition on a counter's row. */
 const isOver = ({ key, limit }: Counter, now: number) =>
   sql`(key = ${key} AND expires_at > ${now} AND attempts > ${limit})`
+
+/** The same before this request is counted. */
+const isSpent = ({ key, limit }: Counter, now: number) =>
+  sql`(key = ${key} AND expires_at > ${now} AND attempts >= ${limit})`
 
 /** A condition, before this request is counted. */
 const hasLeft = ({ key, limit }: Counter, now: number) =>

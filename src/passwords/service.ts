@@ -7,7 +7,7 @@ import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
-import type { KnownDevice } from '../throttle/devices.ts'
+import { type Hasher, hasherOfSession } from '../throttle/limits.ts'
 import { openOwnAttempt } from '../throttle/service.ts'
 import { selectUsers, type User as UserRow, users } from '../users/models.ts'
 import { isBreached } from './breaches.ts'
@@ -20,13 +20,18 @@ import { inTurn } from './turns.ts'
  * Every path that sets a password goes through here.
  *
  * @param former the hash that it is to replace, where whoever sets it has not just shown what that is of.
- * @throws 422 for a weak one, or the same again.
+ * @param hasher whom the hash is counted for; their network when absent.
+ * @throws 422 for a weak one, or the same again; 429 `too_many_requests`.
  */
 export async function hashNewPassword(
   resources: Resources,
   password: string,
   user: { id?: string; email: string; name: string },
-  { pointer = '/password', former = null }: { pointer?: string; former?: string | null } = {},
+  {
+    pointer = '/password',
+    former = null,
+    hasher,
+  }: { pointer?: string; former?: string | null; hasher?: Hasher } = {},
 ): Promise<string> {
   const { config } = resources
   const refused = (reason: string) =>
@@ -40,14 +45,15 @@ export async function hashNewPassword(
   }
   const peppers = config.keys.password_pepper
   const cost = costIn(config)
-  const hash = await inTurn(resources, async () => {
+  const check = async () => {
     // Nobody knows any more what was hashed with a key that is gone: a reset is the way back from that, too.
     const isSame =
       former !== null &&
       hasKeyOf(former, peppers) &&
       (await checkPassword(password, former, peppers, cost)).isRight
     return isSame ? undefined : hashPassword(password, peppers, cost)
-  })
+  }
+  const hash = await inTurn(resources, check, hasher)
   if (hash === undefined) throw unchangedPassword()
   return hash
 }
@@ -59,12 +65,12 @@ const noteUnchecked = (resources: Resources, userId: string | undefined) => {
 }
 
 /**
- * Checks a password in its turn. Where that cannot be done (too busy, the limit of the network, a key that is missing),
+ * Checks a password in its turn. Where that cannot be done (too busy, a limit, a key that is missing),
  * the attempt was no guess, and is taken back.
  */
 export async function checkInTurn(
   resources: Resources,
-  attempt: { password: string; stored: string | null; takeBack: readonly Statement[]; device?: KnownDevice },
+  attempt: { password: string; stored: string | null; takeBack: readonly Statement[]; hasher?: Hasher },
 ): Promise<PasswordCheck & { newHash?: string }> {
   const peppers = resources.config.keys.password_pepper
   const cost = costIn(resources.config)
@@ -74,7 +80,7 @@ export async function checkInTurn(
     return checked.isOutdated ? { ...checked, newHash: await hashPassword(password, peppers, cost) } : checked
   }
   try {
-    return await inTurn(resources, check, attempt.device)
+    return await inTurn(resources, check, attempt.hasher)
   } catch (error) {
     await resources.db.writeBatch({ takeBack: attempt.takeBack })
     throw error
@@ -130,7 +136,8 @@ async function requireOwnPassword(
   const [row, session] = [results.user[0], results.session[0]]
   if (!row || !session) throw invalidToken(new Refusal('unknown'))
   const stored = isOpen ? row.password_hash : null
-  const { isRight } = await checkInTurn(resources, { password, stored, takeBack: attempt.takeBack })
+  const hasher = hasherOfSession(actor)
+  const { isRight } = await checkInTurn(resources, { password, stored, takeBack: attempt.takeBack, hasher })
   if (isRight) return { row, session, clearAttempts: attempt.clear }
   const reason = isOpen ? 'wrong_password' : 'locked'
   const event = {

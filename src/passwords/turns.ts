@@ -1,7 +1,6 @@
 import type { Resources } from '../context.ts'
 import { unavailable } from '../http/problem.ts'
-import type { KnownDevice } from '../throttle/devices.ts'
-import { assertMayHash } from '../throttle/limits.ts'
+import { assertMayHash, type Hasher } from '../throttle/limits.ts'
 import { inFlight } from './in-flight.ts'
 
 /**
@@ -39,16 +38,12 @@ export function hashingBusy() {
  * Hashes in its turn. Everything that can be refused without a hash has to be refused before, so that nobody waits for
  * somebody who hashes nothing. A hash that fails gives its turn back.
  *
- * @param device one that the account knows, which is counted for itself.
- * @throws 429 `too_many_requests` for a network that hashes too much; 503 `hashing_busy`.
+ * @param hasher whom it is counted for; their network when absent.
+ * @throws 429 `too_many_requests` for whoever hashes too much; 503 `hashing_busy`.
  */
-export async function inTurn<T>(
-  resources: Resources,
-  hash: () => Promise<T>,
-  device?: KnownDevice,
-): Promise<T> {
+export async function inTurn<T>(resources: Resources, hash: () => Promise<T>, hasher?: Hasher): Promise<T> {
   assertNotBusy()
-  await assertMayHash(resources, device)
+  await assertMayHash(resources, hasher)
   const result = await (resources.config.PASSWORD_HASHES === 'cheap' ? hash() : afterTurn(hash))
   // It may have taken seconds.
   resources.now = Date.now()

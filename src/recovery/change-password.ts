@@ -9,6 +9,7 @@ import type { Claims } from '../sessions/access-tokens.ts'
 import { makeDeviceToken, newDevice } from '../sessions/device-tokens.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { relyOnTurn, TURNS_PAST_COPIES } from '../sessions/turns.ts'
+import { hasherOfSession } from '../throttle/limits.ts'
 import { forgetAttempts } from '../throttle/service.ts'
 import { applyChange, byActor, isSamePerson } from '../users/change.ts'
 import type { User } from '../users/models.ts'
@@ -39,6 +40,7 @@ export const changePassword = (
     }
     const passwordHash = await hashNewPassword(resources, input.new_password, row, {
       pointer: '/new_password',
+      hasher: hasherOfSession(actor),
     })
     const rotated = {
       ...session,

@@ -21,13 +21,13 @@ export const PER_MINUTE = {
   RATE_LIMIT_WITHOUT_IP: 60,
   /** Of whoever brings a token of ours (a session's, a device's, a link's), once their network has asked too often. */
   RATE_LIMIT_BY_TOKEN: 30,
-  /** Hashes of a network, an IPv6 /48, and a device that has signed in before. */
+  /** Hashes of a network, an IPv6 /48, and a device that has signed in before, or a session. */
   RATE_LIMIT_HASHES: 30,
   RATE_LIMIT_HASHES_BY_RANGE: 240,
   RATE_LIMIT_DEVICE_HASHES: 10,
-  /** The same of all such devices of one user. */
+  /** The same of all such devices of one user, and of all their sessions. */
   RATE_LIMIT_HASHES_OF_DEVICES: 30,
-  /** Changes that one signed-in user makes, whatever they change. */
+  /** Changes of a session, whatever they change. */
   RATE_LIMIT_WRITES: 120,
   /** Reads of a session, and those that may read a lot: lists, search and exports. */
   RATE_LIMIT_READS: 600,
@@ -109,16 +109,19 @@ export async function assertWithin(
     throw tooManyRequests(60, new Refusal(`limit_${name.slice('RATE_LIMIT_'.length).toLowerCase()}`))
 }
 
-/** Each change of somebody signed in. */
-export const assertMayWrite = (resources: Pick<Resources, 'rateLimits'>, userId: string) =>
-  assertWithin(resources, 'RATE_LIMIT_WRITES', userId)
+/**
+ * Each change of somebody signed in. Counted by session, as it is before the token is looked up: whoever has stolen a
+ * token, even one that has ended, must not use up what its owner needs to end that.
+ */
+export const assertMayWrite = (resources: Pick<Resources, 'rateLimits'>, sessionId: string) =>
+  assertWithin(resources, 'RATE_LIMIT_WRITES', sessionId)
 
 /** The changes that one request brings, of which its guard has counted the first: all of them, or none are made. */
 export const assertMayWriteAll = (
   resources: Pick<Resources, 'rateLimits'>,
-  userId: string,
+  sessionId: string,
   changes: number,
-) => Promise.all(Array.from({ length: Math.max(0, changes - 1) }, () => assertMayWrite(resources, userId)))
+) => Promise.all(Array.from({ length: Math.max(0, changes - 1) }, () => assertMayWrite(resources, sessionId)))
 
 /** Each file, which may read all there is. */
 export const assertMayExport = (resources: Pick<Resources, 'rateLimits'>, userId: string) =>
@@ -132,11 +135,23 @@ export async function assertNetworkWithin(resources: Pick<Resources, 'rateLimits
   if (range) await assertWithin(resources, 'RATE_LIMIT_BY_RANGE', range)
 }
 
-/** Asked when a hash is due, and not before. A device that is known is counted for itself, and with its user's others. */
-export async function assertMayHash(resources: Resources, device?: KnownDevice): Promise<void> {
-  if (device) {
-    await assertWithin(resources, 'RATE_LIMIT_DEVICE_HASHES', device.deviceId)
-    return assertWithin(resources, 'RATE_LIMIT_HASHES_OF_DEVICES', device.userId)
+/** Whom hashes are counted for, where it is not their network: a device that is known, or a session. */
+export interface Hasher {
+  id: string
+  /** Whose others are counted with it. */
+  of: string
+}
+export const hasherOfDevice = ({ deviceId, userId }: KnownDevice): Hasher => ({ id: deviceId, of: userId })
+export const hasherOfSession = ({ sid, sub }: { sid: string; sub: string }): Hasher => ({
+  id: `session ${sid}`,
+  of: `sessions ${sub}`,
+})
+
+/** Asked when a hash is due, and not before. */
+export async function assertMayHash(resources: Resources, hasher?: Hasher): Promise<void> {
+  if (hasher) {
+    await assertWithin(resources, 'RATE_LIMIT_DEVICE_HASHES', hasher.id)
+    return assertWithin(resources, 'RATE_LIMIT_HASHES_OF_DEVICES', hasher.of)
   }
   const { ip } = resources.origin
   const range = rangeOf(ip)

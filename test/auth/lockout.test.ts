@@ -5,6 +5,7 @@ import { makeSignupToken } from '../../src/links/signup-tokens.ts'
 import * as passwords from '../../src/passwords/hashing.ts'
 import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
 import { type Api, openApi, PASSWORD } from '../support/api.ts'
+import { limiter } from '../support/limiter.ts'
 import { rounds } from '../support/rounds.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
@@ -301,7 +302,7 @@ describe('A hash', () => {
     expect(await failuresOf(ada)).toBe(0)
   })
 
-  test('HX19: reads of a session, changes of a user and refreshes have limits of their own', async () => {
+  test('HX19: reads, changes and refreshes of a session have limits of their own', async () => {
     const ada = await api.quickActor()
     const ask: [string, string, string, object?][] = [
       ['RATE_LIMIT_READS', 'GET', '/v1/users/me'],
@@ -315,8 +316,64 @@ describe('A hash', () => {
       const shield = shieldOf(name, false)
       const answer = await shield.api.send(method, path, { token: ada.token, body })
       expect([path, answer.status, answer.headers.get('retry-after')]).toEqual([path, 429, '60'])
-      expect(shield.asked).toEqual([name === 'RATE_LIMIT_WRITES' ? ada.id : ada.sessionId])
+      expect(shield.asked).toEqual([ada.sessionId])
     }
+  })
+
+  test('HX19, RL3: whoever has a stolen token keeps its owner from nothing, neither while it lives nor after', async () => {
+    const shield = openApi({ ...own.bindings, RATE_LIMIT_WRITES: limiter(5) })
+    const [ada, stolen] = [await shield.quickActor(), { token: '', sessionId: '' }]
+    Object.assign(stolen, await shield.signIn(ada))
+    const flood = async () => {
+      const statuses = []
+      for (let i = 0; i < 6; i++)
+        statuses.push((await shield.send('PATCH', '/v1/users/me', { token: stolen.token, body: {} })).status)
+      return statuses.at(-1)
+    }
+    const as = (method: string, path: string, body?: object, token = ada.token) =>
+      shield.send(method, path, { token, body })
+    expect(await flood()).toBe(429)
+    expect((await as('DELETE', `/v1/auth/sessions/${stolen.sessionId}`)).status).toBe(204)
+    expect(await flood()).toBe(429)
+    expect((await as('POST', '/v1/auth/reauthenticate', { password: PASSWORD })).status).toBe(200)
+    const body = { current_password: PASSWORD, new_password: NEW_PASSWORD }
+    const changed = await as('POST', '/v1/auth/change_password', body)
+    expect(changed.status).toBe(200)
+    const token = changed.body.access_token as string
+    expect((await as('POST', '/v1/auth/logout_all', undefined, token)).status).toBe(204)
+  })
+
+  test('HX19, RL3: whoever is signed in is counted by their session, whatever their network hashes', async () => {
+    const ada = await api.quickActor()
+    const spent = openApi({ ...own.bindings, RATE_LIMIT_HASHES: limiter(0) })
+    const body = { current_password: PASSWORD, new_password: NEW_PASSWORD }
+    const { status } = await spent.send('POST', '/v1/auth/change_password', { token: ada.token, body })
+    expect(status).toBe(200)
+    // By all of their sessions together as well.
+    const shield = shieldOf('RATE_LIMIT_HASHES_OF_DEVICES', false)
+    const eve = await api.quickActor()
+    const refused = await shield.api.send('POST', '/v1/auth/change_password', { token: eve.token, body })
+    expect([refused.status, shield.asked]).toEqual([429, [`sessions ${eve.id}`]])
+  })
+
+  test('HX3, HX19: a sign-up for which its network has no mail left costs no hash', async () => {
+    const few = openApi({ ...own.bindings, NETWORK_MAILS_PER_HOUR: '2' })
+    const signUp = (headers = {}, email = `${crypto.randomUUID()}@people.test`) =>
+      few.send('POST', '/v1/auth/signup', {
+        body: { email, password: PASSWORD, name: 'Ada' },
+        headers,
+        ip: '192.0.2.77',
+      })
+    const email = `${crypto.randomUUID()}@people.test`
+    const key = { 'idempotency-key': crypto.randomUUID() }
+    const first = await signUp(key, email)
+    expect([first.status, (await signUp()).status]).toEqual([201, 201])
+    const before = hashes()
+    const refused = await signUp()
+    expect([refused.status, refused.body.code, hashes() - before]).toEqual([429, 'too_many_attempts', 0])
+    // What was answered once is answered again.
+    const again = await signUp(key, email)
+    expect([again.status, again.body.id]).toEqual([201, first.body.id])
   })
 })
 
@@ -341,6 +398,34 @@ test('HX13: in required mode only who signed up with an address hears that it is
   expect((await api.mailsTo(ada.email)).map(({ subject }) => subject)).toEqual(
     Array(2).fill('Confirm your e-mail address for Roster'),
   )
+})
+
+test('HX13, LE1: what is left to a network does not tell whether an address that it signed up with was free', async () => {
+  const required = openApi({
+    ...own.bindings,
+    EMAIL_VERIFICATION: 'required',
+    NETWORK_FAILURES_PER_HOUR: '10',
+    NETWORK_MAILS_PER_HOUR: '5',
+  })
+  const taken = await required.person({ email_verified_at: 1 })
+  const junk = () => `${crypto.randomUUID()}@people.test`
+  /** What somebody of one network is answered who signs up, logs in with that password, and then looks at what is left. */
+  const leftAfter = async (email: string, ip: string) => {
+    const post = async (path: string, body: object) =>
+      (await required.send('POST', `/v1/auth/${path}`, { ip, body })).status
+    const answers = [await post('signup', { email, password: NEW_PASSWORD, name: 'Eve' })]
+    for (let i = 0; i < 3; i++) answers.push(await post('login', { email, password: NEW_PASSWORD }))
+    for (let i = 0; i < 5; i++) answers.push(await post('forgot_password', { email: junk() }))
+    for (let i = 0; i < 8; i++) answers.push(await post('login', { email: junk(), password: NEW_PASSWORD }))
+    return answers
+  }
+  const [free, notFree] = [
+    await leftAfter(junk(), '203.0.113.5'),
+    await leftAfter(taken.email, '203.0.113.6'),
+  ]
+  expect(free).toEqual(notFree)
+  const wrong = (times: number) => Array(times).fill(401)
+  expect(free).toEqual([202, ...wrong(3), 202, 202, 202, 202, 429, ...wrong(7), 429])
 })
 
 test.each([
