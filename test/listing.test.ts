@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { firstIdAt } from '../src/values/ids.ts'
 import { type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
 import { rounds } from './support/rounds.ts'
 import { freshUpstreams } from './support/upstreams.ts'
@@ -438,5 +439,44 @@ describe('While people come and go', () => {
       expect((await city.manage(method, path, change)).status).toBeLessThan(300)
       expect([method, path, await totals()]).toEqual([method, path, total])
     }
+  })
+})
+
+describe('The list by when somebody was made', () => {
+  let city: Awaited<ReturnType<typeof openCity>>
+  beforeAll(async () => {
+    city = await openCity()
+  })
+  const DAY_MS = 86_400_000
+  const at = (ms: number) => new Date(ms).toISOString()
+
+  test('has those from one time on and before another, in either order and page by page', async () => {
+    const began = Date.UTC(2031, 4, 1)
+    const made = [0, 1, 2, 3].map((day) => ({
+      id: `${firstIdAt(began + day * DAY_MS).slice(0, 24)}${crypto.randomUUID().slice(24)}`,
+      created_at: began + day * DAY_MS,
+    }))
+    for (const row of made) await city.person(row)
+    const [, first, second] = made.map(({ id }) => id)
+    const range = { created_from: at(began + DAY_MS), created_to: at(began + 3 * DAY_MS) }
+    const pageOf = async (query: Record<string, string | number>) => {
+      const { body } = await city.list({ ...range, ...query })
+      return { ids: body.data.map(({ id }) => id), ...body.pagination }
+    }
+    expect(await pageOf({ sort: 'created_at' })).toMatchObject({ ids: [first, second], total: null })
+    const page = await pageOf({ limit: 1 })
+    expect(page.ids).toEqual([second])
+    const next = await pageOf({ limit: 1, cursor: page.next_cursor! })
+    expect([next.ids, next.next_cursor]).toEqual([[first], null])
+    expect((await pageOf({ limit: 1, cursor: next.prev_cursor! })).ids).toEqual([second])
+  })
+
+  test.each([
+    [{ sort: 'name' }, 'created_from'],
+    [{ sort: '-email' }, 'created_to'],
+    [{ q: 'made' }, 'created_from'],
+  ])('goes with the order of creation alone: %s is 422', async (query, name) => {
+    const refused = await city.list({ ...(query as object), [name]: at(0) })
+    expect([refused.status, refused.body]).toMatchObject([422, { errors: [{ pointer: `/${name}` }] }])
   })
 })

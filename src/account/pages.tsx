@@ -19,11 +19,11 @@ import {
 import { deviceOf } from '../pages/format.ts'
 import { deviceName, History, placeOf } from '../pages/history.tsx'
 import { AccountPage, Head, Section, type Viewer } from '../pages/layout.tsx'
-import { LANGUAGES } from '../pages/texts/index.ts'
 import type { View } from '../pages/view.ts'
 import { PASSWORD_MIN_LENGTH } from '../passwords/policy.ts'
 import type { Session } from '../sessions/schemas.ts'
 import type { Profile } from '../users/models.ts'
+import { LANGUAGES } from '../values/languages.ts'
 
 export interface PageProps {
   view: View

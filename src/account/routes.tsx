@@ -10,7 +10,6 @@ import { form, sessionOf } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
 import { limitedList, type PageEnv, signedInPage } from '../pages/session.ts'
 import { doneMessage, type Outcome, submit } from '../pages/submit.ts'
-import { LANGUAGES } from '../pages/texts/index.ts'
 import { knownPasskeys } from '../passkeys/service.ts'
 import { changePassword } from '../recovery/change-password.ts'
 import { requestEmailChange } from '../recovery/email-change.ts'
@@ -20,7 +19,7 @@ import { clearSessionCookie, moveSessionCookie, outliveCopies, rememberDevice } 
 import { listOwnSessions } from '../sessions/service.ts'
 import { changeUser } from '../users/change.ts'
 import { exportUser } from '../users/export.ts'
-import { chooseLocale, deleteMe, endingOtherSessions, updatingSelf } from '../users/me.ts'
+import { deleteMe, endingOtherSessions, updatingSelf } from '../users/me.ts'
 import { download } from '../users/routes/responses.ts'
 import { DeleteMe, UpdateMe } from '../users/schemas.ts'
 import { FactorSections } from './factors.tsx'
@@ -97,11 +96,20 @@ export const accountRoutes = new Hono<PageEnv>()
       },
     ),
   )
-  .post('/account/language', ours, async (c) => {
-    const locale = c.var.fields.locale ?? ''
-    if (Object.hasOwn(LANGUAGES, locale)) await chooseLocale(c.var, locale)
-    return c.redirect('/account?done=saved', 303)
-  })
+  .post('/account/language', ours, (c) =>
+    submit(
+      c,
+      () => {
+        const change = validate(UpdateMe(), { locale: c.var.fields.locale })
+        return changeUser(c.var, c.var.actor.sub, updatingSelf(change))
+      },
+      {
+        page: '/account',
+        done: '/account?done=saved',
+        again: (outcome, status) => profile(c, outcome, status),
+      },
+    ),
+  )
   .post('/account/email', ours, (c) =>
     submit(
       c,

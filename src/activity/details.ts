@@ -12,7 +12,7 @@ const counts = () => z.record(z.string(), z.int()).optional()
 /** Erasing leaves of them what names nobody, so each may be missing. */
 const SHAPES = {
   role: { role: word() },
-  changes: { name: change(), email: change(), role: change() },
+  changes: { name: change(), email: change(), role: change(), locale: change() },
   address: { name: change(), email: change(), role: change(), revoke_old: z.boolean().optional() },
   undone: { email: change(), restored: z.boolean().optional() },
   disabled: { reason: word(), until: z.string().nullable().optional() },

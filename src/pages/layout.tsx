@@ -1,8 +1,8 @@
 import { raw } from 'hono/html'
 import type { Child, FC, PropsWithChildren } from 'hono/jsx'
 import type { Role } from '../users/models.ts'
+import { LANGUAGES } from '../values/languages.ts'
 import { Tile } from './components.tsx'
-import { LANGUAGES } from './texts/index.ts'
 import type { View } from './view.ts'
 
 type Layout<P = object> = FC<PropsWithChildren<{ view: View; title: string; isError?: boolean } & P>>

@@ -1,9 +1,10 @@
 import type { Context } from 'hono'
 import { getCookie, setCookie } from 'hono/cookie'
 import type { AppEnv } from '../context.ts'
+import { LANGUAGES, type Language } from '../values/languages.ts'
 import { brandSheet } from './brand/brand.ts'
 import type { Clock } from './format.ts'
-import { LANGUAGES, type Language, PSEUDO, type Texts, textsOf } from './texts/index.ts'
+import { PSEUDO, type Texts, textsOf } from './texts/index.ts'
 
 /** What a page has to know of the request to be drawn: language, texts, clock, and whose pages these are. */
 export interface View extends Clock {

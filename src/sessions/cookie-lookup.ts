@@ -19,7 +19,6 @@ const selectSignedIn = prepare(({ sid, now }: Places<{ sid: string; now: number 
     .select({
       ...profileColumns,
       token_epoch: users.token_epoch,
-      locale: users.locale,
       terms_version: users.terms_version,
       amr: sessions.amr,
       turn: sessions.turn,

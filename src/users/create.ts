@@ -72,6 +72,7 @@ export async function makeUserRow(
     updated_at: now,
     last_login_at: null,
     deleted_at: null,
+    locale: null,
     terms_version,
     terms_accepted_at: terms_version === null ? null : now,
   } as const satisfies NewUser

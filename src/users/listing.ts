@@ -6,6 +6,7 @@ import { type Places, prepare } from '../database/statements.ts'
 import { type List, openPlace, toPage } from '../http/pagination.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { normalizeEmailPart } from '../values/email.ts'
+import { firstIdAt } from '../values/ids.ts'
 import { pageTooDeep } from './errors.ts'
 import { type Profile, profileColumns, ROLES, STATES, users, userTotals } from './models.ts'
 import {
@@ -39,6 +40,8 @@ interface Kind {
   isSearch: boolean
   hasEmail: boolean
   isLocked: boolean
+  hasFrom: boolean
+  hasTo: boolean
   /** It goes on from a cursor. */
   isContinued: boolean
 }
@@ -46,6 +49,9 @@ interface Kind {
 interface Values {
   email: string
   match: string
+  /** Ids say when somebody was made. */
+  from: string
+  to: string
   /** Where it goes on: the columns of the order. */
   first: unknown
   second: unknown
@@ -79,12 +85,16 @@ export async function listUsers(
     isSearch: filter.q !== undefined,
     hasEmail: filter.email !== undefined,
     isLocked: filter.locked !== undefined,
+    hasFrom: filter.created_from !== undefined,
+    hasTo: filter.created_to !== undefined,
     isContinued: cursor !== undefined,
   }
   const { found, counted } = await db.read<ReturnType<Query>>(
     queryOf(kind)({
       email: filter.email ?? '',
       match: kind.isSearch ? matchOf(filter) : '',
+      from: firstIdAt(filter.created_from ?? 0),
+      to: firstIdAt(filter.created_to ?? 0),
       first: position[0],
       second: position[1],
       // One more shows whether there is a next page.
@@ -121,7 +131,7 @@ function queryOf(kind: Kind): Query {
   if (known) return known
   const query: Query = prepare((at: Places<Values>) => {
     const page = kind.isSearch ? search(kind, at) : browse(kind, at)
-    return kind.isSearch || kind.hasEmail || kind.isLocked
+    return kind.isSearch || kind.hasEmail || kind.isLocked || kind.hasFrom || kind.hasTo
       ? { found: page }
       : { found: page, counted: countOf(kind) }
   })
@@ -167,11 +177,13 @@ function browse(kind: Kind, at: Places<Values>): SQL<Row> {
   const emailIs = kind.hasEmail ? sql` AND email_normalized = ${at.email}` : sql``
   const position = columns.length === 1 ? sql`${at.first}` : sql`${at.first}, ${at.second}`
   const after = kind.isContinued ? sql` AND (${sql.raw(columns.join(', '))}) ${beyond} (${position})` : sql``
+  const from = kind.hasFrom ? sql` AND id >= ${at.from}` : sql``
+  const to = kind.hasTo ? sql` AND id < ${at.to}` : sql``
   const selected = selectedBy(kind)
   const branches = rolesOf(kind.role).flatMap((role) =>
     statesOf(kind.status).map(
       (state) =>
-        sql`SELECT ${selected} FROM ${source} WHERE role = ${role} AND state = ${state}${isLocked}${emailIs}${after}`,
+        sql`SELECT ${selected} FROM ${source} WHERE role = ${role} AND state = ${state}${isLocked}${emailIs}${from}${to}${after}`,
     ),
   )
   return sql<Row>`${sql.join(branches, sql` UNION ALL `)}

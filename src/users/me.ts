@@ -1,14 +1,10 @@
-import { and, eq } from 'drizzle-orm'
 import { requireRecentLogin } from '../access/guards.ts'
 import type { Config } from '../config/main.ts'
-import { build } from '../database/statements.ts'
 import { invalidInput } from '../http/problem.ts'
 import { withOwnPassword } from '../passwords/service.ts'
-import { tokenIsLive } from '../sessions/revocation.ts'
 import { type Acting, applyChange, byActor, type Decision, isSamePerson } from './change.ts'
 import { differences, softDeletion } from './managing/manage.ts'
 import { noticeOfClosing, owed } from './managing/notices.ts'
-import { users } from './models.ts'
 import type { UpdateMe } from './schemas.ts'
 
 /** Other details of one's own account, as a decision for `changeUser`. */
@@ -44,16 +40,6 @@ export const endingOtherSessions =
       endsSessions: { reason: 'ended', exceptId: actor.sid },
     }
   }
-
-/** Chooses the language of one's pages and mails. Others see nothing of it, so it leaves no history. */
-export async function chooseLocale({ db, now, actor }: Acting, locale: string): Promise<void> {
-  await db.writeBatch({
-    locale: build
-      .update(users)
-      .set({ locale })
-      .where(and(eq(users.id, actor.sub), tokenIsLive(actor, now))),
-  })
-}
 
 /** Terms are agreed to as they are now. Throws 422 `terms_not_accepted` for any others, and for none. */
 export function assertTermsOfNow({ TERMS_VERSION }: Config, given: string | undefined): void {

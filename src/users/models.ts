@@ -113,7 +113,6 @@ const {
   device_epoch,
   devices,
   password_is_given,
-  locale: _locale,
   terms_version: _termsVersion,
   terms_accepted_at: _termsAcceptedAt,
   ...shown

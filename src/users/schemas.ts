@@ -4,6 +4,7 @@ import { NewPassword, Password } from '../passwords/schemas.ts'
 import { MAX_FAILURES_IN_A_ROW } from '../throttle/limits.ts'
 import { isEmail, normalizeEmail, shownEmail } from '../values/email.ts'
 import { Id, Time, TimeInput, toTime, toTimeOrNull } from '../values/ids.ts'
+import { LANGUAGES, type Language } from '../values/languages.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { line, name, searched, text, wholeNumber } from '../values/text.ts'
 import { type Profile, ROLES, STATES } from './models.ts'
@@ -25,6 +26,12 @@ export const TermsVersion = lazy(() =>
   }),
 )
 
+const Locale = lazy(() =>
+  z.enum(Object.keys(LANGUAGES) as [Language, ...Language[]]).meta({
+    description: 'The language of pages and mails; null: as the browser asks for.',
+  }),
+)
+
 export const Role = lazy(() => z.enum(ROLES))
 const State = lazy(() => z.enum(STATES))
 
@@ -38,6 +45,7 @@ export const User = lazy(() =>
       role: Role(),
       status: State(),
       email_verified: z.boolean(),
+      locale: Locale().nullable(),
       version: z.int().meta({ description: 'Rises with every change; the ETag has it.' }),
       created_at: Time(),
       updated_at: Time(),
@@ -84,7 +92,13 @@ export const CreateUser = lazy(() =>
 export type CreateUser = Of<typeof CreateUser>
 
 /** What you may change about yourself. There is no role here, so promoting yourself cannot be written down. */
-export const UpdateMe = lazy(() => z.strictObject({ name: DisplayName() }).meta({ id: 'UpdateMe' }))
+export const UpdateMe = lazy(() =>
+  z
+    .strictObject({ name: DisplayName(), locale: Locale().nullable() })
+    .partial()
+    .refine((value) => Object.keys(value).length > 0, { message: 'Changes nothing.' })
+    .meta({ id: 'UpdateMe', minProperties: 1, example: { name: 'Ada King' } }),
+)
 export type UpdateMe = Of<typeof UpdateMe>
 
 /** What those who manage users may change about them. */
@@ -162,6 +176,12 @@ export const ListUsers = lazy(() =>
       status: State().optional().meta({
         description: 'Without it, all but the deleted. `deleted` needs the permission `users:delete`.',
       }),
+      created_from: TimeInput().optional().meta({
+        description: 'Made from this time on; by `created_at`, and not with `q`.',
+      }),
+      created_to: TimeInput().optional().meta({
+        description: 'Made before this time; by `created_at`, and not with `q`.',
+      }),
       locked: z.literal('true').optional().meta({
         description: 'Only those who cannot sign in by password; by `created_at`, and not with `q`.',
       }),
@@ -181,6 +201,16 @@ export const ListUsers = lazy(() =>
       path: ['sort'],
       message: 'A search is sorted by created_at or -created_at.',
     })
+    .superRefine(({ q, sort, ...query }, context) => {
+      if (q === undefined && sort.endsWith('created_at')) return
+      for (const name of ['created_from', 'created_to'] as const)
+        if (query[name] !== undefined)
+          context.addIssue({
+            code: 'custom',
+            path: [name],
+            message: 'Goes with sort=created_at or -created_at, and not with q.',
+          })
+    })
     .refine(({ locked, q, sort }) => !locked || (q === undefined && sort.endsWith('created_at')), {
       path: ['locked'],
       message: 'Goes with sort=created_at or -created_at, and not with q.',
@@ -196,6 +226,7 @@ export const toUser = (row: Profile): User => ({
   role: row.role,
   status: row.state,
   email_verified: row.email_verified_at !== null,
+  locale: (row.locale ?? null) as Language | null,
   version: row.version,
   created_at: toTime(row.created_at),
   updated_at: toTime(row.updated_at),

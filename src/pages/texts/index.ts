@@ -1,3 +1,4 @@
+import type { Language } from '../../values/languages.ts'
 import { account as deAccount } from './de/account.ts'
 import { common as deCommon } from './de/common.ts'
 import { console as deConsole } from './de/console.ts'
@@ -24,8 +25,6 @@ export interface Texts {
   history: typeof history
 }
 
-export const LANGUAGES = { en: 'English', de: 'Deutsch' } as const
-export type Language = keyof typeof LANGUAGES
 /** Looks like English and is none: what a page shows without accents was never translated. For tests. */
 export const PSEUDO = 'en-XA'
 

@@ -117,8 +117,8 @@ function assertMayGive(
 /** `{ name: { from, to } }` for each member that would change. */
 export function differences(
   row: User,
-  input: Omit<UpdateUser, 'revoke_old'>,
-): Partial<Record<'email' | 'name' | 'role', { from: unknown; to: unknown }>> {
+  input: Omit<UpdateUser, 'revoke_old'> & { locale?: string | null | undefined },
+): Partial<Record<'email' | 'name' | 'role' | 'locale', { from: unknown; to: unknown }>> {
   const changed = Object.entries(input).filter(([name, value]) => row[name as keyof User] !== value)
   return Object.fromEntries(changed.map(([name, to]) => [name, { from: row[name as keyof User], to }]))
 }
