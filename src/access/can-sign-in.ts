@@ -1,5 +1,6 @@
 import { and, isNotNull, lt, or, type SQL, sql } from 'drizzle-orm'
 import type { Config } from '../config/main.ts'
+import { factors, recoveryCodes } from '../factors/models.ts'
 import { passkeys } from '../passkeys/models.ts'
 import { MAX_FAILURES_IN_A_ROW } from '../throttle/limits.ts'
 import { userIsActive, users } from '../users/models.ts'
@@ -16,17 +17,48 @@ export const hasUsablePasskey = (
     exceptId === undefined ? sql`` : sql` AND ${passkeys.id} <> ${exceptId}`
   })`
 
+/** A factor that is not there any more, as far as a condition goes. */
+export type Without = { passkeyId: string } | { totp: true }
+
 /**
- * A condition on a user: that they can sign in. Neither deleted nor disabled (or no longer), with a password that is
- * not locked or a passkey of ours, and an address that is confirmed where it has to be.
+ * A condition on a user: that something opens their account as it is now. A passkey of ours does, and a password that is
+ * not locked, if no factor is asked for or one works: an app that is not locked, or a recovery code.
+ */
+const hasWayIn = (config: Settings, without?: Without): SQL => {
+  const exceptId = without && 'passkeyId' in without ? without.passkeyId : undefined
+  const isTheirs = sql`${passkeys.user_id} = ${users.id}${
+    exceptId === undefined ? sql`` : sql` AND ${passkeys.id} <> ${exceptId}`
+  }`
+  const hasApp =
+    without && 'totp' in without
+      ? sql`0`
+      : sql`EXISTS (SELECT 1 FROM ${factors} WHERE ${factors.user_id} = ${users.id} AND confirmed_at IS NOT NULL)`
+  const hasCode = sql`EXISTS (SELECT 1 FROM ${recoveryCodes} WHERE ${recoveryCodes.user_id} = ${users.id})`
+  const asksForNone = sql`NOT (${hasApp} OR EXISTS (SELECT 1 FROM ${passkeys} WHERE ${isTheirs}))`
+  const appWorks = sql`(${hasApp} AND ${lt(users.failed_factors, MAX_FAILURES_IN_A_ROW)})`
+  return or(
+    hasUsablePasskey(config, sql`${users.id}`, exceptId),
+    and(
+      isNotNull(users.password_hash),
+      lt(users.failed_logins, MAX_FAILURES_IN_A_ROW),
+      sql`(${asksForNone} OR ${appWorks} OR ${hasCode})`,
+    ),
+  )!
+}
+
+/** A condition: that somebody who gets in now still does without one of their factors. */
+export const keepsWayIn = (config: Settings, userId: string, without: Without): SQL =>
+  sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${userId}
+    AND (NOT ${hasWayIn(config)} OR ${hasWayIn(config, without)}))`
+
+/**
+ * A condition on a user: that they can sign in. Neither deleted nor disabled (or no longer), with a way in that works, and
+ * an address that is confirmed where it has to be.
  */
 const canSignIn = (config: Settings, now: number): SQL =>
   and(
     userIsActive(now),
-    or(
-      and(isNotNull(users.password_hash), lt(users.failed_logins, MAX_FAILURES_IN_A_ROW)),
-      hasUsablePasskey(config, sql`${users.id}`),
-    ),
+    hasWayIn(config),
     config.EMAIL_VERIFICATION === 'required' ? isNotNull(users.email_verified_at) : undefined,
   )!
 

@@ -3,6 +3,7 @@ import { record } from '../activity/service.ts'
 import { makeChallenge, openChallenge, openTry } from '../challenges/service.ts'
 import type { Resources } from '../context.ts'
 import { selectFactorState } from '../factors/state.ts'
+import { Refusal } from '../http/problem.ts'
 import { checkPasskey, requestOptions, selectPasskey } from '../passkeys/ceremonies.ts'
 import { passkeys } from '../passkeys/models.ts'
 import type { PasskeyOptions } from '../passkeys/schemas.ts'
@@ -30,7 +31,7 @@ export function beginPasskeyLogin({ config }: Resources): PasskeyOptions {
 export async function provePasskey(resources: Resources, input: PasskeyLogIn): Promise<Proven> {
   const { db, config, now } = resources
   const challenge = openChallenge(config, 'signin', input.challenge_id, now)
-  if (!challenge) throw invalidCredentials()
+  if (!challenge) throw invalidCredentials(new Refusal('challenge'))
   const attempt = openTry(challenge, now)
   const ownerId = sql`(SELECT user_id FROM ${passkeys} WHERE credential_id = ${input.credential.id})`
   const results = await db.writeBatch({
@@ -41,15 +42,15 @@ export async function provePasskey(resources: Resources, input: PasskeyLogIn): P
     factors: selectFactorState(config, ownerId),
   })
   const [user, row] = [results.user[0], results.passkey[0]]
-  if (results.counted.length === 0) throw invalidCredentials()
+  if (results.counted.length === 0) throw invalidCredentials(new Refusal('used'))
   const proved = checkPasskey(resources, input.challenge_id, input.credential, row, { isNamed: false })
-  if (!proved || !user) {
+  if (proved instanceof Refusal || !user) {
     if (user) {
       const details = { reason: 'wrong_passkey', count: 1 }
       const event = { action: 'login.failed', userId: user.id, actorId: null, details } as const
       await db.writeBatch({ history: record(resources, event, sql`1`) })
     }
-    throw invalidCredentials()
+    throw invalidCredentials(proved instanceof Refusal ? proved : new Refusal('unknown'))
   }
   if (!isActive(user, now)) throw accountDisabled(toTimeOrNull(user.disabled_until))
   if (config.EMAIL_VERIFICATION === 'required' && user.email_verified_at === null) throw emailNotVerified()

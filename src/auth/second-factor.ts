@@ -11,6 +11,7 @@ import { factors, recoveryCodes, type Totp } from '../factors/models.ts'
 import { FEW_CODES, hashRecoveryCode } from '../factors/recovery-codes.ts'
 import { type FactorState, selectFactorState } from '../factors/state.ts'
 import { isSeedOutdated, openSeed, sealSeed, stepOfCode } from '../factors/totp.ts'
+import { Refusal } from '../http/problem.ts'
 import { enqueueNotice, sendAfterwards } from '../mail/outbox.ts'
 import { checkPasskey, requestOptions, selectPasskey, selectUsablePasskeys } from '../passkeys/ceremonies.ts'
 import type { Passkey } from '../passkeys/models.ts'
@@ -28,7 +29,7 @@ import { openAbout } from './start-session.ts'
 export async function beginSecondFactor(resources: Resources, challenge: string): Promise<PasskeyOptions> {
   const { db, config, now } = resources
   const opened = openChallenge(config, 'login', challenge, now)
-  if (!opened?.userId) throw challengeSpent()
+  if (!opened?.userId) throw challengeSpent(new Refusal('challenge'))
   const { known } = await db.read({ known: selectUsablePasskeys(config, opened.userId) })
   return { challenge_id: challenge, options: requestOptions(config, challenge, known) }
 }
@@ -49,7 +50,7 @@ interface Proved {
 export async function proveSecondFactor(resources: Resources, input: SecondFactor): Promise<Proven> {
   const { db, config, now } = resources
   const challenge = openChallenge(config, 'login', input.challenge, now)
-  if (!challenge?.userId) throw challengeSpent()
+  if (!challenge?.userId) throw challengeSpent(new Refusal('challenge'))
   const { userId } = challenge
   const { epoch, proofs } = openAbout(challenge.about)
   const attempt = openTry(challenge, now)
@@ -79,8 +80,10 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
       .where(and(eq(recoveryCodes.user_id, userId), eq(recoveryCodes.hash, hash))),
   })
   const [user, state] = [results.user[0], results.state[0]]
-  if (results.counted.length === 0 || !user || !state) throw challengeSpent()
-  if (user.token_epoch !== epoch || !isActive(user, now)) throw challengeSpent()
+  if (results.counted.length === 0) throw challengeSpent(new Refusal('tries'))
+  if (!user || !state) throw challengeSpent(new Refusal('unknown'))
+  if (user.token_epoch !== epoch) throw challengeSpent(new Refusal('epoch'))
+  if (!isActive(user, now)) throw challengeSpent(new Refusal('inactive'))
 
   const isByDevice = ofDevice.hasCounted(results.device)
   const noFailure = isByDevice ? ofDevice.takeBack : countFailure(-1)
@@ -95,9 +98,9 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
       : 'recovery_code' in input
         ? proveByRecoveryCode(resources, user, state, results.recovery.length > 0 ? hash : undefined)
         : proveByPasskey(resources, user, input, results.passkey[0])
-  if (!proved) {
-    await recordFailure(resources, user, usable, input)
-    throw invalidSecondFactor()
+  if (proved instanceof Refusal) {
+    await recordFailure(resources, user, usable, proved)
+    throw invalidSecondFactor(proved)
   }
   const password = openAttempt(resources, user.email_normalized, isThisUser, device)
   return {
@@ -115,7 +118,7 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
     // A passkey that is doubtful is no failure, and no sign-in.
     takeBack: proved.proof === 'doubtful_passkey' ? [...proved.used.spend(sql`1`), noFailure] : [],
     used: [proved.used, { isGood: attempt.isUnspent, spend: (isDone) => [attempt.spend(isDone)] }],
-    refused: invalidSecondFactor,
+    refused: () => invalidSecondFactor(new Refusal('used')),
   }
 }
 
@@ -126,13 +129,14 @@ export async function proveByTotp(
   { is_totp_locked }: FactorState,
   totp: Totp | undefined,
   code: string,
-): Promise<Proved | undefined> {
+): Promise<Proved | Refusal> {
   // The try that is looked at is counted already.
   const isLocked = is_totp_locked === 1 && user.failed_factors > MAX_FAILURES_IN_A_ROW
-  if (!totp?.confirmed_at || isLocked) return undefined
+  if (!totp?.confirmed_at) return new Refusal('wrong_code')
+  if (isLocked) return new Refusal('locked')
   const seed = await openSeed(config, totp)
   const step = stepOfCode(seed, code, now)
-  if (step === undefined) return undefined
+  if (step === undefined) return new Refusal('wrong_code')
   const renewed = isSeedOutdated(config, totp) ? await sealSeed(config, user.id, seed) : undefined
   const isUnused = sql`user_id = ${user.id} AND seed = ${totp.seed} AND coalesce(last_step, -1) < ${step}`
   return {
@@ -156,8 +160,8 @@ export function proveByRecoveryCode(
   user: User,
   { recovery_codes: left }: FactorState,
   hash: string | undefined,
-): Proved | undefined {
-  if (hash === undefined) return undefined
+): Proved | Refusal {
+  if (hash === undefined) return new Refusal('wrong_recovery_code')
   const isThis = sql`user_id = ${user.id} AND hash = ${hash}`
   const event = {
     action: 'recovery_code.used',
@@ -185,10 +189,11 @@ function proveByPasskey(
   user: User,
   { challenge, passkey }: Extract<SecondFactor, { passkey: unknown }>,
   row: Passkey | undefined,
-): Proved | undefined {
-  if (row?.user_id !== user.id) return undefined
+): Proved | Refusal {
+  if (row?.user_id !== user.id) return new Refusal('unknown')
   const proved = checkPasskey(resources, challenge, passkey, row, { isNamed: true })
-  return proved && { proof: proved.isDoubtful ? 'doubtful_passkey' : 'passkey', used: proved }
+  if (proved instanceof Refusal) return proved
+  return { proof: proved.isDoubtful ? 'doubtful_passkey' : 'passkey', used: proved }
 }
 
 /**
@@ -196,23 +201,18 @@ function proveByPasskey(
  * as long as it goes on, and the history has one row for that day's.
  *
  * @param state what is locked for whoever tries.
+ * @param refusal for the log; the history says what kind of thing was wrong.
  */
 async function recordFailure(
   resources: Resources,
   user: User,
   state: FactorState,
-  input: SecondFactor,
+  { reason: closer }: Refusal,
 ): Promise<void> {
   const isLocked = state.is_totp_locked === 1
   const wasLocked = isLocked && user.failed_factors > MAX_FAILURES_IN_A_ROW
-  const reason =
-    'code' in input
-      ? wasLocked && state.has_totp
-        ? 'locked'
-        : 'wrong_code'
-      : 'recovery_code' in input
-        ? 'wrong_recovery_code'
-        : 'wrong_passkey'
+  const isOfCode = ['locked', 'wrong_code', 'wrong_recovery_code'].includes(closer)
+  const reason = isOfCode ? closer : 'wrong_passkey'
   const tally = openTally(resources, 'locked_factor', user.id)
   const event = {
     id: uuidv7(),

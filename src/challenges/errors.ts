@@ -1,5 +1,5 @@
-import { AppError } from '../http/problem.ts'
+import { AppError, type Refusal } from '../http/problem.ts'
 
 /** One answer for every challenge that is not good: somebody else's, old, used, or tried too often. */
-export const challengeSpent = () =>
-  new AppError(401, 'challenge_spent', 'That took too long, or too many tries. Begin again.')
+export const challengeSpent = (cause?: Refusal) =>
+  new AppError(401, 'challenge_spent', 'That took too long, or too many tries. Begin again.', { cause })

@@ -1,9 +1,10 @@
-import { AppError } from '../http/problem.ts'
+import { AppError, type Refusal } from '../http/problem.ts'
 
-export const invalidSecondFactor = () =>
-  new AppError(401, 'invalid_second_factor', 'That code is not right, or was used already.')
+export const invalidSecondFactor = (cause?: Refusal) =>
+  new AppError(401, 'invalid_second_factor', 'That code is not right, or was used already.', { cause })
 /** For somebody who is signed in: a 401 would say that the session is over. */
-export const wrongCode = () => new AppError(403, 'wrong_code', 'That code is not right, or was used already.')
+export const wrongCode = (cause?: Refusal) =>
+  new AppError(403, 'wrong_code', 'That code is not right, or was used already.', { cause })
 export const totpExists = () =>
   new AppError(409, 'totp_exists', 'There is an authenticator app already. Remove it first.')
 export const nothingToConfirm = () =>

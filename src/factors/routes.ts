@@ -76,7 +76,7 @@ export const factorRoutes = new Hono<AppEnv>()
       summary: 'Remove the authenticator app',
       description: 'Ends the other sessions. With the last factor go the recovery codes.',
       responses: { 204: null },
-      problems: [reauthenticationRequired, errors.factorNotFound, writeConflict],
+      problems: [reauthenticationRequired, errors.factorNotFound, errors.lastWayIn, writeConflict],
     }),
     signedInToEnrol,
     async (c) => {

@@ -1,4 +1,5 @@
 import { and, asc, eq, isNull, sql } from 'drizzle-orm'
+import { keepsWayIn } from '../access/can-sign-in.ts'
 import type { Resources } from '../context.ts'
 import { build, rowExists } from '../database/statements.ts'
 import { Refusal } from '../http/problem.ts'
@@ -11,7 +12,7 @@ import { applyChange, byActor, isSamePerson } from '../users/change.ts'
 import { users } from '../users/models.ts'
 import { toTime, toTimeOrNull } from '../values/ids.ts'
 import { addFactor, findMailProof, readOwn, removeFactor } from './enrol.ts'
-import { factorNotFound, noFactor, nothingToConfirm, totpExists, wrongCode } from './errors.ts'
+import { factorNotFound, lastWayIn, noFactor, nothingToConfirm, totpExists, wrongCode } from './errors.ts'
 import { factors, recoveryCodes } from './models.ts'
 import { makeRecoveryCodes, storeRecoveryCodes } from './recovery-codes.ts'
 import type { ConfirmTotp, Factors, RecoveryCodes, TotpSeed } from './schemas.ts'
@@ -97,7 +98,7 @@ export async function confirmTotp(
   const { totp } = own
   if (!totp || totp.confirmed_at) throw nothingToConfirm()
   const step = stepOfCode(await openSeed(config, totp), input.code, now)
-  if (step === undefined) throw wrongCode()
+  if (step === undefined) throw wrongCode(new Refusal('wrong_code'))
   const isPending = and(
     eq(factors.user_id, actor.sub),
     eq(factors.seed, totp.seed),
@@ -117,7 +118,7 @@ export async function confirmTotp(
   return { recovery_codes }
 }
 
-/** Whether it was a factor, so that other sessions have ended. Throws 403 `reauthentication_required`; 404 `factor_not_found`. */
+/** Whether it was a factor, so that other sessions have ended. Throws 403 `reauthentication_required`; 404 `factor_not_found`; 409 `last_way_in`. */
 export async function removeTotp(resources: Resources, actor: Claims): Promise<boolean> {
   const own = await readOwn(resources, actor)
   if (!own.totp) throw factorNotFound()
@@ -131,8 +132,9 @@ export async function removeTotp(resources: Resources, actor: Claims): Promise<b
   await removeFactor(resources, actor, own, {
     kind: 'totp',
     details: {},
-    holds: sql`EXISTS (SELECT 1 FROM ${factors} WHERE ${isTheirs})`,
-    refused: factorNotFound,
+    holds: sql`EXISTS (SELECT 1 FROM ${factors} WHERE ${isTheirs})
+      AND ${keepsWayIn(resources.config, actor.sub, { totp: true })}`,
+    refused: lastWayIn,
     write: (isDone) => [build.delete(factors).where(and(isTheirs, isDone))],
   })
   return true

@@ -85,6 +85,9 @@ export type Reason =
   | ('lifetime' | 'not_yet' | 'expired' | 'idle' | 'revoked' | 'epoch' | 'inactive' | 'used' | 'superseded')
   | ('unknown' | 'wrong_password' | 'wrong_code' | 'no_password' | 'locked' | 'meanwhile')
   | ('unknown_address' | 'other_address' | 'unverified' | 'tries' | 'inviter')
+  | ('wrong_recovery_code' | 'challenge')
+  /** What of a passkey was not as it has to be. */
+  | `passkey_${string}`
   /** Which limit it was. */
   | `limit_${string}`
 

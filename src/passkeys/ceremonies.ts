@@ -5,6 +5,7 @@ import { CHALLENGE_SECONDS } from '../challenges/service.ts'
 import type { Config } from '../config/main.ts'
 import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/statements.ts'
+import { Refusal } from '../http/problem.ts'
 import type { User } from '../users/models.ts'
 import { type Passkey, passkeys } from './models.ts'
 import type { PasskeyAssertion } from './schemas.ts'
@@ -74,7 +75,7 @@ export interface ProvedPasskey {
 }
 
 /**
- * Checks that a passkey has answered a challenge; undefined when it has not. What was wrong is for nobody but us.
+ * Checks that a passkey has answered a challenge; else the refusal says for the log, and nobody else, what was wrong.
  *
  * @param token the sealed challenge, which has been found to be good and unused.
  * @param isNamed whether who answers was known before; else the passkey itself has to say.
@@ -85,12 +86,13 @@ export function checkPasskey(
   sent: PasskeyAssertion,
   row: Passkey | undefined,
   { isNamed }: { isNamed: boolean },
-): ProvedPasskey | undefined {
+): ProvedPasskey | Refusal {
   const { config, now } = resources
-  if (!row || row.rp_id !== config.WEBAUTHN_RP_ID || row.credential_id !== sent.id) return undefined
+  if (!row || row.credential_id !== sent.id) return new Refusal('unknown')
+  if (row.rp_id !== config.WEBAUTHN_RP_ID) return new Refusal('passkey_rp_id')
   const { userHandle } = sent.response
   const isTheirs = userHandle ? userHandle === userHandleOf(row.user_id) : isNamed
-  if (!isTheirs) return undefined
+  if (!isTheirs) return new Refusal('passkey_user_handle')
   try {
     const { signCount, isSynced } = verifyAssertion(sent.response, expectedOf(config, token), row.public_key)
     const isDoubtful = (signCount > 0 || row.sign_count > 0) && signCount <= row.sign_count
@@ -111,10 +113,13 @@ export function checkPasskey(
       ],
     }
   } catch (error) {
-    if (error instanceof PasskeyRefusal) return undefined
+    if (error instanceof PasskeyRefusal) return refusalOf(error)
     throw error
   }
 }
+
+/** One word for the log: what of the ceremony was not as it has to be. */
+export const refusalOf = ({ message }: PasskeyRefusal) => new Refusal(`passkey_${message}`)
 
 /** The row of history for a counter that went back. */
 const tellOfCounter = (resources: Resources, { user_id, name }: Passkey, condition: SQL): Statement =>

@@ -1,7 +1,9 @@
-import { AppError } from '../http/problem.ts'
+import { AppError, type Refusal } from '../http/problem.ts'
 
-export const invalidPasskey = () =>
-  new AppError(400, 'invalid_passkey', 'That is not a passkey that can be taken here, or it took too long.')
+export const invalidPasskey = (cause?: Refusal) =>
+  new AppError(400, 'invalid_passkey', 'That is not a passkey that can be taken here, or it took too long.', {
+    cause,
+  })
 export const passkeyExists = () =>
   new AppError(409, 'passkey_exists', 'This passkey is on an account already.')
 export const tooManyPasskeys = () =>

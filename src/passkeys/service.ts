@@ -1,6 +1,6 @@
-import { and, eq, isNotNull, sql } from 'drizzle-orm'
+import { and, eq, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { hasUsablePasskey } from '../access/can-sign-in.ts'
+import { keepsWayIn } from '../access/can-sign-in.ts'
 import { requireRecentLogin } from '../access/guards.ts'
 import { makeChallenge, openChallenge, openTry } from '../challenges/service.ts'
 import type { Resources } from '../context.ts'
@@ -8,14 +8,15 @@ import { build, insertWhere } from '../database/statements.ts'
 import { addFactor, findMailProof, readOwn, removeFactor } from '../factors/enrol.ts'
 import { lastWayIn } from '../factors/errors.ts'
 import type { Passkey as PasskeyView } from '../factors/schemas.ts'
+import { Refusal } from '../http/problem.ts'
 import { deviceOf } from '../mail/text.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { applyChange, byActor, isSamePerson } from '../users/change.ts'
-import { users } from '../users/models.ts'
 import { toTime, toTimeOrNull } from '../values/ids.ts'
 import {
   creationOptions,
   expectedOf,
+  refusalOf,
   selectPasskey,
   selectUsablePasskeys,
   userHandleOf,
@@ -62,7 +63,8 @@ export async function registerPasskey(
   const { config, db, now, origin } = resources
   requireRecentLogin(actor, now)
   const challenge = openChallenge(config, 'enrol', input.challenge_id, now)
-  if (challenge?.userId !== actor.sub || challenge.about !== actor.sid) throw invalidPasskey()
+  if (challenge?.userId !== actor.sub || challenge.about !== actor.sid)
+    throw invalidPasskey(new Refusal('challenge'))
   const attempt = openTry(challenge, now)
   const [own, mailProof, { counted, taken }] = await Promise.all([
     readOwn(resources, actor),
@@ -73,7 +75,7 @@ export async function registerPasskey(
       taken: selectPasskey(input.credential.id),
     }),
   ])
-  if (counted.length === 0) throw invalidPasskey()
+  if (counted.length === 0) throw invalidPasskey(new Refusal('used'))
   const made = read(resources, input)
   if (taken.length > 0) throw passkeyExists()
   if (own.state.passkeys >= MAX_PASSKEYS) throw tooManyPasskeys()
@@ -111,7 +113,7 @@ function read({ config }: Resources, { challenge_id, credential }: RegisterPassk
   try {
     return verifyRegistration({ id, ...response }, expectedOf(config, challenge_id))
   } catch (error) {
-    if (error instanceof PasskeyRefusal) throw invalidPasskey()
+    if (error instanceof PasskeyRefusal) throw invalidPasskey(refusalOf(error))
     throw error
   }
 }
@@ -161,16 +163,12 @@ export async function renamePasskey(
 export async function removePasskey(resources: Resources, actor: Claims, id: string): Promise<void> {
   const { own, row, isThis, exists } = await requireOwn(resources, actor, id)
   const { config } = resources
-  const hasPassword = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${and(
-    eq(users.id, actor.sub),
-    isNotNull(users.password_hash),
-  )})`
-  const anotherRemains = sql`(${row.rp_id !== config.WEBAUTHN_RP_ID ? 1 : 0} OR ${hasPassword}
-    OR ${hasUsablePasskey(config, actor.sub, id)})`
+  const wayRemains =
+    row.rp_id === config.WEBAUTHN_RP_ID ? keepsWayIn(config, actor.sub, { passkeyId: id }) : sql`1`
   await removeFactor(resources, actor, own, {
     kind: 'passkey',
     details: { name: row.name },
-    holds: sql`${exists} AND ${anotherRemains}`,
+    holds: sql`${exists} AND ${wayRemains}`,
     refused: lastWayIn,
     write: (isDone) => [build.delete(passkeys).where(and(isThis, isDone))],
   })

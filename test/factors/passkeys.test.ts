@@ -382,3 +382,72 @@ test('SE2: an undo of a change of address takes away the passkeys and codes that
   expect((await signIn(thiefs)).answer.status).toBe(401)
   expect((await signIn(old)).answer.status).toBe(200)
 })
+
+describe('PK4: the last way in is what works now', () => {
+  const remove = (id: string, token: string) => api.send('DELETE', `/v1/auth/passkeys/${id}`, { token })
+  const set = (what: string, { id }: { id: string }) => api.sql(`UPDATE users SET ${what} WHERE id = ?`, [id])
+
+  test('a password that is locked is none, nor one whose factor is of another domain alone', async () => {
+    const locked = await verified()
+    const one = await register(locked)
+    await set('failed_logins = 100', locked)
+    const refused = await remove(one.answer.body.id, locked.token)
+    expect([refused.status, refused.body.code]).toEqual([409, 'last_way_in'])
+    await set('failed_logins = 0', locked)
+    expect((await remove(one.answer.body.id, locked.token)).status).toBe(204)
+
+    const moved = await verified()
+    const [former, ours] = [await register(moved), await register(moved, { isFirst: false })]
+    await api.sql("UPDATE passkeys SET rp_id = 'former.test' WHERE id = ?", [former.answer.body.id])
+    await api.sql('DELETE FROM recovery_codes WHERE user_id = ?', [moved.id])
+    expect((await remove(ours.answer.body.id, moved.token)).body.code).toBe('last_way_in')
+    expect((await remove(former.answer.body.id, moved.token)).status).toBe(204)
+  })
+
+  test('an app goes only where something opens the account without it', async () => {
+    const ada = await verified()
+    const former = await register(ada)
+    await addTotp(api, ada)
+    await api.sql("UPDATE passkeys SET rp_id = 'former.test' WHERE id = ?", [former.answer.body.id])
+    await api.sql('DELETE FROM recovery_codes WHERE user_id = ?', [ada.id])
+    const removeApp = () => api.send('DELETE', '/v1/auth/factors/totp', { token: ada.token })
+    expect((await removeApp()).body.code).toBe('last_way_in')
+    await api.sql('DELETE FROM passkeys WHERE user_id = ?', [ada.id])
+    expect((await removeApp()).status).toBe(204)
+  })
+
+  test('of an app and a passkey that are removed at once one stays, where each is the other’s way in', async () => {
+    for (let i = 0; i < 3; i++) {
+      const ada = await verified()
+      const { answer } = await register(ada)
+      const former = await register(ada, { isFirst: false })
+      await addTotp(api, ada)
+      await api.sql("UPDATE passkeys SET rp_id = 'former.test' WHERE id = ?", [former.answer.body.id])
+      await api.sql('DELETE FROM recovery_codes WHERE user_id = ?', [ada.id])
+      const answers = await Promise.all([
+        remove(answer.body.id, ada.token),
+        api.send('DELETE', '/v1/auth/factors/totp', { token: ada.token }),
+      ])
+      expect(answers.map(({ status }) => status).sort()).toEqual([204, 409])
+    }
+  })
+})
+
+test('LG1, PK2: the log says by one word what a passkey was refused for, and names nobody', async () => {
+  const ada = await verified()
+  const registered = await register(ada)
+  const reasonOf = async (bent: Bent) => {
+    const lines: Record<string, unknown>[] = []
+    const spy = vi.spyOn(console, 'warn').mockImplementation((line) => void lines.push(JSON.parse(line)))
+    await signIn(registered, bent)
+    spy.mockRestore()
+    const mine = lines.filter(({ route }) => route === '/v1/auth/login/passkey')
+    expect(JSON.stringify(mine)).not.toContain(ada.email)
+    return mine.map(({ reason }) => reason)
+  }
+  expect(await reasonOf({ origin: 'https://evil.test' })).toEqual(['passkey_origin'])
+  expect(await reasonOf({ rpId: 'evil.test' })).toEqual(['passkey_rp_id'])
+  expect(await reasonOf({ flags: 0x01 })).toEqual(['passkey_user_verified'])
+  expect(await reasonOf({ tamper: 'signature' })).toEqual(['passkey_signature'])
+  expect(await reasonOf({ userHandle: null })).toEqual(['passkey_user_handle'])
+})

@@ -6,6 +6,7 @@ import { wrongCode } from '../../factors/errors.ts'
 import { factors, recoveryCodes } from '../../factors/models.ts'
 import { hashRecoveryCode } from '../../factors/recovery-codes.ts'
 import { hasFactor, methodsOf, selectFactorState } from '../../factors/state.ts'
+import { Refusal } from '../../http/problem.ts'
 import type { Claims } from '../../sessions/access-tokens.ts'
 import { tokenIsLive } from '../../sessions/revocation.ts'
 import { openOwnAttempt } from '../../throttle/service.ts'
@@ -57,12 +58,12 @@ export function proveOwnFactor(
     if (!hasFactor(state)) return undefined
     if (!isGiven) throw factorNeededAgain(methodsOf(state))
     const isOpen = attempt.isOpen({ ofSession: results.ofSession ?? [] })
-    const proved =
-      isOpen &&
-      ('code' in input
+    const proved = !isOpen
+      ? new Refusal('locked')
+      : 'code' in input
         ? await proveByTotp(resources, user, { ...state, is_totp_locked: 0 }, results.totp[0], input.code)
-        : proveByRecoveryCode(resources, user, state, results.recovery.length > 0 ? hash : undefined))
-    if (!proved) throw wrongCode()
+        : proveByRecoveryCode(resources, user, state, results.recovery.length > 0 ? hash : undefined)
+    if (proved instanceof Refusal) throw wrongCode(proved)
     return { ...proved, clear: attempt.clear }
   }
 }

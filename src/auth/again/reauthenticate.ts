@@ -106,7 +106,8 @@ async function reauthenticateByPasskey(
 ): Promise<ProvenAgain> {
   const { db, config, now } = resources
   const challenge = openChallenge(config, 'again', challenge_id, now)
-  if (challenge?.userId !== actor.sub || challenge.about !== actor.sid) throw invalidPasskey()
+  if (challenge?.userId !== actor.sub || challenge.about !== actor.sid)
+    throw invalidPasskey(new Refusal('challenge'))
   const attempt = openTry(challenge, now)
   const { counted, passkey, user, session } = await db.writeBatch({
     count: attempt.count,
@@ -116,13 +117,15 @@ async function reauthenticateByPasskey(
     session: build.select({ turn: sessions.turn }).from(sessions).where(eq(sessions.id, actor.sid)),
   })
   if (!user[0] || !session[0]) throw invalidToken(new Refusal('unknown'))
-  const isTheirs = counted.length > 0 && passkey[0]?.user_id === actor.sub
-  const proved = isTheirs
-    ? checkPasskey(resources, challenge_id, credential, passkey[0], { isNamed: true })
-    : undefined
+  if (counted.length === 0) throw invalidPasskey(new Refusal('used'))
+  if (passkey[0]?.user_id !== actor.sub) throw invalidPasskey(new Refusal('unknown'))
+  const proved = checkPasskey(resources, challenge_id, credential, passkey[0], { isNamed: true })
+  if (proved instanceof Refusal) throw invalidPasskey(proved)
   // One whose counter went back proves nothing by itself.
-  if (proved?.isDoubtful) await db.writeBatch({ told: proved.spend(sql`1`) })
-  if (!proved || proved.isDoubtful) throw invalidPasskey()
+  if (proved.isDoubtful) {
+    await db.writeBatch({ told: proved.spend(sql`1`) })
+    throw invalidPasskey(new Refusal('passkey_counter'))
+  }
   const used = [proved, { isGood: attempt.isUnspent, spend: (isDone: SQL) => [attempt.spend(isDone)] }]
   return {
     user: user[0],
@@ -190,7 +193,7 @@ async function finish(
   const { session, verdict } = await db.writeBatch(batch, isUsing ? isDone : undefined)
   const { is_done, is_live } = verdict[0]!
   if (!is_live) throw invalidToken(new Refusal('meanwhile'))
-  if (!is_done) throw wrongCode()
+  if (!is_done) throw wrongCode(new Refusal('used'))
   sendAfterwards(resources, ...mails.map(({ mailId }) => mailId))
   const [row] = session
   if (!row) throw invalidToken(new Refusal('meanwhile'))
