@@ -164,7 +164,8 @@ function toJwk(key: COSEPublicKey): Jwk {
   return { kty: 'RSA', n: textOf(n), e: textOf(e) }
 }
 
-function isSigned(jwk: Jwk, message: Uint8Array, signature: Uint8Array): boolean {
+/** Whether a key that was registered has signed. Its own check, as the vectors of the specification are without user verification. */
+export function isSigned(jwk: Jwk, message: Uint8Array, signature: Uint8Array): boolean {
   const key = createPublicKey({ key: jwk, format: 'jwk' })
   return verify(jwk.kty === 'OKP' ? null : 'sha256', message, key, signature)
 }
