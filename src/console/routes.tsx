@@ -105,7 +105,8 @@ export const consoleRoutes = new Hono<PageEnv>()
       seesSystem ? lookAtChecks(c.var, c.env, { writes: false }) : undefined,
       c.var.signedIn(),
     ])
-    return respond(c, <TodayPage view={view} viewer={viewer} today={today} readiness={readiness} />)
+    const asksForNoFactor = seesSystem && c.var.config.SECOND_FACTOR === 'optional'
+    return respond(c, <TodayPage {...{ view, viewer, today, readiness, asksForNoFactor }} />)
   })
   .route('/people', peoplePages)
   .get('/invitations', signedInPage('users:create'), limitedList, (c) => invitationsPage(c))

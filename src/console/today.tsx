@@ -15,12 +15,15 @@ export interface PageProps {
 
 type Today = Awaited<ReturnType<typeof readToday>>
 
-export const TodayPage: FC<PageProps & { today: Today; readiness: Readiness | undefined }> = ({
-  view,
-  viewer,
-  today,
-  readiness,
-}) => {
+interface Shown {
+  today: Today
+  readiness: Readiness | undefined
+  /** `SECOND_FACTOR=optional`: whoever manages may have a password alone. Said to whoever can do something about it. */
+  asksForNoFactor: boolean
+}
+
+export const TodayPage: FC<PageProps & Shown> = ({ view, viewer, ...shown }) => {
+  const { today } = shown
   const texts = view.texts.console.today
   const { data: days, totals } = today.stats
   const number = (value: number) => toNumber(view.language, value)
@@ -37,7 +40,7 @@ export const TodayPage: FC<PageProps & { today: Today; readiness: Readiness | un
       <Head title={texts.title} lead={`${toLongDay(view, view.now)}, ${view.timeZone}`} />
       <section class="stack">
         <h2>{texts.attention}</h2>
-        <Attention view={view} viewer={viewer} today={today} readiness={readiness} />
+        <Attention view={view} viewer={viewer} {...shown} />
       </section>
       <dl class="figures">
         <Figure
@@ -86,16 +89,12 @@ const Figure: FC<{ name: string; value: string; children?: Child }> = ({ name, v
 )
 
 /** What somebody has to look at: the same checks as /ready, mails that were given up, accounts that are locked. */
-const Attention: FC<PageProps & { today: Today; readiness: Readiness | undefined }> = ({
-  view,
-  today: { locked },
-  readiness,
-}) => {
+const Attention: FC<PageProps & Shown> = ({ view, today: { locked }, readiness, asksForNoFactor }) => {
   const { today: texts, system, badge } = view.texts.console
   const failing = readiness?.checks.filter(({ status }) => status !== 'ok') ?? []
   const dead = readiness?.counts.mail.dead ?? 0
   const number = (count: number) => (count >= 100 ? '100+' : toNumber(view.language, count))
-  if (failing.length + dead + locked === 0) return <p class="soft">{texts.nothing}</p>
+  if (failing.length + dead + locked === 0 && !asksForNoFactor) return <p class="soft">{texts.nothing}</p>
   return (
     <div class="rows">
       {failing.map(({ name, status }) => (
@@ -126,6 +125,16 @@ const Attention: FC<PageProps & { today: Today; readiness: Readiness | undefined
           hint={texts.deadMailsHint}
           href="/admin/system#mails"
           action={texts.seeMails}
+        />
+      )}
+      {asksForNoFactor && (
+        <Task
+          tone="warn"
+          badge="SECOND_FACTOR"
+          title={texts.noFactor}
+          hint={texts.noFactorHint}
+          href="/account/security"
+          action={texts.addFactor}
         />
       )}
     </div>

@@ -167,3 +167,13 @@ test('MF6: those who manage see the factors of somebody on their page, and reset
   await visit('POST', `/admin/people/${ada.id}/reset_factors`)
   expect(await api.sql('SELECT * FROM factors WHERE user_id = ?', [ada.id])).toEqual([])
 })
+
+test('AC3: /admin says to administrators that those who manage need no factor, until they do', async () => {
+  const says = async (SECOND_FACTOR: string, role: 'manager' | 'admin') => {
+    const one = openApi({ ...api.bindings, SECOND_FACTOR })
+    const visit = await openBrowser(one, await one.person({ role, email_verified_at: 1 }))
+    return (await visit('GET', '/admin')).text.includes('Managers can sign in with a password alone')
+  }
+  expect([await says('optional', 'admin'), await says('optional', 'manager')]).toEqual([true, false])
+  expect(await says('everybody', 'admin')).toBe(false)
+})
