@@ -13,6 +13,7 @@ a picture of each.
 
   --out       where they go (docs/screenshots)
   --only      only pages whose name contains one of these words, with commas between
+  --fold      only what is seen without scrolling, as in the README
   --url       of a stack that runs already, with --demo and this script's administrator
   --dry-run   says which pages would be walked`
 
@@ -104,7 +105,12 @@ const SIGNED_IN: Shot[] = [
 async function main() {
   const { values, isDryRun } = readArguments({
     usage: USAGE,
-    options: { out: { type: 'string' }, only: { type: 'string' }, url: { type: 'string' } },
+    options: {
+      out: { type: 'string' },
+      only: { type: 'string' },
+      url: { type: 'string' },
+      fold: { type: 'boolean' },
+    },
   })
   const words = values.only?.split(',')
   const wanted = (shots: Shot[]) =>
@@ -118,7 +124,7 @@ async function main() {
   try {
     for (const width of [1280, 390])
       for (const colorScheme of ['light', 'dark'] as const)
-        await walk(browser, { url: stack.url, width, colorScheme, out, wanted })
+        await walk(browser, { url: stack.url, width, colorScheme, out, wanted, fullPage: !values.fold })
   } finally {
     await browser.close()
     await stack.close()
@@ -133,12 +139,14 @@ async function walk(
     colorScheme,
     out,
     wanted,
+    fullPage,
   }: {
     url: string
     width: number
     colorScheme: 'light' | 'dark'
     out: string
     wanted(shots: Shot[]): Shot[]
+    fullPage: boolean
   },
 ) {
   const context = await browser.newContext({
@@ -158,7 +166,7 @@ async function walk(
     await page.goto(of ? `${path}?q=${encodeURIComponent(of)}` : path)
     if (of) await page.goto((await page.locator('a.who').first().getAttribute('href'))!)
     await act?.(page)
-    await page.screenshot({ path: join(out, `${name}-${width}-${colorScheme}.png`), fullPage: true })
+    await page.screenshot({ path: join(out, `${name}-${width}-${colorScheme}.png`), fullPage })
   }
   for (const shot of wanted(SIGNED_OUT)) await shoot(shot)
   const inside = wanted(SIGNED_IN)

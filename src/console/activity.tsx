@@ -64,7 +64,7 @@ export const ActivityPage: FC<
         <History view={view} rows={list.data} viewerId={viewer.id} names={names} leads dayAs="h2" />
       )}
       <Paging view={view} pages={list.pagination} at={at} />
-      <div class="actions">
+      <div class="actions flush">
         <a class="button quiet" href={`/admin/activity/export?${query({ format: 'csv' })}`}>
           {texts.exportCsv}
         </a>

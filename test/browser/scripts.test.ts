@@ -140,7 +140,7 @@ test('AC1: what stands in an address is text as well', { timeout: 120_000 }, asy
   pages.expectQuiet()
 })
 
-test('HD2: nothing on a page becomes markup by script, and no script or style but ours is taken', {
+test('AC2: nothing on a page becomes markup by script, and no script or style but ours is taken', {
   timeout: 60_000,
 }, async () => {
   const page = await pages.open()
@@ -166,5 +166,45 @@ test('HD2: nothing on a page becomes markup by script, and no script or style bu
     .catch(() => {})
   await expectNothingRan(page, 'a script of its own')
   expect(await page.evaluate('getComputedStyle(document.body).display')).not.toBe('none')
+  await page.context().close()
+})
+
+test('HD2: a page of another origin, on the same site and with the token of a form, changes nothing', {
+  timeout: 90_000,
+}, async () => {
+  const page = await pages.open()
+  await pages.signIn(page)
+  await page.goto('/account')
+  const token = await page.locator('input[name="form_token"]').first().inputValue()
+  const name = await page.getByLabel('Name').inputValue()
+  const here = new URL(page.url()).origin
+  // Another port is another origin, and brings the cookie all the same: nothing but Origin tells them apart.
+  const elsewhere = 'http://localhost:9'
+  const attacker = await page.context().newPage()
+  await attacker.route(`${elsewhere}/**`, (route) =>
+    route.fulfill({
+      contentType: 'text/html',
+      body: `<!doctype html><form method="post" action="${here}/account">
+        <input name="name" value="Mallory"><input name="form_token" value="${token}"><button>Win</button></form>`,
+    }),
+  )
+  await attacker.goto(`${elsewhere}/`)
+  const [posted] = await Promise.all([
+    attacker.waitForResponse(`${here}/account`),
+    attacker.getByRole('button', { name: 'Win' }).click(),
+  ])
+  const sent = await posted.request().allHeaders()
+  expect([posted.status(), sent.origin, sent.cookie?.includes('__Host-roster=')]).toEqual([
+    403,
+    elsewhere,
+    true,
+  ])
+  await attacker.goto(`${elsewhere}/`)
+  const tried = await attacker.evaluate(`Promise.all(['application/json', 'text/plain'].map((type) =>
+    fetch('${here}/v1/users/me', { method: type === 'text/plain' ? 'POST' : 'PATCH', credentials: 'include',
+      headers: { 'content-type': type }, body: '{"name":"Mallory"}' }).then(() => 'read', () => 'blocked')))`)
+  expect(tried).toEqual(['blocked', 'blocked'])
+  await page.goto('/account')
+  expect(await page.getByLabel('Name').inputValue()).toBe(name)
   await page.context().close()
 })

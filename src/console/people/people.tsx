@@ -190,7 +190,7 @@ export const PeoplePage: FC<{
         {common.zone(view.timeZone)}
       </Paging>
       {viewer.role === 'admin' && (
-        <div class="actions">
+        <div class="actions flush">
           <a class="button quiet" href={`/admin/people/export?${query}&format=csv`}>
             {texts.exportCsv}
           </a>
