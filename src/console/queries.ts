@@ -10,8 +10,9 @@ import { invitations } from '../invitations/models.ts'
 import { openSessionsOf } from '../sessions/service.ts'
 import type { Acting } from '../users/change.ts'
 import { userNotFound } from '../users/errors.ts'
+import { findEarlier } from '../users/give-back.ts'
 import { profileColumns, ROLES, users, userTotals } from '../users/models.ts'
-import { assertVisible, readManaged, sessionsAsSeenBy } from '../users/queries.ts'
+import { assertVisible, readProfile, sessionsAsSeenBy } from '../users/queries.ts'
 import { toManagedUser } from '../users/schemas.ts'
 
 /** How many people there are in each state; `all` leaves out the deleted. */
@@ -37,18 +38,17 @@ export async function readTotals({ db }: Acting): Promise<Totals> {
   return { ...toTotals(totals), locked: locked[0]!.count }
 }
 
-/** Everything about one user that a page shows, in one trip. Throws 404 `user_not_found`. */
+/** Everything about one user that a page shows, in one trip, and one more for the deleted. Throws 404 `user_not_found`. */
 export async function findPerson(acting: Acting, id: string) {
   const { db, config, actor } = acting
   const history = pageOfHistory(acting, { id: actor.sub, role: actor.role }, { limit: 20, user_id: id })
   const {
     profile: [row],
-    earlier: [earlier],
     sessions,
     events,
     factors: [factors],
   } = await db.read({
-    ...readManaged({ id }),
+    ...readProfile({ id }),
     sessions: openSessionsOf(id),
     events: history.rows,
     factors: selectFactorState(config, id),
@@ -56,7 +56,7 @@ export async function findPerson(acting: Acting, id: string) {
   if (!row) throw userNotFound()
   assertVisible(actor, row)
   return {
-    user: toManagedUser(row, earlier?.email),
+    user: toManagedUser(row, (await findEarlier(acting, row))?.email),
     verifiedAt: row.email_verified_at,
     factors: factors!,
     sessions: sessionsAsSeenBy(actor, row, sessions).data,

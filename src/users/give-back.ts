@@ -1,11 +1,12 @@
-import { and, eq, gt, isNotNull, isNull, ne, type SQL, sql } from 'drizzle-orm'
+import { and, eq, gt, isNull, ne, type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { build, databaseNow, type Statement } from '../database/statements.ts'
 import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
 import { voidTokens } from '../links/service.ts'
+import { normalizeEmail } from '../values/email.ts'
 import { timeOfId } from '../values/ids.ts'
 import { type Change, removeFactorsSince } from './consequences.ts'
-import { type User, users } from './models.ts'
+import type { User } from './models.ts'
 
 /*
  * An account whose address was changed goes back to who had it before: by the link that undoes the change, or by
@@ -13,32 +14,39 @@ import { type User, users } from './models.ts'
  */
 
 /**
- * Of a deleted user: the earliest address that they had before, and whose owner can still take it back. Nobody where
- * there is none, and for the living.
+ * Of a deleted user: the earliest address that they had before, and whose owner can still take it back. A trip of its
+ * own, as hardly anybody is deleted; undefined for the living.
  */
-export const selectEarlier = (userId: string | SQL) =>
-  build
-    .select({
-      id: oneTimeTokens.id,
-      email: oneTimeTokens.email,
-      email_normalized: oneTimeTokens.email_normalized,
-    })
-    .from(users)
-    .innerJoin(
-      oneTimeTokens,
-      and(eq(oneTimeTokens.subject_id, users.id), eq(oneTimeTokens.purpose, 'undo_email_change')),
-    )
-    .where(
-      and(
-        sql`${users.id} = ${userId}`,
-        isNotNull(users.deleted_at),
-        isNull(oneTimeTokens.spent_at),
-        gt(oneTimeTokens.expires_at, databaseNow),
-        ne(oneTimeTokens.email_normalized, users.email_normalized),
-      ),
-    )
-    .orderBy(oneTimeTokens.id)
-    .limit(1)
+export async function findEarlier(
+  { db }: Pick<Resources, 'db'>,
+  { id, email, deleted_at }: Pick<User, 'id' | 'email' | 'deleted_at'>,
+): Promise<Earlier | undefined> {
+  if (deleted_at === null) return undefined
+  const {
+    earlier: [earlier],
+  } = await db.readPrimary({
+    earlier: build
+      .select({
+        id: oneTimeTokens.id,
+        email: oneTimeTokens.email,
+        email_normalized: oneTimeTokens.email_normalized,
+      })
+      .from(oneTimeTokens)
+      .where(
+        and(
+          eq(oneTimeTokens.subject_id, id),
+          eq(oneTimeTokens.purpose, 'undo_email_change'),
+          isNull(oneTimeTokens.spent_at),
+          gt(oneTimeTokens.expires_at, databaseNow),
+          ne(oneTimeTokens.email_normalized, normalizeEmail(email)),
+        ),
+      )
+      // In the order they were made, which the index of a user's tokens has.
+      .orderBy(sql`rowid`)
+      .limit(1),
+  })
+  return earlier
+}
 
 export type Earlier = Pick<OneTimeToken, 'id' | 'email' | 'email_normalized'>
 

@@ -10,7 +10,7 @@ import type { Session as SessionRow } from '../sessions/models.ts'
 import type { Session } from '../sessions/schemas.ts'
 import { openSessionsOf, toSessionList } from '../sessions/service.ts'
 import { userNotFound } from './errors.ts'
-import { selectEarlier } from './give-back.ts'
+import { findEarlier } from './give-back.ts'
 import { type Profile, profileColumns, selectUsers, type User as UserRow, users } from './models.ts'
 
 const readUser = prepare(({ id }: Places<{ id: string }>) => ({
@@ -40,25 +40,18 @@ export function assertVisible(actor: Claims, row: Pick<UserRow, 'deleted_at'>): 
   if (!seesUser(actor, row)) throw userNotFound()
 }
 
-/** What those who manage users see of one: the deleted with the address that they can be given back with. */
-export const readManaged = prepare(({ id }: Places<{ id: string }>) => ({
-  profile: build.select(profileColumns).from(users).where(eq(users.id, id)),
-  earlier: selectEarlier(id),
-}))
-
-/** A user, for those who manage users. Throws 404. */
+/** A user, for those who manage users: a deleted one with the address that they can be given back with. Throws 404. */
 export async function findUser(
-  { db }: Resources,
+  resources: Resources,
   actor: Claims,
   id: string,
 ): Promise<{ row: Profile; earlierEmail: string | undefined }> {
   const {
     profile: [row],
-    earlier: [earlier],
-  } = await db.read(readManaged({ id }))
+  } = await resources.db.read(readProfile({ id }))
   if (!row) throw userNotFound()
   assertVisible(actor, row)
-  return { row, earlierEmail: earlier?.email }
+  return { row, earlierEmail: (await findEarlier(resources, row))?.email }
 }
 
 /** The sessions that a user has open; from where is for those who outrank them. Throws 404. */

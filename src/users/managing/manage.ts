@@ -17,7 +17,7 @@ import {
   untilInThePast,
   userDeleted,
 } from '../errors.ts'
-import { givingBack, selectEarlier } from '../give-back.ts'
+import { findEarlier, givingBack } from '../give-back.ts'
 import { ENABLED, isRaise, type User } from '../models.ts'
 import { assertVisible } from '../queries.ts'
 import type { DisableUser, UpdateUser } from '../schemas.ts'
@@ -221,9 +221,7 @@ export function restoring(acting: Acting, { earlier_email: isEarlier = false } =
       const mails = owed(noticeTo(acting, 'account_restored', row))
       return { action: 'user.restored', set: { deleted_at: null }, mails }
     }
-    const {
-      earlier: [earlier],
-    } = await acting.db.readPrimary({ earlier: selectEarlier(row.id) })
+    const earlier = await findEarlier(acting, row)
     if (!earlier) throw noEarlierEmail()
     const change = givingBack(acting, row, earlier)
     const event = {
