@@ -72,3 +72,6 @@ document.addEventListener('reset', (event) => {
   const count = event.target.querySelector('[data-selected]')
   if (count) setTimeout(() => count.dispatchEvent(new Event('change', { bubbles: true })))
 })
+
+// A form that only takes an answer on to an app presses its own button.
+document.querySelector('form[data-submits]')?.requestSubmit()

@@ -252,6 +252,7 @@ function ownSettings(port: number, secrets: Secrets) {
     ...(own.SIGNUP_DOMAINS ? {} : { EMAIL_VERIFICATION: 'optional' }),
     ...own,
     JWT_KEYS: secrets.JWT_KEYS,
+    OPENID_KEYS: secrets.OPENID_KEYS,
     SECRET_KEYS: secrets.SECRET_KEYS,
     UPSTASH_REDIS_REST_TOKEN: secrets.UPSTASH_REDIS_REST_TOKEN,
     // Not an address: a passkey is bound to a name.
@@ -276,7 +277,7 @@ function checkSettings(settings: object) {
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
     const fileOf = (name: string) =>
-      name === 'JWT_KEYS' || name === 'SECRET_KEYS' ? PATHS.secrets : SETTINGS
+      ['JWT_KEYS', 'OPENID_KEYS', 'SECRET_KEYS'].includes(name) ? PATHS.secrets : SETTINGS
     const files = [...new Set(error.names.map((name) => named(fileOf(name))))]
     throw new Error(`${error.sentences.join('\n')}\nHere they come from ${files.join(' and ')}.`)
   }

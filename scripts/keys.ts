@@ -23,7 +23,7 @@ export type Step = (typeof STEPS)[number]
 const USAGE = `npm run keys:generate
 npm run keys:rotate -- --step ${STEPS.join('|')}
 
-Prints JWT_KEYS and SECRET_KEYS as lines of an env file: fresh ones, or those of the environment one step on.
+Prints JWT_KEYS, OPENID_KEYS and SECRET_KEYS as lines of an env file: fresh ones, or those of the environment one step on.
 
   --step      publish adds a new entry, sign makes it the one that signs, retire drops the others
   --dry-run   says what would become of which entry, and prints none
@@ -45,6 +45,7 @@ SECRET_KEYS: it signs refresh tokens (they live up to 30 days) and peppers passw
 its owner logs in, authenticator apps are put under it by clean-up; whoever has not logged in since "sign" needs a new password after "retire". Keep the old one for long.
 To retire only one of the two, leave the other out of the environment.`
 const WHAT_BECOMES_VOID = {
+  OPENID_KEYS: 'hints that apps give when they sign somebody out',
   JWT_KEYS: 'access tokens that it signed',
   SECRET_KEYS: 'sessions, mailed links, passwords and authenticator apps that were last made with it',
 } as const
@@ -81,11 +82,23 @@ export async function newJwk(seconds = nowSeconds()): Promise<JWK> {
   return { ...jwk, kid: `${toStamp(seconds)}-${await calculateJwkThumbprint(jwk)}`, alg: 'ES256', use: 'sig' }
 }
 
+/** A key of each kind for ID tokens: RS256, as every client knows it, and ES256 for those that ask for it. */
+export async function newOpenIdKeys(seconds = nowSeconds()): Promise<JWK[]> {
+  const { privateKey } = await generateKeyPair('RS256', { extractable: true })
+  const rsa = await exportJWK(privateKey)
+  const kid = `${toStamp(seconds)}-${await calculateJwkThumbprint(rsa)}`
+  return [{ ...rsa, kid, alg: 'RS256', use: 'sig' }, await newJwk(seconds)]
+}
+
 /** Where base64 would have its padding stands the date: what is before it are still 32 bytes. */
 const newSecretEntry = (seconds = nowSeconds()) => `${newSecret()}=${toStamp(seconds)}`
 
 export async function generate() {
-  return { JWT_KEYS: JSON.stringify({ keys: [await newJwk()] }), SECRET_KEYS: newSecretEntry() }
+  return {
+    JWT_KEYS: JSON.stringify({ keys: [await newJwk()] }),
+    OPENID_KEYS: JSON.stringify({ keys: await newOpenIdKeys() }),
+    SECRET_KEYS: newSecretEntry(),
+  }
 }
 
 interface Kind<T> {
@@ -190,6 +203,25 @@ const STEP_ON = {
       kept: [] as string[],
     }
   },
+  /** Each kind by itself, in step. */
+  async OPENID_KEYS(current: string, step: Step) {
+    const keys = readKeySet(current)
+    const kinds = ['RS256', 'ES256'].map(async (alg) => {
+      const make = async (seconds: number) => (await newOpenIdKeys(seconds)).find((key) => key.alg === alg)!
+      return rotate(
+        keys.filter((key) => key.alg === alg),
+        step,
+        { ...JWT_KIND, make },
+      )
+    })
+    const [rsa, ec] = await Promise.all(kinds)
+    return {
+      value: JSON.stringify({ keys: [...rsa!.entries, ...ec!.entries] }),
+      said: rsa!.said,
+      goneSecrets: [] as string[],
+      kept: [] as string[],
+    }
+  },
   async SECRET_KEYS(current: string, step: Step) {
     const { entries, said, gone } = await rotate(readSecrets(current), step, SECRET_KIND)
     return { value: entries.join(','), said, goneSecrets: gone, kept: entries }
@@ -228,9 +260,9 @@ function print(values: Partial<Record<Name, string>>, advice: string) {
 }
 
 async function rotateAll(step: Step, isDryRun: boolean) {
-  const names = (['JWT_KEYS', 'SECRET_KEYS'] as const).filter((name) => process.env[name])
+  const names = (['JWT_KEYS', 'OPENID_KEYS', 'SECRET_KEYS'] as const).filter((name) => process.env[name])
   if (names.length === 0)
-    throw new Error('Put the current JWT_KEYS, SECRET_KEYS or both into the environment.')
+    throw new Error('Put the current JWT_KEYS, OPENID_KEYS or SECRET_KEYS into the environment.')
   const values: Partial<Record<Name, string>> = {}
   const advice: string[] = []
   for (const name of names) {
@@ -254,7 +286,7 @@ async function main() {
   const { words, values, isDryRun } = readArguments({ usage: USAGE, options, words: 1 })
   const [command] = words
   if (command === 'generate' && values.step === undefined) {
-    if (isDryRun) return console.error('Would print fresh JWT_KEYS and SECRET_KEYS.')
+    if (isDryRun) return console.error('Would print fresh JWT_KEYS, OPENID_KEYS and SECRET_KEYS.')
     return print(await generate(), 'Fresh secrets, for a first deployment.')
   }
   const step = STEPS.find((name) => name === values.step)

@@ -22,13 +22,15 @@ import { logRequest } from './http/log.ts'
 import { methodNotAllowed, notFound, toProblem, unavailable } from './http/problem.ts'
 import { invitationRoutes } from './invitations/routes.ts'
 import { outboxRoutes } from './mail/routes.ts'
-import { clientRoutes } from './oauth/client-routes.ts'
+import { clientRoutes } from './oauth/clients/routes.ts'
+import { endpointRoutes } from './oauth/endpoint-routes.ts'
 import { brandRoutes } from './pages/brand/brand-routes.ts'
 import { failingPage } from './pages/failing.tsx'
 import { passkeyRoutes, relyingPartyRoutes } from './passkeys/routes.ts'
 import { enter } from './passwords/in-flight.ts'
 import { mailRoutes } from './recovery/routes.ts'
 import { againPages } from './signin/again-routes.tsx'
+import { consentRoutes } from './signin/consent-routes.tsx'
 import { factorPages } from './signin/factor-routes.tsx'
 import { linkPages } from './signin/links-routes.tsx'
 import { signinRoutes } from './signin/routes.tsx'
@@ -107,6 +109,11 @@ const allowOriginsWithCookie = cors({
   credentials: true,
 })
 
+/** What any page may ask: apps without a server of their own. Nothing of it looks at a cookie (RFC 9700 section 2.6). */
+const FOR_EVERY_ORIGIN =
+  /^\/(\.well-known\/(openid-configuration|oauth-authorization-server|jwks\.json)|oauth\/(token|revoke|userinfo))$/
+const allowEveryOrigin = cors({ ...CORS, origin: '*' })
+
 /** None where the settings are unfit: /health answers all the same. */
 function listed(c: Context<AppEnv>, list: 'CORS_ORIGINS' | 'COOKIE_ORIGINS', origin: string): string | null {
   try {
@@ -124,6 +131,7 @@ const crossOrigin = createMiddleware<AppEnv>((c, next) => {
   const isOptions = c.req.method === 'OPTIONS'
   const isMeant = c.req.header(isOptions ? 'access-control-request-method' : 'origin') !== undefined
   if (!isMeant) return next()
+  if (FOR_EVERY_ORIGIN.test(c.req.path)) return allowEveryOrigin(c, next)
   const mayBringCookie = listed(c, 'COOKIE_ORIGINS', c.req.header('origin') ?? '') !== null
   return (mayBringCookie ? allowOriginsWithCookie : allowOrigins)(c, next)
 })
@@ -152,6 +160,8 @@ const routes = new Hono<AppEnv>()
   .route('/v1/users', userFactorRoutes)
   .route('/v1', activityRoutes)
   .route('/', systemRoutes)
+  .route('/', consentRoutes)
+  .route('/', endpointRoutes)
   .route('/', docsRoutes)
   .route('/', brandRoutes)
   .route('/', signinRoutes)

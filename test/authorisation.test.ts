@@ -83,7 +83,9 @@ test.each(Object.entries(WHO))('AZ1, LE6: %s is for %s', async (route, who) => {
   const body = ['POST', 'PATCH'].includes(method) ? {} : undefined
   const statusFor = async (token?: string) => (await api.send(method, path, { token, body })).status
   if (who === 'anyone') {
-    expect([200, 415, 422]).toContain(await statusFor())
+    expect(OF_APPS.includes(route) || route.includes('/oauth/') ? [400, 401] : [200, 415, 422]).toContain(
+      await statusFor(),
+    )
     return
   }
   expect(await statusFor()).toBe(401)
@@ -137,6 +139,8 @@ test('The document and the router know the same routes', () => {
 const as = async (role: Role) => (await api.signIn(await api.person({ role }))).token
 const somebody = (role: Role = 'user') => api.person({ role, email_verified_at: Date.now() })
 const GOOD = goodRequests(() => api)
+/** For the token of an app: test/openid. */
+const OF_APPS = ['GET /oauth/userinfo', 'POST /oauth/userinfo']
 /** Needs a session of the caller's own, so it is tried with the others of that kind, in signing-in.test.ts. */
 const OWN_SESSION = 'DELETE /v1/auth/sessions/:id'
 /** Need what the caller has begun, or has already: tried in test/factors. */
@@ -152,7 +156,7 @@ const OWN_FACTORS = [
 ]
 
 test('AZ4: every route has a good request', () => {
-  expect([...Object.keys(GOOD), OWN_SESSION, ...OWN_FACTORS].sort()).toEqual(routes)
+  expect([...Object.keys(GOOD), OWN_SESSION, ...OWN_FACTORS, ...OF_APPS].sort()).toEqual(routes)
 })
 
 describe.each(Object.entries(GOOD))('AZ4: %s', (route, request) => {

@@ -217,7 +217,8 @@ describe('SC1: JWT_KEYS that cannot sign are a 503, never a 401 and never publis
 
 test('CK1: what verifies is published, and nothing that signs', async () => {
   const second = await newJwk()
-  const both = openApi({ JWT_KEYS: JSON.stringify({ keys: [...JSON.parse(JWT_KEYS).keys, second] }) })
+  const keys = JSON.stringify({ keys: [...JSON.parse(JWT_KEYS).keys, second] })
+  const both = openApi({ JWT_KEYS: keys, OPENID_KEYS: undefined })
   const answer = await both.send<JSONWebKeySet>('GET', '/.well-known/jwks.json')
   expect(answer.headers.get('content-type')).toBe('application/json')
   expect(answer.headers.get('cache-control')).toBe('public, max-age=600')
@@ -254,6 +255,7 @@ describe('CK2: keys are changed', () => {
     at.send<Tokens>('POST', '/v1/auth/refresh_token', { body: { refresh_token: token } })
 
   test('in three steps that nobody notices: not whoever is signed in, and not who verifies by the published keys', async () => {
+    const openIdKeys = api.config().OPENID_KEYS!.verifying.length
     const ada = await api.actor()
     const published = await next('publish', secrets)
     const signing = await next('sign', published)
@@ -272,7 +274,7 @@ describe('CK2: keys are changed', () => {
       await jwtVerify(token, createLocalJWKSet(cachedKeys), { audience: 'roster' })
       cachedKeys = (await at.send<JSONWebKeySet>('GET', '/.well-known/jwks.json')).body
     }
-    expect(cachedKeys.keys).toHaveLength(1)
+    expect(cachedKeys.keys).toHaveLength(1 + openIdKeys)
     const at = openApi(retired)
     expect(await statusAt(at, ada.token)).toBe(401)
     expect((await refreshAt(at, (await api.signIn(ada)).refreshToken)).body).toMatchObject({

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 /** The floors of the house, from the top: a folder imports from lower floors only. docs/ARCHITECTURE.md draws them. */
 const FLOORS = `
   index app context
-  signin account console docs
+  signin consent account console docs
   pages
   oauth api-keys webhooks bulk
   cleanup system

@@ -89,6 +89,13 @@ const rotate = prepare((at: Places<Rotation>) => {
  * @throws 401 `invalid_refresh_token`; 401 `session_revoked`, also for a token used again.
  */
 export async function refresh(resources: Resources, refreshToken: string): Promise<Tokens> {
+  const { session, user } = await rotateSession(resources, refreshToken, null)
+  await assertNotShadowed(resources, session)
+  return toTokens(resources, session, user)
+}
+
+/** The same up to the tokens, for whoever the session is of: an app, or (null) a login of our own. */
+export async function rotateSession(resources: Resources, refreshToken: string, clientId: string | null) {
   const { db, config, origin } = resources
   const token = openRefreshToken(config.keys.refresh_token, refreshToken)
   if (!token) throw invalidRefreshToken(new Refusal('signature'))
@@ -101,7 +108,7 @@ export async function refresh(resources: Resources, refreshToken: string): Promi
     rotate({
       ...token,
       ...origin,
-      clientId: null,
+      clientId,
       ...privileged(config),
     }),
   )
@@ -119,8 +126,7 @@ export async function refresh(resources: Resources, refreshToken: string): Promi
   if (session.idle_expires_at <= session.now) throw invalidRefreshToken(new Refusal('idle'))
   if (!user) throw invalidRefreshToken(new Refusal('inactive'))
   if (session.counter !== token.counter + 1) throw invalidRefreshToken(new Refusal('unknown'))
-  await assertNotShadowed(resources, session)
-  return toTokens(resources, session, user)
+  return { session, user }
 }
 
 /**

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { type JwtKeys, parseJwtKeys } from '../crypto/jwt-keys.ts'
+import { type OpenIdKeys, parseOpenIdKeys } from '../crypto/openid-keys.ts'
 import { lazy } from '../values/lazy.ts'
 import {
   faultOfColour,
@@ -78,6 +79,21 @@ export const Env = lazy(() =>
         return z.NEVER
       }
     }),
+    /** What signs ID tokens. Without them Roster is no OpenID provider. */
+    OPENID_KEYS: z
+      .string()
+      .transform((value, context): OpenIdKeys => {
+        try {
+          return parseOpenIdKeys(value)
+        } catch {
+          context.addIssue({
+            code: 'custom',
+            message: 'is not a set of RS256 and ES256 private keys that can sign',
+          })
+          return z.NEVER
+        }
+      })
+      .optional(),
     SECRET_KEYS: list(weaknessOfSecret)
       .refine((keys) => keys.length > 0, 'is empty')
       .refine((keys) => keys.length <= MOST_KEYS, `has more than ${MOST_KEYS} entries`),
@@ -175,6 +191,7 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   UPSTASH_REDIS_REST_URL: URL_OF('Redis'),
   UPSTASH_REDIS_REST_TOKEN: 'the token of Redis, which no other setting has',
   JWT_KEYS: 'what `npm run keys:generate` prints',
+  OPENID_KEYS: 'what `npm run keys:generate` prints, or leave it out for no OpenID',
   SECRET_KEYS: 'what `npm run keys:generate` prints, several separated by commas',
   ISSUER: "the Worker's own origin, such as https://roster.your-domain (http:// is for localhost alone)",
   AUDIENCE: 'a name for what the tokens are good for, or leave it out',

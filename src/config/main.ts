@@ -30,6 +30,8 @@ const PURPOSES = [
   'form_token',
   'near_copy',
   'carried_form',
+  'oauth_code',
+  'oauth_asked',
 ] as const
 
 /** What is wrong with one setting, without its value: "is missing". */
@@ -131,6 +133,9 @@ function contradictions(settings: Settings, env: object): Fault[] {
   ] as const) {
     if (settings[other] && !settings[name]) faults.push({ name, wrong: `is missing, and ${other} is there` })
   }
+  const kids = new Set(settings.JWT_KEYS.verifying.map(({ kid }) => kid))
+  if (settings.OPENID_KEYS?.verifying.some(({ kid }) => kids.has(kid)))
+    faults.push({ name: 'OPENID_KEYS', wrong: 'has a kid that stands in JWT_KEYS too' })
   const { ISSUER, LINK_ORIGIN = ISSUER } = settings
   const isLocal = (origin: string) => isLoopback(new URL(origin).hostname)
   if (isLocal(LINK_ORIGIN) !== isLocal(ISSUER)) {
@@ -156,7 +161,7 @@ function contradictions(settings: Settings, env: object): Fault[] {
 /** A secret that is known elsewhere is none. Of two that are equal, the later in this list is named. */
 function sharedSecrets(settings: Settings): Fault[] {
   type Value = [name: Setting, value: string | undefined]
-  const { JWT_KEYS, SECRET_KEYS } = settings
+  const { JWT_KEYS, OPENID_KEYS, SECRET_KEYS } = settings
   const known: Value[] = [
     ...(['ISSUER', 'AUDIENCE', 'ORGANISATION', 'LINK_ORIGIN', 'MAIL_FROM'] as const).map(
       (name): Value => [name, settings[name]],
@@ -165,6 +170,7 @@ function sharedSecrets(settings: Settings): Fault[] {
   ]
   const secrets: Value[] = [
     ...JWT_KEYS.secrets.map((d): Value => ['JWT_KEYS', d]),
+    ...(OPENID_KEYS?.secrets ?? []).map((d): Value => ['OPENID_KEYS', d]),
     ['TURSO_AUTH_TOKEN', settings.TURSO_AUTH_TOKEN],
     ['UPSTASH_REDIS_REST_TOKEN', settings.UPSTASH_REDIS_REST_TOKEN],
     ['RESEND_API_KEY', settings.RESEND_API_KEY],

@@ -29,6 +29,7 @@ const TAGS = {
   users: 'Yourself, and the users you manage.',
   invitations: 'Ask somebody to join.',
   clients: 'Apps that sign users in with Roster, and services that act for themselves.',
+  oauth: 'What apps ask: OAuth 2.1 and OpenID Connect. Answers and errors are as their standards have them.',
   activity: 'What happened, to whom, and by whom.',
   system: 'Health, keys and this document.',
 }

@@ -16,6 +16,8 @@ interface Extras {
   errors?: InputError[]
   /** Further members of the document (RFC 9457 section 3.2). */
   members?: Record<string, unknown>
+  /** Answered as OAuth has it (RFC 6749 section 5.2), at the endpoints of OAuth. */
+  isOAuth?: boolean
   /** What really happened, for the log only. Never a token, hash, password or address. */
   cause?: unknown
 }
@@ -57,6 +59,7 @@ export class AppError extends Error {
   readonly headers: Record<string, string>
   readonly errors: InputError[] | undefined
   readonly members: Record<string, unknown>
+  readonly isOAuth: boolean
 
   constructor(status: ContentfulStatusCode, code: string, detail: string, extras: Extras = {}) {
     super(detail, { cause: extras.cause })
@@ -65,6 +68,7 @@ export class AppError extends Error {
     this.headers = { ...challengeOf(status, code), ...extras.headers }
     this.errors = extras.errors
     this.members = extras.members ?? {}
+    this.isOAuth = extras.isOAuth ?? false
   }
 }
 
@@ -169,6 +173,8 @@ export function toProblem(error: unknown, c: Context): Response {
   // Without settings, it is relative (RFC 9457 section 3.1.1).
   const issuer: string = c.get('config')?.ISSUER ?? ''
   c.set('problem', known)
+  if (known.isOAuth)
+    return c.json({ error: known.code, error_description: known.message }, known.status, known.headers)
   return c.body(JSON.stringify(problemOf(known, requestId, issuer)), known.status, {
     'content-type': 'application/problem+json',
     ...known.headers,

@@ -5,3 +5,42 @@ export const clientHasNoSecret = () =>
   new AppError(409, 'client_has_no_secret', 'This client does not sign in by a secret.')
 export const tooManyClients = () =>
   new AppError(409, 'too_many_clients', 'There are 500 clients already. Remove one first.')
+
+/** What OAuth and OpenID Connect call what is wrong, where a client asks (RFC 6749 section 5.2). */
+export type OAuthCode =
+  | 'invalid_request'
+  | 'invalid_client'
+  | 'invalid_grant'
+  | 'unauthorized_client'
+  | 'unsupported_grant_type'
+  | 'unsupported_token_type'
+  | 'invalid_scope'
+
+/** An answer at the endpoints that clients ask: `error` and `error_description`. */
+export const oauthError = (code: OAuthCode, detail: string, cause?: unknown) =>
+  new AppError(code === 'invalid_client' ? 401 : 400, code, detail, {
+    isOAuth: true,
+    cause,
+    ...(code === 'invalid_client' && {
+      headers: { 'www-authenticate': 'Basic realm="roster", charset="UTF-8"' },
+    }),
+  })
+
+export const invalidClient = (cause?: unknown) =>
+  oauthError(
+    'invalid_client',
+    'The client is not known here, or did not prove who it is as it is registered to.',
+    cause,
+  )
+export const invalidGrant = (cause?: unknown) =>
+  oauthError(
+    'invalid_grant',
+    'The code or token is not good, has been used, or was given to somebody else.',
+    cause,
+  )
+
+/** Where a browser cannot be sent back: the request names no app, or no address of it. */
+export const badAuthorizeRequest = (detail: string) => new AppError(400, 'bad_authorize_request', detail)
+
+export const grantNotFound = () =>
+  new AppError(404, 'grant_not_found', 'You have let no such app do anything.')

@@ -118,9 +118,12 @@ export const homeOf = (role: string) => (role === 'user' ? '/account' : '/admin'
 
 const NOWHERE = 'http://roster.invalid'
 
+/** It waits in a cookie while a second factor is asked for. */
+const MAX_PLACE_LENGTH = 1700
+
 /** A place of ours to go to after signing in; undefined for anything else: no link leads away from here. */
 export function placeOfOurs(to: string | undefined): string | undefined {
-  if (!to || to.length > 512 || !/^\/[\x21-\x7e]*$/.test(to)) return undefined
+  if (!to || to.length > MAX_PLACE_LENGTH || !/^\/[\x21-\x7e]*$/.test(to)) return undefined
   const url = URL.parse(to, NOWHERE)
   // Looked at as it will be sent: dots and escapes can make two slashes of one, which is another host.
   const place = url?.origin === NOWHERE ? url.pathname + url.search : undefined

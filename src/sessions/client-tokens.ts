@@ -30,48 +30,69 @@ const isLive = (now: SQL | number) =>
 
 export interface ClientSession {
   sid: string
-  sub: string
+  /** Null where only the session knows. */
+  sub: string | null
   client_id: string
   now: number
 }
 
-const readClientSession = prepare(({ sid, sub, client_id, now }: Places<ClientSession>) => ({
+/** An app's session, with its person and its app as they are now. */
+export const selectClientSession = prepare(({ sid, sub, client_id, now }: Places<ClientSession>) => ({
   found: build
     .select({
       ...profileColumns,
+      locale: users.locale,
       is_live: sql<0 | 1>`coalesce(${isLive(now)}, 0)`.as('is_live'),
       token_epoch: users.token_epoch,
       amr: sessions.amr,
       scope: sessions.scope,
+      parent_id: sessions.parent_id,
+      proved_at: sessions.proved_at,
+      session_expires_at: sql<number>`min(${sessions.idle_expires_at}, ${sessions.expires_at})`.as(
+        'session_expires_at',
+      ),
       client_scopes: sql<string>`${oauthClients.scopes}`.as('client_scopes'),
       granted: sql<string | null>`CASE WHEN ${oauthClients.first_party} = 1 THEN ${oauthClients.scopes}
         ELSE ${oauthGrants.scopes} END`.as('granted'),
-      id_token_alg: sql<string>`${oauthClients.id_token_signed_response_alg}`.as('id_token_alg'),
     })
     .from(sessions)
-    .innerJoin(users, and(eq(users.id, sessions.user_id), eq(users.id, sub)))
+    .innerJoin(
+      users,
+      and(eq(users.id, sessions.user_id), sql`${users.id} = coalesce(${sub}, ${sessions.user_id})`),
+    )
     .innerJoin(oauthClients, eq(oauthClients.id, sessions.client_id))
     .leftJoin(oauthGrants, and(eq(oauthGrants.user_id, users.id), eq(oauthGrants.client_id, oauthClients.id)))
     .where(and(eq(sessions.id, sid), eq(sessions.client_id, client_id))),
 }))
-type Row = RowsOf<ReturnType<typeof readClientSession>['found']>[number]
-export type FoundClientSession = Omit<Row, 'is_live' | 'client_scopes' | 'granted'> &
-  Profile & {
-    /** Of the token: those that still count. */
-    scopes: string[]
-  }
+export type ClientSessionRow = RowsOf<ReturnType<typeof selectClientSession>['found']>[number]
 
-/** An app's session that is live, with what it may do now of `scopes`; undefined where it has ended. */
+/** Whether it is live; for a token of an epoch, whether that is still the person's. */
+export const isClientSessionLive = (
+  row: ClientSessionRow | undefined,
+  epoch?: number,
+): row is ClientSessionRow => row?.is_live === 1 && (epoch === undefined || row.token_epoch === epoch)
+
+/** Of these scopes, those that the session, the app and what it was let do all have, as they are now. */
+export function scopesNow(
+  row: Pick<ClientSessionRow, 'scope' | 'client_scopes' | 'granted'>,
+  scopes: readonly string[],
+): string[] {
+  const kept = [
+    (row.scope ?? '').split(' '),
+    JSON.parse(row.client_scopes) as string[],
+    JSON.parse(row.granted ?? '[]') as string[],
+  ]
+  return scopes.filter((scope) => kept.every((list) => list.includes(scope)))
+}
+
+/** The session of an app's token, where it is live, with what the token may do now. */
 export async function findClientSession(
   { db, now }: Pick<Resources, 'db' | 'now'>,
   token: Omit<ClientSession, 'now'> & { epoch: number; scope: string },
-): Promise<FoundClientSession | undefined> {
-  const [row] = (await db.read(readClientSession({ ...token, now }))).found
-  if (row?.is_live !== 1 || row.token_epoch !== token.epoch) return undefined
-  const { is_live: _live, client_scopes, granted, ...found } = row
-  const kept = [client_scopes, granted ?? '[]'].map((list) => JSON.parse(list) as string[])
-  const isKept = (scope: string) => kept.every((list) => list.includes(scope))
-  return { ...found, scopes: token.scope.split(' ').filter(isKept) } as FoundClientSession
+): Promise<(ClientSessionRow & { scopes: string[] }) | undefined> {
+  const [row] = (await db.read(selectClientSession({ ...token, now }))).found
+  if (!isClientSessionLive(row, token.epoch)) return undefined
+  return { ...row, scopes: scopesNow(row, token.scope.split(' ')) }
 }
 
 const liveClientSession = ({ sid, sub, epoch, client }: Claims, now: number) =>

@@ -22,7 +22,7 @@ import { onwardsIn, originOfTarget, placeAfter } from './targets.ts'
 const factorPage = (c: Context, due: FactorDue, message?: Said, status = 200) =>
   respond(c, <FactorPage view={viewOf(c)} token={browserFormToken(c)} due={due} message={message} />, {
     status: status as 200,
-    ...originOfTarget(c.var as PageEnv['Variables'], due.target),
+    ...originOfTarget(c.var as PageEnv['Variables'], due.target, due.to),
   })
 
 /** The session begins, and the browser keeps it; where one more factor is due, that is asked for. */

@@ -64,7 +64,7 @@ function signUpPage(c: Context<PageEnv>, on: Onwards, refused: Partial<FormPage>
     />,
     {
       status: status as 200,
-      ...originOfTarget(c.var, on.target),
+      ...originOfTarget(c.var, on.target, on.to),
       ...(siteKey && { thirdParty: script.origin }),
     },
   )

@@ -1,5 +1,7 @@
 import type { Resources } from '../context.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
+import { redirectAfter } from '../oauth/authorize.ts'
+import { originOf } from '../oauth/redirects.ts'
 import { homeOf, placeOfOurs } from '../pages/session.ts'
 
 /**
@@ -23,10 +25,17 @@ export function openTarget(
   return url && config.APP_URLS.includes(url) ? url : undefined
 }
 
-/** The origin at which a form ends that carries a target: the page's policy has to allow it. */
-export const originOfTarget = (resources: Pick<Resources, 'config'>, sealed: string | undefined) => {
-  const url = openTarget(resources, sealed)
-  return url === undefined ? {} : { formAction: new URL(url).origin }
+/**
+ * The origin at which a form ends that carries a target, or a place of ours that leads on to an app: the page's policy has
+ * to allow it.
+ */
+export const originOfTarget = (
+  resources: Pick<Resources, 'config'>,
+  sealed: string | undefined,
+  to?: string | undefined,
+) => {
+  const url = openTarget(resources, sealed) ?? redirectAfter(resources, to)
+  return url === undefined ? {} : { formAction: originOf(url) }
 }
 
 /** Where it goes on after signing in: a place of ours, or a sealed target. */

@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { limitByNetwork, whoeverAsks } from '../access/guards.ts'
 import { allows } from '../access/permissions.ts'
+import type { Config } from '../config/main.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { operation } from '../http/operation.ts'
@@ -46,27 +47,19 @@ const Ready = lazy(() =>
 const PublicKey = lazy(() =>
   z
     .looseObject({
-      kty: z.literal('EC'),
-      crv: z.literal('P-256'),
-      x: z.string(),
-      y: z.string(),
+      kty: z.enum(['EC', 'RSA']),
       kid: z.string(),
-      alg: z.literal('ES256').optional(),
+      alg: z.enum(['ES256', 'RS256']).optional(),
       use: z.literal('sig').optional(),
     })
     .meta({ id: 'PublicKey' }),
 )
 const Jwks = lazy(() => z.object({ keys: z.array(PublicKey()) }).meta({ id: 'Jwks' }))
-const IssuerMetadata = lazy(() =>
-  z
-    .looseObject({
-      issuer: z.string(),
-      jwks_uri: z.string(),
-      response_types_supported: z.array(z.string()),
-      service_documentation: z.string(),
-    })
-    .meta({ id: 'IssuerMetadata' }),
-)
+/** One address for all: access tokens are signed by the first set alone, and ID tokens by the second. */
+const publicKeysOf = ({ JWT_KEYS, OPENID_KEYS }: Config) => [
+  ...JWT_KEYS.verifying,
+  ...(OPENID_KEYS?.verifying ?? []),
+]
 
 /** Verifiers keep keys for ten minutes, so a new key is published that long before it signs. */
 const KEYS_CACHE_CONTROL = 'public, max-age=600'
@@ -113,29 +106,9 @@ export const systemRoutes = new Hono<AppEnv>()
     operation({
       id: 'getKeys',
       tag,
-      summary: 'Public keys of the access tokens (RFC 7517)',
+      summary: 'Public keys of access tokens and ID tokens (RFC 7517)',
       responses: { 200: Jwks },
     }),
     revalidated,
-    (c) => c.json({ keys: c.var.config.JWT_KEYS.verifying }, 200, { 'cache-control': KEYS_CACHE_CONTROL }),
-  )
-  .get(
-    '/.well-known/oauth-authorization-server',
-    operation({
-      id: 'getIssuerMetadata',
-      tag,
-      summary: 'Issuer metadata (RFC 8414)',
-      responses: { 200: IssuerMetadata },
-    }),
-    revalidated,
-    (c) => {
-      const { ISSUER: issuer } = c.var.config
-      const metadata = {
-        issuer,
-        jwks_uri: `${issuer}/.well-known/jwks.json`,
-        response_types_supported: [],
-        service_documentation: `${issuer}/docs`,
-      }
-      return c.json(metadata, 200, { 'cache-control': KEYS_CACHE_CONTROL })
-    },
+    (c) => c.json({ keys: publicKeysOf(c.var.config) }, 200, { 'cache-control': KEYS_CACHE_CONTROL }),
   )

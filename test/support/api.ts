@@ -59,11 +59,19 @@ function expectWellFormed(answer: Answer): void {
   }
   expect(text).not.toMatch(LEAKS)
   if (status < 400) return
+  // What apps ask is answered as their standards have it (RFC 6749 section 5.2).
+  if (answer.body && 'error' in (answer.body as object)) {
+    expect(answer.body).toEqual({
+      error: expect.stringMatching(/^[a-z_]+$/),
+      error_description: expect.any(String),
+    })
+    return
+  }
   // Every problem of a page is a page.
   if (!isPage) expect(headers.get('content-type')).toBe('application/problem+json')
   expect(headers.get('cache-control')).toBe('no-store')
   if (status === 429 || status === 503) expect(headers.get('retry-after')).toMatch(/^[1-9]\d*$/)
-  if (status === 401) expect(headers.get('www-authenticate')).toContain('Bearer realm="roster"')
+  if (status === 401) expect(headers.get('www-authenticate')).toMatch(/^(Bearer|Basic) realm="roster"/)
   if (status === 405) expect(headers.get('allow')).toBeTruthy()
   if (answer.body === undefined) return // HEAD, and pages
   expect(answer.body).toMatchObject({

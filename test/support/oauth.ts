@@ -1,11 +1,17 @@
 import { v7 as uuidv7 } from 'uuid'
-import type { ClientWithSecret } from '../../src/oauth/client-schemas.ts'
+import type { ClientWithSecret } from '../../src/oauth/clients/schemas.ts'
 import { signClientToken } from '../../src/sessions/access-tokens.ts'
 import { makeRefreshToken } from '../../src/sessions/refresh-tokens.ts'
 import type { Api } from './api.ts'
 
 /** Who gets through the routes of apps, as WHO says of all. */
 export const WHO_OF_APPS = {
+  'GET /.well-known/openid-configuration': 'anyone',
+  'GET /oauth/userinfo': 'anyone',
+  'POST /oauth/userinfo': 'anyone',
+  'POST /oauth/token': 'anyone',
+  'POST /oauth/introspect': 'anyone',
+  'POST /oauth/revoke': 'anyone',
   'GET /v1/oauth_clients': 'admin',
   'POST /v1/oauth_clients': 'admin',
   'GET /v1/oauth_clients/:id': 'admin',
@@ -31,7 +37,19 @@ export async function addApp(api: Api, given: object = {}): Promise<ClientWithSe
 /** One good request of each of those routes. */
 export const requestsOfApps = (open: () => Api) => {
   const path = async () => `/v1/oauth_clients/${(await addApp(open())).client_id}`
+  const service = { grants: ['client_credentials'], redirect_uris: [], scopes: ['users:read'] }
+  const form = async (fields: Record<string, string>) => {
+    const { client_id, client_secret } = await addApp(open(), {
+      ...service,
+      token_endpoint_auth_method: 'client_secret_post',
+    })
+    return new URLSearchParams({ client_id, client_secret: client_secret!, ...fields })
+  }
   return {
+    'GET /.well-known/openid-configuration': async () => ['/.well-known/openid-configuration'],
+    'POST /oauth/token': async () => ['/oauth/token', await form({ grant_type: 'client_credentials' })],
+    'POST /oauth/introspect': async () => ['/oauth/introspect', await form({ token: 'x' })],
+    'POST /oauth/revoke': async () => ['/oauth/revoke', await form({ token: 'x' })],
     'GET /v1/oauth_clients': async () => ['/v1/oauth_clients'],
     'POST /v1/oauth_clients': async () => [
       '/v1/oauth_clients',

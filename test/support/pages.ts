@@ -12,6 +12,9 @@ export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'>
   'GET /': 'anyone',
   'GET /.well-known/change-password': 'anyone',
   'GET /:brand{brand\\.[0-9a-f]+\\.css}': 'anyone',
+  'GET /oauth/authorize': 'anyone',
+  'POST /oauth/authorize': 'anyone',
+  'POST /consent': 'anyone',
   'GET /signin': 'anyone',
   'POST /signin': 'anyone',
   'GET /signup': 'anyone',
@@ -145,6 +148,8 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
   await asNobody('POST /forgot', { fields: { email: eve.email } })
   await asNobody('POST /signin/factor', { fields: { code: '000000' } })
   await asNobody('POST /signin/passkey', { fields: { credential: '{}' } })
+  await asNobody('POST /oauth/authorize', { fields: { client_id: 'x' } })
+  await asNobody('POST /consent')
 
   const ada = await api.person()
   const asAda = await by(ada)

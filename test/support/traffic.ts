@@ -11,7 +11,8 @@ import { type Answer, type Api, linkIn, type Options, PASSWORD } from './api.ts'
 import { softwarePasskey } from './authenticator.ts'
 import { RARE_NAME } from './crowd.ts'
 import { challengeOf, codeOf, mailedCode, wrongCodeOf } from './factors.ts'
-import { REDIRECT } from './oauth.ts'
+import { addApp, REDIRECT } from './oauth.ts'
+import { openBrowser } from './pages.ts'
 
 /** Makes one request of a route, which is named as the router has it; `id` is for what it calls `:id` or else. */
 export type Visit = (route: string, options?: Options & { query?: string; id?: string }) => Promise<Answer>
@@ -33,7 +34,7 @@ export async function everyRequest(api: Api, visit: Visit, historian: { id: stri
   await byMail(api, visit, by)
   await byFactors(api, visit, by)
   await manyAtOnce(api, visit, by)
-  await byApps(visit, by)
+  await byApps(api, visit, by)
   for (const route of [
     'GET /health',
     'GET /ready',
@@ -41,6 +42,7 @@ export async function everyRequest(api: Api, visit: Visit, historian: { id: stri
     'GET /docs',
     'GET /.well-known/jwks.json',
     'GET /.well-known/oauth-authorization-server',
+    'GET /.well-known/openid-configuration',
   ])
     await visit(route)
   await visit('GET /problems/:code', { id: 'not_found' })
@@ -237,7 +239,7 @@ async function manyAtOnce(api: Api, visit: Visit, by: { token: string }) {
 }
 
 /** Apps, and what they are let do. */
-async function byApps(visit: Visit, by: { token: string }) {
+async function byApps(api: Api, visit: Visit, by: { token: string }) {
   const app = { name: 'Wiki', type: 'confidential', redirect_uris: [REDIRECT] }
   const { body } = await visit('POST /v1/oauth_clients', { ...by, body: app })
   const id = body.client_id as string
@@ -246,8 +248,65 @@ async function byApps(visit: Visit, by: { token: string }) {
   await visit('GET /v1/oauth_clients/:id', { ...by, id })
   await visit('PATCH /v1/oauth_clients/:id', { ...by, id, body: { name: 'Notes' } })
   await visit('POST /v1/oauth_clients/:id/secret', { ...by, id, body: {} })
+  const service = await visit('POST /v1/oauth_clients', {
+    ...by,
+    body: { name: 'Sync', type: 'confidential', grants: ['client_credentials'], scopes: ['users:read'] },
+  })
+  const { client_id, client_secret } = service.body as Record<string, string>
+  const basic = { authorization: `Basic ${btoa(`${client_id}:${client_secret}`)}` }
+  const form = (fields: Record<string, string>) => ({ headers: basic, raw: new URLSearchParams(fields) })
+  const { body: tokens } = await visit('POST /oauth/token', form({ grant_type: 'client_credentials' }))
+  await api.send('GET', '/v1/users', { token: tokens.access_token as string })
+  await visit('POST /oauth/introspect', form({ token: tokens.access_token as string }))
+  await visit('POST /oauth/revoke', form({ token: tokens.access_token as string }))
+  await visit('DELETE /v1/oauth_clients/:id', { ...by, id: client_id! })
+  await withApp(api, visit)
   for (const made of [id, other.body.client_id as string])
     await visit('DELETE /v1/oauth_clients/:id', { ...by, id: made })
+}
+
+/** Signing in to an app: code, tokens, userinfo, refresh. */
+async function withApp(api: Api, visit: Visit) {
+  const app = await addApp(api)
+  const ada = await api.person({ email_verified_at: 1, password_hash: null })
+  const browser = await openBrowser(api, ada)
+  const verifier = 'v'.repeat(43)
+  const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(verifier))
+  const challenge = Buffer.from(digest).toString('base64url')
+  const query = new URLSearchParams({
+    client_id: app.client_id,
+    redirect_uri: REDIRECT,
+    response_type: 'code',
+    scope: 'openid profile',
+    code_challenge: challenge,
+    code_challenge_method: 'S256',
+  })
+  const page = await browser('GET', `/oauth/authorize?${query}`)
+  const action = /action="(\/consent[^"]*)"/.exec(page.text)![1]!.replaceAll('&amp;', '&')
+  const { headers } = await browser('POST', action, { decision: 'allow' })
+  const code = new URL(headers.get('location')!).searchParams.get('code')!
+  const basic = { authorization: `Basic ${btoa(`${app.client_id}:${app.client_secret}`)}` }
+  const ask = (fields: Record<string, string>) =>
+    visit('POST /oauth/token', { headers: basic, raw: new URLSearchParams(fields) })
+  const redeeming = {
+    grant_type: 'authorization_code',
+    code,
+    redirect_uri: REDIRECT,
+    code_verifier: verifier,
+  }
+  const { body } = await ask(redeeming)
+  await visit('GET /oauth/userinfo', { token: body.access_token as string })
+  await visit('POST /oauth/userinfo', {
+    raw: new URLSearchParams({ access_token: body.access_token as string }),
+  })
+  await ask({ grant_type: 'refresh_token', refresh_token: body.refresh_token as string })
+  await ask(redeeming)
+  const { token } = await api.signIn(
+    (await api.sql('SELECT id FROM users WHERE role = ? ORDER BY id DESC LIMIT 1', ['admin']))[0] as {
+      id: string
+    },
+  )
+  await api.send('DELETE', `/v1/oauth_clients/${app.client_id}`, { token })
 }
 
 /** Adding, using and losing second factors. */

@@ -1,5 +1,6 @@
 import type { Language } from '../../values/languages.ts'
 import { account as deAccount } from './de/account.ts'
+import { apps as deApps } from './de/apps.ts'
 import { common as deCommon } from './de/common.ts'
 import { console as deConsole } from './de/console.ts'
 import { factors as deFactors } from './de/factors.ts'
@@ -7,6 +8,7 @@ import { history as deHistory } from './de/history.ts'
 import { links as deLinks } from './de/links.ts'
 import { signin as deSignin } from './de/signin.ts'
 import { account } from './en/account.ts'
+import { apps } from './en/apps.ts'
 import { common } from './en/common.ts'
 import { console } from './en/console.ts'
 import { factors } from './en/factors.ts'
@@ -23,12 +25,13 @@ export interface Texts {
   factors: typeof factors
   console: typeof console
   history: typeof history
+  apps: typeof apps
 }
 
 /** Looks like English and is none: what a page shows without accents was never translated. For tests. */
 export const PSEUDO = 'en-XA'
 
-const english: Texts = { common, signin, links, account, factors, console, history }
+const english: Texts = { common, signin, links, account, factors, console, history, apps }
 const german: Texts = {
   common: deCommon,
   signin: deSignin,
@@ -37,6 +40,7 @@ const german: Texts = {
   factors: deFactors,
   console: deConsole,
   history: deHistory,
+  apps: deApps,
 }
 
 const texts: Record<string, Texts> = { en: english, de: german }

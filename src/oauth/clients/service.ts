@@ -1,17 +1,20 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { and, asc, desc, eq, gt, lt, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { requireRecentLogin } from '../access/guards.ts'
-import { hasPermission } from '../access/permissions.ts'
-import { type Action, activityLogs } from '../activity/models.ts'
-import { record } from '../activity/service.ts'
-import type { Resources } from '../context.ts'
-import { build, insertWhere, rowExists, type Statement } from '../database/statements.ts'
-import { type List, openPlace, toPage } from '../http/pagination.ts'
-import { type InputError, invalidInput } from '../http/problem.ts'
-import type { Claims } from '../sessions/access-tokens.ts'
-import { type Authority, byActor } from '../users/change.ts'
-import { writeConflict } from '../users/errors.ts'
+import { requireRecentLogin } from '../../access/guards.ts'
+import { hasPermission } from '../../access/permissions.ts'
+import { type Action, activityLogs } from '../../activity/models.ts'
+import { record } from '../../activity/service.ts'
+import type { Resources } from '../../context.ts'
+import { build, insertWhere, rowExists, type Statement } from '../../database/statements.ts'
+import { type List, openPlace, toPage } from '../../http/pagination.ts'
+import { type InputError, invalidInput } from '../../http/problem.ts'
+import type { Claims } from '../../sessions/access-tokens.ts'
+import { type Authority, byActor } from '../../users/change.ts'
+import { writeConflict } from '../../users/errors.ts'
+import { clientHasNoSecret, clientNotFound, tooManyClients } from '../errors.ts'
+import { type Client as ClientRow, oauthClients } from '../models.ts'
+import { isPermission, OPENID_SCOPES } from '../scopes.ts'
 import {
   type Client,
   type ClientWithSecret,
@@ -19,10 +22,7 @@ import {
   type RotateSecret,
   toClient,
   type UpdateClient,
-} from './client-schemas.ts'
-import { clientHasNoSecret, clientNotFound, tooManyClients } from './errors.ts'
-import { type Client as ClientRow, oauthClients } from './models.ts'
-import { isPermission, OPENID_SCOPES } from './scopes.ts'
+} from './schemas.ts'
 
 const MAX_CLIENTS = 500
 const MAX_ROUNDS = 5

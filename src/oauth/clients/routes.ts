@@ -1,10 +1,11 @@
-import { reauthenticationRequired } from '../access/errors.ts'
-import { limitLists, requirePermission } from '../access/guards.ts'
-import type { AppEnv } from '../context.ts'
-import { Hono } from '../http/hono.ts'
-import { body, operation, query } from '../http/operation.ts'
-import { answerList, invalidCursor } from '../http/pagination.ts'
-import { writeConflict } from '../users/errors.ts'
+import { reauthenticationRequired } from '../../access/errors.ts'
+import { limitLists, requirePermission } from '../../access/guards.ts'
+import type { AppEnv } from '../../context.ts'
+import { Hono } from '../../http/hono.ts'
+import { body, operation, query } from '../../http/operation.ts'
+import { answerList, invalidCursor } from '../../http/pagination.ts'
+import { writeConflict } from '../../users/errors.ts'
+import { clientHasNoSecret, clientNotFound, tooManyClients } from '../errors.ts'
 import {
   Client,
   ClientList,
@@ -14,7 +15,7 @@ import {
   RotateSecret,
   toClient,
   UpdateClient,
-} from './client-schemas.ts'
+} from './schemas.ts'
 import {
   createClient,
   deleteClient,
@@ -22,8 +23,7 @@ import {
   requireClient,
   rotateSecret,
   updateClient,
-} from './clients.ts'
-import { clientHasNoSecret, clientNotFound, tooManyClients } from './errors.ts'
+} from './service.ts'
 
 const tag = 'clients'
 

@@ -1,18 +1,18 @@
 import * as z from 'zod'
-import { listOf, pageQuery } from '../http/pagination.ts'
-import { DisplayName, Role } from '../users/schemas.ts'
-import { Id, Time, toTime, toTimeOrNull } from '../values/ids.ts'
-import { lazy, type Of } from '../values/lazy.ts'
-import { text } from '../values/text.ts'
+import { listOf, pageQuery } from '../../http/pagination.ts'
+import { DisplayName, Role } from '../../users/schemas.ts'
+import { Id, Time, toTime, toTimeOrNull } from '../../values/ids.ts'
+import { lazy, type Of } from '../../values/lazy.ts'
+import { text } from '../../values/text.ts'
 import {
   AUTH_METHODS,
   CLIENT_TYPES,
   type Client as ClientRow,
   GRANT_TYPES,
   ID_TOKEN_ALGORITHMS,
-} from './models.ts'
-import { faultOfUri, MAX_URI_LENGTH } from './redirects.ts'
-import { SCOPES } from './scopes.ts'
+} from '../models.ts'
+import { faultOfUri, MAX_URI_LENGTH } from '../redirects.ts'
+import { SCOPES } from '../scopes.ts'
 
 const uri = (faultOf: (value: string) => string | undefined) =>
   text(MAX_URI_LENGTH, 1).superRefine((value, context) => {

@@ -1,0 +1,148 @@
+import { badAuthorizeRequest } from './errors.ts'
+import type { Client } from './models.ts'
+import { isRegistered } from './redirects.ts'
+import { SCOPES, scopesIn } from './scopes.ts'
+
+/** It travels through a browser's address. */
+export const MAX_QUERY_LENGTH = 4000
+/** What of it is carried along while somebody signs in: in a cookie, at worst. */
+export const MAX_KEPT_LENGTH = 1500
+
+/** What goes back to the app instead of a code (RFC 6749 section 4.1.2.1, OpenID Connect Core section 3.1.2.6). */
+export type AuthorizeError =
+  | 'invalid_request'
+  | 'unsupported_response_type'
+  | 'invalid_scope'
+  | 'unauthorized_client'
+  | 'access_denied'
+  | 'login_required'
+  | 'interaction_required'
+  | 'consent_required'
+  | 'request_not_supported'
+  | 'request_uri_not_supported'
+  | 'registration_not_supported'
+
+export class AuthorizeRefusal extends Error {
+  readonly code: AuthorizeError
+  constructor(code: AuthorizeError, description: string) {
+    super(description)
+    this.code = code
+  }
+}
+
+const MODES = ['query', 'form_post'] as const
+
+/** Where an answer goes, whatever it is. */
+export interface ReturnTo {
+  redirectUri: string
+  state: string | undefined
+  mode: (typeof MODES)[number]
+}
+
+export interface AuthorizeRequest extends ReturnTo {
+  scopes: string[]
+  nonce: string | null
+  challenge: string | null
+  prompts: Set<string>
+  maxAge: number | undefined
+  loginHint: string | undefined
+  idTokenHint: string | undefined
+  locales: string[]
+}
+
+/** The app that a request names. Throws 400 `bad_authorize_request`. */
+export function clientIdIn(query: URLSearchParams): string {
+  const [id, ...more] = query.getAll('client_id')
+  if (id === undefined || more.length > 0) throw badAuthorizeRequest('client_id has to stand there once.')
+  return id
+}
+
+/** Where the answer goes. As long as that is not known, a browser is sent nowhere. Throws 400. */
+export function readReturn(query: URLSearchParams, client: Client): ReturnTo {
+  const [redirectUri, ...more] = query.getAll('redirect_uri')
+  if (redirectUri === undefined || more.length > 0)
+    throw badAuthorizeRequest('redirect_uri has to stand there once.')
+  if (!isRegistered(redirectUri, JSON.parse(client.redirect_uris)))
+    throw badAuthorizeRequest('redirect_uri is not registered for this app.')
+  const mode = MODES.find((one) => one === query.get('response_mode'))
+  const states = query.getAll('state')
+  return { redirectUri, state: states.length === 1 ? states[0] : undefined, mode: mode ?? 'query' }
+}
+
+/** The rest of it. Throws what goes back to the app. */
+export function readAuthorizeRequest(query: URLSearchParams, client: Client, to: ReturnTo): AuthorizeRequest {
+  const refuse = (code: AuthorizeError, description: string): never => {
+    throw new AuthorizeRefusal(code, description)
+  }
+  for (const name of new Set(query.keys()))
+    if (query.getAll(name).length > 1) refuse('invalid_request', 'A parameter stands there more than once.')
+  const get = (name: string) => query.get(name) || undefined
+  if (get('request')) refuse('request_not_supported', 'Request objects are not taken here.')
+  if (get('request_uri')) refuse('request_uri_not_supported', 'Request objects are not taken here.')
+  if (get('registration')) refuse('registration_not_supported', 'Clients are registered before.')
+  const type = get('response_type') ?? refuse('invalid_request', 'response_type is missing.')
+  if (type !== 'code') refuse('unsupported_response_type', 'The one response type is code.')
+  if (get('response_mode') && !MODES.some((mode) => mode === get('response_mode')))
+    refuse('invalid_request', 'response_mode is query or form_post.')
+  if (!(JSON.parse(client.grants) as string[]).includes('authorization_code'))
+    refuse('unauthorized_client', 'The client is not registered for this.')
+  return {
+    ...to,
+    scopes: readScopes(get('scope'), client, refuse),
+    nonce: get('nonce') ?? null,
+    challenge: readChallenge(get, client, refuse),
+    prompts: readPrompts(get('prompt'), refuse),
+    maxAge: readMaxAge(get('max_age'), refuse),
+    loginHint: get('login_hint'),
+    idTokenHint: get('id_token_hint'),
+    locales: (get('ui_locales') ?? '').split(' '),
+  }
+}
+
+type Refuse = (code: AuthorizeError, description: string) => never
+
+/** Scopes that are not known are passed over (OpenID Connect Core section 3.1.2.1); so is what the app may not ask for. */
+function readScopes(scope: string | undefined, client: Client, refuse: Refuse): string[] {
+  const allowed = JSON.parse(client.scopes) as string[]
+  const mayRefresh = (JSON.parse(client.grants) as string[]).includes('refresh_token')
+  const asked = scopesIn(scope).filter(
+    (one) => allowed.includes(one) && (SCOPES as readonly string[]).includes(one),
+  )
+  const scopes = asked.filter((one) => one !== 'offline_access' || mayRefresh)
+  return scopes.length > 0 ? scopes : refuse('invalid_scope', 'There is no scope that this app may ask for.')
+}
+
+/** RFC 7636, S256 alone: a plain challenge protects nothing, and none is a downgrade. */
+function readChallenge(
+  get: (name: string) => string | undefined,
+  { require_pkce }: Client,
+  refuse: Refuse,
+): string | null {
+  const challenge = get('code_challenge')
+  if (challenge === undefined) {
+    if (require_pkce || get('code_challenge_method')) refuse('invalid_request', 'code_challenge is missing.')
+    return null
+  }
+  if (get('code_challenge_method') !== 'S256')
+    refuse('invalid_request', 'code_challenge_method has to be S256.')
+  return /^[\w-]{43}$/.test(challenge)
+    ? challenge
+    : refuse('invalid_request', 'code_challenge is no S256 digest.')
+}
+
+const PROMPTS = ['none', 'login', 'consent', 'select_account']
+
+function readPrompts(prompt: string | undefined, refuse: Refuse): Set<string> {
+  const prompts = new Set(scopesIn(prompt))
+  if ([...prompts].some((one) => !PROMPTS.includes(one))) refuse('invalid_request', 'prompt is not known.')
+  if (prompts.has('none') && prompts.size > 1)
+    refuse('invalid_request', 'prompt=none goes with nothing else.')
+  return prompts
+}
+
+function readMaxAge(maxAge: string | undefined, refuse: Refuse): number | undefined {
+  if (maxAge === undefined) return undefined
+  return /^\d{1,9}$/.test(maxAge)
+    ? Number(maxAge)
+    : refuse('invalid_request', 'max_age is a number of seconds.')
+}

@@ -1,0 +1,142 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { eq, sql } from 'drizzle-orm'
+import type { Context } from 'hono'
+import { createLocalJWKSet, decodeJwt, jwtVerify } from 'jose'
+import { challenges } from '../../challenges/models.ts'
+import type { Resources } from '../../context.ts'
+import { build, insertWhere } from '../../database/statements.ts'
+import { Refusal } from '../../http/problem.ts'
+import { firstIdAt } from '../../values/ids.ts'
+import { invalidClient, oauthError } from '../errors.ts'
+import type { Client } from '../models.ts'
+import { digestOf } from './service.ts'
+
+const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
+const MAX_ASSERTION_SECONDS = 300
+const MAX_ASSERTION_LENGTH = 4096
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+/** Who a client says it is, and what proves it, by one of the ways of OpenID Connect Core section 9. */
+export interface GivenClient {
+  id: string
+  method: Client['token_endpoint_auth_method']
+  proof: string
+}
+
+/**
+ * Reads who a client says it is. The proof is looked at when its row is there: see `proveClient`.
+ *
+ * @throws 400 `invalid_request` for two ways at once; 401 `invalid_client`.
+ */
+export function readClient(c: Context, fields: Record<string, string>): GivenClient {
+  const header = c.req.header('authorization')
+  const { client_id, client_secret, client_assertion, client_assertion_type } = fields
+  const ways = [header, client_secret, client_assertion].filter((one) => one !== undefined)
+  if (ways.length > 1)
+    throw oauthError('invalid_request', 'The client proves who it is in more than one way.')
+  const given =
+    header !== undefined
+      ? fromBasic(header)
+      : client_assertion !== undefined
+        ? fromAssertion(client_assertion, client_assertion_type)
+        : client_secret !== undefined
+          ? ({ id: client_id, method: 'client_secret_post', proof: client_secret } as const)
+          : ({ id: client_id, method: 'none', proof: '' } as const)
+  const { id } = given
+  // RFC 6749 section 2.3.1, RFC 7523 section 3: named twice, it is the same.
+  if (id === undefined || !ID.test(id) || (client_id !== undefined && client_id !== id))
+    throw invalidClient(new Refusal('unknown'))
+  return { ...given, id }
+}
+
+/** RFC 6749 section 2.3.1: both encoded as a form has them, then joined. */
+function fromBasic(header: string) {
+  const [, encoded] = /^Basic ([\w+/-]+=*)$/i.exec(header) ?? []
+  const text = Buffer.from(encoded ?? '', 'base64').toString()
+  const at = text.indexOf(':')
+  if (at < 0) throw invalidClient(new Refusal('form'))
+  const decode = (part: string) => {
+    try {
+      return decodeURIComponent(part.replaceAll('+', ' '))
+    } catch {
+      throw invalidClient(new Refusal('form'))
+    }
+  }
+  return {
+    id: decode(text.slice(0, at)),
+    method: 'client_secret_basic',
+    proof: decode(text.slice(at + 1)),
+  } as const
+}
+
+function fromAssertion(assertion: string, type: string | undefined) {
+  if (type !== ASSERTION_TYPE || assertion.length > MAX_ASSERTION_LENGTH)
+    throw invalidClient(new Refusal('form'))
+  try {
+    return { id: decodeJwt(assertion).sub, method: 'private_key_jwt', proof: assertion } as const
+  } catch {
+    throw invalidClient(new Refusal('form'))
+  }
+}
+
+/** Proves a client by the one way that it is registered for. Throws 401 `invalid_client`, the same for whatever was wrong. */
+export async function proveClient(
+  resources: Resources,
+  given: GivenClient,
+  row: Client | undefined,
+): Promise<Client> {
+  if (!row) throw invalidClient(new Refusal('unknown'))
+  if (row.token_endpoint_auth_method !== given.method) throw invalidClient(new Refusal('type'))
+  if (given.method === 'private_key_jwt') await proveByKey(resources, given, row)
+  else if (given.method !== 'none' && !isSecret(resources, given.proof, row))
+    throw invalidClient(new Refusal('signature'))
+  return row
+}
+
+function isSecret({ now }: Resources, secret: string, row: Client): boolean {
+  const digest = Buffer.from(digestOf(secret))
+  const isThis = (hash: string | null) => {
+    const kept = Buffer.from(hash ?? '')
+    return kept.length === digest.length && timingSafeEqual(kept, digest)
+  }
+  const [isNewest, isFormer] = [isThis(row.secret_hash), isThis(row.former_secret_hash)]
+  return isNewest || (isFormer && (row.former_secret_until ?? 0) > now)
+}
+
+/** RFC 7523 section 3. The audience is the issuer alone, so an assertion for somebody else is none for us. */
+async function proveByKey(resources: Resources, { id, proof }: GivenClient, row: Client): Promise<void> {
+  const { config, now } = resources
+  const { payload } = await jwtVerify(proof, createLocalJWKSet(JSON.parse(row.jwks ?? '{"keys":[]}')), {
+    algorithms: ['RS256', 'PS256', 'ES256'],
+    issuer: id,
+    subject: id,
+    requiredClaims: ['exp', 'jti', 'aud'],
+    currentDate: new Date(now),
+    clockTolerance: 30,
+  }).catch((cause) => {
+    throw invalidClient(new Refusal('signature', { cause }))
+  })
+  const audience = typeof payload.aud === 'string' ? [payload.aud] : (payload.aud ?? [])
+  if (audience.length !== 1 || audience[0] !== config.ISSUER) throw invalidClient(new Refusal('audience'))
+  if (payload.exp! > now / 1000 + MAX_ASSERTION_SECONDS + 30) throw invalidClient(new Refusal('lifetime'))
+  if (typeof payload.jti !== 'string' || payload.jti.length > 255) throw invalidClient(new Refusal('claims'))
+  await spend(resources, idOfAssertion(id, payload.jti, payload.exp!))
+}
+
+/** An id that is the same for the same assertion, and as old as its end: clean-up goes by ids. */
+function idOfAssertion(clientId: string, jti: string, exp: number): string {
+  const hex = createHash('sha256')
+    .update(JSON.stringify([clientId, jti]))
+    .digest('hex')
+  return `${firstIdAt(exp * 1000).slice(0, 13)}-7${hex.slice(0, 3)}-8${hex.slice(3, 6)}-${hex.slice(6, 18)}`
+}
+
+/** Each assertion is good once. */
+async function spend({ db, now }: Resources, id: string): Promise<void> {
+  const attempt = crypto.randomUUID()
+  const { spent } = await db.writeBatch({
+    spending: insertWhere(challenges, { id, tries: 1, attempt_id: attempt, spent_at: now }, sql`1`),
+    spent: build.select().from(challenges).where(eq(challenges.id, id)),
+  })
+  if (spent[0]?.attempt_id !== attempt) throw invalidClient(new Refusal('used'))
+}

@@ -1,0 +1,60 @@
+import { createHash } from 'node:crypto'
+import { v7 as uuidv7 } from 'uuid'
+import type { Config } from '../config/main.ts'
+import { decrypt, encrypt } from '../crypto/encryption.ts'
+import { timeOfId } from '../values/ids.ts'
+
+/** RFC 6749 section 4.1.2: short, as it travels through a browser. */
+const CODE_MS = 60_000
+const MAX_CODE_LENGTH = 4096
+
+/** What a code says: for whom, of whom, and what was decided when it was given. */
+export interface Code {
+  /** A UUIDv7, so also when it was made. */
+  id: string
+  clientId: string
+  userId: string
+  /** The person's own session, which the app's will be under. */
+  parentId: string
+  epoch: number
+  /** Of the redirect URI (SHA-256). */
+  redirect: string
+  /** RFC 7636; null where the client may do without. */
+  challenge: string | null
+  nonce: string | null
+  scope: string
+  /** Epoch seconds. */
+  authTime: number
+  amr: string[]
+}
+
+export const digestOfUri = (uri: string) => createHash('sha256').update(uri).digest('base64url')
+
+/**
+ * A code is sealed, and stored nowhere: to ask for one writes nothing. Redeeming it puts its id into the database (see
+ * token.ts), so it is good once.
+ */
+export async function makeCode({ keys }: Pick<Config, 'keys'>, code: Omit<Code, 'id'>): Promise<string> {
+  const plain = Buffer.from(JSON.stringify({ id: uuidv7(), ...code }))
+  const { keyId, text } = await encrypt(keys.oauth_code, plain, 'code')
+  return `${keyId}.${text}`
+}
+
+/** A code of ours, whether it is still good or not; undefined for anything else, which costs no trip to find out. */
+export async function openCode({ keys }: Pick<Config, 'keys'>, given: string): Promise<Code | undefined> {
+  const [, keyId, text] = /^([\w-]{11})\.([\w-]{38,})$/.exec(given.slice(0, MAX_CODE_LENGTH)) ?? []
+  const plain = keyId && text && (await decrypt(keys.oauth_code, { keyId, text }, 'code'))
+  return plain ? (JSON.parse(Buffer.from(plain).toString()) as Code) : undefined
+}
+
+/** @param now epoch ms. */
+export const isExpired = (code: Code, now: number) => now >= timeOfId(code.id) + CODE_MS
+
+/** RFC 7636 section 4.6, S256 alone. One that was asked for without a challenge takes no verifier. */
+export function isVerified({ challenge }: Code, verifier: string | undefined): boolean {
+  if (challenge === null || verifier === undefined) return challenge === null && verifier === undefined
+  return (
+    /^[\w.~-]{43,128}$/.test(verifier) &&
+    createHash('sha256').update(verifier).digest('base64url') === challenge
+  )
+}

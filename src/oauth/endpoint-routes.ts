@@ -1,0 +1,184 @@
+import type { Context } from 'hono'
+import { createMiddleware } from 'hono/factory'
+import * as z from 'zod'
+import { insufficientScope } from '../access/errors.ts'
+import type { AppEnv } from '../context.ts'
+import { Hono } from '../http/hono.ts'
+import { operation, readForm } from '../http/operation.ts'
+import { revalidated } from '../http/precondition.ts'
+import { AppError, Refusal } from '../http/problem.ts'
+import { isOfClient, verifyAnyToken } from '../sessions/access-tokens.ts'
+import { findClientSession } from '../sessions/client-tokens.ts'
+import { invalidToken, unauthenticated } from '../sessions/errors.ts'
+import { lazy } from '../values/lazy.ts'
+import { readClient } from './clients/authenticate.ts'
+import { oauthError } from './errors.ts'
+import { claimsOf } from './id-tokens.ts'
+import { introspect, revoke } from './introspection.ts'
+import { metadataOf } from './metadata.ts'
+import { answerToken } from './token.ts'
+
+const tag = 'oauth'
+
+const TokenAnswer = lazy(() =>
+  z
+    .object({
+      access_token: z.string(),
+      token_type: z.literal('Bearer'),
+      expires_in: z.int(),
+      scope: z.string(),
+      refresh_token: z.string().optional(),
+      id_token: z.string().optional(),
+    })
+    .meta({ id: 'OAuthTokens' }),
+)
+const OAuthError = lazy(() =>
+  z
+    .object({ error: z.string(), error_description: z.string() })
+    .meta({ id: 'OAuthError', description: 'RFC 6749 section 5.2.' }),
+)
+const Introspection = lazy(() =>
+  z.looseObject({ active: z.boolean() }).meta({ id: 'Introspection', description: 'RFC 7662 section 2.2.' }),
+)
+const UserInfo = lazy(() =>
+  z
+    .looseObject({ sub: z.string() })
+    .meta({ id: 'UserInfo', description: 'OpenID Connect Core section 5.1, by scope.' }),
+)
+const Metadata = lazy(() =>
+  z
+    .looseObject({
+      issuer: z.string(),
+      jwks_uri: z.string(),
+      response_types_supported: z.array(z.string()),
+      service_documentation: z.string(),
+    })
+    .meta({ id: 'IssuerMetadata' }),
+)
+
+const REFUSED = { 400: OAuthError, 401: OAuthError }
+const METADATA_CACHE_CONTROL = 'public, max-age=600'
+
+/** A form, as OAuth has them: what is wrong with it is said in OAuth's words too. */
+const oauthForm = createMiddleware<AppEnv & { Variables: { fields: Record<string, string> } }>(
+  async (c, next) => {
+    if (!/^application\/x-www-form-urlencoded\s*(;|$)/i.test(c.req.header('content-type') ?? ''))
+      throw oauthError('invalid_request', 'The request has to be a form.')
+    const fields = await readForm(c).catch((cause) => {
+      const isTheirs = cause instanceof AppError && (cause.status === 422 || cause.status === 400)
+      throw isTheirs
+        ? oauthError('invalid_request', 'A parameter stands there twice, or is no text.', cause)
+        : cause
+    })
+    c.set('fields', fields)
+    await next()
+  },
+)
+
+/** RFC 6750 section 2.1, or by a form (section 2.2). */
+async function bearerIn(c: Context): Promise<string> {
+  const header = c.req.header('authorization')
+  if (header === undefined && c.req.method === 'POST') {
+    const { access_token: token } = await readForm(c)
+    if (token !== undefined) return token
+  }
+  if (header === undefined) throw unauthenticated()
+  const [, token] = /^Bearer ([\w.-]+)$/i.exec(header) ?? []
+  if (!token) throw invalidToken(new Refusal('form'))
+  return token
+}
+
+/** What the scopes of an app's token let it know of whoever signed in. */
+async function userInfo(c: Context<AppEnv>) {
+  const { config, now } = c.var
+  const token = await verifyAnyToken(await bearerIn(c), config, now)
+  c.set('isSignedIn', true)
+  if (!isOfClient(token) || token.sid === undefined) throw insufficientScope()
+  const found = await findClientSession(c.var, { ...token, sid: token.sid })
+  if (!found) throw invalidToken(new Refusal('revoked'))
+  if (!found.scopes.includes('openid')) throw insufficientScope()
+  return c.json(claimsOf(found, found.scopes))
+}
+
+const userInfoParts = (id: string, how: string) =>
+  operation({
+    id,
+    tag,
+    summary: `Who signed in, as far as the app was let know${how} (OpenID Connect Core section 5.3)`,
+    responses: { 200: UserInfo },
+    problems: [unauthenticated, invalidToken, insufficientScope],
+  })
+
+/** What apps and services ask, without a browser. */
+export const endpointRoutes = new Hono<AppEnv>()
+  .get(
+    '/.well-known/openid-configuration',
+    operation({
+      id: 'getOpenIdConfiguration',
+      tag: 'system',
+      summary: 'What this OpenID provider can do (OpenID Connect Discovery)',
+      responses: { 200: Metadata },
+    }),
+    revalidated,
+    (c) => c.json(metadataOf(c.var.config), 200, { 'cache-control': METADATA_CACHE_CONTROL }),
+  )
+  .get(
+    '/.well-known/oauth-authorization-server',
+    operation({
+      id: 'getIssuerMetadata',
+      tag: 'system',
+      summary: 'Issuer metadata (RFC 8414)',
+      responses: { 200: Metadata },
+    }),
+    revalidated,
+    (c) => c.json(metadataOf(c.var.config), 200, { 'cache-control': METADATA_CACHE_CONTROL }),
+  )
+  .post(
+    '/oauth/token',
+    operation({
+      id: 'token',
+      tag,
+      summary: 'Tokens for a code, a refresh token or a service (RFC 6749)',
+      responses: { 200: TokenAnswer, ...REFUSED },
+    }),
+    oauthForm,
+    async (c) => {
+      c.header('pragma', 'no-cache')
+      return c.json(await answerToken(c.var, readClient(c, c.var.fields), c.var.fields))
+    },
+  )
+  .get('/oauth/userinfo', userInfoParts('getUserInfo', ''), userInfo)
+  .post('/oauth/userinfo', userInfoParts('postUserInfo', ', the token in a form'), userInfo)
+  .post(
+    '/oauth/introspect',
+    operation({
+      id: 'introspect',
+      tag,
+      summary: 'Whether a token is good now (RFC 7662)',
+      responses: { 200: Introspection, ...REFUSED },
+    }),
+    oauthForm,
+    async (c) => {
+      const { token } = c.var.fields
+      const client = readClient(c, c.var.fields)
+      if (token === undefined) throw oauthError('invalid_request', 'token is missing.')
+      return c.json(await introspect(c.var, client, token))
+    },
+  )
+  .post(
+    '/oauth/revoke',
+    operation({
+      id: 'revoke',
+      tag,
+      summary: 'Ends the session of a token (RFC 7009)',
+      responses: { 200: null, ...REFUSED },
+    }),
+    oauthForm,
+    async (c) => {
+      const { token } = c.var.fields
+      const client = readClient(c, c.var.fields)
+      if (token === undefined) throw oauthError('invalid_request', 'token is missing.')
+      await revoke(c.var, client, token)
+      return c.body(null, 200)
+    },
+  )

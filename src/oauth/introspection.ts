@@ -1,0 +1,130 @@
+import { and, eq, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { hasPermission } from '../access/permissions.ts'
+import { activityLogs } from '../activity/models.ts'
+import { record } from '../activity/service.ts'
+import type { Resources } from '../context.ts'
+import { build, rowExists } from '../database/statements.ts'
+import { type Claims, type ClientClaims, isOfClient, verifyAnyToken } from '../sessions/access-tokens.ts'
+import {
+  findService,
+  isClientSessionLive,
+  scopesNow,
+  selectClientSession,
+} from '../sessions/client-tokens.ts'
+import { sessions } from '../sessions/models.ts'
+import { openRefreshToken } from '../sessions/refresh-tokens.ts'
+import { findOwnProfile } from '../sessions/revocation.ts'
+import { revokeSessions } from '../sessions/service.ts'
+import { type GivenClient, proveClient } from './clients/authenticate.ts'
+import { selectClient } from './clients/service.ts'
+import { oauthError } from './errors.ts'
+import type { Client } from './models.ts'
+
+/** RFC 7662 section 2.2. */
+export type Introspection = { active: false } | ({ active: true } & Record<string, unknown>)
+
+const INACTIVE: Introspection = { active: false }
+
+async function readToken(resources: Resources, token: string): Promise<Claims | ClientClaims | undefined> {
+  const { config, now } = resources
+  return verifyAnyToken(token, config, now).catch(() => undefined)
+}
+
+/**
+ * Says of a token whether it is good now, as libSQL says it. A client hears of its own; a service with `tokens:introspect`
+ * of any.
+ */
+export async function introspect(
+  resources: Resources,
+  given: GivenClient,
+  token: string,
+): Promise<Introspection> {
+  const claims = await readToken(resources, token)
+  const refresh = claims ? undefined : openRefreshToken(resources.config.keys.refresh_token, token)
+  const isApps = claims !== undefined && isOfClient(claims) && claims.sid !== undefined
+  const session = isApps
+    ? { sid: claims.sid!, sub: claims.sub, client_id: claims.client_id }
+    : { sid: refresh?.sessionId ?? '', sub: null, client_id: given.id }
+  const read = await resources.db.read({
+    client: selectClient(given.id),
+    ...selectClientSession({ ...session, now: resources.now }),
+  })
+  const client = await proveClient(resources, given, read.client[0])
+  if (client.type === 'public')
+    throw oauthError('unauthorized_client', 'A public client proves nothing, and is told nothing.')
+  const [row] = read.found
+  if (refresh) {
+    if (!isClientSessionLive(row)) return INACTIVE
+    const scope = scopesNow(row, (row.scope ?? '').split(' ')).join(' ')
+    return {
+      active: true,
+      client_id: client.id,
+      sub: row.id,
+      scope,
+      exp: Math.floor(row.session_expires_at / 1000),
+    }
+  }
+  if (!claims) return INACTIVE
+  const isOwn = isOfClient(claims) && claims.client_id === client.id
+  if (!isOwn && !(await mayAskOfAny(resources, client))) return INACTIVE
+  const { iss, aud } = { iss: resources.config.ISSUER, aud: resources.config.AUDIENCE }
+  const common = { iss, aud, token_type: 'Bearer', ...claims }
+  if (!isOfClient(claims)) {
+    const profile = await findOwnProfile(resources, claims, { isFresh: false }).catch(() => undefined)
+    return profile ? { active: true, ...common } : INACTIVE
+  }
+  if (!isApps) return (await isServiceLive(resources, claims)) ? { active: true, ...common } : INACTIVE
+  if (!isClientSessionLive(row, claims.epoch)) return INACTIVE
+  return { active: true, ...common, scope: scopesNow(row, claims.scope.split(' ')).join(' ') }
+}
+
+async function isServiceLive(resources: Resources, claims: ClientClaims): Promise<boolean> {
+  const service = await findService(resources, claims.client_id)
+  return service?.epoch === claims.epoch && service.owner_role !== null
+}
+
+async function mayAskOfAny(resources: Resources, client: Client): Promise<boolean> {
+  const scopes = JSON.parse(client.scopes) as string[]
+  if (!scopes.includes('tokens:introspect') || !client.grants.includes('client_credentials')) return false
+  const owner = (await findService(resources, client.id))?.owner_role
+  return owner != null && hasPermission(owner, 'tokens:introspect')
+}
+
+/** RFC 7009: ends the session of a token, where it is the client's own. Any other changes nothing, and is answered alike. */
+export async function revoke(resources: Resources, given: GivenClient, token: string): Promise<void> {
+  const { db, now } = resources
+  const claims = await readToken(resources, token)
+  const refresh = claims ? undefined : openRefreshToken(resources.config.keys.refresh_token, token)
+  const sid = (claims && isOfClient(claims) ? claims.sid : refresh?.sessionId) ?? ''
+  const isThis = and(eq(sessions.id, sid), eq(sessions.client_id, given.id))
+  const read = await db.read({
+    client: selectClient(given.id),
+    session: build
+      .select({ user_id: sessions.user_id, revoked_at: sessions.revoked_at })
+      .from(sessions)
+      .where(isThis),
+  })
+  await proveClient(resources, given, read.client[0])
+  const [session] = read.session
+  if (!session || session.revoked_at !== null) return
+  const event = {
+    id: uuidv7(),
+    action: 'session.ended',
+    userId: session.user_id,
+    actorId: session.user_id,
+    details: { session_id: sid, client_id: given.id },
+  } as const
+  const isDone = rowExists(activityLogs, event.id)
+  await db.writeBatch(
+    {
+      history: record(
+        resources,
+        event,
+        sql`EXISTS (SELECT 1 FROM ${sessions} WHERE ${isThis} AND revoked_at IS NULL)`,
+      ),
+      ending: revokeSessions(now, 'logged_out', and(isThis, isDone)),
+    },
+    isDone,
+  )
+}

@@ -1,0 +1,51 @@
+import type { Config } from '../config/main.ts'
+import { AUTH_METHODS, GRANT_TYPES } from './models.ts'
+import { OPENID_SCOPES } from './scopes.ts'
+
+/** The languages of the pages. */
+export const UI_LOCALES: readonly string[] = ['en', 'de']
+
+/** What is true of this issuer, and nothing else (RFC 8414, OpenID Connect Discovery). */
+export function metadataOf({ ISSUER: issuer, OPENID_KEYS }: Config) {
+  const common = {
+    issuer,
+    jwks_uri: `${issuer}/.well-known/jwks.json`,
+    service_documentation: `${issuer}/docs`,
+  }
+  if (!OPENID_KEYS) return { ...common, response_types_supported: [] }
+  const proving = AUTH_METHODS.filter((method) => method !== 'none')
+  const algorithms = ['RS256', 'PS256', 'ES256']
+  return {
+    ...common,
+    authorization_endpoint: `${issuer}/oauth/authorize`,
+    token_endpoint: `${issuer}/oauth/token`,
+    userinfo_endpoint: `${issuer}/oauth/userinfo`,
+    introspection_endpoint: `${issuer}/oauth/introspect`,
+    revocation_endpoint: `${issuer}/oauth/revoke`,
+    scopes_supported: OPENID_SCOPES,
+    response_types_supported: ['code'],
+    response_modes_supported: ['query', 'form_post'],
+    grant_types_supported: GRANT_TYPES,
+    subject_types_supported: ['public'],
+    id_token_signing_alg_values_supported: ['RS256', 'ES256'],
+    token_endpoint_auth_methods_supported: AUTH_METHODS,
+    token_endpoint_auth_signing_alg_values_supported: algorithms,
+    introspection_endpoint_auth_methods_supported: proving,
+    introspection_endpoint_auth_signing_alg_values_supported: algorithms,
+    revocation_endpoint_auth_methods_supported: AUTH_METHODS,
+    revocation_endpoint_auth_signing_alg_values_supported: algorithms,
+    code_challenge_methods_supported: ['S256'],
+    prompt_values_supported: ['none', 'login', 'consent', 'select_account'],
+    acr_values_supported: ['1', '2'],
+    claim_types_supported: ['normal'],
+    claims_supported: [
+      ...['sub', 'iss', 'aud', 'exp', 'iat', 'auth_time', 'nonce', 'acr', 'amr', 'sid', 'at_hash'],
+      ...['name', 'locale', 'updated_at', 'email', 'email_verified', 'roles'],
+    ],
+    ui_locales_supported: UI_LOCALES,
+    authorization_response_iss_parameter_supported: true,
+    claims_parameter_supported: false,
+    request_parameter_supported: false,
+    request_uri_parameter_supported: false,
+  }
+}

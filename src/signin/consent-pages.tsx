@@ -1,0 +1,101 @@
+import type { FC } from 'hono/jsx'
+import type { Asked } from '../oauth/authorize.ts'
+import { isTrustworthy } from '../oauth/redirects.ts'
+import { isPermission } from '../oauth/scopes.ts'
+import { Button, Form, Notice } from '../pages/components.tsx'
+import { NarrowPage } from '../pages/layout.tsx'
+import type { View } from '../pages/view.ts'
+
+interface Question {
+  view: View
+  token: string
+  asked: Asked
+  /** The request, to go on with. */
+  back: string
+}
+
+/** What an app asks for, and where one goes on to. Both buttons are as wide as one another. */
+export const ConsentPage: FC<Question> = ({ view, token, asked, back }) => {
+  const { apps } = view.texts
+  const { consent } = apps
+  const { client, request, scopes, user } = asked
+  const { host, origin } = new URL(request.redirectUri)
+  const acts = scopes.some(isPermission)
+  return (
+    <NarrowPage view={view} title={consent.title(client.name)}>
+      <div class="stack">
+        {client.logo_uri && <img src={client.logo_uri} alt="" width="40" height="40" />}
+        <h1>{consent.title(client.name)}</h1>
+        <p class="soft">
+          {consent.as(user.email)}{' '}
+          <a href={`/signin?${new URLSearchParams({ to: back })}`}>{consent.notYou}</a>
+        </p>
+      </div>
+      {!isTrustworthy(request.redirectUri) && <Notice tone="warn" title={consent.untrusted} />}
+      <div class="stack">
+        <p>{consent.may}</p>
+        <ul>
+          {scopes.map((scope) => (
+            <li>{apps.scopes[scope] ?? scope}</li>
+          ))}
+        </ul>
+        <p class="hint">{acts ? consent.cannotAct : consent.cannot}</p>
+      </div>
+      <Form action={back.replace('/oauth/authorize?', '/consent?')} token={token}>
+        <Button style="primary" wide name="decision" value="allow">
+          {consent.allow}
+        </Button>
+        <Button wide name="decision" value="deny">
+          {consent.deny}
+        </Button>
+      </Form>
+      <p class="hint">{origin === 'null' ? consent.goesBack : consent.goesTo(host)}</p>
+    </NarrowPage>
+  )
+}
+
+/** Nobody uses an app in the name of an address that may be somebody else's. */
+export const UnverifiedPage: FC<Question> = ({ view, token, asked, back }) => {
+  const { unverified } = view.texts.apps
+  return (
+    <NarrowPage view={view} title={unverified.title}>
+      <div class="stack">
+        <h1>{unverified.title}</h1>
+        <p class="soft">{unverified.lead(asked.user.email, asked.client.name)}</p>
+      </div>
+      <div class="stack">
+        <a class="button primary wide" href={back}>
+          {unverified.goOn}
+        </a>
+        <Form action="/account/verification" token={token}>
+          <Button wide>{unverified.again}</Button>
+        </Form>
+      </div>
+    </NarrowPage>
+  )
+}
+
+/** `response_mode=form_post`: a button, which a script presses where there is one. */
+export const FormPostPage: FC<{ view: View; action: string; params: Record<string, string> }> = ({
+  view,
+  action,
+  params,
+}) => {
+  const { sent } = view.texts.apps
+  return (
+    <NarrowPage view={view} title={sent.title}>
+      <div class="stack">
+        <h1>{sent.title}</h1>
+        <p class="soft">{sent.lead}</p>
+      </div>
+      <form method="post" action={action} class="stack" data-submits="">
+        {Object.entries(params).map(([name, value]) => (
+          <input type="hidden" name={name} value={value} />
+        ))}
+        <Button style="primary" wide>
+          {sent.button}
+        </Button>
+      </form>
+    </NarrowPage>
+  )
+}

@@ -1,0 +1,271 @@
+import { beforeAll, describe, expect, test } from 'vitest'
+import type { ClientWithSecret } from '../../src/oauth/clients/schemas.ts'
+import { UI_LOCALES } from '../../src/oauth/metadata.ts'
+import { LANGUAGES } from '../../src/pages/texts/index.ts'
+import { openApi, PASSWORD } from '../support/api.ts'
+import { addApp, REDIRECT } from '../support/oauth.ts'
+import { openBrowser } from '../support/pages.ts'
+import { dump } from '../support/snapshots.ts'
+import { freshUpstreams } from '../support/upstreams.ts'
+import { actionOf, authorize, begin, ISSUER } from './support.ts'
+
+/** What comes of a request, by the clauses of OpenID Connect Core section 3.1.2 and RFC 6749 section 4.1. */
+
+let api: ReturnType<typeof openApi>
+let app: ClientWithSecret
+
+beforeAll(async () => {
+  api = openApi((await freshUpstreams()).bindings)
+  app = await addApp(api)
+})
+
+const somebody = (given: object = {}) =>
+  api.person({ email_verified_at: Date.now(), password_hash: null, ...given })
+const get = async (given: Record<string, string | undefined>, by?: { id: string }, of = app) => {
+  const browser = await openBrowser(api, by)
+  const { search } = await begin(of, given)
+  const answer = await browser('GET', `/oauth/authorize?${search}`)
+  const location = answer.headers.get('location')
+  return { ...answer, location: location === null ? undefined : new URL(location, ISSUER), browser, search }
+}
+const errorOf = ({ location }: { location?: URL | undefined }) => location?.searchParams.get('error')
+
+test('the languages that discovery names are those of the pages', () => {
+  expect(UI_LOCALES).toEqual(Object.keys(LANGUAGES))
+})
+
+describe('A browser is sent nowhere as long as it is not known where to', () => {
+  test.each([
+    ['no client', { client_id: undefined }],
+    ['a client that is none', { client_id: crypto.randomUUID() }],
+    ['no redirect_uri', { redirect_uri: undefined }],
+    ['another path', { redirect_uri: `${REDIRECT}/x` }],
+    ['a query', { redirect_uri: `${REDIRECT}?x=1` }],
+    ['a fragment', { redirect_uri: `${REDIRECT}#x` }],
+    ['another host', { redirect_uri: 'https://evil.test/callback' }],
+    ['a subdomain', { redirect_uri: 'https://x.app.example/callback' }],
+    ['the host as a name', { redirect_uri: 'https://app.example@evil.test/callback' }],
+    ['another case', { redirect_uri: 'https://app.example/Callback' }],
+    ['dots', { redirect_uri: 'https://app.example/x/../callback' }],
+    ['a backslash', { redirect_uri: 'https://app.example\\@evil.test/callback' }],
+    ['no scheme', { redirect_uri: '//app.example/callback' }],
+    ['a script', { redirect_uri: 'javascript:alert(1)//app.example/callback' }],
+    ['http', { redirect_uri: 'http://app.example/callback' }],
+    ['another port', { redirect_uri: 'https://app.example:444/callback' }],
+    ['too much', { state: 'x'.repeat(5000) }],
+  ])('OA4: %s', async (_, given) => {
+    const before = await dump(api)
+    const { status, headers } = await get(given, await somebody())
+    expect([status, headers.get('location')]).toEqual([400, null])
+    const { users: _users, sessions: _sessions, ...after } = await dump(api)
+    const { users: _u, sessions: _s, ...as } = before
+    expect(after).toEqual(as)
+  })
+})
+
+describe('What is wrong goes back to the app, with state and iss', () => {
+  test.each([
+    ['invalid_request', { response_type: undefined }],
+    ['unsupported_response_type', { response_type: 'token' }],
+    ['unsupported_response_type', { response_type: 'code id_token' }],
+    ['invalid_request', { response_mode: 'fragment' }],
+    ['invalid_request', { code_challenge: undefined, code_challenge_method: undefined }],
+    ['invalid_request', { code_challenge_method: 'plain' }],
+    ['invalid_request', { code_challenge_method: undefined }],
+    ['invalid_request', { code_challenge: 'short' }],
+    ['invalid_request', { prompt: 'none login' }],
+    ['invalid_request', { prompt: 'create' }],
+    ['invalid_request', { max_age: '-1' }],
+    ['invalid_scope', { scope: 'users:read' }],
+    ['invalid_scope', { scope: undefined }],
+    ['request_not_supported', { request: 'x' }],
+    ['request_uri_not_supported', { request_uri: 'https://app.example/request' }],
+    ['login_required', { prompt: 'none' }],
+  ])('%s: %j', async (error, given) => {
+    const { status, location, headers } = await get({ ...given, state: 'mine' })
+    expect(status).toBe(303)
+    expect(headers.get('location')).toMatch(new RegExp(`^${REDIRECT}\\?`))
+    expect(Object.fromEntries(location!.searchParams)).toEqual({
+      error,
+      error_description: expect.any(String),
+      state: 'mine',
+      iss: ISSUER,
+    })
+  })
+
+  test('a parameter that is repeated', async () => {
+    const browser = await openBrowser(api, await somebody())
+    const { search } = await begin(app)
+    const answer = await browser('GET', `/oauth/authorize?${search}&scope=openid`)
+    expect(answer.headers.get('location')).toContain('error=invalid_request')
+  })
+
+  test('what is not known is passed over', async () => {
+    const { status } = await get(
+      { display: 'popup', claims: '{}', x: 'y', acr_values: '2' },
+      await somebody(),
+    )
+    expect(status).toBe(200)
+  })
+})
+
+describe('prompt and max_age', () => {
+  test('none: a code where all is let, and consent_required where it is not', async () => {
+    const ada = await somebody()
+    const asked = await get({ prompt: 'none' }, ada)
+    expect(errorOf(asked)).toBe('consent_required')
+    await authorize(asked.browser, (await begin(app)).search)
+    const { search } = await begin(app, { prompt: 'none' })
+    const answer = await asked.browser('GET', `/oauth/authorize?${search}`)
+    expect(answer.headers.get('location')).toContain(`${REDIRECT}?code=`)
+  })
+
+  test('consent: asks again what was let', async () => {
+    const ada = await somebody()
+    const browser = await openBrowser(api, ada)
+    await authorize(browser, (await begin(app)).search)
+    const { search } = await begin(app, { prompt: 'consent' })
+    expect((await browser('GET', `/oauth/authorize?${search}`)).status).toBe(200)
+  })
+
+  test.each([{ prompt: 'login' }, { max_age: '0' }])('a proof after the request meets %j', async (given) => {
+    const ada = await api.person({ email_verified_at: 1 })
+    const browser = await openBrowser(api, ada)
+    await api.sql('UPDATE sessions SET created_at = created_at - 60000 WHERE user_id = ?', [ada.id])
+    const { search } = await begin(app, given)
+    const sent = await browser('GET', `/oauth/authorize?${search}`)
+    const location = new URL(sent.headers.get('location')!, ISSUER)
+    expect([sent.status, location.pathname]).toEqual([303, '/signin/again'])
+    const to = location.searchParams.get('to')!
+    const again = await browser('GET', to)
+    expect(again.headers.get('location')).toMatch(/^\/signin\/again/)
+    const proved = await browser('POST', '/signin/again', { password: PASSWORD, to })
+    expect(proved.headers.get('location')).toBe(to)
+    const asked = await browser('GET', to)
+    expect(asked.status).toBe(200)
+    const answer = await browser('POST', actionOf(asked.text), { decision: 'allow' })
+    expect(answer.headers.get('location')).toContain('code=')
+  })
+
+  test('when it was asked is sealed to the request: another is asked anew', async () => {
+    const ada = await api.person({ email_verified_at: 1 })
+    const browser = await openBrowser(api, ada)
+    const first = await begin(app, { prompt: 'login' })
+    await api.sql('UPDATE sessions SET created_at = created_at - 60000 WHERE user_id = ?', [ada.id])
+    const sent = await browser('GET', `/oauth/authorize?${first.search}`)
+    const to = new URL(sent.headers.get('location')!, ISSUER).searchParams.get('to')!
+    const asked = new URLSearchParams(to.split('?')[1]).get('asked')!
+    await browser('POST', '/signin/again', { password: PASSWORD, to })
+    await api.sql('UPDATE sessions SET proved_at = proved_at - 5000 WHERE user_id = ?', [ada.id])
+    const other = await begin(app, { prompt: 'login', asked })
+    const answer = await browser('GET', `/oauth/authorize?${other.search}`)
+    expect(answer.headers.get('location')).toMatch(/^\/signin\/again/)
+  })
+})
+
+describe('Who is asked', () => {
+  test('a stranger signs in first, and comes back to the question', async () => {
+    const ada = await api.person({ email_verified_at: 1 })
+    const { browser, location } = await get({ login_hint: ada.email, ui_locales: 'fr de' })
+    expect(location?.pathname).toBe('/signin')
+    const { to, login_hint, lang } = Object.fromEntries(location!.searchParams)
+    expect([login_hint, lang]).toEqual([ada.email, 'de'])
+    const page = await browser('GET', location!.pathname + location!.search)
+    expect(page.text).toContain(`value="${ada.email}"`)
+    expect(page.headers.get('content-security-policy')).toContain("form-action 'self' https://app.example;")
+    expect(page.headers.get('cross-origin-opener-policy')).toBeNull()
+    const signedIn = await browser('POST', '/signin', { email: ada.email, password: PASSWORD, to: to! })
+    expect(signedIn.headers.get('location')).toBe(to)
+  })
+
+  test('a place that was not sealed widens no policy', async () => {
+    const browser = await openBrowser(api)
+    const to = `/oauth/authorize?redirect_uri=https://evil.test/cb&client_id=${app.client_id}&asked=x`
+    const page = await browser('GET', `/signin?${new URLSearchParams({ to })}`)
+    expect(page.headers.get('content-security-policy')).toContain("form-action 'self';")
+  })
+
+  test('an address that nobody has confirmed is no one’s: the page offers the mail', async () => {
+    const squatter = await somebody({ email_verified_at: null })
+    const { status, text } = await get({}, squatter)
+    expect([status, text.includes('Confirm your email first')]).toEqual([200, true])
+    expect(errorOf(await get({ prompt: 'none' }, squatter))).toBe('interaction_required')
+  })
+
+  test('who may not use the app is refused', async () => {
+    const managers = await addApp(api, { allowed_roles: ['manager', 'admin'] })
+    expect(errorOf(await get({}, await somebody(), managers))).toBe('access_denied')
+    expect((await get({}, await somebody({ role: 'manager' }), managers)).status).toBe(200)
+  })
+
+  test('who says no is not asked why', async () => {
+    const ada = await somebody()
+    const browser = await openBrowser(api, ada)
+    const location = await authorize(browser, (await begin(app)).search, 'deny')
+    expect(location.searchParams.get('error')).toBe('access_denied')
+    expect(await api.sql('SELECT 1 FROM oauth_grants WHERE user_id = ?', [ada.id])).toEqual([])
+  })
+
+  test('RFC 8252 8.6: at a loopback address each is asked each time, of one’s own app too', async () => {
+    const native = await addApp(api, {
+      type: 'public',
+      first_party: true,
+      redirect_uris: ['http://127.0.0.1/cb'],
+    })
+    const browser = await openBrowser(api, await somebody())
+    const given = { redirect_uri: 'http://127.0.0.1:51234/cb' }
+    const location = await authorize(browser, (await begin(native, given)).search)
+    expect(location.href).toMatch(/^http:\/\/127\.0\.0\.1:51234\/cb\?code=/)
+    const page = await browser('GET', `/oauth/authorize?${(await begin(native, given)).search}`)
+    expect([page.status, page.headers.get('content-security-policy')]).toEqual([
+      200,
+      expect.stringContaining("form-action 'self' http://127.0.0.1:51234;"),
+    ])
+    const silent = await browser(
+      'GET',
+      `/oauth/authorize?${(await begin(native, { ...given, prompt: 'none' })).search}`,
+    )
+    expect(silent.headers.get('location')).toContain('error=interaction_required')
+  })
+})
+
+test('a POST is answered by 303 to the GET', async () => {
+  const browser = await openBrowser(api, await somebody())
+  const { search } = await begin(app)
+  const answer = await browser('POST', '/oauth/authorize', Object.fromEntries(new URLSearchParams(search)))
+  expect([answer.status, answer.headers.get('location')]).toEqual([
+    303,
+    expect.stringContaining('/oauth/authorize?'),
+  ])
+})
+
+test('form_post: a page with a button, whose form ends at the app', async () => {
+  const own = await addApp(api, { first_party: true })
+  const { status, text, headers } = await get(
+    { response_mode: 'form_post', state: '"><script>' },
+    await somebody(),
+    own,
+  )
+  expect(status).toBe(200)
+  expect(text).toContain(`<form method="post" action="${REDIRECT}"`)
+  expect(text).toMatch(/<input type="hidden" name="code" value="[^"]+"/)
+  expect(text).not.toContain('"><script>')
+  expect(headers.get('content-security-policy')).toContain("form-action 'self' https://app.example;")
+})
+
+test('without OPENID_KEYS there is no provider, and discovery says so', async () => {
+  const off = openApi({ ...api.bindings, OPENID_KEYS: undefined })
+  const { body } = await off.send('GET', '/.well-known/openid-configuration')
+  expect(Object.keys(body).sort()).toEqual([
+    'issuer',
+    'jwks_uri',
+    'response_types_supported',
+    'service_documentation',
+  ])
+  for (const [method, path] of [
+    ['GET', '/oauth/authorize'],
+    ['POST', '/oauth/token'],
+    ['GET', '/oauth/userinfo'],
+  ] as const)
+    expect((await off.send(method, path)).status).toBe(404)
+})

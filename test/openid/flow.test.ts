@@ -1,0 +1,247 @@
+import * as oauth from 'oauth4webapi'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { openApi } from '../support/api.ts'
+import { addApp, REDIRECT } from '../support/oauth.ts'
+import { openBrowser } from '../support/pages.ts'
+import { freshUpstreams } from '../support/upstreams.ts'
+import { authOf, authorize, begin, discover, optionsOf, redeem } from './support.ts'
+
+/** Every flow by somebody else's client: oauth4webapi, which checks what it is given. */
+
+let api: ReturnType<typeof openApi>
+let as: oauth.AuthorizationServer
+
+beforeAll(async () => {
+  api = openApi((await freshUpstreams()).bindings)
+  as = await discover(api)
+})
+
+const somebody = () => api.person({ email_verified_at: Date.now(), password_hash: null })
+
+describe.each([
+  ['confidential, by Basic', {}],
+  ['confidential, by its form', { token_endpoint_auth_method: 'client_secret_post' }],
+  ['public', { type: 'public' }],
+  ['which asks for ES256', { id_token_signed_response_alg: 'ES256' }],
+])('An app that is %s', (_, given) => {
+  test('signs somebody in, asks who it is, goes on, and ends it', async () => {
+    const app = await addApp(api, { ...given, scopes: ['openid', 'profile', 'email', 'roles'] })
+    const ada = await somebody()
+    const browser = await openBrowser(api, ada)
+    const begun = await begin(app, { scope: 'openid profile email roles' })
+    const location = await authorize(browser, begun.search)
+    expect(location.origin + location.pathname).toBe(REDIRECT)
+    const { client, tokens, claims } = await redeem(api, as, app, location, begun)
+    expect(claims).toMatchObject({
+      sub: ada.id,
+      aud: app.client_id,
+      nonce: begun.nonce,
+      amr: ['pwd'],
+      acr: '1',
+      sid: expect.any(String),
+      at_hash: expect.any(String),
+      roles: ['user'],
+    })
+    expect(tokens.scope).toBe('openid profile email roles')
+
+    const info = await oauth.userInfoRequest(as, client, tokens.access_token, optionsOf(api))
+    const who = await oauth.processUserInfoResponse(as, client, ada.id, info)
+    expect(who).toEqual({
+      sub: ada.id,
+      name: 'Somebody',
+      updated_at: expect.any(Number),
+      email: ada.email,
+      email_verified: true,
+      roles: ['user'],
+    })
+    expect(who.updated_at).toBeLessThan(1e11)
+
+    const next = await oauth.refreshTokenGrantRequest(
+      as,
+      client,
+      authOf(app),
+      tokens.refresh_token!,
+      optionsOf(api),
+    )
+    const renewed = await oauth.processRefreshTokenResponse(as, client, next)
+    const again = oauth.getValidatedIdTokenClaims(renewed)!
+    expect(again).toMatchObject({
+      sub: ada.id,
+      auth_time: claims.auth_time,
+      amr: claims.amr,
+      sid: claims.sid,
+    })
+    expect(again).not.toHaveProperty('nonce')
+
+    const ended = await oauth.revocationRequest(
+      as,
+      client,
+      authOf(app),
+      renewed.refresh_token!,
+      optionsOf(api),
+    )
+    await oauth.processRevocationResponse(ended)
+    const after = await oauth.userInfoRequest(as, client, renewed.access_token, optionsOf(api))
+    expect(after.status).toBe(401)
+  })
+})
+
+test('what was let once is not asked again, and more is', async () => {
+  const app = await addApp(api, { scopes: ['openid', 'profile', 'email'] })
+  const browser = await openBrowser(api, await somebody())
+  await authorize(browser, (await begin(app, { scope: 'openid email' })).search)
+  const same = await browser('GET', `/oauth/authorize?${(await begin(app, { scope: 'openid' })).search}`)
+  expect([same.status, same.headers.get('location')]).toEqual([
+    303,
+    expect.stringContaining(`${REDIRECT}?code=`),
+  ])
+  const more = await browser('GET', `/oauth/authorize?${(await begin(app)).search}`)
+  expect(more.status).toBe(200)
+  expect(more.text).toContain('Wiki wants to use your account')
+})
+
+test('one’s own app asks nobody', async () => {
+  const app = await addApp(api, { first_party: true })
+  const browser = await openBrowser(api, await somebody())
+  const begun = await begin(app)
+  const { claims } = await redeem(api, as, app, await authorize(browser, begun.search), begun)
+  expect(claims.aud).toBe(app.client_id)
+})
+
+test('an assertion by the app’s own key proves it, once', async () => {
+  const pair = await oauth.generateKeyPair('ES256', { extractable: true })
+  const jwk = { ...(await crypto.subtle.exportKey('jwk', pair.publicKey)), kid: 'one' } as Record<
+    string,
+    unknown
+  >
+  const { key_ops: _, ext: __, ...publicKey } = jwk
+  const app = await addApp(api, {
+    token_endpoint_auth_method: 'private_key_jwt',
+    jwks: { keys: [publicKey] },
+    first_party: true,
+  })
+  const browser = await openBrowser(api, await somebody())
+  const begun = await begin(app)
+  const client = { client_id: app.client_id }
+  const params = oauth.validateAuthResponse(as, client, await authorize(browser, begun.search), begun.state)
+  let sent = ''
+  const key = oauth.PrivateKeyJwt({ key: pair.privateKey, kid: 'one' })
+  const keeping: oauth.ClientAuth = async (...given) => {
+    await key(...given)
+    sent = String(given[2].get('client_assertion'))
+  }
+  const answer = await oauth.authorizationCodeGrantRequest(
+    as,
+    client,
+    keeping,
+    params,
+    REDIRECT,
+    begun.verifier,
+    optionsOf(api),
+  )
+  const tokens = await oauth.processAuthorizationCodeResponse(as, client, answer, {
+    expectedNonce: begun.nonce,
+  })
+  const again = (body: Record<string, string>) =>
+    api.send('POST', '/oauth/token', {
+      raw: new URLSearchParams({
+        client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+        client_assertion: sent,
+        grant_type: 'refresh_token',
+        refresh_token: tokens.refresh_token!,
+        ...body,
+      }),
+    })
+  const replayed = await again({})
+  expect([replayed.status, replayed.body.error]).toEqual([401, 'invalid_client'])
+})
+
+describe('A service', () => {
+  test('acts for itself, by its permissions, and stands in the history', async () => {
+    const app = await addApp(api, {
+      grants: ['client_credentials'],
+      redirect_uris: [],
+      scopes: ['users:read', 'users:update'],
+    })
+    const client = { client_id: app.client_id }
+    const answer = await oauth.clientCredentialsGrantRequest(as, client, authOf(app), {}, optionsOf(api))
+    const { access_token: token, scope } = await oauth.processClientCredentialsResponse(as, client, answer)
+    expect(scope).toBe('users:read users:update')
+    expect((await api.send('GET', '/v1/users', { token })).status).toBe(200)
+    expect((await api.send('GET', '/v1/users/me', { token })).body.code).toBe('insufficient_scope')
+    const eve = await api.person()
+    expect((await api.send('PATCH', `/v1/users/${eve.id}`, { token, body: { name: 'Grace' } })).status).toBe(
+      200,
+    )
+    expect(await api.sql('SELECT actor_id FROM user_activity_logs WHERE user_id = ?', [eve.id])).toEqual([
+      { actor_id: app.client_id },
+    ])
+  })
+
+  test.each([
+    ['demoted', "UPDATE users SET role = 'user', token_epoch = token_epoch + 1 WHERE id = ?"],
+    ['disabled', "UPDATE users SET status = 'disabled' WHERE id = ?"],
+    ['deleted', 'UPDATE users SET deleted_at = 1 WHERE id = ?'],
+  ])('whose owner is %s is none any more', async (_, end) => {
+    const app = await addApp(api, {
+      grants: ['client_credentials'],
+      redirect_uris: [],
+      scopes: ['users:read'],
+    })
+    const client = { client_id: app.client_id }
+    const ask = () => oauth.clientCredentialsGrantRequest(as, client, authOf(app), {}, optionsOf(api))
+    const { access_token: token } = await oauth.processClientCredentialsResponse(as, client, await ask())
+    await api.sql(end, [app.owner_id])
+    const refused = await ask()
+    expect([refused.status, ((await refused.json()) as { error: string }).error]).toEqual([
+      401,
+      'invalid_client',
+    ])
+    expect((await api.send('GET', '/v1/users', { token })).status).toBeGreaterThanOrEqual(401)
+  })
+})
+
+describe('Introspection', () => {
+  test('an app hears of its own tokens, a service with the permission of all, and nobody else of any', async () => {
+    const [app, other] = [await addApp(api, { first_party: true }), await addApp(api)]
+    const service = await addApp(api, {
+      grants: ['client_credentials'],
+      redirect_uris: [],
+      scopes: ['tokens:introspect'],
+    })
+    const ada = await somebody()
+    const begun = await begin(app)
+    const { tokens } = await redeem(
+      api,
+      as,
+      app,
+      await authorize(await openBrowser(api, ada), begun.search),
+      begun,
+    )
+    const ask = async (by: typeof app, token: string) => {
+      const client = { client_id: by.client_id }
+      const answer = await oauth.introspectionRequest(as, client, authOf(by), token, optionsOf(api))
+      return oauth.processIntrospectionResponse(as, client, answer)
+    }
+    expect(await ask(app, tokens.access_token)).toMatchObject({
+      active: true,
+      sub: ada.id,
+      client_id: app.client_id,
+      scope: 'openid profile email',
+      token_type: 'Bearer',
+      iss: 'https://roster.test',
+      aud: 'roster',
+    })
+    expect(await ask(app, tokens.refresh_token!)).toMatchObject({ active: true, sub: ada.id })
+    expect(await ask(other, tokens.access_token)).toEqual({ active: false })
+    expect(await ask(other, tokens.refresh_token!)).toEqual({ active: false })
+    expect(await ask(service, tokens.access_token)).toMatchObject({ active: true })
+    const own = await api.signIn(ada)
+    expect(await ask(app, own.token)).toEqual({ active: false })
+    expect(await ask(service, own.token)).toMatchObject({ active: true, sub: ada.id })
+    await api.send('POST', '/v1/auth/logout_all', { token: own.token })
+    expect(await ask(service, own.token)).toEqual({ active: false })
+    expect(await ask(app, tokens.access_token)).toEqual({ active: false })
+    expect(await ask(app, 'x')).toEqual({ active: false })
+  })
+})
