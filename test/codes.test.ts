@@ -68,7 +68,6 @@ const PROVOKE: Record<string, () => Promise<Answer>> = {
     const { token } = await letApp(api, await api.person(), { scope: 'openid' })
     return api.send('GET', '/v1/users/me', { token })
   },
-  bad_authorize_request: () => api.send('GET', '/oauth/authorize'),
   client_not_found: async () =>
     api.send('GET', `/v1/oauth_clients/${crypto.randomUUID()}`, { token: (await as('admin')).token }),
   client_has_no_secret: async () => {

@@ -130,6 +130,11 @@ async function decideFor(resources: Resources, deciding: Deciding): Promise<Outc
       kind: 'go',
       location: '/account/security?done=owed',
     })
+  if (config.TERMS_VERSION !== undefined && user.terms_version !== config.TERMS_VERSION)
+    return unless('interaction_required', 'The terms have to be agreed to.', {
+      kind: 'go',
+      location: `/terms?${new URLSearchParams({ to: back })}`,
+    })
   const scopes = scopesWithin(request.scopes, user.role)
   if (scopes.length === 0)
     throw new AuthorizeRefusal('invalid_scope', 'They can let the app do none of this.')

@@ -15,6 +15,7 @@ import { moveSessionCookie } from '../sessions/cookie.ts'
 import { againInput } from './factor-pages.tsx'
 import { SignInAgainPage } from './pages.tsx'
 import { refusalOf } from './refusals.tsx'
+import { originOfTarget } from './targets.ts'
 
 const whoeverIsIn = signedInPage(undefined, { mayOweFactor: true })
 
@@ -40,7 +41,7 @@ async function againPage(c: Context<PageEnv>, { to, status, ...shown }: Shown) {
       {...shown}
       {...again}
     />,
-    status && { status },
+    { ...(status && { status }), ...originOfTarget(c.var, undefined, to) },
   )
 }
 

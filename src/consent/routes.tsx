@@ -15,7 +15,7 @@ import type { PageEnv } from '../pages/session.ts'
 import { viewOf } from '../pages/view.ts'
 import { readSessionCookie, toClaims } from '../sessions/cookie.ts'
 import { assertMayWrite } from '../throttle/limits.ts'
-import { ConsentPage, FormPostPage, UnverifiedPage } from './consent-pages.tsx'
+import { ConsentPage, FormPostPage, UnverifiedPage } from './pages.tsx'
 
 const cookieIn = (c: Context) =>
   readSessionCookie(c, (c.var as Resources).config.keys.session_cookie, (c.var as Resources).now)

@@ -1,0 +1,299 @@
+import { beforeAll, describe, expect, test } from 'vitest'
+import type { ClientWithSecret } from '../../src/oauth/clients/schemas.ts'
+import { makeFormToken } from '../../src/pages/forms.ts'
+import { openApi } from '../support/api.ts'
+import { addApp, REDIRECT } from '../support/oauth.ts'
+import { openBrowser, signedIn } from '../support/pages.ts'
+import { dump } from '../support/snapshots.ts'
+import { freshUpstreams } from '../support/upstreams.ts'
+import { actionOf, authorize, begin, ISSUER } from './support.ts'
+
+/** The attacks of RFC 9700, section by section. */
+
+let api: ReturnType<typeof openApi>
+let app: ClientWithSecret
+let other: ClientWithSecret
+
+beforeAll(async () => {
+  api = openApi((await freshUpstreams()).bindings)
+  app = await addApp(api)
+  other = await addApp(api)
+})
+
+const somebody = () => api.person({ email_verified_at: Date.now(), password_hash: null })
+const basic = ({ client_id, client_secret }: ClientWithSecret) => ({
+  authorization: `Basic ${btoa(`${client_id}:${client_secret}`)}`,
+})
+const ask = (by: ClientWithSecret, fields: Record<string, string>) =>
+  api.send('POST', '/oauth/token', { headers: basic(by), raw: new URLSearchParams(fields) })
+
+/** A code that somebody has just let the app have, and all that redeems it. */
+async function coded(of = app, given: Record<string, string | undefined> = {}) {
+  const ada = await somebody()
+  const browser = await openBrowser(api, ada)
+  const begun = await begin(of, given)
+  const location = await authorize(browser, begun.search)
+  const fields = {
+    grant_type: 'authorization_code',
+    code: location.searchParams.get('code')!,
+    redirect_uri: REDIRECT,
+    code_verifier: begun.verifier,
+  }
+  return { ada, fields, location, browser }
+}
+const statusOf = async (token: unknown) =>
+  (await api.send('GET', '/oauth/userinfo', { token: token as string })).status
+
+describe('4.5: a code that was stolen', () => {
+  test('is good once: who brings it again ends what it gave', async () => {
+    const { fields } = await coded()
+    const first = await ask(app, fields)
+    expect([first.status, await statusOf(first.body.access_token)]).toEqual([200, 200])
+    const again = await ask(app, fields)
+    expect([again.status, again.body.error]).toEqual([400, 'invalid_grant'])
+    expect(await statusOf(first.body.access_token)).toBe(401)
+    const refreshed = await ask(app, {
+      grant_type: 'refresh_token',
+      refresh_token: first.body.refresh_token as string,
+    })
+    expect(refreshed.body.error).toBe('invalid_grant')
+  })
+
+  test('of ten at once, one is answered at most', async () => {
+    const { ada, fields } = await coded()
+    const answers = await Promise.all(Array.from({ length: 10 }, () => ask(app, fields)))
+    expect(answers.filter(({ status }) => status === 200).length).toBeLessThanOrEqual(1)
+    expect(
+      await api.sql('SELECT count(*) AS n FROM sessions WHERE user_id = ? AND client_id IS NOT NULL', [
+        ada.id,
+      ]),
+    ).toEqual([{ n: 1 }])
+  })
+
+  test.each([
+    ['another client', () => other, {}],
+    ['another verifier', () => app, { code_verifier: 'x'.repeat(43) }],
+    ['no verifier', () => app, { code_verifier: undefined }],
+    ['another redirect_uri', () => app, { redirect_uri: `${REDIRECT}/x` }],
+    ['no redirect_uri', () => app, { redirect_uri: undefined }],
+    ['an altered code', () => app, { code: 'AAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA' }],
+  ])('is nothing to %s, and neither spent nor a reason to end anything', async (_, by, changes) => {
+    const { fields } = await coded()
+    const changed = Object.entries({ ...fields, ...changes }).filter(([, value]) => value !== undefined)
+    const sent = Object.fromEntries(changed) as Record<string, string>
+    const { sessions, oauth_codes } = await dump(api)
+    const refused = await ask(by(), sent)
+    expect([refused.status, refused.body.error]).toEqual([400, 'invalid_grant'])
+    const after = await dump(api)
+    expect([after.sessions, after.oauth_codes]).toEqual([sessions, oauth_codes])
+    const good = await ask(app, fields)
+    expect(good.status).toBe(200)
+    expect((await ask(by(), sent)).body.error).toBe('invalid_grant')
+    expect(await statusOf(good.body.access_token)).toBe(200)
+  })
+
+  test('is good for a minute', async () => {
+    const { fields } = await coded()
+    const { now } = Date
+    try {
+      Date.now = () => now() + 61_000
+      expect((await ask(app, fields)).body.error).toBe('invalid_grant')
+    } finally {
+      Date.now = now
+    }
+  })
+
+  test.each([
+    ['they logged out', 'UPDATE sessions SET revoked_at = 1 WHERE user_id = ?'],
+    ['they logged out everywhere', 'UPDATE users SET token_epoch = token_epoch + 1 WHERE id = ?'],
+    ['they were disabled', "UPDATE users SET status = 'disabled' WHERE id = ?"],
+    ['they took it back', 'DELETE FROM oauth_grants WHERE user_id = ?'],
+  ])('is good no more when meanwhile %s', async (_, end) => {
+    const { ada, fields } = await coded()
+    await api.sql(end, [ada.id])
+    expect((await ask(app, fields)).body.error).toBe('invalid_grant')
+  })
+})
+
+describe('4.8: PKCE is not talked away', () => {
+  test('a code that was asked for without a challenge takes no verifier', async () => {
+    const older = await addApp(api, { require_pkce: false })
+    const { fields } = await coded(older, { code_challenge: undefined, code_challenge_method: undefined })
+    expect((await ask(older, fields)).body.error).toBe('invalid_grant')
+    const { code_verifier: _, ...without } = fields
+    expect((await ask(older, without)).status).toBe(200)
+  })
+
+  test('one that was asked for with it wants it, of such a client too', async () => {
+    const older = await addApp(api, { require_pkce: false })
+    const { fields } = await coded(older)
+    const { code_verifier: _, ...without } = fields
+    expect((await ask(older, without)).body.error).toBe('invalid_grant')
+  })
+})
+
+test('4.4: an answer says whose it is (mix-up)', async () => {
+  const { location } = await coded()
+  expect(location.searchParams.get('iss')).toBe(ISSUER)
+})
+
+describe('4.14: a refresh token that was stolen', () => {
+  const refreshing = (token: unknown) => ({ grant_type: 'refresh_token', refresh_token: token as string })
+
+  test('is nothing to another client, and stays as it was', async () => {
+    const { fields } = await coded()
+    const { body } = await ask(app, fields)
+    const before = await dump(api)
+    expect((await ask(other, refreshing(body.refresh_token))).body.error).toBe('invalid_grant')
+    expect((await dump(api)).sessions).toEqual(before.sessions)
+    expect((await ask(app, refreshing(body.refresh_token))).status).toBe(200)
+  })
+
+  test('gives the same successor for a moment, and ends the session later', async () => {
+    const { fields } = await coded()
+    const { body } = await ask(app, fields)
+    const [one, two] = [
+      await ask(app, refreshing(body.refresh_token)),
+      await ask(app, refreshing(body.refresh_token)),
+    ]
+    expect(one.body.refresh_token).toBe(two.body.refresh_token)
+    const next = await ask(app, refreshing(one.body.refresh_token))
+    await api.sql('UPDATE sessions SET rotated_at = rotated_at - 60000 WHERE client_id = ?', [app.client_id])
+    expect((await ask(app, refreshing(body.refresh_token))).body.error).toBe('invalid_grant')
+    expect((await ask(app, refreshing(next.body.refresh_token))).body.error).toBe('invalid_grant')
+  })
+
+  test('asks for no more than was let', async () => {
+    const { fields } = await coded(app, { scope: 'openid' })
+    const { body } = await ask(app, fields)
+    const more = await ask(app, { ...refreshing(body.refresh_token), scope: 'openid email' })
+    expect(more.body.error).toBe('invalid_scope')
+  })
+
+  test('one of our own logins is none of an app’s', async () => {
+    const own = await api.signIn(await somebody())
+    const before = await dump(api)
+    expect((await ask(app, refreshing(own.refreshToken))).body.error).toBe('invalid_grant')
+    expect((await dump(api)).sessions).toEqual(before.sessions)
+  })
+})
+
+describe('A client proves itself by its one registered way', () => {
+  const wrong: Record<string, () => { headers?: Record<string, string>; fields?: Record<string, string> }> = {
+    'no secret': () => ({ fields: { client_id: app.client_id } }),
+    'another secret': () => ({ headers: basic({ ...app, client_secret: 'cs_x' }) }),
+    'somebody else’s secret': () => ({ headers: basic({ ...app, client_secret: other.client_secret! }) }),
+    'in the form': () => ({ fields: { client_id: app.client_id, client_secret: app.client_secret! } }),
+    'a client that is none': () => ({ headers: basic({ ...app, client_id: crypto.randomUUID() }) }),
+    'no client': () => ({}),
+    'another name beside it': () => ({ headers: basic(app), fields: { client_id: other.client_id } }),
+  }
+  test.each(Object.entries(wrong))('%s', async (_, given) => {
+    const { headers, fields } = given()
+    const raw = new URLSearchParams({ grant_type: 'refresh_token', refresh_token: 'x', ...fields })
+    for (const path of ['/oauth/token', '/oauth/introspect', '/oauth/revoke']) {
+      raw.set('token', 'x')
+      const answer = await api.send('POST', path, { raw, ...(headers && { headers }) })
+      expect([path, answer.status, answer.body.error]).toEqual([path, 401, 'invalid_client'])
+      expect(answer.headers.get('www-authenticate')).toMatch(/^Basic /)
+    }
+  })
+
+  test('two ways at once are refused', async () => {
+    const raw = new URLSearchParams({ client_id: app.client_id, client_secret: app.client_secret! })
+    const answer = await api.send('POST', '/oauth/token', { raw, headers: basic(app) })
+    expect([answer.status, answer.body.error]).toEqual([400, 'invalid_request'])
+  })
+
+  test('a former secret is good for as long as was said', async () => {
+    const mine = await addApp(api)
+    const { token } = await api.quickActor({ role: 'admin' })
+    const path = `/v1/oauth_clients/${mine.client_id}/secret`
+    const next = (await api.send<ClientWithSecret>('POST', path, { token, body: {} })).body
+    const errorBy = async (of: ClientWithSecret) =>
+      (await ask(of, { grant_type: 'refresh_token', refresh_token: 'x' })).body.error
+    expect([await errorBy(mine), await errorBy(next)]).toEqual(['invalid_grant', 'invalid_grant'])
+    await api.sql('UPDATE oauth_clients SET former_secret_until = 1 WHERE id = ?', [mine.client_id])
+    expect([await errorBy(mine), await errorBy(next)]).toEqual(['invalid_client', 'invalid_grant'])
+  })
+})
+
+describe('4.7, 4.16: the question', () => {
+  test('takes no answer from another site, another session, or without its token', async () => {
+    const [ada, eve] = [await somebody(), await somebody()]
+    const { cookie, binding } = await signedIn(api, ada)
+    const { binding: foreign } = await signedIn(api, eve)
+    const page = await api.send('GET', `/oauth/authorize?${(await begin(app)).search}`, {
+      headers: { cookie },
+    })
+    const action = actionOf(page.text)
+    const config = api.config()
+    const good = makeFormToken({ config, now: Date.now() }, binding)
+    for (const [token, headers] of [
+      [undefined, {}],
+      ['x', {}],
+      [makeFormToken({ config, now: Date.now() }, foreign), {}],
+      [makeFormToken({ config, now: Date.now() - 13 * 3_600_000 }, binding), {}],
+      [good, { origin: 'https://evil.test' }],
+      [good, { 'sec-fetch-site': 'cross-site' }],
+    ] as const) {
+      const raw = new URLSearchParams({ decision: 'allow', ...(token && { form_token: token }) })
+      const { status } = await api.send('POST', action, { raw, headers: { cookie, ...headers } as never })
+      expect([token, status]).toEqual([token, 403])
+    }
+    expect(await api.sql('SELECT 1 FROM oauth_grants WHERE user_id = ?', [ada.id])).toEqual([])
+  })
+
+  test('stands in no frame', async () => {
+    const browser = await openBrowser(api, await somebody())
+    const { headers } = await browser('GET', `/oauth/authorize?${(await begin(app)).search}`)
+    expect(headers.get('content-security-policy')).toContain("frame-ancestors 'none'")
+  })
+})
+
+test('4.12: nothing is sent on by 307, and nothing of it stands in a log or the database', async () => {
+  const { fields } = await coded()
+  const { body } = await ask(app, fields)
+  const everything = JSON.stringify(await dump(api))
+  for (const secret of [
+    fields.code,
+    fields.code_verifier,
+    app.client_secret,
+    body.refresh_token,
+    body.access_token,
+    body.id_token,
+  ])
+    expect(everything).not.toContain(secret)
+})
+
+test('AT5: an ID token opens nothing', async () => {
+  const { fields } = await coded()
+  const { body } = await ask(app, fields)
+  expect(await statusOf(body.id_token)).toBe(401)
+  expect((await api.send('GET', '/v1/users/me', { token: body.id_token as string })).status).toBe(401)
+  expect((await api.send('GET', '/v1/users/me', { token: body.access_token as string })).status).toBe(403)
+})
+
+describe('HD1: browsers', () => {
+  test.each([
+    '/.well-known/openid-configuration',
+    '/.well-known/jwks.json',
+    '/oauth/userinfo',
+    '/oauth/token',
+    '/oauth/revoke',
+  ])('%s answers every origin, and none with a cookie', async (path) => {
+    const method = /token|revoke/.test(path) ? 'POST' : 'GET'
+    const { headers } = await api.send(method, path, { headers: { origin: 'https://anybody.test' } })
+    expect(headers.get('access-control-allow-origin')).toBe('*')
+    expect(headers.get('access-control-allow-credentials')).toBeNull()
+  })
+
+  test('a cookie is nothing at userinfo, nor at introspection to another origin', async () => {
+    const { cookie } = await signedIn(api, await somebody())
+    expect((await api.send('GET', '/oauth/userinfo', { headers: { cookie } })).status).toBe(401)
+    const { headers } = await api.send('POST', '/oauth/introspect', {
+      headers: { origin: 'https://anybody.test' },
+    })
+    expect(headers.get('access-control-allow-origin')).toBeNull()
+  })
+})
