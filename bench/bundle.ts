@@ -8,9 +8,9 @@ const ROOT = join(import.meta.dirname, '..')
 
 /**
  * What the Worker may weigh: a small script starts sooner, everywhere. It was to be 256 KiB; second factors and passkeys
- * with their pages, in two languages, took it over.
+ * with their pages, in two languages, took it over, and then the OpenID provider, with what it needs of jose, took it to 290.
  */
-export const BUNDLE_BUDGET_BYTES = 264 * 1024
+export const BUNDLE_BUDGET_BYTES = 292 * 1024
 
 /** Modules of a Worker by name: the first is the one that is served; those that are no JavaScript are text. */
 export type Modules = Record<string, string>

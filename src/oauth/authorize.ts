@@ -7,6 +7,7 @@ import { openSealed, seal } from '../crypto/sealed.ts'
 import { build } from '../database/statements.ts'
 import { type CookieSession, readSessionCookie } from '../sessions/cookie.ts'
 import { lookUpCookie, noteSeen, type SignedIn } from '../sessions/cookie-lookup.ts'
+import { LANGUAGES } from '../values/languages.ts'
 import {
   type AuthorizeError,
   AuthorizeRefusal,
@@ -22,7 +23,6 @@ import { selectClient } from './clients/service.ts'
 import { digestOfUri, makeCode } from './codes.ts'
 import { badAuthorizeRequest } from './errors.ts'
 import { readHint } from './id-tokens.ts'
-import { UI_LOCALES } from './metadata.ts'
 import { type Client, oauthGrants } from './models.ts'
 import { isTrustworthy } from './redirects.ts'
 import { scopesWithin } from './scopes.ts'
@@ -214,7 +214,7 @@ const hintOf = ({ loginHint }: AuthorizeRequest) =>
   loginHint !== undefined && loginHint.length <= 320 ? { login_hint: loginHint } : {}
 
 export const languageOf = ({ locales }: AuthorizeRequest) =>
-  locales.map((locale) => locale.slice(0, 2).toLowerCase()).find((one) => UI_LOCALES.includes(one))
+  locales.map((locale) => locale.slice(0, 2).toLowerCase()).find((one) => Object.hasOwn(LANGUAGES, one))
 
 const ASKED = 'asked'
 /** What the request is without: ours, and what is long and looked at once. */

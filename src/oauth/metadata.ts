@@ -1,9 +1,7 @@
 import type { Config } from '../config/main.ts'
+import { LANGUAGES } from '../values/languages.ts'
 import { AUTH_METHODS, GRANT_TYPES } from './models.ts'
 import { OPENID_SCOPES } from './scopes.ts'
-
-/** The languages of the pages. */
-export const UI_LOCALES: readonly string[] = ['en', 'de']
 
 /** What is true of this issuer, and nothing else (RFC 8414, OpenID Connect Discovery). */
 export function metadataOf({ ISSUER: issuer, OPENID_KEYS }: Config) {
@@ -42,7 +40,7 @@ export function metadataOf({ ISSUER: issuer, OPENID_KEYS }: Config) {
       ...['sub', 'iss', 'aud', 'exp', 'iat', 'auth_time', 'nonce', 'acr', 'amr', 'sid', 'at_hash'],
       ...['name', 'locale', 'updated_at', 'email', 'email_verified', 'roles'],
     ],
-    ui_locales_supported: UI_LOCALES,
+    ui_locales_supported: Object.keys(LANGUAGES),
     authorization_response_iss_parameter_supported: true,
     claims_parameter_supported: false,
     request_parameter_supported: false,

@@ -1,7 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { ClientWithSecret } from '../../src/oauth/clients/schemas.ts'
-import { UI_LOCALES } from '../../src/oauth/metadata.ts'
-import { LANGUAGES } from '../../src/pages/texts/index.ts'
 import { openApi, PASSWORD } from '../support/api.ts'
 import { addApp, REDIRECT } from '../support/oauth.ts'
 import { openBrowser } from '../support/pages.ts'
@@ -29,10 +27,6 @@ const get = async (given: Record<string, string | undefined>, by?: { id: string 
   return { ...answer, location: location === null ? undefined : new URL(location, ISSUER), browser, search }
 }
 const errorOf = ({ location }: { location?: URL | undefined }) => location?.searchParams.get('error')
-
-test('the languages that discovery names are those of the pages', () => {
-  expect(UI_LOCALES).toEqual(Object.keys(LANGUAGES))
-})
 
 describe('A browser is sent nowhere as long as it is not known where to', () => {
   test.each([
