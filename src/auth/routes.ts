@@ -7,6 +7,7 @@ import { invalidSecondFactor, wrongCode } from '../factors/errors.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation } from '../http/operation.ts'
 import { answerList } from '../http/pagination.ts'
+import { precondition } from '../http/precondition.ts'
 import { tooManyRequests } from '../http/problem.ts'
 import { idempotent } from '../idempotency/service.ts'
 import { invalidLink } from '../links/errors.ts'
@@ -217,6 +218,7 @@ export const authRoutes = new Hono<AppEnv>()
       problems: [writeConflict],
     }),
     signedInToEnrol,
+    precondition,
     async (c) => {
       await logOutAll(c.var, c.var.actor)
       clearOwnCookie(c, c.var.actor)
@@ -235,6 +237,7 @@ export const authRoutes = new Hono<AppEnv>()
       problems: [wrongPassword, tooManyAttempts, writeConflict],
     }),
     signedIn,
+    precondition,
     body(ChangePassword),
     limitHashing,
     async (c) => {

@@ -57,12 +57,19 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
   const isThisUser = eq(users.id, userId)
   const device = openDeviceToken(config, input.device_token, now)
   const ofDevice = openDeviceTry(resources, userId, device)
-  // One more than there may be says that it was locked before this try.
+  // One more than there may be says that it was locked before this try; that one can be taken back as well.
   const countFailure = (by: 1 | -1, condition = sql`1`) =>
     build
       .update(users)
       .set({ failed_factors: sql`${users.failed_factors} + ${by}` })
-      .where(and(isThisUser, attempt.isCounted, lte(users.failed_factors, MAX_FAILURES_IN_A_ROW), condition))
+      .where(
+        and(
+          isThisUser,
+          attempt.isCounted,
+          lte(users.failed_factors, MAX_FAILURES_IN_A_ROW + (by < 0 ? 1 : 0)),
+          condition,
+        ),
+      )
   const hash = hashRecoveryCode(userId, 'recovery_code' in input ? input.recovery_code : '')
   const results = await db.writeBatch({
     count: attempt.count,
@@ -116,7 +123,8 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
       openTally(resources, 'locked_factor', userId).forget(isDone),
     ],
     // A passkey that is doubtful is no failure, and no sign-in.
-    takeBack: proved.proof === 'doubtful_passkey' ? [...proved.used.spend(sql`1`), noFailure] : [],
+    takeBack:
+      proved.proof === 'doubtful_passkey' ? [...proved.used.spend(sql`1`), noFailure, attempt.takeBack] : [],
     used: [proved.used, { isGood: attempt.isUnspent, spend: (isDone) => [attempt.spend(isDone)] }],
     refused: () => invalidSecondFactor(new Refusal('used')),
   }

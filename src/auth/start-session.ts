@@ -172,6 +172,8 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
     isStarted,
   )
   if (!user || !begun) {
+    // What was proved was no guess, whatever has moved since.
+    if (proven.takeBack.length > 0) await db.writeBatch({ takeBack: proven.takeBack })
     if (proven.again) return startSession(resources, await proven.again(), keeping)
     throw refused()
   }

@@ -63,6 +63,7 @@ export async function requestMailCode(resources: Resources, actor: Claims): Prom
     kind: 'enrol_factor',
     emailNormalized: user.email_normalized,
     actor: { id: actor.sub, mailsPerHour: MAILS_OF_ACTOR },
+    isAsked: tokenIsLive(actor, resources.now),
   })
   const mail = enqueueAsked(
     resources,

@@ -71,6 +71,7 @@ const askToInvite = (resources: Resources, actor: Claims, { email_normalized }: 
     kind: 'invitation',
     emailNormalized: email_normalized,
     actor: { id: actor.sub, mailsPerHour: MAILS_OF_MANAGER },
+    isAsked: tokenIsLive(actor, resources.now),
   })
 
 /** A condition: that the invitation of an address which stands is of a rank that an actor may withdraw. */

@@ -61,6 +61,7 @@ async function askForEmailChange(
     kind: 'confirm_email_change',
     emailNormalized,
     actor: { id: actor.sub, mailsPerHour: MAILS_OF_ACTOR },
+    isAsked: tokenIsLive(actor, now),
   })
   const event = {
     id: uuidv7(),
@@ -140,6 +141,7 @@ async function askOldAddress(resources: Resources, token: OneTimeToken, user: Us
     kind,
     emailNormalized,
     actor: { id: user.id, mailsPerHour: MAILS_OF_ACTOR },
+    isAsked: linkIsLive(token.id),
   })
   const approval = enqueueAsked(
     resources,

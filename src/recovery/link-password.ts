@@ -1,4 +1,4 @@
-import { eq, sql } from 'drizzle-orm'
+import { and, eq, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { build } from '../database/statements.ts'
 import { Refusal } from '../http/problem.ts'
@@ -34,8 +34,13 @@ export async function requirePasswordOf(
   })
   const isOpen = counted !== undefined && counted.password_tries <= PASSWORD_TRIES
   const stored = isOpen ? user.password_hash : null
-  const { isRight } = await inTurn(resources, () =>
-    checkPassword(password, stored, config.keys.password_pepper, costIn(config)),
-  )
+  const check = () => checkPassword(password, stored, config.keys.password_pepper, costIn(config))
+  const { isRight } = await inTurn(resources, check).catch(async (error) => {
+    // Nobody has looked at it, so it was no try. By the count that it made, so that it is taken back once.
+    const isAsCounted = and(isThis, eq(oneTimeTokens.password_tries, counted?.password_tries ?? 0))
+    const one = { password_tries: sql`${oneTimeTokens.password_tries} - 1` }
+    await db.writeBatch({ takeBack: build.update(oneTimeTokens).set(one).where(isAsCounted) })
+    throw error
+  })
   if (!isRight) throw wrongPassword(new Refusal(isOpen ? 'wrong_password' : 'tries'))
 }

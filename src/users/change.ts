@@ -133,7 +133,10 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     updated_at: now,
     ...(change.set.failed_logins === 0 && NO_FAILURES),
     ...(change.endsTokens && { token_epoch: sql`${users.token_epoch} + 1` }),
-    ...((change.forgetsDevices || change.voidsWaysIn) && { device_epoch: sql`${users.device_epoch} + 1` }),
+    // Whoever sets a password for somebody ends what a thief is known by.
+    ...((change.forgetsDevices || change.voidsWaysIn || change.set.password_hash !== undefined) && {
+      device_epoch: sql`${users.device_epoch} + 1`,
+    }),
   }
   const isAsRead = and(
     eq(users.id, row.id),

@@ -104,6 +104,7 @@ export async function createUser(
     kind: 'account_made',
     emailNormalized: row.email_normalized,
     actor: { id: actor.sub, mailsPerHour: MAILS_OF_MANAGER },
+    isAsked: holds,
   })
   const isRecent = input.role === 'user' || hasRecentLogin(actor, resources.now)
   const mayMake = sql`${mayCreate} AND ${isRecent} AND ${isMailed ? asked.mayAsk : sql`1`}`

@@ -234,7 +234,7 @@ export const toUser = (row: Profile): User => ({
 })
 
 function lockedOf({ failed_logins, failed_factors }: Profile): ManagedUser['locked'] {
-  const [password, totp] = [failed_logins >= MAX_FAILURES_IN_A_ROW, failed_factors > MAX_FAILURES_IN_A_ROW]
+  const [password, totp] = [failed_logins >= MAX_FAILURES_IN_A_ROW, failed_factors >= MAX_FAILURES_IN_A_ROW]
   return password && totp ? 'both' : password ? 'password' : totp ? 'totp' : null
 }
 

@@ -64,3 +64,32 @@ test('HX7: a change of the password makes strangers of all devices but the one t
   expect((await logIn(api, { ...now, device_token: mine.device_token as string })).status).toBe(401)
   expect((await logIn(api, { ...now, device_token: changed.body.device_token as string })).status).toBe(200)
 })
+
+test('HX7, RV3: ending the sessions of somebody makes strangers of their devices', async () => {
+  const api = openApi()
+  const [admin, ada] = [await api.quickActor({ role: 'admin' }), await api.person()]
+  const device_token = (await logIn(api, ada)).body.device_token as string
+  const ended = await api.send('DELETE', `/v1/users/${ada.id}/sessions`, { token: admin.token })
+  expect(ended.status).toBe(204)
+  await lock(api, ada)
+  expect((await logIn(api, { ...ada, device_token })).status).toBe(401)
+})
+
+test('HX16: If-Match counts for a new password and for ending all sessions', async () => {
+  const api = openApi()
+  const ada = await api.actor()
+  const body = { current_password: PASSWORD, new_password: NEW_PASSWORD }
+  const as = (path: string, version: string, more = {}) =>
+    api.send('POST', `/v1/auth/${path}`, { token: ada.token, headers: { 'if-match': version }, ...more })
+  expect((await as('change_password', '"999"', { body })).status).toBe(412)
+  expect((await as('logout_all', '"999"')).status).toBe(412)
+  expect((await logIn(api, ada)).status).toBe(200)
+  expect((await as('logout_all', '"1"')).status).toBe(204)
+})
+
+test('MF5: an authenticator app that a hundred failures have locked is shown as locked', async () => {
+  const api = openApi()
+  const [admin, ada] = [await api.quickActor({ role: 'admin' }), await api.person({ failed_factors: 100 })]
+  const { body } = await api.send('GET', `/v1/users/${ada.id}`, { token: admin.token })
+  expect(body.locked).toBe('totp')
+})

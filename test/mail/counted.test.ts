@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { type Api, linkIn, openApi, PASSWORD } from '../support/api.ts'
+import { limiter } from '../support/limiter.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
 /** Whoever asks for a mail is counted, also who manages; and no loop of changes is a mail cannon. */
@@ -192,4 +193,30 @@ test('HX10: an address that a manager typed is repeated in no mail where it coul
   const moved = await api.send('PATCH', `/v1/users/${ada.id}`, { token: boss.token, body: { email } })
   const [notice] = await api.mailsTo(ada.email)
   expect([moved.status, notice!.text.includes('evil')]).toEqual([200, false])
+})
+
+const apiHere = openApi()
+
+test('HX3, RS5: a password that nobody could look at is none of the five of its link', async () => {
+  const none = openApi({ RATE_LIMIT_HASHES: limiter(0) })
+  const ada = await apiHere.person()
+  await apiHere.send('POST', '/v1/auth/resend_verification', { body: { email: ada.email } })
+  const { token } = linkIn((await apiHere.mailsTo(ada.email))[0]!)
+  const body = { token, password: PASSWORD }
+  for (let i = 0; i < 6; i++)
+    expect((await none.send('POST', '/v1/auth/verify_email', { body })).status).toBe(429)
+  expect((await apiHere.send('POST', '/v1/auth/verify_email', { body })).status).toBe(204)
+})
+
+test.each([
+  ['factors/mail_code', {}],
+  ['change_email', { new_email: 'elsewhere@people.test', current_password: PASSWORD }],
+])('RV1, RL6: a token that has ended uses up no mails of its owner by %s', async (path, body) => {
+  const ada = await apiHere.actor({ email_verified_at: 1 })
+  await apiHere.send('POST', '/v1/auth/logout_all', { token: ada.token })
+  const asked = async (token: string) =>
+    (await apiHere.send('POST', `/v1/auth/${path}`, { token, ...(path === 'change_email' && { body }) }))
+      .status
+  for (let i = 0; i < 4; i++) expect(await asked(ada.token)).toBe(401)
+  expect(await asked((await apiHere.logIn(ada)).access_token)).toBe(202)
 })

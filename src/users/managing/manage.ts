@@ -251,6 +251,7 @@ export const endingSessions =
       set: {},
       reliesOn: isSamePerson(row),
       endsTokens: true,
+      forgetsDevices: true,
       endsSessions: { reason: 'ended' },
     }
   }
