@@ -7,10 +7,13 @@ import {
 } from '@libsql/client/web'
 import { readArguments, runCommand } from './command.ts'
 import { findFaults, freeze, MIGRATIONS, type Migration, readMigrations } from './migrations.ts'
+import { emptyOldTables, isLarge, moveInSteps, moveOf } from './moves.ts'
 
 const USAGE = `npm run db:migrate [-- --dry-run]
 
-Applies the migrations that the database does not have yet: all of them or, when one fails, none. May be repeated.
+Applies the migrations that the database does not have yet: all of them or, when one fails, none. Where one moves a large
+table, those before it are applied first, and it in steps, while the deployment goes on. May be repeated, and goes on
+where it stopped.
 The environment says where: TURSO_DATABASE_URL, and TURSO_AUTH_TOKEN where one is asked for.
 
   --dry-run   says what would be applied, and applies nothing
@@ -28,8 +31,9 @@ interface Applied {
 }
 
 /**
- * Applies the migrations that the database does not have yet, in the journal's order, in one transaction. What counts
- * is the set of those it has, not the newest of them. Answers the names of those it applied, or would apply.
+ * Applies the migrations that the database does not have yet, in the journal's order, in one transaction; but one that
+ * moves a large table by itself, in steps (moves.ts). What counts is the set of those it has, not the newest of them.
+ * Answers the names of those it applied, or would apply.
  */
 export async function migrate(
   url: string,
@@ -44,7 +48,10 @@ export async function migrate(
     const faults = compare(migrations, applied.rows)
     if (faults.length) throw new Error(`Nothing was applied.\n${faults.join('\n')}`)
     const pending = migrations.filter((migration) => !applied.rows.some((row) => isOf(migration, row)))
-    if (pending.length && !isDryRun) await apply(client, migrations, pending, applied.hasNames)
+    if (!isDryRun) {
+      await applyAll(client, migrations, pending)
+      await emptyOldTables(client, migrations)
+    }
     return pending.map(({ name }) => name)
   } finally {
     client.close()
@@ -88,34 +95,55 @@ function compare(migrations: Migration[], rows: Applied[]): string[] {
   })
 }
 
-async function apply(
-  client: Client,
-  all: Migration[],
-  pending: Migration[],
-  hasNames: boolean,
-): Promise<void> {
+/** As many at once as can be; each large move has its turn between what comes before it and after it. */
+async function applyAll(client: Client, all: Migration[], pending: Migration[]): Promise<void> {
+  let together: Migration[] = []
+  const done: string[] = []
+  try {
+    for (const migration of pending) {
+      const move = moveOf(migration)
+      if (!move || !(await isLarge(client, migration.name, move))) {
+        together.push(migration)
+        continue
+      }
+      if (together.length) await apply(client, all, together)
+      done.push(...together.map(({ name }) => name))
+      together = []
+      const { hasNames } = await readApplied(client)
+      await moveInSteps(client, migration.name, move, [...keepNames(all, hasNames), asApplied(migration)])
+      done.push(migration.name)
+    }
+    if (together.length) await apply(client, all, together)
+  } catch (error) {
+    if (done.length) throw new Error(`Applied: ${done.join(', ')}. Then: ${(error as Error).message}`)
+    throw error
+  }
+}
+
+/** Brings the table of what is applied up to the form that we keep. */
+const keepNames = (all: Migration[], hasNames: boolean): InStatement[] => [
+  `CREATE TABLE IF NOT EXISTS ${APPLIED} (id SERIAL PRIMARY KEY, hash text NOT NULL, created_at numeric)`,
+  ...(hasNames ? [] : [`ALTER TABLE ${APPLIED} ADD COLUMN name text`]),
+  ...all.map(({ name, when }) => ({
+    sql: `UPDATE ${APPLIED} SET name = ? WHERE created_at = ? AND name IS NULL`,
+    args: [name, when],
+  })),
+  // What is sent twice, or by two at once, is applied once: the second finds the name taken, and fails as a whole.
+  `CREATE UNIQUE INDEX IF NOT EXISTS ${APPLIED}_name ON ${APPLIED} (name)`,
+]
+
+const asApplied = ({ name, digest, when }: Migration): InStatement => ({
+  sql: `INSERT INTO ${APPLIED} (name, hash, created_at) VALUES (?, ?, ?)`,
+  args: [name, digest, when],
+})
+
+async function apply(client: Client, all: Migration[], pending: Migration[]): Promise<void> {
+  const { hasNames } = await readApplied(client)
   const steps: { of?: string; statement: InStatement }[] = [
-    {
-      statement: `CREATE TABLE IF NOT EXISTS ${APPLIED} (id SERIAL PRIMARY KEY, hash text NOT NULL, created_at numeric)`,
-    },
-    ...(hasNames ? [] : [{ statement: `ALTER TABLE ${APPLIED} ADD COLUMN name text` }]),
-    ...all.map(({ name, when }) => ({
-      statement: {
-        sql: `UPDATE ${APPLIED} SET name = ? WHERE created_at = ? AND name IS NULL`,
-        args: [name, when],
-      },
-    })),
-    // What is sent twice, or by two at once, is applied once: the second finds the name taken, and fails as a whole.
-    { statement: `CREATE UNIQUE INDEX IF NOT EXISTS ${APPLIED}_name ON ${APPLIED} (name)` },
-    ...pending.flatMap(({ name, when, digest, statements }) => [
-      {
-        of: name,
-        statement: {
-          sql: `INSERT INTO ${APPLIED} (name, hash, created_at) VALUES (?, ?, ?)`,
-          args: [name, digest, when],
-        },
-      },
-      ...statements.map((statement) => ({ of: name, statement })),
+    ...keepNames(all, hasNames).map((statement) => ({ statement })),
+    ...pending.flatMap((migration) => [
+      { of: migration.name, statement: asApplied(migration) },
+      ...migration.statements.map((statement) => ({ of: migration.name, statement })),
     ]),
   ]
   try {

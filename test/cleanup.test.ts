@@ -48,8 +48,7 @@ const count = async (table: string, where = '1') =>
 const KINDS = {
   users: (mark: string, at: number) =>
     api.person({ password_hash: null, email: `${mark}@clean.test`, deleted_at: at }).then(() => {}),
-  sessions_expired: (mark: string, at: number) => addSession(mark, { idle_expires_at: at }),
-  sessions_ended: (mark: string, at: number) => addSession(mark, { revoked_at: at }),
+  sessions_expired: (mark: string, at: number) => addSession(mark, { expires_at: at }),
   idempotency_keys: (mark: string, at: number) =>
     api.sql(
       `INSERT INTO idempotency_keys (principal, route, key, body_hash, status, response, subject_id, created_at)
@@ -64,8 +63,8 @@ const KINDS = {
   one_time_tokens: (mark: string, at: number) =>
     api.sql(
       `INSERT INTO one_time_tokens (id, purpose, subject_id, email, email_normalized, code_tries, created_at, expires_at)
-        VALUES (?, 'verify_email', 's', 'e', 'e', 0, 0, ?)`,
-      [mark, at],
+        VALUES (?, 'verify_email', 's', ?, 'e', 0, 0, ?)`,
+      [idAt(at), mark, at + DAY_MS],
     ),
   invitations: (mark: string, at: number) =>
     api.sql(
@@ -76,8 +75,8 @@ const KINDS = {
   mails: (mark: string, at: number) =>
     api.sql(
       `INSERT INTO outbox (id, kind, recipient, recipient_normalized, created_at, expires_at, attempts, next_attempt_at, sent_at)
-        VALUES (?, 'verify_email', 'e', 'e', ?, 0, 0, 0, 1)`,
-      [mark, at],
+        VALUES (?, 'verify_email', ?, 'e', ?, 0, 0, 0, 1)`,
+      [idAt(at), mark, at],
     ),
   activity_noise: (mark: string, at: number) => addHistory(mark, at, 'login.failed'),
   activity_security: (mark: string, at: number) => addHistory(mark, at, 'user.updated'),
@@ -88,10 +87,9 @@ type Kind = keyof typeof KINDS
 const KEPT_MS: Record<Kind, number> = {
   users: 30 * DAY_MS,
   sessions_expired: DAY_MS,
-  sessions_ended: DAY_MS,
   idempotency_keys: DAY_MS,
   throttles: 0,
-  one_time_tokens: DAY_MS,
+  one_time_tokens: 8 * DAY_MS,
   invitations: 30 * DAY_MS,
   mails: 14 * DAY_MS,
   activity_noise: 90 * DAY_MS,
@@ -99,15 +97,12 @@ const KEPT_MS: Record<Kind, number> = {
 }
 const PLACES: Record<Kind, string> = {
   users: "SELECT replace(email, '@clean.test', '') AS mark FROM users WHERE email LIKE '%@clean.test'",
-  sessions_expired:
-    'SELECT user_agent AS mark FROM sessions WHERE revoked_at IS NULL AND user_agent IS NOT NULL',
-  sessions_ended:
-    'SELECT user_agent AS mark FROM sessions WHERE revoked_at IS NOT NULL AND user_agent IS NOT NULL',
+  sessions_expired: 'SELECT user_agent AS mark FROM sessions WHERE user_agent IS NOT NULL',
   idempotency_keys: 'SELECT key AS mark FROM idempotency_keys',
   throttles: "SELECT key AS mark FROM throttles WHERE key LIKE 'mark%'",
-  one_time_tokens: 'SELECT id AS mark FROM one_time_tokens',
+  one_time_tokens: 'SELECT email AS mark FROM one_time_tokens',
   invitations: 'SELECT id AS mark FROM invitations',
-  mails: 'SELECT id AS mark FROM outbox',
+  mails: 'SELECT recipient AS mark FROM outbox',
   activity_noise: "SELECT user_agent AS mark FROM user_activity_logs WHERE action = 'login.failed'",
   activity_security: "SELECT user_agent AS mark FROM user_activity_logs WHERE action = 'user.updated'",
 }
@@ -115,18 +110,22 @@ const PLACES: Record<Kind, string> = {
 let serial = 0
 const newMark = () => `mark-${++serial}`
 const uuid = () => crypto.randomUUID()
-const addSession = (mark: string, given: { idle_expires_at?: number; revoked_at?: number }) => {
+const addSession = (
+  mark: string,
+  given: { idle_expires_at?: number; expires_at?: number; revoked_at?: number },
+) => {
   const far = Date.now() + 20 * DAY_MS
   return api.sql(
     `INSERT INTO sessions (id, user_id, counter, rotated_at, created_at, last_seen_at, idle_expires_at, expires_at, revoked_at, user_agent, ip)
     VALUES (?, ?, 0, 0, 0, 0, ?, ?, ?, ?, '192.0.2.1')`,
-    [uuid(), uuid(), given.idle_expires_at ?? far, far, given.revoked_at ?? null, mark],
+    [uuid(), uuid(), given.idle_expires_at ?? far, given.expires_at ?? far, given.revoked_at ?? null, mark],
   )
 }
+const idAt = (at: number) => firstIdAt(at).slice(0, 24) + uuid().slice(24)
 const addHistory = (mark: string, at: number, action: string) =>
   api.sql(
     "INSERT INTO user_activity_logs (id, user_id, action, user_agent, ip) VALUES (?, ?, ?, ?, '192.0.2.1')",
-    [firstIdAt(at).slice(0, 24) + uuid().slice(24), uuid(), action, mark],
+    [idAt(at), uuid(), action, mark],
   )
 
 test('The cron trigger of the Worker runs clean-up, and the run can be read', async () => {
@@ -305,8 +304,7 @@ async function due(): Promise<number> {
   const cutOff = (kind: Kind) => Date.now() - KEPT_MS[kind] - DAY_MS / 2
   return (
     (await count('users', `deleted_at < ${cutOff('users')}`)) +
-    (await count('sessions', `idle_expires_at < ${cutOff('sessions_expired')}`)) +
-    (await count('sessions', `revoked_at < ${cutOff('sessions_ended')}`)) +
+    (await count('sessions', `expires_at < ${cutOff('sessions_expired')}`)) +
     (await count('idempotency_keys', `created_at < ${cutOff('idempotency_keys')}`)) +
     (await count('user_activity_logs', `id < '${firstIdAt(cutOff('activity_security'))}'`))
   )
@@ -323,7 +321,7 @@ test('CR2: of five runs at once one works, and every row is handled once', async
     await Promise.all([1, 2, 3, 4, 5].map(() => run()))
     expect(await runs()).toHaveLength(1)
     expect(await removed()).toEqual([
-      expect.objectContaining({ users: 25, sessions_expired: 1, sessions_ended: 1, idempotency_keys: 1 }),
+      expect.objectContaining({ users: 25, sessions_expired: 1, idempotency_keys: 1 }),
     ])
     expect(await purgesOf(people)).toEqual(people.map(() => 1))
     expect(await due()).toBe(0)

@@ -673,13 +673,15 @@ test('HX11, DL3: whoever has a million rows of history is erased, at once themse
   expect(await api.sql('SELECT 1 FROM users WHERE id = ?', [gone.id])).toEqual([])
   expect((await left())!.origins).toBeGreaterThan(rows - 1_001)
   const due = 'one_time_tokens'
+  const id = '00000000-0000-7000-8000-000000000001'
   await api.sql(
     `INSERT INTO one_time_tokens (id, purpose, subject_id, email, email_normalized, code_tries, created_at, expires_at)
-      VALUES ('due', 'verify_email', 's', 'e', 'e', 0, 0, 1)`,
+      VALUES (?, 'verify_email', 's', 'e', 'e', 0, 0, 1)`,
+    [id],
   )
   await cleanUpAfter(0)
   // Nothing else has to wait until it is through.
-  expect(await api.sql(`SELECT 1 FROM ${due} WHERE id = 'due'`)).toEqual([])
+  expect(await api.sql(`SELECT 1 FROM ${due} WHERE id = ?`, [id])).toEqual([])
   for (let run = 0; run < 100 && (await left())!.origins !== 0; run++) await cleanUpAfter(0)
   expect(await left()).toEqual({ origins: 0, details: 0 })
   const [job] = await api.sql('SELECT sought FROM erasures WHERE user_id = ?', [gone.id])

@@ -35,7 +35,9 @@ export const ListActivity = lazy(() =>
   z
     .strictObject({
       user_id: IdInput().optional().meta({ description: 'Whom it happened to.' }),
-      actor_id: IdInput().optional().meta({ description: 'Who did it; not with `user_id`.' }),
+      actor_id: IdInput().optional().meta({
+        description: 'Who did it to others: what users do to themselves is at `user_id`. Not with `user_id`.',
+      }),
       ...ListActivityOfOne().shape,
     })
     .refine((query) => !(query.user_id && query.actor_id), {

@@ -7,7 +7,7 @@ import { build, type Given, insertWhere } from '../database/statements.ts'
 import { type List, openPlace, toPage } from '../http/pagination.ts'
 import { users } from '../users/models.ts'
 import { firstIdAt, timeOfId, toTime } from '../values/ids.ts'
-import { type Action, type ActivityLog, activityLogs } from './models.ts'
+import { type Action, type ActivityLog, activityLogs, IS_OF_OTHERS } from './models.ts'
 import type { Activity, ListActivity } from './schemas.ts'
 import { type Known, type Reader, visibleTo } from './visibility.ts'
 
@@ -84,7 +84,9 @@ export function pageOfHistory({ config }: Resources, reader: Reader, filter: Lis
       .where(
         and(
           filter.user_id === undefined ? undefined : eq(activityLogs.user_id, filter.user_id),
-          filter.actor_id === undefined ? undefined : eq(activityLogs.actor_id, filter.actor_id),
+          filter.actor_id === undefined
+            ? undefined
+            : and(eq(activityLogs.actor_id, filter.actor_id), IS_OF_OTHERS),
           filter.action === undefined ? undefined : eq(activityLogs.action, filter.action),
           isBackwards
             ? gt(activityLogs.id, at!)

@@ -11,6 +11,7 @@ import { renewSeeds, seedsAreOutdated } from '../factors/renewal.ts'
 import { idempotencyKeys } from '../idempotency/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens, TAKES_BACK } from '../links/models.ts'
+import { LIFETIME_MS } from '../links/service.ts'
 import { outbox } from '../mail/models.ts'
 import { oauthClients, oauthCodes, oauthGrants } from '../oauth/models.ts'
 import { sessions } from '../sessions/models.ts'
@@ -32,7 +33,7 @@ const PURGES_PER_BATCH = 5
 const ERASURES_PER_BATCH = 24
 /** Of each table, in a batch of erasures: shared by those that are in it. */
 const ERASED_ROWS_PER_BATCH = 2000
-/** A token of an ended session is told so for a day; after that it is merely not valid. */
+/** A token of a session is told that it has ended for a day more than it could have gone on; after that it is merely not valid. */
 const ENDED_SESSION_MS = DAY_MS
 const IDEMPOTENCY_MS = DAY_MS
 /** A send that was held up arrives within 33 seconds, or changes nothing. */
@@ -42,6 +43,8 @@ const CHALLENGES_KEPT_MS = HOUR_MS
 /** Whoever brings a code again within a day ends what it gave. */
 const CODES_KEPT_MS = DAY_MS
 const INVITATIONS_KEPT_MS = 30 * DAY_MS
+/** A day longer than any is good. The id is its time, as a mail's is. */
+const LINKS_KEPT_MS = Math.max(...Object.values(LIFETIME_MS)) + DAY_MS
 /** Longer than any link in a mail is good, so what is still owed is never removed. */
 const MAILS_KEPT_MS = 14 * DAY_MS
 
@@ -66,8 +69,8 @@ export function tasksOf(resources: Resources): Record<string, Task> {
     users: purge(resources, 'users_deleted', deletedLongAgo),
     unverified: purge(resources, 'users_never_proved', neverProved(resources), { reason: 'unverified' }),
     erasures: goOnErasing(resources),
-    sessions_expired: removal(sessions, 'id', sql`idle_expires_at < ${now - ENDED_SESSION_MS}`),
-    sessions_ended: removal(sessions, 'id', sql`revoked_at < ${now - ENDED_SESSION_MS}`),
+    // By what no refresh and no log-out moves, as that would be a row more of each. So what has ended stays until then.
+    sessions_expired: removal(sessions, 'id', sql`expires_at < ${now - ENDED_SESSION_MS}`),
     idempotency_keys: removal(idempotencyKeys, 'rowid', sql`created_at < ${now - IDEMPOTENCY_MS}`),
     resends: removal(resends, 'batch_id', sql`batch_id < ${firstIdAt(now - RESENDS_KEPT_MS)}`),
     challenges: removal(challenges, 'id', sql`id < ${firstIdAt(now - CHALLENGES_KEPT_MS)}`),
@@ -90,9 +93,9 @@ export function tasksOf(resources: Resources): Record<string, Task> {
       steps: (fence) => renewSeeds(resources, fence),
     },
     throttles: removal(throttles, 'key', sql`expires_at < ${now}`),
-    one_time_tokens: removal(oneTimeTokens, 'id', sql`expires_at < ${now - DAY_MS}`),
+    one_time_tokens: removal(oneTimeTokens, 'id', sql`id < ${firstIdAt(now - LINKS_KEPT_MS)}`),
     invitations: removal(invitations, 'id', sql`expires_at < ${now - INVITATIONS_KEPT_MS}`),
-    mails: removal(outbox, 'id', sql`created_at < ${now - MAILS_KEPT_MS}`),
+    mails: removal(outbox, 'id', sql`id < ${firstIdAt(now - MAILS_KEPT_MS)}`),
     activity_noise: oldHistory('noise', now - noise * DAY_MS),
     activity_security: oldHistory('security', now - security * DAY_MS),
   }

@@ -59,7 +59,6 @@ export const oneTimeTokens = sqliteTable(
   (table) => [
     index('one_time_tokens_of_subject').on(table.subject_id, table.purpose),
     index('one_time_tokens_by_email').on(table.email_normalized, table.purpose, table.id),
-    index('one_time_tokens_expired').on(table.expires_at),
   ],
 )
 

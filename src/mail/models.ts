@@ -41,7 +41,6 @@ export const outbox = sqliteTable(
     index('outbox_dead').on(table.dead_at).where(sql`dead_at IS NOT NULL`),
     index('outbox_by_recipient').on(table.recipient_normalized, table.kind, table.id),
     index('outbox_of_user').on(table.user_id),
-    index('outbox_created').on(table.created_at),
     index('outbox_new_email').on(NEW_EMAIL).where(sql`new_email IS NOT NULL`),
   ],
 )

@@ -1,4 +1,3 @@
-import { sql } from 'drizzle-orm'
 import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 
 /**
@@ -35,11 +34,10 @@ export const sessions = sqliteTable(
     scope: text(),
   },
   (table) => [
-    index('sessions_live').on(table.user_id, table.id).where(sql`revoked_at IS NULL`),
-    index('sessions_of_user').on(table.user_id),
+    // Nothing that a refresh moves.
+    index('sessions_by_user').on(table.user_id, table.revoked_at, table.id),
     // What clean-up looks for.
-    index('sessions_idle').on(table.idle_expires_at),
-    index('sessions_revoked').on(table.revoked_at).where(sql`revoked_at IS NOT NULL`),
+    index('sessions_by_end').on(table.expires_at),
   ],
 )
 

@@ -14,5 +14,5 @@ export const throttles = sqliteTable(
     /** The attempts that were counted last, and whether they were taken back: see counters.ts. */
     attempt_id: text(),
   },
-  (table) => [index('throttles_expired').on(table.expires_at)],
+  (table) => [index('throttles_by_end').on(table.expires_at)],
 )

@@ -1,5 +1,5 @@
 import { and, eq, type SQL, sql } from 'drizzle-orm'
-import { type Action, activityLogs } from '../activity/models.ts'
+import { type Action, activityLogs, IS_OF_OTHERS } from '../activity/models.ts'
 import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/statements.ts'
 import { factors, recoveryCodes } from '../factors/models.ts'
@@ -171,7 +171,7 @@ function historyOfThem(job: Job): Statement[] {
 
 /** What they did to others is the others' history; from where they did it is theirs. */
 function historyByThem(job: Job): Statement[] {
-  const page = historyPage(job, 'history_by_them', sql`actor_id = ${job.userId}`)
+  const page = historyPage(job, 'history_by_them', sql`actor_id = ${job.userId} AND ${IS_OF_OTHERS}`)
   const isTheirs = sql`${read(job, 'origin_until')} IS NULL`
   return [
     sql`UPDATE ${activityLogs} SET ${withoutOrigin(isTheirs)} WHERE id IN (${page})`,

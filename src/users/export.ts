@@ -2,7 +2,7 @@ import { type Column, getTableColumns, type SQL, sql, type Table } from 'drizzle
 import { v7 as uuidv7 } from 'uuid'
 import * as z from 'zod'
 import { requireRecentLogin } from '../access/guards.ts'
-import { type ActivityLog, activityLogs } from '../activity/models.ts'
+import { type ActivityLog, activityLogs, IS_OF_OTHERS } from '../activity/models.ts'
 import { Activity } from '../activity/schemas.ts'
 import { record } from '../activity/service.ts'
 import { visibleTo, withoutOthers } from '../activity/visibility.ts'
@@ -118,9 +118,10 @@ function sourcesOf(id: string): Source[] {
     isAboutOthers,
   })
   return [
-    of('sessions', sessions, sql`user_id = ${id}`),
+    of('sessions', sessions, sql`user_id = ${id} AND revoked_at IS NULL`, ['id']),
+    of('sessions', sessions, sql`user_id = ${id} AND revoked_at IS NOT NULL`, ['revoked_at', 'id']),
     history(sql`user_id = ${id}`),
-    history(sql`actor_id = ${id} AND ${isOthers}`),
+    history(sql`actor_id = ${id} AND ${IS_OF_OTHERS}`),
     of('invitations', invitations, sql`user_id = ${id}`),
     of('invitations', invitations, sql`email_normalized = ${email} AND ${isOthers}`),
     ofOthers(

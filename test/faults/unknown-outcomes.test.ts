@@ -278,7 +278,7 @@ test.each(LOST)('Fault 5, Fault 26: a run of clean-up survives %s on each of its
   const writes = ['cleanup_runs\\" (holder', 'user.purged', 'DELETE FROM \\"sessions\\"', 'cleanup.ran']
   for (const only of writes) {
     const [ada, eve] = [await newcomer(), await newcomer()]
-    await api.sql('UPDATE sessions SET revoked_at = 1 WHERE user_id = ?', [ada.id])
+    await api.sql('UPDATE sessions SET expires_at = 1 WHERE user_id = ?', [ada.id])
     await api.sql('UPDATE users SET deleted_at = 1 WHERE id = ?', [eve.id])
     await api.sql('DELETE FROM sessions WHERE user_id = ?', [eve.id])
     await own.behave('libsql', { mode, next: 1, only })

@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createClient } from '@libsql/client/http'
@@ -8,7 +8,7 @@ import { startMailbox } from '../../scripts/local/mailbox.ts'
 import { startSqld } from '../../scripts/local/sqld.ts'
 import { startUpstash } from '../../scripts/local/upstash.ts'
 import { migrate } from '../../scripts/migrate.ts'
-import { MIGRATIONS } from '../../scripts/migrations.ts'
+import { firstOf } from './older-schema.ts'
 import { type RedisMode, startProxy } from './proxy.ts'
 
 declare module 'vitest' {
@@ -100,16 +100,6 @@ export default async function setup(project: TestProject) {
     throw error
   }
   return teardown
-}
-
-/** A folder with the first so many migrations. */
-function firstOf(count: number, dir: string): string {
-  const folder = join(dir, 'migrations')
-  cpSync(MIGRATIONS, folder, { recursive: true })
-  const journal = join(folder, 'meta/_journal.json')
-  const { entries, ...rest } = JSON.parse(readFileSync(journal, 'utf8'))
-  writeFileSync(journal, JSON.stringify({ ...rest, entries: entries.slice(0, count) }))
-  return folder
 }
 
 /**

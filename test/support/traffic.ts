@@ -221,7 +221,9 @@ async function manyAtOnce(api: Api, visit: Visit, by: { token: string }) {
   await api.person({ failed_logins: MAX_FAILURES_IN_A_ROW })
   for (const sort of ['created_at', '-created_at'])
     await visit('GET /v1/users', { ...by, query: `locked=true&limit=${PAGE}&sort=${sort}` })
-  for (const mail of ids)
+  // Old enough for the next clean-up.
+  const mails = [uuidv7({ msecs: 1 }), uuidv7({ msecs: 1 })]
+  for (const mail of mails)
     await api.sql(
       `INSERT INTO outbox (id, kind, recipient, recipient_normalized, created_at, expires_at, attempts, next_attempt_at, dead_at)
         VALUES (?, 'password_changed', 'e@e.test', 'e@e.test', 0, 9000000000000, 5, 0, 1)`,
@@ -235,7 +237,7 @@ async function manyAtOnce(api: Api, visit: Visit, by: { token: string }) {
     await visit(route, { ...by, query: `limit=1&cursor=${prev_cursor}` })
   }
   await visit('GET /v1/mails', { ...by, query: 'status=waiting' })
-  await visit('POST /v1/mails/:id/retry', { ...by, id: ids[0]! })
+  await visit('POST /v1/mails/:id/retry', { ...by, id: mails[0]! })
 }
 
 /** Apps, and what they are let do. */

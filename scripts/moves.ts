@@ -1,0 +1,193 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Client, InStatement } from '@libsql/client/web'
+import type { Migration } from './migrations.ts'
+
+/**
+ * Moving a table to another layout while the deployment goes on. As one transaction that is one long write, and writers
+ * give up after three seconds; so a large table moves in steps, each a short one:
+ *
+ * 1. `begin`: the new table, and triggers that copy into it what is written meanwhile.
+ * 2. `copy`: a batch of rows after another, by key. What is there already came by a trigger, and is newer.
+ * 3. `swap`: the new table takes the old one's name, if no row is missing.
+ * 4. `empty`: the old one's rows go in batches, and then itself, as dropping a large table is a long write too.
+ *
+ * How far it got stands in the database with each batch, so whoever runs the migrations again goes on from there.
+ *
+ * Such a migration is plain SQL, which does all that in one go where the table is small (or where something else applies
+ * it). A comment marks its copying statement, `-- In steps: <table> by <key>`, to which a batch adds which rows; what stands
+ * before is the begin, what comes after the swap, and the last statement drops the old table.
+ */
+export interface Move {
+  table: string
+  /** A column of text that is never empty. */
+  key: string
+  /** Where the old table's rows are, once the new one has its name. */
+  before: string
+  begin: string[]
+  copy: string
+  swap: string[]
+}
+
+type Stage = 'none' | 'copy' | 'empty' | 'done'
+
+const MARK = /^-- In steps: (\w+) by (\w+)$/m
+/** How far moves have got. */
+const MOVES = '__moves'
+/** A table of no more rows moves in one go. */
+const SMALL = 5000
+const MOST_ROWS = 5000
+const FIRST_ROWS = 1000
+/** No writer should wait for longer than some of these. */
+const LONG_MS = 200
+
+export function moveOf({ name, statements }: Migration): Move | undefined {
+  const at = statements.findIndex((statement) => MARK.test(statement))
+  if (at < 0) return undefined
+  const [, table, key] = MARK.exec(statements[at]!) as unknown as [string, string, string]
+  const [, before] = /^\s*DROP TABLE `(\w+)`/.exec(statements.at(-1)!) ?? []
+  if (before === undefined)
+    throw new Error(`drizzle/${name}.sql moves a table, and does not drop it at last.`)
+  return {
+    table,
+    key,
+    before,
+    begin: statements.slice(0, at),
+    copy: statements[at]!,
+    swap: statements.slice(at + 1, -1),
+  }
+}
+
+/** Whether it has to be made in steps: it is under way, or there is much to move. */
+export async function isLarge(client: Client, name: string, { table }: Move): Promise<boolean> {
+  if (await stageOf(client, name)) return true
+  if (!(await exists(client, table))) return false
+  const { rows } = await client.execute(
+    `SELECT count(*) AS count FROM (SELECT 1 FROM ${table} LIMIT ${SMALL + 1})`,
+  )
+  return Number(rows[0]!.count) > SMALL
+}
+
+/** Begins, or goes on, up to the swap, which `applied` records as the migration's. */
+export async function moveInSteps(
+  client: Client,
+  name: string,
+  move: Move,
+  applied: InStatement[],
+): Promise<void> {
+  const isAt = async (...stages: Stage[]) => stages.includes((await stageOf(client, name)) ?? 'none')
+  if (await isAt('none'))
+    await unlessDone(
+      () => begin(client, name, move),
+      () => isAt('copy', 'empty'),
+    )
+  const swap = [...applied, ...move.swap, setStage(name, 'empty')]
+  await unlessDone(
+    async () => {
+      await inBatches((rows) => copyBatch(client, name, move, rows))
+      await client.batch(swap, 'write')
+    },
+    () => isAt('empty'),
+  )
+}
+
+/** What fails because its answer was lost, or because another has done it, is done. */
+async function unlessDone(work: () => Promise<unknown>, isDone: () => Promise<boolean>): Promise<void> {
+  try {
+    await work()
+  } catch (error) {
+    if (!(await isDone().catch(() => false))) throw error
+  }
+}
+
+const begin = (client: Client, name: string, move: Move) =>
+  client.batch(
+    [
+      `CREATE TABLE IF NOT EXISTS ${MOVES} (name text PRIMARY KEY NOT NULL, stage text NOT NULL, cursor text NOT NULL)`,
+      { sql: `INSERT INTO ${MOVES} (name, stage, cursor) VALUES (?, 'copy', '')`, args: [name] },
+      ...move.begin,
+    ],
+    'write',
+  )
+
+/** Answers whether there was anything left. The place is read and moved on in the batch, so one that is sent twice is two. */
+async function copyBatch(
+  client: Client,
+  name: string,
+  { table, key, copy }: Move,
+  rows: number,
+): Promise<boolean> {
+  const cursor = `(SELECT cursor FROM ${MOVES} WHERE name = '${name}')`
+  const next = `WHERE ${key} > ${cursor} ORDER BY ${key} LIMIT ${rows}`
+  const page = `SELECT ${key} FROM ${table} ${next}`
+  const [left] = await client.batch(
+    [
+      `SELECT 1 FROM (${page}) LIMIT 1`,
+      `${copy.trimEnd()} ${next}`,
+      `UPDATE ${MOVES} SET cursor = coalesce((SELECT max(${key}) FROM (${page})), cursor) WHERE name = '${name}'`,
+    ],
+    'write',
+  )
+  return left!.rows.length > 0
+}
+
+const setStage = (name: string, stage: Stage): InStatement => ({
+  sql: `UPDATE ${MOVES} SET stage = ? WHERE name = ?`,
+  args: [stage, name],
+})
+
+/** Takes away what moves have left behind. What is written goes to the new tables by now. */
+export async function emptyOldTables(client: Client, migrations: Migration[]): Promise<void> {
+  for (const migration of migrations) {
+    const move = moveOf(migration)
+    if (!move || (await stageOf(client, migration.name)) !== 'empty') continue
+    await unlessDone(
+      async () => {
+        await emptyTable(client, move)
+        await client.batch([`DROP TABLE IF EXISTS ${move.before}`, setStage(migration.name, 'done')], 'write')
+      },
+      async () => (await stageOf(client, migration.name)) === 'done',
+    )
+  }
+}
+
+async function emptyTable(client: Client, { before, key }: Move): Promise<void> {
+  if (!(await exists(client, before))) return
+  const indexes = await client.execute({
+    sql: "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL",
+    args: [before],
+  })
+  for (const { name } of indexes.rows) {
+    await client.batch([`DROP INDEX IF EXISTS ${name}`], 'write')
+    await pause(LONG_MS)
+  }
+  await inBatches(async (rows) => {
+    const page = `SELECT ${key} FROM ${before} ORDER BY ${key} LIMIT ${rows}`
+    const [gone] = await client.batch([`DELETE FROM ${before} WHERE ${key} IN (${page})`], 'write')
+    return gone!.rowsAffected > 0
+  })
+}
+
+/** Batch after batch until one says that nothing is left; as large as is short, and no more than half of the time. */
+async function inBatches(batch: (rows: number) => Promise<boolean>): Promise<void> {
+  for (let rows = FIRST_ROWS; ; ) {
+    const began = performance.now()
+    if (!(await batch(rows))) return
+    const ms = performance.now() - began
+    rows = ms > LONG_MS ? Math.max(100, Math.floor(rows / 2)) : Math.min(MOST_ROWS, rows + 500)
+    await pause(Math.min(ms, 1000))
+  }
+}
+
+async function stageOf(client: Client, name: string): Promise<Stage | undefined> {
+  if (!(await exists(client, MOVES))) return undefined
+  const { rows } = await client.execute({ sql: `SELECT stage FROM ${MOVES} WHERE name = ?`, args: [name] })
+  return rows[0]?.stage as Stage | undefined
+}
+
+const exists = async (client: Client, table: string) =>
+  (
+    await client.execute({
+      sql: "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?",
+      args: [table],
+    })
+  ).rows.length > 0
