@@ -1,6 +1,6 @@
 // @ts-check
 
-/** @import { Answer, Api, Operation, Schema, Tokens } from '../src/docs/api.d.ts' */
+/** @import { Answer, Api, Operation, Schema, Signed } from '../src/docs/api.d.ts' */
 
 // The script of /docs: draws /openapi.json and calls what it describes.
 // Text gets onto the page as text nodes only, whoever wrote it.
@@ -27,13 +27,13 @@ function h(tag, properties = {}, ...children) {
 const prose = (text) =>
   h('span', {}, ...text.split('`').map((part, index) => (index % 2 ? h('code', {}, part) : part)))
 
-// ---- The session: in this closure and nowhere else, so it ends with the page.
+// ---- The session: a cookie that no script can read. This knows only whose it is.
 
-/** @type {(Tokens & { staleAt: number }) | undefined} */
+/** @type {Signed | undefined} */
 let session
 
-function setSession(tokens, notice = '') {
-  session = tokens && { ...tokens, staleAt: Date.now() + (tokens.expires_in - 10) * 1000 }
+function setSession(signed, notice = '') {
+  session = signed
   byId('login').hidden = session !== undefined
   byId('who').hidden = session === undefined
   byId('notice').textContent = notice
@@ -45,30 +45,15 @@ const post = (path, body) =>
   fetch(path, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(body),
+    ...(body && { body: JSON.stringify(body) }),
   })
 
-async function renew() {
-  const answer = await post('/v1/auth/refresh_token', { refresh_token: session?.refresh_token })
-  if (answer.ok) setSession(await answer.json())
-  else if (answer.status === 401) setSession(undefined, 'Your session has ended. Log in again.')
-}
-
-/**
- * Sends a request, as whoever is logged in when it needs that. An access token lives ten minutes and may die
- * before; the refresh token gets the next one, once.
- * @param {string} url @param {RequestInit & { headers: Record<string, string> }} init @param {boolean} signs
- */
-async function send(url, init, signs) {
-  const attempt = () => {
-    const authorization = signs && session ? { authorization: `Bearer ${session.access_token}` } : {}
-    return fetch(url, { ...init, headers: { ...init.headers, ...authorization } })
-  }
-  if (signs && session && Date.now() > session.staleAt) await renew()
-  const answer = await attempt()
-  if (answer.status !== 401 || !signs || !session) return answer
-  await renew()
-  return session ? attempt() : answer
+/** Whoever has signed in, here or on the pages. */
+async function lookWhoIsThere() {
+  const answer = await fetch('/v1/users/me', { headers: { 'cache-control': 'no-cache' } })
+  if (answer.ok) setSession({ user: await answer.json() })
+  else if (answer.status === 401)
+    setSession(undefined, session ? 'Your session has ended. Log in again.' : '')
 }
 
 byId('login').onsubmit = async (event) => {
@@ -77,7 +62,7 @@ byId('login').onsubmit = async (event) => {
   const { email, password } = Object.fromEntries(new FormData(form))
   byId('notice').textContent = 'Logging in…'
   try {
-    const answer = await post('/v1/auth/login', { email, password })
+    const answer = await post('/v1/auth/login', { email, password, cookie: true })
     const body = await answer.json()
     if (!answer.ok) throw new Error(body.detail)
     form.reset()
@@ -88,7 +73,7 @@ byId('login').onsubmit = async (event) => {
 }
 
 byId('logout').onclick = async () => {
-  await send('/v1/auth/logout', { method: 'POST', headers: {} }, true).catch(() => {})
+  await post('/v1/auth/logout').catch(() => {})
   setSession(undefined, 'Logged out.')
 }
 
@@ -234,6 +219,24 @@ function codeView(text) {
 
 const quote = (text) => `'${text.replaceAll("'", `'\\''`)}'`
 
+/** A request in some language, with a button that copies it. */
+function sampleView(language, textOf) {
+  const text = h('pre', { tabIndex: 0, ariaLabel: `As ${language}` })
+  const copy = h('button.quiet', { type: 'button' }, 'Copy')
+  copy.onclick = async () => {
+    const said = await navigator.clipboard.writeText(textOf()).then(
+      () => 'Copied',
+      () => 'The browser does not allow it',
+    )
+    copy.textContent = said
+    setTimeout(() => copy.replaceChildren('Copy'), 2000)
+  }
+  const refresh = () => {
+    text.textContent = textOf()
+  }
+  return { parts: [h('div.row', {}, h('span', {}, language), copy), text], refresh }
+}
+
 /** @param {string} method @param {string} path @param {Operation} operation */
 function tryView(method, path, { parameters = [], requestBody, security, ...operation }) {
   const signs = security.length > 0
@@ -277,31 +280,33 @@ function tryView(method, path, { parameters = [], requestBody, security, ...oper
     return { url: query.size ? `${url}?${query}` : url, headers, ...(editor && { body: editor.value }) }
   }
 
-  /** What stands for the token on the screen; the copy has the token itself. */
-  const curlOf = (token) => {
+  const curlSample = () => {
     const { url, headers, body } = request()
     const lines = [
       `curl -i ${method === 'GET' ? '' : `-X ${method} `}${quote(location.origin + url)}`,
-      ...(signs ? [`-H "authorization: Bearer ${token}"`] : []),
+      ...(signs ? ['-H "authorization: Bearer $TOKEN"'] : []),
       ...Object.entries(headers).map((header) => `-H ${quote(header.join(': '))}`),
       ...(body === undefined ? [] : [`--data-raw ${quote(body)}`]),
     ]
     return lines.join(' \\\n  ')
   }
-  const curl = h('pre', { tabIndex: 0 })
-  const copy = h('button.quiet', { type: 'button' }, 'Copy')
-  copy.onclick = async () => {
-    const said = await navigator.clipboard.writeText(curlOf(session?.access_token ?? '$TOKEN')).then(
-      () => (signs && session ? 'Copied, with your token' : 'Copied'),
-      () => 'The browser does not allow it',
-    )
-    copy.textContent = said
-    setTimeout(() => copy.replaceChildren('Copy'), 2000)
+  const fetchSample = () => {
+    const { url, headers, body } = request()
+    const all = Object.entries(headers).map(([name, value]) => `'${name}': ${JSON.stringify(value)}`)
+    if (signs) all.unshift(`authorization: 'Bearer ' + token`)
+    const options = [
+      ...(method === 'GET' ? [] : [`method: '${method}'`]),
+      ...(all.length > 0 ? [`headers: { ${all.join(', ')} }`] : []),
+      ...(body === undefined ? [] : [`body: ${JSON.stringify(body)}`]),
+    ]
+    const given = options.length > 0 ? `, {\n  ${options.join(',\n  ')},\n}` : ''
+    return `const answer = await fetch(${JSON.stringify(location.origin + url)}${given})`
   }
+  const samples = [sampleView('curl', curlSample), sampleView('fetch', fetchSample)]
 
   const hint = h('p.hint')
   const refreshView = () => {
-    curl.textContent = curlOf('$TOKEN')
+    for (const { refresh } of samples) refresh()
     const roles = operation['x-roles']
     const lacks = session && roles && !roles.includes(session.user.role)
     hint.hidden = !signs || (session !== undefined && !lacks)
@@ -334,8 +339,7 @@ function tryView(method, path, { parameters = [], requestBody, security, ...oper
     editor ? h('label.body', {}, h('span', {}, 'Body ', h('small', {}, 'application/json')), editor) : '',
     h('div.row', {}, button, hint),
     output,
-    h('div.row', {}, h('span', {}, 'curl'), copy),
-    curl,
+    ...samples.flatMap(({ parts }) => parts),
   )
   form.oninput = refreshView
   form.onkeydown = (event) => {
@@ -347,7 +351,7 @@ function tryView(method, path, { parameters = [], requestBody, security, ...oper
     const startMs = performance.now()
     try {
       const { url, ...init } = request()
-      const answer = await send(url, { method, ...init }, signs)
+      const answer = await fetch(url, { method, ...init })
       const text = await answer.text()
       const tookMs = Math.round(performance.now() - startMs)
       const headers = HEADERS_OF_INTEREST.split(' ').filter((name) => answer.headers.has(name))
@@ -366,9 +370,8 @@ function tryView(method, path, { parameters = [], requestBody, security, ...oper
         ),
         text && codeView(text),
       )
-      // Whoever logs in or refreshes by hand is logged in; the tokens before these are spent.
-      if (answer.ok && url.startsWith('/v1/auth/') && text.includes('"access_token"'))
-        setSession(JSON.parse(text))
+      // What was sent by hand may have changed who is signed in.
+      if (/^\/v1\/(auth|users\/me)/.test(url) && method !== 'GET') await lookWhoIsThere()
     } catch (error) {
       output.replaceChildren(h('p.hint', {}, `No answer: ${error.message}`))
     }
@@ -497,6 +500,8 @@ function drawApi() {
   addEventListener('hashchange', followHash)
   followHash()
 }
+
+lookWhoIsThere().catch(() => {})
 
 fetch('/openapi.json')
   .then(async (answer) => {

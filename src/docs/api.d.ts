@@ -49,9 +49,7 @@ export interface Schema {
   maximum?: number
 }
 
-export interface Tokens {
-  access_token: string
-  refresh_token: string
-  expires_in: number
+/** Who is signed in. */
+export interface Signed {
   user: { email: string; role: string }
 }
