@@ -1,5 +1,5 @@
 import { createExecutionContext } from 'cloudflare:test'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { cleanUp } from '../src/cleanup/service.ts'
 import { openForCron } from '../src/context.ts'
 import { type Api, openApi, PASSWORD } from './support/api.ts'
@@ -57,6 +57,66 @@ test('DL3: takes the mails that went to their address before it was an account',
   expect((await purge(ada)).status).toBe(204)
   expect(await mailsTo(email)).toEqual([])
   expect(await api.sql('SELECT id FROM invitations WHERE id = ?', [invitation])).toEqual([])
+})
+
+test('DL3: one that fails keeps no other waiting, and is tried again later', async () => {
+  const lone = openApi((await freshUpstreams()).bindings)
+  const people = await Promise.all([1, 2, 3].map(() => lone.person({ email_verified_at: 1 })))
+  const boss = await lone.quickActor({ role: 'admin' })
+  for (const { id } of people) await lone.send('DELETE', `/v1/users/${id}?hard=true`, { token: boss.token })
+  await lone.sql(`UPDATE erasures SET stage = 'history_of_them', due_at = 0, began_at = 0`)
+  const broken = people[0]!.id
+  await lone.sql("UPDATE erasures SET sought = '{' WHERE user_id = ?", [broken])
+  const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
+  const run = await cleanUp(openForCron(lone.bindings, createExecutionContext()))
+  const codes = logged.mock.calls.map(([line]) => JSON.parse(line).code)
+  logged.mockRestore()
+  expect([run?.failed, codes]).toEqual([['erasures'], ['cleanup_task_failed', 'cleanup_step_failed']])
+  const left = await lone.sql(
+    'SELECT user_id, stage, due_at > ? AS is_put_off FROM erasures WHERE due_at > ?',
+    [Date.now() + 30 * 60_000, Date.now() + 30 * 60_000],
+  )
+  expect(left).toEqual([{ user_id: broken, stage: 'history_of_them', is_put_off: 1 }])
+  const others = await lone.sql(
+    "SELECT count(*) AS n FROM erasures WHERE stage = 'history_of_them' AND sought IS NOT NULL AND user_id <> ?",
+    [broken],
+  )
+  expect(others).toEqual([{ n: 0 }])
+})
+
+test('DL3: whoever typed an address that is not theirs takes nothing away from its owner', async () => {
+  const lone = openApi((await freshUpstreams()).bindings)
+  const boss = await lone.quickActor({ role: 'admin', email_verified_at: 1 })
+  const wanting = await lone.actor({ email_verified_at: 1 })
+  const by = (method: string, path: string, body?: unknown) =>
+    lone.send(method, path, { token: boss.token, body })
+  const bob = newPerson()
+  const { body: invitation } = await by('POST', '/v1/invitations', { email: bob.email })
+  const wanted = { new_email: bob.email, current_password: PASSWORD }
+  await lone.send('POST', '/v1/auth/change_email', { token: wanting.token, body: wanted })
+  const mails = await lone.mailsTo(bob.email)
+  expect(mails).toHaveLength(2)
+  // One signs up with it; another has an address of their own, and asks for this one.
+  const { body: squatter } = await lone.send('POST', '/v1/auth/signup', { body: bob })
+  const asking = await lone.actor({ email_verified_at: 1 })
+  await lone.send('POST', '/v1/auth/change_email', { token: asking.token, body: wanted })
+  const kept = async () => [
+    await lone.sql('SELECT id FROM invitations WHERE id = ?', [String(invitation.id)]),
+    await lone.sql(
+      'SELECT id FROM one_time_tokens WHERE subject_id IN (?, ?) AND spent_at IS NULL ORDER BY id',
+      [String(invitation.id), wanting.id],
+    ),
+    await lone.sql(
+      'SELECT id FROM outbox WHERE recipient = ? AND (user_id IS NULL OR user_id = ?) ORDER BY id',
+      [bob.email, wanting.id],
+    ),
+  ]
+  const before = await kept()
+  for (const id of [String(squatter.id), asking.id])
+    expect((await by('DELETE', `/v1/users/${id}?hard=true`)).status).toBe(204)
+  await lone.sql('UPDATE erasures SET began_at = 0, due_at = 0')
+  await cleanUp(openForCron(lone.bindings, createExecutionContext()))
+  expect(await kept()).toEqual(before)
 })
 
 test('DL3: in whatever letters and case their name and addresses were written', async () => {
@@ -125,6 +185,25 @@ test('SE2, DL3: nobody is purged while a link is live that takes their account b
     counts.push(await left())
   }
   expect(counts).toEqual([2, 1, 1, 0])
+})
+
+test('SE2, DL3: nor is whoever never proved their address, while it can be given back', async () => {
+  const lone = openApi({ ...(await freshUpstreams()).bindings, UNVERIFIED_DAYS: '1' })
+  const day = 86_400_000
+  const { id } = await lone.person({ password_hash: null, updated_at: Date.now() - 2 * day })
+  await lone.sql(
+    `INSERT INTO one_time_tokens (id, purpose, subject_id, email, email_normalized, code_tries, created_at, expires_at)
+      VALUES ('undo', 'undo_email_change', ?, 'e', 'e', 0, 0, ?)`,
+    [id, Date.now() + day],
+  )
+  const left = async () => {
+    await lone.sql('DELETE FROM cleanup_runs')
+    await cleanUp(openForCron(lone.bindings, createExecutionContext()))
+    return (await lone.sql('SELECT id FROM users WHERE id = ?', [id])).length
+  }
+  expect(await left()).toBe(1)
+  await lone.sql('UPDATE one_time_tokens SET spent_at = 1')
+  expect(await left()).toBe(0)
 })
 
 describe('HX11, CR1: what an erasure reads does not grow with what there is of others', () => {

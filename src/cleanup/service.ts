@@ -27,7 +27,7 @@ interface Run {
  * grows, and every statement is conditional on being the newest, so a run that was overtaken writes nothing.
  *
  * Tasks take turns, a batch each, so that one with much to do keeps no other waiting. One that fails is written down,
- * and the others go on.
+ * and the others go on; so do the other steps of its batch.
  *
  * @returns how many of each kind, and which were left for the next run or failed; undefined where another run is at it.
  */
@@ -45,8 +45,9 @@ export async function cleanUp(
     for (const [name, task] of waiting) {
       if (!isInTime()) break
       const before: Run = run
+      let steps: readonly Step[] = []
       try {
-        const steps = await task.steps(isNext(before))
+        steps = await task.steps(isNext(before))
         if (steps.length === 0) waiting.delete(name)
         else {
           const { after, isDue } = await runBatch(resources, before, [name, task], steps)
@@ -61,6 +62,7 @@ export async function cleanUp(
         waiting.delete(name)
         // Nobody knows how far the batch has got.
         run = await findRun(resources, before.id)
+        if (run && steps.length > 1) run = await runOneByOne(resources, run, [name, task])
       }
       if (run === undefined) return undefined
     }
@@ -138,6 +140,31 @@ async function runBatch(
     more: selectDue(task),
   })
   return { after: toRun(run.id, after), isDue: more[0]?.due === 1 }
+}
+
+/** The next batch of a task, a step at a time: of several that failed together one may be the only one that does. */
+async function runOneByOne(
+  resources: Resources,
+  begun: Run,
+  [name, task]: [string, Task],
+): Promise<Run | undefined> {
+  let run: Run = begun
+  // Each step has its number of a batch when it is sent.
+  const steps = await task.steps(sql`${{ getSQL: () => isNext(run) }}`)
+  for (const [at, step] of steps.entries()) {
+    let after: Run | undefined
+    try {
+      ;({ after } = await runBatch(resources, run, [name, task], [step]))
+    } catch (cause) {
+      const request_id = resources.origin.requestId
+      log('error', { code: 'cleanup_step_failed', task: name, request_id, cause })
+      after = await findRun(resources, run.id)
+      if (task.postpone) await resources.db.writeBatch({ postponed: task.postpone(at) })
+    }
+    if (!after) return undefined
+    run = after
+  }
+  return run
 }
 
 async function endRun(resources: Resources, { id, counts }: Run, failed: string[]): Promise<void> {

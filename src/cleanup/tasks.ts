@@ -56,13 +56,13 @@ export interface Task {
   isDue: SQL
   /** The next batch, each statement on the condition `fence`. */
   steps(fence: SQL): Promise<readonly Step[]> | readonly Step[]
+  /** Leaves a step of that batch for later, as it fails by itself: else it would be first again, and fail again. */
+  postpone?(at: number): Statement
 }
 
 export function tasksOf(resources: Resources): Record<string, Task> {
   const { config, now } = resources
-  const mayComeBack = sql`EXISTS (SELECT 1 FROM ${oneTimeTokens} WHERE subject_id = ${users.id}
-    AND purpose IN ${TAKES_BACK} AND spent_at IS NULL AND ${oneTimeTokens.expires_at} > ${now})`
-  const deletedLongAgo = sql`deleted_at < ${now - config.PURGE_AFTER_DAYS * DAY_MS} AND NOT ${mayComeBack}`
+  const deletedLongAgo = sql`deleted_at < ${now - config.PURGE_AFTER_DAYS * DAY_MS} AND NOT ${mayComeBack(now)}`
   const [noise, security] = [config.ACTIVITY_NOISE_DAYS, config.ACTIVITY_DAYS]
   return {
     disabled_ended: endDisablings(resources),
@@ -100,6 +100,11 @@ export function tasksOf(resources: Resources): Record<string, Task> {
     activity_security: oldHistory('security', now - security * DAY_MS),
   }
 }
+
+/** A condition on a user: that a link is good by which they take their account, or its address, back. */
+const mayComeBack = (now: number) =>
+  sql`EXISTS (SELECT 1 FROM ${oneTimeTokens} WHERE subject_id = ${users.id} AND purpose IN ${TAKES_BACK}
+    AND spent_at IS NULL AND ${oneTimeTokens.expires_at} > ${now})`
 
 const exists = (table: Table | SQL, condition: SQL) => sql`EXISTS (SELECT 1 FROM ${table} WHERE ${condition})`
 
@@ -142,7 +147,7 @@ function endDisablings(resources: Resources): Task {
 }
 
 const neverProved = ({ config, now }: Resources) =>
-  sql`${NEVER_PROVED} AND updated_at < ${now - config.UNVERIFIED_DAYS * DAY_MS}`
+  sql`${NEVER_PROVED} AND updated_at < ${now - config.UNVERIFIED_DAYS * DAY_MS} AND NOT ${mayComeBack(now)}`
 
 /** Users who go, by nobody; like a hard delete. Their traces are for the task after this. */
 function purge(resources: Resources, index: string, isDue: SQL, details?: object): Task {
@@ -179,14 +184,18 @@ function goOnErasing(resources: Resources): Task {
     ...(stage === 'spellings' && sought ? [respell(id, sought, fence)] : []),
     ...eraseTraces(resources, id, fence, rows),
   ]
+  let due: Due[] = []
   return {
     // What is begun in this run is due as well.
     isDue: sql`1`,
+    postpone: (at) =>
+      sql`UPDATE ${erasures} SET due_at = ${now() + HOUR_MS} WHERE user_id = ${due[at]!.user_id}`,
     steps: async (fence) => {
-      const { due } = await resources.db.read({
+      const read = await resources.db.read({
         due: sql<Due>`SELECT user_id, stage, sought FROM ${erasures} WHERE due_at <= ${now()}
           ORDER BY due_at LIMIT ${ERASURES_PER_BATCH}`,
       })
+      due = read.due
       const rows = Math.min(ROWS_PER_STATEMENT, Math.floor(ERASED_ROWS_PER_BATCH / due.length))
       return due.map((job) => step(job, rows, fence))
     },

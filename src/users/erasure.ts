@@ -13,7 +13,7 @@ import { sessions } from '../sessions/models.ts'
 import { DAY_MS, MINUTE_MS } from '../values/durations.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { firstIdAt } from '../values/ids.ts'
-import { erasures, users } from './models.ts'
+import { erasures, isOnlyTyped, users } from './models.ts'
 
 /**
  * Erasing somebody. Their row goes at once, and a row of `erasures` takes its place: a job. Each call of
@@ -22,7 +22,8 @@ import { erasures, users } from './models.ts'
  *
  * What goes is what is personal of the erased alone. The history stays, under an id that names nobody, with what names
  * nobody (roles, times, counts); who did something to them, and from where, is somebody else's. What has one of
- * their addresses goes as well, but for what belongs to another account that has it, or came after their end.
+ * their addresses goes as well, but for what belongs to another account that has it, or came after their end. An address
+ * that they typed and nobody proved or gave them is somebody else's: nothing goes by it.
  *
  * All that a step does depends on the job's own row, which only moves on. So a step that is sent twice is two steps.
  */
@@ -61,7 +62,9 @@ export function eraseUser(resources: Resources, id: string, isDone: SQL): Statem
   const now = timeOf(resources)
   const hadRank = sql`role <> 'user' OR EXISTS (SELECT 1 FROM ${activityLogs}
     WHERE user_id = ${id} AND action = 'user.role_changed')`
-  const sought = sql`json_object('addresses', json_array(email_normalized, lower(email)))`
+  const all = sql`json_array(email_normalized, lower(email))`
+  const isTheirs = sql`email_verified_at IS NOT NULL OR NOT ${isOnlyTyped(id)}`
+  const sought = sql`json_object('addresses', ${all}, 'theirs', CASE WHEN ${isTheirs} THEN ${all} ELSE json_array() END)`
   return [
     sql`INSERT INTO ${erasures} (user_id, ended_at, began_at, sought, stage, cursor, origin_until, due_at)
       SELECT id, coalesce(deleted_at, ${now}), ${now}, ${sought}, ${STAGES[0]}, '',
@@ -114,7 +117,10 @@ const read = ({ userId }: Job, column: string) =>
   sql`(SELECT ${sql.identifier(column)} FROM ${erasures} WHERE ${erasures.user_id} = ${userId})`
 const isAt = (job: Job, stage: Stage) => sql`${read(job, 'stage')} = ${stage} AND ${job.condition}`
 const isBeforeTheirEnd = (job: Job) => sql`created_at < ${read(job, 'ended_at')}`
-const addresses = (job: Job) => sql`(SELECT value FROM json_each(${read(job, 'sought')}, '$.addresses'))`
+/** Of them, `theirs` were proved, or given to them. */
+const addresses = (job: Job, which: 'addresses' | 'theirs' = 'addresses') =>
+  sql`(SELECT value FROM json_each(${read(job, 'sought')}, ${`$.${which}`}))`
+const theirs = (job: Job) => addresses(job, 'theirs')
 
 /** That an account has an address. */
 const isHeld = (email: SQL) =>
@@ -158,12 +164,16 @@ function historyOfThem(job: Job): Statement[] {
   const isTheirs = sql`coalesce(actor_id, user_id) = user_id AND ${read(job, 'origin_until')} IS NULL`
   const kept = sql`(SELECT json_group_object(key, details -> fullkey) FROM json_each(details)
     WHERE key IN ${IMPERSONAL} AND NOT (key = 'reason' AND action = 'user.disabled'))`
-  const found = (member: string) => sql`SELECT lower(value) AS value FROM ${activityLogs}, json_tree(details)
-    WHERE ${activityLogs.id} IN (${page}) AND json_tree.type = 'text' AND fullkey LIKE ${`$.${member}%`}`
+  const found = (
+    member: string,
+  ) => sql`SELECT lower(value) AS value FROM ${activityLogs} AS had, json_tree(details)
+    WHERE had.id IN (${page}) AND json_tree.type = 'text' AND fullkey LIKE ${`$.${member}%`}`
   const all = sql`SELECT value FROM ${addresses(job)} UNION ALL ${found('email')} UNION ALL ${found('new_email')}`
+  const wereTheirs = sql`SELECT value FROM ${theirs(job)} UNION ALL ${found('email')}
+    AND (fullkey <> '$.email.from' OR NOT ${isOnlyTyped(job.userId, sql`had.id`)})`
+  const list = (values: SQL) => sql`json((SELECT json_group_array(value) FROM (${values})))`
   return [
-    sql`UPDATE ${erasures} SET sought = json_object('addresses', json((SELECT json_group_array(value) FROM (${all}))))
-      WHERE user_id = ${job.userId} AND EXISTS (${page})`,
+    sql`UPDATE ${erasures} SET sought = json_object('addresses', ${list(all)}, 'theirs', ${list(wereTheirs)}) WHERE user_id = ${job.userId} AND EXISTS (${page})`,
     sql`UPDATE ${activityLogs} SET details = nullif(${kept}, '{}'), ${withoutOrigin(isTheirs)} WHERE id IN (${page})`,
     advance(job, 'history_of_them', page, sql`id`),
   ]
@@ -190,9 +200,10 @@ function spellings(job: Job): Statement[] {
 
 /** The same for addresses in other letters: whoever has read the job adds them as they are compared. */
 export function respell(userId: string, soughtJson: string, condition: SQL): Statement {
-  const { addresses } = JSON.parse(soughtJson) as { addresses: string[] }
-  const all = JSON.stringify([...new Set([...addresses, ...addresses.map(normalizeEmail)])])
-  return sql`UPDATE ${erasures} SET sought = json_set(sought, '$.addresses', json(${all})), stage = ${after('spellings')}
+  const { addresses, theirs = [] } = JSON.parse(soughtJson) as Record<'addresses' | 'theirs', string[]>
+  const spelt = (given: string[]) => [...new Set([...given, ...given.map(normalizeEmail)])]
+  const all = JSON.stringify({ addresses: spelt(addresses), theirs: spelt(theirs) })
+  return sql`UPDATE ${erasures} SET sought = ${all}, stage = ${after('spellings')}
     WHERE user_id = ${userId} AND stage = 'spellings' AND ${condition}`
 }
 
@@ -208,7 +219,7 @@ function ofSessions(job: Job): Statement[] {
 
 /** Changes to an address of theirs that somebody else had asked for. They go, and their history says so. */
 function pendingChanges(job: Job): Statement[] {
-  const page = sql`SELECT id FROM ${oneTimeTokens} WHERE email_normalized IN ${addresses(job)} AND purpose = 'change_email'
+  const page = sql`SELECT id FROM ${oneTimeTokens} WHERE email_normalized IN ${theirs(job)} AND purpose = 'change_email'
     AND subject_id <> ${job.userId} AND ${isBeforeTheirEnd(job)} AND ${isAt(job, 'pending_changes')}
     AND NOT ${isHeldBy(sql`${oneTimeTokens.subject_id}`, sql`${oneTimeTokens.email_normalized}`)} LIMIT ${job.rows}`
   return [
@@ -228,7 +239,7 @@ function ofInvitations(job: Job): Statement[] {
   const page = sql`SELECT id FROM ${invitations} WHERE ${isAt(job, 'invitations')} AND (
       ${invitations.user_id} = ${job.userId}
       OR (invited_by = ${job.userId} AND accepted_at IS NULL)
-      OR (email_normalized IN ${addresses(job)} AND +${invitations.user_id} IS NULL AND ${isBeforeTheirEnd(job)}
+      OR (email_normalized IN ${theirs(job)} AND +${invitations.user_id} IS NULL AND ${isBeforeTheirEnd(job)}
         AND NOT ${isHeld(sql`${invitations.email_normalized}`)})
     ) LIMIT ${job.rows}`
   const links = sql`SELECT id FROM ${oneTimeTokens} WHERE subject_id IN (${page})`
@@ -251,9 +262,9 @@ function ofInvitations(job: Job): Statement[] {
 function ofMails(job: Job): Statement[] {
   const page = sql`SELECT id FROM ${outbox} WHERE ${isAt(job, 'mails')} AND (
       ${outbox.user_id} = ${job.userId}
-      OR (recipient_normalized IN ${addresses(job)} AND kind IN ('invitation', 'confirm_email_change')
+      OR (recipient_normalized IN ${theirs(job)} AND kind IN ('invitation', 'confirm_email_change')
         AND ${isBeforeTheirEnd(job)} AND NOT ${isHeld(sql`${outbox.recipient_normalized}`)})
-      OR (${NEW_EMAIL} IN ${addresses(job)} AND new_email IS NOT NULL AND ${isBeforeTheirEnd(job)}
+      OR (${NEW_EMAIL} IN ${theirs(job)} AND new_email IS NOT NULL AND ${isBeforeTheirEnd(job)}
         AND NOT ${isHeldBy(sql`${outbox.user_id}`, NEW_EMAIL)})
     ) LIMIT ${job.rows}`
   return [sql`DELETE FROM ${outbox} WHERE id IN (${page})`, advanceWhenEmpty(job, 'mails', page)]
@@ -284,7 +295,7 @@ function keptAnswers(job: Job): Statement[] {
 /** Answers that repeat an address of theirs to somebody else. */
 function answersByAddress(job: Job): Statement[] {
   const isOfAnAccount = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = subject_id)`
-  const page = sql`SELECT rowid FROM ${idempotencyKeys} WHERE ${ANSWERED_EMAIL} IN ${addresses(job)}
+  const page = sql`SELECT rowid FROM ${idempotencyKeys} WHERE ${ANSWERED_EMAIL} IN ${theirs(job)}
     AND ${ANSWERED_EMAIL} IS NOT NULL AND ${isAt(job, 'answers_by_address')} AND ${isBeforeTheirEnd(job)}
     AND NOT ${isOfAnAccount} LIMIT ${job.rows}`
   return [forget(sql`rowid IN (${page})`), advanceWhenEmpty(job, 'answers_by_address', page)]

@@ -8,7 +8,7 @@ import {
   text,
   uniqueIndex,
 } from 'drizzle-orm/sqlite-core'
-import { activityLogs } from '../activity/models.ts'
+import { type Action, activityLogs } from '../activity/models.ts'
 import { build } from '../database/statements.ts'
 
 export const ROLES = ['user', 'manager', 'admin'] as const
@@ -163,6 +163,14 @@ export const isUnproved = sql`(email_verified_at IS NULL AND role = 'user')`
 export const isStrangers = sql`(${isUnproved} AND last_login_at IS NULL AND password_is_given = 0
   AND EXISTS (SELECT 1 FROM ${activityLogs} WHERE user_id = ${users.id} AND action = 'user.signed_up')
   AND NOT EXISTS (SELECT 1 FROM ${activityLogs} WHERE user_id = ${users.id} AND action = 'email.changed'))`
+
+/** What proves the address that somebody has, or gives them another. */
+const PROVE: Action[] = ['email.verified', 'email.changed', 'password.reset', 'invitation.accepted']
+/** A condition: that they signed up with an address, and up to a row of their history nothing proved it. */
+export const isOnlyTyped = (userId: string, until?: SQL) =>
+  sql`(EXISTS (SELECT 1 FROM ${activityLogs} WHERE user_id = ${userId} AND action = 'user.signed_up')
+    AND NOT EXISTS (SELECT 1 FROM ${activityLogs} WHERE user_id = ${userId} AND action IN ${PROVE}
+      ${until ? sql`AND id < ${until}` : sql``}))`
 
 /** A condition: that somebody who is not deleted has this address (but for one whose it may stay). */
 export const emailIsTaken = (emailNormalized: string, exceptId?: string): SQL =>
