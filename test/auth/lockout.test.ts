@@ -5,6 +5,7 @@ import { makeSignupToken } from '../../src/links/signup-tokens.ts'
 import * as passwords from '../../src/passwords/hashing.ts'
 import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
 import { type Api, openApi, PASSWORD } from '../support/api.ts'
+import { addTotp } from '../support/factors.ts'
 import { limiter } from '../support/limiter.ts'
 import { rounds } from '../support/rounds.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
@@ -460,6 +461,26 @@ test('AZ6: the last administrator is whoever can still sign in, not whoever is t
     await alone.sql(`UPDATE users SET ${state} WHERE id = ?`, [other.id])
     expect([state, (await leave()).body?.code]).toEqual([state, 'last_admin'])
   }
+  // A password is not enough where a second factor is asked for that nobody can show.
+  await alone.sql("UPDATE users SET status = 'active' WHERE id = ?", [other.id])
+  await addTotp(alone, other)
+  await alone.sql('UPDATE users SET failed_factors = ? WHERE id = ?', [MAX_FAILURES_IN_A_ROW, other.id])
+  const codes = await alone.sql('SELECT * FROM recovery_codes WHERE user_id = ?', [other.id])
+  await alone.sql('DELETE FROM recovery_codes WHERE user_id = ?', [other.id])
+  expect((await leave()).body?.code).toBe('last_admin')
+  await alone.sql('DELETE FROM factors WHERE user_id = ?', [other.id])
+  await alone.sql(
+    `INSERT INTO passkeys (id, user_id, credential_id, rp_id, public_key, sign_count, transports, aaguid, may_be_synced, is_synced, name, created_at)
+      VALUES ('elsewhere', ?, 'c', 'elsewhere.test', 'k', 0, '[]', '', 0, 0, 'Phone', 1)`,
+    [other.id],
+  )
+  expect((await leave()).body?.code).toBe('last_admin')
+  const [code] = codes
+  await alone.sql('INSERT INTO recovery_codes (user_id, hash, created_at) VALUES (?, ?, 1)', [
+    other.id,
+    String(code!.hash),
+  ])
+  await alone.sql("UPDATE users SET status = 'disabled' WHERE id = ?", [other.id])
   await alone.sql('UPDATE users SET disabled_until = 1 WHERE id = ?', [other.id])
   expect((await leave()).status).toBe(204)
 })
