@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { Resources } from '../context.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
 import { redirectAfter } from '../oauth/authorize.ts'
@@ -6,23 +7,25 @@ import { homeOf, placeOfOurs } from '../pages/session.ts'
 
 /**
  * Where signing in may lead beside our own pages: to an address that stands in APP_URLS, exactly. It travels through the
- * forms sealed, and is looked up again at the end, so no link and no form leads anywhere else.
+ * forms as a sealed digest, which is short however long the address is, and is looked up again at the end: so no link and
+ * no form leads anywhere else.
  */
+const digestOf = (url: string) => createHash('sha256').update(url).digest('base64url')
+
 export function sealTarget(
   { config }: Pick<Resources, 'config'>,
   url: string | undefined,
 ): string | undefined {
   if (url === undefined || !config.APP_URLS.includes(url)) return undefined
-  return seal(config.keys.form_token, `target.${Buffer.from(url).toString('base64url')}`)
+  return seal(config.keys.form_token, `target.${digestOf(url)}`)
 }
 
 export function openTarget(
   { config }: Pick<Resources, 'config'>,
   sealed: string | undefined,
 ): string | undefined {
-  const [, encoded] = /^target\.([\w-]+)$/.exec(openSealed(config.keys.form_token, sealed ?? '') ?? '') ?? []
-  const url = encoded && Buffer.from(encoded, 'base64url').toString()
-  return url && config.APP_URLS.includes(url) ? url : undefined
+  const [, digest] = /^target\.([\w-]+)$/.exec(openSealed(config.keys.form_token, sealed ?? '') ?? '') ?? []
+  return config.APP_URLS.find((url) => digestOf(url) === digest)
 }
 
 /**

@@ -1,6 +1,7 @@
 import { expect, test, vi } from 'vitest'
 import { sessionCookie } from '../../src/sessions/cookie.ts'
 import { openApi, PASSWORD } from '../support/api.ts'
+import { addTotp } from '../support/factors.ts'
 import { cookieIn, openJar, SESSION } from '../support/jar.ts'
 
 const api = openApi()
@@ -177,10 +178,10 @@ test('What is held about somebody is a file, by the cookie alone', async () => {
 })
 
 test('Signing in leads to an app where its address is in APP_URLS exactly, and its form says where it may end', async () => {
-  const app = 'https://app.test/signed-in?from=roster'
+  const app = `https://app.test/signed-in?from=roster&${'long='.repeat(40)}`
   const apps = openApi({ APP_URLS: `https://other.test/, ${app}` })
-  const { email } = await apps.person()
-  const signInAt = async (path: string, more: Record<string, string> = {}) => {
+  const { id, email } = await apps.person()
+  const signInAt = async (path: string) => {
     const jar = openJar(apps)
     const page = await jar.open(path)
     const hidden = Object.fromEntries(
@@ -192,7 +193,7 @@ test('Signing in leads to an app where its address is in APP_URLS exactly, and i
     const policy = page.headers.get('content-security-policy')!
     const answer = (fields: object) =>
       jar.post('/signin', { ...hidden, email, password: PASSWORD, ...fields })
-    return { policy, answer, more }
+    return { policy, answer, jar, hidden }
   }
   const good = await signInAt(`/signin?redirect_to=${encodeURIComponent(app)}`)
   expect(good.policy).toContain("form-action 'self' https://app.test;")
@@ -210,7 +211,20 @@ test('Signing in leads to an app where its address is in APP_URLS exactly, and i
     expect(bad.policy).toContain("form-action 'self';")
     expect((await bad.answer({})).to).toBe('/account')
   }
+  // The second factor, and a passkey that fails, lose nothing of it.
+  const [one] = (await addTotp(apps, { id })).recoveryCodes
+  const due = await signInAt(`/signin?redirect_to=${encodeURIComponent(app)}`)
+  expect((await due.answer({})).to).toBe('/signin/factor')
+  const page = await due.jar.open('/signin/factor')
+  expect(page.headers.get('content-security-policy')).toContain("form-action 'self' https://app.test;")
+  const failed = await due.jar.post('/signin/passkey', { ...due.hidden, challenge_id: '', credential: '{}' })
+  expect((await due.jar.open(failed.to!)).headers.get('content-security-policy')).toContain(
+    'https://app.test;',
+  )
+  const entered = await due.jar.submit('/signin/factor', '/signin/factor', { recovery_code: one! })
+  expect(entered.to).toBe(app)
   const forged = await signInAt('/signin')
+  await apps.sql('DELETE FROM factors WHERE user_id = ?', [id])
   expect((await forged.answer({ target: app })).to).toBe('/account')
 })
 
