@@ -40,7 +40,7 @@ export interface Change {
   }
   /** Nothing about the user moves, not even the version: it is a row of history, and mails. */
   leavesUser?: boolean
-  details?: object
+  details?: object | SQL
   /** Every token of the user dies. */
   endsTokens?: boolean
   /** The devices that the account knows are strangers again. */

@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm'
+import { and, sql } from 'drizzle-orm'
 import { forbidden } from '../../access/errors.ts'
 import { requireRecentLogin } from '../../access/guards.ts'
 import { allows, outranks } from '../../access/permissions.ts'
@@ -18,7 +18,7 @@ import {
   userDeleted,
 } from '../errors.ts'
 import { findEarlier, givingBack } from '../give-back.ts'
-import { ENABLED, isRaise, type User } from '../models.ts'
+import { ENABLED, isRaise, type User, users } from '../models.ts'
 import { assertVisible } from '../queries.ts'
 import type { DisableUser, UpdateUser } from '../schemas.ts'
 import { adminsToTell, mailAskedFor, noticesOfMove, noticeTo, owed } from './notices.ts'
@@ -66,14 +66,20 @@ export function updating(acting: Acting, { revoke_old: revokesOld = false, ...in
     const moves = input.email !== undefined && normalizeEmail(input.email) !== row.email_normalized
     if (role || moves) requireRecentLogin(actor, now)
     if (role) assertMayGive(acting, row, input.role!, { isProved: row.email_verified_at !== null && !moves })
+    const isAsJudged = and(
+      isSamePerson(row),
+      role && isRaise(row.role, input.role!) ? isStillProved(row) : undefined,
+    )!
     const roleNotice = role ? noticeTo(acting, 'role_changed', row) : []
     if (!moves) {
       const action = role ? 'user.role_changed' : 'user.updated'
       return {
         action,
         set: input,
-        details,
-        ...(role && { endsTokens: true, reliesOn: isSamePerson(row) }),
+        details: asWritten(row, details),
+        // Not on the version: whoever renames themselves without end keeps nobody from giving them another name.
+        reliesOn: isAsJudged,
+        ...(role && { endsTokens: true }),
         mails: owed(roleNotice),
       }
     }
@@ -88,9 +94,9 @@ export function updating(acting: Acting, { revoke_old: revokesOld = false, ...in
     } as const
     return {
       action: 'email.changed',
-      reliesOn: isSamePerson(row),
+      reliesOn: isAsJudged,
       set: { ...input, email_normalized, email_verified_at: null },
-      details: { ...others, ...(revokesOld && { revoke_old: true }) },
+      details: asWritten(row, { ...others, ...(revokesOld && { revoke_old: true }) }),
       endsTokens: true,
       endsSessions: { reason: 'ended' },
       voids: ['verify_email', ...(revokesOld ? (['undo_email_change', 'disown_factor'] as const) : [])],
@@ -102,6 +108,14 @@ export function updating(acting: Acting, { revoke_old: revokesOld = false, ...in
     }
   })
 }
+
+const isStillProved = ({ email_verified_at }: User) => sql`${users.email_verified_at} IS ${email_verified_at}`
+
+/** The details, where a name is changed from what it is when that is written. */
+const asWritten = (row: User, details: ReturnType<typeof differences> & { revoke_old?: boolean }) =>
+  details.name
+    ? sql`json_set(${JSON.stringify(details)}, '$.name.from', (SELECT name FROM ${users} WHERE id = ${row.id}))`
+    : details
 
 /** Throws 403 `outranked`, 409 `address_not_verified`. */
 function assertMayGive(
@@ -150,7 +164,12 @@ export const enabling = (acting: Acting): Decision =>
   managingLiving(acting, (row) => {
     if (row.status === 'active') return undefined
     requireRecentLogin(acting.actor, acting.now)
-    return { action: 'user.enabled', set: ENABLED, mails: owed(noticeTo(acting, 'account_enabled', row)) }
+    return {
+      action: 'user.enabled',
+      reliesOn: isSamePerson(row),
+      set: ENABLED,
+      mails: owed(noticeTo(acting, 'account_enabled', row)),
+    }
   })
 
 /** Lets the password and the authenticator app of an account be tried again, which a hundred failures had locked. */
@@ -158,7 +177,11 @@ export const unlocking = (acting: Acting): Decision =>
   managingLiving(acting, (row) =>
     row.failed_logins === 0 && row.failed_factors === 0
       ? undefined
-      : { action: 'user.unlocked', set: { failed_logins: 0, failed_factors: 0 } },
+      : {
+          action: 'user.unlocked',
+          reliesOn: isSamePerson(row),
+          set: { failed_logins: 0, failed_factors: 0 },
+        },
   )
 
 /** Soft deletion: the user is gone for everybody but those who may restore them. */
@@ -219,7 +242,8 @@ export function restoring(acting: Acting, { earlier_email: isEarlier = false } =
     requireRecentLogin(acting.actor, acting.now)
     if (!isEarlier) {
       const mails = owed(noticeTo(acting, 'account_restored', row))
-      return { action: 'user.restored', set: { deleted_at: null }, mails }
+      const reliesOn = and(isSamePerson(row), isStillProved(row))!
+      return { action: 'user.restored', reliesOn, set: { deleted_at: null }, mails }
     }
     const earlier = await findEarlier(acting, row)
     if (!earlier) throw noEarlierEmail()
