@@ -21,6 +21,8 @@ const ROUTES = [
   ),
 ]
 
+const DATED = newSecret()
+
 describe('SC1, HX15: a setting that is missing or unfit', () => {
   const [key] = JSON.parse(JWT_KEYS).keys
   const publicHalf = { ...key, d: undefined }
@@ -96,6 +98,14 @@ describe('SC1, HX15: a setting that is missing or unfit', () => {
       value,
     ]),
     ['ACTIVITY_NOISE_DAYS', '60', { ACTIVITY_DAYS: '40' }],
+    ['MAIL_FROM', undefined, { EMAIL_VERIFICATION: 'optional' }],
+    ['RESEND_API_KEY', undefined, { EMAIL_VERIFICATION: 'optional', EMAIL: undefined }],
+    ['PAGE_TEXTS', '{"en":{"signin.title":" "}}'],
+    ['WEBAUTHN_RP_ID', 'other.example'],
+    ['WEBAUTHN_RP_ID', 'other.example', { WEBAUTHN_ORIGINS: 'https://app.roster.test' }],
+    ['COOKIE_ORIGINS', 'https://app.other.test'],
+    ['SECRET_KEYS', `${DATED}=20261128T153012Z`, { TRUSTED_PROXY_SECRET: DATED }],
+    ['SECRET_KEYS', `${DATED}=20261128T153012Z,${DATED}=20251128T153012Z`],
     ...['   ', '\u200b', '---', 'Two\nlines', 'Bell\u0007', ' Roster'].map((value): [string, string] => [
       'ORGANISATION',
       value,
@@ -182,7 +192,7 @@ describe('SC1, HX15: a setting that is missing or unfit', () => {
       openApi({ EMAIL_VERIFICATION: undefined, ...bindings }).config().EMAIL_VERIFICATION
     expect(verification({})).toBe('required')
     expect(verification({ SIGNUP_DOMAINS: 'people.test' })).toBe('required')
-    expect(verification({ MAIL_FROM: undefined })).toBe('optional')
+    expect(verification({ MAIL_FROM: undefined, RESEND_API_KEY: undefined })).toBe('optional')
   })
 })
 

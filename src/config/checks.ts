@@ -135,7 +135,8 @@ export function textsIn(json: string): Record<string, Record<string, string>> | 
     const isFit =
       isRecord(texts) &&
       Object.values(texts).every(
-        (of) => isRecord(of) && Object.values(of).every((text) => typeof text === 'string'),
+        (of) =>
+          isRecord(of) && Object.values(of).every((text) => typeof text === 'string' && text.trim() !== ''),
       )
     return isFit ? (texts as Record<string, Record<string, string>>) : undefined
   } catch {

@@ -150,11 +150,36 @@ function contradictions(settings: Settings, env: object): Fault[] {
   if (settings.PASSWORD_HASHES === 'cheap' && !new URL(settings.ISSUER).hostname.endsWith('.test')) {
     faults.push({ name: 'PASSWORD_HASHES', wrong: 'is for tests alone, and ISSUER names none' })
   }
-  if (verificationOf(settings) === 'optional') return faults
-  const whatFor = 'but nobody can confirm an address without it, and confirming is required'
-  if (!settings.MAIL_FROM) faults.push({ name: 'MAIL_FROM', wrong: `is missing, ${whatFor}` })
-  else if (!settings.RESEND_API_KEY && !('EMAIL' in env && env.EMAIL))
-    faults.push({ name: 'RESEND_API_KEY', wrong: `is missing, ${whatFor}` })
+  const required = 'but nobody can confirm an address without it, and confirming is required'
+  const isRequired = verificationOf(settings) === 'required'
+  if (!settings.MAIL_FROM && (isRequired || settings.RESEND_API_KEY)) {
+    const wrong = `is missing, ${isRequired ? required : 'but no mail goes without it, and RESEND_API_KEY is set'}`
+    faults.push({ name: 'MAIL_FROM', wrong })
+  }
+  if (settings.MAIL_FROM && !settings.RESEND_API_KEY && !('EMAIL' in env && env.EMAIL)) {
+    const wrong = `is missing, ${isRequired ? required : 'but no mail goes without it, and MAIL_FROM is set'}`
+    faults.push({ name: 'RESEND_API_KEY', wrong })
+  }
+  return [...faults, ...farDomains(settings)]
+}
+
+/** Domains that have nothing to do with ISSUER's, so that what is set with them works nowhere. */
+function farDomains({ ISSUER, WEBAUTHN_RP_ID, WEBAUTHN_ORIGINS, COOKIE_ORIGINS }: Settings): Fault[] {
+  const hostOf = (origin: string) => new URL(origin).hostname
+  const faults: Fault[] = []
+  // WebAuthn section 5.1.3 step 8: an origin makes passkeys for its own domain and those above it, or is listed by it.
+  const isUnder = (host: string) => host === WEBAUTHN_RP_ID || host.endsWith(`.${WEBAUTHN_RP_ID}`)
+  if (WEBAUTHN_RP_ID && ![ISSUER, ...WEBAUTHN_ORIGINS].map(hostOf).some(isUnder)) {
+    const wrong =
+      'is a domain that neither ISSUER nor one of WEBAUTHN_ORIGINS is under, so no passkey can be made'
+    faults.push({ name: 'WEBAUTHN_RP_ID', wrong })
+  }
+  // A site is a registered domain, of two labels at the least: where those differ, no cookie is sent.
+  const siteOf = (origin: string) => hostOf(origin).split('.').slice(-2).join('.')
+  if (COOKIE_ORIGINS.some((origin) => siteOf(origin) !== siteOf(ISSUER))) {
+    const wrong = "has an origin of another site than ISSUER's, where browsers send no cookie of ours"
+    faults.push({ name: 'COOKIE_ORIGINS', wrong })
+  }
   return faults
 }
 
@@ -178,8 +203,10 @@ function sharedSecrets(settings: Settings): Fault[] {
     ...settings.TRUSTED_PROXY_SECRET.map((key): Value => ['TRUSTED_PROXY_SECRET', key]),
     ...SECRET_KEYS.map((key): Value => ['SECRET_KEYS', key]),
   ]
+  // The date behind an entry of ours is no part of its secret.
+  const bare = (value: string | undefined) => value?.replace(/=\d{8}T\d{6}Z$/, '')
   return secrets.flatMap(([name, value], index) => {
-    const twin = [...known, ...secrets.slice(0, index)].find(([, its]) => its === value)
+    const twin = [...known, ...secrets.slice(0, index)].find(([, its]) => bare(its) === bare(value))
     return twin && value ? [{ name, wrong: `has a value that stands in ${twin[0]} too` }] : []
   })
 }

@@ -201,7 +201,7 @@ test('SIGNUP=closed and SIGNUP_DOMAINS keep others out', async () => {
 })
 
 test('Where no mail is configured, what needs it says so, and the rest works', async () => {
-  const silent = openApi({ MAIL_FROM: undefined })
+  const silent = openApi({ MAIL_FROM: undefined, RESEND_API_KEY: undefined })
   const asked = await silent.send('POST', '/v1/auth/forgot_password', { body: { email: newAddress() } })
   expect([asked.status, asked.body.code]).toEqual([503, 'mail_not_configured'])
   const email = newAddress()
