@@ -1,4 +1,4 @@
-import { eq, sql } from 'drizzle-orm'
+import { eq, type SQL } from 'drizzle-orm'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/statements.ts'
@@ -26,7 +26,7 @@ import { inTurn } from './turns.ts'
 export async function hashNewPassword(
   resources: Resources,
   password: string,
-  user: { id?: string; email: string; name: string },
+  user: { email: string; name: string },
   {
     pointer = '/password',
     former = null,
@@ -38,10 +38,10 @@ export async function hashNewPassword(
     invalidInput([{ pointer, code: 'weak_password', detail: `The password ${reason}.` }])
   const weakness = findPasswordWeakness(password, { ...user, organisation: config.ORGANISATION })
   if (weakness) throw refused(weakness)
-  if (config.BREACHED_PASSWORDS === 'on') {
-    const breached = await isBreached(config, password)
+  let breached: boolean | undefined = false
+  const first = async () => {
+    if (config.BREACHED_PASSWORDS === 'on') breached = await isBreached(config, password)
     if (breached) throw refused('is known from a breach of another service')
-    if (breached === undefined) noteUnchecked(resources, user.id)
   }
   const peppers = config.keys.password_pepper
   const cost = costIn(config)
@@ -53,15 +53,19 @@ export async function hashNewPassword(
       (await checkPassword(password, former, peppers, cost)).isRight
     return isSame ? undefined : hashPassword(password, peppers, cost)
   }
-  const hash = await inTurn(resources, check, hasher)
+  const hash = await inTurn(resources, check, hasher, first)
   if (hash === undefined) throw unchangedPassword()
+  if (breached === undefined) unchecked.set(resources.db, hash)
   return hash
 }
 
-/** The service did not answer, so a password was taken unasked: the history says so. */
-const noteUnchecked = (resources: Resources, userId: string | undefined) => {
-  const event = { action: 'password.not_checked', userId: userId ?? null, actorId: null } as const
-  resources.afterwards(resources.db.writeBatch({ history: record(resources, event, sql`1`) }))
+/** The newest hash of a request whose password the service for breaches did not answer for. */
+const unchecked = new WeakMap<object, string>()
+
+/** Where such a password is taken, the history says so: for the batch that sets `hash`. */
+export function noteUnchecked(resources: Resources, hash: unknown, userId: string, isDone: SQL): Statement[] {
+  if (typeof hash !== 'string' || unchecked.get(resources.db) !== hash) return []
+  return [record(resources, { action: 'password.not_checked', userId, actorId: null }, isDone)]
 }
 
 /**

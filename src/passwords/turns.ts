@@ -39,11 +39,18 @@ export function hashingBusy() {
  * somebody who hashes nothing. A hash that fails gives its turn back.
  *
  * @param hasher whom it is counted for; their network when absent.
+ * @param first what has to be known before a turn is waited for, and costs something: it is counted with the hash.
  * @throws 429 `too_many_requests` for whoever hashes too much; 503 `hashing_busy`.
  */
-export async function inTurn<T>(resources: Resources, hash: () => Promise<T>, hasher?: Hasher): Promise<T> {
+export async function inTurn<T>(
+  resources: Resources,
+  hash: () => Promise<T>,
+  hasher?: Hasher,
+  first?: () => Promise<void>,
+): Promise<T> {
   assertNotBusy()
   await assertMayHash(resources, hasher)
+  await first?.()
   const result = await (resources.config.PASSWORD_HASHES === 'cheap' ? hash() : afterTurn(hash))
   // It may have taken seconds.
   resources.now = Date.now()

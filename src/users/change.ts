@@ -11,6 +11,7 @@ import { invalidLink } from '../links/errors.ts'
 import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
 import { linkIsLive, voidTokens } from '../links/service.ts'
 import { sendAfterwards } from '../mail/outbox.ts'
+import { noteUnchecked } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { publishDoubts, whileDoubting } from '../sessions/near.ts'
@@ -178,6 +179,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
         ? eraseUser(resources, row.id, isDone)
         : [build.update(users).set(set).where(isThis)],
     consequences: consequences(resources, by.actorId, row, change, isDone),
+    unchecked: noteUnchecked(resources, change.set.password_hash, row.id, isDone),
     spending: by.spend ? [by.spend(isDone)] : [],
     also: change.alsoWrite?.(isDone) ?? [],
     mails: mails.flatMap(({ statements }) => statements),

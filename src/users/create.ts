@@ -12,7 +12,7 @@ import { Refusal } from '../http/problem.ts'
 import { type IdempotentRequest, openIdempotency, recalled } from '../idempotency/service.ts'
 import { MAILS_OF_MANAGER, openMailRequest } from '../mail/limits.ts'
 import { enqueueAsked, sendAfterwards } from '../mail/outbox.ts'
-import { hashNewPassword } from '../passwords/service.ts'
+import { hashNewPassword, noteUnchecked } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
@@ -183,6 +183,7 @@ export function insertUser(
       way: way.statements,
       squatter: way.squatter,
       creation: insertWhere(users, row, isDone),
+      unchecked: noteUnchecked(resources, row.password_hash, row.id, isDone),
       adoption: isProved
         ? adoptInvitations(
             resources,

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { afterEach, expect, test, vi } from 'vitest'
-import { openApi } from '../support/api.ts'
+import { openApi, PASSWORD } from '../support/api.ts'
+import { limiter } from '../support/limiter.ts'
 
 const KNOWN = 'nine green bears run'
 const DIGEST = createHash('sha1').update(KNOWN).digest('hex').toUpperCase()
@@ -42,4 +43,26 @@ test('PW3, Fault 18: where the service is down the list alone decides, and the h
   const [before] = await notes()
   expect((await signUp('six blue whales sing')).status).toBe(201)
   expect(await notes()).toEqual([{ n: Number(before!.n) + 1 }])
+})
+
+test('PW3: where it is down, a refused request leaves no row, and one over the limit of hashes asks nobody', async () => {
+  service(() => new Response('no', { status: 503 }))
+  const ada = await api.person({ email_verified_at: 1 })
+  const boss = await api.quickActor({ role: 'admin' })
+  const [before] = await notes()
+  const create = (by: typeof api) =>
+    by.send('POST', '/v1/users', {
+      token: boss.token,
+      body: { email: ada.email, password: 'six blue whales sing', name: 'Ada' },
+    })
+  expect((await create(api)).body.code).toBe('email_taken')
+  const asks = asked.length
+  const full = openApi({ ...api.bindings, RATE_LIMIT_HASHES: limiter(0) })
+  expect((await create(full)).status).toBe(429)
+  expect(asked).toHaveLength(asks)
+  expect(await notes()).toEqual([before])
+  const { access_token: token } = await api.logIn({ email: ada.email, password: PASSWORD })
+  const body = { current_password: PASSWORD, new_password: 'six blue whales sing' }
+  expect((await api.send('POST', '/v1/auth/change_password', { token, body })).status).toBe(200)
+  expect(await api.historyOf(ada.id)).toContain('password.not_checked')
 })
