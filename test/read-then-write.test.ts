@@ -1,7 +1,7 @@
 import { createExecutionContext, createScheduledController, waitOnExecutionContext } from 'cloudflare:test'
 import { beforeAll, expect, test } from 'vitest'
 import worker from '../src/index.ts'
-import { type Api, openApi, PASSWORD } from './support/api.ts'
+import { type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
 /** What was true when it was read need not be true when it is written: something else comes between the two. */
@@ -132,4 +132,57 @@ test('HX16: If-Match holds on one’s own profile, also when somebody changes it
   )
   expect([result.status, result.body.code]).toEqual([412, 'version_mismatch'])
   expect(await rowOf(ada.id)).toMatchObject({ name: 'Mary' })
+})
+
+test('HX10: whoever renames themselves without end keeps nobody who manages from what they do', async () => {
+  const doneAtOnce = async (given: object, act: (id: string) => Promise<Answer>) => {
+    const { id } = await api.person({ password_hash: null, email_verified_at: 1, ...given })
+    const { result } = await own.between(
+      () => act(id),
+      () => api.sql("UPDATE users SET name = 'Meanwhile', version = version + 1 WHERE id = ?", [id]),
+    )
+    expect(result.status).toBe(200)
+    // One read and one write: it did not begin again.
+    expect(result.headers.get('server-timing')).toMatch(/db;dur=\d+;desc="2"/)
+    return id
+  }
+  const id = await doneAtOnce({}, (id) => manage('PATCH', `/${id}`, { name: 'Decent' }))
+  expect(await rowOf(id)).toMatchObject({ name: 'Decent' })
+  const [row] = await api.sql('SELECT details FROM user_activity_logs WHERE user_id = ?', [id])
+  expect(JSON.parse(String(row!.details))).toEqual({ name: { from: 'Meanwhile', to: 'Decent' } })
+  await doneAtOnce({ failed_logins: 100 }, (id) => manage('POST', `/${id}/unlock`))
+  await doneAtOnce({ status: 'disabled' }, (id) => manage('POST', `/${id}/enable`))
+  await doneAtOnce({ deleted_at: 1 }, (id) => manage('POST', `/${id}/restore`))
+})
+
+test('MF3, HX10: a higher role is not given to an address that was proved no more by then', async () => {
+  const { id } = await api.person({ password_hash: null, email_verified_at: 1 })
+  const { result } = await own.between(
+    () => manage('PATCH', `/${id}`, { role: 'manager' }),
+    () => api.sql('UPDATE users SET email_verified_at = NULL WHERE id = ?', [id]),
+  )
+  expect([result.status, result.body.code]).toEqual([409, 'address_not_verified'])
+  expect(await rowOf(id)).toMatchObject({ role: 'user' })
+})
+
+test('CR2: a request that owes a hundred mails sends a few, five at a time, and the cron job the rest', async () => {
+  const emails = Array.from({ length: 40 }, () => `${crypto.randomUUID()}@people.test`)
+  await own.behave('mail', { mode: 'latency', ms: 50 })
+  const { calls } = await own.measure(() =>
+    api.send('POST', '/v1/invitations/bulk', {
+      token: admin,
+      body: { invitations: emails.map((email) => ({ email })) },
+    }),
+  )
+  await own.behave('mail', { mode: 'pass' })
+  const sent = calls.filter(({ upstream, method }) => upstream === 'mail' && method === 'POST')
+  expect(sent).toHaveLength(20)
+  const most = sent.map(
+    ({ startMs, endMs }) =>
+      sent.filter((one) => one.startMs <= startMs && one.endMs! > startMs && endMs).length,
+  )
+  expect(Math.max(...most)).toBeLessThanOrEqual(5)
+  await sendMail()
+  const [left] = await api.sql('SELECT count(*) AS n FROM outbox WHERE sent_at IS NULL AND dead_at IS NULL')
+  expect(left).toEqual({ n: 0 })
 })

@@ -15,7 +15,7 @@ import { type Kind, type MailKind, render, TEXTS } from './texts.ts'
 import { MailRefused, type Send } from './transports.ts'
 
 /** A Worker has six connections, and needs one for the database. */
-const AT_A_TIME = 5
+export const AT_A_TIME = 5
 const MAILS_PER_RUN = 200
 const RUN_MS = 40_000
 /** After the first failure; doubled after each. */
@@ -26,7 +26,7 @@ const NO_ANSWER = 'no_answer'
 /** What a claim moves on from, so that of two who claim a mail at once one has it. */
 type Due = Pick<OutboxMail, 'id' | 'attempts' | 'next_attempt_at'>
 
-/** Sends mails that have just been enqueued. */
+/** Sends mails that have just been enqueued, at most AT_A_TIME. */
 export async function deliverNew(resources: Resources, ids: string[]): Promise<void> {
   const { send } = resources
   if (!send) return

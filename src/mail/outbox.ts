@@ -8,7 +8,7 @@ import { type User, users } from '../users/models.ts'
 import { HOUR_MS } from '../values/durations.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { timeOfId } from '../values/ids.ts'
-import { deliverNew } from './delivery.ts'
+import { AT_A_TIME, deliverNew } from './delivery.ts'
 import type { MailRequested } from './limits.ts'
 import { type OutboxMail, outbox } from './models.ts'
 import { deviceOf } from './text.ts'
@@ -142,12 +142,31 @@ export function enqueueNotice(
   return enqueueWithLink(resources, mail, sql`${condition} AND ${isVerified}`)
 }
 
+/** What a request sends by itself; the rest is due, and goes with the next run of the cron job. */
+const MAILS_PER_REQUEST = 20
+/** Of each request, the mails that it owes and that are not on their way yet. */
+const owedMails = new WeakMap<object, string[]>()
+
 /**
- * Sends what a request owes, after its batch has been written and its answer given. Whatever goes wrong, the cron
- * trigger tries again.
+ * Sends what a request owes, after its batch has been written and its answer given, a few at a time however many changes
+ * owe them. Whatever goes wrong, and what is over, the cron trigger tries again.
  */
 export function sendAfterwards(resources: Resources, ...ids: string[]): void {
-  if (ids.length > 0) resources.afterwards(deliverNew(resources, ids))
+  if (ids.length === 0) return
+  const waiting = owedMails.get(resources.db)
+  if (waiting) return void waiting.push(...ids)
+  const begun = [...ids]
+  owedMails.set(resources.db, begun)
+  resources.afterwards(sendOwed(resources, begun))
+}
+
+async function sendOwed(resources: Resources, waiting: string[]): Promise<void> {
+  try {
+    for (let sent = 0; sent < MAILS_PER_REQUEST && waiting.length > 0; sent += AT_A_TIME)
+      await deliverNew(resources, waiting.splice(0, AT_A_TIME))
+  } finally {
+    owedMails.delete(resources.db)
+  }
 }
 
 /** How many mails wait and how many were given up, up to 100 of each: more would be read for no reason. */
