@@ -66,6 +66,9 @@ test('A year at most is asked for, in days that there are', async () => {
     '?from=2025-01-01&to=2026-06-01',
     '?from=2026-02-02&to=2026-01-01',
     '?from=yesterday',
+    // Up to today, or thirty days from then.
+    '?from=0001-01-01',
+    '?from=2999-01-01',
     '?day=1',
   ])
     expect((await api.send('GET', `/v1/stats${query}`, { token })).status).toBe(422)

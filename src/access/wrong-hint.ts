@@ -27,7 +27,9 @@ export async function repeatWithRightHint(
   headers.set('cookie', `${setCookie.split(';')[0]}; ${headers.get('cookie')}`)
   const { method } = c.req
   const body = ['GET', 'HEAD'].includes(method) ? null : (c.get('bodyRead') ?? c.req.raw.body)
-  const request = new Request(c.req.url, { method, headers, body })
+  // With it goes from which country it comes.
+  const { cf } = c.req.raw as { cf?: RequestInitCfProperties }
+  const request = new Request(c.req.url, { method, headers, body, ...(cf && { cf }) })
   repeats.set(request, c.var.requestId)
   c.set('isRepeated', true)
   const answer = await fetch(request, c.env, c.executionCtx as ExecutionContext)

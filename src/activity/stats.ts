@@ -87,15 +87,21 @@ function daysFrom(from: number, to: number): number[] {
 const Day = lazy(() => z.iso.date().meta({ example: '2026-11-24' }))
 const dayOf = (at: number) => toTime(at).slice(0, 10)
 
+/** The first day asked for and the last (epoch ms): thirty days up to today, where nothing else is said. */
+function boundsOf({ from, to }: { from?: string | undefined; to?: string | undefined }, now: number) {
+  const last = to ? Date.parse(to) : startOfDay(now)
+  return { first: from ? Date.parse(from) : last - (USUAL_DAYS - 1) * DAY_MS, last }
+}
+
 export const AskForStats = lazy(() =>
   z
     .strictObject({
       from: Day().optional().meta({ description: 'The first day; 30 days ago without it.' }),
       to: Day().optional().meta({ description: 'The last day; today without it.' }),
     })
-    .refine(({ from, to }) => {
-      const days = (Date.parse(to ?? from ?? '') - Date.parse(from ?? to ?? '')) / DAY_MS
-      return !(from && to) || (days >= 0 && days < MOST_DAYS)
+    .refine((asked) => {
+      const { first, last } = boundsOf(asked, Date.now())
+      return first <= last && last - first < MOST_DAYS * DAY_MS
     }, `A year at most, from the first day to the last.`),
 )
 
@@ -120,9 +126,8 @@ export type Stats = Of<typeof Stats>
 
 /** The statements behind the numbers, so that they travel with others; `toStats` makes them of the rows. */
 export function openStats({ now }: Pick<Resources, 'now'>, asked: Of<typeof AskForStats> = {}) {
-  const last = asked.to ? Date.parse(asked.to) : startOfDay(now)
-  const usual = (asked.to ? last : startOfDay(now)) - (USUAL_DAYS - 1) * DAY_MS
-  const days = daysFrom(asked.from ? Date.parse(asked.from) : usual, last).slice(-MOST_DAYS)
+  const { first, last } = boundsOf(asked, now)
+  const days = daysFrom(first, last)
   const uncounted = days.filter((day) => day > now - UNCOUNTED_DAYS * DAY_MS && day <= now)
   const at = sql`(SELECT coalesce(max(at), 0) FROM ${systemState} WHERE name = ${COUNTED})`
   const hex = sql`printf('%012x', ${at})`
@@ -142,7 +147,7 @@ export function openStats({ now }: Pick<Resources, 'now'>, asked: Of<typeof AskF
     total: number
   }
   const statements = {
-    counted: sql<Row>`SELECT day, action, total FROM ${dailyTotals} WHERE day >= ${days[0] ?? 0} AND day <= ${last}`,
+    counted: sql<Row>`SELECT day, action, total FROM ${dailyTotals} WHERE day >= ${first} AND day <= ${last}`,
     latest: sql<Row>`${sql.join(counts.length > 0 ? counts : [sql`SELECT 0 AS day, '' AS action, 0 AS total`], sql` UNION ALL `)}`,
     state: selectCountedTo(),
     totals: sql<{ role: Role; state: State; total: number }>`SELECT role, state, total FROM ${userTotals}`,

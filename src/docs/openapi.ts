@@ -179,6 +179,7 @@ function describeOperation(method: string, path: string, declared: OperationPart
       ...describeProblems(
         problems.map((problem) => problem()),
         issuer,
+        Object.values(parts.responses ?? {}).includes('html'),
       ),
     },
   }

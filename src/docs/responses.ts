@@ -96,7 +96,8 @@ const PROBLEM_HEADERS: Record<string, [name: string, description: string]> = {
   'www-authenticate': ['WWW-Authenticate', 'The scheme, and what was wrong with the token (RFC 6750).'],
 }
 
-export function describeProblems(problems: AppError[], issuer: string): object {
+/** @param isOfPage a page's problems are pages as well, but for those that no page can be drawn for. */
+export function describeProblems(problems: AppError[], issuer: string, isOfPage: boolean): object {
   const byStatus = Map.groupBy(problems, (problem) => problem.status)
   return Object.fromEntries(
     [...byStatus].map(([status, alike]) => {
@@ -125,6 +126,7 @@ export function describeProblems(problems: AppError[], issuer: string): object {
                 ]),
               ),
             },
+            ...(isOfPage && contentOf('html')),
           },
         },
       ]

@@ -24,8 +24,10 @@ function countersOf(resources: Resources) {
 export function openNetworkFailures(resources: Resources) {
   const now = databaseNow
   const counters = countersOf(resources)
-  const isOver = ({ key, most }: (typeof counters)[number]) =>
-    sql`EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${key} AND expires_at > ${now} AND attempts >= ${most})`
+  type Limit = (typeof counters)[number]
+  const isOverIn = ({ key, most }: Limit) =>
+    sql`(key = ${key} AND expires_at > ${now} AND attempts >= ${most})`
+  const isOver = (limit: Limit) => sql`EXISTS (SELECT 1 FROM ${throttles} WHERE ${isOverIn(limit)})`
   return {
     /** A condition: that there have been too many. */
     areTooMany: sql`(${sql.join(counters.map(isOver), sql` OR `)})`,
@@ -33,10 +35,7 @@ export function openNetworkFailures(resources: Resources) {
     select: sql<
       Pick<Counter, 'expires_at' | 'now'>
     >`SELECT max(expires_at) AS expires_at, ${now} AS now FROM ${throttles}
-      WHERE key IN (${sql.join(
-        counters.map(({ key }) => key),
-        sql`, `,
-      )}) AND expires_at > ${now}`,
+      WHERE ${sql.join(counters.map(isOverIn), sql` OR `)}`,
     /** Counts one. */
     count: (attemptId: string, condition: SQL) =>
       counters.map(({ key }) =>

@@ -1,4 +1,6 @@
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { expect, test } from 'vitest'
+import worker from '../../src/index.ts'
 import { openApi, PASSWORD } from '../support/api.ts'
 import { cookieIn, ORIGIN, openJar, SESSION } from '../support/jar.ts'
 
@@ -133,6 +135,27 @@ test('HD2: no page of another origin signs its visitor in, whatever form it send
   const form = new URLSearchParams({ username: email, password: PASSWORD, cookie: 'true' })
   const tokens = await api.send('POST', '/v1/auth/login', { raw: form })
   expect([tokens.status, tokens.headers.getSetCookie()]).toEqual([200, []])
+})
+
+test('A request that is made again by the right hint still says from which country it comes', async () => {
+  const { id, jar } = await signedIn()
+  await api.sql("UPDATE users SET role = 'manager', token_epoch = token_epoch + 1 WHERE id = ?", [id])
+  const cookie = [...jar.jar].map(([name, value]) => `${name}=${value}`).join('; ')
+  const request = new Request(`${ORIGIN}/v1/users/me`, {
+    method: 'PATCH',
+    headers: { cookie, origin: ORIGIN, 'sec-fetch-site': 'same-origin', 'content-type': 'application/json' },
+    body: JSON.stringify({ name: 'Grace' }),
+    cf: { country: 'DE' } as RequestInitCfProperties,
+  })
+  const context = createExecutionContext()
+  const answer = await worker.fetch(request, api.bindings, context)
+  await waitOnExecutionContext(context)
+  expect(answer.status).toBe(200)
+  expect(
+    await api.sql("SELECT country FROM user_activity_logs WHERE user_id = ? AND action = 'user.updated'", [
+      id,
+    ]),
+  ).toEqual([{ country: 'DE' }])
 })
 
 test('A hint that was wrong costs a second trip and a new cookie, and no request fails for it', async () => {
