@@ -143,7 +143,7 @@ test('HX10: whoever renames themselves without end keeps nobody who manages from
     )
     expect(result.status).toBe(200)
     // One read and one write: it did not begin again.
-    expect(result.headers.get('server-timing')).toMatch(/db;dur=\d+;desc="2"/)
+    expect(result.headers.get('server-timing')).toContain('depth;desc="2"')
     return id
   }
   const id = await doneAtOnce({}, (id) => manage('PATCH', `/${id}`, { name: 'Decent' }))

@@ -162,8 +162,11 @@ export function sendAfterwards(resources: Resources, ...ids: string[]): void {
 
 async function sendOwed(resources: Resources, waiting: string[]): Promise<void> {
   try {
-    for (let sent = 0; sent < MAILS_PER_REQUEST && waiting.length > 0; sent += AT_A_TIME)
-      await deliverNew(resources, waiting.splice(0, AT_A_TIME))
+    for (let left = MAILS_PER_REQUEST; left > 0 && waiting.length > 0; ) {
+      const ids = waiting.splice(0, Math.min(AT_A_TIME, left))
+      left -= ids.length
+      await deliverNew(resources, ids)
+    }
   } finally {
     owedMails.delete(resources.db)
   }

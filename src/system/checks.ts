@@ -123,11 +123,11 @@ export async function lookAtChecks(
   const [mail] = read.mail
   const verdicts: Record<CheckName, Verdict> = {
     bindings: NEEDED_BINDINGS.every((name) => bindings[name]) ? 'ok' : 'failed',
-    keys: read.sealed.every(
-      ({ hash, seeds_lost }) => !seeds_lost && (hash === null || hasKeyOf(hash, config.keys.password_pepper)),
-    )
-      ? 'ok'
-      : 'failed',
+    keys:
+      read.seeds[0]?.are_lost !== 1 &&
+      read.hash.every(({ hash }) => hash === null || hasKeyOf(hash, config.keys.password_pepper))
+        ? 'ok'
+        : 'failed',
     database: 'ok',
     schema: 'ok',
     clock: verdictOnClock(databaseMs, askedAt, answeredAt),
@@ -171,9 +171,9 @@ function statements(config: Resources['config']) {
       .select()
       .from(systemState)
       .where(inArray(systemState.name, ['began', 'probe', LAST_REFUSAL])),
-    // What is lost when a key is retired too early: the oldest password first, and seeds of authenticator apps.
-    sealed: sql<{ hash: string | null; seeds_lost: 0 | 1 }>`SELECT
-      (SELECT password_hash FROM ${users} ORDER BY id LIMIT 1) AS hash, ${seedsAreLost(config)} AS seeds_lost`,
+    // What is lost when a key is retired too early: the oldest one's first, and seeds of authenticator apps.
+    hash: sql<{ hash: string | null }>`SELECT password_hash AS hash FROM ${users} ORDER BY id LIMIT 1`,
+    seeds: sql<{ are_lost: 0 | 1 }>`SELECT ${seedsAreLost(config)} AS are_lost`,
     lastRun: build.select().from(cleanupRuns).orderBy(desc(cleanupRuns.id)).limit(1),
     lastFinished: build.select().from(cleanupRuns).where(finished).orderBy(desc(cleanupRuns.id)).limit(1),
     mails: countMails(),
