@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
 import { linkIn, openApi, PASSWORD } from '../support/api.ts'
 
 const api = openApi({ EMAIL_VERIFICATION: 'required' })
@@ -195,4 +196,25 @@ test('HX5: whom an administrator makes chooses a password of their own, and noti
   expect((await post('verify_email', { token, password: PASSWORD })).body.code).toBe('proof_needed')
   expect((await post('verify_email', { token, new_password: NEW_PASSWORD })).status).toBe(204)
   expect((await post('login', { email, password: NEW_PASSWORD })).status).toBe(200)
+})
+
+test('A link is for the address that its mail went to: once the account has another, it confirms, sets and unlocks nothing', async () => {
+  const almostLocked = { failed_logins: MAX_FAILURES_IN_A_ROW - 1, email_verified_at: 1 }
+  const people = [await api.person(), await api.person(), await api.person(almostLocked)] as const
+  await post('resend_verification', { email: people[0].email })
+  await post('forgot_password', { email: people[1].email })
+  await post('login', { email: people[2].email, password: NEW_PASSWORD })
+  const links = await Promise.all(people.map(({ email }) => newest(email)))
+  const moved = people.map(newAddress)
+  for (const [index, { id }] of people.entries())
+    await api.sql('UPDATE users SET email = ?1, email_normalized = ?1 WHERE id = ?2', [moved[index]!, id])
+  const before = await Promise.all(moved.map(stateOf))
+  const answers = [
+    await post('verify_email', { token: links[0]!.token, password: PASSWORD }),
+    await post('verify_email', { token: links[0]!.token, new_password: NEW_PASSWORD }),
+    await post('reset_password', { token: links[1]!.token, new_password: NEW_PASSWORD }),
+    await post('unlock_account', { token: links[2]!.token }),
+  ]
+  for (const { status, body } of answers) expect([status, body.code]).toEqual([400, 'invalid_link'])
+  expect(await Promise.all(moved.map(stateOf))).toEqual(before)
 })
