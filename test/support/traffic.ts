@@ -86,7 +86,7 @@ async function listHistory(visit: Visit, by: { token: string }, { id }: { id: st
     if (next_cursor) await visit(route, { ...by, id, query: `${query}&cursor=${next_cursor}` })
   }
   const times = '&from=2020-01-01T00:00:00Z&to=2099-01-01T00:00:00Z'
-  for (const action of ['', '&action=login.failed', '&action=session.reuse_detected']) {
+  for (const action of ['', '&action=login.failed', '&action=password.not_checked']) {
     for (const time of ['', times]) {
       for (const who of ['', `&user_id=${id}`, `&actor_id=${id}`])
         await pages('GET /v1/activity', `${action}${time}${who}`)
