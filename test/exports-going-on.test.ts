@@ -48,7 +48,7 @@ const FILES = [
 
 describe('An export that is open', () => {
   test.each(FILES)(
-    'AZ9: of %s breaks off when whoever reads it is shut out, and the log says why',
+    'AZ7: of %s breaks off when whoever reads it is shut out, and the log says why',
     async (_, reader, path) => {
       const { sessionId, token } = await api.signIn(reader())
       const file = await begin(api, token, path())
@@ -73,7 +73,7 @@ describe('An export that is open', () => {
   )
 
   test.each(FILES)(
-    'OB4: of %s that fails in the middle is a line of the log, with its request',
+    'HX18: of %s that fails in the middle is a line of the log, with its request',
     async (_, reader, path) => {
       const own = upstreams()
       const { token } = await api.signIn(reader())
@@ -96,7 +96,7 @@ describe('An export that is open', () => {
     },
   )
 
-  test('AZ9: of a page goes on while its owner proves again who they are, and not past a change of password', async () => {
+  test('AZ7: of a page goes on while its owner proves again who they are, and not past a change of password', async () => {
     const browser = openJar(api)
     await browser.signIn(admin.email)
     const cookie = [...browser.jar].map(([name, value]) => `${name}=${value}`).join('; ')
@@ -123,7 +123,7 @@ describe('An export that is open', () => {
   })
 })
 
-test('RL9: files are counted by user, whichever way they are asked for, and one too many writes nothing', async () => {
+test('HX19: files are counted by user, whichever way they are asked for, and one too many writes nothing', async () => {
   const some = openApi({ RATE_LIMIT_EXPORTS: limiter(3) })
   const boss = await api.quickActor({ role: 'admin', email_verified_at: 1 })
   const visit = await openBrowser(some, boss)
@@ -162,7 +162,7 @@ const OF_FEW_ROWS = [
   'GET /admin/people/new',
 ]
 
-test('RL9: every page that reads a list or a file is counted as the API counts them', async () => {
+test('HX19: every page that reads a list or a file is counted as the API counts them', async () => {
   const none = openApi({ RATE_LIMIT_LISTS: limiter(0), RATE_LIMIT_EXPORTS: limiter(0) })
   const visit = await openBrowser(none, await api.person({ role: 'admin', email_verified_at: 1 }))
   const pages = Object.entries(PAGES).filter(([route, who]) => route.startsWith('GET') && who !== 'anyone')

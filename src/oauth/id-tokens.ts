@@ -19,11 +19,11 @@ function keyOf(keys: OpenIdKeys, jwk: OpenIdKeys['verifying'][number], use: 'sig
 }
 
 /** The session that apps hear of: one for the person's own and the app, whichever of its own it is (OpenID `sid`). */
-export const sidOf = (parentId: string, clientId: string) =>
+const sidOf = (parentId: string, clientId: string) =>
   createHash('sha256').update(`${parentId} ${clientId}`).digest('base64url').slice(0, 32)
 
 /** 1: one factor; 2: two. */
-export const acrOf = (amr: readonly string[]) => (amr.includes('mfa') ? '2' : '1')
+const acrOf = (amr: readonly string[]) => (amr.includes('mfa') ? '2' : '1')
 
 export interface IdToken {
   algorithm: IdTokenAlgorithm

@@ -52,7 +52,7 @@ export type Claims = Of<typeof Claims> & {
   readonly client?: ActingClient
 }
 
-export interface ActingClient {
+interface ActingClient {
   id: string
   /** What it may do now. */
   scopes: readonly string[]

@@ -7,7 +7,7 @@ import { ACCESS_TOKEN_SECONDS } from './access-tokens.ts'
 import { sessions } from './models.ts'
 
 /** A session unused for so long ends; one is renewed by each refresh, up to its absolute end. */
-export const IDLE_MS = 14 * DAY_MS
+const IDLE_MS = 14 * DAY_MS
 export const ABSOLUTE_MS = 30 * DAY_MS
 
 /** A session that ends with the browser ends by itself too. */
