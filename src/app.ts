@@ -3,6 +3,7 @@ import { cors } from 'hono/cors'
 import { createMiddleware } from 'hono/factory'
 import { limitByNetwork } from './access/guards.ts'
 import { idOfRepeat, repeatWithRightHint, WrongHint } from './access/wrong-hint.ts'
+import { accountAppRoutes } from './account/apps-routes.tsx'
 import { accountFactorRoutes } from './account/factors-routes.tsx'
 import { accountRoutes } from './account/routes.tsx'
 import { activityRoutes } from './activity/routes.ts'
@@ -24,6 +25,7 @@ import { methodNotAllowed, notFound, toProblem, unavailable } from './http/probl
 import { invitationRoutes } from './invitations/routes.ts'
 import { outboxRoutes } from './mail/routes.ts'
 import { clientRoutes } from './oauth/clients/routes.ts'
+import { grantRoutes } from './oauth/consents/routes.ts'
 import { endpointRoutes } from './oauth/endpoint-routes.ts'
 import { brandRoutes } from './pages/brand/brand-routes.ts'
 import { failingPage } from './pages/failing.tsx'
@@ -145,6 +147,7 @@ const routes = new Hono<AppEnv>()
   .route('/v1/auth', authRoutes)
   .route('/v1/auth', mailRoutes)
   .route('/v1/auth/factors', factorRoutes)
+  .route('/v1/auth/grants', grantRoutes)
   .route('/v1', bulkRoutes)
   .route('/v1/auth/passkeys', passkeyRoutes)
   .route('/', relyingPartyRoutes)
@@ -171,6 +174,7 @@ const routes = new Hono<AppEnv>()
   .route('/', termsRoutes)
   .route('/', accountRoutes)
   .route('/', accountFactorRoutes)
+  .route('/', accountAppRoutes)
   .route('/admin', consoleRoutes)
 
 export const app = routes

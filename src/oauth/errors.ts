@@ -44,3 +44,6 @@ export const badAuthorizeRequest = (detail: string) => new AppError(400, 'bad_au
 
 export const grantNotFound = () =>
   new AppError(404, 'grant_not_found', 'You have let no such app do anything.')
+
+export const scopeNotGranted = () =>
+  new AppError(422, 'scope_not_granted', 'You have not let the app do that: only it can ask for more.')

@@ -210,12 +210,13 @@ const byRefreshToken: Grant = async (resources, given, fields) => {
   if (fields.refresh_token === undefined) throw oauthError('invalid_request', 'refresh_token is missing.')
   const [found] = read.found
   if (!token || !found) throw invalidGrant(new Refusal('unknown'))
+  // What has ended is left as it is, but for a token of before, which tells that it was stolen.
+  if (!isClientSessionLive(found)) throw invalidGrant(new Refusal('revoked'))
   const all = scopesNow(found, scopesIn(found.scope))
+  if (all.length === 0) throw invalidGrant(new Refusal('revoked'))
   const asked = fields.scope === undefined ? all : scopesIn(fields.scope)
   if (asked.length === 0 || !asked.every((scope) => all.includes(scope)))
     throw oauthError('invalid_scope', 'That is more than was let.')
-  // What has ended is left as it is, but for a token of before, which tells that it was stolen.
-  if (!isClientSessionLive(found)) throw invalidGrant(new Refusal('revoked'))
   const { session } = await rotateSession(resources, fields.refresh_token, client.id).catch((error) => {
     throw error instanceof AppError && error.status === 401 ? invalidGrant(error.cause) : error
   })

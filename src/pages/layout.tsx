@@ -157,6 +157,7 @@ export const AccountPage: Layout<{ viewer: Viewer }> = ({ view, viewer, title, i
     { href: '/account', name: account.nav.profile },
     { href: '/account/security', name: account.nav.security },
     { href: '/account/sessions', name: account.nav.sessions },
+    { href: '/account/apps', name: account.nav.apps },
     { href: '/account/activity', name: account.nav.activity },
     { href: '/account/data', name: account.nav.data },
   ]

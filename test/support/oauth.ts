@@ -12,6 +12,9 @@ export const WHO_OF_APPS = {
   'POST /oauth/token': 'anyone',
   'POST /oauth/introspect': 'anyone',
   'POST /oauth/revoke': 'anyone',
+  'GET /v1/auth/grants': 'signed in',
+  'PATCH /v1/auth/grants/:id': 'signed in',
+  'DELETE /v1/auth/grants/:id': 'signed in',
   'GET /v1/oauth_clients': 'admin',
   'POST /v1/oauth_clients': 'admin',
   'GET /v1/oauth_clients/:id': 'admin',
@@ -50,6 +53,7 @@ export const requestsOfApps = (open: () => Api) => {
     'POST /oauth/token': async () => ['/oauth/token', await form({ grant_type: 'client_credentials' })],
     'POST /oauth/introspect': async () => ['/oauth/introspect', await form({ token: 'x' })],
     'POST /oauth/revoke': async () => ['/oauth/revoke', await form({ token: 'x' })],
+    'GET /v1/auth/grants': async () => ['/v1/auth/grants'],
     'GET /v1/oauth_clients': async () => ['/v1/oauth_clients'],
     'POST /v1/oauth_clients': async () => [
       '/v1/oauth_clients',
@@ -81,6 +85,10 @@ export async function letApp(
       ON CONFLICT (user_id, client_id) DO UPDATE SET scopes = excluded.scopes`,
     [uuidv7(), somebody.id, client.client_id, JSON.stringify(scope.split(' '))],
   )
+  const [grant] = await api.sql('SELECT id FROM oauth_grants WHERE user_id = ? AND client_id = ?', [
+    somebody.id,
+    client.client_id,
+  ])
   const [row] = await api.sql('SELECT token_epoch FROM users WHERE id = ?', [somebody.id])
   const claims = {
     sub: somebody.id,
@@ -93,6 +101,7 @@ export async function letApp(
     client,
     parentId,
     sessionId: sid,
+    grantId: String(grant!.id),
     token: await signClientToken(api.config(), Date.now(), claims),
     refreshToken: makeRefreshToken(api.config().keys.refresh_token, sid, 0),
   }

@@ -2,6 +2,7 @@ import { makeFormToken } from '../../src/pages/forms.ts'
 import { sessionCookie } from '../../src/sessions/cookie.ts'
 import type { Role } from '../../src/users/models.ts'
 import { type Answer, type Api, PASSWORD } from './api.ts'
+import { letApp } from './oauth.ts'
 import { newPerson } from './requests.ts'
 
 /**
@@ -53,6 +54,9 @@ export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'>
   'GET /account/sessions': 'signed in',
   'POST /account/sessions/end': 'signed in',
   'POST /account/sessions/others': 'signed in',
+  'GET /account/apps': 'signed in',
+  'POST /account/apps/change': 'signed in',
+  'POST /account/apps/remove': 'signed in',
   'GET /account/activity': 'signed in',
   'GET /account/data': 'signed in',
   'GET /account/data/export': 'signed in',
@@ -162,6 +166,10 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
   await asAda('POST /account/verification')
   await asAda('POST /account/email', { fields: moved })
   await asAda('POST /account/sessions/end', { fields: { id: crypto.randomUUID() } })
+  const { grantId } = await letApp(api, ada, { scope: 'openid email' })
+  await asAda('GET /account/apps')
+  await asAda('POST /account/apps/change', { fields: { id: grantId, 'keep.openid': 'on' } })
+  await asAda('POST /account/apps/remove', { fields: { id: grantId } })
   await asAda('POST /signin/again', { fields: { password: PASSWORD } })
   await asAda('POST /signin/again/mail')
   await (await by(ada))('POST /signout')

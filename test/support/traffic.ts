@@ -11,7 +11,7 @@ import { type Answer, type Api, linkIn, type Options, PASSWORD } from './api.ts'
 import { softwarePasskey } from './authenticator.ts'
 import { RARE_NAME } from './crowd.ts'
 import { challengeOf, codeOf, mailedCode, wrongCodeOf } from './factors.ts'
-import { addApp, REDIRECT } from './oauth.ts'
+import { addApp, letApp, REDIRECT } from './oauth.ts'
 import { openBrowser } from './pages.ts'
 
 /** Makes one request of a route, which is named as the router has it; `id` is for what it calls `:id` or else. */
@@ -116,6 +116,10 @@ async function oneself(api: Api, visit: Visit) {
   await visit('DELETE /v1/auth/sessions/:id', { ...by, id: uuidv7() })
   await visit('GET /v1/users/me', by)
   await visit('PATCH /v1/users/me', { ...by, body: { name: 'Grace' } })
+  const { grantId } = await letApp(api, ada, { scope: 'openid email' })
+  await visit('GET /v1/auth/grants', by)
+  await visit('PATCH /v1/auth/grants/:id', { ...by, id: grantId, body: { scopes: ['openid'] } })
+  await visit('DELETE /v1/auth/grants/:id', { ...by, id: grantId })
   await visit('POST /v1/auth/logout_all', by)
   await visit('POST /v1/auth/logout', by)
   const eve = await api.actor()

@@ -24,7 +24,7 @@ import {
   type UpdateClient,
 } from './schemas.ts'
 
-const MAX_CLIENTS = 500
+export const MAX_CLIENTS = 500
 const MAX_ROUNDS = 5
 
 /** A secret has 256 random bits, so a plain digest of it can be kept: there is nothing to guess. */

@@ -5,6 +5,7 @@ export const account: typeof English = {
     profile: 'Profil',
     security: 'Sicherheit',
     sessions: 'Geräte',
+    apps: 'Apps',
     activity: 'Verlauf',
     data: 'Deine Daten',
   },

@@ -86,6 +86,7 @@ export const common: typeof English = {
     challenge_unavailable:
       'Die Prüfung, ob du ein Mensch bist, antwortet nicht. Nichts wurde geändert. Versuch es gleich noch einmal.',
     terms_not_accepted: 'Stimme zu, damit es weitergeht.',
+    grant_not_found: 'Diese App nutzt dein Konto nicht mehr.',
     invalid_link: 'Dieser Link ist abgelaufen oder wurde schon benutzt.',
   },
 }

@@ -3,6 +3,7 @@ export const account = {
     profile: 'Profile',
     security: 'Security',
     sessions: 'Devices',
+    apps: 'Apps',
     activity: 'History',
     data: 'Your data',
   },

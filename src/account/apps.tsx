@@ -1,0 +1,79 @@
+import type { FC } from 'hono/jsx'
+import type { Grant } from '../oauth/consents/schemas.ts'
+import { AsRequest, Button, Checkbox, Day, Empty, Fold, Form, Message } from '../pages/components.tsx'
+import { AccountPage, Head, Section } from '../pages/layout.tsx'
+import type { PageProps } from './pages.tsx'
+
+/** In a form, before the name of each scope that an app keeps. */
+export const KEEP = 'keep.'
+
+/** Apps that one has let use the account, each with what it may do. */
+export const AppsPage: FC<PageProps & { list: Grant[] }> = ({ view, viewer, message, list }) => {
+  const { own } = view.texts.apps
+  return (
+    <AccountPage view={view} viewer={viewer} title={own.title}>
+      <Head title={own.title} lead={own.lead} />
+      <Message message={message} />
+      {list.length === 0 && (
+        <Empty title={own.none}>
+          <p>{own.noneHint}</p>
+        </Empty>
+      )}
+      <div class="sections">
+        {list.map((grant) => (
+          <App view={view} viewer={viewer} grant={grant} />
+        ))}
+      </div>
+    </AccountPage>
+  )
+}
+
+const App: FC<PageProps & { grant: Grant }> = ({ view, viewer, grant }) => {
+  const { scopes: names, own } = view.texts.apps
+  const { id, name, scopes, created_at } = grant
+  const since = (
+    <>
+      {own.since} <Day view={view} at={Date.parse(created_at)} />
+    </>
+  )
+  return (
+    <Section title={name} hint={since}>
+      <p>{own.may}</p>
+      <ul>
+        {scopes.map((scope) => (
+          <li>{names[scope] ?? scope}</li>
+        ))}
+      </ul>
+      <div class="stack">
+        {scopes.length > 1 && (
+          <Fold summary={own.change}>
+            <Form action="/account/apps/change" token={viewer.formToken}>
+              <input type="hidden" name="id" value={id} />
+              {scopes.map((scope) => (
+                <Checkbox name={`${KEEP}${scope}`} checked>
+                  {names[scope] ?? scope}
+                </Checkbox>
+              ))}
+              <Button>{own.save}</Button>
+            </Form>
+          </Fold>
+        )}
+        <Fold summary={own.stop}>
+          <Form action="/account/apps/remove" token={viewer.formToken}>
+            <p class="soft">{own.stopHint}</p>
+            <Button style="destroy" name="id" value={id}>
+              {own.stopButton(name)}
+            </Button>
+          </Form>
+        </Fold>
+      </div>
+      <AsRequest
+        view={view}
+        calls={[
+          { method: 'PATCH', path: `/v1/auth/grants/${id}`, body: { scopes: scopes.slice(0, 1) } },
+          { method: 'DELETE', path: `/v1/auth/grants/${id}` },
+        ]}
+      />
+    </Section>
+  )
+}

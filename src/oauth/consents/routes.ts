@@ -1,0 +1,53 @@
+import { limitLists, signedIn } from '../../access/guards.ts'
+import type { AppEnv } from '../../context.ts'
+import { Hono } from '../../http/hono.ts'
+import { body, operation } from '../../http/operation.ts'
+import { answerList } from '../../http/pagination.ts'
+import { grantNotFound, scopeNotGranted } from '../errors.ts'
+import { Grant, GrantList, UpdateGrant } from './schemas.ts'
+import { listConsents, withdrawConsent } from './service.ts'
+
+const tag = 'auth'
+
+/** Under /v1/auth/grants: what one has let apps do oneself. */
+export const grantRoutes = new Hono<AppEnv>()
+  .get(
+    '/',
+    operation({
+      id: 'listOwnGrants',
+      tag,
+      summary: 'What you have let apps do, newest first',
+      responses: { 200: GrantList },
+    }),
+    signedIn,
+    limitLists,
+    async (c) => answerList(c, await listConsents(c.var, c.var.actor.sub)),
+  )
+  .patch(
+    '/:id',
+    operation({
+      id: 'updateOwnGrant',
+      tag,
+      summary: 'Take back some of what you have let an app do; it counts at once',
+      responses: { 200: Grant },
+      problems: [grantNotFound, scopeNotGranted],
+    }),
+    signedIn,
+    body(UpdateGrant),
+    async (c) => c.json(await withdrawConsent(c.var, c.var.actor, c.req.param('id'), c.var.body.scopes)),
+  )
+  .delete(
+    '/:id',
+    operation({
+      id: 'deleteOwnGrant',
+      tag,
+      summary: 'Take back all that you have let an app do; its sessions end',
+      responses: { 204: null },
+      problems: [grantNotFound],
+    }),
+    signedIn,
+    async (c) => {
+      await withdrawConsent(c.var, c.var.actor, c.req.param('id'))
+      return c.body(null, 204)
+    },
+  )

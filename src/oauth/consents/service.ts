@@ -1,0 +1,153 @@
+import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { activityLogs } from '../../activity/models.ts'
+import { record } from '../../activity/service.ts'
+import type { Resources } from '../../context.ts'
+import { build, insertWhere, type RowsOf, rowExists } from '../../database/statements.ts'
+import type { List } from '../../http/pagination.ts'
+import { Refusal } from '../../http/problem.ts'
+import type { Claims } from '../../sessions/access-tokens.ts'
+import { hasAll, isOffline } from '../../sessions/client-tokens.ts'
+import { invalidToken } from '../../sessions/errors.ts'
+import { sessions } from '../../sessions/models.ts'
+import { tokenIsLive } from '../../sessions/revocation.ts'
+import { revokeSessions } from '../../sessions/service.ts'
+import { toTime } from '../../values/ids.ts'
+import { MAX_CLIENTS } from '../clients/service.ts'
+import { grantNotFound, scopeNotGranted } from '../errors.ts'
+import { type Client, oauthClients, oauthGrants } from '../models.ts'
+import type { Grant } from './schemas.ts'
+
+/** Keeps what somebody has just let an app do, beside what they let it before. Twice is once. */
+export async function giveConsent(
+  resources: Resources,
+  actor: Claims,
+  client: Client,
+  scopes: readonly string[],
+): Promise<void> {
+  const { now } = resources
+  const event = {
+    id: uuidv7(),
+    action: 'consent.given',
+    userId: actor.sub,
+    actorId: actor.sub,
+    details: { client_id: client.id, name: client.name, scopes },
+  } as const
+  const isDone = rowExists(activityLogs, event.id)
+  const isThis = and(eq(oauthGrants.user_id, actor.sub), eq(oauthGrants.client_id, client.id))
+  const row = {
+    id: uuidv7(),
+    user_id: actor.sub,
+    client_id: client.id,
+    scopes: '[]',
+    created_at: now,
+    updated_at: now,
+  }
+  const merged = sql`(SELECT json_group_array(value) FROM (SELECT value FROM json_each(${oauthGrants.scopes})
+    UNION SELECT value FROM json_each(${JSON.stringify(scopes)})))`
+  const isThere = sql`EXISTS (SELECT 1 FROM ${oauthClients} WHERE id = ${client.id} AND epoch = ${client.epoch})`
+  const { verdict } = await resources.db.writeBatch(
+    {
+      history: record(resources, event, sql`${tokenIsLive(actor, now)} AND ${isThere}`),
+      grant: insertWhere(oauthGrants, row, isDone, ['user_id', 'client_id']),
+      scopes: build.update(oauthGrants).set({ scopes: merged, updated_at: now }).where(and(isThis, isDone)),
+      verdict: sql<{ is_done: 0 | 1 }>`SELECT ${isDone} AS is_done`,
+    },
+    isDone,
+  )
+  if (!verdict[0]!.is_done) throw invalidToken(new Refusal('meanwhile'))
+}
+
+const toGrant = (row: RowsOf<ReturnType<typeof selectGrants>>[number]): Grant => ({
+  ...row,
+  scopes: JSON.parse(row.scopes) as string[],
+  created_at: toTime(row.created_at),
+  updated_at: toTime(row.updated_at),
+})
+
+const selectGrants = (which: SQL | undefined) =>
+  build
+    .select({
+      id: oauthGrants.id,
+      client_id: oauthGrants.client_id,
+      name: oauthClients.name,
+      logo_uri: oauthClients.logo_uri,
+      scopes: oauthGrants.scopes,
+      created_at: oauthGrants.created_at,
+      updated_at: oauthGrants.updated_at,
+    })
+    .from(oauthGrants)
+    .innerJoin(oauthClients, eq(oauthClients.id, oauthGrants.client_id))
+    .where(which)
+    .limit(MAX_CLIENTS)
+
+/** What somebody has let apps do, the newest first: as many as there are apps, at most, so it is one page. */
+export async function listConsents({ db }: Pick<Resources, 'db'>, userId: string): Promise<List<Grant>> {
+  const { rows } = await db.read({ rows: selectGrants(eq(oauthGrants.user_id, userId)) })
+  const data = rows.map(toGrant).sort((one, other) => other.id.localeCompare(one.id))
+  return {
+    data,
+    pagination: { limit: MAX_CLIENTS, next_cursor: null, prev_cursor: null, total: data.length },
+  }
+}
+
+/**
+ * Takes back what an app was let do: all of it, and its sessions end, or all but `kept`. What its tokens may do is looked
+ * up each time, so it counts at once; those that went on without the person end with `offline_access`.
+ *
+ * @returns what is left.
+ * @throws 404 `grant_not_found`, 422 `scope_not_granted`.
+ */
+export async function withdrawConsent(
+  resources: Resources,
+  actor: Claims,
+  id: string,
+  kept: readonly string[] = [],
+): Promise<Grant> {
+  const { db, now } = resources
+  const isTheirs = and(eq(oauthGrants.id, id), eq(oauthGrants.user_id, actor.sub))
+  const [found] = (await db.read({ found: selectGrants(isTheirs) })).found
+  if (!found) throw grantNotFound()
+  const grant = toGrant(found)
+  const { client_id, name } = grant
+  if (!kept.every((scope) => grant.scopes.includes(scope))) throw scopeNotGranted()
+  if (kept.length === grant.scopes.length) return grant
+  const event = {
+    id: uuidv7(),
+    action: 'consent.withdrawn',
+    userId: actor.sub,
+    actorId: actor.sub,
+    details: { client_id, name, scopes: kept },
+  } as const
+  const isDone = rowExists(activityLogs, event.id)
+  const isThere = sql`EXISTS ${build.select({ id: oauthGrants.id }).from(oauthGrants).where(isTheirs)}`
+  const hasKept = sql`EXISTS ${build
+    .select({ id: oauthGrants.id })
+    .from(oauthGrants)
+    .where(and(isTheirs, hasAll(sql`${oauthGrants.scopes}`, kept)))}`
+  const left = sql`(SELECT json_group_array(value) FROM json_each(${oauthGrants.scopes}) WHERE value IN ${[...kept, '']})`
+  const isAll = kept.length === 0
+  const ofApp = and(eq(sessions.user_id, actor.sub), eq(sessions.client_id, client_id))
+  const ended = isAll ? ofApp : and(ofApp, isOffline)
+  const { verdict } = await db.writeBatch(
+    {
+      history: record(resources, event, sql`${tokenIsLive(actor, now)} AND ${hasKept}`),
+      change: [
+        isAll
+          ? build.delete(oauthGrants).where(and(isTheirs, isDone))
+          : build.update(oauthGrants).set({ scopes: left, updated_at: now }).where(and(isTheirs, isDone)),
+      ],
+      sessions: kept.includes('offline_access')
+        ? []
+        : [revokeSessions(now, 'consent_withdrawn', and(ended, isDone))],
+      verdict: sql<{ is_done: 0 | 1; is_there: 0 | 1; has_kept: 0 | 1 }>`SELECT ${isDone} AS is_done,
+        ${isThere} AS is_there, ${hasKept} AS has_kept`,
+    },
+    isDone,
+  )
+  const [{ is_done, is_there, has_kept }] = verdict as [(typeof verdict)[number]]
+  if (is_done)
+    return { ...grant, scopes: grant.scopes.filter((scope) => kept.includes(scope)), updated_at: toTime(now) }
+  if (!is_there) throw grantNotFound()
+  throw has_kept ? invalidToken(new Refusal('meanwhile')) : scopeNotGranted()
+}

@@ -1,0 +1,181 @@
+import { beforeAll, describe, expect, test } from 'vitest'
+import { openApi } from '../support/api.ts'
+import { addApp, letApp } from '../support/oauth.ts'
+import { openBrowser } from '../support/pages.ts'
+import { dump } from '../support/snapshots.ts'
+import { freshUpstreams } from '../support/upstreams.ts'
+
+/** What one has let apps do: seen and taken back, by the API and on the pages. */
+
+let api: ReturnType<typeof openApi>
+
+beforeAll(async () => {
+  api = openApi((await freshUpstreams()).bindings)
+})
+
+interface Grant {
+  id: string
+  client_id: string
+  name: string
+  scopes: string[]
+}
+const grantsOf = async (token: string) => {
+  const { status, body } = await api.send<{ data: Grant[] }>('GET', '/v1/auth/grants', { token })
+  expect(status).toBe(200)
+  return body.data
+}
+const open = async (scope = 'openid email profile') => {
+  const person = await api.person({ email_verified_at: 1, password_hash: null })
+  const ada = { ...person, ...(await api.signIn(person)) }
+  const client = await addApp(api, { scopes: scope.split(' ') })
+  return { ada, client, app: await letApp(api, ada, { scope, app: client, parent: ada.sessionId }) }
+}
+const userInfo = (token: string) => api.send('GET', '/oauth/userinfo', { token })
+const endOf = async (sessionId: string) =>
+  (await api.sql('SELECT revoked_reason FROM sessions WHERE id = ?', [sessionId]))[0]!.revoked_reason
+const historyOf = async ({ id }: { id: string }) =>
+  (
+    await api.sql(
+      "SELECT details FROM user_activity_logs WHERE user_id = ? AND action = 'consent.withdrawn'",
+      [id],
+    )
+  ).map(({ details }) => JSON.parse(String(details)) as unknown)
+
+test('AZ2: one’s own consents are listed, and nobody else’s', async () => {
+  const { ada, app } = await open()
+  const { ada: eve } = await open('openid')
+  expect(await grantsOf(ada.token)).toEqual([
+    {
+      id: app.grantId,
+      client_id: app.client.client_id,
+      name: 'Wiki',
+      logo_uri: null,
+      scopes: ['openid', 'email', 'profile'],
+      created_at: expect.any(String),
+      updated_at: expect.any(String),
+    },
+  ])
+  const before = await dump(api)
+  const of = (method: string, body?: object) =>
+    api.send(method, `/v1/auth/grants/${app.grantId}`, { token: eve.token, ...(body && { body }) })
+  for (const answer of [await of('PATCH', { scopes: ['openid'] }), await of('DELETE')])
+    expect([answer.status, answer.body.code]).toEqual([404, 'grant_not_found'])
+  expect(await dump(api)).toEqual(before)
+})
+
+test('RV1: what is taken back of it counts at once, and once', async () => {
+  const { ada, app } = await open()
+  const path = `/v1/auth/grants/${app.grantId}`
+  expect((await userInfo(app.token)).body).toMatchObject({ email: ada.email, name: 'Somebody' })
+  for (let times = 0; times < 2; times++) {
+    const { status, body } = await api.send('PATCH', path, {
+      token: ada.token,
+      body: { scopes: ['profile', 'openid'] },
+    })
+    expect([status, body]).toEqual([200, expect.objectContaining({ scopes: ['openid', 'profile'] })])
+  }
+  const { body: who } = await userInfo(app.token)
+  expect(who).toMatchObject({ sub: ada.id, name: 'Somebody' })
+  expect(who).not.toHaveProperty('email')
+  expect(await historyOf(ada)).toEqual([
+    { client_id: app.client.client_id, name: 'Wiki', scopes: ['profile', 'openid'] },
+  ])
+  expect(await endOf(app.sessionId)).toBe(null)
+})
+
+test('AZ5: nobody adds to what an app may do in its stead', async () => {
+  const { ada, app } = await open()
+  const before = await dump(api)
+  for (const scopes of [['openid', 'roles'], ['roles'], ['users:read']]) {
+    const { status, body } = await api.send('PATCH', `/v1/auth/grants/${app.grantId}`, {
+      token: ada.token,
+      body: { scopes },
+    })
+    expect([status, body.code]).toEqual([422, 'scope_not_granted'])
+  }
+  for (const scopes of [[], ['openid', 'openid'], ['x']])
+    expect(
+      (await api.send('PATCH', `/v1/auth/grants/${app.grantId}`, { token: ada.token, body: { scopes } })).body
+        .code,
+    ).toBe('invalid_input')
+  expect(await dump(api)).toEqual(before)
+})
+
+test('RV1: an app from which all is taken back is signed out of everything', async () => {
+  const { ada, app, client } = await open('openid offline_access')
+  const { ada: eve, app: other } = await open()
+  const path = `/v1/auth/grants/${app.grantId}`
+  expect((await api.send('DELETE', path, { token: ada.token })).status).toBe(204)
+  expect((await api.send('DELETE', path, { token: ada.token })).body.code).toBe('grant_not_found')
+  expect(await endOf(app.sessionId)).toBe('consent_withdrawn')
+  expect((await userInfo(app.token)).status).toBe(401)
+  const basic = `Basic ${btoa(`${client.client_id}:${client.client_secret}`)}`
+  const refreshed = await api.send('POST', '/oauth/token', {
+    headers: { authorization: basic },
+    raw: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: app.refreshToken }),
+  })
+  expect(refreshed.body.error).toBe('invalid_grant')
+  expect(await grantsOf(ada.token)).toEqual([])
+  expect((await grantsOf(eve.token)).map(({ id }) => id)).toEqual([other.grantId])
+  expect((await userInfo(other.token)).status).toBe(200)
+})
+
+test('a session that went on without them ends with offline_access', async () => {
+  const { ada, app } = await open('openid offline_access')
+  const body = { scopes: ['openid'] }
+  const path = `/v1/auth/grants/${app.grantId}`
+  expect((await api.send('PATCH', path, { token: ada.token, body })).status).toBe(200)
+  expect(await endOf(app.sessionId)).toBe('consent_withdrawn')
+})
+
+test('an app’s own token sees and changes no consent', async () => {
+  const { app } = await open('openid users:read')
+  const before = await dump(api)
+  for (const [method, path] of [
+    ['GET', '/v1/auth/grants'],
+    ['PATCH', `/v1/auth/grants/${app.grantId}`],
+    ['DELETE', `/v1/auth/grants/${app.grantId}`],
+  ] as const) {
+    const body = method === 'PATCH' ? { scopes: ['openid'] } : undefined
+    expect((await api.send(method, path, { token: app.token, body })).body.code).toBe('insufficient_scope')
+  }
+  expect(await dump(api)).toEqual(before)
+})
+
+describe('On the page', () => {
+  test('apps are shown with what they may do, which can be taken back one by one or as a whole', async () => {
+    const { ada, app } = await open()
+    const browser = await openBrowser(api, ada)
+    const page = await browser('GET', '/account/apps')
+    expect(page.text).toContain('<h2>Wiki</h2>')
+    expect(page.text).toContain('See your email')
+    const kept = { id: app.grantId, 'keep.openid': 'on', 'keep.profile': 'on' }
+    const changed = await browser('POST', '/account/apps/change', kept)
+    expect([changed.status, changed.headers.get('location')]).toEqual([303, '/account/apps?done=saved'])
+    expect((await grantsOf(ada.token))[0]!.scopes).toEqual(['openid', 'profile'])
+    const removed = await browser('POST', '/account/apps/remove', { id: app.grantId })
+    expect(removed.headers.get('location')).toBe('/account/apps?done=removed')
+    expect(await endOf(app.sessionId)).toBe('consent_withdrawn')
+    const after = await browser('GET', '/account/apps?done=removed')
+    expect(after.text).toContain('No app uses your account')
+    expect((await browser('POST', '/account/apps/remove', { id: app.grantId })).status).toBe(404)
+  })
+
+  test('who keeps nothing takes all back', async () => {
+    const { ada, app } = await open()
+    const browser = await openBrowser(api, ada)
+    await browser('POST', '/account/apps/change', { id: app.grantId })
+    expect(await endOf(app.sessionId)).toBe('consent_withdrawn')
+  })
+
+  test('HD2: nobody’s form does it from elsewhere', async () => {
+    const { ada, app } = await open()
+    const browser = await openBrowser(api, ada)
+    const before = await dump(api)
+    for (const path of ['change', 'remove'])
+      expect(
+        (await browser('POST', `/account/apps/${path}`, { id: app.grantId, form_token: 'x' })).status,
+      ).toBe(403)
+    expect((await dump(api)).oauth_grants).toEqual(before.oauth_grants)
+  })
+})
