@@ -1,6 +1,6 @@
 import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
-import { heading, openPages, violationsOn } from '../support/browser.ts'
+import { devtoolsOf, heading, openPages, violationsOn } from '../support/browser.ts'
 
 const pages = openPages()
 
@@ -34,9 +34,8 @@ const LOOKS: Look[] = [
 async function takeOn(page: Page, { width, scheme, text = 16 }: Look) {
   await page.setViewportSize({ width, height: 800 })
   await page.emulateMedia({ colorScheme: scheme })
-  const session = await page.context().newCDPSession(page)
+  const session = await devtoolsOf(page)
   await session.send('Page.setFontSizes', { fontSizes: { standard: text, fixed: text * 0.8125 } })
-  await session.detach()
 }
 
 /** What is wrong with a page, by how it is looked at. */

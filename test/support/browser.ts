@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
+import type { Browser, BrowserContextOptions, CDPSession, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect } from 'vitest'
 import { launchChromium } from '../../scripts/local/chromium.ts'
 import { ADMIN, startStack } from './stack.ts'
@@ -66,6 +66,19 @@ export function openPages() {
     const text = await answer.text()
     return { status: answer.status, text, body: text.startsWith('{') ? JSON.parse(text) : undefined }
   }
+  /** The newest mail to somebody whose subject is like this, once it has come. */
+  async function mailTo(email: string, subject: RegExp): Promise<string> {
+    const { url, key } = stack.mailbox
+    const mails = `${url}/mails?${new URLSearchParams({ to: email })}`
+    for (let tries = 0; tries < 100; tries++) {
+      const answer = await fetch(mails, { headers: { authorization: `Bearer ${key}` } })
+      const all = (await answer.json()) as { subject: string; text: string }[]
+      const mail = all.find((one) => subject.test(one.subject))
+      if (mail) return mail.text
+      await new Promise((resolve) => setTimeout(resolve, 200))
+    }
+    throw new Error(`No mail like ${subject} has come to ${email}`)
+  }
   const logIn = async ({ email, password } = ADMIN): Promise<string> =>
     (await call('POST', '/v1/auth/login', { email, password })).body.access_token
 
@@ -73,6 +86,7 @@ export function openPages() {
     open,
     signIn,
     call,
+    mailTo,
     logIn,
     origin,
     /** Fails with what pages have complained of since. */
@@ -89,27 +103,33 @@ export const press = (page: Page, name: string | RegExp) =>
     .first()
     .click()
 
+/** Kept for as long as the page: the end of a session ends what others have plugged into the page, too. */
+const sessions = new WeakMap<Page, Promise<CDPSession>>()
+
+/** A way to ask Chromium itself about a page. */
+export function devtoolsOf(page: Page): Promise<CDPSession> {
+  const session = sessions.get(page) ?? page.context().newCDPSession(page)
+  sessions.set(page, session)
+  return session
+}
+
 /** What axe-core finds. It runs in a world of its own, which the policy of the page does not reach. */
 export async function violationsOn(page: Page): Promise<string[]> {
-  const session = await page.context().newCDPSession(page)
-  try {
-    await session.send('Page.enable')
-    const { frameTree } = await session.send('Page.getFrameTree')
-    const { executionContextId: contextId } = await session.send('Page.createIsolatedWorld', {
-      frameId: frameTree.frame.id,
-    })
-    const run = `${AXE}; axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
-      violations.map(({ id, nodes }) => id + ' ' + nodes.map(({ target }) => target).join()))`
-    const { result, exceptionDetails } = await session.send('Runtime.evaluate', {
-      expression: run,
-      contextId,
-      awaitPromise: true,
-      returnByValue: true,
-    })
-    if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text)
-    if (!Array.isArray(result.value)) throw new Error('axe has found nothing out')
-    return result.value
-  } finally {
-    await session.detach()
-  }
+  const session = await devtoolsOf(page)
+  await session.send('Page.enable')
+  const { frameTree } = await session.send('Page.getFrameTree')
+  const { executionContextId: contextId } = await session.send('Page.createIsolatedWorld', {
+    frameId: frameTree.frame.id,
+  })
+  const run = `${AXE}; axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
+    violations.map(({ id, nodes }) => id + ' ' + nodes.map(({ target }) => target).join()))`
+  const { result, exceptionDetails } = await session.send('Runtime.evaluate', {
+    expression: run,
+    contextId,
+    awaitPromise: true,
+    returnByValue: true,
+  })
+  if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text)
+  if (!Array.isArray(result.value)) throw new Error('axe has found nothing out')
+  return result.value
 }

@@ -16,8 +16,11 @@ export async function startStack(args: string[] = []) {
     ADMIN_PASSWORD: ADMIN.password,
   })
   let url: string | undefined
+  let mailbox = { url: '', key: '' }
   stack.onLine((line) => {
     url ??= /^ready (http\S+)$/.exec(line)?.[1]
+    const [, at, key] = /^Mailbox {2}(http\S+) {2}key=(\S+)$/.exec(line) ?? []
+    if (at && key) mailbox = { url: at, key }
   })
   const close = async () => {
     await stack.close()
@@ -28,7 +31,7 @@ export async function startStack(args: string[] = []) {
     return url
   }
   try {
-    return { url: await untilReady(stack, isReady, 90_000), close }
+    return { url: await untilReady(stack, isReady, 90_000), mailbox, close }
   } catch (error) {
     await close()
     throw error
