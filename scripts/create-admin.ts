@@ -93,7 +93,13 @@ const UNCOUNTED = Object.fromEntries(
 /** What the API leaves for after its answer (Redis hears what was revoked) is waited for: a script ends with it. */
 export async function withResources<T>(env: object, use: (resources: Resources) => Promise<T>): Promise<T> {
   const later: Promise<unknown>[] = []
-  const origin = { requestId: randomUUID(), ip: null, userAgent: null, country: null }
+  const origin = {
+    requestId: randomUUID(),
+    ip: null,
+    userAgent: null,
+    country: null,
+    language: 'en' as const,
+  }
   try {
     return await use({
       ...openResources(env, openMeter(), origin, (work) => later.push(work)),

@@ -109,6 +109,7 @@ async function everyone(resources: Resources, adminId: string): Promise<Statemen
     ip: `203.0.113.${1 + dice.below(250)}`,
     userAgent: DEVICES[dice.below(DEVICES.length)]!,
     country: COUNTRIES[dice.below(COUNTRIES.length)]!,
+    language: 'en' as const,
   })
   const happened = (at: number, action: Action, userId: string, actorId: string | null, details?: object) =>
     record(

@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Context } from 'hono'
+import { getCookie } from 'hono/cookie'
 import { type Config, configOf } from './config/main.ts'
 import { type Database, openDatabase } from './database/main.ts'
 import { type Meter, openMeter } from './database/meter.ts'
@@ -8,6 +9,7 @@ import { logFailure } from './http/log.ts'
 import { openTransport, type Send } from './mail/transports.ts'
 import type { RateLimits } from './throttle/limits.ts'
 import { networkOf } from './throttle/networks.ts'
+import { LANGUAGE_COOKIE, type Language, languageFrom } from './values/languages.ts'
 import { cutText } from './values/text.ts'
 
 /** Where a request came from, as the history and the sessions keep it. */
@@ -17,6 +19,8 @@ export interface RequestOrigin {
   ip: string | null
   userAgent: string | null
   country: string | null
+  /** Of a caller who is nobody yet, or has chosen no `locale`: by `?lang`, the cookie of the pages, or Accept-Language. */
+  language: Language
 }
 
 /** Everything outside the process, opened for one request and gone with it. What services are functions of. */
@@ -97,6 +101,12 @@ function originOf(c: Context<AppEnv>, config: Config): RequestOrigin {
     get country() {
       return isProxied ? null : ((c.req.raw.cf?.country as string | undefined) ?? null)
     },
+    get language() {
+      return languageFrom(
+        [c.req.query('lang'), getCookie(c, LANGUAGE_COOKIE)],
+        c.req.header('accept-language'),
+      )
+    },
   }
 }
 
@@ -132,6 +142,6 @@ export const openForCron = (env: object, context: ExecutionContext): Resources =
   openResources(
     env,
     openMeter(),
-    { requestId: crypto.randomUUID(), ip: null, userAgent: null, country: null },
+    { requestId: crypto.randomUUID(), ip: null, userAgent: null, country: null, language: 'en' },
     (work) => context.waitUntil(work),
   )

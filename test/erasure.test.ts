@@ -217,6 +217,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     country: 'row',
     device: 'row',
     refusal: 'neither',
+    language: 'row',
   },
   // The key is a MAC of address and network, and is gone within hours.
   throttles: {

@@ -9,9 +9,11 @@ import { users } from '../users/models.ts'
 import { MINUTE_MS } from '../values/durations.ts'
 import { mailboxOf } from '../values/email.ts'
 import { timeOfId } from '../values/ids.ts'
+import { KINDS, type Kind, type MailKind } from './kinds.ts'
 import { type OutboxMail, outbox } from './models.ts'
+import { render } from './render.ts'
 import { repeatable } from './text.ts'
-import { type Kind, type MailKind, render, TEXTS } from './texts.ts'
+import { mailTextsIn } from './texts/index.ts'
 import { MailRefused, type Send } from './transports.ts'
 
 /** A Worker has six connections, and needs one for the database. */
@@ -88,8 +90,8 @@ async function readDue({ db }: Resources): Promise<Due[]> {
 }
 
 /** Mails that go to the deleted as well: of links that work for them, and what tells them that they are. */
-const REACH_DELETED = (Object.keys(TEXTS) as MailKind[]).filter((kind) => {
-  const { purpose, reachesDeleted }: Kind = TEXTS[kind]
+const REACH_DELETED = (Object.keys(KINDS) as MailKind[]).filter((kind) => {
+  const { purpose, reachesDeleted }: Kind = KINDS[kind]
   return reachesDeleted || (purpose !== null && TAKES_BACK.includes(purpose))
 })
 
@@ -225,18 +227,19 @@ async function noteSent({ db }: Resources, mail: OutboxMail): Promise<void> {
 }
 
 function write({ config }: Resources, mail: OutboxMail) {
-  const { write, purpose, page, hasCode, isAsked }: Kind = TEXTS[mail.kind]
-  const text = write({
+  const { purpose, page, hasCode, isAsked }: Kind = KINDS[mail.kind]
+  const texts = mailTextsIn(mail.language)
+  const text = texts.mails[mail.kind]({
     organisation: config.ORGANISATION,
-    newEmail: repeatable(mail.new_email ?? '') ?? 'another one',
+    newEmail: repeatable(mail.new_email ?? '') ?? texts.frame.anotherAddress,
   })
   const asked = isAsked ? { at: mail.created_at, country: mail.country, device: mail.device } : undefined
   // Only where our own pages are there is a page for it.
-  if (page) return render(text, { link: new URL(page, config.ISSUER).href }, asked)
-  if (!purpose || !mail.token_id) return render(text, undefined, asked)
+  if (page) return render(texts, text, { link: new URL(page, config.ISSUER).href }, asked)
+  if (!purpose || !mail.token_id) return render(texts, text, undefined, asked)
   const code = hasCode ? makeCode(config, purpose, mail.token_id) : undefined
-  if (!('button' in text)) return render(text, { code }, asked)
+  if (!('button' in text)) return render(texts, text, { code }, asked)
   const link = new URL(`/links/${purpose}`, config.LINK_ORIGIN ?? config.ISSUER)
   link.searchParams.set('token', makeLinkToken(config, purpose, mail.token_id))
-  return render(text, { link: link.href, lifetimeMs: LIFETIME_MS[purpose], code }, asked)
+  return render(texts, text, { link: link.href, lifetimeMs: LIFETIME_MS[purpose], code }, asked)
 }

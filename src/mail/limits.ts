@@ -9,8 +9,8 @@ import { RANGE_FACTOR } from '../throttle/limits.ts'
 import { throttles } from '../throttle/models.ts'
 import { networkOf, rangeOf } from '../throttle/networks.ts'
 import { DAY_MS, HOUR_MS } from '../values/durations.ts'
+import type { MailKind } from './kinds.ts'
 import { outbox } from './models.ts'
-import type { MailKind } from './texts.ts'
 
 /** One mailbox gets so many mails of a kind an hour that somebody asks for, and as many more by a device it knows. */
 const MAILS_TO_ADDRESS = 3

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
-import type { MailKind } from './texts.ts'
+import type { Language } from '../values/languages.ts'
+import type { MailKind } from './kinds.ts'
 
 /** Where an address is going, as addresses are compared; rows of an earlier version have it only as it was typed. */
 export const NEW_EMAIL = sql`coalesce("new_email_normalized", lower("new_email"))`
@@ -35,6 +36,8 @@ export const outbox = sqliteTable(
     device: text(),
     /** Why it was not sent: the status of the mail service, or a word. */
     refusal: text(),
+    /** In which it is written, decided once so that every try sends the same; null in rows of an earlier version. */
+    language: text().$type<Language>(),
   },
   (table) => [
     index('outbox_due').on(table.next_attempt_at).where(sql`sent_at IS NULL AND dead_at IS NULL`),

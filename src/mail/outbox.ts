@@ -9,10 +9,10 @@ import { HOUR_MS } from '../values/durations.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { timeOfId } from '../values/ids.ts'
 import { AT_A_TIME, deliverNew } from './delivery.ts'
+import { KINDS, type MailKind } from './kinds.ts'
 import type { MailRequested } from './limits.ts'
 import { type OutboxMail, outbox } from './models.ts'
 import { deviceOf } from './text.ts'
-import { type MailKind, TEXTS } from './texts.ts'
 
 const NOTICE_LIFETIME_MS = 48 * HOUR_MS
 
@@ -33,7 +33,7 @@ function enqueue(
   mail: QueuedMail,
 ): { id: string; when(condition: SQL): SQL } {
   const id = uuidv7()
-  const { isAsked } = TEXTS[mail.kind]
+  const { isAsked } = KINDS[mail.kind]
   const row = {
     id,
     kind: mail.kind,
@@ -52,6 +52,8 @@ function enqueue(
     country: isAsked ? origin.country : null,
     device: isAsked ? deviceOf(origin.userAgent) : null,
     refusal: null,
+    // Its reader's; of a reader who has chosen none, that of whoever caused it.
+    language: sql`coalesce((SELECT locale FROM ${users} WHERE id = ${mail.userId}), ${origin.language})`,
   } satisfies Record<keyof OutboxMail, unknown>
   // Without a transport there is nobody to send it, now or later.
   return { id, when: (condition) => insertWhere(outbox, row, send ? condition : sql`0`) }
@@ -67,7 +69,7 @@ function enqueueWithLink(
   },
   condition: SQL,
 ) {
-  const { purpose } = TEXTS[mail.kind]
+  const { purpose } = KINDS[mail.kind]
   const token = purpose && issueToken(resources, { ...mail, purpose }, condition)
   const queued = enqueue(resources, { ...mail, ...(token && { token }) })
   return {
@@ -81,7 +83,7 @@ function enqueueWithLink(
 }
 
 type KindWhere<Is> = {
-  [Kind in MailKind]: (typeof TEXTS)[Kind] extends Is ? Kind : never
+  [Kind in MailKind]: (typeof KINDS)[Kind] extends Is ? Kind : never
 }[MailKind]
 
 export interface AskedMail {

@@ -1,5 +1,3 @@
-import { toTime } from '../values/ids.ts'
-
 /** What a text may speak of. */
 export interface About {
   organisation: string
@@ -20,25 +18,20 @@ export interface MailText {
   paragraphs: string[]
   /** What the button says, in a mail that has a link. */
   button?: string
-  /** What happened when its reader was to have asked for it; `Asked for` when absent. */
+  /** What happened when its reader was to have asked for it; that they asked when absent. */
   happened?: string
 }
 
-/** "Asked for on 28 November 2026 at 15:03 UTC, from Germany, with Firefox on Windows." */
-export function sentenceOf({ at, country, device }: Asked, happened = 'Asked for'): string {
-  const [date, time] = toTime(at).split('T') as [string, string]
-  const day = new Date(`${date}T00:00:00Z`).toLocaleDateString('en-GB', {
-    dateStyle: 'long',
-    timeZone: 'UTC',
-  })
-  const from = country === null ? '' : `, from ${countryName(country)}`
-  const by = device === null ? '' : `, with ${device}`
-  return `${happened} on ${day} at ${time.slice(0, 5)} UTC${from}${by}.`
-}
+/** The words of one kind of mail. */
+export type Write = (about: About) => MailText
 
-function countryName(code: string): string {
-  if (!/^[A-Z]{2}$/.test(code)) return 'an unknown country'
-  return new Intl.DisplayNames('en', { type: 'region' }).of(code) ?? code
+/** What happened, when and how, in words of the mail's language: its last line. */
+export interface Occasion {
+  happened: string
+  day: string
+  time: string
+  country: string | undefined
+  device: string | undefined
 }
 
 /** The first that a User-Agent has in it, as later ones call themselves by the names of earlier ones. */

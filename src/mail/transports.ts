@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Config } from '../config/main.ts'
 import { CALLS, callOut } from '../http/outbound.ts'
-import type { Rendered } from './texts.ts'
+import type { Rendered } from './render.ts'
 
 interface Mail extends Rendered {
   to: string

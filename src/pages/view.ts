@@ -1,7 +1,7 @@
 import type { Context } from 'hono'
-import { getCookie, setCookie } from 'hono/cookie'
+import { setCookie } from 'hono/cookie'
 import type { AppEnv } from '../context.ts'
-import { LANGUAGES, type Language } from '../values/languages.ts'
+import { isLanguage, LANGUAGE_COOKIE, type Language } from '../values/languages.ts'
 import { brandSheet } from './brand/brand.ts'
 import type { Clock } from './format.ts'
 import { PSEUDO, type Texts, textsOf } from './texts/index.ts'
@@ -24,13 +24,12 @@ export interface View extends Clock {
   purgeDays: number
 }
 
-const LANGUAGE_COOKIE = 'roster-lang'
 const YEAR_SECONDS = 365 * 86_400
 
 /** A language that was chosen on a page is kept for the browser. */
 export function rememberLanguage(c: Context): void {
   const language = c.req.query('lang')
-  if (!language || !Object.hasOwn(LANGUAGES, language)) return
+  if (!isLanguage(language)) return
   const attributes = { path: '/', secure: true, httpOnly: true, sameSite: 'Lax' } as const
   setCookie(c, LANGUAGE_COOKIE, language, { ...attributes, maxAge: YEAR_SECONDS })
 }
@@ -59,15 +58,8 @@ export function viewOf(c: Context, locale?: string | null): View {
 }
 
 function languageOf(c: Context, locale: string | null | undefined): View['language'] {
-  const isKnown = (name: string | undefined | null): name is Language =>
-    name !== undefined && name !== null && Object.hasOwn(LANGUAGES, name)
-  const asked = c.req.query('lang')
-  if (asked === PSEUDO) return PSEUDO
-  const accepted = (c.req.header('accept-language') ?? '')
-    .slice(0, 256)
-    .split(',')
-    .map((part) => part.trim().slice(0, 2).toLowerCase())
-  return [locale, asked, getCookie(c, LANGUAGE_COOKIE), ...accepted].find(isKnown) ?? 'en'
+  if (c.req.query('lang') === PSEUDO) return PSEUDO
+  return isLanguage(locale) ? locale : (c.var as AppEnv['Variables']).origin.language
 }
 
 /** The zone of the network's place, as Cloudflare knows it. */

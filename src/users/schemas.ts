@@ -28,7 +28,7 @@ export const TermsVersion = lazy(() =>
 
 const Locale = lazy(() =>
   z.enum(Object.keys(LANGUAGES) as [Language, ...Language[]]).meta({
-    description: 'The language of pages and mails; null: as the browser asks for.',
+    description: 'The language of pages and mails; null: as the request that brings them asks for.',
   }),
 )
 

@@ -1,3 +1,5 @@
+import type { Language } from './languages.ts'
+
 export const MINUTE_MS = 60_000
 export const HOUR_MS = 60 * MINUTE_MS
 export const DAY_MS = 24 * HOUR_MS
@@ -9,9 +11,8 @@ const UNITS = [
   ['second', 1000],
 ] as const
 
-/** A whole duration in English, in the largest unit that fits: "7 days", "24 hours", "30 minutes". A day is 24 hours. */
-export function inWords(ms: number): string {
+/** A whole duration in words, in the largest unit that fits: "7 days", "24 hours", "30 minutes". A day is 24 hours. */
+export function inWords(ms: number, language: Language = 'en'): string {
   const [unit, size] = UNITS.find(([, size]) => ms % size === 0 && ms > size) ?? UNITS[3]
-  const count = ms / size
-  return `${count} ${unit}${count === 1 ? '' : 's'}`
+  return new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'long' }).format(ms / size)
 }

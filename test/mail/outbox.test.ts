@@ -2,8 +2,8 @@ import { createExecutionContext, createScheduledController, waitOnExecutionConte
 import { env } from 'cloudflare:workers'
 import { expect, test } from 'vitest'
 import worker from '../../src/index.ts'
-import { emailChangeRequested } from '../../src/mail/texts/email-change-requested.ts'
-import { render } from '../../src/mail/texts.ts'
+import { render } from '../../src/mail/render.ts'
+import { mailTextsIn } from '../../src/mail/texts/index.ts'
 import { openTransport } from '../../src/mail/transports.ts'
 import { type Api, openApi } from '../support/api.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
@@ -99,7 +99,9 @@ test("Cloudflare's binding is a transport too", async () => {
 test('IV6: what people type is one line of text in a mail, whatever it looks like', () => {
   // What is no plain address is not repeated at all: see counted.test.ts.
   const newEmail = 'a\r\nBcc: x@elsewhere.test <img src=x onerror=alert(1)>'
-  const mail = render(emailChangeRequested({ organisation: 'A\r\nBcc: y <b>', newEmail }))
+  const texts = mailTextsIn('en')
+  const about = { organisation: 'A\r\nBcc: y <b>', newEmail }
+  const mail = render(texts, texts.mails.email_change_requested(about))
   expect(mail.subject).toBe('Your e-mail address at A Bcc: y <b> is being changed')
   expect(mail.text.split('\n').some((line) => line.startsWith('Bcc:'))).toBe(false)
   expect(mail.html).not.toContain('<img')

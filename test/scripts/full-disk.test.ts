@@ -56,7 +56,13 @@ test.skipIf(dir === undefined)(
     vi.spyOn(console, 'error').mockImplementation(() => {})
     vi.spyOn(console, 'warn').mockImplementation(() => {})
     const open = () => {
-      const origin = { requestId: crypto.randomUUID(), ip: '192.0.2.1', userAgent: null, country: null }
+      const origin = {
+        requestId: crypto.randomUUID(),
+        ip: '192.0.2.1',
+        userAgent: null,
+        country: null,
+        language: 'en' as const,
+      }
       return openResources(env, openMeter(), origin, () => {})
     }
     const signUpAs = (name: string) =>

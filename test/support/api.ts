@@ -287,7 +287,7 @@ export function openApi(bindings: object = {}) {
 /** The token of a mail's link, and the code beside it, in mails that somebody asked for. */
 export const linkIn = ({ text }: CaughtMail) => {
   const url = new URL(/^http\S+$/m.exec(text)![0])
-  return { url, token: url.searchParams.get('token')!, code: /code, .*: (\d{8})$/m.exec(text)?.[1] ?? '' }
+  return { url, token: url.searchParams.get('token')!, code: /code\b.*: (\d{8})$/im.exec(text)?.[1] ?? '' }
 }
 
 export type Api = ReturnType<typeof openApi>

@@ -26,7 +26,7 @@ export const account: typeof English = {
     sendAgain: 'Link noch einmal senden',
     sent: 'Gesendet. Es kann eine Minute dauern.',
     language: 'Sprache',
-    languageHint: 'Dieser Seiten.',
+    languageHint: 'Dieser Seiten und deiner Mails.',
     since: (when) => `Dabei seit ${when}`,
   },
   security: {

@@ -24,7 +24,7 @@ export const account = {
     sendAgain: 'Send the link again',
     sent: 'Sent. It can take a minute.',
     language: 'Language',
-    languageHint: 'Of these pages.',
+    languageHint: 'Of these pages, and of your mails.',
     since: (when: string) => `With us since ${when}`,
   },
   security: {

@@ -1,0 +1,86 @@
+import type { Purpose } from '../links/models.ts'
+
+/** What a mail is, beside its words (texts/). */
+export interface Kind {
+  /** What the token in its link is for; null where the link leads to a page. */
+  purpose: Purpose | null
+  /** The page of ours that does what it speaks of, where it brings no token. */
+  page?: string
+  /** Whether there is a code beside the link, for who has asked for the mail. */
+  hasCode: boolean
+  /** Whether its reader has asked for it, or is to think so: it says when, from where and with what. */
+  isAsked: boolean
+  /** Whether somebody asks for it, and is counted (mail/limits.ts). Else it is a notice of what has happened. */
+  isCounted: boolean
+  /** Whether it goes to somebody who is deleted, too. */
+  reachesDeleted?: boolean
+}
+
+const ASKED = { isAsked: true, isCounted: true } as const
+const SENT_FOR_OTHERS = { hasCode: false, isAsked: false, isCounted: true } as const
+const NOTICE = { hasCode: false, isAsked: false, isCounted: false } as const
+
+/** Every mail there is. */
+export const KINDS = {
+  reauthenticate: { purpose: 'reauthenticate', hasCode: true, ...ASKED },
+  enrol_factor: { purpose: 'enrol_factor', hasCode: true, ...ASKED },
+  totp_added: { purpose: 'disown_factor', ...NOTICE, isAsked: true },
+  totp_removed: { purpose: 'disown_factor', ...NOTICE, isAsked: true },
+  passkey_added: { purpose: 'disown_factor', ...NOTICE, isAsked: true },
+  passkey_removed: { purpose: 'disown_factor', ...NOTICE, isAsked: true },
+  new_device: { purpose: 'disown_session', ...NOTICE, isAsked: true },
+  factor_locked: { purpose: null, page: '/forgot', ...NOTICE },
+  factors_reset: { purpose: null, page: '/account/security', ...NOTICE },
+  recovery_codes_low: {
+    purpose: null,
+    page: '/account/security',
+    ...NOTICE,
+    isAsked: true,
+  },
+  recovery_codes_renewed: {
+    purpose: null,
+    page: '/account/security',
+    ...NOTICE,
+    isAsked: true,
+  },
+  verify_email: { purpose: 'verify_email', hasCode: true, ...ASKED },
+  verify_email_by_admin: { purpose: 'verify_email', ...SENT_FOR_OTHERS },
+  account_made: { purpose: 'verify_email', ...SENT_FOR_OTHERS },
+  already_registered: {
+    purpose: null,
+    page: '/signin',
+    hasCode: false,
+    ...ASKED,
+  },
+  reset_password: { purpose: 'reset_password', hasCode: true, ...ASKED },
+  reset_password_by_admin: { purpose: 'reset_password', ...SENT_FOR_OTHERS },
+  password_changed: { purpose: null, page: '/forgot', ...NOTICE, isAsked: true },
+  confirm_email_change: { purpose: 'change_email', hasCode: true, ...ASKED },
+  approve_email_change: {
+    purpose: 'approve_email_change',
+    hasCode: false,
+    ...ASKED,
+  },
+  email_change_requested: {
+    purpose: 'undo_email_change',
+    ...NOTICE,
+    isAsked: true,
+  },
+  address_changed: { purpose: 'undo_email_change', ...NOTICE },
+  address_replaced: { purpose: null, ...NOTICE },
+  address_replaced_by_admin: {
+    purpose: null,
+    page: '/admin/activity',
+    ...NOTICE,
+  },
+  role_changed: { purpose: null, page: '/account', ...NOTICE },
+  account_disabled: { purpose: null, ...NOTICE },
+  account_deleted: { purpose: null, ...NOTICE, reachesDeleted: true },
+  account_enabled: { purpose: null, page: '/forgot', ...NOTICE },
+  account_restored: { purpose: null, page: '/forgot', ...NOTICE },
+  account_closed: { purpose: 'reopen_account', ...NOTICE, isAsked: true },
+  account_locked: { purpose: 'unlock_account', ...NOTICE },
+  invitation: { purpose: 'accept_invitation', ...SENT_FOR_OTHERS },
+} as const satisfies Record<string, Kind>
+
+export type MailKind = keyof typeof KINDS

@@ -1,0 +1,59 @@
+import type { account as English } from '../en/account.ts'
+
+export const account: typeof English = {
+  new_device: ({ organisation }) => ({
+    subject: `Ein neues Gerät ist in deinem Konto bei ${organisation} angemeldet`,
+    paragraphs: [
+      `Jemand hat sich in deinem Konto bei ${organisation} mit einem Gerät angemeldet, das wir nicht kennen.`,
+      'Wenn du es warst, ist nichts zu tun. Wenn nicht, meldet dieser Link das Gerät ab, und du wählst ein neues Passwort.',
+    ],
+    button: 'Das war ich nicht',
+    happened: 'Angemeldet',
+  }),
+  role_changed: ({ organisation }) => ({
+    subject: `Deine Rolle bei ${organisation} wurde geändert`,
+    paragraphs: [
+      `Jemand aus der Verwaltung hat gerade die Rolle deines Kontos bei ${organisation} geändert.`,
+      'Wenn du das nicht erwartet hast, frag dort nach.',
+    ],
+    button: 'Mein Konto öffnen',
+  }),
+  account_disabled: ({ organisation }) => ({
+    subject: `Dein Konto bei ${organisation} wurde gesperrt`,
+    paragraphs: [
+      `Jemand aus der Verwaltung von ${organisation} hat dein Konto gesperrt: Niemand kann sich mehr darin anmelden, und alle Geräte wurden abgemeldet.`,
+      'Wenn du nicht weißt, warum, frag dort nach.',
+    ],
+  }),
+  account_enabled: ({ organisation }) => ({
+    subject: `Dein Konto bei ${organisation} ist wieder offen`,
+    paragraphs: [
+      `Dein Konto bei ${organisation} war gesperrt und wurde gerade wieder entsperrt.`,
+      'Wenn du das nicht erwartet hast, wähl ein neues Passwort.',
+    ],
+    button: 'Neues Passwort wählen',
+  }),
+  account_closed: ({ organisation }) => ({
+    subject: `Dein Konto bei ${organisation} ist geschlossen`,
+    paragraphs: [
+      `Dein Konto bei ${organisation} wurde mit seinem Passwort geschlossen, und alle Geräte wurden abgemeldet. Seine Daten werden nach einer Weile gelöscht.`,
+      'Wenn du es nicht geschlossen hast, kennt noch jemand dein Passwort: Dieser Link öffnet das Konto wieder, und dann wählst du ein neues.',
+    ],
+    button: 'Mein Konto wieder öffnen',
+  }),
+  account_deleted: ({ organisation }) => ({
+    subject: `Dein Konto bei ${organisation} wurde gelöscht`,
+    paragraphs: [
+      `Jemand aus der Verwaltung von ${organisation} hat dein Konto gelöscht: Niemand kann sich mehr darin anmelden, und alle Geräte wurden abgemeldet.`,
+      'Eine Weile kann es wiederhergestellt werden. Wenn du nicht weißt, warum es gelöscht wurde, frag dort nach.',
+    ],
+  }),
+  account_restored: ({ organisation }) => ({
+    subject: `Dein Konto bei ${organisation} ist wieder da`,
+    paragraphs: [
+      `Dein Konto bei ${organisation} war gelöscht und wurde gerade wiederhergestellt.`,
+      'Wenn du das nicht erwartet hast, wähl ein neues Passwort, oder lösch es wieder.',
+    ],
+    button: 'Neues Passwort wählen',
+  }),
+}

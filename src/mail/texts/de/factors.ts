@@ -1,0 +1,79 @@
+import type { factors as English } from '../en/factors.ts'
+
+export const factors: typeof English = {
+  enrol_factor: ({ organisation }) => ({
+    subject: `Dein Code für ${organisation}`,
+    paragraphs: [
+      `Jemand, der in deinem Konto bei ${organisation} angemeldet ist, möchte einen zweiten Faktor hinzufügen.`,
+      'Wenn du es nicht warst, gib diesen Code niemandem, und setz ein neues Passwort.',
+    ],
+  }),
+  totp_added: ({ organisation }) => ({
+    subject: `Eine Authenticator-App wurde deinem Konto bei ${organisation} hinzugefügt`,
+    paragraphs: [
+      `Für die Anmeldung bei ${organisation} brauchst du ab jetzt einen Code aus einer Authenticator-App. Alle anderen Geräte wurden abgemeldet.`,
+      'Wenn du es nicht warst, meldet dieser Link alle Geräte ab und entfernt die App, wenn sich dabei zeigt, dass das Konto dir gehört.',
+    ],
+    button: 'Das war ich nicht',
+    happened: 'Hinzugefügt',
+  }),
+  totp_removed: ({ organisation }) => ({
+    subject: `Die Authenticator-App wurde aus deinem Konto bei ${organisation} entfernt`,
+    paragraphs: [
+      `Für die Anmeldung bei ${organisation} brauchst du keinen Code aus deiner Authenticator-App mehr. Alle anderen Geräte wurden abgemeldet.`,
+      'Wenn du es nicht warst, meldet dieser Link alle Geräte ab, und du wählst ein neues Passwort.',
+    ],
+    button: 'Das war ich nicht',
+    happened: 'Entfernt',
+  }),
+  passkey_added: ({ organisation }) => ({
+    subject: `Ein Passkey wurde deinem Konto bei ${organisation} hinzugefügt`,
+    paragraphs: [
+      `Mit einem neuen Passkey kann man sich jetzt in deinem Konto bei ${organisation} anmelden. Alle anderen Geräte wurden abgemeldet.`,
+      'Wenn du es nicht warst, meldet dieser Link alle Geräte ab und entfernt den Passkey, wenn sich dabei zeigt, dass das Konto dir gehört.',
+    ],
+    button: 'Das war ich nicht',
+    happened: 'Hinzugefügt',
+  }),
+  passkey_removed: ({ organisation }) => ({
+    subject: `Ein Passkey wurde aus deinem Konto bei ${organisation} entfernt`,
+    paragraphs: [
+      `Mit einem Passkey deines Kontos bei ${organisation} kann man sich nicht mehr anmelden. Alle anderen Geräte wurden abgemeldet.`,
+      'Wenn du es nicht warst, meldet dieser Link alle Geräte ab, und du wählst ein neues Passwort.',
+    ],
+    button: 'Das war ich nicht',
+    happened: 'Entfernt',
+  }),
+  factor_locked: ({ organisation }) => ({
+    subject: `Jemand kennt dein Passwort für ${organisation}`,
+    paragraphs: [
+      `Jemand hat sich bei ${organisation} mit deinem Passwort angemeldet und dann hundertmal einen falschen zweiten Faktor angegeben. In dein Konto ist niemand gekommen.`,
+      'Codes deiner Authenticator-App gelten nur noch auf Geräten, mit denen du dich schon einmal angemeldet hast. Passkeys und Wiederherstellungscodes gelten überall. Setz jetzt ein neues Passwort, auch überall sonst, wo du es benutzt.',
+    ],
+    button: 'Neues Passwort setzen',
+  }),
+  factors_reset: ({ organisation }) => ({
+    subject: `Deine zweiten Faktoren bei ${organisation} wurden zurückgesetzt`,
+    paragraphs: [
+      `Jemand aus der Verwaltung von ${organisation} hat die Authenticator-App, die Passkeys und die Wiederherstellungscodes deines Kontos entfernt und alle Geräte abgemeldet.`,
+      'Melde dich mit deinem Passwort an, und füg neue hinzu. Wenn du nicht darum gebeten hast, sag dort Bescheid.',
+    ],
+    button: 'Meine Faktoren ansehen',
+  }),
+  recovery_codes_low: ({ organisation }) => ({
+    subject: `Deine Wiederherstellungscodes für ${organisation} gehen zu Ende`,
+    paragraphs: [
+      `Du hast dich bei ${organisation} mit einem Wiederherstellungscode angemeldet, und es sind weniger als drei übrig.`,
+      'Mach neue, auf der Seite „Sicherheit“ deines Kontos. Wenn du es nicht warst, setz sofort ein neues Passwort.',
+    ],
+    button: 'Meine Faktoren ansehen',
+  }),
+  recovery_codes_renewed: ({ organisation }) => ({
+    subject: `Neue Wiederherstellungscodes für dein Konto bei ${organisation}`,
+    paragraphs: [
+      `Dein Konto bei ${organisation} hat neue Wiederherstellungscodes. Die bisherigen gelten nicht mehr.`,
+      'Wenn du es nicht warst, setz sofort ein neues Passwort.',
+    ],
+    button: 'Meine Faktoren ansehen',
+  }),
+}

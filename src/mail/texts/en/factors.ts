@@ -1,0 +1,79 @@
+import type { Write } from '../../text.ts'
+
+export const factors = {
+  enrol_factor: ({ organisation }) => ({
+    subject: `Your code for ${organisation}`,
+    paragraphs: [
+      `Somebody who is signed in to your account at ${organisation} wants to add a second factor to it.`,
+      'If it was not you, give this code to nobody and set a new password.',
+    ],
+  }),
+  totp_added: ({ organisation }) => ({
+    subject: `An authenticator app was added to your account at ${organisation}`,
+    paragraphs: [
+      `Signing in to ${organisation} takes a code from an authenticator app from now on. All other sessions were ended.`,
+      'If it was not you, this link ends every session, and takes the app away where it can show that the account is yours.',
+    ],
+    button: 'This was not me',
+    happened: 'Added',
+  }),
+  totp_removed: ({ organisation }) => ({
+    subject: `The authenticator app was removed from your account at ${organisation}`,
+    paragraphs: [
+      `Signing in to ${organisation} takes no code from your authenticator app any more. All other sessions were ended.`,
+      'If it was not you, this link ends every session, and you choose a new password.',
+    ],
+    button: 'This was not me',
+    happened: 'Removed',
+  }),
+  passkey_added: ({ organisation }) => ({
+    subject: `A passkey was added to your account at ${organisation}`,
+    paragraphs: [
+      `A new passkey now signs in to your account at ${organisation}. All other sessions were ended.`,
+      'If it was not you, this link ends every session, and takes the passkey away where it can show that the account is yours.',
+    ],
+    button: 'This was not me',
+    happened: 'Added',
+  }),
+  passkey_removed: ({ organisation }) => ({
+    subject: `A passkey was removed from your account at ${organisation}`,
+    paragraphs: [
+      `A passkey of your account at ${organisation} does not sign in any more. All other sessions were ended.`,
+      'If it was not you, this link ends every session, and you choose a new password.',
+    ],
+    button: 'This was not me',
+    happened: 'Removed',
+  }),
+  factor_locked: ({ organisation }) => ({
+    subject: `Somebody has your password for ${organisation}`,
+    paragraphs: [
+      `Somebody has signed in to ${organisation} with your password, and then got the second factor wrong a hundred times. They are not in your account.`,
+      'Codes of your authenticator app are taken only from devices that you have signed in with before; passkeys and recovery codes work everywhere. Set a new password now, also wherever else you use it.',
+    ],
+    button: 'Set a new password',
+  }),
+  factors_reset: ({ organisation }) => ({
+    subject: `Your second factors at ${organisation} were reset`,
+    paragraphs: [
+      `Somebody who manages ${organisation} has removed the authenticator app, the passkeys and the recovery codes of your account, and ended its sessions.`,
+      'Sign in with your password and add new ones. If you did not ask for this, tell them.',
+    ],
+    button: 'Look at my factors',
+  }),
+  recovery_codes_low: ({ organisation }) => ({
+    subject: `Your recovery codes for ${organisation} are running out`,
+    paragraphs: [
+      `You have signed in to ${organisation} with a recovery code, and fewer than three are left.`,
+      'Make new ones on the security page of your account. If it was not you, set a new password at once.',
+    ],
+    button: 'Look at my factors',
+  }),
+  recovery_codes_renewed: ({ organisation }) => ({
+    subject: `New recovery codes for your account at ${organisation}`,
+    paragraphs: [
+      `Your account at ${organisation} has new recovery codes. The former ones are no good any more.`,
+      'If it was not you, set a new password at once.',
+    ],
+    button: 'Look at my factors',
+  }),
+} satisfies Record<string, Write>

@@ -1,0 +1,34 @@
+import type { Language } from '../../values/languages.ts'
+import type { MailKind } from '../kinds.ts'
+import type { Write } from '../text.ts'
+import { account as deAccount } from './de/account.ts'
+import { address as deAddress } from './de/address.ts'
+import { factors as deFactors } from './de/factors.ts'
+import { frame as deFrame } from './de/frame.ts'
+import { joining as deJoining } from './de/joining.ts'
+import { password as dePassword } from './de/password.ts'
+import { account } from './en/account.ts'
+import { address } from './en/address.ts'
+import { factors } from './en/factors.ts'
+import { frame } from './en/frame.ts'
+import { joining } from './en/joining.ts'
+import { password } from './en/password.ts'
+
+/** The words of every mail, and what stands around them. One folder per language. */
+export interface MailTexts {
+  language: Language
+  frame: typeof frame
+  mails: Record<MailKind, Write>
+}
+
+const TEXTS: Record<Language, MailTexts> = {
+  en: { language: 'en', frame, mails: { ...joining, ...password, ...address, ...factors, ...account } },
+  de: {
+    language: 'de',
+    frame: deFrame,
+    mails: { ...deJoining, ...dePassword, ...deAddress, ...deFactors, ...deAccount },
+  },
+}
+
+/** @param language null in mails that a version without languages has queued. */
+export const mailTextsIn = (language: Language | null): MailTexts => TEXTS[language ?? 'en']
