@@ -6,7 +6,8 @@ import { comesFromElsewhere, originNotAllowed } from '../access/origin.ts'
 import type { AppEnv } from '../context.ts'
 import { documented } from '../http/operation.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
-import { rememberDevice, setSessionCookie } from '../sessions/cookie.ts'
+import { clearSessionCookie, rememberDevice, setSessionCookie } from '../sessions/cookie.ts'
+import { logOut } from './logout.ts'
 import type { Tokens } from './schemas.ts'
 
 /** How whoever signs in wants to be known from then on. Members of every way in. */
@@ -46,4 +47,11 @@ export function keepSignedIn(c: Context, tokens: Tokens, stays: boolean): void {
   const { sid, sub, role, epoch, auth_time } = decodeJwt<Claims>(tokens.access_token)
   const session = { sid: sid!, turn: 0, sub: sub!, role: role!, epoch: epoch!, auth_time: auth_time!, stays }
   setSessionCookie(c, (c.var as AppEnv['Variables']).config.keys.session_cookie, session)
+}
+
+/** Signs a browser out: its session ends, and it forgets what it kept. */
+export async function signOut(c: Context, actor: Claims): Promise<void> {
+  await logOut(c.var as AppEnv['Variables'], actor)
+  clearSessionCookie(c)
+  c.header('clear-site-data', '"cache", "storage"')
 }

@@ -32,6 +32,7 @@ const PURPOSES = [
   'carried_form',
   'oauth_code',
   'oauth_asked',
+  'oauth_logout',
 ] as const
 
 /** What is wrong with one setting, without its value: "is missing". */

@@ -1,5 +1,6 @@
 import type { FC } from 'hono/jsx'
 import type { Asked } from '../oauth/authorize.ts'
+import type { LogoutQuestion } from '../oauth/logout.ts'
 import { isTrustworthy } from '../oauth/redirects.ts'
 import { isPermission } from '../oauth/scopes.ts'
 import { Button, Form, Notice } from '../pages/components.tsx'
@@ -71,6 +72,39 @@ export const UnverifiedPage: FC<Question> = ({ view, token, asked, back }) => {
           <Button wide>{unverified.again}</Button>
         </Form>
       </div>
+    </NarrowPage>
+  )
+}
+
+/** Whoever is led to sign out by an app that did not say whom it means, or meant somebody else. */
+export const SignOutPage: FC<{
+  view: View
+  token: string
+  question: LogoutQuestion
+  /** Where it goes on to, sealed. */
+  place: string | undefined
+}> = ({ view, token, question, place }) => {
+  const { consent, logout } = view.texts.apps
+  const { user, app } = question
+  return (
+    <NarrowPage view={view} title={logout.title}>
+      <div class="stack">
+        <h1>{logout.title}</h1>
+        <p class="soft">{consent.as(user.email)}</p>
+        <p>
+          {app !== undefined && `${logout.asks(app)} `}
+          {logout.lead}
+        </p>
+      </div>
+      <Form action="/signout" token={token}>
+        {place !== undefined && <input type="hidden" name="place" value={place} />}
+        <Button style="primary" wide>
+          {view.texts.common.signOut}
+        </Button>
+        <a class="button wide" href="/">
+          {logout.stay}
+        </a>
+      </Form>
     </NarrowPage>
   )
 }

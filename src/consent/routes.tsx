@@ -1,13 +1,16 @@
 import type { Context } from 'hono'
 import { limitByNetwork } from '../access/guards.ts'
+import { signOut } from '../auth/keep-signed-in.ts'
 import type { Resources } from '../context.ts'
 import { readText } from '../http/body.ts'
+import { readFields } from '../http/fields.ts'
 import { Hono } from '../http/hono.ts'
 import { notFound } from '../http/problem.ts'
 import { decide, giveCode, languageOf, type Outcome, refuse } from '../oauth/authorize.ts'
 import { giveConsent } from '../oauth/consents/service.ts'
-import { badAuthorizeRequest } from '../oauth/errors.ts'
-import { originOf } from '../oauth/redirects.ts'
+import { badAuthorizeRequest, badLogoutRequest } from '../oauth/errors.ts'
+import { decideLogout, type LogoutOutcome, placeOfLogout, sealPlace } from '../oauth/logout.ts'
+import { originOf, withParams } from '../oauth/redirects.ts'
 import { failingPage } from '../pages/failing.tsx'
 import { form, makeFormToken } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
@@ -15,7 +18,10 @@ import type { PageEnv } from '../pages/session.ts'
 import { viewOf } from '../pages/view.ts'
 import { readSessionCookie, toClaims } from '../sessions/cookie.ts'
 import { assertMayWrite } from '../throttle/limits.ts'
-import { ConsentPage, FormPostPage, UnverifiedPage } from './pages.tsx'
+import { ConsentPage, FormPostPage, SignOutPage, UnverifiedPage } from './pages.tsx'
+
+/** A hint of 4096, and what stands beside it. */
+const MAX_LOGOUT_LENGTH = 8192
 
 const cookieIn = (c: Context) =>
   readSessionCookie(c, (c.var as Resources).config.keys.session_cookie, (c.var as Resources).now)
@@ -32,8 +38,7 @@ function answer(c: Context<PageEnv>, outcome: Outcome): Response | Promise<Respo
       const page = <FormPostPage view={viewOf(c)} action={redirectUri} params={outcome.params} />
       return respond(c, page, { formAction: originOf(redirectUri) })
     }
-    const separator = redirectUri.includes('?') ? '&' : '?'
-    return c.redirect(`${redirectUri}${separator}${new URLSearchParams(outcome.params)}`, 303)
+    return c.redirect(withParams(redirectUri, outcome.params), 303)
   }
   const { asked, back } = outcome
   const view = viewOf(c, asked.user.locale ?? languageOf(asked.request))
@@ -41,6 +46,25 @@ function answer(c: Context<PageEnv>, outcome: Outcome): Response | Promise<Respo
   const Page = outcome.kind === 'consent' ? ConsentPage : UnverifiedPage
   return respond(c, <Page view={view} token={token} asked={asked} back={back} />, {
     formAction: originOf(asked.request.redirectUri),
+  })
+}
+
+/** The parameters of a logout, each once. Throws 400 `bad_logout_request`. */
+function readLogout(text: string): Record<string, string> {
+  if (text.length > MAX_LOGOUT_LENGTH) throw badLogoutRequest('The request is too long.')
+  try {
+    return readFields(text)
+  } catch (cause) {
+    throw badLogoutRequest('A parameter stands there twice, or is no text.', cause)
+  }
+}
+
+async function askToSignOut(c: Context<PageEnv>, { to, cookie, question }: LogoutOutcome & { kind: 'ask' }) {
+  const view = viewOf(c, question.user.locale ?? languageOf(question))
+  const token = makeFormToken(c.var, cookie.sid)
+  const place = to === undefined ? undefined : await sealPlace(c.var, to)
+  return respond(c, <SignOutPage view={view} token={token} question={question} place={place} />, {
+    ...(to !== undefined && { formAction: originOf(to) }),
   })
 }
 
@@ -66,5 +90,20 @@ export const consentRoutes = new Hono<PageEnv>()
     if (c.var.fields.decision !== 'allow') return answer(c, refuse(c.var, asked))
     await giveConsent(c.var, toClaims(asked.cookie), asked.client, asked.scopes)
     return answer(c, await giveCode(c.var, asked))
+  })
+  .get('/oauth/logout', async (c) => {
+    const outcome = await decideLogout(c, readLogout(new URL(c.req.url).search.slice(1)))
+    const { kind, to } = outcome
+    if (kind === 'ask') return askToSignOut(c, outcome)
+    if (kind === 'end') {
+      await assertMayWrite(c.var, outcome.cookie.sid)
+      await signOut(c, toClaims(outcome.cookie))
+    }
+    return c.redirect(to ?? '/signin?done=signed_out', 303)
+  })
+  // As of authorize: the cookie comes with the GET.
+  .post('/oauth/logout', async (c) => {
+    const text = await readText(c, () => badLogoutRequest('The request is no text.'))
+    return c.redirect(await placeOfLogout(c.var, readLogout(text)), 303)
   })
   .onError(failingPage)

@@ -213,7 +213,7 @@ const refusalOf = (issuer: string, to: ReturnTo, { code, message }: AuthorizeRef
 const hintOf = ({ loginHint }: AuthorizeRequest) =>
   loginHint !== undefined && loginHint.length <= 320 ? { login_hint: loginHint } : {}
 
-export const languageOf = ({ locales }: AuthorizeRequest) =>
+export const languageOf = ({ locales }: Pick<AuthorizeRequest, 'locales'>) =>
   locales.map((locale) => locale.slice(0, 2).toLowerCase()).find((one) => Object.hasOwn(LANGUAGES, one))
 
 const ASKED = 'asked'

@@ -42,6 +42,10 @@ export const invalidGrant = (cause?: unknown) =>
 /** Where a browser cannot be sent back: the request names no app, or no address of it. */
 export const badAuthorizeRequest = (detail: string) => new AppError(400, 'bad_authorize_request', detail)
 
+/** Where a logout is asked for in a way that cannot be gone along with: nothing ends, and nobody is sent on. */
+export const badLogoutRequest = (detail: string, cause?: unknown) =>
+  new AppError(400, 'bad_logout_request', detail, { cause })
+
 export const grantNotFound = () =>
   new AppError(404, 'grant_not_found', 'You have let no such app do anything.')
 

@@ -19,7 +19,7 @@ function keyOf(keys: OpenIdKeys, jwk: OpenIdKeys['verifying'][number], use: 'sig
 }
 
 /** The session that apps hear of: one for the person's own and the app, whichever of its own it is (OpenID `sid`). */
-const sidOf = (parentId: string, clientId: string) =>
+export const sidOf = (parentId: string, clientId: string) =>
   createHash('sha256').update(`${parentId} ${clientId}`).digest('base64url').slice(0, 32)
 
 /** 1: one factor; 2: two. */

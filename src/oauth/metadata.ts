@@ -20,6 +20,7 @@ export function metadataOf({ ISSUER: issuer, OPENID_KEYS }: Config) {
     userinfo_endpoint: `${issuer}/oauth/userinfo`,
     introspection_endpoint: `${issuer}/oauth/introspect`,
     revocation_endpoint: `${issuer}/oauth/revoke`,
+    end_session_endpoint: `${issuer}/oauth/logout`,
     scopes_supported: OPENID_SCOPES,
     response_types_supported: ['code'],
     response_modes_supported: ['query', 'form_post'],

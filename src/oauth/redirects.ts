@@ -40,6 +40,10 @@ export function isRegistered(uri: string, registered: readonly string[]): boolea
 /** Where what is remembered suffices: nobody else can stand at an https address (RFC 8252 section 8.6). */
 export const isTrustworthy = (uri: string) => uri.startsWith('https://')
 
+/** With parameters more in its query (RFC 6749 section 3.1.2). */
+export const withParams = (uri: string, params: Record<string, string>) =>
+  `${uri}${uri.includes('?') ? '&' : '?'}${new URLSearchParams(params)}`
+
 /** For a page whose form ends there (`form-action`): an origin, or the scheme of a native app. */
 export function originOf(uri: string): string {
   const { origin, protocol } = new URL(uri)

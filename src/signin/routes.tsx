@@ -1,20 +1,20 @@
 import type { Context } from 'hono'
 import { limitByNetwork } from '../access/guards.ts'
-import { keepSignedIn } from '../auth/keep-signed-in.ts'
+import { keepSignedIn, signOut } from '../auth/keep-signed-in.ts'
 import { logIn } from '../auth/login.ts'
-import { logOut } from '../auth/logout.ts'
 import { LogIn } from '../auth/schemas.ts'
 import { startSession } from '../auth/start-session.ts'
 import { Hono } from '../http/hono.ts'
 import { AppError } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
+import { openPlace } from '../oauth/logout.ts'
 import { failingPage } from '../pages/failing.tsx'
 import { browserFormToken, browserOf, form, sessionOf } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
 import { homeOf, type PageEnv, signedInPage } from '../pages/session.ts'
 import { doneMessage } from '../pages/submit.ts'
 import { rememberLanguage, viewOf } from '../pages/view.ts'
-import { clearSessionCookie, knownDevice, readSessionCookie } from '../sessions/cookie.ts'
+import { knownDevice, readSessionCookie } from '../sessions/cookie.ts'
 import { askerOf, onwardsOf } from './asker-cookie.ts'
 import { askForFactor } from './factor-cookie.ts'
 import { SignInPage } from './pages.tsx'
@@ -102,10 +102,10 @@ export const signinRoutes = new Hono<PageEnv>()
       )
     }
   })
-  .post('/signout', signedInPage(), form(sessionOf), async (c) => {
-    await logOut(c.var, c.var.actor)
-    clearSessionCookie(c)
-    c.header('clear-site-data', '"cache", "storage"')
-    return c.redirect('/signin?done=signed_out', 303)
+  .post('/signout', signedInPage(undefined, { mayOweFactor: true }), form(sessionOf), async (c) => {
+    const { place } = c.var.fields
+    const to = place === undefined ? undefined : await openPlace(c.var, place)
+    await signOut(c, c.var.actor)
+    return c.redirect(to ?? '/signin?done=signed_out', 303)
   })
   .onError(failingPage)

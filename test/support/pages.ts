@@ -16,6 +16,8 @@ export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'>
   'GET /oauth/authorize': 'anyone',
   'POST /oauth/authorize': 'anyone',
   'POST /consent': 'anyone',
+  'GET /oauth/logout': 'anyone',
+  'POST /oauth/logout': 'anyone',
   'GET /signin': 'anyone',
   'POST /signin': 'anyone',
   'GET /signup': 'anyone',
@@ -154,6 +156,7 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
   await asNobody('POST /signin/passkey', { fields: { credential: '{}' } })
   await asNobody('POST /oauth/authorize', { fields: { client_id: 'x' } })
   await asNobody('POST /consent')
+  await asNobody('POST /oauth/logout')
 
   const ada = await api.person()
   const asAda = await by(ada)

@@ -56,6 +56,12 @@ export const apps: typeof english = {
     stopButton: (app) => `${app} entfernen`,
     removed: 'Entfernt. Die App ist abgemeldet.',
   },
+  logout: {
+    title: 'Abmelden?',
+    asks: (app) => `${app} bittet darum.`,
+    lead: 'Du meldest dich hier ab, und bei den Apps, zu denen du von hier gegangen bist.',
+    stay: 'Angemeldet bleiben',
+  },
   sent: {
     title: 'Gleich geschafft',
     lead: 'Wenn nichts passiert, drücke auf „Weiter“.',

@@ -86,6 +86,8 @@ export const common: typeof English = {
     challenge_unavailable:
       'Die Prüfung, ob du ein Mensch bist, antwortet nicht. Nichts wurde geändert. Versuch es gleich noch einmal.',
     terms_not_accepted: 'Stimme zu, damit es weitergeht.',
+    bad_logout_request:
+      'Die App hat dich zum Abmelden hierher geschickt, aber so, dass wir ihr nicht folgen können. Es wurde nichts geändert.',
     grant_not_found: 'Diese App nutzt dein Konto nicht mehr.',
     invalid_link: 'Dieser Link ist abgelaufen oder wurde schon benutzt.',
   },

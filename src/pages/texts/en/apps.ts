@@ -56,5 +56,11 @@ export const apps = {
     stopButton: (app: string) => `Remove ${app}`,
     removed: 'Removed. The app is signed out.',
   },
+  logout: {
+    title: 'Sign out?',
+    asks: (app: string) => `${app} asks for it.`,
+    lead: 'You sign out here, and of the apps that you went to from here.',
+    stay: 'Stay signed in',
+  },
   sent: { title: 'You are nearly there', lead: 'If nothing happens, press the button.', button: 'Continue' },
 }

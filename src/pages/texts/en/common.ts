@@ -74,6 +74,8 @@ export const common = {
     challenge_unavailable:
       'The check that you are a person does not answer. Nothing was changed. Try again in a moment.',
     terms_not_accepted: 'Agree to go on.',
+    bad_logout_request:
+      'The app sent you here to sign out, in a way that we cannot follow. Nothing was changed.',
     grant_not_found: 'This app uses your account no longer.',
     invalid_link: 'This link has expired, or has been used.',
   } as Record<string, string>,

@@ -1,0 +1,131 @@
+import type { Context } from 'hono'
+import type { Resources } from '../context.ts'
+import { decrypt, encrypt } from '../crypto/encryption.ts'
+import { type CookieSession, readSessionCookie } from '../sessions/cookie.ts'
+import { lookUpCookie, type SignedIn } from '../sessions/cookie-lookup.ts'
+import { MINUTE_MS } from '../values/durations.ts'
+import { selectClient } from './clients/service.ts'
+import { badLogoutRequest } from './errors.ts'
+import { readHint, sidOf } from './id-tokens.ts'
+import { withParams } from './redirects.ts'
+
+/** OpenID Connect RP-Initiated Logout 1.0. */
+
+const MAX_STATE_LENGTH = 2000
+/** How long what was sealed is good: the way from one page to the next. */
+const SEALED_MS = 10 * MINUTE_MS
+const SEALED = 'request'
+
+/** What an app asks for, after its hint was checked. */
+interface Wish {
+  clientId?: string | undefined
+  /** Whom the hint names, and which session, as apps hear of it. */
+  sub?: string | undefined
+  sid?: string | undefined
+  redirectUri?: string | undefined
+  state?: string | undefined
+  locales?: string | undefined
+}
+
+/** What becomes of it. `to`: where to go on to; undefined for a page of ours. */
+export type LogoutOutcome =
+  | { kind: 'nobody'; to: string | undefined }
+  | { kind: 'end'; to: string | undefined; cookie: CookieSession }
+  | { kind: 'ask'; to: string | undefined; cookie: CookieSession; question: LogoutQuestion }
+
+export interface LogoutQuestion {
+  user: SignedIn
+  /** The app's name, where one asks. */
+  app: string | undefined
+  locales: string[]
+}
+
+type Fields = Record<string, string>
+
+/** Reads what a request says, and checks its hint by signature, issuer and audience, however old it is. */
+async function readWish({ config }: Pick<Resources, 'config'>, fields: Fields): Promise<Wish> {
+  const get = (name: string) => fields[name] || undefined
+  const given = get('id_token_hint')
+  const hint = given === undefined ? undefined : await readHint(config, given)
+  if (given !== undefined && !hint) throw badLogoutRequest('id_token_hint is no ID token from here.')
+  const clientId = get('client_id')
+  if (hint && clientId !== undefined && clientId !== hint.aud)
+    throw badLogoutRequest('id_token_hint was given to another app.')
+  const state = get('state')
+  if (state !== undefined && state.length > MAX_STATE_LENGTH) throw badLogoutRequest('state is too long.')
+  return {
+    clientId: clientId ?? (hint?.aud as string | undefined),
+    sub: hint?.sub,
+    sid: hint?.sid as string | undefined,
+    redirectUri: get('post_logout_redirect_uri'),
+    state,
+    locales: get('ui_locales')?.slice(0, 64),
+  }
+}
+
+/**
+ * Where a request that came by POST goes on by GET, which brings the cookie: its values sealed, the hint not in it.
+ *
+ * @throws 400 `bad_logout_request`.
+ */
+export async function placeOfLogout(resources: Resources, fields: Fields): Promise<string> {
+  const wish = await readWish(resources, fields)
+  return withParams('/oauth/logout', { [SEALED]: await sealed(resources, 'wish', wish) })
+}
+
+/**
+ * Decides what becomes of a request, in one trip. Whoever is named by the hint signs out at once; anybody else is asked,
+ * as any page can lead a browser here.
+ *
+ * @throws 400 `bad_logout_request`, for a forged hint too.
+ */
+export async function decideLogout(c: Context, fields: Fields): Promise<LogoutOutcome> {
+  const resources = c.var as Resources
+  const { config, db, now } = resources
+  const given = fields[SEALED]
+  const wish =
+    given === undefined ? await readWish(resources, fields) : await opened<Wish>(resources, 'wish', given)
+  if (!wish) throw badLogoutRequest('The request is too old. Go back to the app.')
+  const { clientId, redirectUri, state } = wish
+  const cookie = readSessionCookie(c, config.keys.session_cookie, now)
+  const find = cookie && lookUpCookie(resources, cookie)
+  const [client] = (await db.read({ client: selectClient(clientId ?? '') })).client
+  if (clientId !== undefined && wish.sub === undefined && !client)
+    throw badLogoutRequest('There is no such app.')
+  const registered = JSON.parse(client?.post_logout_redirect_uris ?? '[]') as string[]
+  if (redirectUri !== undefined && !registered.includes(redirectUri))
+    throw badLogoutRequest('post_logout_redirect_uri is not registered for this app.')
+  const to = redirectUri && (state === undefined ? redirectUri : withParams(redirectUri, { state }))
+  const user = await find?.()
+  if (!user || !cookie) return { kind: 'nobody', to }
+  const isNamed = wish.sub === user.id && wish.sid === sidOf(cookie.sid, clientId ?? '')
+  // Whoever only looks (HEAD) ends nothing.
+  if (isNamed && c.req.method === 'GET') return { kind: 'end', to, cookie }
+  const question = { user, app: client?.name, locales: (wish.locales ?? '').split(' ') }
+  return { kind: 'ask', to, cookie, question }
+}
+
+/** For the form of the question: where to go on to, as it was found to be registered. */
+export const sealPlace = (resources: Resources, to: string) => sealed(resources, 'place', { to })
+
+/** Where to go on to after the question; undefined for a page of ours. */
+export const openPlace = async (resources: Resources, given: string): Promise<string | undefined> =>
+  (await opened<{ to: string }>(resources, 'place', given))?.to
+
+async function sealed({ config, now }: Resources, about: 'wish' | 'place', values: object): Promise<string> {
+  const plain = Buffer.from(JSON.stringify({ ...values, until: now + SEALED_MS }))
+  const { keyId, text } = await encrypt(config.keys.oauth_logout, plain, about)
+  return `${keyId}.${text}`
+}
+
+async function opened<T extends object>(
+  { config, now }: Resources,
+  about: 'wish' | 'place',
+  given: string,
+): Promise<T | undefined> {
+  const [, keyId, text] = /^([\w-]{11})\.([\w-]{38,})$/.exec(given) ?? []
+  const plain = keyId && text && (await decrypt(config.keys.oauth_logout, { keyId, text }, about))
+  if (!plain) return undefined
+  const values = JSON.parse(Buffer.from(plain).toString()) as T & { until: number }
+  return now < values.until ? values : undefined
+}
