@@ -58,6 +58,10 @@ const BODIES: Record<string, Record<string, unknown>> = {
   'POST /v1/invitations': { email: 'new@people.test', name: 'Ada', role: 'user' },
   'POST /v1/invitations/bulk': { invitations: [{ email: 'new@people.test' }] },
   'POST /v1/users/bulk': { action: 'enable', ids: ['00000000-0000-7000-8000-000000000000'] },
+  'POST /v1/oauth_clients': { name: 'Wiki', type: 'public', redirect_uris: ['https://wiki.test/back'] },
+  'PATCH /v1/oauth_clients/:id': { name: 'Wiki' },
+  'PATCH /v1/auth/grants/:id': { scopes: ['openid'] },
+  'POST /v1/oauth_clients/:id/secret': { keep_former_seconds: 60 },
   'PATCH /v1/users/me': { name: 'Ada' },
   'DELETE /v1/users/me': { password: PASSWORD },
   'POST /v1/users': { email: 'new@people.test', password: PASSWORD, name: 'Ada', role: 'user' },
@@ -90,6 +94,7 @@ describe.each(Object.entries(BODIES))('IV1: %s', (route, valid) => {
   test('takes no other type for any member', async () => {
     for (const name of Object.keys(valid)) {
       for (const value of [[], [valid[name]], {}, { $gt: '' }, 0, 1.5, true, null, '']) {
+        if (Number.isInteger(value) && Number.isInteger(valid[name])) continue
         const answer = await send(route, { body: { ...valid, [name]: value } })
         expect([name, value, ...outcome(answer)]).toEqual([name, value, 422, 'invalid_input'])
         expect(wrong(answer)?.some((error) => new RegExp(`^/${name}[ /]`).test(error))).toBe(true)
@@ -103,7 +108,9 @@ describe.each(Object.entries(BODIES))('IV1: %s', (route, valid) => {
       const pointer = `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`
       expect(wrong(await raw(route, body))).toContain(`${pointer} unknown_member`)
     }
-    expect(outcome(await send(route, { body: {} }))).toEqual([422, 'invalid_input'])
+    // A secret is replaced without a word, too.
+    if (!route.endsWith('/secret'))
+      expect(outcome(await send(route, { body: {} }))).toEqual([422, 'invalid_input'])
     for (const body of [[], [valid], 'text', 1, null, true])
       expect(outcome(await send(route, { body }))).toEqual([422, 'invalid_input'])
   })
@@ -331,6 +338,10 @@ describe('IV1: a number in a query', () => {
 test('IV1: an id in capitals is the same id', async () => {
   const ID = admin.id.toUpperCase()
   const get = (path: string) => api.send<{ id: string; data: unknown[] }>('GET', path, { token: admin.token })
+  await api.send('POST', '/v1/users', {
+    token: admin.token,
+    body: { ...BODIES['POST /v1/users'], email: `${crypto.randomUUID()}@people.test` },
+  })
   expect((await get(`/v1/users/${ID}`)).body.id).toBe(admin.id)
   for (const path of [
     `/v1/users/${ID}/activity`,

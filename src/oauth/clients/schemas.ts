@@ -109,6 +109,7 @@ export const UpdateClient = lazy(() =>
         description: 'Makes you its owner: of `client_credentials` whose owner is gone, or may no longer.',
       }),
     })
+    .refine((value) => Object.keys(value).length > 0, { message: 'Changes nothing.' })
     .meta({ id: 'UpdateClient' }),
 )
 export type UpdateClient = Of<typeof UpdateClient>
