@@ -1,8 +1,8 @@
 import type { FC } from 'hono/jsx'
+import { isPermission } from '../access/permissions.ts'
 import type { Asked } from '../oauth/authorize.ts'
 import type { LogoutQuestion } from '../oauth/logout.ts'
 import { isTrustworthy } from '../oauth/redirects.ts'
-import { isPermission } from '../oauth/scopes.ts'
 import { Button, Form, Notice } from '../pages/components.tsx'
 import { NarrowPage } from '../pages/layout.tsx'
 import type { View } from '../pages/view.ts'
@@ -43,6 +43,7 @@ export const ConsentPage: FC<Question> = ({ view, token, asked, back }) => {
         <p class="hint">{acts ? consent.cannotAct : consent.cannot}</p>
       </div>
       <Form action={back.replace('/oauth/authorize?', '/consent?')} token={token}>
+        <input type="hidden" name="shown" value={scopes.join(' ')} />
         <Button style="primary" wide name="decision" value="allow">
           {consent.allow}
         </Button>

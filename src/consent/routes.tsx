@@ -11,12 +11,14 @@ import { giveConsent } from '../oauth/consents/service.ts'
 import { badAuthorizeRequest, badLogoutRequest } from '../oauth/errors.ts'
 import { decideLogout, type LogoutOutcome, placeOfLogout, sealPlace } from '../oauth/logout.ts'
 import { originOf, withParams } from '../oauth/redirects.ts'
+import { scopesIn } from '../oauth/scopes.ts'
 import { failingPage } from '../pages/failing.tsx'
 import { form, makeFormToken } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
 import type { PageEnv } from '../pages/session.ts'
 import { viewOf } from '../pages/view.ts'
 import { readSessionCookie, toClaims } from '../sessions/cookie.ts'
+import { withRightHint } from '../sessions/cookie-lookup.ts'
 import { assertMayWrite } from '../throttle/limits.ts'
 import { ConsentPage, FormPostPage, SignOutPage, UnverifiedPage } from './pages.tsx'
 
@@ -84,11 +86,17 @@ export const consentRoutes = new Hono<PageEnv>()
   })
   .post('/consent', limitByNetwork, form(sessionIn), async (c) => {
     await assertMayWrite(c.var, cookieIn(c)!.sub)
+    const { decision, shown } = c.var.fields
     const outcome = await decide(c, searchOf(c))
+    // No is no, also where all of it was let by another page meanwhile.
+    if (decision !== 'allow' && outcome.kind === 'answer') return answer(c, refuse(c.var, outcome.to))
     if (outcome.kind !== 'consent') return answer(c, outcome)
     const { asked } = outcome
-    if (c.var.fields.decision !== 'allow') return answer(c, refuse(c.var, asked))
-    await giveConsent(c.var, toClaims(asked.cookie), asked.client, asked.scopes)
+    if (decision !== 'allow') return answer(c, refuse(c.var, asked.request))
+    // What the app may ask for, or they may let it, has grown since: that was not on the page that they said yes to.
+    if (!asked.scopes.every((scope) => scopesIn(shown).includes(scope))) return answer(c, outcome)
+    const actor = toClaims(withRightHint(asked.cookie, asked.user))
+    await giveConsent(c.var, actor, asked.client, asked.scopes)
     return answer(c, await giveCode(c.var, asked))
   })
   .get('/oauth/logout', async (c) => {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { and, eq } from 'drizzle-orm'
 import type { Context } from 'hono'
 import { owesFactor } from '../access/assurance.ts'
+import { scopesWithin } from '../access/permissions.ts'
 import type { Resources } from '../context.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
 import { build } from '../database/statements.ts'
@@ -25,7 +26,6 @@ import { badAuthorizeRequest } from './errors.ts'
 import { readHint } from './id-tokens.ts'
 import { type Client, oauthGrants } from './models.ts'
 import { isTrustworthy } from './redirects.ts'
-import { scopesWithin } from './scopes.ts'
 
 /** Who is asked, and for what. */
 export interface Asked {
@@ -174,10 +174,10 @@ export async function giveCode(
 }
 
 /** The answer to the app where they said no. */
-export const refuse = ({ config }: Resources, { request }: Asked): Outcome => ({
+export const refuse = ({ config }: Resources, to: ReturnTo): Outcome => ({
   kind: 'answer',
-  to: request,
-  params: refusalOf(config.ISSUER, request, new AuthorizeRefusal('access_denied', 'They said no.')),
+  to,
+  params: refusalOf(config.ISSUER, to, new AuthorizeRefusal('access_denied', 'They said no.')),
 })
 
 /** RFC 8252 section 8.6: what was let before, or need not be asked, counts only where nobody else can stand. */

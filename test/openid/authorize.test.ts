@@ -5,7 +5,7 @@ import { addApp, REDIRECT } from '../support/oauth.ts'
 import { openBrowser } from '../support/pages.ts'
 import { dump } from '../support/snapshots.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
-import { actionOf, authorize, begin, ISSUER } from './support.ts'
+import { actionOf, authorize, begin, ISSUER, shownBy } from './support.ts'
 
 /** What comes of a request, by the clauses of OpenID Connect Core section 3.1.2 and RFC 6749 section 4.1. */
 
@@ -138,7 +138,10 @@ describe('prompt and max_age', () => {
     expect(proved.headers.get('location')).toBe(to)
     const asked = await browser('GET', to)
     expect(asked.status).toBe(200)
-    const answer = await browser('POST', actionOf(asked.text), { decision: 'allow' })
+    const answer = await browser('POST', actionOf(asked.text), {
+      decision: 'allow',
+      ...shownBy(asked.text),
+    })
     expect(answer.headers.get('location')).toContain('code=')
   })
 
@@ -191,6 +194,47 @@ describe('Who is asked', () => {
     const managers = await addApp(api, { allowed_roles: ['manager', 'admin'] })
     expect(errorOf(await get({}, await somebody(), managers))).toBe('access_denied')
     expect((await get({}, await somebody({ role: 'manager' }), managers)).status).toBe(200)
+  })
+
+  describe('What is said yes to is what was shown', () => {
+    const asks = 'openid users:read users:update'
+    const question = async (scopes: string[], role = 'manager') => {
+      const [app, ada] = [await addApp(api, { scopes }), await somebody({ role })]
+      const { text, browser } = await get({ scope: asks }, ada, app)
+      const say = (decision: string) => browser('POST', actionOf(text), { decision, ...shownBy(text) })
+      const granted = () => api.sql('SELECT scopes FROM oauth_grants WHERE user_id = ?', [ada.id])
+      return { app, ada, say, granted }
+    }
+
+    test('an app that may ask for more meanwhile asks again', async () => {
+      const { app, say, granted } = await question(['openid', 'users:read'])
+      const { token } = await api.quickActor({ role: 'admin' })
+      const body = { scopes: asks.split(' ') }
+      await api.send('PATCH', `/v1/oauth_clients/${app.client_id}`, { token, body })
+      const again = await say('allow')
+      expect([again.status, shownBy(again.text), await granted()]).toEqual([200, { shown: asks }, []])
+    })
+
+    test('one that may ask for less gets less', async () => {
+      const { app, say, granted } = await question(asks.split(' '))
+      await api.sql('UPDATE oauth_clients SET scopes = ? WHERE id = ?', ['["openid"]', app.client_id])
+      expect((await say('allow')).headers.get('location')).toMatch(/\?code=/)
+      expect(await granted()).toEqual([{ scopes: '["openid"]' }])
+    })
+
+    test('no is no, also where another page was told yes', async () => {
+      const { say } = await question(['openid'])
+      expect((await say('allow')).headers.get('location')).toMatch(/\?code=/)
+      expect((await say('deny')).headers.get('location')).toMatch(/\?error=access_denied/)
+    })
+
+    test('who got another role since they signed in can say yes', async () => {
+      const { ada, say, granted } = await question(['openid'], 'user')
+      const { token } = await api.quickActor({ role: 'admin' })
+      await api.send('PATCH', `/v1/users/${ada.id}`, { token, body: { role: 'manager' } })
+      expect((await say('allow')).headers.get('location')).toMatch(/\?code=/)
+      expect(await granted()).toEqual([{ scopes: '["openid"]' }])
+    })
   })
 
   test('who says no is not asked why', async () => {

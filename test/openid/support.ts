@@ -70,7 +70,10 @@ export type Browser = Awaited<ReturnType<typeof openBrowser>>
 /** Goes through authorize as somebody, says yes where they are asked, and answers where the browser is sent. */
 export async function authorize(browser: Browser, search: string, decision = 'allow'): Promise<URL> {
   const first = await browser('GET', `/oauth/authorize?${search}`)
-  const answer = first.status === 200 ? await browser('POST', actionOf(first.text), { decision }) : first
+  const answer =
+    first.status === 200
+      ? await browser('POST', actionOf(first.text), { decision, ...shownBy(first.text) })
+      : first
   const location = answer.headers.get('location')
   if (location === null) throw new Error(`${answer.status} ${answer.text.slice(0, 2000)}`)
   return new URL(location, ISSUER)
@@ -82,6 +85,9 @@ export const actionOf = (page: string) => {
   if (!action) throw new Error(`no question: ${page.slice(0, 3000)}`)
   return action.replaceAll('&amp;', '&')
 }
+
+/** What the question's form says that it showed. */
+export const shownBy = (page: string) => ({ shown: /name="shown" value="([^"]*)"/.exec(page)?.[1] ?? '' })
 
 /** The tokens of a code, as oauth4webapi checks them. */
 export async function redeem(

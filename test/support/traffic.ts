@@ -289,7 +289,7 @@ async function withApp(api: Api, visit: Visit) {
   })
   const page = await browser('GET', `/oauth/authorize?${query}`)
   const action = /action="(\/consent[^"]*)"/.exec(page.text)![1]!.replaceAll('&amp;', '&')
-  const { headers } = await browser('POST', action, { decision: 'allow' })
+  const { headers } = await browser('POST', action, { decision: 'allow', shown: 'openid profile' })
   const code = new URL(headers.get('location')!).searchParams.get('code')!
   const basic = { authorization: `Basic ${btoa(`${app.client_id}:${app.client_secret}`)}` }
   const ask = (fields: Record<string, string>) =>
