@@ -2,13 +2,13 @@ import type { Context, Next } from 'hono'
 import type { Resources } from '../context.ts'
 import { Refusal } from '../http/problem.ts'
 import type { Claims, ClientClaims } from '../sessions/access-tokens.ts'
-import { findClientSession, findService } from '../sessions/client-tokens.ts'
+import { findClientSession, scopesOfService } from '../sessions/client-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { assertMayWrite, assertWithin } from '../throttle/limits.ts'
 import { owesFactor } from './assurance.ts'
 import { isRead } from './credentials.ts'
 import { factorEnrolmentRequired, insufficientScope } from './errors.ts'
-import { hasPermission, outranks, type Permission, rankFor } from './permissions.ts'
+import { isPermission, outranks, type Permission, rankFor } from './permissions.ts'
 
 /**
  * Lets an app or a service in to what it was let do, as `c.var.actor`. It is looked up first, as its token says no role.
@@ -31,6 +31,7 @@ export async function enterAsClient(
   const scopes = token.sid
     ? await scopesOfApp(resources, { ...token, sid: token.sid })
     : await scopesOfService(resources, token)
+  if (!scopes) throw invalidToken(new Refusal('revoked'))
   if (!scopes.includes(permission)) throw insufficientScope()
   const rank = rankFor(permission)
   const isService = token.sid === undefined
@@ -52,17 +53,5 @@ async function scopesOfApp(resources: Resources, token: ClientClaims & { sid: st
   if (!found) throw invalidToken(new Refusal('revoked'))
   if (owesFactor(resources.config.SECOND_FACTOR, found.role, JSON.parse(found.amr)))
     throw factorEnrolmentRequired()
-  return found.scopes.filter((scope) => hasPermission(found.role, scope as Permission))
-}
-
-/** A service's permissions are never more than those of whoever answers for it. */
-async function scopesOfService(resources: Resources, token: ClientClaims): Promise<string[]> {
-  const found = await findService(resources, token.client_id)
-  const owner = found?.owner_role
-  if (!found || !owner || token.sub !== token.client_id || found.epoch !== token.epoch)
-    throw invalidToken(new Refusal('revoked'))
-  const now = JSON.parse(found.scopes) as string[]
-  return token.scope
-    .split(' ')
-    .filter((scope) => now.includes(scope) && hasPermission(owner, scope as Permission))
+  return found.scopes.filter(isPermission)
 }

@@ -32,6 +32,14 @@ const PERMISSIONS: Record<Role, readonly Permission[]> = {
 
 export const hasPermission = (role: Role, permission: Permission) => PERMISSIONS[role].includes(permission)
 
+/** Of the scopes that an app may have: those that are permissions. */
+export const isPermission = (scope: string): scope is Permission =>
+  (ALL_PERMISSIONS as readonly string[]).includes(scope)
+
+/** What somebody of this role can let an app do: a permission that they lack themselves is none of theirs to give. */
+export const scopesWithin = (scopes: readonly string[], role: Role): string[] =>
+  scopes.filter((scope) => !isPermission(scope) || hasPermission(role, scope))
+
 /** Whether whoever acts may do something: by their role or, where it is an app, by what it was let do. */
 export const allows = (
   actor: { role: Role; client?: { scopes: readonly string[] } },

@@ -7,9 +7,11 @@ import type { Resources } from '../context.ts'
 import { build, rowExists } from '../database/statements.ts'
 import { type Claims, type ClientClaims, isOfClient, verifyAnyToken } from '../sessions/access-tokens.ts'
 import {
+  type ClientSessionRow,
   findService,
   isClientSessionLive,
   scopesNow,
+  scopesOfService,
   selectClientSession,
 } from '../sessions/client-tokens.ts'
 import { sessions } from '../sessions/models.ts'
@@ -55,8 +57,9 @@ export async function introspect(
     throw oauthError('unauthorized_client', 'A public client proves nothing, and is told nothing.')
   const [row] = read.found
   if (refresh) {
-    if (!isClientSessionLive(row)) return INACTIVE
+    if (!isClientSessionLive(row) || isSpent(resources, refresh, row)) return INACTIVE
     const scope = scopesNow(row, (row.scope ?? '').split(' ')).join(' ')
+    if (scope === '') return INACTIVE
     return {
       active: true,
       client_id: client.id,
@@ -74,15 +77,19 @@ export async function introspect(
     const profile = await findOwnProfile(resources, claims, { isFresh: false }).catch(() => undefined)
     return profile ? { active: true, ...common } : INACTIVE
   }
-  if (!isApps) return (await isServiceLive(resources, claims)) ? { active: true, ...common } : INACTIVE
-  if (!isClientSessionLive(row, claims.epoch)) return INACTIVE
-  return { active: true, ...common, scope: scopesNow(row, claims.scope.split(' ')).join(' ') }
+  if (isApps && !isClientSessionLive(row, claims.epoch)) return INACTIVE
+  const scopes = isApps
+    ? scopesNow(row!, claims.scope.split(' '))
+    : ((await scopesOfService(resources, claims)) ?? [])
+  return scopes.length > 0 ? { active: true, ...common, scope: scopes.join(' ') } : INACTIVE
 }
 
-async function isServiceLive(resources: Resources, claims: ClientClaims): Promise<boolean> {
-  const service = await findService(resources, claims.client_id)
-  return service?.epoch === claims.epoch && service.owner_role !== null
-}
+/** Whether a refresh token's successor is all that counts: at /oauth/token it would end the session. */
+const isSpent = (
+  { config, now }: Resources,
+  { counter }: { counter: number },
+  row: Pick<ClientSessionRow, 'counter' | 'rotated_at'>,
+) => row.counter > counter + (row.rotated_at + config.REFRESH_GRACE_SECONDS * 1000 > now ? 1 : 0)
 
 async function mayAskOfAny(resources: Resources, client: Client): Promise<boolean> {
   const scopes = JSON.parse(client.scopes) as string[]

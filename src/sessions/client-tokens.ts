@@ -1,9 +1,10 @@
 import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { hasPermission, type Permission, scopesWithin } from '../access/permissions.ts'
 import type { Resources } from '../context.ts'
 import { build, databaseNow, type Places, prepare, type RowsOf } from '../database/statements.ts'
 import { oauthClients, oauthGrants } from '../oauth/models.ts'
 import { type Profile, profileColumns, userIsActive, users } from '../users/models.ts'
-import type { Claims } from './access-tokens.ts'
+import type { Claims, ClientClaims } from './access-tokens.ts'
 import { sessions } from './models.ts'
 
 /**
@@ -45,6 +46,8 @@ export const selectClientSession = prepare(({ sid, sub, client_id, now }: Places
       is_live: sql<0 | 1>`coalesce(${isLive(now)}, 0)`.as('is_live'),
       token_epoch: users.token_epoch,
       amr: sessions.amr,
+      counter: sessions.counter,
+      rotated_at: sessions.rotated_at,
       scope: sessions.scope,
       parent_id: sessions.parent_id,
       proved_at: sessions.proved_at,
@@ -72,9 +75,12 @@ export const isClientSessionLive = (
   epoch?: number,
 ): row is ClientSessionRow => row?.is_live === 1 && (epoch === undefined || row.token_epoch === epoch)
 
-/** Of these scopes, those that the session, the app and what it was let do all have, as they are now. */
+/**
+ * Of these scopes, those that the session, the app and what it was let do all have, as they are now. A person has no more
+ * for an app than their role has.
+ */
 export function scopesNow(
-  row: Pick<ClientSessionRow, 'scope' | 'client_scopes' | 'granted'>,
+  row: Pick<ClientSessionRow, 'scope' | 'client_scopes' | 'granted' | 'role'>,
   scopes: readonly string[],
 ): string[] {
   const kept = [
@@ -82,7 +88,7 @@ export function scopesNow(
     JSON.parse(row.client_scopes) as string[],
     JSON.parse(row.granted ?? '[]') as string[],
   ]
-  return scopes.filter((scope) => kept.every((list) => list.includes(scope)))
+  return scopesWithin(scopes, row.role).filter((scope) => kept.every((list) => list.includes(scope)))
 }
 
 /** The session of an app's token, where it is live, with what the token may do now. */
@@ -124,6 +130,20 @@ const readService = prepare(({ id, now }: Places<{ id: string; now: number }>) =
 /** What a service is now, with the role of whoever answers for it; null where nobody does. */
 export async function findService({ db, now }: Pick<Resources, 'db' | 'now'>, id: string) {
   return (await db.read(readService({ id, now }))).found[0]
+}
+
+/** What a service's token may do now, which is never more than whoever answers for it may; undefined where it ended. */
+export async function scopesOfService(
+  resources: Pick<Resources, 'db' | 'now'>,
+  token: Pick<ClientClaims, 'sub' | 'client_id' | 'epoch' | 'scope'>,
+): Promise<string[] | undefined> {
+  const found = await findService(resources, token.client_id)
+  const owner = found?.owner_role
+  if (!found || !owner || token.sub !== token.client_id || found.epoch !== token.epoch) return undefined
+  const now = JSON.parse(found.scopes) as string[]
+  return token.scope
+    .split(' ')
+    .filter((scope) => now.includes(scope) && hasPermission(owner, scope as Permission))
 }
 
 const liveService = ({ epoch, client }: Claims, now: number) =>

@@ -244,4 +244,77 @@ describe('Introspection', () => {
     expect(await ask(app, tokens.access_token)).toEqual({ active: false })
     expect(await ask(app, 'x')).toEqual({ active: false })
   })
+
+  test('a refresh token is good until its successor is all that counts', async () => {
+    const app = await addApp(api, { first_party: true })
+    const begun = await begin(app)
+    const location = await authorize(await openBrowser(api, await somebody()), begun.search)
+    const { tokens, client } = await redeem(api, as, app, location, begun)
+    const first = tokens.refresh_token!
+    const next = await oauth.refreshTokenGrantRequest(as, client, authOf(app), first, optionsOf(api))
+    const { refresh_token: second } = await oauth.processRefreshTokenResponse(as, client, next)
+    await api.sql('UPDATE sessions SET rotated_at = rotated_at - 60000 WHERE client_id = ?', [app.client_id])
+    const isActive = async (token: string) => {
+      const answer = await oauth.introspectionRequest(as, client, authOf(app), token, optionsOf(api))
+      return (await oauth.processIntrospectionResponse(as, client, answer)).active
+    }
+    expect([await isActive(first), await isActive(second!)]).toEqual([false, true])
+  })
+
+  describe('says no more than what holds at /v1', () => {
+    const word = async (token: string) => {
+      const service = await addApp(api, {
+        grants: ['client_credentials'],
+        redirect_uris: [],
+        scopes: ['tokens:introspect'],
+      })
+      const client = { client_id: service.client_id }
+      const answer = await oauth.introspectionRequest(as, client, authOf(service), token, optionsOf(api))
+      const { active, scope } = await oauth.processIntrospectionResponse(as, client, answer)
+      return [active, scope]
+    }
+
+    test('of an app whose person was demoted; nor does a refresh', async () => {
+      const scopes = ['openid', 'users:read', 'users:update']
+      const app = await addApp(api, { first_party: true, scopes })
+      const ada = await api.person({ role: 'manager', email_verified_at: Date.now(), password_hash: null })
+      const begun = await begin(app, { scope: scopes.join(' ') })
+      const location = await authorize(await openBrowser(api, ada), begun.search)
+      const { tokens, client } = await redeem(api, as, app, location, begun)
+      expect(await word(tokens.access_token)).toEqual([true, scopes.join(' ')])
+      const { token } = await api.quickActor({ role: 'admin' })
+      await api.send('PATCH', `/v1/users/${ada.id}`, { token, body: { role: 'user' } })
+      const answer = await oauth.refreshTokenGrantRequest(
+        as,
+        client,
+        authOf(app),
+        tokens.refresh_token!,
+        optionsOf(api),
+      )
+      const next = await oauth.processRefreshTokenResponse(as, client, answer)
+      expect([next.scope, await word(next.access_token)]).toEqual(['openid', [true, 'openid']])
+    })
+
+    test.each([
+      [
+        'that may do less',
+        'UPDATE oauth_clients SET scopes = \'["users:read"]\' WHERE id = ?1 AND ?2 <> ?1',
+        [true, 'users:read'],
+      ],
+      [
+        'whose owner was demoted',
+        "UPDATE users SET role = 'user' WHERE id = ?2 AND ?1 <> ?2",
+        [false, undefined],
+      ],
+    ])('of a service %s', async (_, change, expected) => {
+      const scopes = ['users:read', 'users:delete']
+      const app = await addApp(api, { grants: ['client_credentials'], redirect_uris: [], scopes })
+      const client = { client_id: app.client_id }
+      const answer = await oauth.clientCredentialsGrantRequest(as, client, authOf(app), {}, optionsOf(api))
+      const { access_token: token } = await oauth.processClientCredentialsResponse(as, client, answer)
+      expect(await word(token)).toEqual([true, scopes.join(' ')])
+      await api.sql(change, [app.client_id, app.owner_id])
+      expect(await word(token)).toEqual(expected)
+    })
+  })
 })

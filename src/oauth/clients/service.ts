@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { and, asc, desc, eq, gt, lt, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { requireRecentLogin } from '../../access/guards.ts'
-import { hasPermission } from '../../access/permissions.ts'
+import { hasPermission, isPermission } from '../../access/permissions.ts'
 import { type Action, activityLogs } from '../../activity/models.ts'
 import { record } from '../../activity/service.ts'
 import type { Resources } from '../../context.ts'
@@ -14,7 +14,7 @@ import { type Authority, byActor } from '../../users/change.ts'
 import { writeConflict } from '../../users/errors.ts'
 import { clientHasNoSecret, clientNotFound, tooManyClients } from '../errors.ts'
 import { type Client as ClientRow, oauthClients } from '../models.ts'
-import { isPermission, OPENID_SCOPES } from '../scopes.ts'
+import { OPENID_SCOPES } from '../scopes.ts'
 import {
   type Client,
   type ClientWithSecret,
