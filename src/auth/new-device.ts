@@ -1,4 +1,4 @@
-import { type SQL, sql } from 'drizzle-orm'
+import type { SQL } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { openDeviceNotices } from '../mail/limits.ts'
 import { enqueueNotice } from '../mail/outbox.ts'
@@ -20,8 +20,5 @@ export function tellOfNewDevice(
   if (device || user.last_login_at === null || user.email_verified_at === null || !resources.send) return []
   // A browser has its device token in a cookie.
   const told = openDeviceNotices(resources, user.id, { knowsTokens: knowsTokens || cookie === true })
-  const mail = enqueueNotice(resources, 'new_device', user, sql`${isStarted} AND ${told.isDue}`, {
-    about: sessionId,
-  })
-  return [{ ...mail, statements: [told.count(isStarted), ...mail.statements] }]
+  return [enqueueNotice(resources, 'new_device', user, isStarted, { about: sessionId, told })]
 }

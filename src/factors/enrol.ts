@@ -9,7 +9,13 @@ import type { OneTimeToken } from '../links/models.ts'
 import { ACCEPTED, type MailRequested } from '../links/schemas.ts'
 import { linkIsLive, requireToken, voidTokens } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
-import { MAILS_OF_ACTOR, openMailRequest } from '../mail/limits.ts'
+import {
+  MAILS_OF_ACTOR,
+  type Notices,
+  openAddedNotices,
+  openMailRequest,
+  openNotices,
+} from '../mail/limits.ts'
 import { enqueueAsked, enqueueNotice, sendAfterwards } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
@@ -30,24 +36,36 @@ export interface Own {
   state: FactorState
   totp: Totp | undefined
   amr: readonly string[]
+  /** What this session has added. */
+  added: { told: Notices; mayAdd: SQL; assertMayAdd: () => void }
 }
 
 /** Throws 403 `reauthentication_required`. */
-export async function readOwn({ db, config, now }: Resources, actor: Claims): Promise<Own> {
+export async function readOwn(resources: Resources, actor: Claims): Promise<Own> {
+  const { db, config, now } = resources
   requireRecentLogin(actor, now)
+  const added = openAddedNotices(resources, actor.sid, actor.sub)
   const {
     user: [user],
     state: [state],
     totp: [totp],
     session: [session],
+    spent,
   } = await db.read({
     user: selectUsers().where(eq(users.id, actor.sub)),
     state: selectFactorState(config, actor.sub),
     totp: build.select().from(factors).where(eq(factors.user_id, actor.sub)),
     session: build.select({ amr: sessions.amr }).from(sessions).where(eq(sessions.id, actor.sid)),
+    spent: added.spent,
   })
   if (!user || !state || !session) throw invalidToken(new Refusal('unknown'))
-  return { user, state, totp, amr: JSON.parse(session.amr) as string[] }
+  return {
+    user,
+    state,
+    totp,
+    amr: JSON.parse(session.amr) as string[],
+    added: { ...added, assertMayAdd: () => added.assertMayAdd(spent) },
+  }
 }
 
 /**
@@ -135,6 +153,8 @@ export interface NewFactor {
 /**
  * Adds a factor, whose first use has just been seen: it joins the session's `amr`, which rises by nothing else. The
  * other sessions end, the owner is told, and the account's first factor gives ten recovery codes.
+ *
+ * @throws 429 `too_many_attempts` where the owner has been told of so many that one more would not be.
  */
 export async function addFactor(
   resources: Resources,
@@ -144,8 +164,9 @@ export async function addFactor(
   factor: NewFactor,
 ): Promise<string[]> {
   assertMayEnrol(resources, own, mailProof)
+  own.added.assertMayAdd()
   const { now } = resources
-  const { user, amr } = own
+  const { user, amr, added } = own
   const isFirst = !hasFactor(own.state)
   const codes = isFirst ? makeRecoveryCodes() : []
   const by = byActor(actor, now)
@@ -155,7 +176,7 @@ export async function addFactor(
     resources,
     {
       ...by,
-      holds: sql`(${by.holds} AND ${factor.holds} AND ${isStillFirst} AND ${mailIsLive})`,
+      holds: sql`(${by.holds} AND ${factor.holds} AND ${isStillFirst} AND ${mailIsLive} AND ${added.mayAdd})`,
       refused: factor.refused,
       ...(mailProof && {
         spend: (isDone) => voidTokens(now, ['enrol_factor'], sql`id = ${mailProof.id} AND ${isDone}`),
@@ -178,7 +199,10 @@ export async function addFactor(
           .where(and(eq(sessions.id, actor.sid), isDone)),
       ],
       mails: (isDone) => [
-        enqueueNotice(resources, `${factor.kind}_added`, user, isDone, { about: factor.about }),
+        enqueueNotice(resources, `${factor.kind}_added`, user, isDone, {
+          about: factor.about,
+          told: added.told,
+        }),
       ],
     },
   )
@@ -195,6 +219,8 @@ export async function removeFactor(
   factor: Omit<NewFactor, 'proof' | 'about'>,
 ): Promise<void> {
   const by = byActor(actor, resources.now)
+  const kind = `${factor.kind}_removed` as const
+  const told = openNotices(resources, kind, actor.sid, user.id)
   await applyChange(
     resources,
     { ...by, holds: sql`(${by.holds} AND ${factor.holds})`, refused: factor.refused },
@@ -210,7 +236,7 @@ export async function removeFactor(
         ...factor.write(isDone),
         removeRecoveryCodes(user.id, sql`${isDone} AND NOT ${accountHasFactor(user.id)}`),
       ],
-      mails: (isDone) => [enqueueNotice(resources, `${factor.kind}_removed`, user, isDone)],
+      mails: (isDone) => [enqueueNotice(resources, kind, user, isDone, { told })],
     },
   )
 }

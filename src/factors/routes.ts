@@ -58,6 +58,7 @@ export const factorRoutes = new Hono<AppEnv>()
         addressNotVerified,
         invalidLink,
         writeConflict,
+        () => tooManyAttempts(60),
       ],
     }),
     signedInToEnrol,

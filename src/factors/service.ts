@@ -3,6 +3,7 @@ import { keepsWayIn } from '../access/can-sign-in.ts'
 import type { Resources } from '../context.ts'
 import { build, rowExists } from '../database/statements.ts'
 import { Refusal } from '../http/problem.ts'
+import { openNotices } from '../mail/limits.ts'
 import { enqueueNotice } from '../mail/outbox.ts'
 import { passkeys } from '../passkeys/models.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
@@ -83,7 +84,8 @@ export async function beginTotpAgain(resources: Resources, actor: Claims): Promi
 /**
  * The first code of the app: from here on, signing in takes one.
  *
- * @throws 403 `wrong_code`, `mail_code_required`, `reauthentication_required`; 409 `nothing_to_confirm`; 400.
+ * @throws 403 `wrong_code`, `mail_code_required`, `reauthentication_required`; 409 `nothing_to_confirm`; 400;
+ *   429 `too_many_attempts`.
  */
 export async function confirmTotp(
   resources: Resources,
@@ -146,6 +148,7 @@ export async function renewRecoveryCodes(resources: Resources, actor: Claims): P
   const { user, state } = await readOwn(resources, actor)
   if (!hasFactor(state)) throw noFactor()
   const recovery_codes = makeRecoveryCodes()
+  const told = openNotices(resources, 'recovery_codes_renewed', actor.sid, user.id)
   const by = byActor(actor, now)
   const holds = sql`(${by.holds} AND ${accountHasFactor(user.id)} AND ${rowExists(users, user.id)})`
   await applyChange(resources, { ...by, holds, refused: noFactor }, user, {
@@ -154,7 +157,7 @@ export async function renewRecoveryCodes(resources: Resources, actor: Claims): P
     leavesUser: true,
     reliesOn: isSamePerson(user),
     alsoWrite: (isDone) => storeRecoveryCodes(user.id, recovery_codes, now, isDone),
-    mails: (isDone) => [enqueueNotice(resources, 'recovery_codes_renewed', user, isDone)],
+    mails: (isDone) => [enqueueNotice(resources, 'recovery_codes_renewed', user, isDone, { told })],
   })
   return { recovery_codes }
 }

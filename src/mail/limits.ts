@@ -17,8 +17,10 @@ const MAILS_TO_ADDRESS = 3
 /** What somebody who is signed in asks for in an hour, and somebody who makes accounts for others. */
 export const MAILS_OF_ACTOR = 30
 export const MAILS_OF_MANAGER = 1000
-/** How often in an hour a user is told the same of what one who manages does to them. */
+/** How often in an hour a user is told the same of what one who manages does to them, or a session of theirs does. */
 const NOTICES_ALIKE = 3
+/** How many factors one session adds in an hour: each is told, with a link that takes it back. */
+const FACTORS_ADDED = 20
 /** How often in a day a user is told of a new device: of clients that know of device tokens, and of those that do not. */
 const NEW_DEVICES = { known: 10, unknown: 1 } as const
 
@@ -109,20 +111,44 @@ export function openMailRequest(
   }
 }
 
+/** Counts what is told. */
+export interface Notices {
+  count: (condition: SQL) => Statement
+  /** A condition, once it is counted. */
+  isDue: SQL
+}
+
 /**
  * A change that was made is told, however many mails somebody has asked for. But who manages could disable and enable
- * somebody without end: of what one of them does to one user, three mails of a kind go out in an hour, and the history
- * tells the rest. Nobody else's notices are used up by it.
+ * somebody without end, and a thief renew recovery codes: three mails of a kind go out in an hour, and the history tells
+ * the rest. Nobody else's notices are used up by it, and no other session's.
+ *
+ * @param by who manages, or the session in which users change something of their own.
  */
-export function openNotices(resources: Resources, kind: MailKind, actorId: string, userId: string) {
-  const told = {
-    key: counterKey(resources, 'mail', `told ${kind} by ${actorId}`, userId),
+export function openNotices(resources: Resources, kind: MailKind, by: string, userId: string): Notices {
+  return noticesOf(resources, {
+    key: counterKey(resources, 'mail', `told ${kind} by ${by}`, userId),
     limit: NOTICES_ALIKE,
+  })
+}
+
+/**
+ * The same of factors that a session adds. Only the mail has the link that takes one back, so one that would not be told
+ * is not added: `mayAdd` is a condition of the change, and `spent` is for a read before it, and for `assertMayAdd`, which
+ * throws 429 `too_many_attempts`.
+ */
+export function openAddedNotices(resources: Resources, sessionId: string, userId: string) {
+  const { now } = resources
+  const added = {
+    key: counterKey(resources, 'mail', `factors added by ${sessionId}`, userId),
+    limit: FACTORS_ADDED,
   }
   return {
-    count: (condition: SQL) => countUp(told.key, resources.now, condition) as Statement,
-    /** A condition, once it is counted. */
-    isDue: isWithin(told),
+    told: noticesOf(resources, added),
+    mayAdd: hasLeft(added, now),
+    spent: sql<Pick<Verdict, 'refused_until'>>`SELECT max(expires_at) AS refused_until FROM ${throttles}
+      WHERE ${isSpent(added, now)}`,
+    assertMayAdd: ([spent]: Pick<Verdict, 'refused_until'>[]) => refuseUntil(spent!.refused_until, now),
   }
 }
 
@@ -137,12 +163,13 @@ export function openDeviceNotices(
     key: counterKey(resources, 'mail', `new device of ${client}`, userId),
     limit: NEW_DEVICES[client],
   }
-  return {
-    count: (condition: SQL) => countUp(told.key, resources.now, condition, DAY_MS) as Statement,
-    /** A condition, once it is counted. */
-    isDue: isWithin(told),
-  }
+  return noticesOf(resources, told, DAY_MS)
 }
+
+const noticesOf = ({ now }: Resources, told: Counter, lastsMs = HOUR_MS): Notices => ({
+  count: (condition) => countUp(told.key, now, condition, lastsMs),
+  isDue: isWithin(told),
+})
 
 /** By each one's index: beside a constant, SQLite reads the whole table. */
 const anyOf = (conditions: SQL[]) => (conditions.length > 0 ? sql.join(conditions, sql` OR `) : sql`0`)

@@ -10,7 +10,7 @@ import { normalizeEmail } from '../values/email.ts'
 import { timeOfId } from '../values/ids.ts'
 import { AT_A_TIME, deliverNew } from './delivery.ts'
 import { KINDS, type MailKind } from './kinds.ts'
-import type { MailRequested } from './limits.ts'
+import type { MailRequested, Notices } from './limits.ts'
 import { type OutboxMail, outbox } from './models.ts'
 import { deviceOf } from './text.ts'
 
@@ -126,13 +126,14 @@ export type Recipient = Pick<User, 'id' | 'email' | 'email_normalized' | 'email_
  * there; an address that nobody has proved gets nothing but what proves it.
  *
  * @param more.about what its link takes back.
+ * @param more.told counts it, so that the same is not told without end.
  */
 export function enqueueNotice(
   resources: Resources,
   kind: KindWhere<{ isCounted: false }>,
   user: Recipient,
   condition: SQL,
-  { newEmail, about }: { newEmail?: string; about?: string } = {},
+  { newEmail, about, told }: { newEmail?: string; about?: string; told?: Notices } = {},
 ) {
   const { id, email, email_normalized: emailNormalized } = user
   // As it was read, as the change may be of the address; or by the change, which may be what proves it.
@@ -141,7 +142,9 @@ export function enqueueNotice(
       ? sql`1`
       : sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${id} AND email_verified_at IS NOT NULL)`
   const mail = { kind, subjectId: id, userId: id, email, emailNormalized, newEmail, about }
-  return enqueueWithLink(resources, mail, sql`${condition} AND ${isVerified}`)
+  const isTold = told ? sql`${isVerified} AND ${told.isDue}` : isVerified
+  const queued = enqueueWithLink(resources, mail, sql`${condition} AND ${isTold}`)
+  return { ...queued, statements: [...(told ? [told.count(condition)] : []), ...queued.statements] }
 }
 
 /** What a request sends by itself; the rest is due, and goes with the next run of the cron job. */

@@ -8,6 +8,7 @@ import { body, operation } from '../http/operation.ts'
 import { revalidated } from '../http/precondition.ts'
 import { invalidLink } from '../links/errors.ts'
 import { outliveCopies } from '../sessions/cookie.ts'
+import { tooManyAttempts } from '../throttle/errors.ts'
 import { addressNotVerified, writeConflict } from '../users/errors.ts'
 import { originsOf } from './ceremonies.ts'
 import * as errors from './errors.ts'
@@ -55,6 +56,7 @@ export const passkeyRoutes = new Hono<AppEnv>()
         addressNotVerified,
         invalidLink,
         writeConflict,
+        () => tooManyAttempts(60),
       ],
     }),
     signedInToEnrol,

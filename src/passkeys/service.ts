@@ -53,7 +53,7 @@ export async function beginPasskey(resources: Resources, actor: Claims): Promise
  * Adds a passkey that was made for a challenge of this session.
  *
  * @throws 400 `invalid_passkey`, `invalid_link`; 403 `mail_code_required`, `reauthentication_required`; 409
- *   `passkey_exists`, `too_many_passkeys`, `address_not_verified`.
+ *   `passkey_exists`, `too_many_passkeys`, `address_not_verified`; 429 `too_many_attempts`.
  */
 export async function registerPasskey(
   resources: Resources,

@@ -1,6 +1,7 @@
 import { and, eq } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { build, databaseNow } from '../database/statements.ts'
+import { openNotices } from '../mail/limits.ts'
 import { enqueueNotice } from '../mail/outbox.ts'
 import { unchangedPassword } from '../passwords/errors.ts'
 import { normalizePassword } from '../passwords/policy.ts'
@@ -48,6 +49,7 @@ export const changePassword = (
       turn: session.turn + TURNS_PAST_COPIES,
     }
     relyOnTurn(actor)
+    const told = openNotices(resources, 'password_changed', actor.sid, row.id)
     const user = await applyChange(resources, byActor(actor, resources.now), row, {
       action: 'password.changed',
       // What strangers have guessed was the old one.
@@ -56,7 +58,7 @@ export const changePassword = (
       endsTokens: true,
       forgetsDevices: true,
       endsSessions: { reason: 'password_changed', exceptId: actor.sid },
-      mails: (isDone) => [enqueueNotice(resources, 'password_changed', row, isDone)],
+      mails: (isDone) => [enqueueNotice(resources, 'password_changed', row, isDone, { told })],
       alsoWrite: (isDone) => [
         ...clearAttempts,
         forgetAttempts(resources, row.email_normalized, isDone),

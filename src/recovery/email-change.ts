@@ -10,7 +10,7 @@ import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
 import type { Proof } from '../links/schemas.ts'
 import { LIFETIME_MS, linkIsLive, requireToken } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
-import { MAILS_OF_ACTOR, openMailRequest } from '../mail/limits.ts'
+import { MAILS_OF_ACTOR, openMailRequest, openNotices } from '../mail/limits.ts'
 import { enqueueAsked, enqueueNotice, sendAfterwards } from '../mail/outbox.ts'
 import { type OwnPassword, withOwnPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
@@ -85,6 +85,7 @@ async function askForEmailChange(
   // Its link undoes the change, which an address that nobody has proved cannot.
   const notice = enqueueNotice(resources, 'email_change_requested', row, isDone, {
     newEmail: input.new_email,
+    told: openNotices(resources, 'email_change_requested', actor.sid, row.id),
   })
   const { verdict, mails } = await db.writeBatch(
     {

@@ -1,5 +1,7 @@
+import { decodeBase32IgnorePadding } from '@oslojs/encoding'
 import { expect, test } from 'vitest'
 import { type Api, linkIn, openApi, PASSWORD } from '../support/api.ts'
+import { addPasskey, addTotp, answerOf, codeOf, withinOneStep } from '../support/factors.ts'
 import { limiter } from '../support/limiter.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
@@ -84,6 +86,75 @@ test('RL6: whoever disables and enables a user in a loop sends three notices of 
   expect((await api.historyOf(ada.id)).filter((action) => action === 'user.enabled')).toHaveLength(5)
   await toggle(other.token)
   expect(await api.mailsTo(ada.email)).toHaveLength(8)
+})
+
+test('RL6: what a session changes of its own account in a loop is told three times an hour and kind, and keeps no other session from telling', async () => {
+  const api = openApi()
+  const ada = await api.actor({ email_verified_at: 1 })
+  const other = (await api.logIn(ada)).access_token
+  await addTotp(api, ada)
+  const told = async (subject: RegExp) =>
+    (await api.mailsTo(ada.email)).filter((mail) => subject.test(mail.subject)).length
+  const send = (path: string, token: string, body?: object) =>
+    api.send<{ access_token: string }>('POST', `/v1/auth/${path}`, { token, ...(body && { body }) })
+  const renew = async (token: string) =>
+    expect((await send('factors/recovery_codes', token)).status).toBe(200)
+  const move = async (token: string) => {
+    const body = { new_email: newAddress(), current_password: PASSWORD }
+    expect((await send('change_email', token, body)).status).toBe(202)
+  }
+  for (const [change, subject, action] of [
+    [renew, /recovery codes/i, 'recovery_codes.renewed'],
+    [move, /address/i, 'email.change_requested'],
+  ] as const) {
+    await change(ada.token)
+    expect(await told(subject)).toBe(1)
+    for (let i = 0; i < 4; i++) await change(ada.token)
+    expect(await told(subject)).toBe(3)
+    await change(other)
+    expect(await told(subject)).toBe(4)
+    expect((await api.historyOf(ada.id)).filter((name) => name === action)).toHaveLength(6)
+    await api.ages(3_600_001)
+  }
+  let [token, password] = [ada.token, PASSWORD]
+  for (let i = 0; i < 5; i++) {
+    const body = { current_password: password, new_password: `nine green bears run ${i}` }
+    const changed = await send('change_password', token, body)
+    expect(changed.status).toBe(200)
+    ;[token, password] = [changed.body.access_token, body.new_password]
+  }
+  expect(await told(/password/i)).toBe(3)
+})
+
+test('RL6, MF6: of factors each that one session adds is told, twenty in an hour; then none is added, but by another session', async () => {
+  const api = openApi()
+  const ada = await api.actor({ email_verified_at: 1 })
+  const passkey = await addPasskey(api, ada)
+  const add = async (token: string) => {
+    const begun = await api.send<{ secret: string }>('POST', '/v1/auth/factors/totp', { token })
+    expect(begun.status).toBe(201)
+    await withinOneStep()
+    const code = codeOf(decodeBase32IgnorePadding(begun.body.secret))
+    return api.send('POST', '/v1/auth/factors/totp/confirm', { token, body: { code } })
+  }
+  const told = async (word: string) =>
+    (await api.mailsTo(ada.email)).filter(({ subject }) => subject.includes(`app was ${word}`)).length
+  for (let i = 0; i < 20; i++) {
+    expect((await add(ada.token)).status).toBe(200)
+    const removed = await api.send('DELETE', '/v1/auth/factors/totp', { token: ada.token })
+    expect(removed.status).toBe(204)
+  }
+  expect([await told('added'), await told('removed')]).toEqual([20, 3])
+  const before = await api.historyOf(ada.id)
+  const refused = await add(ada.token)
+  expect([refused.status, refused.body.code]).toEqual([429, 'too_many_attempts'])
+  expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(3000)
+  expect(await api.historyOf(ada.id)).toEqual(before)
+  expect(await api.sql('SELECT 1 FROM factors WHERE user_id = ? AND confirmed_at > 0', [ada.id])).toEqual([])
+  const body = await answerOf(api, passkey, '/v1/auth/login/passkey/options')
+  const mine = await api.send<{ access_token: string }>('POST', '/v1/auth/login/passkey', { body })
+  expect((await add(mine.body.access_token)).status).toBe(200)
+  expect(await told('added')).toBe(21)
 })
 
 test('RL6: above MAILS_PER_HOUR whoever is signed in is mailed for, and whoever is not is not', async () => {

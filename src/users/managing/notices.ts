@@ -41,12 +41,7 @@ export function noticeTo(
 ): Notice[] {
   if (user.email_verified_at === null) return []
   const told = openNotices(acting, kind, acting.actor?.sub ?? 'the operator', user.id)
-  return [
-    (isDone) => {
-      const mail = enqueueNotice(acting, kind, user, sql`${isDone} AND ${told.isDue}`)
-      return { ...mail, statements: [told.count(isDone), ...mail.statements] }
-    },
-  ]
+  return [(isDone) => enqueueNotice(acting, kind, user, isDone, { told })]
 }
 
 /** Whoever closes an account knows its password, and need not be its owner: who is told can take it back. */
