@@ -30,13 +30,22 @@ async function discover(): Promise<oauth.AuthorizationServer> {
   return oauth.processDiscoveryResponse(issuer, answer)
 }
 
+/** What a GET without a parameter is answered with; the others say 200. */
+const STATUS: Record<string, number> = {
+  authorization_endpoint: 400,
+  token_endpoint: 405,
+  introspection_endpoint: 405,
+  revocation_endpoint: 405,
+  userinfo_endpoint: 401,
+}
+
 test('AT6: the metadata are found where they belong, and name nothing that does not work', async () => {
   const server = await discover()
   expect(server.issuer).toBe(api.config().ISSUER)
   for (const [name, value] of Object.entries(server)) {
     if (!/_(endpoint|uri)$|^service_documentation$/.test(name)) continue
     const answer = await api.send('GET', new URL(value as string).pathname)
-    expect([name, answer.status]).toEqual([name, 200])
+    expect([name, answer.status]).toEqual([name, STATUS[name] ?? 200])
   }
 })
 
