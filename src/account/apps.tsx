@@ -38,22 +38,26 @@ const App: FC<PageProps & { grant: Grant }> = ({ view, viewer, grant }) => {
   )
   return (
     <Section title={name} hint={since}>
-      <p>{own.may}</p>
-      <ul>
-        {scopes.map((scope) => (
-          <li>{names[scope] ?? scope}</li>
-        ))}
-      </ul>
       <div class="stack">
+        <div>
+          <p class="soft">{own.may}</p>
+          <ul>
+            {scopes.map((scope) => (
+              <li>{names[scope] ?? scope}</li>
+            ))}
+          </ul>
+        </div>
         {scopes.length > 1 && (
           <Fold summary={own.change}>
             <Form action="/account/apps/change" token={viewer.formToken}>
               <input type="hidden" name="id" value={id} />
-              {scopes.map((scope) => (
-                <Checkbox name={`${KEEP}${scope}`} checked>
-                  {names[scope] ?? scope}
-                </Checkbox>
-              ))}
+              <div>
+                {scopes.map((scope) => (
+                  <Checkbox name={`${KEEP}${scope}`} checked>
+                    {names[scope] ?? scope}
+                  </Checkbox>
+                ))}
+              </div>
               <Button>{own.save}</Button>
             </Form>
           </Fold>
