@@ -214,20 +214,25 @@ export const limitHashing = documented(
 /**
  * The first shield of everything that takes a password or a token: a count by network, kept by the platform. What a
  * neighbour asks for shuts nobody out who brings a token of ours: that is counted for itself then.
+ *
+ * @param findOther a name for the counter of what else nobody can make up.
  */
-export const limitByNetwork = documented(
-  createMiddleware<AppEnv>(async (c, next) => {
-    try {
-      await assertNetworkWithin(c.var, c.var.origin.ip)
-    } catch (refusal) {
-      const bearer = toAppError(refusal).status === 429 ? await findBearer(c) : undefined
-      if (bearer === undefined) throw refusal
-      await assertWithin(c.var, 'RATE_LIMIT_BY_TOKEN', bearer)
-    }
-    await next()
-  }),
-  { problems: [() => tooManyRequests(60), rateLimitUnavailable] },
-)
+export const limitNetwork = (findOther: (c: Context<AppEnv>) => Promise<string | undefined>) =>
+  documented(
+    createMiddleware<AppEnv>(async (c, next) => {
+      try {
+        await assertNetworkWithin(c.var, c.var.origin.ip)
+      } catch (refusal) {
+        const isFull = toAppError(refusal).status === 429
+        const bearer = isFull ? ((await findBearer(c)) ?? (await findOther(c))) : undefined
+        if (bearer === undefined) throw refusal
+        await assertWithin(c.var, 'RATE_LIMIT_BY_TOKEN', bearer)
+      }
+      await next()
+    }),
+    { problems: [() => tooManyRequests(60), rateLimitUnavailable] },
+  )
+export const limitByNetwork = limitNetwork(async () => undefined)
 
 /**
  * For what cannot be undone, or gives power away: a session left open, or a stolen token, is not enough. A refresh

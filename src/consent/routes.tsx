@@ -5,8 +5,8 @@ import type { Resources } from '../context.ts'
 import { readText } from '../http/body.ts'
 import { readFields } from '../http/fields.ts'
 import { Hono } from '../http/hono.ts'
-import { notFound } from '../http/problem.ts'
 import { decide, giveCode, languageOf, type Outcome, refuse } from '../oauth/authorize.ts'
+import { MAX_QUERY_LENGTH } from '../oauth/authorize-request.ts'
 import { giveConsent } from '../oauth/consents/service.ts'
 import { badAuthorizeRequest, badLogoutRequest } from '../oauth/errors.ts'
 import { decideLogout, type LogoutOutcome, placeOfLogout, sealPlace } from '../oauth/logout.ts'
@@ -72,15 +72,11 @@ async function askToSignOut(c: Context<PageEnv>, { to, cookie, question }: Logou
 
 /** What an app sends a browser to, and the question that comes between. */
 export const consentRoutes = new Hono<PageEnv>()
-  .use('/oauth/*', limitByNetwork)
-  .use('/oauth/*', (c, next) => {
-    if (!c.var.config.OPENID_KEYS) throw notFound()
-    return next()
-  })
   .get('/oauth/authorize', async (c) => answer(c, await decide(c, searchOf(c))))
   // A page of another site may post it, and then the cookie stays at home: it is asked for again by GET.
   .post('/oauth/authorize', async (c) => {
     const text = await readText(c, () => badAuthorizeRequest('The request is no text.'))
+    if (text.length > MAX_QUERY_LENGTH) throw badAuthorizeRequest('The request is too long.')
     if (!/^[\x21-\x7e]*$/.test(text)) throw badAuthorizeRequest('The request is no form.')
     return c.redirect(`/oauth/authorize?${text}`, 303)
   })

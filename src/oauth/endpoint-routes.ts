@@ -2,16 +2,18 @@ import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import * as z from 'zod'
 import { insufficientScope } from '../access/errors.ts'
+import { limitNetwork } from '../access/guards.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { operation, readForm } from '../http/operation.ts'
 import { revalidated } from '../http/precondition.ts'
-import { AppError, Refusal } from '../http/problem.ts'
+import { AppError, notFound, Refusal } from '../http/problem.ts'
 import { isOfClient, verifyAnyToken } from '../sessions/access-tokens.ts'
 import { findClientSession } from '../sessions/client-tokens.ts'
 import { invalidToken, unauthenticated } from '../sessions/errors.ts'
 import { lazy } from '../values/lazy.ts'
 import { readClient } from './clients/authenticate.ts'
+import { openCode } from './codes.ts'
 import { oauthError } from './errors.ts'
 import { claimsOf } from './id-tokens.ts'
 import { introspect, revoke } from './introspection.ts'
@@ -109,8 +111,20 @@ const userInfoParts = (id: string, how: string) =>
     problems: [unauthenticated, invalidToken, insufficientScope],
   })
 
-/** What apps and services ask, without a browser. */
+/** Whose code it is that is brought: an app's server has one address for all who sign in to it. */
+async function findCode(c: Context<AppEnv>): Promise<string | undefined> {
+  const { code } = await readForm(c).catch((): Record<string, string> => ({}))
+  const opened = code === undefined ? undefined : await openCode(c.var.config, code)
+  return opened && `code ${opened.id}`
+}
+
+/** What apps and services ask, without a browser; and what stands before all of OAuth. */
 export const endpointRoutes = new Hono<AppEnv>()
+  .use('/oauth/*', limitNetwork(findCode))
+  .use('/oauth/*', (c, next) => {
+    if (!c.var.config.OPENID_KEYS) throw notFound()
+    return next()
+  })
   .get(
     '/.well-known/openid-configuration',
     operation({

@@ -13,9 +13,11 @@ import { actionOf, authorize, begin, ISSUER } from './support.ts'
 let api: ReturnType<typeof openApi>
 let app: ClientWithSecret
 let other: ClientWithSecret
+let bindings: Awaited<ReturnType<typeof freshUpstreams>>['bindings']
 
 beforeAll(async () => {
-  api = openApi((await freshUpstreams()).bindings)
+  bindings = (await freshUpstreams()).bindings
+  api = openApi(bindings)
   app = await addApp(api)
   other = await addApp(api)
 })
@@ -295,5 +297,51 @@ describe('HD1: browsers', () => {
       headers: { origin: 'https://anybody.test' },
     })
     expect(headers.get('access-control-allow-origin')).toBeNull()
+  })
+})
+
+describe('A network that asks too often', () => {
+  const limiter = (most: number) => {
+    const counts = new Map<string, number>()
+    return {
+      limit: async ({ key }: { key: string }) => {
+        counts.set(key, (counts.get(key) ?? 0) + 1)
+        return { success: counts.get(key)! <= most }
+      },
+    }
+  }
+  const full = () =>
+    openApi({ ...bindings, RATE_LIMIT_BY_IP: limiter(0), RATE_LIMIT_BY_TOKEN: limiter(2) } as never)
+
+  test('shuts no app out that brings a code or a token, or asks about one', async () => {
+    const { fields } = await coded()
+    const crowded = full()
+    const headers = basic(app)
+    const post = (path: string, given: Record<string, string>, of: object = { headers }) =>
+      crowded.send('POST', path, { ...of, raw: new URLSearchParams(given) })
+    const { status, body } = await post('/oauth/token', fields)
+    expect(status).toBe(200)
+    const { access_token: token, refresh_token } = body as never as Record<string, string>
+    expect((await crowded.send('GET', '/oauth/userinfo', { token: token! })).status).toBe(200)
+    expect((await post('/oauth/introspect', { token: token! })).body.active).toBe(true)
+    // Its session has been counted twice by now.
+    expect((await post('/oauth/introspect', { token: refresh_token! })).status).toBe(429)
+    const userinfo = { access_token: (await ask(app, (await coded()).fields)).body.access_token as string }
+    const form = { 'content-type': 'application/x-www-form-urlencoded' }
+    expect((await post('/oauth/userinfo', userinfo, { headers: form })).status).toBe(200)
+  })
+
+  test('is told so in words for a program, and so is who asks where there is no provider', async () => {
+    const raw = new URLSearchParams({ grant_type: 'authorization_code', code: 'x' })
+    const none = openApi({ ...bindings, OPENID_KEYS: undefined })
+    for (const path of ['/oauth/token', '/oauth/introspect', '/oauth/userinfo'])
+      for (const [where, code] of [
+        [full(), 'too_many_requests'],
+        [none, 'not_found'],
+      ] as const) {
+        const { headers, body } = await where.send('POST', path, { raw })
+        const type = headers.get('content-type')
+        expect([path, type, body.code]).toEqual([path, 'application/problem+json', code])
+      }
   })
 })
