@@ -143,7 +143,7 @@ describe('On the security page', () => {
   })
 })
 
-test('AC3: who owes a factor is led to the security page, and can do nothing else', async () => {
+test('AC3: who owes a factor is led to the security page, and can do nothing else but sign out', async () => {
   const { bindings } = api
   const strict = openApi({ ...bindings, SECOND_FACTOR: 'everybody' })
   const ada = await strict.person({ email_verified_at: 1 })
@@ -157,6 +157,9 @@ test('AC3: who owes a factor is led to the security page, and can do nothing els
   expect((await visit('GET', '/account/security')).status).toBe(200)
   expect((await visit('POST', '/account/security/totp')).status).toBe(200)
   expect(await strict.sql('SELECT name FROM users WHERE id = ?', [ada.id])).toEqual([{ name: 'Somebody' }])
+  expect(placeOf(await visit('POST', '/signout'))).toEqual([303, '/signin?done=signed_out'])
+  const [session] = await strict.sql('SELECT revoked_reason FROM sessions WHERE user_id = ?', [ada.id])
+  expect(session).toEqual({ revoked_reason: 'logged_out' })
 })
 
 test('MF6: those who manage see the factors of somebody on their page, and reset them', async () => {
