@@ -8,6 +8,7 @@ import { openSealed, seal } from '../crypto/sealed.ts'
 import { build } from '../database/statements.ts'
 import { type CookieSession, readSessionCookie } from '../sessions/cookie.ts'
 import { lookUpCookie, noteSeen, type SignedIn } from '../sessions/cookie-lookup.ts'
+import { HOUR_MS } from '../values/durations.ts'
 import { LANGUAGES } from '../values/languages.ts'
 import {
   type AuthorizeError,
@@ -60,7 +61,8 @@ export async function decide(c: Context, search: string): Promise<Outcome> {
     throw badAuthorizeRequest('The request is too long.')
   const query = new URLSearchParams(search)
   for (const name of [ASKED, 'lang']) query.delete(name)
-  const asked = openAsked(resources, search)
+  const sealed = openAsked(resources, search)
+  const asked = sealed && sealed.at + ASKED_MS < now ? { ...sealed, at: now } : sealed
   const clientId = clientIdIn(query)
   const cookie = readSessionCookie(c, config.keys.session_cookie, now)
   const find = cookie && lookUpCookie(resources, cookie)
@@ -221,6 +223,9 @@ const ASKED = 'asked'
 const APART = [ASKED, 'lang', 'id_token_hint']
 /** Short, so that a seal can name a query. */
 const nameOf = (query: string) => createHash('sha256').update(query).digest('base64url')
+
+/** A place that lies about in a history would make any later proof a fresh one: after that it is asked anew. */
+const ASKED_MS = HOUR_MS
 
 /** When a request was first made (epoch ms), and whom it is about, where it says so. */
 interface FirstAsked {

@@ -1,4 +1,6 @@
+import { createHash } from 'node:crypto'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { seal } from '../../src/crypto/sealed.ts'
 import type { ClientWithSecret } from '../../src/oauth/clients/schemas.ts'
 import { openApi, PASSWORD } from '../support/api.ts'
 import { addApp, REDIRECT } from '../support/oauth.ts'
@@ -162,6 +164,21 @@ describe('prompt and max_age', () => {
 })
 
 describe('Who is asked', () => {
+  test.each([
+    [30, '/callback'],
+    [61, '/signin/again'],
+  ])('asked %i minutes ago, and proved a minute later, it leads to %s', async (minutes, path) => {
+    const first = await addApp(api, { first_party: true })
+    const browser = await openBrowser(api, await somebody())
+    const at = Date.now() - minutes * 60_000
+    await api.sql('UPDATE sessions SET created_at = ?', [at + 60_000])
+    const { search } = await begin(first, { prompt: 'login' })
+    const name = createHash('sha256').update(search).digest('base64url')
+    const asked = seal(api.config().keys.oauth_asked, `asked.${name}.${at}.`)
+    const { headers } = await browser('GET', `/oauth/authorize?${search}&asked=${asked}`)
+    expect(new URL(headers.get('location')!, ISSUER).pathname).toBe(path)
+  })
+
   test('a stranger signs in first, and comes back to the question', async () => {
     const ada = await api.person({ email_verified_at: 1 })
     const { browser, location } = await get({ login_hint: ada.email, ui_locales: 'fr de' })
