@@ -20,7 +20,7 @@ async function optionsOf(form) {
 function send(form, challengeId, credential) {
   form.elements.challenge_id.value = challengeId
   form.elements.credential.value = JSON.stringify(credential)
-  if (form.dataset.passkey === 'get') sessionStorage.setItem(TRIED, credential.id)
+  if (form.dataset.passkey === 'get') sessionStorage.setItem(TRIED, `${credential.id} ${challengeId}`)
   form.submit()
 }
 
@@ -80,11 +80,12 @@ for (const form of document.querySelectorAll('form[data-passkey]')) {
 const known = document.querySelector('[data-passkeys-known]')
 if (known && supported)
   PublicKeyCredential.signalAllAcceptedCredentials?.(JSON.parse(known.dataset.passkeysKnown)).catch(() => {})
-const failed = document.querySelector('[data-passkey-failed]')
-const tried = sessionStorage.getItem(TRIED)
-if (failed && tried && supported)
-  PublicKeyCredential.signalUnknownCredential?.({
-    rpId: failed.dataset.passkeyFailed,
-    credentialId: tried,
-  }).catch(() => {})
-if (tried) sessionStorage.removeItem(TRIED)
+// And of one that nobody has here: by the challenge that it has answered in this tab, so that no link can forget others.
+const unknown = document.querySelector('[data-passkey-unknown]')
+const [credentialId, answered] = sessionStorage.getItem(TRIED)?.split(' ') ?? []
+if (unknown && answered && supported) {
+  const { rpId, tried } = JSON.parse(unknown.dataset.passkeyUnknown)
+  if (tried === answered)
+    PublicKeyCredential.signalUnknownCredential?.({ rpId, credentialId }).catch(() => {})
+}
+sessionStorage.removeItem(TRIED)

@@ -50,7 +50,7 @@ export async function provePasskey(resources: Resources, input: PasskeyLogIn): P
       const event = { action: 'login.failed', userId: user.id, actorId: null, details } as const
       await db.writeBatch({ history: record(resources, event, sql`1`) })
     }
-    throw invalidCredentials(proved instanceof Refusal ? proved : new Refusal('unknown'))
+    throw invalidCredentials(proved instanceof Refusal ? proved : new Refusal('inactive'))
   }
   if (!isActive(user, now)) throw accountDisabled(toTimeOrNull(user.disabled_until))
   if (config.EMAIL_VERIFICATION === 'required' && user.email_verified_at === null) throw emailNotVerified()

@@ -6,7 +6,7 @@ import { PasskeyLogIn, SecondFactor } from '../auth/schemas.ts'
 import { proveSecondFactor } from '../auth/second-factor.ts'
 import { type Proven, startSession } from '../auth/start-session.ts'
 import { Hono } from '../http/hono.ts'
-import { AppError } from '../http/problem.ts'
+import { AppError, Refusal } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
 import type { Said } from '../pages/components.tsx'
 import { failingPage } from '../pages/failing.tsx'
@@ -83,11 +83,11 @@ export const factorPages = new Hono<PageEnv>()
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error
       ;(c as Context).set('problem', error)
-      const why = error.code === 'account_disabled' ? 'disabled' : 'passkey'
-      return c.redirect(
-        `/signin?${new URLSearchParams({ done: why, ...(to && { to }), ...(target && { target }) })}`,
-        303,
-      )
+      const done = error.code === 'account_disabled' ? 'disabled' : 'passkey'
+      const isUnknown = error.cause instanceof Refusal && error.cause.reason === 'unknown'
+      const tried = isUnknown ? challenge_id : undefined
+      const query = { done, ...(to && { to }), ...(target && { target }), ...(tried && { tried }) }
+      return c.redirect(`/signin?${new URLSearchParams(query)}`, 303)
     }
   })
   .onError(failingPage)

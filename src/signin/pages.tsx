@@ -15,7 +15,13 @@ export interface FormPage {
   errors?: Record<string, string>
 }
 
-export const SignInPage: FC<FormPage & Onwards & { canSignUp: boolean }> = ({
+/** A passkey that nobody has here, by the challenge that it has answered. */
+interface UnknownPasskey {
+  rpId: string
+  tried: string
+}
+
+export const SignInPage: FC<FormPage & Onwards & { canSignUp: boolean; unknown?: UnknownPasskey }> = ({
   view,
   token,
   message,
@@ -23,6 +29,7 @@ export const SignInPage: FC<FormPage & Onwards & { canSignUp: boolean }> = ({
   to,
   target,
   canSignUp,
+  unknown,
 }) => {
   const { common, signin } = view.texts
   return (
@@ -71,6 +78,7 @@ export const SignInPage: FC<FormPage & Onwards & { canSignUp: boolean }> = ({
           {signin.button}
         </Button>
       </Form>
+      {unknown && <div hidden data-passkey-unknown={JSON.stringify(unknown)} />}
       <PasskeySignIn view={view} token={token} to={to} target={target} />
     </NarrowPage>
   )

@@ -53,7 +53,7 @@ export const signinRoutes = new Hono<PageEnv>()
           address: view.texts.links.change_email.done[0]!,
           unlocked: view.texts.links.unlock_account.done[0]!,
         })
-    const { done, redirect_to, login_hint: hint, ...query } = c.req.query()
+    const { done, tried, redirect_to, login_hint: hint, ...query } = c.req.query()
     const given = { target: sealTarget(c.var, redirect_to), ...onwardsIn(query) }
     // Whoever has signed up here goes on where they wanted to.
     const on = done === 'confirmed' && !given.to && !given.target ? onwardsOf(c) : given
@@ -64,6 +64,7 @@ export const signinRoutes = new Hono<PageEnv>()
         token={browserFormToken(c)}
         {...on}
         message={message}
+        {...(done === 'passkey' && tried && { unknown: { rpId: c.var.config.WEBAUTHN_RP_ID, tried } })}
         {...(hint && { values: { email: hint.slice(0, 320), remember: 'yes' } })}
         canSignUp={c.var.config.SIGNUP === 'open'}
       />,

@@ -21,8 +21,11 @@ async function addAuthenticator(page: Page) {
       automaticPresenceSimulation: true,
     },
   })
+  const kept = async () => (await cdp.send('WebAuthn.getCredentials', { authenticatorId })).credentials
   return {
-    kept: async () => (await cdp.send('WebAuthn.getCredentials', { authenticatorId })).credentials,
+    kept,
+    keep: (credential: Awaited<ReturnType<typeof kept>>[number]) =>
+      cdp.send('WebAuthn.addCredential', { authenticatorId, credential }),
   }
 }
 
@@ -99,6 +102,10 @@ test(
     await signOut(page)
     await press(page, 'Use a passkey')
     await page.waitForURL(/\/account/)
+    // No link has a device forget the passkey that it has just used.
+    await page.goto('/signin?done=passkey&tried=x')
+    await page.goto('/account')
+    expect(await device.kept()).toHaveLength(1)
 
     await signOut(page)
     await sendPassword(page, email)
@@ -108,11 +115,20 @@ test(
     await page.waitForURL(/\/account/)
 
     await page.goto('/account/security')
+    const [credential] = await device.kept()
     await page.getByText('Remove…').first().click()
     await press(page, 'Remove it')
     await page.waitForURL(/done=removed/)
     await page.getByText('You have none yet.').waitFor()
     // The device hears of it, so that it offers the passkey no longer.
+    await expect.poll(device.kept).toEqual([])
+
+    // One that did not hear of it is told when it is tried.
+    await signOut(page)
+    await device.keep(credential!)
+    await press(page, 'Use a passkey')
+    await page.getByText('That passkey did not work.').waitFor()
+    await expectFine(page)
     await expect.poll(device.kept).toEqual([])
     await page.context().close()
     pages.expectQuiet()
