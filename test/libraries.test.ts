@@ -37,6 +37,7 @@ const STATUS: Record<string, number> = {
   introspection_endpoint: 405,
   revocation_endpoint: 405,
   userinfo_endpoint: 401,
+  end_session_endpoint: 303,
 }
 
 test('AT6: the metadata are found where they belong, and name nothing that does not work', async () => {
