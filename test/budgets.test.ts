@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
 import { makeFormToken } from '../src/pages/forms.ts'
-import { actionOf, begin } from './openid/support.ts'
+import { actionOf, begin, shownBy } from './openid/support.ts'
 import { type Api, type Options, openApi, PASSWORD } from './support/api.ts'
 import { addTotp, challengeOf } from './support/factors.ts'
 import { addApp, REDIRECT } from './support/oauth.ts'
@@ -107,7 +107,7 @@ testOfRedis('So does signing in to an app', async () => {
   const question = await api.send('GET', place, { headers })
   const consent = {
     headers,
-    raw: new URLSearchParams({ form_token, decision: 'allow' }),
+    raw: new URLSearchParams({ form_token, decision: 'allow', ...shownBy(question.text) }),
   }
   const basic = { authorization: `Basic ${btoa(`${app.client_id}:${app.client_secret}`)}` }
   const byApp = (fields: Record<string, string>) => ({ headers: basic, raw: new URLSearchParams(fields) })
