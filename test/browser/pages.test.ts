@@ -37,7 +37,9 @@ async function takeOn(page: Page, { width, scheme, text = 16 }: Look) {
   const session = await devtoolsOf(page)
   await session.send('Page.setFontSizes', { fontSizes: { standard: text, fixed: text * 0.8125 } })
   // A colour that is on its way is nobody's.
-  await page.evaluate('Promise.all(document.getAnimations().map(({ finished }) => finished)).then(() => {})')
+  await page.evaluate(
+    'Promise.all(document.getAnimations().map(({ finished }) => finished.catch(() => {}))).then(() => {})',
+  )
 }
 
 /** What is wrong with a page, by how it is looked at. */
