@@ -36,10 +36,6 @@ async function takeOn(page: Page, { width, scheme, text = 16 }: Look) {
   await page.emulateMedia({ colorScheme: scheme })
   const session = await devtoolsOf(page)
   await session.send('Page.setFontSizes', { fontSizes: { standard: text, fixed: text * 0.8125 } })
-  // A colour that is on its way is nobody's.
-  await page.evaluate(
-    'Promise.all(document.getAnimations().map(({ finished }) => finished.catch(() => {}))).then(() => {})',
-  )
 }
 
 /** What is wrong with a page, by how it is looked at. */

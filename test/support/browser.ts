@@ -116,7 +116,9 @@ export function devtoolsOf(page: Page): Promise<CDPSession> {
 /** What axe-core finds. It runs in a world of its own, which the policy of the page does not reach. */
 export async function violationsOn(page: Page): Promise<string[]> {
   // A colour on its way from one scheme to the other has no contrast of its own.
-  await page.evaluate('Promise.all(document.getAnimations().map(({ finished }) => finished.catch(() => {})))')
+  await page.evaluate(
+    'Promise.all(document.getAnimations().map(({ finished }) => finished.catch(() => {}))).then(() => {})',
+  )
   const session = await devtoolsOf(page)
   await session.send('Page.enable')
   const { frameTree } = await session.send('Page.getFrameTree')
