@@ -1,5 +1,5 @@
 /** What a text may speak of. */
-export interface About {
+interface About {
   organisation: string
   /** An address as it may stand in a mail, or words for it. */
   newEmail: string
