@@ -33,6 +33,8 @@ interface Session {
   isEnded: boolean
   /** The access token no longer counts: ended, or what it says of the person is no longer so. */
   isStale: boolean
+  /** Whether its token is the one that came with a new password. */
+  hasNewPassword?: boolean
 }
 
 /** Everybody stays where they are: a repeat from elsewhere has tests of its own. */
@@ -154,7 +156,8 @@ const refresh = (stepsBack: number) =>
   on<Session>('sessions', `refresh ${stepsBack} back`, async (session) => {
     const { person, spent } = session
     const token = [session.refresh, ...spent.toReversed()][Math.min(stepsBack, spent.length)]!
-    const isPrevious = token === spent.at(-1)
+    // A new password ends copies of the token of before, with no grace.
+    const isPrevious = token === spent.at(-1) && !session.hasNewPassword
     const isReuse = token !== session.refresh && !isPrevious
     const body = { refresh_token: token }
     const answer = await api.send<Tokens>('POST', '/v1/auth/refresh_token', { body, ip: NETWORK })
@@ -169,7 +172,7 @@ const refresh = (stepsBack: number) =>
     if (isPrevious) expect(answer.body.refresh_token).toBe(session.refresh)
     else spent.push(session.refresh)
     const { access_token: access, refresh_token } = answer.body
-    Object.assign(session, { access, refresh: refresh_token, isStale: false })
+    Object.assign(session, { access, refresh: refresh_token, isStale: false, hasNewPassword: false })
   })
 
 const logOut = on<Session>('sessions', 'logOut', async (session) => {
@@ -242,7 +245,7 @@ const changePassword = own(
     // The session goes on by the pair that the answer brings.
     const { access_token: access, refresh_token } = answer!.body as unknown as Tokens
     session.spent.push(session.refresh)
-    Object.assign(session, { access, refresh: refresh_token, isStale: false })
+    Object.assign(session, { access, refresh: refresh_token, isStale: false, hasNewPassword: true })
     return 'password.changed'
   },
 )
