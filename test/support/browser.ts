@@ -115,10 +115,10 @@ export function devtoolsOf(page: Page): Promise<CDPSession> {
 
 /** What axe-core finds. It runs in a world of its own, which the policy of the page does not reach. */
 export async function violationsOn(page: Page): Promise<string[]> {
-  // A colour on its way from one scheme to the other has no contrast of its own.
-  await page.evaluate(
-    'Promise.all(document.getAnimations().map(({ finished }) => finished.catch(() => {}))).then(() => {})',
-  )
+  // A colour on its way from one scheme to the other has no contrast of its own. It is there in a tenth of a second; a
+  // page that is not drawn may never say so.
+  const isChanging = "document.getAnimations().some(({ playState }) => playState === 'running')"
+  for (let tries = 0; tries < 40 && (await page.evaluate(isChanging)); tries++) await page.waitForTimeout(50)
   const session = await devtoolsOf(page)
   await session.send('Page.enable')
   const { frameTree } = await session.send('Page.getFrameTree')
