@@ -223,7 +223,8 @@ const FORM_SIZE = SIZE - 400
 /** As long as it may be when a form has written its escapes. */
 function clipForm(text: string): string {
   const written = new URLSearchParams({ x: text.slice(0, FORM_SIZE) }).toString().slice(0, FORM_SIZE)
-  return new URLSearchParams(written.replace(/(%[0-9A-F]{0,2})*$/, '')).get('x')!
+  // Half an escape at the end, and half a character.
+  return new URLSearchParams(written.replace(/%[0-9A-F]?$/, '')).get('x')!.replace(/\uFFFD{1,3}$/, '')
 }
 
 test('HX1: no form of a page holds the isolate by long lines, in whichever field they stand', async () => {
@@ -255,11 +256,13 @@ test('HX1: no form of a page holds the isolate by anything hostile', async () =>
       fc.constantFrom(...FIELDS),
       shape,
       hostile,
-      ({ post }, name, write, { text }) =>
-        expectCheap(
-          () => post({ [name]: clipForm(write(text)) }),
+      ({ post }, name, write, { text }) => {
+        const body = { [name]: clipForm(write(text)) }
+        return expectCheap(
+          () => post(body),
           () => post({ x: 'x'.repeat(FORM_SIZE) }),
-        ),
+        )
+      },
     ),
     { numRuns: rounds(30, 2000) },
   )
