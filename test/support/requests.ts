@@ -1,3 +1,4 @@
+import { v7 as uuidv7 } from 'uuid'
 import { expect } from 'vitest'
 import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
 import type { Role } from '../../src/users/models.ts'
@@ -293,7 +294,7 @@ export function goodRequests(
     'GET /v1/activity/export': async () => ['/v1/activity/export?format=ndjson'],
     'GET /v1/mails': async () => ['/v1/mails'],
     'POST /v1/mails/:id/retry': async ({ id }) => {
-      const mail = crypto.randomUUID()
+      const mail = uuidv7()
       await open().sql(
         `INSERT INTO outbox (id, kind, user_id, recipient, recipient_normalized, created_at, expires_at, attempts,
           next_attempt_at, dead_at) VALUES (?, 'password_changed', ?, 'e@e.test', 'e@e.test', 0, 9000000000000, 5, 0, 1)`,
