@@ -30,7 +30,10 @@ export const AppsPage: FC<PageProps & { list: Grant[] }> = ({ view, viewer, mess
 
 const App: FC<PageProps & { grant: Grant }> = ({ view, viewer, grant }) => {
   const { scopes: names, own } = view.texts.apps
-  const { id, name, scopes, created_at } = grant
+  const { id, name, created_at } = grant
+  // In the order of their texts: who somebody is first, then what may be done.
+  const known = Object.keys(names)
+  const scopes = grant.scopes.toSorted((one, other) => known.indexOf(one) - known.indexOf(other))
   const since = (
     <>
       {own.since} <Day view={view} at={Date.parse(created_at)} />
@@ -41,7 +44,7 @@ const App: FC<PageProps & { grant: Grant }> = ({ view, viewer, grant }) => {
       <div class="stack">
         <div>
           <p class="soft">{own.may}</p>
-          <ul>
+          <ul class="bullets">
             {scopes.map((scope) => (
               <li>{names[scope] ?? scope}</li>
             ))}

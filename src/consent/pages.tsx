@@ -35,7 +35,7 @@ export const ConsentPage: FC<Question> = ({ view, token, asked, back }) => {
       {!isTrustworthy(request.redirectUri) && <Notice tone="warn" title={consent.untrusted} />}
       <div class="stack">
         <p>{consent.may}</p>
-        <ul>
+        <ul class="bullets">
           {scopes.map((scope) => (
             <li>{apps.scopes[scope] ?? scope}</li>
           ))}

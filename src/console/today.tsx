@@ -130,7 +130,7 @@ const Attention: FC<PageProps & Shown> = ({ view, today: { locked }, readiness, 
       {asksForNoFactor && (
         <Task
           tone="warn"
-          badge="SECOND_FACTOR"
+          badge={texts.setting}
           title={texts.noFactor}
           hint={texts.noFactorHint}
           href="/account/security"

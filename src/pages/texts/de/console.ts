@@ -24,6 +24,7 @@ export const console: typeof English = {
     lockedPeople: (count) => (count === '1' ? '1 Konto ist blockiert' : `${count} Konten sind blockiert`),
     lockedPeopleHint: 'Hundert falsche Passwörter hintereinander. Die Personen haben eine Mail bekommen.',
     seeWho: 'Zeigen',
+    setting: 'Einstellung',
     noFactor: 'Wer verwaltet, kann sich mit dem Passwort allein anmelden',
     noFactorHint: 'SECOND_FACTOR ist optional. Füg dir einen Faktor hinzu, und setz es dann auf managers.',
     addFactor: 'Faktor hinzufügen',

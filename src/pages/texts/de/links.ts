@@ -51,7 +51,7 @@ export const links: typeof English = {
   },
   reopen_account: {
     title: 'Dein Konto wieder öffnen',
-    lead: 'Das Passwort, mit dem es geschlossen wurde, gilt danach nicht mehr.',
+    lead: 'Das Passwort, mit dem es geschlossen wurde, gilt dann nicht mehr. Danach wählst du ein neues.',
     button: 'Mein Konto wieder öffnen',
     done: ['Dein Konto ist wieder offen', 'Wähle jetzt ein neues Passwort.'],
   },

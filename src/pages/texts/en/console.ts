@@ -18,6 +18,7 @@ export const console = {
     lockedPeople: (count: string) => (count === '1' ? '1 account is locked' : `${count} accounts are locked`),
     lockedPeopleHint: 'A hundred wrong passwords in a row. Their owners were told by mail.',
     seeWho: 'See who',
+    setting: 'Setting',
     noFactor: 'Managers can sign in with a password alone',
     noFactorHint: 'SECOND_FACTOR is optional. Add a factor of your own, and then set it to managers.',
     addFactor: 'Add a factor',

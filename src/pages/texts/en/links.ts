@@ -49,7 +49,7 @@ export const links = {
   },
   reopen_account: {
     title: 'Open your account again',
-    lead: 'The password it was closed with is void then.',
+    lead: 'The password it was closed with no longer works. You choose a new one next.',
     button: 'Open my account again',
     done: ['Your account is open again', 'Now choose a new password.'],
   },
