@@ -4,28 +4,20 @@ import { requireRecentLogin } from '../access/guards.ts'
 import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/statements.ts'
 import { type AppError, Refusal } from '../http/problem.ts'
-import { invalidLink } from '../links/errors.ts'
 import type { OneTimeToken } from '../links/models.ts'
-import { ACCEPTED, type MailRequested } from '../links/schemas.ts'
-import { linkIsLive, requireToken, voidTokens } from '../links/service.ts'
-import { mailNotConfigured } from '../mail/errors.ts'
-import {
-  MAILS_OF_ACTOR,
-  type Notices,
-  openAddedNotices,
-  openMailRequest,
-  openNotices,
-} from '../mail/limits.ts'
-import { enqueueAsked, enqueueNotice, sendAfterwards } from '../mail/outbox.ts'
+import type { MailRequested } from '../links/schemas.ts'
+import { linkIsLive, voidTokens } from '../links/service.ts'
+import { type Notices, openAddedNotices, openNotices } from '../mail/limits.ts'
+import { enqueueNotice } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { sessions } from '../sessions/models.ts'
-import { tokenIsLive } from '../sessions/revocation.ts'
 import { applyChange, byActor, isSamePerson } from '../users/change.ts'
 import { addressNotVerified } from '../users/errors.ts'
 import { selectUsers, type User, users } from '../users/models.ts'
 import { mailCodeRequired } from './errors.ts'
 import { factors, type Totp } from './models.ts'
+import { mailOwnCode, requireOwnCode } from './own-code.ts'
 import { makeRecoveryCodes, removeRecoveryCodes, storeRecoveryCodes } from './recovery-codes.ts'
 import type { MailProof } from './schemas.ts'
 import { accountHasFactor, type FactorState, hasFactor, selectFactorState } from './state.ts'
@@ -73,38 +65,8 @@ export async function readOwn(resources: Resources, actor: Claims): Promise<Own>
  *
  * @throws 409 `address_not_verified`; 429 `too_many_attempts`; 503 `mail_not_configured`.
  */
-export async function requestMailCode(resources: Resources, actor: Claims): Promise<MailRequested> {
-  if (!resources.send) throw mailNotConfigured()
-  const { user } = await readOwn(resources, actor)
-  if (user.email_verified_at === null) throw addressNotVerified()
-  const request = openMailRequest(resources, {
-    kind: 'enrol_factor',
-    emailNormalized: user.email_normalized,
-    actor: { id: actor.sub, mailsPerHour: MAILS_OF_ACTOR },
-    isAsked: tokenIsLive(actor, resources.now),
-  })
-  const mail = enqueueAsked(
-    resources,
-    request,
-    {
-      kind: 'enrol_factor',
-      subjectId: user.id,
-      email: user.email,
-      emailNormalized: user.email_normalized,
-      sessionId: actor.sid,
-    },
-    tokenIsLive(actor, resources.now),
-  )
-  const { verdict } = await resources.db.writeBatch({
-    count: request.count,
-    mail: mail.statements,
-    verdict: request.verdict,
-    countMade: [request.countMade(mail.mailId)],
-  })
-  request.assertAllowed(verdict)
-  sendAfterwards(resources, mail.mailId)
-  return { ...ACCEPTED, request_token: mail.requestToken }
-}
+export const requestMailCode = (resources: Resources, actor: Claims): Promise<MailRequested> =>
+  mailOwnCode(resources, actor, 'enrol_factor', async () => (await readOwn(resources, actor)).user)
 
 /** What the mailed code shows, where one was given. Throws 400 `invalid_link`. */
 export async function findMailProof(
@@ -113,17 +75,7 @@ export async function findMailProof(
   { mail_code, request_token }: MailProof,
 ): Promise<OneTimeToken | undefined> {
   if (mail_code === undefined) return undefined
-  const proof = { code: mail_code, request_token }
-  const { token } = await requireToken(
-    resources,
-    'enrol_factor',
-    proof,
-    (id) => build.select({ id: users.id }).from(users).where(sql`${users.id} = ${id}`),
-    actor,
-  )
-  if (token.subject_id !== actor.sub || token.session_id !== actor.sid)
-    throw invalidLink(new Refusal('unknown'))
-  return token
+  return requireOwnCode(resources, actor, 'enrol_factor', { code: mail_code, request_token })
 }
 
 /**

@@ -1,20 +1,16 @@
-import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { and, eq, type SQL } from 'drizzle-orm'
 import type { Resources } from '../../context.ts'
 import { build } from '../../database/statements.ts'
+import { mailOwnCode, requireOwnCode } from '../../factors/own-code.ts'
 import { Refusal } from '../../http/problem.ts'
 import { invalidLink } from '../../links/errors.ts'
 import { oneTimeTokens } from '../../links/models.ts'
-import { ACCEPTED, type MailRequested } from '../../links/schemas.ts'
-import { linkIsLive, requireToken, voidTokens } from '../../links/service.ts'
-import { mailNotConfigured } from '../../mail/errors.ts'
-import { MAILS_OF_ACTOR, openMailRequest } from '../../mail/limits.ts'
-import { enqueueAsked, sendAfterwards } from '../../mail/outbox.ts'
+import type { MailRequested } from '../../links/schemas.ts'
+import { linkIsLive, voidTokens } from '../../links/service.ts'
 import { selectUsablePasskeys } from '../../passkeys/ceremonies.ts'
 import type { Claims } from '../../sessions/access-tokens.ts'
 import { invalidToken } from '../../sessions/errors.ts'
 import { sessions } from '../../sessions/models.ts'
-import { tokenIsLive } from '../../sessions/revocation.ts'
-import { addressNotVerified } from '../../users/errors.ts'
 import { selectUsers, type User, users } from '../../users/models.ts'
 import { otherProofNeeded } from '../errors.ts'
 import type { Used } from '../start-session.ts'
@@ -44,30 +40,8 @@ async function readWithoutOther(
  *
  * @throws 409 `other_proof_needed`, `address_not_verified`; 429 `too_many_attempts`; 503 `mail_not_configured`.
  */
-export async function requestMailedProof(resources: Resources, actor: Claims): Promise<MailRequested> {
-  if (!resources.send) throw mailNotConfigured()
-  const { user } = await readWithoutOther(resources, actor)
-  if (user.email_verified_at === null) throw addressNotVerified()
-  const { id, email, email_normalized: emailNormalized } = user
-  const kind = 'reauthenticate'
-  const by = { id: actor.sub, mailsPerHour: MAILS_OF_ACTOR }
-  const request = openMailRequest(resources, { kind, emailNormalized, actor: by })
-  const mail = enqueueAsked(
-    resources,
-    request,
-    { kind, subjectId: id, email, emailNormalized, sessionId: actor.sid },
-    tokenIsLive(actor, resources.now),
-  )
-  const { verdict } = await resources.db.writeBatch({
-    count: request.count,
-    mail: mail.statements,
-    verdict: request.verdict,
-    countMade: [request.countMade(mail.mailId)],
-  })
-  request.assertAllowed(verdict)
-  sendAfterwards(resources, mail.mailId)
-  return { ...ACCEPTED, request_token: mail.requestToken }
-}
+export const requestMailedProof = (resources: Resources, actor: Claims): Promise<MailRequested> =>
+  mailOwnCode(resources, actor, 'reauthenticate', async () => (await readWithoutOther(resources, actor)).user)
 
 /**
  * What the mailed code shows: it is the session's that asked, and good once. Five tries.
@@ -79,14 +53,8 @@ export async function proveByMailedCode(
   actor: Claims,
   given: { mail_code: string; request_token: string },
 ): Promise<{ user: User; turn: number; used: Used }> {
-  const { token } = await requireToken(
-    resources,
-    'reauthenticate',
-    { code: given.mail_code, request_token: given.request_token },
-    (id) => build.select({ id: users.id }).from(users).where(sql`${users.id} = ${id}`),
-  )
-  if (token.subject_id !== actor.sub || token.session_id !== actor.sid)
-    throw invalidLink(new Refusal('unknown'))
+  const { mail_code: code, request_token } = given
+  const token = await requireOwnCode(resources, actor, 'reauthenticate', { code, request_token })
   const { user, turn } = await readWithoutOther(resources, actor)
   if (user.email_normalized !== token.email_normalized) throw invalidLink(new Refusal('other_address'))
   const spend = (isDone: SQL) => [

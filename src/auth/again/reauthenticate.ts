@@ -44,8 +44,9 @@ export interface ProvenAgain {
 
 /**
  * Proves once more who somebody is who is signed in; their session counts the attempts. With a factor it takes the
- * password and a code, or a passkey; who has neither password nor passkey takes a mailed code in their place. Of a session in a cookie the turn goes up, so that a copy of the older cookie is
- * never recent and soon nothing. A session of tokens stays as it is: what was proved is for one access token
+ * password and a code, or a passkey; who has neither password nor passkey takes a mailed code in their place. Of a
+ * session in a cookie the turn goes up, so that a copy of the older cookie is never recent and soon nothing. A session of
+ * tokens stays as it is: what was proved is for one access token
  * (`toFreshToken`).
  *
  * @throws 403 `wrong_password`, `wrong_code`, `second_factor_required`; 400 `invalid_passkey`; 429 `too_many_attempts`.

@@ -1,0 +1,72 @@
+import { sql } from 'drizzle-orm'
+import type { Resources } from '../context.ts'
+import { build } from '../database/statements.ts'
+import { Refusal } from '../http/problem.ts'
+import { invalidLink } from '../links/errors.ts'
+import type { OneTimeToken } from '../links/models.ts'
+import { ACCEPTED, type MailRequested, type Proof } from '../links/schemas.ts'
+import { requireToken } from '../links/service.ts'
+import { mailNotConfigured } from '../mail/errors.ts'
+import { MAILS_OF_ACTOR, openMailRequest } from '../mail/limits.ts'
+import { enqueueAsked, sendAfterwards } from '../mail/outbox.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
+import { tokenIsLive } from '../sessions/revocation.ts'
+import { addressNotVerified } from '../users/errors.ts'
+import { type User, users } from '../users/models.ts'
+
+/** Codes that somebody who is signed in is mailed, and that are good in their session alone. */
+type OwnCode = 'enrol_factor' | 'reauthenticate'
+
+/**
+ * Mails such a code.
+ *
+ * @param findUser reads who asks, and throws where they may not.
+ * @throws 409 `address_not_verified`; 429 `too_many_attempts`; 503 `mail_not_configured`.
+ */
+export async function mailOwnCode(
+  resources: Resources,
+  actor: Claims,
+  kind: OwnCode,
+  findUser: () => Promise<User>,
+): Promise<MailRequested> {
+  if (!resources.send) throw mailNotConfigured()
+  const { id, email, email_normalized: emailNormalized, email_verified_at } = await findUser()
+  if (email_verified_at === null) throw addressNotVerified()
+  const isLive = tokenIsLive(actor, resources.now)
+  const by = { id: actor.sub, mailsPerHour: MAILS_OF_ACTOR }
+  const request = openMailRequest(resources, { kind, emailNormalized, actor: by, isAsked: isLive })
+  const mail = enqueueAsked(
+    resources,
+    request,
+    { kind, subjectId: id, email, emailNormalized, sessionId: actor.sid },
+    isLive,
+  )
+  const { verdict } = await resources.db.writeBatch({
+    count: request.count,
+    mail: mail.statements,
+    verdict: request.verdict,
+    countMade: [request.countMade(mail.mailId)],
+  })
+  request.assertAllowed(verdict)
+  sendAfterwards(resources, mail.mailId)
+  return { ...ACCEPTED, request_token: mail.requestToken }
+}
+
+/** What such a code shows, five tries each. Throws 400 `invalid_link`. */
+export async function requireOwnCode(
+  resources: Resources,
+  actor: Claims,
+  kind: OwnCode,
+  proof: Proof,
+): Promise<OneTimeToken> {
+  const { token } = await requireToken(
+    resources,
+    kind,
+    proof,
+    (id) => build.select({ id: users.id }).from(users).where(sql`${users.id} = ${id}`),
+    actor,
+  )
+  if (token.subject_id !== actor.sub || token.session_id !== actor.sid)
+    throw invalidLink(new Refusal('unknown'))
+  return token
+}
