@@ -1,7 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import { getTableColumns, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
-import { build, databaseNow } from '../database/statements.ts'
+import { build, databaseNow, type Statement } from '../database/statements.ts'
 import type { Kind } from './limits.ts'
 import { throttles } from './models.ts'
 
@@ -26,7 +26,13 @@ export const selectCounter = (...keys: SQL[]) =>
   build
     .select({ ...getTableColumns(throttles), now: databaseNow.as('now') })
     .from(throttles)
-    .where(sql`${throttles.key} IN (${sql.join(keys, sql`, `)})`)
+    .where(isOneOf(keys))
+
+const isOneOf = (keys: SQL[]) => sql`${throttles.key} IN (${sql.join(keys, sql`, `)})`
+
+/** Counts that begin anew, if `condition` holds. */
+export const forgetCounters = (keys: SQL[], condition: SQL): Statement =>
+  build.delete(throttles).where(sql`${isOneOf(keys)} AND ${condition}`)
 
 export type Counter = typeof throttles.$inferSelect & { now: number }
 

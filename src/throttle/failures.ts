@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
-import { build, databaseNow, type Statement } from '../database/statements.ts'
-import { type Counter, countAttempt, counterKey } from './counters.ts'
+import { databaseNow } from '../database/statements.ts'
+import { type Counter, countAttempt, counterKey, forgetCounters } from './counters.ts'
 import { FAILURES_WINDOW_MS, RANGE_FACTOR, TOLD_EVERY_MS } from './limits.ts'
 import { throttles } from './models.ts'
 import { networkOf, rangeOf } from './networks.ts'
@@ -70,8 +70,7 @@ export function openTally(resources: Resources, kind: keyof typeof TOLD_EVERY_MS
     /** How many failures it tells of, this one included. */
     count: sql`coalesce((SELECT attempts FROM ${throttles} WHERE key = ${key}), 0) + 1`,
     /** What they were failures of is open again: the next row is due at once. */
-    forget: (condition: SQL): Statement =>
-      build.delete(throttles).where(sql`${throttles.key} = ${key} AND ${condition}`),
+    forget: (condition: SQL) => forgetCounters([key], condition),
     /** To stand behind the row of history. It is kept for longer than until the next row, for the sake of its count. */
     add: (attemptId: string, condition: SQL) =>
       countAttempt({

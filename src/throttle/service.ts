@@ -7,6 +7,7 @@ import {
   type Counter,
   countAttempt,
   counterKey,
+  forgetCounters,
   hasCounted,
   isCountedIn,
   isNewTo,
@@ -116,11 +117,12 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
     isFromKnownDevice({ known: [known], device: [ofDevice], network, networkFailures }: Counted) {
       if (hasCounted(ofDevice, attemptId)) return true
       if (network.some((counter) => hasCounted(counter, attemptId))) return false
-      const isWaiting = (counter: Counter) => counter.blocked_until > counter.now
-      const blocking = known?.is_known ? ofDevice : (network.find(isWaiting) ?? network[0])
+      // Of two that have to be waited for, the later end.
+      const [ofNetwork] = network.toSorted((one, other) => other.blocked_until - one.blocked_until)
+      const blocking = known?.is_known ? ofDevice : ofNetwork
       const [failures] = networkFailures
       const now = blocking?.now ?? failures?.now ?? 0
-      const isOwn = blocking !== undefined && isWaiting(blocking)
+      const isOwn = blocking !== undefined && blocking.blocked_until > now
       const end = isOwn ? blocking.blocked_until : (failures?.expires_at ?? now)
       const what = isOwn ? (known?.is_known ? 'device' : 'login') : 'failures'
       throw tooManyAttempts(secondsUntil(end, now), new Refusal(`limit_${what}`))
@@ -131,9 +133,7 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
     takeBackOfAccount: [ofAccountAlone] as readonly Statement[],
     /** A sign-in was complete: the counts of this network and device begin anew; the account's by `NO_FAILURES`. */
     clear: (condition: SQL): readonly Statement[] => [
-      build
-        .delete(throttles)
-        .where(and(sql`key IN (${sql.join([deviceKey, networkKey, ...range.keys], sql`, `)})`, condition)),
+      forgetCounters([deviceKey, networkKey, ...range.keys], condition),
     ],
     /** For the batch that records a failure. */
     countFailureOfNetwork(isFromKnownDevice: boolean) {
@@ -163,7 +163,7 @@ export function openOwnAttempt(resources: Resources, sessionId: string, tokenIsL
       return counter.attempts <= MAX_FAILURES_IN_A_ROW
     },
     takeBack: [takeBackAt(sql`key = ${key}`, attemptId)] as readonly Statement[],
-    clear: [build.delete(throttles).where(sql`${throttles.key} = ${key}`)] as readonly Statement[],
+    clear: [forgetCounters([key], sql`1`)] as readonly Statement[],
   }
 }
 
@@ -190,15 +190,14 @@ export function openDeviceTry(resources: Resources, userId: string, device: Know
     hasCounted: ([counter]: Counter[]) => hasCounted(counter, attemptId),
     takeBack: takeBackAt(sql`key = ${key}`, attemptId) as Statement,
     /** A sign-in was complete. */
-    clear: (condition: SQL): Statement =>
-      build.delete(throttles).where(sql`${throttles.key} = ${key} AND ${condition}`),
+    clear: (condition: SQL) => forgetCounters([key], condition),
   }
 }
 
-/** A reset begins a new count for the network it came from: the wait was for the old password. */
+/** A reset begins a new count for the network it came from, and its range: the wait was for the old password. */
 export function forgetAttempts(resources: Resources, emailNormalized: string, condition: SQL): Statement {
-  const key = counterKey(resources, 'login', emailNormalized, networkOf(resources.origin.ip))
-  return build.delete(throttles).where(sql`${throttles.key} = ${key} AND ${condition}`)
+  const ofNetwork = counterKey(resources, 'login', emailNormalized, networkOf(resources.origin.ip))
+  return forgetCounters([ofNetwork, ...openRangeFailures(resources, emailNormalized).keys], condition)
 }
 
 /** An account's count begins anew. */

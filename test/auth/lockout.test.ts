@@ -4,7 +4,7 @@ import type { Tokens } from '../../src/auth/schemas.ts'
 import { makeSignupToken } from '../../src/links/signup-tokens.ts'
 import * as passwords from '../../src/passwords/hashing.ts'
 import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
-import { type Api, openApi, PASSWORD } from '../support/api.ts'
+import { type Api, linkIn, openApi, PASSWORD } from '../support/api.ts'
 import { addTotp } from '../support/factors.ts'
 import { limiter } from '../support/limiter.ts'
 import { rounds } from '../support/rounds.ts'
@@ -243,6 +243,32 @@ describe('Failures of a network', () => {
     expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(50)
     expect(await failuresOf(ada)).toBe(failed)
     expect((await logIn(ada, '2001:db8:7a:1::1')).status).toBe(200)
+  })
+
+  test('RL2, HX19: whoever waits for their network and for its /48 hears the later end, and by a reset waits for neither', async () => {
+    const [ada, ip] = [await api.person({ email_verified_at: 1 }), '2001:db8:7b:1::1']
+    await logIn({ ...ada, password: WRONG_PASSWORD }, ip)
+    for (const [about, seconds] of [
+      ['2001:db8:7b:1::/64', 60],
+      ['2001:db8:7b::/48', 300],
+    ] as const) {
+      await count(100, 'login', ada.email, about)
+      const end = Date.now() + seconds * 1000
+      await api.sql('UPDATE throttles SET blocked_until = ? WHERE key = ?', [
+        end,
+        keyOf('login', ada.email, about),
+      ])
+    }
+    const early = await logIn(ada, ip)
+    expect([early.status, early.headers.get('retry-after')]).toEqual([
+      429,
+      expect.stringMatching(/^(300|29\d)$/),
+    ])
+    await api.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } })
+    const { token } = linkIn((await api.mailsTo(ada.email))[0]!)
+    const body = { token, new_password: NEW_PASSWORD }
+    expect((await api.send('POST', '/v1/auth/reset_password', { body, ip })).status).toBe(204)
+    expect((await logIn({ ...ada, password: NEW_PASSWORD }, ip)).status).toBe(200)
   })
 
   test('for addresses that nobody has leave one row a day', async () => {
