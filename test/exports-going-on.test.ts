@@ -46,6 +46,15 @@ const FILES = [
   ['oneself', () => ada, () => '/v1/users/me/export'],
 ] as const
 
+/** Reads on, which fails. @returns what the log says of it. */
+async function breaksOff(file: { readOn(): Promise<unknown> }, level: 'warn' | 'error') {
+  const logged = vi.spyOn(console, level).mockImplementation(() => {})
+  await expect(file.readOn()).rejects.toThrow('The file breaks off here.')
+  const lines = logged.mock.calls.map(([line]) => JSON.parse(line))
+  logged.mockRestore()
+  return lines
+}
+
 describe('An export that is open', () => {
   test.each(FILES)(
     'AZ7: of %s breaks off when whoever reads it is shut out, and the log says why',
@@ -55,11 +64,7 @@ describe('An export that is open', () => {
       await file.read()
       await file.read()
       await api.sql('UPDATE sessions SET revoked_at = 1 WHERE id = ?', [sessionId])
-      const logged = vi.spyOn(console, 'warn').mockImplementation(() => {})
-      await expect(file.readOn()).rejects.toThrow('The file breaks off here.')
-      const lines = logged.mock.calls.map(([line]) => JSON.parse(line))
-      logged.mockRestore()
-      expect(lines).toEqual([
+      expect(await breaksOff(file, 'warn')).toEqual([
         expect.objectContaining({
           code: 'export_failed',
           why: 'invalid_token',
@@ -81,11 +86,7 @@ describe('An export that is open', () => {
       await file.read()
       await file.read()
       await own.behave('libsql', { mode: 'down' })
-      const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
-      await expect(file.readOn()).rejects.toThrow('The file breaks off here.')
-      const lines = logged.mock.calls.map(([line]) => JSON.parse(line))
-      logged.mockRestore()
-      expect(lines).toEqual([
+      expect(await breaksOff(file, 'error')).toEqual([
         expect.objectContaining({
           code: 'export_failed',
           why: 'database_unavailable',

@@ -1,33 +1,20 @@
 import { execFile } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Client, createClient } from '@libsql/client/web'
+import type { Client } from '@libsql/client/web'
 import { migrate as migrateByDrizzle } from 'drizzle-orm/libsql/migrator'
 import { drizzle } from 'drizzle-orm/libsql/web'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { startSqld } from '../../scripts/local/sqld.ts'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { migrate } from '../../scripts/migrate.ts'
 import { findFaults, freeze, MIGRATIONS, readMigrations } from '../../scripts/migrations.ts'
+import { openDatabases } from '../support/databases.ts'
 import { type Mode, startProxy } from '../support/proxy.ts'
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 
 const OLDER = join(import.meta.dirname, 'older-migrations')
 const all = readMigrations(MIGRATIONS).map(({ name }) => name)
-const home = mkdtempSync(join(tmpdir(), 'roster-migrations-'))
-const closers: (() => Promise<void>)[] = []
-afterAll(async () => {
-  await Promise.all(closers.map((close) => close()))
-  rmSync(home, { recursive: true, force: true })
-})
-
-/** An empty database. */
-async function startDatabase() {
-  const { url, close } = await startSqld({ dir: mkdtempSync(join(home, 'database-')) })
-  closers.push(close)
-  return { url, db: createClient({ url }) }
-}
+const { home, startDatabase } = openDatabases('migrations')
 
 /** A copy of the migrations, to be spoilt. */
 function copyMigrations() {
@@ -149,8 +136,8 @@ describe('a lost answer', () => {
     const shared = { libsql, redis: libsql, mail: libsql }
     const startFresh = async () => ({ ...shared, libsql: (await startDatabase()).url })
     const proxy = await startProxy({ shared, startFresh, redisMode: 'pass', redisToken: '' })
-    closers.push(proxy.close)
     proxyUrl = proxy.url
+    return proxy.close
   })
   async function startLane() {
     const answer = await fetch(`${proxyUrl}/__fresh`, { method: 'POST', body: '{}' })

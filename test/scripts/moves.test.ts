@@ -1,31 +1,19 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdtempSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Client, createClient } from '@libsql/client/web'
-import { afterAll, expect, test, vi } from 'vitest'
-import { startSqld } from '../../scripts/local/sqld.ts'
+import { expect, test, vi } from 'vitest'
 import { migrate } from '../../scripts/migrate.ts'
 import { MIGRATIONS, readMigrations } from '../../scripts/migrations.ts'
 import { moveOf } from '../../scripts/moves.ts'
+import { openDatabases } from '../support/databases.ts'
 import { firstOf } from '../support/older-schema.ts'
 import { rounds } from '../support/rounds.ts'
 
 vi.setConfig({ testTimeout: rounds(180_000, 3_600_000) })
 
-const home = mkdtempSync(join(tmpdir(), 'roster-moves-'))
-const closers: (() => Promise<void>)[] = []
-afterAll(async () => {
-  await Promise.all(closers.map((close) => close()))
-  rmSync(home, { recursive: true, force: true })
-})
-
-async function startDatabase() {
-  const { url, close } = await startSqld({ dir: mkdtempSync(join(home, 'database-')) })
-  closers.push(close)
-  return { url, db: createClient({ url }) }
-}
+const { home, startDatabase } = openDatabases('moves')
 
 /** How many migrations the commit before the first move had. */
 const BEFORE = readMigrations(MIGRATIONS).findIndex((migration) => moveOf(migration))
