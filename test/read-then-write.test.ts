@@ -2,6 +2,7 @@ import { createExecutionContext, createScheduledController, waitOnExecutionConte
 import { beforeAll, expect, test } from 'vitest'
 import worker from '../src/index.ts'
 import { type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
+import { addApp } from './support/oauth.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
 /** What was true when it was read need not be true when it is written: something else comes between the two. */
@@ -42,6 +43,25 @@ test('LE6, HX10: a login that began with the old password leaves no session once
   expect([wasHeld, result.status]).toEqual([true, 401])
   const open = await api.sql('SELECT id FROM sessions WHERE user_id = ? AND revoked_at IS NULL', [ada.id])
   expect(open).toEqual([{ id: session.sessionId }])
+})
+
+test('LE6, HX10: what a service began changes nothing once its owner was demoted', async () => {
+  const scopes = ['users:read', 'users:update']
+  const app = await addApp(api, { grants: ['client_credentials'], redirect_uris: [], scopes })
+  const { body: given } = await api.send<{ access_token: string }>('POST', '/oauth/token', {
+    headers: { authorization: `Basic ${btoa(`${app.client_id}:${app.client_secret}`)}` },
+    raw: new URLSearchParams({ grant_type: 'client_credentials' }),
+  })
+  const ada = await api.person()
+  const before = await rowOf(ada.id)
+  const { result, wasHeld } = await own.between(
+    () => api.send('PATCH', `/v1/users/${ada.id}`, { token: given.access_token, body: { name: 'Grace' } }),
+    () =>
+      api.sql("UPDATE users SET role = 'user', token_epoch = token_epoch + 1 WHERE id = ?", [app.owner_id]),
+    { only: 'user.updated' },
+  )
+  expect([wasHeld, result.status]).toEqual([true, 401])
+  expect(await rowOf(ada.id)).toEqual(before)
 })
 
 test('CR3, HX10: somebody restored between the two is not purged by clean-up', async () => {

@@ -73,8 +73,8 @@ const jsonOnly = () =>
     headers: { accept: 'application/json', 'accept-encoding': 'identity' },
   })
 
-/** RFC 6750 section 2.1, and no other way to bring a token. */
-function bearerToken(c: Context): string {
+/** RFC 6750 section 2.1, and no other way to bring a token. Throws 401 `unauthenticated`, `invalid_token`. */
+export function bearerToken(c: Context): string {
   const header = c.req.header('authorization')
   if (header === undefined) throw unauthenticated()
   const [, token] = /^Bearer ([\w.-]+)$/i.exec(header) ?? []

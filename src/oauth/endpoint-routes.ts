@@ -1,6 +1,7 @@
 import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import * as z from 'zod'
+import { bearerToken } from '../access/credentials.ts'
 import { insufficientScope } from '../access/errors.ts'
 import { limitNetwork } from '../access/guards.ts'
 import type { AppEnv } from '../context.ts'
@@ -79,15 +80,11 @@ const oauthForm = createMiddleware<AppEnv & { Variables: { fields: Record<string
 
 /** RFC 6750 section 2.1, or by a form (section 2.2). */
 async function bearerIn(c: Context): Promise<string> {
-  const header = c.req.header('authorization')
-  if (header === undefined && c.req.method === 'POST') {
+  if (c.req.header('authorization') === undefined && c.req.method === 'POST') {
     const { access_token: token } = await readForm(c)
     if (token !== undefined) return token
   }
-  if (header === undefined) throw unauthenticated()
-  const [, token] = /^Bearer ([\w.-]+)$/i.exec(header) ?? []
-  if (!token) throw invalidToken(new Refusal('form'))
-  return token
+  return bearerToken(c)
 }
 
 /** What the scopes of an app's token let it know of whoever signed in. */

@@ -71,7 +71,7 @@ export async function introspect(
   if (!claims) return INACTIVE
   const isOwn = isOfClient(claims) && claims.client_id === client.id
   if (!isOwn && !(await mayAskOfAny(resources, client))) return INACTIVE
-  const { iss, aud } = { iss: resources.config.ISSUER, aud: resources.config.AUDIENCE }
+  const { ISSUER: iss, AUDIENCE: aud } = resources.config
   const common = { iss, aud, token_type: 'Bearer', ...claims }
   if (!isOfClient(claims)) {
     const profile = await findOwnProfile(resources, claims, { isFresh: false }).catch(() => undefined)
@@ -98,7 +98,11 @@ async function mayAskOfAny(resources: Resources, client: Client): Promise<boolea
   return owner != null && hasPermission(owner, 'tokens:introspect')
 }
 
-/** RFC 7009: ends the session of a token, where it is the client's own. Any other changes nothing, and is answered alike. */
+/**
+ * RFC 7009: ends the session of a token, where it is the client's own. Any other changes nothing, and is answered alike.
+ *
+ * @throws 400 `unsupported_token_type` for a service's own, which has no session.
+ */
 export async function revoke(resources: Resources, given: GivenClient, token: string): Promise<void> {
   const { db, now } = resources
   const claims = await readToken(resources, token)
@@ -113,6 +117,11 @@ export async function revoke(resources: Resources, given: GivenClient, token: st
       .where(isThis),
   })
   await proveClient(resources, given, read.client[0])
+  if (claims && isOfClient(claims) && claims.sid === undefined && claims.client_id === given.id)
+    throw oauthError(
+      'unsupported_token_type',
+      'A service has no session that could end: its token is over in ten minutes, or with its secret.',
+    )
   const [session] = read.session
   if (!session || session.revoked_at !== null) return
   const event = {

@@ -11,6 +11,7 @@ import {
   findService,
   hasAll,
   isClientSessionLive,
+  roleMayUse,
   scopesNow,
   selectClientSession,
 } from '../sessions/client-tokens.ts'
@@ -25,6 +26,7 @@ import { type Code, digestOfUri, isExpired, isVerified, openCode } from './codes
 import { invalidClient, invalidGrant, oauthError } from './errors.ts'
 import { signIdToken } from './id-tokens.ts'
 import { type Client, oauthClients, oauthCodes, oauthGrants } from './models.ts'
+import { isRegistered } from './redirects.ts'
 import { scopesIn } from './scopes.ts'
 
 /** RFC 6749 section 5.1. */
@@ -79,7 +81,10 @@ const byCode: Grant = async (resources, given, fields) => {
   assertMay(client, 'authorization_code')
   if (fields.code === undefined) throw oauthError('invalid_request', 'code is missing.')
   if (!code || code.clientId !== client.id) throw invalidGrant(new Refusal('unknown'))
-  if (digestOfUri(fields.redirect_uri ?? '') !== code.redirect) throw invalidGrant(new Refusal('claims'))
+  const redirect = fields.redirect_uri ?? ''
+  // One that was taken off the app's list meanwhile is none of its own any more.
+  if (digestOfUri(redirect) !== code.redirect || !isRegistered(redirect, JSON.parse(client.redirect_uris)))
+    throw invalidGrant(new Refusal('claims'))
   if (!isVerified(code, fields.code_verifier)) throw invalidGrant(new Refusal('wrong_code'))
   const [used] = read.used
   if (used) {
@@ -145,8 +150,9 @@ async function redeem(
     actorId: code.userId,
     details: { session_id: id, client_id: client.id },
   } as const
+  // What is over by time pushes nobody out.
   const surplus = sql`SELECT id FROM ${sessions} WHERE user_id = ${code.userId} AND client_id = ${client.id}
-    AND revoked_at IS NULL ORDER BY id DESC LIMIT 100 OFFSET ${MAX_SESSIONS_PER_CLIENT}`
+    AND revoked_at IS NULL AND idle_expires_at > ${databaseNow} ORDER BY id DESC LIMIT 100 OFFSET ${MAX_SESSIONS_PER_CLIENT}`
   const { begun, used } = await db.writeBatch(
     {
       session: insertWhere(sessions, session, mayRedeem(client, code, now)),
@@ -169,8 +175,9 @@ const mayRedeem = (client: Client, code: Code, now: number) =>
   sql`NOT EXISTS (SELECT 1 FROM ${oauthCodes} WHERE id = ${code.id})
     AND EXISTS (SELECT 1 FROM ${sessions} WHERE id = ${code.parentId} AND user_id = ${code.userId}
       AND revoked_at IS NULL AND idle_expires_at > ${databaseNow})
-    AND EXISTS (SELECT 1 FROM ${users} WHERE ${and(eq(users.id, code.userId), eq(users.token_epoch, code.epoch), userIsActive(now))})
-    AND EXISTS (SELECT 1 FROM ${oauthClients} WHERE id = ${client.id} AND epoch = ${client.epoch}
+    AND EXISTS (SELECT 1 FROM ${users} JOIN ${oauthClients} ON ${oauthClients.id} = ${client.id}
+      WHERE ${and(eq(users.id, code.userId), eq(users.token_epoch, code.epoch), userIsActive(now))}
+      AND ${oauthClients.epoch} = ${client.epoch} AND ${roleMayUse}
       AND ${hasAll(sql`${oauthClients.scopes}`, scopesIn(code.scope))}
       AND (first_party = 1 OR EXISTS (SELECT 1 FROM ${oauthGrants} WHERE user_id = ${code.userId}
         AND client_id = ${client.id} AND ${hasAll(sql`${oauthGrants.scopes}`, scopesIn(code.scope))})))`

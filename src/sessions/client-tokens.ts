@@ -1,9 +1,9 @@
-import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { and, eq, inArray, type SQL, sql } from 'drizzle-orm'
 import { hasPermission, type Permission, scopesWithin } from '../access/permissions.ts'
 import type { Resources } from '../context.ts'
 import { build, databaseNow, type Places, prepare, type RowsOf } from '../database/statements.ts'
 import { oauthClients, oauthGrants } from '../oauth/models.ts'
-import { type Profile, profileColumns, userIsActive, users } from '../users/models.ts'
+import { type Profile, profileColumns, ROLES, userIsActive, users } from '../users/models.ts'
 import type { Claims, ClientClaims } from './access-tokens.ts'
 import { sessions } from './models.ts'
 
@@ -20,12 +20,16 @@ export const isOffline = sql`instr(' ' || coalesce(${sessions.scope}, '') || ' '
 /** Permissions have a colon, and scopes of OpenID have none. */
 const actsForThem = sql`instr(coalesce(${sessions.scope}, ''), ':') > 0`
 
+/** A condition on an app and a person: that their role may use it. */
+export const roleMayUse = sql`(${oauthClients.allowed_roles} IS NULL
+  OR EXISTS (SELECT 1 FROM json_each(${oauthClients.allowed_roles}) WHERE value = ${users.role}))`
+
 /** A condition on an app's session and what stands beside it: that it is live. */
 const isLive = (now: SQL | number) =>
   sql`${sessions.revoked_at} IS NULL AND ${sessions.idle_expires_at} > ${databaseNow}
     AND ${oauthClients.epoch} = ${sessions.client_epoch}
     AND (${userIsActive(now)})
-    AND (${oauthClients.allowed_roles} IS NULL OR EXISTS (SELECT 1 FROM json_each(${oauthClients.allowed_roles}) WHERE value = ${users.role}))
+    AND ${roleMayUse}
     AND (${isOffline} OR EXISTS (SELECT 1 FROM ${sessions} AS parent WHERE parent.id = ${sessions.parent_id} AND parent.revoked_at IS NULL
       AND (parent.idle_expires_at > ${databaseNow} OR NOT ${actsForThem})))`
 
@@ -146,10 +150,15 @@ export async function scopesOfService(
     .filter((scope) => now.includes(scope) && hasPermission(owner, scope as Permission))
 }
 
-const liveService = ({ epoch, client }: Claims, now: number) =>
-  sql`EXISTS (SELECT 1 FROM ${oauthClients} JOIN ${users} ON ${users.id} = ${oauthClients.owner_id} AND ${userIsActive(now)}
+/** As services act by their owner's role, it is pinned too. */
+const liveService = ({ epoch, client }: Claims, now: number) => {
+  const roles = ROLES.filter((role) =>
+    client!.scopes.every((scope) => hasPermission(role, scope as Permission)),
+  )
+  return sql`EXISTS (SELECT 1 FROM ${oauthClients} JOIN ${users} ON ${users.id} = ${oauthClients.owner_id} AND ${userIsActive(now)}
     WHERE ${oauthClients.id} = ${client!.id} AND ${oauthClients.epoch} = ${epoch}
-      AND ${hasAll(sql`${oauthClients.scopes}`, client!.scopes)})`
+      AND ${inArray(users.role, roles)} AND ${hasAll(sql`${oauthClients.scopes}`, client!.scopes)})`
+}
 
 /** A condition for writes: that an app's or a service's token still counts, with all that it may do. */
 export const clientIsLive = (claims: Claims, now: number): SQL =>

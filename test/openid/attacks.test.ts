@@ -115,6 +115,18 @@ describe('4.5: a code that was stolen', () => {
     await api.sql(end, [ada.id])
     expect((await ask(app, fields)).body.error).toBe('invalid_grant')
   })
+
+  test.each([
+    ['their role may not use the app any more', 'allowed_roles', '["admin"]'],
+    ['the app may do less', 'scopes', '["openid"]'],
+    ['the app lost the address that it was sent to', 'redirect_uris', `["${REDIRECT}/new"]`],
+  ])('is good no more when meanwhile %s, and nothing has begun', async (_, column, value) => {
+    const mine = await addApp(api)
+    const { fields } = await coded(mine)
+    await api.sql(`UPDATE oauth_clients SET ${column} = ? WHERE id = ?`, [value, mine.client_id])
+    expect((await ask(mine, fields)).body.error).toBe('invalid_grant')
+    expect(await api.sql('SELECT id FROM sessions WHERE client_id = ?', [mine.client_id])).toEqual([])
+  })
 })
 
 describe('4.8: PKCE is not talked away', () => {
@@ -137,6 +149,24 @@ describe('4.8: PKCE is not talked away', () => {
 test('4.4: an answer says whose it is (mix-up)', async () => {
   const { location } = await coded()
   expect(location.searchParams.get('iss')).toBe(ISSUER)
+})
+
+test('ten sessions of an app go on, and what is over by time is none of them', async () => {
+  const { ada, fields, browser } = await coded()
+  const first = await ask(app, fields)
+  await api.sql(
+    `INSERT INTO sessions (id, user_id, counter, rotated_at, created_at, last_seen_at, idle_expires_at, expires_at, parent_id, client_id, client_epoch, scope)
+      SELECT substr(sessions.id, 1, 14) || '7fff-bfff-0000000000' || value, user_id, 0, created_at, created_at, created_at, 1, expires_at, parent_id, client_id, client_epoch, scope
+      FROM sessions, json_each('[10,11,12,13,14,15,16,17,18,19]') WHERE user_id = ? AND client_id IS NOT NULL`,
+    [ada.id],
+  )
+  const begun = await begin(app)
+  const location = await authorize(browser, begun.search)
+  const next = { ...fields, code: location.searchParams.get('code')!, code_verifier: begun.verifier }
+  const second = await ask(app, next)
+  expect([await statusOf(first.body.access_token), await statusOf(second.body.access_token)]).toEqual([
+    200, 200,
+  ])
 })
 
 describe('4.14: a refresh token that was stolen', () => {

@@ -156,6 +156,33 @@ test('an assertion by the app’s own key proves it, once', async () => {
   expect([replayed.status, replayed.body.error]).toEqual([401, 'invalid_client'])
 })
 
+test('An assertion is good by either of two keys without a name, and by no third', async () => {
+  const keys = await Promise.all(
+    Array.from({ length: 3 }, () => oauth.generateKeyPair('ES256', { extractable: true })),
+  )
+  const [first, second] = await Promise.all(
+    keys.map(async ({ publicKey }) => {
+      const { kty, crv, x, y } = (await crypto.subtle.exportKey('jwk', publicKey)) as JsonWebKey
+      return { kty, crv, x, y }
+    }),
+  )
+  const app = await addApp(api, {
+    grants: ['client_credentials'],
+    redirect_uris: [],
+    scopes: ['users:read'],
+    token_endpoint_auth_method: 'private_key_jwt',
+    jwks: { keys: [first, second] },
+  })
+  const statuses = await Promise.all(
+    keys.map(async ({ privateKey }) => {
+      const client = { client_id: app.client_id }
+      const by = oauth.PrivateKeyJwt(privateKey)
+      return (await oauth.clientCredentialsGrantRequest(as, client, by, {}, optionsOf(api))).status
+    }),
+  )
+  expect(statuses).toEqual([200, 200, 401])
+})
+
 describe('A service', () => {
   test('acts for itself, by its permissions, and stands in the history', async () => {
     const app = await addApp(api, {
@@ -176,6 +203,24 @@ describe('A service', () => {
     expect(await api.sql('SELECT actor_id FROM user_activity_logs WHERE user_id = ?', [eve.id])).toEqual([
       { actor_id: app.client_id },
     ])
+  })
+
+  test('is told that its token has no session to end', async () => {
+    const app = await addApp(api, {
+      grants: ['client_credentials'],
+      redirect_uris: [],
+      scopes: ['users:read'],
+    })
+    const client = { client_id: app.client_id }
+    const answer = await oauth.clientCredentialsGrantRequest(as, client, authOf(app), {}, optionsOf(api))
+    const { access_token: token } = await oauth.processClientCredentialsResponse(as, client, answer)
+    const revoking = async (by: typeof app) => {
+      const asked = { client_id: by.client_id }
+      const ended = await oauth.revocationRequest(as, asked, authOf(by), token, optionsOf(api))
+      return [ended.status, ended.status === 400 && ((await ended.json()) as { error: string }).error]
+    }
+    expect(await revoking(app)).toEqual([400, 'unsupported_token_type'])
+    expect(await revoking(await addApp(api))).toEqual([200, false])
   })
 
   test.each([

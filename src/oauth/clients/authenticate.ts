@@ -1,7 +1,15 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { eq, sql } from 'drizzle-orm'
 import type { Context } from 'hono'
-import { createLocalJWKSet, decodeJwt, jwtVerify } from 'jose'
+import {
+  createLocalJWKSet,
+  decodeJwt,
+  errors,
+  type JSONWebKeySet,
+  type JWTPayload,
+  type JWTVerifyOptions,
+  jwtVerify,
+} from 'jose'
 import { challenges } from '../../challenges/models.ts'
 import type { Resources } from '../../context.ts'
 import { build, insertWhere } from '../../database/statements.ts'
@@ -106,7 +114,7 @@ function isSecret({ now }: Resources, secret: string, row: Client): boolean {
 /** RFC 7523 section 3. The audience is the issuer alone, so an assertion for somebody else is none for us. */
 async function proveByKey(resources: Resources, { id, proof }: GivenClient, row: Client): Promise<void> {
   const { config, now } = resources
-  const { payload } = await jwtVerify(proof, createLocalJWKSet(JSON.parse(row.jwks ?? '{"keys":[]}')), {
+  const payload = await verifyByAny(proof, JSON.parse(row.jwks ?? '{"keys":[]}'), {
     algorithms: ['RS256', 'PS256', 'ES256'],
     issuer: id,
     subject: id,
@@ -121,6 +129,26 @@ async function proveByKey(resources: Resources, { id, proof }: GivenClient, row:
   if (payload.exp! > now / 1000 + MAX_ASSERTION_SECONDS + 30) throw invalidClient(new Refusal('lifetime'))
   if (typeof payload.jti !== 'string' || payload.jti.length > 255) throw invalidClient(new Refusal('claims'))
   await spend(resources, idOfAssertion(id, payload.jti, payload.exp!))
+}
+
+/** By the one key that fits its header; where none has a name (`kid`), by any that does: while keys change, there are two. */
+async function verifyByAny(
+  proof: string,
+  jwks: JSONWebKeySet,
+  options: JWTVerifyOptions,
+): Promise<JWTPayload> {
+  try {
+    return (await jwtVerify(proof, createLocalJWKSet(jwks), options)).payload
+  } catch (several) {
+    if (!(several instanceof errors.JWKSMultipleMatchingKeys)) throw several
+    for await (const key of several) {
+      const verified = await jwtVerify(proof, key, options).catch((error) => {
+        if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw error
+      })
+      if (verified) return verified.payload
+    }
+    throw new errors.JWSSignatureVerificationFailed()
+  }
 }
 
 /** An id that is the same for the same assertion, and as old as its end: clean-up goes by ids. */
