@@ -18,14 +18,17 @@ stands in the API document under CreateClient, and is given as JSON. The Worker'
   --json FILE      the whole of it, as POST /v1/oauth_clients takes it
   --dry-run        says whether it could be added, and adds nothing`
 
-/** By the function of the API, so the history has its row (actor: the system). Throws what is wrong, in sentences. */
-export async function createClient(env: object, input: unknown): Promise<ClientWithSecret> {
+/** What was asked for. Throws what is wrong with it, in sentences. */
+function readInput(input: unknown): CreateClient {
   const { data, error } = CreateClient().safeParse(input)
-  if (!data) {
-    const sentences = error.issues.map(({ path, message }) => `${path.join('.') || 'It'}: ${message}`)
-    throw new Error(sentences.join('\n'))
-  }
-  return withResources(env, (resources) => makeClient(resources, bySystem, data)).catch((cause) => {
+  if (data) return data
+  const sentences = error.issues.map(({ path, message }) => `${path.join('.') || 'It'}: ${message}`)
+  throw new Error(sentences.join('\n'))
+}
+
+/** By the function of the API, so the history has its row (actor: the system). Throws what is wrong, in sentences. */
+function createClient(env: object, input: CreateClient): Promise<ClientWithSecret> {
+  return withResources(env, (resources) => makeClient(resources, bySystem, input)).catch((cause) => {
     const errors = cause instanceof AppError ? (cause.errors ?? []) : []
     if (errors.length === 0) throw cause
     throw new Error(errors.map(({ pointer, detail }) => `${pointer.slice(1)}: ${detail}`).join('\n'), {
@@ -43,18 +46,17 @@ async function main() {
     json: { type: 'string' },
   } as const
   const { values, isDryRun } = readArguments({ usage: USAGE, options })
-  const input = values.json
-    ? JSON.parse(readFileSync(values.json, 'utf8'))
-    : {
-        name: values.name,
-        type: values.public ? 'public' : 'confidential',
-        redirect_uris: values['redirect-uri'] ?? [],
-        first_party: values['first-party'] === true,
-      }
-  if (isDryRun) {
-    CreateClient().parse(input)
-    return console.log(`${input.name}: would be added`)
-  }
+  const input = readInput(
+    values.json
+      ? JSON.parse(readFileSync(values.json, 'utf8'))
+      : {
+          name: values.name,
+          type: values.public ? 'public' : 'confidential',
+          redirect_uris: values['redirect-uri'] ?? [],
+          first_party: values['first-party'] === true,
+        },
+  )
+  if (isDryRun) return console.log(`${input.name}: would be added`)
   const { client_id, client_secret } = await createClient({ EMAIL: 'perhaps', ...process.env }, input)
   console.log(`client_id      ${client_id}`)
   if (client_secret) console.log(`client_secret  ${client_secret}`)

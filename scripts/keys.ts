@@ -40,7 +40,7 @@ const WHAT_NEXT: Record<Step, string> = {
   retire: 'This holds once it is deployed.',
 }
 const WHEN_TO_RETIRE = `
-JWT_KEYS: 10 minutes after "sign", the life of an access token.
+JWT_KEYS: 10 minutes after "sign", the life of an access token. OPENID_KEYS likewise: that of an ID token.
 SECRET_KEYS: it signs refresh tokens (they live up to 30 days) and peppers passwords. A password is peppered anew when
 its owner logs in, authenticator apps are put under it by clean-up; whoever has not logged in since "sign" needs a new password after "retire". Keep the old one for long.
 To retire only one of the two, leave the other out of the environment.`
@@ -76,19 +76,18 @@ function madeAt(text: string | undefined): number {
 
 const nowSeconds = () => Math.floor(Date.now() / 1000)
 
-export async function newJwk(seconds = nowSeconds()): Promise<JWK> {
-  const { privateKey } = await generateKeyPair('ES256', { extractable: true })
+async function newKey(alg: 'ES256' | 'RS256', seconds: number): Promise<JWK> {
+  const { privateKey } = await generateKeyPair(alg, { extractable: true })
   const jwk = await exportJWK(privateKey)
-  return { ...jwk, kid: `${toStamp(seconds)}-${await calculateJwkThumbprint(jwk)}`, alg: 'ES256', use: 'sig' }
+  return { ...jwk, kid: `${toStamp(seconds)}-${await calculateJwkThumbprint(jwk)}`, alg, use: 'sig' }
 }
 
-/** A key of each kind for ID tokens: RS256, as every client knows it, and ES256 for those that ask for it. */
-export async function newOpenIdKeys(seconds = nowSeconds()): Promise<JWK[]> {
-  const { privateKey } = await generateKeyPair('RS256', { extractable: true })
-  const rsa = await exportJWK(privateKey)
-  const kid = `${toStamp(seconds)}-${await calculateJwkThumbprint(rsa)}`
-  return [{ ...rsa, kid, alg: 'RS256', use: 'sig' }, await newJwk(seconds)]
-}
+export const newJwk = (seconds = nowSeconds()) => newKey('ES256', seconds)
+
+/** A key of each for ID tokens: RS256, as every client knows it, and ES256 for those that ask for it. */
+const OPENID_ALGORITHMS = ['RS256', 'ES256'] as const
+const newOpenIdKeys = (seconds = nowSeconds()) =>
+  Promise.all(OPENID_ALGORITHMS.map((alg) => newKey(alg, seconds)))
 
 /** Where base64 would have its padding stands the date: what is before it are still 32 bytes. */
 const newSecretEntry = (seconds = nowSeconds()) => `${newSecret()}=${toStamp(seconds)}`
@@ -206,18 +205,19 @@ const STEP_ON = {
   /** Each kind by itself, in step. */
   async OPENID_KEYS(current: string, step: Step) {
     const keys = readKeySet(current)
-    const kinds = ['RS256', 'ES256'].map(async (alg) => {
-      const make = async (seconds: number) => (await newOpenIdKeys(seconds)).find((key) => key.alg === alg)!
-      return rotate(
-        keys.filter((key) => key.alg === alg),
-        step,
-        { ...JWT_KIND, make },
-      )
-    })
-    const [rsa, ec] = await Promise.all(kinds)
+    const kinds = await Promise.all(
+      OPENID_ALGORITHMS.map((alg) =>
+        rotate(
+          keys.filter((key) => key.alg === alg),
+          step,
+          { ...JWT_KIND, make: (seconds) => newKey(alg, seconds) },
+        ),
+      ),
+    )
     return {
-      value: JSON.stringify({ keys: [...rsa!.entries, ...ec!.entries] }),
-      said: rsa!.said,
+      value: JSON.stringify({ keys: kinds.flatMap(({ entries }) => entries) }),
+      // As a rule they are as old as each other, and there is one thing to say.
+      said: [...new Set(kinds.map(({ said }) => said))].join(' '),
       goneSecrets: [] as string[],
       kept: [] as string[],
     }

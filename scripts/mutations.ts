@@ -32,7 +32,7 @@ const NEAR: Record<string, string[]> = {
   invitations: ['mail/invitations', 'authorisation', 'bulk'],
   links: ['mail/', 'pages/links'],
   mail: ['mail/', 'system'],
-  oauth: ['oauth/', 'authorisation'],
+  oauth: ['oauth/', 'openid/', 'authorisation'],
   passkeys: ['factors/'],
   passwords: ['auth/'],
   'recovery/email-change': ['mail/email-change', 'mail/undo'],

@@ -23,9 +23,8 @@ export type SignupAnswer = { status: 201; body: SignedUp } | { status: 202; body
  * Where addresses have to be verified, the answer is the same whether or not the address is taken. Whoever has proved
  * a taken one is told by mail; one that nobody has proved gets the mail that proves it; nothing else changes.
  *
- * @throws 409 `email_taken`, where verification is optional; 403 `signup_closed`, `signup_domain_refused`, `challenge_failed`; 422; 503
- *   `challenge_unavailable`;
- *   429 `too_many_attempts`.
+ * @throws 409 `email_taken`, where verification is optional; 403 `signup_closed`, `signup_domain_refused`,
+ *   `challenge_failed`; 422; 429 `too_many_attempts`; 503 `challenge_unavailable`.
  */
 export async function signUp(
   resources: Resources,

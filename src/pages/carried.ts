@@ -1,10 +1,10 @@
 import type { Context } from 'hono'
 import { decrypt, encrypt } from '../crypto/encryption.ts'
-import { MINUTE_MS } from '../values/durations.ts'
+import { RECENT_LOGIN_SECONDS } from '../http/problem.ts'
 import type { PageEnv } from './session.ts'
 
 /** As long as a login counts as a recent one. */
-const LIFETIME_MS = 10 * MINUTE_MS
+const LIFETIME_MS = RECENT_LOGIN_SECONDS * 1000
 /** It stands in an address on its way back. What is longer is typed again. */
 const MOST_BYTES = 1500
 

@@ -165,7 +165,8 @@ function selectPage({ table, where, key }: Source, after?: Row) {
 
 /**
  * Everything held about a user, complete but for secrets, as the text of one JSON object. It is read page by page while
- * it is sent, and breaks off when whoever reads it is shut out. The first trip writes the row of history, and brings the first pages.
+ * it is sent, and breaks off when whoever reads it is shut out. The first trip writes the row of history, and brings the
+ * first pages.
  *
  * @throws 403 `reauthentication_required`; 404 `user_not_found`.
  */
@@ -189,7 +190,8 @@ export async function exportUser(resources: Resources, actor: Claims, id: string
   if (!verdict[0]!.is_done) throw invalidToken(new Error('revoked during the request'))
   const head = { exported_at: toTime(now), user: readable(user[0]) }
   const first = sources.map((_, index) => (pages as Record<string, Row[]>)[`page${index}`]!)
-  return toStream({ ...resources, actor }, write({ ...resources, actor }, id, head, sources, first))
+  const acting = { ...resources, actor }
+  return toStream(acting, write(acting, id, head, sources, first))
 }
 
 /** The text, in pieces of a page. */

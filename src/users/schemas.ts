@@ -203,17 +203,13 @@ export const ListUsers = lazy(() =>
     })
     .superRefine(({ q, sort, ...query }, context) => {
       if (q === undefined && sort.endsWith('created_at')) return
-      for (const name of ['created_from', 'created_to'] as const)
+      for (const name of ['created_from', 'created_to', 'locked'] as const)
         if (query[name] !== undefined)
           context.addIssue({
             code: 'custom',
             path: [name],
             message: 'Goes with sort=created_at or -created_at, and not with q.',
           })
-    })
-    .refine(({ locked, q, sort }) => !locked || (q === undefined && sort.endsWith('created_at')), {
-      path: ['locked'],
-      message: 'Goes with sort=created_at or -created_at, and not with q.',
     }),
 )
 export type ListUsers = Of<typeof ListUsers>

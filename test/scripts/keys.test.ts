@@ -160,12 +160,13 @@ describe('the command', () => {
     let env = run(['generate']) as Record<string, string>
     const counts = STEPS.map((step: Step) => {
       env = run(['rotate', '--step', step], env) as Record<string, string>
-      return [keysOf(env.JWT_KEYS ?? '').length, env.SECRET_KEYS?.split(',').length]
+      const algorithms = keysOf(env.OPENID_KEYS ?? '').map(({ alg }) => alg)
+      return [keysOf(env.JWT_KEYS ?? '').length, env.SECRET_KEYS?.split(',').length, algorithms.join(' ')]
     })
     expect(counts).toEqual([
-      [2, 2],
-      [2, 2],
-      [1, 1],
+      [2, 2, 'RS256 RS256 ES256 ES256'],
+      [2, 2, 'RS256 RS256 ES256 ES256'],
+      [1, 1, 'RS256 ES256'],
     ])
   })
 
@@ -178,7 +179,10 @@ describe('the command', () => {
     const signing = run(['rotate', '--step', 'sign'], published) as Record<string, string>
     const dry = ask(['rotate', '--step', 'retire', '--dry-run'], signing)
     expect([dry.status, dry.stdout]).toEqual([0, ''])
-    expect(dry.stderr).toMatch(/JWT_KEYS: the entry of \d{4}-\S+Z stays; the entry of \d{4}-\S+Z goes\./)
+    for (const name of ['JWT_KEYS', 'OPENID_KEYS'])
+      expect(dry.stderr).toMatch(
+        new RegExp(`^${name}: the entry of \\d{4}-\\S+Z stays; the entry of \\d{4}-\\S+Z goes\\.$`, 'm'),
+      )
     expect(dry.stderr).toMatch(
       /Void with what goes: sessions, mailed links, passwords and authenticator apps/,
     )

@@ -79,6 +79,35 @@ describe('db:migrate', () => {
   })
 })
 
+describe('client:create', () => {
+  beforeAll(() => run('migrate.ts'))
+  const create = (...args: string[]) => run('create-client.ts', ['--name', 'Wiki', ...args])
+  const at = ['--redirect-uri', 'https://wiki.test/callback']
+  const total = async () => (await db.execute('SELECT count(*) AS total FROM oauth_clients')).rows[0]!.total
+
+  test('prints what the app is set up with, and a dry run adds nothing', async () => {
+    expect(await create(...at, '--dry-run')).toEqual({ code: 0, output: 'Wiki: would be added\n' })
+    expect(await total()).toBe(0)
+    const made = await create(...at)
+    expect(made).toEqual({
+      code: 0,
+      output: expect.stringMatching(/^client_id {6}[\w-]{36}\nclient_secret {2}\S+\n$/),
+    })
+    expect(await total()).toBe(1)
+  })
+
+  test('says in sentences what is wrong, dry or not', async () => {
+    const before = await total()
+    const wrong = ['--redirect-uri', 'http://wiki.test/callback']
+    for (const args of [wrong, [...wrong, '--dry-run']])
+      expect(await create(...args)).toEqual({
+        code: 1,
+        output: expect.stringMatching(/^redirect_uris\.0: .+\n$/),
+      })
+    expect(await total()).toBe(before)
+  })
+})
+
 describe('admin:create', () => {
   let email: string
   beforeAll(() => run('migrate.ts'))
