@@ -178,6 +178,7 @@ export const Button: FC<
     name?: string
     value?: string
     formaction?: string
+    formnovalidate?: boolean
   }>
 > = ({ style, wide, busy, children, ...rest }) => (
   <button

@@ -122,6 +122,11 @@ export const SignInAgainPage: FC<
         <Button style="primary" wide {...(asksForMail && { formaction: '/signin/again/mail' })}>
           {asksForMail ? signin.again.mail : signin.again.button}
         </Button>
+        {takesMail && !asksForMail && (
+          <Button style="quiet" wide formaction="/signin/again/mail" formnovalidate>
+            {signin.check.again}
+          </Button>
+        )}
       </Form>
       {again.takesPasskey && <AgainPasskey view={view} token={token} to={to} {...again} />}
     </NarrowPage>

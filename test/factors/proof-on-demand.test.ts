@@ -174,6 +174,8 @@ describe('SE1: whoever has neither a password nor a passkey proves again who the
     const request_token = /name="request_token" value="([^"]+)"/.exec(asked.text)![1]!
     const wrong = await visit('POST', '/signin/again', { request_token, mail_code: '1234 5678' })
     expect([wrong.status, wrong.text.includes('name="mail_code"')]).toEqual([400, true])
+    // Its code may have expired, or all tries be used up: the page says to send it again.
+    expect(wrong.text).toMatch(/<button [^>]*formaction="\/signin\/again\/mail" formnovalidate/)
     const right = await visit('POST', '/signin/again', {
       request_token,
       mail_code: `${code.slice(0, 4)} ${code.slice(4)}`,
