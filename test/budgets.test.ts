@@ -111,6 +111,15 @@ testOfRedis('So does signing in to an app', async () => {
   }
   const basic = { authorization: `Basic ${btoa(`${app.client_id}:${app.client_secret}`)}` }
   const byApp = (fields: Record<string, string>) => ({ headers: basic, raw: new URLSearchParams(fields) })
+  const service = await addApp(api, {
+    grants: ['client_credentials'],
+    redirect_uris: [],
+    scopes: ['tokens:introspect'],
+  })
+  const byService = (fields: Record<string, string>) => ({
+    headers: { authorization: `Basic ${btoa(`${service.client_id}:${service.client_secret}`)}` },
+    raw: new URLSearchParams(fields),
+  })
   const asked: Budget[] = [
     // The app, the session and what was let, in one trip; a code is sealed, and stored nowhere.
     [`GET ${place}`, 1, 1, 0, 3, 0, { headers }],
@@ -133,6 +142,9 @@ testOfRedis('So does signing in to an app', async () => {
     ['POST /oauth/token', 1, 1, 0, 1, 0, byApp({ grant_type: 'authorization_code', code: 'x' })],
     ['GET /oauth/userinfo', 1, 1, 0, 5, 0, { token: access! }],
     ['POST /oauth/introspect', 1, 1, 0, 6, 0, byApp({ token: access! })],
+    // Of a token that is none of its own: who answers for the service is asked beside.
+    ['POST /oauth/introspect', 1, 1, 0, 8, 0, byService({ token: access! })],
+    ['POST /oauth/token', 1, 2, 0, 5, 1, byService({ grant_type: 'client_credentials' })],
     ['POST /oauth/token', 2, 2, 0, 13, 1, byApp({ grant_type: 'refresh_token', refresh_token: refresh! })],
     ['POST /oauth/revoke', 2, 2, 0, 7, 6, byApp({ token: access! })],
     ['GET /v1/auth/grants', 1, 1, 0, 4, 0, { token }],

@@ -94,6 +94,19 @@ export async function refresh(resources: Resources, refreshToken: string): Promi
   return toTokens(resources, session, user)
 }
 
+/**
+ * Whether its successor is all that counts of a refresh token: who brings it ends the session. The counter only grows, so
+ * a token that is spent stays spent.
+ */
+export function isSpent(
+  { REFRESH_GRACE_SECONDS }: Pick<Resources['config'], 'REFRESH_GRACE_SECONDS'>,
+  token: Pick<Session, 'counter'>,
+  session: Pick<Session, 'counter' | 'rotated_at'> & { now: number },
+): boolean {
+  const isInGrace = session.rotated_at + REFRESH_GRACE_SECONDS * 1000 > session.now
+  return session.counter > token.counter + (isInGrace ? 1 : 0)
+}
+
 /** The same up to the tokens, for whoever the session is of: an app, or (null) a login of our own. */
 export async function rotateSession(resources: Resources, refreshToken: string, clientId: string | null) {
   const { db, config, origin } = resources
@@ -115,9 +128,7 @@ export async function rotateSession(resources: Resources, refreshToken: string, 
   if (!session) throw invalidRefreshToken(new Refusal('unknown'))
   resources.loggedAs.sub = session.user_id
   if (session.revoked_at) throw sessionRevoked(new Refusal('revoked'))
-  // The counter only grows, so a token that is spent stays spent.
-  const isInGrace = session.rotated_at + config.REFRESH_GRACE_SECONDS * 1000 > session.now
-  if (session.counter > token.counter + (isInGrace ? 1 : 0)) {
+  if (isSpent(config, token, session)) {
     // Its own first send may have rotated it, and others since: that is no theft.
     if (db.wasResent) throw invalidRefreshToken(new Refusal('superseded'))
     await endStolenSession(resources, session)

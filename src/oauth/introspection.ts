@@ -3,25 +3,28 @@ import { v7 as uuidv7 } from 'uuid'
 import { hasPermission } from '../access/permissions.ts'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
+import { isSpent } from '../auth/refresh.ts'
 import type { Resources } from '../context.ts'
+import { isYoung } from '../database/lag.ts'
 import { build, rowExists } from '../database/statements.ts'
 import { type Claims, type ClientClaims, isOfClient, verifyAnyToken } from '../sessions/access-tokens.ts'
 import {
-  type ClientSessionRow,
-  findService,
+  asHeardOf,
   isClientSessionLive,
+  type Service,
   scopesNow,
   scopesOfService,
   selectClientSession,
+  selectService,
 } from '../sessions/client-tokens.ts'
 import { sessions } from '../sessions/models.ts'
 import { openRefreshToken } from '../sessions/refresh-tokens.ts'
 import { findOwnProfile } from '../sessions/revocation.ts'
 import { revokeSessions } from '../sessions/service.ts'
+import { timeOfId } from '../values/ids.ts'
 import { type GivenClient, proveClient } from './clients/authenticate.ts'
 import { selectClient } from './clients/service.ts'
 import { oauthError } from './errors.ts'
-import type { Client } from './models.ts'
 
 /** RFC 7662 section 2.2. */
 export type Introspection = { active: false } | ({ active: true } & Record<string, unknown>)
@@ -46,18 +49,21 @@ export async function introspect(
   const refresh = claims ? undefined : openRefreshToken(resources.config.keys.refresh_token, token)
   const isApps = claims !== undefined && isOfClient(claims) && claims.sid !== undefined
   const session = isApps
-    ? { sid: claims.sid!, sub: claims.sub, client_id: claims.client_id }
+    ? { ...claims, sid: claims.sid! }
     : { sid: refresh?.sessionId ?? '', sub: null, client_id: given.id }
+  const isOwn = claims === undefined || (isOfClient(claims) && claims.client_id === given.id)
+  const { now } = resources
   const read = await resources.db.read({
     client: selectClient(given.id),
-    ...selectClientSession({ ...session, now: resources.now }),
+    ...selectClientSession({ ...session, now }),
+    ...selectService({ id: isOwn ? '' : given.id, now }),
   })
   const client = await proveClient(resources, given, read.client[0])
   if (client.type === 'public')
     throw oauthError('unauthorized_client', 'A public client proves nothing, and is told nothing.')
-  const [row] = read.found
+  const row = isApps || refresh ? await asHeardOf(resources, read.found[0], session) : undefined
   if (refresh) {
-    if (!isClientSessionLive(row) || isSpent(resources, refresh, row)) return INACTIVE
+    if (!isClientSessionLive(row) || isSpent(resources.config, refresh, row)) return INACTIVE
     const scope = scopesNow(row, (row.scope ?? '').split(' ')).join(' ')
     if (scope === '') return INACTIVE
     return {
@@ -69,8 +75,8 @@ export async function introspect(
     }
   }
   if (!claims) return INACTIVE
-  const isOwn = isOfClient(claims) && claims.client_id === client.id
-  if (!isOwn && !(await mayAskOfAny(resources, client))) return INACTIVE
+  const [asker] = read.service
+  if (!isOwn && !(asker && mayAskOfAny(asker))) return INACTIVE
   const { ISSUER: iss, AUDIENCE: aud } = resources.config
   const common = { iss, aud, token_type: 'Bearer', ...claims }
   if (!isOfClient(claims)) {
@@ -84,19 +90,12 @@ export async function introspect(
   return scopes.length > 0 ? { active: true, ...common, scope: scopes.join(' ') } : INACTIVE
 }
 
-/** Whether a refresh token's successor is all that counts: at /oauth/token it would end the session. */
-const isSpent = (
-  { config, now }: Resources,
-  { counter }: { counter: number },
-  row: Pick<ClientSessionRow, 'counter' | 'rotated_at'>,
-) => row.counter > counter + (row.rotated_at + config.REFRESH_GRACE_SECONDS * 1000 > now ? 1 : 0)
-
-async function mayAskOfAny(resources: Resources, client: Client): Promise<boolean> {
-  const scopes = JSON.parse(client.scopes) as string[]
-  if (!scopes.includes('tokens:introspect') || !client.grants.includes('client_credentials')) return false
-  const owner = (await findService(resources, client.id))?.owner_role
-  return owner != null && hasPermission(owner, 'tokens:introspect')
-}
+/** A service with the permission, as long as whoever answers for it has that too. */
+const mayAskOfAny = ({ grants, scopes, owner_role: owner }: Service) =>
+  (JSON.parse(grants) as string[]).includes('client_credentials') &&
+  (JSON.parse(scopes) as string[]).includes('tokens:introspect') &&
+  owner !== null &&
+  hasPermission(owner, 'tokens:introspect')
 
 /**
  * RFC 7009: ends the session of a token, where it is the client's own. Any other changes nothing, and is answered alike.
@@ -109,20 +108,22 @@ export async function revoke(resources: Resources, given: GivenClient, token: st
   const refresh = claims ? undefined : openRefreshToken(resources.config.keys.refresh_token, token)
   const sid = (claims && isOfClient(claims) ? claims.sid : refresh?.sessionId) ?? ''
   const isThis = and(eq(sessions.id, sid), eq(sessions.client_id, given.id))
-  const read = await db.read({
-    client: selectClient(given.id),
+  const asked = {
     session: build
       .select({ user_id: sessions.user_id, revoked_at: sessions.revoked_at })
       .from(sessions)
       .where(isThis),
-  })
+  }
+  const read = await db.read({ client: selectClient(given.id), ...asked })
   await proveClient(resources, given, read.client[0])
   if (claims && isOfClient(claims) && claims.sid === undefined && claims.client_id === given.id)
     throw oauthError(
       'unsupported_token_type',
       'A service has no session that could end: its token is over in ten minutes, or with its secret.',
     )
-  const [session] = read.session
+  // A replica that lags may not have heard of it; the token would go on.
+  const isHeardOf = read.session[0] || sid === '' || !isYoung(timeOfId(sid), now)
+  const [session] = isHeardOf ? read.session : (await db.readPrimary(asked)).session
   if (!session || session.revoked_at !== null) return
   const event = {
     id: uuidv7(),

@@ -8,12 +8,13 @@ import { build, databaseNow, type Given, insertWhere, rowExists } from '../datab
 import { AppError, Refusal } from '../http/problem.ts'
 import { ACCESS_TOKEN_SECONDS, signClientToken } from '../sessions/access-tokens.ts'
 import {
-  findService,
+  asHeardOf,
   hasAll,
   isClientSessionLive,
   roleMayUse,
   scopesNow,
   selectClientSession,
+  selectService,
 } from '../sessions/client-tokens.ts'
 import { lifetimeOf } from '../sessions/lifetimes.ts'
 import { type Session, sessions } from '../sessions/models.ts'
@@ -66,16 +67,19 @@ function assertMay(client: Client, grant: string): void {
  */
 const byCode: Grant = async (resources, given, fields) => {
   const code = await openCode(resources.config, fields.code ?? '')
+  const asked = {
+    user: build
+      .select({ id: users.id, role: users.role, token_epoch: users.token_epoch })
+      .from(users)
+      .where(eq(users.id, code?.userId ?? '')),
+  }
   const read = await resources.db.read({
     client: selectClient(given.id),
     used: build
       .select()
       .from(oauthCodes)
       .where(eq(oauthCodes.id, code?.id ?? '')),
-    user: build
-      .select({ id: users.id, role: users.role })
-      .from(users)
-      .where(eq(users.id, code?.userId ?? '')),
+    ...asked,
   })
   const client = await proveClient(resources, given, read.client[0])
   assertMay(client, 'authorization_code')
@@ -92,7 +96,9 @@ const byCode: Grant = async (resources, given, fields) => {
     throw invalidGrant(new Refusal('used'))
   }
   if (isExpired(code, resources.now)) throw invalidGrant(new Refusal('expired'))
-  const [user] = read.user
+  // A replica that lags may know of an earlier role, or not of who has just signed up.
+  const isHeardOf = read.user[0] && read.user[0].token_epoch >= code.epoch
+  const [user] = isHeardOf ? read.user : (await resources.db.readPrimary(asked)).user
   if (!user) throw invalidGrant(new Refusal('inactive'))
   const session = await redeem(resources, client, code, user)
   Object.assign(resources.loggedAs, { sub: user.id, sid: session.id })
@@ -210,13 +216,16 @@ async function endRedeemed(resources: Resources, code: Code, sessionId: string):
 const byRefreshToken: Grant = async (resources, given, fields) => {
   const { config, now } = resources
   const token = openRefreshToken(config.keys.refresh_token, fields.refresh_token ?? '')
-  const place = { sid: token?.sessionId ?? '', sub: null, client_id: given.id, now }
-  const read = await resources.db.read({ client: selectClient(given.id), ...selectClientSession(place) })
+  const place = { sid: token?.sessionId ?? '', sub: null, client_id: given.id }
+  const read = await resources.db.read({
+    client: selectClient(given.id),
+    ...selectClientSession({ ...place, now }),
+  })
   const client = await proveClient(resources, given, read.client[0])
   assertMay(client, 'refresh_token')
   if (fields.refresh_token === undefined) throw oauthError('invalid_request', 'refresh_token is missing.')
-  const [found] = read.found
-  if (!token || !found) throw invalidGrant(new Refusal('unknown'))
+  const found = token && (await asHeardOf(resources, read.found[0], place))
+  if (!found) throw invalidGrant(new Refusal('unknown'))
   // What has ended is left as it is, but for a token of before, which tells that it was stolen.
   if (!isClientSessionLive(found)) throw invalidGrant(new Refusal('revoked'))
   const all = scopesNow(found, scopesIn(found.scope))
@@ -224,26 +233,28 @@ const byRefreshToken: Grant = async (resources, given, fields) => {
   const asked = fields.scope === undefined ? all : scopesIn(fields.scope)
   if (asked.length === 0 || !asked.every((scope) => all.includes(scope)))
     throw oauthError('invalid_scope', 'That is more than was let.')
-  const { session } = await rotateSession(resources, fields.refresh_token, client.id).catch((error) => {
+  const { session, user } = await rotateSession(resources, fields.refresh_token, client.id).catch((error) => {
     throw error instanceof AppError && error.status === 401 ? invalidGrant(error.cause) : error
   })
   const rotated = { ...session, parent_id: found.parent_id, proved_at: found.proved_at }
   return toAnswer(resources, {
     client,
     session: rotated,
-    user: found,
-    epoch: found.token_epoch,
+    user,
+    epoch: user.token_epoch,
     scopes: asked,
   })
 }
 
 /** A service acts for itself, by its permissions, as long as somebody answers for it who may still make it. */
 const byItself: Grant = async (resources, given, fields) => {
-  const read = await resources.db.read({ client: selectClient(given.id) })
+  const read = await resources.db.read({
+    client: selectClient(given.id),
+    ...selectService({ id: given.id, now: resources.now }),
+  })
   const client = await proveClient(resources, given, read.client[0])
   assertMay(client, 'client_credentials')
-  const service = await findService(resources, client.id)
-  const owner = service?.owner_role
+  const owner = read.service[0]?.owner_role
   if (!owner || !hasPermission(owner, 'clients:manage')) throw invalidClient(new Refusal('inviter'))
   const all = (JSON.parse(client.scopes) as string[]).filter((scope) =>
     hasPermission(owner, scope as Permission),

@@ -3,8 +3,10 @@ import { v7 as uuidv7 } from 'uuid'
 import * as z from 'zod'
 import type { Config } from '../config/main.ts'
 import type { JwtKeys } from '../crypto/jwt-keys.ts'
+import { isYoung } from '../database/lag.ts'
 import { AppError, type Reason, Refusal, unavailable } from '../http/problem.ts'
 import { ROLES, type Role } from '../users/models.ts'
+import { timeOfId } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { invalidToken } from './errors.ts'
 
@@ -203,6 +205,16 @@ export async function verifyAnyToken(
     throw cause instanceof AppError ? cause : invalidToken(toRefusal(cause))
   }
 }
+
+/**
+ * Whether a replica that lags may not have heard of it yet: of a session or token younger than a minute, or of an epoch
+ * that has been raised. Then the primary is asked. A cookie is looked up elsewhere: cookie-lookup.ts.
+ */
+export const mayBeUnheardOf = (
+  row: { token_epoch: number } | undefined,
+  { sid, iat = 0, epoch = 0 }: { sid: string; iat?: number; epoch?: number },
+  now: number,
+) => (row ? row.token_epoch < epoch : isYoung(Math.max(timeOfId(sid), iat * 1000), now))
 
 /** When this isolate first made or looked at a token (seconds). Whatever made one since was this version or a newer one. */
 let runningSince: number | undefined

@@ -4,7 +4,7 @@ import type { Resources } from '../context.ts'
 import { build, databaseNow, type Places, prepare, type RowsOf } from '../database/statements.ts'
 import { oauthClients, oauthGrants } from '../oauth/models.ts'
 import { type Profile, profileColumns, ROLES, userIsActive, users } from '../users/models.ts'
-import type { Claims, ClientClaims } from './access-tokens.ts'
+import { type Claims, type ClientClaims, mayBeUnheardOf } from './access-tokens.ts'
 import { sessions } from './models.ts'
 
 /**
@@ -52,6 +52,7 @@ export const selectClientSession = prepare(({ sid, sub, client_id, now }: Places
       amr: sessions.amr,
       counter: sessions.counter,
       rotated_at: sessions.rotated_at,
+      now: databaseNow.as('now'),
       scope: sessions.scope,
       parent_id: sessions.parent_id,
       proved_at: sessions.proved_at,
@@ -72,6 +73,19 @@ export const selectClientSession = prepare(({ sid, sub, client_id, now }: Places
     .where(and(eq(sessions.id, sid), eq(sessions.client_id, client_id))),
 }))
 export type ClientSessionRow = RowsOf<ReturnType<typeof selectClientSession>['found']>[number]
+
+/**
+ * The row of a session whose token is genuine, as read, or as the primary has it where a replica that lags may not have
+ * heard of it, or of the token's epoch: an app asks as soon as it has a token, and drops one that is refused.
+ */
+export const asHeardOf = async (
+  { db, now }: Pick<Resources, 'db' | 'now'>,
+  row: ClientSessionRow | undefined,
+  session: Omit<ClientSession, 'now'> & { iat?: number; epoch?: number },
+): Promise<ClientSessionRow | undefined> =>
+  mayBeUnheardOf(row, session, now)
+    ? (await db.readPrimary(selectClientSession({ ...session, now }))).found[0]
+    : row
 
 /** Whether it is live; for a token of an epoch, whether that is still the person's. */
 export const isClientSessionLive = (
@@ -97,10 +111,11 @@ export function scopesNow(
 
 /** The session of an app's token, where it is live, with what the token may do now. */
 export async function findClientSession(
-  { db, now }: Pick<Resources, 'db' | 'now'>,
-  token: Omit<ClientSession, 'now'> & { epoch: number; scope: string },
+  resources: Pick<Resources, 'db' | 'now'>,
+  token: ClientClaims & { sid: string },
 ): Promise<(ClientSessionRow & { scopes: string[] }) | undefined> {
-  const [row] = (await db.read(selectClientSession({ ...token, now }))).found
+  const { found } = await resources.db.read(selectClientSession({ ...token, now: resources.now }))
+  const row = await asHeardOf(resources, found[0], token)
   if (!isClientSessionLive(row, token.epoch)) return undefined
   return { ...row, scopes: scopesNow(row, token.scope.split(' ')) }
 }
@@ -118,8 +133,9 @@ const liveClientSession = ({ sid, sub, epoch, client }: Claims, now: number) =>
 export const hasAll = (list: SQL, scopes: readonly string[]) =>
   sql`(SELECT count(*) FROM json_each(coalesce(${list}, '[]')) WHERE value IN ${[...scopes, '']}) >= ${scopes.length}`
 
-const readService = prepare(({ id, now }: Places<{ id: string; now: number }>) => ({
-  found: build
+/** What a service is now, with the role of whoever answers for it; null where nobody does. */
+export const selectService = prepare(({ id, now }: Places<{ id: string; now: number }>) => ({
+  service: build
     .select({
       epoch: oauthClients.epoch,
       grants: oauthClients.grants,
@@ -131,17 +147,14 @@ const readService = prepare(({ id, now }: Places<{ id: string; now: number }>) =
     .where(eq(oauthClients.id, id)),
 }))
 
-/** What a service is now, with the role of whoever answers for it; null where nobody does. */
-export async function findService({ db, now }: Pick<Resources, 'db' | 'now'>, id: string) {
-  return (await db.read(readService({ id, now }))).found[0]
-}
+export type Service = RowsOf<ReturnType<typeof selectService>['service']>[number]
 
 /** What a service's token may do now, which is never more than whoever answers for it may; undefined where it ended. */
 export async function scopesOfService(
-  resources: Pick<Resources, 'db' | 'now'>,
+  { db, now: at }: Pick<Resources, 'db' | 'now'>,
   token: Pick<ClientClaims, 'sub' | 'client_id' | 'epoch' | 'scope'>,
 ): Promise<string[] | undefined> {
-  const found = await findService(resources, token.client_id)
+  const [found] = (await db.read(selectService({ id: token.client_id, now: at }))).service
   const owner = found?.owner_role
   if (!found || !owner || token.sub !== token.client_id || found.epoch !== token.epoch) return undefined
   const now = JSON.parse(found.scopes) as string[]

@@ -1,5 +1,6 @@
 import { and, eq, gt, isNull, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
+import { isYoung } from '../database/lag.ts'
 import { build, databaseNow, type Places, prepare, type RowsOf } from '../database/statements.ts'
 import { profileColumns, userIsActive, users } from '../users/models.ts'
 import { MINUTE_MS } from '../values/durations.ts'
@@ -7,7 +8,6 @@ import { timeOfId } from '../values/ids.ts'
 import type { CookieSession } from './cookie.ts'
 import { idleEndOnUse, lifetimeOf, privileged } from './lifetimes.ts'
 import { sessions } from './models.ts'
-import { isYoung } from './revocation.ts'
 import { isGoodTurn } from './turns.ts'
 
 /** The idle time of a session is moved no more often, or six times within it where it is short. */

@@ -3,9 +3,7 @@ import type { Resources } from '../context.ts'
 import { build, databaseNow, type Given, type Places, prepare } from '../database/statements.ts'
 import { type Reason, Refusal } from '../http/problem.ts'
 import { type Profile, profileColumns, userIsActive, users } from '../users/models.ts'
-import { MINUTE_MS } from '../values/durations.ts'
-import { timeOfId } from '../values/ids.ts'
-import type { Claims } from './access-tokens.ts'
+import { type Claims, mayBeUnheardOf } from './access-tokens.ts'
 import { clientIsLive } from './client-tokens.ts'
 import { invalidToken } from './errors.ts'
 import { sessions } from './models.ts'
@@ -72,17 +70,6 @@ function assertLive<Row extends Found>(row: Row | undefined): Row {
   if (row?.reason === null) return row
   throw invalidToken(new Refusal(row ? (row.reason ?? 'revoked') : 'unknown'))
 }
-
-/** How far a replica may lag. */
-const LAG_MS = MINUTE_MS
-export const isYoung = (madeAt: number, now: number) => now - madeAt < LAG_MS
-
-/**
- * Whether a replica that lags may not have heard of it yet: of a session or token younger than a minute, or of an epoch
- * that has been raised. Then the primary is asked. A cookie is looked up elsewhere: cookie-lookup.ts.
- */
-const mayBeUnheardOf = (row: Found | undefined, { sid, iat, epoch }: Claims, now: number) =>
-  row ? row.token_epoch < epoch : isYoung(Math.max(timeOfId(sid), iat * 1000), now)
 
 /**
  * A condition for writes: that the actor's token still counts at the moment of the change. As every change of a

@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { app as worker } from '../../src/app.ts'
 import { operationsOf } from '../../src/docs/openapi.ts'
 import { SCOPES } from '../../src/oauth/scopes.ts'
@@ -10,11 +10,13 @@ import { freshUpstreams } from '../support/upstreams.ts'
 
 /** What an app's token may do: the session that it has of somebody, whoever that is, is never theirs. */
 
+let own: Awaited<ReturnType<typeof freshUpstreams>>
 let api: ReturnType<typeof openApi>
 let admin: Actor
 
 beforeAll(async () => {
-  api = openApi((await freshUpstreams()).bindings)
+  own = await freshUpstreams()
+  api = openApi(own.bindings)
   admin = await api.actor({ role: 'admin', email_verified_at: 1 })
 })
 
@@ -168,6 +170,77 @@ describe('What is taken back counts at once', () => {
     const other = await api.signIn(somebody)
     await api.send('POST', '/v1/auth/logout_all', { token: other.token })
     expect(await read(given.token)).toBe('invalid_token')
+  })
+})
+
+describe('HX8, RV1: what a replica that lags may not have heard of is asked of the primary', () => {
+  const openLet = async () => {
+    const app = await addApp(api, { scopes: ['openid'] })
+    const ada = await api.person({ token_epoch: 1 })
+    const given = await letApp(api, ada, { scope: 'openid', app })
+    const headers = { authorization: `Basic ${btoa(`${app.client_id}:${app.client_secret}`)}` }
+    /** The status, and how often libSQL is asked. */
+    const asked = async (action: () => ReturnType<typeof api.send>) => {
+      const { result, calls } = await own.measure(action)
+      return [result.status, calls.filter(({ upstream }) => upstream === 'libsql').length]
+    }
+    const post = (path: string, fields: Record<string, string>) =>
+      asked(() => api.send('POST', path, { headers, raw: new URLSearchParams(fields) }))
+    const { token, refreshToken } = given
+    return {
+      ...given,
+      userId: ada.id,
+      userinfo: () => asked(() => api.send('GET', '/oauth/userinfo', { token })),
+      introspection: (of = token) => post('/oauth/introspect', { token: of }),
+      refresh: () => post('/oauth/token', { grant_type: 'refresh_token', refresh_token: refreshToken }),
+      revocation: () => post('/oauth/revoke', { token: refreshToken }),
+    }
+  }
+
+  test('a session that is not there yet, as it is young', async () => {
+    const app = await openLet()
+    expect([await app.userinfo(), await app.introspection(), await app.refresh()]).toEqual([
+      [200, 1],
+      [200, 1],
+      [200, 2],
+    ])
+    await api.sql('DELETE FROM sessions WHERE id = ?', [app.sessionId])
+    const all = async () => [
+      await app.userinfo(),
+      await app.introspection(),
+      await app.introspection(app.refreshToken),
+      await app.refresh(),
+      await app.revocation(),
+    ]
+    expect(await all()).toEqual([
+      [401, 2],
+      [200, 2],
+      [200, 2],
+      [400, 2],
+      [200, 2],
+    ])
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 61_000 })
+    try {
+      expect((await all()).map(([, calls]) => calls)).toEqual([1, 1, 1, 1, 1])
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  test('an epoch that is of a change which has not arrived; one that is over has ended', async () => {
+    const app = await openLet()
+    const move = (epoch: number) =>
+      api.sql('UPDATE users SET token_epoch = ? WHERE id = ?', [epoch, app.userId])
+    await move(0)
+    expect([await app.userinfo(), await app.introspection()]).toEqual([
+      [401, 2],
+      [200, 2],
+    ])
+    await move(2)
+    expect([await app.userinfo(), await app.introspection()]).toEqual([
+      [401, 1],
+      [200, 1],
+    ])
   })
 })
 

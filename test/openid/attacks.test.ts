@@ -13,16 +13,18 @@ import { actionOf, authorize, begin, ISSUER } from './support.ts'
 let api: ReturnType<typeof openApi>
 let app: ClientWithSecret
 let other: ClientWithSecret
-let bindings: Awaited<ReturnType<typeof freshUpstreams>>['bindings']
+let own: Awaited<ReturnType<typeof freshUpstreams>>
+let bindings: typeof own.bindings
 
 beforeAll(async () => {
-  bindings = (await freshUpstreams()).bindings
+  own = await freshUpstreams()
+  bindings = own.bindings
   api = openApi(bindings)
   app = await addApp(api)
   other = await addApp(api)
 })
 
-const somebody = () => api.person({ email_verified_at: Date.now(), password_hash: null })
+const somebody = () => api.person({ email_verified_at: Date.now(), password_hash: null, token_epoch: 1 })
 const basic = ({ client_id, client_secret }: ClientWithSecret) => ({
   authorization: `Basic ${btoa(`${client_id}:${client_secret}`)}`,
 })
@@ -114,6 +116,16 @@ describe('4.5: a code that was stolen', () => {
     const { ada, fields } = await coded()
     await api.sql(end, [ada.id])
     expect((await ask(app, fields)).body.error).toBe('invalid_grant')
+  })
+
+  test('HX8: whose person a replica may not know as they are is asked of the primary', async () => {
+    const { ada, fields } = await coded()
+    await api.sql('UPDATE users SET token_epoch = token_epoch - 1 WHERE id = ?', [ada.id])
+    const { result, calls } = await own.measure(() => ask(app, fields))
+    expect([result.body.error, calls.filter(({ upstream }) => upstream === 'libsql').length]).toEqual([
+      'invalid_grant',
+      3,
+    ])
   })
 
   test.each([

@@ -227,8 +227,13 @@ export async function listClients(
   return { data: rows.map(toClient), pagination }
 }
 
-export async function requireClient({ db }: Pick<Resources, 'db'>, id: string): Promise<ClientRow> {
-  const { client } = await db.read({ client: selectClient(id) })
+export async function requireClient(
+  { db }: Pick<Resources, 'db'>,
+  id: string,
+  { ofPrimary = false } = {},
+): Promise<ClientRow> {
+  const asked = { client: selectClient(id) }
+  const { client } = await (ofPrimary ? db.readPrimary(asked) : db.read(asked))
   if (!client[0]) throw clientNotFound()
   return client[0]
 }
@@ -249,7 +254,8 @@ async function changeClient(
   requireRecentLogin(resources.actor, resources.now)
   const by = byActor(resources.actor, resources.now)
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    const row = await requireClient(resources, id)
+    // What a replica that lags has said once it would say again.
+    const row = await requireClient(resources, id, { ofPrimary: round > 0 })
     const { action, change } = decide(row)
     const event = eventOf(action, by, row)
     const isDone = rowExists(activityLogs, event.id)
