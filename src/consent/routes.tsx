@@ -96,7 +96,7 @@ export const consentRoutes = new Hono<PageEnv>()
     return answer(c, await giveCode(c.var, asked))
   })
   .get('/oauth/logout', async (c) => {
-    const outcome = await decideLogout(c, readLogout(new URL(c.req.url).search.slice(1)))
+    const outcome = await decideLogout(c, readLogout(searchOf(c)))
     const { kind, to } = outcome
     if (kind === 'ask') return askToSignOut(c, outcome)
     if (kind === 'end') {

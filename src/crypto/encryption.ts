@@ -48,6 +48,22 @@ export async function decrypt(
   }
 }
 
+/** The same as one text, which travels: `<key id>.<nonce and ciphertext>`. */
+export async function encryptText(keys: Keyring, plain: Uint8Array, about: string): Promise<string> {
+  const { keyId, text } = await encrypt(keys, plain, about)
+  return `${keyId}.${text}`
+}
+
+/** What such a text holds; undefined for anything that is not of ours, or about something else. */
+export async function decryptText(
+  keys: Keyring,
+  given: string,
+  about: string,
+): Promise<Uint8Array | undefined> {
+  const [, keyId, text] = /^([\w-]{11})\.([\w-]{38,})$/.exec(given) ?? []
+  return keyId && text ? decrypt(keys, { keyId, text }, about) : undefined
+}
+
 const importKey = (key: Uint8Array, use: 'encrypt' | 'decrypt') =>
   crypto.subtle.importKey('raw', new Uint8Array(key), 'AES-GCM', false, [use])
 

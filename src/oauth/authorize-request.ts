@@ -1,5 +1,5 @@
 import { badAuthorizeRequest } from './errors.ts'
-import type { Client } from './models.ts'
+import { type Client, hasGrant } from './models.ts'
 import { isRegistered } from './redirects.ts'
 import { SCOPES, scopesIn } from './scopes.ts'
 
@@ -84,7 +84,7 @@ export function readAuthorizeRequest(query: URLSearchParams, client: Client, to:
   if (type !== 'code') refuse('unsupported_response_type', 'The one response type is code.')
   if (get('response_mode') && !MODES.some((mode) => mode === get('response_mode')))
     refuse('invalid_request', 'response_mode is query or form_post.')
-  if (!(JSON.parse(client.grants) as string[]).includes('authorization_code'))
+  if (!hasGrant(client, 'authorization_code'))
     refuse('unauthorized_client', 'The client is not registered for this.')
   return {
     ...to,
@@ -104,7 +104,7 @@ type Refuse = (code: AuthorizeError, description: string) => never
 /** Scopes that are not known are passed over (OpenID Connect Core section 3.1.2.1); so is what the app may not ask for. */
 function readScopes(scope: string | undefined, client: Client, refuse: Refuse): string[] {
   const allowed = JSON.parse(client.scopes) as string[]
-  const mayRefresh = (JSON.parse(client.grants) as string[]).includes('refresh_token')
+  const mayRefresh = hasGrant(client, 'refresh_token')
   const asked = scopesIn(scope).filter(
     (one) => allowed.includes(one) && (SCOPES as readonly string[]).includes(one),
   )

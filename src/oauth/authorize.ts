@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto'
 import { and, eq } from 'drizzle-orm'
 import type { Context } from 'hono'
 import { owesFactor } from '../access/assurance.ts'
 import { scopesWithin } from '../access/permissions.ts'
 import type { Resources } from '../context.ts'
+import { digestOf } from '../crypto/digest.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
 import { build } from '../database/statements.ts'
 import { type CookieSession, readSessionCookie } from '../sessions/cookie.ts'
@@ -22,7 +22,7 @@ import {
   readReturn,
 } from './authorize-request.ts'
 import { selectClient } from './clients/service.ts'
-import { digestOfUri, makeCode } from './codes.ts'
+import { makeCode } from './codes.ts'
 import { badAuthorizeRequest } from './errors.ts'
 import { readHint } from './id-tokens.ts'
 import { type Client, oauthGrants } from './models.ts'
@@ -165,7 +165,7 @@ export async function giveCode(
     userId: user.id,
     parentId: cookie.sid,
     epoch: user.token_epoch,
-    redirect: digestOfUri(request.redirectUri),
+    redirect: digestOf(request.redirectUri),
     challenge: request.challenge,
     nonce: request.nonce,
     scope: scopes.join(' '),
@@ -221,8 +221,6 @@ export const languageOf = ({ locales }: Pick<AuthorizeRequest, 'locales'>) =>
 const ASKED = 'asked'
 /** What the request is without: ours, and what is long and looked at once. */
 const APART = [ASKED, 'lang', 'id_token_hint']
-/** Short, so that a seal can name a query. */
-const nameOf = (query: string) => createHash('sha256').update(query).digest('base64url')
 
 /** A place that lies about in a history would make any later proof a fresh one: after that it is asked anew. */
 const ASKED_MS = HOUR_MS
@@ -236,7 +234,8 @@ interface FirstAsked {
 /** Where to go on after a page of ours: the same request, with when it was first made, sealed to it. */
 function placeAfter({ config }: Resources, search: string, { at, sub }: FirstAsked): string {
   const query = withoutApart(search)
-  const asked = seal(config.keys.oauth_asked, `asked.${nameOf(query)}.${at}.${sub ?? ''}`)
+  // By its digest, as a seal holds no more.
+  const asked = seal(config.keys.oauth_asked, `asked.${digestOf(query)}.${at}.${sub ?? ''}`)
   return `/oauth/authorize?${query}&${ASKED}=${asked}`
 }
 
@@ -254,7 +253,7 @@ function openAsked({ config }: Pick<Resources, 'config'>, search: string): First
     /^asked\.([\w-]{43})\.(\d{1,15})\.([0-9a-f-]{36})?$/.exec(
       openSealed(config.keys.oauth_asked, given) ?? '',
     ) ?? []
-  return whose === nameOf(withoutApart(search)) ? { at: Number(at), sub } : undefined
+  return whose === digestOf(withoutApart(search)) ? { at: Number(at), sub } : undefined
 }
 
 /** Where a place of ours leads on to: the app's address, as it was looked at before the place was sealed. */

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto'
 import { v7 as uuidv7 } from 'uuid'
 import type { Config } from '../config/main.ts'
-import { decrypt, encrypt } from '../crypto/encryption.ts'
+import { digestOf } from '../crypto/digest.ts'
+import { decryptText, encryptText } from '../crypto/encryption.ts'
 import { timeOfId } from '../values/ids.ts'
 
 /** RFC 6749 section 4.1.2: short, as it travels through a browser. */
@@ -28,22 +28,18 @@ export interface Code {
   amr: string[]
 }
 
-export const digestOfUri = (uri: string) => createHash('sha256').update(uri).digest('base64url')
-
 /**
  * A code is sealed, and stored nowhere: to ask for one writes nothing. Redeeming it puts its id into the database (see
  * token.ts), so it is good once.
  */
 export async function makeCode({ keys }: Pick<Config, 'keys'>, code: Omit<Code, 'id'>): Promise<string> {
   const plain = Buffer.from(JSON.stringify({ id: uuidv7(), ...code }))
-  const { keyId, text } = await encrypt(keys.oauth_code, plain, 'code')
-  return `${keyId}.${text}`
+  return encryptText(keys.oauth_code, plain, 'code')
 }
 
 /** A code of ours, whether it is still good or not; undefined for anything else, which costs no trip to find out. */
 export async function openCode({ keys }: Pick<Config, 'keys'>, given: string): Promise<Code | undefined> {
-  const [, keyId, text] = /^([\w-]{11})\.([\w-]{38,})$/.exec(given.slice(0, MAX_CODE_LENGTH)) ?? []
-  const plain = keyId && text && (await decrypt(keys.oauth_code, { keyId, text }, 'code'))
+  const plain = await decryptText(keys.oauth_code, given.slice(0, MAX_CODE_LENGTH), 'code')
   return plain ? (JSON.parse(Buffer.from(plain).toString()) as Code) : undefined
 }
 
@@ -53,8 +49,5 @@ export const isExpired = (code: Code, now: number) => now >= timeOfId(code.id) +
 /** RFC 7636 section 4.6, S256 alone. One that was asked for without a challenge takes no verifier. */
 export function isVerified({ challenge }: Code, verifier: string | undefined): boolean {
   if (challenge === null || verifier === undefined) return challenge === null && verifier === undefined
-  return (
-    /^[\w.~-]{43,128}$/.test(verifier) &&
-    createHash('sha256').update(verifier).digest('base64url') === challenge
-  )
+  return /^[\w.~-]{43,128}$/.test(verifier) && digestOf(verifier) === challenge
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { importJWK, type JWTPayload, jwtVerify, SignJWT } from 'jose'
 import type { Config } from '../config/main.ts'
+import { digestOf } from '../crypto/digest.ts'
 import type { IdTokenAlgorithm, OpenIdKeys } from '../crypto/openid-keys.ts'
 import type { Profile } from '../users/models.ts'
 
@@ -19,8 +20,7 @@ function keyOf(keys: OpenIdKeys, jwk: OpenIdKeys['verifying'][number], use: 'sig
 }
 
 /** The session that apps hear of: one for the person's own and the app, whichever of its own it is (OpenID `sid`). */
-export const sidOf = (parentId: string, clientId: string) =>
-  createHash('sha256').update(`${parentId} ${clientId}`).digest('base64url').slice(0, 32)
+export const sidOf = (parentId: string, clientId: string) => digestOf(`${parentId} ${clientId}`).slice(0, 32)
 
 /** 1: one factor; 2: two. */
 const acrOf = (amr: readonly string[]) => (amr.includes('mfa') ? '2' : '1')

@@ -25,6 +25,7 @@ import { timeOfId } from '../values/ids.ts'
 import { type GivenClient, proveClient } from './clients/authenticate.ts'
 import { selectClient } from './clients/service.ts'
 import { oauthError } from './errors.ts'
+import { hasGrant } from './models.ts'
 
 /** RFC 7662 section 2.2. */
 export type Introspection = { active: false } | ({ active: true } & Record<string, unknown>)
@@ -91,8 +92,8 @@ export async function introspect(
 }
 
 /** A service with the permission, as long as whoever answers for it has that too. */
-const mayAskOfAny = ({ grants, scopes, owner_role: owner }: Service) =>
-  (JSON.parse(grants) as string[]).includes('client_credentials') &&
+const mayAskOfAny = ({ scopes, owner_role: owner, ...service }: Service) =>
+  hasGrant(service, 'client_credentials') &&
   (JSON.parse(scopes) as string[]).includes('tokens:introspect') &&
   owner !== null &&
   hasPermission(owner, 'tokens:introspect')

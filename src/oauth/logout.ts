@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
 import type { Resources } from '../context.ts'
-import { decrypt, encrypt } from '../crypto/encryption.ts'
+import { decryptText, encryptText } from '../crypto/encryption.ts'
 import { type CookieSession, readSessionCookie } from '../sessions/cookie.ts'
 import { lookUpCookie, type SignedIn } from '../sessions/cookie-lookup.ts'
 import { MINUTE_MS } from '../values/durations.ts'
@@ -112,10 +112,9 @@ export const sealPlace = (resources: Resources, to: string) => sealed(resources,
 export const openPlace = async (resources: Resources, given: string): Promise<string | undefined> =>
   (await opened<{ to: string }>(resources, 'place', given))?.to
 
-async function sealed({ config, now }: Resources, about: 'wish' | 'place', values: object): Promise<string> {
+function sealed({ config, now }: Resources, about: 'wish' | 'place', values: object): Promise<string> {
   const plain = Buffer.from(JSON.stringify({ ...values, until: now + SEALED_MS }))
-  const { keyId, text } = await encrypt(config.keys.oauth_logout, plain, about)
-  return `${keyId}.${text}`
+  return encryptText(config.keys.oauth_logout, plain, about)
 }
 
 async function opened<T extends object>(
@@ -123,8 +122,7 @@ async function opened<T extends object>(
   about: 'wish' | 'place',
   given: string,
 ): Promise<T | undefined> {
-  const [, keyId, text] = /^([\w-]{11})\.([\w-]{38,})$/.exec(given) ?? []
-  const plain = keyId && text && (await decrypt(config.keys.oauth_logout, { keyId, text }, about))
+  const plain = await decryptText(config.keys.oauth_logout, given, about)
   if (!plain) return undefined
   const values = JSON.parse(Buffer.from(plain).toString()) as T & { until: number }
   return now < values.until ? values : undefined

@@ -3,6 +3,7 @@ import { index, integer, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqli
 
 export const CLIENT_TYPES = ['public', 'confidential'] as const
 export const GRANT_TYPES = ['authorization_code', 'refresh_token', 'client_credentials'] as const
+export type GrantType = (typeof GRANT_TYPES)[number]
 export const AUTH_METHODS = ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'] as const
 export const ID_TOKEN_ALGORITHMS = ['RS256', 'ES256'] as const
 
@@ -54,6 +55,9 @@ export const oauthClients = sqliteTable(
 )
 
 export type Client = typeof oauthClients.$inferSelect
+
+export const hasGrant = ({ grants }: Pick<Client, 'grants'>, grant: GrantType) =>
+  (JSON.parse(grants) as GrantType[]).includes(grant)
 
 /** What somebody has let an app do (a consent), until they take it back. */
 export const oauthGrants = sqliteTable(

@@ -4,6 +4,7 @@ import { hasPermission, type Permission } from '../access/permissions.ts'
 import { record } from '../activity/service.ts'
 import { rotateSession } from '../auth/refresh.ts'
 import type { Resources } from '../context.ts'
+import { digestOf } from '../crypto/digest.ts'
 import { build, databaseNow, type Given, insertWhere, rowExists } from '../database/statements.ts'
 import { AppError, Refusal } from '../http/problem.ts'
 import { ACCESS_TOKEN_SECONDS, signClientToken } from '../sessions/access-tokens.ts'
@@ -23,10 +24,10 @@ import { revokeSessions } from '../sessions/service.ts'
 import { type Role, userIsActive, users } from '../users/models.ts'
 import { type GivenClient, proveClient } from './clients/authenticate.ts'
 import { selectClient } from './clients/service.ts'
-import { type Code, digestOfUri, isExpired, isVerified, openCode } from './codes.ts'
+import { type Code, isExpired, isVerified, openCode } from './codes.ts'
 import { invalidClient, invalidGrant, oauthError } from './errors.ts'
 import { signIdToken } from './id-tokens.ts'
-import { type Client, oauthClients, oauthCodes, oauthGrants } from './models.ts'
+import { type Client, type GrantType, hasGrant, oauthClients, oauthCodes, oauthGrants } from './models.ts'
 import { isRegistered } from './redirects.ts'
 import { scopesIn } from './scopes.ts'
 
@@ -56,8 +57,8 @@ export function answerToken(resources: Resources, given: GivenClient, fields: Fi
   return grant(resources, given, fields)
 }
 
-function assertMay(client: Client, grant: string): void {
-  if (!(JSON.parse(client.grants) as string[]).includes(grant))
+function assertMay(client: Client, grant: GrantType): void {
+  if (!hasGrant(client, grant))
     throw oauthError('unauthorized_client', 'The client is not registered for this grant.')
 }
 
@@ -87,7 +88,7 @@ const byCode: Grant = async (resources, given, fields) => {
   if (!code || code.clientId !== client.id) throw invalidGrant(new Refusal('unknown'))
   const redirect = fields.redirect_uri ?? ''
   // One that was taken off the app's list meanwhile is none of its own any more.
-  if (digestOfUri(redirect) !== code.redirect || !isRegistered(redirect, JSON.parse(client.redirect_uris)))
+  if (digestOf(redirect) !== code.redirect || !isRegistered(redirect, JSON.parse(client.redirect_uris)))
     throw invalidGrant(new Refusal('claims'))
   if (!isVerified(code, fields.code_verifier)) throw invalidGrant(new Refusal('wrong_code'))
   const [used] = read.used
@@ -299,13 +300,12 @@ async function toAnswer(resources: Resources, issued: Issued): Promise<TokenAnsw
     auth_time: authTime,
     amr,
   })
-  const mayRefresh = (JSON.parse(client.grants) as string[]).includes('refresh_token')
   return {
     access_token: accessToken,
     token_type: 'Bearer',
     expires_in: ACCESS_TOKEN_SECONDS,
     scope,
-    ...(mayRefresh && {
+    ...(hasGrant(client, 'refresh_token') && {
       refresh_token: makeRefreshToken(config.keys.refresh_token, session.id, session.counter),
     }),
     ...(scopes.includes('openid') && {

@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import { decrypt, encrypt } from '../crypto/encryption.ts'
+import { decryptText, encryptText } from '../crypto/encryption.ts'
 import { RECENT_LOGIN_SECONDS } from '../http/problem.ts'
 import type { PageEnv } from './session.ts'
 
@@ -22,16 +22,17 @@ export async function carry(
 ): Promise<string | undefined> {
   const plain = Buffer.from(JSON.stringify({ at: c.var.now, values }))
   if (plain.byteLength > MOST_BYTES) return undefined
-  const { keyId, text } = await encrypt(c.var.config.keys.carried_form, plain, aboutOf(c, page))
-  return `${keyId}.${text}`
+  return encryptText(c.var.config.keys.carried_form, plain, aboutOf(c, page))
 }
 
 /** What was typed into the form of this page before it was confirmed who one is. */
 export async function carriedHere(c: Context<PageEnv>): Promise<{ values?: Record<string, string> }> {
-  const [keyId, text] = (c.req.query('carried') ?? '').split('.')
-  if (!keyId || !text) return {}
   const path = new URL(c.req.url).pathname
-  const plain = await decrypt(c.var.config.keys.carried_form, { keyId, text }, aboutOf(c, path))
+  const plain = await decryptText(
+    c.var.config.keys.carried_form,
+    c.req.query('carried') ?? '',
+    aboutOf(c, path),
+  )
   if (!plain) return {}
   const { at, values } = JSON.parse(Buffer.from(plain).toString()) as {
     at: number

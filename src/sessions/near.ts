@@ -1,5 +1,5 @@
 import type { Resources } from '../context.ts'
-import { decrypt, encrypt } from '../crypto/encryption.ts'
+import { decryptText, encryptText } from '../crypto/encryption.ts'
 import type { Profile } from '../users/models.ts'
 import { profileColumns } from '../users/models.ts'
 import { ACCESS_TOKEN_SECONDS, type Claims } from './access-tokens.ts'
@@ -24,6 +24,9 @@ const ENDED_MS = (ACCESS_TOKEN_SECONDS + 60) * 1000
 const DOUBT_MS = 180_000
 /** By how much the clocks of who puts a copy and who reads it may differ. */
 const CLOCKS_MS = 5_000
+
+/** Sealed. */
+const MAX_COPY_LENGTH = 8204
 
 /** Whom a copy is about, and for how long it is worth anything. */
 export interface Copied {
@@ -89,16 +92,12 @@ export async function keepNear(
   if (left > 0) await redis.put(copyKey(sid), sealed, Math.ceil(left))
 }
 
-async function seal({ keys }: Pick<Resources['config'], 'keys'>, copy: Copy, sessionId: string) {
-  const plain = new TextEncoder().encode(JSON.stringify(copy))
-  const { keyId, text } = await encrypt(keys.near_copy, plain, aboutOf(sessionId))
-  return `${keyId}.${text}`
-}
+const seal = ({ keys }: Pick<Resources['config'], 'keys'>, copy: Copy, sessionId: string) =>
+  encryptText(keys.near_copy, new TextEncoder().encode(JSON.stringify(copy)), aboutOf(sessionId))
 
 async function open({ keys }: Pick<Resources['config'], 'keys'>, sealed: string, sessionId: string) {
-  const [, keyId, text] = /^([\w-]{11})\.([\w-]{38,8192})$/.exec(sealed) ?? []
-  if (!keyId || !text) return undefined
-  const plain = await decrypt(keys.near_copy, { keyId, text }, aboutOf(sessionId))
+  if (sealed.length > MAX_COPY_LENGTH) return undefined
+  const plain = await decryptText(keys.near_copy, sealed, aboutOf(sessionId))
   return plain && (JSON.parse(new TextDecoder().decode(plain)) as Copy)
 }
 

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto'
 import type { Resources } from '../context.ts'
+import { digestOf } from '../crypto/digest.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
 import { redirectAfter } from '../oauth/authorize.ts'
 import { originOf } from '../oauth/redirects.ts'
@@ -10,8 +10,6 @@ import { homeOf, placeOfOurs } from '../pages/session.ts'
  * forms as a sealed digest, which is short however long the address is, and is looked up again at the end: so no link and
  * no form leads anywhere else.
  */
-const digestOf = (url: string) => createHash('sha256').update(url).digest('base64url')
-
 export function sealTarget(
   { config }: Pick<Resources, 'config'>,
   url: string | undefined,

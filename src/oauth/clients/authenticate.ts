@@ -12,12 +12,12 @@ import {
 } from 'jose'
 import { challenges } from '../../challenges/models.ts'
 import type { Resources } from '../../context.ts'
+import { digestOf } from '../../crypto/digest.ts'
 import { build, insertWhere } from '../../database/statements.ts'
 import { Refusal } from '../../http/problem.ts'
 import { firstIdAt } from '../../values/ids.ts'
 import { invalidClient, oauthError } from '../errors.ts'
 import type { Client } from '../models.ts'
-import { digestOf } from './service.ts'
 
 const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
 const MAX_ASSERTION_SECONDS = 300

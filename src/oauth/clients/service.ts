@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { and, asc, desc, eq, gt, lt, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { requireRecentLogin } from '../../access/guards.ts'
@@ -6,6 +6,7 @@ import { hasPermission, isPermission } from '../../access/permissions.ts'
 import { type Action, activityLogs } from '../../activity/models.ts'
 import { record } from '../../activity/service.ts'
 import type { Resources } from '../../context.ts'
+import { digestOf } from '../../crypto/digest.ts'
 import { build, insertWhere, rowExists, type Statement } from '../../database/statements.ts'
 import { type List, openPlace, toPage } from '../../http/pagination.ts'
 import { type InputError, invalidInput } from '../../http/problem.ts'
@@ -29,7 +30,6 @@ const MAX_ROUNDS = 5
 
 /** A secret has 256 random bits, so a plain digest of it can be kept: there is nothing to guess. */
 const newSecret = () => `cs_${randomBytes(32).toString('base64url')}`
-export const digestOf = (secret: string) => createHash('sha256').update(secret).digest('base64url')
 
 /** What a client is, whoever made or changed it. */
 type Settings = Pick<
