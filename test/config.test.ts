@@ -121,6 +121,7 @@ describe('SC1, HX15: a setting that is missing or unfit', () => {
     ['TERMS_VERSION', '2'],
     ['TURNSTILE_SECRET', undefined, { TURNSTILE_SITE_KEY: '1x00' }],
     ['TURNSTILE_SITE_KEY', undefined, { TURNSTILE_SECRET: '1x00' }],
+    ['TURNSTILE_SECRET', '1x00-in-both', { TURNSTILE_SITE_KEY: '1x00-in-both' }],
     ['COOKIE_ORIGINS', 'https://*.corp.example'],
     ['SIGNUP_DOMAINS', ' , ,', { EMAIL_VERIFICATION: 'required' }],
     ['TRUSTED_PROXY_SECRET', ' '],

@@ -28,7 +28,10 @@ export async function findBearer(c: Context): Promise<string | undefined> {
     token: c.req.query('token'),
     ...(await membersOf(c)),
   }
-  const given = (name: string) => String(fields[name] ?? '')
+  const given = (name: string) => {
+    const value = fields[name]
+    return typeof value === 'string' ? value : ''
+  }
   const refreshed = ['refresh_token', 'token']
     .map((name) => openRefreshToken(config.keys.refresh_token, given(name)))
     .find((one) => one !== undefined)

@@ -189,9 +189,9 @@ function sharedSecrets(settings: Settings): Fault[] {
   type Value = [name: Setting, value: string | undefined]
   const { JWT_KEYS, OPENID_KEYS, SECRET_KEYS } = settings
   const known: Value[] = [
-    ...(['ISSUER', 'AUDIENCE', 'ORGANISATION', 'LINK_ORIGIN', 'MAIL_FROM'] as const).map(
-      (name): Value => [name, settings[name]],
-    ),
+    ...(
+      ['ISSUER', 'AUDIENCE', 'ORGANISATION', 'LINK_ORIGIN', 'MAIL_FROM', 'TURNSTILE_SITE_KEY'] as const
+    ).map((name): Value => [name, settings[name]]),
     ...JWT_KEYS.verifying.flatMap(({ kid, x, y }) => [kid, x, y].map((value): Value => ['JWT_KEYS', value])),
   ]
   const secrets: Value[] = [

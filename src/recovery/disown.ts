@@ -23,20 +23,31 @@ import { hasPasswordStill, requirePasswordOf } from './link-password.ts'
 import { selectSubject } from './mail-link.ts'
 import type { DisownFactor, FactorDisowned } from './schemas.ts'
 
-/** "This was not me": ends the session that the mail spoke of, for whoever reads it. Throws 400 `invalid_link`. */
+/**
+ * "This was not me": ends the session that the mail spoke of, for whoever reads it, with all that apps were given by it.
+ * Its device is a stranger again, and every other with it, as nothing tells which it was: the next sign-in is told too.
+ *
+ * @throws 400 `invalid_link`.
+ */
 export async function disownSession(resources: Resources, input: { token: string }): Promise<void> {
   const { now } = resources
   const { token, subject: user } = await requireToken(resources, 'disown_session', input, selectSubject)
   const id = token.about ?? ''
-  await whileDoubting(resources, { users: [user.id], sessions: [id] }, () =>
+  await whileDoubting(resources, { sessions: [id] }, () =>
     applyChange(resources, byToken(token, now), user, {
       action: 'session.ended',
       details: { session_id: id, reason: 'disowned' },
       set: {},
-      leavesUser: true,
+      forgetsDevices: true,
       reliesOn: isSamePerson(user),
       alsoWrite: (isDone) => [
         revokeSessions(now, 'ended', and(eq(sessions.id, id), eq(sessions.user_id, user.id), isDone)),
+        // What was let go on without it, too: whoever let it was not the user.
+        revokeSessions(
+          now,
+          'parent_ended',
+          and(eq(sessions.parent_id, id), eq(sessions.user_id, user.id), isDone),
+        ),
       ],
     }),
   )

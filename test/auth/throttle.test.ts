@@ -239,6 +239,11 @@ describe('The network of a caller', () => {
       await post('login', { email, password: PASSWORD, device_token: forged(device_token!) }),
       await post('refresh_token', { refresh_token: forged(refresh_token) }),
       await post('refresh_token', { refresh_token: { x: 1 } }),
+      await post('refresh_token', {
+        refresh_token: { toString: 1 },
+        token: [[]],
+        device_token: { toString: 1 },
+      }),
       await post('reset_password', { token: forged(token), new_password: 'nine green bears run' }),
       await crowded.send('GET', '/v1/auth/sessions', { ...sessions, token: forged(access_token) }),
       await crowded.send('POST', '/v1/auth/login', { raw: '{', ip: HERE }),

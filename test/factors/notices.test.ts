@@ -62,6 +62,18 @@ describe('A new device', () => {
     expect([await status(first), await status(second)]).toEqual([401, 200])
   })
 
+  test('that was disowned is new again: its next sign-in is told, and others stay signed in', async () => {
+    const ada = await api.person({ email_verified_at: 1, last_login_at: 1 })
+    const mine = (await logIn({ ...ada, device_token: 'x' })).body
+    const thiefs = (await logIn({ ...ada, device_token: 'y' })).body
+    expect(await newDevices(ada)).toBe(2)
+    const { token } = linkIn((await api.mailsTo(ada.email))[0]!)
+    expect((await post('/v1/auth/disown_session', { token })).status).toBe(204)
+    expect((await logIn({ ...ada, device_token: thiefs.device_token })).status).toBe(200)
+    expect(await newDevices(ada)).toBe(3)
+    expect((await api.send('GET', '/v1/users/me', { token: mine.access_token as string })).status).toBe(200)
+  })
+
   test('of clients that bring no device token it is told once a day, of others ten times', async () => {
     const ada = await api.person({ email_verified_at: 1, last_login_at: 1 })
     for (let i = 0; i < 3; i++) await logIn(ada)

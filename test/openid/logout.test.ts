@@ -3,7 +3,8 @@ import type * as oauth from 'oauth4webapi'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import type { ClientWithSecret } from '../../src/oauth/clients/schemas.ts'
 import { sidOf, signIdToken } from '../../src/oauth/id-tokens.ts'
-import { openApi } from '../support/api.ts'
+import { linkIn, openApi } from '../support/api.ts'
+import { openJar } from '../support/jar.ts'
 import { addApp } from '../support/oauth.ts'
 import { openBrowser, signedIn } from '../support/pages.ts'
 import { dump } from '../support/snapshots.ts'
@@ -105,6 +106,22 @@ describe('Whoever the hint names', () => {
     expect((await ask(browser, { id_token_hint: hint })).status).toBe(303)
     expect([await isOpen(browser), await userInfo(token)]).toEqual([false, 200])
   })
+})
+
+test('Who disowns a session by mail ends what it let an app do without it, and no other session does', async () => {
+  const ada = await api.person({ email_verified_at: 1, last_login_at: 1 })
+  const opened = async () => {
+    const jar = openJar(api)
+    await jar.signIn(ada.email)
+    const begun = await begin(app, { scope: 'openid offline_access' })
+    const { to } = await jar.open(`/oauth/authorize?${begun.search}`)
+    const { tokens } = await redeem(api, as, app, new URL(to!), begun)
+    return tokens.access_token
+  }
+  const [mine, thiefs] = [await opened(), await opened()]
+  const { token } = linkIn((await api.mailsTo(ada.email))[0]!)
+  expect((await api.send('POST', '/v1/auth/disown_session', { body: { token } })).status).toBe(204)
+  expect([await userInfo(mine), await userInfo(thiefs)]).toEqual([200, 401])
 })
 
 describe('Whoever is not named is asked', () => {
