@@ -7,9 +7,11 @@ import { isSpent } from '../auth/refresh.ts'
 import type { Resources } from '../context.ts'
 import { isYoung } from '../database/lag.ts'
 import { build, rowExists } from '../database/statements.ts'
+import { toAppError } from '../http/problem.ts'
 import { type Claims, type ClientClaims, isOfClient, verifyAnyToken } from '../sessions/access-tokens.ts'
 import {
   asHeardOf,
+  type ClientSessionRow,
   isClientSessionLive,
   type Service,
   scopesNow,
@@ -32,10 +34,15 @@ export type Introspection = { active: false } | ({ active: true } & Record<strin
 
 const INACTIVE: Introspection = { active: false }
 
-async function readToken(resources: Resources, token: string): Promise<Claims | ClientClaims | undefined> {
-  const { config, now } = resources
-  return verifyAnyToken(token, config, now).catch(() => undefined)
-}
+/** What is said of a token; undefined where it is refused. That nobody could be asked (503) is no word about it. */
+const unlessRefused = <T>(said: Promise<T>): Promise<T | undefined> =>
+  said.catch((error) => {
+    if (toAppError(error).status !== 401) throw error
+    return undefined
+  })
+
+const readToken = ({ config, now }: Resources, token: string): Promise<Claims | ClientClaims | undefined> =>
+  unlessRefused(verifyAnyToken(token, config, now))
 
 /**
  * Says of a token whether it is good now, as libSQL says it. A client hears of its own; a service with `tokens:introspect`
@@ -63,25 +70,14 @@ export async function introspect(
   if (client.type === 'public')
     throw oauthError('unauthorized_client', 'A public client proves nothing, and is told nothing.')
   const row = isApps || refresh ? await asHeardOf(resources, read.found[0], session) : undefined
-  if (refresh) {
-    if (!isClientSessionLive(row) || isSpent(resources.config, refresh, row)) return INACTIVE
-    const scope = scopesNow(row, (row.scope ?? '').split(' ')).join(' ')
-    if (scope === '') return INACTIVE
-    return {
-      active: true,
-      client_id: client.id,
-      sub: row.id,
-      scope,
-      exp: Math.floor(row.session_expires_at / 1000),
-    }
-  }
+  if (refresh) return ofRefreshToken(resources, refresh, row, client.id)
   if (!claims) return INACTIVE
   const [asker] = read.service
   if (!isOwn && !(asker && mayAskOfAny(asker))) return INACTIVE
   const { ISSUER: iss, AUDIENCE: aud } = resources.config
   const common = { iss, aud, token_type: 'Bearer', ...claims }
   if (!isOfClient(claims)) {
-    const profile = await findOwnProfile(resources, claims, { isFresh: false }).catch(() => undefined)
+    const profile = await unlessRefused(findOwnProfile(resources, claims, { isFresh: false }))
     return profile ? { active: true, ...common } : INACTIVE
   }
   if (isApps && !isClientSessionLive(row, claims.epoch)) return INACTIVE
@@ -89,6 +85,18 @@ export async function introspect(
     ? scopesNow(row!, claims.scope.split(' '))
     : ((await scopesOfService(resources, claims)) ?? [])
   return scopes.length > 0 ? { active: true, ...common, scope: scopes.join(' ') } : INACTIVE
+}
+
+function ofRefreshToken(
+  { config }: Resources,
+  token: { counter: number },
+  row: ClientSessionRow | undefined,
+  clientId: string,
+): Introspection {
+  if (!isClientSessionLive(row) || isSpent(config, token, row)) return INACTIVE
+  const scope = scopesNow(row, (row.scope ?? '').split(' ')).join(' ')
+  const exp = Math.floor(row.session_expires_at / 1000)
+  return scope === '' ? INACTIVE : { active: true, client_id: clientId, sub: row.id, scope, exp }
 }
 
 /** A service with the permission, as long as whoever answers for it has that too. */

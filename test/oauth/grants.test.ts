@@ -7,10 +7,12 @@ import { freshUpstreams } from '../support/upstreams.ts'
 
 /** What one has let apps do: seen and taken back, by the API and on the pages. */
 
+let own: Awaited<ReturnType<typeof freshUpstreams>>
 let api: ReturnType<typeof openApi>
 
 beforeAll(async () => {
-  api = openApi((await freshUpstreams()).bindings)
+  own = await freshUpstreams()
+  api = openApi(own.bindings)
 })
 
 interface Grant {
@@ -126,6 +128,20 @@ test('a session that went on without them ends with offline_access', async () =>
   const path = `/v1/auth/grants/${app.grantId}`
   expect((await api.send('PATCH', path, { token: ada.token, body })).status).toBe(200)
   expect(await endOf(app.sessionId)).toBe('consent_withdrawn')
+})
+
+test('HX8: what is taken back is read of the primary, as a replica may not have heard of all that was let', async () => {
+  const { ada, app } = await open('openid email')
+  const path = `/v1/auth/grants/${app.grantId}`
+  const { result, wasHeld } = await own.between(
+    () => api.send('PATCH', path, { token: ada.token, body: { scopes: ['openid', 'email'] } }),
+    () =>
+      api.sql('UPDATE oauth_grants SET scopes = \'["openid","email","profile"]\' WHERE id = ?', [
+        app.grantId,
+      ]),
+  )
+  expect([wasHeld, result.status]).toEqual([true, 200])
+  expect((await grantsOf(ada.token)).map(({ scopes }) => scopes)).toEqual([['openid', 'email']])
 })
 
 test('an app’s own token sees and changes no consent', async () => {

@@ -8,11 +8,13 @@ import { authOf, authorize, begin, discover, optionsOf, redeem } from './support
 
 /** Every flow by somebody else's client: oauth4webapi, which checks what it is given. */
 
+let own: Awaited<ReturnType<typeof freshUpstreams>>
 let api: ReturnType<typeof openApi>
 let as: oauth.AuthorizationServer
 
 beforeAll(async () => {
-  api = openApi((await freshUpstreams()).bindings)
+  own = await freshUpstreams()
+  api = openApi(own.bindings)
   as = await discover(api)
 })
 
@@ -288,6 +290,28 @@ describe('Introspection', () => {
     expect(await ask(service, own.token)).toEqual({ active: false })
     expect(await ask(app, tokens.access_token)).toEqual({ active: false })
     expect(await ask(app, 'x')).toEqual({ active: false })
+  })
+
+  test('a database that is away is no word about a token', async () => {
+    const service = await addApp(api, {
+      grants: ['client_credentials'],
+      redirect_uris: [],
+      scopes: ['tokens:introspect'],
+    })
+    const { token } = await api.signIn(await somebody())
+    const ask = () =>
+      api.send('POST', '/oauth/introspect', {
+        headers: { authorization: `Basic ${btoa(`${service.client_id}:${service.client_secret}`)}` },
+        raw: new URLSearchParams({ token }),
+      })
+    // Who asks is still read; what is asked about is not.
+    await own.behave('libsql', { mode: 'reset-before', after: 1 })
+    try {
+      expect((await ask()).status).toBe(503)
+    } finally {
+      await own.behave('libsql', { mode: 'pass' })
+    }
+    expect((await ask()).body.active).toBe(true)
   })
 
   test('a refresh token is good until its successor is all that counts', async () => {

@@ -106,7 +106,8 @@ export async function withdrawConsent(
 ): Promise<Grant> {
   const { db, now } = resources
   const isTheirs = and(eq(oauthGrants.id, id), eq(oauthGrants.user_id, actor.sub))
-  const [found] = (await db.read({ found: selectGrants(isTheirs) })).found
+  // Of the primary: a replica that lags may think that there is nothing to take back.
+  const [found] = (await db.readPrimary({ found: selectGrants(isTheirs) })).found
   if (!found) throw grantNotFound()
   const grant = toGrant(found)
   const { client_id, name } = grant
