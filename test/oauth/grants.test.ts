@@ -85,6 +85,15 @@ test('RV1: what is taken back of it counts at once, and once', async () => {
   expect(await endOf(app.sessionId)).toBe(null)
 })
 
+test('RV1: what is taken back ten times at once is taken back once', async () => {
+  const { ada, app } = await open()
+  const take = () =>
+    api.send('PATCH', `/v1/auth/grants/${app.grantId}`, { token: ada.token, body: { scopes: ['openid'] } })
+  const answers = await Promise.all(Array.from({ length: 10 }, take))
+  expect(answers.map(({ status, body }) => [status, body.scopes])).toEqual(Array(10).fill([200, ['openid']]))
+  expect(await historyOf(ada)).toHaveLength(1)
+})
+
 test('AZ5: nobody adds to what an app may do in its stead', async () => {
   const { ada, app } = await open()
   const before = await dump(api)

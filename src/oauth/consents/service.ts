@@ -121,18 +121,22 @@ export async function withdrawConsent(
     details: { client_id, name, scopes: kept },
   } as const
   const isDone = rowExists(activityLogs, event.id)
-  const isThere = sql`EXISTS ${build.select({ id: oauthGrants.id }).from(oauthGrants).where(isTheirs)}`
   const hasKept = sql`EXISTS ${build
     .select({ id: oauthGrants.id })
     .from(oauthGrants)
     .where(and(isTheirs, hasAll(sql`${oauthGrants.scopes}`, kept)))}`
+  // Of two that ask for the same at once, one takes it back, and the other finds it done.
+  const hasMore = sql`EXISTS ${build
+    .select({ id: oauthGrants.id })
+    .from(oauthGrants)
+    .where(and(isTheirs, sql`json_array_length(${oauthGrants.scopes}) > ${kept.length}`))}`
   const left = sql`(SELECT json_group_array(value) FROM json_each(${oauthGrants.scopes}) WHERE value IN ${[...kept, '']})`
   const isAll = kept.length === 0
   const ofApp = and(eq(sessions.user_id, actor.sub), eq(sessions.client_id, client_id))
   const ended = isAll ? ofApp : and(ofApp, isOffline)
-  const { verdict } = await db.writeBatch(
+  const { verdict, row } = await db.writeBatch(
     {
-      history: record(resources, event, sql`${tokenIsLive(actor, now)} AND ${hasKept}`),
+      history: record(resources, event, sql`${tokenIsLive(actor, now)} AND ${hasKept} AND ${hasMore}`),
       change: [
         isAll
           ? build.delete(oauthGrants).where(and(isTheirs, isDone))
@@ -141,14 +145,17 @@ export async function withdrawConsent(
       sessions: kept.includes('offline_access')
         ? []
         : [revokeSessions(now, 'consent_withdrawn', and(ended, isDone))],
-      verdict: sql<{ is_done: 0 | 1; is_there: 0 | 1; has_kept: 0 | 1 }>`SELECT ${isDone} AS is_done,
-        ${isThere} AS is_there, ${hasKept} AS has_kept`,
+      row: selectGrants(isTheirs),
+      verdict: sql<Record<'is_done' | 'has_kept' | 'has_more', 0 | 1>>`SELECT ${isDone} AS is_done,
+        ${hasKept} AS has_kept, ${hasMore} AS has_more`,
     },
     isDone,
   )
-  const [{ is_done, is_there, has_kept }] = verdict as [(typeof verdict)[number]]
+  const [{ is_done, has_kept, has_more }] = verdict as [(typeof verdict)[number]]
   if (is_done)
     return { ...grant, scopes: grant.scopes.filter((scope) => kept.includes(scope)), updated_at: toTime(now) }
-  if (!is_there) throw grantNotFound()
-  throw has_kept ? invalidToken(new Refusal('meanwhile')) : scopeNotGranted()
+  if (!row[0]) throw grantNotFound()
+  if (!has_kept) throw scopeNotGranted()
+  if (has_more) throw invalidToken(new Refusal('meanwhile'))
+  return toGrant(row[0])
 }
