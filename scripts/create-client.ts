@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { AppError } from '../src/http/problem.ts'
 import { type ClientWithSecret, CreateClient } from '../src/oauth/clients/schemas.ts'
-import { makeClient } from '../src/oauth/clients/service.ts'
+import { makeClient, settingsOf } from '../src/oauth/clients/service.ts'
 import { bySystem } from '../src/users/change.ts'
 import { readArguments, runCommand } from './command.ts'
 import { withResources } from './create-admin.ts'
@@ -26,15 +26,15 @@ function readInput(input: unknown): CreateClient {
   throw new Error(sentences.join('\n'))
 }
 
-/** By the function of the API, so the history has its row (actor: the system). Throws what is wrong, in sentences. */
-function createClient(env: object, input: CreateClient): Promise<ClientWithSecret> {
-  return withResources(env, (resources) => makeClient(resources, bySystem, input)).catch((cause) => {
-    const errors = cause instanceof AppError ? (cause.errors ?? []) : []
-    if (errors.length === 0) throw cause
-    throw new Error(errors.map(({ pointer, detail }) => `${pointer.slice(1)}: ${detail}`).join('\n'), {
-      cause,
-    })
-  })
+/** By the function of the API, so the history has its row (actor: the system). */
+const createClient = (env: object, input: CreateClient): Promise<ClientWithSecret> =>
+  withResources(env, (resources) => makeClient(resources, bySystem, input))
+
+/** Throws what was thrown; of what says different things together, in sentences. */
+function inSentences(cause: unknown): never {
+  const errors = cause instanceof AppError ? (cause.errors ?? []) : []
+  if (errors.length === 0) throw cause
+  throw new Error(errors.map(({ pointer, detail }) => `${pointer.slice(1)}: ${detail}`).join('\n'), { cause })
 }
 
 async function main() {
@@ -56,10 +56,10 @@ async function main() {
           first_party: values['first-party'] === true,
         },
   )
-  if (isDryRun) return console.log(`${input.name}: would be added`)
+  if (isDryRun) return console.log(`${settingsOf(input).name}: would be added`)
   const { client_id, client_secret } = await createClient({ EMAIL: 'perhaps', ...process.env }, input)
   console.log(`client_id      ${client_id}`)
   if (client_secret) console.log(`client_secret  ${client_secret}`)
 }
 
-if (import.meta.main) runCommand(main)
+if (import.meta.main) runCommand(() => main().catch(inSentences))

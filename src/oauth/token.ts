@@ -227,7 +227,7 @@ const byRefreshToken: Grant = async (resources, given, fields) => {
   if (fields.refresh_token === undefined) throw oauthError('invalid_request', 'refresh_token is missing.')
   const found = token && (await asHeardOf(resources, read.found[0], place))
   if (!found) throw invalidGrant(new Refusal('unknown'))
-  // What has ended is left as it is, but for a token of before, which tells that it was stolen.
+  // What has ended is left as it is.
   if (!isClientSessionLive(found)) throw invalidGrant(new Refusal('revoked'))
   const all = scopesNow(found, scopesIn(found.scope))
   if (all.length === 0) throw invalidGrant(new Refusal('revoked'))

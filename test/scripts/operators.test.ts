@@ -104,6 +104,11 @@ describe('client:create', () => {
         code: 1,
         output: expect.stringMatching(/^redirect_uris\.0: .+\n$/),
       })
+    for (const args of [[], ['--dry-run']])
+      expect(await create(...args)).toEqual({
+        code: 1,
+        output: expect.stringMatching(/^redirect_uris: Is empty.+\n$/),
+      })
     expect(await total()).toBe(before)
   })
 })

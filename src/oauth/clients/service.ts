@@ -156,13 +156,8 @@ export async function createClient(
   return makeClient(resources, byActor(resources.actor, resources.now), input)
 }
 
-/** The same by whoever may: the operator, too. */
-export async function makeClient(
-  resources: Resources,
-  by: Authority,
-  { token_endpoint_auth_method, ...input }: CreateClient,
-): Promise<ClientWithSecret> {
-  const { db, now } = resources
+/** What a new client is by what was asked for. Throws 422. */
+export function settingsOf({ token_endpoint_auth_method, ...input }: CreateClient): Settings {
   const preset = input.type === 'public' ? 'none' : 'client_secret_basic'
   const isService = input.grants.includes('client_credentials')
   const openid = OPENID_SCOPES as readonly string[]
@@ -173,6 +168,18 @@ export async function makeClient(
     token_endpoint_auth_method: token_endpoint_auth_method ?? preset,
   }
   assertCoherent(settings)
+  return settings
+}
+
+/** The same by whoever may: the operator, too. */
+export async function makeClient(
+  resources: Resources,
+  by: Authority,
+  input: CreateClient,
+): Promise<ClientWithSecret> {
+  const { db, now } = resources
+  const settings = settingsOf(input)
+  const isService = settings.grants.includes('client_credentials')
   const secret = hasSecret(settings) ? newSecret() : undefined
   const row: ClientRow = {
     id: uuidv7(),
