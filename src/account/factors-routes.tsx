@@ -15,7 +15,7 @@ import { validate } from '../http/validate.ts'
 import { recentlyConfirmed } from '../pages/again.ts'
 import { failingPage, fieldErrors, problemText } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
-import { respond } from '../pages/respond.ts'
+import { noteProblem, respond } from '../pages/respond.ts'
 import { type PageEnv, signedInPage } from '../pages/session.ts'
 import type { Outcome } from '../pages/submit.ts'
 import { RegisterPasskey, RenamePasskey } from '../passkeys/schemas.ts'
@@ -30,7 +30,7 @@ const recent = recentlyConfirmed(PAGE)
 /** What a form of these pages minded: beside its field where it has one. */
 async function outcomeOf(c: Context<PageEnv>, error: unknown, field: string): Promise<Outcome> {
   if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
-  ;(c as Context).set('problem', error)
+  noteProblem(c, error)
   const { view } = await c.var.signedIn()
   const text = problemText(view, error)
   const errors = error.errors
@@ -93,7 +93,7 @@ async function orSay(c: Context<PageEnv>, work: () => Promise<Response>): Promis
     return await work()
   } catch (error) {
     if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
-    ;(c as Context).set('problem', error)
+    noteProblem(c, error)
     return c.redirect(`${PAGE}?problem=${error.code}`, 303)
   }
 }

@@ -3,17 +3,16 @@ import { type AppError, toAppError } from '../http/problem.ts'
 import { PASSWORD_MIN_LENGTH } from '../passwords/policy.ts'
 import { Notice } from './components.tsx'
 import { NarrowPage } from './layout.tsx'
-import { respond } from './respond.ts'
+import { noteProblem, respond } from './respond.ts'
 import { type View, viewOf } from './view.ts'
 
 /** What went wrong, as a page: what happened, what next, and the number by which the log knows the request. */
 export function failingPage(error: unknown, c: Context): Response | Promise<Response> {
   const known = toAppError(error)
-  c.set('problem', known)
+  noteProblem(c, known)
   const view = viewOf(c)
   const { common } = view.texts
   const [title, hint] = sentenceFor(view, known)
-  for (const [name, value] of Object.entries(known.headers)) c.header(name, value)
   return respond(
     c,
     <NarrowPage view={view} title={title!} isError>

@@ -1,6 +1,7 @@
 import type { Context } from 'hono'
 import type { Child } from 'hono/jsx'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import type { AppError } from '../http/problem.ts'
 
 /**
  * Nothing but what comes from here: no inline script or style, no frame, no third party, and no text that becomes
@@ -40,6 +41,9 @@ interface Answer {
   referrer?: 'same-origin' | 'no-referrer'
 }
 
+/** What a page refuses: the log has its code and reason, and the page its headers, as an answer of the API has. */
+export const noteProblem = (c: Context, problem: AppError) => c.set('problem', problem)
+
 /** Answers with a page. */
 export function respond(
   c: Context,
@@ -50,7 +54,9 @@ export function respond(
     ...(thirdParty ? withThirdParty(thirdParty) : POLICY),
     ...(formAction && { 'form-action': `'self' ${formAction}` }),
   }
+  const problem: AppError | undefined = status >= 400 ? c.get('problem') : undefined
   return c.html(page as string, status, {
+    ...problem?.headers,
     'content-security-policy': Object.entries(policy)
       .map((directive) => directive.join(' '))
       .join('; '),

@@ -2,6 +2,7 @@ import type { Context } from 'hono'
 import { AppError } from '../http/problem.ts'
 import { carry } from './carried.ts'
 import { fieldErrors, problemText } from './failing.tsx'
+import { noteProblem } from './respond.ts'
 import type { PageEnv } from './session.ts'
 
 /** What a page says after a form: a message, what was typed, and what is wrong with which field. */
@@ -36,7 +37,7 @@ export async function submit(
     return c.redirect(to.done, 303)
   } catch (error) {
     if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
-    ;(c as Context).set('problem', error)
+    noteProblem(c, error)
     if (error.code === 'reauthentication_required') {
       const carried = await carry(c, to.page, typed(c.var.fields))
       const query = new URLSearchParams({ to: to.page, ...(carried && { carried }) })

@@ -11,7 +11,7 @@ import { validate } from '../http/validate.ts'
 import type { Said } from '../pages/components.tsx'
 import { failingPage } from '../pages/failing.tsx'
 import { browserFormToken, browserOf, form } from '../pages/forms.ts'
-import { respond } from '../pages/respond.ts'
+import { noteProblem, respond } from '../pages/respond.ts'
 import type { PageEnv } from '../pages/session.ts'
 import { viewOf } from '../pages/view.ts'
 import { knownDevice } from '../sessions/cookie.ts'
@@ -62,12 +62,11 @@ export const factorPages = new Hono<PageEnv>()
       return await enter(c, () => proveSecondFactor(c.var, input()), due)
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error
-      ;(c as Context).set('problem', error)
+      noteProblem(c, error)
       if (error.code === 'challenge_spent') {
         clearFactorDue(c)
         return c.redirect('/signin?done=spent', 303)
       }
-      for (const [name, value] of Object.entries(error.headers)) c.header(name, value)
       const { wrong, passkeyFailed } = viewOf(c).texts.factors
       const [title, text] = credential ? passkeyFailed : wrong
       return factorPage(c, due, { tone: 'danger', title: title!, text }, error.status)
@@ -82,7 +81,7 @@ export const factorPages = new Hono<PageEnv>()
       return await enter(c, () => provePasskey(c.var, validate(PasskeyLogIn(), sent)), on)
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error
-      ;(c as Context).set('problem', error)
+      noteProblem(c, error)
       const done = error.code === 'account_disabled' ? 'disabled' : 'passkey'
       const isUnknown = error.cause instanceof Refusal && error.cause.reason === 'unknown'
       const tried = isUnknown ? challenge_id : undefined

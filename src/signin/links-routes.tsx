@@ -18,7 +18,7 @@ import { PURPOSES } from '../links/models.ts'
 import type { Said } from '../pages/components.tsx'
 import { failingPage, fieldErrors, problemText } from '../pages/failing.tsx'
 import { browserFormToken, browserOf, isOurForm, staleForm } from '../pages/forms.ts'
-import { respond } from '../pages/respond.ts'
+import { noteProblem, respond } from '../pages/respond.ts'
 import { homeOf } from '../pages/session.ts'
 import { rememberLanguage, type View, viewOf } from '../pages/view.ts'
 import { wrongPassword } from '../passwords/errors.ts'
@@ -187,9 +187,7 @@ export const linkPages = new Hono<LinkEnv>()
     if (known.status >= 500 || ['not_found', 'stale_form', 'unsupported_media_type'].includes(known.code))
       return failingPage(error, c)
     const view = viewOf(c)
-    c.set('problem' as never, known as never)
-    const wait = known.headers['retry-after']
-    if (wait) c.header('retry-after', wait)
+    noteProblem(c, known)
     if (known.code === 'invalid_link' && (c.var.fields?.code ?? '') === '') return expiredPage(c)
     const typed = filledIn({ token: c.req.query('token') ?? '', ...c.var.fields })
     const invitation =

@@ -10,7 +10,7 @@ import { validate } from '../http/validate.ts'
 import { openPlace } from '../oauth/logout.ts'
 import { failingPage } from '../pages/failing.tsx'
 import { browserFormToken, browserOf, form, sessionOf } from '../pages/forms.ts'
-import { respond } from '../pages/respond.ts'
+import { noteProblem, respond } from '../pages/respond.ts'
 import { homeOf, type PageEnv, signedInPage } from '../pages/session.ts'
 import { doneMessage } from '../pages/submit.ts'
 import { rememberLanguage, viewOf } from '../pages/view.ts'
@@ -19,7 +19,7 @@ import { askerOf, onwardsOf } from './asker-cookie.ts'
 import { askForFactor } from './factor-cookie.ts'
 import { SignInPage } from './pages.tsx'
 import { refusalOf } from './refusals.tsx'
-import { onwardsIn, originOfTarget, placeAfter, sealTarget } from './targets.ts'
+import { onwardsAsked, onwardsIn, originOfTarget, placeAfter } from './targets.ts'
 
 /** Says that whoever signs in has signed up here: they alone hear that an address is not confirmed. */
 function signedUpHere(c: Context<PageEnv>): { signup_token?: string } {
@@ -53,8 +53,8 @@ export const signinRoutes = new Hono<PageEnv>()
           address: view.texts.links.change_email.done[0]!,
           unlocked: view.texts.links.unlock_account.done[0]!,
         })
-    const { done, tried, redirect_to, login_hint: hint, ...query } = c.req.query()
-    const given = { target: sealTarget(c.var, redirect_to), ...onwardsIn(query) }
+    const { done, tried, login_hint: hint, ...query } = c.req.query()
+    const given = onwardsAsked(c.var, query)
     // Whoever has signed up here goes on where they wanted to.
     const on = done === 'confirmed' && !given.to && !given.target ? onwardsOf(c) : given
     return respond(
@@ -86,8 +86,8 @@ export const signinRoutes = new Hono<PageEnv>()
       if (!(error instanceof AppError)) throw error
       if (error.code === 'second_factor_required')
         return askForFactor(c, error, { email, stays: remember === 'yes', to, target })
+      noteProblem(c, error)
       const view = viewOf(c)
-      for (const [name, value] of Object.entries(error.headers)) c.header(name, value)
       return respond(
         c,
         <SignInPage

@@ -11,7 +11,7 @@ import { validate } from '../http/validate.ts'
 import type { Said } from '../pages/components.tsx'
 import { failingPage, fieldErrors, problemText } from '../pages/failing.tsx'
 import { browserFormToken, browserOf, form } from '../pages/forms.ts'
-import { respond } from '../pages/respond.ts'
+import { noteProblem, respond } from '../pages/respond.ts'
 import type { PageEnv } from '../pages/session.ts'
 import { doneMessage } from '../pages/submit.ts'
 import { rememberLanguage, viewOf } from '../pages/view.ts'
@@ -32,7 +32,7 @@ import {
   SignUpPage,
 } from './pages.tsx'
 import { refusalOf } from './refusals.tsx'
-import { type Onwards, onwardsIn, originOfTarget, placeAfter, sealTarget } from './targets.ts'
+import { type Onwards, onwardsAsked, onwardsIn, originOfTarget, placeAfter } from './targets.ts'
 
 const checkMail = (c: Context, email: string, on: Onwards, message?: Said, status = 200) =>
   respond(
@@ -74,11 +74,8 @@ export const signupRoutes = new Hono<PageEnv>()
   .get('/signup', (c) => {
     rememberLanguage(c)
     const view = viewOf(c)
-    const { redirect_to } = c.req.query()
-    const { to, target = sealTarget(c.var, redirect_to) } = onwardsIn(c.req.query())
-    const on = { to, target }
     if (c.var.config.SIGNUP === 'closed') return respond(c, <SignUpClosedPage view={view} />)
-    return signUpPage(c, on)
+    return signUpPage(c, onwardsAsked(c.var, c.req.query()))
   })
   .post('/signup', limitByNetwork, form(browserOf), async (c) => {
     const { form_token: _, ...fields } = c.var.fields
@@ -102,8 +99,7 @@ export const signupRoutes = new Hono<PageEnv>()
     } catch (error) {
       const isOfChallenge = error instanceof AppError && error.code.startsWith('challenge_')
       if (!(error instanceof AppError) || (error.status >= 500 && !isOfChallenge)) throw error
-      ;(c as Context).set('problem', error)
-      for (const [header, value] of Object.entries(error.headers)) c.header(header, value)
+      noteProblem(c, error)
       const view = viewOf(c)
       const { common, signin } = view.texts
       const errors = fieldErrors(view, error)
@@ -131,6 +127,7 @@ export const signupRoutes = new Hono<PageEnv>()
       return c.redirect('/signin?done=confirmed', 303)
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error
+      noteProblem(c, error)
       const view = viewOf(c)
       const [title, text] = view.texts.signin.check.wrong
       const message: Said =
@@ -148,6 +145,7 @@ export const signupRoutes = new Hono<PageEnv>()
       return checkMail(c, email, onwardsOf(c), { title: viewOf(c).texts.signin.check.sent })
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error
+      noteProblem(c, error)
       return checkMail(c, email, onwardsOf(c), refusalOf(viewOf(c), error), error.status)
     }
   })
@@ -179,6 +177,7 @@ export const signupRoutes = new Hono<PageEnv>()
       )
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error
+      noteProblem(c, error)
       const message: Said = error.errors
         ? { tone: 'danger', title: view.texts.common.check, text: view.texts.common.checkHint }
         : refusalOf(view, error)

@@ -10,10 +10,7 @@ import { homeOf, placeOfOurs } from '../pages/session.ts'
  * forms as a sealed digest, which is short however long the address is, and is looked up again at the end: so no link and
  * no form leads anywhere else.
  */
-export function sealTarget(
-  { config }: Pick<Resources, 'config'>,
-  url: string | undefined,
-): string | undefined {
+function sealTarget({ config }: Pick<Resources, 'config'>, url: string | undefined): string | undefined {
   if (url === undefined || !config.APP_URLS.includes(url)) return undefined
   return seal(config.keys.form_token, `target.${digestOf(url)}`)
 }
@@ -56,6 +53,12 @@ export function onwardsIn(fields: Record<string, string>): Onwards {
   const to = placeOfOurs(fields.to)
   return { ...(to && { to }), ...(fields.target && { target: fields.target }) }
 }
+
+/** The same of an address of ours that an app leads to: it names one of APP_URLS by `redirect_to`. */
+export const onwardsAsked = (
+  resources: Pick<Resources, 'config'>,
+  { redirect_to, ...query }: Record<string, string>,
+): Onwards => ({ target: sealTarget(resources, redirect_to), ...onwardsIn(query) })
 
 /**
  * Where somebody goes who has signed in. Pages of ours ask for their agreement to the terms themselves; on the way to an
