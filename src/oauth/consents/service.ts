@@ -121,22 +121,20 @@ export async function withdrawConsent(
     details: { client_id, name, scopes: kept },
   } as const
   const isDone = rowExists(activityLogs, event.id)
-  const hasKept = sql`EXISTS ${build
-    .select({ id: oauthGrants.id })
-    .from(oauthGrants)
-    .where(and(isTheirs, hasAll(sql`${oauthGrants.scopes}`, kept)))}`
   // Of two that ask for the same at once, one takes it back, and the other finds it done.
-  const hasMore = sql`EXISTS ${build
-    .select({ id: oauthGrants.id })
-    .from(oauthGrants)
-    .where(and(isTheirs, sql`json_array_length(${oauthGrants.scopes}) > ${kept.length}`))}`
+  const isMore = and(
+    isTheirs,
+    hasAll(sql`${oauthGrants.scopes}`, kept),
+    sql`json_array_length(${oauthGrants.scopes}) > ${kept.length}`,
+  )
+  const hasMore = sql`EXISTS ${build.select({ id: oauthGrants.id }).from(oauthGrants).where(isMore)}`
   const left = sql`(SELECT json_group_array(value) FROM json_each(${oauthGrants.scopes}) WHERE value IN ${[...kept, '']})`
   const isAll = kept.length === 0
   const ofApp = and(eq(sessions.user_id, actor.sub), eq(sessions.client_id, client_id))
   const ended = isAll ? ofApp : and(ofApp, isOffline)
   const { verdict, row } = await db.writeBatch(
     {
-      history: record(resources, event, sql`${tokenIsLive(actor, now)} AND ${hasKept} AND ${hasMore}`),
+      history: record(resources, event, sql`${tokenIsLive(actor, now)} AND ${hasMore}`),
       change: [
         isAll
           ? build.delete(oauthGrants).where(and(isTheirs, isDone))
@@ -146,16 +144,15 @@ export async function withdrawConsent(
         ? []
         : [revokeSessions(now, 'consent_withdrawn', and(ended, isDone))],
       row: selectGrants(isTheirs),
-      verdict: sql<Record<'is_done' | 'has_kept' | 'has_more', 0 | 1>>`SELECT ${isDone} AS is_done,
-        ${hasKept} AS has_kept, ${hasMore} AS has_more`,
+      verdict: sql<{ is_done: 0 | 1 }>`SELECT ${isDone} AS is_done`,
     },
     isDone,
   )
-  const [{ is_done, has_kept, has_more }] = verdict as [(typeof verdict)[number]]
-  if (is_done)
+  if (verdict[0]!.is_done)
     return { ...grant, scopes: grant.scopes.filter((scope) => kept.includes(scope)), updated_at: toTime(now) }
   if (!row[0]) throw grantNotFound()
-  if (!has_kept) throw scopeNotGranted()
-  if (has_more) throw invalidToken(new Refusal('meanwhile'))
-  return toGrant(row[0])
+  const current = toGrant(row[0])
+  if (!kept.every((scope) => current.scopes.includes(scope))) throw scopeNotGranted()
+  if (current.scopes.length > kept.length) throw invalidToken(new Refusal('meanwhile'))
+  return current
 }
