@@ -8,7 +8,7 @@ import { startSession } from '../auth/start-session.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { form as anyForm, operation } from '../http/operation.ts'
-import { AppError, notFound, toAppError } from '../http/problem.ts'
+import { AppError, notFound, Refusal, toAppError } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
 import { acceptInvitation, type InvitationShown, showInvitation } from '../invitations/accept.ts'
 import { AcceptInvitation } from '../invitations/schemas.ts'
@@ -68,7 +68,10 @@ function formPage(c: LinkContext, typed: Fields, refused?: Refused, invitation?:
   const asker = askerOf(c, c.var, purpose)
   const token = typed.token ?? ''
   const takesCode = token === '' && page.hasCode && Object.keys(asker).length > 0
-  if (token === '' && !takesCode) return expiredPage(c, view.texts.links.needsLink)
+  if (token === '' && !takesCode) {
+    noteProblem(c, invalidLink(new Refusal('absent')))
+    return expiredPage(c, view.texts.links.needsLink)
+  }
   const isKnown = (asker.signup_token !== undefined || actorOf(c) !== undefined) && !refused
   return respond(
     c,

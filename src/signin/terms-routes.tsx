@@ -6,7 +6,7 @@ import { Button, Form, Message } from '../pages/components.tsx'
 import { failingPage, fieldErrors } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
 import { NarrowPage } from '../pages/layout.tsx'
-import { respond } from '../pages/respond.ts'
+import { noteProblem, respond } from '../pages/respond.ts'
 import { homeOf, type PageEnv, signedInPage } from '../pages/session.ts'
 import { TermsBox } from '../pages/terms.tsx'
 import { rememberLanguage } from '../pages/view.ts'
@@ -96,6 +96,7 @@ export const termsRoutes = new Hono<PageEnv>()
       return c.redirect(placeOf(c, on), 303)
     } catch (error) {
       if (!(error instanceof AppError) || error.status !== 422) throw error
+      noteProblem(c, error)
       const { view } = await c.var.signedIn()
       return termsPage(c, on, fieldErrors(view, error))
     }

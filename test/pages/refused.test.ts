@@ -30,9 +30,11 @@ test('A page that refuses a sign-in or a code leaves its code in the log, as eve
   await browser.signIn(email, { password: 'nine green bears run' })
   const check = `/signup/check?${new URLSearchParams({ email })}`
   await browser.submit(check, '/signup/code', { email, code: '12345678' })
+  await browser.open('/links/undo_email_change')
   vi.restoreAllMocks()
   expect(lines.map(({ status, code, reason }) => [status, code, reason])).toEqual([
     [401, 'invalid_credentials', 'wrong_password'],
     [400, 'invalid_link', 'signature'],
+    [400, 'invalid_link', 'absent'],
   ])
 })
