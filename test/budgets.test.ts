@@ -127,6 +127,13 @@ testOfRedis('So does signing in to an app', async () => {
     [`GET ${place}`, 1, 1, 0, 4, 0, { headers }],
   ]
   await expectWithin(own, api, asked)
+  // One that was pushed is spent when its code is given: a trip and a row more.
+  const pushed = await api.send('POST', '/oauth/par', { headers: basic, raw: new URLSearchParams(search) })
+  const arrival = { client_id: app.client_id, request_uri: String(pushed.body.request_uri) }
+  await expectWithin(own, api, [
+    ['POST /oauth/par', 1, 1, 0, 1, 0, { headers: basic, raw: new URLSearchParams(search) }],
+    [`GET /oauth/authorize?${new URLSearchParams(arrival)}`, 2, 2, 0, 6, 1, { headers }],
+  ])
   const redeeming = async () => {
     const { headers: answered } = await api.send('GET', place, { headers })
     const code = new URL(answered.get('location')!).searchParams.get('code')!

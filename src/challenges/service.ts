@@ -1,8 +1,9 @@
-import { type SQL, sql } from 'drizzle-orm'
+import { eq, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Config } from '../config/main.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
-import { build, type Statement } from '../database/statements.ts'
+import type { Database } from '../database/main.ts'
+import { build, insertWhere, type Statement } from '../database/statements.ts'
 import { inWords } from '../values/durations.ts'
 import { timeOfId } from '../values/ids.ts'
 import { challenges } from './models.ts'
@@ -77,3 +78,22 @@ export function openTry({ id, kind }: Pick<Challenge, 'id' | 'kind'>, now: numbe
       build.update(challenges).set({ spent_at: now }).where(sql`${challenges.id} = ${id} AND ${isDone}`),
   }
 }
+
+/**
+ * Uses up what is good once, and was made elsewhere: an assertion, a pushed request. The id is a UUIDv7 whose time is less
+ * than an hour before its end, as clean-up goes by it.
+ *
+ * @returns whether this was the first.
+ */
+export async function spendOnce({ db, now }: { db: Database; now: number }, id: string): Promise<boolean> {
+  const attempt = crypto.randomUUID()
+  const { spent } = await db.writeBatch({
+    spending: insertWhere(challenges, { id, tries: 1, attempt_id: attempt, spent_at: now }, sql`1`),
+    spent: build.select().from(challenges).where(eq(challenges.id, id)),
+  })
+  return spent[0]?.attempt_id === attempt
+}
+
+/** Asks whether something of that kind has been used up: the row is there then. */
+export const selectSpent = (id: string) =>
+  build.select({ id: challenges.id }).from(challenges).where(eq(challenges.id, id))

@@ -33,6 +33,7 @@ const PURPOSES = [
   'oauth_code',
   'oauth_asked',
   'oauth_logout',
+  'oauth_pushed',
 ] as const
 
 /** What is wrong with one setting, without its value: "is missing". */

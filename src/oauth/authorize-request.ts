@@ -7,6 +7,8 @@ import { SCOPES, scopesIn } from './scopes.ts'
 export const MAX_QUERY_LENGTH = 4000
 /** What of it is carried along while somebody signs in: in a cookie, at worst. */
 export const MAX_KEPT_LENGTH = 1500
+/** The same of one that was pushed: so long is its `request_uri` at most, which is sealed. */
+export const MAX_PUSHED_LENGTH = 2500
 
 /** What goes back to the app instead of a code (RFC 6749 section 4.1.2.1, OpenID Connect Core section 3.1.2.6). */
 export type AuthorizeError =
@@ -20,6 +22,7 @@ export type AuthorizeError =
   | 'consent_required'
   | 'request_not_supported'
   | 'request_uri_not_supported'
+  | 'invalid_request_uri'
   | 'registration_not_supported'
 
 export class AuthorizeRefusal extends Error {
@@ -78,7 +81,7 @@ export function readAuthorizeRequest(query: URLSearchParams, client: Client, to:
     if (query.getAll(name).length > 1) refuse('invalid_request', 'A parameter stands there more than once.')
   const get = (name: string) => query.get(name) || undefined
   if (get('request')) refuse('request_not_supported', 'Request objects are not taken here.')
-  if (get('request_uri')) refuse('request_uri_not_supported', 'Request objects are not taken here.')
+  if (get('request_uri')) refuse('request_uri_not_supported', 'Requests are not fetched from elsewhere.')
   if (get('registration')) refuse('registration_not_supported', 'Clients are registered before.')
   const type = get('response_type') ?? refuse('invalid_request', 'response_type is missing.')
   if (type !== 'code') refuse('unsupported_response_type', 'The one response type is code.')

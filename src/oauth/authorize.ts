@@ -2,6 +2,7 @@ import { and, eq } from 'drizzle-orm'
 import type { Context } from 'hono'
 import { owesFactor } from '../access/assurance.ts'
 import { scopesWithin } from '../access/permissions.ts'
+import { selectSpent, spendOnce } from '../challenges/service.ts'
 import type { Resources } from '../context.ts'
 import { digestOf } from '../crypto/digest.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
@@ -16,6 +17,7 @@ import {
   type AuthorizeRequest,
   clientIdIn,
   MAX_KEPT_LENGTH,
+  MAX_PUSHED_LENGTH,
   MAX_QUERY_LENGTH,
   type ReturnTo,
   readAuthorizeRequest,
@@ -26,6 +28,7 @@ import { makeCode } from './codes.ts'
 import { badAuthorizeRequest } from './errors.ts'
 import { readHint } from './id-tokens.ts'
 import { type Client, oauthGrants } from './models.ts'
+import { invalidRequestUri, isOver, isPushed, openPushed, type Pushed } from './pushed.ts'
 import { isTrustworthy } from './redirects.ts'
 
 /** Who is asked, and for what. */
@@ -38,6 +41,8 @@ export interface Asked {
   scopes: string[]
   /** When they proved who they are (epoch seconds). */
   authTime: number
+  /** Where the app has pushed it: a code is given for it once. */
+  pushed: Pushed | undefined
 }
 
 /** What becomes of a request: an answer to the app, a page of ours first, or a question. */
@@ -57,10 +62,7 @@ export type Outcome =
 export async function decide(c: Context, search: string): Promise<Outcome> {
   const resources = c.var as Resources
   const { config, now, db } = resources
-  if (search.length > MAX_QUERY_LENGTH || withoutApart(search).length > MAX_KEPT_LENGTH)
-    throw badAuthorizeRequest('The request is too long.')
-  const query = new URLSearchParams(search)
-  for (const name of [ASKED, 'lang']) query.delete(name)
+  const { query, pushed } = await readSearch(resources, search)
   const sealed = openAsked(resources, search)
   const asked = sealed && sealed.at + ASKED_MS < now ? { ...sealed, at: now } : sealed
   const clientId = clientIdIn(query)
@@ -70,15 +72,17 @@ export async function decide(c: Context, search: string): Promise<Outcome> {
   const read = await db.read({
     client: selectClient(clientId),
     grant: build.select().from(oauthGrants).where(isOfBoth),
+    ...(pushed && { spent: selectSpent(pushed.id) }),
   })
   const [client] = read.client
   if (!client) throw badAuthorizeRequest('There is no such app.')
   const to = readReturn(query, client)
   try {
     const request = readAuthorizeRequest(query, client, to)
+    if (pushed && (read.spent?.[0] || isOver(pushed, asked?.at ?? now, now))) throw invalidRequestUri()
     const user = await find?.()
     const granted = JSON.parse(read.grant[0]?.scopes ?? '[]') as string[]
-    return await decideFor(resources, { request, client, user, cookie, granted, search, asked })
+    return await decideFor(resources, { request, client, user, cookie, granted, search, asked, pushed })
   } catch (error) {
     if (!(error instanceof AuthorizeRefusal)) throw error
     return { kind: 'answer', to, params: refusalOf(config.ISSUER, to, error) }
@@ -93,6 +97,20 @@ interface Deciding {
   granted: string[]
   search: string
   asked: FirstAsked | undefined
+  pushed: Pushed | undefined
+}
+
+/** What a request says, which may stand in one that its client has pushed; then nothing else beside it counts. */
+async function readSearch({ config }: Resources, search: string) {
+  const query = new URLSearchParams(search)
+  for (const name of [ASKED, 'lang']) query.delete(name)
+  const requestUri = query.get('request_uri')
+  const isShort = withoutApart(search).length <= (isPushed(requestUri) ? MAX_PUSHED_LENGTH : MAX_KEPT_LENGTH)
+  if (search.length > MAX_QUERY_LENGTH || !isShort) throw badAuthorizeRequest('The request is too long.')
+  if (!isPushed(requestUri)) return { query, pushed: undefined }
+  const pushed = await openPushed(config, requestUri)
+  if (pushed?.clientId !== clientIdIn(query)) throw badAuthorizeRequest('The app has pushed no such request.')
+  return { query: new URLSearchParams(pushed.query), pushed }
 }
 
 async function decideFor(resources: Resources, deciding: Deciding): Promise<Outcome> {
@@ -106,8 +124,9 @@ async function decideFor(resources: Resources, deciding: Deciding): Promise<Outc
   }
   const { search } = deciding
   const hint = request.idTokenHint === undefined ? undefined : await readHint(config, request.idTokenHint)
-  const meant = request.idTokenHint === undefined ? deciding.asked?.sub : (hint?.sub ?? 'nobody')
-  const first = { at: deciding.asked?.at ?? now, sub: hint?.sub ?? deciding.asked?.sub }
+  const before = deciding.asked?.sub ?? deciding.pushed?.sub
+  const meant = request.idTokenHint === undefined ? before : (hint?.sub ?? 'nobody')
+  const first = { at: deciding.asked?.at ?? now, sub: hint?.sub ?? before }
   const back = placeAfter(resources, search, first)
   const language = languageOf(request)
   const signIn = (path: string) => {
@@ -140,7 +159,7 @@ async function decideFor(resources: Resources, deciding: Deciding): Promise<Outc
   const scopes = scopesWithin(request.scopes, user.role)
   if (scopes.length === 0)
     throw new AuthorizeRefusal('invalid_scope', 'They can let the app do none of this.')
-  const asked: Asked = { request, client, user, cookie, scopes, authTime }
+  const asked: Asked = { request, client, user, cookie, scopes, authTime, pushed: deciding.pushed }
   // A stranger's address would make a stranger the owner of what an app keeps for its real one.
   if (user.email_verified_at === null)
     return unless('interaction_required', 'The address is not confirmed.', {
@@ -157,9 +176,12 @@ async function decideFor(resources: Resources, deciding: Deciding): Promise<Outc
 
 /** The answer to the app: a code. */
 export async function giveCode(
-  { config }: Resources,
-  { request, client, user, cookie, scopes, authTime }: Asked,
+  resources: Resources,
+  { request, client, user, cookie, scopes, authTime, pushed }: Asked,
 ): Promise<Outcome> {
+  const { config } = resources
+  if (pushed && !(await spendOnce(resources, pushed.id)))
+    return { kind: 'answer', to: request, params: refusalOf(config.ISSUER, request, invalidRequestUri()) }
   const code = await makeCode(config, {
     clientId: client.id,
     userId: user.id,
@@ -257,11 +279,14 @@ function openAsked({ config }: Pick<Resources, 'config'>, search: string): First
 }
 
 /** Where a place of ours leads on to: the app's address, as it was looked at before the place was sealed. */
-export function redirectAfter(
+export async function redirectAfter(
   resources: Pick<Resources, 'config'>,
   to: string | undefined,
-): string | undefined {
+): Promise<string | undefined> {
   const [, search] = /^\/(?:oauth\/authorize|consent)\?(.*)$/.exec(to ?? '') ?? []
   if (search === undefined || !openAsked(resources, search)) return undefined
-  return new URLSearchParams(search).get('redirect_uri') ?? undefined
+  const query = new URLSearchParams(search)
+  const requestUri = query.get('request_uri')
+  const pushed = isPushed(requestUri) ? await openPushed(resources.config, requestUri) : undefined
+  return (pushed ? new URLSearchParams(pushed.query) : query).get('redirect_uri') ?? undefined
 }

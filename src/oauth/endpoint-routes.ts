@@ -19,6 +19,7 @@ import { oauthError } from './errors.ts'
 import { claimsOf } from './id-tokens.ts'
 import { introspect, revoke } from './introspection.ts'
 import { metadataOf } from './metadata.ts'
+import { push } from './pushed.ts'
 import { answerToken } from './token.ts'
 
 const tag = 'oauth'
@@ -34,6 +35,9 @@ const TokenAnswer = lazy(() =>
       id_token: z.string().optional(),
     })
     .meta({ id: 'OAuthTokens' }),
+)
+const PushedRequest = lazy(() =>
+  z.object({ request_uri: z.string(), expires_in: z.int() }).meta({ id: 'PushedRequest' }),
 )
 const OAuthError = lazy(() =>
   z
@@ -157,6 +161,19 @@ export const endpointRoutes = new Hono<AppEnv>()
       c.header('pragma', 'no-cache')
       return c.json(await answerToken(c.var, readClient(c, c.var.fields), c.var.fields))
     },
+  )
+  .post(
+    '/oauth/par',
+    operation({
+      id: 'pushAuthorizationRequest',
+      tag,
+      summary: 'Takes a request before its browser comes (RFC 9126)',
+      description:
+        'A form with what /oauth/authorize would be asked. It is good for 90 seconds, once, for its client.',
+      responses: { 201: PushedRequest, ...REFUSED },
+    }),
+    oauthForm,
+    async (c) => c.json(await push(c.var, readClient(c, c.var.fields), c.var.fields), 201),
   )
   .get('/oauth/userinfo', userInfoParts('getUserInfo', ''), userInfo)
   .post('/oauth/userinfo', userInfoParts('postUserInfo', ', the token in a form'), userInfo)

@@ -1,4 +1,5 @@
 import { AppError } from '../http/problem.ts'
+import type { AuthorizeError } from './authorize-request.ts'
 
 export const clientNotFound = () => new AppError(404, 'client_not_found', 'There is no such client.')
 export const clientHasNoSecret = () =>
@@ -15,6 +16,7 @@ export type OAuthCode =
   | 'unsupported_grant_type'
   | 'unsupported_token_type'
   | 'invalid_scope'
+  | AuthorizeError
 
 /** An answer at the endpoints that clients ask: `error` and `error_description`. */
 export const oauthError = (code: OAuthCode, detail: string, cause?: unknown) =>

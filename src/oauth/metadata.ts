@@ -16,6 +16,7 @@ export function metadataOf({ ISSUER: issuer, OPENID_KEYS }: Config) {
   return {
     ...common,
     authorization_endpoint: `${issuer}/oauth/authorize`,
+    pushed_authorization_request_endpoint: `${issuer}/oauth/par`,
     token_endpoint: `${issuer}/oauth/token`,
     userinfo_endpoint: `${issuer}/oauth/userinfo`,
     introspection_endpoint: `${issuer}/oauth/introspect`,

@@ -41,7 +41,7 @@ async function againPage(c: Context<PageEnv>, { to, status, ...shown }: Shown) {
       {...shown}
       {...again}
     />,
-    { ...(status && { status }), ...originOfTarget(c.var, undefined, to) },
+    { ...(status && { status }), ...(await originOfTarget(c.var, undefined, to)) },
   )
 }
 

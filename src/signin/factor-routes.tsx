@@ -19,10 +19,10 @@ import { askForFactor, clearFactorDue, type FactorDue, readFactorDue } from './f
 import { credentialIn, FactorPage } from './factor-pages.tsx'
 import { onwardsIn, originOfTarget, placeAfter } from './targets.ts'
 
-const factorPage = (c: Context, due: FactorDue, message?: Said, status = 200) =>
+const factorPage = async (c: Context, due: FactorDue, message?: Said, status = 200) =>
   respond(c, <FactorPage view={viewOf(c)} token={browserFormToken(c)} due={due} message={message} />, {
     status: status as 200,
-    ...originOfTarget(c.var as PageEnv['Variables'], due.target, due.to),
+    ...(await originOfTarget(c.var as PageEnv['Variables'], due.target, due.to)),
   })
 
 /** The session begins, and the browser keeps it; where one more factor is due, that is asked for. */
@@ -44,7 +44,7 @@ async function enter(
 }
 
 export const factorPages = new Hono<PageEnv>()
-  .get('/signin/factor', (c) => {
+  .get('/signin/factor', async (c) => {
     const due = readFactorDue(c)
     return due ? factorPage(c, due) : c.redirect('/signin', 303)
   })

@@ -33,7 +33,7 @@ export const signinRoutes = new Hono<PageEnv>()
     return c.redirect(session ? homeOf(session.role) : '/signin', 303)
   })
   .get('/.well-known/change-password', (c) => c.redirect('/account/security', 302))
-  .get('/signin', (c) => {
+  .get('/signin', async (c) => {
     rememberLanguage(c)
     const view = viewOf(c)
     const { factors } = view.texts
@@ -68,7 +68,7 @@ export const signinRoutes = new Hono<PageEnv>()
         {...(hint && { values: { email: hint.slice(0, 320), remember: 'yes' } })}
         canSignUp={c.var.config.SIGNUP === 'open'}
       />,
-      originOfTarget(c.var, on.target, on.to),
+      await originOfTarget(c.var, on.target, on.to),
     )
   })
   .post('/signin', limitByNetwork, form(browserOf), async (c) => {
@@ -99,7 +99,7 @@ export const signinRoutes = new Hono<PageEnv>()
           values={{ email, remember: remember ?? '' }}
           canSignUp={c.var.config.SIGNUP === 'open'}
         />,
-        { status: error.status, ...originOfTarget(c.var, target, to) },
+        { status: error.status, ...(await originOfTarget(c.var, target, to)) },
       )
     }
   })

@@ -48,7 +48,11 @@ const checkMail = (c: Context, email: string, on: Onwards, message?: Said, statu
   )
 
 /** The page, with the bot challenge where the deployment has one: only then does its policy know another origin. */
-function signUpPage(c: Context<PageEnv>, on: Onwards, refused: Partial<FormPage> & { status?: number } = {}) {
+async function signUpPage(
+  c: Context<PageEnv>,
+  on: Onwards,
+  refused: Partial<FormPage> & { status?: number } = {},
+) {
   const { TURNSTILE_SITE_KEY: siteKey, TURNSTILE_URL } = c.var.config
   const { status = 200, ...form } = refused
   const script = new URL('/turnstile/v0/api.js', TURNSTILE_URL)
@@ -64,7 +68,7 @@ function signUpPage(c: Context<PageEnv>, on: Onwards, refused: Partial<FormPage>
     />,
     {
       status: status as 200,
-      ...originOfTarget(c.var, on.target, on.to),
+      ...(await originOfTarget(c.var, on.target, on.to)),
       ...(siteKey && { thirdParty: script.origin }),
     },
   )

@@ -27,12 +27,12 @@ export function openTarget(
  * The origin at which a form ends that carries a target, or a place of ours that leads on to an app: the page's policy has
  * to allow it.
  */
-export const originOfTarget = (
+export const originOfTarget = async (
   resources: Pick<Resources, 'config'>,
   sealed: string | undefined,
   to?: string | undefined,
 ) => {
-  const url = openTarget(resources, sealed) ?? redirectAfter(resources, to)
+  const url = openTarget(resources, sealed) ?? (await redirectAfter(resources, to))
   return url === undefined ? {} : { formAction: originOf(url) }
 }
 

@@ -77,7 +77,7 @@ async function termsPage(c: Context<PageEnv>, on: Onwards, errors?: Record<strin
       {...on}
       {...(errors && { errors, message })}
     />,
-    { ...(errors && { status: 422 as const }), ...originOfTarget(c.var, on.target, on.to) },
+    { ...(errors && { status: 422 as const }), ...(await originOfTarget(c.var, on.target, on.to)) },
   )
 }
 

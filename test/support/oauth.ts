@@ -9,6 +9,7 @@ export const WHO_OF_APPS = {
   'GET /.well-known/openid-configuration': 'anyone',
   'GET /oauth/userinfo': 'anyone',
   'POST /oauth/userinfo': 'anyone',
+  'POST /oauth/par': 'anyone',
   'POST /oauth/token': 'anyone',
   'POST /oauth/introspect': 'anyone',
   'POST /oauth/revoke': 'anyone',
@@ -50,6 +51,17 @@ export const requestsOfApps = (open: () => Api) => {
   }
   return {
     'GET /.well-known/openid-configuration': async () => ['/.well-known/openid-configuration'],
+    'POST /oauth/par': async () => [
+      '/oauth/par',
+      new URLSearchParams({
+        client_id: (await addApp(open(), { type: 'public' })).client_id,
+        redirect_uri: REDIRECT,
+        response_type: 'code',
+        scope: 'openid',
+        code_challenge: 'c'.repeat(43),
+        code_challenge_method: 'S256',
+      }),
+    ],
     'POST /oauth/token': async () => ['/oauth/token', await form({ grant_type: 'client_credentials' })],
     'POST /oauth/introspect': async () => ['/oauth/introspect', await form({ token: 'x' })],
     'POST /oauth/revoke': async () => ['/oauth/revoke', await form({ token: 'x' })],

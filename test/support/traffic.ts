@@ -288,11 +288,14 @@ async function withApp(api: Api, visit: Visit) {
     code_challenge: challenge,
     code_challenge_method: 'S256',
   })
-  const page = await browser('GET', `/oauth/authorize?${query}`)
+  const basic = { authorization: `Basic ${btoa(`${app.client_id}:${app.client_secret}`)}` }
+  const pushed = await visit('POST /oauth/par', { headers: basic, raw: query })
+  const { client_id } = app
+  const arrival = new URLSearchParams({ client_id, request_uri: String(pushed.body.request_uri) })
+  const page = await browser('GET', `/oauth/authorize?${arrival}`)
   const action = /action="(\/consent[^"]*)"/.exec(page.text)![1]!.replaceAll('&amp;', '&')
   const { headers } = await browser('POST', action, { decision: 'allow', shown: 'openid profile' })
   const code = new URL(headers.get('location')!).searchParams.get('code')!
-  const basic = { authorization: `Basic ${btoa(`${app.client_id}:${app.client_secret}`)}` }
   const ask = (fields: Record<string, string>) =>
     visit('POST /oauth/token', { headers: basic, raw: new URLSearchParams(fields) })
   const redeeming = {

@@ -1,5 +1,4 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { eq, sql } from 'drizzle-orm'
 import type { Context } from 'hono'
 import {
   createLocalJWKSet,
@@ -10,14 +9,16 @@ import {
   type JWTVerifyOptions,
   jwtVerify,
 } from 'jose'
-import { challenges } from '../../challenges/models.ts'
+import { spendOnce } from '../../challenges/service.ts'
 import type { Resources } from '../../context.ts'
 import { digestOf } from '../../crypto/digest.ts'
-import { build, insertWhere } from '../../database/statements.ts'
 import { Refusal } from '../../http/problem.ts'
 import { firstIdAt } from '../../values/ids.ts'
 import { invalidClient, oauthError } from '../errors.ts'
 import type { Client } from '../models.ts'
+
+/** What of a form proves the client, and is about nothing else. */
+export const CREDENTIALS = ['client_secret', 'client_assertion', 'client_assertion_type'] as const
 
 const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
 const MAX_ASSERTION_SECONDS = 300
@@ -128,7 +129,8 @@ async function proveByKey(resources: Resources, { id, proof }: GivenClient, row:
   if (audience.length !== 1 || audience[0] !== config.ISSUER) throw invalidClient(new Refusal('audience'))
   if (payload.exp! > now / 1000 + MAX_ASSERTION_SECONDS + 30) throw invalidClient(new Refusal('lifetime'))
   if (typeof payload.jti !== 'string' || payload.jti.length > 255) throw invalidClient(new Refusal('claims'))
-  await spend(resources, idOfAssertion(id, payload.jti, payload.exp!))
+  if (!(await spendOnce(resources, idOfAssertion(id, payload.jti, payload.exp!))))
+    throw invalidClient(new Refusal('used'))
 }
 
 /** By the one key that fits its header; where none has a name (`kid`), by any that does: while keys change, there are two. */
@@ -157,14 +159,4 @@ function idOfAssertion(clientId: string, jti: string, exp: number): string {
     .update(JSON.stringify([clientId, jti]))
     .digest('hex')
   return `${firstIdAt(exp * 1000).slice(0, 13)}-7${hex.slice(0, 3)}-8${hex.slice(3, 6)}-${hex.slice(6, 18)}`
-}
-
-/** Each assertion is good once. */
-async function spend({ db, now }: Resources, id: string): Promise<void> {
-  const attempt = crypto.randomUUID()
-  const { spent } = await db.writeBatch({
-    spending: insertWhere(challenges, { id, tries: 1, attempt_id: attempt, spent_at: now }, sql`1`),
-    spent: build.select().from(challenges).where(eq(challenges.id, id)),
-  })
-  if (spent[0]?.attempt_id !== attempt) throw invalidClient(new Refusal('used'))
 }
