@@ -7,8 +7,9 @@ import { SCOPES, scopesIn } from './scopes.ts'
 export const MAX_QUERY_LENGTH = 4000
 /** What of it is carried along while somebody signs in: in a cookie, at worst. */
 export const MAX_KEPT_LENGTH = 1500
-/** The same of one that was pushed: so long is its `request_uri` at most, which is sealed. */
-export const MAX_PUSHED_LENGTH = 2500
+/** The same of one that was pushed, and what becomes of it sealed. */
+export const MAX_PUSHED_LENGTH = 1100
+export const MAX_SEALED_LENGTH = 1800
 
 /** What goes back to the app instead of a code (RFC 6749 section 4.1.2.1, OpenID Connect Core section 3.1.2.6). */
 export type AuthorizeError =

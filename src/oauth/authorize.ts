@@ -17,8 +17,8 @@ import {
   type AuthorizeRequest,
   clientIdIn,
   MAX_KEPT_LENGTH,
-  MAX_PUSHED_LENGTH,
   MAX_QUERY_LENGTH,
+  MAX_SEALED_LENGTH,
   type ReturnTo,
   readAuthorizeRequest,
   readReturn,
@@ -105,7 +105,7 @@ async function readSearch({ config }: Resources, search: string) {
   const query = new URLSearchParams(search)
   for (const name of [ASKED, 'lang']) query.delete(name)
   const requestUri = query.get('request_uri')
-  const isShort = withoutApart(search).length <= (isPushed(requestUri) ? MAX_PUSHED_LENGTH : MAX_KEPT_LENGTH)
+  const isShort = withoutApart(search).length <= (isPushed(requestUri) ? MAX_SEALED_LENGTH : MAX_KEPT_LENGTH)
   if (search.length > MAX_QUERY_LENGTH || !isShort) throw badAuthorizeRequest('The request is too long.')
   if (!isPushed(requestUri)) return { query, pushed: undefined }
   const pushed = await openPushed(config, requestUri)

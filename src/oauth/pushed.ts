@@ -7,7 +7,7 @@ import { HOUR_MS } from '../values/durations.ts'
 import { timeOfId } from '../values/ids.ts'
 import {
   AuthorizeRefusal,
-  MAX_KEPT_LENGTH,
+  MAX_PUSHED_LENGTH,
   MAX_QUERY_LENGTH,
   readAuthorizeRequest,
   readReturn,
@@ -69,7 +69,7 @@ export async function push(
   if (hint !== null && sub === undefined)
     throw oauthError('invalid_request', 'id_token_hint is no ID token from here.')
   query.delete('id_token_hint')
-  if (query.toString().length > MAX_KEPT_LENGTH)
+  if (query.toString().length > MAX_PUSHED_LENGTH)
     throw oauthError('invalid_request', 'The request is too long.')
   const pushed: Pushed = { id: uuidv7(), clientId: client.id, query: query.toString(), sub }
   const sealed = await encryptText(config.keys.oauth_pushed, Buffer.from(JSON.stringify(pushed)), 'pushed')

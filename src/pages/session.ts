@@ -119,7 +119,7 @@ export const homeOf = (role: string) => (role === 'user' ? '/account' : '/admin'
 const NOWHERE = 'http://roster.invalid'
 
 /** It waits in a cookie while a second factor is asked for. */
-const MAX_PLACE_LENGTH = 1700
+const MAX_PLACE_LENGTH = 2000
 
 /** A place of ours to go to after signing in; undefined for anything else: no link leads away from here. */
 export function placeOfOurs(to: string | undefined): string | undefined {

@@ -140,7 +140,7 @@ describe('What is wrong is said at once, and nothing is written', () => {
     ['invalid_request', { code_challenge_method: 'plain' }],
     ['invalid_scope', { scope: 'users:purge' }],
     ['invalid_request', { id_token_hint: 'x' }],
-    ['invalid_request', { state: 'x'.repeat(1600) }],
+    ['invalid_request', { state: 'x'.repeat(1100) }],
     ['invalid_request', { state: 'x'.repeat(5000) }],
   ])('%s: %o', async (error, given) => {
     const before = await dump(api)
@@ -173,6 +173,17 @@ test('Somebody else than its hint names is asked to sign in, and the hint need n
   expect(await errorAt(pushed.search, await openBrowser(api, eve))).toBe('login_required')
   const answer = await (await openBrowser(api, ada))('GET', `/oauth/authorize?${pushed.search}`)
   expect(answer.headers.get('location')).toContain(`${REDIRECT}?code=`)
+})
+
+test('The longest that is taken gets through a sign-in', async () => {
+  const { search } = await begin(app, { state: '' })
+  const { uri, ...pushed } = await push({ state: 'x'.repeat(1098 - search.length) })
+  expect(uri).not.toBe('undefined')
+  const stranger = await openBrowser(api)
+  const { headers } = await stranger('GET', `/oauth/authorize?${pushed.search}`)
+  const page = await stranger('GET', headers.get('location')!)
+  expect(page.headers.get('content-security-policy')).toContain('https://app.example')
+  expect(page.text).toContain('name="to"')
 })
 
 // Last, as ids that are made later are never of an earlier time.
