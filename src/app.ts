@@ -8,6 +8,7 @@ import { accountFactorRoutes } from './account/factors-routes.tsx'
 import { accountRoutes } from './account/routes.tsx'
 import { activityRoutes } from './activity/routes.ts'
 import { authRoutes } from './auth/routes.ts'
+import { emailCodeRoutes } from './auth/ways/email-code-routes.ts'
 import { bulkRoutes } from './bulk/routes.ts'
 import { ConfigError, configOf } from './config/main.ts'
 import { consentRoutes } from './consent/routes.tsx'
@@ -38,6 +39,7 @@ import { linkPages } from './signin/links-routes.tsx'
 import { signinRoutes } from './signin/routes.tsx'
 import { signupRoutes } from './signin/signup-routes.tsx'
 import { termsRoutes } from './signin/terms-routes.tsx'
+import { codePages } from './signin/ways/code-routes.tsx'
 import { healthRoutes, systemRoutes } from './system/routes.ts'
 import { meRoutes } from './users/routes/me-routes.ts'
 import { userRecordsRoutes } from './users/routes/records-routes.ts'
@@ -145,6 +147,7 @@ const routes = new Hono<AppEnv>()
   .use(withResources)
   .use('/v1/auth/*', limitByNetwork)
   .route('/v1/auth', authRoutes)
+  .route('/v1/auth/login/email_code', emailCodeRoutes)
   .route('/v1/auth', mailRoutes)
   .route('/v1/auth/factors', factorRoutes)
   .route('/v1/auth/grants', grantRoutes)
@@ -170,6 +173,7 @@ const routes = new Hono<AppEnv>()
   .route('/', brandRoutes)
   .route('/', signinRoutes)
   .route('/', factorPages)
+  .route('/', codePages)
   .route('/', againPages)
   .route('/', signupRoutes)
   .route('/', termsRoutes)

@@ -5,7 +5,7 @@ import { describe as describeApi, isPage, operationsOf } from '../src/docs/opena
 import { type NewUser, ROLES, type Role } from '../src/users/models.ts'
 import { type Actor, type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
 import { openBrowser, PAGES, signedIn } from './support/pages.ts'
-import { goodRequests, newPerson, WHO } from './support/requests.ts'
+import { ALL_WAYS_IN, goodRequests, newPerson, WHO } from './support/requests.ts'
 import { rounds } from './support/rounds.ts'
 import { type Dump, dump } from './support/snapshots.ts'
 import { freshUpstreams } from './support/upstreams.ts'
@@ -19,7 +19,7 @@ let api: Api
 let actors: Record<(typeof ROLES)[number] | 'disabled' | 'deleted', () => Promise<Actor>>
 
 beforeAll(async () => {
-  api = openApi((await freshUpstreams()).bindings)
+  api = openApi({ ...(await freshUpstreams()).bindings, ...ALL_WAYS_IN })
   await api.person({ role: 'admin' })
   const admin = await api.actor({ role: 'admin' })
   const dead = (end: (id: string) => Promise<unknown>) => async () => {
@@ -345,7 +345,7 @@ describe('AZ6: an active administrator remains', () => {
   )
   let lone: Api
   beforeAll(async () => {
-    lone = openApi((await freshUpstreams()).bindings)
+    lone = openApi({ ...(await freshUpstreams()).bindings, ...ALL_WAYS_IN })
   })
 
   test.each(pairs)('when two %s and %s each other at once', async (one, other) => {

@@ -6,6 +6,7 @@ import { openMeter } from '../src/database/meter.ts'
 import { operationsOf } from '../src/docs/openapi.ts'
 import { MAX_BODY_BYTES } from '../src/http/body.ts'
 import { type Actor, type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
+import { ALL_WAYS_IN } from './support/requests.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
 let own: Awaited<ReturnType<typeof freshUpstreams>>
@@ -14,7 +15,7 @@ let admin: Actor
 
 beforeAll(async () => {
   own = await freshUpstreams()
-  api = openApi(own.bindings)
+  api = openApi({ ...own.bindings, ...ALL_WAYS_IN })
   admin = await api.actor({ role: 'admin' })
 })
 
@@ -36,6 +37,8 @@ const BODIES: Record<string, Record<string, unknown>> = {
       response: { clientDataJSON: 'AA', authenticatorData: 'AA', signature: 'AA' },
     },
   },
+  'POST /v1/auth/login/email_code': { email: 'new@people.test' },
+  'POST /v1/auth/login/email_code/confirm': { login_token: 'x', code: '00000000' },
   'POST /v1/auth/factors/totp/confirm': { code: '000000' },
   'POST /v1/auth/passkeys': {
     challenge_id: 'x',

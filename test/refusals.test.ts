@@ -3,7 +3,7 @@ import { app } from '../src/app.ts'
 import { operationsOf } from '../src/docs/openapi.ts'
 import type { Role } from '../src/users/models.ts'
 import { type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
-import { goodRequests, newPerson, WHO } from './support/requests.ts'
+import { ALL_WAYS_IN, goodRequests, newPerson, WHO } from './support/requests.ts'
 import { differences, dump } from './support/snapshots.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
@@ -14,7 +14,7 @@ let api: Api
 
 beforeAll(async () => {
   own = await freshUpstreams()
-  api = openApi(own.bindings)
+  api = openApi({ ...own.bindings, ...ALL_WAYS_IN })
   await api.person({ role: 'admin' })
 })
 

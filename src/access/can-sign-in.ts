@@ -5,7 +5,7 @@ import { passkeys } from '../passkeys/models.ts'
 import { MAX_FAILURES_IN_A_ROW } from '../throttle/limits.ts'
 import { userIsActive, users } from '../users/models.ts'
 
-type Settings = Pick<Config, 'EMAIL_VERIFICATION' | 'WEBAUTHN_RP_ID'>
+type Settings = Pick<Config, 'EMAIL_CODE_SIGNIN' | 'EMAIL_VERIFICATION' | 'WEBAUTHN_RP_ID'>
 
 /** A condition: that a user has a passkey that works here. */
 export const hasUsablePasskey = (
@@ -21,8 +21,8 @@ export const hasUsablePasskey = (
 export type Without = { passkeyId: string } | { totp: true }
 
 /**
- * A condition on a user: that something opens their account as it is now. A passkey of ours does, and a password that is
- * not locked, if no factor is asked for or one works: an app that is not locked, or a recovery code.
+ * A condition on a user: that something opens their account as it is now. A passkey of ours does; and a password that is
+ * not locked, or a mailed code, if no factor is asked for or one works: an app that is not locked, or a recovery code.
  */
 const hasWayIn = (config: Settings, without?: Without): SQL => {
   const exceptId = without && 'passkeyId' in without ? without.passkeyId : undefined
@@ -39,8 +39,10 @@ const hasWayIn = (config: Settings, without?: Without): SQL => {
   return or(
     hasUsablePasskey(config, sql`${users.id}`, exceptId),
     and(
-      isNotNull(users.password_hash),
-      lt(users.failed_logins, MAX_FAILURES_IN_A_ROW),
+      or(
+        and(isNotNull(users.password_hash), lt(users.failed_logins, MAX_FAILURES_IN_A_ROW)),
+        config.EMAIL_CODE_SIGNIN === 'on' ? isNotNull(users.email_verified_at) : undefined,
+      ),
       sql`(${asksForNone} OR ${appWorks} OR ${hasCode})`,
     ),
   )!

@@ -1,3 +1,4 @@
+import { CHALLENGE_SECONDS } from '../challenges/service.ts'
 import type { Method } from '../factors/state.ts'
 import { AppError, type Refusal } from '../http/problem.ts'
 
@@ -11,6 +12,19 @@ export const emailNotVerified = (cause?: Refusal) =>
 export const accountDisabled = (until: string | null) =>
   new AppError(403, 'account_disabled', 'This account is disabled.', { members: { disabled_until: until } })
 export const signupClosed = () => new AppError(403, 'signup_closed', 'Accounts are made by invitation only.')
+export const invitationOpen = () =>
+  new AppError(
+    409,
+    'invitation_open',
+    'This address has been invited: accept the invitation by the link in its mail.',
+  )
+/** After the right code alone. */
+export const nameNeeded = () =>
+  new AppError(
+    422,
+    'name_needed',
+    'This address has no account yet. Send the same once more with a name to make one: the code stays good.',
+  )
 export const otherProofNeeded = () =>
   new AppError(409, 'other_proof_needed', 'This account confirms by its password or a passkey, not by mail.')
 /** The same for whoever is signed in: they answer by the same request, with a code. */
@@ -30,4 +44,11 @@ export const secondFactorRequired = (members: {
 }) =>
   new AppError(403, 'second_factor_required', 'This account takes a second factor. Answer the challenge.', {
     members,
+  })
+/** One, for the document. */
+export const factorDue = () =>
+  secondFactorRequired({
+    challenge: 'ch_…',
+    methods: ['totp', 'recovery_code'],
+    expires_in: CHALLENGE_SECONDS,
   })

@@ -1,7 +1,7 @@
 import { reauthenticationRequired } from '../access/errors.ts'
 import { limitHashing, onceSignedIn, signedIn, signedInToEnrol } from '../access/guards.ts'
 import { challengeSpent } from '../challenges/errors.ts'
-import { CHALLENGE_LIFETIME, CHALLENGE_SECONDS, MAX_TRIES } from '../challenges/service.ts'
+import { CHALLENGE_LIFETIME, MAX_TRIES } from '../challenges/service.ts'
 import type { AppEnv } from '../context.ts'
 import { invalidSecondFactor, wrongCode } from '../factors/errors.ts'
 import { Hono } from '../http/hono.ts'
@@ -58,12 +58,6 @@ import { startSession, toTokens } from './start-session.ts'
 
 const tag = 'auth'
 const tooManyAttempts = () => tooManyAttemptsProblem(60)
-const factorDue = () =>
-  errors.secondFactorRequired({
-    challenge: 'ch_…',
-    methods: ['totp', 'recovery_code'],
-    expires_in: CHALLENGE_SECONDS,
-  })
 
 export const authRoutes = new Hono<AppEnv>()
   .post(
@@ -105,7 +99,7 @@ export const authRoutes = new Hono<AppEnv>()
         errors.invalidCredentials,
         errors.emailNotVerified,
         () => errors.accountDisabled(null),
-        factorDue,
+        errors.factorDue,
         tooManyAttempts,
       ],
     }),
@@ -168,7 +162,7 @@ export const authRoutes = new Hono<AppEnv>()
         errors.invalidCredentials,
         errors.emailNotVerified,
         () => errors.accountDisabled(null),
-        factorDue,
+        errors.factorDue,
       ],
     }),
     body(PasskeyLogIn),

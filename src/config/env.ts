@@ -115,6 +115,8 @@ export const Env = lazy(() =>
     SIGNUP_DOMAINS: z.string().toLowerCase().pipe(list(faultOfDomain)).default([]),
     /** By default as MAIL_FROM and SIGNUP_DOMAINS say: see main.ts. */
     EMAIL_VERIFICATION: oneOf('required', 'optional').optional(),
+    /** Whether a code that is mailed signs in, and up where that is open. */
+    EMAIL_CODE_SIGNIN: oneOf('on', 'off').default('off'),
     /** Who has to have a second factor. */
     SECOND_FACTOR: oneOf('optional', 'managers', 'everybody').default('optional'),
     /** Sessions of whoever has a role above `user` are shorter: unused, and in all. */
@@ -206,6 +208,7 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   SIGNUP_DOMAINS:
     'whole domains such as your-domain.com, separated by commas: no @, no *, other letters as xn--…, subdomains one by one',
   EMAIL_VERIFICATION: 'required, or leave it out',
+  EMAIL_CODE_SIGNIN: 'on or off',
   SECOND_FACTOR: 'optional, managers or everybody',
   PRIVILEGED_IDLE_MINUTES: NUMBER_OF('minutes from 5 to 20160'),
   PRIVILEGED_HOURS: NUMBER_OF('hours from 1 to 720'),

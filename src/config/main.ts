@@ -158,6 +158,8 @@ function contradictions(settings: Settings, env: object): Fault[] {
     const wrong = `is missing, ${isRequired ? required : 'but no mail goes without it, and RESEND_API_KEY is set'}`
     faults.push({ name: 'MAIL_FROM', wrong })
   }
+  if (settings.EMAIL_CODE_SIGNIN === 'on' && !settings.MAIL_FROM)
+    faults.push({ name: 'MAIL_FROM', wrong: 'is missing, and EMAIL_CODE_SIGNIN mails codes' })
   if (settings.MAIL_FROM && !settings.RESEND_API_KEY && !('EMAIL' in env && env.EMAIL)) {
     const wrong = `is missing, ${isRequired ? required : 'but no mail goes without it, and MAIL_FROM is set'}`
     faults.push({ name: 'RESEND_API_KEY', wrong })

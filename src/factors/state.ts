@@ -16,6 +16,15 @@ export interface FactorState {
   recovery_codes: number
 }
 
+/** Of an account that has just begun, or lost whatever it had. */
+export const NO_FACTORS: FactorState = {
+  has_totp: 0,
+  is_totp_locked: 0,
+  passkeys: 0,
+  usable_passkeys: 0,
+  recovery_codes: 0,
+}
+
 /** Reads it in the caller's own trip. `userId` is an id, or the query that finds it. */
 export const selectFactorState = ({ WEBAUTHN_RP_ID }: Config, userId: string | SQL) =>
   sql<FactorState>`SELECT

@@ -13,11 +13,12 @@ export const PURPOSES = [
   'disown_session',
   'disown_factor',
   'reauthenticate',
+  'sign_in',
 ] as const
 
 export type Purpose = (typeof PURPOSES)[number]
 /** Those that a mailed link opens a page for; the others are codes alone. */
-export type LinkPurpose = Exclude<Purpose, 'enrol_factor' | 'reauthenticate'>
+export type LinkPurpose = Exclude<Purpose, 'enrol_factor' | 'reauthenticate' | 'sign_in'>
 
 /** What gives an account back to its owner: it stays good whatever is done to the account, and works for the deleted. */
 export const TAKES_BACK: readonly Purpose[] = ['undo_email_change', 'reopen_account', 'disown_factor']

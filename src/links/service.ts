@@ -33,6 +33,7 @@ export const LIFETIME_MS: Record<Purpose, number> = {
   disown_session: 7 * DAY_MS,
   disown_factor: 7 * DAY_MS,
   reauthenticate: 30 * MINUTE_MS,
+  sign_in: 30 * MINUTE_MS,
 }
 export const CODE_LIFETIME_MS = 10 * MINUTE_MS
 const CODE_TRIES = 5
@@ -76,7 +77,7 @@ export interface NewToken {
 }
 
 /** Whoever asks for one of these is not known, so a later one does not take an earlier asker's code away. */
-const ASKED_BY_ANYBODY: readonly Purpose[] = ['verify_email', 'reset_password']
+const ASKED_BY_ANYBODY: readonly Purpose[] = ['verify_email', 'reset_password', 'sign_in']
 
 /**
  * Statements that make a token, if `condition` holds, and void what was made before for the same purpose.

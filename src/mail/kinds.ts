@@ -23,6 +23,7 @@ const NOTICE = { hasCode: false, isAsked: false, isCounted: false } as const
 /** Every mail there is. */
 export const KINDS = {
   reauthenticate: { purpose: 'reauthenticate', hasCode: true, ...ASKED },
+  sign_in_code: { purpose: 'sign_in', hasCode: true, ...ASKED },
   enrol_factor: { purpose: 'enrol_factor', hasCode: true, ...ASKED },
   totp_added: { purpose: 'disown_factor', ...NOTICE, isAsked: true },
   totp_removed: { purpose: 'disown_factor', ...NOTICE, isAsked: true },

@@ -90,8 +90,8 @@ export interface AskedMail {
   kind: KindWhere<{ isCounted: true }>
   /** A user's or an invitation's id, or the query that finds it. */
   subjectId: string | SQL
-  /** The user, if there is one; `subjectId` when absent. */
-  userId?: null
+  /** The user, if there is one, or the query that finds them; `subjectId` when absent. */
+  userId?: SQL | null
   /** The session that asks, where only that one may use it. */
   sessionId?: string
   email: string | SQL
@@ -111,7 +111,7 @@ export function enqueueAsked(
 ) {
   const { tokenId, ...queued } = enqueueWithLink(
     resources,
-    { ...mail, userId: mail.userId === undefined ? mail.subjectId : null },
+    { ...mail, userId: mail.userId === undefined ? mail.subjectId : mail.userId },
     sql`${condition} AND ${request.isAllowed}`,
   )
   /** For who asked: with it, and with nothing else, the code in the mail works. */

@@ -1,4 +1,5 @@
 import { and, type SQL, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
 import type { Action } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
@@ -12,27 +13,37 @@ import { openMailRequest } from '../mail/limits.ts'
 import { enqueueAsked, sendAfterwards } from '../mail/outbox.ts'
 import { openDeviceToken } from '../sessions/device-tokens.ts'
 import { knowsDevice } from '../throttle/devices.ts'
-import { isActive, selectUsers, type User, userIsActive, users } from '../users/models.ts'
+import { emailIsTaken, isActive, selectUsers, type User, userIsActive, users } from '../users/models.ts'
 import { normalizeEmail } from '../values/email.ts'
 import type { AskForMail } from './schemas.ts'
 
 /**
- * Mails a link to whom has an account at an address. One batch, whether there is one or not, and whether the address
- * has had its share of mails or not: the answer and its cost are the same.
+ * Mails a link, or a code, to whom has an account at an address. One batch, whether there is one or not, and whether the
+ * address has had its share of mails or not: the answer and its cost are the same.
+ *
+ * @param link.reachesDisabled who is shut out is mailed too: what they prove tells them so.
+ * @param link.mayJoin whoever has no account is mailed as well, as they may make one: the token is about the id that it
+ *   will have.
  *
  * @throws 429 `too_many_attempts` for a network that asks for too many; 503 where no mail is configured.
  */
 export async function mailLink(
   resources: Resources,
   { email, device_token }: AskForMail,
-  link: { kind: 'verify_email' | 'reset_password'; action?: Action; accounts?: SQL },
+  link: {
+    kind: 'verify_email' | 'reset_password' | 'sign_in_code'
+    action?: Action
+    accounts?: SQL
+    reachesDisabled?: boolean
+    mayJoin?: boolean
+  },
 ): Promise<MailRequested> {
   const { db, config, now, send } = resources
   if (!send) throw mailNotConfigured()
   const emailNormalized = normalizeEmail(email)
   const account = and(
     sql`${users.email_normalized} = ${emailNormalized} AND deleted_at IS NULL`,
-    userIsActive(now),
+    link.reachesDisabled ? undefined : userIsActive(now),
     link.accounts,
   )
   const ofAccount = (column: 'id' | 'email') => sql`(SELECT ${users[column]} FROM ${users} WHERE ${account})`
@@ -40,11 +51,18 @@ export async function mailLink(
   const isKnownDevice =
     device && sql`EXISTS (SELECT 1 FROM ${users} WHERE ${account} AND ${knowsDevice(device)})`
   const request = openMailRequest(resources, { kind: link.kind, emailNormalized, isKnownDevice })
+  const isNobodys = link.mayJoin ? sql`NOT ${emailIsTaken(emailNormalized)}` : sql`0`
   const mail = enqueueAsked(
     resources,
     request,
-    { kind: link.kind, subjectId: ofAccount('id'), email: ofAccount('email'), emailNormalized },
-    sql`EXISTS (SELECT 1 FROM ${users} WHERE ${account})`,
+    {
+      kind: link.kind,
+      subjectId: link.mayJoin ? sql`coalesce(${ofAccount('id')}, ${uuidv7()})` : ofAccount('id'),
+      userId: ofAccount('id'),
+      email: link.mayJoin ? sql`coalesce(${ofAccount('email')}, ${email.trim()})` : ofAccount('email'),
+      emailNormalized,
+    },
+    sql`(EXISTS (SELECT 1 FROM ${users} WHERE ${account}) OR ${isNobodys})`,
   )
   const event = link.action && { action: link.action, userId: ofAccount('id'), actorId: null }
   const { verdict } = await db.writeBatch({

@@ -56,19 +56,21 @@ async function requireProof(
   actor: Claims | undefined,
   { token, user, byMail }: { token: OneTimeToken; user: User; byMail: Authority },
 ): Promise<Authority> {
-  const { config, now } = resources
   // Who typed the password of an account may sign in to it, whoever its user is.
   if (user.password_is_given) throw proofNeeded('a new password')
-  if (signup_token !== undefined && isOf(signup_token, user)) return byMail
-  if (actor?.sub === user.id) return { ...byMail, holds: sql`${byMail.holds} AND ${tokenIsLive(actor, now)}` }
+  if (isMakerOf(resources, user, signup_token)) return byMail
+  if (actor?.sub === user.id)
+    return { ...byMail, holds: sql`${byMail.holds} AND ${tokenIsLive(actor, resources.now)}` }
   if (password === undefined) throw proofNeeded()
   await requirePasswordOf(resources, token, user, password)
   return { ...byMail, holds: sql`${byMail.holds} AND ${hasPasswordStill(user)}` }
-
-  function isOf(signupToken: string, { id, email_normalized }: User) {
-    return (
-      openSignupToken(config, signupToken, now)?.userId === id &&
-      isSignupTokenOf(config, email_normalized, signupToken, now)
-    )
-  }
 }
+
+/** Whether a token was given to whoever signed up with this account, as its address is now. */
+export const isMakerOf = (
+  { config, now }: Pick<Resources, 'config' | 'now'>,
+  { id, email_normalized }: User,
+  signupToken: string | undefined,
+): boolean =>
+  openSignupToken(config, signupToken, now)?.userId === id &&
+  isSignupTokenOf(config, email_normalized, signupToken, now)

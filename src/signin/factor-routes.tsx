@@ -1,10 +1,8 @@
 import type { Context } from 'hono'
 import { limitByNetwork } from '../access/guards.ts'
-import { keepSignedIn } from '../auth/keep-signed-in.ts'
 import { provePasskey } from '../auth/passkey-login.ts'
 import { PasskeyLogIn, SecondFactor } from '../auth/schemas.ts'
 import { proveSecondFactor } from '../auth/second-factor.ts'
-import { type Proven, startSession } from '../auth/start-session.ts'
 import { Hono } from '../http/hono.ts'
 import { AppError, Refusal } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
@@ -15,33 +13,16 @@ import { noteProblem, respond } from '../pages/respond.ts'
 import type { PageEnv } from '../pages/session.ts'
 import { viewOf } from '../pages/view.ts'
 import { knownDevice } from '../sessions/cookie.ts'
-import { askForFactor, clearFactorDue, type FactorDue, readFactorDue } from './factor-cookie.ts'
+import { clearFactorDue, type FactorDue, readFactorDue } from './factor-cookie.ts'
 import { credentialIn, FactorPage } from './factor-pages.tsx'
-import { onwardsIn, originOfTarget, placeAfter } from './targets.ts'
+import { onwardsIn, originOfTarget } from './targets.ts'
+import { enter } from './ways/enter.ts'
 
 const factorPage = async (c: Context, due: FactorDue, message?: Said, status = 200) =>
   respond(c, <FactorPage view={viewOf(c)} token={browserFormToken(c)} due={due} message={message} />, {
     status: status as 200,
     ...(await originOfTarget(c.var as PageEnv['Variables'], due.target, due.to)),
   })
-
-/** The session begins, and the browser keeps it; where one more factor is due, that is asked for. */
-async function enter(
-  c: Context<PageEnv>,
-  prove: () => Promise<Proven>,
-  on: Pick<FactorDue, 'email' | 'stays' | 'to' | 'target'>,
-): Promise<Response> {
-  try {
-    const tokens = await startSession(c.var, await prove(), { cookie: true, remember: on.stays })
-    keepSignedIn(c, tokens, on.stays)
-    clearFactorDue(c)
-    return c.redirect(placeAfter(c.var, tokens.user.role, on), 303)
-  } catch (error) {
-    if (error instanceof AppError && error.code === 'second_factor_required')
-      return askForFactor(c, error, on)
-    throw error
-  }
-}
 
 export const factorPages = new Hono<PageEnv>()
   .get('/signin/factor', async (c) => {

@@ -6,6 +6,7 @@ import { TermsBox } from '../pages/terms.tsx'
 import type { View } from '../pages/view.ts'
 import { type Again, AgainCode, AgainMail, AgainPasskey, PasskeySignIn } from './factor-pages.tsx'
 import { type Onwards, onwards } from './targets.ts'
+import { type BotChallenge, BotChallengeBox } from './ways/joining.tsx'
 
 export interface FormPage {
   view: View
@@ -21,16 +22,9 @@ interface UnknownPasskey {
   tried: string
 }
 
-export const SignInPage: FC<FormPage & Onwards & { canSignUp: boolean; unknown?: UnknownPasskey }> = ({
-  view,
-  token,
-  message,
-  values = {},
-  to,
-  target,
-  canSignUp,
-  unknown,
-}) => {
+export const SignInPage: FC<
+  FormPage & Onwards & { canSignUp: boolean; takesCode: boolean; unknown?: UnknownPasskey }
+> = ({ view, token, message, values = {}, to, target, canSignUp, takesCode, unknown }) => {
   const { common, signin } = view.texts
   return (
     <NarrowPage
@@ -77,6 +71,11 @@ export const SignInPage: FC<FormPage & Onwards & { canSignUp: boolean; unknown?:
         <Button style="primary" wide busy={signin.busy}>
           {signin.button}
         </Button>
+        {takesCode && (
+          <Button style="quiet" wide formaction="/signin/code" formnovalidate>
+            {signin.code.instead}
+          </Button>
+        )}
       </Form>
       {unknown && <div hidden data-passkey-unknown={JSON.stringify(unknown)} />}
       <PasskeySignIn view={view} token={token} to={to} target={target} />
@@ -133,12 +132,6 @@ export const SignInAgainPage: FC<
   )
 }
 
-export interface BotChallenge {
-  siteKey: string
-  action: string
-  script: string
-}
-
 export const SignUpPage: FC<
   FormPage & Onwards & { passwordMinLength: number; challenge: BotChallenge | undefined }
 > = ({ view, token, message, values = {}, errors = {}, to, target, passwordMinLength, challenge }) => {
@@ -188,21 +181,7 @@ export const SignUpPage: FC<
           required
         />
         <TermsBox view={view} error={errors.terms_version} />
-        {challenge && (
-          <>
-            <noscript>
-              <p class="hint">{signup.needsScript}</p>
-            </noscript>
-            <div
-              class="cf-turnstile"
-              data-sitekey={challenge.siteKey}
-              data-action={challenge.action}
-              data-language={view.language}
-              data-size="flexible"
-            />
-            <script src={challenge.script} async defer />
-          </>
-        )}
+        <BotChallengeBox view={view} challenge={challenge} />
         <Button style="primary" wide busy={signup.busy}>
           {signup.button}
         </Button>

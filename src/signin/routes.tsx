@@ -4,6 +4,7 @@ import { keepSignedIn, signOut } from '../auth/keep-signed-in.ts'
 import { logIn } from '../auth/login.ts'
 import { LogIn } from '../auth/schemas.ts'
 import { startSession } from '../auth/start-session.ts'
+import type { Config } from '../config/main.ts'
 import { Hono } from '../http/hono.ts'
 import { AppError } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
@@ -26,6 +27,12 @@ function signedUpHere(c: Context<PageEnv>): { signup_token?: string } {
   const { signup_token } = askerOf(c, c.var, 'verify_email')
   return signup_token === undefined ? {} : { signup_token }
 }
+
+/** What the page offers beside the password. */
+const waysOf = ({ SIGNUP, EMAIL_CODE_SIGNIN }: Config) => ({
+  canSignUp: SIGNUP === 'open',
+  takesCode: EMAIL_CODE_SIGNIN === 'on',
+})
 
 export const signinRoutes = new Hono<PageEnv>()
   .get('/', (c) => {
@@ -66,7 +73,7 @@ export const signinRoutes = new Hono<PageEnv>()
         message={message}
         {...(done === 'passkey' && tried && { unknown: { rpId: c.var.config.WEBAUTHN_RP_ID, tried } })}
         {...(hint && { values: { email: hint.slice(0, 320), remember: 'yes' } })}
-        canSignUp={c.var.config.SIGNUP === 'open'}
+        {...waysOf(c.var.config)}
       />,
       await originOfTarget(c.var, on.target, on.to),
     )
@@ -97,7 +104,7 @@ export const signinRoutes = new Hono<PageEnv>()
           target={target}
           message={refusalOf(view, error)}
           values={{ email, remember: remember ?? '' }}
-          canSignUp={c.var.config.SIGNUP === 'open'}
+          {...waysOf(c.var.config)}
         />,
         { status: error.status, ...(await originOfTarget(c.var, target, to)) },
       )

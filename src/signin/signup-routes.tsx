@@ -20,7 +20,6 @@ import { forgotPassword } from '../recovery/reset.ts'
 import { AskForMail, VerifyEmail } from '../recovery/schemas.ts'
 import { resendVerification, verifyEmail } from '../recovery/verify.ts'
 import { knownDevice } from '../sessions/cookie.ts'
-import { CHALLENGE_ACTION } from '../throttle/bot-challenge.ts'
 import { assertTermsOfNow } from '../users/me.ts'
 import { askerOf, onwardsOf, rememberAsker, rememberOnwards } from './asker-cookie.ts'
 import {
@@ -33,6 +32,7 @@ import {
 } from './pages.tsx'
 import { refusalOf } from './refusals.tsx'
 import { type Onwards, onwardsAsked, onwardsIn, originOfTarget, placeAfter } from './targets.ts'
+import { botChallengeOf, thirdPartyOf } from './ways/joining.tsx'
 
 const checkMail = (c: Context, email: string, on: Onwards, message?: Said, status = 200) =>
   respond(
@@ -53,23 +53,22 @@ async function signUpPage(
   on: Onwards,
   refused: Partial<FormPage> & { status?: number } = {},
 ) {
-  const { TURNSTILE_SITE_KEY: siteKey, TURNSTILE_URL } = c.var.config
+  const challenge = botChallengeOf(c.var.config)
   const { status = 200, ...form } = refused
-  const script = new URL('/turnstile/v0/api.js', TURNSTILE_URL)
   return respond(
     c,
     <SignUpPage
       view={viewOf(c)}
       token={browserFormToken(c)}
       passwordMinLength={PASSWORD_MIN_LENGTH}
-      challenge={siteKey ? { siteKey, action: CHALLENGE_ACTION, script: script.href } : undefined}
+      challenge={challenge}
       {...form}
       {...on}
     />,
     {
       status: status as 200,
       ...(await originOfTarget(c.var, on.target, on.to)),
-      ...(siteKey && { thirdParty: script.origin }),
+      ...thirdPartyOf(challenge),
     },
   )
 }

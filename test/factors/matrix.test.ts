@@ -5,6 +5,7 @@ import { operationsOf } from '../../src/docs/openapi.ts'
 import { type Api, linkIn, openApi, PASSWORD } from '../support/api.ts'
 import { addPasskey, addTotp, answerOf, challengeOf } from '../support/factors.ts'
 import { openBrowser } from '../support/pages.ts'
+import { ALL_WAYS_IN, loginCode } from '../support/requests.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
 /**
@@ -17,7 +18,12 @@ const apis: Record<string, Api> = {}
 beforeAll(async () => {
   const { bindings } = await freshUpstreams()
   for (const SECOND_FACTOR of ['optional', 'managers', 'everybody'])
-    apis[SECOND_FACTOR] = openApi({ ...bindings, ISSUER: 'https://roster.test', SECOND_FACTOR })
+    apis[SECOND_FACTOR] = openApi({
+      ...bindings,
+      ...ALL_WAYS_IN,
+      ISSUER: 'https://roster.test',
+      SECOND_FACTOR,
+    })
   base = apis.optional!
 })
 
@@ -94,6 +100,20 @@ const WAYS: Record<
       if (!passkey) return seed ? { level: 2, token: '' } : { level: 0 }
       const body = await answerOf(base, passkey, '/v1/auth/login/passkey/options')
       return tokens(await base.send('POST', '/v1/auth/login/passkey', { body }))
+    },
+  },
+  'a mailed code': {
+    routes: [
+      'POST /v1/auth/login/email_code',
+      'POST /v1/auth/login/email_code/confirm',
+      'POST /signin/code',
+      'POST /signin/code/confirm',
+    ],
+    without: 1,
+    withFactor: 0,
+    enter: async ({ email }) => {
+      const body = await loginCode(base, email)
+      return tokens(await base.send('POST', '/v1/auth/login/email_code/confirm', { body }))
     },
   },
   'a reset': {

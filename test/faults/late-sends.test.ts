@@ -1,6 +1,6 @@
 import { afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { type Api, openApi, PASSWORD } from '../support/api.ts'
-import { goodRequests, newPerson, WHO } from '../support/requests.ts'
+import { ALL_WAYS_IN, goodRequests, newPerson, WHO } from '../support/requests.ts'
 import { type Step, searchAll } from '../support/search.ts'
 import { dump } from '../support/snapshots.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
@@ -167,7 +167,7 @@ describe.runIf(inject('whole'))('HX20: a write that arrives twice, late', () => 
   let api: Api
   beforeAll(async () => {
     own = await freshUpstreams()
-    api = openApi(own.bindings)
+    api = openApi({ ...own.bindings, ...ALL_WAYS_IN })
   })
   afterEach(() => own.behave('libsql', { mode: 'pass' }))
 

@@ -8,6 +8,7 @@ import { type Answer, type Api, linkIn, type Options, openApi, PASSWORD } from '
 import { addCrowd } from '../support/crowd.ts'
 import { everyPage } from '../support/pages.ts'
 import type { Mode, Upstream } from '../support/proxy.ts'
+import { ALL_WAYS_IN } from '../support/requests.ts'
 import { rounds } from '../support/rounds.ts'
 import { everyRequest } from '../support/traffic.ts'
 import { freshUpstreams, testOfRedis } from '../support/upstreams.ts'
@@ -35,7 +36,7 @@ const asked = new Set<string>()
 
 beforeAll(async () => {
   own = await freshUpstreams()
-  api = openApi(own.bindings)
+  api = openApi({ ...own.bindings, ...ALL_WAYS_IN })
   adminToken = (await api.signIn(await api.person({ role: 'admin' }))).token
   for (const method of ['debug', 'error', 'info', 'log', 'warn', 'trace'] as const) {
     const write = console[method]

@@ -28,6 +28,9 @@ export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'>
   'POST /signup/again': 'anyone',
   'GET /forgot': 'anyone',
   'POST /forgot': 'anyone',
+  'GET /signin/code': 'anyone',
+  'POST /signin/code': 'anyone',
+  'POST /signin/code/confirm': 'anyone',
   'GET /signin/factor': 'anyone',
   'POST /signin/factor': 'anyone',
   'POST /signin/passkey': 'anyone',
@@ -152,6 +155,8 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
   await asNobody('POST /signup/code', { fields: { email: eve.email, code: '00000000' } })
   await asNobody('POST /signin', { fields: { email: eve.email, password: PASSWORD } })
   await asNobody('POST /forgot', { fields: { email: eve.email } })
+  await asNobody('POST /signin/code', { fields: { email: eve.email } })
+  await asNobody('POST /signin/code/confirm', { fields: { email: eve.email, code: '00000000' } })
   await asNobody('POST /signin/factor', { fields: { code: '000000' } })
   await asNobody('POST /signin/passkey', { fields: { credential: '{}' } })
   await asNobody('POST /oauth/authorize', { fields: { client_id: 'x' } })

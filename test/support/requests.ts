@@ -24,6 +24,8 @@ export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> =
   'POST /v1/auth/login/second_factor/options': 'anyone',
   'POST /v1/auth/login/passkey/options': 'anyone',
   'POST /v1/auth/login/passkey': 'anyone',
+  'POST /v1/auth/login/email_code': 'anyone',
+  'POST /v1/auth/login/email_code/confirm': 'anyone',
   'GET /.well-known/webauthn': 'anyone',
   'GET /.well-known/passkey-endpoints': 'anyone',
   'POST /v1/auth/passkeys/options': 'signed in',
@@ -96,6 +98,19 @@ export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> =
   ...WHO_OF_APPS,
 }
 
+/** What turns on every way in that is off by default. */
+export const ALL_WAYS_IN = { EMAIL_CODE_SIGNIN: 'on' }
+
+/** The code of a mail that signs in, with the token of who asked for it. */
+export async function loginCode(api: Api, email: string): Promise<{ login_token: string; code: string }> {
+  const asked = await api.send<{ login_token: string }>('POST', '/v1/auth/login/email_code', {
+    body: { email },
+  })
+  expect(asked.status, asked.text).toBe(202)
+  const [mail] = await api.mailsTo(email)
+  return { login_token: asked.body.login_token, code: /code, .*: (\d{8})$/m.exec(mail!.text)![1]! }
+}
+
 export const newPerson = (role?: Role) => ({
   email: `${crypto.randomUUID()}@people.test`,
   password: PASSWORD,
@@ -166,6 +181,11 @@ export function goodRequests(
       const passkey = await addPasskey(open(), ada)
       return ['/v1/auth/login/passkey', await answerOf(open(), passkey, '/v1/auth/login/passkey/options')]
     },
+    'POST /v1/auth/login/email_code': async ({ email }) => ['/v1/auth/login/email_code', { email }],
+    'POST /v1/auth/login/email_code/confirm': async ({ email }) => [
+      '/v1/auth/login/email_code/confirm',
+      await loginCode(open(), email),
+    ],
     'GET /.well-known/webauthn': async () => ['/.well-known/webauthn'],
     'GET /.well-known/passkey-endpoints': async () => ['/.well-known/passkey-endpoints'],
     'POST /v1/auth/passkeys/options': async () => ['/v1/auth/passkeys/options'],

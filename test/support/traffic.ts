@@ -13,6 +13,7 @@ import { RARE_NAME } from './crowd.ts'
 import { challengeOf, codeOf, mailedCode, wrongCodeOf } from './factors.ts'
 import { addApp, letApp, REDIRECT } from './oauth.ts'
 import { openBrowser } from './pages.ts'
+import { loginCode, newPerson } from './requests.ts'
 
 /** Makes one request of a route, which is named as the router has it; `id` is for what it calls `:id` or else. */
 export type Visit = (route: string, options?: Options & { query?: string; id?: string }) => Promise<Answer>
@@ -383,6 +384,10 @@ async function byFactors(api: Api, visit: Visit, admin: { token: string }) {
   await visit('POST /v1/auth/disown_factor', { body: { token: ofAdding.token, password: PASSWORD } })
   const eve = await api.quickActor({ email_verified_at: 1, password_hash: null })
   await visit('POST /v1/auth/reauthenticate/mail_code', { token: eve.token })
+  const grace = newPerson()
+  await visit('POST /v1/auth/login/email_code', { body: { email: grace.email } })
+  const mailed = await loginCode(api, grace.email)
+  await visit('POST /v1/auth/login/email_code/confirm', { body: { ...mailed, name: 'Grace' } })
   await visit('GET /.well-known/webauthn')
   await visit('GET /.well-known/passkey-endpoints')
   await visit('DELETE /v1/users/:id/factors', { ...admin, id: ada.id })

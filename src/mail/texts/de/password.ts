@@ -33,6 +33,13 @@ export const password: typeof English = {
     ],
     button: 'Mein Konto entsperren',
   }),
+  sign_in_code: ({ organisation }) => ({
+    subject: `Dein Code für ${organisation}`,
+    paragraphs: [
+      `Jemand, vielleicht du, möchte sich mit dieser Adresse bei ${organisation} anmelden. Dieser Code tut es.`,
+      'Wenn du es nicht warst, tu nichts, und gib den Code niemandem.',
+    ],
+  }),
   reauthenticate: ({ organisation }) => ({
     subject: `Bestätige, dass du es bist, bei ${organisation}`,
     paragraphs: [

@@ -34,6 +34,14 @@ export const password = {
     ],
     button: 'Unlock my account',
   }),
+  /** Goes to whoever may sign up, too. */
+  sign_in_code: ({ organisation }) => ({
+    subject: `Your code for ${organisation}`,
+    paragraphs: [
+      `Somebody, perhaps you, wants to sign in to ${organisation} with this address. This code does it.`,
+      'If it was not you, do nothing, and give the code to nobody.',
+    ],
+  }),
   /** A code and no link: it is for the page, or the app, that waits for it. */
   reauthenticate: ({ organisation }) => ({
     subject: `Confirm that it is you at ${organisation}`,

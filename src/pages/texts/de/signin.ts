@@ -54,6 +54,17 @@ export const signin: typeof English = {
     done: 'Deine Adresse ist bestätigt',
     wrong: ['Der Code stimmt nicht', 'Nimm die neueste Mail, oder lass sie noch einmal senden.'],
   },
+  code: {
+    title: 'Mit einem Code anmelden',
+    lead: 'Wir senden dir einen Code. Du brauchst kein Passwort.',
+    instead: 'Code per Mail senden',
+    button: 'Code senden',
+    sent: (email) =>
+      `Wenn ${email} sich hier anmelden kann, ist ein Code unterwegs. Er gilt zehn Minuten, in diesem Browser.`,
+    joins: (email) => `Mit ${email} gibt es noch kein Konto.`,
+    invited: ['Du bist eingeladen', 'Öffne den Link in der Mail deiner Einladung: Er legt dein Konto an.'],
+    taken: ['Inzwischen gibt es ein Konto', 'Fordere einen neuen Code an, um dich damit anzumelden.'],
+  },
   resend: { title: 'E-Mail bestätigen', lead: 'Wir senden dir einen Link zum Bestätigen.' },
   forgotten: {
     title: 'Neues Passwort wählen',

@@ -53,6 +53,17 @@ export const signin = {
     done: 'Your address is confirmed',
     wrong: ['That code is not right', 'Look for the newest mail, or send it again.'],
   },
+  code: {
+    title: 'Sign in with a code',
+    lead: 'We mail you a code. You need no password.',
+    instead: 'Mail me a code',
+    button: 'Mail the code',
+    sent: (email: string) =>
+      `If ${email} can sign in here, a code is on its way. It works in this browser for ten minutes.`,
+    joins: (email: string) => `There is no account with ${email} yet.`,
+    invited: ['You are invited', 'Open the link in the mail of your invitation: it makes your account.'],
+    taken: ['There is an account by now', 'Ask for a new code to sign in to it.'],
+  },
   resend: { title: 'Confirm your email', lead: 'We send you a link to confirm it.' },
   forgotten: {
     title: 'Choose a new password',

@@ -1,0 +1,64 @@
+import type { AppEnv } from '../../context.ts'
+import { Hono } from '../../http/hono.ts'
+import { body, operation } from '../../http/operation.ts'
+import { notFound } from '../../http/problem.ts'
+import { invalidLink } from '../../links/errors.ts'
+import { mailNotConfigured } from '../../mail/errors.ts'
+import { knownDevice } from '../../sessions/cookie.ts'
+import { challengeFailed, challengeUnavailable, tooManyAttempts } from '../../throttle/errors.ts'
+import { emailTaken, signupDomainRefused } from '../../users/errors.ts'
+import * as errors from '../errors.ts'
+import { answerSignedIn, noCookieForOthers } from '../keep-signed-in.ts'
+import { TokensOrCookie } from '../schemas.ts'
+import { startSession } from '../start-session.ts'
+import { proveEmailCode, requestEmailCode } from './email-code.ts'
+import { AskForCode, CodeRequested, EmailCodeLogIn } from './schemas.ts'
+
+const tag = 'auth'
+
+/** Signing in, and up, by nothing but a mailbox. */
+export const emailCodeRoutes = new Hono<AppEnv>()
+  .post(
+    '/',
+    operation({
+      id: 'requestEmailCode',
+      tag,
+      summary: 'Mail a code that signs in',
+      description:
+        '202 whether or not there is an account. Where sign-up is open, whoever has none is mailed one too. Only where `EMAIL_CODE_SIGNIN` is on.',
+      responses: { 202: CodeRequested },
+      problems: [notFound, mailNotConfigured, () => tooManyAttempts(60)],
+    }),
+    body(AskForCode),
+    async (c) => c.json(await requestEmailCode(c.var, { ...knownDevice(c), ...c.var.body }), 202),
+  )
+  .post(
+    '/confirm',
+    operation({
+      id: 'logInByEmailCode',
+      tag,
+      summary: 'Sign in by a mailed code',
+      description:
+        'It confirms the address. Five tries, with the token of who asked alone. An account whose address nobody has proved loses its password and whatever else opens it, unless `signup_token` shows who made it.',
+      responses: { 200: TokensOrCookie },
+      problems: [
+        notFound,
+        invalidLink,
+        errors.nameNeeded,
+        () => errors.accountDisabled(null),
+        errors.factorDue,
+        errors.signupClosed,
+        signupDomainRefused,
+        errors.invitationOpen,
+        emailTaken,
+        challengeFailed,
+        () => challengeUnavailable(),
+      ],
+    }),
+    body(EmailCodeLogIn),
+    noCookieForOthers,
+    async (c) => {
+      const proven = await proveEmailCode(c.var, { ...knownDevice(c), ...c.var.body })
+      return answerSignedIn(c, await startSession(c.var, proven, c.var.body), c.var.body)
+    },
+  )

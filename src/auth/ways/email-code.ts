@@ -1,0 +1,107 @@
+import { and, eq, type SQL, sql } from 'drizzle-orm'
+import type { Resources } from '../../context.ts'
+import { type FactorState, NO_FACTORS, selectFactorState } from '../../factors/state.ts'
+import { notFound, Refusal } from '../../http/problem.ts'
+import { invalidLink } from '../../links/errors.ts'
+import { oneTimeTokens } from '../../links/models.ts'
+import { linkIsLive, requireToken, voidTokens } from '../../links/service.ts'
+import { mailLink } from '../../recovery/mail-link.ts'
+import { isMakerOf } from '../../recovery/verify.ts'
+import { openDeviceToken } from '../../sessions/device-tokens.ts'
+import { isKnownTo } from '../../throttle/devices.ts'
+import { openAttempt } from '../../throttle/service.ts'
+import { byToken } from '../../users/change.ts'
+import { isActive, type User, users } from '../../users/models.ts'
+import { toTimeOrNull } from '../../values/ids.ts'
+import { accountDisabled, nameNeeded } from '../errors.ts'
+import type { Proven } from '../start-session.ts'
+import { join, mayJoin, takeOver } from './join.ts'
+import type { AskForCode, CodeRequested, EmailCodeLogIn } from './schemas.ts'
+
+/** Throws 404 where no code signs in. */
+function assertIsOn({ config }: Pick<Resources, 'config'>): void {
+  if (config.EMAIL_CODE_SIGNIN !== 'on') throw notFound()
+}
+
+/**
+ * Mails a code that signs in, to whom has an account or may make one; nobody is told whether.
+ *
+ * @throws 404 where the deployment has it off; 429 `too_many_attempts` for a network that asks for too many.
+ */
+export async function requestEmailCode(resources: Resources, input: AskForCode): Promise<CodeRequested> {
+  assertIsOn(resources)
+  const { status, request_token } = await mailLink(resources, input, {
+    kind: 'sign_in_code',
+    reachesDisabled: true,
+    mayJoin: mayJoin(resources.config, input.email),
+  })
+  return { status, login_token: request_token }
+}
+
+/**
+ * Signing in by a mailed code: one factor, which confirms the address. An account whose address nobody has proved is its
+ * reader's from here on, and nothing else opens it, unless they show that they made it. Where there is none, one is made.
+ *
+ * @throws 400 `invalid_link`, whatever was wrong; after the right code alone 422 `name_needed`, 403 `account_disabled`,
+ *   and what `join` throws.
+ */
+export async function proveEmailCode(resources: Resources, input: EmailCodeLogIn): Promise<Proven> {
+  assertIsOn(resources)
+  const { config, now } = resources
+  const proof = { code: input.code, request_token: input.login_token }
+  const { token, subject } = await requireToken(resources, 'sign_in', proof, (id) => selectHolder(config, id))
+  const spend = (isDone: SQL) => [voidTokens(now, ['sign_in'], and(eq(oneTimeTokens.id, token.id), isDone))]
+  const refused = () => invalidLink(new Refusal('meanwhile'))
+  const isGood = linkIsLive(token.id)
+
+  if (!isThere(subject)) {
+    const { name, terms_version, challenge_token } = input
+    if (name === undefined) throw nameNeeded()
+    const joining = { userId: token.subject_id, email: token.email, name, terms_version, challenge_token }
+    const user = await join(resources, joining, { isGood, spend, refused })
+    return provenBy(resources, input, user, NO_FACTORS)
+  }
+  if (subject.deleted_at !== null) throw invalidLink(new Refusal('inactive'))
+  if (subject.email_normalized !== token.email_normalized) throw invalidLink(new Refusal('other_address'))
+  if (!isActive(subject, now)) throw accountDisabled(toTimeOrNull(subject.disabled_until))
+  if (subject.email_verified_at === null) {
+    const isMaker = !subject.password_is_given && isMakerOf(resources, subject, input.signup_token)
+    const user = await takeOver(resources, byToken(token, now), subject, { isMaker })
+    return provenBy(resources, input, user, isMaker ? subject : NO_FACTORS)
+  }
+  return {
+    ...provenBy(resources, input, subject, subject),
+    // What asks for a factor as well has used the code up, too.
+    takeBack: spend(sql`1`),
+    used: [{ isGood, spend }],
+    refused,
+  }
+}
+
+/** Whom the code is about, with what they have to prove themselves with beside it; nulls for nobody. */
+const selectHolder = (config: Resources['config'], id: SQL) =>
+  sql<
+    Holder | Record<keyof User, null>
+  >`SELECT ${users}.*, state.* FROM (${selectFactorState(config, id)}) AS state
+    LEFT JOIN ${users} ON ${users.id} = ${id}`
+type Holder = User & FactorState
+const isThere = (row: Holder | Record<keyof User, null>): row is Holder => row.id !== null
+
+function provenBy(
+  resources: Resources,
+  { device_token }: Pick<EmailCodeLogIn, 'device_token'>,
+  user: User,
+  factors: FactorState,
+): Proven {
+  const device = openDeviceToken(resources.config, device_token, resources.now)
+  return {
+    user,
+    factors,
+    proofs: ['email'],
+    newHash: undefined,
+    device: device && isKnownTo(user, device) ? device : undefined,
+    knowsTokens: device_token !== undefined,
+    clearAttempts: openAttempt(resources, user.email_normalized, eq(users.id, user.id), device).clear,
+    takeBack: [],
+  }
+}

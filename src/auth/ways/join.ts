@@ -1,0 +1,137 @@
+import { type SQL, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { record } from '../../activity/service.ts'
+import type { Config } from '../../config/main.ts'
+import type { Resources } from '../../context.ts'
+import type { Statement } from '../../database/statements.ts'
+import type { AppError } from '../../http/problem.ts'
+import { invitations } from '../../invitations/models.ts'
+import { publishDoubts } from '../../sessions/near.ts'
+import { assertHuman } from '../../throttle/bot-challenge.ts'
+import { type Authority, applyChange, isSamePerson } from '../../users/change.ts'
+import { assertDomainMaySignUp, insertUser, makeUserRow } from '../../users/create.ts'
+import { emailTaken } from '../../users/errors.ts'
+import { emailIsProved, selectUsers, type User, users } from '../../users/models.ts'
+import { normalizeEmail } from '../../values/email.ts'
+import { invitationOpen, signupClosed } from '../errors.ts'
+
+/*
+ * What a first proof of an address does: it makes an account for it, or the account that somebody else may have made for
+ * it is its prover's, with nothing left that could enter it.
+ */
+
+/** Whether an address may join by itself. */
+export function mayJoin(config: Config, email: string): boolean {
+  const domain = normalizeEmail(email).split('@')[1]!
+  return (
+    config.SIGNUP === 'open' && (config.SIGNUP_DOMAINS.length === 0 || config.SIGNUP_DOMAINS.includes(domain))
+  )
+}
+
+/** A condition: that an address has been invited, and may still accept. */
+const isInvited = (emailNormalized: string, now: number) =>
+  sql`EXISTS (SELECT 1 FROM ${invitations} WHERE email_normalized = ${emailNormalized}
+    AND accepted_at IS NULL AND withdrawn_at IS NULL AND expires_at > ${now})`
+
+/** Who joins, by an address that they have just proved. */
+export interface Joining {
+  /** Of the account that is made. */
+  userId: string
+  email: string
+  name: string
+  terms_version?: string | undefined
+  challenge_token?: string | undefined
+}
+
+/** What it rests on: good once, and used up by it. */
+export interface JoiningBy {
+  isGood: SQL
+  spend: (isDone: SQL) => readonly Statement[]
+  /** What else the account has from its first moment. */
+  alsoWrite?: (isDone: SQL) => readonly Statement[]
+  /** Thrown where it is good no more. */
+  refused: () => AppError
+}
+
+/**
+ * Makes the account of somebody who has proved an address, without a password: account, history and what proved it, in
+ * one batch. Who holds the address unproved gives way.
+ *
+ * @throws 403 `signup_closed`, `signup_domain_refused`, `challenge_failed`; 409 `invitation_open`, as an invitation may
+ *   give a role; 409 `email_taken`; 422 for terms that are not those of now.
+ */
+export async function join(resources: Resources, joining: Joining, by: JoiningBy): Promise<User> {
+  const { config, db, now } = resources
+  if (config.SIGNUP === 'closed') throw signupClosed()
+  assertDomainMaySignUp(config, joining.email)
+  await assertHuman(resources, joining)
+  const { email, name, terms_version } = joining
+  const row = {
+    ...(await makeUserRow(resources, { email, name, terms_version, role: 'user' }, now)),
+    id: joining.userId,
+  }
+  const isTaken = emailIsProved(row.email_normalized)
+  const invited = isInvited(row.email_normalized, now)
+  const creation = insertUser(resources, row, sql`${by.isGood} AND NOT ${isTaken} AND NOT ${invited}`, {
+    action: 'user.signed_up',
+    actorId: row.id,
+  })
+  const { isDone } = creation
+  // A row of its own: that somebody has signed up says of others that nothing is proved.
+  const proved = { id: uuidv7(), action: 'email.verified', userId: row.id, actorId: row.id } as const
+  const { verdict, squatter, user } = await db.writeBatch(
+    {
+      ...creation.statements,
+      proved: record(resources, proved, isDone),
+      spending: by.spend(isDone),
+      also: by.alsoWrite?.(isDone) ?? [],
+      user: selectUsers().where(sql`${users.id} = ${row.id} AND ${isDone}`),
+      verdict: sql<Record<'is_good' | 'is_taken' | 'is_invited', 0 | 1>>`SELECT ${by.isGood} AS is_good,
+        ${isTaken} AS is_taken, ${invited} AS is_invited`,
+    },
+    isDone,
+  )
+  if (user[0]) {
+    await publishDoubts(resources, { users: squatter.map(({ id }) => id) })
+    return user[0]
+  }
+  const { is_invited, is_taken, is_good } = verdict[0]!
+  if (is_good && is_invited) throw invitationOpen()
+  throw is_good && is_taken ? emailTaken() : by.refused()
+}
+
+/**
+ * Makes an account its prover's that nobody has proved the address of: whoever made it may have been somebody else, so
+ * everything that could enter or act is void. Its sessions end, and it has no password.
+ *
+ * @param isMaker whether it is shown that they made it: then nothing is void.
+ */
+export const takeOver = (
+  resources: Resources,
+  by: Authority,
+  user: User,
+  {
+    isMaker = false,
+    alsoWrite,
+  }: { isMaker?: boolean; alsoWrite?: (isDone: SQL) => readonly Statement[] } = {},
+): Promise<User> =>
+  applyChange(resources, by, user, {
+    action: 'email.verified',
+    reliesOn: isSamePerson(user),
+    ...(alsoWrite && { alsoWrite }),
+    ...(isMaker
+      ? { set: { email_verified_at: resources.now } }
+      : {
+          set: {
+            email_verified_at: resources.now,
+            password_hash: null,
+            password_is_given: 0,
+            failed_logins: 0,
+            failed_factors: 0,
+          },
+          endsTokens: true,
+          forgetsDevices: true,
+          endsSessions: { reason: 'password_changed' },
+          voidsWaysIn: true,
+        }),
+  })

@@ -1,0 +1,99 @@
+import type { FC } from 'hono/jsx'
+import { Button, Checkbox, Field, Form, Message } from '../../pages/components.tsx'
+import { NarrowPage } from '../../pages/layout.tsx'
+import { type FormPage, OnwardsFields } from '../pages.tsx'
+import { type Onwards, onwards } from '../targets.ts'
+
+/** Where the code is to go. */
+export const AskForCodePage: FC<FormPage & Onwards> = ({
+  view,
+  token,
+  message,
+  values = {},
+  errors = {},
+  to,
+  target,
+}) => {
+  const { common, signin } = view.texts
+  return (
+    <NarrowPage
+      view={view}
+      title={signin.code.title}
+      isError={message?.tone === 'danger'}
+      below={<a href={onwards('/signin', { to, target })}>{signin.forgotten.back}</a>}
+    >
+      <div class="stack">
+        <h1>{signin.code.title}</h1>
+        <p class="soft">{signin.code.lead}</p>
+      </div>
+      <Message message={message} />
+      <Form action="/signin/code" token={token}>
+        <OnwardsFields to={to} target={target} />
+        <Field
+          name="email"
+          label={common.email}
+          type="email"
+          value={values.email}
+          error={errors.email}
+          autocomplete="username"
+          inputmode="email"
+          required
+          autofocus={!message}
+        />
+        <Checkbox name="remember" value="yes" checked={!values.email || values.remember === 'yes'}>
+          {signin.stay}
+        </Checkbox>
+        <Button style="primary" wide>
+          {signin.code.button}
+        </Button>
+      </Form>
+    </NarrowPage>
+  )
+}
+
+/** The code, once it was asked for. */
+export const TypeCodePage: FC<FormPage & Onwards & { email: string; remember: string | undefined }> = ({
+  view,
+  token,
+  message,
+  email,
+  remember,
+  to,
+  target,
+}) => {
+  const { signin } = view.texts
+  return (
+    <NarrowPage
+      view={view}
+      title={signin.check.title}
+      isError={message?.tone === 'danger'}
+      below={<a href={onwards('/signin/code', { to, target })}>{signin.check.other}</a>}
+    >
+      <div class="stack">
+        <h1>{signin.check.title}</h1>
+        <p class="soft">{signin.code.sent(email)}</p>
+      </div>
+      <Message message={message} />
+      <Form action="/signin/code/confirm" token={token}>
+        <OnwardsFields to={to} target={target} />
+        <input type="hidden" name="email" value={email} />
+        {remember && <input type="hidden" name="remember" value={remember} />}
+        <Field
+          name="code"
+          label={signin.check.code}
+          class="code"
+          inputmode="numeric"
+          autocomplete="one-time-code"
+          required
+          autofocus={!message}
+        />
+        <Button style="primary" wide busy={signin.busy}>
+          {signin.button}
+        </Button>
+        <Button style="quiet" wide formaction="/signin/code" formnovalidate>
+          {signin.check.again}
+        </Button>
+      </Form>
+    </NarrowPage>
+  )
+}

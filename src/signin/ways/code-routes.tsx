@@ -1,0 +1,162 @@
+import type { Context } from 'hono'
+import { limitByNetwork } from '../../access/guards.ts'
+import { proveEmailCode, requestEmailCode } from '../../auth/ways/email-code.ts'
+import { AskForCode, EmailCodeLogIn } from '../../auth/ways/schemas.ts'
+import { Hono } from '../../http/hono.ts'
+import { AppError, notFound } from '../../http/problem.ts'
+import { validate } from '../../http/validate.ts'
+import type { Said } from '../../pages/components.tsx'
+import { failingPage, fieldErrors, problemText } from '../../pages/failing.tsx'
+import { browserFormToken, browserOf, form } from '../../pages/forms.ts'
+import { noteProblem, respond } from '../../pages/respond.ts'
+import type { PageEnv } from '../../pages/session.ts'
+import { rememberLanguage, viewOf } from '../../pages/view.ts'
+import { knownDevice } from '../../sessions/cookie.ts'
+import { assertTermsOfNow } from '../../users/me.ts'
+import { askerOf, rememberAsker } from '../asker-cookie.ts'
+import { refusalOf } from '../refusals.tsx'
+import { type Onwards, onwardsAsked, onwardsIn, originOfTarget } from '../targets.ts'
+import { AskForCodePage, TypeCodePage } from './code-pages.tsx'
+import { enter } from './enter.ts'
+import { botChallengeOf, JoinPage, thirdPartyOf } from './joining.tsx'
+
+interface Shown {
+  message?: Said
+  values?: Record<string, string>
+  errors?: Record<string, string>
+  status?: AppError['status']
+}
+
+async function askPage(c: Context<PageEnv>, on: Onwards, { status = 200, ...shown }: Shown = {}) {
+  if (c.var.config.EMAIL_CODE_SIGNIN !== 'on') throw notFound()
+  const page = <AskForCodePage view={viewOf(c)} token={browserFormToken(c)} {...shown} {...on} />
+  return respond(c, page, { status, ...(await originOfTarget(c.var, on.target, on.to)) })
+}
+
+async function typePage(
+  c: Context<PageEnv>,
+  { status = 200, message }: Pick<Shown, 'status' | 'message'> = {},
+) {
+  const { email = '', remember } = c.var.fields
+  const on = onwardsIn(c.var.fields)
+  const page = (
+    <TypeCodePage
+      view={viewOf(c)}
+      token={browserFormToken(c)}
+      email={email.slice(0, 320)}
+      remember={remember}
+      message={message}
+      {...on}
+    />
+  )
+  return respond(c, page, { status, ...(await originOfTarget(c.var, on.target, on.to)) })
+}
+
+/** The code was right, and there is no account yet. */
+async function joinPage(c: Context<PageEnv>, { status = 200, ...shown }: Shown = {}) {
+  const { email = '', remember, code, name } = c.var.fields
+  const on = onwardsIn(c.var.fields)
+  const challenge = botChallengeOf(c.var.config)
+  const page = (
+    <JoinPage
+      view={viewOf(c)}
+      token={browserFormToken(c)}
+      action="/signin/code/confirm"
+      email={email.slice(0, 320)}
+      challenge={challenge}
+      back="/signin/code"
+      hidden={{ email, remember, code, joins: 'yes', ...on }}
+      values={name === undefined ? {} : { name }}
+      {...shown}
+    />
+  )
+  return respond(c, page, {
+    status,
+    ...(await originOfTarget(c.var, on.target, on.to)),
+    ...thirdPartyOf(challenge),
+  })
+}
+
+/** Signing in, and up, by a code that is mailed. The browser that asked keeps what makes the code work. */
+export const codePages = new Hono<PageEnv>()
+  .get('/signin/code', (c) => {
+    rememberLanguage(c)
+    return askPage(c, onwardsAsked(c.var, c.req.query()))
+  })
+  .post('/signin/code', limitByNetwork, form(browserOf), async (c) => {
+    const { email = '', remember = '' } = c.var.fields
+    const on = onwardsIn(c.var.fields)
+    // From the page with the password, with nothing typed.
+    if (email === '') return askPage(c, on)
+    try {
+      const asked = await requestEmailCode(c.var, validate(AskForCode(), { email, ...knownDevice(c) }))
+      rememberAsker(c, 'sign_in', asked.login_token)
+      return await typePage(c)
+    } catch (error) {
+      if (!(error instanceof AppError) || error.status >= 500 || error.status === 404) throw error
+      noteProblem(c, error)
+      const view = viewOf(c)
+      const { common } = view.texts
+      const message: Said = error.errors
+        ? { tone: 'danger', title: common.check, text: common.checkHint }
+        : refusalOf(view, error)
+      const errors = fieldErrors(view, error)
+      return askPage(c, on, { message, errors, values: { email, remember }, status: error.status })
+    }
+  })
+  .post('/signin/code/confirm', limitByNetwork, form(browserOf), async (c) => {
+    const { email = '', remember, code = '', joins, name = '', terms_version } = c.var.fields
+    const on = {
+      email,
+      stays: remember === 'yes',
+      to: undefined,
+      target: undefined,
+      ...onwardsIn(c.var.fields),
+    }
+    const { request_token: login_token } = askerOf(c, c.var, 'sign_in')
+    const { signup_token } = askerOf(c, c.var, 'verify_email')
+    const isJoining = joins === 'yes'
+    try {
+      if (isJoining) assertTermsOfNow(c.var.config, terms_version)
+      const challenge_token = c.var.fields['cf-turnstile-response']
+      const input = validate(EmailCodeLogIn(), {
+        login_token,
+        code: code.replace(/\s/g, ''),
+        ...(signup_token && { signup_token }),
+        ...(isJoining && { name, terms_version, challenge_token }),
+        ...knownDevice(c),
+      })
+      return await enter(c, () => proveEmailCode(c.var, input), on)
+    } catch (error) {
+      const isOfChallenge = error instanceof AppError && error.code.startsWith('challenge_')
+      if (!(error instanceof AppError) || (error.status >= 500 && !isOfChallenge)) throw error
+      if (error.code === 'name_needed') return joinPage(c)
+      noteProblem(c, error)
+      const { status } = error
+      const view = viewOf(c)
+      const { common, signin } = view.texts
+      const said: Record<string, readonly string[]> = {
+        invalid_link: signin.check.wrong,
+        invalid_input: signin.check.wrong,
+        invitation_open: signin.code.invited,
+        email_taken: signin.code.taken,
+        signup_closed: signin.signup.closed,
+        signup_domain_refused: [signin.signup.domain],
+      }
+      if (isJoining && (error.errors || isOfChallenge)) {
+        const title = isOfChallenge ? problemText(view, error) : common.check
+        const text = isOfChallenge ? undefined : common.checkHint
+        return joinPage(c, {
+          message: { tone: 'danger', title, text },
+          errors: fieldErrors(view, error),
+          status,
+        })
+      }
+      const [title, text] = said[error.code] ?? []
+      return typePage(c, {
+        message: title ? { tone: 'danger', title, text } : refusalOf(view, error),
+        status,
+      })
+    }
+  })
+  .onError(failingPage)
