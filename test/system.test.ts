@@ -6,6 +6,7 @@ import { keyIdOf } from '../src/crypto/encryption.ts'
 import worker from '../src/index.ts'
 import { SEARCH_TABLES, TABLES } from '../src/system/tables.ts'
 import { openApi } from './support/api.ts'
+import { lineOf } from './support/log-lines.ts'
 import { freshUpstreams, testOfRedis } from './support/upstreams.ts'
 
 const api = openApi()
@@ -229,6 +230,11 @@ describe('LG1, HX18: the log has one line for each request and each run of a cro
       vi.spyOn(console, level).mockImplementation((line) => void lines.push(JSON.parse(line)))
     return lines
   }
+
+  test('and the tests look at the line of each answer', async () => {
+    const { headers } = await api.send('GET', '/v1/users/me')
+    expect(lineOf(headers)).toMatch('"status":401,"code":"unauthenticated","reason":"absent"')
+  })
 
   test('with the pattern of the route, who it was, and why it was refused', async () => {
     const ada = await api.quickActor()

@@ -1,5 +1,7 @@
+import type { Context } from 'hono'
 import { AppError } from '../http/problem.ts'
 import { problemText } from '../pages/failing.tsx'
+import { noteProblem } from '../pages/respond.ts'
 import type { View } from '../pages/view.ts'
 import { ROLES } from '../users/models.ts'
 
@@ -14,10 +16,15 @@ export function tried<T>(work: () => T): { value: T; problem?: undefined } | { p
 }
 
 /** A filter of a list as it was typed, or `usual` and what was wrong with it, by field. */
-export function readFilter<T>(read: () => T, usual: () => T): { value: T; errors?: Record<string, string> } {
+export function readFilter<T>(
+  c: Context,
+  read: () => T,
+  usual: () => T,
+): { value: T; errors?: Record<string, string> } {
   const { problem, ...given } = tried(read) as { value: T; problem?: AppError }
   if (!problem) return given
   if (!problem.errors) throw problem
+  noteProblem(c, problem)
   return {
     value: usual(),
     errors: Object.fromEntries(problem.errors.map(({ pointer, detail }) => [pointer.slice(1), detail])),

@@ -73,6 +73,7 @@ const activityPage = async (c: Context<PageEnv>) => {
   }
   const [{ value: filter, errors }, { view, viewer }] = [
     readFilter(
+      c,
       () => validate(ListActivity(), asked),
       () => validate(ListActivity(), { limit: '50' }),
     ),

@@ -38,3 +38,12 @@ test('A page that refuses a sign-in or a code leaves its code in the log, as eve
     [400, 'invalid_link', 'absent'],
   ])
 })
+
+test('A page of the console that refuses a filter leaves its code in the log', async () => {
+  const api = openApi()
+  const admin = await api.person({ role: 'admin' })
+  const browser = openJar(api)
+  await browser.signIn(admin.email)
+  for (const page of ['/admin/people?q=a', '/admin/activity?from=yesterday'])
+    expect([page, (await browser.open(page)).status]).toEqual([page, 422])
+})

@@ -142,7 +142,7 @@ export function openApi(bindings: object = {}) {
       body: isJson ? JSON.parse(text) : undefined,
     }
     expectWellFormed(answer)
-    expectLine(answer, method, path, ip)
+    expectLine(answer, method, ip)
     return answer
   }
 

@@ -8,13 +8,14 @@ import { file } from '../../bulk/rows.ts'
 import { type BulkAction, BulkChange, MOST_AT_ONCE } from '../../bulk/schemas.ts'
 import { resettingFactors } from '../../factors/reset.ts'
 import { Hono } from '../../http/hono.ts'
+import { invalidInput } from '../../http/problem.ts'
 import { validate } from '../../http/validate.ts'
 import { recentlyConfirmed } from '../../pages/again.ts'
 import { carriedHere } from '../../pages/carried.ts'
 import type { Said } from '../../pages/components.tsx'
 import { failingPage } from '../../pages/failing.tsx'
 import { form, sessionOf } from '../../pages/forms.ts'
-import { respond } from '../../pages/respond.ts'
+import { noteProblem, respond } from '../../pages/respond.ts'
 import { limitedList, needs, type PageEnv, signedInPage } from '../../pages/session.ts'
 import { doneMessage, type Outcome, submit } from '../../pages/submit.ts'
 import { changeUser, type Decision } from '../../users/change.ts'
@@ -106,6 +107,7 @@ export const peoplePages = new Hono<PageEnv>()
   .get('/', limitedList, async (c) => {
     const asked = askedIn(c)
     const { value: filter, errors } = readFilter(
+      c,
       () => validate(ListUsers(), { ...given(asked), limit: PER_PAGE }),
       () => validate(ListUsers(), { limit: PER_PAGE }),
     )
@@ -249,6 +251,7 @@ export const peoplePages = new Hono<PageEnv>()
     if (c.var.fields.confirm !== row.email) {
       const { view } = await c.var.signedIn()
       const { eraseMismatch } = view.texts.console.person
+      noteProblem(c, invalidInput([{ pointer: '/confirm', code: 'invalid_value', detail: eraseMismatch }]))
       return personPage(
         c,
         { message: { tone: 'danger', title: eraseMismatch }, errors: { confirm: eraseMismatch } },
