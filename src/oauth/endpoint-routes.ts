@@ -64,6 +64,7 @@ const Metadata = lazy(() =>
 )
 
 const REFUSED = { 400: OAuthError, 401: OAuthError }
+const REFUSED_HEADERS = { 401: { 'WWW-Authenticate': 'How a client authenticates (RFC 6749 section 5.2).' } }
 const METADATA_CACHE_CONTROL = 'public, max-age=600'
 
 /** A form, as OAuth has them: what is wrong with it is said in OAuth's words too. */
@@ -155,11 +156,15 @@ export const endpointRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Tokens for a code, a refresh token or a service (RFC 6749)',
       responses: { 200: TokenAnswer, ...REFUSED },
+      responseHeaders: {
+        200: { Pragma: 'Not to be kept, for caches of HTTP/1.0 (RFC 6749).' },
+        ...REFUSED_HEADERS,
+      },
     }),
     oauthForm,
     async (c) => {
-      c.header('pragma', 'no-cache')
-      return c.json(await answerToken(c.var, readClient(c, c.var.fields), c.var.fields))
+      const answer = await answerToken(c.var, readClient(c, c.var.fields), c.var.fields)
+      return c.json(answer, 200, { pragma: 'no-cache' })
     },
   )
   .post(
@@ -171,6 +176,7 @@ export const endpointRoutes = new Hono<AppEnv>()
       description:
         'A form with what /oauth/authorize would be asked. It is good for 90 seconds, once, for its client.',
       responses: { 201: PushedRequest, ...REFUSED },
+      responseHeaders: REFUSED_HEADERS,
     }),
     oauthForm,
     async (c) => c.json(await push(c.var, readClient(c, c.var.fields), c.var.fields), 201),
@@ -184,6 +190,7 @@ export const endpointRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Whether a token is good now (RFC 7662)',
       responses: { 200: Introspection, ...REFUSED },
+      responseHeaders: REFUSED_HEADERS,
     }),
     oauthForm,
     async (c) => {
@@ -200,6 +207,7 @@ export const endpointRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Ends the session of a token (RFC 7009)',
       responses: { 200: null, ...REFUSED },
+      responseHeaders: REFUSED_HEADERS,
     }),
     oauthForm,
     async (c) => {

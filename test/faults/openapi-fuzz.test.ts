@@ -431,8 +431,9 @@ async function learn(sent: Sent, { answer, path }: Awaited<ReturnType<typeof sen
   if (body.refresh_token) known.refreshTokens.push(body.refresh_token)
   if (answer.status === 201 && !path.startsWith('/v1/invitations'))
     known.people.push({ id: body.id!, email: body.email! })
-  if (answer.status === 204 && path.includes('/v1/users/')) {
-    known.gone.push(path.split('/')[3]!)
+  const [, gone] = /^\/v1\/users\/([\da-f-]{36})$/.exec(path) ?? []
+  if (answer.status === 204 && gone) {
+    known.gone.push(gone)
     await addPerson()
   }
   const endsTokens =
