@@ -7,7 +7,10 @@ import type { Resources } from '../src/context.ts'
 import { build, type Statement } from '../src/database/statements.ts'
 import { invitations } from '../src/invitations/models.ts'
 import { outbox } from '../src/mail/models.ts'
+import { CreateClient } from '../src/oauth/clients/schemas.ts'
+import { makeClient } from '../src/oauth/clients/service.ts'
 import { MAX_FAILURES_IN_A_ROW } from '../src/throttle/service.ts'
+import { bySystem } from '../src/users/change.ts'
 import { makeUserRow } from '../src/users/create.ts'
 import { type NewUser, type Role, users } from '../src/users/models.ts'
 
@@ -71,6 +74,19 @@ const DEVICES = [
 ]
 const COUNTRIES = ['NO', 'NO', 'DE', 'PT', 'NG', 'FR']
 
+const APPS = [
+  { name: 'Payroll export', type: 'confidential', grants: ['client_credentials'], scopes: ['users:read'] },
+  { name: 'Field notes', type: 'public', redirect_uris: ['com.fjord.notes:/back'] },
+  {
+    name: 'Handbook',
+    type: 'confidential',
+    redirect_uris: ['https://handbook.fjord.example/callback'],
+    post_logout_redirect_uris: ['https://handbook.fjord.example/'],
+    scopes: ['openid', 'profile', 'email', 'offline_access'],
+    first_party: true,
+  },
+]
+
 /** The same people at every start, whatever the machine. */
 function openDice(seed = 7) {
   let state = seed
@@ -95,6 +111,8 @@ export async function inventUsers(resources: Resources, adminId: string): Promis
   ]
   for (let at = 0; at < statements.length; at += AT_ONCE)
     await db.writeBatch({ rows: statements.slice(at, at + AT_ONCE) })
+  for (const app of APPS)
+    await makeClient(resources, { ...bySystem, actorId: adminId }, CreateClient().parse(app))
   await countDays(resources)
   return true
 }

@@ -97,6 +97,18 @@ const SIGNED_IN: Shot[] = [
   },
   { name: 'add-person', path: '/admin/people/new' },
   { name: 'invitations', path: '/admin/invitations' },
+  { name: 'apps', path: '/admin/apps' },
+  { name: 'add-app', path: '/admin/apps/new', act: open('Permissions', 'More settings') },
+  { name: 'add-service', path: '/admin/apps/new?kind=service' },
+  {
+    name: 'app',
+    path: '/admin/apps',
+    act: async (page) => {
+      await page.locator('.row .title a').first().click()
+      await page.locator('#secret').waitFor()
+      await open('Replace the secret', 'Remove…')(page)
+    },
+  },
   { name: 'activity', path: '/admin/activity' },
   { name: 'activity-empty', path: '/admin/activity?action=user.purged' },
   { name: 'system', path: '/admin/system' },

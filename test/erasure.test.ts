@@ -127,6 +127,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     jwks: 'neither',
     resources: 'neither',
     secret_hash: 'secret',
+    secret_by: 'neither',
     former_secret_hash: 'secret',
     former_secret_until: 'neither',
     epoch: 'neither',

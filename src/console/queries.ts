@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { outranks } from '../access/permissions.ts'
+import { hasPermission, outranks } from '../access/permissions.ts'
 import type { ListActivity } from '../activity/schemas.ts'
 import { pageOfHistory } from '../activity/service.ts'
 import { openStats } from '../activity/stats.ts'
@@ -14,6 +14,7 @@ import { findEarlier } from '../users/give-back.ts'
 import { profileColumns, ROLES, users, userTotals } from '../users/models.ts'
 import { assertVisible, readProfile, sessionsAsSeenBy } from '../users/queries.ts'
 import { toManagedUser } from '../users/schemas.ts'
+import { type LeftBehind, selectLeftBehind } from './apps/queries.ts'
 
 /** How many people there are in each state; `all` leaves out the deleted. */
 export type Totals = Record<string, number>
@@ -100,6 +101,8 @@ export async function findPeople({ db, actor }: Acting, ids: string[]) {
 /** Counting ends here: more than a glance needs is never read. */
 const MOST_COUNTED = 10_000
 
+const NOTHING = sql<LeftBehind>`SELECT 1 WHERE 0`
+
 /** What an administrator sees first, in one trip. Days are those of UTC. */
 export async function readToday(acting: Acting) {
   const { db, now, actor } = acting
@@ -111,8 +114,10 @@ export async function readToday(acting: Acting) {
     invited: sql<{ count: number }>`SELECT count(*) AS count FROM (SELECT 1 FROM ${invitations}
       WHERE accepted_at IS NULL AND withdrawn_at IS NULL AND expires_at > ${now} LIMIT ${MOST_COUNTED})`,
     events: history.rows,
+    leftBehind: hasPermission(actor.role, 'clients:manage') ? selectLeftBehind(now) : NOTHING,
   })
   return {
+    leftBehind: read.leftBehind,
     stats: stats.toStats(read),
     locked: read.locked[0]!.count,
     invited: read.invited[0]!.count,

@@ -22,6 +22,7 @@ import { limitedList, type PageEnv, signedInPage } from '../pages/session.ts'
 import { doneMessage, submit } from '../pages/submit.ts'
 import { lookAtChecks } from '../system/checks.ts'
 import { ActivityPage } from './activity.tsx'
+import { appPages } from './apps/apps-routes.tsx'
 import { readFilter, readInvitations, sentenceOf, tried } from './input.ts'
 import { InvitationsPage, type InviteResult } from './invitations.tsx'
 import { peoplePages } from './people/people-routes.tsx'
@@ -110,6 +111,7 @@ export const consoleRoutes = new Hono<PageEnv>()
     return respond(c, <TodayPage {...{ view, viewer, today, readiness, asksForNoFactor }} />)
   })
   .route('/people', peoplePages)
+  .route('/apps', appPages)
   .get('/invitations', signedInPage('users:create'), limitedList, (c) => invitationsPage(c))
   .post('/invitations', signedInPage('users:create'), ours, async (c) => {
     const { emails = '', role = 'user' } = c.var.fields

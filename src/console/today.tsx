@@ -89,12 +89,19 @@ const Figure: FC<{ name: string; value: string; children?: Child }> = ({ name, v
 )
 
 /** What somebody has to look at: the same checks as /ready, mails that were given up, accounts that are locked. */
-const Attention: FC<PageProps & Shown> = ({ view, today: { locked }, readiness, asksForNoFactor }) => {
+const Attention: FC<PageProps & Shown> = ({
+  view,
+  today: { locked, leftBehind },
+  readiness,
+  asksForNoFactor,
+}) => {
   const { today: texts, system, badge } = view.texts.console
+  const { attention, somebodyGone } = view.texts.clients
   const failing = readiness?.checks.filter(({ status }) => status !== 'ok') ?? []
   const dead = readiness?.counts.mail.dead ?? 0
   const number = (count: number) => (count >= 100 ? '100+' : toNumber(view.language, count))
-  if (failing.length + dead + locked === 0 && !asksForNoFactor) return <p class="soft">{texts.nothing}</p>
+  if (failing.length + dead + locked + leftBehind.length === 0 && !asksForNoFactor)
+    return <p class="soft">{texts.nothing}</p>
   return (
     <div class="rows">
       {failing.map(({ name, status }) => (
@@ -127,6 +134,16 @@ const Attention: FC<PageProps & Shown> = ({ view, today: { locked }, readiness, 
           action={texts.seeMails}
         />
       )}
+      {leftBehind.map(({ id, name, what, who }) => (
+        <Task
+          tone="warn"
+          badge={what === 'secret' ? attention.badge : attention.ownerBadge}
+          title={what === 'secret' ? attention.secret(name, who ?? somebodyGone) : attention.owner(name)}
+          hint={what === 'secret' ? attention.secretHint : attention.ownerHint}
+          href={`/admin/apps/${id}${what === 'secret' ? '#secret' : ''}`}
+          action={what === 'secret' ? attention.replace : attention.look}
+        />
+      ))}
       {asksForNoFactor && (
         <Task
           tone="warn"

@@ -5,8 +5,8 @@ import type { AppEnv, Resources } from '../context.ts'
 import { documented } from './operation.ts'
 import { AppError } from './problem.ts'
 
-const versionMismatch = () =>
-  new AppError(412, 'version_mismatch', 'This user was changed meanwhile. Read again, then decide.')
+export const versionMismatch = () =>
+  new AppError(412, 'version_mismatch', 'It was changed meanwhile. Read again, then decide.')
 const invalidIfMatch = () => new AppError(400, 'invalid_if_match', 'If-Match has to be ETags of ours, or *.')
 
 /** A tag of ours is the version of a user. What is on the way may make it weak, which changes no version. */

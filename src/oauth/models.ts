@@ -36,6 +36,8 @@ export const oauthClients = sqliteTable(
     jwks: text(),
     resources: text().notNull(),
     secret_hash: text(),
+    /** Who set what it proves itself by, secret or keys, and so may know it. Null: a script. */
+    secret_by: text(),
     former_secret_hash: text(),
     former_secret_until: integer(),
     /** Raised by what cuts it off: its tokens and its sessions are of before. */
@@ -50,6 +52,7 @@ export const oauthClients = sqliteTable(
   },
   (table) => [
     index('oauth_clients_of_owner').on(table.owner_id).where(sql`owner_id IS NOT NULL`),
+    index('oauth_clients_by_secret').on(table.secret_by).where(sql`secret_by IS NOT NULL`),
     index('oauth_clients_by_maker').on(table.created_by).where(sql`created_by IS NOT NULL`),
   ],
 )

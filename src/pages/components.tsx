@@ -107,7 +107,7 @@ export const Field: FC<FieldProps> = ({ name, label, hint, error, aside, value, 
   )
 }
 
-const FieldError: FC<{ name: string; error: string }> = ({ name, error }) => (
+export const FieldError: FC<{ name: string; error: string }> = ({ name, error }) => (
   <p class="error" id={`${name}-error`}>
     <Icon name="alert" size={14} />
     {error}

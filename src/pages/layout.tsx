@@ -1,5 +1,6 @@
 import { raw } from 'hono/html'
 import type { Child, FC, PropsWithChildren } from 'hono/jsx'
+import { hasPermission } from '../access/permissions.ts'
 import type { Role } from '../users/models.ts'
 import { LANGUAGES } from '../values/languages.ts'
 import { Tile } from './components.tsx'
@@ -197,6 +198,9 @@ export const ConsolePage: Layout<{ viewer: Viewer }> = ({ view, viewer, title, i
     { href: '/admin', name: console.nav.today },
     { href: '/admin/people', name: console.nav.people },
     { href: '/admin/invitations', name: console.nav.invitations },
+    ...(hasPermission(viewer.role, 'clients:manage')
+      ? [{ href: '/admin/apps', name: console.nav.apps }]
+      : []),
     { href: '/admin/activity', name: console.nav.activity },
     ...(viewer.role === 'admin'
       ? [{ href: '/admin/system', name: console.nav.system, count: attention.system }]

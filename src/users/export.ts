@@ -146,6 +146,12 @@ function sourcesOf(id: string): Source[] {
     of('oauth_grants', oauthGrants, sql`user_id = ${id}`, ['client_id']),
     of('oauth_clients', oauthClients, sql`owner_id = ${id}`, ['id']),
     of('oauth_clients', oauthClients, sql`created_by = ${id} AND owner_id IS NOT ${id}`, ['id']),
+    of(
+      'oauth_clients',
+      oauthClients,
+      sql`secret_by = ${id} AND created_by IS NOT ${id} AND owner_id IS NOT ${id}`,
+      ['id'],
+    ),
   ]
 }
 

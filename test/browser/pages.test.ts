@@ -11,6 +11,7 @@ const SIGNED_IN = [
   ...['', '/people', '/people/new', '/people?q=zebra', '/people?locked=true', '/people?status=deleted'].map(
     (path) => `/admin${path}`,
   ),
+  ...['/apps', '/apps/new', '/apps/new?kind=service&lang=de'].map((path) => `/admin${path}`),
   ...['/invitations', '/activity', '/activity?action=user.purged', '/system', '/people?lang=de'].map(
     (path) => `/admin${path}`,
   ),
@@ -93,8 +94,10 @@ describe('HD2: every page, at 1280, 390 and 320 px, light and dark, and with tex
     const long = (await page.locator('a.who').first().getAttribute('href'))!
     await page.goto('/admin/people?locked=true')
     const locked = (await page.locator('a.who').first().getAttribute('href'))!
+    await page.goto('/admin/apps')
+    const app = (await page.locator('.row .title a').first().getAttribute('href'))!
     await page.context().close()
-    expect(await faultsOfAll([...SIGNED_IN, long, locked], signedIn)).toEqual({})
+    expect(await faultsOfAll([...SIGNED_IN, long, locked, app], signedIn)).toEqual({})
     pages.expectQuiet()
   })
 })

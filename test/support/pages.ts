@@ -2,7 +2,7 @@ import { makeFormToken } from '../../src/pages/forms.ts'
 import { sessionCookie } from '../../src/sessions/cookie.ts'
 import type { Role } from '../../src/users/models.ts'
 import { type Answer, type Api, PASSWORD } from './api.ts'
-import { letApp } from './oauth.ts'
+import { letApp, REDIRECT } from './oauth.ts'
 import { newPerson } from './requests.ts'
 
 /**
@@ -92,6 +92,14 @@ export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'>
   'POST /admin/invitations': 'manager',
   'POST /admin/invitations/:id/resend': 'manager',
   'POST /admin/invitations/:id/withdraw': 'manager',
+  'GET /admin/apps': 'admin',
+  'GET /admin/apps/new': 'admin',
+  'POST /admin/apps/new': 'admin',
+  'GET /admin/apps/:id': 'admin',
+  'POST /admin/apps/:id': 'admin',
+  'POST /admin/apps/:id/secret': 'admin',
+  'POST /admin/apps/:id/take_over': 'admin',
+  'POST /admin/apps/:id/delete': 'admin',
   'GET /admin/activity': 'manager',
   'GET /admin/system': 'admin',
 }
@@ -99,9 +107,13 @@ export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'>
 type Visit = (method: string, path: string, fields?: Record<string, string>) => Promise<Answer>
 
 /** A browser: with the session of somebody, or with none. Its forms carry the token that its pages would give it. */
-export async function openBrowser(api: Api, somebody?: { id: string }): Promise<Visit> {
+export async function openBrowser(
+  api: Api,
+  somebody?: { id: string },
+  { provedSecondsAgo = 0 } = {},
+): Promise<Visit> {
   const config = api.config()
-  const given = somebody ? await signedIn(api, somebody) : stranger()
+  const given = somebody ? await signedIn(api, somebody, provedSecondsAgo) : stranger()
   let { cookie } = given
   return async (method, path, fields = {}) => {
     const form_token = makeFormToken({ config, now: Date.now() }, given.binding)
@@ -119,12 +131,13 @@ function stranger() {
 }
 
 /** The cookie of somebody's session, without the price of a hash. */
-export async function signedIn(api: Api, { id }: { id: string }) {
+export async function signedIn(api: Api, { id }: { id: string }, provedSecondsAgo = 0) {
   const { sessionId: sid } = await api.signIn({ id })
   const [row] = await api.sql('SELECT role, token_epoch FROM users WHERE id = ?', [id])
   const of = { sub: id, role: row!.role as Role, epoch: Number(row!.token_epoch) }
-  const session = { sid, turn: 0, ...of, auth_time: Math.floor(Date.now() / 1000), stays: true }
-  const [cookie] = sessionCookie(api.config().keys.session_cookie, session).split(';')
+  const session = { sid, turn: 0, ...of, stays: true }
+  const auth_time = Math.floor(Date.now() / 1000) - provedSecondsAgo
+  const [cookie] = sessionCookie(api.config().keys.session_cookie, { ...session, auth_time }).split(';')
   return { binding: sid, cookie: cookie! }
 }
 
@@ -228,6 +241,17 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
   await asAdmin('GET /admin/people/export', { query: '?format=csv' })
   await asAdmin('GET /admin/activity/export', { query: '?format=ndjson' })
   await asAdmin('POST /admin/system/mails/:id/retry', { id: crypto.randomUUID() })
+  const app = { name: 'Wiki', kind: 'web', redirect_uris: REDIRECT, 'scope.openid': 'on', 'role.user': 'on' }
+  await asAdmin('POST /admin/apps/new', { fields: app })
+  await asAdmin('GET /admin/apps/new')
+  await asAdmin('GET /admin/apps')
+  const [made] = await api.sql('SELECT max(id) AS id FROM oauth_clients')
+  const ofApp = { id: String(made!.id) }
+  await asAdmin('GET /admin/apps/:id', ofApp)
+  await asAdmin('POST /admin/apps/:id', { ...ofApp, fields: app })
+  await asAdmin('POST /admin/apps/:id/secret', { ...ofApp, fields: { keep_former_seconds: '3600' } })
+  await asAdmin('POST /admin/apps/:id/take_over', ofApp)
+  await asAdmin('POST /admin/apps/:id/delete', ofApp)
   const invited = newPerson().email
   await asAdmin('GET /admin/invitations')
   await asAdmin('POST /admin/invitations', { fields: { emails: invited, role: 'user' } })

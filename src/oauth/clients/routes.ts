@@ -6,6 +6,7 @@ import { body, operation, query } from '../../http/operation.ts'
 import { answerList, invalidCursor } from '../../http/pagination.ts'
 import { writeConflict } from '../../users/errors.ts'
 import { clientHasNoSecret, clientNotFound, tooManyClients } from '../errors.ts'
+import { listClients } from './listing.ts'
 import {
   Client,
   ClientList,
@@ -16,14 +17,7 @@ import {
   toClient,
   UpdateClient,
 } from './schemas.ts'
-import {
-  createClient,
-  deleteClient,
-  listClients,
-  requireClient,
-  rotateSecret,
-  updateClient,
-} from './service.ts'
+import { createClient, deleteClient, requireClient, rotateSecret, updateClient } from './service.ts'
 
 const tag = 'clients'
 

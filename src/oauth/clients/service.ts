@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { and, asc, desc, eq, gt, lt, type SQL, sql } from 'drizzle-orm'
+import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { requireRecentLogin } from '../../access/guards.ts'
 import { hasPermission, isPermission } from '../../access/permissions.ts'
@@ -8,7 +8,6 @@ import { record } from '../../activity/service.ts'
 import type { Resources } from '../../context.ts'
 import { digestOf } from '../../crypto/digest.ts'
 import { build, insertWhere, rowExists, type Statement } from '../../database/statements.ts'
-import { type List, openPlace, toPage } from '../../http/pagination.ts'
 import { type InputError, invalidInput } from '../../http/problem.ts'
 import type { Claims } from '../../sessions/access-tokens.ts'
 import { type Authority, byActor } from '../../users/change.ts'
@@ -187,6 +186,7 @@ export async function makeClient(
     backchannel_logout_uri: null,
     resources: '[]',
     secret_hash: secret === undefined ? null : digestOf(secret),
+    secret_by: settings.type === 'public' ? null : by.actorId,
     former_secret_hash: null,
     former_secret_until: null,
     epoch: 0,
@@ -211,27 +211,6 @@ export async function makeClient(
   if (!verdict[0]!.holds) throw by.refused()
   if (!verdict[0]!.is_done) throw tooManyClients()
   return { ...toClient(row), ...(secret !== undefined && { client_secret: secret }) }
-}
-
-/** All clients, newest first. */
-export async function listClients(
-  { db, config }: Resources,
-  { limit, cursor }: { limit: number; cursor?: string | undefined },
-): Promise<List<Client>> {
-  const place = openPlace(config, 'oauth_clients', cursor)
-  const at = place?.position[0] as string | undefined
-  const isBackwards = place?.isBackwards === true
-  const { rows: read } = await db.read({
-    rows: build
-      .select()
-      .from(oauthClients)
-      .where(at === undefined ? undefined : isBackwards ? gt(oauthClients.id, at) : lt(oauthClients.id, at))
-      .orderBy(isBackwards ? asc(oauthClients.id) : desc(oauthClients.id))
-      .limit(limit + 1),
-  })
-  const positionOf = ({ id }: ClientRow) => [id]
-  const { rows, pagination } = toPage(config, 'oauth_clients', { read, limit, place, positionOf })
-  return { data: rows.map(toClient), pagination }
 }
 
 export async function requireClient(
@@ -297,12 +276,13 @@ export async function updateClient(
     assertMayGive(actor, input.scopes ?? (takesOver ? settings.scopes : []))
     assertCoherent(settings)
     const owner = takesOver && settings.grants.includes('client_credentials') ? { owner_id: actor.sub } : {}
+    const keys = input.jwks ? { secret_by: actor.sub } : {}
     return {
       action: 'client.updated',
       change: (isThis) =>
         build
           .update(oauthClients)
-          .set({ ...columnsOf(settings), ...owner, ...moved(now) })
+          .set({ ...columnsOf(settings), ...owner, ...keys, ...moved(now) })
           .where(isThis),
     }
   })
@@ -315,7 +295,7 @@ export async function rotateSecret(
   id: string,
   { keep_former_seconds: seconds }: RotateSecret,
 ): Promise<ClientWithSecret> {
-  const { now } = resources
+  const { actor, now } = resources
   const secret = newSecret()
   const row = await changeClient(resources, id, (current) => {
     if (!hasSecret(current)) throw clientHasNoSecret()
@@ -326,6 +306,7 @@ export async function rotateSecret(
           .update(oauthClients)
           .set({
             secret_hash: digestOf(secret),
+            secret_by: actor.sub,
             former_secret_hash: seconds > 0 ? current.secret_hash : null,
             former_secret_until: seconds > 0 ? now + seconds * 1000 : null,
             // Whoever stole it has what it gave them, too.

@@ -1,6 +1,7 @@
 import type { Language } from '../../values/languages.ts'
 import { account as deAccount } from './de/account.ts'
 import { apps as deApps } from './de/apps.ts'
+import { clients as deClients } from './de/clients.ts'
 import { common as deCommon } from './de/common.ts'
 import { console as deConsole } from './de/console.ts'
 import { factors as deFactors } from './de/factors.ts'
@@ -9,6 +10,7 @@ import { links as deLinks } from './de/links.ts'
 import { signin as deSignin } from './de/signin.ts'
 import { account } from './en/account.ts'
 import { apps } from './en/apps.ts'
+import { clients } from './en/clients.ts'
 import { common } from './en/common.ts'
 import { console } from './en/console.ts'
 import { factors } from './en/factors.ts'
@@ -26,12 +28,13 @@ export interface Texts {
   console: typeof console
   history: typeof history
   apps: typeof apps
+  clients: typeof clients
 }
 
 /** Looks like English and is none: what a page shows without accents was never translated. For tests. */
 export const PSEUDO = 'en-XA'
 
-const english: Texts = { common, signin, links, account, factors, console, history, apps }
+const english: Texts = { common, signin, links, account, factors, console, history, apps, clients }
 const german: Texts = {
   common: deCommon,
   signin: deSignin,
@@ -41,6 +44,7 @@ const german: Texts = {
   console: deConsole,
   history: deHistory,
   apps: deApps,
+  clients: deClients,
 }
 
 const texts: Record<string, Texts> = { en: english, de: german }

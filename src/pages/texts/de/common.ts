@@ -88,6 +88,11 @@ export const common: typeof English = {
     terms_not_accepted: 'Stimme zu, damit es weitergeht.',
     bad_logout_request:
       'Die App hat dich zum Abmelden hierher geschickt, aber so, dass wir ihr nicht folgen können. Es wurde nichts geändert.',
+    too_many_clients: 'Es sind schon 500 Apps. Entferne erst eine.',
+    client_has_no_secret: 'Diese App meldet sich nicht mit einem Geheimnis an.',
+    invalid_uri: 'Diese Adresse wird hier nicht genommen.',
+    contradiction: 'Das passt nicht zum Rest.',
+    not_yours: 'Darunter ist ein Recht, das du nicht hast.',
     grant_not_found: 'Diese App nutzt dein Konto nicht mehr.',
     invalid_link: 'Dieser Link ist abgelaufen oder wurde schon benutzt.',
   },

@@ -7,6 +7,7 @@ export const console: typeof English = {
     today: 'Heute',
     people: 'Personen',
     invitations: 'Einladungen',
+    apps: 'Apps',
     activity: 'Verlauf',
     system: 'System',
   },

@@ -76,6 +76,8 @@ export const common = {
     terms_not_accepted: 'Agree to go on.',
     bad_logout_request:
       'The app sent you here to sign out, in a way that we cannot follow. Nothing was changed.',
+    too_many_clients: 'There are 500 apps already. Remove one first.',
+    client_has_no_secret: 'This app does not sign in by a secret.',
     grant_not_found: 'This app uses your account no longer.',
     invalid_link: 'This link has expired, or has been used.',
   } as Record<string, string>,

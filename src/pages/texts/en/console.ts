@@ -3,6 +3,7 @@ export const console = {
     today: 'Today',
     people: 'People',
     invitations: 'Invitations',
+    apps: 'Apps',
     activity: 'Activity',
     system: 'System',
   },

@@ -1,0 +1,133 @@
+import type { Context } from 'hono'
+import { Hono } from '../../http/hono.ts'
+import { versionMismatch } from '../../http/precondition.ts'
+import { validate } from '../../http/validate.ts'
+import { type ClientWithSecret, ListClients, RotateSecret, toClient } from '../../oauth/clients/schemas.ts'
+import {
+  createClient,
+  deleteClient,
+  requireClient,
+  rotateSecret,
+  updateClient,
+} from '../../oauth/clients/service.ts'
+import { carriedHere } from '../../pages/carried.ts'
+import { failingPage } from '../../pages/failing.tsx'
+import { form, sessionOf } from '../../pages/forms.ts'
+import { respond } from '../../pages/respond.ts'
+import { limitedList, type PageEnv, signedInPage } from '../../pages/session.ts'
+import { doneMessage, type Outcome, submit } from '../../pages/submit.ts'
+import { toTime } from '../../values/ids.ts'
+import { byFieldOf, isKind, readChange, readNew } from './input.ts'
+import { AppPage, AppsPage, NewAppPage, SecretPage } from './pages.tsx'
+import { findApp, readApps } from './queries.ts'
+
+const ours = form(sessionOf)
+const PATH = '/admin/apps'
+const PER_PAGE = '25'
+
+const newPage = async (c: Context<PageEnv>, { errors, ...outcome }: Outcome = {}, status = 200) => {
+  const { view, viewer } = await c.var.signedIn()
+  const kind = [c.req.query('kind'), outcome.values?.kind].find(isKind) ?? 'web'
+  return respond(
+    c,
+    <NewAppPage view={view} viewer={viewer} kind={kind} {...outcome} errors={byFieldOf(errors)} />,
+    { status: status as 200 },
+  )
+}
+
+const appPage = async (c: Context<PageEnv>, { errors, ...outcome }: Outcome = {}, status = 200) => {
+  const [{ row, ...found }, { view, viewer }] = await Promise.all([
+    findApp(c.var, c.req.param('id')!),
+    c.var.signedIn(),
+  ])
+  const { clients, common } = view.texts
+  const message = doneMessage(c, { ...clients.done, saved: common.saved })
+  const app = toClient(row)
+  return respond(
+    c,
+    <AppPage {...{ view, viewer, app, message, ...found, ...outcome }} errors={byFieldOf(errors)} />,
+    { status: status as 200 },
+  )
+}
+
+/** The answer of a form that makes a secret: the page that shows it, this once. */
+async function showing(
+  c: Context<PageEnv>,
+  work: () => Promise<ClientWithSecret>,
+  to: Pick<Parameters<typeof submit>[2], 'page' | 'again'>,
+): Promise<Response> {
+  let made: ClientWithSecret | undefined
+  const answer = await submit(
+    c,
+    async () => {
+      made = await work()
+    },
+    {
+      ...to,
+      get done() {
+        return `${PATH}/${made!.client_id}?done=created`
+      },
+    },
+  )
+  if (made?.client_secret === undefined) return answer
+  const { view, viewer } = await c.var.signedIn()
+  return respond(c, <SecretPage view={view} viewer={viewer} app={made} />)
+}
+
+/** A change of one app, by a button on its page. */
+const change = (
+  c: Context<PageEnv>,
+  done: string,
+  work: (id: string) => Promise<unknown>,
+  after?: string,
+) => {
+  const page = `${PATH}/${c.req.param('id')}`
+  return submit(c, () => work(c.req.param('id')!), {
+    page,
+    done: `${after ?? page}?done=${done}`,
+    again: (outcome, status) => appPage(c, outcome, status),
+  })
+}
+
+/** Apps that people sign in to, and services: what /v1/oauth_clients can do. */
+export const appPages = new Hono<PageEnv>()
+  .use('*', signedInPage('clients:manage'))
+  .get('/', limitedList, async (c) => {
+    const { cursor } = c.req.query()
+    const asked = validate(ListClients(), { limit: PER_PAGE, ...(cursor && { cursor }) })
+    const [{ list, names }, { view, viewer }] = await Promise.all([readApps(c.var, asked), c.var.signedIn()])
+    const message = doneMessage(c, view.texts.clients.done)
+    return respond(c, <AppsPage {...{ view, viewer, list, names, message }} />)
+  })
+  .get('/new', async (c) => newPage(c, await carriedHere(c)))
+  .post('/new', ours, (c) => {
+    const { fields } = c.var
+    const kind = isKind(fields.kind) ? fields.kind : 'web'
+    return showing(c, async () => createClient(c.var, readNew(fields, kind)), {
+      page: `${PATH}/new`,
+      again: (outcome, status) => newPage(c, outcome, status),
+    })
+  })
+  .get('/:id', limitedList, async (c) => appPage(c, await carriedHere(c)))
+  .post('/:id', ours, (c) =>
+    change(c, 'saved', async (id) => {
+      const row = await requireClient(c.var, id)
+      // Whoever changed it since the form was opened is not overwritten.
+      if (c.var.fields.seen !== toTime(row.updated_at)) throw versionMismatch()
+      return updateClient(c.var, id, readChange(c.var.fields, toClient(row)))
+    }),
+  )
+  .post('/:id/secret', ours, (c) => {
+    const id = c.req.param('id')
+    const asked = { keep_former_seconds: Number(c.var.fields.keep_former_seconds ?? 'NaN') }
+    return showing(c, async () => rotateSecret(c.var, id, validate(RotateSecret(), asked)), {
+      page: `${PATH}/${id}`,
+      // The form of the settings was not sent.
+      again: ({ values: _, ...outcome }, status) => appPage(c, outcome, status),
+    })
+  })
+  .post('/:id/take_over', ours, (c) =>
+    change(c, 'owned', (id) => updateClient(c.var, id, { take_over: true })),
+  )
+  .post('/:id/delete', ours, (c) => change(c, 'deleted', (id) => deleteClient(c.var, id), PATH))
+  .onError(failingPage)

@@ -1,0 +1,64 @@
+import { sql } from 'drizzle-orm'
+import { hasPermission } from '../../access/permissions.ts'
+import { pageOfClients } from '../../oauth/clients/listing.ts'
+import { selectClient } from '../../oauth/clients/service.ts'
+import { clientNotFound } from '../../oauth/errors.ts'
+import { oauthClients } from '../../oauth/models.ts'
+import type { Acting } from '../../users/change.ts'
+import { ROLES, userIsActive, users } from '../../users/models.ts'
+
+const MANAGING = ROLES.filter((role) => hasPermission(role, 'clients:manage'))
+
+/** A condition: that this person may manage apps at this moment. */
+const mayManage = (id: unknown, now: number) =>
+  sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${id} AND ${users.role} IN ${MANAGING} AND ${userIsActive(now)})`
+
+type Names = Record<string, string>
+const toNames = (rows: { id: string; name: string }[]): Names =>
+  Object.fromEntries(rows.map(({ id, name }) => [id, name]))
+
+/** A page of the apps, with the names of those who made any, in one trip. */
+export async function readApps(acting: Acting, asked: { limit: number; cursor?: string | undefined }) {
+  const page = pageOfClients(acting, asked)
+  const { rows, makers } = await acting.db.read({
+    rows: page.rows,
+    makers: sql<{ id: string; name: string }>`SELECT id, name FROM ${users} WHERE id IN
+      (SELECT created_by FROM ${oauthClients} WHERE created_by > '') AND deleted_at IS NULL`,
+  })
+  return { list: page.toList(rows), names: toNames(makers) }
+}
+
+/** One app, who made it, and whether whoever answers for it still may, in one trip. Throws 404 `client_not_found`. */
+export async function findApp({ db, now }: Acting, id: string) {
+  const owner = sql`(SELECT owner_id FROM ${oauthClients} WHERE id = ${id})`
+  const { client, people } = await db.read({
+    client: selectClient(id),
+    people: sql<{ id: string; name: string; may: 0 | 1 }>`SELECT id, name,
+        id = ${owner} AND ${mayManage(owner, now)} AS may
+      FROM ${users} AS person WHERE deleted_at IS NULL AND id IN
+        ((SELECT created_by FROM ${oauthClients} WHERE id = ${id}), ${owner})`,
+  })
+  if (!client[0]) throw clientNotFound()
+  return { row: client[0], names: toNames(people), isAnsweredFor: people.some(({ may }) => may === 1) }
+}
+
+/** What has to be done about an app, as somebody manages apps no longer. */
+export interface LeftBehind {
+  id: string
+  name: string
+  /** Their secret may be known to somebody who should not have it any more, or nobody answers for the service. */
+  what: 'secret' | 'owner'
+  /** Null for somebody who is gone. */
+  who: string | null
+}
+
+/** What those who manage apps no longer have left behind; up to twenty of each kind. */
+export function selectLeftBehind(now: number) {
+  const of = (what: LeftBehind['what'], column: 'secret_by' | 'owner_id') => {
+    const name = sql.identifier(column)
+    return sql`SELECT * FROM (SELECT app.id, app.name, ${what} AS what, person.name AS who
+      FROM ${oauthClients} AS app LEFT JOIN ${users} AS person ON person.id = app.${name} AND person.deleted_at IS NULL
+      WHERE app.${name} > '' AND NOT ${mayManage(sql`app.${name}`, now)} LIMIT 20)`
+  }
+  return sql<LeftBehind>`${of('secret', 'secret_by')} UNION ALL ${of('owner', 'owner_id')}`
+}
