@@ -45,6 +45,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     token_epoch: 'neither',
     failed_logins: 'row',
     failed_factors: 'row',
+    factors: 'row',
     failed_attempts: 'neither',
     device_epoch: 'neither',
     devices: 'neither',

@@ -480,3 +480,120 @@ describe('The list by when somebody was made', () => {
     expect([refused.status, refused.body]).toMatchObject([422, { errors: [{ pointer: `/${name}` }] }])
   })
 })
+
+describe('A list is narrowed by what has an index of its own', () => {
+  type Managed = Person & { locked: string | null; second_factor: string }
+  let city: City
+  /** In the order in which they were made; the administrator is before them. */
+  let everybody: Managed[]
+
+  beforeAll(async () => {
+    city = await openCity()
+    for (let i = 0; i < 24; i++) {
+      const { id } = await city.person({
+        role: ROLES[i % 3]!,
+        status: i % 5 ? 'active' : 'disabled',
+        email_verified_at: i % 2 ? 1 : null,
+        failed_logins: i % 4 === 1 ? 100 : 0,
+        failed_factors: i % 3 === 1 ? 100 : 99,
+      })
+      if (i % 8 > 5)
+        await city.api.sql(
+          "INSERT INTO factors (user_id, seed, key_id, created_at, confirmed_at) VALUES (?, 's', 'k', 1, 1)",
+          [id],
+        )
+      if (i % 8 === 0 || i % 8 === 7) await city.api.sql(passkeyOf(id))
+    }
+    everybody = (await city.all({ sort: 'created_at', limit: 100 })) as Managed[]
+  })
+  const passkeyOf = (
+    id: string,
+  ) => `INSERT INTO passkeys (id, user_id, credential_id, rp_id, public_key, sign_count,
+    transports, aaguid, may_be_synced, is_synced, name, created_at)
+    VALUES ('${crypto.randomUUID()}', '${id}', '${crypto.randomUUID()}', 'x', '{}', 0, '[]', '', 0, 0, 'x', 1)`
+  const isOf: Record<string, (user: Managed & { email_verified?: boolean }) => boolean> = {
+    'locked=true': ({ locked }) => locked !== null,
+    'email_verified=true': (user) => user.email_verified === true,
+    'email_verified=false': (user) => user.email_verified === false,
+    'second_factor=none&role=manager': ({ second_factor, role }) =>
+      second_factor === 'none' && role === 'manager',
+    'second_factor=none&role=admin': ({ second_factor, role }) =>
+      second_factor === 'none' && role === 'admin',
+  }
+
+  test.each(Object.keys(isOf))('%s: in either order, page by page, there and back', async (narrowed) => {
+    const query = Object.fromEntries(new URLSearchParams(narrowed))
+    const wanted = everybody.filter(isOf[narrowed]!)
+    expect(wanted.length).toBeGreaterThan(3)
+    expect(wanted.length).toBeLessThan(everybody.length)
+    expect(ids(await city.all({ ...query, sort: 'created_at', limit: 2 }))).toEqual(ids(wanted))
+    expect(ids(await city.all({ ...query, limit: 3 }))).toEqual(ids(wanted).reverse())
+    const second = await city.list({ ...query, sort: 'created_at', limit: 2, page: 2 })
+    expect(ids(second.body.data)).toEqual(ids(wanted.slice(2, 4)))
+    expect(second.body.pagination.total).toBeNull()
+    const back = await city.list({
+      ...query,
+      sort: 'created_at',
+      limit: 2,
+      cursor: second.body.pagination.prev_cursor!,
+    })
+    expect(ids(back.body.data)).toEqual(ids(wanted.slice(0, 2)))
+    const disabled = wanted.filter(({ status }) => status === 'disabled')
+    expect(ids(await city.all({ ...query, sort: 'created_at', status: 'disabled' }))).toEqual(ids(disabled))
+    // With an address, one person is looked at.
+    const [one] = wanted
+    expect(ids(await city.all({ ...query, email: one!.email }))).toEqual([one!.id])
+  })
+
+  test('What cannot be asked together is 422, and says so of the field', async () => {
+    const refused: [query: Record<string, string>, pointer: string][] = [
+      [{ locked: 'true', email_verified: 'true' }, '/locked'],
+      [{ email_verified: 'false', second_factor: 'none', role: 'admin' }, '/second_factor'],
+      [{ email_verified: 'true', sort: 'name' }, '/email_verified'],
+      [{ email_verified: 'true', q: 'people' }, '/email_verified'],
+      [{ second_factor: 'none' }, '/second_factor'],
+      [{ second_factor: 'none', role: 'user' }, '/second_factor'],
+      [{ second_factor: 'totp', role: 'admin' }, '/second_factor'],
+      [{ email_verified: 'maybe' }, '/email_verified'],
+      [{ needs_reset: 'true' }, '/needs_reset'],
+    ]
+    for (const [query, pointer] of refused) {
+      const { status, body } = await city.list(query)
+      expect([query, status, body]).toMatchObject([query, 422, { errors: [{ pointer }] }])
+      const file = await city.manage('GET', `/export?${new URLSearchParams(query)}`)
+      expect([query, file.status]).toEqual([query, 422])
+    }
+  })
+
+  test('Whoever manages sees what somebody has beside the password, and what of it is locked', async () => {
+    const [first] = everybody.filter(({ role }) => role === 'user')
+    const seen = async () => {
+      const { body } = await city.manage('GET', `/${first!.id}`)
+      return body.second_factor
+    }
+    expect(new Set(everybody.map(({ second_factor }) => second_factor))).toEqual(
+      new Set(['none', 'totp', 'passkey', 'both']),
+    )
+    expect(new Set(everybody.map(({ locked }) => locked))).toEqual(
+      new Set([null, 'password', 'totp', 'both']),
+    )
+    await city.api.sql('DELETE FROM passkeys WHERE user_id = ?', [first!.id])
+    expect(await seen()).toBe('none')
+    // A seed that no code has confirmed is no factor.
+    await city.api.sql("INSERT INTO factors (user_id, seed, key_id, created_at) VALUES (?, 's', 'k', 1)", [
+      first!.id,
+    ])
+    expect(await seen()).toBe('none')
+    await city.api.sql('UPDATE factors SET confirmed_at = 1 WHERE user_id = ?', [first!.id])
+    expect(await seen()).toBe('totp')
+    for (let i = 0; i < 2; i++) await city.api.sql(passkeyOf(first!.id))
+    expect(await seen()).toBe('both')
+    await city.api.sql('DELETE FROM factors WHERE user_id = ?', [first!.id])
+    await city.api.sql('DELETE FROM passkeys WHERE id = (SELECT min(id) FROM passkeys WHERE user_id = ?)', [
+      first!.id,
+    ])
+    expect(await seen()).toBe('passkey')
+    await city.api.sql('DELETE FROM passkeys WHERE user_id = ?', [first!.id])
+    expect(await seen()).toBe('none')
+  })
+})

@@ -14,7 +14,7 @@ import { checkStillLive, tokenIsLive } from '../sessions/revocation.ts'
 import { assertMayExport } from '../throttle/limits.ts'
 import type { Acting } from '../users/change.ts'
 import { listUsers } from '../users/listing.ts'
-import { ListUsers } from '../users/schemas.ts'
+import { assertNarrowed, ListUsers } from '../users/schemas.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { FORMATS, type Format, writeRows } from './rows.ts'
 
@@ -33,6 +33,8 @@ const USER_COLUMNS = [
   'disabled_reason',
   'disabled_until',
   'deleted_at',
+  'locked',
+  'second_factor',
 ]
 const ACTIVITY_COLUMNS = [
   'id',
@@ -57,14 +59,11 @@ export const ExportUsers = lazy(() => {
   const { page: _, limit: _limit, cursor: _cursor, ...filters } = ListUsers().shape
   return z
     .strictObject({ ...filters, format: format() })
-    .refine(({ q, locked, sort }) => (q === undefined && !locked) || sort.endsWith('created_at'), {
+    .refine(({ q, sort }) => q === undefined || sort.endsWith('created_at'), {
       path: ['sort'],
-      message: 'A search, and a list of the locked, is sorted by created_at or -created_at.',
+      message: 'A search is sorted by created_at or -created_at.',
     })
-    .refine(({ q, locked }) => !locked || q === undefined, {
-      path: ['locked'],
-      message: 'Does not go with q.',
-    })
+    .superRefine(assertNarrowed)
 })
 
 export const ExportActivity = lazy(() => {

@@ -29,10 +29,13 @@ const toTotals = (rows: { state: string; total: number }[]): Totals => {
 }
 
 /** Up to a hundred: more would be read for no reason. */
-const countLocked = () => sql<{
-  count: number
-}>`SELECT count(*) AS count FROM (SELECT 1 FROM ${users} INDEXED BY users_locked
-  WHERE failed_logins >= 100 AND role IN ${ROLES} AND state IN ('active', 'disabled') LIMIT 100)`
+const countLocked = () => {
+  const isHere = sql`role IN ${ROLES} AND state IN ('active', 'disabled')`
+  return sql<{ count: number }>`SELECT count(*) AS count FROM (
+    SELECT 1 FROM ${users} INDEXED BY users_locked WHERE failed_logins >= 100 AND ${isHere} UNION ALL
+    SELECT 1 FROM ${users} INDEXED BY users_locked_factor
+      WHERE failed_factors >= 100 AND failed_logins < 100 AND ${isHere} LIMIT 100)`
+}
 
 export async function readTotals({ db }: Acting): Promise<Totals> {
   const { totals, locked } = await db.read({ totals: selectTotals(), locked: countLocked() })

@@ -1,4 +1,4 @@
-import { and, asc, eq, gt, inArray, isNull, lte, or, sql } from 'drizzle-orm'
+import { and, asc, eq, gt, inArray, isNull, lt, lte, or, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { build, databaseNow } from '../database/statements.ts'
 import { log } from '../http/log.ts'
@@ -209,6 +209,9 @@ const noteRefusal = (reason: string) =>
 const isThisAttempt = ({ id, next_attempt_at }: OutboxMail) =>
   and(eq(outbox.id, id), eq(outbox.next_attempt_at, next_attempt_at))
 
+/** A mail that goes so soon after its code was made is not worth a row. */
+const AT_ONCE_MS = 2000
+
 /** A code lives from now on, however long its mail has waited. */
 async function noteSent({ db }: Resources, mail: OutboxMail): Promise<void> {
   const now = Date.now()
@@ -220,7 +223,13 @@ async function noteSent({ db }: Resources, mail: OutboxMail): Promise<void> {
           build
             .update(oneTimeTokens)
             .set({ mailed_after: sql`max(0, ${databaseNow} - ${oneTimeTokens.created_at})` })
-            .where(and(eq(oneTimeTokens.id, mail.token_id), isNull(oneTimeTokens.mailed_after))),
+            .where(
+              and(
+                eq(oneTimeTokens.id, mail.token_id),
+                isNull(oneTimeTokens.mailed_after),
+                lt(oneTimeTokens.created_at, sql`${databaseNow} - ${AT_ONCE_MS}`),
+              ),
+            ),
         ]
       : [],
   })

@@ -67,6 +67,7 @@ export async function makeUserRow(
     token_epoch: 0,
     failed_logins: 0,
     failed_factors: 0,
+    factors: 0,
     password_is_given: 0,
     created_at: now,
     updated_at: now,

@@ -39,12 +39,36 @@ interface Kind {
   isDescending: boolean
   isSearch: boolean
   hasEmail: boolean
-  isLocked: boolean
+  narrowed: Narrowed | undefined
   hasFrom: boolean
   hasTo: boolean
   /** It goes on from a cursor. */
   isContinued: boolean
+  /** It is a page by its number, and not the first. */
+  isSkipping: boolean
 }
+
+/**
+ * What a list can be narrowed to: the index that has them, and its condition as it stands there, or SQLite would not know
+ * that it may use it. Where two of them are read, nobody is in both.
+ */
+const NARROWED = {
+  locked: [
+    { index: 'users_locked', holds: 'failed_logins >= 100' },
+    { index: 'users_locked_factor', holds: 'failed_factors >= 100 AND failed_logins < 100' },
+  ],
+  verified: [{ index: 'users_verified', holds: 'email_verified_at IS NOT NULL' }],
+  unverified: [{ index: 'users_unverified', holds: 'email_verified_at IS NULL' }],
+  without_factor: [{ index: 'users_without_factor', holds: "factors = 0 AND role <> 'user'" }],
+} as const
+type Narrowed = keyof typeof NARROWED
+
+const narrowedBy = ({ locked, email_verified, second_factor }: ListUsers): Narrowed | undefined =>
+  locked
+    ? 'locked'
+    : second_factor
+      ? 'without_factor'
+      : email_verified && (email_verified === 'true' ? 'verified' : 'unverified')
 
 interface Values {
   email: string
@@ -84,10 +108,11 @@ export async function listUsers(
     isDescending: isDescending !== (place?.isBackwards ?? false),
     isSearch: filter.q !== undefined,
     hasEmail: filter.email !== undefined,
-    isLocked: filter.locked !== undefined,
+    narrowed: narrowedBy(filter),
     hasFrom: filter.created_from !== undefined,
     hasTo: filter.created_to !== undefined,
     isContinued: cursor !== undefined,
+    isSkipping: page !== undefined && page > 1,
   }
   const { found, counted } = await db.read<ReturnType<Query>>(
     queryOf(kind)({
@@ -131,7 +156,7 @@ function queryOf(kind: Kind): Query {
   if (known) return known
   const query: Query = prepare((at: Places<Values>) => {
     const page = kind.isSearch ? search(kind, at) : browse(kind, at)
-    return kind.isSearch || kind.hasEmail || kind.isLocked || kind.hasFrom || kind.hasTo
+    return kind.isSearch || kind.hasEmail || kind.narrowed || kind.hasFrom || kind.hasTo
       ? { found: page }
       : { found: page, counted: countOf(kind) }
   })
@@ -168,26 +193,29 @@ function browse(kind: Kind, at: Places<Values>): SQL<Row> {
   const { index, columns } = ORDERS[kind.sort]
   const beyond = sql.raw(kind.isDescending ? '<' : '>')
   const order = sql.raw(columns.map((name) => `${name} ${kind.isDescending ? 'DESC' : 'ASC'}`).join(', '))
-  // By e-mail, the e-mail index finds the few there are, whatever the sort.
-  const source = sql.raw(
-    `users INDEXED BY ${kind.hasEmail ? 'users_by_email' : kind.isLocked ? 'users_locked' : index}`,
-  )
-  // Written as in the index, or SQLite would not know that it may use it.
-  const isLocked = sql.raw(kind.isLocked ? ' AND failed_logins >= 100' : '')
   const emailIs = kind.hasEmail ? sql` AND email_normalized = ${at.email}` : sql``
   const position = columns.length === 1 ? sql`${at.first}` : sql`${at.first}, ${at.second}`
   const after = kind.isContinued ? sql` AND (${sql.raw(columns.join(', '))}) ${beyond} (${position})` : sql``
   const from = kind.hasFrom ? sql` AND id >= ${at.from}` : sql``
   const to = kind.hasTo ? sql` AND id < ${at.to}` : sql``
-  const selected = selectedBy(kind)
-  const branches = rolesOf(kind.role).flatMap((role) =>
-    statesOf(kind.status).map(
-      (state) =>
-        sql`SELECT ${selected} FROM ${source} WHERE role = ${role} AND state = ${state}${isLocked}${emailIs}${from}${to}${after}`,
-    ),
-  )
-  return sql<Row>`${sql.join(branches, sql` UNION ALL `)}
+  const selected = kind.isSkipping ? sql.raw(['seq', ...columns].join(', ')) : selectedBy(kind)
+  const sources = kind.narrowed ? NARROWED[kind.narrowed] : [{ index, holds: undefined }]
+  const branches = sources.flatMap(({ index, holds }) => {
+    // By e-mail, the e-mail index finds the few there are, whatever the sort.
+    const source = sql.raw(`users INDEXED BY ${kind.hasEmail ? 'users_by_email' : index}`)
+    const narrowed = sql.raw(holds ? ` AND ${holds}` : '')
+    return rolesOf(kind.role).flatMap((role) =>
+      statesOf(kind.status).map(
+        (state) =>
+          sql`SELECT ${selected} FROM ${source} WHERE role = ${role} AND state = ${state}${narrowed}${emailIs}${from}${to}${after}`,
+      ),
+    )
+  })
+  const page = sql<Row>`${sql.join(branches, sql` UNION ALL `)}
     ORDER BY ${order} LIMIT ${at.limit} OFFSET ${at.offset}`
+  if (!kind.isSkipping) return page
+  // What is skipped is read in the index alone; the rows of the page are fetched one by one, in its order.
+  return sql<Row>`SELECT ${selectedBy(kind)} FROM (${page}) AS place CROSS JOIN ${users} ON users.seq = place.seq`
 }
 
 /**

@@ -63,6 +63,8 @@ export const users = sqliteTable(
     password_is_given: integer().notNull().default(0),
     /** Wrong codes of a second factor in a row. Only a complete sign-in, or somebody who manages, clears them. */
     failed_factors: integer().notNull().default(0),
+    /** What there is beside the password, kept by triggers: 1 for an authenticator app, 2 for passkeys, 3 for both. */
+    factors: integer().notNull().default(0),
     created_at: integer().notNull(),
     updated_at: integer().notNull(),
     last_login_at: integer(),
@@ -94,8 +96,15 @@ export const users = sqliteTable(
     // What clean-up looks for.
     index('users_deleted').on(table.deleted_at).where(sql`deleted_at IS NOT NULL`),
     index('users_never_proved').on(table.updated_at).where(NEVER_PROVED),
-    // Who cannot sign in by password: throttle/limits.ts has the number.
+    // What the list is narrowed to: throttle/limits.ts has the number of failures. A factor is asked for of those who
+    // manage, so that nobody who signs up is a row more for it.
     index('users_locked').on(table.role, table.state, table.id).where(sql`failed_logins >= 100`),
+    index('users_locked_factor').on(table.role, table.state, table.id).where(sql`failed_factors >= 100`),
+    index('users_verified').on(table.role, table.state, table.id).where(sql`email_verified_at IS NOT NULL`),
+    index('users_unverified').on(table.role, table.state, table.id).where(sql`email_verified_at IS NULL`),
+    index('users_without_factor')
+      .on(table.role, table.state, table.id)
+      .where(sql`factors = 0 AND role <> 'user'`),
     index('users_disabled_until').on(table.disabled_until).where(sql`disabled_until IS NOT NULL`),
   ],
 )

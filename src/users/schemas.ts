@@ -7,7 +7,7 @@ import { Id, Time, TimeInput, toTime, toTimeOrNull } from '../values/ids.ts'
 import { LANGUAGES, type Language } from '../values/languages.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { line, name, searched, text, wholeNumber } from '../values/text.ts'
-import { type Profile, ROLES, STATES } from './models.ts'
+import { type Profile, ROLES, STATES, type Role as UserRole } from './models.ts'
 
 export const EmailInput = lazy(() =>
   text(320)
@@ -55,6 +55,9 @@ export const User = lazy(() =>
 )
 export type User = Of<typeof User>
 
+/** By the number that stands for it in a user's row. */
+const SECOND_FACTORS = ['none', 'totp', 'passkey', 'both'] as const
+
 /** What those who manage users see besides. */
 export const ManagedUser = lazy(() =>
   User()
@@ -63,6 +66,10 @@ export const ManagedUser = lazy(() =>
         .enum(['password', 'totp', 'both'])
         .nullable()
         .meta({ description: 'What a hundred failures in a row have locked; null where nothing is.' }),
+      second_factor: z.enum(SECOND_FACTORS).meta({
+        description:
+          'What there is beside the password: an authenticator app, passkeys, or both. Like `locked`, it moves without the version.',
+      }),
       disabled_reason: z.string().nullable(),
       disabled_until: Time().nullable(),
       deleted_at: Time().nullable(),
@@ -161,6 +168,31 @@ const Sort = lazy(() => z.enum(SORTS.flatMap((sort) => [sort, `-${sort}`] as con
 export const DEEPEST_ROW_BY_PAGE = 10_000
 const SEARCH_MIN_LENGTH = 3
 
+/** Each has an index of its own, which a list goes by; and that is in order of creation. */
+const NARROWING = ['email_verified', 'locked', 'second_factor'] as const
+
+/** Which filters of a list of users go together: those that an index has. */
+export function assertNarrowed(
+  {
+    q,
+    sort,
+    ...query
+  }: { q?: string | undefined; sort: string; role?: UserRole | undefined } & {
+    [name in 'created_from' | 'created_to' | (typeof NARROWING)[number]]?: unknown
+  },
+  context: z.RefinementCtx,
+): void {
+  const refuse = (name: string, message: string) =>
+    context.addIssue({ code: 'custom', path: [name], message })
+  const given = NARROWING.filter((name) => query[name] !== undefined)
+  if (q !== undefined || !sort.endsWith('created_at'))
+    for (const name of ['created_from', 'created_to', ...given] as const)
+      if (query[name] !== undefined) refuse(name, 'Goes with sort=created_at or -created_at, and not with q.')
+  for (const name of given.slice(1)) refuse(name, `Goes without ${given[0]}.`)
+  if (query.second_factor !== undefined && (query.role ?? 'user') === 'user')
+    refuse('second_factor', 'Goes with role=manager or role=admin.')
+}
+
 export const ListUsers = lazy(() =>
   z
     .strictObject({
@@ -182,8 +214,16 @@ export const ListUsers = lazy(() =>
       created_to: TimeInput().optional().meta({
         description: 'Made before this time; by `created_at`, and not with `q`.',
       }),
+      email_verified: z.enum(['true', 'false']).optional().meta({
+        description: 'Whether the address is confirmed; by `created_at`, and not with `q`.',
+      }),
       locked: z.literal('true').optional().meta({
-        description: 'Only those who cannot sign in by password; by `created_at`, and not with `q`.',
+        description:
+          'Only those whose password or authenticator app is locked; by `created_at`, and not with `q`.',
+      }),
+      second_factor: z.literal('none').optional().meta({
+        description:
+          'Only those without one; with `role=manager` or `role=admin`, by `created_at`, and not with `q`.',
       }),
       sort: Sort().default('-created_at').meta({ description: 'With `q`, only by `created_at`.' }),
       page: wholeNumber(1, 1_000_000)
@@ -201,16 +241,7 @@ export const ListUsers = lazy(() =>
       path: ['sort'],
       message: 'A search is sorted by created_at or -created_at.',
     })
-    .superRefine(({ q, sort, ...query }, context) => {
-      if (q === undefined && sort.endsWith('created_at')) return
-      for (const name of ['created_from', 'created_to', 'locked'] as const)
-        if (query[name] !== undefined)
-          context.addIssue({
-            code: 'custom',
-            path: [name],
-            message: 'Goes with sort=created_at or -created_at, and not with q.',
-          })
-    }),
+    .superRefine(assertNarrowed),
 )
 export type ListUsers = Of<typeof ListUsers>
 
@@ -237,6 +268,7 @@ function lockedOf({ failed_logins, failed_factors }: Profile): ManagedUser['lock
 export const toManagedUser = (row: Profile, earlierEmail?: string): ManagedUser => ({
   ...toUser(row),
   locked: lockedOf(row),
+  second_factor: SECOND_FACTORS[row.factors as 0 | 1 | 2 | 3],
   disabled_reason: row.disabled_reason,
   disabled_until: toTimeOrNull(row.disabled_until),
   deleted_at: toTimeOrNull(row.deleted_at),

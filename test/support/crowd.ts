@@ -21,11 +21,11 @@ export async function addCrowd(
   const id = (kind: string) => `printf('01900000-0000-7000-8${kind}-%012x', i)`
   await api.sql(
     `${numbers} INSERT INTO users (id, email, email_normalized, name, role, status, version, token_epoch,
-      failed_logins, created_at, updated_at, deleted_at)
+      failed_logins, created_at, updated_at, email_verified_at, deleted_at)
     SELECT ${id('000')}, 'member-' || i || '@crowd.test', 'member-' || i || '@crowd.test',
       CASE WHEN i = 0 THEN '${RARE_NAME}' WHEN i % 3 THEN '${CROWD_NAME}' ELSE '${CROWD_NAME} ' || i END,
       CASE i % 4 WHEN 2 THEN 'manager' WHEN 3 THEN 'admin' ELSE 'user' END,
-      CASE (i / 4) % 4 WHEN 2 THEN 'disabled' ELSE 'active' END, 1, 0, 0, ${now}, ${now},
+      CASE (i / 4) % 4 WHEN 2 THEN 'disabled' ELSE 'active' END, 1, 0, 0, ${now}, ${now}, CASE i % 8 WHEN 0 THEN ${now} END,
       CASE (i / 4) % 4 WHEN 3 THEN ${now} END FROM n`,
   )
   await api.sql(

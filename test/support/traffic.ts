@@ -226,7 +226,13 @@ async function manyAtOnce(api: Api, visit: Visit, by: { token: string }) {
   await visit('GET /v1/stats', by)
   await api.person({ failed_logins: MAX_FAILURES_IN_A_ROW })
   for (const sort of ['created_at', '-created_at'])
-    await visit('GET /v1/users', { ...by, query: `locked=true&limit=${PAGE}&sort=${sort}` })
+    for (const narrowed of [
+      'locked=true',
+      'email_verified=true',
+      'email_verified=false',
+      'second_factor=none&role=manager',
+    ])
+      await visit('GET /v1/users', { ...by, query: `${narrowed}&limit=${PAGE}&sort=${sort}` })
   // Old enough for the next clean-up.
   const mails = [uuidv7({ msecs: 1 }), uuidv7({ msecs: 1 })]
   for (const mail of mails)

@@ -18,6 +18,7 @@ import { form, sessionOf } from '../../pages/forms.ts'
 import { noteProblem, respond } from '../../pages/respond.ts'
 import { limitedList, needs, type PageEnv, signedInPage } from '../../pages/session.ts'
 import { doneMessage, type Outcome, submit } from '../../pages/submit.ts'
+import type { View } from '../../pages/view.ts'
 import { changeUser, type Decision } from '../../users/change.ts'
 import { createUser } from '../../users/create.ts'
 import { exportUser } from '../../users/export.ts'
@@ -40,7 +41,7 @@ import { readFilter } from '../input.ts'
 import { findPeople, findPerson, readTotals } from '../queries.ts'
 import { AddPersonPage } from './add-person.tsx'
 import { BulkPage, BulkResultPage } from './bulk.tsx'
-import { PeoplePage } from './people.tsx'
+import { type PeopleFilter, PeoplePage } from './people.tsx'
 import { PersonPage } from './person.tsx'
 
 const ours = form(sessionOf)
@@ -86,21 +87,33 @@ const isAction = (name: string | undefined): name is BulkAction =>
 const PER_PAGE = '25'
 
 /** What a list is asked by; what says nothing is left out. */
-const askedIn = (c: Context) => {
-  const { q = '', role = '', status = '', locked = '', sort = '-created_at', cursor = '' } = c.req.query()
-  // A search is in the order of creation; so are the locked, and a list that nothing was said of.
-  const isByCreation = q !== '' || locked !== ''
+const askedIn = (c: Context): PeopleFilter & { cursor: string } => {
+  const { q = '', role = '', status = '', sort = '-created_at', cursor = '' } = c.req.query()
+  const { email_verified = '', locked = '', second_factor = '' } = c.req.query()
+  // A search is in the order of creation; so is what has an index of its own.
+  const isByCreation = [q, email_verified, locked, second_factor].some((value) => value !== '')
   return {
     q: q.trim(),
     role,
     status,
+    email_verified,
     locked,
+    second_factor,
     cursor,
     sort: isByCreation && !sort.endsWith('created_at') ? '-created_at' : sort,
   }
 }
-const given = (fields: Record<string, string>) =>
+const given = (fields: object) =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== ''))
+
+const whatIsWrong = ({ texts: { common, console } }: View, errors: Record<string, string>) =>
+  errors.q
+    ? console.people.searchShort
+    : errors.second_factor?.includes('role')
+      ? console.people.factorOfWhom
+      : errors.email_verified || errors.locked || errors.second_factor
+        ? console.people.oneAtATime
+        : common.check
 
 export const peoplePages = new Hono<PageEnv>()
   .use('*', signedInPage('users:read'))
@@ -117,7 +130,7 @@ export const peoplePages = new Hono<PageEnv>()
       c.var.signedIn(),
     ])
     const message: Said | undefined = errors
-      ? { tone: 'danger', title: errors.q ? view.texts.console.people.searchShort : view.texts.common.check }
+      ? { tone: 'danger', title: whatIsWrong(view, errors) }
       : doneMessage(c, view.texts.console.person.done)
     return respond(
       c,

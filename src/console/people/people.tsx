@@ -26,7 +26,9 @@ export interface PeopleFilter {
   role: string
   status: string
   sort: string
+  email_verified: string
   locked: string
+  second_factor: string
 }
 
 /** The address of the list with these filters; what is as usual is left out. */
@@ -56,7 +58,7 @@ export const PeoplePage: FC<{
     ...(totals.locked || filter.locked ? [['locked', texts.locked] as [string, string]] : []),
     ...(viewer.role === 'admin' ? [['deleted', texts.deleted] as [string, string]] : []),
   ]
-  const isFiltered = Boolean(filter.q || filter.role)
+  const isFiltered = Boolean(filter.q || filter.role || filter.email_verified || filter.second_factor)
   const here = filter.locked ? 'locked' : filter.status
   /** The locked are no status: somebody locked out is active. */
   const tabAt = (tab: string) =>
@@ -110,6 +112,27 @@ export const PeoplePage: FC<{
           value={filter.role}
           isFilter
           options={[['', texts.anyRole], ...(Object.entries(common.roles) as [string, string][])]}
+        />
+        <Select
+          name="email_verified"
+          label={texts.emailState}
+          value={filter.email_verified}
+          isFilter
+          options={[
+            ['', texts.anyEmail],
+            ['true', texts.verified],
+            ['false', texts.notVerified],
+          ]}
+        />
+        <Select
+          name="second_factor"
+          label={texts.secondFactor}
+          value={filter.second_factor}
+          isFilter
+          options={[
+            ['', texts.anyFactor],
+            ['none', texts.noFactor],
+          ]}
         />
         <Select
           name="sort"

@@ -17,5 +17,8 @@ export const StateBadge: FC<{ view: View; user: ManagedUser }> = ({ view, user }
       </Badge>
     )
   if (user.locked) return <Badge tone="danger">{badge.locked}</Badge>
-  return user.email_verified ? null : <Badge tone="info">{badge.notVerified}</Badge>
+  if (!user.email_verified) return <Badge tone="info">{badge.notVerified}</Badge>
+  // Who manages others has more to lose than themselves.
+  const hasNoFactor = user.role !== 'user' && user.second_factor === 'none'
+  return hasNoFactor ? <Badge tone="info">{badge.noFactor}</Badge> : null
 }
