@@ -3,25 +3,33 @@ import type { Resources } from '../context.ts'
 import { readText } from '../http/body.ts'
 import { readFields } from '../http/fields.ts'
 import { invalidJson, parseJson } from '../http/json.ts'
-import { openLinkToken } from '../links/service.ts'
+import { mayBeGood, openLinkToken } from '../links/service.ts'
 import { verifyAnyToken } from '../sessions/access-tokens.ts'
 import { knownDevice, readSessionCookie } from '../sessions/cookie.ts'
 import { openDeviceToken } from '../sessions/device-tokens.ts'
-import { openRefreshToken } from '../sessions/refresh-tokens.ts'
+import { markIn, markOf, mayBeOpen, openRefreshToken } from '../sessions/refresh-tokens.ts'
+
+/** What is brought, as names for counters. */
+export interface Bearer {
+  id: string
+  /** Whose it is, where it says so: all that they bring is counted together, as anybody gets more by signing in again. */
+  of?: string
+}
 
 /**
  * Whose request it is, by a token that nobody can make up: of a session or a service, of a device that has signed in
- * before, or of a mailed link. It is not looked up, so it may be over by now: it is good for counting, and for nothing else.
+ * before, or of a mailed link. It is not looked up, so it may be over by now, though not by its age: it is good for
+ * counting, and for nothing else.
  *
- * @returns a name for the counter; undefined for a stranger.
+ * @returns undefined for a stranger.
  */
-export async function findBearer(c: Context): Promise<string | undefined> {
+export async function findBearer(c: Context): Promise<Bearer | undefined> {
   const { config, now } = c.var as Resources
   const [, token] = /^Bearer ([\w.-]+)$/i.exec(c.req.header('authorization') ?? '') ?? []
   const holder = token && (await holderOf(c, token))
   if (holder) return holder
   const cookie = readSessionCookie(c, config.keys.session_cookie, now)
-  if (cookie) return `session ${cookie.sid}`
+  if (cookie && mayBeOpen(cookie.sid, now)) return { id: `session ${cookie.sid}`, of: markOf(cookie.sub) }
 
   const fields: Record<string, unknown> = {
     ...knownDevice(c),
@@ -34,21 +42,24 @@ export async function findBearer(c: Context): Promise<string | undefined> {
   }
   const refreshed = ['refresh_token', 'token']
     .map((name) => openRefreshToken(config.keys.refresh_token, given(name)))
-    .find((one) => one !== undefined)
-  if (refreshed) return `session ${refreshed.sessionId}`
+    .find((one) => one !== undefined && mayBeOpen(one.sessionId, now))
+  if (refreshed) return { id: `session ${refreshed.sessionId}`, of: markIn(refreshed.sessionId) }
   const device = openDeviceToken(config, given('device_token'), now)
-  if (device) return `device ${device.deviceId}`
+  if (device) return { id: `device ${device.deviceId}`, of: markOf(device.userId) }
   const link = openLinkToken(config, given('token'))
-  if (link) return `link ${link.id}`
+  // Mails are counted, so links are; and few of them are good at a time.
+  if (link && mayBeGood(link, now)) return { id: `link ${link.id}` }
   // Apps bring one in a form, or ask about one.
   return holderOf(c, given(fields.access_token === undefined ? 'token' : 'access_token'))
 }
 
 /** Whose an access token is: of a session, an app's too, or of a service. */
-async function holderOf(c: Context, token: string): Promise<string | undefined> {
+async function holderOf(c: Context, token: string): Promise<Bearer | undefined> {
   const { config, now } = c.var as Resources
   const claims = await verifyAnyToken(token, config, now).catch(() => undefined)
-  return claims && (claims.sid === undefined ? `service ${claims.sub}` : `session ${claims.sid}`)
+  if (!claims) return undefined
+  const { sub, sid } = claims
+  return sid === undefined ? { id: `service ${sub}` } : { id: `session ${sid}`, of: markOf(sub) }
 }
 
 /** Of the body, JSON or a form; what is wrong with it is the route's to say. */

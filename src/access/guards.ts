@@ -17,6 +17,7 @@ import { invalidToken, unauthenticated } from '../sessions/errors.ts'
 import { checkRevocation, findOwnProfile } from '../sessions/revocation.ts'
 import { reliesOnTurn, relyOnTurn } from '../sessions/turns.ts'
 import {
+  assertBearerWithin,
   assertMayWrite,
   assertNetworkWithin,
   assertWithin,
@@ -24,7 +25,7 @@ import {
 } from '../throttle/limits.ts'
 import type { Profile } from '../users/models.ts'
 import { owesFactor } from './assurance.ts'
-import { findBearer } from './bearer.ts'
+import { type Bearer, findBearer } from './bearer.ts'
 import { enterAsClient } from './clients.ts'
 import {
   bringsCredentials,
@@ -215,9 +216,9 @@ export const limitHashing = documented(
  * The first shield of everything that takes a password or a token: a count by network, kept by the platform. What a
  * neighbour asks for shuts nobody out who brings a token of ours: that is counted for itself then.
  *
- * @param findOther a name for the counter of what else nobody can make up.
+ * @param findOther what else nobody can make up.
  */
-export const limitNetwork = (findOther: (c: Context<AppEnv>) => Promise<string | undefined>) =>
+export const limitNetwork = (findOther: (c: Context<AppEnv>) => Promise<Bearer | undefined>) =>
   documented(
     createMiddleware<AppEnv>(async (c, next) => {
       try {
@@ -226,7 +227,7 @@ export const limitNetwork = (findOther: (c: Context<AppEnv>) => Promise<string |
         const isFull = toAppError(refusal).status === 429
         const bearer = isFull ? ((await findBearer(c)) ?? (await findOther(c))) : undefined
         if (bearer === undefined) throw refusal
-        await assertWithin(c.var, 'RATE_LIMIT_BY_TOKEN', bearer)
+        await assertBearerWithin(c.var, bearer)
       }
       await next()
     }),

@@ -1,5 +1,4 @@
 import { and, eq, isNotNull, type SQL, sql } from 'drizzle-orm'
-import { v7 as uuidv7 } from 'uuid'
 import { type Amr, amrOf, isTwofold, type Proof } from '../access/assurance.ts'
 import { record } from '../activity/service.ts'
 import { CHALLENGE_SECONDS, makeChallenge } from '../challenges/service.ts'
@@ -22,7 +21,7 @@ import { makeDeviceToken, newDevice } from '../sessions/device-tokens.ts'
 import { accessTokenSeconds, lifetimeOf, SHORT_MS } from '../sessions/lifetimes.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { publishDoubts } from '../sessions/near.ts'
-import { makeRefreshToken } from '../sessions/refresh-tokens.ts'
+import { makeRefreshToken, newSessionId } from '../sessions/refresh-tokens.ts'
 import { revokeSurplusSessions } from '../sessions/service.ts'
 import type { KnownDevice } from '../throttle/devices.ts'
 import { MAX_FAILURES_IN_A_ROW, NO_FAILURES } from '../throttle/service.ts'
@@ -88,7 +87,7 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
   const lifetimeMs =
     keeping.cookie && keeping.remember === false ? Math.min(SHORT_MS, absoluteMs) : absoluteMs
   const session = {
-    id: uuidv7(),
+    id: newSessionId(row.id),
     user_id: row.id,
     counter: 0,
     rotated_at: databaseNow,

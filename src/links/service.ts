@@ -14,6 +14,7 @@ import {
 } from '../database/statements.ts'
 import { type Reason, Refusal } from '../http/problem.ts'
 import { DAY_MS, MINUTE_MS } from '../values/durations.ts'
+import { timeOfId } from '../values/ids.ts'
 import { openRequestToken } from './askers.ts'
 import { invalidLink } from './errors.ts'
 import { EACH_STAYS, type OneTimeToken, oneTimeTokens, type Purpose } from './models.ts'
@@ -52,6 +53,10 @@ export function openLinkToken({ keys }: Config, token: string): { purpose: strin
   const [, purpose, id] = /^([a-z_]+)\.([0-9a-f-]{36})$/.exec(body ?? '') ?? []
   return purpose !== undefined && id !== undefined ? { purpose, id } : undefined
 }
+
+/** Whether it may be good still, by its age alone. A mail may be late, and confirming a change prolongs its undoing. */
+export const mayBeGood = ({ purpose, id }: { purpose: string; id: string }, now: number) =>
+  timeOfId(id) + (LIFETIME_MS[purpose as Purpose] ?? 0) + DAY_MS > now
 
 /** The code that stands beside it, for who reads the mail on another device. */
 export const makeCode = ({ keys }: Config, purpose: Purpose, id: string) =>

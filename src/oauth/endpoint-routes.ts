@@ -1,6 +1,7 @@
 import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import * as z from 'zod'
+import type { Bearer } from '../access/bearer.ts'
 import { bearerToken } from '../access/credentials.ts'
 import { insufficientScope } from '../access/errors.ts'
 import { limitNetwork } from '../access/guards.ts'
@@ -12,6 +13,7 @@ import { AppError, notFound, Refusal } from '../http/problem.ts'
 import { isOfClient, verifyAnyToken } from '../sessions/access-tokens.ts'
 import { findClientSession } from '../sessions/client-tokens.ts'
 import { invalidToken, unauthenticated } from '../sessions/errors.ts'
+import { markOf } from '../sessions/refresh-tokens.ts'
 import { lazy } from '../values/lazy.ts'
 import { readClient } from './clients/authenticate.ts'
 import { openCode } from './codes.ts'
@@ -114,10 +116,10 @@ const userInfoParts = (id: string, how: string) =>
   })
 
 /** Whose code it is that is brought: an app's server has one address for all who sign in to it. */
-async function findCode(c: Context<AppEnv>): Promise<string | undefined> {
+async function findCode(c: Context<AppEnv>): Promise<Bearer | undefined> {
   const { code } = await readForm(c).catch((): Record<string, string> => ({}))
   const opened = code === undefined ? undefined : await openCode(c.var.config, code)
-  return opened && `code ${opened.id}`
+  return opened && { id: `code ${opened.id}`, of: markOf(opened.userId) }
 }
 
 /** What apps and services ask, without a browser; and what stands before all of OAuth. */

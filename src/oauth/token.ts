@@ -19,7 +19,7 @@ import {
 } from '../sessions/client-tokens.ts'
 import { lifetimeOf } from '../sessions/lifetimes.ts'
 import { type Session, sessions } from '../sessions/models.ts'
-import { makeRefreshToken, openRefreshToken } from '../sessions/refresh-tokens.ts'
+import { makeRefreshToken, newSessionId, openRefreshToken } from '../sessions/refresh-tokens.ts'
 import { revokeSessions } from '../sessions/service.ts'
 import { type Role, userIsActive, users } from '../users/models.ts'
 import { type GivenClient, proveClient } from './clients/authenticate.ts'
@@ -121,7 +121,7 @@ async function redeem(
   user: { role: Role },
 ): Promise<Session> {
   const { db, config, origin, now } = resources
-  const id = uuidv7()
+  const id = newSessionId(code.userId)
   const scopes = scopesIn(code.scope)
   const { idleMs, absoluteMs } = lifetimeOf(config, user.role)
   const ofParent = sql`(SELECT expires_at FROM ${sessions} WHERE id = ${code.parentId})`

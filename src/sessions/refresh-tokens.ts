@@ -1,5 +1,9 @@
+import { createHash } from 'node:crypto'
+import { v7 as uuidv7 } from 'uuid'
 import type { Keyring } from '../crypto/keyring.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
+import { timeOfId } from '../values/ids.ts'
+import { ABSOLUTE_MS } from './lifetimes.ts'
 
 /**
  * A refresh token names its session and how often it has been rotated: `rt_<sid>.<counter>.<mac>`. As it is derived,
@@ -17,3 +21,17 @@ export function openRefreshToken(
   const [, sessionId, counter] = /^rt_([0-9a-f-]{36})\.(0|[1-9]\d{0,14})$/.exec(body ?? '') ?? []
   return sessionId ? { sessionId, counter: Number(counter) } : undefined
 }
+
+const MARK_LENGTH = 8
+
+/** Stands for a user where they are only counted: all that they bring is told to be one person's, without a look-up. */
+export const markOf = (userId: string) =>
+  createHash('sha256').update(userId).digest('hex').slice(0, MARK_LENGTH)
+
+/** A UUIDv7 that ends in its user's mark, so that a refresh token, which names its session alone, says whose it is. */
+export const newSessionId = (userId: string) => uuidv7().slice(0, -MARK_LENGTH) + markOf(userId)
+
+export const markIn = (sessionId: string) => sessionId.slice(-MARK_LENGTH)
+
+/** Whether a session may be open still, by its age alone. */
+export const mayBeOpen = (sessionId: string, now: number) => timeOfId(sessionId) + ABSOLUTE_MS > now

@@ -21,6 +21,8 @@ export const PER_MINUTE = {
   RATE_LIMIT_WITHOUT_IP: 60,
   /** Of whoever brings a token of ours (a session's, a device's, a link's), once their network has asked too often. */
   RATE_LIMIT_BY_TOKEN: 30,
+  /** The same of all that one user brings from there: whoever signs in again and again has no more of it. */
+  RATE_LIMIT_BY_BEARER: 120,
   /** Hashes of a network, an IPv6 /48, and a device that has signed in before, or a session. */
   RATE_LIMIT_HASHES: 30,
   RATE_LIMIT_HASHES_BY_RANGE: 240,
@@ -133,6 +135,17 @@ export async function assertNetworkWithin(resources: Pick<Resources, 'rateLimits
   await assertWithin(resources, network === 'none' ? 'RATE_LIMIT_WITHOUT_IP' : 'RATE_LIMIT_BY_IP', network)
   const range = rangeOf(ip)
   if (range) await assertWithin(resources, 'RATE_LIMIT_BY_RANGE', range)
+}
+
+/**
+ * Whoever brings a token of ours from a network that has asked too often.
+ *
+ * @param bearer names of the token, and of its user. Theirs is counted by network: a copy of a token elsewhere uses
+ *   nothing up here.
+ */
+export async function assertBearerWithin(resources: Resources, { id, of }: { id: string; of?: string }) {
+  await assertWithin(resources, 'RATE_LIMIT_BY_TOKEN', id)
+  if (of) await assertWithin(resources, 'RATE_LIMIT_BY_BEARER', `${networkOf(resources.origin.ip)} ${of}`)
 }
 
 /** Whom hashes are counted for, where it is not their network: a device that is known, or a session. */

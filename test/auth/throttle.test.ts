@@ -1,8 +1,12 @@
 import { createHmac } from 'node:crypto'
 import { beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { newSecret } from '../../scripts/keys.ts'
+import { makeLinkToken } from '../../src/links/service.ts'
 import * as passwords from '../../src/passwords/hashing.ts'
+import { makeRefreshToken } from '../../src/sessions/refresh-tokens.ts'
 import { MAX_FAILURES_IN_A_ROW, networkOf } from '../../src/throttle/service.ts'
+import { DAY_MS } from '../../src/values/durations.ts'
+import { firstIdAt } from '../../src/values/ids.ts'
 import { type Api, linkIn, openApi, PASSWORD } from '../support/api.ts'
 import { limiter } from '../support/limiter.ts'
 import { rounds } from '../support/rounds.ts'
@@ -260,6 +264,49 @@ describe('The network of a caller', () => {
     const [eve, bob] = [await api.logIn(await api.person()), await api.logIn(await api.person())]
     expect([await refreshes(eve.refresh_token), await refreshes(eve.refresh_token)]).toEqual([200, 200])
     expect([await refreshes(eve.refresh_token), await refreshes(bob.refresh_token)]).toEqual([429, 200])
+  })
+
+  test('HX19: nobody has more of that by signing in again, or by what is long over', async () => {
+    const crowded = openApi({
+      ...own.bindings,
+      RATE_LIMIT_BY_IP: limiter(0),
+      RATE_LIMIT_BY_BEARER: limiter(4),
+    })
+    const statusFor = async (path: string, more: object) =>
+      (await crowded.send('POST', `/v1/auth/${path}`, { ip: HERE, ...more })).status
+    const reset = (more: object) =>
+      statusFor('forgot_password', { body: { email: 'a@people.test' }, ...more })
+    const ada = await api.person()
+    const [one, two, ended] = [await api.logIn(ada), await api.logIn(ada), await api.logIn(ada)]
+    await api.send('POST', '/v1/auth/logout', { token: ended.access_token })
+    const ofAda = { body: { email: ada.email, password: 'nine green bears run' } }
+    expect([
+      await reset({ token: ended.access_token }),
+      await statusFor('refresh_token', { body: { refresh_token: ended.refresh_token } }),
+      await statusFor('login', { body: { ...ofAda.body, device_token: ended.device_token } }),
+      await reset({ token: one.access_token }),
+    ]).toEqual([202, 401, 401, 202])
+    expect([
+      await reset({ token: two.access_token }),
+      await statusFor('refresh_token', { body: { refresh_token: two.refresh_token } }),
+      await statusFor('login', { body: { ...ofAda.body, device_token: two.device_token } }),
+    ]).toEqual([429, 429, 429])
+    const bob = await api.logIn(await api.person())
+    expect(await reset({ token: bob.access_token })).toBe(202)
+    expect(await reset({ token: two.access_token, ip: ELSEWHERE })).toBe(202)
+
+    const { keys } = api.config()
+    const aged = (days: number) => firstIdAt(Date.now() - days * DAY_MS)
+    const refresh = async (days: number) =>
+      statusFor('refresh_token', {
+        body: { refresh_token: makeRefreshToken(keys.refresh_token, aged(days), 0) },
+      })
+    expect([await refresh(29), await refresh(31)]).toEqual([401, 429])
+    const press = (days: number) =>
+      statusFor('unlock_account', {
+        body: { token: makeLinkToken(api.config(), 'unlock_account', aged(days)) },
+      })
+    expect([await press(7), await press(9)]).toEqual([400, 429])
   })
 
   test('RL4: a server of ours names its client; nobody else names anybody, and a name that is none is shared', async () => {
