@@ -88,7 +88,7 @@ testOfRedis('So do the two halves of a login with a second factor', async () => 
   const answer = { challenge, recovery_code: recoveryCodes[0] }
   const requests: Budget[] = [
     ['POST /v1/auth/login', 2, 2, 0, 29, 5, { body: { email: ada.email, password: PASSWORD } }],
-    ['POST /v1/auth/login/second_factor', 2, 2, 0, 45, 16, { body: answer }],
+    ['POST /v1/auth/login/second_factor', 2, 2, 0, 48, 14, { body: answer }],
   ]
   await expectWithin(own, api, requests)
 })

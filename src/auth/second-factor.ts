@@ -41,7 +41,7 @@ interface Proved {
 }
 
 /**
- * The second factor after a right password. The try is counted before it is looked at: five a challenge, and a hundred
+ * The second factor after a right password. A try is counted before it is looked at: five a challenge, and a hundred
  * in a row of the account, which only a complete sign-in or somebody who manages clears. A device that has signed in
  * before is counted for itself.
  *
@@ -53,7 +53,10 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
   if (!challenge?.userId) throw challengeSpent(new Refusal('challenge'))
   const { userId } = challenge
   const { epoch, proofs } = openAbout(challenge.about)
-  const attempt = openTry(challenge, now)
+  const hash = hashRecoveryCode(userId, 'recovery_code' in input ? input.recovery_code : '')
+  const isThisCode = and(eq(recoveryCodes.user_id, userId), eq(recoveryCodes.hash, hash))
+  // Nobody guesses one, so a right one is a row less to count and a row less to take back.
+  const attempt = openTry(challenge, now, sql`EXISTS (SELECT 1 FROM ${recoveryCodes} WHERE ${isThisCode})`)
   const isThisUser = eq(users.id, userId)
   const device = openDeviceToken(config, input.device_token, now)
   const ofDevice = openDeviceTry(resources, userId, device)
@@ -70,7 +73,6 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
           condition,
         ),
       )
-  const hash = hashRecoveryCode(userId, 'recovery_code' in input ? input.recovery_code : '')
   const results = await db.writeBatch({
     count: attempt.count,
     failure: countFailure(1, sql`changes() > 0 AND NOT ${ofDevice.isKnown}`),
@@ -81,13 +83,12 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
     state: selectFactorState(config, userId),
     totp: build.select().from(factors).where(eq(factors.user_id, userId)),
     passkey: selectPasskey('passkey' in input ? input.passkey.id : ''),
-    recovery: build
-      .select({ hash: recoveryCodes.hash })
-      .from(recoveryCodes)
-      .where(and(eq(recoveryCodes.user_id, userId), eq(recoveryCodes.hash, hash))),
+    recovery: build.select({ hash: recoveryCodes.hash }).from(recoveryCodes).where(isThisCode),
+    closed: attempt.closed,
   })
   const [user, state] = [results.user[0], results.state[0]]
-  if (results.counted.length === 0) throw challengeSpent(new Refusal('tries'))
+  const isUncounted = results.recovery.length > 0 && results.closed.length === 0
+  if (results.counted.length === 0 && !isUncounted) throw challengeSpent(new Refusal('tries'))
   if (!user || !state) throw challengeSpent(new Refusal('unknown'))
   if (user.token_epoch !== epoch) throw challengeSpent(new Refusal('epoch'))
   if (!isActive(user, now)) throw challengeSpent(new Refusal('inactive'))

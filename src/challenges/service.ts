@@ -57,25 +57,32 @@ export function openChallenge(
 /**
  * A try at a challenge. It is counted before it is looked at, so that many at once are no more tries than one after
  * another. `count` goes first in the batch, and `counted` says whether it was.
+ *
+ * @param isNoGuess a condition on which it is not counted: that what was brought is right, and cannot be guessed.
  */
-export function openTry({ id, kind }: Pick<Challenge, 'id' | 'kind'>, now: number) {
+export function openTry({ id, kind }: Pick<Challenge, 'id' | 'kind'>, now: number, isNoGuess = sql`0`) {
   const attemptId = uuidv7()
   const isNew = sql`coalesce(attempt_id, '') NOT IN (${attemptId}, ${`${attemptId}-`})`
   const isThis = sql`id = ${id} AND attempt_id = ${attemptId}`
   return {
-    count: sql`INSERT INTO ${challenges} (id, tries, attempt_id) VALUES (${id}, 1, ${attemptId})
+    count:
+      sql`INSERT INTO ${challenges} (id, tries, attempt_id) SELECT ${id}, 1, ${attemptId} WHERE NOT ${isNoGuess}
       ON CONFLICT (id) DO UPDATE SET tries = tries + 1, attempt_id = ${attemptId}
       WHERE ${isNew} AND spent_at IS NULL AND tries < ${MAX_TRIES[kind]}` as Statement,
     /** A condition. */
     isCounted: sql`EXISTS (SELECT 1 FROM ${challenges} WHERE ${isThis})`,
     counted: sql<{ tries: number }>`SELECT tries FROM ${challenges} WHERE ${isThis}`,
+    /** Where it takes no tries any more. */
+    closed: sql<{ id: string }>`SELECT id FROM ${challenges}
+      WHERE id = ${id} AND (spent_at IS NOT NULL OR tries >= ${MAX_TRIES[kind]})`,
     /** It was no try: what failed was ours. */
     takeBack: sql`UPDATE ${challenges} SET tries = tries - 1, attempt_id = ${`${attemptId}-`}
       WHERE ${isThis}` as Statement,
     /** A condition for the write that uses it up. */
     isUnspent: sql`NOT EXISTS (SELECT 1 FROM ${challenges} WHERE id = ${id} AND spent_at IS NOT NULL)`,
-    spend: (isDone: SQL): Statement =>
-      build.update(challenges).set({ spent_at: now }).where(sql`${challenges.id} = ${id} AND ${isDone}`),
+    spend: (isDone: SQL): Statement => sql`INSERT INTO ${challenges} (id, tries, attempt_id, spent_at)
+      SELECT ${id}, 1, ${attemptId}, ${now} WHERE ${isDone}
+      ON CONFLICT (id) DO UPDATE SET spent_at = ${now}`,
   }
 }
 
