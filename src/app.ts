@@ -7,6 +7,7 @@ import { accountAppRoutes } from './account/apps-routes.tsx'
 import { accountFactorRoutes } from './account/factors-routes.tsx'
 import { accountRoutes } from './account/routes.tsx'
 import { activityRoutes } from './activity/routes.ts'
+import { apiKeyRoutes } from './api-keys/routes.ts'
 import { authRoutes } from './auth/routes.ts'
 import { emailCodeRoutes } from './auth/ways/email-code-routes.ts'
 import { bulkRoutes } from './bulk/routes.ts'
@@ -157,6 +158,7 @@ const routes = new Hono<AppEnv>()
   .route('/v1/invitations', invitationRoutes)
   .route('/v1/mails', outboxRoutes)
   .route('/v1/oauth_clients', clientRoutes)
+  .route('/v1/api_keys', apiKeyRoutes)
   .route('/links', linkPages)
   .route('/v1/users', meRoutes)
   .route('/v1/users', userRoutes)

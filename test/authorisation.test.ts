@@ -143,7 +143,8 @@ const GOOD = goodRequests(() => api)
 const OF_APPS = ['GET /oauth/userinfo', 'POST /oauth/userinfo']
 /** Needs a session of the caller's own, so it is tried with the others of that kind, in signing-in.test.ts. */
 const OWN_SESSION = 'DELETE /v1/auth/sessions/:id'
-/** Of what the caller has let an app do: tried in test/oauth. */
+/** Of keys and apps of the caller: tried in test/oauth. */
+const OWN_KEYS = ['POST /v1/api_keys', 'POST /v1/api_keys/:id/rotate', 'DELETE /v1/api_keys/:id']
 const OWN_GRANTS = ['PATCH /v1/auth/grants/:id', 'DELETE /v1/auth/grants/:id']
 /** Need what the caller has begun, or has already: tried in test/factors. */
 const OWN_FACTORS = [
@@ -158,9 +159,9 @@ const OWN_FACTORS = [
 ]
 
 test('AZ4: every route has a good request', () => {
-  expect([...Object.keys(GOOD), OWN_SESSION, ...OWN_FACTORS, ...OWN_GRANTS, ...OF_APPS].sort()).toEqual(
-    routes,
-  )
+  expect(
+    [...Object.keys(GOOD), OWN_SESSION, ...OWN_FACTORS, ...OWN_GRANTS, ...OWN_KEYS, ...OF_APPS].sort(),
+  ).toEqual(routes)
 })
 
 describe.each(Object.entries(GOOD))('AZ4: %s', (route, request) => {

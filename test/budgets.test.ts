@@ -3,6 +3,7 @@ import { makeFormToken } from '../src/pages/forms.ts'
 import { actionOf, begin, shownBy } from './openid/support.ts'
 import { type Api, type Options, openApi, PASSWORD } from './support/api.ts'
 import { addTotp, challengeOf } from './support/factors.ts'
+import { addKey } from './support/keys.ts'
 import { addApp, REDIRECT } from './support/oauth.ts'
 import { signedIn } from './support/pages.ts'
 import { freshUpstreams, testOfRedis } from './support/upstreams.ts'
@@ -159,6 +160,28 @@ testOfRedis('So does signing in to an app', async () => {
     [`DELETE ${grant}`, 2, 2, 0, 20, 7, { token }],
     [logout, 1, 1, 0, 3, 0, { headers }],
     [`${logout}&id_token_hint=${hint}`, 2, 2, 1, 12, 6, { headers }],
+  ])
+})
+
+testOfRedis('So does what a key asks for, and making one', async () => {
+  const own = await freshUpstreams()
+  const api = openApi({ ...own.bindings, DEBUG_TIMING: 'on' })
+  const admin = await api.quickActor({ role: 'admin', email_verified_at: 1, password_hash: null })
+  const eve = await api.person({ password_hash: null })
+  const { token } = admin
+  const { key, id } = await addKey(api, admin, ['users:read', 'users:update'])
+  await expectWithin(own, api, [
+    // The first use is noted after the answer.
+    ['GET /v1/users', 1, 2, 0, 16, 1, { token: key }],
+    ['GET /v1/users', 1, 1, 0, 14, 0, { token: key }],
+    [`GET /v1/users/${eve.id}`, 1, 1, 0, 3, 0, { token: key }],
+    ['GET /v1/users/me', 1, 1, 0, 2, 0, { token: key }],
+    [`PATCH /v1/users/${eve.id}`, 2, 2, 1, 21, 10, { token: key, body: { name: 'Grace' } }],
+    // Two rows and the mail, which is claimed and marked as sent.
+    ['POST /v1/api_keys', 2, 4, 0, 31, 16, { token, body: { name: 'Report', permissions: [] } }],
+    [`POST /v1/api_keys/${id}/rotate`, 2, 4, 0, 34, 15, { token }],
+    ['GET /v1/api_keys', 1, 1, 0, 4, 0, { token }],
+    [`DELETE /v1/api_keys/${id}`, 2, 2, 0, 12, 5, { token }],
   ])
 })
 

@@ -66,6 +66,12 @@ const KINDS = {
         VALUES (?, 'verify_email', 's', ?, 'e', 0, 0, ?)`,
       [idAt(at), mark, at + DAY_MS],
     ),
+  api_keys: (mark: string, at: number) =>
+    api.sql(
+      `INSERT INTO api_keys (id, user_id, name, permissions, secret_hash, session_id, amr, created_at, rotated_at, expires_at)
+        VALUES (?, 'u', 'n', '[]', 'x', 's', '[]', 0, 0, ?)`,
+      [mark, at],
+    ),
   invitations: (mark: string, at: number) =>
     api.sql(
       `INSERT INTO invitations (id, email, email_normalized, role, invited_by, created_at, expires_at)
@@ -90,6 +96,7 @@ const KEPT_MS: Record<Kind, number> = {
   idempotency_keys: DAY_MS,
   throttles: 0,
   one_time_tokens: 8 * DAY_MS,
+  api_keys: 30 * DAY_MS,
   invitations: 30 * DAY_MS,
   mails: 14 * DAY_MS,
   activity_noise: 90 * DAY_MS,
@@ -101,6 +108,7 @@ const PLACES: Record<Kind, string> = {
   idempotency_keys: 'SELECT key AS mark FROM idempotency_keys',
   throttles: "SELECT key AS mark FROM throttles WHERE key LIKE 'mark%'",
   one_time_tokens: 'SELECT email AS mark FROM one_time_tokens',
+  api_keys: 'SELECT id AS mark FROM api_keys',
   invitations: 'SELECT id AS mark FROM invitations',
   mails: 'SELECT recipient AS mark FROM outbox',
   activity_noise: "SELECT user_agent AS mark FROM user_activity_logs WHERE action = 'login.failed'",

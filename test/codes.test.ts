@@ -3,6 +3,7 @@ import { afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { type Answer, type Api, linkIn, type Options, openApi, PASSWORD } from './support/api.ts'
 import { softwarePasskey } from './support/authenticator.ts'
 import { addPasskey, addTotp, challengeOf, codeOf, mailedCode, wrongCodeOf } from './support/factors.ts'
+import { addKey } from './support/keys.ts'
 import { addApp, letApp, REDIRECT } from './support/oauth.ts'
 import { newPerson } from './support/requests.ts'
 import { freshUpstreams } from './support/upstreams.ts'
@@ -272,6 +273,28 @@ const PROVOKE: Record<string, () => Promise<Answer>> = {
   challenge_unavailable: () => {
     const away = { ...own.bindings, ...TURNSTILE, TURNSTILE_URL: 'http://127.0.0.1:1' }
     return post('/v1/auth/signup', { ...newPerson(), challenge_token: 'token' }, {}, openApi(away))
+  },
+  api_key_not_found: async () =>
+    api.send('DELETE', `/v1/api_keys/${crypto.randomUUID()}`, { token: (await as('user')).token }),
+  api_key_expired: async () => {
+    const ada = await api.person({ email_verified_at: 1 })
+    const { id } = await addKey(api, ada)
+    await api.sql('UPDATE api_keys SET expires_at = 1 WHERE id = ?', [id])
+    return post(`/v1/api_keys/${id}/rotate`, undefined, { token: (await api.signIn(ada)).token })
+  },
+  too_many_api_keys: async () => {
+    const ada = await api.person({ email_verified_at: 1 })
+    await addKey(api, ada)
+    const columns = Object.keys((await api.sql('SELECT * FROM api_keys LIMIT 1'))[0]!).filter(
+      (name) => name !== 'id',
+    )
+    await api.sql(
+      `INSERT INTO api_keys (id, ${columns}) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50)
+      SELECT user_id || i, ${columns} FROM n, api_keys WHERE user_id = ?`,
+      [ada.id],
+    )
+    const body = { name: 'One more', permissions: [] }
+    return post('/v1/api_keys', body, { token: (await api.signIn(ada)).token })
   },
   scope_not_granted: async () => {
     const ada = await as('user')

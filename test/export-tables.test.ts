@@ -55,6 +55,12 @@ const ABOUT: Record<string, (id: string, mark: string) => [member: string, inser
       VALUES (?1, ?2, ?1, 'r', 'k', 0, '[]', '', 0, 0, 'n', 0)`,
       [mark, id],
     ],
+    keys: (id, mark) => [
+      'api_keys',
+      `INSERT INTO api_keys (id, user_id, name, permissions, secret_hash, session_id, amr, created_at, rotated_at)
+      VALUES (?1, ?2, 'n', '[]', ?1, 's', '[]', 0, 0)`,
+      [mark, id],
+    ],
     consents: (id, mark) => [
       'oauth_grants',
       "INSERT INTO oauth_grants (id, user_id, client_id, scopes, created_at, updated_at) VALUES (?1, ?2, ?1, '[]', 0, 0)",

@@ -16,6 +16,7 @@ const MEMBER_OF: Record<string, string | null> = {
   factors: 'factors',
   passkeys: 'passkeys',
   recovery_codes: 'recovery_codes',
+  api_keys: 'api_keys',
   oauth_grants: 'oauth_grants',
   oauth_clients: 'oauth_clients',
   // Ids of what was used, and nobody's.

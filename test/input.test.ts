@@ -63,6 +63,7 @@ const BODIES: Record<string, Record<string, unknown>> = {
   'POST /v1/users/bulk': { action: 'enable', ids: ['00000000-0000-7000-8000-000000000000'] },
   'POST /v1/oauth_clients': { name: 'Wiki', type: 'public', redirect_uris: ['https://wiki.test/back'] },
   'PATCH /v1/oauth_clients/:id': { name: 'Wiki' },
+  'POST /v1/api_keys': { name: 'Report', permissions: ['users:read'], expires_at: '2099-01-01T00:00:00Z' },
   'PATCH /v1/auth/grants/:id': { scopes: ['openid'] },
   'POST /v1/oauth_clients/:id/secret': { keep_former_seconds: 60 },
   'PATCH /v1/users/me': { name: 'Ada' },

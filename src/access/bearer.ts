@@ -8,6 +8,7 @@ import { verifyAnyToken } from '../sessions/access-tokens.ts'
 import { knownDevice, readSessionCookie } from '../sessions/cookie.ts'
 import { openDeviceToken } from '../sessions/device-tokens.ts'
 import { markIn, markOf, mayBeOpen, openRefreshToken } from '../sessions/refresh-tokens.ts'
+import { looksLikeKey, readApiKey } from './key-tokens.ts'
 
 /** What is brought, as names for counters. */
 export interface Bearer {
@@ -53,9 +54,13 @@ export async function findBearer(c: Context): Promise<Bearer | undefined> {
   return holderOf(c, given(fields.access_token === undefined ? 'token' : 'access_token'))
 }
 
-/** Whose an access token is: of a session, an app's too, or of a service. */
+/** Whose an access token is: of a session, an app's too, or of a service; or which key it is. */
 async function holderOf(c: Context, token: string): Promise<Bearer | undefined> {
   const { config, now } = c.var as Resources
+  if (looksLikeKey(token)) {
+    const key = await (async () => readApiKey(config, token))().catch(() => undefined)
+    return key?.isMarked ? { id: `key ${key.id}`, of: markOf(key.userId) } : undefined
+  }
   const claims = await verifyAnyToken(token, config, now).catch(() => undefined)
   if (!claims) return undefined
   const { sub, sid } = claims

@@ -5,6 +5,7 @@ import { type Claims, type ClientClaims, isOfClient, verifyAnyToken } from '../s
 import { bringsSessionCookie, type CookieSession, readSessionCookie, toClaims } from '../sessions/cookie.ts'
 import { invalidToken, unauthenticated } from '../sessions/errors.ts'
 import { insufficientScope } from './errors.ts'
+import { type GivenKey, looksLikeKey, readApiKey } from './key-tokens.ts'
 import { comesFrom, originNotAllowed } from './origin.ts'
 
 /** Who asks, as what they bring says it. What it says is looked up in the request's own trip. */
@@ -19,22 +20,33 @@ export interface ClientCredentials {
   client: ClientClaims
 }
 
+/** A key. What it may do is looked up with what it asks for. */
+export interface KeyCredentials {
+  key: GivenKey
+}
+
 /** A bearer token, or the cookie of a session. With both the token alone counts. */
 export const bringsCredentials = (c: Context) =>
   c.req.header('authorization') !== undefined || bringsSessionCookie(c)
 
-/** The same, where an app or a service may come: for what a permission is needed for. */
-export async function readAnyCredentials(c: Context): Promise<Credentials | ClientCredentials> {
+/** The same, where an app, a service or a key may come: for what a permission is needed for. */
+export async function readAnyCredentials(
+  c: Context,
+): Promise<Credentials | ClientCredentials | KeyCredentials> {
   if (c.req.header('authorization') === undefined) return readCredentials(c)
   const { config, now } = c.var as Resources
-  const claims = await verifyAnyToken(bearerToken(c), config, now)
+  const token = bearerToken(c)
+  if (looksLikeKey(token)) return { key: readApiKey(config, token) }
+  const claims = await verifyAnyToken(token, config, now)
   return isOfClient(claims) ? { client: claims } : { claims }
 }
 
-/** An app was let do what its scopes say, and to act as somebody is none of them. */
+/** An app was let do what its scopes say, a key what its permissions do, and to act as somebody is none of them. */
 async function verifyOwnToken(c: Context, options: { mayBeExpired?: boolean }): Promise<Claims> {
   const { config, now } = c.var as Resources
-  const claims = await verifyAnyToken(bearerToken(c), config, now, options)
+  const token = bearerToken(c)
+  if (looksLikeKey(token) && readApiKey(config, token)) throw insufficientScope()
+  const claims = await verifyAnyToken(token, config, now, options)
   if (isOfClient(claims)) throw insufficientScope()
   return claims
 }

@@ -24,6 +24,7 @@ import {
   rateLimitUnavailable,
 } from '../throttle/limits.ts'
 import type { Profile } from '../users/models.ts'
+import { enterByKey } from './api-keys.ts'
 import { owesFactor } from './assurance.ts'
 import { type Bearer, findBearer } from './bearer.ts'
 import { enterAsClient } from './clients.ts'
@@ -37,6 +38,7 @@ import {
 import { factorEnrolmentRequired, forbidden, insufficientScope, reauthenticationRequired } from './errors.ts'
 import { originNotAllowed } from './origin.ts'
 import { hasPermission, type Permission } from './permissions.ts'
+import { nextOnVerdict } from './verdict.ts'
 import { idOfRepeat, WrongHint } from './wrong-hint.ts'
 
 /** Who is asking: what their access token says, verified. */
@@ -75,16 +77,22 @@ export const perhapsSignedIn = documented(
   { problems: [invalidToken, insufficientScope, originNotAllowed] },
 )
 
-/** Lets in whoever has a good access token, and brings what its check has read of them: `c.var.self`. */
+/** Lets in whoever has a good access token, or a key, and brings what its check has read of them: `c.var.self`. */
 export const signedInWithProfile = documented(
   createMiddleware<ActorEnv & { Variables: { self: Profile } }>(async (c, next) => {
-    const { claims, cookie } = await enter(c)
+    const credentials = await readAnyCredentials(c)
+    if ('client' in credentials) throw insufficientScope()
+    // Whose key it is, it may know whatever else it may.
+    if ('key' in credentials)
+      return enterByKey(c, next, credentials.key, undefined, (profile) => c.set('self', profile))
+    const { claims, cookie } = await enter(c, credentials)
     const isFresh = asksForFresh(c)
     c.set(
       'self',
       await (cookie ? checkCookie(c, claims, cookie)() : findOwnProfile(c.var, claims, { isFresh })),
     )
     await next()
+    return undefined
   }),
   { security: 'signed_in', problems: SIGNED_IN_PROBLEMS },
 )
@@ -105,6 +113,7 @@ export const requirePermission = (permission: Permission) =>
   documented(
     createMiddleware<ActorEnv>(async (c, next) => {
       const credentials = await readAnyCredentials(c)
+      if ('key' in credentials) return enterByKey(c, next, credentials.key, permission)
       return 'client' in credentials
         ? enterAsClient(c, next, credentials.client, permission)
         : authenticate(c, next, { permission, credentials })
@@ -112,11 +121,6 @@ export const requirePermission = (permission: Permission) =>
     { security: permission, problems: [...SIGNED_IN_PROBLEMS, factorEnrolmentRequired, forbidden] },
   )
 
-/**
- * Whether the token has been revoked is asked beside the handler's own query, not before it; the answer is sent
- * only when both are there. What a handler *changes* meanwhile is safe: its write has the same condition in it
- * (`tokenIsLive`).
- */
 async function authenticate(
   c: Context<ActorEnv>,
   next: Next,
@@ -139,16 +143,7 @@ async function authenticate(
     const { amr } = await assertLive()
     if (owesFactor(SECOND_FACTOR, actor.role, JSON.parse(amr))) throw factorEnrolmentRequired()
   }
-  await next()
-  try {
-    await assertLive()
-  } catch (error) {
-    // The handler's answer is not to be seen, its headers neither; what CORS has put there stays.
-    const headers = [...c.res.headers].filter(([name]) => /^(access-control-.*|vary)$/.test(name))
-    c.res = undefined
-    c.res = new Response(null, { headers })
-    throw error
-  }
+  await nextOnVerdict(c, next, assertLive)
 }
 
 /** Takes what is brought, and counts it. */
@@ -240,9 +235,10 @@ export const limitByNetwork = limitNetwork(async () => undefined)
  * is no login.
  *
  * @param now epoch ms.
- * @throws 403 `reauthentication_required`.
+ * @throws 403 `reauthentication_required`; `insufficient_scope` for a key, which never has one.
  */
-export function requireRecentLogin(actor: Pick<Claims, 'auth_time'>, now: number): void {
+export function requireRecentLogin(actor: Pick<Claims, 'auth_time' | 'key'>, now: number): void {
+  if (actor.key) throw insufficientScope()
   if (!isRecent(actor, now)) throw reauthenticationRequired()
   relyOnTurn(actor)
 }

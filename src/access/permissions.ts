@@ -36,16 +36,27 @@ export const hasPermission = (role: Role, permission: Permission) => PERMISSIONS
 export const isPermission = (scope: string): scope is Permission =>
   (ALL_PERMISSIONS as readonly string[]).includes(scope)
 
+/** What a key may be given. No key deletes anybody, or takes everybody along: that takes a login of the last ten minutes. */
+export const KEY_PERMISSIONS = ALL_PERMISSIONS.filter(
+  (permission) => !['users:delete', 'users:purge', 'users:export'].includes(permission),
+)
+
 /** What somebody of this role can let an app do: a permission that they lack themselves is none of theirs to give. */
 export const scopesWithin = (scopes: readonly string[], role: Role): string[] =>
   scopes.filter((scope) => !isPermission(scope) || hasPermission(role, scope))
 
-/** Whether whoever acts may do something: by their role or, where it is an app, by what it was let do. */
-export const allows = (
-  actor: { role: Role; client?: { scopes: readonly string[] } },
+/**
+ * Whether whoever acts may do something: by their role or, where it is an app, by what it was let do. A key is looked up
+ * with what it asks for: what that takes is noted, and decided there, and in the condition of a write.
+ */
+export function allows(
+  actor: { role: Role; client?: { scopes: readonly string[] }; key?: { needs: Set<Permission> } },
   permission: Permission,
-): boolean =>
-  actor.client ? actor.client.scopes.includes(permission) : hasPermission(actor.role, permission)
+): boolean {
+  actor.key?.needs.add(permission)
+  if (actor.key) return true
+  return actor.client ? actor.client.scopes.includes(permission) : hasPermission(actor.role, permission)
+}
 
 /** The lowest rank that has a permission. An app acts by this one, and shows nothing that is for those above. */
 export const rankFor = (permission: Permission): Role =>

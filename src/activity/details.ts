@@ -25,6 +25,7 @@ const SHAPES = {
   left: { left: count() },
   mail: { mail_id: id() },
   client: { client_id: id(), name: word(), scopes: z.array(z.string()).optional(), session_id: id() },
+  key: { key_id: id(), name: word(), permissions: z.array(z.string()).optional() },
   run: { run: id(), removed: counts(), failed: z.array(z.string()).optional() },
 } as const
 
@@ -79,6 +80,9 @@ const SHAPE_OF: Record<Action, keyof typeof SHAPES | 'none'> = {
   'client.deleted': 'client',
   'consent.given': 'client',
   'consent.withdrawn': 'client',
+  'api_key.created': 'key',
+  'api_key.rotated': 'key',
+  'api_key.revoked': 'key',
   'cleanup.ran': 'run',
 }
 

@@ -53,6 +53,9 @@ export const ACTIONS = {
   'client.deleted': 'security',
   'consent.given': 'security',
   'consent.withdrawn': 'security',
+  'api_key.created': 'security',
+  'api_key.rotated': 'security',
+  'api_key.revoked': 'security',
   'cleanup.ran': 'noise',
 } as const satisfies Record<string, 'security' | 'noise'>
 

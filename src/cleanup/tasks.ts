@@ -2,6 +2,7 @@ import { type SQL, sql, type Table } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { ACTIONS, type Action, activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
+import { apiKeys } from '../api-keys/models.ts'
 import { challenges } from '../challenges/models.ts'
 import type { Resources } from '../context.ts'
 import { resends } from '../database/models.ts'
@@ -42,6 +43,8 @@ const RESENDS_KEPT_MS = DAY_MS
 const CHALLENGES_KEPT_MS = HOUR_MS
 /** Whoever brings a code again within a day ends what it gave. */
 const CODES_KEPT_MS = DAY_MS
+/** Whoever wonders why a program is refused finds its key in the list. */
+const EXPIRED_KEYS_KEPT_MS = 30 * DAY_MS
 const INVITATIONS_KEPT_MS = 30 * DAY_MS
 /** A day longer than any is good. The id is its time, as a mail's is. */
 const LINKS_KEPT_MS = Math.max(...Object.values(LIFETIME_MS)) + DAY_MS
@@ -74,6 +77,11 @@ export function tasksOf(resources: Resources): Record<string, Task> {
     idempotency_keys: removal(idempotencyKeys, 'rowid', sql`created_at < ${now - IDEMPOTENCY_MS}`),
     resends: removal(resends, 'batch_id', sql`batch_id < ${firstIdAt(now - RESENDS_KEPT_MS)}`),
     challenges: removal(challenges, 'id', sql`id < ${firstIdAt(now - CHALLENGES_KEPT_MS)}`),
+    api_keys: removal(
+      apiKeys,
+      'id',
+      sql`expires_at < ${now - EXPIRED_KEYS_KEPT_MS} AND expires_at IS NOT NULL`,
+    ),
     oauth_codes: removal(oauthCodes, 'id', sql`id < ${firstIdAt(now - CODES_KEPT_MS)}`),
     consents: removal(
       oauthGrants,

@@ -34,6 +34,7 @@ const PURPOSES = [
   'oauth_asked',
   'oauth_logout',
   'oauth_pushed',
+  'api_key',
 ] as const
 
 /** What is wrong with one setting, without its value: "is missing". */

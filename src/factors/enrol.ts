@@ -36,7 +36,7 @@ export interface Own {
 export async function readOwn(resources: Resources, actor: Claims): Promise<Own> {
   const { db, config, now } = resources
   requireRecentLogin(actor, now)
-  const added = openAddedNotices(resources, actor.sid, actor.sub)
+  const added = openAddedNotices(resources, 'factors added', actor.sid, actor.sub)
   const {
     user: [user],
     state: [state],

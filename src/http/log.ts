@@ -36,7 +36,8 @@ export function logRequest(c: Context, setting: LogSetting, { startedAt, ...spen
   const { status } = c.res
   const level = status >= 500 ? 'error' : status >= 400 ? 'warn' : 'info'
   if (setting === 'errors' && level !== 'error') return
-  const actor: { sub?: string; sid?: string } = c.get('actor') ?? c.get('loggedAs') ?? {}
+  const actor: { sub?: string; sid?: string; key?: { id: string } } =
+    c.get('actor') ?? c.get('loggedAs') ?? {}
   log(level, {
     // What was answered; where that is the caller's own id, the history has ours.
     request_id: c.get('givenRequestId') ?? c.get('requestId'),
@@ -50,7 +51,8 @@ export function logRequest(c: Context, setting: LogSetting, { startedAt, ...spen
     ms: Date.now() - startedAt,
     ...spent,
     actor: actor.sub,
-    session: actor.sid,
+    session: actor.key ? undefined : actor.sid,
+    key: actor.key?.id,
     ...(level === 'error' && { cause: problem?.cause }),
   })
 }

@@ -29,6 +29,8 @@ export const KINDS = {
   totp_removed: { purpose: 'disown_factor', ...NOTICE, isAsked: true },
   passkey_added: { purpose: 'disown_factor', ...NOTICE, isAsked: true },
   passkey_removed: { purpose: 'disown_factor', ...NOTICE, isAsked: true },
+  api_key_added: { purpose: null, page: '/account/apps', ...NOTICE, isAsked: true },
+  api_key_rotated: { purpose: null, page: '/account/apps', ...NOTICE, isAsked: true },
   new_device: { purpose: 'disown_session', ...NOTICE, isAsked: true },
   factor_locked: { purpose: null, page: '/forgot', ...NOTICE },
   factors_reset: { purpose: null, page: '/account/security', ...NOTICE },

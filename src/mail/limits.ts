@@ -19,8 +19,8 @@ export const MAILS_OF_ACTOR = 30
 export const MAILS_OF_MANAGER = 1000
 /** How often in an hour a user is told the same of what one who manages does to them, or a session of theirs does. */
 const NOTICES_ALIKE = 3
-/** How many factors one session adds in an hour: each is told, with a link that takes it back. */
-const FACTORS_ADDED = 20
+/** How many factors, or secrets of keys, one session adds in an hour: each is told. */
+const ADDED = 20
 /** How often in a day a user is told of a new device: of clients that know of device tokens, and of those that do not. */
 const NEW_DEVICES = { known: 10, unknown: 1 } as const
 
@@ -133,15 +133,20 @@ export function openNotices(resources: Resources, kind: MailKind, by: string, us
 }
 
 /**
- * The same of factors that a session adds. Only the mail has the link that takes one back, so one that would not be told
+ * The same of factors, or keys, that a session adds. What opens an account is never added untold, so one that would not be
  * is not added: `mayAdd` is a condition of the change, and `spent` is for a read before it, and for `assertMayAdd`, which
  * throws 429 `too_many_attempts`.
  */
-export function openAddedNotices(resources: Resources, sessionId: string, userId: string) {
+export function openAddedNotices(
+  resources: Resources,
+  what: 'factors added' | 'keys made',
+  sessionId: string,
+  userId: string,
+) {
   const { now } = resources
   const added = {
-    key: counterKey(resources, 'mail', `factors added by ${sessionId}`, userId),
-    limit: FACTORS_ADDED,
+    key: counterKey(resources, 'mail', `${what} by ${sessionId}`, userId),
+    limit: ADDED,
   }
   return {
     told: noticesOf(resources, added),

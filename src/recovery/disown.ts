@@ -1,6 +1,7 @@
 import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { hasUsablePasskey } from '../access/can-sign-in.ts'
 import { type Action, activityLogs } from '../activity/models.ts'
+import { apiKeys } from '../api-keys/models.ts'
 import type { Config } from '../config/main.ts'
 import type { Resources } from '../context.ts'
 import { factors, recoveryCodes } from '../factors/models.ts'
@@ -24,7 +25,7 @@ import { selectSubject } from './mail-link.ts'
 import type { DisownFactor, FactorDisowned } from './schemas.ts'
 
 /**
- * "This was not me": ends the session that the mail spoke of, for whoever reads it, with all that apps were given by it.
+ * "This was not me": ends the session that the mail spoke of, for whoever reads it, with all that apps were given by it, and the keys that it made.
  * Its device is a stranger again, and every other with it, as nothing tells which it was: the next sign-in is told too.
  *
  * @throws 400 `invalid_link`.
@@ -42,6 +43,7 @@ export async function disownSession(resources: Resources, input: { token: string
       reliesOn: isSamePerson(user),
       alsoWrite: (isDone) => [
         revokeSessions(now, 'ended', and(eq(sessions.id, id), eq(sessions.user_id, user.id), isDone)),
+        sql`DELETE FROM ${apiKeys} WHERE user_id = ${user.id} AND session_id = ${id} AND ${isDone}`,
         // What was let go on without it, too: whoever let it was not the user.
         revokeSessions(
           now,
@@ -82,6 +84,7 @@ export async function disownFactor(resources: Resources, input: DisownFactor): P
     reliesOn: isSamePerson(user),
     endsTokens: true,
     endsSessions: { reason: 'ended' },
+    endsKeys: true,
   } satisfies Partial<Change>
   const by = byToken(token, resources.now)
   if (!may_go) {

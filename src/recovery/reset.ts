@@ -53,6 +53,7 @@ export async function replacePassword(resources: Resources, user: User, newPassw
     endsTokens: true,
     forgetsDevices: true,
     endsSessions: { reason: 'password_changed' },
+    endsKeys: true,
     // The first proof of an address: whoever made the account may have been somebody else.
     voidsWaysIn: user.email_verified_at === null,
     mails: (isDone) => [enqueueNotice(resources, 'password_changed', user, isDone)],

@@ -1,6 +1,7 @@
 import { importJWK, type JWTHeaderParameters, jwtVerify, SignJWT } from 'jose'
 import { v7 as uuidv7 } from 'uuid'
 import * as z from 'zod'
+import type { Permission } from '../access/permissions.ts'
 import type { Config } from '../config/main.ts'
 import type { JwtKeys } from '../crypto/jwt-keys.ts'
 import { isYoung } from '../database/lag.ts'
@@ -52,6 +53,18 @@ export type Claims = Of<typeof Claims> & {
   readonly turn?: number
   /** Where an app or a service acts: see client-tokens.ts. */
   readonly client?: ActingClient
+  /** Where a key acts: see access/api-keys.ts. */
+  readonly key?: ActingKey
+}
+
+interface ActingKey {
+  id: string
+  /** Of its secret. */
+  digest: string
+  /** What the request needs, as far as it has come: looked up with what it asks for. */
+  needs: Set<Permission>
+  /** Whether its owner must have proved two factors as it was made. */
+  mustBeTwofold: boolean
 }
 
 interface ActingClient {

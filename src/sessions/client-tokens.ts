@@ -1,5 +1,6 @@
-import { and, eq, inArray, type SQL, sql } from 'drizzle-orm'
+import { and, eq, inArray, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
 import { hasPermission, type Permission, scopesWithin } from '../access/permissions.ts'
+import { apiKeys } from '../api-keys/models.ts'
 import type { Resources } from '../context.ts'
 import { build, databaseNow, type Places, prepare, type RowsOf } from '../database/statements.ts'
 import { oauthClients, oauthGrants } from '../oauth/models.ts'
@@ -173,6 +174,28 @@ const liveService = ({ epoch, client }: Claims, now: number) => {
       AND ${inArray(users.role, roles)} AND ${hasAll(sql`${oauthClients.scopes}`, client!.scopes)})`
 }
 
-/** A condition for writes: that an app's or a service's token still counts, with all that it may do. */
+/** A condition on a key: that this is the digest of a secret of it, and that it has not expired. */
+export const isSecretOfKey = (digest: SQL | string): SQL =>
+  sql`(${apiKeys.secret_hash} = ${digest} OR (${apiKeys.former_secret_hash} = ${digest} AND ${apiKeys.former_secret_until} > ${databaseNow}))
+    AND (${apiKeys.expires_at} IS NULL OR ${apiKeys.expires_at} > ${databaseNow})`
+
+/** Made when the write is, as it is known by then what the request needs of the key and of its owner. */
+const liveKey = ({ sub, key }: Claims, now: number): SQLWrapper => ({
+  getSQL(): SQL {
+    const { id, digest, needs, mustBeTwofold } = key!
+    const permissions = [...needs]
+    const roles = ROLES.filter((role) => permissions.every((permission) => hasPermission(role, permission)))
+    return sql`EXISTS (SELECT 1 FROM ${apiKeys} JOIN ${users} ON ${users.id} = ${apiKeys.user_id} AND ${userIsActive(now)}
+      WHERE ${apiKeys.id} = ${id} AND ${apiKeys.user_id} = ${sub} AND ${isSecretOfKey(digest)}
+        AND ${inArray(users.role, roles)} AND ${hasAll(sql`${apiKeys.permissions}`, permissions)}
+        AND ${mustBeTwofold ? sql`instr(${apiKeys.amr}, '"mfa"') > 0` : sql`1`})`
+  },
+})
+
+/** A condition for writes: that what an app, a service or a key has brought still counts, with all that it may do. */
 export const clientIsLive = (claims: Claims, now: number): SQL =>
-  claims.client?.isService ? liveService(claims, now) : liveClientSession(claims, now)
+  claims.key
+    ? sql`${liveKey(claims, now)}`
+    : claims.client?.isService
+      ? liveService(claims, now)
+      : liveClientSession(claims, now)

@@ -76,7 +76,7 @@ function assertLive<Row extends Found>(row: Row | undefined): Row {
  * role raises the epoch, it also pins the role that the permission was given for.
  */
 export const tokenIsLive = (claims: Claims, now: number): SQL =>
-  claims.client
+  claims.client || claims.key
     ? clientIsLive(claims, now)
     : sql`(EXISTS ${liveSession({ ...claims, now })} AND ${isOfTurn(claims)})`
 

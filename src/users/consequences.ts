@@ -2,6 +2,7 @@ import { and, eq, isNull, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { type Action, activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
+import { apiKeys } from '../api-keys/models.ts'
 import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/statements.ts'
 import { factors, recoveryCodes } from '../factors/models.ts'
@@ -54,6 +55,8 @@ export interface Change {
   reliesOn?: SQL | undefined
   /** Whatever could enter the account so far is void: links too. */
   voidsWaysIn?: boolean
+  /** Every key of the user ends, as with an account that is closed. */
+  endsKeys?: boolean
   /** Every factor of the user goes, with the recovery codes. */
   removesFactors?: boolean
   /** Links that die, beside those that any change of its kind ends. */
@@ -118,6 +121,7 @@ export function consequences(
       : []),
     ...(change.removesFactors || change.voidsWaysIn ? removeFactorsOf(row.id, isDone) : []),
     ...(change.voidsWaysIn ? [removeGrants(row.id, isDone)] : []),
+    ...(change.endsKeys || change.voidsWaysIn || closes ? [removeKeys(row.id, isDone)] : []),
     ...(set.failed_factors === 0 ? [openTally(resources, 'locked_factor', row.id).forget(isDone)] : []),
     ...(erases ? eraseTraces(resources, row.id) : []),
   ]
@@ -127,18 +131,22 @@ export function consequences(
 const removeGrants = (userId: string, isDone: SQL) =>
   sql`DELETE FROM ${oauthGrants} WHERE user_id = ${userId} AND ${isDone}`
 
+const removeKeys = (userId: string, isDone: SQL) =>
+  sql`DELETE FROM ${apiKeys} WHERE user_id = ${userId} AND ${isDone}`
+
 /** Whatever somebody has to prove themselves with beside their password. */
 const removeFactorsOf = (userId: string, isDone: SQL): Statement[] =>
   [factors, recoveryCodes, passkeys].map(
     (table) => sql`DELETE FROM ${table} WHERE user_id = ${userId} AND ${isDone}`,
   )
 
-/** What an undo takes away with it: the factors and recovery codes that were added since (epoch ms), by whomever. */
+/** What an undo takes away with it: the factors, recovery codes and keys that were added since (epoch ms), by whomever. */
 export const removeFactorsSince = (userId: string, since: number, isDone: SQL): Statement[] => [
   sql`DELETE FROM ${passkeys} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
   sql`DELETE FROM ${factors} WHERE user_id = ${userId} AND confirmed_at >= ${since} AND ${isDone}`,
   sql`DELETE FROM ${oauthGrants} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
   sql`DELETE FROM ${recoveryCodes} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
+  sql`DELETE FROM ${apiKeys} WHERE user_id = ${userId} AND rotated_at >= ${since} AND ${isDone}`,
 ]
 
 /** A user as a change leaves them, as far as their address goes. */
@@ -234,6 +242,7 @@ export function deleteSquatter(
       record(resources, event, sql`EXISTS (${squatter})`),
       revokeSessions(now, 'account_closed', sql`user_id = (${squatter})`),
       voidTokens(now, WAYS_IN, sql`subject_id = (${squatter})`),
+      sql`DELETE FROM ${apiKeys} WHERE user_id = (${squatter})`,
       build
         .update(users)
         .set({

@@ -1,5 +1,6 @@
 import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { type Action, activityLogs, IS_OF_OTHERS } from '../activity/models.ts'
+import { apiKeys } from '../api-keys/models.ts'
 import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/statements.ts'
 import { factors, recoveryCodes } from '../factors/models.ts'
@@ -34,7 +35,9 @@ const LATE_WRITES_MS = MINUTE_MS
 
 /** Members of details that name nobody. All others go. */
 const IMPERSONAL =
-  'role until reason session_id invitation_id client_id scopes count code terms_version'.split(' ')
+  'role until reason session_id invitation_id client_id key_id scopes permissions count code terms_version'.split(
+    ' ',
+  )
 
 /** What is looked through, in this order; the history first, as it tells what to look for. */
 const STAGES = [
@@ -71,7 +74,7 @@ export function eraseUser(resources: Resources, id: string, isDone: SQL): Statem
         CASE WHEN ${hadRank} THEN ${now + config.ACTIVITY_NOISE_DAYS * DAY_MS} END, ${now}
       FROM ${users} WHERE id = ${id} AND ${isDone} ON CONFLICT DO NOTHING`,
     build.delete(users).where(and(eq(users.id, id), isDone)),
-    ...[factors, recoveryCodes, passkeys, oauthGrants].map(
+    ...[factors, recoveryCodes, passkeys, oauthGrants, apiKeys].map(
       (table) => sql`DELETE FROM ${table} WHERE user_id = ${id} AND ${isDone}`,
     ),
   ]

@@ -6,6 +6,7 @@ import { type ActivityLog, activityLogs, IS_OF_OTHERS } from '../activity/models
 import { Activity } from '../activity/schemas.ts'
 import { record } from '../activity/service.ts'
 import { visibleTo, withoutOthers } from '../activity/visibility.ts'
+import { apiKeys } from '../api-keys/models.ts'
 import type { Resources } from '../context.ts'
 import { rowExists } from '../database/statements.ts'
 import { factors, recoveryCodes } from '../factors/models.ts'
@@ -54,6 +55,7 @@ export const UserExport = lazy(() =>
       passkeys: rowsOf(passkeys),
       oauth_grants: rowsOf(oauthGrants),
       oauth_clients: rowsOf(oauthClients),
+      api_keys: rowsOf(apiKeys),
     })
     .meta({ id: 'UserExport' }),
 )
@@ -143,6 +145,7 @@ function sourcesOf(id: string): Source[] {
     of('factors', factors, sql`user_id = ${id}`, ['user_id']),
     of('recovery_codes', recoveryCodes, sql`user_id = ${id}`, ['hash']),
     of('passkeys', passkeys, sql`user_id = ${id}`, ['rp_id', 'id']),
+    of('api_keys', apiKeys, sql`user_id = ${id}`, ['id']),
     of('oauth_grants', oauthGrants, sql`user_id = ${id}`, ['client_id']),
     of('oauth_clients', oauthClients, sql`owner_id = ${id}`, ['id']),
     of('oauth_clients', oauthClients, sql`created_by = ${id} AND owner_id IS NOT ${id}`, ['id']),

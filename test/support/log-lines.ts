@@ -21,7 +21,9 @@ for (const level of LEVELS) {
 
 /** Everything that may stand in the line of a request. */
 const MEMBERS = new Set(
-  'level request_id own_id method route status code reason ms trips retries actor session cause'.split(' '),
+  'level request_id own_id method route status code reason ms trips retries actor session key cause'.split(
+    ' ',
+  ),
 )
 /** Answers that are the same for every reason: the log knows it. */
 const BLAND = /^(unauthenticated|invalid_token|invalid_refresh_token|session_revoked)$/

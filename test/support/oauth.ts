@@ -16,6 +16,10 @@ export const WHO_OF_APPS = {
   'GET /v1/auth/grants': 'signed in',
   'PATCH /v1/auth/grants/:id': 'signed in',
   'DELETE /v1/auth/grants/:id': 'signed in',
+  'GET /v1/api_keys': 'signed in',
+  'POST /v1/api_keys': 'signed in',
+  'POST /v1/api_keys/:id/rotate': 'signed in',
+  'DELETE /v1/api_keys/:id': 'signed in',
   'GET /v1/oauth_clients': 'admin',
   'POST /v1/oauth_clients': 'admin',
   'GET /v1/oauth_clients/:id': 'admin',
@@ -66,6 +70,7 @@ export const requestsOfApps = (open: () => Api) => {
     'POST /oauth/introspect': async () => ['/oauth/introspect', await form({ token: 'x' })],
     'POST /oauth/revoke': async () => ['/oauth/revoke', await form({ token: 'x' })],
     'GET /v1/auth/grants': async () => ['/v1/auth/grants'],
+    'GET /v1/api_keys': async () => ['/v1/api_keys'],
     'GET /v1/oauth_clients': async () => ['/v1/oauth_clients'],
     'POST /v1/oauth_clients': async () => [
       '/v1/oauth_clients',

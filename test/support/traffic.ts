@@ -122,6 +122,13 @@ async function oneself(api: Api, visit: Visit) {
   await visit('PATCH /v1/auth/grants/:id', { ...by, id: grantId, body: { scopes: ['openid'] } })
   await visit('DELETE /v1/auth/grants/:id', { ...by, id: grantId })
   await api.sql('DELETE FROM oauth_clients WHERE id = ?', [client.client_id])
+  await api.sql('UPDATE users SET email_verified_at = 1 WHERE id = ?', [ada.id])
+  const made = await visit('POST /v1/api_keys', { ...by, body: { name: 'Report', permissions: [] } })
+  const { id: keyId, key } = made.body as { id: string; key: string }
+  await visit('GET /v1/api_keys', by)
+  await visit('GET /v1/users/me', { token: key })
+  await visit('POST /v1/api_keys/:id/rotate', { ...by, id: keyId })
+  await visit('DELETE /v1/api_keys/:id', { ...by, id: keyId })
   await visit('POST /v1/auth/logout_all', by)
   await visit('POST /v1/auth/logout', by)
   const eve = await api.actor()

@@ -1,5 +1,5 @@
 import { and, sql } from 'drizzle-orm'
-import { forbidden } from '../../access/errors.ts'
+import { forbidden, insufficientScope } from '../../access/errors.ts'
 import { requireRecentLogin } from '../../access/guards.ts'
 import { allows, outranks } from '../../access/permissions.ts'
 import { record } from '../../activity/service.ts'
@@ -99,6 +99,7 @@ export function updating(acting: Acting, { revoke_old: revokesOld = false, ...in
       details: asWritten(row, { ...others, ...(revokesOld && { revoke_old: true }) }),
       endsTokens: true,
       endsSessions: { reason: 'ended' },
+      endsKeys: revokesOld,
       voids: ['verify_email', ...(revokesOld ? (['undo_email_change', 'disown_factor'] as const) : [])],
       alsoWrite: (isDone) => (role ? [record(acting, roleChanged, isDone)] : []),
       ...(acting.send && {
@@ -195,6 +196,7 @@ export const softDeletion = (row: User, now: number): Change => ({
 
 /** Asked here as well as at the route: pages and bulk actions come by other ways. */
 function requireToDelete({ actor }: Acting) {
+  if (actor.key) throw insufficientScope()
   if (!allows(actor, 'users:delete')) throw forbidden()
 }
 

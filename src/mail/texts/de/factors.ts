@@ -8,6 +8,24 @@ export const factors: typeof English = {
       'Wenn du es nicht warst, gib diesen Code niemandem, und setz ein neues Passwort.',
     ],
   }),
+  api_key_added: ({ organisation }) => ({
+    subject: `Für dein Konto bei ${organisation} wurde ein Schlüssel erstellt`,
+    paragraphs: [
+      `Damit kann ein Programm bei ${organisation} für dich handeln, ohne dein Passwort.`,
+      'Wenn du es nicht warst, widerruf ihn auf der Seite deiner Apps. Wenn du dich nicht anmelden kannst, setz per E-Mail ein neues Passwort: Damit enden alle Schlüssel.',
+    ],
+    button: 'Meine Schlüssel ansehen',
+    happened: 'Erstellt',
+  }),
+  api_key_rotated: ({ organisation }) => ({
+    subject: `Ein Schlüssel deines Kontos bei ${organisation} wurde erneuert`,
+    paragraphs: [
+      `Ein Schlüssel, mit dem ein Programm bei ${organisation} für dich handelt, wurde erneuert. Der bisherige gilt noch einen Tag.`,
+      'Wenn du es nicht warst, widerruf ihn auf der Seite deiner Apps. Wenn du dich nicht anmelden kannst, setz per E-Mail ein neues Passwort: Damit enden alle Schlüssel.',
+    ],
+    button: 'Meine Schlüssel ansehen',
+    happened: 'Erstellt',
+  }),
   totp_added: ({ organisation }) => ({
     subject: `Eine Authenticator-App wurde deinem Konto bei ${organisation} hinzugefügt`,
     paragraphs: [

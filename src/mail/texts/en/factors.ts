@@ -8,6 +8,24 @@ export const factors = {
       'If it was not you, give this code to nobody and set a new password.',
     ],
   }),
+  api_key_added: ({ organisation }) => ({
+    subject: `A key was made for your account at ${organisation}`,
+    paragraphs: [
+      `With it a program can act for you at ${organisation}, without your password.`,
+      'If it was not you, revoke it on the page of your apps. If you cannot sign in, set a new password by mail: that ends every key.',
+    ],
+    button: 'Look at my keys',
+    happened: 'Made',
+  }),
+  api_key_rotated: ({ organisation }) => ({
+    subject: `A key of your account at ${organisation} has a new secret`,
+    paragraphs: [
+      `A key by which a program acts for you at ${organisation} was made anew. The former one works for a day more.`,
+      'If it was not you, revoke it on the page of your apps. If you cannot sign in, set a new password by mail: that ends every key.',
+    ],
+    button: 'Look at my keys',
+    happened: 'Made',
+  }),
   totp_added: ({ organisation }) => ({
     subject: `An authenticator app was added to your account at ${organisation}`,
     paragraphs: [

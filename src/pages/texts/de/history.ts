@@ -5,6 +5,7 @@ const role = (value: unknown) =>
   ({ user: 'Mitglied', manager: 'Verwaltung', admin: 'Administration' })[String(value)] ?? String(value)
 const change = (details: Record<string, unknown>, name: string) =>
   details[name] as { from?: unknown; to?: unknown } | undefined
+const key = ({ name }: Record<string, unknown>) => (name ? `„${name}“` : 'von jemandem')
 const app = ({ name }: Record<string, unknown>) => (name ? `App „${name}“` : 'App')
 
 export const history: typeof English = {
@@ -63,6 +64,9 @@ export const history: typeof English = {
     'client.updated': 'App geändert',
     'client.secret_rotated': 'Geheimnis einer App erneuert',
     'client.deleted': 'App entfernt',
+    'api_key.created': 'Schlüssel erstellt',
+    'api_key.rotated': 'Schlüssel erneuert',
+    'api_key.revoked': 'Schlüssel widerrufen',
     'consent.given': 'App zugelassen',
     'consent.withdrawn': 'App nicht mehr zugelassen',
     'cleanup.ran': 'Aufgeräumt',
@@ -131,6 +135,9 @@ export const history: typeof English = {
     'client.updated': ({ actor, details }) => `${app(details)} geändert durch ${actor}`,
     'client.secret_rotated': ({ actor, details }) => `Neues Geheimnis für ${app(details)} durch ${actor}`,
     'client.deleted': ({ actor, details }) => `${app(details)} entfernt durch ${actor}`,
+    'api_key.created': ({ actor, details }) => `Schlüssel ${key(details)} erstellt durch ${actor}`,
+    'api_key.rotated': ({ actor, details }) => `Schlüssel ${key(details)} erneuert durch ${actor}`,
+    'api_key.revoked': ({ actor, details }) => `Schlüssel ${key(details)} widerrufen durch ${actor}`,
     'consent.given': ({ actor, details }) => `${app(details)} zugelassen durch ${actor}`,
     'consent.withdrawn': ({ actor, details }) => `Zulassung zurückgenommen durch ${actor}: ${app(details)}`,
     'cleanup.ran': () => 'Roster hat aufgeräumt',

@@ -13,6 +13,7 @@ const role = (value: unknown) =>
   ({ user: 'a user', manager: 'a manager', admin: 'an administrator' })[String(value)] ?? String(value)
 const change = (details: Record<string, unknown>, name: string) =>
   details[name] as { from?: unknown; to?: unknown } | undefined
+const key = ({ name }: Record<string, unknown>) => (name ? `“${name}”` : 'of somebody')
 const app = ({ name }: Record<string, unknown>) => (name ? `the app “${name}”` : 'an app')
 
 export const history = {
@@ -71,6 +72,9 @@ export const history = {
     'client.updated': 'App changed',
     'client.secret_rotated': 'Secret of an app replaced',
     'client.deleted': 'App removed',
+    'api_key.created': 'Key made',
+    'api_key.rotated': 'Key renewed',
+    'api_key.revoked': 'Key revoked',
     'consent.given': 'App allowed',
     'consent.withdrawn': 'App no longer allowed',
     'cleanup.ran': 'Clean-up',
@@ -145,6 +149,9 @@ export const history = {
     'client.updated': ({ actor, details }) => `${actor} changed ${app(details)}`,
     'client.secret_rotated': ({ actor, details }) => `${actor} made a new secret for ${app(details)}`,
     'client.deleted': ({ actor, details }) => `${actor} removed ${app(details)}`,
+    'api_key.created': ({ actor, details }) => `${actor} made the key ${key(details)}`,
+    'api_key.rotated': ({ actor, details }) => `${actor} renewed the key ${key(details)}`,
+    'api_key.revoked': ({ actor, details }) => `${actor} revoked the key ${key(details)}`,
     'consent.given': ({ actor, details }) => `${actor} allowed ${app(details)}`,
     'consent.withdrawn': ({ actor, details }) => `${actor} no longer allows ${app(details)}`,
     'cleanup.ran': ({ actor }) => `${actor} cleaned up`,

@@ -1,0 +1,55 @@
+import * as z from 'zod'
+import { KEY_PERMISSIONS } from '../access/permissions.ts'
+import { listOf } from '../http/pagination.ts'
+import { DisplayName } from '../users/schemas.ts'
+import { Id, Time, TimeInput } from '../values/ids.ts'
+import { lazy, type Of } from '../values/lazy.ts'
+
+export const CreateApiKey = lazy(() =>
+  z
+    .strictObject({
+      name: DisplayName().meta({ description: 'What it is for.' }),
+      permissions: z
+        .array(z.enum(KEY_PERMISSIONS))
+        .max(KEY_PERMISSIONS.length)
+        .refine((permissions) => new Set(permissions).size === permissions.length, 'Has one twice.')
+        .meta({ description: 'What it may do, of what you may: it never does more than you may then.' }),
+      expires_at: TimeInput().nullable().default(null).meta({ description: 'Null: never.' }),
+    })
+    .meta({ id: 'CreateApiKey' }),
+)
+export type CreateApiKey = Of<typeof CreateApiKey>
+
+export const ApiKey = lazy(() =>
+  z
+    .object({
+      id: Id(),
+      name: z.string(),
+      permissions: z.array(z.string()),
+      expires_at: Time().nullable(),
+      created_at: Time(),
+      rotated_at: Time().meta({ description: 'When its present secret was made.' }),
+      former_until: Time()
+        .nullable()
+        .meta({ description: 'Until when the secret before that is good too; null where there is none.' }),
+      last_used_at: Time()
+        .nullable()
+        .meta({ description: 'Up to five minutes ago it may have been used since.' }),
+    })
+    .meta({ id: 'ApiKey' }),
+)
+export type ApiKey = Of<typeof ApiKey>
+
+export const ApiKeyWithSecret = lazy(() =>
+  ApiKey()
+    .extend({
+      key: z.string().meta({
+        description:
+          '`rk_…`, for the header `Authorization: Bearer`. Shown this once; we keep its digest alone.',
+      }),
+    })
+    .meta({ id: 'ApiKeyWithSecret' }),
+)
+export type ApiKeyWithSecret = Of<typeof ApiKeyWithSecret>
+
+export const ApiKeyList = lazy(() => listOf(ApiKey()).meta({ id: 'ApiKeyList' }))
