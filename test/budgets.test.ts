@@ -72,7 +72,7 @@ testOfRedis('Every request stays within its budget of trips, calls and rows', as
     ['POST /v1/auth/change_email', 2, 4, 0, 54, 27, { token: eve.token, body: moved }],
     ['POST /v1/invitations', 1, 3, 0, 45, 28, { token: admin.token, body: { email: newAddress() } }],
     ['GET /v1/invitations', 1, 1, 0, 4, 0, { token: admin.token }],
-    [`POST /v1/users/${eve.id}/disable`, 2, 2, 1, 45, 21, { token: admin.token, body: { reason: 'left' } }],
+    [`POST /v1/users/${eve.id}/disable`, 2, 2, 1, 46, 21, { token: admin.token, body: { reason: 'left' } }],
     ['POST /v1/auth/logout', 1, 1, 1, 7, 6, { token: ada.token }],
   ]
   await api.send('GET', '/ready') // Once a minute it writes a row, in a trip of its own.
