@@ -12,6 +12,7 @@ import { authRoutes } from './auth/routes.ts'
 import { emailCodeRoutes } from './auth/ways/email-code-routes.ts'
 import { bulkRoutes } from './bulk/routes.ts'
 import { ConfigError, configOf } from './config/main.ts'
+import { devicePages } from './consent/device-routes.tsx'
 import { consentRoutes } from './consent/routes.tsx'
 import { consoleRoutes } from './console/routes.tsx'
 import { type AppEnv, openForRequest } from './context.ts'
@@ -171,6 +172,7 @@ const routes = new Hono<AppEnv>()
   // Before the pages, whose errors are pages.
   .route('/', endpointRoutes)
   .route('/', consentRoutes)
+  .route('/', devicePages)
   .route('/', docsRoutes)
   .route('/', brandRoutes)
   .route('/', signinRoutes)

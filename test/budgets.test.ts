@@ -1,4 +1,5 @@
 import { expect } from 'vitest'
+import { DEVICE_CODE } from '../src/oauth/models.ts'
 import { makeFormToken } from '../src/pages/forms.ts'
 import { actionOf, begin, shownBy } from './openid/support.ts'
 import { type Api, type Options, openApi, PASSWORD } from './support/api.ts'
@@ -182,6 +183,36 @@ testOfRedis('So does what a key asks for, and making one', async () => {
     [`POST /v1/api_keys/${id}/rotate`, 2, 4, 0, 34, 15, { token }],
     ['GET /v1/api_keys', 1, 1, 0, 4, 0, { token }],
     [`DELETE /v1/api_keys/${id}`, 2, 2, 0, 12, 5, { token }],
+  ])
+})
+
+testOfRedis('So does a device without a browser', async () => {
+  const own = await freshUpstreams()
+  const api = openApi({ ...own.bindings, DEBUG_TIMING: 'on' })
+  const ada = await api.person({ email_verified_at: 1, password_hash: null })
+  const { cookie, binding } = await signedIn(api, ada)
+  const headers = { cookie }
+  const form_token = makeFormToken({ config: api.config(), now: Date.now() }, binding)
+  const cli = await addApp(api, { type: 'public', grants: [DEVICE_CODE], redirect_uris: [] })
+  const ofCli = (fields: Record<string, string>) => ({
+    raw: new URLSearchParams({ client_id: cli.client_id, ...fields }),
+  })
+  const begun = await api.send('POST', '/oauth/device_authorization', ofCli({ scope: 'openid' }))
+  const { device_code, user_code } = begun.body as Record<string, string>
+  const poll = ofCli({ grant_type: DEVICE_CODE, device_code: device_code! })
+  const typed = { headers, raw: new URLSearchParams({ form_token, code: user_code! }) }
+  const { text } = await api.send('POST', '/device', typed)
+  const [device, shown] = ['device', 'shown'].map(
+    (name) => new RegExp(`name="${name}" value="([^"]*)"`).exec(text)![1]!,
+  )
+  const yes = new URLSearchParams({ form_token, device: device!, shown: shown!, decision: 'allow' })
+  await expectWithin(own, api, [
+    ['POST /oauth/device_authorization', 2, 2, 0, 5, 2, ofCli({ scope: 'openid' })],
+    ['POST /oauth/token', 1, 1, 0, 3, 0, poll],
+    // Counted before it is looked for, and taken back, as it was right.
+    ['POST /device', 2, 2, 0, 12, 3, typed],
+    ['POST /device', 3, 3, 0, 20, 9, { headers, raw: yes }],
+    ['POST /oauth/token', 2, 2, 0, 29, 9, poll],
   ])
 })
 

@@ -163,6 +163,22 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     updated_at: 'row',
   },
   oauth_codes: { id: 'neither', session_id: 'neither' },
+  // From where it was asked goes when somebody decides, and all of it within an hour.
+  oauth_device_codes: {
+    id: 'neither',
+    user_code: 'neither',
+    client_id: 'neither',
+    scope: 'neither',
+    ip: 'neither',
+    user_agent: 'neither',
+    country: 'neither',
+    decided_at: 'neither',
+    user_id: 'neither',
+    parent_id: 'neither',
+    epoch: 'neither',
+    auth_time: 'neither',
+    amr: 'neither',
+  },
   user_activity_logs: {
     id: 'neither',
     user_id: 'neither',

@@ -13,8 +13,8 @@ import { isPermission, outranks, type Permission, rankFor } from './permissions.
 /**
  * Lets an app or a service in to what it was let do, as `c.var.actor`. It is looked up first, as its token says no role.
  *
- * It acts by the lowest rank that has the permission, whoever signed in to it, and its login is never a recent one: so
- * what gives power away, or changes how an account is entered, is for nobody's app.
+ * It acts by the lowest rank that has the permission, whoever signed in to it, and its login is never a recent one (but see
+ * `PROVED_BY_DEVICE`): so what gives power away, or changes how an account is entered, is for nobody's app.
  *
  * @throws 401 `invalid_token`; 403 `insufficient_scope`, `factor_enrolment_required`.
  */
@@ -41,11 +41,23 @@ export async function enterAsClient(
     sid: token.sid ?? token.sub,
     // A service ranks as a manager at most.
     role: isService && outranks(rank, 'manager') ? 'manager' : rank,
-    auth_time: 0,
+    auth_time: provedFor(permission) ? (token.approved_at ?? 0) : 0,
     client: { id: token.client_id, scopes, isService },
   } satisfies Claims)
   await next()
 }
+
+/**
+ * Whoever says yes to a device proves who they are for what it is to do, and that counts as a recent login for ten
+ * minutes, for these permissions' routes alone: never for how an account is entered, a role, keys, apps or hooks.
+ */
+const PROVED_BY_DEVICE: readonly Permission[] = [
+  'users:delete',
+  'users:purge',
+  'users:export',
+  'activity:read',
+]
+const provedFor = (permission: Permission) => PROVED_BY_DEVICE.includes(permission)
 
 /** What of its scopes an app can use for whoever signed in to it: as a person they have no more than their role has. */
 async function scopesOfApp(resources: Resources, token: ClientClaims & { sid: string }): Promise<string[]> {

@@ -14,7 +14,7 @@ import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens, TAKES_BACK } from '../links/models.ts'
 import { LIFETIME_MS } from '../links/service.ts'
 import { outbox } from '../mail/models.ts'
-import { oauthClients, oauthCodes, oauthGrants } from '../oauth/models.ts'
+import { oauthClients, oauthCodes, oauthDeviceCodes, oauthGrants } from '../oauth/models.ts'
 import { sessions } from '../sessions/models.ts'
 import { throttles } from '../throttle/models.ts'
 import { endDisabling } from '../users/change.ts'
@@ -45,6 +45,8 @@ const CHALLENGES_KEPT_MS = HOUR_MS
 const CODES_KEPT_MS = DAY_MS
 /** Whoever wonders why a program is refused finds its key in the list. */
 const EXPIRED_KEYS_KEPT_MS = 30 * DAY_MS
+/** Longer than any waits. */
+const DEVICES_KEPT_MS = HOUR_MS
 const INVITATIONS_KEPT_MS = 30 * DAY_MS
 /** A day longer than any is good. The id is its time, as a mail's is. */
 const LINKS_KEPT_MS = Math.max(...Object.values(LIFETIME_MS)) + DAY_MS
@@ -83,6 +85,7 @@ export function tasksOf(resources: Resources): Record<string, Task> {
       sql`expires_at < ${now - EXPIRED_KEYS_KEPT_MS} AND expires_at IS NOT NULL`,
     ),
     oauth_codes: removal(oauthCodes, 'id', sql`id < ${firstIdAt(now - CODES_KEPT_MS)}`),
+    device_codes: removal(oauthDeviceCodes, 'id', sql`id < ${firstIdAt(now - DEVICES_KEPT_MS)}`),
     consents: removal(
       oauthGrants,
       'id',

@@ -35,6 +35,7 @@ const PURPOSES = [
   'oauth_logout',
   'oauth_pushed',
   'api_key',
+  'oauth_device',
 ] as const
 
 /** What is wrong with one setting, without its value: "is missing". */

@@ -17,12 +17,13 @@ import { markOf } from '../sessions/refresh-tokens.ts'
 import { lazy } from '../values/lazy.ts'
 import { readClient } from './clients/authenticate.ts'
 import { openCode } from './codes.ts'
+import { beginDevice, isDeviceOver, openDeviceCode } from './device/codes.ts'
 import { oauthError } from './errors.ts'
 import { claimsOf } from './id-tokens.ts'
 import { introspect, revoke } from './introspection.ts'
 import { metadataOf } from './metadata.ts'
 import { push } from './pushed.ts'
-import { answerToken } from './token.ts'
+import { answerToken } from './tokens/token.ts'
 
 const tag = 'oauth'
 
@@ -40,6 +41,17 @@ const TokenAnswer = lazy(() =>
 )
 const PushedRequest = lazy(() =>
   z.object({ request_uri: z.string(), expires_in: z.int() }).meta({ id: 'PushedRequest' }),
+)
+const DeviceAuthorization = lazy(() =>
+  z
+    .object({
+      device_code: z.string(),
+      user_code: z.string(),
+      verification_uri: z.string(),
+      expires_in: z.int(),
+      interval: z.int(),
+    })
+    .meta({ id: 'DeviceAuthorization', description: 'RFC 8628 section 3.2.' }),
 )
 const OAuthError = lazy(() =>
   z
@@ -115,9 +127,12 @@ const userInfoParts = (id: string, how: string) =>
     problems: [unauthenticated, invalidToken, insufficientScope],
   })
 
-/** Whose code it is that is brought: an app's server has one address for all who sign in to it. */
+/** Whose code it is that is brought: an app's server has one address for all who sign in to it, and a house for its devices. */
 async function findCode(c: Context<AppEnv>): Promise<Bearer | undefined> {
-  const { code } = await readForm(c).catch((): Record<string, string> => ({}))
+  const { code, device_code: ofDevice } = await readForm(c).catch((): Record<string, string> => ({}))
+  const device = ofDevice === undefined ? undefined : openDeviceCode(c.var.config, ofDevice)
+  if (device && !isDeviceOver({ id: device }, c.var.now))
+    return { id: `device code ${device}`, of: 'device codes' }
   const opened = code === undefined ? undefined : await openCode(c.var.config, code)
   return opened && { id: `code ${opened.id}`, of: markOf(opened.userId) }
 }
@@ -182,6 +197,19 @@ export const endpointRoutes = new Hono<AppEnv>()
     }),
     oauthForm,
     async (c) => c.json(await push(c.var, readClient(c, c.var.fields), c.var.fields), 201),
+  )
+  .post(
+    '/oauth/device_authorization',
+    operation({
+      id: 'authorizeDevice',
+      tag,
+      summary: 'Begins the sign-in of what has no browser (RFC 8628)',
+      description: 'Whoever uses it types the code at /device, within ten minutes.',
+      responses: { 200: DeviceAuthorization, ...REFUSED },
+      responseHeaders: REFUSED_HEADERS,
+    }),
+    oauthForm,
+    async (c) => c.json(await beginDevice(c.var, readClient(c, c.var.fields), c.var.fields)),
   )
   .get('/oauth/userinfo', userInfoParts('getUserInfo', ''), userInfo)
   .post('/oauth/userinfo', userInfoParts('postUserInfo', ', the token in a form'), userInfo)

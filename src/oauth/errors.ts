@@ -16,6 +16,10 @@ export type OAuthCode =
   | 'unsupported_grant_type'
   | 'unsupported_token_type'
   | 'invalid_scope'
+  // RFC 8628 section 3.5.
+  | 'authorization_pending'
+  | 'slow_down'
+  | 'expired_token'
   | AuthorizeError
 
 /** An answer at the endpoints that clients ask: `error` and `error_description`. */
@@ -53,3 +57,13 @@ export const grantNotFound = () =>
 
 export const scopeNotGranted = () =>
   new AppError(422, 'scope_not_granted', 'You have not let the app do that: only it can ask for more.')
+
+export const wrongUserCode = (cause?: unknown) =>
+  new AppError(422, 'wrong_user_code', 'There is no device that shows this code now.', { cause })
+export const deviceOver = () =>
+  new AppError(
+    409,
+    'device_over',
+    'This was decided already, or has taken too long. Begin again on the device.',
+  )
+export const mayNotUseApp = () => new AppError(403, 'may_not_use_app', 'This account may not use this app.')

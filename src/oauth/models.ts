@@ -2,7 +2,9 @@ import { sql } from 'drizzle-orm'
 import { index, integer, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
 
 export const CLIENT_TYPES = ['public', 'confidential'] as const
-export const GRANT_TYPES = ['authorization_code', 'refresh_token', 'client_credentials'] as const
+/** RFC 8628 section 3.4. */
+export const DEVICE_CODE = 'urn:ietf:params:oauth:grant-type:device_code'
+export const GRANT_TYPES = ['authorization_code', 'refresh_token', 'client_credentials', DEVICE_CODE] as const
 export type GrantType = (typeof GRANT_TYPES)[number]
 export const AUTH_METHODS = ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'] as const
 export const ID_TOKEN_ALGORITHMS = ['RS256', 'ES256'] as const
@@ -89,3 +91,30 @@ export const oauthCodes = sqliteTable('oauth_codes', {
   id: text().primaryKey(),
   session_id: text().notNull(),
 })
+
+/**
+ * Devices that wait for somebody to type the code that they show. The id is a UUIDv7, so also when it was asked for. From
+ * where is forgotten as soon as somebody has decided; `user_id` is who said yes, and null where they said no.
+ */
+export const oauthDeviceCodes = sqliteTable(
+  'oauth_device_codes',
+  {
+    id: text().primaryKey(),
+    user_code: text().notNull(),
+    client_id: text().notNull(),
+    /** What it asks for; then what it was let do. */
+    scope: text().notNull(),
+    ip: text(),
+    user_agent: text(),
+    country: text(),
+    decided_at: integer(),
+    user_id: text(),
+    /** Their own session, which the device's will be under; and their epoch then. */
+    parent_id: text(),
+    epoch: integer(),
+    /** When they had proved who they are (epoch seconds), and by what. */
+    auth_time: integer(),
+    amr: text(),
+  },
+  (table) => [uniqueIndex('oauth_device_codes_by_code').on(table.user_code)],
+)

@@ -90,6 +90,8 @@ const ClientClaims = lazy(() =>
       scope: z.string(),
       // The user's, or a service's own.
       epoch: z.int().nonnegative(),
+      // Of a device that somebody said yes to by a recent login (epoch seconds): in the first token of its session alone.
+      approved_at: z.int().nonnegative().optional(),
       role: z.undefined().optional(),
     })
     .readonly(),
@@ -153,6 +155,7 @@ export const signClientToken = (
     sid?: string
     auth_time?: number
     amr?: readonly string[]
+    approved_at?: number
   },
 ) => sign(config, now, claims)
 

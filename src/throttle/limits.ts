@@ -38,6 +38,8 @@ export const PER_MINUTE = {
   RATE_LIMIT_EXPORTS: 5,
   /** Refreshes of a session. */
   RATE_LIMIT_REFRESHES: 60,
+  /** What a device asks that waits for its user: every five seconds, and three more for clocks that differ. */
+  RATE_LIMIT_DEVICE_POLLS: 15,
 } as const
 
 export type LimitName = keyof typeof PER_MINUTE
@@ -56,6 +58,8 @@ const KINDS = [
   'unknown_address',
   'locked_account',
   'locked_factor',
+  /** Codes of devices that somebody has typed wrong. */
+  'user_code',
   /** Mails that a network asks for. */
   'mail',
 ] as const
@@ -76,6 +80,10 @@ export const PAUSE_MS = 15 * MINUTE_MS
 
 /** An account knows so many devices, the newest: whoever signs in again and again gets no more tries by it. */
 export const DEVICES_PER_ACCOUNT = 20
+
+/** Wrong codes of devices that somebody signed in may type (RFC 8628 section 5.1). */
+export const WRONG_USER_CODES = 5
+export const USER_CODES_WINDOW_MS = HOUR_MS
 
 /** What a network's failures are counted in; how many may be is a setting. */
 export const FAILURES_WINDOW_MS = HOUR_MS

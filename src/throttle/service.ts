@@ -206,7 +206,8 @@ export const NO_FAILURES = {
   failed_attempts: takingAllBack(users.failed_attempts),
 } as const
 
-const takeBackAt = (which: SQL, attemptId: string) =>
+/** Takes one attempt back, once. */
+export const takeBackAt = (which: SQL, attemptId: string) =>
   build
     .update(throttles)
     .set({

@@ -1,5 +1,6 @@
 import { v7 as uuidv7 } from 'uuid'
 import type { ClientWithSecret } from '../../src/oauth/clients/schemas.ts'
+import { DEVICE_CODE } from '../../src/oauth/models.ts'
 import { signClientToken } from '../../src/sessions/access-tokens.ts'
 import { makeRefreshToken } from '../../src/sessions/refresh-tokens.ts'
 import type { Api } from './api.ts'
@@ -10,6 +11,7 @@ export const WHO_OF_APPS = {
   'GET /oauth/userinfo': 'anyone',
   'POST /oauth/userinfo': 'anyone',
   'POST /oauth/par': 'anyone',
+  'POST /oauth/device_authorization': 'anyone',
   'POST /oauth/token': 'anyone',
   'POST /oauth/introspect': 'anyone',
   'POST /oauth/revoke': 'anyone',
@@ -64,6 +66,14 @@ export const requestsOfApps = (open: () => Api) => {
         scope: 'openid',
         code_challenge: 'c'.repeat(43),
         code_challenge_method: 'S256',
+      }),
+    ],
+    'POST /oauth/device_authorization': async () => [
+      '/oauth/device_authorization',
+      new URLSearchParams({
+        client_id: (await addApp(open(), { type: 'public', grants: [DEVICE_CODE], redirect_uris: [] }))
+          .client_id,
+        scope: 'openid',
       }),
     ],
     'POST /oauth/token': async () => ['/oauth/token', await form({ grant_type: 'client_credentials' })],

@@ -18,6 +18,8 @@ export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'>
   'POST /consent': 'anyone',
   'GET /oauth/logout': 'anyone',
   'POST /oauth/logout': 'anyone',
+  'GET /device': 'signed in',
+  'POST /device': 'signed in',
   'GET /signin': 'anyone',
   'POST /signin': 'anyone',
   'GET /signup': 'anyone',
@@ -161,7 +163,8 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
   const pagesFor = (beginning: RegExp) => Object.keys(PAGES).filter((route) => beginning.test(route))
 
   const asNobody = await by()
-  for (const route of pagesFor(/^GET (?!\/account|\/admin|\/signin\/again|\/terms)/)) await asNobody(route)
+  for (const route of pagesFor(/^GET (?!\/account|\/device|\/admin|\/signin\/again|\/terms)/))
+    await asNobody(route)
   const eve = newPerson()
   await asNobody('POST /signup', { fields: eve })
   await asNobody('POST /signup/again', { fields: { email: eve.email } })
@@ -178,8 +181,9 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
 
   const ada = await api.person()
   const asAda = await by(ada)
-  for (const route of pagesFor(/^GET (\/account|\/signin\/again|\/terms)/)) await asAda(route)
+  for (const route of pagesFor(/^GET (\/account|\/device|\/signin\/again|\/terms)/)) await asAda(route)
   await asAda('POST /terms')
+  await asAda('POST /device', { fields: { code: 'BCDF-GHJK' } })
   const moved = { new_email: newPerson().email, current_password: PASSWORD }
   const changed = { current_password: PASSWORD, new_password: 'nine green bears run' }
   await asAda('POST /account', { fields: { name: 'Grace' } })

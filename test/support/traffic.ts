@@ -6,6 +6,7 @@ import { countDays } from '../../src/activity/stats.ts'
 import { cleanUp } from '../../src/cleanup/service.ts'
 import { openForCron } from '../../src/context.ts'
 import { deliverDue } from '../../src/mail/delivery.ts'
+import { DEVICE_CODE } from '../../src/oauth/models.ts'
 import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
 import { type Answer, type Api, linkIn, type Options, PASSWORD } from './api.ts'
 import { softwarePasskey } from './authenticator.ts'
@@ -282,8 +283,30 @@ async function byApps(api: Api, visit: Visit, by: { token: string }) {
   await visit('POST /oauth/revoke', form({ token: tokens.access_token as string }))
   await visit('DELETE /v1/oauth_clients/:id', { ...by, id: client_id! })
   await withApp(api, visit)
+  await withDevice(api, visit)
   for (const made of [id, other.body.client_id as string])
     await visit('DELETE /v1/oauth_clients/:id', { ...by, id: made })
+}
+
+/** A device without a browser, whose user types its code. */
+async function withDevice(api: Api, visit: Visit) {
+  const app = await addApp(api, { type: 'public', grants: [DEVICE_CODE], redirect_uris: [] })
+  const browser = await openBrowser(api, await api.person({ email_verified_at: 1, password_hash: null }))
+  const { client_id } = app
+  const begin = { raw: new URLSearchParams({ client_id, scope: 'openid' }) }
+  const { body } = await visit('POST /oauth/device_authorization', begin)
+  const { device_code, user_code } = body as Record<string, string>
+  const poll = () =>
+    visit('POST /oauth/token', {
+      raw: new URLSearchParams({ client_id, grant_type: DEVICE_CODE, device_code: device_code! }),
+    })
+  await poll()
+  const { text } = await browser('POST', '/device', { code: user_code! })
+  const [device, shown] = ['device', 'shown'].map(
+    (name) => new RegExp(`name="${name}" value="([^"]*)"`).exec(text)![1]!,
+  )
+  await browser('POST', '/device', { device: device!, shown: shown!, decision: 'deny' })
+  await poll()
 }
 
 /** Signing in to an app: code, tokens, userinfo, refresh. */

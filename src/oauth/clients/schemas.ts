@@ -93,7 +93,9 @@ export const CreateClient = lazy(() => {
       ...withDefaults,
       name: given.name,
       type: z.enum(CLIENT_TYPES),
-      grants: set(z.enum(GRANT_TYPES), 3).min(1).default(['authorization_code', 'refresh_token']),
+      grants: set(z.enum(GRANT_TYPES), GRANT_TYPES.length)
+        .min(1)
+        .default(['authorization_code', 'refresh_token']),
       token_endpoint_auth_method: z.enum(AUTH_METHODS).optional(),
     })
     .meta({ id: 'CreateClient' })

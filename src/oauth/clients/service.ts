@@ -13,7 +13,7 @@ import type { Claims } from '../../sessions/access-tokens.ts'
 import { type Authority, byActor } from '../../users/change.ts'
 import { writeConflict } from '../../users/errors.ts'
 import { clientHasNoSecret, clientNotFound, tooManyClients } from '../errors.ts'
-import { type Client as ClientRow, oauthClients } from '../models.ts'
+import { type Client as ClientRow, DEVICE_CODE, oauthClients } from '../models.ts'
 import { OPENID_SCOPES } from '../scopes.ts'
 import {
   type Client,
@@ -55,6 +55,7 @@ function assertCoherent({ type, grants, token_endpoint_auth_method: method, ...r
     if (isWrong) errors.push({ pointer, code: 'contradiction', detail })
   }
   const isService = grants.includes('client_credentials')
+  const goesByBrowser = grants.includes('authorization_code')
   say(
     (type === 'public') !== (method === 'none'),
     '/token_endpoint_auth_method',
@@ -76,7 +77,7 @@ function assertCoherent({ type, grants, token_endpoint_auth_method: method, ...r
     'A public client proves nothing, so it cannot act for itself.',
   )
   say(
-    !isService && !grants.includes('authorization_code'),
+    !isService && !goesByBrowser && !grants.includes(DEVICE_CODE),
     '/grants',
     'Without authorization_code there is nothing to refresh.',
   )
@@ -86,7 +87,7 @@ function assertCoherent({ type, grants, token_endpoint_auth_method: method, ...r
     'A service is nowhere that a browser could be sent to.',
   )
   say(
-    !isService && rest.redirect_uris.length === 0,
+    goesByBrowser && rest.redirect_uris.length === 0,
     '/redirect_uris',
     'Is empty, so a browser could not be sent back.',
   )

@@ -18,13 +18,17 @@ import { grantNotFound, scopeNotGranted } from '../errors.ts'
 import { type Client, oauthClients, oauthGrants } from '../models.ts'
 import type { Grant } from './schemas.ts'
 
-/** Keeps what somebody has just let an app do, beside what they let it before. Twice is once. */
-export async function giveConsent(
+/**
+ * What keeps what somebody has just let an app do, beside what they let it before: for the batch of whatever hangs on it,
+ * with `isDone` as its condition and marker. `condition` is what else has to be so.
+ */
+export function consenting(
   resources: Resources,
   actor: Claims,
   client: Client,
   scopes: readonly string[],
-): Promise<void> {
+  condition: SQL = sql`1`,
+) {
   const { now } = resources
   const event = {
     id: uuidv7(),
@@ -46,15 +50,26 @@ export async function giveConsent(
   const merged = sql`(SELECT json_group_array(value) FROM (SELECT value FROM json_each(${oauthGrants.scopes})
     UNION SELECT value FROM json_each(${JSON.stringify(scopes)})))`
   const isThere = sql`EXISTS (SELECT 1 FROM ${oauthClients} WHERE id = ${client.id} AND epoch = ${client.epoch})`
-  const { verdict } = await resources.db.writeBatch(
-    {
-      history: record(resources, event, sql`${tokenIsLive(actor, now)} AND ${isThere}`),
+  return {
+    isDone,
+    statements: {
+      history: record(resources, event, sql`${tokenIsLive(actor, now)} AND ${isThere} AND ${condition}`),
       grant: insertWhere(oauthGrants, row, isDone, ['user_id', 'client_id']),
       scopes: build.update(oauthGrants).set({ scopes: merged, updated_at: now }).where(and(isThis, isDone)),
       verdict: sql<{ is_done: 0 | 1 }>`SELECT ${isDone} AS is_done`,
     },
-    isDone,
-  )
+  }
+}
+
+/** Keeps what somebody has just let an app do. Twice is once. */
+export async function giveConsent(
+  resources: Resources,
+  actor: Claims,
+  client: Client,
+  scopes: readonly string[],
+): Promise<void> {
+  const { statements, isDone } = consenting(resources, actor, client, scopes)
+  const { verdict } = await resources.db.writeBatch(statements, isDone)
   if (!verdict[0]!.is_done) throw invalidToken(new Refusal('meanwhile'))
 }
 

@@ -62,6 +62,28 @@ export const apps: typeof english = {
     lead: 'Du meldest dich hier ab, und bei den Apps, zu denen du von hier gegangen bist.',
     stay: 'Angemeldet bleiben',
   },
+  device: {
+    title: 'Auf einem Gerät anmelden',
+    lead: 'Gib den Code ein, den es zeigt. Nur einen, den du selbst angefordert hast.',
+    code: 'Code',
+    codeHint: 'Acht Buchstaben',
+    button: 'Weiter',
+    wrong: 'Diesen Code zeigt gerade kein Gerät',
+    wrongHint: 'Sieh noch einmal nach. Er gilt zehn Minuten; danach zeigt das Gerät einen anderen.',
+    over: 'Das ist schon entschieden oder hat zu lange gedauert. Beginne auf dem Gerät noch einmal.',
+    mayNot: 'Dieses Konto darf diese App nicht nutzen.',
+    asks: (app) => `${app} möchte dein Konto auf einem Gerät nutzen`,
+    warning:
+      'Mach nur weiter, wenn du das selbst begonnen hast, gerade eben, an einem Gerät, das vor dir steht.',
+    warningHint:
+      'Wer dich mit einem Code hierher schickt oder ihn dir am Telefon vorliest, käme in dein Konto.',
+    program: 'Gerät',
+    place: 'Ort',
+    network: 'Netz',
+    began: 'Begonnen',
+    allowed: 'Fertig. Geh zurück zum Gerät.',
+    denied: 'Abgelehnt. Das Gerät bekommt nichts.',
+  },
   sent: {
     title: 'Gleich geschafft',
     lead: 'Wenn nichts passiert, drücke auf „Weiter“.',

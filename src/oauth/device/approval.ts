@@ -1,0 +1,151 @@
+import { and, eq, isNull, sql } from 'drizzle-orm'
+import { reauthenticationRequired } from '../../access/errors.ts'
+import { isRecent } from '../../access/guards.ts'
+import { isPermission, scopesWithin } from '../../access/permissions.ts'
+import type { Resources } from '../../context.ts'
+import { openSealed, seal } from '../../crypto/sealed.ts'
+import { build, type Statement } from '../../database/statements.ts'
+import { Refusal } from '../../http/problem.ts'
+import type { Claims } from '../../sessions/access-tokens.ts'
+import type { SignedIn } from '../../sessions/cookie-lookup.ts'
+import { tokenIsLive } from '../../sessions/revocation.ts'
+import { relyOnTurn } from '../../sessions/turns.ts'
+import { openUserCodeTry } from '../../throttle/user-codes.ts'
+import { addressNotVerified } from '../../users/errors.ts'
+import { selectClient } from '../clients/service.ts'
+import { consenting } from '../consents/service.ts'
+import { deviceOver, mayNotUseApp, wrongUserCode } from '../errors.ts'
+import { type Client, DEVICE_CODE, hasGrant, oauthDeviceCodes } from '../models.ts'
+import { scopesIn } from '../scopes.ts'
+import { type DeviceRow, isDeviceOver, isInTime, readUserCode } from './codes.ts'
+
+/** What somebody is asked at /device, whoever's the app is. */
+export interface DeviceQuestion {
+  device: DeviceRow
+  client: Client
+  /** Those that they can let it have. */
+  scopes: string[]
+}
+
+/** For the form of the question: the device, for this session alone. */
+export const sealDevice = ({ config }: Pick<Resources, 'config'>, { id }: DeviceRow, actor: Claims) =>
+  seal(config.keys.oauth_device, `of.${id}.${actor.sid}`)
+
+const openDevice = ({ config }: Pick<Resources, 'config'>, given: string, actor: Claims) => {
+  const [, id, sid] =
+    /^of\.([0-9a-f-]{36})\.([0-9a-f-]{36})$/.exec(openSealed(config.keys.oauth_device, given) ?? '') ?? []
+  return sid === actor.sid ? id : undefined
+}
+
+const isUndecided = (now: number) => and(isNull(oauthDeviceCodes.decided_at), isInTime(now))
+
+/**
+ * Finds the device whose code somebody has typed. Whoever guesses has five tries in an hour.
+ *
+ * @throws 422 `wrong_user_code`; 429 `too_many_attempts`.
+ */
+export async function findDevice(resources: Resources, actor: Claims, typed: string): Promise<DeviceRow> {
+  const code = readUserCode(typed)
+  // What can be no code guesses nothing.
+  if (code === undefined) throw wrongUserCode(new Refusal('form'))
+  const attempt = openUserCodeTry(resources, actor.sub)
+  const isIt = and(eq(oauthDeviceCodes.user_code, code), isUndecided(resources.now))
+  const found = build.select().from(oauthDeviceCodes).where(isIt)
+  const { device, counter } = await resources.db.writeBatch({
+    count: attempt.count,
+    device: build.select().from(oauthDeviceCodes).where(and(isIt, attempt.isCounted)),
+    takeBack: attempt.takeBack(sql`EXISTS ${found}`) as Statement,
+    counter: attempt.counter,
+  })
+  attempt.assertCounted(counter)
+  if (!device[0]) throw wrongUserCode(new Refusal('wrong_code'))
+  return device[0]
+}
+
+/** The same by what the question's form brought. Throws 409 `device_over`. */
+export async function requireDevice(resources: Resources, actor: Claims, sealed: string): Promise<DeviceRow> {
+  const id = openDevice(resources, sealed, actor)
+  const asked = {
+    device: build
+      .select()
+      .from(oauthDeviceCodes)
+      .where(eq(oauthDeviceCodes.id, id ?? '')),
+  }
+  const read = id === undefined ? { device: [] } : await resources.db.read(asked)
+  const [device] = read.device
+  if (!device || device.decided_at !== null || isDeviceOver(device, resources.now)) throw deviceOver()
+  return device
+}
+
+/**
+ * What they are asked: what of it they can let the app do.
+ *
+ * @throws 403 `may_not_use_app`, and `reauthentication_required` where it is to act for them; 409 `device_over`,
+ *   `address_not_verified`.
+ */
+export async function questionOf(
+  resources: Resources,
+  actor: Claims,
+  user: SignedIn,
+  device: DeviceRow,
+): Promise<DeviceQuestion> {
+  const [client] = (await resources.db.read({ client: selectClient(device.client_id) })).client
+  if (!client || !hasGrant(client, DEVICE_CODE)) throw deviceOver()
+  const roles = client.allowed_roles === null ? undefined : (JSON.parse(client.allowed_roles) as string[])
+  if (roles && !roles.includes(user.role)) throw mayNotUseApp()
+  if (user.email_verified_at === null) throw addressNotVerified()
+  const allowed = JSON.parse(client.scopes) as string[]
+  const scopes = scopesWithin(scopesIn(device.scope), user.role).filter((scope) => allowed.includes(scope))
+  if (scopes.length === 0) throw mayNotUseApp()
+  if (scopes.some(isPermission)) {
+    if (!isRecent(actor, resources.now)) throw reauthenticationRequired()
+    relyOnTurn(actor)
+  }
+  return { device, client, scopes }
+}
+
+/** They said yes: the device is given tokens when it asks next. Throws 401 `invalid_token`; 409 `device_over`. */
+export async function approveDevice(
+  resources: Resources,
+  actor: Claims,
+  user: SignedIn,
+  { device, client, scopes }: DeviceQuestion,
+): Promise<void> {
+  const { now, db } = resources
+  const isWaiting = and(eq(oauthDeviceCodes.id, device.id), isUndecided(now))
+  const waits = sql`EXISTS ${build.select({ id: oauthDeviceCodes.id }).from(oauthDeviceCodes).where(isWaiting)}`
+  const { statements, isDone } = consenting(resources, actor, client, scopes, waits)
+  const { verdict } = await db.writeBatch(
+    {
+      ...statements,
+      device: build
+        .update(oauthDeviceCodes)
+        .set({
+          ...DECIDED,
+          decided_at: now,
+          user_id: actor.sub,
+          parent_id: actor.sid,
+          epoch: user.token_epoch,
+          scope: scopes.join(' '),
+          auth_time: actor.auth_time,
+          amr: user.amr,
+        })
+        .where(and(isWaiting, isDone)),
+    },
+    isDone,
+  )
+  if (!verdict[0]!.is_done) throw deviceOver()
+}
+
+/** From where it was asked is known for as long as somebody has to be shown it. */
+const DECIDED = { ip: null, user_agent: null, country: null } as const
+
+/** They said no, and the device is told so. */
+export async function refuseDevice({ db, now }: Resources, actor: Claims, device: DeviceRow): Promise<void> {
+  await db.writeBatch({
+    refused: build
+      .update(oauthDeviceCodes)
+      .set({ ...DECIDED, decided_at: now })
+      .where(and(eq(oauthDeviceCodes.id, device.id), isUndecided(now), tokenIsLive(actor, now))),
+  })
+}

@@ -1,0 +1,114 @@
+import { randomInt } from 'node:crypto'
+import { eq, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import type { Config } from '../../config/main.ts'
+import type { Resources } from '../../context.ts'
+import { openSealed, seal } from '../../crypto/sealed.ts'
+import { build, rowExists } from '../../database/statements.ts'
+import { MINUTE_MS } from '../../values/durations.ts'
+import { firstIdAt, timeOfId } from '../../values/ids.ts'
+import { type GivenClient, proveClient } from '../clients/authenticate.ts'
+import { selectClient } from '../clients/service.ts'
+import { oauthError } from '../errors.ts'
+import { DEVICE_CODE, oauthDeviceCodes } from '../models.ts'
+import { SCOPES, scopesIn } from '../scopes.ts'
+import { assertMay } from '../tokens/answer.ts'
+
+/** Device authorization (RFC 8628): a code for the device, and one that its user types at /device. */
+
+export const DEVICE_CODE_MS = 10 * MINUTE_MS
+const POLL_SECONDS = 5
+/** No vowels, so no words (RFC 8628 section 6.1); 8 of them are 25,600,000,000 codes. */
+const LETTERS = 'BCDFGHJKLMNPQRSTVWXZ'
+const CODE_LENGTH = 8
+const TRIES = 3
+
+export type DeviceRow = typeof oauthDeviceCodes.$inferSelect
+
+const newUserCode = () =>
+  Array.from({ length: CODE_LENGTH }, () => LETTERS[randomInt(LETTERS.length)]).join('')
+
+/** As it is shown: `WDJB-MJHT`. */
+const shown = (userCode: string) => `${userCode.slice(0, 4)}-${userCode.slice(4)}`
+
+/** What somebody has typed, as it is kept; undefined for what can be no code. */
+export function readUserCode(typed: string): string | undefined {
+  const letters = typed.toUpperCase().replace(/[\s\p{Pd}]/gu, '')
+  return letters.length === CODE_LENGTH && [...letters].every((one) => LETTERS.includes(one))
+    ? letters
+    : undefined
+}
+
+/** It names a row and proves that it is from here: a forged one costs no trip. */
+const makeDeviceCode = ({ keys }: Pick<Config, 'keys'>, id: string) => seal(keys.oauth_device, `dc.${id}`)
+
+export const openDeviceCode = ({ keys }: Pick<Config, 'keys'>, given: string): string | undefined =>
+  /^dc\.([0-9a-f-]{36})$/.exec(openSealed(keys.oauth_device, given) ?? '')?.[1]
+
+/** @param now epoch ms. */
+export const isDeviceOver = ({ id }: Pick<DeviceRow, 'id'>, now: number) =>
+  now >= timeOfId(id) + DEVICE_CODE_MS
+
+/** A condition on its id: that it is not over. */
+export const isInTime = (now: number) => sql`${oauthDeviceCodes.id} > ${firstIdAt(now - DEVICE_CODE_MS)}`
+
+export interface DeviceAuthorization {
+  device_code: string
+  user_code: string
+  verification_uri: string
+  expires_in: number
+  interval: number
+}
+
+/**
+ * Begins it. There is no address with the code in it: whoever is sent one would not look at what they say yes to.
+ *
+ * @throws 401 `invalid_client`; 400 as RFC 8628 section 3.2 and RFC 6749 section 5.2 say.
+ */
+export async function beginDevice(
+  resources: Resources,
+  given: GivenClient,
+  fields: Record<string, string>,
+): Promise<DeviceAuthorization> {
+  const { db, config, origin } = resources
+  const client = await proveClient(
+    resources,
+    given,
+    (await db.read({ client: selectClient(given.id) })).client[0],
+  )
+  assertMay(client, DEVICE_CODE)
+  const allowed = JSON.parse(client.scopes) as string[]
+  const scopes = scopesIn(fields.scope).filter(
+    (one) => allowed.includes(one) && (SCOPES as readonly string[]).includes(one) && one !== 'account',
+  )
+  if (scopes.length === 0) throw oauthError('invalid_scope', 'There is no scope that this app may ask for.')
+  const id = uuidv7()
+  for (let tries = 0; tries < TRIES; tries++) {
+    const userCode = newUserCode()
+    const row = {
+      id,
+      user_code: userCode,
+      client_id: client.id,
+      scope: scopes.join(' '),
+      ip: origin.ip,
+      user_agent: origin.userAgent,
+      country: origin.country,
+    }
+    const { made } = await db.writeBatch(
+      {
+        device: build.insert(oauthDeviceCodes).values(row).onConflictDoNothing(),
+        made: build.select().from(oauthDeviceCodes).where(eq(oauthDeviceCodes.id, id)),
+      },
+      rowExists(oauthDeviceCodes, id),
+    )
+    if (made[0])
+      return {
+        device_code: makeDeviceCode(config, id),
+        user_code: shown(userCode),
+        verification_uri: `${config.ISSUER}/device`,
+        expires_in: DEVICE_CODE_MS / 1000,
+        interval: POLL_SECONDS,
+      }
+  }
+  throw new Error('every code that was tried is taken')
+}

@@ -1,0 +1,88 @@
+import { eq, getTableColumns } from 'drizzle-orm'
+import { isPermission } from '../../access/permissions.ts'
+import type { Resources } from '../../context.ts'
+import { build } from '../../database/statements.ts'
+import { Refusal, toAppError } from '../../http/problem.ts'
+import { assertWithin } from '../../throttle/limits.ts'
+import { users } from '../../users/models.ts'
+import { proveClient } from '../clients/authenticate.ts'
+import { selectClient } from '../clients/service.ts'
+import { invalidGrant, oauthError } from '../errors.ts'
+import { DEVICE_CODE, oauthCodes, oauthDeviceCodes } from '../models.ts'
+import { scopesIn } from '../scopes.ts'
+import { assertMay, type Grant, toAnswer } from '../tokens/answer.ts'
+import { endRedeemed, redeem } from '../tokens/redeem.ts'
+import { isDeviceOver, openDeviceCode } from './codes.ts'
+
+/** Of a device that asks sooner than it was told to. Nothing is written, and nothing is asked for it. */
+const assertInStep = (resources: Resources, id: string) =>
+  assertWithin(resources, 'RATE_LIMIT_DEVICE_POLLS', id).catch((error) => {
+    throw toAppError(error).status === 429
+      ? oauthError('slow_down', 'Ask five seconds later each time from now on.')
+      : error
+  })
+
+/**
+ * What a device asks again and again until its user has said yes (RFC 8628 section 3.4): one trip, and one more for the
+ * tokens, which it is given once.
+ */
+export const byDeviceCode: Grant = async (resources, given, fields) => {
+  const { db, now } = resources
+  const id = openDeviceCode(resources.config, fields.device_code ?? '')
+  if (id !== undefined) await assertInStep(resources, id)
+  const asked = {
+    device: build
+      .select({
+        ...getTableColumns(oauthDeviceCodes),
+        role: users.role,
+        token_epoch: users.token_epoch,
+      })
+      .from(oauthDeviceCodes)
+      .leftJoin(users, eq(users.id, oauthDeviceCodes.user_id))
+      .where(eq(oauthDeviceCodes.id, id ?? '')),
+    used: build
+      .select()
+      .from(oauthCodes)
+      .where(eq(oauthCodes.id, id ?? '')),
+  }
+  const read = await db.read({ client: selectClient(given.id), ...asked })
+  const client = await proveClient(resources, given, read.client[0])
+  assertMay(client, DEVICE_CODE)
+  if (fields.device_code === undefined) throw oauthError('invalid_request', 'device_code is missing.')
+  if (id === undefined) throw invalidGrant(new Refusal('unknown'))
+  if (isDeviceOver({ id }, now)) throw oauthError('expired_token', 'It has taken too long. Begin again.')
+  // A replica that lags may not have heard of it; it was just made.
+  const [device] = read.device[0] ? read.device : (await db.readPrimary(asked)).device
+  if (device?.client_id !== client.id) throw invalidGrant(new Refusal('unknown'))
+  if (device.decided_at === null) throw oauthError('authorization_pending', 'Nobody has said yes so far.')
+  if (device.user_id === null) throw oauthError('access_denied', 'They said no.')
+  const approved = {
+    id,
+    userId: device.user_id,
+    parentId: device.parent_id!,
+    epoch: device.epoch!,
+    scope: device.scope,
+    authTime: device.auth_time!,
+    amr: JSON.parse(device.amr!) as string[],
+  }
+  const [used] = read.used
+  if (used) {
+    await endRedeemed(resources, approved, used.session_id)
+    throw invalidGrant(new Refusal('used'))
+  }
+  const { role, token_epoch } = device
+  if (role === null || token_epoch! > approved.epoch) throw invalidGrant(new Refusal('inactive'))
+  const user = { id: approved.userId, role }
+  const session = await redeem(resources, client, approved, user)
+  Object.assign(resources.loggedAs, { sub: user.id, sid: session.id })
+  const scopes = scopesIn(device.scope)
+  return toAnswer(resources, {
+    client,
+    session,
+    user,
+    epoch: approved.epoch,
+    scopes,
+    // They were asked for a recent login where it is to act for them.
+    ...(scopes.some(isPermission) && { approvedAt: Math.floor(device.decided_at / 1000) }),
+  })
+}

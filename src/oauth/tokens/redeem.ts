@@ -1,0 +1,123 @@
+import { and, eq, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { record } from '../../activity/service.ts'
+import type { Resources } from '../../context.ts'
+import { build, databaseNow, type Given, insertWhere, rowExists } from '../../database/statements.ts'
+import { Refusal } from '../../http/problem.ts'
+import { hasAll, roleMayUse } from '../../sessions/client-tokens.ts'
+import { lifetimeOf } from '../../sessions/lifetimes.ts'
+import { type Session, sessions } from '../../sessions/models.ts'
+import { newSessionId } from '../../sessions/refresh-tokens.ts'
+import { revokeSessions } from '../../sessions/service.ts'
+import { type Role, userIsActive, users } from '../../users/models.ts'
+import type { Code } from '../codes.ts'
+import { invalidGrant } from '../errors.ts'
+import { type Client, oauthClients, oauthCodes, oauthGrants } from '../models.ts'
+import { scopesIn } from '../scopes.ts'
+
+/** What somebody has let an app have: a code, or what they said yes to for a device. */
+export type Let = Pick<Code, 'id' | 'userId' | 'parentId' | 'epoch' | 'scope' | 'authTime' | 'amr'>
+
+/** Of a person and an app; one more, and the oldest ends. */
+const MAX_SESSIONS_PER_CLIENT = 10
+const USED_EVERY_MS = 5 * 60_000
+
+/** Begins the app's session under the person's own, on the condition that all is as it was when the code was given. */
+export async function redeem(
+  resources: Resources,
+  client: Client,
+  code: Let,
+  user: { role: Role },
+): Promise<Session> {
+  const { db, config, origin, now } = resources
+  const id = newSessionId(code.userId)
+  const scopes = scopesIn(code.scope)
+  const { idleMs, absoluteMs } = lifetimeOf(config, user.role)
+  const ofParent = sql`(SELECT expires_at FROM ${sessions} WHERE id = ${code.parentId})`
+  // Who was let go on without them lives as long as a login would from now on.
+  const end = scopes.includes('offline_access') ? sql`${databaseNow} + ${absoluteMs}` : ofParent
+  const session = {
+    id,
+    user_id: code.userId,
+    counter: 0,
+    rotated_at: databaseNow,
+    created_at: databaseNow,
+    last_seen_at: databaseNow,
+    idle_expires_at: sql`min(${databaseNow} + ${idleMs}, ${end})`,
+    expires_at: end,
+    revoked_at: null,
+    revoked_reason: null,
+    ip: origin.ip,
+    user_agent: origin.userAgent,
+    country: origin.country,
+    turn: 0,
+    proved_at: code.authTime * 1000,
+    amr: JSON.stringify(code.amr),
+    repeated_at: null,
+    parent_id: code.parentId,
+    client_id: client.id,
+    client_epoch: client.epoch,
+    scope: code.scope,
+  } satisfies Given<Session>
+  const isStarted = rowExists(sessions, id)
+  const event = {
+    action: 'session.started',
+    userId: code.userId,
+    actorId: code.userId,
+    details: { session_id: id, client_id: client.id },
+  } as const
+  // What is over by time pushes nobody out.
+  const surplus = sql`SELECT id FROM ${sessions} WHERE user_id = ${code.userId} AND client_id = ${client.id}
+    AND revoked_at IS NULL AND idle_expires_at > ${databaseNow} ORDER BY id DESC LIMIT 100 OFFSET ${MAX_SESSIONS_PER_CLIENT}`
+  const { begun, used } = await db.writeBatch(
+    {
+      session: insertWhere(sessions, session, mayRedeem(client, code, now)),
+      code: insertWhere(oauthCodes, { id: code.id, session_id: id }, isStarted),
+      history: record(resources, event, isStarted),
+      surplus: revokeSessions(now, 'too_many', sql`${sessions.id} IN (${surplus})`),
+      lastUsed: noteUsed(client.id, isStarted),
+      begun: build.select().from(sessions).where(eq(sessions.id, id)),
+      used: build.select().from(oauthCodes).where(eq(oauthCodes.id, code.id)),
+    },
+    isStarted,
+  )
+  if (begun[0]) return begun[0]
+  // Somebody was faster by a moment.
+  if (used[0]) await endRedeemed(resources, code, used[0].session_id)
+  throw invalidGrant(new Refusal(used[0] ? 'used' : 'meanwhile'))
+}
+
+const mayRedeem = (client: Client, code: Let, now: number) =>
+  sql`NOT EXISTS (SELECT 1 FROM ${oauthCodes} WHERE id = ${code.id})
+    AND EXISTS (SELECT 1 FROM ${sessions} WHERE id = ${code.parentId} AND user_id = ${code.userId}
+      AND revoked_at IS NULL AND idle_expires_at > ${databaseNow})
+    AND EXISTS (SELECT 1 FROM ${users} JOIN ${oauthClients} ON ${oauthClients.id} = ${client.id}
+      WHERE ${and(eq(users.id, code.userId), eq(users.token_epoch, code.epoch), userIsActive(now))}
+      AND ${oauthClients.epoch} = ${client.epoch} AND ${roleMayUse}
+      AND ${hasAll(sql`${oauthClients.scopes}`, scopesIn(code.scope))}
+      AND (first_party = 1 OR EXISTS (SELECT 1 FROM ${oauthGrants} WHERE user_id = ${code.userId}
+        AND client_id = ${client.id} AND ${hasAll(sql`${oauthGrants.scopes}`, scopesIn(code.scope))})))`
+
+export const noteUsed = (clientId: string, condition = sql`1`) =>
+  build
+    .update(oauthClients)
+    .set({ last_used_at: databaseNow })
+    .where(
+      sql`${oauthClients.id} = ${clientId} AND coalesce(last_used_at, 0) < ${databaseNow} - ${USED_EVERY_MS} AND ${condition}`,
+    )
+
+/** RFC 6749 section 4.1.2: the tokens of a code that comes twice end. */
+export async function endRedeemed(resources: Resources, code: Let, sessionId: string): Promise<void> {
+  const event = {
+    id: uuidv7(),
+    action: 'session.reuse_detected',
+    userId: code.userId,
+    actorId: null,
+    details: { session_id: sessionId, reason: 'code' },
+  } as const
+  const isOpen = sql`EXISTS (SELECT 1 FROM ${sessions} WHERE id = ${sessionId} AND revoked_at IS NULL)`
+  await resources.db.writeBatch({
+    history: record(resources, event, isOpen),
+    ending: revokeSessions(resources.now, 'reuse_detected', eq(sessions.id, sessionId)),
+  })
+}

@@ -1,0 +1,155 @@
+import { eq } from 'drizzle-orm'
+import { hasPermission, type Permission } from '../../access/permissions.ts'
+import { rotateSession } from '../../auth/refresh.ts'
+import type { Resources } from '../../context.ts'
+import { digestOf } from '../../crypto/digest.ts'
+import { build } from '../../database/statements.ts'
+import { AppError, Refusal } from '../../http/problem.ts'
+import { ACCESS_TOKEN_SECONDS, signClientToken } from '../../sessions/access-tokens.ts'
+import {
+  asHeardOf,
+  isClientSessionLive,
+  scopesNow,
+  selectClientSession,
+  selectService,
+} from '../../sessions/client-tokens.ts'
+import { openRefreshToken } from '../../sessions/refresh-tokens.ts'
+import { users } from '../../users/models.ts'
+import { type GivenClient, proveClient } from '../clients/authenticate.ts'
+import { selectClient } from '../clients/service.ts'
+import { isExpired, isVerified, openCode } from '../codes.ts'
+import { byDeviceCode } from '../device/grant.ts'
+import { invalidClient, invalidGrant, oauthError } from '../errors.ts'
+import { DEVICE_CODE, oauthCodes } from '../models.ts'
+import { isRegistered } from '../redirects.ts'
+import { scopesIn } from '../scopes.ts'
+import { assertMay, type Fields, type Grant, type TokenAnswer, toAnswer } from './answer.ts'
+import { endRedeemed, noteUsed, redeem } from './redeem.ts'
+
+/** Throws as RFC 6749 section 5.2 says. */
+export function answerToken(resources: Resources, given: GivenClient, fields: Fields): Promise<TokenAnswer> {
+  const grant =
+    Object.hasOwn(GRANTS, fields.grant_type ?? '') && GRANTS[fields.grant_type as keyof typeof GRANTS]
+  if (fields.grant_type === undefined) throw oauthError('invalid_request', 'grant_type is missing.')
+  if (!grant) throw oauthError('unsupported_grant_type', 'There is no such grant here.')
+  return grant(resources, given, fields)
+}
+
+/**
+ * Trades a code for tokens, in two trips. Who brings it again, with all that belongs to it, ends what it gave: one of the
+ * two is a thief. Any other misuse changes nothing.
+ */
+const byCode: Grant = async (resources, given, fields) => {
+  const code = await openCode(resources.config, fields.code ?? '')
+  const asked = {
+    user: build
+      .select({ id: users.id, role: users.role, token_epoch: users.token_epoch })
+      .from(users)
+      .where(eq(users.id, code?.userId ?? '')),
+  }
+  const read = await resources.db.read({
+    client: selectClient(given.id),
+    used: build
+      .select()
+      .from(oauthCodes)
+      .where(eq(oauthCodes.id, code?.id ?? '')),
+    ...asked,
+  })
+  const client = await proveClient(resources, given, read.client[0])
+  assertMay(client, 'authorization_code')
+  if (fields.code === undefined) throw oauthError('invalid_request', 'code is missing.')
+  if (!code || code.clientId !== client.id) throw invalidGrant(new Refusal('unknown'))
+  const redirect = fields.redirect_uri ?? ''
+  // One that was taken off the app's list meanwhile is none of its own any more.
+  if (digestOf(redirect) !== code.redirect || !isRegistered(redirect, JSON.parse(client.redirect_uris)))
+    throw invalidGrant(new Refusal('claims'))
+  if (!isVerified(code, fields.code_verifier)) throw invalidGrant(new Refusal('wrong_code'))
+  const [used] = read.used
+  if (used) {
+    await endRedeemed(resources, code, used.session_id)
+    throw invalidGrant(new Refusal('used'))
+  }
+  if (isExpired(code, resources.now)) throw invalidGrant(new Refusal('expired'))
+  // A replica that lags may know of an earlier role, or not of who has just signed up.
+  const isHeardOf = read.user[0] && read.user[0].token_epoch >= code.epoch
+  const [user] = isHeardOf ? read.user : (await resources.db.readPrimary(asked)).user
+  if (!user) throw invalidGrant(new Refusal('inactive'))
+  const session = await redeem(resources, client, code, user)
+  Object.assign(resources.loggedAs, { sub: user.id, sid: session.id })
+  return toAnswer(resources, {
+    client,
+    session,
+    user,
+    epoch: code.epoch,
+    scopes: scopesIn(code.scope),
+    nonce: code.nonce,
+  })
+}
+
+/** The next tokens, by the same rotation as of our own logins: all who bring the same token get the same successor. */
+const byRefreshToken: Grant = async (resources, given, fields) => {
+  const { config, now } = resources
+  const token = openRefreshToken(config.keys.refresh_token, fields.refresh_token ?? '')
+  const place = { sid: token?.sessionId ?? '', sub: null, client_id: given.id }
+  const read = await resources.db.read({
+    client: selectClient(given.id),
+    ...selectClientSession({ ...place, now }),
+  })
+  const client = await proveClient(resources, given, read.client[0])
+  assertMay(client, 'refresh_token')
+  if (fields.refresh_token === undefined) throw oauthError('invalid_request', 'refresh_token is missing.')
+  const found = token && (await asHeardOf(resources, read.found[0], place))
+  if (!found) throw invalidGrant(new Refusal('unknown'))
+  // What has ended is left as it is.
+  if (!isClientSessionLive(found)) throw invalidGrant(new Refusal('revoked'))
+  const all = scopesNow(found, scopesIn(found.scope))
+  if (all.length === 0) throw invalidGrant(new Refusal('revoked'))
+  const asked = fields.scope === undefined ? all : scopesIn(fields.scope)
+  if (asked.length === 0 || !asked.every((scope) => all.includes(scope)))
+    throw oauthError('invalid_scope', 'That is more than was let.')
+  const { session, user } = await rotateSession(resources, fields.refresh_token, client.id).catch((error) => {
+    throw error instanceof AppError && error.status === 401 ? invalidGrant(error.cause) : error
+  })
+  const rotated = { ...session, parent_id: found.parent_id, proved_at: found.proved_at }
+  return toAnswer(resources, {
+    client,
+    session: rotated,
+    user,
+    epoch: user.token_epoch,
+    scopes: asked,
+  })
+}
+
+/** A service acts for itself, by its permissions, as long as somebody answers for it who may still make it. */
+const byItself: Grant = async (resources, given, fields) => {
+  const read = await resources.db.read({
+    client: selectClient(given.id),
+    ...selectService({ id: given.id, now: resources.now }),
+  })
+  const client = await proveClient(resources, given, read.client[0])
+  assertMay(client, 'client_credentials')
+  const owner = read.service[0]?.owner_role
+  if (!owner || !hasPermission(owner, 'clients:manage')) throw invalidClient(new Refusal('inviter'))
+  const all = (JSON.parse(client.scopes) as string[]).filter((scope) =>
+    hasPermission(owner, scope as Permission),
+  )
+  const asked = fields.scope === undefined ? all : scopesIn(fields.scope)
+  if (asked.length === 0 || !asked.every((scope) => all.includes(scope)))
+    throw oauthError('invalid_scope', 'That is more than the service may do.')
+  const scope = asked.join(' ')
+  const access_token = await signClientToken(resources.config, resources.now, {
+    sub: client.id,
+    client_id: client.id,
+    scope,
+    epoch: client.epoch,
+  })
+  resources.afterwards(resources.db.writeBatch({ used: noteUsed(client.id) }))
+  return { access_token, token_type: 'Bearer', expires_in: ACCESS_TOKEN_SECONDS, scope }
+}
+
+const GRANTS = {
+  authorization_code: byCode,
+  refresh_token: byRefreshToken,
+  client_credentials: byItself,
+  [DEVICE_CODE]: byDeviceCode,
+}
