@@ -10,10 +10,12 @@ import {
   isHintRight,
   lookUpCookie,
   noteSeen,
+  profileOf,
   type SignedIn,
   withRightHint,
 } from '../sessions/cookie-lookup.ts'
 import { invalidToken, unauthenticated } from '../sessions/errors.ts'
+import { findNear } from '../sessions/near.ts'
 import { checkRevocation, findOwnProfile } from '../sessions/revocation.ts'
 import { reliesOnTurn, relyOnTurn } from '../sessions/turns.ts'
 import {
@@ -86,10 +88,15 @@ export const signedInWithProfile = documented(
     if ('key' in credentials)
       return enterByKey(c, next, credentials.key, undefined, (profile) => c.set('self', profile))
     const { claims, cookie } = await enter(c, credentials)
-    const isFresh = asksForFresh(c)
+    const options = { isFresh: asksForFresh(c) }
     c.set(
       'self',
-      await (cookie ? checkCookie(c, claims, cookie)() : findOwnProfile(c.var, claims, { isFresh })),
+      await (cookie
+        ? findNear(c.var, claims, options, async () => {
+            const user = await checkCookie(c, claims, cookie)()
+            return { profile: profileOf(user), endsAt: user.idle_expires_at, turn: user.turn }
+          })
+        : findOwnProfile(c.var, claims, options)),
     )
     await next()
     return undefined

@@ -2,7 +2,7 @@ import { and, eq, gt, isNull, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { isYoung } from '../database/lag.ts'
 import { build, databaseNow, type Places, prepare, type RowsOf } from '../database/statements.ts'
-import { profileColumns, userIsActive, users } from '../users/models.ts'
+import { type Profile, profileColumns, userIsActive, users } from '../users/models.ts'
 import { MINUTE_MS } from '../values/durations.ts'
 import { timeOfId } from '../values/ids.ts'
 import type { CookieSession } from './cookie.ts'
@@ -25,6 +25,7 @@ const selectSignedIn = prepare(({ sid, now }: Places<{ sid: string; now: number 
       proved_at: sessions.proved_at,
       created_at_of_session: sql<number>`${sessions.created_at}`.as('created_at_of_session'),
       last_seen_at: sessions.last_seen_at,
+      idle_expires_at: sessions.idle_expires_at,
       now: databaseNow.as('now'),
     })
     .from(sessions)
@@ -40,6 +41,12 @@ const selectSignedIn = prepare(({ sid, now }: Places<{ sid: string; now: number 
     ),
 }))
 export type SignedIn = RowsOf<ReturnType<typeof selectSignedIn>['user']>[number]
+
+/** The user alone, without their session. */
+export const profileOf = (user: SignedIn): Profile =>
+  Object.fromEntries(
+    Object.keys(profileColumns).map((name): unknown[] => [name, user[name as keyof Profile]]),
+  ) as Profile
 
 /**
  * Looks up who has a session in a cookie, in the trip of the request's own query. The answer is undefined where the

@@ -29,7 +29,7 @@ const CLOCKS_MS = 5_000
 const MAX_COPY_LENGTH = 8204
 
 /** Whom a copy is about, and for how long it is worth anything. */
-export interface Copied {
+interface Copied {
   profile: Profile
   /** The moment before libSQL was asked (epoch ms, by the clock of who asked). */
   readAt: number
@@ -44,7 +44,7 @@ interface Copy extends Copied {
   turn: number
 }
 
-export interface Near {
+interface Near {
   /** From a copy that nothing contradicts. */
   profile?: Profile
   /** Whether what libSQL says now may be put near. */
@@ -57,7 +57,7 @@ const NOTHING: Near = { mayKeep: false }
 const aboutOf = (sessionId: string) => `copy ${sessionId} ${Object.keys(profileColumns).join()}`
 
 /** Asks the nearest Redis, in one call. Never throws. */
-export async function askNear(
+async function askNear(
   { config, redis }: Pick<Resources, 'config' | 'redis'>,
   claims: Claims,
 ): Promise<Near> {
@@ -80,8 +80,28 @@ const fits = (copy: Copy, { sub, epoch, role, turn = copy.turn }: Claims) =>
 const isWorth = ({ readAt, endsAt }: Copied, lifetimeMs: number, now: number) =>
   now >= readAt - CLOCKS_MS && now < Math.min(readAt + lifetimeMs, endsAt) - CLOCKS_MS
 
+/**
+ * Who somebody is: from the copy that is near, where there is a good one, else as `read` says, which is then put near.
+ *
+ * @param isFresh whether a copy will not do, as for whoever has just changed something.
+ * @param read asks libSQL; throws where what was brought does not count.
+ */
+export async function findNear(
+  resources: Pick<Resources, 'config' | 'redis' | 'afterwards'>,
+  claims: Claims,
+  { isFresh }: { isFresh: boolean },
+  read: () => Promise<Omit<Copied, 'readAt'> & { turn: number }>,
+): Promise<Profile> {
+  const near: Near = isFresh ? NOTHING : await askNear(resources, claims)
+  if (near.profile) return near.profile
+  const readAt = Date.now()
+  const found = await read()
+  if (near.mayKeep) resources.afterwards(keepNear(resources, claims, { ...found, readAt }))
+  return found.profile
+}
+
 /** Puts what libSQL has said near. For after the answer. */
-export async function keepNear(
+async function keepNear(
   { config, redis }: Pick<Resources, 'config' | 'redis'>,
   { sid, sub, epoch, role }: Claims,
   { turn, ...copied }: Copied & { turn: number },

@@ -7,7 +7,7 @@ import { type Claims, mayBeUnheardOf } from './access-tokens.ts'
 import { clientIsLive } from './client-tokens.ts'
 import { invalidToken } from './errors.ts'
 import { sessions } from './models.ts'
-import { askNear, keepNear, type Near } from './near.ts'
+import { findNear } from './near.ts'
 import { isOfTurn, TURNS_PAST_COPIES } from './turns.ts'
 
 /**
@@ -99,26 +99,23 @@ export function checkRevocation({ db, now }: Resources, claims: Claims): () => P
 /**
  * The user of a token that counts: from the copy that is near, where there is a good one, else from libSQL.
  *
- * @param isFresh whether a copy will not do, as for whoever has just changed something.
+ * @param options whether a copy will not do, as for whoever has just changed something.
  * @throws 401 `invalid_token`, or 503 when libSQL is away.
  */
-export async function findOwnProfile(
+export const findOwnProfile = (
   resources: Resources,
   claims: Claims,
-  { isFresh }: { isFresh: boolean },
-): Promise<Profile> {
-  const { db, now, afterwards } = resources
-  const near: Near = isFresh ? { mayKeep: false } : await askNear(resources, claims)
-  if (near.profile) return near.profile
-  const asked = readOwnProfile({ ...claims, now })
-  const readAt = Date.now()
-  const [row] = (await db.read(asked)).profile
-  const isVerdict = row?.reason === null || !mayBeUnheardOf(row, claims, now)
-  const found = assertLive(isVerdict ? row : (await db.readPrimary(asked)).profile[0])
-  const { reason: _reason, token_epoch: _epoch, turn, idle_expires_at: endsAt, ...profile } = found
-  if (near.mayKeep) afterwards(keepNear(resources, claims, { profile, readAt, endsAt, turn }))
-  return profile
-}
+  options: { isFresh: boolean },
+): Promise<Profile> =>
+  findNear(resources, claims, options, async () => {
+    const { db, now } = resources
+    const asked = readOwnProfile({ ...claims, now })
+    const [row] = (await db.read(asked)).profile
+    const isVerdict = row?.reason === null || !mayBeUnheardOf(row, claims, now)
+    const found = assertLive(isVerdict ? row : (await db.readPrimary(asked)).profile[0])
+    const { reason: _reason, token_epoch: _epoch, turn, idle_expires_at: endsAt, ...profile } = found
+    return { profile, endsAt, turn }
+  })
 
 /**
  * Asks once more whether a token still counts, beside the next read: for what goes on long after its guard. A cookie

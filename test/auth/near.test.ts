@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { keyPrefixOf } from '../../src/database/redis.ts'
 import { signAccessToken } from '../../src/sessions/access-tokens.ts'
 import type { Actor, Api } from '../support/api.ts'
-import { openApi } from '../support/api.ts'
+import { openApi, PASSWORD } from '../support/api.ts'
 import { openJar } from '../support/jar.ts'
 import { freshUpstreams, testOfRedis } from '../support/upstreams.ts'
 
@@ -57,6 +57,77 @@ describe('Who somebody is', () => {
     await api.send('PATCH', `/v1/users/${ada.id}`, { token: admin.token, body: { name: 'Joan' } })
     expect((await read(ada)).body.name).toBe('Joan')
   })
+})
+
+describe('By cookie, who somebody is', () => {
+  const openBrowserOf = async (ada: { email: string }) => {
+    const browser = openJar(api)
+    await browser.signIn(ada.email)
+    const me = (headers = {}) =>
+      measure(() => browser.request<{ name: string }>('GET', '/v1/users/me', { headers }))
+    return { ...browser, me }
+  }
+
+  testOfRedis(
+    'HX8: is said by the nearest Redis as well, and by libSQL to whoever wants no copy',
+    async () => {
+      const browser = await openBrowserOf(await api.person({ name: 'Ada' }))
+      expect(await browser.me()).toEqual({ status: 200, name: 'Ada', depth: 2, libsql: 1, redis: 2 })
+      expect(await browser.me()).toEqual({ status: 200, name: 'Ada', depth: 1, libsql: 0, redis: 1 })
+      expect(await browser.me({ 'cache-control': 'no-cache' })).toMatchObject({ libsql: 1, redis: 0 })
+    },
+  )
+
+  testOfRedis(
+    'HX8, RV1: is new at once after a change of the user, of the role and of the session',
+    async () => {
+      const [admin, ada] = [
+        await api.quickActor({ role: 'admin' }),
+        await api.person({ email_verified_at: 1 }),
+      ]
+      const browser = await openBrowserOf(ada)
+      const change = (body: object) => api.send('PATCH', `/v1/users/${ada.id}`, { token: admin.token, body })
+      await browser.me()
+      await change({ name: 'Grace' })
+      expect(await browser.me()).toMatchObject({ status: 200, name: 'Grace' })
+      await change({ role: 'manager' })
+      const before = browser.jar.get('__Host-roster')
+      expect((await browser.me()).status).toBe(200)
+      // The hint was wrong, so there is a cookie with the right one.
+      expect(browser.jar.get('__Host-roster')).not.toBe(before)
+      await api.send('POST', `/v1/users/${ada.id}/disable`, { token: admin.token, body: { reason: 'left' } })
+      expect((await browser.me()).status).toBe(401)
+    },
+  )
+
+  testOfRedis(
+    'RV1, SE1: is told by no copy to a cookie of a turn before, nor to one that has ended',
+    async () => {
+      const ada = await api.person()
+      const browser = await openBrowserOf(ada)
+      await browser.me()
+      expect((await browser.me()).libsql).toBe(0)
+      const former = browser.jar.get('__Host-roster')!
+      expect((await browser.ask('POST', '/v1/auth/reauthenticate', { password: PASSWORD })).status).toBe(200)
+      const present = browser.jar.get('__Host-roster')!
+      browser.jar.set('__Host-roster', former)
+      // It is good for requests that were on their way, and libSQL says so.
+      expect(await browser.me()).toMatchObject({ status: 200, libsql: 1 })
+      await api.sql('UPDATE sessions SET proved_at = proved_at - 31000 WHERE user_id = ?', [ada.id])
+      expect((await browser.me()).status).toBe(401)
+      browser.jar.set('__Host-roster', present)
+      await api.redis('DEL', key(`doubt:${ada.id}`))
+      await browser.me()
+      expect(await browser.me()).toMatchObject({ status: 200, libsql: 0 })
+      // The copy is of the present turn: it says nothing to the one before.
+      browser.jar.set('__Host-roster', former)
+      expect((await browser.me()).status).toBe(401)
+      browser.jar.set('__Host-roster', present)
+      await browser.ask('POST', '/v1/auth/logout')
+      browser.jar.set('__Host-roster', present)
+      expect((await browser.me()).status).toBe(401)
+    },
+  )
 })
 
 testOfRedis('LG1: no copy says anything to who reads Redis, and none is taken for another', async () => {

@@ -22,6 +22,7 @@ import { type Claims, signAccessToken } from '../../sessions/access-tokens.ts'
 import { invalidToken } from '../../sessions/errors.ts'
 import { accessTokenSeconds } from '../../sessions/lifetimes.ts'
 import { sessions } from '../../sessions/models.ts'
+import { whileDoubting } from '../../sessions/near.ts'
 import { tokenIsLive } from '../../sessions/revocation.ts'
 import { FORMER_TURN_MS } from '../../sessions/turns.ts'
 import { selectUsers, type User, users } from '../../users/models.ts'
@@ -191,7 +192,11 @@ async function finish(
     verdict: sql<Record<'is_done' | 'is_live', 0 | 1>>`SELECT ${isUsing ? isDone : sql`1`} AS is_done,
       ${tokenIsLive(actor, now)} AS is_live`,
   }
-  const { session, verdict } = await db.writeBatch(batch, isUsing ? isDone : undefined)
+  // A cookie of the turn before ends soon, so no copy may answer for it.
+  const doubts = isCookie ? { users: [actor.sub] } : {}
+  const { session, verdict } = await whileDoubting(resources, doubts, () =>
+    db.writeBatch(batch, isUsing ? isDone : undefined),
+  )
   const { is_done, is_live } = verdict[0]!
   if (!is_live) throw invalidToken(new Refusal('meanwhile'))
   if (!is_done) throw wrongCode(new Refusal('used'))
