@@ -7,42 +7,49 @@ import { invalidToken } from '../sessions/errors.ts'
 import { assertMayWrite, assertWithin } from '../throttle/limits.ts'
 import { owesFactor } from './assurance.ts'
 import { isRead } from './credentials.ts'
-import { factorEnrolmentRequired, insufficientScope } from './errors.ts'
-import { isPermission, outranks, type Permission, rankFor } from './permissions.ts'
+import { factorEnrolmentRequired, forbidden, insufficientScope } from './errors.ts'
+import { ACCOUNT, hasPermission, isPermission, outranks, type Permission, rankFor } from './permissions.ts'
 
 /**
  * Lets an app or a service in to what it was let do, as `c.var.actor`. It is looked up first, as its token says no role.
  *
- * It acts by the lowest rank that has the permission, whoever signed in to it, and its login is never a recent one (but see
- * `PROVED_BY_DEVICE`): so what gives power away, or changes how an account is entered, is for nobody's app.
+ * An app of one's own with the scope `account` is let in to all that its user may do, by the role of now, and what was
+ * read of them is `c.var.self`. Any other acts by the lowest rank that has the permission, whoever signed in to it. The
+ * login of neither is ever a recent one (but see `PROVED_BY_DEVICE`): so what gives power away, or changes how an account
+ * is entered, is for nobody's app.
  *
- * @throws 401 `invalid_token`; 403 `insufficient_scope`, `factor_enrolment_required`.
+ * @param permission undefined for what anybody does with their own account.
+ * @throws 401 `invalid_token`; 403 `insufficient_scope`, `forbidden`, `factor_enrolment_required`.
  */
 export async function enterAsClient(
   c: Context,
   next: Next,
   token: ClientClaims,
-  permission: Permission,
+  permission?: Permission,
 ): Promise<void> {
   const resources = c.var as Resources
+  if (!permission && !token.scope.split(' ').includes(ACCOUNT)) throw insufficientScope()
   c.set('isSignedIn', true)
   if (isRead(c)) await assertWithin(resources, 'RATE_LIMIT_READS', token.sid ?? token.sub)
   else await assertMayWrite(resources, token.sid ?? token.sub)
-  const scopes = token.sid
-    ? await scopesOfApp(resources, { ...token, sid: token.sid })
-    : await scopesOfService(resources, token)
-  if (!scopes) throw invalidToken(new Refusal('revoked'))
-  if (!scopes.includes(permission)) throw insufficientScope()
-  const rank = rankFor(permission)
-  const isService = token.sid === undefined
+  const app = token.sid === undefined ? undefined : await findApp(resources, { ...token, sid: token.sid })
+  const isThem = app?.scopes.includes(ACCOUNT) === true
+  const scopes = isThem
+    ? [ACCOUNT]
+    : (app?.scopes.filter(isPermission) ?? (await ofService(resources, token)))
+  if (!isThem && (!permission || !scopes.includes(permission))) throw insufficientScope()
+  if (app && isThem && permission && !hasPermission(app.role, permission)) throw forbidden()
+  const rank = rankFor(permission ?? 'users:read')
+  // A service ranks as a manager at most.
+  const lowest = !app && outranks(rank, 'manager') ? 'manager' : rank
+  c.set('self', app)
   c.set('actor', {
     ...token,
     client_id: 'roster',
     sid: token.sid ?? token.sub,
-    // A service ranks as a manager at most.
-    role: isService && outranks(rank, 'manager') ? 'manager' : rank,
-    auth_time: provedFor(permission) ? (token.approved_at ?? 0) : 0,
-    client: { id: token.client_id, scopes, isService },
+    role: app && isThem ? app.role : lowest,
+    auth_time: !isThem && permission && provedFor(permission) ? (token.approved_at ?? 0) : 0,
+    client: { id: token.client_id, scopes, isService: !app },
   } satisfies Claims)
   await next()
 }
@@ -59,11 +66,17 @@ const PROVED_BY_DEVICE: readonly Permission[] = [
 ]
 const provedFor = (permission: Permission) => PROVED_BY_DEVICE.includes(permission)
 
-/** What of its scopes an app can use for whoever signed in to it: as a person they have no more than their role has. */
-async function scopesOfApp(resources: Resources, token: ClientClaims & { sid: string }): Promise<string[]> {
+async function ofService(resources: Resources, token: ClientClaims): Promise<string[]> {
+  const scopes = await scopesOfService(resources, token)
+  if (!scopes) throw invalidToken(new Refusal('revoked'))
+  return scopes
+}
+
+/** The session that an app has of somebody, with what it can use of its scopes: no more than their role has. */
+async function findApp(resources: Resources, token: ClientClaims & { sid: string }) {
   const found = await findClientSession(resources, token)
   if (!found) throw invalidToken(new Refusal('revoked'))
   if (owesFactor(resources.config.SECOND_FACTOR, found.role, JSON.parse(found.amr)))
     throw factorEnrolmentRequired()
-  return found.scopes.filter(isPermission)
+  return found
 }

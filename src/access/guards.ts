@@ -55,8 +55,20 @@ const SIGNED_IN_PROBLEMS = [
   () => tooManyRequests(60),
 ]
 
-/** Lets in whoever has a good access token, or a good cookie, as `c.var.actor`. */
+/** Lets in whoever has a good access token, or a good cookie, as `c.var.actor`; an app too that acts as they do (`account`). */
 export const signedIn = documented(
+  createMiddleware<ActorEnv>(async (c, next) => {
+    const credentials = await readAnyCredentials(c)
+    if ('key' in credentials) throw insufficientScope()
+    return 'client' in credentials
+      ? enterAsClient(c, next, credentials.client)
+      : authenticate(c, next, { credentials })
+  }),
+  { security: 'signed_in', problems: [...SIGNED_IN_PROBLEMS, factorEnrolmentRequired] },
+)
+
+/** The same by a login of one's own: how an account is entered is no app's to change. */
+export const signedInHere = documented(
   createMiddleware<ActorEnv>((c, next) => authenticate(c, next)),
   { security: 'signed_in', problems: [...SIGNED_IN_PROBLEMS, factorEnrolmentRequired] },
 )
@@ -83,7 +95,7 @@ export const perhapsSignedIn = documented(
 export const signedInWithProfile = documented(
   createMiddleware<ActorEnv & { Variables: { self: Profile } }>(async (c, next) => {
     const credentials = await readAnyCredentials(c)
-    if ('client' in credentials) throw insufficientScope()
+    if ('client' in credentials) return enterAsClient(c, next, credentials.client)
     // Whose key it is, it may know whatever else it may.
     if ('key' in credentials)
       return enterByKey(c, next, credentials.key, undefined, (profile) => c.set('self', profile))

@@ -45,6 +45,9 @@ export const KEY_PERMISSIONS = ALL_PERMISSIONS.filter(
 export const scopesWithin = (scopes: readonly string[], role: Role): string[] =>
   scopes.filter((scope) => !isPermission(scope) || hasPermission(role, scope))
 
+/** The scope of an app of one's own that acts as the person does. */
+export const ACCOUNT = 'account'
+
 /**
  * Whether whoever acts may do something: by their role or, where it is an app, by what it was let do. A key is looked up
  * with what it asks for: what that takes is noted, and decided there, and in the condition of a write.
@@ -55,7 +58,9 @@ export function allows(
 ): boolean {
   actor.key?.needs.add(permission)
   if (actor.key) return true
-  return actor.client ? actor.client.scopes.includes(permission) : hasPermission(actor.role, permission)
+  return actor.client && !actor.client.scopes.includes(ACCOUNT)
+    ? actor.client.scopes.includes(permission)
+    : hasPermission(actor.role, permission)
 }
 
 /** The lowest rank that has a permission. An app acts by this one, and shows nothing that is for those above. */

@@ -1,5 +1,5 @@
 import { reauthenticationRequired } from '../access/errors.ts'
-import { limitHashing, onceSignedIn, signedIn, signedInToEnrol } from '../access/guards.ts'
+import { limitHashing, onceSignedIn, signedIn, signedInHere, signedInToEnrol } from '../access/guards.ts'
 import { challengeSpent } from '../challenges/errors.ts'
 import { CHALLENGE_LIFETIME, MAX_TRIES } from '../challenges/service.ts'
 import type { AppEnv } from '../context.ts'
@@ -230,7 +230,7 @@ export const authRoutes = new Hono<AppEnv>()
       responses: { 200: TokensOrCookie },
       problems: [wrongPassword, tooManyAttempts, writeConflict],
     }),
-    signedIn,
+    signedInHere,
     precondition,
     body(ChangePassword),
     limitHashing,

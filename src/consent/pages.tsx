@@ -1,5 +1,5 @@
 import type { FC } from 'hono/jsx'
-import { isPermission } from '../access/permissions.ts'
+import { ACCOUNT, isPermission } from '../access/permissions.ts'
 import type { Asked } from '../oauth/authorize.ts'
 import type { LogoutQuestion } from '../oauth/logout.ts'
 import { isTrustworthy } from '../oauth/redirects.ts'
@@ -21,7 +21,7 @@ export const ConsentPage: FC<Question> = ({ view, token, asked, back }) => {
   const { consent } = apps
   const { client, request, scopes, user } = asked
   const { host, origin } = new URL(request.redirectUri)
-  const acts = scopes.some(isPermission)
+  const acts = scopes.some((scope) => isPermission(scope) || scope === ACCOUNT)
   return (
     <NarrowPage view={view} title={consent.title(client.name)}>
       <div class="stack">

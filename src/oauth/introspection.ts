@@ -10,6 +10,7 @@ import { build, rowExists } from '../database/statements.ts'
 import { toAppError } from '../http/problem.ts'
 import { type Claims, type ClientClaims, isOfClient, verifyAnyToken } from '../sessions/access-tokens.ts'
 import {
+  answersForServices,
   asHeardOf,
   type ClientSessionRow,
   isClientSessionLive,
@@ -103,7 +104,7 @@ function ofRefreshToken(
 const mayAskOfAny = ({ scopes, owner_role: owner, ...service }: Service) =>
   hasGrant(service, 'client_credentials') &&
   (JSON.parse(scopes) as string[]).includes('tokens:introspect') &&
-  owner !== null &&
+  answersForServices(owner) &&
   hasPermission(owner, 'tokens:introspect')
 
 /**

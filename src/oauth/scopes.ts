@@ -1,9 +1,9 @@
-import { ALL_PERMISSIONS } from '../access/permissions.ts'
+import { ACCOUNT, ALL_PERMISSIONS } from '../access/permissions.ts'
 
-/** What every app may be given (OpenID Connect Core section 5.4); any other scope is the name of a permission. */
+/** What every app may be given (OpenID Connect Core section 5.4); any other scope is the name of a permission, or `account`. */
 export const OPENID_SCOPES = ['openid', 'profile', 'email', 'offline_access', 'roles'] as const
 
-export const SCOPES = [...OPENID_SCOPES, ...ALL_PERMISSIONS] as const
+export const SCOPES = [...OPENID_SCOPES, ACCOUNT, ...ALL_PERMISSIONS] as const
 
 /** The scopes of a request, each once (RFC 6749 section 3.3). */
 export const scopesIn = (text: string | null | undefined): string[] => [

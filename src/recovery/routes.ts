@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import { limitHashing, perhapsSignedIn, signedIn } from '../access/guards.ts'
+import { limitHashing, perhapsSignedIn, signedInHere } from '../access/guards.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation } from '../http/operation.ts'
@@ -116,7 +116,7 @@ export const mailRoutes = new Hono<AppEnv>()
       responses: { 202: Accepted },
       problems: [wrongPassword, signupDomainRefused, ...byMail],
     }),
-    signedIn,
+    signedInHere,
     body(ChangeEmail),
     limitHashing,
     async (c) => accepted(c, requestEmailChange(c.var, c.var.actor, c.var.body)),

@@ -1,5 +1,5 @@
 import { and, eq, inArray, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
-import { hasPermission, type Permission, scopesWithin } from '../access/permissions.ts'
+import { ACCOUNT, hasPermission, type Permission, scopesWithin } from '../access/permissions.ts'
 import { apiKeys } from '../api-keys/models.ts'
 import type { Resources } from '../context.ts'
 import { build, databaseNow, type Places, prepare, type RowsOf } from '../database/statements.ts'
@@ -19,7 +19,8 @@ import { sessions } from './models.ts'
 export const isOffline = sql`instr(' ' || coalesce(${sessions.scope}, '') || ' ', ' offline_access ') > 0`
 
 /** Permissions have a colon, and scopes of OpenID have none. */
-const actsForThem = sql`instr(coalesce(${sessions.scope}, ''), ':') > 0`
+const actsForThem = sql`(instr(coalesce(${sessions.scope}, ''), ':') > 0
+  OR instr(' ' || coalesce(${sessions.scope}, '') || ' ', ${` ${ACCOUNT} `}) > 0)`
 
 /** A condition on an app and a person: that their role may use it. */
 export const roleMayUse = sql`(${oauthClients.allowed_roles} IS NULL
@@ -148,6 +149,10 @@ export const selectService = prepare(({ id, now }: Places<{ id: string; now: num
     .where(eq(oauthClients.id, id)),
 }))
 
+/** Whoever made a service answers for it as long as they may make one; without them it is shut out at once. */
+export const answersForServices = (role: Profile['role'] | null | undefined): role is Profile['role'] =>
+  role != null && hasPermission(role, 'clients:manage')
+
 export type Service = RowsOf<ReturnType<typeof selectService>['service']>[number]
 
 /** What a service's token may do now, which is never more than whoever answers for it may; undefined where it ended. */
@@ -157,7 +162,8 @@ export async function scopesOfService(
 ): Promise<string[] | undefined> {
   const [found] = (await db.read(selectService({ id: token.client_id, now: at }))).service
   const owner = found?.owner_role
-  if (!found || !owner || token.sub !== token.client_id || found.epoch !== token.epoch) return undefined
+  if (!found || !answersForServices(owner) || token.sub !== token.client_id || found.epoch !== token.epoch)
+    return undefined
   const now = JSON.parse(found.scopes) as string[]
   return token.scope
     .split(' ')
@@ -166,8 +172,9 @@ export async function scopesOfService(
 
 /** As services act by their owner's role, it is pinned too. */
 const liveService = ({ epoch, client }: Claims, now: number) => {
-  const roles = ROLES.filter((role) =>
-    client!.scopes.every((scope) => hasPermission(role, scope as Permission)),
+  const roles = ROLES.filter(
+    (role) =>
+      answersForServices(role) && client!.scopes.every((scope) => hasPermission(role, scope as Permission)),
   )
   return sql`EXISTS (SELECT 1 FROM ${oauthClients} JOIN ${users} ON ${users.id} = ${oauthClients.owner_id} AND ${userIsActive(now)}
     WHERE ${oauthClients.id} = ${client!.id} AND ${oauthClients.epoch} = ${epoch}

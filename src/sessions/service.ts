@@ -1,4 +1,4 @@
-import { and, desc, eq, gt, isNull, ne, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, isNotNull, isNull, ne, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
@@ -30,6 +30,7 @@ export type RevokedReason =
   | 'factors_changed'
   | 'parent_ended'
   | 'consent_withdrawn'
+  | 'role_changed'
 
 /** Ends sessions in the database. What is known about them stays until clean-up, for the history. */
 export const revokeSessions = (now: number, reason: RevokedReason, which: SQL | undefined) =>
@@ -48,6 +49,14 @@ export const endAppsOf = (now: number, userId: string) =>
     'parent_ended',
     sql`${sessions.user_id} = ${userId} AND ${sessions.parent_id} IS NOT NULL AND NOT ${isOffline} AND NOT EXISTS
       (SELECT 1 FROM ${sessions} AS parent WHERE parent.id = ${sessions.parent_id} AND parent.revoked_at IS NULL)`,
+  )
+
+/** Apps that go on without somebody were let do so by who they were: another role ends it. */
+export const endOfflineOf = (now: number, userId: string, condition: SQL) =>
+  revokeSessions(
+    now,
+    'role_changed',
+    and(eq(sessions.user_id, userId), isNotNull(sessions.client_id), isOffline, condition),
   )
 
 /** Of whoever gets a role above `user`: what they begin from then on lives shorter, and what is open does as well. */

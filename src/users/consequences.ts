@@ -15,6 +15,7 @@ import { oauthGrants } from '../oauth/models.ts'
 import { passkeys } from '../passkeys/models.ts'
 import {
   endCopies,
+  endOfflineOf,
   type RevokedReason,
   revokeSessions,
   sessionsOf,
@@ -113,6 +114,7 @@ export function consequences(
     ...(row.role === 'user' && (set.role ?? 'user') !== 'user'
       ? [shortenSessions(resources, row.id, isDone)]
       : []),
+    ...((set.role ?? row.role) === row.role ? [] : [endOfflineOf(now, row.id, isDone)]),
     ...(voided.length > 0
       ? [voidTokens(now, voided, and(eq(oneTimeTokens.subject_id, row.id), isDone))]
       : []),

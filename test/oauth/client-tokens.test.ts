@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test, vi } from 'vitest'
+import { hasPermission, type Permission } from '../../src/access/permissions.ts'
 import { app as worker } from '../../src/app.ts'
 import { operationsOf } from '../../src/docs/openapi.ts'
 import { SCOPES } from '../../src/oauth/scopes.ts'
@@ -20,6 +21,9 @@ beforeAll(async () => {
   admin = await api.actor({ role: 'admin', email_verified_at: 1 })
 })
 
+/** To act as somebody is the one that is theirs: see below. */
+const OTHERS = SCOPES.filter((scope) => scope !== 'account')
+
 /** Each route behind a sign-in, with the permission that it takes, or none. */
 const routes = [...operationsOf(worker)]
   .filter(
@@ -34,7 +38,7 @@ const ask = (route: string, token: string, body?: object) => {
 }
 
 describe('AZ1: an app that an administrator signed in to', () => {
-  test.each(SCOPES)('does with the scope %s what that says, and nothing else', async (scope) => {
+  test.each(OTHERS)('does with the scope %s what that says, and nothing else', async (scope) => {
     const { token } = await letApp(api, admin, { scope })
     const before = await dump(api)
     for (const [route, needed] of routes) {
@@ -49,7 +53,7 @@ describe('AZ1: an app that an administrator signed in to', () => {
   })
 
   test('with all of them at once still has no account, and no recent login', async () => {
-    const { token } = await letApp(api, admin, { scope: SCOPES.join(' ') })
+    const { token } = await letApp(api, admin, { scope: OTHERS.join(' ') })
     const eve = await api.person({ email_verified_at: 1 })
     for (const [route, needed] of routes.filter(([, needed]) => needed === 'signed_in'))
       expect([route, needed, (await ask(route, token)).body.code]).toEqual([
@@ -100,13 +104,128 @@ test.each(['user', 'manager'] as const)(
   'AK3: a %s lets an app do no more than they may themselves',
   async (role) => {
     const somebody = await api.quickActor({ role })
-    const { token } = await letApp(api, somebody, { scope: SCOPES.join(' ') })
+    const { token } = await letApp(api, somebody, { scope: OTHERS.join(' ') })
     const statuses = await Promise.all(
       ['/v1/users', '/v1/cleanup/runs'].map(async (path) => (await api.send('GET', path, { token })).status),
     )
     expect(statuses).toEqual(role === 'user' ? [403, 403] : [200, 403])
   },
 )
+
+/** How somebody is signed in, and how an account is entered, is for a login of one's own. */
+const NO_APPS = [
+  'GET /v1/auth/factors',
+  'POST /v1/auth/logout',
+  'POST /v1/auth/logout_all',
+  'POST /v1/auth/change_email',
+  'POST /v1/auth/change_password',
+]
+const isNoApps = (route: string) =>
+  NO_APPS.includes(route) || /^[A-Z]+ \/v1\/auth\/(factors|passkeys|reauthenticate)\b/.test(route)
+
+describe('AZ1: an app of one’s own that acts as the person does', () => {
+  test.each(['admin', 'manager', 'user'] as const)('does for a %s what they may', async (role) => {
+    const somebody = await api.quickActor({ role, email_verified_at: 1 })
+    const { token } = await letApp(api, somebody, { scope: 'account' })
+    for (const [route, needed] of routes) {
+      // Of its own route, whoever it is may not be there; what their role lacks is forbidden to them.
+      const { status, body } = await ask(route, token)
+      const may = needed === 'signed_in' || needed === undefined || hasPermission(role, needed as Permission)
+      const expected = isNoApps(route) ? 'insufficient_scope' : may ? undefined : 'forbidden'
+      if (expected) expect([route, status, body.code]).toEqual([route, 403, expected])
+      else {
+        expect([route, status]).not.toEqual([route, 401])
+        expect([route, body?.code]).not.toEqual([route, 'insufficient_scope'])
+        expect([route, body?.code]).not.toEqual([route, 'forbidden'])
+      }
+    }
+  })
+
+  test('is them, by the role of now, until they sign out; and never by a recent login', async () => {
+    const bo = await api.quickActor({ role: 'manager', email_verified_at: 1 })
+    const { token, parentId } = await letApp(api, bo, { scope: 'account' })
+    const me = await api.send('GET', '/v1/users/me', { token })
+    expect([me.status, me.body.id, me.body.role]).toEqual([200, bo.id, 'manager'])
+    const renamed = await api.send('PATCH', '/v1/users/me', { token, body: { name: 'Bo' } })
+    expect([renamed.status, renamed.body.name]).toEqual([200, 'Bo'])
+    expect((await api.send('GET', '/v1/users?limit=1', { token })).status).toBe(200)
+    const recent = await api.send('GET', '/v1/users/me/export', { token })
+    expect([recent.status, recent.body.code]).toEqual([403, 'reauthentication_required'])
+    await api.sql('UPDATE sessions SET revoked_at = 1 WHERE id = ?', [parentId])
+    for (const path of ['/v1/users/me', '/v1/users', '/v1/auth/sessions'])
+      expect((await api.send('GET', path, { token })).body.code).toBe('invalid_token')
+  })
+
+  test('ends with them when they are idle, changed, or it may no longer', async () => {
+    const ask = async (token: string) => (await api.send('GET', '/v1/users/me', { token })).status
+    const open = async () => {
+      const somebody = await api.quickActor({ role: 'manager', email_verified_at: 1 })
+      return { ...(await letApp(api, somebody, { scope: 'account' })), somebody }
+    }
+    const [idle, demoted, changed] = [await open(), await open(), await open()]
+    await api.sql('UPDATE sessions SET idle_expires_at = 1 WHERE id = ?', [idle.parentId])
+    const demotion = { token: admin.token, body: { role: 'user' } }
+    expect((await api.send('PATCH', `/v1/users/${demoted.somebody.id}`, demotion)).status).toBe(200)
+    const app = `/v1/oauth_clients/${changed.client.client_id}`
+    const third = { token: admin.token, body: { first_party: false } }
+    expect((await api.send('PATCH', app, third)).body.code).toBe('invalid_input')
+    await api.send('PATCH', app, { token: admin.token, body: { first_party: false, scopes: ['openid'] } })
+    expect([await ask(idle.token), await ask(demoted.token), await ask(changed.token)]).toEqual([
+      401, 401, 403,
+    ])
+  })
+
+  test('is for apps of one’s own, and for no service', async () => {
+    for (const given of [{}, { first_party: true, grants: ['client_credentials'], redirect_uris: [] }])
+      await expect(addApp(api, { scopes: ['account'], ...given })).rejects.toThrow('422')
+  })
+})
+
+test('LE6: a service’s token ends at once when whoever answers for it may no longer', async () => {
+  const boss = await api.quickActor({ role: 'admin', email_verified_at: 1 })
+  const made = await api.send('POST', '/v1/oauth_clients', {
+    token: boss.token,
+    body: {
+      name: 'Job',
+      type: 'confidential',
+      grants: ['client_credentials'],
+      scopes: ['users:read', 'users:create'],
+      token_endpoint_auth_method: 'client_secret_post',
+    },
+  })
+  const { client_id, client_secret } = made.body as Record<string, string>
+  const client = { client_id: client_id!, client_secret: client_secret! }
+  const raw = new URLSearchParams({ ...client, grant_type: 'client_credentials' })
+  const { body } = await api.send<{ access_token: string }>('POST', '/oauth/token', { raw })
+  const token = body.access_token
+  const read = async () => (await api.send('GET', '/v1/users', { token })).status
+  const introspect = async () =>
+    (await api.send('POST', '/oauth/introspect', { raw: new URLSearchParams({ ...client, token }) })).body
+      .active
+  expect([await read(), await introspect()]).toEqual([200, true])
+  const demotion = { token: admin.token, body: { role: 'manager' } }
+  expect((await api.send('PATCH', `/v1/users/${boss.id}`, demotion)).status).toBe(200)
+  expect([await read(), await introspect()]).toEqual([401, false])
+  const write = await api.send('POST', '/v1/invitations', { token, body: { email: 'x@people.test' } })
+  expect(write.status).toBe(401)
+})
+
+test('what an app had offline of somebody who was promoted is over, and introspection says so', async () => {
+  const app = await addApp(api, { scopes: ['openid', 'offline_access'] })
+  const ada = await api.quickActor({ email_verified_at: 1 })
+  const given = await letApp(api, ada, { scope: 'openid offline_access', app })
+  const headers = { authorization: `Basic ${btoa(`${app.client_id}:${app.client_secret}`)}` }
+  const isActive = async (token: string) =>
+    (await api.send('POST', '/oauth/introspect', { headers, raw: new URLSearchParams({ token }) })).body
+      .active
+  const all = async () => [await isActive(given.token), await isActive(given.refreshToken)]
+  expect(await all()).toEqual([true, true])
+  const promotion = { token: admin.token, body: { role: 'manager' } }
+  expect((await api.send('PATCH', `/v1/users/${ada.id}`, promotion)).status).toBe(200)
+  expect(await all()).toEqual([false, false])
+  const refresh = new URLSearchParams({ grant_type: 'refresh_token', refresh_token: given.refreshToken })
+  expect((await api.send('POST', '/oauth/token', { headers, raw: refresh })).body.error).toBe('invalid_grant')
+})
 
 describe('What is taken back counts at once', () => {
   const scope = 'users:read users:update'

@@ -99,7 +99,8 @@ export async function letApp(
   somebody: { id: string },
   { scope, app, parent }: { scope: string; app?: { client_id: string }; parent?: string },
 ) {
-  const client = app ?? (await addApp(api, { scopes: scope.split(' ') }))
+  const scopes = scope.split(' ')
+  const client = app ?? (await addApp(api, { scopes, first_party: scopes.includes('account') }))
   const parentId = parent ?? (await api.signIn(somebody)).sessionId
   const sid = uuidv7()
   await api.sql(

@@ -181,9 +181,8 @@ export const AppPage: FC<PageProps & Outcome & ShownApp> = ({
       <div class="sections">
         <Section title={clients.clientId} hint={clients.methods[app.token_endpoint_auth_method]}>
           <Copy view={view}>{app.client_id}</Copy>
-          <p class="hint">
-            {clients.made} <Day view={view} at={Date.parse(app.created_at)} />,{' '}
-            {makerOf(view.texts, app, names)}
+          <p class="soft">
+            {makerOf(view.texts, app, names)} · <Day view={view} at={Date.parse(app.created_at)} />
           </p>
         </Section>
       </div>

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { requireRecentLogin } from '../../access/guards.ts'
-import { hasPermission, isPermission } from '../../access/permissions.ts'
+import { ACCOUNT, hasPermission, isPermission } from '../../access/permissions.ts'
 import { type Action, activityLogs } from '../../activity/models.ts'
 import { record } from '../../activity/service.ts'
 import type { Resources } from '../../context.ts'
@@ -95,6 +95,11 @@ function assertCoherent({ type, grants, token_endpoint_auth_method: method, ...r
     isService && !rest.scopes.every(isPermission),
     '/scopes',
     'A service has permissions, and no scopes of OpenID.',
+  )
+  say(
+    rest.scopes.includes(ACCOUNT) && !rest.first_party,
+    '/scopes',
+    'To act as somebody is for apps of your own alone (first_party).',
   )
   say(type === 'public' && !rest.require_pkce, '/require_pkce', 'A public client cannot do without.')
   const takesScheme = (uri: string) => !/^https?:/.test(uri)

@@ -7,6 +7,7 @@ import { build } from '../../database/statements.ts'
 import { AppError, Refusal } from '../../http/problem.ts'
 import { ACCESS_TOKEN_SECONDS, signClientToken } from '../../sessions/access-tokens.ts'
 import {
+  answersForServices,
   asHeardOf,
   isClientSessionLive,
   scopesNow,
@@ -129,7 +130,7 @@ const byItself: Grant = async (resources, given, fields) => {
   const client = await proveClient(resources, given, read.client[0])
   assertMay(client, 'client_credentials')
   const owner = read.service[0]?.owner_role
-  if (!owner || !hasPermission(owner, 'clients:manage')) throw invalidClient(new Refusal('inviter'))
+  if (!answersForServices(owner)) throw invalidClient(new Refusal('inviter'))
   const all = (JSON.parse(client.scopes) as string[]).filter((scope) =>
     hasPermission(owner, scope as Permission),
   )

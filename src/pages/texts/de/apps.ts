@@ -7,6 +7,7 @@ export const apps: typeof english = {
     email: 'Deine E-Mail-Adresse sehen',
     roles: 'Deine Rolle sehen',
     offline_access: 'Weiterarbeiten, wenn du abgemeldet bist, bis du es beendest',
+    account: 'Alles tun, was du hier tun kannst',
     'users:read': 'Personen sehen',
     'users:create': 'Personen anlegen und einladen',
     'users:update': 'Personen ändern, sperren und entsperren',

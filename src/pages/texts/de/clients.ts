@@ -55,7 +55,6 @@ export const clients: typeof english = {
   withoutPkce: 'Sie schickt kein PKCE: nur für ältere Bibliotheken',
   more: 'Weitere Einstellungen',
   clientId: 'Client-ID',
-  made: 'Hinzugefügt',
   done: {
     created: 'Die App ist hinzugefügt',
     owned: 'Jetzt stehst du für ihn ein',

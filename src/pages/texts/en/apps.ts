@@ -5,6 +5,7 @@ const scopes = {
   email: 'See your email',
   roles: 'See your role',
   offline_access: 'Go on when you have signed out, until you stop it',
+  account: 'Do whatever you can do here',
   'users:read': 'See people',
   'users:create': 'Add and invite people',
   'users:update': 'Change, disable and unlock people',

@@ -54,7 +54,6 @@ export const clients = {
   withoutPkce: 'It sends no PKCE: only for an older library',
   more: 'More settings',
   clientId: 'Client ID',
-  made: 'Added',
   done: {
     created: 'The app is added',
     owned: 'You answer for it now',

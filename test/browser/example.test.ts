@@ -1,0 +1,46 @@
+import { expect, test } from 'vitest'
+import { heading, openPages, press } from '../support/browser.ts'
+import { ADMIN } from '../support/stack.ts'
+
+const pages = openPages()
+
+test('An app signs somebody in with consent, refreshes, and signs out on both sides', async () => {
+  const app = pages.example()
+  const page = await pages.open({}, [app])
+  await page.goto(app)
+  await page.getByRole('link', { name: 'Sign in with Roster' }).click()
+  await page.waitForURL(/\/signin\?/)
+  await page.getByLabel('Email').fill(ADMIN.email)
+  await page.getByLabel('Password').fill(ADMIN.password)
+  await press(page, 'Sign in')
+  await page.waitForURL(/\/oauth\/authorize/)
+  expect(await heading(page)).toBe('Tally wants to use your account')
+  await press(page, 'Allow')
+  await page.waitForURL(`${app}/`)
+  expect(await heading(page)).toBe('Hello, Ada Lovelace')
+
+  const until = await page.locator('#until').textContent()
+  await page.waitForTimeout(1100)
+  await press(page, 'Refresh')
+  await page.waitForFunction(`document.querySelector('#until').textContent > '${until}'`)
+
+  await page.getByRole('link', { name: 'Sign out' }).click()
+  await page.waitForURL(`${app}/`)
+  expect(await heading(page)).toBe('Tally')
+  await page.goto('/account')
+  expect(new URL(page.url()).pathname).toBe('/signin')
+  pages.expectQuiet()
+})
+
+test('Whoever says no is not signed in there, and may begin again', async () => {
+  const app = pages.example()
+  const page = await pages.open({}, [app])
+  await pages.signIn(page)
+  await page.goto(`${app}/signin`)
+  await press(page, 'Cancel')
+  await page.waitForURL(new RegExp(`^${app}/callback`))
+  expect(await heading(page)).toBe('You are not signed in')
+  await page.goto(app)
+  expect(await heading(page)).toBe('Tally')
+  pages.expectQuiet()
+})
