@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
 import { parseEnv } from 'node:util'
 import { ConfigError, configOf } from '../src/config/main.ts'
@@ -9,12 +9,13 @@ import { DEMO_ADMIN, DEMO_PASSWORD, DEMO_SETTINGS, inventUsers } from './demo.ts
 import { generate, newSecret } from './keys.ts'
 import { claimDirectory } from './local/claim.ts'
 import { newDatabaseKey, startDatabase } from './local/database.ts'
+import { prepareExample } from './local/example.ts'
 import { cronName } from './local/local-only.ts'
 import { startMailbox } from './local/mailbox.ts'
 import { forwardLogs, printTable } from './local/output.ts'
-import { freePort, startProcess, untilReady } from './local/process.ts'
+import { freePort, untilReady } from './local/process.ts'
+import { startWorker, writePrivately } from './local/start-worker.ts'
 import { startUpstash } from './local/upstash.ts'
-import type { WorkerOptions } from './local/worker.ts'
 import { migrate } from './migrate.ts'
 
 const USAGE = `npm run dev [-- --reset] [-- --demo] [-- --inspect]
@@ -22,7 +23,7 @@ const USAGE = `npm run dev [-- --reset] [-- --demo] [-- --inspect]
 Starts everything that Roster needs on this machine, and Roster. Ctrl-C ends it.
 
   --reset     begins anew: everything that the local stack keeps is removed first
-  --demo      invents a hundred users with a history, where there are none yet
+  --demo      invents a hundred users with a history, where there are none yet, and starts an app to sign in to
   --inspect   opens the runtime's inspector, for a debugger. Every page in a browser of this machine could use it.
   --dry-run   checks the settings, says what would be started, and starts nothing
 
@@ -39,6 +40,8 @@ const PATHS = {
   mails: resolve(STATE, 'mails.jsonl'),
   worker: resolve(STATE, 'worker'),
   workerOptions: resolve(STATE, 'worker.json'),
+  example: resolve(STATE, 'example'),
+  exampleOptions: resolve(STATE, 'example.json'),
 }
 const SETTINGS = resolve(ROOT, '.dev.vars')
 /** As one says it from the project's directory. */
@@ -122,6 +125,8 @@ async function main() {
     UPSTASH_REDIS_REST_URL: redis.url,
     RESEND_URL: mailbox.url,
   }
+  const example = values.demo ? await prepareExample(settings, secrets.EXAMPLE, PATHS.example) : undefined
+  if (example) secrets.EXAMPLE = example.kept
   const [password, note] = await prepareAdmin(
     { ...admin, name: values.demo ? DEMO_ADMIN : ADMIN_NAME },
     secrets,
@@ -131,8 +136,17 @@ async function main() {
 
   const worker = supervise(
     'The Worker',
-    startWorker({ port, persist: PATHS.worker, inspect: values.inspect ?? false, vars: settings }, secrets),
+    startWorker(
+      {
+        port,
+        persist: PATHS.worker,
+        inspect: values.inspect ?? false,
+        vars: { ...settings, LOCAL_CRON_KEY: secrets.CRON_KEY },
+      },
+      PATHS.workerOptions,
+    ),
   )
+  if (example) supervise('The example', startWorker(example.options, PATHS.exampleOptions))
   const printLogs = forwardLogs(worker)
   await untilReady(worker, () => expectReady(api), READY_TIMEOUT_MS)
   await printLogs.untilQuiet()
@@ -148,6 +162,7 @@ async function main() {
     ['Administrator', admin.email, note],
     ['Password', password],
     ...(isDemo ? [['Demo', 'a hundred users', `each with the password ${DEMO_PASSWORD}`]] : []),
+    ...(example ? [['Example', example.url, 'an app to sign in to: examples/sign-in']] : []),
     ['Data', named(STATE), 'npm run dev -- --reset begins anew'],
   ])
   console.log(`Database  ${database.url}  token=${database.token}`)
@@ -232,6 +247,7 @@ async function keptSecrets() {
     DATABASE_KEY: newDatabaseKey(),
     DATABASE_ADMIN_KEY: newSecret(),
     ADMIN_EMAIL: '',
+    EXAMPLE: '',
     ADMIN_PASSWORD: newSecret().slice(0, 20),
   }
   return keep({ ...fresh, ...kept })
@@ -241,8 +257,6 @@ function keep<Kept extends object>(secrets: Kept): Kept {
   writePrivately(PATHS.secrets, JSON.stringify(secrets, null, 2))
   return secrets
 }
-
-const writePrivately = (path: string, text: string) => writeFileSync(path, text, { mode: 0o600 })
 
 /** Settings of your own, which win over the defaults of this stack; what it decides wins over them. */
 function ownSettings(port: number, secrets: Secrets) {
@@ -311,22 +325,6 @@ const inventInto = (settings: object, email: string) =>
   withResources(settings, async (resources) =>
     inventUsers(resources, (await findByEmail(resources, email))!.id),
   )
-
-function startWorker(options: WorkerOptions, { CRON_KEY }: Secrets) {
-  const vars = { ...options.vars, LOCAL_CRON_KEY: CRON_KEY }
-  writePrivately(PATHS.workerOptions, JSON.stringify({ ...options, vars }))
-  return startProcess(
-    process.execPath,
-    [resolve(import.meta.dirname, 'local/worker.ts'), PATHS.workerOptions],
-    // No telemetry, no news of other versions, no question, and no look-up of where this machine is.
-    {
-      WRANGLER_SEND_METRICS: 'false',
-      WRANGLER_HIDE_BANNER: 'true',
-      CI: 'true',
-      CLOUDFLARE_CF_FETCH_ENABLED: 'false',
-    },
-  )
-}
 
 async function expectReady(api: string) {
   const answer = await fetch(`${api}/ready`, { signal: AbortSignal.timeout(5_000) })

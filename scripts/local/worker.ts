@@ -4,6 +4,9 @@ import { unstable_startWorker } from 'wrangler'
 
 /** What `dev.ts` writes for this process, into a file that nobody else reads. */
 export interface WorkerOptions {
+  /** Of another app than Roster. */
+  config?: string
+  entrypoint?: string
   port: number
   /** Where the runtime keeps what it simulates. */
   persist: string
@@ -14,13 +17,13 @@ export interface WorkerOptions {
 
 /** `wrangler dev`, by its function: its command always opens an inspector. */
 const ROOT = resolve(import.meta.dirname, '../..')
-const { port, persist, inspect, vars }: WorkerOptions = JSON.parse(
+const { port, persist, inspect, vars, config, entrypoint }: WorkerOptions = JSON.parse(
   readFileSync(process.argv[2] ?? '', 'utf8'),
 )
 
 const worker = await unstable_startWorker({
-  config: resolve(ROOT, 'wrangler.toml'),
-  entrypoint: resolve(import.meta.dirname, 'worker-entry.ts'),
+  config: config ?? resolve(ROOT, 'wrangler.toml'),
+  entrypoint: entrypoint ?? resolve(import.meta.dirname, 'worker-entry.ts'),
   bindings: Object.fromEntries(
     Object.entries(vars).map(([name, value]) => [name, { type: 'secret_text', value }]),
   ),

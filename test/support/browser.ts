@@ -25,7 +25,8 @@ export function openPages() {
 
   const origin = () => stack.url.replace('127.0.0.1', 'localhost')
 
-  async function open(options: BrowserContextOptions = {}): Promise<Page> {
+  /** @param others origins of apps that the page goes to. */
+  async function open(options: BrowserContextOptions = {}, others: string[] = []): Promise<Page> {
     const context = await browser.newContext({ baseURL: origin(), locale: 'en-GB', ...options })
     context.setDefaultTimeout(20_000)
     // Reports of the policy come as messages of the console, and as events.
@@ -42,7 +43,8 @@ export function openPages() {
     page.on('dialog', (dialog) => complaints.push(`${page.url()} a dialog: ${dialog.message()}`))
     page.on('request', (request) => {
       const url = new URL(request.url())
-      if (url.origin !== origin() && url.protocol !== 'data:') complaints.push(`third party: ${url}`)
+      if (![origin(), ...others].includes(url.origin) && url.protocol !== 'data:')
+        complaints.push(`third party: ${url}`)
     })
     return page
   }
@@ -89,6 +91,8 @@ export function openPages() {
     mailTo,
     logIn,
     origin,
+    /** Of the app to sign in to, examples/sign-in. */
+    example: () => stack.example,
     /** Fails with what pages have complained of since. */
     expectQuiet: () => expect(complaints.splice(0)).toEqual([]),
   }

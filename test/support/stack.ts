@@ -16,9 +16,11 @@ export async function startStack(args: string[] = []) {
     ADMIN_PASSWORD: ADMIN.password,
   })
   let url: string | undefined
+  let example = ''
   let mailbox = { url: '', key: '' }
   stack.onLine((line) => {
     url ??= /^ready (http\S+)$/.exec(line)?.[1]
+    example ||= /^\s*Example +(http\S+)/.exec(line)?.[1] ?? ''
     const [, at, key] = /^Mailbox {2}(http\S+) {2}key=(\S+)$/.exec(line) ?? []
     if (at && key) mailbox = { url: at, key }
   })
@@ -31,7 +33,7 @@ export async function startStack(args: string[] = []) {
     return url
   }
   try {
-    return { url: await untilReady(stack, isReady, 90_000), mailbox, close }
+    return { url: await untilReady(stack, isReady, 90_000), mailbox, example, close }
   } catch (error) {
     await close()
     throw error
