@@ -1,13 +1,14 @@
-import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { and, eq, isNull, type SQL, sql } from 'drizzle-orm'
 import { hasUsablePasskey } from '../access/can-sign-in.ts'
 import { type Action, activityLogs } from '../activity/models.ts'
 import { apiKeys } from '../api-keys/models.ts'
 import type { Config } from '../config/main.ts'
 import type { Resources } from '../context.ts'
+import { build } from '../database/statements.ts'
 import { factors, recoveryCodes } from '../factors/models.ts'
 import { removeRecoveryCodes } from '../factors/recovery-codes.ts'
 import { accountHasFactor } from '../factors/state.ts'
-import type { OneTimeToken } from '../links/models.ts'
+import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
 import { requireToken } from '../links/service.ts'
 import { enqueueNotice } from '../mail/outbox.ts'
 import { passkeys } from '../passkeys/models.ts'
@@ -58,7 +59,9 @@ export async function disownSession(resources: Resources, input: { token: string
 /**
  * "This was not me", of a factor that was added or removed: every session ends. The factor goes as well where another
  * stays, or by what shows, beside the mail, that its reader had the account before: a device that signed in before, or
- * a password that was set before, not by a reset. The mailbox alone takes no factor away, or a reset would be all that a thief needs.
+ * a password that was set before, not by a reset. The mailbox alone takes no factor away, or a reset would be all that a
+ * thief needs. Where the factor stays, the link stays good, and devices stay known: what shows it may be at hand later.
+ * Else every device is a stranger again.
  *
  * @throws 400 `invalid_link`; 403 `wrong_password`, and nothing is done.
  */
@@ -75,21 +78,28 @@ export async function disownFactor(resources: Resources, input: DisownFactor): P
   const {
     verdict: [verdict],
   } = await resources.db.read({
-    verdict: sql<{ is_there: 0 | 1; may_go: 0 | 1; name: string | null }>`SELECT ${which.isThere} AS is_there,
-      ${mayGo} AS may_go, (SELECT name FROM ${passkeys} WHERE id = ${token.about}) AS name`,
+    verdict: sql<{ is_there: 0 | 1; may_go: 0 | 1; has_open: 0 | 1; name: string | null }>`SELECT
+      ${which.isThere} AS is_there, ${mayGo} AS may_go,
+      EXISTS (SELECT 1 FROM ${sessions} WHERE user_id = ${user.id} AND revoked_at IS NULL)
+        OR EXISTS (SELECT 1 FROM ${apiKeys} WHERE user_id = ${user.id}) AS has_open,
+      (SELECT name FROM ${passkeys} WHERE id = ${token.about}) AS name`,
   })
-  const { is_there, may_go, name } = verdict!
+  const { is_there, may_go, has_open, name } = verdict!
   const ending = {
     set: {},
     reliesOn: isSamePerson(user),
     endsTokens: true,
     endsSessions: { reason: 'ended' },
     endsKeys: true,
+    forgetsDevices: may_go === 1 || is_there === 0,
   } satisfies Partial<Change>
   const by = byToken(token, resources.now)
   if (!may_go) {
-    const details = { reason: 'disowned' }
-    await applyChange(resources, by, user, { action: 'sessions.ended', details, ...ending })
+    const details = { reason: is_there ? 'disowned_kept' : 'disowned' }
+    const keeping = is_there ? { ...by, spend: (isDone: SQL) => noteFollowed(resources, token, isDone) } : by
+    // Whoever presses again finds nothing to end, until somebody signs in.
+    if (!is_there || token.clicked_at === null || has_open)
+      await applyChange(resources, keeping, user, { action: 'sessions.ended', details, ...ending })
     return { factor: is_there ? 'kept' : 'none' }
   }
   await applyChange(resources, { ...by, holds: sql`(${by.holds} AND ${mayGo})` }, user, {
@@ -106,6 +116,12 @@ export async function disownFactor(resources: Resources, input: DisownFactor): P
   })
   return { factor: 'removed' }
 }
+
+const noteFollowed = ({ now }: Resources, { id }: OneTimeToken, isDone: SQL) =>
+  build
+    .update(oneTimeTokens)
+    .set({ clicked_at: now })
+    .where(and(eq(oneTimeTokens.id, id), isNull(oneTimeTokens.clicked_at), isDone))
 
 /** The factor that a mail spoke of, in conditions. */
 function factorOf(config: Config, { about }: OneTimeToken, { id: userId }: User) {
@@ -137,9 +153,13 @@ function hadAccount(
 ): SQL {
   const addedAt = timeOfId(token.id)
   const device = openDeviceToken(config, device_token, now)
+  // What else was disowned since has made strangers of all devices, but one of before is the owner's no less.
+  const disownings = sql`(SELECT count(*) FROM ${activityLogs} WHERE ${activityLogs.user_id} = ${user.id}
+    AND ${activityLogs.action} IN ('session.ended', 'sessions.ended', 'factor.removed')
+    AND ${activityLogs.id} > ${token.id} AND ${activityLogs.details} ->> '$.reason' = 'disowned')`
   const isOlderDevice =
     device && (device.knownSince ?? addedAt) < addedAt
-      ? sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${user.id} AND ${knowsDevice(device)})`
+      ? sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${user.id} AND ${knowsDevice(device, disownings)})`
       : sql`0`
   // One that a reset has set was set by the mailbox alone.
   const newest = (action: Action) => sql`coalesce((SELECT max(${activityLogs.id}) FROM ${activityLogs}

@@ -195,7 +195,7 @@ export const mailRoutes = new Hono<AppEnv>()
       tag,
       summary: 'End every session, by the mail that told of a factor that was added or removed',
       description:
-        'A factor that was added goes as well where another stays, or with a device token or a password from before it, but not one that a reset has set: the mailbox alone takes no factor away.',
+        'A factor that was added goes as well where another stays, or with a device token or a password from before it, but not one that a reset has set: the mailbox alone takes no factor away. Where it is kept, the link stays good.',
       responses: { 200: FactorDisowned },
       problems: [...byProof, wrongPassword, hashingBusy],
     }),

@@ -19,6 +19,10 @@ export const isKnownTo = (
   { userId, epoch, number }: KnownDevice,
 ): boolean => userId === user.id && epoch === user.device_epoch && user.devices - number < DEVICES_PER_ACCOUNT
 
-/** The same as a condition on a user. */
-export const knowsDevice = ({ userId, epoch, number }: KnownDevice): SQL =>
-  sql`id = ${userId} AND device_epoch = ${epoch} AND devices - ${number} < ${DEVICES_PER_ACCOUNT}`
+/**
+ * The same as a condition on a user.
+ *
+ * @param raised how often what does not count here has raised the epoch since the device became known.
+ */
+export const knowsDevice = ({ userId, epoch, number }: KnownDevice, raised = sql`0`): SQL =>
+  sql`id = ${userId} AND device_epoch = ${epoch} + ${raised} AND devices - ${number} < ${DEVICES_PER_ACCOUNT}`

@@ -138,7 +138,45 @@ describe('MF6: a factor that was added', () => {
     const answer = await disown(link)
     expect([answer.status, answer.body]).toEqual([200, { factor: 'kept' }])
     expect([await isOpen(ada.token), await hasApp(ada)]).toEqual([false, true])
-    expect((await disown(link)).body.code).toBe('invalid_link')
+  })
+
+  test('that stayed goes later by the same link, which ends nothing a second time', async () => {
+    const ada = await verified()
+    const { link } = await addApp(ada)
+    const told = async () =>
+      (await api.historyOf(ada.id)).filter((action) => action === 'sessions.ended').length
+    expect((await disown(link)).body).toEqual({ factor: 'kept' })
+    const ended = await told()
+    expect((await disown(link)).body).toEqual({ factor: 'kept' })
+    expect(await told()).toBe(ended)
+    const [{ id }] = (await api.sql('SELECT id FROM sessions WHERE user_id = ? LIMIT 1', [ada.id])) as [
+      { id: string },
+    ]
+    await api.sql('UPDATE sessions SET revoked_at = NULL, revoked_reason = NULL WHERE id = ?', [id])
+    expect((await disown(link)).body).toEqual({ factor: 'kept' })
+    expect([await told(), await isOpen(ada.token)]).toEqual([ended + 1, false])
+    expect((await disown(link, { password: PASSWORD })).body).toEqual({ factor: 'removed' })
+    expect((await disown(link, { password: PASSWORD })).body.code).toBe('invalid_link')
+  })
+
+  test("goes, and so does whether a thief's device is known; one from before it proves as much for the next", async () => {
+    const ada = await known()
+    const own = (await logIn(ada)).body.device_token as string
+    const thief = (await logIn({ ...ada, device_token: 'x' })).body
+    const told = linkIn((await api.mailsTo(ada.email))[0]!).token
+    await new Promise((resolve) => setTimeout(resolve, 1100))
+    const actor = { ...ada, token: thief.access_token as string }
+    const app = await addApp(actor)
+    await api.send('DELETE', '/v1/auth/factors/totp', { token: actor.token })
+    const again = await addApp(actor)
+    expect((await post('/v1/auth/disown_session', { token: told })).status).toBe(204)
+    expect((await disown(app.link, { device_token: own })).body).toEqual({ factor: 'none' })
+    expect((await disown(again.link)).body).toEqual({ factor: 'kept' })
+    expect((await disown(again.link, { device_token: own })).body).toEqual({ factor: 'removed' })
+    expect(await hasApp(ada)).toBe(false)
+    const before = await newDevices(ada)
+    expect((await logIn({ ...ada, device_token: thief.device_token })).status).toBe(200)
+    expect(await newDevices(ada)).toBe(before + 1)
   })
 
   test('goes with a password from before it, and with it the recovery codes', async () => {

@@ -72,7 +72,7 @@ export const links: typeof English = {
     done: ['Alle Geräte sind abgemeldet', 'Wähle jetzt ein neues Passwort.'],
     kept: [
       'Alle Geräte sind abgemeldet',
-      'Was hinzugefügt wurde, ist noch da: Das Postfach allein nimmt nichts weg. Lass es von der Administration zurücksetzen, und wähle ein neues Passwort.',
+      'Was hinzugefügt wurde, ist noch da: Das Postfach allein nimmt nichts weg. Öffne den Link der Mail noch einmal in einem Browser, den du schon vorher benutzt hast, oder mit deinem Passwort von vorher, und wähle erst danach ein neues. Hast du beides nicht, lass es von der Administration zurücksetzen.',
     ],
   },
   accept_invitation: {

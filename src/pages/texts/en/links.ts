@@ -67,7 +67,7 @@ export const links = {
     done: ['Every device is signed out', 'Now choose a new password.'],
     kept: [
       'Every device is signed out',
-      'What was added is still there, as the mailbox alone takes nothing away. Ask an administrator to reset it, and choose a new password.',
+      'What was added is still there, as the mailbox alone takes nothing away. Open the link of the mail again in a browser that you have used before, or with your password from before, and choose a new password only then. If you have neither, ask an administrator to reset it.',
     ],
   },
   accept_invitation: {
