@@ -5,6 +5,7 @@ import { limitByNetwork } from './access/guards.ts'
 import { idOfRepeat, repeatWithRightHint, WrongHint } from './access/wrong-hint.ts'
 import { accountAppRoutes } from './account/apps-routes.tsx'
 import { accountFactorRoutes } from './account/factors-routes.tsx'
+import { accountKeyRoutes } from './account/keys-routes.tsx'
 import { accountRoutes } from './account/routes.tsx'
 import { activityRoutes } from './activity/routes.ts'
 import { apiKeyRoutes } from './api-keys/routes.ts'
@@ -184,6 +185,7 @@ const routes = new Hono<AppEnv>()
   .route('/', accountRoutes)
   .route('/', accountFactorRoutes)
   .route('/', accountAppRoutes)
+  .route('/', accountKeyRoutes)
   .route('/admin', consoleRoutes)
 
 export const app = routes

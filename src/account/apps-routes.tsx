@@ -1,3 +1,4 @@
+import { listApiKeys } from '../api-keys/service.ts'
 import { Hono } from '../http/hono.ts'
 import { listConsents, withdrawConsent } from '../oauth/consents/service.ts'
 import { failingPage } from '../pages/failing.tsx'
@@ -10,13 +11,15 @@ import { AppsPage, KEEP } from './apps.tsx'
 /** What one has let apps do, and how it is taken back. */
 export const accountAppRoutes = new Hono<PageEnv>()
   .get('/account/apps', limitedList, async (c) => {
-    const [{ data: list }, { view, viewer }] = await Promise.all([
+    const [{ data: list }, { data: keys }, { view, viewer }] = await Promise.all([
       listConsents(c.var, c.var.actor.sub),
+      listApiKeys(c.var, c.var.actor.sub),
       c.var.signedIn(),
     ])
-    const { own } = view.texts.apps
-    const message = doneMessage(c, { saved: own.saved, removed: own.removed })
-    return respond(c, <AppsPage view={view} viewer={viewer} list={list} message={message} />)
+    const { apps, keys: ofKeys } = view.texts
+    const { saved, removed } = apps.own
+    const message = doneMessage(c, { saved, removed, revoked: ofKeys.revoked })
+    return respond(c, <AppsPage view={view} viewer={viewer} list={list} keys={keys} message={message} />)
   })
   .post('/account/apps/change', form(sessionOf), async (c) => {
     const { fields } = c.var

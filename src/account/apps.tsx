@@ -1,14 +1,22 @@
 import type { FC } from 'hono/jsx'
+import type { ApiKey } from '../api-keys/schemas.ts'
 import type { Grant } from '../oauth/consents/schemas.ts'
 import { AsRequest, Button, Checkbox, Day, Empty, Fold, Form, Message } from '../pages/components.tsx'
 import { AccountPage, Head, Section } from '../pages/layout.tsx'
+import { KeysSection } from './keys.tsx'
 import type { PageProps } from './pages.tsx'
 
 /** In a form, before the name of each scope that an app keeps. */
 export const KEEP = 'keep.'
 
-/** Apps that one has let use the account, each with what it may do. */
-export const AppsPage: FC<PageProps & { list: Grant[] }> = ({ view, viewer, message, list }) => {
+/** Apps that one has let use the account, each with what it may do; and keys of one's own. */
+export const AppsPage: FC<PageProps & { list: Grant[]; keys: ApiKey[] }> = ({
+  view,
+  viewer,
+  message,
+  list,
+  keys,
+}) => {
   const { own } = view.texts.apps
   return (
     <AccountPage view={view} viewer={viewer} title={own.title}>
@@ -23,6 +31,7 @@ export const AppsPage: FC<PageProps & { list: Grant[] }> = ({ view, viewer, mess
         {list.map((grant) => (
           <App view={view} viewer={viewer} grant={grant} />
         ))}
+        <KeysSection view={view} viewer={viewer} keys={keys} />
       </div>
     </AccountPage>
   )

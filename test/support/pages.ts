@@ -64,6 +64,10 @@ export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'>
   'GET /account/apps': 'signed in',
   'POST /account/apps/change': 'signed in',
   'POST /account/apps/remove': 'signed in',
+  'GET /account/apps/keys/new': 'signed in',
+  'POST /account/apps/keys/new': 'signed in',
+  'POST /account/apps/keys/:id/rotate': 'signed in',
+  'POST /account/apps/keys/:id/revoke': 'signed in',
   'GET /account/activity': 'signed in',
   'GET /account/data': 'signed in',
   'GET /account/data/export': 'signed in',
@@ -195,6 +199,12 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
   await asAda('GET /account/apps')
   await asAda('POST /account/apps/change', { fields: { id: grantId, 'keep.openid': 'on' } })
   await asAda('POST /account/apps/remove', { fields: { id: grantId } })
+  await api.sql('UPDATE users SET email_verified_at = 1 WHERE id = ?', [ada.id])
+  await asAda('GET /account/apps/keys/new')
+  await asAda('POST /account/apps/keys/new', { fields: { name: 'Report', days: '90' } })
+  const [key] = await api.sql('SELECT id FROM api_keys WHERE user_id = ?', [ada.id])
+  await asAda('POST /account/apps/keys/:id/rotate', { id: String(key!.id) })
+  await asAda('POST /account/apps/keys/:id/revoke', { id: String(key!.id) })
   await asAda('POST /signin/again', { fields: { password: PASSWORD } })
   await asAda('POST /signin/again/mail')
   await (await by(ada))('POST /signout')

@@ -6,6 +6,7 @@ import { common as deCommon } from './de/common.ts'
 import { console as deConsole } from './de/console.ts'
 import { factors as deFactors } from './de/factors.ts'
 import { history as deHistory } from './de/history.ts'
+import { keys as deKeys } from './de/keys.ts'
 import { links as deLinks } from './de/links.ts'
 import { signin as deSignin } from './de/signin.ts'
 import { account } from './en/account.ts'
@@ -15,6 +16,7 @@ import { common } from './en/common.ts'
 import { console } from './en/console.ts'
 import { factors } from './en/factors.ts'
 import { history } from './en/history.ts'
+import { keys } from './en/keys.ts'
 import { links } from './en/links.ts'
 import { signin } from './en/signin.ts'
 
@@ -29,12 +31,13 @@ export interface Texts {
   history: typeof history
   apps: typeof apps
   clients: typeof clients
+  keys: typeof keys
 }
 
 /** Looks like English and is none: what a page shows without accents was never translated. For tests. */
 export const PSEUDO = 'en-XA'
 
-const english: Texts = { common, signin, links, account, factors, console, history, apps, clients }
+const english: Texts = { common, signin, links, account, factors, console, history, apps, clients, keys }
 const german: Texts = {
   common: deCommon,
   signin: deSignin,
@@ -45,6 +48,7 @@ const german: Texts = {
   history: deHistory,
   apps: deApps,
   clients: deClients,
+  keys: deKeys,
 }
 
 const texts: Record<string, Texts> = { en: english, de: german }

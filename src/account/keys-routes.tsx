@@ -1,0 +1,65 @@
+import type { Context } from 'hono'
+import { CreateApiKey } from '../api-keys/schemas.ts'
+import { createApiKey, revokeApiKey, rotateApiKey } from '../api-keys/service.ts'
+import { Hono } from '../http/hono.ts'
+import { AppError } from '../http/problem.ts'
+import { validate } from '../http/validate.ts'
+import { recentlyConfirmed } from '../pages/again.ts'
+import { failingPage, fieldErrors, problemText } from '../pages/failing.tsx'
+import { form, sessionOf } from '../pages/forms.ts'
+import { noteProblem, respond } from '../pages/respond.ts'
+import type { PageEnv } from '../pages/session.ts'
+import type { Outcome } from '../pages/submit.ts'
+import { DAY_MS } from '../values/durations.ts'
+import { toTime } from '../values/ids.ts'
+import { KeyPage, MAY, NewKeyPage } from './keys.tsx'
+
+const APPS = '/account/apps'
+const NEW = `${APPS}/keys/new`
+const ours = form(sessionOf)
+
+async function newKey(c: Context<PageEnv>, outcome: Outcome = {}, status = 200) {
+  const { view, viewer } = await c.var.signedIn()
+  return respond(c, <NewKeyPage view={view} viewer={viewer} {...outcome} />, { status: status as 200 })
+}
+
+/** What was typed, as the API takes it. */
+function readKey({ name = '', days = '', ...fields }: Record<string, string>, now: number) {
+  const permissions = Object.keys(fields).flatMap((field) =>
+    field.startsWith(MAY) ? [field.slice(MAY.length)] : [],
+  )
+  const expires_at = /^[1-9]\d{0,2}$/.test(days) ? toTime(now + Number(days) * DAY_MS) : null
+  return validate(CreateApiKey(), { name, permissions, expires_at })
+}
+
+/** One's own keys, as the API has them: /v1/api_keys. A secret is on the page that answers its making, and on no other. */
+export const accountKeyRoutes = new Hono<PageEnv>()
+  .get(NEW, recentlyConfirmed(NEW), (c) => newKey(c))
+  .post(NEW, recentlyConfirmed(NEW), ours, async (c) => {
+    try {
+      const apiKey = await createApiKey(c.var, c.var.actor, readKey(c.var.fields, c.var.now))
+      const { view, viewer } = await c.var.signedIn()
+      return respond(c, <KeyPage view={view} viewer={viewer} apiKey={apiKey} />)
+    } catch (error) {
+      if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
+      noteProblem(c, error)
+      const { view } = await c.var.signedIn()
+      const title = error.errors
+        ? view.texts.common.check
+        : error.code === 'address_not_verified'
+          ? view.texts.keys.confirmFirst
+          : problemText(view, error)
+      const errors = error.errors ? fieldErrors(view, error) : {}
+      return newKey(c, { message: { tone: 'danger', title }, errors, values: c.var.fields }, error.status)
+    }
+  })
+  .post('/account/apps/keys/:id/rotate', recentlyConfirmed(APPS), ours, async (c) => {
+    const apiKey = await rotateApiKey(c.var, c.var.actor, c.req.param('id'))
+    const { view, viewer } = await c.var.signedIn()
+    return respond(c, <KeyPage view={view} viewer={viewer} apiKey={apiKey} />)
+  })
+  .post('/account/apps/keys/:id/revoke', ours, async (c) => {
+    await revokeApiKey(c.var, c.var.actor, c.req.param('id'))
+    return c.redirect(`${APPS}?done=revoked`, 303)
+  })
+  .onError(failingPage)

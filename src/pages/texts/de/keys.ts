@@ -1,0 +1,37 @@
+import type { keys as english } from '../en/keys.ts'
+
+export const keys: typeof english = {
+  title: 'Schlüssel',
+  hint: 'Mit einem Schlüssel handelt ein Programm für dich, ohne dein Passwort.',
+  none: 'Du hast keine Schlüssel.',
+  add: 'Schlüssel erstellen',
+  lead: 'Er kann, was du auswählst, soweit du es selbst darfst. Er meldet dich nie an und ändert nichts daran, wie sich jemand anmeldet.',
+  confirmFirst: 'Bestätige zuerst deine E-Mail-Adresse, in deinem Profil.',
+  name: 'Name',
+  nameHint: 'Wofür er ist.',
+  may: 'Er darf',
+  mayNothing: 'Er darf sehen, wer du bist, und sonst nichts.',
+  lasts: 'Er gilt',
+  days: (days) => `${days} Tage`,
+  forGood: 'So lange wie dein Konto',
+  made: 'Erstellt',
+  renewed: 'erneuert',
+  lastUsed: 'zuletzt benutzt',
+  neverUsed: 'noch nicht benutzt',
+  until: 'gilt bis',
+  expired: 'Abgelaufen',
+  former: 'der bisherige gilt bis',
+  rotate: 'Erneuern…',
+  rotateHint:
+    'Du bekommst einen neuen Schlüssel, und der jetzige gilt noch einen Tag. Wenn ihn jemand gestohlen hat, widerruf ihn stattdessen.',
+  rotateButton: 'Erneuern',
+  revoke: 'Widerrufen…',
+  revokeHint: 'Was ihn benutzt, wird sofort abgewiesen.',
+  revokeButton: (name) => `${name} widerrufen`,
+  revoked: 'Widerrufen. Er gilt nicht mehr.',
+  yours: (name) => `Dein Schlüssel: ${name}`,
+  onlyTime: 'Wir zeigen ihn nur dieses eine Mal',
+  onlyTimeHint:
+    'Kopier ihn dorthin, wo dein Programm seine Geheimnisse hat. Hier kann ihn niemand mehr lesen.',
+  saved: 'Ich habe ihn gesichert',
+}
