@@ -117,7 +117,8 @@ export const signedInWithProfile = documented(
 )
 
 /** Whoever has just changed something asks for no copy (RFC 9111 section 5.2.1.4). */
-const asksForFresh = (c: Context) => /(^|,)\s*no-cache\s*(,|$)/i.test(c.req.header('cache-control') ?? '')
+export const asksForFresh = (c: Context) =>
+  /(^|,)\s*no-cache\s*(,|$)/i.test(c.req.header('cache-control') ?? '')
 
 /** Lets in everybody. Who brings an access token is known as `c.var.actor`, and it has to be a good one. */
 export const whoeverAsks = documented(

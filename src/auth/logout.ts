@@ -28,7 +28,7 @@ export async function endMySession(resources: Resources, actor: Claims, id: stri
 /** Logs out: ends the session of the token. Once ended, it stays ended, and the answer is the same. */
 export async function logOut(resources: Resources, actor: Claims): Promise<void> {
   const own = and(eq(sessions.id, actor.sid), eq(sessions.user_id, actor.sub))
-  await whileDoubting(resources, { sessions: [actor.sid] }, () =>
+  await whileDoubting(resources, { users: [actor.sub], sessions: [actor.sid] }, () =>
     endSession(resources, actor, actor.sid, 'logged_out', own!),
   )
 }

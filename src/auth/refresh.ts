@@ -193,7 +193,7 @@ async function endStolenSession(
   const isThis = eq(sessions.id, session.id)
   const isDone = rowExists(activityLogs, event.id)
   const isOpen = sql`EXISTS (SELECT 1 FROM ${sessions} WHERE ${isThis} AND revoked_at IS NULL)`
-  await whileDoubting(resources, { sessions: [session.id] }, () =>
+  await whileDoubting(resources, { users: [session.user_id], sessions: [session.id] }, () =>
     resources.db.writeBatch(
       {
         history: record(resources, event, isOpen),

@@ -179,7 +179,7 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
   sendAfterwards(resources, ...mails.map(({ mailId }) => mailId))
   Object.assign(resources.loggedAs, { sub: user.id, sid: session.id })
   // A login that ends a disabling is a change like any other.
-  const changed = row.status === 'disabled' ? [row.id] : []
+  const changed = row.status === 'disabled' || evicted.length > 0 ? [row.id] : []
   await publishDoubts(resources, { users: changed, sessions: evicted.map(({ id }) => id) })
   return {
     ...(await toTokens(resources, { ...begun, now: begun.created_at }, user)),

@@ -4,7 +4,7 @@ import * as z from 'zod'
 import type { Bearer } from '../access/bearer.ts'
 import { bearerToken } from '../access/credentials.ts'
 import { insufficientScope } from '../access/errors.ts'
-import { limitNetwork } from '../access/guards.ts'
+import { asksForFresh, limitNetwork } from '../access/guards.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { operation, readForm } from '../http/operation.ts'
@@ -20,10 +20,10 @@ import { openCode } from './codes.ts'
 import { beginDevice, isDeviceOver, openDeviceCode } from './device/codes.ts'
 import { oauthError } from './errors.ts'
 import { claimsOf } from './id-tokens.ts'
-import { introspect, revoke } from './introspection.ts'
 import { metadataOf } from './metadata.ts'
 import { push } from './pushed.ts'
 import { answerToken } from './tokens/token.ts'
+import { introspect, revoke } from './word/introspection.ts'
 
 const tag = 'oauth'
 
@@ -227,7 +227,7 @@ export const endpointRoutes = new Hono<AppEnv>()
       const { token } = c.var.fields
       const client = readClient(c, c.var.fields)
       if (token === undefined) throw oauthError('invalid_request', 'token is missing.')
-      return c.json(await introspect(c.var, client, token))
+      return c.json(await introspect(c.var, client, token, { isFresh: asksForFresh(c) }))
     },
   )
   .post(

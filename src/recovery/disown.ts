@@ -35,7 +35,7 @@ export async function disownSession(resources: Resources, input: { token: string
   const { now } = resources
   const { token, subject: user } = await requireToken(resources, 'disown_session', input, selectSubject)
   const id = token.about ?? ''
-  await whileDoubting(resources, { sessions: [id] }, () =>
+  await whileDoubting(resources, { users: [user.id], sessions: [id] }, () =>
     applyChange(resources, byToken(token, now), user, {
       action: 'session.ended',
       details: { session_id: id, reason: 'disowned' },

@@ -61,6 +61,10 @@ export const selectClientSession = prepare(({ sid, sub, client_id, now }: Places
       session_expires_at: sql<number>`min(${sessions.idle_expires_at}, ${sessions.expires_at})`.as(
         'session_expires_at',
       ),
+      ends_at:
+        sql<number>`min(${sessions.idle_expires_at}, ${sessions.expires_at}, CASE WHEN ${isOffline} OR NOT ${actsForThem}
+        THEN ${sessions.expires_at} ELSE coalesce((SELECT parent.idle_expires_at FROM ${sessions} AS parent
+          WHERE parent.id = ${sessions.parent_id}), 0) END)`.as('ends_at'),
       client_scopes: sql<string>`${oauthClients.scopes}`.as('client_scopes'),
       granted: sql<string | null>`CASE WHEN ${oauthClients.first_party} = 1 THEN ${oauthClients.scopes}
         ELSE ${oauthGrants.scopes} END`.as('granted'),
@@ -140,6 +144,7 @@ export const selectService = prepare(({ id, now }: Places<{ id: string; now: num
   service: build
     .select({
       epoch: oauthClients.epoch,
+      owner_id: oauthClients.owner_id,
       grants: oauthClients.grants,
       scopes: oauthClients.scopes,
       owner_role: sql<Profile['role'] | null>`${users.role}`.as('owner_role'),
@@ -161,6 +166,14 @@ export async function scopesOfService(
   token: Pick<ClientClaims, 'sub' | 'client_id' | 'epoch' | 'scope'>,
 ): Promise<string[] | undefined> {
   const [found] = (await db.read(selectService({ id: token.client_id, now: at }))).service
+  return serviceScopesNow(found, token)
+}
+
+/** The same of a service as it was read. */
+export function serviceScopesNow(
+  found: Service | undefined,
+  token: Pick<ClientClaims, 'sub' | 'client_id' | 'epoch' | 'scope'>,
+): string[] | undefined {
   const owner = found?.owner_role
   if (!found || !answersForServices(owner) || token.sub !== token.client_id || found.epoch !== token.epoch)
     return undefined

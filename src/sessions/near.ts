@@ -5,8 +5,9 @@ import { profileColumns } from '../users/models.ts'
 import { ACCESS_TOKEN_SECONDS, type Claims } from './access-tokens.ts'
 
 /**
- * Who somebody is, near to whoever asks. After libSQL has said it, a copy is put into Redis for less than a minute, and
- * Redis answers alone from then on. Redis refuses nobody: whatever contradicts a copy only leads to libSQL, which decides.
+ * Who somebody is, and what a token may do (oauth/word/), near to whoever asks. After libSQL has said it, a copy is put
+ * into Redis for less than a minute, and Redis answers alone from then on. Redis refuses nobody: whatever contradicts a
+ * copy only leads to libSQL, which decides.
  *
  * Beside each change of a session or a user, and before its answer, Redis is told to doubt. A doubt outlives every copy
  * that was made before it, and every write that lands late; a read that found one puts no copy. So a copy from before a
@@ -14,9 +15,10 @@ import { ACCESS_TOKEN_SECONDS, type Claims } from './access-tokens.ts'
  * anything (NEAR_READ_SECONDS). All orders of events are gone through in test/faults/near-model.test.ts.
  */
 
-const copyKey = (sessionId: string) => `copy:${sessionId}`
+export const copyKey = (of: string) => `copy:${of}`
 const sessionKey = (sessionId: string) => `revoked:session:${sessionId}`
-const doubtKey = (userId: string) => `doubt:${userId}`
+/** Of a user, or of an app or a service. */
+export const doubtKey = (id: string) => `doubt:${id}`
 
 /** As long as a token can live, and the clock tolerance. */
 const ENDED_MS = (ACCESS_TOKEN_SECONDS + 60) * 1000
@@ -28,13 +30,17 @@ const CLOCKS_MS = 5_000
 /** Sealed. */
 const MAX_COPY_LENGTH = 8204
 
-/** Whom a copy is about, and for how long it is worth anything. */
-interface Copied {
-  profile: Profile
+/** How long a copy is worth anything. */
+export interface Timed {
   /** The moment before libSQL was asked (epoch ms, by the clock of who asked). */
   readAt: number
-  /** When the session ends by itself (epoch ms). */
+  /** When what it is of ends by itself (epoch ms). */
   endsAt: number
+}
+
+/** What a copy says of whoever has a session. */
+interface Copied extends Timed {
+  profile: Profile
 }
 
 interface Copy extends Copied {
@@ -53,46 +59,75 @@ interface Near {
 
 const NOTHING: Near = { mayKeep: false }
 
+/** What Redis has said, by key; undefined where it has said nothing. */
+export type Replies = ReadonlyMap<string, string | null> | undefined
+
+/** Asks the nearest Redis, in one call. Never throws. */
+export async function readNear(
+  { config, redis }: Pick<Resources, 'config' | 'redis'>,
+  keys: readonly string[],
+): Promise<Replies> {
+  if (config.NEAR_READ_SECONDS === 0) return undefined
+  const asked = [...new Set(keys)]
+  const replies = await redis.mget(asked)
+  return replies && new Map(asked.map((key, at) => [key, replies[at]!]))
+}
+
+/** What contradicts a copy of a session, by being there. */
+export const keysAgainst = (sessionId: string, ...ids: string[]) => [
+  sessionKey(sessionId),
+  ...ids.map(doubtKey),
+]
+
+/** Whether Redis has answered, and knows of none of these. */
+export const areClear = (replies: Replies, keys: readonly string[]) =>
+  replies !== undefined && keys.every((key) => replies.get(key) === null)
+
 /** Another form of a profile is not taken for this one: its copies do not open. */
 const aboutOf = (sessionId: string) => `copy ${sessionId} ${Object.keys(profileColumns).join()}`
 
-/** Asks the nearest Redis, in one call. Never throws. */
-async function askNear(
-  { config, redis }: Pick<Resources, 'config' | 'redis'>,
+const keysOf = ({ sid, sub }: Claims) => keysAgainst(sid, sub)
+
+/** What has to be asked for, to answer for a token of a login. */
+export const keysOfLogin = (claims: Claims) => [copyKey(claims.sid), ...keysOf(claims)]
+
+/** What a copy says of a login, where nothing contradicts it. */
+export async function openLogin(
+  { config }: Pick<Resources, 'config'>,
   claims: Claims,
+  replies: Replies,
 ): Promise<Near> {
-  if (config.NEAR_READ_SECONDS === 0) return NOTHING
-  const keys = [copyKey(claims.sid), sessionKey(claims.sid), doubtKey(claims.sub)]
-  const replies = await redis.mget(keys)
-  if (!replies) return NOTHING
-  const [sealed, ended, doubted] = replies
-  if (ended !== null || doubted !== null) return NOTHING
-  const copy = typeof sealed === 'string' ? await open(config, sealed, claims.sid) : undefined
-  const isGood = copy && fits(copy, claims) && isWorth(copy, config.NEAR_READ_SECONDS * 1000, Date.now())
-  return { mayKeep: true, ...(isGood && { profile: copy.profile }) }
+  if (!areClear(replies, keysOf(claims))) return NOTHING
+  const copy = await openCopy<Copy>(config, replies!.get(copyKey(claims.sid)), aboutOf(claims.sid))
+  return { mayKeep: true, ...(copy && fits(copy, claims) && { profile: copy.profile }) }
 }
+
+/** Who has a login, in one call. Never throws. */
+const askNear = async (resources: Pick<Resources, 'config' | 'redis'>, claims: Claims): Promise<Near> =>
+  openLogin(resources, claims, await readNear(resources, keysOfLogin(claims)))
 
 /** A copy answers for a token of the same state alone. */
 const fits = (copy: Copy, { sub, epoch, role, turn = copy.turn }: Claims) =>
   copy.sub === sub && copy.epoch === epoch && copy.role === role && copy.turn === turn
 
 /** By the reader's clock. Its maker's has judged it too: the copy was put for no longer. */
-const isWorth = ({ readAt, endsAt }: Copied, lifetimeMs: number, now: number) =>
+const isWorth = ({ readAt, endsAt }: Timed, lifetimeMs: number, now: number) =>
   now >= readAt - CLOCKS_MS && now < Math.min(readAt + lifetimeMs, endsAt) - CLOCKS_MS
 
 /**
  * Who somebody is: from the copy that is near, where there is a good one, else as `read` says, which is then put near.
  *
+ * @param near what the nearest Redis has said, where it was asked already.
  * @param isFresh whether a copy will not do, as for whoever has just changed something.
  * @param read asks libSQL; throws where what was brought does not count.
  */
 export async function findNear(
   resources: Pick<Resources, 'config' | 'redis' | 'afterwards'>,
   claims: Claims,
-  { isFresh }: { isFresh: boolean },
+  { isFresh, near: said }: { isFresh: boolean; near?: Near },
   read: () => Promise<Omit<Copied, 'readAt'> & { turn: number }>,
 ): Promise<Profile> {
-  const near: Near = isFresh ? NOTHING : await askNear(resources, claims)
+  const near = said ?? (isFresh ? NOTHING : await askNear(resources, claims))
   if (near.profile) return near.profile
   const readAt = Date.now()
   const found = await read()
@@ -100,31 +135,47 @@ export async function findNear(
   return found.profile
 }
 
-/** Puts what libSQL has said near. For after the answer. */
-async function keepNear(
-  { config, redis }: Pick<Resources, 'config' | 'redis'>,
+/** Puts what libSQL has said of a login near. For after the answer. */
+const keepNear = (
+  resources: Pick<Resources, 'config' | 'redis'>,
   { sid, sub, epoch, role }: Claims,
-  { turn, ...copied }: Copied & { turn: number },
+  copied: Copied & { turn: number },
+) => putCopy(resources, sid, aboutOf(sid), { ...copied, sub, epoch, role })
+
+/** Puts a copy near, sealed, for as long as it is worth anything. `about` is what it opens for alone. */
+export async function putCopy<T extends Timed>(
+  { config, redis }: Pick<Resources, 'config' | 'redis'>,
+  of: string,
+  about: string,
+  copy: T,
 ): Promise<void> {
-  const copy: Copy = { ...copied, sub, epoch, role, turn }
-  const sealed = await seal(config, copy, sid)
+  const sealed = await encryptText(
+    config.keys.near_copy,
+    new TextEncoder().encode(JSON.stringify(copy)),
+    about,
+  )
   const left = Math.min(copy.readAt + config.NEAR_READ_SECONDS * 1000, copy.endsAt) - Date.now()
-  if (left > 0) await redis.put(copyKey(sid), sealed, Math.ceil(left))
+  if (left > 0) await redis.put(copyKey(of), sealed, Math.ceil(left))
 }
 
-const seal = ({ keys }: Pick<Resources['config'], 'keys'>, copy: Copy, sessionId: string) =>
-  encryptText(keys.near_copy, new TextEncoder().encode(JSON.stringify(copy)), aboutOf(sessionId))
-
-async function open({ keys }: Pick<Resources['config'], 'keys'>, sealed: string, sessionId: string) {
-  if (sealed.length > MAX_COPY_LENGTH) return undefined
-  const plain = await decryptText(keys.near_copy, sealed, aboutOf(sessionId))
-  return plain && (JSON.parse(new TextDecoder().decode(plain)) as Copy)
+/** A copy that is worth something still; undefined for whatever else stands there. */
+export async function openCopy<T extends Timed>(
+  { keys, NEAR_READ_SECONDS }: Resources['config'],
+  sealed: string | null | undefined,
+  about: string,
+): Promise<T | undefined> {
+  if (typeof sealed !== 'string' || sealed.length > MAX_COPY_LENGTH) return undefined
+  const plain = await decryptText(keys.near_copy, sealed, about)
+  const copy = plain && (JSON.parse(new TextDecoder().decode(plain)) as T)
+  return copy && isWorth(copy, NEAR_READ_SECONDS * 1000, Date.now()) ? copy : undefined
 }
 
 export interface Doubts {
   users?: readonly string[]
-  /** Those that end. */
+  /** Those that end. With one, name its user too: there may be apps' sessions under it. */
   sessions?: readonly string[]
+  /** Apps and services. */
+  clients?: readonly string[]
 }
 
 /** Makes a change, and tells Redis to doubt meanwhile: both are over before the answer, whatever became of the write. */
@@ -141,13 +192,13 @@ export async function whileDoubting<T>(
   }
 }
 
-/** Tells Redis that what it knows of users and sessions may be so no longer; one call. Never throws. */
+/** Tells Redis that what it knows of users, sessions and clients may be so no longer; one call. Never throws. */
 export async function publishDoubts(
   { redis, afterwards }: Pick<Resources, 'redis' | 'afterwards'>,
-  { users = [], sessions = [] }: Doubts,
+  { users = [], sessions = [], clients = [] }: Doubts,
 ): Promise<void> {
   const lifetimes = new Map([
-    ...users.map((id) => [doubtKey(id), DOUBT_MS] as const),
+    ...[...users, ...clients].map((id) => [doubtKey(id), DOUBT_MS] as const),
     ...sessions.flatMap((id) => [[sessionKey(id), ENDED_MS] as const, [copyKey(id), 0] as const]),
   ])
   if (lifetimes.size === 0) return

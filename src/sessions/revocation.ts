@@ -105,7 +105,7 @@ export function checkRevocation({ db, now }: Resources, claims: Claims): () => P
 export const findOwnProfile = (
   resources: Resources,
   claims: Claims,
-  options: { isFresh: boolean },
+  options: Parameters<typeof findNear>[2],
 ): Promise<Profile> =>
   findNear(resources, claims, options, async () => {
     const { db, now } = resources

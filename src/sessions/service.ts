@@ -158,7 +158,7 @@ export async function endOwnSession(resources: Resources, actor: Claims, session
   // be sent again would find it dead.
   const { found } = await db.read({ found: build.select({ id: sessions.id }).from(sessions).where(own) })
   if (found.length === 0) throw sessionNotFound()
-  const isOpen = await whileDoubting(resources, { sessions: [sessionId] }, () =>
+  const isOpen = await whileDoubting(resources, { users: [actor.sub], sessions: [sessionId] }, () =>
     endSession(resources, actor, sessionId, 'ended', and(own, tokenIsLive(actor, now))!),
   )
   if (isOpen) throw invalidToken(new Refusal('meanwhile'))

@@ -8,6 +8,10 @@ import { rounds } from '../support/rounds.ts'
  * long as it likes within what the code allows: a write may land 33 seconds late, a doubt may be on its way to a far
  * primary, a put may wait until the last moment, clocks are five seconds off. What must not be: that somebody who asks
  * after a change has been answered, or has landed, is told what was so before.
+ *
+ * What a copy says may hang on several: a session and its user, of an app's token the app as well, of a service whoever
+ * answers for it. Each is changed by itself, and has its own doubt; who answers for a service is asked for by a reader that
+ * has heard of them (src/oauth/word/copies.ts), and one that has not takes no copy, and puts none.
  */
 
 const SECOND = 1000
@@ -20,7 +24,12 @@ interface Rules {
   /** Redis is told beside the write; else after it. */
   tellsBeside: boolean
   readerJudges: boolean
+  /** Of how many kinds of doubt a reader asks. */
+  asksFor: number
+  /** A reader that has not heard of the last of them takes no copy. */
+  takesNoneUnheard: boolean
 }
+const KINDS = 3
 const OURS: Rules = {
   copyMs: 60 * SECOND,
   doubtMs: 180 * SECOND,
@@ -28,6 +37,8 @@ const OURS: Rules = {
   doubtsForbidPuts: true,
   tellsBeside: true,
   readerJudges: true,
+  asksFor: KINDS,
+  takesNoneUnheard: true,
 }
 
 interface Reader {
@@ -38,9 +49,11 @@ interface Reader {
   untilPut: number
   putTravels: number
   clock: number
+  hasHeard: boolean
 }
 interface Changer {
   at: number
+  kind: number
   doubtTravels: number
   writeTravels: number
 }
@@ -53,8 +66,14 @@ const reader = fc.record<Reader>({
   untilPut: upTo(30),
   putTravels: fc.oneof(upTo(1), upTo(33)),
   clock: fc.integer({ min: -2.5 * SECOND, max: 2.5 * SECOND }),
+  hasHeard: fc.oneof({ weight: 3, arbitrary: fc.constant(true) }, fc.constant(false)),
 })
-const changer = fc.record<Changer>({ at: upTo(240), doubtTravels: upTo(2), writeTravels: upTo(33) })
+const changer = fc.record<Changer>({
+  at: upTo(240),
+  kind: fc.integer({ min: 0, max: KINDS - 1 }),
+  doubtTravels: upTo(2),
+  writeTravels: upTo(33),
+})
 
 interface Copy {
   value: number
@@ -66,15 +85,16 @@ interface Copy {
 function firstLie(rules: Rules, readers: Reader[], changers: Changer[]): string | undefined {
   const events: { at: number; run: () => void }[] = []
   const on = (at: number, run: () => void) => events.push({ at, run })
-  let [value, doubtedUntil] = [0, 0]
+  let value = 0
+  const doubtedUntil = Array.from({ length: KINDS }, () => 0)
   let copy: Copy | undefined
   let lie: string | undefined
-  const isDoubted = (now: number) => now < doubtedUntil
+  const isDoubted = (now: number, asked: number) => doubtedUntil.slice(0, asked).some((until) => now < until)
 
-  for (const { at, doubtTravels, writeTravels } of changers) {
+  for (const { at, kind, doubtTravels, writeTravels } of changers) {
     const told = rules.tellsBeside ? at + doubtTravels : at + writeTravels + doubtTravels
     on(told, () => {
-      doubtedUntil = Math.max(doubtedUntil, told + rules.doubtMs)
+      doubtedUntil[kind] = Math.max(doubtedUntil[kind]!, told + rules.doubtMs)
     })
     on(at + writeTravels, () => value++)
   }
@@ -83,10 +103,11 @@ function firstLie(rules: Rules, readers: Reader[], changers: Changer[]): string 
     changers.filter(({ at, doubtTravels, writeTravels }) => at + Math.max(doubtTravels, writeTravels) < now)
       .length
 
-  for (const { at, untilRead, untilAnswer, untilPut, putTravels, clock } of readers) {
+  for (const { at, untilRead, untilAnswer, untilPut, putTravels, clock, hasHeard } of readers) {
     on(at, () => {
       const due = dueAt(at)
-      const doubted = isDoubted(at)
+      const unheard = !hasHeard && rules.takesNoneUnheard
+      const doubted = unheard || isDoubted(at, Math.min(rules.asksFor, hasHeard ? KINDS : KINDS - 1))
       const found = copy && at < copy.goneAt ? copy : undefined
       const mine = at + clock
       const isWorth =
@@ -138,6 +159,8 @@ test.each<[string, Partial<Rules>]>([
     { doubtsForbidPuts: false, doubtMs: 60 * SECOND },
   ],
   ['doubts that are told after the write', { tellsBeside: false }],
+  ['a kind of doubt that nobody asks for', { asksFor: KINDS - 1 }],
+  ['a copy that is taken without asking who answers for it', { takesNoneUnheard: false }],
   ['copies that only their maker judges', { readerJudges: false, doubtMs: 90 * SECOND }],
 ])('The model finds what is wrong with %s', (_, rules) => {
   expect(run(rules, 200_000).failed).toBe(true)

@@ -102,7 +102,12 @@ export async function proveClient(
   return row
 }
 
-function isSecret({ now }: Resources, secret: string, row: Client): boolean {
+/** Whether this is a secret of a client now. */
+export function isSecret(
+  { now }: Pick<Resources, 'now'>,
+  secret: string,
+  row: Pick<Client, 'secret_hash' | 'former_secret_hash' | 'former_secret_until'>,
+): boolean {
   const digest = Buffer.from(digestOf(secret))
   const isThis = (hash: string | null) => {
     const kept = Buffer.from(hash ?? '')

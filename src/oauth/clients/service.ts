@@ -10,6 +10,7 @@ import { digestOf } from '../../crypto/digest.ts'
 import { build, insertWhere, rowExists, type Statement } from '../../database/statements.ts'
 import { type InputError, invalidInput } from '../../http/problem.ts'
 import type { Claims } from '../../sessions/access-tokens.ts'
+import { whileDoubting } from '../../sessions/near.ts'
 import { type Authority, byActor } from '../../users/change.ts'
 import { writeConflict } from '../../users/errors.ts'
 import { clientHasNoSecret, clientNotFound, tooManyClients } from '../errors.ts'
@@ -252,14 +253,16 @@ async function changeClient(
     const event = eventOf(action, by, row)
     const isDone = rowExists(activityLogs, event.id)
     const isAsRead = sql`EXISTS (SELECT 1 FROM ${oauthClients} WHERE id = ${id} AND version = ${row.version})`
-    const { verdict, client } = await resources.db.writeBatch(
-      {
-        history: record(resources, event, sql`${by.holds} AND ${isAsRead}`),
-        change: [change(and(eq(oauthClients.id, id), isDone)!)],
-        client: selectClient(id),
-        verdict: sql<{ is_done: 0 | 1; holds: 0 | 1 }>`SELECT ${isDone} AS is_done, ${by.holds} AS holds`,
-      },
-      isDone,
+    const { verdict, client } = await whileDoubting(resources, { clients: [id] }, () =>
+      resources.db.writeBatch(
+        {
+          history: record(resources, event, sql`${by.holds} AND ${isAsRead}`),
+          change: [change(and(eq(oauthClients.id, id), isDone)!)],
+          client: selectClient(id),
+          verdict: sql<{ is_done: 0 | 1; holds: 0 | 1 }>`SELECT ${isDone} AS is_done, ${by.holds} AS holds`,
+        },
+        isDone,
+      ),
     )
     if (verdict[0]!.is_done) return client[0]
     if (!verdict[0]!.holds) throw by.refused()

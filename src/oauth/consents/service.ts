@@ -10,6 +10,7 @@ import type { Claims } from '../../sessions/access-tokens.ts'
 import { hasAll, isOffline } from '../../sessions/client-tokens.ts'
 import { invalidToken } from '../../sessions/errors.ts'
 import { sessions } from '../../sessions/models.ts'
+import { whileDoubting } from '../../sessions/near.ts'
 import { tokenIsLive } from '../../sessions/revocation.ts'
 import { revokeSessions } from '../../sessions/service.ts'
 import { toTime } from '../../values/ids.ts'
@@ -147,21 +148,23 @@ export async function withdrawConsent(
   const isAll = kept.length === 0
   const ofApp = and(eq(sessions.user_id, actor.sub), eq(sessions.client_id, client_id))
   const ended = isAll ? ofApp : and(ofApp, isOffline)
-  const { verdict, row } = await db.writeBatch(
-    {
-      history: record(resources, event, sql`${tokenIsLive(actor, now)} AND ${hasMore}`),
-      change: [
-        isAll
-          ? build.delete(oauthGrants).where(and(isTheirs, isDone))
-          : build.update(oauthGrants).set({ scopes: left, updated_at: now }).where(and(isTheirs, isDone)),
-      ],
-      sessions: kept.includes('offline_access')
-        ? []
-        : [revokeSessions(now, 'consent_withdrawn', and(ended, isDone))],
-      row: selectGrants(isTheirs),
-      verdict: sql<{ is_done: 0 | 1 }>`SELECT ${isDone} AS is_done`,
-    },
-    isDone,
+  const { verdict, row } = await whileDoubting(resources, { users: [actor.sub] }, () =>
+    db.writeBatch(
+      {
+        history: record(resources, event, sql`${tokenIsLive(actor, now)} AND ${hasMore}`),
+        change: [
+          isAll
+            ? build.delete(oauthGrants).where(and(isTheirs, isDone))
+            : build.update(oauthGrants).set({ scopes: left, updated_at: now }).where(and(isTheirs, isDone)),
+        ],
+        sessions: kept.includes('offline_access')
+          ? []
+          : [revokeSessions(now, 'consent_withdrawn', and(ended, isDone))],
+        row: selectGrants(isTheirs),
+        verdict: sql<{ is_done: 0 | 1 }>`SELECT ${isDone} AS is_done`,
+      },
+      isDone,
+    ),
   )
   if (verdict[0]!.is_done)
     return { ...grant, scopes: grant.scopes.filter((scope) => kept.includes(scope)), updated_at: toTime(now) }

@@ -7,6 +7,7 @@ import { Refusal } from '../../http/problem.ts'
 import { hasAll, roleMayUse } from '../../sessions/client-tokens.ts'
 import { lifetimeOf } from '../../sessions/lifetimes.ts'
 import { type Session, sessions } from '../../sessions/models.ts'
+import { publishDoubts, whileDoubting } from '../../sessions/near.ts'
 import { newSessionId } from '../../sessions/refresh-tokens.ts'
 import { revokeSessions } from '../../sessions/service.ts'
 import { type Role, userIsActive, users } from '../../users/models.ts'
@@ -69,18 +70,25 @@ export async function redeem(
   // What is over by time pushes nobody out.
   const surplus = sql`SELECT id FROM ${sessions} WHERE user_id = ${code.userId} AND client_id = ${client.id}
     AND revoked_at IS NULL AND idle_expires_at > ${databaseNow} ORDER BY id DESC LIMIT 100 OFFSET ${MAX_SESSIONS_PER_CLIENT}`
-  const { begun, used } = await db.writeBatch(
+  const { begun, used, evicted } = await db.writeBatch(
     {
       session: insertWhere(sessions, session, mayRedeem(client, code, now)),
       code: insertWhere(oauthCodes, { id: code.id, session_id: id }, isStarted),
       history: record(resources, event, isStarted),
       surplus: revokeSessions(now, 'too_many', sql`${sessions.id} IN (${surplus})`),
       lastUsed: noteUsed(client.id, isStarted),
+      evicted: build
+        .select({ id: sessions.id })
+        .from(sessions)
+        .where(
+          sql`user_id = ${code.userId} AND revoked_at = ${now} AND client_id = ${client.id} AND revoked_reason = 'too_many'`,
+        ),
       begun: build.select().from(sessions).where(eq(sessions.id, id)),
       used: build.select().from(oauthCodes).where(eq(oauthCodes.id, code.id)),
     },
     isStarted,
   )
+  await publishDoubts(resources, { sessions: evicted.map((session) => session.id) })
   if (begun[0]) return begun[0]
   // Somebody was faster by a moment.
   if (used[0]) await endRedeemed(resources, code, used[0].session_id)
@@ -116,8 +124,10 @@ export async function endRedeemed(resources: Resources, code: Let, sessionId: st
     details: { session_id: sessionId, reason: 'code' },
   } as const
   const isOpen = sql`EXISTS (SELECT 1 FROM ${sessions} WHERE id = ${sessionId} AND revoked_at IS NULL)`
-  await resources.db.writeBatch({
-    history: record(resources, event, isOpen),
-    ending: revokeSessions(resources.now, 'reuse_detected', eq(sessions.id, sessionId)),
-  })
+  await whileDoubting(resources, { sessions: [sessionId] }, () =>
+    resources.db.writeBatch({
+      history: record(resources, event, isOpen),
+      ending: revokeSessions(resources.now, 'reuse_detected', eq(sessions.id, sessionId)),
+    }),
+  )
 }

@@ -1,0 +1,233 @@
+import { and, eq, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { activityLogs } from '../../activity/models.ts'
+import { record } from '../../activity/service.ts'
+import { isSpent } from '../../auth/refresh.ts'
+import type { Resources } from '../../context.ts'
+import { isYoung } from '../../database/lag.ts'
+import { build, rowExists } from '../../database/statements.ts'
+import { toAppError } from '../../http/problem.ts'
+import { type Claims, type ClientClaims, isOfClient, verifyAnyToken } from '../../sessions/access-tokens.ts'
+import {
+  asHeardOf,
+  type ClientSessionRow,
+  isClientSessionLive,
+  scopesNow,
+  selectClientSession,
+  selectService,
+  serviceScopesNow,
+} from '../../sessions/client-tokens.ts'
+import { sessions } from '../../sessions/models.ts'
+import { openLogin, type Replies, readNear, whileDoubting } from '../../sessions/near.ts'
+import { openRefreshToken } from '../../sessions/refresh-tokens.ts'
+import { findOwnProfile } from '../../sessions/revocation.ts'
+import { revokeSessions } from '../../sessions/service.ts'
+import { timeOfId } from '../../values/ids.ts'
+import { type GivenClient, proveClient } from '../clients/authenticate.ts'
+import { selectClient } from '../clients/service.ts'
+import { oauthError } from '../errors.ts'
+import {
+  isKnownBy,
+  keepClient,
+  keepSession,
+  keysOfClient,
+  keysOfToken,
+  mayAskOfAny,
+  nearWord,
+  openClient,
+} from './copies.ts'
+
+/** RFC 7662 section 2.2. */
+export type Introspection = { active: false } | ({ active: true } & Record<string, unknown>)
+
+const INACTIVE: Introspection = { active: false }
+
+/** What is said of a token; undefined where it is refused. That nobody could be asked (503) is no word about it. */
+const unlessRefused = <T>(said: Promise<T>): Promise<T | undefined> =>
+  said.catch((error) => {
+    if (toAppError(error).status !== 401) throw error
+    return undefined
+  })
+
+type AnyClaims = Claims | ClientClaims
+const readToken = ({ config, now }: Resources, token: string): Promise<AnyClaims | undefined> =>
+  unlessRefused(verifyAnyToken(token, config, now))
+
+const isOwnTo = (clientId: string, claims: AnyClaims | undefined) =>
+  claims === undefined || (isOfClient(claims) && claims.client_id === clientId)
+
+/** A good token, in the words of RFC 7662. */
+function sayGood({ config }: Resources, claims: AnyClaims, scopes?: readonly string[]): Introspection {
+  if (scopes?.length === 0) return INACTIVE
+  const { ISSUER: iss, AUDIENCE: aud } = config
+  return {
+    active: true,
+    iss,
+    aud,
+    token_type: 'Bearer',
+    ...claims,
+    ...(scopes && { scope: scopes.join(' ') }),
+  }
+}
+
+/**
+ * Says of a token whether it is good now: by copies that are near, where nothing contradicts them, else as libSQL says it.
+ * A client hears of its own tokens; a service with `tokens:introspect` of any.
+ *
+ * @param isFresh whether copies will not do.
+ * @throws 400 `unauthorized_client`; 401 `invalid_client`.
+ */
+export async function introspect(
+  resources: Resources,
+  given: GivenClient,
+  token: string,
+  { isFresh = false } = {},
+): Promise<Introspection> {
+  const claims = await readToken(resources, token)
+  const refresh = claims ? undefined : openRefreshToken(resources.config.keys.refresh_token, token)
+  const isNear = !isFresh && !refresh && given.method !== 'private_key_jwt'
+  const keys = [...keysOfClient(given.id), ...(claims ? keysOfToken(claims) : [])]
+  const replies = isNear ? await readNear(resources, keys) : undefined
+  const asker = await openClient(resources, given.id, replies)
+  // A copy refuses nobody: whoever is not known by it is asked for.
+  if (asker && isKnownBy(resources, asker, given)) {
+    const mayHear = isOwnTo(given.id, claims) || asker.mayAskOfAny
+    const said = claims && mayHear ? await nearWord(resources, claims, replies) : undefined
+    if (!claims) return INACTIVE
+    if (said) return sayGood(resources, claims, said.scopes)
+  }
+
+  const isApps = claims !== undefined && isOfClient(claims) && claims.sid !== undefined
+  const session = isApps
+    ? { ...claims, sid: claims.sid! }
+    : { sid: refresh?.sessionId ?? '', sub: null, client_id: given.id }
+  const { now } = resources
+  const readAt = Date.now()
+  const read = await resources.db.read({
+    client: selectClient(given.id),
+    ...selectClientSession({ ...session, now }),
+    ...selectService({ id: given.id, now }),
+  })
+  const client = await proveClient(resources, given, read.client[0])
+  if (client.type === 'public')
+    throw oauthError('unauthorized_client', 'A public client proves nothing, and is told nothing.')
+  const [service] = read.service
+  if (isNear && service) keepClient(resources, client, service, { replies, readAt })
+  if (refresh) {
+    const row = await asHeardOf(resources, read.found[0], session)
+    return ofRefreshToken(resources, refresh, row, client.id)
+  }
+  if (!claims || !(isOwnTo(client.id, claims) || (service && mayAskOfAny(service)))) return INACTIVE
+  return wordOf(resources, claims, { replies, readAt, ...(isApps && { row: read.found[0] }) })
+}
+
+/**
+ * Says of a token whether it is good now, to whoever may know: another Worker of ours (index.ts).
+ *
+ * @param isFresh whether copies will not do.
+ */
+export async function tellOf(
+  resources: Resources,
+  token: string,
+  { isFresh = false } = {},
+): Promise<Introspection> {
+  const claims = await readToken(resources, token)
+  if (!claims) return INACTIVE
+  const replies = isFresh ? undefined : await readNear(resources, keysOfToken(claims))
+  const said = await nearWord(resources, claims, replies)
+  return said
+    ? sayGood(resources, claims, said.scopes)
+    : wordOf(resources, claims, { replies, readAt: Date.now() })
+}
+
+/** As libSQL says it; what it says is put near after the answer. */
+async function wordOf(
+  resources: Resources,
+  claims: AnyClaims,
+  { replies, readAt, row: read }: { replies: Replies; readAt: number; row?: ClientSessionRow | undefined },
+): Promise<Introspection> {
+  const { db, now } = resources
+  if (!isOfClient(claims)) {
+    const near = await openLogin(resources, claims, replies)
+    const profile = await unlessRefused(findOwnProfile(resources, claims, { isFresh: true, near }))
+    return profile ? sayGood(resources, claims) : INACTIVE
+  }
+  if (claims.sid === undefined) {
+    const { client, service } = await db.read({
+      client: selectClient(claims.client_id),
+      ...selectService({ id: claims.client_id, now }),
+    })
+    const scopes = serviceScopesNow(service[0], claims)
+    if (client[0] && service[0]) keepClient(resources, client[0], service[0], { replies, readAt })
+    return scopes ? sayGood(resources, claims, scopes) : INACTIVE
+  }
+  const session = { ...claims, sid: claims.sid }
+  const found = read ?? (await db.read(selectClientSession({ ...session, now }))).found[0]
+  const row = await asHeardOf(resources, found, session)
+  if (!isClientSessionLive(row, claims.epoch)) return INACTIVE
+  keepSession(resources, session, row, { replies, readAt })
+  return sayGood(resources, claims, scopesNow(row, claims.scope.split(' ')))
+}
+
+function ofRefreshToken(
+  { config }: Resources,
+  token: { counter: number },
+  row: ClientSessionRow | undefined,
+  clientId: string,
+): Introspection {
+  if (!isClientSessionLive(row) || isSpent(config, token, row)) return INACTIVE
+  const scope = scopesNow(row, (row.scope ?? '').split(' ')).join(' ')
+  const exp = Math.floor(row.session_expires_at / 1000)
+  return scope === '' ? INACTIVE : { active: true, client_id: clientId, sub: row.id, scope, exp }
+}
+
+/**
+ * RFC 7009: ends the session of a token, where it is the client's own. Any other changes nothing, and is answered alike.
+ *
+ * @throws 400 `unsupported_token_type` for a service's own, which has no session.
+ */
+export async function revoke(resources: Resources, given: GivenClient, token: string): Promise<void> {
+  const { db, now } = resources
+  const claims = await readToken(resources, token)
+  const refresh = claims ? undefined : openRefreshToken(resources.config.keys.refresh_token, token)
+  const sid = (claims && isOfClient(claims) ? claims.sid : refresh?.sessionId) ?? ''
+  const isThis = and(eq(sessions.id, sid), eq(sessions.client_id, given.id))
+  const asked = {
+    session: build
+      .select({ user_id: sessions.user_id, revoked_at: sessions.revoked_at })
+      .from(sessions)
+      .where(isThis),
+  }
+  const read = await db.read({ client: selectClient(given.id), ...asked })
+  await proveClient(resources, given, read.client[0])
+  if (claims && isOfClient(claims) && claims.sid === undefined && claims.client_id === given.id)
+    throw oauthError(
+      'unsupported_token_type',
+      'A service has no session that could end: its token is over in ten minutes, or with its secret.',
+    )
+  // A replica that lags may not have heard of it; the token would go on.
+  const isHeardOf = read.session[0] || sid === '' || !isYoung(timeOfId(sid), now)
+  const [session] = isHeardOf ? read.session : (await db.readPrimary(asked)).session
+  if (!session || session.revoked_at !== null) return
+  const event = {
+    id: uuidv7(),
+    action: 'session.ended',
+    userId: session.user_id,
+    actorId: session.user_id,
+    details: { session_id: sid, client_id: given.id },
+  } as const
+  const isDone = rowExists(activityLogs, event.id)
+  await whileDoubting(resources, { sessions: [sid] }, () =>
+    db.writeBatch(
+      {
+        history: record(
+          resources,
+          event,
+          sql`EXISTS (SELECT 1 FROM ${sessions} WHERE ${isThis} AND revoked_at IS NULL)`,
+        ),
+        ending: revokeSessions(now, 'logged_out', and(isThis, isDone)),
+      },
+      isDone,
+    ),
+  )
+}

@@ -1,0 +1,186 @@
+import { beforeAll, beforeEach, describe, expect, vi } from 'vitest'
+import { keyPrefixOf } from '../../src/database/redis.ts'
+import { type Actor, openApi } from '../support/api.ts'
+import { addApp, letApp } from '../support/oauth.ts'
+import { freshUpstreams, testOfRedis } from '../support/upstreams.ts'
+
+/** Introspection answers by copies, in one near call, and is told of each change at the very next one. */
+
+let own: Awaited<ReturnType<typeof freshUpstreams>>
+let api: ReturnType<typeof openApi>
+let admin: Actor
+/** Asks of any token; and a service that acts for itself. */
+let asker: Awaited<ReturnType<typeof addService>>
+
+const SERVICE = { grants: ['client_credentials'], redirect_uris: [] }
+const addService = async (scopes: string[]) => addApp(api, { ...SERVICE, scopes })
+type App = { client_id: string; client_secret?: string | undefined }
+
+beforeAll(async () => {
+  own = await freshUpstreams()
+  api = openApi({ ...own.bindings, DEBUG_TIMING: 'on' })
+  admin = await api.actor({ role: 'admin', email_verified_at: 1 })
+})
+beforeEach(async () => {
+  asker = await addService(['tokens:introspect', 'users:read'])
+})
+
+const basic = ({ client_id, client_secret }: App) => ({
+  authorization: `Basic ${btoa(`${client_id}:${client_secret}`)}`,
+})
+const ask = (token: string, by: App = asker, headers = {}) =>
+  api.send('POST', '/oauth/introspect', {
+    headers: { ...basic(by), ...headers },
+    raw: new URLSearchParams({ token }),
+  })
+const FRESH = { 'cache-control': 'no-cache' }
+const measured = async (token: string, by?: App, headers = {}) => {
+  const { result, calls } = await own.measure(() => ask(token, by, headers))
+  const of = (upstream: string) => calls.filter((call) => call.upstream === upstream).length
+  return { active: result.body.active, libsql: of('libsql'), redis: of('redis') }
+}
+/** Asked until copies of everything are there. */
+const warm = async (token: string, by?: App) => {
+  for (let asked = 0; asked < 3; asked++) await ask(token, by)
+  expect(await measured(token, by)).toEqual({ active: true, libsql: 0, redis: 1 })
+}
+const serviceToken = async (app: App) =>
+  String(
+    (
+      await api.send('POST', '/oauth/token', {
+        headers: basic(app),
+        raw: new URLSearchParams({ grant_type: 'client_credentials' }),
+      })
+    ).body.access_token,
+  )
+
+describe('HX8: the word about a token is one near call', () => {
+  testOfRedis('of a login, of an app and of a service', async () => {
+    const ada = await api.quickActor({ role: 'manager' })
+    const app = await letApp(api, ada, { scope: 'users:read openid' })
+    const other = await addService(['users:read'])
+    for (const token of [ada.token, app.token, await serviceToken(asker), await serviceToken(other)]) {
+      const far = (await ask(token, asker, FRESH)).body
+      await warm(token)
+      expect((await ask(token)).body).toEqual(far)
+      expect(await measured(token, asker, FRESH)).toMatchObject({ active: true, redis: 0 })
+    }
+    await warm(app.token, app.client)
+  })
+
+  testOfRedis('to whoever has proved who they are, and to nobody else', async () => {
+    const ada = await api.quickActor()
+    await warm(ada.token)
+    expect((await ask(ada.token, { ...asker, client_secret: 'cs_wrong' })).status).toBe(401)
+    const app = await addApp(api)
+    for (let asked = 0; asked < 3; asked++)
+      expect((await ask(ada.token, app)).body).toEqual({ active: false })
+  })
+
+  testOfRedis('LG1: no copy says anything to who reads Redis, and none is taken for another', async () => {
+    const [ada, eve] = [await api.quickActor(), await api.quickActor()]
+    const adas = await letApp(api, ada, { scope: 'openid email' })
+    const eves = await letApp(api, eve, { scope: 'openid' })
+    for (const { token } of [adas, eves]) await warm(token)
+    const keyOf = (of: string) => `${keyPrefixOf(api.config().ISSUER)}copy:${of}`
+    const keys = [adas.sessionId, `client:${asker.client_id}`].map(keyOf)
+    const copies = (await Promise.all(keys.map((key) => api.redis('GET', key)))) as string[]
+    for (const one of copies) expect(one).toMatch(/^[\w-]{11}\.[\w-]+$/)
+    for (const bad of [...copies, 'x', '']) {
+      await api.redis('SET', keyOf(eves.sessionId), bad, 'PX', 10_000)
+      expect((await ask(eves.token)).body).toMatchObject({ active: true, scope: 'openid' })
+    }
+  })
+})
+
+describe('HX8, RV1: the word about a token is no at the very next call', () => {
+  type Given = Awaited<ReturnType<typeof letApp>> & { id: string; own: string; ownId: string }
+  const asAdmin = (method: string, path: string, body?: object) =>
+    api.send(method, path, { token: admin.token, body })
+  const ends: Record<string, (given: Given) => Promise<unknown>> = {
+    'they log out of the session that it is under': ({ own }) =>
+      api.send('POST', '/v1/auth/logout', { token: own }),
+    'they end that session from another': async ({ id, ownId }) =>
+      api.send('DELETE', `/v1/auth/sessions/${ownId}`, { token: (await api.signIn({ id })).token }),
+    'they log out everywhere': ({ own }) => api.send('POST', '/v1/auth/logout_all', { token: own }),
+    'they take their consent back': ({ own, grantId }) =>
+      api.send('DELETE', `/v1/auth/grants/${grantId}`, { token: own }),
+    'they take this scope back': ({ own, grantId }) =>
+      api.send('PATCH', `/v1/auth/grants/${grantId}`, { token: own, body: { scopes: ['openid'] } }),
+    'the app revokes it': ({ client, token }) =>
+      api.send('POST', '/oauth/revoke', { headers: basic(client), raw: new URLSearchParams({ token }) }),
+    'the app is removed': ({ client }) => asAdmin('DELETE', `/v1/oauth_clients/${client.client_id}`),
+    'the app may no longer': ({ client }) =>
+      asAdmin('PATCH', `/v1/oauth_clients/${client.client_id}`, { scopes: ['openid'] }),
+    'the secret of the app was stolen': ({ client }) =>
+      asAdmin('POST', `/v1/oauth_clients/${client.client_id}/secret`, { keep_former_seconds: 0 }),
+    'they are demoted': ({ id }) => asAdmin('PATCH', `/v1/users/${id}`, { role: 'user' }),
+    'they are disabled': ({ id }) => asAdmin('POST', `/v1/users/${id}/disable`, { reason: 'x' }),
+    'they are deleted': ({ id }) => asAdmin('DELETE', `/v1/users/${id}`),
+    'they are erased': ({ id }) => asAdmin('DELETE', `/v1/users/${id}?hard=true`),
+  }
+
+  testOfRedis.for(Object.entries(ends))('LE6: of an app, when %s', async ([_, end]) => {
+    const somebody = await api.person({ role: 'manager' })
+    const own = await api.signIn(somebody)
+    const given = await letApp(api, somebody, { scope: 'openid users:read', parent: own.sessionId })
+    await warm(given.token)
+    await end({ ...given, id: somebody.id, own: own.token, ownId: own.sessionId })
+    const { body } = await ask(given.token)
+    // What is left of a scope that was taken back is the other.
+    expect(body.active === false || body.scope === 'openid').toBe(true)
+  })
+
+  testOfRedis('of a login, when it is logged out', async () => {
+    const ada = await api.quickActor()
+    await warm(ada.token)
+    await api.send('POST', '/v1/auth/logout', { token: ada.token })
+    expect((await ask(ada.token)).body).toEqual({ active: false })
+  })
+
+  testOfRedis('of a service, and to one, when whoever answers for it is demoted', async () => {
+    const [service, other] = [await addService(['users:read']), await addService(['tokens:introspect'])]
+    const ada = await api.quickActor()
+    const token = await serviceToken(service)
+    await warm(token)
+    await warm(ada.token, other)
+    for (const { client_id } of [service, other]) {
+      const [row] = await api.sql('SELECT owner_id FROM oauth_clients WHERE id = ?', [client_id])
+      expect((await asAdmin('PATCH', `/v1/users/${row!.owner_id}`, { role: 'user' })).status).toBe(200)
+    }
+    expect((await ask(token)).body).toEqual({ active: false })
+    expect((await ask(ada.token, other)).body).toEqual({ active: false })
+  })
+
+  testOfRedis('to a service whose secret was stolen', async () => {
+    const ada = await api.quickActor()
+    await warm(ada.token)
+    await asAdmin('POST', `/v1/oauth_clients/${asker.client_id}/secret`, { keep_former_seconds: 0 })
+    expect((await ask(ada.token)).status).toBe(401)
+  })
+})
+
+testOfRedis('A copy of what an app has ends with the session that it is under', async () => {
+  const somebody = await api.person({ role: 'manager' })
+  const own = await api.signIn(somebody)
+  const given = await letApp(api, somebody, { scope: 'users:read', parent: own.sessionId })
+  const soon = Date.now() + 20_000
+  await api.sql('UPDATE sessions SET idle_expires_at = ? WHERE id = ?', [soon, own.sessionId])
+  await warm(given.token)
+  vi.useFakeTimers({ toFake: ['Date'], now: soon - 4_000 })
+  try {
+    expect(await measured(given.token)).toMatchObject({ libsql: 1 })
+  } finally {
+    vi.useRealTimers()
+  }
+})
+
+testOfRedis('Where Redis is away, or has lost its copies, libSQL says it', async () => {
+  const ada = await api.quickActor()
+  await warm(ada.token)
+  await own.behave('redis', { mode: 'down' })
+  expect((await ask(ada.token)).body.active).toBe(true)
+  await own.behave('redis', { mode: 'pass' })
+  await api.redis('FLUSHALL')
+  expect((await ask(ada.token)).body.active).toBe(true)
+})
