@@ -23,8 +23,8 @@ function isBounded(sql: string, step: string): boolean {
   // The same in a subquery: the oldest user, and as many clients as there may be.
   if (step.startsWith('SCAN users ') && sql.includes('FROM "users" ORDER BY id LIMIT 1)')) return true
   if (step.startsWith('SCAN oauth_clients') && sql.includes('FROM "oauth_clients" LIMIT ')) return true
-  // The rows of a page whose place is known by now.
-  if (step === 'SCAN place') return true
+  // The rows of a page whose place is known by now; one row of counts.
+  if (/^SCAN (place|state)$/.test(step)) return true
   // A step for each client, from one to the next by the index.
   if (step === 'SCAN named') return true
   // What a partial index holds, as far as the count goes: its condition is all there is.

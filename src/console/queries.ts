@@ -11,7 +11,7 @@ import { openSessionsOf } from '../sessions/service.ts'
 import type { Acting } from '../users/change.ts'
 import { userNotFound } from '../users/errors.ts'
 import { findEarlier } from '../users/give-back.ts'
-import { profileColumns, ROLES, users, userTotals } from '../users/models.ts'
+import { countLocked, profileColumns, users, userTotals } from '../users/models.ts'
 import { assertVisible, readProfile, sessionsAsSeenBy } from '../users/queries.ts'
 import { toManagedUser } from '../users/schemas.ts'
 import { type LeftBehind, selectLeftBehind } from './apps/queries.ts'
@@ -28,17 +28,12 @@ const toTotals = (rows: { state: string; total: number }[]): Totals => {
   return { ...totals, all: (totals.active ?? 0) + (totals.disabled ?? 0) }
 }
 
-/** Up to a hundred: more would be read for no reason. */
-const countLocked = () => {
-  const isHere = sql`role IN ${ROLES} AND state IN ('active', 'disabled')`
-  return sql<{ count: number }>`SELECT count(*) AS count FROM (
-    SELECT 1 FROM ${users} INDEXED BY users_locked WHERE failed_logins >= 100 AND ${isHere} UNION ALL
-    SELECT 1 FROM ${users} INDEXED BY users_locked_factor
-      WHERE failed_factors >= 100 AND failed_logins < 100 AND ${isHere} LIMIT 100)`
-}
+/** More would be read for no reason. */
+const MOST_LOCKED = 100
+const selectLocked = () => sql<{ count: number }>`SELECT ${countLocked(MOST_LOCKED)} AS count`
 
 export async function readTotals({ db }: Acting): Promise<Totals> {
-  const { totals, locked } = await db.read({ totals: selectTotals(), locked: countLocked() })
+  const { totals, locked } = await db.read({ totals: selectTotals(), locked: selectLocked() })
   return { ...toTotals(totals), locked: locked[0]!.count }
 }
 
@@ -113,7 +108,7 @@ export async function readToday(acting: Acting) {
   const stats = openStats(acting)
   const read = await db.read({
     ...stats.statements,
-    locked: countLocked(),
+    locked: selectLocked(),
     invited: sql<{ count: number }>`SELECT count(*) AS count FROM (SELECT 1 FROM ${invitations}
       WHERE accepted_at IS NULL AND withdrawn_at IS NULL AND expires_at > ${now} LIMIT ${MOST_COUNTED})`,
     events: history.rows,

@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import type { Language } from '../values/languages.ts'
 import type { MailKind } from './kinds.ts'
@@ -47,5 +47,9 @@ export const outbox = sqliteTable(
     index('outbox_new_email').on(NEW_EMAIL).where(sql`new_email IS NOT NULL`),
   ],
 )
+
+/** How many mails were given up, up to so many. */
+export const countDead = (most: number): SQL<number> =>
+  sql<number>`(SELECT count(*) FROM (SELECT 1 FROM ${outbox} WHERE dead_at IS NOT NULL LIMIT ${sql.raw(String(most))}))`
 
 export type OutboxMail = typeof outbox.$inferSelect

@@ -102,7 +102,7 @@ export interface Viewer {
   /** The sealed token that every form of theirs carries. */
   formToken: string
   /** How many things need attention, by the page that shows them. */
-  attention?: Record<string, number>
+  attention: { people: number; system: number }
 }
 
 const SignOut: FC<{ view: View; viewer: Viewer; style: string }> = ({ view, viewer, style }) => (
@@ -116,10 +116,15 @@ const SignOut: FC<{ view: View; viewer: Viewer; style: string }> = ({ view, view
 
 const Nav: FC<{ view: View; label: string; places: Place[] }> = ({ view, label, places }) => (
   <nav class="nav" aria-label={label}>
-    {places.map(({ href, name, count }) => (
+    {places.map(({ href, name, count, said }) => (
       <a href={href} {...(isHere(view, href) && { 'aria-current': 'page' })}>
         {name}
-        {count ? <span class="count">{count}</span> : null}
+        {count ? (
+          <span class="count">
+            {count > 9 ? '9+' : count}
+            <span class="visually-hidden"> {said}</span>
+          </span>
+        ) : null}
       </a>
     ))}
   </nav>
@@ -128,7 +133,9 @@ const Nav: FC<{ view: View; label: string; places: Place[] }> = ({ view, label, 
 interface Place {
   href: string
   name: string
-  count?: number | undefined
+  /** How many things there need attention, and what is said of them to whoever hears the page. */
+  count?: number
+  said?: string
 }
 
 const isHere = (view: View, href: string) =>
@@ -193,17 +200,18 @@ export const AccountPage: Layout<{ viewer: Viewer }> = ({ view, viewer, title, i
 /** The pages of those who manage. */
 export const ConsolePage: Layout<{ viewer: Viewer }> = ({ view, viewer, title, isError, children }) => {
   const { common, console } = view.texts
-  const { attention = {} } = viewer
+  const { people, system } = viewer.attention
+  const said = console.nav.waiting
   const places: Place[] = [
     { href: '/admin', name: console.nav.today },
-    { href: '/admin/people', name: console.nav.people },
+    { href: '/admin/people', name: console.nav.people, count: people, said },
     { href: '/admin/invitations', name: console.nav.invitations },
     ...(hasPermission(viewer.role, 'clients:manage')
       ? [{ href: '/admin/apps', name: console.nav.apps }]
       : []),
     { href: '/admin/activity', name: console.nav.activity },
     ...(viewer.role === 'admin'
-      ? [{ href: '/admin/system', name: console.nav.system, count: attention.system }]
+      ? [{ href: '/admin/system', name: console.nav.system, count: system, said }]
       : []),
   ]
   return (

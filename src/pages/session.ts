@@ -42,7 +42,7 @@ export const signedInPage = (permission?: Permission, { mayOweFactor = false, ma
     if (!cookie) return toSignIn(c)
     if (c.req.method === 'GET') await assertWithin(c.var, 'RATE_LIMIT_READS', cookie.sid)
     else await assertMayWrite(c.var, cookie.sid)
-    const find = lookUpCookie(c.var, cookie)
+    const find = lookUpCookie(c.var, cookie, { isManaging: permission !== undefined })
     const actor = toClaims(cookie)
     c.set('actor', actor)
     c.set('signedIn', async () => {
@@ -53,6 +53,7 @@ export const signedInPage = (permission?: Permission, { mayOweFactor = false, ma
         name: user.name,
         role: user.role,
         formToken: makeFormToken(c.var, cookie.sid),
+        attention: { people: user.locked_users ?? 0, system: user.dead_mails ?? 0 },
       }
       return { user, viewer, view: viewOf(c, user.locale) }
     })

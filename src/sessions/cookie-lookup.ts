@@ -2,7 +2,8 @@ import { and, eq, gt, isNull, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { isYoung } from '../database/lag.ts'
 import { build, databaseNow, type Places, prepare, type RowsOf } from '../database/statements.ts'
-import { type Profile, profileColumns, userIsActive, users } from '../users/models.ts'
+import { countDead } from '../mail/models.ts'
+import { countLocked, type Profile, profileColumns, userIsActive, users } from '../users/models.ts'
 import { MINUTE_MS } from '../values/durations.ts'
 import { timeOfId } from '../values/ids.ts'
 import type { CookieSession } from './cookie.ts'
@@ -14,33 +15,48 @@ import { isGoodTurn } from './turns.ts'
 const SEEN_MS = 5 * MINUTE_MS
 const MOVES_WITHIN_IDLE = 6
 
-const selectSignedIn = prepare(({ sid, now }: Places<{ sid: string; now: number }>) => ({
-  user: build
-    .select({
-      ...profileColumns,
-      token_epoch: users.token_epoch,
-      terms_version: users.terms_version,
-      amr: sessions.amr,
-      turn: sessions.turn,
-      proved_at: sessions.proved_at,
-      created_at_of_session: sql<number>`${sessions.created_at}`.as('created_at_of_session'),
-      last_seen_at: sessions.last_seen_at,
-      idle_expires_at: sessions.idle_expires_at,
-      now: databaseNow.as('now'),
-    })
-    .from(sessions)
-    .innerJoin(users, eq(users.id, sessions.user_id))
-    .where(
-      and(
-        eq(sessions.id, sid),
-        isNull(sessions.client_id),
-        isNull(sessions.revoked_at),
-        gt(sessions.idle_expires_at, databaseNow),
-        userIsActive(now),
+const columns = {
+  ...profileColumns,
+  token_epoch: users.token_epoch,
+  terms_version: users.terms_version,
+  amr: sessions.amr,
+  turn: sessions.turn,
+  proved_at: sessions.proved_at,
+  created_at_of_session: sql<number>`${sessions.created_at}`.as('created_at_of_session'),
+  last_seen_at: sessions.last_seen_at,
+  idle_expires_at: sessions.idle_expires_at,
+  now: databaseNow.as('now'),
+}
+/** Counting what needs attention ends here: who sees so many looks anyway. */
+const MANY = 10
+/** What those who manage see beside each of their pages. */
+const attention = {
+  locked_users: countLocked(MANY).as('locked_users'),
+  dead_mails: countDead(MANY).as('dead_mails'),
+}
+
+const selectSignedInWith = (more: Partial<typeof attention>) =>
+  prepare(({ sid, now }: Places<{ sid: string; now: number }>) => ({
+    user: build
+      .select({ ...columns, ...(more as object) })
+      .from(sessions)
+      .innerJoin(users, eq(users.id, sessions.user_id))
+      .where(
+        and(
+          eq(sessions.id, sid),
+          isNull(sessions.client_id),
+          isNull(sessions.revoked_at),
+          gt(sessions.idle_expires_at, databaseNow),
+          userIsActive(now),
+        ),
       ),
-    ),
-}))
-export type SignedIn = RowsOf<ReturnType<typeof selectSignedIn>['user']>[number]
+  }))
+const selectSignedIn = selectSignedInWith({})
+const selectManaging = selectSignedInWith(attention)
+
+export type SignedIn = RowsOf<ReturnType<typeof selectSignedIn>['user']>[number] & {
+  [name in keyof typeof attention]?: number
+}
 
 /** The user alone, without their session. */
 export const profileOf = (user: SignedIn): Profile =>
@@ -51,9 +67,11 @@ export const profileOf = (user: SignedIn): Profile =>
 /**
  * Looks up who has a session in a cookie, in the trip of the request's own query. The answer is undefined where the
  * session has ended, or the cookie is of a turn that is over. It can be asked for again and again.
+ *
+ * @param options whether what needs the attention of those who manage is counted too.
  */
-export function lookUpCookie({ db, now }: Resources, cookie: CookieSession) {
-  const asked = selectSignedIn({ sid: cookie.sid, now })
+export function lookUpCookie({ db, now }: Resources, cookie: CookieSession, { isManaging = false } = {}) {
+  const asked = (isManaging ? selectManaging : selectSignedIn)({ sid: cookie.sid, now })
   const passenger = db.rideAlong(asked.user)
   let found: Promise<SignedIn | undefined> | undefined
   const find = async () => {

@@ -109,6 +109,15 @@ export const users = sqliteTable(
   ],
 )
 
+/** How many living users have a password or an app that is locked, up to so many. */
+export const countLocked = (most: number): SQL<number> => {
+  const isLiving = sql`role IN ${ROLES} AND state IN ('active', 'disabled')`
+  return sql<number>`(SELECT count(*) FROM (
+    SELECT 1 FROM ${users} INDEXED BY users_locked WHERE failed_logins >= 100 AND ${isLiving} UNION ALL
+    SELECT 1 FROM ${users} INDEXED BY users_locked_factor
+      WHERE failed_factors >= 100 AND failed_logins < 100 AND ${isLiving} LIMIT ${sql.raw(String(most))}))`
+}
+
 const { seq: _seq, facets: _facets, ...columns } = getTableColumns(users)
 /** Everything about users but what only the search index needs. */
 export const userColumns = columns

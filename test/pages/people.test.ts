@@ -37,3 +37,31 @@ test('The list of people is narrowed by address, lock and second factor, and say
   expect((await visit('GET', `/admin/people/${boss.id}`)).text).not.toContain(badge)
   expect((await visit('GET', '/admin')).text).toContain('/admin/people?locked=true')
 })
+
+test('What needs attention stands beside the pages that show it, for those who may see them', async () => {
+  const own = openApi((await freshUpstreams()).bindings)
+  const navOf = async (role: 'manager' | 'admin', path: string) => {
+    const visit = await openBrowser(own, await own.person({ role, email_verified_at: 1 }))
+    const { text } = await visit('GET', path)
+    const places = text.match(/<nav class="nav".*?<\/nav>/s)?.[0] ?? ''
+    return [
+      ...places.matchAll(
+        /<a href="([^"]+)"[^>]*>[^<]*<span class="count">([^<]*)<span[^>]*> need attention</g,
+      ),
+    ].map(([, href, count]) => `${href} ${count}`)
+  }
+  expect(await navOf('admin', '/admin')).toEqual([])
+  await own.person({ failed_logins: 100, failed_factors: 100 })
+  await own.person({ failed_factors: 100 })
+  await own.person({ failed_logins: 100, deleted_at: 1 })
+  for (let i = 0; i < 12; i++)
+    await own.sql(
+      `INSERT INTO outbox (id, kind, recipient, recipient_normalized, created_at, expires_at, attempts, next_attempt_at, dead_at)
+        VALUES (?, 'password_changed', 'e@e.test', 'e@e.test', 0, 9000000000000, 5, 0, 1)`,
+      [crypto.randomUUID()],
+    )
+  for (const path of ['/admin', '/admin/activity'])
+    expect(await navOf('admin', path)).toEqual(['/admin/people 2', '/admin/system 9+'])
+  expect(await navOf('manager', '/admin/people')).toEqual(['/admin/people 2'])
+  expect(await navOf('admin', '/account')).toEqual([])
+})

@@ -10,6 +10,7 @@ export const console: typeof English = {
     apps: 'Apps',
     activity: 'Verlauf',
     system: 'System',
+    waiting: 'brauchen Aufmerksamkeit',
   },
   today: {
     title: 'Heute',

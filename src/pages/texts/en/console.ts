@@ -6,6 +6,7 @@ export const console = {
     apps: 'Apps',
     activity: 'Activity',
     system: 'System',
+    waiting: 'need attention',
   },
   today: {
     title: 'Today',
