@@ -7,7 +7,7 @@ import type { OneTimeToken } from '../links/models.ts'
 import { ACCEPTED, type MailRequested, type Proof } from '../links/schemas.ts'
 import { requireToken } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
-import { MAILS_OF_ACTOR, openMailRequest } from '../mail/limits.ts'
+import { openMailRequest } from '../mail/limits.ts'
 import { enqueueAsked, sendAfterwards } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
@@ -33,8 +33,12 @@ export async function mailOwnCode(
   const { id, email, email_normalized: emailNormalized, email_verified_at } = await findUser()
   if (email_verified_at === null) throw addressNotVerified()
   const isLive = tokenIsLive(actor, resources.now)
-  const by = { id: actor.sub, mailsPerHour: MAILS_OF_ACTOR }
-  const request = openMailRequest(resources, { kind, emailNormalized, actor: by, isAsked: isLive })
+  const request = openMailRequest(resources, {
+    kind,
+    emailNormalized,
+    ownSession: actor.sid,
+    isAsked: isLive,
+  })
   const mail = enqueueAsked(
     resources,
     request,

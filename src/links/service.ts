@@ -84,6 +84,9 @@ export interface NewToken {
 /** Whoever asks for one of these is not known, so a later one does not take an earlier asker's code away. */
 const ASKED_BY_ANYBODY: readonly Purpose[] = ['verify_email', 'reset_password', 'sign_in']
 
+/** Each session has its own, which no other's takes away. */
+const OF_SESSION: readonly Purpose[] = ['enrol_factor', 'reauthenticate']
+
 /**
  * Statements that make a token, if `condition` holds, and void what was made before for the same purpose.
  * `isMade` is the condition for whatever else depends on it, the mail above all.
@@ -109,7 +112,12 @@ export function issueToken({ now }: Resources, token: NewToken, condition: SQL) 
     clicked_at: null,
     about: token.about ?? null,
   } satisfies Record<keyof OneTimeToken, unknown>
-  const older = and(sql`${oneTimeTokens.subject_id} = ${token.subjectId}`, sql`id < ${id}`, isMade)
+  const older = and(
+    sql`${oneTimeTokens.subject_id} = ${token.subjectId}`,
+    OF_SESSION.includes(purpose) ? sql`${oneTimeTokens.session_id} IS ${token.sessionId ?? null}` : undefined,
+    sql`id < ${id}`,
+    isMade,
+  )
   const supersede = build
     .update(oneTimeTokens)
     .set({ superseded_at: now })

@@ -17,6 +17,8 @@ const MAILS_TO_ADDRESS = 3
 /** What somebody who is signed in asks for in an hour, and somebody who makes accounts for others. */
 export const MAILS_OF_ACTOR = 30
 export const MAILS_OF_MANAGER = 1000
+/** The same of codes to one's own mailbox, each good in the session that asks: of all sessions together. */
+const OWN_MAILS_TO_ADDRESS = 30
 /** How often in an hour a user is told the same of what one who manages does to them, or a session of theirs does. */
 const NOTICES_ALIKE = 3
 /** How many factors, or secrets of keys, one session adds in an hour: each is told. */
@@ -29,6 +31,8 @@ export interface MailRequest {
   emailNormalized: string
   /** Somebody who is signed in, and how many mails they may ask for in an hour; else the network is counted. */
   actor?: { id: string; mailsPerHour: number }
+  /** A session that asks for a code to its own user's mailbox. Each has its few: a thief's uses up no other's. */
+  ownSession?: string
   /** A condition: that who asks brings a device which the account knows. */
   isKnownDevice?: SQL | undefined
   /** A condition without which nothing is asked for, so that nothing is counted either. */
@@ -54,7 +58,15 @@ export type MailRequested = ReturnType<typeof openMailRequest>
  */
 export function openMailRequest(
   resources: Resources,
-  { kind, emailNormalized, actor, isKnownDevice, isAsked = sql`1`, isNobodys = false }: MailRequest,
+  {
+    kind,
+    emailNormalized,
+    actor,
+    ownSession,
+    isKnownDevice,
+    isAsked = sql`1`,
+    isNobodys = false,
+  }: MailRequest,
 ) {
   const { config, now, origin } = resources
   const counter = (what: string, name: string, limit: number): Counter => ({
@@ -69,15 +81,23 @@ export function openMailRequest(
       ? [counter('range', range, ofNetwork * RANGE_FACTOR[range.includes(':') ? 'ipv6' : 'ipv4'])]
       : []),
   ]
-  const askers = actor ? [counter('actor', actor.id, actor.mailsPerHour)] : isNobodys ? [] : networks
-  const mailbox = counter(`to ${kind}`, withoutSubaddress(emailNormalized), MAILS_TO_ADDRESS)
+  const isSignedIn = actor !== undefined || ownSession !== undefined
+  const askers = actor
+    ? [counter('actor', actor.id, actor.mailsPerHour)]
+    : ownSession !== undefined
+      ? [counter(`to ${kind} by session`, ownSession, MAILS_TO_ADDRESS)]
+      : isNobodys
+        ? []
+        : networks
+  const toMailbox = ownSession === undefined ? MAILS_TO_ADDRESS : OWN_MAILS_TO_ADDRESS
+  const mailbox = counter(`to ${kind}`, withoutSubaddress(emailNormalized), toMailbox)
   const device = counter(`to ${kind} by device`, withoutSubaddress(emailNormalized), MAILS_TO_ADDRESS)
   const all = allOf(resources)
 
   const isKnown = isKnownDevice ?? sql`0`
   const askersMay = sql.join([sql`1`, ...askers.map(isWithin)], sql` AND `)
   // What the deployment has left is for strangers: whoever is signed in is none, nor is a device that is known.
-  const isAllowed = actor
+  const isAllowed = isSignedIn
     ? sql`(${askersMay} AND ${isWithin(mailbox)})`
     : sql`(${askersMay} AND ((${isWithin(mailbox)} AND (${hasLeft(all, now)} OR ${isKnown}))
     OR (${isKnown} AND ${isWithin(device)})))`
@@ -90,9 +110,9 @@ export function openMailRequest(
     isAllowed,
     countMade: (mailId: string) => countUp(all.key, now, rowExists(outbox, mailId)) as Statement,
     /** A condition for what is refused with a 429, where nothing else may be done either. */
-    mayAsk: actor ? isAllowed : askersMay,
+    mayAsk: isSignedIn ? isAllowed : askersMay,
     verdict: sql<Verdict>`SELECT (SELECT max(expires_at) FROM ${throttles} WHERE ${anyOf(
-      [...askers, ...(actor ? [mailbox] : [])].map((counter) => isOver(counter, now)),
+      [...askers, ...(isSignedIn ? [mailbox] : [])].map((counter) => isOver(counter, now)),
     )}) AS refused_until, (SELECT expires_at FROM ${throttles} WHERE key = ${all.key} AND NOT ${hasLeft(all, now)}) AS used_up_until`,
     /** For a read before what is dear, and before anything is counted: until when who asks would be refused. */
     spent: sql<Pick<Verdict, 'refused_until'>>`SELECT max(expires_at) AS refused_until FROM ${throttles}

@@ -146,6 +146,28 @@ describe('SE1: whoever has neither a password nor a passkey proves again who the
     expect((await prove(ada.token, proof)).status).toBe(400)
   })
 
+  test('which another session of theirs neither uses up nor takes away', async () => {
+    const ada = await withoutPassword()
+    const thief = await api.signIn(ada, Date.now() - HOUR_MS)
+    const proof = await mailed(ada)
+    const asked = []
+    for (let i = 0; i < 34; i++) asked.push((await ask(thief.token)).status)
+    expect(asked).toEqual([202, 202, 202, ...Array(31).fill(429)])
+    expect((await prove(ada.token, proof)).status).toBe(200)
+    const again = [await ask(ada.token), await ask(ada.token), await ask(ada.token)]
+    expect(again.map(({ status }) => status)).toEqual([202, 202, 429])
+  })
+
+  test('of which a mailbox gets thirty an hour, from however many sessions', async () => {
+    const ada = await withoutPassword()
+    const asked = []
+    for (let i = 0; i < 11; i++) {
+      const { token } = await api.signIn(ada, Date.now() - HOUR_MS)
+      for (let j = 0; j < 3; j++) asked.push((await ask(token)).status)
+    }
+    expect(asked).toEqual([...Array(30).fill(202), 429, 429, 429])
+  })
+
   test('and nobody else does: a mailbox is no way around a password or a passkey', async () => {
     const [ada, eve] = [await longSignedIn(), await withoutPassword()]
     const proof = await mailed(eve)
