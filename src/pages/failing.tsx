@@ -1,18 +1,24 @@
 import type { Context } from 'hono'
+import type { FC } from 'hono/jsx'
 import { type AppError, toAppError } from '../http/problem.ts'
 import { PASSWORD_MIN_LENGTH } from '../passwords/policy.ts'
-import { Notice } from './components.tsx'
+import { Button, Field, Notice } from './components.tsx'
 import { NarrowPage } from './layout.tsx'
 import { noteProblem, respond } from './respond.ts'
 import { type View, viewOf } from './view.ts'
 
-/** What went wrong, as a page: what happened, what next, and the number by which the log knows the request. */
+/**
+ * What went wrong, as a page: what happened, what next, and the number by which the log knows the request. A form that
+ * may be good in a moment can be sent again from here, as it was filled in.
+ */
 export function failingPage(error: unknown, c: Context): Response | Promise<Response> {
   const known = toAppError(error)
   noteProblem(c, known)
   const view = viewOf(c)
   const { common } = view.texts
   const [title, hint] = sentenceFor(view, known)
+  const isForm = c.req.method !== 'GET'
+  const fields = (c.var as { fields?: Record<string, string> }).fields
   return respond(
     c,
     <NarrowPage view={view} title={title!} isError>
@@ -20,14 +26,50 @@ export function failingPage(error: unknown, c: Context): Response | Promise<Resp
       <Notice tone="danger" title={title!}>
         <p>{hint}</p>
       </Notice>
-      <div class="actions">
-        <a class="button primary" href={c.req.method === 'GET' ? view.here : '/'}>
-          {c.req.method === 'GET' && known.status >= 429 ? common.tryAgain : common.failing.home}
-        </a>
-      </div>
+      {isForm && known.status >= 429 && fields ? (
+        <SendAgain view={view} fields={fields} />
+      ) : (
+        <div class="actions">
+          <a class="button primary" href={isForm ? '/' : view.here}>
+            {!isForm && known.status >= 429 ? common.tryAgain : common.failing.home}
+          </a>
+        </div>
+      )}
       <p class="hint mono">{common.failing.request(view.requestId)}</p>
     </NarrowPage>,
     { status: known.status },
+  )
+}
+
+/** The same form once more. A password is typed again: it stands in no page. */
+const SendAgain: FC<{ view: View; fields: Record<string, string> }> = ({ view, fields }) => {
+  const { common, account } = view.texts
+  const labels: Record<string, string> = {
+    current_password: account.security.current,
+    new_password: account.security.fresh,
+  }
+  return (
+    <form method="post" action={view.here}>
+      {Object.entries(fields).map(([name, value]) =>
+        /password$/.test(name) && value !== '' ? (
+          <Field
+            name={name}
+            label={labels[name] ?? common.password}
+            type="password"
+            autocomplete={name === 'new_password' ? 'new-password' : 'current-password'}
+            required
+          />
+        ) : (
+          <input type="hidden" name={name} value={value} />
+        ),
+      )}
+      <div class="actions">
+        <Button style="primary">{common.tryAgain}</Button>
+        <a class="button quiet" href="/">
+          {common.failing.home}
+        </a>
+      </div>
+    </form>
   )
 }
 

@@ -1,6 +1,7 @@
-import { expect, test, vi } from 'vitest'
-import { openApi } from '../support/api.ts'
+import { describe, expect, test, vi } from 'vitest'
+import { openApi, PASSWORD } from '../support/api.ts'
 import { openJar } from '../support/jar.ts'
+import { freshUpstreams } from '../support/upstreams.ts'
 
 test('RL6: a page that refuses a form says when to try again, in its headers as in its words', async () => {
   const api = openApi()
@@ -46,4 +47,70 @@ test('A page of the console that refuses a filter leaves its code in the log', a
   await browser.signIn(admin.email)
   for (const page of ['/admin/people?q=a', '/admin/activity?from=yesterday'])
     expect([page, (await browser.open(page)).status]).toEqual([page, 422])
+})
+
+describe('Where the database is away or slow', () => {
+  const openCity = async () => {
+    const own = await freshUpstreams()
+    const api = openApi(own.bindings)
+    const { email } = await api.person({ email_verified_at: 1, name: 'Ada' })
+    return { own, api, email, browser: openJar(api) }
+  }
+  const fieldsOf = (page: string) =>
+    Object.fromEntries(
+      [...page.matchAll(/<input type="hidden" name="([^"]+)" value="([^"]*)"/g)].map(([, name, value]) => [
+        name!,
+        value!,
+      ]),
+    )
+
+  test('a page says so with its number, and leads to itself', async () => {
+    const { own, browser, email } = await openCity()
+    await browser.signIn(email)
+    for (const mode of ['down', 'hang'] as const) {
+      await own.behave('libsql', { mode })
+      const { status, text } = await browser.open('/account')
+      expect(status).toBe(503)
+      expect(text).toContain('We couldn’t reach the directory')
+      expect(text).toMatch(/Request [0-9a-f-]{36}/)
+      expect(text).toMatch(/<a class="button primary" href="\/account">\s*Try again/)
+      await own.behave('libsql', { mode: 'pass' })
+    }
+    expect((await browser.open('/account')).status).toBe(200)
+  })
+
+  test('a form can be sent again from the page that says so, as it was filled in', async () => {
+    const { own, api, browser, email } = await openCity()
+    await browser.signIn(email)
+    const form_token = await browser.tokenOf('/account')
+    await own.behave('libsql', { mode: 'down' })
+    const failed = await browser.post('/account', { form_token, name: 'Grace "O’Hara"' })
+    expect(failed.status).toBe(503)
+    expect(failed.text).toContain('action="/account"')
+    expect(failed.text).toContain('Nothing was changed.')
+    await own.behave('libsql', { mode: 'pass' })
+    const { name } = fieldsOf(failed.text)
+    expect(name).toBe('Grace &quot;O’Hara&quot;')
+    const again = await browser.post('/account', {
+      ...fieldsOf(failed.text),
+      name: name!.replaceAll('&quot;', '"'),
+    })
+    expect(again.status).toBe(303)
+    expect(await api.sql('SELECT name FROM users WHERE email = ?', [email])).toEqual([
+      { name: 'Grace "O’Hara"' },
+    ])
+  })
+
+  test('a password is asked for once more, and stands in no page', async () => {
+    const { own, browser, email } = await openCity()
+    const form_token = await browser.tokenOf('/signin')
+    await own.behave('libsql', { mode: 'down' })
+    const failed = await browser.post('/signin', { form_token, email, password: PASSWORD })
+    expect([failed.status, failed.text.includes(PASSWORD)]).toEqual([503, false])
+    expect(fieldsOf(failed.text).email).toBe(email)
+    expect(failed.text).toMatch(/<input id="password" name="password" type="password"/)
+    await own.behave('libsql', { mode: 'pass' })
+    const again = await browser.post('/signin', { ...fieldsOf(failed.text), password: PASSWORD })
+    expect([again.status, again.to]).toEqual([303, '/account'])
+  })
 })
