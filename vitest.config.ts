@@ -1,4 +1,5 @@
 import { cloudflareTest } from '@cloudflare/vitest-plugin'
+import { kCurrentWorker } from 'miniflare'
 import { defineConfig } from 'vitest/config'
 import { mutant, mutation } from './test/support/mutation.ts'
 
@@ -34,7 +35,12 @@ export default defineConfig({
           ...(mutant ? [mutation(mutant)] : []),
           cloudflareTest(({ inject }) => ({
             wrangler: { configPath: './wrangler.toml' },
-            miniflare: { bindings: inject('bindings'), email: { send_email: [{ name: 'EMAIL' }] } },
+            miniflare: {
+              bindings: inject('bindings'),
+              email: { send_email: [{ name: 'EMAIL' }] },
+              // As another Worker binds it.
+              serviceBindings: { ROSTER: { name: kCurrentWorker, entrypoint: 'Roster' } },
+            },
           })),
         ],
         test: {

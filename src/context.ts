@@ -137,7 +137,7 @@ export function openForRequest(c: Context<AppEnv>): void {
   for (const [name, value] of Object.entries(resources)) c.set(name as keyof Resources, value)
 }
 
-/** For work that no request asked for: the cron trigger. */
+/** For work that no request asked for: the cron trigger, and what other Workers of ours ask. */
 export const openForCron = (env: object, context: ExecutionContext): Resources =>
   openResources(
     env,

@@ -1,7 +1,11 @@
+import { WorkerEntrypoint } from 'cloudflare:workers'
 import { app } from './app.ts'
 import { type Job, SCHEDULE } from './cleanup/schedule.ts'
-import { type Bindings, openForCron } from './context.ts'
+import { type Bindings, openForCron, type Resources } from './context.ts'
 import { log } from './http/log.ts'
+import type { Introspection } from './oauth/word/introspection.ts'
+import { findUserFor, verifyFor, type Wanted } from './oauth/word/roster.ts'
+import type { User } from './users/schemas.ts'
 
 export default {
   fetch: app.fetch,
@@ -11,6 +15,41 @@ export default {
     context.waitUntil(run(job)(env, context))
   },
 } satisfies ExportedHandler<Bindings>
+
+/**
+ * For Workers of the same account that bind this one as a service, with `entrypoint = "Roster"`: see
+ * docs/guides/another-worker.md. They are believed. What fails upstream is thrown, and is no word about a token.
+ */
+export class Roster extends WorkerEntrypoint<Bindings> {
+  /**
+   * Whether an access token is good now, and what it says, as introspection has it (RFC 7662).
+   *
+   * @param wanted.scope has to be the token's too; of a login, a permission of its role.
+   * @param wanted.isFresh asks the database, and no copy near.
+   */
+  verify(token: string, wanted: Wanted = {}): Promise<Introspection> {
+    return this.#answer('verify', (resources) => verifyFor(resources, String(token), wanted))
+  }
+
+  /** A user; null where there is none with this id, or they are deleted. */
+  getUser(id: string): Promise<User | null> {
+    return this.#answer('get_user', (resources) => findUserFor(resources, String(id)))
+  }
+
+  async #answer<T>(name: string, work: (resources: Resources) => Promise<T>): Promise<T> {
+    const startedAt = Date.now()
+    const line = () => ({ rpc: name, ms: Date.now() - startedAt })
+    try {
+      const resources = openForCron(this.env, this.ctx)
+      const answer = await work(resources)
+      if (resources.config.LOG === 'all') log('info', line())
+      return answer
+    } catch (cause) {
+      log('error', { code: 'rpc_failed', ...line(), cause })
+      throw new Error('Roster could not be asked. Nothing is known of the token or the user.')
+    }
+  }
+}
 
 /** A job that leaves one line in the log, whatever comes of it: nobody else would hear of one that failed. */
 function run({ name, work }: Job) {

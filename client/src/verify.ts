@@ -1,0 +1,278 @@
+import type { MiddlewareHandler } from 'hono'
+
+/**
+ * Checks access tokens of Roster where a service takes them: by its public keys with Web Crypto, without a trip; and by
+ * asking Roster (RFC 7662), for as fresh an answer as the service wants. It runs wherever there is `fetch`.
+ *
+ * Keys and answers are kept as plain values, never promises, so one verifier serves all requests of an isolate.
+ */
+
+export interface VerifierOptions {
+  /** Roster's ISSUER. */
+  issuer: string
+  /** Whom tokens have to be for: Roster's AUDIENCE, or your resource's URL. */
+  audience: string
+  /** A client of Roster that may ask about these tokens. Without one, a token is good until its end: ten minutes. */
+  client?: { id: string; secret: string }
+  /**
+   * How old Roster's word on a token may be, in seconds: 0 asks each time. Where this is left out, or there is no client,
+   * the token's own word is taken.
+   */
+  maxAgeSeconds?: number
+  /** Of a protected resource (RFC 9728): its URL, and the scopes that it knows. */
+  resource?: { url: string; scopes?: readonly string[]; name?: string }
+  /** Another `fetch`, as of a service binding. */
+  fetch?: (input: string, init?: RequestInit) => Promise<Response>
+}
+
+/** A token that is good. */
+export interface Verified {
+  sub: string
+  /** The app that it was given to; `roster` for a login of Roster's own. */
+  clientId: string
+  /** What an app may do. A login has a role instead. */
+  scopes: readonly string[]
+  role?: string
+  claims: Readonly<Record<string, unknown>>
+}
+
+export interface Wanted {
+  /** Scopes that the token has to have, all of them. */
+  scopes?: readonly string[]
+  /** For this once, as `VerifierOptions` has it. */
+  maxAgeSeconds?: number
+}
+
+/** What to answer with: RFC 6750 section 3.1. */
+export type VerificationCode = 'missing_token' | 'invalid_token' | 'insufficient_scope' | 'unavailable'
+const STATUS = { missing_token: 401, invalid_token: 401, insufficient_scope: 403, unavailable: 503 } as const
+
+export class VerificationError extends Error {
+  readonly code: VerificationCode
+  readonly status: 401 | 403 | 503
+  constructor(code: VerificationCode, options?: ErrorOptions) {
+    super(code, options)
+    this.code = code
+    this.status = STATUS[code]
+  }
+}
+
+const TOLERANCE_SECONDS = 30
+const LONGEST_SECONDS = 600
+const MAX_TOKEN_LENGTH = 2048
+const KEYS_KEPT_MS = 600_000
+/** Where Roster cannot be asked. */
+const KEYS_OUTLIVE_MS = 86_400_000
+/** A key that is not known may be new: it is looked for, but not by each token that somebody makes up. */
+const KEYS_ASKED_EVERY_MS = 30_000
+const MOST_ANSWERS = 1000
+const TIMEOUT_MS = 5000
+const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
+
+/** RFC 7515 section 7.1; of the last character of a signature only four letters are one. */
+const COMPACT = /^([\w-]+)\.([\w-]+)\.([\w-]{85}[AQgw])$/
+
+type Claims = Record<string, unknown> & { sub: string; exp: number; iat: number; aud: string }
+type Jwk = JsonWebKey & { kid?: string }
+
+const invalid = (cause?: unknown) => new VerificationError('invalid_token', { cause })
+const bytesOf = (base64url: string) =>
+  Uint8Array.from(atob(base64url.replaceAll('-', '+').replaceAll('_', '/')), (char) => char.charCodeAt(0))
+
+function jsonOf(base64url: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytesOf(base64url)))
+    if (typeof value === 'object' && value !== null && !Array.isArray(value))
+      return value as Record<string, unknown>
+  } catch {}
+  throw invalid()
+}
+
+const scopesOf = (scope: unknown) => (typeof scope === 'string' ? scope.split(' ').filter(Boolean) : [])
+
+/** The path of a resource's metadata (RFC 9728 section 3.1). */
+const metadataUrlOf = (resource: string) => {
+  const { origin, pathname, search } = new URL(resource)
+  return `${origin}/.well-known/oauth-protected-resource${pathname === '/' ? '' : pathname}${search}`
+}
+
+export interface Verifier {
+  /** Throws VerificationError. */
+  verify(token: string, wanted?: Wanted): Promise<Verified>
+  /** The same of the token that a request brings (RFC 6750 section 2.1). */
+  verifyRequest(request: Request, wanted?: Wanted): Promise<Verified>
+  /** What a request is answered with that was refused. Throws whatever is not a VerificationError on. */
+  toResponse(error: unknown): Response
+  /** The metadata of the resource (RFC 9728), where a request asks for them. */
+  metadataFor(request: Request): Response | undefined
+}
+
+export function createVerifier(options: VerifierOptions): Verifier {
+  const issuer = options.issuer.replace(/\/$/, '')
+  const { audience, client, resource } = options
+  const ask = options.fetch ?? ((input, init) => fetch(input, init))
+  let keys = new Map<string, CryptoKey>()
+  let keysAt = Number.NEGATIVE_INFINITY
+  let askedAt = Number.NEGATIVE_INFINITY
+  const answers = new Map<string, { at: number; answer: Record<string, unknown> }>()
+
+  async function readJson(path: string, init: RequestInit = {}): Promise<Record<string, unknown>> {
+    try {
+      const signal = AbortSignal.timeout(TIMEOUT_MS)
+      const response = await ask(issuer + path, { ...init, signal, redirect: 'manual' })
+      if (response.status !== 200) throw new Error(`status ${response.status}`)
+      return (await response.json()) as Record<string, unknown>
+    } catch (cause) {
+      throw new VerificationError('unavailable', { cause })
+    }
+  }
+
+  async function readKeys(): Promise<Map<string, CryptoKey>> {
+    const { keys: all = [] } = (await readJson('/.well-known/jwks.json')) as { keys?: Jwk[] }
+    // Of one curve and one use: what other keys there are is for other tokens.
+    const ours = all.filter(
+      ({ kty, crv, use, kid }) => kty === 'EC' && crv === 'P-256' && (use ?? 'sig') === 'sig' && kid,
+    )
+    const imported = ours.map(async ({ kid, x, y }) => {
+      const jwk = { kty: 'EC', crv: 'P-256', x: x!, y: y! }
+      return [kid!, await crypto.subtle.importKey('jwk', jwk, ALGORITHM, false, ['verify'])] as const
+    })
+    return new Map(await Promise.all(imported))
+  }
+
+  async function keyOf(kid: string): Promise<CryptoKey> {
+    const now = Date.now()
+    const isDue = now - keysAt >= KEYS_KEPT_MS || !keys.has(kid)
+    if (isDue && now - askedAt >= KEYS_ASKED_EVERY_MS) {
+      askedAt = now
+      try {
+        keys = await readKeys()
+        keysAt = now
+      } catch (error) {
+        // What was known goes on for a while; where nothing is, the next one asks again.
+        if (!keys.has(kid) || now - keysAt >= KEYS_OUTLIVE_MS) {
+          askedAt = Number.NEGATIVE_INFINITY
+          throw error
+        }
+      }
+    }
+    const key = keys.get(kid)
+    if (!key) throw invalid()
+    return key
+  }
+
+  /** By the token alone: form, type, signature, and each claim that it has to have (RFC 9068 section 4). */
+  async function verifyAlone(token: string): Promise<Claims> {
+    const [, head, body, signature] = (token.length <= MAX_TOKEN_LENGTH && COMPACT.exec(token)) || []
+    if (!head || !body || !signature) throw invalid()
+    const { alg, typ, kid, ...others } = jsonOf(head)
+    if (alg !== 'ES256' || typ !== 'at+jwt' || typeof kid !== 'string' || Object.keys(others).length > 0)
+      throw invalid()
+    const signed = new TextEncoder().encode(`${head}.${body}`)
+    const isSigned = await crypto.subtle.verify(ALGORITHM, await keyOf(kid), bytesOf(signature), signed)
+    if (!isSigned) throw invalid()
+    const claims = jsonOf(body)
+    const { iss, aud, sub, exp, iat, nbf = 0 } = claims
+    const now = Math.floor(Date.now() / 1000)
+    const isInTime =
+      typeof exp === 'number' &&
+      typeof iat === 'number' &&
+      typeof nbf === 'number' &&
+      exp + TOLERANCE_SECONDS > now &&
+      exp - iat <= LONGEST_SECONDS &&
+      Math.max(iat, nbf) <= now + TOLERANCE_SECONDS
+    if (iss !== options.issuer || aud !== audience || typeof sub !== 'string' || !isInTime) throw invalid()
+    return claims as Claims
+  }
+
+  /** Roster's word on a token, not older than wanted. */
+  async function introspect(token: string, maxAgeSeconds: number): Promise<Record<string, unknown>> {
+    const known = answers.get(token)
+    if (known && Date.now() - known.at < maxAgeSeconds * 1000) return known.answer
+    const { id, secret } = client!
+    const encode = (text: string) => encodeURIComponent(text).replaceAll('%20', '+')
+    const at = Date.now()
+    const answer = await readJson('/oauth/introspect', {
+      method: 'POST',
+      headers: {
+        authorization: `Basic ${btoa(`${encode(id)}:${encode(secret)}`)}`,
+        'content-type': 'application/x-www-form-urlencoded',
+        ...(maxAgeSeconds === 0 && { 'cache-control': 'no-cache' }),
+      },
+      body: new URLSearchParams({ token }).toString(),
+    })
+    if (typeof answer.active !== 'boolean') throw new VerificationError('unavailable')
+    if (answers.size >= MOST_ANSWERS) answers.clear()
+    answers.set(token, { at, answer })
+    return answer
+  }
+
+  async function verify(token: string, { scopes = [], ...wanted }: Wanted = {}): Promise<Verified> {
+    const claims = await verifyAlone(token)
+    const maxAgeSeconds = wanted.maxAgeSeconds ?? options.maxAgeSeconds
+    const said = client && maxAgeSeconds !== undefined ? await introspect(token, maxAgeSeconds) : undefined
+    if (said?.active === false) throw invalid()
+    const granted = scopesOf(said ? said.scope : claims.scope)
+    if (!scopes.every((scope) => granted.includes(scope))) throw new VerificationError('insufficient_scope')
+    const role = typeof claims.role === 'string' ? { role: claims.role } : {}
+    return { sub: claims.sub, clientId: String(claims.client_id), scopes: granted, ...role, claims }
+  }
+
+  const challenge = (code: VerificationCode) => {
+    const said = code === 'missing_token' ? [] : [`error="${code}"`]
+    const where = resource ? [`resource_metadata="${metadataUrlOf(resource.url)}"`] : []
+    return `Bearer ${[`realm="${new URL(issuer).host}"`, ...said, ...where].join(', ')}`
+  }
+
+  return {
+    verify,
+    async verifyRequest(request, wanted) {
+      const header = request.headers.get('authorization')
+      if (header === null) throw new VerificationError('missing_token')
+      const [, token] = /^Bearer ([\w.-]+)$/i.exec(header) ?? []
+      if (!token) throw invalid()
+      return verify(token, wanted)
+    },
+    toResponse(error) {
+      if (!(error instanceof VerificationError)) throw error
+      const { code, status } = error
+      const headers: Record<string, string> =
+        status === 503 ? { 'retry-after': '5' } : { 'www-authenticate': challenge(code) }
+      return Response.json({ error: code }, { status, headers: { ...headers, 'cache-control': 'no-store' } })
+    },
+    metadataFor(request) {
+      if (!resource || request.method !== 'GET' || request.url !== metadataUrlOf(resource.url))
+        return undefined
+      return Response.json(
+        {
+          resource: resource.url,
+          authorization_servers: [options.issuer],
+          bearer_methods_supported: ['header'],
+          ...(resource.scopes && { scopes_supported: resource.scopes }),
+          ...(resource.name !== undefined && { resource_name: resource.name }),
+        },
+        { headers: { 'cache-control': 'public, max-age=3600', 'access-control-allow-origin': '*' } },
+      )
+    },
+  }
+}
+
+/**
+ * For Hono: lets in whoever brings a good token, as `c.get('token')`, and answers all others; and serves the metadata of
+ * the resource. Behind it, `c.get('token').scopes` says what an app may do.
+ */
+export const protect = (
+  verifier: Verifier,
+  wanted?: Wanted,
+): MiddlewareHandler<{ Variables: { token: Verified } }> =>
+  async function protect(c, next) {
+    const metadata = verifier.metadataFor(c.req.raw)
+    if (metadata) return metadata
+    try {
+      c.set('token', await verifier.verifyRequest(c.req.raw, wanted))
+    } catch (error) {
+      return verifier.toResponse(error)
+    }
+    await next()
+    return undefined
+  }

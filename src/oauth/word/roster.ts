@@ -1,0 +1,41 @@
+import { and, eq, isNull } from 'drizzle-orm'
+import { hasPermission, isPermission } from '../../access/permissions.ts'
+import type { Resources } from '../../context.ts'
+import { build } from '../../database/statements.ts'
+import { profileColumns, users } from '../../users/models.ts'
+import { toUser, type User } from '../../users/schemas.ts'
+import { type Introspection, tellOf } from './introspection.ts'
+
+export interface Wanted {
+  /** A scope of the token; of a login, a permission of its role. */
+  scope?: string
+  /** Does without copies, as for what must not be done by whoever was shut out a moment ago. */
+  isFresh?: boolean
+}
+
+/** Whether a token is good now, for this. For Workers of ours: they are believed, so nobody has to prove who asks. */
+export async function verifyFor(
+  resources: Resources,
+  token: string,
+  { scope, isFresh = false }: Wanted = {},
+): Promise<Introspection> {
+  const said = await tellOf(resources, token, { isFresh })
+  return said.active && (scope === undefined || mayDo(said, scope)) ? said : { active: false }
+}
+
+function mayDo(said: Introspection & { active: true }, scope: string): boolean {
+  const { role } = said as { role?: User['role'] }
+  if (role !== undefined) return isPermission(scope) && hasPermission(role, scope)
+  return String(said.scope).split(' ').includes(scope)
+}
+
+/** A user by id, unless there is none, or they are deleted: null. */
+export async function findUserFor({ db }: Pick<Resources, 'db'>, id: string): Promise<User | null> {
+  const { found } = await db.read({
+    found: build
+      .select(profileColumns)
+      .from(users)
+      .where(and(eq(users.id, id), isNull(users.deleted_at))),
+  })
+  return found[0] ? toUser(found[0]) : null
+}

@@ -1,0 +1,227 @@
+import { Hono } from 'hono'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
+import {
+  createVerifier,
+  protect,
+  type VerificationError,
+  type Verifier,
+  type VerifierOptions,
+} from '../../client/src/verify.ts'
+import { signAccessToken } from '../../src/sessions/access-tokens.ts'
+import { type Api, openApi } from '../support/api.ts'
+import { addApp, letApp } from '../support/oauth.ts'
+import { freshUpstreams } from '../support/upstreams.ts'
+
+/** `@roster/client/verify`, with Roster itself behind its `fetch`. */
+
+let api: Api
+let issuer: string
+let audience: string
+let client: { id: string; secret: string }
+
+beforeAll(async () => {
+  api = openApi((await freshUpstreams()).bindings)
+  const { ISSUER, AUDIENCE } = api.config()
+  issuer = ISSUER
+  audience = AUDIENCE
+  const made = await addApp(api, {
+    grants: ['client_credentials'],
+    redirect_uris: [],
+    scopes: ['tokens:introspect'],
+  })
+  client = { id: made.client_id, secret: made.client_secret! }
+})
+
+/** What was asked of Roster. */
+let asked: string[]
+async function ask(url: string, { method = 'GET', headers = {}, body }: RequestInit = {}) {
+  expect(url.startsWith(issuer)).toBe(true)
+  const path = url.slice(issuer.length)
+  asked.push(path)
+  const raw = typeof body === 'string' ? { raw: body } : {}
+  const answer = await api.send(method, path, { headers: headers as Record<string, string>, ...raw })
+  return new Response(answer.text, { status: answer.status, headers: { 'content-type': 'application/json' } })
+}
+const open = (given: Partial<VerifierOptions> = {}): Verifier => {
+  asked = []
+  return createVerifier({ issuer, audience, fetch: ask, ...given })
+}
+const refused = (verifying: Promise<unknown>) =>
+  verifying.then(
+    () => 'good',
+    (error: VerificationError) => error.code,
+  )
+
+describe('By the keys alone', () => {
+  test('tokens of a login and of an app are told, with one trip for the keys', async () => {
+    const ada = await api.quickActor({ role: 'manager' })
+    const { token, client: app } = await letApp(api, ada, { scope: 'openid users:read' })
+    const { verify } = open()
+    expect(await verify(ada.token)).toMatchObject({
+      sub: ada.id,
+      clientId: 'roster',
+      role: 'manager',
+      scopes: [],
+    })
+    expect(await verify(token, { scopes: ['users:read'] })).toMatchObject({
+      sub: ada.id,
+      clientId: app.client_id,
+      scopes: ['openid', 'users:read'],
+    })
+    expect(await refused(verify(token, { scopes: ['users:update'] }))).toBe('insufficient_scope')
+    expect(asked).toEqual(['/.well-known/jwks.json'])
+  })
+
+  test('AT1, AT2: what was altered, is of elsewhere, or out of its time is none', async () => {
+    const ada = await api.quickActor()
+    const [head, body, signature] = ada.token.split('.') as [string, string, string]
+    const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+    const decode = (part: string) => JSON.parse(Buffer.from(part, 'base64url').toString())
+    const { verify } = open()
+    const claims = decode(body)
+    const headed = (given: object) => `${encode({ ...decode(head), ...given })}.${body}.${signature}`
+    for (const token of [
+      '',
+      'x.y.z',
+      `${ada.token} `,
+      `${ada.token}==`,
+      `${head}.${body}.${signature.slice(0, -1)}B`,
+      `${head}.${encode({ ...claims, role: 'admin' })}.${signature}`,
+      headed({ alg: 'none' }),
+      headed({ alg: 'HS256' }),
+      headed({ typ: 'JWT' }),
+      headed({ kid: 'other' }),
+      headed({ jwk: {} }),
+      `${head}.${body}.`,
+      'a'.repeat(5000),
+    ])
+      expect([token, await refused(verify(token))]).toEqual([token, 'invalid_token'])
+    expect(await refused(open({ audience: 'https://other.test' }).verify(ada.token))).toBe('invalid_token')
+    expect(asked).toEqual(['/.well-known/jwks.json'])
+    const subject = {
+      userId: ada.id,
+      sessionId: ada.sessionId,
+      role: 'user',
+      epoch: 0,
+      authenticatedAt: 0,
+    } as const
+    for (const [now, lifetimeSeconds] of [
+      [Date.now() - 700_000, 600],
+      [Date.now() + 60_000, 600],
+      [Date.now(), 3600],
+    ] as const) {
+      const token = await signAccessToken(api.config(), now, { ...subject, lifetimeSeconds })
+      expect([now, await refused(verify(token))]).toEqual([now, 'invalid_token'])
+    }
+    expect(await refused(verify(ada.token))).toBe('good')
+  })
+
+  test('keys that are not known are not looked for by each token that somebody makes up', async () => {
+    const ada = await api.quickActor()
+    const { verify } = open()
+    await verify(ada.token)
+    const other = ada.token.replace(/^[^.]+/, (head) =>
+      Buffer.from(
+        JSON.stringify({ ...JSON.parse(Buffer.from(head, 'base64url').toString()), kid: 'x' }),
+      ).toString('base64url'),
+    )
+    for (let tried = 0; tried < 5; tried++) expect(await refused(verify(other))).toBe('invalid_token')
+    expect(asked).toHaveLength(1)
+  })
+
+  test('where Roster cannot be asked there is no word about a token, and what is known goes on', async () => {
+    const ada = await api.quickActor()
+    let isDown = true
+    const { verify } = open({
+      fetch: async (url, init) => {
+        if (isDown) throw new Error('down')
+        return ask(url, init)
+      },
+    })
+    expect(await refused(verify(ada.token))).toBe('unavailable')
+    isDown = false
+    expect(await refused(verify(ada.token))).toBe('good')
+    isDown = true
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 599_000 })
+    try {
+      expect(await refused(verify(ada.token))).toBe('good')
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+})
+
+describe('By Roster’s word', () => {
+  test('RV1: a token that was logged out is none, at once where nothing old is wanted, else soon', async () => {
+    const ada = await api.quickActor()
+    const { verify } = open({ client, maxAgeSeconds: 30 })
+    await verify(ada.token)
+    await verify(ada.token)
+    expect(asked).toEqual(['/.well-known/jwks.json', '/oauth/introspect'])
+    await api.send('POST', '/v1/auth/logout', { token: ada.token })
+    expect(await refused(verify(ada.token))).toBe('good')
+    expect(await refused(verify(ada.token, { maxAgeSeconds: 0 }))).toBe('invalid_token')
+    expect(await refused(verify(ada.token))).toBe('invalid_token')
+  })
+
+  test('a scope that was taken back is none', async () => {
+    const ada = await api.quickActor({ role: 'manager' })
+    const { token, grantId } = await letApp(api, ada, { scope: 'openid users:read' })
+    const { verify } = open({ client, maxAgeSeconds: 0 })
+    const wanted = { scopes: ['users:read'] }
+    expect(await refused(verify(token, wanted))).toBe('good')
+    await api.send('PATCH', `/v1/auth/grants/${grantId}`, { token: ada.token, body: { scopes: ['openid'] } })
+    expect(await refused(verify(token, wanted))).toBe('insufficient_scope')
+  })
+
+  test('a client that is not known, or a Roster that is away, lets nobody in', async () => {
+    const ada = await api.quickActor()
+    const stranger = open({ client: { ...client, secret: 'cs_wrong' }, maxAgeSeconds: 0 })
+    expect(await refused(stranger.verify(ada.token))).toBe('unavailable')
+  })
+})
+
+describe('For Hono', () => {
+  const resource = { url: 'https://api.test/notes', scopes: ['users:read'], name: 'Notes' }
+  const openApp = () => {
+    const verifier = open({ resource })
+    return new Hono()
+      .use('*', protect(verifier, { scopes: ['users:read'] }))
+      .get('/notes', (c) => c.json({ sub: c.get('token').sub }))
+  }
+
+  test('lets in who brings a good token, and says to all others where to get one (RFC 9728)', async () => {
+    const ada = await api.quickActor({ role: 'manager' })
+    const { token } = await letApp(api, ada, { scope: 'openid users:read' })
+    const other = await letApp(api, ada, { scope: 'openid' })
+    const app = openApp()
+    const get = (authorization?: string) =>
+      app.request('https://api.test/notes', { headers: authorization ? { authorization } : {} })
+    const good = await get(`Bearer ${token}`)
+    expect([good.status, await good.json()]).toEqual([200, { sub: ada.id }])
+    const metadata = 'https://api.test/.well-known/oauth-protected-resource/notes'
+    for (const [authorization, status, said] of [
+      [undefined, 401, ''],
+      ['Bearer x', 401, 'error="invalid_token"'],
+      ['Basic x', 401, 'error="invalid_token"'],
+      [`Bearer ${other.token}`, 403, 'error="insufficient_scope"'],
+    ] as const) {
+      const answer = await get(authorization)
+      const challenge = answer.headers.get('www-authenticate')
+      expect([authorization, answer.status]).toEqual([authorization, status])
+      expect(challenge).toContain(`resource_metadata="${metadata}"`)
+      expect(challenge).toContain(said)
+    }
+    const answer = await app.request(metadata)
+    expect([answer.status, await answer.json()]).toEqual([
+      200,
+      {
+        resource: resource.url,
+        authorization_servers: [issuer],
+        bearer_methods_supported: ['header'],
+        scopes_supported: ['users:read'],
+        resource_name: 'Notes',
+      },
+    ])
+  })
+})
