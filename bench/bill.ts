@@ -82,7 +82,7 @@ export async function bytesOf(
   const client = createClient({ url: databaseUrl })
   const size = async () => {
     const { rows } = await client.execute(
-      'SELECT page_count * page_size AS bytes FROM pragma_page_count(), pragma_page_size()',
+      'SELECT (page_count - freelist_count) * page_size AS bytes FROM pragma_page_count, pragma_freelist_count, pragma_page_size',
     )
     return Number(rows[0]!.bytes)
   }

@@ -8,8 +8,10 @@ export interface Distance {
   region: string
   roundTripMs: number
   redis: 'with the database' | 'everywhere'
-  /** Response times (ms): Roster's, and the same read when revocation is asked before the query, not beside it. */
+  /** Response times (ms): of oneself by the copy in Redis, of somebody by libSQL, and of somebody as is classical: first
+      whether the token is revoked, then the query. */
   readMs: number
+  readOfUserMs: number
   readInTurnMs: number
   refreshMs: number
   loginMs: number
@@ -24,6 +26,8 @@ export async function measureDistance(
   const { seed, tokens, proxyUrl } = stage
   const headers = { authorization: `Bearer ${await tokens.accessOf(220)}` }
   const me: Call = { method: 'GET', path: '/v1/users/me', headers }
+  const manager = { authorization: `Bearer ${await tokens.accessOf(107, 'manager')}` }
+  const user: Call = { method: 'GET', path: `/v1/users/${personId(seed, 220)}`, headers: manager }
   const inTurn: Call = { method: 'GET', path: `/read-in-turn/${personId(seed, 220)}` }
   const post = (path: string, body: object): Call => ({
     method: 'POST',
@@ -48,6 +52,7 @@ export async function measureDistance(
         roundTripMs,
         redis,
         readMs: await median(urls.roster, () => me),
+        readOfUserMs: await median(urls.roster, () => user),
         readInTurnMs: await median(urls.floor, () => inTurn),
         refreshMs: await median(urls.roster, refresh),
         loginMs: await median(urls.roster, logIn),

@@ -51,6 +51,7 @@ async function redis(env: Env, ...command: (string | number)[]) {
 }
 
 const revoked = (env: Env, id: string) => redis(env, 'MGET', `revoked:session:${id}`, `revoked:user:${id}`)
+const user = (env: Env, id: string) => query(env, 'SELECT * FROM users WHERE id = ?', text(id))
 
 const history = (userId: string, action: string) =>
   stmt(
@@ -63,23 +64,18 @@ const history = (userId: string, action: string) =>
 
 const operations: Record<string, (env: Env, id: string) => Promise<unknown>> = {
   health: async () => 'ok',
-  async read(env, id) {
-    const [person] = await Promise.all([
-      query(env, 'SELECT * FROM users WHERE id = ?', text(id)),
-      revoked(env, id),
-    ])
-    return person
-  },
+  near: (env, id) => redis(env, 'MGET', `copy:${id}`, `revoked:session:${id}`, `doubt:${id}`),
+  read: user,
   /** The classical order: ask whether the token is revoked, and then do the work. */
   async 'read-in-turn'(env, id) {
     await revoked(env, id)
-    return query(env, 'SELECT * FROM users WHERE id = ?', text(id))
+    return user(env, id)
   },
-  async list(env, id) {
-    const sql = `SELECT * FROM users INDEXED BY users_by_id WHERE role = 'user' AND state = 'active' ORDER BY id DESC LIMIT 21`
-    const [people] = await Promise.all([query(env, sql), revoked(env, id)])
-    return people
-  },
+  list: (env) =>
+    query(
+      env,
+      `SELECT * FROM users INDEXED BY users_by_id WHERE role = 'user' AND state = 'active' ORDER BY id DESC LIMIT 21`,
+    ),
   refresh: (env, id) =>
     write(
       env,

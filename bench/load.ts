@@ -31,6 +31,7 @@ export async function run(url: string, callers: Caller[], seconds: number): Prom
   const deadline = startedAt + seconds * 1000
   await Promise.all(callers.map((caller) => converse(url, caller, deadline, load)))
   load.seconds = (performance.now() - startedAt) / 1000
+  if (load.answered === 0 && load.refused > 0) throw new Error('Whatever was asked was refused with 503.')
   return load
 }
 

@@ -60,7 +60,7 @@ export function operationsOf({ seed, tokens, databaseUrl }: Stage): Operation[] 
       name: 'read of oneself',
       pair: async (number) => [
         always(get('/v1/users/me', bearer(await tokens.accessOf(number)))),
-        always(get(`/read/${personId(seed, number)}`)),
+        always(get(`/near/${sessionId(seed, number)}`)),
       ],
     },
     {
@@ -152,8 +152,10 @@ function endableSessions(databaseUrl: string, tokenOf: (person: string, session:
     async refill() {
       const client = createClient({ url: databaseUrl })
       const { rows } = await client.execute({
-        sql: `INSERT INTO sessions SELECT printf('%s-%012x', substr(id, 1, 23), abs(random()) & 0xffffffffffff), user_id, 0, 0,
-          created_at, last_seen_at, idle_expires_at, expires_at, NULL, NULL, ip, user_agent, NULL
+        sql: `INSERT INTO sessions (id, user_id, counter, rotated_at, created_at, last_seen_at, idle_expires_at, expires_at,
+            ip, user_agent)
+          SELECT printf('%s-%012x', substr(id, 1, 23), abs(random()) & 0xffffffffffff), user_id, 0, 0, created_at,
+            last_seen_at, idle_expires_at, expires_at, ip, user_agent
           FROM sessions WHERE revoked_at IS NULL LIMIT ? RETURNING id, user_id`,
         args: [AT_ONCE - left.length],
       })

@@ -37,7 +37,8 @@ const uuidSql = (time: string, kind: number, number: string) =>
 
 /**
  * Fills the database by SQL inside the server, with all triggers live: people `from` to `to` (of a hundred, two
- * are disabled, one is deleted, one is a manager), a session each, and rows of history.
+ * are disabled, one is deleted, one is a manager; all have logged in, or clean-up would take those who never proved
+ * their address), a session each, and rows of history.
  */
 export async function seedPeople(
   url: string,
@@ -65,10 +66,10 @@ function statements(seed: Seed, from: number, to: number, history: number): InSt
   return [
     {
       sql: `INSERT INTO users (id, email, email_normalized, name, password_hash, role, status, version, token_epoch,
-          failed_logins, created_at, updated_at, deleted_at) ${numbers}
+          failed_logins, created_at, updated_at, last_login_at, deleted_at) ${numbers}
         SELECT ${person}, 'person' || i || '@people.test', 'person' || i || '@people.test', ${name}, ?,
           CASE i % 100 WHEN 7 THEN 'manager' ELSE 'user' END, iif(i % 50 = 11, 'disabled', 'active'), 1, 0, 0,
-          ${time}, ${time}, iif(i % 100 = 13, ${now}, NULL) FROM n`,
+          ${time}, ${time}, ${time}, iif(i % 100 = 13, ${now}, NULL) FROM n`,
       args: [seed.passwordHash],
     },
     `INSERT INTO sessions (id, user_id, counter, rotated_at, created_at, last_seen_at, idle_expires_at, expires_at,

@@ -35,7 +35,7 @@ const CRON = `export default {
 export async function startWorker({ modules, bindings, inspectorPort }: WorkerOptions) {
   const home = mkdtempSync(join(tmpdir(), 'roster-workerd-'))
   const [port, cronPort] = [await freePort(), await freePort()]
-  const { compatibility_date, compatibility_flags } = unstable_readConfig({
+  const { compatibility_date, compatibility_flags, ratelimits } = unstable_readConfig({
     config: join(ROOT, 'wrangler.toml'),
   })
   const files = { ...modules, 'rate-limit.js': RATE_LIMIT, 'cron.js': CRON }
@@ -67,8 +67,7 @@ const worker :Workerd.Worker = (
     ${Object.entries(bindings)
       .map(([name, value]) => `(name = ${text(name)}, text = ${text(value)}),`)
       .join('\n    ')}
-    (name = "RATE_LIMIT_BY_IP", wrapped = (moduleName = "bench:rate-limit")),
-    (name = "RATE_LIMIT_WITHOUT_IP", wrapped = (moduleName = "bench:rate-limit")),
+    ${ratelimits.map(({ name }) => `(name = ${text(name)}, wrapped = (moduleName = "bench:rate-limit")),`).join('\n    ')}
   ],
 );
 const cron :Workerd.Worker = (
