@@ -67,7 +67,7 @@ const worker :Workerd.Worker = (
     ${Object.entries(bindings)
       .map(([name, value]) => `(name = ${text(name)}, text = ${text(value)}),`)
       .join('\n    ')}
-    ${ratelimits.map(({ name }) => `(name = ${text(name)}, wrapped = (moduleName = "bench:rate-limit")),`).join('\n    ')}
+    ${ratelimits.map(({ name }: { name: string }) => `(name = ${text(name)}, wrapped = (moduleName = "bench:rate-limit")),`).join('\n    ')}
   ],
 );
 const cron :Workerd.Worker = (
