@@ -4,10 +4,15 @@ import { devtoolsOf, heading, openPages, violationsOn } from '../support/browser
 
 const pages = openPages()
 
-const ANYBODYS = ['/signin', '/signup', '/forgot', '/signin?lang=de']
+const ANYBODYS = [
+  ...['/signin', '/signin/code', '/signup', '/signup/resend', '/signup/check?email=ada@fjord.example'],
+  ...['/forgot', '/signin?lang=de'],
+]
 const SIGNED_IN = [
-  ...['', '/security', '/sessions', '/activity', '/data'].map((path) => `/account${path}`),
-  '/signin/again?to=/account',
+  ...['', '/security', '/sessions', '/apps', '/apps/keys/new', '/activity', '/data'].map(
+    (path) => `/account${path}`,
+  ),
+  ...['/signin/again?to=/account', '/device'],
   ...['', '/people', '/people/new', '/people?q=zebra', '/people?locked=true', '/people?status=deleted'].map(
     (path) => `/admin${path}`,
   ),

@@ -1,0 +1,26 @@
+import { expect, test } from 'vitest'
+import { SIGNED_IN, SIGNED_OUT } from '../../scripts/local/shots.ts'
+import { PAGES } from '../support/pages.ts'
+
+/** What a browser is led through or given as a file, and pages that a demo has no reason to show. */
+const NOT_WALKED = new Set([
+  'GET /',
+  'GET /.well-known/change-password',
+  'GET /:brand{brand\\.[0-9a-f]+\\.css}',
+  'GET /oauth/authorize',
+  'GET /oauth/logout',
+  'GET /signin/factor',
+  'GET /terms',
+  'GET /account/data/export',
+  'GET /admin/people/export',
+  'GET /admin/people/:id/export',
+  'GET /admin/activity/export',
+])
+
+test('npm run screenshots walks every page there is', () => {
+  const shown = [...SIGNED_OUT, ...SIGNED_IN].map(
+    ({ path, shows, of }) => shows ?? (of ? '/admin/people/:id' : path.replace(/\?.*/, '')),
+  )
+  const pages = Object.keys(PAGES).filter((route) => route.startsWith('GET ') && !NOT_WALKED.has(route))
+  expect(pages.filter((route) => !shown.includes(route.slice('GET '.length)))).toEqual([])
+})
