@@ -7,6 +7,7 @@ import { type Meter, openMeter } from './database/meter.ts'
 import { type NearStore, openRedis } from './database/redis.ts'
 import { logFailure } from './http/log.ts'
 import { openTransport, type Send } from './mail/transports.ts'
+import { deliverLogouts } from './oauth/logouts/backchannel.ts'
 import type { RateLimits } from './throttle/limits.ts'
 import { networkOf } from './throttle/networks.ts'
 import { LANGUAGE_COOKIE, type Language, languageFrom } from './values/languages.ts'
@@ -42,6 +43,8 @@ export interface Resources {
   now: number
   /** Whom the request's line in the log names, where nobody is signed in: who has just signed in, or tried to go on. */
   readonly loggedAs: { sub?: string; sid?: string }
+  /** Sends other programs what is owed to them now: for after the answer, and for the cron job. */
+  deliverOwed(): Promise<{ due: number; dead: number }>
   /** Lets work go on after the answer. Only for what may be lost. */
   afterwards(work: Promise<unknown>): void
 }
@@ -117,7 +120,7 @@ export function openResources(
   waitUntil: (work: Promise<unknown>) => void,
 ): Resources {
   const config = configOf(env)
-  return {
+  const resources: Resources = {
     config,
     db: openDatabase(config.TURSO_DATABASE_URL, config.TURSO_AUTH_TOKEN, meter),
     redis: openRedis(config.UPSTASH_REDIS_REST_URL, config.UPSTASH_REDIS_REST_TOKEN, meter, config.ISSUER),
@@ -126,8 +129,10 @@ export function openResources(
     origin,
     now: Date.now(),
     loggedAs: {},
+    deliverOwed: () => deliverLogouts(resources),
     afterwards: (work) => waitUntil(logFailure(work, origin.requestId)),
   }
+  return resources
 }
 
 /** Opens the resources of a request and puts them on `c.var`. Throws ConfigError. */

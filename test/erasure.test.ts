@@ -163,6 +163,16 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     updated_at: 'row',
   },
   oauth_codes: { id: 'neither', session_id: 'neither' },
+  // Until the app has heard of it, a day at most.
+  oauth_logouts: {
+    id: 'neither',
+    user_id: 'neither',
+    parent_id: 'neither',
+    client_id: 'neither',
+    expires_at: 'neither',
+    attempts: 'neither',
+    next_attempt_at: 'neither',
+  },
   // From where it was asked goes when somebody decides, and all of it within an hour.
   oauth_device_codes: {
     id: 'neither',

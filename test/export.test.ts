@@ -22,6 +22,7 @@ const MEMBER_OF: Record<string, string | null> = {
   // Ids of what was used, and nobody's.
   oauth_codes: null,
   oauth_device_codes: null,
+  oauth_logouts: null,
   // Ids of what was used, and nobody's.
   challenges: null,
   // Keys are MACs: nothing in there can be told to be about somebody.

@@ -18,8 +18,19 @@ async function cleanUpAndCount(resources: Resources): Promise<object | undefined
   return done
 }
 
+/** Mails, and what is owed to other programs; what keeps one from going keeps the other not. */
+async function deliver(resources: Resources): Promise<object | undefined> {
+  const [mail, owed] = await Promise.allSettled([deliverDue(resources), resources.deliverOwed()])
+  const failed = [mail, owed].find((end) => end.status === 'rejected')
+  if (failed) throw failed.reason
+  return {
+    ...(mail as PromiseFulfilledResult<object>).value,
+    owed: (owed as PromiseFulfilledResult<object>).value,
+  }
+}
+
 /** The cron expressions of wrangler.toml, and what each runs. */
 export const SCHEDULE: Readonly<Record<string, Job>> = {
-  '* * * * *': { name: 'mail', work: deliverDue },
+  '* * * * *': { name: 'mail', work: deliver },
   [`*/${RUNS_EVERY_MINUTES} * * * *`]: { name: 'cleanup', work: cleanUpAndCount },
 }

@@ -146,6 +146,11 @@ function contradictions(settings: Settings, env: object): Fault[] {
     const wrong = `is ${isLocal(LINK_ORIGIN) ? '' : 'not '}on this machine, and ISSUER is${isLocal(ISSUER) ? '' : ' not'}`
     faults.push({ name: 'LINK_ORIGIN', wrong })
   }
+  if (settings.OUTBOUND_LOCAL === 'on' && !isLocal(ISSUER))
+    faults.push({
+      name: 'OUTBOUND_LOCAL',
+      wrong: 'lets apps name what stands beside the Worker, and ISSUER is not on this machine',
+    })
   if (settings.SIGNUP_DOMAINS.length > 0 && settings.EMAIL_VERIFICATION === 'optional') {
     const wrong = 'proves no address, so SIGNUP_DOMAINS lets in whoever claims one'
     faults.push({ name: 'EMAIL_VERIFICATION', wrong })

@@ -1,7 +1,7 @@
 import type { FC } from 'hono/jsx'
 import { ACCOUNT, isPermission } from '../access/permissions.ts'
 import type { Asked } from '../oauth/authorize.ts'
-import type { LogoutQuestion } from '../oauth/logout.ts'
+import type { LogoutQuestion } from '../oauth/logouts/logout.ts'
 import { isTrustworthy } from '../oauth/redirects.ts'
 import { Button, Form, Notice } from '../pages/components.tsx'
 import { NarrowPage } from '../pages/layout.tsx'

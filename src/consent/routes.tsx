@@ -9,7 +9,7 @@ import { decide, giveCode, languageOf, type Outcome, refuse } from '../oauth/aut
 import { MAX_QUERY_LENGTH } from '../oauth/authorize-request.ts'
 import { giveConsent } from '../oauth/consents/service.ts'
 import { badAuthorizeRequest, badLogoutRequest } from '../oauth/errors.ts'
-import { decideLogout, type LogoutOutcome, placeOfLogout, sealPlace } from '../oauth/logout.ts'
+import { decideLogout, type LogoutOutcome, placeOfLogout, sealPlace } from '../oauth/logouts/logout.ts'
 import { originOf, withParams } from '../oauth/redirects.ts'
 import { scopesIn } from '../oauth/scopes.ts'
 import { failingPage } from '../pages/failing.tsx'

@@ -1,12 +1,12 @@
-import { and, asc, eq, gt, inArray, isNull, lt, lte, or, sql } from 'drizzle-orm'
+import { and, eq, gt, inArray, isNull, lt, lte, or, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
+import { claiming, type Due, isAttempt, selectDue, workOff } from '../database/deliveries.ts'
 import { build, databaseNow } from '../database/statements.ts'
 import { log } from '../http/log.ts'
 import { oneTimeTokens, TAKES_BACK } from '../links/models.ts'
 import { LIFETIME_MS, makeCode, makeLinkToken } from '../links/service.ts'
 import { LAST_REFUSAL, systemState } from '../system/models.ts'
 import { users } from '../users/models.ts'
-import { MINUTE_MS } from '../values/durations.ts'
 import { mailboxOf } from '../values/email.ts'
 import { timeOfId } from '../values/ids.ts'
 import { KINDS, type Kind, type MailKind } from './kinds.ts'
@@ -16,17 +16,7 @@ import { repeatable } from './text.ts'
 import { mailTextsIn } from './texts/index.ts'
 import { MailRefused, type Send } from './transports.ts'
 
-/** A Worker has six connections, and needs one for the database. */
-export const AT_A_TIME = 5
-const MAILS_PER_RUN = 200
-const RUN_MS = 40_000
-/** After the first failure; doubled after each. */
-const FIRST_PAUSE_MS = MINUTE_MS
-const LONGEST_PAUSE_MS = 6 * 60 * MINUTE_MS
 const NO_ANSWER = 'no_answer'
-
-/** What a claim moves on from, so that of two who claim a mail at once one has it. */
-type Due = Pick<OutboxMail, 'id' | 'attempts' | 'next_attempt_at'>
 
 /** Sends mails that have just been enqueued, at most AT_A_TIME. */
 export async function deliverNew(resources: Resources, ids: string[]): Promise<void> {
@@ -37,56 +27,20 @@ export async function deliverNew(resources: Resources, ids: string[]): Promise<v
   await Promise.all(mails.map((mail) => deliver(resources, send, mail)))
 }
 
-/** The cron trigger's part: sends what is due, five at a time, and gives up what has no use any more. */
-export async function deliverDue(resources: Resources): Promise<{ due: number; dead: number }> {
-  const { send } = resources
-  const counts = { due: 0, dead: 0 }
-  if (!send) return counts
-  const startedAt = Date.now()
-  const claimed: OutboxMail[] = []
-  let taken = 0
-  let claiming: Promise<void> | undefined
-
-  async function claimMore(send: Send): Promise<void> {
-    const due = taken < MAILS_PER_RUN && Date.now() - startedAt < RUN_MS ? await readDue(resources) : []
-    taken = due.length === 0 ? MAILS_PER_RUN : taken + due.length
-    const { mails, dead } = await claim(resources, send, due)
-    counts.due += due.length
-    counts.dead += dead
-    claimed.push(...mails)
-  }
-
-  async function sendOneByOne(send: Send): Promise<void> {
-    for (;;) {
-      while (claimed.length === 0 && taken < MAILS_PER_RUN) {
-        claiming ??= claimMore(send).finally(() => {
-          claiming = undefined
-        })
-        await claiming
-      }
-      const mail = claimed.shift()
-      if (!mail) return
-      await deliver(resources, send, mail)
-    }
-  }
-  const ended = await Promise.allSettled(Array.from({ length: AT_A_TIME }, () => sendOneByOne(send)))
-  const failed = ended.find((end) => end.status === 'rejected')
-  if (failed) throw failed.reason
-  return counts
-}
-
 const isWaiting = and(isNull(outbox.sent_at), isNull(outbox.dead_at))!
 
-async function readDue({ db }: Resources): Promise<Due[]> {
-  const { due } = await db.read({
-    due: build
-      .select({ id: outbox.id, attempts: outbox.attempts, next_attempt_at: outbox.next_attempt_at })
-      .from(outbox)
-      .where(and(isWaiting, lte(outbox.next_attempt_at, Date.now())))
-      .orderBy(asc(outbox.next_attempt_at))
-      .limit(AT_A_TIME),
+/** The cron trigger's part: sends what is due, five at a time, and gives up what has no use any more. */
+export async function deliverDue(resources: Resources): Promise<{ due: number; dead: number }> {
+  const { send, db } = resources
+  if (!send) return { due: 0, dead: 0 }
+  return workOff({
+    readDue: async () => (await db.read({ due: selectDue(outbox, Date.now(), isWaiting) })).due as Due[],
+    claim: async (due) => {
+      const { mails: claimed, dead } = await claim(resources, send, due)
+      return { claimed, dead }
+    },
+    deliver: (mail: OutboxMail) => deliver(resources, send, mail),
   })
-  return due
 }
 
 /** Mails that go to the deleted as well: of links that work for them, and what tells them that they are. */
@@ -113,9 +67,8 @@ async function claim(
 ): Promise<{ mails: OutboxMail[]; dead: number }> {
   if (due.length === 0) return { mails: [], dead: 0 }
   const now = Date.now()
-  const isAsRead = (mail: Due) =>
-    and(eq(outbox.id, mail.id), eq(outbox.next_attempt_at, mail.next_attempt_at), isWaiting)
-  const claims = due.map((mail) => ({ ...mail, next: now + pauseAfter(mail.attempts) }))
+  const mayBe = and(isWaiting, gt(outbox.expires_at, now))!
+  const claims = claiming(outbox, due, now, mayBe, knowsRepeats ? {} : { sent_at: now })
   const ids = due.map(({ id }) => id)
   const { dead, mails } = await db.writeBatch({
     dead: build
@@ -129,36 +82,16 @@ async function claim(
         ),
       )
       .returning({ id: outbox.id, kind: outbox.kind, refusal: outbox.refusal }),
-    claims: claims.map((mail) =>
-      build
-        .update(outbox)
-        .set({
-          attempts: mail.attempts + 1,
-          next_attempt_at: mail.next,
-          ...(!knowsRepeats && { sent_at: now }),
-        })
-        .where(and(isAsRead(mail), gt(outbox.expires_at, now))),
-    ),
+    claims: claims.map(({ claim }) => claim),
     mails: build
       .select()
       .from(outbox)
-      .where(
-        or(
-          ...claims.map(({ id, next }) =>
-            and(eq(outbox.id, id), eq(outbox.next_attempt_at, next), isNull(outbox.dead_at)),
-          ),
-        ),
-      ),
+      .where(and(or(...claims.map(({ isClaimed }) => isClaimed)), isNull(outbox.dead_at))),
   })
   for (const { id, kind, refusal } of dead)
     if (refusal === 'expired') log('error', { code: 'mail_dead', request_id, id, kind, refusal })
   return { mails, dead: dead.length }
 }
-
-const pauseAfter = (attempts: number) =>
-  Math.round(
-    Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(attempts, 20)) * (0.8 + Math.random() * 0.4),
-  )
 
 /** One attempt at one mail that was claimed. It stands alone: whatever happens to it is nothing to others. */
 async function deliver(resources: Resources, send: Send, mail: OutboxMail): Promise<void> {
@@ -176,7 +109,7 @@ async function deliver(resources: Resources, send: Send, mail: OutboxMail): Prom
     log(isFinal ? 'error' : 'warn', { code, ...line, refusal: reason })
     const set = { refusal: reason, sent_at: null, ...(isFinal && { dead_at: Date.now() }) }
     await resources.db.writeBatch({
-      refused: build.update(outbox).set(set).where(isThisAttempt(mail)),
+      refused: build.update(outbox).set(set).where(isAttempt(outbox, mail)),
       service: reason === NO_ANSWER ? [] : [noteRefusal(reason)],
     })
   } catch (error) {
@@ -205,10 +138,6 @@ const noteRefusal = (reason: string) =>
   sql`INSERT INTO ${systemState} (name, at, status) VALUES (${LAST_REFUSAL}, ${databaseNow}, ${Number(reason) || null})
     ON CONFLICT (name) DO UPDATE SET at = excluded.at, status = excluded.status`
 
-/** A condition: nobody has claimed the mail since. */
-const isThisAttempt = ({ id, next_attempt_at }: OutboxMail) =>
-  and(eq(outbox.id, id), eq(outbox.next_attempt_at, next_attempt_at))
-
 /** A mail that goes so soon after its code was made is not worth a row. */
 const AT_ONCE_MS = 2000
 
@@ -216,7 +145,7 @@ const AT_ONCE_MS = 2000
 async function noteSent({ db }: Resources, mail: OutboxMail): Promise<void> {
   const now = Date.now()
   await db.writeBatch({
-    mail: build.update(outbox).set({ sent_at: now, refusal: null }).where(isThisAttempt(mail)),
+    mail: build.update(outbox).set({ sent_at: now, refusal: null }).where(isAttempt(outbox, mail)),
     service: build.delete(systemState).where(eq(systemState.name, LAST_REFUSAL)),
     token: mail.token_id
       ? [

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { importJWK, type JWTPayload, jwtVerify, SignJWT } from 'jose'
+import { v7 as uuidv7 } from 'uuid'
 import type { Config } from '../config/main.ts'
 import { digestOf } from '../crypto/digest.ts'
 import type { IdTokenAlgorithm, OpenIdKeys } from '../crypto/openid-keys.ts'
@@ -60,6 +61,34 @@ export async function signIdToken(config: Config, now: number, token: IdToken): 
     .setAudience(clientId)
     .setIssuedAt(issuedAt)
     .setExpirationTime(issuedAt + ID_TOKEN_SECONDS)
+    .sign(await keyOf(keys, key, 'sign'))
+}
+
+const LOGOUT_TOKEN_SECONDS = 120
+const LOGOUT_EVENT = 'http://schemas.openid.net/event/backchannel-logout'
+
+/** OpenID Connect Back-Channel Logout section 2.4: that a session has ended, to its app alone. Never with a nonce. */
+export async function signLogoutToken(
+  config: Config,
+  now: number,
+  {
+    algorithm,
+    clientId,
+    userId,
+    parentId,
+  }: Pick<IdToken, 'algorithm' | 'clientId' | 'parentId'> & { userId: string },
+): Promise<string> {
+  const keys = config.OPENID_KEYS!
+  const key = keys.signing[algorithm]
+  const issuedAt = Math.floor(now / 1000)
+  return new SignJWT({ sid: sidOf(parentId, clientId), events: { [LOGOUT_EVENT]: {} } })
+    .setProtectedHeader({ alg: algorithm, typ: 'logout+jwt', kid: key.kid })
+    .setIssuer(config.ISSUER)
+    .setSubject(userId)
+    .setAudience(clientId)
+    .setJti(uuidv7())
+    .setIssuedAt(issuedAt)
+    .setExpirationTime(issuedAt + LOGOUT_TOKEN_SECONDS)
     .sign(await keyOf(keys, key, 'sign'))
 }
 

@@ -44,6 +44,8 @@ export function metadataOf({ ISSUER: issuer, OPENID_KEYS }: Config) {
       ...['name', 'locale', 'updated_at', 'email', 'email_verified', 'roles'],
     ],
     ui_locales_supported: Object.keys(LANGUAGES),
+    backchannel_logout_supported: true,
+    backchannel_logout_session_supported: true,
     authorization_response_iss_parameter_supported: true,
     claims_parameter_supported: false,
     request_parameter_supported: false,

@@ -118,3 +118,26 @@ export const oauthDeviceCodes = sqliteTable(
   },
   (table) => [uniqueIndex('oauth_device_codes_by_code').on(table.user_code)],
 )
+
+/**
+ * Logout tokens that are owed to apps, by triggers on `sessions`: one row a login and app, until it is done or over. The id
+ * is both of theirs.
+ */
+export const oauthLogouts = sqliteTable(
+  'oauth_logouts',
+  {
+    id: text().primaryKey(),
+    user_id: text().notNull(),
+    parent_id: text().notNull(),
+    client_id: text().notNull(),
+    expires_at: integer().notNull(),
+    attempts: integer().notNull(),
+    next_attempt_at: integer().notNull(),
+  },
+  (table) => [index('oauth_logouts_due').on(table.next_attempt_at)],
+)
+
+/** A question for the batch that may have ended an app's session: whether anything is due now. */
+export const selectIsOwed = () =>
+  sql<{ is_owed: 0 | 1 }>`SELECT EXISTS (SELECT 1 FROM ${oauthLogouts}
+    WHERE next_attempt_at <= CAST(unixepoch('subsec') * 1000 AS INTEGER)) AS is_owed`

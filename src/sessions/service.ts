@@ -6,6 +6,7 @@ import type { Resources } from '../context.ts'
 import { build, databaseNow, rowExists } from '../database/statements.ts'
 import type { List } from '../http/pagination.ts'
 import { Refusal } from '../http/problem.ts'
+import { selectIsOwed } from '../oauth/models.ts'
 import { toTime, toTimeOrNull } from '../values/ids.ts'
 import type { Claims } from './access-tokens.ts'
 import { isOffline } from './client-tokens.ts'
@@ -188,15 +189,17 @@ export async function endSession(
     .from(sessions)
     .where(and(condition, isNull(sessions.revoked_at)))}`
   const isDone = rowExists(activityLogs, event.id)
-  const { stillOpen } = await resources.db.writeBatch(
+  const { stillOpen, owed } = await resources.db.writeBatch(
     {
       history: record(resources, event, mayEnd),
       ending: revokeSessions(resources.now, reason, and(eq(sessions.id, sessionId), isDone)),
       apps: endAppsOf(resources.now, actor.sub),
       stillOpen: open,
+      owed: selectIsOwed(),
     },
     isDone,
   )
+  if (owed[0]!.is_owed) resources.afterwards(resources.deliverOwed())
   return stillOpen.length > 0
 }
 

@@ -11,6 +11,7 @@ import { invalidLink } from '../links/errors.ts'
 import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
 import { linkIsLive, voidTokens } from '../links/service.ts'
 import { sendAfterwards } from '../mail/outbox.ts'
+import { selectIsOwed } from '../oauth/models.ts'
 import { noteUnchecked } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
@@ -186,17 +187,19 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     countMade: asked && askedMail ? [asked.request.countMade(askedMail.mailId)] : [],
     ...(asked && { mailing: asked.request.verdict }),
     user: selectUsers().where(eq(users.id, row.id)),
+    ...(change.endsSessions || change.alsoWrite ? { owed: selectIsOwed() } : {}),
     verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${isThere} AS is_as_read, ${isTaken} AS is_taken`,
   }
-  type Found = Pick<Results<typeof batch>, 'sessions' | 'squatter' | 'user' | 'verdict' | 'mailing'>
+  type Found = Pick<Results<typeof batch>, 'sessions' | 'squatter' | 'user' | 'verdict' | 'mailing' | 'owed'>
   const conclude = async (found: Found): Promise<User | undefined> => {
-    const { sessions, squatter, user, verdict, mailing } = found
+    const { sessions, squatter, user, verdict, mailing, owed } = found
     const { is_done, holds, is_as_read, is_taken } = verdict[0]!
     if (is_done) {
       // Who was erased leaves no copy.
       const ended = { users: squatter.map(({ id }) => id), sessions: sessions.map(({ id }) => id) }
       await publishDoubts(resources, ended)
       sendAfterwards(resources, ...mails.map(({ mailId }) => mailId))
+      if (owed?.[0]?.is_owed) resources.afterwards(resources.deliverOwed())
       return user[0] ?? row
     }
     if (!holds) throw by.refused()

@@ -10,11 +10,14 @@ import { startUpstash } from '../../scripts/local/upstash.ts'
 import { migrate } from '../../scripts/migrate.ts'
 import { firstOf } from './older-schema.ts'
 import { type RedisMode, startProxy } from './proxy.ts'
+import { startReceiver } from './receiver.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
     /** What the Worker finds in `env`; its upstreams are the proxy's label `shared`. */
     bindings: Record<string, string>
+    /** Base URL of an app's server: see receiver.ts. */
+    receiverUrl: string
     /** Base URL of the proxy: see proxy.ts. */
     proxyUrl: string
     /** Whether long tests run in full: see rounds.ts. */
@@ -67,6 +70,9 @@ export default async function setup(project: TestProject) {
     project.provide('redisMode', redisMode)
     const mailbox = await startMailbox({ apiKey: mailKey })
     closers.push(mailbox.close)
+    const receiver = await startReceiver()
+    closers.push(receiver.close)
+    project.provide('receiverUrl', receiver.url)
     const template = await makeTemplate()
     const startAll = async (migrations?: number) => ({
       ...(await startUpstreams(template, migrations)),

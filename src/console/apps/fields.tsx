@@ -81,6 +81,13 @@ export const Details: FC<Settings> = ({ view, kind, app, values, errors = {} }) 
               value={values?.post_logout_redirect_uris ?? app?.post_logout_redirect_uris.join('\n') ?? ''}
               error={errors.post_logout_redirect_uris}
             />
+            <Field
+              name="backchannel_logout_uri"
+              label={clients.toldAt}
+              hint={clients.toldAtHint}
+              value={values?.backchannel_logout_uri ?? app?.backchannel_logout_uri ?? ''}
+              error={errors.backchannel_logout_uri}
+            />
           </>
         )}
       </div>

@@ -48,6 +48,7 @@ function settingsIn(fields: Fields, kind: Kind, takesKeys: boolean) {
     ...common,
     redirect_uris: linesOf(fields.redirect_uris),
     post_logout_redirect_uris: linesOf(fields.post_logout_redirect_uris),
+    backchannel_logout_uri: fields.backchannel_logout_uri?.trim() || null,
     first_party: 'first_party' in fields,
     allowed_roles: roles.length === ROLES.length ? null : roles,
     logo_uri: fields.logo_uri?.trim() || null,

@@ -54,6 +54,10 @@ const settings = () => ({
     description: 'Compared exactly. `https`, `http` on loopback, or a scheme of a native app’s own.',
   }),
   post_logout_redirect_uris: set(AppUri(), 20),
+  backchannel_logout_uri: uri(faultOfUri).nullable().meta({
+    description:
+      'Told by POST when somebody has signed out, or their session with the app has ended (OpenID Connect Back-Channel Logout).',
+  }),
   scopes: set(z.enum(SCOPES), SCOPES.length).meta({
     description: 'What it may ask for. Of `client_credentials`: what it may do, as permissions.',
   }),
@@ -71,6 +75,7 @@ const settings = () => ({
 const DEFAULTS = {
   redirect_uris: [],
   post_logout_redirect_uris: [],
+  backchannel_logout_uri: null,
   scopes: ['openid', 'profile', 'email'],
   first_party: false,
   allowed_roles: null,
@@ -138,6 +143,7 @@ export const Client = lazy(() =>
       name: z.string(),
       redirect_uris: z.array(z.string()),
       post_logout_redirect_uris: z.array(z.string()),
+      backchannel_logout_uri: z.string().nullable(),
       scopes: z.array(z.string()),
       first_party: z.boolean(),
       allowed_roles: z.array(Role()).nullable(),
@@ -179,6 +185,7 @@ export const toClient = (row: ClientRow): Client => ({
   name: row.name,
   redirect_uris: JSON.parse(row.redirect_uris),
   post_logout_redirect_uris: JSON.parse(row.post_logout_redirect_uris),
+  backchannel_logout_uri: row.backchannel_logout_uri,
   scopes: JSON.parse(row.scopes),
   first_party: row.first_party === 1,
   allowed_roles: row.allowed_roles === null ? null : JSON.parse(row.allowed_roles),

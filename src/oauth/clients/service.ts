@@ -8,6 +8,7 @@ import { record } from '../../activity/service.ts'
 import type { Resources } from '../../context.ts'
 import { digestOf } from '../../crypto/digest.ts'
 import { build, insertWhere, rowExists, type Statement } from '../../database/statements.ts'
+import { faultOfForeign } from '../../http/outbound.ts'
 import { type InputError, invalidInput } from '../../http/problem.ts'
 import type { Claims } from '../../sessions/access-tokens.ts'
 import { whileDoubting } from '../../sessions/near.ts'
@@ -40,6 +41,7 @@ type Settings = Pick<
   | 'name'
   | 'redirect_uris'
   | 'post_logout_redirect_uris'
+  | 'backchannel_logout_uri'
   | 'scopes'
   | 'first_party'
   | 'allowed_roles'
@@ -93,6 +95,11 @@ function assertCoherent({ type, grants, token_endpoint_auth_method: method, ...r
     'Is empty, so a browser could not be sent back.',
   )
   say(
+    isService && rest.backchannel_logout_uri !== null,
+    '/backchannel_logout_uri',
+    'Nobody signs in to a service, so nobody signs out.',
+  )
+  say(
     isService && !rest.scopes.every(isPermission),
     '/scopes',
     'A service has permissions, and no scopes of OpenID.',
@@ -112,6 +119,12 @@ function assertCoherent({ type, grants, token_endpoint_auth_method: method, ...r
   if (errors.length > 0) throw invalidInput(errors)
 }
 
+/** What we are to call has to be somebody else's, for everybody to reach. Throws 422. */
+function assertCallable({ config }: Pick<Resources, 'config'>, uri: string | null | undefined): void {
+  const fault = uri ? faultOfForeign(uri, config) : undefined
+  if (fault) throw invalidInput([{ pointer: '/backchannel_logout_uri', code: 'invalid_uri', detail: fault }])
+}
+
 const columnsOf = (settings: Settings) => ({
   name: settings.name,
   type: settings.type,
@@ -119,6 +132,7 @@ const columnsOf = (settings: Settings) => ({
   grants: JSON.stringify(settings.grants),
   redirect_uris: JSON.stringify(settings.redirect_uris),
   post_logout_redirect_uris: JSON.stringify(settings.post_logout_redirect_uris),
+  backchannel_logout_uri: settings.backchannel_logout_uri,
   scopes: JSON.stringify(settings.scopes),
   allowed_roles: settings.allowed_roles && JSON.stringify(settings.allowed_roles),
   first_party: settings.first_party ? 1 : 0,
@@ -185,12 +199,12 @@ export async function makeClient(
 ): Promise<ClientWithSecret> {
   const { db, now } = resources
   const settings = settingsOf(input)
+  assertCallable(resources, settings.backchannel_logout_uri)
   const isService = settings.grants.includes('client_credentials')
   const secret = hasSecret(settings) ? newSecret() : undefined
   const row: ClientRow = {
     id: uuidv7(),
     ...columnsOf(settings),
-    backchannel_logout_uri: null,
     resources: '[]',
     secret_hash: secret === undefined ? null : digestOf(secret),
     secret_by: settings.type === 'public' ? null : by.actorId,
@@ -284,6 +298,7 @@ export async function updateClient(
     const settings: Settings = { ...toClient(current), ...given }
     assertMayGive(actor, input.scopes ?? (takesOver ? settings.scopes : []))
     assertCoherent(settings)
+    assertCallable(resources, input.backchannel_logout_uri)
     const owner = takesOver && settings.grants.includes('client_credentials') ? { owner_id: actor.sub } : {}
     const keys = input.jwks ? { secret_by: actor.sub } : {}
     return {

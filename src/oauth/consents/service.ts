@@ -16,7 +16,7 @@ import { revokeSessions } from '../../sessions/service.ts'
 import { toTime } from '../../values/ids.ts'
 import { MAX_CLIENTS } from '../clients/service.ts'
 import { grantNotFound, scopeNotGranted } from '../errors.ts'
-import { type Client, oauthClients, oauthGrants } from '../models.ts'
+import { type Client, oauthClients, oauthGrants, selectIsOwed } from '../models.ts'
 import type { Grant } from './schemas.ts'
 
 /**
@@ -148,7 +148,7 @@ export async function withdrawConsent(
   const isAll = kept.length === 0
   const ofApp = and(eq(sessions.user_id, actor.sub), eq(sessions.client_id, client_id))
   const ended = isAll ? ofApp : and(ofApp, isOffline)
-  const { verdict, row } = await whileDoubting(resources, { users: [actor.sub] }, () =>
+  const { verdict, row, owed } = await whileDoubting(resources, { users: [actor.sub] }, () =>
     db.writeBatch(
       {
         history: record(resources, event, sql`${tokenIsLive(actor, now)} AND ${hasMore}`),
@@ -161,11 +161,13 @@ export async function withdrawConsent(
           ? []
           : [revokeSessions(now, 'consent_withdrawn', and(ended, isDone))],
         row: selectGrants(isTheirs),
+        owed: selectIsOwed(),
         verdict: sql<{ is_done: 0 | 1 }>`SELECT ${isDone} AS is_done`,
       },
       isDone,
     ),
   )
+  if (owed[0]!.is_owed) resources.afterwards(resources.deliverOwed())
   if (verdict[0]!.is_done)
     return { ...grant, scopes: grant.scopes.filter((scope) => kept.includes(scope)), updated_at: toTime(now) }
   if (!row[0]) throw grantNotFound()

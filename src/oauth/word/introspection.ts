@@ -26,6 +26,7 @@ import { timeOfId } from '../../values/ids.ts'
 import { type GivenClient, proveClient } from '../clients/authenticate.ts'
 import { selectClient } from '../clients/service.ts'
 import { oauthError } from '../errors.ts'
+import { selectIsOwed } from '../models.ts'
 import {
   isKnownBy,
   keepClient,
@@ -217,7 +218,7 @@ export async function revoke(resources: Resources, given: GivenClient, token: st
     details: { session_id: sid, client_id: given.id },
   } as const
   const isDone = rowExists(activityLogs, event.id)
-  await whileDoubting(resources, { sessions: [sid] }, () =>
+  const { owed } = await whileDoubting(resources, { sessions: [sid] }, () =>
     db.writeBatch(
       {
         history: record(
@@ -226,8 +227,10 @@ export async function revoke(resources: Resources, given: GivenClient, token: st
           sql`EXISTS (SELECT 1 FROM ${sessions} WHERE ${isThis} AND revoked_at IS NULL)`,
         ),
         ending: revokeSessions(now, 'logged_out', and(isThis, isDone)),
+        owed: selectIsOwed(),
       },
       isDone,
     ),
   )
+  if (owed[0]!.is_owed) resources.afterwards(resources.deliverOwed())
 }

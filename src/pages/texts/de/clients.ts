@@ -34,6 +34,8 @@ export const clients: typeof english = {
   redirectUrisPublicHint:
     'Eine Adresse je Zeile: https, http auf diesem Gerät (jeder Port) oder ein eigenes Schema der App, wie com.example.app:/back.',
   logoutUris: 'Wohin es nach dem Abmelden geht',
+  toldAt: 'Wo sie erfährt, dass sich jemand abgemeldet hat',
+  toldAtHint: 'Eine https://-Adresse ihres Servers. Wir rufen sie selbst auf, ohne Browser.',
   access: 'Worum sie bitten darf',
   accessHint: 'Wer sich anmeldet, wird nach dem gefragt, was die App davon will.',
   permissions: 'Rechte',

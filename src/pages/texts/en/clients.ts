@@ -33,6 +33,8 @@ export const clients = {
   redirectUrisPublicHint:
     'One address a line: https, http on this device (any port), or a scheme of the app’s own, such as com.example.app:/back.',
   logoutUris: 'Where it takes people after signing out',
+  toldAt: 'Where it is told that somebody has signed out',
+  toldAtHint: 'An https:// address of its server. We call it by itself, without a browser.',
   access: 'What it may ask for',
   accessHint: 'Whoever signs in is asked for what the app wants of this.',
   permissions: 'Permissions',

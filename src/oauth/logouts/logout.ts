@@ -1,13 +1,13 @@
 import type { Context } from 'hono'
-import type { Resources } from '../context.ts'
-import { decryptText, encryptText } from '../crypto/encryption.ts'
-import { type CookieSession, readSessionCookie } from '../sessions/cookie.ts'
-import { lookUpCookie, type SignedIn } from '../sessions/cookie-lookup.ts'
-import { MINUTE_MS } from '../values/durations.ts'
-import { selectClient } from './clients/service.ts'
-import { badLogoutRequest } from './errors.ts'
-import { readHint, sidOf } from './id-tokens.ts'
-import { withParams } from './redirects.ts'
+import type { Resources } from '../../context.ts'
+import { decryptText, encryptText } from '../../crypto/encryption.ts'
+import { type CookieSession, readSessionCookie } from '../../sessions/cookie.ts'
+import { lookUpCookie, type SignedIn } from '../../sessions/cookie-lookup.ts'
+import { MINUTE_MS } from '../../values/durations.ts'
+import { selectClient } from '../clients/service.ts'
+import { badLogoutRequest } from '../errors.ts'
+import { readHint, sidOf } from '../id-tokens.ts'
+import { withParams } from '../redirects.ts'
 
 /** OpenID Connect RP-Initiated Logout 1.0. */
 

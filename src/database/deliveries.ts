@@ -1,0 +1,106 @@
+import { and, asc, eq, lte, type SQL, type SQLWrapper } from 'drizzle-orm'
+import type { SQLiteColumn, SQLiteTable } from 'drizzle-orm/sqlite-core'
+import { MINUTE_MS } from '../values/durations.ts'
+import { build, type Statement } from './statements.ts'
+
+/**
+ * What is owed to somebody outside: rows that are written in the batch of whatever owes them, and delivered after it, by
+ * the request or by the cron job. A row is claimed before it is sent: its next attempt moves, by a condition on where it
+ * was read, and is read back by where it moved to. So of two Workers that want it at once one has it, and whoever notes
+ * what came of an attempt notes it for that attempt alone.
+ */
+
+/** A Worker has six connections, and needs one for the database. */
+export const AT_A_TIME = 5
+const PER_RUN = 200
+const RUN_MS = 40_000
+/** After the first failure; doubled after each. */
+const FIRST_PAUSE_MS = MINUTE_MS
+const LONGEST_PAUSE_MS = 6 * 60 * MINUTE_MS
+
+/** A table of what is owed. */
+export type Owed = SQLiteTable & { id: SQLiteColumn; attempts: SQLiteColumn; next_attempt_at: SQLiteColumn }
+
+/** What a claim moves on from. */
+export interface Due {
+  id: string
+  attempts: number
+  next_attempt_at: number
+}
+
+const pauseAfter = (attempts: number) =>
+  Math.round(
+    Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(attempts, 20)) * (0.8 + Math.random() * 0.4),
+  )
+
+/** A query for those that are due, the longest first, as many as are sent at a time. */
+export const selectDue = (table: Owed, now: number | SQL, isWaiting?: SQL) =>
+  build
+    .select({ id: table.id, attempts: table.attempts, next_attempt_at: table.next_attempt_at })
+    .from(table)
+    .where(and(isWaiting, lte(table.next_attempt_at, now)))
+    .orderBy(asc(table.next_attempt_at))
+    .limit(AT_A_TIME)
+
+/** A condition on a row: that nobody has claimed it since, and that it is owed no more than it was. */
+export const isAttempt = (table: Owed, { id, next_attempt_at }: Pick<Due, 'id' | 'next_attempt_at'>) =>
+  and(eq(table.id, id), eq(table.next_attempt_at, next_attempt_at))
+
+/** For each of them where it moves to, the statement that moves it, and a condition by which it is read back. */
+export const claiming = (table: Owed, due: readonly Due[], now: number, mayBe: SQL, also: object = {}) =>
+  due.map((row) => {
+    const next = now + pauseAfter(row.attempts)
+    const set: Record<string, SQLWrapper | number> = { attempts: row.attempts + 1, next_attempt_at: next }
+    return {
+      claim: build
+        .update(table)
+        .set({ ...set, ...also } as never)
+        .where(and(isAttempt(table, row), mayBe)) as Statement,
+      isClaimed: isAttempt(table, { id: row.id, next_attempt_at: next }),
+    }
+  })
+
+interface Work<Row> {
+  /** Those that are due now, at most `AT_A_TIME`. */
+  readDue(): Promise<Due[]>
+  /** Those of them that are this Worker's, and how many were given up. */
+  claim(due: Due[]): Promise<{ claimed: Row[]; dead: number }>
+  /** One attempt. It stands alone: whatever happens to it is nothing to others. */
+  deliver(row: Row): Promise<void>
+}
+
+/** Delivers what is due, five at a time, for as long as a run of the cron job may take. */
+export async function workOff<Row>(work: Work<Row>): Promise<{ due: number; dead: number }> {
+  const counts = { due: 0, dead: 0 }
+  const startedAt = Date.now()
+  const waiting: Row[] = []
+  let taken = 0
+  let claiming: Promise<void> | undefined
+
+  async function claimMore(): Promise<void> {
+    const due = taken < PER_RUN && Date.now() - startedAt < RUN_MS ? await work.readDue() : []
+    taken = due.length === 0 ? PER_RUN : taken + due.length
+    const { claimed, dead } = due.length === 0 ? { claimed: [], dead: 0 } : await work.claim(due)
+    counts.due += due.length
+    counts.dead += dead
+    waiting.push(...claimed)
+  }
+
+  async function deliverOneByOne(): Promise<void> {
+    for (;;) {
+      while (waiting.length === 0 && taken < PER_RUN) {
+        claiming ??= claimMore().finally(() => {
+          claiming = undefined
+        })
+        await claiming
+      }
+      const row = waiting.shift()
+      if (!row) return
+      await work.deliver(row)
+    }
+  }
+  const ended = await Promise.allSettled(Array.from({ length: AT_A_TIME }, () => deliverOneByOne()))
+  const failed = ended.find((end) => end.status === 'rejected')
+  if (failed) throw failed.reason
+  return counts
+}
