@@ -84,6 +84,35 @@ test('DL3: one that fails keeps no other waiting, and is tried again later', asy
   expect(others).toEqual([{ n: 0 }])
 })
 
+test('DL3: one whose steps are not to be had a second time keeps no other task from its turn', async () => {
+  const lone = openApi((await freshUpstreams()).bindings)
+  const { id } = await lone.person()
+  const boss = await lone.quickActor({ role: 'admin' })
+  await lone.send('DELETE', `/v1/users/${id}?hard=true`, { token: boss.token })
+  // Two that fail together, so that each is tried alone; and something for a task behind them.
+  await lone.sql(`UPDATE erasures SET stage = 'history_of_them', due_at = 0, sought = '{'`)
+  await lone.sql(
+    `INSERT INTO erasures SELECT 'x' || user_id, ended_at, began_at, sought, stage, cursor, origin_until, due_at FROM erasures`,
+  )
+  await lone.sql("INSERT INTO throttles (key, attempts, blocked_until, expires_at) VALUES ('old', 1, 0, 1)")
+  const resources = openForCron(lone.bindings, createExecutionContext())
+  let asked = 0
+  const read: typeof resources.db.read = (batch) => {
+    if ('due' in batch && ++asked > 1) return Promise.reject(new Error('not a second time'))
+    return resources.db.read(batch)
+  }
+  const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
+  const run = await cleanUp({ ...resources, db: { ...resources.db, read } })
+  const codes = logged.mock.calls.map(([line]) => JSON.parse(line).code)
+  logged.mockRestore()
+  expect([run?.failed, codes, asked]).toEqual([
+    ['erasures'],
+    ['cleanup_task_failed', 'cleanup_step_failed'],
+    2,
+  ])
+  expect(await lone.sql("SELECT key FROM throttles WHERE key = 'old'")).toEqual([])
+})
+
 test('DL3: whoever typed an address that is not theirs takes nothing away from its owner', async () => {
   const lone = openApi((await freshUpstreams()).bindings)
   const boss = await lone.quickActor({ role: 'admin', email_verified_at: 1 })

@@ -1,6 +1,10 @@
 import { createExecutionContext, createScheduledController, waitOnExecutionContext } from 'cloudflare:test'
+import { eq } from 'drizzle-orm'
 import { beforeAll, expect, test } from 'vitest'
+import { openForCron } from '../src/context.ts'
 import worker from '../src/index.ts'
+import { bySystem, changeUserBy } from '../src/users/change.ts'
+import { selectUsers, users } from '../src/users/models.ts'
 import { type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
 import { addApp } from './support/oauth.ts'
 import { freshUpstreams } from './support/upstreams.ts'
@@ -29,6 +33,22 @@ async function cron(schedule: string): Promise<void> {
 }
 const cleanUp = () => cron('*/15 * * * *')
 const sendMail = () => cron('* * * * *')
+
+test('HX8: a replica that lags keeps nobody from being changed: from the second round on the primary is asked', async () => {
+  const ada = await api.person()
+  const resources = openForCron(api.bindings as never, createExecutionContext())
+  const stale = await resources.db.read({ user: selectUsers().where(eq(users.id, ada.id)) })
+  await manage('PATCH', `/${ada.id}`, { name: 'Grace' })
+  // All that it has heard of.
+  const read = async () => stale as never
+  const lagging = { ...resources, db: { ...resources.db, read } }
+  const changed = await changeUserBy(lagging, bySystem, ada.id, ({ name }) => ({
+    action: 'user.updated',
+    details: { name: { from: name, to: 'Joan' } },
+    set: { name: 'Joan' },
+  }))
+  expect([changed.name, (await rowOf(ada.id))!.name]).toEqual(['Joan', 'Joan'])
+})
 
 test('LE6, HX10: a login that began with the old password leaves no session once there is a new one', async () => {
   const ada = await api.person()

@@ -149,17 +149,26 @@ async function runOneByOne(
   [name, task]: [string, Task],
 ): Promise<Run | undefined> {
   let run: Run = begun
-  // Each step has its number of a batch when it is sent.
-  const steps = await task.steps(sql`${{ getSQL: () => isNext(run) }}`)
+  const note = (cause: unknown) => {
+    const request_id = resources.origin.requestId
+    log('error', { code: 'cleanup_step_failed', task: name, request_id, cause })
+  }
+  let steps: readonly Step[]
+  try {
+    // Each step has its number of a batch when it is sent.
+    steps = await task.steps(sql`${{ getSQL: () => isNext(run) }}`)
+  } catch (cause) {
+    note(cause)
+    return run
+  }
   for (const [at, step] of steps.entries()) {
     let after: Run | undefined
     try {
       ;({ after } = await runBatch(resources, run, [name, task], [step]))
     } catch (cause) {
-      const request_id = resources.origin.requestId
-      log('error', { code: 'cleanup_step_failed', task: name, request_id, cause })
+      note(cause)
       after = await findRun(resources, run.id)
-      if (task.postpone) await resources.db.writeBatch({ postponed: task.postpone(at) })
+      if (task.postpone) await resources.db.writeBatch({ postponed: task.postpone(at) }).catch(note)
     }
     if (!after) return undefined
     run = after

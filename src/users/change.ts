@@ -85,7 +85,8 @@ export async function changeUserBy(
   decide: Decision,
 ): Promise<User> {
   for (let round = 1; round <= MAX_ROUNDS; round++) {
-    let row = await requireUser(resources, id)
+    // What others were faster with a replica may not have heard of for longer than all the rounds take.
+    let row = await requireUser(resources, id, { ofPrimary: round > 1 })
     let change = await decide(row)
     if (!change) {
       // A replica that lags may know of no need for it. And who made the change before could perhaps not tell Redis.
