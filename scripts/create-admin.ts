@@ -168,8 +168,13 @@ async function makeAdmin(resources: Resources, user: User, wanted: NewAdmin): Pr
         },
         endsTokens: true,
         ...(!isAdmin && { details: { role: { from: row.role, to: 'admin' } } }),
-        ...(setsPassword && { endsSessions: { reason: 'password_changed' } }),
-        ...(setsPassword && isUnproved && { voids: PURPOSES, removesFactors: true }),
+        // As by a reset: sessions, keys, and what the account knows devices by.
+        ...(setsPassword && {
+          endsSessions: { reason: 'password_changed' },
+          endsKeys: true,
+          forgetsDevices: true,
+        }),
+        ...(setsPassword && isUnproved && { voids: PURPOSES, voidsWaysIn: true }),
         alsoWrite: (isDone) => [
           ...(setsPassword && !isAdmin
             ? [record(resources, { action: 'password.changed', userId: row.id, actorId: null }, isDone)]

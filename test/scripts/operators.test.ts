@@ -138,6 +138,11 @@ describe('admin:create', () => {
       args: [crypto.randomUUID(), id!],
     })
     await db.execute({
+      sql: `INSERT INTO api_keys (id, user_id, name, permissions, secret_hash, session_id, amr, created_at, rotated_at)
+        VALUES (?, ?, 'CI', '[]', 'x', 's', '[]', 1, 1)`,
+      args: [crypto.randomUUID(), id!],
+    })
+    await db.execute({
       sql: `INSERT INTO one_time_tokens (id, purpose, subject_id, email, email_normalized, code_tries, created_at, expires_at)
         VALUES (?, 'reset_password', ?, ?, ?, 0, 1, 9e12)`,
       args: [crypto.randomUUID(), id!, email, email],
@@ -145,7 +150,8 @@ describe('admin:create', () => {
   }
   const openWaysIn = async () => {
     const { id } = (await find())!
-    const sql = `SELECT (SELECT count(*) FROM sessions WHERE user_id = :id AND revoked_at IS NULL) AS sessions,
+    const sql = `SELECT (SELECT count(*) FROM api_keys WHERE user_id = :id) AS keys,
+      (SELECT count(*) FROM sessions WHERE user_id = :id AND revoked_at IS NULL) AS sessions,
       (SELECT count(*) FROM one_time_tokens WHERE subject_id = :id AND spent_at IS NULL) AS links`
     return { ...(await db.execute({ sql, args: { id: id! } })).rows[0] }
   }
@@ -196,6 +202,15 @@ describe('admin:create', () => {
     expect(await history()).toEqual([['user.role_changed', '{"role":{"from":"user","to":"admin"}}']])
   })
 
+  test('LE6: with a new password sessions, links to another, keys and known devices of the one before are over', async () => {
+    await add('admin')
+    await addWaysIn()
+    const { code, output } = await create('--new-password')
+    expect([code, output]).toEqual([0, expect.stringContaining(': password replaced\nPassword: ')])
+    expect(await openWaysIn()).toEqual({ keys: 0, sessions: 0, links: 0 })
+    expect(await find()).toMatchObject({ role: 'admin', token_epoch: 1, device_epoch: 1 })
+  })
+
   test('replaces the password when one is given, by ADMIN_PASSWORD or standard input', async () => {
     await add('admin')
     const given = await createBy({ ADMIN_PASSWORD: 'nine green bears run' })
@@ -218,7 +233,7 @@ describe('admin:create', () => {
       ),
     ])
     expect(await opens(/Password: (\S+)/.exec(output)![1]!)).toBe(true)
-    expect(await openWaysIn()).toEqual({ sessions: 0, links: 0 })
+    expect(await openWaysIn()).toEqual({ keys: 0, sessions: 0, links: 0 })
     expect(await find()).toMatchObject({
       role: 'admin',
       token_epoch: 1,
