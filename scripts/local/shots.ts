@@ -41,7 +41,6 @@ export const SIGNED_OUT: Shot[] = [
   { name: 'signup', path: '/signup' },
   { name: 'signup-check', path: '/signup/check?email=ada@fjord.example' },
   { name: 'signup-resend', path: '/signup/resend' },
-  { name: 'signin-code', path: '/signin/code' },
   { name: 'forgot', path: '/forgot' },
   { name: 'link-expired', path: '/links/verify_email', shows: '/links/:purpose' },
   { name: 'nothing-here', path: '/nothing-here' },

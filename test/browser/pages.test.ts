@@ -5,7 +5,7 @@ import { devtoolsOf, heading, openPages, violationsOn } from '../support/browser
 const pages = openPages()
 
 const ANYBODYS = [
-  ...['/signin', '/signin/code', '/signup', '/signup/resend', '/signup/check?email=ada@fjord.example'],
+  ...['/signin', '/signup', '/signup/resend', '/signup/check?email=ada@fjord.example'],
   ...['/forgot', '/signin?lang=de'],
 ]
 const SIGNED_IN = [

@@ -9,6 +9,7 @@ const NOT_WALKED = new Set([
   'GET /:brand{brand\\.[0-9a-f]+\\.css}',
   'GET /oauth/authorize',
   'GET /oauth/logout',
+  'GET /signin/code',
   'GET /signin/factor',
   'GET /terms',
   'GET /account/data/export',
