@@ -85,3 +85,21 @@ test('IV5, CR1: a request reads as many rows among many people as among few', as
   }
   expect(many.cleanUp).toBeLessThanOrEqual(MOST_PER_CLEAN_UP)
 })
+
+test('IV5: page 400 of 25 reads what it skips in the index, and no more than 10,200 rows', async () => {
+  const own = await freshUpstreams()
+  const api = openApi(own.bindings)
+  const admin = await api.quickActor({ role: 'admin' })
+  // A quarter of them is deleted.
+  await addCrowd(api, 0, 13_500)
+  for (const sort of ['-created_at', 'name', 'email']) {
+    const { result, calls } = await own.measure(() =>
+      api.send<{ data: { id: string }[] }>('GET', `/v1/users?page=400&limit=25&sort=${sort}`, admin),
+    )
+    expect([sort, result.status, result.body.data.length]).toEqual([sort, 200, 25])
+    const read = calls
+      .flatMap(({ statements }) => statements)
+      .reduce((sum, { rowsRead }) => sum + rowsRead, 0)
+    expect(read, sort).toBeLessThanOrEqual(10_200)
+  }
+})
