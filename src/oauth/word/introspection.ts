@@ -119,7 +119,7 @@ export async function introspect(
     return ofRefreshToken(resources, refresh, row, client.id)
   }
   if (!claims || !(isOwnTo(client.id, claims) || (service && mayAskOfAny(service)))) return INACTIVE
-  return wordOf(resources, claims, { replies, readAt, ...(isApps && { row: read.found[0] }) })
+  return wordOf(resources, claims, { replies, readAt, ...(isApps && { rows: read.found }) })
 }
 
 /**
@@ -145,7 +145,7 @@ export async function tellOf(
 async function wordOf(
   resources: Resources,
   claims: AnyClaims,
-  { replies, readAt, row: read }: { replies: Replies; readAt: number; row?: ClientSessionRow | undefined },
+  { replies, readAt, rows }: { replies: Replies; readAt: number; rows?: readonly ClientSessionRow[] },
 ): Promise<Introspection> {
   const { db, now } = resources
   if (!isOfClient(claims)) {
@@ -163,7 +163,7 @@ async function wordOf(
     return scopes ? sayGood(resources, claims, scopes) : INACTIVE
   }
   const session = { ...claims, sid: claims.sid }
-  const found = read ?? (await db.read(selectClientSession({ ...session, now }))).found[0]
+  const [found] = rows ?? (await db.read(selectClientSession({ ...session, now }))).found
   const row = await asHeardOf(resources, found, session)
   if (!isClientSessionLive(row, claims.epoch)) return INACTIVE
   keepSession(resources, session, row, { replies, readAt })
