@@ -5,6 +5,7 @@ import { limitByNetwork } from './access/guards.ts'
 import { idOfRepeat, repeatWithRightHint, WrongHint } from './access/wrong-hint.ts'
 import { accountAppRoutes } from './account/apps-routes.tsx'
 import { accountFactorRoutes } from './account/factors-routes.tsx'
+import { accountIdentityRoutes } from './account/identities-routes.tsx'
 import { accountKeyRoutes } from './account/keys-routes.tsx'
 import { accountRoutes } from './account/routes.tsx'
 import { activityRoutes } from './activity/routes.ts'
@@ -26,6 +27,7 @@ import { EVERY_ANSWER } from './http/headers.ts'
 import { Hono } from './http/hono.ts'
 import { logRequest } from './http/log.ts'
 import { methodNotAllowed, notFound, toProblem, unavailable } from './http/problem.ts'
+import { identityRoutes } from './identities/routes.ts'
 import { invitationRoutes } from './invitations/routes.ts'
 import { outboxRoutes } from './mail/routes.ts'
 import { clientRoutes } from './oauth/clients/routes.ts'
@@ -43,6 +45,8 @@ import { signinRoutes } from './signin/routes.tsx'
 import { signupRoutes } from './signin/signup-routes.tsx'
 import { termsRoutes } from './signin/terms-routes.tsx'
 import { codePages } from './signin/ways/code-routes.tsx'
+import { providerAfterPages } from './signin/ways/provider-after-routes.tsx'
+import { providerPages } from './signin/ways/provider-routes.tsx'
 import { healthRoutes, systemRoutes } from './system/routes.ts'
 import { meRoutes } from './users/routes/me-routes.ts'
 import { userRecordsRoutes } from './users/routes/records-routes.ts'
@@ -154,6 +158,7 @@ const routes = new Hono<AppEnv>()
   .route('/v1/auth', mailRoutes)
   .route('/v1/auth/factors', factorRoutes)
   .route('/v1/auth/grants', grantRoutes)
+  .route('/v1/auth', identityRoutes)
   .route('/v1', bulkRoutes)
   .route('/v1/auth/passkeys', passkeyRoutes)
   .route('/', relyingPartyRoutes)
@@ -179,11 +184,14 @@ const routes = new Hono<AppEnv>()
   .route('/', signinRoutes)
   .route('/', factorPages)
   .route('/', codePages)
+  .route('/', providerPages)
+  .route('/', providerAfterPages)
   .route('/', againPages)
   .route('/', signupRoutes)
   .route('/', termsRoutes)
   .route('/', accountRoutes)
   .route('/', accountFactorRoutes)
+  .route('/', accountIdentityRoutes)
   .route('/', accountAppRoutes)
   .route('/', accountKeyRoutes)
   .route('/admin', consoleRoutes)

@@ -68,6 +68,14 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     confirmed_at: 'row',
     last_step: 'row',
   },
+  identities: {
+    id: 'row',
+    provider: 'neither',
+    subject: 'row',
+    user_id: 'row',
+    email: 'row',
+    created_at: 'row',
+  },
   recovery_codes: { user_id: 'row', hash: 'secret', created_at: 'row' },
   passkeys: {
     id: 'row',

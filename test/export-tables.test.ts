@@ -61,6 +61,11 @@ const ABOUT: Record<string, (id: string, mark: string) => [member: string, inser
       VALUES (?1, ?2, 'n', '[]', ?1, 's', '[]', 0, 0)`,
       [mark, id],
     ],
+    identities: (id, mark) => [
+      'identities',
+      "INSERT INTO identities (id, provider, subject, user_id, created_at) VALUES (?1, 'x', ?1, ?2, 0)",
+      [mark, id],
+    ],
     consents: (id, mark) => [
       'oauth_grants',
       "INSERT INTO oauth_grants (id, user_id, client_id, scopes, created_at, updated_at) VALUES (?1, ?2, ?1, '[]', 0, 0)",

@@ -2,9 +2,18 @@ import type { Config } from '../config/main.ts'
 import type { Role } from '../users/models.ts'
 
 /** How somebody proves who they are. */
-const PROOFS = ['pwd', 'email', 'otp', 'recovery_code', 'passkey', 'doubtful_passkey'] as const
+const PROOFS = [
+  'pwd',
+  'email',
+  'otp',
+  'recovery_code',
+  'passkey',
+  'doubtful_passkey',
+  'provider',
+  'provider_mfa',
+] as const
 export type Proof = (typeof PROOFS)[number]
-/** In the words of RFC 8176, which has none for a mailed code, as sessions and tokens have it. */
+/** In the words of RFC 8176, which has none for a mailed code or a provider, as sessions and tokens have it. */
 export type Amr = readonly string[]
 
 /**
@@ -18,13 +27,16 @@ const WORDS: Record<Proof, Amr> = {
   recovery_code: ['otp'],
   passkey: ['pop', 'user', 'mfa'],
   doubtful_passkey: ['pop', 'user'],
+  provider: ['fed'],
+  // Where its word is taken for it (trust_amr).
+  provider_mfa: ['fed', 'mfa'],
 }
-const ORDER = ['pwd', 'email', 'otp', 'pop', 'user', 'mfa']
+const ORDER = ['pwd', 'email', 'fed', 'otp', 'pop', 'user', 'mfa']
 
 /** What stands in a session and its tokens: each word once, in one order. Two different proofs are two factors. */
 export function amrOf(proofs: readonly Proof[], before: Amr = []): Amr {
   const words = new Set([...before, ...proofs.flatMap((proof) => WORDS[proof])])
-  const isTwofold = words.has('otp') && ['pwd', 'email', 'pop'].some((word) => words.has(word))
+  const isTwofold = words.has('otp') && ['pwd', 'email', 'fed', 'pop'].some((word) => words.has(word))
   return ORDER.filter((word) => words.has(word) || (word === 'mfa' && isTwofold))
 }
 

@@ -1,11 +1,15 @@
 import { and, isNotNull, lt, or, type SQL, sql } from 'drizzle-orm'
 import type { Config } from '../config/main.ts'
 import { factors, recoveryCodes } from '../factors/models.ts'
+import { identities } from '../identities/models.ts'
 import { passkeys } from '../passkeys/models.ts'
 import { MAX_FAILURES_IN_A_ROW } from '../throttle/limits.ts'
 import { userIsActive, users } from '../users/models.ts'
 
-type Settings = Pick<Config, 'EMAIL_CODE_SIGNIN' | 'EMAIL_VERIFICATION' | 'WEBAUTHN_RP_ID'>
+type Settings = Pick<
+  Config,
+  'EMAIL_CODE_SIGNIN' | 'EMAIL_VERIFICATION' | 'IDENTITY_PROVIDERS' | 'WEBAUTHN_RP_ID'
+>
 
 /** A condition: that a user has a passkey that works here. */
 export const hasUsablePasskey = (
@@ -17,12 +21,19 @@ export const hasUsablePasskey = (
     exceptId === undefined ? sql`` : sql` AND ${passkeys.id} <> ${exceptId}`
   })`
 
-/** A factor that is not there any more, as far as a condition goes. */
-export type Without = { passkeyId: string } | { totp: true }
+/** A condition on a user: that a provider which is asked here signs them in. */
+const hasUsableIdentity = ({ IDENTITY_PROVIDERS }: Settings, exceptId = ''): SQL =>
+  IDENTITY_PROVIDERS.length === 0
+    ? sql`0`
+    : sql`EXISTS (SELECT 1 FROM ${identities} WHERE ${identities.user_id} = ${users.id}
+        AND provider IN ${IDENTITY_PROVIDERS.map(({ id }) => id)} AND ${identities.id} <> ${exceptId})`
+
+/** A factor or identity that is not there any more, as far as a condition goes. */
+export type Without = { passkeyId: string } | { totp: true } | { identityId: string }
 
 /**
  * A condition on a user: that something opens their account as it is now. A passkey of ours does; and a password that is
- * not locked, or a mailed code, if no factor is asked for or one works: an app that is not locked, or a recovery code.
+ * not locked, a mailed code or a provider, if no factor is asked for or one works: an app that is not locked, or a recovery code.
  */
 const hasWayIn = (config: Settings, without?: Without): SQL => {
   const exceptId = without && 'passkeyId' in without ? without.passkeyId : undefined
@@ -42,6 +53,7 @@ const hasWayIn = (config: Settings, without?: Without): SQL => {
       or(
         and(isNotNull(users.password_hash), lt(users.failed_logins, MAX_FAILURES_IN_A_ROW)),
         config.EMAIL_CODE_SIGNIN === 'on' ? isNotNull(users.email_verified_at) : undefined,
+        hasUsableIdentity(config, without && 'identityId' in without ? without.identityId : undefined),
       ),
       sql`(${asksForNone} OR ${appWorks} OR ${hasCode})`,
     ),

@@ -4,6 +4,7 @@ import { endMySession } from '../auth/logout.ts'
 import { listFactors } from '../factors/service.ts'
 import { Hono } from '../http/hono.ts'
 import { validate } from '../http/validate.ts'
+import { listIdentities } from '../identities/service.ts'
 import { recentlyConfirmed } from '../pages/again.ts'
 import { failingPage } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
@@ -23,6 +24,7 @@ import { deleteMe, endingOtherSessions, updatingSelf } from '../users/me.ts'
 import { download } from '../users/routes/responses.ts'
 import { DeleteMe, UpdateMe } from '../users/schemas.ts'
 import { FactorSections } from './factors.tsx'
+import { IdentitySection } from './identities.tsx'
 import { ActivityPage, DataPage, ProfilePage, SecurityPage, SessionsPage } from './pages.tsx'
 
 const profile = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200) => {
@@ -41,8 +43,9 @@ const profile = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200)
 }
 
 const security = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200) => {
-  const [factors, known, { view, viewer, user }] = await Promise.all([
+  const [factors, { data: identities }, known, { view, viewer, user }] = await Promise.all([
     listFactors(c.var, c.var.actor.sub),
+    listIdentities(c.var, c.var.actor.sub),
     knownPasskeys(c.var, c.var.actor.sub),
     c.var.signedIn(),
   ])
@@ -56,11 +59,19 @@ const security = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200
         removed: texts.removed,
         renamed: common.saved,
         owed: texts.owed,
+        connected: account.security.identities.done,
+        disconnected: account.security.identities.gone,
       })
   return respond(
     c,
     <SecurityPage view={view} viewer={viewer} email={user.email} message={message} {...outcome}>
       <FactorSections view={view} viewer={viewer} factors={factors} known={known} />
+      <IdentitySection
+        view={view}
+        viewer={viewer}
+        identities={identities}
+        providers={c.var.config.IDENTITY_PROVIDERS}
+      />
     </SecurityPage>,
     { status: status as 200 },
   )

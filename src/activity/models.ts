@@ -44,6 +44,8 @@ export const ACTIONS = {
   'factors.reset': 'security',
   'recovery_codes.renewed': 'security',
   'recovery_code.used': 'security',
+  'identity.linked': 'security',
+  'identity.unlinked': 'security',
   'passkey.renamed': 'security',
   'passkey.counter_went_back': 'security',
   'mail.retried': 'security',

@@ -19,6 +19,8 @@ export const invitationOpen = () =>
     'This address has been invited: accept the invitation by the link in its mail.',
   )
 /** After the right code alone. */
+/** After the provider's word, or the right code, alone. */
+export const accountDeleted = () => new AppError(403, 'account_deleted', 'This account was deleted.')
 export const nameNeeded = () =>
   new AppError(
     422,

@@ -15,8 +15,9 @@ export const CHALLENGE_LIFETIME = inWords(CHALLENGE_SECONDS * 1000)
 /**
  * What a challenge is for, and how often it may be tried. `login`: a second factor after a right password. `signin`: a
  * passkey and nothing else. `enrol`: a new passkey. `again`: a passkey of somebody who is signed in.
+ * `provider`: what somebody comes back with from an identity provider.
  */
-export const MAX_TRIES = { login: 5, signin: 1, enrol: 1, again: 1 } as const
+export const MAX_TRIES = { login: 5, signin: 1, enrol: 1, again: 1, provider: 1 } as const
 export type ChallengeKind = keyof typeof MAX_TRIES
 
 export interface Challenge {

@@ -17,6 +17,7 @@ import {
   textsIn,
   weaknessOfSecret,
 } from './checks.ts'
+import { type IdentityProvider, providersIn } from './providers.ts'
 import { LEAST_GRACE_SECONDS } from './waits.ts'
 
 /**
@@ -117,6 +118,16 @@ export const Env = lazy(() =>
     EMAIL_VERIFICATION: oneOf('required', 'optional').optional(),
     /** Whether a code that is mailed signs in, and up where that is open. */
     EMAIL_CODE_SIGNIN: oneOf('on', 'off').default('off'),
+    /** With whom people sign in: JSON, as docs/identity-providers.md has it. */
+    IDENTITY_PROVIDERS: z
+      .string()
+      .transform((value, context): IdentityProvider[] => {
+        const providers = providersIn(value)
+        if (typeof providers !== 'string') return providers
+        context.addIssue({ code: 'custom', message: providers })
+        return z.NEVER
+      })
+      .default([]),
     /** Who has to have a second factor. */
     SECOND_FACTOR: oneOf('optional', 'managers', 'everybody').default('optional'),
     /** Sessions of whoever has a role above `user` are shorter: unused, and in all. */
@@ -211,6 +222,7 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
     'whole domains such as your-domain.com, separated by commas: no @, no *, other letters as xn--…, subdomains one by one',
   EMAIL_VERIFICATION: 'required, or leave it out',
   EMAIL_CODE_SIGNIN: 'on or off',
+  IDENTITY_PROVIDERS: 'a JSON list of providers as docs/identity-providers.md shows it, or leave it out',
   SECOND_FACTOR: 'optional, managers or everybody',
   PRIVILEGED_IDLE_MINUTES: NUMBER_OF('minutes from 5 to 20160'),
   PRIVILEGED_HOURS: NUMBER_OF('hours from 1 to 720'),

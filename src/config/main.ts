@@ -2,6 +2,7 @@ import { type Keyring, keyring } from '../crypto/keyring.ts'
 import type { Of } from '../values/lazy.ts'
 import { isLoopback, settingMeantBy } from './checks.ts'
 import { Env, type Setting, WHAT_TO_WRITE } from './env.ts'
+import { isLocalProvider } from './providers.ts'
 
 type Settings = Of<typeof Env>
 
@@ -33,6 +34,7 @@ const PURPOSES = [
   'oauth_code',
   'oauth_asked',
   'oauth_logout',
+  'identity_provider',
   'oauth_pushed',
   'api_key',
   'oauth_device',
@@ -146,7 +148,9 @@ function contradictions(settings: Settings, env: object): Fault[] {
     const wrong = `is ${isLocal(LINK_ORIGIN) ? '' : 'not '}on this machine, and ISSUER is${isLocal(ISSUER) ? '' : ' not'}`
     faults.push({ name: 'LINK_ORIGIN', wrong })
   }
-  if (settings.OUTBOUND_LOCAL === 'on' && !isLocal(ISSUER))
+  // RFC 6761 section 6.2: nobody can own a name there, so no deployment has one.
+  const isOfNobody = new URL(ISSUER).hostname.endsWith('.test')
+  if (settings.OUTBOUND_LOCAL === 'on' && !isLocal(ISSUER) && !isOfNobody)
     faults.push({
       name: 'OUTBOUND_LOCAL',
       wrong: 'lets apps name what stands beside the Worker, and ISSUER is not on this machine',
@@ -155,10 +159,11 @@ function contradictions(settings: Settings, env: object): Fault[] {
     const wrong = 'proves no address, so SIGNUP_DOMAINS lets in whoever claims one'
     faults.push({ name: 'EMAIL_VERIFICATION', wrong })
   }
-  // RFC 6761 section 6.2: nobody can own a name there, so no deployment has one.
-  if (settings.PASSWORD_HASHES === 'cheap' && !new URL(settings.ISSUER).hostname.endsWith('.test')) {
+  if (settings.PASSWORD_HASHES === 'cheap' && !isOfNobody) {
     faults.push({ name: 'PASSWORD_HASHES', wrong: 'is for tests alone, and ISSUER names none' })
   }
+  if (settings.OUTBOUND_LOCAL === 'off' && settings.IDENTITY_PROVIDERS.some(isLocalProvider))
+    faults.push({ name: 'IDENTITY_PROVIDERS', wrong: 'has one on this machine, which takes OUTBOUND_LOCAL' })
   const required = 'but nobody can confirm an address without it, and confirming is required'
   const isRequired = verificationOf(settings) === 'required'
   if (!settings.MAIL_FROM && (isRequired || settings.RESEND_API_KEY)) {
@@ -211,6 +216,9 @@ function sharedSecrets(settings: Settings): Fault[] {
     ['UPSTASH_REDIS_REST_TOKEN', settings.UPSTASH_REDIS_REST_TOKEN],
     ['RESEND_API_KEY', settings.RESEND_API_KEY],
     ['TURNSTILE_SECRET', settings.TURNSTILE_SECRET],
+    ...settings.IDENTITY_PROVIDERS.flatMap(({ client_secret, private_key }) =>
+      [client_secret, private_key].map((value): Value => ['IDENTITY_PROVIDERS', value]),
+    ),
     ...settings.TRUSTED_PROXY_SECRET.map((key): Value => ['TRUSTED_PROXY_SECRET', key]),
     ...SECRET_KEYS.map((key): Value => ['SECRET_KEYS', key]),
   ]

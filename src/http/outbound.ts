@@ -8,6 +8,7 @@ import type { Config } from '../config/main.ts'
 export const CALLS = {
   mail: { timeoutMs: 5000, maxBytes: 64 * 1024 },
   bot_challenge: { timeoutMs: 3000, maxBytes: 16 * 1024 },
+  identity_provider: { timeoutMs: 3000, maxBytes: 64 * 1024 },
   breached_passwords: { timeoutMs: 800, maxBytes: 256 * 1024 },
   /** Of what an app answers only the status is read. */
   logout: { timeoutMs: 5000, maxBytes: 0 },
@@ -18,13 +19,18 @@ export type OutboundCall = keyof typeof CALLS
 export interface OutboundAnswer {
   status: number
   text: string
+  contentType: string | null
 }
 
 /** Calls, and reads the answer whole. Throws when there is none in time, or it is too long. */
 export async function callOut(call: OutboundCall, url: URL, init: RequestInit = {}): Promise<OutboundAnswer> {
   const { timeoutMs, maxBytes } = CALLS[call]
   const answer = await fetch(url, { ...init, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) })
-  return { status: answer.status, text: await readText(answer, maxBytes) }
+  return {
+    status: answer.status,
+    text: await readText(answer, maxBytes),
+    contentType: answer.headers.get('content-type'),
+  }
 }
 
 async function readText(answer: Response, maxBytes: number): Promise<string> {

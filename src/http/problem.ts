@@ -90,6 +90,8 @@ export type Reason =
   | ('unknown' | 'wrong_password' | 'wrong_code' | 'no_password' | 'locked' | 'meanwhile')
   | ('unknown_address' | 'other_address' | 'unverified' | 'tries' | 'inviter')
   | ('wrong_recovery_code' | 'challenge')
+  /** What of a provider's answer was not as it has to be. */
+  | `provider_${string}`
   /** What of a passkey was not as it has to be. */
   | `passkey_${string}`
   /** Which limit it was. */
@@ -146,6 +148,7 @@ const TITLES: Record<number, string> = {
   422: 'Unprocessable Content',
   429: 'Too Many Requests',
   500: 'Internal Server Error',
+  502: 'Bad Gateway',
   503: 'Service Unavailable',
 }
 

@@ -31,6 +31,8 @@ export const KINDS = {
   passkey_removed: { purpose: 'disown_factor', ...NOTICE, isAsked: true },
   api_key_added: { purpose: null, page: '/account/apps', ...NOTICE, isAsked: true },
   api_key_rotated: { purpose: null, page: '/account/apps', ...NOTICE, isAsked: true },
+  identity_added: { purpose: 'disown_factor', ...NOTICE, isAsked: true },
+  identity_removed: { purpose: null, page: '/account/security', ...NOTICE, isAsked: true },
   new_device: { purpose: 'disown_session', ...NOTICE, isAsked: true },
   factor_locked: { purpose: null, page: '/forgot', ...NOTICE },
   factors_reset: { purpose: null, page: '/account/security', ...NOTICE },

@@ -52,6 +52,8 @@ export interface AuthorizeRequest extends ReturnTo {
   loginHint: string | undefined
   idTokenHint: string | undefined
   locales: string[]
+  /** The provider of ours that they are to sign in with. */
+  idp: string | undefined
 }
 
 /** The app that a request names. Throws 400 `bad_authorize_request`. */
@@ -99,6 +101,7 @@ export function readAuthorizeRequest(query: URLSearchParams, client: Client, to:
     maxAge: readMaxAge(get('max_age'), refuse),
     loginHint: get('login_hint'),
     idTokenHint: get('id_token_hint'),
+    idp: get('idp'),
     locales: (get('ui_locales') ?? '').split(' '),
   }
 }

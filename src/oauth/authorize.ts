@@ -7,6 +7,7 @@ import type { Resources } from '../context.ts'
 import { digestOf } from '../crypto/digest.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
 import { build } from '../database/statements.ts'
+import { sentByUs } from '../identities/attempts.ts'
 import { type CookieSession, readSessionCookie } from '../sessions/cookie.ts'
 import { lookUpCookie, noteSeen, type SignedIn } from '../sessions/cookie-lookup.ts'
 import { HOUR_MS } from '../values/durations.ts'
@@ -133,7 +134,18 @@ async function decideFor(resources: Resources, deciding: Deciding): Promise<Outc
     const fields = { to: back, ...(language && { lang: language }), ...hintOf(request) }
     return { kind: 'go', location: `${path}?${new URLSearchParams(fields)}` } as const
   }
-  if (!user || !cookie) return unless('login_required', 'Nobody is signed in.', signIn('/signin'))
+  /** An app may say with whom they sign in. */
+  const signInOrOn = () => {
+    const provider = config.IDENTITY_PROVIDERS.find(({ id }) => id === request.idp)
+    if (!provider) return signIn('/signin')
+    const fields = {
+      to: back,
+      sent: sentByUs(resources, provider.id, back),
+      ...(language && { lang: language }),
+    }
+    return { kind: 'go', location: `/signin/with/${provider.id}?${new URLSearchParams(fields)}` } as const
+  }
+  if (!user || !cookie) return unless('login_required', 'Nobody is signed in.', signInOrOn())
   if (meant !== undefined && meant !== user.id)
     return unless('login_required', 'Somebody else is signed in.', signIn('/signin'))
   const authTime = provedAt(cookie, user)

@@ -38,12 +38,15 @@ export const browserOf = (c: Context) => getCookie(c, BROWSER_COOKIE)
 export const sessionOf = (c: Context) => (c.var as { actor: Claims }).actor.sid
 
 /** Whether a form was drawn for this session or browser, not long ago, and sent by a page of ours. */
-export function isOurForm(c: Context, fields: Record<string, string>, binding: string | undefined): boolean {
+export const isOurForm = (c: Context, fields: Record<string, string>, binding: string | undefined): boolean =>
+  isOurLink(c, fields.form_token, binding) && comesFromHere(c, (c.var as Resources).config.ISSUER)
+
+/** Whether a link was drawn for this session or browser, not long ago: it carries the token of its page's form. */
+export function isOurLink(c: Context, token: string | undefined, binding: string | undefined): boolean {
   const { config, now } = c.var as Resources
   const [, bound, madeAt] =
-    /^form\.([\w-]{36})\.(\d+)$/.exec(openSealed(config.keys.form_token, fields.form_token ?? '') ?? '') ?? []
-  const isFresh = madeAt !== undefined && now - Number(madeAt) < LIFETIME_MS
-  return isFresh && bound === binding && comesFromHere(c, config.ISSUER)
+    /^form\.([\w-]{36})\.(\d+)$/.exec(openSealed(config.keys.form_token, token ?? '') ?? '') ?? []
+  return madeAt !== undefined && now - Number(madeAt) < LIFETIME_MS && bound === binding
 }
 
 /** Reads a form of ours, as `c.var.fields`. Throws 403 `stale_form` for one whose token is not bound to `binding`. */

@@ -8,6 +8,7 @@ import { build } from '../database/statements.ts'
 import { factors, recoveryCodes } from '../factors/models.ts'
 import { removeRecoveryCodes } from '../factors/recovery-codes.ts'
 import { accountHasFactor } from '../factors/state.ts'
+import { identities } from '../identities/models.ts'
 import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
 import { requireToken } from '../links/service.ts'
 import { enqueueNotice } from '../mail/outbox.ts'
@@ -57,7 +58,8 @@ export async function disownSession(resources: Resources, input: { token: string
 }
 
 /**
- * "This was not me", of a factor that was added or removed: every session ends. The factor goes as well where another
+ * "This was not me", of a factor that was added or removed, or a provider that was connected, which goes: every session
+ * ends. The factor goes as well where another
  * stays, or by what shows, beside the mail, that its reader had the account before: a device that signed in before, or
  * a password that was set before, not by a reset. The mailbox alone takes no factor away, or a reset would be all that a
  * thief needs. Where the factor stays, the link stays good, and devices stay known: what shows it may be at hand later.
@@ -103,8 +105,11 @@ export async function disownFactor(resources: Resources, input: DisownFactor): P
     return { factor: is_there ? 'kept' : 'none' }
   }
   await applyChange(resources, { ...by, holds: sql`(${by.holds} AND ${mayGo})` }, user, {
-    action: 'factor.removed',
-    details: { kind: which.kind, ...(name !== null && { name }), reason: 'disowned' },
+    action: which.kind === 'identity' ? 'identity.unlinked' : 'factor.removed',
+    details:
+      which.kind === 'identity'
+        ? { reason: 'disowned' }
+        : { kind: which.kind, ...(name !== null && { name }), reason: 'disowned' },
     ...ending,
     alsoWrite: (isDone) => [
       which.remove(isDone),
@@ -125,6 +130,17 @@ const noteFollowed = ({ now }: Resources, { id }: OneTimeToken, isDone: SQL) =>
 
 /** The factor that a mail spoke of, in conditions. */
 function factorOf(config: Config, { about }: OneTimeToken, { id: userId }: User) {
+  const [, identityId] = /^identity\.(.+)$/.exec(about ?? '') ?? []
+  if (identityId !== undefined) {
+    const isThis = sql`user_id = ${userId} AND id = ${identityId}`
+    // It is no second factor: the mailbox opens the account without it.
+    return {
+      kind: 'identity' as const,
+      isThere: sql`EXISTS (SELECT 1 FROM ${identities} WHERE ${isThis})`,
+      anotherStays: sql`1`,
+      remove: (isDone: SQL) => sql`DELETE FROM ${identities} WHERE ${isThis} AND ${isDone}`,
+    }
+  }
   const confirmedAt = /^\d+$/.test(about ?? '') ? Number(about) : undefined
   const isApp = sql`user_id = ${userId} AND confirmed_at IS NOT NULL`
   const isThisApp = sql`user_id = ${userId} AND confirmed_at = ${confirmedAt ?? null}`

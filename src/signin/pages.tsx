@@ -1,4 +1,5 @@
 import type { FC } from 'hono/jsx'
+import type { IdentityProvider } from '../config/providers.ts'
 import { RECENT_LOGIN_SECONDS } from '../http/problem.ts'
 import { Button, Checkbox, Field, Form, Message, type Said } from '../pages/components.tsx'
 import { NarrowPage } from '../pages/layout.tsx'
@@ -7,6 +8,7 @@ import type { View } from '../pages/view.ts'
 import { type Again, AgainCode, AgainMail, AgainPasskey, PasskeySignIn } from './factor-pages.tsx'
 import { type Onwards, onwards } from './targets.ts'
 import { type BotChallenge, BotChallengeBox } from './ways/joining.tsx'
+import { ProviderButtons } from './ways/provider-buttons.tsx'
 
 export interface FormPage {
   view: View
@@ -22,9 +24,25 @@ interface UnknownPasskey {
   tried: string
 }
 
-export const SignInPage: FC<
-  FormPage & Onwards & { canSignUp: boolean; takesCode: boolean; unknown?: UnknownPasskey }
-> = ({ view, token, message, values = {}, to, target, canSignUp, takesCode, unknown }) => {
+/** What there is beside the password. */
+export interface Ways {
+  canSignUp: boolean
+  takesCode: boolean
+  providers: readonly IdentityProvider[]
+}
+
+export const SignInPage: FC<FormPage & Onwards & Ways & { unknown?: UnknownPasskey }> = ({
+  view,
+  token,
+  message,
+  values = {},
+  to,
+  target,
+  canSignUp,
+  takesCode,
+  providers,
+  unknown,
+}) => {
   const { common, signin } = view.texts
   return (
     <NarrowPage
@@ -79,6 +97,7 @@ export const SignInPage: FC<
       </Form>
       {unknown && <div hidden data-passkey-unknown={JSON.stringify(unknown)} />}
       <PasskeySignIn view={view} token={token} to={to} target={target} />
+      <ProviderButtons view={view} providers={providers} token={token} to={to} target={target} />
     </NarrowPage>
   )
 }
@@ -133,8 +152,24 @@ export const SignInAgainPage: FC<
 }
 
 export const SignUpPage: FC<
-  FormPage & Onwards & { passwordMinLength: number; challenge: BotChallenge | undefined }
-> = ({ view, token, message, values = {}, errors = {}, to, target, passwordMinLength, challenge }) => {
+  FormPage &
+    Onwards & {
+      passwordMinLength: number
+      challenge: BotChallenge | undefined
+      providers: readonly IdentityProvider[]
+    }
+> = ({
+  view,
+  token,
+  message,
+  values = {},
+  errors = {},
+  to,
+  target,
+  passwordMinLength,
+  challenge,
+  providers,
+}) => {
   const { common, signin } = view.texts
   const { signup } = signin
   return (
@@ -186,6 +221,7 @@ export const SignUpPage: FC<
           {signup.button}
         </Button>
       </Form>
+      <ProviderButtons view={view} providers={providers} token={token} to={to} target={target} />
     </NarrowPage>
   )
 }

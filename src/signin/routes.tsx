@@ -18,7 +18,7 @@ import { rememberLanguage, viewOf } from '../pages/view.ts'
 import { knownDevice, readSessionCookie } from '../sessions/cookie.ts'
 import { askerOf, onwardsOf } from './asker-cookie.ts'
 import { askForFactor } from './factor-cookie.ts'
-import { SignInPage } from './pages.tsx'
+import { SignInPage, type Ways } from './pages.tsx'
 import { refusalOf } from './refusals.tsx'
 import { onwardsAsked, onwardsIn, originOfTarget, placeAfter } from './targets.ts'
 
@@ -29,7 +29,8 @@ function signedUpHere(c: Context<PageEnv>): { signup_token?: string } {
 }
 
 /** What the page offers beside the password. */
-const waysOf = ({ SIGNUP, EMAIL_CODE_SIGNIN }: Config) => ({
+const waysOf = ({ SIGNUP, EMAIL_CODE_SIGNIN, IDENTITY_PROVIDERS }: Config): Ways => ({
+  providers: IDENTITY_PROVIDERS,
   canSignUp: SIGNUP === 'open',
   takesCode: EMAIL_CODE_SIGNIN === 'on',
 })
@@ -49,18 +50,25 @@ export const signinRoutes = new Hono<PageEnv>()
       passkey: factors.passkeyFailed,
       disabled: [view.texts.signin.disabled],
     }
+    const provider = c.var.config.IDENTITY_PROVIDERS.find(({ id }) => id === c.req.query('with'))
+    const first =
+      c.req.query('done') === 'connect' && provider
+        ? view.texts.signin.provider.first(provider.name)
+        : undefined
     const [title, text] = refused[c.req.query('done') as keyof typeof refused] ?? []
-    const message = title
-      ? { tone: 'danger' as const, title, text }
-      : doneMessage(c, {
-          signed_out: view.texts.signin.signedOut,
-          confirmed: view.texts.signin.check.done,
-          left: view.texts.account.data.left(view.purgeDays),
-          reset: view.texts.links.reset_password.done[0]!,
-          address: view.texts.links.change_email.done[0]!,
-          unlocked: view.texts.links.unlock_account.done[0]!,
-        })
-    const { done, tried, login_hint: hint, ...query } = c.req.query()
+    const message = first
+      ? { tone: 'info' as const, title: first[0]!, text: first[1] }
+      : title
+        ? { tone: 'danger' as const, title, text }
+        : doneMessage(c, {
+            signed_out: view.texts.signin.signedOut,
+            confirmed: view.texts.signin.check.done,
+            left: view.texts.account.data.left(view.purgeDays),
+            reset: view.texts.links.reset_password.done[0]!,
+            address: view.texts.links.change_email.done[0]!,
+            unlocked: view.texts.links.unlock_account.done[0]!,
+          })
+    const { done, tried, with: _, login_hint: hint, ...query } = c.req.query()
     const given = onwardsAsked(c.var, query)
     // Whoever has signed up here goes on where they wanted to.
     const on = done === 'confirmed' && !given.to && !given.target ? onwardsOf(c) : given

@@ -62,6 +62,7 @@ async function signUpPage(
       token={browserFormToken(c)}
       passwordMinLength={PASSWORD_MIN_LENGTH}
       challenge={challenge}
+      providers={c.var.config.IDENTITY_PROVIDERS.filter(({ signup }) => signup === 'allow')}
       {...form}
       {...on}
     />,

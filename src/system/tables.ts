@@ -6,6 +6,7 @@ import * as cleanup from '../cleanup/models.ts'
 import * as database from '../database/models.ts'
 import * as factors from '../factors/models.ts'
 import * as idempotency from '../idempotency/models.ts'
+import * as identities from '../identities/models.ts'
 import * as invitations from '../invitations/models.ts'
 import * as links from '../links/models.ts'
 import * as mail from '../mail/models.ts'
@@ -24,6 +25,7 @@ const MODELS = [
     database,
     factors,
     idempotency,
+    identities,
     invitations,
     links,
     mail,

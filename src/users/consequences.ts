@@ -6,6 +6,7 @@ import { apiKeys } from '../api-keys/models.ts'
 import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/statements.ts'
 import { factors, recoveryCodes } from '../factors/models.ts'
+import { identities } from '../identities/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens, PURPOSES, type Purpose, TAKES_BACK } from '../links/models.ts'
 import { voidTokens } from '../links/service.ts'
@@ -122,7 +123,7 @@ export function consequences(
       ? adoptInvitations(resources, { userId: row.id, email_normalized, actorId }, isDone)
       : []),
     ...(change.removesFactors || change.voidsWaysIn ? removeFactorsOf(row.id, isDone) : []),
-    ...(change.voidsWaysIn ? [removeGrants(row.id, isDone)] : []),
+    ...(change.voidsWaysIn ? [removeGrants(row.id, isDone), removeIdentities(row.id, isDone)] : []),
     ...(change.endsKeys || change.voidsWaysIn || closes ? [removeKeys(row.id, isDone)] : []),
     ...(set.failed_factors === 0 ? [openTally(resources, 'locked_factor', row.id).forget(isDone)] : []),
     ...(erases ? eraseTraces(resources, row.id) : []),
@@ -136,15 +137,23 @@ const removeGrants = (userId: string, isDone: SQL) =>
 const removeKeys = (userId: string, isDone: SQL) =>
   sql`DELETE FROM ${apiKeys} WHERE user_id = ${userId} AND ${isDone}`
 
+/** By whom else they are signed in. */
+const removeIdentities = (userId: string, isDone: SQL) =>
+  sql`DELETE FROM ${identities} WHERE user_id = ${userId} AND ${isDone}`
+
 /** Whatever somebody has to prove themselves with beside their password. */
 const removeFactorsOf = (userId: string, isDone: SQL): Statement[] =>
   [factors, recoveryCodes, passkeys].map(
     (table) => sql`DELETE FROM ${table} WHERE user_id = ${userId} AND ${isDone}`,
   )
 
-/** What an undo takes away with it: the factors, recovery codes and keys that were added since (epoch ms), by whomever. */
+/**
+ * What an undo takes away with it: the identities, factors, recovery codes and keys that were added since (epoch ms), by
+ * whomever.
+ */
 export const removeFactorsSince = (userId: string, since: number, isDone: SQL): Statement[] => [
   sql`DELETE FROM ${passkeys} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
+  sql`DELETE FROM ${identities} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
   sql`DELETE FROM ${factors} WHERE user_id = ${userId} AND confirmed_at >= ${since} AND ${isDone}`,
   sql`DELETE FROM ${oauthGrants} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
   sql`DELETE FROM ${recoveryCodes} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,

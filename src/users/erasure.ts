@@ -5,6 +5,7 @@ import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/statements.ts'
 import { factors, recoveryCodes } from '../factors/models.ts'
 import { ANSWERED_EMAIL, idempotencyKeys } from '../idempotency/models.ts'
+import { identities } from '../identities/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens } from '../links/models.ts'
 import { NEW_EMAIL, outbox } from '../mail/models.ts'
@@ -25,7 +26,6 @@ import { erasures, isOnlyTyped, users } from './models.ts'
  * nobody (roles, times, counts); who did something to them, and from where, is somebody else's. What has one of
  * their addresses goes as well, but for what belongs to another account that has it, or came after their end. An address
  * that they typed and nobody proved or gave them is somebody else's: nothing goes by it.
- *
  * All that a step does depends on the job's own row, which only moves on. So a step that is sent twice is two steps.
  */
 
@@ -74,7 +74,7 @@ export function eraseUser(resources: Resources, id: string, isDone: SQL): Statem
         CASE WHEN ${hadRank} THEN ${now + config.ACTIVITY_NOISE_DAYS * DAY_MS} END, ${now}
       FROM ${users} WHERE id = ${id} AND ${isDone} ON CONFLICT DO NOTHING`,
     build.delete(users).where(and(eq(users.id, id), isDone)),
-    ...[factors, recoveryCodes, passkeys, oauthGrants, apiKeys].map(
+    ...[factors, recoveryCodes, passkeys, identities, oauthGrants, apiKeys].map(
       (table) => sql`DELETE FROM ${table} WHERE user_id = ${id} AND ${isDone}`,
     ),
   ]

@@ -12,6 +12,7 @@ import { rowExists } from '../database/statements.ts'
 import { factors, recoveryCodes } from '../factors/models.ts'
 import { toStream } from '../http/stream.ts'
 import { idempotencyKeys } from '../idempotency/models.ts'
+import { identities } from '../identities/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens } from '../links/models.ts'
 import { outbox } from '../mail/models.ts'
@@ -53,6 +54,7 @@ export const UserExport = lazy(() =>
       factors: rowsOf(factors),
       recovery_codes: rowsOf(recoveryCodes),
       passkeys: rowsOf(passkeys),
+      identities: rowsOf(identities),
       oauth_grants: rowsOf(oauthGrants),
       oauth_clients: rowsOf(oauthClients),
       api_keys: rowsOf(apiKeys),
@@ -146,6 +148,7 @@ function sourcesOf(id: string): Source[] {
     of('recovery_codes', recoveryCodes, sql`user_id = ${id}`, ['hash']),
     of('passkeys', passkeys, sql`user_id = ${id}`, ['rp_id', 'id']),
     of('api_keys', apiKeys, sql`user_id = ${id}`, ['id']),
+    of('identities', identities, sql`user_id = ${id}`, ['id']),
     of('oauth_grants', oauthGrants, sql`user_id = ${id}`, ['client_id']),
     of('oauth_clients', oauthClients, sql`owner_id = ${id}`, ['id']),
     of('oauth_clients', oauthClients, sql`created_by = ${id} AND owner_id IS NOT ${id}`, ['id']),

@@ -4,6 +4,8 @@ import type { Tokens } from '../../src/auth/schemas.ts'
 import { operationsOf } from '../../src/docs/openapi.ts'
 import { type Api, linkIn, openApi, PASSWORD } from '../support/api.ts'
 import { addPasskey, addTotp, answerOf, challengeOf } from '../support/factors.ts'
+import { comeFrom, isSignedIn } from '../support/identities.ts'
+import { openJar } from '../support/jar.ts'
 import { openBrowser } from '../support/pages.ts'
 import { ALL_WAYS_IN, loginCode } from '../support/requests.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
@@ -116,6 +118,21 @@ const WAYS: Record<
       return tokens(await base.send('POST', '/v1/auth/login/email_code/confirm', { body }))
     },
   },
+  'a provider': {
+    routes: ['POST /signin/with/:provider/callback', 'POST /signin/with/:provider/join'],
+    without: 1,
+    withFactor: 0,
+    enter: async ({ id }) => {
+      const sub = crypto.randomUUID()
+      await base.sql(
+        "INSERT INTO identities (id, provider, subject, user_id, created_at) VALUES (?1, 'corp', ?1, ?2, 1)",
+        [sub, id],
+      )
+      const jar = openJar(base)
+      await comeFrom(jar, 'corp', { sub })
+      return isSignedIn(jar) ? { level: 1, token: '' } : { level: 0 }
+    },
+  },
   'a reset': {
     routes: [
       'POST /v1/auth/reset_password',
@@ -184,7 +201,7 @@ const WAYS: Record<
 
 /** What gives, takes or changes a session, and is no way in. */
 const NO_WAY_IN =
-  /^POST \/v1\/auth\/(logout|logout_all|verify_email|resend_verification|change_email|confirm_email_change|approve_email_change|undo_email_change|unlock_account|reopen_account|disown_session|disown_factor|change_password|reauthenticate\/mail_code|factors\/.*|passkeys.*)$|^POST \/(signout|signup\/.*|signin\/again\/mail)$/
+  /^POST \/v1\/auth\/(logout|logout_all|verify_email|resend_verification|change_email|confirm_email_change|approve_email_change|undo_email_change|unlock_account|reopen_account|disown_session|disown_factor|change_password|identities\/.*|reauthenticate\/mail_code|factors\/.*|passkeys.*)$|^POST \/(signout|signup\/.*|signin\/again\/mail|signin\/with\/:provider\/link)$/
 
 test('MF6, HX9: every way in stands in the matrix', () => {
   const known = Object.values(WAYS).flatMap(({ routes }) => routes)

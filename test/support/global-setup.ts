@@ -9,6 +9,7 @@ import { startSqld } from '../../scripts/local/sqld.ts'
 import { startUpstash } from '../../scripts/local/upstash.ts'
 import { migrate } from '../../scripts/migrate.ts'
 import { firstOf } from './older-schema.ts'
+import { startProvider } from './provider.ts'
 import { type RedisMode, startProxy } from './proxy.ts'
 import { startReceiver } from './receiver.ts'
 
@@ -20,6 +21,8 @@ declare module 'vitest' {
     receiverUrl: string
     /** Base URL of the proxy: see proxy.ts. */
     proxyUrl: string
+    /** Base URL of a provider that says what a test has it say: see provider.ts. */
+    providerUrl: string
     /** Whether long tests run in full: see rounds.ts. */
     whole: boolean
     /** How Redis fares where a test says nothing: `REDIS=down|hang|emptied npm test`. */
@@ -73,6 +76,9 @@ export default async function setup(project: TestProject) {
     const receiver = await startReceiver()
     closers.push(receiver.close)
     project.provide('receiverUrl', receiver.url)
+    const provider = await startProvider()
+    closers.push(provider.close)
+    project.provide('providerUrl', provider.url)
     const template = await makeTemplate()
     const startAll = async (migrations?: number) => ({
       ...(await startUpstreams(template, migrations)),

@@ -33,6 +33,15 @@ export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'>
   'GET /signin/code': 'anyone',
   'POST /signin/code': 'anyone',
   'POST /signin/code/confirm': 'anyone',
+  'GET /signin/with/:provider': 'anyone',
+  'GET /signin/with/:provider/callback': 'anyone',
+  'POST /signin/with/:provider/callback': 'anyone',
+  'GET /signin/with/:provider/join': 'anyone',
+  'POST /signin/with/:provider/join': 'anyone',
+  'GET /signin/with/:provider/link': 'signed in',
+  'POST /signin/with/:provider/link': 'signed in',
+  'POST /account/security/identities/:provider': 'signed in',
+  'POST /account/security/identities/:id/remove': 'signed in',
   'GET /signin/factor': 'anyone',
   'POST /signin/factor': 'anyone',
   'POST /signin/passkey': 'anyone',
@@ -159,7 +168,11 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
     const browser = await openBrowser(api, somebody)
     return async (route: string, { id = '', query = '', fields = {} }: Given = {}) => {
       const [method, pattern] = route.split(' ') as [string, string]
-      const answer = await browser(method, pattern.replace(':id', id) + query, fields)
+      const answer = await browser(
+        method,
+        pattern.replace(':id', id).replace(':provider', 'corp') + query,
+        fields,
+      )
       note(route, answer)
       return answer
     }
@@ -167,7 +180,9 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
   const pagesFor = (beginning: RegExp) => Object.keys(PAGES).filter((route) => beginning.test(route))
 
   const asNobody = await by()
-  for (const route of pagesFor(/^GET (?!\/account|\/device|\/admin|\/signin\/again|\/terms)/))
+  for (const route of pagesFor(
+    /^GET (?!\/account|\/device|\/admin|\/signin\/again|\/terms|\/signin\/with\/.*link)/,
+  ))
     await asNobody(route)
   const eve = newPerson()
   await asNobody('POST /signup', { fields: eve })
@@ -177,6 +192,8 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
   await asNobody('POST /forgot', { fields: { email: eve.email } })
   await asNobody('POST /signin/code', { fields: { email: eve.email } })
   await asNobody('POST /signin/code/confirm', { fields: { email: eve.email, code: '00000000' } })
+  await asNobody('POST /signin/with/:provider/callback')
+  await asNobody('POST /signin/with/:provider/join', { fields: { name: 'Eve' } })
   await asNobody('POST /signin/factor', { fields: { code: '000000' } })
   await asNobody('POST /signin/passkey', { fields: { credential: '{}' } })
   await asNobody('POST /oauth/authorize', { fields: { client_id: 'x' } })
@@ -185,9 +202,13 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
 
   const ada = await api.person()
   const asAda = await by(ada)
-  for (const route of pagesFor(/^GET (\/account|\/device|\/signin\/again|\/terms)/)) await asAda(route)
+  for (const route of pagesFor(/^GET (\/account|\/device|\/signin\/again|\/terms|\/signin\/with\/.*link)/))
+    await asAda(route)
   await asAda('POST /terms')
   await asAda('POST /device', { fields: { code: 'BCDF-GHJK' } })
+  await asAda('POST /signin/with/:provider/link')
+  await asAda('POST /account/security/identities/:provider')
+  await asAda('POST /account/security/identities/:id/remove', { id: crypto.randomUUID() })
   const moved = { new_email: newPerson().email, current_password: PASSWORD }
   const changed = { current_password: PASSWORD, new_password: 'nine green bears run' }
   await asAda('POST /account', { fields: { name: 'Grace' } })

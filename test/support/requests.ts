@@ -4,6 +4,7 @@ import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
 import type { Role } from '../../src/users/models.ts'
 import { type Api, linkIn, PASSWORD } from './api.ts'
 import { addPasskey, addTotp, answerOf, challengeOf } from './factors.ts'
+import { withProviders } from './identities.ts'
 import { requestsOfApps, WHO_OF_APPS } from './oauth.ts'
 
 /**
@@ -26,6 +27,10 @@ export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> =
   'POST /v1/auth/login/passkey': 'anyone',
   'POST /v1/auth/login/email_code': 'anyone',
   'POST /v1/auth/login/email_code/confirm': 'anyone',
+  'GET /v1/auth/identity_providers': 'anyone',
+  'GET /v1/auth/identities': 'signed in',
+  'POST /v1/auth/identities/:provider': 'signed in',
+  'DELETE /v1/auth/identities/:id': 'signed in',
   'GET /.well-known/webauthn': 'anyone',
   'GET /.well-known/passkey-endpoints': 'anyone',
   'POST /v1/auth/passkeys/options': 'signed in',
@@ -99,7 +104,7 @@ export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> =
 }
 
 /** What turns on every way in that is off by default. */
-export const ALL_WAYS_IN = { EMAIL_CODE_SIGNIN: 'on' }
+export const ALL_WAYS_IN = { EMAIL_CODE_SIGNIN: 'on', ...withProviders() }
 
 /** The code of a mail that signs in, with the token of who asked for it. */
 export async function loginCode(api: Api, email: string): Promise<{ login_token: string; code: string }> {
@@ -186,6 +191,9 @@ export function goodRequests(
       '/v1/auth/login/email_code/confirm',
       await loginCode(open(), email),
     ],
+    'GET /v1/auth/identity_providers': async () => ['/v1/auth/identity_providers'],
+    'GET /v1/auth/identities': async () => ['/v1/auth/identities'],
+    'POST /v1/auth/identities/:provider': async () => ['/v1/auth/identities/corp'],
     'GET /.well-known/webauthn': async () => ['/.well-known/webauthn'],
     'GET /.well-known/passkey-endpoints': async () => ['/.well-known/passkey-endpoints'],
     'POST /v1/auth/passkeys/options': async () => ['/v1/auth/passkeys/options'],

@@ -424,6 +424,16 @@ async function byFactors(api: Api, visit: Visit, admin: { token: string }) {
   await visit('POST /v1/auth/login/email_code', { body: { email: grace.email } })
   const mailed = await loginCode(api, grace.email)
   await visit('POST /v1/auth/login/email_code/confirm', { body: { ...mailed, name: 'Grace' } })
+  await visit('GET /v1/auth/identity_providers')
+  const joined = { token: (await api.signIn(ada)).token }
+  const identity = crypto.randomUUID()
+  await api.sql(
+    "INSERT INTO identities (id, provider, subject, user_id, created_at) VALUES (?1, 'corp', ?1, ?2, 1)",
+    [identity, ada.id],
+  )
+  await visit('GET /v1/auth/identities', joined)
+  await visit('POST /v1/auth/identities/:provider', { ...joined, id: 'corp' })
+  await visit('DELETE /v1/auth/identities/:id', { ...joined, id: identity })
   await visit('GET /.well-known/webauthn')
   await visit('GET /.well-known/passkey-endpoints')
   await visit('DELETE /v1/users/:id/factors', { ...admin, id: ada.id })

@@ -15,8 +15,8 @@ import { selectUsers, type User, users } from '../../users/models.ts'
 import { otherProofNeeded } from '../errors.ts'
 import type { Used } from '../start-session.ts'
 
-/** Who proves again who they are by mail, where they have neither password nor passkey. */
-async function readWithoutOther(
+/** Who proves again who they are by mail or a provider, where they have neither password nor passkey. */
+export async function readWithoutOther(
   { db, config }: Resources,
   actor: Claims,
 ): Promise<{ user: User; turn: number }> {

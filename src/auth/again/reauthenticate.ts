@@ -142,7 +142,7 @@ async function reauthenticateByPasskey(
  *
  * @throws 403 `wrong_code` when what was proved has been used up meanwhile.
  */
-async function finish(
+export async function finish(
   resources: Resources,
   actor: Claims,
   turn: number,

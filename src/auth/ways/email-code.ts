@@ -1,6 +1,7 @@
 import { and, eq, type SQL, sql } from 'drizzle-orm'
+import type { IdentityProvider } from '../../config/providers.ts'
 import type { Resources } from '../../context.ts'
-import { type FactorState, NO_FACTORS, selectFactorState } from '../../factors/state.ts'
+import { type FactorState, NO_FACTORS } from '../../factors/state.ts'
 import { notFound, Refusal } from '../../http/problem.ts'
 import { invalidLink } from '../../links/errors.ts'
 import { oneTimeTokens } from '../../links/models.ts'
@@ -15,25 +16,31 @@ import { isActive, type User, users } from '../../users/models.ts'
 import { toTimeOrNull } from '../../values/ids.ts'
 import { accountDisabled, nameNeeded } from '../errors.ts'
 import type { Proven } from '../start-session.ts'
+import { isThere, selectHolder } from './holder.ts'
 import { join, mayJoin, takeOver } from './join.ts'
 import type { AskForCode, CodeRequested, EmailCodeLogIn } from './schemas.ts'
 
 /** Throws 404 where no code signs in. */
-function assertIsOn({ config }: Pick<Resources, 'config'>): void {
-  if (config.EMAIL_CODE_SIGNIN !== 'on') throw notFound()
+function assertIsOn({ config }: Pick<Resources, 'config'>, by?: IdentityProvider): void {
+  if (config.EMAIL_CODE_SIGNIN !== 'on' && !by) throw notFound()
 }
 
 /**
  * Mails a code that signs in, to whom has an account or may make one; nobody is told whether.
  *
+ * @param by a provider that has said an address which it does not prove: the code does.
  * @throws 404 where the deployment has it off; 429 `too_many_attempts` for a network that asks for too many.
  */
-export async function requestEmailCode(resources: Resources, input: AskForCode): Promise<CodeRequested> {
-  assertIsOn(resources)
+export async function requestEmailCode(
+  resources: Resources,
+  input: AskForCode,
+  by?: IdentityProvider,
+): Promise<CodeRequested> {
+  assertIsOn(resources, by)
   const { status, request_token } = await mailLink(resources, input, {
     kind: 'sign_in_code',
     reachesDisabled: true,
-    mayJoin: mayJoin(resources.config, input.email),
+    mayJoin: mayJoin(resources.config, input.email) && by?.signup !== 'deny',
   })
   return { status, login_token: request_token }
 }
@@ -45,8 +52,12 @@ export async function requestEmailCode(resources: Resources, input: AskForCode):
  * @throws 400 `invalid_link`, whatever was wrong; after the right code alone 422 `name_needed`, 403 `account_disabled`,
  *   and what `join` throws.
  */
-export async function proveEmailCode(resources: Resources, input: EmailCodeLogIn): Promise<Proven> {
-  assertIsOn(resources)
+export async function proveEmailCode(
+  resources: Resources,
+  input: EmailCodeLogIn,
+  by?: IdentityProvider,
+): Promise<Proven> {
+  assertIsOn(resources, by)
   const { config, now } = resources
   const proof = { code: input.code, request_token: input.login_token }
   const { token, subject } = await requireToken(resources, 'sign_in', proof, (id) => selectHolder(config, id))
@@ -77,15 +88,6 @@ export async function proveEmailCode(resources: Resources, input: EmailCodeLogIn
     refused,
   }
 }
-
-/** Whom the code is about, with what they have to prove themselves with beside it; nulls for nobody. */
-const selectHolder = (config: Resources['config'], id: SQL) =>
-  sql<
-    Holder | Record<keyof User, null>
-  >`SELECT ${users}.*, state.* FROM (${selectFactorState(config, id)}) AS state
-    LEFT JOIN ${users} ON ${users.id} = ${id}`
-type Holder = User & FactorState
-const isThere = (row: Holder | Record<keyof User, null>): row is Holder => row.id !== null
 
 function provenBy(
   resources: Resources,

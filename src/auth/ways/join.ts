@@ -28,6 +28,20 @@ export function mayJoin(config: Config, email: string): boolean {
   )
 }
 
+/**
+ * Whether an address may join, before anything is asked of whoever has it.
+ *
+ * @throws 403 `signup_closed`, `signup_domain_refused`; 409 `invitation_open`.
+ */
+export async function assertMayJoin({ config, db, now }: Resources, email: string): Promise<void> {
+  const { verdict } = await db.read({
+    verdict: sql<{ is_invited: 0 | 1 }>`SELECT ${isInvited(normalizeEmail(email), now)} AS is_invited`,
+  })
+  if (verdict[0]!.is_invited) throw invitationOpen()
+  if (config.SIGNUP === 'closed') throw signupClosed()
+  assertDomainMaySignUp(config, email)
+}
+
 /** A condition: that an address has been invited, and may still accept. */
 const isInvited = (emailNormalized: string, now: number) =>
   sql`EXISTS (SELECT 1 FROM ${invitations} WHERE email_normalized = ${emailNormalized}

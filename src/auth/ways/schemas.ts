@@ -19,7 +19,7 @@ export const CodeRequested = lazy(() =>
 export type CodeRequested = Of<typeof CodeRequested>
 
 /** Of whoever joins, where the address has no account yet. */
-export const joining = () => ({
+const joiner = () => ({
   name: DisplayName().optional().meta({
     description: 'Where the address has no account: makes one. It is not looked at else.',
   }),
@@ -28,6 +28,8 @@ export const joining = () => ({
     description: 'Of Cloudflare Turnstile, for the action `signup`, where the deployment asks for it.',
   }),
 })
+
+export const joining = lazy(() => z.strictObject(joiner()))
 
 export const EmailCodeLogIn = lazy(() =>
   z
@@ -41,7 +43,7 @@ export const EmailCodeLogIn = lazy(() =>
           'From signing up: who shows it made the account, which else loses its password and all that opens it when its address is proved for the first time.',
       }),
       device_token: token().optional().meta({ description: 'From an earlier sign-in on this device.' }),
-      ...joining(),
+      ...joiner(),
       ...keeping(),
     })
     .meta({ id: 'EmailCodeLogIn' }),

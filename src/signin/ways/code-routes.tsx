@@ -2,6 +2,7 @@ import type { Context } from 'hono'
 import { limitByNetwork } from '../../access/guards.ts'
 import { proveEmailCode, requestEmailCode } from '../../auth/ways/email-code.ts'
 import { AskForCode, EmailCodeLogIn } from '../../auth/ways/schemas.ts'
+import type { IdentityProvider } from '../../config/providers.ts'
 import { Hono } from '../../http/hono.ts'
 import { AppError, notFound } from '../../http/problem.ts'
 import { validate } from '../../http/validate.ts'
@@ -19,6 +20,15 @@ import { type Onwards, onwardsAsked, onwardsIn, originOfTarget } from '../target
 import { AskForCodePage, TypeCodePage } from './code-pages.tsx'
 import { enter } from './enter.ts'
 import { botChallengeOf, JoinPage, thirdPartyOf } from './joining.tsx'
+import { pendingOf } from './provider-cookies.ts'
+
+/** The provider that somebody comes from, where it has said an address that it does not prove. */
+async function askerBy(c: Context<PageEnv>): Promise<{ by?: IdentityProvider; email?: string }> {
+  const pending = await pendingOf(c)
+  if (!pending || pending.profile.isProved) return {}
+  const by = c.var.config.IDENTITY_PROVIDERS.find(({ id }) => id === pending.provider)
+  return by && pending.profile.email ? { by, email: pending.profile.email } : {}
+}
 
 interface Shown {
   message?: Said
@@ -27,8 +37,15 @@ interface Shown {
   status?: AppError['status']
 }
 
-async function askPage(c: Context<PageEnv>, on: Onwards, { status = 200, ...shown }: Shown = {}) {
-  if (c.var.config.EMAIL_CODE_SIGNIN !== 'on') throw notFound()
+async function askPage(c: Context<PageEnv>, on: Onwards, { status = 200, ...given }: Shown = {}) {
+  const { by, email } = await askerBy(c)
+  if (c.var.config.EMAIL_CODE_SIGNIN !== 'on' && !by) throw notFound()
+  const [title, text] = by ? viewOf(c).texts.signin.provider.confirm(by.name) : []
+  const shown = {
+    ...(title &&
+      email && { message: { tone: 'info' as const, title, text }, values: { email, remember: 'yes' } }),
+    ...given,
+  }
   const page = <AskForCodePage view={viewOf(c)} token={browserFormToken(c)} {...shown} {...on} />
   return respond(c, page, { status, ...(await originOfTarget(c.var, on.target, on.to)) })
 }
@@ -89,7 +106,11 @@ export const codePages = new Hono<PageEnv>()
     // From the page with the password, with nothing typed.
     if (email === '') return askPage(c, on)
     try {
-      const asked = await requestEmailCode(c.var, validate(AskForCode(), { email, ...knownDevice(c) }))
+      const asked = await requestEmailCode(
+        c.var,
+        validate(AskForCode(), { email, ...knownDevice(c) }),
+        (await askerBy(c)).by,
+      )
       rememberAsker(c, 'sign_in', asked.login_token)
       return await typePage(c)
     } catch (error) {
@@ -126,7 +147,8 @@ export const codePages = new Hono<PageEnv>()
         ...(isJoining && { name, terms_version, challenge_token }),
         ...knownDevice(c),
       })
-      return await enter(c, () => proveEmailCode(c.var, input), on)
+      const { by } = await askerBy(c)
+      return await enter(c, () => proveEmailCode(c.var, input, by), on)
     } catch (error) {
       const isOfChallenge = error instanceof AppError && error.code.startsWith('challenge_')
       if (!(error instanceof AppError) || (error.status >= 500 && !isOfChallenge)) throw error

@@ -44,6 +44,24 @@ export const factors = {
     button: 'This was not me',
     happened: 'Removed',
   }),
+  identity_added: ({ organisation }) => ({
+    subject: `A provider was connected to your account at ${organisation}`,
+    paragraphs: [
+      `An account at another provider now signs in to yours at ${organisation}. All other sessions were ended.`,
+      'If it was not you, this link ends every session, and disconnects it.',
+    ],
+    button: 'This was not me',
+    happened: 'Connected',
+  }),
+  identity_removed: ({ organisation }) => ({
+    subject: `A provider was disconnected from your account at ${organisation}`,
+    paragraphs: [
+      `An account at another provider does not sign in to yours at ${organisation} any more. All other sessions were ended.`,
+      'If it was not you, look at what opens your account, and choose a new password.',
+    ],
+    button: 'Look at it',
+    happened: 'Disconnected',
+  }),
   passkey_added: ({ organisation }) => ({
     subject: `A passkey was added to your account at ${organisation}`,
     paragraphs: [

@@ -30,6 +30,18 @@ export const account: typeof English = {
     since: (when) => `Dabei seit ${when}`,
   },
   security: {
+    identities: {
+      title: 'Verbundene Konten',
+      hint: 'Konten anderswo, die dich hier anmelden.',
+      none: 'Keines ist verbunden.',
+      connected: 'Verbunden',
+      unusable: 'Wird hier nicht mehr gefragt',
+      disconnect: 'Trennen…',
+      disconnectHint: 'Es meldet dich nicht mehr an. Deine anderen Geräte werden abgemeldet.',
+      disconnectButton: (name) => `${name} trennen`,
+      done: 'Es ist verbunden. Deine anderen Geräte sind abgemeldet.',
+      gone: 'Es ist getrennt. Deine anderen Geräte sind abgemeldet.',
+    },
     title: 'Sicherheit',
     lead: 'Wie du dich anmeldest, und wie du wieder hineinkommst.',
     password: 'Passwort',

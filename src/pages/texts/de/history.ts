@@ -57,6 +57,8 @@ export const history: typeof English = {
     'factors.reset': 'Zweite Faktoren zurückgesetzt',
     'recovery_codes.renewed': 'Neue Wiederherstellungscodes',
     'recovery_code.used': 'Wiederherstellungscode benutzt',
+    'identity.linked': 'Anbieter verbunden',
+    'identity.unlinked': 'Anbieter getrennt',
     'passkey.renamed': 'Passkey umbenannt',
     'passkey.counter_went_back': 'Passkey vielleicht kopiert',
     'mail.retried': 'Mail noch einmal gesendet',
@@ -127,6 +129,8 @@ export const history: typeof English = {
     'factors.reset': ({ actor, whom }) => `${of(whom, 'Zweite Faktoren')} zurückgesetzt durch ${actor}`,
     'recovery_codes.renewed': ({ actor }) => `Neue Wiederherstellungscodes: ${actor}`,
     'recovery_code.used': ({ actor }) => `Wiederherstellungscode benutzt: ${actor}`,
+    'identity.linked': ({ actor, details }) => `${details.provider ?? 'Anbieter'} verbunden durch ${actor}`,
+    'identity.unlinked': ({ actor, details }) => `${details.provider ?? 'Anbieter'} getrennt durch ${actor}`,
     'passkey.renamed': ({ actor }) => `Passkey umbenannt durch ${actor}`,
     'passkey.counter_went_back': ({ whom }) =>
       `${of(whom, 'Der Zähler eines Passkeys')} ging zurück: er ist vielleicht kopiert`,

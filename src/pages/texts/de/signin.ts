@@ -54,6 +54,45 @@ export const signin: typeof English = {
     done: 'Deine Adresse ist bestätigt',
     wrong: ['Der Code stimmt nicht', 'Nimm die neueste Mail, oder lass sie noch einmal senden.'],
   },
+  provider: {
+    button: (name) => `Weiter mit ${name}`,
+    leads: (organisation) => `Du meldest dich damit bei ${organisation} an.`,
+    connect: (name) => `${name} verbinden`,
+    connects: (account) => `Es öffnet dann das Konto ${account}.`,
+    connectsCalled: (name, called) => `${name} kennt dich als ${called}. Verbunden meldet es dich hier an.`,
+    connectButton: 'Verbinden',
+    notNow: 'Jetzt nicht',
+    first: (name) => [
+      'Mit dieser Adresse gibt es ein Konto',
+      `Melde dich einmal darin an. Dann lässt sich ${name} verbinden.`,
+    ],
+    confirm: (name) => [
+      'Bestätige deine Adresse',
+      `${name} zeigt nicht, dass sie deine ist. Ein Code per Mail zeigt es.`,
+    ],
+    noAddress: (name) => [
+      `${name} hat uns keine Adresse genannt`,
+      `Melde dich anders an, und verbinde ${name} unter Sicherheit.`,
+    ],
+    over: [
+      'Diese Anmeldung ist vorbei',
+      'Sie begann in einem anderen Browser, oder sie hat zu lange gedauert. Beginn noch einmal.',
+    ],
+    failed: (name) => [
+      `${name} hat nicht gesagt, wer du bist`,
+      'Es wurde nichts geändert. Versuch es gleich noch einmal, oder melde dich anders an.',
+    ],
+    refused: (name) => [`${name} hat dich nicht weitergelassen`, 'Es wurde nichts geändert.'],
+    deleted: 'Dieses Konto wurde gelöscht',
+    closed: (name) => [
+      'Für dich gibt es noch kein Konto',
+      `Mit ${name} wird hier keines angelegt. Lass dich einladen.`,
+    ],
+    taken: (name) => [
+      `Dieses Konto bei ${name} lässt sich nicht verbinden`,
+      'Es öffnet schon ein anderes Konto, oder deines hat dort ein anderes.',
+    ],
+  },
   code: {
     title: 'Mit einem Code anmelden',
     lead: 'Wir senden dir einen Code. Du brauchst kein Passwort.',

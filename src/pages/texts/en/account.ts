@@ -28,6 +28,18 @@ export const account = {
     since: (when: string) => `With us since ${when}`,
   },
   security: {
+    identities: {
+      title: 'Connected accounts',
+      hint: 'Accounts elsewhere that sign you in here.',
+      none: 'None is connected.',
+      connected: 'Connected',
+      unusable: 'Not asked here any more',
+      disconnect: 'Disconnect…',
+      disconnectHint: 'It signs you in no more. Your other devices are signed out.',
+      disconnectButton: (name: string) => `Disconnect ${name}`,
+      done: 'It is connected. Your other devices are signed out.',
+      gone: 'It is disconnected. Your other devices are signed out.',
+    },
     title: 'Security',
     lead: 'How you sign in, and how you get back in.',
     password: 'Password',

@@ -65,6 +65,8 @@ export const history = {
     'factors.reset': 'Second factors reset',
     'recovery_codes.renewed': 'Recovery codes renewed',
     'recovery_code.used': 'Recovery code used',
+    'identity.linked': 'Provider connected',
+    'identity.unlinked': 'Provider disconnected',
     'passkey.renamed': 'Passkey renamed',
     'passkey.counter_went_back': 'Passkey may be copied',
     'mail.retried': 'Mail tried again',
@@ -141,6 +143,8 @@ export const history = {
     'factors.reset': ({ actor, whom }) => `${actor} reset ${of(whom, 'the second factors')}`,
     'recovery_codes.renewed': ({ actor }) => `${actor} made new recovery codes`,
     'recovery_code.used': ({ actor }) => `${actor} used a recovery code`,
+    'identity.linked': ({ actor, details }) => `${actor} connected ${details.provider ?? 'a provider'}`,
+    'identity.unlinked': ({ actor, details }) => `${actor} disconnected ${details.provider ?? 'a provider'}`,
     'passkey.renamed': ({ actor }) => `${actor} renamed a passkey`,
     'passkey.counter_went_back': ({ whom }) =>
       `The counter of a passkey${whom ? ` of ${whom}` : ''} went back: it may have been copied`,

@@ -53,6 +53,43 @@ export const signin = {
     done: 'Your address is confirmed',
     wrong: ['That code is not right', 'Look for the newest mail, or send it again.'],
   },
+  provider: {
+    button: (name: string) => `Continue with ${name}`,
+    leads: (organisation: string) => `You go on to sign in to ${organisation}.`,
+    connect: (name: string) => `Connect ${name}`,
+    connects: (account: string) => `It will open the account ${account}.`,
+    connectsCalled: (name: string, called: string) =>
+      `${name} knows you as ${called}. Once it is connected, it signs you in here.`,
+    connectButton: 'Connect',
+    notNow: 'Not now',
+    first: (name: string) => [
+      'There is an account with this address',
+      `Sign in to it once. Then ${name} can be connected.`,
+    ],
+    confirm: (name: string) => [
+      'Confirm your address',
+      `${name} does not show that it is yours. A code that we mail does.`,
+    ],
+    noAddress: (name: string) => [
+      `${name} gave us no address`,
+      `Sign in another way, and connect ${name} under Security.`,
+    ],
+    over: ['This sign-in is over', 'It was begun in another browser, or took too long. Begin again.'],
+    failed: (name: string) => [
+      `${name} did not say who you are`,
+      'Nothing was changed. Try again in a moment, or sign in another way.',
+    ],
+    refused: (name: string) => [`${name} did not let you go on`, 'Nothing was changed.'],
+    deleted: 'This account was deleted',
+    closed: (name: string) => [
+      'There is no account for you yet',
+      `None is made by ${name} here. Ask whoever runs this to invite you.`,
+    ],
+    taken: (name: string) => [
+      `This ${name} account cannot be connected`,
+      'It opens another account already, or yours has another one.',
+    ],
+  },
   code: {
     title: 'Sign in with a code',
     lead: 'We mail you a code. You need no password.',

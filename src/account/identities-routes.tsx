@@ -1,0 +1,43 @@
+import { Hono } from '../http/hono.ts'
+import { AppError } from '../http/problem.ts'
+import { makeTicket } from '../identities/attempts.ts'
+import { requireProvider } from '../identities/client.ts'
+import { unlinkIdentity } from '../identities/service.ts'
+import { recentlyConfirmed } from '../pages/again.ts'
+import { failingPage } from '../pages/failing.tsx'
+import { form, sessionOf } from '../pages/forms.ts'
+import { noteProblem, respond } from '../pages/respond.ts'
+import { type PageEnv, signedInPage } from '../pages/session.ts'
+import { outliveCopies } from '../sessions/cookie.ts'
+import { GoOnPage } from '../signin/ways/provider-pages.tsx'
+
+const PAGE = '/account/security'
+const recent = recentlyConfirmed(PAGE)
+const ours = form(sessionOf)
+
+/** Connecting providers to one's account, and disconnecting them. */
+export const accountIdentityRoutes = new Hono<PageEnv>()
+  .use('/account/security/identities/*', signedInPage(undefined, { mayOweFactor: true }))
+  // A page that goes on by itself: the policy of forms lets none end at another origin.
+  .post('/account/security/identities/:provider', recent, ours, async (c) => {
+    const provider = requireProvider(c.var, c.req.param('provider'))
+    const link = await makeTicket(c.var, provider.id, c.var.actor)
+    const { user, view } = await c.var.signedIn()
+    const place = `/signin/with/${provider.id}?${new URLSearchParams({ link })}`
+    return respond(
+      c,
+      <GoOnPage view={view} provider={provider} place={place} account={user.email} isPressed back={PAGE} />,
+    )
+  })
+  .post('/account/security/identities/:id/remove', recent, ours, async (c) => {
+    try {
+      await unlinkIdentity(c.var, c.var.actor, c.req.param('id'))
+      outliveCopies(c, c.var.actor)
+      return c.redirect(`${PAGE}?done=disconnected`, 303)
+    } catch (error) {
+      if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
+      noteProblem(c, error)
+      return c.redirect(`${PAGE}?problem=${error.code}`, 303)
+    }
+  })
+  .onError(failingPage)

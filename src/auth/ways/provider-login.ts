@@ -1,0 +1,167 @@
+import { and, eq, isNull, sql } from 'drizzle-orm'
+import { openTry } from '../../challenges/service.ts'
+import type { IdentityProvider } from '../../config/providers.ts'
+import type { Resources } from '../../context.ts'
+import { insertWhere } from '../../database/statements.ts'
+import { NO_FACTORS } from '../../factors/state.ts'
+import { Refusal } from '../../http/problem.ts'
+import { invalidCallback } from '../../identities/errors.ts'
+import { type Identity, identities } from '../../identities/models.ts'
+import type { Profile } from '../../identities/profiles.ts'
+import { addIdentity, identityIsFree, newIdentity } from '../../identities/service.ts'
+import { enqueueNotice } from '../../mail/outbox.ts'
+import { openDeviceToken } from '../../sessions/device-tokens.ts'
+import { isKnownTo } from '../../throttle/devices.ts'
+import { openAttempt } from '../../throttle/service.ts'
+import { type Authority, applyChange, isSamePerson } from '../../users/change.ts'
+import { isActive, type User, users } from '../../users/models.ts'
+import { normalizeEmail } from '../../values/email.ts'
+import { toTimeOrNull } from '../../values/ids.ts'
+import { accountDeleted, accountDisabled, emailNotVerified, signupClosed } from '../errors.ts'
+import type { Proven } from '../start-session.ts'
+import { type Holder, isThere, selectHolder } from './holder.ts'
+import { assertMayJoin, type Joining, join, takeOver } from './join.ts'
+
+/**
+ * What follows from who somebody is at a provider. `proven`: an account of theirs. `joins`: there is none, and one may be
+ * made. `links`: there is one with that address; it is connected once they have signed in to it. `confirms`: the provider
+ * does not prove the address, so a mail has to.
+ */
+export type Outcome =
+  | { kind: 'proven'; proven: Proven }
+  | { kind: 'joins' }
+  | { kind: 'links' }
+  | { kind: 'confirms' }
+
+/** What somebody came back with is good once, whatever comes of it. Throws 400 `invalid_callback`. */
+export async function spendAttempt({ db, now }: Resources, id: string): Promise<void> {
+  const attempt = openTry({ id, kind: 'provider' }, now)
+  const { counted } = await db.writeBatch({ count: attempt.count, counted: attempt.counted })
+  if (counted.length === 0) throw invalidCallback(new Refusal('used'))
+}
+
+/**
+ * Whose account it is: that of provider and subject, and nothing else. An address that both sides have proved leads to
+ * the account that has it, which its owner opens first, unless the provider is trusted for it; one that nobody has proved
+ * here is its prover's, and nothing else opens that account then.
+ *
+ * @throws 403 `account_disabled`, `account_deleted`, `email_not_verified`; of whoever joins what `join` throws.
+ */
+export async function enterByProvider(
+  resources: Resources,
+  provider: IdentityProvider,
+  profile: Profile,
+  device: { device_token?: string },
+): Promise<Outcome> {
+  const { config, db } = resources
+  const { subject, email, isProved } = profile
+  const isThis = and(eq(identities.provider, provider.id), eq(identities.subject, subject))
+  const address = isProved && email !== undefined ? normalizeEmail(email) : ''
+  const { byIdentity, byAddress } = await db.read({
+    byIdentity: selectHolder(config, sql`(SELECT user_id FROM ${identities} WHERE ${isThis})`),
+    byAddress: selectHolder(
+      config,
+      sql`(SELECT ${users.id} FROM ${users} WHERE ${and(eq(users.email_normalized, address), isNull(users.deleted_at))})`,
+    ),
+  })
+  const [known, addressee] = [byIdentity[0]!, byAddress[0]!]
+  if (isThere(known)) {
+    assertMayEnter(resources, known)
+    const isStill = sql`EXISTS (SELECT 1 FROM ${identities} WHERE ${isThis} AND user_id = ${known.id})`
+    return {
+      kind: 'proven',
+      proven: {
+        ...provenBy(resources, profile, device, known, known),
+        used: [{ isGood: isStill, spend: () => [] }],
+        refused: () => invalidCallback(new Refusal('meanwhile')),
+      },
+    }
+  }
+  if (!isProved) return { kind: 'confirms' }
+  if (!isThere(addressee)) {
+    if (provider.signup === 'deny') throw signupClosed()
+    await assertMayJoin(resources, email!)
+    return { kind: 'joins' }
+  }
+  if (!isActive(addressee, resources.now)) throw accountDisabled(toTimeOrNull(addressee.disabled_until))
+  if (addressee.email_verified_at !== null && !provider.trusted_for_linking) return { kind: 'links' }
+  const identity = newIdentity(resources, provider, profile, addressee.id)
+  const by = byProof(identity)
+  const isSquatted = addressee.email_verified_at === null
+  const user = isSquatted
+    ? await takeOver(resources, by, addressee, {
+        alsoWrite: (isDone) => addIdentity(resources, identity, isDone),
+      })
+    : await linkTrusted(resources, by, addressee, identity)
+  return {
+    kind: 'proven',
+    proven: provenBy(resources, profile, device, user, isSquatted ? NO_FACTORS : addressee),
+  }
+}
+
+/** Makes the account of somebody who is known to a provider, which has proved their address. Throws as `join` does. */
+export async function joinByProvider(
+  resources: Resources,
+  provider: IdentityProvider,
+  profile: Profile,
+  joining: Joining,
+  device: { device_token?: string },
+): Promise<Proven> {
+  if (provider.signup === 'deny') throw signupClosed()
+  const identity = newIdentity(resources, provider, profile, joining.userId)
+  const user = await join(resources, joining, {
+    isGood: identityIsFree(identity),
+    spend: () => [],
+    alsoWrite: (isDone) => addIdentity(resources, identity, isDone),
+    refused: () => invalidCallback(new Refusal('meanwhile')),
+  })
+  return provenBy(resources, profile, device, user, NO_FACTORS)
+}
+
+/** The provider's word, as long as it is nobody else's. */
+const byProof = (identity: Identity): Authority => ({
+  actorId: identity.user_id,
+  holds: identityIsFree(identity),
+  refused: () => invalidCallback(new Refusal('meanwhile')),
+})
+
+/** A provider that is trusted with the addresses of its domains: who has the address there has the account here. */
+const linkTrusted = (resources: Resources, by: Authority, user: User, identity: Identity) =>
+  applyChange(resources, by, user, {
+    action: 'identity.linked',
+    details: { provider: identity.provider, id: identity.id, reason: 'trusted' },
+    set: {},
+    leavesUser: true,
+    reliesOn: isSamePerson(user),
+    endsSessions: { reason: 'factors_changed' },
+    alsoWrite: (isDone) => [insertWhere(identities, identity, isDone)],
+    mails: (isDone) => [
+      enqueueNotice(resources, 'identity_added', user, isDone, { about: `identity.${identity.id}` }),
+    ],
+  })
+
+function assertMayEnter({ config, now }: Resources, user: User): void {
+  if (user.deleted_at !== null) throw accountDeleted()
+  if (!isActive(user, now)) throw accountDisabled(toTimeOrNull(user.disabled_until))
+  if (config.EMAIL_VERIFICATION === 'required' && user.email_verified_at === null) throw emailNotVerified()
+}
+
+function provenBy(
+  resources: Resources,
+  { isTwofold }: Profile,
+  { device_token }: { device_token?: string },
+  user: User,
+  factors: Holder | typeof NO_FACTORS,
+): Proven {
+  const device = openDeviceToken(resources.config, device_token, resources.now)
+  return {
+    user,
+    factors,
+    proofs: [isTwofold ? 'provider_mfa' : 'provider'],
+    newHash: undefined,
+    device: device && isKnownTo(user, device) ? device : undefined,
+    knowsTokens: device_token !== undefined,
+    clearAttempts: openAttempt(resources, user.email_normalized, eq(users.id, user.id), device).clear,
+    takeBack: [],
+  }
+}

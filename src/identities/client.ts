@@ -1,0 +1,167 @@
+import { importPKCS8, SignJWT } from 'jose'
+import * as oauth from 'oauth4webapi'
+import type { IdentityProvider } from '../config/providers.ts'
+import type { Resources } from '../context.ts'
+import { notFound, Refusal } from '../http/problem.ts'
+import { type Attempt, nonceOf, stateOf, verifierOf } from './attempts.ts'
+import { providerFailed, providerRefused } from './errors.ts'
+import { githubProfile } from './github.ts'
+import { askFor, insecure, keep, type Published, publishedBy } from './metadata.ts'
+import { type Profile, profileIn } from './profiles.ts'
+
+/** One of IDENTITY_PROVIDERS. Throws 404. */
+export function requireProvider({ config }: Pick<Resources, 'config'>, id: string): IdentityProvider {
+  const provider = config.IDENTITY_PROVIDERS.find((one) => one.id === id)
+  if (!provider) throw notFound()
+  return provider
+}
+
+const SCOPES: Record<IdentityProvider['kind'], string[]> = {
+  google: ['openid', 'email', 'profile'],
+  microsoft: ['openid', 'email', 'profile'],
+  apple: ['openid', 'email', 'name'],
+  github: ['read:user', 'user:email'],
+  oidc: ['openid', 'email', 'profile'],
+}
+
+/** Each has its own, so that what one answers is nothing at another's (RFC 9700 section 4.4.2). */
+export const callbackOf = ({ config }: Pick<Resources, 'config'>, { id }: Pick<IdentityProvider, 'id'>) =>
+  `${config.ISSUER}/signin/with/${id}/callback`
+
+/**
+ * Where the provider asks who somebody is. PKCE, state and nonce always.
+ *
+ * @throws 502 `provider_failed`.
+ */
+export async function placeAtProvider(
+  resources: Resources,
+  provider: IdentityProvider,
+  attempt: Attempt,
+): Promise<string> {
+  const { config } = resources
+  const { server } = await publishedBy(resources, provider).catch((cause) => {
+    throw providerFailed(cause)
+  })
+  const url = URL.parse(server.authorization_endpoint ?? '')
+  if (!url || !/^https?:$/.test(url.protocol)) throw providerFailed(new Refusal('provider_metadata'))
+  const isOfGitHub = provider.kind === 'github'
+  const parameters = {
+    client_id: provider.client_id,
+    redirect_uri: callbackOf(resources, provider),
+    response_type: 'code',
+    scope: (provider.scopes ?? SCOPES[provider.kind]).join(' '),
+    state: stateOf(config, attempt),
+    code_challenge: await oauth.calculatePKCECodeChallenge(verifierOf(config, attempt)),
+    code_challenge_method: 'S256',
+    ...(!isOfGitHub && { nonce: nonceOf(config, attempt) }),
+    ...(provider.kind === 'apple' && { response_mode: 'form_post' }),
+    ...(attempt.purpose === 'again' && { max_age: '0', prompt: 'login' }),
+  }
+  for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value)
+  return url.href
+}
+
+/**
+ * Who somebody is, by what they came back with: asks the provider once, and checks its ID token whole. The provider's own
+ * tokens are forgotten.
+ *
+ * @throws 502 `provider_failed`, for whatever is not as it has to be; 403 `provider_refused`.
+ */
+export async function profileOf(
+  resources: Resources,
+  provider: IdentityProvider,
+  attempt: Attempt,
+  answered: URLSearchParams,
+): Promise<Profile> {
+  try {
+    const published = await publishedBy(resources, provider)
+    return await ask(resources, provider, attempt, answered, published)
+  } catch (cause) {
+    if (cause instanceof oauth.AuthorizationResponseError)
+      throw providerRefused(new Refusal('provider_refused'))
+    throw providerFailed(cause)
+  }
+}
+
+async function ask(
+  resources: Resources,
+  provider: IdentityProvider,
+  attempt: Attempt,
+  answered: URLSearchParams,
+  published: Published,
+): Promise<Profile> {
+  const { config } = resources
+  const server = { ...published.server }
+  const client = { client_id: provider.client_id, [oauth.clockTolerance]: 30 }
+  const options = { [oauth.customFetch]: askFor(config), ...insecure(config) }
+  const checked = oauth.validateAuthResponse(
+    server,
+    client,
+    withoutOthers(answered),
+    answered.get('state') ?? oauth.expectNoState,
+  )
+  const answer = await oauth.authorizationCodeGrantRequest(
+    server,
+    client,
+    await authenticationOf(provider),
+    checked,
+    callbackOf(resources, provider),
+    verifierOf(config, attempt),
+    options,
+  )
+  if (provider.kind === 'github') {
+    const { access_token } = await oauth.processAuthorizationCodeResponse(server, client, answer)
+    return githubProfile(config, provider, access_token)
+  }
+  // Of several tenants each has an issuer of its own, which the token names; it has to be one that is let in.
+  if (provider.kind === 'microsoft') server.issuer = await issuerOfTenant(provider, answer)
+  const tokens = await oauth.processAuthorizationCodeResponse(server, client, answer, {
+    expectedNonce: nonceOf(config, attempt),
+    requireIdToken: true,
+    ...(attempt.purpose === 'again' && { maxAge: 0 }),
+  })
+  const keys = keysOf(published)
+  const before = keys.jwks
+  await oauth.validateApplicationLevelSignature(server, answer, { ...options, [oauth.jwksCache]: keys })
+  if (keys.jwks !== before) await keep(resources, provider, { ...published, keys })
+  const claims = oauth.getValidatedIdTokenClaims(tokens)!
+  // OpenID Connect Core section 2.
+  if (!/^[\x20-\x7e]{1,255}$/.test(claims.sub)) throw new Refusal('provider_subject')
+  return profileIn(provider, claims, answered)
+}
+
+/** The answer, without what stands beside it. */
+const withoutOthers = (answered: URLSearchParams) => {
+  const own = new URLSearchParams(answered)
+  own.delete('user')
+  return own
+}
+
+/** The library takes keys of the last five minutes; ours are of the last hour, and asked for anew for a kid not among them. */
+function keysOf({ keys }: Published): oauth.JWKSCacheInput {
+  if (!('jwks' in keys)) return {}
+  return { jwks: keys.jwks, uat: Math.max(keys.uat as number, Math.floor(Date.now() / 1000) - 299) }
+}
+
+async function issuerOfTenant({ issuer, tenants = [] }: IdentityProvider, answer: Response): Promise<string> {
+  const { id_token } = (await answer.clone().json()) as { id_token?: unknown }
+  const claims = JSON.parse(Buffer.from(String(id_token).split('.')[1] ?? '', 'base64url').toString())
+  if (!tenants.includes(claims.tid)) throw new Refusal('provider_tenant')
+  return `${issuer}/${claims.tid}/v2.0`
+}
+
+/** Apple's secret is a token that is signed for each call. */
+async function authenticationOf(provider: IdentityProvider): Promise<oauth.ClientAuth> {
+  const { kind, client_id, client_secret, issuer } = provider
+  if (kind !== 'apple')
+    return client_secret === undefined ? oauth.None() : oauth.ClientSecretPost(client_secret)
+  const secret = await new SignJWT()
+    .setProtectedHeader({ alg: 'ES256', kid: provider.key_id! })
+    .setIssuer(provider.team_id!)
+    .setSubject(client_id)
+    .setAudience(issuer)
+    .setIssuedAt()
+    .setExpirationTime('5m')
+    .sign(await importPKCS8(provider.private_key!, 'ES256'))
+  return oauth.ClientSecretPost(secret)
+}

@@ -1,0 +1,17 @@
+import { AppError, type Refusal } from '../http/problem.ts'
+
+/** The state is not of this browser, this provider, or this time; or what was begun is over. */
+export const invalidCallback = (cause?: Refusal) =>
+  new AppError(400, 'invalid_callback', 'This sign-in was begun elsewhere, or is over. Begin again.', {
+    cause,
+  })
+/** Whatever the provider did not answer, or answered that is not so. */
+export const providerFailed = (cause?: unknown) =>
+  new AppError(502, 'provider_failed', 'The provider did not say who you are. Nothing was changed.', {
+    cause,
+  })
+export const providerRefused = (cause?: Refusal) =>
+  new AppError(403, 'provider_refused', 'The provider was asked, and did not agree.', { cause })
+export const identityNotFound = () => new AppError(404, 'identity_not_found', 'There is no such identity.')
+export const identityTaken = () =>
+  new AppError(409, 'identity_taken', 'Somebody is signed in by this already, or you are by another there.')

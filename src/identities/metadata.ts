@@ -1,0 +1,120 @@
+import {
+  type AuthorizationServer,
+  allowInsecureRequests,
+  customFetch,
+  discoveryRequest,
+  type JWKSCacheInput,
+  processDiscoveryResponse,
+} from 'oauth4webapi'
+import type { Config } from '../config/main.ts'
+import type { IdentityProvider } from '../config/providers.ts'
+import type { Resources } from '../context.ts'
+import { digestOf } from '../crypto/digest.ts'
+import { callOut, faultOfForeign } from '../http/outbound.ts'
+import { HOUR_MS } from '../values/durations.ts'
+import { openKept, sealKept } from './attempts.ts'
+
+/** What a provider has published: its metadata, and its keys once somebody was signed in by them. */
+export interface Published {
+  server: AuthorizationServer
+  keys: JWKSCacheInput
+  /** Epoch ms. */
+  readAt: number
+}
+
+/** Per isolate. Plain values, so they may outlive a request. */
+const known = new Map<string, Published>()
+
+interface Asked {
+  method?: string
+  headers?: Record<string, string>
+  body?: unknown
+}
+
+/** Asks a provider, by https at a public name alone, as a `fetch` that `oauth4webapi` takes. */
+export const askFor =
+  (config: Pick<Config, 'ISSUER' | 'LINK_ORIGIN' | 'OUTBOUND_LOCAL'>) =>
+  async (url: string, init: Asked): Promise<Response> => {
+    const fault = faultOfForeign(url, config)
+    if (fault) throw new Error(`an address of the provider: ${fault}`)
+    const { method, headers, body } = init
+    const { status, text, contentType } = await callOut('identity_provider', new URL(url), {
+      ...(method && { method }),
+      ...(headers && { headers }),
+      ...(body !== undefined && body !== null ? { body: String(body) } : {}),
+    })
+    // A page is no answer, whatever stands in it.
+    if (status === 200 && !/^application\/([\w.+-]+\+)?json\b/i.test(contentType ?? ''))
+      throw new Error('the answer is no JSON')
+    return new Response([204, 205, 304].includes(status) ? null : text, {
+      status,
+      headers: { 'content-type': contentType ?? '' },
+    })
+  }
+
+/** What `oauth4webapi` has to be told where a provider is on this machine, by http. */
+export const insecure = ({ OUTBOUND_LOCAL }: Pick<Config, 'OUTBOUND_LOCAL'>) => ({
+  [allowInsecureRequests]: OUTBOUND_LOCAL === 'on',
+})
+
+const nameOf = ({ id, issuer, tenants = [] }: IdentityProvider) =>
+  `idp:${digestOf([id, issuer, ...tenants].join(' '))}`
+
+/**
+ * What a provider has published: from this isolate, from Redis, or else from the provider, for an hour. In Redis it is
+ * sealed, as whoever could write there would else be believed whatever they sign.
+ */
+export async function publishedBy(resources: Resources, provider: IdentityProvider): Promise<Published> {
+  const { config, redis, now } = resources
+  const name = nameOf(provider)
+  const isFresh = ({ readAt }: Published) => now - readAt < HOUR_MS && readAt - now < HOUR_MS
+  const here = known.get(name)
+  if (here && isFresh(here)) return here
+  const [sealed] = (await redis.mget([name])) ?? []
+  const near = sealed ? await openKept<Published>(config, name, sealed).catch(() => undefined) : undefined
+  if (near && isFresh(near)) {
+    known.set(name, near)
+    return near
+  }
+  const published = { server: await discover(config, provider), keys: {}, readAt: now }
+  await keep(resources, provider, published)
+  return published
+}
+
+/** Keeps it in both places, for what is left of the hour. */
+export async function keep(
+  { config, redis, now }: Resources,
+  provider: IdentityProvider,
+  published: Published,
+): Promise<void> {
+  const name = nameOf(provider)
+  known.set(name, published)
+  await redis.put(
+    name,
+    await sealKept(config, name, published),
+    Math.max(1, published.readAt + HOUR_MS - now),
+  )
+}
+
+async function discover(config: Config, provider: IdentityProvider): Promise<AuthorizationServer> {
+  const { kind, issuer, tenants = [] } = provider
+  if (kind === 'github') {
+    return {
+      issuer,
+      authorization_endpoint: `${issuer}/login/oauth/authorize`,
+      token_endpoint: `${issuer}/login/oauth/access_token`,
+    }
+  }
+  const ask = askFor(config)
+  if (kind === 'microsoft' && tenants.length > 1) {
+    // The document of all tenants names no issuer but how each one's is made.
+    const url = `${issuer}/organizations/v2.0/.well-known/openid-configuration`
+    const answer = await ask(url, { headers: { accept: 'application/json' } })
+    const server = (await answer.json()) as AuthorizationServer
+    if (answer.status !== 200 || server.issuer !== `${issuer}/{tenantid}/v2.0`) throw new Error('no metadata')
+    return server
+  }
+  const url = new URL(kind === 'microsoft' ? `${issuer}/${tenants[0]}/v2.0` : issuer)
+  const answer = await discoveryRequest(url, { [customFetch]: ask, ...insecure(config) })
+  return processDiscoveryResponse(url, answer)
+}

@@ -1,0 +1,75 @@
+import { reauthenticationRequired } from '../access/errors.ts'
+import { requireRecentLogin, signedIn } from '../access/guards.ts'
+import type { AppEnv } from '../context.ts'
+import { lastWayIn } from '../factors/errors.ts'
+import { Hono } from '../http/hono.ts'
+import { operation } from '../http/operation.ts'
+import { notFound } from '../http/problem.ts'
+import { outliveCopies } from '../sessions/cookie.ts'
+import { writeConflict } from '../users/errors.ts'
+import { makeTicket } from './attempts.ts'
+import { requireProvider } from './client.ts'
+import { identityNotFound } from './errors.ts'
+import { IdentityList, IdentityProviders, PlaceToGo } from './schemas.ts'
+import { listIdentities, unlinkIdentity } from './service.ts'
+
+const tag = 'identities'
+
+export const identityRoutes = new Hono<AppEnv>()
+  .get(
+    '/identity_providers',
+    operation({
+      id: 'listIdentityProviders',
+      tag,
+      summary: 'Whom people may sign in with',
+      description: 'An app leads there by `/oauth/authorize` with `idp=<id>`.',
+      responses: { 200: IdentityProviders },
+    }),
+    (c) => c.json({ data: c.var.config.IDENTITY_PROVIDERS.map(({ id, name }) => ({ id, name })) }),
+  )
+  .get(
+    '/identities',
+    operation({
+      id: 'listIdentities',
+      tag,
+      summary: 'The providers that sign you in',
+      responses: { 200: IdentityList },
+    }),
+    signedIn,
+    async (c) => c.json(await listIdentities(c.var, c.var.actor.sub)),
+  )
+  .post(
+    '/identities/:provider',
+    operation({
+      id: 'linkIdentity',
+      tag,
+      summary: 'Begin to connect a provider to your account',
+      description:
+        'Answers a place that a browser opens within ten minutes; it asks before it goes on, unless it has the cookie of this session. The other sessions end once it is connected.',
+      responses: { 200: PlaceToGo },
+      problems: [reauthenticationRequired, notFound],
+    }),
+    signedIn,
+    async (c) => {
+      requireRecentLogin(c.var.actor, c.var.now)
+      const { id } = requireProvider(c.var, c.req.param('provider'))
+      const link = await makeTicket(c.var, id, c.var.actor)
+      return c.json({ location: `${c.var.config.ISSUER}/signin/with/${id}?${new URLSearchParams({ link })}` })
+    },
+  )
+  .delete(
+    '/identities/:id',
+    operation({
+      id: 'unlinkIdentity',
+      tag,
+      summary: 'Disconnect a provider, but not your last way in; ends the other sessions',
+      responses: { 204: null },
+      problems: [reauthenticationRequired, identityNotFound, lastWayIn, writeConflict],
+    }),
+    signedIn,
+    async (c) => {
+      await unlinkIdentity(c.var, c.var.actor, c.req.param('id'))
+      outliveCopies(c, c.var.actor)
+      return c.body(null, 204)
+    },
+  )

@@ -1,0 +1,168 @@
+import { and, asc, eq, type SQL, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { keepsWayIn } from '../access/can-sign-in.ts'
+import { requireRecentLogin } from '../access/guards.ts'
+import { record } from '../activity/service.ts'
+import type { IdentityProvider } from '../config/providers.ts'
+import type { Resources } from '../context.ts'
+import { build, insertWhere, type Statement } from '../database/statements.ts'
+import { readOwn } from '../factors/enrol.ts'
+import { lastWayIn } from '../factors/errors.ts'
+import { openNotices } from '../mail/limits.ts'
+import { enqueueNotice } from '../mail/outbox.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
+import { tokenIsLive } from '../sessions/revocation.ts'
+import { applyChange, byActor, isSamePerson } from '../users/change.ts'
+import { addressNotVerified } from '../users/errors.ts'
+import { users } from '../users/models.ts'
+import { toTime } from '../values/ids.ts'
+import { identityNotFound, identityTaken } from './errors.ts'
+import { type Identity, identities } from './models.ts'
+import type { Profile } from './profiles.ts'
+import type { Identity as IdentityView } from './schemas.ts'
+
+/** One's own, oldest first. */
+export async function listIdentities(
+  { config, db }: Resources,
+  userId: string,
+): Promise<{ data: IdentityView[] }> {
+  const { rows } = await db.read({
+    rows: build.select().from(identities).where(eq(identities.user_id, userId)).orderBy(asc(identities.id)),
+  })
+  return {
+    data: rows.map(({ id, provider, email, created_at }) => {
+      const known = config.IDENTITY_PROVIDERS.find((one) => one.id === provider)
+      return {
+        id,
+        provider: { id: provider, name: known?.name ?? provider },
+        email,
+        created_at: toTime(created_at),
+        usable: known !== undefined,
+      }
+    }),
+  }
+}
+
+/** The address of whoever is to be connected; undefined once their session is over. */
+export async function emailOf({ db, now }: Resources, actor: Claims): Promise<string | undefined> {
+  const { rows } = await db.read({
+    rows: build
+      .select({ email: users.email })
+      .from(users)
+      .where(and(eq(users.id, actor.sub), tokenIsLive(actor, now))),
+  })
+  return rows[0]?.email
+}
+
+export const newIdentity = (
+  { now }: Pick<Resources, 'now'>,
+  provider: Pick<IdentityProvider, 'id'>,
+  { subject, email }: Pick<Profile, 'subject' | 'email'>,
+  userId: string,
+): Identity => ({
+  id: uuidv7(),
+  provider: provider.id,
+  subject,
+  user_id: userId,
+  email: email ?? null,
+  created_at: now,
+})
+
+/** A condition: that it is nobody's, and its user is nobody else there. */
+export const identityIsFree = ({ provider, subject, user_id }: Omit<Identity, 'id'>): SQL =>
+  sql`(NOT EXISTS (SELECT 1 FROM ${identities} WHERE provider = ${provider} AND subject = ${subject})
+    AND NOT EXISTS (SELECT 1 FROM ${identities} WHERE user_id = ${user_id} AND provider = ${provider}))`
+
+/** What an account of a user's is from its first moment on, or from when its address is proved. */
+export const addIdentity = (resources: Resources, identity: Identity, isDone: SQL): Statement[] => [
+  insertWhere(identities, identity, isDone),
+  record(
+    resources,
+    {
+      action: 'identity.linked',
+      userId: identity.user_id,
+      actorId: identity.user_id,
+      details: { provider: identity.provider, id: identity.id },
+    },
+    isDone,
+  ),
+]
+
+/**
+ * Connects what somebody has just shown at a provider to the account they are signed in to. The other sessions end, and
+ * the owner is told, with a link that takes it back.
+ *
+ * @throws 403 `reauthentication_required`; 409 `identity_taken`, `address_not_verified`; 429 `too_many_attempts`.
+ */
+export async function linkIdentity(
+  resources: Resources,
+  actor: Claims,
+  provider: IdentityProvider,
+  profile: Pick<Profile, 'subject' | 'email'>,
+): Promise<void> {
+  const { now, send } = resources
+  const { user, added } = await readOwn(resources, actor)
+  if (send && user.email_verified_at === null) throw addressNotVerified()
+  added.assertMayAdd()
+  const identity = newIdentity(resources, provider, profile, user.id)
+  const by = byActor(actor, now)
+  await applyChange(
+    resources,
+    {
+      ...by,
+      holds: sql`(${by.holds} AND ${identityIsFree(identity)} AND ${added.mayAdd})`,
+      refused: identityTaken,
+    },
+    user,
+    {
+      action: 'identity.linked',
+      details: { provider: provider.id, id: identity.id },
+      set: {},
+      leavesUser: true,
+      reliesOn: isSamePerson(user),
+      endsSessions: { reason: 'factors_changed', exceptId: actor.sid },
+      alsoWrite: (isDone) => [insertWhere(identities, identity, isDone)],
+      mails: (isDone) => [
+        enqueueNotice(resources, 'identity_added', user, isDone, {
+          about: `identity.${identity.id}`,
+          told: added.told,
+        }),
+      ],
+    },
+  )
+}
+
+/**
+ * Takes one away, but not the last way in, also where two are taken away at once. The other sessions end.
+ *
+ * @throws 403 `reauthentication_required`; 404 `identity_not_found`; 409 `last_way_in`.
+ */
+export async function unlinkIdentity(resources: Resources, actor: Claims, id: string): Promise<void> {
+  const { config, db, now } = resources
+  requireRecentLogin(actor, now)
+  const isThis = and(eq(identities.id, id), eq(identities.user_id, actor.sub))!
+  const [{ user }, { found }] = await Promise.all([
+    readOwn(resources, actor),
+    db.read({ found: build.select().from(identities).where(isThis) }),
+  ])
+  if (!found[0]) throw identityNotFound()
+  const by = byActor(actor, now)
+  const exists = sql`EXISTS (SELECT 1 FROM ${identities} WHERE ${isThis})`
+  const wayRemains = keepsWayIn(config, actor.sub, { identityId: id })
+  const told = openNotices(resources, 'identity_removed', actor.sid, user.id)
+  await applyChange(
+    resources,
+    { ...by, holds: sql`(${by.holds} AND ${exists} AND ${wayRemains})`, refused: lastWayIn },
+    user,
+    {
+      action: 'identity.unlinked',
+      details: { provider: found[0].provider, id },
+      set: {},
+      leavesUser: true,
+      reliesOn: isSamePerson(user),
+      endsSessions: { reason: 'factors_changed', exceptId: actor.sid },
+      alsoWrite: (isDone) => [build.delete(identities).where(and(isThis, isDone))],
+      mails: (isDone) => [enqueueNotice(resources, 'identity_removed', user, isDone, { told })],
+    },
+  )
+}

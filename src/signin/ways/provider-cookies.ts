@@ -1,0 +1,46 @@
+import type { Context } from 'hono'
+import { deleteCookie, getCookie, setCookie } from 'hono/cookie'
+import { ATTEMPT_MS, type Attempt, isInTime, openKept, sealKept } from '../../identities/attempts.ts'
+import type { Profile } from '../../identities/profiles.ts'
+import type { PageEnv } from '../../pages/session.ts'
+import { MINUTE_MS } from '../../values/durations.ts'
+import type { Onwards } from '../targets.ts'
+
+const ATTRIBUTES = { path: '/', secure: true, httpOnly: true, sameSite: 'Lax' } as const
+
+/** Somebody is on their way to a provider. */
+const ATTEMPT = '__Host-roster-with'
+/** Somebody is back, and something is still to be done: a name to be typed, an account to be signed in to. */
+const PENDING = '__Host-roster-joining'
+const PENDING_MS = 30 * MINUTE_MS
+
+export interface Pending extends Onwards {
+  /** Its time; and that of the account that may be made. */
+  id: string
+  provider: string
+  profile: Profile
+  stays: boolean
+}
+
+async function put(c: Context<PageEnv>, name: string, value: object, lifetimeMs: number) {
+  const sealed = await sealKept(c.var.config, name, value)
+  setCookie(c, name, sealed, { ...ATTRIBUTES, maxAge: lifetimeMs / 1000 })
+}
+
+async function get<T extends { id: string }>(c: Context<PageEnv>, name: string, lifetimeMs: number) {
+  const value = await openKept<T>(c.var.config, name, getCookie(c, name))
+  return value && isInTime(value.id, c.var.now, lifetimeMs) ? value : undefined
+}
+
+export const rememberAttempt = (c: Context<PageEnv>, attempt: Attempt) => put(c, ATTEMPT, attempt, ATTEMPT_MS)
+
+/** It is good once: this browser forgets it. */
+export async function takeAttempt(c: Context<PageEnv>): Promise<Attempt | undefined> {
+  const attempt = await get<Attempt>(c, ATTEMPT, ATTEMPT_MS)
+  if (getCookie(c, ATTEMPT) !== undefined) deleteCookie(c, ATTEMPT, ATTRIBUTES)
+  return attempt
+}
+
+export const rememberPending = (c: Context<PageEnv>, pending: Pending) => put(c, PENDING, pending, PENDING_MS)
+export const pendingOf = (c: Context<PageEnv>) => get<Pending>(c, PENDING, PENDING_MS)
+export const forgetPending = (c: Context<PageEnv>) => deleteCookie(c, PENDING, ATTRIBUTES)

@@ -1,0 +1,91 @@
+import type { Child, FC } from 'hono/jsx'
+import type { IdentityProvider } from '../../config/providers.ts'
+import { Button, Form, Message, Notice } from '../../pages/components.tsx'
+import { NarrowPage } from '../../pages/layout.tsx'
+import type { View } from '../../pages/view.ts'
+import type { FormPage } from '../pages.tsx'
+import { ProviderMark } from './provider-buttons.tsx'
+
+/** Somebody was sent here from elsewhere, or is to connect an account: nothing goes on until they press. */
+export const GoOnPage: FC<{
+  view: View
+  provider: IdentityProvider
+  place: string
+  /** The address of the account that it is to be connected to. */
+  account?: string | undefined
+  /** They have pressed already: it goes on by itself. */
+  isPressed?: boolean
+  back?: string
+}> = ({ view, provider, place, account, isPressed, back = '/signin' }) => {
+  const { signin } = view.texts
+  const title = account ? signin.provider.connect(provider.name) : signin.title
+  return (
+    <NarrowPage
+      view={view}
+      title={title}
+      below={<a href={back}>{account ? signin.provider.notNow : signin.forgotten.back}</a>}
+    >
+      <div class="stack">
+        <h1>{title}</h1>
+        <p class="soft">
+          {account ? signin.provider.connects(account) : signin.provider.leads(view.organisation)}
+        </p>
+      </div>
+      {isPressed && <meta http-equiv="refresh" content={`0;url=${place}`} />}
+      <a class="button wide provider" href={place} rel="nofollow">
+        <ProviderMark kind={provider.kind} />
+        {signin.provider.button(provider.name)}
+      </a>
+    </NarrowPage>
+  )
+}
+
+/** What came of it, where it is no sign-in. */
+export const ProviderSaysPage: FC<{ view: View; title: string; text?: Child; children?: Child }> = ({
+  view,
+  title,
+  text,
+  children,
+}) => (
+  <NarrowPage view={view} title={title} isError>
+    <h1 class="visually-hidden">{title}</h1>
+    <Notice tone="danger" title={title}>
+      {text && <p>{text}</p>}
+    </Notice>
+    {children}
+    <a class="button primary wide" href="/signin">
+      {view.texts.signin.forgotten.back}
+    </a>
+  </NarrowPage>
+)
+
+/** Connects what was shown at a provider to the account that its user has just signed in to. */
+export const ConnectPage: FC<FormPage & { provider: IdentityProvider; called: string; to: string }> = ({
+  view,
+  token,
+  message,
+  provider,
+  called,
+  to,
+}) => {
+  const { provider: texts } = view.texts.signin
+  return (
+    <NarrowPage
+      view={view}
+      title={texts.connect(provider.name)}
+      isError={message?.tone === 'danger'}
+      below={<a href={to}>{texts.notNow}</a>}
+    >
+      <div class="stack">
+        <h1>{texts.connect(provider.name)}</h1>
+        <p class="soft">{texts.connectsCalled(provider.name, called)}</p>
+      </div>
+      <Message message={message} />
+      <Form action={`/signin/with/${provider.id}/link`} token={token}>
+        <Button style="primary" wide>
+          {texts.connectButton}
+        </Button>
+      </Form>
+    </NarrowPage>
+  )
+}

@@ -1,0 +1,176 @@
+import type { Context } from 'hono'
+import { v7 as uuidv7 } from 'uuid'
+import { limitByNetwork } from '../../access/guards.ts'
+import { reauthenticateByProvider } from '../../auth/again/provider-proof.ts'
+import { enterByProvider, spendAttempt } from '../../auth/ways/provider-login.ts'
+import type { IdentityProvider } from '../../config/providers.ts'
+import { Hono } from '../../http/hono.ts'
+import { readForm } from '../../http/operation.ts'
+import { Refusal } from '../../http/problem.ts'
+import {
+  type Attempt,
+  isInTime,
+  isSentByUs,
+  isStateOf,
+  newAttempt,
+  openKept,
+  openTicket,
+  sealKept,
+} from '../../identities/attempts.ts'
+import { placeAtProvider, profileOf, requireProvider } from '../../identities/client.ts'
+import { invalidCallback } from '../../identities/errors.ts'
+import { emailOf, linkIdentity } from '../../identities/service.ts'
+import { failingPage } from '../../pages/failing.tsx'
+import { browserFormToken, browserOf, isOurLink } from '../../pages/forms.ts'
+import { respond } from '../../pages/respond.ts'
+import type { PageEnv } from '../../pages/session.ts'
+import { rememberLanguage, viewOf } from '../../pages/view.ts'
+import {
+  knownDevice,
+  moveSessionCookie,
+  outliveCopies,
+  readSessionCookie,
+  toClaims,
+} from '../../sessions/cookie.ts'
+import { MINUTE_MS } from '../../values/durations.ts'
+import { onwardsIn } from '../targets.ts'
+import { enter } from './enter.ts'
+import { rememberAttempt, rememberPending, takeAttempt } from './provider-cookies.ts'
+import { GoOnPage } from './provider-pages.tsx'
+import { says, sayWhy } from './provider-says.tsx'
+
+const cookieOf = (c: Context<PageEnv>) => readSessionCookie(c, c.var.config.keys.session_cookie, c.var.now)
+
+/**
+ * Why somebody is sent to a provider; undefined where a page has to ask them first. A link of ours says that it was
+ * pressed in this browser; else any site could have somebody signed in as whoever is at the provider.
+ */
+async function purposeOf(c: Context<PageEnv>, provider: IdentityProvider): Promise<Attempt | undefined> {
+  const { sure, again, link, sent, ...query } = c.req.query()
+  const on = onwardsIn(query)
+  const begun = { provider: provider.id, stays: true, ...on }
+  const cookie = cookieOf(c)
+  if (link !== undefined) {
+    const ticket = await openTicket(c.var, provider.id, link)
+    if (!ticket) throw invalidCallback(new Refusal('expired'))
+    const isHere = cookie?.sid === ticket.actor.sid || isOurLink(c, sure, browserOf(c))
+    return isHere ? newAttempt({ ...begun, purpose: 'link', actor: ticket.actor }) : undefined
+  }
+  if (again !== undefined) {
+    if (!cookie || !isOurLink(c, again, cookie.sid)) throw invalidCallback(new Refusal('other_address'))
+    return newAttempt({ ...begun, purpose: 'again', actor: toClaims(cookie) })
+  }
+  const isBegunHere = isOurLink(c, sure, browserOf(c)) || isSentByUs(c.var, provider.id, on.to, sent)
+  return isBegunHere ? newAttempt({ ...begun, purpose: 'signin' }) : undefined
+}
+
+/** The page that asks first. Its link says that it was pressed. */
+async function askFirst(c: Context<PageEnv>, provider: IdentityProvider) {
+  const { sure: _, sent: __, ...query } = c.req.query()
+  const ticket = query.link === undefined ? undefined : await openTicket(c.var, provider.id, query.link)
+  const account = ticket && (await emailOf(c.var, ticket.actor))
+  const place = `/signin/with/${provider.id}?${new URLSearchParams({ ...query, sure: browserFormToken(c) })}`
+  return respond(c, <GoOnPage view={viewOf(c)} provider={provider} place={place} account={account} />)
+}
+
+/** What somebody has come back with. Each provider has a callback of its own. */
+async function comeBack(c: Context<PageEnv>, answered: URLSearchParams): Promise<Response> {
+  const provider = requireProvider(c.var, c.req.param('provider') ?? '')
+  const attempt = await takeAttempt(c)
+  if (attempt?.provider !== provider.id || !isStateOf(c.var, attempt, answered.get('state')))
+    throw invalidCallback(new Refusal('unknown'))
+  const cookie = cookieOf(c)
+  const isOthers =
+    attempt.purpose === 'again'
+      ? cookie?.sid !== attempt.actor?.sid
+      : cookie !== undefined && attempt.purpose === 'link' && cookie.sid !== attempt.actor?.sid
+  if (isOthers) throw invalidCallback(new Refusal('revoked'))
+  // Both, whatever becomes of one: it is used up also where the provider fails.
+  const [asked, spent] = await Promise.allSettled([
+    profileOf(c.var, provider, attempt, answered),
+    spendAttempt(c.var, attempt.id),
+  ])
+  if (spent.status === 'rejected') throw spent.reason
+  if (asked.status === 'rejected') throw asked.reason
+  const profile = asked.value
+  const { to, target, stays } = attempt
+  if (attempt.purpose === 'link') {
+    await linkIdentity(c.var, attempt.actor!, provider, profile)
+    if (cookie) outliveCopies(c, attempt.actor!)
+    return c.redirect('/account/security?done=connected', 303)
+  }
+  if (attempt.purpose === 'again') {
+    const proven = await reauthenticateByProvider(c.var, toClaims(cookie!), provider, profile)
+    moveSessionCookie(c, { turn: proven.turn, auth_time: Math.floor(proven.provedAt / 1000) })
+    return c.redirect(to ?? '/', 303)
+  }
+  const outcome = await enterByProvider(c.var, provider, profile, knownDevice(c))
+  const on = { email: profile.email ?? '', stays, to, target }
+  if (outcome.kind === 'proven') return enter(c, async () => outcome.proven, on)
+  const { name } = provider
+  if (outcome.kind === 'confirms' && profile.email === undefined) {
+    return says(c, viewOf(c).texts.signin.provider.noAddress(name), 403)
+  }
+  await rememberPending(c, {
+    id: uuidv7(),
+    provider: provider.id,
+    profile,
+    stays,
+    ...(to && { to }),
+    ...(target && { target }),
+  })
+  if (outcome.kind === 'joins') return c.redirect(`/signin/with/${provider.id}/join`, 303)
+  const link = `/signin/with/${provider.id}/link`
+  return outcome.kind === 'links'
+    ? c.redirect(
+        `/signin?${new URLSearchParams({ done: 'connect', with: provider.id, to: link, login_hint: profile.email! })}`,
+        303,
+      )
+    : c.redirect(`/signin/code?${new URLSearchParams({ to: link })}`, 303)
+}
+
+/** To a provider, and back. */
+export const providerPages = new Hono<PageEnv>()
+  .get('/signin/with/:provider', limitByNetwork, async (c) => {
+    rememberLanguage(c)
+    try {
+      const provider = requireProvider(c.var, c.req.param('provider'))
+      const attempt = await purposeOf(c, provider)
+      if (!attempt) return await askFirst(c, provider)
+      const place = await placeAtProvider(c.var, provider, attempt)
+      await rememberAttempt(c, attempt)
+      return c.redirect(place, 303)
+    } catch (error) {
+      return sayWhy(c, error)
+    }
+  })
+  .get('/signin/with/:provider/callback', limitByNetwork, async (c) => {
+    try {
+      const { searchParams } = new URL(c.req.url)
+      const sealed = searchParams.get('posted')
+      if (sealed === null) return await comeBack(c, searchParams)
+      const posted = await openKept<{ id: string; fields: Record<string, string> }>(
+        c.var.config,
+        'posted',
+        sealed,
+      )
+      if (!posted || !isInTime(posted.id, c.var.now, MINUTE_MS)) throw invalidCallback(new Refusal('expired'))
+      return await comeBack(c, new URLSearchParams(posted.fields))
+    } catch (error) {
+      return sayWhy(c, error)
+    }
+  })
+  // Apple posts from its own site, where the browser sends no cookie of ours along: so it comes back once more, by GET.
+  .post('/signin/with/:provider/callback', limitByNetwork, async (c) => {
+    const { id, kind } = requireProvider(c.var, c.req.param('provider'))
+    if (kind !== 'apple') return sayWhy(c, invalidCallback(new Refusal('form')))
+    const { code, state, error, user, iss } = await readForm(c)
+    const fields = Object.fromEntries(
+      Object.entries({ code, state, error, user, iss }).filter(
+        ([, value]) => value !== undefined && value.length <= 2048,
+      ),
+    )
+    const posted = await sealKept(c.var.config, 'posted', { id: uuidv7(), fields })
+    return c.redirect(`/signin/with/${id}/callback?${new URLSearchParams({ posted })}`, 303)
+  })
+  .onError(failingPage)

@@ -1,0 +1,46 @@
+import type { Context } from 'hono'
+import { AppError } from '../../http/problem.ts'
+import { problemText } from '../../pages/failing.tsx'
+import { noteProblem, respond } from '../../pages/respond.ts'
+import type { PageEnv } from '../../pages/session.ts'
+import { viewOf } from '../../pages/view.ts'
+import { refusalOf } from '../refusals.tsx'
+import { ProviderSaysPage } from './provider-pages.tsx'
+
+/** Says it on a page of its own. */
+export const says = (c: Context, [title, text]: readonly string[], status: number) =>
+  respond(c, <ProviderSaysPage view={viewOf(c)} title={title!} text={text} />, { status: status as 403 })
+
+/** Each refusal has its sentence. */
+export function sayWhy(c: Context<PageEnv>, error: unknown): Response | Promise<Response> {
+  if (
+    !(error instanceof AppError) ||
+    (error.status >= 500 && error.code !== 'provider_failed') ||
+    error.status === 404
+  )
+    throw error
+  noteProblem(c, error)
+  const view = viewOf(c)
+  const { signin } = view.texts
+  const { provider: texts } = signin
+  const name = c.var.config.IDENTITY_PROVIDERS.find(({ id }) => id === c.req.param('provider'))?.name ?? ''
+  const sentences: Record<string, readonly string[]> = {
+    invalid_callback: texts.over,
+    provider_failed: texts.failed(name),
+    provider_refused: texts.refused(name),
+    account_deleted: [texts.deleted, signin.askAdmin(view.organisation)],
+    signup_closed: texts.closed(name),
+    signup_domain_refused: [signin.signup.domain],
+    invitation_open: signin.code.invited,
+    identity_taken: texts.taken(name),
+    reauthentication_required: texts.over,
+  }
+  const said = sentences[error.code]
+  if (said) return says(c, said, error.status)
+  if (error.status === 401 || error.code === 'write_conflict') return says(c, texts.over, 400)
+  const known = ['account_disabled', 'email_not_verified'].includes(error.code) || error.status === 429
+  const { title, text } = known
+    ? refusalOf(view, error)
+    : { title: problemText(view, error), text: undefined }
+  return respond(c, <ProviderSaysPage view={view} title={title} text={text} />, { status: error.status })
+}

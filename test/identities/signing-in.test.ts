@@ -1,0 +1,272 @@
+import { describe, expect, test } from 'vitest'
+import { PASSWORD } from '../support/api.ts'
+import {
+  comeFrom,
+  goTo,
+  identitiesOf,
+  isSignedIn,
+  joinAs,
+  newJar,
+  openWithProviders,
+} from '../support/identities.ts'
+
+const api = openWithProviders({ EMAIL_CODE_SIGNIN: 'on' })
+const newSubject = () => crypto.randomUUID()
+const newAddress = (domain = 'fjord.test') => `${crypto.randomUUID()}@${domain}`
+const userAt = async (email: string) =>
+  (await api.sql('SELECT * FROM users WHERE email = ? AND deleted_at IS NULL', [email]))[0]
+const newest = async (email: string) => /code, .*: (\d{8})$/m.exec((await api.mailsTo(email))[0]!.text)![1]!
+
+describe('Whoever has no account', () => {
+  test('OA3: gets one after a page with name, address and a button, and is signed in by provider and subject from then on', async () => {
+    const [email, sub] = [newAddress(), newSubject()]
+    const jar = newJar(api)
+    const back = await comeFrom(jar, 'corp', { sub, email, email_verified: true, name: 'Ada Lovelace' })
+    expect(back.to).toBe('/signin/with/corp/join')
+    expect(await userAt(email)).toBeUndefined()
+    const page = await jar.open(back.to!)
+    expect(page.text).toContain(email)
+    expect(page.text).toContain('value="Ada Lovelace"')
+    const made = await joinAs(jar, 'corp')
+    expect([made.status, made.to, isSignedIn(jar)]).toEqual([303, '/account', true])
+    const user = await userAt(email)
+    expect(user).toMatchObject({ name: 'Ada', role: 'user', password_hash: null })
+    expect(user!.email_verified_at).not.toBeNull()
+    expect(await identitiesOf(api, String(user!.id))).toEqual([{ provider: 'corp', subject: sub, email }])
+    expect(await api.historyOf(String(user!.id))).toEqual([
+      'user.signed_up',
+      'email.verified',
+      'identity.linked',
+      'session.started',
+    ])
+    // The address there is another by now: the key is the subject.
+    const again = newJar(api)
+    const in_ = await comeFrom(again, 'corp', { sub, email: newAddress(), email_verified: true })
+    expect([in_.to, isSignedIn(again)]).toEqual(['/account', true])
+    // Another subject with the address is somebody else.
+    const eve = newJar(api)
+    const other = await comeFrom(eve, 'corp', { sub: sub.toUpperCase(), email, email_verified: true })
+    expect([other.to?.startsWith('/signin?done=connect'), isSignedIn(eve)]).toEqual([true, false])
+  })
+
+  test('gets none twice, where the button is pressed twice', async () => {
+    const [email, sub] = [newAddress(), newSubject()]
+    const jar = newJar(api)
+    await comeFrom(jar, 'corp', { sub, email, email_verified: true })
+    const token = await jar.tokenOf('/signin/with/corp/join')
+    const answers = await Promise.all(
+      [1, 2, 3].map(() => jar.post('/signin/with/corp/join', { form_token: token, name: 'Ada' })),
+    )
+    expect(answers.filter(({ status }) => status === 303)).toHaveLength(1)
+    expect(await api.sql('SELECT count(*) AS n FROM users WHERE email = ?', [email])).toEqual([{ n: 1 }])
+  })
+
+  test('gets none where none is to be made', async () => {
+    const claims = () => ({ sub: newSubject(), email: newAddress(), email_verified: true })
+    const closed = openWithProviders({ SIGNUP: 'closed' })
+    const domains = openWithProviders({ SIGNUP_DOMAINS: 'other.test', EMAIL_VERIFICATION: 'required' })
+    for (const [by, provider, code] of [
+      [closed, 'corp', 'There is no account for you yet'],
+      [api, 'deny', 'There is no account for you yet'],
+      [domains, 'corp', 'Accounts are not made for this mail domain.'],
+    ] as const) {
+      const jar = newJar(by)
+      const said = await comeFrom(jar, provider, claims())
+      expect([said.status, said.text.includes(code), isSignedIn(jar)]).toEqual([403, true, false])
+    }
+    const admin = await api.quickActor({ role: 'admin' })
+    const email = newAddress()
+    await api.send('POST', '/v1/invitations', { token: admin.token, body: { email } })
+    const said = await comeFrom(newJar(api), 'corp', { sub: newSubject(), email, email_verified: true })
+    expect([said.status, said.text.includes('You are invited')]).toEqual([409, true])
+  })
+})
+
+describe('OA3: an address that is verified on both sides', () => {
+  test('is connected only after a complete sign-in to that account, and a button', async () => {
+    const ada = await api.person({ email: newAddress(), email_verified_at: 1 })
+    const sub = newSubject()
+    const jar = newJar(api)
+    const back = await comeFrom(jar, 'corp', { sub, email: ada.email, email_verified: true })
+    expect(isSignedIn(jar)).toBe(false)
+    expect((await jar.open(back.to!)).text).toContain('There is an account with this address')
+    const { searchParams } = new URL(back.to!, 'http://x.test')
+    const link = searchParams.get('to')!
+    expect(link).toBe('/signin/with/corp/link')
+    const signedIn = await jar.submit('/signin', '/signin', {
+      email: ada.email,
+      password: PASSWORD,
+      to: link,
+    })
+    expect(signedIn.to).toBe(link)
+    expect((await jar.open(link)).text).toContain(ada.email)
+    expect(await identitiesOf(api, ada.id)).toEqual([])
+    const done = await jar.submit(link, link)
+    expect([done.status, done.to]).toEqual([303, '/account'])
+    expect(await identitiesOf(api, ada.id)).toEqual([{ provider: 'corp', subject: sub, email: ada.email }])
+    expect((await api.mailsTo(ada.email))[0]!.subject).toContain('A provider was connected')
+    expect((await jar.open('/account')).status).toBe(200)
+    const again = newJar(api)
+    await comeFrom(again, 'corp', { sub })
+    expect(isSignedIn(again)).toBe(true)
+  })
+
+  test('is not connected to an account of another address', async () => {
+    const [ada, eve] = [
+      await api.person({ email_verified_at: 1, email: newAddress() }),
+      await api.person({ email_verified_at: 1 }),
+    ]
+    const jar = newJar(api)
+    await comeFrom(jar, 'corp', { sub: newSubject(), email: ada.email, email_verified: true })
+    await jar.signIn(eve.email)
+    expect((await jar.open('/signin/with/corp/link')).to).toBe('/account')
+    const token = await jar.tokenOf('/account')
+    const pressed = await jar.post('/signin/with/corp/link', { form_token: token })
+    expect(pressed.status).toBe(400)
+    expect(await identitiesOf(api, eve.id)).toEqual([])
+  })
+
+  test('is connected at once where the provider is trusted with the domain, and nowhere else', async () => {
+    const ada = await api.person({ email: newAddress(), email_verified_at: 1 })
+    const session = await api.signIn(ada)
+    const jar = newJar(api)
+    await comeFrom(jar, 'trusted', { sub: newSubject(), email: ada.email, email_verified: true })
+    expect([isSignedIn(jar), (await identitiesOf(api, ada.id)).length]).toEqual([true, 1])
+    expect((await api.send('GET', '/v1/users/me', { token: session.token })).status).toBe(401)
+    const bob = await api.person({ email: newAddress('elsewhere.test'), email_verified_at: 1 })
+    const other = newJar(api)
+    await comeFrom(other, 'trusted', { sub: newSubject(), email: bob.email, email_verified: true })
+    expect([isSignedIn(other), await identitiesOf(api, bob.id)]).toEqual([false, []])
+  })
+})
+
+describe('OA3: whoever registered an address before its owner', () => {
+  test('keeps nothing of it: password, session and link are void', async () => {
+    const email = newAddress()
+    const body = { email, password: PASSWORD, name: 'Mallory' }
+    await api.send('POST', '/v1/auth/signup', { body })
+    const mallory = await api.logIn(body)
+    await api.sql(
+      "INSERT INTO identities (id, provider, subject, user_id, created_at) VALUES (?, 'google', ?, ?, 1)",
+      [crypto.randomUUID(), email, mallory.user.id],
+    )
+    const sub = newSubject()
+    const jar = newJar(api)
+    await comeFrom(jar, 'corp', { sub, email, email_verified: true })
+    expect(isSignedIn(jar)).toBe(true)
+    expect((await api.send('GET', '/v1/users/me', { token: mallory.access_token })).status).toBe(401)
+    expect((await api.send('POST', '/v1/auth/login', { body: { email, password: PASSWORD } })).status).toBe(
+      401,
+    )
+    const refresh_token = mallory.refresh_token
+    expect((await api.send('POST', '/v1/auth/refresh_token', { body: { refresh_token } })).status).toBe(401)
+    expect(await identitiesOf(api, mallory.user.id)).toEqual([{ provider: 'corp', subject: sub, email }])
+  })
+
+  test.each([
+    ['is not verified', false],
+    ['is verified, in a word', 'true'],
+    ['says nothing of it', undefined],
+    ['is verified, in a number', 1],
+  ])('and an address that %s proves nothing', async (_, email_verified) => {
+    const ada = await api.person({ email: newAddress() })
+    const jar = newJar(api)
+    const said = await comeFrom(jar, 'corp', { sub: newSubject(), email: ada.email, email_verified })
+    expect(said.to).toMatch(/^\/signin\/code/)
+    expect([isSignedIn(jar), await identitiesOf(api, ada.id)]).toEqual([false, []])
+    expect((await api.logIn(ada)).user.email_verified).toBe(false)
+  })
+})
+
+describe('OA3: an address that the provider does not prove', () => {
+  test('takes a mail, and nothing changes until its code is used', async () => {
+    const ada = await api.person({ email: newAddress('elsewhere.test'), email_verified_at: 1 })
+    const sub = newSubject()
+    const jar = newJar(api)
+    const back = await comeFrom(jar, 'corp', { sub, email: ada.email, email_verified: true })
+    expect((await jar.open(back.to!)).text).toContain('does not show that it is yours')
+    await jar.submit(back.to!, '/signin/code', { email: ada.email, to: '/signin/with/corp/link' })
+    expect(isSignedIn(jar)).toBe(false)
+    const code = await newest(ada.email)
+    const link = '/signin/with/corp/link'
+    const typed = await jar.submit('/signin/code', '/signin/code/confirm', {
+      email: ada.email,
+      code,
+      to: link,
+    })
+    expect(typed.to).toBe(link)
+    expect((await jar.submit(link, link)).status).toBe(303)
+    expect(await identitiesOf(api, ada.id)).toEqual([{ provider: 'corp', subject: sub, email: ada.email }])
+  })
+
+  test('works where no code signs in else, and makes no account where none is to be made', async () => {
+    const off = openWithProviders()
+    const ada = await off.person({ email: newAddress('elsewhere.test'), email_verified_at: 1 })
+    const jar = newJar(off)
+    const ask = (email: string) => jar.submit('/signin/code', '/signin/code', { email })
+    await comeFrom(jar, 'deny', { sub: newSubject(), email: ada.email })
+    expect((await ask(ada.email)).status).toBe(200)
+    expect(await off.mailsTo(ada.email)).toHaveLength(1)
+    const nobody = newAddress('elsewhere.test')
+    await ask(nobody)
+    expect(await off.mailsTo(nobody)).toEqual([])
+    expect((await newJar(off).open('/signin/code')).status).toBe(404)
+  })
+
+  test('and one that gives no address says what to do', async () => {
+    const said = await comeFrom(newJar(api), 'corp', { sub: newSubject() })
+    expect([said.status, said.text.includes('Fjord gave us no address')]).toEqual([403, true])
+  })
+})
+
+describe('An account that may not enter', () => {
+  test('says so: disabled, deleted, not confirmed', async () => {
+    const required = openWithProviders({ EMAIL_VERIFICATION: 'required' })
+    for (const [given, sentence, status] of [
+      [{ status: 'disabled' as const, email_verified_at: 1 }, 'Your account is disabled', 403],
+      [{ deleted_at: Date.now(), email_verified_at: 1 }, 'This account was deleted', 403],
+      [{}, 'Confirm your email first', 403],
+    ] as const) {
+      const ada = await required.person(given)
+      const sub = newSubject()
+      await required.sql(
+        "INSERT INTO identities (id, provider, subject, user_id, created_at) VALUES (?, 'corp', ?, ?, 1)",
+        [crypto.randomUUID(), sub, ada.id],
+      )
+      const jar = newJar(required)
+      const said = await comeFrom(jar, 'corp', { sub })
+      expect([said.status, said.text.includes(sentence), isSignedIn(jar)]).toEqual([status, true, false])
+    }
+  })
+
+  test('MF6: a factor is asked for, unless the provider is believed to have asked', async () => {
+    const { addTotp } = await import('../support/factors.ts')
+    const ada = await api.person({ email_verified_at: 1 })
+    await addTotp(api, ada)
+    for (const [provider, amr, isIn] of [
+      ['corp', ['pwd', 'mfa'], false],
+      ['trusted', ['pwd'], false],
+      ['trusted', ['pwd', 'mfa'], true],
+    ] as const) {
+      const sub = newSubject()
+      await api.sql('DELETE FROM identities WHERE user_id = ?', [ada.id])
+      await api.sql(
+        'INSERT INTO identities (id, provider, subject, user_id, created_at) VALUES (?, ?, ?, ?, 1)',
+        [crypto.randomUUID(), provider, sub, ada.id],
+      )
+      const jar = newJar(api)
+      const back = await comeFrom(jar, provider, { sub, amr })
+      expect([back.to, isSignedIn(jar)]).toEqual([isIn ? '/account' : '/signin/factor', isIn])
+    }
+  })
+})
+
+test('A page of another site sends nobody to a provider before they press', async () => {
+  const jar = newJar(api)
+  const page = await jar.open('/signin/with/corp?to=/account')
+  expect([page.status, page.to, page.text.includes('Continue with Fjord')]).toEqual([200, null, true])
+  const place = /href="(\/signin\/with\/corp\?[^"]+)"/.exec(page.text)![1]!.replaceAll('&amp;', '&')
+  expect((await jar.open(place)).to).toContain('/corp/authorize?')
+  expect((await newJar(api).open(place)).status).toBe(200)
+  expect((await goTo(jar, 'corp')).asked.get('scope')).toBe('openid email profile')
+})
