@@ -12,6 +12,8 @@ export const providerFailed = (cause?: unknown) =>
   })
 export const providerRefused = (cause?: Refusal) =>
   new AppError(403, 'provider_refused', 'The provider was asked, and did not agree.', { cause })
+export const addressMissing = () =>
+  new AppError(403, 'address_missing', 'The provider gave no address, and an account takes one.')
 export const identityNotFound = () => new AppError(404, 'identity_not_found', 'There is no such identity.')
 export const identityTaken = () =>
   new AppError(409, 'identity_taken', 'Somebody is signed in by this already, or you are by another there.')

@@ -18,7 +18,7 @@ import {
   sealKept,
 } from '../../identities/attempts.ts'
 import { placeAtProvider, profileOf, requireProvider } from '../../identities/client.ts'
-import { invalidCallback } from '../../identities/errors.ts'
+import { addressMissing, invalidCallback } from '../../identities/errors.ts'
 import { emailOf, linkIdentity } from '../../identities/service.ts'
 import { failingPage } from '../../pages/failing.tsx'
 import { browserFormToken, browserOf, isOurLink } from '../../pages/forms.ts'
@@ -37,7 +37,7 @@ import { onwardsIn } from '../targets.ts'
 import { enter } from './enter.ts'
 import { rememberAttempt, rememberPending, takeAttempt } from './provider-cookies.ts'
 import { GoOnPage } from './provider-pages.tsx'
-import { says, sayWhy } from './provider-says.tsx'
+import { sayWhy } from './provider-says.tsx'
 
 const cookieOf = (c: Context<PageEnv>) => readSessionCookie(c, c.var.config.keys.session_cookie, c.var.now)
 
@@ -107,10 +107,7 @@ async function comeBack(c: Context<PageEnv>, answered: URLSearchParams): Promise
   const outcome = await enterByProvider(c.var, provider, profile, knownDevice(c))
   const on = { email: profile.email ?? '', stays, to, target }
   if (outcome.kind === 'proven') return enter(c, async () => outcome.proven, on)
-  const { name } = provider
-  if (outcome.kind === 'confirms' && profile.email === undefined) {
-    return says(c, viewOf(c).texts.signin.provider.noAddress(name), 403)
-  }
+  if (outcome.kind === 'confirms' && profile.email === undefined) throw addressMissing()
   await rememberPending(c, {
     id: uuidv7(),
     provider: provider.id,

@@ -8,7 +8,7 @@ import { refusalOf } from '../refusals.tsx'
 import { ProviderSaysPage } from './provider-pages.tsx'
 
 /** Says it on a page of its own. */
-export const says = (c: Context, [title, text]: readonly string[], status: number) =>
+const says = (c: Context, [title, text]: readonly string[], status: number) =>
   respond(c, <ProviderSaysPage view={viewOf(c)} title={title!} text={text} />, { status: status as 403 })
 
 /** Each refusal has its sentence. */
@@ -26,6 +26,7 @@ export function sayWhy(c: Context<PageEnv>, error: unknown): Response | Promise<
   const name = c.var.config.IDENTITY_PROVIDERS.find(({ id }) => id === c.req.param('provider'))?.name ?? ''
   const sentences: Record<string, readonly string[]> = {
     invalid_callback: texts.over,
+    address_missing: texts.noAddress(name),
     provider_failed: texts.failed(name),
     provider_refused: texts.refused(name),
     account_deleted: [texts.deleted, signin.askAdmin(view.organisation)],
