@@ -35,6 +35,7 @@ let session
 function setSession(signed, notice = '') {
   session = signed
   byId('login').hidden = session !== undefined
+  byId('factor').hidden = true
   byId('who').hidden = session === undefined
   byId('notice').textContent = notice
   if (session) byId('person').textContent = `${session.user.email} · ${session.user.role}`
@@ -56,21 +57,42 @@ async function lookWhoIsThere() {
     setSession(undefined, session ? 'Your session has ended. Log in again.' : '')
 }
 
-byId('login').onsubmit = async (event) => {
+/** What a right password of somebody with a second factor was answered with. */
+let challenge
+
+/** Sends a form that signs in, or says what it needs before it does. */
+async function signIn(event, path, bodyOf) {
   event.preventDefault()
   const form = event.target
-  const { email, password } = Object.fromEntries(new FormData(form))
   byId('notice').textContent = 'Logging in…'
   try {
-    const answer = await post('/v1/auth/login', { email, password, cookie: true })
+    const answer = await post(path, { ...bodyOf(Object.fromEntries(new FormData(form))), cookie: true })
     const body = await answer.json()
-    if (!answer.ok) throw new Error(body.detail)
     form.reset()
+    const isSpent = body.code === 'challenge_spent'
+    if (body.code === 'second_factor_required' || isSpent) {
+      challenge = body.challenge
+      byId('login').hidden = !isSpent
+      byId('factor').hidden = isSpent
+      byId('notice').textContent = isSpent ? body.detail : 'Enter your code.'
+      byId(isSpent ? 'login' : 'factor').elements[0].focus()
+      return
+    }
+    if (!answer.ok) throw new Error(body.detail)
     setSession(body)
   } catch (error) {
     byId('notice').textContent = error.message
   }
 }
+
+byId('login').onsubmit = (event) =>
+  signIn(event, '/v1/auth/login', ({ email, password }) => ({ email, password }))
+
+byId('factor').onsubmit = (event) =>
+  signIn(event, '/v1/auth/login/second_factor', ({ code }) => {
+    const typed = code.replace(/\s/g, '')
+    return { challenge, ...(/^\d{6}$/.test(typed) ? { code: typed } : { recovery_code: typed }) }
+  })
 
 byId('logout').onclick = async () => {
   await post('/v1/auth/logout').catch(() => {})

@@ -14,6 +14,11 @@ const BODY = html`
     <input name="password" type="password" autocomplete="current-password" placeholder="Password" aria-label="Password" required>
     <button type="submit">Log in</button>
   </form>
+  <form id="factor" hidden>
+    <input name="code" type="text" autocomplete="one-time-code" placeholder="Code" aria-label="Code of the app, or a recovery code" required>
+    <button type="submit">Continue</button>
+    <a href="/signin?to=/docs">With a passkey</a>
+  </form>
   <div id="who" hidden><span id="person"></span><button type="button" id="logout">Log out</button></div>
 </header>
 <div class="columns" id="top">

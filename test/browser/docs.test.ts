@@ -2,6 +2,7 @@ import { Validator } from '@seriousme/openapi-schema-validator'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { launchChromium } from '../../scripts/local/chromium.ts'
+import { hashRecoveryCode, makeRecoveryCodes } from '../../src/factors/recovery-codes.ts'
 import { ADMIN, startStack } from '../support/stack.ts'
 
 /** As names of people: each sets `__xss` if it ever becomes markup or script. */
@@ -158,6 +159,36 @@ describe('The page in a browser', { timeout: 60_000 }, () => {
     expect([...requested]).toEqual([origin()])
     // The browser notes each 4xx; one was asked for, one is the access token that a new password ended.
     expect(complaints.filter((text) => !text.includes('status of 401'))).toEqual([])
+  })
+
+  test('asks for the code of whoever has a second factor, and keeps what is wrong apart from what is over', async () => {
+    const email = 'two@people.test'
+    const person = { email, password: 'seven brown foxes read', name: 'Two' }
+    const made = await tryOut('createUser', { Body: JSON.stringify(person) })
+    const id = String(JSON.parse(made.body).id)
+    await stack.sql(
+      `INSERT INTO passkeys (id, user_id, credential_id, rp_id, public_key, sign_count, transports, aaguid, may_be_synced,
+        is_synced, name, created_at) VALUES (?1, ?1, 'x', 'elsewhere.test', '{}', 0, '[]', '', 0, 0, 'x', 1)`,
+      [id],
+    )
+    const [recoveryCode] = makeRecoveryCodes()
+    await stack.sql('INSERT INTO recovery_codes (user_id, hash, created_at) VALUES (?, ?, 1)', [
+      id,
+      hashRecoveryCode(id, recoveryCode!),
+    ])
+    await page.getByRole('button', { name: 'Log out' }).click()
+    await page.getByText('Logged out.').waitFor()
+    await page.getByLabel('E-mail').fill(email)
+    await page.getByLabel('Password').fill(person.password)
+    await page.getByRole('button', { name: 'Log in' }).click()
+    const code = page.getByLabel('Code of the app, or a recovery code')
+    await code.fill('123 456')
+    await page.getByRole('button', { name: 'Continue' }).click()
+    await page.locator('#notice', { hasText: /code/i }).waitFor()
+    await code.fill(recoveryCode!)
+    await page.getByRole('button', { name: 'Continue' }).click()
+    await page.getByRole('button', { name: 'Log out' }).waitFor()
+    expect(JSON.parse((await tryOut('getMe')).body)).toMatchObject({ email })
   })
 
   test('forgets the session when it is logged out', async () => {

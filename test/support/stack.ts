@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { createClient } from '@libsql/client/web'
 import { freePort, startProcess, untilReady } from '../../scripts/local/process.ts'
 
 export const ADMIN = { email: 'admin@example.com', password: 'seven brown foxes read' }
@@ -18,22 +19,34 @@ export async function startStack(args: string[] = []) {
   let url: string | undefined
   let example = ''
   let mailbox = { url: '', key: '' }
+  let database = { url: '', authToken: '' }
   stack.onLine((line) => {
     url ??= /^ready (http\S+)$/.exec(line)?.[1]
     example ||= /^\s*Example +(http\S+)/.exec(line)?.[1] ?? ''
     const [, at, key] = /^Mailbox {2}(http\S+) {2}key=(\S+)$/.exec(line) ?? []
     if (at && key) mailbox = { url: at, key }
+    const [, of, authToken] = /^Database {2}(http\S+) {2}token=(\S+)$/.exec(line) ?? []
+    if (of && authToken) database = { url: of, authToken }
   })
   const close = async () => {
     await stack.close()
     rmSync(state, { recursive: true, force: true })
+  }
+  /** One statement, past the Worker. */
+  const sql = async (statement: string, args: (string | number)[] = []) => {
+    const client = createClient(database)
+    try {
+      return (await client.execute({ sql: statement, args })).rows
+    } finally {
+      client.close()
+    }
   }
   const isReady = async () => {
     if (!url) throw new Error('not ready yet')
     return url
   }
   try {
-    return { url: await untilReady(stack, isReady, 90_000), mailbox, example, close }
+    return { url: await untilReady(stack, isReady, 90_000), mailbox, example, sql, close }
   } catch (error) {
     await close()
     throw error
