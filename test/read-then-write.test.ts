@@ -6,6 +6,7 @@ import worker from '../src/index.ts'
 import { bySystem, changeUserBy } from '../src/users/change.ts'
 import { selectUsers, users } from '../src/users/models.ts'
 import { type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
+import { addKey } from './support/keys.ts'
 import { addApp } from './support/oauth.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
@@ -82,6 +83,41 @@ test('LE6, HX10: what a service began changes nothing once its owner was demoted
   )
   expect([wasHeld, result.status]).toEqual([true, 401])
   expect(await rowOf(ada.id)).toEqual(before)
+})
+
+test.each<[string, string]>([
+  ['its owner was demoted', "UPDATE users SET role = 'user', token_epoch = token_epoch + 1 WHERE id = ?"],
+  ['its owner was disabled', "UPDATE users SET status = 'disabled' WHERE id = ?"],
+  ['its owner was erased', 'DELETE FROM users WHERE id = ?'],
+  ['it was revoked', 'DELETE FROM api_keys WHERE user_id = ?'],
+  ['it may no longer', 'UPDATE api_keys SET permissions = \'["users:read"]\' WHERE user_id = ?'],
+  ['it had expired', 'UPDATE api_keys SET expires_at = 1 WHERE user_id = ?'],
+  ['its secret was one too old', "UPDATE api_keys SET secret_hash = 'x' WHERE user_id = ?"],
+])('AK3, HX10: what a key began changes nothing once %s', async (_, change) => {
+  const manager = await api.person({ role: 'manager', email_verified_at: 1 })
+  const { key: token } = await addKey(api, manager, ['users:read', 'users:update'])
+  const ada = await api.person()
+  const before = await rowOf(ada.id)
+  const { result, wasHeld } = await own.between(
+    () => api.send('PATCH', `/v1/users/${ada.id}`, { token, body: { name: 'Grace' } }),
+    () => api.sql(change, [manager.id]),
+    { only: 'user.updated' },
+  )
+  expect([wasHeld, result.status]).toEqual([true, 401])
+  expect(await rowOf(ada.id)).toEqual(before)
+})
+
+test('AK3, HX10: nobody makes a key of what they may no longer once that is written', async () => {
+  const manager = await api.person({ role: 'manager', email_verified_at: 1 })
+  const { token } = await api.signIn(manager)
+  const { result, wasHeld } = await own.between(
+    () => api.send('POST', '/v1/api_keys', { token, body: { name: 'Report', permissions: ['users:read'] } }),
+    () => api.sql("UPDATE users SET role = 'user', token_epoch = token_epoch + 1 WHERE id = ?", [manager.id]),
+    { only: 'api_key.created' },
+  )
+  expect(wasHeld).toBe(true)
+  expect(result.status).toBeGreaterThanOrEqual(400)
+  expect(await api.sql('SELECT * FROM api_keys WHERE user_id = ?', [manager.id])).toEqual([])
 })
 
 test('CR3, HX10: somebody restored between the two is not purged by clean-up', async () => {
