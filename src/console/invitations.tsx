@@ -14,8 +14,8 @@ import {
 } from '../pages/components.tsx'
 import { toDay } from '../pages/format.ts'
 import { ConsolePage, Head, Section } from '../pages/layout.tsx'
-import { RoleSelect } from './people/roles.tsx'
 import type { PageProps } from './today.tsx'
+import { RoleSelect } from './users/roles.tsx'
 
 export interface InviteResult {
   email: string

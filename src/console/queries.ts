@@ -38,7 +38,7 @@ export async function readTotals({ db }: Acting): Promise<Totals> {
 }
 
 /** Everything about one user that a page shows, in one trip, and one more for the deleted. Throws 404 `user_not_found`. */
-export async function findPerson(acting: Acting, id: string) {
+export async function readUserPage(acting: Acting, id: string) {
   const { db, config, actor } = acting
   const history = pageOfHistory(acting, { id: actor.sub, role: actor.role }, { limit: 20, user_id: id })
   const {
@@ -89,7 +89,7 @@ export async function readActivity(acting: Acting, filter: ListActivity) {
 }
 
 /** Users by their ids, those that the actor may see. */
-export async function findPeople({ db, actor }: Acting, ids: string[]) {
+export async function findUsersByIds({ db, actor }: Acting, ids: string[]) {
   const { rows } = await db.read({
     rows: build.select(profileColumns).from(users).where(sql`${users.id} IN ${ids}`),
   })

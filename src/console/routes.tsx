@@ -25,10 +25,10 @@ import { ActivityPage } from './activity.tsx'
 import { appPages } from './apps/apps-routes.tsx'
 import { readFilter, readInvitations, sentenceOf, tried } from './input.ts'
 import { InvitationsPage, type InviteResult } from './invitations.tsx'
-import { peoplePages } from './people/people-routes.tsx'
 import { readActivity, readToday } from './queries.ts'
 import { SystemPage } from './system.tsx'
 import { TodayPage } from './today.tsx'
+import { usersPages } from './users/users-routes.tsx'
 
 const ours = form(sessionOf)
 
@@ -110,7 +110,7 @@ export const consoleRoutes = new Hono<PageEnv>()
     const asksForNoFactor = seesSystem && c.var.config.SECOND_FACTOR === 'optional'
     return respond(c, <TodayPage {...{ view, viewer, today, readiness, asksForNoFactor }} />)
   })
-  .route('/people', peoplePages)
+  .route('/people', usersPages)
   .route('/apps', appPages)
   .get('/invitations', signedInPage('users:create'), limitedList, (c) => invitationsPage(c))
   .post('/invitations', signedInPage('users:create'), ours, async (c) => {

@@ -21,7 +21,7 @@ import type { ManagedUser } from '../../users/schemas.ts'
 import type { Totals } from '../queries.ts'
 import { StateBadge } from './state.tsx'
 
-export interface PeopleFilter {
+export interface UsersFilter {
   q: string
   role: string
   status: string
@@ -32,18 +32,18 @@ export interface PeopleFilter {
 }
 
 /** The address of the list with these filters; what is as usual is left out. */
-const listAt = (filter: Partial<PeopleFilter> & { cursor?: string }) => {
+const listAt = (filter: Partial<UsersFilter> & { cursor?: string }) => {
   const query = Object.entries(filter).filter(
     ([name, value]) => value && !(name === 'sort' && value === '-created_at'),
   )
   return `/admin/people${query.length > 0 ? `?${new URLSearchParams(query as [string, string][])}` : ''}`
 }
 
-export const PeoplePage: FC<{
+export const UsersPage: FC<{
   view: View
   viewer: Viewer
   list: List<ManagedUser>
-  filter: PeopleFilter
+  filter: UsersFilter
   totals: Totals
   message?: Said | undefined
   errors?: Record<string, string>
@@ -181,7 +181,7 @@ export const PeoplePage: FC<{
             </thead>
             <tbody>
               {people.map((user) => (
-                <PersonRow view={view} user={user} isSelf={user.id === viewer.id} />
+                <UserRow view={view} user={user} isSelf={user.id === viewer.id} />
               ))}
             </tbody>
           </table>
@@ -233,7 +233,7 @@ export const PeoplePage: FC<{
   )
 }
 
-const PersonRow: FC<{ view: View; user: ManagedUser; isSelf: boolean }> = ({ view, user, isSelf }) => {
+const UserRow: FC<{ view: View; user: ManagedUser; isSelf: boolean }> = ({ view, user, isSelf }) => {
   const { common, console } = view.texts
   const lastSignIn = user.last_login_at === null ? null : Date.parse(user.last_login_at)
   return (

@@ -6,18 +6,18 @@ import { ConsolePage, type Viewer } from '../../pages/layout.tsx'
 import type { Outcome } from '../../pages/submit.ts'
 import type { View } from '../../pages/view.ts'
 import { DAY_MS } from '../../values/durations.ts'
-import type { findPerson } from '../queries.ts'
-import { Deleting, Details, Disabling, SignIn } from './person-parts.tsx'
+import type { readUserPage } from '../queries.ts'
 import { StateBadge } from './state.tsx'
+import { Deleting, Details, Disabling, SignIn } from './user-parts.tsx'
 
-interface PersonProps extends Outcome {
+interface UserProps extends Outcome {
   view: View
   viewer: Viewer
-  person: Awaited<ReturnType<typeof findPerson>>
+  person: Awaited<ReturnType<typeof readUserPage>>
   purgeAfterDays: number
 }
 
-export const PersonPage: FC<PersonProps> = ({
+export const UserPage: FC<UserProps> = ({
   view,
   viewer,
   person,
@@ -86,7 +86,7 @@ export const PersonPage: FC<PersonProps> = ({
 }
 
 /** What is out of the ordinary with the account, and what can be done. */
-const StateNotice: FC<Pick<PersonProps, 'view' | 'viewer' | 'person' | 'purgeAfterDays'>> = ({
+const StateNotice: FC<Pick<UserProps, 'view' | 'viewer' | 'person' | 'purgeAfterDays'>> = ({
   view,
   viewer,
   person: { user, mayManage },

@@ -38,21 +38,21 @@ import { findUser } from '../../users/queries.ts'
 import { download } from '../../users/routes/responses.ts'
 import { CreateUser, DisableUser, ListUsers, UpdateUser } from '../../users/schemas.ts'
 import { readFilter } from '../input.ts'
-import { findPeople, findPerson, readTotals } from '../queries.ts'
-import { AddPersonPage } from './add-person.tsx'
+import { findUsersByIds, readTotals, readUserPage } from '../queries.ts'
+import { AddUserPage } from './add-user.tsx'
 import { BulkPage, BulkResultPage } from './bulk.tsx'
-import { type PeopleFilter, PeoplePage } from './people.tsx'
-import { PersonPage } from './person.tsx'
+import { UserPage } from './user.tsx'
+import { type UsersFilter, UsersPage } from './users.tsx'
 
 const ours = form(sessionOf)
 
-const personPage = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200) => {
+const userPage = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200) => {
   const id = c.req.param('id')!
-  const [person, { view, viewer }] = await Promise.all([findPerson(c.var, id), c.var.signedIn()])
+  const [person, { view, viewer }] = await Promise.all([readUserPage(c.var, id), c.var.signedIn()])
   const message = doneMessage(c, { ...view.texts.console.person.done, saved: view.texts.common.saved })
   return respond(
     c,
-    <PersonPage
+    <UserPage
       view={view}
       viewer={viewer}
       person={person}
@@ -71,7 +71,7 @@ const action =
     return submit(c, async () => changeUser(c.var, c.req.param('id')!, await decide(c)), {
       page,
       done: `${after ?? page}?done=${done}`,
-      again: (outcome, status) => personPage(c, outcome, status),
+      again: (outcome, status) => userPage(c, outcome, status),
     })
   }
 
@@ -87,7 +87,7 @@ const isAction = (name: string | undefined): name is BulkAction =>
 const PER_PAGE = '25'
 
 /** What a list is asked by; what says nothing is left out. */
-const askedIn = (c: Context): PeopleFilter & { cursor: string } => {
+const askedIn = (c: Context): UsersFilter & { cursor: string } => {
   const { q = '', role = '', status = '', sort = '-created_at', cursor = '' } = c.req.query()
   const { email_verified = '', locked = '', second_factor = '' } = c.req.query()
   // A search is in the order of creation; so is what has an index of its own.
@@ -115,7 +115,7 @@ const whatIsWrong = ({ texts: { common, console } }: View, errors: Record<string
         ? console.people.oneAtATime
         : common.check
 
-export const peoplePages = new Hono<PageEnv>()
+export const usersPages = new Hono<PageEnv>()
   .use('*', signedInPage('users:read'))
   .get('/', limitedList, async (c) => {
     const asked = askedIn(c)
@@ -134,7 +134,7 @@ export const peoplePages = new Hono<PageEnv>()
       : doneMessage(c, view.texts.console.person.done)
     return respond(
       c,
-      <PeoplePage
+      <UsersPage
         view={view}
         viewer={viewer}
         list={list}
@@ -155,7 +155,7 @@ export const peoplePages = new Hono<PageEnv>()
     const { action } = c.var.fields
     const ids = pickedIn(c.var.fields)
     if (!isAction(action) || ids.length === 0) return c.redirect('/admin/people', 303)
-    const [people, { view, viewer }] = await Promise.all([findPeople(c.var, ids), c.var.signedIn()])
+    const [people, { view, viewer }] = await Promise.all([findUsersByIds(c.var, ids), c.var.signedIn()])
     return respond(c, <BulkPage view={view} viewer={viewer} action={action} people={people} />)
   })
   .post('/bulk/run', ours, async (c) => {
@@ -167,7 +167,7 @@ export const peoplePages = new Hono<PageEnv>()
       return c.redirect(`/signin/again?${new URLSearchParams({ to: '/admin/people' })}`, 303)
     const input = validate(BulkChange(), { action, ids, ...(action === 'disable' && { reason }) })
     const { data } = await changeInBulk(c.var, input)
-    const [people, { view, viewer }] = await Promise.all([findPeople(c.var, ids), c.var.signedIn()])
+    const [people, { view, viewer }] = await Promise.all([findUsersByIds(c.var, ids), c.var.signedIn()])
     const results = data.map(({ id, code }) => ({
       id,
       user: people.find((user) => user.id === id),
@@ -177,7 +177,7 @@ export const peoplePages = new Hono<PageEnv>()
   })
   .get('/new', needs('users:create'), async (c) => {
     const { view, viewer } = await c.var.signedIn()
-    return respond(c, <AddPersonPage view={view} viewer={viewer} {...(await carriedHere(c))} />)
+    return respond(c, <AddUserPage view={view} viewer={viewer} {...(await carriedHere(c))} />)
   })
   .post('/new', needs('users:create'), ours, (c) => {
     const { form_token: _, password, ...fields } = c.var.fields
@@ -201,14 +201,14 @@ export const peoplePages = new Hono<PageEnv>()
         },
         again: async (outcome, status) => {
           const { view, viewer } = await c.var.signedIn()
-          return respond(c, <AddPersonPage view={view} viewer={viewer} {...outcome} />, {
+          return respond(c, <AddUserPage view={view} viewer={viewer} {...outcome} />, {
             status: status as 200,
           })
         },
       },
     )
   })
-  .get('/:id', limitedList, async (c) => personPage(c, await carriedHere(c)))
+  .get('/:id', limitedList, async (c) => userPage(c, await carriedHere(c)))
   .post('/:id', needs('users:update'), ours, (c) => {
     const { form_token: _, version, ...fields } = c.var.fields
     const page = `/admin/people/${c.req.param('id')}`
@@ -217,7 +217,7 @@ export const peoplePages = new Hono<PageEnv>()
     return submit(
       c,
       async () => changeUser(acting, c.req.param('id'), updating(c.var, validate(UpdateUser(), fields))),
-      { page, done: `${page}?done=saved`, again: (outcome, status) => personPage(c, outcome, status) },
+      { page, done: `${page}?done=saved`, again: (outcome, status) => userPage(c, outcome, status) },
     )
   })
   .post(
@@ -265,7 +265,7 @@ export const peoplePages = new Hono<PageEnv>()
       const { view } = await c.var.signedIn()
       const { eraseMismatch } = view.texts.console.person
       noteProblem(c, invalidInput([{ pointer: '/confirm', code: 'invalid_value', detail: eraseMismatch }]))
-      return personPage(
+      return userPage(
         c,
         { message: { tone: 'danger', title: eraseMismatch }, errors: { confirm: eraseMismatch } },
         422,

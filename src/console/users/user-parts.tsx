@@ -5,7 +5,7 @@ import { toDay } from '../../pages/format.ts'
 import { Section, type Viewer } from '../../pages/layout.tsx'
 import type { Outcome } from '../../pages/submit.ts'
 import type { View } from '../../pages/view.ts'
-import type { findPerson } from '../queries.ts'
+import type { readUserPage } from '../queries.ts'
 import { factorsOf } from './factors.ts'
 import { RoleSelect } from './roles.tsx'
 
@@ -13,7 +13,7 @@ import { RoleSelect } from './roles.tsx'
 export interface Part extends Pick<Outcome, 'values' | 'errors'> {
   view: View
   viewer: Viewer
-  person: Awaited<ReturnType<typeof findPerson>>
+  person: Awaited<ReturnType<typeof readUserPage>>
 }
 
 export const Details: FC<Part> = ({

@@ -6,7 +6,7 @@ import type { View } from '../../pages/view.ts'
 import { PASSWORD_MIN_LENGTH } from '../../passwords/policy.ts'
 import { RoleSelect } from './roles.tsx'
 
-export const AddPersonPage: FC<{ view: View; viewer: Viewer } & Outcome> = ({
+export const AddUserPage: FC<{ view: View; viewer: Viewer } & Outcome> = ({
   view,
   viewer,
   message,
