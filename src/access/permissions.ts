@@ -36,9 +36,12 @@ export const hasPermission = (role: Role, permission: Permission) => PERMISSIONS
 export const isPermission = (scope: string): scope is Permission =>
   (ALL_PERMISSIONS as readonly string[]).includes(scope)
 
-/** What a key may be given. No key deletes anybody, or takes everybody along: that takes a login of the last ten minutes. */
+/**
+ * What a key may be given. No key deletes anybody, or takes everybody along: that takes a login of the last ten minutes. And
+ * of tokens clients ask, not keys.
+ */
 export const KEY_PERMISSIONS = ALL_PERMISSIONS.filter(
-  (permission) => !['users:delete', 'users:purge', 'users:export'].includes(permission),
+  (permission) => !['users:delete', 'users:purge', 'users:export', 'tokens:introspect'].includes(permission),
 )
 
 /** What somebody of this role can let an app do: a permission that they lack themselves is none of theirs to give. */
