@@ -116,6 +116,8 @@ export function createVerifier(options: VerifierOptions): Verifier {
   let keys = new Map<string, CryptoKey>()
   let keysAt = Number.NEGATIVE_INFINITY
   let askedAt = Number.NEGATIVE_INFINITY
+  /** Whether somebody waits for the keys. What is asked for one request is none of another's to wait for. */
+  let isAsking = false
   const answers = new Map<string, { at: number; answer: Record<string, unknown> }>()
 
   async function readJson(path: string, init: RequestInit = {}): Promise<Record<string, unknown>> {
@@ -144,9 +146,11 @@ export function createVerifier(options: VerifierOptions): Verifier {
 
   async function keyOf(kid: string): Promise<CryptoKey> {
     const now = Date.now()
-    const isDue = now - keysAt >= KEYS_KEPT_MS || !keys.has(kid)
-    if (isDue && now - askedAt >= KEYS_ASKED_EVERY_MS) {
+    const isUnknown = !keys.has(kid)
+    const isDue = isUnknown || now - keysAt >= KEYS_KEPT_MS
+    if (isDue && (now - askedAt >= KEYS_ASKED_EVERY_MS || (isUnknown && isAsking))) {
       askedAt = now
+      isAsking = true
       try {
         keys = await readKeys()
         keysAt = now
@@ -156,6 +160,8 @@ export function createVerifier(options: VerifierOptions): Verifier {
           askedAt = Number.NEGATIVE_INFINITY
           throw error
         }
+      } finally {
+        isAsking = false
       }
     }
     const key = keys.get(kid)

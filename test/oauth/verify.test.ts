@@ -72,6 +72,13 @@ describe('By the keys alone', () => {
     expect(asked).toEqual(['/.well-known/jwks.json'])
   })
 
+  test('AT1: many that come at once are told, before the first has heard of the keys', async () => {
+    const ada = await api.quickActor()
+    const { verify } = open()
+    const several = await Promise.all(Array.from({ length: 5 }, () => refused(verify(ada.token))))
+    expect(several).toEqual(Array.from({ length: 5 }, () => 'good'))
+  })
+
   test('AT1, AT2: what was altered, is of elsewhere, or out of its time is none', async () => {
     const ada = await api.quickActor()
     const [head, body, signature] = ada.token.split('.') as [string, string, string]
