@@ -66,15 +66,15 @@ testOfRedis('Every request stays within its budget of trips, calls and rows', as
     // Nothing to change, as a replica that lags may think: the primary is asked.
     [`POST /v1/users/${eve.id}/enable`, 2, 2, 1, 4, 0, { token: admin.token }],
     ['GET /v1/users/me/export', 1, 1, 0, 15, 4, { token: eve.token }],
-    ['POST /v1/auth/change_password', 2, 3, 1, 39, 14, { token: ada.token, body: changed }],
+    ['POST /v1/auth/change_password', 2, 3, 1, 42, 14, { token: ada.token, body: changed }],
     ['POST /v1/auth/resend_verification', 1, 3, 0, 36, 20, { body: { email: eve.email } }],
     ['POST /v1/auth/forgot_password', 1, 3, 0, 39, 24, { body: { email: eve.email } }],
     ['POST /v1/auth/forgot_password', 1, 2, 0, 12, 6, { body: { email: wrong.email } }],
     ['POST /v1/auth/change_email', 2, 4, 0, 54, 27, { token: eve.token, body: moved }],
     ['POST /v1/invitations', 1, 3, 0, 45, 28, { token: admin.token, body: { email: newAddress() } }],
     ['GET /v1/invitations', 1, 1, 0, 4, 0, { token: admin.token }],
-    [`POST /v1/users/${eve.id}/disable`, 2, 2, 1, 46, 21, { token: admin.token, body: { reason: 'left' } }],
-    ['POST /v1/auth/logout', 1, 1, 1, 7, 6, { token: ada.token }],
+    [`POST /v1/users/${eve.id}/disable`, 2, 2, 1, 47, 21, { token: admin.token, body: { reason: 'left' } }],
+    ['POST /v1/auth/logout', 1, 1, 1, 8, 6, { token: ada.token }],
   ]
   await api.send('GET', '/ready') // Once a minute it writes a row, in a trip of its own.
   const measured = await measureAll(own, api, requests)
@@ -160,12 +160,12 @@ testOfRedis('So does signing in to an app', async () => {
     ['POST /oauth/introspect', 1, 0, 1, 0, 0, byService({ token: access! })],
     ['POST /oauth/token', 1, 2, 0, 5, 1, byService({ grant_type: 'client_credentials' })],
     ['POST /oauth/token', 2, 2, 0, 13, 1, byApp({ grant_type: 'refresh_token', refresh_token: refresh! })],
-    ['POST /oauth/revoke', 2, 2, 1, 7, 6, byApp({ token: access! })],
+    ['POST /oauth/revoke', 2, 2, 1, 9, 6, byApp({ token: access! })],
     ['GET /v1/auth/grants', 1, 1, 0, 4, 0, { token }],
     [`PATCH ${grant}`, 2, 2, 1, 25, 5, { token, body: { scopes: ['openid'] } }],
-    [`DELETE ${grant}`, 2, 2, 1, 20, 7, { token }],
+    [`DELETE ${grant}`, 2, 2, 1, 21, 7, { token }],
     [logout, 1, 1, 0, 3, 0, { headers }],
-    [`${logout}&id_token_hint=${hint}`, 2, 2, 1, 12, 6, { headers }],
+    [`${logout}&id_token_hint=${hint}`, 2, 2, 1, 14, 6, { headers }],
   ])
 })
 
@@ -184,8 +184,8 @@ testOfRedis('So does what a key asks for, and making one', async () => {
     ['GET /v1/users/me', 1, 1, 0, 2, 0, { token: key }],
     [`PATCH /v1/users/${eve.id}`, 2, 2, 1, 21, 10, { token: key, body: { name: 'Grace' } }],
     // Two rows and the mail, which is claimed and marked as sent.
-    ['POST /v1/api_keys', 2, 4, 0, 31, 16, { token, body: { name: 'Report', permissions: [] } }],
-    [`POST /v1/api_keys/${id}/rotate`, 2, 4, 0, 34, 15, { token }],
+    ['POST /v1/api_keys', 2, 4, 0, 32, 16, { token, body: { name: 'Report', permissions: [] } }],
+    [`POST /v1/api_keys/${id}/rotate`, 2, 4, 0, 35, 15, { token }],
     ['GET /v1/api_keys', 1, 1, 0, 4, 0, { token }],
     [`DELETE /v1/api_keys/${id}`, 2, 2, 0, 12, 5, { token }],
   ])

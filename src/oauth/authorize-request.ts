@@ -1,7 +1,8 @@
+import type { Config } from '../config/main.ts'
 import { badAuthorizeRequest } from './errors.ts'
 import { type Client, hasGrant } from './models.ts'
 import { isRegistered } from './redirects.ts'
-import { SCOPES, scopesIn } from './scopes.ts'
+import { isOurResource, SCOPES, scopesIn } from './scopes.ts'
 
 /** It travels through a browser's address. */
 export const MAX_QUERY_LENGTH = 4000
@@ -16,6 +17,7 @@ export type AuthorizeError =
   | 'invalid_request'
   | 'unsupported_response_type'
   | 'invalid_scope'
+  | 'invalid_target'
   | 'unauthorized_client'
   | 'access_denied'
   | 'login_required'
@@ -76,7 +78,12 @@ export function readReturn(query: URLSearchParams, client: Client): ReturnTo {
 }
 
 /** The rest of it. Throws what goes back to the app. */
-export function readAuthorizeRequest(query: URLSearchParams, client: Client, to: ReturnTo): AuthorizeRequest {
+export function readAuthorizeRequest(
+  { ISSUER }: Pick<Config, 'ISSUER'>,
+  query: URLSearchParams,
+  client: Client,
+  to: ReturnTo,
+): AuthorizeRequest {
   const refuse = (code: AuthorizeError, description: string): never => {
     throw new AuthorizeRefusal(code, description)
   }
@@ -86,6 +93,8 @@ export function readAuthorizeRequest(query: URLSearchParams, client: Client, to:
   if (get('request')) refuse('request_not_supported', 'Request objects are not taken here.')
   if (get('request_uri')) refuse('request_uri_not_supported', 'Requests are not fetched from elsewhere.')
   if (get('registration')) refuse('registration_not_supported', 'Clients are registered before.')
+  if (!isOurResource({ ISSUER }, get('resource')))
+    refuse('invalid_target', 'Tokens from here are for Roster itself.')
   const type = get('response_type') ?? refuse('invalid_request', 'response_type is missing.')
   if (type !== 'code') refuse('unsupported_response_type', 'The one response type is code.')
   if (get('response_mode') && !MODES.some((mode) => mode === get('response_mode')))

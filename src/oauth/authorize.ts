@@ -79,7 +79,7 @@ export async function decide(c: Context, search: string): Promise<Outcome> {
   if (!client) throw badAuthorizeRequest('There is no such app.')
   const to = readReturn(query, client)
   try {
-    const request = readAuthorizeRequest(query, client, to)
+    const request = readAuthorizeRequest(config, query, client, to)
     if (pushed && (read.spent?.[0] || isOver(pushed, asked?.at ?? now, now))) throw invalidRequestUri()
     const user = await find?.()
     const granted = JSON.parse(read.grant[0]?.scopes ?? '[]') as string[]

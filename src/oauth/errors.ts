@@ -45,6 +45,8 @@ export const invalidGrant = (cause?: unknown) =>
     cause,
   )
 
+export const invalidTarget = () => oauthError('invalid_target', 'Tokens from here are for Roster itself.')
+
 /** Where a browser cannot be sent back: the request names no app, or no address of it. */
 export const badAuthorizeRequest = (detail: string) => new AppError(400, 'bad_authorize_request', detail)
 

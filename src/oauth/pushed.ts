@@ -58,7 +58,7 @@ export async function push(
   if (query.toString().length > MAX_QUERY_LENGTH)
     throw oauthError('invalid_request', 'The request is too long.')
   try {
-    readAuthorizeRequest(query, client, readReturn(query, client))
+    readAuthorizeRequest(config, query, client, readReturn(query, client))
   } catch (error) {
     if (error instanceof AuthorizeRefusal) throw oauthError(error.code, error.message)
     if (error instanceof AppError) throw oauthError('invalid_request', error.message)

@@ -48,6 +48,15 @@ async function coded(of = app, given: Record<string, string | undefined> = {}) {
 const statusOf = async (token: unknown) =>
   (await api.send('GET', '/oauth/userinfo', { token: token as string })).status
 
+test('RFC 8707: a token that is meant for another service is given to nobody; one for here may be named so', async () => {
+  const { fields } = await coded()
+  const { sessions } = await dump(api)
+  const other = await ask(app, { ...fields, resource: 'https://other.example' })
+  expect([other.status, other.body.error]).toEqual([400, 'invalid_target'])
+  expect((await dump(api)).sessions).toEqual(sessions)
+  expect((await ask(app, { ...fields, resource: ISSUER })).status).toBe(200)
+})
+
 describe('4.5: a code that was stolen', () => {
   test('is good once: who brings it again ends what it gave', async () => {
     const { fields } = await coded()

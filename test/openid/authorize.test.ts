@@ -73,6 +73,8 @@ describe('What is wrong goes back to the app, with state and iss', () => {
     ['invalid_request', { prompt: 'none login' }],
     ['invalid_request', { prompt: 'create' }],
     ['invalid_request', { max_age: '-1' }],
+    ['invalid_target', { resource: 'https://other.example' }],
+    ['invalid_target', { resource: `${ISSUER}.evil.test` }],
     ['invalid_scope', { scope: 'users:read' }],
     ['invalid_scope', { scope: undefined }],
     ['request_not_supported', { request: 'x' }],

@@ -310,6 +310,19 @@ test('Ten minutes are all it has', async () => {
   })
 })
 
+test('It is never the user themselves: nobody’s account is a phone call away', async () => {
+  const own = await addApp(api, {
+    ...OF_DEVICES,
+    type: 'public',
+    first_party: true,
+    scopes: ['openid', 'account'],
+  })
+  const begun = await begin(own, 'openid account')
+  await approve(await openBrowser(api, await somebody()), begun.user_code)
+  expect((await poll(begun, own)).body.scope).toBe('openid')
+  expect(await begin(own, 'account')).toMatchObject({ status: 400, error: 'invalid_scope' })
+})
+
 describe('What it may do for those who manage', () => {
   const POWERS = ['users:delete', 'users:purge', 'users:update', 'users:read']
   const managed = async () => {

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto'
 import { eq, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
+import { ACCOUNT } from '../../access/permissions.ts'
 import type { Config } from '../../config/main.ts'
 import type { Resources } from '../../context.ts'
 import { openSealed, seal } from '../../crypto/sealed.ts'
@@ -9,9 +10,9 @@ import { MINUTE_MS } from '../../values/durations.ts'
 import { firstIdAt, timeOfId } from '../../values/ids.ts'
 import { type GivenClient, proveClient } from '../clients/authenticate.ts'
 import { selectClient } from '../clients/service.ts'
-import { oauthError } from '../errors.ts'
+import { invalidTarget, oauthError } from '../errors.ts'
 import { DEVICE_CODE, oauthDeviceCodes } from '../models.ts'
-import { SCOPES, scopesIn } from '../scopes.ts'
+import { isOurResource, SCOPES, scopesIn } from '../scopes.ts'
 import { assertMay } from '../tokens/answer.ts'
 
 /** Device authorization (RFC 8628): a code for the device, and one that its user types at /device. */
@@ -77,9 +78,10 @@ export async function beginDevice(
     (await db.read({ client: selectClient(given.id) })).client[0],
   )
   assertMay(client, DEVICE_CODE)
+  if (!isOurResource(config, fields.resource || undefined)) throw invalidTarget()
   const allowed = JSON.parse(client.scopes) as string[]
   const scopes = scopesIn(fields.scope).filter(
-    (one) => allowed.includes(one) && (SCOPES as readonly string[]).includes(one) && one !== 'account',
+    (one) => allowed.includes(one) && (SCOPES as readonly string[]).includes(one) && one !== ACCOUNT,
   )
   if (scopes.length === 0) throw oauthError('invalid_scope', 'There is no scope that this app may ask for.')
   const id = uuidv7()

@@ -20,10 +20,10 @@ import { type GivenClient, proveClient } from '../clients/authenticate.ts'
 import { selectClient } from '../clients/service.ts'
 import { isExpired, isVerified, openCode } from '../codes.ts'
 import { byDeviceCode } from '../device/grant.ts'
-import { invalidClient, invalidGrant, oauthError } from '../errors.ts'
+import { invalidClient, invalidGrant, invalidTarget, oauthError } from '../errors.ts'
 import { DEVICE_CODE, oauthCodes } from '../models.ts'
 import { isRegistered } from '../redirects.ts'
-import { scopesIn } from '../scopes.ts'
+import { isOurResource, scopesIn } from '../scopes.ts'
 import { assertMay, type Fields, type Grant, type TokenAnswer, toAnswer } from './answer.ts'
 import { endRedeemed, noteUsed, redeem } from './redeem.ts'
 
@@ -33,6 +33,7 @@ export function answerToken(resources: Resources, given: GivenClient, fields: Fi
     Object.hasOwn(GRANTS, fields.grant_type ?? '') && GRANTS[fields.grant_type as keyof typeof GRANTS]
   if (fields.grant_type === undefined) throw oauthError('invalid_request', 'grant_type is missing.')
   if (!grant) throw oauthError('unsupported_grant_type', 'There is no such grant here.')
+  if (!isOurResource(resources.config, fields.resource || undefined)) throw invalidTarget()
   return grant(resources, given, fields)
 }
 
