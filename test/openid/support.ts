@@ -7,7 +7,7 @@ import type { openBrowser } from '../support/pages.ts'
 export const ISSUER = 'https://roster.test'
 
 /** The Worker as a client of somebody else's finds it: by its issuer, over HTTP. */
-function fetchOf(api: Api): typeof fetch {
+export function fetchOf(api: Api): typeof fetch {
   return (async (input: RequestInfo | URL, init: RequestInit = {}) => {
     const request = new Request(input instanceof Request ? input : String(input), init as never)
     const { pathname, search } = new URL(request.url)
