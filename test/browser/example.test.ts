@@ -1,4 +1,6 @@
+import { resolve } from 'node:path'
 import { expect, test } from 'vitest'
+import { startProcess } from '../../scripts/local/process.ts'
 import { heading, openPages, press } from '../support/browser.ts'
 import { ADMIN } from '../support/stack.ts'
 
@@ -43,4 +45,39 @@ test('Whoever says no is not signed in there, and may begin again', async () => 
   await page.goto(app)
   expect(await heading(page)).toBe('Tally')
   pages.expectQuiet()
+})
+
+test('A program on a computer signs somebody in by the browser, as the guide has it', async () => {
+  const token = await pages.logIn()
+  const { body: client } = await pages.call(
+    'POST',
+    '/v1/oauth_clients',
+    {
+      name: 'Field notes',
+      type: 'public',
+      redirect_uris: ['http://127.0.0.1/callback'],
+      scopes: ['openid', 'profile', 'email', 'offline_access'],
+    },
+    { authorization: `Bearer ${token}` },
+  )
+  const script = resolve(import.meta.dirname, '../../examples/native/sign-in.mjs')
+  const program = startProcess(process.execPath, [script, pages.origin(), client.client_id])
+  const lines: string[] = []
+  const to = await new Promise<string>((found) => {
+    program.onLine((line) => {
+      lines.push(line)
+      const [, url] = /^Open (http\S+)$/.exec(line) ?? []
+      if (url) found(url)
+    })
+  })
+  const back = new URL(new URL(to).searchParams.get('redirect_uri')!)
+  const page = await pages.open({}, [back.origin])
+  await pages.signIn(page)
+  await page.goto(to)
+  expect(await heading(page)).toBe('Field notes wants to use your account')
+  await press(page, 'Allow')
+  await page.getByText('You are signed in.').waitFor()
+  expect([await program.exited, lines.at(-1)]).toEqual([0, 'Hello, Ada Lovelace'])
+  // The program is gone, and a browser asks its address for an icon: of that it may complain.
+  await page.context().close()
 })

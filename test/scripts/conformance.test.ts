@@ -27,3 +27,11 @@ test('Each module of the conformance suite’s plans has a row in docs/openid.md
     'RP-initiated logout': 11,
   })
 })
+
+test.each([
+  ['docs/guides/spa.md', 'examples/spa/roster.js'],
+  ['docs/guides/native.md', 'examples/native/sign-in.mjs'],
+])('The code in %s is that of %s, which a test runs', (guide, example) => {
+  const [, code] = /```js\n(.*?)```/s.exec(readFileSync(resolve(ROOT, guide), 'utf8')) ?? []
+  expect(code?.trim()).toBe(readFileSync(resolve(ROOT, example), 'utf8').trim())
+})
