@@ -231,6 +231,12 @@ const PROVOKE: Record<string, () => Promise<Answer>> = {
     await api.send('DELETE', `/v1/invitations/${body.id}`, { token })
     return post(`/v1/invitations/${body.id}/resend`, undefined, { token })
   },
+  invitation_open: async () => {
+    const { email } = newPerson()
+    await post('/v1/invitations', { email }, { token: (await as('manager')).token })
+    return byMailedCode({ email, name: 'Ada' })
+  },
+  name_needed: () => byMailedCode({ email: newPerson().email }),
   too_many_attempts: async () => {
     const { email } = await api.person()
     const { token } = await as('manager')
@@ -434,6 +440,14 @@ const PROVOKE: Record<string, () => Promise<Answer>> = {
     )
     return post(`/v1/mails/${id}/retry`, undefined, { token: (await as('admin')).token })
   },
+}
+
+/** Signs in, or up with a `name`, by the code that is mailed for it. */
+async function byMailedCode({ email, ...given }: { email: string; name?: string }) {
+  const byCode = openApi({ ...own.bindings, EMAIL_CODE_SIGNIN: 'on' })
+  const { login_token } = (await post('/v1/auth/login/email_code', { email }, {}, byCode)).body
+  const [, code] = /code, .*: (\d{8})$/m.exec((await api.mailsTo(email))[0]!.text)!
+  return post('/v1/auth/login/email_code/confirm', { login_token, code, ...given }, {}, byCode)
 }
 
 /** What a passkey's registration takes, as one in software makes it. */

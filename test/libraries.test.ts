@@ -33,6 +33,8 @@ async function discover(): Promise<oauth.AuthorizationServer> {
 /** What a GET without a parameter is answered with; the others say 200. */
 const STATUS: Record<string, number> = {
   authorization_endpoint: 400,
+  pushed_authorization_request_endpoint: 405,
+  device_authorization_endpoint: 405,
   token_endpoint: 405,
   introspection_endpoint: 405,
   revocation_endpoint: 405,

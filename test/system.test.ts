@@ -7,7 +7,7 @@ import worker from '../src/index.ts'
 import { SEARCH_TABLES, TABLES } from '../src/system/tables.ts'
 import { openApi } from './support/api.ts'
 import { lineOf } from './support/log-lines.ts'
-import { freshUpstreams, testOfRedis } from './support/upstreams.ts'
+import { freshUpstreams, readinessOf, testOfRedis } from './support/upstreams.ts'
 
 const api = openApi()
 
@@ -43,7 +43,7 @@ describe('HX17: readiness is a list of named checks, each the thing itself', () 
   const openOwn = async (bindings: object = {}) => openApi({ ...(await own).bindings, ...bindings })
   const ready = async (at: Awaited<ReturnType<typeof openOwn>>, token?: string) => {
     const { status, body } = await at.send('GET', '/ready', { ...(token && { token }) })
-    return [status, body.code ?? body.status]
+    return [status, readinessOf(body)]
   }
 
   test('counts are for whoever may read the runs of clean-up', async () => {
@@ -160,7 +160,7 @@ describe('HX17: readiness is a list of named checks, each the thing itself', () 
       const { email } = await at.person()
       await at.send('POST', '/v1/auth/resend_verification', { body: { email } })
       const { status: answered, body } = await at.send('GET', '/ready', { token })
-      return [answered, body.code ?? body.status, (body.mail as { last_refusal: unknown }).last_refusal]
+      return [answered, readinessOf(body), (body.mail as { last_refusal: unknown }).last_refusal]
     }
     const refused = (status: number) => ({ at: expect.any(String), status })
     expect(await answerAfter(422)).toEqual([200, 'degraded', refused(422)])

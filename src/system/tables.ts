@@ -1,6 +1,7 @@
 import { is } from 'drizzle-orm'
 import { SQLiteTable } from 'drizzle-orm/sqlite-core'
 import * as activity from '../activity/models.ts'
+import * as apiKeys from '../api-keys/models.ts'
 import * as challenges from '../challenges/models.ts'
 import * as cleanup from '../cleanup/models.ts'
 import * as database from '../database/models.ts'
@@ -20,6 +21,7 @@ import * as system from './models.ts'
 const MODELS = [
   ...[
     activity,
+    apiKeys,
     challenges,
     cleanup,
     database,

@@ -1,7 +1,7 @@
 import { decodeJwt } from 'jose'
 import { describe, expect, test } from 'vitest'
 import type { Tokens } from '../../src/auth/schemas.ts'
-import { type Answer, openApi, PASSWORD } from '../support/api.ts'
+import { type Answer, openApi, PASSWORD, randomIp } from '../support/api.ts'
 import { addTotp, codeOf, withinOneStep } from '../support/factors.ts'
 import { newPerson } from '../support/requests.ts'
 
@@ -118,7 +118,7 @@ test('A network asks for so many mails, and an address gets three an hour', asyn
   const few = openApi({ EMAIL_CODE_SIGNIN: 'on', NETWORK_MAILS_PER_HOUR: '3' })
   const ada = await few.person({ email_verified_at: 1 })
   const body = { email: ada.email }
-  const ip = '203.0.113.77'
+  const ip = randomIp()
   const by = () => few.send('POST', '/v1/auth/login/email_code', { body, ip })
   for (let i = 0; i < 3; i++) expect((await by()).status).toBe(202)
   expect((await by()).status).toBe(429)

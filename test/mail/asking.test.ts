@@ -2,7 +2,7 @@ import { createExecutionContext, createScheduledController, waitOnExecutionConte
 import { expect, test } from 'vitest'
 import worker from '../../src/index.ts'
 import { type Api, linkIn, openApi, PASSWORD } from '../support/api.ts'
-import { freshUpstreams } from '../support/upstreams.ts'
+import { freshUpstreams, readinessOf } from '../support/upstreams.ts'
 
 /** What asking for mails and sending them costs others: nothing. */
 
@@ -91,7 +91,7 @@ test('Fault 17: a wrong key of the mail service kills no mail: they go when it h
   await right.sql('UPDATE outbox SET next_attempt_at = 0')
   await runMailCron(right)
   expect(await right.mailsTo(ada.email)).toHaveLength(1)
-  expect((await right.send('GET', '/ready')).body.status).toBe('ready')
+  expect(readinessOf((await right.send('GET', '/ready')).body)).toBe('ready')
 })
 
 test('Fault 17: a mail does not outlive its link or its user', async () => {

@@ -97,6 +97,16 @@ export async function freshUpstreams(schema: { migrations?: number } = {}) {
 /** What is said of Redis itself, and cannot be seen in a run of the suite that takes Redis away. */
 export const testOfRedis = test.skipIf(inject('redisMode') !== 'pass')
 
+/**
+ * What `/ready` said: a problem's code, or `ready` or `degraded`. In a run of the suite that takes Redis away, what it
+ * would have said but for Redis.
+ */
+export function readinessOf(body: { [member: string]: unknown }): unknown {
+  if (body.code !== undefined || inject('redisMode') === 'pass') return body.code ?? body.status
+  const checks = body.checks as { name: string; status: string }[]
+  return checks.every(({ name, status }) => name === 'redis' || status === 'ok') ? 'ready' : body.status
+}
+
 function depthOf(calls: LogEntry[]): number {
   let depth = 0
   let waveEndsMs = Number.NEGATIVE_INFINITY
