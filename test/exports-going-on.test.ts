@@ -97,6 +97,30 @@ describe('An export that is open', () => {
     },
   )
 
+  test.each([
+    ['csv', 1, (rows: number) => `end,${rows},,,,,,,,\r\n`],
+    ['ndjson', 0, (rows: number) => `{"end":true,"rows":${rows}}\n`],
+  ])(
+    'AZ7: shows by its last line that it is whole, where it is asked to, as %s',
+    async (format, names, end) => {
+      const path = `/v1/activity/export?user_id=${ada.id}&format=${format}`
+      const textOf = async (more: string) => (await api.send('GET', path + more, { token: admin.token })).text
+      const [plain, whole] = [await textOf(''), await textOf('&end=true')]
+      expect(whole).toBe(plain + end(plain.trimEnd().split('\n').length - names))
+
+      const own = upstreams()
+      const { token } = await api.signIn(admin)
+      const file = await begin(openApi(own.bindings), token, `${path}&end=true`)
+      let text = ''
+      const decoder = new TextDecoder()
+      text += decoder.decode((await file.read()).value)
+      text += decoder.decode((await file.read()).value)
+      await own.behave('libsql', { mode: 'down' })
+      await breaksOff(file, 'error')
+      expect(text).not.toContain(end(0).slice(0, 5))
+    },
+  )
+
   test('AZ7: of a page goes on while its owner proves again who they are, and not past a change of password', async () => {
     const browser = openJar(api)
     await browser.signIn(admin.email)
@@ -159,8 +183,11 @@ const OF_FEW_ROWS = [
   'GET /account',
   'GET /account/security',
   'GET /account/sessions',
+  'GET /account/apps/keys/new',
   'GET /account/data',
+  'GET /admin/apps/new',
   'GET /admin/people/new',
+  'GET /device',
   'GET /terms',
 ]
 

@@ -55,10 +55,23 @@ const format = () =>
     .default('csv')
     .meta({ description: 'CSV with a line of names, or a JSON object a line.' })
 
+const end = () =>
+  z
+    .stringbool({ truthy: ['true'], falsy: ['false'], case: 'sensitive' })
+    .default(false)
+    .meta({
+      type: 'boolean',
+      description: 'A last line says how many rows there were: `{"end":true,"rows":2}`, in a CSV `end,2`.',
+    })
+
+/** How a client knows a file that is whole. */
+export const WHOLE =
+  'A file that cannot be finished breaks off: its connection ends with an error. `end=true` shows it in the file, too.'
+
 export const ExportUsers = lazy(() => {
   const { page: _, limit: _limit, cursor: _cursor, ...filters } = ListUsers().shape
   return z
-    .strictObject({ ...filters, format: format() })
+    .strictObject({ ...filters, format: format(), end: end() })
     .refine(({ q, sort }) => q === undefined || sort.endsWith('created_at'), {
       path: ['sort'],
       message: 'A search is sorted by created_at or -created_at.',
@@ -69,7 +82,7 @@ export const ExportUsers = lazy(() => {
 export const ExportActivity = lazy(() => {
   const { limit: _limit, cursor: _cursor, ...filters } = ListActivity().shape
   return z
-    .strictObject({ ...filters, format: format() })
+    .strictObject({ ...filters, format: format(), end: end() })
     .refine((query) => !(query.user_id && query.actor_id), {
       path: ['actor_id'],
       message: 'Give user_id or actor_id, not both.',
@@ -80,18 +93,18 @@ export const ExportActivity = lazy(() => {
  * All users that a list with these filters has, as a file: it is read page by page while it is sent, and breaks off when
  * whoever reads it is shut out. The history says who took it. Throws 403 `reauthentication_required`.
  */
-export async function exportUsers(acting: Acting, { format, ...filter }: Of<typeof ExportUsers>) {
+export async function exportUsers(acting: Acting, { format, end, ...filter }: Of<typeof ExportUsers>) {
   await recordExport(acting, 'users')
   const list = (cursor: object) =>
     listUsers(acting, acting.actor, { ...filter, limit: ROWS_PER_PAGE, ...cursor })
-  return toStream(acting, writeRows(pagesOf(acting, list), format, USER_COLUMNS))
+  return toStream(acting, writeRows(pagesOf(acting, list), { format, end }, USER_COLUMNS))
 }
 
 /** The history, alike. */
-export async function exportActivity(acting: Acting, { format, ...filter }: Of<typeof ExportActivity>) {
+export async function exportActivity(acting: Acting, { format, end, ...filter }: Of<typeof ExportActivity>) {
   await recordExport(acting, 'activity')
   const list = (cursor: object) => listActivity(acting, { ...filter, limit: ROWS_PER_PAGE, ...cursor })
-  return toStream(acting, writeRows(pagesOf(acting, list), format, ACTIVITY_COLUMNS))
+  return toStream(acting, writeRows(pagesOf(acting, list), { format, end }, ACTIVITY_COLUMNS))
 }
 
 async function* pagesOf<T extends object>(acting: Acting, list: (cursor: object) => Promise<List<T>>) {

@@ -7,7 +7,7 @@ import { mailNotConfigured } from '../mail/errors.ts'
 import { untilInThePast } from '../users/errors.ts'
 import { FILE } from '../users/routes/responses.ts'
 import { changeInBulk } from './change.ts'
-import { ExportActivity, ExportUsers, exportActivity, exportUsers } from './export.ts'
+import { ExportActivity, ExportUsers, exportActivity, exportUsers, WHOLE } from './export.ts'
 import { BulkInvitations, InvitationsInBulk, inviteInBulk } from './invitations.ts'
 import { file } from './rows.ts'
 import { BulkChange, BulkResult } from './schemas.ts'
@@ -34,8 +34,7 @@ export const bulkRoutes = new Hono<AppEnv>()
       id: 'exportUsers',
       tag: 'users',
       summary: 'All users of a list, as a file',
-      description:
-        'Whatever the list can be asked by. A cell that a spreadsheet would take for a formula begins with an apostrophe.',
+      description: `Whatever the list can be asked by. A cell that a spreadsheet would take for a formula begins with an apostrophe. ${WHOLE}`,
       responses: { 200: 'rows' },
       responseHeaders: FILE,
       problems: [reauthenticationRequired],
@@ -65,6 +64,7 @@ export const bulkRoutes = new Hono<AppEnv>()
       id: 'exportActivity',
       tag: 'activity',
       summary: 'The history, as a file',
+      description: WHOLE,
       responses: { 200: 'rows' },
       responseHeaders: FILE,
       problems: [reauthenticationRequired],

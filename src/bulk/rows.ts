@@ -6,19 +6,28 @@ export type Format = keyof typeof FORMATS
 
 type Row = Record<string, unknown>
 
-/** Rows as text: CSV (RFC 4180) with a line of names, or a JSON object a line. `columns` are those of the CSV. */
+/**
+ * Rows as text: CSV (RFC 4180) with a line of names, or a JSON object a line. `columns` are those of the CSV. With `end`
+ * a last line says how many there were: a file that has it is whole.
+ */
 export async function* writeRows(
   pages: AsyncGenerator<Row[]>,
-  format: Format,
+  { format, end = false }: { format: Format; end?: boolean },
   columns: readonly string[],
 ): AsyncGenerator<string> {
+  let rows = 0
   if (format === 'csv') yield lineOf(columns)
   for await (const page of pages) {
+    rows += page.length
     const lines = page.map((row) =>
       format === 'csv' ? lineOf(columns.map((name) => row[name])) : `${JSON.stringify(row)}\n`,
     )
     if (lines.length > 0) yield lines.join('')
   }
+  if (!end) return
+  yield format === 'csv'
+    ? lineOf(['end', rows, ...columns.slice(2).map(() => null)])
+    : `${JSON.stringify({ end: true, rows })}\n`
 }
 
 const lineOf = (values: readonly unknown[]) => `${values.map(cellOf).join(',')}\r\n`
