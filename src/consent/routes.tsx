@@ -81,7 +81,7 @@ export const consentRoutes = new Hono<PageEnv>()
     return c.redirect(`/oauth/authorize?${text}`, 303)
   })
   .post('/consent', limitByNetwork, form(sessionIn), async (c) => {
-    await assertMayWrite(c.var, cookieIn(c)!.sub)
+    await assertMayWrite(c.var, cookieIn(c)!.sid)
     const { decision, shown } = c.var.fields
     const outcome = await decide(c, searchOf(c))
     // No is no, also where all of it was let by another page meanwhile.

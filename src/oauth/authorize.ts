@@ -277,8 +277,11 @@ const withoutApart = (search: string) =>
   search
     .replace(/^\?/, '')
     .split('&')
-    .filter((field) => field !== '' && !APART.includes(field.split('=')[0]!))
+    .filter((field) => field !== '' && !APART.includes(nameIn(field)))
     .join('&')
+
+/** As it is read later: however it is escaped. */
+const nameIn = (field: string) => [...new URLSearchParams(field).keys()][0]!
 
 /** When a request was first made, where one of our pages sent it. */
 function openAsked({ config }: Pick<Resources, 'config'>, search: string): FirstAsked | undefined {

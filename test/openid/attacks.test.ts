@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import type { ClientWithSecret } from '../../src/oauth/clients/schemas.ts'
 import { makeFormToken } from '../../src/pages/forms.ts'
 import { openApi } from '../support/api.ts'
+import { limiter } from '../support/limiter.ts'
 import { addApp, REDIRECT } from '../support/oauth.ts'
 import { openBrowser, signedIn } from '../support/pages.ts'
 import { dump } from '../support/snapshots.ts'
@@ -32,9 +33,13 @@ const ask = (by: ClientWithSecret, fields: Record<string, string>) =>
   api.send('POST', '/oauth/token', { headers: basic(by), raw: new URLSearchParams(fields) })
 
 /** A code that somebody has just let the app have, and all that redeems it. */
-async function coded(of = app, given: Record<string, string | undefined> = {}) {
-  const ada = await somebody()
-  const browser = await openBrowser(api, ada)
+async function coded(
+  of = app,
+  given: Record<string, string | undefined> = {},
+  by?: { ada: Awaited<ReturnType<typeof somebody>>; browser: Awaited<ReturnType<typeof openBrowser>> },
+) {
+  const ada = by?.ada ?? (await somebody())
+  const browser = by?.browser ?? (await openBrowser(api, ada))
   const begun = await begin(of, given)
   const location = await authorize(browser, begun.search)
   const fields = {
@@ -103,6 +108,20 @@ describe('4.5: a code that was stolen', () => {
     expect(good.status).toBe(200)
     expect((await ask(by(), sent)).body.error).toBe('invalid_grant')
     expect(await statusOf(good.body.access_token)).toBe(200)
+  })
+
+  test('begins no more sessions a minute than its user may make changes, and one refused is not spent', async () => {
+    const few = openApi({ ...bindings, RATE_LIMIT_WRITES: limiter(1) } as never)
+    const first = await coded()
+    const next = await coded(app, {}, first)
+    const redeemed = (given: Record<string, string>) =>
+      few.send('POST', '/oauth/token', { headers: basic(app), raw: new URLSearchParams(given) })
+    expect((await redeemed(first.fields)).status).toBe(200)
+    const before = await dump(api)
+    const { status, body } = await redeemed(next.fields)
+    expect([status, body.code ?? body.error]).toEqual([429, 'too_many_requests'])
+    expect(await dump(api)).toEqual(before)
+    expect((await ask(app, next.fields)).status).toBe(200)
   })
 
   test('is good for a minute', async () => {
@@ -352,15 +371,6 @@ describe('HD1: browsers', () => {
 })
 
 describe('A network that asks too often', () => {
-  const limiter = (most: number) => {
-    const counts = new Map<string, number>()
-    return {
-      limit: async ({ key }: { key: string }) => {
-        counts.set(key, (counts.get(key) ?? 0) + 1)
-        return { success: counts.get(key)! <= most }
-      },
-    }
-  }
   const full = () =>
     openApi({ ...bindings, RATE_LIMIT_BY_IP: limiter(0), RATE_LIMIT_BY_TOKEN: limiter(2) } as never)
 

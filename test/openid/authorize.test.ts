@@ -149,6 +149,18 @@ describe('prompt and max_age', () => {
     expect(answer.headers.get('location')).toContain('code=')
   })
 
+  test('an own name of the app for the seal, however it is escaped, is not taken for it', async () => {
+    const first = await addApp(api, { first_party: true })
+    const browser = await openBrowser(api, await api.person({ email_verified_at: 1 }))
+    await api.sql('UPDATE sessions SET created_at = created_at - 60000')
+    const { search } = await begin(first, { prompt: 'login' })
+    const sent = await browser('GET', `/oauth/authorize?%61sked=x&${search}`)
+    const to = new URL(sent.headers.get('location')!, ISSUER).searchParams.get('to')!
+    const proved = await browser('POST', '/signin/again', { password: PASSWORD, to })
+    expect(proved.headers.get('location')).toBe(to)
+    expect((await browser('GET', to)).headers.get('location')).toContain('code=')
+  })
+
   test('when it was asked is sealed to the request: another is asked anew', async () => {
     const ada = await api.person({ email_verified_at: 1 })
     const browser = await openBrowser(api, ada)

@@ -15,6 +15,7 @@ import {
   selectService,
 } from '../../sessions/client-tokens.ts'
 import { openRefreshToken } from '../../sessions/refresh-tokens.ts'
+import { assertMayWrite } from '../../throttle/limits.ts'
 import { users } from '../../users/models.ts'
 import { type GivenClient, proveClient } from '../clients/authenticate.ts'
 import { selectClient } from '../clients/service.ts'
@@ -76,6 +77,7 @@ const byCode: Grant = async (resources, given, fields) => {
   const isHeardOf = read.user[0] && read.user[0].token_epoch >= code.epoch
   const [user] = isHeardOf ? read.user : (await resources.db.readPrimary(asked)).user
   if (!user) throw invalidGrant(new Refusal('inactive'))
+  await assertMayWrite(resources, code.parentId)
   const session = await redeem(resources, client, code, user)
   Object.assign(resources.loggedAs, { sub: user.id, sid: session.id })
   return toAnswer(resources, {
