@@ -165,7 +165,7 @@ testOfRedis('So does signing in to an app', async () => {
     [`PATCH ${grant}`, 2, 2, 1, 25, 5, { token, body: { scopes: ['openid'] } }],
     [`DELETE ${grant}`, 2, 2, 1, 21, 7, { token }],
     [logout, 1, 1, 0, 3, 0, { headers }],
-    [`${logout}&id_token_hint=${hint}`, 2, 2, 1, 14, 6, { headers }],
+    [`${logout}&id_token_hint=${hint}`, 2, 2, 1, 15, 6, { headers }],
   ])
 })
 
