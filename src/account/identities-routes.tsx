@@ -7,7 +7,7 @@ import { recentlyConfirmed } from '../pages/again.ts'
 import { failingPage } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
 import { noteProblem, respond } from '../pages/respond.ts'
-import { type PageEnv, signedInPage } from '../pages/session.ts'
+import type { PageEnv } from '../pages/session.ts'
 import { outliveCopies } from '../sessions/cookie.ts'
 import { GoOnPage } from '../signin/ways/provider-pages.tsx'
 
@@ -15,9 +15,8 @@ const PAGE = '/account/security'
 const recent = recentlyConfirmed(PAGE)
 const ours = form(sessionOf)
 
-/** Connecting providers to one's account, and disconnecting them. */
+/** Connecting providers to one's account, and disconnecting them: behind the guard of all pages under /account/security. */
 export const accountIdentityRoutes = new Hono<PageEnv>()
-  .use('/account/security/identities/*', signedInPage(undefined, { mayOweFactor: true }))
   // A page that goes on by itself: the policy of forms lets none end at another origin.
   .post('/account/security/identities/:provider', recent, ours, async (c) => {
     const provider = requireProvider(c.var, c.req.param('provider'))

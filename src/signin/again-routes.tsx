@@ -13,9 +13,9 @@ import { noteProblem, respond } from '../pages/respond.ts'
 import { homeOf, type PageEnv, placeOfOurs, signedInPage } from '../pages/session.ts'
 import { moveSessionCookie } from '../sessions/cookie.ts'
 import { againInput } from './factor-pages.tsx'
-import { SignInAgainPage } from './pages.tsx'
 import { refusalOf } from './refusals.tsx'
 import { originOfTarget } from './targets.ts'
+import { SignInAgainPage } from './ways/again-page.tsx'
 
 const whoeverIsIn = signedInPage(undefined, { mayOweFactor: true })
 
@@ -40,6 +40,9 @@ async function againPage(c: Context<PageEnv>, { to, status, ...shown }: Shown) {
       email={user.email}
       {...shown}
       {...again}
+      providers={c.var.config.IDENTITY_PROVIDERS.filter(
+        ({ id, kind }) => kind !== 'github' && again.takesProviders.includes(id),
+      )}
     />,
     { ...(status && { status }), ...(await originOfTarget(c.var, undefined, to)) },
   )

@@ -94,6 +94,8 @@ export interface Again {
   takesPasskey: boolean
   /** There is neither a password nor a passkey: a mailed code takes their place. */
   takesMail: boolean
+  /** Providers that may be asked for it, by id. */
+  takesProviders: readonly string[]
   challenge_id: string
   options: object
 }

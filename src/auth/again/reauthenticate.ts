@@ -8,6 +8,7 @@ import { build, databaseNow, insertWhere, rowExists, type Statement } from '../.
 import { wrongCode } from '../../factors/errors.ts'
 import { hasFactor, selectFactorState } from '../../factors/state.ts'
 import { Refusal } from '../../http/problem.ts'
+import { identities } from '../../identities/models.ts'
 import { sendAfterwards } from '../../mail/outbox.ts'
 import {
   checkPasskey,
@@ -84,20 +85,34 @@ export async function reauthenticate(
 export async function beginReauthentication(
   resources: Resources,
   actor: Claims,
-): Promise<PasskeyOptions & { takesCode: boolean; takesPasskey: boolean; takesMail: boolean }> {
+): Promise<
+  PasskeyOptions & {
+    takesCode: boolean
+    takesPasskey: boolean
+    takesMail: boolean
+    /** The providers that sign them in, where there is nothing else. */
+    takesProviders: readonly string[]
+  }
+> {
   const { config, db } = resources
-  const { known, state, user } = await db.read({
+  const { known, state, user, linked } = await db.read({
+    linked: build
+      .select({ provider: identities.provider })
+      .from(identities)
+      .where(eq(identities.user_id, actor.sub)),
     known: selectUsablePasskeys(config, actor.sub),
     state: selectFactorState(config, actor.sub),
     user: build.select({ password_hash: users.password_hash }).from(users).where(eq(users.id, actor.sub)),
   })
   const challenge_id = makeChallenge(config, { kind: 'again', userId: actor.sub, about: actor.sid })
+  const takesMail = known.length === 0 && user[0]?.password_hash === null
   return {
     challenge_id,
     options: requestOptions(config, challenge_id, known),
     takesCode: hasFactor(state[0]!),
     takesPasskey: known.length > 0,
-    takesMail: known.length === 0 && user[0]?.password_hash === null,
+    takesMail,
+    takesProviders: takesMail && !hasFactor(state[0]!) ? linked.map(({ provider }) => provider) : [],
   }
 }
 

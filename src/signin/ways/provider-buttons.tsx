@@ -70,12 +70,16 @@ export const ProviderMark: FC<{ kind: ProviderKind }> = ({ kind }) => {
 
 /** In the order of the setting. `token` is that of the page's form: it says that the way was begun here. */
 export const ProviderButtons: FC<
-  { view: View; providers: readonly IdentityProvider[]; token: string } & Onwards
-> = ({ view, providers, token, to, target }) =>
+  { view: View; providers: readonly IdentityProvider[]; token: string; isAgain?: boolean } & Onwards
+> = ({ view, providers, token, to, target, isAgain }) =>
   providers.length === 0 ? null : (
     <div class="stack">
       {providers.map(({ id, kind, name }) => {
-        const query = new URLSearchParams({ sure: token, ...(to && { to }), ...(target && { target }) })
+        const query = new URLSearchParams({
+          [isAgain ? 'again' : 'sure']: token,
+          ...(to && { to }),
+          ...(target && { target }),
+        })
         return (
           <a class="button wide provider" href={`/signin/with/${id}?${query}`} rel="nofollow">
             <ProviderMark kind={kind} />

@@ -1,0 +1,195 @@
+import { describe, expect, test } from 'vitest'
+import { linkIn } from '../support/api.ts'
+import {
+  comeFrom,
+  comingFrom,
+  identitiesOf,
+  isSignedIn,
+  newJar,
+  openWithProviders,
+} from '../support/identities.ts'
+
+const api = openWithProviders()
+const SECURITY = '/account/security'
+
+/** Somebody who is signed in, in a browser. */
+async function signedIn(given: object = {}) {
+  const ada = await api.person({ email_verified_at: 1, ...given })
+  const jar = newJar(api)
+  await jar.signIn(ada.email)
+  return { ada, jar }
+}
+
+/** Presses the button on the security page, and goes on to the provider. */
+async function connect(jar: ReturnType<typeof newJar>, provider = 'corp') {
+  const page = await jar.submit(SECURITY, `${SECURITY}/identities/${provider}`)
+  expect(page.status).toBe(200)
+  const place = /href="(\/signin\/with\/[^"]+)"/.exec(page.text)![1]!.replaceAll('&amp;', '&')
+  return comingFrom(provider, (await jar.open(place)).to!)
+}
+const link = (userId: string, provider = 'corp', subject: string = crypto.randomUUID()) =>
+  api
+    .sql('INSERT INTO identities (id, provider, subject, user_id, created_at) VALUES (?1, ?2, ?3, ?4, 1)', [
+      crypto.randomUUID(),
+      provider,
+      subject,
+      userId,
+    ])
+    .then(() => subject)
+
+describe('Connecting', () => {
+  test('is begun on the security page, ends the other sessions, and is told with a link that takes it back', async () => {
+    const { ada, jar } = await signedIn()
+    const other = await api.signIn(ada)
+    const sub = crypto.randomUUID()
+    const { back } = await connect(jar)
+    const done = await jar.open(back({ claims: { sub, email: 'a@other.test' } }))
+    expect(done.to).toBe('/account/security?done=connected')
+    expect((await jar.open(done.to!)).text).toContain('It is connected.')
+    expect(await identitiesOf(api, ada.id)).toEqual([
+      { provider: 'corp', subject: sub, email: 'a@other.test' },
+    ])
+    expect((await api.send('GET', '/v1/users/me', { token: other.token })).status).toBe(401)
+    const [mail] = await api.mailsTo(ada.email)
+    const { token } = linkIn(mail!)
+    const body = { token }
+    const disowned = await api.send('POST', '/v1/auth/disown_factor', { body })
+    expect([disowned.status, disowned.body]).toEqual([200, { factor: 'removed' }])
+    expect(await identitiesOf(api, ada.id)).toEqual([])
+    expect((await jar.open('/account')).status).toBe(303)
+    expect(await api.historyOf(ada.id)).toContain('identity.unlinked')
+  })
+
+  test('OA1: a callback that was begun by GET connects nothing to the session that is there', async () => {
+    const { ada, jar } = await signedIn()
+    await comeFrom(jar, 'corp', { sub: crypto.randomUUID(), email: ada.email, email_verified: true })
+    expect(await identitiesOf(api, ada.id)).toEqual([])
+  })
+
+  test('OA1: it is bound to the session that began', async () => {
+    const { ada, jar } = await signedIn()
+    const eve = await api.person({ email_verified_at: 1 })
+    const { back } = await connect(jar)
+    await jar.signIn(eve.email)
+    expect((await jar.open(back({ claims: { sub: 'x' } }))).status).toBe(400)
+    expect([await identitiesOf(api, ada.id), await identitiesOf(api, eve.id)]).toEqual([[], []])
+  })
+
+  test('by API: the place asks first in a browser without the session, and names the account', async () => {
+    const ada = await api.person({ email_verified_at: 1 })
+    const { token } = await api.signIn(ada)
+    const begun = await api.send<{ location: string }>('POST', '/v1/auth/identities/corp', { token })
+    const { pathname, search } = new URL(begun.body.location)
+    const jar = newJar(api)
+    const page = await jar.open(pathname + search)
+    expect([page.to, page.text.includes(ada.email)]).toEqual([null, true])
+    const place = /href="(\/signin\/with\/[^"]+)"/.exec(page.text)![1]!.replaceAll('&amp;', '&')
+    const { back } = comingFrom('corp', (await jar.open(place)).to!)
+    const sub = crypto.randomUUID()
+    await jar.open(back({ claims: { sub } }))
+    expect((await identitiesOf(api, ada.id)).map(({ subject }) => subject)).toEqual([sub])
+    expect(isSignedIn(jar)).toBe(false)
+    // An older login begins nothing.
+    const old = await api.signIn(ada, Date.now() - 3_600_000)
+    const refused = await api.send('POST', '/v1/auth/identities/any', { token: old.token })
+    expect([refused.status, refused.body.code]).toEqual([403, 'reauthentication_required'])
+    expect((await api.send('POST', '/v1/auth/identities/nobody', { token })).status).toBe(404)
+  })
+
+  test('what opens another account is refused, and one account has one of each provider', async () => {
+    const taken = await link((await api.person()).id)
+    const { ada, jar } = await signedIn()
+    const first = await connect(jar)
+    expect((await jar.open(first.back({ claims: { sub: taken } }))).status).toBe(409)
+    await link(ada.id)
+    const second = await connect(jar, 'corp').catch(() => undefined)
+    if (second) expect((await jar.open(second.back({ claims: { sub: 'y' } }))).status).toBe(409)
+    expect(await identitiesOf(api, ada.id)).toHaveLength(1)
+  })
+
+  test('an address that nobody has proved connects nothing', async () => {
+    const { ada, jar } = await signedIn({ email_verified_at: null })
+    const { back } = await connect(jar)
+    expect((await jar.open(back({ claims: { sub: 'z' } }))).status).toBe(409)
+    expect(await identitiesOf(api, ada.id)).toEqual([])
+  })
+
+  test('of two callbacks at once one connects', async () => {
+    const [one, two] = [await signedIn(), await signedIn()]
+    const sub = crypto.randomUUID()
+    const begun = [await connect(one.jar), await connect(two.jar)]
+    const answers = await Promise.all(
+      [one, two].map(({ jar }, index) => jar.open(begun[index]!.back({ claims: { sub } }))),
+    )
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([303, 409])
+    expect(await api.sql('SELECT count(*) AS n FROM identities WHERE subject = ?', [sub])).toEqual([{ n: 1 }])
+  })
+})
+
+describe('Disconnecting', () => {
+  const identityOf = async (userId: string) =>
+    String((await api.sql('SELECT id FROM identities WHERE user_id = ? ORDER BY id', [userId]))[0]!.id)
+
+  test('ends the other sessions, and is told', async () => {
+    const { ada, jar } = await signedIn()
+    await link(ada.id)
+    const other = await api.signIn(ada)
+    const done = await jar.submit(SECURITY, `${SECURITY}/identities/${await identityOf(ada.id)}/remove`)
+    expect(done.to).toBe('/account/security?done=disconnected')
+    expect((await jar.open('/account')).status).toBe(200)
+    expect((await api.send('GET', '/v1/users/me', { token: other.token })).status).toBe(401)
+    expect((await api.mailsTo(ada.email))[0]!.subject).toContain('was disconnected')
+  })
+
+  test('leaves the last way in, also where two are taken away at once', async () => {
+    const ada = await api.person({ email_verified_at: 1, password_hash: null })
+    const { token } = await api.signIn(ada)
+    await link(ada.id, 'corp')
+    const remove = async (id: string) => api.send('DELETE', `/v1/auth/identities/${id}`, { token })
+    const last = await remove(await identityOf(ada.id))
+    expect([last.status, last.body.code]).toEqual([409, 'last_way_in'])
+    await link(ada.id, 'any')
+    const rows = await api.sql('SELECT id FROM identities WHERE user_id = ?', [ada.id])
+    const answers = await Promise.all(rows.map(({ id }) => remove(String(id))))
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([204, 409])
+    expect(await identitiesOf(api, ada.id)).toHaveLength(1)
+    // One of a provider that is not asked any more is no way in.
+    await link(ada.id, 'former')
+    const list = await api.send<{ data: { usable: boolean }[] }>('GET', '/v1/auth/identities', { token })
+    expect(list.body.data.map(({ usable }) => usable).toSorted()).toEqual([false, true])
+    const usable = await api.sql("SELECT id FROM identities WHERE user_id = ? AND provider <> 'former'", [
+      ada.id,
+    ])
+    expect((await remove(String(usable[0]!.id))).status).toBe(409)
+  })
+
+  test('is for one’s own alone', async () => {
+    const [ada, eve] = [await api.person(), await api.person()]
+    await link(ada.id)
+    const { token } = await api.signIn(eve)
+    const refused = await api.send('DELETE', `/v1/auth/identities/${await identityOf(ada.id)}`, { token })
+    expect([refused.status, refused.body.code]).toEqual([404, 'identity_not_found'])
+  })
+})
+
+test('SE1: whoever has nothing but a provider proves again who they are by it', async () => {
+  const ada = await api.person({ email_verified_at: 1, password_hash: null })
+  const sub = await link(ada.id)
+  const jar = newJar(api)
+  await comeFrom(jar, 'corp', { sub })
+  await api.sql('UPDATE sessions SET created_at = created_at - 3600000 WHERE user_id = ?', [ada.id])
+  const page = await jar.open('/signin/again?to=/account/security')
+  const place = /href="(\/signin\/with\/corp\?again=[^"]+)"/.exec(page.text)![1]!.replaceAll('&amp;', '&')
+  const begin = async () => comingFrom('corp', (await jar.open(place)).to!)
+  const now = Math.floor(Date.now() / 1000)
+  const { asked, back } = await begin()
+  expect([asked.get('max_age'), asked.get('prompt')]).toEqual(['0', 'login'])
+  // One that does not say when, or that has not asked, does not do; nor does somebody else.
+  expect((await jar.open(back({ claims: { sub } }))).status).toBe(502)
+  expect((await jar.open((await begin()).back({ claims: { sub, auth_time: now - 3600 } }))).status).toBe(502)
+  expect((await jar.open((await begin()).back({ claims: { sub: 'eve', auth_time: now } }))).status).toBe(400)
+  const done = await jar.open(
+    (await begin()).back({ claims: { sub, auth_time: Math.floor(Date.now() / 1000) } }),
+  )
+  expect([done.status, done.to]).toEqual([303, '/account/security'])
+})
