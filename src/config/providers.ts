@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { faultOfDomain, faultOfName, faultOfToken, isLoopback } from './checks.ts'
 
 /** Whoever people sign in with: a list in IDENTITY_PROVIDERS. */
-export const PROVIDER_KINDS = ['google', 'microsoft', 'apple', 'github', 'oidc'] as const
+const PROVIDER_KINDS = ['google', 'microsoft', 'apple', 'github', 'oidc'] as const
 export type ProviderKind = (typeof PROVIDER_KINDS)[number]
 
 const ISSUERS: Record<Exclude<ProviderKind, 'oidc'>, string> = {

@@ -25,7 +25,7 @@ const SCOPES: Record<IdentityProvider['kind'], string[]> = {
 }
 
 /** Each has its own, so that what one answers is nothing at another's (RFC 9700 section 4.4.2). */
-export const callbackOf = ({ config }: Pick<Resources, 'config'>, { id }: Pick<IdentityProvider, 'id'>) =>
+const callbackOf = ({ config }: Pick<Resources, 'config'>, { id }: Pick<IdentityProvider, 'id'>) =>
   `${config.ISSUER}/signin/with/${id}/callback`
 
 /**

@@ -16,7 +16,7 @@ export interface Profile {
 
 const MAX_NAME_LENGTH = 100
 
-export const domainOf = (email: string) => normalizeEmail(email).split('@')[1]!
+const domainOf = (email: string) => normalizeEmail(email).split('@')[1]!
 
 /** What an ID token says, once all of it is checked. */
 export function profileIn(provider: IdentityProvider, claims: IDToken, answered: URLSearchParams): Profile {
