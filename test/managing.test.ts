@@ -1,5 +1,7 @@
 import { beforeAll, expect, test } from 'vitest'
 import { type Actor, type Api, linkIn, openApi, PASSWORD } from './support/api.ts'
+import { limiter } from './support/limiter.ts'
+import { newPerson } from './support/requests.ts'
 import { differences, dump } from './support/snapshots.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
@@ -95,6 +97,18 @@ test('HX2: who mends a takeover leaves the thief no way back, and the other admi
     email: { from: thiefs, to: email },
     revoke_old: true,
   })
+})
+
+test('HX19: an administrator whose login is old makes no manager, and pays for no hash to hear so', async () => {
+  const none = openApi({
+    ...api.bindings,
+    RATE_LIMIT_HASHES: limiter(0),
+    RATE_LIMIT_DEVICE_HASHES: limiter(0),
+  })
+  const { token } = await api.signIn(admin, Date.now() - 3_600_000)
+  const body = { ...newPerson(), role: 'manager' }
+  const { status, body: said } = await none.send('POST', '/v1/users', { token, body })
+  expect([status, said.code]).toEqual([403, 'reauthentication_required'])
 })
 
 test('LG2: an address and a role that change together are two rows', async () => {

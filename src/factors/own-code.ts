@@ -68,7 +68,7 @@ export async function requireOwnCode(
     kind,
     proof,
     (id) => build.select({ id: users.id }).from(users).where(sql`${users.id} = ${id}`),
-    actor,
+    { ...actor, isLive: tokenIsLive(actor, resources.now) },
   )
   if (token.subject_id !== actor.sub || token.session_id !== actor.sid)
     throw invalidLink(new Refusal('unknown'))

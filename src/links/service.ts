@@ -164,7 +164,7 @@ export async function requireToken<S extends Statement>(
   purpose: Purpose,
   proof: Proof,
   selectSubject: (id: SQL) => S,
-  session?: { sub: string; sid: string },
+  session?: CodeSession,
 ): Promise<{ token: OneTimeToken; subject: RowsOf<S>[number] }> {
   const isNamed = proof.token === undefined ? findAsked(resources, purpose, proof, session) : undefined
   const found = isNamed
@@ -181,12 +181,19 @@ export async function requireToken<S extends Statement>(
   return { token, subject }
 }
 
+/** A session that shows a code, and the condition that it has not ended: one that has burns no tries. */
+export interface CodeSession {
+  sub: string
+  sid: string
+  isLive: SQL
+}
+
 /** Which tokens somebody has asked for, by what asking gave them; undefined when it is nothing of ours. */
 function findAsked(
   { config, now }: Resources,
   purpose: Purpose,
   { request_token, signup_token }: Proof,
-  session: { sub: string; sid: string } | undefined,
+  session: CodeSession | undefined,
 ): SQL | undefined {
   const requested = request_token === undefined ? undefined : openRequestToken(config, request_token)
   if (request_token !== undefined) return requested ? eq(oneTimeTokens.id, requested) : undefined
@@ -197,6 +204,7 @@ function findAsked(
     session &&
     and(
       eq(oneTimeTokens.subject_id, session.sub),
+      session.isLive,
       or(isNull(oneTimeTokens.session_id), eq(oneTimeTokens.session_id, session.sid)),
     )
   )

@@ -11,7 +11,9 @@ import { requireToken } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { openMailRequest } from '../mail/limits.ts'
 import { enqueueAsked, sendAfterwards } from '../mail/outbox.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
 import { openDeviceToken } from '../sessions/device-tokens.ts'
+import { tokenIsLive } from '../sessions/revocation.ts'
 import { knowsDevice } from '../throttle/devices.ts'
 import { emailIsTaken, isActive, selectUsers, type User, userIsActive, users } from '../users/models.ts'
 import { normalizeEmail } from '../values/email.ts'
@@ -82,9 +84,10 @@ export async function requireUserByToken(
   resources: Resources,
   purpose: Purpose,
   proof: Proof,
-  session?: { sub: string; sid: string },
+  session?: Claims,
 ): Promise<{ token: OneTimeToken; user: User }> {
-  const { token, subject: user } = await requireToken(resources, purpose, proof, selectSubject, session)
+  const by = session && { ...session, isLive: tokenIsLive(session, resources.now) }
+  const { token, subject: user } = await requireToken(resources, purpose, proof, selectSubject, by)
   if (!isActive(user, resources.now)) throw invalidLink(new Refusal('inactive'))
   return { token, user }
 }

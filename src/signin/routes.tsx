@@ -63,6 +63,7 @@ export const signinRoutes = new Hono<PageEnv>()
         : doneMessage(c, {
             signed_out: view.texts.signin.signedOut,
             confirmed: view.texts.signin.check.done,
+            signed_up: view.texts.signin.signedUp,
             left: view.texts.account.data.left(view.purgeDays),
             reset: view.texts.links.reset_password.done[0]!,
             address: view.texts.links.change_email.done[0]!,

@@ -74,6 +74,16 @@ async function signUpPage(
   )
 }
 
+/** The account is there. Undefined where whoever made it has to sign in on their own, as too much is asked just now. */
+const signInAfterwards = async (c: Context<PageEnv>, given: { email: string; password: string }) => {
+  try {
+    return await startSession(c.var, await logIn(c.var, { ...given, ...knownDevice(c) }), { cookie: true })
+  } catch (error) {
+    if (error instanceof AppError && [429, 503].includes(error.status)) return undefined
+    throw error
+  }
+}
+
 export const signupRoutes = new Hono<PageEnv>()
   .get('/signup', (c) => {
     rememberLanguage(c)
@@ -95,9 +105,8 @@ export const signupRoutes = new Hono<PageEnv>()
         rememberOnwards(c, on)
         return c.redirect(`/signup/check?${new URLSearchParams({ email })}`, 303)
       }
-      const tokens = await startSession(c.var, await logIn(c.var, { email, password, ...knownDevice(c) }), {
-        cookie: true,
-      })
+      const tokens = await signInAfterwards(c, { email, password })
+      if (!tokens) return c.redirect('/signin?done=signed_up', 303)
       keepSignedIn(c, tokens, true)
       return c.redirect(placeAfter(c.var, tokens.user.role, on), 303)
     } catch (error) {

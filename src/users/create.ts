@@ -93,6 +93,9 @@ export async function createUser(
   actor: Claims,
 ): Promise<ManagedUser> {
   if (!outranks(actor.role, input.role)) throw outranked()
+  const isRecent = input.role === 'user' || hasRecentLogin(actor, resources.now)
+  // What was answered once is answered again, however old the login is by now: only a key can have been.
+  if (!isRecent && !request) throw reauthenticationRequired()
   const row = {
     ...(await makeUserRow(resources, input)),
     password_is_given: input.password === undefined ? 0 : 1,
@@ -107,7 +110,6 @@ export async function createUser(
     actor: { id: actor.sub, mailsPerHour: MAILS_OF_MANAGER },
     isAsked: holds,
   })
-  const isRecent = input.role === 'user' || hasRecentLogin(actor, resources.now)
   const mayMake = sql`${mayCreate} AND ${isRecent} AND ${isMailed ? asked.mayAsk : sql`1`}`
   const once = openIdempotency(resources, request, row.id, answer, mayMake)
   const creation = insertUser(resources, row, once.isFirst, {
@@ -141,7 +143,6 @@ export async function createUser(
   )
   const kept = recalled(request, results, answer)
   const { is_done, holds: isLive } = results.verdict[0]!
-  // What was answered once is answered again, however old the login is by now.
   if (kept === answer && !is_done) {
     if (!isLive) throw invalidToken(new Refusal('meanwhile'))
     if (!isRecent) throw reauthenticationRequired()

@@ -162,6 +162,20 @@ test('SE3: a link is good once, only the newest is, and only for what it was mad
   expect((await verify(proof)).body.code).toBe('invalid_link')
 })
 
+test('A session that has ended burns no tries of the codes of its user', async () => {
+  const api = openApi()
+  const ada = await api.quickActor()
+  await api.send('POST', '/v1/auth/resend_verification', { body: { email: ada.email } })
+  const guess = () =>
+    api.send('POST', '/v1/auth/verify_email', { token: ada.token, body: { code: '00000000' } })
+  const tries = () => api.sql('SELECT code_tries FROM one_time_tokens WHERE subject_id = ?', [ada.id])
+  await guess()
+  expect(await tries()).toEqual([{ code_tries: 1 }])
+  await api.sql('UPDATE sessions SET revoked_at = 1 WHERE id = ?', [ada.sessionId])
+  for (let i = 0; i < 3; i++) expect((await guess()).status).toBeGreaterThanOrEqual(400)
+  expect(await tries()).toEqual([{ code_tries: 1 }])
+})
+
 test('A proof is a token, or a code with the token of who asked: anything else is no proof', async () => {
   const malformed = [
     {},

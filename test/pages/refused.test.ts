@@ -1,6 +1,7 @@
 import { describe, expect, test, vi } from 'vitest'
 import { openApi, PASSWORD } from '../support/api.ts'
 import { openJar } from '../support/jar.ts'
+import { limiter } from '../support/limiter.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
 test('RL6: a page that refuses a form says when to try again, in its headers as in its words', async () => {
@@ -113,4 +114,15 @@ describe('Where the database is away or slow', () => {
     const again = await browser.post('/signin', { ...fieldsOf(failed.text), password: PASSWORD })
     expect([again.status, again.to]).toEqual([303, '/account'])
   })
+})
+
+test('Whoever signs up while too much is asked has their account, and is led to the sign-in', async () => {
+  const api = openApi({ RATE_LIMIT_HASHES: limiter(1) })
+  const email = `${crypto.randomUUID()}@people.test`
+  const browser = openJar(api)
+  const fields = { name: 'Ada', email, password: PASSWORD }
+  const answer = await browser.submit('/signup', '/signup', fields)
+  expect([answer.status, answer.headers.get('location')]).toEqual([303, '/signin?done=signed_up'])
+  expect((await browser.open('/signin?done=signed_up')).text).toContain('Your account is ready')
+  expect(await api.sql('SELECT 1 AS n FROM users WHERE email = ?', [email])).toHaveLength(1)
 })

@@ -23,6 +23,7 @@ export const signin: typeof English = {
   confirmFirst: ['Bestätige zuerst deine E-Mail', 'Der Link ist in deiner Mail.'],
   sendAgain: 'Link noch einmal senden',
   signedOut: 'Du bist abgemeldet',
+  signedUp: 'Dein Konto ist angelegt',
   signup: {
     title: 'Konto anlegen',
     button: 'Konto anlegen',

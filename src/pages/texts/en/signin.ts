@@ -21,6 +21,7 @@ export const signin = {
   confirmFirst: ['Confirm your email first', 'There is a link in your mail.'],
   sendAgain: 'Send the link again',
   signedOut: 'You are signed out',
+  signedUp: 'Your account is ready',
   signup: {
     title: 'Create your account',
     button: 'Create account',
