@@ -3,7 +3,7 @@ import { hasPermission, type Permission } from '../access/permissions.ts'
 import type { AppEnv } from '../context.ts'
 import { databaseUnavailable } from '../database/main.ts'
 import { Hono } from '../http/hono.ts'
-import { type OperationParts, operation, partsOf } from '../http/operation.ts'
+import { type OperationParts, operation, partsOf, type Tag } from '../http/operation.ts'
 import { revalidated } from '../http/precondition.ts'
 import { internalError, unavailable } from '../http/problem.ts'
 import { ACCESS_TOKEN_SECONDS } from '../sessions/access-tokens.ts'
@@ -22,9 +22,10 @@ Every 4xx and 5xx is a problem document (RFC 9457) with a stable \`code\` and th
 
 Lists go on by \`cursor\`. A change can be made to depend on the version that was read, by \`If-Match\`; a creation can be repeated safely, by \`Idempotency-Key\`.`
 
-const TAGS = {
+const TAGS: Record<Tag, string> = {
   auth: 'Sign up, log in, and keep a session.',
   factors: 'Second factors of your own: an authenticator app, passkeys, recovery codes.',
+  identities: 'Providers by which users sign in, and which of them are connected with your account.',
   mail: 'Confirm an address, reset a password, change an address: by a link or a code that is mailed.',
   users: 'Yourself, and the users you manage.',
   invitations: 'Ask somebody to join.',

@@ -9,6 +9,20 @@ import { invalidJson, parseJson } from './json.ts'
 import { AppError, invalidInput } from './problem.ts'
 import { validate } from './validate.ts'
 
+/** Where an operation stands in the API document; docs/openapi.ts says what each is about. */
+export type Tag =
+  | 'auth'
+  | 'factors'
+  | 'identities'
+  | 'mail'
+  | 'users'
+  | 'invitations'
+  | 'keys'
+  | 'clients'
+  | 'oauth'
+  | 'activity'
+  | 'system'
+
 /**
  * What a route is, for the machine: a middleware that checks something also says what it checks, and openapi.ts
  * reads it from the router. So nothing about a route stands in two places.
@@ -17,7 +31,7 @@ export interface OperationParts {
   /** The name of the operation, as a client's method has it. */
   id?: string
   summary?: string
-  tag?: string
+  tag?: Tag
   description?: string
   /** What stands in the path; ids where nothing is said. */
   path?: Record<string, () => z.ZodType>
