@@ -95,7 +95,7 @@ describe('OA2, OA6, faults 19: a provider that lies starts no session and connec
     }
   })
 
-  test.each(['other_issuer', 'no_token_endpoint', 'elsewhere'])('metadata with %s', async (provider) => {
+  test.each(['other_issuer', 'no_token_endpoint', 'elsewhere'])('SC3: metadata with %s', async (provider) => {
     const jar = newJar(api)
     const sure = await jar.tokenOf('/signin')
     const begun = await jar.open(`/signin/with/${provider}?${new URLSearchParams({ sure })}`)
