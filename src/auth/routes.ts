@@ -44,6 +44,7 @@ import {
   Reauthenticate,
   ReauthenticatedOrCookie,
   Refresh,
+  RefreshForm,
   SecondFactor,
   SecondFactorChallenge,
   SignedUp,
@@ -177,13 +178,13 @@ export const authRoutes = new Hono<AppEnv>()
     operation({
       id: 'refreshTokens',
       tag,
-      summary: 'Trade a refresh token for the next',
+      summary: 'Trade a refresh token for the next, by JSON or by the form of OAuth2 password clients',
       description:
         'Repeatable: for as long as the deployment allows (`REFRESH_GRACE_SECONDS`), the same token gives the same successor, while that is unspent.',
       responses: { 200: Tokens },
       problems: [invalidRefreshToken, sessionRevoked, () => tooManyRequests(60)],
     }),
-    body(Refresh),
+    body(Refresh, RefreshForm),
     async (c) => c.json(await refresh(c.var, c.var.body.refresh_token)),
   )
   .post(

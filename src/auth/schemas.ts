@@ -83,6 +83,15 @@ export const LogInForm = lazy(() =>
 )
 
 export const Refresh = lazy(() => z.strictObject({ refresh_token: text(512, 1) }).meta({ id: 'Refresh' }))
+/** The same by the form of those clients (RFC 6749 section 6). */
+export const RefreshForm = lazy(() =>
+  z
+    .object({
+      refresh_token: Refresh().shape.refresh_token,
+      grant_type: z.literal(['refresh_token', '']).optional(),
+    })
+    .transform(({ refresh_token }) => ({ refresh_token })),
+)
 
 const byMail = () => ({
   mail_code: text(8)

@@ -269,6 +269,17 @@ test('The form of OAuth2 password clients logs in too', async () => {
   expect([unknown.status, unknown.body.user.role]).toEqual([200, 'user'])
 })
 
+test('… and goes on by form', async () => {
+  const { refreshToken } = await api.actor()
+  const ask = (fields: Record<string, string>) =>
+    api.send<Tokens>('POST', '/v1/auth/refresh_token', { raw: new URLSearchParams(fields) })
+  const form = { grant_type: 'refresh_token', refresh_token: refreshToken, client_id: 'x', scope: '' }
+  const answer = await ask(form)
+  expect([answer.status, answer.body.refresh_token === refreshToken]).toEqual([200, false])
+  expect((await ask({ ...form, grant_type: 'password' })).status).toBe(422)
+  expect((await ask({ grant_type: 'refresh_token' })).status).toBe(422)
+})
+
 test('RV3: own sessions are listed without tokens, the current one is marked, and one can be ended', async () => {
   const ada = await api.actor()
   const other = await api.logIn(ada)
