@@ -199,3 +199,22 @@ export const toClient = (row: ClientRow): Client => ({
   updated_at: toTime(row.updated_at),
   last_used_at: toTimeOrNull(row.last_used_at),
 })
+
+/** What a client is, whoever made or changed it. */
+export type Settings = Pick<
+  Client,
+  | 'type'
+  | 'grants'
+  | 'token_endpoint_auth_method'
+  | 'name'
+  | 'redirect_uris'
+  | 'post_logout_redirect_uris'
+  | 'backchannel_logout_uri'
+  | 'scopes'
+  | 'first_party'
+  | 'allowed_roles'
+  | 'logo_uri'
+  | 'jwks'
+  | 'id_token_signed_response_alg'
+  | 'require_pkce'
+>

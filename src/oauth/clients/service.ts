@@ -22,6 +22,7 @@ import {
   type ClientWithSecret,
   type CreateClient,
   type RotateSecret,
+  type Settings,
   toClient,
   type UpdateClient,
 } from './schemas.ts'
@@ -31,25 +32,6 @@ const MAX_ROUNDS = 5
 
 /** A secret has 256 random bits, so a plain digest of it can be kept: there is nothing to guess. */
 const newSecret = () => `cs_${randomBytes(32).toString('base64url')}`
-
-/** What a client is, whoever made or changed it. */
-type Settings = Pick<
-  Client,
-  | 'type'
-  | 'grants'
-  | 'token_endpoint_auth_method'
-  | 'name'
-  | 'redirect_uris'
-  | 'post_logout_redirect_uris'
-  | 'backchannel_logout_uri'
-  | 'scopes'
-  | 'first_party'
-  | 'allowed_roles'
-  | 'logo_uri'
-  | 'jwks'
-  | 'id_token_signed_response_alg'
-  | 'require_pkce'
->
 
 /** What is good by itself, and says different things together. Throws 422. */
 function assertCoherent({ type, grants, token_endpoint_auth_method: method, ...rest }: Settings): void {
