@@ -110,6 +110,8 @@ async function ask(
     options,
   )
   if (provider.kind === 'github') {
+    // It asks nobody anew, and says not when it last did.
+    if (attempt.purpose === 'again') throw new Refusal('provider_auth_time')
     const { access_token } = await oauth.processAuthorizationCodeResponse(server, client, answer)
     return githubProfile(config, provider, access_token)
   }

@@ -171,7 +171,7 @@ function hadAccount(
   const device = openDeviceToken(config, device_token, now)
   // What else was disowned since has made strangers of all devices, but one of before is the owner's no less.
   const disownings = sql`(SELECT count(*) FROM ${activityLogs} WHERE ${activityLogs.user_id} = ${user.id}
-    AND ${activityLogs.action} IN ('session.ended', 'sessions.ended', 'factor.removed')
+    AND ${activityLogs.action} IN ('session.ended', 'sessions.ended', 'factor.removed', 'identity.unlinked')
     AND ${activityLogs.id} > ${token.id} AND ${activityLogs.details} ->> '$.reason' = 'disowned')`
   const isOlderDevice =
     device && (device.knownSince ?? addedAt) < addedAt

@@ -14,6 +14,7 @@ import type { PageEnv } from '../../pages/session.ts'
 import { rememberLanguage, viewOf } from '../../pages/view.ts'
 import { knownDevice } from '../../sessions/cookie.ts'
 import { assertTermsOfNow } from '../../users/me.ts'
+import { normalizeEmail } from '../../values/email.ts'
 import { askerOf, rememberAsker } from '../asker-cookie.ts'
 import { refusalOf } from '../refusals.tsx'
 import { type Onwards, onwardsAsked, onwardsIn, originOfTarget } from '../targets.ts'
@@ -22,10 +23,17 @@ import { enter } from './enter.ts'
 import { botChallengeOf, JoinPage, thirdPartyOf } from './joining.tsx'
 import { pendingOf } from './provider-cookies.ts'
 
-/** The provider that somebody comes from, where it has said an address that it does not prove. */
-async function askerBy(c: Context<PageEnv>): Promise<{ by?: IdentityProvider; email?: string }> {
+/**
+ * The provider that somebody comes from, where it has said an address that it does not prove, and `typed` is no other:
+ * for that one a code is mailed also where none signs in else.
+ */
+async function askerBy(
+  c: Context<PageEnv>,
+  typed?: string,
+): Promise<{ by?: IdentityProvider; email?: string }> {
   const pending = await pendingOf(c)
   if (!pending || pending.profile.isProved) return {}
+  if (typed !== undefined && normalizeEmail(typed) !== normalizeEmail(pending.profile.email ?? '')) return {}
   const by = c.var.config.IDENTITY_PROVIDERS.find(({ id }) => id === pending.provider)
   return by && pending.profile.email ? { by, email: pending.profile.email } : {}
 }
@@ -109,7 +117,7 @@ export const codePages = new Hono<PageEnv>()
       const asked = await requestEmailCode(
         c.var,
         validate(AskForCode(), { email, ...knownDevice(c) }),
-        (await askerBy(c)).by,
+        (await askerBy(c, email)).by,
       )
       rememberAsker(c, 'sign_in', asked.login_token)
       return await typePage(c)
@@ -147,7 +155,7 @@ export const codePages = new Hono<PageEnv>()
         ...(isJoining && { name, terms_version, challenge_token }),
         ...knownDevice(c),
       })
-      const { by } = await askerBy(c)
+      const { by } = await askerBy(c, email)
       return await enter(c, () => proveEmailCode(c.var, input, by), on)
     } catch (error) {
       const isOfChallenge = error instanceof AppError && error.code.startsWith('challenge_')

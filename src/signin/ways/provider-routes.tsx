@@ -53,8 +53,12 @@ async function purposeOf(c: Context<PageEnv>, provider: IdentityProvider): Promi
   if (link !== undefined) {
     const ticket = await openTicket(c.var, provider.id, link)
     if (!ticket) throw invalidCallback(new Refusal('expired'))
-    const isHere = cookie?.sid === ticket.actor.sid || isOurLink(c, sure, browserOf(c))
-    return isHere ? newAttempt({ ...begun, purpose: 'link', actor: ticket.actor }) : undefined
+    const isHere = cookie?.sid === ticket.actor.sid
+    // What a page has given out is for its own browser. An API's client has none, so whoever opens it is asked first.
+    if (!isHere && ticket.actor.turn !== undefined) throw invalidCallback(new Refusal('other_address'))
+    return isHere || isOurLink(c, sure, browserOf(c))
+      ? newAttempt({ ...begun, purpose: 'link', actor: ticket.actor })
+      : undefined
   }
   if (again !== undefined) {
     if (!cookie || !isOurLink(c, again, cookie.sid)) throw invalidCallback(new Refusal('other_address'))
