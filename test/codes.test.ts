@@ -280,6 +280,8 @@ const PROVOKE: Record<string, () => Promise<Answer>> = {
     const away = { ...own.bindings, ...TURNSTILE, TURNSTILE_URL: 'http://127.0.0.1:1' }
     return post('/v1/auth/signup', { ...newPerson(), challenge_token: 'token' }, {}, openApi(away))
   },
+  identity_not_found: async () =>
+    api.send('DELETE', `/v1/auth/identities/${crypto.randomUUID()}`, { token: (await as('user')).token }),
   api_key_not_found: async () =>
     api.send('DELETE', `/v1/api_keys/${crypto.randomUUID()}`, { token: (await as('user')).token }),
   api_key_expired: async () => {

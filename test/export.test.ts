@@ -17,6 +17,7 @@ const MEMBER_OF: Record<string, string | null> = {
   passkeys: 'passkeys',
   recovery_codes: 'recovery_codes',
   api_keys: 'api_keys',
+  identities: 'identities',
   oauth_grants: 'oauth_grants',
   oauth_clients: 'oauth_clients',
   // Ids of what was used, and nobody's.

@@ -307,7 +307,7 @@ describe('LG1, HX18: the log has one line for each request and each run of a cro
     const ms = expect.any(Number)
     expect(lines).toEqual([
       { level: 'info', cron: 'cleanup', ms, removed: expect.any(Object), left: [], failed: [] },
-      { level: 'info', cron: 'mail', ms, due: 0, dead: 0 },
+      { level: 'info', cron: 'mail', ms, due: 0, dead: 0, owed: { due: 0, dead: 0 } },
       expect.objectContaining({ level: 'error', code: 'cron_failed', cron: 'cleanup', ms }),
     ])
   })
