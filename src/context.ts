@@ -120,6 +120,7 @@ export function openResources(
   waitUntil: (work: Promise<unknown>) => void,
 ): Resources {
   const config = configOf(env)
+  let delivering: ReturnType<Resources['deliverOwed']> | undefined
   const resources: Resources = {
     config,
     db: openDatabase(config.TURSO_DATABASE_URL, config.TURSO_AUTH_TOKEN, meter),
@@ -129,7 +130,11 @@ export function openResources(
     origin,
     now: Date.now(),
     loggedAs: {},
-    deliverOwed: () => deliverLogouts(resources),
+    // Once at a time: a batch may have changed a hundred users.
+    deliverOwed: () =>
+      (delivering ??= deliverLogouts(resources).finally(() => {
+        delivering = undefined
+      })),
     afterwards: (work) => waitUntil(logFailure(work, origin.requestId)),
   }
   return resources

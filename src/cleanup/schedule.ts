@@ -18,9 +18,13 @@ async function cleanUpAndCount(resources: Resources): Promise<object | undefined
   return done
 }
 
-/** Mails, and what is owed to other programs; what keeps one from going keeps the other not. */
+/**
+ * Mails, and then what is owed to other programs; what keeps one from going keeps the other not. Each sends as many at a
+ * time as a Worker has connections: beside one another, an app that hangs would hold those that mails wait for.
+ */
 async function deliver(resources: Resources): Promise<object | undefined> {
-  const [mail, owed] = await Promise.allSettled([deliverDue(resources), resources.deliverOwed()])
+  const [mail] = await Promise.allSettled([deliverDue(resources)])
+  const [owed] = await Promise.allSettled([resources.deliverOwed()])
   const failed = [mail, owed].find((end) => end.status === 'rejected')
   if (failed) throw failed.reason
   return {

@@ -18,8 +18,10 @@ import { takeBackAt } from './service.ts'
 /**
  * Counts the codes of devices that somebody has typed wrong, exactly: each is counted before it is looked for, and taken
  * back where it was right.
+ *
+ * @param isAsked a condition without which nothing is typed, so that nothing is counted.
  */
-export function openUserCodeTry(resources: Resources, userId: string) {
+export function openUserCodeTry(resources: Resources, userId: string, isAsked: SQL) {
   const attemptId = newAttemptId()
   const key = counterKey(resources, 'user_code', userId)
   const [now, end] = [databaseNow, sql`${databaseNow} + ${USER_CODES_WINDOW_MS}`]
@@ -28,7 +30,7 @@ export function openUserCodeTry(resources: Resources, userId: string) {
     count: countAttempt({
       key,
       attemptId,
-      condition: sql`1`,
+      condition: isAsked,
       counts: sql`(${isOver} OR attempts < ${WRONG_USER_CODES})`,
       first: { attempts: 1, blocked_until: 0, expires_at: end },
       next: {

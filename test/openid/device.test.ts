@@ -232,6 +232,16 @@ describe('Whoever types it is always asked', () => {
   })
 })
 
+test('What is typed in a session that has ended is not counted for whoever had it', async () => {
+  const ada = await somebody()
+  const stolen = await openBrowser(api, ada)
+  await api.sql('UPDATE sessions SET revoked_at = 1 WHERE user_id = ?', [ada.id])
+  for (let tries = 0; tries < 6; tries++)
+    expect((await type(stolen, 'BBBB-BBBB')).headers.get('location')).toMatch(/^\/signin/)
+  const begun = await begin()
+  expect((await type(await openBrowser(api, ada), begun.user_code)).status).toBe(200)
+})
+
 describe('Nobody gets in whom authorize would not let in', () => {
   test('an address that nobody has proved', async () => {
     const begun = await begin()

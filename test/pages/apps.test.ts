@@ -112,6 +112,18 @@ describe('Apps in the console', () => {
     expect(await rowOf(id)).toMatchObject({ name: 'Notes' })
   })
 
+  test('of two who save at once what both have seen, one overwrites nothing', async () => {
+    const id = idIn(await add())
+    const seen = seenOf(await visit('GET', `/admin/apps/${id}`))
+    const names = ['One', 'Two', 'Three', 'Four']
+    const saved = await Promise.all(
+      names.map((name) => visit('POST', `/admin/apps/${id}`, typed({ name, seen }))),
+    )
+    expect(saved.map(({ status }) => status).sort()).toEqual([303, 412, 412, 412])
+    const won = names[saved.findIndex(({ status }) => status === 303)]
+    expect((await rowOf(id)).name).toBe(won)
+  })
+
   test('a secret is replaced with an overlap, or at once where it was stolen', async () => {
     const added = await add()
     const id = idIn(added)

@@ -1,6 +1,5 @@
 import type { Context } from 'hono'
 import { Hono } from '../../http/hono.ts'
-import { versionMismatch } from '../../http/precondition.ts'
 import { validate } from '../../http/validate.ts'
 import { type ClientWithSecret, ListClients, RotateSecret, toClient } from '../../oauth/clients/schemas.ts'
 import {
@@ -16,7 +15,6 @@ import { form, sessionOf } from '../../pages/forms.ts'
 import { respond } from '../../pages/respond.ts'
 import { limitedList, type PageEnv, signedInPage } from '../../pages/session.ts'
 import { doneMessage, type Outcome, submit } from '../../pages/submit.ts'
-import { toTime } from '../../values/ids.ts'
 import { byFieldOf, isKind, readChange, readNew } from './input.ts'
 import { AppPage, AppsPage, NewAppPage, SecretPage } from './pages.tsx'
 import { findApp, readApps } from './queries.ts'
@@ -112,9 +110,9 @@ export const appPages = new Hono<PageEnv>()
   .post('/:id', ours, (c) =>
     change(c, 'saved', async (id) => {
       const row = await requireClient(c.var, id)
+      const { seen = '' } = c.var.fields
       // Whoever changed it since the form was opened is not overwritten.
-      if (c.var.fields.seen !== toTime(row.updated_at)) throw versionMismatch()
-      return updateClient(c.var, id, readChange(c.var.fields, toClient(row)))
+      return updateClient(c.var, id, readChange(c.var.fields, toClient(row)), { seen })
     }),
   )
   .post('/:id/secret', ours, (c) => {

@@ -9,11 +9,13 @@ import type { Resources } from '../../context.ts'
 import { digestOf } from '../../crypto/digest.ts'
 import { build, insertWhere, rowExists, type Statement } from '../../database/statements.ts'
 import { faultOfForeign } from '../../http/outbound.ts'
+import { versionMismatch } from '../../http/precondition.ts'
 import { type InputError, invalidInput } from '../../http/problem.ts'
 import type { Claims } from '../../sessions/access-tokens.ts'
 import { whileDoubting } from '../../sessions/near.ts'
 import { type Authority, byActor } from '../../users/change.ts'
 import { writeConflict } from '../../users/errors.ts'
+import { toTime } from '../../values/ids.ts'
 import { clientHasNoSecret, clientNotFound, tooManyClients } from '../errors.ts'
 import { type Client as ClientRow, DEVICE_CODE, oauthClients } from '../models.ts'
 import { OPENID_SCOPES } from '../scopes.ts'
@@ -268,14 +270,19 @@ async function changeClient(
 
 const moved = (now: number) => ({ updated_at: now, version: sql`${oauthClients.version} + 1` })
 
-/** @throws 403; 404 `client_not_found`; 422. */
+/**
+ * @param options the `updated_at` that whoever changes it has seen, where another change since is not to be overwritten.
+ * @throws 403; 404 `client_not_found`; 412 `version_mismatch`; 422.
+ */
 export async function updateClient(
   resources: Resources & { actor: Claims },
   id: string,
   { take_over: takesOver, ...input }: UpdateClient,
+  { seen }: { seen?: string | undefined } = {},
 ): Promise<Client> {
   const { actor, now } = resources
   const row = await changeClient(resources, id, (current) => {
+    if (seen !== undefined && seen !== toTime(current.updated_at)) throw versionMismatch()
     const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined))
     const settings: Settings = { ...toClient(current), ...given }
     assertMayGive(actor, input.scopes ?? (takesOver ? settings.scopes : []))

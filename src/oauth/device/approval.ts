@@ -48,7 +48,7 @@ export async function findDevice(resources: Resources, actor: Claims, typed: str
   const code = readUserCode(typed)
   // What can be no code guesses nothing.
   if (code === undefined) throw wrongUserCode(new Refusal('form'))
-  const attempt = openUserCodeTry(resources, actor.sub)
+  const attempt = openUserCodeTry(resources, actor.sub, tokenIsLive(actor, resources.now))
   const isIt = and(eq(oauthDeviceCodes.user_code, code), isUndecided(resources.now))
   const found = build.select().from(oauthDeviceCodes).where(isIt)
   const { device, counter } = await resources.db.writeBatch({
