@@ -18,9 +18,9 @@ export const invitationOpen = () =>
     'invitation_open',
     'This address has been invited: accept the invitation by the link in its mail.',
   )
-/** After the right code alone. */
-/** After the provider's word, or the right code, alone. */
+/** After the provider's word alone. */
 export const accountDeleted = () => new AppError(403, 'account_deleted', 'This account was deleted.')
+/** After the right code alone. */
 export const nameNeeded = () =>
   new AppError(
     422,
