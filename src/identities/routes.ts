@@ -53,6 +53,8 @@ export const identityRoutes = new Hono<AppEnv>()
     async (c) => {
       requireRecentLogin(c.var.actor, c.var.now)
       const { id } = requireProvider(c.var, c.req.param('provider'))
+      // Whether the session stands is asked in the trip of a query.
+      await listIdentities(c.var, c.var.actor.sub)
       const link = await makeTicket(c.var, id, c.var.actor)
       return c.json({ location: `${c.var.config.ISSUER}/signin/with/${id}?${new URLSearchParams({ link })}` })
     },

@@ -68,8 +68,8 @@ async function requirePending(
 const whoeverIsIn = signedInPage(undefined, { mayOweFactor: true, mayOweTerms: true })
 
 async function connectPage(c: Context<PageEnv>, message?: Said, status = 200) {
-  const { pending, provider } = await requirePending(c)
   const { user, viewer, view } = await c.var.signedIn()
+  const { pending, provider } = await requirePending(c)
   const to = pending.to ?? homeOf(user.role)
   // Whoever signed in to another account than that of the address is asked nothing.
   if (normalizeEmail(user.email) !== normalizeEmail(pending.profile.email!)) return c.redirect(to, 303)
@@ -142,8 +142,8 @@ export const providerAfterPages = new Hono<PageEnv>()
   })
   .post('/signin/with/:provider/link', limitByNetwork, whoeverIsIn, form(sessionOf), async (c) => {
     try {
-      const { pending, provider } = await requirePending(c)
       const { user } = await c.var.signedIn()
+      const { pending, provider } = await requirePending(c)
       const isTheirs = normalizeEmail(user.email) === normalizeEmail(pending.profile.email!)
       if (!isTheirs) throw invalidCallback(new Refusal('other_address'))
       return await submit(
