@@ -1,8 +1,7 @@
 import type { Config } from '../config/main.ts'
 import type { IdentityProvider } from '../config/providers.ts'
-import { isEmail } from '../values/email.ts'
 import { askFor } from './metadata.ts'
-import { nameIn, type Profile, provesAddress } from './profiles.ts'
+import { emailIn, nameIn, type Profile, provesAddress } from './profiles.ts'
 
 const PUBLIC = 'https://github.com'
 
@@ -30,10 +29,8 @@ export async function githubProfile(
   // A number: a login is somebody else's once it is given up.
   if (!Number.isSafeInteger(id) || (id as number) <= 0) throw new Error('GitHub named nobody')
   const list = (Array.isArray(emails) ? emails : []) as Record<string, unknown>[]
-  const verified = list.filter(
-    ({ email, verified }) => verified === true && typeof email === 'string' && isEmail(email),
-  )
-  const email = (verified.find(({ primary }) => primary === true) ?? verified[0])?.email as string | undefined
+  const verified = list.filter(({ email, verified }) => verified === true && emailIn(email) !== undefined)
+  const email = emailIn((verified.find(({ primary }) => primary === true) ?? verified[0])?.email)
   return {
     subject: String(id),
     email,

@@ -1,6 +1,6 @@
 import type { IDToken } from 'oauth4webapi'
 import type { IdentityProvider } from '../config/providers.ts'
-import { isEmail, normalizeEmail } from '../values/email.ts'
+import { isEmail, normalizeEmail, shownEmail } from '../values/email.ts'
 import { cutText } from '../values/text.ts'
 
 /** Who somebody is at a provider. */
@@ -21,7 +21,7 @@ const domainOf = (email: string) => normalizeEmail(email).split('@')[1]!
 /** What an ID token says, once all of it is checked. */
 export function profileIn(provider: IdentityProvider, claims: IDToken, answered: URLSearchParams): Profile {
   const { kind, trust_amr } = provider
-  const email = typeof claims.email === 'string' && isEmail(claims.email) ? claims.email : undefined
+  const email = emailIn(claims.email)
   // Of Apple, and of no other, a word does for it.
   const isVerified =
     claims.email_verified === true || (kind === 'apple' && (claims.email_verified as unknown) === 'true')
@@ -36,6 +36,10 @@ export function profileIn(provider: IdentityProvider, claims: IDToken, answered:
     isTwofold: trust_amr && (amr.includes('mfa') || (amr.includes('pwd') && amr.includes('otp'))),
   }
 }
+
+/** An address as it is kept and shown, whoever has typed it there. */
+export const emailIn = (given: unknown): string | undefined =>
+  typeof given === 'string' && isEmail(given) ? shownEmail(given.trim()) : undefined
 
 /** A provider proves an address inside its domains alone. */
 export function provesAddress({ kind, domains }: IdentityProvider, email: string, hd?: unknown): boolean {

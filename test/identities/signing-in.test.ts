@@ -61,6 +61,30 @@ describe('Whoever has no account', () => {
     expect(await api.sql('SELECT count(*) AS n FROM users WHERE email = ?', [email])).toEqual([{ n: 1 }])
   })
 
+  test('gets none twice, where the first has another address by now and came away from the provider', async () => {
+    const [email, sub] = [newAddress(), newSubject()]
+    const jar = newJar(api)
+    await comeFrom(jar, 'corp', { sub, email, email_verified: true })
+    const token = await jar.tokenOf('/signin/with/corp/join')
+    const kept = new Map(jar.jar)
+    await joinAs(jar, 'corp')
+    const { id } = (await userAt(email))!
+    const moved = newAddress()
+    await api.sql('DELETE FROM identities WHERE user_id = ?', [String(id)])
+    await api.sql('UPDATE users SET email = ?, email_normalized = ? WHERE id = ?', [moved, moved, String(id)])
+    for (const [name, value] of kept) jar.jar.set(name, value)
+    const late = await jar.post('/signin/with/corp/join', { form_token: token, name: 'Ada' })
+    expect([late.status, await userAt(email), (await userAt(moved))?.id]).toEqual([400, undefined, id])
+  })
+
+  test('has the address kept as it is shown, whatever stands around it at the provider', async () => {
+    const email = newAddress()
+    const jar = newJar(api)
+    await comeFrom(jar, 'corp', { sub: newSubject(), email: ` ${email}\n`, email_verified: true })
+    await joinAs(jar, 'corp')
+    expect(await userAt(email)).toMatchObject({ email, email_normalized: email })
+  })
+
   test('gets none where none is to be made', async () => {
     const claims = () => ({ sub: newSubject(), email: newAddress(), email_verified: true })
     const closed = openWithProviders({ SIGNUP: 'closed' })

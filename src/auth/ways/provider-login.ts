@@ -2,7 +2,7 @@ import { and, eq, isNull, sql } from 'drizzle-orm'
 import { openTry } from '../../challenges/service.ts'
 import type { IdentityProvider } from '../../config/providers.ts'
 import type { Resources } from '../../context.ts'
-import { insertWhere } from '../../database/statements.ts'
+import { insertWhere, rowExists } from '../../database/statements.ts'
 import { NO_FACTORS } from '../../factors/state.ts'
 import { Refusal } from '../../http/problem.ts'
 import { invalidCallback } from '../../identities/errors.ts'
@@ -110,7 +110,8 @@ export async function joinByProvider(
   if (provider.signup === 'deny') throw signupClosed()
   const identity = newIdentity(resources, provider, profile, joining.userId)
   const user = await join(resources, joining, {
-    isGood: identityIsFree(identity),
+    // The account may have been made, and have let go of address and provider since.
+    isGood: sql`(${identityIsFree(identity)} AND NOT ${rowExists(users, joining.userId)})`,
     spend: () => [],
     alsoWrite: (isDone) => addIdentity(resources, identity, isDone),
     refused: () => invalidCallback(new Refusal('meanwhile')),
