@@ -39,6 +39,8 @@ export interface Proven {
   /** As they were when it was proved. */
   user: User
   proofs: readonly Proof[]
+  /** When they were shown, where that was not just now (epoch ms): it is a recent login for so long from then on. */
+  provenAt?: number
   /** Replaces a hash that is not of today. */
   newHash: string | undefined
   /** Proves it anew, where the old hash may have been replaced by somebody who proved it at the same time. */
@@ -101,7 +103,7 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
     user_agent: origin.userAgent,
     country: origin.country,
     turn: 0,
-    proved_at: null,
+    proved_at: proven.provenAt ?? null,
     amr: JSON.stringify(amr),
     repeated_at: null,
     parent_id: null,
@@ -182,7 +184,11 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
   const changed = row.status === 'disabled' || evicted.length > 0 ? [row.id] : []
   await publishDoubts(resources, { users: changed, sessions: evicted.map(({ id }) => id) })
   return {
-    ...(await toTokens(resources, { ...begun, now: begun.created_at }, user)),
+    ...(await toTokens(
+      resources,
+      { ...begun, now: begun.created_at, created_at: proven.provenAt ?? begun.created_at },
+      user,
+    )),
     device_token: makeDeviceToken(resources.config, proven.device ?? newDevice(user), now),
   }
 }

@@ -12,6 +12,8 @@ export interface Profile {
   name: string | undefined
   /** Two factors were shown there, and the provider is believed so. */
   isTwofold: boolean
+  /** When the provider asked them who they are, where it says so (epoch seconds): it may have been days ago. */
+  authTime?: number | undefined
 }
 
 const MAX_NAME_LENGTH = 100
@@ -34,6 +36,7 @@ export function profileIn(provider: IdentityProvider, claims: IDToken, answered:
     isProved: email !== undefined && isVerified && provesAddress(provider, email, claims.hd),
     name: nameIn(given),
     isTwofold: trust_amr && (amr.includes('mfa') || (amr.includes('pwd') && amr.includes('otp'))),
+    authTime: claims.auth_time,
   }
 }
 

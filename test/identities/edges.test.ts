@@ -63,6 +63,30 @@ describe('OA3: who proves again who they are by a provider', () => {
   })
 })
 
+test('OA3: who signs in by a provider that asked them long ago, as it says, has no recent login by that', async () => {
+  const [email, sub] = [newAddress(), crypto.randomUUID()]
+  const first = newJar(api)
+  await comeFrom(first, 'corp', { sub, email, email_verified: true })
+  await joinAs(first, 'corp')
+  const makesKey = async (claims: Record<string, unknown>) => {
+    const jar = newJar(api)
+    expect((await comeFrom(jar, 'corp', { sub, ...claims })).to).toBe('/account')
+    const { status, body } = await jar.ask('POST', '/v1/api_keys', {
+      name: 'k',
+      permissions: [],
+      expires_at: null,
+    })
+    return [status, body.code]
+  }
+  const refused = [403, 'reauthentication_required']
+  expect(await makesKey({ auth_time: seconds() - 5 * 86_400 })).toEqual(refused)
+  expect(await makesKey({ auth_time: 0 })).toEqual(refused)
+  expect(await makesKey({ auth_time: 1.5 })).toEqual(refused)
+  expect(await makesKey({ auth_time: seconds() })).toEqual([201, undefined])
+  // Of a clock that is ahead, it was now.
+  expect(await makesKey({ auth_time: seconds() + 86_400 })).toEqual([201, undefined])
+})
+
 test('OA3: where no code signs in else, it does for the address that the provider said, and for no other', async () => {
   const [ada, eve] = [
     await api.person({ email: newAddress('elsewhere.test'), email_verified_at: 1 }),

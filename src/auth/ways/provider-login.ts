@@ -149,7 +149,7 @@ function assertMayEnter({ config, now }: Resources, user: User): void {
 
 function provenBy(
   resources: Resources,
-  { isTwofold }: Profile,
+  { isTwofold, authTime }: Profile,
   { device_token }: { device_token?: string },
   user: User,
   factors: Holder | typeof NO_FACTORS,
@@ -159,6 +159,7 @@ function provenBy(
     user,
     factors,
     proofs: [isTwofold ? 'provider_mfa' : 'provider'],
+    ...(authTime !== undefined && { provenAt: Math.min(Math.floor(authTime * 1000), resources.now) }),
     newHash: undefined,
     device: device && isKnownTo(user, device) ? device : undefined,
     knowsTokens: device_token !== undefined,
