@@ -1,3 +1,4 @@
+import * as z from 'zod'
 import { reauthenticationRequired } from '../access/errors.ts'
 import { requireRecentLogin, signedIn } from '../access/guards.ts'
 import type { AppEnv } from '../context.ts'
@@ -39,20 +40,21 @@ export const identityRoutes = new Hono<AppEnv>()
     async (c) => c.json(await listIdentities(c.var, c.var.actor.sub)),
   )
   .post(
-    '/identities/:provider',
+    '/identities/:id',
     operation({
       id: 'linkIdentity',
       tag,
       summary: 'Begin to connect a provider to your account',
       description:
         'Answers a place that a browser opens within ten minutes; it asks before it goes on, unless it has the cookie of this session. The other sessions end once it is connected.',
+      path: { id: () => z.string().meta({ description: 'Of the provider.', example: 'google' }) },
       responses: { 200: PlaceToGo },
       problems: [reauthenticationRequired, notFound],
     }),
     signedIn,
     async (c) => {
       requireRecentLogin(c.var.actor, c.var.now)
-      const { id } = requireProvider(c.var, c.req.param('provider'))
+      const { id } = requireProvider(c.var, c.req.param('id'))
       // Whether the session stands is asked in the trip of a query.
       await listIdentities(c.var, c.var.actor.sub)
       const link = await makeTicket(c.var, id, c.var.actor)

@@ -432,7 +432,7 @@ async function byFactors(api: Api, visit: Visit, admin: { token: string }) {
     [identity, ada.id],
   )
   await visit('GET /v1/auth/identities', joined)
-  await visit('POST /v1/auth/identities/:provider', { ...joined, id: 'corp' })
+  await visit('POST /v1/auth/identities/:id', { ...joined, id: 'corp' })
   await visit('DELETE /v1/auth/identities/:id', { ...joined, id: identity })
   await visit('GET /.well-known/webauthn')
   await visit('GET /.well-known/passkey-endpoints')
