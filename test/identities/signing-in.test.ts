@@ -164,6 +164,22 @@ describe('OA3: an address that is verified on both sides', () => {
   })
 })
 
+test('MF6: where a factor is due, a trusted provider connects nothing and ends nothing before it', async () => {
+  const { addTotp } = await import('../support/factors.ts')
+  const ada = await api.person({ email: newAddress(), email_verified_at: 1 })
+  await addTotp(api, ada)
+  const sessions = () =>
+    api.sql('SELECT id, revoked_at FROM sessions WHERE user_id = ? ORDER BY id', [ada.id])
+  const before = await sessions()
+  const claims = { sub: newSubject(), email: ada.email, email_verified: true }
+  const jar = newJar(api)
+  const back = await comeFrom(jar, 'trusted', { ...claims, amr: ['pwd'] })
+  expect([back.to?.startsWith('/signin?done=connect'), isSignedIn(jar)]).toEqual([true, false])
+  expect([await identitiesOf(api, ada.id), await sessions()]).toEqual([[], before])
+  await comeFrom(jar, 'trusted', { ...claims, amr: ['pwd', 'mfa'] })
+  expect([isSignedIn(jar), (await identitiesOf(api, ada.id)).length]).toEqual([true, 1])
+})
+
 describe('OA3: whoever registered an address before its owner', () => {
   test('keeps nothing of it: password, session and link are void', async () => {
     const email = newAddress()

@@ -3,7 +3,7 @@ import { openTry } from '../../challenges/service.ts'
 import type { IdentityProvider } from '../../config/providers.ts'
 import type { Resources } from '../../context.ts'
 import { insertWhere, rowExists } from '../../database/statements.ts'
-import { NO_FACTORS } from '../../factors/state.ts'
+import { accountHasFactor, hasFactor, NO_FACTORS } from '../../factors/state.ts'
 import { Refusal } from '../../http/problem.ts'
 import { invalidCallback } from '../../identities/errors.ts'
 import { type Identity, identities } from '../../identities/models.ts'
@@ -84,7 +84,9 @@ export async function enterByProvider(
     return { kind: 'joins' }
   }
   if (!isActive(addressee, resources.now)) throw accountDisabled(toTimeOrNull(addressee.disabled_until))
-  if (addressee.email_verified_at !== null && !provider.trusted_for_linking) return { kind: 'links' }
+  // Who has a factor shows it before anything of theirs changes.
+  const isTrusted = provider.trusted_for_linking && (profile.isTwofold || !hasFactor(addressee))
+  if (addressee.email_verified_at !== null && !isTrusted) return { kind: 'links' }
   const identity = newIdentity(resources, provider, profile, addressee.id)
   const by = byProof(identity)
   const isSquatted = addressee.email_verified_at === null
@@ -92,7 +94,14 @@ export async function enterByProvider(
     ? await takeOver(resources, by, addressee, {
         alsoWrite: (isDone) => addIdentity(resources, identity, isDone),
       })
-    : await linkTrusted(resources, by, addressee, identity)
+    : await linkTrusted(
+        resources,
+        profile.isTwofold
+          ? by
+          : { ...by, holds: sql`(${by.holds} AND NOT ${accountHasFactor(addressee.id)})` },
+        addressee,
+        identity,
+      )
   return {
     kind: 'proven',
     proven: provenBy(resources, profile, device, user, isSquatted ? NO_FACTORS : addressee),
