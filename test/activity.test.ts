@@ -362,9 +362,10 @@ describe('LG2: what happens is in the history', () => {
     // They never stand alone: see erasure.test.ts and auth/breaches.test.ts.
     const besidesOthers = ['email.change_withdrawn', 'password.not_checked']
     const ofEarlierVersions = ['session.refreshed']
-    // What needs a factor first is in test/factors, an app in test/oauth, and terms in test/pages.
+    // What needs a factor first is in test/factors, an app or a key in test/oauth, a provider in test/identities, and
+    // terms in test/pages.
     const here = Object.keys(ACTIONS).filter(
-      (action) => !/^(factors?|recovery_codes?|passkey|client|consent)\.|terms/.test(action),
+      (action) => !/^(factors?|recovery_codes?|passkey|client|consent|identity|api_key)\.|terms/.test(action),
     )
     expect([...Object.keys(EVENTS), ...besidesOthers, ...ofEarlierVersions].sort()).toEqual(here.sort())
   })
