@@ -211,6 +211,7 @@ describe('Keys', () => {
     expect((await revoke()).status).toBe(204)
     expect(await read(key)).toBe('invalid_token')
     expect((await revoke()).body.code).toBe('api_key_not_found')
+    expect(await api.historyOf(ada.id)).toEqual(['api_key.created', 'api_key.revoked'])
     expect(await list(token)).toEqual([])
   })
 
