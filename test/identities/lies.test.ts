@@ -60,7 +60,7 @@ const LIES: Record<string, (sub: string) => Say> = {
   silence: (sub) => ({ claims: { sub }, delayMs: 5000 }),
 }
 
-describe('OA2, OA6, faults 19: a provider that lies starts no session and connects nothing', () => {
+describe('OA2, OA6, Fault 19: a provider that lies starts no session and connects nothing', () => {
   test('and one that does not is believed', async () => {
     const ada = await known()
     const jar = newJar(api)
