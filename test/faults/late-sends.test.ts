@@ -4,6 +4,7 @@ import { ALL_WAYS_IN, goodRequests, newPerson, WHO } from '../support/requests.t
 import { type Step, searchAll } from '../support/search.ts'
 import { dump } from '../support/snapshots.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
+import { WRITING_REQUESTS } from '../support/writing-requests.ts'
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })
 
@@ -172,11 +173,16 @@ describe.runIf(inject('whole'))('HX20: a write that arrives twice, late', () => 
   afterEach(() => own.behave('libsql', { mode: 'pass' }))
 
   const requests = goodRequests(() => api)
-  const writing = Object.keys(requests).filter((route) => !route.startsWith('GET ') || /export/.test(route))
+  const writing = [
+    ...Object.keys(requests).filter((route) => !route.startsWith('GET ') || /export/.test(route)),
+    ...Object.keys(WRITING_REQUESTS),
+  ]
 
-  /** A good request of a route, about to be sent by whoever may. */
+  /** A good request, of a route or by name, about to be sent by whoever may. */
   async function prepare(route: string) {
     const ada = await api.person({ email_verified_at: 1 })
+    const ready = WRITING_REQUESTS[route]
+    if (ready) return { ada, send: await ready(api, ada) }
     const boss = await api.person({ role: 'admin', email_verified_at: 1 })
     const isByAdmin = ['manager', 'admin'].includes(WHO[route] ?? '')
     const { token } = await api.signIn(isByAdmin ? boss : ada)
