@@ -195,6 +195,26 @@ test('HX1: no header holds the isolate', async () => {
   )
 })
 
+test('HX1: no cookie holds the isolate', async () => {
+  const ask = (path: string, cookie: string) => () =>
+    api.send('GET', path, { headers: { cookie, 'sec-fetch-site': 'same-origin' } })
+  const start = fc.constantFrom(
+    ...['', '__Host-roster=', '__Host-roster=ck_', '__Host-roster-device=', '__Host-roster-device=dt_'],
+    ...['__Host-roster-factor=', '__Host-roster-onwards=', '__Host-roster-browser=', 'roster-lang=', 'a=b; '],
+  )
+  const pairs = distinct((index) => `a${index}=b; `, SIZE)
+  const path = fc.constantFrom('/v1/users/me', '/signin', '/signin/factor', '/account')
+  for (const cookies of [pairs, '__Host-roster=x; '.repeat(SIZE / 17)])
+    for (const to of ['/v1/users/me', '/signin']) await expectCheap(ask(to, cookies), ask(to, `x=${PLAIN}`))
+  await fc.assert(
+    fc.asyncProperty(hostile, start, path, async ({ text }, name, to) => {
+      const value = text.replace(/[^\x20-\x7e]/g, '"').trim()
+      await expectCheap(ask(to, name + value), ask(to, `x=${PLAIN}`))
+    }),
+    { numRuns: rounds(30, 1000) },
+  )
+})
+
 /** What the forms of the pages are made of. */
 const FIELDS = [
   'emails', 'email', 'name', 'password', 'new_email', 'current_password', 'new_password', 'code', 'codes', 'credential',

@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { generate, rotateJwtKeys, rotateSecretKeys } from '../scripts/keys.ts'
 import { cleanUp } from '../src/cleanup/service.ts'
 import { openForCron } from '../src/context.ts'
-import { type Api, openApi } from './support/api.ts'
+import { type Api, linkIn, openApi } from './support/api.ts'
 import { addTotp, challengeOf, codeOf } from './support/factors.ts'
 import { newPerson } from './support/requests.ts'
 import { freshUpstreams } from './support/upstreams.ts'
@@ -72,6 +72,14 @@ describe('CK2: made under the former key,', () => {
     const token = new URL(/^http\S+$/m.exec(mail.text)![0]).searchParams.get('token')
     const body = { token, password: 'nine green bears run' }
     expect((await after.send('POST', '/v1/auth/accept_invitation', { body })).status).toBe(201)
+  })
+
+  test('a mailed code is good, with the token of who asked', async () => {
+    const ada = await before.person({ email_verified_at: 1 })
+    const asked = await before.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } })
+    const { code } = linkIn((await before.mailsTo(ada.email))[0]!)
+    const body = { code, request_token: asked.body.request_token, new_password: 'nine green bears run' }
+    expect((await after.send('POST', '/v1/auth/reset_password', { body })).status).toBe(204)
   })
 
   test('a creation that is repeated with its key is known again', async () => {

@@ -6,6 +6,7 @@ import { keyIdOf } from '../src/crypto/encryption.ts'
 import worker from '../src/index.ts'
 import { SEARCH_TABLES, TABLES } from '../src/system/tables.ts'
 import { openApi } from './support/api.ts'
+import { limiter } from './support/limiter.ts'
 import { lineOf } from './support/log-lines.ts'
 import { freshUpstreams, readinessOf, testOfRedis } from './support/upstreams.ts'
 
@@ -58,6 +59,14 @@ describe('HX17: readiness is a list of named checks, each the thing itself', () 
       cleanup: { last_finished: null, overdue: false },
       mail: { waiting: 0, dead: 0, oldest_waiting_s: null, last_refusal: null },
     })
+  })
+
+  test('RL4: whoever asks is counted by network, before anything is asked', async () => {
+    const at = await openOwn({ RATE_LIMIT_BY_IP: limiter(1) })
+    const ask = () => at.send('GET', '/ready', { ip: '192.0.2.1' })
+    expect((await ask()).status).toBe(200)
+    const { result, calls } = await (await own).measure(ask)
+    expect([result.status, result.body.code, calls]).toEqual([429, 'too_many_requests', []])
   })
 
   test('a binding that is missing', async () => {

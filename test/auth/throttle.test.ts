@@ -110,6 +110,39 @@ describe('Guessing a password', () => {
     expect([(await leave(PASSWORD)).status, (await change(PASSWORD)).status]).toEqual([429, 429])
   })
 
+  test('RL1: is over for good in a session that has failed a hundred times in a row, and nowhere else', async () => {
+    const ada = await api.quickActor()
+    const other = await api.signIn(ada)
+    const asks = (current_password: string): [string, string, object][] => [
+      ['POST', '/v1/auth/change_password', { current_password, new_password: 'six blue whales sing' }],
+      [
+        'POST',
+        '/v1/auth/change_email',
+        { current_password, new_email: `${crypto.randomUUID()}@people.test` },
+      ],
+      ['DELETE', '/v1/users/me', { password: current_password }],
+    ]
+    const tryAll = async (token: string, password: string) => {
+      const codes = []
+      for (const [method, path, body] of asks(password)) {
+        // As if each came after its wait.
+        await api.sql('UPDATE throttles SET blocked_until = 0')
+        codes.push((await api.send(method, path, { token, body })).body?.code)
+      }
+      return codes
+    }
+    const wrong = Array(3).fill('wrong_password')
+    expect(await tryAll(ada.token, WRONG_PASSWORD)).toEqual(wrong)
+    await addFailures(MAX_FAILURES_IN_A_ROW - 3, 'session', ada.sessionId)
+    expect(await tryAll(ada.token, PASSWORD)).toEqual(wrong)
+    expect(await api.sql('SELECT deleted_at, failed_logins FROM users WHERE id = ?', [ada.id])).toEqual([
+      { deleted_at: null, failed_logins: 0 },
+    ])
+    expect(await api.sql('SELECT * FROM outbox WHERE user_id = ?', [ada.id])).toEqual([])
+    const leave = { token: other.token, body: { password: PASSWORD } }
+    expect((await api.send('DELETE', '/v1/users/me', leave)).status).toBe(204)
+  })
+
   test('RL2: is counted exactly, however many come at once: from one network', async () => {
     const ada = await api.person()
     // Eight may hash at once.

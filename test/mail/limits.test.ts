@@ -30,6 +30,25 @@ test('LE3, RL6: who owns an address that is signed up for again and again gets t
   expect(await api.mailsTo(ada.email)).toHaveLength(3)
 })
 
+test('RL6: whoever uses up the mails of an address leaves three an hour to a device that the account knows', async () => {
+  const api = openApi((await freshUpstreams()).bindings)
+  const [ada, eve] = [await api.person({ email_verified_at: 1 }), await api.person({ email_verified_at: 1 })]
+  const deviceOf = async ({ email }: { email: string }) =>
+    (await api.logIn({ email, password: PASSWORD })).device_token
+  const [known, ofAnother] = [await deviceOf(ada), await deviceOf(eve)]
+  const mailed = async (times: number, device_token?: string) => {
+    const before = (await api.mailsTo(ada.email)).length
+    for (let i = 0; i < times; i++) {
+      const body = { email: ada.email, ...(device_token && { device_token }) }
+      expect((await api.send('POST', '/v1/auth/forgot_password', { body })).status).toBe(202)
+    }
+    return (await api.mailsTo(ada.email)).length - before
+  }
+  expect(await mailed(5)).toBe(3)
+  expect(await mailed(1, ofAnother)).toBe(0)
+  expect(await mailed(5, known)).toBe(3)
+})
+
 test('LE3: an address without an account is mailed no link, and nothing is owed to it', async () => {
   const api = openApi((await freshUpstreams()).bindings)
   const email = `${crypto.randomUUID()}@people.test`
