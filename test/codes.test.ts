@@ -3,6 +3,7 @@ import { afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { type Answer, type Api, linkIn, type Options, openApi, PASSWORD } from './support/api.ts'
 import { softwarePasskey } from './support/authenticator.ts'
 import { addPasskey, addTotp, challengeOf, codeOf, mailedCode, wrongCodeOf } from './support/factors.ts'
+import { openJar } from './support/jar.ts'
 import { addKey } from './support/keys.ts'
 import { addApp, letApp, REDIRECT } from './support/oauth.ts'
 import { newPerson } from './support/requests.ts'
@@ -503,6 +504,21 @@ test('LG1, HX18: a login and a refresh say in the log whose session it is', asyn
   const [session] = await api.sql('SELECT id FROM sessions WHERE user_id = ?', [ada.id])
   const about = lines.filter(({ route }) => route).map(({ actor, session }) => [actor, session])
   expect(about).toEqual(Array(2).fill([ada.id, session!.id]))
+})
+
+test('LG1, HX18: what fails after the answer is a line with the id of its request', async () => {
+  const ada = await api.person({ email_verified_at: 1 })
+  const browser = openJar(api)
+  await browser.signIn(ada.email)
+  await api.sql('UPDATE sessions SET last_seen_at = last_seen_at - 360000 WHERE user_id = ?', [ada.id])
+  const lines: Record<string, unknown>[] = []
+  vi.spyOn(console, 'error').mockImplementation((line) => void lines.push(JSON.parse(line)))
+  await own.behave('libsql', { mode: 'refused', code: 'SQLITE_FULL', only: 'BEGIN IMMEDIATE' })
+  const { status, headers } = await browser.open('/v1/auth/sessions')
+  await own.behave('libsql', { mode: 'pass' })
+  const request_id = headers.get('x-request-id')
+  const cause = expect.objectContaining({ code: 'database_unavailable' })
+  expect([status, lines]).toEqual([200, [{ level: 'error', code: 'afterwards_failed', request_id, cause }]])
 })
 
 test('LG1, HX18: a mail that was sent leaves a line, without the address', async () => {

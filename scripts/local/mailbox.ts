@@ -17,6 +17,7 @@ export interface CaughtMail {
   subject: string
   text: string
   html: string
+  headers?: Record<string, string>
   at: string
 }
 

@@ -39,7 +39,7 @@ const Ready = lazy(() =>
         .optional()
         .meta({
           description:
-            'Mails that wait to be sent, and that were given up; 100 stands for more. `refused_with` is the status of the mail service, where its last answer was no. For those who may read the runs of clean-up.',
+            'Mails that wait to be sent, and that were given up; 100 stands for more. For those who may read the runs of clean-up.',
         }),
     })
     .meta({ id: 'Ready' }),

@@ -1,5 +1,5 @@
 import { createExecutionContext, createScheduledController, waitOnExecutionContext } from 'cloudflare:test'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import worker from '../../src/index.ts'
 import { type Api, linkIn, openApi, PASSWORD } from '../support/api.ts'
 import { freshUpstreams, readinessOf } from '../support/upstreams.ts'
@@ -50,9 +50,12 @@ test('RL6: above MAILS_PER_HOUR the deployment mails no stranger any more, but t
   const own = await freshUpstreams()
   const api = openApi({ ...own.bindings, MAILS_PER_HOUR: '2' })
   const people = [await api.person({ email_verified_at: 1 }), await api.person(), await api.person()]
+  const said = vi.spyOn(console, 'error').mockImplementation(() => {})
   for (const { email } of people) {
     expect((await post(api, '/v1/auth/forgot_password', { email })).status).toBe(202)
   }
+  expect(said.mock.calls).toEqual([['{"level":"error","code":"mails_per_hour_reached","limit":2}']])
+  said.mockRestore()
   const mails = await Promise.all(people.map(({ email }) => api.mailsTo(email)))
   expect(mails.map((of) => of.length)).toEqual([1, 1, 0])
   const { token } = linkIn(mails[0]![0]!)

@@ -20,6 +20,22 @@ test('RL6: what a network may ask to be mailed is counted from the first, not fr
   expect(await askAfter(61)).toBe(202)
 })
 
+test.each([
+  ['an IPv4 /24, with sixteen times the limit', 16, (i: number) => `10.78.1.${i}`, '10.78.2.1'],
+  ['an IPv6 /48, with eight times the limit', 8, (i: number) => `2001:db8:7:${i}::1`, '2001:db8:8::1'],
+])('RL4, RL6: what is mailed is counted by %s', async (_, share, addressOf, elsewhere) => {
+  const api = openApi({ ...(await freshUpstreams()).bindings, NETWORK_MAILS_PER_HOUR: '1' })
+  const ask = async (path: string, ip: string) => {
+    const about = { email: `${crypto.randomUUID()}@people.test` }
+    const body = path === 'signup' ? { ...about, password: PASSWORD, name: 'Eve' } : about
+    return (await api.send('POST', `/v1/auth/${path}`, { body, ip })).status
+  }
+  for (let i = 1; i <= share; i++) expect(await ask('forgot_password', addressOf(i))).toBe(202)
+  for (const path of ['forgot_password', 'signup'])
+    expect([path, await ask(path, addressOf(share + 1))]).toEqual([path, 429])
+  expect(await ask('forgot_password', elsewhere)).toBe(202)
+})
+
 test('LE3, RL6: who owns an address that is signed up for again and again gets three mails an hour', async () => {
   const api = openApi({ ...(await freshUpstreams()).bindings, EMAIL_VERIFICATION: 'required' })
   const ada = await api.person({ email_verified_at: 1 })

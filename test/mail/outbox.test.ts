@@ -96,6 +96,20 @@ test("Cloudflare's binding is a transport too", async () => {
   await expect(send!(mail)).resolves.toBeUndefined()
 })
 
+test('Every mail says that a program wrote it, so that none answers, by either transport', async () => {
+  const api = openApi()
+  const ada = await api.person()
+  await forgot(api, ada.email)
+  const [mail] = await api.mailsTo(ada.email)
+  expect(mail!.headers).toEqual({ 'Auto-Submitted': 'auto-generated' })
+  const taken: unknown[] = []
+  const binding = { send: async (one: unknown) => void taken.push(one) } as unknown as SendEmail
+  const { RESEND_API_KEY: _, ...settings } = api.config()
+  const send = openTransport({ ...settings, RESEND_API_KEY: undefined }, binding)
+  await send!({ to: ada.email, subject: 'Hello', text: 'Hello', html: '<p>Hello</p>', id: 'x' })
+  expect(taken).toEqual([expect.objectContaining({ headers: { 'Auto-Submitted': 'auto-generated' } })])
+})
+
 test('IV6: what people type is one line of text in a mail, whatever it looks like', () => {
   // What is no plain address is not repeated at all: see counted.test.ts.
   const newEmail = 'a\r\nBcc: x@elsewhere.test <img src=x onerror=alert(1)>'

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { linkIn, openApi, PASSWORD } from '../support/api.ts'
 import { type Jar, openJar, SESSION } from '../support/jar.ts'
+import { limiter } from '../support/limiter.ts'
 
 const api = openApi({ EMAIL_VERIFICATION: 'required' })
 const NEW = 'nine green bears run'
@@ -179,6 +180,23 @@ test('Whoever signed up confirms by one press, and anybody else has to type a pa
   expect(opened.text).not.toContain('name="password"')
   const done = await press()
   expect([done.status, done.to]).toEqual([303, '/signin?done=confirmed'])
+})
+
+test('RL6: a link’s page that is asked for too often is a page as well, says how long to wait, and keeps its form', async () => {
+  const { email } = await api.person({ email_verified_at: 1 })
+  await forgot(email)
+  const { page, path, token } = await follow(openJar(api), email)
+  const crowded = openJar(openApi({ RATE_LIMIT_BY_IP: limiter(0), RATE_LIMIT_BY_TOKEN: limiter(0) }))
+  for (const refused of [
+    await crowded.open(page),
+    await crowded.post(path, { token, new_password: NEW, form_token: 'x' }),
+  ]) {
+    expect([refused.status, refused.headers.get('retry-after'), refused.headers.get('content-type')]).toEqual(
+      [429, '60', 'text/html; charset=UTF-8'],
+    )
+    for (const text of ['Too many tries', 'Wait a minute, until', `value="${token}"`, 'name="new_password"'])
+      expect(refused.text).toContain(text)
+  }
 })
 
 test('A link that has expired offers the next step, in the language of whoever reads it', async () => {
