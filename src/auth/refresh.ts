@@ -144,8 +144,10 @@ export async function rotateSession(resources: Resources, refreshToken: string, 
  * Whoever has a copy of both tokens could repeat the owner's within the grace, unseen. So a repeat comes from where the
  * rotation came from: another network or another client leaves a row and a mark, once a rotation, as people do change
  * networks; another network and another client is a thief.
+ *
+ * @throws 401 `session_revoked`: the session has ended.
  */
-async function assertNotShadowed(
+export async function assertNotShadowed(
   resources: Resources,
   session: Pick<Session, 'id' | 'user_id' | 'ip' | 'user_agent'>,
 ): Promise<void> {

@@ -3,7 +3,7 @@ import type { ClientWithSecret } from '../../src/oauth/clients/schemas.ts'
 import { makeFormToken } from '../../src/pages/forms.ts'
 import { openApi } from '../support/api.ts'
 import { limiter } from '../support/limiter.ts'
-import { addApp, REDIRECT } from '../support/oauth.ts'
+import { addApp, letApp, REDIRECT } from '../support/oauth.ts'
 import { openBrowser, signedIn } from '../support/pages.ts'
 import { dump } from '../support/snapshots.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
@@ -233,6 +233,44 @@ describe('4.14: a refresh token that was stolen', () => {
     await api.sql('UPDATE sessions SET rotated_at = rotated_at - 60000 WHERE client_id = ?', [app.client_id])
     expect((await ask(app, refreshing(body.refresh_token))).body.error).toBe('invalid_grant')
     expect((await ask(app, refreshing(next.body.refresh_token))).body.error).toBe('invalid_grant')
+  })
+
+  describe('RT4: repeated within the grace, of an app that has no secret,', () => {
+    const HOME = { ip: '10.1.1.1', headers: { 'user-agent': 'App/1' } }
+    const THIEF = { ip: '10.2.2.2', headers: { 'user-agent': 'Thief/1' } }
+    const open = async (type: 'public' | 'confidential') => {
+      const client = await addApp(api, { type })
+      const ada = await somebody()
+      const { sessionId, refreshToken } = await letApp(api, ada, { scope: 'openid', app: client })
+      const from = (more: { ip: string; headers: Record<string, string> }) =>
+        api.send('POST', '/oauth/token', {
+          ip: more.ip,
+          headers: { ...more.headers, ...(type === 'confidential' && basic(client)) },
+          raw: new URLSearchParams({
+            ...refreshing(refreshToken),
+            ...(type === 'public' && { client_id: client.client_id }),
+          }),
+        })
+      const revoked = async () =>
+        (await api.sql('SELECT revoked_reason FROM sessions WHERE id = ?', [sessionId]))[0]?.revoked_reason
+      expect((await from(HOME)).status).toBe(200)
+      return { ada, from, revoked }
+    }
+
+    test('from another client it leaves a row, and from another network as well it ends the session', async () => {
+      const { ada, from, revoked } = await open('public')
+      expect((await from({ ...HOME, headers: THIEF.headers })).status).toBe(200)
+      expect(await api.historyOf(ada.id)).toEqual(['session.repeated'])
+      expect((await from(THIEF)).body.error).toBe('invalid_grant')
+      expect([await revoked(), (await from(HOME)).body.error]).toEqual(['reuse_detected', 'invalid_grant'])
+      expect(await api.historyOf(ada.id)).toEqual(['session.repeated', 'session.reuse_detected'])
+    })
+
+    test('one that proves itself by its secret asks from wherever it runs', async () => {
+      const { ada, from, revoked } = await open('confidential')
+      expect((await from(THIEF)).status).toBe(200)
+      expect([await revoked(), await api.historyOf(ada.id)]).toEqual([null, []])
+    })
   })
 
   test('asks for no more than was let', async () => {

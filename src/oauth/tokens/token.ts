@@ -1,6 +1,6 @@
 import { eq } from 'drizzle-orm'
 import { hasPermission, type Permission } from '../../access/permissions.ts'
-import { rotateSession } from '../../auth/refresh.ts'
+import { assertNotShadowed, rotateSession } from '../../auth/refresh.ts'
 import type { Resources } from '../../context.ts'
 import { digestOf } from '../../crypto/digest.ts'
 import { build } from '../../database/statements.ts'
@@ -111,9 +111,12 @@ const byRefreshToken: Grant = async (resources, given, fields) => {
   const asked = fields.scope === undefined ? all : scopesIn(fields.scope)
   if (asked.length === 0 || !asked.every((scope) => all.includes(scope)))
     throw oauthError('invalid_scope', 'That is more than was let.')
-  const { session, user } = await rotateSession(resources, fields.refresh_token, client.id).catch((error) => {
+  const refused = (error: unknown) => {
     throw error instanceof AppError && error.status === 401 ? invalidGrant(error.cause) : error
-  })
+  }
+  const { session, user } = await rotateSession(resources, fields.refresh_token, client.id).catch(refused)
+  // Whoever proves that they are the app may ask from any of its machines.
+  if (client.type === 'public') await assertNotShadowed(resources, session).catch(refused)
   const rotated = { ...session, parent_id: found.parent_id, proved_at: found.proved_at }
   return toAnswer(resources, {
     client,
