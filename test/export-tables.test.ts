@@ -32,6 +32,12 @@ const ABOUT: Record<string, (id: string, mark: string) => [member: string, inser
       VALUES (?, 'e', 'e', 'user', 'a', 0, 0, ?)`,
       [mark, id],
     ],
+    'invitations that they sent': (id, mark) => [
+      'invitations',
+      `INSERT INTO invitations (id, email, email_normalized, role, invited_by, created_at, expires_at)
+      VALUES (?1, ?1, ?1, 'user', ?2, 0, 0)`,
+      [mark, id],
+    ],
     mails: (id, mark) => [
       'mails',
       `INSERT INTO outbox (id, kind, user_id, recipient, recipient_normalized, created_at, expires_at, attempts, next_attempt_at)
@@ -82,6 +88,12 @@ const ABOUT: Record<string, (id: string, mark: string) => [member: string, inser
       'idempotency_keys',
       `INSERT INTO idempotency_keys (principal, route, key, body_hash, status, response, subject_id, created_at)
       VALUES ('p', 'r', ?, 'hash', 201, '{}', ?, 0)`,
+      [mark, id],
+    ],
+    'idempotency keys of what they made': (id, mark) => [
+      'idempotency_keys',
+      `INSERT INTO idempotency_keys (principal, route, key, body_hash, status, response, subject_id, created_at)
+      VALUES (?2, 'r', ?1, 'hash', 201, '{}', 'somebody', 0)`,
       [mark, id],
     ],
   }

@@ -93,3 +93,37 @@ test('The time of a request is set anew once its hash had its turn, which may ta
   const [row] = await api.sql('SELECT created_at FROM users WHERE id = ?', [made.body.id as string])
   expect(row).toEqual({ created_at: start + 12_000 })
 })
+
+test('The time of a request is set anew once its body is there, which may take ten seconds', async () => {
+  const ada = await api.quickActor()
+  const start = Date.now()
+  at(start)
+  const slow = new ReadableStream({
+    pull(controller) {
+      at(start + 9000)
+      controller.enqueue(new TextEncoder().encode('{"name":"Grace"}'))
+      controller.close()
+    },
+  })
+  const headers = { 'content-type': 'application/json' }
+  const named = await api.send('PATCH', '/v1/users/me', { token: ada.token, raw: slow, headers })
+  expect(named.status).toBe(200)
+  const [row] = await api.sql('SELECT updated_at FROM users WHERE id = ?', [ada.id])
+  expect(row).toEqual({ updated_at: start + 9000 })
+})
+
+test('A hash that fails gives its turn back', async () => {
+  const full = openApi({ ...own.bindings, PASSWORD_HASHES: 'full' })
+  const signUp = () =>
+    full.send('POST', '/v1/auth/signup', {
+      body: { email: `${crypto.randomUUID()}@people.test`, password: PASSWORD, name: 'Ada' },
+    })
+  const silent = vi.spyOn(console, 'error').mockImplementation(() => {})
+  const failing = vi.spyOn(passwords, 'hashPassword').mockRejectedValueOnce(new Error('no memory'))
+  expect((await signUp()).status).toBe(500)
+  silent.mockRestore()
+  failing.mockRestore()
+  const start = performance.now()
+  const made = await signUp()
+  expect([made.status, performance.now() - start < 1500]).toEqual([201, true])
+})

@@ -26,6 +26,12 @@ describe('A new password', () => {
   test.each([
     ['11 characters', 'q7:kW2#mV9x', 422, 'too_small'],
     ['11 emoji', emoji.slice(2), 422, 'too_small'],
+    [
+      '12 code points that are six characters',
+      'e\u0301a\u0301i\u0301o\u0301u\u0301n\u0303',
+      422,
+      'too_small',
+    ],
     ['257 characters', `${long}x`, 422, 'too_big'],
     ['half a surrogate pair', 'nine green bears run\ud800', 422, 'custom'],
     ['two different characters', 'ababababababab', 422, 'weak_password'],

@@ -338,6 +338,20 @@ test('RV3: the session after the fiftieth ends the oldest', async () => {
   expect(await api.historyOf(ada.id)).toContain('sessions.ended')
 })
 
+test('RV3: what is over by time is none of the fifty, and pushes out nobody', async () => {
+  const ada = await api.actor()
+  const oldest = sessionOf({ access_token: ada.token })
+  await api.sql(
+    `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60)
+      INSERT INTO sessions (id, user_id, counter, rotated_at, created_at, last_seen_at, idle_expires_at, expires_at)
+      SELECT 'ffffffff-0000-7000-8000-' || substr(?, 1, 8) || printf('%04d', i), user_id, 0, rotated_at, created_at,
+        last_seen_at, ?, expires_at FROM n, sessions WHERE id = ?`,
+    [ada.id.slice(-8), Date.now() - 1, oldest],
+  )
+  await api.logIn(ada)
+  expect((await api.send('GET', '/v1/users/me', { token: ada.token })).status).toBe(200)
+})
+
 test('Logging in with an address or a password of an absurd kind is a 401 or a 422, never more', async () => {
   const bodies = [
     { email: 'nobody', password: PASSWORD },

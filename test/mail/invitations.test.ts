@@ -1,4 +1,4 @@
-import { beforeAll, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import type { Invitation } from '../../src/invitations/schemas.ts'
 import { type Actor, linkIn, openApi } from '../support/api.ts'
 
@@ -231,3 +231,54 @@ test('An invitation that was accepted is not withdrawn any more', async () => {
   }
   expect(await invitationOf(email)).toMatchObject({ withdrawn_at: null })
 })
+
+describe('Whoever gets an invited address, proved, needs no invitation to it:', () => {
+  const ended = async (email: string, id: string, userId: string) => {
+    expect(await invitationOf(email)).toMatchObject({ withdrawn_at: expect.any(Number), user_id: userId })
+    expect(await endedWhy(id)).toMatchObject({ reason: 'has_account' })
+  }
+
+  test('by confirming a change to it', async () => {
+    const ada = await api.actor({ email_verified_at: 1 })
+    const email = newAddress()
+    const { body } = await invite(admin, { email })
+    const change = { new_email: email, current_password: ada.password }
+    const asked = await api.send('POST', '/v1/auth/change_email', { token: ada.token, body: change })
+    expect(asked.status, asked.text).toBe(202)
+    const { token } = linkIn((await api.mailsTo(email)).find(({ subject }) => /new/i.test(subject))!)
+    const done = await api.send('POST', '/v1/auth/confirm_email_change', {
+      token: ada.token,
+      body: { token },
+    })
+    expect(done.status, done.text).toBe(204)
+    await ended(email, body.id, ada.id)
+  })
+
+  test('by being restored', async () => {
+    const ada = await api.person({ email_verified_at: 1, deleted_at: Date.now() })
+    const { body } = await invite(admin, { email: ada.email })
+    const restored = await api.send('POST', `/v1/users/${ada.id}/restore`, { token: admin.token })
+    expect(restored.status, restored.text).toBe(200)
+    await ended(ada.email, body.id, ada.id)
+  })
+})
+
+test.each(['/v1/invitations', '/v1/users'])(
+  'A creation at %s that is repeated with its key after ten minutes gives the kept answer',
+  async (path) => {
+    const boss = await api.person({ role: 'admin' })
+    const fresh = (await api.signIn(boss)).token
+    const stale = (await api.signIn(boss, Date.now() - 11 * 60_000)).token
+    const body = { email: newAddress(), role: 'manager', ...(path === '/v1/users' && { name: 'Ada' }) }
+    const headers = { 'idempotency-key': crypto.randomUUID() }
+    const made = await api.send('POST', path, { token: fresh, body, headers })
+    const repeated = await api.send('POST', path, { token: stale, body, headers })
+    expect([made.status, repeated.status, repeated.text]).toEqual([201, 201, made.text])
+    const other = await api.send('POST', path, {
+      token: stale,
+      body: { ...body, email: newAddress() },
+      headers: { 'idempotency-key': crypto.randomUUID() },
+    })
+    expect([other.status, other.body.code]).toEqual([403, 'reauthentication_required'])
+  },
+)

@@ -126,3 +126,39 @@ async function countedMails(api: Api) {
   const { token } = await api.quickActor({ role: 'admin' })
   return (await api.send('GET', '/ready', { token })).body.mail
 }
+
+test('Fault 17: a mail whose sending is not noted keeps no other from going, and goes no second time', async () => {
+  const own = await freshUpstreams()
+  const api = openApi(own.bindings)
+  const [ada, eve, bob] = [await api.person(), await api.person(), await api.person()]
+  await own.behave('mail', { mode: 'down' })
+  for (const { email } of [ada, eve, bob]) await forgot(api, email)
+  await api.sql('UPDATE outbox SET next_attempt_at = 0')
+  await own.behave('mail', { mode: 'pass' })
+  await own.behave('libsql', { mode: 'down', only: 'mailed_after' })
+  await runMailCron(api)
+  await own.behave('libsql', { mode: 'pass' })
+  expect(await countedMails(api)).toMatchObject({ waiting: 3, dead: 0 })
+  for (const { email } of [ada, eve, bob]) expect(await api.mailsTo(email)).toHaveLength(1)
+  await api.sql('UPDATE outbox SET next_attempt_at = 0')
+  await runMailCron(api)
+  for (const { email } of [ada, eve, bob]) expect(await api.mailsTo(email)).toHaveLength(1)
+  expect(await countedMails(api)).toMatchObject({ waiting: 0, dead: 0 })
+})
+
+test('Fault 17: a transport that knows no repeat is not given again what may have gone', async () => {
+  const own = await freshUpstreams()
+  let asked = 0
+  const send = () => {
+    asked += 1
+    return new Promise(() => {})
+  }
+  const api = openApi({ ...own.bindings, RESEND_API_KEY: undefined, EMAIL: { send } })
+  await forgot(api, (await api.person()).email)
+  await api.sql('UPDATE outbox SET next_attempt_at = 0')
+  await runMailCron(api)
+  expect(asked).toBe(1)
+  expect(await api.sql('SELECT attempts, sent_at IS NULL AS waits FROM outbox')).toEqual([
+    { attempts: 1, waits: 0 },
+  ])
+})
