@@ -78,7 +78,7 @@ describe('An export that is open', () => {
   )
 
   test.each(FILES)(
-    'HX18: of %s that fails in the middle is a line of the log, with its request',
+    'HX18: of %s that fails in the middle is a line of the log, with its request, and is not asked for again',
     async (_, reader, path) => {
       const own = upstreams()
       const { token } = await api.signIn(reader())
@@ -86,7 +86,8 @@ describe('An export that is open', () => {
       await file.read()
       await file.read()
       await own.behave('libsql', { mode: 'down' })
-      expect(await breaksOff(file, 'error')).toEqual([
+      const { result, calls } = await own.measure(() => breaksOff(file, 'error'))
+      expect(result).toEqual([
         expect.objectContaining({
           code: 'export_failed',
           why: 'database_unavailable',
@@ -94,6 +95,7 @@ describe('An export that is open', () => {
           cause: expect.anything(),
         }),
       ])
+      expect(calls.filter(({ upstream }) => upstream === 'libsql')).toHaveLength(1)
     },
   )
 

@@ -95,17 +95,25 @@ export const ExportActivity = lazy(() => {
  */
 export async function exportUsers(acting: Acting, { format, end, ...filter }: Of<typeof ExportUsers>) {
   await recordExport(acting, 'users')
+  const once = readingOnce(acting)
   const list = (cursor: object) =>
-    listUsers(acting, acting.actor, { ...filter, limit: ROWS_PER_PAGE, ...cursor })
+    listUsers(once, acting.actor, { ...filter, limit: ROWS_PER_PAGE, ...cursor })
   return toStream(acting, writeRows(pagesOf(acting, list), { format, end }, USER_COLUMNS))
 }
 
 /** The history, alike. */
 export async function exportActivity(acting: Acting, { format, end, ...filter }: Of<typeof ExportActivity>) {
   await recordExport(acting, 'activity')
-  const list = (cursor: object) => listActivity(acting, { ...filter, limit: ROWS_PER_PAGE, ...cursor })
+  const once = readingOnce(acting)
+  const list = (cursor: object) => listActivity(once, { ...filter, limit: ROWS_PER_PAGE, ...cursor })
   return toStream(acting, writeRows(pagesOf(acting, list), { format, end }, ACTIVITY_COLUMNS))
 }
+
+/** As in the export of one user, a page that failed is not asked for again: whoever wants the file asks for it again. */
+const readingOnce = (acting: Acting): Acting => ({
+  ...acting,
+  db: { ...acting.db, read: acting.db.readOnce },
+})
 
 async function* pagesOf<T extends object>(acting: Acting, list: (cursor: object) => Promise<List<T>>) {
   let cursor: object = {}
