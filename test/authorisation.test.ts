@@ -145,6 +145,8 @@ const OF_APPS = ['GET /oauth/userinfo', 'POST /oauth/userinfo']
 const OWN_SESSION = 'DELETE /v1/auth/sessions/:id'
 /** Of keys and apps of the caller: tried in test/oauth. */
 const OWN_KEYS = ['POST /v1/api_keys', 'POST /v1/api_keys/:id/rotate', 'DELETE /v1/api_keys/:id']
+/** Of the caller's own identities: tried in test/identities. */
+const OWN_IDENTITIES = ['POST /v1/auth/identities/:id', 'DELETE /v1/auth/identities/:id']
 const OWN_GRANTS = ['PATCH /v1/auth/grants/:id', 'DELETE /v1/auth/grants/:id']
 /** Need what the caller has begun, or has already: tried in test/factors. */
 const OWN_FACTORS = [
@@ -160,7 +162,15 @@ const OWN_FACTORS = [
 
 test('AZ4: every route has a good request', () => {
   expect(
-    [...Object.keys(GOOD), OWN_SESSION, ...OWN_FACTORS, ...OWN_GRANTS, ...OWN_KEYS, ...OF_APPS].sort(),
+    [
+      ...Object.keys(GOOD),
+      OWN_SESSION,
+      ...OWN_FACTORS,
+      ...OWN_IDENTITIES,
+      ...OWN_GRANTS,
+      ...OWN_KEYS,
+      ...OF_APPS,
+    ].sort(),
   ).toEqual(routes)
 })
 

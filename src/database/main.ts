@@ -51,7 +51,7 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
       authToken,
       fetch: (request: Request) => fetch(request, { signal: AbortSignal.timeout(timeoutMs) }),
     })
-  let passenger: { statement: InStatement; board(result: Promise<ResultSet>): void } | undefined
+  let passengers: { statement: InStatement; board(result: Promise<ResultSet>): void }[] = []
 
   let wasResent = false
 
@@ -60,19 +60,19 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
     statements: InStatement[],
     marker?: SQL,
   ): Promise<ResultSet[]> {
-    const guest = passenger
-    passenger = undefined
-    const all = guest ? [guest.statement, ...statements] : statements
+    const guests = passengers
+    passengers = []
+    const all = [...guests.map(({ statement }) => statement), ...statements]
     const call = mode === 'write' ? writer(all, marker) : () => read(all, mode === 'read primary')
     const tries = mode === 'read once' ? 1 : TRIES
     try {
       const results = await meter.time('db', () => withRetries(meter, call, tries)).catch(translate)
-      guest?.board(Promise.resolve(results[0]!))
-      return guest ? results.slice(1) : results
+      for (const [index, { board }] of guests.entries()) board(Promise.resolve(results[index]!))
+      return results.slice(guests.length)
     } catch (error) {
-      // A broken constraint is about the caller's statements, not about the guest, who takes the next call.
-      if (isConstraint(error)) passenger = guest
-      else guest?.board(Promise.reject(error))
+      // A broken constraint is about the caller's statements, not about the guests, who take the next call.
+      if (isConstraint(error)) passengers.push(...guests)
+      else for (const { board } of guests) board(Promise.reject(error))
       throw error
     }
   }
@@ -131,11 +131,11 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
       const { promise, resolve } = Promise.withResolvers<ResultSet>()
       const rows = promise.then((result) => result.rows)
       rows.catch(() => {}) // Whoever waits for it hears of it; nobody else has to.
-      passenger = { statement: toLibsql({ statement })[0]!, board: resolve }
+      passengers.push({ statement: toLibsql({ statement })[0]!, board: resolve })
       return {
         rows: rows as never,
         settle: () => {
-          if (passenger) void run('read', []).catch(() => {})
+          if (passengers.length > 0) void run('read', []).catch(() => {})
         },
       }
     },

@@ -193,7 +193,6 @@ export function goodRequests(
     ],
     'GET /v1/auth/identity_providers': async () => ['/v1/auth/identity_providers'],
     'GET /v1/auth/identities': async () => ['/v1/auth/identities'],
-    'POST /v1/auth/identities/:id': async () => ['/v1/auth/identities/corp'],
     'GET /.well-known/webauthn': async () => ['/.well-known/webauthn'],
     'GET /.well-known/passkey-endpoints': async () => ['/.well-known/passkey-endpoints'],
     'POST /v1/auth/passkeys/options': async () => ['/v1/auth/passkeys/options'],
