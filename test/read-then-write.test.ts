@@ -241,6 +241,21 @@ test('MF3, HX10: a higher role is not given to an address that was proved no mor
   expect(await rowOf(id)).toMatchObject({ role: 'user' })
 })
 
+test('HX11: five mails are on their way at a time, so those whose recipients hang hold up no others', async () => {
+  const ids = await Promise.all(Array.from({ length: 10 }, async () => (await api.person()).email))
+  await own.behave('mail', { mode: 'status', status: 500 })
+  for (const email of ids) await api.send('POST', '/v1/auth/forgot_password', { body: { email } })
+  await api.sql('UPDATE outbox SET next_attempt_at = 0 WHERE sent_at IS NULL AND dead_at IS NULL')
+  await own.behave('mail', { mode: 'latency', ms: 500 })
+  const { calls } = await own.measure(sendMail)
+  await own.behave('mail', { mode: 'pass' })
+  const sent = calls.filter(({ upstream, method }) => upstream === 'mail' && method === 'POST')
+  const atOnce = sent.map(
+    ({ startMs }) => sent.filter((one) => one.startMs <= startMs && one.endMs! > startMs).length,
+  )
+  expect([sent.length, Math.max(...atOnce)]).toEqual([ids.length, 5])
+})
+
 test('CR2: a request that owes a hundred mails sends a few, five at a time, and the cron job the rest', async () => {
   const emails = Array.from({ length: 40 }, () => `${crypto.randomUUID()}@people.test`)
   await own.behave('mail', { mode: 'latency', ms: 50 })

@@ -86,6 +86,11 @@ test('A change is made only on the version that the caller has seen', async () =
 describe('HX16: a version that is named is kept', () => {
   /** What changes a user, and the way there. */
   const changes: [route: string, body?: unknown, before?: string][] = [
+    ['POST /v1/users/:id/unlock'],
+    ['POST /v1/users/:id/send_reset'],
+    ['POST /v1/users/:id/send_verification'],
+    ['DELETE /v1/users/:id/sessions'],
+    ['DELETE /v1/users/:id/factors'],
     ['PATCH /v1/users/:id', { name: 'Grace' }],
     ['POST /v1/users/:id/disable', { reason: 'left' }],
     ['POST /v1/users/:id/enable', undefined, 'POST /v1/users/:id/disable'],
@@ -96,8 +101,27 @@ describe('HX16: a version that is named is kept', () => {
     ['DELETE /v1/users/me', { password: PASSWORD }],
   ]
 
+  test('by every route that changes one', async () => {
+    const { paths } = (await api.send<{ paths: Paths }>('GET', '/openapi.json')).body
+    type Paths = Record<string, Record<string, { parameters?: { name: string }[] }>>
+    const routes = Object.entries(paths).flatMap(([path, operations]) =>
+      Object.entries(operations)
+        .filter(
+          ([method]) => /^\/v1\/users\/(me|\{id\})/.test(path) && /^(post|patch|put|delete)$/.test(method),
+        )
+        .map(([method, { parameters = [] }]) => ({
+          route: `${method.toUpperCase()} ${path.replace('{id}', ':id')}`,
+          takes: parameters.some(({ name }) => name === 'If-Match'),
+        })),
+    )
+    expect(routes.filter(({ takes }) => !takes)).toEqual([])
+    const tested = new Set(changes.map(([route]) => route.replace(/\?.*/, '')))
+    expect(routes.map(({ route }) => route).sort()).toEqual([...tested].sort())
+  })
+
   test.each(changes)('by %s', async (route, body, before) => {
-    const ada = await api.quickActor()
+    // Something to unlock.
+    const ada = await api.quickActor({ failed_logins: 1 })
     const send = (way: string, content?: unknown, version?: string) => {
       const [method, path] = way.replace(':id', ada.id).split(' ') as [string, string]
       return api.send(method, path, {

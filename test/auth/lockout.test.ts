@@ -125,9 +125,16 @@ describe('A locked account', () => {
     expect([(await unlock()).status, await failuresOf(ada)]).toEqual([400, 0])
     expect((await logIn(ada)).status).toBe(200)
     expect(await api.historyOf(ada.id)).toEqual(expect.arrayContaining(['user.unlocked']))
-    // Of a locked account, failures leave one row an hour.
-    const reasons = (await failures(ada.id)).map(([, { reason }]) => reason)
-    expect(reasons).toEqual(['wrong_password', 'locked'])
+    // Of a locked account, failures leave one row an hour, which says how many there were since.
+    const told = async () => (await failures(ada.id)).map(([, { reason, count }]) => [reason, count])
+    expect(await told()).toEqual([
+      ['wrong_password', 1],
+      ['locked', 1],
+    ])
+    await lock(ada)
+    await api.ages(61 * 60_000)
+    await logIn(ada)
+    expect((await told()).at(-1)).toEqual(['locked', 3])
   })
 
   test('HX7: is unlocked by whoever manages its owner, and by nobody below', async () => {
@@ -422,9 +429,11 @@ test('HX13: in required mode only who signed up with an address hears that it is
     [403, 'email_not_verified'],
     [401, 'invalid_credentials'],
   ])
-  expect((await api.mailsTo(ada.email)).map(({ subject }) => subject)).toEqual(
-    Array(2).fill('Confirm your e-mail address for Roster'),
-  )
+  const subjects = async () => (await api.mailsTo(ada.email)).map(({ subject }) => subject)
+  expect(await subjects()).toEqual(Array(2).fill('Confirm your e-mail address for Roster'))
+  // Which are counted, as whatever else asks for them.
+  for (let i = 0; i < 3; i++) await login({})
+  expect(await subjects()).toHaveLength(3)
 })
 
 test('HX13, LE1: what is left to a network does not tell whether an address that it signed up with was free', async () => {

@@ -72,7 +72,9 @@ test('Fault 17: what the mail service refuses for good is dead at once, with the
     [401, false],
     [403, false],
     [429, false],
+    [425, false],
     [408, false],
+    [503, false],
   ] as const) {
     const ada = await api.person()
     await own.behave('mail', { mode: 'status', status })

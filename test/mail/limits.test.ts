@@ -36,6 +36,17 @@ test.each([
   expect(await ask('forgot_password', elsewhere)).toBe(202)
 })
 
+test('RL4, RL6: of an IPv6 /48 eight times as many mails are asked for as of a network, whichever of its networks ask', async () => {
+  const api = openApi({ ...(await freshUpstreams()).bindings, NETWORK_MAILS_PER_HOUR: '1' })
+  const askFrom = async (ip: string) => {
+    const body = { email: `${crypto.randomUUID()}@people.test` }
+    return (await api.send('POST', '/v1/auth/forgot_password', { body, ip })).status
+  }
+  for (let i = 0; i < 8; i++) expect(await askFrom(`2001:db8:48:${i}::1`)).toBe(202)
+  expect(await askFrom('2001:db8:48:8::1')).toBe(429)
+  expect(await askFrom('2001:db8:49:8::1')).toBe(202)
+})
+
 test('LE3, RL6: who owns an address that is signed up for again and again gets three mails an hour', async () => {
   const api = openApi({ ...(await freshUpstreams()).bindings, EMAIL_VERIFICATION: 'required' })
   const ada = await api.person({ email_verified_at: 1 })

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
 import { type Actor, linkIn, openApi, PASSWORD } from '../support/api.ts'
 import { addTotp } from '../support/factors.ts'
 import { openJar } from '../support/jar.ts'
@@ -30,7 +31,7 @@ async function takenOver() {
 const logsIn = async (email: string, password = PASSWORD) =>
   (await api.send('POST', '/v1/auth/login', { body: { email, password } })).status === 200
 
-test('RS4, PW6, SE2: whoever renames in a loop keeps no reset, change of password, undo or sign-out from coming', async () => {
+test('RS4, PW6, SE2: whoever renames in a loop keeps no reset, change of password, undo, unlocking or sign-out from coming', async () => {
   const admin = await api.quickActor({ role: 'admin' })
   const ends: Record<string, (ada: Actor) => Promise<() => [string, string, object]>> = {
     reset: async (ada) => {
@@ -50,6 +51,17 @@ test('RS4, PW6, SE2: whoever renames in a loop keeps no reset, change of passwor
       return () => ['POST', '/v1/auth/undo_email_change', { body: { token } }]
     },
     'sign-out everywhere': async (ada) => () => ['POST', '/v1/auth/logout_all', { token: ada.token }],
+    'ending a session': async (ada) => {
+      const { sessionId } = await api.signIn(ada)
+      return () => ['DELETE', `/v1/auth/sessions/${sessionId}`, { token: ada.token }]
+    },
+    unlocking: async (ada) => {
+      await api.sql('UPDATE users SET failed_logins = ? WHERE id = ?', [MAX_FAILURES_IN_A_ROW - 1, ada.id])
+      await logsIn(ada.email, 'ten silver wolves sing')
+      const [mail] = await api.mailsTo(ada.email)
+      const token = new URL(/^http\S+$/m.exec(mail!.text)![0]).searchParams.get('token')
+      return () => ['POST', '/v1/auth/unlock_account', { body: { token } }]
+    },
     'ending by an administrator': async (ada) => () => [
       'DELETE',
       `/v1/users/${ada.id}/sessions`,
