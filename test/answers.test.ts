@@ -428,6 +428,9 @@ describe('What a problem is about', () => {
       'provider_refused',
       'address_missing',
       'identity_taken',
+      'wrong_user_code',
+      'device_over',
+      'may_not_use_app',
     ]
     for (const code of saidByPages) codes.delete(code)
     expect([...codes].filter((code) => !problemsOf(app).has(code))).toEqual([])
