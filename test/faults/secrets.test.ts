@@ -223,7 +223,7 @@ async function goThroughEverything() {
 test('LG1: every route is visited, and tokens are handed out', () => {
   expect([...visited].sort()).toEqual(everyRoute())
   expect(tokens.size).toBeGreaterThan(10)
-})
+}, 120_000)
 
 test('LG1, I8: no problem says a password, a token, an address or a key', () => {
   const problems = answers.filter(({ status }) => status >= 400).map(toProblemText)
