@@ -336,6 +336,22 @@ describe('A hash', () => {
     expect(await failuresOf(ada)).toBe(0)
   })
 
+  test.each([
+    ['RATE_LIMIT_HASHES_BY_RANGE', 'hashes'],
+    ['RATE_LIMIT_BY_RANGE', 'requests'],
+  ])('RL4, HX3: %s counts the %s of an IPv6 /48, and of no IPv4 network', async (name) => {
+    const shield = shieldOf(name, false)
+    const [ada, before] = [await api.person(), hashes()]
+    const from = (ip: string) =>
+      shield.api.send('POST', '/v1/auth/login', { body: { email: ada.email, password: PASSWORD }, ip })
+    const answers = [await from('2001:db8:50:1::1'), await from('2001:db8:50:2::1')]
+    expect(answers.map(({ status, body }) => [status, body.code])).toEqual(
+      Array(2).fill([429, 'too_many_requests']),
+    )
+    expect([shield.asked, hashes() - before]).toEqual([Array(2).fill('2001:db8:50::/48'), 0])
+    expect((await from(ELSEWHERE)).status).toBe(200)
+  })
+
   test('HX19: reads, changes and refreshes of a session have limits of their own', async () => {
     const ada = await api.quickActor()
     const ask: [string, string, string, object?][] = [
