@@ -218,7 +218,7 @@ export const erasures = sqliteTable(
     /** Until when what has their address may be theirs: their soft deletion, or else their erasure. */
     ended_at: integer().notNull(),
     began_at: integer().notNull(),
-    /** The addresses and names that they had, as JSON. */
+    /** The addresses that they had, as JSON. */
     sought: text(),
     /** What is looked through, and how far. */
     stage: text().notNull(),
