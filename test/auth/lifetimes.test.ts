@@ -98,13 +98,15 @@ test('The time of a request is set anew once its body is there, which may take t
   const ada = await api.quickActor()
   const start = Date.now()
   at(start)
-  const slow = new ReadableStream({
-    pull(controller) {
+  const source = {
+    pull(controller: ReadableStreamDefaultController) {
       at(start + 9000)
       controller.enqueue(new TextEncoder().encode('{"name":"Grace"}'))
       controller.close()
     },
-  })
+  }
+  // Asked for nothing before the Worker reads it.
+  const slow = new ReadableStream(source, { highWaterMark: 0 })
   const headers = { 'content-type': 'application/json' }
   const named = await api.send('PATCH', '/v1/users/me', { token: ada.token, raw: slow, headers })
   expect(named.status).toBe(200)
@@ -114,16 +116,28 @@ test('The time of a request is set anew once its body is there, which may take t
 
 test('A hash that fails gives its turn back', async () => {
   const full = openApi({ ...own.bindings, PASSWORD_HASHES: 'full' })
-  const signUp = () =>
-    full.send('POST', '/v1/auth/signup', {
-      body: { email: `${crypto.randomUUID()}@people.test`, password: PASSWORD, name: 'Ada' },
-    })
+  const signUp = async () => {
+    const body = { email: `${crypto.randomUUID()}@people.test`, password: PASSWORD, name: 'Ada' }
+    const start = performance.now()
+    const { status } = await full.send('POST', '/v1/auth/signup', { body })
+    return { status, ms: performance.now() - start }
+  }
+  const { id } = await api.person()
+  const [row] = await api.sql('SELECT password_hash FROM users WHERE id = ?', [id])
+  const hash = String(row!.password_hash)
+  const hashing = vi.spyOn(passwords, 'hashPassword')
+  // A slow one: as long is waited for another that runs.
+  hashing.mockImplementationOnce(async () => {
+    await new Promise((resolve) => setTimeout(resolve, 1900))
+    return hash
+  })
+  expect((await signUp()).status).toBe(201)
   const silent = vi.spyOn(console, 'error').mockImplementation(() => {})
-  const failing = vi.spyOn(passwords, 'hashPassword').mockRejectedValueOnce(new Error('no memory'))
+  hashing.mockRejectedValueOnce(new Error('no memory'))
   expect((await signUp()).status).toBe(500)
   silent.mockRestore()
-  failing.mockRestore()
-  const start = performance.now()
-  const made = await signUp()
-  expect([made.status, performance.now() - start < 1500]).toEqual([201, true])
+  hashing.mockResolvedValueOnce(hash)
+  const { status, ms } = await signUp()
+  hashing.mockRestore()
+  expect([status, ms < 1200]).toEqual([201, true])
 })
