@@ -78,8 +78,9 @@ async function expectCheap(
 ) {
   let [best, beside] = [Number.POSITIVE_INFINITY, 0]
   for (let round = 0; round < 3 && best > beside * TIMES_LONGER + NOISE_MS; round++) {
-    beside = Math.max(beside, await timed(harmless))
     best = Math.min(best, await timed(request))
+    // No more than noise is cheap, whatever the harmless one takes.
+    if (best > NOISE_MS) beside = Math.max(beside, await timed(harmless))
   }
   expect(best).toBeLessThanOrEqual(beside * TIMES_LONGER + NOISE_MS)
 }
@@ -233,7 +234,10 @@ beforeAll(async () => {
       // Of a person of their own: some forms end sessions.
       const somebody = await api.person({ role: 'admin', password_hash: null })
       const visit = await openBrowser(api, PAGES[route] === 'anyone' ? undefined : somebody)
-      const path = route.slice('POST '.length).replace(':id', crypto.randomUUID())
+      const path = route
+        .slice('POST '.length)
+        .replace(':id', crypto.randomUUID())
+        .replace(':provider', 'corp')
       return { route, post: (fields: Record<string, string>) => visit('POST', path, fields) }
     }),
   )
