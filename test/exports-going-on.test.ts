@@ -190,6 +190,7 @@ const OF_FEW_ROWS = [
   'GET /admin/apps/new',
   'GET /admin/people/new',
   'GET /device',
+  'GET /signin/with/:provider/link',
   'GET /terms',
 ]
 
