@@ -47,7 +47,7 @@ export const factors: typeof English = {
   identity_added: ({ organisation }) => ({
     subject: `Ein Anbieter wurde mit deinem Konto bei ${organisation} verbunden`,
     paragraphs: [
-      `Mit einem Konto bei einem anderen Anbieter kann man sich jetzt in deinem bei ${organisation} anmelden. Alle anderen Geräte wurden abgemeldet.`,
+      `Mit einem Konto bei einem anderen Anbieter kann man sich jetzt in deinem Konto bei ${organisation} anmelden. Alle anderen Geräte wurden abgemeldet.`,
       'Wenn du es nicht warst, meldet dieser Link alle Geräte ab und trennt den Anbieter.',
     ],
     button: 'Das war ich nicht',
@@ -56,8 +56,8 @@ export const factors: typeof English = {
   identity_removed: ({ organisation }) => ({
     subject: `Ein Anbieter wurde von deinem Konto bei ${organisation} getrennt`,
     paragraphs: [
-      `Mit einem Konto bei einem anderen Anbieter kann man sich nicht mehr in deinem bei ${organisation} anmelden. Alle anderen Geräte wurden abgemeldet.`,
-      'Wenn du es nicht warst, sieh nach, was dein Konto öffnet, und wähl ein neues Passwort.',
+      `Mit einem Konto bei einem anderen Anbieter kann man sich nicht mehr in deinem Konto bei ${organisation} anmelden. Alle anderen Geräte wurden abgemeldet.`,
+      'Wenn du es nicht warst, prüf, womit man sich in deinem Konto anmelden kann, und wähl ein neues Passwort.',
     ],
     button: 'Nachsehen',
     happened: 'Getrennt',
