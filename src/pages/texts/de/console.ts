@@ -90,7 +90,7 @@ export const console: typeof English = {
     created: 'Angelegt',
     signedIn: (when) => `angemeldet ${when}`,
     neverSignedIn: 'nie angemeldet',
-    total: (count) => `${count} Personen`,
+    total: (count) => (count === '1' ? '1 Person' : `${count} Personen`),
     shown: (count) => `${count} gezeigt`,
     selected: '# ausgewählt',
     nobodyMatches: (q) => `Niemand passt zu „${q}“`,

@@ -79,7 +79,7 @@ export const console = {
     created: 'Created',
     signedIn: (when: string) => `signed in ${when}`,
     neverSignedIn: 'never signed in',
-    total: (count: string) => `${count} people`,
+    total: (count: string) => (count === '1' ? '1 person' : `${count} people`),
     shown: (count: string) => `${count} shown`,
     selected: '# selected',
     nobodyMatches: (q: string) => `Nobody matches “${q}”`,

@@ -56,7 +56,7 @@ export const signin = {
   },
   provider: {
     button: (name: string) => `Continue with ${name}`,
-    leads: (organisation: string) => `You go on to sign in to ${organisation}.`,
+    leads: (organisation: string) => `Continue to sign in to ${organisation}.`,
     connect: (name: string) => `Connect ${name}`,
     connects: (account: string) => `It will open the account ${account}.`,
     connectsCalled: (name: string, called: string) =>
