@@ -12,12 +12,19 @@ export interface Counted {
   spanMs: number
 }
 
+/** In which a mail that was begun is sent and ticked off. */
+const SETTLE_MS = 400
+
+const settle = () => new Promise((resolve) => setTimeout(resolve, SETTLE_MS))
+
 /** Runs an action and counts its calls. `proxyUrl` ends in the label of proxied Workers. */
 export async function count(proxyUrl: string, action: () => Promise<unknown>): Promise<Counted> {
+  // What the request before has left behind is not this one's.
+  await settle()
   await fetch(`${proxyUrl}/__log`, { method: 'DELETE' })
   await action()
   // What goes on after the answer belongs to the request too.
-  await new Promise((resolve) => setTimeout(resolve, 50))
+  await settle()
   const calls = (await (await fetch(`${proxyUrl}/__log`)).json()) as LogEntry[]
   const statements = calls.flatMap((call) => call.statements)
   const sum = (of: (statement: (typeof statements)[number]) => number) =>
