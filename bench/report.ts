@@ -55,6 +55,7 @@ ${table(
 }
 
 function ratios({ ratios, before }: Results): string {
+  const isCompared = ratios.some((it) => it.before)
   const cell = (side: Side) => [rate(side.perSecond), ms(side.p50Ms), ms(side.p99Ms), ms(side.cpuMs)]
   const rows = ratios.map((it) => [
     it.operation,
@@ -93,7 +94,7 @@ and has no total. "CPU ms" is the processor time of workerd per request. With 16
 eight wait for a hash and refuse the ninth with 503 and \`Retry-After\`; the callers come back after that time, and only
 answers count. A sign-up sends its mail.
 
-${table([...head, ...(before ? [`before (${before}) per s`, 'CPU ms', 'gain'] : [])], rows)}`
+${table([...head, ...(isCompared ? [`before (${before}) per s`, 'CPU ms', 'gain'] : [])], rows)}`
 }
 
 function trips({ trips }: Results): string {
