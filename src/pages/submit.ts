@@ -12,9 +12,9 @@ export interface Outcome {
   errors?: Record<string, string>
 }
 
-/** What was typed, but for passwords: it stays when a form is refused. */
+/** What was typed, but for passwords and tokens of forms: it stays when a form is refused. */
 const typed = (fields: Record<string, string>) =>
-  Object.fromEntries(Object.entries(fields).filter(([name]) => !/password|token/.test(name)))
+  Object.fromEntries(Object.entries(fields).filter(([name]) => !/(password|token)$/.test(name)))
 
 /**
  * Does what a form asks for. Done: by 303 to the page that says so. Refused: the page again, with the form as it was

@@ -89,8 +89,14 @@ describe('Apps in the console', () => {
     expect(refused.text).toContain('value="Notes"')
     expect(refused.text).toMatch(/name="scope.profile"[^>]* checked/)
     expect(refused.text).not.toMatch(/name="scope.roles"[^>]* checked/)
-    const keys = await add({ token_endpoint_auth_method: 'private_key_jwt', jwks: '{' })
+    const keys = await add({
+      token_endpoint_auth_method: 'private_key_jwt',
+      id_token_signed_response_alg: 'ES256',
+      jwks: '{',
+    })
     expect([keys.status, keys.text.includes('id="jwks-error"')]).toEqual([422, true])
+    for (const chosen of ['private_key_jwt', 'ES256'])
+      expect(keys.text).toMatch(new RegExp(`<option value="${chosen}" selected`))
     expect((await dump(api)).oauth_clients).toEqual(before.oauth_clients)
   })
 
