@@ -4,15 +4,19 @@ export const MINUTE_MS = 60_000
 export const HOUR_MS = 60 * MINUTE_MS
 export const DAY_MS = 24 * HOUR_MS
 
+/** In words of our own: what `Intl` needs for its would be a third of the script's start, where descriptions are made of them. */
 const UNITS = [
-  ['day', DAY_MS],
-  ['hour', HOUR_MS],
-  ['minute', MINUTE_MS],
-  ['second', 1000],
-] as const
+  [DAY_MS, { en: 'days', de: 'Tage' }],
+  [HOUR_MS, { en: 'hours', de: 'Stunden' }],
+  [MINUTE_MS, { en: 'minutes', de: 'Minuten' }],
+  [1000, { en: 'seconds', de: 'Sekunden' }],
+] as const satisfies [number, Record<Language, string>][]
 
-/** A whole duration in words, in the largest unit that fits: "7 days", "24 hours", "30 minutes". A day is 24 hours. */
+/**
+ * A whole duration in words, in the largest unit of which there is more than one: "7 days", "24 hours", "30 minutes". A day
+ * is 24 hours. None is a single second.
+ */
 export function inWords(ms: number, language: Language = 'en'): string {
-  const [unit, size] = UNITS.find(([, size]) => ms % size === 0 && ms > size) ?? UNITS[3]
-  return new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'long' }).format(ms / size)
+  const [size, words] = UNITS.find(([size]) => ms % size === 0 && ms > size) ?? UNITS[3]
+  return `${ms / size} ${words[language]}`
 }
