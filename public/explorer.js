@@ -68,18 +68,17 @@ async function signIn(event, path, bodyOf) {
   try {
     const answer = await post(path, { ...bodyOf(Object.fromEntries(new FormData(form))), cookie: true })
     const body = await answer.json()
+    // The form that comes next, where they are not in yet.
+    const next = { second_factor_required: 'factor', challenge_spent: 'login' }[body.code]
+    // What was typed stays where it was wrong.
+    if (!answer.ok && !next) throw new Error(body.detail)
     form.reset()
-    const isSpent = body.code === 'challenge_spent'
-    if (body.code === 'second_factor_required' || isSpent) {
-      challenge = body.challenge
-      byId('login').hidden = !isSpent
-      byId('factor').hidden = isSpent
-      byId('notice').textContent = isSpent ? body.detail : 'Enter your code.'
-      byId(isSpent ? 'login' : 'factor').elements[0].focus()
-      return
-    }
-    if (!answer.ok) throw new Error(body.detail)
-    setSession(body)
+    if (!next) return setSession(body)
+    challenge = body.challenge
+    byId('login').hidden = next !== 'login'
+    byId('factor').hidden = next !== 'factor'
+    byId('notice').textContent = next === 'factor' ? 'Enter your code.' : body.detail
+    byId(next).elements[0].focus()
   } catch (error) {
     byId('notice').textContent = error.message
   }

@@ -179,6 +179,11 @@ describe('The page in a browser', { timeout: 60_000 }, () => {
     await page.getByRole('button', { name: 'Log out' }).click()
     await page.getByText('Logged out.').waitFor()
     await page.getByLabel('E-mail').fill(email)
+    await page.getByLabel('Password').fill('not the password')
+    await page.getByRole('button', { name: 'Log in' }).click()
+    await page.locator('#notice', { hasText: /password/i }).waitFor()
+    // What was typed is still there.
+    expect(await page.getByLabel('E-mail').inputValue()).toBe(email)
     await page.getByLabel('Password').fill(person.password)
     await page.getByRole('button', { name: 'Log in' }).click()
     const code = page.getByLabel('Code of the app, or a recovery code')
