@@ -10,7 +10,7 @@ const count = () => z.int().optional()
 const counts = () => z.record(z.string(), z.int()).optional()
 
 /** Erasing leaves of them what names nobody, so each may be missing. */
-const SHAPES = {
+const shapes = () => ({
   role: { role: word() },
   changes: { name: change(), email: change(), role: change(), locale: change() },
   address: { name: change(), email: change(), role: change(), revoke_old: z.boolean().optional() },
@@ -28,10 +28,10 @@ const SHAPES = {
   client: { client_id: id(), name: word(), scopes: z.array(z.string()).optional(), session_id: id() },
   key: { key_id: id(), name: word(), permissions: z.array(z.string()).optional() },
   run: { run: id(), removed: counts(), failed: z.array(z.string()).optional() },
-} as const
+})
 
 /** What `details` may hold, by action. */
-const SHAPE_OF: Record<Action, keyof typeof SHAPES | 'none'> = {
+const SHAPE_OF: Record<Action, keyof ReturnType<typeof shapes> | 'none'> = {
   'user.signed_up': 'role',
   'user.created': 'role',
   'user.updated': 'changes',
@@ -92,12 +92,13 @@ const SHAPE_OF: Record<Action, keyof typeof SHAPES | 'none'> = {
 /** A row of history with the given members, and for each kind of details the actions that have it. */
 export const withDetails = <S extends z.core.$ZodLooseShape>(members: () => S) =>
   lazy(() => {
+    const shapeOf = shapes()
     const kinds = Map.groupBy(Object.keys(SHAPE_OF) as Action[], (action) => SHAPE_OF[action])
     const [first, ...others] = [...kinds].map(([kind, actions]) =>
       z.object({
         ...members(),
         action: z.enum(actions as [Action, ...Action[]]),
-        details: kind === 'none' ? z.null() : z.looseObject(SHAPES[kind]).nullable(),
+        details: kind === 'none' ? z.null() : z.looseObject(shapeOf[kind]).nullable(),
       }),
     )
     return z.union([first!, ...others])

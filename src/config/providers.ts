@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { lazy, type Of } from '../values/lazy.ts'
 import { faultOfDomain, faultOfName, faultOfToken, isLoopback } from './checks.ts'
 
 /** Whoever people sign in with: a list in IDENTITY_PROVIDERS. */
@@ -18,26 +19,28 @@ const NAMES: Partial<Record<ProviderKind, string>> = {
   github: 'GitHub',
 }
 
-const Provider = z.strictObject({
-  id: z.string().regex(/^[a-z][a-z0-9_-]{0,31}$/),
-  kind: z.enum(PROVIDER_KINDS),
-  name: z.string().max(60).optional(),
-  issuer: z.string().optional(),
-  client_id: z.string(),
-  client_secret: z.string().optional(),
-  team_id: z.string().optional(),
-  key_id: z.string().optional(),
-  private_key: z.string().optional(),
-  tenants: z.array(z.string()).optional(),
-  scopes: z.array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/)).optional(),
-  signup: z.enum(['allow', 'deny']).default('allow'),
-  domains: z.array(z.string().toLowerCase()).default([]),
-  trusted_for_linking: z.boolean().default(false),
-  trust_amr: z.boolean().default(false),
-})
+const Provider = lazy(() =>
+  z.strictObject({
+    id: z.string().regex(/^[a-z][a-z0-9_-]{0,31}$/),
+    kind: z.enum(PROVIDER_KINDS),
+    name: z.string().max(60).optional(),
+    issuer: z.string().optional(),
+    client_id: z.string(),
+    client_secret: z.string().optional(),
+    team_id: z.string().optional(),
+    key_id: z.string().optional(),
+    private_key: z.string().optional(),
+    tenants: z.array(z.string()).optional(),
+    scopes: z.array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/)).optional(),
+    signup: z.enum(['allow', 'deny']).default('allow'),
+    domains: z.array(z.string().toLowerCase()).default([]),
+    trusted_for_linking: z.boolean().default(false),
+    trust_amr: z.boolean().default(false),
+  }),
+)
 
 export type IdentityProvider = Readonly<
-  Omit<z.infer<typeof Provider>, 'name' | 'issuer'> & {
+  Omit<Of<typeof Provider>, 'name' | 'issuer'> & {
     name: string
     /** Of Microsoft, the beginning of what each tenant's is. */
     issuer: string
@@ -56,7 +59,7 @@ export function providersIn(json: string): IdentityProvider[] | string {
   const providers: IdentityProvider[] = []
   for (const [index, entry] of value.entries()) {
     const place = `(entry ${index + 1} of ${value.length})`
-    const { success, data, error } = Provider.safeParse(entry)
+    const { success, data, error } = Provider().safeParse(entry)
     if (!success) {
       const at = error.issues[0]?.path.join('.')
       const keys = error.issues[0]?.code === 'unrecognized_keys' ? 'a member that is not known' : undefined
