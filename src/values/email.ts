@@ -1,3 +1,4 @@
+import { lazy } from './lazy.ts'
 import { normalizeText } from './text.ts'
 
 /** RFC 5321 section 4.5.3.1, in octets; all of ours are ASCII. */
@@ -58,28 +59,30 @@ function withDomain(email: string, change: (domain: string) => string): string {
 }
 
 /** Scripts that are written together count as one. Those that are not here are shown in ASCII. */
-const SCRIPTS = [
-  ['Latin'],
-  ['Greek'],
-  ['Cyrillic'],
-  ['Armenian'],
-  ['Georgian'],
-  ['Hebrew'],
-  ['Arabic'],
-  ['Devanagari'],
-  ['Bengali'],
-  ['Tamil'],
-  ['Thai'],
-  ['Han', 'Hiragana', 'Katakana'],
-  ['Han', 'Hangul'],
-].map((scripts) => {
-  const letters = scripts.map((script) => `\\p{Script=${script}}`).join('')
-  return new RegExp(`^[${letters}\\p{Script=Common}\\p{Script=Inherited}]+$`, 'u')
-})
+const patternsOfScripts = lazy(() =>
+  [
+    ['Latin'],
+    ['Greek'],
+    ['Cyrillic'],
+    ['Armenian'],
+    ['Georgian'],
+    ['Hebrew'],
+    ['Arabic'],
+    ['Devanagari'],
+    ['Bengali'],
+    ['Tamil'],
+    ['Thai'],
+    ['Han', 'Hiragana', 'Katakana'],
+    ['Han', 'Hangul'],
+  ].map((scripts) => {
+    const letters = scripts.map((script) => `\\p{Script=${script}}`).join('')
+    return new RegExp(`^[${letters}\\p{Script=Common}\\p{Script=Inherited}]+$`, 'u')
+  }),
+)
 
 /** In one script, and in the form to which it would be mapped: full-width letters are Latin, and deceive. */
 const isOneScript = (domain: string) =>
-  SCRIPTS.some((script) => script.test(domain)) &&
+  patternsOfScripts().some((pattern) => pattern.test(domain)) &&
   normalizeText(domain, 'NFKC') === normalizeText(domain, 'NFC')
 
 function toAsciiDomain(domain: string): string {
