@@ -165,6 +165,27 @@ describe('Apps in the console', () => {
     expect((await dump(api)).oauth_clients).toEqual(before.oauth_clients)
   })
 
+  test('a button beside the settings takes no tick out of them on its way over a proof of who one is', async () => {
+    const id = idIn(await add({ 'scope.profile': 'on' }))
+    const browser = await openBrowser(api, admin, { provedSecondsAgo: 3600 })
+    const ticks = ({ text }: Answer) => text.match(/name="(scope|role)\.[\w:]+" checked/g)
+    const before = ticks(await browser('GET', `/admin/apps/${id}`))
+    expect(before).toHaveLength(6)
+    for (const [button, fields] of [
+      ['secret', { keep_former_seconds: '3600' }],
+      ['take_over', {}],
+      ['delete', {}],
+    ] as const) {
+      const sent = placeOf(await browser('POST', `/admin/apps/${id}/${button}`, fields))!
+      const back = new URLSearchParams(sent.split('?')[1])
+      expect([button, back.get('to')]).toEqual([button, `/admin/apps/${id}`])
+      const query = new URLSearchParams({ carried: back.get('carried') ?? '' })
+      expect(ticks(await browser('GET', `/admin/apps/${id}?${query}`)), button).toEqual(before)
+    }
+    const refused = await visit('POST', `/admin/apps/${id}/secret`, { keep_former_seconds: 'soon' })
+    expect([refused.status, ticks(refused)]).toEqual([422, before])
+  })
+
   test('CONSOLE=off takes these pages away, too', async () => {
     const without = openApi({ ...bindings, CONSOLE: 'off' })
     const browser = await openBrowser(without, admin)

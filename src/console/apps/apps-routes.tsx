@@ -33,7 +33,7 @@ const newPage = async (c: Context<PageEnv>, { errors, ...outcome }: Outcome = {}
   )
 }
 
-const appPage = async (c: Context<PageEnv>, { errors, ...outcome }: Outcome = {}, status = 200) => {
+const appPage = async (c: Context<PageEnv>, { errors, values, ...outcome }: Outcome = {}, status = 200) => {
   const [{ row, ...found }, { view, viewer }] = await Promise.all([
     findApp(c.var, c.req.param('id')!),
     c.var.signedIn(),
@@ -41,9 +41,14 @@ const appPage = async (c: Context<PageEnv>, { errors, ...outcome }: Outcome = {}
   const { clients, common } = view.texts
   const message = doneMessage(c, { ...clients.done, saved: common.saved })
   const app = toClient(row)
+  // Where a button beside the settings was pressed, none of their boxes was sent, and all are as they are.
+  const typed = values && 'seen' in values ? { values } : {}
   return respond(
     c,
-    <AppPage {...{ view, viewer, app, message, ...found, ...outcome }} errors={byFieldOf(errors)} />,
+    <AppPage
+      {...{ view, viewer, app, message, ...found, ...outcome, ...typed }}
+      errors={byFieldOf(errors)}
+    />,
     { status: status as 200 },
   )
 }
@@ -120,8 +125,7 @@ export const appPages = new Hono<PageEnv>()
     const asked = { keep_former_seconds: Number(c.var.fields.keep_former_seconds ?? 'NaN') }
     return showing(c, async () => rotateSecret(c.var, id, validate(RotateSecret(), asked)), {
       page: `${PATH}/${id}`,
-      // The form of the settings was not sent.
-      again: ({ values: _, ...outcome }, status) => appPage(c, outcome, status),
+      again: (outcome, status) => appPage(c, outcome, status),
     })
   })
   .post('/:id/take_over', ours, (c) =>
