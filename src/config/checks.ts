@@ -1,4 +1,5 @@
 import { isEmail } from '../values/email.ts'
+import type { Config } from './main.ts'
 
 /** 32 random bytes, as `npm run keys:generate` makes them. */
 const SECRET_BITS = 256
@@ -71,6 +72,34 @@ export const faultOfOrigin = (value: string) =>
   faultOfUrl(value) ?? (URL.parse(value)?.origin === value ? undefined : 'has more than an origin')
 
 export const isLoopback = (host: string) => /^(localhost|.+\.localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(host)
+
+/** Names that mean something else, or nothing, outside of a network (RFC 6761, RFC 6762, RFC 8375, RFC 9476). */
+const INTERNAL = /(^|\.)(localhost|local|internal|lan|home|corp|intranet|private|arpa|onion|alt|invalid)$/
+
+/** What says where we are ourselves. */
+export type Own = Pick<Config, 'ISSUER' | 'LINK_ORIGIN' | 'OUTBOUND_LOCAL'>
+
+/**
+ * What is wrong with an address of somebody else's that we are to call; undefined for a good one. No name of it is looked
+ * up here: that it leads to no private network is for the flag `global_fetch_strictly_public`.
+ */
+export function faultOfCalled(
+  value: string,
+  { ISSUER, LINK_ORIGIN = ISSUER, OUTBOUND_LOCAL }: Own,
+): string | undefined {
+  const url = URL.parse(value)
+  if (!url) return 'is not a URL'
+  const { protocol, hostname, port, origin } = url
+  if (origin === ISSUER || origin === LINK_ORIGIN) return 'is here'
+  if (OUTBOUND_LOCAL === 'on' && isLoopback(hostname) && /^https?:$/.test(protocol)) return undefined
+  if (protocol !== 'https:') return 'is not https://'
+  if (port !== '') return 'has a port other than 443'
+  if (/^\[|^[\d.]+$/.test(hostname)) return 'has an IP address where a name should be'
+  if ([ISSUER, LINK_ORIGIN].some((own) => new URL(own).hostname === hostname)) return 'is here'
+  if (!hostname.includes('.') || hostname.endsWith('.') || INTERNAL.test(hostname))
+    return 'is a name that only some network knows'
+  return undefined
+}
 
 /** What is wrong with `address` or `Name <address>` (RFC 5322 section 3.4, as far as anybody uses it). */
 export function faultOfMailbox(value: string): string | undefined {

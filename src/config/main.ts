@@ -1,8 +1,8 @@
 import { type Keyring, keyring } from '../crypto/keyring.ts'
 import type { Of } from '../values/lazy.ts'
-import { isLoopback, settingMeantBy } from './checks.ts'
+import { faultOfCalled, isLoopback, settingMeantBy } from './checks.ts'
 import { Env, type Setting, WHAT_TO_WRITE } from './env.ts'
-import { isLocalProvider } from './providers.ts'
+import { isLocalProvider, placeOf } from './providers.ts'
 
 type Settings = Of<typeof Env>
 
@@ -162,8 +162,6 @@ function contradictions(settings: Settings, env: object): Fault[] {
   if (settings.PASSWORD_HASHES === 'cheap' && !isOfNobody) {
     faults.push({ name: 'PASSWORD_HASHES', wrong: 'is for tests alone, and ISSUER names none' })
   }
-  if (settings.OUTBOUND_LOCAL === 'off' && settings.IDENTITY_PROVIDERS.some(isLocalProvider))
-    faults.push({ name: 'IDENTITY_PROVIDERS', wrong: 'has one on this machine, which takes OUTBOUND_LOCAL' })
   const required = 'but nobody can confirm an address without it, and confirming is required'
   const isRequired = verificationOf(settings) === 'required'
   if (!settings.MAIL_FROM && (isRequired || settings.RESEND_API_KEY)) {
@@ -176,7 +174,7 @@ function contradictions(settings: Settings, env: object): Fault[] {
     const wrong = `is missing, ${isRequired ? required : 'but no mail goes without it, and MAIL_FROM is set'}`
     faults.push({ name: 'RESEND_API_KEY', wrong })
   }
-  return [...faults, ...farDomains(settings)]
+  return [...faults, ...farDomains(settings), ...uncallableProviders(settings)]
 }
 
 /** Domains that have nothing to do with ISSUER's, so that what is set with them works nowhere. */
@@ -198,6 +196,18 @@ function farDomains({ ISSUER, WEBAUTHN_RP_ID, WEBAUTHN_ORIGINS, COOKIE_ORIGINS }
   }
   return faults
 }
+
+/** Providers that are never called, so that nobody could sign in by them. */
+const uncallableProviders = ({ IDENTITY_PROVIDERS, ...own }: Settings): Fault[] =>
+  IDENTITY_PROVIDERS.flatMap((provider, index) => {
+    const fault = faultOfCalled(provider.issuer, own)
+    if (!fault) return []
+    const isHeldBack = own.OUTBOUND_LOCAL === 'off' && isLocalProvider(provider)
+    const wrong = isHeldBack
+      ? 'has one on this machine, which takes OUTBOUND_LOCAL'
+      : `has an issuer that ${fault}`
+    return [{ name: 'IDENTITY_PROVIDERS', wrong: `${wrong} ${placeOf(index, IDENTITY_PROVIDERS)}` }]
+  })
 
 /** A secret that is known elsewhere is none. Of two that are equal, the later in this list is named. */
 function sharedSecrets(settings: Settings): Fault[] {

@@ -1,3 +1,4 @@
+import { createPrivateKey } from 'node:crypto'
 import * as z from 'zod'
 import { lazy, type Of } from '../values/lazy.ts'
 import { faultOfDomain, faultOfName, faultOfToken, isLoopback } from './checks.ts'
@@ -47,6 +48,9 @@ export type IdentityProvider = Readonly<
   }
 >
 
+/** Which of a list, for a sentence. */
+export const placeOf = (index: number, { length }: readonly unknown[]) => `(entry ${index + 1} of ${length})`
+
 /** What is wrong with the list, without what stands in it; or the providers. */
 export function providersIn(json: string): IdentityProvider[] | string {
   let value: unknown
@@ -58,7 +62,7 @@ export function providersIn(json: string): IdentityProvider[] | string {
   if (!Array.isArray(value)) return 'is not a list'
   const providers: IdentityProvider[] = []
   for (const [index, entry] of value.entries()) {
-    const place = `(entry ${index + 1} of ${value.length})`
+    const place = placeOf(index, value)
     const { success, data, error } = Provider().safeParse(entry)
     if (!success) {
       const at = error.issues[0]?.path.join('.')
@@ -76,30 +80,74 @@ export function providersIn(json: string): IdentityProvider[] | string {
 }
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+/** Without one of these it does not say who somebody is; Apple does in any case. */
+const NEEDED_SCOPES: Partial<Record<ProviderKind, string[]>> = {
+  google: ['openid'],
+  microsoft: ['openid'],
+  github: ['user:email', 'user'],
+  oidc: ['openid'],
+}
 
 function faultOf(provider: IdentityProvider): string | undefined {
-  const { kind, name, issuer, client_id, client_secret, domains, tenants } = provider
-  if (faultOfName(name)) return 'has a bad name'
+  if (faultOfName(provider.name)) return 'has a bad name'
+  return faultOfIssuer(provider) ?? faultOfClient(provider) ?? faultOfTrust(provider)
+}
+
+/** What is wrong with it as it is written; whether it may be called is for main.ts, which knows our own. */
+function faultOfIssuer(provider: IdentityProvider): string | undefined {
+  const { kind, issuer } = provider
   if (issuer === '') return 'has no issuer'
-  if (!URL.parse(issuer)) return 'has an issuer that is no URL'
-  const { protocol, port, hostname } = new URL(issuer)
-  if (!isLoopback(hostname) && (protocol !== 'https:' || port !== ''))
-    return 'has an issuer that is not https:// on port 443'
-  if (/[?#]/.test(issuer)) return 'has an issuer with more than an origin and a path'
+  const url = /^https?:\/\/[\x21-\x7e]+$/.test(issuer) ? URL.parse(issuer) : null
+  if (!url) return 'has an issuer that is no URL'
+  if (/[?#]/.test(issuer) || url.username || url.password)
+    return 'has an issuer with more than an origin and a path'
+  // What it says of an address is believed as Google's, or Apple's.
+  if ((kind === 'google' || kind === 'apple') && issuer !== ISSUERS[kind] && !isLocalProvider(provider))
+    return `has an issuer, and ${NAMES[kind]} has but its own`
+  // Paths are put behind it.
+  if (kind !== 'oidc' && issuer.endsWith('/')) return 'has an issuer that ends in a slash'
+  return undefined
+}
+
+/** What is wrong with what the provider is shown, and with what it is asked. */
+function faultOfClient({ kind, scopes, ...provider }: IdentityProvider): string | undefined {
+  const { client_id, client_secret, team_id, key_id, private_key } = provider
   if (faultOfToken(client_id)) return 'has a bad client_id'
   if (client_secret !== undefined && faultOfToken(client_secret)) return 'has a bad client_secret'
-  if (kind !== 'oidc' && kind !== 'apple' && client_secret === undefined) return 'has no client_secret'
-  const isSigning = [provider.team_id, provider.key_id, provider.private_key].map((one) => one !== undefined)
-  if (kind === 'apple' ? isSigning.includes(false) : isSigning.includes(true))
-    return kind === 'apple'
-      ? 'has no team_id, key_id or private_key'
-      : 'has a team_id, key_id or private_key, which are Apple’s'
-  if (provider.private_key !== undefined && !/-----BEGIN PRIVATE KEY-----/.test(provider.private_key))
-    return 'has a private_key that is not PEM'
+  if (kind === 'apple') {
+    if (client_secret !== undefined) return 'has a client_secret, and Apple’s is made by its private_key'
+    if (team_id === undefined || key_id === undefined || private_key === undefined)
+      return 'has no team_id, key_id or private_key'
+    if (faultOfToken(team_id) ?? faultOfToken(key_id)) return 'has a bad team_id or key_id'
+    if (!isKeyOfApple(private_key)) return 'has a private_key that is no P-256 key as PEM'
+  } else {
+    if (team_id !== undefined || key_id !== undefined || private_key !== undefined)
+      return 'has a team_id, key_id or private_key, which are Apple’s'
+    if (kind !== 'oidc' && client_secret === undefined) return 'has no client_secret'
+  }
+  const needed = NEEDED_SCOPES[kind]
+  if (scopes && needed && !needed.some((one) => scopes.includes(one)))
+    return `has scopes without ${needed[0]}`
+  return undefined
+}
+
+/** Cut off, or of another kind, it would be noticed when somebody signs in, and by nobody before. */
+function isKeyOfApple(pem: string): boolean {
+  try {
+    const { asymmetricKeyDetails } = createPrivateKey(pem)
+    return pem.startsWith('-----BEGIN PRIVATE KEY-----') && asymmetricKeyDetails?.namedCurve === 'prime256v1'
+  } catch {
+    return false
+  }
+}
+
+/** What is wrong with whom it is believed of, and in what. */
+function faultOfTrust({ kind, tenants, domains, ...provider }: IdentityProvider): string | undefined {
   if (kind === 'microsoft' && (!tenants || tenants.length === 0 || !tenants.every((one) => UUID.test(one))))
     return 'has no tenants, by their ids'
   if (kind !== 'microsoft' && tenants !== undefined) return 'has tenants, which are Microsoft’s'
   if (domains.some((domain) => faultOfDomain(domain))) return 'has a domain that can match no address'
+  if (kind === 'microsoft' && domains.length > 0) return 'has domains, and Microsoft proves no address'
   // Else whoever can have an address there written into a token has the account that is here.
   if (provider.trusted_for_linking && domains.length === 0)
     return 'has trusted_for_linking without the domains that it is trusted for'

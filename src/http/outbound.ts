@@ -1,5 +1,4 @@
-import { isLoopback } from '../config/checks.ts'
-import type { Config } from '../config/main.ts'
+import { faultOfCalled, type Own } from '../config/checks.ts'
 
 /**
  * Everything that this Worker asks of others, beside its own database and Redis, goes through here: what is called, how
@@ -45,31 +44,10 @@ async function readText(answer: Response, maxBytes: number): Promise<string> {
   return text + decoder.decode()
 }
 
-type Own = Pick<Config, 'ISSUER' | 'LINK_ORIGIN' | 'OUTBOUND_LOCAL'>
-
-/** Names that mean something else, or nothing, outside of a network (RFC 6761, RFC 6762, RFC 8375, RFC 9476). */
-const INTERNAL = /(^|\.)(localhost|local|internal|lan|home|corp|intranet|private|arpa|onion|alt|invalid)$/
-
-/**
- * What is wrong with an address that an app or a user names, and that we are to call; undefined for a good one. No name of
- * it is looked up here: that it leads to no private network is for the flag `global_fetch_strictly_public`.
- */
-export function faultOfForeign(
-  value: string,
-  { ISSUER, LINK_ORIGIN = ISSUER, OUTBOUND_LOCAL }: Own,
-): string | undefined {
-  const url = URL.parse(value)
-  if (!url) return 'Is not a URL.'
-  const { protocol, hostname, port, origin } = url
-  if (origin === ISSUER || origin === LINK_ORIGIN) return 'Is here.'
-  if (OUTBOUND_LOCAL === 'on' && isLoopback(hostname) && /^https?:$/.test(protocol)) return undefined
-  if (protocol !== 'https:') return 'Is not https://.'
-  if (port !== '') return 'Has a port other than 443.'
-  if (/^\[|^[\d.]+$/.test(hostname)) return 'Has an IP address where a name should be.'
-  if ([ISSUER, LINK_ORIGIN].some((own) => new URL(own).hostname === hostname)) return 'Is here.'
-  if (!hostname.includes('.') || hostname.endsWith('.') || INTERNAL.test(hostname))
-    return 'Is a name that only some network knows.'
-  return undefined
+/** A sentence for whoever names an address that we are to call: what is wrong with it; undefined for a good one. */
+export function faultOfForeign(value: string, own: Own): string | undefined {
+  const fault = faultOfCalled(value, own)
+  return fault && `${fault[0]!.toUpperCase()}${fault.slice(1)}.`
 }
 
 /**
