@@ -171,7 +171,7 @@ export const Env = lazy(() =>
     BREACHED_PASSWORDS_URL: checked(faultOfUrl).default('https://api.pwnedpasswords.com'),
     /** Failed logins of one network, whatever the accounts. An office or a school is one network. */
     NETWORK_FAILURES_PER_HOUR: number(30, 10, 100_000),
-    /** `on`: what apps name may be called on this machine. Refused wherever ISSUER is not. */
+    /** `on`: apps and providers may be called on this machine. Refused wherever ISSUER is not. */
     OUTBOUND_LOCAL: oneOf('on', 'off').default('off'),
     /** `errors`: no line for a request that was answered below 500. */
     LOG: oneOf('errors', 'all').default('all'),
@@ -247,7 +247,7 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   BREACHED_PASSWORDS: 'on or off',
   BREACHED_PASSWORDS_URL: URL_OF('the range service'),
   NETWORK_FAILURES_PER_HOUR: NUMBER_OF('failures from 10 to 100000'),
-  OUTBOUND_LOCAL: 'on, or leave it out',
+  OUTBOUND_LOCAL: 'on where ISSUER is on this machine, or else leave it out',
   LOG: 'errors or all',
   PASSWORD_HASHES: 'full, or leave it out',
   MAILS_PER_HOUR: NUMBER_OF('mails from 1 to 1000000'),

@@ -153,7 +153,7 @@ function contradictions(settings: Settings, env: object): Fault[] {
   if (settings.OUTBOUND_LOCAL === 'on' && !isLocal(ISSUER) && !isOfNobody)
     faults.push({
       name: 'OUTBOUND_LOCAL',
-      wrong: 'lets apps name what stands beside the Worker, and ISSUER is not on this machine',
+      wrong: 'has Roster call what stands beside the Worker, and ISSUER is not on this machine',
     })
   if (settings.SIGNUP_DOMAINS.length > 0 && settings.EMAIL_VERIFICATION === 'optional') {
     const wrong = 'proves no address, so SIGNUP_DOMAINS lets in whoever claims one'
