@@ -48,20 +48,21 @@ export async function decrypt(
   }
 }
 
-/** The same as one text, which travels: `<key id>.<nonce and ciphertext>`. */
-export async function encryptText(keys: Keyring, plain: Uint8Array, about: string): Promise<string> {
-  const { keyId, text } = await encrypt(keys, plain, about)
+/** A value of JSON as one text, which travels: `<key id>.<nonce and ciphertext>`. */
+export async function encryptJson(keys: Keyring, value: object, about: string): Promise<string> {
+  const { keyId, text } = await encrypt(keys, Buffer.from(JSON.stringify(value)), about)
   return `${keyId}.${text}`
 }
 
 /** What such a text holds; undefined for anything that is not of ours, or about something else. */
-export async function decryptText(
+export async function decryptJson<T extends object>(
   keys: Keyring,
   given: string,
   about: string,
-): Promise<Uint8Array | undefined> {
+): Promise<T | undefined> {
   const [, keyId, text] = /^([\w-]{11})\.([\w-]{38,})$/.exec(given) ?? []
-  return keyId && text ? decrypt(keys, { keyId, text }, about) : undefined
+  const plain = keyId && text ? await decrypt(keys, { keyId, text }, about) : undefined
+  return plain && (JSON.parse(Buffer.from(plain).toString()) as T)
 }
 
 const importKey = (key: Uint8Array, use: 'encrypt' | 'decrypt') =>

@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto'
 import { v7 as uuidv7 } from 'uuid'
 import type { Config } from '../config/main.ts'
 import { digestOf } from '../crypto/digest.ts'
-import { decryptText, encryptText } from '../crypto/encryption.ts'
+import { decryptJson, encryptJson } from '../crypto/encryption.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { MINUTE_MS } from '../values/durations.ts'
@@ -31,13 +31,11 @@ export const newAttempt = (given: Omit<Attempt, 'id'>): Attempt => ({ id: uuidv7
 
 /** Seals what a browser keeps for a while, of one kind. */
 export const sealKept = ({ keys }: Keys, kind: string, value: object): Promise<string> =>
-  encryptText(keys.identity_provider, Buffer.from(JSON.stringify(value)), kind)
+  encryptJson(keys.identity_provider, value, kind)
 
 /** The same, opened; undefined for anything else. */
-export async function openKept<T>({ keys }: Keys, kind: string, sealed: string | undefined) {
-  const plain = await decryptText(keys.identity_provider, sealed ?? '', kind)
-  return plain && (JSON.parse(Buffer.from(plain).toString()) as T)
-}
+export const openKept = <T extends object>({ keys }: Keys, kind: string, sealed: string | undefined) =>
+  decryptJson<T>(keys.identity_provider, sealed ?? '', kind)
 
 export const isInTime = (id: string, now: number, lifetimeMs = ATTEMPT_MS) => {
   const age = now - timeOfId(id)

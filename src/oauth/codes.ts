@@ -1,7 +1,7 @@
 import { v7 as uuidv7 } from 'uuid'
 import type { Config } from '../config/main.ts'
 import { digestOf } from '../crypto/digest.ts'
-import { decryptText, encryptText } from '../crypto/encryption.ts'
+import { decryptJson, encryptJson } from '../crypto/encryption.ts'
 import { timeOfId } from '../values/ids.ts'
 
 /** RFC 6749 section 4.1.2: short, as it travels through a browser. */
@@ -32,16 +32,12 @@ export interface Code {
  * A code is sealed, and stored nowhere: to ask for one writes nothing. Redeeming it puts its id into the database (see
  * token.ts), so it is good once.
  */
-export async function makeCode({ keys }: Pick<Config, 'keys'>, code: Omit<Code, 'id'>): Promise<string> {
-  const plain = Buffer.from(JSON.stringify({ id: uuidv7(), ...code }))
-  return encryptText(keys.oauth_code, plain, 'code')
-}
+export const makeCode = ({ keys }: Pick<Config, 'keys'>, code: Omit<Code, 'id'>): Promise<string> =>
+  encryptJson(keys.oauth_code, { id: uuidv7(), ...code }, 'code')
 
 /** A code of ours, whether it is still good or not; undefined for anything else, which costs no trip to find out. */
-export async function openCode({ keys }: Pick<Config, 'keys'>, given: string): Promise<Code | undefined> {
-  const plain = await decryptText(keys.oauth_code, given.slice(0, MAX_CODE_LENGTH), 'code')
-  return plain ? (JSON.parse(Buffer.from(plain).toString()) as Code) : undefined
-}
+export const openCode = ({ keys }: Pick<Config, 'keys'>, given: string): Promise<Code | undefined> =>
+  decryptJson(keys.oauth_code, given.slice(0, MAX_CODE_LENGTH), 'code')
 
 /** @param now epoch ms. */
 export const isExpired = (code: Code, now: number) => now >= timeOfId(code.id) + CODE_MS

@@ -1,7 +1,7 @@
 import { v7 as uuidv7 } from 'uuid'
 import type { Config } from '../config/main.ts'
 import type { Resources } from '../context.ts'
-import { decryptText, encryptText } from '../crypto/encryption.ts'
+import { decryptJson, encryptJson } from '../crypto/encryption.ts'
 import { AppError } from '../http/problem.ts'
 import { HOUR_MS } from '../values/durations.ts'
 import { timeOfId } from '../values/ids.ts'
@@ -72,7 +72,7 @@ export async function push(
   if (query.toString().length > MAX_PUSHED_LENGTH)
     throw oauthError('invalid_request', 'The request is too long.')
   const pushed: Pushed = { id: uuidv7(), clientId: client.id, query: query.toString(), sub }
-  const sealed = await encryptText(config.keys.oauth_pushed, Buffer.from(JSON.stringify(pushed)), 'pushed')
+  const sealed = await encryptJson(config.keys.oauth_pushed, pushed, 'pushed')
   return { request_uri: PREFIX + sealed, expires_in: PUSHED_SECONDS }
 }
 
@@ -80,13 +80,8 @@ export const isPushed = (requestUri: string | null): requestUri is string =>
   requestUri?.startsWith(PREFIX) === true
 
 /** A request of ours, whether it is still good or not; undefined for anything else. */
-export async function openPushed(
-  { keys }: Pick<Config, 'keys'>,
-  requestUri: string,
-): Promise<Pushed | undefined> {
-  const plain = await decryptText(keys.oauth_pushed, requestUri.slice(PREFIX.length), 'pushed')
-  return plain ? (JSON.parse(Buffer.from(plain).toString()) as Pushed) : undefined
-}
+export const openPushed = ({ keys }: Pick<Config, 'keys'>, requestUri: string): Promise<Pushed | undefined> =>
+  decryptJson(keys.oauth_pushed, requestUri.slice(PREFIX.length), 'pushed')
 
 /** @param arrivedAt when a browser first came with it (epoch ms). */
 export const isOver = ({ id }: Pushed, arrivedAt: number, now: number) =>

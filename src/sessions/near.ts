@@ -1,5 +1,5 @@
 import type { Resources } from '../context.ts'
-import { decryptText, encryptText } from '../crypto/encryption.ts'
+import { decryptJson, encryptJson } from '../crypto/encryption.ts'
 import type { Profile } from '../users/models.ts'
 import { profileColumns } from '../users/models.ts'
 import { ACCESS_TOKEN_SECONDS, type Claims } from './access-tokens.ts'
@@ -149,11 +149,7 @@ export async function putCopy<T extends Timed>(
   about: string,
   copy: T,
 ): Promise<void> {
-  const sealed = await encryptText(
-    config.keys.near_copy,
-    new TextEncoder().encode(JSON.stringify(copy)),
-    about,
-  )
+  const sealed = await encryptJson(config.keys.near_copy, copy, about)
   const left = Math.min(copy.readAt + config.NEAR_READ_SECONDS * 1000, copy.endsAt) - Date.now()
   if (left > 0) await redis.put(copyKey(of), sealed, Math.ceil(left))
 }
@@ -165,8 +161,7 @@ export async function openCopy<T extends Timed>(
   about: string,
 ): Promise<T | undefined> {
   if (typeof sealed !== 'string' || sealed.length > MAX_COPY_LENGTH) return undefined
-  const plain = await decryptText(keys.near_copy, sealed, about)
-  const copy = plain && (JSON.parse(new TextDecoder().decode(plain)) as T)
+  const copy = await decryptJson<T>(keys.near_copy, sealed, about)
   return copy && isWorth(copy, NEAR_READ_SECONDS * 1000, Date.now()) ? copy : undefined
 }
 

@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
 import type { Resources } from '../../context.ts'
-import { decryptText, encryptText } from '../../crypto/encryption.ts'
+import { decryptJson, encryptJson } from '../../crypto/encryption.ts'
 import { type CookieSession, readSessionCookie } from '../../sessions/cookie.ts'
 import { lookUpCookie, type SignedIn } from '../../sessions/cookie-lookup.ts'
 import { MINUTE_MS } from '../../values/durations.ts'
@@ -112,18 +112,14 @@ export const sealPlace = (resources: Resources, to: string) => sealed(resources,
 export const openPlace = async (resources: Resources, given: string): Promise<string | undefined> =>
   (await opened<{ to: string }>(resources, 'place', given))?.to
 
-function sealed({ config, now }: Resources, about: 'wish' | 'place', values: object): Promise<string> {
-  const plain = Buffer.from(JSON.stringify({ ...values, until: now + SEALED_MS }))
-  return encryptText(config.keys.oauth_logout, plain, about)
-}
+const sealed = ({ config, now }: Resources, about: 'wish' | 'place', values: object): Promise<string> =>
+  encryptJson(config.keys.oauth_logout, { ...values, until: now + SEALED_MS }, about)
 
 async function opened<T extends object>(
   { config, now }: Resources,
   about: 'wish' | 'place',
   given: string,
 ): Promise<T | undefined> {
-  const plain = await decryptText(config.keys.oauth_logout, given, about)
-  if (!plain) return undefined
-  const values = JSON.parse(Buffer.from(plain).toString()) as T & { until: number }
-  return now < values.until ? values : undefined
+  const values = await decryptJson<T & { until: number }>(config.keys.oauth_logout, given, about)
+  return values && now < values.until ? values : undefined
 }
