@@ -15,9 +15,9 @@ import { validate } from '../http/validate.ts'
 import { recentlyConfirmed } from '../pages/again.ts'
 import { failingPage, fieldErrors, problemText } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
-import { noteProblem, respond } from '../pages/respond.ts'
+import { assertSayable, respond } from '../pages/respond.ts'
 import { type PageEnv, signedInPage } from '../pages/session.ts'
-import type { Outcome } from '../pages/submit.ts'
+import { type Outcome, orSay } from '../pages/submit.ts'
 import { RegisterPasskey, RenamePasskey } from '../passkeys/schemas.ts'
 import { beginPasskey, registerPasskey, removePasskey, renamePasskey } from '../passkeys/service.ts'
 import { outliveCopies } from '../sessions/cookie.ts'
@@ -29,8 +29,7 @@ const recent = recentlyConfirmed(PAGE)
 
 /** What a form of these pages minded: beside its field where it has one. */
 async function outcomeOf(c: Context<PageEnv>, error: unknown, field: string): Promise<Outcome> {
-  if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
-  noteProblem(c, error)
+  assertSayable(c, error)
   const { view } = await c.var.signedIn()
   const text = problemText(view, error)
   const errors = error.errors
@@ -87,21 +86,10 @@ async function showCodes(c: Context<PageEnv>, codes: readonly string[]) {
   return respond(c, <RecoveryCodesPage view={view} viewer={viewer} codes={codes} />)
 }
 
-/** What cannot be done at all is said on the security page. */
-async function orSay(c: Context<PageEnv>, work: () => Promise<Response>): Promise<Response> {
-  try {
-    return await work()
-  } catch (error) {
-    if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
-    noteProblem(c, error)
-    return c.redirect(`${PAGE}?problem=${error.code}`, 303)
-  }
-}
-
 export const accountFactorRoutes = new Hono<PageEnv>()
   .use('/account/security/*', signedInPage(undefined, { mayOweFactor: true }))
   .post('/account/security/totp', recent, ours, (c) =>
-    orSay(c, async () => {
+    orSay(c, PAGE, async () => {
       const requestToken = await mailFirst(c)
       return setUpApp(c, await beginTotp(c.var, c.var.actor), requestToken)
     }),
@@ -116,19 +104,19 @@ export const accountFactorRoutes = new Hono<PageEnv>()
       return await showCodes(c, recovery_codes)
     } catch (error) {
       const outcome = await outcomeOf(c, error, 'code')
-      return orSay(c, async () =>
+      return orSay(c, PAGE, async () =>
         setUpApp(c, await beginTotpAgain(c.var, c.var.actor), request_token, outcome, statusOf(error)),
       )
     }
   })
   .post('/account/security/totp/remove', recent, ours, (c) =>
-    orSay(c, async () => {
+    orSay(c, PAGE, async () => {
       if (await removeTotp(c.var, c.var.actor)) outliveCopies(c, c.var.actor)
       return c.redirect(`${PAGE}?done=removed`, 303)
     }),
   )
   .post('/account/security/recovery_codes', recent, ours, (c) =>
-    orSay(c, async () => showCodes(c, (await renewRecoveryCodes(c.var, c.var.actor)).recovery_codes)),
+    orSay(c, PAGE, async () => showCodes(c, (await renewRecoveryCodes(c.var, c.var.actor)).recovery_codes)),
   )
   .post('/account/security/recovery_codes/download', ours, async (c) => {
     const { view, user } = await c.var.signedIn()
@@ -139,7 +127,7 @@ export const accountFactorRoutes = new Hono<PageEnv>()
     })
   })
   .post('/account/security/passkeys/new', recent, ours, (c) =>
-    orSay(c, async () => newPasskey(c, await mailFirst(c))),
+    orSay(c, PAGE, async () => newPasskey(c, await mailFirst(c))),
   )
   .post('/account/security/passkeys', recent, ours, async (c) => {
     const { challenge_id, credential = '', name = '', request_token, mail_code } = c.var.fields
@@ -156,18 +144,20 @@ export const accountFactorRoutes = new Hono<PageEnv>()
       return await showCodes(c, recovery_codes)
     } catch (error) {
       const outcome = await outcomeOf(c, error, 'name')
-      return orSay(c, () => newPasskey(c, request_token, { ...outcome, values: { name } }, statusOf(error)))
+      return orSay(c, PAGE, () =>
+        newPasskey(c, request_token, { ...outcome, values: { name } }, statusOf(error)),
+      )
     }
   })
   .post('/account/security/passkeys/:id/rename', recent, ours, (c) =>
-    orSay(c, async () => {
+    orSay(c, PAGE, async () => {
       const input = validate(RenamePasskey(), { name: c.var.fields.name ?? '' })
       await renamePasskey(c.var, c.var.actor, c.req.param('id'), input)
       return c.redirect(`${PAGE}?done=renamed`, 303)
     }),
   )
   .post('/account/security/passkeys/:id/remove', recent, ours, (c) =>
-    orSay(c, async () => {
+    orSay(c, PAGE, async () => {
       await removePasskey(c.var, c.var.actor, c.req.param('id'))
       outliveCopies(c, c.var.actor)
       return c.redirect(`${PAGE}?done=removed`, 303)

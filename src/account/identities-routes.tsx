@@ -1,13 +1,13 @@
 import { Hono } from '../http/hono.ts'
-import { AppError } from '../http/problem.ts'
 import { makeTicket } from '../identities/attempts.ts'
 import { requireProvider } from '../identities/client.ts'
 import { unlinkIdentity } from '../identities/service.ts'
 import { recentlyConfirmed } from '../pages/again.ts'
 import { failingPage } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
-import { noteProblem, respond } from '../pages/respond.ts'
+import { respond } from '../pages/respond.ts'
 import type { PageEnv } from '../pages/session.ts'
+import { orSay } from '../pages/submit.ts'
 import { outliveCopies } from '../sessions/cookie.ts'
 import { GoOnPage } from '../signin/ways/provider-pages.tsx'
 
@@ -28,15 +28,11 @@ export const accountIdentityRoutes = new Hono<PageEnv>()
       <GoOnPage view={view} provider={provider} place={place} account={user.email} isPressed back={PAGE} />,
     )
   })
-  .post('/account/security/identities/:id/remove', recent, ours, async (c) => {
-    try {
+  .post('/account/security/identities/:id/remove', recent, ours, (c) =>
+    orSay(c, PAGE, async () => {
       await unlinkIdentity(c.var, c.var.actor, c.req.param('id'))
       outliveCopies(c, c.var.actor)
       return c.redirect(`${PAGE}?done=disconnected`, 303)
-    } catch (error) {
-      if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
-      noteProblem(c, error)
-      return c.redirect(`${PAGE}?problem=${error.code}`, 303)
-    }
-  })
+    }),
+  )
   .onError(failingPage)

@@ -2,12 +2,11 @@ import type { Context } from 'hono'
 import { CreateApiKey } from '../api-keys/schemas.ts'
 import { createApiKey, revokeApiKey, rotateApiKey } from '../api-keys/service.ts'
 import { Hono } from '../http/hono.ts'
-import { AppError } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
 import { recentlyConfirmed } from '../pages/again.ts'
 import { failingPage, fieldErrors, problemText } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
-import { noteProblem, respond } from '../pages/respond.ts'
+import { assertSayable, respond } from '../pages/respond.ts'
 import type { PageEnv } from '../pages/session.ts'
 import type { Outcome } from '../pages/submit.ts'
 import { DAY_MS } from '../values/durations.ts'
@@ -41,8 +40,7 @@ export const accountKeyRoutes = new Hono<PageEnv>()
       const { view, viewer } = await c.var.signedIn()
       return respond(c, <KeyPage view={view} viewer={viewer} apiKey={apiKey} />)
     } catch (error) {
-      if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
-      noteProblem(c, error)
+      assertSayable(c, error)
       const { view } = await c.var.signedIn()
       const title = error.errors
         ? view.texts.common.check

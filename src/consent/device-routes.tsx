@@ -1,7 +1,6 @@
 import type { Context } from 'hono'
 import { limitByNetwork } from '../access/guards.ts'
 import { Hono } from '../http/hono.ts'
-import { AppError } from '../http/problem.ts'
 import {
   approveDevice,
   findDevice,
@@ -16,7 +15,7 @@ import { carriedHere, carry } from '../pages/carried.ts'
 import type { Said } from '../pages/components.tsx'
 import { failingPage, problemText } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
-import { noteProblem, respond } from '../pages/respond.ts'
+import { assertSayable, respond } from '../pages/respond.ts'
 import { type PageEnv, signedInPage } from '../pages/session.ts'
 import { doneMessage } from '../pages/submit.ts'
 import { DevicePage, DeviceQuestionPage } from './device-pages.tsx'
@@ -33,12 +32,11 @@ async function codePage(c: Context<PageEnv>, given: { message?: Said; code?: str
 
 /** What was refused, on the page where the code is typed; to a proof of who one is, and back, where that is due. */
 async function refused(c: Context<PageEnv>, error: unknown, code: string | undefined) {
-  if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
+  assertSayable(c, error)
   if (error.code === 'reauthentication_required') {
     const carried = code === undefined ? undefined : await carry(c, PAGE, { code })
     return c.redirect(`/signin/again?${new URLSearchParams({ to: PAGE, ...(carried && { carried }) })}`, 303)
   }
-  noteProblem(c, error)
   const { view } = await c.var.signedIn()
   const { device, unverified } = view.texts.apps
   const said: Record<string, string> = {

@@ -1,7 +1,7 @@
 import type { Context } from 'hono'
 import type { Child } from 'hono/jsx'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
-import type { AppError } from '../http/problem.ts'
+import { AppError } from '../http/problem.ts'
 
 /**
  * Nothing but what comes from here: no inline script or style, no frame, no third party, and no text that becomes
@@ -43,6 +43,12 @@ interface Answer {
 
 /** What a page refuses: the log has its code and reason, and the page its headers, as an answer of the API has. */
 export const noteProblem = (c: Context, problem: AppError) => c.set('problem', problem)
+
+/** Notes what a page says itself of its form. Throws what none does: a failure of ours, and a session that is over. */
+export function assertSayable(c: Context, error: unknown): asserts error is AppError {
+  if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
+  noteProblem(c, error)
+}
 
 /** Answers with a page. */
 export function respond(

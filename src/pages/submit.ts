@@ -1,8 +1,7 @@
 import type { Context } from 'hono'
-import { AppError } from '../http/problem.ts'
 import { carry } from './carried.ts'
 import { fieldErrors, problemText } from './failing.tsx'
-import { noteProblem } from './respond.ts'
+import { assertSayable } from './respond.ts'
 import type { PageEnv } from './session.ts'
 
 /** What a page says after a form: a message, what was typed, and what is wrong with which field. */
@@ -36,8 +35,7 @@ export async function submit(
     await work()
     return c.redirect(to.done, 303)
   } catch (error) {
-    if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
-    noteProblem(c, error)
+    assertSayable(c, error)
     if (error.code === 'reauthentication_required') {
       const carried = await carry(c, to.page, typed(c.var.fields))
       const query = new URLSearchParams({ to: to.page, ...(carried && { carried }) })
@@ -55,6 +53,20 @@ export async function submit(
         ? { tone: 'danger' as const, title: common.check, text: common.checkHint }
         : { tone: 'danger' as const, title: problemText(view, error) }
     return to.again({ message, errors, values: typed(c.var.fields) }, error.status)
+  }
+}
+
+/** What a button of a page asks for. Where it cannot be done, the page says why, by the code in its address. */
+export async function orSay(
+  c: Context,
+  page: string,
+  work: () => Response | Promise<Response>,
+): Promise<Response> {
+  try {
+    return await work()
+  } catch (error) {
+    assertSayable(c, error)
+    return c.redirect(`${page}?problem=${error.code}`, 303)
   }
 }
 

@@ -4,12 +4,12 @@ import { requestMailedProof } from '../auth/again/mailed-proof.ts'
 import { beginReauthentication, reauthenticate } from '../auth/again/reauthenticate.ts'
 import { Reauthenticate } from '../auth/schemas.ts'
 import { Hono } from '../http/hono.ts'
-import { AppError } from '../http/problem.ts'
+import type { AppError } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
 import type { Said } from '../pages/components.tsx'
 import { failingPage, problemText } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
-import { noteProblem, respond } from '../pages/respond.ts'
+import { assertSayable, respond } from '../pages/respond.ts'
 import { homeOf, type PageEnv, placeOfOurs, signedInPage } from '../pages/session.ts'
 import { moveSessionCookie } from '../sessions/cookie.ts'
 import { againInput } from './factor-pages.tsx'
@@ -50,8 +50,7 @@ async function againPage(c: Context<PageEnv>, { to, status, ...shown }: Shown) {
 
 /** The page once more, with why it was refused. */
 async function refusedPage(c: Context<PageEnv>, error: unknown, shown: Shown) {
-  if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
-  noteProblem(c, error)
+  assertSayable(c, error)
   const { view } = await c.var.signedIn()
   const { common, factors, signin } = view.texts
   const said: Record<string, readonly string[]> = {
