@@ -11,6 +11,7 @@ import {
 } from '../oauth/device/approval.ts'
 import type { DeviceRow } from '../oauth/device/codes.ts'
 import { scopesIn } from '../oauth/scopes.ts'
+import { againAt } from '../pages/again.ts'
 import { carriedHere, carry } from '../pages/carried.ts'
 import type { Said } from '../pages/components.tsx'
 import { failingPage, problemText } from '../pages/failing.tsx'
@@ -35,7 +36,7 @@ async function refused(c: Context<PageEnv>, error: unknown, code: string | undef
   assertSayable(c, error)
   if (error.code === 'reauthentication_required') {
     const carried = code === undefined ? undefined : await carry(c, PAGE, { code })
-    return c.redirect(`/signin/again?${new URLSearchParams({ to: PAGE, ...(carried && { carried }) })}`, 303)
+    return c.redirect(againAt(PAGE, carried), 303)
   }
   const { view } = await c.var.signedIn()
   const { device, unverified } = view.texts.apps

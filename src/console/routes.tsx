@@ -13,7 +13,7 @@ import { validate } from '../http/validate.ts'
 import { CreateInvitation } from '../invitations/schemas.ts'
 import { listInvitations, resendInvitation, withdrawInvitation } from '../invitations/service.ts'
 import { listMails, retryMail } from '../mail/listing.ts'
-import { recentlyConfirmed } from '../pages/again.ts'
+import { againAt, recentlyConfirmed } from '../pages/again.ts'
 import type { Said } from '../pages/components.tsx'
 import { failingPage, problemText } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
@@ -134,8 +134,7 @@ export const consoleRoutes = new Hono<PageEnv>()
         !['reauthentication_required', 'mail_not_configured'].includes(error.code)
       )
         throw error
-      if (error.code === 'reauthentication_required')
-        return c.redirect(`/signin/again?${new URLSearchParams({ to: '/admin/invitations' })}`, 303)
+      if (error.code === 'reauthentication_required') return c.redirect(againAt('/admin/invitations'), 303)
       return invitationsPage(c, {
         typed: emails,
         message: { tone: 'danger', title: problemText(view, error) },

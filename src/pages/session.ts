@@ -15,6 +15,7 @@ import {
 } from '../sessions/cookie-lookup.ts'
 import { reliesOnTurn } from '../sessions/turns.ts'
 import { assertMayWrite, assertWithin } from '../throttle/limits.ts'
+import { againAt } from './again.ts'
 import { makeFormToken } from './forms.ts'
 import type { Viewer } from './layout.tsx'
 import { type View, viewOf } from './view.ts'
@@ -106,8 +107,7 @@ const toSignIn = (c: Context) => c.redirect(signInPlace(c), 303)
 
 const signInPlace = (c: Context) =>
   `/signin?${new URLSearchParams({ to: c.req.method === 'GET' ? placeOf(c) : '/' })}`
-const againPlace = (c: Context) =>
-  `/signin/again?${new URLSearchParams({ to: c.req.method === 'GET' ? placeOf(c) : '/' })}`
+const againPlace = (c: Context) => againAt(c.req.method === 'GET' ? placeOf(c) : '/')
 
 function placeOf(c: Context): string {
   const { pathname, search } = new URL(c.req.url)

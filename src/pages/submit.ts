@@ -1,4 +1,5 @@
 import type { Context } from 'hono'
+import { againAt } from './again.ts'
 import { carry } from './carried.ts'
 import { fieldErrors, problemText } from './failing.tsx'
 import { assertSayable } from './respond.ts'
@@ -36,11 +37,8 @@ export async function submit(
     return c.redirect(to.done, 303)
   } catch (error) {
     assertSayable(c, error)
-    if (error.code === 'reauthentication_required') {
-      const carried = await carry(c, to.page, typed(c.var.fields))
-      const query = new URLSearchParams({ to: to.page, ...(carried && { carried }) })
-      return c.redirect(`/signin/again?${query}`, 303)
-    }
+    if (error.code === 'reauthentication_required')
+      return c.redirect(againAt(to.page, await carry(c, to.page, typed(c.var.fields))), 303)
     const { view } = await c.var.signedIn()
     const { common } = view.texts
     const errors = error.errors

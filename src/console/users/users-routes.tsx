@@ -10,7 +10,7 @@ import { resettingFactors } from '../../factors/reset.ts'
 import { Hono } from '../../http/hono.ts'
 import { invalidInput } from '../../http/problem.ts'
 import { validate } from '../../http/validate.ts'
-import { recentlyConfirmed } from '../../pages/again.ts'
+import { againAt, recentlyConfirmed } from '../../pages/again.ts'
 import { carriedHere } from '../../pages/carried.ts'
 import type { Said } from '../../pages/components.tsx'
 import { failingPage } from '../../pages/failing.tsx'
@@ -164,7 +164,7 @@ export const usersPages = new Hono<PageEnv>()
     if (!isAction(action) || ids.length === 0) return c.redirect('/admin/people', 303)
     if (!hasPermission(c.var.actor.role, BULK[action].permission)) throw forbidden()
     if (action === 'enable' && !isRecent(c.var.actor, c.var.now))
-      return c.redirect(`/signin/again?${new URLSearchParams({ to: '/admin/people' })}`, 303)
+      return c.redirect(againAt('/admin/people'), 303)
     const input = validate(BulkChange(), { action, ids, ...(action === 'disable' && { reason }) })
     const { data } = await changeInBulk(c.var, input)
     const [people, { view, viewer }] = await Promise.all([findUsersByIds(c.var, ids), c.var.signedIn()])
@@ -293,8 +293,7 @@ export const usersPages = new Hono<PageEnv>()
   )
   .get('/:id/export', needs('users:export'), async (c) => {
     const id = c.req.param('id')
-    if (!isRecent(c.var.actor, c.var.now))
-      return c.redirect(`/signin/again?${new URLSearchParams({ to: `/admin/people/${id}` })}`, 303)
+    if (!isRecent(c.var.actor, c.var.now)) return c.redirect(againAt(`/admin/people/${id}`), 303)
     return download(c, await exportUser(c.var, c.var.actor, id))
   })
   .onError(failingPage)
