@@ -241,6 +241,23 @@ describe('A receiver that', () => {
     await api.sql('DELETE FROM oauth_logouts')
   })
 
+  test('hangs is waited for once a run, whatever it is owed, so that word to others goes out', async () => {
+    const hanging = await endOne('hang')
+    await api.sql(
+      `INSERT INTO oauth_logouts WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30)
+        SELECT i || '.' || client_id, user_id, 'login ' || i, client_id, expires_at, 0, 1 FROM n, oauth_logouts`,
+    )
+    const { received } = await endOne(200)
+    const started = Date.now()
+    await deliver()
+    expect(Date.now() - started).toBeLessThan(8000)
+    expect((await received()).length).toBe(1)
+    expect((await hanging.received()).length).toBe(5)
+    const left = await owed()
+    expect([left.length, new Set(left.map(({ attempts }) => attempts))]).toEqual([31, new Set([1])])
+    await api.sql('DELETE FROM oauth_logouts')
+  })
+
   test('is away for a day is given up', async () => {
     const { received } = await endOne(500)
     await api.sql('UPDATE oauth_logouts SET expires_at = 1')

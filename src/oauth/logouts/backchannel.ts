@@ -40,10 +40,11 @@ const hasNobody = sql`NOT EXISTS (SELECT 1 FROM ${oauthClients} WHERE ${oauthCli
 export async function deliverLogouts(resources: Resources): Promise<{ due: number; dead: number }> {
   const { db, config } = resources
   if (!config.OPENID_KEYS) return { due: 0, dead: 0 }
+  const silent = new Set<string>()
   return workOff({
     readDue: async () => (await db.read({ due: selectDue(oauthLogouts, databaseNow) })).due as Due[],
     claim: (due) => claimLogouts(resources, due),
-    deliver: (logout) => deliver(resources, logout),
+    deliver: (logout) => deliver(resources, logout, silent),
   })
 }
 
@@ -81,11 +82,13 @@ export async function claimLogouts({ db, origin }: Resources, due: Due[]) {
 /** What of an answer is final: that it was heard, or that it will never be. */
 const isFinal = (status: number) => (status >= 200 && status < 300) || status === 400
 
-async function deliver(resources: Resources, logout: Logout): Promise<void> {
+/** @param silent the apps that gave no answer in this run: what is owed to them waits, so that others need not. */
+async function deliver(resources: Resources, logout: Logout, silent: Set<string>): Promise<void> {
   const { client_id, attempts } = logout
   const line = { request_id: resources.origin.requestId, client_id, attempts }
   try {
-    const status = await attempt(resources, logout)
+    const status = silent.has(client_id) ? undefined : await attempt(resources, logout)
+    if (status === undefined) silent.add(client_id)
     if (status === undefined || !isFinal(status)) {
       log('warn', { code: 'logout_not_told', ...line, refusal: status ?? 'no_answer' })
       return
