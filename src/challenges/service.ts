@@ -15,9 +15,8 @@ export const CHALLENGE_LIFETIME = inWords(CHALLENGE_SECONDS * 1000)
 /**
  * What a challenge is for, and how often it may be tried. `login`: a second factor after a right password. `signin`: a
  * passkey and nothing else. `enrol`: a new passkey. `again`: a passkey of somebody who is signed in.
- * `provider`: what somebody comes back with from an identity provider.
  */
-export const MAX_TRIES = { login: 5, signin: 1, enrol: 1, again: 1, provider: 1 } as const
+export const MAX_TRIES = { login: 5, signin: 1, enrol: 1, again: 1 } as const
 export type ChallengeKind = keyof typeof MAX_TRIES
 
 export interface Challenge {
@@ -88,8 +87,8 @@ export function openTry({ id, kind }: Pick<Challenge, 'id' | 'kind'>, now: numbe
 }
 
 /**
- * Uses up what is good once, and was made elsewhere: an assertion, a pushed request. The id is a UUIDv7 whose time is less
- * than an hour before its end, as clean-up goes by it.
+ * Uses up what is good once, and was made elsewhere: an assertion, a pushed request, what somebody comes back with from
+ * an identity provider. The id is a UUIDv7 whose time is less than an hour before its end, as clean-up goes by it.
  *
  * @returns whether this was the first.
  */

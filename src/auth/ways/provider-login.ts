@@ -1,5 +1,5 @@
 import { and, eq, isNull, sql } from 'drizzle-orm'
-import { openTry } from '../../challenges/service.ts'
+import { spendOnce } from '../../challenges/service.ts'
 import type { IdentityProvider } from '../../config/providers.ts'
 import type { Resources } from '../../context.ts'
 import { insertWhere, rowExists } from '../../database/statements.ts'
@@ -34,10 +34,8 @@ export type Outcome =
   | { kind: 'confirms' }
 
 /** What somebody came back with is good once, whatever comes of it. Throws 400 `invalid_callback`. */
-export async function spendAttempt({ db, now }: Resources, id: string): Promise<void> {
-  const attempt = openTry({ id, kind: 'provider' }, now)
-  const { counted } = await db.writeBatch({ count: attempt.count, counted: attempt.counted })
-  if (counted.length === 0) throw invalidCallback(new Refusal('used'))
+export async function spendAttempt(resources: Resources, id: string): Promise<void> {
+  if (!(await spendOnce(resources, id))) throw invalidCallback(new Refusal('used'))
 }
 
 /**
