@@ -2,7 +2,7 @@ import type { Config } from '../config/main.ts'
 import { badAuthorizeRequest } from './errors.ts'
 import { type Client, hasGrant } from './models.ts'
 import { isRegistered } from './redirects.ts'
-import { isOurResource, SCOPES, scopesIn } from './scopes.ts'
+import { isOurResource, scopesIn, scopesToAsk } from './scopes.ts'
 
 /** It travels through a browser's address. */
 export const MAX_QUERY_LENGTH = 4000
@@ -117,14 +117,8 @@ export function readAuthorizeRequest(
 
 type Refuse = (code: AuthorizeError, description: string) => never
 
-/** Scopes that are not known are passed over (OpenID Connect Core section 3.1.2.1); so is what the app may not ask for. */
 function readScopes(scope: string | undefined, client: Client, refuse: Refuse): string[] {
-  const allowed = JSON.parse(client.scopes) as string[]
-  const mayRefresh = hasGrant(client, 'refresh_token')
-  const asked = scopesIn(scope).filter(
-    (one) => allowed.includes(one) && (SCOPES as readonly string[]).includes(one),
-  )
-  const scopes = asked.filter((one) => one !== 'offline_access' || mayRefresh)
+  const scopes = scopesToAsk(client, scope)
   return scopes.length > 0 ? scopes : refuse('invalid_scope', 'There is no scope that this app may ask for.')
 }
 

@@ -320,6 +320,19 @@ test('Ten minutes are all it has', async () => {
   })
 })
 
+test('An app that cannot refresh is not let go on without its user', async () => {
+  const own = await addApp(api, {
+    grants: [DEVICE_CODE],
+    redirect_uris: [],
+    type: 'public',
+    scopes: ['openid', 'offline_access'],
+  })
+  const begun = await begin(own, 'openid offline_access')
+  await approve(await openBrowser(api, await somebody()), begun.user_code)
+  expect((await poll(begun, own)).body).toMatchObject({ scope: 'openid' })
+  expect(await begin(own, 'offline_access')).toMatchObject({ status: 400, error: 'invalid_scope' })
+})
+
 test('It is never the user themselves: nobody’s account is a phone call away', async () => {
   const own = await addApp(api, {
     ...OF_DEVICES,

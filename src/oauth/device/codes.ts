@@ -12,7 +12,7 @@ import { type GivenClient, proveClient } from '../clients/authenticate.ts'
 import { selectClient } from '../clients/service.ts'
 import { invalidTarget, oauthError } from '../errors.ts'
 import { DEVICE_CODE, oauthDeviceCodes } from '../models.ts'
-import { isOurResource, SCOPES, scopesIn } from '../scopes.ts'
+import { isOurResource, scopesToAsk } from '../scopes.ts'
 import { assertMay } from '../tokens/answer.ts'
 
 /** Device authorization (RFC 8628): a code for the device, and one that its user types at /device. */
@@ -79,10 +79,7 @@ export async function beginDevice(
   )
   assertMay(client, DEVICE_CODE)
   if (!isOurResource(config, fields.resource || undefined)) throw invalidTarget()
-  const allowed = JSON.parse(client.scopes) as string[]
-  const scopes = scopesIn(fields.scope).filter(
-    (one) => allowed.includes(one) && (SCOPES as readonly string[]).includes(one) && one !== ACCOUNT,
-  )
+  const scopes = scopesToAsk(client, fields.scope).filter((scope) => scope !== ACCOUNT)
   if (scopes.length === 0) throw oauthError('invalid_scope', 'There is no scope that this app may ask for.')
   const id = uuidv7()
   for (let tries = 0; tries < TRIES; tries++) {
