@@ -2,7 +2,7 @@ import type { Context, Next } from 'hono'
 import type { Resources } from '../context.ts'
 import { Refusal } from '../http/problem.ts'
 import type { Claims, ClientClaims } from '../sessions/access-tokens.ts'
-import { findClientSession, scopesOfService } from '../sessions/client-tokens.ts'
+import { findClientSession, findServiceScopes } from '../sessions/client-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { assertMayWrite, assertWithin } from '../throttle/limits.ts'
 import { owesFactor } from './assurance.ts'
@@ -67,7 +67,7 @@ const PROVED_BY_DEVICE: readonly Permission[] = [
 const provedFor = (permission: Permission) => PROVED_BY_DEVICE.includes(permission)
 
 async function ofService(resources: Resources, token: ClientClaims): Promise<string[]> {
-  const scopes = await scopesOfService(resources, token)
+  const scopes = await findServiceScopes(resources, token)
   if (!scopes) throw invalidToken(new Refusal('revoked'))
   return scopes
 }

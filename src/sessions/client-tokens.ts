@@ -160,8 +160,14 @@ export const answersForServices = (role: Profile['role'] | null | undefined): ro
 
 export type Service = RowsOf<ReturnType<typeof selectService>['service']>[number]
 
-/** What a service's token may do now, which is never more than whoever answers for it may; undefined where it ended. */
-export async function scopesOfService(
+/** What a service may do now: never more than whoever answers for it may, and nothing where nobody does. */
+export const scopesOfService = ({ scopes, owner_role: owner }: Service): string[] =>
+  answersForServices(owner)
+    ? (JSON.parse(scopes) as string[]).filter((scope) => hasPermission(owner, scope as Permission))
+    : []
+
+/** What a service's token may do now; undefined where it ended. */
+export async function findServiceScopes(
   { db, now: at }: Pick<Resources, 'db' | 'now'>,
   token: Pick<ClientClaims, 'sub' | 'client_id' | 'epoch' | 'scope'>,
 ): Promise<string[] | undefined> {
@@ -174,13 +180,10 @@ export function serviceScopesNow(
   found: Service | undefined,
   token: Pick<ClientClaims, 'sub' | 'client_id' | 'epoch' | 'scope'>,
 ): string[] | undefined {
-  const owner = found?.owner_role
-  if (!found || !answersForServices(owner) || token.sub !== token.client_id || found.epoch !== token.epoch)
-    return undefined
-  const now = JSON.parse(found.scopes) as string[]
-  return token.scope
-    .split(' ')
-    .filter((scope) => now.includes(scope) && hasPermission(owner, scope as Permission))
+  if (!found || !answersForServices(found.owner_role)) return undefined
+  if (token.sub !== token.client_id || found.epoch !== token.epoch) return undefined
+  const now = scopesOfService(found)
+  return token.scope.split(' ').filter((scope) => now.includes(scope))
 }
 
 /** As services act by their owner's role, it is pinned too. */

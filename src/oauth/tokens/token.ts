@@ -1,5 +1,4 @@
 import { eq } from 'drizzle-orm'
-import { hasPermission, type Permission } from '../../access/permissions.ts'
 import { assertNotShadowed, rotateSession } from '../../auth/refresh.ts'
 import type { Resources } from '../../context.ts'
 import { digestOf } from '../../crypto/digest.ts'
@@ -11,6 +10,7 @@ import {
   asHeardOf,
   isClientSessionLive,
   scopesNow,
+  scopesOfService,
   selectClientSession,
   selectService,
 } from '../../sessions/client-tokens.ts'
@@ -135,11 +135,9 @@ const byItself: Grant = async (resources, given, fields) => {
   })
   const client = await proveClient(resources, given, read.client[0])
   assertMay(client, 'client_credentials')
-  const owner = read.service[0]?.owner_role
-  if (!answersForServices(owner)) throw invalidClient(new Refusal('inviter'))
-  const all = (JSON.parse(client.scopes) as string[]).filter((scope) =>
-    hasPermission(owner, scope as Permission),
-  )
+  const [service] = read.service
+  if (!service || !answersForServices(service.owner_role)) throw invalidClient(new Refusal('inviter'))
+  const all = scopesOfService(service)
   const asked = fields.scope === undefined ? all : scopesIn(fields.scope)
   if (asked.length === 0 || !asked.every((scope) => all.includes(scope)))
     throw oauthError('invalid_scope', 'That is more than the service may do.')

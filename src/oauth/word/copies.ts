@@ -1,11 +1,10 @@
-import { hasPermission, type Permission } from '../../access/permissions.ts'
 import type { Resources } from '../../context.ts'
 import { type Claims, type ClientClaims, isOfClient } from '../../sessions/access-tokens.ts'
 import {
-  answersForServices,
   type ClientSessionRow,
   type Service,
   scopesNow,
+  scopesOfService,
 } from '../../sessions/client-tokens.ts'
 import {
   areClear,
@@ -147,7 +146,7 @@ export function keepClient(
     former_secret_until: client.former_secret_until,
     epoch: client.epoch,
     ownerId,
-    scopes: scopesOf(service),
+    scopes: scopesOfService(service),
     mayAskOfAny: mayAskOfAny(service),
     readAt,
     endsAt: FOR_GOOD,
@@ -168,11 +167,6 @@ export function keepSession(
   resources.afterwards(putCopy(resources, sid, aboutSession(sid), copy))
 }
 
-const scopesOf = ({ scopes, owner_role: owner }: Service) =>
-  answersForServices(owner)
-    ? (JSON.parse(scopes) as string[]).filter((scope) => hasPermission(owner, scope as Permission))
-    : []
-
 /** A service with the permission, as long as whoever answers for it has that too. */
 export const mayAskOfAny = (service: Service) =>
-  hasGrant(service, 'client_credentials') && scopesOf(service).includes('tokens:introspect')
+  hasGrant(service, 'client_credentials') && scopesOfService(service).includes('tokens:introspect')
