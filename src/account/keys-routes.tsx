@@ -1,14 +1,15 @@
 import type { Context } from 'hono'
-import { CreateApiKey } from '../api-keys/schemas.ts'
+import { type ApiKeyWithSecret, CreateApiKey } from '../api-keys/schemas.ts'
 import { createApiKey, revokeApiKey, rotateApiKey } from '../api-keys/service.ts'
 import { Hono } from '../http/hono.ts'
 import { validate } from '../http/validate.ts'
 import { recentlyConfirmed } from '../pages/again.ts'
-import { failingPage, fieldErrors, problemText } from '../pages/failing.tsx'
+import { carriedHere } from '../pages/carried.ts'
+import { failingPage } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
-import { assertSayable, respond } from '../pages/respond.ts'
+import { respond } from '../pages/respond.ts'
 import type { PageEnv } from '../pages/session.ts'
-import type { Outcome } from '../pages/submit.ts'
+import { type Outcome, submit } from '../pages/submit.ts'
 import { DAY_MS } from '../values/durations.ts'
 import { toTime } from '../values/ids.ts'
 import { KeyPage, MAY, NewKeyPage } from './keys.tsx'
@@ -17,9 +18,15 @@ const APPS = '/account/apps'
 const NEW = `${APPS}/keys/new`
 const ours = form(sessionOf)
 
-async function newKey(c: Context<PageEnv>, outcome: Outcome = {}, status = 200) {
+async function newKey(c: Context<PageEnv>, outcome: Outcome, status = 200) {
   const { view, viewer } = await c.var.signedIn()
   return respond(c, <NewKeyPage view={view} viewer={viewer} {...outcome} />, { status: status as 200 })
+}
+
+/** The one answer that has the secret. */
+async function keyPage(c: Context<PageEnv>, apiKey: ApiKeyWithSecret) {
+  const { view, viewer } = await c.var.signedIn()
+  return respond(c, <KeyPage view={view} viewer={viewer} apiKey={apiKey} />)
 }
 
 /** What was typed, as the API takes it. */
@@ -33,29 +40,17 @@ function readKey({ name = '', days = '', ...fields }: Record<string, string>, no
 
 /** One's own keys, as the API has them: /v1/api_keys. A secret is on the page that answers its making, and on no other. */
 export const accountKeyRoutes = new Hono<PageEnv>()
-  .get(NEW, recentlyConfirmed(NEW), (c) => newKey(c))
-  .post(NEW, recentlyConfirmed(NEW), ours, async (c) => {
-    try {
-      const apiKey = await createApiKey(c.var, c.var.actor, readKey(c.var.fields, c.var.now))
-      const { view, viewer } = await c.var.signedIn()
-      return respond(c, <KeyPage view={view} viewer={viewer} apiKey={apiKey} />)
-    } catch (error) {
-      assertSayable(c, error)
-      const { view } = await c.var.signedIn()
-      const title = error.errors
-        ? view.texts.common.check
-        : error.code === 'address_not_verified'
-          ? view.texts.keys.confirmFirst
-          : problemText(view, error)
-      const errors = error.errors ? fieldErrors(view, error) : {}
-      return newKey(c, { message: { tone: 'danger', title }, errors, values: c.var.fields }, error.status)
-    }
-  })
-  .post('/account/apps/keys/:id/rotate', recentlyConfirmed(APPS), ours, async (c) => {
-    const apiKey = await rotateApiKey(c.var, c.var.actor, c.req.param('id'))
-    const { view, viewer } = await c.var.signedIn()
-    return respond(c, <KeyPage view={view} viewer={viewer} apiKey={apiKey} />)
-  })
+  .get(NEW, recentlyConfirmed(NEW), async (c) => newKey(c, await carriedHere(c)))
+  .post(NEW, ours, (c) =>
+    submit(
+      c,
+      async () => keyPage(c, await createApiKey(c.var, c.var.actor, readKey(c.var.fields, c.var.now))),
+      { page: NEW, again: (outcome, status) => newKey(c, outcome, status) },
+    ),
+  )
+  .post('/account/apps/keys/:id/rotate', recentlyConfirmed(APPS), ours, async (c) =>
+    keyPage(c, await rotateApiKey(c.var, c.var.actor, c.req.param('id'))),
+  )
   .post('/account/apps/keys/:id/revoke', ours, async (c) => {
     await revokeApiKey(c.var, c.var.actor, c.req.param('id'))
     return c.redirect(`${APPS}?done=revoked`, 303)

@@ -17,7 +17,7 @@ const typed = (fields: Record<string, string>) =>
   Object.fromEntries(Object.entries(fields).filter(([name]) => !/(password|token)$/.test(name)))
 
 /**
- * Does what a form asks for. Done: by 303 to the page that says so. Refused: the page again, with the form as it was
+ * Does what a form asks for. Done: by 303 to the page that says so, or by the page that `work` gives. Refused: the page again, with the form as it was
  * filled in. Where it takes a recent login, to confirm it and back to `page`, with what was typed.
  *
  * @param field the field that a problem without one is about.
@@ -27,14 +27,15 @@ export async function submit(
   work: () => Promise<unknown>,
   to: {
     page: string
-    done: string
+    /** Left out where `work` gives the answer. */
+    done?: string
     again: (outcome: Outcome, status: number) => Response | Promise<Response>
     field?: string
   },
 ): Promise<Response> {
   try {
-    await work()
-    return c.redirect(to.done, 303)
+    const answer = await work()
+    return answer instanceof Response ? answer : c.redirect(to.done ?? to.page, 303)
   } catch (error) {
     assertSayable(c, error)
     if (error.code === 'reauthentication_required')

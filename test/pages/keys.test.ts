@@ -67,6 +67,9 @@ describe('Keys on the page of apps', () => {
         expect.stringMatching(/^\/signin\/again\?/),
       ])
     }
+    // What was typed comes along.
+    const sent = await visit('POST', NEW, { name: 'Nightly report', days: '30' })
+    expect(sent.headers.get('location')).toMatch(/[?&]to=%2Faccount%2Fapps%2Fkeys%2Fnew&carried=./)
     expect(await api.sql('SELECT id FROM api_keys WHERE user_id = ?', [ada.id])).toEqual([{ id }])
   })
 })

@@ -54,28 +54,21 @@ const appPage = async (c: Context<PageEnv>, { errors, values, ...outcome }: Outc
 }
 
 /** The answer of a form that makes a secret: the page that shows it, this once. */
-async function showing(
+const showing = (
   c: Context<PageEnv>,
   work: () => Promise<ClientWithSecret>,
-  to: Pick<Parameters<typeof submit>[2], 'page' | 'again'>,
-): Promise<Response> {
-  let made: ClientWithSecret | undefined
-  const answer = await submit(
+  to: Parameters<typeof submit>[2],
+): Promise<Response> =>
+  submit(
     c,
     async () => {
-      made = await work()
+      const app = await work()
+      if (app.client_secret === undefined) return c.redirect(`${PATH}/${app.client_id}?done=created`, 303)
+      const { view, viewer } = await c.var.signedIn()
+      return respond(c, <SecretPage view={view} viewer={viewer} app={app} />)
     },
-    {
-      ...to,
-      get done() {
-        return `${PATH}/${made!.client_id}?done=created`
-      },
-    },
+    to,
   )
-  if (made?.client_secret === undefined) return answer
-  const { view, viewer } = await c.var.signedIn()
-  return respond(c, <SecretPage view={view} viewer={viewer} app={made} />)
-}
 
 /** A change of one app, by a button on its page. */
 const change = (

@@ -64,6 +64,11 @@ const userPage = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200
   )
 }
 
+const addPage = async (c: Context<PageEnv>, outcome: Outcome, status = 200) => {
+  const { view, viewer } = await c.var.signedIn()
+  return respond(c, <AddUserPage view={view} viewer={viewer} {...outcome} />, { status: status as 200 })
+}
+
 /** One change of one user, by a button on their page. */
 const action =
   (done: string, decide: (c: Context<PageEnv>) => Decision, after?: string) => (c: Context<PageEnv>) => {
@@ -175,37 +180,17 @@ export const usersPages = new Hono<PageEnv>()
     }))
     return respond(c, <BulkResultPage view={view} viewer={viewer} action={action} results={results} />)
   })
-  .get('/new', needs('users:create'), async (c) => {
-    const { view, viewer } = await c.var.signedIn()
-    return respond(c, <AddUserPage view={view} viewer={viewer} {...(await carriedHere(c))} />)
-  })
+  .get('/new', needs('users:create'), async (c) => addPage(c, await carriedHere(c)))
   .post('/new', needs('users:create'), ours, (c) => {
     const { form_token: _, password, ...fields } = c.var.fields
-    let id = ''
     return submit(
       c,
       async () => {
-        id = (
-          await createUser(
-            c.var,
-            validate(CreateUser(), { ...fields, ...(password && { password }) }),
-            undefined,
-            c.var.actor,
-          )
-        ).id
+        const input = validate(CreateUser(), { ...fields, ...(password && { password }) })
+        const { id } = await createUser(c.var, input, undefined, c.var.actor)
+        return c.redirect(`/admin/people/${id}?done=created`, 303)
       },
-      {
-        page: '/admin/people/new',
-        get done() {
-          return `/admin/people/${id}?done=created`
-        },
-        again: async (outcome, status) => {
-          const { view, viewer } = await c.var.signedIn()
-          return respond(c, <AddUserPage view={view} viewer={viewer} {...outcome} />, {
-            status: status as 200,
-          })
-        },
-      },
+      { page: '/admin/people/new', again: (outcome, status) => addPage(c, outcome, status) },
     )
   })
   .get('/:id', limitedList, async (c) => userPage(c, await carriedHere(c)))

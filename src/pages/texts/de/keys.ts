@@ -6,7 +6,6 @@ export const keys: typeof english = {
   none: 'Du hast keine Schlüssel.',
   add: 'Schlüssel erstellen',
   lead: 'Er kann, was du auswählst, soweit du es selbst darfst. Er meldet dich nie an und ändert nichts daran, wie sich jemand anmeldet.',
-  confirmFirst: 'Bestätige zuerst deine E-Mail-Adresse, in deinem Profil.',
   name: 'Name',
   nameHint: 'Wofür er ist.',
   may: 'Er darf',

@@ -65,7 +65,7 @@ export const common = {
     user_not_found: 'There is nobody with this id.',
     version_mismatch: 'Somebody changed this a moment ago. Look again, then decide.',
     write_conflict: 'Others keep changing this. Try again.',
-    address_not_verified: 'Their address has to be confirmed first.',
+    address_not_verified: 'The address has to be confirmed first.',
     mail_not_configured: 'No mail is set up here.',
     invitation_ended: 'This invitation has ended.',
     too_many_attempts: 'Too many tries. Wait a while, then try again.',

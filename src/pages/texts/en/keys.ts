@@ -4,7 +4,6 @@ export const keys = {
   none: 'You have no keys.',
   add: 'Make a key',
   lead: 'It does what you choose, as far as you may do it yourself. It never signs you in, and changes nobody’s way in.',
-  confirmFirst: 'Confirm your email first, on your profile.',
   name: 'Name',
   nameHint: 'What it is for.',
   may: 'It may',
