@@ -177,6 +177,8 @@ export const Button: FC<
     busy?: string
     name?: string
     value?: string
+    /** Of another place on the page, by its id. */
+    form?: string
     formaction?: string
     formnovalidate?: boolean
   }>

@@ -7,7 +7,7 @@ import type { View } from '../pages/view.ts'
 import { PasskeySignIn } from './factor-pages.tsx'
 import { type Onwards, onwards } from './targets.ts'
 import { type BotChallenge, BotChallengeBox } from './ways/joining.tsx'
-import { ProviderButtons } from './ways/provider-buttons.tsx'
+import { OtherWays, ProviderButtons } from './ways/provider-buttons.tsx'
 
 export interface FormPage {
   view: View
@@ -58,7 +58,7 @@ export const SignInPage: FC<FormPage & Onwards & Ways & { unknown?: UnknownPassk
     >
       <h1>{signin.title}</h1>
       <Message message={message} />
-      <Form action="/signin" token={token}>
+      <Form action="/signin" token={token} id="signin">
         <OnwardsFields to={to} target={target} />
         <Field
           name="email"
@@ -88,15 +88,17 @@ export const SignInPage: FC<FormPage & Onwards & Ways & { unknown?: UnknownPassk
         <Button style="primary" wide busy={signin.busy}>
           {signin.button}
         </Button>
+      </Form>
+      {unknown && <div hidden data-passkey-unknown={JSON.stringify(unknown)} />}
+      <OtherWays view={view} needScript={!takesCode && providers.length === 0}>
+        <PasskeySignIn view={view} token={token} to={to} target={target} />
         {takesCode && (
-          <Button style="quiet" wide formaction="/signin/code" formnovalidate>
+          <Button wide form="signin" formaction="/signin/code" formnovalidate>
             {signin.code.instead}
           </Button>
         )}
-      </Form>
-      {unknown && <div hidden data-passkey-unknown={JSON.stringify(unknown)} />}
-      <PasskeySignIn view={view} token={token} to={to} target={target} />
-      <ProviderButtons view={view} providers={providers} token={token} to={to} target={target} />
+        <ProviderButtons view={view} providers={providers} token={token} to={to} target={target} />
+      </OtherWays>
     </NarrowPage>
   )
 }
@@ -171,7 +173,11 @@ export const SignUpPage: FC<
           {signup.button}
         </Button>
       </Form>
-      <ProviderButtons view={view} providers={providers} token={token} to={to} target={target} />
+      {providers.length > 0 && (
+        <OtherWays view={view}>
+          <ProviderButtons view={view} providers={providers} token={token} to={to} target={target} />
+        </OtherWays>
+      )}
     </NarrowPage>
   )
 }

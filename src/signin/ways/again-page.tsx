@@ -5,7 +5,7 @@ import { Button, Field, Form, Message } from '../../pages/components.tsx'
 import { NarrowPage } from '../../pages/layout.tsx'
 import { type Again, AgainCode, AgainMail, AgainPasskey } from '../factor-pages.tsx'
 import type { FormPage } from '../pages.tsx'
-import { ProviderButtons } from './provider-buttons.tsx'
+import { OtherWays, ProviderButtons } from './provider-buttons.tsx'
 
 export const SignInAgainPage: FC<
   FormPage & {
@@ -52,8 +52,12 @@ export const SignInAgainPage: FC<
           </Button>
         )}
       </Form>
-      <ProviderButtons view={view} providers={providers} token={token} to={to} isAgain />
-      {again.takesPasskey && <AgainPasskey view={view} token={token} to={to} {...again} />}
+      {(again.takesPasskey || providers.length > 0) && (
+        <OtherWays view={view} needScript={providers.length === 0}>
+          {again.takesPasskey && <AgainPasskey view={view} token={token} to={to} {...again} />}
+          <ProviderButtons view={view} providers={providers} token={token} to={to} isAgain />
+        </OtherWays>
+      )}
     </NarrowPage>
   )
 }

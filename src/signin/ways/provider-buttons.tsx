@@ -1,4 +1,4 @@
-import type { FC } from 'hono/jsx'
+import type { FC, PropsWithChildren } from 'hono/jsx'
 import type { IdentityProvider, ProviderKind } from '../../config/providers.ts'
 import type { View } from '../../pages/view.ts'
 import type { Onwards } from '../targets.ts'
@@ -68,12 +68,24 @@ export const ProviderMark: FC<{ kind: ProviderKind }> = ({ kind }) => {
   ) : null
 }
 
+/** What there is beside a page's form, in one group. `needScript`: none of it works without. */
+export const OtherWays: FC<PropsWithChildren<{ view: View; needScript?: boolean }>> = ({
+  view,
+  needScript,
+  children,
+}) => (
+  <div class={needScript ? 'ways needs-script' : 'ways'}>
+    <p class="or">{view.texts.signin.or}</p>
+    {children}
+  </div>
+)
+
 /** In the order of the setting. `token` is that of the page's form: it says that the way was begun here. */
 export const ProviderButtons: FC<
   { view: View; providers: readonly IdentityProvider[]; token: string; isAgain?: boolean } & Onwards
 > = ({ view, providers, token, to, target, isAgain }) =>
   providers.length === 0 ? null : (
-    <div class="stack">
+    <>
       {providers.map(({ id, kind, name }) => {
         const query = new URLSearchParams({
           [isAgain ? 'again' : 'sure']: token,
@@ -87,5 +99,5 @@ export const ProviderButtons: FC<
           </a>
         )
       })}
-    </div>
+    </>
   )
