@@ -1,7 +1,8 @@
+import { createMiddleware } from 'hono/factory'
 import { Hono } from '../http/hono.ts'
 import { makeTicket } from '../identities/attempts.ts'
 import { requireProvider } from '../identities/client.ts'
-import { unlinkIdentity } from '../identities/service.ts'
+import { owesProof, unlinkIdentity } from '../identities/service.ts'
 import { recentlyConfirmed } from '../pages/again.ts'
 import { failingPage } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
@@ -15,20 +16,27 @@ const PAGE = '/account/security'
 const recent = recentlyConfirmed(PAGE)
 const ours = form(sessionOf)
 
+/** Whoever owes a factor adds that first. */
+const owingNone = createMiddleware<PageEnv>(async (c, next) => {
+  const { user } = await c.var.signedIn()
+  if (owesProof(c.var, c.var.actor, JSON.parse(user.amr))) return c.redirect(`${PAGE}?done=owed`, 303)
+  return next()
+})
+
 /** Connecting providers to one's account, and disconnecting them: behind the guard of all pages under /account/security. */
 export const accountIdentityRoutes = new Hono<PageEnv>()
   // A page that goes on by itself: the policy of forms lets none end at another origin.
-  .post('/account/security/identities/:provider', recent, ours, async (c) => {
+  .post('/account/security/identities/:provider', recent, ours, owingNone, async (c) => {
     const provider = requireProvider(c.var, c.req.param('provider'))
-    const link = await makeTicket(c.var, provider.id, c.var.actor)
     const { user, view } = await c.var.signedIn()
+    const link = await makeTicket(c.var, provider.id, c.var.actor)
     const place = `/signin/with/${provider.id}?${new URLSearchParams({ link })}`
     return respond(
       c,
       <GoOnPage view={view} provider={provider} place={place} account={user.email} isPressed back={PAGE} />,
     )
   })
-  .post('/account/security/identities/:id/remove', recent, ours, (c) =>
+  .post('/account/security/identities/:id/remove', recent, ours, owingNone, (c) =>
     orSay(c, PAGE, async () => {
       await unlinkIdentity(c.var, c.var.actor, c.req.param('id'))
       outliveCopies(c, c.var.actor)

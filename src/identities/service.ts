@@ -1,6 +1,8 @@
 import { and, asc, eq, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
+import { type Amr, owesFactor } from '../access/assurance.ts'
 import { keepsWayIn } from '../access/can-sign-in.ts'
+import { factorEnrolmentRequired } from '../access/errors.ts'
 import { requireRecentLogin } from '../access/guards.ts'
 import { record } from '../activity/service.ts'
 import type { IdentityProvider } from '../config/providers.ts'
@@ -15,6 +17,7 @@ import { tokenIsLive } from '../sessions/revocation.ts'
 import { applyChange, byActor, isSamePerson } from '../users/change.ts'
 import { addressNotVerified } from '../users/errors.ts'
 import { users } from '../users/models.ts'
+import { normalizeEmail } from '../values/email.ts'
 import { toTime } from '../values/ids.ts'
 import { identityNotFound, identityTaken } from './errors.ts'
 import { type Identity, identities } from './models.ts'
@@ -89,19 +92,29 @@ export const addIdentity = (resources: Resources, identity: Identity, isDone: SQ
 ]
 
 /**
+ * Whether a session owes a factor to the policy, and has shown a password alone. A first factor takes a mailed code then;
+ * a provider, whose word may count as two factors, takes no less.
+ */
+export const owesProof = ({ config }: Pick<Resources, 'config'>, { role }: Claims, amr: Amr): boolean =>
+  owesFactor(config.SECOND_FACTOR, role, amr) && !amr.includes('email')
+
+/**
  * Connects what somebody has just shown at a provider to the account they are signed in to. The other sessions end, and
  * the owner is told, with a link that takes it back.
  *
- * @throws 403 `reauthentication_required`; 409 `identity_taken`, `address_not_verified`; 429 `too_many_attempts`.
+ * @throws 403 `reauthentication_required`, `factor_enrolment_required`; 409 `identity_taken`, `address_not_verified`;
+ *   429 `too_many_attempts`.
  */
 export async function linkIdentity(
   resources: Resources,
   actor: Claims,
   provider: IdentityProvider,
-  profile: Pick<Profile, 'subject' | 'email'>,
+  profile: Pick<Profile, 'subject' | 'email' | 'isProved'>,
 ): Promise<void> {
   const { now, send } = resources
-  const { user, added } = await readOwn(resources, actor)
+  const { user, amr, added } = await readOwn(resources, actor)
+  const provesMailbox = profile.isProved && normalizeEmail(profile.email ?? '') === user.email_normalized
+  if (!provesMailbox && owesProof(resources, actor, amr)) throw factorEnrolmentRequired()
   if (send && user.email_verified_at === null) throw addressNotVerified()
   added.assertMayAdd()
   const identity = newIdentity(resources, provider, profile, user.id)
@@ -135,16 +148,17 @@ export async function linkIdentity(
 /**
  * Takes one away, but not the last way in, also where two are taken away at once. The other sessions end.
  *
- * @throws 403 `reauthentication_required`; 404 `identity_not_found`; 409 `last_way_in`.
+ * @throws 403 `reauthentication_required`, `factor_enrolment_required`; 404 `identity_not_found`; 409 `last_way_in`.
  */
 export async function unlinkIdentity(resources: Resources, actor: Claims, id: string): Promise<void> {
   const { config, db, now } = resources
   requireRecentLogin(actor, now)
   const isThis = and(eq(identities.id, id), eq(identities.user_id, actor.sub))!
-  const [{ user }, { found }] = await Promise.all([
+  const [{ user, amr }, { found }] = await Promise.all([
     readOwn(resources, actor),
     db.read({ found: build.select().from(identities).where(isThis) }),
   ])
+  if (owesProof(resources, actor, amr)) throw factorEnrolmentRequired()
   if (!found[0]) throw identityNotFound()
   const by = byActor(actor, now)
   const exists = sql`EXISTS (SELECT 1 FROM ${identities} WHERE ${isThis})`

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { linkIn } from '../support/api.ts'
+import { linkIn, openApi } from '../support/api.ts'
 import {
   comeFrom,
   comingFrom,
@@ -170,6 +170,37 @@ describe('Disconnecting', () => {
     const refused = await api.send('DELETE', `/v1/auth/identities/${await identityOf(ada.id)}`, { token })
     expect([refused.status, refused.body.code]).toEqual([404, 'identity_not_found'])
   })
+})
+
+test('MF6: whoever owes a factor, and has shown a password alone, connects and disconnects nothing', async () => {
+  const strict = openApi({ ...api.bindings, SECOND_FACTOR: 'everybody' })
+  const ada = await api.person({ email_verified_at: 1 })
+  const before = await link(ada.id, 'corp')
+  const [row] = await api.sql('SELECT id FROM identities WHERE user_id = ?', [ada.id])
+  const thief = newJar(strict)
+  const sub = crypto.randomUUID()
+  // By the security page.
+  await thief.signIn(ada.email)
+  const begun = await thief.submit(SECURITY, `${SECURITY}/identities/trusted`)
+  expect([begun.status, begun.to]).toEqual([303, `${SECURITY}?done=owed`])
+  const removed = await thief.submit(SECURITY, `${SECURITY}/identities/${row!.id}/remove`)
+  expect([removed.status, removed.to]).toEqual([303, `${SECURITY}?done=owed`])
+  // With the address, where nothing proves it: the page leads to the factor, and so does its form, filled in by hand.
+  const place = '/signin/with/any/link'
+  await comeFrom(thief, 'any', { sub, email: ada.email })
+  expect((await thief.open(place)).to).toBe(`${SECURITY}?done=owed`)
+  const forced = await thief.submit(SECURITY, place)
+  expect([forced.status, forced.to]).toEqual([303, `${SECURITY}?done=owed`])
+  expect(await identitiesOf(api, ada.id)).toEqual([{ provider: 'corp', subject: before, email: null }])
+
+  // What proves the address is as good as a mailed code.
+  const bob = await api.person({ email: `${crypto.randomUUID()}@fjord.test`, email_verified_at: 1 })
+  const jar = newJar(strict)
+  await comeFrom(jar, 'corp', { sub, email: bob.email, email_verified: true })
+  await jar.signIn(bob.email)
+  const done = await jar.submit('/signin/with/corp/link', '/signin/with/corp/link')
+  expect(done.status).toBe(303)
+  expect(await identitiesOf(api, bob.id)).toMatchObject([{ provider: 'corp', subject: sub }])
 })
 
 test('SE1: whoever has nothing but a provider proves again who they are by it', async () => {

@@ -8,7 +8,7 @@ import { AppError, Refusal } from '../../http/problem.ts'
 import { validate } from '../../http/validate.ts'
 import { requireProvider } from '../../identities/client.ts'
 import { invalidCallback } from '../../identities/errors.ts'
-import { linkIdentity } from '../../identities/service.ts'
+import { linkIdentity, owesProof } from '../../identities/service.ts'
 import type { Said } from '../../pages/components.tsx'
 import { failingPage, fieldErrors, problemText } from '../../pages/failing.tsx'
 import { browserFormToken, browserOf, form, sessionOf } from '../../pages/forms.ts'
@@ -73,6 +73,8 @@ async function connectPage(c: Context<PageEnv>, message?: Said, status = 200) {
   const to = pending.to ?? homeOf(user.role)
   // Whoever signed in to another account than that of the address is asked nothing.
   if (normalizeEmail(user.email) !== normalizeEmail(pending.profile.email!)) return c.redirect(to, 303)
+  if (!pending.profile.isProved && owesProof(c.var, c.var.actor, JSON.parse(user.amr)))
+    return c.redirect('/account/security?done=owed', 303)
   return respond(
     c,
     <ConnectPage
