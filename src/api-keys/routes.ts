@@ -48,7 +48,7 @@ export const apiKeyRoutes = new Hono<AppEnv>()
       id: 'rotateApiKey',
       tag,
       summary: 'Another secret for a key; the former one is good for a day more',
-      description: `Needs a login of the last ${RECENT_LOGIN}. A key that was stolen is revoked, not rotated. You are told by mail.`,
+      description: `Needs a login of the last ${RECENT_LOGIN}. A key that was stolen is revoked, not rotated. Rotated again within ten minutes, the former secret is good as before, and the one in between ends. You are told by mail.`,
       responses: { 200: ApiKeyWithSecret },
       problems: [...MAKING_PROBLEMS, apiKeyNotFound, apiKeyExpired],
     }),

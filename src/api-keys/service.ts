@@ -1,5 +1,6 @@
 import { and, desc, eq, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
+import { formerBeside } from '../access/former-secrets.ts'
 import { requireRecentLogin } from '../access/guards.ts'
 import { makeApiKey } from '../access/key-tokens.ts'
 import { hasPermission } from '../access/permissions.ts'
@@ -133,7 +134,8 @@ export async function createApiKey(
 }
 
 /**
- * Another secret for a key; the former one is good for a day more, so that nobody notices. It is told by mail.
+ * Another secret for a key; the former one is good for a day more, so that nobody notices. Made anew again within ten
+ * minutes, that one still is, and the one in between ends. It is told by mail.
  *
  * @throws 403 `reauthentication_required`; 404 `api_key_not_found`; 409 `api_key_expired`, `write_conflict`; 429
  *   `too_many_attempts`.
@@ -150,8 +152,7 @@ export async function rotateApiKey(
   const { key, digest } = makeApiKey(config, id, actor.sub)
   const set = {
     secret_hash: digest,
-    former_secret_hash: row.secret_hash,
-    former_secret_until: now + FORMER_MS,
+    ...formerBeside(row, FORMER_MS, now),
     session_id: actor.sid,
     amr,
     rotated_at: now,

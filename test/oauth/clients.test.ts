@@ -177,6 +177,34 @@ describe('Apps', () => {
     expect(await rowOf(app.client_id)).toMatchObject({ former_secret_hash: null, epoch: 1 })
   })
 
+  test('replaced twice, as by a page loaded again, the secret in use is still the one that goes on', async () => {
+    const { body: app } = await create()
+    const replace = (body: object = {}) =>
+      api.send('POST', `/v1/oauth_clients/${app.client_id}/secret`, { token: admin.token, body })
+    const inUse = await rowOf(app.client_id)
+    await replace()
+    const once = await rowOf(app.client_id)
+    await replace()
+    const twice = await rowOf(app.client_id)
+    expect(twice!.secret_hash).not.toBe(once!.secret_hash)
+    expect(twice).toMatchObject({
+      former_secret_hash: inUse!.secret_hash,
+      former_secret_until: once!.former_secret_until,
+    })
+    // For another time it is another change, and so it is after a while.
+    await replace({ keep_former_seconds: 3600 })
+    const other = await rowOf(app.client_id)
+    expect(other!.former_secret_hash).toBe(twice!.secret_hash)
+    await api.sql(
+      'UPDATE oauth_clients SET former_secret_until = former_secret_until - 600001 WHERE id = ?',
+      [String(app.client_id)],
+    )
+    await replace({ keep_former_seconds: 3600 })
+    expect(await rowOf(app.client_id)).toMatchObject({ former_secret_hash: other!.secret_hash })
+    await replace({ keep_former_seconds: 0 })
+    expect(await rowOf(app.client_id)).toMatchObject({ former_secret_hash: null, epoch: 1 })
+  })
+
   test('an app is removed once, and what people let it do goes by clean-up', async () => {
     const { body: app } = await create()
     const path = `/v1/oauth_clients/${app.client_id}`

@@ -126,7 +126,7 @@ export const RotateSecret = lazy(() =>
     .strictObject({
       keep_former_seconds: z.int().min(0).max(604_800).default(86_400).meta({
         description:
-          'For how long the former secret is good too. 0: it was stolen, and ends whatever the client has.',
+          'For how long the former secret is good too; asked again within ten minutes, that one still is. 0: it was stolen, and ends whatever the client has.',
       }),
     })
     .meta({ id: 'RotateSecret' }),

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
+import { formerBeside } from '../../access/former-secrets.ts'
 import { requireRecentLogin } from '../../access/guards.ts'
 import { ACCOUNT, hasPermission, isPermission } from '../../access/permissions.ts'
 import { type Action, activityLogs } from '../../activity/models.ts'
@@ -320,10 +321,14 @@ export async function rotateSecret(
           .set({
             secret_hash: digestOf(secret),
             secret_by: actor.sub,
-            former_secret_hash: seconds > 0 ? current.secret_hash : null,
-            former_secret_until: seconds > 0 ? now + seconds * 1000 : null,
-            // Whoever stole it has what it gave them, too.
-            ...(seconds === 0 && { epoch: sql`${oauthClients.epoch} + 1` }),
+            ...(seconds > 0
+              ? formerBeside(current, seconds * 1000, now)
+              : // Whoever stole it has what it gave them, too.
+                {
+                  former_secret_hash: null,
+                  former_secret_until: null,
+                  epoch: sql`${oauthClients.epoch} + 1`,
+                }),
             ...moved(now),
           })
           .where(isThis),
