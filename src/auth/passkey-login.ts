@@ -1,4 +1,4 @@
-import { eq, sql } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
 import { record } from '../activity/service.ts'
 import { makeChallenge, openChallenge, openTry } from '../challenges/service.ts'
 import type { Resources } from '../context.ts'
@@ -7,12 +7,9 @@ import { Refusal } from '../http/problem.ts'
 import { checkPasskey, requestOptions, selectPasskey } from '../passkeys/ceremonies.ts'
 import { passkeys } from '../passkeys/models.ts'
 import type { PasskeyOptions } from '../passkeys/schemas.ts'
-import { openDeviceToken } from '../sessions/device-tokens.ts'
-import { isKnownTo } from '../throttle/devices.ts'
-import { openAttempt } from '../throttle/service.ts'
-import { isActive, selectUsers, users } from '../users/models.ts'
-import { toTimeOrNull } from '../values/ids.ts'
-import { accountDisabled, emailNotVerified, invalidCredentials } from './errors.ts'
+import { selectUsers, users } from '../users/models.ts'
+import { arriving, assertMayEnter } from './arrival.ts'
+import { invalidCredentials } from './errors.ts'
 import type { PasskeyLogIn } from './schemas.ts'
 import type { Proven } from './start-session.ts'
 
@@ -52,17 +49,11 @@ export async function provePasskey(resources: Resources, input: PasskeyLogIn): P
     }
     throw invalidCredentials(proved instanceof Refusal ? proved : new Refusal('inactive'))
   }
-  if (!isActive(user, now)) throw accountDisabled(toTimeOrNull(user.disabled_until))
-  if (config.EMAIL_VERIFICATION === 'required' && user.email_verified_at === null) throw emailNotVerified()
-  const device = openDeviceToken(config, input.device_token, now)
+  assertMayEnter(resources, user)
   return {
-    user,
+    ...arriving(resources, user, input.device_token),
     factors: results.factors[0]!,
     proofs: [proved.isDoubtful ? 'doubtful_passkey' : 'passkey'],
-    newHash: undefined,
-    device: device && isKnownTo(user, device) ? device : undefined,
-    knowsTokens: input.device_token !== undefined,
-    clearAttempts: openAttempt(resources, user.email_normalized, eq(users.id, user.id), device).clear,
     takeBack: proved.isDoubtful ? proved.spend(sql`1`) : [],
     used: [
       { isGood: attempt.isUnspent, spend: (isDone) => [attempt.spend(isDone)] },

@@ -17,10 +17,10 @@ import { checkPasskey, requestOptions, selectPasskey, selectUsablePasskeys } fro
 import type { Passkey } from '../passkeys/models.ts'
 import type { PasskeyOptions } from '../passkeys/schemas.ts'
 import { openDeviceToken } from '../sessions/device-tokens.ts'
-import { isKnownTo } from '../throttle/devices.ts'
 import { openTally } from '../throttle/failures.ts'
-import { MAX_FAILURES_IN_A_ROW, openAttempt, openDeviceTry } from '../throttle/service.ts'
+import { MAX_FAILURES_IN_A_ROW, openDeviceTry } from '../throttle/service.ts'
 import { isActive, selectUsers, type User, users } from '../users/models.ts'
+import { arriving } from './arrival.ts'
 import type { SecondFactor } from './schemas.ts'
 import type { Proven, Used } from './start-session.ts'
 import { openAbout } from './start-session.ts'
@@ -110,16 +110,13 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
     await recordFailure(resources, user, usable, proved)
     throw invalidSecondFactor(proved)
   }
-  const password = openAttempt(resources, user.email_normalized, isThisUser, device)
+  const arrived = arriving(resources, user, input.device_token)
   return {
-    user,
+    ...arrived,
     factors: state,
     proofs: [...proofs, proved.proof],
-    newHash: undefined,
-    device: device && isKnownTo(user, device) ? device : undefined,
-    knowsTokens: input.device_token !== undefined,
     clearAttempts: (isDone) => [
-      ...password.clear(isDone),
+      ...arrived.clearAttempts(isDone),
       ofDevice.clear(isDone),
       openTally(resources, 'locked_factor', userId).forget(isDone),
     ],

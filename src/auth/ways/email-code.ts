@@ -8,13 +8,10 @@ import { oneTimeTokens } from '../../links/models.ts'
 import { linkIsLive, requireToken, voidTokens } from '../../links/service.ts'
 import { mailLink } from '../../recovery/mail-link.ts'
 import { isMakerOf } from '../../recovery/verify.ts'
-import { openDeviceToken } from '../../sessions/device-tokens.ts'
-import { isKnownTo } from '../../throttle/devices.ts'
-import { openAttempt } from '../../throttle/service.ts'
 import { byToken } from '../../users/change.ts'
-import { isActive, type User, users } from '../../users/models.ts'
-import { toTimeOrNull } from '../../values/ids.ts'
-import { accountDisabled, nameNeeded } from '../errors.ts'
+import type { User } from '../../users/models.ts'
+import { arriving, assertActive } from '../arrival.ts'
+import { nameNeeded } from '../errors.ts'
 import type { Proven } from '../start-session.ts'
 import { isThere, selectHolder } from './holder.ts'
 import { join, mayJoin, takeOver } from './join.ts'
@@ -74,7 +71,7 @@ export async function proveEmailCode(
   }
   if (subject.deleted_at !== null) throw invalidLink(new Refusal('inactive'))
   if (subject.email_normalized !== token.email_normalized) throw invalidLink(new Refusal('other_address'))
-  if (!isActive(subject, now)) throw accountDisabled(toTimeOrNull(subject.disabled_until))
+  assertActive(resources, subject)
   if (subject.email_verified_at === null) {
     const isMaker = !subject.password_is_given && isMakerOf(resources, subject, input.signup_token)
     const user = await takeOver(resources, byToken(token, now), subject, { isMaker })
@@ -95,15 +92,5 @@ function provenBy(
   user: User,
   factors: FactorState,
 ): Proven {
-  const device = openDeviceToken(resources.config, device_token, resources.now)
-  return {
-    user,
-    factors,
-    proofs: ['email'],
-    newHash: undefined,
-    device: device && isKnownTo(user, device) ? device : undefined,
-    knowsTokens: device_token !== undefined,
-    clearAttempts: openAttempt(resources, user.email_normalized, eq(users.id, user.id), device).clear,
-    takeBack: [],
-  }
+  return { ...arriving(resources, user, device_token), factors, proofs: ['email'], takeBack: [] }
 }

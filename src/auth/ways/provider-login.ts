@@ -10,14 +10,11 @@ import { type Identity, identities } from '../../identities/models.ts'
 import type { Profile } from '../../identities/profiles.ts'
 import { addIdentity, identityIsFree, newIdentity } from '../../identities/service.ts'
 import { enqueueNotice } from '../../mail/outbox.ts'
-import { openDeviceToken } from '../../sessions/device-tokens.ts'
-import { isKnownTo } from '../../throttle/devices.ts'
-import { openAttempt } from '../../throttle/service.ts'
 import { type Authority, applyChange, isSamePerson } from '../../users/change.ts'
-import { isActive, type User, users } from '../../users/models.ts'
+import { type User, users } from '../../users/models.ts'
 import { normalizeEmail } from '../../values/email.ts'
-import { toTimeOrNull } from '../../values/ids.ts'
-import { accountDeleted, accountDisabled, emailNotVerified, signupClosed } from '../errors.ts'
+import { arriving, assertActive, assertMayEnter } from '../arrival.ts'
+import { accountDeleted, signupClosed } from '../errors.ts'
 import type { Proven } from '../start-session.ts'
 import { type Holder, isThere, selectHolder } from './holder.ts'
 import { assertMayJoin, type Joining, join, takeOver } from './join.ts'
@@ -64,6 +61,7 @@ export async function enterByProvider(
   })
   const [known, addressee] = [byIdentity[0]!, byAddress[0]!]
   if (isThere(known)) {
+    if (known.deleted_at !== null) throw accountDeleted()
     assertMayEnter(resources, known)
     const isStill = sql`EXISTS (SELECT 1 FROM ${identities} WHERE ${isThis} AND user_id = ${known.id})`
     return {
@@ -81,7 +79,7 @@ export async function enterByProvider(
     await assertMayJoin(resources, email!)
     return { kind: 'joins' }
   }
-  if (!isActive(addressee, resources.now)) throw accountDisabled(toTimeOrNull(addressee.disabled_until))
+  assertActive(resources, addressee)
   // Who has a factor shows it before anything of theirs changes.
   const isTrusted = provider.trusted_for_linking && (profile.isTwofold || !hasFactor(addressee))
   if (addressee.email_verified_at !== null && !isTrusted) return { kind: 'links' }
@@ -148,12 +146,6 @@ const linkTrusted = (resources: Resources, by: Authority, user: User, identity: 
     ],
   })
 
-function assertMayEnter({ config, now }: Resources, user: User): void {
-  if (user.deleted_at !== null) throw accountDeleted()
-  if (!isActive(user, now)) throw accountDisabled(toTimeOrNull(user.disabled_until))
-  if (config.EMAIL_VERIFICATION === 'required' && user.email_verified_at === null) throw emailNotVerified()
-}
-
 function provenBy(
   resources: Resources,
   { isTwofold, authTime }: Profile,
@@ -161,16 +153,11 @@ function provenBy(
   user: User,
   factors: Holder | typeof NO_FACTORS,
 ): Proven {
-  const device = openDeviceToken(resources.config, device_token, resources.now)
   return {
-    user,
+    ...arriving(resources, user, device_token),
     factors,
     proofs: [isTwofold ? 'provider_mfa' : 'provider'],
     ...(authTime !== undefined && { provenAt: Math.min(Math.floor(authTime * 1000), resources.now) }),
-    newHash: undefined,
-    device: device && isKnownTo(user, device) ? device : undefined,
-    knowsTokens: device_token !== undefined,
-    clearAttempts: openAttempt(resources, user.email_normalized, eq(users.id, user.id), device).clear,
     takeBack: [],
   }
 }
