@@ -59,29 +59,31 @@ const App: FC<PageProps & { grant: Grant }> = ({ view, viewer, grant }) => {
             ))}
           </ul>
         </div>
-        {scopes.length > 1 && (
-          <Fold summary={own.change}>
-            <Form action="/account/apps/change" token={viewer.formToken}>
-              <input type="hidden" name="id" value={id} />
-              <div>
-                {scopes.map((scope) => (
-                  <Checkbox name={`${KEEP}${scope}`} checked>
-                    {names[scope] ?? scope}
-                  </Checkbox>
-                ))}
-              </div>
-              <Button>{own.save}</Button>
+        <div class="folds">
+          {scopes.length > 1 && (
+            <Fold summary={own.change}>
+              <Form action="/account/apps/change" token={viewer.formToken}>
+                <input type="hidden" name="id" value={id} />
+                <div>
+                  {scopes.map((scope) => (
+                    <Checkbox name={`${KEEP}${scope}`} checked>
+                      {names[scope] ?? scope}
+                    </Checkbox>
+                  ))}
+                </div>
+                <Button>{own.save}</Button>
+              </Form>
+            </Fold>
+          )}
+          <Fold summary={own.stop}>
+            <Form action="/account/apps/remove" token={viewer.formToken}>
+              <p class="soft">{own.stopHint}</p>
+              <Button style="destroy" name="id" value={id}>
+                {own.stopButton(name)}
+              </Button>
             </Form>
           </Fold>
-        )}
-        <Fold summary={own.stop}>
-          <Form action="/account/apps/remove" token={viewer.formToken}>
-            <p class="soft">{own.stopHint}</p>
-            <Button style="destroy" name="id" value={id}>
-              {own.stopButton(name)}
-            </Button>
-          </Form>
-        </Fold>
+        </div>
       </div>
       <AsRequest
         view={view}

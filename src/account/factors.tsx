@@ -100,11 +100,13 @@ const PasskeyRow: FC<Props & { passkey: Passkey }> = ({ view, viewer, passkey })
       <Icon name="key" />
       <div class="what">
         <span class="title">
-          <bdi>{name}</bdi>
+          <bdi class="cut" title={name}>
+            {name}
+          </bdi>
           {synced && <Badge>{texts.synced}</Badge>}
           {!usable && <Badge tone="warn">{texts.unusable}</Badge>}
         </span>
-        <span class="soft">
+        <span class="detail">
           {texts.added} <Ago view={view} at={Date.parse(created_at)} />
           {last_used_at && (
             <>
@@ -113,20 +115,22 @@ const PasskeyRow: FC<Props & { passkey: Passkey }> = ({ view, viewer, passkey })
             </>
           )}
         </span>
-        <Fold summary={texts.rename} style="quiet">
-          <Form action={`${PATH}/passkeys/${id}/rename`} token={viewer.formToken}>
-            <div class="field">
-              <label for={`name-${id}`}>{texts.passkeyName}</label>
-              <input id={`name-${id}`} name="name" value={name} required />
-            </div>
-            <Button>{texts.save}</Button>
-          </Form>
-        </Fold>
-        <Fold summary={texts.remove} style="quiet">
-          <Form action={`${PATH}/passkeys/${id}/remove`} token={viewer.formToken}>
-            <Button style="destroy">{texts.removeForGood}</Button>
-          </Form>
-        </Fold>
+        <div class="folds">
+          <Fold summary={texts.rename}>
+            <Form action={`${PATH}/passkeys/${id}/rename`} token={viewer.formToken}>
+              <div class="field">
+                <label for={`name-${id}`}>{texts.passkeyName}</label>
+                <input id={`name-${id}`} name="name" value={name} required />
+              </div>
+              <Button>{texts.save}</Button>
+            </Form>
+          </Fold>
+          <Fold summary={texts.remove}>
+            <Form action={`${PATH}/passkeys/${id}/remove`} token={viewer.formToken}>
+              <Button style="destroy">{texts.removeForGood}</Button>
+            </Form>
+          </Fold>
+        </div>
       </div>
     </div>
   )

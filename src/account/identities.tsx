@@ -25,10 +25,12 @@ export const IdentitySection: FC<{
           <Icon name="key" />
           <div class="what">
             <span class="title">
-              <bdi>{provider.name}</bdi>
+              <bdi class="cut" title={provider.name}>
+                {provider.name}
+              </bdi>
               {!usable && <Badge tone="warn">{texts.unusable}</Badge>}
             </span>
-            <span class="soft">
+            <span class="detail">
               {email && (
                 <>
                   <bdi>{email}</bdi>
@@ -37,20 +39,26 @@ export const IdentitySection: FC<{
               )}
               {texts.connected} <Ago view={view} at={Date.parse(created_at)} />
             </span>
-            <Fold summary={texts.disconnect} style="quiet">
-              <Form action={`${PATH}/${id}/remove`} token={viewer.formToken}>
-                <p class="soft">{texts.disconnectHint}</p>
-                <Button style="destroy">{texts.disconnectButton(provider.name)}</Button>
-              </Form>
-            </Fold>
+            <div class="folds">
+              <Fold summary={texts.disconnect}>
+                <Form action={`${PATH}/${id}/remove`} token={viewer.formToken}>
+                  <p class="soft">{texts.disconnectHint}</p>
+                  <Button style="destroy">{texts.disconnectButton(provider.name)}</Button>
+                </Form>
+              </Fold>
+            </div>
           </div>
         </div>
       ))}
-      {left.map(({ id, name }) => (
-        <Form action={`${PATH}/${id}`} token={viewer.formToken}>
-          <Button>{view.texts.signin.provider.connect(name)}</Button>
-        </Form>
-      ))}
+      {left.length > 0 && (
+        <div class="actions">
+          {left.map(({ id, name }) => (
+            <Form action={`${PATH}/${id}`} token={viewer.formToken}>
+              <Button>{view.texts.signin.provider.connect(name)}</Button>
+            </Form>
+          ))}
+        </div>
+      )}
       <AsRequest view={view} method="GET" path="/v1/auth/identities" />
     </Section>
   )

@@ -54,10 +54,12 @@ const KeyRow: FC<PageProps & { apiKey: ApiKey }> = ({ view, viewer, apiKey }) =>
       <Icon name="key" />
       <div class="what">
         <span class="title">
-          <bdi>{name}</bdi>
+          <bdi class="cut" title={name}>
+            {name}
+          </bdi>
           {isOver && <Badge tone="warn">{texts.expired}</Badge>}
         </span>
-        <span class="soft">
+        <span class="detail">
           {texts.made} <Day view={view} at={Date.parse(created_at)} />
           {rotated_at !== created_at && (
             <>
@@ -87,28 +89,30 @@ const KeyRow: FC<PageProps & { apiKey: ApiKey }> = ({ view, viewer, apiKey }) =>
           )}
         </span>
         {permissions.length === 0 ? (
-          <p class="soft">{texts.mayNothing}</p>
+          <p class="detail">{texts.mayNothing}</p>
         ) : (
-          <ul class="bullets">
+          <ul class="bullets small">
             {permissions.map((permission) => (
               <li>{apps.scopes[permission] ?? permission}</li>
             ))}
           </ul>
         )}
-        {!isOver && (
-          <Fold summary={texts.rotate} style="quiet">
-            <Form action={`${PATH}/${id}/rotate`} token={viewer.formToken}>
-              <p class="soft">{texts.rotateHint}</p>
-              <Button>{texts.rotateButton}</Button>
+        <div class="folds">
+          {!isOver && (
+            <Fold summary={texts.rotate}>
+              <Form action={`${PATH}/${id}/rotate`} token={viewer.formToken}>
+                <p class="soft">{texts.rotateHint}</p>
+                <Button>{texts.rotateButton}</Button>
+              </Form>
+            </Fold>
+          )}
+          <Fold summary={texts.revoke}>
+            <Form action={`${PATH}/${id}/revoke`} token={viewer.formToken}>
+              <p class="soft">{texts.revokeHint}</p>
+              <Button style="destroy">{texts.revokeButton(name)}</Button>
             </Form>
           </Fold>
-        )}
-        <Fold summary={texts.revoke} style="quiet">
-          <Form action={`${PATH}/${id}/revoke`} token={viewer.formToken}>
-            <p class="soft">{texts.revokeHint}</p>
-            <Button style="destroy">{texts.revokeButton(name)}</Button>
-          </Form>
-        </Fold>
+        </div>
         <AsRequest
           view={view}
           calls={[
@@ -122,7 +126,7 @@ const KeyRow: FC<PageProps & { apiKey: ApiKey }> = ({ view, viewer, apiKey }) =>
 }
 
 export const NewKeyPage: FC<PageProps> = ({ view, viewer, message, values = {}, errors = {} }) => {
-  const { keys: texts, apps } = view.texts
+  const { common, keys: texts, apps } = view.texts
   // What its maker lacks is none of theirs to give.
   const permissions = KEY_PERMISSIONS.filter((permission) => hasPermission(viewer.role, permission))
   return (
@@ -157,7 +161,12 @@ export const NewKeyPage: FC<PageProps> = ({ view, viewer, message, values = {}, 
             ['', texts.forGood],
           ]}
         />
-        <Button style="primary">{texts.add}</Button>
+        <div class="actions">
+          <Button style="primary">{texts.add}</Button>
+          <a class="button quiet" href="/account/apps#keys">
+            {common.cancel}
+          </a>
+        </div>
       </Form>
       <AsRequest
         view={view}
