@@ -98,7 +98,7 @@ test('A device signs somebody in who types its code, as oauth4webapi checks it',
   expect(question.status).toBe(200)
   expect(question.text).toContain('Wiki wants to use your account on a device')
   expect(question.text).toContain(
-    'Go on only if you started this yourself, just now, on a machine in front of you.',
+    'Continue only if you started this yourself, just now, on a device in front of you.',
   )
   expect(question.text).toContain('See your email')
   await approve(browser, begun.user_code)

@@ -153,7 +153,7 @@ describe('Whoever is not named is asked', () => {
   test('and goes on once they have said yes', async () => {
     const { browser, token } = await open()
     const page = await ask(browser, { client_id: app.client_id, post_logout_redirect_uri: AFTER, state: 'x' })
-    expect(page.text).toContain('Wiki asks for it.')
+    expect(page.text).toContain('Wiki asks you to sign out.')
     expect(page.headers.get('content-security-policy')).toContain("form-action 'self' https://app.example")
     const answer = await browser('POST', '/signout', { place: placeIn(page.text)! })
     expect([answer.status, answer.headers.get('location')]).toEqual([303, `${AFTER}?state=x`])

@@ -24,9 +24,18 @@ test('The list of people is narrowed by address, lock and second factor, and say
   expect(await shown('locked=true')).toEqual([200, ['Locked Out']])
   expect(await shown('role=manager&second_factor=none')).toEqual([200, ['Plain Manager']])
   for (const [query, sentence] of [
-    ['second_factor=none', 'Choose Manager or Administrator as the role with it.'],
-    ['email_verified=true&locked=true', 'Search, or choose by one of email, lock and second factor.'],
-    ['email_verified=true&q=Boss', 'Search, or choose by one of email, lock and second factor.'],
+    [
+      'second_factor=none',
+      'To find who has no second factor, choose Manager or Administrator as the role, too.',
+    ],
+    [
+      'email_verified=true&locked=true',
+      'These do not go together. Use one of search, email, lock and second factor.',
+    ],
+    [
+      'email_verified=true&q=Boss',
+      'These do not go together. Use one of search, email, lock and second factor.',
+    ],
   ]) {
     const { status, text } = await visit('GET', `/admin/people?${query}`)
     expect([query, status, text.includes(sentence!)]).toEqual([query, 422, true])

@@ -32,12 +32,12 @@ export const account: typeof English = {
   security: {
     identities: {
       title: 'Verbundene Konten',
-      hint: 'Konten anderswo, die dich hier anmelden.',
-      none: 'Keines ist verbunden.',
+      hint: 'Konten anderswo, mit denen du dich hier anmeldest.',
+      none: 'Du hast noch keines verbunden.',
       connected: 'Verbunden',
-      unusable: 'Wird hier nicht mehr gefragt',
+      unusable: 'Hier nicht mehr angeboten',
       disconnect: 'Trennen…',
-      disconnectHint: 'Es meldet dich nicht mehr an. Deine anderen Geräte werden abgemeldet.',
+      disconnectHint: 'Damit kannst du dich nicht mehr anmelden. Deine anderen Geräte werden abgemeldet.',
       disconnectButton: (name) => `${name} trennen`,
       done: 'Es ist verbunden. Deine anderen Geräte sind abgemeldet.',
       gone: 'Es ist getrennt. Deine anderen Geräte sind abgemeldet.',

@@ -57,7 +57,7 @@ export const common: typeof English = {
   },
   check: 'Prüf das Formular',
   shortPassword: (min) => `Das sind weniger als ${min} Zeichen.`,
-  checkHint: 'Etwas darin muss geändert werden.',
+  checkHint: 'Was zu ändern ist, ist unten markiert.',
   problems: {
     email_taken: 'Mit dieser Adresse gibt es schon ein Konto.',
     weak_password: 'Wähl ein Passwort, das schwerer zu erraten ist. Ein paar Wörter hintereinander sind gut.',

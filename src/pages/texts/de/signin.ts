@@ -59,8 +59,9 @@ export const signin: typeof English = {
     button: (name) => `Weiter mit ${name}`,
     leads: (organisation) => `Du meldest dich damit bei ${organisation} an.`,
     connect: (name) => `${name} verbinden`,
-    connects: (account) => `Es öffnet dann das Konto ${account}.`,
-    connectsCalled: (name, called) => `${name} kennt dich als ${called}. Verbunden meldet es dich hier an.`,
+    connects: (account) => `Damit meldest du dich dann im Konto ${account} an.`,
+    connectsCalled: (name, called) =>
+      `${name} kennt dich als ${called}. Ist es verbunden, meldest du dich damit hier an.`,
     connectButton: 'Verbinden',
     notNow: 'Jetzt nicht',
     first: (name) => [
@@ -69,7 +70,7 @@ export const signin: typeof English = {
     ],
     confirm: (name) => [
       'Bestätige deine Adresse',
-      `${name} zeigt nicht, dass sie deine ist. Ein Code per Mail zeigt es.`,
+      `${name} zeigt nicht, dass sie dir gehört. Darum senden wir dir einen Code.`,
     ],
     noAddress: (name) => [
       `${name} hat uns keine Adresse genannt`,
@@ -83,7 +84,10 @@ export const signin: typeof English = {
       `${name} hat nicht gesagt, wer du bist`,
       'Es wurde nichts geändert. Versuch es gleich noch einmal, oder melde dich anders an.',
     ],
-    refused: (name) => [`${name} hat dich nicht weitergelassen`, 'Es wurde nichts geändert.'],
+    refused: (name) => [
+      `${name} hat dich nicht weitergelassen`,
+      'Es wurde nichts geändert. Versuch es noch einmal, oder melde dich anders an.',
+    ],
     deleted: 'Dieses Konto wurde gelöscht',
     closed: (name) => [
       'Für dich gibt es noch kein Konto',
@@ -91,7 +95,7 @@ export const signin: typeof English = {
     ],
     taken: (name) => [
       `Dieses Konto bei ${name} lässt sich nicht verbinden`,
-      'Es öffnet schon ein anderes Konto, oder deines hat dort ein anderes.',
+      'Es gehört hier schon zu einem anderen Konto, oder mit deinem ist ein anderes verbunden.',
     ],
   },
   code: {

@@ -46,7 +46,7 @@ export const common = {
   },
   check: 'Check the form',
   shortPassword: (min: number) => `This has fewer than ${min} characters.`,
-  checkHint: 'Something in it has to be mended.',
+  checkHint: 'What has to be changed is marked below.',
   /** What is wrong with a field, by its code; the sentence of the API where nothing stands here. */
   problems: {
     email_taken: 'An account with this address exists already.',
@@ -81,7 +81,7 @@ export const common = {
     too_many_api_keys: 'There are 50 keys. Revoke one first.',
     api_key_not_found: 'This key is gone already.',
     api_key_expired: 'This key has expired. Make another one.',
-    grant_not_found: 'This app uses your account no longer.',
+    grant_not_found: 'This app no longer uses your account.',
     invalid_link: 'This link has expired, or has been used.',
   } as Record<string, string>,
 }

@@ -58,7 +58,7 @@ export const signin = {
     button: (name: string) => `Continue with ${name}`,
     leads: (organisation: string) => `Continue to sign in to ${organisation}.`,
     connect: (name: string) => `Connect ${name}`,
-    connects: (account: string) => `It will open the account ${account}.`,
+    connects: (account: string) => `It will sign you in to the account ${account}.`,
     connectsCalled: (name: string, called: string) =>
       `${name} knows you as ${called}. Once it is connected, it signs you in here.`,
     connectButton: 'Connect',
@@ -69,26 +69,29 @@ export const signin = {
     ],
     confirm: (name: string) => [
       'Confirm your address',
-      `${name} does not show that it is yours. A code that we mail does.`,
+      `${name} does not show that it is yours, so we mail you a code.`,
     ],
     noAddress: (name: string) => [
       `${name} gave us no address`,
       `Sign in another way, and connect ${name} under Security.`,
     ],
-    over: ['This sign-in is over', 'It was begun in another browser, or took too long. Begin again.'],
+    over: ['This sign-in is over', 'It was started in another browser, or took too long. Start again.'],
     failed: (name: string) => [
       `${name} did not say who you are`,
       'Nothing was changed. Try again in a moment, or sign in another way.',
     ],
-    refused: (name: string) => [`${name} did not let you go on`, 'Nothing was changed.'],
+    refused: (name: string) => [
+      `${name} did not let you go on`,
+      'Nothing was changed. Try again, or sign in another way.',
+    ],
     deleted: 'This account was deleted',
     closed: (name: string) => [
       'There is no account for you yet',
-      `None is made by ${name} here. Ask whoever runs this to invite you.`,
+      `${name} cannot make one here. Ask somebody who manages people here to invite you.`,
     ],
     taken: (name: string) => [
       `This ${name} account cannot be connected`,
-      'It opens another account already, or yours has another one.',
+      'It signs in to another account already, or yours has another one connected.',
     ],
   },
   code: {
