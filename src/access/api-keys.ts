@@ -9,7 +9,7 @@ import type { Claims } from '../sessions/access-tokens.ts'
 import { isSecretOfKey } from '../sessions/client-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { assertMayWrite, assertNetworkWithin, assertWithin } from '../throttle/limits.ts'
-import { type Profile, profileColumns, userIsActive, users } from '../users/models.ts'
+import { type Profile, profileColumns, profileOf, userIsActive, users } from '../users/models.ts'
 import { MINUTE_MS } from '../values/durations.ts'
 import { timeOfId } from '../values/ids.ts'
 import { mustHaveFactor, owesFactor } from './assurance.ts'
@@ -124,9 +124,9 @@ export async function enterByKey(
   } satisfies Claims)
   const find = lookUpKey(resources, key, needs)
   const assertLive = async () => {
-    const { is_good: _, permissions: _of, amr: _by, last_used_at, now, ...profile } = await find()
-    noteUsed(resources, key.id, { last_used_at, now })
-    return profile
+    const found = await find()
+    noteUsed(resources, key.id, found)
+    return profileOf(found)
   }
   if (onFound) {
     onFound(await assertLive())

@@ -10,7 +10,6 @@ import {
   isHintRight,
   lookUpCookie,
   noteSeen,
-  profileOf,
   type SignedIn,
   withRightHint,
 } from '../sessions/cookie-lookup.ts'
@@ -25,7 +24,7 @@ import {
   assertWithin,
   rateLimitUnavailable,
 } from '../throttle/limits.ts'
-import type { Profile } from '../users/models.ts'
+import { type Profile, profileOf } from '../users/models.ts'
 import { enterByKey } from './api-keys.ts'
 import { owesFactor } from './assurance.ts'
 import { type Bearer, findBearer } from './bearer.ts'

@@ -3,7 +3,7 @@ import type { Resources } from '../context.ts'
 import { isYoung } from '../database/lag.ts'
 import { build, databaseNow, type Places, prepare, type RowsOf } from '../database/statements.ts'
 import { countDead } from '../mail/models.ts'
-import { countLocked, type Profile, profileColumns, userIsActive, users } from '../users/models.ts'
+import { countLocked, profileColumns, userIsActive, users } from '../users/models.ts'
 import { MINUTE_MS } from '../values/durations.ts'
 import { timeOfId } from '../values/ids.ts'
 import type { CookieSession } from './cookie.ts'
@@ -57,12 +57,6 @@ const selectManaging = selectSignedInWith(attention)
 export type SignedIn = RowsOf<ReturnType<typeof selectSignedIn>['user']>[number] & {
   [name in keyof typeof attention]?: number
 }
-
-/** The user alone, without their session. */
-export const profileOf = (user: SignedIn): Profile =>
-  Object.fromEntries(
-    Object.keys(profileColumns).map((name): unknown[] => [name, user[name as keyof Profile]]),
-  ) as Profile
 
 /**
  * Looks up who has a session in a cookie, in the trip of the request's own query. The answer is undefined where the

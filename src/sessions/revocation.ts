@@ -2,7 +2,7 @@ import { and, eq, isNull, type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { build, databaseNow, type Given, type Places, prepare } from '../database/statements.ts'
 import { type Reason, Refusal } from '../http/problem.ts'
-import { type Profile, profileColumns, userIsActive, users } from '../users/models.ts'
+import { type Profile, profileColumns, profileOf, userIsActive, users } from '../users/models.ts'
 import { type Claims, mayBeUnheardOf } from './access-tokens.ts'
 import { clientIsLive } from './client-tokens.ts'
 import { invalidToken } from './errors.ts'
@@ -113,8 +113,7 @@ export const findOwnProfile = (
     const [row] = (await db.read(asked)).profile
     const isVerdict = row?.reason === null || !mayBeUnheardOf(row, claims, now)
     const found = assertLive(isVerdict ? row : (await db.readPrimary(asked)).profile[0])
-    const { reason: _reason, token_epoch: _epoch, turn, idle_expires_at: endsAt, ...profile } = found
-    return { profile, endsAt, turn }
+    return { profile: profileOf(found), endsAt: found.idle_expires_at, turn: found.turn }
   })
 
 /**

@@ -8,7 +8,7 @@ import type { Claims } from '../sessions/access-tokens.ts'
 import { normalizeEmailPart } from '../values/email.ts'
 import { firstIdAt } from '../values/ids.ts'
 import { pageTooDeep } from './errors.ts'
-import { type Profile, profileColumns, ROLES, STATES, users, userTotals } from './models.ts'
+import { type Profile, profileNames, ROLES, STATES, users, userTotals } from './models.ts'
 import {
   DEEPEST_ROW_BY_PAGE,
   type ListUsers,
@@ -170,8 +170,6 @@ const statesOf = (status: Kind['status']): readonly string[] =>
 
 /** A search goes by its own index. */
 const orderOf = (kind: Kind): readonly OrderColumn[] => (kind.isSearch ? ['seq'] : ORDERS[kind.sort].columns)
-
-const profileNames = Object.keys(profileColumns)
 
 /** A profile travels as one value: the client takes longer to read a column than libSQL to make it JSON. */
 const selectedBy = (kind: Kind) => {

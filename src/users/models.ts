@@ -140,6 +140,10 @@ export const profileColumns = shown
 
 export type User = Omit<typeof users.$inferSelect, 'seq' | 'facets'>
 export type Profile = Pick<User, keyof typeof profileColumns>
+export const profileNames = Object.keys(profileColumns) as (keyof Profile)[]
+/** The profile in a row that has more. */
+export const profileOf = (row: Profile): Profile =>
+  Object.fromEntries(profileNames.map((name): unknown[] => [name, row[name]])) as Profile
 /** What a user gets back when a disabling ends. */
 export const ENABLED = { status: 'active', disabled_reason: null, disabled_until: null } as const
 
