@@ -8,7 +8,7 @@ import { Refusal } from '../http/problem.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { isSecretOfKey } from '../sessions/client-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
-import { assertMayWrite, assertNetworkWithin, assertWithin } from '../throttle/limits.ts'
+import { assertMayAsk, assertNetworkWithin } from '../throttle/limits.ts'
 import { type Profile, profileColumns, profileOf, userIsActive, users } from '../users/models.ts'
 import { MINUTE_MS } from '../values/durations.ts'
 import { timeOfId } from '../values/ids.ts'
@@ -109,8 +109,7 @@ export async function enterByKey(
   // Who has any permission has a role above `user`.
   const mustBeTwofold = mustHaveFactor(resources.config.SECOND_FACTOR, permission ? 'manager' : 'user')
   c.set('isSignedIn', true)
-  if (isRead(c)) await assertWithin(resources, 'RATE_LIMIT_READS', key.id)
-  else await assertMayWrite(resources, key.id)
+  await assertMayAsk(resources, key.id, { isRead: isRead(c) })
   c.set('actor', {
     sub: key.userId,
     sid: key.id,

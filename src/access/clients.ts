@@ -4,7 +4,7 @@ import { Refusal } from '../http/problem.ts'
 import type { Claims, ClientClaims } from '../sessions/access-tokens.ts'
 import { findClientSession, findServiceScopes } from '../sessions/client-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
-import { assertMayWrite, assertWithin } from '../throttle/limits.ts'
+import { assertMayAsk } from '../throttle/limits.ts'
 import { owesFactor } from './assurance.ts'
 import { isRead } from './credentials.ts'
 import { factorEnrolmentRequired, forbidden, insufficientScope } from './errors.ts'
@@ -30,8 +30,8 @@ export async function enterAsClient(
   const resources = c.var as Resources
   if (!permission && !token.scope.split(' ').includes(ACCOUNT)) throw insufficientScope()
   c.set('isSignedIn', true)
-  if (isRead(c)) await assertWithin(resources, 'RATE_LIMIT_READS', token.sid ?? token.sub)
-  else await assertMayWrite(resources, token.sid ?? token.sub)
+  const sid = token.sid ?? token.sub
+  await assertMayAsk(resources, sid, { isRead: isRead(c) })
   const app = token.sid === undefined ? undefined : await findApp(resources, { ...token, sid: token.sid })
   const isThem = app?.scopes.includes(ACCOUNT) === true
   const scopes = isThem
@@ -46,7 +46,7 @@ export async function enterAsClient(
   c.set('actor', {
     ...token,
     client_id: 'roster',
-    sid: token.sid ?? token.sub,
+    sid,
     role: app && isThem ? app.role : lowest,
     auth_time: !isThem && permission && provedFor(permission) ? (token.approved_at ?? 0) : 0,
     client: { id: token.client_id, scopes, isService: !app },

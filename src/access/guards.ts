@@ -19,7 +19,7 @@ import { checkRevocation, findOwnProfile } from '../sessions/revocation.ts'
 import { reliesOnTurn, relyOnTurn } from '../sessions/turns.ts'
 import {
   assertBearerWithin,
-  assertMayWrite,
+  assertMayAsk,
   assertNetworkWithin,
   assertWithin,
   rateLimitUnavailable,
@@ -172,8 +172,7 @@ async function enter(c: Context, given?: Credentials): Promise<Credentials> {
   const { claims } = credentials
   c.set('isSignedIn', true)
   c.set('actor', claims)
-  if (isRead(c)) await assertWithin(resources, 'RATE_LIMIT_READS', claims.sid)
-  else await assertMayWrite(resources, claims.sid)
+  await assertMayAsk(resources, claims.sid, { isRead: isRead(c) })
   return credentials
 }
 

@@ -126,6 +126,13 @@ export async function assertWithin(
 export const assertMayWrite = (resources: Pick<Resources, 'rateLimits'>, sessionId: string) =>
   assertWithin(resources, 'RATE_LIMIT_WRITES', sessionId)
 
+/** Each request of somebody signed in, as what it is. */
+export const assertMayAsk = (
+  resources: Pick<Resources, 'rateLimits'>,
+  sessionId: string,
+  { isRead }: { isRead: boolean },
+) => (isRead ? assertWithin(resources, 'RATE_LIMIT_READS', sessionId) : assertMayWrite(resources, sessionId))
+
 /** The changes that one request brings, of which its guard has counted the first: all of them, or none are made. */
 export const assertMayWriteAll = (
   resources: Pick<Resources, 'rateLimits'>,
