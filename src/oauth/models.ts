@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { index, integer, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
+import { databaseNow } from '../database/statements.ts'
 
 export const CLIENT_TYPES = ['public', 'confidential'] as const
 /** RFC 8628 section 3.4. */
@@ -140,4 +141,4 @@ export const oauthLogouts = sqliteTable(
 /** A question for the batch that may have ended an app's session: whether anything is due now. */
 export const selectIsOwed = () =>
   sql<{ is_owed: 0 | 1 }>`SELECT EXISTS (SELECT 1 FROM ${oauthLogouts}
-    WHERE next_attempt_at <= CAST(unixepoch('subsec') * 1000 AS INTEGER)) AS is_owed`
+    WHERE next_attempt_at <= ${databaseNow}) AS is_owed`
