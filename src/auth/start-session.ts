@@ -21,8 +21,8 @@ import { makeDeviceToken, newDevice } from '../sessions/device-tokens.ts'
 import { accessTokenSeconds, lifetimeOf, SHORT_MS } from '../sessions/lifetimes.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { publishDoubts } from '../sessions/near.ts'
-import { makeRefreshToken, newSessionId } from '../sessions/refresh-tokens.ts'
-import { revokeSurplusSessions } from '../sessions/service.ts'
+import { makeRefreshToken } from '../sessions/refresh-tokens.ts'
+import { beginning, revokeSurplusSessions } from '../sessions/service.ts'
 import type { KnownDevice } from '../throttle/devices.ts'
 import { MAX_FAILURES_IN_A_ROW, NO_FAILURES } from '../throttle/service.ts'
 import { endDisabling } from '../users/change.ts'
@@ -80,7 +80,7 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
   // What was proved may have taken seconds.
   const now = Date.now()
   const resources = { ...asked, now }
-  const { db, origin } = resources
+  const { db } = resources
   const { user: row, newHash, used = [] } = proven
   const { refused = () => invalidCredentials(new Refusal('meanwhile')) } = proven
   const amr = amrOf(proven.proofs)
@@ -89,23 +89,11 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
   const lifetimeMs =
     keeping.cookie && keeping.remember === false ? Math.min(SHORT_MS, absoluteMs) : absoluteMs
   const session = {
-    id: newSessionId(row.id),
-    user_id: row.id,
-    counter: 0,
-    rotated_at: databaseNow,
-    created_at: databaseNow,
-    last_seen_at: databaseNow,
+    ...beginning(resources, row.id),
     idle_expires_at: sql`${databaseNow} + ${Math.min(idleMs, lifetimeMs)}`,
     expires_at: sql`${databaseNow} + ${lifetimeMs}`,
-    revoked_at: null,
-    revoked_reason: null,
-    ip: origin.ip,
-    user_agent: origin.userAgent,
-    country: origin.country,
-    turn: 0,
     proved_at: proven.provenAt ?? null,
     amr: JSON.stringify(amr),
-    repeated_at: null,
     parent_id: null,
     client_id: null,
     client_epoch: null,

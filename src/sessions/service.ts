@@ -14,6 +14,7 @@ import { invalidToken, sessionNotFound } from './errors.ts'
 import { endsOfPrivileged, privileged } from './lifetimes.ts'
 import { type Session as SessionRow, sessions } from './models.ts'
 import { whileDoubting } from './near.ts'
+import { newSessionId } from './refresh-tokens.ts'
 import { tokenIsLive } from './revocation.ts'
 import type { Session } from './schemas.ts'
 import { TURNS_PAST_COPIES } from './turns.ts'
@@ -32,6 +33,23 @@ export type RevokedReason =
   | 'parent_ended'
   | 'consent_withdrawn'
   | 'role_changed'
+
+/** What every session begins with, a person's own and an app's. */
+export const beginning = ({ origin }: Pick<Resources, 'origin'>, userId: string) => ({
+  id: newSessionId(userId),
+  user_id: userId,
+  counter: 0,
+  rotated_at: databaseNow,
+  created_at: databaseNow,
+  last_seen_at: databaseNow,
+  revoked_at: null,
+  revoked_reason: null,
+  ip: origin.ip,
+  user_agent: origin.userAgent,
+  country: origin.country,
+  turn: 0,
+  repeated_at: null,
+})
 
 /** Ends sessions in the database. What is known about them stays until clean-up, for the history. */
 export const revokeSessions = (now: number, reason: RevokedReason, which: SQL | undefined) =>

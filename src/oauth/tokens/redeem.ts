@@ -8,8 +8,7 @@ import { hasAll, roleMayUse } from '../../sessions/client-tokens.ts'
 import { lifetimeOf } from '../../sessions/lifetimes.ts'
 import { type Session, sessions } from '../../sessions/models.ts'
 import { publishDoubts, whileDoubting } from '../../sessions/near.ts'
-import { newSessionId } from '../../sessions/refresh-tokens.ts'
-import { revokeSessions } from '../../sessions/service.ts'
+import { beginning, revokeSessions } from '../../sessions/service.ts'
 import { type Role, userIsActive, users } from '../../users/models.ts'
 import type { Code } from '../codes.ts'
 import { invalidGrant } from '../errors.ts'
@@ -30,36 +29,24 @@ export async function redeem(
   code: Let,
   user: { role: Role },
 ): Promise<Session> {
-  const { db, config, origin, now } = resources
-  const id = newSessionId(code.userId)
+  const { db, config, now } = resources
   const scopes = scopesIn(code.scope)
   const { idleMs, absoluteMs } = lifetimeOf(config, user.role)
   const ofParent = sql`(SELECT expires_at FROM ${sessions} WHERE id = ${code.parentId})`
   // Who was let go on without them lives as long as a login would from now on.
   const end = scopes.includes('offline_access') ? sql`${databaseNow} + ${absoluteMs}` : ofParent
   const session = {
-    id,
-    user_id: code.userId,
-    counter: 0,
-    rotated_at: databaseNow,
-    created_at: databaseNow,
-    last_seen_at: databaseNow,
+    ...beginning(resources, code.userId),
     idle_expires_at: sql`min(${databaseNow} + ${idleMs}, ${end})`,
     expires_at: end,
-    revoked_at: null,
-    revoked_reason: null,
-    ip: origin.ip,
-    user_agent: origin.userAgent,
-    country: origin.country,
-    turn: 0,
     proved_at: code.authTime * 1000,
     amr: JSON.stringify(code.amr),
-    repeated_at: null,
     parent_id: code.parentId,
     client_id: client.id,
     client_epoch: client.epoch,
     scope: code.scope,
   } satisfies Given<Session>
+  const { id } = session
   const isStarted = rowExists(sessions, id)
   const event = {
     action: 'session.started',
