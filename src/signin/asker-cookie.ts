@@ -4,7 +4,7 @@ import type { Resources } from '../context.ts'
 import type { Purpose } from '../links/models.ts'
 import type { Proof } from '../links/schemas.ts'
 import { openSignupToken } from '../links/signup-tokens.ts'
-import { type Onwards, onwardsIn } from './targets.ts'
+import { type Onwards, onwardsIn, paramsOf } from './targets.ts'
 
 const DAY_SECONDS = 86_400
 const ATTRIBUTES = { httpOnly: true, secure: true, sameSite: 'Lax', path: '/', maxAge: DAY_SECONDS } as const
@@ -31,13 +31,8 @@ export function askerOf(
     : { signup_token: token }
 }
 
-export const rememberOnwards = (c: Context, { to, target }: Onwards) =>
-  setCookie(
-    c,
-    ONWARDS,
-    new URLSearchParams({ ...(to && { to }), ...(target && { target }) }).toString(),
-    ATTRIBUTES,
-  )
+export const rememberOnwards = (c: Context, on: Onwards) =>
+  setCookie(c, ONWARDS, new URLSearchParams(paramsOf(on)).toString(), ATTRIBUTES)
 
 export const onwardsOf = (c: Context): Onwards =>
   onwardsIn(Object.fromEntries(new URLSearchParams(getCookie(c, ONWARDS) ?? '')))

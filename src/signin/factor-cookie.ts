@@ -3,34 +3,32 @@ import { deleteCookie, getCookie, setCookie } from 'hono/cookie'
 import { METHODS, type Method } from '../factors/state.ts'
 import type { AppError } from '../http/problem.ts'
 import { placeOfOurs } from '../pages/session.ts'
+import { type Onwards, paramsOf } from './targets.ts'
 
 /** A right password waits for the second factor: the challenge, and where to go on. It opens nothing by itself. */
 const COOKIE = '__Host-roster-factor'
 const ATTRIBUTES = { path: '/', secure: true, httpOnly: true, sameSite: 'Lax' } as const
 
-export interface FactorDue {
+export interface FactorDue extends Entering {
   challenge: string
   methods: Method[]
+}
+
+/** Who signs in, for how long, and where they go on. */
+export interface Entering extends Onwards {
   email: string
   stays: boolean
-  to: string | undefined
-  /** Sealed, as the form before had it. */
-  target: string | undefined
 }
 
 /** Leads on from 403 `second_factor_required` to the page for it. */
-export function askForFactor(
-  c: Context,
-  { members = {} }: AppError,
-  { email, stays, to, target }: Pick<FactorDue, 'email' | 'stays' | 'to' | 'target'>,
-) {
+export function askForFactor(c: Context, { members = {} }: AppError, { email, stays, ...on }: Entering) {
   const { challenge, methods, expires_in } = members as {
     challenge: string
     methods: Method[]
     expires_in: number
   }
   const due = { challenge, methods: methods.join(' '), email: email.slice(0, 320), stays: stays ? 'yes' : '' }
-  const value = new URLSearchParams({ ...due, ...(to && { to }), ...(target && { target }) })
+  const value = new URLSearchParams({ ...due, ...paramsOf(on) })
   setCookie(c, COOKIE, value.toString(), { ...ATTRIBUTES, maxAge: expires_in })
   return c.redirect('/signin/factor', 303)
 }

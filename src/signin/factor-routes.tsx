@@ -15,7 +15,7 @@ import { viewOf } from '../pages/view.ts'
 import { knownDevice } from '../sessions/cookie.ts'
 import { clearFactorDue, type FactorDue, readFactorDue } from './factor-cookie.ts'
 import { credentialIn, FactorPage } from './factor-pages.tsx'
-import { onwardsIn, originOfTarget } from './targets.ts'
+import { onwardsIn, originOfTarget, paramsOf } from './targets.ts'
 import { enter } from './ways/enter.ts'
 
 const factorPage = async (c: Context, due: FactorDue, message?: Said, status = 200) =>
@@ -55,18 +55,18 @@ export const factorPages = new Hono<PageEnv>()
   })
   .post('/signin/passkey', limitByNetwork, form(browserOf), async (c) => {
     const { challenge_id, remember } = c.var.fields
-    const { to, target } = onwardsIn(c.var.fields)
-    const on = { email: '', stays: remember === 'yes', to, target }
+    const on = onwardsIn(c.var.fields)
+    const entering = { email: '', stays: remember === 'yes', ...on }
     try {
       const sent = { challenge_id, credential: credentialIn(c.var.fields), ...knownDevice(c) }
-      return await enter(c, () => provePasskey(c.var, validate(PasskeyLogIn(), sent)), on)
+      return await enter(c, () => provePasskey(c.var, validate(PasskeyLogIn(), sent)), entering)
     } catch (error) {
       if (!(error instanceof AppError) || error.status >= 500) throw error
       noteProblem(c, error)
       const done = error.code === 'account_disabled' ? 'disabled' : 'passkey'
       const isUnknown = error.cause instanceof Refusal && error.cause.reason === 'unknown'
       const tried = isUnknown ? challenge_id : undefined
-      const query = { done, ...(to && { to }), ...(target && { target }), ...(tried && { tried }) }
+      const query = { done, ...paramsOf(on), ...(tried && { tried }) }
       return c.redirect(`/signin?${new URLSearchParams(query)}`, 303)
     }
   })

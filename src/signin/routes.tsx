@@ -1,9 +1,8 @@
 import type { Context } from 'hono'
 import { limitByNetwork } from '../access/guards.ts'
-import { keepSignedIn, signOut } from '../auth/keep-signed-in.ts'
+import { signOut } from '../auth/keep-signed-in.ts'
 import { logIn } from '../auth/login.ts'
 import { LogIn } from '../auth/schemas.ts'
-import { startSession } from '../auth/start-session.ts'
 import type { Config } from '../config/main.ts'
 import { Hono } from '../http/hono.ts'
 import { AppError } from '../http/problem.ts'
@@ -17,10 +16,10 @@ import { doneMessage } from '../pages/submit.ts'
 import { rememberLanguage, viewOf } from '../pages/view.ts'
 import { knownDevice, readSessionCookie } from '../sessions/cookie.ts'
 import { askerOf, onwardsOf } from './asker-cookie.ts'
-import { askForFactor } from './factor-cookie.ts'
 import { SignInPage, type Ways } from './pages.tsx'
 import { refusalOf } from './refusals.tsx'
-import { onwardsAsked, onwardsIn, originOfTarget, placeAfter } from './targets.ts'
+import { onwardsAsked, onwardsIn, originOfTarget } from './targets.ts'
+import { enter } from './ways/enter.ts'
 
 /** Says that whoever signs in has signed up here: they alone hear that an address is not confirmed. */
 function signedUpHere(c: Context<PageEnv>): { signup_token?: string } {
@@ -91,17 +90,11 @@ export const signinRoutes = new Hono<PageEnv>()
     const { email = '', password = '', remember } = c.var.fields
     const { to, target } = onwardsIn(c.var.fields)
     try {
-      const tokens = await startSession(
-        c.var,
-        await logIn(c.var, validate(LogIn(), { email, password, ...knownDevice(c), ...signedUpHere(c) })),
-        { cookie: true, remember: remember === 'yes' },
-      )
-      keepSignedIn(c, tokens, remember === 'yes')
-      return c.redirect(placeAfter(c.var, tokens.user.role, { to, target }), 303)
+      const sent = { email, password, ...knownDevice(c), ...signedUpHere(c) }
+      const on = { email, stays: remember === 'yes', to, target }
+      return await enter(c, async () => logIn(c.var, validate(LogIn(), sent)), on)
     } catch (error) {
       if (!(error instanceof AppError)) throw error
-      if (error.code === 'second_factor_required')
-        return askForFactor(c, error, { email, stays: remember === 'yes', to, target })
       noteProblem(c, error)
       const view = viewOf(c)
       return respond(

@@ -42,17 +42,18 @@ export interface Onwards {
   target?: string | undefined
 }
 
+/** As parameters of an address. */
+export const paramsOf = ({ to, target }: Onwards) => ({ ...(to && { to }), ...(target && { target }) })
+
 /** A page of ours from which it goes on there. */
-export function onwards(path: string, { to, target }: Onwards): string {
-  const query = new URLSearchParams({ ...(to && { to }), ...(target && { target }) })
+export function onwards(path: string, on: Onwards): string {
+  const query = new URLSearchParams(paramsOf(on))
   return query.size > 0 ? `${path}?${query}` : path
 }
 
 /** What a page or a form has brought along of it. */
-export function onwardsIn(fields: Record<string, string>): Onwards {
-  const to = placeOfOurs(fields.to)
-  return { ...(to && { to }), ...(fields.target && { target: fields.target }) }
-}
+export const onwardsIn = ({ to, target }: Record<string, string>): Onwards =>
+  paramsOf({ to: placeOfOurs(to), target })
 
 /** The same of an address of ours that an app leads to: it names one of APP_URLS by `redirect_to`. */
 export const onwardsAsked = (

@@ -135,13 +135,7 @@ export const codePages = new Hono<PageEnv>()
   })
   .post('/signin/code/confirm', limitByNetwork, form(browserOf), async (c) => {
     const { email = '', remember, code = '', joins, name = '', terms_version } = c.var.fields
-    const on = {
-      email,
-      stays: remember === 'yes',
-      to: undefined,
-      target: undefined,
-      ...onwardsIn(c.var.fields),
-    }
+    const on = { email, stays: remember === 'yes', ...onwardsIn(c.var.fields) }
     const { request_token: login_token } = askerOf(c, c.var, 'sign_in')
     const { signup_token } = askerOf(c, c.var, 'verify_email')
     const isJoining = joins === 'yes'

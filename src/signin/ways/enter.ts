@@ -3,14 +3,14 @@ import { keepSignedIn } from '../../auth/keep-signed-in.ts'
 import { type Proven, startSession } from '../../auth/start-session.ts'
 import { AppError } from '../../http/problem.ts'
 import type { PageEnv } from '../../pages/session.ts'
-import { askForFactor, clearFactorDue, type FactorDue } from '../factor-cookie.ts'
+import { askForFactor, clearFactorDue, type Entering } from '../factor-cookie.ts'
 import { placeAfter } from '../targets.ts'
 
 /** The session begins, and the browser keeps it; where one more factor is due, that is asked for. */
 export async function enter(
   c: Context<PageEnv>,
   prove: () => Promise<Proven>,
-  on: Pick<FactorDue, 'email' | 'stays' | 'to' | 'target'>,
+  on: Entering,
 ): Promise<Response> {
   try {
     const tokens = await startSession(c.var, await prove(), { cookie: true, remember: on.stays })

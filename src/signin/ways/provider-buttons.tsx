@@ -1,7 +1,7 @@
 import type { FC, PropsWithChildren } from 'hono/jsx'
 import type { IdentityProvider, ProviderKind } from '../../config/providers.ts'
 import type { View } from '../../pages/view.ts'
-import type { Onwards } from '../targets.ts'
+import { type Onwards, paramsOf } from '../targets.ts'
 
 type Path = [d: string, fill: string]
 
@@ -83,14 +83,13 @@ export const OtherWays: FC<PropsWithChildren<{ view: View; needScript?: boolean 
 /** In the order of the setting. `token` is that of the page's form: it says that the way was begun here. */
 export const ProviderButtons: FC<
   { view: View; providers: readonly IdentityProvider[]; token: string; isAgain?: boolean } & Onwards
-> = ({ view, providers, token, to, target, isAgain }) =>
+> = ({ view, providers, token, isAgain, ...on }) =>
   providers.length === 0 ? null : (
     <>
       {providers.map(({ id, kind, name }) => {
         const query = new URLSearchParams({
           [isAgain ? 'again' : 'sure']: token,
-          ...(to && { to }),
-          ...(target && { target }),
+          ...paramsOf(on),
         })
         return (
           <a class="button wide provider" href={`/signin/with/${id}?${query}`} rel="nofollow">

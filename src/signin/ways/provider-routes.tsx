@@ -117,8 +117,8 @@ async function comeBack(c: Context<PageEnv>, answered: URLSearchParams): Promise
     provider: provider.id,
     profile,
     stays,
-    ...(to && { to }),
-    ...(target && { target }),
+    to,
+    target,
   })
   if (outcome.kind === 'joins') return c.redirect(`/signin/with/${provider.id}/join`, 303)
   const link = `/signin/with/${provider.id}/link`
