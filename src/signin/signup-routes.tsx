@@ -20,7 +20,6 @@ import { forgotPassword } from '../recovery/reset.ts'
 import { AskForMail, VerifyEmail } from '../recovery/schemas.ts'
 import { resendVerification, verifyEmail } from '../recovery/verify.ts'
 import { knownDevice } from '../sessions/cookie.ts'
-import { assertTermsOfNow } from '../users/me.ts'
 import { askerOf, onwardsOf, rememberAsker, rememberOnwards } from './asker-cookie.ts'
 import {
   CheckMailPage,
@@ -32,7 +31,7 @@ import {
 } from './pages.tsx'
 import { refusalOf } from './refusals.tsx'
 import { type Onwards, onwardsAsked, onwardsIn, originOfTarget, placeAfter } from './targets.ts'
-import { botChallengeOf, thirdPartyOf } from './ways/joining.tsx'
+import { botChallengeOf, isOfChallenge, joinerIn, thirdPartyOf } from './ways/joining.tsx'
 
 const checkMail = (c: Context, email: string, on: Onwards, message?: Said, status = 200) =>
   respond(
@@ -93,12 +92,10 @@ export const signupRoutes = new Hono<PageEnv>()
   })
   .post('/signup', limitByNetwork, form(browserOf), async (c) => {
     const { form_token: _, ...fields } = c.var.fields
-    const { name = '', email = '', password = '', terms_version } = fields
+    const { name = '', email = '', password = '' } = fields
     const on = onwardsIn(fields)
     try {
-      assertTermsOfNow(c.var.config, terms_version)
-      const challenge_token = fields['cf-turnstile-response']
-      const input = validate(SignUp(), { name, email, password, terms_version, challenge_token })
+      const input = validate(SignUp(), { ...joinerIn(c.var.config, fields), email, password })
       const { status, body } = await signUp(c.var, input, undefined)
       rememberAsker(c, 'verify_email', body.signup_token)
       if (status === 202) {
@@ -110,8 +107,7 @@ export const signupRoutes = new Hono<PageEnv>()
       keepSignedIn(c, tokens, true)
       return c.redirect(placeAfter(c.var, tokens.user.role, on), 303)
     } catch (error) {
-      const isOfChallenge = error instanceof AppError && error.code.startsWith('challenge_')
-      if (!(error instanceof AppError) || (error.status >= 500 && !isOfChallenge)) throw error
+      if (!(error instanceof AppError) || (error.status >= 500 && !isOfChallenge(error))) throw error
       noteProblem(c, error)
       const view = viewOf(c)
       const { common, signin } = view.texts

@@ -7,20 +7,19 @@ import { Hono } from '../../http/hono.ts'
 import { AppError, notFound } from '../../http/problem.ts'
 import { validate } from '../../http/validate.ts'
 import type { Said } from '../../pages/components.tsx'
-import { failingPage, fieldErrors, problemText } from '../../pages/failing.tsx'
+import { failingPage, fieldErrors } from '../../pages/failing.tsx'
 import { browserFormToken, browserOf, form } from '../../pages/forms.ts'
 import { noteProblem, respond } from '../../pages/respond.ts'
 import type { PageEnv } from '../../pages/session.ts'
 import { rememberLanguage, viewOf } from '../../pages/view.ts'
 import { knownDevice } from '../../sessions/cookie.ts'
-import { assertTermsOfNow } from '../../users/me.ts'
 import { normalizeEmail } from '../../values/email.ts'
 import { askerOf, rememberAsker } from '../asker-cookie.ts'
 import { refusalOf } from '../refusals.tsx'
 import { type Onwards, onwardsAsked, onwardsIn, originOfTarget } from '../targets.ts'
 import { AskForCodePage, TypeCodePage } from './code-pages.tsx'
 import { enter } from './enter.ts'
-import { botChallengeOf, JoinPage, thirdPartyOf } from './joining.tsx'
+import { faultsOfJoiner, isOfChallenge, joinerIn, joinPage } from './joining.tsx'
 import { pendingOf } from './provider-cookies.ts'
 
 /**
@@ -39,7 +38,7 @@ async function askerBy(
 }
 
 interface Shown {
-  message?: Said
+  message?: Said | undefined
   values?: Record<string, string>
   errors?: Record<string, string>
   status?: AppError['status']
@@ -78,27 +77,16 @@ async function typePage(
 }
 
 /** The code was right, and there is no account yet. */
-async function joinPage(c: Context<PageEnv>, { status = 200, ...shown }: Shown = {}) {
+function nameNeeded(c: Context<PageEnv>, refused: Shown = {}) {
   const { email = '', remember, code, name } = c.var.fields
   const on = onwardsIn(c.var.fields)
-  const challenge = botChallengeOf(c.var.config)
-  const page = (
-    <JoinPage
-      view={viewOf(c)}
-      token={browserFormToken(c)}
-      action="/signin/code/confirm"
-      email={email.slice(0, 320)}
-      challenge={challenge}
-      back="/signin/code"
-      hidden={{ email, remember, code, joins: 'yes', ...on }}
-      values={name === undefined ? {} : { name }}
-      {...shown}
-    />
-  )
-  return respond(c, page, {
-    status,
-    ...(await originOfTarget(c.var, on.target, on.to)),
-    ...thirdPartyOf(challenge),
+  return joinPage(c, on, {
+    action: '/signin/code/confirm',
+    email: email.slice(0, 320),
+    back: '/signin/code',
+    hidden: { email, remember, code, joins: 'yes', ...on },
+    values: name === undefined ? {} : { name },
+    ...refused,
   })
 }
 
@@ -134,31 +122,30 @@ export const codePages = new Hono<PageEnv>()
     }
   })
   .post('/signin/code/confirm', limitByNetwork, form(browserOf), async (c) => {
-    const { email = '', remember, code = '', joins, name = '', terms_version } = c.var.fields
+    const { email = '', remember, code = '', joins } = c.var.fields
     const on = { email, stays: remember === 'yes', ...onwardsIn(c.var.fields) }
     const { request_token: login_token } = askerOf(c, c.var, 'sign_in')
     const { signup_token } = askerOf(c, c.var, 'verify_email')
     const isJoining = joins === 'yes'
     try {
-      if (isJoining) assertTermsOfNow(c.var.config, terms_version)
-      const challenge_token = c.var.fields['cf-turnstile-response']
       const input = validate(EmailCodeLogIn(), {
         login_token,
         code: code.replace(/\s/g, ''),
         ...(signup_token && { signup_token }),
-        ...(isJoining && { name, terms_version, challenge_token }),
+        ...(isJoining && joinerIn(c.var.config, c.var.fields)),
         ...knownDevice(c),
       })
       const { by } = await askerBy(c, email)
       return await enter(c, () => proveEmailCode(c.var, input, by), on)
     } catch (error) {
-      const isOfChallenge = error instanceof AppError && error.code.startsWith('challenge_')
-      if (!(error instanceof AppError) || (error.status >= 500 && !isOfChallenge)) throw error
-      if (error.code === 'name_needed') return joinPage(c)
+      if (!(error instanceof AppError) || (error.status >= 500 && !isOfChallenge(error))) throw error
+      if (error.code === 'name_needed') return nameNeeded(c)
       noteProblem(c, error)
       const { status } = error
       const view = viewOf(c)
-      const { common, signin } = view.texts
+      const faults = isJoining ? faultsOfJoiner(view, error) : undefined
+      if (faults) return nameNeeded(c, { ...faults, status })
+      const { signin } = view.texts
       const said: Record<string, readonly string[]> = {
         invalid_link: signin.check.wrong,
         invalid_input: signin.check.wrong,
@@ -166,15 +153,6 @@ export const codePages = new Hono<PageEnv>()
         email_taken: signin.code.taken,
         signup_closed: signin.signup.closed,
         signup_domain_refused: [signin.signup.domain],
-      }
-      if (isJoining && (error.errors || isOfChallenge)) {
-        const title = isOfChallenge ? problemText(view, error) : common.check
-        const text = isOfChallenge ? undefined : common.checkHint
-        return joinPage(c, {
-          message: { tone: 'danger', title, text },
-          errors: fieldErrors(view, error),
-          status,
-        })
       }
       const [title, text] = said[error.code] ?? []
       return typePage(c, {

@@ -1,11 +1,19 @@
+import type { Context } from 'hono'
 import type { FC } from 'hono/jsx'
 import type { Config } from '../../config/main.ts'
+import type { AppError } from '../../http/problem.ts'
 import { Button, Field, Form, Message } from '../../pages/components.tsx'
+import { fieldErrors, problemText } from '../../pages/failing.tsx'
+import { browserFormToken } from '../../pages/forms.ts'
 import { NarrowPage } from '../../pages/layout.tsx'
+import { respond } from '../../pages/respond.ts'
+import type { PageEnv } from '../../pages/session.ts'
 import { TermsBox } from '../../pages/terms.tsx'
-import type { View } from '../../pages/view.ts'
+import { type View, viewOf } from '../../pages/view.ts'
 import { CHALLENGE_ACTION } from '../../throttle/bot-challenge.ts'
+import { assertTermsOfNow } from '../../users/me.ts'
 import type { FormPage } from '../pages.tsx'
+import { type Onwards, originOfTarget } from '../targets.ts'
 
 export interface BotChallenge {
   siteKey: string
@@ -46,17 +54,67 @@ export const BotChallengeBox: FC<{ view: View; challenge: BotChallenge | undefin
     </>
   ) : null
 
-/** An account is made after this page alone: by name, address, terms and a button. */
-export const JoinPage: FC<
-  FormPage & {
-    action: string
-    email: string
-    challenge: BotChallenge | undefined
-    back: string
-    /** What the form brings along. */
-    hidden: Record<string, string | undefined>
+/** Who joins, as a form says it. Throws 422 `terms_not_accepted`. */
+export function joinerIn(
+  config: Config,
+  { name = '', terms_version, 'cf-turnstile-response': challenge_token }: Record<string, string>,
+) {
+  assertTermsOfNow(config, terms_version)
+  return { name, terms_version, challenge_token }
+}
+
+export const isOfChallenge = ({ code }: AppError) => code.startsWith('challenge_')
+
+/** What is wrong with a form for joining; undefined where it is something else that was refused. */
+export function faultsOfJoiner(
+  view: View,
+  error: AppError,
+): Pick<FormPage, 'message' | 'errors'> | undefined {
+  const { common } = view.texts
+  if (isOfChallenge(error)) return { message: { tone: 'danger', title: problemText(view, error) } }
+  if (!error.errors) return undefined
+  return {
+    message: { tone: 'danger', title: common.check, text: common.checkHint },
+    errors: fieldErrors(view, error),
   }
-> = ({ view, token, message, values = {}, errors = {}, action, email, challenge, back, hidden }) => {
+}
+
+interface Joining {
+  action: string
+  email: string
+  back: string
+  /** What the form brings along. */
+  hidden: Record<string, string | undefined>
+}
+
+/** Answers with the page that asks who joins. */
+export async function joinPage(
+  c: Context<PageEnv>,
+  on: Onwards,
+  { status = 200, ...shown }: Joining & Omit<FormPage, 'view' | 'token'> & { status?: AppError['status'] },
+) {
+  const challenge = botChallengeOf(c.var.config)
+  const page = <JoinPage view={viewOf(c)} token={browserFormToken(c)} challenge={challenge} {...shown} />
+  return respond(c, page, {
+    status,
+    ...(await originOfTarget(c.var, on.target, on.to)),
+    ...thirdPartyOf(challenge),
+  })
+}
+
+/** An account is made after this page alone: by name, address, terms and a button. */
+const JoinPage: FC<FormPage & Joining & { challenge: BotChallenge | undefined }> = ({
+  view,
+  token,
+  message,
+  values = {},
+  errors = {},
+  action,
+  email,
+  challenge,
+  back,
+  hidden,
+}) => {
   const { common, signin } = view.texts
   return (
     <NarrowPage

@@ -10,50 +10,35 @@ import { requireProvider } from '../../identities/client.ts'
 import { invalidCallback } from '../../identities/errors.ts'
 import { linkIdentity, owesProof } from '../../identities/service.ts'
 import type { Said } from '../../pages/components.tsx'
-import { failingPage, fieldErrors, problemText } from '../../pages/failing.tsx'
-import { browserFormToken, browserOf, form, sessionOf } from '../../pages/forms.ts'
+import { failingPage } from '../../pages/failing.tsx'
+import { browserOf, form, sessionOf } from '../../pages/forms.ts'
 import { noteProblem, respond } from '../../pages/respond.ts'
 import { homeOf, type PageEnv, signedInPage } from '../../pages/session.ts'
 import { submit } from '../../pages/submit.ts'
 import { viewOf } from '../../pages/view.ts'
 import { knownDevice, outliveCopies } from '../../sessions/cookie.ts'
-import { assertTermsOfNow } from '../../users/me.ts'
 import { normalizeEmail } from '../../values/email.ts'
 import { originOfTarget } from '../targets.ts'
 import { enter } from './enter.ts'
-import { botChallengeOf, JoinPage, thirdPartyOf } from './joining.tsx'
+import { faultsOfJoiner, joinerIn, joinPage } from './joining.tsx'
 import { forgetPending, type Pending, pendingOf } from './provider-cookies.ts'
 import { ConnectPage } from './provider-pages.tsx'
 import { sayWhy } from './provider-says.tsx'
 
-async function joinPage(
+/** The provider has said who it is, and there is no account yet. */
+const nameNeeded = (
   c: Context<PageEnv>,
-  { provider, profile, to, target }: Pending,
-  {
-    status = 200,
-    ...shown
-  }: { message?: Said; errors?: Record<string, string>; status?: AppError['status'] } = {},
-) {
-  const challenge = botChallengeOf(c.var.config)
-  const page = (
-    <JoinPage
-      view={viewOf(c)}
-      token={browserFormToken(c)}
-      action={`/signin/with/${provider}/join`}
-      email={profile.email ?? ''}
-      challenge={challenge}
-      back="/signin"
-      hidden={{}}
-      values={{ name: (c.var.fields as Record<string, string> | undefined)?.name ?? profile.name ?? '' }}
-      {...shown}
-    />
-  )
-  return respond(c, page, {
-    status,
-    ...(await originOfTarget(c.var, target, to)),
-    ...thirdPartyOf(challenge),
+  { provider, profile, ...on }: Pending,
+  refused: Partial<Parameters<typeof joinPage>[2]> = {},
+) =>
+  joinPage(c, on, {
+    action: `/signin/with/${provider}/join`,
+    email: profile.email ?? '',
+    back: '/signin',
+    hidden: {},
+    values: { name: (c.var.fields as Record<string, string> | undefined)?.name ?? profile.name ?? '' },
+    ...refused,
   })
-}
 
 /** What waits for this provider. Throws 400 `invalid_callback`. */
 async function requirePending(
@@ -93,7 +78,7 @@ async function connectPage(c: Context<PageEnv>, message?: Said, status = 200) {
 export const providerAfterPages = new Hono<PageEnv>()
   .get('/signin/with/:provider/join', async (c) => {
     try {
-      return await joinPage(c, (await requirePending(c)).pending)
+      return await nameNeeded(c, (await requirePending(c)).pending)
     } catch (error) {
       return sayWhy(c, error)
     }
@@ -102,34 +87,20 @@ export const providerAfterPages = new Hono<PageEnv>()
     try {
       const { pending, provider } = await requirePending(c)
       const { profile, to, target, stays, id } = pending
-      const { name = '', terms_version } = c.var.fields
-      const challenge_token = c.var.fields['cf-turnstile-response']
+      const on = { email: profile.email!, stays, to, target }
       try {
-        assertTermsOfNow(c.var.config, terms_version)
-        const given = validate(joining(), {
-          name,
-          ...(terms_version && { terms_version }),
-          ...(challenge_token && { challenge_token }),
-        })
-        const joins = { userId: id, email: profile.email!, ...given, name: given.name ?? '' }
-        const on = { email: profile.email!, stays, to, target }
-        const answer = await enter(
-          c,
-          () => joinByProvider(c.var, provider, profile, joins, knownDevice(c)),
-          on,
-        )
+        const { name = '', ...given } = validate(joining(), joinerIn(c.var.config, c.var.fields))
+        const joins = { userId: id, email: profile.email!, ...given, name }
+        const prove = () => joinByProvider(c.var, provider, profile, joins, knownDevice(c))
+        const answer = await enter(c, prove, on)
         forgetPending(c)
         return answer
       } catch (error) {
-        const isOfChallenge = error instanceof AppError && error.code.startsWith('challenge_')
-        if (!(error instanceof AppError) || !(error.errors || isOfChallenge)) throw error
+        if (!(error instanceof AppError)) throw error
+        const faults = faultsOfJoiner(viewOf(c), error)
+        if (!faults) throw error
         noteProblem(c, error)
-        const view = viewOf(c)
-        const { common } = view.texts
-        const message: Said = isOfChallenge
-          ? { tone: 'danger', title: problemText(view, error) }
-          : { tone: 'danger', title: common.check, text: common.checkHint }
-        return await joinPage(c, pending, { message, errors: fieldErrors(view, error), status: error.status })
+        return await nameNeeded(c, pending, { ...faults, status: error.status })
       }
     } catch (error) {
       return sayWhy(c, error)
