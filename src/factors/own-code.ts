@@ -4,11 +4,11 @@ import { build } from '../database/statements.ts'
 import { Refusal } from '../http/problem.ts'
 import { invalidLink } from '../links/errors.ts'
 import type { OneTimeToken } from '../links/models.ts'
-import { ACCEPTED, type MailRequested, type Proof } from '../links/schemas.ts'
+import type { MailRequested, Proof } from '../links/schemas.ts'
 import { requireToken } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { openMailRequest } from '../mail/limits.ts'
-import { enqueueAsked, sendAfterwards } from '../mail/outbox.ts'
+import { mailAsked } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { addressNotVerified } from '../users/errors.ts'
@@ -39,21 +39,8 @@ export async function mailOwnCode(
     ownSession: actor.sid,
     isAsked: isLive,
   })
-  const mail = enqueueAsked(
-    resources,
-    request,
-    { kind, subjectId: id, email, emailNormalized, sessionId: actor.sid },
-    isLive,
-  )
-  const { verdict } = await resources.db.writeBatch({
-    count: request.count,
-    mail: mail.statements,
-    verdict: request.verdict,
-    countMade: [request.countMade(mail.mailId)],
-  })
-  request.assertAllowed(verdict)
-  sendAfterwards(resources, mail.mailId)
-  return { ...ACCEPTED, request_token: mail.requestToken }
+  const mail = { kind, subjectId: id, email, emailNormalized, sessionId: actor.sid }
+  return mailAsked(resources, request, mail, isLive)
 }
 
 /** What such a code shows, five tries each. Throws 400 `invalid_link`. */

@@ -144,6 +144,13 @@ export const voidTokens = (now: number, purposes: readonly Purpose[], which: SQL
     .set({ spent_at: now })
     .where(and(inArray(oneTimeTokens.purpose, [...purposes]), isOpen, which))
 
+/** Keeps when a token was first followed, which it outlives: what it does waits for more than its mail. */
+export const noteFollowed = ({ now }: { now: number }, { id }: Pick<OneTimeToken, 'id'>, condition: SQL) =>
+  build
+    .update(oneTimeTokens)
+    .set({ clicked_at: now })
+    .where(and(eq(oneTimeTokens.id, id), isNull(oneTimeTokens.clicked_at), condition))
+
 /** A condition for the write that uses a token: that it is still good at that moment. */
 export const linkIsLive = (id: string): SQL =>
   sql`EXISTS ${build.select({ id: oneTimeTokens.id }).from(oneTimeTokens).where(isGood(id))}`

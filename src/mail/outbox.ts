@@ -4,6 +4,7 @@ import type { Resources } from '../context.ts'
 import { AT_A_TIME } from '../database/deliveries.ts'
 import { insertWhere, rowExists, type Statement } from '../database/statements.ts'
 import { makeRequestToken } from '../links/askers.ts'
+import { ACCEPTED, type MailRequested as MailPromised } from '../links/schemas.ts'
 import { issueToken } from '../links/service.ts'
 import { type User, users } from '../users/models.ts'
 import { HOUR_MS } from '../values/durations.ts'
@@ -117,6 +118,33 @@ export function enqueueAsked(
   )
   /** For who asked: with it, and with nothing else, the code in the mail works. */
   return { ...queued, requestToken: makeRequestToken(resources.config, tokenId) }
+}
+
+/**
+ * Asks for one, where a request does nothing else, and sends it.
+ *
+ * @param condition without which there is nobody to mail: the answer and its cost are the same.
+ * @param alsoWrite what is written where it is made.
+ * @throws 429 `too_many_attempts`.
+ */
+export async function mailAsked(
+  resources: Resources,
+  request: MailRequested,
+  mail: AskedMail,
+  condition: SQL,
+  alsoWrite: (isMade: SQL) => readonly Statement[] = () => [],
+): Promise<MailPromised> {
+  const { mailId, statements, isMade, requestToken } = enqueueAsked(resources, request, mail, condition)
+  const { verdict } = await resources.db.writeBatch({
+    count: request.count,
+    mail: statements,
+    also: alsoWrite(isMade),
+    verdict: request.verdict,
+    countMade: [request.countMade(mailId)],
+  })
+  request.assertAllowed(verdict)
+  sendAfterwards(resources, mailId)
+  return { ...ACCEPTED, request_token: requestToken }
 }
 
 /** Who is told something. */

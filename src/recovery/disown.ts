@@ -1,16 +1,15 @@
-import { and, eq, isNull, type SQL, sql } from 'drizzle-orm'
+import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { hasUsablePasskey } from '../access/can-sign-in.ts'
 import { type Action, activityLogs } from '../activity/models.ts'
 import { apiKeys } from '../api-keys/models.ts'
 import type { Config } from '../config/main.ts'
 import type { Resources } from '../context.ts'
-import { build } from '../database/statements.ts'
 import { factors, recoveryCodes } from '../factors/models.ts'
 import { removeRecoveryCodes } from '../factors/recovery-codes.ts'
 import { accountHasFactor } from '../factors/state.ts'
 import { identities } from '../identities/models.ts'
-import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
-import { requireToken } from '../links/service.ts'
+import type { OneTimeToken } from '../links/models.ts'
+import { noteFollowed, requireToken } from '../links/service.ts'
 import { enqueueNotice } from '../mail/outbox.ts'
 import { passkeys } from '../passkeys/models.ts'
 import { openDeviceToken } from '../sessions/device-tokens.ts'
@@ -27,8 +26,9 @@ import { selectSubject } from './mail-link.ts'
 import type { DisownFactor, FactorDisowned } from './schemas.ts'
 
 /**
- * "This was not me": ends the session that the mail spoke of, for whoever reads it, with all that apps were given by it, and the keys that it made.
- * Its device is a stranger again, and every other with it, as nothing tells which it was: the next sign-in is told too.
+ * "This was not me": ends the session that the mail spoke of, for whoever reads it, with all that apps were given by it,
+ * and the keys that it made. Its device is a stranger again, and every other with it, as nothing tells which it was: the
+ * next sign-in is told too.
  *
  * @throws 400 `invalid_link`.
  */
@@ -59,11 +59,10 @@ export async function disownSession(resources: Resources, input: { token: string
 
 /**
  * "This was not me", of a factor that was added or removed, or a provider that was connected, which goes: every session
- * ends. The factor goes as well where another
- * stays, or by what shows, beside the mail, that its reader had the account before: a device that signed in before, or
- * a password that was set before, not by a reset. The mailbox alone takes no factor away, or a reset would be all that a
- * thief needs. Where the factor stays, the link stays good, and devices stay known: what shows it may be at hand later.
- * Else every device is a stranger again.
+ * ends. The factor goes as well where another stays, or by what shows, beside the mail, that its reader had the account
+ * before: a device that signed in before, or a password that was set before, not by a reset. The mailbox alone takes no
+ * factor away, or a reset would be all that a thief needs. Where the factor stays, the link stays good, and devices stay
+ * known: what shows it may be at hand later. Else every device is a stranger again.
  *
  * @throws 400 `invalid_link`; 403 `wrong_password`, and nothing is done.
  */
@@ -121,12 +120,6 @@ export async function disownFactor(resources: Resources, input: DisownFactor): P
   })
   return { factor: 'removed' }
 }
-
-const noteFollowed = ({ now }: Resources, { id }: OneTimeToken, isDone: SQL) =>
-  build
-    .update(oneTimeTokens)
-    .set({ clicked_at: now })
-    .where(and(eq(oneTimeTokens.id, id), isNull(oneTimeTokens.clicked_at), isDone))
 
 /** The factor that a mail spoke of, in conditions. */
 function factorOf(config: Config, { about }: OneTimeToken, { id: userId }: User) {

@@ -8,10 +8,10 @@ import { invalidInput, Refusal } from '../http/problem.ts'
 import { invalidLink } from '../links/errors.ts'
 import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
 import type { Proof } from '../links/schemas.ts'
-import { LIFETIME_MS, linkIsLive, requireToken } from '../links/service.ts'
+import { LIFETIME_MS, linkIsLive, noteFollowed, requireToken } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { MAILS_OF_ACTOR, openMailRequest, openNotices } from '../mail/limits.ts'
-import { enqueueAsked, enqueueNotice, sendAfterwards } from '../mail/outbox.ts'
+import { enqueueAsked, enqueueNotice, mailAsked, sendAfterwards } from '../mail/outbox.ts'
 import { type OwnPassword, withOwnPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
@@ -144,24 +144,10 @@ async function askOldAddress(resources: Resources, token: OneTimeToken, user: Us
     actor: { id: user.id, mailsPerHour: MAILS_OF_ACTOR },
     isAsked: linkIsLive(token.id),
   })
-  const approval = enqueueAsked(
-    resources,
-    request,
-    { kind, subjectId: user.id, email, emailNormalized, newEmail: token.email },
-    linkIsLive(token.id),
-  )
-  const { verdict } = await resources.db.writeBatch({
-    count: request.count,
-    approval: approval.statements,
-    click: build
-      .update(oneTimeTokens)
-      .set({ clicked_at: resources.now })
-      .where(and(eq(oneTimeTokens.id, token.id), isNull(oneTimeTokens.clicked_at), approval.isMade)),
-    verdict: request.verdict,
-    countMade: [request.countMade(approval.mailId)],
-  })
-  request.assertAllowed(verdict)
-  sendAfterwards(resources, approval.mailId)
+  const mail = { kind, subjectId: user.id, email, emailNormalized, newEmail: token.email } as const
+  await mailAsked(resources, request, mail, linkIsLive(token.id), (isMade) => [
+    noteFollowed(resources, token, isMade),
+  ])
 }
 
 /** The old address approves of the new one, which has confirmed already. Throws 409 `email_taken`. */

@@ -6,11 +6,11 @@ import type { Resources } from '../context.ts'
 import { Refusal } from '../http/problem.ts'
 import { invalidLink } from '../links/errors.ts'
 import type { OneTimeToken, Purpose } from '../links/models.ts'
-import { ACCEPTED, type MailRequested, type Proof } from '../links/schemas.ts'
+import type { MailRequested, Proof } from '../links/schemas.ts'
 import { requireToken } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { openMailRequest } from '../mail/limits.ts'
-import { enqueueAsked, sendAfterwards } from '../mail/outbox.ts'
+import { mailAsked } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { openDeviceToken } from '../sessions/device-tokens.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
@@ -40,7 +40,7 @@ export async function mailLink(
     mayJoin?: boolean
   },
 ): Promise<MailRequested> {
-  const { db, config, now, send } = resources
+  const { config, now, send } = resources
   if (!send) throw mailNotConfigured()
   const emailNormalized = normalizeEmail(email)
   const account = and(
@@ -54,29 +54,21 @@ export async function mailLink(
     device && sql`EXISTS (SELECT 1 FROM ${users} WHERE ${account} AND ${knowsDevice(device)})`
   const request = openMailRequest(resources, { kind: link.kind, emailNormalized, isKnownDevice })
   const isNobodys = link.mayJoin ? sql`NOT ${emailIsTaken(emailNormalized)}` : sql`0`
-  const mail = enqueueAsked(
+  const mail = {
+    kind: link.kind,
+    subjectId: link.mayJoin ? sql`coalesce(${ofAccount('id')}, ${uuidv7()})` : ofAccount('id'),
+    userId: ofAccount('id'),
+    email: link.mayJoin ? sql`coalesce(${ofAccount('email')}, ${email.trim()})` : ofAccount('email'),
+    emailNormalized,
+  }
+  const event = link.action && { action: link.action, userId: ofAccount('id'), actorId: null }
+  return mailAsked(
     resources,
     request,
-    {
-      kind: link.kind,
-      subjectId: link.mayJoin ? sql`coalesce(${ofAccount('id')}, ${uuidv7()})` : ofAccount('id'),
-      userId: ofAccount('id'),
-      email: link.mayJoin ? sql`coalesce(${ofAccount('email')}, ${email.trim()})` : ofAccount('email'),
-      emailNormalized,
-    },
+    mail,
     sql`(EXISTS (SELECT 1 FROM ${users} WHERE ${account}) OR ${isNobodys})`,
+    (isMade) => (event ? [record(resources, event, isMade)] : []),
   )
-  const event = link.action && { action: link.action, userId: ofAccount('id'), actorId: null }
-  const { verdict } = await db.writeBatch({
-    count: request.count,
-    mail: mail.statements,
-    history: event ? [record(resources, event, mail.isMade)] : [],
-    verdict: request.verdict,
-    countMade: [request.countMade(mail.mailId)],
-  })
-  request.assertAllowed(verdict)
-  sendAfterwards(resources, mail.mailId)
-  return { ...ACCEPTED, request_token: mail.requestToken }
 }
 
 /** The user whom a mailed link or code is about. Throws 400 `invalid_link`, also for somebody shut out by now. */
