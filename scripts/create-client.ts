@@ -1,10 +1,13 @@
 import { readFileSync } from 'node:fs'
 import { AppError } from '../src/http/problem.ts'
 import { type ClientWithSecret, CreateClient } from '../src/oauth/clients/schemas.ts'
-import { makeClient, settingsOf } from '../src/oauth/clients/service.ts'
+import { makeClient, selectClient, setScopes } from '../src/oauth/clients/service.ts'
+import { settingsOf } from '../src/oauth/clients/settings.ts'
+import { DEVICE_CODE } from '../src/oauth/models.ts'
 import { bySystem } from '../src/users/change.ts'
 import { readArguments, runCommand } from './command.ts'
 import { withResources } from './create-admin.ts'
+import { SCRIPT_SCOPES, SCRIPTS_CLIENT_ID } from './sign-in.ts'
 
 const USAGE = `npm run client:create -- --name "An app" --redirect-uri https://app.your-domain/callback [--public]
 
@@ -16,6 +19,7 @@ stands in the API document under CreateClient, and is given as JSON. The Worker'
   --public         for what can keep no secret: a page without a server, a native app
   --first-party    one of your own: nobody is asked
   --json FILE      the whole of it, as POST /v1/oauth_clients takes it
+  --scripts        lets the scripts that act on this deployment sign in to it, and nothing else; may be repeated
   --dry-run        says whether it could be added, and adds nothing`
 
 /** What was asked for. Throws what is wrong with it, in sentences. */
@@ -29,6 +33,29 @@ function readInput(input: unknown): CreateClient {
 /** By the function of the API, so the history has its row (actor: the system). */
 const createClient = (env: object, input: CreateClient): Promise<ClientWithSecret> =>
   withResources(env, (resources) => makeClient(resources, bySystem, input))
+
+type Let = 'added' | 'brought up to date' | 'there already'
+
+/** The app that scripts sign in by: an app like any other, which whoever manages apps may remove. */
+const letScripts = (env: object, isDryRun: boolean): Promise<Let> =>
+  withResources(env, async (resources) => {
+    const scopes = [...SCRIPT_SCOPES]
+    const { client } = await resources.db.readPrimary({ client: selectClient(SCRIPTS_CLIENT_ID) })
+    if (client[0]?.scopes === JSON.stringify(scopes)) return 'there already'
+    if (client[0]) {
+      if (!isDryRun) await setScopes(resources, bySystem, SCRIPTS_CLIENT_ID, scopes)
+      return 'brought up to date'
+    }
+    const input = readInput({
+      name: 'Roster scripts',
+      type: 'public',
+      grants: [DEVICE_CODE],
+      scopes,
+      first_party: true,
+    })
+    if (!isDryRun) await makeClient(resources, bySystem, input, SCRIPTS_CLIENT_ID)
+    return 'added'
+  })
 
 /** Throws what was thrown; of what says different things together, in sentences. */
 function inSentences(cause: unknown): never {
@@ -44,8 +71,14 @@ async function main() {
     public: { type: 'boolean' },
     'first-party': { type: 'boolean' },
     json: { type: 'string' },
+    scripts: { type: 'boolean' },
   } as const
   const { values, isDryRun } = readArguments({ usage: USAGE, options })
+  const env = { EMAIL: 'perhaps', ...process.env }
+  if (values.scripts) {
+    const done = await letScripts(env, isDryRun)
+    return console.log(`Roster scripts: ${isDryRun && done !== 'there already' ? `would be ${done}` : done}`)
+  }
   const input = readInput(
     values.json
       ? JSON.parse(readFileSync(values.json, 'utf8'))
@@ -57,7 +90,7 @@ async function main() {
         },
   )
   if (isDryRun) return console.log(`${settingsOf(input).name}: would be added`)
-  const { client_id, client_secret } = await createClient({ EMAIL: 'perhaps', ...process.env }, input)
+  const { client_id, client_secret } = await createClient(env, input)
   console.log(`client_id      ${client_id}`)
   if (client_secret) console.log(`client_secret  ${client_secret}`)
 }

@@ -2,9 +2,11 @@ import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { v7 as uuidv7 } from 'uuid'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import worker from '../src/index.ts'
+import { signClientToken } from '../src/sessions/access-tokens.ts'
 import { type Actor, type Api, openApi } from './support/api.ts'
 import { openJar } from './support/jar.ts'
 import { limiter } from './support/limiter.ts'
+import { letApp } from './support/oauth.ts'
 import { openBrowser, PAGES } from './support/pages.ts'
 import { upstreams } from './support/upstreams.ts'
 
@@ -76,6 +78,21 @@ describe('An export that is open', () => {
       ])
     },
   )
+
+  test('AZ7: by an app is whole, and breaks off once the app may not read it any more', async () => {
+    const scope = 'activity:read'
+    const { client, sessionId: sid } = await letApp(api, admin, { scope })
+    // As of a device that they have just said yes to.
+    const approved_at = Math.floor(Date.now() / 1000)
+    const claims = { sub: admin.id, sid, client_id: client.client_id, scope, epoch: 0, approved_at }
+    const token = await signClientToken(api.config(), Date.now(), claims)
+    await (await begin(api, token, `/v1/activity/export?user_id=${ada.id}`)).readOn()
+    const file = await begin(api, token, `/v1/activity/export?user_id=${ada.id}`)
+    await file.read()
+    await file.read()
+    await api.sql('DELETE FROM oauth_grants WHERE client_id = ?', [client.client_id])
+    expect(await breaksOff(file, 'warn')).toMatchObject([{ why: 'invalid_token', session: sid }])
+  })
 
   test.each(FILES)(
     'HX18: of %s that fails in the middle is a line of the log, with its request, and is not asked for again',

@@ -7,9 +7,11 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vit
 import { generate, newSecret, rotateSecretKeys } from '../../scripts/keys.ts'
 import { startSqld } from '../../scripts/local/sqld.ts'
 import { startUpstash } from '../../scripts/local/upstash.ts'
+import { SCRIPT_SCOPES, SCRIPTS_CLIENT_ID } from '../../scripts/sign-in.ts'
 import { configOf } from '../../src/config/main.ts'
 import { keyIdOf } from '../../src/crypto/encryption.ts'
 import { keyring } from '../../src/crypto/keyring.ts'
+import { DEVICE_CODE } from '../../src/oauth/models.ts'
 import { checkPassword } from '../../src/passwords/hashing.ts'
 import { startProxy } from '../support/proxy.ts'
 
@@ -110,6 +112,36 @@ describe('client:create', () => {
         output: expect.stringMatching(/^redirect_uris: Is empty.+\n$/),
       })
     expect(await total()).toBe(before)
+  })
+
+  test('--scripts lets scripts sign in by the device flow alone, once, and brings an older one up to date', async () => {
+    const scripts = (...args: string[]) => run('create-client.ts', ['--scripts', ...args])
+    const row = async () => {
+      const { rows } = await db.execute({
+        sql: 'SELECT name, type, grants, scopes, first_party FROM oauth_clients WHERE id = ?',
+        args: [SCRIPTS_CLIENT_ID],
+      })
+      return rows.map((one) => ({ ...one }))
+    }
+    expect((await scripts('--dry-run')).output).toBe('Roster scripts: would be added\n')
+    expect(await row()).toEqual([])
+    expect(await scripts()).toEqual({ code: 0, output: 'Roster scripts: added\n' })
+    const made = {
+      name: 'Roster scripts',
+      type: 'public',
+      grants: JSON.stringify([DEVICE_CODE]),
+      scopes: JSON.stringify(SCRIPT_SCOPES),
+      first_party: 1,
+    }
+    expect(await row()).toEqual([made])
+    expect((await scripts()).output).toBe('Roster scripts: there already\n')
+    await db.execute({
+      sql: "UPDATE oauth_clients SET scopes = '[]' WHERE id = ?",
+      args: [SCRIPTS_CLIENT_ID],
+    })
+    expect((await scripts('--dry-run')).output).toBe('Roster scripts: would be brought up to date\n')
+    expect((await scripts()).output).toBe('Roster scripts: brought up to date\n')
+    expect(await row()).toEqual([made])
   })
 })
 

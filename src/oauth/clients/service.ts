@@ -3,23 +3,21 @@ import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { formerBeside } from '../../access/former-secrets.ts'
 import { requireRecentLogin } from '../../access/guards.ts'
-import { ACCOUNT, hasPermission, isPermission } from '../../access/permissions.ts'
+import { hasPermission, isPermission } from '../../access/permissions.ts'
 import { type Action, activityLogs } from '../../activity/models.ts'
 import { record } from '../../activity/service.ts'
 import type { Resources } from '../../context.ts'
 import { digestOf } from '../../crypto/digest.ts'
 import { build, insertWhere, rowExists, type Statement } from '../../database/statements.ts'
-import { faultOfForeign } from '../../http/outbound.ts'
 import { versionMismatch } from '../../http/precondition.ts'
-import { type InputError, invalidInput } from '../../http/problem.ts'
+import { invalidInput } from '../../http/problem.ts'
 import type { Claims } from '../../sessions/access-tokens.ts'
 import { whileDoubting } from '../../sessions/near.ts'
 import { type Authority, byActor } from '../../users/change.ts'
 import { writeConflict } from '../../users/errors.ts'
 import { toTime } from '../../values/ids.ts'
 import { clientHasNoSecret, clientNotFound, tooManyClients } from '../errors.ts'
-import { type Client as ClientRow, DEVICE_CODE, oauthClients } from '../models.ts'
-import { OPENID_SCOPES } from '../scopes.ts'
+import { type Client as ClientRow, oauthClients } from '../models.ts'
 import {
   type Client,
   type ClientWithSecret,
@@ -29,106 +27,13 @@ import {
   toClient,
   type UpdateClient,
 } from './schemas.ts'
+import { assertCallable, assertCoherent, columnsOf, hasSecret, settingsOf } from './settings.ts'
 
 export const MAX_CLIENTS = 500
 const MAX_ROUNDS = 5
 
 /** A secret has 256 random bits, so a plain digest of it can be kept: there is nothing to guess. */
 const newSecret = () => `cs_${randomBytes(32).toString('base64url')}`
-
-/** What is good by itself, and says different things together. Throws 422. */
-function assertCoherent({ type, grants, token_endpoint_auth_method: method, ...rest }: Settings): void {
-  const errors: InputError[] = []
-  const say = (isWrong: boolean, pointer: string, detail: string) => {
-    if (isWrong) errors.push({ pointer, code: 'contradiction', detail })
-  }
-  const isService = grants.includes('client_credentials')
-  const goesByBrowser = grants.includes('authorization_code')
-  say(
-    (type === 'public') !== (method === 'none'),
-    '/token_endpoint_auth_method',
-    'A public client has none, and a confidential one has one.',
-  )
-  say(
-    (method === 'private_key_jwt') !== (rest.jwks !== null),
-    '/jwks',
-    'Goes with private_key_jwt, and with nothing else.',
-  )
-  say(
-    isService && grants.length > 1,
-    '/grants',
-    'A service acts for itself alone: give it a client of its own.',
-  )
-  say(
-    isService && type === 'public',
-    '/grants',
-    'A public client proves nothing, so it cannot act for itself.',
-  )
-  say(
-    !isService && !goesByBrowser && !grants.includes(DEVICE_CODE),
-    '/grants',
-    'Without authorization_code there is nothing to refresh.',
-  )
-  say(
-    isService && rest.redirect_uris.length > 0,
-    '/redirect_uris',
-    'A service is nowhere that a browser could be sent to.',
-  )
-  say(
-    goesByBrowser && rest.redirect_uris.length === 0,
-    '/redirect_uris',
-    'Is empty, so a browser could not be sent back.',
-  )
-  say(
-    isService && rest.backchannel_logout_uri !== null,
-    '/backchannel_logout_uri',
-    'Nobody signs in to a service, so nobody signs out.',
-  )
-  say(
-    isService && !rest.scopes.every(isPermission),
-    '/scopes',
-    'A service has permissions, and no scopes of OpenID.',
-  )
-  say(
-    rest.scopes.includes(ACCOUNT) && !rest.first_party,
-    '/scopes',
-    'To act as somebody is for apps of your own alone (first_party).',
-  )
-  say(type === 'public' && !rest.require_pkce, '/require_pkce', 'A public client cannot do without.')
-  const takesScheme = (uri: string) => !/^https?:/.test(uri)
-  say(
-    type !== 'public' && rest.redirect_uris.some(takesScheme),
-    '/redirect_uris',
-    'A scheme of its own is for a native app, which is public.',
-  )
-  if (errors.length > 0) throw invalidInput(errors)
-}
-
-/** What we are to call has to be somebody else's, for everybody to reach. Throws 422. */
-function assertCallable({ config }: Pick<Resources, 'config'>, uri: string | null | undefined): void {
-  const fault = uri ? faultOfForeign(uri, config) : undefined
-  if (fault) throw invalidInput([{ pointer: '/backchannel_logout_uri', code: 'invalid_uri', detail: fault }])
-}
-
-const columnsOf = (settings: Settings) => ({
-  name: settings.name,
-  type: settings.type,
-  token_endpoint_auth_method: settings.token_endpoint_auth_method,
-  grants: JSON.stringify(settings.grants),
-  redirect_uris: JSON.stringify(settings.redirect_uris),
-  post_logout_redirect_uris: JSON.stringify(settings.post_logout_redirect_uris),
-  backchannel_logout_uri: settings.backchannel_logout_uri,
-  scopes: JSON.stringify(settings.scopes),
-  allowed_roles: settings.allowed_roles && JSON.stringify(settings.allowed_roles),
-  first_party: settings.first_party ? 1 : 0,
-  require_pkce: settings.require_pkce ? 1 : 0,
-  id_token_signed_response_alg: settings.id_token_signed_response_alg,
-  logo_uri: settings.logo_uri,
-  jwks: settings.jwks && JSON.stringify(settings.jwks),
-})
-
-const hasSecret = ({ token_endpoint_auth_method: method }: Pick<ClientRow, 'token_endpoint_auth_method'>) =>
-  method.startsWith('client_secret_')
 
 /** A permission that one lacks is none of one's own to give. Throws 422. */
 function assertMayGive(actor: Claims | undefined, scopes: readonly string[]): void {
@@ -161,26 +66,12 @@ export async function createClient(
   return makeClient(resources, byActor(resources.actor, resources.now), input)
 }
 
-/** What a new client is by what was asked for. Throws 422. */
-export function settingsOf({ token_endpoint_auth_method, ...input }: CreateClient): Settings {
-  const preset = input.type === 'public' ? 'none' : 'client_secret_basic'
-  const isService = input.grants.includes('client_credentials')
-  const openid = OPENID_SCOPES as readonly string[]
-  const settings: Settings = {
-    ...input,
-    // What was left out of a service's is what it cannot have.
-    scopes: isService ? input.scopes.filter((scope) => !openid.includes(scope)) : input.scopes,
-    token_endpoint_auth_method: token_endpoint_auth_method ?? preset,
-  }
-  assertCoherent(settings)
-  return settings
-}
-
 /** The same by whoever may: the operator, too. */
 export async function makeClient(
   resources: Resources,
   by: Authority,
   input: CreateClient,
+  id: string = uuidv7(),
 ): Promise<ClientWithSecret> {
   const { db, now } = resources
   const settings = settingsOf(input)
@@ -188,7 +79,7 @@ export async function makeClient(
   const isService = settings.grants.includes('client_credentials')
   const secret = hasSecret(settings) ? newSecret() : undefined
   const row: ClientRow = {
-    id: uuidv7(),
+    id,
     ...columnsOf(settings),
     resources: '[]',
     secret_hash: secret === undefined ? null : digestOf(secret),
@@ -237,14 +128,22 @@ interface ClientChange {
   change: (isThis: SQL) => Statement
 }
 
-/** Reads, decides, and writes on the condition that nothing has moved; begins again where something has. */
-async function changeClient(
+function changeClient(
   resources: Resources & { actor: Claims },
   id: string,
   decide: (row: ClientRow) => ClientChange,
 ): Promise<ClientRow | undefined> {
   requireRecentLogin(resources.actor, resources.now)
-  const by = byActor(resources.actor, resources.now)
+  return changeClientBy(resources, byActor(resources.actor, resources.now), id, decide)
+}
+
+/** Reads, decides, and writes on the condition that nothing has moved; begins again where something has. */
+async function changeClientBy(
+  resources: Resources,
+  by: Authority,
+  id: string,
+  decide: (row: ClientRow) => ClientChange,
+): Promise<ClientRow | undefined> {
   for (let round = 0; round < MAX_ROUNDS; round++) {
     // What a replica that lags has said once it would say again.
     const row = await requireClient(resources, id, { ofPrimary: round > 0 })
@@ -301,6 +200,23 @@ export async function updateClient(
     }
   })
   return toClient(row!)
+}
+
+/** Sets what a client may ask for, by whoever may: the operator. Throws 404 `client_not_found`. */
+export async function setScopes(
+  resources: Resources,
+  by: Authority,
+  id: string,
+  scopes: CreateClient['scopes'],
+): Promise<void> {
+  await changeClientBy(resources, by, id, () => ({
+    action: 'client.updated',
+    change: (isThis) =>
+      build
+        .update(oauthClients)
+        .set({ scopes: JSON.stringify(scopes), ...moved(resources.now) })
+        .where(isThis),
+  }))
 }
 
 /** A new secret; the former one stays good for a while, so that nobody notices. Throws 403; 404; 409. */

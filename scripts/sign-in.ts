@@ -1,0 +1,120 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import * as oauth from 'oauth4webapi'
+import type { Permission } from '../src/access/permissions.ts'
+import { isLoopback } from '../src/config/checks.ts'
+import { scopesIn } from '../src/oauth/scopes.ts'
+
+/**
+ * By this one app all scripts sign in, at each deployment that has let them (`npm run client:create -- --scripts`). It
+ * proves nothing: whoever runs a script is asked at /device, each time.
+ */
+export const SCRIPTS_CLIENT_ID = '00000000-0000-7000-8000-000000000001'
+/** What there is a script for. */
+export const SCRIPT_SCOPES = ['users:export'] as const satisfies readonly Permission[]
+
+const POLL_SECONDS = 5
+const TIMEOUT_MS = 30_000
+const client: oauth.Client = { client_id: SCRIPTS_CLIENT_ID }
+
+interface SigningIn {
+  /** Of the deployment: its ISSUER. */
+  url: string
+  /** The permissions that the script needs. */
+  scopes: readonly (typeof SCRIPT_SCOPES)[number][]
+  /** Another `fetch`. */
+  fetch?: (url: string, init: RequestInit) => Promise<Response>
+  /** Where to say what is to be done: standard output is the script's own. */
+  say?: (sentence: string) => void
+  sleep?: (ms: number) => Promise<unknown>
+}
+
+/**
+ * Signs whoever runs a script in at a deployment, as a device without a browser (RFC 8628). Throws, in a sentence, what
+ * came between.
+ *
+ * @returns an access token: good for ten minutes, for these permissions, and for them a recent login.
+ */
+export async function signIn({
+  url,
+  scopes,
+  fetch = globalThis.fetch,
+  say = console.error,
+  sleep = pause,
+}: SigningIn): Promise<string> {
+  const issuer = URL.parse(url)
+  if (!issuer) throw new Error(`${url} is no URL.`)
+  const options = {
+    [oauth.customFetch]: fetch,
+    [oauth.allowInsecureRequests]: isLoopback(issuer.hostname),
+    signal: () => AbortSignal.timeout(TIMEOUT_MS),
+  } as object
+  const as = await discover(issuer, options)
+  const begun = await begin(as, scopes, options)
+  say(`Open ${begun.verification_uri} and type ${begun.user_code}`)
+  const tokens = await waitFor(as, begun, { options, sleep })
+  const lacking = scopes.filter((scope) => !scopesIn(tokens.scope).includes(scope))
+  if (lacking.length > 0)
+    throw new Error(
+      `This account, or the app of the scripts, may not do it: ${lacking.join(', ')} is missing. ${HOW_TO_LET}`,
+    )
+  return tokens.access_token
+}
+
+const HOW_TO_LET =
+  '`npm run client:create -- --scripts`, with the settings of the Worker, lets scripts do all that there is one for.'
+
+async function discover(issuer: URL, options: object): Promise<oauth.AuthorizationServer> {
+  try {
+    const as = await oauth.processDiscoveryResponse(issuer, await oauth.discoveryRequest(issuer, options))
+    if (as.device_authorization_endpoint) return as
+  } catch (cause) {
+    const { message } = cause as Error
+    throw new Error(
+      `${issuer.href} does not answer as a deployment of Roster whose ISSUER this is: ${message}`,
+      {
+        cause,
+      },
+    )
+  }
+  throw new Error(`${issuer.href} signs in no scripts: OPENID_KEYS is not set there.`)
+}
+
+async function begin(as: oauth.AuthorizationServer, scopes: readonly string[], options: object) {
+  const asked = { scope: scopes.join(' ') }
+  const answer = await oauth.deviceAuthorizationRequest(as, client, oauth.None(), asked, options)
+  // Without the app nobody is known, and without a scope of its own there is nothing to ask for.
+  if (answer.status === 401 || answer.status === 400)
+    throw new Error(`${as.issuer} lets no script do that. ${HOW_TO_LET}`)
+  return oauth.processDeviceAuthorizationResponse(as, client, answer)
+}
+
+/** What else a device is told than to go on asking (RFC 8628 section 3.5). */
+const ENDED: Record<string, string> = {
+  access_denied: 'It was refused at the page.',
+  expired_token: 'Nobody has typed the code in its ten minutes. Begin again.',
+  invalid_grant: 'Whoever said yes has been signed out since. Begin again.',
+}
+
+async function waitFor(
+  as: oauth.AuthorizationServer,
+  begun: oauth.DeviceAuthorizationResponse,
+  { options, sleep }: { options: object; sleep: (ms: number) => Promise<unknown> },
+): Promise<oauth.TokenEndpointResponse> {
+  const until = Date.now() + begun.expires_in * 1000
+  let seconds = begun.interval ?? POLL_SECONDS
+  while (Date.now() < until) {
+    await sleep(seconds * 1000)
+    const answer = await oauth
+      .deviceCodeGrantRequest(as, client, oauth.None(), begun.device_code, options)
+      .catch(() => undefined)
+    if (answer?.ok) return oauth.processDeviceCodeResponse(as, client, answer)
+    const error = answer?.status === 400 ? await errorIn(answer) : 'slow_down'
+    if (ENDED[error]) throw new Error(ENDED[error])
+    // Who gets no answer asks more seldom, too.
+    if (error === 'slow_down') seconds += POLL_SECONDS
+    else if (error !== 'authorization_pending') throw new Error(`Signing in has failed: ${error}`)
+  }
+  throw new Error(ENDED.expired_token)
+}
+
+const errorIn = async (answer: Response) => String(((await answer.json()) as { error?: unknown }).error)

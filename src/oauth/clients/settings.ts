@@ -1,0 +1,122 @@
+import { ACCOUNT, isPermission } from '../../access/permissions.ts'
+import type { Resources } from '../../context.ts'
+import { faultOfForeign } from '../../http/outbound.ts'
+import { type InputError, invalidInput } from '../../http/problem.ts'
+import { type Client as ClientRow, DEVICE_CODE } from '../models.ts'
+import { OPENID_SCOPES } from '../scopes.ts'
+import type { CreateClient, Settings } from './schemas.ts'
+
+/** What a new client is by what was asked for. Throws 422. */
+export function settingsOf({ token_endpoint_auth_method, ...input }: CreateClient): Settings {
+  const preset = input.type === 'public' ? 'none' : 'client_secret_basic'
+  const isService = input.grants.includes('client_credentials')
+  const openid = OPENID_SCOPES as readonly string[]
+  const settings: Settings = {
+    ...input,
+    // What was left out of a service's is what it cannot have.
+    scopes: isService ? input.scopes.filter((scope) => !openid.includes(scope)) : input.scopes,
+    token_endpoint_auth_method: token_endpoint_auth_method ?? preset,
+  }
+  assertCoherent(settings)
+  return settings
+}
+
+/** What is good by itself, and says different things together. Throws 422. */
+export function assertCoherent({
+  type,
+  grants,
+  token_endpoint_auth_method: method,
+  ...rest
+}: Settings): void {
+  const errors: InputError[] = []
+  const say = (isWrong: boolean, pointer: string, detail: string) => {
+    if (isWrong) errors.push({ pointer, code: 'contradiction', detail })
+  }
+  const isService = grants.includes('client_credentials')
+  const goesByBrowser = grants.includes('authorization_code')
+  say(
+    (type === 'public') !== (method === 'none'),
+    '/token_endpoint_auth_method',
+    'A public client has none, and a confidential one has one.',
+  )
+  say(
+    (method === 'private_key_jwt') !== (rest.jwks !== null),
+    '/jwks',
+    'Goes with private_key_jwt, and with nothing else.',
+  )
+  say(
+    isService && grants.length > 1,
+    '/grants',
+    'A service acts for itself alone: give it a client of its own.',
+  )
+  say(
+    isService && type === 'public',
+    '/grants',
+    'A public client proves nothing, so it cannot act for itself.',
+  )
+  say(
+    !isService && !goesByBrowser && !grants.includes(DEVICE_CODE),
+    '/grants',
+    'Without authorization_code there is nothing to refresh.',
+  )
+  say(
+    isService && rest.redirect_uris.length > 0,
+    '/redirect_uris',
+    'A service is nowhere that a browser could be sent to.',
+  )
+  say(
+    goesByBrowser && rest.redirect_uris.length === 0,
+    '/redirect_uris',
+    'Is empty, so a browser could not be sent back.',
+  )
+  say(
+    isService && rest.backchannel_logout_uri !== null,
+    '/backchannel_logout_uri',
+    'Nobody signs in to a service, so nobody signs out.',
+  )
+  say(
+    isService && !rest.scopes.every(isPermission),
+    '/scopes',
+    'A service has permissions, and no scopes of OpenID.',
+  )
+  say(
+    rest.scopes.includes(ACCOUNT) && !rest.first_party,
+    '/scopes',
+    'To act as somebody is for apps of your own alone (first_party).',
+  )
+  say(type === 'public' && !rest.require_pkce, '/require_pkce', 'A public client cannot do without.')
+  const takesScheme = (uri: string) => !/^https?:/.test(uri)
+  say(
+    type !== 'public' && rest.redirect_uris.some(takesScheme),
+    '/redirect_uris',
+    'A scheme of its own is for a native app, which is public.',
+  )
+  if (errors.length > 0) throw invalidInput(errors)
+}
+
+/** What we are to call has to be somebody else's, for everybody to reach. Throws 422. */
+export function assertCallable({ config }: Pick<Resources, 'config'>, uri: string | null | undefined): void {
+  const fault = uri ? faultOfForeign(uri, config) : undefined
+  if (fault) throw invalidInput([{ pointer: '/backchannel_logout_uri', code: 'invalid_uri', detail: fault }])
+}
+
+export const columnsOf = (settings: Settings) => ({
+  name: settings.name,
+  type: settings.type,
+  token_endpoint_auth_method: settings.token_endpoint_auth_method,
+  grants: JSON.stringify(settings.grants),
+  redirect_uris: JSON.stringify(settings.redirect_uris),
+  post_logout_redirect_uris: JSON.stringify(settings.post_logout_redirect_uris),
+  backchannel_logout_uri: settings.backchannel_logout_uri,
+  scopes: JSON.stringify(settings.scopes),
+  allowed_roles: settings.allowed_roles && JSON.stringify(settings.allowed_roles),
+  first_party: settings.first_party ? 1 : 0,
+  require_pkce: settings.require_pkce ? 1 : 0,
+  id_token_signed_response_alg: settings.id_token_signed_response_alg,
+  logo_uri: settings.logo_uri,
+  jwks: settings.jwks && JSON.stringify(settings.jwks),
+})
+
+export const hasSecret = ({
+  token_endpoint_auth_method: method,
+}: Pick<ClientRow, 'token_endpoint_auth_method'>) => method.startsWith('client_secret_')

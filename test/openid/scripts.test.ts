@@ -1,0 +1,129 @@
+import { beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { SCRIPT_SCOPES, SCRIPTS_CLIENT_ID, signIn } from '../../scripts/sign-in.ts'
+import { DEVICE_CODE } from '../../src/oauth/models.ts'
+import { openApi } from '../support/api.ts'
+import { addApp } from '../support/oauth.ts'
+import { openBrowser } from '../support/pages.ts'
+import { freshUpstreams } from '../support/upstreams.ts'
+import { fetchOf, ISSUER } from './support.ts'
+
+/** How the scripts that act on a deployment sign in to it. */
+
+let api: ReturnType<typeof openApi>
+
+/** What `npm run client:create -- --scripts` makes; that it does stands in test/scripts/operators.test.ts. */
+async function letScripts(of: typeof api, given: object = {}) {
+  const { client_id } = await addApp(of, {
+    type: 'public',
+    grants: [DEVICE_CODE],
+    redirect_uris: [],
+    scopes: SCRIPT_SCOPES,
+    first_party: true,
+    ...given,
+  })
+  await of.sql('DELETE FROM oauth_clients WHERE id = ?', [SCRIPTS_CLIENT_ID])
+  await of.sql('UPDATE oauth_clients SET id = ? WHERE id = ?', [SCRIPTS_CLIENT_ID, client_id])
+}
+
+beforeAll(async () => {
+  api = openApi((await freshUpstreams()).bindings)
+})
+beforeEach(() => letScripts(api))
+
+const somebody = (given: object = {}) =>
+  api.person({ email_verified_at: Date.now(), password_hash: null, ...given })
+
+/** Runs it with a clock of its own that waits for nobody; whoever is told the code decides before it asks again. */
+async function run(
+  decide: (code: string) => Promise<unknown> = async () => {},
+  { fetch = fetchOf(api), url = ISSUER }: { fetch?: typeof globalThis.fetch; url?: string } = {},
+) {
+  const waited: number[] = []
+  let deciding: Promise<unknown> = Promise.resolve()
+  const token = await signIn({
+    url,
+    scopes: SCRIPT_SCOPES,
+    fetch,
+    say: (sentence) => {
+      const [, code] = /^Open https:\/\/roster\.test\/device and type (\S+)$/.exec(sentence)!
+      deciding = decide(code!)
+    },
+    sleep: async (ms) => {
+      waited.push(ms)
+      await deciding
+    },
+  })
+  return { token, waited }
+}
+
+const decideAs = (person: { id: string }, decision: 'allow' | 'deny') => async (code: string) => {
+  const browser = await openBrowser(api, person)
+  const { text } = await browser('POST', '/device', { code })
+  const field = (name: string) => new RegExp(`name="${name}" value="([^"]*)"`).exec(text)?.[1] ?? ''
+  await browser('POST', '/device', { device: field('device'), shown: field('shown'), decision })
+}
+
+test('An administrator who says yes at /device lets a script do what it asked for, as by a recent login', async () => {
+  const { token, waited } = await run(decideAs(await somebody({ role: 'admin' }), 'allow'))
+  expect(waited).toEqual([5000])
+  const status = async (path: string) => (await api.send('GET', path, { token })).status
+  expect(await status('/v1/users/export')).toBe(200)
+  expect(await status('/v1/users')).toBe(403)
+  expect(await status('/v1/users/me')).toBe(403)
+})
+
+describe('What comes between is said in a sentence', () => {
+  test('where they say no', async () => {
+    await expect(run(decideAs(await somebody({ role: 'admin' }), 'deny'))).rejects.toThrow(
+      'It was refused at the page.',
+    )
+  })
+
+  test('where scripts were not let, or not let do this', async () => {
+    await letScripts(api, { scopes: ['users:read'] })
+    await expect(run()).rejects.toThrow(/lets no script do that.*client:create -- --scripts/)
+    await api.sql('DELETE FROM oauth_clients WHERE id = ?', [SCRIPTS_CLIENT_ID])
+    await expect(run()).rejects.toThrow(/lets no script do that.*client:create -- --scripts/)
+  })
+
+  test('where nobody says anything', async () => {
+    const { now } = Date
+    let late = 0
+    vi.spyOn(Date, 'now').mockImplementation(() => now() + late)
+    const run10 = run(async () => {
+      late = 599_000
+      await Promise.resolve()
+      late = 601_000
+    })
+    await expect(run10).rejects.toThrow('Nobody has typed the code in its ten minutes. Begin again.')
+    vi.restoreAllMocks()
+  })
+
+  test('where the address is none of Roster’s, is another’s, or OpenID is off', async () => {
+    await expect(run(undefined, { url: 'users' })).rejects.toThrow('users is no URL.')
+    await expect(run(undefined, { url: 'https://other.test' })).rejects.toThrow(
+      /^https:\/\/other\.test\/ does not answer as a deployment of Roster whose ISSUER this is/,
+    )
+    await expect(run(undefined, { url: 'http://roster.test' })).rejects.toThrow(/does not answer/)
+    const off = openApi({ ...api.bindings, OPENID_KEYS: undefined })
+    await expect(run(undefined, { fetch: fetchOf(off) })).rejects.toThrow(
+      'https://roster.test/ signs in no scripts: OPENID_KEYS is not set there.',
+    )
+  })
+})
+
+test('It asks more seldom where it is told to, or gets no answer, and goes on', async () => {
+  const real = fetchOf(api)
+  const answers = [
+    () => Response.json({ error: 'slow_down' }, { status: 400 }),
+    () => new Response('busy', { status: 503 }),
+    () => {
+      throw new TypeError('connection reset')
+    },
+  ]
+  const admin = await somebody({ role: 'admin' })
+  const fetch = (async (input: string, init: RequestInit) =>
+    input.endsWith('/oauth/token') && answers.length > 0 ? answers.shift()!() : real(input, init)) as never
+  const { waited } = await run(decideAs(admin, 'allow'), { fetch })
+  expect(waited).toEqual([5000, 10_000, 15_000, 20_000])
+})
