@@ -114,3 +114,38 @@ export const dailyTotals = sqliteTable(
   },
   (table) => [primaryKey({ columns: [table.day, table.action] })],
 )
+
+/**
+ * The chain of seals over the history (seals.ts), written by clean-up and never changed: `rows` rows of one kind, whose
+ * `root` commits to them; `until` is the greatest id that was looked at; seals up to `aged_…` have had their time. A
+ * restore of the database is a seal without rows, whose `note` names the head that was lost.
+ */
+export const activitySeals = sqliteTable('activity_seals', {
+  number: integer().primaryKey(),
+  kind: text().$type<'noise' | 'security' | 'restored'>().notNull(),
+  until: text().notNull(),
+  rows: integer().notNull(),
+  root: text().notNull(),
+  aged_noise: integer().notNull(),
+  aged_security: integer().notNull(),
+  sealed_at: integer().notNull(),
+  note: text(),
+  head: text().notNull(),
+  key_id: text().notNull(),
+  mac: text().notNull(),
+})
+export type Seal = typeof activitySeals.$inferSelect
+
+/**
+ * For each sealed row of history its seal, and what the seal commits to of what is personal in it: hashes with salts.
+ * Triggers take a salt away with what it is about, and the proof with its row.
+ */
+export const activityProofs = sqliteTable('activity_proofs', {
+  id: text().primaryKey(),
+  seal: integer().notNull(),
+  details_salt: text(),
+  details_hash: text().notNull(),
+  origin_salt: text(),
+  origin_hash: text().notNull(),
+})
+export type Proof = typeof activityProofs.$inferSelect

@@ -1,3 +1,4 @@
+import { tellHead } from '../activity/seals.ts'
 import { countDays } from '../activity/stats.ts'
 import type { Resources } from '../context.ts'
 import { logFailure } from '../http/log.ts'
@@ -11,9 +12,10 @@ export interface Job {
   work: (resources: Resources) => Promise<object | undefined>
 }
 
-/** Clean-up, and then the numbers by day, whose failure is no failure of clean-up. */
+/** Clean-up, and then the newest seal and the numbers by day, whose failure is no failure of clean-up. */
 async function cleanUpAndCount(resources: Resources): Promise<object | undefined> {
   const done = await cleanUp(resources)
+  if (done?.removed.history_sealed) await logFailure(tellHead(resources), resources.origin.requestId)
   await logFailure(countDays(resources), resources.origin.requestId)
   return done
 }

@@ -1,6 +1,7 @@
 import { type SQL, sql, type Table } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { ACTIONS, type Action, activityLogs } from '../activity/models.ts'
+import { hasAged, sealing } from '../activity/seals.ts'
 import { record } from '../activity/service.ts'
 import { apiKeys } from '../api-keys/models.ts'
 import { challenges } from '../challenges/models.ts'
@@ -107,8 +108,10 @@ export function tasksOf(resources: Resources): Record<string, Task> {
     one_time_tokens: removal(oneTimeTokens, 'id', sql`id < ${firstIdAt(now - LINKS_KEPT_MS)}`),
     invitations: removal(invitations, 'id', sql`expires_at < ${now - INVITATIONS_KEPT_MS}`),
     mails: removal(outbox, 'id', sql`id < ${firstIdAt(now - MAILS_KEPT_MS)}`),
-    activity_noise: oldHistory('noise', now - noise * DAY_MS),
-    activity_security: oldHistory('security', now - security * DAY_MS),
+    // Before what has aged is removed: the seal says that it has.
+    history_sealed: sealing(resources),
+    activity_noise: oldHistory(resources, 'noise', now - noise * DAY_MS),
+    activity_security: oldHistory(resources, 'security', now - security * DAY_MS),
   }
 }
 
@@ -132,9 +135,11 @@ const removal = (table: Table, key: string, isOver: SQL): Task => ({
 })
 
 /** The oldest of each action: a range of ids at the beginning of an index, so nothing is passed over. */
-function oldHistory(kind: 'noise' | 'security', before: number): Task {
+function oldHistory(resources: Resources, kind: 'noise' | 'security', before: number): Task {
   const actions = Object.keys(ACTIONS).filter((action) => ACTIONS[action as Action] === kind)
-  const areOver = actions.map((action) => sql`action = ${action} AND id < ${firstIdAt(before)}`)
+  const areOver = actions.map(
+    (action) => sql`action = ${action} AND id < ${firstIdAt(before)} AND ${hasAged(resources, kind)}`,
+  )
   return {
     isDue: sql.join(
       areOver.map((isOver) => exists(activityLogs, isOver)),

@@ -98,6 +98,10 @@ export const Env = lazy(() =>
     SECRET_KEYS: list(weaknessOfSecret)
       .refine((keys) => keys.length > 0, 'is empty')
       .refine((keys) => keys.length <= MOST_KEYS, `has more than ${MOST_KEYS} entries`),
+    /** Seals the history (activity/seals.ts): the first key signs, all verify. Without it nothing is sealed. */
+    HISTORY_KEY: list(weaknessOfSecret)
+      .refine((keys) => keys.length <= MOST_KEYS, `has more than ${MOST_KEYS} entries`)
+      .default([]),
     ISSUER: checked(faultOfOrigin),
     AUDIENCE: name().default('roster'),
     /** Where the links in mails lead: never taken from a request. */
@@ -208,6 +212,7 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   JWT_KEYS: 'what `npm run keys:generate` prints',
   OPENID_KEYS: 'what `npm run keys:generate` prints, or leave it out for no OpenID',
   SECRET_KEYS: 'what `npm run keys:generate` prints, several separated by commas',
+  HISTORY_KEY: 'what `npm run keys:generate` prints, several separated by commas, or leave it out',
   ISSUER: "the Worker's own origin, such as https://roster.your-domain (http:// is for localhost alone)",
   AUDIENCE: 'a name for what the tokens are good for, or leave it out',
   LINK_ORIGIN:

@@ -230,6 +230,7 @@ function sharedSecrets(settings: Settings): Fault[] {
       [client_secret, private_key].map((value): Value => ['IDENTITY_PROVIDERS', value]),
     ),
     ...settings.TRUSTED_PROXY_SECRET.map((key): Value => ['TRUSTED_PROXY_SECRET', key]),
+    ...settings.HISTORY_KEY.map((key): Value => ['HISTORY_KEY', key]),
     ...SECRET_KEYS.map((key): Value => ['SECRET_KEYS', key]),
   ]
   // The date behind an entry of ours is no part of its secret.

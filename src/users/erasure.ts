@@ -34,7 +34,7 @@ const ROWS_PER_STATEMENT = 500
 const LATE_WRITES_MS = MINUTE_MS
 
 /** Members of details that name nobody. All others go. */
-const IMPERSONAL =
+export const IMPERSONAL =
   'role until reason session_id invitation_id client_id key_id scopes permissions count code terms_version'.split(
     ' ',
   )
