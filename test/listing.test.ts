@@ -482,7 +482,7 @@ describe('The list by when somebody was made', () => {
 })
 
 describe('A list is narrowed by what has an index of its own', () => {
-  type Managed = Person & { locked: string | null; second_factor: string }
+  type Managed = Person & { locked: string | null; second_factor: string; needs_reset: boolean }
   let city: City
   /** In the order in which they were made; the administrator is before them. */
   let everybody: Managed[]
@@ -496,6 +496,7 @@ describe('A list is narrowed by what has an index of its own', () => {
         email_verified_at: i % 2 ? 1 : null,
         failed_logins: i % 4 === 1 ? 100 : 0,
         failed_factors: i % 3 === 1 ? 100 : 99,
+        needs_reset: i % 3 === 2 ? 1 : 0,
       })
       if (i % 8 > 5)
         await city.api.sql(
@@ -513,6 +514,7 @@ describe('A list is narrowed by what has an index of its own', () => {
     VALUES ('${crypto.randomUUID()}', '${id}', '${crypto.randomUUID()}', 'x', '{}', 0, '[]', '', 0, 0, 'x', 1)`
   const isOf: Record<string, (user: Managed & { email_verified?: boolean }) => boolean> = {
     'locked=true': ({ locked }) => locked !== null,
+    'needs_reset=true': ({ needs_reset }) => needs_reset,
     'email_verified=true': (user) => user.email_verified === true,
     'email_verified=false': (user) => user.email_verified === false,
     'second_factor=none&role=manager': ({ second_factor, role }) =>
@@ -548,6 +550,8 @@ describe('A list is narrowed by what has an index of its own', () => {
   test('What cannot be asked together is 422, and says so of the field', async () => {
     const refused: [query: Record<string, string>, pointer: string][] = [
       [{ locked: 'true', email_verified: 'true' }, '/locked'],
+      [{ needs_reset: 'true', locked: 'true' }, '/needs_reset'],
+      [{ needs_reset: 'false' }, '/needs_reset'],
       [{ email_verified: 'false', second_factor: 'none', role: 'admin' }, '/second_factor'],
       [{ email_verified: 'true', sort: 'name' }, '/email_verified'],
       [{ email_verified: 'true', q: 'people' }, '/email_verified'],
@@ -555,7 +559,6 @@ describe('A list is narrowed by what has an index of its own', () => {
       [{ second_factor: 'none', role: 'user' }, '/second_factor'],
       [{ second_factor: 'totp', role: 'admin' }, '/second_factor'],
       [{ email_verified: 'maybe' }, '/email_verified'],
-      [{ needs_reset: 'true' }, '/needs_reset'],
     ]
     for (const [query, pointer] of refused) {
       const { status, body } = await city.list(query)

@@ -35,6 +35,7 @@ const USER_COLUMNS = [
   'deleted_at',
   'locked',
   'second_factor',
+  'needs_reset',
 ]
 const ACTIVITY_COLUMNS = [
   'id',

@@ -28,6 +28,7 @@ const PURPOSES = [
   'session_cookie',
   'challenge',
   'totp_seed',
+  'foreign_hash',
   'form_token',
   'near_copy',
   'carried_form',

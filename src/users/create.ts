@@ -69,6 +69,7 @@ export async function makeUserRow(
     failed_factors: 0,
     factors: 0,
     password_is_given: 0,
+    needs_reset: 0,
     created_at: now,
     updated_at: now,
     last_login_at: null,

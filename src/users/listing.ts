@@ -59,16 +59,24 @@ const NARROWED = {
   ],
   verified: [{ index: 'users_verified', holds: 'email_verified_at IS NOT NULL' }],
   unverified: [{ index: 'users_unverified', holds: 'email_verified_at IS NULL' }],
+  needs_reset: [{ index: 'users_needing_reset', holds: 'needs_reset = 1' }],
   without_factor: [{ index: 'users_without_factor', holds: "factors = 0 AND role <> 'user'" }],
 } as const
 type Narrowed = keyof typeof NARROWED
 
-const narrowedBy = ({ locked, email_verified, second_factor }: ListUsers): Narrowed | undefined =>
+const narrowedBy = ({
+  locked,
+  needs_reset,
+  email_verified,
+  second_factor,
+}: ListUsers): Narrowed | undefined =>
   locked
     ? 'locked'
-    : second_factor
-      ? 'without_factor'
-      : email_verified && (email_verified === 'true' ? 'verified' : 'unverified')
+    : needs_reset
+      ? 'needs_reset'
+      : second_factor
+        ? 'without_factor'
+        : email_verified && (email_verified === 'true' ? 'verified' : 'unverified')
 
 interface Values {
   email: string

@@ -28,6 +28,9 @@ export type State = (typeof STATES)[number]
 export const NEVER_PROVED = sql`email_verified_at IS NULL AND last_login_at IS NULL AND deleted_at IS NULL
   AND role = 'user' AND status = 'active' AND password_is_given = 0`
 
+/** Of hashes that other software made. Word for word the condition of an index. */
+export const IS_FOREIGN_HASH = sql`password_hash GLOB '$foreign$*'`
+
 const textIgnoringCase = customType<{ data: string }>({ dataType: () => 'text COLLATE NOCASE' })
 
 /**
@@ -65,6 +68,8 @@ export const users = sqliteTable(
     failed_factors: integer().notNull().default(0),
     /** What there is beside the password, kept by triggers: 1 for an authenticator app, 2 for passkeys, 3 for both. */
     factors: integer().notNull().default(0),
+    /** 1: came with a hash that is not verified here, so there is no password until its user chooses one. */
+    needs_reset: integer().notNull().default(0),
     created_at: integer().notNull(),
     updated_at: integer().notNull(),
     last_login_at: integer(),
@@ -105,6 +110,9 @@ export const users = sqliteTable(
     index('users_without_factor')
       .on(table.role, table.state, table.id)
       .where(sql`factors = 0 AND role <> 'user'`),
+    index('users_needing_reset').on(table.role, table.state, table.id).where(sql`needs_reset = 1`),
+    // Of other software, until their owners sign in: what is under a former key is found by it.
+    index('users_foreign_hash').on(table.password_hash).where(IS_FOREIGN_HASH),
     index('users_disabled_until').on(table.disabled_until).where(sql`disabled_until IS NOT NULL`),
   ],
 )

@@ -70,6 +70,10 @@ export const ManagedUser = lazy(() =>
         description:
           'What there is beside the password: an authenticator app, passkeys, or both. Like `locked`, it moves without the version.',
       }),
+      needs_reset: z.boolean().meta({
+        description:
+          'Came with a password that cannot be verified here; true until another is set. Like `locked`, it moves without the version.',
+      }),
       disabled_reason: z.string().nullable(),
       disabled_until: Time().nullable(),
       deleted_at: Time().nullable(),
@@ -169,7 +173,7 @@ export const DEEPEST_ROW_BY_PAGE = 10_000
 const SEARCH_MIN_LENGTH = 3
 
 /** Each has an index of its own, which a list goes by; and that is in order of creation. */
-const NARROWING = ['email_verified', 'locked', 'second_factor'] as const
+const NARROWING = ['email_verified', 'locked', 'needs_reset', 'second_factor'] as const
 
 /** Which filters of a list of users go together: those that an index has. */
 export function assertNarrowed(
@@ -221,6 +225,10 @@ export const ListUsers = lazy(() =>
         description:
           'Only those whose password or authenticator app is locked; by `created_at`, and not with `q`.',
       }),
+      needs_reset: z.literal('true').optional().meta({
+        description:
+          'Only those whose imported password cannot be verified; by `created_at`, and not with `q`.',
+      }),
       second_factor: z.literal('none').optional().meta({
         description:
           'Only those without one; with `role=manager` or `role=admin`, by `created_at`, and not with `q`.',
@@ -269,6 +277,7 @@ export const toManagedUser = (row: Profile, earlierEmail?: string): ManagedUser 
   ...toUser(row),
   locked: lockedOf(row),
   second_factor: SECOND_FACTORS[row.factors as 0 | 1 | 2 | 3],
+  needs_reset: row.needs_reset === 1,
   disabled_reason: row.disabled_reason,
   disabled_until: toTimeOrNull(row.disabled_until),
   deleted_at: toTimeOrNull(row.deleted_at),

@@ -236,6 +236,7 @@ async function manyAtOnce(api: Api, visit: Visit, by: { token: string }) {
   for (const sort of ['created_at', '-created_at'])
     for (const narrowed of [
       'locked=true',
+      'needs_reset=true',
       'email_verified=true',
       'email_verified=false',
       'second_factor=none&role=manager',

@@ -1,0 +1,114 @@
+/** Hashes that other software has made of passwords, as they are once their text is read (spellings.ts). */
+export type Foreign = Bcrypt | Argon2 | Scrypt | Pbkdf2 | Sha512 | Phpass
+
+interface Salted {
+  salt: Uint8Array
+  digest: Uint8Array
+}
+
+export interface Bcrypt {
+  scheme: 'bcrypt'
+  cost: number
+  /** `$2b$12$` with salt and digest. */
+  hash: string
+  /** What is hashed where it is not the password itself: its SHA-256, or an HMAC of it under this key. */
+  of?: { encoding: 'hex' | 'base64'; key?: string }
+}
+
+export interface Argon2 extends Salted {
+  scheme: 'argon2'
+  type: 'i' | 'id'
+  /** 16 for 1.0, 19 for 1.3. */
+  version: 16 | 19
+  memoryKib: number
+  passes: number
+  lanes: number
+}
+
+export interface Scrypt extends Salted {
+  scheme: 'scrypt'
+  N: number
+  r: number
+  p: number
+  /** better-auth normalises what was typed (NFKC). */
+  isNormalized?: true
+  /** Firebase: what is kept is this key of the project, encrypted under what scrypt makes. */
+  signerKey?: Uint8Array
+}
+
+export interface Pbkdf2 extends Salted {
+  scheme: 'pbkdf2'
+  hash: 'sha1' | 'sha256' | 'sha512'
+  rounds: number
+}
+
+export interface Sha512 extends Salted {
+  scheme: 'sha512'
+}
+
+export interface Phpass extends Salted {
+  scheme: 'phpass'
+  ln: number
+}
+
+/** `verified` at the next login; too costly for that, so that only a reset helps; or such as no software makes. */
+export type Verdict = 'verified' | 'needs_reset' | 'invalid'
+
+const MIB = 2 ** 20
+const GIB = 2 ** 30
+
+/** What a hash costs, and up to where it is verified, and taken at all. */
+const measure = (value: number, verified: number, taken: number): Verdict =>
+  value <= verified ? 'verified' : value <= taken ? 'needs_reset' : 'invalid'
+
+const WORST: readonly Verdict[] = ['invalid', 'needs_reset', 'verified']
+const worstOf = (...verdicts: Verdict[]): Verdict => WORST.find((verdict) => verdicts.includes(verdict))!
+
+/** Rounds of PBKDF2 that are verified: about four seconds of SHA-512, less of the others. */
+const ROUNDS = { sha1: 1_800_000, sha256: 1_800_000, sha512: 900_000 } as const
+/** What 1 000 rounds take, in milliseconds. */
+const ROUNDS_MS = { sha1: 1.2, sha256: 1.4, sha512: 4.4 } as const
+
+type Table = {
+  [Scheme in Foreign['scheme']]: {
+    verdict: (hash: Extract<Foreign, { scheme: Scheme }>) => Verdict
+    /** How long it is booked for, in milliseconds of a processor that is not busy otherwise. */
+    bookedMs: (hash: Extract<Foreign, { scheme: Scheme }>) => number
+  }
+}
+
+/** The one table: what is done with each scheme, and what it takes. docs/foreign-hashes.md says the same in words. */
+const TABLE: Table = {
+  bcrypt: {
+    verdict: ({ cost }) => measure(cost, 13, 17),
+    bookedMs: ({ cost }) => 900 * 2 ** (cost - 13),
+  },
+  argon2: {
+    verdict: ({ memoryKib, passes }) =>
+      worstOf(
+        measure(memoryKib * 1024, 64 * MIB, GIB),
+        memoryKib * 1024 * passes <= 256 * MIB ? 'verified' : 'needs_reset',
+      ),
+    bookedMs: ({ memoryKib, passes }) => 10 + 4 * ((memoryKib * passes) / 1024),
+  },
+  scrypt: {
+    verdict: ({ N, r, p }) =>
+      worstOf(measure(128 * N * r, 64 * MIB, GIB), N * r * p <= 2 ** 20 ? 'verified' : 'needs_reset'),
+    bookedMs: ({ N, r, p }) => 10 + 200 * ((N * r * p) / 2 ** 20),
+  },
+  pbkdf2: {
+    verdict: ({ hash, rounds }) => measure(rounds, ROUNDS[hash], 10_000_000),
+    bookedMs: ({ hash, rounds }) => 10 + ROUNDS_MS[hash] * (rounds / 1000),
+  },
+  sha512: { verdict: () => 'verified', bookedMs: () => 1 },
+  phpass: {
+    verdict: ({ ln }) => measure(ln, 16, 24),
+    bookedMs: ({ ln }) => 10 + 2 ** ln / 200,
+  },
+}
+
+export const verdictOn = <Hash extends Foreign>(hash: Hash): Verdict => rowOf(hash).verdict(hash)
+export const bookedMsOf = <Hash extends Foreign>(hash: Hash): number => rowOf(hash).bookedMs(hash)
+
+const rowOf = (hash: Foreign) =>
+  TABLE[hash.scheme] as { verdict: (hash: Foreign) => Verdict; bookedMs: (hash: Foreign) => number }

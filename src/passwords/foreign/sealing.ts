@@ -1,0 +1,62 @@
+import type { Config } from '../../config/main.ts'
+import { decrypt, encrypt, keyIdOf } from '../../crypto/encryption.ts'
+import type { Keyring } from '../../crypto/keyring.ts'
+import { unavailable } from '../../http/problem.ts'
+import type { Foreign } from './schemes.ts'
+import { parseForeignHash } from './spellings.ts'
+
+/*
+ * A foreign hash stands where one of ours does, in `users.password_hash`, until its owner signs in: as
+ * `$foreign$<key id>$<nonce and ciphertext>`. It has no pepper and may be quick to guess at, so a stolen database must
+ * not give it away. Whose it is is sealed along with it: moved to somebody else it opens for nobody.
+ */
+
+const FORMAT = /^\$foreign\$([\w-]{11})\$([\w-]{38,2048})$/
+
+/**
+ * What `users.password_hash` holds of a hash that `readForeignHash` calls `verified`.
+ *
+ * @param text the hash as it was given.
+ */
+export async function sealForeignHash(
+  { keys }: Pick<Config, 'keys'>,
+  userId: string,
+  text: string,
+): Promise<string> {
+  const { keyId, text: sealed } = await encrypt(keys.foreign_hash, Buffer.from(text), userId)
+  return `${prefixOf(keyId)}${sealed}`
+}
+
+/** What all that are under a key begin with. */
+export const prefixOf = (keyId: string) => `$foreign$${keyId}$`
+
+export const isForeign = (stored: string | null): stored is string => stored?.startsWith('$foreign$') ?? false
+
+/** Whether SECRET_KEYS have the key that a foreign hash is under. */
+export const hasForeignKeyOf = (stored: string, keys: Keyring) =>
+  keys.some((key) => stored.startsWith(prefixOf(keyIdOf(key))))
+
+/** The text of a foreign hash. Throws 503 `misconfigured` when no key of ours opens it: that is no wrong password. */
+export async function unsealForeignHash(
+  { keys }: Pick<Config, 'keys'>,
+  userId: string,
+  stored: string,
+): Promise<string> {
+  const [, keyId, text] = FORMAT.exec(stored) ?? []
+  const opened = keyId && text ? await decrypt(keys.foreign_hash, { keyId, text }, userId) : undefined
+  if (!opened) {
+    const cause = new Error('an imported hash is under a key that is not among SECRET_KEYS, or was moved')
+    throw unavailable('misconfigured', 'Settings missing or unfit: SECRET_KEYS', cause, 60)
+  }
+  return Buffer.from(opened).toString()
+}
+
+/** The hash itself. Undefined where this version reads it no more: then no password is right. */
+export async function openForeignHash(
+  config: Pick<Config, 'keys'>,
+  userId: string,
+  stored: string,
+): Promise<Foreign | undefined> {
+  const hash = parseForeignHash(await unsealForeignHash(config, userId, stored))
+  return hash === 'never_verified' ? undefined : hash
+}

@@ -1,0 +1,78 @@
+import { createCipheriv, createHash, createHmac, scrypt as scryptOfNode, timingSafeEqual } from 'node:crypto'
+import { hashSync } from 'bcryptjs'
+import { normalizePassword } from '../policy.ts'
+import { argon2 } from './argon2.ts'
+import { pbkdf2 } from './pbkdf2.ts'
+import type { Bcrypt, Foreign, Phpass, Scrypt } from './schemes.ts'
+
+/** 64 MiB, and what N=2^16 r=8 takes beside its table. */
+const SCRYPT_MEMORY_BYTES = 66 * 2 ** 20
+/** An AES-256 key. */
+const FIREBASE_KEY_BYTES = 32
+
+/**
+ * Whether a password is what a foreign hash was made of. Exactly as typed, but for better-auth's, which were normalised.
+ * PBKDF2 pauses after each slice; the others run in one piece, for a second at most.
+ */
+export async function verifyForeign(
+  hash: Foreign,
+  password: string,
+  pause: () => Promise<void>,
+): Promise<boolean> {
+  const typed = Buffer.from(password)
+  switch (hash.scheme) {
+    case 'bcrypt':
+      return isSame(Buffer.from(bcrypt(hash, password)), Buffer.from(hash.hash.slice(BCRYPT_DIGEST_AT)))
+    case 'argon2':
+      return isSame(await argon2(hash, typed), hash.digest)
+    case 'scrypt':
+      return isSame(
+        await scrypt(hash, hash.isNormalized ? normalizePassword(password) : password),
+        hash.digest,
+      )
+    case 'pbkdf2':
+      return beginsSame(await pbkdf2(hash, typed, pause), hash.digest)
+    case 'sha512':
+      return isSame(createHash('sha512').update(typed).update(hash.salt).digest(), hash.digest)
+    case 'phpass':
+      return isSame(phpass(hash, typed), hash.digest)
+  }
+}
+
+const isSame = (made: Uint8Array, digest: Uint8Array) =>
+  made.length === digest.length && timingSafeEqual(made, digest)
+
+/** Of PBKDF2 a digest may be shorter than a block, or have more of them, which say nothing new of the password. */
+const beginsSame = (block: Uint8Array, digest: Uint8Array) => {
+  const length = Math.min(block.length, digest.length)
+  return timingSafeEqual(block.subarray(0, length), digest.subarray(0, length))
+}
+
+/** `$2b$12$` and 22 characters of salt. */
+const BCRYPT_DIGEST_AT = 29
+
+/** Of a password that is longer, bcrypt takes the first 72 bytes, as those did who made the hash. */
+function bcrypt({ hash, of }: Bcrypt, password: string): string {
+  const digest = of?.key === undefined ? createHash('sha256') : createHmac('sha256', of.key)
+  const hashed = of ? digest.update(password).digest(of.encoding) : password
+  return hashSync(hashed, hash.slice(0, BCRYPT_DIGEST_AT)).slice(BCRYPT_DIGEST_AT)
+}
+
+async function scrypt({ N, r, p, salt, digest, signerKey }: Scrypt, password: string): Promise<Uint8Array> {
+  const length = signerKey ? FIREBASE_KEY_BYTES : digest.length
+  const key = await new Promise<Buffer>((resolve, reject) =>
+    scryptOfNode(password, salt, length, { N, r, p, maxmem: SCRYPT_MEMORY_BYTES }, (error, made) =>
+      error ? reject(error) : resolve(made),
+    ),
+  )
+  if (!signerKey) return key
+  const cipher = createCipheriv('aes-256-ctr', key, Buffer.alloc(16))
+  return Buffer.concat([cipher.update(signerKey), cipher.final()])
+}
+
+function phpass({ ln, salt }: Phpass, password: Buffer): Uint8Array {
+  let digest = createHash('md5').update(salt).update(password).digest()
+  for (let round = 0; round < 2 ** ln; round++)
+    digest = createHash('md5').update(digest).update(password).digest()
+  return digest
+}
