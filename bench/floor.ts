@@ -25,8 +25,8 @@ async function database(env: Env, requests: object[]) {
   return answer.json()
 }
 
-const query = (env: Env, sql: string, ...args: object[]) =>
-  database(env, [{ type: 'execute', stmt: stmt(sql, ...args) }])
+const execute = (sql: string, ...args: object[]) => ({ type: 'execute', stmt: stmt(sql, ...args) })
+const query = (env: Env, sql: string, ...args: object[]) => database(env, [execute(sql, ...args)])
 
 /** All or nothing: each statement on the condition that the one before it went well. */
 const write = (env: Env, ...statements: object[]) => {
@@ -62,6 +62,12 @@ const history = (userId: string, action: string) =>
     text(action),
   )
 
+const BRANCHES = ['user', 'manager', 'admin'].flatMap((role) =>
+  ['active', 'disabled'].map(
+    (state) => `SELECT * FROM users INDEXED BY users_by_id WHERE role = '${role}' AND state = '${state}'`,
+  ),
+)
+
 const operations: Record<string, (env: Env, id: string) => Promise<unknown>> = {
   health: async () => 'ok',
   near: (env, id) => redis(env, 'MGET', `copy:${id}`, `revoked:session:${id}`, `doubt:${id}`),
@@ -71,10 +77,17 @@ const operations: Record<string, (env: Env, id: string) => Promise<unknown>> = {
     await revoked(env, id)
     return user(env, id)
   },
+  /** As many branches as Roster merges, and the same total. */
   list: (env) =>
+    database(env, [
+      execute(`${BRANCHES.join(' UNION ALL ')} ORDER BY id DESC LIMIT 21`),
+      execute(`SELECT sum(total) FROM user_totals WHERE state <> 'deleted'`),
+    ]),
+  /** Page 400 of 25, as any program has it. */
+  deep: (env) =>
     query(
       env,
-      `SELECT * FROM users INDEXED BY users_by_id WHERE role = 'user' AND state = 'active' ORDER BY id DESC LIMIT 21`,
+      `SELECT * FROM users INDEXED BY users_by_id WHERE role = 'user' AND state = 'active' ORDER BY id DESC LIMIT 26 OFFSET 9975`,
     ),
   refresh: (env, id) =>
     write(

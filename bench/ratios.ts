@@ -28,8 +28,8 @@ export interface Side {
 
 const CONNECTIONS = [1, 16, 64]
 const QUICK_CONNECTIONS = 16
-/** So many people are needed for the numbers below. */
-export const PEOPLE_FOR_RATIOS = 10_000
+/** So many people are needed for the numbers below, and for page 400 of those who are active. */
+export const PEOPLE_FOR_RATIOS = 12_000
 
 /** The roster's and the floor's caller of each connection; `number` leads to people whom nobody else uses. */
 type Pair = (number: number) => Promise<[roster: Caller, floor: Caller]>
@@ -81,6 +81,13 @@ export function operationsOf({ seed, tokens, databaseUrl }: Stage): Operation[] 
         ),
         always(get(`/list/${personId(seed, number)}`)),
       ],
+    },
+    {
+      name: 'list of people, page 400',
+      pair: async (number) => {
+        const manager = bearer(await tokens.accessOf(Math.floor(number / 100) * 100 + 7, 'manager'))
+        return [always(get('/v1/users?page=400&limit=25', manager)), always(get('/deep/'))]
+      },
     },
     {
       name: 'refresh',

@@ -1,5 +1,6 @@
 import { bytesOf } from './bill.ts'
 import { type Counted, count, delay } from './counter.ts'
+import { WITHOUT_COPY } from './dollars.ts'
 import { type Call, time } from './load.ts'
 import { emailOf, personId, sessionId } from './seed.ts'
 import { PASSWORD, type Stage } from './stage.ts'
@@ -82,6 +83,19 @@ function operationsOf({ seed, tokens }: Stage, offset = 0): Row[] {
   }
   return [
     ['read of oneself', 1, 1, get('/v1/users/me')],
+    [
+      WITHOUT_COPY,
+      2,
+      // The copy is put after the answer.
+      3,
+      async () => {
+        const made = await Promise.all(
+          Array.from({ length: 20 }, (_, index) => tokens.accessOf(1320 + index)),
+        )
+        let number = 0
+        return () => send('GET', '/v1/users/me', made[number++]!)
+      },
+    ],
     ['read of a person', 1, 1, get(`/v1/users/${personId(seed, 120)}`)],
     ['list of people, a page', 1, 1, get('/v1/users')],
     ['search', 1, 1, get('/v1/users?q=lovelace')],

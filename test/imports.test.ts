@@ -99,5 +99,23 @@ test('ARCHITECTURE.md names every table and every folder', () => {
   expect([...folders].filter((folder) => !new RegExp(`\\b${folder}\\b`).test(text))).toEqual([])
 })
 
+test('How long something lasts is written in words by inWords, from the number that decides it', () => {
+  const NUMBERS = 'two|three|four|five|seven|ten|fifteen|thirty|zwei|drei|fünf|sieben|zehn|dreißig|\\d+'
+  const UNITS = 'seconds|minutes|hours|days|Sekunden|Minuten|Stunden|Tagen?'
+  const written = new RegExp(`\\b(?:${NUMBERS}) (?:${UNITS})\\b`, 'g')
+  const withoutComments = (text: string) => text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|\s)\/\/ .*$/gm, '')
+  const found = files.flatMap((file) =>
+    (withoutComments(textOf(file)).match(written) ?? []).map((words) => `${file}: ${words}`),
+  )
+  expect(found.sort()).toEqual([
+    // How others best read the history: more than any number of ours asks.
+    'activity/routes.ts: two minutes',
+    // As their standards have them: RFC 8628 section 3.5, RFC 6238 section 4.1.
+    'oauth/device/grant.ts: five seconds',
+    'pages/texts/de/factors.ts: 30 Sekunden',
+    'pages/texts/en/factors.ts: 30 seconds',
+  ])
+})
+
 /** To be split by whoever works there now. */
 const LONG: string[] = []

@@ -20,7 +20,7 @@ import { hasPermission, type Permission, rankFor } from './permissions.ts'
 import { nextOnVerdict } from './verdict.ts'
 
 /** The last use is noted no more often. */
-const USED_MS = 5 * MINUTE_MS
+export const USED_MS = 5 * MINUTE_MS
 
 type Sought = Pick<GivenKey, 'id' | 'userId' | 'digest'> & { now: number }
 
@@ -51,10 +51,10 @@ type KeyRow = RowsOf<ReturnType<typeof selectKey>['key']>[number]
 function lookUpKey(resources: Resources, { id, userId, digest }: GivenKey, needs: ReadonlySet<Permission>) {
   const { config, db, now } = resources
   const asked = selectKey({ id, userId, digest, now })
-  const passenger = db.rideAlong(asked.key)
+  const piggybacked = db.piggyback(asked.key)
   const find = async () => {
-    passenger.settle()
-    const [row] = (await passenger.rows) as KeyRow[]
+    piggybacked.settle()
+    const [row] = (await piggybacked.rows) as KeyRow[]
     // A replica that lags may not have heard of a key, or of another secret of it.
     const isVerdict = row ? row.is_good === 1 : !isYoung(timeOfId(id), now)
     const found = isVerdict ? row : (await db.readPrimary(asked)).key[0]

@@ -11,7 +11,7 @@ interface Secrets {
  * Another secret within so long of the last is the same change once more: a button pressed twice, the page that shows it
  * loaded again, an answer that was lost. So what programs use is still the one before that.
  */
-const SAME_CHANGE_MS = 10 * MINUTE_MS
+export const SAME_CHANGE_MS = 10 * MINUTE_MS
 
 /**
  * Which secret goes on beside a new one, for so long.

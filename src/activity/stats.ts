@@ -96,7 +96,9 @@ function boundsOf({ from, to }: { from?: string | undefined; to?: string | undef
 export const AskForStats = lazy(() =>
   z
     .strictObject({
-      from: Day().optional().meta({ description: 'The first day; 30 days ago without it.' }),
+      from: Day()
+        .optional()
+        .meta({ description: `The first day; without it, of ${USUAL_DAYS} days.` }),
       to: Day().optional().meta({ description: 'The last day; today without it.' }),
     })
     .refine((asked) => {

@@ -1,4 +1,5 @@
 import { reauthenticationRequired } from '../access/errors.ts'
+import { SAME_CHANGE_MS } from '../access/former-secrets.ts'
 import { limitLists, signedIn } from '../access/guards.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
@@ -7,9 +8,10 @@ import { answerList } from '../http/pagination.ts'
 import { RECENT_LOGIN } from '../http/problem.ts'
 import { tooManyAttempts } from '../throttle/errors.ts'
 import { addressNotVerified, writeConflict } from '../users/errors.ts'
+import { inWords } from '../values/durations.ts'
 import { apiKeyExpired, apiKeyNotFound, tooManyApiKeys } from './errors.ts'
 import { ApiKeyList, ApiKeyWithSecret, CreateApiKey } from './schemas.ts'
-import { createApiKey, listApiKeys, revokeApiKey, rotateApiKey } from './service.ts'
+import { createApiKey, FORMER_MS, listApiKeys, revokeApiKey, rotateApiKey } from './service.ts'
 
 const tag = 'keys'
 const MAKING_PROBLEMS = [
@@ -47,8 +49,8 @@ export const apiKeyRoutes = new Hono<AppEnv>()
     operation({
       id: 'rotateApiKey',
       tag,
-      summary: 'Another secret for a key; the former one is good for a day more',
-      description: `Needs a login of the last ${RECENT_LOGIN}. A key that was stolen is revoked, not rotated. Rotated again within ten minutes, the former secret is good as before, and the one in between ends. You are told by mail.`,
+      summary: `Another secret for a key; the former one is good for ${inWords(FORMER_MS)} more`,
+      description: `Needs a login of the last ${RECENT_LOGIN}. A key that was stolen is revoked, not rotated. Rotated again within ${inWords(SAME_CHANGE_MS)}, the former secret is good as before, and the one in between ends. You are told by mail.`,
       responses: { 200: ApiKeyWithSecret },
       problems: [...MAKING_PROBLEMS, apiKeyNotFound, apiKeyExpired],
     }),

@@ -1,7 +1,9 @@
 import * as z from 'zod'
+import { USED_MS } from '../access/api-keys.ts'
 import { KEY_PERMISSIONS } from '../access/permissions.ts'
 import { listOf } from '../http/pagination.ts'
 import { DisplayName } from '../users/schemas.ts'
+import { inWords } from '../values/durations.ts'
 import { Id, Time, TimeInput } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 
@@ -34,7 +36,7 @@ export const ApiKey = lazy(() =>
         .meta({ description: 'Until when the secret before that is good too; null where there is none.' }),
       last_used_at: Time()
         .nullable()
-        .meta({ description: 'Up to five minutes ago it may have been used since.' }),
+        .meta({ description: `It may have been used up to ${inWords(USED_MS)} later.` }),
     })
     .meta({ id: 'ApiKey' }),
 )

@@ -27,7 +27,7 @@ import type { ApiKey, ApiKeyWithSecret, CreateApiKey } from './schemas.ts'
 
 const MAX_KEYS = 50
 /** For so long the former secret of a key is good beside its new one. */
-const FORMER_MS = DAY_MS
+export const FORMER_MS = DAY_MS
 
 const toApiKey = (row: ApiKeyRow, now: number): ApiKey => ({
   id: row.id,

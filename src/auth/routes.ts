@@ -192,7 +192,7 @@ export const authRoutes = new Hono<AppEnv>()
     operation({
       id: 'logOut',
       tag,
-      summary: 'End this session; again and again the same',
+      summary: 'End this session; safe to repeat',
       responses: { 204: null },
       responseHeaders: { 204: { 'Clear-Site-Data': 'Makes a browser forget what it kept.' } },
     }),

@@ -11,6 +11,7 @@ import { rowExists, type Statement } from '../database/statements.ts'
 import { factors } from '../factors/models.ts'
 import { renewSeeds, seedsAreOutdated } from '../factors/renewal.ts'
 import { idempotencyKeys } from '../idempotency/models.ts'
+import { ANSWER_KEPT_MS } from '../idempotency/service.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens, TAKES_BACK } from '../links/models.ts'
 import { LIFETIME_MS } from '../links/service.ts'
@@ -37,7 +38,6 @@ const ERASURES_PER_BATCH = 24
 const ERASED_ROWS_PER_BATCH = 2000
 /** A token of a session is told that it has ended for a day more than it could have gone on; after that it is merely not valid. */
 const ENDED_SESSION_MS = DAY_MS
-const IDEMPOTENCY_MS = DAY_MS
 /** A send that was held up arrives within 33 seconds, or changes nothing. */
 const RESENDS_KEPT_MS = DAY_MS
 /** Longer than any is good. */
@@ -77,7 +77,7 @@ export function tasksOf(resources: Resources): Record<string, Task> {
     erasures: goOnErasing(resources),
     // By what no refresh and no log-out moves, as that would be a row more of each. So what has ended stays until then.
     sessions_expired: removal(sessions, 'id', sql`expires_at < ${now - ENDED_SESSION_MS}`),
-    idempotency_keys: removal(idempotencyKeys, 'rowid', sql`created_at < ${now - IDEMPOTENCY_MS}`),
+    idempotency_keys: removal(idempotencyKeys, 'rowid', sql`created_at < ${now - ANSWER_KEPT_MS}`),
     resends: removal(resends, 'batch_id', sql`batch_id < ${firstIdAt(now - RESENDS_KEPT_MS)}`),
     challenges: removal(challenges, 'id', sql`id < ${firstIdAt(now - CHALLENGES_KEPT_MS)}`),
     api_keys: removal(

@@ -10,11 +10,13 @@ import {
   sealDevice,
 } from '../oauth/device/approval.ts'
 import type { DeviceRow } from '../oauth/device/codes.ts'
+import { DEVICE_CODE_MS } from '../oauth/device/codes.ts'
 import { scopesIn } from '../oauth/scopes.ts'
 import { againAt } from '../pages/again.ts'
 import { carriedHere, carry } from '../pages/carried.ts'
 import type { Said } from '../pages/components.tsx'
 import { failingPage, problemText } from '../pages/failing.tsx'
+import { toDuration } from '../pages/format.ts'
 import { form, sessionOf } from '../pages/forms.ts'
 import { assertSayable, respond } from '../pages/respond.ts'
 import { type PageEnv, signedInPage } from '../pages/session.ts'
@@ -50,7 +52,9 @@ async function refused(c: Context<PageEnv>, error: unknown, code: string | undef
   const message: Said = {
     tone: 'danger',
     title,
-    ...(error.code === 'wrong_user_code' && { text: device.wrongHint }),
+    ...(error.code === 'wrong_user_code' && {
+      text: device.wrongHint(toDuration(view, DEVICE_CODE_MS)),
+    }),
   }
   return codePage(c, { message, status: error.status, ...(code !== undefined && { code }) })
 }

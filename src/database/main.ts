@@ -40,7 +40,7 @@ export interface Database {
    * Puts a read into whichever call goes first, so that it costs no trip of its own. `settle` sends the
    * read alone if none did.
    */
-  rideAlong<S extends Statement>(statement: S): { rows: Promise<RowsOf<S>>; settle(): void }
+  piggyback<S extends Statement>(statement: S): { rows: Promise<RowsOf<S>>; settle(): void }
 }
 
 export function openDatabase(url: string, authToken: string, meter: Meter): Database {
@@ -51,7 +51,7 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
       authToken,
       fetch: (request: Request) => fetch(request, { signal: AbortSignal.timeout(timeoutMs) }),
     })
-  let passengers: { statement: InStatement; board(result: Promise<ResultSet>): void }[] = []
+  let piggybacked: { statement: InStatement; tell(result: Promise<ResultSet>): void }[] = []
 
   let wasResent = false
 
@@ -60,19 +60,19 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
     statements: InStatement[],
     marker?: SQL,
   ): Promise<ResultSet[]> {
-    const guests = passengers
-    passengers = []
-    const all = [...guests.map(({ statement }) => statement), ...statements]
+    const along = piggybacked
+    piggybacked = []
+    const all = [...along.map(({ statement }) => statement), ...statements]
     const call = mode === 'write' ? writer(all, marker) : () => read(all, mode === 'read primary')
     const tries = mode === 'read once' ? 1 : TRIES
     try {
       const results = await meter.time('db', () => withRetries(meter, call, tries)).catch(translate)
-      for (const [index, { board }] of guests.entries()) board(Promise.resolve(results[index]!))
-      return results.slice(guests.length)
+      for (const [index, { tell }] of along.entries()) tell(Promise.resolve(results[index]!))
+      return results.slice(along.length)
     } catch (error) {
-      // A broken constraint is about the caller's statements, not about the guests, who take the next call.
-      if (isConstraint(error)) passengers.push(...guests)
-      else for (const { board } of guests) board(Promise.reject(error))
+      // A broken constraint is about the caller's statements, not about those others, who take the next call.
+      if (isConstraint(error)) piggybacked.push(...along)
+      else for (const { tell } of along) tell(Promise.reject(error))
       throw error
     }
   }
@@ -127,15 +127,15 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
     async writeBatch(batch, marker) {
       return toResults(batch, await run('write', toLibsql(batch), marker))
     },
-    rideAlong(statement) {
+    piggyback(statement) {
       const { promise, resolve } = Promise.withResolvers<ResultSet>()
       const rows = promise.then((result) => result.rows)
       rows.catch(() => {}) // Whoever waits for it hears of it; nobody else has to.
-      passengers.push({ statement: toLibsql({ statement })[0]!, board: resolve })
+      piggybacked.push({ statement: toLibsql({ statement })[0]!, tell: resolve })
       return {
         rows: rows as never,
         settle: () => {
-          if (passengers.length > 0) void run('read', []).catch(() => {})
+          if (piggybacked.length > 0) void run('read', []).catch(() => {})
         },
       }
     },

@@ -6,10 +6,13 @@ import type { AppEnv, Resources } from '../context.ts'
 import { build, insertWhere, type Results } from '../database/statements.ts'
 import { documented } from '../http/operation.ts'
 import { AppError } from '../http/problem.ts'
-import { DAY_MS } from '../values/durations.ts'
+import { DAY_MS, inWords } from '../values/durations.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { answerGone, idempotencyKeyReused } from './errors.ts'
 import { idempotencyKeys } from './models.ts'
+
+/** For how long a repeat gets the answer of the first. */
+export const ANSWER_KEPT_MS = DAY_MS
 
 const invalidIdempotencyKey = () =>
   new AppError(400, 'invalid_idempotency_key', 'Idempotency-Key has to be 8 to 128 visible ASCII characters.')
@@ -51,8 +54,7 @@ export const idempotent = documented(
   }),
   {
     headers: {
-      'Idempotency-Key':
-        'Repeat a request with the same key and it takes effect once; the answer is kept for a day.',
+      'Idempotency-Key': `Repeat a request with the same key and it takes effect once; the answer is kept for ${inWords(ANSWER_KEPT_MS)}.`,
     },
     problems: [invalidIdempotencyKey, idempotencyKeyReused, answerGone],
   },

@@ -8,7 +8,8 @@ import { operation } from '../http/operation.ts'
 import { notFound } from '../http/problem.ts'
 import { outliveCopies } from '../sessions/cookie.ts'
 import { writeConflict } from '../users/errors.ts'
-import { makeTicket } from './attempts.ts'
+import { inWords } from '../values/durations.ts'
+import { ATTEMPT_MS, makeTicket } from './attempts.ts'
 import { requireProvider } from './client.ts'
 import { identityNotFound } from './errors.ts'
 import { IdentityList, IdentityProviders, PlaceToGo } from './schemas.ts'
@@ -45,8 +46,7 @@ export const identityRoutes = new Hono<AppEnv>()
       id: 'linkIdentity',
       tag,
       summary: 'Begin to connect a provider to your account',
-      description:
-        'Answers a place that a browser opens within ten minutes; it asks before it goes on, unless it has the cookie of this session. The other sessions end once it is connected.',
+      description: `Answers a place that a browser opens within ${inWords(ATTEMPT_MS)}; it asks before it goes on, unless it has the cookie of this session. The other sessions end once it is connected.`,
       path: { id: () => z.string().meta({ description: 'Of the provider.', example: 'google' }) },
       responses: { 200: PlaceToGo },
       problems: [reauthenticationRequired, notFound],

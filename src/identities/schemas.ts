@@ -24,6 +24,6 @@ export const IdentityList = lazy(() => z.object({ data: z.array(Identity()) }).m
 
 export const PlaceToGo = lazy(() =>
   z
-    .object({ location: z.string().meta({ description: 'To be opened in a browser within ten minutes.' }) })
+    .object({ location: z.string().meta({ description: 'To be opened in a browser, in time.' }) })
     .meta({ id: 'PlaceToGo' }),
 )

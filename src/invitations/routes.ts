@@ -5,9 +5,11 @@ import { Hono } from '../http/hono.ts'
 import { body, operation, query } from '../http/operation.ts'
 import { answerList, invalidCursor } from '../http/pagination.ts'
 import { idempotent } from '../idempotency/service.ts'
+import { LIFETIME_MS } from '../links/service.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { tooManyAttempts as tooManyAttemptsProblem } from '../throttle/errors.ts'
 import { emailTaken, outranked } from '../users/errors.ts'
+import { inWords } from '../values/durations.ts'
 import { invitationEnded, invitationNotFound } from './errors.ts'
 import { CreateInvitation, Invitation, InvitationList, ListInvitations } from './schemas.ts'
 import { createInvitation, listInvitations, resendInvitation, withdrawInvitation } from './service.ts'
@@ -49,7 +51,7 @@ export const invitationRoutes = new Hono<AppEnv>()
     operation({
       id: 'resendInvitation',
       tag,
-      summary: 'Send an invitation again, for another seven days',
+      summary: `Send an invitation again, for another ${inWords(LIFETIME_MS.accept_invitation)}`,
       responses: { 200: Invitation },
       problems: [invitationNotFound, invitationEnded, outranked, mailNotConfigured, tooManyAttempts],
     }),
@@ -61,7 +63,7 @@ export const invitationRoutes = new Hono<AppEnv>()
     operation({
       id: 'withdrawInvitation',
       tag,
-      summary: 'Withdraw an invitation; again and again the same',
+      summary: 'Withdraw an invitation; safe to repeat',
       responses: { 204: null },
       problems: [invitationNotFound, invitationEnded, outranked],
     }),

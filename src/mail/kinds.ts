@@ -6,7 +6,7 @@ export interface Kind {
   purpose: Purpose | null
   /** The page of ours that does what it speaks of, where it brings no token. */
   page?: string
-  /** Whether there is a code beside the link, for who has asked for the mail. */
+  /** Whether there is a code beside the link, for whoever asked for the mail. */
   hasCode: boolean
   /** Whether its reader has asked for it, or is to think so: it says when, from where and with what. */
   isAsked: boolean

@@ -114,7 +114,7 @@ export function openMailRequest(
     verdict: sql<Verdict>`SELECT (SELECT max(expires_at) FROM ${throttles} WHERE ${anyOf(
       [...askers, ...(isSignedIn ? [mailbox] : [])].map((counter) => isOver(counter, now)),
     )}) AS refused_until, (SELECT expires_at FROM ${throttles} WHERE key = ${all.key} AND NOT ${hasLeft(all, now)}) AS used_up_until`,
-    /** For a read before what is dear, and before anything is counted: until when who asks would be refused. */
+    /** For a read before what costs much, and before anything is counted: until when who asks would be refused. */
     spent: sql<Pick<Verdict, 'refused_until'>>`SELECT max(expires_at) AS refused_until FROM ${throttles}
       WHERE ${anyOf(askers.map((counter) => isSpent(counter, now)))}`,
     /** Throws 429 `too_many_attempts`, as `assertAllowed` would. */

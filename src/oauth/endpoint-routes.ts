@@ -14,14 +14,15 @@ import { isOfClient, verifyAnyToken } from '../sessions/access-tokens.ts'
 import { findClientSession } from '../sessions/client-tokens.ts'
 import { invalidToken, unauthenticated } from '../sessions/errors.ts'
 import { markOf } from '../sessions/refresh-tokens.ts'
+import { inWords } from '../values/durations.ts'
 import { lazy } from '../values/lazy.ts'
 import { readClient } from './clients/authenticate.ts'
 import { openCode } from './codes.ts'
-import { beginDevice, isDeviceOver, openDeviceCode } from './device/codes.ts'
+import { beginDevice, DEVICE_CODE_MS, isDeviceOver, openDeviceCode } from './device/codes.ts'
 import { oauthError } from './errors.ts'
 import { claimsOf } from './id-tokens.ts'
 import { metadataOf } from './metadata.ts'
-import { push } from './pushed.ts'
+import { PUSHED_SECONDS, push } from './pushed.ts'
 import { answerToken } from './tokens/token.ts'
 import { introspect, revoke } from './word/introspection.ts'
 
@@ -190,8 +191,7 @@ export const endpointRoutes = new Hono<AppEnv>()
       id: 'pushAuthorizationRequest',
       tag,
       summary: 'Takes a request before its browser comes (RFC 9126)',
-      description:
-        'A form with what /oauth/authorize would be asked. It is good for 90 seconds, once, for its client.',
+      description: `A form with what /oauth/authorize would be asked. It is good for ${inWords(PUSHED_SECONDS * 1000)}, once, for its client.`,
       responses: { 201: PushedRequest, ...REFUSED },
       responseHeaders: REFUSED_HEADERS,
     }),
@@ -204,7 +204,7 @@ export const endpointRoutes = new Hono<AppEnv>()
       id: 'authorizeDevice',
       tag,
       summary: 'Begins the sign-in of what has no browser (RFC 8628)',
-      description: 'Whoever uses it types the code at /device, within ten minutes.',
+      description: `Whoever uses it types the code at /device, within ${inWords(DEVICE_CODE_MS)}.`,
       responses: { 200: DeviceAuthorization, ...REFUSED },
       responseHeaders: REFUSED_HEADERS,
     }),

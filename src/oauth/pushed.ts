@@ -21,7 +21,7 @@ import { readHint } from './id-tokens.ts'
 
 const PREFIX = 'urn:ietf:params:oauth:request_uri:'
 /** From the push to the browser's arrival. What it waits for there, a sign-in, is not counted. */
-const PUSHED_SECONDS = 90
+export const PUSHED_SECONDS = 90
 /** For what it waits for: as long as it is known whether it has been used. */
 const PUSHED_IN_ALL_MS = HOUR_MS
 

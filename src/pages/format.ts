@@ -1,4 +1,5 @@
-import { DAY_MS, HOUR_MS, MINUTE_MS } from '../values/durations.ts'
+import { DAY_MS, HOUR_MS, inWords, MINUTE_MS } from '../values/durations.ts'
+import { isLanguage } from '../values/languages.ts'
 
 /** How times and devices are written for people. Times come from Intl, in the person's zone; no script is needed. */
 
@@ -123,3 +124,7 @@ export function initialsOf(name: string): string {
   const picked = words.length > 1 ? [words[0]!, words.at(-1)!] : words.slice(0, 1)
   return picked.map((word) => [...word][0]!.toLocaleUpperCase()).join('') || '?'
 }
+
+/** A whole duration: “10 minutes”. */
+export const toDuration = ({ language }: Pick<Clock, 'language'>, ms: number) =>
+  inWords(ms, isLanguage(language) ? language : 'en')

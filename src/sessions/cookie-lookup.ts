@@ -66,11 +66,11 @@ export type SignedIn = RowsOf<ReturnType<typeof selectSignedIn>['user']>[number]
  */
 export function lookUpCookie({ db, now }: Resources, cookie: CookieSession, { isManaging = false } = {}) {
   const asked = (isManaging ? selectManaging : selectSignedIn)({ sid: cookie.sid, now })
-  const passenger = db.rideAlong(asked.user)
+  const piggybacked = db.piggyback(asked.user)
   let found: Promise<SignedIn | undefined> | undefined
   const find = async () => {
-    passenger.settle()
-    const [row] = (await passenger.rows) as SignedIn[]
+    piggybacked.settle()
+    const [row] = (await piggybacked.rows) as SignedIn[]
     const [user] = mayBeUnheardOf(row, cookie, now) ? (await db.readPrimary(asked)).user : [row]
     return user && user.id === cookie.sub && isGoodTurn(user, cookie.turn) ? user : undefined
   }

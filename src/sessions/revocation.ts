@@ -87,10 +87,10 @@ export const tokenIsLive = (claims: Claims, now: number): SQL =>
  */
 export function checkRevocation({ db, now }: Resources, claims: Claims): () => Promise<{ amr: string }> {
   const asked = readSession({ ...claims, now })
-  const passenger = db.rideAlong(asked.session)
+  const piggybacked = db.piggyback(asked.session)
   return async () => {
-    passenger.settle()
-    const [row] = await passenger.rows
+    piggybacked.settle()
+    const [row] = await piggybacked.rows
     const isVerdict = row?.reason === null || !mayBeUnheardOf(row, claims, now)
     return assertLive(isVerdict ? row : (await db.readPrimary(asked)).session[0])
   }
@@ -134,10 +134,10 @@ export function checkStillLive({ db }: Resources, claims: Claims): () => Promise
       ? clientIsLive(claims, now)
       : sql`(EXISTS ${liveSession({ ...claims, now })} AND ${isNoCopy})`
   const asked = { verdict: sql<{ is_live: 0 | 1 }>`SELECT ${isLive} AS is_live` }
-  const passenger = db.rideAlong(asked.verdict)
+  const piggybacked = db.piggyback(asked.verdict)
   return async () => {
-    passenger.settle()
-    const [row] = await passenger.rows
+    piggybacked.settle()
+    const [row] = await piggybacked.rows
     // A replica that lags may not have heard of a session that has just begun.
     const { is_live } = row?.is_live ? row : (await db.readPrimary(asked)).verdict[0]!
     if (!is_live) throw invalidToken(new Refusal('revoked'))

@@ -223,7 +223,7 @@ test.each([
   expect((await refresh(copied)).body.code).toBe('session_revoked')
 })
 
-describe('PW7: what would be dear to hash', () => {
+describe('PW7: what would cost too much to hash', () => {
   test('is refused unhashed when it is too long', async () => {
     const ada = await api.actor()
     vi.clearAllMocks()

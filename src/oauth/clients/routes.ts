@@ -4,6 +4,7 @@ import type { AppEnv } from '../../context.ts'
 import { Hono } from '../../http/hono.ts'
 import { body, operation, query } from '../../http/operation.ts'
 import { answerList, invalidCursor } from '../../http/pagination.ts'
+import { RECENT_LOGIN } from '../../http/problem.ts'
 import { writeConflict } from '../../users/errors.ts'
 import { clientHasNoSecret, clientNotFound, tooManyClients } from '../errors.ts'
 import { listClients } from './listing.ts'
@@ -43,7 +44,7 @@ export const clientRoutes = new Hono<AppEnv>()
       id: 'createClient',
       tag,
       summary: 'Add an app, or a service; its secret is shown once',
-      description: 'Needs a login of the last ten minutes.',
+      description: `Needs a login of the last ${RECENT_LOGIN}.`,
       responses: { 201: ClientWithSecret },
       problems: [reauthenticationRequired, tooManyClients],
     }),

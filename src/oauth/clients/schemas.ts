@@ -1,6 +1,8 @@
 import * as z from 'zod'
+import { SAME_CHANGE_MS } from '../../access/former-secrets.ts'
 import { listOf, pageQuery } from '../../http/pagination.ts'
 import { DisplayName, Role } from '../../users/schemas.ts'
+import { inWords } from '../../values/durations.ts'
 import { Id, Time, toTime, toTimeOrNull } from '../../values/ids.ts'
 import { lazy, type Of } from '../../values/lazy.ts'
 import { text } from '../../values/text.ts'
@@ -124,10 +126,14 @@ export type UpdateClient = Of<typeof UpdateClient>
 export const RotateSecret = lazy(() =>
   z
     .strictObject({
-      keep_former_seconds: z.int().min(0).max(604_800).default(86_400).meta({
-        description:
-          'For how long the former secret is good too; asked again within ten minutes, that one still is. 0: it was stolen, and ends whatever the client has.',
-      }),
+      keep_former_seconds: z
+        .int()
+        .min(0)
+        .max(604_800)
+        .default(86_400)
+        .meta({
+          description: `For how long the former secret is good too; asked again within ${inWords(SAME_CHANGE_MS)}, that one still is. 0: it was stolen, and ends whatever the client has.`,
+        }),
     })
     .meta({ id: 'RotateSecret' }),
 )

@@ -17,7 +17,7 @@ import { assertMay } from '../tokens/answer.ts'
 
 /** Device authorization (RFC 8628): a code for the device, and one that its user types at /device. */
 
-const DEVICE_CODE_MS = 10 * MINUTE_MS
+export const DEVICE_CODE_MS = 10 * MINUTE_MS
 const POLL_SECONDS = 5
 /** No vowels, so no words (RFC 8628 section 6.1); 8 of them are 25,600,000,000 codes. */
 const LETTERS = 'BCDFGHJKLMNPQRSTVWXZ'

@@ -7,7 +7,13 @@ import type { Resources } from '../../context.ts'
 import { isYoung } from '../../database/lag.ts'
 import { build, rowExists } from '../../database/statements.ts'
 import { toAppError } from '../../http/problem.ts'
-import { type Claims, type ClientClaims, isOfClient, verifyAnyToken } from '../../sessions/access-tokens.ts'
+import {
+  ACCESS_TOKEN_SECONDS,
+  type Claims,
+  type ClientClaims,
+  isOfClient,
+  verifyAnyToken,
+} from '../../sessions/access-tokens.ts'
 import {
   asHeardOf,
   type ClientSessionRow,
@@ -22,6 +28,7 @@ import { openLogin, type Replies, readNear, whileDoubting } from '../../sessions
 import { openRefreshToken } from '../../sessions/refresh-tokens.ts'
 import { findOwnProfile } from '../../sessions/revocation.ts'
 import { revokeSessions } from '../../sessions/service.ts'
+import { inWords } from '../../values/durations.ts'
 import { timeOfId } from '../../values/ids.ts'
 import { type GivenClient, proveClient } from '../clients/authenticate.ts'
 import { selectClient } from '../clients/service.ts'
@@ -204,7 +211,7 @@ export async function revoke(resources: Resources, given: GivenClient, token: st
   if (claims && isOfClient(claims) && claims.sid === undefined && claims.client_id === given.id)
     throw oauthError(
       'unsupported_token_type',
-      'A service has no session that could end: its token is over in ten minutes, or with its secret.',
+      `A service has no session that could end: its token is over in ${inWords(ACCESS_TOKEN_SECONDS * 1000)}, or with its secret.`,
     )
   // A replica that lags may not have heard of it; the token would go on.
   const isHeardOf = read.session[0] || sid === '' || !isYoung(timeOfId(sid), now)

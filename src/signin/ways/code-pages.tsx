@@ -1,5 +1,7 @@
 import type { FC } from 'hono/jsx'
+import { CODE_LIFETIME_MS } from '../../links/service.ts'
 import { Button, Checkbox, Field, Form, Message } from '../../pages/components.tsx'
+import { toDuration } from '../../pages/format.ts'
 import { NarrowPage } from '../../pages/layout.tsx'
 import { type FormPage, OnwardsFields } from '../pages.tsx'
 import { type Onwards, onwards } from '../targets.ts'
@@ -71,7 +73,7 @@ export const TypeCodePage: FC<FormPage & Onwards & { email: string; remember: st
     >
       <div class="stack">
         <h1>{signin.check.title}</h1>
-        <p class="soft">{signin.code.sent(email)}</p>
+        <p class="soft">{signin.code.sent(email, toDuration(view, CODE_LIFETIME_MS))}</p>
       </div>
       <Message message={message} />
       <Form action="/signin/code/confirm" token={token}>

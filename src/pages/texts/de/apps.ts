@@ -70,8 +70,8 @@ export const apps: typeof english = {
     codeHint: 'Acht Buchstaben',
     button: 'Weiter',
     wrong: 'Diesen Code zeigt kein Gerät',
-    wrongHint:
-      'Vergleich ihn mit deinem Gerät. Ein Code gilt zehn Minuten; danach zeigt das Gerät einen anderen.',
+    wrongHint: (lifetime) =>
+      `Vergleich ihn mit deinem Gerät. Ein Code gilt ${lifetime}; danach zeigt das Gerät einen anderen.`,
     over: 'Das hast du schon beantwortet, oder es hat zu lange gedauert. Beginn auf dem Gerät noch einmal.',
     mayNot: 'Dieses Konto darf diese App nicht nutzen.',
     asks: (app) => `${app} möchte dein Konto auf einem Gerät nutzen`,

@@ -103,8 +103,8 @@ export const signin: typeof English = {
     lead: 'Wir senden dir einen Code. Du brauchst kein Passwort.',
     instead: 'Code per Mail senden',
     button: 'Code senden',
-    sent: (email) =>
-      `Wenn ${email} sich hier anmelden kann, ist ein Code unterwegs. Er gilt zehn Minuten, in diesem Browser.`,
+    sent: (email, lifetime) =>
+      `Wenn ${email} sich hier anmelden kann, ist ein Code unterwegs. Er gilt ${lifetime}, in diesem Browser.`,
     joins: (email) => `Mit ${email} gibt es noch kein Konto.`,
     invited: ['Du bist eingeladen', 'Öffne den Link in der Mail deiner Einladung: Er legt dein Konto an.'],
     taken: ['Inzwischen gibt es ein Konto', 'Fordere einen neuen Code an, um dich damit anzumelden.'],

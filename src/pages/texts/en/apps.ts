@@ -70,8 +70,8 @@ export const apps = {
     codeHint: 'Eight letters',
     button: 'Continue',
     wrong: 'No device shows this code',
-    wrongHint:
-      'Compare it with your device. A code works for ten minutes; after that the device shows another.',
+    wrongHint: (lifetime: string) =>
+      `Compare it with your device. A code works for ${lifetime}; after that the device shows another.`,
     over: 'You have answered this already, or it took too long. Start again on the device.',
     mayNot: 'This account may not use this app.',
     asks: (app: string) => `${app} wants to use your account on a device`,

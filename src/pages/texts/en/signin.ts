@@ -99,8 +99,8 @@ export const signin = {
     lead: 'We mail you a code. You need no password.',
     instead: 'Mail me a code',
     button: 'Mail the code',
-    sent: (email: string) =>
-      `If ${email} can sign in here, a code is on its way. It works in this browser for ten minutes.`,
+    sent: (email: string, lifetime: string) =>
+      `If ${email} can sign in here, a code is on its way. It works in this browser for ${lifetime}.`,
     joins: (email: string) => `There is no account with ${email} yet.`,
     invited: ['You are invited', 'Open the link in the mail of your invitation: it makes your account.'],
     taken: ['There is an account by now', 'Ask for a new code to sign in to it.'],

@@ -1,0 +1,43 @@
+import { PRICES } from './prices.ts'
+import type { Results } from './results.ts'
+
+export interface Dollars {
+  workers: number
+  rowsRead: number
+  rowsWritten: number
+  redis: number
+  together: number
+}
+
+/** Of a read of oneself without a copy, which is measured for its trips alone; it takes the processor like the other. */
+export const WITHOUT_COPY = 'read of oneself, no copy'
+
+/** What a million of an operation cost beyond what the plans include; undefined where it was not measured. */
+export function dollarsPerMillion({ ratios, trips }: Results, operation: string): Dollars | undefined {
+  const { workers, turso, upstash } = PRICES
+  const trip = trips.find((it) => it.operation === operation)
+  // The first of them has the fewest connections.
+  const ratio = ratios.find(
+    (it) => it.operation === (operation === WITHOUT_COPY ? 'read of oneself' : operation),
+  )
+  if (!trip || !ratio) return undefined
+  const parts = {
+    workers: workers.perMillionRequests + ratio.roster.cpuMs * workers.perMillionCpuMs,
+    rowsRead: (trip.rowsRead / 1000) * turso.perBillionRowsRead,
+    rowsWritten: trip.rowsWritten * turso.perMillionRowsWritten,
+    redis: trip.redis * 10 * upstash.per100kCommands,
+  }
+  return { ...parts, together: Object.values(parts).reduce((all, part) => all + part, 0) }
+}
+
+/**
+ * Together, before near reads and the write diet, by the same prices: commit 126f9db. Each signed-in read asked Redis
+ * beside libSQL then, so one figure was that of all.
+ */
+export const BEFORE: Record<string, number> = {
+  'read of oneself': 2.32,
+  [WITHOUT_COPY]: 2.32,
+  'read of a person': 2.32,
+  login: 22.8,
+  refresh: 9.34,
+}
