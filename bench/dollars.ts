@@ -1,7 +1,7 @@
 import { PRICES } from './prices.ts'
 import type { Results } from './results.ts'
 
-export interface Dollars {
+interface Dollars {
   workers: number
   rowsRead: number
   rowsWritten: number

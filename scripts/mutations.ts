@@ -30,7 +30,7 @@ const NEAR: Record<string, string[]> = {
   factors: ['factors/'],
   idempotency: ['users', 'input', 'erasure'],
   invitations: ['mail/invitations', 'authorisation', 'bulk'],
-  links: ['mail/', 'pages/links'],
+  links: ['mail/', 'pages/links', 'factors/proof-on-demand'],
   mail: ['mail/', 'system'],
   oauth: ['oauth/', 'openid/', 'authorisation'],
   passkeys: ['factors/'],
@@ -40,7 +40,7 @@ const NEAR: Record<string, string[]> = {
   'recovery/unlock': ['auth/lockout', 'mail/recovery'],
   'recovery/verify': ['mail/verification', 'mail/whose-account'],
   recovery: ['mail/', 'auth/passwords', 'auth/lockout', 'read-then-write', 'refusals'],
-  sessions: ['auth/', 'pages/', 'factors/', 'users', 'authorisation'],
+  sessions: ['auth/', 'pages/', 'factors/', 'users', 'authorisation', 'oauth/', 'openid/'],
   throttle: ['auth/', 'mail/counted', 'mail/limits', 'factors/totp'],
   users: ['users', 'managing', 'authorisation', 'read-then-write', 'erasure', 'listing', 'export', 'mail/'],
 }

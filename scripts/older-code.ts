@@ -1,21 +1,23 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { readArguments, runCommand } from './command.ts'
 
 const USAGE = `npm run test:older-code [-- --commit <commit>] [-- test/users.test.ts …]
 
 While a migration is applied, and until the next deployment, the version before it runs. This takes the code and the
-tests of that version, gives them the migrations of today, and runs them, with the packages that are here.
+tests of that version, gives them the migrations of today, and runs them, with the packages that are here. What fails
+is run once more on that version's own migrations: what fails there too says nothing of the schema.
 
   --commit <commit>   another version than the last that did not have the newest migration
   --dry-run           says which that is`
 
 const ROOT = resolve(import.meta.dirname, '..')
-/** What is compared with the schema, and says of any later one that it is another; the rest is what a version does. */
-const OF_THE_SCHEMA = ['test/erasure.test.ts', 'test/export-tables.test.ts']
 /** The migrations, and what applies them. */
 const OF_TODAY = ['drizzle', 'scripts/migrate.ts', 'scripts/migrations.ts', 'scripts/moves.ts']
+/** What compares the code with the schema, table by table: of a later one it says that it is another. */
+const OF_THE_SCHEMA = ['test/erasure.test.ts', 'test/export-tables.test.ts']
+const LISTS_THE_SCHEMA = /its list of tables is what the migrations make/
 
 const git = (...args: string[]) => execFileSync('git', args, { cwd: ROOT, maxBuffer: 2 ** 28 })
 
@@ -29,6 +31,33 @@ function findVersionBefore(): string {
   }
 }
 
+interface Report {
+  testResults: { name: string; status: string; assertionResults: { fullName: string; status: string }[] }[]
+}
+
+/** What fails in a folder, by file; a file that cannot even be run has no name of a test. */
+function failuresOf(dir: string, tests: readonly string[]): Map<string, string[]> {
+  const report = join(dir, 'report.json')
+  rmSync(report, { force: true })
+  const { error } = spawnSync(
+    'vitest',
+    ['run', '--project=worker', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
+      .concat(OF_THE_SCHEMA.map((file) => `--exclude=${file}`))
+      .concat(tests),
+    { cwd: dir, stdio: 'inherit' },
+  )
+  if (error) throw error
+  const { testResults }: Report = JSON.parse(readFileSync(report, 'utf8'))
+  if (testResults.length === 0) throw new Error('No test was run.')
+  const failed = testResults.filter(({ status }) => status === 'failed')
+  return new Map(
+    failed.map(({ name, assertionResults }) => [
+      name.slice(dir.length + 1),
+      assertionResults.filter(({ status }) => status === 'failed').map(({ fullName }) => fullName),
+    ]),
+  )
+}
+
 runCommand(() => {
   const options = { commit: { type: 'string' } } as const
   const { values, words, isDryRun } = readArguments({ usage: USAGE, options, words: 100 })
@@ -36,22 +65,32 @@ runCommand(() => {
   console.log(`The code and the tests of ${String(git('log', '-1', '--format=%h (%s)', commit)).trim()}`)
   if (isDryRun) return
 
-  // Below the packages, so that it finds them.
-  mkdirSync(join(ROOT, 'dist'), { recursive: true })
-  const dir = mkdtempSync(join(ROOT, 'dist/older-'))
+  // Beside the packages, so that it finds them; the servers it looks for below itself.
+  const dir = mkdtempSync(join(ROOT, '.roster-older-'))
+  const unpack = (...paths: string[]) =>
+    execFileSync('tar', ['-x', '-C', dir], { input: git('archive', commit, ...paths) })
   try {
-    execFileSync('tar', ['-x', '-C', dir], { input: git('archive', commit) })
+    unpack()
+    mkdirSync(join(dir, 'node_modules'))
+    symlinkSync(join(ROOT, 'node_modules/.bin'), join(dir, 'node_modules/.bin'))
     for (const path of OF_TODAY) {
       rmSync(join(dir, path), { recursive: true, force: true })
       cpSync(join(ROOT, path), join(dir, path), { recursive: true })
     }
-    const leftOut = OF_THE_SCHEMA.map((file) => `--exclude=${file}`)
-    const { status, error } = spawnSync('vitest', ['run', '--project=worker', ...leftOut, ...words], {
-      cwd: dir,
-      stdio: 'inherit',
+    const failed = failuresOf(dir, words)
+    if (failed.size === 0) return
+
+    console.log('\nOnce more, on the migrations of that version')
+    for (const path of OF_TODAY) rmSync(join(dir, path), { recursive: true, force: true })
+    unpack(...OF_TODAY)
+    const itsOwn = failuresOf(dir, [...failed.keys()])
+    const ofTheSchema = [...failed].flatMap(([file, tests]) => {
+      if (tests.length === 0) return itsOwn.has(file) ? [] : [file]
+      const isNew = (test: string) => !itsOwn.get(file)?.includes(test) && !LISTS_THE_SCHEMA.test(test)
+      return tests.filter(isNew).map((test) => `${file}: ${test}`)
     })
-    if (error) throw error
-    if (status !== 0) throw new Error(`That version does not do on the schema of today what its tests say.`)
+    if (ofTheSchema.length > 0)
+      throw new Error(`That version does not do this on the schema of today:\n${ofTheSchema.join('\n')}`)
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }

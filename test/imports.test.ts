@@ -103,7 +103,8 @@ test('How long something lasts is written in words by inWords, from the number t
   const NUMBERS = 'two|three|four|five|seven|ten|fifteen|thirty|zwei|drei|fünf|sieben|zehn|dreißig|\\d+'
   const UNITS = 'seconds|minutes|hours|days|Sekunden|Minuten|Stunden|Tagen?'
   const written = new RegExp(`\\b(?:${NUMBERS}) (?:${UNITS})\\b`, 'g')
-  const withoutComments = (text: string) => text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|\s)\/\/ .*$/gm, '')
+  const withoutComments = (text: string) =>
+    text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|\s)\/\/ .*$/gm, '')
   const found = files.flatMap((file) =>
     (withoutComments(textOf(file)).match(written) ?? []).map((words) => `${file}: ${words}`),
   )

@@ -24,8 +24,10 @@ export function openSignupToken(
   now: number,
 ): { userId: string; digest: string } | undefined {
   const body = token === undefined ? undefined : openSealed(keys.signup_token, token)
-  const [, userId, digest] = /^su_([0-9a-f-]{36})\.([\w-]{22})$/.exec(body ?? '') ?? []
-  if (!userId || !digest || timeOfId(userId) + LIFETIME_MS <= now) return undefined
+  const found = /^su_([0-9a-f-]{36})\.([\w-]{22})$/.exec(body ?? '')
+  if (!found) return undefined
+  const [, userId = '', digest = ''] = found
+  if (timeOfId(userId) + LIFETIME_MS <= now) return undefined
   return { userId, digest }
 }
 

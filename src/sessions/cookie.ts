@@ -42,9 +42,9 @@ export const bringsSessionCookie = (c: Context) => getCookie(c, SESSION_COOKIE) 
 
 /** Reads the cookie of a request; undefined when there is none of ours, which costs no trip to find out. */
 export function readSessionCookie(c: Context, keys: Keyring, now: number): CookieSession | undefined {
-  const [, sid, turn, sub, role, epoch, authTime, stays] =
-    FORM.exec(openSealed(keys, getCookie(c, SESSION_COOKIE) ?? '') ?? '') ?? []
-  if (!sid || !sub) return undefined
+  const found = FORM.exec(openSealed(keys, getCookie(c, SESSION_COOKIE) ?? '') ?? '')
+  if (!found) return undefined
+  const [, sid = '', turn, sub = '', role, epoch, authTime, stays] = found
   if (stays === '0' && now > timeOfId(sid) + SHORT_MS) return undefined
   return {
     sid,

@@ -30,9 +30,9 @@ export function openDeviceToken(
 ): KnownDevice | undefined {
   const body = token === undefined ? undefined : openSealed(keys.device_token, token)
   // Devices were not numbered at first.
-  const [, deviceId, userId, epoch, number = 0, expiresAt] =
+  const [, deviceId = '', userId = '', epoch, number = 0, expiresAt = 0] =
     /^dt_([0-9a-f-]{36})\.([0-9a-f-]{36})\.(\d{1,15})(?:\.(\d{1,15}))?\.(\d{1,12})$/.exec(body ?? '') ?? []
-  if (!deviceId || !userId || Number(expiresAt) * 1000 <= now) return undefined
+  if (Number(expiresAt) * 1000 <= now) return undefined
   return {
     deviceId,
     userId,

@@ -1,6 +1,8 @@
 import { beforeAll, describe, expect, test, vi } from 'vitest'
+import { decryptJson, encryptJson } from '../../src/crypto/encryption.ts'
 import { keyPrefixOf } from '../../src/database/redis.ts'
 import { signAccessToken } from '../../src/sessions/access-tokens.ts'
+import { profileColumns } from '../../src/users/models.ts'
 import type { Actor, Api } from '../support/api.ts'
 import { openApi, PASSWORD } from '../support/api.ts'
 import { openJar } from '../support/jar.ts'
@@ -152,6 +154,24 @@ testOfRedis('LG1: no copy says anything to who reads Redis, and none is taken fo
     authenticatedAt: Date.now(),
   })
   expect((await read({ token })).body.name).toBe('Grace')
+})
+
+testOfRedis('HX8: a copy of another form, which an earlier version has put, is not taken', async () => {
+  const ada = await api.quickActor({ name: 'Ada' })
+  await read(ada)
+  const { near_copy } = api.config().keys
+  const at = key(`copy:${sidOf(ada)}`)
+  const form = `copy ${sidOf(ada)} ${Object.keys(profileColumns).join()}`
+  const copy = await decryptJson<{ profile: object }>(near_copy, String(await api.redis('GET', at)), form)
+  const other = { ...copy, profile: { ...copy!.profile, name: 'Grace' } }
+  for (const [about, told] of [
+    [form.replace(',name', ''), 'Ada'],
+    // Of the present form it would be.
+    [form, 'Grace'],
+  ] as const) {
+    await api.redis('SET', at, await encryptJson(near_copy, other, about), 'PX', 10_000)
+    expect((await read(ada)).body.name).toBe(told)
+  }
 })
 
 testOfRedis('RV3: Redis refuses nobody: what it says only leads to libSQL', async () => {

@@ -119,6 +119,19 @@ test.each([
   expect([await statusOf(first), await statusOf(second)]).toEqual([left, left])
 })
 
+test('RV2: a session that has ended keeps when it did and why, whatever ends the others', async () => {
+  const ada = await api.actor()
+  const other = await api.signIn(ada)
+  const howItEnded = () =>
+    api.sql('SELECT revoked_at, revoked_reason FROM sessions WHERE id = ?', [sidOf(ada)])
+  await as(ada, 'POST', '/v1/auth/logout')
+  const before = await howItEnded()
+  expect(before).toEqual([{ revoked_at: expect.any(Number), revoked_reason: 'logged_out' }])
+  await as({ ...ada, token: other.token }, 'POST', '/v1/auth/logout_all')
+  expect(await statusOf(other)).toBe(401)
+  expect(await howItEnded()).toEqual(before)
+})
+
 test('RV4: logging out works again and again, also with a token that has expired', async () => {
   const ada = await api.actor()
   for (const _ of [1, 2, 3]) {
