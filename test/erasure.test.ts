@@ -59,6 +59,9 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     locale: 'row',
     terms_version: 'row',
     terms_accepted_at: 'row',
+    metadata: 'row',
+    admin_metadata: 'row',
+    external_id: 'row',
   },
   factors: {
     user_id: 'row',

@@ -10,7 +10,7 @@ beforeAll(async () => {
   admin = await api.actor({ role: 'admin' })
 })
 
-test('AZ3: nothing but the name can be changed about oneself', async () => {
+test('AZ3: nothing but name, language and metadata can be changed about oneself', async () => {
   const ada = await api.actor()
   const before = await rowOf(ada)
   const members = [
@@ -22,6 +22,8 @@ test('AZ3: nothing but the name can be changed about oneself', async () => {
     'created_at',
     'deleted_at',
     'password_hash',
+    'external_id',
+    'admin_metadata',
   ]
   const bodies = [...members, '__proto__', 'constructor'].map((name) => `{"name":"Eve","${name}":"admin"}`)
   for (const raw of bodies) {

@@ -6,14 +6,25 @@ import type { Action } from './models.ts'
 const change = () => z.looseObject({ from: z.string().nullable(), to: z.string().nullable() }).optional()
 const id = () => z.string().optional()
 const word = () => z.string().optional()
+/** That it was changed; what it says is private. */
+const untold = () => z.literal(true).optional()
 const count = () => z.int().optional()
 const counts = () => z.record(z.string(), z.int()).optional()
+
+const changes = () => ({
+  name: change(),
+  email: change(),
+  locale: change(),
+  external_id: change(),
+  metadata: untold(),
+  admin_metadata: untold(),
+})
 
 /** Erasing leaves of them what names nobody, so each may be missing. */
 const shapes = () => ({
   role: { role: word() },
-  changes: { name: change(), email: change(), role: change(), locale: change() },
-  address: { name: change(), email: change(), role: change(), revoke_old: z.boolean().optional() },
+  changes: { ...changes(), role: change() },
+  address: { ...changes(), role: change(), revoke_old: z.boolean().optional() },
   undone: { email: change(), restored: z.boolean().optional() },
   disabled: { reason: word(), until: z.string().nullable().optional() },
   reason: { reason: word() },

@@ -11,7 +11,7 @@ import { openSessionsOf } from '../sessions/service.ts'
 import type { Acting } from '../users/change.ts'
 import { userNotFound } from '../users/errors.ts'
 import { findEarlier } from '../users/give-back.ts'
-import { countLocked, profileColumns, users, userTotals } from '../users/models.ts'
+import { countLocked, managedColumns, users, userTotals } from '../users/models.ts'
 import { assertVisible, readProfile, sessionsAsSeenBy } from '../users/queries.ts'
 import { toManagedUser } from '../users/schemas.ts'
 import { type LeftBehind, selectLeftBehind } from './apps/queries.ts'
@@ -91,7 +91,7 @@ export async function readActivity(acting: Acting, filter: ListActivity) {
 /** Users by their ids, those that the actor may see. */
 export async function findUsersByIds({ db, actor }: Acting, ids: string[]) {
   const { rows } = await db.read({
-    rows: build.select(profileColumns).from(users).where(sql`${users.id} IN ${ids}`),
+    rows: build.select(managedColumns).from(users).where(sql`${users.id} IN ${ids}`),
   })
   return rows.filter((row) => seesUser(actor, row)).map((row) => toManagedUser(row))
 }

@@ -38,12 +38,19 @@ export interface Timed {
   endsAt: number
 }
 
-/** What a copy says of whoever has a session. */
-interface Copied extends Timed {
+/** A copy takes no more of what users keep with us along: whoever asks for that, of those who have more, asks libSQL. */
+const MOST_METADATA = 512
+
+/** A profile as it stands near: `metadata` is missing where there is much of it. */
+export type NearProfile = Omit<Profile, 'metadata'> & Partial<Pick<Profile, 'metadata'>>
+
+/** What libSQL says of whoever has a session. */
+interface Found extends Timed {
   profile: Profile
 }
 
-interface Copy extends Copied {
+interface Copy extends Timed {
+  profile: NearProfile
   sub: string
   epoch: number
   role: string
@@ -52,7 +59,7 @@ interface Copy extends Copied {
 
 interface Near {
   /** From a copy that nothing contradicts. */
-  profile?: Profile
+  profile?: NearProfile
   /** Whether what libSQL says now may be put near. */
   mayKeep: boolean
 }
@@ -125,22 +132,28 @@ export async function findNear(
   resources: Pick<Resources, 'config' | 'redis' | 'afterwards'>,
   claims: Claims,
   { isFresh, near: said }: { isFresh: boolean; near?: Near },
-  read: () => Promise<Omit<Copied, 'readAt'> & { turn: number }>,
+  read: () => Promise<Omit<Found, 'readAt'> & { turn: number }>,
 ): Promise<Profile> {
   const near = said ?? (isFresh ? NOTHING : await askNear(resources, claims))
-  if (near.profile) return near.profile
+  if (near.profile && isWhole(near.profile)) return near.profile
   const readAt = Date.now()
   const found = await read()
   if (near.mayKeep) resources.afterwards(keepNear(resources, claims, { ...found, readAt }))
   return found.profile
 }
 
+const isWhole = (profile: NearProfile): profile is Profile => profile.metadata !== undefined
+
+function toNear({ metadata, ...profile }: Profile): NearProfile {
+  return (metadata?.length ?? 0) > MOST_METADATA ? profile : { ...profile, metadata }
+}
+
 /** Puts what libSQL has said of a login near. For after the answer. */
 const keepNear = (
   resources: Pick<Resources, 'config' | 'redis'>,
   { sid, sub, epoch, role }: Claims,
-  copied: Copied & { turn: number },
-) => putCopy(resources, sid, aboutOf(sid), { ...copied, sub, epoch, role })
+  { profile, ...found }: Found & { turn: number },
+) => putCopy(resources, sid, aboutOf(sid), { ...found, profile: toNear(profile), sub, epoch, role })
 
 /** Puts a copy near, sealed, for as long as it is worth anything. `about` is what it opens for alone. */
 export async function putCopy<T extends Timed>(

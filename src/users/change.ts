@@ -19,9 +19,16 @@ import { publishDoubts, whileDoubting } from '../sessions/near.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { idsOfOpenSessions } from '../sessions/service.ts'
 import { NO_FAILURES } from '../throttle/service.ts'
-import { type Change, consequences, makeWay, NOBODY, needsFreeEmail } from './consequences.ts'
+import {
+  type Change,
+  consequences,
+  makeWay,
+  NOBODY,
+  needsFreeEmail,
+  needsFreeExternalId,
+} from './consequences.ts'
 import { eraseUser } from './erasure.ts'
-import { emailTaken, lastAdmin, writeConflict } from './errors.ts'
+import { emailTaken, externalIdTaken, lastAdmin, writeConflict } from './errors.ts'
 import { ENABLED, selectUsers, type User, users } from './models.ts'
 import { requireUser } from './queries.ts'
 
@@ -149,11 +156,12 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
   )
   const isThere = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead})`
   const isTaken = needsFreeEmail(row, change)
+  const isOthersId = needsFreeExternalId(row, change)
   const mayAsk = and(
     isThere,
     by.holds,
     takesAdminAway(row, change) ? anotherAdminRemains(resources.config, now, row.id) : undefined,
-    sql`NOT ${isTaken}`,
+    sql`NOT ${isTaken} AND NOT ${isOthersId}`,
   )!
   const asked = change.asksFor?.(mayAsk)
   const mayChange = asked ? sql`${mayAsk} AND ${asked.request.mayAsk}` : mayAsk
@@ -189,12 +197,12 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     ...(asked && { mailing: asked.request.verdict }),
     user: selectUsers().where(eq(users.id, row.id)),
     ...(change.endsSessions || change.alsoWrite ? { owed: selectIsOwed() } : {}),
-    verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${isThere} AS is_as_read, ${isTaken} AS is_taken`,
+    verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${isThere} AS is_as_read, ${isTaken} AS is_taken, ${isOthersId} AS is_others_id`,
   }
   type Found = Pick<Results<typeof batch>, 'sessions' | 'squatter' | 'user' | 'verdict' | 'mailing' | 'owed'>
   const conclude = async (found: Found): Promise<User | undefined> => {
     const { sessions, squatter, user, verdict, mailing, owed } = found
-    const { is_done, holds, is_as_read, is_taken } = verdict[0]!
+    const { is_done, holds, is_as_read, is_taken, is_others_id } = verdict[0]!
     if (is_done) {
       // Who was erased leaves no copy.
       const ended = { users: squatter.map(({ id }) => id), sessions: sessions.map(({ id }) => id) }
@@ -206,6 +214,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     if (!holds) throw by.refused()
     if (!is_as_read) return undefined
     if (is_taken) throw emailTaken()
+    if (is_others_id) throw externalIdTaken()
     if (asked && mailing) asked.request.assertAllowed(mailing)
     throw lastAdmin()
   }
@@ -214,7 +223,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
   return { batch, isDone, conclude, doubts }
 }
 
-type Verdict = Record<'is_done' | 'holds' | 'is_as_read' | 'is_taken', 0 | 1>
+type Verdict = Record<'is_done' | 'holds' | 'is_as_read' | 'is_taken' | 'is_others_id', 0 | 1>
 
 const takesAdminAway = (row: User, { set, erases }: Change) =>
   row.role === 'admin' &&

@@ -27,6 +27,7 @@ import { eraseTraces } from './erasure.ts'
 import {
   emailIsHeld,
   emailIsTaken,
+  externalIdIsTaken,
   isStrangers,
   isUnproved,
   type NewUser,
@@ -194,6 +195,10 @@ export function needsFreeEmail(row: User, change: Change): SQL {
     ? emailIsHeld(email_normalized, givingWay.who, row.id)
     : emailIsTaken(email_normalized, row.id)
 }
+
+/** A condition: that the external id which somebody gets is somebody else's. */
+export const needsFreeExternalId = (row: User, { set: { external_id } }: Change): SQL =>
+  typeof external_id === 'string' ? externalIdIsTaken(external_id, row.id) : sql`0`
 
 /** Whoever has an address unproved that a change gives to another is deleted (softly). Goes before the change. */
 export const makeWay = (

@@ -25,9 +25,9 @@ import {
   TO_PROOF,
   TO_WHO_MANAGES,
 } from './consequences.ts'
-import { emailTaken, outranked, signupDomainRefused } from './errors.ts'
+import { emailTaken, externalIdTaken, outranked, signupDomainRefused } from './errors.ts'
 import { assertTermsOfNow } from './me.ts'
-import { emailIsHeld, type NewUser, type Role, users } from './models.ts'
+import { emailIsHeld, externalIdIsTaken, type NewUser, type Role, users } from './models.ts'
 import { type CreateUser, type ManagedUser, toManagedUser } from './schemas.ts'
 
 /** What SIGNUP_DOMAINS asks of an address that nobody but its owner has vouched for. Throws 403 `signup_domain_refused`. */
@@ -35,6 +35,9 @@ export function assertDomainMaySignUp({ SIGNUP_DOMAINS }: Config, email: string)
   const domain = normalizeEmail(email).split('@')[1]!
   if (SIGNUP_DOMAINS.length > 0 && !SIGNUP_DOMAINS.includes(domain)) throw signupDomainRefused()
 }
+
+/** What those who manage may write of somebody beside name, address and role. */
+type Given = { [name in 'locale' | 'external_id' | 'metadata' | 'admin_metadata']: string | null | undefined }
 
 /** A new user's row, with the password hashed. Throws 422 for a weak one, and for terms that are not those of now. */
 export async function makeUserRow(
@@ -45,7 +48,7 @@ export async function makeUserRow(
     password?: string | undefined
     role: Role
     terms_version?: string | undefined
-  },
+  } & Partial<Given>,
   emailVerifiedAt: number | null = null,
 ) {
   const { password, terms_version = null } = input
@@ -74,17 +77,22 @@ export async function makeUserRow(
     updated_at: now,
     last_login_at: null,
     deleted_at: null,
-    locale: null,
+    locale: input.locale ?? null,
+    metadata: input.metadata ?? null,
+    admin_metadata: input.admin_metadata ?? null,
+    external_id: input.external_id ?? null,
     terms_version,
     terms_accepted_at: terms_version === null ? null : now,
   } as const satisfies NewUser
 }
 
+type Verdict = Record<'is_done' | 'holds' | 'is_others_id', 0 | 1>
+
 /**
  * Creates a user, by somebody who may: account, history, idempotency key and the mail that asks them to confirm
  * their address, in one batch.
  *
- * @throws 409 `email_taken`; 422 for a weak password or a key used for something else; 403 `outranked`, and
+ * @throws 409 `email_taken`, `external_id_taken`; 422 for a weak password or a key used for something else; 403 `outranked`, and
  * `reauthentication_required` for a role above `user`.
  */
 export async function createUser(
@@ -103,7 +111,8 @@ export async function createUser(
   }
   const answer = toManagedUser({ ...row, state: row.status })
   const holds = tokenIsLive(actor, resources.now)
-  const mayCreate = sql`${holds} AND NOT ${emailIsHeld(row.email_normalized, TO_WHO_MANAGES.who)}`
+  const isOthersId = row.external_id === null ? sql`0` : externalIdIsTaken(row.external_id)
+  const mayCreate = sql`${holds} AND NOT ${emailIsHeld(row.email_normalized, TO_WHO_MANAGES.who)} AND NOT ${isOthersId}`
   const isMailed = input.notify && resources.send !== undefined
   const asked = openMailRequest(resources, {
     kind: 'account_made',
@@ -137,17 +146,18 @@ export async function createUser(
       mail: isMailed ? mail.statements : [],
       mailing: asked.verdict,
       countMade: isMailed ? [asked.countMade(mail.mailId)] : [],
-      verdict: sql<{ is_done: 0 | 1; holds: 0 | 1 }>`SELECT ${creation.isDone} AS is_done, ${holds} AS holds`,
+      verdict: sql<Verdict>`SELECT ${creation.isDone} AS is_done, ${holds} AS holds, ${isOthersId} AS is_others_id`,
       ...once.recall,
     },
     creation.isDone,
   )
   const kept = recalled(request, results, answer)
-  const { is_done, holds: isLive } = results.verdict[0]!
+  const { is_done, holds: isLive, is_others_id } = results.verdict[0]!
   if (kept === answer && !is_done) {
     if (!isLive) throw invalidToken(new Refusal('meanwhile'))
     if (!isRecent) throw reauthenticationRequired()
     if (isMailed) asked.assertAllowed(results.mailing)
+    if (is_others_id) throw externalIdTaken()
     throw emailTaken()
   }
   if (isMailed) sendAfterwards(resources, mail.mailId)

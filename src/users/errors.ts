@@ -3,6 +3,8 @@ import { DEEPEST_ROW_BY_PAGE } from './schemas.ts'
 
 export const emailTaken = () =>
   new AppError(409, 'email_taken', 'An account with this e-mail address already exists.')
+export const externalIdTaken = () =>
+  new AppError(409, 'external_id_taken', 'Another user, perhaps a deleted one, has this external id.')
 export const signupDomainRefused = () =>
   new AppError(403, 'signup_domain_refused', 'Accounts are not made for this mail domain.')
 export const userNotFound = () => new AppError(404, 'user_not_found', 'There is no such user.')

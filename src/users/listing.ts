@@ -8,7 +8,7 @@ import type { Claims } from '../sessions/access-tokens.ts'
 import { normalizeEmailPart } from '../values/email.ts'
 import { firstIdAt } from '../values/ids.ts'
 import { pageTooDeep } from './errors.ts'
-import { type Profile, profileNames, ROLES, STATES, users, userTotals } from './models.ts'
+import { type ManagedProfile, managedNames, ROLES, STATES, users, userTotals } from './models.ts'
 import {
   DEEPEST_ROW_BY_PAGE,
   type ListUsers,
@@ -39,6 +39,7 @@ interface Kind {
   isDescending: boolean
   isSearch: boolean
   hasEmail: boolean
+  hasExternalId: boolean
   narrowed: Narrowed | undefined
   hasFrom: boolean
   hasTo: boolean
@@ -80,6 +81,7 @@ const narrowedBy = ({
 
 interface Values {
   email: string
+  externalId: string
   match: string
   /** Ids say when somebody was made. */
   from: string
@@ -116,6 +118,7 @@ export async function listUsers(
     isDescending: isDescending !== (place?.isBackwards ?? false),
     isSearch: filter.q !== undefined,
     hasEmail: filter.email !== undefined,
+    hasExternalId: filter.external_id !== undefined,
     narrowed: narrowedBy(filter),
     hasFrom: filter.created_from !== undefined,
     hasTo: filter.created_to !== undefined,
@@ -125,6 +128,7 @@ export async function listUsers(
   const { found, counted } = await db.read<ReturnType<Query>>(
     queryOf(kind)({
       email: filter.email ?? '',
+      externalId: filter.external_id ?? '',
       match: kind.isSearch ? matchOf(filter) : '',
       from: firstIdAt(filter.created_from ?? 0),
       to: firstIdAt(filter.created_to ?? 0),
@@ -164,7 +168,7 @@ function queryOf(kind: Kind): Query {
   if (known) return known
   const query: Query = prepare((at: Places<Values>) => {
     const page = kind.isSearch ? search(kind, at) : browse(kind, at)
-    return kind.isSearch || kind.hasEmail || kind.narrowed || kind.hasFrom || kind.hasTo
+    return kind.isSearch || kind.hasEmail || kind.hasExternalId || kind.narrowed || kind.hasFrom || kind.hasTo
       ? { found: page }
       : { found: page, counted: countOf(kind) }
   })
@@ -181,14 +185,14 @@ const orderOf = (kind: Kind): readonly OrderColumn[] => (kind.isSearch ? ['seq']
 
 /** A profile travels as one value: the client takes longer to read a column than libSQL to make it JSON. */
 const selectedBy = (kind: Kind) => {
-  const profile = profileNames.map((name) => `users.${name}`).join(', ')
+  const profile = managedNames.map((name) => `users.${name}`).join(', ')
   const order = orderOf(kind).map((name) => `users.${name}`)
   return sql.raw(`json_array(${profile}) AS profile, ${order.join(', ')}`)
 }
 
-function toProfile(json: string): Profile {
+function toProfile(json: string): ManagedProfile {
   const values = JSON.parse(json) as unknown[]
-  return Object.fromEntries(profileNames.map((name, index): unknown[] => [name, values[index]]))
+  return Object.fromEntries(managedNames.map((name, index): unknown[] => [name, values[index]]))
 }
 
 /**
@@ -205,6 +209,11 @@ function browse(kind: Kind, at: Places<Values>): SQL<Row> {
   const from = kind.hasFrom ? sql` AND id >= ${at.from}` : sql``
   const to = kind.hasTo ? sql` AND id < ${at.to}` : sql``
   const selected = kind.isSkipping ? sql.raw(['seq', ...columns].join(', ')) : selectedBy(kind)
+  if (kind.hasExternalId) {
+    return sql<Row>`SELECT ${selectedBy(kind)} FROM users INDEXED BY users_by_external_id
+      WHERE external_id = ${at.externalId} AND role IN ${rolesOf(kind.role)} AND state IN ${statesOf(kind.status)}${emailIs}${from}${to}${after}
+      ORDER BY ${order} LIMIT ${at.limit} OFFSET ${at.offset}`
+  }
   const sources = kind.narrowed ? NARROWED[kind.narrowed] : [{ index, holds: undefined }]
   const branches = sources.flatMap(({ index, holds }) => {
     // By e-mail, the e-mail index finds the few there are, whatever the sort.

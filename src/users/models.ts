@@ -79,6 +79,11 @@ export const users = sqliteTable(
     /** Which terms its user has agreed to, and when; null: none yet (TERMS_VERSION). */
     terms_version: text(),
     terms_accepted_at: integer(),
+    /** JSON; null where there is nothing. The first is the person's own, the other is for those who manage. */
+    metadata: text(),
+    admin_metadata: text(),
+    /** How another system names them. A deleted user keeps it. */
+    external_id: text(),
     state: text({ enum: STATES })
       .notNull()
       .generatedAlwaysAs(sql`CASE WHEN deleted_at IS NULL THEN status ELSE 'deleted' END`, {
@@ -113,6 +118,7 @@ export const users = sqliteTable(
     index('users_needing_reset').on(table.role, table.state, table.id).where(sql`needs_reset = 1`),
     // Of other software, until their owners sign in: what is under a former key is found by it.
     index('users_foreign_hash').on(table.password_hash).where(IS_FOREIGN_HASH),
+    uniqueIndex('users_by_external_id').on(table.external_id).where(sql`external_id IS NOT NULL`),
     index('users_disabled_until').on(table.disabled_until).where(sql`disabled_until IS NOT NULL`),
   ],
 )
@@ -141,17 +147,23 @@ const {
   password_is_given,
   terms_version: _termsVersion,
   terms_accepted_at: _termsAcceptedAt,
+  admin_metadata,
+  external_id,
   ...shown
 } = columns
 /** What readers are shown of users. No secret has to travel for that. */
 export const profileColumns = shown
+/** What those who manage are shown. */
+export const managedColumns = { ...shown, admin_metadata, external_id }
 
 export type User = Omit<typeof users.$inferSelect, 'seq' | 'facets'>
 export type Profile = Pick<User, keyof typeof profileColumns>
+export type ManagedProfile = Pick<User, keyof typeof managedColumns>
 export const profileNames = Object.keys(profileColumns) as (keyof Profile)[]
 /** The profile in a row that has more. */
 export const profileOf = (row: Profile): Profile =>
   Object.fromEntries(profileNames.map((name): unknown[] => [name, row[name]])) as Profile
+export const managedNames = Object.keys(managedColumns) as (keyof ManagedProfile)[]
 /** What a user gets back when a disabling ends. */
 export const ENABLED = { status: 'active', disabled_reason: null, disabled_until: null } as const
 
@@ -213,6 +225,10 @@ export const emailIsHeld = (emailNormalized: string, givesWay: SQL, exceptId?: s
 /** A condition: that this address is somebody's, which it is once it is proved. */
 export const emailIsProved = (emailNormalized: string, exceptId?: string): SQL =>
   emailIsHeld(emailNormalized, isUnproved, exceptId)
+
+/** A condition: that somebody has this external id, be they deleted. */
+export const externalIdIsTaken = (externalId: string, exceptId = ''): SQL =>
+  sql`EXISTS (SELECT 1 FROM ${users} WHERE external_id = ${externalId} AND id <> ${exceptId})`
 
 const livingOwner = (emailNormalized: string, exceptId?: string) =>
   sql`FROM ${users} WHERE email_normalized = ${emailNormalized} AND deleted_at IS NULL${

@@ -11,7 +11,14 @@ import type { Session } from '../sessions/schemas.ts'
 import { openSessionsOf, toSessionList } from '../sessions/service.ts'
 import { userNotFound } from './errors.ts'
 import { findEarlier } from './give-back.ts'
-import { type Profile, profileColumns, selectUsers, type User as UserRow, users } from './models.ts'
+import {
+  type ManagedProfile,
+  managedColumns,
+  type Profile,
+  selectUsers,
+  type User as UserRow,
+  users,
+} from './models.ts'
 
 const readUser = prepare(({ id }: Places<{ id: string }>) => ({
   user: selectUsers().where(eq(users.id, id)),
@@ -32,7 +39,7 @@ export async function requireUser(
 }
 
 export const readProfile = prepare(({ id }: Places<{ id: string }>) => ({
-  profile: build.select(profileColumns).from(users).where(eq(users.id, id)),
+  profile: build.select(managedColumns).from(users).where(eq(users.id, id)),
 }))
 
 /** Throws 404 for whom somebody must not know of. */
@@ -45,7 +52,7 @@ export async function findUser(
   resources: Resources,
   actor: Claims,
   id: string,
-): Promise<{ row: Profile; earlierEmail: string | undefined }> {
+): Promise<{ row: ManagedProfile; earlierEmail: string | undefined }> {
   const {
     profile: [row],
   } = await resources.db.read(readProfile({ id }))

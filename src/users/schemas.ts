@@ -7,7 +7,7 @@ import { Id, Time, TimeInput, toTime, toTimeOrNull } from '../values/ids.ts'
 import { LANGUAGES, type Language } from '../values/languages.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { line, name, searched, text, wholeNumber } from '../values/text.ts'
-import { type Profile, ROLES, STATES, type Role as UserRole } from './models.ts'
+import { type ManagedProfile, type Profile, ROLES, STATES, type Role as UserRole } from './models.ts'
 
 export const EmailInput = lazy(() =>
   text(320)
@@ -35,6 +35,44 @@ const Locale = lazy(() =>
 export const Role = lazy(() => z.enum(ROLES))
 const State = lazy(() => z.enum(STATES))
 
+/** Of each: its JSON, in UTF-8. */
+const MAX_METADATA_BYTES = 4096
+const AnyMetadata = lazy(() => z.record(z.string(), z.unknown()))
+/** An object as a caller may write it, and as it is kept: JSON, or null where it is empty. */
+const MetadataInput = lazy(() =>
+  AnyMetadata()
+    .transform((value) => JSON.stringify(value))
+    .refine((json) => new TextEncoder().encode(json).byteLength <= MAX_METADATA_BYTES, {
+      message: `Is over ${MAX_METADATA_BYTES} bytes of JSON.`,
+      params: { code: 'too_big' },
+    })
+    .transform((json) => (json === '{}' ? null : json))
+    .meta({
+      description: 'Whatever is given takes the place of the whole object.',
+      example: { plan: 'team' },
+    }),
+)
+const toMetadata = (json: string | null) =>
+  json === null ? {} : (JSON.parse(json) as Record<string, unknown>)
+
+export const ExternalId = lazy(() =>
+  text(255, 1)
+    .regex(/^(?! )[^\p{C}\p{Zl}\p{Zp}]+(?<! )$/u, {
+      error: 'Has characters that cannot be seen, or blanks around it.',
+    })
+    .meta({ override: { pattern: undefined }, example: 'crm-4711' }),
+)
+
+/** What those who manage users may write beside name, address and role. */
+const details = () => ({
+  locale: Locale().nullable(),
+  external_id: ExternalId().nullable().meta({
+    description: 'How another system names them. Nobody else has it, nor gets it once they are deleted.',
+  }),
+  metadata: MetadataInput(),
+  admin_metadata: MetadataInput(),
+})
+
 /** What anybody who may see a user sees. */
 export const User = lazy(() =>
   z
@@ -46,6 +84,7 @@ export const User = lazy(() =>
       status: State(),
       email_verified: z.boolean(),
       locale: Locale().nullable(),
+      metadata: AnyMetadata().meta({ description: "The user's own: they read it and change it." }),
       version: z.int().meta({ description: 'Rises with every change; the ETag has it.' }),
       created_at: Time(),
       updated_at: Time(),
@@ -74,6 +113,8 @@ export const ManagedUser = lazy(() =>
         description:
           'Came with a password that cannot be verified here; true until another is set. Like `locked`, it moves without the version.',
       }),
+      external_id: z.string().nullable(),
+      admin_metadata: AnyMetadata().meta({ description: 'For those who manage users alone.' }),
       disabled_reason: z.string().nullable(),
       disabled_until: Time().nullable(),
       deleted_at: Time().nullable(),
@@ -96,6 +137,7 @@ export const CreateUser = lazy(() =>
         .meta({ description: 'Without it, the user chooses one by the link in their mail.' }),
       name: DisplayName(),
       role: Role().default('user'),
+      ...z.object(details()).partial().shape,
       notify: z.boolean().default(true).meta({ description: 'False: the user gets no mail.' }),
     })
     .meta({ id: 'CreateUser' }),
@@ -105,7 +147,7 @@ export type CreateUser = Of<typeof CreateUser>
 /** What you may change about yourself. There is no role here, so promoting yourself cannot be written down. */
 export const UpdateMe = lazy(() =>
   z
-    .strictObject({ name: DisplayName(), locale: Locale().nullable() })
+    .strictObject({ name: DisplayName(), locale: Locale().nullable(), metadata: MetadataInput() })
     .partial()
     .refine((value) => Object.keys(value).length > 0, { message: 'Changes nothing.' })
     .meta({ id: 'UpdateMe', minProperties: 1, example: { name: 'Ada King' } }),
@@ -119,6 +161,7 @@ export const UpdateUser = lazy(() =>
       email: EmailInput(),
       name: DisplayName(),
       role: Role(),
+      ...details(),
       revoke_old: z.boolean().meta({
         description:
           'For administrators, with `email`: the old address is in the wrong hands, so it gets no link that undoes the change, and older ones are void.',
@@ -182,7 +225,7 @@ export function assertNarrowed(
     sort,
     ...query
   }: { q?: string | undefined; sort: string; role?: UserRole | undefined } & {
-    [name in 'created_from' | 'created_to' | (typeof NARROWING)[number]]?: unknown
+    [name in 'created_from' | 'created_to' | 'external_id' | (typeof NARROWING)[number]]?: unknown
   },
   context: z.RefinementCtx,
 ): void {
@@ -192,6 +235,9 @@ export function assertNarrowed(
   if (q !== undefined || !sort.endsWith('created_at'))
     for (const name of ['created_from', 'created_to', ...given] as const)
       if (query[name] !== undefined) refuse(name, 'Goes with sort=created_at or -created_at, and not with q.')
+  if (query.external_id !== undefined)
+    for (const name of [...(q === undefined ? [] : ['q']), ...given])
+      refuse(name, 'Goes without external_id.')
   for (const name of given.slice(1)) refuse(name, `Goes without ${given[0]}.`)
   if (query.second_factor !== undefined && (query.role ?? 'user') === 'user')
     refuse('second_factor', 'Goes with role=manager or role=admin.')
@@ -208,6 +254,7 @@ export const ListUsers = lazy(() =>
         .optional()
         .meta({ minLength: SEARCH_MIN_LENGTH, description: 'A part of the name or of the e-mail address.' }),
       email: EmailInput().transform(normalizeEmail).optional().meta({ description: 'The whole address.' }),
+      external_id: ExternalId().optional().meta({ description: 'The whole of it; not with `q`.' }),
       role: Role().optional(),
       status: State().optional().meta({
         description: 'Without it, all but the deleted. `deleted` needs the permission `users:delete`.',
@@ -262,6 +309,7 @@ export const toUser = (row: Profile): User => ({
   status: row.state,
   email_verified: row.email_verified_at !== null,
   locale: (row.locale ?? null) as Language | null,
+  metadata: toMetadata(row.metadata),
   version: row.version,
   created_at: toTime(row.created_at),
   updated_at: toTime(row.updated_at),
@@ -273,11 +321,13 @@ function lockedOf({ failed_logins, failed_factors }: Profile): ManagedUser['lock
   return password && totp ? 'both' : password ? 'password' : totp ? 'totp' : null
 }
 
-export const toManagedUser = (row: Profile, earlierEmail?: string): ManagedUser => ({
+export const toManagedUser = (row: ManagedProfile, earlierEmail?: string): ManagedUser => ({
   ...toUser(row),
   locked: lockedOf(row),
   second_factor: SECOND_FACTORS[row.factors as 0 | 1 | 2 | 3],
   needs_reset: row.needs_reset === 1,
+  external_id: row.external_id,
+  admin_metadata: toMetadata(row.admin_metadata),
   disabled_reason: row.disabled_reason,
   disabled_until: toTimeOrNull(row.disabled_until),
   deleted_at: toTimeOrNull(row.deleted_at),

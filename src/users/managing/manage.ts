@@ -129,13 +129,19 @@ function assertMayGive(
   if (isRaise(row.role, role) && !isProved) throw addressNotVerified()
 }
 
+/** What is private is not told by the history: only that it was changed. */
+const UNTOLD = new Set(['metadata', 'admin_metadata'])
+type Told = 'email' | 'name' | 'role' | 'locale' | 'external_id'
+type Differences = Partial<
+  Record<Told, { from: unknown; to: unknown }> & Record<'metadata' | 'admin_metadata', true>
+>
+
 /** `{ name: { from, to } }` for each member that would change. */
-export function differences(
-  row: User,
-  input: Omit<UpdateUser, 'revoke_old'> & { locale?: string | null | undefined },
-): Partial<Record<'email' | 'name' | 'role' | 'locale', { from: unknown; to: unknown }>> {
+export function differences(row: User, input: Omit<UpdateUser, 'revoke_old'>): Differences {
   const changed = Object.entries(input).filter(([name, value]) => row[name as keyof User] !== value)
-  return Object.fromEntries(changed.map(([name, to]) => [name, { from: row[name as keyof User], to }]))
+  return Object.fromEntries(
+    changed.map(([name, to]) => [name, UNTOLD.has(name) || { from: row[name as keyof User], to }]),
+  )
 }
 
 /**

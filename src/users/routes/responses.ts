@@ -2,7 +2,7 @@ import type { Context } from 'hono'
 import { hasVersion } from '../../http/precondition.ts'
 import type { AppError } from '../../http/problem.ts'
 import { outranked, ownAccount, userNotFound, writeConflict } from '../errors.ts'
-import type { Profile } from '../models.ts'
+import type { ManagedProfile, Profile } from '../models.ts'
 import { type ManagedUser, toManagedUser, toUser, type User } from '../schemas.ts'
 
 export const ETAG = { ETag: 'The version of the user; send it back as If-Match or If-None-Match.' }
@@ -21,7 +21,7 @@ function answer<U extends User>(c: Context, user: U, status: 200 | 201 = 200) {
 }
 
 export const self = (c: Context, row: Profile) => answer(c, toUser(row))
-export const managed = (c: Context, row: Profile, earlierEmail?: string) =>
+export const managed = (c: Context, row: ManagedProfile, earlierEmail?: string) =>
   answer(c, toManagedUser(row, earlierEmail))
 export const made = (c: Context, user: ManagedUser) => answer(c, user, 201)
 
