@@ -105,7 +105,7 @@ const nameOf = (node: Node): string => node?.name ?? node?.property?.name ?? ''
 
 /** Where a condition begins or ends. */
 const AROUND =
-  /^(WHERE|ON|WHEN|THEN|ELSE|END|OR|AND|NOT|SELECT|SET|FROM|ORDER|GROUP|LIMIT|RETURNING|AS|DO|HAVING|UNION)$/
+  /^(WHERE|ON|WHEN|THEN|ELSE|END|OR|AND|SELECT|SET|FROM|ORDER|GROUP|LIMIT|RETURNING|AS|DO|HAVING|UNION)$/
 
 /** What stands on either side of each AND of an SQL template, as places in the source. */
 function conjunctsOf(source: string, quasi: Node): [start: number, end: number][] {

@@ -17,17 +17,20 @@ const ROOT = resolve(import.meta.dirname, '..')
 
 /** What stands near the code of a folder or a file: asked first, as most is noticed there. */
 const NEAR: Record<string, string[]> = {
-  access: ['authorisation', 'factors/', 'auth/', 'pages/cookie-api'],
+  access: ['authorisation', 'factors/', 'auth/', 'pages/cookie-api', 'oauth/'],
   account: ['pages/', 'factors/pages', 'refusals'],
   activity: ['activity', 'visibility', 'stats', 'export'],
+  'api-keys': ['oauth/keys', 'oauth/key-tokens', 'pages/keys', 'authorisation'],
   auth: ['auth/', 'factors/', 'mail/whose-account', 'codes'],
   bulk: ['bulk', 'export-tables', 'authorisation'],
   challenges: ['factors/'],
   cleanup: ['cleanup', 'erasure'],
+  consent: ['openid/', 'pages/apps'],
   console: ['pages/', 'managing', 'refusals'],
   crypto: ['key-rotation', 'config', 'auth/access-tokens'],
   database: ['read-then-write', 'bulk-writes', 'faults/late-sends', 'faults/unknown-outcomes'],
   factors: ['factors/'],
+  identities: ['identities/', 'refusals'],
   idempotency: ['users', 'input', 'erasure'],
   invitations: ['mail/invitations', 'authorisation', 'bulk'],
   links: ['mail/', 'pages/links', 'factors/proof-on-demand'],
@@ -41,7 +44,9 @@ const NEAR: Record<string, string[]> = {
   'recovery/verify': ['mail/verification', 'mail/whose-account'],
   recovery: ['mail/', 'auth/passwords', 'auth/lockout', 'read-then-write', 'refusals'],
   sessions: ['auth/', 'pages/', 'factors/', 'users', 'authorisation', 'oauth/', 'openid/'],
-  throttle: ['auth/', 'mail/counted', 'mail/limits', 'factors/totp'],
+  signin: ['pages/', 'openid/', 'identities/', 'mail/pages', 'factors/pages'],
+  system: ['system', 'faults/upstreams'],
+  throttle: ['auth/', 'openid/device', 'pages/bot-challenge', 'mail/counted', 'mail/limits', 'factors/totp'],
   users: ['users', 'managing', 'authorisation', 'read-then-write', 'erasure', 'listing', 'export', 'mail/'],
 }
 

@@ -17,7 +17,8 @@ const { home, startDatabase } = openDatabases('moves')
 
 /** How many migrations the commit before the first move had. */
 const BEFORE = readMigrations(MIGRATIONS).findIndex((migration) => moveOf(migration))
-const ROWS = rounds(30_000, 100_000)
+/** A million: `WHOLE=1 ROWS=1000000 NODE_OPTIONS=--max-old-space-size=12000 vitest run test/scripts/moves.test.ts`. */
+const ROWS = Number(process.env.ROWS ?? rounds(30_000, 100_000))
 const TABLES = { sessions: 'id', throttles: 'key', user_activity_logs: 'id' } as const
 type Table = keyof typeof TABLES
 

@@ -42,3 +42,13 @@ test('Each condition of a write is left out, however it is written', () => {
   expect(mutated('db.writeBatch({ a }, isDone)')).toEqual(['db.writeBatch({ a }, undefined)'])
   expect(mutated('record(r, event, isDone)')).toEqual(['record(r, event, sql`1`)'])
 })
+
+test('A condition with NOT is left out as a whole', () => {
+  expect(
+    mutated('sql`UPDATE t SET x = 1 WHERE a IS NOT NULL AND NOT b AND NOT EXISTS (SELECT 1 FROM u)`'),
+  ).toEqual([
+    'sql`UPDATE t SET x = 1 WHERE 1 AND NOT b AND NOT EXISTS (SELECT 1 FROM u)`',
+    'sql`UPDATE t SET x = 1 WHERE a IS NOT NULL AND 1 AND NOT EXISTS (SELECT 1 FROM u)`',
+    'sql`UPDATE t SET x = 1 WHERE a IS NOT NULL AND NOT b AND 1`',
+  ])
+})
