@@ -83,3 +83,29 @@ const canSignIn = (config: Settings, now: number): SQL =>
 export const anotherAdminRemains = (config: Settings, now: number, id: string): SQL =>
   sql`EXISTS (SELECT 1 FROM ${users} WHERE role = 'admin' AND state IN ('active', 'disabled') AND ${users.id} <> ${id}
     AND ${canSignIn(config, now)})`
+
+/** Whom a provider that was removed leaves without a way in. */
+export interface LeftWithout {
+  id: string
+  name: string
+}
+
+/**
+ * Finds them: who is known at a provider that is no longer asked here, and has nothing else that opens their account. A
+ * reset lets them in. From one provider to the next by the index, so it costs nothing where none was removed.
+ *
+ * @param looked how many of those who are known there are looked at. There may be more.
+ */
+export function selectLeftWithout(config: Settings, now: number, looked: number) {
+  const asked = config.IDENTITY_PROVIDERS.map(({ id }) => id)
+  const isGone = asked.length === 0 ? sql`1` : sql`named.provider NOT IN ${asked}`
+  return sql<LeftWithout>`WITH RECURSIVE named (provider) AS (
+      SELECT min(provider) FROM ${identities}
+      UNION ALL
+      SELECT (SELECT min(provider) FROM ${identities} WHERE provider > named.provider) FROM named
+      WHERE named.provider IS NOT NULL)
+    SELECT id, name FROM ${users} WHERE id IN (
+      SELECT user_id FROM named CROSS JOIN ${identities} AS known ON known.provider = named.provider
+      WHERE ${isGone} LIMIT ${looked})
+    AND ${userIsActive(now)} AND NOT (${hasWayIn(config)})`
+}

@@ -14,6 +14,7 @@ import { AppError } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
 import { recentlyConfirmed } from '../pages/again.ts'
 import { failingPage, fieldErrors, problemText } from '../pages/failing.tsx'
+import { toDay } from '../pages/format.ts'
 import { form, sessionOf } from '../pages/forms.ts'
 import { assertSayable, respond } from '../pages/respond.ts'
 import { type PageEnv, signedInPage } from '../pages/session.ts'
@@ -82,8 +83,8 @@ async function newPasskey(
 
 async function showCodes(c: Context<PageEnv>, codes: readonly string[]) {
   if (codes.length === 0) return c.redirect(`${PAGE}?done=added`, 303)
-  const { view, viewer } = await c.var.signedIn()
-  return respond(c, <RecoveryCodesPage view={view} viewer={viewer} codes={codes} />)
+  const { view, viewer, user } = await c.var.signedIn()
+  return respond(c, <RecoveryCodesPage view={view} viewer={viewer} codes={codes} email={user.email} />)
 }
 
 export const accountFactorRoutes = new Hono<PageEnv>()
@@ -121,7 +122,7 @@ export const accountFactorRoutes = new Hono<PageEnv>()
   .post('/account/security/recovery_codes/download', ours, async (c) => {
     const { view, user } = await c.var.signedIn()
     const codes = (c.var.fields.codes ?? '').slice(0, 1000)
-    return c.body(`${view.organisation}\n${user.email}\n\n${codes}\n`, 200, {
+    return c.body(`${view.organisation}\n${user.email}\n${toDay(view, view.now)}\n\n${codes}\n`, 200, {
       'content-type': 'text/plain; charset=utf-8',
       'content-disposition': 'attachment; filename="recovery-codes.txt"',
     })

@@ -50,7 +50,16 @@ export const FactorSections: FC<Props & { factors: Factors; known: object }> = (
         <Form action={`${PATH}/passkeys/new`} token={token}>
           <Button>{texts.addPasskey}</Button>
         </Form>
-        <AsRequest view={view} method="POST" path="/v1/auth/passkeys/options" />
+        <AsRequest
+          view={view}
+          calls={[
+            { method: 'POST', path: '/v1/auth/passkeys/options' },
+            ...passkeys.slice(0, 1).flatMap(({ id, name }) => [
+              { method: 'PATCH', path: `/v1/auth/passkeys/${id}`, body: { name } },
+              { method: 'DELETE', path: `/v1/auth/passkeys/${id}` },
+            ]),
+          ]}
+        />
         <script src="/passkeys.js" type="module" />
       </Section>
       <Section title={texts.app} hint={texts.appHint} id="app">
@@ -174,12 +183,15 @@ export const SetUpAppPage: FC<PageProps & { seed: TotpSeed; requestToken: string
   const { factors: texts } = view.texts
   return (
     <Step {...props} title={texts.app}>
-      <p>{texts.scan[0]}</p>
-      <div class="qr" role="img" aria-label={texts.qr}>
-        {raw(renderSVG(seed.uri, { border: 2 }))}
+      <div class="set-up">
+        <div class="qr" role="img" aria-label={texts.qr}>
+          {raw(renderSVG(seed.uri, { border: 2 }))}
+        </div>
+        <div class="stack">
+          <p>{texts.scan}</p>
+          <Copy view={view}>{seed.secret}</Copy>
+        </div>
       </div>
-      <p>{texts.scan[1]}</p>
-      <Copy view={view}>{seed.secret}</Copy>
       <Form action={`${PATH}/totp/confirm`} token={viewer.formToken}>
         <Field
           name="code"
@@ -197,8 +209,19 @@ export const SetUpAppPage: FC<PageProps & { seed: TotpSeed; requestToken: string
             <MailCode view={view} errors={errors} />
           </>
         )}
-        <Button style="primary">{texts.turnOn}</Button>
+        <div class="actions">
+          <Button style="primary">{texts.turnOn}</Button>
+          <a class="button quiet" href={PATH}>
+            {view.texts.common.cancel}
+          </a>
+        </div>
       </Form>
+      <AsRequest
+        view={view}
+        method="POST"
+        path="/v1/auth/factors/totp/confirm"
+        body={{ code: '…', ...(requestToken && { request_token: '…', mail_code: '…' }) }}
+      />
     </Step>
   )
 }
@@ -236,12 +259,29 @@ export const NewPasskeyPage: FC<PageProps & { given: PasskeyOptions; requestToke
       <noscript>
         <p>{texts.noScript}</p>
       </noscript>
+      <a class="button quiet" href={PATH}>
+        {view.texts.common.cancel}
+      </a>
+      <AsRequest
+        view={view}
+        method="POST"
+        path="/v1/auth/passkeys"
+        body={{
+          challenge_id: '…',
+          credential: '…',
+          ...(requestToken && { request_token: '…', mail_code: '…' }),
+        }}
+      />
     </Step>
   )
 }
 
 /** Shown once. */
-export const RecoveryCodesPage: FC<PageProps & { codes: readonly string[] }> = ({ codes, ...props }) => {
+export const RecoveryCodesPage: FC<PageProps & { codes: readonly string[]; email: string }> = ({
+  codes,
+  email,
+  ...props
+}) => {
   const { view, viewer } = props
   const { factors: texts } = view.texts
   return (
@@ -255,11 +295,12 @@ export const RecoveryCodesPage: FC<PageProps & { codes: readonly string[] }> = (
         ))}
       </ol>
       <p class="soft">
-        {view.organisation} · <Day view={view} at={view.now} />
+        {view.organisation} · {email} · <Day view={view} at={view.now} />
       </p>
-      <Form action={`${PATH}/recovery_codes/download`} token={viewer.formToken}>
+      <Form action={`${PATH}/recovery_codes/download`} token={viewer.formToken} class="actions">
         <input type="hidden" name="codes" value={codes.join('\n')} />
         <Button>{texts.download}</Button>
+        <span class="soft small">{texts.orPrint}</span>
       </Form>
       <a class="button primary" href={`${PATH}?done=added`}>
         {texts.savedThem}

@@ -59,7 +59,16 @@ export const IdentitySection: FC<{
           ))}
         </div>
       )}
-      <AsRequest view={view} method="GET" path="/v1/auth/identities" />
+      <AsRequest
+        view={view}
+        calls={[
+          { method: 'GET', path: '/v1/auth/identities' },
+          ...left.slice(0, 1).map(({ id }) => ({ method: 'POST', path: `/v1/auth/identities/${id}` })),
+          ...identities
+            .slice(0, 1)
+            .map(({ id }) => ({ method: 'DELETE', path: `/v1/auth/identities/${id}` })),
+        ]}
+      />
     </Section>
   )
 }

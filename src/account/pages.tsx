@@ -140,6 +140,12 @@ export const ProfilePage: FC<PageProps & { user: Profile & { locale: string | nu
             />
             <Button>{common.save}</Button>
           </Form>
+          <AsRequest
+            view={view}
+            method="PATCH"
+            path="/v1/users/me"
+            body={{ locale: user.locale ?? view.language }}
+          />
         </Section>
       </div>
     </AccountPage>

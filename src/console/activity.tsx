@@ -11,11 +11,13 @@ export const ActivityPage: FC<
   PageProps & {
     list: List<Activity>
     names: Record<string, string>
-    filter: { action: string; from: string; to: string }
+    filter: { action: string; from: string; to: string; user_id: string; actor_id: string }
     message?: Said | undefined
     errors?: Record<string, string>
+    /** The same as the API is asked. */
+    asked: string
   }
-> = ({ view, viewer, list, names, filter, message, errors = {} }) => {
+> = ({ view, viewer, list, names, filter, asked, message, errors = {} }) => {
   const { console, history } = view.texts
   const texts = console.activity
   const query = (more: Record<string, string | undefined>) =>
@@ -27,7 +29,19 @@ export const ActivityPage: FC<
     <ConsolePage view={view} viewer={viewer} title={texts.title}>
       <Head title={texts.title} lead={texts.lead} />
       <Message message={message} />
+      {[filter.user_id, filter.actor_id].filter(Boolean).map((id) => (
+        <p class="soft">
+          {id === filter.user_id ? texts.ofWhom : texts.byWhom}{' '}
+          <a href={`/admin/people/${id}`}>
+            <bdi>{names[id] ?? history.somebody}</bdi>
+          </a>
+          {' · '}
+          <a href={`/admin/activity?${query({ user_id: '', actor_id: '' })}`}>{texts.everybody}</a>
+        </p>
+      ))}
       <form class="filters wrap" method="get" action="/admin/activity">
+        {filter.user_id && <input type="hidden" name="user_id" value={filter.user_id} />}
+        {filter.actor_id && <input type="hidden" name="actor_id" value={filter.actor_id} />}
         <Select
           name="action"
           label={texts.action}
@@ -75,8 +89,8 @@ export const ActivityPage: FC<
       <AsRequest
         view={view}
         calls={[
-          { method: 'GET', path: `/v1/activity${filter.action ? `?action=${filter.action}` : ''}` },
-          { method: 'GET', path: '/v1/activity/export?format=csv' },
+          { method: 'GET', path: `/v1/activity${asked && `?${asked}`}` },
+          { method: 'GET', path: `/v1/activity/export?${asked && `${asked}&`}format=csv` },
         ]}
       />
     </ConsolePage>

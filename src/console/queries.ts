@@ -1,4 +1,5 @@
-import { sql } from 'drizzle-orm'
+import { eq, isNotNull, sql } from 'drizzle-orm'
+import { selectLeftWithout } from '../access/can-sign-in.ts'
 import { hasPermission, outranks } from '../access/permissions.ts'
 import type { ListActivity } from '../activity/schemas.ts'
 import { pageOfHistory } from '../activity/service.ts'
@@ -6,6 +7,7 @@ import { openStats } from '../activity/stats.ts'
 import { seesUser } from '../activity/visibility.ts'
 import { build } from '../database/statements.ts'
 import { selectFactorState } from '../factors/state.ts'
+import { identities } from '../identities/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { openSessionsOf } from '../sessions/service.ts'
 import type { Acting } from '../users/change.ts'
@@ -46,11 +48,21 @@ export async function readUserPage(acting: Acting, id: string) {
     sessions,
     events,
     factors: [factors],
+    password: [password],
+    known,
   } = await db.read({
     ...readProfile({ id }),
     sessions: openSessionsOf(id),
     events: history.rows,
     factors: selectFactorState(config, id),
+    password: build
+      .select({ is_set: isNotNull(users.password_hash) })
+      .from(users)
+      .where(eq(users.id, id)),
+    known: build
+      .select({ provider: identities.provider, created_at: identities.created_at })
+      .from(identities)
+      .where(eq(identities.user_id, id)),
   })
   if (!row) throw userNotFound()
   assertVisible(actor, row)
@@ -58,6 +70,13 @@ export async function readUserPage(acting: Acting, id: string) {
     user: toManagedUser(row, (await findEarlier(acting, row))?.email),
     verifiedAt: row.email_verified_at,
     factors: factors!,
+    hasPassword: Boolean(password?.is_set),
+    identities: known.map(({ provider, created_at }) => ({
+      name: config.IDENTITY_PROVIDERS.find(({ id }) => id === provider)?.name ?? provider,
+      isAsked: config.IDENTITY_PROVIDERS.some(({ id }) => id === provider),
+      created_at,
+    })),
+    takesMail: acting.send !== undefined,
     sessions: sessionsAsSeenBy(actor, row, sessions).data,
     history: history.toPage(events).data,
     names: namesIn(events),
@@ -99,11 +118,14 @@ export async function findUsersByIds({ db, actor }: Acting, ids: string[]) {
 /** Counting ends here: more than a glance needs is never read. */
 const MOST_COUNTED = 10_000
 
+/** Of those who are known at a provider that was removed; an operator's script looks at all of them. */
+const MOST_LOOKED_AT = 500
+
 const NOTHING = sql<LeftBehind>`SELECT 1 WHERE 0`
 
 /** What an administrator sees first, in one trip. Days are those of UTC. */
 export async function readToday(acting: Acting) {
-  const { db, now, actor } = acting
+  const { db, now, actor, config } = acting
   const history = pageOfHistory(acting, { id: actor.sub, role: actor.role }, { limit: 12 })
   const stats = openStats(acting)
   const read = await db.read({
@@ -113,8 +135,10 @@ export async function readToday(acting: Acting) {
       WHERE accepted_at IS NULL AND withdrawn_at IS NULL AND expires_at > ${now} LIMIT ${MOST_COUNTED})`,
     events: history.rows,
     leftBehind: hasPermission(actor.role, 'clients:manage') ? selectLeftBehind(now) : NOTHING,
+    leftWithout: selectLeftWithout(config, now, MOST_LOOKED_AT),
   })
   return {
+    leftWithout: read.leftWithout,
     leftBehind: read.leftBehind,
     stats: stats.toStats(read),
     locked: read.locked[0]!.count,

@@ -16,10 +16,12 @@ import { listMails, retryMail } from '../mail/listing.ts'
 import { againAt, recentlyConfirmed } from '../pages/again.ts'
 import type { Said } from '../pages/components.tsx'
 import { failingPage, problemText } from '../pages/failing.tsx'
+import { toTimeTyped } from '../pages/format.ts'
 import { form, sessionOf } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
 import { limitedList, type PageEnv, signedInPage } from '../pages/session.ts'
 import { doneMessage, submit } from '../pages/submit.ts'
+import { zoneOf } from '../pages/view.ts'
 import { lookAtChecks } from '../system/checks.ts'
 import { ActivityPage } from './activity.tsx'
 import { appPages } from './apps/apps-routes.tsx'
@@ -63,24 +65,30 @@ const changeInvitation =
       again: ({ message }) => invitationsPage(c, { message }),
     })
 
-const activityPage = async (c: Context<PageEnv>) => {
-  const { action = '', from = '', to = '', cursor = '' } = c.req.query()
-  const asked = {
-    limit: '50',
+/** What the history is narrowed to. Days are those of its reader's zone, as in its headings. */
+function filterOf(c: Context) {
+  const { action, from, to, user_id, actor_id } = c.req.query()
+  return {
     ...(action && { action }),
-    ...(from && { from: `${from}T00:00:00Z` }),
-    ...(to && { to: `${to}T23:59:59Z` }),
-    ...(cursor && { cursor }),
+    ...(user_id && { user_id }),
+    ...(actor_id && { actor_id }),
+    ...(from && { from: toTimeTyped(zoneOf(c), `${from}T00:00:00`) }),
+    ...(to && { to: toTimeTyped(zoneOf(c), `${to}T23:59:59.999`) }),
   }
-  const [{ value: filter, errors }, { view, viewer }] = [
-    readFilter(
-      c,
-      () => validate(ListActivity(), asked),
-      () => validate(ListActivity(), { limit: '50' }),
-    ),
-    await c.var.signedIn(),
-  ]
-  const { list, names } = await readActivity(c.var, filter)
+}
+
+const activityPage = async (c: Context<PageEnv>) => {
+  const { action = '', from = '', to = '', user_id = '', actor_id = '', cursor = '' } = c.req.query()
+  const asked = { limit: '50', ...filterOf(c), ...(cursor && { cursor }) }
+  const { value: filter, errors } = readFilter(
+    c,
+    () => validate(ListActivity(), asked),
+    () => validate(ListActivity(), { limit: '50' }),
+  )
+  const [{ list, names }, { view, viewer }] = await Promise.all([
+    readActivity(c.var, filter),
+    c.var.signedIn(),
+  ])
   const message: Said | undefined = errors && { tone: 'danger', title: view.texts.common.check }
   return respond(
     c,
@@ -89,7 +97,8 @@ const activityPage = async (c: Context<PageEnv>) => {
       viewer={viewer}
       list={list}
       names={names}
-      filter={{ action, from, to }}
+      filter={{ action, from, to, user_id, actor_id }}
+      asked={`${new URLSearchParams(filterOf(c))}`}
       message={message}
       errors={errors ?? {}}
     />,
@@ -162,13 +171,8 @@ export const consoleRoutes = new Hono<PageEnv>()
     limitedList,
     recentlyConfirmed('/admin/activity'),
     async (c) => {
-      const { action, from, to, format } = c.req.query()
-      const asked = validate(ExportActivity(), {
-        ...(action && { action }),
-        ...(from && { from: `${from}T00:00:00Z` }),
-        ...(to && { to: `${to}T23:59:59Z` }),
-        ...(format && { format }),
-      })
+      const { format } = c.req.query()
+      const asked = validate(ExportActivity(), { ...filterOf(c), ...(format && { format }) })
       return file(c, 'activity', asked.format, await exportActivity(c.var, asked))
     },
   )

@@ -47,7 +47,7 @@ export const TodayPage: FC<PageProps & Shown> = ({ view, viewer, ...shown }) => 
           name={texts.people}
           value={number((totals.by_status.active ?? 0) + (totals.by_status.disabled ?? 0))}
         >
-          {texts.newToday(number(signedUp))}
+          {signedUp > 0 && texts.newToday(number(signedUp))}
         </Figure>
         <Figure name={texts.signedIn} value={number(signedIn)} />
         <Figure name={texts.failed} value={number(failed)}>
@@ -91,16 +91,17 @@ const Figure: FC<{ name: string; value: string; children?: Child }> = ({ name, v
 /** What somebody has to look at: the same checks as /ready, mails that were given up, accounts that are locked. */
 const Attention: FC<PageProps & Shown> = ({
   view,
-  today: { locked, leftBehind },
+  today: { locked, leftBehind, leftWithout },
   readiness,
   asksForNoFactor,
 }) => {
   const { today: texts, system, badge } = view.texts.console
   const { attention, somebodyGone } = view.texts.clients
+  const { leftWithout: without } = view.texts.factors
   const failing = readiness?.checks.filter(({ status }) => status !== 'ok') ?? []
   const dead = readiness?.counts.mail.dead ?? 0
   const number = (count: number) => (count >= 100 ? '100+' : toNumber(view.language, count))
-  if (failing.length + dead + locked + leftBehind.length === 0 && !asksForNoFactor)
+  if (failing.length + dead + locked + leftBehind.length + leftWithout.length === 0 && !asksForNoFactor)
     return <p class="soft">{texts.nothing}</p>
   return (
     <div class="rows">
@@ -122,6 +123,20 @@ const Attention: FC<PageProps & Shown> = ({
           hint={texts.lockedPeopleHint}
           href="/admin/people?locked=true"
           action={texts.seeWho}
+        />
+      )}
+      {leftWithout.length > 0 && (
+        <Task
+          tone="warn"
+          badge={without.badge}
+          title={without.title(number(leftWithout.length))}
+          hint={
+            <>
+              {without.hint} <Names people={leftWithout} more={without.more} />
+            </>
+          }
+          href={`/admin/people/${leftWithout[0]!.id}`}
+          action={without.look}
         />
       )}
       {dead > 0 && (
@@ -158,11 +173,31 @@ const Attention: FC<PageProps & Shown> = ({
   )
 }
 
+const MOST_NAMES = 5
+
+/** The first of many, each leading to their page. */
+const Names: FC<{ people: { id: string; name: string }[]; more: (count: number) => string }> = ({
+  people,
+  more,
+}) => (
+  <>
+    {people.slice(0, MOST_NAMES).map(({ id, name }, index) => (
+      <>
+        {index > 0 && ', '}
+        <a href={`/admin/people/${id}`}>
+          <bdi>{name}</bdi>
+        </a>
+      </>
+    ))}
+    {people.length > MOST_NAMES && ` ${more(people.length - MOST_NAMES)}`}
+  </>
+)
+
 const Task: FC<{
   tone: 'danger' | 'warn'
   badge: string
   title: string
-  hint: string
+  hint: Child
   href: string
   action: string
 }> = ({ tone, badge, title, hint, href, action }) => (

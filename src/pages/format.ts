@@ -62,6 +62,28 @@ export const toFull = ({ language, timeZone }: Clock, at: number) =>
     .format(at)
     .replace(' at ', ', ')
 
+/** How far a zone's clocks are before UTC at a time, in ms. */
+function offsetOf(timeZone: string, at: number): number {
+  const options = { year: 'numeric', month: 'numeric', day: 'numeric' } as const
+  const clock = { hour: 'numeric', minute: 'numeric', second: 'numeric', hourCycle: 'h23' } as const
+  const parts = format('en', timeZone, { ...options, ...clock }).formatToParts(at)
+  const [year, month, day, hour, minute, second] = Object.keys({ ...options, ...clock }).map((name) =>
+    Number(parts.find(({ type }) => type === name)?.value),
+  )
+  return Date.UTC(year!, month! - 1, day, hour, minute, second) - Math.floor(at / 1000) * 1000
+}
+
+/**
+ * A time as it was typed on a page, "2026-12-04T09:00", by the clocks of its reader's zone. What is none comes back as it
+ * is, for whoever looks at what is sent. Asked twice, as the offset may have changed between.
+ */
+export function toTimeTyped(timeZone: string, typed: string): string {
+  const asUtc = Date.parse(`${typed}Z`)
+  if (Number.isNaN(asUtc)) return typed
+  const near = asUtc - offsetOf(timeZone, asUtc)
+  return new Date(asUtc - offsetOf(timeZone, near)).toISOString()
+}
+
 /** "2 hours ago" for a week, then the day. */
 export function toAgo(clock: Clock, at: number, now: string): string {
   const ago = clock.now - at

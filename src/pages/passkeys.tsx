@@ -1,4 +1,5 @@
 import type { Child, FC } from 'hono/jsx'
+import { Icon } from './components.tsx'
 import type { View } from './view.ts'
 
 /** What a passkey is asked for: the options themselves, or where the script gets them. */
@@ -51,6 +52,7 @@ export const PasskeyForm: FC<{
     )}
     {children}
     <button type="submit" class={style}>
+      <Icon name="key" />
       {label}
     </button>
     <script src="/passkeys.js" type="module" />

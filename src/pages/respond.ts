@@ -2,6 +2,7 @@ import type { Context } from 'hono'
 import type { Child } from 'hono/jsx'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { AppError } from '../http/problem.ts'
+import { rememberLanguage } from './view.ts'
 
 /**
  * Nothing but what comes from here: no inline script or style, no frame, no third party, and no text that becomes
@@ -56,6 +57,7 @@ export function respond(
   page: Child,
   { status = 200, formAction, thirdParty, referrer = 'same-origin' }: Answer = {},
 ) {
+  rememberLanguage(c)
   const policy = {
     ...(thirdParty ? withThirdParty(thirdParty) : POLICY),
     ...(formAction && { 'form-action': `'self' ${formAction}` }),

@@ -26,7 +26,7 @@ export interface View extends Clock {
 
 const YEAR_SECONDS = 365 * 86_400
 
-/** A language that was chosen on a page is kept for the browser. */
+/** A language that was chosen on a page, whichever it was, is kept for the browser. */
 export function rememberLanguage(c: Context): void {
   const language = c.req.query('lang')
   if (!isLanguage(language)) return
@@ -63,7 +63,7 @@ function languageOf(c: Context, locale: string | null | undefined): View['langua
 }
 
 /** The zone of the network's place, as Cloudflare knows it. */
-function zoneOf(c: Context): string {
+export function zoneOf(c: Context): string {
   const zone = (c.req.raw.cf as IncomingRequestCfProperties | undefined)?.timezone
   if (typeof zone !== 'string') return 'UTC'
   try {

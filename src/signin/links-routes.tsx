@@ -20,7 +20,7 @@ import { failingPage, fieldErrors, problemText } from '../pages/failing.tsx'
 import { browserFormToken, browserOf, isOurForm, staleForm } from '../pages/forms.ts'
 import { noteProblem, respond } from '../pages/respond.ts'
 import { homeOf } from '../pages/session.ts'
-import { rememberLanguage, type View, viewOf } from '../pages/view.ts'
+import { type View, viewOf } from '../pages/view.ts'
 import { wrongPassword } from '../passwords/errors.ts'
 import { proofNeeded } from '../recovery/errors.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
@@ -133,7 +133,6 @@ export const linkPages = new Hono<LinkEnv>()
     }),
     limitByNetwork,
     async (c) => {
-      rememberLanguage(c)
       const { purpose } = requirePage(c)
       const token = c.req.query('token') ?? ''
       const isInvitation = purpose === 'accept_invitation' && token !== ''

@@ -13,7 +13,7 @@ import { browserFormToken, browserOf, form, sessionOf } from '../pages/forms.ts'
 import { noteProblem, respond } from '../pages/respond.ts'
 import { homeOf, type PageEnv, signedInPage } from '../pages/session.ts'
 import { doneMessage } from '../pages/submit.ts'
-import { rememberLanguage, viewOf } from '../pages/view.ts'
+import { viewOf } from '../pages/view.ts'
 import { knownDevice, readSessionCookie } from '../sessions/cookie.ts'
 import { askerOf, onwardsOf } from './asker-cookie.ts'
 import { SignInPage, type Ways } from './pages.tsx'
@@ -41,7 +41,6 @@ export const signinRoutes = new Hono<PageEnv>()
   })
   .get('/.well-known/change-password', (c) => c.redirect('/account/security', 302))
   .get('/signin', async (c) => {
-    rememberLanguage(c)
     const view = viewOf(c)
     const { factors } = view.texts
     const refused = {

@@ -14,7 +14,7 @@ import { browserFormToken, browserOf, form } from '../pages/forms.ts'
 import { noteProblem, respond } from '../pages/respond.ts'
 import type { PageEnv } from '../pages/session.ts'
 import { doneMessage } from '../pages/submit.ts'
-import { rememberLanguage, viewOf } from '../pages/view.ts'
+import { viewOf } from '../pages/view.ts'
 import { PASSWORD_MIN_LENGTH } from '../passwords/policy.ts'
 import { forgotPassword } from '../recovery/reset.ts'
 import { AskForMail, VerifyEmail } from '../recovery/schemas.ts'
@@ -85,7 +85,6 @@ const signInAfterwards = async (c: Context<PageEnv>, given: { email: string; pas
 
 export const signupRoutes = new Hono<PageEnv>()
   .get('/signup', (c) => {
-    rememberLanguage(c)
     const view = viewOf(c)
     if (c.var.config.SIGNUP === 'closed') return respond(c, <SignUpClosedPage view={view} />)
     return signUpPage(c, onwardsAsked(c.var, c.req.query()))
@@ -124,7 +123,6 @@ export const signupRoutes = new Hono<PageEnv>()
     }
   })
   .get('/signup/resend', (c) => {
-    rememberLanguage(c)
     return respond(c, <ResendPage view={viewOf(c)} token={browserFormToken(c)} />)
   })
   .get('/signup/check', (c) => checkMail(c, c.req.query('email') ?? '', onwardsOf(c)))
@@ -159,7 +157,6 @@ export const signupRoutes = new Hono<PageEnv>()
     }
   })
   .get('/forgot', (c) => {
-    rememberLanguage(c)
     const view = viewOf(c)
     const { undo_email_change, reopen_account, disown_session } = view.texts.links
     const message = doneMessage(c, {

@@ -9,7 +9,6 @@ import { NarrowPage } from '../pages/layout.tsx'
 import { noteProblem, respond } from '../pages/respond.ts'
 import { homeOf, type PageEnv, signedInPage } from '../pages/session.ts'
 import { TermsBox } from '../pages/terms.tsx'
-import { rememberLanguage } from '../pages/view.ts'
 import { changeUser } from '../users/change.ts'
 import { acceptingTerms, assertTermsOfNow } from '../users/me.ts'
 import { type FormPage, OnwardsFields } from './pages.tsx'
@@ -83,7 +82,6 @@ async function termsPage(c: Context<PageEnv>, on: Onwards, errors?: Record<strin
 
 export const termsRoutes = new Hono<PageEnv>()
   .get('/terms', asked, (c) => {
-    rememberLanguage(c)
     return termsPage(c, onwardsIn(c.req.query()))
   })
   .post('/terms', asked, form(sessionOf), async (c) => {

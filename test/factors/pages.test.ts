@@ -123,7 +123,9 @@ describe('On the security page', () => {
     const codes = confirmed.text.match(/[a-z2-7]{5}(-[a-z2-7]{5}){3}-[a-z2-7]{6}/g)!
     expect(new Set(codes).size).toBe(10)
     const { text } = await visit('POST', '/account/security/recovery_codes/download', { codes: codes[0]! })
-    expect(text).toContain(codes[0])
+    expect(text).toMatch(new RegExp(`^\\S.*\\n\\S+@\\S+\\n\\d+ \\w+ \\d{4}\\n\\n${codes[0]}\\n$`))
+    // Printed, they say whose they are and of which day.
+    expect(confirmed.text).toMatch(new RegExp(`· ${ada.email} · <time[^>]*>\\d+ \\w+ \\d{4}</time>`))
     const page = await visit('GET', '/account/security?done=added')
     expect(page.text).toContain('10 left')
   })

@@ -1,11 +1,12 @@
-import type { FC, PropsWithChildren } from 'hono/jsx'
+import type { Child, FC, PropsWithChildren } from 'hono/jsx'
 import { hasFactor } from '../../factors/state.ts'
-import { Ago, AsRequest, Button, Field, Fold, Form } from '../../pages/components.tsx'
+import { Ago, AsRequest, Badge, Button, Field, Fold, Form } from '../../pages/components.tsx'
 import { toDay } from '../../pages/format.ts'
 import { Section, type Viewer } from '../../pages/layout.tsx'
 import type { Outcome } from '../../pages/submit.ts'
 import type { View } from '../../pages/view.ts'
 import type { readUserPage } from '../queries.ts'
+import { Devices } from './devices.tsx'
 import { factorsOf } from './factors.ts'
 import { RoleSelect } from './roles.tsx'
 
@@ -70,7 +71,7 @@ export const Details: FC<Part> = ({
         view={view}
         method="PATCH"
         path={`/v1/users/${user.id}`}
-        body={{ name: user.name }}
+        body={{ name: user.name, email: user.email, role: user.role }}
         ifMatch={user.version}
       />
     </Section>
@@ -78,7 +79,7 @@ export const Details: FC<Part> = ({
 }
 
 /** One thing about somebody, and what can be done about it. */
-const Row: FC<PropsWithChildren<{ title: string; detail: unknown }>> = ({ title, detail, children }) => (
+const Row: FC<PropsWithChildren<{ title: Child; detail: unknown }>> = ({ title, detail, children }) => (
   <div class="row">
     <div class="what">
       <span class="title">{title}</span>
@@ -88,7 +89,8 @@ const Row: FC<PropsWithChildren<{ title: string; detail: unknown }>> = ({ title,
   </div>
 )
 
-export const SignIn: FC<Part> = ({ view, viewer, person: { user, sessions, mayManage, factors } }) => {
+export const SignIn: FC<Part> = ({ view, viewer, person }) => {
+  const { user, sessions, mayManage, factors, hasPassword, identities, takesMail } = person
   const texts = view.texts.console.person
   const lastSeen =
     sessions.length > 0 ? Math.max(...sessions.map(({ last_seen_at }) => Date.parse(last_seen_at))) : null
@@ -101,17 +103,39 @@ export const SignIn: FC<Part> = ({ view, viewer, person: { user, sessions, mayMa
   return (
     <Section title={texts.signIn}>
       <div class="rows">
-        <Row title={texts.password} detail={texts.passwordHint}>
-          {act('send_reset', texts.sendReset)}
+        <Row
+          title={texts.password}
+          detail={
+            mayManage && takesMail
+              ? hasPassword
+                ? texts.passwordHint
+                : texts.noPassword
+              : hasPassword
+                ? texts.isSet
+                : texts.isUnset
+          }
+        >
+          {takesMail && act('send_reset', texts.sendReset)}
         </Row>
         {!user.email_verified && (
           <Row title={texts.confirmation} detail={texts.notConfirmed}>
-            {act('send_verification', texts.sendVerification)}
+            {takesMail && act('send_verification', texts.sendVerification)}
           </Row>
         )}
         <Row title={view.texts.factors.ofUser} detail={factorsOf(view, factors)}>
           {hasFactor(factors) && act('reset_factors', view.texts.factors.resetButton)}
         </Row>
+        {identities.map(({ name, isAsked, created_at }) => (
+          <Row
+            title={
+              <>
+                <bdi>{name}</bdi>{' '}
+                {!isAsked && <Badge tone="warn">{view.texts.account.security.identities.unusable}</Badge>}
+              </>
+            }
+            detail={texts.connected(toDay(view, created_at))}
+          />
+        ))}
         <Row
           title={texts.devices}
           detail={
@@ -127,14 +151,17 @@ export const SignIn: FC<Part> = ({ view, viewer, person: { user, sessions, mayMa
           {sessions.length > 0 && act('end_sessions', texts.endSessions)}
         </Row>
       </div>
+      <Devices view={view} sessions={sessions} />
       {mayManage && (
         <AsRequest
           view={view}
           calls={[
-            { method: 'POST', path: `/v1/users/${user.id}/send_reset` },
-            ...(user.email_verified
-              ? []
-              : [{ method: 'POST', path: `/v1/users/${user.id}/send_verification` }]),
+            ...(takesMail ? [{ method: 'POST', path: `/v1/users/${user.id}/send_reset` }] : []),
+            ...(takesMail && !user.email_verified
+              ? [{ method: 'POST', path: `/v1/users/${user.id}/send_verification` }]
+              : []),
+            ...(hasFactor(factors) ? [{ method: 'DELETE', path: `/v1/users/${user.id}/factors` }] : []),
+            { method: 'GET', path: `/v1/users/${user.id}/sessions` },
             { method: 'DELETE', path: `/v1/users/${user.id}/sessions` },
             ...(user.locked ? [{ method: 'POST', path: `/v1/users/${user.id}/unlock` }] : []),
           ]}
@@ -171,7 +198,7 @@ export const Disabling: FC<Part> = ({ view, viewer, person: { user }, values = {
             name="until"
             label={texts.until}
             type="datetime-local"
-            hint={texts.untilHint}
+            hint={texts.untilHint(view.timeZone)}
             value={values.until}
             error={errors.until}
           />

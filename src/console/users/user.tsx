@@ -1,6 +1,6 @@
 import type { FC } from 'hono/jsx'
-import { Badge, Form, Message, Notice, Tile } from '../../pages/components.tsx'
-import { toDay } from '../../pages/format.ts'
+import { AsRequest, Badge, Form, Message, Notice, Tile } from '../../pages/components.tsx'
+import { toDay, toFull } from '../../pages/format.ts'
 import { History } from '../../pages/history.tsx'
 import { ConsolePage, type Viewer } from '../../pages/layout.tsx'
 import type { Outcome } from '../../pages/submit.ts'
@@ -79,6 +79,22 @@ export const UserPage: FC<UserProps> = ({
               names={person.names}
             />
           )}
+          <p class="small">
+            <a href={`/admin/activity?user_id=${user.id}`}>{texts.allHistory}</a>
+            {user.role !== 'user' && (
+              <>
+                {' · '}
+                <a href={`/admin/activity?actor_id=${user.id}`}>{texts.doneByThem}</a>
+              </>
+            )}
+          </p>
+          <AsRequest
+            view={view}
+            calls={[
+              { method: 'GET', path: `/v1/users/${user.id}/activity` },
+              ...(viewer.role === 'admin' ? [{ method: 'GET', path: `/v1/users/${user.id}/export` }] : []),
+            ]}
+          />
         </aside>
       </div>
     </ConsolePage>
@@ -115,14 +131,24 @@ const StateNotice: FC<Pick<UserProps, 'view' | 'viewer' | 'person' | 'purgeAfter
     )
   if (user.status === 'disabled')
     return (
-      <Notice tone="warn" title={texts.isDisabled}>
+      <Notice
+        tone="warn"
+        title={
+          user.disabled_until
+            ? texts.isDisabledUntil(toFull(view, Date.parse(user.disabled_until)))
+            : texts.isDisabled
+        }
+      >
         <p>{user.disabled_reason}</p>
       </Notice>
     )
-  if (user.locked)
+  if (user.locked) {
+    const [title, hint] = view.texts.factors.locked[user.locked]
     return (
-      <Notice tone="danger" title={texts.locked}>
-        <p>{texts.lockedHint}</p>
+      <Notice tone="danger" title={title}>
+        <p>
+          {hint} {texts.lockedHint}
+        </p>
         <Form action={`/admin/people/${user.id}/unlock`} token={viewer.formToken} class="">
           <button type="submit" class="link-button">
             {texts.unlock}
@@ -130,5 +156,6 @@ const StateNotice: FC<Pick<UserProps, 'view' | 'viewer' | 'person' | 'purgeAfter
         </Form>
       </Notice>
     )
+  }
   return null
 }

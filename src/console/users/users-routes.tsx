@@ -14,11 +14,12 @@ import { againAt, recentlyConfirmed } from '../../pages/again.ts'
 import { carriedHere } from '../../pages/carried.ts'
 import type { Said } from '../../pages/components.tsx'
 import { failingPage } from '../../pages/failing.tsx'
+import { toTimeTyped } from '../../pages/format.ts'
 import { form, sessionOf } from '../../pages/forms.ts'
-import { noteProblem, respond } from '../../pages/respond.ts'
+import { respond } from '../../pages/respond.ts'
 import { limitedList, needs, type PageEnv, signedInPage } from '../../pages/session.ts'
 import { doneMessage, type Outcome, submit } from '../../pages/submit.ts'
-import type { View } from '../../pages/view.ts'
+import { type View, zoneOf } from '../../pages/view.ts'
 import { changeUser, type Decision } from '../../users/change.ts'
 import { createUser } from '../../users/create.ts'
 import { exportUser } from '../../users/export.ts'
@@ -34,7 +35,6 @@ import {
   updating,
 } from '../../users/managing/manage.ts'
 import { sendingReset, sendingVerification } from '../../users/managing/sending.ts'
-import { findUser } from '../../users/queries.ts'
 import { download } from '../../users/routes/responses.ts'
 import { CreateUser, DisableUser, ListUsers, UpdateUser } from '../../users/schemas.ts'
 import { readFilter } from '../input.ts'
@@ -79,6 +79,16 @@ const action =
       again: (outcome, status) => userPage(c, outcome, status),
     })
   }
+
+/** For good, so by the address that was typed. */
+function erasing(c: Context<PageEnv>): Decision {
+  const purge = purging(c.var)
+  return (row) => {
+    if (c.var.fields.confirm !== row.email)
+      throw invalidInput([{ pointer: '/confirm', code: 'not_the_address', detail: 'Is not the address.' }])
+    return purge(row)
+  }
+}
 
 /** The ids that were picked in a list. */
 const pickedIn = (fields: Record<string, string>) =>
@@ -171,8 +181,8 @@ export const usersPages = new Hono<PageEnv>()
     if (action === 'enable' && !isRecent(c.var.actor, c.var.now))
       return c.redirect(againAt('/admin/people'), 303)
     const input = validate(BulkChange(), { action, ids, ...(action === 'disable' && { reason }) })
-    const { data } = await changeInBulk(c.var, input)
-    const [people, { view, viewer }] = await Promise.all([findUsersByIds(c.var, ids), c.var.signedIn()])
+    const [people, { data }] = await Promise.all([findUsersByIds(c.var, ids), changeInBulk(c.var, input)])
+    const { view, viewer } = await c.var.signedIn()
     const results = data.map(({ id, code }) => ({
       id,
       user: people.find((user) => user.id === id),
@@ -211,7 +221,8 @@ export const usersPages = new Hono<PageEnv>()
     ours,
     action('disabled', (c) => {
       const { reason = '', until = '' } = c.var.fields
-      return disabling(c.var, validate(DisableUser(), { reason, ...(until && { until: `${until}:00Z` }) }))
+      const time = until && toTimeTyped(zoneOf(c), until)
+      return disabling(c.var, validate(DisableUser(), { reason, ...(time && { until: time }) }))
     }),
   )
   .post(
@@ -244,20 +255,7 @@ export const usersPages = new Hono<PageEnv>()
     ours,
     action('restored', (c) => restoring(c.var, { earlier_email: c.var.fields.earlier_email === 'true' })),
   )
-  .post('/:id/erase', needs('users:purge'), ours, async (c) => {
-    const { row } = await findUser(c.var, c.var.actor, c.req.param('id'))
-    if (c.var.fields.confirm !== row.email) {
-      const { view } = await c.var.signedIn()
-      const { eraseMismatch } = view.texts.console.person
-      noteProblem(c, invalidInput([{ pointer: '/confirm', code: 'invalid_value', detail: eraseMismatch }]))
-      return userPage(
-        c,
-        { message: { tone: 'danger', title: eraseMismatch }, errors: { confirm: eraseMismatch } },
-        422,
-      )
-    }
-    return action('erased', () => purging(c.var), '/admin/people')(c)
-  })
+  .post('/:id/erase', needs('users:purge'), ours, action('erased', erasing, '/admin/people'))
   .post(
     '/:id/unlock',
     needs('users:update'),

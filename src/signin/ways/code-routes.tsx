@@ -11,7 +11,7 @@ import { failingPage, fieldErrors } from '../../pages/failing.tsx'
 import { browserFormToken, browserOf, form } from '../../pages/forms.ts'
 import { noteProblem, respond } from '../../pages/respond.ts'
 import type { PageEnv } from '../../pages/session.ts'
-import { rememberLanguage, viewOf } from '../../pages/view.ts'
+import { viewOf } from '../../pages/view.ts'
 import { knownDevice } from '../../sessions/cookie.ts'
 import { normalizeEmail } from '../../values/email.ts'
 import { askerOf, rememberAsker } from '../asker-cookie.ts'
@@ -93,7 +93,6 @@ function nameNeeded(c: Context<PageEnv>, refused: Shown = {}) {
 /** Signing in, and up, by a code that is mailed. The browser that asked keeps what makes the code work. */
 export const codePages = new Hono<PageEnv>()
   .get('/signin/code', (c) => {
-    rememberLanguage(c)
     return askPage(c, onwardsAsked(c.var, c.req.query()))
   })
   .post('/signin/code', limitByNetwork, form(browserOf), async (c) => {

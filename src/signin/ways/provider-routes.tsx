@@ -24,7 +24,7 @@ import { failingPage } from '../../pages/failing.tsx'
 import { browserFormToken, browserOf, isOurLink } from '../../pages/forms.ts'
 import { respond } from '../../pages/respond.ts'
 import type { PageEnv } from '../../pages/session.ts'
-import { rememberLanguage, viewOf } from '../../pages/view.ts'
+import { viewOf } from '../../pages/view.ts'
 import {
   knownDevice,
   moveSessionCookie,
@@ -133,7 +133,6 @@ async function comeBack(c: Context<PageEnv>, answered: URLSearchParams): Promise
 /** To a provider, and back. */
 export const providerPages = new Hono<PageEnv>()
   .get('/signin/with/:provider', limitByNetwork, async (c) => {
-    rememberLanguage(c)
     try {
       const provider = requireProvider(c.var, c.req.param('provider'))
       const attempt = await purposeOf(c, provider)

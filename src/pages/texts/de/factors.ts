@@ -40,7 +40,7 @@ export const factors: typeof english = {
   appHint: 'Eine App auf deinem Telefon zeigt einen Code, den du nach dem Passwort eingibst.',
   setUp: 'Einrichten',
   active: 'Aktiv seit',
-  scan: ['Scann dies mit deiner App', 'Oder gib den Schlüssel ein:'],
+  scan: 'Scann dies mit deiner App, oder gib den Schlüssel ein:',
   qr: 'QR-Code für deine Authenticator-App',
   mailCode: 'Code aus deiner Mail',
   mailCodeHint: 'Wir haben ihn gerade geschickt. Nur der erste Faktor eines Kontos braucht ihn.',
@@ -55,6 +55,7 @@ export const factors: typeof english = {
   yours: 'Deine Wiederherstellungscodes',
   onlyTime: 'Wir zeigen sie nur dieses eine Mal. Bewahr sie auf, wo du sie auch ohne Telefon findest.',
   download: 'Herunterladen',
+  orPrint: 'oder drucke diese Seite',
   savedThem: 'Ich habe diese Codes gesichert',
   done: 'Gespeichert. Deine anderen Geräte sind abgemeldet.',
   removed: 'Entfernt. Deine anderen Geräte sind abgemeldet.',
@@ -64,4 +65,17 @@ export const factors: typeof english = {
   none: 'Keiner',
   passkeyCount: (count) => (count === 1 ? '1 Passkey' : `${count} Passkeys`),
   resetButton: 'Zurücksetzen',
+  locked: {
+    password: ['Die Anmeldung mit Passwort ist blockiert', 'Hundert falsche Passwörter nacheinander.'],
+    totp: ['Die Authenticator-App ist blockiert', 'Hundert falsche Codes nacheinander.'],
+    both: ['Passwort und Authenticator-App sind blockiert', 'Je hundert Fehlversuche nacheinander.'],
+  },
+  leftWithout: {
+    badge: 'Kein Zugang',
+    title: (count) =>
+      count === '1' ? '1 Person kommt nicht mehr hinein' : `${count} Personen kommen nicht mehr hinein`,
+    hint: 'Ihr einziger Zugang war ein Anbieter, der entfernt wurde. Ein Link zum Zurücksetzen lässt sie hinein:',
+    more: (count) => `und ${count} weitere`,
+    look: 'Zur ersten Person',
+  },
 }

@@ -38,7 +38,7 @@ export const factors = {
   appHint: 'An app on your phone shows a code that you type after your password.',
   setUp: 'Set up',
   active: 'On since',
-  scan: ['Scan this with your app', 'Or type the key into it:'] as readonly string[],
+  scan: 'Scan this with your app, or type the key into it:',
   qr: 'QR code for your authenticator app',
   mailCode: 'Code from your mail',
   mailCodeHint: 'We have just sent it to you. It is asked for the first factor of an account alone.',
@@ -53,6 +53,7 @@ export const factors = {
   yours: 'Your recovery codes',
   onlyTime: 'This is the only time we show them. Keep them where you find them without your phone.',
   download: 'Download',
+  orPrint: 'or print this page',
   savedThem: 'I have saved these codes',
   done: 'Saved. Your other devices are signed out.',
   removed: 'Removed. Your other devices are signed out.',
@@ -62,4 +63,19 @@ export const factors = {
   none: 'None',
   passkeyCount: (count: number) => (count === 1 ? '1 passkey' : `${count} passkeys`),
   resetButton: 'Reset',
+  /** What a hundred failures in a row have locked. */
+  locked: {
+    password: ['Password sign-in is locked', 'A hundred wrong passwords in a row.'],
+    totp: ['The authenticator app is locked', 'A hundred wrong codes in a row.'],
+    both: ['Password and authenticator app are locked', 'A hundred failed tries in a row of each.'],
+  } as Record<'password' | 'totp' | 'both', readonly [string, string]>,
+  /** Whom a provider that was removed from the settings leaves without a way in. */
+  leftWithout: {
+    badge: 'No way in',
+    title: (count: string) =>
+      count === '1' ? '1 person can no longer sign in' : `${count} people can no longer sign in`,
+    hint: 'Their only way in was a provider that was removed. A reset link lets them in:',
+    more: (count: number) => `and ${count} more`,
+    look: 'Open the first',
+  },
 }
