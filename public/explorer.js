@@ -240,6 +240,15 @@ function codeView(text) {
 
 const quote = (text) => `'${text.replaceAll("'", `'\\''`)}'`
 
+/** What is typed as a body, for a line of a script; as it is while it is no JSON yet. */
+function bodyOf(text) {
+  try {
+    return JSON.stringify(JSON.parse(text))
+  } catch {
+    return text
+  }
+}
+
 /** A request in some language, with a button that copies it. */
 function sampleView(language, textOf) {
   const text = h('pre', { tabIndex: 0, ariaLabel: `As ${language}` })
@@ -323,7 +332,27 @@ function tryView(method, path, { parameters = [], requestBody, security, ...oper
     const given = options.length > 0 ? `, {\n  ${options.join(',\n  ')},\n}` : ''
     return `const answer = await fetch(${JSON.stringify(location.origin + url)}${given})`
   }
-  const samples = [sampleView('curl', curlSample), sampleView('fetch', fetchSample)]
+  /** In `@roster/client`, whose calls have the paths and names of the document. */
+  const clientSample = () => {
+    const literalOf = ({ parameter: { schema }, input: { value } }) =>
+      /^(integer|number|boolean)$/.test(String(resolve(schema).type)) ? value : JSON.stringify(value)
+    const groups = ['path', 'query', 'header'].flatMap((place) => {
+      const given = inputs.filter(({ parameter, input }) => parameter.in === place && input.value !== '')
+      const all = given.map((each) => `${JSON.stringify(each.parameter.name)}: ${literalOf(each)}`)
+      return all.length > 0 ? [`${place}: { ${all.join(', ')} }`] : []
+    })
+    const options = [
+      ...(groups.length > 0 ? [`params: { ${groups.join(', ')} }`] : []),
+      ...(editor ? [`body: ${bodyOf(editor.value)}`] : []),
+    ]
+    const given = options.length > 0 ? `, {\n  ${options.join(',\n  ')},\n}` : ''
+    return `const { data, error } = await roster.api.${method}(${JSON.stringify(path)}${given})`
+  }
+  const samples = [
+    sampleView('curl', curlSample),
+    sampleView('fetch', fetchSample),
+    sampleView('@roster/client', clientSample),
+  ]
 
   const hint = h('p.hint')
   const refreshView = () => {

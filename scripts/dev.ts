@@ -10,20 +10,23 @@ import { generate, newSecret } from './keys.ts'
 import { claimDirectory } from './local/claim.ts'
 import { newDatabaseKey, startDatabase } from './local/database.ts'
 import { prepareExample } from './local/example.ts'
+import { placeExamples, rowsOf, serviceWorker, startReact } from './local/examples.ts'
 import { cronName } from './local/local-only.ts'
 import { startMailbox } from './local/mailbox.ts'
 import { forwardLogs, printTable } from './local/output.ts'
-import { freePort, untilReady } from './local/process.ts'
+import { findPort, PORT } from './local/port.ts'
+import { untilReady } from './local/process.ts'
 import { startWorker, writePrivately } from './local/start-worker.ts'
 import { startUpstash } from './local/upstash.ts'
 import { migrate } from './migrate.ts'
 
-const USAGE = `npm run dev [-- --reset] [-- --demo] [-- --inspect]
+const USAGE = `npm run dev [-- --reset] [-- --demo] [-- --examples] [-- --inspect]
 
 Starts everything that Roster needs on this machine, and Roster. Ctrl-C ends it.
 
   --reset     begins anew: everything that the local stack keeps is removed first
   --demo      invents a hundred users with a history, where there are none yet, and starts an app to sign in to
+  --examples  starts that app, a React app that has its users signed in by cookie, and a service that takes tokens
   --inspect   opens the runtime's inspector, for a debugger. Every page in a browser of this machine could use it.
   --dry-run   checks the settings, says what would be started, and starts nothing
 
@@ -42,11 +45,13 @@ const PATHS = {
   workerOptions: resolve(STATE, 'worker.json'),
   example: resolve(STATE, 'example'),
   exampleOptions: resolve(STATE, 'example.json'),
+  service: resolve(STATE, 'service'),
+  serviceOptions: resolve(STATE, 'service.json'),
 }
 const SETTINGS = resolve(ROOT, '.dev.vars')
 /** As one says it from the project's directory. */
 const named = (path: string) => (path.startsWith(`${ROOT}/`) ? relative(ROOT, path) : path)
-const [PORT, MAILBOX_PORT] = [8787, 8788]
+const MAILBOX_PORT = 8788
 const READY_TIMEOUT_MS = 120_000
 /** The cron expressions of wrangler.toml: each is every minute, or every few. */
 const CRONS: string[] = JSON.parse(
@@ -87,6 +92,7 @@ async function main() {
   const options = {
     reset: { type: 'boolean' },
     demo: { type: 'boolean' },
+    examples: { type: 'boolean' },
     inspect: { type: 'boolean' },
   } as const
   const { values, isDryRun } = readArguments({ usage: USAGE, options })
@@ -99,7 +105,8 @@ async function main() {
   if (values.reset) for (const path of Object.values(PATHS)) rmSync(path, { recursive: true, force: true })
   const secrets = await keptSecrets()
   const api = `http://127.0.0.1:${port}`
-  const own = { ...(values.demo && DEMO_SETTINGS), ...ownSettings(port, secrets) }
+  const apps = values.examples ? await placeExamples() : undefined
+  const own = { ...(values.demo && DEMO_SETTINGS), ...ownSettings(port, secrets, apps?.react) }
   checkSettings({ ...own, ...PLACEHOLDERS })
 
   const database = await keptIn(PATHS.database, async () => {
@@ -125,7 +132,8 @@ async function main() {
     UPSTASH_REDIS_REST_URL: redis.url,
     RESEND_URL: mailbox.url,
   }
-  const example = values.demo ? await prepareExample(settings, secrets.EXAMPLE, PATHS.example) : undefined
+  const example =
+    values.demo || apps ? await prepareExample(settings, secrets.EXAMPLE, PATHS.example) : undefined
   if (example) secrets.EXAMPLE = example.kept
   const [password, note] = await prepareAdmin(
     { ...admin, name: values.demo ? DEMO_ADMIN : ADMIN_NAME },
@@ -147,6 +155,10 @@ async function main() {
     ),
   )
   if (example) supervise('The example', startWorker(example.options, PATHS.exampleOptions))
+  if (apps) {
+    supervise('The React app', startReact(apps, settings.ISSUER))
+    supervise('The service', startWorker(serviceWorker(apps, settings, PATHS.service), PATHS.serviceOptions))
+  }
   const printLogs = forwardLogs(worker)
   await untilReady(worker, () => expectReady(api), READY_TIMEOUT_MS)
   await printLogs.untilQuiet()
@@ -163,6 +175,7 @@ async function main() {
     ['Password', password],
     ...(isDemo ? [['Demo', 'a hundred users', `each with the password ${DEMO_PASSWORD}`]] : []),
     ...(example ? [['Example', example.url, 'an app to sign in to: examples/sign-in']] : []),
+    ...(apps ? rowsOf(apps) : []),
     ['Data', named(STATE), 'npm run dev -- --reset begins anew'],
   ])
   console.log(`Database  ${database.url}  token=${database.token}`)
@@ -194,19 +207,6 @@ function readAdmin(): Admin {
   return { email, password }
 }
 const ADMIN_NAME = 'Administrator'
-
-/** The port that was asked for, or an error; else the usual one, or any when that is taken. */
-async function findPort(): Promise<number> {
-  const asked = process.env.PORT
-  const wanted = Number(asked || PORT)
-  if (!Number.isInteger(wanted) || wanted < 1 || wanted > 65_535) throw new Error('PORT is not a port.')
-  const port = await freePort(wanted)
-  if (asked && port !== wanted)
-    throw new Error(
-      `Port ${wanted} is taken, and PORT asks for it. Choose another, or leave PORT out for any.`,
-    )
-  return port
-}
 
 async function claimState() {
   process.chdir(STATE)
@@ -259,12 +259,13 @@ function keep<Kept extends object>(secrets: Kept): Kept {
 }
 
 /** Settings of your own, which win over the defaults of this stack; what it decides wins over them. */
-function ownSettings(port: number, secrets: Secrets) {
+function ownSettings(port: number, secrets: Secrets, app: string | undefined) {
   const own = existsSync(SETTINGS) ? (parseEnv(readFileSync(SETTINGS, 'utf8')) as Record<string, string>) : {}
   return {
     // A first login needs no mailbox. A list of domains asks for proof of the address, so it is left to decide.
     ...(own.SIGNUP_DOMAINS ? {} : { EMAIL_VERIFICATION: 'optional' }),
     ...own,
+    ...(app && { COOKIE_ORIGINS: [own.COOKIE_ORIGINS, app].filter(Boolean).join() }),
     JWT_KEYS: secrets.JWT_KEYS,
     OPENID_KEYS: secrets.OPENID_KEYS,
     SECRET_KEYS: secrets.SECRET_KEYS,

@@ -18,11 +18,14 @@ export async function startStack(args: string[] = []) {
   })
   let url: string | undefined
   let example = ''
+  const apps: Record<string, string> = {}
   let mailbox = { url: '', key: '' }
   let database = { url: '', authToken: '' }
   stack.onLine((line) => {
     url ??= /^ready (http\S+)$/.exec(line)?.[1]
     example ||= /^\s*Example +(http\S+)/.exec(line)?.[1] ?? ''
+    const [, app, where] = /^\s*(React|Service) +(http\S+)/.exec(line) ?? []
+    if (app && where) apps[app] = where
     const [, at, key] = /^Mailbox {2}(http\S+) {2}key=(\S+)$/.exec(line) ?? []
     if (at && key) mailbox = { url: at, key }
     const [, of, authToken] = /^Database {2}(http\S+) {2}token=(\S+)$/.exec(line) ?? []
@@ -46,7 +49,7 @@ export async function startStack(args: string[] = []) {
     return url
   }
   try {
-    return { url: await untilReady(stack, isReady, 90_000), mailbox, example, sql, close }
+    return { url: await untilReady(stack, isReady, 90_000), mailbox, example, apps, sql, close }
   } catch (error) {
     await close()
     throw error

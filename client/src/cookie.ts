@@ -1,0 +1,74 @@
+import { ENTRY, ends, type Keeper, type KeeperOptions, LOGOUT } from './keeper.ts'
+import { errorOf, failure, RosterError } from './problems.ts'
+import type { User } from './protocol.ts'
+import { openTabs } from './tabs.ts'
+
+/** Others wait for the look: it is short. */
+const LOOK_LIMIT_MS = 8000
+
+/** The browser keeps the cookie, for all its tabs and for Roster's own pages: who is signed in can only be asked. */
+export function keepByCookie({ url, hasTabs, ask, user, changed }: KeeperOptions): Keeper {
+  const withCookie = (request: Request, limitMs?: number) =>
+    ask(new Request(request, { credentials: 'include' }), limitMs)
+
+  async function askWho(): Promise<User | null> {
+    // A copy from before a sign-out in another tab would be believed.
+    const request = new Request(`${url}/v1/users/me`, { headers: { 'cache-control': 'no-cache' } })
+    const { response, body } = await withCookie(request, LOOK_LIMIT_MS)
+    if (response.status === 401) return null
+    if (!response.ok) throw errorOf(response, body)
+    return body as unknown as User
+  }
+  /** An answer that was on its way when somebody signed in, or was asked for again, says nothing any more. */
+  let latest: Promise<unknown> | undefined
+  function look(): Promise<unknown> {
+    const own: Promise<unknown> = askWho().then((who) => (latest === own ? changed(who) : latest))
+    latest = own
+    return own.finally(() => {
+      if (latest === own) latest = undefined
+    })
+  }
+  /** The cookie may be another's by now. What somebody has begun is not done as somebody else. */
+  async function assertSame(): Promise<void> {
+    const before = user()
+    while (latest) await latest.catch(() => {})
+    const now = user()
+    if (before && now && before.id !== now.id)
+      throw new RosterError(failure('user_changed', 'Somebody else has signed in.'))
+  }
+  const lookAgain = () => void look().catch(() => {})
+
+  const tabs = openTabs(hasTabs, `roster cookie ${url}`, lookAgain)
+  function took(who: User | null): void {
+    latest = undefined
+    changed(who)
+    tabs.say({ kind: 'changed' })
+  }
+  /** They may have signed in or out on Roster's own pages meanwhile, which tell nobody. */
+  const seen = () => document.visibilityState === 'visible' && lookAgain()
+  if (hasTabs) globalThis.document?.addEventListener('visibilitychange', seen)
+
+  return {
+    look,
+    async call(request, path) {
+      if (!ENTRY.test(path)) await assertSame()
+      const answer = await withCookie(request)
+      const { response, body } = answer
+      if (response.ok && ENTRY.test(path) && body?.user) took(body.user as User)
+      if (ends(path, answer)) took(null)
+      if (response.status === 401 && !ENTRY.test(path) && user()) lookAgain()
+      return answer
+    },
+    keeping: (remember) => ({ cookie: true, remember }),
+    async signOut() {
+      const { response, body } = await withCookie(new Request(url + LOGOUT, { method: 'POST' }))
+      if (!response.ok && response.status !== 401) throw errorOf(response, body)
+      took(null)
+    },
+    accessToken: async () => undefined,
+    close() {
+      tabs.close()
+      globalThis.document?.removeEventListener('visibilitychange', seen)
+    },
+  }
+}

@@ -1,0 +1,50 @@
+import { failure, problemOf, RosterError } from './problems.ts'
+
+export type Fetch = (request: Request) => Promise<Response>
+
+/** An answer, and what its JSON says: of an error, its problem. */
+export interface Answer {
+  response: Response
+  body: Record<string, unknown> | undefined
+}
+
+/** Sends a request. Throws RosterError `no_answer`, and whatever the caller aborted it with. */
+export type Ask = (request: Request, limitMs?: number) => Promise<Answer>
+
+const JSON_TYPE = /[/+]json\b/
+/** A page where JSON was asked for is from somebody on the way: an access point's, a proxy's. */
+const PAGE_TYPE = /^text\/html\b/
+
+/**
+ * Waits no longer than that for an answer. JSON is read whole in that time; what is none, as an export, is handed on as it
+ * comes.
+ */
+export async function ask(fetch: Fetch, request: Request, limitMs: number): Promise<Answer> {
+  const limit = new AbortController()
+  const timer = setTimeout(() => limit.abort(), limitMs)
+  const signal = AbortSignal.any([request.signal, limit.signal])
+  try {
+    const response = await fetch(new Request(request, { signal }))
+    const type = response.headers.get('content-type') ?? ''
+    const { ok } = response
+    if (ok && !JSON_TYPE.test(type) && !PAGE_TYPE.test(type)) return { response, body: undefined }
+    const text = await response.text()
+    let body: unknown
+    try {
+      body = JSON.parse(text)
+    } catch (cause) {
+      // Cut off, or no JSON at all.
+      if (ok) throw cause
+    }
+    if (!ok) body = problemOf(response, body)
+    const read = new Response(JSON.stringify(body), response)
+    // An error without a body has one now.
+    read.headers.delete('content-length')
+    return { response: read, body: body as Answer['body'] }
+  } catch (cause) {
+    if (request.signal.aborted) throw cause
+    throw new RosterError(failure('no_answer', 'Roster has not answered.'), { cause })
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,30 @@
+import type { Answer, Ask } from './http.ts'
+import type { User } from './protocol.ts'
+
+/** How a session is kept: by a cookie, or by tokens. */
+export interface Keeper {
+  /** Finds out who is signed in. */
+  look(): Promise<unknown>
+  /** Sends a request as whoever is signed in, and sees what its answer says of that. */
+  call(request: Request, path: string): Promise<Answer>
+  /** What a way in is asked for beside the proof. */
+  keeping(remember: boolean | undefined): object
+  signOut(): Promise<void>
+  accessToken(): Promise<string | undefined>
+  close(): void
+}
+
+export interface KeeperOptions {
+  url: string
+  hasTabs: boolean
+  ask: Ask
+  user(): User | null | undefined
+  changed(user: User | null): void
+}
+
+/** Ways in, whose 401 says nothing of a session. */
+export const ENTRY = /^\/v1\/auth\/(login|signup|refresh_token)\b/
+export const LOGOUT = '/v1/auth/logout'
+
+/** After these nobody is signed in here any more. */
+export const ends = (path: string, { response }: Answer) => response.ok && path.startsWith(LOGOUT)

@@ -1,0 +1,292 @@
+import type { components } from './api.d.ts'
+import type { Answer } from './http.ts'
+import { ENTRY, ends, type Keeper, type KeeperOptions, LOGOUT } from './keeper.ts'
+import { errorOf, type RosterError } from './problems.ts'
+import { EVERY, type Held, hear, type Known, NOBODY, placeOf, type Word } from './protocol.ts'
+import { openTabs } from './tabs.ts'
+
+type Tokens = components['schemas']['Tokens']
+
+/** Where an app keeps tokens beyond the page. Whatever script gets into a page can read what the browser stores. */
+export interface Storage {
+  getItem(name: string): string | null | Promise<string | null>
+  setItem(name: string, value: string): unknown
+  removeItem(name: string): unknown
+}
+
+/** An access token is renewed so long before it ends, or in the last quarter of a short life. */
+const AHEAD_MS = 60_000
+/**
+ * A lost answer is asked for again while the same token gives the same successor. The last of three tries of at most
+ * eight seconds goes out before those thirty are over: one after them would be taken for a thief's.
+ */
+const TRIES = 3
+/** Of another tab's, which has begun five seconds before. */
+const WATCH_TRIES = 2
+const PAUSE_MS = 1000
+const LONGEST_PAUSE_MS = 2000
+/** Of 401s, what says that the session is over for good. What a proxy answers has no such code. */
+const OVER = ['invalid_refresh_token', 'session_revoked']
+const REFRESH = '/v1/auth/refresh_token'
+const REFRESH_LIMIT_MS = 8000
+
+/**
+ * Keeps tokens in memory, and refreshes them once, however many calls and tabs wait for it.
+ *
+ *     createClient({ url, keep: tokens() })
+ *
+ * @param storage keeps them beyond the page or the process. None by default.
+ */
+export const tokens =
+  ({ storage }: { storage?: Storage } = {}) =>
+  (options: KeeperOptions): Keeper =>
+    keepByTokens(options, storage)
+
+function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: Storage | undefined): Keeper {
+  /** Of what is stored, and of the channel between tabs. */
+  const name = `roster tokens ${url}`
+  let known: Known = NOBODY
+  let isLookedUp = false
+  let device: string | undefined
+  const deviceKey = `${name} device`
+
+  function set(next: Known): void {
+    const isNew = next.held !== known.held
+    known = next
+    if (isNew && isLookedUp) changed(next.held?.user ?? null)
+  }
+  const holds = ({ refresh }: Held) => known.held?.refresh === refresh
+  const sessionOf = (held: Held | undefined) => held && placeOf(held.refresh).session
+
+  function learn(word: Word): void {
+    const { known: next, says } = hear(known, word)
+    set(next)
+    if (says) tabs.say(says)
+    if (next.isAwaited && word.kind === 'refreshing') startWatching()
+  }
+  const tabs = openTabs(hasTabs, name, learn)
+
+  /** A storage that is full, closed or broken is no reason to lose what is in memory. */
+  async function stored<T>(ask: (storage: Storage) => T): Promise<Awaited<T> | undefined> {
+    try {
+      return storage && (await ask(storage))
+    } catch {
+      return undefined
+    }
+  }
+  const read = () =>
+    stored(async (from): Promise<Held | undefined> => {
+      const held = JSON.parse((await from.getItem(name)) ?? 'null')
+      return typeof held?.refresh === 'string' && typeof held.user?.id === 'string' ? held : undefined
+    })
+  /** What another account has put there since is not this one's to touch. */
+  async function write(of: Held, held: Held | undefined): Promise<void> {
+    const kept = await read()
+    if (kept && sessionOf(kept) !== sessionOf(of)) return
+    // Somebody may have signed out while it was read.
+    if (held && !holds(held)) return
+    await stored((to) => (held ? to.setItem(name, JSON.stringify(held)) : to.removeItem(name)))
+  }
+
+  function heldOf({ access_token: access, refresh_token, expires_in, user }: Tokens, askedAt: number): Held {
+    const lifeMs = expires_in * 1000
+    const expiresAt = askedAt + lifeMs
+    return {
+      access,
+      refresh: refresh_token,
+      user,
+      expiresAt,
+      renewAt: expiresAt - Math.min(AHEAD_MS, lifeMs / 4),
+    }
+  }
+
+  /** What a sign-in or a new password has given. */
+  async function take(tokens: Tokens, askedAt: number): Promise<void> {
+    const held = heldOf(tokens, askedAt)
+    isLookedUp = true
+    set({ ...known, held, isJoining: false, isAwaited: false })
+    tabs.say({ kind: 'tokens', held, joins: true })
+    await stored((to) => to.setItem(name, JSON.stringify(held)))
+    device = tokens.device_token ?? device
+    if (device) await stored((to) => to.setItem(deviceKey, device!))
+  }
+
+  async function end(held: Held, counter = EVERY): Promise<void> {
+    const word: Word = { kind: 'ended', session: sessionOf(held)!, counter }
+    learn(word)
+    await write(held, undefined)
+  }
+
+  /** What others have got meanwhile, by storage or by their word; and whatever they said while this tab slept. */
+  async function catchUp(place?: ReturnType<typeof placeOf>): Promise<void> {
+    const held = await read()
+    if (held) learn({ kind: 'tokens', held, joins: !place })
+    if (known.held && !place) return
+    tabs.say({ kind: 'asking', place })
+    await tabs.listen()
+  }
+
+  /** One try. */
+  async function refresh(refresh_token: string): Promise<Tokens | RosterError> {
+    const body = JSON.stringify({ refresh_token })
+    const headers = { 'content-type': 'application/json' }
+    try {
+      const answer = await ask(
+        new Request(url + REFRESH, { method: 'POST', headers, body }),
+        REFRESH_LIMIT_MS,
+      )
+      return answer.response.ok ? tokensIn(answer) : errorOf(answer.response, answer.body)
+    } catch (error) {
+      return error as RosterError
+    }
+  }
+
+  async function renewOnce(held: Held, tries: number): Promise<void> {
+    const place = placeOf(held.refresh)
+    await catchUp(place)
+    for (let tried = 1; holds(held); tried++) {
+      const askedAt = Date.now()
+      const said = await refresh(held.refresh)
+      // Signed out meanwhile, or another tab was faster: what came is nothing to this one.
+      if (!holds(held)) return
+      if (!(said instanceof Error)) {
+        const next = heldOf(said, askedAt)
+        set({ ...known, held: next, isAwaited: false })
+        tabs.say({ kind: 'tokens', held: next, joins: false })
+        return write(held, next)
+      }
+      const { code, status, retryAfterSeconds } = said
+      if (status === 401 && OVER.includes(code)) {
+        await catchUp(place)
+        return holds(held) ? end(held, place.counter) : undefined
+      }
+      if (tried >= tries || (status > 0 && status < 500)) throw said
+      const pauseMs = Math.min(retryAfterSeconds ? retryAfterSeconds * 1000 : PAUSE_MS, LONGEST_PAUSE_MS)
+      await new Promise((resolve) => setTimeout(resolve, pauseMs))
+    }
+  }
+
+  let renewing: { refresh: string; done: Promise<void> } | undefined
+  /** Another access token, or none any more. Throws RosterError where nobody could say. */
+  function renew(held: Held): Promise<void> {
+    const { refresh } = held
+    if (renewing?.refresh === refresh) return renewing.done
+    const place = placeOf(refresh)
+    const run = async () => {
+      if (!holds(held)) return
+      tabs.say({ kind: 'refreshing', ...place })
+      await renewOnce(held, TRIES).catch((error) => {
+        tabs.say({ kind: 'gave_up', ...place })
+        throw error
+      })
+    }
+    const own = { refresh, done: tabs.alone(run) }
+    renewing = own
+    return own.done.finally(() => {
+      if (renewing === own) renewing = undefined
+    })
+  }
+
+  /** Another tab refreshes: where it dies or sleeps over it, its answer is asked for here, as long as it can be had. */
+  async function watch(): Promise<void> {
+    let held: Held | undefined
+    // The next refresh may begin while this one is waited for.
+    while (known.isAwaited && known.held !== held) {
+      held = known.held!
+      const own = held
+      await tabs.alone(async () => {
+        if (holds(own) && known.isAwaited) await renewOnce(own, WATCH_TRIES)
+      })
+    }
+  }
+  let isWatching = false
+  function startWatching(): void {
+    if (isWatching) return
+    isWatching = true
+    watch()
+      .catch(() => {})
+      .finally(() => {
+        isWatching = false
+      })
+  }
+
+  async function lookUp(): Promise<void> {
+    device ??= (await stored((from) => from.getItem(deviceKey))) ?? undefined
+    known = { ...known, isJoining: true }
+    await catchUp()
+    known = { ...known, isJoining: false }
+    if (isLookedUp) return
+    isLookedUp = true
+    changed(known.held?.user ?? null)
+  }
+  let looking: Promise<void> | undefined
+  /** Who is signed in, by storage or another tab. */
+  const look = () => (looking ??= lookUp())
+
+  /** Tokens that are good for a while; undefined for nobody. */
+  async function fresh(): Promise<Held | undefined> {
+    await look()
+    const { held } = known
+    if (!held || held.renewAt > Date.now()) return held
+    try {
+      await renew(held)
+    } catch (error) {
+      if (held.expiresAt <= Date.now()) throw error
+    }
+    return ofSame(held)
+  }
+  /** Whoever came in their stead is somebody else: the call is nobody's then. */
+  const ofSame = (held: Held) => (sessionOf(known.held) === sessionOf(held) ? known.held : undefined)
+
+  function signed(request: Request, held: Held): Promise<Answer> {
+    const headers = new Headers(request.headers)
+    headers.set('authorization', `Bearer ${held.access}`)
+    return ask(new Request(request, { headers }))
+  }
+
+  async function send(request: Request, held: Held | undefined): Promise<Answer> {
+    if (!held) return ask(request)
+    const spare = request.clone()
+    const answer = await signed(request, held)
+    if (answer.response.status !== 401 || answer.body?.code !== 'invalid_token') return answer
+    // It has ended before its time: a new password, another role, a clock that was set.
+    if (known.held?.access === held.access) await renew(held)
+    const next = ofSame(held)
+    return next && next.access !== held.access ? signed(spare, next) : answer
+  }
+
+  return {
+    look,
+    async call(request, path) {
+      const held = ENTRY.test(path) ? undefined : await fresh()
+      const askedAt = Date.now()
+      const answer = await send(request, held)
+      const tokens = tokensIn(answer)
+      if (path.startsWith('/v1/auth/') && tokens.refresh_token) await take(tokens, askedAt)
+      else if (path.endsWith('/reauthenticate') && tokens.access_token && held && holds(held)) {
+        // It has just proved who its user is. The refresh token stays.
+        const { access, expiresAt, renewAt } = heldOf(tokens, askedAt)
+        known = { ...known, held: { ...known.held!, access, expiresAt, renewAt } }
+      }
+      if (held && ends(path, answer)) await end(held)
+      return answer
+    },
+    keeping: () => ({ device_token: device }),
+    async signOut() {
+      await look()
+      const { held } = known
+      if (!held) return
+      await end(held)
+      // Also of a page that is being left.
+      const { response, body } = await signed(
+        new Request(url + LOGOUT, { method: 'POST', keepalive: true }),
+        held,
+      )
+      if (!response.ok && response.status !== 401) throw errorOf(response, body)
+    },
+    accessToken: async () => (await fresh())?.access,
+    close: tabs.close,
+  }
+}
+
+const tokensIn = ({ response, body }: Answer) => ((response.ok && body) || {}) as unknown as Tokens

@@ -1,0 +1,120 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { build as bundle } from 'esbuild'
+import { publint } from 'publint'
+import { formatMessage } from 'publint/utils'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { writeDocument } from '../../scripts/openapi.ts'
+import { build, type Document, typesOf } from '../build.ts'
+
+const CLIENT = resolve(import.meta.dirname, '..')
+const home = mkdtempSync(join(tmpdir(), 'roster-client-'))
+const packed = join(home, 'roster-client.tgz')
+afterAll(() => rmSync(home, { recursive: true, force: true }))
+
+/** As it is published: types of the document, dist, and what npm makes of it. */
+beforeAll(async () => {
+  writeFileSync(join(CLIENT, 'src/api.d.ts'), await typesOf((await writeDocument()) as unknown as Document))
+  build()
+  const [{ filename }] = JSON.parse(
+    execFileSync('npm', ['pack', '--json', '--pack-destination', home], { cwd: CLIENT, encoding: 'utf8' }),
+  )
+  execFileSync('mv', [join(home, filename), packed])
+}, 240_000)
+
+const require = createRequire(import.meta.url)
+
+test('publint and attw find nothing wrong with what is packed', async () => {
+  const { messages, pkg } = await publint({ pkgDir: CLIENT, strict: true })
+  expect(messages.map((message) => formatMessage(message, pkg))).toEqual([])
+  const attw = join(require.resolve('@arethetypeswrong/cli/package.json'), '../dist/index.js')
+  const said = execFileSync(process.execPath, [attw, packed, '--profile', 'esm-only', '--format', 'json'], {
+    encoding: 'utf8',
+  })
+  // What it finds it fails with. Other kinds of modules than its own are none of its problems.
+  expect(Object.keys(JSON.parse(said).analysis.entrypoints)).toEqual(['.', './tokens', './react', './verify'])
+}, 120_000)
+
+/** What a page loads of it, with what it depends on. */
+async function sizeOf(contents: string): Promise<number> {
+  const { outputFiles } = await bundle({
+    stdin: { contents, resolveDir: CLIENT },
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    target: 'es2022',
+    write: false,
+  })
+  return gzipSync(outputFiles[0]!.contents, { level: 9 }).length
+}
+
+test('The main entry is at most 6 KiB with openapi-fetch, and tokens add at most 2', async () => {
+  const main = await sizeOf(`export * from './dist/main.js'`)
+  const both = await sizeOf(`export * from './dist/main.js'; export * from './dist/tokens.js'`)
+  console.log(`@roster/client: ${main} bytes gzip, with tokens ${both}`)
+  expect(main).toBeLessThanOrEqual(6144)
+  expect(both - main).toBeLessThanOrEqual(2048)
+})
+
+test('It depends on openapi-fetch alone, and what is packed is dist', async () => {
+  const { dependencies, peerDependenciesMeta } = require('../package.json')
+  expect(Object.keys(dependencies)).toEqual(['openapi-fetch'])
+  expect(peerDependenciesMeta).toMatchObject({ react: { optional: true }, hono: { optional: true } })
+  const files = execFileSync('tar', ['-tzf', packed], { encoding: 'utf8' }).trim().split('\n')
+  expect(files.filter((file) => !/^package\/(dist\/|package\.json|README\.md|LICENSE)/.test(file))).toEqual(
+    [],
+  )
+})
+
+test('A program that uses it is told by the types what may come', () => {
+  const dir = mkdtempSync(join(CLIENT, 'node_modules/.use-'))
+  writeFileSync(
+    join(dir, 'use.tsx'),
+    `import { createClient, dataOf, type ProblemCode, RosterError } from '@roster/client'
+import { SignedIn, useUser } from '@roster/client/react'
+import { tokens } from '@roster/client/tokens'
+import { createVerifier } from '@roster/client/verify'
+
+const roster = createClient({ url: 'https://id.example.com', keep: tokens() })
+export async function use(): Promise<string> {
+  const step = await roster.signIn({ email: 'ada@example.com', password: 'x' })
+  // @ts-expect-error: a factor may be due
+  step.user.id
+  const user = step.factor ? await step.factor.code('123456') : step.user
+  const { error } = await roster.api.GET('/v1/users/me')
+  // @ts-expect-error: no code of it
+  if (error?.code === 'email_taken') return ''
+  if (error?.code === 'unauthenticated') return error.detail
+  const page = await dataOf(roster.api.GET('/v1/users', { params: { query: { limit: 10 } } }))
+  const code: ProblemCode = 'email_taken'
+  try {
+  } catch (caught) {
+    if (caught instanceof RosterError && caught.code === code) return caught.problem.detail
+  }
+  return user.id + page.data.length
+}
+export const Name = () => <SignedIn fallback="nobody">{useUser()?.name}</SignedIn>
+export const verifier = createVerifier({ issuer: 'https://id.example.com', audience: 'roster' })
+`,
+  )
+  const options = [
+    ...'--noEmit --strict --exactOptionalPropertyTypes --jsx react-jsx --target es2022 --types'.split(' '),
+    'react',
+    ...'--moduleResolution bundler --module esnext --lib es2024,dom,dom.iterable'.split(' '),
+  ]
+  // By the compiler that most have, without a look away from the libraries' own types.
+  const tsc = require.resolve('typescript/bin/tsc')
+  try {
+    expect(
+      execFileSync(process.execPath, [tsc, ...options, join(dir, 'use.tsx')], { encoding: 'utf8' }),
+    ).toBe('')
+  } catch (error) {
+    throw new Error((error as { stdout: string }).stdout || String(error))
+  } finally {
+    rmSync(dir, { recursive: true })
+  }
+}, 120_000)

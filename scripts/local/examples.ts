@@ -1,0 +1,52 @@
+import { resolve } from 'node:path'
+import { build } from '../../client/build.ts'
+import { freePort, startProcess } from './process.ts'
+import type { WorkerOptions } from './worker.ts'
+
+/* The other apps of `npm run dev -- --examples`: examples/react and examples/service. */
+
+const EXAMPLES = resolve(import.meta.dirname, '../../examples')
+const VITE = resolve(import.meta.dirname, '../../node_modules/vite/bin/vite.js')
+
+export interface Places {
+  react: string
+  service: string
+}
+
+/** Where they will be. The cookie of `localhost` is for all of its ports, so the app is on Roster's site. */
+export async function placeExamples(): Promise<Places> {
+  const [react, service] = await Promise.all([freePort(8790), freePort(8791)])
+  return { react: `http://localhost:${react}`, service: `http://127.0.0.1:${service}` }
+}
+
+export const rowsOf = ({ react, service }: Places): string[][] => [
+  ['React', react, 'an app with its users signed in by cookie: examples/react'],
+  ['Service', service, 'takes access tokens: examples/service'],
+]
+
+const portOf = (url: string) => Number(new URL(url).port)
+
+/** They import what is published of the client. */
+export function startReact({ react }: Places, issuer: string) {
+  build(true)
+  return startProcess(
+    process.execPath,
+    [VITE, resolve(EXAMPLES, 'react'), '--port', String(portOf(react)), '--strictPort'],
+    { VITE_ROSTER_URL: issuer },
+  )
+}
+
+export function serviceWorker(
+  { service }: Places,
+  { ISSUER, AUDIENCE = 'roster' }: { ISSUER: string; AUDIENCE?: string },
+  persist: string,
+): WorkerOptions {
+  return {
+    config: resolve(EXAMPLES, 'service/wrangler.toml'),
+    entrypoint: resolve(EXAMPLES, 'service/src/index.ts'),
+    port: portOf(service),
+    persist,
+    inspect: false,
+    vars: { ISSUER, AUDIENCE },
+  }
+}
