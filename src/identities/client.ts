@@ -6,7 +6,7 @@ import { notFound, Refusal } from '../http/problem.ts'
 import { type Attempt, nonceOf, stateOf, verifierOf } from './attempts.ts'
 import { providerFailed, providerRefused } from './errors.ts'
 import { githubProfile } from './github.ts'
-import { askFor, insecure, keep, type Published, publishedBy } from './metadata.ts'
+import { askFor, doubt, insecure, keep, type Published, publishedBy } from './metadata.ts'
 import { type Profile, profileIn } from './profiles.ts'
 
 /** One of IDENTITY_PROVIDERS. Throws 404. */
@@ -24,6 +24,17 @@ const SCOPES: Record<IdentityProvider['kind'], string[]> = {
   oidc: ['openid', 'email', 'profile'],
 }
 
+/** Whether it can be told to ask somebody anew, and says when it has. Google takes no `prompt=login`, GitHub nothing. */
+export const asksAnew = ({ kind }: IdentityProvider) => kind !== 'google' && kind !== 'github'
+
+/** So that it says when it asked them (`auth_time`), without asking anew. */
+const WITH_AUTH_TIME: Partial<Record<IdentityProvider['kind'], Record<string, string>>> = {
+  // https://developers.google.com/identity/siwg/security-bundle
+  google: { claims: '{"id_token":{"auth_time":{"essential":true}}}' },
+  // OpenID Connect Core section 2: with `max_age` it has to. A year is no demand.
+  oidc: { max_age: String(365 * 86_400) },
+}
+
 /** Each has its own, so that what one answers is nothing at another's (RFC 9700 section 4.4.2). */
 const callbackOf = ({ config }: Pick<Resources, 'config'>, { id }: Pick<IdentityProvider, 'id'>) =>
   `${config.ISSUER}/signin/with/${id}/callback`
@@ -39,11 +50,15 @@ export async function placeAtProvider(
   attempt: Attempt,
 ): Promise<string> {
   const { config } = resources
-  const { server } = await publishedBy(resources, provider).catch((cause) => {
+  const published = await publishedBy(resources, provider).catch((cause) => {
     throw providerFailed(cause)
   })
+  const { server } = published
   const url = URL.parse(server.authorization_endpoint ?? '')
-  if (!url || !/^https?:$/.test(url.protocol)) throw providerFailed(new Refusal('provider_metadata'))
+  if (!url || !/^https?:$/.test(url.protocol)) {
+    doubt(provider, published)
+    throw providerFailed(new Refusal('provider_metadata'))
+  }
   const isOfGitHub = provider.kind === 'github'
   const parameters = {
     client_id: provider.client_id,
@@ -55,7 +70,7 @@ export async function placeAtProvider(
     code_challenge_method: 'S256',
     ...(!isOfGitHub && { nonce: nonceOf(config, attempt) }),
     ...(provider.kind === 'apple' && { response_mode: 'form_post' }),
-    ...(attempt.purpose === 'again' && { max_age: '0', prompt: 'login' }),
+    ...(attempt.purpose === 'again' ? { max_age: '0', prompt: 'login' } : WITH_AUTH_TIME[provider.kind]),
   }
   for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value)
   return url.href
@@ -73,12 +88,15 @@ export async function profileOf(
   attempt: Attempt,
   answered: URLSearchParams,
 ): Promise<Profile> {
+  let published: Published | undefined
   try {
-    const published = await publishedBy(resources, provider)
+    if (attempt.purpose === 'again' && !asksAnew(provider)) throw new Refusal('provider_auth_time')
+    published = await publishedBy(resources, provider)
     return await ask(resources, provider, attempt, answered, published)
   } catch (cause) {
     if (cause instanceof oauth.AuthorizationResponseError)
       throw providerRefused(new Refusal('provider_refused'))
+    if (published) doubt(provider, published)
     throw providerFailed(cause)
   }
 }
@@ -110,8 +128,6 @@ async function ask(
     options,
   )
   if (provider.kind === 'github') {
-    // It asks nobody anew, and says not when it last did.
-    if (attempt.purpose === 'again') throw new Refusal('provider_auth_time')
     const { access_token } = await oauth.processAuthorizationCodeResponse(server, client, answer)
     return githubProfile(config, provider, access_token)
   }
@@ -129,7 +145,27 @@ async function ask(
   const claims = oauth.getValidatedIdTokenClaims(tokens)!
   // OpenID Connect Core section 2.
   if (!/^[\x20-\x7e]{1,255}$/.test(claims.sub)) throw new Refusal('provider_subject')
-  return profileIn(provider, claims, answered)
+  return profileIn(provider, await withAddress(provider, server, client, tokens, claims, options), answered)
+}
+
+/** Some say who somebody is where the access token is shown, and no more than that in an ID token (Core section 5.4). */
+async function withAddress(
+  { kind }: IdentityProvider,
+  server: oauth.AuthorizationServer,
+  client: oauth.Client,
+  { access_token }: oauth.TokenEndpointResponse,
+  claims: oauth.IDToken,
+  options: object,
+): Promise<oauth.IDToken> {
+  if (kind !== 'oidc' || claims.email !== undefined || !server.userinfo_endpoint) return claims
+  const answer = await oauth.userInfoRequest(server, client, access_token, options)
+  const { email, email_verified, name } = await oauth.processUserInfoResponse(
+    server,
+    client,
+    claims.sub,
+    answer,
+  )
+  return { name, ...claims, email, email_verified }
 }
 
 /** The answer, without what stands beside it. */

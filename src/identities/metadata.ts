@@ -11,7 +11,7 @@ import type { IdentityProvider } from '../config/providers.ts'
 import type { Resources } from '../context.ts'
 import { digestOf } from '../crypto/digest.ts'
 import { callOut, faultOfForeign } from '../http/outbound.ts'
-import { HOUR_MS } from '../values/durations.ts'
+import { HOUR_MS, MINUTE_MS } from '../values/durations.ts'
 import { openKept, sealKept } from './attempts.ts'
 
 /** What a provider has published: its metadata, and its keys once somebody was signed in by them. */
@@ -24,6 +24,12 @@ export interface Published {
 
 /** Per isolate. Plain values, so they may outlive a request. */
 const known = new Map<string, Published>()
+/** Copies of up to then (epoch ms) led to a failure. */
+const doubted = new Map<string, number>()
+/** When one was last read anew in vain (epoch ms). */
+const triedAt = new Map<string, number>()
+/** A provider that fails, or a stranger who makes it seem to, is asked for its metadata no more often. */
+const READ_ANEW_MS = MINUTE_MS
 
 interface Asked {
   method?: string
@@ -67,7 +73,10 @@ const nameOf = ({ id, issuer, tenants = [] }: IdentityProvider) =>
 export async function publishedBy(resources: Resources, provider: IdentityProvider): Promise<Published> {
   const { config, redis, now } = resources
   const name = nameOf(provider)
-  const isFresh = ({ readAt }: Published) => now - readAt < HOUR_MS && readAt - now < HOUR_MS
+  const isOfNow = ({ readAt }: Published) => Math.abs(now - readAt) < HOUR_MS
+  const isDoubtful = ({ readAt }: Published) =>
+    readAt <= (doubted.get(name) ?? -1) && now - Math.max(readAt, triedAt.get(name) ?? 0) >= READ_ANEW_MS
+  const isFresh = (one: Published) => isOfNow(one) && !isDoubtful(one)
   const here = known.get(name)
   if (here && isFresh(here)) return here
   const [sealed] = (await redis.mget([name])) ?? []
@@ -76,9 +85,24 @@ export async function publishedBy(resources: Resources, provider: IdentityProvid
     known.set(name, near)
     return near
   }
-  const published = { server: await discover(config, provider), keys: {}, readAt: now }
-  await keep(resources, provider, published)
-  return published
+  try {
+    const published = { server: await discover(config, provider), keys: {}, readAt: now }
+    await keep(resources, provider, published)
+    return published
+  } catch (error) {
+    if (!here || !isOfNow(here)) throw error
+    // It was doubted for nothing perhaps, and there is no other.
+    triedAt.set(name, now)
+    return here
+  }
+}
+
+/**
+ * Somebody was not signed in by what was published: it may have been wrong, or have moved. It is read anew, but no sooner
+ * than a minute after it was.
+ */
+export const doubt = (provider: IdentityProvider, { readAt }: Published) => {
+  doubted.set(nameOf(provider), readAt)
 }
 
 /** Keeps it in both places, for what is left of the hour. */

@@ -10,9 +10,11 @@ import type { Resources } from '../context.ts'
 import { build, insertWhere, type Statement } from '../database/statements.ts'
 import { readOwn } from '../factors/enrol.ts'
 import { lastWayIn } from '../factors/errors.ts'
+import { Refusal } from '../http/problem.ts'
 import { openNotices } from '../mail/limits.ts'
 import { enqueueNotice } from '../mail/outbox.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
+import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { applyChange, byActor, isSamePerson } from '../users/change.ts'
 import { addressNotVerified } from '../users/errors.ts'
@@ -119,7 +121,7 @@ export async function linkIdentity(
   added.assertMayAdd()
   const identity = newIdentity(resources, provider, profile, user.id)
   const by = byActor(actor, now)
-  await applyChange(
+  const change = applyChange(
     resources,
     {
       ...by,
@@ -143,6 +145,11 @@ export async function linkIdentity(
       ],
     },
   )
+  await change.catch(async (error) => {
+    // Whoever is not signed in any more hears nothing of whose it is.
+    if (!(await emailOf(resources, actor))) throw invalidToken(new Refusal('meanwhile'))
+    throw error
+  })
 }
 
 /**

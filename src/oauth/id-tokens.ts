@@ -32,7 +32,7 @@ export interface IdToken {
   user: Pick<Profile, 'id' | 'role'>
   parentId: string
   scopes: readonly string[]
-  /** Epoch seconds. */
+  /** Epoch seconds; 0 where it is not known. */
   authTime: number
   amr: readonly string[]
   nonce?: string | null
@@ -46,7 +46,8 @@ export async function signIdToken(config: Config, now: number, token: IdToken): 
   const key = keys.signing[token.algorithm]
   const issuedAt = Math.floor(now / 1000)
   return new SignJWT({
-    auth_time: authTime,
+    // Where a provider signed them in that does not say when, nobody knows; who asks by `max_age` has asked them anew.
+    ...(authTime > 0 && { auth_time: authTime }),
     ...(nonce != null && { nonce }),
     amr,
     acr: acrOf(amr),

@@ -6,6 +6,7 @@ import { Reauthenticate } from '../auth/schemas.ts'
 import { Hono } from '../http/hono.ts'
 import type { AppError } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
+import { asksAnew } from '../identities/client.ts'
 import type { Said } from '../pages/components.tsx'
 import { failingPage, problemText } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
@@ -41,7 +42,7 @@ async function againPage(c: Context<PageEnv>, { to, status, ...shown }: Shown) {
       {...shown}
       {...again}
       providers={c.var.config.IDENTITY_PROVIDERS.filter(
-        ({ id, kind }) => kind !== 'github' && again.takesProviders.includes(id),
+        (provider) => asksAnew(provider) && again.takesProviders.includes(provider.id),
       )}
     />,
     { ...(status && { status }), ...(await originOfTarget(c.var, undefined, to)) },

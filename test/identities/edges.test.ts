@@ -1,6 +1,6 @@
 import { decodeBase32IgnorePadding } from '@oslojs/encoding'
 import { describe, expect, test } from 'vitest'
-import { linkIn } from '../support/api.ts'
+import { type Api, linkIn } from '../support/api.ts'
 import { codeOf, mailedCode } from '../support/factors.ts'
 import {
   comeFrom,
@@ -16,6 +16,7 @@ import type { Say } from '../support/provider.ts'
 
 const api = openWithProviders()
 const newAddress = (domain = 'fjord.test') => `${crypto.randomUUID()}@${domain}`
+type Begun = { id: string; token: string }
 const seconds = () => Math.floor(Date.now() / 1000)
 
 describe('OA3: who proves again who they are by a provider', () => {
@@ -32,8 +33,9 @@ describe('OA3: who proves again who they are by a provider', () => {
       [email],
     )
     const isProved = async () =>
-      (await api.sql('SELECT proved_at FROM sessions WHERE id = ?', [String(session!.id)]))[0]!.proved_at !==
-      null
+      Number(
+        (await api.sql('SELECT proved_at FROM sessions WHERE id = ?', [String(session!.id)]))[0]!.proved_at,
+      ) > 0
     const again = async (more: Say) => {
       const form = await jar.tokenOf('/account')
       const { to } = await jar.open(`/signin/with/${provider}?${new URLSearchParams({ again: form })}`)
@@ -82,9 +84,111 @@ test('OA3: who signs in by a provider that asked them long ago, as it says, has 
   expect(await makesKey({ auth_time: seconds() - 5 * 86_400 })).toEqual(refused)
   expect(await makesKey({ auth_time: 0 })).toEqual(refused)
   expect(await makesKey({ auth_time: 1.5 })).toEqual(refused)
+  // One that does not say when may have asked long ago.
+  expect(await makesKey({})).toEqual(refused)
   expect(await makesKey({ auth_time: seconds() })).toEqual([201, undefined])
   // Of a clock that is ahead, it was now.
   expect(await makesKey({ auth_time: seconds() + 86_400 })).toEqual([201, undefined])
+})
+
+describe('OA3: who signs in by a provider that does not say when it asked them', () => {
+  const recent = async (jar: ReturnType<typeof newJar>) =>
+    (await jar.ask('POST', '/v1/api_keys', { name: 'k', permissions: [], expires_at: null })).status
+
+  test('is asked for a mailed code where they have nothing else, and not for what cannot do', async () => {
+    const email = newAddress()
+    const user = { id: Math.floor(Math.random() * 1e9) + 1, login: 'ada', name: 'Ada' }
+    const jar = newJar(api)
+    const { back } = await goTo(jar, 'github')
+    await jar.open(back({ user, emails: [{ email, verified: true, primary: true }] }))
+    expect((await joinAs(jar, 'github')).to).toBe('/account')
+    expect(await recent(jar)).toBe(403)
+    const page = await jar.open('/signin/again?to=/account/security')
+    expect(page.text).not.toContain('/signin/with/github')
+    const asked = await jar.submit('/signin/again', '/signin/again/mail', { to: '/account/security' })
+    const request_token = /name="request_token" value="([^"]+)"/.exec(asked.text)![1]!
+    const code = /: (\d{8})$/m.exec((await api.mailsTo(email))[0]!.text)![1]!
+    const proved = await jar.submit('/signin/again', '/signin/again', {
+      to: '/account/security',
+      request_token,
+      mail_code: code,
+    })
+    expect([proved.status, proved.to, await recent(jar)]).toEqual([303, '/account/security', 201])
+  })
+
+  test('has shown who they are by the factor that was asked for beside it', async () => {
+    const { addTotp } = await import('../support/factors.ts')
+    const ada = await api.person({ email_verified_at: 1 })
+    const { seed } = await addTotp(api, ada)
+    const sub = crypto.randomUUID()
+    await api.sql(
+      "INSERT INTO identities (id, provider, subject, user_id, created_at) VALUES (?, 'corp', ?, ?, 1)",
+      [crypto.randomUUID(), sub, ada.id],
+    )
+    const jar = newJar(api)
+    expect((await comeFrom(jar, 'corp', { sub })).to).toBe('/signin/factor')
+    await jar.submit('/signin/factor', '/signin/factor', { code: codeOf(seed) })
+    expect([isSignedIn(jar), await recent(jar)]).toEqual([true, 201])
+  })
+
+  test('and a provider is asked to say when, by a way of its own', async () => {
+    const asked = async (provider: string) => (await goTo(newJar(api), provider)).asked
+    expect((await asked('corp')).get('max_age')).toBe('31536000')
+    expect(JSON.parse((await asked('google')).get('claims')!)).toEqual({
+      id_token: { auth_time: { essential: true } },
+    })
+    expect((await asked('google')).get('max_age')).toBeNull()
+  })
+})
+
+describe('DL3: what was begun before an account was over', () => {
+  test('does not bring it back under its old id once it is erased', async () => {
+    const [email, sub] = [newAddress(), crypto.randomUUID()]
+    const jar = newJar(api)
+    await comeFrom(jar, 'corp', { sub, email, email_verified: true })
+    const token = await jar.tokenOf('/signin/with/corp/join')
+    const kept = new Map(jar.jar)
+    await joinAs(jar, 'corp')
+    const [ada] = await api.sql('SELECT id FROM users WHERE email = ?', [email])
+    const admin = await api.quickActor({ role: 'admin' })
+    await api.send('DELETE', `/v1/users/${ada!.id}`, { token: admin.token })
+    const erased = await api.send('DELETE', `/v1/users/${ada!.id}?hard=true`, { token: admin.token })
+    expect(erased.status).toBe(204)
+    for (const [name, value] of kept) jar.jar.set(name, value)
+    const late = await jar.post('/signin/with/corp/join', { form_token: token, name: 'Ada' })
+    expect([late.status, await api.sql('SELECT id FROM users WHERE email = ?', [email])]).toEqual([400, []])
+    expect(await identitiesOf(api, String(ada!.id))).toEqual([])
+    // Whoever begins anew is somebody new.
+    await comeFrom(jar, 'corp', { sub, email, email_verified: true })
+    await joinAs(jar, 'corp')
+    const [again] = await api.sql('SELECT id FROM users WHERE email = ?', [email])
+    expect(again!.id).not.toBe(ada!.id)
+  })
+
+  test.each([
+    ['signed out', (api: Api, { token }: Begun) => api.send('POST', '/v1/auth/logout', { token })],
+    ['erased', (api: Api, { id }: Begun) => api.sql('DELETE FROM users WHERE id = ?', [id])],
+    [
+      'disabled',
+      (api: Api, { id }: Begun) => api.sql("UPDATE users SET status = 'disabled' WHERE id = ?", [id]),
+    ],
+  ])('connects nothing by a ticket of whoever was %s since', async (_, ends) => {
+    const ada = await api.person({ email_verified_at: 1 })
+    const { token } = await api.signIn(ada)
+    const begun = await api.send<{ location: string }>('POST', '/v1/auth/identities/corp', { token })
+    const { pathname, search } = new URL(begun.body.location)
+    const jar = newJar(api)
+    const page = await jar.open(pathname + search)
+    const place = /href="(\/signin\/with\/[^"]+)"/.exec(page.text)![1]!.replaceAll('&amp;', '&')
+    const { back } = comingFrom('corp', (await jar.open(place)).to!)
+    await ends(api, { ...ada, token })
+    const sub = crypto.randomUUID()
+    expect((await jar.open(back({ claims: { sub } }))).status).toBe(400)
+    expect(await api.sql('SELECT * FROM identities WHERE subject = ?', [sub])).toEqual([])
+    // Nor does one that was not opened yet, and it names nobody.
+    const late = await newJar(api).open(pathname + search)
+    expect(late.text).not.toContain(ada.email)
+  })
 })
 
 test('OA3: where no code signs in else, it does for the address that the provider said, and for no other', async () => {

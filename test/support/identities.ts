@@ -28,6 +28,7 @@ export function providersAt(url: string) {
       domains: ['fjord.test'],
       ...secret('corp'),
     },
+    { id: 'informs', kind: 'oidc', issuer: `${url}/informs`, domains: ['fjord.test'], ...secret('informs') },
     { id: 'any', kind: 'oidc', issuer: `${url}/any`, ...secret('any') },
     { id: 'iss', kind: 'oidc', issuer: `${url}/iss`, domains: ['fjord.test'], ...secret('iss') },
     {
@@ -72,7 +73,7 @@ export function providersAt(url: string) {
       key_id: 'KEY',
       private_key: APPLE_KEY,
     },
-    ...['other_issuer', 'no_token_endpoint', 'elsewhere'].map((id) => ({
+    ...['other_issuer', 'no_token_endpoint', 'elsewhere', 'moves', 'rekeyed', 'stale'].map((id) => ({
       id,
       kind: 'oidc',
       issuer: `${url}/${id}`,

@@ -20,6 +20,8 @@ export interface Say {
   location?: string
   delayMs?: number
   megabytes?: number
+  /** What is said where the access token is shown. */
+  userinfo?: Record<string, unknown>
   /** Of GitHub. */
   user?: Record<string, unknown>
   emails?: unknown
@@ -42,6 +44,9 @@ const WRONG_METADATA: Record<string, (issuer: string) => object> = {
 export async function startProvider() {
   const [good, other] = await Promise.all([generateKeyPair('RS256'), generateKeyPair('RS256')])
   const jwk = { ...(await exportJWK(good.publicKey)), kid: 'one', alg: 'RS256', use: 'sig' }
+  /** What an issuer publishes otherwise by now, by its path. */
+  const changes = new Map<string, { metadata?: object; keys?: 'other' }>()
+  const otherJwk = { ...(await exportJWK(other.publicKey)), kid: 'one', alg: 'RS256', use: 'sig' }
   /** How often each path was asked. */
   const asked = new Map<string, number>()
 
@@ -86,7 +91,7 @@ export async function startProvider() {
           scope: 'user:email',
         }
       : {
-          access_token: 'at',
+          access_token: say.userinfo ? Buffer.from(JSON.stringify(say)).toString('base64url') : 'at',
           token_type: 'Bearer',
           expires_in: 60,
           ...(say.claims && { id_token: await sign(say) }),
@@ -100,9 +105,13 @@ export async function startProvider() {
       response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(value))
     try {
       asked.set(url.pathname, (asked.get(url.pathname) ?? 0) + 1)
+      if (url.pathname === '/__change') {
+        changes.set(url.searchParams.get('issuer')!, JSON.parse(await read(request)))
+        return void json({})
+      }
       if (url.pathname === '/__asked') return void json(Object.fromEntries(asked))
       const [, path = '', rest = ''] =
-        /^(.*?)(\/\.well-known\/openid-configuration|\/jwks|\/token|\/login\/oauth\/access_token|\/api\/v3\/user|\/api\/v3\/user\/emails)$/.exec(
+        /^(.*?)(\/\.well-known\/openid-configuration|\/jwks|\/userinfo|\/token|\/login\/oauth\/access_token|\/api\/v3\/user|\/api\/v3\/user\/emails)$/.exec(
           url.pathname,
         ) ?? []
       const issuer = `http://localhost:${port}${path}`
@@ -118,13 +127,16 @@ export async function startProvider() {
           subject_types_supported: ['public'],
           id_token_signing_alg_values_supported: ['RS256'],
           authorization_response_iss_parameter_supported: path.startsWith('/iss'),
+          ...(path.startsWith('/informs') && { userinfo_endpoint: `${issuer}/userinfo` }),
           ...wrong,
+          ...changes.get(path)?.metadata,
         })
       }
-      if (rest === '/jwks') return void json({ keys: [jwk] })
+      if (rest === '/jwks') return void json({ keys: [changes.get(path)?.keys ? otherJwk : jwk] })
       if (rest === '/token' || rest === '/login/oauth/access_token')
         return void (await answerTokens(request, response, rest !== '/token'))
       const say = decode((request.headers.authorization ?? '').replace('Bearer ', ''))
+      if (rest === '/userinfo') return void json(say.userinfo)
       if (rest === '/api/v3/user') return void json(say.user)
       if (rest === '/api/v3/user/emails') return void json(say.emails)
       response.writeHead(404).end()

@@ -11,7 +11,7 @@ import type { Profile } from '../../identities/profiles.ts'
 import { addIdentity, identityIsFree, newIdentity } from '../../identities/service.ts'
 import { enqueueNotice } from '../../mail/outbox.ts'
 import { type Authority, applyChange, isSamePerson } from '../../users/change.ts'
-import { type User, users } from '../../users/models.ts'
+import { erasures, type User, users } from '../../users/models.ts'
 import { normalizeEmail } from '../../values/email.ts'
 import { arriving, assertActive, assertMayEnter } from '../arrival.ts'
 import { accountDeleted, signupClosed } from '../errors.ts'
@@ -115,8 +115,9 @@ export async function joinByProvider(
   if (provider.signup === 'deny') throw signupClosed()
   const identity = newIdentity(resources, provider, profile, joining.userId)
   const user = await join(resources, joining, {
-    // The account may have been made, and have let go of address and provider since.
-    isGood: sql`(${identityIsFree(identity)} AND NOT ${rowExists(users, joining.userId)})`,
+    // The account may have been made, and have let go of address and provider since, or have been erased.
+    isGood: sql`(${identityIsFree(identity)} AND NOT ${rowExists(users, joining.userId)}
+      AND NOT EXISTS (SELECT 1 FROM ${erasures} WHERE user_id = ${joining.userId}))`,
     spend: () => [],
     alsoWrite: (isDone) => addIdentity(resources, identity, isDone),
     refused: () => invalidCallback(new Refusal('meanwhile')),
@@ -157,7 +158,8 @@ function provenBy(
     ...arriving(resources, user, device_token),
     factors,
     proofs: [isTwofold ? 'provider_mfa' : 'provider'],
-    ...(authTime !== undefined && { provenAt: Math.min(Math.floor(authTime * 1000), resources.now) }),
+    // One that does not say when it asked them may have asked them long ago: that is no recent login.
+    provenAt: Math.min(Math.floor((authTime ?? 0) * 1000), resources.now),
     takeBack: [],
   }
 }

@@ -1,0 +1,63 @@
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
+import { goTo, isSignedIn, newJar, openWithProviders } from '../support/identities.ts'
+import type { Say } from '../support/provider.ts'
+
+const api = openWithProviders()
+// Ids are made in order, so the time of these tests goes on from one to the next.
+beforeAll(() => void vi.useFakeTimers({ toFake: ['Date'] }))
+afterAll(() => void vi.useRealTimers())
+
+const url = inject('providerUrl')
+const change = (issuer: string, to: object) =>
+  fetch(`${url}/__change?${new URLSearchParams({ issuer })}`, { method: 'POST', body: JSON.stringify(to) })
+const timesRead = async (issuer: string) =>
+  ((await (await fetch(`${url}/__asked`)).json()) as Record<string, number>)[
+    `${issuer}/.well-known/openid-configuration`
+  ] ?? 0
+
+/** Comes back from a provider as somebody whom it has signed in before. */
+async function signIn(provider: string, say: Say) {
+  const jar = newJar(api)
+  const { back } = await goTo(jar, provider)
+  const { status } = await jar.open(back(say))
+  return [status, isSignedIn(jar)]
+}
+async function known(provider: string) {
+  const ada = await api.person({ email_verified_at: 1 })
+  const sub = crypto.randomUUID()
+  await api.sql(
+    'INSERT INTO identities (id, provider, subject, user_id, created_at) VALUES (?, ?, ?, ?, 1)',
+    [crypto.randomUUID(), provider, sub, ada.id],
+  )
+  return sub
+}
+const pass = (ms: number) => vi.setSystemTime(Date.now() + ms)
+
+describe('Fault 19: what a provider has published, and is not so', () => {
+  test('is read anew a minute after it was, once somebody was not signed in by it', async () => {
+    const say = { claims: { sub: await known('moves') } }
+    await change('/moves', { metadata: { token_endpoint: `${url}/nowhere` } })
+    expect(await signIn('moves', say)).toEqual([502, false])
+    await change('/moves', {})
+    // Whoever fails on purpose has it asked no more often.
+    for (let tries = 0; tries < 3; tries++) expect(await signIn('moves', say)).toEqual([502, false])
+    expect(await timesRead('/moves')).toBe(1)
+    pass(61_000)
+    expect(await signIn('moves', say)).toEqual([303, true])
+    expect(await timesRead('/moves')).toBe(2)
+    // And is believed for the hour then.
+    pass(3_000_000)
+    expect(await signIn('moves', say)).toEqual([303, true])
+    expect(await timesRead('/moves')).toBe(2)
+  })
+
+  test('and so are its keys, where there is another under the same name', async () => {
+    const say = { claims: { sub: await known('rekeyed') } }
+    expect(await signIn('rekeyed', say)).toEqual([303, true])
+    await change('/rekeyed', { keys: 'other' })
+    expect(await signIn('rekeyed', { ...say, signed: 'other_key' })).toEqual([502, false])
+    pass(61_000)
+    expect(await signIn('rekeyed', { ...say, signed: 'other_key' })).toEqual([303, true])
+    expect(await signIn('rekeyed', say)).toEqual([502, false])
+  })
+})
