@@ -25,6 +25,7 @@ export class Roster extends WorkerEntrypoint<Bindings> {
    * Whether an access token is good now, and what it says, as introspection has it (RFC 7662).
    *
    * @param wanted.scope has to be the token's too; of a login, a permission of its role.
+   * @param wanted.resource the URL of the service that it has to be for; without it, it is for Roster itself.
    * @param wanted.isFresh asks the database, and no copy near.
    */
   verify(token: string, wanted: Wanted = {}): Promise<Introspection> {

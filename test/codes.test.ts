@@ -82,6 +82,13 @@ const PROVOKE: Record<string, () => Promise<Answer>> = {
     const { client_id: id } = await addApp(api, { type: 'public' })
     return post(`/v1/oauth_clients/${id}/secret`, {}, { token })
   },
+  resource_taken: async () => {
+    const { token } = await as('admin')
+    const resources = [{ url: 'https://notes.example', scopes: ['notes:read'] }]
+    await addApp(api, { resources })
+    const body = { name: 'Notes', type: 'confidential', redirect_uris: [REDIRECT], resources }
+    return post('/v1/oauth_clients', body, { token })
+  },
   too_many_clients: async () => {
     const { token } = await as('admin')
     const { client_id: id } = await addApp(api)

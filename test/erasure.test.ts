@@ -119,6 +119,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     client_id: 'neither',
     client_epoch: 'neither',
     scope: 'neither',
+    resource: 'neither',
   },
   // They are the deployment's, and go on without whoever made them.
   oauth_clients: {
@@ -174,6 +175,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     updated_at: 'row',
   },
   oauth_codes: { id: 'neither', session_id: 'neither' },
+  oauth_resources: { url: 'neither', client_id: 'neither' },
   // Until the app has heard of it, a day at most.
   oauth_logouts: {
     id: 'neither',
@@ -190,6 +192,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     user_code: 'neither',
     client_id: 'neither',
     scope: 'neither',
+    resource: 'neither',
     ip: 'neither',
     user_agent: 'neither',
     country: 'neither',

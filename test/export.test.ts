@@ -24,6 +24,8 @@ const MEMBER_OF: Record<string, string | null> = {
   oauth_codes: null,
   oauth_device_codes: null,
   oauth_logouts: null,
+  // Services, each a client's.
+  oauth_resources: null,
   // Ids of what was used, and nobody's.
   challenges: null,
   // Keys are MACs: nothing in there can be told to be about somebody.

@@ -38,7 +38,11 @@ export const AppsPage: FC<PageProps & { list: Grant[]; keys: ApiKey[] }> = ({
 }
 
 const App: FC<PageProps & { grant: Grant }> = ({ view, viewer, grant }) => {
-  const { scopes: names, own } = view.texts.apps
+  const { scopes: names, own, at } = view.texts.apps
+  const textOf = (scope: string) => {
+    const [service, ofService] = scope.split('#')
+    return ofService === undefined ? (names[scope] ?? scope) : at(ofService, service!)
+  }
   const { id, name, created_at } = grant
   // In the order of their texts: who somebody is first, then what may be done.
   const known = Object.keys(names)
@@ -55,7 +59,7 @@ const App: FC<PageProps & { grant: Grant }> = ({ view, viewer, grant }) => {
           <p class="soft">{own.may}</p>
           <ul class="bullets">
             {scopes.map((scope) => (
-              <li>{names[scope] ?? scope}</li>
+              <li>{textOf(scope)}</li>
             ))}
           </ul>
         </div>
@@ -67,7 +71,7 @@ const App: FC<PageProps & { grant: Grant }> = ({ view, viewer, grant }) => {
                 <div>
                   {scopes.map((scope) => (
                     <Checkbox name={`${KEEP}${scope}`} checked>
-                      {names[scope] ?? scope}
+                      {textOf(scope)}
                     </Checkbox>
                   ))}
                 </div>

@@ -98,6 +98,7 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
     client_id: null,
     client_epoch: null,
     scope: null,
+    resource: null,
   } satisfies Given<Session>
   const isStarted = rowExists(sessions, session.id)
   const isThisUser = and(eq(users.id, row.id), isStarted)

@@ -1,5 +1,4 @@
 import type { FC } from 'hono/jsx'
-import { isPermission } from '../access/permissions.ts'
 import type { DeviceQuestion } from '../oauth/device/approval.ts'
 import { Button, Field, Form, Message, Notice, type Said } from '../pages/components.tsx'
 import { countryOf, toAgo } from '../pages/format.ts'
@@ -8,6 +7,7 @@ import { NarrowPage } from '../pages/layout.tsx'
 import type { View } from '../pages/view.ts'
 import type { SignedIn } from '../sessions/cookie-lookup.ts'
 import { timeOfId } from '../values/ids.ts'
+import { ScopeList } from './scope-list.tsx'
 
 /** Where the code that a device shows is typed. */
 export const DevicePage: FC<{
@@ -53,7 +53,7 @@ export const DeviceQuestionPage: FC<{
 }> = ({ view, token, user, question, sealed }) => {
   const { apps } = view.texts
   const { consent } = apps
-  const { device, client, scopes } = question
+  const { device, client, scopes, resource } = question
   const title = apps.device.asks(client.name)
   const facts = [
     [apps.device.program, deviceName(view, device.user_agent) ?? view.texts.common.unknownDevice],
@@ -79,15 +79,7 @@ export const DeviceQuestionPage: FC<{
           </div>
         ))}
       </dl>
-      <div class="stack">
-        <p>{consent.may}</p>
-        <ul class="bullets">
-          {scopes.map((scope) => (
-            <li>{apps.scopes[scope] ?? scope}</li>
-          ))}
-        </ul>
-        <p class="hint">{scopes.some(isPermission) ? consent.cannotAct : consent.cannot}</p>
-      </div>
+      <ScopeList view={view} scopes={scopes} resource={resource} />
       <Form action="/device" token={token}>
         <input type="hidden" name="device" value={sealed} />
         <input type="hidden" name="shown" value={scopes.join(' ')} />

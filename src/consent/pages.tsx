@@ -1,11 +1,11 @@
 import type { FC } from 'hono/jsx'
-import { ACCOUNT, isPermission } from '../access/permissions.ts'
 import type { Asked } from '../oauth/authorize.ts'
 import type { LogoutQuestion } from '../oauth/logouts/logout.ts'
 import { isTrustworthy } from '../oauth/redirects.ts'
 import { Button, Form, Notice } from '../pages/components.tsx'
 import { NarrowPage } from '../pages/layout.tsx'
 import type { View } from '../pages/view.ts'
+import { ScopeList } from './scope-list.tsx'
 
 interface Question {
   view: View
@@ -17,11 +17,9 @@ interface Question {
 
 /** What an app asks for, and where one goes on to. Both buttons are as wide as one another. */
 export const ConsentPage: FC<Question> = ({ view, token, asked, back }) => {
-  const { apps } = view.texts
-  const { consent } = apps
+  const { consent } = view.texts.apps
   const { client, request, scopes, user } = asked
   const { host, origin } = new URL(request.redirectUri)
-  const acts = scopes.some((scope) => isPermission(scope) || scope === ACCOUNT)
   return (
     <NarrowPage view={view} title={consent.title(client.name)}>
       <div class="stack">
@@ -33,15 +31,7 @@ export const ConsentPage: FC<Question> = ({ view, token, asked, back }) => {
         </p>
       </div>
       {!isTrustworthy(request.redirectUri) && <Notice tone="warn" title={consent.untrusted} />}
-      <div class="stack">
-        <p>{consent.may}</p>
-        <ul class="bullets">
-          {scopes.map((scope) => (
-            <li>{apps.scopes[scope] ?? scope}</li>
-          ))}
-        </ul>
-        <p class="hint">{acts ? consent.cannotAct : consent.cannot}</p>
-      </div>
+      <ScopeList view={view} scopes={scopes} resource={request.resource} />
       <Form action={back.replace('/oauth/authorize?', '/consent?')} token={token}>
         <input type="hidden" name="shown" value={scopes.join(' ')} />
         <Button style="primary" wide name="decision" value="allow">

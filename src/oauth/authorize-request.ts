@@ -1,8 +1,9 @@
 import type { Config } from '../config/main.ts'
-import { badAuthorizeRequest } from './errors.ts'
+import { badAuthorizeRequest, NO_SUCH_TARGET } from './errors.ts'
 import { type Client, hasGrant } from './models.ts'
 import { isRegistered } from './redirects.ts'
-import { isOurResource, scopesIn, scopesToAsk } from './scopes.ts'
+import { type Resource, targetOf } from './resources.ts'
+import { scopesIn, scopesToAsk } from './scopes.ts'
 
 /** It travels through a browser's address. */
 export const MAX_QUERY_LENGTH = 4000
@@ -47,6 +48,8 @@ export interface ReturnTo {
 
 export interface AuthorizeRequest extends ReturnTo {
   scopes: string[]
+  /** The service that tokens are to be for; undefined for Roster itself. */
+  resource: Resource | undefined
   nonce: string | null
   challenge: string | null
   prompts: Set<string>
@@ -77,12 +80,17 @@ export function readReturn(query: URLSearchParams, client: Client): ReturnTo {
   return { redirectUri, state: states.length === 1 ? states[0] : undefined, mode: mode ?? 'query' }
 }
 
-/** The rest of it. Throws what goes back to the app. */
+/**
+ * The rest of it. Throws what goes back to the app.
+ *
+ * @param resource what there is at the URL that it names.
+ */
 export function readAuthorizeRequest(
   { ISSUER }: Pick<Config, 'ISSUER'>,
   query: URLSearchParams,
   client: Client,
   to: ReturnTo,
+  resource: Resource | undefined,
 ): AuthorizeRequest {
   const refuse = (code: AuthorizeError, description: string): never => {
     throw new AuthorizeRefusal(code, description)
@@ -93,8 +101,8 @@ export function readAuthorizeRequest(
   if (get('request')) refuse('request_not_supported', 'Request objects are not taken here.')
   if (get('request_uri')) refuse('request_uri_not_supported', 'Requests are not fetched from elsewhere.')
   if (get('registration')) refuse('registration_not_supported', 'Clients are registered before.')
-  if (!isOurResource({ ISSUER }, get('resource')))
-    refuse('invalid_target', 'Tokens from here are for Roster itself.')
+  if (targetOf({ ISSUER }, get('resource')) !== (resource?.url ?? null))
+    refuse('invalid_target', NO_SUCH_TARGET)
   const type = get('response_type') ?? refuse('invalid_request', 'response_type is missing.')
   if (type !== 'code') refuse('unsupported_response_type', 'The one response type is code.')
   if (get('response_mode') && !MODES.some((mode) => mode === get('response_mode')))
@@ -103,7 +111,8 @@ export function readAuthorizeRequest(
     refuse('unauthorized_client', 'The client is not registered for this.')
   return {
     ...to,
-    scopes: readScopes(get('scope'), client, refuse),
+    scopes: readScopes(get('scope'), client, resource, refuse),
+    resource,
     nonce: get('nonce') ?? null,
     challenge: readChallenge(get, client, refuse),
     prompts: readPrompts(get('prompt'), refuse),
@@ -117,8 +126,13 @@ export function readAuthorizeRequest(
 
 type Refuse = (code: AuthorizeError, description: string) => never
 
-function readScopes(scope: string | undefined, client: Client, refuse: Refuse): string[] {
-  const scopes = scopesToAsk(client, scope)
+function readScopes(
+  scope: string | undefined,
+  client: Client,
+  resource: Resource | undefined,
+  refuse: Refuse,
+): string[] {
+  const scopes = scopesToAsk(client, scope, resource)
   return scopes.length > 0 ? scopes : refuse('invalid_scope', 'There is no scope that this app may ask for.')
 }
 

@@ -28,9 +28,10 @@ import { selectClient } from './clients/service.ts'
 import { makeCode } from './codes.ts'
 import { badAuthorizeRequest } from './errors.ts'
 import { readHint } from './id-tokens.ts'
-import { type Client, oauthGrants } from './models.ts'
+import { type Client, grantedAs, oauthGrants } from './models.ts'
 import { invalidRequestUri, isOver, isPushed, openPushed, type Pushed } from './pushed.ts'
 import { isTrustworthy } from './redirects.ts'
+import { selectResource, targetOf, toResource } from './resources.ts'
 
 /** Who is asked, and for what. */
 export interface Asked {
@@ -70,16 +71,18 @@ export async function decide(c: Context, search: string): Promise<Outcome> {
   const cookie = readSessionCookie(c, config.keys.session_cookie, now)
   const find = cookie && lookUpCookie(resources, cookie)
   const isOfBoth = and(eq(oauthGrants.user_id, cookie?.sub ?? ''), eq(oauthGrants.client_id, clientId))
+  const target = targetOf(config, query.get('resource'))
   const read = await db.read({
     client: selectClient(clientId),
     grant: build.select().from(oauthGrants).where(isOfBoth),
     ...(pushed && { spent: selectSpent(pushed.id) }),
+    ...(target !== null && { resource: selectResource(target) }),
   })
   const [client] = read.client
   if (!client) throw badAuthorizeRequest('There is no such app.')
   const to = readReturn(query, client)
   try {
-    const request = readAuthorizeRequest(config, query, client, to)
+    const request = readAuthorizeRequest(config, query, client, to, toResource(read.resource?.[0]))
     if (pushed && (read.spent?.[0] || isOver(pushed, asked?.at ?? now, now))) throw invalidRequestUri()
     const user = await find?.()
     const granted = JSON.parse(read.grant[0]?.scopes ?? '[]') as string[]
@@ -203,6 +206,7 @@ export async function giveCode(
     challenge: request.challenge,
     nonce: request.nonce,
     scope: scopes.join(' '),
+    resource: request.resource?.url ?? null,
     authTime,
     amr: JSON.parse(user.amr) as string[],
   })
@@ -216,11 +220,15 @@ export const refuse = ({ config }: Resources, to: ReturnTo): Outcome => ({
   params: refusalOf(config.ISSUER, to, new AuthorizeRefusal('access_denied', 'They said no.')),
 })
 
+/** As what their scopes are let. */
+export const namesOf = ({ request, scopes }: Pick<Asked, 'request' | 'scopes'>) =>
+  scopes.map((scope) => grantedAs(scope, request.resource?.url ?? null))
+
 /** RFC 8252 section 8.6: what was let before, or need not be asked, counts only where nobody else can stand. */
 function isQuestionDue({ request, client, scopes }: Asked, granted: string[]): boolean {
   if (request.prompts.has('consent')) return true
   if (!isTrustworthy(request.redirectUri)) return true
-  return client.first_party !== 1 && !scopes.every((scope) => granted.includes(scope))
+  return client.first_party !== 1 && !namesOf({ request, scopes }).every((name) => granted.includes(name))
 }
 
 /** When they proved who they are (epoch seconds); a cookie of the turn before knows of no later proof. */

@@ -23,6 +23,8 @@ export interface Code {
   challenge: string | null
   nonce: string | null
   scope: string
+  /** The service that its tokens are for; null for Roster itself, and absent in codes of the version before. */
+  resource?: string | null
   /** Epoch seconds. */
   authTime: number
   amr: string[]

@@ -4,6 +4,8 @@ import type { AuthorizeError } from './authorize-request.ts'
 export const clientNotFound = () => new AppError(404, 'client_not_found', 'There is no such client.')
 export const clientHasNoSecret = () =>
   new AppError(409, 'client_has_no_secret', 'This client does not sign in by a secret.')
+export const resourceTaken = () =>
+  new AppError(409, 'resource_taken', 'Another client has one of these resources.')
 export const tooManyClients = () =>
   new AppError(409, 'too_many_clients', 'There are 500 clients already. Remove one first.')
 
@@ -45,7 +47,8 @@ export const invalidGrant = (cause?: unknown) =>
     cause,
   )
 
-export const invalidTarget = () => oauthError('invalid_target', 'Tokens from here are for Roster itself.')
+export const NO_SUCH_TARGET = 'There is no such service here, or this was let for another.'
+export const invalidTarget = () => oauthError('invalid_target', NO_SUCH_TARGET)
 
 /** Where a browser cannot be sent back: the request names no app, or no address of it. */
 export const badAuthorizeRequest = (detail: string) => new AppError(400, 'bad_authorize_request', detail)

@@ -1,7 +1,6 @@
 import type { Config } from '../config/main.ts'
 import { LANGUAGES } from '../values/languages.ts'
-import { AUTH_METHODS, GRANT_TYPES } from './models.ts'
-import { OPENID_SCOPES } from './scopes.ts'
+import { AUTH_METHODS, GRANT_TYPES, OPENID_SCOPES } from './models.ts'
 
 /** What is true of this issuer, and nothing else (RFC 8414, OpenID Connect Discovery). */
 export function metadataOf({ ISSUER: issuer, OPENID_KEYS }: Config) {

@@ -9,6 +9,8 @@ export const GRANT_TYPES = ['authorization_code', 'refresh_token', 'client_crede
 export type GrantType = (typeof GRANT_TYPES)[number]
 export const AUTH_METHODS = ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'] as const
 export const ID_TOKEN_ALGORITHMS = ['RS256', 'ES256'] as const
+/** What every app may be given (OpenID Connect Core section 5.4); any other scope is a permission, `account`, or a resource's. */
+export const OPENID_SCOPES = ['openid', 'profile', 'email', 'offline_access', 'roles'] as const
 
 /**
  * Apps and services that sign people in with Roster, or act for themselves. The deployment's own are first-party: they
@@ -37,6 +39,7 @@ export const oauthClients = sqliteTable(
     logo_uri: text(),
     /** A JWK set (RFC 7517), for `private_key_jwt`. */
     jwks: text(),
+    /** Services of its own that tokens are made for (RFC 8707): `{url, scopes}` each. */
     resources: text().notNull(),
     secret_hash: text(),
     /** Who set what it proves itself by, secret or keys, and so may know it. Null: a script. */
@@ -64,6 +67,19 @@ export type Client = typeof oauthClients.$inferSelect
 
 export const hasGrant = ({ grants }: Pick<Client, 'grants'>, grant: GrantType) =>
   (JSON.parse(grants) as GrantType[]).includes(grant)
+
+/** Whose each resource is: kept by triggers from `oauth_clients.resources`, so each URL is there once. */
+export const oauthResources = sqliteTable('oauth_resources', {
+  url: text().primaryKey(),
+  client_id: text().notNull(),
+})
+
+/** Whether a scope means the same whoever a token is for. */
+export const isOfOpenId = (scope: string) => (OPENID_SCOPES as readonly string[]).includes(scope)
+
+/** As what a scope is let: one of a resource's under its URL, as another's may have the same name. */
+export const grantedAs = (scope: string, resource: string | null) =>
+  resource === null || isOfOpenId(scope) ? scope : `${resource}#${scope}`
 
 /** What somebody has let an app do (a consent), until they take it back. */
 export const oauthGrants = sqliteTable(
@@ -105,6 +121,8 @@ export const oauthDeviceCodes = sqliteTable(
     client_id: text().notNull(),
     /** What it asks for; then what it was let do. */
     scope: text().notNull(),
+    /** The service that it is for; null for Roster itself. */
+    resource: text(),
     ip: text(),
     user_agent: text(),
     country: text(),

@@ -16,6 +16,7 @@ import { CREDENTIALS, type GivenClient, proveClient } from './clients/authentica
 import { selectClient } from './clients/service.ts'
 import { oauthError } from './errors.ts'
 import { readHint } from './id-tokens.ts'
+import { selectResource, targetOf, toResource } from './resources.ts'
 
 /** Pushed authorization requests (RFC 9126). One is sealed into its `request_uri`, so to push one writes nothing. */
 
@@ -46,11 +47,11 @@ export async function push(
   fields: Record<string, string>,
 ): Promise<{ request_uri: string; expires_in: number }> {
   const { config, db } = resources
-  const client = await proveClient(
-    resources,
-    given,
-    (await db.read({ client: selectClient(given.id) })).client[0],
-  )
+  const read = await db.read({
+    client: selectClient(given.id),
+    resource: selectResource(targetOf(config, fields.resource)),
+  })
+  const client = await proveClient(resources, given, read.client[0])
   if (fields.request_uri !== undefined)
     throw oauthError('invalid_request', 'A request that is pushed names no other.')
   const query = new URLSearchParams({ ...fields, client_id: client.id })
@@ -58,7 +59,7 @@ export async function push(
   if (query.toString().length > MAX_QUERY_LENGTH)
     throw oauthError('invalid_request', 'The request is too long.')
   try {
-    readAuthorizeRequest(config, query, client, readReturn(query, client))
+    readAuthorizeRequest(config, query, client, readReturn(query, client), toResource(read.resource[0]))
   } catch (error) {
     if (error instanceof AuthorizeRefusal) throw oauthError(error.code, error.message)
     if (error instanceof AppError) throw oauthError('invalid_request', error.message)

@@ -1,9 +1,5 @@
 import { ACCOUNT, ALL_PERMISSIONS } from '../access/permissions.ts'
-import type { Config } from '../config/main.ts'
-import { type Client, hasGrant } from './models.ts'
-
-/** What every app may be given (OpenID Connect Core section 5.4); any other scope is the name of a permission, or `account`. */
-export const OPENID_SCOPES = ['openid', 'profile', 'email', 'offline_access', 'roles'] as const
+import { type Client, hasGrant, isOfOpenId, OPENID_SCOPES } from './models.ts'
 
 export const SCOPES = [...OPENID_SCOPES, ACCOUNT, ...ALL_PERMISSIONS] as const
 
@@ -12,23 +8,30 @@ export const scopesIn = (text: string | null | undefined): string[] => [
   ...new Set((text ?? '').split(' ').filter(Boolean)),
 ]
 
-/**
- * What of a request's scopes its app may ask for; to go on without its user only where it could. Scopes that are not known
- * are passed over (OpenID Connect Core section 3.1.2.1), and so are the others.
- */
-export function scopesToAsk(client: Pick<Client, 'scopes' | 'grants'>, text: string | undefined): string[] {
-  const allowed = JSON.parse(client.scopes) as string[]
-  return scopesIn(text).filter(
-    (scope) =>
-      allowed.includes(scope) &&
-      (SCOPES as readonly string[]).includes(scope) &&
-      (scope !== 'offline_access' || hasGrant(client, 'refresh_token')),
-  )
+/** Of OpenID's scopes: those that say more than who somebody is at userinfo, which takes no token for another service. */
+const BESIDE_RESOURCE = ['openid', 'offline_access', 'roles']
+
+/** What an app may ask for; of a resource, what that defines. */
+export function scopesOf(client: Pick<Client, 'scopes'>, resource?: { scopes: readonly string[] }): string[] {
+  const own = JSON.parse(client.scopes) as string[]
+  return resource
+    ? [...own.filter((scope) => BESIDE_RESOURCE.includes(scope)), ...resource.scopes]
+    : own.filter((scope) => (SCOPES as readonly string[]).includes(scope))
 }
 
 /**
- * Whether a token is asked for to be used here (RFC 8707): nobody who means another service is given one that is good for
- * this, and for nothing there.
+ * What of a request's scopes its app may ask for; to go on without its user only where it could. Scopes that are not known
+ * are passed over (OpenID Connect Core section 3.1.2.1), and so are the others. A token for a resource that may do nothing
+ * there is none.
  */
-export const isOurResource = ({ ISSUER }: Pick<Config, 'ISSUER'>, resource: string | undefined) =>
-  resource === undefined || resource === ISSUER || resource === `${ISSUER}/`
+export function scopesToAsk(
+  client: Pick<Client, 'scopes' | 'grants'>,
+  text: string | undefined,
+  resource?: { scopes: readonly string[] },
+): string[] {
+  const allowed = scopesOf(client, resource)
+  const scopes = scopesIn(text).filter(
+    (scope) => allowed.includes(scope) && (scope !== 'offline_access' || hasGrant(client, 'refresh_token')),
+  )
+  return resource && scopes.every(isOfOpenId) ? [] : scopes
+}

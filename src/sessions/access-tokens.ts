@@ -88,6 +88,8 @@ const ClientClaims = lazy(() =>
       nbf: z.number().optional(),
       client_id: z.uuid(),
       scope: z.string(),
+      // Another service that it is for (RFC 8707), and for nothing here.
+      aud: z.string().optional(),
       // The user's, or a service's own.
       epoch: z.int().nonnegative(),
       // Of a device that somebody said yes to by a recent login (epoch seconds): in the first token of its session alone.
@@ -156,13 +158,14 @@ export const signClientToken = (
     auth_time?: number
     amr?: readonly string[]
     approved_at?: number
+    aud?: string
   },
 ) => sign(config, now, claims)
 
 async function sign(
   config: Config,
   now: number,
-  claims: object,
+  claims: { aud?: string; sub: string },
   lifetimeSeconds = ACCESS_TOKEN_SECONDS,
 ): Promise<string> {
   const issuedAt = Math.floor(now / 1000)
@@ -170,7 +173,7 @@ async function sign(
   return new SignJWT({ ...claims, jti: uuidv7() })
     .setProtectedHeader({ alg: ALGORITHM, typ: ACCESS_TOKEN_TYPE, kid: config.JWT_KEYS.signing.kid })
     .setIssuer(config.ISSUER)
-    .setAudience(config.AUDIENCE)
+    .setAudience(claims.aud ?? config.AUDIENCE)
     .setIssuedAt(issuedAt)
     .setExpirationTime(issuedAt + lifetimeSeconds)
     .sign((await importKeys(config.JWT_KEYS)).get('signing')!)
@@ -206,12 +209,13 @@ export async function verifyAnyToken(
   token: string,
   verifier: Verifier,
   now: number,
-  options: { mayBeExpired?: boolean } = {},
+  options: { mayBeExpired?: boolean; mayBeForOthers?: boolean } = {},
 ): Promise<Claims | ClientClaims> {
   const seconds = Math.floor(now / 1000)
   try {
     const claims = await claimsOf(token, verifier)
     if (!isOfClient(claims)) assertSaysEnough(claims, seconds)
+    else if (claims.aud !== undefined && !options.mayBeForOthers) throw new Refusal('audience')
     if (!options.mayBeExpired && claims.exp + CLOCK_TOLERANCE_SECONDS <= seconds) throw new Refusal('expired')
     if (claims.exp - claims.iat > ACCESS_TOKEN_SECONDS) throw new Refusal('lifetime')
     if ((claims.nbf ?? 0) > seconds + CLOCK_TOLERANCE_SECONDS) throw new Refusal('not_yet')
@@ -286,10 +290,12 @@ async function readToken(token: string, verifier: Verifier): Promise<Claims | Cl
     // The times are for the caller.
     clockTolerance: Number.MAX_SAFE_INTEGER,
   })
-  // jose takes a list that contains ours; a token of ours never has a list (RFC 8725 section 3.9).
-  if (payload.aud !== verifier.AUDIENCE) throw new Refusal('audience')
+  const { aud, ...claims } = payload
   const isOurs = payload.client_id === undefined || payload.client_id === CLIENT_ID
-  return isOurs ? Claims().parse(payload) : ClientClaims().parse(payload)
+  // jose takes a list that contains ours; a token of ours never has a list (RFC 8725 section 3.9).
+  const isElsewhere = aud !== verifier.AUDIENCE
+  if (isElsewhere && (isOurs || typeof aud !== 'string')) throw new Refusal('audience')
+  return isOurs ? Claims().parse(claims) : ClientClaims().parse({ ...claims, ...(isElsewhere && { aud }) })
 }
 
 /** A plain look-up by `kid`, in our own table. */

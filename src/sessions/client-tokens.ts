@@ -3,7 +3,7 @@ import { ACCOUNT, hasPermission, type Permission, scopesWithin } from '../access
 import { apiKeys } from '../api-keys/models.ts'
 import type { Resources } from '../context.ts'
 import { build, databaseNow, type Places, prepare, type RowsOf } from '../database/statements.ts'
-import { oauthClients, oauthGrants } from '../oauth/models.ts'
+import { grantedAs, isOfOpenId, oauthClients, oauthGrants, oauthResources } from '../oauth/models.ts'
 import { type Profile, profileColumns, ROLES, userIsActive, users } from '../users/models.ts'
 import { type Claims, type ClientClaims, mayBeUnheardOf } from './access-tokens.ts'
 import { sessions } from './models.ts'
@@ -25,6 +25,11 @@ const actsForThem = sql`(instr(coalesce(${sessions.scope}, ''), ':') > 0
 /** A condition on an app and a person: that their role may use it. */
 export const roleMayUse = sql`(${oauthClients.allowed_roles} IS NULL
   OR EXISTS (SELECT 1 FROM json_each(${oauthClients.allowed_roles}) WHERE value = ${users.role}))`
+
+/** What a resource defines now, as a JSON list; null where there is none of this URL. */
+export const scopesOfResource = (url: SQL) =>
+  sql`(SELECT json_extract(json_each.value, '$.scopes') FROM ${oauthResources} JOIN ${oauthClients} AS owner ON owner.id = ${oauthResources.client_id},
+    json_each(owner.resources) WHERE ${oauthResources.url} = ${url} AND json_extract(json_each.value, '$.url') = ${url})`
 
 /** A condition on an app's session and what stands beside it: that it is live. */
 const isLive = (now: SQL | number) =>
@@ -56,6 +61,10 @@ export const selectClientSession = prepare(({ sid, sub, client_id, now }: Places
       rotated_at: sessions.rotated_at,
       now: databaseNow.as('now'),
       scope: sessions.scope,
+      resource: sessions.resource,
+      resource_scopes: sql<string | null>`${scopesOfResource(sql`${sessions.resource}`)}`.as(
+        'resource_scopes',
+      ),
       parent_id: sessions.parent_id,
       proved_at: sessions.proved_at,
       session_expires_at: sql<number>`min(${sessions.idle_expires_at}, ${sessions.expires_at})`.as(
@@ -66,8 +75,9 @@ export const selectClientSession = prepare(({ sid, sub, client_id, now }: Places
         THEN ${sessions.expires_at} ELSE coalesce((SELECT parent.idle_expires_at FROM ${sessions} AS parent
           WHERE parent.id = ${sessions.parent_id}), 0) END)`.as('ends_at'),
       client_scopes: sql<string>`${oauthClients.scopes}`.as('client_scopes'),
-      granted: sql<string | null>`CASE WHEN ${oauthClients.first_party} = 1 THEN ${oauthClients.scopes}
-        ELSE ${oauthGrants.scopes} END`.as('granted'),
+      /** Null where nobody is asked. */
+      granted: sql<string | null>`CASE WHEN ${oauthClients.first_party} = 1 THEN NULL
+        ELSE coalesce(${oauthGrants.scopes}, '[]') END`.as('granted'),
     })
     .from(sessions)
     .innerJoin(
@@ -100,20 +110,34 @@ export const isClientSessionLive = (
 ): row is ClientSessionRow => row?.is_live === 1 && (epoch === undefined || row.token_epoch === epoch)
 
 /**
- * Of these scopes, those that the session, the app and what it was let do all have, as they are now. A person has no more
- * for an app than their role has.
+ * Of these scopes, those that the session, the app (or the resource that its tokens are for) and what it was let do all
+ * have, as they are now. A person has no more for an app than their role has.
  */
 export function scopesNow(
-  row: Pick<ClientSessionRow, 'scope' | 'client_scopes' | 'granted' | 'role'>,
+  row: Pick<
+    ClientSessionRow,
+    'scope' | 'client_scopes' | 'resource' | 'resource_scopes' | 'granted' | 'role'
+  >,
   scopes: readonly string[],
 ): string[] {
-  const kept = [
-    (row.scope ?? '').split(' '),
-    JSON.parse(row.client_scopes) as string[],
-    JSON.parse(row.granted ?? '[]') as string[],
-  ]
-  return scopesWithin(scopes, row.role).filter((scope) => kept.every((list) => list.includes(scope)))
+  const { resource } = row
+  const ofSession = (row.scope ?? '').split(' ')
+  const ofClient = JSON.parse(row.client_scopes) as string[]
+  const ofResource = JSON.parse(row.resource_scopes ?? '[]') as string[]
+  const granted = row.granted === null ? undefined : (JSON.parse(row.granted) as string[])
+  return scopesWithin(scopes, row.role).filter(
+    (scope) =>
+      ofSession.includes(scope) &&
+      (resource === null || isOfOpenId(scope) ? ofClient : ofResource).includes(scope) &&
+      granted?.includes(grantedAs(scope, resource)) !== false,
+  )
 }
+
+/** Whether a token is for the service that its session is for. */
+export const isForIts = (
+  { resource }: Pick<ClientSessionRow, 'resource'>,
+  { aud }: Pick<ClientClaims, 'aud'>,
+) => resource === (aud ?? null)
 
 /** The session of an app's token, where it is live, with what the token may do now. */
 export async function findClientSession(
@@ -122,7 +146,7 @@ export async function findClientSession(
 ): Promise<(ClientSessionRow & { scopes: string[] }) | undefined> {
   const { found } = await resources.db.read(selectClientSession({ ...token, now: resources.now }))
   const row = await asHeardOf(resources, found[0], token)
-  if (!isClientSessionLive(row, token.epoch)) return undefined
+  if (!isClientSessionLive(row, token.epoch) || !isForIts(row, token)) return undefined
   return { ...row, scopes: scopesNow(row, token.scope.split(' ')) }
 }
 

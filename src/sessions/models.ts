@@ -32,6 +32,8 @@ export const sessions = sqliteTable(
     client_id: text(),
     client_epoch: integer(),
     scope: text(),
+    /** The service that its tokens are for (RFC 8707); null for Roster itself. */
+    resource: text(),
   },
   (table) => [
     // Nothing that a refresh moves.

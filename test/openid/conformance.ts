@@ -11,13 +11,13 @@ import { actionOf, authOf, type Browser, discover, ISSUER, optionsOf, shownBy } 
 type Fields = Record<string, string | undefined>
 
 /** Clients as the suite's plans have them: made beforehand, with secrets, and without PKCE. */
-export async function openProvider(given: object = {}) {
-  const api = openApi((await freshUpstreams()).bindings)
+export async function openProvider(given: object = {}, settings: { ISSUER?: string } = {}) {
+  const api = openApi({ ...(await freshUpstreams()).bindings, ...settings })
   const scopes = ['openid', 'profile', 'email', 'offline_access', 'roles']
   const one = (more: object = {}) => addApp(api, { require_pkce: false, scopes, ...given, ...more })
   return {
     api,
-    as: await discover(api),
+    as: await discover(api, settings.ISSUER),
     app: await one(),
     other: await one({ name: 'Notes' }),
     byForm: await one({ token_endpoint_auth_method: 'client_secret_post' }),

@@ -25,6 +25,7 @@ test('Each module of the conformance suite’s plans has a row in docs/openid.md
     Basic: 35,
     Config: 1,
     'RP-initiated logout': 11,
+    'Back-channel logout': 2,
   })
 })
 

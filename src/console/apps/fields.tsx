@@ -155,8 +155,9 @@ export const More: FC<Settings> = ({ view, kind, app, values, errors = {} }) => 
   const { clients } = view.texts
   const { none: _, ...methods } = clients.methods
   const mayHaveKeys = kind !== 'public' && (!app || app.token_endpoint_auth_method === 'private_key_jwt')
-  const isOpen = ['jwks', 'logo_uri', 'token_endpoint_auth_method'].some((name) => name in errors)
-  if (kind === 'service' && app && !mayHaveKeys) return null
+  const isOpen = ['jwks', 'logo_uri', 'token_endpoint_auth_method', 'resources'].some(
+    (name) => name in errors,
+  )
   return (
     <Section title={clients.more}>
       <details class="fold" open={isOpen || app?.token_endpoint_auth_method === 'private_key_jwt'}>
@@ -177,6 +178,19 @@ export const More: FC<Settings> = ({ view, kind, app, values, errors = {} }) => 
               hint={clients.jwksHint}
               value={values?.jwks ?? (app?.jwks ? JSON.stringify(app.jwks, null, 2) : '')}
               error={errors.jwks ?? errors.token_endpoint_auth_method}
+            />
+          )}
+          {kind !== 'public' && (
+            <Lines
+              name="resources"
+              label={clients.resources}
+              hint={clients.resourcesHint}
+              value={
+                values?.resources ??
+                app?.resources.map(({ url, scopes }) => [url, ...scopes].join(' ')).join('\n') ??
+                ''
+              }
+              error={errors.resources}
             />
           )}
           {kind !== 'service' && (

@@ -35,6 +35,13 @@ function readKeys(text = ''): unknown {
   }
 }
 
+/** A line each: the URL, and its scopes. */
+const resourcesIn = (text?: string) =>
+  linesOf(text).map((line) => {
+    const [url, ...scopes] = line.split(/\s+/)
+    return { url, scopes }
+  })
+
 /** What a form says of an app; of a service there is less. */
 function settingsIn(fields: Fields, kind: Kind, takesKeys: boolean) {
   const roles = ticked(fields, 'role')
@@ -42,6 +49,7 @@ function settingsIn(fields: Fields, kind: Kind, takesKeys: boolean) {
     name: fields.name ?? '',
     scopes: ticked(fields, 'scope'),
     ...(takesKeys && { jwks: readKeys(fields.jwks) }),
+    ...(kind !== 'public' && { resources: resourcesIn(fields.resources) }),
   }
   if (kind === 'service') return common
   return {

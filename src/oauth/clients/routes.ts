@@ -6,7 +6,7 @@ import { body, operation, query } from '../../http/operation.ts'
 import { answerList, invalidCursor } from '../../http/pagination.ts'
 import { RECENT_LOGIN } from '../../http/problem.ts'
 import { writeConflict } from '../../users/errors.ts'
-import { clientHasNoSecret, clientNotFound, tooManyClients } from '../errors.ts'
+import { clientHasNoSecret, clientNotFound, resourceTaken, tooManyClients } from '../errors.ts'
 import { listClients } from './listing.ts'
 import {
   Client,
@@ -46,7 +46,7 @@ export const clientRoutes = new Hono<AppEnv>()
       summary: 'Add an app, or a service; its secret is shown once',
       description: `Needs a login of the last ${RECENT_LOGIN}.`,
       responses: { 201: ClientWithSecret },
-      problems: [reauthenticationRequired, tooManyClients],
+      problems: [reauthenticationRequired, tooManyClients, resourceTaken],
     }),
     requirePermission('clients:manage'),
     body(CreateClient),
@@ -71,7 +71,7 @@ export const clientRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Change an app or service; what it may no longer do, its tokens cannot do at once',
       responses: { 200: Client },
-      problems: [reauthenticationRequired, clientNotFound, writeConflict],
+      problems: [reauthenticationRequired, clientNotFound, resourceTaken, writeConflict],
     }),
     requirePermission('clients:manage'),
     body(UpdateClient),

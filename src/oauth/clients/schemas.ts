@@ -50,6 +50,43 @@ const set = <T extends z.ZodType>(item: T, most: number) =>
     .max(most)
     .refine((items) => new Set(items).size === items.length, 'Has one twice.')
 
+/** What RFC 6749 takes for a scope, short enough for twenty of them to fit into a token. */
+const ResourceScope = lazy(() =>
+  text(40, 1)
+    .refine((scope) => /^[a-z][a-z0-9._:/-]*$/.test(scope), {
+      message: 'Is small letters, digits and ._:/- alone, and begins with a letter.',
+      params: { code: 'invalid_format' },
+    })
+    .refine((scope) => !(SCOPES as readonly string[]).includes(scope), {
+      message: 'Means something at Roster itself.',
+      params: { code: 'reserved' },
+    }),
+)
+/** What all scopes of a token are at most, together. */
+const MAX_SCOPE_LENGTH = 400
+const ResourceUrl = lazy(() =>
+  uri((value) =>
+    value.length > 200
+      ? 'Is too long.'
+      : /^https?:\/\/[^/?#]+\/$/.test(value)
+        ? 'Ends with a slash too many.'
+        : faultOfUri(value),
+  ),
+)
+const Resources = lazy(() =>
+  z
+    .array(
+      z.strictObject({
+        url: ResourceUrl(),
+        scopes: set(ResourceScope(), 20)
+          .min(1)
+          .refine((scopes) => scopes.join(' ').length <= MAX_SCOPE_LENGTH, 'Is too long.'),
+      }),
+    )
+    .max(10)
+    .refine((all) => new Set(all.map(({ url }) => url)).size === all.length, 'Has one twice.'),
+)
+
 const settings = () => ({
   name: DisplayName(),
   redirect_uris: set(AppUri(), 20).meta({
@@ -70,6 +107,10 @@ const settings = () => ({
     .meta({ description: 'Who may use it; null for everybody.' }),
   logo_uri: Logo().nullable(),
   jwks: Jwks().nullable().meta({ description: 'Public keys, for `private_key_jwt`.' }),
+  resources: Resources().meta({
+    description:
+      'Services of its own that apps may ask for tokens for (RFC 8707), each with the scopes that it knows. A token for one has those scopes alone.',
+  }),
   id_token_signed_response_alg: z.enum(ID_TOKEN_ALGORITHMS),
   require_pkce: z.boolean().meta({ description: 'Only a confidential client can do without.' }),
 })
@@ -83,6 +124,7 @@ const DEFAULTS = {
   allowed_roles: null,
   logo_uri: null,
   jwks: null,
+  resources: [],
   id_token_signed_response_alg: 'RS256',
   require_pkce: true,
 } as const
@@ -155,6 +197,7 @@ export const Client = lazy(() =>
       allowed_roles: z.array(Role()).nullable(),
       logo_uri: z.string().nullable(),
       jwks: z.looseObject({}).nullable(),
+      resources: z.array(z.object({ url: z.string(), scopes: z.array(z.string()) })),
       id_token_signed_response_alg: z.enum(ID_TOKEN_ALGORITHMS),
       require_pkce: z.boolean(),
       owner_id: Id().nullable(),
@@ -197,6 +240,7 @@ export const toClient = (row: ClientRow): Client => ({
   allowed_roles: row.allowed_roles === null ? null : JSON.parse(row.allowed_roles),
   logo_uri: row.logo_uri,
   jwks: row.jwks === null ? null : JSON.parse(row.jwks),
+  resources: JSON.parse(row.resources),
   id_token_signed_response_alg: row.id_token_signed_response_alg,
   require_pkce: row.require_pkce === 1,
   owner_id: row.owner_id,
@@ -221,6 +265,7 @@ export type Settings = Pick<
   | 'allowed_roles'
   | 'logo_uri'
   | 'jwks'
+  | 'resources'
   | 'id_token_signed_response_alg'
   | 'require_pkce'
 >

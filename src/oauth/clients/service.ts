@@ -16,8 +16,8 @@ import { whileDoubting } from '../../sessions/near.ts'
 import { type Authority, byActor } from '../../users/change.ts'
 import { writeConflict } from '../../users/errors.ts'
 import { toTime } from '../../values/ids.ts'
-import { clientHasNoSecret, clientNotFound, tooManyClients } from '../errors.ts'
-import { type Client as ClientRow, oauthClients } from '../models.ts'
+import { clientHasNoSecret, clientNotFound, resourceTaken, tooManyClients } from '../errors.ts'
+import { type Client as ClientRow, oauthClients, oauthResources } from '../models.ts'
 import {
   type Client,
   type ClientWithSecret,
@@ -27,7 +27,14 @@ import {
   toClient,
   type UpdateClient,
 } from './schemas.ts'
-import { assertCallable, assertCoherent, columnsOf, hasSecret, settingsOf } from './settings.ts'
+import {
+  assertCallable,
+  assertCoherent,
+  assertElsewhere,
+  columnsOf,
+  hasSecret,
+  settingsOf,
+} from './settings.ts'
 
 export const MAX_CLIENTS = 500
 const MAX_ROUNDS = 5
@@ -76,12 +83,12 @@ export async function makeClient(
   const { db, now } = resources
   const settings = settingsOf(input)
   assertCallable(resources, settings.backchannel_logout_uri)
+  assertElsewhere(resources, settings.resources)
   const isService = settings.grants.includes('client_credentials')
   const secret = hasSecret(settings) ? newSecret() : undefined
   const row: ClientRow = {
     id,
     ...columnsOf(settings),
-    resources: '[]',
     secret_hash: secret === undefined ? null : digestOf(secret),
     secret_by: settings.type === 'public' ? null : by.actorId,
     former_secret_hash: null,
@@ -97,15 +104,17 @@ export async function makeClient(
   const event = eventOf('client.created', by, row)
   const isDone = rowExists(activityLogs, event.id)
   const fits = sql`(SELECT count(*) FROM (SELECT 1 FROM ${oauthClients} LIMIT ${MAX_CLIENTS})) < ${MAX_CLIENTS}`
+  const free = areFree(id, settings.resources)
   const { verdict } = await db.writeBatch(
     {
-      history: record(resources, event, sql`${by.holds} AND ${fits}`),
+      history: record(resources, event, sql`${by.holds} AND ${fits} AND ${free}`),
       client: insertWhere(oauthClients, row, isDone),
-      verdict: sql<{ is_done: 0 | 1; holds: 0 | 1 }>`SELECT ${isDone} AS is_done, ${by.holds} AS holds`,
+      verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${free} AS is_free`,
     },
     isDone,
   )
   if (!verdict[0]!.holds) throw by.refused()
+  if (!verdict[0]!.is_free) throw resourceTaken()
   if (!verdict[0]!.is_done) throw tooManyClients()
   return { ...toClient(row), ...(secret !== undefined && { client_secret: secret }) }
 }
@@ -123,8 +132,21 @@ export async function requireClient(
 
 export const selectClient = (id: string) => build.select().from(oauthClients).where(eq(oauthClients.id, id))
 
+interface Verdict {
+  is_done: 0 | 1
+  holds: 0 | 1
+  is_free: 0 | 1
+}
+
+/** A condition: that none of these is another client's. */
+const areFree = (id: string, resources: Settings['resources']) =>
+  sql`NOT EXISTS (SELECT 1 FROM ${oauthResources}
+    WHERE url IN ${[...resources.map(({ url }) => url), '']} AND client_id <> ${id})`
+
 interface ClientChange {
   action: Action
+  /** What it is to own. */
+  resources?: Settings['resources']
   change: (isThis: SQL) => Statement
 }
 
@@ -147,23 +169,25 @@ async function changeClientBy(
   for (let round = 0; round < MAX_ROUNDS; round++) {
     // What a replica that lags has said once it would say again.
     const row = await requireClient(resources, id, { ofPrimary: round > 0 })
-    const { action, change } = decide(row)
+    const { action, change, resources: owned = [] } = decide(row)
+    const free = areFree(id, owned)
     const event = eventOf(action, by, row)
     const isDone = rowExists(activityLogs, event.id)
     const isAsRead = sql`EXISTS (SELECT 1 FROM ${oauthClients} WHERE id = ${id} AND version = ${row.version})`
     const { verdict, client } = await whileDoubting(resources, { clients: [id] }, () =>
       resources.db.writeBatch(
         {
-          history: record(resources, event, sql`${by.holds} AND ${isAsRead}`),
+          history: record(resources, event, sql`${by.holds} AND ${isAsRead} AND ${free}`),
           change: [change(and(eq(oauthClients.id, id), isDone)!)],
           client: selectClient(id),
-          verdict: sql<{ is_done: 0 | 1; holds: 0 | 1 }>`SELECT ${isDone} AS is_done, ${by.holds} AS holds`,
+          verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${free} AS is_free`,
         },
         isDone,
       ),
     )
     if (verdict[0]!.is_done) return client[0]
     if (!verdict[0]!.holds) throw by.refused()
+    if (!verdict[0]!.is_free) throw resourceTaken()
   }
   throw writeConflict()
 }
@@ -188,10 +212,12 @@ export async function updateClient(
     assertMayGive(actor, input.scopes ?? (takesOver ? settings.scopes : []))
     assertCoherent(settings)
     assertCallable(resources, input.backchannel_logout_uri)
+    assertElsewhere(resources, input.resources)
     const owner = takesOver && settings.grants.includes('client_credentials') ? { owner_id: actor.sub } : {}
     const keys = input.jwks ? { secret_by: actor.sub } : {}
     return {
       action: 'client.updated',
+      resources: settings.resources,
       change: (isThis) =>
         build
           .update(oauthClients)

@@ -2,8 +2,7 @@ import { ACCOUNT, isPermission } from '../../access/permissions.ts'
 import type { Resources } from '../../context.ts'
 import { faultOfForeign } from '../../http/outbound.ts'
 import { type InputError, invalidInput } from '../../http/problem.ts'
-import { type Client as ClientRow, DEVICE_CODE } from '../models.ts'
-import { OPENID_SCOPES } from '../scopes.ts'
+import { type Client as ClientRow, DEVICE_CODE, OPENID_SCOPES } from '../models.ts'
 import type { CreateClient, Settings } from './schemas.ts'
 
 /** What a new client is by what was asked for. Throws 422. */
@@ -84,6 +83,11 @@ export function assertCoherent({
     '/scopes',
     'To act as somebody is for apps of your own alone (first_party).',
   )
+  say(
+    type === 'public' && rest.resources.length > 0,
+    '/resources',
+    'A public client proves nothing, so it could hear of no token.',
+  )
   say(type === 'public' && !rest.require_pkce, '/require_pkce', 'A public client cannot do without.')
   const takesScheme = (uri: string) => !/^https?:/.test(uri)
   say(
@@ -98,6 +102,20 @@ export function assertCoherent({
 export function assertCallable({ config }: Pick<Resources, 'config'>, uri: string | null | undefined): void {
   const fault = uri ? faultOfForeign(uri, config) : undefined
   if (fault) throw invalidInput([{ pointer: '/backchannel_logout_uri', code: 'invalid_uri', detail: fault }])
+}
+
+/** What tokens are for has to be somebody else's than ours. Throws 422. */
+export function assertElsewhere(
+  { config }: Pick<Resources, 'config'>,
+  resources: Settings['resources'] = [],
+): void {
+  const { ISSUER, AUDIENCE } = config
+  const errors = resources.flatMap(({ url }, at) =>
+    url === AUDIENCE || new URL(url).origin === new URL(ISSUER).origin
+      ? [{ pointer: `/resources/${at}/url`, code: 'invalid_uri', detail: 'Is Roster itself.' }]
+      : [],
+  )
+  if (errors.length > 0) throw invalidInput(errors)
 }
 
 export const columnsOf = (settings: Settings) => ({
@@ -115,6 +133,7 @@ export const columnsOf = (settings: Settings) => ({
   id_token_signed_response_alg: settings.id_token_signed_response_alg,
   logo_uri: settings.logo_uri,
   jwks: settings.jwks && JSON.stringify(settings.jwks),
+  resources: JSON.stringify(settings.resources),
 })
 
 export const hasSecret = ({

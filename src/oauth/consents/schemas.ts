@@ -2,7 +2,10 @@ import * as z from 'zod'
 import { listOf } from '../../http/pagination.ts'
 import { Id, Time } from '../../values/ids.ts'
 import { lazy, type Of } from '../../values/lazy.ts'
-import { SCOPES } from '../scopes.ts'
+import { text } from '../../values/text.ts'
+
+/** The URL of a resource, and its scope. */
+const MAX_LENGTH = 256
 
 export const Grant = lazy(() =>
   z
@@ -11,7 +14,9 @@ export const Grant = lazy(() =>
       client_id: Id(),
       name: z.string().meta({ description: 'Of the app.' }),
       logo_uri: z.string().nullable(),
-      scopes: z.array(z.string()),
+      scopes: z.array(z.string()).meta({
+        description: 'At another service, one is that one’s URL, `#` and the scope.',
+      }),
       created_at: Time(),
       updated_at: Time(),
     })
@@ -24,9 +29,9 @@ export const GrantList = lazy(() => listOf(Grant()).meta({ id: 'GrantList' }))
 export const UpdateGrant = lazy(() =>
   z.strictObject({
     scopes: z
-      .array(z.enum(SCOPES))
+      .array(text(MAX_LENGTH, 1))
       .min(1)
-      .max(SCOPES.length)
+      .max(500)
       .refine((scopes) => new Set(scopes).size === scopes.length, 'Has one twice.')
       .meta({ description: 'What the app may go on doing, of what it may do now.' }),
   }),

@@ -15,8 +15,9 @@ import { addressNotVerified } from '../../users/errors.ts'
 import { selectClient } from '../clients/service.ts'
 import { consenting } from '../consents/service.ts'
 import { deviceOver, mayNotUseApp, wrongUserCode } from '../errors.ts'
-import { type Client, DEVICE_CODE, hasGrant, oauthDeviceCodes } from '../models.ts'
-import { scopesIn } from '../scopes.ts'
+import { type Client, DEVICE_CODE, grantedAs, hasGrant, isOfOpenId, oauthDeviceCodes } from '../models.ts'
+import { type Resource, selectResource, toResource } from '../resources.ts'
+import { scopesIn, scopesOf } from '../scopes.ts'
 import { type DeviceRow, isDeviceOver, isInTime, readUserCode } from './codes.ts'
 
 /** What somebody is asked at /device, whoever's the app is. */
@@ -25,6 +26,8 @@ export interface DeviceQuestion {
   client: Client
   /** Those that they can let it have. */
   scopes: string[]
+  /** The service that it is for; undefined for Roster itself. */
+  resource: Resource | undefined
 }
 
 /** For the form of the question: the device, for this session alone. */
@@ -89,19 +92,25 @@ export async function questionOf(
   user: SignedIn,
   device: DeviceRow,
 ): Promise<DeviceQuestion> {
-  const [client] = (await resources.db.read({ client: selectClient(device.client_id) })).client
+  const read = await resources.db.read({
+    client: selectClient(device.client_id),
+    resource: selectResource(device.resource),
+  })
+  const [client] = read.client
+  const resource = toResource(read.resource[0])
   if (!client || !hasGrant(client, DEVICE_CODE)) throw deviceOver()
+  if (device.resource !== null && !resource) throw deviceOver()
   const roles = client.allowed_roles === null ? undefined : (JSON.parse(client.allowed_roles) as string[])
   if (roles && !roles.includes(user.role)) throw mayNotUseApp()
   if (user.email_verified_at === null) throw addressNotVerified()
-  const allowed = JSON.parse(client.scopes) as string[]
+  const allowed = scopesOf(client, resource)
   const scopes = scopesWithin(scopesIn(device.scope), user.role).filter((scope) => allowed.includes(scope))
-  if (scopes.length === 0) throw mayNotUseApp()
+  if (scopes.length === 0 || (resource && scopes.every(isOfOpenId))) throw mayNotUseApp()
   if (scopes.some(isPermission)) {
     if (!isRecent(actor, resources.now)) throw reauthenticationRequired()
     relyOnTurn(actor)
   }
-  return { device, client, scopes }
+  return { device, client, scopes, resource }
 }
 
 /** They said yes: the device is given tokens when it asks next. Throws 401 `invalid_token`; 409 `device_over`. */
@@ -109,12 +118,13 @@ export async function approveDevice(
   resources: Resources,
   actor: Claims,
   user: SignedIn,
-  { device, client, scopes }: DeviceQuestion,
+  { device, client, scopes, resource }: DeviceQuestion,
 ): Promise<void> {
   const { now, db } = resources
+  const names = scopes.map((scope) => grantedAs(scope, resource?.url ?? null))
   const isWaiting = and(eq(oauthDeviceCodes.id, device.id), isUndecided(now))
   const waits = sql`EXISTS ${build.select({ id: oauthDeviceCodes.id }).from(oauthDeviceCodes).where(isWaiting)}`
-  const { statements, isDone } = consenting(resources, actor, client, scopes, waits)
+  const { statements, isDone } = consenting(resources, actor, client, names, waits)
   const { verdict } = await db.writeBatch(
     {
       ...statements,

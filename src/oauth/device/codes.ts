@@ -12,7 +12,8 @@ import { type GivenClient, proveClient } from '../clients/authenticate.ts'
 import { selectClient } from '../clients/service.ts'
 import { invalidTarget, oauthError } from '../errors.ts'
 import { DEVICE_CODE, oauthDeviceCodes } from '../models.ts'
-import { isOurResource, scopesToAsk } from '../scopes.ts'
+import { selectResource, targetOf, toResource } from '../resources.ts'
+import { scopesToAsk } from '../scopes.ts'
 import { assertMay } from '../tokens/answer.ts'
 
 /** Device authorization (RFC 8628): a code for the device, and one that its user types at /device. */
@@ -72,14 +73,13 @@ export async function beginDevice(
   fields: Record<string, string>,
 ): Promise<DeviceAuthorization> {
   const { db, config, origin } = resources
-  const client = await proveClient(
-    resources,
-    given,
-    (await db.read({ client: selectClient(given.id) })).client[0],
-  )
+  const target = targetOf(config, fields.resource)
+  const read = await db.read({ client: selectClient(given.id), resource: selectResource(target) })
+  const client = await proveClient(resources, given, read.client[0])
   assertMay(client, DEVICE_CODE)
-  if (!isOurResource(config, fields.resource || undefined)) throw invalidTarget()
-  const scopes = scopesToAsk(client, fields.scope).filter((scope) => scope !== ACCOUNT)
+  const resource = toResource(read.resource[0])
+  if (target !== null && !resource) throw invalidTarget()
+  const scopes = scopesToAsk(client, fields.scope, resource).filter((scope) => scope !== ACCOUNT)
   if (scopes.length === 0) throw oauthError('invalid_scope', 'There is no scope that this app may ask for.')
   const id = uuidv7()
   for (let tries = 0; tries < TRIES; tries++) {
@@ -89,6 +89,7 @@ export async function beginDevice(
       user_code: userCode,
       client_id: client.id,
       scope: scopes.join(' '),
+      resource: target,
       ip: origin.ip,
       user_agent: origin.userAgent,
       country: origin.country,

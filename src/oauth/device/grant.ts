@@ -9,6 +9,7 @@ import { proveClient } from '../clients/authenticate.ts'
 import { selectClient } from '../clients/service.ts'
 import { invalidGrant, oauthError } from '../errors.ts'
 import { DEVICE_CODE, oauthCodes, oauthDeviceCodes } from '../models.ts'
+import { assertSameTarget } from '../resources.ts'
 import { scopesIn } from '../scopes.ts'
 import { assertMay, type Grant, toAnswer } from '../tokens/answer.ts'
 import { endRedeemed, redeem } from '../tokens/redeem.ts'
@@ -62,9 +63,11 @@ export const byDeviceCode: Grant = async (resources, given, fields) => {
     parentId: device.parent_id!,
     epoch: device.epoch!,
     scope: device.scope,
+    resource: device.resource,
     authTime: device.auth_time!,
     amr: JSON.parse(device.amr!) as string[],
   }
+  assertSameTarget(resources.config, fields, device.resource)
   const [used] = read.used
   if (used) {
     await endRedeemed(resources, approved, used.session_id)
@@ -82,6 +85,7 @@ export const byDeviceCode: Grant = async (resources, given, fields) => {
     user,
     epoch: approved.epoch,
     scopes,
+    resource: device.resource,
     // They were asked for a recent login where it is to act for them.
     ...(scopes.some(isPermission) && { approvedAt: Math.floor(device.decided_at / 1000) }),
   })

@@ -6,7 +6,7 @@ import type { Role } from '../../users/models.ts'
 import type { GivenClient } from '../clients/authenticate.ts'
 import { oauthError } from '../errors.ts'
 import { signIdToken } from '../id-tokens.ts'
-import { type Client, type GrantType, hasGrant } from '../models.ts'
+import { type Client, type GrantType, hasGrant, isOfOpenId } from '../models.ts'
 
 /** RFC 6749 section 5.1. */
 export interface TokenAnswer {
@@ -32,6 +32,8 @@ interface Issued {
   user: { id: string; role: Role }
   epoch: number
   scopes: readonly string[]
+  /** The service that the access token is for, with its scopes alone; null for Roster itself. */
+  resource: string | null
   nonce?: string | null
   /** When they said yes to a device by a recent login (epoch seconds). */
   approvedAt?: number | undefined
@@ -39,10 +41,10 @@ interface Issued {
 
 export async function toAnswer(resources: Resources, issued: Issued): Promise<TokenAnswer> {
   const { config, now } = resources
-  const { client, session, user, epoch, scopes, nonce, approvedAt } = issued
+  const { client, session, user, epoch, scopes, resource, nonce, approvedAt } = issued
   const amr = JSON.parse(session.amr) as string[]
   const authTime = Math.floor((session.proved_at ?? 0) / 1000)
-  const scope = scopes.join(' ')
+  const scope = (resource === null ? scopes : scopes.filter((one) => !isOfOpenId(one))).join(' ')
   const accessToken = await signClientToken(config, now, {
     sub: user.id,
     sid: session.id,
@@ -52,6 +54,7 @@ export async function toAnswer(resources: Resources, issued: Issued): Promise<To
     auth_time: authTime,
     amr,
     ...(approvedAt !== undefined && { approved_at: approvedAt }),
+    ...(resource !== null && { aud: resource }),
   })
   return {
     access_token: accessToken,

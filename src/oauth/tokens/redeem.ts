@@ -4,7 +4,7 @@ import { record } from '../../activity/service.ts'
 import type { Resources } from '../../context.ts'
 import { build, databaseNow, type Given, insertWhere, rowExists } from '../../database/statements.ts'
 import { Refusal } from '../../http/problem.ts'
-import { hasAll, roleMayUse } from '../../sessions/client-tokens.ts'
+import { hasAll, roleMayUse, scopesOfResource } from '../../sessions/client-tokens.ts'
 import { lifetimeOf } from '../../sessions/lifetimes.ts'
 import { type Session, sessions } from '../../sessions/models.ts'
 import { publishDoubts, whileDoubting } from '../../sessions/near.ts'
@@ -12,11 +12,14 @@ import { beginning, revokeSessions } from '../../sessions/service.ts'
 import { type Role, userIsActive, users } from '../../users/models.ts'
 import type { Code } from '../codes.ts'
 import { invalidGrant } from '../errors.ts'
-import { type Client, oauthClients, oauthCodes, oauthGrants } from '../models.ts'
+import { type Client, grantedAs, isOfOpenId, oauthClients, oauthCodes, oauthGrants } from '../models.ts'
 import { scopesIn } from '../scopes.ts'
 
 /** What somebody has let an app have: a code, or what they said yes to for a device. */
-export type Let = Pick<Code, 'id' | 'userId' | 'parentId' | 'epoch' | 'scope' | 'authTime' | 'amr'>
+export type Let = Pick<
+  Code,
+  'id' | 'userId' | 'parentId' | 'epoch' | 'scope' | 'resource' | 'authTime' | 'amr'
+>
 
 /** Of a person and an app; one more, and the oldest ends. */
 const MAX_SESSIONS_PER_CLIENT = 10
@@ -45,6 +48,7 @@ export async function redeem(
     client_id: client.id,
     client_epoch: client.epoch,
     scope: code.scope,
+    resource: code.resource ?? null,
   } satisfies Given<Session>
   const { id } = session
   const isStarted = rowExists(sessions, id)
@@ -82,16 +86,23 @@ export async function redeem(
   throw invalidGrant(new Refusal(used[0] ? 'used' : 'meanwhile'))
 }
 
-const mayRedeem = (client: Client, code: Let, now: number) =>
-  sql`NOT EXISTS (SELECT 1 FROM ${oauthCodes} WHERE id = ${code.id})
+const mayRedeem = (client: Client, code: Let, now: number) => {
+  const { resource = null } = code
+  const scopes = scopesIn(code.scope)
+  const ofClient = resource === null ? scopes : scopes.filter(isOfOpenId)
+  const ofResource = scopes.filter((scope) => !ofClient.includes(scope))
+  const names = scopes.map((scope) => grantedAs(scope, resource))
+  return sql`NOT EXISTS (SELECT 1 FROM ${oauthCodes} WHERE id = ${code.id})
     AND EXISTS (SELECT 1 FROM ${sessions} WHERE id = ${code.parentId} AND user_id = ${code.userId}
       AND revoked_at IS NULL AND idle_expires_at > ${databaseNow})
     AND EXISTS (SELECT 1 FROM ${users} JOIN ${oauthClients} ON ${oauthClients.id} = ${client.id}
       WHERE ${and(eq(users.id, code.userId), eq(users.token_epoch, code.epoch), userIsActive(now))}
       AND ${oauthClients.epoch} = ${client.epoch} AND ${roleMayUse}
-      AND ${hasAll(sql`${oauthClients.scopes}`, scopesIn(code.scope))}
+      AND ${hasAll(sql`${oauthClients.scopes}`, ofClient)}
+      AND ${hasAll(scopesOfResource(sql`${resource}`), ofResource)}
       AND (first_party = 1 OR EXISTS (SELECT 1 FROM ${oauthGrants} WHERE user_id = ${code.userId}
-        AND client_id = ${client.id} AND ${hasAll(sql`${oauthGrants.scopes}`, scopesIn(code.scope))})))`
+        AND client_id = ${client.id} AND ${hasAll(sql`${oauthGrants.scopes}`, names)})))`
+}
 
 export const noteUsed = (clientId: string, condition = sql`1`) =>
   build

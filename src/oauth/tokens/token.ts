@@ -21,10 +21,11 @@ import { type GivenClient, proveClient } from '../clients/authenticate.ts'
 import { selectClient } from '../clients/service.ts'
 import { isExpired, isVerified, openCode } from '../codes.ts'
 import { byDeviceCode } from '../device/grant.ts'
-import { invalidClient, invalidGrant, invalidTarget, oauthError } from '../errors.ts'
-import { DEVICE_CODE, oauthCodes } from '../models.ts'
+import { invalidClient, invalidGrant, oauthError } from '../errors.ts'
+import { DEVICE_CODE, isOfOpenId, oauthCodes } from '../models.ts'
 import { isRegistered } from '../redirects.ts'
-import { isOurResource, scopesIn } from '../scopes.ts'
+import { assertSameTarget } from '../resources.ts'
+import { scopesIn } from '../scopes.ts'
 import { assertMay, type Fields, type Grant, type TokenAnswer, toAnswer } from './answer.ts'
 import { endRedeemed, noteUsed, redeem } from './redeem.ts'
 
@@ -34,7 +35,6 @@ export function answerToken(resources: Resources, given: GivenClient, fields: Fi
     Object.hasOwn(GRANTS, fields.grant_type ?? '') && GRANTS[fields.grant_type as keyof typeof GRANTS]
   if (fields.grant_type === undefined) throw oauthError('invalid_request', 'grant_type is missing.')
   if (!grant) throw oauthError('unsupported_grant_type', 'There is no such grant here.')
-  if (!isOurResource(resources.config, fields.resource || undefined)) throw invalidTarget()
   return grant(resources, given, fields)
 }
 
@@ -72,6 +72,7 @@ const byCode: Grant = async (resources, given, fields) => {
     await endRedeemed(resources, code, used.session_id)
     throw invalidGrant(new Refusal('used'))
   }
+  assertSameTarget(resources.config, fields, code.resource ?? null)
   if (isExpired(code, resources.now)) throw invalidGrant(new Refusal('expired'))
   // A replica that lags may know of an earlier role, or not of who has just signed up.
   const isHeardOf = read.user[0] && read.user[0].token_epoch >= code.epoch
@@ -86,6 +87,7 @@ const byCode: Grant = async (resources, given, fields) => {
     user,
     epoch: code.epoch,
     scopes: scopesIn(code.scope),
+    resource: code.resource ?? null,
     nonce: code.nonce,
   })
 }
@@ -107,9 +109,13 @@ const byRefreshToken: Grant = async (resources, given, fields) => {
   // What has ended is left as it is.
   if (!isClientSessionLive(found)) throw invalidGrant(new Refusal('revoked'))
   const all = scopesNow(found, scopesIn(found.scope))
-  if (all.length === 0) throw invalidGrant(new Refusal('revoked'))
+  const { resource } = found
+  /** Scopes that an access token can have: a resource's has none of OpenID's. */
+  const isFor = (scopes: string[]) => scopes.some((scope) => resource === null || !isOfOpenId(scope))
+  if (!isFor(all)) throw invalidGrant(new Refusal('revoked'))
+  assertSameTarget(config, fields, resource)
   const asked = fields.scope === undefined ? all : scopesIn(fields.scope)
-  if (asked.length === 0 || !asked.every((scope) => all.includes(scope)))
+  if (!isFor(asked) || !asked.every((scope) => all.includes(scope)))
     throw oauthError('invalid_scope', 'That is more than was let.')
   const refused = (error: unknown) => {
     throw error instanceof AppError && error.status === 401 ? invalidGrant(error.cause) : error
@@ -124,6 +130,7 @@ const byRefreshToken: Grant = async (resources, given, fields) => {
     user,
     epoch: user.token_epoch,
     scopes: asked,
+    resource,
   })
 }
 
@@ -135,6 +142,7 @@ const byItself: Grant = async (resources, given, fields) => {
   })
   const client = await proveClient(resources, given, read.client[0])
   assertMay(client, 'client_credentials')
+  assertSameTarget(resources.config, fields, null)
   const [service] = read.service
   if (!service || !answersForServices(service.owner_role)) throw invalidClient(new Refusal('inviter'))
   const all = scopesOfService(service)

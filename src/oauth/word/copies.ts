@@ -20,6 +20,7 @@ import {
 } from '../../sessions/near.ts'
 import { type GivenClient, isSecret } from '../clients/authenticate.ts'
 import { type Client, hasGrant } from '../models.ts'
+import { resourcesOf } from '../resources.ts'
 
 /**
  * What Redis keeps near of apps, services and their sessions, by the rules of sessions/near.ts: a copy answers alone where
@@ -39,6 +40,8 @@ interface ClientCopy
   /** What a service may do, which is never more than its owner may. */
   scopes: string[]
   mayAskOfAny: boolean
+  /** What it owns (URLs); absent in copies of the version before. */
+  resources?: string[]
 }
 
 /** What an app's session may do at most, of one epoch of its user. */
@@ -47,6 +50,8 @@ interface SessionCopy extends Timed {
   clientId: string
   epoch: number
   scopes: string[]
+  /** The service that it is for; absent in copies of the version before, and null for Roster itself. */
+  resource?: string | null
 }
 
 /**
@@ -117,6 +122,7 @@ export async function nearWord(
   if (!areClear(replies, keysAgainst(sid, sub, client))) return undefined
   const copy = await openCopy<SessionCopy>(resources.config, replies!.get(copyKey(sid)), aboutSession(sid))
   if (copy?.sub !== sub || copy.clientId !== client || copy.epoch !== epoch) return undefined
+  if ((copy.resource ?? null) !== (claims.aud ?? null)) return undefined
   return withSome(asked.filter((scope) => copy.scopes.includes(scope)))
 }
 
@@ -148,6 +154,7 @@ export function keepClient(
     ownerId,
     scopes: scopesOfService(service),
     mayAskOfAny: mayAskOfAny(service),
+    resources: resourcesOf(client).map(({ url }) => url),
     readAt,
     endsAt: FOR_GOOD,
   }
@@ -163,7 +170,15 @@ export function keepSession(
 ): void {
   if (!areClear(replies, keysAgainst(sid, sub, clientId))) return
   const scopes = scopesNow(row, (row.scope ?? '').split(' '))
-  const copy: SessionCopy = { sub, clientId, epoch: row.token_epoch, scopes, readAt, endsAt: row.ends_at }
+  const copy: SessionCopy = {
+    sub,
+    clientId,
+    epoch: row.token_epoch,
+    scopes,
+    resource: row.resource,
+    readAt,
+    endsAt: row.ends_at,
+  }
   resources.afterwards(putCopy(resources, sid, aboutSession(sid), copy))
 }
 

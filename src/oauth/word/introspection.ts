@@ -18,6 +18,7 @@ import {
   asHeardOf,
   type ClientSessionRow,
   isClientSessionLive,
+  isForIts,
   scopesNow,
   selectClientSession,
   selectService,
@@ -34,6 +35,7 @@ import { type GivenClient, proveClient } from '../clients/authenticate.ts'
 import { selectClient } from '../clients/service.ts'
 import { oauthError } from '../errors.ts'
 import { selectIsOwed } from '../models.ts'
+import { owns } from '../resources.ts'
 import {
   isKnownBy,
   keepClient,
@@ -59,10 +61,13 @@ const unlessRefused = <T>(said: Promise<T>): Promise<T | undefined> =>
 
 type AnyClaims = Claims | ClientClaims
 const readToken = ({ config, now }: Resources, token: string): Promise<AnyClaims | undefined> =>
-  unlessRefused(verifyAnyToken(token, config, now))
+  unlessRefused(verifyAnyToken(token, config, now, { mayBeForOthers: true }))
 
 const isOwnTo = (clientId: string, claims: AnyClaims | undefined) =>
   claims === undefined || (isOfClient(claims) && claims.client_id === clientId)
+
+/** The other service that a token is for; undefined for Roster itself. */
+const serviceOf = (claims: AnyClaims | undefined) => (claims && isOfClient(claims) ? claims.aud : undefined)
 
 /** A good token, in the words of RFC 7662. */
 function sayGood({ config }: Resources, claims: AnyClaims, scopes?: readonly string[]): Introspection {
@@ -80,7 +85,7 @@ function sayGood({ config }: Resources, claims: AnyClaims, scopes?: readonly str
 
 /**
  * Says of a token whether it is good now: by copies that are near, where nothing contradicts them, else as libSQL says it.
- * A client hears of its own tokens; a service with `tokens:introspect` of any.
+ * A client hears of its own tokens, and of those that are for a resource of its; a service with `tokens:introspect` of any.
  *
  * @param isFresh whether copies will not do.
  * @throws 400 `unauthorized_client`; 401 `invalid_client`.
@@ -99,7 +104,12 @@ export async function introspect(
   const asker = await openClient(resources, given.id, replies)
   // A copy refuses nobody: whoever is not known by it is asked for.
   if (asker && isKnownBy(resources, asker, given)) {
-    const mayHear = isOwnTo(given.id, claims) || asker.mayAskOfAny
+    const service = serviceOf(claims)
+    // What a resource defines may have changed: only what contradicts its owner's copy would say so.
+    const mayHear =
+      service === undefined
+        ? isOwnTo(given.id, claims) || asker.mayAskOfAny
+        : asker.resources?.includes(service) === true
     const said = claims && mayHear ? await nearWord(resources, claims, replies) : undefined
     if (!claims) return INACTIVE
     if (said) return sayGood(resources, claims, said.scopes)
@@ -125,7 +135,9 @@ export async function introspect(
     const row = await asHeardOf(resources, read.found[0], session)
     return ofRefreshToken(resources, refresh, row, client.id)
   }
-  if (!claims || !(isOwnTo(client.id, claims) || (service && mayAskOfAny(service)))) return INACTIVE
+  const mayHear =
+    isOwnTo(client.id, claims) || owns(client, serviceOf(claims)) || (service && mayAskOfAny(service))
+  if (!claims || !mayHear) return INACTIVE
   return wordOf(resources, claims, { replies, readAt, ...(isApps && { rows: read.found }) })
 }
 
@@ -133,15 +145,17 @@ export async function introspect(
  * Says of a token whether it is good now, to whoever may know: another Worker of ours (index.ts).
  *
  * @param isFresh whether copies will not do.
+ * @param resource the service that it has to be for; Roster itself when absent.
  */
 export async function tellOf(
   resources: Resources,
   token: string,
-  { isFresh = false } = {},
+  { isFresh = false, resource }: { isFresh?: boolean; resource?: string | undefined } = {},
 ): Promise<Introspection> {
   const claims = await readToken(resources, token)
-  if (!claims) return INACTIVE
-  const replies = isFresh ? undefined : await readNear(resources, keysOfToken(claims))
+  if (!claims || serviceOf(claims) !== resource) return INACTIVE
+  const replies =
+    isFresh || resource !== undefined ? undefined : await readNear(resources, keysOfToken(claims))
   const said = await nearWord(resources, claims, replies)
   return said
     ? sayGood(resources, claims, said.scopes)
@@ -172,7 +186,7 @@ async function wordOf(
   const session = { ...claims, sid: claims.sid }
   const [found] = rows ?? (await db.read(selectClientSession({ ...session, now }))).found
   const row = await asHeardOf(resources, found, session)
-  if (!isClientSessionLive(row, claims.epoch)) return INACTIVE
+  if (!isClientSessionLive(row, claims.epoch) || !isForIts(row, claims)) return INACTIVE
   keepSession(resources, session, row, { replies, readAt })
   return sayGood(resources, claims, scopesNow(row, claims.scope.split(' ')))
 }

@@ -9,6 +9,8 @@ import { type Introspection, tellOf } from './introspection.ts'
 export interface Wanted {
   /** A scope of the token; of a login, a permission of its role. */
   scope?: string
+  /** The service that the token has to be for, where that is not Roster itself: its URL. */
+  resource?: string
   /** Does without copies, as for what must not be done by whoever was shut out a moment ago. */
   isFresh?: boolean
 }
@@ -17,9 +19,9 @@ export interface Wanted {
 export async function verifyFor(
   resources: Resources,
   token: string,
-  { scope, isFresh = false }: Wanted = {},
+  { scope, resource, isFresh = false }: Wanted = {},
 ): Promise<Introspection> {
-  const said = await tellOf(resources, token, { isFresh })
+  const said = await tellOf(resources, token, { isFresh, resource })
   return said.active && (scope === undefined || mayDo(said, scope)) ? said : { active: false }
 }
 

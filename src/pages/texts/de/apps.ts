@@ -21,11 +21,15 @@ export const apps: typeof english = {
     'clients:manage': 'Die Apps sehen, bei denen man sich anmeldet',
     'tokens:introspect': 'Fragen, ob eine Anmeldung noch gilt',
   },
+  at: (scope, service) => `${scope}, bei ${service}`,
   consent: {
     title: (app) => `${app} möchte dein Konto nutzen`,
     as: (email) => `Du bist ${email}.`,
     notYou: 'Nicht du?',
     may: 'Die App kann dann:',
+    mayAt: (name, url) => `Bei ${name} (${url}) kann die App dann:`,
+    until: 'Das gilt, bis du dich hier abmeldest oder es beendest.',
+    untilStopped: 'Das gilt auch, wenn du dich abgemeldet hast, bis du es beendest.',
     cannot: 'Dein Passwort sieht sie nicht. Du kannst das jederzeit beenden.',
     cannotAct: 'Sie handelt in deinem Namen und darf nie mehr als du.',
     untrusted:

@@ -53,6 +53,9 @@ export const clients: typeof english = {
   },
   jwks: 'Ihre öffentlichen Schlüssel',
   jwksHint: 'Ein JWK-Set, nur für eine App, die sich mit einem Schlüssel ausweist.',
+  resources: 'Eigene Dienste, für die Apps Tokens bekommen',
+  resourcesHint:
+    'Einer je Zeile: seine Adresse und die Scopes, die er kennt, etwa https://notes.example.com notes:read notes:write.',
   algorithm: 'ID-Token werden unterschrieben mit',
   withoutPkce: 'Sie schickt kein PKCE: nur für ältere Bibliotheken',
   more: 'Weitere Einstellungen',

@@ -22,11 +22,16 @@ const scopes = {
 
 export const apps = {
   scopes,
+  /** A scope of another service. */
+  at: (scope: string, service: string) => `${scope}, at ${service}`,
   consent: {
     title: (app: string) => `${app} wants to use your account`,
     as: (email: string) => `You are ${email}.`,
     notYou: 'Not you?',
     may: 'It will be able to:',
+    mayAt: (name: string, url: string) => `At ${name} (${url}) it will be able to:`,
+    until: 'It keeps this until you sign out here, or stop it.',
+    untilStopped: 'It keeps this after you have signed out, until you stop it.',
     cannot: 'It can’t see your password. You can stop it whenever you like.',
     cannotAct: 'It acts in your name, and can never do more than you.',
     untrusted: 'We cannot tell who receives this on your device. Continue only if you started it yourself.',

@@ -52,6 +52,9 @@ export const clients = {
   },
   jwks: 'Its public keys',
   jwksHint: 'A JWK set, only for an app that proves itself by a key.',
+  resources: 'Services of its own that apps get tokens for',
+  resourcesHint:
+    'One a line: its address, and the scopes that it knows, such as https://notes.example.com notes:read notes:write.',
   algorithm: 'ID tokens are signed by',
   withoutPkce: 'It sends no PKCE: only for an older library',
   more: 'More settings',

@@ -1,0 +1,55 @@
+import { eq } from 'drizzle-orm'
+import type { Config } from '../config/main.ts'
+import { build, type RowsOf } from '../database/statements.ts'
+import { invalidTarget } from './errors.ts'
+import { oauthClients, oauthResources } from './models.ts'
+
+/** Other services that tokens are made for (RFC 8707): each is one client's, which defines its scopes. */
+
+/** One as a client has it. */
+interface OwnResource {
+  url: string
+  scopes: string[]
+}
+
+/** One as an app asks for it, with the name of the client whose it is. */
+export interface Resource extends OwnResource {
+  name: string
+}
+
+/** `https://notes.example/` is what browsers make of `https://notes.example`. */
+const written = (url: string) => url.replace(/^(https?:\/\/[^/?#]+)\/$/, '$1')
+
+/** The service that a request wants a token for; null for Roster itself. */
+export function targetOf({ ISSUER }: Pick<Config, 'ISSUER'>, resource: string | null | undefined) {
+  const url = written(resource || ISSUER)
+  return url === ISSUER ? null : url
+}
+
+export const selectResource = (url: string | null | undefined) =>
+  build
+    .select({ url: oauthResources.url, name: oauthClients.name, resources: oauthClients.resources })
+    .from(oauthResources)
+    .innerJoin(oauthClients, eq(oauthClients.id, oauthResources.client_id))
+    .where(eq(oauthResources.url, url ?? ''))
+type Row = RowsOf<ReturnType<typeof selectResource>>[number]
+
+export function toResource(row: Row | undefined): Resource | undefined {
+  const own = row && resourcesOf(row).find(({ url }) => url === row.url)
+  return own && { ...own, name: row.name }
+}
+
+export const resourcesOf = ({ resources }: { resources: string }) => JSON.parse(resources) as OwnResource[]
+
+/** Whether a client may hear of tokens that are for this service. */
+export const owns = (client: { resources: string }, url: string | undefined) =>
+  url !== undefined && resourcesOf(client).some((own) => own.url === url)
+
+/** A token is for whatever was let, and asking for it elsewhere is in vain. Throws 400 `invalid_target`. */
+export function assertSameTarget(
+  config: Pick<Config, 'ISSUER'>,
+  { resource }: Record<string, string>,
+  target: string | null,
+): void {
+  if (resource && targetOf(config, resource) !== target) throw invalidTarget()
+}
