@@ -50,6 +50,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     device_epoch: 'neither',
     devices: 'neither',
     password_is_given: 'row',
+    needs_reset: 'row',
     created_at: 'row',
     updated_at: 'row',
     last_login_at: 'row',
