@@ -209,6 +209,11 @@ const PROVOKE: Record<string, () => Promise<Answer>> = {
     const { email } = await api.person()
     return post('/v1/users', { ...newPerson(), email }, { token: (await as('manager')).token })
   },
+  external_id_taken: async () => {
+    const { token } = await as('manager')
+    await post('/v1/users', { ...newPerson(), external_id: 'crm-1' }, { token })
+    return post('/v1/users', { ...newPerson(), external_id: 'crm-1' }, { token })
+  },
   address_not_verified: async () => {
     const { id } = await api.person()
     const { token } = await as('admin')
