@@ -42,7 +42,7 @@ export interface Timed {
 const MOST_METADATA = 512
 
 /** A profile as it stands near: `metadata` is missing where there is much of it. */
-export type NearProfile = Omit<Profile, 'metadata'> & Partial<Pick<Profile, 'metadata'>>
+type NearProfile = Omit<Profile, 'metadata'> & Partial<Pick<Profile, 'metadata'>>
 
 /** What libSQL says of whoever has a session. */
 interface Found extends Timed {

@@ -55,7 +55,7 @@ const MetadataInput = lazy(() =>
 const toMetadata = (json: string | null) =>
   json === null ? {} : (JSON.parse(json) as Record<string, unknown>)
 
-export const ExternalId = lazy(() =>
+const ExternalId = lazy(() =>
   text(255, 1)
     .regex(/^(?! )[^\p{C}\p{Zl}\p{Zp}]+(?<! )$/u, {
       error: 'Has characters that cannot be seen, or blanks around it.',

@@ -42,7 +42,7 @@ export interface Pbkdf2 extends Salted {
   rounds: number
 }
 
-export interface Sha512 extends Salted {
+interface Sha512 extends Salted {
   scheme: 'sha512'
 }
 

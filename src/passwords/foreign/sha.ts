@@ -6,7 +6,7 @@ import { lazy } from '../../values/lazy.ts'
  */
 
 /** Takes a block into a state: `out` may be the block, or the state. */
-export type Compress = (out: Int32Array, state: Int32Array, block: Int32Array) => void
+type Compress = (out: Int32Array, state: Int32Array, block: Int32Array) => void
 
 export interface Sha {
   compress: Compress
