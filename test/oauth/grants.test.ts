@@ -97,14 +97,14 @@ test('RV1: what is taken back ten times at once is taken back once', async () =>
 test('AZ5: nobody adds to what an app may do in its stead', async () => {
   const { ada, app } = await open()
   const before = await dump(api)
-  for (const scopes of [['openid', 'roles'], ['roles'], ['users:read']]) {
+  for (const scopes of [['openid', 'roles'], ['roles'], ['users:read'], ['x']]) {
     const { status, body } = await api.send('PATCH', `/v1/auth/grants/${app.grantId}`, {
       token: ada.token,
       body: { scopes },
     })
     expect([status, body.code]).toEqual([422, 'scope_not_granted'])
   }
-  for (const scopes of [[], ['openid', 'openid'], ['x']])
+  for (const scopes of [[], ['openid', 'openid']])
     expect(
       (await api.send('PATCH', `/v1/auth/grants/${app.grantId}`, { token: ada.token, body: { scopes } })).body
         .code,

@@ -16,7 +16,7 @@ let provider: Provider
 beforeAll(async () => {
   provider = await openProvider(
     { post_logout_redirect_uris: [AFTER], backchannel_logout_uri: `${receiver}/${NAME}/200` },
-    { ISSUER, LINK_ORIGIN: ISSUER, OUTBOUND_LOCAL: 'on' } as object,
+    { ISSUER, LINK_ORIGIN: ISSUER, OUTBOUND_LOCAL: 'on', PASSWORD_HASHES: 'full' } as object,
   )
 })
 
