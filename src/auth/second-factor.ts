@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from 'uuid'
 import type { Proof } from '../access/assurance.ts'
 import { record } from '../activity/service.ts'
 import { challengeSpent } from '../challenges/errors.ts'
-import { openChallenge, openTry } from '../challenges/service.ts'
+import { MAX_TRIES, openChallenge, openTry } from '../challenges/service.ts'
 import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/statements.ts'
 import { invalidSecondFactor } from '../factors/errors.ts'
@@ -108,7 +108,8 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
         : proveByPasskey(resources, user, input, results.passkey[0])
   if (proved instanceof Refusal) {
     await recordFailure(resources, user, usable, proved)
-    throw invalidSecondFactor(proved)
+    const [counted] = results.counted
+    throw invalidSecondFactor(proved, counted && MAX_TRIES.login - counted.tries)
   }
   const arrived = arriving(resources, user, input.device_token)
   return {

@@ -27,10 +27,11 @@ export const InvitationsPage: FC<
   PageProps & {
     list: List<Invitation>
     results?: InviteResult[]
-    typed?: string
+    typed?: string | undefined
+    role?: string | undefined
     message?: Said | undefined
   }
-> = ({ view, viewer, list, results, typed, message }) => {
+> = ({ view, viewer, list, results, typed, role, message }) => {
   const texts = view.texts.console.invitations
   const at = ({ cursor }: { cursor?: string }) =>
     `/admin/invitations${cursor ? `?${new URLSearchParams({ cursor })}` : ''}`
@@ -54,7 +55,7 @@ export const InvitationsPage: FC<
                 {typed}
               </textarea>
             </div>
-            <RoleSelect view={view} viewer={viewer} />
+            <RoleSelect view={view} viewer={viewer} value={role} />
             <Button style="primary">{texts.button}</Button>
           </Form>
           <AsRequest

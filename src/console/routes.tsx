@@ -14,6 +14,7 @@ import { CreateInvitation } from '../invitations/schemas.ts'
 import { listInvitations, resendInvitation, withdrawInvitation } from '../invitations/service.ts'
 import { listMails, retryMail } from '../mail/listing.ts'
 import { againAt, recentlyConfirmed } from '../pages/again.ts'
+import { carriedHere, carry } from '../pages/carried.ts'
 import type { Said } from '../pages/components.tsx'
 import { failingPage, problemText } from '../pages/failing.tsx'
 import { toTimeTyped } from '../pages/format.ts'
@@ -42,7 +43,12 @@ const ifThereIsOne = createMiddleware<PageEnv>(async (c, next) => {
 
 const invitationsPage = async (
   c: Context<PageEnv>,
-  outcome: { results?: InviteResult[]; typed?: string; message?: Said | undefined } = {},
+  outcome: {
+    results?: InviteResult[]
+    typed?: string | undefined
+    role?: string | undefined
+    message?: Said | undefined
+  } = {},
 ) => {
   const { cursor } = c.req.query()
   const [list, { view, viewer }] = await Promise.all([
@@ -121,7 +127,10 @@ export const consoleRoutes = new Hono<PageEnv>()
   })
   .route('/people', usersPages)
   .route('/apps', appPages)
-  .get('/invitations', signedInPage('users:create'), limitedList, (c) => invitationsPage(c))
+  .get('/invitations', signedInPage('users:create'), limitedList, async (c) => {
+    const { values } = await carriedHere(c)
+    return invitationsPage(c, { typed: values?.emails, role: values?.role })
+  })
   .post('/invitations', signedInPage('users:create'), ours, async (c) => {
     const { emails = '', role = 'user' } = c.var.fields
     const lines = readInvitations(emails, role, MOST_AT_ONCE)
@@ -143,14 +152,17 @@ export const consoleRoutes = new Hono<PageEnv>()
         !['reauthentication_required', 'mail_not_configured'].includes(error.code)
       )
         throw error
-      if (error.code === 'reauthentication_required') return c.redirect(againAt('/admin/invitations'), 303)
+      const page = '/admin/invitations'
+      if (error.code === 'reauthentication_required')
+        return c.redirect(againAt(page, await carry(c, page, { emails, role })), 303)
       return invitationsPage(c, {
         typed: emails,
+        role,
         message: { tone: 'danger', title: problemText(view, error) },
       })
     }
     const typed = results.flatMap(({ email, problem }) => (problem ? [email] : [])).join('\n')
-    return invitationsPage(c, { results, typed })
+    return invitationsPage(c, { results, typed, role })
   })
   .post(
     '/invitations/:id/resend',

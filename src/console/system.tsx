@@ -24,7 +24,7 @@ export const SystemPage: FC<
       <Head title={texts.title} lead={texts.lead} />
       {message ? <Message message={message} /> : <State view={view} worst={worst} />}
       <div class="sections">
-        <Section title={texts.title}>
+        <Section title={texts.checksTitle}>
           <div class="rows">
             {checks.map(({ name, status }) => (
               <div class="row">

@@ -6,7 +6,7 @@ import type { PageEnv } from './session.ts'
 /** As long as a login counts as a recent one. */
 const LIFETIME_MS = RECENT_LOGIN_SECONDS * 1000
 /** It stands in an address on its way back. What is longer is typed again. */
-const MOST_BYTES = 1500
+const MOST_BYTES = 4500
 
 interface Carried {
   at: number

@@ -48,8 +48,10 @@ export const factorPages = new Hono<PageEnv>()
         clearFactorDue(c)
         return c.redirect('/signin?done=spent', 303)
       }
-      const { wrong, passkeyFailed } = viewOf(c).texts.factors
-      const [title, text] = credential ? passkeyFailed : wrong
+      const { wrong, passkeyFailed, triesLeft } = viewOf(c).texts.factors
+      const [title, hint] = credential ? passkeyFailed : wrong
+      const left = error.members?.tries_left
+      const text = typeof left === 'number' ? `${hint} ${triesLeft(left)}` : hint
       return factorPage(c, due, { tone: 'danger', title: title!, text }, error.status)
     }
   })

@@ -1,63 +1,9 @@
 import type { Page } from 'playwright-core'
 import { expect, test } from 'vitest'
 import { openPages } from '../support/browser.ts'
+import { PAYLOADS } from '../support/payloads.ts'
 
 const pages = openPages()
-
-/** Each would set `__xss` if it ever became markup, script, or an address that is followed. */
-const RUN = 'window.__xss=1'
-const PAYLOADS = [
-  `<script>${RUN}</script>`,
-  `<img src=x onerror="${RUN}">`,
-  `<svg onload=${RUN}>`,
-  `<svg/onload=${RUN}//`,
-  `<body onload=${RUN}>`,
-  `<iframe srcdoc="<script>top.__xss=1</script>">`,
-  `"><script>${RUN}</script>`,
-  `'><script>${RUN}</script>`,
-  `"'><img src=x onerror=${RUN}>`,
-  `" autofocus onfocus=${RUN} x="`,
-  `' autofocus onfocus=${RUN} x='`,
-  `</title><script>${RUN}</script>`,
-  `</textarea><script>${RUN}</script>`,
-  `</pre></code><svg onload=${RUN}>`,
-  `</option></select><img src=x onerror=${RUN}>`,
-  `</style><script>${RUN}</script>`,
-  `--><script>${RUN}</script>`,
-  `]]><script>${RUN}</script>`,
-  `<!--<img src="--><img src=x onerror=${RUN}//">`,
-  `<details open ontoggle=${RUN}>`,
-  `<input autofocus onfocus=${RUN}>`,
-  `<select autofocus onfocus=${RUN}>`,
-  `<video><source onerror="${RUN}">`,
-  `<audio src=x onerror=${RUN}>`,
-  `<object data="javascript:${RUN}">`,
-  `<embed src="javascript:${RUN}">`,
-  `<a href="javascript:${RUN}">x</a>`,
-  `<form action="javascript:${RUN}"><button autofocus>x`,
-  `<button formaction="javascript:${RUN}">x</button>`,
-  `<base href="javascript:/${RUN}/">`,
-  `<meta http-equiv="refresh" content="0;url=javascript:${RUN}">`,
-  `<link rel=stylesheet href="data:text/css,*{x:expression(${RUN})}">`,
-  `<style>@import 'javascript:${RUN}';</style>`,
-  `<math><mi xlink:href="javascript:${RUN}">x</mi></math>`,
-  `<svg><animate onbegin=${RUN} attributeName=x dur=1s>`,
-  `<svg><script>${RUN}</script></svg>`,
-  `<svg><a xlink:href="javascript:${RUN}"><text>x</text></a></svg>`,
-  `<marquee onstart=${RUN}>`,
-  `<div style="background:url(javascript:${RUN})">`,
-  `<template><script>${RUN}</script></template>`,
-  `<noscript><p title="</noscript><img src=x onerror=${RUN}>">`,
-  `javascript:${RUN}`,
-  `data:text/html,<script>${RUN}</script>`,
-  `{{constructor.constructor("${RUN}")()}}`,
-  `\${${RUN}}`,
-  `#{${RUN}}`,
-  `&lt;script&gt;${RUN}&lt;/script&gt;`,
-  `&#60;img src=x onerror=${RUN}&#62;`,
-  `\\u003cscript\\u003e${RUN}\\u003c/script\\u003e`,
-  `%3Cscript%3E${RUN}%3C/script%3E`,
-]
 
 const expectNothingRan = async (page: Page, what: string) =>
   expect([what, await page.evaluate('window.__xss')]).toEqual([what, undefined])

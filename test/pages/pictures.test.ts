@@ -17,6 +17,7 @@ const NOT_WALKED = new Set([
   'GET /signin/with/:provider/link',
   'GET /terms',
   'GET /account/data/export',
+  'GET /admin/people/bulk',
   'GET /admin/people/export',
   'GET /admin/people/:id/export',
   'GET /admin/activity/export',

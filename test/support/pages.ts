@@ -83,6 +83,7 @@ export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'>
   'POST /account/data/leave': 'signed in',
   'GET /admin': 'manager',
   'GET /admin/people': 'manager',
+  'GET /admin/people/bulk': 'manager',
   'POST /admin/people/bulk': 'manager',
   'POST /admin/people/bulk/run': 'manager',
   'GET /admin/people/new': 'manager',
@@ -258,6 +259,7 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
   await asAdmin('GET /admin/system')
   await asAdmin('POST /admin/people/new', { fields: newPerson() })
   const picked = { action: 'disable', reason: 'left', [`pick.${id}`]: 'on' }
+  await asAdmin('GET /admin/people/bulk')
   await asAdmin('POST /admin/people/bulk', { fields: picked })
   await asAdmin('POST /admin/people/bulk/run', { fields: picked })
   await asAdmin('POST /admin/people/:id', { id, fields: { name: 'Grace' } })

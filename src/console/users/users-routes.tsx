@@ -11,7 +11,7 @@ import { Hono } from '../../http/hono.ts'
 import { invalidInput } from '../../http/problem.ts'
 import { validate } from '../../http/validate.ts'
 import { againAt, recentlyConfirmed } from '../../pages/again.ts'
-import { carriedHere } from '../../pages/carried.ts'
+import { carriedHere, carry } from '../../pages/carried.ts'
 import type { Said } from '../../pages/components.tsx'
 import { failingPage } from '../../pages/failing.tsx'
 import { toTimeTyped } from '../../pages/format.ts'
@@ -99,6 +99,22 @@ const pickedIn = (fields: Record<string, string>) =>
 const isAction = (name: string | undefined): name is BulkAction =>
   name !== undefined && Object.hasOwn(BULK, name)
 
+const BULK_PAGE = '/admin/people/bulk'
+const needsProof = (c: Context<PageEnv>, action: BulkAction) =>
+  action === 'enable' && !isRecent(c.var.actor, c.var.now)
+
+/** To prove who one is, and back to the page that says what is about to be done to the same people. */
+const proveFirst = async (c: Context<PageEnv>, action: BulkAction, ids: string[]) =>
+  c.redirect(againAt(BULK_PAGE, await carry(c, BULK_PAGE, { action, ids: ids.join(' ') })), 303)
+
+/** What is about to be done, and to whom. */
+async function bulkPage(c: Context<PageEnv>, action: string | undefined, ids: string[]) {
+  if (!isAction(action) || ids.length === 0) return c.redirect('/admin/people', 303)
+  if (needsProof(c, action)) return proveFirst(c, action, ids)
+  const [people, { view, viewer }] = await Promise.all([findUsersByIds(c.var, ids), c.var.signedIn()])
+  return respond(c, <BulkPage view={view} viewer={viewer} action={action} people={people} />)
+}
+
 const PER_PAGE = '25'
 
 /** What a list is asked by; what says nothing is left out. */
@@ -166,20 +182,17 @@ export const usersPages = new Hono<PageEnv>()
     const filter = validate(ExportUsers(), given({ ...asked, format: c.req.query('format') ?? '' }))
     return file(c, 'users', filter.format, await exportUsers(c.var, filter))
   })
-  .post('/bulk', ours, async (c) => {
-    const { action } = c.var.fields
-    const ids = pickedIn(c.var.fields)
-    if (!isAction(action) || ids.length === 0) return c.redirect('/admin/people', 303)
-    const [people, { view, viewer }] = await Promise.all([findUsersByIds(c.var, ids), c.var.signedIn()])
-    return respond(c, <BulkPage view={view} viewer={viewer} action={action} people={people} />)
+  .get('/bulk', limitedList, async (c) => {
+    const { action, ids = '' } = (await carriedHere(c)).values ?? {}
+    return bulkPage(c, action, ids.split(' ').filter(Boolean))
   })
+  .post('/bulk', ours, (c) => bulkPage(c, c.var.fields.action, pickedIn(c.var.fields)))
   .post('/bulk/run', ours, async (c) => {
     const { action, reason = '' } = c.var.fields
     const ids = pickedIn(c.var.fields)
     if (!isAction(action) || ids.length === 0) return c.redirect('/admin/people', 303)
     if (!hasPermission(c.var.actor.role, BULK[action].permission)) throw forbidden()
-    if (action === 'enable' && !isRecent(c.var.actor, c.var.now))
-      return c.redirect(againAt('/admin/people'), 303)
+    if (needsProof(c, action)) return proveFirst(c, action, ids)
     const input = validate(BulkChange(), { action, ids, ...(action === 'disable' && { reason }) })
     const [people, { data }] = await Promise.all([findUsersByIds(c.var, ids), changeInBulk(c.var, input)])
     const { view, viewer } = await c.var.signedIn()

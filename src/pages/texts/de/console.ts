@@ -302,6 +302,7 @@ export const console: typeof English = {
       mail: 'Mail',
       mail_service: 'Maildienst',
     },
+    checksTitle: 'Prüfungen',
     checkHints: {
       bindings: 'Die Grenzen, die wrangler.toml nennt.',
       keys: 'Das älteste Passwort gehört zu einem Schlüssel von hier.',

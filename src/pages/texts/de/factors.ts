@@ -15,6 +15,8 @@ export const factors: typeof english = {
     'Dieser Code stimmt nicht oder wurde schon benutzt.',
     'Warte auf den nächsten, oder nimm einen anderen Weg.',
   ],
+  triesLeft: (count) =>
+    count === 0 ? 'Das war der letzte Versuch.' : count === 1 ? 'Noch 1 Versuch.' : `Noch ${count} Versuche.`,
   spent: ['Das hat zu lange gedauert, oder es waren zu viele Versuche.', 'Melde dich neu an.'],
   passkeyFailed: [
     'Dieser Passkey hat nicht funktioniert.',

@@ -292,6 +292,7 @@ export const console = {
       mail: 'Mail',
       mail_service: 'Mail service',
     },
+    checksTitle: 'Checks',
     checkHints: {
       bindings: 'The limits that wrangler.toml names.',
       keys: 'The oldest password is of a key that is here.',

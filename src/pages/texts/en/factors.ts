@@ -13,6 +13,8 @@ export const factors = {
     'That code is not right, or was used already.',
     'Wait for the next one, or use another way.',
   ] as readonly string[],
+  triesLeft: (count: number) =>
+    count === 0 ? 'That was the last try.' : count === 1 ? '1 try left.' : `${count} tries left.`,
   spent: ['That took too long, or too many tries.', 'Sign in again.'] as readonly string[],
   passkeyFailed: [
     'That passkey did not work.',

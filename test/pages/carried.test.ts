@@ -1,0 +1,56 @@
+import { expect, test } from 'vitest'
+import { openApi, PASSWORD } from '../support/api.ts'
+import { openBrowser } from '../support/pages.ts'
+
+const api = openApi()
+
+/** Sends a form that wants to know first who somebody is, proves it, and comes back. */
+async function comingBack(visit: Awaited<ReturnType<typeof openBrowser>>, path: string, fields: object) {
+  const { status, headers } = await visit('POST', path, fields as Record<string, string>)
+  const place = new URL(headers.get('location') ?? '', 'http://roster.test')
+  expect([status, place.pathname]).toEqual([303, '/signin/again'])
+  const { to, carried } = Object.fromEntries(place.searchParams)
+  const proved = await visit('POST', '/signin/again', { password: PASSWORD, to: to!, carried: carried! })
+  expect(proved.status).toBe(303)
+  return { to, page: await visit('GET', proved.headers.get('location')!) }
+}
+
+test('A hundred pasted addresses are there again once it was proved who somebody is, and nobody is invited before', async () => {
+  const boss = await api.person({ role: 'admin', email_verified_at: 1 })
+  const longAgo = await openBrowser(api, boss, { provedSecondsAgo: 700 })
+  const emails = Array.from({ length: 100 }, (_, at) => `somebody.else.${at}@people.test`).join('\n')
+  const { to, page } = await comingBack(longAgo, '/admin/invitations', { emails, role: 'manager' })
+  expect(to).toBe('/admin/invitations')
+  expect([page.status, page.text.includes(emails)]).toEqual([200, true])
+  expect(page.text).toMatch(/<option value="manager" selected/)
+  expect(await api.sql("SELECT 1 FROM invitations WHERE email = 'somebody.else.7@people.test'")).toEqual([])
+})
+
+test('Those who were picked to be enabled are still picked afterwards; whoever has proved it is asked nothing', async () => {
+  const boss = await api.person({ role: 'admin', email_verified_at: 1 })
+  const people = []
+  for (const name of ['First Disabled', 'Second Disabled'])
+    people.push(await api.person({ name, status: 'disabled' }))
+  const picked = {
+    action: 'enable',
+    ...Object.fromEntries(people.map(({ id }) => [`pick.${id}`, 'on'])),
+  }
+  for (const path of ['/admin/people/bulk', '/admin/people/bulk/run']) {
+    const longAgo = await openBrowser(api, boss, { provedSecondsAgo: 700 })
+    const { to, page } = await comingBack(longAgo, path, picked)
+    expect([path, to, page.status]).toEqual([path, '/admin/people/bulk', 200])
+    expect(page.text).toContain('Enable 2 people')
+    for (const { id } of people) expect(page.text).toContain(`name="pick.${id}"`)
+  }
+  const recent = await openBrowser(api, boss)
+  const { status, text } = await recent('POST', '/admin/people/bulk', picked)
+  expect([status, text.includes('Enable 2 people')]).toEqual([200, true])
+  for (const { id } of people) expect(text).toContain(`name="pick.${id}"`)
+  expect((await recent('GET', '/admin/people/bulk')).headers.get('location')).toBe('/admin/people')
+  const done = await recent('POST', '/admin/people/bulk/run', picked)
+  expect([done.status, done.text.includes('2 done'), done.text.includes('First Disabled')]).toEqual([
+    200,
+    true,
+    true,
+  ])
+})
