@@ -60,4 +60,23 @@ describe('Fault 19: what a provider has published, and is not so', () => {
     expect(await signIn('rekeyed', { ...say, signed: 'other_key' })).toEqual([303, true])
     expect(await signIn('rekeyed', say)).toEqual([502, false])
   })
+
+  test('is used for the rest of its hour where it cannot be read anew', async () => {
+    const sub = await known('stale')
+    const jar = newJar(api)
+    const { back } = await goTo(jar, 'stale')
+    const good = back({ claims: { sub } })
+    await change('/stale', { metadata: { issuer: 'https://elsewhere.example' } })
+    // Somebody fails on purpose.
+    const eve = newJar(api)
+    expect(
+      (await eve.open((await goTo(eve, 'stale')).back({ claims: { sub: 'x' }, signed: 'tampered' }))).status,
+    ).toBe(502)
+    pass(61_000)
+    expect((await jar.open(good)).status).toBe(303)
+    const before = await timesRead('/stale')
+    await goTo(newJar(api), 'stale')
+    expect(await timesRead('/stale')).toBe(before)
+    await change('/stale', {})
+  })
 })

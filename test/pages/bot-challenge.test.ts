@@ -1,5 +1,6 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import { openApi } from '../support/api.ts'
+import { comeFrom, joinAs, openWithProviders } from '../support/identities.ts'
 import { openJar } from '../support/jar.ts'
 import { newPerson } from '../support/requests.ts'
 
@@ -130,4 +131,61 @@ test('The page for signing up alone knows the origin of the challenge, says that
   ])
   saying(GOOD)
   expect((await press({ 'cf-turnstile-response': 'token' })).to).toBe('/account')
+})
+
+test('LE1: a mailed code goes to an address without an account for the token alone, and the answer says nothing of it', async () => {
+  const codes = openApi({ ...api.bindings, EMAIL_CODE_SIGNIN: 'on' })
+  const ada = await codes.person({ email_verified_at: 1 })
+  const eve = newPerson()
+  const ask = (email: string, more: object = {}) =>
+    codes.send('POST', '/v1/auth/login/email_code', { body: { email, ...more } })
+  saying(GOOD)
+  const answers = [await ask(ada.email), await ask(eve.email)]
+  expect(answers.map(({ status, body }) => [status, Object.keys(body)])).toEqual([
+    [202, ['status', 'login_token']],
+    [202, ['status', 'login_token']],
+  ])
+  expect([await codes.mailsTo(ada.email), await codes.mailsTo(eve.email)]).toMatchObject([[{}], []])
+  expect((await ask(eve.email, { challenge_token: 'token' })).status).toBe(202)
+  expect(await codes.mailsTo(eve.email)).toHaveLength(1)
+  // One that is none is refused alike, and mails nobody.
+  vi.restoreAllMocks()
+  saying({ success: false })
+  const other = newPerson()
+  for (const email of [ada.email, other.email]) {
+    const refused = await ask(email, { challenge_token: 'token' })
+    expect([refused.status, refused.body.code]).toEqual([403, 'challenge_failed'])
+  }
+  expect([await codes.mailsTo(ada.email), await codes.mailsTo(other.email)]).toMatchObject([[{}], []])
+})
+
+test('The page for a code asks for the challenge before it mails, and goes on without it for whoever has an account', async () => {
+  const codes = openApi({ ...api.bindings, EMAIL_CODE_SIGNIN: 'on' })
+  const ada = await codes.person({ email_verified_at: 1 })
+  const jar = openJar(codes)
+  const asked = await jar.submit('/signin', '/signin/code', { email: ada.email })
+  expect([asked.status, asked.text.includes('cf-turnstile'), asked.text.includes(ada.email)]).toEqual([
+    200,
+    true,
+    true,
+  ])
+  expect(asked.headers.get('content-security-policy')).toContain('https://turnstile.test')
+  expect(await codes.mailsTo(ada.email)).toEqual([])
+  const sent = await jar.submit('/signin/code', '/signin/code', { email: ada.email, asks: 'yes' })
+  expect(sent.text).toContain('one-time-code')
+  expect(await codes.mailsTo(ada.email)).toHaveLength(1)
+  saying({ success: false })
+  const fields = { email: ada.email, asks: 'yes', 'cf-turnstile-response': 'token' }
+  const refused = await jar.submit('/signin/code', '/signin/code', fields)
+  expect([refused.status, refused.text.includes('id="message"')]).toEqual([403, true])
+})
+
+test('Whoever comes by a provider joins without the challenge: the provider has asked them', async () => {
+  const by = openWithProviders(TURNSTILE)
+  const jar = openJar(by)
+  const email = `${crypto.randomUUID()}@fjord.test`
+  await comeFrom(jar, 'corp', { sub: crypto.randomUUID(), email, email_verified: true })
+  expect((await jar.open('/signin/with/corp/join')).text).not.toContain('cf-turnstile')
+  expect((await joinAs(jar, 'corp')).status).toBe(303)
+  expect(asked).toEqual([])
 })

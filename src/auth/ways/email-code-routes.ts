@@ -25,9 +25,15 @@ export const emailCodeRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Mail a code that signs in',
       description:
-        '202 whether or not there is an account. Where sign-up is open, whoever has none is mailed one too. Only where `EMAIL_CODE_SIGNIN` is on.',
+        '202 whether or not there is an account. Where sign-up is open, whoever has none is mailed one too; where it takes a challenge, for its token alone. Only where `EMAIL_CODE_SIGNIN` is on.',
       responses: { 202: CodeRequested },
-      problems: [notFound, mailNotConfigured, () => tooManyAttempts(60)],
+      problems: [
+        notFound,
+        mailNotConfigured,
+        () => tooManyAttempts(60),
+        challengeFailed,
+        () => challengeUnavailable(),
+      ],
     }),
     body(AskForCode),
     async (c) => c.json(await requestEmailCode(c.var, { ...knownDevice(c), ...c.var.body }), 202),

@@ -8,6 +8,7 @@ import { oneTimeTokens } from '../../links/models.ts'
 import { linkIsLive, requireToken, voidTokens } from '../../links/service.ts'
 import { mailLink } from '../../recovery/mail-link.ts'
 import { isMakerOf } from '../../recovery/verify.ts'
+import { assertHuman } from '../../throttle/bot-challenge.ts'
 import { byToken } from '../../users/change.ts'
 import type { User } from '../../users/models.ts'
 import { arriving, assertActive } from '../arrival.ts'
@@ -23,21 +24,27 @@ function assertIsOn({ config }: Pick<Resources, 'config'>, by?: IdentityProvider
 }
 
 /**
- * Mails a code that signs in, to whom has an account or may make one; nobody is told whether.
+ * Mails a code that signs in, to whom has an account or may make one; nobody is told whether. Where whoever signs up shows
+ * that they are no program, an address without an account is mailed for whoever has shown it alone.
  *
  * @param by a provider that has said an address which it does not prove: the code does.
- * @throws 404 where the deployment has it off; 429 `too_many_attempts` for a network that asks for too many.
+ * @throws 404 where the deployment has it off; 429 `too_many_attempts` for a network that asks for too many; 403
+ *   `challenge_failed` for a token that is none, whatever there is at the address.
  */
 export async function requestEmailCode(
   resources: Resources,
-  input: AskForCode,
+  { challenge_token, ...input }: AskForCode,
   by?: IdentityProvider,
 ): Promise<CodeRequested> {
   assertIsOn(resources, by)
+  const { config } = resources
+  const isShown = challenge_token !== undefined && by === undefined
+  if (isShown) await assertHuman(resources, { email: input.email, challenge_token })
+  const isHuman = isShown || by !== undefined || config.TURNSTILE_SECRET === undefined
   const { status, request_token } = await mailLink(resources, input, {
     kind: 'sign_in_code',
     reachesDisabled: true,
-    mayJoin: mayJoin(resources.config, input.email) && by?.signup !== 'deny',
+    mayJoin: isHuman && mayJoin(config, input.email) && by?.signup !== 'deny',
   })
   return { status, login_token: request_token }
 }
@@ -66,7 +73,7 @@ export async function proveEmailCode(
     const { name, terms_version, challenge_token } = input
     if (name === undefined) throw nameNeeded()
     const joining = { userId: token.subject_id, email: token.email, name, terms_version, challenge_token }
-    const user = await join(resources, joining, { isGood, spend, refused })
+    const user = await join(resources, joining, { isGood, spend, refused, isChallenged: !by })
     return provenBy(resources, input, user, NO_FACTORS)
   }
   if (subject.deleted_at !== null) throw invalidLink(new Refusal('inactive'))

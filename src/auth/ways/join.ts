@@ -61,6 +61,8 @@ export interface Joining {
 export interface JoiningBy {
   isGood: SQL
   spend: (isDone: SQL) => readonly Statement[]
+  /** Whether they show that they are no program: not whoever comes by a provider, which has asked them that. */
+  isChallenged: boolean
   /** What else the account has from its first moment. */
   alsoWrite?: (isDone: SQL) => readonly Statement[]
   /** Thrown where it is good no more. */
@@ -78,7 +80,7 @@ export async function join(resources: Resources, joining: Joining, by: JoiningBy
   const { config, db, now } = resources
   if (config.SIGNUP === 'closed') throw signupClosed()
   assertDomainMaySignUp(config, joining.email)
-  await assertHuman(resources, joining)
+  if (by.isChallenged) await assertHuman(resources, joining)
   const { email, name, terms_version } = joining
   const row = {
     ...(await makeUserRow(resources, { email, name, terms_version, role: 'user' }, now)),

@@ -119,6 +119,7 @@ export async function joinByProvider(
     isGood: sql`(${identityIsFree(identity)} AND NOT ${rowExists(users, joining.userId)}
       AND NOT EXISTS (SELECT 1 FROM ${erasures} WHERE user_id = ${joining.userId}))`,
     spend: () => [],
+    isChallenged: false,
     alsoWrite: (isDone) => addIdentity(resources, identity, isDone),
     refused: () => invalidCallback(new Refusal('meanwhile')),
   })

@@ -8,7 +8,15 @@ import { keeping } from '../keep-signed-in.ts'
 
 const token = () => text(256, 1)
 
-export const AskForCode = lazy(() => AskForMail().meta({ id: 'AskForCode' }))
+const challengeToken = () =>
+  text(2048).optional().meta({
+    description: 'Of Cloudflare Turnstile, for the action `signup`, where the deployment asks for it.',
+  })
+
+/** Where the deployment asks for a challenge, an address without an account is mailed nothing without its token. */
+export const AskForCode = lazy(() =>
+  AskForMail().extend({ challenge_token: challengeToken() }).meta({ id: 'AskForCode' }),
+)
 export type AskForCode = Of<typeof AskForCode>
 
 export const CodeRequested = lazy(() =>
@@ -24,9 +32,7 @@ const joiner = () => ({
     description: 'Where the address has no account: makes one. It is not looked at else.',
   }),
   terms_version: TermsVersion().optional(),
-  challenge_token: text(2048).optional().meta({
-    description: 'Of Cloudflare Turnstile, for the action `signup`, where the deployment asks for it.',
-  }),
+  challenge_token: challengeToken(),
 })
 
 export const joining = lazy(() => z.strictObject(joiner()))

@@ -5,14 +5,16 @@ import { toDuration } from '../../pages/format.ts'
 import { NarrowPage } from '../../pages/layout.tsx'
 import { type FormPage, OnwardsFields } from '../pages.tsx'
 import { type Onwards, onwards } from '../targets.ts'
+import { type BotChallenge, BotChallengeBox } from './joining.tsx'
 
 /** Where the code is to go. */
-export const AskForCodePage: FC<FormPage & Onwards> = ({
+export const AskForCodePage: FC<FormPage & Onwards & { challenge: BotChallenge | undefined }> = ({
   view,
   token,
   message,
   values = {},
   errors = {},
+  challenge,
   to,
   target,
 }) => {
@@ -31,6 +33,7 @@ export const AskForCodePage: FC<FormPage & Onwards> = ({
       <Message message={message} />
       <Form action="/signin/code" token={token}>
         <OnwardsFields to={to} target={target} />
+        <input type="hidden" name="asks" value="yes" />
         <Field
           name="email"
           label={common.email}
@@ -45,6 +48,7 @@ export const AskForCodePage: FC<FormPage & Onwards> = ({
         <Checkbox name="remember" value="yes" checked={!values.email || values.remember === 'yes'}>
           {signin.stay}
         </Checkbox>
+        <BotChallengeBox view={view} challenge={challenge} />
         <Button style="primary" wide>
           {signin.code.button}
         </Button>

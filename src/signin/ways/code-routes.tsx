@@ -7,7 +7,7 @@ import { Hono } from '../../http/hono.ts'
 import { AppError, notFound } from '../../http/problem.ts'
 import { validate } from '../../http/validate.ts'
 import type { Said } from '../../pages/components.tsx'
-import { failingPage, fieldErrors } from '../../pages/failing.tsx'
+import { failingPage, fieldErrors, problemText } from '../../pages/failing.tsx'
 import { browserFormToken, browserOf, form } from '../../pages/forms.ts'
 import { noteProblem, respond } from '../../pages/respond.ts'
 import type { PageEnv } from '../../pages/session.ts'
@@ -19,7 +19,14 @@ import { refusalOf } from '../refusals.tsx'
 import { type Onwards, onwardsAsked, onwardsIn, originOfTarget } from '../targets.ts'
 import { AskForCodePage, TypeCodePage } from './code-pages.tsx'
 import { enter } from './enter.ts'
-import { faultsOfJoiner, isOfChallenge, joinerIn, joinPage } from './joining.tsx'
+import {
+  botChallengeOf,
+  faultsOfJoiner,
+  isOfChallenge,
+  joinerIn,
+  joinPage,
+  thirdPartyOf,
+} from './joining.tsx'
 import { pendingOf } from './provider-cookies.ts'
 
 /**
@@ -53,8 +60,15 @@ async function askPage(c: Context<PageEnv>, on: Onwards, { status = 200, ...give
       email && { message: { tone: 'info' as const, title, text }, values: { email, remember: 'yes' } }),
     ...given,
   }
-  const page = <AskForCodePage view={viewOf(c)} token={browserFormToken(c)} {...shown} {...on} />
-  return respond(c, page, { status, ...(await originOfTarget(c.var, on.target, on.to)) })
+  const challenge = by ? undefined : botChallengeOf(c.var.config)
+  const page = (
+    <AskForCodePage view={viewOf(c)} token={browserFormToken(c)} challenge={challenge} {...shown} {...on} />
+  )
+  return respond(c, page, {
+    status,
+    ...(await originOfTarget(c.var, on.target, on.to)),
+    ...thirdPartyOf(challenge),
+  })
 }
 
 async function typePage(
@@ -84,6 +98,7 @@ function nameNeeded(c: Context<PageEnv>, refused: Shown = {}) {
     action: '/signin/code/confirm',
     email: email.slice(0, 320),
     back: '/signin/code',
+    isChallenged: true,
     hidden: { email, remember, code, joins: 'yes', ...on },
     values: name === undefined ? {} : { name },
     ...refused,
@@ -96,26 +111,34 @@ export const codePages = new Hono<PageEnv>()
     return askPage(c, onwardsAsked(c.var, c.req.query()))
   })
   .post('/signin/code', limitByNetwork, form(browserOf), async (c) => {
-    const { email = '', remember = '' } = c.var.fields
+    const { email = '', remember = '', asks, 'cf-turnstile-response': challenge_token } = c.var.fields
     const on = onwardsIn(c.var.fields)
     // From the page with the password, with nothing typed.
     if (email === '') return askPage(c, on)
     try {
-      const asked = await requestEmailCode(
-        c.var,
-        validate(AskForCode(), { email, ...knownDevice(c) }),
-        (await askerBy(c, email)).by,
-      )
+      const { by } = await askerBy(c, email)
+      // Whoever may have no account shows first that they are no program, on the page that asks it.
+      if (!by && asks === undefined && botChallengeOf(c.var.config))
+        return await askPage(c, on, { values: { email: email.slice(0, 320), remember } })
+      const input = validate(AskForCode(), {
+        email,
+        ...(challenge_token && { challenge_token }),
+        ...knownDevice(c),
+      })
+      const asked = await requestEmailCode(c.var, input, by)
       rememberAsker(c, 'sign_in', asked.login_token)
       return await typePage(c)
     } catch (error) {
-      if (!(error instanceof AppError) || error.status >= 500 || error.status === 404) throw error
+      if (!(error instanceof AppError) || error.status === 404) throw error
+      if (error.status >= 500 && !isOfChallenge(error)) throw error
       noteProblem(c, error)
       const view = viewOf(c)
       const { common } = view.texts
       const message: Said = error.errors
         ? { tone: 'danger', title: common.check, text: common.checkHint }
-        : refusalOf(view, error)
+        : isOfChallenge(error)
+          ? { tone: 'danger', title: problemText(view, error) }
+          : refusalOf(view, error)
       const errors = fieldErrors(view, error)
       return askPage(c, on, { message, errors, values: { email, remember }, status: error.status })
     }

@@ -83,6 +83,8 @@ interface Joining {
   action: string
   email: string
   back: string
+  /** Whether they show that they are no program. */
+  isChallenged: boolean
   /** What the form brings along. */
   hidden: Record<string, string | undefined>
 }
@@ -91,9 +93,13 @@ interface Joining {
 export async function joinPage(
   c: Context<PageEnv>,
   on: Onwards,
-  { status = 200, ...shown }: Joining & Omit<FormPage, 'view' | 'token'> & { status?: AppError['status'] },
+  {
+    status = 200,
+    isChallenged,
+    ...shown
+  }: Joining & Omit<FormPage, 'view' | 'token'> & { status?: AppError['status'] },
 ) {
-  const challenge = botChallengeOf(c.var.config)
+  const challenge = isChallenged ? botChallengeOf(c.var.config) : undefined
   const page = <JoinPage view={viewOf(c)} token={browserFormToken(c)} challenge={challenge} {...shown} />
   return respond(c, page, {
     status,
@@ -103,7 +109,7 @@ export async function joinPage(
 }
 
 /** An account is made after this page alone: by name, address, terms and a button. */
-const JoinPage: FC<FormPage & Joining & { challenge: BotChallenge | undefined }> = ({
+const JoinPage: FC<FormPage & Omit<Joining, 'isChallenged'> & { challenge: BotChallenge | undefined }> = ({
   view,
   token,
   message,

@@ -35,6 +35,7 @@ const nameNeeded = (
     action: `/signin/with/${provider}/join`,
     email: profile.email ?? '',
     back: '/signin',
+    isChallenged: false,
     hidden: {},
     values: { name: (c.var.fields as Record<string, string> | undefined)?.name ?? profile.name ?? '' },
     ...refused,
