@@ -11,17 +11,19 @@ const ROOT = join(import.meta.dirname, '..')
  * with their pages, in two languages, took it over, and then the OpenID provider, with what it needs of jose, took it to 290,
  * and mails in German, with signing out of apps and what users let them do, to 297. API keys, devices without a browser,
  * pushed requests, codes by mail and the console's pages of apps took it to 322, near introspection, the sign-out of apps
- * by the back channel, keys' pages and identities to 349.
+ * by the back channel, keys' pages and identities to 360. What verifies the hashes of other systems is 12 of 372.
  */
-export const BUNDLE_BUDGET_BYTES = 360 * 1024
+export const BUNDLE_BUDGET_BYTES = 372 * 1024
 
-/** Modules of a Worker by name: the first is the one that is served; those that are no JavaScript are text. */
-export type Modules = Record<string, string>
+/** Modules of a Worker by name: the first is the one that is served; those that are no JavaScript are text, or WebAssembly. */
+export type Modules = Record<string, string | Buffer>
 
 export interface Bundle {
   modules: Modules
   bytes: number
   gzipBytes: number
+  /** Of WebAssembly, which is no script, and counted apart. */
+  wasmBytes: number
   /** Minified bytes of each package, the largest first. */
   packages: [name: string, bytes: number][]
 }
@@ -55,9 +57,10 @@ export function buildBundle({
     )
     const main = `${entry?.replace(/^.*\/|\.ts$/g, '') ?? 'index'}.js`
     const texts = readdirSync(dir).filter((name) => /\.(css|html|js|txt)$/.test(name) && name !== main)
-    const modules = Object.fromEntries(
-      [main, ...texts].map((name) => [name, readFileSync(join(dir, name), 'utf8')]),
-    )
+    const scripts = [main, ...texts].map((name) => [name, readFileSync(join(dir, name), 'utf8')] as const)
+    const wasm = readdirSync(dir)
+      .filter((name) => name.endsWith('.wasm'))
+      .map((name) => [name, readFileSync(join(dir, name))] as const)
     const { outputs }: Metafile = JSON.parse(readFileSync(metafile, 'utf8'))
     const sizes = new Map<string, number>()
     for (const { inputs } of Object.values(outputs)) {
@@ -67,12 +70,12 @@ export function buildBundle({
       }
     }
     const packages = [...sizes].filter(([, bytes]) => bytes > 0).sort(([, a], [, b]) => b - a)
-    const sum = (of: (text: string) => number) =>
-      Object.values(modules).reduce((all, text) => all + of(text), 0)
+    const sum = (of: (text: string) => number) => scripts.reduce((all, [, text]) => all + of(text), 0)
     return {
-      modules,
+      modules: Object.fromEntries([...scripts, ...wasm]),
       bytes: sum((text) => Buffer.byteLength(text)),
       gzipBytes: sum((text) => gzipSync(text).length),
+      wasmBytes: wasm.reduce((all, [, bytes]) => all + bytes.length, 0),
       packages,
     }
   } finally {

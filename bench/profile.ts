@@ -56,7 +56,7 @@ try {
   const { profile } = await inspector.call<{ profile: Profile }>('Profiler.stop')
   inspector.close()
   if (options.out) writeFileSync(options.out, JSON.stringify(profile))
-  print(profile, answered, modules[MAIN]!)
+  print(profile, answered, String(modules[MAIN]))
 } finally {
   await worker.close()
   await stage.close()

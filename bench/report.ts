@@ -149,6 +149,7 @@ ${table(
   [
     ['bundle, minified', `${kib(size.bytes)} KiB`],
     ['bundle, gzip', `**${kib(size.gzipBytes)} KiB** of ${kib(size.budgetBytes)}`],
+    ...(size.wasmBytes ? [['WebAssembly, which is no script', `${kib(size.wasmBytes)} KiB`]] : []),
     ['script start: compiling and running the module level', `${ms(size.scriptStartMs)} ms`],
     ['first answer of a fresh workerd', `${ms(size.firstAnswerMs)} ms`],
     ['first answer of a fresh workerd with the floor', `${ms(size.floorFirstAnswerMs)} ms`],

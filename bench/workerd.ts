@@ -41,8 +41,10 @@ export async function startWorker({ modules, bindings, inspectorPort }: WorkerOp
   const files = { ...modules, 'rate-limit.js': RATE_LIMIT, 'cron.js': CRON }
   for (const [name, code] of Object.entries(files)) writeFileSync(join(home, name), code)
   const text = (value: string | undefined) => JSON.stringify(value)
+  const kindOf = (name: string, index: number) =>
+    name.endsWith('.wasm') ? 'wasm' : index === 0 || name.endsWith('.mjs') ? 'esModule' : 'text'
   const module = (name: string, index = 0) =>
-    `(name = ${text(name)}, ${index === 0 || name.endsWith('.mjs') ? 'esModule' : 'text'} = embed ${text(name)})`
+    `(name = ${text(name)}, ${kindOf(name, index)} = embed ${text(name)})`
   const common = `compatibilityDate = ${text(compatibility_date)}`
   writeFileSync(
     join(home, 'config.capnp'),

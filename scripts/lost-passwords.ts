@@ -22,17 +22,24 @@ export async function findPasswordsLost(gone: string[], kept: string[]): Promise
   const lost = idsOf(gone).filter((id) => !stay.includes(id))
   const seedKeys = (secrets: string[]) => keyring(secrets, 'totp_seed').map(keyIdOf)
   const lostSeedKeys = seedKeys(gone).filter((id) => !seedKeys(kept).includes(id))
+  // Those that were imported, until their owners sign in; clean-up puts them under the key that signs.
+  const foreignKeys = (secrets: string[]) => keyring(secrets, 'foreign_hash').map(keyIdOf)
+  const foreign = foreignKeys(gone).filter((id) => !foreignKeys(kept).includes(id))
   const client = createClient(authToken ? { url, authToken } : { url })
   try {
-    const isLost = lost.map(() => "instr(password_hash, ',k=' || ? || '$') > 0").join(' OR ')
+    const isLost = [
+      ...lost.map(() => "instr(password_hash, ',k=' || ? || '$') > 0"),
+      ...foreign.map(() => "instr(password_hash, '$foreign$' || ? || '$') = 1"),
+    ].join(' OR ')
+    const args = [...lost, ...foreign]
     const [seeds, counted, named] = await client.batch(
       [
         {
           sql: `SELECT count(*) AS total FROM factors WHERE key_id IN (${lostSeedKeys.map(() => '?')})`,
           args: lostSeedKeys,
         },
-        { sql: `SELECT count(*) AS total FROM users WHERE ${isLost}`, args: lost },
-        { sql: `SELECT email FROM users WHERE ${isLost} ORDER BY email LIMIT ${NAMED}`, args: lost },
+        { sql: `SELECT count(*) AS total FROM users WHERE ${isLost}`, args },
+        { sql: `SELECT email FROM users WHERE ${isLost} ORDER BY email LIMIT ${NAMED}`, args },
       ],
       'read',
     )

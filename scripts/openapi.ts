@@ -5,14 +5,15 @@ import { build } from 'esbuild'
 
 /**
  * Writes what /openapi.json answers, so that linters and makers of clients can read it: `node scripts/openapi.ts`.
- * Pages are JSX, which Node cannot import, so the routes are bundled first.
+ * Pages are JSX, which Node cannot import, so the routes are bundled first; in pieces, as what is loaded when it is needed
+ * may be WebAssembly, which Node loads otherwise than the Worker.
  */
 const ROOT = resolve(import.meta.dirname, '..')
 export const FILE = resolve(ROOT, 'dist/openapi.json')
 const ISSUER = 'https://roster.example'
 
 async function makeDocument(): Promise<Record<string, unknown>> {
-  const outfile = resolve(ROOT, 'dist/openapi.mjs')
+  const outdir = resolve(ROOT, 'dist/openapi')
   await build({
     stdin: {
       contents: `export { app } from './src/app.ts'\nexport { describe } from './src/docs/openapi.ts'`,
@@ -23,9 +24,10 @@ async function makeDocument(): Promise<Record<string, unknown>> {
     platform: 'node',
     packages: 'external',
     tsconfig: resolve(ROOT, 'tsconfig.json'),
-    outfile,
+    splitting: true,
+    outdir,
   })
-  const { app, describe } = await import(pathToFileURL(outfile).href)
+  const { app, describe } = await import(pathToFileURL(resolve(outdir, 'stdin.js')).href)
   return describe(app, ISSUER)
 }
 

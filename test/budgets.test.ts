@@ -1,6 +1,7 @@
 import { expect } from 'vitest'
 import { DEVICE_CODE } from '../src/oauth/models.ts'
 import { makeFormToken } from '../src/pages/forms.ts'
+import { sealForeignHash } from '../src/passwords/foreign/sealing.ts'
 import { actionOf, begin, shownBy } from './openid/support.ts'
 import { type Api, type Options, openApi, PASSWORD } from './support/api.ts'
 import { addTotp, challengeOf } from './support/factors.ts'
@@ -8,6 +9,12 @@ import { addKey } from './support/keys.ts'
 import { addApp, REDIRECT } from './support/oauth.ts'
 import { signedIn } from './support/pages.ts'
 import { freshUpstreams, testOfRedis } from './support/upstreams.ts'
+
+/** passlib.hash.bcrypt */
+const FOREIGN = {
+  password: 'correct horse battery',
+  hash: '$2a$06$nbu7TNXBePo3K0KQ1OEfQORRjd/iChqJvxNSGwgb2SdYPOGUsR7te',
+}
 
 const wrong = { email: 'nobody@people.test', password: PASSWORD }
 
@@ -40,6 +47,11 @@ testOfRedis('Every request stays within its budget of trips, calls and rows', as
   const signedUp = { email: newAddress(), password: PASSWORD, name: 'Ada' }
   const changed = { current_password: PASSWORD, new_password: 'nine green bears run' }
   const moved = { new_email: newAddress(), current_password: PASSWORD }
+  const came = await api.person()
+  await api.sql('UPDATE users SET password_hash = ? WHERE id = ?', [
+    await sealForeignHash(api.config(), came.id, FOREIGN.hash),
+    came.id,
+  ])
   const requests: Budget[] = [
     // route, depth, calls of libSQL, calls of Redis, rows read, rows written; what comes after the answer too. For each
     // mail that is two calls: it is claimed, and marked as sent. Who has none is looked for all the same.
@@ -50,6 +62,8 @@ testOfRedis('Every request stays within its budget of trips, calls and rows', as
     ['POST /v1/auth/signup', 2, 4, 0, 46, 35, { body: signedUp }],
     ['POST /v1/auth/login', 2, 2, 0, 37, 12, { body: { email: ada.email, password: PASSWORD } }],
     ['POST /v1/auth/login', 2, 2, 0, 7, 8, { body: wrong }],
+    // The hash of other software goes, with its place in an index.
+    ['POST /v1/auth/login', 2, 2, 0, 28, 13, { body: { email: came.email, password: FOREIGN.password } }],
     ['POST /v1/auth/refresh_token', 1, 1, 0, 7, 1, { body: { refresh_token: ada.refreshToken } }],
     ['POST /v1/auth/refresh_token', 0, 0, 0, 0, 0, { body: { refresh_token: 'rt_x' } }],
     // From the nearest Redis; and before that once from libSQL, whose answer is put there afterwards.

@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { generate, rotateJwtKeys, rotateSecretKeys } from '../scripts/keys.ts'
 import { cleanUp } from '../src/cleanup/service.ts'
 import { openForCron } from '../src/context.ts'
+import { hasForeignKeyOf, sealForeignHash } from '../src/passwords/foreign/sealing.ts'
 import { type Api, linkIn, openApi } from './support/api.ts'
 import { addTotp, challengeOf, codeOf } from './support/factors.ts'
 import { newPerson } from './support/requests.ts'
@@ -50,6 +51,20 @@ describe('CK2: made under the former key,', () => {
     expect([await keyOf(ada), await keyOf(eve)]).toEqual([expect.not.stringMatching(String(former)), former])
     await cleanUp(openForCron(after.bindings, createExecutionContext()))
     expect(await keyOf(eve)).toBe(await keyOf(ada))
+  })
+
+  test('an imported hash goes on, and is put under the new key by clean-up', async () => {
+    const ada = await before.person()
+    const hash = '$2a$06$nbu7TNXBePo3K0KQ1OEfQORRjd/iChqJvxNSGwgb2SdYPOGUsR7te'
+    const sealed = await sealForeignHash(before.config(), ada.id, hash)
+    const stored = async () =>
+      (await after.sql('SELECT password_hash FROM users WHERE id = ?', [ada.id]))[0]!.password_hash as string
+    await after.sql('UPDATE users SET password_hash = ? WHERE id = ?', [sealed, ada.id])
+    await cleanUp(openForCron(after.bindings, createExecutionContext()))
+    expect((await stored()).split('$')[2]).not.toBe(sealed.split('$')[2])
+    expect(hasForeignKeyOf(await stored(), [after.config().keys.foreign_hash[0]])).toBe(true)
+    const body = { email: ada.email, password: 'correct horse battery' }
+    expect((await after.send('POST', '/v1/auth/login', { body })).status).toBe(200)
   })
 
   test('a list goes on from its cursor', async () => {

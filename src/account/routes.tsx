@@ -55,6 +55,7 @@ const security = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200
     ? { tone: 'danger' as const, title: problem }
     : doneMessage(c, {
         changed: account.security.changed,
+        weak: account.security.weak,
         added: texts.done,
         removed: texts.removed,
         renamed: common.saved,

@@ -38,7 +38,8 @@ export const noCookieForOthers = documented(
 export function answerSignedIn(c: Context, tokens: Tokens, { cookie, remember = true }: Keeping) {
   if (!cookie) return c.json(tokens)
   keepSignedIn(c, tokens, remember)
-  return c.json({ user: tokens.user })
+  const { user, needs_better_password } = tokens
+  return c.json({ user, ...(needs_better_password && { needs_better_password }) })
 }
 
 /** The cookies in place of the tokens that a way in gives. */

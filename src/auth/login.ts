@@ -1,6 +1,7 @@
 import { and, eq, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { selectFactorState } from '../factors/state.ts'
+import { isBelowPolicy } from '../passwords/policy.ts'
 import { checkInTurn } from '../passwords/service.ts'
 import { assertNotBusy } from '../passwords/turns.ts'
 import { openDeviceToken } from '../sessions/device-tokens.ts'
@@ -36,6 +37,7 @@ export async function logIn(resources: Resources, input: LogIn): Promise<Proven>
   const user = results.user[0]
   const isLocked = !isFromKnownDevice && (user?.failed_logins ?? 0) > MAX_FAILURES_IN_A_ROW
   const password = await checkInTurn(resources, {
+    userId: user?.id,
     password: input.password,
     stored: isLocked ? null : (user?.password_hash ?? null),
     takeBack: attempt.takeBack,
@@ -50,9 +52,14 @@ export async function logIn(resources: Resources, input: LogIn): Promise<Proven>
     throw await refuseRightPassword(resources, login, user, 'unverified')
   }
   return {
-    user,
+    // Of who waited, the hash as it is by now.
+    user: { ...user, password_hash: password.stored },
     proofs: ['pwd'],
     newHash: password.newHash,
+    ...(password.isForeign &&
+      isBelowPolicy(input.password, { ...user, organisation: config.ORGANISATION }) && {
+        needsBetterPassword: true,
+      }),
     // Whoever logs in at the same moment may have replaced the old hash first; the one that stands now is current.
     ...(password.newHash && { again: () => logIn(resources, input) }),
     device: isFromKnownDevice ? device : undefined,

@@ -138,6 +138,13 @@ export const SignupAccepted = lazy(() =>
 )
 export type SignupAccepted = Of<typeof SignupAccepted>
 
+const NeedsBetterPassword = lazy(() =>
+  z.literal(true).meta({
+    description:
+      'At the first sign-in with a password that came from another system, where it could not be set here: ask for a better one.',
+  }),
+)
+
 export const Tokens = lazy(() =>
   z
     .object({
@@ -151,13 +158,18 @@ export const Tokens = lazy(() =>
       }),
       refresh_expires_in: z.int().meta({ description: 'Seconds.', example: 1_209_600 }),
       user: User(),
+      needs_better_password: NeedsBetterPassword().optional(),
     })
     .meta({ id: 'Tokens' }),
 )
 export type Tokens = Of<typeof Tokens>
 
 /** Where the session is kept in a cookie. */
-const SignedInByCookie = lazy(() => z.object({ user: User() }).meta({ id: 'SignedInByCookie' }))
+const SignedInByCookie = lazy(() =>
+  z
+    .object({ user: User(), needs_better_password: NeedsBetterPassword().optional() })
+    .meta({ id: 'SignedInByCookie' }),
+)
 
 const orByCookie = <S extends z.ZodType>(schema: () => S) =>
   lazy(() => z.union([schema(), SignedInByCookie()]))

@@ -43,6 +43,8 @@ export interface Proven {
   provenAt?: number
   /** Replaces a hash that is not of today. */
   newHash: string | undefined
+  /** It came with its user, and could not be set here. */
+  needsBetterPassword?: true
   /** Proves it anew, where the old hash may have been replaced by somebody who proved it at the same time. */
   again?: () => Promise<Proven>
   /** Where it was known. */
@@ -179,6 +181,7 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
       user,
     )),
     device_token: makeDeviceToken(resources.config, proven.device ?? newDevice(user), now),
+    ...(proven.needsBetterPassword && { needs_better_password: true }),
   }
 }
 

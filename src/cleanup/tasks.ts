@@ -17,6 +17,7 @@ import { oneTimeTokens, TAKES_BACK } from '../links/models.ts'
 import { LIFETIME_MS } from '../links/service.ts'
 import { outbox } from '../mail/models.ts'
 import { oauthClients, oauthCodes, oauthDeviceCodes, oauthGrants } from '../oauth/models.ts'
+import { foreignHashesAreOutdated, renewForeignHashes } from '../passwords/foreign/renewal.ts'
 import { sessions } from '../sessions/models.ts'
 import { throttles } from '../throttle/models.ts'
 import { endDisabling } from '../users/change.ts'
@@ -103,6 +104,10 @@ export function tasksOf(resources: Resources): Record<string, Task> {
     seeds_renewed: {
       isDue: seedsAreOutdated(config),
       steps: (fence) => renewSeeds(resources, fence),
+    },
+    foreign_hashes_renewed: {
+      isDue: foreignHashesAreOutdated(config),
+      steps: (fence) => renewForeignHashes(resources, fence),
     },
     throttles: removal(throttles, 'key', sql`expires_at < ${now}`),
     one_time_tokens: removal(oneTimeTokens, 'id', sql`id < ${firstIdAt(now - LINKS_KEPT_MS)}`),

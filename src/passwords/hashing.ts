@@ -2,6 +2,7 @@ import { createHash, createHmac, randomBytes, scrypt, timingSafeEqual } from 'no
 import type { Config } from '../config/main.ts'
 import type { Keyring } from '../crypto/keyring.ts'
 import { unavailable } from '../http/problem.ts'
+import { hasForeignKeyOf, isForeign } from './foreign/sealing.ts'
 import { normalizePassword } from './policy.ts'
 
 interface Cost {
@@ -70,10 +71,14 @@ export async function checkPassword(
   return { isRight, isOutdated: isRight && !isCurrent }
 }
 
-/** Whether SECRET_KEYS have the key that a stored string was made with. */
-export function hasKeyOf(stored: string, peppers: Keyring): boolean {
+/** Whether SECRET_KEYS have the key that a stored string was made with, or is under. */
+export function hasKeyOf(
+  stored: string,
+  keys: Pick<Config['keys'], 'password_pepper' | 'foreign_hash'>,
+): boolean {
+  if (isForeign(stored)) return hasForeignKeyOf(stored, keys.foreign_hash)
   const parsed = parseHash(stored)
-  return !parsed || peppers.some((pepper) => pepperId(pepper) === parsed.pepperId)
+  return !parsed || keys.password_pepper.some((pepper) => pepperId(pepper) === parsed.pepperId)
 }
 
 const keyIsMissing = (pepperId: string) =>

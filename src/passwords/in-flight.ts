@@ -11,9 +11,20 @@ export function enter(): () => void {
   return () => void begun.delete(request)
 }
 
-/** How many requests of this isolate wait for their answer. */
+/** Those of them that let everybody else go first: nobody waits for their end. */
+const behind = new Map<symbol, number>()
+
+/** Notes that a request waits behind all others. @returns what notes that it does not any more. */
+export function goBehind(): () => void {
+  const request = Symbol()
+  behind.set(request, Date.now())
+  return () => void behind.delete(request)
+}
+
+/** How many requests of this isolate wait for their answer, and are not behind all others. */
 export function inFlight(): number {
   const oldest = Date.now() - FORGOTTEN_AFTER_MS
-  for (const [request, at] of begun) if (at < oldest) begun.delete(request)
-  return begun.size
+  for (const requests of [begun, behind])
+    for (const [request, at] of requests) if (at < oldest) requests.delete(request)
+  return Math.max(0, begun.size - behind.size)
 }

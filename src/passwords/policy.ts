@@ -39,6 +39,16 @@ export function findPasswordWeakness(password: string, context: Context): string
     : undefined
 }
 
+/** Whether a password that came with its user could not be set here. */
+export function isBelowPolicy(password: string, context: Context): boolean {
+  const { length } = [...normalizePassword(password)]
+  return (
+    length < PASSWORD_MIN_LENGTH ||
+    length > PASSWORD_MAX_LENGTH ||
+    findPasswordWeakness(password, context) !== undefined
+  )
+}
+
 const wordsOf = (text: string) => {
   const words = normalizePassword(text).toLowerCase().split(/\s+/)
   return [words.join(''), ...words]

@@ -7,14 +7,16 @@ import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { type Session, sessions } from '../sessions/models.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
-import { type Hasher, hasherOfSession } from '../throttle/limits.ts'
+import { assertMayHash, type Hasher, hasherOfSession } from '../throttle/limits.ts'
 import { openOwnAttempt } from '../throttle/service.ts'
 import { selectUsers, type User as UserRow, users } from '../users/models.ts'
 import { isBreached } from './breaches.ts'
 import { unchangedPassword, wrongPassword } from './errors.ts'
+import { checkForeign } from './foreign/check.ts'
+import { isForeign } from './foreign/sealing.ts'
 import { checkPassword, costIn, hashPassword, hasKeyOf, type PasswordCheck } from './hashing.ts'
 import { findPasswordWeakness } from './policy.ts'
-import { inTurn } from './turns.ts'
+import { assertNotBusy, countedInTurn, inTurn } from './turns.ts'
 
 /**
  * Every path that sets a password goes through here.
@@ -49,7 +51,9 @@ export async function hashNewPassword(
     // Nobody knows any more what was hashed with a key that is gone: a reset is the way back from that, too.
     const isSame =
       former !== null &&
-      hasKeyOf(former, peppers) &&
+      // A foreign one would take seconds; and what is set is held to our policy, as that was not.
+      !isForeign(former) &&
+      hasKeyOf(former, config.keys) &&
       (await checkPassword(password, former, peppers, cost)).isRight
     return isSame ? undefined : hashPassword(password, peppers, cost)
   }
@@ -68,27 +72,61 @@ export function noteUnchecked(resources: Resources, hash: unknown, userId: strin
   return [record(resources, { action: 'password.not_checked', userId, actorId: null }, isDone)]
 }
 
+interface Attempt {
+  /** Whose it would be. */
+  userId: string | undefined
+  password: string
+  stored: string | null
+  takeBack: readonly Statement[]
+  hasher?: Hasher
+}
+
+interface Checked extends PasswordCheck {
+  /** What it was checked against. */
+  stored: string | null
+  /** Replaces it, where it is not of today. */
+  newHash?: string
+  /** It came with a hash of other software. */
+  isForeign?: true
+}
+
 /**
  * Checks a password in its turn. Where that cannot be done (too busy, a limit, a key that is missing),
  * the attempt was no guess, and is taken back.
  */
-export async function checkInTurn(
-  resources: Resources,
-  attempt: { password: string; stored: string | null; takeBack: readonly Statement[]; hasher?: Hasher },
-): Promise<PasswordCheck & { newHash?: string }> {
-  const peppers = resources.config.keys.password_pepper
-  const cost = costIn(resources.config)
-  const check = async () => {
-    const { password, stored } = attempt
-    const checked = await checkPassword(password, stored, peppers, cost)
-    return checked.isOutdated ? { ...checked, newHash: await hashPassword(password, peppers, cost) } : checked
-  }
+export async function checkInTurn(resources: Resources, attempt: Attempt): Promise<Checked> {
+  const { stored, hasher } = attempt
   try {
-    return await inTurn(resources, check, attempt.hasher)
+    if (isForeign(stored)) return await checkForeignInTurn(resources, attempt, stored)
+    return await inTurn(resources, () => checkOurs(resources, attempt.password, stored), hasher)
   } catch (error) {
     await resources.db.writeBatch({ takeBack: attempt.takeBack })
     throw error
   }
+}
+
+async function checkOurs({ config }: Resources, password: string, stored: string | null): Promise<Checked> {
+  const peppers = config.keys.password_pepper
+  const cost = costIn(config)
+  const checked = { ...(await checkPassword(password, stored, peppers, cost)), stored }
+  return checked.isOutdated ? { ...checked, newHash: await hashPassword(password, peppers, cost) } : checked
+}
+
+/** A foreign hash counts as one, with ours that replaces it. */
+async function checkForeignInTurn(
+  resources: Resources,
+  { password, userId = '', hasher }: Attempt,
+  foreign: string,
+): Promise<Checked> {
+  assertNotBusy()
+  await assertMayHash(resources, hasher)
+  const { isRight, stored } = await checkForeign(resources, { password, stored: foreign, userId })
+  // Somebody who brought the same password was faster.
+  if (!isForeign(stored)) return countedInTurn(resources, () => checkOurs(resources, password, stored))
+  if (!isRight) return { isRight, isOutdated: false, stored }
+  const { config } = resources
+  const hash = () => hashPassword(password, config.keys.password_pepper, costIn(config))
+  return { isRight, isOutdated: true, stored, isForeign: true, newHash: await countedInTurn(resources, hash) }
 }
 
 export interface OwnPassword {
@@ -141,7 +179,13 @@ async function requireOwnPassword(
   if (!row || !session) throw invalidToken(new Refusal('unknown'))
   const stored = isOpen ? row.password_hash : null
   const hasher = hasherOfSession(actor)
-  const { isRight } = await checkInTurn(resources, { password, stored, takeBack: attempt.takeBack, hasher })
+  const { isRight } = await checkInTurn(resources, {
+    userId: actor.sub,
+    password,
+    stored,
+    takeBack: attempt.takeBack,
+    hasher,
+  })
   if (isRight) return { row, session, clearAttempts: attempt.clear }
   const reason = isOpen ? 'wrong_password' : 'locked'
   const event = {

@@ -27,9 +27,12 @@ let waiting: Turn[] = []
 let busyUntil = 0
 let hashMs = USUAL_HASH_MS
 
-/** Says when the queue of now will be through. */
-export function hashingBusy() {
-  const seconds = Math.max(1, Math.ceil((waiting.length * 2 * hashMs) / 1000))
+/** Whether a hash of ours is waited for, or has just run. */
+export const hashesAreWaiting = () => waiting.length > 0 || busyUntil > Date.now()
+
+/** Says when the queue of now will be through: ours, unless another's is given. */
+export function hashingBusy(waitMs = waiting.length * 2 * hashMs) {
+  const seconds = Math.max(1, Math.ceil(waitMs / 1000))
   const detail = `Too many people are signing in at once. Try again in ${seconds === 1 ? 'a second' : `${seconds} seconds`}.`
   return unavailable('hashing_busy', detail, undefined, seconds)
 }
@@ -51,6 +54,11 @@ export async function inTurn<T>(
   assertNotBusy()
   await assertMayHash(resources, hasher)
   await first?.()
+  return countedInTurn(resources, hash)
+}
+
+/** The same of a request that was counted before. */
+export async function countedInTurn<T>(resources: Resources, hash: () => Promise<T>): Promise<T> {
   const result = await (resources.config.PASSWORD_HASHES === 'cheap' ? hash() : afterTurn(hash))
   // It may have taken seconds.
   resources.now = Date.now()

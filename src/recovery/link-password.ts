@@ -4,8 +4,7 @@ import { build } from '../database/statements.ts'
 import { Refusal } from '../http/problem.ts'
 import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
 import { wrongPassword } from '../passwords/errors.ts'
-import { checkPassword, costIn } from '../passwords/hashing.ts'
-import { inTurn } from '../passwords/turns.ts'
+import { checkInTurn } from '../passwords/service.ts'
 import { type User, users } from '../users/models.ts'
 
 /** A condition: that somebody has the password that was checked. */
@@ -21,7 +20,7 @@ export async function requirePasswordOf(
   user: User,
   password: string,
 ): Promise<void> {
-  const { db, config } = resources
+  const { db } = resources
   const isThis = eq(oneTimeTokens.id, token.id)
   const {
     counted: [counted],
@@ -34,13 +33,10 @@ export async function requirePasswordOf(
   })
   const isOpen = counted !== undefined && counted.password_tries <= PASSWORD_TRIES
   const stored = isOpen ? user.password_hash : null
-  const check = () => checkPassword(password, stored, config.keys.password_pepper, costIn(config))
-  const { isRight } = await inTurn(resources, check).catch(async (error) => {
-    // Nobody has looked at it, so it was no try. By the count that it made, so that it is taken back once.
-    const isAsCounted = and(isThis, eq(oneTimeTokens.password_tries, counted?.password_tries ?? 0))
-    const one = { password_tries: sql`${oneTimeTokens.password_tries} - 1` }
-    await db.writeBatch({ takeBack: build.update(oneTimeTokens).set(one).where(isAsCounted) })
-    throw error
-  })
+  // By the count that it made, so that it is taken back once.
+  const isAsCounted = and(isThis, eq(oneTimeTokens.password_tries, counted?.password_tries ?? 0))
+  const one = { password_tries: sql`${oneTimeTokens.password_tries} - 1` }
+  const takeBack = [build.update(oneTimeTokens).set(one).where(isAsCounted)]
+  const { isRight } = await checkInTurn(resources, { userId: user.id, password, stored, takeBack })
   if (!isRight) throw wrongPassword(new Refusal(isOpen ? 'wrong_password' : 'tries'))
 }

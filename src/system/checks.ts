@@ -125,7 +125,7 @@ export async function lookAtChecks(
     bindings: NEEDED_BINDINGS.every((name) => bindings[name]) ? 'ok' : 'failed',
     keys:
       read.seeds[0]?.are_lost !== 1 &&
-      read.hash.every(({ hash }) => hash === null || hasKeyOf(hash, config.keys.password_pepper))
+      read.hash.every(({ hash }) => hash === null || hasKeyOf(hash, config.keys))
         ? 'ok'
         : 'failed',
     database: 'ok',

@@ -80,8 +80,6 @@ MAKERS = {
     "passlib pbkdf2_sha256": lambda p: h.pbkdf2_sha256.hash(p),
     "passlib pbkdf2_sha512": lambda p: h.pbkdf2_sha512.hash(p),
     "passlib ldap_salted_sha512": lambda p: h.ldap_salted_sha512.hash(p),
-    "passlib phpass": lambda p: h.phpass.using(rounds=9).hash(p),
-    "passlib phpass $H$": lambda p: h.phpass.using(rounds=8, ident="$H$").hash(p),
     "argon2-cffi 25.1": lambda p: argon2.PasswordHasher().hash(p),
     "argon2-cffi argon2i": lambda p: argon2.PasswordHasher(time_cost=2, memory_cost=4096, type=Type.I).hash(p),
     "argon2-cffi version 1.0": lambda p: argon2.low_level.hash_secret(

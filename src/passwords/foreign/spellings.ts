@@ -171,40 +171,17 @@ const SPELLINGS: readonly Spelling[] = [
       ? { scheme: 'sha512', digest: bytes.slice(0, 64), salt: bytes.slice(64) }
       : undefined
   }),
-  // phpass, of WordPress and phpBB.
-  spelling(
-    '[$][PH][$](?<ln>[./0-9A-Za-z])(?<salt>[./0-9A-Za-z]{8})(?<digest>[./0-9A-Za-z]{22})',
-    ({ ln, salt, digest }) => {
-      const rounds = CRYPT_64.indexOf(ln!)
-      return rounds < 7 || rounds > 30
-        ? undefined
-        : { scheme: 'phpass', ln: rounds, salt: utf8(salt!), digest: fromCrypt64(digest!) }
-    },
-  ),
   spelling('(?<blob>[A-Za-z0-9+/]{40,400}={0,2})', ({ blob }) => aspNet(blob!)),
 ]
 
 /** What is known, and verified nowhere here: too weak to be kept, too rare, or broken. */
 const NEVER_VERIFIED = [
-  /^\$(?:1|2|2x|5|6|7|y|gy|sha1|md5|apr1|wp|argon2d)\$[\x21-\x7e]+$/,
+  /^\$(?:1|2|2x|5|6|7|P|H|y|gy|sha1|md5|apr1|wp|argon2d)\$[\x21-\x7e]+$/,
   /^\{[A-Z][A-Z0-9-]{1,20}\}[\x21-\x7e]+$/,
   // Django's of old.
   /^(?:md5|sha1|unsalted_md5|unsalted_sha1|crypt)\$[\x21-\x7e]+$/,
   /^[0-9a-f]{32}$/,
 ]
-
-const CRYPT_64 = './0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
-
-/** Three bytes in four characters, the lowest six bits first. */
-function fromCrypt64(text: string): Uint8Array {
-  const bytes: number[] = []
-  for (let at = 0; at < text.length; at += 4) {
-    const group = [...text.slice(at, at + 4)].map((character) => CRYPT_64.indexOf(character))
-    const bits = group.reduce((sum, six, place) => sum | (six << (6 * place)), 0)
-    for (let byte = 0; byte < group.length - 1; byte++) bytes.push((bits >> (8 * byte)) & 255)
-  }
-  return new Uint8Array(bytes)
-}
 
 /** Longer than any hash is. */
 const LONGEST = 1024

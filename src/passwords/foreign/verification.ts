@@ -3,7 +3,7 @@ import { hashSync } from 'bcryptjs'
 import { normalizePassword } from '../policy.ts'
 import { argon2 } from './argon2.ts'
 import { pbkdf2 } from './pbkdf2.ts'
-import type { Bcrypt, Foreign, Phpass, Scrypt } from './schemes.ts'
+import type { Bcrypt, Foreign, Scrypt } from './schemes.ts'
 
 /** 64 MiB, and what N=2^16 r=8 takes beside its table. */
 const SCRYPT_MEMORY_BYTES = 66 * 2 ** 20
@@ -34,8 +34,6 @@ export async function verifyForeign(
       return beginsSame(await pbkdf2(hash, typed, pause), hash.digest)
     case 'sha512':
       return isSame(createHash('sha512').update(typed).update(hash.salt).digest(), hash.digest)
-    case 'phpass':
-      return isSame(phpass(hash, typed), hash.digest)
   }
 }
 
@@ -68,11 +66,4 @@ async function scrypt({ N, r, p, salt, digest, signerKey }: Scrypt, password: st
   if (!signerKey) return key
   const cipher = createCipheriv('aes-256-ctr', key, Buffer.alloc(16))
   return Buffer.concat([cipher.update(signerKey), cipher.final()])
-}
-
-function phpass({ ln, salt }: Phpass, password: Buffer): Uint8Array {
-  let digest = createHash('md5').update(salt).update(password).digest()
-  for (let round = 0; round < 2 ** ln; round++)
-    digest = createHash('md5').update(digest).update(password).digest()
-  return digest
 }

@@ -16,6 +16,9 @@ export async function enter(
     const tokens = await startSession(c.var, await prove(), { cookie: true, remember: on.stays })
     keepSignedIn(c, tokens, on.stays)
     clearFactorDue(c)
+    // Whoever is on the way to an app is not kept from it.
+    if (tokens.needs_better_password && !on.to && !on.target)
+      return c.redirect('/account/security?done=weak', 303)
     return c.redirect(placeAfter(c.var, tokens.user.role, on), 303)
   } catch (error) {
     if (error instanceof AppError && error.code === 'second_factor_required')

@@ -51,6 +51,7 @@ export const account: typeof English = {
     fresh: 'Neues Passwort',
     button: 'Passwort ändern',
     changed: 'Dein Passwort ist geändert. Deine anderen Geräte sind abgemeldet.',
+    weak: 'Dein Passwort kommt aus einem anderen System und ist hier zu leicht zu erraten. Bitte wähle ein besseres.',
     none: 'Du hast kein Passwort. Lass dir einen Link senden, um eins zu wählen.',
   },
   sessions: {

@@ -49,6 +49,7 @@ export const account = {
     fresh: 'New password',
     button: 'Change password',
     changed: 'Your password is changed. Your other devices are signed out.',
+    weak: 'Your password came from another system and is too easy to guess here. Please choose a better one.',
     none: 'You have no password. Ask for a link to set one.',
   },
   sessions: {

@@ -1,0 +1,55 @@
+import { and, eq, type SQL, sql } from 'drizzle-orm'
+import type { Resources } from '../../context.ts'
+import { keyIdOf } from '../../crypto/encryption.ts'
+import { build, type Statement } from '../../database/statements.ts'
+import { IS_FOREIGN_HASH, users } from '../../users/models.ts'
+import { prefixOf, sealForeignHash, unsealForeignHash } from './sealing.ts'
+
+const HASHES_PER_BATCH = 50
+
+type Settings = Pick<Resources['config'], 'keys'>
+
+/**
+ * A condition on a user: a foreign hash under this key, found by a range of the index. Written as BETWEEN, or SQLite would
+ * take the range of the index's own condition, and read all of it. A tilde comes behind whatever is in base64url.
+ */
+const isUnder = (keyId: string) =>
+  sql`${IS_FOREIGN_HASH} AND password_hash BETWEEN ${prefixOf(keyId)} AND ${`${prefixOf(keyId)}~`}`
+
+/** Those under no key of ours nobody can renew. */
+const formerKeys = ({ keys }: Settings) => keys.foreign_hash.slice(1).map(keyIdOf)
+
+/** A condition: that a foreign hash is under a former key of ours. */
+export function foreignHashesAreOutdated(config: Settings): SQL {
+  const among = formerKeys(config).map((key) => sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isUnder(key)})`)
+  return among.length === 0 ? sql`0` : sql`(${sql.join(among, sql` OR `)})`
+}
+
+interface Row {
+  id: string
+  hash: string
+}
+
+/** Puts a batch of them under the newest key, each on the condition that it has not moved meanwhile. */
+export async function renewForeignHashes(resources: Resources, fence: SQL): Promise<[Statement][]> {
+  const { db, config } = resources
+  const ofEach = formerKeys(config).map(
+    (key) =>
+      sql`SELECT * FROM (SELECT id, password_hash AS hash FROM ${users} WHERE ${isUnder(key)} LIMIT ${HASHES_PER_BATCH})`,
+  )
+  const { rows } = await db.read({
+    rows: sql<Row>`${sql.join(ofEach, sql` UNION ALL `)} LIMIT ${HASHES_PER_BATCH}`,
+  })
+  const renewals = rows.map(async ({ id, hash }): Promise<[Statement]> => {
+    const renewed = await sealForeignHash(config, id, await unsealForeignHash(config, id, hash))
+    return [
+      build
+        .update(users)
+        .set({ password_hash: renewed })
+        .where(and(eq(users.id, id), eq(users.password_hash, hash), fence)),
+    ]
+  })
+  // One that was moved opens for nobody; it must not keep the others from being renewed.
+  const settled = await Promise.allSettled(renewals)
+  return settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+}
