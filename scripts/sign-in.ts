@@ -10,7 +10,7 @@ import { scopesIn } from '../src/oauth/scopes.ts'
  */
 export const SCRIPTS_CLIENT_ID = '00000000-0000-7000-8000-000000000001'
 /** What there is a script for. */
-export const SCRIPT_SCOPES = ['users:export'] as const satisfies readonly Permission[]
+export const SCRIPT_SCOPES = ['users:export', 'users:import'] as const satisfies readonly Permission[]
 
 const POLL_SECONDS = 5
 const TIMEOUT_MS = 30_000

@@ -5,7 +5,7 @@ import { describe as describeApi, isPage, operationsOf } from '../src/docs/opena
 import { type NewUser, ROLES, type Role } from '../src/users/models.ts'
 import { type Actor, type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
 import { openBrowser, PAGES, signedIn } from './support/pages.ts'
-import { ALL_WAYS_IN, goodRequests, newPerson, WHO } from './support/requests.ts'
+import { ALL_WAYS_IN, asSent, goodRequests, newPerson, WHO } from './support/requests.ts'
 import { rounds } from './support/rounds.ts'
 import { type Dump, dump } from './support/snapshots.ts'
 import { freshUpstreams } from './support/upstreams.ts'
@@ -179,7 +179,7 @@ describe.each(Object.entries(GOOD))('AZ4: %s', (route, request) => {
     const ada = await somebody()
     await api.signIn(ada)
     const [path, body] = await request(ada)
-    const sent = body instanceof URLSearchParams ? { raw: body } : { body }
+    const sent = asSent(body)
     const answer = await api.send(route.split(' ')[0]!, path, { token: await as(role), ...sent })
     const parts = operationsOf(app).get(route)!
     const declared = Object.assign({}, ...parts.map(({ responses }) => responses)) as Record<

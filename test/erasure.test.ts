@@ -472,6 +472,8 @@ describe.each(Object.keys(COMINGS) as Coming[])('DL3: after a hard delete of who
 
   test('rows that stay are empty where the classification says so, and rows that go are gone', async () => {
     for (const [table, columns] of Object.entries(COLUMNS)) {
+      // Its ids are of rows of history: seals.test.ts erases whom those are about.
+      if (table === 'activity_proofs') continue
       const ids = Object.keys(columns).filter((name) =>
         ['id', 'user_id', 'actor_id', 'subject_id'].includes(name),
       )

@@ -38,6 +38,9 @@ const MEMBER_OF: Record<string, string | null> = {
   daily_totals: null,
   cleanup_runs: null,
   resends: null,
+  // Sums over all of the history, and where they have got to.
+  activity_seals: null,
+  activity_proofs: null,
   // Of people who are gone.
   erasures: null,
   system_state: null,

@@ -3,7 +3,7 @@ import { app } from '../src/app.ts'
 import { operationsOf } from '../src/docs/openapi.ts'
 import type { Role } from '../src/users/models.ts'
 import { type Answer, type Api, openApi, PASSWORD } from './support/api.ts'
-import { ALL_WAYS_IN, goodRequests, newPerson, WHO } from './support/requests.ts'
+import { ALL_WAYS_IN, asSent, goodRequests, newPerson, WHO } from './support/requests.ts'
 import { differences, dump } from './support/snapshots.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
@@ -43,7 +43,7 @@ async function prepare(route: string, token?: string, body?: unknown) {
   const [path, good] = await GOOD[route]!(ada)
   if (FIRST[route]) await api.sql(FIRST[route], [ada.id])
   const given = body ?? good
-  const sent = given instanceof URLSearchParams ? { raw: given } : { body: given }
+  const sent = asSent(given)
   return (by = api) => by.send(route.split(' ')[0]!, path, { token, ...sent })
 }
 

@@ -62,6 +62,7 @@ const PROVED_BY_DEVICE: readonly Permission[] = [
   'users:delete',
   'users:purge',
   'users:export',
+  'users:import',
   'activity:read',
 ]
 const provedFor = (permission: Permission) => PROVED_BY_DEVICE.includes(permission)

@@ -14,6 +14,7 @@ const OF_ADMINS = [
   'users:delete',
   'users:purge',
   'users:export',
+  'users:import',
   'cleanup:read',
   'mails:manage',
   'clients:manage',

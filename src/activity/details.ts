@@ -23,6 +23,8 @@ const changes = () => ({
 /** Erasing leaves of them what names nobody, so each may be missing. */
 const shapes = () => ({
   role: { role: word() },
+  created: { role: word(), import_id: id() },
+  import: { count: count() },
   changes: { ...changes(), role: change() },
   address: { ...changes(), role: change(), revoke_old: z.boolean().optional() },
   undone: { email: change(), restored: z.boolean().optional() },
@@ -44,7 +46,7 @@ const shapes = () => ({
 /** What `details` may hold, by action. */
 const SHAPE_OF: Record<Action, keyof ReturnType<typeof shapes> | 'none'> = {
   'user.signed_up': 'role',
-  'user.created': 'role',
+  'user.created': 'created',
   'user.updated': 'changes',
   'user.role_changed': 'changes',
   'user.terms_accepted': 'terms',
@@ -54,6 +56,7 @@ const SHAPE_OF: Record<Action, keyof ReturnType<typeof shapes> | 'none'> = {
   'user.restored': 'reason',
   'user.purged': 'reason',
   'user.exported': 'none',
+  'users.imported': 'import',
   'user.unlocked': 'reason',
   'password.changed': 'reason',
   'password.reset_requested': 'reason',

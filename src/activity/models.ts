@@ -14,6 +14,7 @@ export const ACTIONS = {
   'user.restored': 'security',
   'user.purged': 'security',
   'user.exported': 'security',
+  'users.imported': 'security',
   'password.changed': 'security',
   'password.reset_requested': 'noise',
   'password.reset': 'security',

@@ -40,6 +40,25 @@ export function record({ origin }: { origin: Given<RequestOrigin> }, event: Even
   return insertWhere(activityLogs, row, condition)
 }
 
+interface Each {
+  /** Of the rows (epoch ms). */
+  now: number
+  userId: SQL
+  actorId?: string | null
+  details: SQL
+  /** The rows that each leave one. */
+  from: SQL
+}
+
+/** A row of history for each of several rows, which the database finds. */
+export function recordEach({ origin }: { origin: RequestOrigin }, action: Action, each: Each): SQL {
+  const random = (bytes: number) => sql`lower(hex(randomblob(${bytes})))`
+  const id = sql`${firstIdAt(each.now).slice(0, 13)} || '-7' || substr(${random(2)}, 2) || '-8' || substr(${random(2)}, 2)
+    || '-' || ${random(6)}`
+  return sql`INSERT INTO ${activityLogs} (id, user_id, actor_id, action, details, request_id)
+    SELECT ${id}, ${each.userId}, ${each.actorId ?? null}, ${action}, ${each.details}, ${origin.requestId} FROM ${each.from}`
+}
+
 const subject = alias(users, 'subject')
 const actor = alias(users, 'actor')
 const known = {

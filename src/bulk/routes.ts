@@ -2,12 +2,14 @@ import { reauthenticationRequired } from '../access/errors.ts'
 import { limitLists, requirePermission } from '../access/guards.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
-import { body, operation, query } from '../http/operation.ts'
+import { body, operation, query, rows } from '../http/operation.ts'
 import { mailNotConfigured } from '../mail/errors.ts'
 import { untilInThePast } from '../users/errors.ts'
 import { FILE } from '../users/routes/responses.ts'
 import { changeInBulk } from './change.ts'
 import { ExportActivity, ExportUsers, exportActivity, exportUsers, WHOLE } from './export.ts'
+import { ImportedUser, ImportQuery, ImportResult, MOST_BYTES, TYPES } from './import/schemas.ts'
+import { importUsers } from './import/service.ts'
 import { BulkInvitations, InvitationsInBulk, inviteInBulk } from './invitations.ts'
 import { file } from './rows.ts'
 import { BulkChange, BulkResult } from './schemas.ts'
@@ -43,6 +45,21 @@ export const bulkRoutes = new Hono<AppEnv>()
     limitLists,
     query(ExportUsers),
     async (c) => file(c, 'users', c.var.query.format, await exportUsers(c.var, c.var.query)),
+  )
+  .post(
+    '/users/import',
+    operation({
+      id: 'importUsers',
+      tag: 'users',
+      summary: 'Take up to 500 users over from somewhere else, with a result for each',
+      description:
+        'One user a line, as NDJSON, or as CSV with the names in the first line; a cell that is empty is not there, and `metadata`, `admin_metadata` and `factors` are JSON. The same lines can be sent again: an account that is there is never changed. Nobody is mailed. At most 1 MB.',
+      responses: { 200: ImportResult },
+    }),
+    requirePermission('users:import'),
+    query(ImportQuery),
+    rows({ types: TYPES, schema: ImportedUser, most: MOST_BYTES }),
+    async (c) => c.json(await importUsers(c.var, c.var.text, c.var.query)),
   )
   .post(
     '/invitations/bulk',

@@ -3,7 +3,7 @@ import { hasPermission, type Permission } from '../access/permissions.ts'
 import type { AppEnv } from '../context.ts'
 import { databaseUnavailable } from '../database/main.ts'
 import { Hono } from '../http/hono.ts'
-import { type OperationParts, operation, partsOf, type Tag } from '../http/operation.ts'
+import { type OperationParts, operation, partsOf, type Rows, type Tag } from '../http/operation.ts'
 import { revalidated } from '../http/precondition.ts'
 import { internalError, unavailable } from '../http/problem.ts'
 import { ACCESS_TOKEN_SECONDS } from '../sessions/access-tokens.ts'
@@ -165,10 +165,11 @@ function describeOperation(method: string, path: string, declared: OperationPart
     security: parts.security ? [{ bearer: [] }] : [],
     ...(parts.security && parts.security !== 'signed_in' && permission(parts.security)),
     parameters,
-    ...((parts.body ?? parts.form) && {
+    ...((parts.body ?? parts.form ?? parts.rows) && {
       requestBody: {
         required: true,
         content: {
+          ...(parts.rows && describeRows(parts.rows)),
           ...(parts.body && { 'application/json': { schema: toJsonSchema(parts.body(), 'input') } }),
           ...(parts.form && {
             'application/x-www-form-urlencoded': { schema: toJsonSchema(parts.form(), 'input') },
@@ -186,6 +187,15 @@ function describeOperation(method: string, path: string, declared: OperationPart
     },
   }
 }
+
+/** A line of NDJSON is one JSON object; a CSV has the same names in its first line. */
+const describeRows = ({ types, schema }: Rows) =>
+  Object.fromEntries(
+    types.map((type) => [
+      type,
+      { schema: type.endsWith('json') ? toJsonSchema(schema(), 'input') : { type: 'string' } },
+    ]),
+  )
 
 const permission = (name: Permission) => ({
   'x-permission': name,

@@ -8,26 +8,27 @@ const BODY_DEADLINE_MS = 10_000
 export const unreadableBody = (cause?: unknown) =>
   new AppError(400, 'unreadable_body', 'The body broke off.', { cause })
 
-export const bodyTooLarge = () => new AppError(413, 'body_too_large', 'The body is over 64 KB.')
+export const bodyTooLarge = (most = MAX_BODY_BYTES) =>
+  new AppError(413, 'body_too_large', `The body is over ${most / 1024} KB.`)
 
 export const bodyTooSlow = () =>
   new AppError(408, 'body_too_slow', `The body took longer than ${BODY_DEADLINE_MS / 1000} seconds.`)
 
 /** Reads the body once, as far as the limit, whatever its Content-Length claims, and for no longer than the deadline. */
-async function readBytes(c: Context): Promise<Uint8Array> {
+async function readBytes(c: Context, most: number): Promise<Uint8Array> {
   const read = c.get('bodyRead')
   if (read) return read
   const length = c.req.header('content-length')
-  if (Number(length ?? 0) > MAX_BODY_BYTES) throw bodyTooLarge()
+  if (Number(length ?? 0) > most) throw bodyTooLarge(most)
   // A body of a stated length ends there (RFC 9112 section 6.3), so it may be read by the runtime, which is faster.
   const isBounded = length !== undefined && c.req.header('transfer-encoding') === undefined
   const reader = isBounded ? undefined : c.req.raw.body?.getReader()
   const deadline = Promise.withResolvers<never>()
   const timer = setTimeout(() => deadline.reject(bodyTooSlow()), BODY_DEADLINE_MS)
   try {
-    const reading = reader ? readToLimit(reader) : c.req.raw.bytes()
+    const reading = reader ? readToLimit(reader, most) : c.req.raw.bytes()
     const bytes = await Promise.race([reading, deadline.promise])
-    if (bytes.byteLength > MAX_BODY_BYTES) throw bodyTooLarge()
+    if (bytes.byteLength > most) throw bodyTooLarge(most)
     c.set('bodyRead', bytes)
     return bytes
   } catch (error) {
@@ -39,21 +40,24 @@ async function readBytes(c: Context): Promise<Uint8Array> {
   }
 }
 
-async function readToLimit(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Uint8Array> {
+async function readToLimit(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  most: number,
+): Promise<Uint8Array> {
   const chunks: Uint8Array[] = []
   let size = 0
   for (;;) {
     const { done, value } = await reader.read()
     if (done) return Buffer.concat(chunks)
     size += value.byteLength
-    if (size > MAX_BODY_BYTES) throw bodyTooLarge()
+    if (size > most) throw bodyTooLarge(most)
     chunks.push(value)
   }
 }
 
 /** The body as text. Throws `notUtf8` where it is none. */
-export async function readText(c: Context, notUtf8: () => AppError): Promise<string> {
-  const bytes = await readBytes(c)
+export async function readText(c: Context, notUtf8: () => AppError, most = MAX_BODY_BYTES): Promise<string> {
+  const bytes = await readBytes(c, most)
   c.set('now', Date.now()) // It may have taken ten seconds.
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)

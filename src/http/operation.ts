@@ -38,6 +38,8 @@ export interface OperationParts {
   body?: () => z.ZodType
   /** The body, or another form it may have, as `application/x-www-form-urlencoded`. */
   form?: () => z.ZodType
+  /** The body, where it is a file of rows. */
+  rows?: Rows
   query?: () => z.ZodObject
   headers?: Record<string, string>
   security?: 'signed_in' | Permission
@@ -99,6 +101,30 @@ export function body<S extends z.ZodType>(schema: () => S, form?: () => z.ZodTyp
     await next()
   })
   return documented(check, { body: schema, ...(form && { form }), problems: BODY_PROBLEMS })
+}
+
+/** A body of rows: its media types, the schema of a row, and how large it may be, in bytes. */
+export interface Rows<T extends string = string> {
+  types: readonly T[]
+  schema: () => z.ZodType
+  most: number
+}
+
+/** Reads a body of rows as text, and puts it on `c.var.text` with its type. Its rows are looked at one by one. */
+export function rows<T extends string>(given: Rows<T>) {
+  const read = createMiddleware<{ Variables: { text: { type: T; text: string } } }>(async (c, next) => {
+    const type = requireType(c, [...given.types]) as T
+    c.set('text', { type, text: await readText(c, () => invalidInput([notUtf8()]), given.most) })
+    await next()
+  })
+  const problems = [
+    unreadableBody,
+    bodyTooSlow,
+    () => bodyTooLarge(given.most),
+    () => unsupportedMediaType(...given.types),
+    someInvalidInput,
+  ]
+  return documented(read, { rows: given, problems })
 }
 
 /**

@@ -2,11 +2,20 @@ import type * as z from 'zod'
 import { pointerTo } from './fields.ts'
 import { type InputError, invalidInput } from './problem.ts'
 
+/** What the schema makes of the input, or what is wrong with it. */
+export function check<S extends z.ZodType>(
+  schema: S,
+  input: unknown,
+): { data: z.output<S>; errors?: undefined } | { data?: undefined; errors: InputError[] } {
+  const result = schema.safeParse(input, { error: sentenceFor })
+  return result.success ? { data: result.data } : { errors: result.error.issues.flatMap(toInputErrors) }
+}
+
 /** What the schema makes of the input. Throws 422 `invalid_input`. */
 export function validate<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
-  const result = schema.safeParse(input, { error: sentenceFor })
-  if (result.success) return result.data
-  throw invalidInput(result.error.issues.flatMap(toInputErrors))
+  const { data, errors } = check(schema, input)
+  if (errors) throw invalidInput(errors)
+  return data as z.output<S>
 }
 
 function toInputErrors(issue: z.core.$ZodIssue): InputError[] {

@@ -9,7 +9,7 @@ import type { Claims } from '../sessions/access-tokens.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
 import { type Authority, applyChange, byToken, isSamePerson } from '../users/change.ts'
 import type { Change } from '../users/consequences.ts'
-import { type User, users } from '../users/models.ts'
+import { TYPED, type User, users } from '../users/models.ts'
 import { proofNeeded } from './errors.ts'
 import { hasPasswordStill, requirePasswordOf } from './link-password.ts'
 import { mailLink, requireUserByToken } from './mail-link.ts'
@@ -57,7 +57,7 @@ async function requireProof(
   { token, user, byMail }: { token: OneTimeToken; user: User; byMail: Authority },
 ): Promise<Authority> {
   // Who typed the password of an account may sign in to it, whoever its user is.
-  if (user.password_is_given) throw proofNeeded('a new password')
+  if (user.password_is_given === TYPED) throw proofNeeded('a new password')
   if (isMakerOf(resources, user, signup_token)) return byMail
   if (actor?.sub === user.id)
     return { ...byMail, holds: sql`${byMail.holds} AND ${tokenIsLive(actor, resources.now)}` }

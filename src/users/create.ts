@@ -27,7 +27,7 @@ import {
 } from './consequences.ts'
 import { emailTaken, externalIdTaken, outranked, signupDomainRefused } from './errors.ts'
 import { assertTermsOfNow } from './me.ts'
-import { emailIsHeld, externalIdIsTaken, type NewUser, type Role, users } from './models.ts'
+import { emailIsHeld, externalIdIsTaken, type NewUser, type Role, TYPED, users } from './models.ts'
 import { type CreateUser, type ManagedUser, toManagedUser } from './schemas.ts'
 
 /** What SIGNUP_DOMAINS asks of an address that nobody but its owner has vouched for. Throws 403 `signup_domain_refused`. */
@@ -107,7 +107,7 @@ export async function createUser(
   if (!isRecent && !request) throw reauthenticationRequired()
   const row = {
     ...(await makeUserRow(resources, input)),
-    password_is_given: input.password === undefined ? 0 : 1,
+    password_is_given: input.password === undefined ? 0 : TYPED,
   }
   const answer = toManagedUser({ ...row, state: row.status })
   const holds = tokenIsLive(actor, resources.now)

@@ -1,5 +1,6 @@
 import { and, eq, type SQL, sql } from 'drizzle-orm'
-import { type Action, activityLogs, IS_OF_OTHERS } from '../activity/models.ts'
+import { activityLogs, IS_OF_OTHERS } from '../activity/models.ts'
+import { recordEach } from '../activity/service.ts'
 import { apiKeys } from '../api-keys/models.ts'
 import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/statements.ts'
@@ -14,7 +15,6 @@ import { passkeys } from '../passkeys/models.ts'
 import { sessions } from '../sessions/models.ts'
 import { DAY_MS, MINUTE_MS } from '../values/durations.ts'
 import { normalizeEmail } from '../values/email.ts'
-import { firstIdAt } from '../values/ids.ts'
 import { erasures, isOnlyTyped, users } from './models.ts'
 
 /**
@@ -35,7 +35,7 @@ const LATE_WRITES_MS = MINUTE_MS
 
 /** Members of details that name nobody. All others go. */
 export const IMPERSONAL =
-  'role until reason session_id invitation_id client_id key_id scopes permissions count code terms_version'.split(
+  'role until reason session_id invitation_id client_id key_id import_id scopes permissions count code terms_version'.split(
     ' ',
   )
 
@@ -226,7 +226,8 @@ function pendingChanges(job: Job): Statement[] {
     AND subject_id <> ${job.userId} AND ${isBeforeTheirEnd(job)} AND ${isAt(job, 'pending_changes')}
     AND NOT ${isHeldBy(sql`${oneTimeTokens.subject_id}`, sql`${oneTimeTokens.email_normalized}`)} LIMIT ${job.rows}`
   return [
-    leaveRows(job, 'email.change_withdrawn', {
+    recordEach(job.resources, 'email.change_withdrawn', {
+      now: job.now,
       userId: sql`subject_id`,
       details: sql`json_object('reason', 'address_erased')`,
       from: sql`${oneTimeTokens} WHERE id IN (${page}) AND spent_at IS NULL AND expires_at > ${job.now}`,
@@ -248,7 +249,8 @@ function ofInvitations(job: Job): Statement[] {
   const links = sql`SELECT id FROM ${oneTimeTokens} WHERE subject_id IN (${page})`
   const recipients = sql`SELECT email_normalized FROM ${invitations} WHERE id IN (${page})`
   return [
-    leaveRows(job, 'invitation.withdrawn', {
+    recordEach(job.resources, 'invitation.withdrawn', {
+      now: job.now,
       userId: sql`NULL`,
       details: sql`json_object('invitation_id', id, 'role', role, 'reason', 'user_erased')`,
       from: sql`${invitations} WHERE id IN (${page}) AND accepted_at IS NULL AND withdrawn_at IS NULL AND expires_at > ${job.now}`,
@@ -331,20 +333,4 @@ function theEnd(job: Job): Statement[] {
     sql`UPDATE ${erasures} SET sought = NULL, stage = ${STAGES[0]}, cursor = '', origin_until = NULL,
       due_at = coalesce(origin_until, began_at + ${LATE_WRITES_MS}) WHERE ${isHere}`,
   ]
-}
-
-interface Rows {
-  userId: SQL
-  details: SQL
-  /** The rows that each leave one. */
-  from: SQL
-}
-
-/** A row of history for each of several rows, by the system. */
-function leaveRows({ resources, now }: Job, action: Action, { userId, details, from }: Rows): Statement {
-  const random = (bytes: number) => sql`lower(hex(randomblob(${bytes})))`
-  const id = sql`${firstIdAt(now).slice(0, 13)} || '-7' || substr(${random(2)}, 2) || '-8' || substr(${random(2)}, 2)
-    || '-' || ${random(6)}`
-  return sql`INSERT INTO ${activityLogs} (id, user_id, action, details, request_id)
-    SELECT ${id}, ${userId}, ${action}, ${details}, ${resources.origin.requestId} FROM ${from}`
 }

@@ -31,6 +31,11 @@ export const NEVER_PROVED = sql`email_verified_at IS NULL AND last_login_at IS N
 /** Of hashes that other software made. Word for word the condition of an index. */
 export const IS_FOREIGN_HASH = sql`password_hash GLOB '$foreign$*'`
 
+/** Somebody else typed the password, so its user replaces it as they prove their address. */
+export const TYPED = 1
+/** Its user's own, from where they were before, or none; so the account is no stranger's, and waits for its user. */
+export const IMPORTED = 2
+
 const textIgnoringCase = customType<{ data: string }>({ dataType: () => 'text COLLATE NOCASE' })
 
 /**
@@ -62,7 +67,7 @@ export const users = sqliteTable(
     device_epoch: integer().notNull().default(0),
     /** How many devices have become known; it knows the newest of them (sessions/device-tokens.ts). */
     devices: integer().notNull().default(0),
-    /** 1: somebody else typed the password, so its user replaces it as they prove their address. */
+    /** Of an account that somebody who manages has made, and nobody has proved yet: TYPED or IMPORTED. */
     password_is_given: integer().notNull().default(0),
     /** Wrong codes of a second factor in a row. Only a complete sign-in, or somebody who manages, clears them. */
     failed_factors: integer().notNull().default(0),

@@ -64,7 +64,7 @@ const ExternalId = lazy(() =>
 )
 
 /** What those who manage users may write beside name, address and role. */
-const details = () => ({
+export const details = () => ({
   locale: Locale().nullable(),
   external_id: ExternalId().nullable().meta({
     description: 'How another system names them. Nobody else has it, nor gets it once they are deleted.',

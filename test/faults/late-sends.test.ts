@@ -1,6 +1,6 @@
 import { afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { type Api, openApi, PASSWORD } from '../support/api.ts'
-import { ALL_WAYS_IN, goodRequests, newPerson, WHO } from '../support/requests.ts'
+import { ALL_WAYS_IN, asSent, goodRequests, newPerson, WHO } from '../support/requests.ts'
 import { type Step, searchAll } from '../support/search.ts'
 import { dump } from '../support/snapshots.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
@@ -189,7 +189,7 @@ describe.runIf(inject('whole'))('HX20: a write that arrives twice, late', () => 
     const [path, body] = await requests[route]!(ada)
     const [method] = route.split(' ') as [string]
     const isAnyone = WHO[route] === 'anyone'
-    const given = body instanceof URLSearchParams ? { raw: body } : { body }
+    const given = asSent(body)
     return { ada, send: () => api.send(method, path, { ...given, ...(!isAnyone && { token }) }) }
   }
 

@@ -94,6 +94,7 @@ export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> =
   'GET /v1/activity': 'manager',
   'GET /v1/stats': 'manager',
   'POST /v1/users/bulk': 'manager',
+  'POST /v1/users/import': 'admin',
   'POST /v1/invitations/bulk': 'manager',
   'GET /v1/users/export': 'admin',
   'GET /v1/activity/export': 'manager',
@@ -126,6 +127,10 @@ export const newPerson = (role?: Role) => ({
 const changeOfEmail = () => ({ new_email: newPerson().email, current_password: PASSWORD })
 
 type Request = [path: string, body?: unknown]
+
+/** A body as it is sent: JSON, or what has a type of its own. */
+export const asSent = (body: unknown) =>
+  body instanceof URLSearchParams || body instanceof Blob ? { raw: body } : { body }
 
 /** One good request of every route, made by whoever may; `ada` is a person to do it to. */
 export function goodRequests(
@@ -313,6 +318,10 @@ export function goodRequests(
     'GET /v1/cleanup/runs': async () => ['/v1/cleanup/runs'],
     'GET /v1/stats': async () => ['/v1/stats'],
     'POST /v1/users/bulk': async ({ id }) => ['/v1/users/bulk', { action: 'disable', ids: [id] }],
+    'POST /v1/users/import': async () => {
+      const line = JSON.stringify({ email: newPerson().email, external_id: uuidv7() })
+      return ['/v1/users/import', new Blob([line], { type: 'application/x-ndjson' })]
+    },
     'POST /v1/invitations/bulk': async () => [
       '/v1/invitations/bulk',
       { invitations: [{ email: newPerson().email }] },

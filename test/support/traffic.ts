@@ -229,6 +229,16 @@ async function manyAtOnce(api: Api, visit: Visit, by: { token: string }) {
   const invitations = (invited.body.data as { id: string }[]).map(({ id }) => id)
   for (const action of ['resend', 'withdraw'])
     await visit('POST /v1/invitations/bulk', { ...by, body: { action, ids: invitations } })
+  const secret = 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP'
+  const lines = [
+    { email: asked[0]!.email, email_verified: true, external_id: ids[0], factors: { totp: { secret } } },
+    { email: `${ids[1]}@imported.test` },
+  ]
+  const raw = lines.map((line) => JSON.stringify(line)).join('\n')
+  const headers = { 'content-type': 'application/x-ndjson' }
+  for (const query of ['dry_run=true', 'dry_run=false', 'dry_run=false'])
+    await visit('POST /v1/users/import', { ...by, raw, headers, query })
+  await visit('GET /v1/users', { ...by, query: `external_id=${ids[0]}` })
   await visit('GET /v1/users/export', by)
   await visit('GET /v1/activity/export', { ...by, query: 'format=ndjson' })
   await visit('GET /v1/stats', by)

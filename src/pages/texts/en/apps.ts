@@ -12,6 +12,7 @@ const scopes = {
   'users:delete': 'Delete and restore people',
   'users:purge': 'Erase people for good',
   'users:export': 'Export the data of people',
+  'users:import': 'Import people',
   'sessions:manage': 'See and end the sessions of people',
   'activity:read': 'Read the history',
   'cleanup:read': 'See what the clean-up did',

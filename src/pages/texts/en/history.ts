@@ -36,6 +36,7 @@ export const history = {
     'user.restored': 'Restored',
     'user.purged': 'Erased',
     'user.exported': 'Data exported',
+    'users.imported': 'People imported',
     'user.unlocked': 'Unlocked',
     'password.changed': 'Password changed',
     'password.reset_requested': 'Reset asked for',
@@ -103,6 +104,7 @@ export const history = {
       details.list
         ? `${actor} exported ${details.list === 'users' ? 'the list of people' : 'the history'}`
         : `${actor} exported ${of(whom, 'the data')}`,
+    'users.imported': ({ actor, details }) => `${actor} imported ${details.count ?? 'some'} people`,
     'user.unlocked': ({ actor, whom }) => `${actor} unlocked ${whom ?? 'the account'}`,
     'password.changed': ({ actor, whom }) => `${actor} changed ${of(whom, 'the password')}`,
     'password.reset_requested': ({ whom }) =>

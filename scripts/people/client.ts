@@ -1,0 +1,110 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import type { ImportResult, LineResult } from '../../src/bulk/import/schemas.ts'
+import { MOST_BYTES, MOST_ROWS } from '../../src/bulk/import/schemas.ts'
+
+const TRIES = 8
+const LONGEST_PAUSE_MS = 60_000
+const TIMEOUT_MS = 60_000
+
+/** A deployment, and how its token is come by: once more when it is over. */
+export interface Deployment {
+  url: string
+  /** Answers a new token; asks whoever runs the script, where there is none. */
+  token(): Promise<string>
+}
+
+/** Calls with a token, until there is an answer that is about the request: not one of being busy, or of an old login. */
+export function openDeployment({ url, token }: Deployment, fetch = globalThis.fetch) {
+  let present: Promise<string> | undefined
+  async function call(path: string, init: RequestInit, { isLong = false } = {}): Promise<Response> {
+    for (let tried = 1; ; tried++) {
+      present ??= token()
+      const headers = { ...(init.headers as object), authorization: `Bearer ${await present}` }
+      const answer = await fetch(new URL(path, url).href, {
+        ...init,
+        headers,
+        ...(!isLong && { signal: AbortSignal.timeout(TIMEOUT_MS) }),
+      }).catch((cause: Error) => cause)
+      if (answer instanceof Response && answer.ok) return answer
+      if (tried === TRIES) throw await sentenceOf(answer)
+      if (await isOver(answer)) present = undefined
+      else if (isPassing(answer)) await pause(pauseOf(answer, tried))
+      else throw await sentenceOf(answer)
+    }
+  }
+  /** The next call asks for a new token. */
+  const forget = () => {
+    present = undefined
+  }
+  return Object.assign(call, { forget })
+}
+
+/** The token is too old, by itself or as a recent login. */
+async function isOver(answer: Response | Error): Promise<boolean> {
+  if (answer instanceof Error) return false
+  if (answer.status === 401) return true
+  if (answer.status !== 403) return false
+  const { code } = (await answer.clone().json()) as { code?: string }
+  return code === 'reauthentication_required'
+}
+
+const isPassing = (answer: Response | Error) =>
+  answer instanceof Error || answer.status === 429 || answer.status >= 500
+
+function pauseOf(answer: Response | Error, tried: number): number {
+  const after = answer instanceof Error ? undefined : Number(answer.headers.get('retry-after'))
+  return Math.min(after ? after * 1000 : 250 * 2 ** tried, LONGEST_PAUSE_MS)
+}
+
+async function sentenceOf(answer: Response | Error): Promise<Error> {
+  if (answer instanceof Error) return new Error(`No answer: ${answer.message}`, { cause: answer })
+  const {
+    detail,
+    code,
+    errors = [],
+  } = (await answer.json().catch(() => ({}))) as {
+    detail?: string
+    code?: string
+    errors?: { pointer: string; detail: string }[]
+  }
+  const flaws = errors.map(({ pointer, detail }) => `\n${pointer} ${detail}`).join('')
+  return new Error(`${answer.status} ${code ?? ''}: ${detail ?? 'no problem of ours'}${flaws}`)
+}
+
+/** A line of the file, and what it says as a line of NDJSON. */
+export interface Line {
+  line: number
+  json: string
+}
+
+/** As many lines as go into one request each. */
+export function* inBatches(lines: Iterable<Line>, mostRows = MOST_ROWS): Generator<Line[]> {
+  let batch: Line[] = []
+  let bytes = 0
+  for (const line of lines) {
+    const size = Buffer.byteLength(line.json) + 1
+    if (batch.length === mostRows || (batch.length > 0 && bytes + size > MOST_BYTES)) {
+      yield batch
+      batch = []
+      bytes = 0
+    }
+    batch.push(line)
+    bytes += size
+  }
+  if (batch.length > 0) yield batch
+}
+
+/** What became of the lines of a batch, by their numbers in the file. */
+export async function sendBatch(
+  call: ReturnType<typeof openDeployment>,
+  batch: readonly Line[],
+  { isDryRun }: { isDryRun: boolean },
+): Promise<LineResult[]> {
+  const answer = await call(`/v1/users/import${isDryRun ? '?dry_run=true' : ''}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/x-ndjson' },
+    body: batch.map(({ json }) => json).join('\n'),
+  })
+  const { data } = (await answer.json()) as ImportResult
+  return data.map((result) => ({ ...result, line: batch[result.line - 1]!.line }))
+}

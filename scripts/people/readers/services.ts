@@ -1,0 +1,137 @@
+import { encodeBase32UpperCaseNoPadding } from '@oslojs/encoding'
+import {
+  compact,
+  fullName,
+  isTrue,
+  objectOf,
+  type Reader,
+  type Row,
+  readJson,
+  readNdjson,
+  readTable,
+  textOf,
+  timeOf,
+} from './source.ts'
+
+/** The parameters of a project, as the Firebase console shows them under "Password hash parameters", as JSON. */
+interface FirebaseHashing {
+  base64_signer_key: string
+  base64_salt_separator: string
+  rounds: number
+  mem_cost: number
+}
+
+const toStandard = (base64: unknown) => textOf(base64)?.replaceAll('-', '+').replaceAll('_', '/') ?? ''
+
+/** `firebase auth:export users.json`, with the project's parameters in a second file. */
+export const firebase: Reader = (file, extras) => {
+  const hashing = extras.with === undefined ? undefined : readJson<FirebaseHashing>(extras.with)
+  return readJson<{ users: Row[] }>(file).users.map((row) => ({
+    email: textOf(row.email),
+    name: textOf(row.displayName),
+    external_id: textOf(row.localId),
+    password_hash: firebaseHash(row, hashing),
+    email_verified: isTrue(row.emailVerified),
+    created_at: timeOf(row.createdAt),
+    disabled: isTrue(row.disabled),
+    admin_metadata: objectOf(row.customAttributes),
+  }))
+}
+
+function firebaseHash({ passwordHash, salt }: Row, hashing: FirebaseHashing | undefined) {
+  if (textOf(passwordHash) === undefined) return undefined
+  if (!hashing)
+    throw new Error('There are passwords: give the hash parameters of the project, as JSON, by --with.')
+  const { mem_cost, rounds, base64_salt_separator, base64_signer_key } = hashing
+  const parameters = `v=1,n=${mem_cost},r=${rounds},p=1,ss=${base64_salt_separator},sk=${base64_signer_key}`
+  return `$fbscrypt$${parameters}$${toStandard(salt)}$${toStandard(passwordHash)}`
+}
+
+/** A realm, as `kc.sh export --users realm_file` writes it. Accounts of services do not come. */
+export const keycloak: Reader = (file) =>
+  readJson<{ users?: Row[] }>(file)
+    .users!.filter((row) => row.serviceAccountClientId === undefined)
+    .map((row) => {
+      const credentials = ((row.credentials as Row[] | undefined) ?? []).map(toCredential)
+      const otp = credentials.find(({ type }) => type === 'otp')
+      const roles = ((row.realmRoles as string[] | undefined) ?? []).filter(
+        (role) => !/^(default-roles-|offline_access$|uma_authorization$)/.test(role),
+      )
+      return {
+        email: textOf(row.email),
+        name: fullName(row.firstName, row.lastName) ?? textOf(row.username),
+        external_id: textOf(row.id),
+        password_hash: keycloakHash(credentials.find(({ type }) => type === 'password')),
+        email_verified: isTrue(row.emailVerified),
+        created_at: timeOf(row.createdTimestamp),
+        disabled: !isTrue(row.enabled),
+        metadata: objectOf(row.attributes),
+        admin_metadata: compact({
+          username: textOf(row.username),
+          roles: roles.length > 0 ? roles : undefined,
+        }),
+        factors: otp && { totp: keycloakTotp(otp) },
+      }
+    })
+
+interface Credential {
+  type: unknown
+  secret: Row
+  data: Row
+}
+
+/** Both are JSON in JSON. */
+const toCredential = ({ type, secretData, credentialData }: Row): Credential => ({
+  type,
+  secret: JSON.parse(String(secretData ?? '{}')) as Row,
+  data: JSON.parse(String(credentialData ?? '{}')) as Row,
+})
+
+function keycloakHash(credential: Credential | undefined): string | undefined {
+  if (!credential) return undefined
+  const { value, salt } = credential.secret
+  const { algorithm, hashIterations, additionalParameters = {} } = credential.data
+  if (algorithm !== 'argon2') return `$${algorithm}$i=${hashIterations}$${salt}$${value}`
+  const [first] = Object.entries(additionalParameters as Record<string, string[]>).length
+    ? [additionalParameters as Record<string, string[]>]
+    : [{}]
+  const of = (name: string) => first[name]?.[0]
+  const withoutPadding = (base64: unknown) => String(base64).replace(/=+$/, '')
+  const version = of('version') === '1.0' ? 16 : 19
+  return `$argon2${of('type') ?? 'id'}$v=${version}$m=${of('memory')},t=${hashIterations},p=${of('parallelism')}$${withoutPadding(salt)}$${withoutPadding(value)}`
+}
+
+/** The secret is text whose bytes are the seed, unless it says that it is base32. */
+const keycloakTotp = ({ secret, data }: Credential) => ({
+  secret:
+    data.secretEncoding === 'BASE32'
+      ? secret.value
+      : encodeBase32UpperCaseNoPadding(new TextEncoder().encode(String(secret.value))),
+  digits: data.digits ?? 6,
+  period: data.period ?? 30,
+  algorithm: String(data.algorithm ?? 'HmacSHA1').replace(/^Hmac/i, ''),
+})
+
+/** Auth0's export of users, with the file of hashes that its support sends; they are joined by id. */
+export const auth0: Reader = (file, extras) => {
+  const hashes = new Map(
+    (extras.with === undefined ? [] : readNdjson(extras.with)).map((row) => [
+      textOf((row._id as Row | undefined)?.$oid ?? row._id),
+      textOf(row.passwordHash),
+    ]),
+  )
+  return readTable(file).map((row) => {
+    const id = textOf(row.user_id ?? row.id)
+    return {
+      email: textOf(row.email),
+      name: textOf(row.name) === textOf(row.email) ? textOf(row.nickname) : textOf(row.name),
+      external_id: id,
+      password_hash: hashes.get(id?.replace(/^auth0\|/, '')),
+      email_verified: isTrue(row.email_verified),
+      created_at: timeOf(row.created_at),
+      disabled: isTrue(row.blocked),
+      metadata: objectOf(row.user_metadata),
+      admin_metadata: objectOf(row.app_metadata),
+    }
+  })
+}

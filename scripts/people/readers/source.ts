@@ -1,0 +1,84 @@
+import { readFileSync } from 'node:fs'
+import { parseCsv } from '../../../src/bulk/import/csv.ts'
+
+/** A user as an import takes them; what is undefined is not there. */
+export type Imported = Record<string, unknown>
+
+/** What there is beside the file of users. */
+interface Extras {
+  /** A second file: hashes, or the parameters that they were made with. */
+  with?: string | undefined
+}
+
+/** Turns the users of another system, in the order of its file, into ours. */
+export type Reader = (file: string, extras: Extras) => Imported[]
+
+export type Row = Record<string, unknown>
+
+const load = (file: string) => readFileSync(file, 'utf8').replace(/^\ufeff/, '')
+
+export const readJson = <T>(file: string): T => {
+  try {
+    return JSON.parse(load(file)) as T
+  } catch (cause) {
+    throw new Error(`${file} is not JSON: ${(cause as Error).message}`, { cause })
+  }
+}
+
+/** The rows of a table: a CSV with names in its first line, NDJSON, or a JSON list; each may be what a database wrote. */
+export function readTable(file: string): Row[] {
+  const text = load(file)
+  if (text.trimStart().startsWith('[')) return readJson<Row[]>(file)
+  if (text.trimStart().startsWith('{')) return readNdjson(file)
+  const [head, ...rows] = parseCsv(text)
+  const names = head?.cells ?? []
+  return rows.map(({ cells }) => Object.fromEntries(names.map((name, at) => [name, cells[at] || undefined])))
+}
+
+export function readNdjson(file: string): Row[] {
+  const lines = load(file).split('\n')
+  return lines.flatMap((line, at) => {
+    if (line.trim() === '') return []
+    try {
+      return [JSON.parse(line) as Row]
+    } catch (cause) {
+      throw new Error(`Line ${at + 1} of ${file} is not JSON.`, { cause })
+    }
+  })
+}
+
+/** As databases write them: `t`, `1`, `true`, or a boolean. */
+export const isTrue = (value: unknown): boolean => /^(t|true|1|yes)$/i.test(String(value ?? ''))
+
+export const textOf = (value: unknown): string | undefined =>
+  value === undefined || value === null || value === '' ? undefined : String(value)
+
+/** A time as databases write it (`2024-05-06 07:08:09.1+00`), of no zone in UTC; or as milliseconds. */
+export function timeOf(value: unknown): string | undefined {
+  const text = textOf(value)
+  if (text === undefined) return undefined
+  if (/^\d{11,14}$/.test(text)) return new Date(Number(text)).toISOString()
+  const written = text
+    .trim()
+    .replace(' ', 'T')
+    .replace(/([+-]\d\d)$/, '$1:00')
+  const zoned = /(Z|[+-]\d\d:?\d\d)$/.test(written) || !written.includes('T') ? written : `${written}Z`
+  const time = new Date(zoned)
+  // What is no time is left as it is: the report says so of that line.
+  return Number.isNaN(time.getTime()) ? text : time.toISOString()
+}
+
+/** An object, also one in the text of a cell; undefined where it is empty. */
+export function objectOf(value: unknown): Row | undefined {
+  const object = typeof value === 'string' ? (JSON.parse(value || '{}') as Row) : (value as Row | undefined)
+  return object && Object.keys(object).length > 0 ? object : undefined
+}
+
+/** Without what is undefined, or empty. */
+export const compact = (row: Row): Row | undefined =>
+  objectOf(
+    Object.fromEntries(Object.entries(row).filter(([, value]) => value !== undefined && value !== false)),
+  )
+
+export const fullName = (...parts: unknown[]) =>
+  textOf(parts.flatMap((part) => textOf(part)?.trim() ?? []).join(' '))

@@ -1,0 +1,84 @@
+import {
+  compact,
+  fullName,
+  type Imported,
+  isTrue,
+  objectOf,
+  type Reader,
+  type Row,
+  readJson,
+  readTable,
+  textOf,
+  timeOf,
+} from './source.ts'
+
+/** The table of the FastAPI template (SQLModel), and of what was made after it. */
+export const fastapi: Reader = (file) =>
+  readTable(file).map((row) => ({
+    email: textOf(row.email),
+    name: textOf(row.full_name ?? row.name),
+    external_id: textOf(row.id),
+    password_hash: textOf(row.hashed_password ?? row.password_hash),
+    created_at: timeOf(row.created_at),
+    disabled: row.is_active === undefined ? undefined : !isTrue(row.is_active),
+    email_verified: row.is_verified === undefined ? undefined : isTrue(row.is_verified),
+    admin_metadata: compact({ superuser: isTrue(row.is_superuser) }),
+  }))
+
+/** Django's `auth_user`, as the table or as `manage.py dumpdata auth.user` writes it. */
+export const django: Reader = (file) =>
+  readTable(file).map((given) => {
+    const row = (given.fields as Row | undefined) ?? given
+    return {
+      email: textOf(row.email),
+      name: fullName(row.first_name, row.last_name) ?? textOf(row.username),
+      external_id: textOf(given.pk ?? row.id),
+      password_hash: textOf(row.password),
+      created_at: timeOf(row.date_joined),
+      disabled: !isTrue(row.is_active),
+      admin_metadata: compact({
+        username: textOf(row.username),
+        staff: isTrue(row.is_staff),
+        superuser: isTrue(row.is_superuser),
+      }),
+    }
+  })
+
+/** `auth.users` of Supabase. Those who are deleted or anonymous do not come. */
+export const supabase: Reader = (file) =>
+  readTable(file)
+    .filter((row) => textOf(row.deleted_at) === undefined && !isTrue(row.is_anonymous))
+    .map((row) => {
+      const metadata = objectOf(row.raw_user_meta_data)
+      return {
+        email: textOf(row.email),
+        name: textOf(metadata?.full_name ?? metadata?.name),
+        external_id: textOf(row.id),
+        password_hash: textOf(row.encrypted_password),
+        email_verified: textOf(row.email_confirmed_at ?? row.confirmed_at) !== undefined,
+        created_at: timeOf(row.created_at),
+        disabled: textOf(row.banned_until) !== undefined,
+        metadata,
+        admin_metadata: objectOf(row.raw_app_meta_data),
+      }
+    })
+
+/** The tables `user` and `account` of better-auth, as one JSON object of both. The hash stands with the account. */
+export const betterAuth: Reader = (file) => {
+  const { user = [], account = [] } = readJson<{ user?: Row[]; account?: Row[] }>(file)
+  const ofUser = (row: Row) => textOf(row.userId ?? row.user_id)
+  const isOfPassword = (row: Row) => (row.providerId ?? row.provider_id) === 'credential'
+  const passwords = new Map(account.filter(isOfPassword).map((row) => [ofUser(row), textOf(row.password)]))
+  return user.map(
+    (row): Imported => ({
+      email: textOf(row.email),
+      name: textOf(row.name),
+      external_id: textOf(row.id),
+      password_hash: passwords.get(textOf(row.id)),
+      email_verified: isTrue(row.emailVerified ?? row.email_verified),
+      created_at: timeOf(row.createdAt ?? row.created_at),
+      disabled: isTrue(row.banned),
+      admin_metadata: compact({ role: row.role === 'user' ? undefined : textOf(row.role) }),
+    }),
+  )
+}

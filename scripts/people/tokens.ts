@@ -1,0 +1,17 @@
+import { signIn } from '../sign-in.ts'
+
+/** The token of ROSTER_TOKEN, once; else whoever runs the script is asked. */
+export function tokenFrom(
+  env: NodeJS.ProcessEnv,
+  url: string,
+  scopes: Parameters<typeof signIn>[0]['scopes'],
+) {
+  const given = env.ROSTER_TOKEN
+  let isUsed = false
+  return async () => {
+    if (given === undefined || given === '') return signIn({ url, scopes })
+    if (isUsed) throw new Error('The token of ROSTER_TOKEN is too old by now, or may not do this.')
+    isUsed = true
+    return given
+  }
+}

@@ -1,0 +1,102 @@
+import { outranks } from '../../access/permissions.ts'
+import type { InputError } from '../../http/problem.ts'
+import type { Claims } from '../../sessions/access-tokens.ts'
+import type { users } from '../../users/models.ts'
+import { normalizeEmail } from '../../values/email.ts'
+import { flaw, type Line } from './lines.ts'
+import type { ImportedUser } from './schemas.ts'
+
+/** Whom a look-up by address or external id has found. */
+export type Known = Pick<typeof users.$inferSelect, 'id' | 'email_normalized' | 'external_id' | 'deleted_at'>
+
+export type Verdict =
+  | { status: 'new' }
+  | { status: 'exists'; id: string; by: 'external_id' | 'address' }
+  | { status: 'invalid'; errors: InputError[] }
+
+const CONFLICT: Verdict = {
+  status: 'invalid',
+  errors: [
+    flaw('', 'conflict', 'Its address and its external id are of different users, or of an earlier line.'),
+  ],
+}
+
+/** Who is there: everybody with an external id, deleted or not, and by address those who are not deleted. */
+export function knownBy(known: readonly Known[]) {
+  const byExternalId = new Map(known.map((one) => [one.external_id, one]))
+  const byAddress = new Map(
+    known.filter((one) => one.deleted_at === null).map((one) => [one.email_normalized, one]),
+  )
+  return { byExternalId, byAddress }
+}
+
+/** Whether a user is there already, by an account that an import never changes. */
+function findThere(
+  { email, external_id = null }: ImportedUser,
+  { byExternalId, byAddress }: ReturnType<typeof knownBy>,
+): Verdict {
+  const named = external_id === null ? undefined : byExternalId.get(external_id)
+  const addressed = byAddress.get(normalizeEmail(email))
+  if (named) {
+    const isOther = addressed !== undefined && addressed.id !== named.id
+    return isOther ? CONFLICT : { status: 'exists', id: named.id, by: 'external_id' }
+  }
+  if (!addressed) return { status: 'new' }
+  const hasOtherName = external_id !== null && addressed.external_id !== null
+  return hasOtherName ? CONFLICT : { status: 'exists', id: addressed.id, by: 'address' }
+}
+
+const MEANWHILE: Verdict = {
+  status: 'invalid',
+  errors: [flaw('', 'conflict', 'Somebody had its address or external id for a moment. Send it again.')],
+}
+
+/** Who kept a user from being made; they may be gone by the time that an answer, lost once, is asked for again. */
+export function findInTheWay(user: ImportedUser, there: ReturnType<typeof knownBy>): Verdict {
+  const found = findThere(user, there)
+  return found.status === 'new' ? MEANWHILE : found
+}
+
+/** What is to become of each line, in their order. */
+export function judge(
+  lines: readonly Line[],
+  known: readonly Known[],
+  { actor, now, isRecent }: { actor: Claims; now: number; isRecent: () => boolean },
+): Verdict[] {
+  const there = knownBy(known)
+  const seen = new Set<string>()
+  return lines.map((line) => {
+    if (line.errors) return { status: 'invalid', errors: line.errors }
+    const { user } = line
+    const names = [
+      `address ${normalizeEmail(user.email)}`,
+      ...(user.external_id ? [`external id ${user.external_id}`] : []),
+    ]
+    if (names.some((name) => seen.has(name))) return CONFLICT
+    for (const name of names) seen.add(name)
+    const found = findThere(user, there)
+    if (found.status !== 'new') return found
+    const errors = mayNotCome(user, line.seed !== undefined, { actor, now, isRecent })
+    return errors.length > 0 ? { status: 'invalid', errors } : found
+  })
+}
+
+function mayNotCome(
+  { role, email_verified, created_at }: ImportedUser,
+  hasFactor: boolean,
+  { actor, now, isRecent }: { actor: Claims; now: number; isRecent: () => boolean },
+): InputError[] {
+  const errors: InputError[] = []
+  if (created_at !== undefined && created_at > now)
+    errors.push(flaw('/created_at', 'in_the_future', 'Is in the future.'))
+  const powers = [...(role === 'user' ? [] : ['/role']), ...(hasFactor ? ['/factors'] : [])]
+  for (const pointer of powers) {
+    if (!email_verified)
+      errors.push(flaw(pointer, 'address_not_verified', 'Comes with an address that is verified alone.'))
+    else if (pointer === '/role' && !outranks(actor.role, role))
+      errors.push(flaw(pointer, 'outranked', 'That is for somebody of a higher rank than yours.'))
+    else if (!isRecent())
+      errors.push(flaw(pointer, 'reauthentication_required', 'Needs a login of the last minutes.'))
+  }
+  return errors
+}

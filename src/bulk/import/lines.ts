@@ -1,0 +1,123 @@
+import { pointerTo } from '../../http/fields.ts'
+import { parseJson } from '../../http/json.ts'
+import { type InputError, invalidInput } from '../../http/problem.ts'
+import { check } from '../../http/validate.ts'
+import { readForeignHash } from '../../passwords/foreign/reading.ts'
+import { parseCsv } from './csv.ts'
+import { ImportedTotp, ImportedUser, MOST_ROWS, type Type } from './schemas.ts'
+
+/** What is done with the hash of a line. */
+export type Hash = 'verified' | 'needs_reset' | 'none'
+
+const HASH = {
+  unknown: 'Is no hash of a kind that is known here.',
+  too_costly: 'Asks for more than any software does.',
+}
+
+/** A line as it is read: a user, or what is wrong with it. */
+export type Line = { line: number } & (
+  | {
+      user: ImportedUser
+      seed: Uint8Array | undefined
+      hash: Hash
+      warnings: InputError[]
+      errors?: undefined
+    }
+  | { errors: InputError[]; user?: undefined }
+)
+
+/** The lines of a body. Throws 422 `invalid_input` where it has none, too many, or names that are not known. */
+export function readLines(type: Type, text: string): Line[] {
+  const rows = type === 'text/csv' ? rowsOfCsv(text) : rowsOfNdjson(text)
+  if (rows.length === 0) throw invalidInput([flaw('', 'too_small', 'Has no rows.')])
+  if (rows.length > MOST_ROWS) throw invalidInput([flaw('', 'too_big', `Has more than ${MOST_ROWS} rows.`)])
+  return rows.map(({ line, read }) => {
+    const { value, errors } = read()
+    return errors ? { line, errors } : readUser(line, value)
+  })
+}
+
+export const flaw = (pointer: string, code: string, detail: string): InputError => ({ pointer, code, detail })
+
+interface Row {
+  line: number
+  read(): { value: unknown; errors?: undefined } | { errors: InputError[]; value?: undefined }
+}
+
+function rowsOfNdjson(text: string): Row[] {
+  return text
+    .replace(/^\ufeff/, '')
+    .split('\n')
+    .map((json, index) => ({ line: index + 1, json: json.trim() }))
+    .filter(({ json }) => json !== '')
+    .map(({ line, json }) => ({ line, read: () => readJson('', json) }))
+}
+
+function readJson(pointer: string, json: string): ReturnType<Row['read']> {
+  try {
+    return { value: parseJson(json) }
+  } catch {
+    return { errors: [flaw(pointer, 'invalid_json', 'Is not JSON.')] }
+  }
+}
+
+/** How a cell is read; empty ones are not there. */
+const CELLS: Record<string, (pointer: string, cell: string) => ReturnType<Row['read']>> = {
+  email_verified: (_, cell) => ({ value: toBoolean(cell) }),
+  disabled: (_, cell) => ({ value: toBoolean(cell) }),
+  metadata: readJson,
+  admin_metadata: readJson,
+  factors: readJson,
+}
+const toBoolean = (cell: string) => ({ true: true, false: false })[cell.toLowerCase()] ?? cell
+
+function rowsOfCsv(text: string): Row[] {
+  const [head, ...rows] = parseCsv(text)
+  const names = (head?.cells ?? []).map((name) => name.trim())
+  const unknown = names.filter((name) => !Object.hasOwn(ImportedUser().shape, name))
+  if (unknown.length > 0)
+    throw invalidInput(unknown.map((name) => flaw(pointerTo([name]), 'unknown_member', 'Is not known here.')))
+  const twice = names.filter((name, index) => names.indexOf(name) < index)
+  if (twice.length > 0)
+    throw invalidInput(twice.map((name) => flaw(pointerTo([name]), 'repeated', 'Is given twice.')))
+  return rows.map(({ line, cells }) => ({ line, read: () => readCells(names, cells) }))
+}
+
+/** What the rows of a CSV say, as the lines of NDJSON would. Throws what is wrong with one, in a sentence. */
+export const readCsv = (text: string): unknown[] =>
+  rowsOfCsv(text).map(({ line, read }) => {
+    const { value, errors } = read()
+    if (errors) throw new Error(`Line ${line}: ${errors[0]!.pointer} ${errors[0]!.detail}`)
+    return value
+  })
+
+function readCells(names: readonly string[], cells: readonly string[]): ReturnType<Row['read']> {
+  if (cells.length > names.length)
+    return { errors: [flaw('', 'invalid_row', 'Has more cells than the first line has names.')] }
+  const value: Record<string, unknown> = {}
+  for (const [index, cell] of cells.entries()) {
+    if (cell === '') continue
+    const name = names[index]!
+    const read = CELLS[name]?.(pointerTo([name]), cell) ?? { value: cell }
+    if (read.errors) return read
+    value[name] = read.value
+  }
+  return { value }
+}
+
+function readUser(line: number, value: unknown): Line {
+  const { data, errors } = check(ImportedUser(), value)
+  if (errors) return { line, errors }
+  const hash = readForeignHash(data.password_hash ?? '')
+  if (hash.verdict === 'invalid')
+    return { line, errors: [flaw('/password_hash', hash.reason, HASH[hash.reason])] }
+  const { totp, ...others } = data.factors ?? {}
+  const warnings = Object.keys(others).map((name) =>
+    flaw(pointerTo(['factors', name]), 'factor_left_out', 'Only an authenticator app comes along.'),
+  )
+  const isThere = totp !== undefined && totp !== null
+  const seed = isThere ? check(ImportedTotp(), totp).data?.secret : undefined
+  if (isThere && !seed)
+    warnings.push(flaw('/factors/totp', 'factor_left_out', 'Is not an authenticator app as all of them are.'))
+  return { line, user: data, seed, hash: hash.verdict, warnings }
+}

@@ -1,0 +1,109 @@
+import { sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { isRecent } from '../../access/guards.ts'
+import { activityLogs } from '../../activity/models.ts'
+import { record } from '../../activity/service.ts'
+import { rowExists } from '../../database/statements.ts'
+import { type InputError, Refusal } from '../../http/problem.ts'
+import { invalidToken } from '../../sessions/errors.ts'
+import { tokenIsLive } from '../../sessions/revocation.ts'
+import { relyOnTurn } from '../../sessions/turns.ts'
+import type { Acting } from '../../users/change.ts'
+import { users } from '../../users/models.ts'
+import { normalizeEmail } from '../../values/email.ts'
+import { findInTheWay, judge, type Known, knownBy, type Verdict } from './judge.ts'
+import { type Line, readLines } from './lines.ts'
+import { insertAll, type Made, make } from './rows.ts'
+import type { ImportResult, LineResult, Type } from './schemas.ts'
+
+/**
+ * Takes users over from somewhere else, in two trips: who of them is there already, and one batch that makes the others.
+ * An account that is there is never changed, nobody is mailed, and a line that is refused keeps no other. So the same
+ * lines can be sent again and again, also after an answer that was lost: those that were made are there then.
+ *
+ * The marker of the batch is its row of history; each user has one besides, which names it. A user is `created` where the
+ * id that was chosen for them here is there: whoever came first by the same address or external id is not this one.
+ */
+export async function importUsers(
+  acting: Acting,
+  { type, text }: { type: Type; text: string },
+  { dry_run: isDry }: { dry_run: boolean },
+): Promise<ImportResult> {
+  const lines = readLines(type, text)
+  const { known } = await acting.db.read({ known: selectKnown(lines) })
+  const verdicts = judge(lines, known, {
+    actor: acting.actor,
+    now: acting.now,
+    isRecent: () => mayGivePower(acting),
+  })
+  if (isDry) return { data: lines.map((line, at) => toResult(line, verdicts[at]!)) }
+  const made = await Promise.all(
+    lines.map(async (line, at) =>
+      line.user && verdicts[at]!.status === 'new' ? make(acting, line) : undefined,
+    ),
+  )
+  const written = await write(acting, lines, made)
+  return {
+    data: lines.map((line, at) => {
+      const id = made[at]?.row.id
+      if (id === undefined) return toResult(line, verdicts[at]!)
+      if (written.ids.has(id)) return toResult(line, { status: 'new' }, id)
+      // Somebody else was faster with the address, or the external id.
+      return toResult(line, findInTheWay(line.user!, written.there))
+    }),
+  }
+}
+
+/** No key, and no login of long ago. */
+function mayGivePower({ actor, now }: Acting): boolean {
+  if (actor.key || !isRecent(actor, now)) return false
+  relyOnTurn(actor)
+  return true
+}
+
+async function write(acting: Acting, lines: readonly Line[], all: readonly (Made | undefined)[]) {
+  const made = all.filter((one) => one !== undefined)
+  if (made.length === 0) return { ids: new Set<string>(), there: knownBy([]) }
+  const { db, now, actor } = acting
+  const event = {
+    id: uuidv7(),
+    action: 'users.imported',
+    userId: null,
+    actorId: actor.sub,
+    details: { count: made.length },
+  } as const
+  const isDone = rowExists(activityLogs, event.id)
+  const ids = JSON.stringify(made.map(({ row }) => row.id))
+  const { found, known, verdict } = await db.writeBatch(
+    {
+      marker: record(acting, event, tokenIsLive(actor, now)),
+      ...insertAll(acting, made, { importId: event.id, actorId: actor.sub, isDone }),
+      found: sql<{ id: string }>`SELECT id FROM ${users} WHERE id IN (SELECT value FROM json_each(${ids}))`,
+      known: selectKnown(lines),
+      verdict: sql<{ is_done: 0 | 1 }>`SELECT ${isDone} AS is_done`,
+    },
+    isDone,
+  )
+  if (!verdict[0]!.is_done) throw invalidToken(new Refusal('meanwhile'))
+  return { ids: new Set(found.map(({ id }) => id)), there: knownBy(known) }
+}
+
+/** Whoever has an address or an external id of these lines. */
+function selectKnown(lines: readonly Line[]) {
+  const given = lines.flatMap(({ user }) => (user ? [user] : []))
+  const addresses = JSON.stringify(given.map(({ email }) => normalizeEmail(email)))
+  const externalIds = JSON.stringify(given.flatMap(({ external_id }) => external_id ?? []))
+  const columns = sql.raw('id, email_normalized, external_id, deleted_at')
+  return sql<Known>`SELECT ${columns} FROM users INDEXED BY users_live_email
+      WHERE deleted_at IS NULL AND email_normalized IN (SELECT value FROM json_each(${addresses}))
+    UNION SELECT ${columns} FROM users INDEXED BY users_by_external_id
+      WHERE external_id IS NOT NULL AND external_id IN (SELECT value FROM json_each(${externalIds}))`
+}
+
+function toResult({ line, ...read }: Line, verdict: Verdict, id?: string): LineResult {
+  const warnings: InputError[] = read.errors ? [] : read.warnings
+  const told = warnings.length > 0 ? { warnings } : {}
+  const reset = !read.errors && read.hash === 'needs_reset' ? { needs_reset: true as const } : {}
+  if (verdict.status === 'new') return { line, status: 'created', ...(id && { id }), ...reset, ...told }
+  return { line, ...verdict, ...(verdict.status === 'exists' && told) }
+}

@@ -1,0 +1,83 @@
+import { beforeAll, expect, test } from 'vitest'
+import type { ImportResult } from '../../src/bulk/import/schemas.ts'
+import { type Actor, type Api, openApi } from '../support/api.ts'
+import { freshUpstreams } from '../support/upstreams.ts'
+
+let own: Awaited<ReturnType<typeof freshUpstreams>>
+let api: Api
+let admin: Actor
+
+beforeAll(async () => {
+  own = await freshUpstreams()
+  api = openApi(own.bindings)
+  admin = await api.actor({ role: 'admin' })
+})
+
+/** A tenth of a batch of people as they come: half of them proved, with an id of where they were, and metadata. */
+const people = (count: number, mark: string) =>
+  Array.from({ length: count }, (_, at) => ({
+    email: `${mark}-${at}@rows.test`,
+    name: `Person ${at} of ${mark}`,
+    email_verified: at % 2 === 0,
+    external_id: `${mark}-${at}`,
+    created_at: new Date(1_500_000_000_000 + at).toISOString(),
+    metadata: { at },
+  }))
+
+const send = (lines: object[]) =>
+  own.measure(() =>
+    api.send<ImportResult>('POST', '/v1/users/import', {
+      token: admin.token,
+      raw: lines.map((line) => JSON.stringify(line)).join('\n'),
+      headers: { 'content-type': 'application/x-ndjson' },
+    }),
+  )
+
+type Measured = Awaited<ReturnType<typeof send>>
+const sum = ({ calls }: Measured, rows: 'rowsRead' | 'rowsWritten') =>
+  calls.flatMap(({ statements }) => statements).reduce((all, one) => all + one[rows], 0)
+
+/** Of one user: their row with its indexes and the total, what search keeps, and six of history. */
+const MOST_WRITTEN_EACH = 20
+
+test('An import is two trips, and so many rows for each, however many there are', async () => {
+  const [few, many] = [await send(people(10, 'few')), await send(people(500, 'many'))]
+  for (const measured of [few, many]) {
+    expect(measured.result.body.data.every(({ status }) => status === 'created')).toBe(true)
+    expect(measured.calls.filter(({ upstream }) => upstream === 'libsql')).toHaveLength(2)
+  }
+  const each = (sum(many, 'rowsWritten') - sum(few, 'rowsWritten')) / 490
+  const read = (sum(many, 'rowsRead') - sum(few, 'rowsRead')) / 490
+  console.log(`${each} rows written and ${read} read for each`)
+  expect(each).toBeLessThanOrEqual(MOST_WRITTEN_EACH)
+  expect(read).toBeLessThanOrEqual(34)
+  const again = await send(people(500, 'many'))
+  expect(again.result.body.data.every(({ status }) => status === 'exists')).toBe(true)
+  expect(sum(again, 'rowsWritten')).toBe(0)
+})
+
+test('An answer that is lost costs nobody anything: the batch is asked for again, and was done once', async () => {
+  const lines = people(5, 'lost')
+  await own.behave('libsql', { mode: 'reset-after', next: 1, only: 'BEGIN IMMEDIATE' })
+  const { result } = await send(lines)
+  await own.behave('libsql', { mode: 'pass' })
+  expect(result.body.data.map(({ status }) => status)).toEqual(lines.map(() => 'created'))
+  const [made] = await api.sql("SELECT count(*) AS n FROM users WHERE external_id LIKE 'lost-%'")
+  const [told] = await api.sql(
+    "SELECT count(*) AS n FROM user_activity_logs JOIN users ON users.id = user_id WHERE external_id LIKE 'lost-%'",
+  )
+  expect([made!.n, told!.n]).toEqual([5, 5])
+})
+
+test('Whoever comes first by the same address, between the look and the write, is there and stays as they are', async () => {
+  const [line] = people(1, 'raced')
+  const { result, wasHeld } = await own.between(
+    () => send([line!, ...people(1, 'beside')]),
+    () => api.person({ email: line!.email, name: 'First' }),
+  )
+  expect(wasHeld).toBe(true)
+  expect(result.result.body.data).toMatchObject([{ status: 'exists', by: 'address' }, { status: 'created' }])
+  expect(await api.sql('SELECT name, external_id FROM users WHERE email = ?', [line!.email])).toEqual([
+    { name: 'First', external_id: null },
+  ])
+})
