@@ -14,7 +14,7 @@ export const apps: typeof english = {
     'users:delete': 'Personen löschen und wiederherstellen',
     'users:purge': 'Personen endgültig löschen',
     'users:export': 'Daten von Personen exportieren',
-  'users:import': 'Personen importieren',
+    'users:import': 'Personen importieren',
     'sessions:manage': 'Sitzungen von Personen sehen und beenden',
     'activity:read': 'Den Verlauf lesen',
     'cleanup:read': 'Sehen, was aufgeräumt wurde',

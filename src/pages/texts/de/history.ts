@@ -93,7 +93,8 @@ export const history: typeof English = {
     'user.restored': ({ actor, whom }) => `Wiederhergestellt durch ${actor}: ${whom ?? 'das Konto'}`,
     'user.purged': ({ actor, whom }) => `Endgültig gelöscht durch ${actor}: ${whom ?? 'ein Konto'}`,
     'user.exported': ({ actor, whom }) => `${of(whom, 'Daten')} exportiert durch ${actor}`,
-    'users.imported': ({ actor, details }) => `${details.count ?? 'Einige'} Personen importiert durch ${actor}`,
+    'users.imported': ({ actor, details }) =>
+      `${details.count ?? 'Einige'} Personen importiert durch ${actor}`,
     'user.unlocked': ({ actor, whom }) => `Freigegeben durch ${actor}: ${whom ?? 'das Konto'}`,
     'password.changed': ({ actor, whom }) => `${of(whom, 'Passwort')} geändert durch ${actor}`,
     'password.reset_requested': ({ whom }) => `${of(whom, 'Neues Passwort')} per Mail verlangt`,
