@@ -161,7 +161,7 @@ test(
     const page = await pages.open()
     const email = await signUp(page)
     await press(page, 'Set up')
-    const key = await page.locator('code.copy').textContent()
+    const key = await page.locator('code.copy').first().textContent()
     const seed = decodeBase32IgnorePadding(key!)
     await expectFine(page)
     await page.getByLabel('Code from your app').fill('000000')
