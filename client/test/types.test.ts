@@ -20,7 +20,10 @@ test('The types that are made of the document leave nothing unknown but what oth
   // What WebAuthn hands through to the browser is its own.
   const withoutOptions = withoutComments.replace(/options: \{\s*\[key: string\]: unknown;\s*\}/g, '')
   // And what is kept with a user is the caller's own; factors come from elsewhere, and are judged line by line.
-  const withoutMetadata = withoutOptions.replace(/(metadata|factors)\??: \{\s*\[key: string\]: unknown;\s*\}/g, '')
+  const withoutMetadata = withoutOptions.replace(
+    /(metadata|factors)\??: \{\s*\[key: string\]: unknown;\s*\}/g,
+    '',
+  )
   const withoutHeaders = withoutMetadata.replace(/headers: \{[^}]*\}/g, '')
   expect(withoutHeaders.match(/^.*\bunknown\b.*$/gm) ?? []).toEqual([])
 })
