@@ -136,7 +136,8 @@ describe('Lists as files', () => {
     expect(headers.get('content-disposition')).toBe('attachment; filename="roster-users.csv"')
     const [names, ...lines] = text.trimEnd().split('\r\n')
     expect(names).toMatch(/^id,email,name,role,status,/)
-    expect(lines.map((line) => line.split(',').slice(2, -11).join(','))).toEqual([
+    const behindName = names!.split(',').length - 3
+    expect(lines.map((line) => line.split(',').slice(2, -behindName).join(','))).toEqual([
       `'=1+1 ${mark}`,
       `'@sum ${mark}`,
       `Plain ${mark}`,
