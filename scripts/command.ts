@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 
 type Options = NonNullable<ParseArgsConfig['options']>
@@ -42,4 +43,22 @@ export function runCommand(main: () => Promise<void> | void): void {
       console.error(error.message)
       process.exitCode = 1
     })
+}
+
+const PAUSES_MS = [1000, 2000, 4000]
+
+/** Whether an error is the problem of this code. */
+export const hasCode = (error: unknown, code: string) => (error as { code?: unknown }).code === code
+
+/** Nobody waits for a script as for a request: what failed by this code, or by any where none is given, is asked again. */
+export async function withPauses<T>(ask: () => Promise<T>, code?: string): Promise<T> {
+  for (let tried = 0; ; tried++) {
+    try {
+      return await ask()
+    } catch (error) {
+      const pauseMs = PAUSES_MS[tried]
+      if (pauseMs === undefined || (code !== undefined && !hasCode(error, code))) throw error
+      await setTimeout(pauseMs)
+    }
+  }
 }

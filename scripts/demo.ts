@@ -20,9 +20,9 @@ import { type NewUser, type Role, users } from '../src/users/models.ts'
  */
 
 const [MINUTE, HOUR, DAY] = [60_000, 3_600_000, 86_400_000]
-const DOMAIN = 'fjord.example'
+export const DOMAIN = 'fjord.example'
 export const DEMO_ADMIN = 'Ada Lovelace'
-export const DEMO_SETTINGS = { ORGANISATION: 'Fjord & Co' }
+export const DEMO_SETTINGS = { ORGANISATION: 'Fjord & Co', EMAIL_CODE_SIGNIN: 'on' }
 export const DEMO_PASSWORD = 'nine purple herons sleep'
 const AT_ONCE = 400
 

@@ -5,17 +5,18 @@ import { ConfigError, configOf } from '../src/config/main.ts'
 import { isEmail } from '../src/values/email.ts'
 import { readArguments } from './command.ts'
 import { createAdmin, findAdmin, findByEmail, refuseWeakPassword, withResources } from './create-admin.ts'
-import { DEMO_ADMIN, DEMO_PASSWORD, DEMO_SETTINGS, inventUsers } from './demo.ts'
+import { DEMO_ADMIN, DEMO_PASSWORD, DEMO_SETTINGS, DOMAIN, inventUsers } from './demo.ts'
 import { generate, newSecret } from './keys.ts'
 import { claimDirectory } from './local/claim.ts'
+import { startCrons } from './local/crons.ts'
 import { newDatabaseKey, startDatabase } from './local/database.ts'
 import { prepareExample } from './local/example.ts'
 import { placeExamples, rowsOf, serviceWorker, startReact } from './local/examples.ts'
-import { cronName } from './local/local-only.ts'
 import { startMailbox } from './local/mailbox.ts'
 import { forwardLogs, printTable } from './local/output.ts'
 import { findPort, PORT } from './local/port.ts'
-import { untilReady } from './local/process.ts'
+import { type ChildProcess, untilReady } from './local/process.ts'
+import { prepareProvider } from './local/provider/start.ts'
 import { startWorker, writePrivately } from './local/start-worker.ts'
 import { startUpstash } from './local/upstash.ts'
 import { migrate } from './migrate.ts'
@@ -25,7 +26,7 @@ const USAGE = `npm run dev [-- --reset] [-- --demo] [-- --examples] [-- --inspec
 Starts everything that Roster needs on this machine, and Roster. Ctrl-C ends it.
 
   --reset     begins anew: everything that the local stack keeps is removed first
-  --demo      invents a hundred users with a history, where there are none yet, and starts an app to sign in to
+  --demo      invents a hundred users with a history, where there are none yet; an app and a provider to sign in by
   --examples  starts that app, a React app that has its users signed in by cookie, and a service that takes tokens
   --inspect   opens the runtime's inspector, for a debugger. Every page in a browser of this machine could use it.
   --dry-run   checks the settings, says what would be started, and starts nothing
@@ -47,22 +48,14 @@ const PATHS = {
   exampleOptions: resolve(STATE, 'example.json'),
   service: resolve(STATE, 'service'),
   serviceOptions: resolve(STATE, 'service.json'),
+  providerOptions: resolve(STATE, 'provider.json'),
 }
 const SETTINGS = resolve(ROOT, '.dev.vars')
 /** As one says it from the project's directory. */
 const named = (path: string) => (path.startsWith(`${ROOT}/`) ? relative(ROOT, path) : path)
 const MAILBOX_PORT = 8788
 const READY_TIMEOUT_MS = 120_000
-/** The cron expressions of wrangler.toml: each is every minute, or every few. */
-const CRONS: string[] = JSON.parse(
-  /^crons = (.*)$/m.exec(readFileSync(resolve(ROOT, 'wrangler.toml'), 'utf8'))![1]!,
-)
-
-interface Part {
-  exited: Promise<number>
-  lastWords(): string
-  close(): Promise<void>
-}
+type Part = Pick<ChildProcess, 'exited' | 'lastWords' | 'close'>
 
 type Secrets = ReturnType<typeof keptSecrets> extends Promise<infer Kept> ? Kept : never
 
@@ -106,7 +99,11 @@ async function main() {
   const secrets = await keptSecrets()
   const api = `http://127.0.0.1:${port}`
   const apps = values.examples ? await placeExamples() : undefined
-  const own = { ...(values.demo && DEMO_SETTINGS), ...ownSettings(port, secrets, apps?.react) }
+  // Not an address: a passkey is bound to a name.
+  const issuer = `http://localhost:${port}`
+  const provider = values.demo ? await prepareProvider({ issuer, domains: [DOMAIN] }) : undefined
+  const demo = { ...(values.demo && DEMO_SETTINGS), ...provider?.settings }
+  const own = { ...demo, ...ownSettings(issuer, secrets, apps?.react) }
   checkSettings({ ...own, ...PLACEHOLDERS })
 
   const database = await keptIn(PATHS.database, async () => {
@@ -132,6 +129,7 @@ async function main() {
     UPSTASH_REDIS_REST_URL: redis.url,
     RESEND_URL: mailbox.url,
   }
+  await provider?.isUp(supervise('The provider', provider.start(PATHS.providerOptions)))
   const example =
     values.demo || apps ? await prepareExample(settings, secrets.EXAMPLE, PATHS.example) : undefined
   if (example) secrets.EXAMPLE = example.kept
@@ -174,6 +172,7 @@ async function main() {
     ['Administrator', admin.email, note],
     ['Password', password],
     ...(isDemo ? [['Demo', 'a hundred users', `each with the password ${DEMO_PASSWORD}`]] : []),
+    ...(provider ? [['Provider', provider.url, 'Nordlys, to sign in by']] : []),
     ...(example ? [['Example', example.url, 'an app to sign in to: examples/sign-in']] : []),
     ...(apps ? rowsOf(apps) : []),
     ['Data', named(STATE), 'npm run dev -- --reset begins anew'],
@@ -182,15 +181,8 @@ async function main() {
   console.log(`Mailbox  ${mailbox.url}  key=${secrets.MAILBOX_KEY}`)
   console.log(`\nready ${api}`)
   printLogs.start()
-  for (const cron of CRONS) {
-    const minutes = Number(/^\*\/(\d+) /.exec(cron)?.[1] ?? 1)
-    setInterval(() => fireCron(api, cronName(secrets.CRON_KEY, cron)), minutes * 60_000).unref()
-  }
+  startCrons(api, secrets.CRON_KEY)
 }
-
-/** `wrangler dev` fires no cron trigger by itself. */
-const fireCron = (api: string, name: string) =>
-  fetch(`${api}/cdn-cgi/handler/scheduled?cron=${encodeURIComponent(name)}`).catch(() => {})
 
 interface Admin {
   email: string
@@ -259,7 +251,7 @@ function keep<Kept extends object>(secrets: Kept): Kept {
 }
 
 /** Settings of your own, which win over the defaults of this stack; what it decides wins over them. */
-function ownSettings(port: number, secrets: Secrets, app: string | undefined) {
+function ownSettings(ISSUER: string, secrets: Secrets, app: string | undefined) {
   const own = existsSync(SETTINGS) ? (parseEnv(readFileSync(SETTINGS, 'utf8')) as Record<string, string>) : {}
   return {
     // A first login needs no mailbox. A list of domains asks for proof of the address, so it is left to decide.
@@ -270,8 +262,7 @@ function ownSettings(port: number, secrets: Secrets, app: string | undefined) {
     OPENID_KEYS: secrets.OPENID_KEYS,
     SECRET_KEYS: secrets.SECRET_KEYS,
     UPSTASH_REDIS_REST_TOKEN: secrets.UPSTASH_REDIS_REST_TOKEN,
-    // Not an address: a passkey is bound to a name.
-    ISSUER: `http://localhost:${port}`,
+    ISSUER,
     MAIL_FROM: 'Roster <roster@example.com>',
     RESEND_API_KEY: secrets.MAILBOX_KEY,
   }

@@ -1,4 +1,5 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
+import { membersOf } from '../src/activity/details.ts'
 import {
   type ActivityLog,
   activityLogs,
@@ -13,14 +14,18 @@ import {
   hashOfOrigin,
   headOf,
   historyKeys,
+  isKnownAs,
   isSigned,
+  keepHead,
   LATE_MS,
   leafOf,
   rootOf,
 } from '../src/activity/seals.ts'
 import type { Resources } from '../src/context.ts'
+import { IMPERSONAL } from '../src/users/erasure.ts'
+import { HOUR_MS } from '../src/values/durations.ts'
 import { firstIdAt, timeOfId, toTime } from '../src/values/ids.ts'
-import { readArguments, runCommand } from './command.ts'
+import { readArguments, runCommand, withPauses } from './command.ts'
 import { withResources } from './create-admin.ts'
 
 const USAGE = `npm run history:verify [-- --head <number>.<head>]
@@ -30,10 +35,18 @@ Worker's settings come from the environment, HISTORY_KEY with every key that sea
 
   --head     the newest seal that you know of, from the log (code history_sealed); may be given several times. Redis is
              asked for it as well: the database alone cannot tell what was cut off its end
+  --restored you have restored the database from a backup: Redis takes its newest seal for the newest, and what was
+             lost is said once more. The log knows it still
 
 What is younger than the newest seal (a quarter of an hour, as a rule) is counted, and cannot be verified.`
 
-const ROWS_PER_PAGE = 2000
+const ROWS_PER_PAGE = 500
+/** Nobody waits for an answer as in a request: a slow page is waited for, and one that does not come is asked for again. */
+const PAGE_WITHIN_MS = 30_000
+/** `<number>.<head>`, as the log has it. */
+const HEAD = /^[1-9]\d*\.[\w-]{43}$/
+/** Clean-up runs four times in it. */
+const SEALED_WITHIN_MS = HOUR_MS
 /** Of one kind; what more there are is counted. */
 const MOST_FINDINGS = 20
 
@@ -54,23 +67,30 @@ type SealedRow = ActivityLog & { [K in Exclude<keyof Proof, 'id'>]: Proof[K] | n
 
 /** Compares the history with its seals. `known` are heads from outside of the database, each `<number>.<head>`. */
 export async function verifyHistory(resources: Resources, known: readonly string[]): Promise<Verdict> {
-  const { db, config } = resources
-  const { seals } = await db.read({ seals: sql<Seal>`SELECT * FROM ${activitySeals} ORDER BY number` })
+  const { config } = resources
+  const before = await readSeals(resources)
+  const rows = await readRows(resources, before)
+  // Clean-up may have gone on meanwhile: rows of seals that were made since were not read, and others have aged.
+  const seals = [...before, ...(await readSeals(resources, before.at(-1)?.number))]
   const last = seals.at(-1)
-  const findings = [...faultsOfChain(config.HISTORY_KEY, seals), ...faultsOfHeads(seals, known)]
-  const warnings =
-    known.length === 0 ? ['No head from outside of the database: what was cut off its end is not seen.'] : []
-  const rows = await readRows(resources, seals)
-  findings.push(...rows.findings)
+  const findings = [
+    ...faultsOfChain(config.HISTORY_KEY, seals),
+    ...faultsOfHeads(seals, known),
+    ...rows.findings,
+  ]
+  const warnings = [...rows.warnings]
+  if (known.length === 0)
+    warnings.push('No head from outside of the database: what was cut off its end is not seen.')
   const aged = {
     noise: last?.aged_noise ?? 0,
     security: last?.aged_security ?? 0,
     restored: Number.POSITIVE_INFINITY,
   }
   let sealed = 0
-  for (const seal of seals) {
-    if (seal.number <= aged[seal.kind]) continue
+  for (const seal of before) {
     const leaves = rows.leaves.get(seal.number) ?? []
+    const isAged = seal.number <= aged[seal.kind]
+    if (isAged && leaves.length <= seal.rows) continue
     if (leaves.length === seal.rows && rootOf(leaves) === seal.root) sealed += leaves.length
     else
       findings.push(
@@ -80,6 +100,23 @@ export async function verifyHistory(resources: Resources, known: readonly string
   const head = last && `${last.number}.${last.head}`
   return { seals: seals.length, sealed, waiting: rows.waiting, head, findings, warnings }
 }
+
+/** Those after a number, a page at a time: they are kept for good. */
+async function readSeals(resources: Resources, after = 0): Promise<Seal[]> {
+  const seals: Seal[] = []
+  for (;;) {
+    const page = await readPage(
+      resources,
+      sql<Seal>`SELECT * FROM ${activitySeals} WHERE number > ${seals.at(-1)?.number ?? after}
+        ORDER BY number LIMIT ${ROWS_PER_PAGE}`,
+    )
+    seals.push(...page)
+    if (page.length < ROWS_PER_PAGE) return seals
+  }
+}
+
+const readPage = <T>({ db }: Resources, page: SQL<T>): Promise<T[]> =>
+  withPauses(async () => (await db.readOnce({ page }, PAGE_WITHIN_MS)).page, 'database_unavailable')
 
 const differenceOf = (there: number, sealed: number) =>
   there < sealed
@@ -110,9 +147,9 @@ function faultsOfChain(secrets: string[], seals: Seal[]): string[] {
 function faultsOfHeads(seals: Seal[], known: readonly string[]): string[] {
   const lost = new Set(seals.flatMap(({ kind, note }) => (kind === 'restored' && note ? [note] : [])))
   return known.flatMap((head) => {
-    const [number, digest] = head.split('.')
+    const [number] = head.split('.')
     const seal = seals.find((one) => String(one.number) === number)
-    if (seal?.head === digest || lost.has(head)) return []
+    if (isKnownAs(seal, head) || lost.has(head)) return []
     return seal
       ? [`Seal ${number} is another one than is known outside of the database: the chain was made anew.`]
       : [`Seal ${number} is known outside of the database, and is not there: the history was cut off.`]
@@ -120,35 +157,39 @@ function faultsOfHeads(seals: Seal[], known: readonly string[]): string[] {
 }
 
 /** Goes through the history by id. Answers the leaves of each seal, in order, and what is wrong with single rows. */
-async function readRows({ db }: Resources, seals: Seal[]) {
-  const numbers = new Set(seals.map(({ number }) => number))
-  const until = seals.at(-1)?.until
+async function readRows(resources: Resources, seals: Seal[]) {
+  const byNumber = new Map(seals.map((seal) => [seal.number, seal]))
+  const { number: newest = 0, until } = seals.at(-1) ?? {}
   const settled = until ? firstIdAt(timeOfId(until) - LATE_MS) : ''
   const leaves = new Map<number, string[]>()
   const erased = new Set<string | null>()
   const hidden: SealedRow[] = []
   const added: string[] = []
   const altered: string[] = []
-  let waiting = 0
+  const waiting: string[] = []
   for (let after = ''; ; ) {
-    const { page } = await db.read({
-      page: sql<SealedRow>`SELECT row.*, seal, details_salt, details_hash, origin_salt, origin_hash FROM ${activityLogs} AS row
+    const page = await readPage(
+      resources,
+      sql<SealedRow>`SELECT row.*, seal, details_salt, details_hash, origin_salt, origin_hash FROM ${activityLogs} AS row
         LEFT JOIN ${activityProofs} AS proof ON proof.id = row.id WHERE row.id > ${after} ORDER BY row.id LIMIT ${ROWS_PER_PAGE}`,
-    })
+    )
     for (const row of page) {
       if (row.action === 'user.purged') erased.add(row.user_id)
-      if (row.seal === null || !numbers.has(row.seal)) {
-        if (row.seal === null && row.id > settled) waiting += 1
+      const seal = byNumber.get(row.seal ?? 0)
+      // A seal has no row that is younger than what it looked at: not even one that has aged, whose rows are not counted.
+      if (!seal || row.id > seal.until) {
+        const isSealedSince = (row.seal ?? newest + 1) > newest
+        if (!seal && isSealedSince && row.id > settled) waiting.push(row.id)
         else added.push(row.id)
         continue
       }
       const proof = row as ActivityLog & Proof
-      leaves.set(row.seal, [...(leaves.get(row.seal) ?? []), leafOf(row, proof)])
+      leaves.set(seal.number, [...(leaves.get(seal.number) ?? []), leafOf(row, proof)])
       const isDetails =
         proof.details_salt === null || hashOfDetails(proof.details_salt, row) === proof.details_hash
       const isOrigin =
         proof.origin_salt === null || hashOfOrigin(proof.origin_salt, row) === proof.origin_hash
-      if (!isDetails || !isOrigin) altered.push(row.id)
+      if (!isDetails || !isOrigin || !isBare(row)) altered.push(row.id)
       else if (proof.details_salt === null || proof.origin_salt === null) hidden.push(row)
     }
     const last = page.at(-1)
@@ -159,15 +200,31 @@ async function readRows({ db }: Resources, seals: Seal[]) {
   const isErased = ({ user_id, actor_id, action }: SealedRow) =>
     erased.has(user_id) || erased.has(actor_id) || (erased.size > 0 && action === 'user.disabled')
   const unexplained = hidden.filter((row) => !isErased(row)).map(({ id }) => id)
+  const [oldest] = waiting
+  const isLate = oldest !== undefined && timeOfId(oldest) < Date.now() - SEALED_WITHIN_MS
   return {
     leaves,
-    waiting,
+    waiting: waiting.length,
+    warnings: isLate
+      ? [`Rows wait for a seal since ${toTime(timeOfId(oldest))}: clean-up fails, or has no HISTORY_KEY.`]
+      : [],
     findings: [
       ...sentences(altered, (id) => `Row ${id} was altered.`),
-      ...sentences(added, (id) => `Row ${id} was added: it is under no seal, and older than the newest.`),
+      ...sentences(added, (id) => `Row ${id} was added: it is under no seal of its time.`),
       ...sentences(unexplained, (id) => `Row ${id} was emptied, and nobody in it was erased.`),
     ],
   }
+}
+
+/** What erasing leaves: where a salt is gone, what it was for is gone as well, and nothing else stands in its place. */
+function isBare(row: SealedRow): boolean {
+  const { details_salt, origin_salt, action, ip, user_agent, country } = row
+  const members = membersOf(row)
+  const isImpersonal = (name: string) =>
+    IMPERSONAL.includes(name) && !(name === 'reason' && action === 'user.disabled')
+  const areDetails =
+    details_salt !== null || (members !== undefined && Object.keys(members).every(isImpersonal))
+  return areDetails && (origin_salt !== null || [ip, user_agent, country].every((value) => value === null))
 }
 
 function sentences(ids: string[], sentence: (id: string) => string): string[] {
@@ -176,10 +233,19 @@ function sentences(ids: string[], sentence: (id: string) => string): string[] {
 }
 
 async function main() {
-  const { values } = readArguments({ usage: USAGE, options: { head: { type: 'string', multiple: true } } })
+  const options = { head: { type: 'string', multiple: true }, restored: { type: 'boolean' } } as const
+  const { values, isDryRun } = readArguments({ usage: USAGE, options })
+  for (const head of values.head ?? [])
+    if (!HEAD.test(head))
+      throw new Error(
+        `--head ${head} is none: it is <number>.<head>, as the log has them (code history_sealed).`,
+      )
   const verdict = await withResources({ EMAIL: 'perhaps', ...process.env }, async (resources) => {
     const [head] = (await resources.redis.mget([HEAD_KEY])) ?? []
-    return verifyHistory(resources, [...(values.head ?? []), ...(head ? [head] : [])])
+    const said = await verifyHistory(resources, [...(values.head ?? []), ...(head ? [head] : [])])
+    if (values.restored && said.head && !isDryRun && !(await keepHead(resources, said.head)))
+      throw new Error('Redis did not take the newest seal: nothing was changed. Run this again.')
+    return said
   })
   for (const warning of verdict.warnings) console.log(warning)
   for (const finding of verdict.findings) console.log(finding)

@@ -23,13 +23,14 @@ export type Step = (typeof STEPS)[number]
 const USAGE = `npm run keys:generate
 npm run keys:rotate -- --step ${STEPS.join('|')}
 
-Prints JWT_KEYS, OPENID_KEYS and SECRET_KEYS as lines of an env file: fresh ones, or those of the environment one step on.
+Prints JWT_KEYS, OPENID_KEYS, SECRET_KEYS and HISTORY_KEY as lines of an env file: fresh ones, or the first three of the
+environment one step on. A new HISTORY_KEY goes in front of the old, by hand: nothing that it signed is ever void.
 
   --step      publish adds a new entry, sign makes it the one that signs, retire drops the others
   --dry-run   says what would become of which entry, and prints none
 
 Before retiring SECRET_KEYS, the database is asked whose passwords would be lost: TURSO_DATABASE_URL (and
-TURSO_AUTH_TOKEN) say which that is. While an authenticator app is under what goes, nothing is retired. One that does not answer stops it; without TURSO_DATABASE_URL nobody is asked.`
+TURSO_AUTH_TOKEN) say which that is. While an authenticator app or a webhook's secret is under what goes, nothing is retired. One that does not answer stops it; without TURSO_DATABASE_URL nobody is asked.`
 
 /** Whoever verifies keeps the published keys so long (system/routes.ts). */
 const KNOWN_AFTER_SECONDS = 600
@@ -42,12 +43,14 @@ const WHAT_NEXT: Record<Step, string> = {
 const WHEN_TO_RETIRE = `
 JWT_KEYS: 10 minutes after "sign", the life of an access token. OPENID_KEYS likewise: that of an ID token.
 SECRET_KEYS: it signs refresh tokens (they live up to 30 days) and peppers passwords. A password is peppered anew when
-its owner logs in, authenticator apps are put under it by clean-up; whoever has not logged in since "sign" needs a new password after "retire". Keep the old one for long.
+its owner logs in, authenticator apps and secrets of webhooks are put under it by cron; whoever has not logged in since "sign" needs a new password after "retire". Keep the old one for long.
+Whom the ledger knew as erased before "sign" it knows under the old one alone: as long as backups are kept (BACKUPS_KEPT_DAYS).
 To retire only one of the two, leave the other out of the environment.`
 const WHAT_BECOMES_VOID = {
   OPENID_KEYS: 'hints that apps give when they sign somebody out',
   JWT_KEYS: 'access tokens that it signed',
-  SECRET_KEYS: 'sessions, mailed links, passwords and authenticator apps that were last made with it',
+  SECRET_KEYS:
+    'sessions, mailed links, passwords and authenticator apps that were last made with it, and whom the ledger knows as erased under it',
 } as const
 type Name = keyof typeof WHAT_BECOMES_VOID
 
@@ -99,6 +102,9 @@ export async function generate() {
     SECRET_KEYS: newSecretEntry(),
   }
 }
+
+/** What a deployment has beside: it seals its history. */
+export const generateAll = async () => ({ ...(await generate()), HISTORY_KEY: newSecretEntry() })
 
 interface Kind<T> {
   /** Where the date of an entry stands. */
@@ -250,8 +256,8 @@ async function checkAsTheWorkerDoes(values: Partial<Record<Name, string>>) {
 }
 
 /** Values go to standard output, as lines of an env file; advice goes to standard error. */
-function print(values: Partial<Record<Name, string>>, advice: string) {
-  const names = Object.keys(values) as Name[]
+function print(values: Partial<Record<Name | 'HISTORY_KEY', string>>, advice: string) {
+  const names = Object.keys(values) as (keyof typeof values)[]
   for (const name of names) console.log(`${name}='${values[name]}'`)
   console.error(`\n${advice}\n\n${names.map((name) => `  npx wrangler secret put ${name}`).join('\n')}`)
   console.error(
@@ -286,8 +292,9 @@ async function main() {
   const { words, values, isDryRun } = readArguments({ usage: USAGE, options, words: 1 })
   const [command] = words
   if (command === 'generate' && values.step === undefined) {
-    if (isDryRun) return console.error('Would print fresh JWT_KEYS, OPENID_KEYS and SECRET_KEYS.')
-    return print(await generate(), 'Fresh secrets, for a first deployment.')
+    if (isDryRun)
+      return console.error('Would print fresh JWT_KEYS, OPENID_KEYS, SECRET_KEYS and HISTORY_KEY.')
+    return print(await generateAll(), 'Fresh secrets, for a first deployment.')
   }
   const step = STEPS.find((name) => name === values.step)
   if (command !== 'rotate' || !step)

@@ -1,5 +1,5 @@
 import { createClient } from '@libsql/client/web'
-import { keyIdOf } from '../src/crypto/encryption.ts'
+import { keyIdIn, keyIdOf } from '../src/crypto/encryption.ts'
 import { keyring } from '../src/crypto/keyring.ts'
 import { pepperId } from '../src/passwords/hashing.ts'
 
@@ -10,8 +10,8 @@ const NAMED = 20
  * Says whose passwords nobody could check any more without the entries of SECRET_KEYS that go: hashes that name one of
  * them as their pepper. Asks the database that the environment names.
  *
- * @throws where seeds of authenticator apps are still under one of them: no reset by mail would bring those back, and
- *   clean-up puts them under the key that signs.
+ * @throws where seeds of authenticator apps or secrets of webhooks are still under one of them: no reset by mail would bring
+ *   those back, and the cron jobs put them under the key that signs.
  */
 export async function findPasswordsLost(gone: string[], kept: string[]): Promise<string> {
   const { TURSO_DATABASE_URL: url, TURSO_AUTH_TOKEN: authToken } = process.env
@@ -25,6 +25,9 @@ export async function findPasswordsLost(gone: string[], kept: string[]): Promise
   // Those that were imported, until their owners sign in; clean-up puts them under the key that signs.
   const foreignKeys = (secrets: string[]) => keyring(secrets, 'foreign_hash').map(keyIdOf)
   const foreign = foreignKeys(gone).filter((id) => !foreignKeys(kept).includes(id))
+  // Of a former secret, which ends by itself, nothing would be missed.
+  const hookKeys = (secrets: string[]) => keyring(secrets, 'webhook_secret').map(keyIdOf)
+  const lostHookKeys = hookKeys(gone).filter((id) => !hookKeys(kept).includes(id))
   const client = createClient(authToken ? { url, authToken } : { url })
   try {
     const isLost = [
@@ -32,26 +35,50 @@ export async function findPasswordsLost(gone: string[], kept: string[]): Promise
       ...foreign.map(() => "instr(password_hash, '$foreign$' || ? || '$') = 1"),
     ].join(' OR ')
     const args = [...lost, ...foreign]
-    const [seeds, counted, named] = await client.batch(
+    const [seeds, hooks, counted, named] = await client.batch(
       [
         {
           sql: `SELECT count(*) AS total FROM factors WHERE key_id IN (${lostSeedKeys.map(() => '?')})`,
           args: lostSeedKeys,
+        },
+        {
+          sql: `SELECT count(*) AS total FROM webhooks WHERE ${keyIdIn('secret')} IN (${lostHookKeys.map(() => '?')})`,
+          args: lostHookKeys,
         },
         { sql: `SELECT count(*) AS total FROM users WHERE ${isLost}`, args },
         { sql: `SELECT email FROM users WHERE ${isLost} ORDER BY email LIMIT ${NAMED}`, args },
       ],
       'read',
     )
-    const apps = Number(seeds?.rows[0]?.total ?? 0)
-    if (apps > 0) throw new SeedsLost(apps)
+    for (const [found, one, more, soon] of [
+      [
+        seeds,
+        'authenticator app is',
+        'authenticator apps are',
+        'Clean-up puts them under the entry that signs, within a quarter of an hour of its deployment',
+      ],
+      [
+        hooks,
+        'secret of a webhook is',
+        'secrets of webhooks are',
+        'The cron job puts them under the entry that signs, within a minute of its deployment',
+      ],
+    ] as const) {
+      const total = Number(found?.rows[0]?.total ?? 0)
+      if (total > 0) throw new StillNeeded(total === 1 ? one : more, total, soon)
+    }
     const total = Number(counted?.rows[0]?.total ?? 0)
     if (total === 0) return 'No password would be lost.'
     const names = (named?.rows ?? []).map(({ email }) => String(email))
     const others = total - names.length
     return `${total} ${total === 1 ? 'password' : 'passwords'} would be lost, until a reset by mail: ${names.join(', ')}${others > 0 ? `, and ${others} more` : ''}`
   } catch (error) {
-    if (error instanceof SeedsLost) throw error
+    if (error instanceof StillNeeded) throw error
+    if (/no such (table|column)/.test((error as Error).message))
+      throw new Error(
+        'the database is of an older version than this script, so nothing is retired. First: npm run db:migrate',
+        { cause: error },
+      )
     throw new Error(
       `the database did not say whose passwords and authenticator apps would be lost, so nothing is retired (${(error as Error).message}). To retire without asking, leave TURSO_DATABASE_URL out of the environment.`,
       { cause: error },
@@ -61,10 +88,10 @@ export async function findPasswordsLost(gone: string[], kept: string[]): Promise
   }
 }
 
-class SeedsLost extends Error {
-  constructor(apps: number) {
+class StillNeeded extends Error {
+  constructor(what: string, count: number, remedy: string) {
     super(
-      `${apps} ${apps === 1 ? 'authenticator app is' : 'authenticator apps are'} still under what goes, and would be lost for good, so nothing is retired. Clean-up puts them under the entry that signs, within a quarter of an hour of its deployment: wait for it, and look at /ready whether cron runs. To retire all the same, leave TURSO_DATABASE_URL out of the environment.`,
+      `${count} ${what} still under what goes, and would be lost for good, so nothing is retired. ${remedy}: wait for it, and look at /ready whether cron runs. To retire all the same, leave TURSO_DATABASE_URL out of the environment.`,
     )
   }
 }

@@ -34,16 +34,19 @@ interface Applied {
  * Applies the migrations that the database does not have yet, in the journal's order, in one transaction; but one that
  * moves a large table by itself, in steps (moves.ts). What counts is the set of those it has, not the newest of them.
  * Answers the names of those it applied, or would apply.
+ *
+ * @param isWanted which there are: a dump of a version before has no others.
  */
 export async function migrate(
   url: string,
   authToken?: string,
   folder = MIGRATIONS,
   isDryRun = false,
+  isWanted: (name: string) => boolean = () => true,
 ): Promise<string[]> {
   const client = createClient(authToken ? { url, authToken } : { url })
   try {
-    const migrations = readMigrations(folder)
+    const migrations = readMigrations(folder).filter(({ name }) => isWanted(name))
     const applied = await readApplied(client)
     const faults = compare(migrations, applied.rows)
     if (faults.length) throw new Error(`Nothing was applied.\n${faults.join('\n')}`)

@@ -1,4 +1,4 @@
-import { appendFileSync, existsSync, readFileSync, truncateSync } from 'node:fs'
+import { appendFileSync, createReadStream, existsSync, truncateSync } from 'node:fs'
 import { readArguments, runCommand } from './command.ts'
 import { openDeployment } from './people/client.ts'
 import { tokenFrom } from './people/tokens.ts'
@@ -9,12 +9,14 @@ Writes everybody who is not deleted into a file, a JSON object a line, oldest fi
 the file has. docs/import.md says what stands in it.
 
   --url       the deployment: its ISSUER
+  --hashes    what passwords are checked by, too: keep such a file as you keep the passwords of a vault
 
 It signs in by the device flow, unless ROSTER_TOKEN has an access token.`
 
 interface ExportOptions {
   url: string
   file: string
+  hashes?: boolean | undefined
   token(): Promise<string>
   fetch?: typeof globalThis.fetch
 }
@@ -22,29 +24,41 @@ interface ExportOptions {
 interface Exported {
   id: string
   created_at: string
+  /** With the hashes; null where there is no password. */
+  password_hash?: string | null
 }
 
 /** How often a file that breaks off is asked for once more without a line that is new. */
 const TRIES = 5
 
 /** Writes the file to its end, and answers how many lines it has. */
-export async function exportPeople({ url, file, token, fetch }: ExportOptions): Promise<number> {
+export async function exportPeople({
+  url,
+  file,
+  hashes = false,
+  token,
+  fetch,
+}: ExportOptions): Promise<number> {
   const call = openDeployment({ url, token }, fetch)
-  let { last, count } = whatIsThere(file)
+  let { last, count } = await whatIsThere(file)
+  if (last && 'password_hash' in last !== hashes)
+    throw new Error(
+      `${file} was begun ${hashes ? 'without' : 'with'} --hashes. Go on as it was, or take another file.`,
+    )
   for (let tried = 0; tried < TRIES; tried++) {
     const from = last ? `&created_from=${encodeURIComponent(last.created_at)}` : ''
     const answer = await call(
-      `/v1/users/export?format=ndjson&end=true&sort=created_at${from}`,
+      `/v1/users/export?format=ndjson&end=true&sort=created_at${hashes ? '&hashes=true' : ''}${from}`,
       {},
       { isLong: true },
     )
     try {
-      for await (const line of linesOf(answer)) {
+      for await (const line of linesOf(answer.body!.pipeThrough(new TextDecoderStream()))) {
         const row = JSON.parse(line) as Exported & { end?: true }
         if (row.end) return count
         // Those of the same moment come once more; ids are in order.
         if (last && row.id <= last.id) continue
-        appendFileSync(file, `${line}\n`)
+        appendFileSync(file, `${line}\n`, { mode: 0o600 })
         last = row
         count += 1
         tried = 0
@@ -56,31 +70,69 @@ export async function exportPeople({ url, file, token, fetch }: ExportOptions): 
   throw new Error(`The file breaks off again and again, behind ${count} lines. Start this again to go on.`)
 }
 
-/** What is in the file, whose last line may have been cut off. */
-function whatIsThere(file: string): { last: Exported | undefined; count: number } {
+/** What is in the file, whose last line may have been cut off. It may be longer than a text can be. */
+async function whatIsThere(file: string): Promise<{ last: Exported | undefined; count: number }> {
   if (!existsSync(file)) return { last: undefined, count: 0 }
-  const text = readFileSync(file, 'utf8')
-  const whole = text.slice(0, text.lastIndexOf('\n') + 1)
-  truncateSync(file, Buffer.byteLength(whole))
-  const lines = whole.split('\n').slice(0, -1)
-  return { last: lines.length > 0 ? (JSON.parse(lines.at(-1)!) as Exported) : undefined, count: lines.length }
+  let [last, count, bytes] = ['', 0, 0]
+  for await (const line of linesOf(createReadStream(file, 'utf8'))) {
+    last = line
+    count += 1
+    bytes += Buffer.byteLength(line) + 1
+  }
+  truncateSync(file, bytes)
+  return { last: count > 0 ? (JSON.parse(last) as Exported) : undefined, count }
 }
 
-async function* linesOf(answer: Response): AsyncGenerator<string> {
+/** Lines that are whole, one at a time. */
+export async function* linesOf(pieces: AsyncIterable<string>): AsyncGenerator<string> {
   let rest = ''
-  for await (const piece of answer.body!.pipeThrough(new TextDecoderStream())) {
+  for await (const piece of pieces) {
     const lines = (rest + piece).split('\n')
     rest = lines.pop()!
     yield* lines
   }
 }
 
+/** The key of SECRET_KEYS that a hash of ours was made with. */
+const KEY = /^\$scrypt\$ln=\d+,r=\d+,p=\d+,k=([0-9a-f]{8})\$/
+
+/** What is to be known about the hashes of a file, in sentences. */
+export async function aboutHashes(file: string): Promise<string> {
+  const keys = new Set<string>()
+  let [ours, others] = [0, 0]
+  for await (const line of linesOf(createReadStream(file, 'utf8'))) {
+    const { password_hash } = JSON.parse(line) as Exported
+    const key = KEY.exec(password_hash ?? '')?.[1]
+    if (key === undefined) others += password_hash ? 1 : 0
+    else {
+      ours += 1
+      keys.add(key)
+    }
+  }
+  return [
+    `${ours + others} have a password: ${ours} by a hash of Roster's, ${others} by one of other software.`,
+    ...(ours > 0
+      ? [
+          `Roster's are scrypt under a pepper, by the key ${[...keys].sort().join(', ')} of SECRET_KEYS. A deployment that has the key`,
+          'verifies them; anywhere else they are worth nothing, and an import there asks their users for a new password.',
+        ]
+      : []),
+    ...(others > 0
+      ? ['Those of other software have no pepper: whoever has this file can guess at them.']
+      : []),
+  ].join('\n')
+}
+
 async function main() {
-  const { values, words } = readArguments({ usage: USAGE, options: { url: { type: 'string' } }, words: 1 })
+  const options = { url: { type: 'string' }, hashes: { type: 'boolean' } } as const
+  const { values, words } = readArguments({ usage: USAGE, options, words: 1 })
   const [file] = words
   if (file === undefined || values.url === undefined) throw new Error(USAGE)
   const token = tokenFrom(process.env, values.url, ['users:export'])
-  console.log(`${await exportPeople({ url: values.url, file, token })} people in ${file}`)
+  console.log(
+    `${await exportPeople({ url: values.url, file, hashes: values.hashes, token })} people in ${file}`,
+  )
+  if (values.hashes) console.log(await aboutHashes(file))
 }
 
 if (import.meta.main) runCommand(main)

@@ -1,23 +1,28 @@
 import { readFileSync } from 'node:fs'
+import { findThere, type Known, knownBy } from '../src/bulk/import/judge.ts'
+import type { LineResult } from '../src/bulk/import/schemas.ts'
+import { normalizeEmail } from '../src/values/email.ts'
 import { readArguments, runCommand } from './command.ts'
-import { inBatches, type Line, openDeployment, sendBatch } from './people/client.ts'
+import { type Line, openDeployment, sendLines } from './people/client.ts'
 import { openProgress } from './people/progress.ts'
 import { READERS } from './people/readers/index.ts'
-import { countsOf, openReport, waitsForLogin } from './people/report.ts'
+import { countsOf, mayComeNow, openReport, waitsForLogin } from './people/report.ts'
 import { tokenFrom } from './people/tokens.ts'
 
 const USAGE = `npm run people:import -- people.ndjson --url https://roster.your-domain [--from django] [--dry-run]
 
-Takes people over from somewhere else, 500 at a time; docs/import.md says how a line looks. It can be stopped and started
+Takes people over from somewhere else; docs/import.md says how a line looks. It can be stopped and started
 again, and the same file be sent again: an account that is there is never changed. What became of each line stands in a
 report beside the file.
 
   --url            the deployment: its ISSUER
   --from           what wrote the file: ${Object.keys(READERS).join(', ')} (the first, if you do not say)
   --with FILE      what comes beside it: of firebase the hash parameters, of auth0 the hashes
+  --own-attributes  of keycloak: attributes are for their users to change, so they go to metadata, not to admin_metadata
   --verified       where the file does not say, addresses count as proved: your word for it
   --staff ROLE     who was staff there gets this role: manager or admin (superusers admin); with --verified
   --report FILE    the report; <file>.report.ndjson, if you do not say
+  --include-erased takes whoever was erased there, too
   --dry-run        says what would become of each line, and changes nothing
 
 It signs in by the device flow, unless ROSTER_TOKEN has an access token.`
@@ -27,10 +32,12 @@ export interface ImportOptions {
   file: string
   from?: string | undefined
   with?: string | undefined
+  ownAttributes?: boolean | undefined
   verified?: boolean | undefined
   staff?: string | undefined
   report?: string | undefined
   isDryRun?: boolean
+  includeErased?: boolean | undefined
   /** Answers a new token. */
   token(): Promise<string>
   fetch?: typeof globalThis.fetch
@@ -38,38 +45,69 @@ export interface ImportOptions {
 
 /** Sends a file, and answers how many lines were created, exist and are invalid. */
 export async function importPeople(options: ImportOptions) {
-  const { file, from = 'roster', isDryRun = false } = options
+  const { file, from = 'roster', isDryRun = false, includeErased = false } = options
   const reader = READERS[from]
   if (!reader) throw new Error(`--from is one of ${Object.keys(READERS).join(', ')}.`)
-  const people = reader(file, { with: options.with }).map((person) => asToldOf(person, options))
+  const people = reader(file, options).map((person) => asToldOf(person, options))
   const lines = people.map((person, at): Line => ({ line: at + 1, json: JSON.stringify(person) }))
   const path = options.report ?? `${file}.${isDryRun ? 'dry-run' : 'report'}.ndjson`
-  const report = openReport(path, readFileSync(file))
+  const { verified = false, staff = '', ownAttributes = false } = options
+  const asked = JSON.stringify([
+    ...[new URL(options.url).origin, isDryRun, from, verified, staff],
+    ...(includeErased ? ['erased'] : []),
+    ...(ownAttributes ? ['own-attributes'] : []),
+  ])
+  const files = [file, ...(options.with === undefined ? [] : [options.with])]
+  const report = openReport(path, [asked, ...files.map((one) => readFileSync(one))])
+  // What would become of a line is another thing each day.
+  if (isDryRun) report.results.clear()
   const call = openDeployment(options, options.fetch)
   const show = openProgress(lines.length)
   const told = () => {
     const { created, exists, invalid } = countsOf(report.results.values())
     show(report.results.size, `${created} created, ${exists} there already, ${invalid} invalid`)
   }
-  const send = async (which: readonly Line[]) => {
-    for (const batch of inBatches(which)) {
-      const results = await sendBatch(call, batch, { isDryRun })
+  const withEarlier = openEarlier(people)
+  const send = (which: readonly Line[]) =>
+    sendLines(call, which, { isDryRun, includeErased }, (answered) => {
+      const results = isDryRun ? answered.map(withEarlier) : answered
       report.add(results)
       for (const result of results) report.results.set(result.line, result)
       told()
-    }
-  }
+    })
   const isLeft = ({ line }: Line) => {
     const result = report.results.get(line)
-    return result === undefined || waitsForLogin(result)
+    return result === undefined || mayComeNow(result)
   }
   await send(lines.filter(isLeft))
   const waiting = lines.filter(isLeft)
   if (waiting.length > 0) {
-    call.forget()
+    if (waiting.some(({ line }) => waitsForLogin(report.results.get(line)!))) call.forget()
     await send(waiting)
   }
   return { ...countsOf(report.results.values()), report: path }
+}
+
+/** In a dry run nobody is made, so the deployment does not know whom an earlier batch would have made: this does. */
+function openEarlier(people: readonly Record<string, unknown>[]) {
+  const { byAddress, byExternalId } = knownBy([])
+  return (result: LineResult): LineResult => {
+    if (result.status !== 'created') return result
+    const person = people[result.line - 1] as Parameters<typeof findThere>[0]
+    const found = findThere(person, { byAddress, byExternalId })
+    if (found.status !== 'new') return { ...found, id: undefined, line: result.line }
+    const { email, email_verified, external_id = null } = person
+    const one: Known = {
+      id: String(result.line),
+      email_normalized: normalizeEmail(email),
+      external_id,
+      deleted_at: null,
+      email_verified_at: email_verified ? 1 : null,
+    }
+    byAddress.set(one.email_normalized, one)
+    if (external_id !== null) byExternalId.set(external_id, one)
+    return result
+  }
 }
 
 /** What whoever runs the script says of people beside what the file says. */
@@ -85,16 +123,22 @@ async function main() {
     url: { type: 'string' },
     from: { type: 'string' },
     with: { type: 'string' },
+    'own-attributes': { type: 'boolean' },
     verified: { type: 'boolean' },
     staff: { type: 'string' },
     report: { type: 'string' },
+    'include-erased': { type: 'boolean' },
   } as const
   const { values, words, isDryRun } = readArguments({ usage: USAGE, options, words: 1 })
   const [file] = words
   if (file === undefined || values.url === undefined) throw new Error(USAGE)
   const { url } = values
   const token = tokenFrom(process.env, url, ['users:import'])
-  const { created, exists, invalid, report } = await importPeople({ ...values, url, file, isDryRun, token })
+  const { created, exists, invalid, report } = await importPeople({
+    ...{ ...values, url, file, isDryRun, token },
+    includeErased: values['include-erased'],
+    ownAttributes: values['own-attributes'],
+  })
   console.log(
     `${created} ${isDryRun ? 'would be ' : ''}created, ${exists} there already, ${invalid} invalid. Line by line: ${report}`,
   )

@@ -82,6 +82,10 @@ async function discover(issuer: URL, options: object): Promise<oauth.Authorizati
 async function begin(as: oauth.AuthorizationServer, scopes: readonly string[], options: object) {
   const asked = { scope: scopes.join(' ') }
   const answer = await oauth.deviceAuthorizationRequest(as, client, oauth.None(), asked, options)
+  if (!(await wordOf(answer)))
+    throw new Error(
+      `${as.issuer} has answered ${answer.status}, and no word of Roster’s: something stands between, as a proxy or a gateway.`,
+    )
   // Without the app nobody is known, and without a scope of its own there is nothing to ask for.
   if (answer.status === 401 || answer.status === 400)
     throw new Error(`${as.issuer} lets no script do that. ${HOW_TO_LET}`)
@@ -107,8 +111,9 @@ async function waitFor(
     const answer = await oauth
       .deviceCodeGrantRequest(as, client, oauth.None(), begun.device_code, options)
       .catch(() => undefined)
-    if (answer?.ok) return oauth.processDeviceCodeResponse(as, client, answer)
-    const error = answer?.status === 400 ? await errorIn(answer) : 'slow_down'
+    const word = answer && (await wordOf(answer))
+    if (word && answer.ok) return oauth.processDeviceCodeResponse(as, client, answer)
+    const error = word && answer.status === 400 ? String(word.error) : 'slow_down'
     if (ENDED[error]) throw new Error(ENDED[error])
     // Who gets no answer asks more seldom, too.
     if (error === 'slow_down') seconds += POLL_SECONDS
@@ -117,4 +122,11 @@ async function waitFor(
   throw new Error(ENDED.expired_token)
 }
 
-const errorIn = async (answer: Response) => String(((await answer.json()) as { error?: unknown }).error)
+/** What Roster itself has said; undefined for a page of somebody on the way, and for what was cut off. */
+async function wordOf(answer: Response): Promise<{ error?: unknown } | undefined> {
+  const word: unknown = await answer
+    .clone()
+    .json()
+    .catch(() => undefined)
+  return typeof word === 'object' && word !== null ? word : undefined
+}

@@ -25,7 +25,7 @@ import { docsRoutes } from './docs/routes.ts'
 import { factorRoutes, userFactorRoutes } from './factors/routes.ts'
 import { EVERY_ANSWER } from './http/headers.ts'
 import { Hono } from './http/hono.ts'
-import { logRequest } from './http/log.ts'
+import { logRequest, measureRequest } from './http/log.ts'
 import { methodNotAllowed, notFound, toProblem, unavailable } from './http/problem.ts'
 import { identityRoutes } from './identities/routes.ts'
 import { invitationRoutes } from './invitations/routes.ts'
@@ -47,12 +47,14 @@ import { termsRoutes } from './signin/terms-routes.tsx'
 import { codePages } from './signin/ways/code-routes.tsx'
 import { providerAfterPages } from './signin/ways/provider-after-routes.tsx'
 import { providerPages } from './signin/ways/provider-routes.tsx'
+import { signupBlockRoutes } from './signup-blocks/routes.ts'
 import { healthRoutes, systemRoutes } from './system/routes.ts'
 import { meRoutes } from './users/routes/me-routes.ts'
 import { userRecordsRoutes } from './users/routes/records-routes.ts'
 import { userSendingRoutes } from './users/routes/sending-routes.ts'
 import { userStateRoutes } from './users/routes/state-routes.ts'
 import { userRoutes } from './users/routes/users-routes.ts'
+import { webhookRoutes } from './webhooks/routes.ts'
 
 /** What every answer has, errors too. */
 const everyAnswer = createMiddleware<AppEnv>(async (c, next) => {
@@ -73,6 +75,7 @@ const everyAnswer = createMiddleware<AppEnv>(async (c, next) => {
   headers.set('x-request-id', c.get('givenRequestId') ?? c.get('requestId'))
   if (mayBeTimed(c)) headers.set('server-timing', meter.toServerTiming())
   logRequest(c, c.get('config')?.LOG ?? 'all', { startedAt, ...meter.spent })
+  measureRequest(c, { startedAt, trips: meter.spent.trips, calls: meter.calls })
 })
 
 /** How long the upstreams took may tell a stranger what was asked of them. */
@@ -166,6 +169,8 @@ const routes = new Hono<AppEnv>()
   .route('/v1/mails', outboxRoutes)
   .route('/v1/oauth_clients', clientRoutes)
   .route('/v1/api_keys', apiKeyRoutes)
+  .route('/v1/webhooks', webhookRoutes)
+  .route('/v1/signup_blocks', signupBlockRoutes)
   .route('/links', linkPages)
   .route('/v1/users', meRoutes)
   .route('/v1/users', userRoutes)

@@ -6,12 +6,14 @@ import { type Database, openDatabase } from './database/main.ts'
 import { type Meter, openMeter } from './database/meter.ts'
 import { type NearStore, openRedis } from './database/redis.ts'
 import { logFailure } from './http/log.ts'
-import { openTransport, type Send } from './mail/transports.ts'
+import type { Send } from './mail/sending.ts'
+import { openTransport } from './mail/transports.ts'
 import { deliverLogouts } from './oauth/logouts/backchannel.ts'
 import type { RateLimits } from './throttle/limits.ts'
 import { networkOf } from './throttle/networks.ts'
 import { LANGUAGE_COOKIE, type Language, languageFrom } from './values/languages.ts'
 import { cutText } from './values/text.ts'
+import { deliverEvents } from './webhooks/delivery.ts'
 
 /** Where a request came from, as the history and the sessions keep it. */
 export interface RequestOrigin {
@@ -22,6 +24,12 @@ export interface RequestOrigin {
   country: string | null
   /** Of a caller who is nobody yet, or has chosen no `locale`: by `?lang`, the cookie of the pages, or Accept-Language. */
   language: Language
+}
+
+/** How much was due, and how much was given up. */
+interface Delivered {
+  due: number
+  dead: number
 }
 
 /** Everything outside the process, opened for one request and gone with it. What services are functions of. */
@@ -41,10 +49,15 @@ export interface Resources {
    * (passwords/turns.ts), which take seconds. So it is read where it is used, behind those.
    */
   now: number
-  /** Whom the request's line in the log names, where nobody is signed in: who has just signed in, or tried to go on. */
-  readonly loggedAs: { sub?: string; sid?: string }
-  /** Sends other programs what is owed to them now: for after the answer, and for the cron job. */
-  deliverOwed(): Promise<{ due: number; dead: number }>
+  /**
+   * Whom the request's line in the log names when nobody is signed in: somebody who has just signed in, or tried to go
+   * on. And by what a session began, for the metrics.
+   */
+  readonly loggedAs: { sub?: string; sid?: string; began?: string }
+  /** Sends apps word of sign-outs that they are owed now: for after the answer, and for the cron job. */
+  deliverOwed(): Promise<Delivered>
+  /** The same for what webhooks are owed: a request sends less of it. */
+  deliverEvents(by?: 'cron'): Promise<Delivered>
   /** Lets work go on after the answer. Only for what may be lost. */
   afterwards(work: Promise<unknown>): void
 }
@@ -52,6 +65,8 @@ export interface Resources {
 /** Bindings that are not settings; those are read in config.ts. */
 export interface Bindings extends RateLimits {
   EMAIL?: SendEmail
+  /** Where requests are counted: see measure in http/log.ts. */
+  METRICS?: AnalyticsEngineDataset
 }
 
 export interface AppEnv {
@@ -94,7 +109,7 @@ function originOf(c: Context<AppEnv>, config: Config): RequestOrigin {
     requestId: c.get('requestId'),
     get ip() {
       const address = c.req.header(ip) ?? null
-      // What is no address, from one of ours, counts with those who have none.
+      // Whatever is not an address, even from our own proxy, counts as no address.
       return isProxied && networkOf(address) === 'none' ? null : address
     },
     get userAgent() {
@@ -113,6 +128,35 @@ function originOf(c: Context<AppEnv>, config: Config): RequestOrigin {
   }
 }
 
+/**
+ * Delivers for whoever asks while it is done, too. What they owe may have come after what is due was looked for, so it is
+ * looked once more.
+ */
+function onceAtATime<T extends unknown[]>(deliver: (...given: T) => Promise<Delivered>) {
+  let delivering: Promise<Delivered> | undefined
+  let isOwedMore = false
+  async function deliverAll(...given: T): Promise<Delivered> {
+    const done = { due: 0, dead: 0 }
+    try {
+      do {
+        isOwedMore = false
+        const { due, dead } = await deliver(...given)
+        done.due += due
+        done.dead += dead
+      } while (isOwedMore)
+      return done
+    } finally {
+      // Not later: whoever asks after the last look begins anew.
+      delivering = undefined
+    }
+  }
+  return (...given: T): Promise<Delivered> => {
+    if (delivering) isOwedMore = true
+    delivering ??= deliverAll(...given)
+    return delivering
+  }
+}
+
 export function openResources(
   env: object,
   meter: Meter,
@@ -120,21 +164,20 @@ export function openResources(
   waitUntil: (work: Promise<unknown>) => void,
 ): Resources {
   const config = configOf(env)
-  let delivering: ReturnType<Resources['deliverOwed']> | undefined
   const resources: Resources = {
     config,
-    db: openDatabase(config.TURSO_DATABASE_URL, config.TURSO_AUTH_TOKEN, meter),
+    db: openDatabase(config.TURSO_DATABASE_URL, config.TURSO_AUTH_TOKEN, meter, () =>
+      resources.afterwards(resources.deliverEvents()),
+    ),
     redis: openRedis(config.UPSTASH_REDIS_REST_URL, config.UPSTASH_REDIS_REST_TOKEN, meter, config.ISSUER),
     send: openTransport(config, (env as Bindings).EMAIL),
     rateLimits: env as Bindings,
     origin,
     now: Date.now(),
     loggedAs: {},
-    // Once at a time: a batch may have changed a hundred users.
-    deliverOwed: () =>
-      (delivering ??= deliverLogouts(resources).finally(() => {
-        delivering = undefined
-      })),
+    // A batch may have changed a hundred users.
+    deliverOwed: onceAtATime(() => deliverLogouts(resources)),
+    deliverEvents: onceAtATime((by?: 'cron') => deliverEvents(resources, by ?? 'request')),
     afterwards: (work) => waitUntil(logFailure(work, origin.requestId)),
   }
   return resources
@@ -148,10 +191,10 @@ export function openForRequest(c: Context<AppEnv>): void {
 }
 
 /** For work that no request asked for: the cron trigger, and what other Workers of ours ask. */
-export const openForCron = (env: object, context: ExecutionContext): Resources =>
+export const openForCron = (env: object, context: ExecutionContext, meter = openMeter()): Resources =>
   openResources(
     env,
-    openMeter(),
+    meter,
     { requestId: crypto.randomUUID(), ip: null, userAgent: null, country: null, language: 'en' },
     (work) => context.waitUntil(work),
   )

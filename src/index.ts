@@ -2,7 +2,8 @@ import { WorkerEntrypoint } from 'cloudflare:workers'
 import { app } from './app.ts'
 import { type Job, SCHEDULE } from './cleanup/schedule.ts'
 import { type Bindings, openForCron, type Resources } from './context.ts'
-import { log } from './http/log.ts'
+import { openMeter } from './database/meter.ts'
+import { log, measure } from './http/log.ts'
 import type { Introspection } from './oauth/word/introspection.ts'
 import { findUserFor, verifyFor, type Wanted } from './oauth/word/roster.ts'
 import type { User } from './users/schemas.ts'
@@ -18,7 +19,8 @@ export default {
 
 /**
  * For Workers of the same account that bind this one as a service, with `entrypoint = "Roster"`: see
- * docs/guides/another-worker.md. They are believed. What fails upstream is thrown, and is no word about a token.
+ * docs/guides/another-worker.md. They are trusted. If something upstream fails, it throws, which says nothing about the
+ * token.
  */
 export class Roster extends WorkerEntrypoint<Bindings> {
   /**
@@ -39,14 +41,28 @@ export class Roster extends WorkerEntrypoint<Bindings> {
 
   async #answer<T>(name: string, work: (resources: Resources) => Promise<T>): Promise<T> {
     const startedAt = Date.now()
+    const meter = openMeter()
     const line = () => ({ rpc: name, ms: Date.now() - startedAt })
+    const { METRICS: dataset } = this.env
+    const count = (said: { status: number; code?: string }) =>
+      dataset &&
+      measure(dataset, {
+        route: `rpc ${name}`,
+        method: 'RPC',
+        startedAt,
+        trips: meter.spent.trips,
+        calls: meter.calls,
+        ...said,
+      })
     try {
-      const resources = openForCron(this.env, this.ctx)
+      const resources = openForCron(this.env, this.ctx, meter)
       const answer = await work(resources)
       if (resources.config.LOG === 'all') log('info', line())
+      count({ status: 200 })
       return answer
     } catch (cause) {
       log('error', { code: 'rpc_failed', ...line(), cause })
+      count({ status: 503, code: 'rpc_failed' })
       throw new Error('Roster could not be asked. Nothing is known of the token or the user.')
     }
   }

@@ -431,6 +431,7 @@ describe('What a problem is about', () => {
       'wrong_user_code',
       'device_over',
       'may_not_use_app',
+      'too_many_apps',
     ]
     for (const code of saidByPages) codes.delete(code)
     expect([...codes].filter((code) => !problemsOf(app).has(code))).toEqual([])

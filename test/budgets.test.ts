@@ -1,12 +1,16 @@
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { expect } from 'vitest'
+import { openForCron } from '../src/context.ts'
 import { DEVICE_CODE } from '../src/oauth/models.ts'
+import { verifyFor } from '../src/oauth/word/roster.ts'
 import { makeFormToken } from '../src/pages/forms.ts'
 import { sealForeignHash } from '../src/passwords/foreign/sealing.ts'
 import { actionOf, begin, shownBy } from './openid/support.ts'
 import { type Api, type Options, openApi, PASSWORD } from './support/api.ts'
-import { addTotp, challengeOf } from './support/factors.ts'
+import { addPasskey, addTotp, challengeOf } from './support/factors.ts'
+import { goTo, newJar, withProviders } from './support/identities.ts'
 import { addKey } from './support/keys.ts'
-import { addApp, REDIRECT } from './support/oauth.ts'
+import { addApp, letApp, REDIRECT } from './support/oauth.ts'
 import { signedIn } from './support/pages.ts'
 import { freshUpstreams, testOfRedis } from './support/upstreams.ts'
 
@@ -57,13 +61,14 @@ testOfRedis('Every request stays within its budget of trips, calls and rows', as
     // mail that is two calls: it is claimed, and marked as sent. Who has none is looked for all the same.
     ['GET /health', 0, 0, 0, 0, 0],
     ['GET /.well-known/jwks.json', 0, 0, 0, 0, 0],
-    ['GET /ready', 1, 1, 1, 14, 0],
+    ['GET /ready', 1, 1, 1, 17, 0],
     // Whoever has no mail left is refused before the hash.
-    ['POST /v1/auth/signup', 2, 4, 0, 46, 35, { body: signedUp }],
-    ['POST /v1/auth/login', 2, 2, 0, 37, 12, { body: { email: ada.email, password: PASSWORD } }],
-    ['POST /v1/auth/login', 2, 2, 0, 7, 8, { body: wrong }],
+    // Whether anybody is blocked is one row, before the hash and after; if so, one more for each entry that could be them.
+    ['POST /v1/auth/signup', 2, 4, 0, 44, 35, { body: signedUp }],
+    ['POST /v1/auth/login', 2, 2, 0, 34, 12, { body: { email: ada.email, password: PASSWORD } }],
+    ['POST /v1/auth/login', 2, 2, 0, 8, 8, { body: wrong }],
     // The hash of other software becomes one of ours in the login's own batch.
-    ['POST /v1/auth/login', 2, 2, 0, 34, 12, { body: { email: came.email, password: FOREIGN.password } }],
+    ['POST /v1/auth/login', 2, 2, 0, 31, 12, { body: { email: came.email, password: FOREIGN.password } }],
     ['POST /v1/auth/refresh_token', 1, 1, 0, 7, 1, { body: { refresh_token: ada.refreshToken } }],
     ['POST /v1/auth/refresh_token', 0, 0, 0, 0, 0, { body: { refresh_token: 'rt_x' } }],
     // From the nearest Redis; and before that once from libSQL, whose answer is put there afterwards.
@@ -80,14 +85,14 @@ testOfRedis('Every request stays within its budget of trips, calls and rows', as
     // Nothing to change, as a replica that lags may think: the primary is asked.
     [`POST /v1/users/${eve.id}/enable`, 2, 2, 1, 4, 0, { token: admin.token }],
     ['GET /v1/users/me/export', 1, 1, 0, 16, 4, { token: eve.token }],
-    ['POST /v1/auth/change_password', 2, 3, 1, 42, 14, { token: ada.token, body: changed }],
-    ['POST /v1/auth/resend_verification', 1, 3, 0, 36, 20, { body: { email: eve.email } }],
-    ['POST /v1/auth/forgot_password', 1, 3, 0, 39, 24, { body: { email: eve.email } }],
-    ['POST /v1/auth/forgot_password', 1, 2, 0, 12, 6, { body: { email: wrong.email } }],
-    ['POST /v1/auth/change_email', 2, 4, 0, 54, 27, { token: eve.token, body: moved }],
-    ['POST /v1/invitations', 1, 3, 0, 45, 28, { token: admin.token, body: { email: newAddress() } }],
+    ['POST /v1/auth/change_password', 2, 3, 1, 37, 14, { token: ada.token, body: changed }],
+    ['POST /v1/auth/resend_verification', 1, 3, 0, 34, 20, { body: { email: eve.email } }],
+    ['POST /v1/auth/forgot_password', 1, 3, 0, 37, 24, { body: { email: eve.email } }],
+    ['POST /v1/auth/forgot_password', 1, 2, 0, 14, 6, { body: { email: wrong.email } }],
+    ['POST /v1/auth/change_email', 2, 4, 0, 51, 27, { token: eve.token, body: moved }],
+    ['POST /v1/invitations', 1, 3, 0, 41, 28, { token: admin.token, body: { email: newAddress() } }],
     ['GET /v1/invitations', 1, 1, 0, 4, 0, { token: admin.token }],
-    [`POST /v1/users/${eve.id}/disable`, 2, 2, 1, 48, 21, { token: admin.token, body: { reason: 'left' } }],
+    [`POST /v1/users/${eve.id}/disable`, 2, 2, 1, 45, 21, { token: admin.token, body: { reason: 'left' } }],
     ['POST /v1/auth/logout', 1, 1, 1, 8, 6, { token: ada.token }],
   ]
   await api.send('GET', '/ready') // Once a minute it writes a row, in a trip of its own.
@@ -183,6 +188,71 @@ testOfRedis('So does signing in to an app', async () => {
   ])
 })
 
+testOfRedis('So does coming back from a provider, which is asked once beside', async () => {
+  const own = await freshUpstreams()
+  const api = openApi({ ...own.bindings, ...withProviders({ DEBUG_TIMING: 'on' }) })
+  const ada = await api.person({ email_verified_at: 1 })
+  const sub = crypto.randomUUID()
+  await api.sql(
+    "INSERT INTO identities (id, provider, subject, user_id, created_at) VALUES (?, 'corp', ?, ?, 1)",
+    [crypto.randomUUID(), sub, ada.id],
+  )
+  const somebodyNew = () => ({
+    sub: crypto.randomUUID(),
+    email: `${crypto.randomUUID()}@fjord.test`,
+    email_verified: true,
+  })
+  async function cost(say: object, path?: string) {
+    const jar = newJar(api)
+    const { back } = await goTo(jar, 'corp')
+    const come = () => jar.open(back({ claims: { auth_time: Math.floor(Date.now() / 1000), ...say } }))
+    let act = come
+    if (path) {
+      await come()
+      const form_token = await jar.tokenOf(path)
+      act = () => jar.post(path, { form_token, name: 'Ada' })
+    }
+    const { result, calls } = await own.measure(act)
+    expect(result.status).toBe(303)
+    const depth = Number(/depth;desc="(\d+)"/.exec(result.headers.get('server-timing') ?? '')?.[1])
+    const of = (upstream: string) => calls.filter((call) => call.upstream === upstream).length
+    const written = calls.flatMap((call) => call.statements).reduce((all, one) => all + one.rowsWritten, 0)
+    return [depth, of('libsql'), of('redis'), written]
+  }
+  // The keys of the provider are asked for once.
+  await cost({ sub })
+  expect({
+    // Of it two calls and rows are the mail of a device that was not known.
+    'signs in': await cost({ sub }),
+    'is to join': await cost(somebodyNew()),
+    joins: await cost(somebodyNew(), '/signin/with/corp/join'),
+  }).toEqual({ 'signs in': [3, 5, 0, 23], 'is to join': [3, 3, 0, 1], joins: [2, 2, 0, 33] })
+})
+
+testOfRedis('So does another Worker that asks about a token', async () => {
+  const own = await freshUpstreams()
+  const api = openApi(own.bindings)
+  const ada = await api.quickActor()
+  const { token: ofApp } = await letApp(api, ada, { scope: 'openid users:read' })
+  const ask = async (token: string, wanted: object = {}) => {
+    const { result, calls, depth } = await own.measure(async () => {
+      const context = createExecutionContext()
+      const said = await verifyFor(openForCron(api.bindings, context), token, wanted)
+      await waitOnExecutionContext(context)
+      return said
+    })
+    expect(result.active).toBe(true)
+    const of = (upstream: string) => calls.filter((call) => call.upstream === upstream).length
+    return [depth, of('libsql'), of('redis')]
+  }
+  for (const token of [ada.token, ofApp]) {
+    // What libSQL says is put near afterwards, and one near call is enough from there on.
+    expect(await ask(token)).toEqual([3, 1, 2])
+    expect(await ask(token)).toEqual([1, 0, 1])
+    expect(await ask(token, { isFresh: true })).toEqual([1, 1, 0])
+  }
+})
+
 testOfRedis('So does what a key asks for, and making one', async () => {
   const own = await freshUpstreams()
   const api = openApi({ ...own.bindings, DEBUG_TIMING: 'on' })
@@ -232,6 +302,30 @@ testOfRedis('So does a device without a browser', async () => {
     ['POST /device', 2, 2, 0, 12, 3, typed],
     ['POST /device', 3, 3, 0, 20, 9, { headers, raw: yes }],
     ['POST /oauth/token', 2, 2, 0, 29, 9, poll],
+  ])
+})
+
+testOfRedis('So do the pages that people look at', async () => {
+  const own = await freshUpstreams()
+  const api = openApi({ ...own.bindings, DEBUG_TIMING: 'on' })
+  const [ada, admin] = [await api.person(), await api.person({ role: 'admin' })]
+  for (let i = 0; i < 3; i++) await api.logIn(ada)
+  await addPasskey(api, { ...ada, ...(await api.signIn(ada)) })
+  const as = async (somebody: { id: string }) => ({
+    headers: { cookie: (await signedIn(api, somebody)).cookie },
+  })
+  const [asAda, asAdmin] = [await as(ada), await as(admin)]
+  await expectWithin(own, api, [
+    ['GET /signin', 0, 0, 0, 0, 0],
+    ['GET /account', 1, 1, 0, 3, 0, asAda],
+    ['GET /account/security', 1, 3, 0, 4, 0, asAda],
+    ['GET /account/sessions', 1, 1, 0, 7, 0, asAda],
+    ['GET /account/activity', 1, 1, 0, 5, 0, asAda],
+    ['GET /admin', 1, 3, 1, 83, 0, asAdmin],
+    ['GET /admin/people', 1, 2, 0, 54, 0, asAdmin],
+    // Everything about somebody: four sessions, a passkey, and what happened to them.
+    [`GET /admin/people/${ada.id}`, 1, 1, 0, 34, 0, asAdmin],
+    ['GET /admin/activity', 1, 1, 0, 24, 0, asAdmin],
   ])
 })
 

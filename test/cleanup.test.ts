@@ -85,6 +85,15 @@ const KINDS = {
         VALUES (?, 'verify_email', ?, 'e', ?, 0, 0, 0, 1)`,
       [idAt(at), mark, at],
     ),
+  webhook_deliveries: async (mark: string, at: number) => {
+    await api.sql(
+      `INSERT INTO webhooks (id, url, types, secret, created_at, updated_at, version)
+        VALUES ('kept', 'https://a.example', '[]', 's', 0, 0, 0) ON CONFLICT DO NOTHING`,
+    )
+    // The newest stays, however old: so each comes before those that are there.
+    await addDelivery('newest', Date.now(), 1_000_000)
+    await addDelivery(mark, at, '(SELECT min(id) - 1 FROM webhook_deliveries)')
+  },
   activity_noise: (mark: string, at: number) => addHistory(mark, at, 'login.failed'),
   activity_security: (mark: string, at: number) => addHistory(mark, at, 'user.updated'),
 } satisfies Record<string, (mark: string, at: number) => Promise<unknown>>
@@ -100,6 +109,7 @@ const KEPT_MS: Record<Kind, number> = {
   api_keys: 30 * DAY_MS,
   invitations: 30 * DAY_MS,
   mails: 14 * DAY_MS,
+  webhook_deliveries: 33 * DAY_MS,
   activity_noise: 90 * DAY_MS,
   activity_security: 400 * DAY_MS,
 }
@@ -112,6 +122,7 @@ const PLACES: Record<Kind, string> = {
   api_keys: 'SELECT id AS mark FROM api_keys',
   invitations: 'SELECT id AS mark FROM invitations',
   mails: 'SELECT recipient AS mark FROM outbox',
+  webhook_deliveries: "SELECT event_id AS mark FROM webhook_deliveries WHERE event_id <> 'newest'",
   activity_noise: "SELECT user_agent AS mark FROM user_activity_logs WHERE action = 'login.failed'",
   activity_security: "SELECT user_agent AS mark FROM user_activity_logs WHERE action = 'user.updated'",
 }
@@ -131,6 +142,13 @@ const addSession = (
   )
 }
 const idAt = (at: number) => firstIdAt(at).slice(0, 24) + uuid().slice(24)
+/** One that was delivered at once. */
+const addDelivery = (mark: string, at: number, id: string | number = 'NULL') =>
+  api.sql(
+    `INSERT INTO webhook_deliveries (id, webhook_id, event_id, type, owed_at, next_attempt_at, delivered_at, is_fixed)
+      VALUES (${id}, 'kept', ?1, 'user.updated', ?2, ?2, ?2, 1) ON CONFLICT DO NOTHING`,
+    [mark, at],
+  )
 const addHistory = (mark: string, at: number, action: string) =>
   api.sql(
     "INSERT INTO user_activity_logs (id, user_id, action, user_agent, ip) VALUES (?, ?, ?, ?, '192.0.2.1')",
@@ -160,6 +178,42 @@ test('The cron trigger of the Worker runs clean-up, and the run can be read', as
       details: { run: expect.any(Number), removed: { idempotency_keys: 1 } },
     }),
   ])
+})
+
+test('The order in which webhooks hear of changes never goes back: the newest delivery stays until a newer one is there', async () => {
+  const old = Date.now() - 40 * DAY_MS
+  await api.sql('DELETE FROM webhook_deliveries')
+  const left = async () => (await api.sql('SELECT id, event_id FROM webhook_deliveries')) as { id: number }[]
+  // Of no webhook that is there, and too old besides.
+  await addDelivery('first', old)
+  await addDelivery('second', old)
+  await run()
+  const [newest, ...others] = await left()
+  expect([newest, others]).toEqual([expect.objectContaining({ event_id: 'second' }), []])
+  await addDelivery('third', Date.now() + DAY_MS)
+  await run()
+  const after = await left()
+  expect(after).toEqual([expect.objectContaining({ event_id: 'third' })])
+  expect(after[0]!.id).toBeGreaterThan(newest!.id)
+  await api.sql('DELETE FROM webhook_deliveries')
+})
+
+test('The newest delivery, which is kept for its key, says nothing any more after its 30 days', async () => {
+  await api.sql('DELETE FROM webhook_deliveries')
+  await addDelivery('newest', Date.now() - 33 * DAY_MS + 60 * MINUTE_MS)
+  await api.sql(`UPDATE webhook_deliveries SET snapshot = '{"name":"Ada"}', event_details = '{}'`)
+  const left = async () =>
+    (await api.sql('SELECT id, event_id, snapshot, event_details FROM webhook_deliveries'))[0]!
+  const before = await left()
+  await run()
+  expect(await left()).toEqual(before)
+  await api.sql('UPDATE webhook_deliveries SET owed_at = owed_at - ?', [120 * MINUTE_MS])
+  await run()
+  expect((await removed()).at(-1)).toMatchObject({ webhook_delivery_emptied: 1 })
+  expect(await left()).toEqual({ ...before, snapshot: null, event_details: null })
+  await run()
+  expect((await removed()).at(-1)).not.toHaveProperty('webhook_delivery_emptied')
+  await api.sql('DELETE FROM webhook_deliveries')
 })
 
 test('CR3: it cannot be started over HTTP', async () => {

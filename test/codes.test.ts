@@ -108,6 +108,30 @@ const PROVOKE: Record<string, () => Promise<Answer>> = {
     await api.sql("DELETE FROM oauth_clients WHERE id LIKE 'app-%'")
     return answer
   },
+  webhook_not_found: async () =>
+    api.send('GET', `/v1/webhooks/${crypto.randomUUID()}`, { token: (await as('admin')).token }),
+  delivery_not_found: async () =>
+    post('/v1/webhooks/deliveries/1/retry', undefined, { token: (await as('admin')).token }),
+  too_many_webhooks: async () => {
+    const { token } = await as('admin')
+    await api.sql(
+      `INSERT INTO webhooks (id, url, types, secret, created_at, updated_at, version)
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50)
+        SELECT 'hook-' || i, 'https://a.example', '[]', 's', 0, 0, 1 FROM n`,
+    )
+    const body = { url: 'https://hooks.example.com/x', types: ['user.purged'] }
+    return post('/v1/webhooks', body, { token }).finally(() =>
+      api.sql("DELETE FROM webhooks WHERE id LIKE 'hook-%'"),
+    )
+  },
+  too_many_signup_blocks: async () => {
+    const { token } = await as('admin')
+    await api.sql(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
+      INSERT INTO signup_blocks (entry, created_at) SELECT 'd-' || i || '.example', 1 FROM n`)
+    return api
+      .send('PATCH', '/v1/signup_blocks', { token, body: { add: ['one-more.test'] } })
+      .finally(() => api.sql('DELETE FROM signup_blocks'))
+  },
   method_not_allowed: () => api.send('DELETE', '/v1/auth/login'),
   invalid_cursor: async () => api.send('GET', '/v1/users?cursor=x', { token: (await as('admin')).token }),
   page_too_deep: async () => api.send('GET', '/v1/users?page=1000000', { token: (await as('admin')).token }),
@@ -180,6 +204,8 @@ const PROVOKE: Record<string, () => Promise<Answer>> = {
       {},
       openApi({ ...own.bindings, SIGNUP_DOMAINS: 'corp.example', EMAIL_VERIFICATION: 'required' }),
     ),
+  signup_blocked: () =>
+    post('/v1/auth/signup', newPerson(), {}, openApi({ ...own.bindings, SIGNUP_BLOCKED: 'people.test' })),
   forbidden: async () => api.send('GET', '/v1/users', { token: (await as('user')).token }),
   outranked: async () => {
     const { id } = await as('admin')
@@ -336,6 +362,14 @@ const PROVOKE: Record<string, () => Promise<Answer>> = {
   database_unavailable: async () => {
     await own.behave('libsql', { mode: 'down' })
     return logIn({ email: newPerson().email, password: PASSWORD })
+  },
+  ledger_unavailable: async () => {
+    const away = { UPSTASH_REDIS_REST_URL: 'http://127.0.0.1:1', BACKUPS_KEPT_DAYS: '30' }
+    return openApi({ ...own.bindings, ...away }).send('POST', '/v1/users/import', {
+      token: (await as('admin')).token,
+      raw: '{"email":"ada@old.test"}',
+      headers: { 'content-type': 'application/x-ndjson' },
+    })
   },
   schema_mismatch: async () => ready(await lone({}, { migrations: 0 })),
   second_factor_required: async () => {

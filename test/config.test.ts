@@ -73,6 +73,20 @@ describe('SC1, HX15: a setting that is missing or unfit', () => {
     ...['@corp.example', '*.corp.example', 'bücher.example', 'corp', 'corp.example,.corp.test'].map(
       (value): [string, string, object] => ['SIGNUP_DOMAINS', value, { EMAIL_VERIFICATION: 'required' }],
     ),
+    ...[
+      'a@b',
+      'a@bücher.example',
+      '*.corp.example',
+      '192.0.2.0/33',
+      '192.0.2.0/0',
+      '192.0.2.999',
+      '2001:db8::/129',
+      '2001:db8::/x',
+      '::1/',
+      'corp.example,,1.2.3.4/',
+      ' , ,',
+      'a.example,'.repeat(520),
+    ].map((value): [string, string] => ['SIGNUP_BLOCKED', value]),
     ['EMAIL_VERIFICATION', 'optional', { SIGNUP_DOMAINS: 'corp.example' }],
     ['EMAIL_VERIFICATON', 'required'],
     ['SIGNUP_DOMAIN', 'corp.example'],
@@ -131,6 +145,43 @@ describe('SC1, HX15: a setting that is missing or unfit', () => {
       undefined,
       { EMAIL_CODE_SIGNIN: 'on', RESEND_API_KEY: undefined, EMAIL_VERIFICATION: undefined },
     ],
+    ['CLIENT_METADATA', 'yes'],
+    ['CLIENT_METADATA', ''],
+    ...[
+      'evil',
+      '*.evil.example',
+      'https://evil.example',
+      'http://evil.example/app',
+      'https://evil.example/',
+      'https://evil.example/app?of=1',
+      'https://evil.example/app#one',
+      'https://evil.example:8443/app',
+      'https://evil.example./app',
+      'evil.example/app',
+      ',',
+    ].map((value): [string, string] => ['CLIENT_METADATA_BLOCKED', value]),
+    ['OPENID_KEYS', undefined, { CLIENT_METADATA: 'on' }],
+    ...[
+      'smtp://mail.people.test:587',
+      'smtp://127.0.0.1',
+      'https://mail.people.test',
+      'smtps://mail.people.test/inbox',
+      'smtps://mail.people.test:25',
+      'smtps://ada:secret@bücher.test',
+      'smtps://mail.people.test:587',
+      'smtps://mail.people.test:0',
+      'smtp://127.0.0.1:0',
+      'smtps://ada@mail.people.test',
+      'smtps://ada:100%@mail.people.test',
+      'smtps://ada:line%0abreak@mail.people.test',
+    ].map((value): [string, string, object] => [
+      'SMTP_URL',
+      value,
+      { RESEND_API_KEY: undefined, OUTBOUND_LOCAL: 'on' },
+    ]),
+    ['SMTP_URL', 'smtp://127.0.0.1:2525', { RESEND_API_KEY: undefined }],
+    ['SMTP_URL', 'smtps://mail.people.test'],
+    ['MAIL_FROM', undefined, { SMTP_URL: 'smtps://mail.people.test', RESEND_API_KEY: undefined }],
     ['OUTBOUND_LOCAL', 'yes'],
     ['OUTBOUND_LOCAL', 'on', { ISSUER: 'https://roster.example', PASSWORD_HASHES: undefined }],
     ['IDENTITY_PROVIDERS', '[{"id":"corp","kind":"oidc"}]'],
@@ -181,6 +232,24 @@ describe('SC1, HX15: a setting that is missing or unfit', () => {
     const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
     await openApi({ SIGNUP_DOMAIN: 'corp.example' }).send('GET', '/v1/users/me')
     expect(String(logged.mock.calls)).toContain('SIGNUP_DOMAIN is no setting. Write SIGNUP_DOMAINS, or')
+  })
+
+  test.for([
+    [
+      'smtps://mail.people.test:587',
+      'has port 587, where a connection begins in the clear: 465 is the one for TLS.',
+    ],
+    [
+      'smtps://mail.people.test:25',
+      'has port 25, where a connection begins in the clear: 465 is the one for TLS.',
+    ],
+    ['smtps://mail.people.test:0', 'has port 0, where nothing answers: 465 is the one for TLS.'],
+    ['smtps://ada:p%0d%0a@mail.people.test', 'has a line break or a NUL in its name or password.'],
+    ['smtps://ada:100%@mail.people.test', 'has a % in its name or password that is not written as %25.'],
+  ] as const)('is said of SMTP_URL as it is: %s', ([SMTP_URL, sentence]) => {
+    expect(() => openApi({ SMTP_URL, RESEND_API_KEY: undefined }).config()).toThrow(
+      expect.objectContaining({ sentences: [expect.stringContaining(`SMTP_URL ${sentence}`)] }),
+    )
   })
 
   test('is none of these: what keys:generate makes, another strong key, a name unlike all others', () => {
@@ -325,7 +394,11 @@ test('CK3: chance is never Math.random, and MACs are compared in constant time',
   expect(Object.keys(sources).length).toBeGreaterThan(30)
   const filesWith = (pattern: RegExp) => Object.keys(sources).filter((file) => pattern.test(sources[file]!))
   // Where it spreads out retries.
-  expect(filesWith(/Math\.random/)).toEqual(['../src/database/deliveries.ts', '../src/database/main.ts'])
+  expect(filesWith(/Math\.random/)).toEqual([
+    '../src/database/deliveries.ts',
+    '../src/database/main.ts',
+    '../src/webhooks/protocol.ts',
+  ])
   expect(
     filesWith(/\b(mac|macOf\([^)]*\)|digest|secret|password_hash)\s*[!=]==?\s(?!undefined|null)/i),
   ).toEqual([])

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
 import { app } from '../src/app.ts'
+import { Env } from '../src/config/env.ts'
 import { describe as describeApi, operationsOf } from '../src/docs/openapi.ts'
+import { problemsOf } from '../src/docs/problems.ts'
 import { openApi } from './support/api.ts'
 
 const api = openApi()
@@ -134,4 +136,55 @@ test('An operation that hashes says that hashing can be busy', () => {
     'submitLinkPage',
     'verifyEmail',
   ])
+})
+
+const texts = import.meta.glob<string>(
+  ['../*.md', '../docs/**/*.md', '../client/*.md', '../.dev.vars.example', '!../docs/checks.md'],
+  { query: '?raw', import: 'default', eager: true },
+)
+/** The cells of each row of a document's tables, the first of which is code. */
+const rowsOf = (file: string) =>
+  [...texts[file]!.matchAll(/^\| (`.*) \|$/gm)].map(([, row]) => row!.split(' | ').map((cell) => cell.trim()))
+
+test('docs/errors.md has every code that there is, with its status', () => {
+  const sources = Object.values(
+    import.meta.glob<string>('../src/**/*.{ts,tsx}', { query: '?raw', import: 'default', eager: true }),
+  ).join('')
+  const made = [
+    ...sources.matchAll(/new AppError\(\s*(\d{3}),\s*'([a-z_]+)'/g),
+    ...sources.matchAll(/unavailable\(()\s*'([a-z_]+)'/g),
+  ].map(([, status, code]) => [code!, status || '503'])
+  const known = [...problemsOf(app)].map(([code, { error }]) => [code, String(error.status)])
+  const told = rowsOf('../docs/errors.md').flatMap(([codes, status]) =>
+    [...codes!.matchAll(/`([a-z_]+)`/g)].map(([, code]) => [code!, status!]),
+  )
+  expect(told.length).toBe(new Set(told.map(([code]) => code)).size)
+  expect(Object.fromEntries(told)).toEqual(Object.fromEntries([...made, ...known]))
+})
+
+test('docs/settings.md has every setting, with its default, and .dev.vars.example names each', () => {
+  const { shape } = Env()
+  const told = Object.fromEntries(
+    rowsOf('../docs/settings.md').map(([name, preset]) => [name!.replaceAll('`', ''), preset]),
+  )
+  expect(Object.keys(told).sort()).toEqual(Object.keys(shape).sort())
+  for (const [name, field] of Object.entries(shape)) {
+    const { success, data } = field.safeParse(undefined)
+    if (!success) expect(told[name], name).toBe('')
+    else if (typeof data === 'string' || typeof data === 'number')
+      expect(told[name], name).toBe(`\`${data}\``)
+    else expect(told[name], name).not.toBe('')
+    expect(texts['../.dev.vars.example'], name).toMatch(new RegExp(`^(# )?${name}=`, 'm'))
+  }
+})
+
+test('Every route that a document names is one', () => {
+  const routes = new Set([...operationsOf(app).keys()].map((route) => route.replace(/:\w+/g, '{}')))
+  const unknown = Object.entries(texts).flatMap(([file, text]) =>
+    [...text.matchAll(/\b(GET|POST|PUT|PATCH|DELETE) (\/[\w./{}-]+)/g)]
+      .map(([, method, path]) => `${method} ${path!.replace(/\{\w*\}/g, '{}').replace(/\.$/, '')}`)
+      .filter((route) => !routes.has(route))
+      .map((route) => `${file}: ${route}`),
+  )
+  expect(unknown).toEqual([])
 })

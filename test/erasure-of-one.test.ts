@@ -92,7 +92,8 @@ test('DL3: one whose steps are not to be had a second time keeps no other task f
   // Two that fail together, so that each is tried alone; and something for a task behind them.
   await lone.sql(`UPDATE erasures SET stage = 'history_of_them', due_at = 0, sought = '{'`)
   await lone.sql(
-    `INSERT INTO erasures SELECT 'x' || user_id, ended_at, began_at, sought, stage, cursor, origin_until, due_at FROM erasures`,
+    `INSERT INTO erasures (user_id, ended_at, began_at, sought, stage, cursor, origin_until, due_at)
+      SELECT 'x' || user_id, ended_at, began_at, sought, stage, cursor, origin_until, due_at FROM erasures`,
   )
   await lone.sql("INSERT INTO throttles (key, attempts, blocked_until, expires_at) VALUES ('old', 1, 0, 1)")
   const resources = openForCron(lone.bindings, createExecutionContext())

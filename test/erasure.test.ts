@@ -1,5 +1,6 @@
 import { createExecutionContext } from 'cloudflare:test'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
+import { ACTIONS } from '../src/activity/models.ts'
 import type { Tokens } from '../src/auth/schemas.ts'
 import { cleanUp } from '../src/cleanup/service.ts'
 import { openForCron } from '../src/context.ts'
@@ -15,6 +16,12 @@ let admin: Actor
 beforeAll(async () => {
   api = openApi((await freshUpstreams()).bindings)
   admin = await api.actor({ role: 'admin' })
+  // It rests, so that what it is owed of everything stays where it is.
+  await api.sql(
+    `INSERT INTO webhooks (id, url, types, secret, created_at, updated_at, version, rested_at)
+      VALUES ('all', 'https://a.example', ?, 's', 0, 0, 0, 1)`,
+    [JSON.stringify(ACTIONS)],
+  )
 })
 const manage = (method: string, path: string, body?: unknown) =>
   api.send(method, `/v1/users${path}`, { token: admin.token, body })
@@ -57,6 +64,8 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     deleted_at: 'row',
     state: 'row',
     facets: 'row',
+    name_fold: 'row',
+    name_key: 'row',
     locale: 'row',
     terms_version: 'row',
     terms_accepted_at: 'row',
@@ -174,9 +183,50 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     scopes: 'row',
     created_at: 'row',
     updated_at: 'row',
+    document: 'row',
   },
   oauth_codes: { id: 'neither', session_id: 'neither' },
   oauth_resources: { url: 'neither', client_id: 'neither' },
+  webhooks: {
+    id: 'neither',
+    url: 'neither',
+    types: 'neither',
+    secret: 'neither',
+    former_secret: 'neither',
+    former_secret_until: 'neither',
+    secret_by: 'neither',
+    created_by: 'neither',
+    created_at: 'neither',
+    updated_at: 'neither',
+    version: 'neither',
+    failures: 'neither',
+    failing_since: 'neither',
+    next_try_at: 'neither',
+    rested_at: 'neither',
+    listens: 'neither',
+  },
+  // Of whoever may have no account; an erased one must not lift it.
+  signup_blocks: { entry: 'neither', created_at: 'neither' },
+  // Sent or not, they keep the id alone.
+  webhook_deliveries: {
+    id: 'neither',
+    webhook_id: 'neither',
+    event_id: 'neither',
+    user_id: 'neither',
+    caused_by: 'neither',
+    type: 'neither',
+    event_details: 'emptied',
+    snapshot: 'emptied',
+    is_fixed: 'neither',
+    owed_at: 'neither',
+    attempts: 'neither',
+    next_attempt_at: 'neither',
+    last_attempt_at: 'neither',
+    last_status: 'neither',
+    delivered_at: 'neither',
+    dead_at: 'neither',
+    by_hand: 'neither',
+  },
   // Until the app has heard of it, a day at most.
   oauth_logouts: {
     id: 'neither',
@@ -186,6 +236,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     expires_at: 'neither',
     attempts: 'neither',
     next_attempt_at: 'neither',
+    answer: 'neither',
   },
   // From where it was asked goes when somebody decides, and all of it within an hour.
   oauth_device_codes: {
@@ -298,6 +349,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     country: 'row',
     device: 'row',
     refusal: 'neither',
+    event_id: 'neither',
     language: 'row',
   },
   // The key is a MAC of address and network, and is gone within hours.
@@ -323,6 +375,8 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     failed: 'neither',
   },
   // A job, until it is done. What it looks for is empty as soon as that is found.
+  // Under a key, until the ledger has heard of them.
+  ledger_owed: { digest: 'neither' },
   erasures: {
     user_id: 'neither',
     ended_at: 'neither',
@@ -335,6 +389,8 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
   },
   // The index of `users`; its own tables hold pieces of three letters.
   users_fts: { email_normalized: 'row', name: 'row', facets: 'row', users_fts: 'neither', rank: 'neither' },
+  // The same of the keys of names that are more than ASCII.
+  names_fts: { email_normalized: 'row', name: 'row', facets: 'row', names_fts: 'neither', rank: 'neither' },
   // The words that somebody was disabled with, by the id of the row where they stand.
   reasons_fts: { about: 'neither', reason: 'row', reasons_fts: 'neither', rank: 'neither' },
 }

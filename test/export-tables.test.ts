@@ -84,6 +84,18 @@ const ABOUT: Record<string, (id: string, mark: string) => [member: string, inser
       VALUES (?1, 'n', 'public', 'none', '[]', '[]', '[]', '[]', 0, 1, 'RS256', '[]', 0, ?2, 0, 0, 0)`,
       [mark, id],
     ],
+    'webhooks that they made': (id, mark) => [
+      'webhooks',
+      `INSERT INTO webhooks (id, url, types, secret, created_by, created_at, updated_at, version)
+      VALUES (?1, 'https://a.example', '[]', 's', ?2, 0, 0, 0)`,
+      [mark, id],
+    ],
+    'what webhooks were sent of them': (id, mark) => [
+      'webhook_deliveries',
+      `INSERT INTO webhook_deliveries (webhook_id, event_id, user_id, type, snapshot, is_fixed, owed_at, next_attempt_at, dead_at)
+      VALUES ('w', ?1, ?2, 'user.updated', '{}', 1, 0, 0, 1)`,
+      [mark, id],
+    ],
     'idempotency keys': (id, mark) => [
       'idempotency_keys',
       `INSERT INTO idempotency_keys (principal, route, key, body_hash, status, response, subject_id, created_at)
@@ -112,3 +124,16 @@ test.each(Object.entries(ABOUT))(
     expect(text).not.toContain(theirs)
   },
 )
+
+test('An export has no address of a webhook: whoever made it may not manage it any more, and its path may be a secret', async () => {
+  const ada = await api.quickActor()
+  const id = crypto.randomUUID()
+  await api.sql(
+    `INSERT INTO webhooks (id, url, types, secret, created_by, created_at, updated_at, version)
+      VALUES (?, 'https://hooks.example/quetzal', '[]', 's', ?, 0, 0, 0)`,
+    [id, ada.id],
+  )
+  const { text } = await api.send('GET', '/v1/users/me/export', { token: ada.token })
+  expect(text).toContain(id)
+  expect(text).not.toContain('quetzal')
+})

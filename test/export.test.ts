@@ -20,6 +20,10 @@ const MEMBER_OF: Record<string, string | null> = {
   identities: 'identities',
   oauth_grants: 'oauth_grants',
   oauth_clients: 'oauth_clients',
+  webhooks: 'webhooks',
+  webhook_deliveries: 'webhook_deliveries',
+  // Who may not sign up: an account is there in spite of it.
+  signup_blocks: null,
   // Ids of what was used, and nobody's.
   oauth_codes: null,
   oauth_device_codes: null,
@@ -32,6 +36,7 @@ const MEMBER_OF: Record<string, string | null> = {
   throttles: null,
   // The search index is made from `users`.
   users_fts: null,
+  names_fts: null,
   // And this one of the reasons in `users` and in the history.
   reasons_fts: null,
   user_totals: null,
@@ -43,6 +48,7 @@ const MEMBER_OF: Record<string, string | null> = {
   activity_proofs: null,
   // Of people who are gone.
   erasures: null,
+  ledger_owed: null,
   system_state: null,
   __drizzle_migrations: null,
 }

@@ -13,7 +13,7 @@ const FLOORS = `
   recovery
   passkeys identities
   factors
-  invitations
+  invitations signup-blocks
   users
   access
   passwords

@@ -4,6 +4,9 @@ import { generate, rotateJwtKeys, rotateSecretKeys } from '../scripts/keys.ts'
 import { cleanUp } from '../src/cleanup/service.ts'
 import { openForCron } from '../src/context.ts'
 import { hasForeignKeyOf, sealForeignHash } from '../src/passwords/foreign/sealing.ts'
+import type { Webhook } from '../src/webhooks/models.ts'
+import type { WebhookWithSecret } from '../src/webhooks/schemas.ts'
+import { secretsOf } from '../src/webhooks/secrets.ts'
 import { type Api, linkIn, openApi } from './support/api.ts'
 import { addTotp, challengeOf, codeOf } from './support/factors.ts'
 import { newPerson } from './support/requests.ts'
@@ -65,6 +68,26 @@ describe('CK2: made under the former key,', () => {
     expect(hasForeignKeyOf(await stored(), [after.config().keys.foreign_hash[0]])).toBe(true)
     const body = { email: ada.email, password: 'correct horse battery' }
     expect((await after.send('POST', '/v1/auth/login', { body })).status).toBe(200)
+  })
+
+  test('a webhook goes on, and its secrets are put under the new key by the cron job', async () => {
+    const body = { url: 'https://hooks.people.test/roster', types: ['user.updated'] }
+    const made = await before.send<WebhookWithSecret>('POST', '/v1/webhooks', { token: admin.token, body })
+    const path = `/v1/webhooks/${made.body.id}`
+    const rotated = await before.send<WebhookWithSecret>('POST', `${path}/secret`, {
+      token: admin.token,
+      body: {},
+    })
+    const row = async () =>
+      (await after.sql('SELECT * FROM webhooks WHERE id = ?', [made.body.id]))[0] as unknown as Webhook
+    const [former] = [await row()]
+    const secrets = [rotated.body.secret, made.body.secret]
+    expect(await secretsOf(after.config(), former, Date.now())).toEqual(secrets)
+    await openForCron(after.bindings, createExecutionContext()).deliverEvents('cron')
+    const onlyNew = { ...after.config(), keys: { ...after.config().keys } }
+    onlyNew.keys.webhook_secret = [after.config().keys.webhook_secret[0]]
+    expect(await secretsOf(onlyNew, former, Date.now())).toEqual([])
+    expect(await secretsOf(onlyNew, await row(), Date.now())).toEqual(secrets)
   })
 
   test('a list goes on from its cursor', async () => {

@@ -2,7 +2,14 @@ import { createExecutionContext } from 'cloudflare:test'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { verifyHistory } from '../scripts/history-verify.ts'
 import { newSecret } from '../scripts/keys.ts'
-import { HEAD_KEY, OPEN_MEMBERS, tellHead } from '../src/activity/seals.ts'
+import {
+  HEAD_KEY,
+  hashOfDetails,
+  hashOfOrigin,
+  OPEN_MEMBERS,
+  sealRestore,
+  tellHead,
+} from '../src/activity/seals.ts'
 import { cleanUp } from '../src/cleanup/service.ts'
 import { openForCron, type Resources } from '../src/context.ts'
 import { IMPERSONAL } from '../src/users/erasure.ts'
@@ -15,11 +22,13 @@ const DAY_MS = 1440 * MINUTE_MS
 /** When everything that stands is old enough to be sealed, and the lease of the run before has ended. */
 const LATER_MS = 5 * MINUTE_MS
 
+let own: Awaited<ReturnType<typeof freshUpstreams>>
 let api: Api
 let admin: Actor
 let ahead: number
 beforeEach(async () => {
-  api = openApi({ ...(await freshUpstreams()).bindings, HISTORY_KEY: newSecret() })
+  own = await freshUpstreams()
+  api = openApi({ ...own.bindings, HISTORY_KEY: newSecret() })
   admin = await api.actor({ role: 'admin' })
   ahead = 0
 })
@@ -119,6 +128,40 @@ describe('LG3: the history is sealed', () => {
     )
   })
 
+  test('while it is verified, too: what is sealed meanwhile was not added', async () => {
+    await someHistory()
+    await seal()
+    await someHistory()
+    const resources = open()
+    let reads = 0
+    const readOnce: Resources['db']['readOnce'] = async (batch, withinMs) => {
+      if (reads++ === 1) await seal(2)
+      return resources.db.readOnce(batch, withinMs)
+    }
+    const verdict = await verifyHistory({ ...resources, db: { ...resources.db, readOnce } }, [])
+    expect([reads > 1, verdict.findings]).toEqual([true, []])
+  })
+
+  test('and a page that is slow is waited for, one that does not come asked for again', async () => {
+    await someHistory()
+    await seal()
+    await own.behave('libsql', { mode: 'latency', ms: 2500, next: 1, only: 'activity_seals' })
+    expect((await verify()).findings).toEqual([])
+    await own.behave('libsql', { mode: 'down', next: 2, only: 'details_salt' })
+    const verdict = await verify()
+    expect([verdict.sealed > 0, verdict.findings]).toEqual([true, []])
+  })
+
+  test('and what waits for long is said', async () => {
+    await seal()
+    expect((await verify(['1.x'])).warnings).toEqual([])
+    await addRow(Date.now() - 1440 * MINUTE_MS)
+    const env = { ...api.bindings, HISTORY_KEY: '' }
+    expect((await verify([], env)).warnings).toContainEqual(expect.stringMatching(/No head/))
+    await tamper('DELETE FROM activity_proofs', 'DELETE FROM activity_seals')
+    expect((await verify(['1.x'])).warnings).toEqual([expect.stringMatching(/Rows wait for a seal since/)])
+  })
+
   test('a seal is neither changed nor removed', async () => {
     await seal()
     await expect(api.sql("UPDATE activity_seals SET note = 'x'")).rejects.toThrow('never changed')
@@ -144,6 +187,11 @@ describe('LG3: whoever has the database cannot', () => {
       [/Seal \d+ .* some were altered/],
     ],
     [
+      'write into it what is no JSON',
+      (row) => [`UPDATE user_activity_logs SET details = 'x' WHERE id = '${row}'`],
+      [/Row .* was altered/],
+    ],
+    [
       'empty it, as if somebody had been erased',
       (row) => [
         `UPDATE user_activity_logs SET ip = NULL WHERE id = '${row}'`,
@@ -160,7 +208,8 @@ describe('LG3: whoever has the database cannot', () => {
       'add one, under a seal that stands',
       (row) => [
         "INSERT INTO user_activity_logs (id, action) VALUES ('019a0000-0000-7000-8000-000000000001', 'user.updated')",
-        `INSERT INTO activity_proofs SELECT '019a0000-0000-7000-8000-000000000001', seal, NULL, details_hash, NULL, origin_hash
+        `INSERT INTO activity_proofs (id, seal, details_salt, details_hash, origin_salt, origin_hash)
+          SELECT '019a0000-0000-7000-8000-000000000001', seal, NULL, details_hash, NULL, origin_hash
           FROM activity_proofs WHERE id = '${row}'`,
       ],
       [/was emptied/, /1 were added/],
@@ -214,6 +263,58 @@ describe('LG3: whoever has the database cannot', () => {
       warnings: [expect.stringMatching(/cut off its end is not seen/)],
     })
     expect((await verify([head!])).findings).toEqual([expect.stringMatching(/was cut off/)])
+    // Nor does clean-up cover it up: the seal that it makes in that one's place is not the one that Redis knows.
+    await seal(2)
+    await tellHead(open())
+    expect(await api.redis('GET', key!)).toBe(head)
+    expect((await verify([head!])).findings).toContainEqual(expect.stringMatching(/was made anew/))
+  })
+
+  testOfRedis(
+    'have a restore forgotten: what broke off goes on, until Redis knows the new chain',
+    async () => {
+      await someHistory()
+      await seal(2)
+      const restore = () => sealRestore(open()).catch((error: Error) => error.message)
+      const lost = `90.${'x'.repeat(43)}`
+      expect(await open().redis.put(HEAD_KEY, lost, DAY_MS)).toBe(true)
+      // The Worker lives, and seals between what was read and what is written.
+      const { result, wasHeld } = await own.between(restore, () => seal(2), { only: "value ->> 'note'" })
+      expect([wasHeld, result]).toEqual([true, expect.stringContaining('Run this again')])
+      await own.behave('redis', { mode: 'down', next: 1, after: 1 })
+      expect(await restore()).toContain('Run this again')
+      await seal()
+      expect(await restore()).toBe(lost)
+      const { head, findings } = await verify([lost])
+      expect(findings).toEqual([])
+      expect(await open().redis.mget([HEAD_KEY])).toEqual([head])
+      await seal()
+      await tellHead(open())
+      expect(await open().redis.mget([HEAD_KEY])).toEqual([(await verify()).head])
+      expect(await restore()).toBeUndefined()
+      const notes = await api.sql('SELECT note FROM activity_seals WHERE note IS NOT NULL')
+      expect(notes).toEqual([{ note: lost }])
+    },
+  )
+
+  test('pass for what it is not by a head that was copied in part', async () => {
+    await someHistory()
+    await seal(3)
+    const newest = Number((await verify()).head!.split('.')[0])
+    for (const head of [`${newest}`, `${newest + 1}`, `${newest}.`])
+      expect((await verify([head])).findings).toHaveLength(1)
+  })
+
+  test('write into what erasing has emptied', async () => {
+    const person = await someHistory()
+    await seal(2)
+    await api.send('DELETE', `/v1/users/${person.id}?hard=true`, { token: admin.token })
+    await seal(3)
+    expect((await verify()).findings).toEqual([])
+    await tamper(
+      `UPDATE user_activity_logs SET details = '{"name":"Somebody"}' WHERE user_id = '${person.id}' AND action = 'user.updated'`,
+    )
+    expect((await verify()).findings).toEqual([expect.stringMatching(/was altered/)])
   })
 
   test('make the chain anew, with a key of their own or with what the log does not know', async () => {
@@ -283,5 +384,60 @@ describe('LG3: what is erased, and what ages,', () => {
     expect(await isThere()).toEqual([])
     expect((await verify()).findings).toEqual([])
     expect(await api.sql('SELECT min(number) AS first FROM activity_seals')).toEqual([{ first: 1 }])
+  })
+
+  /** Seals that clean-up might have made, and a row under one of them. */
+  const addSeals = (first: number, count: number, kind: string, until: number) =>
+    api.sql(
+      `WITH RECURSIVE n (i) AS (SELECT ? UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+      INSERT INTO activity_seals (number, kind, until, rows, root, aged_noise, aged_security, sealed_at, note, head, key_id, mac)
+      SELECT i, ?, ?, 1, '', 0, 0, 0, NULL, '', '', '' FROM n`,
+      [first, first + count - 1, kind, firstIdAt(until)],
+    )
+  async function addSealed(at: number, action: string, number: number) {
+    const row = { details: null, ip: null, user_agent: null, country: null } as never
+    await addRow(at, action)
+    const [added] = await api.sql(
+      'SELECT id FROM user_activity_logs WHERE user_id = ? AND id > ? AND id < ?',
+      ['somebody', firstIdAt(at), firstIdAt(at + 1)],
+    )
+    const id = added!.id as string
+    await api.sql(
+      'INSERT INTO activity_proofs (id, seal, details_salt, details_hash, origin_salt, origin_hash) VALUES (?, ?, ?, ?, ?, ?)',
+      [id, number, 'salt', hashOfDetails('salt', row), 'salt', hashOfOrigin('salt', row)],
+    )
+    return async () => (await api.sql('SELECT id FROM user_activity_logs WHERE id = ?', [id])).length === 1
+  }
+
+  test('does not stand for ever behind many seals of the other kind', async () => {
+    const old = Date.now() - 500 * DAY_MS
+    await addSeals(1, 1001, 'noise', old)
+    await addSeals(1002, 1, 'security', old)
+    const isThere = await addSealed(old, 'user.updated', 1002)
+    await seal(14)
+    expect(await isThere()).toBe(false)
+  })
+
+  test('does so with its seal, whatever kind another version took it for', async () => {
+    const [day, later] = [Date.now() - 120 * DAY_MS, Date.now() - 110 * DAY_MS]
+    await addSeals(1, 1, 'security', day)
+    await addSeals(2, 1, 'noise', later)
+    const isThere = await addSealed(day, 'login.failed', 1)
+    const goes = await addSealed(later, 'login.failed', 2)
+    await seal(3)
+    expect([await isThere(), await goes()]).toEqual([true, false])
+  })
+
+  test('takes no row along that somebody puts under its seal', async () => {
+    const old = Date.now() - 500 * DAY_MS
+    await api.sql(
+      `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+      INSERT INTO user_activity_logs (id, action) SELECT printf('%s-7000-8000-%012d', ?, i), 'login.failed' FROM n`,
+      [firstIdAt(old).slice(0, 13)],
+    )
+    await seal(3)
+    expect((await verify()).findings).toEqual([])
+    await addSealed(Date.now() - DAY_MS, 'user.role_changed', 1)
+    expect((await verify()).findings).toEqual([expect.stringMatching(/was added/)])
   })
 })

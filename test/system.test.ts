@@ -4,6 +4,8 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { newSecret } from '../scripts/keys.ts'
 import { keyIdOf } from '../src/crypto/encryption.ts'
 import worker from '../src/index.ts'
+import { sealForeignHash } from '../src/passwords/foreign/sealing.ts'
+import type { Readiness } from '../src/system/checks.ts'
 import { SEARCH_TABLES, TABLES } from '../src/system/tables.ts'
 import { openApi } from './support/api.ts'
 import { limiter } from './support/limiter.ts'
@@ -232,6 +234,42 @@ describe('HX17: readiness is a list of named checks, each the thing itself', () 
   })
 })
 
+test('CK2: a webhook whose secret is under none of the keys shows at /ready, and keeps nobody out', async () => {
+  const lone = openApi((await freshUpstreams()).bindings)
+  const hook = (id: string, keyId: string) =>
+    lone.sql(
+      `INSERT INTO webhooks (id, url, types, secret, created_at, updated_at, version)
+        VALUES (?, 'https://a.example', '[]', ?, 0, 0, 0)`,
+      [id, `${keyId}.x`],
+    )
+  const keys = async () => {
+    const { status, body } = await lone.send<Pick<Readiness, 'checks'>>('GET', '/ready')
+    return [status, body.checks.find(({ name }) => name === 'keys')?.status]
+  }
+  await hook('known', keyIdOf(lone.config().keys.webhook_secret[0]))
+  expect(await keys()).toEqual([200, 'ok'])
+  await hook('lost', 'zzzzzzzzzzz')
+  expect(await keys()).toEqual([200, 'degraded'])
+})
+
+test('CK2: an imported hash that is under none of the keys, and is not the oldest, shows at /ready', async () => {
+  const lone = openApi((await freshUpstreams()).bindings)
+  await lone.person()
+  const withHash = async (password_hash: string) => (await lone.person({ password_hash })).id
+  const { id } = await lone.person()
+  await lone.sql('UPDATE users SET password_hash = ? WHERE id = ?', [
+    await sealForeignHash(lone.config(), id, '{SSHA512}x'),
+    id,
+  ])
+  expect((await lone.send('GET', '/ready')).status).toBe(200)
+  for (const lost of ['-----------', 'zzzzzzzzzzz']) {
+    const other = await withHash(`$foreign$${lost}$${'x'.repeat(60)}`)
+    const { status, body } = await lone.send('GET', '/ready')
+    expect([status, body.code, body.failed]).toEqual([503, 'misconfigured', ['keys']])
+    await lone.sql('DELETE FROM users WHERE id = ?', [other])
+  }
+})
+
 describe('LG1, HX18: the log has one line for each request and each run of a cron job', () => {
   const listen = () => {
     const lines: Record<string, unknown>[] = []
@@ -316,7 +354,15 @@ describe('LG1, HX18: the log has one line for each request and each run of a cro
     const ms = expect.any(Number)
     expect(lines).toEqual([
       { level: 'info', cron: 'cleanup', ms, removed: expect.any(Object), left: [], failed: [] },
-      { level: 'info', cron: 'mail', ms, due: 0, dead: 0, owed: { due: 0, dead: 0 } },
+      {
+        level: 'info',
+        cron: 'mail',
+        ms,
+        due: 0,
+        dead: 0,
+        owed: { due: 0, dead: 0 },
+        events: { due: 0, dead: 0 },
+      },
       expect.objectContaining({ level: 'error', code: 'cron_failed', cron: 'cleanup', ms }),
     ])
   })

@@ -34,6 +34,26 @@ test('AZ3: nothing but name, language and metadata can be changed about oneself'
   expect(await rowOf(ada)).toEqual(before)
 })
 
+test('Metadata is of whole characters, under any name and at any depth', async () => {
+  const ada = await api.actor()
+  const change = (raw: string) =>
+    api.send('PATCH', '/v1/users/me', {
+      token: ada.token,
+      raw: `{"metadata":${raw}}`,
+      headers: { 'content-type': 'application/json' },
+    })
+  for (const half of ['{"a":"\\ud800"}', '{"\\udc00":1}', '{"a":[{"b":"x\\\\\\udbff"}]}']) {
+    const answer = await change(half)
+    expect([half, answer.status, answer.body.errors]).toMatchObject([
+      half,
+      422,
+      [{ pointer: '/metadata', code: 'half_a_character' }],
+    ])
+  }
+  for (const whole of ['{"a":"\\ud83d\\ude00"}', '{"a":"\\\\ud800"}', '{"\\u0001":"\\u00e4"}'])
+    expect([whole, (await change(whole)).status]).toEqual([whole, 200])
+})
+
 test('AZ6: the last administrator cannot leave', async () => {
   const lone = openApi((await freshUpstreams()).bindings)
   const last = await lone.actor({ role: 'admin' })

@@ -19,10 +19,18 @@ export function keepByCookie({ url, hasTabs, ask, user, changed }: KeeperOptions
     if (!response.ok) throw errorOf(response, body)
     return body as unknown as User
   }
-  /** An answer that was on its way when somebody signed in, or was asked for again, says nothing any more. */
+  /** An answer that was on its way when somebody signed in, or that a later one overtook, says nothing any more. */
   let latest: Promise<unknown> | undefined
+  let asked = 0
+  let heard = 0
   function look(): Promise<unknown> {
-    const own: Promise<unknown> = askWho().then((who) => (latest === own ? changed(who) : latest))
+    const at = ++asked
+    const own: Promise<unknown> = askWho().then((who) => {
+      if (latest && latest !== own) return latest
+      if (at < heard) return
+      heard = at
+      changed(who)
+    })
     latest = own
     return own.finally(() => {
       if (latest === own) latest = undefined
@@ -41,12 +49,18 @@ export function keepByCookie({ url, hasTabs, ask, user, changed }: KeeperOptions
   const tabs = openTabs(hasTabs, `roster cookie ${url}`, lookAgain)
   function took(who: User | null): void {
     latest = undefined
+    heard = ++asked
     changed(who)
     tabs.say({ kind: 'changed' })
   }
   /** They may have signed in or out on Roster's own pages meanwhile, which tell nobody. */
   const seen = () => document.visibilityState === 'visible' && lookAgain()
-  if (hasTabs) globalThis.document?.addEventListener('visibilitychange', seen)
+  /** From a window beside this one, which did not hide it. */
+  const focused = () => latest || lookAgain()
+  if (hasTabs) {
+    globalThis.document?.addEventListener('visibilitychange', seen)
+    globalThis.addEventListener?.('focus', focused)
+  }
 
   return {
     look,
@@ -69,6 +83,7 @@ export function keepByCookie({ url, hasTabs, ask, user, changed }: KeeperOptions
     close() {
       tabs.close()
       globalThis.document?.removeEventListener('visibilitychange', seen)
+      globalThis.removeEventListener?.('focus', focused)
     },
   }
 }

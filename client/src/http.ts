@@ -27,7 +27,9 @@ export async function ask(fetch: Fetch, request: Request, limitMs: number): Prom
     const response = await fetch(new Request(request, { signal }))
     const type = response.headers.get('content-type') ?? ''
     const { ok } = response
-    if (ok && !JSON_TYPE.test(type) && !PAGE_TYPE.test(type)) return { response, body: undefined }
+    // A 304 has no body, and no answer that is made of one.
+    const isBare = response.status === 304 || (ok && !JSON_TYPE.test(type) && !PAGE_TYPE.test(type))
+    if (isBare) return { response, body: undefined }
     const text = await response.text()
     let body: unknown
     try {

@@ -63,8 +63,6 @@ export interface RosterClient extends ReturnType<typeof createClient> {}
 export function createClient(options: ClientOptions) {
   const isPage = typeof document !== 'undefined'
   const { keep = keepByCookie, tabs: hasTabs = isPage, timeoutSeconds = 30 } = options
-  if (!isPage && keep === keepByCookie)
-    throw new TypeError('Here is no browser to keep a cookie. Give createClient { keep: tokens() }.')
   const url = new URL(options.url).href.replace(/\/+$/, '')
   const fetch: Fetch = options.fetch ?? ((request) => globalThis.fetch(request))
   let signupToken: string | undefined
@@ -89,7 +87,12 @@ export function createClient(options: ClientOptions) {
   const keeper = keep({
     url,
     hasTabs,
-    ask: (request, limitMs = timeoutSeconds * 1000) => ask(fetch, request, limitMs),
+    async ask(request, limitMs = timeoutSeconds * 1000) {
+      // Not sooner: a page that is rendered on a server makes a client there, too, which asks nothing.
+      if (!isPage && keep === keepByCookie)
+        throw new TypeError('Here is no browser to keep a cookie. Give createClient { keep: tokens() }.')
+      return ask(fetch, request, limitMs)
+    },
     user: () => user,
     changed,
   })

@@ -27,8 +27,12 @@ export function openTabs(isOn: boolean, name: string, hear: (word: Word) => void
       // No word of ours, or of another version.
     }
   }
+  let isOpen = true
   return {
-    say: (word) => channel.postMessage(word),
+    // What a client has begun before it was closed goes on to its end.
+    say(word) {
+      if (isOpen) channel.postMessage(word)
+    },
     listen: () => new Promise((resolve) => setTimeout(resolve, ANSWER_MS)),
     async alone(run) {
       const waiting = new AbortController()
@@ -47,6 +51,9 @@ export function openTabs(isOn: boolean, name: string, hear: (word: Word) => void
         await begin()
       }
     },
-    close: () => channel.close(),
+    close() {
+      isOpen = false
+      channel.close()
+    },
   }
 }

@@ -105,11 +105,15 @@ export interface Verifier {
   verifyRequest(request: Request, wanted?: Wanted): Promise<Verified>
   /** What a request is answered with that was refused. Throws whatever is not a VerificationError on. */
   toResponse(error: unknown): Response
-  /** The metadata of the resource (RFC 9728), where a request asks for them. */
+  /**
+   * The metadata of the resource (RFC 9728), where a request asks for them: by GET, HEAD or a browser's OPTIONS, at whatever
+   * scheme and host a proxy leaves of its URL.
+   */
   metadataFor(request: Request): Response | undefined
 }
 
 export function createVerifier(options: VerifierOptions): Verifier {
+  // An ISSUER is an origin: the slash that people put behind one is none of it.
   const issuer = options.issuer.replace(/\/$/, '')
   const { audience, client, resource } = options
   const ask = options.fetch ?? ((input, init) => fetch(input, init))
@@ -189,7 +193,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
       exp + TOLERANCE_SECONDS > now &&
       exp - iat <= LONGEST_SECONDS &&
       Math.max(iat, nbf) <= now + TOLERANCE_SECONDS
-    if (iss !== options.issuer || aud !== audience || typeof sub !== 'string' || !isInTime) throw invalid()
+    if (iss !== issuer || aud !== audience || typeof sub !== 'string' || !isInTime) throw invalid()
     return claims as Claims
   }
 
@@ -249,18 +253,31 @@ export function createVerifier(options: VerifierOptions): Verifier {
       return Response.json({ error: code }, { status, headers: { ...headers, 'cache-control': 'no-store' } })
     },
     metadataFor(request) {
-      if (!resource || request.method !== 'GET' || request.url !== metadataUrlOf(resource.url))
-        return undefined
-      return Response.json(
-        {
-          resource: resource.url,
-          authorization_servers: [options.issuer],
-          bearer_methods_supported: ['header'],
-          ...(resource.scopes && { scopes_supported: resource.scopes }),
-          ...(resource.name !== undefined && { resource_name: resource.name }),
-        },
-        { headers: { 'cache-control': 'public, max-age=3600', 'access-control-allow-origin': '*' } },
-      )
+      if (!resource || !['GET', 'HEAD', 'OPTIONS'].includes(request.method)) return undefined
+      const [own, asked] = [new URL(metadataUrlOf(resource.url)), new URL(request.url)]
+      // A query is the resource's own, or somebody's who has a cache passed by.
+      if (asked.pathname !== own.pathname || (own.search && asked.search !== own.search)) return undefined
+      const open = { 'access-control-allow-origin': '*' }
+      if (request.method === 'OPTIONS')
+        return new Response(null, {
+          status: 204,
+          headers: {
+            ...open,
+            'access-control-allow-methods': 'GET',
+            'access-control-allow-headers': '*',
+            'access-control-max-age': '3600',
+          },
+        })
+      const metadata = {
+        resource: resource.url,
+        authorization_servers: [issuer],
+        bearer_methods_supported: ['header'],
+        ...(resource.scopes && { scopes_supported: resource.scopes }),
+        ...(resource.name !== undefined && { resource_name: resource.name }),
+      }
+      return new Response(request.method === 'HEAD' ? null : JSON.stringify(metadata), {
+        headers: { ...open, 'content-type': 'application/json', 'cache-control': 'public, max-age=3600' },
+      })
     },
   }
 }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -10,6 +10,7 @@ import { formatMessage } from 'publint/utils'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { writeDocument } from '../../scripts/openapi.ts'
 import { build, type Document, typesOf } from '../build.ts'
+import { writeExamples } from './examples.ts'
 
 const CLIENT = resolve(import.meta.dirname, '..')
 const home = mkdtempSync(join(tmpdir(), 'roster-client-'))
@@ -60,6 +61,24 @@ test('The main entry is at most 6 KiB with openapi-fetch, and tokens add at most
   expect(both - main).toBeLessThanOrEqual(2048)
 })
 
+test('What is for React is for the client in frameworks that tell it from a server, which may render it', () => {
+  expect(readFileSync(join(CLIENT, 'dist/react.js'), 'utf8')).toMatch(/^'use client';/)
+  expect(readFileSync(join(CLIENT, 'dist/main.js'), 'utf8')).not.toContain('use client')
+  const page = `import { createElement } from 'react'
+import { renderToString } from 'react-dom/server'
+import { createClient } from '@roster/client'
+import { RosterProvider, SignedIn, SignedOut } from '@roster/client/react'
+const client = createClient({ url: 'https://id.example.com' })
+const parts = [createElement(SignedIn, { key: 1 }, 'in'), createElement(SignedOut, { key: 2 }, 'out')]
+process.stdout.write(renderToString(createElement(RosterProvider, { client }, 'Ledger', parts)))
+await client.load().catch(({ message }) => process.stdout.write(' ' + message))`
+  const said = execFileSync(process.execPath, ['--input-type=module', '-e', page], {
+    cwd: CLIENT,
+    encoding: 'utf8',
+  })
+  expect(said).toMatch(/^Ledger Here is no browser to keep a cookie\./)
+})
+
 test('It depends on openapi-fetch alone, and what is packed is dist', async () => {
   const { dependencies, peerDependenciesMeta } = require('../package.json')
   expect(Object.keys(dependencies)).toEqual(['openapi-fetch'])
@@ -101,20 +120,30 @@ export const Name = () => <SignedIn fallback="nobody">{useUser()?.name}</SignedI
 export const verifier = createVerifier({ issuer: 'https://id.example.com', audience: 'roster' })
 `,
   )
-  const options = [
-    ...'--noEmit --strict --exactOptionalPropertyTypes --jsx react-jsx --target es2022 --types'.split(' '),
-    'react',
-    ...'--moduleResolution bundler --module esnext --lib es2024,dom,dom.iterable'.split(' '),
-  ]
-  // By the compiler that most have, without a look away from the libraries' own types.
+  typeCheck(dir, ['use.tsx'], '--exactOptionalPropertyTypes')
+}, 120_000)
+
+test('Every example of it in the documents is right by its types', () => {
+  const dir = mkdtempSync(join(CLIENT, 'node_modules/.examples-'))
+  const examples = writeExamples(dir)
+  expect(examples.length).toBeGreaterThan(8)
+  // As JavaScript has them: nothing is said of types in it, and what is caught may be anything.
+  const options =
+    '--allowJs --checkJs --noImplicitAny false --useUnknownInCatchVariables false --skipLibCheck'
+  typeCheck(dir, examples, options)
+}, 120_000)
+
+/** By the compiler that most have, and by default without a look away from the libraries' own types. */
+function typeCheck(dir: string, files: string[], options: string) {
+  const usual =
+    '--noEmit --strict --jsx react-jsx --target es2022 --types react --moduleResolution bundler --module esnext --lib es2024,dom,dom.iterable'
   const tsc = require.resolve('typescript/bin/tsc')
+  const given = [tsc, ...`${usual} ${options}`.split(' '), ...files]
   try {
-    expect(
-      execFileSync(process.execPath, [tsc, ...options, join(dir, 'use.tsx')], { encoding: 'utf8' }),
-    ).toBe('')
+    expect(execFileSync(process.execPath, given, { cwd: dir, encoding: 'utf8' })).toBe('')
   } catch (error) {
     throw new Error((error as { stdout: string }).stdout || String(error))
   } finally {
     rmSync(dir, { recursive: true })
   }
-}, 120_000)
+}

@@ -199,3 +199,23 @@ test('Without a storage, nothing is stored: a second client of the same process 
   // One process may serve many: what is said between tabs is said in pages alone.
   expect(await roster.client({ lane }).load()).toBeNull()
 })
+
+test('What has not changed is no failure', async () => {
+  const { client } = await signedIn()
+  const { response } = await client.api.GET('/v1/users/me')
+  const headers = { 'if-none-match': response.headers.get('etag') ?? '' }
+  const again = await client.api.GET('/v1/users/me', { headers } as object)
+  expect([again.response.status, client.user?.name]).toEqual([304, 'Ada'])
+})
+
+test('A client that was closed goes on by itself, and keeps what it is given', async () => {
+  const kept = new Map<string, string>()
+  const { client } = await signedIn({ storage: keptIn(kept), tabs: true })
+  const refreshes = () => [...kept.values()].flatMap((value) => /"refresh":"([^"]+)"/.exec(value)?.[1] ?? [])
+  const before = refreshes()
+  client.close()
+  goOn(LATER_MS)
+  expect((await client.api.GET('/v1/users/me')).response.status).toBe(200)
+  expect(refreshes()).toHaveLength(1)
+  expect(refreshes()).not.toEqual(before)
+})

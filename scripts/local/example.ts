@@ -4,7 +4,7 @@ import { makeClient, requireClient } from '../../src/oauth/clients/service.ts'
 import { bySystem } from '../../src/users/change.ts'
 import { withResources } from '../create-admin.ts'
 import { newSecret } from '../keys.ts'
-import { freePort } from './process.ts'
+import { portBeside } from './port.ts'
 import type { WorkerOptions } from './worker.ts'
 
 /* The second app of `npm run dev -- --demo`, to sign in to: examples/sign-in. */
@@ -30,7 +30,7 @@ export async function prepareExample(
   kept: string | undefined,
   persist: string,
 ): Promise<{ kept: string; url: string; options: WorkerOptions }> {
-  const port = await freePort(PORT)
+  const port = await portBeside(PORT)
   const url = `http://127.0.0.1:${port}`
   const known = kept ? (JSON.parse(kept) as Known) : undefined
   const client = await withResources(settings, async (resources): Promise<Known> => {

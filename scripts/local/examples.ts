@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { build } from '../../client/build.ts'
-import { freePort, startProcess } from './process.ts'
+import { portBeside } from './port.ts'
+import { startProcess } from './process.ts'
 import type { WorkerOptions } from './worker.ts'
 
 /* The other apps of `npm run dev -- --examples`: examples/react and examples/service. */
@@ -15,7 +16,7 @@ export interface Places {
 
 /** Where they will be. The cookie of `localhost` is for all of its ports, so the app is on Roster's site. */
 export async function placeExamples(): Promise<Places> {
-  const [react, service] = await Promise.all([freePort(8790), freePort(8791)])
+  const [react, service] = await Promise.all([portBeside(8790), portBeside(8791)])
   return { react: `http://localhost:${react}`, service: `http://127.0.0.1:${service}` }
 }
 

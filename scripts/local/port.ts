@@ -14,3 +14,9 @@ export async function findPort(): Promise<number> {
     )
   return port
 }
+
+/**
+ * A port for what starts beside it: the usual one, or any where PORT was asked for, as several stacks
+ * that start together would all find the usual one free.
+ */
+export const portBeside = (usual: number): Promise<number> => freePort(process.env.PORT ? 0 : usual)

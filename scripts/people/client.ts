@@ -1,10 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { ImportResult, LineResult } from '../../src/bulk/import/schemas.ts'
-import { MOST_BYTES, MOST_ROWS } from '../../src/bulk/import/schemas.ts'
+import { MOST_BYTES } from '../../src/bulk/import/schemas.ts'
 
 const TRIES = 8
 const LONGEST_PAUSE_MS = 60_000
 const TIMEOUT_MS = 60_000
+/** Half of what a request may have: others write in between, and wait for no longer than one takes. */
+const ROWS_EACH = 250
 
 /** A deployment, and how its token is come by: once more when it is over. */
 export interface Deployment {
@@ -78,12 +80,12 @@ export interface Line {
 }
 
 /** As many lines as go into one request each. */
-export function* inBatches(lines: Iterable<Line>, mostRows = MOST_ROWS): Generator<Line[]> {
+function* inBatches(lines: Iterable<Line>): Generator<Line[]> {
   let batch: Line[] = []
   let bytes = 0
   for (const line of lines) {
     const size = Buffer.byteLength(line.json) + 1
-    if (batch.length === mostRows || (batch.length > 0 && bytes + size > MOST_BYTES)) {
+    if (batch.length === ROWS_EACH || (batch.length > 0 && bytes + size > MOST_BYTES)) {
       yield batch
       batch = []
       bytes = 0
@@ -94,13 +96,38 @@ export function* inBatches(lines: Iterable<Line>, mostRows = MOST_ROWS): Generat
   if (batch.length > 0) yield batch
 }
 
-/** What became of the lines of a batch, by their numbers in the file. */
-export async function sendBatch(
+/** Such a line is a batch of its own, which is not taken: it is to keep no other from being sent. */
+const tooLong = (line: number): LineResult => ({
+  line,
+  status: 'invalid',
+  errors: [{ pointer: '', code: 'too_big', detail: `Is over ${MOST_BYTES / 1024} KB.` }],
+})
+
+/**
+ * Sends lines, batch by batch, and tells what became of them, by their numbers in the file. One after another: of two lines
+ * with the same address the first is the one that comes, wherever they stand.
+ */
+export async function sendLines(
+  call: ReturnType<typeof openDeployment>,
+  lines: Iterable<Line>,
+  options: { isDryRun: boolean; includeErased?: boolean },
+  tell: (results: LineResult[]) => void,
+): Promise<void> {
+  for (const batch of inBatches(lines)) tell(await sendBatch(call, batch, options))
+}
+
+async function sendBatch(
   call: ReturnType<typeof openDeployment>,
   batch: readonly Line[],
-  { isDryRun }: { isDryRun: boolean },
+  { isDryRun, includeErased = false }: { isDryRun: boolean; includeErased?: boolean },
 ): Promise<LineResult[]> {
-  const answer = await call(`/v1/users/import${isDryRun ? '?dry_run=true' : ''}`, {
+  const [first] = batch
+  if (first && Buffer.byteLength(first.json) > MOST_BYTES) return [tooLong(first.line)]
+  const asked = new URLSearchParams({
+    ...(isDryRun && { dry_run: 'true' }),
+    ...(includeErased && { include_erased: 'true' }),
+  })
+  const answer = await call(`/v1/users/import?${asked}`, {
     method: 'POST',
     headers: { 'content-type': 'application/x-ndjson' },
     body: batch.map(({ json }) => json).join('\n'),

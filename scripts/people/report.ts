@@ -2,13 +2,19 @@ import { createHash } from 'node:crypto'
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import type { LineResult } from '../../src/bulk/import/schemas.ts'
 
-/** What has become of each line, as NDJSON: the first says of which file. An import that is begun again goes on behind it. */
-export function openReport(path: string, source: string | Buffer) {
-  const digest = createHash('sha256').update(source).digest('base64url')
+/**
+ * What has become of each line, as NDJSON: the first says of what. An import that is begun again goes on behind it.
+ *
+ * @param of all that decides what becomes of a line: the file, how it is read, and to which deployment it goes.
+ */
+export function openReport(path: string, of: readonly (string | Buffer)[]) {
+  const hash = createHash('sha256')
+  for (const part of of) hash.update(createHash('sha256').update(part).digest())
+  const digest = hash.digest('base64url')
   const known = existsSync(path) ? readReport(path) : undefined
   if (known && known.digest !== digest)
     throw new Error(
-      `${path} is the report of another file, or of what this one was. Move it away to begin anew.`,
+      `${path} is the report of another file, or of what this one was, of another deployment or other options. Move it away to begin anew.`,
     )
   if (!known) writeFileSync(path, `${JSON.stringify({ sha256: digest })}\n`)
   return {
@@ -27,9 +33,16 @@ function readReport(path: string) {
   return { digest: head?.sha256, results: new Map(lines.map((result) => [result.line, result])) }
 }
 
+const isRefusedBy =
+  (...codes: readonly string[]) =>
+  ({ errors = [] }: LineResult) =>
+    errors.some(({ code }) => codes.includes(code))
+
 /** Whether a line that was refused may come with a newer login. */
-export const waitsForLogin = ({ errors = [] }: LineResult) =>
-  errors.some(({ code }) => code === 'reauthentication_required')
+export const waitsForLogin = isRefusedBy('reauthentication_required')
+
+/** Whether a line that was refused may come, sent again: with a newer login, or as nobody is in its way any more. */
+export const mayComeNow = isRefusedBy('reauthentication_required', 'try_again')
 
 export function countsOf(results: Iterable<LineResult>) {
   const counts = { created: 0, exists: 0, invalid: 0 }

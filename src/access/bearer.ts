@@ -13,14 +13,19 @@ import { looksLikeKey, readApiKey } from './key-tokens.ts'
 /** What is brought, as names for counters. */
 export interface Bearer {
   id: string
-  /** Whose it is, where it says so: all that they bring is counted together, as anybody gets more by signing in again. */
+  /**
+   * Whose it is, if it says so. Everything that one user brings is counted together, or signing in again would give
+   * them more.
+   */
   of?: string
+  /** Counted as many reads as a session has: of a service, which asks for all of its own users. */
+  isService?: boolean
 }
 
 /**
- * Whose request it is, by a token that nobody can make up: of a session or a service, of a device that has signed in
- * before, or of a mailed link. It is not looked up, so it may be over by now, though not by its age: it is good for
- * counting, and for nothing else.
+ * Whose request it is, by a token that nobody can make up: of a session, a service, a device that has signed in before,
+ * or a mailed link. It is not looked up, so it may have been ended, though it has not expired: it is good for counting,
+ * and for nothing else.
  *
  * @returns undefined for a stranger.
  */

@@ -32,8 +32,9 @@ const hasUsableIdentity = ({ IDENTITY_PROVIDERS }: Settings, exceptId = ''): SQL
 export type Without = { passkeyId: string } | { totp: true } | { identityId: string }
 
 /**
- * A condition on a user: that something opens their account as it is now. A passkey of ours does; and a password that is
- * not locked, a mailed code or a provider, if no factor is asked for or one works: an app that is not locked, or a recovery code.
+ * A condition on a user: there is a way into their account as it is now. A passkey is one. So is a password that is not
+ * locked, a mailed code or a provider, if no second factor is required or one works: an app that is not locked, or a
+ * recovery code.
  */
 const hasWayIn = (config: Settings, without?: Without): SQL => {
   const exceptId = without && 'passkeyId' in without ? without.passkeyId : undefined
@@ -84,7 +85,7 @@ export const anotherAdminRemains = (config: Settings, now: number, id: string): 
   sql`EXISTS (SELECT 1 FROM ${users} WHERE role = 'admin' AND state IN ('active', 'disabled') AND ${users.id} <> ${id}
     AND ${canSignIn(config, now)})`
 
-/** Whom a provider that was removed leaves without a way in. */
+/** Users who are left without a way in because a provider was removed. */
 export interface LeftWithout {
   id: string
   name: string

@@ -40,6 +40,7 @@ export async function enterAsClient(
   if (!isThem && (!permission || !scopes.includes(permission))) throw insufficientScope()
   if (app && isThem && permission && !hasPermission(app.role, permission)) throw forbidden()
   const rank = rankFor(permission ?? 'users:read')
+  const canProve = app !== undefined && !isThem && permission !== undefined && provedFor(permission)
   // A service ranks as a manager at most.
   const lowest = !app && outranks(rank, 'manager') ? 'manager' : rank
   c.set('self', app)
@@ -48,8 +49,8 @@ export async function enterAsClient(
     client_id: 'roster',
     sid,
     role: app && isThem ? app.role : lowest,
-    auth_time: !isThem && permission && provedFor(permission) ? (token.approved_at ?? 0) : 0,
-    client: { id: token.client_id, scopes, isService: !app },
+    auth_time: canProve ? (token.approved_at ?? 0) : 0,
+    client: { id: token.client_id, scopes, isService: !app, canProve },
   } satisfies Claims)
   await next()
 }

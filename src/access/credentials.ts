@@ -8,7 +8,7 @@ import { insufficientScope } from './errors.ts'
 import { type GivenKey, looksLikeKey, readApiKey } from './key-tokens.ts'
 import { comesFrom, originNotAllowed } from './origin.ts'
 
-/** Who asks, as what they bring says it. What it says is looked up in the request's own trip. */
+/** Who asks, according to what they bring. It is looked up in the request's own trip. */
 export interface Credentials {
   claims: Claims
   /** Where they came by one. */
@@ -41,7 +41,7 @@ export async function readAnyCredentials(
   return isOfClient(claims) ? { client: claims } : { claims }
 }
 
-/** An app was let do what its scopes say, a key what its permissions do, and to act as somebody is none of them. */
+/** An app may do what its scopes say, and a key what its permissions say. Acting as a user is not among them. */
 async function verifyOwnToken(c: Context, options: { mayBeExpired?: boolean }): Promise<Claims> {
   const { config, now } = c.var as Resources
   const token = bearerToken(c)

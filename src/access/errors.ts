@@ -2,8 +2,9 @@ import { AppError, RECENT_LOGIN } from '../http/problem.ts'
 
 export const forbidden = () => new AppError(403, 'forbidden', 'Your role does not allow this.')
 
-export const insufficientScope = () =>
-  new AppError(403, 'insufficient_scope', 'This is a token of an app, or a key, which was not let do this.')
+export const insufficientScope = (
+  detail = 'This is a token of an app, or a key, which was not let do this.',
+) => new AppError(403, 'insufficient_scope', detail)
 
 export const factorEnrolmentRequired = () =>
   new AppError(

@@ -1,4 +1,5 @@
-import { MINUTE_MS } from '../values/durations.ts'
+import * as z from 'zod'
+import { inWords, MINUTE_MS } from '../values/durations.ts'
 
 /** The secret of a key or a client, and the one before it: digests, and until when the latter is good (epoch ms). */
 interface Secrets {
@@ -12,6 +13,17 @@ interface Secrets {
  * loaded again, an answer that was lost. So what programs use is still the one before that.
  */
 export const SAME_CHANGE_MS = 10 * MINUTE_MS
+
+/** How long the one before is kept when another is made: what that means, and what of it ends if it was stolen. */
+export const keepFormerSeconds = (means: string, stolen = 'it was stolen') =>
+  z
+    .int()
+    .min(0)
+    .max(604_800)
+    .default(86_400)
+    .meta({
+      description: `${means}; asked again within ${inWords(SAME_CHANGE_MS)}, that one still is. 0: ${stolen}.`,
+    })
 
 /**
  * Which secret goes on beside a new one, for so long.

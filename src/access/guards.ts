@@ -66,7 +66,7 @@ export const signedIn = documented(
   { security: 'signed_in', problems: [...SIGNED_IN_PROBLEMS, factorEnrolmentRequired] },
 )
 
-/** The same by a login of one's own: how an account is entered is no app's to change. */
+/** The same, but only for the user's own login: no app may change how an account is entered. */
 export const signedInHere = documented(
   createMiddleware<ActorEnv>((c, next) => authenticate(c, next)),
   { security: 'signed_in', problems: [...SIGNED_IN_PROBLEMS, factorEnrolmentRequired] },
@@ -95,7 +95,7 @@ export const signedInWithProfile = documented(
   createMiddleware<ActorEnv & { Variables: { self: Profile } }>(async (c, next) => {
     const credentials = await readAnyCredentials(c)
     if ('client' in credentials) return enterAsClient(c, next, credentials.client)
-    // Whose key it is, it may know whatever else it may.
+    // A key may always know whose it is, whatever else it may do.
     if ('key' in credentials)
       return enterByKey(c, next, credentials.key, undefined, (profile) => c.set('self', profile))
     const { claims, cookie } = await enter(c, credentials)
@@ -119,7 +119,7 @@ export const signedInWithProfile = documented(
 export const asksForFresh = (c: Context) =>
   /(^|,)\s*no-cache\s*(,|$)/i.test(c.req.header('cache-control') ?? '')
 
-/** Lets in everybody. Who brings an access token is known as `c.var.actor`, and it has to be a good one. */
+/** Lets in everybody. If somebody brings an access token, they are `c.var.actor`, and the token has to be good. */
 export const whoeverAsks = documented(
   createMiddleware<AppEnv & { Variables: { actor?: Actor } }>((c, next) =>
     bringsCredentials(c) ? authenticate(c as Context<ActorEnv>, next) : next(),
@@ -226,8 +226,8 @@ export const limitHashing = documented(
 )
 
 /**
- * The first shield of everything that takes a password or a token: a count by network, kept by the platform. What a
- * neighbour asks for shuts nobody out who brings a token of ours: that is counted for itself then.
+ * The first shield of everything that takes a password or a token: a count by network, kept by the platform. A
+ * neighbour's requests shut out nobody who brings a token of ours: those are counted by token.
  *
  * @param findOther what else nobody can make up.
  */
@@ -238,7 +238,7 @@ export const limitNetwork = (findOther: (c: Context<AppEnv>) => Promise<Bearer |
         await assertNetworkWithin(c.var, c.var.origin.ip)
       } catch (refusal) {
         const isFull = toAppError(refusal).status === 429
-        const bearer = isFull ? ((await findBearer(c)) ?? (await findOther(c))) : undefined
+        const bearer = isFull ? ((await findOther(c)) ?? (await findBearer(c))) : undefined
         if (bearer === undefined) throw refusal
         await assertBearerWithin(c.var, bearer)
       }
@@ -253,13 +253,16 @@ export const limitByNetwork = limitNetwork(async () => undefined)
  * is no login.
  *
  * @param now epoch ms.
- * @throws 403 `reauthentication_required`; `insufficient_scope` for a key, which never has one.
+ * @throws 403 `reauthentication_required`; `insufficient_scope` for a key, an app or a service, which never has one.
  */
-export function requireRecentLogin(actor: Pick<Claims, 'auth_time' | 'key'>, now: number): void {
-  if (actor.key) throw insufficientScope()
-  if (!isRecent(actor, now)) throw reauthenticationRequired()
+export function requireRecentLogin(actor: Pick<Claims, 'auth_time' | 'key' | 'client'>, now: number): void {
+  if (actor.key || !isRecent(actor, now)) throw noRecentLogin(actor)
   relyOnTurn(actor)
 }
+
+/** Who could log in again is told to; to a key, an app or a service that would be a promise that never comes true. */
+export const noRecentLogin = ({ key, client }: Pick<Claims, 'key' | 'client'>) =>
+  key || client?.canProve === false ? insufficientScope() : reauthenticationRequired()
 
 export const isRecent = (actor: Pick<Claims, 'auth_time'>, now: number) =>
   now / 1000 - actor.auth_time <= RECENT_LOGIN_SECONDS

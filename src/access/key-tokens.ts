@@ -21,7 +21,7 @@ export interface GivenKey {
   userId: string
   /** Of its secret. */
   digest: string
-  /** Whether its id was made here. Not, too, where the SECRET_KEYS of that time are gone. */
+  /** Whether its id was made here. False as well if the SECRET_KEYS of that time are gone. */
   isMarked: boolean
 }
 

@@ -15,8 +15,8 @@ const saidBy = (c: Context) => ({
 })
 
 /**
- * Whether a request was made by a page of ours, or of one of `origins`. A browser that tells no origin (`null`, or none
- * at all) has to say that it is the same.
+ * Whether a page of ours, or of one of `origins`, made the request. A browser that sends no origin (`null`, or none at
+ * all) has to say that it is the same origin.
  */
 export function comesFrom(c: Context, origins: readonly string[]): boolean {
   const { origin, site } = saidBy(c)
@@ -24,7 +24,7 @@ export function comesFrom(c: Context, origins: readonly string[]): boolean {
   return origin === new URL(c.req.url).origin || origins.includes(origin)
 }
 
-/** Whether a browser made the request, and for a page that is not one of those. Programs say nothing of the kind. */
+/** Whether a browser made the request for any other page. Programs send no such headers. */
 export function comesFromElsewhere(c: Context, origins: readonly string[]): boolean {
   const { origin, site } = saidBy(c)
   return (origin !== undefined || site !== undefined) && !comesFrom(c, origins)

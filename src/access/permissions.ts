@@ -18,6 +18,8 @@ const OF_ADMINS = [
   'cleanup:read',
   'mails:manage',
   'clients:manage',
+  'webhooks:manage',
+  'signups:manage',
   'tokens:introspect',
 ] as const
 
@@ -45,7 +47,7 @@ export const KEY_PERMISSIONS = ALL_PERMISSIONS.filter(
   (permission) => !['users:delete', 'users:purge', 'users:export', 'tokens:introspect'].includes(permission),
 )
 
-/** What somebody of this role can let an app do: a permission that they lack themselves is none of theirs to give. */
+/** What somebody with this role can let an app do. They cannot give a permission that they lack themselves. */
 export const scopesWithin = (scopes: readonly string[], role: Role): string[] =>
   scopes.filter((scope) => !isPermission(scope) || hasPermission(role, scope))
 

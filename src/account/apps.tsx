@@ -1,6 +1,7 @@
 import type { FC } from 'hono/jsx'
 import type { ApiKey } from '../api-keys/schemas.ts'
 import type { Grant } from '../oauth/consents/schemas.ts'
+import { isByDocument } from '../oauth/models.ts'
 import { AsRequest, Button, Checkbox, Day, Empty, Fold, Form, Message } from '../pages/components.tsx'
 import { AccountPage, Head, Section } from '../pages/layout.tsx'
 import { KeysSection } from './keys.tsx'
@@ -43,7 +44,7 @@ const App: FC<PageProps & { grant: Grant }> = ({ view, viewer, grant }) => {
     const [service, ofService] = scope.split('#')
     return ofService === undefined ? (names[scope] ?? scope) : at(ofService, service!)
   }
-  const { id, name, created_at } = grant
+  const { id, name, created_at, client_id } = grant
   // In the order of their texts: who somebody is first, then what may be done.
   const known = Object.keys(names)
   const scopes = grant.scopes.toSorted((one, other) => known.indexOf(one) - known.indexOf(other))
@@ -55,6 +56,7 @@ const App: FC<PageProps & { grant: Grant }> = ({ view, viewer, grant }) => {
   return (
     <Section title={name} hint={since}>
       <div class="stack">
+        {isByDocument(client_id) && <p class="soft">{own.unknown(new URL(client_id).host)}</p>}
         <div>
           <p class="soft">{own.may}</p>
           <ul class="bullets">

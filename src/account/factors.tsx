@@ -15,8 +15,8 @@ import {
   Icon,
   Message,
 } from '../pages/components.tsx'
+import { type Known, PasskeyForm, RecoveryCodes } from '../pages/factors.tsx'
 import { AccountPage, Head, Section, type Viewer } from '../pages/layout.tsx'
-import { PasskeyForm } from '../pages/passkeys.tsx'
 import type { View } from '../pages/view.ts'
 import type { PasskeyOptions } from '../passkeys/schemas.ts'
 import type { PageProps } from './pages.tsx'
@@ -29,7 +29,7 @@ interface Props {
 const PATH = '/account/security'
 
 /** What the security page has of passkeys, the app and recovery codes. */
-export const FactorSections: FC<Props & { factors: Factors; known: object }> = ({
+export const FactorSections: FC<Props & { factors: Factors; known: Known }> = ({
   view,
   viewer,
   factors,
@@ -281,30 +281,14 @@ export const RecoveryCodesPage: FC<PageProps & { codes: readonly string[]; email
   codes,
   email,
   ...props
-}) => {
-  const { view, viewer } = props
-  const { factors: texts } = view.texts
-  return (
-    <Step {...props} title={texts.yours}>
-      <p>{texts.onlyTime}</p>
-      <ol class="codes">
-        {codes.map((code) => (
-          <li>
-            <code>{code}</code>
-          </li>
-        ))}
-      </ol>
-      <p class="soft">
-        {view.organisation} · {email} · <Day view={view} at={view.now} />
-      </p>
-      <Form action={`${PATH}/recovery_codes/download`} token={viewer.formToken} class="actions">
-        <input type="hidden" name="codes" value={codes.join('\n')} />
-        <Button>{texts.download}</Button>
-        <span class="soft small">{texts.orPrint}</span>
-      </Form>
-      <a class="button primary" href={`${PATH}?done=added`}>
-        {texts.savedThem}
-      </a>
-    </Step>
-  )
-}
+}) => (
+  <Step {...props} title={props.view.texts.factors.yours}>
+    <RecoveryCodes
+      view={props.view}
+      codes={codes}
+      email={email}
+      token={props.viewer.formToken}
+      href={`${PATH}?done=added`}
+    />
+  </Step>
+)

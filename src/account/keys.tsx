@@ -23,7 +23,7 @@ import type { PageProps } from './pages.tsx'
 const PATH = '/account/apps/keys'
 /** In a form, before the name of each permission that a key gets. */
 export const MAY = 'may.'
-/** For how many days a key is good; what is none of them is for good. */
+/** For how many days a key is good. Any other value means for good. */
 const DAYS = [30, 90, 365]
 
 /** What the page of apps has of keys. */

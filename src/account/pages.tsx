@@ -16,11 +16,11 @@ import {
   type Said,
   Select,
 } from '../pages/components.tsx'
+import { type Known, KnownPasskeys } from '../pages/factors.tsx'
 import { deviceOf } from '../pages/format.ts'
 import { deviceName, History, placeOf } from '../pages/history.tsx'
 import { AccountPage, Head, Section, type Viewer } from '../pages/layout.tsx'
 import type { View } from '../pages/view.ts'
-import { PASSWORD_MIN_LENGTH } from '../passwords/policy.ts'
 import type { Session } from '../sessions/schemas.ts'
 import type { Profile } from '../users/models.ts'
 import { LANGUAGES } from '../values/languages.ts'
@@ -33,13 +33,19 @@ export interface PageProps {
   errors?: Record<string, string>
 }
 
-export const ProfilePage: FC<PageProps & { user: Profile & { locale: string | null } }> = ({
+interface Own {
+  user: Profile & { locale: string | null; has_password: 0 | 1 }
+  known: Known
+}
+
+export const ProfilePage: FC<PageProps & Own> = ({
   view,
   viewer,
   message,
   values = {},
   errors = {},
   user,
+  known,
 }) => {
   const { common, account } = view.texts
   const { profile } = account
@@ -105,14 +111,16 @@ export const ProfilePage: FC<PageProps & { user: Profile & { locale: string | nu
                 inputmode="email"
                 required
               />
-              <Field
-                name="current_password"
-                label={profile.currentPassword}
-                type="password"
-                error={errors.current_password}
-                autocomplete="current-password"
-                required
-              />
+              {user.has_password === 1 && (
+                <Field
+                  name="current_password"
+                  label={profile.currentPassword}
+                  type="password"
+                  error={errors.current_password}
+                  autocomplete="current-password"
+                  required
+                />
+              )}
               <Button>{profile.ask}</Button>
             </Form>
           </Fold>
@@ -122,7 +130,10 @@ export const ProfilePage: FC<PageProps & { user: Profile & { locale: string | nu
               {
                 method: 'POST',
                 path: '/v1/auth/change_email',
-                body: { new_email: 'ada@example.com', current_password: '…' },
+                body: {
+                  new_email: 'ada@example.com',
+                  ...(user.has_password === 1 && { current_password: '…' }),
+                },
               },
               ...(user.email_verified_at === null
                 ? [{ method: 'POST', path: '/v1/auth/resend_verification', body: { email: user.email } }]
@@ -148,58 +159,7 @@ export const ProfilePage: FC<PageProps & { user: Profile & { locale: string | nu
           />
         </Section>
       </div>
-    </AccountPage>
-  )
-}
-
-export const SecurityPage: FC<PageProps & { email: string; children?: Child }> = ({
-  view,
-  viewer,
-  message,
-  errors = {},
-  email,
-  children,
-}) => {
-  const { security } = view.texts.account
-  const { signup } = view.texts.signin
-  return (
-    <AccountPage view={view} viewer={viewer} title={security.title} isError={message?.tone === 'danger'}>
-      <Head title={security.title} lead={security.lead} />
-      <Message message={message} />
-      <div class="sections">
-        <Section title={security.password} hint={security.passwordHint} id="password">
-          <Fold summary={security.change} open={Object.keys(errors).length > 0}>
-            <Form action="/account/password" token={viewer.formToken}>
-              <input type="text" name="username" value={email} autocomplete="username" readonly hidden />
-              <Field
-                name="current_password"
-                label={security.current}
-                type="password"
-                error={errors.current_password}
-                autocomplete="current-password"
-                required
-              />
-              <Field
-                name="new_password"
-                label={security.fresh}
-                type="password"
-                hint={signup.passwordHint(PASSWORD_MIN_LENGTH)}
-                error={errors.new_password}
-                autocomplete="new-password"
-                required
-              />
-              <Button style="primary">{security.button}</Button>
-            </Form>
-          </Fold>
-          <AsRequest
-            view={view}
-            method="POST"
-            path="/v1/auth/change_password"
-            body={{ current_password: '…', new_password: '…' }}
-          />
-        </Section>
-        {children}
-      </div>
+      <KnownPasskeys known={known} />
     </AccountPage>
   )
 }
@@ -302,7 +262,13 @@ export const ActivityPage: FC<PageProps & { rows: Activity[]; pages: List<Activi
   )
 }
 
-export const DataPage: FC<PageProps> = ({ view, viewer, message, errors = {} }) => {
+export const DataPage: FC<PageProps & { hasPassword: boolean }> = ({
+  view,
+  viewer,
+  message,
+  errors = {},
+  hasPassword,
+}) => {
   const { data, profile } = view.texts.account
   return (
     <AccountPage view={view} viewer={viewer} title={data.title} isError={message?.tone === 'danger'}>
@@ -319,19 +285,26 @@ export const DataPage: FC<PageProps> = ({ view, viewer, message, errors = {} }) 
           <Fold summary={data.leaveFold} style="destructive" open={Boolean(errors.password)}>
             <div class="grave">
               <Form action="/account/data/leave" token={viewer.formToken}>
-                <Field
-                  name="password"
-                  label={profile.currentPassword}
-                  type="password"
-                  error={errors.password}
-                  autocomplete="current-password"
-                  required
-                />
+                {hasPassword && (
+                  <Field
+                    name="password"
+                    label={profile.currentPassword}
+                    type="password"
+                    error={errors.password}
+                    autocomplete="current-password"
+                    required
+                  />
+                )}
                 <Button style="destroy">{data.leaveButton}</Button>
               </Form>
             </div>
           </Fold>
-          <AsRequest view={view} method="DELETE" path="/v1/users/me" body={{ password: '…' }} />
+          <AsRequest
+            view={view}
+            method="DELETE"
+            path="/v1/users/me"
+            body={hasPassword ? { password: '…' } : {}}
+          />
         </Section>
       </div>
     </AccountPage>

@@ -1,4 +1,5 @@
 import type { Context } from 'hono'
+import { mustHaveFactor } from '../access/assurance.ts'
 import { listOwnActivity } from '../activity/service.ts'
 import { endMySession } from '../auth/logout.ts'
 import { listFactors } from '../factors/service.ts'
@@ -10,7 +11,7 @@ import { failingPage } from '../pages/failing.tsx'
 import { form, sessionOf } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
 import { limitedList, type PageEnv, signedInPage } from '../pages/session.ts'
-import { doneMessage, type Outcome, submit } from '../pages/submit.ts'
+import { doneMessage, type Outcome, saidUnder, submit } from '../pages/submit.ts'
 import { knownPasskeys } from '../passkeys/service.ts'
 import { changePassword } from '../recovery/change-password.ts'
 import { requestEmailChange } from '../recovery/email-change.ts'
@@ -18,6 +19,8 @@ import { AskForMail, ChangeEmail, ChangePassword } from '../recovery/schemas.ts'
 import { resendVerification } from '../recovery/verify.ts'
 import { clearSessionCookie, moveSessionCookie, outliveCopies, rememberDevice } from '../sessions/cookie.ts'
 import { listOwnSessions } from '../sessions/service.ts'
+import { onwardsOf, rememberOnwards } from '../signin/asker-cookie.ts'
+import { onwardsIn } from '../signin/targets.ts'
 import { changeUser } from '../users/change.ts'
 import { exportUser } from '../users/export.ts'
 import { deleteMe, endingOtherSessions, updatingSelf } from '../users/me.ts'
@@ -25,10 +28,14 @@ import { download } from '../users/routes/responses.ts'
 import { DeleteMe, UpdateMe } from '../users/schemas.ts'
 import { FactorSections } from './factors.tsx'
 import { IdentitySection } from './identities.tsx'
-import { ActivityPage, DataPage, ProfilePage, SecurityPage, SessionsPage } from './pages.tsx'
+import { ActivityPage, DataPage, ProfilePage, SessionsPage } from './pages.tsx'
+import { SecurityPage } from './security.tsx'
 
 const profile = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200) => {
-  const { view, viewer, user } = await c.var.signedIn()
+  const [known, { view, viewer, user }] = await Promise.all([
+    knownPasskeys(c.var, c.var.actor.sub),
+    c.var.signedIn(),
+  ])
   const { account, common } = view.texts
   const message = doneMessage(c, {
     saved: common.saved,
@@ -37,9 +44,20 @@ const profile = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200)
     address: view.texts.links.change_email.done[0]!,
     confirmed: view.texts.links.verify_email.done[0]!,
   })
-  return respond(c, <ProfilePage view={view} viewer={viewer} user={user} message={message} {...outcome} />, {
-    status: status as 200,
-  })
+  return respond(
+    c,
+    <ProfilePage view={view} viewer={viewer} user={user} known={known} message={message} {...outcome} />,
+    { status: status as 200 },
+  )
+}
+
+/** Where whoever owed a factor was going, once they have added it. */
+function onwardsFrom(c: Context<PageEnv>): string | undefined {
+  const { done, ...query } = c.req.query()
+  const on = onwardsIn(query)
+  if (done === 'owed') rememberOnwards(c, on, c.var.actor.sub)
+  const isDue = done === 'added' && mustHaveFactor(c.var.config.SECOND_FACTOR, c.var.actor.role!)
+  return isDue ? onwardsOf(c, c.var.actor.sub).to : undefined
 }
 
 const security = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200) => {
@@ -50,7 +68,7 @@ const security = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200
     c.var.signedIn(),
   ])
   const { account, factors: texts, common } = view.texts
-  const problem = common.problems[c.req.query('problem') as keyof typeof common.problems]
+  const problem = saidUnder(common.problems, c.req.query('problem'))
   const message = problem
     ? { tone: 'danger' as const, title: problem }
     : doneMessage(c, {
@@ -65,7 +83,15 @@ const security = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200
       })
   return respond(
     c,
-    <SecurityPage view={view} viewer={viewer} email={user.email} message={message} {...outcome}>
+    <SecurityPage
+      view={view}
+      viewer={viewer}
+      email={user.email}
+      hasPassword={user.has_password === 1}
+      message={message}
+      onwards={onwardsFrom(c)}
+      {...outcome}
+    >
       <FactorSections view={view} viewer={viewer} factors={factors} known={known} />
       <IdentitySection
         view={view}
@@ -79,8 +105,12 @@ const security = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200
 }
 
 const data = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200) => {
-  const { view, viewer } = await c.var.signedIn()
-  return respond(c, <DataPage view={view} viewer={viewer} {...outcome} />, { status: status as 200 })
+  const { view, viewer, user } = await c.var.signedIn()
+  return respond(
+    c,
+    <DataPage view={view} viewer={viewer} hasPassword={user.has_password === 1} {...outcome} />,
+    { status: status as 200 },
+  )
 }
 
 const ours = form(sessionOf)
@@ -126,7 +156,7 @@ export const accountRoutes = new Hono<PageEnv>()
     submit(
       c,
       async () => {
-        const { new_email = '', current_password = '' } = c.var.fields
+        const { new_email = '', current_password } = c.var.fields
         await requestEmailChange(c.var, c.var.actor, validate(ChangeEmail(), { new_email, current_password }))
       },
       {
@@ -205,7 +235,7 @@ export const accountRoutes = new Hono<PageEnv>()
     submit(
       c,
       async () => {
-        const { password } = validate(DeleteMe(), { password: c.var.fields.password ?? '' })
+        const { password } = validate(DeleteMe(), { password: c.var.fields.password })
         await deleteMe(c.var, password)
         clearSessionCookie(c)
       },

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { lazy } from '../values/lazy.ts'
-import type { Action } from './models.ts'
+import type { Action, ActivityLog } from './models.ts'
 
 /** `{ from, to }`. */
 const change = () => z.looseObject({ from: z.string().nullable(), to: z.string().nullable() }).optional()
@@ -24,12 +24,16 @@ const changes = () => ({
 const shapes = () => ({
   role: { role: word() },
   created: { role: word(), import_id: id() },
-  import: { count: count() },
+  /** The ids are in what a webhook is told: see tellWhoIsImported. */
+  import: { count: count(), ids: word() },
+  exported: { list: word(), hashes: untold() },
   changes: { ...changes(), role: change() },
   address: { ...changes(), role: change(), revoke_old: z.boolean().optional() },
   undone: { email: change(), restored: z.boolean().optional() },
   disabled: { reason: word(), until: z.string().nullable().optional() },
   reason: { reason: word() },
+  /** After a restore: the rows of history that were lost, and that it answers. */
+  password: { reason: word(), answers: z.array(z.string()).optional() },
   terms: { terms_version: word() },
   invitation: { invitation_id: id(), role: word(), reason: word() },
   session: { session_id: id(), reason: word() },
@@ -40,6 +44,8 @@ const shapes = () => ({
   mail: { mail_id: id() },
   client: { client_id: id(), name: word(), scopes: z.array(z.string()).optional(), session_id: id() },
   key: { key_id: id(), name: word(), permissions: z.array(z.string()).optional() },
+  webhook: { webhook_id: id(), host: word(), sequence: count(), reason: word() },
+  blocks: { added: count(), removed: count(), entry: word() },
   run: { run: id(), removed: counts(), failed: z.array(z.string()).optional() },
 })
 
@@ -55,10 +61,10 @@ const SHAPE_OF: Record<Action, keyof ReturnType<typeof shapes> | 'none'> = {
   'user.deleted': 'reason',
   'user.restored': 'reason',
   'user.purged': 'reason',
-  'user.exported': 'none',
+  'user.exported': 'exported',
   'users.imported': 'import',
   'user.unlocked': 'reason',
-  'password.changed': 'reason',
+  'password.changed': 'password',
   'password.reset_requested': 'reason',
   'password.reset': 'reason',
   'password.failed': 'failure',
@@ -95,13 +101,30 @@ const SHAPE_OF: Record<Action, keyof ReturnType<typeof shapes> | 'none'> = {
   'client.updated': 'client',
   'client.secret_rotated': 'client',
   'client.deleted': 'client',
+  'client.logouts_retried': 'client',
   'consent.given': 'client',
   'consent.withdrawn': 'client',
   'api_key.created': 'key',
   'api_key.rotated': 'key',
   'api_key.revoked': 'key',
+  'webhook.created': 'webhook',
+  'webhook.updated': 'webhook',
+  'webhook.secret_rotated': 'webhook',
+  'webhook.deleted': 'webhook',
+  'webhook.tested': 'webhook',
+  'webhook.retried': 'webhook',
+  'webhook.rested': 'webhook',
+  'signup_blocks.changed': 'blocks',
   'cleanup.ran': 'run',
 }
+
+const membersByShape = lazy(() =>
+  Object.fromEntries(Object.entries(shapes()).map(([shape, members]) => [shape, Object.keys(members)])),
+)
+
+/** What `details` of this action may have. */
+export const membersOfDetails = (action: Action): readonly string[] =>
+  membersByShape()[SHAPE_OF[action]] ?? []
 
 /** A row of history with the given members, and for each kind of details the actions that have it. */
 export const withDetails = <S extends z.core.$ZodLooseShape>(members: () => S) =>
@@ -117,3 +140,13 @@ export const withDetails = <S extends z.core.$ZodLooseShape>(members: () => S) =
     )
     return z.union([first!, ...others])
   })
+
+/** Undefined for what is no object of JSON: none of ours, and so of somebody who wrote past us. */
+export function membersOf({ details }: Pick<ActivityLog, 'details'>): Record<string, unknown> | undefined {
+  try {
+    const members: unknown = JSON.parse(details ?? '{}')
+    return typeof members === 'object' && members !== null ? (members as Record<string, unknown>) : undefined
+  } catch {
+    return undefined
+  }
+}

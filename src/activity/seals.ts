@@ -6,7 +6,8 @@ import { type Keyring, keyring } from '../crypto/keyring.ts'
 import type { Statement } from '../database/statements.ts'
 import { log } from '../http/log.ts'
 import { DAY_MS, MINUTE_MS } from '../values/durations.ts'
-import { firstIdAt } from '../values/ids.ts'
+import { firstIdAt, timeOfId } from '../values/ids.ts'
+import { membersOf } from './details.ts'
 import {
   ACTIONS,
   activityLogs,
@@ -32,6 +33,8 @@ const SETTLED_MS = 2 * MINUTE_MS
 /** What comes later still, by a clock that is slow, goes into the next seal. */
 export const LATE_MS = 15 * MINUTE_MS
 const ROWS_PER_BATCH = 500
+/** More than are made beside them, so what is left over is worked off; a bound for what is read. */
+const AGED_PER_BATCH = 100
 const HEAD_KEPT_MS = 3650 * DAY_MS
 /** In Redis: the newest seal, which whoever writes in the database alone cannot set back. */
 export const HEAD_KEY = 'history_head'
@@ -52,8 +55,8 @@ export const hashOfDetails = (salt: string, { details }: Pick<Row, 'details'>) =
 export const hashOfOrigin = (salt: string, { ip, user_agent, country }: Row) =>
   digest(JSON.stringify([salt, ip, user_agent, country]))
 
-function openMembers(details: string | null): unknown[] {
-  const members = details === null ? {} : (JSON.parse(details) as Record<string, unknown>)
+function openMembers(row: Row): unknown[] {
+  const members = membersOf(row) ?? {}
   return OPEN_MEMBERS.flatMap((name) => (name in members ? [name, members[name]] : []))
 }
 
@@ -66,7 +69,7 @@ export const leafOf = (row: Row, { details_hash, origin_hash }: Proof) =>
       row.actor_id,
       row.action,
       row.request_id,
-      openMembers(row.details),
+      openMembers(row),
       details_hash,
       origin_hash,
     ]),
@@ -118,15 +121,21 @@ const selectNewestSeal = sql<Seal>`SELECT * FROM ${activitySeals} WHERE number =
 const lookedThrough = sql`coalesce((SELECT until FROM ${activitySeals} WHERE number = ${newest}), '')`
 const isUnsealed = sql`NOT EXISTS (SELECT 1 FROM ${activityProofs} WHERE ${activityProofs.id} = ${activityLogs.id})`
 
-/** A condition on rows of history of one kind: that they have aged with their seal. Where nothing is sealed, all may go. */
-export const hasAged = ({ config }: Resources, kind: Kind): SQL =>
+const KINDS = ['noise', 'security'] as const
+type Kind = (typeof KINDS)[number]
+const agedIn = (kind: Kind) =>
+  sql`(SELECT ${sql.identifier(`aged_${kind}`)} FROM ${activitySeals} WHERE number = ${newest})`
+
+/**
+ * A condition on rows of history: that they have aged with their seal. Where nothing is sealed, all may go. The kind is
+ * the seal's: another version, which runs beside this one, may take a row's action for the other kind.
+ */
+export const hasAged = ({ config }: Resources): SQL =>
   config.HISTORY_KEY.length === 0
     ? sql`1`
-    : sql`EXISTS (SELECT 1 FROM ${activityProofs} WHERE ${activityProofs.id} = ${activityLogs.id}
-        AND seal <= (SELECT ${sql.identifier(`aged_${kind}`)} FROM ${activitySeals} WHERE number = ${newest}))`
-
-type Kind = 'noise' | 'security'
-const KINDS: readonly Kind[] = ['noise', 'security']
+    : sql`EXISTS (SELECT 1 FROM ${activityProofs} AS proof JOIN ${activitySeals} AS own ON own.number = proof.seal
+        WHERE proof.id = ${activityLogs.id}
+          AND own.number <= CASE own.kind WHEN 'noise' THEN ${agedIn('noise')} ELSE ${agedIn('security')} END)`
 
 /** For clean-up: what there is to seal, and the next batch of it, on the condition `fence`. */
 export function sealing(resources: Resources) {
@@ -142,7 +151,7 @@ export function sealing(resources: Resources) {
       const end = before()
       const { last } = await db.read({ last: selectNewestSeal })
       const until = last[0]?.until ?? ''
-      const from = until && firstIdAt(timeOfPlace(until) - lateMs)
+      const from = until && firstIdAt(timeOfId(until) - lateMs)
       const { rows, aged } = await db.read({
         rows: sql<Row>`SELECT * FROM ${activityLogs} WHERE id > ${from} AND id < ${end} AND ${isUnsealed}
           ORDER BY id LIMIT ${ROWS_PER_BATCH}`,
@@ -155,15 +164,16 @@ export function sealing(resources: Resources) {
   }
 }
 
-const timeOfPlace = (id: string) => Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)
-
-/** The newest seals of each kind whose rows have all had their time. */
+/**
+ * For each kind the newest seal up to which all of that kind have had their time. It may be of the other kind itself: else
+ * many of that one in a row would stand before it for ever.
+ */
 function selectAged({ config, now }: Resources, last: Seal | undefined) {
   const days = { noise: config.ACTIVITY_NOISE_DAYS, security: config.ACTIVITY_DAYS }
   const [noise, security] = KINDS.map((kind) => {
     const known = last?.[`aged_${kind}`] ?? 0
-    return sql`coalesce((SELECT max(number) FROM (SELECT number, kind FROM ${activitySeals} WHERE number > ${known}
-      AND until < ${firstIdAt(now - days[kind] * DAY_MS)} ORDER BY number LIMIT 1000) WHERE kind = ${kind}), ${known})`
+    return sql`coalesce((SELECT max(number) FROM ${activitySeals} WHERE number > ${known}
+      AND number <= ${known + AGED_PER_BATCH} AND until < ${firstIdAt(now - days[kind] * DAY_MS)}), ${known})`
   })
   return sql<{ noise: number; security: number }>`SELECT ${noise} AS noise, ${security} AS security`
 }
@@ -208,15 +218,61 @@ function sealRows(
   // Sent twice, the second finds its own seals, and changes nothing.
   const areSealed = sql`EXISTS (SELECT 1 FROM ${activitySeals} WHERE number = ${seals.at(-1)!.number} AND mac = ${seals.at(-1)!.mac})`
   return [
-    sql`INSERT INTO ${activitySeals} (number, kind, until, rows, root, aged_noise, aged_security, sealed_at, note, head, key_id, mac)
-      SELECT value ->> 'number', value ->> 'kind', value ->> 'until', value ->> 'rows', value ->> 'root', value ->> 'aged_noise',
-        value ->> 'aged_security', value ->> 'sealed_at', value ->> 'note', value ->> 'head', value ->> 'key_id', value ->> 'mac'
-      FROM json_each(${JSON.stringify(seals)}) WHERE ${isNext}`,
+    insertSeals(seals, isNext),
     sql`INSERT INTO ${activityProofs} (id, seal, details_salt, details_hash, origin_salt, origin_hash)
       SELECT value ->> 'id', value ->> 'seal', value ->> 'details_salt', value ->> 'details_hash', value ->> 'origin_salt',
         value ->> 'origin_hash'
       FROM json_each(${JSON.stringify(proofs)}) WHERE ${areSealed} ON CONFLICT DO NOTHING`,
   ]
+}
+
+const insertSeals = (seals: Seal[], condition: SQL) =>
+  sql`INSERT INTO ${activitySeals} (number, kind, until, rows, root, aged_noise, aged_security, sealed_at, note, head, key_id, mac)
+    SELECT value ->> 'number', value ->> 'kind', value ->> 'until', value ->> 'rows', value ->> 'root', value ->> 'aged_noise',
+      value ->> 'aged_security', value ->> 'sealed_at', value ->> 'note', value ->> 'head', value ->> 'key_id', value ->> 'mac'
+    FROM json_each(${JSON.stringify(seals)}) WHERE ${condition}`
+
+/**
+ * After a restore: where Redis knows a seal that the database has lost, a seal without rows names it, and the chain goes on
+ * from there. Answers the head that was lost; undefined where none was.
+ *
+ * @throws where Redis is away, or the Worker sealed meanwhile: done again it goes on.
+ */
+export async function sealRestore({ config, db, redis }: Resources): Promise<string | undefined> {
+  if (config.HISTORY_KEY.length === 0) return undefined
+  const replies = await redis.mget([HEAD_KEY])
+  if (!replies) throw new Error('Redis does not answer, so the newest seal is not known. Run this again.')
+  const [known] = replies
+  if (known == null) return undefined
+  const { last, kept } = await db.readPrimary({
+    last: selectNewestSeal,
+    kept: sql<Seal>`SELECT * FROM ${activitySeals} WHERE number = ${Number.parseInt(known, 10) || 0} OR note = ${known}`,
+  })
+  if (kept.some((seal) => isKnownAs(seal, known))) return undefined
+  if (!kept.some(({ note }) => note === known)) {
+    const seal = makeSeal(historyKeys(config.HISTORY_KEY), last[0], {
+      kind: 'restored',
+      until: last[0]?.until ?? '',
+      rows: 0,
+      root: rootOf([]),
+      aged_noise: last[0]?.aged_noise ?? 0,
+      aged_security: last[0]?.aged_security ?? 0,
+      sealed_at: Date.now(),
+      note: known,
+    })
+    const isNext = sql`coalesce(${newest}, 0) = ${last[0]?.number ?? 0}`
+    await db.writeBatch({ seal: [insertSeals([seal], isNext)] })
+  }
+  // Behind it a live Worker may have sealed by now; in its place as well, and then this has to be done once more.
+  const { head, noted } = await db.readPrimary({
+    head: selectNewestSeal,
+    noted: sql`SELECT number FROM ${activitySeals} WHERE note = ${known}`,
+  })
+  if (noted.length === 0)
+    throw new Error('The history was sealed meanwhile, so a new chain of seals is not begun. Run this again.')
+  if (!(await keepHead({ redis }, `${head[0]!.number}.${head[0]!.head}`)))
+    throw new Error('Redis did not take the newest seal, and would miss the lost one. Run this again.')
+  return known
 }
 
 function proofOf(row: Row, seal: number): Proof {
@@ -234,12 +290,33 @@ function proofOf(row: Row, seal: number): Proof {
 
 const newSalt = () => randomBytes(16).toString('base64url')
 
-/** Says the newest seal where the database's writers cannot unsay it: in the log and in Redis. */
+/**
+ * Says the newest seal where the database's writers cannot unsay it: in the log and in Redis. Where the one that Redis
+ * knows is gone from the database, what comes after must not cover that up: Redis keeps it.
+ */
 export async function tellHead({ db, redis, config, origin }: Resources): Promise<void> {
   if (config.HISTORY_KEY.length === 0) return
-  const { last } = await db.read({ last: selectNewestSeal })
+  const replies = await redis.mget([HEAD_KEY])
+  const known = replies?.[0]
+  const { last, kept } = await db.readPrimary({
+    last: selectNewestSeal,
+    kept: sql<
+      Pick<Seal, 'head'>
+    >`SELECT head FROM ${activitySeals} WHERE number = ${Number.parseInt(known ?? '', 10) || 0}`,
+  })
+  const request_id = origin.requestId
+  const isCutOff = known != null && !isKnownAs(kept[0], known)
+  if (isCutOff) log('error', { code: 'history_cut_off', known, request_id })
   if (!last[0]) return
   const { number, head } = last[0]
-  log('info', { code: 'history_sealed', number, head, request_id: origin.requestId })
-  await redis.put(HEAD_KEY, `${number}.${head}`, HEAD_KEPT_MS)
+  log('info', { code: 'history_sealed', number, head, request_id })
+  // What could not be asked for may be another.
+  if (replies && !isCutOff) await keepHead({ redis }, `${number}.${head}`)
 }
+
+/** Whether a seal is the one that somebody outside of the database knows, by `<number>.<head>`. */
+export const isKnownAs = (seal: Pick<Seal, 'head'> | undefined, known: string) =>
+  seal !== undefined && known.split('.')[1] === seal.head
+
+export const keepHead = ({ redis }: Pick<Resources, 'redis'>, head: string) =>
+  redis.put(HEAD_KEY, head, HEAD_KEPT_MS)

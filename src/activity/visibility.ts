@@ -24,7 +24,7 @@ export const NO_ORIGIN = { ip: null, user_agent: null, country: null } as const
 export const seesUser = ({ role }: Pick<Reader, 'role'>, user: { deleted_at: number | null }): boolean =>
   user.deleted_at === null || hasPermission(role, 'users:delete')
 
-/** Whether a reader knows from where a user acts: their own origin, and that of whoever they outrank. */
+/** Whether a reader may see from where a user acts: their own origin, and that of those whom they outrank. */
 export const seesOriginOf = (reader: Reader, user: { id: string; role: Role }): boolean =>
   user.id === reader.id || outranks(reader.role, user.role)
 

@@ -29,7 +29,7 @@ export function assertActive({ now }: Pick<Resources, 'now'>, user: User): void 
   if (!isActive(user, now)) throw accountDisabled(toTimeOrNull(user.disabled_until))
 }
 
-/** The same of whoever enters by what proves no address. Throws 403 `account_disabled`, `email_not_verified`. */
+/** The same, for somebody who enters by what proves no address. Throws 403 `account_disabled`, `email_not_verified`. */
 export function assertMayEnter(resources: Pick<Resources, 'config' | 'now'>, user: User): void {
   assertActive(resources, user)
   if (resources.config.EMAIL_VERIFICATION === 'required' && user.email_verified_at === null)

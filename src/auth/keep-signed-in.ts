@@ -38,8 +38,12 @@ export const noCookieForOthers = documented(
 export function answerSignedIn(c: Context, tokens: Tokens, { cookie, remember = true }: Keeping) {
   if (!cookie) return c.json(tokens)
   keepSignedIn(c, tokens, remember)
-  const { user, needs_better_password } = tokens
-  return c.json({ user, ...(needs_better_password && { needs_better_password }) })
+  const { user, needs_better_password, recovery_codes } = tokens
+  return c.json({
+    user,
+    ...(needs_better_password && { needs_better_password }),
+    ...(recovery_codes && { recovery_codes }),
+  })
 }
 
 /** The cookies in place of the tokens that a way in gives. */

@@ -52,7 +52,7 @@ export async function logIn(resources: Resources, input: LogIn): Promise<Proven>
     throw await refuseRightPassword(resources, login, user, 'unverified')
   }
   return {
-    // Of who waited, the hash as it is by now.
+    // The hash as it is by now, for somebody who had to wait.
     user: { ...user, password_hash: password.stored },
     proofs: ['pwd'],
     newHash: password.newHash,

@@ -19,7 +19,10 @@ export async function logOutAll(resources: Resources, actor: Claims): Promise<vo
   }))
 }
 
-/** Ends one session of one's own: this one whenever, another after a recent login. Throws 404 `session_not_found`. */
+/**
+ * Ends one of the user's own sessions: this one at any time, another only after a recent login. Throws 404
+ * `session_not_found`.
+ */
 export async function endMySession(resources: Resources, actor: Claims, id: string): Promise<void> {
   if (id !== actor.sid) requireRecentLogin(actor, resources.now)
   await endOwnSession(resources, actor, id)

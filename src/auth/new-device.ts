@@ -7,8 +7,8 @@ import type { Keeping } from './keep-signed-in.ts'
 import type { Proven } from './start-session.ts'
 
 /**
- * Tells a user of a sign-in by a device that their account does not know, with a link that ends its session. Not of the
- * first sign-in of all, and of clients that bring no device token once a day: every sign-in of theirs is by a new device.
+ * Tells a user of a sign-in by a device that their account does not know, with a link that ends its session. The very
+ * first sign-in is not told. Clients that bring no device token always look new, so their sign-ins are told once a day.
  */
 export function tellOfNewDevice(
   resources: Resources,

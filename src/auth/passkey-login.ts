@@ -13,7 +13,7 @@ import { invalidCredentials } from './errors.ts'
 import type { PasskeyLogIn } from './schemas.ts'
 import type { Proven } from './start-session.ts'
 
-/** What a browser needs to sign in by any passkey of ours; no address is typed, and none is told. */
+/** What a browser needs to sign in by any passkey of ours. Nobody types an address, and none is revealed. */
 export function beginPasskeyLogin({ config }: Resources): PasskeyOptions {
   const challenge_id = makeChallenge(config, { kind: 'signin', userId: null, about: 'any' })
   return { challenge_id, options: requestOptions(config, challenge_id) }

@@ -5,6 +5,7 @@ import { record } from '../activity/service.ts'
 import type { RequestOrigin, Resources } from '../context.ts'
 import { build, databaseNow, type Places, prepare, rowExists } from '../database/statements.ts'
 import { Refusal } from '../http/problem.ts'
+import { selectIsOwed } from '../oauth/models.ts'
 import { invalidRefreshToken, sessionRevoked } from '../sessions/errors.ts'
 import { idleEndOnUse, privileged } from '../sessions/lifetimes.ts'
 import { type Session, sessions } from '../sessions/models.ts'
@@ -58,7 +59,7 @@ const rotate = prepare((at: Places<Rotation>) => {
     sql`${sessions.revoked_at} IS NULL AND ${sessions.idle_expires_at} > ${databaseNow}`,
     isOfActiveUser,
   )
-  // Whose session it is only the database knows.
+  // Only the database knows whose session it is.
   const userId = sql`(SELECT user_id FROM ${sessions} WHERE id = ${at.sessionId})`
   return {
     rotation: build
@@ -95,8 +96,8 @@ export async function refresh(resources: Resources, refreshToken: string): Promi
 }
 
 /**
- * Whether its successor is all that counts of a refresh token: who brings it ends the session. The counter only grows, so
- * a token that is spent stays spent.
+ * Whether a refresh token is spent: its successor was used, or the grace is over. Whoever brings it ends the session.
+ * The counter only grows, so a token that is spent stays spent.
  */
 export function isSpent(
   { REFRESH_GRACE_SECONDS }: Pick<Resources['config'], 'REFRESH_GRACE_SECONDS'>,
@@ -195,14 +196,16 @@ async function endStolenSession(
   const isThis = eq(sessions.id, session.id)
   const isDone = rowExists(activityLogs, event.id)
   const isOpen = sql`EXISTS (SELECT 1 FROM ${sessions} WHERE ${isThis} AND revoked_at IS NULL)`
-  await whileDoubting(resources, { users: [session.user_id], sessions: [session.id] }, () =>
+  const { owed } = await whileDoubting(resources, { users: [session.user_id], sessions: [session.id] }, () =>
     resources.db.writeBatch(
       {
         history: record(resources, event, isOpen),
         ending: revokeSessions(resources.now, 'reuse_detected', and(isThis, isDone)),
         apps: endAppsOf(resources.now, session.user_id),
+        owed: selectIsOwed(),
       },
       isDone,
     ),
   )
+  if (owed[0]!.is_owed) resources.afterwards(resources.deliverOwed())
 }

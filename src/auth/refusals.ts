@@ -127,7 +127,10 @@ export async function refuseRightPassword(
   return answerTo(resources, login, reason)
 }
 
-/** Only who signed up with an address hears that it is not confirmed, whatever the password and whoever has it. */
+/**
+ * Only somebody who shows that they signed up is told that the address is not confirmed, whatever the password is and
+ * whoever knows it.
+ */
 const answerTo = (
   { config, now }: Resources,
   { signupToken, email }: RefusedLogin,

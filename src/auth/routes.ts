@@ -27,7 +27,13 @@ import {
   challengeUnavailable,
   tooManyAttempts as tooManyAttemptsProblem,
 } from '../throttle/errors.ts'
-import { addressNotVerified, emailTaken, signupDomainRefused, writeConflict } from '../users/errors.ts'
+import {
+  addressNotVerified,
+  emailTaken,
+  signupBlocked,
+  signupDomainRefused,
+  writeConflict,
+} from '../users/errors.ts'
 import { toUser } from '../users/schemas.ts'
 import { requestMailedProof } from './again/mailed-proof.ts'
 import { beginReauthentication, reauthenticate, toFreshToken } from './again/reauthenticate.ts'
@@ -75,6 +81,7 @@ export const authRoutes = new Hono<AppEnv>()
         emailTaken,
         errors.signupClosed,
         signupDomainRefused,
+        signupBlocked,
         challengeFailed,
         () => challengeUnavailable(),
         tooManyAttempts,

@@ -145,6 +145,13 @@ const NeedsBetterPassword = lazy(() =>
   }),
 )
 
+const FirstRecoveryCodes = lazy(() =>
+  z.array(z.string()).meta({
+    description:
+      'At the first sign-in by an authenticator app that came from another system: ten, shown this once. Each lets its owner in once.',
+  }),
+)
+
 export const Tokens = lazy(() =>
   z
     .object({
@@ -159,6 +166,7 @@ export const Tokens = lazy(() =>
       refresh_expires_in: z.int().meta({ description: 'Seconds.', example: 1_209_600 }),
       user: User(),
       needs_better_password: NeedsBetterPassword().optional(),
+      recovery_codes: FirstRecoveryCodes().optional(),
     })
     .meta({ id: 'Tokens' }),
 )
@@ -167,7 +175,11 @@ export type Tokens = Of<typeof Tokens>
 /** Where the session is kept in a cookie. */
 const SignedInByCookie = lazy(() =>
   z
-    .object({ user: User(), needs_better_password: NeedsBetterPassword().optional() })
+    .object({
+      user: User(),
+      needs_better_password: NeedsBetterPassword().optional(),
+      recovery_codes: FirstRecoveryCodes().optional(),
+    })
     .meta({ id: 'SignedInByCookie' }),
 )
 

@@ -8,7 +8,12 @@ import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/statements.ts'
 import { invalidSecondFactor } from '../factors/errors.ts'
 import { factors, recoveryCodes, type Totp } from '../factors/models.ts'
-import { FEW_CODES, hashRecoveryCode } from '../factors/recovery-codes.ts'
+import {
+  FEW_CODES,
+  hashRecoveryCode,
+  makeRecoveryCodes,
+  storeRecoveryCodes,
+} from '../factors/recovery-codes.ts'
 import { type FactorState, selectFactorState } from '../factors/state.ts'
 import { isSeedOutdated, openSeed, sealSeed, stepOfCode } from '../factors/totp.ts'
 import { Refusal } from '../http/problem.ts'
@@ -52,7 +57,7 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
   const challenge = openChallenge(config, 'login', input.challenge, now)
   if (!challenge?.userId) throw challengeSpent(new Refusal('challenge'))
   const { userId } = challenge
-  const { epoch, proofs } = openAbout(challenge.about)
+  const { epoch, proofs, ...password } = openAbout(challenge.about)
   const hash = hashRecoveryCode(userId, 'recovery_code' in input ? input.recovery_code : '')
   const isThisCode = and(eq(recoveryCodes.user_id, userId), eq(recoveryCodes.hash, hash))
   // Nobody guesses one, so a right one is a row less to count and a row less to take back.
@@ -112,8 +117,12 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
     throw invalidSecondFactor(proved, counted && MAX_TRIES.login - counted.tries)
   }
   const arrived = arriving(resources, user, input.device_token)
+  const isFirst = 'code' in input && isUnusedImport(results.totp[0]!, state)
+  const first = isFirst ? firstRecoveryCodes(resources, user) : undefined
   return {
     ...arrived,
+    ...password,
+    ...(first && { recoveryCodes: first.codes }),
     factors: state,
     proofs: [...proofs, proved.proof],
     clearAttempts: (isDone) => [
@@ -124,8 +133,34 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
     // A passkey that is doubtful is no failure, and no sign-in.
     takeBack:
       proved.proof === 'doubtful_passkey' ? [...proved.used.spend(sql`1`), noFailure, attempt.takeBack] : [],
-    used: [proved.used, { isGood: attempt.isUnspent, spend: (isDone) => [attempt.spend(isDone)] }],
+    used: [
+      proved.used,
+      ...(first ? [first.used] : []),
+      { isGood: attempt.isUnspent, spend: (isDone) => [attempt.spend(isDone)] },
+    ],
     refused: () => invalidSecondFactor(new Refusal('used')),
+  }
+}
+
+/** Whoever sets an app up uses it at once, and gets codes for it. One that was never used came with its user. */
+const isUnusedImport = (totp: Totp, { recovery_codes }: FactorState) =>
+  totp.last_step === null && recovery_codes === 0
+
+/** Ten recovery codes, once: of two who sign in at the same moment, one is let in, and the other tries again. */
+function firstRecoveryCodes(resources: Resources, user: User): { codes: string[]; used: Used } {
+  const codes = makeRecoveryCodes()
+  const isUnused = sql`user_id = ${user.id} AND last_step IS NULL`
+  const event = { action: 'recovery_codes.renewed', userId: user.id, actorId: user.id } as const
+  return {
+    codes,
+    used: {
+      isGood: sql`EXISTS (SELECT 1 FROM ${factors} WHERE ${isUnused})`,
+      spend: (isDone) => [
+        ...storeRecoveryCodes(user.id, codes, resources.now, isDone),
+        record(resources, event, isDone),
+      ],
+      mail: (isDone) => enqueueNotice(resources, 'recovery_codes_renewed', user, isDone),
+    },
   }
 }
 

@@ -5,9 +5,10 @@ import { ACCEPTED } from '../links/schemas.ts'
 import { makeSignupToken } from '../links/signup-tokens.ts'
 import { type MailRequested, openMailRequest } from '../mail/limits.ts'
 import { enqueueAsked, sendAfterwards } from '../mail/outbox.ts'
+import { isBlocked } from '../signup-blocks/models.ts'
 import { assertHuman } from '../throttle/bot-challenge.ts'
-import { assertDomainMaySignUp, insertUser, makeUserRow } from '../users/create.ts'
-import { emailTaken } from '../users/errors.ts'
+import { assertMaySignUp, entriesAgainst, insertUser, makeUserRow } from '../users/create.ts'
+import { emailTaken, signupBlocked } from '../users/errors.ts'
 import { emailIsTaken, userIsActive, users } from '../users/models.ts'
 import { toUser } from '../users/schemas.ts'
 import { normalizeEmail } from '../values/email.ts'
@@ -24,7 +25,7 @@ export type SignupAnswer = { status: 201; body: SignedUp } | { status: 202; body
  * a taken one is told by mail; one that nobody has proved gets the mail that proves it; nothing else changes.
  *
  * @throws 409 `email_taken`, where verification is optional; 403 `signup_closed`, `signup_domain_refused`,
- *   `challenge_failed`; 422; 429 `too_many_attempts`; 503 `challenge_unavailable`.
+ *   `signup_blocked`, `challenge_failed`; 422; 429 `too_many_attempts`; 503 `challenge_unavailable`.
  */
 export async function signUp(
   resources: Resources,
@@ -33,7 +34,7 @@ export async function signUp(
 ): Promise<SignupAnswer> {
   const { config, send } = resources
   if (config.SIGNUP === 'closed') throw signupClosed()
-  assertDomainMaySignUp(config, input.email)
+  assertMaySignUp(resources, input.email)
   await assertMayAsk(resources, input, request)
   await assertHuman(resources, input)
 
@@ -45,13 +46,19 @@ export async function signUp(
   // Who signs up asks for a mail, whoever has the address; where none is set up, sign-ups are counted all the same.
   const { mayAsk } = asked
   const isTaken = emailIsTaken(emailNormalized)
-  const mayClaim = isSecret ? mayAsk : sql`${mayAsk} AND NOT ${isTaken}`
+  // Once more: a replica may not have heard of a block, and a hash takes its time.
+  const blocked = isBlocked(entriesAgainst(resources, input.email))
+  const isLet = sql`${mayAsk} AND NOT ${blocked}`
+  const mayClaim = isSecret ? isLet : sql`${isLet} AND NOT ${isTaken}`
   const once = openIdempotency(resources, request, row.id, answer, mayClaim, isSecret ? 202 : 201)
   const creation = insertUser(resources, row, sql`${once.isFirst} AND NOT ${isTaken}`, {
     action: 'user.signed_up',
     actorId: row.id,
   })
-  const isAnswered = isSecret ? once.isFirst : creation.isDone
+  // What is known is not asked again: each time is a row for every entry that could name them.
+  const isAnswered = isSecret
+    ? sql`CASE WHEN ${creation.isDone} THEN 1 ELSE ${once.isFirst} END`
+    : creation.isDone
   const mails = mailsToOwner(resources, asked, emailNormalized, isAnswered)
   const results = await resources.db.writeBatch(
     {
@@ -61,15 +68,19 @@ export async function signUp(
       mails: isSecret ? mails.statements : mails.verification,
       mailing: asked.verdict,
       countMade: send ? mails.ids.map(asked.countMade) : [],
-      verdict: sql<{ is_done: 0 | 1 }>`SELECT ${creation.isDone} AS is_done`,
+      verdict: sql<Record<'is_done' | 'is_blocked', 0 | 1>>`SELECT ${creation.isDone} AS is_done,
+        CASE WHEN ${creation.isDone} THEN 0 ELSE ${blocked} END AS is_blocked`,
       ...once.recall,
     },
     creation.isDone,
   )
   sendAfterwards(resources, ...mails.ids)
   const kept = keptAnswer(request, results)
-  if (!kept) asked.assertAllowed(results.mailing)
-  if (!kept && !isSecret && !results.verdict[0]!.is_done) throw emailTaken()
+  if (!kept) {
+    if (results.verdict[0]!.is_blocked) throw signupBlocked()
+    asked.assertAllowed(results.mailing)
+    if (!isSecret && !results.verdict[0]!.is_done) throw emailTaken()
+  }
   const {
     status,
     subjectId,
@@ -79,16 +90,25 @@ export async function signUp(
   return { status, body: { ...(body as object), signup_token } } as SignupAnswer
 }
 
-/** Whoever has no mail left pays for no hash: a neighbour would use up the network's, and the isolate's, by nothing else. */
+/**
+ * Whoever is blocked, or has no mail left, pays for no hash: a neighbour would use up the network's, and the isolate's, by
+ * nothing else.
+ */
 async function assertMayAsk(
   resources: Resources,
   { email }: SignUp,
   request: IdempotentRequest | undefined,
 ): Promise<void> {
   const asked = openMailRequest(resources, { kind: 'verify_email', emailNormalized: normalizeEmail(email) })
-  const read = await resources.db.read({ spent: asked.spent, ...recallOf(request) })
+  const read = await resources.db.read({
+    spent: asked.spent,
+    blocked: sql<{ is: 0 | 1 }>`SELECT ${isBlocked(entriesAgainst(resources, email))} AS "is"`,
+    ...recallOf(request),
+  })
   // What was answered once is answered again.
-  if (!keptAnswer(request, read)) asked.assertMayAsk(read.spent)
+  if (keptAnswer(request, read)) return
+  if (read.blocked[0]!.is) throw signupBlocked()
+  asked.assertMayAsk(read.spent)
 }
 
 /**

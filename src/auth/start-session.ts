@@ -45,6 +45,8 @@ export interface Proven {
   newHash: string | undefined
   /** It came with its user, and could not be set here. */
   needsBetterPassword?: true
+  /** Made for whoever signs in by the authenticator app that they came with, for the first time. */
+  recoveryCodes?: readonly string[]
   /** Proves it anew, where the old hash may have been replaced by somebody who proved it at the same time. */
   again?: () => Promise<Proven>
   /** Where it was known. */
@@ -170,7 +172,7 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
     throw refused()
   }
   sendAfterwards(resources, ...mails.map(({ mailId }) => mailId))
-  Object.assign(resources.loggedAs, { sub: user.id, sid: session.id })
+  Object.assign(resources.loggedAs, { sub: user.id, sid: session.id, began: amr.join('+') })
   // A login that ends a disabling is a change like any other.
   const changed = row.status === 'disabled' || evicted.length > 0 ? [row.id] : []
   await publishDoubts(resources, { users: changed, sessions: evicted.map(({ id }) => id) })
@@ -182,6 +184,7 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
     )),
     device_token: makeDeviceToken(resources.config, proven.device ?? newDevice(user), now),
     ...(proven.needsBetterPassword && { needs_better_password: true }),
+    ...(proven.recoveryCodes && { recovery_codes: [...proven.recoveryCodes] }),
   }
 }
 
@@ -237,12 +240,20 @@ export async function toTokens(
   }
 }
 
-/** What a challenge says of the password that was right: the account's epoch, so a new password ends it. */
-const aboutOf = (epoch: number, proofs: readonly Proof[]) => `${epoch}.${proofs.join('-')}`
+/**
+ * What a challenge says of the password that was right: the account's epoch, so a new password ends it, and whether a better
+ * one is to be asked for.
+ */
+const aboutOf = ({ user, proofs, needsBetterPassword }: Proven) =>
+  [user.token_epoch, proofs.join('-'), ...(needsBetterPassword ? ['weak'] : [])].join('.')
 
-export function openAbout(about: string): { epoch: number; proofs: Proof[] } {
-  const [epoch, proofs] = about.split('.') as [string, string]
-  return { epoch: Number(epoch), proofs: proofs.split('-') as Proof[] }
+export function openAbout(about: string) {
+  const [epoch, proofs, weak] = about.split('.') as [string, string, string?]
+  return {
+    epoch: Number(epoch),
+    proofs: proofs.split('-') as Proof[],
+    ...(weak && { needsBetterPassword: true as const }),
+  }
 }
 
 /**
@@ -262,7 +273,7 @@ async function askForSecondFactor(resources: Resources, proven: Proven): Promise
     challenge: makeChallenge(resources.config, {
       kind: 'login',
       userId: user.id,
-      about: aboutOf(user.token_epoch, proven.proofs),
+      about: aboutOf(proven),
     }),
     methods: methodsOf(factors).filter(
       (method) => method !== 'passkey' || !proven.proofs.includes('doubtful_passkey'),

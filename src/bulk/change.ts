@@ -45,7 +45,7 @@ export async function changeInBulk(acting: Acting, input: BulkChange): Promise<B
   const prepare = async (id: string) => {
     const row = known.get(id)
     if (!row) throw userNotFound()
-    // Ending one's own sessions would end the one that does this.
+    // Ending the actor's own sessions would end the one that does this.
     if (row.id === acting.actor.sub) throw ownAccount()
     const change = await decision(row)
     if (!change) return { value: row }

@@ -9,12 +9,13 @@ import { rowExists } from '../database/statements.ts'
 import type { List } from '../http/pagination.ts'
 import { Refusal } from '../http/problem.ts'
 import { toStream } from '../http/stream.ts'
+import { isForeign, unsealForeignHash } from '../passwords/foreign/sealing.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { checkStillLive, tokenIsLive } from '../sessions/revocation.ts'
 import { assertMayExport } from '../throttle/limits.ts'
 import type { Acting } from '../users/change.ts'
 import { listUsers } from '../users/listing.ts'
-import { assertNarrowed, ListUsers } from '../users/schemas.ts'
+import { assertNarrowed, ListUsers, type ManagedUser } from '../users/schemas.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { FORMATS, type Format, writeRows } from './rows.ts'
 
@@ -69,6 +70,16 @@ const end = () =>
       description: 'A last line says how many rows there were: `{"end":true,"rows":2}`, in a CSV `end,2`.',
     })
 
+const hashes = () =>
+  z
+    .stringbool({ truthy: ['true'], falsy: ['false'], case: 'sensitive' })
+    .default(false)
+    .meta({
+      type: 'boolean',
+      description:
+        'True: each row has the `password_hash` too, as an import takes it; only with `format=ndjson`. Ours is worth nothing without the key of SECRET_KEYS that it names.',
+    })
+
 /** How a client knows a file that is whole. */
 export const WHOLE =
   'A file that cannot be finished breaks off: its connection ends with an error. `end=true` shows it in the file, too.'
@@ -76,7 +87,11 @@ export const WHOLE =
 export const ExportUsers = lazy(() => {
   const { page: _, limit: _limit, cursor: _cursor, ...filters } = ListUsers().shape
   return z
-    .strictObject({ ...filters, format: format(), end: end() })
+    .strictObject({ ...filters, format: format(), end: end(), hashes: hashes() })
+    .refine((query) => !query.hashes || query.format === 'ndjson', {
+      path: ['hashes'],
+      message: 'Goes with format=ndjson.',
+    })
     .refine(({ q, sort }) => q === undefined || sort.endsWith('created_at'), {
       path: ['sort'],
       message: 'A search is sorted by created_at or -created_at.',
@@ -98,20 +113,48 @@ export const ExportActivity = lazy(() => {
  * All users that a list with these filters has, as a file: it is read page by page while it is sent, and breaks off when
  * whoever reads it is shut out. The history says who took it. Throws 403 `reauthentication_required`.
  */
-export async function exportUsers(acting: Acting, { format, end, ...filter }: Of<typeof ExportUsers>) {
-  await recordExport(acting, 'users')
+export async function exportUsers(
+  acting: Acting,
+  { format, end, hashes, ...filter }: Of<typeof ExportUsers>,
+) {
+  await recordExport(acting, { list: 'users', ...(hashes && { hashes: true }) })
   const once = readingOnce(acting)
-  const list = (cursor: object) =>
-    listUsers(once, acting.actor, { ...filter, limit: ROWS_PER_PAGE, ...cursor })
+  const list = async (cursor: object) => {
+    const page = await listUsers(once, acting.actor, { ...filter, limit: ROWS_PER_PAGE, ...cursor })
+    return hashes ? { ...page, data: await withHashes(once, page.data) } : page
+  }
   return toStream(acting, writeRows(pagesOf(acting, list), { format, end }, USER_COLUMNS))
 }
 
 /** The history, alike. */
 export async function exportActivity(acting: Acting, { format, end, ...filter }: Of<typeof ExportActivity>) {
-  await recordExport(acting, 'activity')
+  await recordExport(acting, { list: 'activity' })
   const once = readingOnce(acting)
   const list = (cursor: object) => listActivity(once, { ...filter, limit: ROWS_PER_PAGE, ...cursor })
   return toStream(acting, writeRows(pagesOf(acting, list), { format, end }, ACTIVITY_COLUMNS))
+}
+
+/**
+ * Users with what their passwords are checked by: our own as they are stored, and those of other software as they came.
+ * Throws 503 `misconfigured` where one is under a key that is gone: a file without it would look whole.
+ */
+async function withHashes(acting: Acting, users: ManagedUser[]) {
+  const ids = JSON.stringify(users.map(({ id }) => id))
+  const { found } = await acting.db.read({
+    found: sql<{ id: string; password_hash: string | null }>`SELECT id, password_hash FROM users
+      WHERE id IN (SELECT value FROM json_each(${ids}))`,
+  })
+  const stored = new Map(found.map(({ id, password_hash }) => [id, password_hash]))
+  return Promise.all(
+    users.map(async (user) => {
+      const hash = stored.get(user.id) ?? null
+      const isSealed = isForeign(hash)
+      return {
+        ...user,
+        password_hash: isSealed ? await unsealForeignHash(acting.config, user.id, hash) : hash,
+      }
+    }),
+  )
 }
 
 /** As in the export of one user, a page that failed is not asked for again: whoever wants the file asks for it again. */
@@ -132,7 +175,10 @@ async function* pagesOf<T extends object>(acting: Acting, list: (cursor: object)
   }
 }
 
-async function recordExport(acting: Acting, list: 'users' | 'activity'): Promise<void> {
+async function recordExport(
+  acting: Acting,
+  details: { list: 'users' | 'activity'; hashes?: true },
+): Promise<void> {
   const { db, now, actor } = acting
   requireRecentLogin(actor, now)
   await assertMayExport(acting, actor.sub)
@@ -141,7 +187,7 @@ async function recordExport(acting: Acting, list: 'users' | 'activity'): Promise
     action: 'user.exported',
     userId: null,
     actorId: actor.sub,
-    details: { list },
+    details,
   } as const
   const isDone = rowExists(activityLogs, event.id)
   const { verdict } = await db.writeBatch(

@@ -1,5 +1,6 @@
 import { reauthenticationRequired } from '../access/errors.ts'
 import { limitLists, requirePermission } from '../access/guards.ts'
+import { ledgerUnavailable } from '../activity/ledger.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
 import { body, operation, query, rows } from '../http/operation.ts'
@@ -8,6 +9,7 @@ import { untilInThePast } from '../users/errors.ts'
 import { FILE } from '../users/routes/responses.ts'
 import { changeInBulk } from './change.ts'
 import { ExportActivity, ExportUsers, exportActivity, exportUsers, WHOLE } from './export.ts'
+import { readLines } from './import/lines.ts'
 import { ImportedUser, ImportQuery, ImportResult, MOST_BYTES, TYPES } from './import/schemas.ts'
 import { importUsers } from './import/service.ts'
 import { BulkInvitations, InvitationsInBulk, inviteInBulk } from './invitations.ts'
@@ -55,11 +57,15 @@ export const bulkRoutes = new Hono<AppEnv>()
       description:
         'One user a line, as NDJSON, or as CSV with the names in the first line; a cell that is empty is not there, and `metadata`, `admin_metadata` and `factors` are JSON. The same lines can be sent again: an account that is there is never changed. Nobody is mailed. At most 1 MB.',
       responses: { 200: ImportResult },
+      problems: [ledgerUnavailable],
     }),
     requirePermission('users:import'),
     query(ImportQuery),
     rows({ types: TYPES, schema: ImportedUser, most: MOST_BYTES }),
-    async (c) => c.json(await importUsers(c.var, c.var.text, c.var.query)),
+    async (c) => {
+      const { type, text } = c.var.text
+      return c.json(await importUsers(c.var, readLines(type, text), c.var.query))
+    },
   )
   .post(
     '/invitations/bulk',

@@ -22,7 +22,7 @@ export type ChallengeKind = keyof typeof MAX_TRIES
 export interface Challenge {
   id: string
   kind: ChallengeKind
-  /** Whose it is; null: whoever answers. */
+  /** Whose it is; null if anybody may answer it. */
   userId: string | null
   /** What else it is bound to, in words of ours: a session, or an epoch and what was proved before. */
   about: string

@@ -1,3 +1,4 @@
+import { tellLedger } from '../activity/ledger.ts'
 import { tellHead } from '../activity/seals.ts'
 import { countDays } from '../activity/stats.ts'
 import type { Resources } from '../context.ts'
@@ -27,11 +28,15 @@ async function cleanUpAndCount(resources: Resources): Promise<object | undefined
 async function deliver(resources: Resources): Promise<object | undefined> {
   const [mail] = await Promise.allSettled([deliverDue(resources)])
   const [owed] = await Promise.allSettled([resources.deliverOwed()])
-  const failed = [mail, owed].find((end) => end.status === 'rejected')
+  const [events] = await Promise.allSettled([resources.deliverEvents('cron')])
+  const [ledger] = await Promise.allSettled([tellLedger(resources)])
+  const failed = [mail, owed, events, ledger].find((end) => end.status === 'rejected')
   if (failed) throw failed.reason
   return {
     ...(mail as PromiseFulfilledResult<object>).value,
     owed: (owed as PromiseFulfilledResult<object>).value,
+    events: (events as PromiseFulfilledResult<object>).value,
+    ledger: (ledger as PromiseFulfilledResult<object>).value,
   }
 }
 

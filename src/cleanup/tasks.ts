@@ -22,9 +22,18 @@ import { sessions } from '../sessions/models.ts'
 import { throttles } from '../throttle/models.ts'
 import { endDisabling } from '../users/change.ts'
 import { eraseTraces, eraseUser, respell } from '../users/erasure.ts'
-import { erasures, NEVER_PROVED, users } from '../users/models.ts'
+import { erasures, ledgerOwed, NEVER_PROVED, type User, users } from '../users/models.ts'
+import { foldNames, namesWithoutKey } from '../users/names.ts'
 import { DAY_MS, HOUR_MS } from '../values/durations.ts'
 import { firstIdAt } from '../values/ids.ts'
+import {
+  DELIVERED_KEPT_MS,
+  giveUp,
+  OWED_MS,
+  overdue,
+  webhookDeliveries,
+  webhooks,
+} from '../webhooks/models.ts'
 
 const ROWS_PER_STATEMENT = 500
 /** Each leaves a row of history of its own. */
@@ -54,6 +63,17 @@ const INVITATIONS_KEPT_MS = 30 * DAY_MS
 const LINKS_KEPT_MS = Math.max(...Object.values(LIFETIME_MS)) + DAY_MS
 /** Longer than any link in a mail is good, so what is still owed is never removed. */
 const MAILS_KEPT_MS = 14 * DAY_MS
+
+/** What was owed so long ago was delivered or given up that long ago, or before. */
+const DELIVERIES_KEPT_MS = OWED_MS + DELIVERED_KEPT_MS
+
+/** Its id says where the order of commits goes on. By the index of webhooks, not by this: hence the plus. */
+const IS_NOT_NEWEST = sql`+id < (SELECT max(id) FROM ${webhookDeliveries})`
+
+/** Webhooks that were ever owed something: from one to the next by the index. */
+const WITH_DELIVERIES = sql`WITH RECURSIVE hooks (named) AS (SELECT min(webhook_id) FROM ${webhookDeliveries} UNION ALL
+  SELECT (SELECT min(webhook_id) FROM ${webhookDeliveries} WHERE webhook_id > named) FROM hooks WHERE named IS NOT NULL)
+  SELECT named FROM hooks WHERE named IS NOT NULL`
 
 /** Something to do, and what goes with it. What the first statement changes is counted. */
 export type Step = readonly [counted: Statement, ...rest: Statement[]]
@@ -92,8 +112,8 @@ export function tasksOf(resources: Resources): Record<string, Task> {
       oauthGrants,
       'id',
       sql`client_id IN (WITH RECURSIVE named (client) AS (SELECT min(client_id) FROM ${oauthGrants} UNION ALL
-        SELECT (SELECT min(client_id) FROM ${oauthGrants} WHERE client_id > client) FROM named WHERE client IS NOT NULL)
-        SELECT client FROM named WHERE client IS NOT NULL
+        SELECT (SELECT min(client_id) FROM ${oauthGrants} WHERE client_id > client) FROM named WHERE client < 'g')
+        SELECT client FROM named WHERE client < 'g'
           AND NOT EXISTS (SELECT 1 FROM ${oauthClients} WHERE ${oauthClients.id} = client))`,
     ),
     unconfirmed_factors: removal(
@@ -109,10 +129,33 @@ export function tasksOf(resources: Resources): Record<string, Task> {
       isDue: foreignHashesAreOutdated(config),
       steps: (fence) => renewForeignHashes(resources, fence),
     },
+    names_folded: {
+      isDue: namesWithoutKey,
+      steps: (fence) => foldNames(resources, fence),
+    },
     throttles: removal(throttles, 'key', sql`expires_at < ${now}`),
     one_time_tokens: removal(oneTimeTokens, 'id', sql`id < ${firstIdAt(now - LINKS_KEPT_MS)}`),
     invitations: removal(invitations, 'id', sql`expires_at < ${now - INVITATIONS_KEPT_MS}`),
     mails: removal(outbox, 'id', sql`id < ${firstIdAt(now - MAILS_KEPT_MS)}`),
+    // Where no backups are kept any more, the ledger is told of nothing.
+    ...(config.BACKUPS_KEPT_DAYS === 0 && { ledger_owed: removal(ledgerOwed, 'digest', sql`digest > ''`) }),
+    webhooks_given_up: {
+      isDue: sql`EXISTS (${overdue()})`,
+      steps: (fence) => [[giveUp(fence)]],
+    },
+    webhook_deliveries: removal(
+      webhookDeliveries,
+      'id',
+      sql`webhook_id IN (${WITH_DELIVERIES}) AND owed_at < ${now - DELIVERIES_KEPT_MS}
+        AND ${IS_NOT_NEWEST}`,
+    ),
+    webhook_deliveries_of_nobody: removal(
+      webhookDeliveries,
+      'id',
+      sql`webhook_id IN (SELECT named FROM (${WITH_DELIVERIES})
+        WHERE NOT EXISTS (SELECT 1 FROM ${webhooks} WHERE ${webhooks.id} = named)) AND ${IS_NOT_NEWEST}`,
+    ),
+    webhook_delivery_emptied: emptyNewestDelivery(now),
     // Before what has aged is removed: the seal says that it has.
     history_sealed: sealing(resources),
     activity_noise: oldHistory(resources, 'noise', now - noise * DAY_MS),
@@ -139,11 +182,25 @@ const removal = (table: Table, key: string, isOver: SQL): Task => ({
   steps: (fence) => [remove(table, key, isOver, fence)],
 })
 
+/** The newest delivery is kept for its key alone: what it said goes when the others would have gone. */
+function emptyNewestDelivery(now: number): Task {
+  const isOver = sql`id = (SELECT max(id) FROM ${webhookDeliveries}) AND owed_at < ${now - DELIVERIES_KEPT_MS}
+    AND (snapshot IS NOT NULL OR event_details IS NOT NULL)`
+  return {
+    isDue: exists(webhookDeliveries, isOver),
+    steps: (fence) => [
+      [
+        sql`UPDATE ${webhookDeliveries} SET snapshot = NULL, event_details = NULL WHERE ${isOver} AND ${fence}`,
+      ],
+    ],
+  }
+}
+
 /** The oldest of each action: a range of ids at the beginning of an index, so nothing is passed over. */
 function oldHistory(resources: Resources, kind: 'noise' | 'security', before: number): Task {
   const actions = Object.keys(ACTIONS).filter((action) => ACTIONS[action as Action] === kind)
   const areOver = actions.map(
-    (action) => sql`action = ${action} AND id < ${firstIdAt(before)} AND ${hasAged(resources, kind)}`,
+    (action) => sql`action = ${action} AND id < ${firstIdAt(before)} AND ${hasAged(resources)}`,
   )
   return {
     isDue: sql.join(
@@ -161,8 +218,8 @@ function endDisablings(resources: Resources): Task {
   return {
     isDue: exists(users, isDue),
     steps: async (fence) => {
-      const ids = await findUsers(resources, users, isDue, USERS_PER_BATCH)
-      return ids.map((id) => endDisabling(resources, id, sql`${isOver} AND ${fence}`))
+      const found = await findUsers(resources, users, isDue, USERS_PER_BATCH)
+      return found.map(({ id }) => endDisabling(resources, id, sql`${isOver} AND ${fence}`))
     },
   }
 }
@@ -174,27 +231,42 @@ const neverProved = ({ config, now }: Resources) =>
 function purge(resources: Resources, index: string, isDue: SQL, details?: object): Task {
   // Left to itself, SQLite prefers an index by role, which has everybody in it.
   const candidates = sql`${users} INDEXED BY ${sql.identifier(index)}`
-  const purgeOne = (id: string, fence: SQL): Step => {
-    const event = { id: uuidv7(), action: 'user.purged', userId: id, actorId: null } as const
-    const isStillDue = sql`${exists(users, sql`id = ${id} AND ${isDue}`)} AND ${fence}`
-    const isDone = rowExists(activityLogs, event.id)
-    return [
-      record(resources, { ...event, ...(details && { details }) }, isStillDue),
-      ...eraseUser(resources, id, isDone),
-    ]
-  }
   return {
     isDue: exists(candidates, isDue),
     steps: async (fence) =>
-      (await findUsers(resources, candidates, isDue, PURGES_PER_BATCH)).map((id) => purgeOne(id, fence)),
+      (await findUsers(resources, candidates, isDue, PURGES_PER_BATCH)).map((one) =>
+        purgeOne(resources, one, { id: uuidv7(), details }, sql`${isDue} AND ${fence}`),
+      ),
   }
+}
+
+/**
+ * One of them, on a condition on their row, who has this address still. The ledger hears of the address where they had
+ * proved it: by a squatter's nobody is kept from coming.
+ */
+export function purgeOne(
+  resources: Resources,
+  { email_normalized, email_verified_at, ...names }: Purged,
+  { id: eventId, details }: { id: string; details?: object | undefined },
+  condition: SQL,
+): Step {
+  const event = { id: eventId, action: 'user.purged', userId: names.id, actorId: null } as const
+  const erased = email_verified_at === null ? names : { ...names, email_normalized }
+  return [
+    record(
+      resources,
+      { ...event, ...(details && { details }) },
+      exists(users, sql`id = ${names.id} AND email_normalized = ${email_normalized} AND ${condition}`),
+    ),
+    ...eraseUser(resources, erased, rowExists(activityLogs, eventId)),
+  ]
 }
 
 async function findUsers({ db }: Resources, table: Table | SQL, condition: SQL, most: number) {
   const { found } = await db.read({
-    found: sql<{ id: string }>`SELECT id FROM ${table} WHERE ${condition} LIMIT ${most}`,
+    found: sql<Purged>`SELECT id, email_normalized, email_verified_at, external_id FROM ${table} WHERE ${condition} LIMIT ${most}`,
   })
-  return found.map(({ id }) => id)
+  return found
 }
 
 /** A step of each of some erasures. Whose turn it was goes to the end of those that wait. */
@@ -223,4 +295,5 @@ function goOnErasing(resources: Resources): Task {
   }
 }
 
+type Purged = Pick<User, 'id' | 'email_normalized' | 'email_verified_at' | 'external_id'>
 type Due = Pick<typeof erasures.$inferSelect, 'user_id' | 'stage' | 'sought'>

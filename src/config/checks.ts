@@ -1,4 +1,6 @@
-import { isEmail } from '../values/email.ts'
+import { isNetwork } from '../values/blocked.ts'
+import { isEmail, normalizeEmail } from '../values/email.ts'
+import { faultOfNetwork } from '../values/ip.ts'
 import type { Config } from './main.ts'
 
 /** 32 random bytes, as `npm run keys:generate` makes them. */
@@ -35,14 +37,48 @@ function bitsPerCharacter(secret: string): number {
 const isStep = (pair: string) =>
   pair[0] === pair[1] || RUNS.includes(pair) || RUNS.includes(`${pair[1]}${pair[0]}`)
 
+const NAMES_SOMEBODY = 'has a name or password in it'
+
 /** What is wrong with a URL that tokens are sent to, or that stands in them; undefined for a good one. */
 export function faultOfUrl(value: string, { libsql = false } = {}): string | undefined {
   const url = URL.parse(value)
   if (!url || !(libsql ? /^(libsql|https?):$/ : /^https?:$/).test(url.protocol)) return 'is not a URL'
-  if (url.username || url.password) return 'has a name or password in it'
+  if (url.username || url.password) return NAMES_SOMEBODY
   const isPlain = url.protocol === 'http:' || url.searchParams.get('tls') === '0'
   if (isPlain && !isLoopback(url.hostname)) return 'is http://, so what is sent there travels in the clear'
   return undefined
+}
+
+/** On these a mail server begins in the clear: on 25 it is for servers among themselves, on 587 it waits for STARTTLS. */
+const IN_THE_CLEAR = ['25', '587']
+
+/** What is wrong with the URL of a mail server; undefined for a good one. In the clear only this machine is spoken to. */
+export function faultOfSmtp(value: string): string | undefined {
+  const url = URL.parse(value)
+  if (!url || !/^smtps?:$/.test(url.protocol) || !url.hostname) return 'is not smtps://user:password@host:465'
+  // Of a scheme that it does not know, the URL parser writes what is not in ASCII with percent signs.
+  if (url.hostname.includes('%')) return 'has a host that is not in ASCII: write it as DNS does, xn--…'
+  if (!/^\/?$/.test(url.pathname) || url.search || url.hash) return 'has more behind its host than a port'
+  if (!url.username !== !url.password) return 'has a name without a password, or a password without a name'
+  const account = [url.username, url.password].map(decoded)
+  if (account.includes(undefined)) return 'has a % in its name or password that is not written as %25'
+  if (account.some((text) => /[\0\r\n]/.test(text!)))
+    return 'has a line break or a NUL in its name or password'
+  if (url.port === '0') return 'has port 0, where nothing answers: 465 is the one for TLS'
+  if (url.protocol === 'smtps:')
+    return IN_THE_CLEAR.includes(url.port)
+      ? `has port ${url.port}, where a connection begins in the clear: 465 is the one for TLS`
+      : undefined
+  if (!isLoopback(url.hostname)) return 'is smtp://, so what is sent there travels in the clear'
+  return url.port ? undefined : 'has no port'
+}
+
+function decoded(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return undefined
+  }
 }
 
 /** What is wrong with a name that is shown, or compared letter by letter; undefined for a good one. */
@@ -80,8 +116,8 @@ const INTERNAL = /(^|\.)(localhost|local|internal|lan|home|corp|intranet|private
 export type Own = Pick<Config, 'ISSUER' | 'LINK_ORIGIN' | 'OUTBOUND_LOCAL'>
 
 /**
- * What is wrong with an address of somebody else's that we are to call; undefined for a good one. No name of it is looked
- * up here: that it leads to no private network is for the flag `global_fetch_strictly_public`.
+ * What is wrong with somebody else's address that we are to call; undefined for a good one. Its name is not looked up
+ * here: the flag `global_fetch_strictly_public` keeps it from leading to a private network.
  */
 export function faultOfCalled(
   value: string,
@@ -89,7 +125,8 @@ export function faultOfCalled(
 ): string | undefined {
   const url = URL.parse(value)
   if (!url) return 'is not a URL'
-  const { protocol, hostname, port, origin } = url
+  const { protocol, hostname, port, origin, username, password } = url
+  if (username || password) return NAMES_SOMEBODY
   if (origin === ISSUER || origin === LINK_ORIGIN) return 'is here'
   if (OUTBOUND_LOCAL === 'on' && isLoopback(hostname) && /^https?:$/.test(protocol)) return undefined
   if (protocol !== 'https:') return 'is not https://'
@@ -115,6 +152,30 @@ const DOMAIN = /^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-
 /** What is wrong with a domain of mail addresses, compared as normalised: in ASCII, without its subdomains. */
 export const faultOfDomain = (domain: string) =>
   DOMAIN.test(domain) ? undefined : 'can match no address: it is not a plain domain in ASCII'
+
+/** What is wrong with an entry of who may not join: an address, a domain or a network. */
+export function faultOfBlocked(entry: string): string | undefined {
+  if (entry.includes('@'))
+    return isEmail(entry) && normalizeEmail(entry) === entry
+      ? undefined
+      : 'can match no address: it is none in ASCII'
+  return isNetwork(entry) ? faultOfNetwork(entry) : faultOfDomain(entry)
+}
+
+/** What is wrong with an entry of the apps that are shut out: a domain, or the URL that is the id of one. */
+export function faultOfBlockedApp(entry: string): string | undefined {
+  if (!entry.includes('/'))
+    return faultOfDomain(entry) && 'can match no app: it is not a plain domain in ASCII'
+  const fault = faultOfUrl(entry)
+  if (fault) return fault
+  const { href, hostname, pathname, port, search, hash } = new URL(entry)
+  if (href === entry && pathname === '/') return `can match no app: write ${hostname} for all of it`
+  const isId =
+    href === entry && !search && !hash && !hostname.endsWith('.') && (!port || isLoopback(hostname))
+  return isId
+    ? undefined
+    : 'can match no app: its id is a whole URL with a path, and without port, query or fragment'
+}
 
 /** What is wrong with a WebAuthn RP id: a domain, or localhost; no IP address can be one. */
 export const faultOfHost = (host: string) =>

@@ -1,8 +1,11 @@
 import * as z from 'zod'
 import { type JwtKeys, parseJwtKeys } from '../crypto/jwt-keys.ts'
 import { type OpenIdKeys, parseOpenIdKeys } from '../crypto/openid-keys.ts'
+import { spellEntry } from '../values/blocked.ts'
 import { lazy } from '../values/lazy.ts'
 import {
+  faultOfBlocked,
+  faultOfBlockedApp,
   faultOfColour,
   faultOfCookieOrigin,
   faultOfCorsOrigin,
@@ -12,6 +15,7 @@ import {
   faultOfName,
   faultOfOrigin,
   faultOfPicture,
+  faultOfSmtp,
   faultOfToken,
   faultOfUrl,
   textsIn,
@@ -66,6 +70,9 @@ const list = (faultOf: (entry: string) => string | undefined) =>
 /** As many as `JWT_KEYS` may have: more is a rotation that was never finished. */
 const MOST_KEYS = 8
 
+/** Each sign-up goes through all of it. */
+const MOST_OF_BLOCKED = 5 * 1024
+
 export const Env = lazy(() =>
   z.object({
     TURSO_DATABASE_URL: checked((value) => faultOfUrl(value, { libsql: true })),
@@ -118,6 +125,14 @@ export const Env = lazy(() =>
     CONSOLE: oneOf('on', 'off').default('on'),
     /** Mail domains that may sign up, and that an address may be changed to; all when empty. */
     SIGNUP_DOMAINS: z.string().toLowerCase().pipe(list(faultOfDomain)).default([]),
+    /** Who may not join: addresses, domains with their subdomains, networks. */
+    SIGNUP_BLOCKED: z
+      .string()
+      .max(MOST_OF_BLOCKED, 'is longer than 5 KB')
+      .toLowerCase()
+      .pipe(list(faultOfBlocked))
+      .transform((entries) => entries.map(spellEntry))
+      .default([]),
     /** By default as MAIL_FROM and SIGNUP_DOMAINS say: see main.ts. */
     EMAIL_VERIFICATION: oneOf('required', 'optional').optional(),
     /** Whether a code that is mailed signs in, and up where that is open. */
@@ -132,6 +147,10 @@ export const Env = lazy(() =>
         return z.NEVER
       })
       .default([]),
+    /** Whether an app may be its own word: its id is a URL, at which it says what it is. */
+    CLIENT_METADATA: oneOf('on', 'off').default('off'),
+    /** Those of them that are shut out: hosts with their subdomains, and single URLs. */
+    CLIENT_METADATA_BLOCKED: list(faultOfBlockedApp).default([]),
     /** Who has to have a second factor. */
     SECOND_FACTOR: oneOf('optional', 'managers', 'everybody').default('optional'),
     /** Sessions of whoever has a role above `user` are shorter: unused, and in all. */
@@ -165,7 +184,9 @@ export const Env = lazy(() =>
     /** `address` or `Name <address>`. Without it no mail is sent, and what needs mail answers 503. */
     MAIL_FROM: checked(faultOfMailbox).optional(),
     MAIL_REPLY_TO: checked(faultOfMailbox).optional(),
-    /** Sends by Resend; without it, by the binding `EMAIL`. */
+    /** Sends by a mail server: `smtps://user:password@host:465`. */
+    SMTP_URL: checked(faultOfSmtp).optional(),
+    /** Sends by Resend; without it and SMTP_URL, by the binding `EMAIL`. */
     RESEND_API_KEY: secret().optional(),
     RESEND_URL: checked(faultOfUrl).default('https://api.resend.com'),
     /** `Server-Timing` for everybody, not for the signed in alone. */
@@ -193,6 +214,8 @@ export const Env = lazy(() =>
     UNVERIFIED_DAYS: days(30, 1),
     // A trigger keeps history for 30 days, by the database's clock; a day more, so that clean-up never runs into it.
     ACTIVITY_DAYS: days(400, 31),
+    /** How long backups of the database are kept, and so the ledger of what they have not (activity/ledger.ts); 0: none. */
+    BACKUPS_KEPT_DAYS: days(30, 0),
     /** 90, where ACTIVITY_DAYS are no fewer: see main.ts. */
     ACTIVITY_NOISE_DAYS: wholeNumber(31, 3650).optional(),
   }),
@@ -225,9 +248,14 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   CONSOLE: 'on or off',
   SIGNUP_DOMAINS:
     'whole domains such as your-domain.com, separated by commas: no @, no *, other letters as xn--…, subdomains one by one',
+  SIGNUP_BLOCKED:
+    'addresses, whole domains such as elsewhere.com, IP addresses and networks such as 192.0.2.0/24, separated by commas, 5 KB in all',
   EMAIL_VERIFICATION: 'required, or leave it out',
   EMAIL_CODE_SIGNIN: 'on or off',
   IDENTITY_PROVIDERS: 'a JSON list of providers as docs/identity-providers.md shows it, or leave it out',
+  CLIENT_METADATA: 'on or off',
+  CLIENT_METADATA_BLOCKED:
+    'whole domains such as elsewhere.com, and whole URLs such as https://elsewhere.com/app.json, separated by commas',
   SECOND_FACTOR: 'optional, managers or everybody',
   PRIVILEGED_IDLE_MINUTES: NUMBER_OF('minutes from 5 to 20160'),
   PRIVILEGED_HOURS: NUMBER_OF('hours from 1 to 720'),
@@ -247,6 +275,8 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   MAIL_REPLY_TO: 'an address, or leave it out',
   RESEND_API_KEY:
     'the key of Resend, which no other setting has, or bind `send_email` as EMAIL in wrangler.toml',
+  SMTP_URL:
+    'smtps://user:password@host:465 of a mail server, the user and the password as in URLs (@ is %40), or leave it out',
   RESEND_URL: URL_OF('the mail service'),
   DEBUG_TIMING: 'on, or leave it out',
   BREACHED_PASSWORDS: 'on or off',
@@ -262,5 +292,6 @@ export const WHAT_TO_WRITE: Record<Setting, string> = {
   PURGE_AFTER_DAYS: NUMBER_OF('days from 1 to 3650'),
   UNVERIFIED_DAYS: NUMBER_OF('days from 1 to 3650'),
   ACTIVITY_DAYS: NUMBER_OF('days from 31 to 3650'),
+  BACKUPS_KEPT_DAYS: NUMBER_OF('days from 0 to ACTIVITY_DAYS'),
   ACTIVITY_NOISE_DAYS: NUMBER_OF('days from 31 to ACTIVITY_DAYS, or leave it out'),
 }

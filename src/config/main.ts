@@ -38,7 +38,11 @@ const PURPOSES = [
   'identity_provider',
   'oauth_pushed',
   'api_key',
+  'client_secret',
+  'client_metadata',
   'oauth_device',
+  'webhook_secret',
+  'ledger',
 ] as const
 
 /** What is wrong with one setting, without its value: "is missing". */
@@ -131,6 +135,10 @@ function contradictions(settings: Settings, env: object): Fault[] {
     const wrong = 'is above ACTIVITY_DAYS, so that noise would outlive what matters'
     faults.push({ name: 'ACTIVITY_NOISE_DAYS', wrong })
   }
+  if (settings.BACKUPS_KEPT_DAYS > settings.ACTIVITY_DAYS) {
+    const wrong = 'is above ACTIVITY_DAYS, and the history tells what a backup has'
+    faults.push({ name: 'BACKUPS_KEPT_DAYS', wrong })
+  }
   if (settings.TERMS_VERSION && !termsVersionOf(settings)) {
     faults.push({ name: 'TERMS_VERSION', wrong: 'is a version of nothing, as TERMS_URL is missing' })
   }
@@ -143,6 +151,11 @@ function contradictions(settings: Settings, env: object): Fault[] {
   const kids = new Set(settings.JWT_KEYS.verifying.map(({ kid }) => kid))
   if (settings.OPENID_KEYS?.verifying.some(({ kid }) => kids.has(kid)))
     faults.push({ name: 'OPENID_KEYS', wrong: 'has a kid that stands in JWT_KEYS too' })
+  if (settings.CLIENT_METADATA === 'on' && !settings.OPENID_KEYS)
+    faults.push({
+      name: 'OPENID_KEYS',
+      wrong: 'is missing, and CLIENT_METADATA lets apps sign users in by it',
+    })
   const { ISSUER, LINK_ORIGIN = ISSUER } = settings
   const isLocal = (origin: string) => isLoopback(new URL(origin).hostname)
   if (isLocal(LINK_ORIGIN) !== isLocal(ISSUER)) {
@@ -165,13 +178,19 @@ function contradictions(settings: Settings, env: object): Fault[] {
   }
   const required = 'but nobody can confirm an address without it, and confirming is required'
   const isRequired = verificationOf(settings) === 'required'
-  if (!settings.MAIL_FROM && (isRequired || settings.RESEND_API_KEY)) {
-    const wrong = `is missing, ${isRequired ? required : 'but no mail goes without it, and RESEND_API_KEY is set'}`
+  const { SMTP_URL, RESEND_API_KEY } = settings
+  if (!settings.MAIL_FROM && (isRequired || RESEND_API_KEY || SMTP_URL)) {
+    const service = SMTP_URL ? 'SMTP_URL' : 'RESEND_API_KEY'
+    const wrong = `is missing, ${isRequired ? required : `but no mail goes without it, and ${service} is set`}`
     faults.push({ name: 'MAIL_FROM', wrong })
   }
   if (settings.EMAIL_CODE_SIGNIN === 'on' && !settings.MAIL_FROM)
     faults.push({ name: 'MAIL_FROM', wrong: 'is missing, and EMAIL_CODE_SIGNIN mails codes' })
-  if (settings.MAIL_FROM && !settings.RESEND_API_KEY && !('EMAIL' in env && env.EMAIL)) {
+  if (SMTP_URL && RESEND_API_KEY)
+    faults.push({ name: 'SMTP_URL', wrong: 'is set beside RESEND_API_KEY, and mail goes by one of them' })
+  if (SMTP_URL?.startsWith('smtp:') && settings.OUTBOUND_LOCAL === 'off')
+    faults.push({ name: 'SMTP_URL', wrong: 'is of this machine, which takes OUTBOUND_LOCAL' })
+  if (settings.MAIL_FROM && !RESEND_API_KEY && !SMTP_URL && !('EMAIL' in env && env.EMAIL)) {
     const wrong = `is missing, ${isRequired ? required : 'but no mail goes without it, and MAIL_FROM is set'}`
     faults.push({ name: 'RESEND_API_KEY', wrong })
   }
@@ -210,7 +229,9 @@ const uncallableProviders = ({ IDENTITY_PROVIDERS, ...own }: Settings): Fault[] 
     return [{ name: 'IDENTITY_PROVIDERS', wrong: `${wrong} ${placeOf(index, IDENTITY_PROVIDERS)}` }]
   })
 
-/** A secret that is known elsewhere is none. Of two that are equal, the later in this list is named. */
+const passwordIn = (url: string | undefined) => (url ? decodeURIComponent(new URL(url).password) : undefined)
+
+/** A secret that is used elsewhere is no secret. Of two equal ones, the later in this list is named. */
 function sharedSecrets(settings: Settings): Fault[] {
   type Value = [name: Setting, value: string | undefined]
   const { JWT_KEYS, OPENID_KEYS, SECRET_KEYS } = settings
@@ -227,6 +248,7 @@ function sharedSecrets(settings: Settings): Fault[] {
     ['UPSTASH_REDIS_REST_TOKEN', settings.UPSTASH_REDIS_REST_TOKEN],
     ['RESEND_API_KEY', settings.RESEND_API_KEY],
     ['TURNSTILE_SECRET', settings.TURNSTILE_SECRET],
+    ['SMTP_URL', passwordIn(settings.SMTP_URL)],
     ...settings.IDENTITY_PROVIDERS.flatMap(({ client_secret, private_key }) =>
       [client_secret, private_key].map((value): Value => ['IDENTITY_PROVIDERS', value]),
     ),

@@ -1,7 +1,7 @@
 /** How long Roster waits for libSQL, and how often it asks. Settings are held to it, so it stands with them. */
 export const READ_TIMEOUT_MS = 1500
 export const WRITE_TIMEOUT_MS = 3000
-/** What got no answer is sent once more. */
+/** A request without an answer is sent once more. */
 export const TRIES = 2
 /** What found the database busy has changed nothing, and is sent again. */
 export const BUSY_RETRIES = 3

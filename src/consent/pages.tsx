@@ -1,5 +1,5 @@
 import type { FC } from 'hono/jsx'
-import type { Asked } from '../oauth/authorize.ts'
+import { type Asked, shownOf } from '../oauth/authorize.ts'
 import type { LogoutQuestion } from '../oauth/logouts/logout.ts'
 import { isTrustworthy } from '../oauth/redirects.ts'
 import { Button, Form, Notice } from '../pages/components.tsx'
@@ -18,8 +18,9 @@ interface Question {
 /** What an app asks for, and where one goes on to. Both buttons are as wide as one another. */
 export const ConsentPage: FC<Question> = ({ view, token, asked, back }) => {
   const { consent } = view.texts.apps
-  const { client, request, scopes, user } = asked
+  const { client, request, scopes, user, document } = asked
   const { host, origin } = new URL(request.redirectUri)
+  const isUntrusted = !isTrustworthy(request.redirectUri)
   return (
     <NarrowPage view={view} title={consent.title(client.name)}>
       <div class="stack">
@@ -30,10 +31,17 @@ export const ConsentPage: FC<Question> = ({ view, token, asked, back }) => {
           <a href={`/signin?${new URLSearchParams({ to: back })}`}>{consent.notYou}</a>
         </p>
       </div>
-      {!isTrustworthy(request.redirectUri) && <Notice tone="warn" title={consent.untrusted} />}
+      {document !== undefined ? (
+        <Notice tone="warn" title={consent.unknown}>
+          <p>{consent.unknownHint(new URL(client.id).host, origin === 'null' ? undefined : host)}</p>
+          {isUntrusted && <p>{consent.untrusted}</p>}
+        </Notice>
+      ) : (
+        isUntrusted && <Notice tone="warn" title={consent.untrusted} />
+      )}
       <ScopeList view={view} scopes={scopes} resource={request.resource} />
       <Form action={back.replace('/oauth/authorize?', '/consent?')} token={token}>
-        <input type="hidden" name="shown" value={scopes.join(' ')} />
+        <input type="hidden" name="shown" value={shownOf(asked)} />
         <Button style="primary" wide name="decision" value="allow">
           {consent.allow}
         </Button>

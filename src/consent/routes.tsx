@@ -5,7 +5,7 @@ import type { Resources } from '../context.ts'
 import { readText } from '../http/body.ts'
 import { readFields } from '../http/fields.ts'
 import { Hono } from '../http/hono.ts'
-import { decide, giveCode, languageOf, namesOf, type Outcome, refuse } from '../oauth/authorize.ts'
+import { decide, giveCode, languageOf, namesOf, type Outcome, refuse, shownOf } from '../oauth/authorize.ts'
 import { MAX_QUERY_LENGTH } from '../oauth/authorize-request.ts'
 import { giveConsent } from '../oauth/consents/service.ts'
 import { badAuthorizeRequest, badLogoutRequest } from '../oauth/errors.ts'
@@ -89,10 +89,11 @@ export const consentRoutes = new Hono<PageEnv>()
     if (outcome.kind !== 'consent') return answer(c, outcome)
     const { asked } = outcome
     if (decision !== 'allow') return answer(c, refuse(c.var, asked.request))
-    // What the app may ask for, or they may let it, has grown since: that was not on the page that they said yes to.
-    if (!asked.scopes.every((scope) => scopesIn(shown).includes(scope))) return answer(c, outcome)
+    // What the app may ask for, or they may let it, has grown since, or it says something else of itself: that was not on
+    // the page that they said yes to.
+    if (!scopesIn(shownOf(asked)).every((one) => scopesIn(shown).includes(one))) return answer(c, outcome)
     const actor = toClaims(withRightHint(asked.cookie, asked.user))
-    await giveConsent(c.var, actor, asked.client, namesOf(asked))
+    await giveConsent(c.var, actor, asked.client, namesOf(asked), asked.document)
     return answer(c, await giveCode(c.var, asked))
   })
   .get('/oauth/logout', async (c) => {

@@ -13,9 +13,10 @@ import { openSessionsOf } from '../sessions/service.ts'
 import type { Acting } from '../users/change.ts'
 import { userNotFound } from '../users/errors.ts'
 import { findEarlier } from '../users/give-back.ts'
-import { countLocked, managedColumns, users, userTotals } from '../users/models.ts'
+import { countLocked, countNeedingReset, managedColumns, users, userTotals } from '../users/models.ts'
 import { assertVisible, readProfile, sessionsAsSeenBy } from '../users/queries.ts'
 import { toManagedUser } from '../users/schemas.ts'
+import { selectFailing, type Webhook } from '../webhooks/models.ts'
 import { type LeftBehind, selectLeftBehind } from './apps/queries.ts'
 
 /** How many people there are in each state; `all` leaves out the deleted. */
@@ -35,8 +36,12 @@ const MOST_LOCKED = 100
 const selectLocked = () => sql<{ count: number }>`SELECT ${countLocked(MOST_LOCKED)} AS count`
 
 export async function readTotals({ db }: Acting): Promise<Totals> {
-  const { totals, locked } = await db.read({ totals: selectTotals(), locked: selectLocked() })
-  return { ...toTotals(totals), locked: locked[0]!.count }
+  const { totals, counted } = await db.read({
+    totals: selectTotals(),
+    counted: sql<{ locked: number; needs_reset: number }>`SELECT ${countLocked(MOST_LOCKED)} AS locked,
+      ${countNeedingReset(MOST_LOCKED)} AS needs_reset`,
+  })
+  return { ...toTotals(totals), ...counted[0] }
 }
 
 /** Everything about one user that a page shows, in one trip, and one more for the deleted. Throws 404 `user_not_found`. */
@@ -121,7 +126,8 @@ const MOST_COUNTED = 10_000
 /** Of those who are known at a provider that was removed; an operator's script looks at all of them. */
 const MOST_LOOKED_AT = 500
 
-const NOTHING = sql<LeftBehind>`SELECT 1 WHERE 0`
+const NOTHING = sql<never>`SELECT 1 WHERE 0`
+type Failing = Pick<Webhook, 'id' | 'url' | 'rested_at'>
 
 /** What an administrator sees first, in one trip. Days are those of UTC. */
 export async function readToday(acting: Acting) {
@@ -136,10 +142,12 @@ export async function readToday(acting: Acting) {
     events: history.rows,
     leftBehind: hasPermission(actor.role, 'clients:manage') ? selectLeftBehind(now) : NOTHING,
     leftWithout: selectLeftWithout(config, now, MOST_LOOKED_AT),
+    failingHooks: hasPermission(actor.role, 'webhooks:manage') ? selectFailing() : NOTHING,
   })
   return {
     leftWithout: read.leftWithout,
-    leftBehind: read.leftBehind,
+    leftBehind: read.leftBehind as LeftBehind[],
+    failingHooks: read.failingHooks as Failing[],
     stats: stats.toStats(read),
     locked: read.locked[0]!.count,
     invited: read.invited[0]!.count,

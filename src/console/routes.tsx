@@ -23,15 +23,18 @@ import { respond } from '../pages/respond.ts'
 import { limitedList, type PageEnv, signedInPage } from '../pages/session.ts'
 import { doneMessage, submit } from '../pages/submit.ts'
 import { zoneOf } from '../pages/view.ts'
+import { knownPasskeys } from '../passkeys/service.ts'
 import { lookAtChecks } from '../system/checks.ts'
 import { ActivityPage } from './activity.tsx'
 import { appPages } from './apps/apps-routes.tsx'
+import { blockedPages } from './blocked-routes.tsx'
 import { readFilter, readInvitations, sentenceOf, tried } from './input.ts'
 import { InvitationsPage, type InviteResult } from './invitations.tsx'
 import { readActivity, readToday } from './queries.ts'
 import { SystemPage } from './system.tsx'
 import { TodayPage } from './today.tsx'
 import { usersPages } from './users/users-routes.tsx'
+import { webhookPages } from './webhooks/webhooks-routes.tsx'
 
 const ours = form(sessionOf)
 
@@ -117,16 +120,19 @@ export const consoleRoutes = new Hono<PageEnv>()
   .get('/', signedInPage('activity:read'), limitedList, async (c) => {
     // The checks are for those who may read the runs of clean-up.
     const seesSystem = hasPermission(c.var.actor.role, 'cleanup:read')
-    const [today, readiness, { view, viewer }] = await Promise.all([
+    const [today, readiness, known, { view, viewer }] = await Promise.all([
       readToday(c.var),
       seesSystem ? lookAtChecks(c.var, c.env, { writes: false }) : undefined,
+      knownPasskeys(c.var, c.var.actor.sub),
       c.var.signedIn(),
     ])
     const asksForNoFactor = seesSystem && c.var.config.SECOND_FACTOR === 'optional'
-    return respond(c, <TodayPage {...{ view, viewer, today, readiness, asksForNoFactor }} />)
+    return respond(c, <TodayPage {...{ view, viewer, today, readiness, known, asksForNoFactor }} />)
   })
   .route('/people', usersPages)
   .route('/apps', appPages)
+  .route('/webhooks', webhookPages)
+  .route('/blocked', blockedPages)
   .get('/invitations', signedInPage('users:create'), limitedList, async (c) => {
     const { values } = await carriedHere(c)
     return invitationsPage(c, { typed: values?.emails, role: values?.role })

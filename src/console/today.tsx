@@ -1,10 +1,12 @@
 import type { Child, FC } from 'hono/jsx'
 import { AsRequest, Badge } from '../pages/components.tsx'
-import { toLongDay, toNumber } from '../pages/format.ts'
+import { type Known, KnownPasskeys } from '../pages/factors.tsx'
+import { toDuration, toLongDay, toNumber } from '../pages/format.ts'
 import { History } from '../pages/history.tsx'
 import { ConsolePage, Head, type Viewer } from '../pages/layout.tsx'
 import type { View } from '../pages/view.ts'
 import type { Readiness } from '../system/checks.ts'
+import { OWED_MS } from '../webhooks/models.ts'
 import { Chart, Numbers } from './chart.tsx'
 import type { readToday } from './queries.ts'
 
@@ -18,6 +20,7 @@ type Today = Awaited<ReturnType<typeof readToday>>
 interface Shown {
   today: Today
   readiness: Readiness | undefined
+  known: Known
   /** `SECOND_FACTOR=optional`: whoever manages may have a password alone. Said to whoever can do something about it. */
   asksForNoFactor: boolean
 }
@@ -76,6 +79,7 @@ export const TodayPage: FC<PageProps & Shown> = ({ view, viewer, ...shown }) => 
           )}
         </section>
       </div>
+      <KnownPasskeys known={shown.known} />
     </ConsolePage>
   )
 }
@@ -91,17 +95,19 @@ const Figure: FC<{ name: string; value: string; children?: Child }> = ({ name, v
 /** What somebody has to look at: the same checks as /ready, mails that were given up, accounts that are locked. */
 const Attention: FC<PageProps & Shown> = ({
   view,
-  today: { locked, leftBehind, leftWithout },
+  today: { locked, leftBehind, leftWithout, failingHooks },
   readiness,
   asksForNoFactor,
 }) => {
   const { today: texts, system, badge } = view.texts.console
   const { attention, somebodyGone } = view.texts.clients
   const { leftWithout: without } = view.texts.factors
+  const { attention: ofHooks, badges } = view.texts.webhooks
   const failing = readiness?.checks.filter(({ status }) => status !== 'ok') ?? []
   const dead = readiness?.counts.mail.dead ?? 0
   const number = (count: number) => (count >= 100 ? '100+' : toNumber(view.language, count))
-  if (failing.length + dead + locked + leftBehind.length + leftWithout.length === 0 && !asksForNoFactor)
+  const ofOthers = leftBehind.length + leftWithout.length + failingHooks.length
+  if (failing.length + dead + locked + ofOthers === 0 && !asksForNoFactor)
     return <p class="soft">{texts.nothing}</p>
   return (
     <div class="rows">
@@ -149,16 +155,40 @@ const Attention: FC<PageProps & Shown> = ({
           action={texts.seeMails}
         />
       )}
-      {leftBehind.map(({ id, name, what, who }) => (
+      {failingHooks.map(({ id, url, rested_at }) => (
         <Task
-          tone="warn"
-          badge={what === 'secret' ? attention.badge : attention.ownerBadge}
-          title={what === 'secret' ? attention.secret(name, who ?? somebodyGone) : attention.owner(name)}
-          hint={what === 'secret' ? attention.secretHint : attention.ownerHint}
-          href={`/admin/apps/${id}${what === 'secret' ? '#secret' : ''}`}
-          action={what === 'secret' ? attention.replace : attention.look}
+          tone={rested_at === null ? 'danger' : 'warn'}
+          badge={badges[rested_at === null ? 'failing' : 'resting']!}
+          title={(rested_at === null ? ofHooks.failing : ofHooks.resting)(new URL(url).host)}
+          hint={rested_at === null ? ofHooks.failingHint : ofHooks.restingHint(toDuration(view, OWED_MS))}
+          href={`/admin/webhooks/${id}`}
+          action={ofHooks.look}
         />
       ))}
+      {leftBehind.map(({ id, name, what, who }) =>
+        what !== 'webhook' ? null : (
+          <Task
+            tone="warn"
+            badge={attention.badge}
+            title={ofHooks.secret(new URL(name).host, who ?? somebodyGone)}
+            hint={ofHooks.secretHint}
+            href={`/admin/webhooks/${id}#secret`}
+            action={attention.replace}
+          />
+        ),
+      )}
+      {leftBehind
+        .filter(({ what }) => what !== 'webhook')
+        .map(({ id, name, what, who }) => (
+          <Task
+            tone="warn"
+            badge={what === 'secret' ? attention.badge : attention.ownerBadge}
+            title={what === 'secret' ? attention.secret(name, who ?? somebodyGone) : attention.owner(name)}
+            hint={what === 'secret' ? attention.secretHint : attention.ownerHint}
+            href={`/admin/apps/${id}${what === 'secret' ? '#secret' : ''}`}
+            action={what === 'secret' ? attention.replace : attention.look}
+          />
+        ))}
       {asksForNoFactor && (
         <Task
           tone="warn"

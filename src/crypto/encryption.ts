@@ -14,19 +14,31 @@ export interface Encrypted {
 }
 
 const NONCE_BYTES = 12
+const KEY_ID_LENGTH = 11
 
-/** A name for a key that says nothing of it. */
-export const keyIdOf = (key: Uint8Array) => createHash('sha256').update(key).digest('base64url').slice(0, 11)
+/**
+ * Made once in an isolate: a read of oneself opens a copy, with the same key each time. Keys themselves are kept, no
+ * promises of them, as those belong to a request.
+ */
+const ids = new WeakMap<Uint8Array, string>()
+const imported = new WeakMap<Uint8Array, CryptoKey>()
+
+/** A name for a key that reveals nothing about it. */
+export function keyIdOf(key: Uint8Array): string {
+  const id = ids.get(key) ?? createHash('sha256').update(key).digest('base64url').slice(0, KEY_ID_LENGTH)
+  ids.set(key, id)
+  return id
+}
 
 export async function encrypt(keys: Keyring, plain: Uint8Array, about: string): Promise<Encrypted> {
   const keyId = keyIdOf(keys[0])
   const nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES))
-  const key = await importKey(keys[0], 'encrypt')
+  const key = await importKey(keys[0])
   const sealed = await crypto.subtle.encrypt(parameters(nonce, keyId, about), key, new Uint8Array(plain))
   return { keyId, text: Buffer.concat([nonce, new Uint8Array(sealed)]).toString('base64url') }
 }
 
-/** Undefined when no key of ours opens it: it is of a key that was taken away, or was put in another place. */
+/** Undefined when no key of ours opens it: its key was taken away, or it was put in another place. */
 export async function decrypt(
   keys: Keyring,
   { keyId, text }: Encrypted,
@@ -39,7 +51,7 @@ export async function decrypt(
   try {
     const opened = await crypto.subtle.decrypt(
       parameters(nonce, keyId, about),
-      await importKey(key, 'decrypt'),
+      await importKey(key),
       bytes.slice(NONCE_BYTES),
     )
     return new Uint8Array(opened)
@@ -54,6 +66,9 @@ export async function encryptJson(keys: Keyring, value: object, about: string): 
   return `${keyId}.${text}`
 }
 
+/** In SQL: the id of the key that such a text is under. */
+export const keyIdIn = (column: string) => `substr(${column}, 1, ${KEY_ID_LENGTH})`
+
 /** What such a text holds; undefined for anything that is not of ours, or about something else. */
 export async function decryptJson<T extends object>(
   keys: Keyring,
@@ -65,8 +80,13 @@ export async function decryptJson<T extends object>(
   return plain && (JSON.parse(Buffer.from(plain).toString()) as T)
 }
 
-const importKey = (key: Uint8Array, use: 'encrypt' | 'decrypt') =>
-  crypto.subtle.importKey('raw', new Uint8Array(key), 'AES-GCM', false, [use])
+async function importKey(key: Uint8Array): Promise<CryptoKey> {
+  const uses = ['encrypt', 'decrypt']
+  const made =
+    imported.get(key) ?? (await crypto.subtle.importKey('raw', new Uint8Array(key), 'AES-GCM', false, uses))
+  imported.set(key, made)
+  return made
+}
 
 const parameters = (nonce: Uint8Array, keyId: string, about: string) => ({
   name: 'AES-GCM',

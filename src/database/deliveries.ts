@@ -22,11 +22,13 @@ const LONGEST_PAUSE_MS = 6 * 60 * MINUTE_MS
 export type Owed = SQLiteTable & { id: SQLiteColumn; attempts: SQLiteColumn; next_attempt_at: SQLiteColumn }
 
 /** What a claim moves on from. */
-export interface Due {
-  id: string
+export interface Due<Id extends string | number = string> {
+  id: Id
   attempts: number
   next_attempt_at: number
 }
+
+type AnyDue = Due<string | number>
 
 const pauseAfter = (attempts: number) =>
   Math.round(
@@ -43,13 +45,23 @@ export const selectDue = (table: Owed, now: number | SQL, isWaiting?: SQL) =>
     .limit(AT_A_TIME)
 
 /** A condition on a row: that nobody has claimed it since, and that it is owed no more than it was. */
-export const isAttempt = (table: Owed, { id, next_attempt_at }: Pick<Due, 'id' | 'next_attempt_at'>) =>
+export const isAttempt = (table: Owed, { id, next_attempt_at }: Pick<AnyDue, 'id' | 'next_attempt_at'>) =>
   and(eq(table.id, id), eq(table.next_attempt_at, next_attempt_at))
 
-/** For each of them where it moves to, the statement that moves it, and a condition by which it is read back. */
-export const claiming = (table: Owed, due: readonly Due[], now: number, mayBe: SQL, also: object = {}) =>
+/**
+ * For each of them where it moves to, the statement that moves it, and a condition by which it is read back.
+ *
+ * @param pauseOf until when it is left alone, if nothing more is heard of this attempt (ms). No two attempts have the same.
+ */
+export const claiming = (
+  table: Owed,
+  due: readonly AnyDue[],
+  now: number,
+  mayBe: SQL,
+  { also = {}, pauseOf = pauseAfter }: { also?: object; pauseOf?: (attempts: number) => number } = {},
+) =>
   due.map((row) => {
-    const next = now + pauseAfter(row.attempts)
+    const next = now + pauseOf(row.attempts)
     const set: Record<string, SQLWrapper | number> = { attempts: row.attempts + 1, next_attempt_at: next }
     return {
       claim: build
@@ -60,17 +72,27 @@ export const claiming = (table: Owed, due: readonly Due[], now: number, mayBe: S
     }
   })
 
-interface Work<Row> {
+interface Work<Row, D extends AnyDue> {
   /** Those that are due now, at most `AT_A_TIME`. */
-  readDue(): Promise<Due[]>
+  readDue(): Promise<D[]>
   /** Those of them that are this Worker's, and how many were given up. */
-  claim(due: Due[]): Promise<{ claimed: Row[]; dead: number }>
+  claim(due: D[]): Promise<{ claimed: Row[]; dead: number }>
   /** One attempt. It stands alone: whatever happens to it is nothing to others. */
   deliver(row: Row): Promise<void>
 }
 
+/** How much one who delivers does. By default what a run of the cron job may. */
+export interface Share {
+  atATime?: number
+  perRun?: number
+  runMs?: number
+}
+
 /** Delivers what is due, five at a time, for as long as a run of the cron job may take. */
-export async function workOff<Row>(work: Work<Row>): Promise<{ due: number; dead: number }> {
+export async function workOff<Row, D extends AnyDue>(
+  work: Work<Row, D>,
+  { atATime = AT_A_TIME, perRun = PER_RUN, runMs = RUN_MS }: Share = {},
+): Promise<{ due: number; dead: number }> {
   const counts = { due: 0, dead: 0 }
   const startedAt = Date.now()
   const waiting: Row[] = []
@@ -78,8 +100,8 @@ export async function workOff<Row>(work: Work<Row>): Promise<{ due: number; dead
   let claiming: Promise<void> | undefined
 
   async function claimMore(): Promise<void> {
-    const due = taken < PER_RUN && Date.now() - startedAt < RUN_MS ? await work.readDue() : []
-    taken = due.length === 0 ? PER_RUN : taken + due.length
+    const due = taken < perRun && Date.now() - startedAt < runMs ? await work.readDue() : []
+    taken = due.length === 0 ? perRun : taken + due.length
     const { claimed, dead } = due.length === 0 ? { claimed: [], dead: 0 } : await work.claim(due)
     counts.due += due.length
     counts.dead += dead
@@ -88,7 +110,7 @@ export async function workOff<Row>(work: Work<Row>): Promise<{ due: number; dead
 
   async function deliverOneByOne(): Promise<void> {
     for (;;) {
-      while (waiting.length === 0 && taken < PER_RUN) {
+      while (waiting.length === 0 && taken < perRun) {
         claiming ??= claimMore().finally(() => {
           claiming = undefined
         })
@@ -99,7 +121,7 @@ export async function workOff<Row>(work: Work<Row>): Promise<{ due: number; dead
       await work.deliver(row)
     }
   }
-  const ended = await Promise.allSettled(Array.from({ length: AT_A_TIME }, () => deliverOneByOne()))
+  const ended = await Promise.allSettled(Array.from({ length: atATime }, () => deliverOneByOne()))
   const failed = ended.find((end) => end.status === 'rejected')
   if (failed) throw failed.reason
   return counts

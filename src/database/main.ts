@@ -3,6 +3,7 @@ import type { SQL } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { BUSY_RETRIES, PAUSE_MS, READ_TIMEOUT_MS, TRIES, WRITE_TIMEOUT_MS } from '../config/waits.ts'
 import { AppError, unavailable } from '../http/problem.ts'
+import { fixDeliveries } from '../webhooks/models.ts'
 import { guard, isDoneAlready } from './guard.ts'
 import type { Meter } from './meter.ts'
 import { type Batch, type Results, type RowsOf, type Statement, toQuery } from './statements.ts'
@@ -15,8 +16,8 @@ import { type Batch, type Results, type RowsOf, type Statement, toQuery } from '
 export interface Database {
   /** Reads, in one snapshot: the rows of each statement, under its name. */
   read<const B extends Batch>(batch: B): Promise<Results<B>>
-  /** The same for what is long: without an answer it is a 503, and is not asked again. */
-  readOnce<const B extends Batch>(batch: B): Promise<Results<B>>
+  /** The same for what is long: without an answer it is a 503, and is not asked again. A script may wait longer. */
+  readOnce<const B extends Batch>(batch: B, withinMs?: number): Promise<Results<B>>
   /** The same of the primary, where a replica that lags may not have heard of something yet. */
   readPrimary<const B extends Batch>(batch: B): Promise<Results<B>>
   /**
@@ -43,7 +44,13 @@ export interface Database {
   piggyback<S extends Statement>(statement: S): { rows: Promise<RowsOf<S>>; settle(): void }
 }
 
-export function openDatabase(url: string, authToken: string, meter: Meter): Database {
+/** @param onOwed called when a write has owed something to webhooks. */
+export function openDatabase(
+  url: string,
+  authToken: string,
+  meter: Meter,
+  onOwed: () => void = () => {},
+): Database {
   // A client per call: one kept for longer queues across requests, and hangs when a caller goes away.
   const clientWithin = (timeoutMs: number) =>
     createClient({
@@ -58,12 +65,12 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
   async function run(
     mode: 'read' | 'read once' | 'read primary' | 'write',
     statements: InStatement[],
-    marker?: SQL,
+    { marker, withinMs = READ_TIMEOUT_MS }: { marker?: SQL | undefined; withinMs?: number | undefined } = {},
   ): Promise<ResultSet[]> {
     const along = piggybacked
     piggybacked = []
     const all = [...along.map(({ statement }) => statement), ...statements]
-    const call = mode === 'write' ? writer(all, marker) : () => read(all, mode === 'read primary')
+    const call = mode === 'write' ? writer(all, marker) : () => read(all, withinMs, mode === 'read primary')
     const tries = mode === 'read once' ? 1 : TRIES
     try {
       const results = await meter.time('db', () => withRetries(meter, call, tries)).catch(translate)
@@ -77,8 +84,8 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
     }
   }
 
-  async function read(statements: InStatement[], ofPrimary: boolean): Promise<ResultSet[]> {
-    const client = clientWithin(READ_TIMEOUT_MS)
+  async function read(statements: InStatement[], withinMs: number, ofPrimary: boolean): Promise<ResultSet[]> {
+    const client = clientWithin(withinMs)
     // What is asked as a write goes to the primary.
     if (ofPrimary) return client.batch(statements, 'write')
     return statements.length === 1 ? [await client.execute(statements[0]!)] : client.batch(statements, 'read')
@@ -87,18 +94,25 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
   /** Sends a write, and the same again under the next number when called again. */
   function writer(statements: InStatement[], marker: SQL | undefined) {
     const batchId = uuidv7()
+    // What leaves no history owes nothing.
+    const isOwing = statements.some((statement) => (statement as { sql: string }).sql.includes(HISTORY))
+    const fixing = isOwing ? toLibsql({ fixing: fixDeliveries() }) : []
     let number = 0
     return async (): Promise<ResultSet[]> => {
       number += 1
       wasResent ||= number > 1
       const guards = toLibsql(guard({ batchId, number, deadline: Date.now() + WRITE_TIMEOUT_MS, marker }))
       try {
-        const results = await clientWithin(WRITE_TIMEOUT_MS).batch([...guards, ...statements], 'write')
-        return results.slice(guards.length)
+        const all = [...guards, ...statements, ...fixing]
+        const results = await clientWithin(WRITE_TIMEOUT_MS).batch(all, 'write')
+        if (fixing.length > 0 && results.at(-1)!.rowsAffected > 0) onOwed()
+        return results.slice(guards.length, guards.length + statements.length)
       } catch (error) {
         // Surely nothing has changed, so it is the same send again.
         if (isBusy(error)) number -= 1
         if (!isDoneAlready(error)) throw error
+        // An earlier send has done it, and what it owes was in the answer that was lost.
+        if (fixing.length > 0) onOwed()
         return readBack(statements)
       }
     }
@@ -118,14 +132,14 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
     async read(batch) {
       return toResults(batch, await run('read', toLibsql(batch)))
     },
-    async readOnce(batch) {
-      return toResults(batch, await run('read once', toLibsql(batch)))
+    async readOnce(batch, withinMs) {
+      return toResults(batch, await run('read once', toLibsql(batch), { withinMs }))
     },
     async readPrimary(batch) {
       return toResults(batch, await run('read primary', toLibsql(batch)))
     },
     async writeBatch(batch, marker) {
-      return toResults(batch, await run('write', toLibsql(batch), marker))
+      return toResults(batch, await run('write', toLibsql(batch), { marker }))
     },
     piggyback(statement) {
       const { promise, resolve } = Promise.withResolvers<ResultSet>()
@@ -144,6 +158,9 @@ export function openDatabase(url: string, authToken: string, meter: Meter): Data
 
 /** Of a write that was not repeated, as it was done already. */
 const NOTHING = { rows: [] as unknown[] } as ResultSet
+
+/** A batch that writes a row of history names its table. */
+const HISTORY = 'user_activity_logs'
 
 const isQuery = (statement: InStatement) => /^\s*select/i.test((statement as { sql: string }).sql)
 

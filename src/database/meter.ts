@@ -7,6 +7,8 @@ export interface Meter {
   retried(): void
   /** Calls that waited for one another, and attempts that had to be repeated. */
   readonly spent: { trips: number; retries: number }
+  /** How many there were, of each. */
+  readonly calls: { db: number; redis: number }
   /** The value of a `Server-Timing` header (durations in ms). */
   toServerTiming(): string
 }
@@ -14,7 +16,7 @@ export interface Meter {
 export function openMeter(): Meter {
   const calls = { db: 0, redis: 0 }
   const spentMs = { db: 0, redis: 0 }
-  // Of finished calls only: an answer does not wait for what goes on after it.
+  // Finished calls only: an answer does not wait for what goes on after it.
   let depthFinished = 0
   let retries = 0
   return {
@@ -33,6 +35,7 @@ export function openMeter(): Meter {
     get spent() {
       return { trips: depthFinished, retries }
     },
+    calls,
     toServerTiming: () =>
       [
         `db;dur=${spentMs.db};desc="${calls.db}"`,

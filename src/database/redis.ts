@@ -19,14 +19,32 @@ const health = new Map<string, { failures: number; restsUntil: number }>()
  * so is a Redis that rests after several. Keys are those of this deployment: a prefix is put before each.
  */
 export interface NearStore {
-  mget(keys: string[]): Promise<(string | null)[] | undefined>
+  /** As `marks` it is waited for as long as for those, where without an answer nothing goes on. */
+  mget(keys: string[], kind?: Kind): Promise<(string | null)[] | undefined>
   /** Keeps a value for so long. */
   put(key: string, value: string, lifetimeMs: number): Promise<true | undefined>
   /** Sets keys that say something by being there, each for so long (0: takes it away). Always tried, also while reads rest. */
   mark(lifetimesMs: ReadonlyMap<string, number>): Promise<true | undefined>
+  /**
+   * Adds lines to a list in the order of their scores, takes those below `least` away, marks, and moves a place on, each
+   * for so long: all of it, or nothing and `false` where the place is not `from` any more.
+   */
+  enter(key: string, entry: ListEntry): Promise<boolean | undefined>
+  /** Which of these lines such a list has not. */
+  lacking(key: string, lines: readonly string[]): Promise<string[] | undefined>
+  /** Lines of such a list, from one place to another; -1 is the last. */
+  entered(key: string, from: number, to: number): Promise<string[] | undefined>
   /** Marks have failed several times in a row: they are still tried, but are not worth waiting for. */
   readonly marksAreFailing: boolean
   ping(): Promise<true | undefined>
+}
+
+interface ListEntry {
+  lines: ReadonlyMap<string, number>
+  least: number
+  marks: readonly string[]
+  place: { key: string; from: string; to: string }
+  lifetimeMs: number
 }
 
 /** A client is settings and a method for each command. Making one is slow, and it keeps nothing of a request. */
@@ -65,6 +83,15 @@ const MARK = `
 for i, key in ipairs(KEYS) do
   if ARGV[i] == '0' then redis.call('DEL', key) else redis.call('SET', key, '1', 'PX', ARGV[i]) end
 end
+return 1`
+
+const ENTER = `
+if (redis.call('GET', KEYS[2]) or '') ~= ARGV[1] then return 0 end
+for i = 3, #KEYS do redis.call('SET', KEYS[i], '1', 'PX', ARGV[4]) end
+for i = 5, #ARGV, 2 do redis.call('ZADD', KEYS[1], ARGV[i], ARGV[i + 1]) end
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[4])
 return 1`
 
 export function openRedis(url: string, token: string, meter: Meter, issuer: string): NearStore {
@@ -114,9 +141,9 @@ export function openRedis(url: string, token: string, meter: Meter, issuer: stri
     get marksAreFailing() {
       return rests('marks')
     },
-    mget: (keys) =>
+    mget: (keys, kind = 'reads') =>
       ask(
-        'reads',
+        kind,
         (redis) => redis.mget<unknown[]>(...ours(keys)),
         (reply): reply is (string | null)[] =>
           Array.isArray(reply) &&
@@ -129,6 +156,37 @@ export function openRedis(url: string, token: string, meter: Meter, issuer: stri
       const values = [...lifetimesMs.values()].map(String)
       return does('marks', (redis) => redis.eval(MARK, ours([...lifetimesMs.keys()]), values), 1)
     },
+    enter: async (key, { lines, least, marks, place, lifetimeMs }) => {
+      const keys = ours([key, place.key, ...marks])
+      const values = [
+        place.from,
+        place.to,
+        least,
+        lifetimeMs,
+        ...[...lines].flatMap(([line, score]) => [score, line]),
+      ]
+      const said = await ask(
+        'marks',
+        (redis) => redis.eval(ENTER, keys, values.map(String)),
+        (reply): reply is string | number => String(reply) === '0' || String(reply) === '1',
+      )
+      return said === undefined ? undefined : String(said) === '1'
+    },
+    lacking: async (key, lines) => {
+      if (lines.length === 0) return []
+      const scores = await ask(
+        'marks',
+        (redis) => redis.zmscore(prefix + key, [...lines]),
+        (reply): reply is unknown[] => Array.isArray(reply) && reply.length === lines.length,
+      )
+      return scores && lines.filter((_, index) => scores[index] === null)
+    },
+    entered: (key, from, to) =>
+      ask(
+        'marks',
+        (redis) => redis.zrange<unknown[]>(prefix + key, from, to),
+        (reply): reply is string[] => Array.isArray(reply) && reply.every((line) => typeof line === 'string'),
+      ),
     ping: () => does('reads', (redis) => redis.ping(), 'PONG'),
   }
 }

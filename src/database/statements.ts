@@ -95,6 +95,5 @@ export function insertWhere(
 /** The database's clock (epoch ms): what one Worker writes and another compares goes by this one. */
 export const databaseNow = sql<number>`CAST(unixepoch('subsec') * 1000 AS INTEGER)`
 
-/** A condition: that the row with this id is there. */
-export const rowExists = (table: Table, id: string): SQL =>
-  sql`EXISTS (SELECT 1 FROM ${table} WHERE id = ${id})`
+/** A condition: that the row with this id is there. Its key is probed, which is counted as no row read; `EXISTS` would be. */
+export const rowExists = (table: Table, id: string): SQL => sql`${id} IN (SELECT id FROM ${table})`

@@ -25,7 +25,7 @@ const BODY = html`
   <nav aria-label="Operations">
     <input id="filter" type="search" placeholder="Filter &#8195;/" aria-label="Filter operations" aria-keyshortcuts="/">
   </nav>
-  <main><p>Reading the document…</p></main>
+  <main><p>Reading the document&hellip;</p></main>
 </div>
 <noscript>This page is drawn by its script. What it draws is at <a href="/openapi.json">/openapi.json</a>.</noscript>`
 

@@ -22,7 +22,7 @@ import { makeRecoveryCodes, removeRecoveryCodes, storeRecoveryCodes } from './re
 import type { MailProof } from './schemas.ts'
 import { accountHasFactor, type FactorState, hasFactor, selectFactorState } from './state.ts'
 
-/** What adding or removing a way in has to know of whoever asks. */
+/** What has to be known about somebody who adds or removes a way in. */
 export interface Own {
   user: User
   state: FactorState

@@ -9,7 +9,7 @@ const SEEDS_PER_BATCH = 50
 
 const formerKeys = ({ keys }: Resources['config']) => keys.totp_seed.slice(1).map(keyIdOf)
 
-/** A condition: that a seed is under a former key of ours. Those under no key of ours nobody can renew. */
+/** A condition: a seed is under a former key of ours. Nobody can renew one whose key is gone. */
 export function seedsAreOutdated(config: Resources['config']): SQL {
   const former = formerKeys(config)
   return former.length === 0
@@ -18,8 +18,8 @@ export function seedsAreOutdated(config: Resources['config']): SQL {
 }
 
 /**
- * A condition: that a seed is under no key of ours, so that its owner's codes are no good. It looks between our keys in
- * the index, and so reads no more rows where there are more seeds.
+ * A condition: a seed is under no key of ours, so its owner's codes do not work. It looks between our keys in the
+ * index, so it reads no more rows where there are more seeds.
  */
 export function seedsAreLost({ keys }: Resources['config']): SQL {
   const known = keys.totp_seed.map(keyIdOf).sort()

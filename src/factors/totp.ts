@@ -37,7 +37,7 @@ export const sealSeed = ({ keys }: Config, userId: string, seed: Uint8Array) =>
 export const isSeedOutdated = ({ keys }: Config, { key_id }: Pick<Totp, 'key_id'>) =>
   key_id !== keyIdOf(keys.totp_seed[0])
 
-/** Throws 503 `misconfigured` when no key of ours opens it: that is no wrong code. */
+/** Throws 503 `misconfigured` when no key of ours opens it: that is not a wrong code. */
 export async function openSeed(
   { keys }: Config,
   { user_id, seed, key_id }: Pick<Totp, 'user_id' | 'seed' | 'key_id'>,

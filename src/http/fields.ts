@@ -6,6 +6,9 @@ export const notUtf8 = (pointer = ''): InputError => ({
   detail: 'Is not percent-encoded UTF-8.',
 })
 
+/** Of a file: nothing in it is percent-encoded. */
+export const fileNotUtf8 = (): InputError => ({ ...notUtf8(), detail: 'Is not UTF-8.' })
+
 /**
  * The fields of a form or a query string, each at most once. Stricter than URLSearchParams, for which all bytes that
  * are no UTF-8 are the same character: other bytes must not open an account.
@@ -28,6 +31,24 @@ export function readFields(text: string): Record<string, string> {
     else fields[name] = value
   }
   if (errors.length > 0) throw invalidInput(errors)
+  return fields
+}
+
+/**
+ * The fields of a form that may bring files, each at most once; a file is its text (RFC 7578).
+ *
+ * @throws 422 `invalid_input`.
+ */
+export async function readParts(body: string, contentType: string): Promise<Record<string, string>> {
+  const form = await new Response(body, { headers: { 'content-type': contentType } }).formData().catch(() => {
+    throw invalidInput([{ pointer: '', code: 'invalid_form', detail: 'Is no form.' }])
+  })
+  const fields: Record<string, string> = Object.create(null)
+  for (const [name, value] of form) {
+    if (name in fields)
+      throw invalidInput([{ pointer: pointerTo([name]), code: 'repeated', detail: 'Is given twice.' }])
+    fields[name] = typeof value === 'string' ? value : await value.text()
+  }
   return fields
 }
 

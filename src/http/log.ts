@@ -30,6 +30,10 @@ interface Spent {
   retries: number
 }
 
+/** The pattern that a request was answered by; null where there was none. */
+const routeOf = (c: Context): string | null =>
+  matchedRoutes(c).find(({ method }) => method !== 'ALL')?.path ?? null
+
 /** The one line of a request, at its end. */
 export function logRequest(c: Context, setting: LogSetting, { startedAt, ...spent }: Spent): void {
   const problem: AppError | undefined = c.get('problem')
@@ -44,7 +48,7 @@ export function logRequest(c: Context, setting: LogSetting, { startedAt, ...spen
     own_id: c.get('givenRequestId') && c.get('requestId'),
     method: c.req.method,
     // The pattern: what is in its place may be a link's token.
-    route: matchedRoutes(c).find(({ method }) => method !== 'ALL')?.path ?? null,
+    route: routeOf(c),
     status,
     code: problem?.code,
     reason: problem?.cause instanceof Refusal ? problem.cause.reason : undefined,
@@ -54,6 +58,55 @@ export function logRequest(c: Context, setting: LogSetting, { startedAt, ...spen
     session: actor.key ? undefined : actor.sid,
     key: actor.key?.id,
     ...(level === 'error' && { cause: problem?.cause }),
+  })
+}
+
+/** What a point says: words of ours and numbers alone, and nobody's id, as whoever counts is not to know whom. */
+interface Point extends Omit<Spent, 'retries'> {
+  /** The pattern, or what another Worker has called. */
+  route: string
+  method: string
+  status: number
+  code?: string | undefined
+  began?: string | undefined
+  calls: { db: number; redis: number }
+}
+
+/**
+ * One point a request, or a call of another Worker, in Workers Analytics Engine, where METRICS is bound: docs/operating.md
+ * has its columns, and what to ask.
+ */
+export function measure(
+  dataset: AnalyticsEngineDataset,
+  { route, method, status, code = '', began = '', startedAt, trips, calls }: Point,
+): void {
+  // Whoever asks Redis first asks it for a copy; where that was good, nobody else was asked.
+  const near = calls.redis === 0 ? '' : calls.db === 0 ? 'hit' : 'miss'
+  try {
+    dataset.writeDataPoint({
+      indexes: [route.slice(0, 96)],
+      blobs: [route, method, String(status), code, began, near],
+      doubles: [Date.now() - startedAt, trips, calls.db, calls.redis],
+    })
+  } catch (cause) {
+    // Counting is nothing to whoever asked.
+    log('warn', { code: 'metrics_failed', cause })
+  }
+}
+
+export function measureRequest(c: Context, spent: Pick<Point, 'startedAt' | 'trips' | 'calls'>): void {
+  const { METRICS: dataset } = c.env as { METRICS?: AnalyticsEngineDataset }
+  if (!dataset) return
+  const problem: AppError | undefined = c.get('problem')
+  const { began }: { began?: string } = c.get('loggedAs') ?? {}
+  const { status } = c.res
+  measure(dataset, {
+    route: routeOf(c) ?? '',
+    method: c.req.method,
+    status,
+    code: problem?.code,
+    began,
+    ...spent,
   })
 }
 

@@ -4,7 +4,7 @@ import { findTargetHandler } from 'hono/utils/handler'
 import type * as z from 'zod'
 import type { Permission } from '../access/permissions.ts'
 import { bodyTooLarge, bodyTooSlow, readText, unreadableBody } from './body.ts'
-import { notUtf8, readFields } from './fields.ts'
+import { fileNotUtf8, notUtf8, readFields, readParts } from './fields.ts'
 import { invalidJson, parseJson } from './json.ts'
 import { AppError, invalidInput } from './problem.ts'
 import { validate } from './validate.ts'
@@ -17,8 +17,10 @@ export type Tag =
   | 'mail'
   | 'users'
   | 'invitations'
+  | 'signup_blocks'
   | 'keys'
   | 'clients'
+  | 'webhooks'
   | 'oauth'
   | 'activity'
   | 'system'
@@ -114,7 +116,7 @@ export interface Rows<T extends string = string> {
 export function rows<T extends string>(given: Rows<T>) {
   const read = createMiddleware<{ Variables: { text: { type: T; text: string } } }>(async (c, next) => {
     const type = requireType(c, [...given.types]) as T
-    c.set('text', { type, text: await readText(c, () => invalidInput([notUtf8()]), given.most) })
+    c.set('text', { type, text: await readText(c, () => invalidInput([fileNotUtf8()]), given.most) })
     await next()
   })
   const problems = [
@@ -152,7 +154,18 @@ function requireType(c: Context, taken: string[]): string {
   return mediaType
 }
 
-export const readForm = async (c: Context) => readFields(await readText(c, () => invalidInput([notUtf8()])))
+const formText = (c: Context, most?: number) =>
+  readText(c, () => invalidInput([isUpload(c) ? fileNotUtf8() : notUtf8()]), most)
+
+export const readForm = async (c: Context) => readFields(await formText(c))
+
+/** A form that may bring a file, of up to `most` bytes. */
+export const readUpload = (most: number) => async (c: Context) => {
+  const type = c.req.header('content-type') ?? ''
+  const text = await formText(c, most)
+  return isUpload(c) ? readParts(text, type) : readFields(text)
+}
+export const isUpload = (c: Context) => /^multipart\/form-data\b/i.test(c.req.header('content-type') ?? '')
 
 /** Checks the query string, strictly, and puts it on `c.var.query`. */
 export function query<S extends z.ZodObject>(schema: () => S) {

@@ -9,7 +9,7 @@ export const versionMismatch = () =>
   new AppError(412, 'version_mismatch', 'It was changed meanwhile. Read again, then decide.')
 const invalidIfMatch = () => new AppError(400, 'invalid_if_match', 'If-Match has to be ETags of ours, or *.')
 
-/** A tag of ours is the version of a user. What is on the way may make it weak, which changes no version. */
+/** An ETag of ours is the version of a user. A proxy may make it weak, which does not change the version. */
 const TAG = /^(?:W\/)?"([1-9]\d{0,14})"$/
 
 const versionsIn = (header: string) =>
@@ -37,7 +37,7 @@ export const precondition = documented(
   },
 )
 
-/** Throws 412 where the caller has named versions, and this is none of them. */
+/** Throws 412 if the caller named versions and this is not one of them. */
 export function assertPrecondition({ ifMatch }: Pick<Resources, 'ifMatch'>, version: number): void {
   if (ifMatch && !ifMatch.includes(version)) throw versionMismatch()
 }

@@ -22,7 +22,7 @@ interface Extras {
   cause?: unknown
 }
 
-/** How old the login of whoever does what cannot be undone, or gives power away, may be. */
+/** How old the login may be of somebody who does what cannot be undone, or gives power away. */
 export const RECENT_LOGIN_SECONDS = 600
 export const RECENT_LOGIN = inWords(RECENT_LOGIN_SECONDS * 1000)
 
@@ -38,6 +38,7 @@ const CHALLENGES: Record<string, string> = {
   own_account: ', error="insufficient_scope"',
   reauthentication_required: `, error="insufficient_user_authentication", max_age=${RECENT_LOGIN_SECONDS}`,
   signup_domain_refused: ', error="insufficient_scope"',
+  signup_blocked: ', error="insufficient_scope"',
   origin_not_allowed: ', error="invalid_request"',
   challenge_failed: ', error="insufficient_scope"',
   wrong_password: ', error="insufficient_user_authentication"',
@@ -92,8 +93,12 @@ export type Reason =
   | ('wrong_recovery_code' | 'challenge')
   /** What of a provider's answer was not as it has to be. */
   | `provider_${string}`
+  /** What of an app's document was not as it has to be. */
+  | `document_${string}`
   /** What of a passkey was not as it has to be. */
   | `passkey_${string}`
+  /** Which parameter of what an app sent a browser with. */
+  | `param_${string}`
   /** Which limit it was. */
   | `limit_${string}`
 
@@ -112,7 +117,7 @@ export const methodNotAllowed = (allowed: string[]) =>
     headers: { allow: allowed.join(', ') },
   })
 /** Whoever sends thousands of wrong members needs to be told of a few. */
-const MAX_ERRORS_NAMED = 20
+export const MAX_ERRORS_NAMED = 20
 
 export const invalidInput = (errors: InputError[]) =>
   new AppError(422, 'invalid_input', 'The request has members that are missing, wrong or unknown.', {

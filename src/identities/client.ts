@@ -131,7 +131,7 @@ async function ask(
     const { access_token } = await oauth.processAuthorizationCodeResponse(server, client, answer)
     return githubProfile(config, provider, access_token)
   }
-  // Of several tenants each has an issuer of its own, which the token names; it has to be one that is let in.
+  // Each tenant has an issuer of its own, which the token names. It has to be one that is let in.
   if (provider.kind === 'microsoft') server.issuer = await issuerOfTenant(provider, answer)
   const tokens = await oauth.processAuthorizationCodeResponse(server, client, answer, {
     expectedNonce: nonceOf(config, attempt),

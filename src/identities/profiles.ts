@@ -24,7 +24,7 @@ const domainOf = (email: string) => normalizeEmail(email).split('@')[1]!
 export function profileIn(provider: IdentityProvider, claims: IDToken, answered: URLSearchParams): Profile {
   const { kind, trust_amr } = provider
   const email = emailIn(claims.email)
-  // Of Apple, and of no other, a word does for it.
+  // Only Apple may say it as text.
   const isVerified =
     claims.email_verified === true || (kind === 'apple' && (claims.email_verified as unknown) === 'true')
   const amr = Array.isArray(claims.amr) ? claims.amr : []

@@ -48,7 +48,7 @@ export async function listIdentities(
   }
 }
 
-/** The address of whoever is to be connected; undefined once their session is over. */
+/** The address of the user to be connected; undefined once their session is over. */
 export async function emailOf({ db, now }: Resources, actor: Claims): Promise<string | undefined> {
   const { rows } = await db.read({
     rows: build

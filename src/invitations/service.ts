@@ -1,8 +1,7 @@
 import { and, asc, desc, eq, getTableColumns, gt, isNull, lt, type SQL, sql } from 'drizzle-orm'
 import { alias } from 'drizzle-orm/sqlite-core'
 import { v7 as uuidv7 } from 'uuid'
-import { reauthenticationRequired } from '../access/errors.ts'
-import { isRecent as hasRecentLogin, requireRecentLogin } from '../access/guards.ts'
+import { isRecent as hasRecentLogin, noRecentLogin, requireRecentLogin } from '../access/guards.ts'
 import { outranks } from '../access/permissions.ts'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
@@ -158,7 +157,7 @@ export function prepareInvitation(
     if (kept.id !== row.id) return kept
     if (!is_done) {
       if (!isLive) throw invalidToken(new Refusal('meanwhile'))
-      if (!isRecent) throw reauthenticationRequired()
+      if (!isRecent) throw noRecentLogin(actor)
       if (is_taken) throw emailTaken()
       if (!is_replaceable) throw outranked()
       asked.assertAllowed(results.mailing)

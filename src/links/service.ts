@@ -217,7 +217,7 @@ function findAsked(
   )
 }
 
-/** A token that is good, or why there is none. */
+/** A good token, or why it is not good. */
 type Found<Subject> = { token: OneTimeToken; subject: Subject | undefined } | { refused: Reason }
 
 async function findByToken<S extends Statement>(

@@ -1,4 +1,5 @@
-import { and, eq, gt, inArray, isNull, lt, lte, or, sql } from 'drizzle-orm'
+import { and, eq, getTableColumns, gt, inArray, isNull, lt, lte, or, type SQL, sql } from 'drizzle-orm'
+import { activityLogs } from '../activity/models.ts'
 import type { Resources } from '../context.ts'
 import { claiming, type Due, isAttempt, selectDue, workOff } from '../database/deliveries.ts'
 import { build, databaseNow } from '../database/statements.ts'
@@ -10,13 +11,11 @@ import { users } from '../users/models.ts'
 import { mailboxOf } from '../values/email.ts'
 import { timeOfId } from '../values/ids.ts'
 import { KINDS, type Kind, type MailKind } from './kinds.ts'
-import { type OutboxMail, outbox } from './models.ts'
+import { type OutboxMail, outbox, UNKNOWN } from './models.ts'
 import { render } from './render.ts'
-import { repeatable } from './text.ts'
+import { MailRefused, NO_ANSWER, type Send } from './sending.ts'
+import { repeatable, repeatableName } from './text.ts'
 import { mailTextsIn } from './texts/index.ts'
-import { MailRefused, type Send } from './transports.ts'
-
-const NO_ANSWER = 'no_answer'
 
 /** Sends mails that have just been enqueued, at most AT_A_TIME. */
 export async function deliverNew(resources: Resources, ids: string[]): Promise<void> {
@@ -25,6 +24,18 @@ export async function deliverNew(resources: Resources, ids: string[]): Promise<v
   const due = ids.map((id) => ({ id, attempts: 0, next_attempt_at: timeOfId(id) }))
   const { mails } = await claim(resources, send, due)
   await Promise.all(mails.map((mail) => deliver(resources, send, mail)))
+}
+
+/** A mail that is about to be sent, with what its words name, as it is now. */
+type Owed = OutboxMail & { actor: string | null; host: string | null }
+
+const ofEvent = (what: SQL) => sql`(SELECT ${what} FROM ${activityLogs} WHERE id = ${outbox.event_id})`
+const named = {
+  actor: sql<string | null>`(SELECT name FROM ${users} WHERE id = ${ofEvent(sql`actor_id`)})`.as('actor'),
+  // Details that are no JSON are of somebody who wrote past us, and are to keep no mail back.
+  host: sql<
+    string | null
+  >`${ofEvent(sql`json_extract(iif(json_valid(details), details, NULL), '$.host')`)}`.as('host'),
 }
 
 const isWaiting = and(isNull(outbox.sent_at), isNull(outbox.dead_at))!
@@ -39,7 +50,7 @@ export async function deliverDue(resources: Resources): Promise<{ due: number; d
       const { mails: claimed, dead } = await claim(resources, send, due)
       return { claimed, dead }
     },
-    deliver: (mail: OutboxMail) => deliver(resources, send, mail),
+    deliver: (mail: Owed) => deliver(resources, send, mail),
   })
 }
 
@@ -64,11 +75,11 @@ async function claim(
   { db, origin: { requestId: request_id } }: Resources,
   { knowsRepeats }: Send,
   due: Due[],
-): Promise<{ mails: OutboxMail[]; dead: number }> {
+): Promise<{ mails: Owed[]; dead: number }> {
   if (due.length === 0) return { mails: [], dead: 0 }
   const now = Date.now()
   const mayBe = and(isWaiting, gt(outbox.expires_at, now))!
-  const claims = claiming(outbox, due, now, mayBe, knowsRepeats ? {} : { sent_at: now })
+  const claims = claiming(outbox, due, now, mayBe, { also: knowsRepeats ? {} : { sent_at: now } })
   const ids = due.map(({ id }) => id)
   const { dead, mails } = await db.writeBatch({
     dead: build
@@ -84,7 +95,7 @@ async function claim(
       .returning({ id: outbox.id, kind: outbox.kind, refusal: outbox.refusal }),
     claims: claims.map(({ claim }) => claim),
     mails: build
-      .select()
+      .select({ ...getTableColumns(outbox), ...named })
       .from(outbox)
       .where(and(or(...claims.map(({ isClaimed }) => isClaimed)), isNull(outbox.dead_at))),
   })
@@ -94,7 +105,7 @@ async function claim(
 }
 
 /** One attempt at one mail that was claimed. It stands alone: whatever happens to it is nothing to others. */
-async function deliver(resources: Resources, send: Send, mail: OutboxMail): Promise<void> {
+async function deliver(resources: Resources, send: Send, mail: Owed): Promise<void> {
   const { id, kind, attempts } = mail
   // Of the request that sends it, or the run of the cron job.
   const line = { request_id: resources.origin.requestId, id, kind, attempts }
@@ -110,7 +121,7 @@ async function deliver(resources: Resources, send: Send, mail: OutboxMail): Prom
     const set = { refusal: reason, sent_at: null, ...(isFinal && { dead_at: Date.now() }) }
     await resources.db.writeBatch({
       refused: build.update(outbox).set(set).where(isAttempt(outbox, mail)),
-      service: reason === NO_ANSWER ? [] : [noteRefusal(reason)],
+      service: reason === NO_ANSWER || reason === UNKNOWN ? [] : [noteRefusal(reason)],
     })
   } catch (error) {
     // It is claimed, so it is tried again when its pause is over.
@@ -118,18 +129,18 @@ async function deliver(resources: Resources, send: Send, mail: OutboxMail): Prom
   }
 }
 
-/** What kept a mail from being sent; undefined when it has gone, or may have and must not go twice. */
+/** What kept a mail from being sent; undefined when it has gone. What may have gone must not go twice, and is given up. */
 async function attempt(
   resources: Resources,
   send: Send,
-  mail: OutboxMail,
+  mail: Owed,
 ): Promise<{ reason: string; isFinal: boolean } | undefined> {
   try {
     await send({ ...write(resources, mail), to: mailboxOf(mail.recipient), id: mail.id })
     return undefined
   } catch (error) {
     if (error instanceof MailRefused) return error
-    return send.knowsRepeats ? { reason: NO_ANSWER, isFinal: false } : undefined
+    return send.knowsRepeats ? { reason: NO_ANSWER, isFinal: false } : { reason: UNKNOWN, isFinal: true }
   }
 }
 
@@ -164,12 +175,14 @@ async function noteSent({ db }: Resources, mail: OutboxMail): Promise<void> {
   })
 }
 
-function write({ config }: Resources, mail: OutboxMail) {
+function write({ config }: Resources, mail: Owed) {
   const { purpose, page, hasCode, isAsked }: Kind = KINDS[mail.kind]
   const texts = mailTextsIn(mail.language)
   const text = texts.mails[mail.kind]({
     organisation: config.ORGANISATION,
     newEmail: repeatable(mail.new_email ?? '') ?? texts.frame.anotherAddress,
+    actor: repeatableName(mail.actor ?? '') ?? null,
+    host: mail.host,
   })
   const asked = isAsked ? { at: mail.created_at, country: mail.country, device: mail.device } : undefined
   // Only where our own pages are there is a page for it.

@@ -85,6 +85,12 @@ export const KINDS = {
   account_restored: { purpose: null, page: '/forgot', ...NOTICE },
   account_closed: { purpose: 'reopen_account', ...NOTICE, isAsked: true },
   account_locked: { purpose: 'unlock_account', ...NOTICE },
+  webhook_added: { purpose: null, page: '/admin/webhooks', ...NOTICE },
+  webhook_changed: { purpose: null, page: '/admin/webhooks', ...NOTICE },
+  webhook_removed: { purpose: null, page: '/admin/webhooks', ...NOTICE },
+  webhook_tried: { purpose: null, page: '/admin/webhooks', ...NOTICE },
+  webhook_rested: { purpose: null, page: '/admin/webhooks', ...NOTICE },
+  database_restored: { purpose: null, page: '/admin', ...NOTICE },
   invitation: { purpose: 'accept_invitation', ...SENT_FOR_OTHERS },
 } as const satisfies Record<string, Kind>
 

@@ -9,6 +9,7 @@ import { RANGE_FACTOR } from '../throttle/limits.ts'
 import { throttles } from '../throttle/models.ts'
 import { networkOf, rangeOf } from '../throttle/networks.ts'
 import { DAY_MS, HOUR_MS } from '../values/durations.ts'
+import { withoutSubaddress } from '../values/email.ts'
 import type { MailKind } from './kinds.ts'
 import { outbox } from './models.ts'
 
@@ -33,7 +34,7 @@ export interface MailRequest {
   actor?: { id: string; mailsPerHour: number }
   /** A session that asks for a code to its own user's mailbox. Each has its few: a thief's uses up no other's. */
   ownSession?: string
-  /** A condition: that who asks brings a device which the account knows. */
+  /** A condition: whoever asks brings a device that the account knows. */
   isKnownDevice?: SQL | undefined
   /** A condition without which nothing is asked for, so that nothing is counted either. */
   isAsked?: SQL
@@ -96,7 +97,7 @@ export function openMailRequest(
 
   const isKnown = isKnownDevice ?? sql`0`
   const askersMay = sql.join([sql`1`, ...askers.map(isWithin)], sql` AND `)
-  // What the deployment has left is for strangers: whoever is signed in is none, nor is a device that is known.
+  // The deployment's own limit is for strangers: somebody who is signed in is not one, nor is a known device.
   const isAllowed = isSignedIn
     ? sql`(${askersMay} AND ${isWithin(mailbox)})`
     : sql`(${askersMay} AND ((${isWithin(mailbox)} AND (${hasLeft(all, now)} OR ${isKnown}))
@@ -153,13 +154,13 @@ export function openNotices(resources: Resources, kind: MailKind, by: string, us
 }
 
 /**
- * The same of factors, or keys, that a session adds. What opens an account is never added untold, so one that would not be
+ * The same of factors, or keys, that a session adds, and of what it does to webhooks. What opens an account is never added untold, so one that would not be
  * is not added: `mayAdd` is a condition of the change, and `spent` is for a read before it, and for `assertMayAdd`, which
  * throws 429 `too_many_attempts`.
  */
 export function openAddedNotices(
   resources: Resources,
-  what: 'factors added' | 'keys made',
+  what: 'factors added' | 'keys made' | 'webhooks changed',
   sessionId: string,
   userId: string,
 ) {
@@ -245,6 +246,3 @@ const isSpent = ({ key, limit }: Counter, now: number) =>
 /** A condition, before this request is counted. */
 const hasLeft = ({ key, limit }: Counter, now: number) =>
   sql`coalesce((SELECT attempts FROM ${throttles} WHERE key = ${key} AND expires_at > ${now}), 0) < ${limit}`
-
-/** The mailbox behind an address: mail to `ada+news@` comes to `ada@`. */
-const withoutSubaddress = (emailNormalized: string) => emailNormalized.replace(/(?<=.)\+[^@]*(?=@)/, '')

@@ -13,7 +13,7 @@ import { tokenIsLive } from '../sessions/revocation.ts'
 import { Id, Time, timeOfId, toTime, toTimeOrNull } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { mailEnded, mailNotFound } from './errors.ts'
-import { type OutboxMail, outbox } from './models.ts'
+import { type OutboxMail, outbox, UNKNOWN } from './models.ts'
 import { sendAfterwards } from './outbox.ts'
 
 export const Mail = lazy(() =>
@@ -21,7 +21,10 @@ export const Mail = lazy(() =>
     .object({
       id: Id(),
       kind: z.string(),
-      status: z.enum(['waiting', 'sent', 'dead']),
+      status: z.enum(['waiting', 'sent', 'dead', 'unknown']).meta({
+        description:
+          '`unknown`: handed over whole, and nobody said that it was taken, so it is not sent again by itself. Listed with the dead.',
+      }),
       to: z.string(),
       user_id: Id().nullable(),
       attempts: z.int(),
@@ -50,7 +53,14 @@ export const ListMails = lazy(() =>
 )
 
 const toMail = (row: OutboxMail): Mail => {
-  const status = row.sent_at !== null ? 'sent' : row.dead_at !== null ? 'dead' : 'waiting'
+  const status =
+    row.sent_at !== null
+      ? 'sent'
+      : row.dead_at === null
+        ? 'waiting'
+        : row.refusal === UNKNOWN
+          ? UNKNOWN
+          : 'dead'
   return {
     id: row.id,
     kind: row.kind,

@@ -38,6 +38,8 @@ export const outbox = sqliteTable(
     refusal: text(),
     /** In which it is written, decided once so that every try sends the same; null in rows of an earlier version. */
     language: text().$type<Language>(),
+    /** The row of history that it tells of, where its words say who did it, and to what. */
+    event_id: text(),
   },
   (table) => [
     index('outbox_due').on(table.next_attempt_at).where(sql`sent_at IS NULL AND dead_at IS NULL`),
@@ -47,6 +49,9 @@ export const outbox = sqliteTable(
     index('outbox_new_email').on(NEW_EMAIL).where(sql`new_email IS NOT NULL`),
   ],
 )
+
+/** The refusal of a mail that may have gone: it was handed over whole, and nobody said that it was taken. */
+export const UNKNOWN = 'unknown'
 
 /** How many mails were given up, up to so many. */
 export const countDead = (most: number): SQL<number> =>

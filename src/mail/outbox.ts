@@ -3,6 +3,7 @@ import { v7 as uuidv7 } from 'uuid'
 import type { Resources } from '../context.ts'
 import { AT_A_TIME } from '../database/deliveries.ts'
 import { insertWhere, rowExists, type Statement } from '../database/statements.ts'
+import type { AppError } from '../http/problem.ts'
 import { makeRequestToken } from '../links/askers.ts'
 import { ACCEPTED, type MailRequested as MailPromised } from '../links/schemas.ts'
 import { issueToken } from '../links/service.ts'
@@ -27,6 +28,7 @@ interface QueuedMail {
   /** The token whose link and code the mail brings. */
   token?: { id: string; expiresAt: number }
   newEmail?: string | undefined
+  eventId?: string | undefined
 }
 
 /** Nothing is sent from here: `when` is the statement for the batch of the change. */
@@ -54,6 +56,7 @@ function enqueue(
     country: isAsked ? origin.country : null,
     device: isAsked ? deviceOf(origin.userAgent) : null,
     refusal: null,
+    event_id: mail.eventId ?? null,
     // Its reader's; of a reader who has chosen none, that of whoever caused it.
     language: sql`coalesce((SELECT locale FROM ${users} WHERE id = ${mail.userId}), ${origin.language})`,
   } satisfies Record<keyof OutboxMail, unknown>
@@ -124,7 +127,8 @@ export function enqueueAsked(
  * Asks for one, where a request does nothing else, and sends it.
  *
  * @param condition without which there is nobody to mail: the answer and its cost are the same.
- * @param alsoWrite what is written where it is made.
+ * @param more.alsoWrite what is written where it is made.
+ * @param more.unless what forbids it, if `is` holds as it is written.
  * @throws 429 `too_many_attempts`.
  */
 export async function mailAsked(
@@ -132,16 +136,25 @@ export async function mailAsked(
   request: MailRequested,
   mail: AskedMail,
   condition: SQL,
-  alsoWrite: (isMade: SQL) => readonly Statement[] = () => [],
+  {
+    alsoWrite,
+    unless,
+  }: {
+    alsoWrite?: (isMade: SQL) => readonly Statement[]
+    unless?: { is: SQL; refused: () => AppError }
+  } = {},
 ): Promise<MailPromised> {
-  const { mailId, statements, isMade, requestToken } = enqueueAsked(resources, request, mail, condition)
-  const { verdict } = await resources.db.writeBatch({
+  const mayBeMade = unless ? sql`${condition} AND NOT ${unless.is}` : condition
+  const { mailId, statements, isMade, requestToken } = enqueueAsked(resources, request, mail, mayBeMade)
+  const { verdict, forbidden } = await resources.db.writeBatch({
     count: request.count,
     mail: statements,
-    also: alsoWrite(isMade),
+    also: alsoWrite?.(isMade) ?? [],
     verdict: request.verdict,
+    ...(unless && { forbidden: sql<{ is: 0 | 1 }>`SELECT ${unless.is} AS "is"` }),
     countMade: [request.countMade(mailId)],
   })
+  if (unless && forbidden?.[0]?.is) throw unless.refused()
   request.assertAllowed(verdict)
   sendAfterwards(resources, mailId)
   return { ...ACCEPTED, request_token: requestToken }
@@ -155,6 +168,7 @@ export type Recipient = Pick<User, 'id' | 'email' | 'email_normalized' | 'email_
  * there; an address that nobody has proved gets nothing but what proves it.
  *
  * @param more.about what its link takes back.
+ * @param more.eventId the row of history that says who did what.
  * @param more.told counts it, so that the same is not told without end.
  */
 export function enqueueNotice(
@@ -162,7 +176,12 @@ export function enqueueNotice(
   kind: KindWhere<{ isCounted: false }>,
   user: Recipient,
   condition: SQL,
-  { newEmail, about, told }: { newEmail?: string; about?: string; told?: Notices } = {},
+  {
+    newEmail,
+    about,
+    eventId,
+    told,
+  }: { newEmail?: string; about?: string; eventId?: string; told?: Notices } = {},
 ) {
   const { id, email, email_normalized: emailNormalized } = user
   // As it was read, as the change may be of the address; or by the change, which may be what proves it.
@@ -170,7 +189,7 @@ export function enqueueNotice(
     user.email_verified_at !== null
       ? sql`1`
       : sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${id} AND email_verified_at IS NOT NULL)`
-  const mail = { kind, subjectId: id, userId: id, email, emailNormalized, newEmail, about }
+  const mail = { kind, subjectId: id, userId: id, email, emailNormalized, newEmail, about, eventId }
   const isTold = told ? sql`${isVerified} AND ${told.isDue}` : isVerified
   const queued = enqueueWithLink(resources, mail, sql`${condition} AND ${isTold}`)
   return { ...queued, statements: [...(told ? [told.count(condition)] : []), ...queued.statements] }
@@ -178,6 +197,11 @@ export function enqueueNotice(
 
 /** What a request sends by itself; the rest is due, and goes with the next run of the cron job. */
 const MAILS_PER_REQUEST = 20
+/**
+ * What goes on after an answer is cut off 30 seconds later. What was taken by then, from a service that knows no repeat,
+ * would count as sent; so none is taken that would not have its whole time (CALLS in http/outbound.ts).
+ */
+const TAKES_MAILS_FOR_MS = 10_000
 /** Of each request, the mails that it owes and that are not on their way yet. */
 const owedMails = new WeakMap<object, string[]>()
 
@@ -195,8 +219,10 @@ export function sendAfterwards(resources: Resources, ...ids: string[]): void {
 }
 
 async function sendOwed(resources: Resources, waiting: string[]): Promise<void> {
+  const startedAt = Date.now()
+  const isInTime = () => Date.now() - startedAt < TAKES_MAILS_FOR_MS
   try {
-    for (let left = MAILS_PER_REQUEST; left > 0 && waiting.length > 0; ) {
+    for (let left = MAILS_PER_REQUEST; left > 0 && waiting.length > 0 && isInTime(); ) {
       const ids = waiting.splice(0, Math.min(AT_A_TIME, left))
       left -= ids.length
       await deliverNew(resources, ids)

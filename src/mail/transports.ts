@@ -1,41 +1,14 @@
 import { createHash } from 'node:crypto'
 import type { Config } from '../config/main.ts'
 import { CALLS, callOut } from '../http/outbound.ts'
-import type { Rendered } from './render.ts'
+import { HEADERS, type Mail, MailRefused, REFUSES_ALL, type Send } from './sending.ts'
+import { overSmtp } from './smtp.ts'
 
-interface Mail extends Rendered {
-  to: string
-  /** The mail's own id; with what is in it, it makes the key by which a provider knows an attempt again. */
-  id: string
-}
-
-/** Sends one mail, or throws: `MailRefused` where the service said no, anything else where it may have gone. */
-export interface Send {
-  (mail: Mail): Promise<void>
-  /** Whether the service knows an attempt at the same mail again, so that a repeat sends nothing twice. */
-  knowsRepeats: boolean
-}
-
-/** What a mail service answered, without its words, which may repeat the mail. */
-export class MailRefused extends Error {
-  readonly reason: string
-  /** Asking again gets the same answer. */
-  readonly isFinal: boolean
-  constructor(reason: string, isFinal: boolean) {
-    super(`the mail service answered ${reason}`)
-    this.name = 'MailRefused'
-    this.reason = reason
-    this.isFinal = isFinal
-  }
-}
-
-/** RFC 3834 section 5: nobody's auto-responder answers it. */
-const HEADERS = { 'Auto-Submitted': 'auto-generated' }
-
-/** The transport that the settings name: Resend's HTTP API, else Cloudflare's binding; undefined for neither. */
+/** The transport that the settings name: a mail server, Resend's HTTP API, else Cloudflare's binding; undefined for none. */
 export function openTransport(config: Config, binding: SendEmail | undefined): Send | undefined {
-  const { MAIL_FROM: from, RESEND_API_KEY: apiKey } = config
+  const { MAIL_FROM: from, RESEND_API_KEY: apiKey, SMTP_URL } = config
   if (!from) return undefined
+  if (SMTP_URL) return overSmtp({ ...config, MAIL_FROM: from, SMTP_URL })
   if (apiKey) return overResend({ ...config, MAIL_FROM: from, RESEND_API_KEY: apiKey })
   return binding && overBinding(binding, from, config.MAIL_REPLY_TO)
 }
@@ -82,8 +55,5 @@ function overResend(config: Config & { MAIL_FROM: string; RESEND_API_KEY: string
 }
 
 const ASK_AGAIN = [408, 425, 429]
-/** Said of our key or our own address, not of the mail: it waits until somebody has put that right. */
-export const REFUSES_ALL: readonly number[] = [401, 403]
-
 const isFinal = (status: number) =>
   status >= 400 && status < 500 && ![...ASK_AGAIN, ...REFUSES_ALL].includes(status)

@@ -5,12 +5,11 @@ import { scopesWithin } from '../access/permissions.ts'
 import { selectSpent, spendOnce } from '../challenges/service.ts'
 import type { Resources } from '../context.ts'
 import { digestOf } from '../crypto/digest.ts'
-import { openSealed, seal } from '../crypto/sealed.ts'
 import { build } from '../database/statements.ts'
+import { Refusal } from '../http/problem.ts'
 import { sentByUs } from '../identities/attempts.ts'
 import { type CookieSession, readSessionCookie } from '../sessions/cookie.ts'
 import { lookUpCookie, noteSeen, type SignedIn } from '../sessions/cookie-lookup.ts'
-import { HOUR_MS } from '../values/durations.ts'
 import { LANGUAGES } from '../values/languages.ts'
 import {
   type AuthorizeError,
@@ -24,14 +23,18 @@ import {
   readAuthorizeRequest,
   readReturn,
 } from './authorize-request.ts'
-import { selectClient } from './clients/service.ts'
+import { clientAsHeardOf, selectClient } from './clients/service.ts'
 import { makeCode } from './codes.ts'
-import { badAuthorizeRequest } from './errors.ts'
+import { clientOf, isLetIn } from './documents/document.ts'
+import { publishedBy } from './documents/published.ts'
+import { badAuthorizeRequest, oauthError } from './errors.ts'
 import { readHint } from './id-tokens.ts'
-import { type Client, grantedAs, oauthGrants } from './models.ts'
+import { type Client, type Grant, grantedAs, isByDocument, oauthGrants } from './models.ts'
+import { ASKED, ASKED_MS, type FirstAsked, openAsked, placeAfter, withoutApart } from './places.ts'
 import { invalidRequestUri, isOver, isPushed, openPushed, type Pushed } from './pushed.ts'
-import { isTrustworthy } from './redirects.ts'
+import { faultOfUri, isTrustworthy } from './redirects.ts'
 import { selectResource, targetOf, toResource } from './resources.ts'
+import { scopesIn } from './scopes.ts'
 
 /** Who is asked, and for what. */
 export interface Asked {
@@ -39,6 +42,8 @@ export interface Asked {
   client: Client
   user: SignedIn
   cookie: CookieSession
+  /** What the app says of itself, where it is not registered here. */
+  document: string | undefined
   /** Those that they can let the app have. */
   scopes: string[]
   /** When they proved who they are (epoch seconds). */
@@ -72,25 +77,69 @@ export async function decide(c: Context, search: string): Promise<Outcome> {
   const find = cookie && lookUpCookie(resources, cookie)
   const isOfBoth = and(eq(oauthGrants.user_id, cookie?.sub ?? ''), eq(oauthGrants.client_id, clientId))
   const target = targetOf(config, query.get('resource'))
+  const isUnknown = isByDocument(clientId)
+  if (isUnknown && !isLetIn(config, clientId))
+    throw badAuthorizeRequest('There is no such app.', new Refusal('unknown'))
   const read = await db.read({
-    client: selectClient(clientId),
+    ...(!isUnknown && { client: selectClient(clientId) }),
     grant: build.select().from(oauthGrants).where(isOfBoth),
     ...(pushed && { spent: selectSpent(pushed.id) }),
     ...(target !== null && { resource: selectResource(target) }),
   })
-  const [client] = read.client
-  if (!client) throw badAuthorizeRequest('There is no such app.')
+  const user = await find?.()
+  // Of an app that is not known here nothing is asked for a stranger.
+  if (isUnknown && !user) return signInFirst(resources, search, query, asked)
+  const document = isUnknown ? await publishedBy(resources, user!.id, clientId) : undefined
+  const client =
+    document === undefined
+      ? await clientAsHeardOf(resources, read.client?.[0], clientId)
+      : clientOf(clientId, document)
+  if (!client) throw badAuthorizeRequest('There is no such app.', new Refusal('unknown'))
   const to = readReturn(query, client)
   try {
     const request = readAuthorizeRequest(config, query, client, to, toResource(read.resource?.[0]))
     if (pushed && (read.spent?.[0] || isOver(pushed, asked?.at ?? now, now))) throw invalidRequestUri()
-    const user = await find?.()
-    const granted = JSON.parse(read.grant[0]?.scopes ?? '[]') as string[]
-    return await decideFor(resources, { request, client, user, cookie, granted, search, asked, pushed })
+    const grant = read.grant[0]
+    return await decideFor(resources, {
+      request,
+      client,
+      document,
+      user,
+      cookie,
+      grant,
+      search,
+      asked,
+      pushed,
+    })
   } catch (error) {
     if (!(error instanceof AuthorizeRefusal)) throw error
+    // The app is told by a redirect; the log by its code.
+    c.set('problem', oauthError(error.code, error.message))
     return { kind: 'answer', to, params: refusalOf(config.ISSUER, to, error) }
   }
+}
+
+/** Where it goes on afterwards is not known yet to be the app's, so it is looked at as far as it can be. */
+async function signInFirst(
+  resources: Resources,
+  search: string,
+  query: URLSearchParams,
+  asked: FirstAsked | undefined,
+): Promise<Outcome> {
+  const { config, now } = resources
+  const get = (name: string) => query.get(name) || undefined
+  if (faultOfUri(get('redirect_uri') ?? '', { takesSchemes: true }))
+    throw badAuthorizeRequest('redirect_uri is not registered for this app.')
+  if (scopesIn(get('prompt')).includes('none')) throw badAuthorizeRequest('Nobody is signed in.')
+  const hint = get('id_token_hint')
+  const sub = hint === undefined ? asked?.sub : (await readHint(config, hint))?.sub
+  const language = languageOf({ locales: (get('ui_locales') ?? '').split(' ') })
+  const fields = {
+    to: placeAfter(resources, search, { at: asked?.at ?? now, sub }),
+    ...(language && { lang: language }),
+    ...hintOf({ loginHint: get('login_hint') }),
+  }
+  return { kind: 'go', location: `/signin?${new URLSearchParams(fields)}` }
 }
 
 interface Deciding {
@@ -98,7 +147,8 @@ interface Deciding {
   client: Client
   user: SignedIn | undefined
   cookie: CookieSession | undefined
-  granted: string[]
+  document: string | undefined
+  grant: Grant | undefined
   search: string
   asked: FirstAsked | undefined
   pushed: Pushed | undefined
@@ -113,13 +163,14 @@ async function readSearch({ config }: Resources, search: string) {
   if (search.length > MAX_QUERY_LENGTH || !isShort) throw badAuthorizeRequest('The request is too long.')
   if (!isPushed(requestUri)) return { query, pushed: undefined }
   const pushed = await openPushed(config, requestUri)
-  if (pushed?.clientId !== clientIdIn(query)) throw badAuthorizeRequest('The app has pushed no such request.')
+  if (pushed?.clientId !== clientIdIn(query))
+    throw badAuthorizeRequest('The app has pushed no such request.', new Refusal('unknown'))
   return { query: new URLSearchParams(pushed.query), pushed }
 }
 
 async function decideFor(resources: Resources, deciding: Deciding): Promise<Outcome> {
   const { config, now } = resources
-  const { request, client, user, cookie, granted } = deciding
+  const { request, client, user, cookie, document } = deciding
   const isSilent = request.prompts.has('none')
   /** Where a page of ours comes first, or may not. */
   const unless = (code: AuthorizeError, description: string, outcome: Outcome): Outcome => {
@@ -149,9 +200,13 @@ async function decideFor(resources: Resources, deciding: Deciding): Promise<Outc
     return { kind: 'go', location: `/signin/with/${provider.id}?${new URLSearchParams(fields)}` } as const
   }
   if (!user || !cookie) return unless('login_required', 'Nobody is signed in.', signInOrOn())
-  if (meant !== undefined && meant !== user.id)
-    return unless('login_required', 'Somebody else is signed in.', signIn('/signin'))
   const authTime = provedAt(cookie, user)
+  if (meant !== undefined && meant !== user.id) {
+    // Whoever was sent to sign in has done so as somebody else: to send them again would go on for ever.
+    if (hasProvedSince(deciding.asked, authTime))
+      throw new AuthorizeRefusal('login_required', 'Somebody else has signed in.')
+    return unless('login_required', 'Somebody else is signed in.', signIn('/signin'))
+  }
   if (!isFreshEnough(deciding, authTime, now)) {
     const path = request.prompts.has('select_account') ? '/signin' : '/signin/again'
     return unless('login_required', 'A fresh sign-in is asked for.', signIn(path))
@@ -164,7 +219,7 @@ async function decideFor(resources: Resources, deciding: Deciding): Promise<Outc
   if (owesFactor(config.SECOND_FACTOR, user.role, amr))
     return unless('interaction_required', 'A second factor has to be added.', {
       kind: 'go',
-      location: '/account/security?done=owed',
+      location: `/account/security?${new URLSearchParams({ done: 'owed', to: back })}`,
     })
   if (config.TERMS_VERSION !== undefined && user.terms_version !== config.TERMS_VERSION)
     return unless('interaction_required', 'The terms have to be agreed to.', {
@@ -174,7 +229,7 @@ async function decideFor(resources: Resources, deciding: Deciding): Promise<Outc
   const scopes = scopesWithin(request.scopes, user.role)
   if (scopes.length === 0)
     throw new AuthorizeRefusal('invalid_scope', 'They can let the app do none of this.')
-  const asked: Asked = { request, client, user, cookie, scopes, authTime, pushed: deciding.pushed }
+  const asked: Asked = { request, client, user, cookie, document, scopes, authTime, pushed: deciding.pushed }
   // A stranger's address would make a stranger the owner of what an app keeps for its real one.
   if (user.email_verified_at === null)
     return unless('interaction_required', 'The address is not confirmed.', {
@@ -182,7 +237,7 @@ async function decideFor(resources: Resources, deciding: Deciding): Promise<Outc
       asked,
       back,
     })
-  if (isQuestionDue(asked, granted)) {
+  if (isQuestionDue(asked, deciding.grant)) {
     const code = isTrustworthy(request.redirectUri) ? 'consent_required' : 'interaction_required'
     return unless(code, 'They have to be asked.', { kind: 'consent', asked, back })
   }
@@ -213,6 +268,10 @@ export async function giveCode(
   return { kind: 'answer', to: request, params: { code, ...stateOf(request), iss: config.ISSUER } }
 }
 
+/** What the page with a question shows: what they say yes to is that, and no more. */
+export const shownOf = ({ scopes, document }: Asked) =>
+  [...scopes, ...(document === undefined ? [] : [digestOf(document)])].join(' ')
+
 /** The answer to the app where they said no. */
 export const refuse = ({ config }: Resources, to: ReturnTo): Outcome => ({
   kind: 'answer',
@@ -225,9 +284,12 @@ export const namesOf = ({ request, scopes }: Pick<Asked, 'request' | 'scopes'>) 
   scopes.map((scope) => grantedAs(scope, request.resource?.url ?? null))
 
 /** RFC 8252 section 8.6: what was let before, or need not be asked, counts only where nobody else can stand. */
-function isQuestionDue({ request, client, scopes }: Asked, granted: string[]): boolean {
+function isQuestionDue({ request, client, scopes, document }: Asked, grant: Grant | undefined): boolean {
   if (request.prompts.has('consent')) return true
   if (!isTrustworthy(request.redirectUri)) return true
+  // It says something else of itself than when they let it.
+  if (document !== undefined && document !== grant?.document) return true
+  const granted = JSON.parse(grant?.scopes ?? '[]') as string[]
   return client.first_party !== 1 && !namesOf({ request, scopes }).every((name) => granted.includes(name))
 }
 
@@ -237,9 +299,12 @@ const provedAt = (cookie: CookieSession, user: SignedIn) =>
     ? Math.floor((user.proved_at ?? user.created_at_of_session) / 1000)
     : cookie.auth_time
 
+const hasProvedSince = (asked: FirstAsked | undefined, authTime: number) =>
+  asked !== undefined && authTime >= Math.floor(asked.at / 1000)
+
 /** A proof after the request was first made is what `prompt=login` and `max_age` ask for. */
 function isFreshEnough({ request, asked }: Deciding, authTime: number, now: number): boolean {
-  if (asked !== undefined && authTime >= Math.floor(asked.at / 1000)) return true
+  if (hasProvedSince(asked, authTime)) return true
   if (request.prompts.has('login') || request.prompts.has('select_account')) return false
   return request.maxAge === undefined || now / 1000 - authTime <= request.maxAge
 }
@@ -254,62 +319,8 @@ const refusalOf = (issuer: string, to: ReturnTo, { code, message }: AuthorizeRef
   iss: issuer,
 })
 
-const hintOf = ({ loginHint }: AuthorizeRequest) =>
+const hintOf = ({ loginHint }: Pick<AuthorizeRequest, 'loginHint'>) =>
   loginHint !== undefined && loginHint.length <= 320 ? { login_hint: loginHint } : {}
 
 export const languageOf = ({ locales }: Pick<AuthorizeRequest, 'locales'>) =>
   locales.map((locale) => locale.slice(0, 2).toLowerCase()).find((one) => Object.hasOwn(LANGUAGES, one))
-
-const ASKED = 'asked'
-/** What the request is without: ours, and what is long and looked at once. */
-const APART = [ASKED, 'lang', 'id_token_hint']
-
-/** A place that lies about in a history would make any later proof a fresh one: after that it is asked anew. */
-const ASKED_MS = HOUR_MS
-
-/** When a request was first made (epoch ms), and whom it is about, where it says so. */
-interface FirstAsked {
-  at: number
-  sub: string | undefined
-}
-
-/** Where to go on after a page of ours: the same request, with when it was first made, sealed to it. */
-function placeAfter({ config }: Resources, search: string, { at, sub }: FirstAsked): string {
-  const query = withoutApart(search)
-  // By its digest, as a seal holds no more.
-  const asked = seal(config.keys.oauth_asked, `asked.${digestOf(query)}.${at}.${sub ?? ''}`)
-  return `/oauth/authorize?${query}&${ASKED}=${asked}`
-}
-
-const withoutApart = (search: string) =>
-  search
-    .replace(/^\?/, '')
-    .split('&')
-    .filter((field) => field !== '' && !APART.includes(nameIn(field)))
-    .join('&')
-
-/** As it is read later: however it is escaped. */
-const nameIn = (field: string) => [...new URLSearchParams(field).keys()][0]!
-
-/** When a request was first made, where one of our pages sent it. */
-function openAsked({ config }: Pick<Resources, 'config'>, search: string): FirstAsked | undefined {
-  const given = new URLSearchParams(search).get(ASKED) ?? ''
-  const [, whose, at, sub] =
-    /^asked\.([\w-]{43})\.(\d{1,15})\.([0-9a-f-]{36})?$/.exec(
-      openSealed(config.keys.oauth_asked, given) ?? '',
-    ) ?? []
-  return whose === digestOf(withoutApart(search)) ? { at: Number(at), sub } : undefined
-}
-
-/** Where a place of ours leads on to: the app's address, as it was looked at before the place was sealed. */
-export async function redirectAfter(
-  resources: Pick<Resources, 'config'>,
-  to: string | undefined,
-): Promise<string | undefined> {
-  const [, search] = /^\/(?:oauth\/authorize|consent)\?(.*)$/.exec(to ?? '') ?? []
-  if (search === undefined || !openAsked(resources, search)) return undefined
-  const query = new URLSearchParams(search)
-  const requestUri = query.get('request_uri')
-  const pushed = isPushed(requestUri) ? await openPushed(resources.config, requestUri) : undefined
-  return (pushed ? new URLSearchParams(pushed.query) : query).get('redirect_uri') ?? undefined
-}

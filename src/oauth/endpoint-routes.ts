@@ -6,6 +6,7 @@ import { bearerToken } from '../access/credentials.ts'
 import { insufficientScope } from '../access/errors.ts'
 import { asksForFresh, limitNetwork } from '../access/guards.ts'
 import type { AppEnv } from '../context.ts'
+import { digestOf } from '../crypto/digest.ts'
 import { Hono } from '../http/hono.ts'
 import { operation, readForm } from '../http/operation.ts'
 import { revalidated } from '../http/precondition.ts'
@@ -17,6 +18,7 @@ import { markOf } from '../sessions/refresh-tokens.ts'
 import { inWords } from '../values/durations.ts'
 import { lazy } from '../values/lazy.ts'
 import { readClient } from './clients/authenticate.ts'
+import { isMarked } from './clients/secrets.ts'
 import { openCode } from './codes.ts'
 import { beginDevice, DEVICE_CODE_MS, isDeviceOver, openDeviceCode } from './device/codes.ts'
 import { oauthError } from './errors.ts'
@@ -82,12 +84,19 @@ const REFUSED = { 400: OAuthError, 401: OAuthError }
 const REFUSED_HEADERS = { 401: { 'WWW-Authenticate': 'How a client authenticates (RFC 6749 section 5.2).' } }
 const METADATA_CACHE_CONTROL = 'public, max-age=600'
 
+/** RFC 6749 section 3.2: a parameter without a value is as if it were left out. */
+async function readGiven(c: Context): Promise<Record<string, string>> {
+  const fields = await readForm(c)
+  for (const name of Object.keys(fields)) if (fields[name] === '') delete fields[name]
+  return fields
+}
+
 /** A form, as OAuth has them: what is wrong with it is said in OAuth's words too. */
 const oauthForm = createMiddleware<AppEnv & { Variables: { fields: Record<string, string> } }>(
   async (c, next) => {
     if (!/^application\/x-www-form-urlencoded\s*(;|$)/i.test(c.req.header('content-type') ?? ''))
       throw oauthError('invalid_request', 'The request has to be a form.')
-    const fields = await readForm(c).catch((cause) => {
+    const fields = await readGiven(c).catch((cause) => {
       const isTheirs = cause instanceof AppError && (cause.status === 422 || cause.status === 400)
       throw isTheirs
         ? oauthError('invalid_request', 'A parameter stands there twice, or is no text.', cause)
@@ -112,7 +121,8 @@ async function userInfo(c: Context<AppEnv>) {
   const { config, now } = c.var
   const token = await verifyAnyToken(await bearerIn(c), config, now)
   c.set('isSignedIn', true)
-  if (!isOfClient(token) || token.sid === undefined) throw insufficientScope()
+  if (!isOfClient(token) || token.sid === undefined)
+    throw insufficientScope('This is for the token of an app that somebody has signed in to.')
   const found = await findClientSession(c.var, { ...token, sid: token.sid })
   if (!found) throw invalidToken(new Refusal('revoked'))
   if (!found.scopes.includes('openid')) throw insufficientScope()
@@ -128,9 +138,29 @@ const userInfoParts = (id: string, how: string) =>
     problems: [unauthenticated, invalidToken, insufficientScope],
   })
 
+/** What a server asks for all who use it, or for itself, from one address. */
+const isOfServer = (path: string, { grant_type }: Record<string, string>) =>
+  path === '/oauth/introspect' ||
+  path === '/oauth/par' ||
+  (path === '/oauth/token' && grant_type === 'client_credentials')
+
+/** Which server it is, by its secret; one's former secret counts apart. */
+function findServer(c: Context<AppEnv>, fields: Record<string, string>): Bearer | undefined {
+  try {
+    const { id, proof } = readClient(c, fields)
+    return isMarked(c.var.config, id, proof)
+      ? { id: `secret ${digestOf(proof)}`, isService: true }
+      : undefined
+  } catch {
+    return undefined
+  }
+}
+
 /** Whose code it is that is brought: an app's server has one address for all who sign in to it, and a house for its devices. */
 async function findCode(c: Context<AppEnv>): Promise<Bearer | undefined> {
-  const { code, device_code: ofDevice } = await readForm(c).catch((): Record<string, string> => ({}))
+  const fields = await readGiven(c).catch((): Record<string, string> => ({}))
+  if (isOfServer(c.req.path, fields)) return findServer(c, fields)
+  const { code, device_code: ofDevice } = fields
   const device = ofDevice === undefined ? undefined : openDeviceCode(c.var.config, ofDevice)
   if (device && !isDeviceOver({ id: device }, c.var.now))
     return { id: `device code ${device}`, of: 'device codes' }

@@ -1,4 +1,4 @@
-import { AppError } from '../http/problem.ts'
+import { AppError, Refusal } from '../http/problem.ts'
 import type { AuthorizeError } from './authorize-request.ts'
 
 export const clientNotFound = () => new AppError(404, 'client_not_found', 'There is no such client.')
@@ -51,12 +51,25 @@ export const NO_SUCH_TARGET = 'There is no such service here, or this was let fo
 export const invalidTarget = () => oauthError('invalid_target', NO_SUCH_TARGET)
 
 /** Where a browser cannot be sent back: the request names no app, or no address of it. */
-export const badAuthorizeRequest = (detail: string) => new AppError(400, 'bad_authorize_request', detail)
+export const badAuthorizeRequest = (detail: string, cause?: unknown) =>
+  new AppError(400, 'bad_authorize_request', detail, { cause: cause ?? namedIn(detail) })
+
+/** For the log: the parameter that the sentence begins with. */
+const namedIn = (detail: string) => {
+  const [name] = /^[a-z][a-z_]+(?= )/.exec(detail) ?? []
+  return new Refusal(name === undefined ? 'form' : `param_${name}`)
+}
 
 /** Where a logout is asked for in a way that cannot be gone along with: nothing ends, and nobody is sent on. */
 export const badLogoutRequest = (detail: string, cause?: unknown) =>
-  new AppError(400, 'bad_logout_request', detail, { cause })
+  new AppError(400, 'bad_logout_request', detail, { cause: cause ?? namedIn(detail) })
 
+export const tooManyApps = () =>
+  new AppError(
+    409,
+    'too_many_apps',
+    'You let 50 apps use your account that are not known here. Remove one first.',
+  )
 export const grantNotFound = () =>
   new AppError(404, 'grant_not_found', 'You have let no such app do anything.')
 

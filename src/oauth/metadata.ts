@@ -3,7 +3,7 @@ import { LANGUAGES } from '../values/languages.ts'
 import { AUTH_METHODS, GRANT_TYPES, OPENID_SCOPES } from './models.ts'
 
 /** What is true of this issuer, and nothing else (RFC 8414, OpenID Connect Discovery). */
-export function metadataOf({ ISSUER: issuer, OPENID_KEYS }: Config) {
+export function metadataOf({ ISSUER: issuer, OPENID_KEYS, CLIENT_METADATA }: Config) {
   const common = {
     issuer,
     jwks_uri: `${issuer}/.well-known/jwks.json`,
@@ -46,6 +46,7 @@ export function metadataOf({ ISSUER: issuer, OPENID_KEYS }: Config) {
     backchannel_logout_supported: true,
     backchannel_logout_session_supported: true,
     authorization_response_iss_parameter_supported: true,
+    ...(CLIENT_METADATA === 'on' && { client_id_metadata_document_supported: true }),
     claims_parameter_supported: false,
     request_parameter_supported: false,
     request_uri_parameter_supported: false,

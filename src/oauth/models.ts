@@ -9,6 +9,8 @@ export const GRANT_TYPES = ['authorization_code', 'refresh_token', 'client_crede
 export type GrantType = (typeof GRANT_TYPES)[number]
 export const AUTH_METHODS = ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'] as const
 export const ID_TOKEN_ALGORITHMS = ['RS256', 'ES256'] as const
+/** By which an app may sign what proves who it is. */
+export const ASSERTION_ALGORITHMS = ['RS256', 'PS256', 'ES256'] as const
 /** What every app may be given (OpenID Connect Core section 5.4); any other scope is a permission, `account`, or a resource's. */
 export const OPENID_SCOPES = ['openid', 'profile', 'email', 'offline_access', 'roles'] as const
 
@@ -68,6 +70,22 @@ export type Client = typeof oauthClients.$inferSelect
 export const hasGrant = ({ grants }: Pick<Client, 'grants'>, grant: GrantType) =>
   (JSON.parse(grants) as GrantType[]).includes(grant)
 
+/**
+ * Whether a client is known by what it says of itself, at the URL that is its id. Any other is registered here, and its id
+ * is a UUID.
+ */
+export const isByDocument = (clientId: string) =>
+  clientId.length <= MAX_DOCUMENT_ID_LENGTH && /^https?:\/\//.test(clientId)
+
+/** Such an id stands in every token of its app, beside a resource and its scopes. */
+const MAX_DOCUMENT_ID_LENGTH = 200
+
+/** A condition on a client: that it is registered here. No letter of a UUID comes after f. */
+export const isOfOurs = sql`${oauthClients.id} < 'g'`
+
+/** What it may ask for, beside scopes of a resource: never a permission, `roles` or `account`, as nobody vouches for it. */
+export const SCOPES_BY_DOCUMENT = ['openid', 'profile', 'email', 'offline_access'] as const
+
 /** Whose each resource is: kept by triggers from `oauth_clients.resources`, so each URL is there once. */
 export const oauthResources = sqliteTable('oauth_resources', {
   url: text().primaryKey(),
@@ -91,6 +109,8 @@ export const oauthGrants = sqliteTable(
     scopes: text().notNull(),
     created_at: integer().notNull(),
     updated_at: integer().notNull(),
+    /** What an app that is not registered here said of itself when they let it; null for any other. */
+    document: text(),
   },
   (table) => [
     uniqueIndex('oauth_grants_of_user').on(table.user_id, table.client_id),
@@ -152,8 +172,13 @@ export const oauthLogouts = sqliteTable(
     expires_at: integer().notNull(),
     attempts: integer().notNull(),
     next_attempt_at: integer().notNull(),
+    /** The status that the app answered last; null where it gave none. */
+    answer: integer(),
   },
-  (table) => [index('oauth_logouts_due').on(table.next_attempt_at)],
+  (table) => [
+    index('oauth_logouts_due').on(table.next_attempt_at),
+    index('oauth_logouts_of_client').on(table.client_id),
+  ],
 )
 
 /** A question for the batch that may have ended an app's session: whether anything is due now. */

@@ -62,7 +62,7 @@ export async function push(
     readAuthorizeRequest(config, query, client, readReturn(query, client), toResource(read.resource[0]))
   } catch (error) {
     if (error instanceof AuthorizeRefusal) throw oauthError(error.code, error.message)
-    if (error instanceof AppError) throw oauthError('invalid_request', error.message)
+    if (error instanceof AppError) throw oauthError('invalid_request', error.message, error.cause)
     throw error
   }
   const hint = query.get('id_token_hint')

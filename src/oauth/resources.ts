@@ -45,7 +45,7 @@ export const resourcesOf = ({ resources }: { resources: string }) => JSON.parse(
 export const owns = (client: { resources: string }, url: string | undefined) =>
   url !== undefined && resourcesOf(client).some((own) => own.url === url)
 
-/** A token is for whatever was let, and asking for it elsewhere is in vain. Throws 400 `invalid_target`. */
+/** A token is for the service that was allowed. Asking for another fails. Throws 400 `invalid_target`. */
 export function assertSameTarget(
   config: Pick<Config, 'ISSUER'>,
   { resource }: Record<string, string>,

@@ -7,7 +7,7 @@ import type { PageEnv } from './session.ts'
 export const againAt = (to: string, carried?: string) =>
   `/signin/again?${new URLSearchParams({ to, ...(carried && { carried }) })}`
 
-/** Leads whoever has not proved lately who they are to do so, and back to `page`, before a form is taken. */
+/** Sends somebody who has not proved lately who they are to do so, and back to `page`, before a form is taken. */
 export const recentlyConfirmed = (page: string) =>
   createMiddleware<PageEnv>(async (c, next) => {
     if (!isRecent(c.var.actor, c.var.now)) return c.redirect(againAt(page), 303)

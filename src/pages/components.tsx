@@ -77,6 +77,8 @@ export interface FieldProps {
   aside?: Child
   class?: string
   placeholder?: string
+  /** Of a file. */
+  accept?: string
 }
 
 /** Label, input, hint and what is wrong. What was typed stays, but for passwords. */
@@ -194,14 +196,16 @@ export const Button: FC<
 )
 
 /** A form that changes something, with the token that says it is ours. */
-export const Form: FC<PropsWithChildren<{ action: string; token: string; class?: string; id?: string }>> = ({
-  action,
-  token,
-  children,
-  class: style = 'stack',
-  id,
-}) => (
-  <form method="post" action={action} class={style} {...(id && { id })}>
+export const Form: FC<
+  PropsWithChildren<{ action: string; token: string; class?: string; id?: string; takesFile?: boolean }>
+> = ({ action, token, children, class: style = 'stack', id, takesFile }) => (
+  <form
+    method="post"
+    action={action}
+    class={style}
+    {...(takesFile && { enctype: 'multipart/form-data' })}
+    {...(id && { id })}
+  >
     <input type="hidden" name="form_token" value={token} />
     {children}
   </form>
@@ -224,6 +228,8 @@ export interface ApiCall {
   method: string
   path: string
   body?: object
+  /** A body that is a file, by its type and name. */
+  file?: { type: string; name: string }
   ifMatch?: number
 }
 
@@ -238,7 +244,7 @@ export const AsRequest: FC<{ view: View } & (ApiCall | { calls: ApiCall[] })> = 
   )
 }
 
-function toCurl({ method, path, body, ifMatch }: ApiCall): string {
+function toCurl({ method, path, body, file, ifMatch }: ApiCall): string {
   const lines = [
     `curl -X ${method} "$ROSTER${path}"`,
     `  -H "authorization: Bearer $TOKEN"`,
@@ -246,6 +252,7 @@ function toCurl({ method, path, body, ifMatch }: ApiCall): string {
     ...(body
       ? [`  -H "content-type: application/json"`, `  -d '${JSON.stringify(body).replaceAll("'", "'\\''")}'`]
       : []),
+    ...(file ? [`  -H "content-type: ${file.type}"`, `  --data-binary @${file.name}`] : []),
   ]
   return lines.join(' \\\n')
 }

@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import type { FC } from 'hono/jsx'
+import { isUpload } from '../http/operation.ts'
 import { type AppError, toAppError } from '../http/problem.ts'
 import { PASSWORD_MIN_LENGTH } from '../passwords/policy.ts'
 import { Button, Field, Notice } from './components.tsx'
@@ -27,7 +28,7 @@ export function failingPage(error: unknown, c: Context): Response | Promise<Resp
         <p>{hint}</p>
       </Notice>
       {isForm && known.status >= 429 && fields ? (
-        <SendAgain view={view} fields={fields} />
+        <SendAgain view={view} fields={fields} isUpload={isUpload(c)} />
       ) : (
         <div class="actions">
           <a class="button primary" href={isForm ? '/' : view.here}>
@@ -41,15 +42,19 @@ export function failingPage(error: unknown, c: Context): Response | Promise<Resp
   )
 }
 
-/** The same form once more. A password is typed again: it stands in no page. */
-const SendAgain: FC<{ view: View; fields: Record<string, string> }> = ({ view, fields }) => {
+/** The same form again. Passwords are never put back into a page: they are typed again. */
+const SendAgain: FC<{ view: View; fields: Record<string, string>; isUpload: boolean }> = ({
+  view,
+  fields,
+  isUpload,
+}) => {
   const { common, account } = view.texts
   const labels: Record<string, string> = {
     current_password: account.security.current,
     new_password: account.security.fresh,
   }
   return (
-    <form method="post" action={view.here}>
+    <form method="post" action={view.here} {...(isUpload && { enctype: 'multipart/form-data' })}>
       {Object.entries(fields).map(([name, value]) =>
         /password$/.test(name) && value !== '' ? (
           <Field
@@ -73,7 +78,10 @@ const SendAgain: FC<{ view: View; fields: Record<string, string> }> = ({ view, f
   )
 }
 
-function sentenceFor({ texts: { common } }: View, { status, code, message }: AppError): string[] {
+function sentenceFor(
+  { texts: { common } }: View,
+  { status, code, message, errors: [first] = [] }: AppError,
+): string[] {
   const { failing } = common
   if (code === 'stale_form') return failing.stale
   if (status === 404) return failing.notFound
@@ -81,7 +89,9 @@ function sentenceFor({ texts: { common } }: View, { status, code, message }: App
   if (status === 429) return failing.tooMany
   if (status === 503) return failing.unavailable
   if (status >= 500) return failing.broken
-  return [common.problems[code] ?? message, '']
+  // The first is for whoever was sent here, the second for whoever made the app.
+  if (code === 'bad_logout_request') return [common.problems[code]!, message]
+  return [common.problems[first?.code ?? code] ?? first?.detail ?? message, '']
 }
 
 /** A sentence for a field or a form, in the language of the page where there is one. */

@@ -1,12 +1,16 @@
 import type { Context } from 'hono'
 import { getCookie, setCookie } from 'hono/cookie'
 import { createMiddleware } from 'hono/factory'
+import type { Child } from 'hono/jsx'
 import type { AppEnv, Resources } from '../context.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
 import { documented, readForm } from '../http/operation.ts'
 import { AppError } from '../http/problem.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { HOUR_MS } from '../values/durations.ts'
+import { GoingOnPage } from './layout.tsx'
+import { respond } from './respond.ts'
+import { viewOf } from './view.ts'
 
 /**
  * Every form carries a sealed token that is bound to the session, or to the browser where nobody is signed in yet: so
@@ -50,16 +54,48 @@ export function isOurLink(c: Context, token: string | undefined, binding: string
 }
 
 /** Reads a form of ours, as `c.var.fields`. Throws 403 `stale_form` for one whose token is not bound to `binding`. */
-export const form = (bindingOf: (c: Context) => string | undefined) =>
+export const form = (bindingOf: (c: Context) => string | undefined, read = readForm) =>
   documented(
     createMiddleware<AppEnv & { Variables: { fields: Record<string, string> } }>(async (c, next) => {
-      const fields = await readForm(c)
+      const fields = await read(c)
       if (!isOurForm(c, fields, bindingOf(c))) throw staleForm()
       c.set('fields', fields)
       await next()
+      const to = placeOfApp(c)
+      if (to !== undefined) await goOnByPage(c, to)
     }),
     { problems: [staleForm] },
   )
+
+/**
+ * Where a browser that sent a form would be sent on to an app, or to a place of ours from which it may go on there: in
+ * ASCII, as a `Refresh` is read as Latin-1, where a `Location` is not.
+ */
+function placeOfApp(c: Context): string | undefined {
+  if (c.res.status !== 303 || c.req.header('sec-fetch-mode') !== 'navigate') return undefined
+  const { origin } = new URL(c.req.url)
+  const to = new URL(c.res.headers.get('location')!, origin)
+  if (to.origin !== origin) return isWeb(to) ? to.href : undefined
+  if (!/^\/(oauth\/\w+|terms)$/.test(to.pathname)) return undefined
+  const end = URL.parse(to.searchParams.get('redirect_uri') ?? '')
+  return end === null || isWeb(end) ? to.pathname + to.search : undefined
+}
+
+/** Other schemes open an app of the machine, which some browsers do only where a tap led there. */
+const isWeb = ({ protocol }: URL) => /^https?:$/.test(protocol)
+
+/**
+ * Chromium holds all that comes after a form to the `form-action` of its page, an app's own redirects too, of which we
+ * know nothing. So it goes on to an app by a page, at which the chain ends.
+ */
+async function goOnByPage(c: Context, to: string): Promise<void> {
+  const page = await respond(c, GoingOnPage({ view: viewOf(c), to }) as Child)
+  c.res = page
+  c.res.headers.delete('location')
+  // The app may have opened the window, and waits in it for its end.
+  c.res.headers.delete('cross-origin-opener-policy')
+  c.res.headers.set('refresh', `0; url=${to}`)
+}
 
 /** The browser's word on where the form stood. Old ones send no Sec-Fetch-Site, so Origin is asked as well. */
 function comesFromHere(c: Context, issuer: string): boolean {

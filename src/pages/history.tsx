@@ -6,8 +6,8 @@ import { GRAVE } from './texts/en/history.ts'
 import type { View } from './view.ts'
 
 /** Where a name goes in a sentence: characters that nobody can type, so that no name is taken for one. */
-const [ACTOR, WHOM] = ['\uE000', '\uE001']
-const PLACES = /([\uE000\uE001])/
+const [ACTOR, WHOM, BY] = ['\uE000', '\uE001', '\uE002']
+const PLACES = /([\uE000-\uE002])/
 
 /** Rows of history as sentences, by day; the time stands in the margin. */
 export const History: FC<{
@@ -28,8 +28,8 @@ export const History: FC<{
   const days = Object.entries(Object.groupBy(rows, (row) => toLongDay(view, Date.parse(row.created_at))))
   const today = toLongDay(view, view.now)
   const yesterday = toLongDay(view, view.now - DAY_MS)
-  const nameOf = (id: string | null) =>
-    id === null ? history.system : id === viewerId ? history.you : (names[id] ?? history.somebody)
+  const nameOf = (id: string | null, { you, somebody }: { you: string; somebody: string } = history) =>
+    id === null ? history.system : id === viewerId ? you : (names[id] ?? somebody)
   return (
     <div class="history">
       {days.map(([day, events = []]) => (
@@ -41,6 +41,7 @@ export const History: FC<{
               row.user_id !== null && row.user_id !== row.actor_id && row.user_id !== subjectId
             const told = {
               actor: ACTOR,
+              by: BY,
               whom: isAboutOther ? WHOM : null,
               details: (row.details ?? {}) as Record<string, unknown>,
             }
@@ -52,10 +53,10 @@ export const History: FC<{
                 <div>
                   <p>
                     {sentence.split(PLACES).map((part) => {
-                      if (part === ACTOR)
+                      if (part === ACTOR || part === BY)
                         return (
                           <strong>
-                            <bdi>{nameOf(row.actor_id)}</bdi>
+                            <bdi>{nameOf(row.actor_id, part === BY ? history.by : history)}</bdi>
                           </strong>
                         )
                       if (part !== WHOM) return part

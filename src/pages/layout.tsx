@@ -95,6 +95,22 @@ const Foot: FC<{ view: View }> = ({ view }) => (
   </footer>
 )
 
+/** A page from which it goes on by itself: see `goOnByPage` in forms.ts. */
+export const GoingOnPage: FC<{ view: View; to: string }> = ({ view, to }) => {
+  const { sent } = view.texts.apps
+  return (
+    <NarrowPage view={view} title={sent.title} withoutScript>
+      <div class="stack">
+        <h1>{sent.title}</h1>
+        <p class="soft">{sent.lead}</p>
+      </div>
+      <a class="button primary wide" href={to}>
+        {sent.button}
+      </a>
+    </NarrowPage>
+  )
+}
+
 export interface Viewer {
   id: string
   name: string
@@ -206,8 +222,14 @@ export const ConsolePage: Layout<{ viewer: Viewer }> = ({ view, viewer, title, i
     { href: '/admin', name: console.nav.today },
     { href: '/admin/people', name: console.nav.people, count: people, said },
     { href: '/admin/invitations', name: console.nav.invitations },
+    ...(hasPermission(viewer.role, 'signups:manage')
+      ? [{ href: '/admin/blocked', name: view.texts.blocked.nav }]
+      : []),
     ...(hasPermission(viewer.role, 'clients:manage')
       ? [{ href: '/admin/apps', name: console.nav.apps }]
+      : []),
+    ...(hasPermission(viewer.role, 'webhooks:manage')
+      ? [{ href: '/admin/webhooks', name: view.texts.webhooks.title }]
       : []),
     { href: '/admin/activity', name: console.nav.activity },
     ...(viewer.role === 'admin'

@@ -45,7 +45,10 @@ interface Answer {
 /** What a page refuses: the log has its code and reason, and the page its headers, as an answer of the API has. */
 export const noteProblem = (c: Context, problem: AppError) => c.set('problem', problem)
 
-/** Notes what a page says itself of its form. Throws what none does: a failure of ours, and a session that is over. */
+/**
+ * Notes what a page itself says about its form. Throws what no page can say: a failure of ours, and a session that is
+ * over.
+ */
 export function assertSayable(c: Context, error: unknown): asserts error is AppError {
   if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error
   noteProblem(c, error)

@@ -63,7 +63,7 @@ export const signedInPage = (permission?: Permission, { mayOweFactor = false, ma
     if (!mayOweFactor && mustHaveFactor(config.SECOND_FACTOR, cookie.role)) {
       const user = await find()
       if (user && owesFactor(config.SECOND_FACTOR, cookie.role, JSON.parse(user.amr)))
-        return c.redirect('/account/security?done=owed', 303)
+        return c.redirect(`/account/security?${new URLSearchParams({ done: 'owed', ...hereIn(c) })}`, 303)
     }
     if (isAllowed) await next()
 
@@ -107,6 +107,7 @@ const toSignIn = (c: Context) => c.redirect(signInPlace(c), 303)
 
 const signInPlace = (c: Context) =>
   `/signin?${new URLSearchParams({ to: c.req.method === 'GET' ? placeOf(c) : '/' })}`
+const hereIn = (c: Context) => (c.req.method === 'GET' ? { to: placeOf(c) } : {})
 const againPlace = (c: Context) => againAt(c.req.method === 'GET' ? placeOf(c) : '/')
 
 function placeOf(c: Context): string {

@@ -1,8 +1,9 @@
 import type { Context } from 'hono'
+import { AppError } from '../http/problem.ts'
 import { againAt } from './again.ts'
 import { carry } from './carried.ts'
-import { fieldErrors, problemText } from './failing.tsx'
-import { assertSayable } from './respond.ts'
+import { failingPage, fieldErrors, problemText } from './failing.tsx'
+import { assertSayable, noteProblem } from './respond.ts'
 import type { PageEnv } from './session.ts'
 
 /** What a page says after a form: a message, what was typed, and what is wrong with which field. */
@@ -69,8 +70,25 @@ export async function orSay(
   }
 }
 
+/** What is said under a word of the address, which anybody may have written there: nothing under what every object has. */
+export const saidUnder = <T>(said: Record<string, T>, word = ''): T | undefined =>
+  Object.hasOwn(said, word) ? said[word] : undefined
+
 /** What the address says was just done, as a message. */
 export function doneMessage(c: Context, sentences: Record<string, string>): Outcome['message'] {
-  const title = sentences[c.req.query('done') ?? '']
+  const title = saidUnder(sentences, c.req.query('done'))
   return title === undefined ? undefined : { title }
 }
+
+/** For `onError`, of a form that could not even be read, so that its fields are not known: the page says what is wrong with it. */
+export const whereUnread =
+  (
+    said: (c: Context<PageEnv>, problem: AppError) => Promise<Outcome['message']>,
+    page: (c: Context<PageEnv>, outcome: Outcome, status: number) => Response | Promise<Response>,
+  ) =>
+  async (error: Error, c: Context<PageEnv>): Promise<Response> => {
+    const message = error instanceof AppError ? await said(c, error) : undefined
+    if (!(error instanceof AppError) || !message) return failingPage(error, c)
+    noteProblem(c, error)
+    return page(c, { message }, error.status)
+  }

@@ -15,7 +15,7 @@ import { ALGORITHMS, type Expected, PasskeyRefusal, verifyAssertion } from './we
 const bytesOfChallenge = (token: string) =>
   new Uint8Array(createHash('sha256').update(`webauthn.${token}`).digest())
 
-/** What a user is called towards authenticators: 16 bytes that say nothing of them. */
+/** The user's handle for authenticators: 16 bytes that reveal nothing about them. */
 export const userHandleOf = (userId: string) =>
   Buffer.from(userId.replaceAll('-', ''), 'hex').toString('base64url')
 

@@ -21,7 +21,7 @@ import {
 /** In the order of what we would rather have. */
 export const ALGORITHMS = [coseAlgorithmES256, coseAlgorithmEdDSA, coseAlgorithmRS256] as const
 
-/** What was sent is not what a passkey of ours would have sent; the message is a word for the log alone. */
+/** What was sent is not what a passkey of ours would send. The message is one word, for the log alone. */
 export class PasskeyRefusal extends Error {}
 
 export interface Expected {

@@ -17,8 +17,10 @@ export async function isBreached(
   try {
     const { status, text } = await callOut('breached_passwords', url, { headers: { 'add-padding': 'true' } })
     if (status !== 200) return undefined
-    // Padding has a count of zero.
-    return text.split('\n').some((line) => line.startsWith(`${digest.slice(5)}:`) && !/:0\s*$/.test(line))
+    // Padding has a count of zero. A mirror may write small letters.
+    return text
+      .split('\n')
+      .some((line) => line.toUpperCase().startsWith(`${digest.slice(5)}:`) && !/:0\s*$/.test(line))
   } catch {
     return undefined
   }

@@ -12,15 +12,19 @@ import { LIFETIME_MS, linkIsLive, noteFollowed, requireToken } from '../links/se
 import { mailNotConfigured } from '../mail/errors.ts'
 import { MAILS_OF_ACTOR, openMailRequest, openNotices } from '../mail/limits.ts'
 import { enqueueAsked, enqueueNotice, mailAsked, sendAfterwards } from '../mail/outbox.ts'
-import { type OwnPassword, withOwnPassword } from '../passwords/service.ts'
+import type { OwnPassword } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
+import { isBlocked } from '../signup-blocks/models.ts'
 import { applyChange, byToken, isSamePerson } from '../users/change.ts'
 import type { Change } from '../users/consequences.ts'
-import { assertDomainMaySignUp } from '../users/create.ts'
+import { assertAddressIsLet } from '../users/create.ts'
+import { signupBlocked } from '../users/errors.ts'
 import { givingBack } from '../users/give-back.ts'
 import type { User } from '../users/models.ts'
+import { withOwnProof } from '../users/own-proof.ts'
+import { entriesOf } from '../values/blocked.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { proofNeeded } from './errors.ts'
 import { requireUserByToken, selectSubject } from './mail-link.ts'
@@ -30,7 +34,7 @@ import type { ChangeEmail } from './schemas.ts'
  * Asks for another address: the account keeps the old one until the new one confirms. The old one is told, with a
  * link that undoes it. Whether the new one belongs to somebody else shows only to who can read its mail.
  *
- * @throws 403 `signup_domain_refused`, `wrong_password`; 429 `too_many_attempts`; 422 when it is the account's own address.
+ * @throws 403 `signup_domain_refused`, `signup_blocked`, `wrong_password`, `reauthentication_required` (without a password); 429 `too_many_attempts`; 422 when it is the account's own address.
  */
 export async function requestEmailChange(
   resources: Resources,
@@ -38,8 +42,8 @@ export async function requestEmailChange(
   input: ChangeEmail,
 ): Promise<void> {
   if (!resources.send) throw mailNotConfigured()
-  assertDomainMaySignUp(resources.config, input.new_email)
-  await withOwnPassword(resources, actor, input.current_password, (own) =>
+  assertAddressIsLet(resources.config, input.new_email)
+  await withOwnProof(resources, actor, ['current_password', input.current_password], (own) =>
     askForEmailChange(resources, actor, input, own),
   )
 }
@@ -70,6 +74,7 @@ async function askForEmailChange(
     actorId: actor.sub,
   } as const
   const isDone = rowExists(activityLogs, event.id)
+  const blocked = isBlocked(entriesOf(emailNormalized))
   const confirmation = enqueueAsked(
     resources,
     request,
@@ -90,17 +95,25 @@ async function askForEmailChange(
   const { verdict, mails } = await db.writeBatch(
     {
       count: request.count,
-      history: record(resources, event, sql`${tokenIsLive(actor, now)} AND ${request.mayAsk}`),
+      history: record(
+        resources,
+        event,
+        sql`${tokenIsLive(actor, now)} AND NOT ${blocked} AND ${request.mayAsk}`,
+      ),
       confirmation: confirmation.statements,
       notice: notice.statements,
       attempts: clearAttempts,
       mails: request.verdict,
       countMade: [request.countMade(confirmation.mailId)],
-      verdict: sql<{ is_done: 0 | 1 }>`SELECT ${isDone} AS is_done`,
+      verdict: sql<
+        Record<'is_done' | 'is_blocked', 0 | 1>
+      >`SELECT ${isDone} AS is_done, ${blocked} AS is_blocked`,
     },
     isDone,
   )
-  if (!verdict[0]!.is_done) {
+  const { is_done, is_blocked } = verdict[0]!
+  if (!is_done) {
+    if (is_blocked) throw signupBlocked()
     request.assertAllowed(mails)
     throw invalidToken(new Refusal('meanwhile'))
   }
@@ -112,7 +125,8 @@ async function askForEmailChange(
  * been mailed by mistake, so the old address is asked as well.
  *
  * @returns whether the address is changed; else the old one has been mailed.
- * @throws 409 `email_taken`; 422 `proof_needed` where nobody has proved the old address; 429 `too_many_attempts`.
+ * @throws 403 `signup_domain_refused`, `signup_blocked`, as it may have been asked for before; 409 `email_taken`; 422 `proof_needed`
+ *   where nobody has proved the old address; 429 `too_many_attempts`.
  */
 export async function confirmEmailChange(
   resources: Resources,
@@ -121,6 +135,7 @@ export async function confirmEmailChange(
 ): Promise<'changed' | 'asked'> {
   const { now } = resources
   const { token, user } = await requireUserByToken(resources, 'change_email', proof, actor)
+  assertAddressIsLet(resources.config, token.email)
   const isAsker = actor?.sub === user.id && actor.sid === token.session_id
   if (!isAsker) {
     await askOldAddress(resources, token, user)
@@ -145,12 +160,13 @@ async function askOldAddress(resources: Resources, token: OneTimeToken, user: Us
     isAsked: linkIsLive(token.id),
   })
   const mail = { kind, subjectId: user.id, email, emailNormalized, newEmail: token.email } as const
-  await mailAsked(resources, request, mail, linkIsLive(token.id), (isMade) => [
-    noteFollowed(resources, token, isMade),
-  ])
+  await mailAsked(resources, request, mail, linkIsLive(token.id), {
+    alsoWrite: (isMade) => [noteFollowed(resources, token, isMade)],
+    unless: unlessBlocked(token),
+  })
 }
 
-/** The old address approves of the new one, which has confirmed already. Throws 409 `email_taken`. */
+/** The old address approves of the new one, which has confirmed already. Throws 403 and 409 as it does. */
 export async function approveEmailChange(resources: Resources, link: Proof): Promise<void> {
   const { db, now } = resources
   const { token, user } = await requireUserByToken(resources, 'approve_email_change', link)
@@ -171,14 +187,22 @@ export async function approveEmailChange(resources: Resources, link: Proof): Pro
       ),
   })
   if (!confirmed) throw invalidLink(new Refusal('superseded'))
+  assertAddressIsLet(resources.config, confirmed.email)
   const byMail = byToken(token, now)
   const by = { ...byMail, holds: sql`${byMail.holds} AND ${linkIsLive(confirmed.id)}` }
   await applyChange(resources, by, user, changeTo(confirmed, user, now))
 }
 
+/** The address may have been asked for before it was blocked. */
+const unlessBlocked = (token: OneTimeToken) => ({
+  is: isBlocked(entriesOf(token.email_normalized)),
+  refused: signupBlocked,
+})
+
 const changeTo = (token: OneTimeToken, user: User, now: number): Change => ({
   action: 'email.changed',
   reliesOn: isSamePerson(user),
+  unless: unlessBlocked(token),
   set: { email: token.email, email_normalized: token.email_normalized, email_verified_at: now },
   details: { email: { from: user.email, to: token.email } },
   // The seven days of the undo begin when there is something to undo.

@@ -24,8 +24,8 @@ import type { AskForMail } from './schemas.ts'
  * address has had its share of mails or not: the answer and its cost are the same.
  *
  * @param link.reachesDisabled who is shut out is mailed too: what they prove tells them so.
- * @param link.mayJoin whoever has no account is mailed as well, as they may make one: the token is about the id that it
- *   will have.
+ * @param link.mayJoin a condition: on it whoever has no account is mailed as well, as they may make one: the token is about
+ *   the id that it will have.
  *
  * @throws 429 `too_many_attempts` for a network that asks for too many; 503 where no mail is configured.
  */
@@ -37,7 +37,7 @@ export async function mailLink(
     action?: Action
     accounts?: SQL
     reachesDisabled?: boolean
-    mayJoin?: boolean
+    mayJoin?: SQL | false
   },
 ): Promise<MailRequested> {
   const { config, now, send } = resources
@@ -53,7 +53,7 @@ export async function mailLink(
   const isKnownDevice =
     device && sql`EXISTS (SELECT 1 FROM ${users} WHERE ${account} AND ${knowsDevice(device)})`
   const request = openMailRequest(resources, { kind: link.kind, emailNormalized, isKnownDevice })
-  const isNobodys = link.mayJoin ? sql`NOT ${emailIsTaken(emailNormalized)}` : sql`0`
+  const isNobodys = link.mayJoin ? sql`(NOT ${emailIsTaken(emailNormalized)} AND ${link.mayJoin})` : sql`0`
   const mail = {
     kind: link.kind,
     subjectId: link.mayJoin ? sql`coalesce(${ofAccount('id')}, ${uuidv7()})` : ofAccount('id'),
@@ -67,7 +67,7 @@ export async function mailLink(
     request,
     mail,
     sql`(EXISTS (SELECT 1 FROM ${users} WHERE ${account}) OR ${isNobodys})`,
-    (isMade) => (event ? [record(resources, event, isMade)] : []),
+    { alsoWrite: (isMade) => (event ? [record(resources, event, isMade)] : []) },
   )
 }
 

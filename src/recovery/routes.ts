@@ -1,4 +1,5 @@
 import type { Context } from 'hono'
+import { reauthenticationRequired } from '../access/errors.ts'
 import { limitHashing, perhapsSignedIn, signedInHere } from '../access/guards.ts'
 import type { AppEnv } from '../context.ts'
 import { Hono } from '../http/hono.ts'
@@ -12,7 +13,7 @@ import { wrongPassword } from '../passwords/errors.ts'
 import { hashingBusy } from '../passwords/turns.ts'
 import { knownDevice } from '../sessions/cookie.ts'
 import { tooManyAttempts as tooManyAttemptsProblem } from '../throttle/errors.ts'
-import { emailTaken, signupDomainRefused, writeConflict } from '../users/errors.ts'
+import { emailTaken, signupBlocked, signupDomainRefused, writeConflict } from '../users/errors.ts'
 import { User } from '../users/schemas.ts'
 import { disownFactor, disownSession } from './disown.ts'
 import {
@@ -114,7 +115,7 @@ export const mailRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Ask for another address; the old one stays until the new one confirms',
       responses: { 202: Accepted },
-      problems: [wrongPassword, signupDomainRefused, ...byMail],
+      problems: [wrongPassword, reauthenticationRequired, signupDomainRefused, signupBlocked, ...byMail],
     }),
     signedInHere,
     body(ChangeEmail),
@@ -130,7 +131,7 @@ export const mailRoutes = new Hono<AppEnv>()
       description:
         'With the session that asked, the address is changed: 204. Without it, the old address is mailed a link that approves of it: 202.',
       responses: { 202: Accepted, 204: null },
-      problems: [...byProof, proofNeeded, emailTaken, tooManyAttempts],
+      problems: [...byProof, proofNeeded, signupDomainRefused, signupBlocked, emailTaken, tooManyAttempts],
     }),
     perhapsSignedIn,
     body(ConfirmEmailChange),
@@ -147,7 +148,7 @@ export const mailRoutes = new Hono<AppEnv>()
       summary:
         'Approve, from the old address, of a new one that was confirmed without the session that asked',
       responses: { 204: null },
-      problems: [...byProof, emailTaken],
+      problems: [...byProof, signupDomainRefused, signupBlocked, emailTaken],
     }),
     body(MailedLink),
     async (c) => done(c, approveEmailChange(c.var, c.var.body)),

@@ -45,7 +45,12 @@ export const AskForMail = lazy(() =>
 export type AskForMail = Of<typeof AskForMail>
 
 export const ChangeEmail = lazy(() =>
-  z.strictObject({ new_email: EmailInput(), current_password: Password() }).meta({ id: 'ChangeEmail' }),
+  z
+    .strictObject({
+      new_email: EmailInput(),
+      current_password: Password().optional().meta({ description: 'Left out where the account has none.' }),
+    })
+    .meta({ id: 'ChangeEmail' }),
 )
 export type ChangeEmail = Of<typeof ChangeEmail>
 

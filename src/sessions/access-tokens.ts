@@ -73,6 +73,8 @@ interface ActingClient {
   scopes: readonly string[]
   /** It acts for itself, and nobody is signed in. */
   isService: boolean
+  /** Whether a proof of who they are, of a moment ago, could do for this request: see access/clients.ts. */
+  canProve: boolean
 }
 
 /** What a token says that an app or a service was given: no role, and what it was let do (RFC 9068 section 2.2.3). */
@@ -86,7 +88,8 @@ const ClientClaims = lazy(() =>
       iat: z.int().nonnegative(),
       exp: z.int().nonnegative(),
       nbf: z.number().optional(),
-      client_id: z.uuid(),
+      // A UUID, or the URL of what it says of itself.
+      client_id: z.string(),
       scope: z.string(),
       // Another service that it is for (RFC 8707), and for nothing here.
       aud: z.string().optional(),

@@ -18,8 +18,8 @@ import { sessions } from './models.ts'
 /** An app's session whose person's own has ended, or is idle where the app acts for them, ends. */
 export const isOffline = sql`instr(' ' || coalesce(${sessions.scope}, '') || ' ', ' offline_access ') > 0`
 
-/** Permissions have a colon, and scopes of OpenID have none. */
-const actsForThem = sql`(instr(coalesce(${sessions.scope}, ''), ':') > 0
+/** Permissions have a colon, and scopes of OpenID have none. Those of another service may be anything, and act nowhere here. */
+const actsForThem = sql`((${sessions.resource} IS NULL AND instr(coalesce(${sessions.scope}, ''), ':') > 0)
   OR instr(' ' || coalesce(${sessions.scope}, '') || ' ', ${` ${ACCOUNT} `}) > 0)`
 
 /** A condition on an app and a person: that their role may use it. */
@@ -190,13 +190,24 @@ export const scopesOfService = ({ scopes, owner_role: owner }: Service): string[
     ? (JSON.parse(scopes) as string[]).filter((scope) => hasPermission(owner, scope as Permission))
     : []
 
+/** As `asHeardOf` does it for a session: a service may be as young as its token, and asks at once. */
+export const serviceAsHeardOf = async (
+  { db, now }: Pick<Resources, 'db' | 'now'>,
+  row: Service | undefined,
+  { client_id: id, ...token }: { client_id: string; iat?: number; epoch?: number },
+): Promise<Service | undefined> =>
+  mayBeUnheardOf(row && { token_epoch: row.epoch }, { sid: id, ...token }, now)
+    ? (await db.readPrimary(selectService({ id, now }))).service[0]
+    : row
+
 /** What a service's token may do now; undefined where it ended. */
 export async function findServiceScopes(
-  { db, now: at }: Pick<Resources, 'db' | 'now'>,
-  token: Pick<ClientClaims, 'sub' | 'client_id' | 'epoch' | 'scope'>,
+  resources: Pick<Resources, 'db' | 'now'>,
+  token: Pick<ClientClaims, 'sub' | 'client_id' | 'epoch' | 'scope' | 'iat'>,
 ): Promise<string[] | undefined> {
-  const [found] = (await db.read(selectService({ id: token.client_id, now: at }))).service
-  return serviceScopesNow(found, token)
+  const { db, now } = resources
+  const [found] = (await db.read(selectService({ id: token.client_id, now }))).service
+  return serviceScopesNow(await serviceAsHeardOf(resources, found, token), token)
 }
 
 /** The same of a service as it was read. */

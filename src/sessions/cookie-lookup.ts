@@ -19,6 +19,7 @@ const columns = {
   ...profileColumns,
   token_epoch: users.token_epoch,
   terms_version: users.terms_version,
+  has_password: sql<0 | 1>`${users.password_hash} IS NOT NULL`.as('has_password'),
   amr: sessions.amr,
   turn: sessions.turn,
   proved_at: sessions.proved_at,

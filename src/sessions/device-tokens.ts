@@ -22,7 +22,7 @@ export const newDevice = (user: { id: string; device_epoch: number; devices: num
   number: user.devices,
 })
 
-/** Undefined for what is not one of ours, or has expired: its bearer is a stranger then, and no error. */
+/** Undefined if it is not one of ours, or has expired: whoever brings it is then a stranger, which is not an error. */
 export function openDeviceToken(
   { keys }: Pick<Config, 'keys'>,
   token: string | undefined,

@@ -167,7 +167,7 @@ export async function putCopy<T extends Timed>(
   if (left > 0) await redis.put(copyKey(of), sealed, Math.ceil(left))
 }
 
-/** A copy that is worth something still; undefined for whatever else stands there. */
+/** A copy that still counts; undefined for anything else that stands there. */
 export async function openCopy<T extends Timed>(
   { keys, NEAR_READ_SECONDS }: Resources['config'],
   sealed: string | null | undefined,
@@ -184,6 +184,8 @@ export interface Doubts {
   sessions?: readonly string[]
   /** Apps and services. */
   clients?: readonly string[]
+  /** What else is said in the same call, and for how long (ms). */
+  also?: ReadonlyMap<string, number> | undefined
 }
 
 /** Makes a change, and tells Redis to doubt meanwhile: both are over before the answer, whatever became of the write. */
@@ -203,9 +205,10 @@ export async function whileDoubting<T>(
 /** Tells Redis that what it knows of users, sessions and clients may be so no longer; one call. Never throws. */
 export async function publishDoubts(
   { redis, afterwards }: Pick<Resources, 'redis' | 'afterwards'>,
-  { users = [], sessions = [], clients = [] }: Doubts,
+  { users = [], sessions = [], clients = [], also = new Map() }: Doubts,
 ): Promise<void> {
   const lifetimes = new Map([
+    ...also,
     ...[...users, ...clients].map((id) => [doubtKey(id), DOUBT_MS] as const),
     ...sessions.flatMap((id) => [[sessionKey(id), ENDED_MS] as const, [copyKey(id), 0] as const]),
   ])

@@ -70,7 +70,7 @@ export const endAppsOf = (now: number, userId: string) =>
       (SELECT 1 FROM ${sessions} AS parent WHERE parent.id = ${sessions.parent_id} AND parent.revoked_at IS NULL)`,
   )
 
-/** Apps that go on without somebody were let do so by who they were: another role ends it. */
+/** Apps that go on without a user were allowed to by a user with the old role: a new role ends them. */
 export const endOfflineOf = (now: number, userId: string, condition: SQL) =>
   revokeSessions(
     now,

@@ -49,7 +49,7 @@ async function againPage(c: Context<PageEnv>, { to, status, ...shown }: Shown) {
   )
 }
 
-/** The page once more, with why it was refused. */
+/** The page again, with the reason why it was refused. */
 async function refusedPage(c: Context<PageEnv>, error: unknown, shown: Shown) {
   assertSayable(c, error)
   const { view } = await c.var.signedIn()

@@ -31,8 +31,11 @@ export function askerOf(
     : { signup_token: token }
 }
 
-export const rememberOnwards = (c: Context, on: Onwards) =>
-  setCookie(c, ONWARDS, new URLSearchParams(paramsOf(on)).toString(), ATTRIBUTES)
+/** @param of whose way it is, where somebody is signed in: another at the same browser does not go it. */
+export const rememberOnwards = (c: Context, on: Onwards, of?: string) =>
+  setCookie(c, ONWARDS, new URLSearchParams({ ...paramsOf(on), ...(of && { of }) }).toString(), ATTRIBUTES)
 
-export const onwardsOf = (c: Context): Onwards =>
-  onwardsIn(Object.fromEntries(new URLSearchParams(getCookie(c, ONWARDS) ?? '')))
+export function onwardsOf(c: Context, of?: string): Onwards {
+  const { of: whose, ...on } = Object.fromEntries(new URLSearchParams(getCookie(c, ONWARDS) ?? ''))
+  return whose === of ? onwardsIn(on) : {}
+}

@@ -2,12 +2,13 @@ import type { Context } from 'hono'
 import { deleteCookie, getCookie, setCookie } from 'hono/cookie'
 import { METHODS, type Method } from '../factors/state.ts'
 import type { AppError } from '../http/problem.ts'
-import { placeOfOurs } from '../pages/session.ts'
-import { type Onwards, paramsOf } from './targets.ts'
+import { type Onwards, onwardsIn, paramsOf } from './targets.ts'
 
 /** A right password waits for the second factor: the challenge, and where to go on. It opens nothing by itself. */
 const COOKIE = '__Host-roster-factor'
 const ATTRIBUTES = { path: '/', secure: true, httpOnly: true, sameSite: 'Lax' } as const
+/** As long as somebody may have that page open and load it anew. */
+const FIRST_CODES_SECONDS = 3600
 
 export interface FactorDue extends Entering {
   challenge: string
@@ -43,9 +44,20 @@ export function readFactorDue(c: Context): FactorDue | undefined {
     methods: METHODS.filter((method) => named.includes(method)),
     email: fields.get('email') ?? '',
     stays: fields.get('stays') === 'yes',
-    to: placeOfOurs(fields.get('to') ?? undefined),
-    target: fields.get('target') ?? undefined,
+    ...onwardsIn(Object.fromEntries(fields)),
   }
+}
+
+/** Whoever is shown their first codes may load that page anew, which sends the form again: then they are in already. */
+export function noteFirstCodes(c: Context, on: Onwards): void {
+  const value = new URLSearchParams({ codes: 'shown', ...paramsOf(on) })
+  setCookie(c, COOKIE, value.toString(), { ...ATTRIBUTES, maxAge: FIRST_CODES_SECONDS })
+}
+
+/** Where they go on; undefined for who was not shown any. */
+export function afterFirstCodes(c: Context): Onwards | undefined {
+  const fields = Object.fromEntries(new URLSearchParams(getCookie(c, COOKIE) ?? ''))
+  return fields.codes === 'shown' ? onwardsIn(fields) : undefined
 }
 
 export const clearFactorDue = (c: Context) => deleteCookie(c, COOKIE, ATTRIBUTES)

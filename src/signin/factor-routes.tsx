@@ -12,17 +12,28 @@ import { browserFormToken, browserOf, form } from '../pages/forms.ts'
 import { noteProblem, respond } from '../pages/respond.ts'
 import type { PageEnv } from '../pages/session.ts'
 import { viewOf } from '../pages/view.ts'
-import { knownDevice } from '../sessions/cookie.ts'
-import { clearFactorDue, type FactorDue, readFactorDue } from './factor-cookie.ts'
+import { knownDevice, readSessionCookie } from '../sessions/cookie.ts'
+import { lookUpCookie } from '../sessions/cookie-lookup.ts'
+import { afterFirstCodes, clearFactorDue, type FactorDue, readFactorDue } from './factor-cookie.ts'
 import { credentialIn, FactorPage } from './factor-pages.tsx'
-import { onwardsIn, originOfTarget, paramsOf } from './targets.ts'
-import { enter } from './ways/enter.ts'
+import { onwardsIn, originOfTarget, paramsOf, placeAfter } from './targets.ts'
+import { ShownCodesPage } from './ways/codes-page.tsx'
+import { enter } from './ways/enter.tsx'
 
 const factorPage = async (c: Context, due: FactorDue, message?: Said, status = 200) =>
   respond(c, <FactorPage view={viewOf(c)} token={browserFormToken(c)} due={due} message={message} />, {
     status: status as 200,
     ...(await originOfTarget(c.var as PageEnv['Variables'], due.target, due.to)),
   })
+
+async function shownCodesPage(c: Context<PageEnv>) {
+  const on = afterFirstCodes(c)
+  const { config, now } = c.var
+  const cookie = on && readSessionCookie(c, config.keys.session_cookie, now)
+  // The session may have been ended since.
+  if (!cookie || !(await lookUpCookie(c.var, cookie)())) return undefined
+  return respond(c, <ShownCodesPage view={viewOf(c)} href={placeAfter(c.var, cookie.role, on)} />)
+}
 
 export const factorPages = new Hono<PageEnv>()
   .get('/signin/factor', async (c) => {
@@ -31,7 +42,7 @@ export const factorPages = new Hono<PageEnv>()
   })
   .post('/signin/factor', limitByNetwork, form(browserOf), async (c) => {
     const due = readFactorDue(c)
-    if (!due) return c.redirect('/signin?done=spent', 303)
+    if (!due) return (await shownCodesPage(c)) ?? c.redirect('/signin?done=spent', 303)
     const { code, recovery_code, credential } = c.var.fields
     const given = credential
       ? { passkey: credentialIn(c.var.fields) }

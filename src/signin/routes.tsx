@@ -12,14 +12,14 @@ import { failingPage } from '../pages/failing.tsx'
 import { browserFormToken, browserOf, form, sessionOf } from '../pages/forms.ts'
 import { noteProblem, respond } from '../pages/respond.ts'
 import { homeOf, type PageEnv, signedInPage } from '../pages/session.ts'
-import { doneMessage } from '../pages/submit.ts'
+import { doneMessage, saidUnder } from '../pages/submit.ts'
 import { viewOf } from '../pages/view.ts'
 import { knownDevice, readSessionCookie } from '../sessions/cookie.ts'
 import { askerOf, onwardsOf } from './asker-cookie.ts'
 import { SignInPage, type Ways } from './pages.tsx'
 import { refusalOf } from './refusals.tsx'
 import { onwardsAsked, onwardsIn, originOfTarget } from './targets.ts'
-import { enter } from './ways/enter.ts'
+import { enter } from './ways/enter.tsx'
 
 /** Says that whoever signs in has signed up here: they alone hear that an address is not confirmed. */
 function signedUpHere(c: Context<PageEnv>): { signup_token?: string } {
@@ -53,7 +53,7 @@ export const signinRoutes = new Hono<PageEnv>()
       c.req.query('done') === 'connect' && provider
         ? view.texts.signin.provider.first(provider.name)
         : undefined
-    const [title, text] = refused[c.req.query('done') as keyof typeof refused] ?? []
+    const [title, text] = saidUnder<readonly string[]>(refused, c.req.query('done')) ?? []
     const message = first
       ? { tone: 'info' as const, title: first[0]!, text: first[1] }
       : title

@@ -1,7 +1,7 @@
 import type { Resources } from '../context.ts'
 import { digestOf } from '../crypto/digest.ts'
 import { openSealed, seal } from '../crypto/sealed.ts'
-import { redirectAfter } from '../oauth/authorize.ts'
+import { redirectAfter } from '../oauth/places.ts'
 import { originOf } from '../oauth/redirects.ts'
 import { homeOf, placeOfOurs } from '../pages/session.ts'
 

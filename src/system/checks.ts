@@ -8,12 +8,14 @@ import { AppError } from '../http/problem.ts'
 import { mailsAreUsedUp } from '../mail/limits.ts'
 import { outbox } from '../mail/models.ts'
 import { countMails } from '../mail/outbox.ts'
-import { REFUSES_ALL } from '../mail/transports.ts'
+import { REFUSES_ALL } from '../mail/sending.ts'
+import { foreignHashesAreLost } from '../passwords/foreign/renewal.ts'
 import { hasKeyOf } from '../passwords/hashing.ts'
 import { type LimitName, PER_MINUTE } from '../throttle/limits.ts'
 import { users } from '../users/models.ts'
 import { MINUTE_MS } from '../values/durations.ts'
 import { toTime, toTimeOrNull } from '../values/ids.ts'
+import { webhookSecretsAreLost } from '../webhooks/models.ts'
 import { LAST_REFUSAL, systemState } from './models.ts'
 import { SEARCH_TABLES, TABLES } from './tables.ts'
 
@@ -123,11 +125,7 @@ export async function lookAtChecks(
   const [mail] = read.mail
   const verdicts: Record<CheckName, Verdict> = {
     bindings: NEEDED_BINDINGS.every((name) => bindings[name]) ? 'ok' : 'failed',
-    keys:
-      read.seeds[0]?.are_lost !== 1 &&
-      read.hash.every(({ hash }) => hash === null || hasKeyOf(hash, config.keys))
-        ? 'ok'
-        : 'failed',
+    keys: verdictOnKeys(config, read),
     database: 'ok',
     schema: 'ok',
     clock: verdictOnClock(databaseMs, askedAt, answeredAt),
@@ -171,9 +169,11 @@ function statements(config: Resources['config']) {
       .select()
       .from(systemState)
       .where(inArray(systemState.name, ['began', 'probe', LAST_REFUSAL])),
-    // What is lost when a key is retired too early: the oldest one's first, and seeds of authenticator apps.
+    // What is lost when a key is retired too early: the oldest one's first, seeds of authenticator apps, imported hashes,
+    // secrets of webhooks.
     hash: sql<{ hash: string | null }>`SELECT password_hash AS hash FROM ${users} ORDER BY id LIMIT 1`,
-    seeds: sql<{ are_lost: 0 | 1 }>`SELECT ${seedsAreLost(config)} AS are_lost`,
+    lost: sql<Lost>`SELECT ${seedsAreLost(config)} AS seeds, ${foreignHashesAreLost(config)} AS hashes,
+      ${webhookSecretsAreLost(config.keys.webhook_secret)} AS webhooks`,
     lastRun: build.select().from(cleanupRuns).orderBy(desc(cleanupRuns.id)).limit(1),
     lastFinished: build.select().from(cleanupRuns).where(finished).orderBy(desc(cleanupRuns.id)).limit(1),
     mails: countMails(),
@@ -188,6 +188,23 @@ function nothingWasRead(error: unknown): never {
   if (!(error instanceof AppError)) throw error
   const name = error.code === CODES.schema ? 'schema' : 'database'
   throw notReady({ checks: [{ name, status: 'failed' }] }, {}, error.cause)
+}
+
+interface Lost {
+  seeds: 0 | 1
+  hashes: 0 | 1
+  webhooks: 0 | 1
+}
+
+/** Who cannot sign in any more is worse than what cannot be signed: a webhook gets another secret, and goes on. */
+function verdictOnKeys(
+  { keys }: Resources['config'],
+  { lost, hash }: { lost: Lost[]; hash: { hash: string | null }[] },
+): Verdict {
+  const [{ seeds, hashes, webhooks }] = lost as [Lost]
+  const isOldestGood = hash.every((row) => row.hash === null || hasKeyOf(row.hash, keys))
+  if (seeds || hashes || !isOldestGood) return 'failed'
+  return webhooks ? 'degraded' : 'ok'
 }
 
 /** Where the deployment has mailed its share of the hour, only devices that are known get a mail. */

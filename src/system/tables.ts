@@ -14,8 +14,10 @@ import * as mail from '../mail/models.ts'
 import * as oauth from '../oauth/models.ts'
 import * as passkeys from '../passkeys/models.ts'
 import * as sessions from '../sessions/models.ts'
+import * as signupBlocks from '../signup-blocks/models.ts'
 import * as throttle from '../throttle/models.ts'
 import * as users from '../users/models.ts'
+import * as webhooks from '../webhooks/models.ts'
 import * as system from './models.ts'
 
 const MODELS = [
@@ -34,7 +36,7 @@ const MODELS = [
     oauth,
     passkeys,
   ],
-  ...[sessions, system, throttle, users],
+  ...[sessions, signupBlocks, system, throttle, users, webhooks],
 ]
 
 /** Every table that this version knows. A test compares them with what the migrations make. */
@@ -43,4 +45,4 @@ export const TABLES = MODELS.flatMap((models) => Object.values(models)).filter((
 )
 
 /** Those that no statement of Drizzle's knows. */
-export const SEARCH_TABLES = ['users_fts', 'reasons_fts']
+export const SEARCH_TABLES = ['users_fts', 'names_fts', 'reasons_fts']

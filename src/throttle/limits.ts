@@ -21,7 +21,7 @@ export const PER_MINUTE = {
   RATE_LIMIT_WITHOUT_IP: 60,
   /** Of whoever brings a token of ours (a session's, a device's, a link's), once their network has asked too often. */
   RATE_LIMIT_BY_TOKEN: 30,
-  /** The same of all that one user brings from there: whoever signs in again and again has no more of it. */
+  /** The same for everything that one user brings from there: signing in again and again gives nobody more. */
   RATE_LIMIT_BY_BEARER: 120,
   /** Hashes of a network, an IPv6 /48, and a device that has signed in before, or a session. */
   RATE_LIMIT_HASHES: 30,
@@ -40,6 +40,8 @@ export const PER_MINUTE = {
   RATE_LIMIT_REFRESHES: 60,
   /** What a device asks that waits for its user: every five seconds, and three more for clocks that differ. */
   RATE_LIMIT_DEVICE_POLLS: 15,
+  /** Documents of apps that one user has us ask for. */
+  RATE_LIMIT_DOCUMENTS: 10,
 } as const
 
 export type LimitName = keyof typeof PER_MINUTE
@@ -144,6 +146,10 @@ export const assertMayWriteAll = (
 export const assertMayExport = (resources: Pick<Resources, 'rateLimits'>, userId: string) =>
   assertWithin(resources, 'RATE_LIMIT_EXPORTS', userId)
 
+/** Each document of an app that is asked for because somebody came with its address. */
+export const assertMayFetch = (resources: Pick<Resources, 'rateLimits'>, userId: string) =>
+  assertWithin(resources, 'RATE_LIMIT_DOCUMENTS', userId)
+
 /** The first shield of everything that takes a password or a token. */
 export async function assertNetworkWithin(resources: Pick<Resources, 'rateLimits'>, ip: string | null) {
   const network = networkOf(ip)
@@ -155,11 +161,14 @@ export async function assertNetworkWithin(resources: Pick<Resources, 'rateLimits
 /**
  * Whoever brings a token of ours from a network that has asked too often.
  *
- * @param bearer names of the token, and of its user. Theirs is counted by network: a copy of a token elsewhere uses
- *   nothing up here.
+ * @param bearer names of the token, and of its user; or of a service's secret, as it asks about many. A user's is counted
+ *   by network: a copy of a token elsewhere uses nothing up here.
  */
-export async function assertBearerWithin(resources: Resources, { id, of }: { id: string; of?: string }) {
-  await assertWithin(resources, 'RATE_LIMIT_BY_TOKEN', id)
+export async function assertBearerWithin(
+  resources: Resources,
+  { id, of, isService = false }: { id: string; of?: string; isService?: boolean },
+) {
+  await assertWithin(resources, isService ? 'RATE_LIMIT_READS' : 'RATE_LIMIT_BY_TOKEN', id)
   if (of) await assertWithin(resources, 'RATE_LIMIT_BY_BEARER', `${networkOf(resources.origin.ip)} ${of}`)
 }
 

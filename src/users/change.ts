@@ -1,6 +1,7 @@
 import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { anotherAdminRemains } from '../access/can-sign-in.ts'
+import { sayErased } from '../activity/ledger.ts'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
@@ -30,6 +31,7 @@ import {
 import { eraseUser } from './erasure.ts'
 import { emailTaken, externalIdTaken, lastAdmin, writeConflict } from './errors.ts'
 import { ENABLED, selectUsers, type User, users } from './models.ts'
+import { foldOf } from './names.ts'
 import { requireUser } from './queries.ts'
 
 /** In whose name a change is made, and what has to hold at the moment it is written. */
@@ -139,6 +141,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
   const { now } = resources
   const set = {
     ...change.set,
+    ...(typeof change.set.name === 'string' && { name_fold: foldOf(change.set.name) }),
     version: sql`${users.version} + 1`,
     updated_at: now,
     ...(change.set.failed_logins === 0 && NO_FAILURES),
@@ -162,6 +165,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     by.holds,
     takesAdminAway(row, change) ? anotherAdminRemains(resources.config, now, row.id) : undefined,
     sql`NOT ${isTaken} AND NOT ${isOthersId}`,
+    change.unless && sql`NOT ${change.unless.is}`,
   )!
   const asked = change.asksFor?.(mayAsk)
   const mayChange = asked ? sql`${mayAsk} AND ${asked.request.mayAsk}` : mayAsk
@@ -176,6 +180,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
   const isThis = and(eq(users.id, row.id), isDone)
   const askedMail = asked?.enqueue(isDone)
   const mails = [...(askedMail ? [askedMail] : []), ...(change.mails?.(isDone) ?? [])]
+  const changesRole = (change.set.role ?? row.role) !== row.role
   const way = makeWay(resources, by.actorId, row, change, isDone)
   const batch = {
     sessions: change.erases ? idsOfOpenSessions(row.id) : NOBODY,
@@ -186,7 +191,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     change: change.leavesUser
       ? []
       : change.erases
-        ? eraseUser(resources, row.id, isDone)
+        ? eraseUser(resources, row, isDone)
         : [build.update(users).set(set).where(isThis)],
     consequences: consequences(resources, by.actorId, row, change, isDone),
     unchecked: noteUnchecked(resources, change.set.password_hash, row.id, isDone),
@@ -196,16 +201,21 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     countMade: asked && askedMail ? [asked.request.countMade(askedMail.mailId)] : [],
     ...(asked && { mailing: asked.request.verdict }),
     user: selectUsers().where(eq(users.id, row.id)),
-    ...(change.endsSessions || change.alsoWrite ? { owed: selectIsOwed() } : {}),
-    verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${isThere} AS is_as_read, ${isTaken} AS is_taken, ${isOthersId} AS is_others_id`,
+    ...(change.endsSessions || change.alsoWrite || changesRole ? { owed: selectIsOwed() } : {}),
+    verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${isThere} AS is_as_read, ${isTaken} AS is_taken, ${isOthersId} AS is_others_id,
+      ${change.unless?.is ?? sql`0`} AS is_forbidden`,
   }
   type Found = Pick<Results<typeof batch>, 'sessions' | 'squatter' | 'user' | 'verdict' | 'mailing' | 'owed'>
   const conclude = async (found: Found): Promise<User | undefined> => {
     const { sessions, squatter, user, verdict, mailing, owed } = found
-    const { is_done, holds, is_as_read, is_taken, is_others_id } = verdict[0]!
+    const { is_done, holds, is_as_read, is_taken, is_others_id, is_forbidden } = verdict[0]!
     if (is_done) {
       // Who was erased leaves no copy.
-      const ended = { users: squatter.map(({ id }) => id), sessions: sessions.map(({ id }) => id) }
+      const ended = {
+        users: squatter.map(({ id }) => id),
+        sessions: sessions.map(({ id }) => id),
+        also: change.erases ? sayErased(resources, row) : undefined,
+      }
       await publishDoubts(resources, ended)
       sendAfterwards(resources, ...mails.map(({ mailId }) => mailId))
       if (owed?.[0]?.is_owed) resources.afterwards(resources.deliverOwed())
@@ -213,6 +223,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     }
     if (!holds) throw by.refused()
     if (!is_as_read) return undefined
+    if (change.unless && is_forbidden) throw change.unless.refused()
     if (is_taken) throw emailTaken()
     if (is_others_id) throw externalIdTaken()
     if (asked && mailing) asked.request.assertAllowed(mailing)
@@ -223,7 +234,10 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
   return { batch, isDone, conclude, doubts }
 }
 
-type Verdict = Record<'is_done' | 'holds' | 'is_as_read' | 'is_taken' | 'is_others_id', 0 | 1>
+type Verdict = Record<
+  'is_done' | 'holds' | 'is_as_read' | 'is_taken' | 'is_others_id' | 'is_forbidden',
+  0 | 1
+>
 
 const takesAdminAway = (row: User, { set, erases }: Change) =>
   row.role === 'admin' &&

@@ -6,6 +6,7 @@ import { apiKeys } from '../api-keys/models.ts'
 import type { Resources } from '../context.ts'
 import { build, type Statement } from '../database/statements.ts'
 import { factors, recoveryCodes } from '../factors/models.ts'
+import type { AppError } from '../http/problem.ts'
 import { identities } from '../identities/models.ts'
 import { invitations } from '../invitations/models.ts'
 import { oneTimeTokens, PURPOSES, type Purpose, TAKES_BACK } from '../links/models.ts'
@@ -56,6 +57,8 @@ export interface Change {
    * `isSamePerson`: whoever renames in a loop must not keep it from coming.
    */
   reliesOn?: SQL | undefined
+  /** What forbids it at the moment it is written. */
+  unless?: { is: SQL; refused: () => AppError }
   /** Whatever could enter the account so far is void: links too. */
   voidsWaysIn?: boolean
   /** Every key of the user ends, as with an account that is closed. */

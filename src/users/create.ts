@@ -1,14 +1,13 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { reauthenticationRequired } from '../access/errors.ts'
-import { isRecent as hasRecentLogin } from '../access/guards.ts'
+import { isRecent as hasRecentLogin, noRecentLogin } from '../access/guards.ts'
 import { outranks } from '../access/permissions.ts'
 import { type Action, activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Config } from '../config/main.ts'
 import type { Resources } from '../context.ts'
 import { insertWhere, rowExists } from '../database/statements.ts'
-import { Refusal } from '../http/problem.ts'
+import { type AppError, Refusal } from '../http/problem.ts'
 import { type IdempotentRequest, openIdempotency, recalled } from '../idempotency/service.ts'
 import { MAILS_OF_MANAGER, openMailRequest } from '../mail/limits.ts'
 import { enqueueAsked, sendAfterwards } from '../mail/outbox.ts'
@@ -16,7 +15,9 @@ import { hashNewPassword, noteUnchecked } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
+import { entriesOf } from '../values/blocked.ts'
 import { normalizeEmail } from '../values/email.ts'
+import { networksAround } from '../values/ip.ts'
 import {
   adoptInvitations,
   deleteSquatter,
@@ -25,15 +26,46 @@ import {
   TO_PROOF,
   TO_WHO_MANAGES,
 } from './consequences.ts'
-import { emailTaken, externalIdTaken, outranked, signupDomainRefused } from './errors.ts'
+import { emailTaken, externalIdTaken, outranked, signupBlocked, signupDomainRefused } from './errors.ts'
 import { assertTermsOfNow } from './me.ts'
 import { emailIsHeld, externalIdIsTaken, type NewUser, type Role, TYPED, users } from './models.ts'
+import { foldOf } from './names.ts'
 import { type CreateUser, type ManagedUser, toManagedUser } from './schemas.ts'
 
-/** What SIGNUP_DOMAINS asks of an address that nobody but its owner has vouched for. Throws 403 `signup_domain_refused`. */
-export function assertDomainMaySignUp({ SIGNUP_DOMAINS }: Config, email: string): void {
+type WhoJoins = Pick<Resources, 'config' | 'origin'>
+
+/** Every entry that keeps somebody out, of SIGNUP_BLOCKED or of the rows: by their address, and the network they ask from. */
+export const entriesAgainst = ({ origin }: Pick<WhoJoins, 'origin'>, email: string): string[] => [
+  ...entriesOf(normalizeEmail(email)),
+  ...(origin.ip === null ? [] : networksAround(origin.ip)),
+]
+
+/** What the settings have against an address that nobody but its owner has vouched for. */
+function refusalBy(
+  { SIGNUP_DOMAINS, SIGNUP_BLOCKED }: Config,
+  email: string,
+  against: string[],
+): AppError | undefined {
   const domain = normalizeEmail(email).split('@')[1]!
-  if (SIGNUP_DOMAINS.length > 0 && !SIGNUP_DOMAINS.includes(domain)) throw signupDomainRefused()
+  // What is let in is named one by one.
+  if (SIGNUP_DOMAINS.length > 0 && !SIGNUP_DOMAINS.includes(domain)) return signupDomainRefused()
+  return SIGNUP_BLOCKED.some((entry) => against.includes(entry)) ? signupBlocked() : undefined
+}
+
+/** What the settings have against somebody who joins. The rows are asked in the trip that there is: see `isBlocked`. */
+export const refusalOfJoiner = (joining: WhoJoins, email: string): AppError | undefined =>
+  refusalBy(joining.config, email, entriesAgainst(joining, email))
+
+/** Throws 403 `signup_domain_refused`, `signup_blocked`. */
+export function assertMaySignUp(joining: WhoJoins, email: string): void {
+  const refusal = refusalOfJoiner(joining, email)
+  if (refusal) throw refusal
+}
+
+/** Of somebody who is here already, the address alone. Throws 403 `signup_domain_refused`, `signup_blocked`. */
+export function assertAddressIsLet(config: Config, email: string): void {
+  const refusal = refusalBy(config, email, entriesOf(normalizeEmail(email)))
+  if (refusal) throw refusal
 }
 
 /** What those who manage may write of somebody beside name, address and role. */
@@ -60,6 +92,7 @@ export async function makeUserRow(
     email: input.email,
     email_normalized: normalizeEmail(input.email),
     name: input.name,
+    name_fold: foldOf(input.name),
     password_hash,
     role: input.role,
     status: 'active',
@@ -104,7 +137,7 @@ export async function createUser(
   if (!outranks(actor.role, input.role)) throw outranked()
   const isRecent = input.role === 'user' || hasRecentLogin(actor, resources.now)
   // What was answered once is answered again, however old the login is by now: only a key can have been.
-  if (!isRecent && !request) throw reauthenticationRequired()
+  if (!isRecent && !request) throw noRecentLogin(actor)
   const row = {
     ...(await makeUserRow(resources, input)),
     password_is_given: input.password === undefined ? 0 : TYPED,
@@ -155,7 +188,7 @@ export async function createUser(
   const { is_done, holds: isLive, is_others_id } = results.verdict[0]!
   if (kept === answer && !is_done) {
     if (!isLive) throw invalidToken(new Refusal('meanwhile'))
-    if (!isRecent) throw reauthenticationRequired()
+    if (!isRecent) throw noRecentLogin(actor)
     if (isMailed) asked.assertAllowed(results.mailing)
     if (is_others_id) throw externalIdTaken()
     throw emailTaken()

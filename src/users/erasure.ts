@@ -1,4 +1,5 @@
 import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { type Erased, oweErasure } from '../activity/ledger.ts'
 import { activityLogs, IS_OF_OTHERS } from '../activity/models.ts'
 import { recordEach } from '../activity/service.ts'
 import { apiKeys } from '../api-keys/models.ts'
@@ -15,6 +16,7 @@ import { passkeys } from '../passkeys/models.ts'
 import { sessions } from '../sessions/models.ts'
 import { DAY_MS, MINUTE_MS } from '../values/durations.ts'
 import { normalizeEmail } from '../values/email.ts'
+import { eraseReasonsFromDeliveries } from '../webhooks/models.ts'
 import { erasures, isOnlyTyped, users } from './models.ts'
 
 /**
@@ -60,8 +62,9 @@ type Stage = (typeof STAGES)[number]
 const timeOf = ({ now }: Resources) => Math.max(now, Date.now())
 
 /** Takes a user's row away, and leaves the job to take away the rest. `isDone` is that the history says so. */
-export function eraseUser(resources: Resources, id: string, isDone: SQL): Statement[] {
+export function eraseUser(resources: Resources, person: Erased, isDone: SQL): Statement[] {
   const { config } = resources
+  const { id } = person
   const now = timeOf(resources)
   const hadRank = sql`role <> 'user' OR EXISTS (SELECT 1 FROM ${activityLogs}
     WHERE user_id = ${id} AND action = 'user.role_changed')`
@@ -73,7 +76,9 @@ export function eraseUser(resources: Resources, id: string, isDone: SQL): Statem
       SELECT id, coalesce(deleted_at, ${now}), ${now}, ${sought}, ${STAGES[0]}, '',
         CASE WHEN ${hadRank} THEN ${now + config.ACTIVITY_NOISE_DAYS * DAY_MS} END, ${now}
       FROM ${users} WHERE id = ${id} AND ${isDone} ON CONFLICT DO NOTHING`,
+    // A trigger leaves the id alone in what webhooks are owed of them.
     build.delete(users).where(and(eq(users.id, id), isDone)),
+    ...oweErasure(config, person, isDone),
     ...[factors, recoveryCodes, passkeys, identities, oauthGrants, apiKeys].map(
       (table) => sql`DELETE FROM ${table} WHERE user_id = ${id} AND ${isDone}`,
     ),
@@ -128,7 +133,7 @@ const theirs = (job: Job) => addresses(job, 'theirs')
 /** That an account has an address. */
 const isHeld = (email: SQL) =>
   sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.email_normalized} = ${email} AND ${users.deleted_at} IS NULL)`
-/** That this account has it. */
+/** This account has it. */
 const isHeldBy = (userId: SQL, email: SQL) =>
   sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${userId} AND ${users.email_normalized} = ${email})`
 
@@ -210,7 +215,7 @@ export function respell(userId: string, soughtJson: string, condition: SQL): Sta
     WHERE user_id = ${userId} AND stage = 'spellings' AND ${condition}`
 }
 
-/** Ended, they stay for a day, so that a token of theirs is told so. */
+/** Ended sessions stay for a day, so that somebody who brings a token of theirs is told that it ended. */
 function ofSessions(job: Job): Statement[] {
   const page = sql`SELECT id FROM ${sessions} WHERE user_id = ${job.userId} AND ${isAt(job, 'sessions')}
     AND (ip IS NOT NULL OR user_agent IS NOT NULL OR country IS NOT NULL) LIMIT ${job.rows}`
@@ -317,6 +322,7 @@ function inReasons(job: Job): Statement[] {
   const page = (column: 'about' | 'rowid') => sql`SELECT ${sql.identifier(column)} FROM reasons_fts
     WHERE reasons_fts MATCH ${match} AND ${isAt(job, 'reasons')} LIMIT ${job.rows}`
   return [
+    eraseReasonsFromDeliveries(page('about')),
     sql`UPDATE ${users} SET disabled_reason = NULL WHERE id IN (${page('about')})`,
     sql`UPDATE ${activityLogs} SET details = json_remove(details, '$.reason') WHERE id IN (${page('about')})`,
     // Triggers have done so; what they have missed would be found for ever.

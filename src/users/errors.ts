@@ -7,6 +7,8 @@ export const externalIdTaken = () =>
   new AppError(409, 'external_id_taken', 'Another user, perhaps a deleted one, has this external id.')
 export const signupDomainRefused = () =>
   new AppError(403, 'signup_domain_refused', 'Accounts are not made for this mail domain.')
+export const signupBlocked = () =>
+  new AppError(403, 'signup_blocked', 'Accounts are not made for this address, or from this network.')
 export const userNotFound = () => new AppError(404, 'user_not_found', 'There is no such user.')
 export const lastAdmin = () =>
   new AppError(409, 'last_admin', 'This is the last active administrator. Make somebody else one first.')

@@ -25,6 +25,7 @@ import { checkStillLive, tokenIsLive } from '../sessions/revocation.ts'
 import { assertMayExport } from '../throttle/limits.ts'
 import { timeOfId, toTime } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
+import { webhookDeliveries, webhooks } from '../webhooks/models.ts'
 import type { Acting } from './change.ts'
 import { userNotFound } from './errors.ts'
 import { selectUsers, users } from './models.ts'
@@ -58,6 +59,8 @@ export const UserExport = lazy(() =>
       oauth_grants: rowsOf(oauthGrants),
       oauth_clients: rowsOf(oauthClients),
       api_keys: rowsOf(apiKeys),
+      webhooks: rowsOf(webhooks),
+      webhook_deliveries: rowsOf(webhookDeliveries),
     })
     .meta({ id: 'UserExport' }),
 )
@@ -70,6 +73,8 @@ const WITHHELD = new Set([
   'response',
   'seq',
   'facets',
+  'name_fold',
+  'name_key',
   'token_epoch',
   'device_epoch',
   'devices',
@@ -83,6 +88,14 @@ const WITHHELD = new Set([
   'former_secret_hash',
   'epoch',
   'client_epoch',
+  'secret',
+  'former_secret',
+  // Of a webhook: whoever made it may not manage it any more, and its path may be a secret.
+  'url',
+  // What was sent is in `user` and `activity`, as its user may see it.
+  'snapshot',
+  'event_details',
+  'caused_by',
 ])
 
 const ROWS_PER_PAGE = 500
@@ -158,6 +171,8 @@ function sourcesOf(id: string): Source[] {
       sql`secret_by = ${id} AND created_by IS NOT ${id} AND owner_id IS NOT ${id}`,
       ['id'],
     ),
+    of('webhooks', webhooks, sql`(created_by = ${id} OR secret_by = ${id})`, ['id']),
+    of('webhook_deliveries', webhookDeliveries, sql`user_id = ${id} AND snapshot IS NOT NULL`),
   ]
 }
 

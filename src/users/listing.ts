@@ -9,6 +9,7 @@ import { normalizeEmailPart } from '../values/email.ts'
 import { firstIdAt } from '../values/ids.ts'
 import { pageTooDeep } from './errors.ts'
 import { type ManagedProfile, managedNames, ROLES, STATES, users, userTotals } from './models.ts'
+import { foldName } from './names.ts'
 import {
   DEEPEST_ROW_BY_PAGE,
   type ListUsers,
@@ -17,7 +18,7 @@ import {
   toManagedUser,
 } from './schemas.ts'
 
-type OrderColumn = 'seq' | 'id' | 'email_normalized' | 'name'
+type OrderColumn = 'seq' | 'id' | 'email_normalized' | 'name_key'
 /** A profile as JSON, and the columns of the order, where a cursor goes on. */
 type Row = { profile: string } & Pick<typeof users.$inferSelect, OrderColumn>
 interface Total {
@@ -28,7 +29,7 @@ interface Total {
 const ORDERS = {
   created_at: { index: 'users_by_id', columns: ['id'] },
   email: { index: 'users_by_email', columns: ['email_normalized', 'id'] },
-  name: { index: 'users_by_name', columns: ['name', 'id'] },
+  name: { index: 'users_by_name', columns: ['name_key', 'id'] },
 } as const satisfies Record<(typeof SORTS)[number], { index: string; columns: OrderColumn[] }>
 
 /** What decides how a query reads; the rest are values. */
@@ -83,6 +84,8 @@ interface Values {
   email: string
   externalId: string
   match: string
+  /** The same of the keys of names. */
+  matchKey: string
   /** Ids say when somebody was made. */
   from: string
   to: string
@@ -129,7 +132,8 @@ export async function listUsers(
     queryOf(kind)({
       email: filter.email ?? '',
       externalId: filter.external_id ?? '',
-      match: kind.isSearch ? matchOf(filter) : '',
+      match: kind.isSearch ? matchOf(filter, partsOf(filter.q!)) : '',
+      matchKey: kind.isSearch ? matchOf(filter, [['name', foldName(filter.q!)]]) : '',
       from: firstIdAt(filter.created_from ?? 0),
       to: firstIdAt(filter.created_to ?? 0),
       first: position[0],
@@ -180,7 +184,7 @@ const rolesOf = (role: Kind['role']): readonly string[] => (role ? [role] : ROLE
 const statesOf = (status: Kind['status']): readonly string[] =>
   status ? [status] : STATES.filter((state) => state !== 'deleted')
 
-/** A search goes by its own index. */
+/** A search uses its own index. */
 const orderOf = (kind: Kind): readonly OrderColumn[] => (kind.isSearch ? ['seq'] : ORDERS[kind.sort].columns)
 
 /** A profile travels as one value: the client takes longer to read a column than libSQL to make it JSON. */
@@ -234,28 +238,40 @@ function browse(kind: Kind, at: Places<Values>): SQL<Row> {
 }
 
 /**
- * Substrings of at least three characters, by the trigram index. In the order in which users were made, which is
- * the index's own.
+ * Substrings of at least three characters, by the trigram indexes: of names and addresses as they are, and of the keys of
+ * names that have one. In the order in which users were made, which is the indexes' own, so that they are merged.
  */
 function search(kind: Kind, at: Places<Values>): SQL<Row> {
   const beyond = sql.raw(kind.isDescending ? '<' : '>')
-  const after = kind.isContinued ? sql` AND users_fts.rowid ${beyond} ${at.first}` : sql``
-  const emailIs = kind.hasEmail ? sql` AND users.email_normalized = ${at.email}` : sql``
-  return sql<Row>`SELECT ${selectedBy(kind)} FROM users_fts CROSS JOIN ${users} ON users.seq = users_fts.rowid
-    WHERE users_fts MATCH ${at.match}${after}${emailIs}
-    ORDER BY users_fts.rowid ${sql.raw(kind.isDescending ? 'DESC' : 'ASC')} LIMIT ${at.limit} OFFSET ${at.offset}`
+  const order = sql.raw(kind.isDescending ? 'DESC' : 'ASC')
+  const after = kind.isContinued ? sql` AND rowid ${beyond} ${at.first}` : sql``
+  const page = sql`LIMIT ${at.limit} OFFSET ${at.offset}`
+  const found = sql`SELECT rowid AS place FROM users_fts WHERE users_fts MATCH ${at.match}${after}
+    UNION SELECT rowid FROM names_fts WHERE names_fts MATCH ${at.matchKey}${after} ORDER BY place ${order}`
+  // The rows are fetched one by one, in the order in which they were found: a subquery with a limit keeps it.
+  const rows = (most: SQL) => sql<Row>`SELECT ${selectedBy(kind)} FROM (${found} ${most}) AS found
+    CROSS JOIN ${users} ON users.seq = found.place`
+  // An address is one person's, so few are passed over.
+  return kind.hasEmail
+    ? sql<Row>`${rows(sql`LIMIT -1`)} WHERE users.email_normalized = ${at.email} ${page}`
+    : rows(page)
 }
 
-/** What the trigram index is asked. Role and state are in it too, so filters cost no rows. */
-function matchOf(filter: ListUsers): string {
+type Part = [column: 'name' | 'email_normalized', text: string]
+const partsOf = (q: string): Part[] => [
+  ['name', q],
+  ['email_normalized', normalizeEmailPart(q)],
+]
+
+/** What a trigram index is asked. Role and state are in it too, so filters cost no rows. */
+function matchOf(filter: ListUsers, parts: readonly Part[]): string {
   const anyOf = (facet: string, values: readonly string[]) =>
     `facets : (${values.map((value) => `"${facet}=${value === 'deleted' ? 'x' : value[0]}"`).join(' OR ')})`
-  const contains = (columns: string, value: string) => `${columns} : "${value.replaceAll('"', '""')}"`
-  const part = normalizeEmailPart(filter.q!)
+  const contains = ([column, text]: Part) => `${column} : "${text.replaceAll('"', '""')}"`
   return [
-    `(${contains('name', filter.q!)} OR ${contains('email_normalized', part)})`,
+    `(${parts.map(contains).join(' OR ')})`,
     // Not only compared: the index would go through everybody that the search finds.
-    ...(filter.email ? [contains('email_normalized', filter.email)] : []),
+    ...(filter.email ? [contains(['email_normalized', filter.email])] : []),
     ...(filter.role ? [anyOf('r', rolesOf(filter.role))] : []),
     anyOf('s', statesOf(filter.status)),
   ].join(' AND ')

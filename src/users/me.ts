@@ -1,10 +1,10 @@
 import { requireRecentLogin } from '../access/guards.ts'
 import type { Config } from '../config/main.ts'
 import { invalidInput } from '../http/problem.ts'
-import { withOwnPassword } from '../passwords/service.ts'
 import { type Acting, applyChange, byActor, type Decision, isSamePerson } from './change.ts'
 import { differences, softDeletion } from './managing/manage.ts'
 import { noticeOfClosing, owed } from './managing/notices.ts'
+import { withOwnProof } from './own-proof.ts'
 import type { UpdateMe } from './schemas.ts'
 
 /** Other details of one's own account, as a decision for `changeUser`. */
@@ -15,10 +15,10 @@ export const updatingSelf =
     return Object.keys(details).length === 0 ? undefined : { action: 'user.updated', set: input, details }
   }
 
-/** Leaving: soft, and on the user's own password. A proved address is told, with a link that opens the account again. */
-export async function deleteMe(acting: Acting, password: string): Promise<void> {
+/** Leaving: soft, and on the user's own proof. A proved address is told, with a link that opens the account again. */
+export async function deleteMe(acting: Acting, password: string | undefined): Promise<void> {
   const { actor } = acting
-  await withOwnPassword(acting, actor, password, ({ row, clearAttempts }) =>
+  await withOwnProof(acting, actor, ['password', password], ({ row, clearAttempts }) =>
     applyChange(acting, byActor(actor, acting.now), row, {
       ...softDeletion(row, acting.now),
       alsoWrite: () => clearAttempts,

@@ -22,14 +22,17 @@ export const STATES = ['active', 'disabled', 'deleted'] as const
 export type State = (typeof STATES)[number]
 
 /**
- * Of accounts whose address nobody has proved, and that nobody has used: a squatter's, or a mistake. A role above
- * `user` was given by somebody who manages, so such accounts stay. Word for word the condition of an index.
+ * A condition: an account whose address nobody has proved, and that nobody has used: a squatter's, or a mistake.
+ * Somebody who manages gave out any role above `user`, so such accounts stay. Word for word the condition of an index.
  */
 export const NEVER_PROVED = sql`email_verified_at IS NULL AND last_login_at IS NULL AND deleted_at IS NULL
   AND role = 'user' AND status = 'active' AND password_is_given = 0`
 
-/** Of hashes that other software made. Word for word the condition of an index. */
+/** A condition: the hash was made by other software. Word for word the condition of an index. */
 export const IS_FOREIGN_HASH = sql`password_hash GLOB '$foreign$*'`
+
+/** Of names that have no key yet (names.ts). Word for word the condition of an index. */
+export const HAS_NO_KEY = sql`name GLOB '*[^ -~]*' AND name_fold IS NULL`
 
 /** Somebody else typed the password, so its user replaces it as they prove their address. */
 export const TYPED = 1
@@ -89,6 +92,14 @@ export const users = sqliteTable(
     admin_metadata: text(),
     /** How another system names them. A deleted user keeps it. */
     external_id: text(),
+    /** The name, and behind it the key that it is found and sorted by; null where that is the name itself (names.ts). */
+    name_fold: text(),
+    name_key: textIgnoringCase()
+      .notNull()
+      .generatedAlwaysAs(
+        sql`CASE WHEN substr(name_fold, 1, length(name) + 1) = name || char(31) THEN substr(name_fold, length(name) + 2) ELSE name END`,
+        { mode: 'virtual' },
+      ),
     state: text({ enum: STATES })
       .notNull()
       .generatedAlwaysAs(sql`CASE WHEN deleted_at IS NULL THEN status ELSE 'deleted' END`, {
@@ -107,7 +118,8 @@ export const users = sqliteTable(
     // the (at most nine) combinations, each already in order, so it reads its page and no more.
     index('users_by_id').on(table.role, table.state, table.id),
     index('users_by_email').on(table.role, table.state, table.email_normalized, table.id),
-    index('users_by_name').on(table.role, table.state, table.name, table.id),
+    index('users_by_name').on(table.role, table.state, table.name_key, table.id),
+    index('users_without_key').on(table.id).where(HAS_NO_KEY),
     // What clean-up looks for.
     index('users_deleted').on(table.deleted_at).where(sql`deleted_at IS NOT NULL`),
     index('users_never_proved').on(table.updated_at).where(NEVER_PROVED),
@@ -137,8 +149,13 @@ export const countLocked = (most: number): SQL<number> => {
       WHERE failed_factors >= 100 AND failed_logins < 100 AND ${isLiving} LIMIT ${sql.raw(String(most))}))`
 }
 
-const { seq: _seq, facets: _facets, ...columns } = getTableColumns(users)
-/** Everything about users but what only the search index needs. */
+/** How many living users have no password that can be verified here, up to so many. */
+export const countNeedingReset = (most: number): SQL<number> =>
+  sql<number>`(SELECT count(*) FROM (SELECT 1 FROM ${users} INDEXED BY users_needing_reset
+    WHERE needs_reset = 1 AND role IN ${ROLES} AND state IN ('active', 'disabled') LIMIT ${sql.raw(String(most))}))`
+
+const { seq: _seq, facets: _facets, name_fold: _fold, name_key: _key, ...columns } = getTableColumns(users)
+/** Everything about users but what only searching and sorting need. */
 export const userColumns = columns
 
 const {
@@ -161,7 +178,7 @@ export const profileColumns = shown
 /** What those who manage are shown. */
 export const managedColumns = { ...shown, admin_metadata, external_id }
 
-export type User = Omit<typeof users.$inferSelect, 'seq' | 'facets'>
+export type User = Omit<typeof users.$inferSelect, 'seq' | 'facets' | 'name_fold' | 'name_key'>
 export type Profile = Pick<User, keyof typeof profileColumns>
 export type ManagedProfile = Pick<User, keyof typeof managedColumns>
 export const profileNames = Object.keys(profileColumns) as (keyof Profile)[]
@@ -239,6 +256,9 @@ const livingOwner = (emailNormalized: string, exceptId?: string) =>
   sql`FROM ${users} WHERE email_normalized = ${emailNormalized} AND deleted_at IS NULL${
     exceptId === undefined ? sql`` : sql` AND id <> ${exceptId}`
   }`
+
+/** Of erasures, the digests that the ledger has yet to hear of (activity/ledger.ts). */
+export const ledgerOwed = sqliteTable('ledger_owed', { digest: text().primaryKey() })
 
 /**
  * Users whose row is gone, and whose traces are being taken away, in steps: see erasure.ts. `user_id` names nobody any

@@ -38,6 +38,8 @@ const State = lazy(() => z.enum(STATES))
 /** Of each: its JSON, in UTF-8. */
 const MAX_METADATA_BYTES = 4096
 const AnyMetadata = lazy(() => z.record(z.string(), z.unknown()))
+/** `JSON.stringify` writes half a character as an escape, and nothing else as one of these. */
+const HALF_A_CHARACTER = /(?<!\\)(?:\\\\)*\\ud[89a-f]/
 /** An object as a caller may write it, and as it is kept: JSON, or null where it is empty. */
 const MetadataInput = lazy(() =>
   AnyMetadata()
@@ -45,6 +47,10 @@ const MetadataInput = lazy(() =>
     .refine((json) => new TextEncoder().encode(json).byteLength <= MAX_METADATA_BYTES, {
       message: `Is over ${MAX_METADATA_BYTES} bytes of JSON.`,
       params: { code: 'too_big' },
+    })
+    .refine((json) => !HALF_A_CHARACTER.test(json), {
+      message: 'Has half a character.',
+      params: { code: 'half_a_character' },
     })
     .transform((json) => (json === '{}' ? null : json))
     .meta({
@@ -177,7 +183,13 @@ export const UpdateUser = lazy(() =>
 )
 export type UpdateUser = Of<typeof UpdateUser>
 
-export const DeleteMe = lazy(() => z.strictObject({ password: Password() }).meta({ id: 'DeleteMe' }))
+export const DeleteMe = lazy(() =>
+  z
+    .strictObject({
+      password: Password().optional().meta({ description: 'Of the account; left out where it has none.' }),
+    })
+    .meta({ id: 'DeleteMe' }),
+)
 export const DisableUser = lazy(() =>
   z
     .strictObject({
@@ -252,7 +264,10 @@ export const ListUsers = lazy(() =>
           params: { code: 'too_small' },
         })
         .optional()
-        .meta({ minLength: SEARCH_MIN_LENGTH, description: 'A part of the name or of the e-mail address.' }),
+        .meta({
+          minLength: SEARCH_MIN_LENGTH,
+          description: 'A part of the name or of the e-mail address; `alv` finds Älva.',
+        }),
       email: EmailInput().transform(normalizeEmail).optional().meta({ description: 'The whole address.' }),
       external_id: ExternalId().optional().meta({ description: 'The whole of it; not with `q`.' }),
       role: Role().optional(),

@@ -46,6 +46,10 @@ export function normalizeEmailPart(part: string): string {
   return text.slice(0, text.length - domain.length) + (toAsciiDomain(domain) || domain)
 }
 
+/** The mailbox behind a normalised address: mail to `ada+news@` comes to `ada@`. */
+export const withoutSubaddress = (emailNormalized: string) =>
+  emailNormalized.replace(/(?<=.)\+[^@]*(?=@)/, '')
+
 /** The address that a mail is sent to: faß.de and fass.de have different owners, whoever carries the mail. */
 export const mailboxOf = (email: string) => withDomain(email, toAsciiDomain)
 

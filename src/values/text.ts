@@ -5,7 +5,7 @@ import * as z from 'zod'
  * takes the square of its length, 2.5 s for 61 KB.
  */
 
-/** Nothing of ours is longer, so what is longer is nothing of ours, and is given back as it is. */
+/** Nothing of ours is longer. A longer text is not ours, and is given back as it is. */
 const MAX_NORMALIZED_LENGTH = 4096
 
 export const normalizeText = (text: string, form: 'NFC' | 'NFKC') =>

@@ -126,6 +126,22 @@ test('A network asks for so many mails, and an address gets three an hour', asyn
   expect(await few.mailsTo(ada.email)).toHaveLength(3)
 })
 
+test('A stranger who uses up the codes of an address leaves its devices theirs, and the link for a password', async () => {
+  const ada = await api.person({ email_verified_at: 1, password_hash: null })
+  const first = await confirm(await mailed(ada.email))
+  const { device_token } = first.body
+  for (let i = 0; i < 3; i++) await ask(ada.email)
+  const before = (await api.mailsTo(ada.email)).length
+  await ask(ada.email)
+  expect(await api.mailsTo(ada.email)).toHaveLength(before)
+  const body = { email: ada.email, device_token }
+  const asked = await api.send('POST', '/v1/auth/login/email_code', { body })
+  const code = codeIn((await api.mailsTo(ada.email))[0]!.text)
+  expect((await confirm({ login_token: asked.body.login_token, code })).status).toBe(200)
+  await api.send('POST', '/v1/auth/forgot_password', { body: { email: ada.email } })
+  expect((await api.mailsTo(ada.email))[0]!.text).toContain('/links/reset_password')
+})
+
 describe('HX5, OA3: an account whose address nobody has proved', () => {
   test('is whose the mailbox is from then on, and nothing that its maker had opens it', async () => {
     const email = newAddress()

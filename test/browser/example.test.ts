@@ -1,6 +1,7 @@
+import { createServer, type ServerResponse } from 'node:http'
 import { resolve } from 'node:path'
 import { expect, test } from 'vitest'
-import { startProcess } from '../../scripts/local/process.ts'
+import { listen, startProcess } from '../../scripts/local/process.ts'
 import { heading, openPages, press } from '../support/browser.ts'
 import { ADMIN } from '../support/stack.ts'
 
@@ -32,6 +33,55 @@ test('An app signs somebody in with consent, refreshes, and signs out on both si
   await page.goto('/account')
   expect(new URL(page.url()).pathname).toBe('/signin')
   pages.expectQuiet()
+})
+
+test('An app may send people on to another origin, after signing in and out', async () => {
+  /** An app whose server and pages are two origins. */
+  const serve = async (answer: (response: ServerResponse) => void) => {
+    const server = createServer((_, response) => answer(response))
+    return { origin: `http://127.0.0.1:${await listen(server)}`, close: () => server.close() }
+  }
+  const home = await serve((response) =>
+    response.setHeader('content-type', 'text/html').end('<link rel="icon" href="data:,"><h1>Home</h1>'),
+  )
+  const app = await serve((response) => response.writeHead(302, { location: home.origin }).end())
+  try {
+    const { body: client } = await pages.call(
+      'POST',
+      '/v1/oauth_clients',
+      {
+        name: 'Two origins',
+        type: 'confidential',
+        require_pkce: false,
+        redirect_uris: [`${app.origin}/callback`],
+        post_logout_redirect_uris: [`${app.origin}/bye`],
+      },
+      { authorization: `Bearer ${await pages.logIn()}` },
+    )
+    const page = await pages.open({}, [app.origin, home.origin])
+    const asked = { response_type: 'code', client_id: client.client_id, scope: 'openid' }
+    const authorize = new URLSearchParams({ ...asked, redirect_uri: `${app.origin}/callback` })
+    await page.goto(`/oauth/authorize?${authorize}`)
+    await page.getByLabel('Email').fill(ADMIN.email)
+    await page.getByLabel('Password').fill(ADMIN.password)
+    await press(page, 'Sign in')
+    await page.waitForURL(/\/oauth\/authorize/)
+    await press(page, 'Allow')
+    await page.waitForURL(`${home.origin}/`)
+    expect(await heading(page)).toBe('Home')
+    // Back is the question, not a page that leads on again.
+    await page.goBack()
+    expect(new URL(page.url()).pathname).toBe('/oauth/authorize')
+    const bye = { client_id: client.client_id, post_logout_redirect_uri: `${app.origin}/bye` }
+    await page.goto(`/oauth/logout?${new URLSearchParams(bye)}`)
+    await press(page, 'Sign out')
+    await page.waitForURL(`${home.origin}/`)
+    expect(await heading(page)).toBe('Home')
+    pages.expectQuiet()
+  } finally {
+    app.close()
+    home.close()
+  }
 })
 
 test('Whoever says no is not signed in there, and may begin again', async () => {

@@ -13,9 +13,15 @@ const SIGNED_IN = [
     (path) => `/account${path}`,
   ),
   ...['/signin/again?to=/account', '/device'],
-  ...['', '/people', '/people/new', '/people?q=zebra', '/people?locked=true', '/people?status=deleted'].map(
-    (path) => `/admin${path}`,
-  ),
+  ...[
+    '',
+    '/people',
+    '/people/import',
+    '/people/new',
+    '/people?q=zebra',
+    '/people?locked=true',
+    '/people?status=deleted',
+  ].map((path) => `/admin${path}`),
   ...['/apps', '/apps/new', '/apps/new?kind=service&lang=de'].map((path) => `/admin${path}`),
   ...['/invitations', '/activity', '/activity?action=user.purged', '/system', '/people?lang=de'].map(
     (path) => `/admin${path}`,

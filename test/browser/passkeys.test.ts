@@ -21,11 +21,13 @@ async function addAuthenticator(page: Page) {
       automaticPresenceSimulation: true,
     },
   })
+  type Credential = Awaited<ReturnType<typeof kept>>[number]
   const kept = async () => (await cdp.send('WebAuthn.getCredentials', { authenticatorId })).credentials
   return {
     kept,
-    keep: (credential: Awaited<ReturnType<typeof kept>>[number]) =>
-      cdp.send('WebAuthn.addCredential', { authenticatorId, credential }),
+    forget: ({ credentialId }: Credential) =>
+      cdp.send('WebAuthn.removeCredential', { authenticatorId, credentialId }),
+    keep: (credential: Credential) => cdp.send('WebAuthn.addCredential', { authenticatorId, credential }),
   }
 }
 
@@ -106,6 +108,13 @@ test(
     await page.goto('/signin?done=passkey&tried=x')
     await page.goto('/account')
     expect(await device.kept()).toHaveLength(1)
+    // Another of this account that was removed elsewhere is forgotten where one arrives.
+    const [mine] = await device.kept()
+    await device.forget(mine!)
+    await device.keep({ ...mine!, credentialId: btoa('removed elsewhere') })
+    await page.goto('/account')
+    await expect.poll(device.kept).toEqual([])
+    await device.keep(mine!)
 
     await signOut(page)
     await sendPassword(page, email)

@@ -1,9 +1,11 @@
 import { decodeBase32IgnorePadding } from '@oslojs/encoding'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { makeFormToken } from '../../src/pages/forms.ts'
+import { begin } from '../openid/support.ts'
 import { type Answer, type Api, openApi, PASSWORD } from '../support/api.ts'
 import { addPasskey, addTotp, answerOf, codeOf, withinOneStep, wrongCodeOf } from '../support/factors.ts'
-import { openBrowser } from '../support/pages.ts'
+import { addApp } from '../support/oauth.ts'
+import { openBrowser, signedIn } from '../support/pages.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
 let api: Api
@@ -158,13 +160,54 @@ test('AC3: who owes a factor is led to the security page, and can do nothing els
     ['POST', '/account'],
     ['GET', '/account/data'],
   ] as const)
-    expect(placeOf(await visit(method, path, { name: 'X' }))).toEqual([303, '/account/security?done=owed'])
+    expect(placeOf(await visit(method, path, { name: 'X' }))).toEqual([
+      303,
+      `/account/security?done=owed${method === 'GET' ? `&to=${encodeURIComponent(path)}` : ''}`,
+    ])
   expect((await visit('GET', '/account/security')).status).toBe(200)
   expect((await visit('POST', '/account/security/totp')).status).toBe(200)
   expect(await strict.sql('SELECT name FROM users WHERE id = ?', [ada.id])).toEqual([{ name: 'Somebody' }])
   expect(placeOf(await visit('POST', '/signout'))).toEqual([303, '/signin?done=signed_out'])
   const [session] = await strict.sql('SELECT revoked_reason FROM sessions WHERE user_id = ?', [ada.id])
   expect(session).toEqual({ revoked_reason: 'logged_out' })
+})
+
+test('AC3: who owes a factor on the way to an app is led on to it, once they have one', async () => {
+  const strict = openApi({ ...api.bindings, SECOND_FACTOR: 'everybody' })
+  const ada = await strict.person({ email_verified_at: 1 })
+  const jar = new Map([['__Host-roster', (await signedIn(strict, ada)).cookie.replace('__Host-roster=', '')]])
+  const get = async (path: string) => {
+    const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join('; ')
+    const answer = await strict.send('GET', path, { headers: { cookie } })
+    for (const header of answer.headers.getSetCookie()) {
+      const [, name, value] = /^([^=]+)=([^;]*)/.exec(header)!
+      jar.set(name!, value!)
+    }
+    return answer
+  }
+  const { search } = await begin(await addApp(api, { name: 'Wiki' }))
+  const sent = await get(`/oauth/authorize?${search}`)
+  const [status, location] = placeOf(sent) as [number, string]
+  expect([status, location.startsWith('/account/security?done=owed&to=%2Foauth%2Fauthorize%3F')]).toEqual([
+    303,
+    true,
+  ])
+  const onwards = /class="button primary" href="(\/oauth\/authorize[^"]*)"/
+  expect((await get(location)).text).not.toMatch(onwards)
+  await strict.sql('UPDATE sessions SET amr = \'["pwd","otp","mfa"]\' WHERE user_id = ?', [ada.id])
+  const [, place] = onwards.exec((await get('/account/security?done=added')).text)!
+  expect((await get(place!.replaceAll('&amp;', '&'))).text).toContain('Wiki wants to use your account')
+  // Whoever is at this browser next does not go their way.
+  const eve = await strict.person({ email_verified_at: 1 })
+  const own = jar.get('__Host-roster')!
+  jar.set('__Host-roster', (await signedIn(strict, eve)).cookie.replace('__Host-roster=', ''))
+  await strict.sql('UPDATE sessions SET amr = \'["pwd","otp","mfa"]\' WHERE user_id = ?', [eve.id])
+  expect((await get('/account/security?done=added')).text).not.toMatch(onwards)
+  jar.set('__Host-roster', own)
+  expect((await get('/account/security?done=added')).text).toMatch(onwards)
+  // Nobody is led away from here.
+  await get(`/account/security?done=owed&to=${encodeURIComponent('https://evil.test/')}`)
+  expect((await get('/account/security?done=added')).text).not.toContain('evil.test')
 })
 
 test('MF6: those who manage see the factors of somebody on their page, and reset them', async () => {

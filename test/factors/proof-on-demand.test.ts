@@ -206,3 +206,55 @@ describe('SE1: whoever has neither a password nor a passkey proves again who the
     expect([right.status, right.headers.get('location')]).toEqual([303, '/account'])
   })
 })
+
+describe('Whoever has no password changes their address, and leaves, by a recent login', () => {
+  const asked = { new_email: 'elsewhere@people.test' }
+  const changeEmail = (token: string, body: object) =>
+    api.send('POST', '/v1/auth/change_email', { token, body })
+  const leave = (token: string, body: object) => api.send('DELETE', '/v1/users/me', { token, body })
+  const rowOf = (id: string) => api.sql('SELECT email, deleted_at FROM users WHERE id = ?', [id])
+
+  test('which an hour ago was not', async () => {
+    const ada = await api.person({ email_verified_at: 1, password_hash: null })
+    const { token } = await api.signIn(ada, Date.now() - HOUR_MS)
+    const before = await rowOf(ada.id)
+    for (const answer of [await changeEmail(token, asked), await leave(token, {})])
+      expect([answer.status, answer.body.code]).toEqual([403, 'reauthentication_required'])
+    expect(await rowOf(ada.id)).toEqual(before)
+    expect(await api.historyOf(ada.id)).toEqual([])
+  })
+
+  test('and a moment ago was', async () => {
+    const ada = await api.person({ email_verified_at: 1, password_hash: null })
+    const { token } = await api.signIn(ada)
+    expect((await changeEmail(token, asked)).status).toBe(202)
+    expect((await leave(token, {})).status).toBe(204)
+    expect(await api.historyOf(ada.id)).toEqual(['email.change_requested', 'user.deleted'])
+  })
+
+  test('but a password that there is cannot be left out, nor can there be one that is not', async () => {
+    const [ada, eve] = [await api.person(), await api.person({ password_hash: null })]
+    const { token } = await api.signIn(ada)
+    for (const [answer, pointer] of [
+      [await changeEmail(token, asked), '/current_password'],
+      [await leave(token, {}), '/password'],
+    ] as const)
+      expect([answer.status, answer.body.errors]).toEqual([
+        422,
+        [{ pointer, code: 'invalid_type', detail: 'Is missing.' }],
+      ])
+    const guess = await leave((await api.signIn(eve)).token, { password })
+    expect([guess.status, guess.body.code]).toEqual([403, 'wrong_password'])
+    for (const { id } of [ada, eve]) expect(await rowOf(id)).toMatchObject([{ deleted_at: null }])
+  })
+
+  test('Their pages ask for none, and say how to get one', async () => {
+    const ada = await api.person({ email_verified_at: 1, password_hash: null })
+    const browser = await openBrowser(api, ada)
+    for (const page of ['/account', '/account/data', '/account/security'])
+      expect((await browser('GET', page)).text).not.toMatch(/name="(current_)?password"/)
+    expect((await browser('GET', '/account/security')).text).toContain('href="/forgot"')
+    const left = await browser('POST', '/account/data/leave')
+    expect([left.status, left.headers.get('location')]).toEqual([303, '/signin?done=left'])
+  })
+})

@@ -12,6 +12,7 @@ import { ALL_WAYS_IN } from '../support/requests.ts'
 import { rounds } from '../support/rounds.ts'
 import { everyRequest } from '../support/traffic.ts'
 import { freshUpstreams, testOfRedis } from '../support/upstreams.ts'
+import { NEW_WEBHOOK } from '../support/webhook-requests.ts'
 
 /**
  * Somebody whose passwords, addresses and programs are marked goes through every route, while all is well and while
@@ -252,8 +253,10 @@ test('LG1, DL3: whoever was erased is in no table', async () => {
   expect(await findInTables(erased.email.split('@')[0]!)).toEqual([])
 })
 
-test('SC3: the Worker talks to its upstreams, and to nobody else', () => {
-  expect([...asked]).toEqual([new URL(inject('proxyUrl')).origin])
+test('SC3: the Worker talks to its upstreams and the webhook that was set up, and to nobody else', () => {
+  const ours = [inject('proxyUrl'), NEW_WEBHOOK.url].map((url) => new URL(url).origin)
+  expect(ours).toEqual(expect.arrayContaining([...asked]))
+  expect(asked).toContain(ours[0])
 })
 
 /** A page keeps what was typed in its form and the token that it was opened with, and goes on showing people. */

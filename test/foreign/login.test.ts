@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { sealForeignHash } from '../../src/passwords/foreign/sealing.ts'
 import { linkIn, openApi, randomIp } from '../support/api.ts'
-import { addTotp, challengeOf } from '../support/factors.ts'
+import { addTotp, challengeOf, codeOf } from '../support/factors.ts'
+import { openJar } from '../support/jar.ts'
 import made from './vectors.json'
 
 const api = openApi({ EMAIL_VERIFICATION: 'optional' })
@@ -102,6 +103,26 @@ test('A password that our policy refuses signs in, and its user is asked for a b
   expect([second.status, second.body.needs_better_password]).toEqual([200, undefined])
   const other = await logIn(await imported(QUICK))
   expect([other.status, other.body.needs_better_password]).toEqual([200, undefined])
+})
+
+test('Behind a second factor as well: by the API, and on the page', async () => {
+  const ada = { ...(await imported(WEAK.hash)), password: WEAK.password }
+  const { seed, recoveryCodes } = await addTotp(api, ada)
+  const { challenge } = await challengeOf(api, ada)
+  const second = (body: object) => api.send('POST', '/v1/auth/login/second_factor', { body })
+  const done = await second({ challenge, code: codeOf(seed) })
+  expect([done.status, done.body.needs_better_password]).toEqual([200, true])
+  // It is ours by now, so nobody is asked again.
+  const { challenge: other } = await challengeOf(api, ada)
+  const again = await second({ challenge: other, recovery_code: recoveryCodes[0] })
+  expect([again.status, again.body.needs_better_password]).toEqual([200, undefined])
+
+  const eve = { ...(await imported(WEAK.hash)), password: WEAK.password }
+  const app = await addTotp(api, eve)
+  const jar = openJar(api)
+  await jar.submit('/signin', '/signin', { email: eve.email, password: eve.password })
+  const entered = await jar.submit('/signin/factor', '/signin/factor', { code: codeOf(app.seed) })
+  expect([entered.status, entered.to]).toEqual([303, '/account/security?done=weak'])
 })
 
 test('Where a second factor is due, the right password is ours from its half on', async () => {

@@ -34,6 +34,10 @@ test.each([
   [`$scrypt$ln=20,r=8,p=1$${SALT}$${DIGEST}`, 'needs_reset'],
   [`$scrypt$ln=21,r=8,p=1$${SALT}$${DIGEST}`, 'invalid'],
   [`$scrypt$ln=30,r=8,p=1$${SALT}$${DIGEST}`, 'invalid'],
+  // Little table, and much beside it: the runtime would refuse it at each login.
+  [`scrypt:64:8:2046$salt$${'0f'.repeat(64)}`, 'verified'],
+  [`scrypt:64:8:2047$salt$${'0f'.repeat(64)}`, 'needs_reset'],
+  [`scrypt:2:9999:52$salt$${'0f'.repeat(64)}`, 'needs_reset'],
   [`pbkdf2_sha256$1800000$salt$${DIGEST}=`, 'verified'],
   [`pbkdf2_sha256$1800001$salt$${DIGEST}=`, 'needs_reset'],
   [`$pbkdf2-sha512$i=700000$${SALT}$${DIGEST}`, 'verified'],

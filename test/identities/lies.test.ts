@@ -255,6 +255,56 @@ describe('Each kind has its own rules', () => {
   })
 })
 
+describe('OA2, OA3, Fault 19: an address that stands at userinfo', () => {
+  const come = async (more: (sub: string, email: string) => Say) => {
+    const [sub, email] = [crypto.randomUUID(), `${crypto.randomUUID()}@fjord.test`]
+    const jar = newJar(api)
+    const { back } = await goTo(jar, 'informs')
+    const place = back({ claims: { sub }, ...more(sub, email) })
+    const startedAt = Date.now()
+    const { to, status } = await jar.open(place)
+    expect(Date.now() - startedAt).toBeLessThan(4500)
+    expect(isSignedIn(jar)).toBe(false)
+    return [status, to]
+  }
+  const well = (sub: string, email: string): Say => ({ userinfo: { sub, email, email_verified: true } })
+
+  test('counts as one in the token does', async () => {
+    expect(await come(well)).toEqual([303, '/signin/with/informs/join'])
+  })
+
+  test.each<[string, (sub: string, email: string) => Say]>([
+    ['of somebody else', (_, email) => ({ userinfo: { sub: 'eve', email, email_verified: true } })],
+    ['of nobody', (_, email) => ({ userinfo: { email, email_verified: true } })],
+    ['of one in capitals', (sub, email) => ({ userinfo: { sub: sub.toUpperCase(), email } })],
+    ['as nothing', () => ({ userinfo: {} })],
+    ['as a list', (...of) => ({ informs: { body: JSON.stringify([well(...of).userinfo]) } })],
+    ['as a page', () => ({ informs: { type: 'text/html', body: '<!doctype html>' } })],
+    ['well, as a page', (...of) => ({ ...well(...of), informs: { type: 'text/html' } })],
+    ['as what is no JSON', () => ({ informs: { body: '{' } })],
+    ['by a redirect', (...of) => ({ ...well(...of), informs: { status: 307, location: '/corp/userinfo' } })],
+    ['with an error', (...of) => ({ ...well(...of), informs: { status: 500 } })],
+    ['in ten megabytes', (...of) => ({ ...well(...of), informs: { megabytes: 10 } })],
+    ['in silence', (...of) => ({ ...well(...of), informs: { delayMs: 5000 } })],
+  ])('%s is none, and nobody comes in', async (_, lie) => {
+    expect(await come(lie)).toEqual([502, null])
+  })
+
+  test.each<[string, (sub: string, email: string) => Say]>([
+    [
+      'that is verified as the string "true"',
+      (sub, email) => ({ userinfo: { sub, email, email_verified: 'true' } }),
+    ],
+    ['of which it does not say so', (sub, email) => ({ userinfo: { sub, email } })],
+    [
+      'where the token has another',
+      (sub, email) => ({ ...well(sub, email), claims: { sub, email: 'a@x.test' } }),
+    ],
+  ])('%s is not proved by it: a mail goes there', async (_, lie) => {
+    expect(await come(lie)).toEqual([303, '/signin/code?to=%2Fsignin%2Fwith%2Finforms%2Flink'])
+  })
+})
+
 test('A callback is one call to the provider, and its state is used up meanwhile; then two trips as a login', async () => {
   const timed = openWithProviders({ DEBUG_TIMING: 'on' })
   const ada = await known()

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { linkIn } from '../support/api.ts'
+import { linkIn, PASSWORD } from '../support/api.ts'
 import {
   comeFrom,
   comingFrom,
@@ -10,6 +10,7 @@ import {
 } from '../support/identities.ts'
 
 const api = openWithProviders()
+const newAddress = () => `${crypto.randomUUID()}@people.test`
 
 async function connected(given: object = {}) {
   const ada = await api.person({ email_verified_at: 1, ...given })
@@ -38,7 +39,7 @@ const signsIn = async (provider: string, sub: string) => {
   const { status, text } = await comeFrom(jar, provider, { sub })
   return { status, text, isIn: isSignedIn(jar) }
 }
-const providersOf = async (id: string) => (await identitiesOf(api, id)).map(({ provider }) => provider)
+const providersOf = async (id: string) => (await identitiesOf(api, id)).map(({ provider }) => provider).sort()
 
 describe('DL1: an account that is deleted, and may be restored', () => {
   test('keeps its providers, which say that it was deleted, and sign in again once it is restored', async () => {
@@ -87,5 +88,24 @@ describe('SE2: what a thief has connected', () => {
     expect(await providersOf(ada.id)).toEqual(['corp'])
     const open = await api.sql('SELECT id FROM sessions WHERE user_id = ? AND revoked_at IS NULL', [ada.id])
     expect(open).toEqual([])
+  })
+
+  test('goes with the undo of a move to another address, where it came since; and what was there before stays', async () => {
+    const ada = await connected()
+    const { access_token: token } = await api.logIn(ada)
+    const moved = newAddress()
+    const change = { new_email: moved, current_password: PASSWORD }
+    expect((await api.send('POST', '/v1/auth/change_email', { token, body: change })).status).toBe(202)
+    const undo = linkIn((await api.mailsTo(ada.email))[0]!).token
+    const confirm = { token: linkIn((await api.mailsTo(moved))[0]!).token }
+    expect((await api.send('POST', '/v1/auth/confirm_email_change', { token, body: confirm })).status).toBe(
+      204,
+    )
+    const thief = await connectsOwn((await api.signIn(ada)).token)
+    expect(await providersOf(ada.id)).toEqual(['any', 'corp'])
+    expect((await api.send('POST', '/v1/auth/undo_email_change', { body: { token: undo } })).status).toBe(204)
+    expect(await providersOf(ada.id)).toEqual(['corp'])
+    expect(await signsIn('any', thief)).toMatchObject({ isIn: false })
+    expect(await signsIn('corp', ada.sub)).toMatchObject({ isIn: true })
   })
 })

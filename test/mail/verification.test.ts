@@ -214,6 +214,68 @@ test('SIGNUP=closed and SIGNUP_DOMAINS keep others out', async () => {
   expect((await change(newAddress())).status).toBe(202)
 })
 
+test('SIGNUP_BLOCKED keeps out addresses, domains with their subdomains, and networks, by every way of joining and moving', async () => {
+  const blocked = openApi({
+    SIGNUP_BLOCKED:
+      'Troll@people.test, bad.test, 192.0.2.0/25, 2001:db8:1::/48, 2001:db8:3::7, 2001:db8:4::7/128, 198.51.100.7',
+    EMAIL_CODE_SIGNIN: 'on',
+    EMAIL_VERIFICATION: 'required',
+  })
+  const join = async (email: string, ip?: string) => {
+    const { status, body } = await blocked.send('POST', '/v1/auth/signup', {
+      body: { email, password: 'seven brown foxes read', name: 'Ada' },
+      ...(ip && { ip }),
+    })
+    return body.code ?? status
+  }
+  for (const email of [
+    'troll@people.test',
+    'TROLL@People.test',
+    'troll+2@people.test',
+    'a@bad.test',
+    'a@much.more.bad.test',
+  ])
+    expect(await join(email), email).toBe('signup_blocked')
+  for (const email of [
+    newAddress(),
+    `${crypto.randomUUID()}@not-bad.test`,
+    `patroll+${Date.now()}@people.test`,
+  ])
+    expect(await join(email), email).toBe(202)
+  for (const [ip, said] of [
+    ['192.0.2.127', 'signup_blocked'],
+    ['192.0.2.128', 202],
+    ['::ffff:192.0.2.1', 'signup_blocked'],
+    ['2001:db8:1:ffff::1', 'signup_blocked'],
+    ['2001:DB8:0001:0::1', 'signup_blocked'],
+    ['2001:db8:2::1', 202],
+    // Of IPv6 a whole network is whoever's has one address of it, where nothing else is said.
+    ['2001:db8:3:0:ffff::1', 'signup_blocked'],
+    ['2001:db8:3:1::7', 202],
+    ['2001:db8:4::7', 'signup_blocked'],
+    ['2001:db8:4::8', 202],
+    ['198.51.100.7', 'signup_blocked'],
+    ['198.51.100.8', 202],
+  ] as const)
+    expect(await join(newAddress(), ip), ip).toBe(said)
+
+  // A mailed code lets nobody in whom a form would not: none is mailed, and the answer is the same.
+  const code = await blocked.send('POST', '/v1/auth/login/email_code', { body: { email: 'a@bad.test' } })
+  expect([code.status, await blocked.mailsTo('a@bad.test')]).toEqual([202, []])
+  const ada = await blocked.actor({ email_verified_at: Date.now() })
+  const moved = await blocked.send('POST', '/v1/auth/change_email', {
+    token: ada.token,
+    body: { new_email: 'ada@bad.test', current_password: ada.password },
+  })
+  expect([moved.status, moved.body.code]).toEqual([403, 'signup_blocked'])
+  // Who is here stays, and signs in from anywhere.
+  const login = await blocked.send('POST', '/v1/auth/login', {
+    body: { email: ada.email, password: ada.password },
+    ip: '192.0.2.1',
+  })
+  expect(login.status).toBe(200)
+})
+
 test('Where no mail is configured, what needs it says so, and the rest works', async () => {
   const silent = openApi({ MAIL_FROM: undefined, RESEND_API_KEY: undefined })
   const asked = await silent.send('POST', '/v1/auth/forgot_password', { body: { email: newAddress() } })

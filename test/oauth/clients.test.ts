@@ -1,5 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest'
+import type { ClientWithSecret } from '../../src/oauth/clients/schemas.ts'
 import { type Actor, openApi } from '../support/api.ts'
+import { letApp } from '../support/oauth.ts'
 import { dump } from '../support/snapshots.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
@@ -87,6 +89,7 @@ describe('Apps', () => {
     [{ token_endpoint_auth_method: 'private_key_jwt' }],
     [{ jwks: { keys: [{ kty: 'EC' }] } }],
     [{ token_endpoint_auth_method: 'private_key_jwt', jwks: { keys: [{ kty: 'EC', d: 'x' }] } }],
+    [{ token_endpoint_auth_method: 'private_key_jwt', jwks: { keys: [{ kty: 'RSA' }] } }],
     [{ type: 'public', require_pkce: false }],
     [{ redirect_uris: ['com.example.app:/cb'] }],
     [{ redirect_uris: [] }],
@@ -105,6 +108,65 @@ describe('Apps', () => {
     const before = await dump(api)
     expect((await create(given)).body.code).toBe('invalid_input')
     expect((await dump(api)).oauth_clients).toEqual(before.oauth_clients)
+  })
+
+  test('a key that could never prove anything is refused by a sentence, when it is made and when it is changed', async () => {
+    const publicKey = async (algorithm: object, uses = ['sign', 'verify']) => {
+      const pair = (await crypto.subtle.generateKey(algorithm as never, true, uses as never)) as CryptoKeyPair
+      const {
+        key_ops: _,
+        ext: __,
+        ...jwk
+      } = (await crypto.subtle.exportKey('jwk', pair.publicKey)) as JsonWebKey & {
+        key_ops?: unknown
+        ext?: unknown
+      }
+      return jwk
+    }
+    const rsa = (modulusLength: number) =>
+      publicKey({
+        name: 'RSASSA-PKCS1-v1_5',
+        hash: 'SHA-256',
+        modulusLength,
+        publicExponent: new Uint8Array([1, 0, 1]),
+      })
+    const ec = (namedCurve: string) => publicKey({ name: 'ECDSA', namedCurve })
+    const [good, long] = [await ec('P-256'), await rsa(2048)]
+    const withKey = (key: object) => ({
+      token_endpoint_auth_method: 'private_key_jwt',
+      jwks: { keys: [good, key] },
+    })
+    const { status, body: app } = await create(withKey(long))
+    expect(status).toBe(201)
+    for (const [key, detail] of [
+      [{ kty: 'RSA' }, 'Is no public key that can be read.'],
+      [{ ...good, y: good.x }, 'Is no public key that can be read.'],
+      [await rsa(1024), 'Is shorter than 2048 bits.'],
+      [await ec('P-521'), 'Is of another curve than P-256.'],
+      [{ ...good, use: 'enc' }, 'Is not for signatures (use).'],
+      [{ ...good, key_ops: ['sign'] }, 'Is not for verifying (key_ops).'],
+      [{ ...long, alg: 'RSA-OAEP' }, 'Has another alg than RS256 or PS256.'],
+    ] as const) {
+      const { jwks } = withKey(key)
+      const patched = await api.send('PATCH', `/v1/oauth_clients/${app.client_id}`, {
+        token: admin.token,
+        body: { jwks },
+      })
+      for (const answer of [await create(withKey(key)), patched])
+        expect([answer.status, answer.body.errors]).toEqual([
+          422,
+          [{ pointer: '/jwks/keys/1', code: 'invalid_key', detail }],
+        ])
+    }
+  })
+
+  test.each([
+    ['https://bücher.example/cb', 'Is written https://xn--bcher-kva.example/cb'],
+    ['http://localhost:080/cb', 'Is written http://localhost/cb'],
+    ['https://app.example/a b', 'Is not a URL.'],
+  ])('%s: %s', async (uri, detail) => {
+    const { body } = await create({ type: 'public', redirect_uris: [uri] })
+    expect(body.errors).toMatchObject([{ detail }])
   })
 
   test('a service belongs to whoever made it, with permissions that they have', async () => {
@@ -221,4 +283,33 @@ describe('Apps', () => {
     const { body } = await api.send('GET', path, { token: admin.token })
     expect(body).toMatchObject({ name: 'Notes', first_party: true, allowed_roles: ['admin'] })
   })
+})
+
+test('When one was used last is noted by whatever tokens it is given, once in five minutes', async () => {
+  const app = (await create()).body as unknown as ClientWithSecret
+  const service = { grants: ['client_credentials'], redirect_uris: [], scopes: ['users:read'] }
+  const other = (await create(service)).body as unknown as ClientWithSecret
+  const ada = await api.quickActor({ email_verified_at: 1 })
+  const { refreshToken } = await letApp(api, ada, { scope: 'openid', app })
+  const usedAt = async (of: ClientWithSecret) => Number((await rowOf(of.client_id))!.last_used_at)
+  for (const [of, fields] of [
+    [app, { grant_type: 'refresh_token', refresh_token: refreshToken }],
+    [other, { grant_type: 'client_credentials' }],
+  ] as const) {
+    const ask = async () => {
+      const headers = { authorization: `Basic ${btoa(`${of.client_id}:${of.client_secret}`)}` }
+      expect(
+        (await api.send('POST', '/oauth/token', { headers, raw: new URLSearchParams(fields) })).status,
+      ).toBe(200)
+      return usedAt(of)
+    }
+    await api.sql('UPDATE oauth_clients SET last_used_at = NULL WHERE id = ?', [of.client_id])
+    const first = await ask()
+    expect(Date.now() - first).toBeLessThan(60_000)
+    expect(await ask()).toBe(first)
+    await api.sql('UPDATE oauth_clients SET last_used_at = last_used_at - 300001 WHERE id = ?', [
+      of.client_id,
+    ])
+    expect(await ask()).toBeGreaterThanOrEqual(first)
+  }
 })

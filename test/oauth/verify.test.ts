@@ -53,6 +53,15 @@ const refused = (verifying: Promise<unknown>) =>
   )
 
 describe('By the keys alone', () => {
+  test('an issuer with a slash behind it is the same', async () => {
+    const ada = await api.quickActor()
+    const url = 'https://notes.example/notes'
+    const { verify, metadataFor } = open({ issuer: `${issuer}/`, resource: { url } })
+    expect(await verify(ada.token)).toMatchObject({ sub: ada.id })
+    const place = 'https://notes.example/.well-known/oauth-protected-resource/notes'
+    expect(await metadataFor(new Request(place))!.json()).toMatchObject({ authorization_servers: [issuer] })
+  })
+
   test('tokens of a login and of an app are told, with one trip for the keys', async () => {
     const ada = await api.quickActor({ role: 'manager' })
     const { token, client: app } = await letApp(api, ada, { scope: 'openid users:read' })
@@ -230,5 +239,25 @@ describe('For Hono', () => {
         resource_name: 'Notes',
       },
     ])
+    // A proxy that ends TLS leaves http:// of it, and perhaps another host.
+    for (const [url, method] of [
+      [metadata.replace('https://api.test', 'http://10.0.0.7:8080'), 'GET'],
+      [`${metadata}?v=2`, 'GET'],
+      [metadata, 'HEAD'],
+    ] as const) {
+      const same = await app.request(url, { method })
+      const said = [same.status, same.headers.get('content-type'), await same.text()]
+      const text = method === 'HEAD' ? '' : expect.stringContaining(`"resource":"${resource.url}"`)
+      expect([url, ...said]).toEqual([url, 200, 'application/json', text])
+    }
+    const asked = await app.request(metadata, {
+      method: 'OPTIONS',
+      headers: { origin: 'https://inspector.test', 'access-control-request-headers': 'mcp-protocol-version' },
+    })
+    const allows = ['origin', 'methods', 'headers'].map((one) =>
+      asked.headers.get(`access-control-allow-${one}`),
+    )
+    expect([asked.status, ...allows]).toEqual([204, '*', 'GET', '*'])
+    expect((await app.request(`${metadata}/x`)).status).toBe(401)
   })
 })

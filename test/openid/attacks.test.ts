@@ -315,6 +315,30 @@ describe('A client proves itself by its one registered way', () => {
     expect([answer.status, answer.body.error]).toEqual([400, 'invalid_request'])
   })
 
+  test('RFC 6749 3.2: what is empty proves nothing, and is asked about nowhere', async () => {
+    const service = await addApp(api, {
+      grants: ['client_credentials'],
+      redirect_uris: [],
+      scopes: ['users:read'],
+    })
+    const post = async (path: string, fields: Record<string, string>, by?: ClientWithSecret) => {
+      const raw = new URLSearchParams(fields)
+      const { status, body } = await api.send('POST', path, { raw, ...(by && { headers: basic(by) }) })
+      return [status, body?.error]
+    }
+    for (const path of ['/oauth/introspect', '/oauth/revoke'])
+      expect([path, ...(await post(path, { token: '' }, service))]).toEqual([path, 400, 'invalid_request'])
+    const byItself = { grant_type: 'client_credentials', scope: '', client_secret: '', client_id: '' }
+    expect(await post('/oauth/token', byItself, service)).toEqual([200, undefined])
+    for (const given of [
+      { client_id: service.client_id },
+      { client_id: service.client_id, client_assertion: '' },
+    ])
+      expect(await post('/oauth/token', { ...byItself, ...given })).toEqual([401, 'invalid_client'])
+    const unproved = { ...service, client_secret: '' }
+    expect(await post('/oauth/token', byItself, unproved)).toEqual([401, 'invalid_client'])
+  })
+
   test('a former secret is good for as long as was said', async () => {
     const mine = await addApp(api)
     const { token } = await api.quickActor({ role: 'admin' })
@@ -423,11 +447,61 @@ describe('A network that asks too often', () => {
     const { access_token: token, refresh_token } = body as never as Record<string, string>
     expect((await crowded.send('GET', '/oauth/userinfo', { token: token! })).status).toBe(200)
     expect((await post('/oauth/introspect', { token: token! })).body.active).toBe(true)
+    const refresh = { grant_type: 'refresh_token', refresh_token: refresh_token! }
+    expect((await post('/oauth/token', refresh)).status).toBe(200)
     // Its session has been counted twice by now.
-    expect((await post('/oauth/introspect', { token: refresh_token! })).status).toBe(429)
+    expect((await post('/oauth/token', refresh)).status).toBe(429)
     const userinfo = { access_token: (await ask(app, (await coded()).fields)).body.access_token as string }
     const form = { 'content-type': 'application/x-www-form-urlencoded' }
     expect((await post('/oauth/userinfo', userinfo, { headers: form })).status).toBe(200)
+  })
+
+  test('shuts no server out that pushes requests, or is a service, and proves itself by its secret', async () => {
+    const crowded = full()
+    const service = await addApp(api, {
+      grants: ['client_credentials'],
+      redirect_uris: [],
+      scopes: ['users:read'],
+    })
+    const post = (path: string, by: ClientWithSecret, fields: Record<string, string>) =>
+      crowded.send('POST', path, { headers: basic(by), raw: new URLSearchParams(fields) })
+    const pushed = Object.fromEntries(new URLSearchParams((await begin(app)).search))
+    for (let time = 0; time < 4; time++) {
+      expect((await post('/oauth/par', app, { ...pushed, client_secret: '' })).status).toBe(201)
+      expect((await post('/oauth/token', service, { grant_type: 'client_credentials' })).status).toBe(200)
+    }
+    const stranger = { ...service, client_secret: 'cs_x' }
+    expect((await post('/oauth/token', stranger, { grant_type: 'client_credentials' })).status).toBe(429)
+    // What it brings of somebody is counted as theirs.
+    expect((await post('/oauth/token', service, { grant_type: 'authorization_code' })).status).toBe(429)
+  })
+
+  test('counts a service that asks about tokens for itself, whatever it asks about, and nobody in its name', async () => {
+    const crowded = full()
+    const ask = async (client: ClientWithSecret, by = basic(client)) =>
+      (
+        await crowded.send('POST', '/oauth/introspect', {
+          headers: by,
+          raw: new URLSearchParams({ token: 'x' }),
+        })
+      ).status
+    for (let time = 0; time < 5; time++) expect(await ask(app)).toBe(200)
+    expect(await ask({ ...app, client_secret: `cs_${'A'.repeat(43)}` })).toBe(429)
+    const other = await addApp(api)
+    expect(await ask({ ...app, client_secret: other.client_secret! })).toBe(429)
+    // The last character has bits to spare: the same bytes, spelled in another way, are not counted as another.
+    const spelled = app.client_secret!.replace(/.$/, (last) => {
+      const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+      return alphabet[alphabet.indexOf(last) ^ 1]!
+    })
+    expect(await ask({ ...app, client_secret: spelled })).toBe(429)
+    const busy = openApi({ ...bindings, RATE_LIMIT_BY_IP: limiter(0), RATE_LIMIT_READS: limiter(1) } as never)
+    const asked = () =>
+      busy.send('POST', '/oauth/introspect', {
+        headers: basic(app),
+        raw: new URLSearchParams({ token: 'x' }),
+      })
+    expect([(await asked()).status, (await asked()).status]).toEqual([200, 429])
   })
 
   test('is told so in words for a program, and so is who asks where there is no provider', async () => {

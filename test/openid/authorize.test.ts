@@ -3,11 +3,12 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { seal } from '../../src/crypto/sealed.ts'
 import type { ClientWithSecret } from '../../src/oauth/clients/schemas.ts'
 import { openApi, PASSWORD } from '../support/api.ts'
+import { lineOf } from '../support/log-lines.ts'
 import { addApp, REDIRECT } from '../support/oauth.ts'
 import { openBrowser } from '../support/pages.ts'
 import { dump } from '../support/snapshots.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
-import { actionOf, authorize, begin, ISSUER, shownBy } from './support.ts'
+import { actionOf, authorize, begin, discover, ISSUER, redeem, shownBy } from './support.ts'
 
 /** What comes of a request, by the clauses of OpenID Connect Core section 3.1.2 and RFC 6749 section 4.1. */
 
@@ -92,6 +93,17 @@ describe('What is wrong goes back to the app, with state and iss', () => {
     })
   })
 
+  test('and the log has its code, as of what nobody is sent back with', async () => {
+    const logged = (headers: Headers) => {
+      const { status, code, reason } = JSON.parse(lineOf(headers)!)
+      return [status, code, reason]
+    }
+    expect(logged((await get({ scope: 'users:read' })).headers)).toEqual([303, 'invalid_scope', undefined])
+    expect(logged((await get({ prompt: 'none' })).headers)).toEqual([303, 'login_required', undefined])
+    const { headers } = await get({ redirect_uri: 'https://evil.test/callback' })
+    expect(logged(headers)).toEqual([400, 'bad_authorize_request', 'param_redirect_uri'])
+  })
+
   test('a parameter that is repeated', async () => {
     const browser = await openBrowser(api, await somebody())
     const { search } = await begin(app)
@@ -147,6 +159,33 @@ describe('prompt and max_age', () => {
       ...shownBy(asked.text),
     })
     expect(answer.headers.get('location')).toContain('code=')
+  })
+
+  test('who signs in as somebody else than the hint names goes back to the app, and not in circles', async () => {
+    const ada = await somebody()
+    const begun = await begin(app)
+    const { tokens } = await redeem(
+      api,
+      await discover(api),
+      app,
+      await authorize(await openBrowser(api, ada), begun.search),
+      begun,
+    )
+    const bo = await openBrowser(api, await api.person({ email_verified_at: 1 }))
+    await api.sql('UPDATE sessions SET created_at = created_at - 60000')
+    const { search } = await begin(app, { id_token_hint: tokens.id_token!, state: 'mine' })
+    const sent = await bo('GET', `/oauth/authorize?${search}`)
+    const location = new URL(sent.headers.get('location')!, ISSUER)
+    expect([sent.status, location.pathname]).toEqual([303, '/signin'])
+    const to = location.searchParams.get('to')!
+    expect((await bo('GET', to)).headers.get('location')).toMatch(/^\/signin\?/)
+    await bo('POST', '/signin/again', { password: PASSWORD, to })
+    const answer = new URL((await bo('GET', to)).headers.get('location')!, ISSUER)
+    expect([answer.origin + answer.pathname, answer.searchParams.get('error')]).toEqual([
+      REDIRECT,
+      'login_required',
+    ])
+    expect(answer.searchParams.get('state')).toBe('mine')
   })
 
   test('an own name of the app for the seal, however it is escaped, is not taken for it', async () => {
@@ -296,6 +335,51 @@ describe('Who is asked', () => {
       `/oauth/authorize?${(await begin(native, { ...given, prompt: 'none' })).search}`,
     )
     expect(silent.headers.get('location')).toContain('error=interaction_required')
+    // 7.3: any port, and so the one that browsers leave out.
+    const { search } = await begin(native, { redirect_uri: 'http://127.0.0.1:80/cb' })
+    expect((await browser('GET', `/oauth/authorize?${search}`)).status).toBe(200)
+  })
+})
+
+describe('A browser that a form sends to an app goes on by a page, at which what the form’s page allows ends', () => {
+  const say = async (redirect_uri: string) => {
+    const of = await addApp(api, { type: 'public', redirect_uris: [redirect_uri] })
+    const browser = await openBrowser(api, await somebody())
+    const { text } = await browser('GET', `/oauth/authorize?${(await begin(of, { redirect_uri })).search}`)
+    const fields = { decision: 'allow', ...shownBy(text) }
+    return browser('POST', actionOf(text), fields, { 'sec-fetch-mode': 'navigate' })
+  }
+
+  test('with a link for where it does not go by itself', async () => {
+    const { status, text, headers } = await say('https://app.example/cb')
+    const [, to] = /^0; url=(https:\/\/app\.example\/cb\?code=.+)$/.exec(headers.get('refresh')!) ?? []
+    expect([status, headers.get('location')]).toEqual([200, null])
+    expect(headers.get('cross-origin-opener-policy')).toBeNull()
+    expect(text).toContain(`href="${to!.replaceAll('&', '&amp;')}"`)
+  })
+
+  test('in ASCII, as a Refresh is read as Latin-1', async () => {
+    const url = 'https://bücher.test/é?of=ä'
+    const apps = openApi({ ...api.bindings, APP_URLS: url })
+    const { email } = await apps.person({ email_verified_at: 1 })
+    const browser = await openBrowser(apps)
+    const { text } = await browser('GET', `/signin?${new URLSearchParams({ redirect_to: url })}`)
+    const target = /name="target" value="([^"]+)"/.exec(text)![1]!
+    const sent = await browser(
+      'POST',
+      '/signin',
+      { email, password: PASSWORD, target },
+      {
+        'sec-fetch-mode': 'navigate',
+      },
+    )
+    expect(sent.headers.get('refresh')).toBe('0; url=https://xn--bcher-kva.test/%C3%A9?of=%C3%A4')
+  })
+
+  test('but to an app of the machine at once, as some browsers open it by a tap alone', async () => {
+    const { status, headers } = await say('com.example.notes:/cb')
+    expect([status, headers.get('refresh')]).toEqual([303, null])
+    expect(headers.get('location')).toMatch(/^com\.example\.notes:\/cb\?code=/)
   })
 })
 

@@ -126,6 +126,27 @@ describe('Whatever ends an app’s session owes it word', () => {
       },
     ],
     [
+      'another role, of what goes on without the login',
+      async ({ ada }) => {
+        await api.sql(
+          "UPDATE sessions SET scope = 'openid offline_access' WHERE user_id = ? AND client_id IS NOT NULL",
+          [ada.id],
+        )
+        const { token } = await api.quickActor({ role: 'admin' })
+        await api.send('PATCH', `/v1/users/${ada.id}`, { token, body: { role: 'manager' } })
+      },
+    ],
+    [
+      'a refresh token that was stolen',
+      async ({ app, refreshToken }) => {
+        await api.sql('UPDATE sessions SET counter = 5 WHERE client_id = ?', [app.client_id])
+        await api.send('POST', '/oauth/token', {
+          headers: { authorization: `Basic ${btoa(`${app.client_id}:${app.client_secret}`)}` },
+          raw: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: refreshToken }),
+        })
+      },
+    ],
+    [
       'an erasure',
       async ({ ada }) => {
         const { token } = await api.quickActor({ role: 'admin' })
@@ -245,7 +266,7 @@ describe('A receiver that', () => {
     const hanging = await endOne('hang')
     await api.sql(
       `INSERT INTO oauth_logouts WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30)
-        SELECT i || '.' || client_id, user_id, 'login ' || i, client_id, expires_at, 0, 1 FROM n, oauth_logouts`,
+        SELECT i || '.' || client_id, user_id, 'login ' || i, client_id, expires_at, 0, 1, NULL FROM n, oauth_logouts`,
     )
     const { received } = await endOne(200)
     const started = Date.now()
@@ -271,6 +292,31 @@ describe('A receiver that', () => {
     await deliver()
     expect([await owed(), (await received()).length]).toEqual([[], 0])
   })
+})
+
+test('What a batch owes while others are told goes out with them, at whatever moment it comes', async () => {
+  const { app, received } = await appThat(200)
+  const ada = await somebody()
+  await letApp(api, ada, { scope: 'openid', app })
+  await api.sql('DELETE FROM oauth_logouts')
+  const resources = openForCron(api.bindings, createExecutionContext())
+  const { db } = resources
+  let mayOwe = true
+  resources.db = {
+    ...db,
+    async read(batch) {
+      const read = await db.read(batch)
+      // Nothing was due; now something is, and the run is about to end.
+      if (mayOwe) {
+        mayOwe = false
+        await api.sql('UPDATE sessions SET revoked_at = 1 WHERE user_id = ?', [ada.id])
+        void resources.deliverOwed()
+      }
+      return read
+    },
+  }
+  await resources.deliverOwed()
+  expect((await received()).length).toBe(1)
 })
 
 test('Of two Workers that deliver at once, one tells it', async () => {

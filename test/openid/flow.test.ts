@@ -158,6 +158,34 @@ test('an assertion by the app’s own key proves it, once', async () => {
   expect([replayed.status, replayed.body.error]).toEqual([401, 'invalid_client'])
 })
 
+test('RFC 6749 3.2: what stands there empty is as if it were left out', async () => {
+  const app = await addApp(api, { type: 'public' })
+  const old = await addApp(api, { require_pkce: false })
+  const browser = await openBrowser(api, await somebody())
+  const post = async (fields: Record<string, string>, headers = {}) => {
+    const answer = await api.send('POST', '/oauth/token', { headers, raw: new URLSearchParams(fields) })
+    return answer.body as Record<string, string>
+  }
+  const of = (location: URL) => ({
+    grant_type: 'authorization_code',
+    code: location.searchParams.get('code')!,
+    redirect_uri: REDIRECT,
+    resource: '',
+    scope: '',
+  })
+  const begun = await begin(app)
+  const more = { client_id: app.client_id, client_secret: '', client_assertion: '' }
+  const location = await authorize(browser, begun.search)
+  const tokens = await post({ ...of(location), ...more, code_verifier: begun.verifier })
+  const refresh = { grant_type: 'refresh_token', refresh_token: tokens.refresh_token! }
+  expect((await post({ ...refresh, ...more, scope: '' })).scope).toBe('openid profile email')
+  expect((await post({ ...refresh, ...more, grant_type: '' })).error).toBe('invalid_request')
+  const plain = await begin(old, { code_challenge: undefined, code_challenge_method: undefined })
+  const basic = { authorization: `Basic ${btoa(`${old.client_id}:${old.client_secret}`)}` }
+  const there = of(await authorize(browser, plain.search))
+  expect(await post({ ...there, code_verifier: '', client_id: '' }, basic)).toHaveProperty('access_token')
+})
+
 test('An assertion is good by either of two keys without a name, and by no third', async () => {
   const keys = await Promise.all(
     Array.from({ length: 3 }, () => oauth.generateKeyPair('ES256', { extractable: true })),

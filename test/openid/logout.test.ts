@@ -5,6 +5,7 @@ import type { ClientWithSecret } from '../../src/oauth/clients/schemas.ts'
 import { sidOf, signIdToken } from '../../src/oauth/id-tokens.ts'
 import { linkIn, openApi } from '../support/api.ts'
 import { openJar } from '../support/jar.ts'
+import { lineOf } from '../support/log-lines.ts'
 import { addApp } from '../support/oauth.ts'
 import { openBrowser, signedIn } from '../support/pages.ts'
 import { dump } from '../support/snapshots.ts'
@@ -211,6 +212,24 @@ describe('4.11: it is no open redirect, and nothing ends', () => {
     expect([status, location]).toEqual([400, null])
     expect(await dump(api)).toEqual(before)
     expect(await isOpen(browser)).toBe(true)
+  })
+
+  test('the page says what is wrong for whoever made the app, and the log which parameter it is', async () => {
+    const { browser, hint } = await open()
+    for (const [fields, said, reason] of [
+      [{ id_token_hint: 'x' }, 'id_token_hint is no ID token from here.', 'param_id_token_hint'],
+      [
+        { id_token_hint: hint, post_logout_redirect_uri: 'https://evil.test/' },
+        'post_logout_redirect_uri is not registered for this app.',
+        'param_post_logout_redirect_uri',
+      ],
+      [{ client_id: crypto.randomUUID() }, 'There is no such app.', 'unknown'],
+    ] as [Record<string, string>, string, string][]) {
+      const { status, text, headers } = await ask(browser, fields)
+      expect([status, text.includes(said)]).toEqual([400, true])
+      const { code, reason: logged } = JSON.parse(lineOf(headers)!)
+      expect([code, logged]).toEqual(['bad_logout_request', reason])
+    }
   })
 
   test('a parameter that stands there twice', async () => {

@@ -112,11 +112,26 @@ describe('What comes between is said in a sentence', () => {
   })
 })
 
+/** Of a proxy on the way. */
+const page = (status: number) =>
+  new Response('<h1>Not now</h1>', { status, headers: { 'content-type': 'text/html' } })
+
+test.each([400, 401, 502])('A proxy’s page of %i in place of a code is said to be one', async (status) => {
+  const real = fetchOf(api)
+  const fetch = (async (input: string, init: RequestInit) =>
+    input.endsWith('/oauth/device_authorization') ? page(status) : real(input, init)) as never
+  await expect(run(undefined, { fetch })).rejects.toThrow(
+    `https://roster.test has answered ${status}, and no word of Roster’s: something stands between`,
+  )
+})
+
 test('It asks more seldom where it is told to, or gets no answer, and goes on', async () => {
   const real = fetchOf(api)
   const answers = [
     () => Response.json({ error: 'slow_down' }, { status: 400 }),
     () => new Response('busy', { status: 503 }),
+    () => page(400),
+    () => page(200),
     () => {
       throw new TypeError('connection reset')
     },
@@ -125,5 +140,5 @@ test('It asks more seldom where it is told to, or gets no answer, and goes on', 
   const fetch = (async (input: string, init: RequestInit) =>
     input.endsWith('/oauth/token') && answers.length > 0 ? answers.shift()!() : real(input, init)) as never
   const { waited } = await run(decideAs(admin, 'allow'), { fetch })
-  expect(waited).toEqual([5000, 10_000, 15_000, 20_000])
+  expect(waited).toEqual([5000, 10_000, 15_000, 20_000, 25_000, 30_000])
 })

@@ -40,6 +40,7 @@ const REQUEST_OF: Record<string, string | null> = {
   // Leads to the page that says what is about to be done.
   'POST /admin/people/bulk': null,
   'POST /admin/people/bulk/run': 'POST /v1/users/bulk',
+  'POST /admin/people/import': 'POST /v1/users/import',
   'POST /admin/people/new': 'POST /v1/users',
   'POST /admin/people/:id': 'PATCH /v1/users/:id',
   'POST /admin/people/:id/disable': 'POST /v1/users/:id/disable',
@@ -60,6 +61,7 @@ const REQUEST_OF: Record<string, string | null> = {
   'POST /admin/apps/:id': 'PATCH /v1/oauth_clients/:id',
   'POST /admin/apps/:id/secret': 'POST /v1/oauth_clients/:id/secret',
   'POST /admin/apps/:id/take_over': 'PATCH /v1/oauth_clients/:id',
+  'POST /admin/apps/:id/logouts/retry': 'POST /v1/oauth_clients/:id/logouts/retry',
   'POST /admin/apps/:id/delete': 'DELETE /v1/oauth_clients/:id',
 }
 /** What is got, beside what is done. */
@@ -140,13 +142,20 @@ beforeAll(async () => {
     await api.person({ deleted_at: Date.now() }),
   ]
   for (const { id } of states) await look(asBoss, 'GET', `/admin/people/${id}`)
-  for (const page of ['', '/people', '/people/new', '/activity', '/apps/new'])
+  for (const page of ['', '/people', '/people/import', '/people/new', '/activity', '/apps/new'])
     await look(asBoss, 'GET', `/admin${page}`)
   await look(asBoss, 'POST', '/admin/people/bulk', { action: 'delete', [`pick.${rich.id}`]: 'on' })
   await look(asBoss, 'POST', '/admin/invitations', { emails: 'somebody@people.test', role: 'user' })
   const service = await addApp(api, { grants: ['client_credentials'], redirect_uris: [], scopes: [] })
   await api.sql('UPDATE oauth_clients SET owner_id = ? WHERE id = ?', [rich.id, service.client_id])
   await look(asBoss, 'GET', `/admin/apps/${service.client_id}`)
+  const { client_id: told } = await addApp(api, { backchannel_logout_uri: 'https://wiki.example/logout' })
+  await api.sql(
+    `INSERT INTO oauth_logouts (id, user_id, parent_id, client_id, expires_at, attempts, next_attempt_at)
+      VALUES (?1, 'somebody', 'login', ?1, 9000000000000, 1, 9000000000000)`,
+    [told],
+  )
+  await look(asBoss, 'GET', `/admin/apps/${told}`)
   await api.sql(
     `INSERT INTO outbox (id, kind, recipient, recipient_normalized, created_at, expires_at, attempts, next_attempt_at, dead_at)
       VALUES (?, 'password_changed', 'e@e.test', 'e@e.test', 0, 9000000000000, 5, 0, 1)`,

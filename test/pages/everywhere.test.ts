@@ -38,14 +38,17 @@ const DATA = new RegExp(
       '[0-9a-f]{8}-[0-9a-f-]{27}',
       `\\d+ (${MONTHS})[a-z]*( \\d{4})?`,
       '[RE]S256',
+      // Types of events, and hosts.
+      '\\b[a-z_]+(\\.[a-z_]+)+\\b',
       'Hopper',
+      'email,name',
     ],
   ].join('|'),
   'g',
 )
 /** Texts of a page, its attributes too, that were never translated: what was stands in brackets, with accents. */
 function untranslated(html: string): string[] {
-  const shown = html.replace(/<(script|style|code|bdi|time|kbd)\b[^>]*>.*?<\/\1>/gs, ' ')
+  const shown = html.replace(/<(script|style|code|bdi|time|kbd|textarea)\b[^>]*>.*?<\/\1>/gs, ' ')
   const texts = [
     ...shown.matchAll(/>([^<>]+)</g),
     ...shown.matchAll(/ (?:aria-label|placeholder|title|alt|data-busy|data-copy|data-selected)="([^"]*)"/g),
@@ -76,6 +79,11 @@ const MORE_TRIPS: Record<string, number> = {
   // What stands now beside what was typed is read first; and the list is shown as it is afterwards.
   'POST /admin/apps/:id': 3,
   'POST /admin/invitations': 3,
+  // The ledger is told of it once it is done.
+  'POST /admin/people/:id/erase': 3,
+  // It is claimed, sent, and what was answered is kept, before the page says how it went.
+  'POST /admin/webhooks/:id/test': 3,
+  'POST /admin/webhooks/:id/retry': 3,
 }
 
 describe('Every page', { timeout: 300_000 }, () => {

@@ -57,6 +57,16 @@ test('What stands in the way of somebody is said in each language', () => {
   expect(alike).toEqual([])
 })
 
+test('What somebody took along, and hashes of passwords among it, is said in each language', () => {
+  for (const language of ['en', 'de'] as const) {
+    const { sentences } = textsOf(language).history
+    const said = [{}, { list: 'activity' }, { list: 'users' }, { list: 'users', hashes: true }].map(
+      (details) => sentences['user.exported']({ actor: 'Ada', by: 'Ada', whom: null, details }),
+    )
+    expect(new Set(said).size, said.join('\n')).toBe(4)
+  }
+})
+
 test('PK4: whoever tries to remove their last way in is told so on the page', async () => {
   const ada = await api.person({ email_verified_at: 1, password_hash: null })
   await api.sql(

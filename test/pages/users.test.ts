@@ -30,11 +30,11 @@ test('The list of people is narrowed by address, lock and second factor, and say
     ],
     [
       'email_verified=true&locked=true',
-      'These do not go together. Use one of search, email, lock and second factor.',
+      'These do not go together. Use one of search, email, lock, new password and second factor.',
     ],
     [
       'email_verified=true&q=Boss',
-      'These do not go together. Use one of search, email, lock and second factor.',
+      'These do not go together. Use one of search, email, lock, new password and second factor.',
     ],
   ]) {
     const { status, text } = await visit('GET', `/admin/people?${query}`)

@@ -27,7 +27,7 @@ const detailsOf = async (id: string) =>
   ).map(({ details }) => JSON.parse(details as string))
 
 test('A person keeps an object of their own, and whoever manages sees it beside theirs', async () => {
-  const metadata = { theme: 'dark', seen: [1, 2], nested: { '': null }, half: '\ud800' }
+  const metadata = { theme: 'dark', seen: [1, 2], nested: { '': null }, face: '\u{1f600}' }
   const changed = await change({ metadata })
   expect([changed.status, changed.body.metadata]).toEqual([200, metadata])
   expect((await me()).body.metadata).toEqual(metadata)

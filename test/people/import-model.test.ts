@@ -60,7 +60,7 @@ const living = ({ people }: State, address: string) =>
   people.find((one) => one.email_normalized === address && one.deleted_at === null)
 const idOf = (request: number, at: number) => `r${request}-${at}`
 
-const acting = { actor: { role: 'admin' } as Claims, now: 0, isRecent: () => true }
+const acting = { actor: { role: 'admin' } as Claims, now: 0, isRecent: () => true, isErased: () => false }
 
 /** What others do: each at any time. */
 const OTHERS: ((state: State) => State | undefined)[] = [
@@ -73,6 +73,7 @@ const OTHERS: ((state: State) => State | undefined)[] = [
             email_normalized: address,
             external_id: null,
             deleted_at: null,
+            email_verified_at: null,
             by: 'others',
           }),
     (state: State) => changeOf(state, address, { deleted_at: 1 }),
@@ -113,7 +114,10 @@ function land(state: State, [request, send]: [number, number]): State {
     )
     if (isTaken) return
     const id = idOf(request, at)
-    people = [...people, { id, email_normalized: email, external_id, deleted_at: null, by: request }]
+    people = [
+      ...people,
+      { id, email_normalized: email, external_id, deleted_at: null, email_verified_at: null, by: request },
+    ]
   })
   return { ...state, people, flying, newest, done: [...state.done, request] }
 }

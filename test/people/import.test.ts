@@ -2,8 +2,13 @@ import { encodeBase32UpperCaseNoPadding } from '@oslojs/encoding'
 import { generateTOTP } from '@oslojs/otp'
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { ImportResult } from '../../src/bulk/import/schemas.ts'
+import { signClientToken } from '../../src/sessions/access-tokens.ts'
 import { timeOfId } from '../../src/values/ids.ts'
 import { type Actor, type Api, openApi } from '../support/api.ts'
+import { challengeOf, codeOf, wrongCodeOf } from '../support/factors.ts'
+import { openJar } from '../support/jar.ts'
+import { addKey } from '../support/keys.ts'
+import { letApp } from '../support/oauth.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
 let own: Awaited<ReturnType<typeof freshUpstreams>>
@@ -157,6 +162,33 @@ test('Who is who: one of another external id, two people, and an earlier line ar
   ])
 })
 
+test('An address that somebody signed up with and never proved is there, and said to be unproved', async () => {
+  const [squatted, own, known] = [address(), address(), address()]
+  const external_id = unique()
+  await api.person({ email: squatted, name: 'Squatter' })
+  await api.person({ email: own, email_verified_at: 1 })
+  await api.person({ email: known, external_id })
+  const lines = [
+    { email: squatted, name: 'Ada', email_verified: true, external_id: unique() },
+    { email: squatted.replace('old', 'OLD') },
+    { email: own, email_verified: true },
+    { email: known, email_verified: true, external_id },
+  ]
+  const warned = ({ body }: Awaited<ReturnType<typeof send>>) =>
+    body.data.map(({ status, warnings = [] }) => [status, ...warnings.map(({ code }) => code)].join(' '))
+  const dry = await send(lines, { query: '?dry_run=true' })
+  const told = await send([lines[0]!, ...lines.slice(2)])
+  expect(warned(dry)).toEqual(['exists address_unproved', 'invalid', 'exists', 'exists'])
+  expect(warned(told)).toEqual(['exists address_unproved', 'exists', 'exists'])
+  // Who has not proved it either is in nobody's place.
+  expect(warned(await send([lines[1]!]))).toEqual(['exists'])
+  expect(await rowOf(squatted)).toMatchObject({
+    name: 'Squatter',
+    external_id: null,
+    email_verified_at: null,
+  })
+})
+
 test('A dry run says the same, and writes nothing', async () => {
   const lines = [{ email: address() }, { email: admin.email }, {}, { email: address(), role: 'owner' }]
   const before = await api.sql(
@@ -226,12 +258,55 @@ describe('CSV', () => {
     expect(await rowOf(other)).toMatchObject({ name: 'Grace', external_id: null, metadata: null })
   })
 
+  test('with a quote that is never closed has a line that cannot come, and says so', async () => {
+    const answer = await csv(`email,name\n${address()},Grace\n${address()},"Ada\n${address()},Edith\n`)
+    expect(outcomes(answer)).toEqual(['created', 'invalid_row'])
+    const [, swallowed] = answer.body.data
+    expect([swallowed!.line, swallowed!.errors]).toMatchObject([
+      3,
+      [{ pointer: '', detail: 'Has a quote that is never closed.' }],
+    ])
+  })
+
+  test('that is no UTF-8 is refused for that', async () => {
+    const raw = new Uint8Array([0x65, 0xe4, 0x0a])
+    const headers = { 'content-type': 'text/csv' }
+    const answer = await api.send('POST', '/v1/users/import', { token: admin.token, raw, headers })
+    expect([answer.status, answer.body.errors]).toEqual([
+      422,
+      [{ pointer: '', code: 'invalid_encoding', detail: 'Is not UTF-8.' }],
+    ])
+  })
+
+  test('is read as a German spreadsheet writes it, too', async () => {
+    const email = address()
+    const answer = await csv(`\ufeff"email";name;email_verified\r\n${email};"Lovelace; Ada";WAHR\r\n`)
+    expect(outcomes(answer)).toEqual(['created'])
+    expect(await rowOf(email)).toMatchObject({ name: 'Lovelace; Ada', email_verified_at: expect.any(Number) })
+  })
+
   test('of names that are not known, or there twice, is refused as a whole', async () => {
     for (const head of ['email,surname', 'email,email', '']) {
       const answer = await csv(`${head}\r\n${address()},x`)
       expect([head, answer.status, answer.body.code]).toEqual([head, 422, 'invalid_input'])
     }
   })
+})
+
+test('Of thousands of flaws a few are told', async () => {
+  const names = Array.from({ length: 5_000 }, (_, at) => `n${at}`)
+  const members = Object.fromEntries(names.map((name) => [name, 1]))
+  const { body } = await send([
+    { email: address(), ...members },
+    { email: address(), factors: members },
+  ])
+  expect(body.data.map(({ errors, warnings }) => [errors?.length, warnings?.length])).toEqual([
+    [20, undefined],
+    [undefined, 20],
+  ])
+  const head = await csv(`email${','.repeat(100_000)}\r\n${address()}`)
+  expect([head.status, head.body]).toMatchObject([422, { errors: [{ code: 'unknown_member' }] }])
+  expect(head.body).not.toHaveProperty('more_errors')
 })
 
 test('A body has 500 rows and a megabyte at most, and is NDJSON or CSV', async () => {
@@ -263,6 +338,9 @@ test('AZ4: a role and a factor take a proved address and a login of the last min
     'address_not_verified',
     'created',
   ])
+  // A key is told no more than that: it cannot log in again.
+  const { key } = await addKey(api, admin, ['users:import'])
+  expect(outcomes(await send(lines().slice(0, 1), { by: { token: key } }))).toEqual(['insufficient_scope'])
   const given = lines()
   expect(outcomes(await send(given))).toEqual([
     'created',
@@ -284,6 +362,95 @@ test('AZ4: a role and a factor take a proved address and a login of the last min
     body: { challenge: first.body.challenge, code },
   })
   expect(second.status, second.text).toBe(200)
+})
+
+describe('Whoever came with an authenticator app', () => {
+  /** Somebody who was imported with one, with a password that is known. */
+  async function withApp() {
+    const seed = crypto.getRandomValues(new Uint8Array(20))
+    const email = address()
+    const factors = { totp: { secret: encodeBase32UpperCaseNoPadding(seed) } }
+    expect(outcomes(await send([{ email, email_verified: true, factors }]))).toEqual(['created'])
+    const { id } = await rowOf(email)
+    await api.sql(
+      'UPDATE users SET password_hash = (SELECT password_hash FROM users WHERE id = ?) WHERE id = ?',
+      [admin.id, id as string],
+    )
+    const ada = { id: id as string, email, password: admin.password }
+    return { ada, seed }
+  }
+  const second = async (ada: { email: string; password: string }, proof: object, more: object = {}) =>
+    api.send<{ recovery_codes?: string[] }>('POST', '/v1/auth/login/second_factor', {
+      body: { challenge: (await challengeOf(api, ada)).challenge, ...proof, ...more },
+    })
+
+  test('gets ten recovery codes at the first complete sign-in, once, and each of them works', async () => {
+    const { ada, seed } = await withApp()
+    expect((await second(ada, { code: wrongCodeOf(seed) })).status).toBe(401)
+    // The step before this one is good, too.
+    const first = await second(ada, { code: codeOf(seed, -1) })
+    expect([first.status, first.body.recovery_codes]).toEqual([200, expect.any(Array)])
+    const codes = first.body.recovery_codes!
+    expect(new Set(codes).size).toBe(10)
+    expect(await api.historyOf(ada.id)).toEqual(expect.arrayContaining(['recovery_codes.renewed']))
+    expect((await api.mailsTo(ada.email)).map(({ subject }) => subject).join()).toMatch(/recovery codes/i)
+    const next = await second(ada, { code: codeOf(seed) })
+    expect([next.status, next.body.recovery_codes]).toEqual([200, undefined])
+    for (const recovery_code of [codes[0], codes[9]]) {
+      const used = await second(ada, { recovery_code })
+      expect([used.status, used.body.recovery_codes]).toEqual([200, undefined])
+    }
+  })
+
+  test('gets them beside the cookie too, and of two at the same moment one of them', async () => {
+    const { ada, seed } = await withApp()
+    const byCookie = await second(ada, { code: codeOf(seed) }, { cookie: true })
+    expect([byCookie.status, byCookie.body.recovery_codes?.length]).toEqual([200, 10])
+
+    const other = await withApp()
+    const both = await Promise.all([0, 1].map((at) => second(other.ada, { code: codeOf(other.seed, -at) })))
+    const shown = both.flatMap(({ status, body }) => (status === 200 ? (body.recovery_codes ?? []) : []))
+    // What was shown is what works.
+    expect(shown.length).toBe(10)
+    expect((await second(other.ada, { recovery_code: shown[0] })).status).toBe(200)
+  })
+
+  test('sees them on a page, which leads on, and can take them as a file', async () => {
+    const { ada, seed } = await withApp()
+    const jar = openJar(api)
+    await jar.submit('/signin', '/signin', {
+      email: ada.email,
+      password: ada.password,
+      to: '/account/sessions',
+    })
+    const fields = { form_token: await jar.tokenOf('/signin/factor'), code: codeOf(seed) }
+    const page = await jar.post('/signin/factor', fields)
+    const codes = [...page.text.matchAll(/<li><code>([a-z2-7-]+)<\/code>/g)].map(([, code]) => code!)
+    expect([page.status, codes.length]).toEqual([200, 10])
+    expect(page.text).toContain('<a class="button primary" href="/account/sessions">')
+    // Loading it anew sends the form again.
+    const anew = await jar.post('/signin/factor', fields)
+    expect([anew.status, anew.text]).toEqual([200, expect.stringContaining('You are signed in')])
+    expect(anew.text).toContain('<a class="button primary" href="/account/sessions">')
+    expect(codes.filter((code) => anew.text.includes(code))).toEqual([])
+    const again = async () => (await jar.post('/signin/factor', fields)).to
+    const end = (at: number | null) =>
+      api.sql('UPDATE sessions SET revoked_at = ? WHERE user_id = ?', [at, ada.id])
+    await end(1)
+    expect(await again()).toBe('/signin?done=spent')
+    await end(null)
+    const download = '/account/security/recovery_codes/download'
+    const form_token = new RegExp(
+      `action="${download}"[^>]*><input type="hidden" name="form_token" value="([^"]+)"`,
+    )
+    const token = form_token.exec(page.text)![1]!
+    const file = await api.send('POST', download, {
+      raw: new URLSearchParams({ form_token: token, codes: codes.join('\n') }),
+      headers: { cookie: [...jar.jar].map((pair) => pair.join('=')).join('; ') },
+    })
+    expect([file.status, codes.every((code) => file.text.includes(code))]).toEqual([200, true])
+    expect((await second(ada, { recovery_code: codes[3] })).status).toBe(200)
+  })
 })
 
 test('Other factors are left out, with a warning', async () => {
@@ -329,4 +496,23 @@ test('Whoever was imported and has proved nothing stays, and keeps what they cho
     [id as string],
   )
   expect(due!.n).toBe(0)
+})
+
+test('AZ4: of a script, a role takes what its user has proved at the device, in the last minutes', async () => {
+  const scope = 'users:import'
+  const { client, sessionId: sid } = await letApp(api, admin, { scope })
+  const [{ token_epoch: epoch }] = (await api.sql('SELECT token_epoch FROM users WHERE id = ?', [
+    admin.id,
+  ])) as [{ token_epoch: number }]
+  const seconds = Math.floor(Date.now() / 1000)
+  for (const [proved, outcome] of [
+    [{}, 'reauthentication_required'],
+    [{ approved_at: seconds - 601 }, 'reauthentication_required'],
+    [{ approved_at: seconds }, 'created'],
+  ] as const) {
+    const claims = { sub: admin.id, sid, client_id: client.client_id, scope, epoch, ...proved }
+    const token = await signClientToken(api.config(), Date.now(), claims)
+    const lines = [{ email: address(), role: 'manager', email_verified: true }, { email: address() }]
+    expect(outcomes(await send(lines, { by: { token } }))).toEqual([outcome, 'created'])
+  }
 })

@@ -186,6 +186,8 @@ describe('the command', () => {
     expect(dry.stderr).toMatch(
       /Void with what goes: sessions, mailed links, passwords and authenticator apps/,
     )
+    expect(dry.stderr).toContain('whom the ledger knows as erased under it')
+    expect(ask(['rotate', '--step', 'sign'], published).stderr).toContain('BACKUPS_KEPT_DAYS')
     expect(dry.stderr).toContain('put TURSO_DATABASE_URL into the environment')
     expect(dry.stderr).not.toContain(start.SECRET_KEYS.split('=')[0])
 

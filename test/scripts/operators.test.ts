@@ -81,6 +81,58 @@ describe('db:migrate', () => {
   })
 })
 
+describe('history:verify', () => {
+  beforeAll(() => run('migrate.ts'))
+
+  test('takes heads as the log has them: a slip is no finding', async () => {
+    const head = `5.${'a'.repeat(43)}`
+    for (const slip of ['5', head.slice(2), `${head}b`, `seal ${head}`]) {
+      const { code, output } = await run('history-verify.ts', ['--head', head, '--head', slip])
+      expect([code, output]).toEqual([
+        1,
+        expect.stringContaining(`--head ${slip} is none: it is <number>.<head>`),
+      ])
+      expect(output).not.toContain('cut off')
+    }
+    expect(await run('history-verify.ts', ['--head', head])).toEqual({
+      code: 1,
+      output: expect.stringContaining('Seal 5 is known outside of the database, and is not there'),
+    })
+  })
+})
+
+describe('db:restored', () => {
+  beforeAll(() => run('migrate.ts'))
+
+  test('asks which database it is: nothing ends without --yes, nor a second time without --again', async () => {
+    const session = () => db.execute('SELECT id FROM sessions')
+    const add = () =>
+      db.execute(`INSERT INTO sessions (id, user_id, counter, rotated_at, created_at, last_seen_at, expires_at, idle_expires_at)
+        VALUES ('s', 'u', 0, 1, 1, 1, 1, 1)`)
+    // As it was before: a test that fails is tried once more.
+    await db.batch(['DELETE FROM sessions', "DELETE FROM system_state WHERE name LIKE 'restor%'"])
+    await add()
+    for (const args of [[], ['--dry-run', '--yes']]) {
+      const { code, output } = await run('db-restored.ts', args)
+      expect([code, output]).toEqual([0, expect.stringContaining(new URL(env.TURSO_DATABASE_URL!).host)])
+      expect(output).toContain(
+        `of https://roster.test, and its ledger at ${new URL(env.UPSTASH_REDIS_REST_URL!).host}:`,
+      )
+      expect(output).toContain('1 sessions would be ended')
+      expect(output).toContain('0 API keys')
+      expect(output).toContain('Nothing was done.')
+      expect(output).toContain('The ledger in Redis has nothing that this database does not have: if')
+    }
+    expect((await session()).rows).toHaveLength(1)
+    expect((await run('db-restored.ts', ['--yes'])).output).toContain('1 sessions ended')
+    expect((await session()).rows).toHaveLength(0)
+    await add()
+    expect((await run('db-restored.ts', ['--yes'])).output).toContain('is not done twice')
+    expect((await session()).rows).toHaveLength(1)
+    expect((await run('db-restored.ts', ['--yes', '--again'])).output).toContain('1 sessions ended')
+  })
+})
+
 describe('client:create', () => {
   beforeAll(() => run('migrate.ts'))
   const create = (...args: string[]) => run('create-client.ts', ['--name', 'Wiki', ...args])
@@ -394,6 +446,25 @@ describe('admin:reset-factors', () => {
     expect(kept).toEqual({ code: 1, output: expect.stringContaining('1 authenticator app is still under') })
     expect(kept.output).not.toContain('SECRET_KEYS=')
     await putUnder(SECRET_KEYS.split(',')[0]!)
+    // So is what a webhook signs with.
+    const hook = keyIdOf(keyring([env.SECRET_KEYS!], 'webhook_secret')[0])
+    await db.execute({
+      sql: `INSERT INTO webhooks (id, url, types, secret, created_at, updated_at, version)
+        VALUES ('hook', 'https://a.example', '[]', ?, 0, 0, 0)`,
+      args: [`${hook}.x`],
+    })
+    expect(await retire()).toEqual({
+      code: 1,
+      output: expect.stringContaining('1 secret of a webhook is still under'),
+    })
+    await db.execute('DELETE FROM webhooks')
+    await db.execute('ALTER TABLE webhooks RENAME TO later')
+    const onOlder = await retire().finally(() => db.execute('ALTER TABLE later RENAME TO webhooks'))
+    expect(onOlder).toEqual({
+      code: 1,
+      output:
+        'SECRET_KEYS: the database is of an older version than this script, so nothing is retired. First: npm run db:migrate\n',
+    })
     // A password is not: its owner has another mailed. Whose it is, is said first.
     expect(await retire()).toEqual({
       code: 0,

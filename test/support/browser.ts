@@ -9,14 +9,17 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 const HOOK_MS = 240_000
 export const PASSWORD = 'nine purple herons sleep'
 
-/** Pages of a stack with invented users, in a real browser. What a page complains of fails the test that saw it. */
-export function openPages() {
+/**
+ * Pages of a stack, by default with invented users, in a real browser. What a page complains of fails the test that saw
+ * it.
+ */
+export function openPages(args = ['--demo']) {
   let stack: Awaited<ReturnType<typeof startStack>>
   let browser: Browser
   const complaints: string[] = []
 
   beforeAll(async () => {
-    ;[stack, browser] = await Promise.all([startStack(['--demo']), launchChromium()])
+    ;[stack, browser] = await Promise.all([startStack(args), launchChromium()])
   }, HOOK_MS)
   afterAll(async () => {
     await browser?.close()
@@ -93,6 +96,12 @@ export function openPages() {
     origin,
     /** Of the app to sign in to, examples/sign-in. */
     example: () => stack.example,
+    /** With `--examples`: of the React app, and of the service that takes tokens. */
+    react: () => stack.apps.React!,
+    service: () => stack.apps.Service!,
+    sql: (statement: string, values: (string | number)[]) => stack.sql(statement, values),
+    /** Of the provider to sign in by, scripts/local/provider. */
+    provider: () => stack.provider,
     /** Fails with what pages have complained of since. */
     expectQuiet: () => expect(complaints.splice(0)).toEqual([]),
   }

@@ -8,6 +8,7 @@ import { startMailbox } from '../../scripts/local/mailbox.ts'
 import { startSqld } from '../../scripts/local/sqld.ts'
 import { startUpstash } from '../../scripts/local/upstash.ts'
 import { migrate } from '../../scripts/migrate.ts'
+import { type MailServer, startMailServer } from './mail-server.ts'
 import { firstOf } from './older-schema.ts'
 import { startProvider } from './provider.ts'
 import { type RedisMode, startProxy } from './proxy.ts'
@@ -19,6 +20,8 @@ declare module 'vitest' {
     bindings: Record<string, string>
     /** Base URL of an app's server: see receiver.ts. */
     receiverUrl: string
+    /** Real mail servers: see mail-server.ts. */
+    mailServer: MailServer
     /** Base URL of the proxy: see proxy.ts. */
     proxyUrl: string
     /** Base URL of a provider that says what a test has it say: see provider.ts. */
@@ -76,6 +79,9 @@ export default async function setup(project: TestProject) {
     const receiver = await startReceiver()
     closers.push(receiver.close)
     project.provide('receiverUrl', receiver.url)
+    const mailServer = await startMailServer()
+    closers.push(mailServer.close)
+    project.provide('mailServer', mailServer.at)
     const provider = await startProvider()
     closers.push(provider.close)
     project.provide('providerUrl', provider.url)
@@ -104,6 +110,8 @@ export default async function setup(project: TestProject) {
       RESEND_URL: `${proxy.url}/shared/mail`,
       ISSUER: 'https://roster.test',
       PASSWORD_HASHES: 'cheap',
+      // Without Redis an import is refused, rather than that somebody who was erased comes back.
+      ...(redisMode !== 'pass' && { BACKUPS_KEPT_DAYS: '0' }),
       // By default it is required where mail is set up; what tests of it say is said there.
       EMAIL_VERIFICATION: 'optional',
     })

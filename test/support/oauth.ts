@@ -27,6 +27,8 @@ export const WHO_OF_APPS = {
   'GET /v1/oauth_clients/:id': 'admin',
   'PATCH /v1/oauth_clients/:id': 'admin',
   'POST /v1/oauth_clients/:id/secret': 'admin',
+  'GET /v1/oauth_clients/:id/logouts': 'admin',
+  'POST /v1/oauth_clients/:id/logouts/retry': 'admin',
   'DELETE /v1/oauth_clients/:id': 'admin',
 } as const
 
@@ -89,6 +91,8 @@ export const requestsOfApps = (open: () => Api) => {
     'GET /v1/oauth_clients/:id': async () => [await path()],
     'PATCH /v1/oauth_clients/:id': async () => [await path(), { name: 'Notes' }],
     'POST /v1/oauth_clients/:id/secret': async () => [`${await path()}/secret`, {}],
+    'GET /v1/oauth_clients/:id/logouts': async () => [`${await path()}/logouts`],
+    'POST /v1/oauth_clients/:id/logouts/retry': async () => [`${await path()}/logouts/retry`],
     'DELETE /v1/oauth_clients/:id': async () => [await path()],
   } satisfies Record<string, () => Promise<[path: string, body?: unknown]>>
 }

@@ -86,6 +86,8 @@ export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'>
   'GET /admin/people/bulk': 'manager',
   'POST /admin/people/bulk': 'manager',
   'POST /admin/people/bulk/run': 'manager',
+  'GET /admin/people/import': 'admin',
+  'POST /admin/people/import': 'admin',
   'GET /admin/people/new': 'manager',
   'POST /admin/people/new': 'manager',
   'GET /admin/people/:id': 'manager',
@@ -115,12 +117,30 @@ export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'>
   'POST /admin/apps/:id': 'admin',
   'POST /admin/apps/:id/secret': 'admin',
   'POST /admin/apps/:id/take_over': 'admin',
+  'POST /admin/apps/:id/logouts/retry': 'admin',
   'POST /admin/apps/:id/delete': 'admin',
+  'GET /admin/webhooks': 'admin',
+  'GET /admin/webhooks/new': 'admin',
+  'POST /admin/webhooks/new': 'admin',
+  'GET /admin/webhooks/:id': 'admin',
+  'POST /admin/webhooks/:id': 'admin',
+  'POST /admin/webhooks/:id/secret': 'admin',
+  'POST /admin/webhooks/:id/test': 'admin',
+  'POST /admin/webhooks/:id/retry': 'admin',
+  'POST /admin/webhooks/:id/delete': 'admin',
+  'GET /admin/blocked': 'admin',
+  'POST /admin/blocked': 'admin',
+  'POST /admin/blocked/remove': 'admin',
   'GET /admin/activity': 'manager',
   'GET /admin/system': 'admin',
 }
 
-type Visit = (method: string, path: string, fields?: Record<string, string>) => Promise<Answer>
+type Visit = (
+  method: string,
+  path: string,
+  fields?: Record<string, string>,
+  headers?: Record<string, string>,
+) => Promise<Answer>
 
 /** A browser: with the session of somebody, or with none. Its forms carry the token that its pages would give it. */
 export async function openBrowser(
@@ -131,10 +151,11 @@ export async function openBrowser(
   const config = api.config()
   const given = somebody ? await signedIn(api, somebody, provedSecondsAgo) : stranger()
   let { cookie } = given
-  return async (method, path, fields = {}) => {
+  return async (method, path, fields = {}, more = {}) => {
     const form_token = makeFormToken({ config, now: Date.now() }, given.binding)
     const raw = new URLSearchParams({ form_token, ...fields })
-    const answer = await api.send(method, path, { headers: { cookie }, ...(method === 'POST' && { raw }) })
+    const headers = { cookie, ...more }
+    const answer = await api.send(method, path, { headers, ...(method === 'POST' && { raw }) })
     const [, renewed] = /(?:^|, )(__Host-roster=ck_[^;]+)/.exec(answer.headers.get('set-cookie') ?? '') ?? []
     if (somebody && renewed) cookie = renewed
     return answer
@@ -252,6 +273,10 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
   await asAdmin('GET /admin/people')
   await asAdmin('GET /admin/people', { query: '?q=some&status=active' })
   await asAdmin('GET /admin/people', { query: '?role=user&sort=name' })
+  await asAdmin('GET /admin/people/import')
+  await asAdmin('POST /admin/people/import', {
+    fields: { lines: `email,name\n${newPerson().email},Grace\n,` },
+  })
   await asAdmin('GET /admin/people/new')
   await asAdmin('GET /admin/people/:id', { id })
   await asAdmin('GET /admin/people/:id/export', { id })
@@ -288,7 +313,26 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
   await asAdmin('POST /admin/apps/:id', { ...ofApp, fields: app })
   await asAdmin('POST /admin/apps/:id/secret', { ...ofApp, fields: { keep_former_seconds: '3600' } })
   await asAdmin('POST /admin/apps/:id/take_over', ofApp)
+  await asAdmin('POST /admin/apps/:id/logouts/retry', ofApp)
   await asAdmin('POST /admin/apps/:id/delete', ofApp)
+  const hook = { url: 'https://hooks.roster.example/x', 'type.user.purged': 'on' }
+  await asAdmin('POST /admin/webhooks/new', { fields: hook })
+  await asAdmin('GET /admin/webhooks/new')
+  await asAdmin('GET /admin/webhooks')
+  const [hooked] = await api.sql('SELECT max(id) AS id FROM webhooks')
+  const ofHook = { id: String(hooked!.id) }
+  await asAdmin('POST /admin/webhooks/:id/test', ofHook)
+  const [tested] = await api.sql('SELECT max(id) AS id FROM webhook_deliveries')
+  await asAdmin('POST /admin/webhooks/:id/retry', { ...ofHook, fields: { sequence: String(tested!.id) } })
+  await asAdmin('GET /admin/webhooks/:id', ofHook)
+  await asAdmin('POST /admin/webhooks/:id', { ...ofHook, fields: hook })
+  await asAdmin('POST /admin/webhooks/:id/secret', { ...ofHook, fields: { keep_former_seconds: '3600' } })
+  await asAdmin('POST /admin/webhooks/:id/delete', ofHook)
+  await asAdmin('POST /admin/blocked', { fields: { entries: 'spam.example\n192.0.2.0/24' } })
+  await asAdmin('GET /admin/blocked')
+  await asAdmin('GET /admin/blocked', { query: '?covers=eve@much.spam.example' })
+  await asAdmin('GET /admin/blocked', { query: '?covers=nobody' })
+  await asAdmin('POST /admin/blocked/remove', { fields: { entry: 'spam.example' } })
   const invited = newPerson().email
   await asAdmin('GET /admin/invitations')
   await asAdmin('POST /admin/invitations', { fields: { emails: invited, role: 'user' } })

@@ -3,25 +3,30 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose'
 
-/**
- * A provider that says whatever a test has it say, and the three endpoints of GitHub. It keeps nothing: a code is what it
- * is to answer, written by the test (`Say`). Whatever stands before `/.well-known` is an issuer of its own.
- */
-export interface Say {
-  claims?: Record<string, unknown>
-  /** What was sent with the authorization request, and is asked of the verifier. */
-  challenge?: string
-  /** How the ID token is signed. */
-  signed?: 'well' | 'none' | 'other_key' | 'hs256' | 'tampered'
+/** How an answer is given. */
+export interface How {
   status?: number
-  /** Instead of an answer of tokens. */
+  /** Instead of what would be answered. */
   body?: string
   type?: string
   location?: string
   delayMs?: number
   megabytes?: number
-  /** What is said where the access token is shown. */
+}
+
+/**
+ * A provider that says whatever a test has it say, and the three endpoints of GitHub. It keeps nothing: a code is what it
+ * is to answer, written by the test (`Say`). Whatever stands before `/.well-known` is an issuer of its own.
+ */
+export interface Say extends How {
+  claims?: Record<string, unknown>
+  /** What was sent with the authorization request, and is asked of the verifier. */
+  challenge?: string
+  /** How the ID token is signed. */
+  signed?: 'well' | 'none' | 'other_key' | 'hs256' | 'tampered'
+  /** What is said where the access token is shown, and how. */
   userinfo?: Record<string, unknown>
+  informs?: How
   /** Of GitHub. */
   user?: Record<string, unknown>
   emails?: unknown
@@ -31,6 +36,16 @@ const read = async (request: IncomingMessage) => {
   let text = ''
   for await (const chunk of request) text += chunk
   return text
+}
+async function write(response: ServerResponse, how: How, value: unknown) {
+  if (how.delayMs) await new Promise((resolve) => setTimeout(resolve, how.delayMs))
+  const headers = {
+    'content-type': how.type ?? 'application/json',
+    ...(how.location && { location: how.location }),
+  }
+  response.writeHead(how.status ?? 200, headers)
+  for (let i = 0; i < (how.megabytes ?? 0) && response.writable; i++) response.write('x'.repeat(1_000_000))
+  response.end(how.megabytes ? undefined : (how.body ?? JSON.stringify(value)))
 }
 const decode = (text: string) => JSON.parse(Buffer.from(text, 'base64url').toString()) as Say
 
@@ -46,6 +61,8 @@ export async function startProvider() {
   const jwk = { ...(await exportJWK(good.publicKey)), kid: 'one', alg: 'RS256', use: 'sig' }
   /** What an issuer publishes otherwise by now, by its path. */
   const changes = new Map<string, { metadata?: object; keys?: 'other' }>()
+  /** What apps say of themselves, each at its path. */
+  const apps = new Map<string, { document: object; how?: How }>()
   const otherJwk = { ...(await exportJWK(other.publicKey)), kid: 'one', alg: 'RS256', use: 'sig' }
   /** How often each path was asked. */
   const asked = new Map<string, number>()
@@ -67,7 +84,6 @@ export async function startProvider() {
   async function answerTokens(request: IncomingMessage, response: ServerResponse, isGitHub: boolean) {
     const form = new URLSearchParams(await read(request))
     const say = decode(form.get('code') ?? '')
-    if (say.delayMs) await new Promise((resolve) => setTimeout(resolve, say.delayMs))
     const verifier = createHash('sha256')
       .update(form.get('code_verifier') ?? '')
       .digest('base64url')
@@ -75,15 +91,6 @@ export async function startProvider() {
       return void response
         .writeHead(400, { 'content-type': 'application/json' })
         .end('{"error":"invalid_grant"}')
-    const headers = {
-      'content-type': say.type ?? 'application/json',
-      ...(say.location && { location: say.location }),
-    }
-    if (say.megabytes) {
-      response.writeHead(200, headers)
-      for (let i = 0; i < say.megabytes && response.writable; i++) response.write('x'.repeat(1_000_000))
-      return void response.end()
-    }
     const tokens = isGitHub
       ? {
           access_token: Buffer.from(JSON.stringify(say)).toString('base64url'),
@@ -96,7 +103,7 @@ export async function startProvider() {
           expires_in: 60,
           ...(say.claims && { id_token: await sign(say) }),
         }
-    response.writeHead(say.status ?? 200, headers).end(say.body ?? JSON.stringify(tokens))
+    await write(response, say, tokens)
   }
 
   const server = createServer(async (request, response) => {
@@ -109,6 +116,12 @@ export async function startProvider() {
         changes.set(url.searchParams.get('issuer')!, JSON.parse(await read(request)))
         return void json({})
       }
+      if (url.pathname === '/__app') {
+        apps.set(url.searchParams.get('path')!, JSON.parse(await read(request)))
+        return void json({})
+      }
+      const app = apps.get(url.pathname)
+      if (app) return void (await write(response, app.how ?? {}, app.document))
       if (url.pathname === '/__asked') return void json(Object.fromEntries(asked))
       const [, path = '', rest = ''] =
         /^(.*?)(\/\.well-known\/openid-configuration|\/jwks|\/userinfo|\/token|\/login\/oauth\/access_token|\/api\/v3\/user|\/api\/v3\/user\/emails)$/.exec(
@@ -136,7 +149,7 @@ export async function startProvider() {
       if (rest === '/token' || rest === '/login/oauth/access_token')
         return void (await answerTokens(request, response, rest !== '/token'))
       const say = decode((request.headers.authorization ?? '').replace('Bearer ', ''))
-      if (rest === '/userinfo') return void json(say.userinfo)
+      if (rest === '/userinfo') return void (await write(response, say.informs ?? {}, say.userinfo))
       if (rest === '/api/v3/user') return void json(say.user)
       if (rest === '/api/v3/user/emails') return void json(say.emails)
       response.writeHead(404).end()

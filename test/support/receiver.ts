@@ -5,25 +5,41 @@ import type { AddressInfo } from 'node:net'
 export interface Received {
   method: string
   type: string
+  headers: Record<string, string>
   body: string
   at: number
 }
 
 /**
  * An app's server: it takes what comes to `/<name>/<status>`, and answers with that status; `hang` answers never, `long`
- * without an end, and `away` leads elsewhere. `GET /__of/<name>` says what has come to a name.
+ * without an end, `twice` two answers at once, `slow` after a second, `picky` no to what
+ * has the word Refused in it, and `away` leads elsewhere. `GET /__of/<name>` says
+ * what has come to a name, and `/__now/<name>/<how>` how it answers from now on, whatever its address says.
  */
 export async function startReceiver(): Promise<{ url: string; close(): Promise<void> }> {
   const received = new Map<string, Received[]>()
+  const answers = new Map<string, string>()
   const server = createServer(async (request, response) => {
-    const [, name = '', how = ''] = (request.url ?? '').split(/[/?]/)
+    const [, name = '', asked = '', now = ''] = (request.url ?? '').split(/[/?]/)
+    if (name === '__now') {
+      answers.set(asked, now)
+      return void response.end()
+    }
+    const how = answers.get(name) ?? asked
     if (name === '__of') return void response.end(JSON.stringify(received.get(how) ?? []))
     let body = ''
     for await (const chunk of request) body += chunk
     const { method = '', headers } = request
-    const one = { method, type: headers['content-type'] ?? '', body, at: Date.now() }
+    const told = headers as Record<string, string>
+    const one = { method, type: told['content-type'] ?? '', headers: told, body, at: Date.now() }
     received.set(name, [...(received.get(name) ?? []), one])
     if (how === 'hang') return
+    if (how === 'slow') return void setTimeout(() => response.writeHead(204).end(), 1000)
+    if (how === 'picky') return void response.writeHead(body.includes('Refused') ? 400 : 204).end()
+    if (how === 'twice')
+      return void request.socket.end(
+        'HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\nHTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n',
+      )
     if (how === 'away') return void response.writeHead(302, { location: `/${name}-elsewhere/200` }).end()
     if (how === 'long') {
       response.writeHead(200)

@@ -6,6 +6,7 @@ import { type Api, linkIn, PASSWORD } from './api.ts'
 import { addPasskey, addTotp, answerOf, challengeOf } from './factors.ts'
 import { withProviders } from './identities.ts'
 import { requestsOfApps, WHO_OF_APPS } from './oauth.ts'
+import { requestsOfWebhooks, WHO_OF_WEBHOOKS } from './webhook-requests.ts'
 
 /**
  * Who gets through each route: `anyone`, whoever is `signed in`, those from `manager` up, or the `admin`. A route
@@ -91,6 +92,8 @@ export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> =
   'POST /v1/invitations': 'manager',
   'POST /v1/invitations/:id/resend': 'manager',
   'DELETE /v1/invitations/:id': 'manager',
+  'GET /v1/signup_blocks': 'admin',
+  'PATCH /v1/signup_blocks': 'admin',
   'GET /v1/activity': 'manager',
   'GET /v1/stats': 'manager',
   'POST /v1/users/bulk': 'manager',
@@ -102,6 +105,7 @@ export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> =
   'POST /v1/mails/:id/retry': 'admin',
   'GET /v1/cleanup/runs': 'admin',
   ...WHO_OF_APPS,
+  ...WHO_OF_WEBHOOKS,
 }
 
 /** What turns on every way in that is off by default. */
@@ -314,7 +318,10 @@ export function goodRequests(
     'DELETE /v1/users/:id/sessions': async ({ id }) => [`/v1/users/${id}/sessions`],
     'GET /v1/users/:id/activity': async ({ id }) => [`/v1/users/${id}/activity`],
     'GET /v1/activity': async () => ['/v1/activity?limit=100'],
+    'GET /v1/signup_blocks': async () => ['/v1/signup_blocks'],
+    'PATCH /v1/signup_blocks': async () => ['/v1/signup_blocks', { add: [`${uuidv7()}.example`] }],
     ...requestsOfApps(open),
+    ...requestsOfWebhooks(open),
     'GET /v1/cleanup/runs': async () => ['/v1/cleanup/runs'],
     'GET /v1/stats': async () => ['/v1/stats'],
     'POST /v1/users/bulk': async ({ id }) => ['/v1/users/bulk', { action: 'disable', ids: [id] }],

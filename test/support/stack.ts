@@ -19,6 +19,7 @@ export async function startStack(args: string[] = []) {
   let url: string | undefined
   let example = ''
   const apps: Record<string, string> = {}
+  let provider = ''
   let mailbox = { url: '', key: '' }
   let database = { url: '', authToken: '' }
   stack.onLine((line) => {
@@ -26,6 +27,7 @@ export async function startStack(args: string[] = []) {
     example ||= /^\s*Example +(http\S+)/.exec(line)?.[1] ?? ''
     const [, app, where] = /^\s*(React|Service) +(http\S+)/.exec(line) ?? []
     if (app && where) apps[app] = where
+    provider ||= /^\s*Provider +(http\S+)/.exec(line)?.[1] ?? ''
     const [, at, key] = /^Mailbox {2}(http\S+) {2}key=(\S+)$/.exec(line) ?? []
     if (at && key) mailbox = { url: at, key }
     const [, of, authToken] = /^Database {2}(http\S+) {2}token=(\S+)$/.exec(line) ?? []
@@ -49,7 +51,7 @@ export async function startStack(args: string[] = []) {
     return url
   }
   try {
-    return { url: await untilReady(stack, isReady, 90_000), mailbox, example, apps, sql, close }
+    return { url: await untilReady(stack, isReady, 180_000), mailbox, example, apps, provider, sql, close }
   } catch (error) {
     await close()
     throw error

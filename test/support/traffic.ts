@@ -1,4 +1,4 @@
-import { createExecutionContext } from 'cloudflare:test'
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { decodeBase32IgnorePadding } from '@oslojs/encoding'
 import { v7 as uuidv7 } from 'uuid'
 import { inject } from 'vitest'
@@ -8,6 +8,7 @@ import { openForCron } from '../../src/context.ts'
 import { deliverDue } from '../../src/mail/delivery.ts'
 import { DEVICE_CODE } from '../../src/oauth/models.ts'
 import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
+import { deliverEvents } from '../../src/webhooks/delivery.ts'
 import { type Answer, type Api, linkIn, type Options, PASSWORD } from './api.ts'
 import { softwarePasskey } from './authenticator.ts'
 import { RARE_NAME } from './crowd.ts'
@@ -15,6 +16,7 @@ import { challengeOf, codeOf, mailedCode, wrongCodeOf } from './factors.ts'
 import { addApp, letApp, REDIRECT } from './oauth.ts'
 import { openBrowser } from './pages.ts'
 import { loginCode, newPerson } from './requests.ts'
+import { addDelivery, NEW_WEBHOOK } from './webhook-requests.ts'
 
 /** Makes one request of a route, which is named as the router has it; `id` is for what it calls `:id` or else. */
 export type Visit = (route: string, options?: Options & { query?: string; id?: string }) => Promise<Answer>
@@ -37,6 +39,8 @@ export async function everyRequest(api: Api, visit: Visit, historian: { id: stri
   await byFactors(api, visit, by)
   await manyAtOnce(api, visit, by)
   await byApps(api, visit, by)
+  await byWebhooks(api, visit, by)
+  await bySignupBlocks(visit, by)
   for (const route of [
     'GET /health',
     'GET /ready',
@@ -271,6 +275,48 @@ async function manyAtOnce(api: Api, visit: Visit, by: { token: string }) {
   await visit('POST /v1/mails/:id/retry', { ...by, id: mails[0]! })
 }
 
+/** Who may not sign up. */
+async function bySignupBlocks(visit: Visit, by: { token: string }) {
+  const body = { add: ['a.example', 'b.example', '192.0.2.0/24'], remove: ['c.example'] }
+  await visit('PATCH /v1/signup_blocks', { ...by, body })
+  const first = await visit('GET /v1/signup_blocks', { ...by, query: 'limit=1' })
+  const { next_cursor } = first.body.pagination as { next_cursor: string }
+  const second = await visit('GET /v1/signup_blocks', { ...by, query: `limit=1&cursor=${next_cursor}` })
+  const { prev_cursor } = second.body.pagination as { prev_cursor: string }
+  await visit('GET /v1/signup_blocks', { ...by, query: `limit=1&cursor=${prev_cursor}` })
+  await visit('GET /v1/signup_blocks', { ...by, query: 'covers=ada%40more.a.example' })
+  await visit('PATCH /v1/signup_blocks', { ...by, body: { remove: body.add } })
+}
+
+/** Webhooks, and what they were owed. */
+async function byWebhooks(api: Api, visit: Visit, by: { token: string }) {
+  const { body } = await visit('POST /v1/webhooks', { ...by, body: NEW_WEBHOOK })
+  const id = body.id as string
+  await visit('GET /v1/webhooks', by)
+  await visit('GET /v1/webhooks/:id', { ...by, id })
+  await visit('PATCH /v1/webhooks/:id', { ...by, id, body: { types: ['user.purged'] } })
+  await visit('POST /v1/webhooks/:id/secret', { ...by, id, body: {} })
+  await visit('POST /v1/webhooks/:id/test', { ...by, id })
+  const sequences = [await addDelivery(api, id), await addDelivery(api, id)]
+  const first = await visit('GET /v1/webhooks/:id/deliveries', { ...by, id, query: 'limit=1' })
+  const { next_cursor } = first.body.pagination as { next_cursor: string }
+  const query = `limit=1&cursor=${next_cursor}`
+  const second = await visit('GET /v1/webhooks/:id/deliveries', { ...by, id, query })
+  const { prev_cursor } = second.body.pagination as { prev_cursor: string }
+  await visit('GET /v1/webhooks/:id/deliveries', { ...by, id, query: `limit=1&cursor=${prev_cursor}` })
+  await visit('POST /v1/webhooks/deliveries/:id/retry', { ...by, id: String(sequences[0]) })
+  // Somebody is not there, and what is owed waits: all that is asked about it is asked.
+  await api.sql(
+    `INSERT INTO webhook_deliveries (webhook_id, event_id, type, owed_at, next_attempt_at, is_fixed)
+      SELECT webhook_id, event_id, type, owed_at, 0, 1 FROM webhook_deliveries WHERE id = ?`,
+    [sequences[0]!],
+  )
+  const context = createExecutionContext()
+  await deliverEvents(openForCron(api.bindings, context), 'cron')
+  await waitOnExecutionContext(context)
+  await visit('DELETE /v1/webhooks/:id', { ...by, id })
+}
+
 /** Apps, and what they are let do. */
 async function byApps(api: Api, visit: Visit, by: { token: string }) {
   const app = { name: 'Wiki', type: 'confidential', redirect_uris: [REDIRECT] }
@@ -281,6 +327,8 @@ async function byApps(api: Api, visit: Visit, by: { token: string }) {
   await visit('GET /v1/oauth_clients/:id', { ...by, id })
   await visit('PATCH /v1/oauth_clients/:id', { ...by, id, body: { name: 'Notes' } })
   await visit('POST /v1/oauth_clients/:id/secret', { ...by, id, body: {} })
+  await visit('GET /v1/oauth_clients/:id/logouts', { ...by, id })
+  await visit('POST /v1/oauth_clients/:id/logouts/retry', { ...by, id })
   const service = await visit('POST /v1/oauth_clients', {
     ...by,
     body: { name: 'Sync', type: 'confidential', grants: ['client_credentials'], scopes: ['users:read'] },

@@ -8,6 +8,7 @@ import { openJar } from './jar.ts'
 import { addApp, letApp, REDIRECT } from './oauth.ts'
 import { openBrowser } from './pages.ts'
 import { loginCode, newPerson } from './requests.ts'
+import { addDelivery, makeWebhook, NEW_WEBHOOK } from './webhook-requests.ts'
 
 interface Person {
   id: string
@@ -27,6 +28,9 @@ const by = async (api: Api, ada: Person, method: string, path: string, options: 
   const { token } = await api.signIn(ada)
   return () => api.send(method, path, { token, ...options })
 }
+
+const byAdmin = async (api: Api, method: string, path: string, options: Options = {}) =>
+  by(api, await api.person({ role: 'admin', password_hash: null }), method, path, options)
 
 const keyOf = async (api: Api, ada: Person) => {
   const { token } = await api.signIn(ada)
@@ -110,6 +114,20 @@ export const WRITING_REQUESTS: Record<string, Ready> = {
   'rotating an API key': async (api, ada) =>
     by(api, ada, 'POST', `/v1/api_keys/${await keyOf(api, ada)}/rotate`),
   'revoking an API key': async (api, ada) => by(api, ada, 'DELETE', `/v1/api_keys/${await keyOf(api, ada)}`),
+  'adding a webhook': (api) => byAdmin(api, 'POST', '/v1/webhooks', { body: NEW_WEBHOOK }),
+  'changing a webhook': async (api) =>
+    byAdmin(api, 'PATCH', `/v1/webhooks/${(await makeWebhook(api)).id}`, {
+      body: { types: ['user.purged'] },
+    }),
+  'another secret of a webhook': async (api) =>
+    byAdmin(api, 'POST', `/v1/webhooks/${(await makeWebhook(api)).id}/secret`, { body: {} }),
+  'testing a webhook': async (api) =>
+    byAdmin(api, 'POST', `/v1/webhooks/${(await makeWebhook(api)).id}/test`),
+  'a delivery by hand': async (api) => {
+    const { id } = await makeWebhook(api)
+    return byAdmin(api, 'POST', `/v1/webhooks/deliveries/${await addDelivery(api, id)}/retry`)
+  },
+  'removing a webhook': async (api) => byAdmin(api, 'DELETE', `/v1/webhooks/${(await makeWebhook(api)).id}`),
   'beginning an authenticator app': (api, ada) => by(api, ada, 'POST', '/v1/auth/factors/totp'),
   'confirming an authenticator app': async (api, ada) => {
     const { token } = await api.signIn(ada)

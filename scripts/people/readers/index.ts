@@ -1,13 +1,15 @@
-import { readFileSync } from 'node:fs'
 import { extname } from 'node:path'
 import { readCsv } from '../../../src/bulk/import/lines.ts'
+import { fromExport, isExported } from './exported.ts'
 import { auth0, firebase, keycloak } from './services.ts'
-import { type Reader, type Row, readNdjson } from './source.ts'
+import { load, type Reader, type Row, readNdjson } from './source.ts'
 import { betterAuth, django, fastapi, supabase } from './tables.ts'
 
-/** Our own format: NDJSON, or CSV by the name of the file. */
+/** Our own format: NDJSON, or CSV by the name of the file; or what `npm run people:export` has written. */
 const roster: Reader = (file) =>
-  extname(file).toLowerCase() === '.csv' ? (readCsv(readFileSync(file, 'utf8')) as Row[]) : readNdjson(file)
+  extname(file).toLowerCase() === '.csv'
+    ? (readCsv(load(file)) as Row[])
+    : readNdjson(file).map((row) => (isExported(row) ? fromExport(row) : row))
 
 export const READERS: Readonly<Record<string, Reader>> = {
   roster,

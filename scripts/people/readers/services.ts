@@ -47,13 +47,17 @@ function firebaseHash({ passwordHash, salt }: Row, hashing: FirebaseHashing | un
   return `$fbscrypt$${parameters}$${toStandard(salt)}$${toStandard(passwordHash)}`
 }
 
-/** A realm, as `kc.sh export --users realm_file` writes it. Accounts of services do not come. */
-export const keycloak: Reader = (file) =>
+/**
+ * A realm, as `kc.sh export --users realm_file` writes it. Accounts of services do not come. Attributes are what
+ * administrators wrote, and what apps may rely on: whom they are about may not change them, unless it is said.
+ */
+export const keycloak: Reader = (file, { ownAttributes = false }) =>
   readJson<{ users?: Row[] }>(file)
     .users!.filter((row) => row.serviceAccountClientId === undefined)
     .map((row) => {
       const credentials = ((row.credentials as Row[] | undefined) ?? []).map(toCredential)
-      const otp = credentials.find(({ type }) => type === 'otp')
+      const otps = credentials.filter(({ type }) => type === 'otp')
+      const otp = otps.find((one) => !isOfCounter(one)) ?? otps[0]
       const roles = ((row.realmRoles as string[] | undefined) ?? []).filter(
         (role) => !/^(default-roles-|offline_access$|uma_authorization$)/.test(role),
       )
@@ -65,12 +69,14 @@ export const keycloak: Reader = (file) =>
         email_verified: isTrue(row.emailVerified),
         created_at: timeOf(row.createdTimestamp),
         disabled: !isTrue(row.enabled),
-        metadata: objectOf(row.attributes),
+        metadata: ownAttributes ? objectOf(row.attributes) : undefined,
         admin_metadata: compact({
           username: textOf(row.username),
           roles: roles.length > 0 ? roles : undefined,
+          attributes: ownAttributes ? undefined : objectOf(row.attributes),
         }),
-        factors: otp && { totp: keycloakTotp(otp) },
+        // One that counts is told as what it is, and left out: as a clock's, its codes would never be right.
+        factors: otp && { [isOfCounter(otp) ? 'hotp' : 'totp']: keycloakTotp(otp) },
       }
     })
 
@@ -100,6 +106,8 @@ function keycloakHash(credential: Credential | undefined): string | undefined {
   const version = of('version') === '1.0' ? 16 : 19
   return `$argon2${of('type') ?? 'id'}$v=${version}$m=${of('memory')},t=${hashIterations},p=${of('parallelism')}$${withoutPadding(salt)}$${withoutPadding(value)}`
 }
+
+const isOfCounter = ({ data }: Credential) => data.subType === 'hotp'
 
 /** The secret is text whose bytes are the seed, unless it says that it is base32. */
 const keycloakTotp = ({ secret, data }: Credential) => ({

@@ -8,6 +8,8 @@ export type Imported = Record<string, unknown>
 interface Extras {
   /** A second file: hashes, or the parameters that they were made with. */
   with?: string | undefined
+  /** What users there may write about themselves stands among what others wrote of them, and is theirs here as well. */
+  ownAttributes?: boolean | undefined
 }
 
 /** Turns the users of another system, in the order of its file, into ours. */
@@ -15,7 +17,17 @@ export type Reader = (file: string, extras: Extras) => Imported[]
 
 export type Row = Record<string, unknown>
 
-const load = (file: string) => readFileSync(file, 'utf8').replace(/^\ufeff/, '')
+/** The text of a file. Throws where it is in no UTF-8, of which nobody can say what its letters are. */
+export function load(file: string): string {
+  const bytes = readFileSync(file)
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes)
+  } catch (cause) {
+    throw new Error(`${file} is not in UTF-8. Spreadsheets call it "CSV UTF-8" as they save a file.`, {
+      cause,
+    })
+  }
+}
 
 export const readJson = <T>(file: string): T => {
   try {
@@ -61,12 +73,15 @@ export function timeOf(value: unknown): string | undefined {
   const written = text
     .trim()
     .replace(' ', 'T')
-    .replace(/([+-]\d\d)$/, '$1:00')
+    .replace(/(T.*[+-]\d\d)$/, '$1:00')
   const zoned = /(Z|[+-]\d\d:?\d\d)$/.test(written) || !written.includes('T') ? written : `${written}Z`
   const time = new Date(zoned)
   // What is no time is left as it is: the report says so of that line.
   return Number.isNaN(time.getTime()) ? text : time.toISOString()
 }
+
+/** Whether a time is still to come. Where there is none, or what is no time, it never is over. */
+export const isAhead = (value: unknown): boolean => !(Date.parse(timeOf(value) ?? '') <= Date.now())
 
 /** An object, also one in the text of a cell; undefined where it is empty. */
 export function objectOf(value: unknown): Row | undefined {

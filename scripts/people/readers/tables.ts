@@ -2,6 +2,7 @@ import {
   compact,
   fullName,
   type Imported,
+  isAhead,
   isTrue,
   objectOf,
   type Reader,
@@ -55,9 +56,11 @@ export const supabase: Reader = (file) =>
         name: textOf(metadata?.full_name ?? metadata?.name),
         external_id: textOf(row.id),
         password_hash: textOf(row.encrypted_password),
-        email_verified: textOf(row.email_confirmed_at ?? row.confirmed_at) !== undefined,
+        // The other one is the phone's as well; long ago there was none but it.
+        email_verified:
+          textOf('email_confirmed_at' in row ? row.email_confirmed_at : row.confirmed_at) !== undefined,
         created_at: timeOf(row.created_at),
-        disabled: textOf(row.banned_until) !== undefined,
+        disabled: textOf(row.banned_until) !== undefined && isAhead(row.banned_until),
         metadata,
         admin_metadata: objectOf(row.raw_app_meta_data),
       }
@@ -77,7 +80,7 @@ export const betterAuth: Reader = (file) => {
       password_hash: passwords.get(textOf(row.id)),
       email_verified: isTrue(row.emailVerified ?? row.email_verified),
       created_at: timeOf(row.createdAt ?? row.created_at),
-      disabled: isTrue(row.banned),
+      disabled: isTrue(row.banned) && isAhead(row.banExpires ?? row.ban_expires),
       admin_metadata: compact({ role: row.role === 'user' ? undefined : textOf(row.role) }),
     }),
   )

@@ -81,7 +81,7 @@ export async function reauthenticate(
   })
 }
 
-/** What a browser needs to prove by one of one's own passkeys, and what else would do. */
+/** What a browser needs to prove who somebody is by one of their passkeys, and what else would do. */
 export async function beginReauthentication(
   resources: Resources,
   actor: Claims,

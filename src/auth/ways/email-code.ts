@@ -44,7 +44,7 @@ export async function requestEmailCode(
   const { status, request_token } = await mailLink(resources, input, {
     kind: 'sign_in_code',
     reachesDisabled: true,
-    mayJoin: isHuman && mayJoin(config, input.email) && by?.signup !== 'deny',
+    mayJoin: isHuman && by?.signup !== 'deny' && mayJoin(resources, input.email),
   })
   return { status, login_token: request_token }
 }

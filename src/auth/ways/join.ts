@@ -1,16 +1,22 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { record } from '../../activity/service.ts'
-import type { Config } from '../../config/main.ts'
 import type { Resources } from '../../context.ts'
 import type { Statement } from '../../database/statements.ts'
 import type { AppError } from '../../http/problem.ts'
 import { invitations } from '../../invitations/models.ts'
 import { publishDoubts } from '../../sessions/near.ts'
+import { isBlocked } from '../../signup-blocks/models.ts'
 import { assertHuman } from '../../throttle/bot-challenge.ts'
 import { type Authority, applyChange, isSamePerson } from '../../users/change.ts'
-import { assertDomainMaySignUp, insertUser, makeUserRow } from '../../users/create.ts'
-import { emailTaken } from '../../users/errors.ts'
+import {
+  assertMaySignUp,
+  entriesAgainst,
+  insertUser,
+  makeUserRow,
+  refusalOfJoiner,
+} from '../../users/create.ts'
+import { emailTaken, signupBlocked } from '../../users/errors.ts'
 import { emailIsProved, selectUsers, type User, users } from '../../users/models.ts'
 import { normalizeEmail } from '../../values/email.ts'
 import { invitationOpen, signupClosed } from '../errors.ts'
@@ -20,26 +26,29 @@ import { invitationOpen, signupClosed } from '../errors.ts'
  * it is its prover's, with nothing left that could enter it.
  */
 
-/** Whether an address may join by itself. */
-export function mayJoin(config: Config, email: string): boolean {
-  const domain = normalizeEmail(email).split('@')[1]!
-  return (
-    config.SIGNUP === 'open' && (config.SIGNUP_DOMAINS.length === 0 || config.SIGNUP_DOMAINS.includes(domain))
-  )
-}
+/** A condition: that an address may join by itself; false where the settings have it that it may not. */
+export const mayJoin = (resources: Resources, email: string): SQL | false =>
+  resources.config.SIGNUP === 'open' &&
+  refusalOfJoiner(resources, email) === undefined &&
+  sql`NOT ${isBlocked(entriesAgainst(resources, email))}`
 
 /**
  * Whether an address may join, before anything is asked of whoever has it.
  *
- * @throws 403 `signup_closed`, `signup_domain_refused`; 409 `invitation_open`.
+ * @throws 403 `signup_closed`, `signup_domain_refused`, `signup_blocked`; 409 `invitation_open`.
  */
-export async function assertMayJoin({ config, db, now }: Resources, email: string): Promise<void> {
+export async function assertMayJoin(resources: Resources, email: string): Promise<void> {
+  const { config, db, now } = resources
   const { verdict } = await db.read({
-    verdict: sql<{ is_invited: 0 | 1 }>`SELECT ${isInvited(normalizeEmail(email), now)} AS is_invited`,
+    verdict: sql<
+      Record<'is_invited' | 'is_blocked', 0 | 1>
+    >`SELECT ${isInvited(normalizeEmail(email), now)} AS is_invited,
+      ${isBlocked(entriesAgainst(resources, email))} AS is_blocked`,
   })
   if (verdict[0]!.is_invited) throw invitationOpen()
   if (config.SIGNUP === 'closed') throw signupClosed()
-  assertDomainMaySignUp(config, email)
+  assertMaySignUp(resources, email)
+  if (verdict[0]!.is_blocked) throw signupBlocked()
 }
 
 /** A condition: that an address has been invited, and may still accept. */
@@ -73,13 +82,13 @@ export interface JoiningBy {
  * Makes the account of somebody who has proved an address, without a password: account, history and what proved it, in
  * one batch. Who holds the address unproved gives way.
  *
- * @throws 403 `signup_closed`, `signup_domain_refused`, `challenge_failed`; 409 `invitation_open`, as an invitation may
+ * @throws 403 `signup_closed`, `signup_domain_refused`, `signup_blocked`, `challenge_failed`; 409 `invitation_open`, as an invitation may
  *   give a role; 409 `email_taken`; 422 for terms that are not those of now.
  */
 export async function join(resources: Resources, joining: Joining, by: JoiningBy): Promise<User> {
   const { config, db, now } = resources
   if (config.SIGNUP === 'closed') throw signupClosed()
-  assertDomainMaySignUp(config, joining.email)
+  assertMaySignUp(resources, joining.email)
   if (by.isChallenged) await assertHuman(resources, joining)
   const { email, name, terms_version } = joining
   const row = {
@@ -88,7 +97,9 @@ export async function join(resources: Resources, joining: Joining, by: JoiningBy
   }
   const isTaken = emailIsProved(row.email_normalized)
   const invited = isInvited(row.email_normalized, now)
-  const creation = insertUser(resources, row, sql`${by.isGood} AND NOT ${isTaken} AND NOT ${invited}`, {
+  const blocked = isBlocked(entriesAgainst(resources, email))
+  const isLet = sql`NOT ${isTaken} AND NOT ${invited} AND NOT ${blocked}`
+  const creation = insertUser(resources, row, sql`${by.isGood} AND ${isLet}`, {
     action: 'user.signed_up',
     actorId: row.id,
   })
@@ -102,8 +113,10 @@ export async function join(resources: Resources, joining: Joining, by: JoiningBy
       spending: by.spend(isDone),
       also: by.alsoWrite?.(isDone) ?? [],
       user: selectUsers().where(sql`${users.id} = ${row.id} AND ${isDone}`),
-      verdict: sql<Record<'is_good' | 'is_taken' | 'is_invited', 0 | 1>>`SELECT ${by.isGood} AS is_good,
-        ${isTaken} AS is_taken, ${invited} AS is_invited`,
+      verdict: sql<
+        Record<'is_good' | 'is_taken' | 'is_invited' | 'is_blocked', 0 | 1>
+      >`SELECT ${by.isGood} AS is_good,
+        ${isTaken} AS is_taken, ${invited} AS is_invited, ${blocked} AS is_blocked`,
     },
     isDone,
   )
@@ -111,8 +124,9 @@ export async function join(resources: Resources, joining: Joining, by: JoiningBy
     await publishDoubts(resources, { users: squatter.map(({ id }) => id) })
     return user[0]
   }
-  const { is_invited, is_taken, is_good } = verdict[0]!
+  const { is_invited, is_taken, is_good, is_blocked } = verdict[0]!
   if (is_good && is_invited) throw invitationOpen()
+  if (is_good && is_blocked) throw signupBlocked()
   throw is_good && is_taken ? emailTaken() : by.refused()
 }
 

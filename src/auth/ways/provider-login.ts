@@ -80,7 +80,7 @@ export async function enterByProvider(
     return { kind: 'joins' }
   }
   assertActive(resources, addressee)
-  // Who has a factor shows it before anything of theirs changes.
+  // If there is a second factor, it is asked for before anything of theirs changes.
   const isTrusted = provider.trusted_for_linking && (profile.isTwofold || !hasFactor(addressee))
   if (addressee.email_verified_at !== null && !isTrusted) return { kind: 'links' }
   const identity = newIdentity(resources, provider, profile, addressee.id)

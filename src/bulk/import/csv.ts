@@ -2,25 +2,30 @@
 export interface CsvRow {
   line: number
   cells: string[]
+  /** A quote of it is never closed, so it has the rest of the file. */
+  isUnclosed?: boolean
 }
 
 /**
  * The rows of a CSV; blank lines are none. Quotes that stand inside a cell are taken as they are, as spreadsheets do; one
- * that is never closed takes the rest of the file.
+ * that is never closed takes the rest of the file. What stands between cells is read off the first line: a comma, or the
+ * semicolon or tab that spreadsheets write where a comma is for decimals.
  */
 export function parseCsv(text: string): CsvRow[] {
   const rows: CsvRow[] = []
   let line = 1
   let at = text.startsWith('\ufeff') ? 1 : 0
+  const separator = separatorOf(text)
   while (at < text.length) {
     const row: CsvRow = { line, cells: [] }
     let isOver = false
     while (!isOver) {
-      const cell = text[at] === '"' ? quotedCell(text, at) : plainCell(text, at)
+      const cell = text[at] === '"' ? quotedCell(text, at, separator) : plainCell(text, at, separator)
       row.cells.push(cell.value)
+      if (cell.isUnclosed) row.isUnclosed = true
       line += cell.breaks
       at = cell.end
-      isOver = text[at] !== ','
+      isOver = text[at] !== separator
       at += 1
     }
     if (text[at - 1] === '\r' && text[at] === '\n') at += 1
@@ -32,25 +37,32 @@ export function parseCsv(text: string): CsvRow[] {
 
 interface Cell {
   value: string
-  /** Where the comma or the end of the line stands. */
+  /** Where the separator or the end of the line stands. */
   end: number
   /** Line breaks in it. */
   breaks: number
+  isUnclosed?: boolean
 }
 
-const END_OF_CELL = /[,\r\n]/g
+const ENDS_OF_CELL = { ',': /[,\r\n]/g, ';': /[;\r\n]/g, '\t': /[\t\r\n]/g }
+type Separator = keyof typeof ENDS_OF_CELL
 
-function plainCell(text: string, start: number): Cell {
-  END_OF_CELL.lastIndex = start
-  const end = END_OF_CELL.exec(text)?.index ?? text.length
+/** The first one to stand in the first line, whose cells are names: those have none of them. */
+const separatorOf = (text: string) =>
+  (/^\ufeff?[\r\n]*[^,;\t\r\n]*([;\t])/.exec(text)?.[1] ?? ',') as Separator
+
+function plainCell(text: string, start: number, separator: Separator): Cell {
+  const ends = ENDS_OF_CELL[separator]
+  ends.lastIndex = start
+  const end = ends.exec(text)?.index ?? text.length
   return { value: text.slice(start, end), end, breaks: 0 }
 }
 
-function quotedCell(text: string, start: number): Cell {
+function quotedCell(text: string, start: number, separator: Separator): Cell {
   let close = text.indexOf('"', start + 1)
   while (close >= 0 && text[close + 1] === '"') close = text.indexOf('"', close + 2)
   const inside = text.slice(start + 1, close < 0 ? text.length : close)
-  const rest = plainCell(text, close < 0 ? text.length : close + 1)
+  const rest = plainCell(text, close < 0 ? text.length : close + 1, separator)
   const breaks = inside.split(/\r\n|\r|\n/).length - 1
-  return { ...rest, value: inside.replaceAll('""', '"') + rest.value, breaks }
+  return { ...rest, value: inside.replaceAll('""', '"') + rest.value, breaks, isUnclosed: close < 0 }
 }

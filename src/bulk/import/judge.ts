@@ -1,3 +1,4 @@
+import { noRecentLogin } from '../../access/guards.ts'
 import { outranks } from '../../access/permissions.ts'
 import type { InputError } from '../../http/problem.ts'
 import type { Claims } from '../../sessions/access-tokens.ts'
@@ -6,12 +7,15 @@ import { normalizeEmail } from '../../values/email.ts'
 import { flaw, type Line } from './lines.ts'
 import type { ImportedUser } from './schemas.ts'
 
-/** Whom a look-up by address or external id has found. */
-export type Known = Pick<typeof users.$inferSelect, 'id' | 'email_normalized' | 'external_id' | 'deleted_at'>
+/** The users that a look-up by address or external id has found. */
+export type Known = Pick<
+  typeof users.$inferSelect,
+  'id' | 'email_normalized' | 'external_id' | 'deleted_at' | 'email_verified_at'
+>
 
 export type Verdict =
   | { status: 'new' }
-  | { status: 'exists'; id: string; by: 'external_id' | 'address' }
+  | { status: 'exists'; id: string; by: 'external_id' | 'address'; warnings?: InputError[] }
   | { status: 'invalid'; errors: InputError[] }
 
 const CONFLICT: Verdict = {
@@ -30,9 +34,22 @@ export function knownBy(known: readonly Known[]) {
   return { byExternalId, byAddress }
 }
 
+/** Whoever signed up by an address that they may not have; it is for people to see who of the two stays. */
+const UNPROVED: InputError[] = [
+  flaw(
+    '/email',
+    'address_unproved',
+    'The account here has not proved the address, and may be of somebody else.',
+  ),
+]
+
 /** Whether a user is there already, by an account that an import never changes. */
-function findThere(
-  { email, external_id = null }: ImportedUser,
+export function findThere(
+  {
+    email,
+    email_verified,
+    external_id = null,
+  }: Pick<ImportedUser, 'email' | 'email_verified' | 'external_id'>,
   { byExternalId, byAddress }: ReturnType<typeof knownBy>,
 ): Verdict {
   const named = external_id === null ? undefined : byExternalId.get(external_id)
@@ -43,12 +60,14 @@ function findThere(
   }
   if (!addressed) return { status: 'new' }
   const hasOtherName = external_id !== null && addressed.external_id !== null
-  return hasOtherName ? CONFLICT : { status: 'exists', id: addressed.id, by: 'address' }
+  if (hasOtherName) return CONFLICT
+  const isUnproved = email_verified && addressed.email_verified_at === null
+  return { status: 'exists', id: addressed.id, by: 'address', ...(isUnproved && { warnings: UNPROVED }) }
 }
 
 const MEANWHILE: Verdict = {
   status: 'invalid',
-  errors: [flaw('', 'conflict', 'Somebody had its address or external id for a moment. Send it again.')],
+  errors: [flaw('', 'try_again', 'Somebody had its address or external id for a moment. Send it again.')],
 }
 
 /** Who kept a user from being made; they may be gone by the time that an answer, lost once, is asked for again. */
@@ -57,11 +76,24 @@ export function findInTheWay(user: ImportedUser, there: ReturnType<typeof knownB
   return found.status === 'new' ? MEANWHILE : found
 }
 
+/** Whoever was erased does not come back by a list that was made before. */
+const ERASED: Verdict = {
+  status: 'invalid',
+  errors: [flaw('', 'erased', 'Was erased here. With include_erased=true they come all the same.')],
+}
+
+/** Who imports, and whether they have just signed in. */
+interface By {
+  actor: Claims
+  now: number
+  isRecent: () => boolean
+}
+
 /** What is to become of each line, in their order. */
 export function judge(
   lines: readonly Line[],
   known: readonly Known[],
-  { actor, now, isRecent }: { actor: Claims; now: number; isRecent: () => boolean },
+  { isErased, ...by }: By & { isErased: (user: ImportedUser) => boolean },
 ): Verdict[] {
   const there = knownBy(known)
   const seen = new Set<string>()
@@ -76,7 +108,8 @@ export function judge(
     for (const name of names) seen.add(name)
     const found = findThere(user, there)
     if (found.status !== 'new') return found
-    const errors = mayNotCome(user, line.seed !== undefined, { actor, now, isRecent })
+    if (isErased(user)) return ERASED
+    const errors = mayNotCome(user, line.seed !== undefined, by)
     return errors.length > 0 ? { status: 'invalid', errors } : found
   })
 }
@@ -84,7 +117,7 @@ export function judge(
 function mayNotCome(
   { role, email_verified, created_at }: ImportedUser,
   hasFactor: boolean,
-  { actor, now, isRecent }: { actor: Claims; now: number; isRecent: () => boolean },
+  { actor, now, isRecent }: By,
 ): InputError[] {
   const errors: InputError[] = []
   if (created_at !== undefined && created_at > now)
@@ -96,7 +129,7 @@ function mayNotCome(
     else if (pointer === '/role' && !outranks(actor.role, role))
       errors.push(flaw(pointer, 'outranked', 'That is for somebody of a higher rank than yours.'))
     else if (!isRecent())
-      errors.push(flaw(pointer, 'reauthentication_required', 'Needs a login of the last minutes.'))
+      errors.push(flaw(pointer, noRecentLogin(actor).code, 'Needs a login of the last minutes.'))
   }
   return errors
 }

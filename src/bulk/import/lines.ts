@@ -1,13 +1,14 @@
 import { pointerTo } from '../../http/fields.ts'
 import { parseJson } from '../../http/json.ts'
-import { type InputError, invalidInput } from '../../http/problem.ts'
+import { type InputError, invalidInput, MAX_ERRORS_NAMED } from '../../http/problem.ts'
 import { check } from '../../http/validate.ts'
-import { readForeignHash } from '../../passwords/foreign/reading.ts'
-import { parseCsv } from './csv.ts'
+import { type ReadHash, readForeignHash } from '../../passwords/foreign/reading.ts'
+import { parseHash } from '../../passwords/hashing.ts'
+import { type CsvRow, parseCsv } from './csv.ts'
 import { ImportedTotp, ImportedUser, MOST_ROWS, type Type } from './schemas.ts'
 
-/** What is done with the hash of a line. */
-export type Hash = 'verified' | 'needs_reset' | 'none'
+/** What is done with the hash of a line; `ours` was made by a Roster, by a key that may be another's. */
+export type Hash = 'ours' | 'verified' | 'needs_reset' | 'none'
 
 const HASH = {
   unknown: 'Is no hash of a kind that is known here.',
@@ -69,18 +70,39 @@ const CELLS: Record<string, (pointer: string, cell: string) => ReturnType<Row['r
   admin_metadata: readJson,
   factors: readJson,
 }
-const toBoolean = (cell: string) => ({ true: true, false: false })[cell.toLowerCase()] ?? cell
+/** As spreadsheets write it, a German one in its own words. */
+const BOOLEANS: Record<string, boolean> = { true: true, false: false, wahr: true, falsch: false }
+const toBoolean = (cell: string) => BOOLEANS[cell.toLowerCase()] ?? cell
+
+/** A megabyte has a million names; whoever sends them is told of a few, each once. */
+const someOf = (names: readonly string[]) => [...new Set(names)].slice(0, MAX_ERRORS_NAMED)
 
 function rowsOfCsv(text: string): Row[] {
   const [head, ...rows] = parseCsv(text)
   const names = (head?.cells ?? []).map((name) => name.trim())
-  const unknown = names.filter((name) => !Object.hasOwn(ImportedUser().shape, name))
+  const unknown = someOf(names.filter((name) => !Object.hasOwn(ImportedUser().shape, name)))
   if (unknown.length > 0)
     throw invalidInput(unknown.map((name) => flaw(pointerTo([name]), 'unknown_member', 'Is not known here.')))
-  const twice = names.filter((name, index) => names.indexOf(name) < index)
+  const twice = someOf(names.filter((name, index) => names.indexOf(name) < index))
   if (twice.length > 0)
     throw invalidInput(twice.map((name) => flaw(pointerTo([name]), 'repeated', 'Is given twice.')))
-  return rows.map(({ line, cells }) => ({ line, read: () => readCells(names, cells) }))
+  return rows.map((row) => ({ line: row.line, read: () => readCells(names, row) }))
+}
+
+/** The type of a body that nobody has named. */
+export const typeOf = (text: string): Type =>
+  /^\ufeff?\s*\{/.test(text) ? 'application/x-ndjson' : 'text/csv'
+
+/** Those rows of a body that begin on some lines, as they stand there, with the names of a CSV. */
+export function rowsAt(type: Type, text: string, wanted: ReadonlySet<number>): string {
+  const all = text.split(/\r\n|\r|\n/)
+  if (type !== 'text/csv') return all.filter((_, index) => wanted.has(index + 1)).join('\n')
+  const [head, ...rows] = parseCsv(text)
+  const kept = rows.flatMap(({ line }, index) =>
+    wanted.has(line) ? all.slice(line - 1, (rows[index + 1]?.line ?? all.length + 1) - 1) : [],
+  )
+  const names = all.slice((head?.line ?? 1) - 1, (rows[0]?.line ?? all.length + 1) - 1)
+  return kept.length > 0 ? [...names, ...kept].filter((line) => line !== '').join('\n') : ''
 }
 
 /** What the rows of a CSV say, as the lines of NDJSON would. Throws what is wrong with one, in a sentence. */
@@ -91,7 +113,8 @@ export const readCsv = (text: string): unknown[] =>
     return value
   })
 
-function readCells(names: readonly string[], cells: readonly string[]): ReturnType<Row['read']> {
+function readCells(names: readonly string[], { cells, isUnclosed }: CsvRow): ReturnType<Row['read']> {
+  if (isUnclosed) return { errors: [flaw('', 'invalid_row', 'Has a quote that is never closed.')] }
   if (cells.length > names.length)
     return { errors: [flaw('', 'invalid_row', 'Has more cells than the first line has names.')] }
   const value: Record<string, unknown> = {}
@@ -105,14 +128,17 @@ function readCells(names: readonly string[], cells: readonly string[]): ReturnTy
   return { value }
 }
 
+const readHash = (text: string): ReadHash | { verdict: 'ours' } =>
+  parseHash(text) ? { verdict: 'ours' } : readForeignHash(text)
+
 function readUser(line: number, value: unknown): Line {
   const { data, errors } = check(ImportedUser(), value)
-  if (errors) return { line, errors }
-  const hash = readForeignHash(data.password_hash ?? '')
+  if (errors) return { line, errors: errors.slice(0, MAX_ERRORS_NAMED) }
+  const hash = readHash(data.password_hash ?? '')
   if (hash.verdict === 'invalid')
     return { line, errors: [flaw('/password_hash', hash.reason, HASH[hash.reason])] }
   const { totp, ...others } = data.factors ?? {}
-  const warnings = Object.keys(others).map((name) =>
+  const warnings = someOf(Object.keys(others)).map((name) =>
     flaw(pointerTo(['factors', name]), 'factor_left_out', 'Only an authenticator app comes along.'),
   )
   const isThere = totp !== undefined && totp !== null

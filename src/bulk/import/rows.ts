@@ -48,7 +48,12 @@ async function makeRow(
   return {
     ...row,
     id,
-    password_hash: hash === 'verified' ? await sealForeignHash(resources.config, id, password_hash) : null,
+    password_hash:
+      hash === 'ours'
+        ? password_hash
+        : hash === 'verified'
+          ? await sealForeignHash(resources.config, id, password_hash)
+          : null,
     needs_reset: hash === 'needs_reset' ? 1 : 0,
     created_at: madeAt,
     status: disabled ? ('disabled' as const) : row.status,

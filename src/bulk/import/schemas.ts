@@ -86,7 +86,10 @@ const flag = (description: string) =>
     .meta({ override: { type: 'boolean' }, description })
 
 export const ImportQuery = lazy(() =>
-  z.strictObject({ dry_run: flag('True: says what would come of each line, and changes nothing.') }),
+  z.strictObject({
+    dry_run: flag('True: says what would come of each line, and changes nothing.'),
+    include_erased: flag('True: whoever was erased here comes all the same.'),
+  }),
 )
 
 const Flaws = lazy(() => z.array(z.object({ pointer: z.string(), code: z.string(), detail: z.string() })))
@@ -111,7 +114,7 @@ export const ImportResult = lazy(() =>
             description: 'With `created`: the password is not verified here, so they choose another by mail.',
           }),
           errors: Flaws().optional().meta({ description: 'With `invalid`: what is wrong.' }),
-          warnings: Flaws().optional().meta({ description: 'What was left out.' }),
+          warnings: Flaws().optional().meta({ description: 'What was left out, or is to be looked at.' }),
         }),
       ),
     })

@@ -1,20 +1,23 @@
 import { sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { isRecent } from '../../access/guards.ts'
+import { askErased } from '../../activity/ledger.ts'
 import { activityLogs } from '../../activity/models.ts'
 import { record } from '../../activity/service.ts'
 import { rowExists } from '../../database/statements.ts'
 import { type InputError, Refusal } from '../../http/problem.ts'
+import { hasKeyOf } from '../../passwords/hashing.ts'
 import { invalidToken } from '../../sessions/errors.ts'
 import { tokenIsLive } from '../../sessions/revocation.ts'
 import { relyOnTurn } from '../../sessions/turns.ts'
 import type { Acting } from '../../users/change.ts'
 import { users } from '../../users/models.ts'
 import { normalizeEmail } from '../../values/email.ts'
+import { tellWhoIsImported } from '../../webhooks/models.ts'
 import { findInTheWay, judge, type Known, knownBy, type Verdict } from './judge.ts'
-import { type Line, readLines } from './lines.ts'
+import type { Hash, Line } from './lines.ts'
 import { insertAll, type Made, make } from './rows.ts'
-import type { ImportResult, LineResult, Type } from './schemas.ts'
+import type { ImportResult, LineResult } from './schemas.ts'
 
 /**
  * Takes users over from somewhere else, in two trips: who of them is there already, and one batch that makes the others.
@@ -26,15 +29,22 @@ import type { ImportResult, LineResult, Type } from './schemas.ts'
  */
 export async function importUsers(
   acting: Acting,
-  { type, text }: { type: Type; text: string },
-  { dry_run: isDry }: { dry_run: boolean },
+  read: readonly Line[],
+  { dry_run: isDry, include_erased: takesErased }: { dry_run: boolean; include_erased: boolean },
 ): Promise<ImportResult> {
-  const lines = readLines(type, text)
-  const { known } = await acting.db.read({ known: selectKnown(lines) })
+  const lines = read.map((line) => withKnownHash(acting, line))
+  const given = takesErased ? [] : lines.flatMap(({ user }) => (user ? [user] : []))
+  const ledger = askErased(acting, given, ({ email, external_id = null }) => ({
+    email_normalized: normalizeEmail(email),
+    external_id,
+  }))
+  const { known, owed } = await acting.db.read({ known: selectKnown(lines), owed: ledger.owed })
+  const erased = await ledger.answer(owed)
   const verdicts = judge(lines, known, {
     actor: acting.actor,
     now: acting.now,
     isRecent: () => mayGivePower(acting),
+    isErased: (user) => erased.has(user),
   })
   if (isDry) return { data: lines.map((line, at) => toResult(line, verdicts[at]!)) }
   const made = await Promise.all(
@@ -47,11 +57,18 @@ export async function importUsers(
     data: lines.map((line, at) => {
       const id = made[at]?.row.id
       if (id === undefined) return toResult(line, verdicts[at]!)
-      if (written.ids.has(id)) return toResult(line, { status: 'new' }, id)
+      if (!written.missing.has(id)) return toResult(line, { status: 'new' }, id)
       // Somebody else was faster with the address, or the external id.
       return toResult(line, findInTheWay(line.user!, written.there))
     }),
   }
+}
+
+/** Nobody can verify a hash of ours whose key is not here: its user chooses a new password. */
+function withKnownHash({ config }: Acting, line: Line): Line {
+  if (line.errors || line.hash !== 'ours' || hasKeyOf(line.user.password_hash!, config.keys)) return line
+  const hash: Hash = 'needs_reset'
+  return { ...line, hash }
 }
 
 /** No key, and no login of long ago. */
@@ -63,7 +80,7 @@ function mayGivePower({ actor, now }: Acting): boolean {
 
 async function write(acting: Acting, lines: readonly Line[], all: readonly (Made | undefined)[]) {
   const made = all.filter((one) => one !== undefined)
-  if (made.length === 0) return { ids: new Set<string>(), there: knownBy([]) }
+  if (made.length === 0) return { missing: new Set<string>(), there: knownBy([]) }
   const { db, now, actor } = acting
   const event = {
     id: uuidv7(),
@@ -74,34 +91,41 @@ async function write(acting: Acting, lines: readonly Line[], all: readonly (Made
   } as const
   const isDone = rowExists(activityLogs, event.id)
   const ids = JSON.stringify(made.map(({ row }) => row.id))
-  const { found, known, verdict } = await db.writeBatch(
+  const { missing, known, verdict } = await db.writeBatch(
     {
       marker: record(acting, event, tokenIsLive(actor, now)),
       ...insertAll(acting, made, { importId: event.id, actorId: actor.sub, isDone }),
-      found: sql<{ id: string }>`SELECT id FROM ${users} WHERE id IN (SELECT value FROM json_each(${ids}))`,
-      known: selectKnown(lines),
+      told: tellWhoIsImported(event.id, ids),
+      // Nearly always nobody: to read hundreds of rows out of the answer takes longer than to judge the lines.
+      missing: sql<{ id: string }>`SELECT value AS id FROM json_each(${ids})
+        WHERE NOT EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = value)`,
+      known: selectKnown(lines, ids),
       verdict: sql<{ is_done: 0 | 1 }>`SELECT ${isDone} AS is_done`,
     },
     isDone,
   )
   if (!verdict[0]!.is_done) throw invalidToken(new Refusal('meanwhile'))
-  return { ids: new Set(found.map(({ id }) => id)), there: knownBy(known) }
+  return { missing: new Set(missing.map(({ id }) => id)), there: knownBy(known) }
 }
 
-/** Whoever has an address or an external id of these lines. */
-function selectKnown(lines: readonly Line[]) {
+/** Whoever has an address or an external id of these lines, but those who were just made. */
+function selectKnown(lines: readonly Line[], madeIds = '[]') {
   const given = lines.flatMap(({ user }) => (user ? [user] : []))
   const addresses = JSON.stringify(given.map(({ email }) => normalizeEmail(email)))
   const externalIds = JSON.stringify(given.flatMap(({ external_id }) => external_id ?? []))
-  const columns = sql.raw('id, email_normalized, external_id, deleted_at')
+  const columns = sql.raw('id, email_normalized, external_id, deleted_at, email_verified_at')
+  const isOther = sql`id NOT IN (SELECT value FROM json_each(${madeIds}))`
   return sql<Known>`SELECT ${columns} FROM users INDEXED BY users_live_email
-      WHERE deleted_at IS NULL AND email_normalized IN (SELECT value FROM json_each(${addresses}))
+      WHERE deleted_at IS NULL AND email_normalized IN (SELECT value FROM json_each(${addresses})) AND ${isOther}
     UNION SELECT ${columns} FROM users INDEXED BY users_by_external_id
-      WHERE external_id IS NOT NULL AND external_id IN (SELECT value FROM json_each(${externalIds}))`
+      WHERE external_id IS NOT NULL AND external_id IN (SELECT value FROM json_each(${externalIds})) AND ${isOther}`
 }
 
 function toResult({ line, ...read }: Line, verdict: Verdict, id?: string): LineResult {
-  const warnings: InputError[] = read.errors ? [] : read.warnings
+  const warnings: InputError[] = [
+    ...(verdict.status === 'exists' ? (verdict.warnings ?? []) : []),
+    ...(read.errors ? [] : read.warnings),
+  ]
   const told = warnings.length > 0 ? { warnings } : {}
   const reset = !read.errors && read.hash === 'needs_reset' ? { needs_reset: true as const } : {}
   if (verdict.status === 'new') return { line, status: 'created', ...(id && { id }), ...reset, ...told }

@@ -9,19 +9,22 @@ import {
   rotateSecret,
   updateClient,
 } from '../../oauth/clients/service.ts'
+import { listOwed, retryOwed } from '../../oauth/logouts/owed.ts'
 import { carriedHere } from '../../pages/carried.ts'
 import { failingPage } from '../../pages/failing.tsx'
 import { form, sessionOf } from '../../pages/forms.ts'
 import { respond } from '../../pages/respond.ts'
 import { limitedList, type PageEnv, signedInPage } from '../../pages/session.ts'
 import { doneMessage, type Outcome, submit } from '../../pages/submit.ts'
+import { keepFormerIn } from '../secret.tsx'
 import { byFieldOf, isKind, readChange, readNew } from './input.ts'
-import { AppPage, AppsPage, NewAppPage, SecretPage } from './pages.tsx'
+import { AppPage, AppSecretPage, AppsPage, NewAppPage } from './pages.tsx'
 import { findApp, readApps } from './queries.ts'
 
 const ours = form(sessionOf)
 const PATH = '/admin/apps'
 const PER_PAGE = '25'
+const OWED_SHOWN = 20
 
 const newPage = async (c: Context<PageEnv>, { errors, ...outcome }: Outcome = {}, status = 200) => {
   const { view, viewer } = await c.var.signedIn()
@@ -34,8 +37,10 @@ const newPage = async (c: Context<PageEnv>, { errors, ...outcome }: Outcome = {}
 }
 
 const appPage = async (c: Context<PageEnv>, { errors, values, ...outcome }: Outcome = {}, status = 200) => {
-  const [{ row, ...found }, { view, viewer }] = await Promise.all([
-    findApp(c.var, c.req.param('id')!),
+  const id = c.req.param('id')!
+  const [{ row, ...found }, { data: owed }, { view, viewer }] = await Promise.all([
+    findApp(c.var, id),
+    listOwed(c.var, id, { limit: OWED_SHOWN }),
     c.var.signedIn(),
   ])
   const { clients, common } = view.texts
@@ -46,7 +51,7 @@ const appPage = async (c: Context<PageEnv>, { errors, values, ...outcome }: Outc
   return respond(
     c,
     <AppPage
-      {...{ view, viewer, app, message, ...found, ...outcome, ...typed }}
+      {...{ view, viewer, app, owed, message, ...found, ...outcome, ...typed }}
       errors={byFieldOf(errors)}
     />,
     { status: status as 200 },
@@ -65,7 +70,7 @@ const showing = (
       const app = await work()
       if (app.client_secret === undefined) return c.redirect(`${PATH}/${app.client_id}?done=created`, 303)
       const { view, viewer } = await c.var.signedIn()
-      return respond(c, <SecretPage view={view} viewer={viewer} app={app} />)
+      return respond(c, <AppSecretPage view={view} viewer={viewer} app={app} />)
     },
     to,
   )
@@ -115,7 +120,7 @@ export const appPages = new Hono<PageEnv>()
   )
   .post('/:id/secret', ours, (c) => {
     const id = c.req.param('id')
-    const asked = { keep_former_seconds: Number(c.var.fields.keep_former_seconds ?? 'NaN') }
+    const asked = keepFormerIn(c.var.fields)
     return showing(c, async () => rotateSecret(c.var, id, validate(RotateSecret(), asked)), {
       page: `${PATH}/${id}`,
       again: (outcome, status) => appPage(c, outcome, status),
@@ -124,5 +129,6 @@ export const appPages = new Hono<PageEnv>()
   .post('/:id/take_over', ours, (c) =>
     change(c, 'owned', (id) => updateClient(c.var, id, { take_over: true })),
   )
+  .post('/:id/logouts/retry', ours, (c) => change(c, 'retried', (id) => retryOwed(c.var, id)))
   .post('/:id/delete', ours, (c) => change(c, 'deleted', (id) => deleteClient(c.var, id), PATH))
   .onError(failingPage)

@@ -1,6 +1,7 @@
 import type { FC } from 'hono/jsx'
 import type { List } from '../../http/pagination.ts'
 import type { Client, ClientWithSecret } from '../../oauth/clients/schemas.ts'
+import type { OwedLogout } from '../../oauth/logouts/owed.ts'
 import {
   Ago,
   AsRequest,
@@ -8,18 +9,16 @@ import {
   Button,
   Copy,
   Day,
-  Empty,
   Fold,
   Form,
   Message,
-  Notice,
-  Paging,
   type Said,
-  Select,
 } from '../../pages/components.tsx'
 import { ConsolePage, Head, Section } from '../../pages/layout.tsx'
 import type { Outcome } from '../../pages/submit.ts'
 import type { View } from '../../pages/view.ts'
+import { RowsPage } from '../rows.tsx'
+import { ReplaceSecret, SecretPage } from '../secret.tsx'
 import type { PageProps } from '../today.tsx'
 import { Access, Audience, Details, More } from './fields.tsx'
 import { KINDS, type Kind, kindOf } from './input.ts'
@@ -41,49 +40,31 @@ const LastUsed: FC<{ view: View; app: Client }> = ({ view, app: { last_used_at: 
   )
 
 export const AppsPage: FC<PageProps & { list: List<Client>; names: Names; message?: Said | undefined }> = ({
-  view,
-  viewer,
   list,
   names,
-  message,
+  ...props
 }) => {
+  const { view } = props
   const { clients } = view.texts
-  const at = ({ cursor }: { cursor?: string }) =>
-    `${PATH}${cursor ? `?${new URLSearchParams({ cursor })}` : ''}`
+  const rows = list.data.map((app) => ({
+    href: `${PATH}/${app.client_id}`,
+    name: app.name,
+    title: app.name,
+    detail: (
+      <>
+        {clients.kinds[kindOf(app)]} · <LastUsed view={view} app={app} /> · {makerOf(view.texts, app, names)}
+      </>
+    ),
+  }))
   return (
-    <ConsolePage view={view} viewer={viewer} title={clients.title} isError={message?.tone === 'danger'}>
-      <Head title={clients.title} lead={clients.lead}>
-        <a class="button primary" href={`${PATH}/new`}>
-          {clients.add}
-        </a>
-      </Head>
-      <Message message={message} />
-      {list.data.length === 0 ? (
-        <Empty title={clients.none}>
-          <p>{clients.noneHint}</p>
-        </Empty>
-      ) : (
-        <div class="rows">
-          {list.data.map((app) => (
-            <div class="row">
-              <div class="what">
-                <span class="title">
-                  <a class="cut" href={`${PATH}/${app.client_id}`} title={app.name}>
-                    <bdi>{app.name}</bdi>
-                  </a>
-                </span>
-                <span class="detail">
-                  {clients.kinds[kindOf(app)]} · <LastUsed view={view} app={app} /> ·{' '}
-                  {makerOf(view.texts, app, names)}
-                </span>
-              </div>
-            </div>
-          ))}
-        </div>
-      )}
-      <Paging view={view} pages={list.pagination} at={at} />
-      <AsRequest view={view} method="GET" path="/v1/oauth_clients" />
-    </ConsolePage>
+    <RowsPage
+      {...props}
+      path={PATH}
+      api="/v1/oauth_clients"
+      texts={clients}
+      rows={rows}
+      pages={list.pagination}
+    />
   )
 }
 
@@ -139,6 +120,8 @@ export interface ShownApp {
   app: Client
   names: Names
   isAnsweredFor: boolean
+  /** Sign-outs that it has not heard of: the first of them. */
+  owed: OwedLogout[]
 }
 
 export const AppPage: FC<PageProps & Outcome & ShownApp> = ({
@@ -147,6 +130,7 @@ export const AppPage: FC<PageProps & Outcome & ShownApp> = ({
   app,
   names,
   isAnsweredFor,
+  owed,
   message,
   ...typed
 }) => {
@@ -197,8 +181,11 @@ export const AppPage: FC<PageProps & Outcome & ShownApp> = ({
         </div>
       </Form>
       <div class="sections">
-        {app.token_endpoint_auth_method.startsWith('client_secret_') && <Secret {...{ view, viewer, app }} />}
+        {app.token_endpoint_auth_method.startsWith('client_secret_') && (
+          <ReplaceSecret {...{ viewer, path }} texts={clients.secret} />
+        )}
         {kind === 'service' && <Owner {...{ view, viewer, app, names, isAnsweredFor }} />}
+        {app.backchannel_logout_uri !== null && <Logouts {...{ view, viewer, app, owed }} />}
         <Section title={clients.remove.section}>
           <Fold summary={clients.remove.fold}>
             <Form action={`${path}/delete`} token={viewer.formToken}>
@@ -224,26 +211,53 @@ export const AppPage: FC<PageProps & Outcome & ShownApp> = ({
   )
 }
 
-const Secret: FC<PageProps & { app: Client }> = ({ view, viewer, app }) => {
-  const { secret } = view.texts.clients
+/** What it has not heard of, though it has an address for that. */
+const Logouts: FC<PageProps & Pick<ShownApp, 'app' | 'owed'>> = ({ view, viewer, app, owed }) => {
+  const { logouts } = view.texts.clients
   return (
-    <Section title={secret.section} hint={secret.since} id="secret">
-      <Fold summary={secret.replace}>
-        <Form action={`${PATH}/${app.client_id}/secret`} token={viewer.formToken}>
-          <Select
-            name="keep_former_seconds"
-            label={secret.former}
-            value="86400"
-            options={['3600', '86400', '604800', '0'].map((seconds) => [seconds, secret.formers[seconds]!])}
-          />
-          <Button>{secret.button}</Button>
-        </Form>
-      </Fold>
+    <Section title={logouts.section} hint={logouts.hint} id="logouts">
+      {owed.length === 0 ? (
+        <p class="soft">{logouts.none}</p>
+      ) : (
+        <div class="stack">
+          <div class="rows">
+            {owed.map(({ user_id, owed_at, attempts, answer }) => (
+              <div class="row">
+                <div class="what">
+                  <span class="title">
+                    <a href={`/admin/people/${user_id}`}>{logouts.signedOut}</a>
+                  </span>
+                  <span class="detail">
+                    <Ago view={view} at={Date.parse(owed_at)} /> · {logouts.tried(attempts)}
+                    {attempts > 0 && ` · ${answer === null ? logouts.noAnswer : logouts.answered(answer)}`}
+                  </span>
+                </div>
+              </div>
+            ))}
+          </div>
+          <Form action={`${PATH}/${app.client_id}/logouts/retry`} token={viewer.formToken}>
+            <Button>{logouts.retry}</Button>
+          </Form>
+        </div>
+      )}
+      <AsRequest
+        view={view}
+        calls={[
+          { method: 'GET', path: `/v1/oauth_clients/${app.client_id}/logouts` },
+          { method: 'POST', path: `/v1/oauth_clients/${app.client_id}/logouts/retry` },
+        ]}
+      />
     </Section>
   )
 }
 
-const Owner: FC<PageProps & ShownApp> = ({ view, viewer, app, names, isAnsweredFor }) => {
+const Owner: FC<PageProps & Pick<ShownApp, 'app' | 'names' | 'isAnsweredFor'>> = ({
+  view,
+  viewer,
+  app,
+  names,
+  isAnsweredFor,
+}) => {
   const { owner, somebodyGone } = view.texts.clients
   const isSelf = app.owner_id === viewer.id
   const name = names[app.owner_id ?? ''] ?? somebodyGone
@@ -261,33 +275,19 @@ const Owner: FC<PageProps & ShownApp> = ({ view, viewer, app, names, isAnsweredF
   )
 }
 
-/** The one time that a secret is shown. */
-export const SecretPage: FC<PageProps & { app: ClientWithSecret }> = ({ view, viewer, app }) => {
-  const { clients } = view.texts
-  const { secret } = clients
-  const title = secret.title(app.name)
+export const AppSecretPage: FC<PageProps & { app: ClientWithSecret }> = ({ app, ...props }) => {
+  const { clients } = props.view.texts
   return (
-    <ConsolePage view={view} viewer={viewer} title={title}>
-      <p class="crumb">
-        <a href={PATH}>{clients.title}</a>
-      </p>
-      <Head title={title} />
-      <Notice tone="warn" title={secret.onlyTime}>
-        <p>{secret.onlyTimeHint}</p>
-      </Notice>
-      <div class="sections">
-        <Section title={clients.clientId}>
-          <Copy view={view}>{app.client_id}</Copy>
-        </Section>
-        <Section title={secret.label}>
-          <Copy view={view}>{app.client_secret}</Copy>
-        </Section>
-      </div>
-      <div class="actions">
-        <a class="button primary" href={`${PATH}/${app.client_id}`}>
-          {secret.saved}
-        </a>
-      </div>
-    </ConsolePage>
+    <SecretPage
+      {...props}
+      title={clients.secret.title(app.name)}
+      list={{ path: PATH, title: clients.title }}
+      path={`${PATH}/${app.client_id}`}
+      texts={clients.secret}
+      values={[
+        [clients.clientId, app.client_id],
+        [clients.secret.label, app.client_secret],
+      ]}
+    />
   )
 }

@@ -3,9 +3,10 @@ import { hasPermission } from '../../access/permissions.ts'
 import { pageOfClients } from '../../oauth/clients/listing.ts'
 import { selectClient } from '../../oauth/clients/service.ts'
 import { clientNotFound } from '../../oauth/errors.ts'
-import { oauthClients } from '../../oauth/models.ts'
+import { isByDocument, oauthClients } from '../../oauth/models.ts'
 import type { Acting } from '../../users/change.ts'
 import { ROLES, userIsActive, users } from '../../users/models.ts'
+import { webhooks } from '../../webhooks/models.ts'
 
 const MANAGING = ROLES.filter((role) => hasPermission(role, 'clients:manage'))
 
@@ -38,7 +39,7 @@ export async function findApp({ db, now }: Acting, id: string) {
       FROM ${users} AS person WHERE deleted_at IS NULL AND id IN
         ((SELECT created_by FROM ${oauthClients} WHERE id = ${id}), ${owner})`,
   })
-  if (!client[0]) throw clientNotFound()
+  if (!client[0] || isByDocument(id)) throw clientNotFound()
   return { row: client[0], names: toNames(people), isAnsweredFor: people.some(({ may }) => may === 1) }
 }
 
@@ -47,7 +48,7 @@ export interface LeftBehind {
   id: string
   name: string
   /** Their secret may be known to somebody who should not have it any more, or nobody answers for the service. */
-  what: 'secret' | 'owner'
+  what: 'secret' | 'owner' | 'webhook'
   /** Null for somebody who is gone. */
   who: string | null
 }
@@ -60,5 +61,8 @@ export function selectLeftBehind(now: number) {
       FROM ${oauthClients} AS app LEFT JOIN ${users} AS person ON person.id = app.${name} AND person.deleted_at IS NULL
       WHERE app.${name} > '' AND NOT ${mayManage(sql`app.${name}`, now)} LIMIT 20)`
   }
-  return sql<LeftBehind>`${of('secret', 'secret_by')} UNION ALL ${of('owner', 'owner_id')}`
+  const hooks = sql`SELECT * FROM (SELECT hook.id, hook.url AS name, 'webhook' AS what, person.name AS who
+    FROM ${webhooks} AS hook LEFT JOIN ${users} AS person ON person.id = hook.secret_by AND person.deleted_at IS NULL
+    WHERE hook.secret_by > '' AND NOT ${mayManage(sql`hook.secret_by`, now)} LIMIT 20)`
+  return sql<LeftBehind>`${of('secret', 'secret_by')} UNION ALL ${of('owner', 'owner_id')} UNION ALL ${hooks}`
 }

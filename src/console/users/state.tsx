@@ -18,6 +18,7 @@ export const StateBadge: FC<{ view: View; user: ManagedUser }> = ({ view, user }
     )
   if (user.locked) return <Badge tone="danger">{badge.locked}</Badge>
   if (!user.email_verified) return <Badge tone="info">{badge.notVerified}</Badge>
+  if (user.needs_reset) return <Badge tone="info">{badge.needsReset}</Badge>
   // Who manages others has more to lose than themselves.
   const hasNoFactor = user.role !== 'user' && user.second_factor === 'none'
   return hasNoFactor ? <Badge tone="info">{badge.noFactor}</Badge> : null

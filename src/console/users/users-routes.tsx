@@ -41,6 +41,7 @@ import { readFilter } from '../input.ts'
 import { findUsersByIds, readTotals, readUserPage } from '../queries.ts'
 import { AddUserPage } from './add-user.tsx'
 import { BulkPage, BulkResultPage } from './bulk.tsx'
+import { importPages } from './import-routes.tsx'
 import { UserPage } from './user.tsx'
 import { type UsersFilter, UsersPage } from './users.tsx'
 
@@ -117,18 +118,19 @@ async function bulkPage(c: Context<PageEnv>, action: string | undefined, ids: st
 
 const PER_PAGE = '25'
 
-/** What a list is asked by; what says nothing is left out. */
+/** The query of a list, without the members that say nothing. */
 const askedIn = (c: Context): UsersFilter & { cursor: string } => {
   const { q = '', role = '', status = '', sort = '-created_at', cursor = '' } = c.req.query()
-  const { email_verified = '', locked = '', second_factor = '' } = c.req.query()
+  const { email_verified = '', locked = '', needs_reset = '', second_factor = '' } = c.req.query()
   // A search is in the order of creation; so is what has an index of its own.
-  const isByCreation = [q, email_verified, locked, second_factor].some((value) => value !== '')
+  const isByCreation = [q, email_verified, locked, needs_reset, second_factor].some((value) => value !== '')
   return {
     q: q.trim(),
     role,
     status,
     email_verified,
     locked,
+    needs_reset,
     second_factor,
     cursor,
     sort: isByCreation && !sort.endsWith('created_at') ? '-created_at' : sort,
@@ -142,7 +144,7 @@ const whatIsWrong = ({ texts: { common, console } }: View, errors: Record<string
     ? console.people.searchShort
     : errors.second_factor?.includes('role')
       ? console.people.factorOfWhom
-      : errors.email_verified || errors.locked || errors.second_factor
+      : errors.email_verified || errors.locked || errors.needs_reset || errors.second_factor
         ? console.people.oneAtATime
         : common.check
 
@@ -203,6 +205,7 @@ export const usersPages = new Hono<PageEnv>()
     }))
     return respond(c, <BulkResultPage view={view} viewer={viewer} action={action} results={results} />)
   })
+  .route('/import', importPages)
   .get('/new', needs('users:create'), async (c) => addPage(c, await carriedHere(c)))
   .post('/new', needs('users:create'), ours, (c) => {
     const { form_token: _, password, ...fields } = c.var.fields

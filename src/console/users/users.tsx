@@ -28,6 +28,7 @@ export interface UsersFilter {
   sort: string
   email_verified: string
   locked: string
+  needs_reset: string
   second_factor: string
 }
 
@@ -56,19 +57,27 @@ export const UsersPage: FC<{
     ['active', texts.active],
     ['disabled', texts.disabled],
     ...(totals.locked || filter.locked ? [['locked', texts.locked] as [string, string]] : []),
+    ...(totals.needs_reset || filter.needs_reset
+      ? [['needs_reset', texts.needsReset] as [string, string]]
+      : []),
     ...(viewer.role === 'admin' ? [['deleted', texts.deleted] as [string, string]] : []),
   ]
   const isFiltered = Boolean(filter.q || filter.role || filter.email_verified || filter.second_factor)
-  const here = filter.locked ? 'locked' : filter.status
-  /** The locked are no status: somebody locked out is active. */
+  const here = filter.locked ? 'locked' : filter.needs_reset ? 'needs_reset' : filter.status
+  /** These are no status: somebody locked out is active. */
   const tabAt = (tab: string) =>
-    tab === 'locked'
-      ? listAt({ role: filter.role, locked: 'true' })
-      : listAt({ ...filter, locked: '', status: tab })
+    tab === 'locked' || tab === 'needs_reset'
+      ? listAt({ role: filter.role, [tab]: 'true' })
+      : listAt({ ...filter, locked: '', needs_reset: '', status: tab })
   const query = listAt(filter).split('?')[1] ?? ''
   return (
     <ConsolePage view={view} viewer={viewer} title={texts.title}>
       <Head title={texts.title}>
+        {viewer.role === 'admin' && (
+          <a class="button" href="/admin/people/import">
+            {texts.import}
+          </a>
+        )}
         <a class="button primary" href="/admin/people/new">
           {texts.add}
         </a>
@@ -85,6 +94,7 @@ export const UsersPage: FC<{
       <form class="filters" method="get" action="/admin/people">
         {filter.status && <input type="hidden" name="status" value={filter.status} />}
         {filter.locked && <input type="hidden" name="locked" value="true" />}
+        {filter.needs_reset && <input type="hidden" name="needs_reset" value="true" />}
         <div class="search-box">
           <Icon name="search" />
           <label class="visually-hidden" for="q">

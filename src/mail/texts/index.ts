@@ -7,12 +7,14 @@ import { factors as deFactors } from './de/factors.ts'
 import { frame as deFrame } from './de/frame.ts'
 import { joining as deJoining } from './de/joining.ts'
 import { password as dePassword } from './de/password.ts'
+import { webhooks as deWebhooks } from './de/webhooks.ts'
 import { account } from './en/account.ts'
 import { address } from './en/address.ts'
 import { factors } from './en/factors.ts'
 import { frame } from './en/frame.ts'
 import { joining } from './en/joining.ts'
 import { password } from './en/password.ts'
+import { webhooks } from './en/webhooks.ts'
 
 /** The words of every mail, and what stands around them. One folder per language. */
 export interface MailTexts {
@@ -22,11 +24,15 @@ export interface MailTexts {
 }
 
 const TEXTS: Record<Language, MailTexts> = {
-  en: { language: 'en', frame, mails: { ...joining, ...password, ...address, ...factors, ...account } },
+  en: {
+    language: 'en',
+    frame,
+    mails: { ...joining, ...password, ...address, ...factors, ...account, ...webhooks },
+  },
   de: {
     language: 'de',
     frame: deFrame,
-    mails: { ...deJoining, ...dePassword, ...deAddress, ...deFactors, ...deAccount },
+    mails: { ...deJoining, ...dePassword, ...deAddress, ...deFactors, ...deAccount, ...deWebhooks },
   },
 }
 

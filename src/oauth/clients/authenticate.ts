@@ -14,10 +14,12 @@ import type { Resources } from '../../context.ts'
 import { digestOf } from '../../crypto/digest.ts'
 import { Refusal } from '../../http/problem.ts'
 import { firstIdAt } from '../../values/ids.ts'
+import { isLetIn } from '../documents/document.ts'
 import { invalidClient, oauthError } from '../errors.ts'
-import type { Client } from '../models.ts'
+import { ASSERTION_ALGORITHMS, type Client, isByDocument } from '../models.ts'
+import { clientAsHeardOf } from './service.ts'
 
-/** What of a form proves the client, and is about nothing else. */
+/** The fields of a form that prove the client, and are about nothing else. */
 export const CREDENTIALS = ['client_secret', 'client_assertion', 'client_assertion_type'] as const
 
 const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
@@ -52,8 +54,10 @@ export function readClient(c: Context, fields: Record<string, string>): GivenCli
           ? ({ id: client_id, method: 'client_secret_post', proof: client_secret } as const)
           : ({ id: client_id, method: 'none', proof: '' } as const)
   const { id } = given
+  const { config } = c.var as Resources
   // RFC 6749 section 2.3.1, RFC 7523 section 3: named twice, it is the same.
-  if (id === undefined || !ID.test(id) || (client_id !== undefined && client_id !== id))
+  const isId = ID.test(id ?? '') || (isByDocument(id ?? '') && isLetIn(config, id ?? ''))
+  if (id === undefined || !isId || (client_id !== undefined && client_id !== id))
     throw invalidClient(new Refusal('unknown'))
   return { ...given, id }
 }
@@ -92,8 +96,9 @@ function fromAssertion(assertion: string, type: string | undefined) {
 export async function proveClient(
   resources: Resources,
   given: GivenClient,
-  row: Client | undefined,
+  read: Client | undefined,
 ): Promise<Client> {
+  const row = await clientAsHeardOf(resources, read, given.id)
   if (!row) throw invalidClient(new Refusal('unknown'))
   if (row.token_endpoint_auth_method !== given.method) throw invalidClient(new Refusal('type'))
   if (given.method === 'private_key_jwt') await proveByKey(resources, given, row)
@@ -121,7 +126,7 @@ export function isSecret(
 async function proveByKey(resources: Resources, { id, proof }: GivenClient, row: Client): Promise<void> {
   const { config, now } = resources
   const payload = await verifyByAny(proof, JSON.parse(row.jwks ?? '{"keys":[]}'), {
-    algorithms: ['RS256', 'PS256', 'ES256'],
+    algorithms: [...ASSERTION_ALGORITHMS],
     issuer: id,
     subject: id,
     requiredClaims: ['exp', 'jti', 'aud'],

@@ -1,8 +1,8 @@
-import { asc, desc, gt, lt } from 'drizzle-orm'
+import { and, asc, desc, gt, lt } from 'drizzle-orm'
 import type { Resources } from '../../context.ts'
 import { build } from '../../database/statements.ts'
 import { type List, openPlace, toPage } from '../../http/pagination.ts'
-import { type Client as ClientRow, oauthClients } from '../models.ts'
+import { type Client as ClientRow, isOfOurs, oauthClients } from '../models.ts'
 import { type Client, toClient } from './schemas.ts'
 
 type Asked = { limit: number; cursor?: string | undefined }
@@ -15,7 +15,12 @@ export function pageOfClients({ config }: Pick<Resources, 'config'>, { limit, cu
   const rows = build
     .select()
     .from(oauthClients)
-    .where(at === undefined ? undefined : isBackwards ? gt(oauthClients.id, at) : lt(oauthClients.id, at))
+    .where(
+      and(
+        isOfOurs,
+        at === undefined ? undefined : isBackwards ? gt(oauthClients.id, at) : lt(oauthClients.id, at),
+      ),
+    )
     .orderBy(isBackwards ? asc(oauthClients.id) : desc(oauthClients.id))
     .limit(limit + 1)
   const positionOf = ({ id }: ClientRow) => [id]

@@ -7,6 +7,7 @@ import { answerList, invalidCursor } from '../../http/pagination.ts'
 import { RECENT_LOGIN } from '../../http/problem.ts'
 import { writeConflict } from '../../users/errors.ts'
 import { clientHasNoSecret, clientNotFound, resourceTaken, tooManyClients } from '../errors.ts'
+import { ListOwedLogouts, listOwed, OwedLogoutList, retryOwed } from '../logouts/owed.ts'
 import { listClients } from './listing.ts'
 import {
   Client,
@@ -89,6 +90,35 @@ export const clientRoutes = new Hono<AppEnv>()
     requirePermission('clients:manage'),
     body(RotateSecret),
     async (c) => c.json(await rotateSecret(c.var, c.req.param('id'), c.var.body)),
+  )
+  .get(
+    '/:id/logouts',
+    operation({
+      id: 'listOwedLogouts',
+      tag,
+      summary: 'Sign-outs that an app has not heard of, though it has an address for that',
+      responses: { 200: OwedLogoutList },
+      problems: [clientNotFound, invalidCursor],
+    }),
+    requirePermission('clients:manage'),
+    limitLists,
+    query(ListOwedLogouts),
+    async (c) => answerList(c, await listOwed(c.var, c.req.param('id'), c.var.query)),
+  )
+  .post(
+    '/:id/logouts/retry',
+    operation({
+      id: 'retryOwedLogouts',
+      tag,
+      summary: 'Tell an app now of the sign-outs that it did not take when it was told',
+      responses: { 204: null },
+      problems: [clientNotFound],
+    }),
+    requirePermission('clients:manage'),
+    async (c) => {
+      await retryOwed(c.var, c.req.param('id'))
+      return c.body(null, 204)
+    },
   )
   .delete(
     '/:id',

@@ -1,12 +1,13 @@
+import { createPublicKey, type JsonWebKey } from 'node:crypto'
 import * as z from 'zod'
-import { SAME_CHANGE_MS } from '../../access/former-secrets.ts'
+import { keepFormerSeconds } from '../../access/former-secrets.ts'
 import { listOf, pageQuery } from '../../http/pagination.ts'
 import { DisplayName, Role } from '../../users/schemas.ts'
-import { inWords } from '../../values/durations.ts'
 import { Id, Time, toTime, toTimeOrNull } from '../../values/ids.ts'
 import { lazy, type Of } from '../../values/lazy.ts'
 import { text } from '../../values/text.ts'
 import {
+  ASSERTION_ALGORITHMS,
   AUTH_METHODS,
   CLIENT_TYPES,
   type Client as ClientRow,
@@ -23,7 +24,7 @@ const uri = (faultOf: (value: string) => string | undefined) =>
   })
 const AppUri = lazy(() => uri((value) => faultOfUri(value, { takesSchemes: true })))
 /** The policy of pages takes no picture of a third party. */
-const Logo = lazy(() =>
+export const Logo = lazy(() =>
   text(8192, 1).refine(
     (value) => /^data:image\/(png|svg\+xml|webp|jpeg);base64,[A-Za-z0-9+/]+=*$/.test(value),
     {
@@ -32,13 +33,33 @@ const Logo = lazy(() =>
     },
   ),
 )
-const Jwks = lazy(() =>
+/** What keeps a key from ever verifying an assertion: there an app would be told no more than that it did not prove itself. */
+function faultOfKey({ kty, use, alg, key_ops, ...rest }: Record<string, unknown>): string | undefined {
+  if (use !== undefined && use !== 'sig') return 'Is not for signatures (use).'
+  if (key_ops !== undefined && !(Array.isArray(key_ops) && key_ops.includes('verify')))
+    return 'Is not for verifying (key_ops).'
+  const taken = ASSERTION_ALGORITHMS.filter((one) => one.startsWith('ES') === (kty === 'EC'))
+  if (alg !== undefined && !taken.includes(alg as never)) return `Has another alg than ${taken.join(' or ')}.`
+  if (kty === 'EC' && rest.crv !== 'P-256') return 'Is of another curve than P-256.'
+  try {
+    const { asymmetricKeyDetails } = createPublicKey({ key: { kty, ...rest } as JsonWebKey, format: 'jwk' })
+    const bits = asymmetricKeyDetails?.modulusLength
+    return kty === 'RSA' && bits !== undefined && bits < 2048 ? 'Is shorter than 2048 bits.' : undefined
+  } catch {
+    return 'Is no public key that can be read.'
+  }
+}
+export const Jwks = lazy(() =>
   z.strictObject({
     keys: z
       .array(
         z
           .looseObject({ kty: z.enum(['RSA', 'EC']) })
-          .refine((key) => !('d' in key) && !('k' in key), 'Has a private part, which is the app’s alone.'),
+          .refine((key) => !('d' in key) && !('k' in key), 'Has a private part, which is the app’s alone.')
+          .superRefine((key, context) => {
+            const fault = faultOfKey(key)
+            if (fault) context.addIssue({ code: 'custom', message: fault, params: { code: 'invalid_key' } })
+          }),
       )
       .min(1)
       .max(8),
@@ -168,14 +189,10 @@ export type UpdateClient = Of<typeof UpdateClient>
 export const RotateSecret = lazy(() =>
   z
     .strictObject({
-      keep_former_seconds: z
-        .int()
-        .min(0)
-        .max(604_800)
-        .default(86_400)
-        .meta({
-          description: `For how long the former secret is good too; asked again within ${inWords(SAME_CHANGE_MS)}, that one still is. 0: it was stolen, and ends whatever the client has.`,
-        }),
+      keep_former_seconds: keepFormerSeconds(
+        'For how long the former secret is good too',
+        'it was stolen, and ends whatever the client has',
+      ),
     })
     .meta({ id: 'RotateSecret' }),
 )

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { formerBeside } from '../../access/former-secrets.ts'
@@ -8,16 +7,18 @@ import { type Action, activityLogs } from '../../activity/models.ts'
 import { record } from '../../activity/service.ts'
 import type { Resources } from '../../context.ts'
 import { digestOf } from '../../crypto/digest.ts'
+import { isYoung } from '../../database/lag.ts'
 import { build, insertWhere, rowExists, type Statement } from '../../database/statements.ts'
+import { assertCallable } from '../../http/outbound.ts'
 import { versionMismatch } from '../../http/precondition.ts'
 import { invalidInput } from '../../http/problem.ts'
 import type { Claims } from '../../sessions/access-tokens.ts'
 import { whileDoubting } from '../../sessions/near.ts'
 import { type Authority, byActor } from '../../users/change.ts'
 import { writeConflict } from '../../users/errors.ts'
-import { toTime } from '../../values/ids.ts'
+import { timeOfId, toTime } from '../../values/ids.ts'
 import { clientHasNoSecret, clientNotFound, resourceTaken, tooManyClients } from '../errors.ts'
-import { type Client as ClientRow, oauthClients, oauthResources } from '../models.ts'
+import { type Client as ClientRow, isByDocument, isOfOurs, oauthClients, oauthResources } from '../models.ts'
 import {
   type Client,
   type ClientWithSecret,
@@ -27,22 +28,14 @@ import {
   toClient,
   type UpdateClient,
 } from './schemas.ts'
-import {
-  assertCallable,
-  assertCoherent,
-  assertElsewhere,
-  columnsOf,
-  hasSecret,
-  settingsOf,
-} from './settings.ts'
+import { makeSecret } from './secrets.ts'
+import { assertCoherent, assertElsewhere, columnsOf, hasSecret, settingsOf } from './settings.ts'
 
 export const MAX_CLIENTS = 500
 const MAX_ROUNDS = 5
+const LOGOUT_URI = '/backchannel_logout_uri'
 
-/** A secret has 256 random bits, so a plain digest of it can be kept: there is nothing to guess. */
-const newSecret = () => `cs_${randomBytes(32).toString('base64url')}`
-
-/** A permission that one lacks is none of one's own to give. Throws 422. */
+/** Nobody can give a permission that they lack themselves. Throws 422. */
 function assertMayGive(actor: Claims | undefined, scopes: readonly string[]): void {
   const lacking = scopes.filter((scope) => actor && isPermission(scope) && !hasPermission(actor.role, scope))
   if (lacking.length > 0)
@@ -82,10 +75,10 @@ export async function makeClient(
 ): Promise<ClientWithSecret> {
   const { db, now } = resources
   const settings = settingsOf(input)
-  assertCallable(resources, settings.backchannel_logout_uri)
+  assertCallable(resources.config, settings.backchannel_logout_uri, LOGOUT_URI)
   assertElsewhere(resources, settings.resources)
   const isService = settings.grants.includes('client_credentials')
-  const secret = hasSecret(settings) ? newSecret() : undefined
+  const secret = hasSecret(settings) ? makeSecret(resources.config, id) : undefined
   const row: ClientRow = {
     id,
     ...columnsOf(settings),
@@ -103,7 +96,7 @@ export async function makeClient(
   }
   const event = eventOf('client.created', by, row)
   const isDone = rowExists(activityLogs, event.id)
-  const fits = sql`(SELECT count(*) FROM (SELECT 1 FROM ${oauthClients} LIMIT ${MAX_CLIENTS})) < ${MAX_CLIENTS}`
+  const fits = sql`(SELECT count(*) FROM (SELECT 1 FROM ${oauthClients} WHERE ${isOfOurs} LIMIT ${MAX_CLIENTS})) < ${MAX_CLIENTS}`
   const free = areFree(id, settings.resources)
   const { verdict } = await db.writeBatch(
     {
@@ -124,6 +117,7 @@ export async function requireClient(
   id: string,
   { ofPrimary = false } = {},
 ): Promise<ClientRow> {
+  if (isByDocument(id)) throw clientNotFound()
   const asked = { client: selectClient(id) }
   const { client } = await (ofPrimary ? db.readPrimary(asked) : db.read(asked))
   if (!client[0]) throw clientNotFound()
@@ -131,6 +125,22 @@ export async function requireClient(
 }
 
 export const selectClient = (id: string) => build.select().from(oauthClients).where(eq(oauthClients.id, id))
+
+/** The app of the scripts has an id without a time: nobody knows when it was added, or added again. */
+const mayBeNew = (id: string, now: number) => timeOfId(id) === 0 || isYoung(timeOfId(id), now)
+
+/**
+ * A client as it was read, or as the primary has it where a replica that lags may not have heard of it: it was just added,
+ * and is used at once.
+ */
+export const clientAsHeardOf = async (
+  { db, now }: Pick<Resources, 'db' | 'now'>,
+  row: ClientRow | undefined,
+  id: string,
+): Promise<ClientRow | undefined> =>
+  row || isByDocument(id) || !mayBeNew(id, now)
+    ? row
+    : (await db.readPrimary({ client: selectClient(id) })).client[0]
 
 interface Verdict {
   is_done: 0 | 1
@@ -211,7 +221,7 @@ export async function updateClient(
     const settings: Settings = { ...toClient(current), ...given }
     assertMayGive(actor, input.scopes ?? (takesOver ? settings.scopes : []))
     assertCoherent(settings)
-    assertCallable(resources, input.backchannel_logout_uri)
+    assertCallable(resources.config, input.backchannel_logout_uri, LOGOUT_URI)
     assertElsewhere(resources, input.resources)
     const owner = takesOver && settings.grants.includes('client_credentials') ? { owner_id: actor.sub } : {}
     const keys = input.jwks ? { secret_by: actor.sub } : {}
@@ -252,7 +262,7 @@ export async function rotateSecret(
   { keep_former_seconds: seconds }: RotateSecret,
 ): Promise<ClientWithSecret> {
   const { actor, now } = resources
-  const secret = newSecret()
+  const secret = makeSecret(resources.config, id)
   const row = await changeClient(resources, id, (current) => {
     if (!hasSecret(current)) throw clientHasNoSecret()
     return {

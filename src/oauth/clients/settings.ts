@@ -1,6 +1,5 @@
 import { ACCOUNT, isPermission } from '../../access/permissions.ts'
 import type { Resources } from '../../context.ts'
-import { faultOfForeign } from '../../http/outbound.ts'
 import { type InputError, invalidInput } from '../../http/problem.ts'
 import { type Client as ClientRow, DEVICE_CODE, OPENID_SCOPES } from '../models.ts'
 import type { CreateClient, Settings } from './schemas.ts'
@@ -96,12 +95,6 @@ export function assertCoherent({
     'A scheme of its own is for a native app, which is public.',
   )
   if (errors.length > 0) throw invalidInput(errors)
-}
-
-/** What we are to call has to be somebody else's, for everybody to reach. Throws 422. */
-export function assertCallable({ config }: Pick<Resources, 'config'>, uri: string | null | undefined): void {
-  const fault = uri ? faultOfForeign(uri, config) : undefined
-  if (fault) throw invalidInput([{ pointer: '/backchannel_logout_uri', code: 'invalid_uri', detail: fault }])
 }
 
 /** What tokens are for has to be somebody else's than ours. Throws 422. */

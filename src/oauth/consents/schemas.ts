@@ -11,7 +11,9 @@ export const Grant = lazy(() =>
   z
     .object({
       id: Id(),
-      client_id: Id(),
+      client_id: z.string().meta({
+        description: 'An id; of an app that is not registered here, the URL at which it says what it is.',
+      }),
       name: z.string().meta({ description: 'Of the app.' }),
       logo_uri: z.string().nullable(),
       scopes: z.array(z.string()).meta({

@@ -15,20 +15,22 @@ import { tokenIsLive } from '../../sessions/revocation.ts'
 import { revokeSessions } from '../../sessions/service.ts'
 import { toTime } from '../../values/ids.ts'
 import { MAX_CLIENTS } from '../clients/service.ts'
-import { grantNotFound, scopeNotGranted } from '../errors.ts'
+import { rowOf } from '../documents/document.ts'
+import { grantNotFound, scopeNotGranted, tooManyApps } from '../errors.ts'
 import { type Client, oauthClients, oauthGrants, selectIsOwed } from '../models.ts'
 import type { Grant } from './schemas.ts'
 
 /**
  * What keeps what somebody has just let an app do, beside what they let it before: for the batch of whatever hangs on it,
- * with `isDone` as its condition and marker. `condition` is what else has to be so.
+ * with `isDone` as its condition and marker. `condition` is what else has to be so;
+ * `document`, what an app says of itself that is not registered here.
  */
 export function consenting(
   resources: Resources,
   actor: Claims,
   client: Client,
   scopes: readonly string[],
-  condition: SQL = sql`1`,
+  { condition = sql`1`, document }: { condition?: SQL; document?: string | undefined } = {},
 ) {
   const { now } = resources
   const event = {
@@ -50,27 +52,46 @@ export function consenting(
   }
   const merged = sql`(SELECT json_group_array(value) FROM (SELECT value FROM json_each(${oauthGrants.scopes})
     UNION SELECT value FROM json_each(${JSON.stringify(scopes)})))`
-  const isThere = sql`EXISTS (SELECT 1 FROM ${oauthClients} WHERE id = ${client.id} AND epoch = ${client.epoch})`
+  const isThere =
+    document === undefined
+      ? sql`EXISTS (SELECT 1 FROM ${oauthClients} WHERE id = ${client.id} AND epoch = ${client.epoch})`
+      : hasRoom(actor.sub, client.id)
   return {
     isDone,
     statements: {
       history: record(resources, event, sql`${tokenIsLive(actor, now)} AND ${isThere} AND ${condition}`),
+      app: document === undefined ? [] : [insertWhere(oauthClients, rowOf(client.id), isDone)],
       grant: insertWhere(oauthGrants, row, isDone, ['user_id', 'client_id']),
-      scopes: build.update(oauthGrants).set({ scopes: merged, updated_at: now }).where(and(isThis, isDone)),
-      verdict: sql<{ is_done: 0 | 1 }>`SELECT ${isDone} AS is_done`,
+      scopes: build
+        .update(oauthGrants)
+        .set({ scopes: merged, updated_at: now, ...(document !== undefined && { document }) })
+        .where(and(isThis, isDone)),
+      verdict: sql<{ is_done: 0 | 1; has_room: 0 | 1 }>`SELECT ${isDone} AS is_done,
+        ${document === undefined ? sql`1` : hasRoom(actor.sub, client.id)} AS has_room`,
     },
   }
 }
 
-/** Keeps what somebody has just let an app do. Twice is once. */
+/** Each keeps a document. */
+const MOST_UNKNOWN_APPS = 50
+
+/** A condition: that somebody lets this app do something already, or not too many of those that are not registered here. */
+const hasRoom = (userId: string, clientId: string) =>
+  sql`(EXISTS (SELECT 1 FROM ${oauthGrants} WHERE user_id = ${userId} AND client_id = ${clientId})
+    OR (SELECT count(*) FROM (SELECT 1 FROM ${oauthGrants} WHERE user_id = ${userId} AND client_id >= 'g'
+      LIMIT ${MOST_UNKNOWN_APPS})) < ${MOST_UNKNOWN_APPS})`
+
+/** Keeps what somebody has just let an app do. Twice is once. Throws 409 `too_many_apps`. */
 export async function giveConsent(
   resources: Resources,
   actor: Claims,
   client: Client,
   scopes: readonly string[],
+  document?: string | undefined,
 ): Promise<void> {
-  const { statements, isDone } = consenting(resources, actor, client, scopes)
+  const { statements, isDone } = consenting(resources, actor, client, scopes, { document })
   const { verdict } = await resources.db.writeBatch(statements, isDone)
+  if (!verdict[0]!.has_room) throw tooManyApps()
   if (!verdict[0]!.is_done) throw invalidToken(new Refusal('meanwhile'))
 }
 
@@ -86,8 +107,15 @@ const selectGrants = (which: SQL | undefined) =>
     .select({
       id: oauthGrants.id,
       client_id: oauthGrants.client_id,
-      name: oauthClients.name,
-      logo_uri: oauthClients.logo_uri,
+      // As it named itself when they let it.
+      name: sql<string>`coalesce(json_extract(${oauthGrants.document}, '$.name'), ${oauthClients.name})`.as(
+        'name',
+      ),
+      logo_uri: sql<
+        string | null
+      >`coalesce(json_extract(${oauthGrants.document}, '$.logo_uri'), ${oauthClients.logo_uri})`.as(
+        'logo_uri',
+      ),
       scopes: oauthGrants.scopes,
       created_at: oauthGrants.created_at,
       updated_at: oauthGrants.updated_at,
@@ -137,7 +165,7 @@ export async function withdrawConsent(
     details: { client_id, name, scopes: kept },
   } as const
   const isDone = rowExists(activityLogs, event.id)
-  // Of two that ask for the same at once, one takes it back, and the other finds it done.
+  // Of two requests for the same at once, one takes it back, and the other finds it done.
   const isMore = and(
     isTheirs,
     hasAll(sql`${oauthGrants.scopes}`, kept),

@@ -124,7 +124,7 @@ export async function approveDevice(
   const names = scopes.map((scope) => grantedAs(scope, resource?.url ?? null))
   const isWaiting = and(eq(oauthDeviceCodes.id, device.id), isUndecided(now))
   const waits = sql`EXISTS ${build.select({ id: oauthDeviceCodes.id }).from(oauthDeviceCodes).where(isWaiting)}`
-  const { statements, isDone } = consenting(resources, actor, client, names, waits)
+  const { statements, isDone } = consenting(resources, actor, client, names, { condition: waits })
   const { verdict } = await db.writeBatch(
     {
       ...statements,

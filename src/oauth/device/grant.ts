@@ -12,7 +12,7 @@ import { DEVICE_CODE, oauthCodes, oauthDeviceCodes } from '../models.ts'
 import { assertSameTarget } from '../resources.ts'
 import { scopesIn } from '../scopes.ts'
 import { assertMay, type Grant, toAnswer } from '../tokens/answer.ts'
-import { endRedeemed, redeem } from '../tokens/redeem.ts'
+import { redeem } from '../tokens/redeem.ts'
 import { isDeviceOver, openDeviceCode } from './codes.ts'
 
 /** Of a device that asks sooner than it was told to. Nothing is written, and nothing is asked for it. */
@@ -66,13 +66,10 @@ export const byDeviceCode: Grant = async (resources, given, fields) => {
     resource: device.resource,
     authTime: device.auth_time!,
     amr: JSON.parse(device.amr!) as string[],
+    isPolled: true as const,
   }
   assertSameTarget(resources.config, fields, device.resource)
-  const [used] = read.used
-  if (used) {
-    await endRedeemed(resources, approved, used.session_id)
-    throw invalidGrant(new Refusal('used'))
-  }
+  if (read.used[0]) throw invalidGrant(new Refusal('used'))
   const { role, token_epoch } = device
   if (role === null || token_epoch! > approved.epoch) throw invalidGrant(new Refusal('inactive'))
   const user = { id: approved.userId, role }

@@ -20,6 +20,7 @@ interface Logout {
   client_id: string
   attempts: number
   next_attempt_at: number
+  answer: number | null
   uri: string
   algorithm: Client['id_token_signed_response_alg']
 }
@@ -87,10 +88,12 @@ async function deliver(resources: Resources, logout: Logout, silent: Set<string>
   const { client_id, attempts } = logout
   const line = { request_id: resources.origin.requestId, client_id, attempts }
   try {
-    const status = silent.has(client_id) ? undefined : await attempt(resources, logout)
+    const isAsked = !silent.has(client_id)
+    const status = isAsked ? await attempt(resources, logout) : undefined
     if (status === undefined) silent.add(client_id)
     if (status === undefined || !isFinal(status)) {
       log('warn', { code: 'logout_not_told', ...line, refusal: status ?? 'no_answer' })
+      if (isAsked) await noteAnswer(resources, logout, status ?? null)
       return
     }
     if (status === 400) log('error', { code: 'logout_dead', ...line, refusal: status })
@@ -111,9 +114,16 @@ async function attempt(resources: Resources, logout: Logout): Promise<number | u
     userId: logout.user_id,
     parentId: logout.parent_id,
   })
-  return postForeign(config, 'logout', logout.uri, new URLSearchParams({ logout_token: token })).catch(
-    () => undefined,
-  )
+  const body = new URLSearchParams({ logout_token: token })
+  return postForeign(config, 'logout', logout.uri, { body }).catch(() => undefined)
+}
+
+/** For those who look after the app: what it answered. It is tried again in any case. */
+async function noteAnswer({ db }: Resources, logout: Logout, answer: number | null): Promise<void> {
+  if (answer === logout.answer) return
+  await db.writeBatch({
+    told: build.update(oauthLogouts).set({ answer }).where(isAttempt(oauthLogouts, logout)),
+  })
 }
 
 /** It is done, unless it has been owed once more since. */

@@ -1,6 +1,7 @@
 import type { Context } from 'hono'
 import type { Resources } from '../../context.ts'
 import { decryptJson, encryptJson } from '../../crypto/encryption.ts'
+import { Refusal } from '../../http/problem.ts'
 import { type CookieSession, readSessionCookie } from '../../sessions/cookie.ts'
 import { lookUpCookie, type SignedIn } from '../../sessions/cookie-lookup.ts'
 import { MINUTE_MS } from '../../values/durations.ts'
@@ -85,13 +86,13 @@ export async function decideLogout(c: Context, fields: Fields): Promise<LogoutOu
   const given = fields[SEALED]
   const wish =
     given === undefined ? await readWish(resources, fields) : await opened<Wish>(resources, 'wish', given)
-  if (!wish) throw badLogoutRequest('The request is too old. Go back to the app.')
+  if (!wish) throw badLogoutRequest('The request is too old. Go back to the app.', new Refusal('expired'))
   const { clientId, redirectUri, state } = wish
   const cookie = readSessionCookie(c, config.keys.session_cookie, now)
   const find = cookie && lookUpCookie(resources, cookie)
   const [client] = (await db.read({ client: selectClient(clientId ?? '') })).client
   if (clientId !== undefined && wish.sub === undefined && !client)
-    throw badLogoutRequest('There is no such app.')
+    throw badLogoutRequest('There is no such app.', new Refusal('unknown'))
   const registered = JSON.parse(client?.post_logout_redirect_uris ?? '[]') as string[]
   if (redirectUri !== undefined && !registered.includes(redirectUri))
     throw badLogoutRequest('post_logout_redirect_uri is not registered for this app.')

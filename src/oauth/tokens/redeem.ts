@@ -12,14 +12,25 @@ import { beginning, revokeSessions } from '../../sessions/service.ts'
 import { type Role, userIsActive, users } from '../../users/models.ts'
 import type { Code } from '../codes.ts'
 import { invalidGrant } from '../errors.ts'
-import { type Client, grantedAs, isOfOpenId, oauthClients, oauthCodes, oauthGrants } from '../models.ts'
+import {
+  type Client,
+  grantedAs,
+  isOfOpenId,
+  oauthClients,
+  oauthCodes,
+  oauthGrants,
+  selectIsOwed,
+} from '../models.ts'
 import { scopesIn } from '../scopes.ts'
 
 /** What somebody has let an app have: a code, or what they said yes to for a device. */
 export type Let = Pick<
   Code,
   'id' | 'userId' | 'parentId' | 'epoch' | 'scope' | 'resource' | 'authTime' | 'amr'
->
+> & {
+  /** Asked for again and again by one device (RFC 8628 section 3.5): to come twice, after an answer was lost, is no theft. */
+  isPolled?: true
+}
 
 /** Of a person and an app; one more, and the oldest ends. */
 const MAX_SESSIONS_PER_CLIENT = 10
@@ -36,7 +47,7 @@ export async function redeem(
   const scopes = scopesIn(code.scope)
   const { idleMs, absoluteMs } = lifetimeOf(config, user.role)
   const ofParent = sql`(SELECT expires_at FROM ${sessions} WHERE id = ${code.parentId})`
-  // Who was let go on without them lives as long as a login would from now on.
+  // A session that may go on without its user lives as long as a new login would.
   const end = scopes.includes('offline_access') ? sql`${databaseNow} + ${absoluteMs}` : ofParent
   const session = {
     ...beginning(resources, code.userId),
@@ -82,7 +93,7 @@ export async function redeem(
   await publishDoubts(resources, { sessions: evicted.map((session) => session.id) })
   if (begun[0]) return begun[0]
   // Somebody was faster by a moment.
-  if (used[0]) await endRedeemed(resources, code, used[0].session_id)
+  if (used[0] && !code.isPolled) await endRedeemed(resources, code, used[0].session_id)
   throw invalidGrant(new Refusal(used[0] ? 'used' : 'meanwhile'))
 }
 
@@ -104,13 +115,21 @@ const mayRedeem = (client: Client, code: Let, now: number) => {
         AND client_id = ${client.id} AND ${hasAll(sql`${oauthGrants.scopes}`, names)})))`
 }
 
-export const noteUsed = (clientId: string, condition = sql`1`) =>
+const noteUsed = (clientId: string, condition = sql`1`) =>
   build
     .update(oauthClients)
     .set({ last_used_at: databaseNow })
     .where(
       sql`${oauthClients.id} = ${clientId} AND coalesce(last_used_at, 0) < ${databaseNow} - ${USED_EVERY_MS} AND ${condition}`,
     )
+
+/** The same after the answer, of tokens that are given without a batch of their own. */
+export function noteUse(
+  { db, now, afterwards }: Pick<Resources, 'db' | 'now' | 'afterwards'>,
+  { id, last_used_at }: Pick<Client, 'id' | 'last_used_at'>,
+): void {
+  if ((last_used_at ?? 0) <= now - USED_EVERY_MS) afterwards(db.writeBatch({ used: noteUsed(id) }))
+}
 
 /** RFC 6749 section 4.1.2: the tokens of a code that comes twice end. */
 export async function endRedeemed(resources: Resources, code: Let, sessionId: string): Promise<void> {
@@ -122,10 +141,12 @@ export async function endRedeemed(resources: Resources, code: Let, sessionId: st
     details: { session_id: sessionId, reason: 'code' },
   } as const
   const isOpen = sql`EXISTS (SELECT 1 FROM ${sessions} WHERE id = ${sessionId} AND revoked_at IS NULL)`
-  await whileDoubting(resources, { sessions: [sessionId] }, () =>
+  const { owed } = await whileDoubting(resources, { sessions: [sessionId] }, () =>
     resources.db.writeBatch({
       history: record(resources, event, isOpen),
       ending: revokeSessions(resources.now, 'reuse_detected', eq(sessions.id, sessionId)),
+      owed: selectIsOwed(),
     }),
   )
+  if (owed[0]!.is_owed) resources.afterwards(resources.deliverOwed())
 }

@@ -13,6 +13,7 @@ import {
   scopesOfService,
   selectClientSession,
   selectService,
+  serviceAsHeardOf,
 } from '../../sessions/client-tokens.ts'
 import { openRefreshToken } from '../../sessions/refresh-tokens.ts'
 import { assertMayWrite } from '../../throttle/limits.ts'
@@ -21,13 +22,14 @@ import { type GivenClient, proveClient } from '../clients/authenticate.ts'
 import { selectClient } from '../clients/service.ts'
 import { isExpired, isVerified, openCode } from '../codes.ts'
 import { byDeviceCode } from '../device/grant.ts'
+import { readerFor, selectClientOf, userOf } from '../documents/kept.ts'
 import { invalidClient, invalidGrant, oauthError } from '../errors.ts'
-import { DEVICE_CODE, isOfOpenId, oauthCodes } from '../models.ts'
+import { type Client, DEVICE_CODE, isByDocument, isOfOpenId, oauthCodes } from '../models.ts'
 import { isRegistered } from '../redirects.ts'
 import { assertSameTarget } from '../resources.ts'
 import { scopesIn } from '../scopes.ts'
 import { assertMay, type Fields, type Grant, type TokenAnswer, toAnswer } from './answer.ts'
-import { endRedeemed, noteUsed, redeem } from './redeem.ts'
+import { endRedeemed, noteUse, redeem } from './redeem.ts'
 
 /** Throws as RFC 6749 section 5.2 says. */
 export function answerToken(resources: Resources, given: GivenClient, fields: Fields): Promise<TokenAnswer> {
@@ -36,6 +38,12 @@ export function answerToken(resources: Resources, given: GivenClient, fields: Fi
   if (fields.grant_type === undefined) throw oauthError('invalid_request', 'grant_type is missing.')
   if (!grant) throw oauthError('unsupported_grant_type', 'There is no such grant here.')
   return grant(resources, given, fields)
+}
+
+/** An app by its document is what somebody has let it be: where that was taken back, so is what it was given. */
+function proveClientOf(resources: Resources, given: GivenClient, read: Client | undefined): Promise<Client> {
+  if (!read && isByDocument(given.id)) throw invalidGrant(new Refusal('revoked'))
+  return proveClient(resources, given, read)
 }
 
 /**
@@ -50,20 +58,21 @@ const byCode: Grant = async (resources, given, fields) => {
       .from(users)
       .where(eq(users.id, code?.userId ?? '')),
   }
-  const read = await resources.db.read({
-    client: selectClient(given.id),
+  const ask = readerFor(resources, given.id, code !== undefined)
+  const read = await ask({
+    client: selectClientOf(given.id, code?.userId ?? ''),
     used: build
       .select()
       .from(oauthCodes)
       .where(eq(oauthCodes.id, code?.id ?? '')),
     ...asked,
   })
-  const client = await proveClient(resources, given, read.client[0])
+  const client = await proveClientOf(resources, given, read.client[0])
   assertMay(client, 'authorization_code')
   if (fields.code === undefined) throw oauthError('invalid_request', 'code is missing.')
   if (!code || code.clientId !== client.id) throw invalidGrant(new Refusal('unknown'))
   const redirect = fields.redirect_uri ?? ''
-  // One that was taken off the app's list meanwhile is none of its own any more.
+  // A scope that was taken off the app's list meanwhile is no longer its own.
   if (digestOf(redirect) !== code.redirect || !isRegistered(redirect, JSON.parse(client.redirect_uris)))
     throw invalidGrant(new Refusal('claims'))
   if (!isVerified(code, fields.code_verifier)) throw invalidGrant(new Refusal('wrong_code'))
@@ -97,11 +106,12 @@ const byRefreshToken: Grant = async (resources, given, fields) => {
   const { config, now } = resources
   const token = openRefreshToken(config.keys.refresh_token, fields.refresh_token ?? '')
   const place = { sid: token?.sessionId ?? '', sub: null, client_id: given.id }
-  const read = await resources.db.read({
-    client: selectClient(given.id),
+  const ask = readerFor(resources, given.id, token !== undefined)
+  const read = await ask({
+    client: selectClientOf(given.id, userOf(place.sid)),
     ...selectClientSession({ ...place, now }),
   })
-  const client = await proveClient(resources, given, read.client[0])
+  const client = await proveClientOf(resources, given, read.client[0])
   assertMay(client, 'refresh_token')
   if (fields.refresh_token === undefined) throw oauthError('invalid_request', 'refresh_token is missing.')
   const found = token && (await asHeardOf(resources, read.found[0], place))
@@ -123,6 +133,7 @@ const byRefreshToken: Grant = async (resources, given, fields) => {
   const { session, user } = await rotateSession(resources, fields.refresh_token, client.id).catch(refused)
   // Whoever proves that they are the app may ask from any of its machines.
   if (client.type === 'public') await assertNotShadowed(resources, session).catch(refused)
+  noteUse(resources, client)
   const rotated = { ...session, parent_id: found.parent_id, proved_at: found.proved_at }
   return toAnswer(resources, {
     client,
@@ -143,7 +154,7 @@ const byItself: Grant = async (resources, given, fields) => {
   const client = await proveClient(resources, given, read.client[0])
   assertMay(client, 'client_credentials')
   assertSameTarget(resources.config, fields, null)
-  const [service] = read.service
+  const service = await serviceAsHeardOf(resources, read.service[0], { client_id: client.id })
   if (!service || !answersForServices(service.owner_role)) throw invalidClient(new Refusal('inviter'))
   const all = scopesOfService(service)
   const asked = fields.scope === undefined ? all : scopesIn(fields.scope)
@@ -156,7 +167,7 @@ const byItself: Grant = async (resources, given, fields) => {
     scope,
     epoch: client.epoch,
   })
-  resources.afterwards(resources.db.writeBatch({ used: noteUsed(client.id) }))
+  noteUse(resources, client)
   return { access_token, token_type: 'Bearer', expires_in: ACCESS_TOKEN_SECONDS, scope }
 }
 

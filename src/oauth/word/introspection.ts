@@ -22,6 +22,7 @@ import {
   scopesNow,
   selectClientSession,
   selectService,
+  serviceAsHeardOf,
   serviceScopesNow,
 } from '../../sessions/client-tokens.ts'
 import { sessions } from '../../sessions/models.ts'
@@ -33,8 +34,9 @@ import { inWords } from '../../values/durations.ts'
 import { timeOfId } from '../../values/ids.ts'
 import { type GivenClient, proveClient } from '../clients/authenticate.ts'
 import { selectClient } from '../clients/service.ts'
+import { readerFor, selectClientOf, userOf } from '../documents/kept.ts'
 import { oauthError } from '../errors.ts'
-import { selectIsOwed } from '../models.ts'
+import { isByDocument, selectIsOwed } from '../models.ts'
 import { owns } from '../resources.ts'
 import {
   isKnownBy,
@@ -52,7 +54,10 @@ export type Introspection = { active: false } | ({ active: true } & Record<strin
 
 const INACTIVE: Introspection = { active: false }
 
-/** What is said of a token; undefined where it is refused. That nobody could be asked (503) is no word about it. */
+/**
+ * What introspection says of a token; undefined if it is refused. A 503, when nobody could be asked, says nothing about
+ * the token.
+ */
 const unlessRefused = <T>(said: Promise<T>): Promise<T | undefined> =>
   said.catch((error) => {
     if (toAppError(error).status !== 401) throw error
@@ -129,7 +134,7 @@ export async function introspect(
   const client = await proveClient(resources, given, read.client[0])
   if (client.type === 'public')
     throw oauthError('unauthorized_client', 'A public client proves nothing, and is told nothing.')
-  const [service] = read.service
+  const service = await serviceAsHeardOf(resources, read.service[0], { client_id: client.id })
   if (isNear && service) keepClient(resources, client, service, { replies, readAt })
   if (refresh) {
     const row = await asHeardOf(resources, read.found[0], session)
@@ -179,7 +184,7 @@ async function wordOf(
       client: selectClient(claims.client_id),
       ...selectService({ id: claims.client_id, now }),
     })
-    const scopes = serviceScopesNow(service[0], claims)
+    const scopes = serviceScopesNow(await serviceAsHeardOf(resources, service[0], claims), claims)
     if (client[0] && service[0]) keepClient(resources, client[0], service[0], { replies, readAt })
     return scopes ? sayGood(resources, claims, scopes) : INACTIVE
   }
@@ -220,7 +225,10 @@ export async function revoke(resources: Resources, given: GivenClient, token: st
       .from(sessions)
       .where(isThis),
   }
-  const read = await db.read({ client: selectClient(given.id), ...asked })
+  const ask = readerFor(resources, given.id, sid !== '')
+  const read = await ask({ client: selectClientOf(given.id, userOf(sid)), ...asked })
+  // Nobody lets it do anything (any more), so there is nothing that could end, nor to prove it by (RFC 7009 section 2.2).
+  if (!read.client[0] && isByDocument(given.id)) return
   await proveClient(resources, given, read.client[0])
   if (claims && isOfClient(claims) && claims.sid === undefined && claims.client_id === given.id)
     throw oauthError(

@@ -15,7 +15,7 @@ export interface Wanted {
   isFresh?: boolean
 }
 
-/** Whether a token is good now, for this. For Workers of ours: they are believed, so nobody has to prove who asks. */
+/** Whether a token is good now, for this. Workers of ours are trusted, so nobody has to prove who asks. */
 export async function verifyFor(
   resources: Resources,
   token: string,

@@ -1,24 +1,30 @@
 import type { Language } from '../../values/languages.ts'
 import { account as deAccount } from './de/account.ts'
 import { apps as deApps } from './de/apps.ts'
+import { blocked as deBlocked } from './de/blocked.ts'
 import { clients as deClients } from './de/clients.ts'
 import { common as deCommon } from './de/common.ts'
 import { console as deConsole } from './de/console.ts'
 import { factors as deFactors } from './de/factors.ts'
 import { history as deHistory } from './de/history.ts'
+import { imports as deImports } from './de/imports.ts'
 import { keys as deKeys } from './de/keys.ts'
 import { links as deLinks } from './de/links.ts'
 import { signin as deSignin } from './de/signin.ts'
+import { webhooks as deWebhooks } from './de/webhooks.ts'
 import { account } from './en/account.ts'
 import { apps } from './en/apps.ts'
+import { blocked } from './en/blocked.ts'
 import { clients } from './en/clients.ts'
 import { common } from './en/common.ts'
 import { console } from './en/console.ts'
 import { factors } from './en/factors.ts'
 import { history } from './en/history.ts'
+import { imports } from './en/imports.ts'
 import { keys } from './en/keys.ts'
 import { links } from './en/links.ts'
 import { signin } from './en/signin.ts'
+import { webhooks } from './en/webhooks.ts'
 
 /** Every text of the pages, by the part of the product that shows it. One folder per language. */
 export interface Texts {
@@ -30,14 +36,31 @@ export interface Texts {
   console: typeof console
   history: typeof history
   apps: typeof apps
+  blocked: typeof blocked
   clients: typeof clients
+  imports: typeof imports
   keys: typeof keys
+  webhooks: typeof webhooks
 }
 
 /** Looks like English and is none: what a page shows without accents was never translated. For tests. */
 export const PSEUDO = 'en-XA'
 
-const english: Texts = { common, signin, links, account, factors, console, history, apps, clients, keys }
+const english: Texts = {
+  common,
+  signin,
+  links,
+  account,
+  factors,
+  console,
+  history,
+  apps,
+  blocked,
+  clients,
+  imports,
+  keys,
+  webhooks,
+}
 const german: Texts = {
   common: deCommon,
   signin: deSignin,
@@ -47,8 +70,11 @@ const german: Texts = {
   console: deConsole,
   history: deHistory,
   apps: deApps,
+  blocked: deBlocked,
   clients: deClients,
+  imports: deImports,
   keys: deKeys,
+  webhooks: deWebhooks,
 }
 
 const texts: Record<string, Texts> = { en: english, de: german }

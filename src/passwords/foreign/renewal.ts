@@ -3,7 +3,7 @@ import type { Resources } from '../../context.ts'
 import { keyIdOf } from '../../crypto/encryption.ts'
 import { build, type Statement } from '../../database/statements.ts'
 import { IS_FOREIGN_HASH, users } from '../../users/models.ts'
-import { prefixOf, sealForeignHash, unsealForeignHash } from './sealing.ts'
+import { PREFIX, prefixOf, sealForeignHash, unsealForeignHash } from './sealing.ts'
 
 const HASHES_PER_BATCH = 50
 
@@ -23,6 +23,19 @@ const formerKeys = ({ keys }: Settings) => keys.foreign_hash.slice(1).map(keyIdO
 export function foreignHashesAreOutdated(config: Settings): SQL {
   const among = formerKeys(config).map((key) => sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isUnder(key)})`)
   return among.length === 0 ? sql`0` : sql`(${sql.join(among, sql` OR `)})`
+}
+
+/**
+ * A condition: that a foreign hash is under no key of ours, so that its owner cannot sign in. It looks between our keys in the
+ * index, and so reads no more rows where there are more hashes.
+ */
+export function foreignHashesAreLost({ keys }: Settings): SQL {
+  const known = keys.foreign_hash.map((key) => prefixOf(keyIdOf(key))).sort()
+  const gaps = [PREFIX, ...known.map((prefix) => `${prefix}~`)].map(
+    (below, at) => sql`EXISTS (SELECT 1 FROM ${users} WHERE ${IS_FOREIGN_HASH}
+      AND password_hash BETWEEN ${below} AND ${known[at] ?? `${PREFIX}~`})`,
+  )
+  return sql`(${sql.join(gaps, sql` OR `)})`
 }
 
 interface Row {

@@ -88,7 +88,11 @@ const TABLE: Table = {
   },
   scrypt: {
     verdict: ({ N, r, p }) =>
-      worstOf(measure(128 * N * r, 64 * MIB, GIB), N * r * p <= 2 ** 20 ? 'verified' : 'needs_reset'),
+      worstOf(
+        measure(128 * N * r, 64 * MIB, GIB),
+        128 * r * (p + 2) <= 2 * MIB ? 'verified' : 'needs_reset',
+        N * r * p <= 2 ** 20 ? 'verified' : 'needs_reset',
+      ),
     bookedMs: ({ N, r, p }) => 10 + 520 * ((N * r * p) / 2 ** 20),
   },
   pbkdf2: {

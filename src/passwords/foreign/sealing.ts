@@ -27,16 +27,19 @@ export async function sealForeignHash(
   return `${prefixOf(keyId)}${sealed}`
 }
 
+export const PREFIX = '$foreign$'
 /** What all that are under a key begin with. */
-export const prefixOf = (keyId: string) => `$foreign$${keyId}$`
+export const prefixOf = (keyId: string) => `${PREFIX}${keyId}$`
 
-export const isForeign = (stored: string | null): stored is string => stored?.startsWith('$foreign$') ?? false
+export const isForeign = (stored: string | null): stored is string => stored?.startsWith(PREFIX) ?? false
 
 /** Whether SECRET_KEYS have the key that a foreign hash is under. */
 export const hasForeignKeyOf = (stored: string, keys: Keyring) =>
   keys.some((key) => stored.startsWith(prefixOf(keyIdOf(key))))
 
-/** The text of a foreign hash. Throws 503 `misconfigured` when no key of ours opens it: that is no wrong password. */
+/**
+ * The text of a foreign hash. Throws 503 `misconfigured` when no key of ours opens it: that is not a wrong password.
+ */
 export async function unsealForeignHash(
   { keys }: Pick<Config, 'keys'>,
   userId: string,

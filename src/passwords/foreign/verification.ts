@@ -5,7 +5,7 @@ import { argon2 } from './argon2.ts'
 import { pbkdf2 } from './pbkdf2.ts'
 import type { Bcrypt, Foreign, Scrypt } from './schemes.ts'
 
-/** 64 MiB, and what N=2^16 r=8 takes beside its table. */
+/** 64 MiB of a table, and 2 MiB of what is beside it: the bounds of schemes.ts. */
 const SCRYPT_MEMORY_BYTES = 66 * 2 ** 20
 /** An AES-256 key. */
 const FIREBASE_KEY_BYTES = 32

@@ -18,7 +18,7 @@ import { askerOf, rememberAsker } from '../asker-cookie.ts'
 import { refusalOf } from '../refusals.tsx'
 import { type Onwards, onwardsAsked, onwardsIn, originOfTarget } from '../targets.ts'
 import { AskForCodePage, TypeCodePage } from './code-pages.tsx'
-import { enter } from './enter.ts'
+import { enter } from './enter.tsx'
 import {
   botChallengeOf,
   faultsOfJoiner,
@@ -175,6 +175,7 @@ export const codePages = new Hono<PageEnv>()
         email_taken: signin.code.taken,
         signup_closed: signin.signup.closed,
         signup_domain_refused: [signin.signup.domain],
+        signup_blocked: [problemText(view, error)],
       }
       const [title, text] = said[error.code] ?? []
       return typePage(c, {

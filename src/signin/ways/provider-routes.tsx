@@ -34,7 +34,7 @@ import {
 } from '../../sessions/cookie.ts'
 import { MINUTE_MS } from '../../values/durations.ts'
 import { onwardsIn } from '../targets.ts'
-import { enter } from './enter.ts'
+import { enter } from './enter.tsx'
 import { rememberAttempt, rememberPending, takeAttempt } from './provider-cookies.ts'
 import { GoOnPage } from './provider-pages.tsx'
 import { sayWhy } from './provider-says.tsx'

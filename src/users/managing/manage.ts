@@ -21,7 +21,7 @@ import { findEarlier, givingBack } from '../give-back.ts'
 import { ENABLED, isRaise, type User, users } from '../models.ts'
 import { assertVisible } from '../queries.ts'
 import type { DisableUser, UpdateUser } from '../schemas.ts'
-import { adminsToTell, mailAskedFor, noticesOfMove, noticeTo, owed } from './notices.ts'
+import { mailAskedFor, noticesOfMove, noticeTo, owed, selectAdminsToTell } from './notices.ts'
 
 /*
  * What may be done to users, as decisions for `changeUser`: each looks at the user as read, and says what to change.
@@ -85,7 +85,9 @@ export function updating(acting: Acting, { revoke_old: revokesOld = false, ...in
     }
     const email = input.email!
     const email_normalized = normalizeEmail(email)
-    const admins = revokesOld ? await adminsToTell(acting, row.id) : []
+    const { admins } = revokesOld
+      ? await acting.db.read({ admins: selectAdminsToTell([actor.sub, row.id]) })
+      : { admins: [] }
     const roleChanged = {
       action: 'user.role_changed',
       userId: row.id,
@@ -200,6 +202,16 @@ export const softDeletion = (row: User, now: number): Change => ({
   endsSessions: { reason: 'account_closed' },
 })
 
+/** Deletion for good: no personal datum is left anywhere; the history stays, pseudonymous. */
+export const hardDeletion = (row: User): Change => ({
+  action: 'user.purged',
+  reliesOn: isSamePerson(row),
+  set: {},
+  erases: true,
+  endsTokens: true,
+  endsSessions: { reason: 'account_closed' },
+})
+
 /** Asked here as well as at the route: pages and bulk actions come by other ways. */
 function requireToDelete({ actor }: Acting) {
   if (actor.key) throw insufficientScope()
@@ -221,19 +233,12 @@ export function deleting(acting: Acting): Decision {
   )
 }
 
-/** Deletes for good: no personal datum is left anywhere; the history stays, pseudonymous. */
+/** Deletes for good, with a recent login. */
 export function purging(acting: Acting): Decision {
   const { actor, now } = acting
   if (!allows(actor, 'users:purge')) throw forbidden()
   requireRecentLogin(actor, now)
-  return managing(acting, (row) => ({
-    action: 'user.purged',
-    reliesOn: isSamePerson(row),
-    set: {},
-    erases: true,
-    endsTokens: true,
-    endsSessions: { reason: 'account_closed' },
-  }))
+  return managing(acting, hardDeletion)
 }
 
 /**

@@ -1,6 +1,5 @@
-import { and, isNotNull, notInArray, type SQL, sql } from 'drizzle-orm'
+import { notInArray, type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../../context.ts'
-import { build } from '../../database/statements.ts'
 import { MAILS_OF_MANAGER, openMailRequest, openNotices } from '../../mail/limits.ts'
 import { enqueueAsked, enqueueNotice, type Recipient } from '../../mail/outbox.ts'
 import type { Acting } from '../change.ts'
@@ -72,25 +71,8 @@ export function noticesOfMove(
   return [notice(revokesOld ? 'address_replaced' : 'address_changed', row), ...toAdmins]
 }
 
-/** The other administrators, as far as they have proved their address. */
-export async function adminsToTell({ db, actor }: Acting, exceptId: string): Promise<Recipient[]> {
-  const { admins } = await db.read({
-    admins: build
-      .select({
-        id: users.id,
-        email: users.email,
-        email_normalized: users.email_normalized,
-        email_verified_at: users.email_verified_at,
-      })
-      .from(users)
-      .where(
-        and(
-          sql`role = 'admin' AND state = 'active'`,
-          isNotNull(users.email_verified_at),
-          notInArray(users.id, [actor.sub, exceptId]),
-        ),
-      )
-      .limit(MOST_ADMINS_TOLD),
-  })
-  return admins
-}
+/** The administrators who can be told, but for some. */
+export const selectAdminsToTell = (exceptIds: readonly string[] = []) =>
+  sql<Recipient>`SELECT id, email, email_normalized, email_verified_at FROM ${users}
+    WHERE role = 'admin' AND state = 'active' AND email_verified_at IS NOT NULL
+      AND ${notInArray(users.id, [...exceptIds])} LIMIT ${MOST_ADMINS_TOLD}`

@@ -1,6 +1,8 @@
-"""Makes django.json and django.csv by Django's own code: python3 make_django.py (Debian: python3-django, python3-bcrypt).
+"""Makes django.json and django.csv by Django's own code. Run by hand, on Debian 13, not by the tests:
 
-Every password is `correct horse Ängström`, each by another of Django's hashers."""
+apt-get install python3-django python3-bcrypt python3-argon2 && python3 make_django.py
+
+Made by Django 4.2. Every password is `correct horse Ängström`, of the first each by another of Django's hashers."""
 
 import csv
 import io
@@ -13,6 +15,7 @@ HASHERS = [
     "django.contrib.auth.hashers.PBKDF2SHA1PasswordHasher",
     "django.contrib.auth.hashers.BCryptSHA256PasswordHasher",
     "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
 ]
 settings.configure(
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
@@ -53,4 +56,3 @@ with open("django.csv", "w", encoding="utf-8", newline="") as file:
     writer = csv.writer(file)
     writer.writerow(names)
     writer.writerows(User.objects.order_by("id").values_list(*names))
-

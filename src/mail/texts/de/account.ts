@@ -48,6 +48,14 @@ export const account: typeof English = {
       'Eine Weile kann es wiederhergestellt werden. Wenn du nicht weißt, warum es gelöscht wurde, frag dort nach.',
     ],
   }),
+  database_restored: ({ organisation }) => ({
+    subject: `${organisation} wurde aus einer Sicherung wiederhergestellt`,
+    paragraphs: [
+      `Die Konten von ${organisation} wurden aus einer Sicherung wiederhergestellt. Alle sind abgemeldet. API-Schlüssel und die Geheimnisse von Apps und Webhooks gelten nicht, bis jemand sie erneuert.`,
+      'Wer seitdem endgültig gelöscht wurde, ist es wieder. Wer seitdem ein Passwort geändert, eine Rolle oder einen Faktor verloren hat oder gesperrt wurde, wählt per E-Mail ein neues Passwort und hat die Rolle „user“, bis jemand aus der Verwaltung entscheidet. Das kann auch dich betreffen.',
+    ],
+    button: 'Ansehen, wie es steht',
+  }),
   account_restored: ({ organisation }) => ({
     subject: `Dein Konto bei ${organisation} ist wieder da`,
     paragraphs: [

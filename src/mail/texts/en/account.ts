@@ -49,6 +49,14 @@ export const account = {
       'It can be restored for a while. If you do not know why it was deleted, ask whoever runs it.',
     ],
   }),
+  database_restored: ({ organisation }) => ({
+    subject: `${organisation} was restored from a backup`,
+    paragraphs: [
+      `The accounts of ${organisation} were restored from a backup. Everybody is signed out. API keys, secrets of apps and webhooks are off until somebody renews them.`,
+      'Whoever was erased since is erased again. Whoever changed a password, lost a role or a factor, or was disabled since chooses a new password by mail and has the role "user", until an administrator decides. You may be one of them.',
+    ],
+    button: 'See how it is',
+  }),
   account_restored: ({ organisation }) => ({
     subject: `Your account at ${organisation} is back`,
     paragraphs: [

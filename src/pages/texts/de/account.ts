@@ -52,7 +52,8 @@ export const account: typeof English = {
     button: 'Passwort ändern',
     changed: 'Dein Passwort ist geändert. Deine anderen Geräte sind abgemeldet.',
     weak: 'Dein Passwort kommt aus einem anderen System und ist hier zu leicht zu erraten. Bitte wähle ein besseres.',
-    none: 'Du hast kein Passwort. Lass dir einen Link senden, um eins zu wählen.',
+    none: 'Du hast keins. Mit einem Link, den wir dir senden, kannst du eins wählen.',
+    askForLink: 'Passwort wählen…',
   },
   sessions: {
     title: 'Geräte',

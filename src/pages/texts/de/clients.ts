@@ -64,10 +64,11 @@ export const clients: typeof english = {
     created: 'Die App ist hinzugefügt',
     owned: 'Jetzt stehst du für ihn ein',
     deleted: 'Die App ist entfernt, ihre Token sind beendet',
+    retried: 'Die App erfährt es jetzt',
   },
   secret: {
     section: 'Geheimnis',
-    since: 'Es war ein einziges Mal zu sehen; hier ist nichts davon aufbewahrt.',
+    hint: 'Es war ein einziges Mal zu sehen; hier ist nichts davon aufbewahrt.',
     replace: 'Das Geheimnis ersetzen …',
     former: 'Das jetzige',
     formers: {
@@ -89,6 +90,17 @@ export const clients: typeof english = {
     you: 'Du. Mehr als du darf er nie.',
     nobody: 'Niemand mehr, darum ist er ausgesperrt.',
     button: 'Für ihn einstehen',
+  },
+  logouts: {
+    section: 'Abmeldungen',
+    hint: 'Sie erfährt, wenn sich jemand abgemeldet hat, und einen Tag lang noch einmal, bis sie es annimmt.',
+    none: 'Sie weiß von jeder Abmeldung.',
+    signedOut: 'Jemand hat sich abgemeldet',
+    tried: (times) =>
+      times === 0 ? 'noch nicht versucht' : times === 1 ? 'einmal versucht' : `${times}-mal versucht`,
+    answered: (status) => `sie antwortete ${status}`,
+    noAnswer: 'sie antwortete nicht',
+    retry: 'Jetzt noch einmal',
   },
   remove: {
     section: 'Entfernen',

@@ -64,6 +64,8 @@ export const common: typeof English = {
     too_small: 'Das ist zu kurz.',
     too_big: 'Das ist zu lang.',
     invalid_type: 'Das fehlt.',
+    invalid_encoding: 'Das ist kein UTF-8. Speichere die Datei als UTF-8.',
+    invalid_form: 'Das Formular kam nicht ganz an. Schick es noch einmal.',
     invalid_format: 'Das sieht nicht richtig aus.',
     unchanged: 'So ist es schon.',
     until_in_the_past: 'Wähl eine Zeit, die noch kommt.',
@@ -91,11 +93,17 @@ export const common: typeof English = {
     too_many_clients: 'Es sind schon 500 Apps. Entferne erst eine.',
     client_has_no_secret: 'Diese App meldet sich nicht mit einem Geheimnis an.',
     invalid_uri: 'Diese Adresse wird hier nicht genommen.',
+    invalid_key:
+      'Darunter ist ein Schlüssel, der nichts beweisen kann: RSA ab 2048 Bit oder P-256, für Signaturen.',
     contradiction: 'Das passt nicht zum Rest.',
     not_yours: 'Darunter ist ein Recht, das du nicht hast.',
+    too_many_webhooks: 'Es sind schon 50 Webhooks. Entferne erst einen.',
+    too_many_signup_blocks:
+      'Es dürfen 10.000 sein. Gib erst welche frei, oder nenn eine Domain statt ihrer Adressen.',
     too_many_api_keys: 'Es sind schon 50 Schlüssel. Widerruf erst einen.',
     api_key_not_found: 'Diesen Schlüssel gibt es nicht mehr.',
     api_key_expired: 'Dieser Schlüssel ist abgelaufen. Erstell einen anderen.',
+    too_many_apps: 'Es sind schon 50 Apps, die hier nicht bekannt sind. Entferne erst eine unter „Apps“.',
     grant_not_found: 'Diese App nutzt dein Konto nicht mehr.',
     invalid_link: 'Dieser Link ist abgelaufen oder wurde schon benutzt.',
     not_the_address: 'Das ist nicht die Adresse.',
@@ -123,5 +131,6 @@ export const common: typeof English = {
     body_too_large: 'Das ist zu viel auf einmal. Sende weniger.',
     signup_closed: 'Konten gibt es nur auf Einladung.',
     signup_domain_refused: 'Für diese Mail-Domain gibt es hier keine Konten.',
+    signup_blocked: 'Für diese Adresse, oder aus diesem Netz, gibt es hier keine Konten.',
   },
 }

@@ -55,6 +55,11 @@ export const factors: typeof english = {
   renewHint: 'Die alten gelten dann nicht mehr.',
   renewButton: 'Neue Codes erzeugen',
   yours: 'Deine Wiederherstellungscodes',
+  firstCodes:
+    'Deine Authenticator-App kam mit deinem Konto. Mit jedem dieser Codes kommst du einmal hinein, wenn du sie verlierst.',
+  shown: 'Du bist angemeldet',
+  shownOnce:
+    'Deine Wiederherstellungscodes wurden einmal gezeigt, und werden es nicht wieder. Hast du sie nicht gesichert, erzeuge unter Sicherheit neue.',
   onlyTime: 'Wir zeigen sie nur dieses eine Mal. Bewahr sie auf, wo du sie auch ohne Telefon findest.',
   download: 'Herunterladen',
   orPrint: 'oder drucke diese Seite',

@@ -7,11 +7,13 @@ const change = (details: Record<string, unknown>, name: string) =>
   details[name] as { from?: unknown; to?: unknown } | undefined
 const key = ({ name }: Record<string, unknown>) => (name ? `„${name}“` : 'von jemandem')
 const app = ({ name }: Record<string, unknown>) => (name ? `App „${name}“` : 'App')
+const at = ({ host }: Record<string, unknown>) => (host ? ` bei ${host}` : '')
 
 export const history: typeof English = {
   you: 'Du',
   system: 'Roster',
   somebody: 'Jemand',
+  by: { you: 'dich', somebody: 'jemanden' },
   gone: 'jemand, den es nicht mehr gibt',
   from: (place) => `aus ${place}`,
   other: ({ actor }, action) => `${actor}: ${action}`,
@@ -67,47 +69,58 @@ export const history: typeof English = {
     'client.updated': 'App geändert',
     'client.secret_rotated': 'Geheimnis einer App erneuert',
     'client.deleted': 'App entfernt',
+    'client.logouts_retried': 'App noch einmal abgemeldet',
     'api_key.created': 'Schlüssel erstellt',
     'api_key.rotated': 'Schlüssel erneuert',
     'api_key.revoked': 'Schlüssel widerrufen',
     'consent.given': 'App zugelassen',
     'consent.withdrawn': 'App nicht mehr zugelassen',
+    'webhook.created': 'Webhook angelegt',
+    'webhook.updated': 'Webhook geändert',
+    'webhook.secret_rotated': 'Geheimnis eines Webhooks erneuert',
+    'webhook.deleted': 'Webhook entfernt',
+    'webhook.tested': 'Webhook getestet',
+    'webhook.retried': 'Zustellung wiederholt',
+    'webhook.rested': 'Webhook ruht',
+    'signup_blocks.changed': 'Blockierte Registrierungen geändert',
     'cleanup.ran': 'Aufgeräumt',
   },
   sentences: {
     'user.signed_up': ({ actor }) => `Konto angelegt: ${actor}`,
-    'user.created': ({ actor, whom, details }) =>
-      `Angelegt durch ${actor}: ${whom ?? 'das Konto'} (${role(details.role)})`,
-    'user.updated': ({ actor, whom, details }) => {
+    'user.created': ({ by, whom, details }) =>
+      `Angelegt durch ${by}: ${whom ?? 'das Konto'} (${role(details.role)})`,
+    'user.updated': ({ by, whom, details }) => {
       const name = change(details, 'name')
       return name
-        ? `Name geändert durch ${actor}: ${whom ? `${whom}, ` : ''}„${name.from}“ zu „${name.to}“`
-        : `${of(whom, 'Angaben')} geändert durch ${actor}`
+        ? `Name geändert durch ${by}: ${whom ? `${whom}, ` : ''}„${name.from}“ zu „${name.to}“`
+        : `${of(whom, 'Angaben')} geändert durch ${by}`
     },
-    'user.role_changed': ({ actor, whom, details }) =>
-      `Rolle geändert durch ${actor}: ${whom ?? 'selbst'}, jetzt ${role(change(details, 'role')?.to)}`,
+    'user.role_changed': ({ by, whom, details }) =>
+      `Rolle geändert durch ${by}: ${whom ?? 'selbst'}, jetzt ${role(change(details, 'role')?.to)}`,
     'user.terms_accepted': ({ actor }) => `Den Bedingungen zugestimmt: ${actor}`,
-    'user.disabled': ({ actor, whom }) => `Gesperrt durch ${actor}: ${whom ?? 'das Konto'}`,
-    'user.enabled': ({ actor, whom }) => `Entsperrt durch ${actor}: ${whom ?? 'das Konto'}`,
-    'user.deleted': ({ actor, whom }) => `Gelöscht durch ${actor}: ${whom ?? 'das Konto'}`,
-    'user.restored': ({ actor, whom }) => `Wiederhergestellt durch ${actor}: ${whom ?? 'das Konto'}`,
-    'user.purged': ({ actor, whom }) => `Endgültig gelöscht durch ${actor}: ${whom ?? 'ein Konto'}`,
-    'user.exported': ({ actor, whom }) => `${of(whom, 'Daten')} exportiert durch ${actor}`,
-    'users.imported': ({ actor, details }) =>
-      `${details.count ?? 'Einige'} Personen importiert durch ${actor}`,
-    'user.unlocked': ({ actor, whom }) => `Freigegeben durch ${actor}: ${whom ?? 'das Konto'}`,
-    'password.changed': ({ actor, whom }) => `${of(whom, 'Passwort')} geändert durch ${actor}`,
+    'user.disabled': ({ by, whom }) => `Gesperrt durch ${by}: ${whom ?? 'das Konto'}`,
+    'user.enabled': ({ by, whom }) => `Entsperrt durch ${by}: ${whom ?? 'das Konto'}`,
+    'user.deleted': ({ by, whom }) => `Gelöscht durch ${by}: ${whom ?? 'das Konto'}`,
+    'user.restored': ({ by, whom }) => `Wiederhergestellt durch ${by}: ${whom ?? 'das Konto'}`,
+    'user.purged': ({ by, whom }) => `Endgültig gelöscht durch ${by}: ${whom ?? 'ein Konto'}`,
+    'user.exported': ({ by, whom, details }) =>
+      details.list
+        ? `${details.list !== 'users' ? 'Verlauf' : details.hashes ? 'Liste der Personen, mit den Hashes der Passwörter,' : 'Liste der Personen'} exportiert durch ${by}`
+        : `${of(whom, 'Daten')} exportiert durch ${by}`,
+    'users.imported': ({ by, details }) => `${details.count ?? 'Einige'} Personen importiert durch ${by}`,
+    'user.unlocked': ({ by, whom }) => `Freigegeben durch ${by}: ${whom ?? 'das Konto'}`,
+    'password.changed': ({ by, whom }) => `${of(whom, 'Passwort')} geändert durch ${by}`,
     'password.reset_requested': ({ whom }) => `${of(whom, 'Neues Passwort')} per Mail verlangt`,
     'password.reset': ({ actor, whom }) => `${of(whom, 'Neues Passwort')} per Mail gewählt: ${actor}`,
     'password.failed': ({ actor }) => `Falsches Passwort, angemeldet: ${actor}`,
     'password.not_checked': ({ actor }) =>
-      `Neues Passwort von ${actor} konnte nicht unter den bekannt gewordenen gesucht werden`,
+      `Neues Passwort konnte nicht unter den bekannt gewordenen gesucht werden: ${actor}`,
     'email.verification_requested': ({ whom }) => `${of(whom, 'Bestätigung der Adresse')} per Mail verlangt`,
-    'email.verified': ({ actor, whom }) => `${of(whom, 'Adresse')} bestätigt durch ${actor}`,
+    'email.verified': ({ by, whom }) => `${of(whom, 'Adresse')} bestätigt durch ${by}`,
     'email.change_requested': ({ actor }) => `Andere Adresse verlangt: ${actor}`,
-    'email.changed': ({ actor, whom, details }) => {
+    'email.changed': ({ by, whom, details }) => {
       const email = change(details, 'email')
-      return `${of(whom, 'Adresse')} geändert durch ${actor}${email?.to ? `, jetzt ${email.to}` : ''}`
+      return `${of(whom, 'Adresse')} geändert durch ${by}${email?.to ? `, jetzt ${email.to}` : ''}`
     },
     'email.change_undone': ({ actor }) => `Änderung der Adresse zurückgenommen: ${actor}`,
     'email.change_withdrawn': ({ whom }) => `${of(whom, 'Änderung der Adresse')} hinfällig`,
@@ -118,35 +131,56 @@ export const history: typeof English = {
     'session.started': ({ actor }) => `Angemeldet: ${actor}`,
     'session.refreshed': ({ actor }) => `Angemeldet geblieben: ${actor}`,
     'session.ended': ({ actor, whom }) => `Abgemeldet: ${whom ?? actor}`,
-    'sessions.ended': ({ actor, whom }) => `${of(whom, 'Sitzungen')} beendet durch ${actor}`,
+    'sessions.ended': ({ by, whom }) => `${of(whom, 'Sitzungen')} beendet durch ${by}`,
     'session.reuse_detected': ({ whom }) =>
       `${of(whom, 'Alte Anmeldung')} wurde noch einmal benutzt und beendet`,
     'session.repeated': ({ whom }) =>
       `${of(whom, 'Anmeldung')} aus einem anderen Netz oder Programm wiederholt`,
     'login.failed': ({ whom }) => `${of(whom, 'Anmeldung')} gescheitert`,
-    'factor.added': ({ actor, details }) =>
-      `${details.kind === 'passkey' ? 'Passkey' : 'Authenticator-App'} hinzugefügt durch ${actor}`,
-    'factor.removed': ({ actor, details }) =>
-      `${details.kind === 'passkey' ? 'Passkey' : 'Authenticator-App'} entfernt durch ${actor}`,
+    'factor.added': ({ by, details }) =>
+      `${details.kind === 'passkey' ? 'Passkey' : 'Authenticator-App'} hinzugefügt durch ${by}`,
+    'factor.removed': ({ by, details }) =>
+      `${details.kind === 'passkey' ? 'Passkey' : 'Authenticator-App'} entfernt durch ${by}`,
     'factor.failed': ({ whom }) => `${of(whom, 'Zweiter Faktor')} falsch`,
-    'factors.reset': ({ actor, whom }) => `${of(whom, 'Zweite Faktoren')} zurückgesetzt durch ${actor}`,
+    'factors.reset': ({ by, whom }) => `${of(whom, 'Zweite Faktoren')} zurückgesetzt durch ${by}`,
     'recovery_codes.renewed': ({ actor }) => `Neue Wiederherstellungscodes: ${actor}`,
     'recovery_code.used': ({ actor }) => `Wiederherstellungscode benutzt: ${actor}`,
-    'identity.linked': ({ actor, details }) => `${details.provider ?? 'Anbieter'} verbunden durch ${actor}`,
-    'identity.unlinked': ({ actor, details }) => `${details.provider ?? 'Anbieter'} getrennt durch ${actor}`,
-    'passkey.renamed': ({ actor }) => `Passkey umbenannt durch ${actor}`,
+    'identity.linked': ({ by, details }) => `${details.provider ?? 'Anbieter'} verbunden durch ${by}`,
+    'identity.unlinked': ({ by, details }) => `${details.provider ?? 'Anbieter'} getrennt durch ${by}`,
+    'passkey.renamed': ({ by }) => `Passkey umbenannt durch ${by}`,
     'passkey.counter_went_back': ({ whom }) =>
       `${of(whom, 'Der Zähler eines Passkeys')} ging zurück: er ist vielleicht kopiert`,
-    'mail.retried': ({ actor }) => `Mail noch einmal gesendet durch ${actor}`,
-    'client.created': ({ actor, details }) => `${app(details)} hinzugefügt durch ${actor}`,
-    'client.updated': ({ actor, details }) => `${app(details)} geändert durch ${actor}`,
-    'client.secret_rotated': ({ actor, details }) => `Neues Geheimnis für ${app(details)} durch ${actor}`,
-    'client.deleted': ({ actor, details }) => `${app(details)} entfernt durch ${actor}`,
-    'api_key.created': ({ actor, details }) => `Schlüssel ${key(details)} erstellt durch ${actor}`,
-    'api_key.rotated': ({ actor, details }) => `Schlüssel ${key(details)} erneuert durch ${actor}`,
-    'api_key.revoked': ({ actor, details }) => `Schlüssel ${key(details)} widerrufen durch ${actor}`,
-    'consent.given': ({ actor, details }) => `${app(details)} zugelassen durch ${actor}`,
-    'consent.withdrawn': ({ actor, details }) => `Zulassung zurückgenommen durch ${actor}: ${app(details)}`,
+    'mail.retried': ({ by }) => `Mail noch einmal gesendet durch ${by}`,
+    'client.created': ({ by, details }) => `${app(details)} hinzugefügt durch ${by}`,
+    'client.updated': ({ by, details }) => `${app(details)} geändert durch ${by}`,
+    'client.secret_rotated': ({ by, details }) => `Neues Geheimnis für ${app(details)} durch ${by}`,
+    'client.deleted': ({ by, details }) => `${app(details)} entfernt durch ${by}`,
+    'client.logouts_retried': ({ by, details }) =>
+      `Abmeldungen noch einmal an ${app(details)} gesendet durch ${by}`,
+    'api_key.created': ({ by, details }) => `Schlüssel ${key(details)} erstellt durch ${by}`,
+    'api_key.rotated': ({ by, details }) => `Schlüssel ${key(details)} erneuert durch ${by}`,
+    'api_key.revoked': ({ by, details }) => `Schlüssel ${key(details)} widerrufen durch ${by}`,
+    'consent.given': ({ by, details }) => `${app(details)} zugelassen durch ${by}`,
+    'consent.withdrawn': ({ by, details }) => `Zulassung zurückgenommen durch ${by}: ${app(details)}`,
+    'webhook.created': ({ by, details }) => `Webhook${at(details)} angelegt durch ${by}`,
+    'webhook.updated': ({ by, details }) => `Webhook${at(details)} geändert durch ${by}`,
+    'webhook.secret_rotated': ({ by, details }) =>
+      `Neues Geheimnis für einen Webhook${at(details)} durch ${by}`,
+    'webhook.deleted': ({ by, details }) => `Webhook${at(details)} entfernt durch ${by}`,
+    'webhook.tested': ({ by, details }) => `Webhook${at(details)} getestet durch ${by}`,
+    'webhook.retried': ({ by, details }) =>
+      `Zustellung ${details.sequence ?? ''} eines Webhooks wiederholt durch ${by}`,
+    'signup_blocks.changed': ({ by, details }) => {
+      const what = (count: unknown) =>
+        details.entry ??
+        (count === 1 ? 'eine Adresse, Domain oder ein Netz' : `${count} Adressen, Domains oder Netze`)
+      if (details.removed === 0)
+        return `${what(details.added)} blockiert durch ${by}: keine Registrierung mehr`
+      if (details.added === 0)
+        return `${what(details.removed)} freigegeben durch ${by}: Registrierung wieder möglich`
+      return `Blockierte Registrierungen geändert durch ${by}`
+    },
+    'webhook.rested': () => 'Ein Webhook ist zu lange gescheitert und ruht',
     'cleanup.ran': () => 'Roster hat aufgeräumt',
   },
 }

@@ -50,7 +50,8 @@ export const account = {
     button: 'Change password',
     changed: 'Your password is changed. Your other devices are signed out.',
     weak: 'Your password came from another system and is too easy to guess here. Please choose a better one.',
-    none: 'You have no password. Ask for a link to set one.',
+    none: 'You have none. You can choose one by a link that we send you.',
+    askForLink: 'Choose a password…',
   },
   sessions: {
     title: 'Devices',

@@ -12,12 +12,14 @@ const scopes = {
   'users:delete': 'Delete and restore people',
   'users:purge': 'Erase people for good',
   'users:export': 'Export the data of people',
-  'users:import': 'Import people',
+  'users:import': 'Import people, administrators too',
   'sessions:manage': 'See and end the sessions of people',
   'activity:read': 'Read the history',
   'cleanup:read': 'See what the clean-up did',
   'mails:manage': 'See mails that did not go out, and send them again',
   'clients:manage': 'See the apps that people sign in to',
+  'webhooks:manage': 'See where changes are sent to',
+  'signups:manage': 'See and change who may not sign up',
   'tokens:introspect': 'Ask whether a sign-in is still good',
 } as Record<string, string>
 
@@ -36,6 +38,9 @@ export const apps = {
     cannot: 'It can’t see your password. You can stop it whenever you like.',
     cannotAct: 'It acts in your name, and can never do more than you.',
     untrusted: 'We cannot tell who receives this on your device. Continue only if you started it yourself.',
+    unknown: 'This app is not known here',
+    unknownHint: (host: string, redirect: string | undefined) =>
+      `Nobody here has looked at it. It is what ${host} says that it is${redirect === undefined ? '' : `, and you go on to ${redirect}`}.`,
     allow: 'Allow',
     deny: 'Cancel',
     goesTo: (host: string) => `This takes you to ${host}`,
@@ -54,6 +59,7 @@ export const apps = {
     none: 'No app uses your account',
     noneHint: 'Apps that you sign in to with this account are listed here.',
     since: 'Since',
+    unknown: (host: string) => `Not known here: it is what ${host} says that it is.`,
     may: 'It may:',
     change: 'Choose what it may do…',
     save: 'Save',

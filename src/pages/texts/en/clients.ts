@@ -63,10 +63,11 @@ export const clients = {
     created: 'The app is added',
     owned: 'You answer for it now',
     deleted: 'The app is removed, and its tokens ended',
+    retried: 'The app is being told now',
   } as Record<string, string>,
   secret: {
     section: 'Secret',
-    since: 'It was shown once, and we keep none of it.',
+    hint: 'It was shown once, and we keep none of it.',
     replace: 'Replace the secret…',
     former: 'The one it has now',
     formers: {
@@ -88,6 +89,17 @@ export const clients = {
     you: 'You do. It may never do more than you may.',
     nobody: 'Nobody does any more, so it is shut out.',
     button: 'Answer for it',
+  },
+  logouts: {
+    section: 'Sign-outs',
+    hint: 'It is told when somebody has signed out, and again for a day until it takes it.',
+    none: 'It has heard of every sign-out.',
+    signedOut: 'Somebody signed out',
+    tried: (times: number) =>
+      times === 0 ? 'not tried yet' : times === 1 ? 'tried once' : `tried ${times} times`,
+    answered: (status: number) => `it answered ${status}`,
+    noAnswer: 'it did not answer',
+    retry: 'Try again now',
   },
   remove: {
     section: 'Remove',

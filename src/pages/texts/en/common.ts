@@ -53,6 +53,8 @@ export const common = {
     too_small: 'This is too short.',
     too_big: 'This is too long.',
     invalid_type: 'This is missing.',
+    invalid_encoding: 'This is not UTF-8. Save the file as UTF-8.',
+    invalid_form: 'The form did not arrive whole. Send it again.',
     invalid_format: 'This does not look right.',
     unchanged: 'This is what it is already.',
     until_in_the_past: 'Choose a time that is still to come.',
@@ -77,10 +79,14 @@ export const common = {
     bad_logout_request:
       'The app sent you here to sign out, in a way that we cannot follow. Nothing was changed.',
     too_many_clients: 'There are 500 apps already. Remove one first.',
+    too_many_webhooks: 'There are 50 webhooks already. Remove one first.',
+    too_many_signup_blocks:
+      'There may be 10,000 of them. Unblock some, or name a domain instead of its addresses.',
     client_has_no_secret: 'This app does not sign in by a secret.',
     too_many_api_keys: 'There are 50 keys. Revoke one first.',
     api_key_not_found: 'This key is gone already.',
     api_key_expired: 'This key has expired. Make another one.',
+    too_many_apps: 'There are 50 apps that are not known here. Remove one first, under Apps.',
     grant_not_found: 'This app no longer uses your account.',
     invalid_link: 'This link has expired, or has been used.',
     not_the_address: 'That is not the address.',
@@ -107,5 +113,6 @@ export const common = {
     body_too_large: 'That is too much at once. Send less.',
     signup_closed: 'Accounts are made by invitation only.',
     signup_domain_refused: 'Accounts are not made for this mail domain.',
+    signup_blocked: 'Accounts are not made for this address, or from this network.',
   } as Record<string, string>,
 }

@@ -53,6 +53,11 @@ export const factors = {
   renewHint: 'The old ones stop working.',
   renewButton: 'Make new codes',
   yours: 'Your recovery codes',
+  firstCodes:
+    'Your authenticator app came with your account. Each of these codes lets you in once if you lose it.',
+  shown: 'You are signed in',
+  shownOnce:
+    'Your recovery codes were shown once, and are not shown again. If you have not kept them, make new ones under Security.',
   onlyTime: 'This is the only time we show them. Keep them where you find them without your phone.',
   download: 'Download',
   orPrint: 'or print this page',

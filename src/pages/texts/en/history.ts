@@ -3,6 +3,8 @@ import type { Action } from '../../../activity/models.ts'
 /** What happened, as a sentence. `actor` did it (you, a name, or the system), `whom` it happened to, if somebody else. */
 export interface Told {
   actor: string
+  /** The same behind a preposition: a language may decline it. */
+  by: string
   /** With its preposition left out: "Ada Lovelace". Null: oneself. */
   whom: string | null
   details: Record<string, unknown>
@@ -15,11 +17,13 @@ const change = (details: Record<string, unknown>, name: string) =>
   details[name] as { from?: unknown; to?: unknown } | undefined
 const key = ({ name }: Record<string, unknown>) => (name ? `“${name}”` : 'of somebody')
 const app = ({ name }: Record<string, unknown>) => (name ? `the app “${name}”` : 'an app')
+const at = ({ host }: Record<string, unknown>) => (host ? ` at ${host}` : '')
 
 export const history = {
   you: 'You',
   system: 'Roster',
   somebody: 'Somebody',
+  by: { you: 'you', somebody: 'somebody' },
   gone: 'somebody who is gone',
   from: (place: string) => `from ${place}`,
   other: ({ actor }: Told, action: string) => `${actor}: ${action}`,
@@ -75,11 +79,20 @@ export const history = {
     'client.updated': 'App changed',
     'client.secret_rotated': 'Secret of an app replaced',
     'client.deleted': 'App removed',
+    'client.logouts_retried': 'App told again of sign-outs',
     'api_key.created': 'Key made',
     'api_key.rotated': 'Key renewed',
     'api_key.revoked': 'Key revoked',
     'consent.given': 'App allowed',
     'consent.withdrawn': 'App no longer allowed',
+    'webhook.created': 'Webhook added',
+    'webhook.updated': 'Webhook changed',
+    'webhook.secret_rotated': 'Secret of a webhook replaced',
+    'webhook.deleted': 'Webhook removed',
+    'webhook.tested': 'Webhook tested',
+    'webhook.retried': 'Delivery sent again',
+    'webhook.rested': 'Webhook rests',
+    'signup_blocks.changed': 'Who may not sign up changed',
     'cleanup.ran': 'Clean-up',
   } satisfies Record<Action, string>,
   sentences: {
@@ -102,7 +115,7 @@ export const history = {
     'user.purged': ({ actor, whom }) => `${actor} erased ${whom ?? 'an account'}`,
     'user.exported': ({ actor, whom, details }) =>
       details.list
-        ? `${actor} exported ${details.list === 'users' ? 'the list of people' : 'the history'}`
+        ? `${actor} exported ${details.list !== 'users' ? 'the history' : details.hashes ? 'the list of people, with what their passwords are checked by' : 'the list of people'}`
         : `${actor} exported ${of(whom, 'the data')}`,
     'users.imported': ({ actor, details }) => `${actor} imported ${details.count ?? 'some'} people`,
     'user.unlocked': ({ actor, whom }) => `${actor} unlocked ${whom ?? 'the account'}`,
@@ -155,11 +168,29 @@ export const history = {
     'client.updated': ({ actor, details }) => `${actor} changed ${app(details)}`,
     'client.secret_rotated': ({ actor, details }) => `${actor} made a new secret for ${app(details)}`,
     'client.deleted': ({ actor, details }) => `${actor} removed ${app(details)}`,
+    'client.logouts_retried': ({ actor, details }) => `${actor} had ${app(details)} told again of sign-outs`,
     'api_key.created': ({ actor, details }) => `${actor} made the key ${key(details)}`,
     'api_key.rotated': ({ actor, details }) => `${actor} renewed the key ${key(details)}`,
     'api_key.revoked': ({ actor, details }) => `${actor} revoked the key ${key(details)}`,
     'consent.given': ({ actor, details }) => `${actor} allowed ${app(details)}`,
     'consent.withdrawn': ({ actor, details }) => `${actor} no longer allows ${app(details)}`,
+    'webhook.created': ({ actor, details }) => `${actor} added a webhook${at(details)}`,
+    'webhook.updated': ({ actor, details }) => `${actor} changed a webhook${at(details)}`,
+    'webhook.secret_rotated': ({ actor, details }) =>
+      `${actor} made a new secret for a webhook${at(details)}`,
+    'webhook.deleted': ({ actor, details }) => `${actor} removed a webhook${at(details)}`,
+    'webhook.tested': ({ actor, details }) => `${actor} tested a webhook${at(details)}`,
+    'webhook.retried': ({ actor, details }) =>
+      `${actor} sent delivery ${details.sequence ?? ''} of a webhook again`,
+    'signup_blocks.changed': ({ actor, details }) => {
+      const what = (count: unknown) =>
+        details.entry ??
+        (count === 1 ? 'an address, domain or network' : `${count} addresses, domains or networks`)
+      if (details.removed === 0) return `${actor} blocked ${what(details.added)} from signing up`
+      if (details.added === 0) return `${actor} no longer blocks ${what(details.removed)} from signing up`
+      return `${actor} changed who may not sign up`
+    },
+    'webhook.rested': () => 'A webhook has failed for too long, and rests',
     'cleanup.ran': ({ actor }) => `${actor} cleaned up`,
   } satisfies Record<Action, (told: Told) => string>,
 }

@@ -1,0 +1,201 @@
+import { createReadStream } from 'node:fs'
+import { type Client, createClient } from '@libsql/client/web'
+import { readArguments, runCommand } from './command.ts'
+import { migrate } from './migrate.ts'
+import { MIGRATIONS, readMigrations } from './migrations.ts'
+import { linesOf } from './people-export.ts'
+
+const USAGE = `npm run db:restore -- dump.sql
+
+Loads a dump (SQL, as sqld's /dump or sqlite3's .dump writes it) into an empty database: migrates it as far as the dump was,
+loads the rows of ordinary tables, which make the search and the totals anew, and applies the migrations since. Then:
+npm run db:restored. The environment says where: TURSO_DATABASE_URL, and TURSO_AUTH_TOKEN where one is asked for.
+
+  --dry-run   says what the dump has, and loads nothing`
+
+/** Rows of `system_state`: that `db:restored` was begun, that what ends for everybody has ended, and that all was done. */
+export const RESTORE_STATES = ['restoring', 'restoring_ended', 'restored'] as const
+
+const APPLIED = '__drizzle_migrations'
+const ROWS_PER_BATCH = 200
+const BYTES_PER_BATCH = 512 * 1024
+/**
+ * Rows stand before what their triggers look for, and webhooks after the history: else each row of it would be owed to
+ * them. Triggers keep the rest right, as they always do: totals, and what is searched.
+ */
+const FIRST = ['users', 'user_activity_logs']
+const LAST = ['webhooks', 'webhook_deliveries']
+/** What triggers make. */
+const MADE = ['user_totals']
+
+interface Row {
+  table: string
+  statement: string
+}
+
+/** A last line that breaks off is one, too. */
+async function* textOf(path: string): AsyncGenerator<string> {
+  yield* createReadStream(path, 'utf8')
+  yield '\n'
+}
+
+/** The rows of a dump, each the statement that makes it. Throws where it breaks off, between two rows as well. */
+async function* rowsOf(path: string): AsyncGenerator<Row> {
+  let statement = ''
+  let table: string | undefined
+  let last = ''
+  for await (const line of linesOf(textOf(path))) {
+    last = line.trim() || last
+    table ??= /^INSERT INTO ["'`]?(\w+)["'`]?\s*(\([^)]*\)\s*)?VALUES\s*\(/i.exec(line)?.[1]
+    if (table === undefined) continue
+    statement += statement === '' ? line : `\n${line}`
+    // Within a text, or an identifier, a line may end by anything.
+    const isWhole = /;\r?$/.test(line) && (statement.split("'").length - 1) % 2 === 0
+    if (!isWhole) continue
+    yield { table, statement }
+    statement = ''
+    table = undefined
+  }
+  if (table !== undefined) throw new Error(`The dump ends in the middle of a row of ${table}.`)
+  if (!/^COMMIT;$/i.test(last)) throw new Error('The dump breaks off: a whole one ends in COMMIT; alone.')
+}
+
+/** Those of the migrations here that the dump had; throws where it had others. */
+async function migrationsIn(path: string): Promise<Set<string>> {
+  const known = readMigrations(MIGRATIONS)
+  const had = new Set<string>()
+  for await (const { table, statement } of rowsOf(path)) {
+    if (table !== APPLIED) continue
+    const found = known.find(({ digest, olderForms }) =>
+      [digest, ...olderForms].some((one) => statement.includes(`'${one}'`)),
+    )
+    if (!found)
+      throw new Error(
+        'The dump is of a newer version than this one, or of another: a migration of its is missing here.',
+      )
+    had.add(found.name)
+  }
+  if (had.size === 0) throw new Error('The dump names no migration of Roster: is it whole, and of Roster?')
+  return had
+}
+
+/** The tables that rows are loaded into. */
+async function ordinaryTables(client: Client): Promise<Set<string>> {
+  const { rows } = await client.execute(
+    `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+      AND name NOT LIKE 'libsql\\_%' ESCAPE '\\' AND name NOT LIKE '%\\_fts%' ESCAPE '\\'`,
+  )
+  const made = [...MADE, APPLIED]
+  return new Set(rows.map(({ name }) => String(name)).filter((name) => !made.includes(name)))
+}
+
+const isSearch = (table: string) => /_fts(_|$)/.test(table) || /^(sqlite|libsql)_/.test(table)
+
+/** Loads those rows of a dump that are of some tables, in order. Answers how many of each. */
+async function load(
+  client: Client,
+  path: string,
+  isOfThese: (table: string) => boolean,
+  counts: Map<string, number>,
+) {
+  let batch: string[] = []
+  let bytes = 0
+  const send = async () => {
+    if (batch.length > 0) await client.batch(batch, 'write')
+    batch = []
+    bytes = 0
+  }
+  for await (const { table, statement } of rowsOf(path)) {
+    if (!isOfThese(table)) continue
+    counts.set(table, (counts.get(table) ?? 0) + 1)
+    batch.push(statement)
+    bytes += statement.length
+    if (batch.length === ROWS_PER_BATCH || bytes > BYTES_PER_BATCH) await send()
+  }
+  await send()
+}
+
+/** Restores a dump. Answers how many rows of each table it has. */
+export async function restoreDump(path: string, url: string, authToken?: string, isDryRun = false) {
+  const had = await migrationsIn(path)
+  const counts = new Map<string, number>()
+  if (isDryRun) {
+    for await (const { table } of rowsOf(path))
+      if (!isSearch(table) && table !== APPLIED) counts.set(table, (counts.get(table) ?? 0) + 1)
+    return counts
+  }
+  const client = createClient(authToken ? { url, authToken } : { url })
+  try {
+    const [found] = (await client.execute("SELECT count(*) AS total FROM sqlite_master WHERE type = 'table'"))
+      .rows
+    if (Number(found!.total) > 0)
+      throw new Error(
+        'The database is not empty: a dump is loaded into an empty one alone. Where loading broke off, make another.',
+      )
+    await migrate(url, authToken, MIGRATIONS, false, (name) => had.has(name))
+    const tables = await ordinaryTables(client)
+    const between = [...tables].filter((table) => ![...FIRST, ...LAST].includes(table))
+    // Rows that migrations have made, and the dump has too.
+    await client.batch(
+      between.map((table) => `DELETE FROM "${table}"`),
+      'write',
+    )
+    for (const group of [...FIRST.map((table) => [table]), between, LAST])
+      await load(client, path, (table) => group.includes(table), counts)
+    await keepSequences(client, path)
+    for (const [table, expected] of counts) {
+      const [row] = (await client.execute(`SELECT count(*) AS total FROM "${table}"`)).rows
+      if (Number(row!.total) !== expected)
+        throw new Error(
+          `${table} has ${row!.total} rows, and the dump ${expected}: nothing is to be relied on.`,
+        )
+    }
+    for await (const { table } of rowsOf(path))
+      if (!tables.has(table) && !isSearch(table) && ![...MADE, APPLIED].includes(table))
+        throw new Error(`The dump has rows of ${table}, which is no table of ours.`)
+    await migrate(url, authToken)
+    // That an earlier restore was seen to says nothing of this one.
+    const places = RESTORE_STATES.map(() => '?').join(', ')
+    await client.execute({
+      sql: `DELETE FROM system_state WHERE name IN (${places})`,
+      args: [...RESTORE_STATES],
+    })
+    return counts
+  } finally {
+    client.close()
+  }
+}
+
+/** Numbers that were given are not given again, those of rows that are gone among them. */
+async function keepSequences(client: Client, path: string) {
+  for await (const { table, statement } of rowsOf(path)) {
+    const [, name, seq] =
+      /VALUES\('(\w+)',(\d+)\);\r?$/.exec(table === 'sqlite_sequence' ? statement : '') ?? []
+    if (name === undefined) continue
+    const { rowsAffected } = await client.execute({
+      sql: 'UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?',
+      args: [Number(seq), name],
+    })
+    if (rowsAffected === 0)
+      await client.execute({
+        sql: 'INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)',
+        args: [name, Number(seq)],
+      })
+  }
+}
+
+async function main() {
+  const { words, isDryRun } = readArguments({ usage: USAGE, options: {}, words: 1 })
+  const { TURSO_DATABASE_URL: url, TURSO_AUTH_TOKEN: authToken } = process.env
+  if (words[0] === undefined) throw new Error(USAGE)
+  if (!url) throw new Error('TURSO_DATABASE_URL is missing: where is the empty database?')
+  const counts = await restoreDump(words[0], url, authToken, isDryRun)
+  for (const [table, total] of counts) console.log(`${table}: ${total}`)
+  console.log(
+    isDryRun
+      ? 'Nothing was loaded.'
+      : 'Everything is there. What was undone since the backup is not undone yet: npm run db:restored',
+  )
+}
+
+if (import.meta.main) runCommand(main)

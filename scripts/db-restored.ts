@@ -1,0 +1,280 @@
+import { type SQL, sql } from 'drizzle-orm'
+import { HAS_TIME } from '../src/activity/ledger.ts'
+import { activityLogs } from '../src/activity/models.ts'
+import { sealRestore } from '../src/activity/seals.ts'
+import { apiKeys } from '../src/api-keys/models.ts'
+import type { Resources } from '../src/context.ts'
+import { databaseNow, type Statement } from '../src/database/statements.ts'
+import { seedsAreLost } from '../src/factors/renewal.ts'
+import { oneTimeTokens } from '../src/links/models.ts'
+import { outbox } from '../src/mail/models.ts'
+import { enqueueNotice } from '../src/mail/outbox.ts'
+import { oauthClients } from '../src/oauth/models.ts'
+import { foreignHashesAreLost } from '../src/passwords/foreign/renewal.ts'
+import { hasKeyOf } from '../src/passwords/hashing.ts'
+import { sessions } from '../src/sessions/models.ts'
+import { systemState } from '../src/system/models.ts'
+import { selectAdminsToTell } from '../src/users/managing/notices.ts'
+import { users } from '../src/users/models.ts'
+import { DAY_MS } from '../src/values/durations.ts'
+import { timeOfId, toTime } from '../src/values/ids.ts'
+import { IS_OPEN, webhookDeliveries, webhookSecretsAreLost, webhooks } from '../src/webhooks/models.ts'
+import { readArguments, runCommand, withPauses } from './command.ts'
+import { withResources } from './create-admin.ts'
+import { RESTORE_STATES } from './db-restore.ts'
+import { countMoved, findLost, type Lost, undoAgain } from './restored/undo.ts'
+
+const USAGE = `npm run db:restored -- --yes [--again]
+
+After the database was restored from a backup, by npm run db:restore or by Turso: before anybody uses it, undoes what the
+backup has brought back. Every session and link ends; API keys and the secrets of apps and webhooks are off until they are
+renewed; whom the ledger in Redis names as erased is erased again, and whom it names otherwise since the backup chooses a new
+password by mail and has the role user; whose address was changed is disabled, too, until an administrator decides.
+Administrators are told by mail, and a new chain of seals begins. Where it stopped it goes on; done once more it ends nothing
+again, and sees to what it has not answered yet, however old it is. The Worker's settings come from the environment.
+
+  --yes       does it: without it this says which database that is and what would be done, as --dry-run does
+  --again     the database was restored once more since this was done, as by Turso, to a day after the first restore. With it
+              everything ends in any case. Where that breaks off, ask without it: unless that says that this was done, go on so
+  --dry-run   says what would be done, and does nothing`
+
+const ROWS_PER_STATEMENT = 1000
+/** Of the oldest passwords, and of the newest. */
+const LOOKED_AT = 100
+const NO_KEYS = '{"keys":[]}'
+const [BEGUN, ENDED, DONE] = RESTORE_STATES
+
+interface Restored {
+  /** It was done already, at that time (epoch ms): only what was found lost since is seen to. */
+  doneAt: number | undefined
+  /** It broke off at a later step, and everything had ended by that time (epoch ms): it does not end once more. */
+  endedAt: number | undefined
+  /** What ends for everybody, as it was counted before. */
+  ends: { sessions: number; keys: number; apps: number; hooks: number } | undefined
+  erased: number
+  setBack: number
+  /** Of them, whose address was another one: they are disabled. */
+  moved: number
+  consents: number
+  /** What whoever restores must know of the ledger, in sentences. */
+  warnings: string[]
+  /** The newest seal that was lost with the database. */
+  lostHead?: string | undefined
+}
+
+/** Undoes what a backup has brought back. Throws where Redis is away: nothing is done without the ledger. */
+export async function afterRestore(
+  resources: Resources,
+  { isDryRun = false, isAgain = false } = {},
+): Promise<Restored> {
+  const { db } = resources
+  const lost = await findLost(resources)
+  const { state } = await db.readPrimary({
+    state: sql<{ name: string; at: number }>`SELECT name, at FROM ${systemState}
+      WHERE name IN ${[...RESTORE_STATES]} AND ${isAgain ? 0 : 1}`,
+  })
+  const stands = new Map(state.map(({ name, at }) => [name, at]))
+  const doneAt = stands.has(BEGUN) ? undefined : stands.get(DONE)
+  const isWhole = doneAt === undefined
+  const endedAt = isWhole ? stands.get(ENDED) : undefined
+  const isEnding = isWhole && endedAt === undefined
+  const ends = isEnding ? await whatEnds(resources) : undefined
+  const found = {
+    doneAt,
+    endedAt,
+    ends,
+    warnings: await warningsOf(resources, lost),
+    erased: lost.erased.length,
+    setBack: lost.changes.size,
+    moved: countMoved(lost),
+    consents: lost.consents.length,
+  }
+  if (isDryRun) return found
+  if (isEnding) {
+    await begin(resources, isAgain)
+    await endEverything(resources)
+  }
+  await undoAgain(resources, lost)
+  if (!isWhole) return found
+  const lostHead = await withPauses(() => sealRestore(resources))
+  await db.writeBatch({
+    done: [
+      sql`INSERT INTO ${systemState} (name, at) VALUES (${DONE}, ${Date.now()})
+        ON CONFLICT (name) DO UPDATE SET at = excluded.at`,
+      sql`DELETE FROM ${systemState} WHERE name IN (${BEGUN}, ${ENDED})`,
+    ],
+  })
+  return { ...found, lostHead }
+}
+
+/** Where nothing is found, that may be as nothing is known. */
+async function warningsOf({ config, db }: Resources, { isSilent }: Lost): Promise<string[]> {
+  const { BACKUPS_KEPT_DAYS, keys } = config
+  const hashes = (order: SQL) => sql<{ hash: string }>`SELECT password_hash AS hash FROM ${users}
+    WHERE password_hash IS NOT NULL ORDER BY id ${order} LIMIT ${LOOKED_AT}`
+  const { newest, lost, first, last } = await db.readPrimary({
+    // By somebody: rows of this are by nobody, and not of the backup.
+    newest: sql<{ id: string }>`SELECT id FROM ${activityLogs} WHERE actor_id IS NOT NULL AND ${HAS_TIME}
+      ORDER BY id DESC LIMIT 1`,
+    lost: sql<{ isAny: 0 | 1 }>`SELECT ${seedsAreLost(config)} OR ${foreignHashesAreLost(config)}
+      OR ${webhookSecretsAreLost(keys.webhook_secret)} AS isAny`,
+    first: hashes(sql`ASC`),
+    last: hashes(sql`DESC`),
+  })
+  const lacksKeys = lost[0]!.isAny === 1 || [...first, ...last].some(({ hash }) => !hasKeyOf(hash, keys))
+  const newestAt = newest[0] ? timeOfId(newest[0].id) : Date.now()
+  const isOlder = newestAt < Date.now() - BACKUPS_KEPT_DAYS * DAY_MS
+  return [
+    ...(lacksKeys
+      ? [
+          'SECRET_KEYS lacks one that passwords, authenticator apps or webhooks are under: by another key nobody is found in the ledger as erased.',
+        ]
+      : []),
+    ...(isSilent
+      ? [
+          `The ledger in Redis has nothing that this database does not have${newest[0] ? `, whose newest change is of ${toTime(newestAt)}` : ''}: if something was undone since, that stands in the log alone (code ledger).`,
+        ]
+      : []),
+    ...(isOlder
+      ? [
+          `The newest change in the database is of ${toTime(newestAt)}, and the ledger goes back ${BACKUPS_KEPT_DAYS} days (BACKUPS_KEPT_DAYS): what was undone in between is not known.`,
+        ]
+      : []),
+  ]
+}
+
+async function whatEnds({ db }: Resources) {
+  const { counted } = await db.readPrimary({
+    counted: sql<NonNullable<Restored['ends']>>`SELECT
+      (SELECT count(*) FROM ${sessions}) AS sessions,
+      (SELECT count(*) FROM ${apiKeys} WHERE secret_hash <> '') AS keys,
+      (SELECT count(*) FROM ${oauthClients} WHERE secret_hash <> '' OR jwks <> ${NO_KEYS}) AS apps,
+      (SELECT count(*) FROM ${webhooks} WHERE secret <> '') AS hooks`,
+  })
+  return counted[0]!
+}
+
+/**
+ * What the backup owes others was sent in its time: mails go, and deliveries of webhooks are given up, so that whoever misses
+ * one sends it by hand. New ones are numbered from the present time on, which is beyond every lost number, as there are
+ * never a thousand a second: receivers pass over numbers that they have seen. The row is nobody's, and clean-up leaves it
+ * until there is a newer one. Administrators are told once, those who will be none any more among them.
+ */
+async function begin(resources: Resources, isAgain: boolean): Promise<void> {
+  const { db } = resources
+  const { admins } = await db.readPrimary({ admins: selectAdminsToTell() })
+  const isNew = sql`NOT EXISTS (SELECT 1 FROM ${systemState} WHERE name = ${BEGUN})`
+  // A backup that was made in the middle of this says so as well.
+  if (isAgain)
+    await db.writeBatch({ forgotten: [sql`DELETE FROM ${systemState} WHERE name IN ${[...RESTORE_STATES]}`] })
+  await changeAll(
+    resources,
+    sql`${outbox} WHERE sent_at IS NULL AND dead_at IS NULL AND ${isNew}`,
+    (those) => sql`DELETE FROM ${outbox} WHERE id IN ${those}`,
+  )
+  await changeAll(
+    resources,
+    sql`${webhookDeliveries} WHERE ${IS_OPEN} AND ${isNew}`,
+    (those) => sql`UPDATE ${webhookDeliveries} SET dead_at = ${databaseNow} WHERE id IN ${those}`,
+  )
+  const mails = resources.send
+    ? admins.map((admin) => enqueueNotice(resources, 'database_restored', admin, isNew))
+    : []
+  await db.writeBatch({
+    numbers: [
+      sql`INSERT INTO ${webhookDeliveries}
+          (id, webhook_id, event_id, type, is_fixed, owed_at, next_attempt_at, delivered_at)
+        SELECT max(${databaseNow}, coalesce((SELECT max(id) FROM ${webhookDeliveries}), 0) + 1), '', '', 'webhook.tested', 1,
+          ${databaseNow}, ${databaseNow}, ${databaseNow} WHERE ${isNew}`,
+    ],
+    mails: mails.flatMap(({ statements }) => statements),
+    state: [
+      sql`INSERT INTO ${systemState} (name, at) VALUES (${BEGUN}, ${Date.now()}) ON CONFLICT DO NOTHING`,
+    ],
+  })
+}
+
+/** Sessions, links, epochs, and what programs prove themselves by. */
+async function endEverything(resources: Resources): Promise<void> {
+  const { db } = resources
+  for (const table of [sessions, oneTimeTokens])
+    await changeAll(resources, sql`${table}`, (those) => sql`DELETE FROM ${table} WHERE id IN ${those}`)
+  // Beyond every number that a token of a lost day can have.
+  const epoch = Math.floor(Date.now() / 1000)
+  for (let after = 0; ; ) {
+    const { last } = await db.readPrimary({
+      last: sql<{ seq: number | null }>`SELECT max(seq) AS seq FROM
+        (SELECT seq FROM ${users} WHERE seq > ${after} ORDER BY seq LIMIT ${ROWS_PER_STATEMENT})`,
+    })
+    const until = last[0]?.seq
+    if (!until) break
+    await db.writeBatch({
+      epochs: [
+        sql`UPDATE ${users} SET token_epoch = ${epoch}, device_epoch = ${epoch}, version = version + 1
+          WHERE seq > ${after} AND seq <= ${until} AND token_epoch < ${epoch}`,
+      ],
+    })
+    after = until
+  }
+  await db.writeBatch({
+    off: [
+      sql`UPDATE ${oauthClients} SET epoch = ${epoch}, secret_hash = CASE WHEN secret_hash IS NOT NULL THEN '' END,
+        jwks = CASE WHEN jwks IS NOT NULL THEN ${NO_KEYS} END, former_secret_hash = NULL, former_secret_until = NULL,
+        version = version + 1 WHERE epoch < ${epoch}`,
+      sql`UPDATE ${webhooks} SET secret = '', former_secret = NULL, former_secret_until = NULL, rested_at = ${Date.now()},
+        version = version + 1`,
+      sql`UPDATE ${apiKeys} SET secret_hash = '', former_secret_hash = NULL, former_secret_until = NULL`,
+      sql`INSERT INTO ${systemState} (name, at) VALUES (${ENDED}, ${Date.now()}) ON CONFLICT DO NOTHING`,
+    ],
+  })
+}
+
+/** By pages, until none is left: the change makes each one that it is not. */
+async function changeAll({ db }: Resources, which: SQL, change: (those: SQL) => Statement): Promise<void> {
+  for (;;) {
+    const { found } = await db.readPrimary({
+      found: sql<{ id: string | number }>`SELECT id FROM ${which} LIMIT ${ROWS_PER_STATEMENT}`,
+    })
+    if (found.length === 0) return
+    const ids = JSON.stringify(found.map(({ id }) => id))
+    await db.writeBatch({ page: [change(sql`(SELECT value FROM json_each(${ids}))`)] })
+  }
+}
+
+async function main() {
+  const options = { again: { type: 'boolean' }, yes: { type: 'boolean' } } as const
+  const { values, isDryRun } = readArguments({ usage: USAGE, options })
+  const isAsking = isDryRun || values.yes !== true
+  const said = await withResources({ EMAIL: 'perhaps', ...process.env }, (resources) => {
+    const { TURSO_DATABASE_URL, UPSTASH_REDIS_REST_URL, ISSUER } = resources.config
+    const [database, ledger] = [TURSO_DATABASE_URL, UPSTASH_REDIS_REST_URL].map((url) => new URL(url).host)
+    console.log(`The database at ${database}, of ${ISSUER}, and its ledger at ${ledger}:`)
+    return afterRestore(resources, { isDryRun: isAsking, isAgain: values.again === true })
+  })
+  const { doneAt, endedAt, ends, erased, setBack, moved, consents, warnings, lostHead } = said
+  const would = isAsking ? 'would be ' : ''
+  if (ends)
+    console.log(
+      `${ends.sessions} sessions ${would}ended, and every link; ${ends.keys} API keys and the secrets of ${ends.apps} apps and ${ends.hooks} webhooks ${would}off until they are renewed`,
+    )
+  else if (endedAt !== undefined)
+    console.log(
+      `This goes on where it stopped: everything ended at ${toTime(endedAt)}, and does not end once more. If the database was restored since: --again`,
+    )
+  else
+    console.log(
+      `This was done at ${toTime(doneAt!)}, and is not done twice. If the database was restored since: --again`,
+    )
+  console.log(
+    `${erased} ${would}erased again; ${setBack} ${would}set back: a new password by mail, the role user; of them ${moved}, whose address was another one, ${would}disabled until an administrator decides`,
+  )
+  for (const warning of warnings) console.log(`Mind: ${warning}`)
+  if (consents > 0) console.log(`${consents} consents to apps ${would}taken back again`)
+  if (isAsking) return console.log('Nothing was done. If that is the database that was restored: --yes')
+  if (lostHead) console.log(`A new chain of seals begins. Lost with the database: ${lostHead}`)
+  console.log(
+    'Copies near end by themselves within a minute. If no administrator is left: npm run admin:create',
+  )
+}
+
+if (import.meta.main) runCommand(main)

@@ -1,0 +1,299 @@
+import { randomBytes } from 'node:crypto'
+import { resolve } from 'node:path'
+import { faultOfHost, faultOfMailbox, faultOfSmtp, faultOfToken, faultOfUrl } from '../src/config/checks.ts'
+import { ConfigError, configOf } from '../src/config/main.ts'
+import { isEmail } from '../src/values/email.ts'
+import { readArguments, runCommand } from './command.ts'
+import { createAdmin, refuseWeakPassword } from './create-admin.ts'
+import { generateAll } from './keys.ts'
+import { migrate } from './migrate.ts'
+import { MIGRATIONS } from './migrations.ts'
+import { openQuestions, type Question, type Questions } from './setup/ask.ts'
+import { type Kept, openKept } from './setup/kept.ts'
+import { smokeTest, untilItAnswers } from './setup/smoke.ts'
+import { openTurso, openWrangler, readWranglerConfig, writeDomain } from './setup/tools.ts'
+
+const USAGE = `npm run setup [-- --config wrangler.toml]
+
+Leads from nothing to a deployment that was tried: asks for what it cannot make, makes the rest, deploys, signs in there
+and out again, and says what to do next. After a failure, run it again: what was done stays, and it goes on.
+
+  --config    another wrangler.toml: of a second deployment, for staging
+  --dry-run   says what is known already, what of it is unfit and what would be asked, and does nothing
+
+What it knows it keeps in .roster-<name of the Worker>.env, which may be written beforehand, with any setting of
+.dev.vars.example. ADMIN_PASSWORD chooses the administrator's password; without it one is made.`
+
+const ROOT = resolve(import.meta.dirname, '..')
+
+const WHAT_A_MOVE_BREAKS = `Where shall Roster answer? Decide it now: the address stands in every token as "iss", so a later move means
+  - every app and service that checks tokens has to be told the new issuer, in the same minute;
+  - OpenID clients have to be set up anew, and links in mails that were sent lead to the old address;
+  - everybody has to sign in again, and passkeys work only where the domain stays above the new address
+    (WEBAUTHN_RP_ID keeps it).
+A domain whose zone is at this Cloudflare account, such as roster.your-domain; empty: an address of workers.dev.`
+
+const isMailServer = (answer: string) => /^smtps?:/.test(answer)
+
+const optional = (faultOf: (answer: string) => string | undefined) => (answer: string) =>
+  answer === '' ? undefined : faultOf(answer)
+
+const QUESTIONS = {
+  domain: { name: 'DOMAIN', asks: WHAT_A_MOVE_BREAKS, faultOf: optional(faultOfHost) },
+  databaseUrl: {
+    name: 'TURSO_DATABASE_URL',
+    asks: 'The database. The `turso` command is not here to make one: paste the URL of yours (turso db show NAME --url).',
+    faultOf: (answer) => faultOfUrl(answer, { libsql: true }),
+  },
+  databaseToken: {
+    name: 'TURSO_AUTH_TOKEN',
+    asks: 'Its token (turso db tokens create NAME).',
+    faultOf: faultOfToken,
+  },
+  redisUrl: {
+    name: 'UPSTASH_REDIS_REST_URL',
+    asks: 'Redis. Make a database at console.upstash.com, without eviction, and paste its REST URL.',
+    faultOf: faultOfUrl,
+  },
+  redisToken: { name: 'UPSTASH_REDIS_REST_TOKEN', asks: 'Its REST token.', faultOf: faultOfToken },
+  mailFrom: {
+    name: 'MAIL_FROM',
+    asks: 'Who shall mails be from? `Name <no-reply@your-domain>`. Empty: no mail, so nobody confirms an address or gets a reset.',
+    faultOf: optional(faultOfMailbox),
+  },
+  mailKey: {
+    name: 'RESEND_API_KEY',
+    asks: 'How is it sent? The API key of Resend, or smtps://user:password@host:465 of your mail server.',
+    faultOf: (answer) => (isMailServer(answer) ? faultOfSmtp(answer) : faultOfToken(answer)),
+  },
+  adminEmail: {
+    name: 'ADMIN_EMAIL',
+    asks: 'Your address: the first administrator.',
+    faultOf: (answer) => (isEmail(answer) ? undefined : 'is not an e-mail address'),
+  },
+} as const satisfies Record<string, Question>
+
+interface SettingUp {
+  config: string
+  kept: Kept
+  questions: Questions
+  wrangler: ReturnType<typeof openWrangler>
+}
+
+/** What is kept, else what the environment says, else what is answered. */
+async function known({ kept, questions }: SettingUp, question: Question): Promise<string> {
+  const { name, faultOf } = question
+  const before = kept.values[name] ?? process.env[name]
+  const fault = before === undefined ? undefined : faultOf(before)
+  if (fault) throw new Error(`${name} ${fault}.`)
+  const answer = before ?? (await questions.ask(question))
+  kept.keep({ [name]: answer })
+  return answer
+}
+
+async function main() {
+  const { values, isDryRun } = readArguments({ usage: USAGE, options: { config: { type: 'string' } } })
+  const config = resolve(ROOT, values.config ?? 'wrangler.toml')
+  const { name } = readWranglerConfig(config)
+  const path = resolve(config, '..', `.roster-${name}.env`)
+  const kept = openKept(path)
+  if (isDryRun) return sayWhatIsKnown(config, kept)
+  const wrangler = openWrangler(config, () => kept.values.CLOUDFLARE_ACCOUNT_ID)
+  const questions = openQuestions()
+  const all = { config, kept, questions, wrangler }
+  try {
+    console.log(`Setting up ${name}. What is known is kept in ${path}.`)
+    await chooseAccount(all)
+    await chooseDomain(all)
+    await findDatabase(all, name)
+    await findRedis(all)
+    await findMail(all)
+    await known(all, QUESTIONS.adminEmail)
+    const made = await generateAll()
+    kept.keep({ ...made, ...kept.values })
+    await findAddress(all)
+    const env = checkSettings(kept, kept.settings(), readWranglerConfig(config).bindsMail)
+    await migrateDatabase(env)
+    const password = await makeAdmin(env, kept.values.ADMIN_EMAIL!)
+    await wrangler.putSecrets(kept.settings())
+    console.log(`Secrets put: ${Object.keys(kept.settings()).join(', ')}.`)
+    await wrangler.deploy()
+    const { ISSUER } = configOf(env)
+    console.log(`Deployed.`)
+    await untilItAnswers(ISSUER)
+    console.log(`Tried at ${ISSUER}: ${(await smokeTest(env, ISSUER)).join(', ')}.`)
+    sayWhatIsNext(all, ISSUER, path, password)
+  } catch (error) {
+    throw new Error(
+      `\n${(error as Error).message}\n\nWhat was done stays. Put that right and run this again: it goes on.`,
+      { cause: error },
+    )
+  } finally {
+    questions.close()
+  }
+}
+
+async function sayWhatIsKnown(config: string, kept: Kept) {
+  const { name, bindsMail, domains } = readWranglerConfig(config)
+  const given: Record<string, string | undefined> = { DOMAIN: domains[0], ...process.env, ...kept.values }
+  const sendsOtherwise = bindsMail || given.MAIL_FROM === '' || given.SMTP_URL !== undefined
+  const asked = Object.values(QUESTIONS).filter((one) => one.name !== 'RESEND_API_KEY' || !sendsOtherwise)
+  const [known, unknown] = [true, false].map((isKnown) =>
+    ['SMTP_URL', ...asked.map((question) => question.name)].filter(
+      (one) => (given[one] !== undefined) === isKnown && (isKnown || one !== 'SMTP_URL'),
+    ),
+  ) as [string[], string[]]
+  const say = (names: string[]) => names.join(', ') || 'nothing'
+  console.log(`Would set up ${name}. Known: ${say(known)}.`)
+  console.log(`Would ask, where it cannot find or make it: ${say(unknown)}.`)
+  for (const { name, faultOf } of asked) {
+    const fault = given[name] === undefined ? undefined : faultOf(given[name])
+    if (fault) throw new Error(`${name} ${fault}.`)
+  }
+  const answers = Object.fromEntries(known.filter((one) => given[one]).map((one) => [one, given[one]!]))
+  const settings = { ...untilKnown(given), ...(await generateAll()), ...answers, ...kept.settings() }
+  checkSettings(kept, settings, bindsMail)
+}
+
+/** In place of what is asked for and found later, so that what is written already can be looked at. */
+function untilKnown({ DOMAIN, MAIL_FROM, SMTP_URL, ...of }: Record<string, string | undefined>) {
+  // Of an address that is not known yet, what is said to fit it is believed.
+  const domain = DOMAIN || of.WEBAUTHN_RP_ID || URL.parse(of.COOKIE_ORIGINS?.split(',')[0] ?? '')?.hostname
+  return {
+    ISSUER: `https://${domain || 'roster.invalid'}`,
+    TURSO_DATABASE_URL: 'libsql://roster.invalid',
+    TURSO_AUTH_TOKEN: 'token-of-the-database',
+    UPSTASH_REDIS_REST_URL: 'https://roster.invalid',
+    UPSTASH_REDIS_REST_TOKEN: 'token-of-redis',
+    ...(MAIL_FROM === undefined && { MAIL_FROM: 'no-reply@roster.invalid' }),
+    ...(MAIL_FROM !== '' && SMTP_URL === undefined && { RESEND_API_KEY: 'key-of-the-mail-service' }),
+  }
+}
+
+async function chooseAccount({ kept, questions, wrangler }: SettingUp) {
+  const accounts = await wrangler.accounts()
+  const chosen = kept.values.CLOUDFLARE_ACCOUNT_ID ?? process.env.CLOUDFLARE_ACCOUNT_ID
+  if (chosen || accounts.length < 2) return
+  const id = await questions.ask({
+    name: 'CLOUDFLARE_ACCOUNT_ID',
+    asks: `In which account?\n${accounts.map((account) => `  ${account.id}  ${account.name}`).join('\n')}`,
+    faultOf: (answer) =>
+      accounts.some((one) => one.id === answer) ? undefined : 'is none of those accounts',
+  })
+  kept.keep({ CLOUDFLARE_ACCOUNT_ID: id })
+}
+
+/** First of all: what is made of it cannot be moved. */
+async function chooseDomain(all: SettingUp) {
+  const [written] = readWranglerConfig(all.config).domains
+  if (written) return all.kept.keep({ DOMAIN: written })
+  const domain = await known(all, QUESTIONS.domain)
+  if (!domain) return
+  writeDomain(all.config, domain)
+  console.log(`${all.config} names ${domain} now: commit it, as every deployment reads it.`)
+}
+
+async function findDatabase(all: SettingUp, name: string) {
+  const { kept } = all
+  const hasUrl = (kept.values.TURSO_DATABASE_URL ?? process.env.TURSO_DATABASE_URL) !== undefined
+  const turso = hasUrl ? undefined : await openTurso()
+  if (!turso) {
+    await known(all, QUESTIONS.databaseUrl)
+    await known(all, QUESTIONS.databaseToken)
+    return
+  }
+  const { url, token, isNew } = await turso.database(name)
+  kept.keep({ TURSO_DATABASE_URL: url, TURSO_AUTH_TOKEN: token })
+  console.log(`Database: ${url}${isNew ? ', made just now' : ''}.`)
+}
+
+/** Asked at once, so that a slip is found where it was made. */
+async function findRedis(all: SettingUp) {
+  const url = await known(all, QUESTIONS.redisUrl)
+  const token = await known(all, QUESTIONS.redisToken)
+  const answer = await fetch(url, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}` },
+    body: '["PING"]',
+    signal: AbortSignal.timeout(10_000),
+  }).catch((cause: Error) => cause)
+  if (answer instanceof Response && answer.ok) return
+  const why = answer instanceof Response ? `answered ${answer.status}` : `did not answer: ${answer.message}`
+  // Not kept: it is asked for again.
+  all.kept.forget(['UPSTASH_REDIS_REST_URL', 'UPSTASH_REDIS_REST_TOKEN'])
+  throw new Error(`Redis at ${url} ${why}.`)
+}
+
+async function findMail(all: SettingUp) {
+  const from = await known(all, QUESTIONS.mailFrom)
+  if (!from || readWranglerConfig(all.config).bindsMail) return
+  const { kept } = all
+  const server = kept.values.SMTP_URL ?? process.env.SMTP_URL
+  const given = server ?? (await known(all, QUESTIONS.mailKey))
+  if (!isMailServer(given)) return
+  kept.forget(['RESEND_API_KEY'])
+  kept.keep({ SMTP_URL: given })
+}
+
+/** Of workers.dev the address is known once something is there: without settings, it answers nobody but /health. */
+async function findAddress({ kept, wrangler }: SettingUp) {
+  if (kept.values.ISSUER) return
+  if (kept.values.DOMAIN) return kept.keep({ ISSUER: `https://${kept.values.DOMAIN}` })
+  const [target] = await wrangler.deploy()
+  if (!target)
+    throw new Error('Wrangler has deployed the Worker, and named no address of it. Is workers_dev off?')
+  kept.keep({ ISSUER: new URL(/^https?:/.test(target) ? target : `https://${target}`).origin })
+  console.log(`Its address: ${kept.values.ISSUER}.`)
+}
+
+/** By what the Worker itself reads them with, before it could refuse them. A name that is nearly one's is refused, too. */
+function checkSettings(kept: Kept, settings: object, bindsMail: boolean): object {
+  const env = { ...settings, ...(bindsMail && { EMAIL: 'bound' }) }
+  const strangers = kept.strangers()
+  try {
+    configOf({ ...strangers, ...env })
+  } catch (error) {
+    throw error instanceof ConfigError ? new Error(error.sentences.join('\n')) : error
+  }
+  for (const name of Object.keys(strangers)) console.log(`${name} is no setting, and is not put there.`)
+  return env
+}
+
+async function migrateDatabase(env: object) {
+  const { TURSO_DATABASE_URL, TURSO_AUTH_TOKEN } = configOf(env)
+  const names = await migrate(TURSO_DATABASE_URL, TURSO_AUTH_TOKEN, MIGRATIONS)
+  console.log(names.length ? `Migrations applied: ${names.length}.` : 'The database is up to date.')
+}
+
+/** The password, where there is one to be told. */
+async function makeAdmin(env: object, email: string): Promise<string | undefined> {
+  const name = 'Administrator'
+  const given = process.env.ADMIN_PASSWORD
+  if (given) refuseWeakPassword(given, { email, name }, 'ADMIN_PASSWORD')
+  const password = given || randomBytes(15).toString('base64url')
+  const { done } = await createAdmin({ env, email, name, password: () => password, resetPassword: false })
+  console.log(`${email}: ${done.join(', ') || 'is an administrator already'}.`)
+  const isSet = done.some((one) => one === 'created' || one === 'password replaced')
+  if (!isSet || given) return undefined
+  // At once: it is kept nowhere, and what comes next may fail.
+  console.log(`Password: ${password}`)
+  return password
+}
+
+function sayWhatIsNext({ kept }: SettingUp, issuer: string, path: string, password: string | undefined) {
+  const { ADMIN_EMAIL, MAIL_FROM } = kept.values
+  const steps = [
+    `Sign in at ${issuer}/signin as ${ADMIN_EMAIL}${password ? ', with the password above,' : ''} and add a passkey or an authenticator app.`,
+    `Keep ${path} where you keep secrets, and remove it here. It has the only copy of the keys.`,
+    MAIL_FROM
+      ? `Let your domain vouch for mail from ${MAIL_FROM} (SPF, DKIM): the mail service says how.`
+      : 'Without mail nobody confirms an address and nobody gets a reset: MAIL_FROM turns it on.',
+    'Set what else is yours: ORGANISATION, SIGNUP, IDENTITY_PROVIDERS. .dev.vars.example has every setting; add lines to that file and run this again.',
+    `Look at it from time to time: npm run doctor -- --settings ${path}`,
+    'docs/operating.md has upgrades, keys, staging, costs and what to watch.',
+  ]
+  console.log(`\nRoster answers at ${issuer}. What to do next:`)
+  for (const [index, step] of steps.entries()) console.log(`${index + 1}. ${step}`)
+}
+
+if (import.meta.main) runCommand(main)

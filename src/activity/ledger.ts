@@ -1,0 +1,298 @@
+import { createHmac } from 'node:crypto'
+import { type SQL, sql } from 'drizzle-orm'
+import type { Config } from '../config/main.ts'
+import type { Resources } from '../context.ts'
+import type { Statement } from '../database/statements.ts'
+import { log } from '../http/log.ts'
+import { unavailable } from '../http/problem.ts'
+import { isRaise, ledgerOwed, type Role, type User } from '../users/models.ts'
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '../values/durations.ts'
+import { firstIdAt, timeOfId } from '../values/ids.ts'
+import { membersOf } from './details.ts'
+import { type Action, activityLogs } from './models.ts'
+
+/**
+ * What a backup of the database must not undo, kept outside of it for as long as backups are: in Redis, and in the log.
+ * Of an erasure digests of the id, the address and the external id; of what makes an account safer the id and the time. A
+ * restore reads it (scripts/db-restored.ts), and of the erasures an import.
+ *
+ * It says only what was committed: nobody is erased by it who was not. An erasure owes it a row in its own batch, and says
+ * it once the batch is done, before the answer; whatever did not arrive the cron job tells, and takes the row away after
+ * that. The rest it finds in the history, every minute, from where it read last; what was written late it finds as well, by
+ * reading once more. All orders of events are gone through in test/faults/ledger-model.test.ts.
+ */
+
+const LEDGER_KEY = 'ledger'
+/** How far the history was read, and how far it was read once more: two ids. */
+const PLACE_KEY = 'ledger_place'
+const erasedKey = (digest: string) => `erased:${digest}`
+
+/** Most rows of history are written so soon after the time of their id: it is read on from there. */
+const SOON_MS = 2 * MINUTE_MS
+/** None is written later than this: so old, it is read once more. */
+const LATE_MS = 15 * MINUTE_MS
+const ROWS_PER_CALL = 500
+/** In one run: the next goes on from there. */
+const CALLS_PER_RUN = 20
+const ENTRIES_PER_CALL = 1000
+
+/** What makes an account safer, or moves it. */
+const ACTIONS: readonly Action[] = [
+  'password.changed',
+  'password.reset',
+  'user.role_changed',
+  'user.disabled',
+  'user.deleted',
+  'factor.added',
+  'factor.removed',
+  'factors.reset',
+  'identity.unlinked',
+  'email.changed',
+  'email.change_undone',
+  'consent.withdrawn',
+  'user.purged',
+]
+
+/** By what somebody who was erased is known. Clean-up leaves out an address that nobody had proved: it may be another's. */
+export type Erased = Pick<User, 'id' | 'external_id'> & Partial<Pick<User, 'email_normalized'>>
+
+const lifetimeOf = ({ BACKUPS_KEPT_DAYS }: Config) => BACKUPS_KEPT_DAYS * DAY_MS
+
+/** By what somebody who was erased is known: under the first key, or under each that digests may be of. */
+function digestsOf(keys: readonly Uint8Array[], person: Partial<Erased>): string[] {
+  const digest = (key: Uint8Array, text: string) =>
+    createHmac('sha256', key).update(text).digest('base64url').slice(0, 22)
+  return Object.entries(person).flatMap(([name, value]) =>
+    value ? keys.map((key) => digest(key, `${name} ${value}`)) : [],
+  )
+}
+
+const ownDigests = ({ keys }: Config, { id, email_normalized = '', external_id }: Erased) =>
+  digestsOf(keys.ledger.slice(0, 1), { id, email_normalized, external_id })
+
+const marksOf = (config: Config, digests: readonly string[]) =>
+  new Map(digests.map((digest) => [erasedKey(digest), lifetimeOf(config)]))
+
+/** For the batch of an erasure: the ledger has to hear of it. */
+export const oweErasure = (config: Config, person: Erased, isDone: SQL): Statement[] =>
+  config.BACKUPS_KEPT_DAYS === 0
+    ? []
+    : [
+        sql`INSERT INTO ${ledgerOwed} (digest)
+          SELECT value FROM json_each(${JSON.stringify(ownDigests(config, person))}) WHERE ${isDone} ON CONFLICT DO NOTHING`,
+      ]
+
+/** After the batch of an erasure: what Redis is told in the call that is made in any case. */
+export function sayErased({ config, origin }: Resources, person: Erased): Map<string, number> | undefined {
+  if (config.BACKUPS_KEPT_DAYS === 0) return undefined
+  const digests = ownDigests(config, person)
+  log('info', { code: 'ledger', erased: digests, request_id: origin.requestId })
+  return marksOf(config, digests)
+}
+
+/** An entry: what happened to a user, by the id of its row of history, which has the time. */
+export interface Entry {
+  id: string
+  userId: string
+  action: Action
+  /** Of a factor that was added or removed. */
+  kind: string
+  /** Its id, or the app's that a consent was of. */
+  about: string
+}
+type Found = { id: string; user_id: string; action: Action; details: string | null }
+
+/** What is no word in the details is left out: as others are, whose details say nothing. */
+const asWord = (value: unknown) => (typeof value === 'string' && /^\S+$/.test(value) ? value : '')
+
+function lineOf(row: Found): string {
+  const { kind, id, client_id } = membersOf(row) ?? {}
+  return [row.id, row.user_id, row.action, asWord(kind), asWord(id ?? client_id)].join(' ')
+}
+
+/** An app may be known by a URL, which is no word of ours. */
+const forLog = (line: string) => line.replace(/ https?:.*/, ' ')
+
+function readEntry(line: string): Entry {
+  const [id = '', userId = '', action = '', kind = '', about = ''] = line.split(' ')
+  return { id, userId, action: action as Action, kind, about }
+}
+
+const isPurged = ({ action }: Found) => action === 'user.purged'
+
+/** A role that went up is no loss. */
+function isSafer(row: Found): boolean {
+  if (row.action !== 'user.role_changed') return true
+  const { from, to } = (membersOf(row)?.role ?? {}) as { from?: Role; to?: Role }
+  return from === undefined || to === undefined || !isRaise(from, to)
+}
+
+const HEX = '[0-9a-f]'
+const ID_WITH_TIME = `${HEX.repeat(8)}-${HEX.repeat(4)}-7*`
+/** A condition on a row of history: its id has its time. One that has none is not of this program, and is passed over. */
+export const HAS_TIME = sql`id GLOB ${ID_WITH_TIME} AND id NOT GLOB '* *'`
+
+/** Those of each action by the index, and together in the order of their ids. */
+const selectBetween = (after: string, until?: string) =>
+  sql<Found>`${sql.join(
+    ACTIONS.map(
+      (action) => sql`SELECT id, user_id, action, details FROM ${activityLogs}
+        WHERE action = ${action} AND id > ${after} AND user_id NOT GLOB '* *' AND ${HAS_TIME} ${until ? sql`AND id <= ${until}` : sql``}`,
+    ),
+    sql` UNION ALL `,
+  )} ORDER BY id LIMIT ${ROWS_PER_CALL}`
+
+/** A place in Redis, and how far a run is by now: beyond it, in what the next will read again. */
+interface Reading {
+  place: string
+  last: string
+  lastLate: string
+}
+
+/**
+ * For the cron job: tells the ledger what it has not heard of yet. How far that is, stands beside it: a Redis that was
+ * emptied is told all that the history knows. Undefined where there is nothing to tell, or Redis is away: then it is told
+ * the next time.
+ */
+export async function tellLedger(resources: Resources): Promise<object | undefined> {
+  const { config, redis, origin } = resources
+  if (config.BACKUPS_KEPT_DAYS === 0) return undefined
+  const [place] = (await redis.mget([PLACE_KEY], 'marks')) ?? []
+  if (place === undefined) return undefined
+  const oldest = firstIdAt(Date.now() - lifetimeOf(config))
+  const [last = oldest, lastLate = oldest] = place?.split(' ') ?? []
+  let reading: Reading | undefined = { place: place ?? '', last, lastLate }
+  let told = 0
+  let left: string | undefined
+  for (let call = 0; reading && call < CALLS_PER_RUN; call++) {
+    const page = await tellPage(resources, reading)
+    told += page?.told ?? 0
+    reading = page?.next
+    left = page?.left
+  }
+  const behindMs = left ? Date.now() - timeOfId(left) : 0
+  // At first there is all of the history to tell, in more than one run.
+  const isBegun = reading !== undefined && place === null
+  if (behindMs > HOUR_MS && !isBegun)
+    log('warn', {
+      code: 'ledger_behind',
+      minutes: Math.round(behindMs / MINUTE_MS),
+      request_id: origin.requestId,
+    })
+  return told > 0 ? { told } : undefined
+}
+
+interface Told {
+  told: number
+  /** Where there is more. */
+  next?: Reading | undefined
+  /** The row behind which that is, or where Redis answers and takes nothing the first of them. */
+  left?: string | undefined
+}
+
+/** Undefined where there is nothing, Redis is away, or another run was faster. */
+async function tellPage({ config, db, redis, origin }: Resources, from: Reading): Promise<Told | undefined> {
+  const now = Date.now()
+  const lifetimeMs = lifetimeOf(config)
+  const { rows, late, owed } = await db.readPrimary({
+    rows: selectBetween(from.last),
+    late: selectBetween(from.lastLate, firstIdAt(now - LATE_MS)),
+    owed: sql<typeof ledgerOwed.$inferSelect>`SELECT digest FROM ${ledgerOwed} LIMIT ${ROWS_PER_CALL}`,
+  })
+  if (rows.length + late.length + owed.length === 0) return undefined
+  const found = [...rows, ...late]
+  const erased = owed.map(({ digest }) => digest)
+  const purged = found
+    .filter(isPurged)
+    .flatMap(({ user_id: id }) => digestsOf(config.keys.ledger.slice(0, 1), { id }))
+  const lines = new Map(
+    found.filter((row) => !isPurged(row) && isSafer(row)).map((row) => [lineOf(row), timeOfId(row.id)]),
+  )
+  const fresh = await redis.lacking(LEDGER_KEY, [...lines.keys()])
+  if (!fresh) return undefined
+  // Before Redis has heard of it: where its answer is lost, it may be logged once more, but never not at all.
+  if (fresh.length + erased.length > 0)
+    log('info', { code: 'ledger', entries: fresh.map(forLog), erased, request_id: origin.requestId })
+  const last = rows.at(-1)?.id ?? from.last
+  const lastLate = late.at(-1)?.id ?? from.lastLate
+  const [first] = [last, firstIdAt(now - SOON_MS)].sort()
+  const place = `${first} ${lastLate}`
+  const isSaid = await redis.enter(LEDGER_KEY, {
+    // What it knew as well: it may have been emptied since it was asked.
+    lines,
+    marks: [...new Set([...erased, ...purged])].map(erasedKey),
+    place: { key: PLACE_KEY, from: from.place, to: place },
+    least: now - lifetimeMs,
+    lifetimeMs,
+  })
+  if (isSaid === undefined) return { told: 0, left: rows[0]?.id }
+  if (!isSaid) return undefined
+  if (erased.length > 0) {
+    const said = sql`SELECT value FROM json_each(${JSON.stringify(erased)})`
+    await db.writeBatch({ owed: [sql`DELETE FROM ${ledgerOwed} WHERE digest IN (${said})`] })
+  }
+  const [moreRows, ...more] = [rows, late, owed].map(({ length }) => length === ROWS_PER_CALL)
+  return {
+    told: fresh.length + erased.length,
+    next: moreRows || more.includes(true) ? { place, last, lastLate } : undefined,
+    left: moreRows ? last : undefined,
+  }
+}
+
+/** All entries, the oldest first, as far back as backups go; undefined where Redis is away. */
+export async function readLedger({
+  config,
+  redis,
+}: Pick<Resources, 'config' | 'redis'>): Promise<Entry[] | undefined> {
+  const since = firstIdAt(Date.now() - lifetimeOf(config))
+  // From its end, and a line twice is once: what cron adds or takes away meanwhile makes none be passed over.
+  const lines = new Set<string>()
+  for (let end = -1; ; end -= ENTRIES_PER_CALL) {
+    const page = await redis.entered(LEDGER_KEY, end - ENTRIES_PER_CALL + 1, end)
+    if (!page) return undefined
+    for (const line of page) lines.add(line)
+    if (page.length < ENTRIES_PER_CALL)
+      return [...lines]
+        .sort()
+        .map(readEntry)
+        .filter(({ id }) => id >= since)
+  }
+}
+
+export const ledgerUnavailable = () =>
+  unavailable(
+    'ledger_unavailable',
+    'Whether somebody of these was erased cannot be asked now. Try again, or send include_erased=true.',
+  )
+
+/**
+ * Whom of some people the ledger names as erased, by any of their names. `owed` is for the read that says who is there:
+ * whoever was erased before it stands in it, or the ledger has heard of them by then.
+ *
+ * @throws 503 `ledger_unavailable` where Redis is away.
+ */
+export function askErased<T>(
+  { config, redis }: Pick<Resources, 'config' | 'redis'>,
+  people: readonly T[],
+  namesOf: (person: T) => Partial<Erased>,
+) {
+  const isKept = config.BACKUPS_KEPT_DAYS > 0
+  const digestsByPerson = new Map(
+    people.map((person) => [person, isKept ? digestsOf(config.keys.ledger, namesOf(person)) : []]),
+  )
+  const digests = [...new Set([...digestsByPerson.values()].flat())]
+  return {
+    owed: sql<typeof ledgerOwed.$inferSelect>`SELECT digest FROM ${ledgerOwed}
+      WHERE digest IN (SELECT value FROM json_each(${JSON.stringify(digests)}))`,
+    async answer(owed: readonly (typeof ledgerOwed.$inferSelect)[]): Promise<ReadonlySet<T>> {
+      if (digests.length === 0) return new Set()
+      const replies = await redis.mget(digests.map(erasedKey), 'marks')
+      if (!replies) throw ledgerUnavailable()
+      const named = new Set([
+        ...digests.filter((_, index) => replies[index] !== null),
+        ...owed.map(({ digest }) => digest),
+      ])
+      return new Set(people.filter((person) => digestsByPerson.get(person)!.some((one) => named.has(one))))
+    },
+  }
+}

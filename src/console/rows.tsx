@@ -1,0 +1,65 @@
+import type { Child, FC } from 'hono/jsx'
+import type { List } from '../http/pagination.ts'
+import { AsRequest, Empty, Message, Paging, type Said } from '../pages/components.tsx'
+import { ConsolePage, Head } from '../pages/layout.tsx'
+import type { PageProps } from './today.tsx'
+
+/** One of a list: a link to its page, and what is said of it. */
+interface Row {
+  href: string
+  name: string
+  /** What its name is short for. */
+  title: string
+  badge?: Child
+  detail: Child
+}
+
+interface Rows {
+  path: string
+  /** The same list of the API. */
+  api: string
+  texts: { title: string; lead: string; add: string; none: string; noneHint: string }
+  rows: Row[]
+  /** Of a list that has more pages than one. */
+  pages?: List<unknown>['pagination']
+  message?: Said | undefined
+}
+
+/** The page of a list, with a button to add one. */
+export const RowsPage: FC<PageProps & Rows> = ({ view, viewer, path, api, texts, rows, pages, message }) => {
+  const at = ({ cursor }: { cursor?: string }) =>
+    `${path}${cursor ? `?${new URLSearchParams({ cursor })}` : ''}`
+  return (
+    <ConsolePage view={view} viewer={viewer} title={texts.title} isError={message?.tone === 'danger'}>
+      <Head title={texts.title} lead={texts.lead}>
+        <a class="button primary" href={`${path}/new`}>
+          {texts.add}
+        </a>
+      </Head>
+      <Message message={message} />
+      {rows.length === 0 ? (
+        <Empty title={texts.none}>
+          <p>{texts.noneHint}</p>
+        </Empty>
+      ) : (
+        <div class="rows">
+          {rows.map(({ href, name, title, badge, detail }) => (
+            <div class="row">
+              <div class="what">
+                <span class="title">
+                  <a class="cut" href={href} title={title}>
+                    <bdi>{name}</bdi>
+                  </a>
+                  {badge && <> {badge}</>}
+                </span>
+                <span class="detail">{detail}</span>
+              </div>
+            </div>
+          ))}
+        </div>
+      )}
+      {pages && <Paging view={view} pages={pages} at={at} />}
+      <AsRequest view={view} method="GET" path={api} />
+    </ConsolePage>
+  )
+}

@@ -1,0 +1,83 @@
+import type { FC } from 'hono/jsx'
+import { Button, Copy, Fold, Form, Notice, Select } from '../pages/components.tsx'
+import { ConsolePage, Head, Section, type Viewer } from '../pages/layout.tsx'
+import type { PageProps } from './today.tsx'
+
+/** What a page says of a secret: an app's, or a webhook's. */
+interface Texts {
+  section: string
+  hint: string
+  replace: string
+  former: string
+  formers: Record<string, string>
+  button: string
+  onlyTime: string
+  onlyTimeHint: string
+  saved: string
+}
+
+const FORMER = 'keep_former_seconds'
+/** For how long the former one is kept; the last is for one that was stolen. */
+const CHOICES = ['3600', '86400', '604800', '0']
+
+/** Another secret, for whoever has its app or webhook at `path`. */
+export const ReplaceSecret: FC<{ viewer: Viewer; path: string; texts: Texts }> = ({
+  viewer,
+  path,
+  texts,
+}) => (
+  <Section title={texts.section} hint={texts.hint} id="secret">
+    <Fold summary={texts.replace}>
+      <Form action={`${path}/secret`} token={viewer.formToken}>
+        <Select
+          name={FORMER}
+          label={texts.former}
+          value="86400"
+          options={CHOICES.map((seconds) => [seconds, texts.formers[seconds]!])}
+        />
+        <Button>{texts.button}</Button>
+      </Form>
+    </Fold>
+  </Section>
+)
+
+/** What that form asks for. */
+export const keepFormerIn = (fields: Record<string, string>) => ({
+  keep_former_seconds: Number(fields[FORMER] ?? 'NaN'),
+})
+
+interface Shown {
+  title: string
+  /** The list that it is of. */
+  list: { path: string; title: string }
+  /** Where one goes on. */
+  path: string
+  texts: Texts
+  /** What is shown, each with what it is. */
+  values: [label: string, value: string | undefined][]
+}
+
+/** The one time that a secret is shown. */
+export const SecretPage: FC<PageProps & Shown> = ({ view, viewer, title, list, path, texts, values }) => (
+  <ConsolePage view={view} viewer={viewer} title={title}>
+    <p class="crumb">
+      <a href={list.path}>{list.title}</a>
+    </p>
+    <Head title={title} />
+    <Notice tone="warn" title={texts.onlyTime}>
+      <p>{texts.onlyTimeHint}</p>
+    </Notice>
+    <div class="sections">
+      {values.map(([label, value]) => (
+        <Section title={label}>
+          <Copy view={view}>{value}</Copy>
+        </Section>
+      ))}
+    </div>
+    <div class="actions">
+      <a class="button primary" href={path}>
+        {texts.saved}
+      </a>
+    </div>
+  </ConsolePage>
+)

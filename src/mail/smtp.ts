@@ -1,0 +1,126 @@
+import type { Config } from '../config/main.ts'
+import { type Connection, connectOut } from '../http/outbound.ts'
+import { addressOf, composeMessage } from './message.ts'
+import { HEADERS, type Mail, MailRefused, NO_ANSWER, REFUSES_ALL, type Send } from './sending.ts'
+
+type Settings = Pick<Config, 'ISSUER' | 'MAIL_REPLY_TO'> & { MAIL_FROM: string; SMTP_URL: string }
+
+interface Reply {
+  status: number
+  /** Its lines, without the status. */
+  lines: string[]
+}
+
+/** So much is read of one reply; a server has a handful of lines to say. */
+const MOST_LINES = 100
+
+/**
+ * Sends by a mail server (RFC 5321), over TLS from the first byte on (RFC 8314), or in the clear on this machine. One mail a
+ * connection: no connection outlives a request. Until the end of its data is sent, whatever goes wrong is no answer, and
+ * the mail is sent later; after that, without an answer, it may have gone, and only a word of the server says it did not.
+ */
+export function overSmtp(settings: Settings): Send {
+  const { hostname, port, protocol, username, password } = new URL(settings.SMTP_URL)
+  const isTls = protocol === 'smtps:'
+  async function send(mail: Mail): Promise<void> {
+    const where = { hostname: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 465), isTls }
+    let connection: Connection | undefined
+    let isHandedOver = false
+    try {
+      connection = await connectOut('smtp', where)
+      await greet(connection, new URL(settings.ISSUER).hostname, {
+        user: decodeURIComponent(username),
+        password: decodeURIComponent(password),
+      })
+      await handOver(connection, settings, mail, () => {
+        isHandedOver = true
+      })
+    } catch (error) {
+      if (error instanceof MailRefused || isHandedOver) throw error
+      throw new MailRefused(NO_ANSWER, false, { cause: error })
+    } finally {
+      connection?.close()
+    }
+  }
+  return Object.assign(send, { knowsRepeats: false })
+}
+
+async function greet(connection: Connection, name: string, account: { user: string; password: string }) {
+  await expectReply(connection, 220)
+  const { lines } = await command(connection, `EHLO ${name}`, 250)
+  if (!account.user) return
+  const [, offered = ''] = lines.map((line) => /^AUTH[ =](.*)$/i.exec(line)).find(Boolean) ?? []
+  const ways = offered.toUpperCase().split(/\s+/)
+  const base64 = (text: string) => Buffer.from(text, 'utf8').toString('base64')
+  if (ways.includes('PLAIN')) {
+    await command(connection, `AUTH PLAIN ${base64(`\0${account.user}\0${account.password}`)}`, 235)
+  } else if (ways.includes('LOGIN')) {
+    await command(connection, 'AUTH LOGIN', 334)
+    await command(connection, base64(account.user), 334)
+    await command(connection, base64(account.password), 235)
+  } else {
+    throw new MailRefused('no_auth', false)
+  }
+}
+
+async function handOver(connection: Connection, settings: Settings, mail: Mail, beforeTheEnd: () => void) {
+  const from = addressOf(settings.MAIL_FROM)
+  await command(connection, `MAIL FROM:<${from}>`, 250)
+  // Of this mail alone: to somebody else it would go.
+  await command(connection, `RCPT TO:<${mail.to}>`, 250, { isAboutMail: true, mayBeOfUs: true })
+  await command(connection, 'DATA', 354)
+  await connection.write(
+    composeMessage({
+      ...mail,
+      from: settings.MAIL_FROM,
+      replyTo: settings.MAIL_REPLY_TO,
+      // One a mail, however often it is tried: whoever gets it twice sees that it is one.
+      messageId: `${mail.id}@${from.slice(from.lastIndexOf('@') + 1)}`,
+      headers: HEADERS,
+      sentAt: new Date(),
+    }),
+  )
+  beforeTheEnd()
+  await connection.write('.\r\n')
+  await expectReply(connection, 250, { isAboutMail: true })
+  // It is taken: whether the server hears good-bye is nothing to it.
+  await connection.write('QUIT\r\n').catch(() => {})
+}
+
+interface Judging {
+  /** A refusal for good (5xx) is of this mail alone, and not of our account or address (`REFUSES_ALL`), which somebody puts right. */
+  isAboutMail?: boolean
+  /**
+   * A refusal for good may say by its enhanced status (RFC 3463 section 3.8) that it is for a policy: our address is on a list,
+   * we may not relay, our domain's records do not fit. Somebody puts that right, too, and there is a mailbox.
+   */
+  mayBeOfUs?: boolean
+}
+
+const FOR_A_POLICY = /^5\.7\.\d/
+
+async function command(connection: Connection, line: string, wanted: number, judging?: Judging) {
+  await connection.write(`${line}\r\n`)
+  return expectReply(connection, wanted, judging)
+}
+
+/** Throws `MailRefused` for any other reply. A recipient may be taken as 251, and nobody minds. */
+async function expectReply(connection: Connection, wanted: number, judging: Judging = {}) {
+  const { isAboutMail = false, mayBeOfUs = false } = judging
+  const reply = await readReply(connection)
+  if (reply.status === wanted || (wanted === 250 && reply.status === 251)) return reply
+  const isOfUs = REFUSES_ALL.includes(reply.status) || (mayBeOfUs && FOR_A_POLICY.test(reply.lines[0]!))
+  const isFinal = isAboutMail && reply.status >= 500 && !isOfUs
+  throw new MailRefused(String(reply.status), isFinal)
+}
+
+/** RFC 5321 section 4.2.1: every line but the last has a hyphen behind its status. */
+async function readReply(connection: Connection): Promise<Reply> {
+  const lines: string[] = []
+  for (;;) {
+    const [, status, mark, text] = /^([2-5]\d\d)([ -]?)(.*)$/.exec(await connection.readLine()) ?? []
+    if (!status || lines.length === MOST_LINES) throw new Error('the mail server does not speak SMTP')
+    lines.push(text ?? '')
+    if (mark !== '-') return { status: Number(status), lines }
+  }
+}

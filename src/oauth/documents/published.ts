@@ -1,0 +1,71 @@
+import type { Resources } from '../../context.ts'
+import { digestOf } from '../../crypto/digest.ts'
+import { decryptJson, encryptJson } from '../../crypto/encryption.ts'
+import { callOut } from '../../http/outbound.ts'
+import { Refusal } from '../../http/problem.ts'
+import { assertMayFetch } from '../../throttle/limits.ts'
+import { HOUR_MS } from '../../values/durations.ts'
+import { badAuthorizeRequest } from '../errors.ts'
+import { faultOfId, readDocument } from './document.ts'
+
+interface Published {
+  document: string
+  /** Epoch ms. */
+  readAt: number
+}
+
+/** Per isolate. Plain values, so they may outlive a request. */
+const known = new Map<string, Published>()
+const MOST_KNOWN = 100
+
+/**
+ * What an app has published of itself: from this isolate, from Redis, or else from its own address, for an hour. In Redis
+ * it is sealed, as whoever could write there would else be believed. What could not be read is asked for again.
+ *
+ * @param userId who is signed in, and counted: nobody else makes us call anybody.
+ * @throws 400 `bad_authorize_request`; 429.
+ */
+export async function publishedBy(resources: Resources, userId: string, id: string): Promise<string> {
+  const { config, redis, now } = resources
+  const fault = faultOfId(id, config)
+  if (fault) throw badAuthorizeRequest(`client_id as a URL: ${fault}`)
+  const name = `app:${digestOf(id)}`
+  const isFresh = (one: Published | undefined): one is Published =>
+    one !== undefined && Math.abs(now - one.readAt) < HOUR_MS
+  const here = known.get(name)
+  if (isFresh(here)) return here.document
+  const [sealed] = (await redis.mget([name])) ?? []
+  const near = sealed ? await decryptJson<Published>(config.keys.client_metadata, sealed, name) : undefined
+  if (isFresh(near)) {
+    remember(name, near)
+    return near.document
+  }
+  await assertMayFetch(resources, userId)
+  const published = { document: await fetchDocument(resources, id), readAt: now }
+  remember(name, published)
+  resources.afterwards(
+    encryptJson(config.keys.client_metadata, published, name).then((text) => redis.put(name, text, HOUR_MS)),
+  )
+  return published.document
+}
+
+function remember(name: string, published: Published) {
+  if (known.size >= MOST_KNOWN) known.clear()
+  known.set(name, published)
+}
+
+async function fetchDocument({ config }: Resources, id: string): Promise<string> {
+  try {
+    const { status, text, contentType } = await callOut('client_metadata', new URL(id), {
+      headers: { accept: 'application/json' },
+    }).catch((cause) => {
+      throw new Refusal('document_unreachable', { cause })
+    })
+    if (status !== 200) throw new Refusal('document_status')
+    // A page is no document, whatever stands in it.
+    if (!/^application\/([\w.+-]+\+)?json\b/i.test(contentType ?? '')) throw new Refusal('document_form')
+    return readDocument(id, text, config)
+  } catch (cause) {
+    throw badAuthorizeRequest('What the app says of itself cannot be read, or is not as it has to be.', cause)
+  }
+}

@@ -1,0 +1,48 @@
+import { faultOfBlocked } from '../config/checks.ts'
+import { isNetwork, spellEntry } from '../values/blocked.ts'
+
+/** Why something cannot be blocked, and the API's sentence on it. */
+export const FAULTS = {
+  no_entry: 'Is no address, no domain and no network.',
+  whole_url: 'Is a URL: write its domain alone.',
+  too_wide: 'Is a network larger than /8, or than /16 of IPv6: it would shut out nearly everybody.',
+} as const
+export type Fault = keyof typeof FAULTS
+
+/** RFC 1035 section 2.3.4, as it is written. */
+const MOST_OF_DOMAIN = 253
+const WIDEST = { ipv4: 8, ipv6: 16 }
+
+/** What is wrong with an entry, in its one spelling, that is looked for or taken away. */
+export function faultOfEntry(entry: string): Fault | undefined {
+  if (/^[a-z][a-z\d+.-]*:\/\//.test(entry)) return 'whole_url'
+  return faultOfBlocked(entry) === undefined ? undefined : 'no_entry'
+}
+
+/** What is wrong with one that is to be blocked, too: a slip of the finger is not to shut out half the world. */
+export function faultOfNewEntry(entry: string): Fault | undefined {
+  const fault = faultOfEntry(entry)
+  if (fault || entry.includes('@')) return fault
+  if (!isNetwork(entry)) return entry.length <= MOST_OF_DOMAIN ? undefined : 'no_entry'
+  const [, bits] = entry.split('/')
+  const widest = entry.includes(':') ? WIDEST.ipv6 : WIDEST.ipv4
+  return bits !== undefined && Number(bits) < widest ? 'too_wide' : undefined
+}
+
+/**
+ * What was pasted: a line for each, or several in it with blanks, commas or semicolons between them; what stands behind
+ * a # or a ; that has a blank, or nothing, before it is a remark. Each once, and what cannot be blocked, as it was typed.
+ */
+export function readEntries(text: string): { entries: string[]; wrong: Map<string, Fault> } {
+  const words = text.split(/\r\n?|\n/).flatMap((line) => line.replace(/(^|\s)[#;].*$/, '').split(/[\s,;]+/))
+  const entries = new Set<string>()
+  const wrong = new Map<string, Fault>()
+  for (const word of new Set(words)) {
+    if (word === '') continue
+    const entry = spellEntry(word)
+    const fault = faultOfNewEntry(entry)
+    if (fault) wrong.set(word, fault)
+    else entries.add(entry)
+  }
+  return { entries: [...entries], wrong }
+}

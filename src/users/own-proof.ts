@@ -1,0 +1,38 @@
+import { eq } from 'drizzle-orm'
+import { requireRecentLogin } from '../access/guards.ts'
+import type { Resources } from '../context.ts'
+import { build } from '../database/statements.ts'
+import { invalidInput, Refusal } from '../http/problem.ts'
+import { type OwnPassword, withOwnPassword } from '../passwords/service.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
+import { invalidToken } from '../sessions/errors.ts'
+import { sessions } from '../sessions/models.ts'
+import { selectUsers, users } from './models.ts'
+
+/**
+ * Does what somebody who is signed in confirms by their own password, or, where they have none, by a recent login.
+ *
+ * @param member the body's name for the password.
+ * @throws 403 `wrong_password`, `reauthentication_required`; 422 where a password is due and absent; 429
+ * `too_many_attempts`.
+ */
+export async function withOwnProof<T>(
+  resources: Resources,
+  actor: Claims,
+  [member, password]: [member: string, password: string | undefined],
+  use: (own: OwnPassword) => Promise<T>,
+): Promise<T> {
+  if (password !== undefined) return withOwnPassword(resources, actor, password, use)
+  const {
+    user: [row],
+    session: [session],
+  } = await resources.db.read({
+    user: selectUsers().where(eq(users.id, actor.sub)),
+    session: build.select().from(sessions).where(eq(sessions.id, actor.sid)),
+  })
+  if (!row || !session) throw invalidToken(new Refusal('unknown'))
+  if (row.password_hash !== null)
+    throw invalidInput([{ pointer: `/${member}`, code: 'invalid_type', detail: 'Is missing.' }])
+  requireRecentLogin(actor, resources.now)
+  return use({ row, session, clearAttempts: [] })
+}

@@ -1,0 +1,176 @@
+import { sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { activityLogs } from '../activity/models.ts'
+import { record } from '../activity/service.ts'
+import type { Resources } from '../context.ts'
+import { type Share, workOff } from '../database/deliveries.ts'
+import { build, databaseNow, rowExists } from '../database/statements.ts'
+import { log } from '../http/log.ts'
+import { postForeign } from '../http/outbound.ts'
+import { sendAfterwards } from '../mail/outbox.ts'
+import { selectAdminsToTell } from '../users/managing/notices.ts'
+import { webhooks } from './models.ts'
+import { bodyOf, messageIdOf } from './payload.ts'
+import {
+  type Answered,
+  type Claimed,
+  claimDeliveries,
+  type DueDelivery,
+  giveBack,
+  isOver,
+  isTaken,
+  mayBeOver,
+  noteDelivered,
+  noteFailed,
+  SEND_WITHIN_MS,
+  selectClaimed,
+  selectDueDeliveries,
+} from './protocol.ts'
+import { renewSecrets, secretsOf, signedHeaders } from './secrets.ts'
+import { hostOf, selectMaker, tellAll } from './telling.ts'
+
+/** A delivery that was claimed, and when that was asked for (epoch ms, of our clock). */
+type Ours = Claimed & { askedAt: number }
+
+/**
+ * How much of it whoever delivers does. A request: one at a time, so that a receiver that hangs holds no connection that its
+ * mails and the database wait for.
+ */
+const SHARES = {
+  request: { atATime: 1, perRun: 20, runMs: 15_000 },
+  cron: { perRun: 200, runMs: 40_000 },
+} as const satisfies Record<string, Share>
+
+/** Delivers what is due: of the request that owes it after its answer, and of the cron job. */
+export async function deliverEvents(
+  resources: Resources,
+  by: keyof typeof SHARES,
+): Promise<{ due: number; dead: number }> {
+  const { db } = resources
+  if (by === 'cron') await renewSecrets(resources)
+  const { perRun, runMs, ...share } = SHARES[by]
+  const startedAt = Date.now()
+  const counts = { due: 0, dead: 0 }
+  const run: Run = { silent: new Set(), delivered: 0 }
+  // What was delivered lets others go: the next in its line, and all that waited for the end of a pause.
+  do {
+    run.delivered = 0
+    const more = await workOff(
+      {
+        readDue: async () => (await db.read({ due: selectDueDeliveries() })).due,
+        claim: (due) => claim(resources, due),
+        deliver: (delivery: Ours) => deliver(resources, delivery, run),
+      },
+      { ...share, perRun: perRun - counts.due, runMs: runMs - (Date.now() - startedAt) },
+    )
+    counts.due += more.due
+    counts.dead += more.dead
+  } while (run.delivered > 0 && counts.due < perRun && Date.now() - startedAt < runMs)
+  return counts
+}
+
+interface Run {
+  /** The webhooks that failed in it: what else was claimed of theirs waits for their pause to end. */
+  silent: Set<string>
+  delivered: number
+}
+
+async function claim({ db, origin }: Resources, due: DueDelivery[]) {
+  const askedAt = Date.now()
+  const { dead, claimed } = await db.writeBatch(claimDeliveries(due))
+  for (const { id: sequence, webhook_id } of dead)
+    log('error', { code: 'webhook_gave_up', request_id: origin.requestId, webhook_id, sequence })
+  return { claimed: (claimed as Claimed[]).map((row) => ({ ...row, askedAt })), dead: dead.length }
+}
+
+async function deliver(resources: Resources, delivery: Ours, run: Run): Promise<void> {
+  const { db } = resources
+  const { webhook_id, attempts } = delivery
+  // What is tried at the end of a pause says nothing of the others that are: one of them may be refused for what it says.
+  const isTrial = delivery.hook_next_try_at !== null
+  const line = { request_id: resources.origin.requestId, webhook_id, sequence: delivery.id, attempts }
+  try {
+    if (!isTrial && run.silent.has(webhook_id)) return void (await db.writeBatch(giveBack(delivery)))
+    // Of the primary: a replica may not have heard of an erasure yet.
+    const [said] = (await db.readPrimary({ said: selectClaimed(delivery) })).said as Claimed[]
+    if (!said) return
+    if (Date.now() - delivery.askedAt > SEND_WITHIN_MS) return void (await db.writeBatch(giveBack(delivery)))
+    const { snapshot, event_details } = said
+    const status = await post(resources, { ...delivery, snapshot, event_details })
+    if (isTaken(status)) {
+      if (resources.config.LOG === 'all') log('info', { code: 'webhook_delivered', ...line })
+      await db.writeBatch(noteDelivered(delivery, status))
+      run.delivered += 1
+      run.silent.delete(webhook_id)
+      return
+    }
+    if (!isTrial) run.silent.add(webhook_id)
+    log('warn', { code: 'webhook_not_delivered', ...line, refusal: status ?? 'no_answer' })
+    await db.writeBatch(noteFailed(delivery, status))
+    if (mayBeOver(delivery, status)) await rest(resources, delivery, status)
+  } catch (error) {
+    // It is claimed, so it is tried again when its claim is over; a receiver that has it already knows its id.
+    log('warn', { code: 'webhook_not_noted', ...line, cause: error })
+  }
+}
+
+type Posted = Pick<Claimed, 'webhook_id' | 'url' | 'secret' | 'former_secret' | 'former_secret_until'> &
+  Parameters<typeof bodyOf>[0]
+
+/** What the receiver answered; undefined where it did not. Of what it answers only the status is read. */
+export async function post(
+  { config, origin }: Resources,
+  delivery: Posted,
+  { isByHand = false } = {},
+): Promise<Answered> {
+  const now = Date.now()
+  const secrets = await secretsOf(config, { ...delivery, id: delivery.webhook_id }, now)
+  if (secrets.length === 0) {
+    // Under no key of ours any more: another secret mends it.
+    log('error', {
+      code: 'webhook_secret_lost',
+      request_id: origin.requestId,
+      webhook_id: delivery.webhook_id,
+    })
+    return undefined
+  }
+  const body = bodyOf(delivery)
+  const headers = {
+    'content-type': 'application/json',
+    'user-agent': 'Roster-Webhooks',
+    ...signedHeaders(secrets, messageIdOf(delivery), now, body),
+    ...(isByHand && { 'roster-out-of-order': 'true' }),
+  }
+  return postForeign(config, 'webhook', delivery.url, { body, headers }).catch(() => undefined)
+}
+
+/** Lets a webhook rest where the write finds that it is over, and tells its maker and the administrators. */
+export async function rest(
+  resources: Resources,
+  { webhook_id: id, url }: Pick<Claimed, 'webhook_id' | 'url'>,
+  status: Answered,
+): Promise<void> {
+  const { db } = resources
+  const { managing, maker } = await db.read({ managing: selectAdminsToTell(), maker: selectMaker(id) })
+  const event = {
+    id: uuidv7(),
+    action: 'webhook.rested',
+    userId: null,
+    actorId: null,
+    details: { webhook_id: id, host: hostOf(url), reason: status === 410 ? 'gone' : 'failing' },
+  } as const
+  const isDone = rowExists(activityLogs, event.id)
+  const told = tellAll(resources, 'webhook_rested', [...managing, ...maker], event.id, isDone)
+  const { verdict } = await db.writeBatch(
+    {
+      history: record(resources, event, isOver(id, url, status)),
+      hook: build.update(webhooks).set({ rested_at: databaseNow }).where(sql`id = ${id} AND ${isDone}`),
+      told: told.statements,
+      verdict: sql<{ is_done: 0 | 1 }>`SELECT ${isDone} AS is_done`,
+    },
+    isDone,
+  )
+  if (!verdict[0]!.is_done) return
+  log('error', { code: 'webhook_rested', request_id: resources.origin.requestId, webhook_id: id })
+  sendAfterwards(resources, ...told.mailIds)
+}

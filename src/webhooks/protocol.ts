@@ -1,0 +1,237 @@
+import { and, eq, getTableColumns, gt, inArray, isNotNull, isNull, lte, or, sql } from 'drizzle-orm'
+import { AT_A_TIME, claiming, type Due, isAttempt } from '../database/deliveries.ts'
+import { build, databaseNow } from '../database/statements.ts'
+import { DAY_MS, HOUR_MS } from '../values/durations.ts'
+import {
+  hooksWithOldest,
+  IS_OPEN,
+  isOpen,
+  OWED_MS,
+  REFUSED_AFTER,
+  refusedInLineOf,
+  type WebhookDelivery,
+  webhookDeliveries,
+  webhooks,
+} from './models.ts'
+
+/**
+ * Who may send what, and when. test/faults/webhooks-model.test.ts goes through all orders of it.
+ *
+ * - Line: a delivery is claimed only where no earlier one to the same webhook about the same user is open. It is open until
+ *   the receiver has taken it, or its three days are over.
+ * - Pause: a webhook that has failed is left alone until `next_try_at`; then its oldest open delivery alone is tried. A
+ *   success at its address ends that, be it of a try by hand.
+ * - Refused: what the receiver has answered no to ten times has pauses of its own, up to an hour, and the oldest of the next
+ *   line is tried beside it: one message that it never takes keeps nobody else's from it.
+ * - Rest: after a 410, or a day of failures, nothing is sent until somebody wakes it by PATCH, or by a test that is taken.
+ *   What was on its way by then wakes it no more than a try by hand does.
+ * - Claim: whoever sends has moved `next_attempt_at`. It is sent within half a claim, so that what is on its way is never
+ *   overtaken; and what comes of it is noted for that claim alone.
+ */
+
+const CLAIM_MS = 60_000
+/** No two claims of one row end at the same moment. */
+const CLAIM_SPREAD_MS = 20_000
+/** How long after a claim was asked for its sending may begin. It takes five seconds more. */
+export const SEND_WITHIN_MS = CLAIM_MS / 2
+const FIRST_PAUSE_MS = 5000
+/** It rests after so many tries and so long without one success. */
+export const REST_AFTER = { tries: 50, ms: DAY_MS }
+
+/** A delivery that was claimed, with what its webhook was like then. */
+export interface Claimed extends WebhookDelivery {
+  url: string
+  secret: string
+  former_secret: string | null
+  former_secret_until: number | null
+  failures: number
+  failing_since: number | null
+  hook_next_try_at: number | null
+}
+
+/** For a select of deliveries with their webhook. */
+const claimedColumns = {
+  ...getTableColumns(webhookDeliveries),
+  url: sql<string>`${webhooks.url}`.as('url'),
+  secret: sql<string>`${webhooks.secret}`.as('secret'),
+  former_secret: sql<string | null>`${webhooks.former_secret}`.as('former_secret'),
+  former_secret_until: sql<number | null>`${webhooks.former_secret_until}`.as('former_secret_until'),
+  failures: sql<number>`${webhooks.failures}`.as('failures'),
+  failing_since: sql<number | null>`${webhooks.failing_since}`.as('failing_since'),
+  hook_next_try_at: sql<number | null>`${webhooks.next_try_at}`.as('hook_next_try_at'),
+}
+
+export const selectWithHook = () =>
+  build
+    .select(claimedColumns)
+    .from(webhookDeliveries)
+    .innerJoin(webhooks, eq(webhooks.id, webhookDeliveries.webhook_id))
+
+/** A condition on `delivery`: that none before it is open, there about its user, or at its webhook but for refused lines. */
+const isFirst = (delivery: string, of: 'webhook' | 'line') =>
+  sql`NOT EXISTS (SELECT 1 FROM ${webhookDeliveries} AS earlier WHERE ${isOpen('earlier')}
+    AND earlier.webhook_id = ${sql.raw(delivery)}.webhook_id AND earlier.id < ${sql.raw(delivery)}.id
+    AND ${
+      of === 'line'
+        ? sql`earlier.user_id IS ${sql.raw(delivery)}.user_id`
+        : sql`${refusedInLineOf('earlier')} IS NULL`
+    })`
+
+/** What is due, and the time by the database's clock. */
+export interface DueDelivery extends Due<number> {
+  database_now: number
+}
+
+/** A query for what may be claimed now: of each webhook in turn, so that one with much to hear keeps none waiting. */
+export const selectDueDeliveries =
+  () => sql<DueDelivery>`SELECT id, attempts, next_attempt_at, ${databaseNow} AS database_now FROM (
+    SELECT delivery.id, delivery.attempts, delivery.next_attempt_at,
+      row_number() OVER (PARTITION BY hook.id ORDER BY delivery.id) AS turn
+    FROM ${hooksWithOldest()}
+    WHERE hook.rested_at IS NULL AND coalesce(hook.next_try_at, 0) <= ${databaseNow}
+      AND delivery.next_attempt_at <= ${databaseNow} AND delivery.is_fixed = 1 AND ${isFirst('delivery', 'line')}
+      AND (hook.next_try_at IS NULL OR ${isFirst('delivery', 'webhook')}))
+  ORDER BY turn, id LIMIT ${AT_A_TIME}`
+
+/** A condition on a delivery: that it may be claimed. Once the batch has claimed one, the next in its line may not. */
+const mayBeClaimed = sql`${IS_OPEN} AND is_fixed = 1 AND ${isFirst('webhook_deliveries', 'line')}
+  AND EXISTS (SELECT 1 FROM ${webhooks} AS hook WHERE hook.id = webhook_deliveries.webhook_id AND hook.rested_at IS NULL
+    AND (hook.next_try_at IS NULL OR (hook.next_try_at <= ${databaseNow} AND ${isFirst('webhook_deliveries', 'webhook')})))`
+
+/** The batch that claims them, and gives up those whose time is over. */
+export function claimDeliveries(due: readonly DueDelivery[]) {
+  const ids = due.map(({ id }) => id)
+  const claims = claiming(webhookDeliveries, due, due[0]!.database_now, mayBeClaimed, {
+    pauseOf: () => CLAIM_MS + Math.floor(Math.random() * CLAIM_SPREAD_MS),
+  })
+  return {
+    dead: build
+      .update(webhookDeliveries)
+      .set({ dead_at: databaseNow })
+      .where(
+        and(
+          inArray(webhookDeliveries.id, ids),
+          IS_OPEN,
+          // What somebody else has claimed by now is on its way.
+          lte(webhookDeliveries.next_attempt_at, databaseNow),
+          lte(webhookDeliveries.owed_at, sql`${databaseNow} - ${OWED_MS}`),
+        ),
+      )
+      .returning({ id: webhookDeliveries.id, webhook_id: webhookDeliveries.webhook_id }),
+    claims: claims.map(({ claim }) => claim),
+    claimed: selectWithHook().where(
+      and(or(...claims.map(({ isClaimed }) => isClaimed)), isNull(webhookDeliveries.dead_at)),
+    ),
+  }
+}
+
+type Attempt = Pick<
+  Claimed,
+  'id' | 'next_attempt_at' | 'webhook_id' | 'url' | 'attempts' | 'failures' | 'hook_next_try_at'
+>
+
+/** How it went: the status of the answer; undefined where there was none. */
+export type Answered = number | undefined
+
+export const isTaken = (status: Answered) => status !== undefined && status >= 200 && status < 300
+
+const sent = (status: Answered) => ({ last_attempt_at: databaseNow, last_status: status ?? null })
+
+/** A success at its address ends the pause; of a test, the rest as well. What rests stays so whatever was on its way. */
+const wake = ({ webhook_id, url }: Pick<Claimed, 'webhook_id' | 'url'>, isTest = false) =>
+  build
+    .update(webhooks)
+    .set({ failures: 0, failing_since: null, next_try_at: null, rested_at: null })
+    .where(
+      and(
+        eq(webhooks.id, webhook_id),
+        eq(webhooks.url, url),
+        isTest
+          ? or(gt(webhooks.failures, 0), isNotNull(webhooks.rested_at))
+          : and(gt(webhooks.failures, 0), isNull(webhooks.rested_at)),
+      ),
+    )
+
+export const noteDelivered = (attempt: Attempt, status: Answered) => ({
+  delivery: build
+    .update(webhookDeliveries)
+    .set({ ...sent(status), delivered_at: databaseNow })
+    .where(and(isAttempt(webhookDeliveries, attempt), IS_OPEN)),
+  hook: wake(attempt),
+})
+
+/** It failed. Of several that were on their way to the same webhook, the first to fail makes the pause longer. */
+export const noteFailed = (attempt: Attempt, status: Answered) => ({
+  delivery: build
+    .update(webhookDeliveries)
+    .set({ ...sent(status), next_attempt_at: sql`${databaseNow} + ${ownPause(attempt, status)}` })
+    .where(and(isAttempt(webhookDeliveries, attempt), IS_OPEN)),
+  hook: build
+    .update(webhooks)
+    .set({
+      failures: sql`${webhooks.failures} + 1`,
+      failing_since: sql`coalesce(${webhooks.failing_since}, ${databaseNow})`,
+      next_try_at: sql`${databaseNow} + ${pauseAfter(attempt.failures)}`,
+    })
+    .where(
+      and(
+        eq(webhooks.id, attempt.webhook_id),
+        eq(webhooks.url, attempt.url),
+        isNull(webhooks.rested_at),
+        sql`${webhooks.next_try_at} IS ${attempt.hook_next_try_at}`,
+      ),
+    ),
+})
+
+/** Of a message that is refused again and again; else only its webhook pauses. */
+const ownPause = ({ attempts }: Attempt, status: Answered) =>
+  status !== undefined && attempts >= REFUSED_AFTER ? pauseAfter(attempts) : 0
+
+const pauseAfter = (failures: number) =>
+  Math.round(Math.min(HOUR_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures, 20)) * (0.9 + Math.random() * 0.1))
+
+/** What a delivery that was claimed says now: whoever it is about may have been erased, or its webhook removed. */
+export const selectClaimed = (attempt: Attempt) =>
+  selectWithHook().where(and(isAttempt(webhookDeliveries, attempt), IS_OPEN))
+
+/** It was claimed, and not sent: as the webhook does not answer, or it is too late. */
+export const giveBack = (attempt: Attempt) => ({
+  delivery: build
+    .update(webhookDeliveries)
+    .set({ next_attempt_at: databaseNow, attempts: sql`${webhookDeliveries.attempts} - 1` })
+    .where(and(isAttempt(webhookDeliveries, attempt), IS_OPEN)),
+})
+
+/**
+ * What came of a try by hand. It is nobody's claim, so it changes nothing for whoever has one; a delivery that was open, or
+ * given up, is out of order from now on.
+ */
+export const noteByHand = (
+  { id, ...of }: Pick<Claimed, 'id' | 'webhook_id' | 'url'>,
+  status: Answered,
+  isTest: boolean,
+) => ({
+  delivery: build
+    .update(webhookDeliveries)
+    .set({
+      ...sent(status),
+      ...(isTaken(status) && {
+        by_hand: sql`iif(${webhookDeliveries.delivered_at} IS NULL, 1, ${webhookDeliveries.by_hand})`,
+        delivered_at: sql`coalesce(${webhookDeliveries.delivered_at}, ${databaseNow})`,
+      }),
+    })
+    .where(eq(webhookDeliveries.id, id)),
+  hook: isTaken(status) ? [wake(of, isTest)] : [],
+})
+
+/** Whether a failure may be the one after which a webhook rests: the write decides, by `isOver`. */
+export const mayBeOver = ({ failures }: Pick<Claimed, 'failures'>, status: Answered) =>
+  status === 410 || failures + 1 >= REST_AFTER.tries
+
+/** A condition: that it has been failing for so long, or its address is gone for good (410). */
+export const isOver = (webhookId: string, url: string, status: Answered) =>
+  sql`EXISTS (SELECT 1 FROM ${webhooks} WHERE id = ${webhookId} AND url = ${url} AND rested_at IS NULL AND ${
+    status === 410
+      ? sql`1`
+      : sql`failures >= ${REST_AFTER.tries} AND failing_since <= ${databaseNow} - ${REST_AFTER.ms}`
+  })`

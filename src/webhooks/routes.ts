@@ -1,0 +1,158 @@
+import { reauthenticationRequired } from '../access/errors.ts'
+import { limitLists, requirePermission } from '../access/guards.ts'
+import type { AppEnv } from '../context.ts'
+import { Hono } from '../http/hono.ts'
+import { body, operation, query } from '../http/operation.ts'
+import { CALLS } from '../http/outbound.ts'
+import { answerList, invalidCursor } from '../http/pagination.ts'
+import { RECENT_LOGIN } from '../http/problem.ts'
+import { tooManyAttempts } from '../throttle/errors.ts'
+import { writeConflict } from '../users/errors.ts'
+import { inWords } from '../values/durations.ts'
+import { retryDelivery, testWebhook } from './by-hand.ts'
+import { deliveryNotFound, tooManyWebhooks, webhookNotFound } from './errors.ts'
+import { getWebhook, listDeliveries, listWebhooks } from './listing.ts'
+import {
+  CreateWebhook,
+  Delivery,
+  DeliveryList,
+  ListDeliveries,
+  RotateWebhookSecret,
+  Sequence,
+  UpdateWebhook,
+  Webhook,
+  WebhookList,
+  WebhookWithSecret,
+} from './schemas.ts'
+import { createWebhook, deleteWebhook, rotateWebhookSecret, updateWebhook } from './service.ts'
+
+const tag = 'webhooks'
+const mayTell = () => tooManyAttempts(60)
+const ANSWER_WITHIN = inWords(CALLS.webhook.timeoutMs)
+const TOLD = `Needs a login of the last ${RECENT_LOGIN}. Every administrator is told by mail.`
+
+/** Under /v1/webhooks: for those who say what other systems hear. */
+export const webhookRoutes = new Hono<AppEnv>()
+  .get(
+    '/',
+    operation({
+      id: 'listWebhooks',
+      tag,
+      summary: 'All webhooks, newest first',
+      responses: { 200: WebhookList },
+    }),
+    requirePermission('webhooks:manage'),
+    limitLists,
+    async (c) => answerList(c, await listWebhooks(c.var)),
+  )
+  .post(
+    '/',
+    operation({
+      id: 'createWebhook',
+      tag,
+      summary: 'Let another system hear of changes; its secret is shown once',
+      description: TOLD,
+      responses: { 201: WebhookWithSecret },
+      problems: [reauthenticationRequired, tooManyWebhooks, mayTell],
+    }),
+    requirePermission('webhooks:manage'),
+    body(CreateWebhook),
+    async (c) => c.json(await createWebhook(c.var, c.var.body), 201),
+  )
+  .post(
+    '/deliveries/:id/retry',
+    operation({
+      id: 'retryDelivery',
+      tag,
+      summary: 'Send a delivery now, out of order',
+      description: `Answers when the receiver has, or after ${ANSWER_WITHIN}. ${TOLD}`,
+      path: { id: Sequence },
+      responses: { 200: Delivery },
+      problems: [reauthenticationRequired, deliveryNotFound],
+    }),
+    requirePermission('webhooks:manage'),
+    async (c) => c.json(await retryDelivery(c.var, c.req.param('id'))),
+  )
+  .get(
+    '/:id',
+    operation({
+      id: 'getWebhook',
+      tag,
+      summary: 'One webhook',
+      responses: { 200: Webhook },
+      problems: [webhookNotFound],
+    }),
+    requirePermission('webhooks:manage'),
+    async (c) => c.json(await getWebhook(c.var, c.req.param('id'))),
+  )
+  .patch(
+    '/:id',
+    operation({
+      id: 'updateWebhook',
+      tag,
+      summary: 'Change where it is told, and of what; wakes one that rests',
+      description: TOLD,
+      responses: { 200: Webhook },
+      problems: [reauthenticationRequired, webhookNotFound, writeConflict, mayTell],
+    }),
+    requirePermission('webhooks:manage'),
+    body(UpdateWebhook),
+    async (c) => c.json(await updateWebhook(c.var, c.req.param('id'), c.var.body)),
+  )
+  .delete(
+    '/:id',
+    operation({
+      id: 'deleteWebhook',
+      tag,
+      summary: 'Remove a webhook, with all it is owed',
+      description: TOLD,
+      responses: { 204: null },
+      problems: [reauthenticationRequired, webhookNotFound, writeConflict, mayTell],
+    }),
+    requirePermission('webhooks:manage'),
+    async (c) => {
+      await deleteWebhook(c.var, c.req.param('id'))
+      return c.body(null, 204)
+    },
+  )
+  .post(
+    '/:id/secret',
+    operation({
+      id: 'rotateWebhookSecret',
+      tag,
+      summary: 'Another secret; for a while both sign',
+      description: TOLD,
+      responses: { 200: WebhookWithSecret },
+      problems: [reauthenticationRequired, webhookNotFound, writeConflict, mayTell],
+    }),
+    requirePermission('webhooks:manage'),
+    body(RotateWebhookSecret),
+    async (c) => c.json(await rotateWebhookSecret(c.var, c.req.param('id'), c.var.body)),
+  )
+  .post(
+    '/:id/test',
+    operation({
+      id: 'testWebhook',
+      tag,
+      summary: 'Send `webhook.tested` now; a good answer wakes one that rests',
+      description: `Answers when the receiver has, or after ${ANSWER_WITHIN}. ${TOLD}`,
+      responses: { 200: Delivery },
+      problems: [reauthenticationRequired, webhookNotFound],
+    }),
+    requirePermission('webhooks:manage'),
+    async (c) => c.json(await testWebhook(c.var, c.req.param('id'))),
+  )
+  .get(
+    '/:id/deliveries',
+    operation({
+      id: 'listDeliveries',
+      tag,
+      summary: 'What a webhook was owed, newest first',
+      responses: { 200: DeliveryList },
+      problems: [webhookNotFound, invalidCursor],
+    }),
+    requirePermission('webhooks:manage'),
+    limitLists,
+    query(ListDeliveries),
+    async (c) => answerList(c, await listDeliveries(c.var, c.req.param('id'), c.var.query)),
+  )

@@ -1,0 +1,249 @@
+import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { formerBeside } from '../access/former-secrets.ts'
+import { requireRecentLogin } from '../access/guards.ts'
+import { type Action, activityLogs } from '../activity/models.ts'
+import { record } from '../activity/service.ts'
+import type { Resources } from '../context.ts'
+import { build, insertWhere, rowExists, type Statement } from '../database/statements.ts'
+import { assertCallable } from '../http/outbound.ts'
+import { invalidInput } from '../http/problem.ts'
+import { openAddedNotices } from '../mail/limits.ts'
+import { sendAfterwards } from '../mail/outbox.ts'
+import type { Claims } from '../sessions/access-tokens.ts'
+import { byActor } from '../users/change.ts'
+import { writeConflict } from '../users/errors.ts'
+import { selectAdminsToTell } from '../users/managing/notices.ts'
+import { tooManyWebhooks, webhookNotFound } from './errors.ts'
+import { selectWebhook } from './listing.ts'
+import { MAX_WEBHOOKS, type Webhook as WebhookRow, webhooks } from './models.ts'
+import {
+  type CreateWebhook,
+  MAX_URL_LENGTH,
+  type RotateWebhookSecret,
+  toWebhook,
+  type UpdateWebhook,
+  type Webhook,
+  type WebhookWithSecret,
+} from './schemas.ts'
+import { newSecret, sealSecret } from './secrets.ts'
+import { hostOf, tellAll } from './telling.ts'
+
+const MAX_ROUNDS = 5
+
+type Acting = Resources & { actor: Claims }
+
+/** An address as it is kept: what is called, however it was written. Throws 422. */
+function addressOf(config: Acting['config'], given: string): string {
+  assertCallable(config, given, '/url')
+  const { href } = new URL(given)
+  if (href.length > MAX_URL_LENGTH) {
+    const detail = `Has more than ${MAX_URL_LENGTH} characters, as it is called.`
+    throw invalidInput([{ pointer: '/url', code: 'too_big', detail }])
+  }
+  return href
+}
+
+/** What an administrator does to webhooks is told to all of them, so it is no more than can be told. */
+const openTold = (resources: Acting) =>
+  openAddedNotices(resources, 'webhooks changed', resources.actor.sid, resources.actor.sub)
+
+/**
+ * Makes a webhook. Every administrator is told.
+ *
+ * @throws 403; 409 `too_many_webhooks`; 422; 429 `too_many_attempts`.
+ */
+export async function createWebhook(resources: Acting, input: CreateWebhook): Promise<WebhookWithSecret> {
+  const { db, config, actor, now } = resources
+  requireRecentLogin(actor, now)
+  const url = addressOf(config, input.url)
+  const notices = openTold(resources)
+  const { managing, spent } = await db.read({ managing: selectAdminsToTell(), spent: notices.spent })
+  notices.assertMayAdd(spent)
+  const id = uuidv7()
+  const secret = newSecret()
+  const row: WebhookRow = {
+    id,
+    url,
+    types: JSON.stringify(input.types),
+    secret: await sealSecret(config, id, secret),
+    former_secret: null,
+    former_secret_until: null,
+    secret_by: actor.sub,
+    created_by: actor.sub,
+    created_at: now,
+    updated_at: now,
+    version: 1,
+    failures: 0,
+    failing_since: null,
+    next_try_at: null,
+    rested_at: null,
+    listens: 1,
+  }
+  const by = byActor(actor, now)
+  const event = eventOf('webhook.created', by.actorId, row)
+  const isDone = rowExists(activityLogs, event.id)
+  const fits = sql`(SELECT count(*) FROM (SELECT 1 FROM ${webhooks} LIMIT ${MAX_WEBHOOKS})) < ${MAX_WEBHOOKS}`
+  const told = tellAll(resources, 'webhook_added', managing, event.id, isDone, notices.told)
+  const { verdict, after } = await db.writeBatch(
+    {
+      history: record(resources, event, sql`${by.holds} AND ${fits} AND ${notices.mayAdd}`),
+      webhook: insertWhere(webhooks, row, isDone),
+      told: told.statements,
+      verdict: sql<
+        Verdict & { fits: 0 | 1 }
+      >`SELECT ${isDone} AS is_done, ${by.holds} AS holds, ${fits} AS fits`,
+      after: notices.spent,
+    },
+    isDone,
+  )
+  const { is_done, holds, fits: hasRoom } = verdict[0]!
+  if (!is_done) {
+    if (!holds) throw by.refused()
+    if (!hasRoom) throw tooManyWebhooks()
+    notices.assertMayAdd(after)
+    throw writeConflict()
+  }
+  sendAfterwards(resources, ...told.mailIds)
+  return { ...toWebhook(row, now), secret }
+}
+
+type Verdict = Record<'is_done' | 'holds', 0 | 1>
+
+/** @param was where it was before: whoever has several has to know which of them goes elsewhere now. */
+function eventOf(
+  action: Action,
+  actorId: string | null,
+  { id, url }: Pick<WebhookRow, 'id' | 'url'>,
+  was = url,
+) {
+  const host = [...new Set([was, url].map(hostOf))].join(' → ')
+  return { id: uuidv7(), action, userId: null, actorId, details: { webhook_id: id, host } }
+}
+
+interface Change {
+  action: Action
+  mail: 'webhook_changed' | 'webhook_removed'
+  /** What it is about, where that is another address. */
+  url?: string
+  change: (isThis: SQL) => Statement
+}
+
+/** Reads, decides, and writes on the condition that nothing has moved; begins again where something has. */
+async function changeWebhook(
+  resources: Acting,
+  id: string,
+  decide: (row: WebhookRow) => Change | Promise<Change>,
+): Promise<WebhookRow | undefined> {
+  const { db, actor, now } = resources
+  requireRecentLogin(actor, now)
+  const by = byActor(actor, now)
+  const notices = openTold(resources)
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    const asked = { found: selectWebhook(id), managing: selectAdminsToTell(), spent: notices.spent }
+    // What a replica that lags has said once it would say again.
+    const { found, managing, spent } = await (round === 0 ? db.read(asked) : db.readPrimary(asked))
+    const [row] = found
+    if (!row) throw webhookNotFound()
+    const { action, mail, change, url = row.url } = await decide(row)
+    notices.assertMayAdd(spent)
+    const event = eventOf(action, by.actorId, { id, url }, row.url)
+    const isDone = rowExists(activityLogs, event.id)
+    const isAsRead = sql`EXISTS (SELECT 1 FROM ${webhooks} WHERE id = ${id} AND version = ${row.version})`
+    const told = tellAll(resources, mail, managing, event.id, isDone, notices.told)
+    const { verdict, webhook } = await db.writeBatch(
+      {
+        history: record(resources, event, sql`${by.holds} AND ${isAsRead} AND ${notices.mayAdd}`),
+        change: [change(and(eq(webhooks.id, id), isDone)!)],
+        told: told.statements,
+        webhook: selectWebhook(id),
+        verdict: sql<Verdict>`SELECT ${isDone} AS is_done, ${by.holds} AS holds`,
+      },
+      isDone,
+    )
+    if (verdict[0]!.is_done) {
+      sendAfterwards(resources, ...told.mailIds)
+      return webhook[0]
+    }
+    if (!verdict[0]!.holds) throw by.refused()
+  }
+  throw writeConflict()
+}
+
+const moved = (now: number) => ({ updated_at: now, version: sql`${webhooks.version} + 1` })
+const AWAKE = { failures: 0, failing_since: null, next_try_at: null, rested_at: null } as const
+
+/**
+ * Changes where and of what it is told, and wakes it: what it is owed goes out at once.
+ *
+ * @throws 403; 404 `webhook_not_found`; 422; 429 `too_many_attempts`.
+ */
+export async function updateWebhook(
+  resources: Acting,
+  id: string,
+  { url: given, types }: UpdateWebhook,
+): Promise<Webhook> {
+  const { now } = resources
+  const url = given === undefined ? undefined : addressOf(resources.config, given)
+  const row = await changeWebhook(resources, id, () => ({
+    action: 'webhook.updated',
+    mail: 'webhook_changed',
+    ...(url !== undefined && { url }),
+    change: (isThis) =>
+      build
+        .update(webhooks)
+        .set({
+          ...(url !== undefined && { url }),
+          ...(types && { types: JSON.stringify(types) }),
+          ...AWAKE,
+          ...moved(now),
+        })
+        .where(isThis),
+  }))
+  resources.afterwards(resources.deliverEvents())
+  return toWebhook(row!, now)
+}
+
+/** A new secret; for a while it is signed by the former one as well, so that nobody notices. Throws 403; 404; 429. */
+export async function rotateWebhookSecret(
+  resources: Acting,
+  id: string,
+  { keep_former_seconds: seconds }: RotateWebhookSecret,
+): Promise<WebhookWithSecret> {
+  const { config, actor, now } = resources
+  const secret = newSecret()
+  const sealed = await sealSecret(config, id, secret)
+  const row = await changeWebhook(
+    resources,
+    id,
+    ({ secret: current, former_secret, former_secret_until }) => {
+      const secrets = { secret_hash: current, former_secret_hash: former_secret, former_secret_until }
+      const former = seconds > 0 ? formerBeside(secrets, seconds * 1000, now) : undefined
+      return {
+        action: 'webhook.secret_rotated',
+        mail: 'webhook_changed',
+        change: (isThis) =>
+          build
+            .update(webhooks)
+            .set({
+              secret: sealed,
+              secret_by: actor.sub,
+              former_secret: former?.former_secret_hash ?? null,
+              former_secret_until: former?.former_secret_until ?? null,
+              ...moved(now),
+            })
+            .where(isThis),
+      }
+    },
+  )
+  return { ...toWebhook(row!, now), secret }
+}
+
+/** Nothing is sent any more, also of what is owed; that goes by clean-up. Throws 403; 404; 429. */
+export async function deleteWebhook(resources: Acting, id: string): Promise<void> {
+  await changeWebhook(resources, id, () => ({
+    action: 'webhook.deleted',
+    mail: 'webhook_removed',
+    change: (isThis) => build.delete(webhooks).where(isThis),
+  }))
+}

@@ -1,0 +1,41 @@
+import { type SQL, sql } from 'drizzle-orm'
+import type { Resources } from '../context.ts'
+import type { Statement } from '../database/statements.ts'
+import type { MailKind } from '../mail/kinds.ts'
+import type { Notices } from '../mail/limits.ts'
+import { enqueueNotice, type Recipient } from '../mail/outbox.ts'
+import { users } from '../users/models.ts'
+import { webhooks } from './models.ts'
+
+/** Whoever hears of what is done to webhooks: they send what everybody does to somebody outside. */
+
+/** What the history and mails say of an address, whose path may be a secret. */
+export const hostOf = (url: string) => new URL(url).host
+
+/** Whoever made a webhook, where they are none of them any more. */
+export const selectMaker = (webhookId: string) =>
+  sql<Recipient>`SELECT id, email, email_normalized, email_verified_at FROM ${users}
+    WHERE id = (SELECT created_by FROM ${webhooks} WHERE id = ${webhookId})
+    AND state = 'active' AND role <> 'admin'`
+
+type Told = Extract<MailKind, `webhook_${string}`>
+
+/** For the batch of the change: a mail to each, which names who did it and where, and the ids of those. `notices` counts it once. */
+export function tellAll(
+  resources: Resources,
+  kind: Told,
+  recipients: readonly Recipient[],
+  eventId: string,
+  isDone: SQL,
+  notices?: Notices,
+): { statements: Statement[]; mailIds: string[] } {
+  const isTold = notices ? sql`${isDone} AND ${notices.isDue}` : isDone
+  const mails = recipients.map((recipient) => enqueueNotice(resources, kind, recipient, isTold, { eventId }))
+  return {
+    statements: [
+      ...(notices ? [notices.count(isDone)] : []),
+      ...mails.flatMap(({ statements }) => statements),
+    ],
+    mailIds: mails.map(({ mailId }) => mailId),
+  }
+}

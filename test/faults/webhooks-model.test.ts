@@ -1,0 +1,419 @@
+import { describe, expect, test } from 'vitest'
+
+/*
+ * The protocol of src/webhooks/protocol.ts as a model: one webhook, two deliveries about Ada in a line, two
+ * Workers, a receiver that fails or whose answer is lost, messages that are on their way for long, somebody who tries one by
+ * hand, an erasure of Ada, days that pass. All orders of it are gone through, breadth first, and in each state is asked what
+ * must hold in all of them. `without` leaves one rule out: then the search has to find what goes wrong, or it proves nothing.
+ */
+
+const [A1, A2] = [0, 1] as const
+
+interface World {
+  /** Whom each delivery is about. */
+  line: readonly string[]
+  /** How often something bad may happen. */
+  left: State['left']
+  /** What the receiver answers no to, however often. */
+  refuses?: number
+  /** What every state has to lead to. */
+  isGood(state: State): boolean
+}
+
+const ADA: World = {
+  line: ['ada', 'ada'],
+  left: { losses: 1, failures: 1, days: 1, hands: 1, gone: 0, moves: 0 },
+  isGood: ({ rows }) => rows.every(({ is }) => is !== 'open'),
+}
+/** Of Ada's two the receiver never takes the first; the last is Eve's. */
+const ADA_AND_EVE: World = {
+  line: ['ada', 'ada', 'eve'],
+  left: { losses: 1, failures: 1, days: 0, hands: 0, gone: 0, moves: 0 },
+  refuses: A1,
+  isGood: ({ rows }) => rows[2]!.is === 'done',
+}
+
+/** Its address says that it is gone, and somebody moves it to another. */
+const GONE: World = {
+  line: ['ada', 'eve'],
+  left: { losses: 0, failures: 1, days: 0, hands: 0, gone: 1, moves: 1 },
+  isGood: ({ rows }) => rows.every(({ is }) => is !== 'open'),
+}
+
+type Rule =
+  | 'line' // Claimed only where no earlier one of its line is open.
+  | 'sent in time' // It is sent only while its claim has time left.
+  | 'noted for its claim' // What came of it is noted for that claim alone.
+  | 'given up by nobody’s claim' // What is on its way is not given up.
+  | 'refused lines are passed' // What is refused again and again keeps no other line.
+  | 'rests until woken' // No success wakes what rests: PATCH does.
+  | 'only at its address' // What comes of a former address says nothing of the one it has now.
+  | 'erased in the batch' // An erasure takes away what deliveries say.
+
+interface Worker {
+  /** What it has claimed, and whether that was sent, and taken. */
+  has: number
+  at: 'claimed' | 'on its way' | 'taken' | 'failed' | 'gone'
+  address: number
+}
+
+interface State {
+  /** Of each delivery: open, taken or given up; and whose claim holds it. A claim that has ended is nobody's. */
+  rows: { is: 'open' | 'done' | 'dead'; holder: 0 | 1 | null; isRefused: boolean }[]
+  workers: [Worker | null, Worker | null]
+  hand: { has: number; at: 'on its way' | 'taken' | 'failed'; address: number } | null
+  isFailing: boolean
+  rests: boolean
+  address: number
+  /** What is so of the address that it has, whatever we have written: it is gone and nobody has woken it since; it failed last. */
+  truly: { gone: boolean; failing: boolean }
+  /** Whether its pause is over. */
+  mayTry: boolean
+  isErased: boolean
+  /** Whether what is owed of Ada says more than her id. */
+  tellsOfAda: boolean
+  /** How often something bad may happen yet. */
+  left: { losses: number; failures: number; days: number; hands: number; gone: number; moves: number }
+  /** What the receiver has seen. */
+  got: boolean[]
+  /** Rows that the receiver first saw while an earlier one of the line was open and had not come. */
+  wrong: string[]
+}
+
+const start = ({ line, left }: World): State => ({
+  rows: line.map(() => ({ is: 'open', holder: null, isRefused: false })),
+  workers: [null, null],
+  hand: null,
+  isFailing: false,
+  rests: false,
+  address: 0,
+  truly: { gone: false, failing: false },
+  mayTry: true,
+  isErased: false,
+  tellsOfAda: true,
+  left,
+  got: line.map(() => false),
+  wrong: [],
+})
+
+const isOpen = (state: State, at: number) => state.rows[at]!.is === 'open'
+const isFirst = (state: State, at: number, { line }: World) =>
+  !line.some((whose, other) => other < at && whose === line[at] && isOpen(state, other))
+/** Whether the receiver refuses what its line waits for. */
+const isRefused = (state: State, at: number, { line }: World) => {
+  const head = line.findIndex((whose, other) => whose === line[at] && isOpen(state, other))
+  return state.rows[head]!.isRefused
+}
+const isOldest = (state: State, at: number, world: World, passesRefused: boolean) =>
+  !world.line.some(
+    (_, other) => other < at && isOpen(state, other) && !(passesRefused && isRefused(state, other, world)),
+  )
+
+/** The receiver takes a message. */
+function receive(state: State, at: number, how: 'in turn' | 'by hand', { line }: World): void {
+  // By hand anything may come out of order, and says so.
+  const isLate = line.some((whose, other) => other > at && whose === line[at] && state.got[other])
+  if (how === 'in turn' && isLate && state.left.hands > 0)
+    state.wrong.push(`${at} came after what is after it`)
+  if (state.got[at]) return
+  const before = line.flatMap((whose, other) => (other < at && whose === line[at] ? [other] : []))
+  const isOvertaking = before.some((other) => isOpen(state, other) && !state.got[other])
+  if (how === 'in turn' && isOvertaking) state.wrong.push(`${at} came before what was before it`)
+  state.got[at] = true
+}
+
+const copyOf = (state: State): State => ({
+  ...state,
+  rows: state.rows.map((row) => ({ ...row })),
+  workers: [state.workers[0] && { ...state.workers[0] }, state.workers[1] && { ...state.workers[1] }],
+  hand: state.hand && { ...state.hand },
+  truly: { ...state.truly },
+  left: { ...state.left },
+  got: [...state.got],
+  wrong: [...state.wrong],
+})
+
+/** Every state that one thing more leads to. */
+function next(state: State, world: World, without: Rule | undefined): State[] {
+  const found: State[] = []
+  const has = (rule: Rule) => rule !== without
+  const then = (change: (state: State) => void) => {
+    const copy = copyOf(state)
+    change(copy)
+    found.push(copy)
+  }
+  const noteAnswer = (s: State, { at, address }: Pick<Worker, 'at' | 'address'>) => {
+    const isHere = address === s.address
+    if (isHere) {
+      s.truly.failing = at !== 'taken'
+      s.truly.gone ||= at === 'gone'
+    }
+    if (!isHere && has('only at its address')) return
+    if (s.rests && has('rests until woken')) return
+    s.isFailing = at !== 'taken'
+    s.mayTry = at === 'taken'
+    s.rests = at === 'gone'
+  }
+  for (const w of [0, 1] as const) {
+    const worker = state.workers[w]
+    if (!worker) {
+      for (const at of world.line.keys()) {
+        const row = state.rows[at]!
+        const mayClaim =
+          isOpen(state, at) &&
+          !state.rests &&
+          row.holder === null &&
+          !(has('line') && !isFirst(state, at, world)) &&
+          (!state.isFailing || state.mayTry) &&
+          (!state.isFailing || isOldest(state, at, world, has('refused lines are passed')))
+        if (!mayClaim) continue
+        then((s) => {
+          s.rows[at]!.holder = w
+          s.workers[w] = { has: at, at: 'claimed', address: s.address }
+        })
+      }
+      continue
+    }
+    const at = worker.has
+    const isStillHeld = state.rows[at]!.holder === w
+    if (worker.at === 'claimed') {
+      if (isStillHeld || !has('sent in time'))
+        then((s) => {
+          s.workers[w]!.at = 'on its way'
+        })
+      else
+        then((s) => {
+          s.workers[w] = null
+        })
+    } else if (worker.at === 'on its way') {
+      if (at !== world.refuses)
+        then((s) => {
+          receive(s, at, 'in turn', world)
+          s.workers[w]!.at = 'taken'
+        })
+      if (at === world.refuses)
+        then((s) => {
+          s.workers[w]!.at = 'failed'
+        })
+      else if (state.left.failures > 0)
+        then((s) => {
+          s.left.failures -= 1
+          s.workers[w]!.at = 'failed'
+        })
+      if (state.left.gone > 0)
+        then((s) => {
+          s.left.gone -= 1
+          s.workers[w]!.at = 'gone'
+        })
+      // Taken, and the answer is lost: to us it has failed.
+      if (state.left.losses > 0 && at !== world.refuses)
+        then((s) => {
+          s.left.losses -= 1
+          receive(s, at, 'in turn', world)
+          s.workers[w]!.at = 'failed'
+        })
+    } else {
+      then((s) => {
+        const row = s.rows[at]!
+        if ((row.holder === w || !has('noted for its claim')) && row.is === 'open') {
+          if (worker.at === 'taken') row.is = 'done'
+          row.isRefused ||= at === world.refuses
+          row.holder = null
+        }
+        noteAnswer(s, worker)
+        s.workers[w] = null
+      })
+      // The Worker is gone, and nothing is noted.
+      if (state.left.losses > 0)
+        then((s) => {
+          s.left.losses -= 1
+          s.workers[w] = null
+        })
+    }
+  }
+  // A claim ends. What was sent in time has arrived by then, or never will.
+  for (const at of world.line.keys()) {
+    const isOnItsWay = state.workers.some((worker) => worker?.has === at && worker.at === 'on its way')
+    if (state.rows[at]!.holder !== null && (!isOnItsWay || !has('sent in time')))
+      then((s) => {
+        s.rows[at]!.holder = null
+      })
+  }
+  if (state.isFailing && !state.mayTry)
+    then((s) => {
+      s.mayTry = true
+    })
+  // Three days: the first in its line is given up, once nobody has it.
+  if (state.left.days > 0)
+    for (const at of [A1])
+      if (isOpen(state, at) && !(has('given up by nobody’s claim') && state.rows[at]!.holder !== null))
+        then((s) => {
+          s.left.days -= 1
+          s.rows[at]!.is = 'dead'
+        })
+  if (!state.isErased)
+    then((s) => {
+      s.isErased = true
+      if (has('erased in the batch')) s.tellsOfAda = false
+    })
+  // PATCH wakes it, and may give it another address.
+  const patch = (address: number) =>
+    then((s) => {
+      Object.assign(s, { address, isFailing: false, mayTry: true, rests: false })
+      s.truly = { gone: false, failing: false }
+    })
+  if (state.rests) patch(state.address)
+  if (state.left.moves > 0) {
+    patch(1 - state.address)
+    found.at(-1)!.left.moves -= 1
+  }
+  // Somebody tries one by hand: it is nobody's claim.
+  if (!state.hand && state.left.hands > 0)
+    for (const at of [A1, A2])
+      then((s) => {
+        s.left.hands -= 1
+        s.hand = { has: at, at: 'on its way', address: s.address }
+      })
+  if (state.hand?.at === 'on its way') {
+    then((s) => {
+      receive(s, s.hand!.has, 'by hand', world)
+      s.hand!.at = 'taken'
+    })
+    then((s) => {
+      s.hand!.at = 'failed'
+    })
+  } else if (state.hand)
+    then((s) => {
+      if (s.hand!.at === 'taken') {
+        const row = s.rows[s.hand!.has]!
+        row.is = 'done'
+        noteAnswer(s, s.hand!)
+      }
+      s.hand = null
+    })
+  return found
+}
+
+/** What must hold in every state; sentences of what does not. */
+function wrongIn(state: State, { line }: World): string[] {
+  const found = [...state.wrong]
+  // One that was delivered by hand meanwhile is in nobody's way.
+  const isHolding = (w: 0 | 1) => {
+    const worker = state.workers[w]
+    const row = worker && state.rows[worker.has]!
+    return row?.is === 'open' && row.holder === w && worker?.at !== 'taken'
+  }
+  const [one, other] = state.workers
+  if (isHolding(0) && isHolding(1) && line[one!.has] === line[other!.has])
+    found.push('two have claimed in one line')
+  if (state.isErased && state.tellsOfAda) found.push('somebody who is erased is told of')
+  if (state.truly.gone && !state.rests) found.push('what is gone is sent to, though nobody has woken it')
+  if (state.truly.failing && !state.isFailing) found.push('what fails has no pause')
+  for (const [at, row] of state.rows.entries())
+    if (row.is === 'done' && !state.got[at]) found.push('what never came counts as delivered')
+  return found
+}
+
+/** Two states are one where the same can happen: which Worker is which is no difference. */
+function keyOf(state: State): string {
+  const worker = (w: 0 | 1) => {
+    const one = state.workers[w]
+    return one ? `${one.has}${one.at}${one.address}${state.rows[one.has]!.holder === w}` : '-'
+  }
+  const rows = state.rows.map((row) => `${row.is}${row.holder !== null}${row.isRefused}`)
+  const { hand, left, got, wrong, isFailing, rests, address, truly, mayTry, isErased, tellsOfAda } = state
+  const rest = [
+    hand?.has,
+    hand?.at,
+    hand?.address,
+    rests,
+    address,
+    ...Object.values(truly),
+    ...Object.values(left),
+    got,
+    wrong,
+    isFailing,
+    mayTry,
+    isErased,
+    tellsOfAda,
+  ]
+  return `${[worker(0), worker(1)].sort().join()} ${rows.join()} ${rest.join()}`
+}
+
+function search(world: World, without?: Rule) {
+  const begin = start(world)
+  const seen = new Map<string, State>([[keyOf(begin), begin]])
+  const leadsTo = new Map<string, string[]>()
+  let wave = [begin]
+  while (wave.length > 0) {
+    const following: State[] = []
+    for (const state of wave) {
+      const wrong = wrongIn(state, world)
+      if (wrong.length > 0) return { states: seen.size, wrong: wrong[0], stuck: 0 }
+      const after = next(state, world, without)
+      leadsTo.set(keyOf(state), after.map(keyOf))
+      for (const one of after) {
+        const key = keyOf(one)
+        if (seen.has(key)) continue
+        seen.set(key, one)
+        following.push(one)
+      }
+    }
+    wave = following
+  }
+  // Nothing is stuck: every state leads to a good one.
+  const before = new Map<string, string[]>()
+  for (const [from, tos] of leadsTo)
+    for (const to of tos) {
+      const known = before.get(to)
+      if (known) known.push(from)
+      else before.set(to, [from])
+    }
+  const good = new Set<string>()
+  const waiting = [...seen].flatMap(([key, state]) => (world.isGood(state) ? [key] : []))
+  while (waiting.length > 0) {
+    const key = waiting.pop()!
+    if (good.has(key)) continue
+    good.add(key)
+    waiting.push(...(before.get(key) ?? []))
+  }
+  const stuck = [...seen.keys()].filter((key) => !good.has(key)).length
+  return { states: seen.size, wrong: undefined, stuck }
+}
+
+describe('In every order of what can happen to what a webhook is owed', () => {
+  test('a line is never overtaken, nobody has one twice, nothing is lost, and nobody who is erased is told of', {
+    timeout: 240_000,
+  }, () => {
+    const { states, wrong, stuck } = search(ADA)
+    expect([wrong, stuck]).toEqual([undefined, 0])
+    expect(states).toBeGreaterThan(10_000)
+  })
+
+  test.each<[Rule, string]>([
+    ['line', 'two have claimed in one line'],
+    ['sent in time', '0 came after what is after it'],
+    ['noted for its claim', '0 came after what is after it'],
+    ['given up by nobody’s claim', '0 came after what is after it'],
+    ['erased in the batch', 'somebody who is erased is told of'],
+  ])('without the rule "%s" it finds that %s', { timeout: 240_000 }, (rule, wrong) => {
+    expect(search(ADA, rule).wrong).toBe(wrong)
+  })
+
+  test('what a receiver never takes keeps nobody else’s from it, and is not overtaken in its own line', {
+    timeout: 240_000,
+  }, () => {
+    expect(search(ADA_AND_EVE)).toMatchObject({ wrong: undefined, stuck: 0 })
+    expect(search(ADA_AND_EVE, 'refused lines are passed').stuck).toBeGreaterThan(0)
+  })
+  test('what is gone rests until somebody wakes it, and what comes of a former address ends no pause', {
+    timeout: 240_000,
+  }, () => {
+    const tried = { ...GONE, left: { ...GONE.left, hands: 1, moves: 0 } }
+    for (const world of [GONE, tried]) expect(search(world)).toMatchObject({ wrong: undefined, stuck: 0 })
+    expect(search(GONE, 'rests until woken').wrong).toBe(
+      'what is gone is sent to, though nobody has woken it',
+    )
+    expect(search(GONE, 'only at its address').wrong).toBe('what fails has no pause')
+  })
+})

@@ -1,0 +1,188 @@
+import { createExecutionContext, createScheduledController, waitOnExecutionContext } from 'cloudflare:test'
+import { expect, inject, test } from 'vitest'
+import { configOf } from '../../src/config/main.ts'
+import worker from '../../src/index.ts'
+import { openTransport } from '../../src/mail/transports.ts'
+import { openApi } from '../support/api.ts'
+import { ACCOUNT, type WiredMail } from '../support/mail-server.ts'
+import { freshUpstreams } from '../support/upstreams.ts'
+
+const at = inject('mailServer')
+const account = `${encodeURIComponent(ACCOUNT.user)}:${encodeURIComponent(ACCOUNT.password)}`
+const SMTP = { SMTP_URL: `smtp://${account}@${at.plain}`, RESEND_API_KEY: undefined, OUTBOUND_LOCAL: 'on' }
+const mailsTo = async (to: string): Promise<WiredMail[]> =>
+  (await fetch(`${at.mails}?to=${encodeURIComponent(to)}`)).json()
+
+const header = (raw: string, name: string) =>
+  new RegExp(`^${name}: (.*(?:\r\n .*)*)`, 'mi').exec(raw.split('\r\n\r\n')[0]!)?.[1]
+const decoded = (text = '') =>
+  text
+    .replace(/\?=\r\n =\?/g, '?==?')
+    .replace(/=\?utf-8\?B\?([^?]*)\?=/g, (_, word: string) => Buffer.from(word, 'base64').toString())
+/** The two forms of a mail, read as whoever gets it does. */
+const partsOf = (raw: string) =>
+  raw
+    .split(`--${/boundary="([^"]+)"/.exec(raw)![1]}`)
+    .slice(1, 3)
+    .map((part) => Buffer.from(part.split('\r\n\r\n')[1]!, 'base64').toString())
+
+const transport = (settings: Record<string, unknown> = {}) => {
+  const env = { ...openApi().bindings, ...SMTP, ...settings } as Record<string, unknown>
+  for (const [name, value] of Object.entries(env)) if (value === undefined) delete env[name]
+  return openTransport(configOf(env), undefined)!
+}
+const mail = (to: string) => ({
+  to,
+  id: crypto.randomUUID(),
+  subject: 'Hello',
+  text: 'Hello\n.\n',
+  html: '<p>Hello</p>',
+})
+
+async function runMailCron(api: ReturnType<typeof openApi>) {
+  const context = createExecutionContext()
+  worker.scheduled(createScheduledController({ cron: '* * * * *' }), api.bindings as never, context)
+  await waitOnExecutionContext(context)
+}
+const outboxOf = async (api: ReturnType<typeof openApi>) => {
+  const [row] = await api.sql(
+    'SELECT id, attempts, sent_at IS NOT NULL AS sent, dead_at IS NOT NULL AS dead, refusal FROM outbox',
+  )
+  return row!
+}
+
+test('A mail goes by a real mail server, from whom the settings say, with one Message-ID and both forms', async () => {
+  const own = await freshUpstreams()
+  const api = openApi({ ...own.bindings, ...SMTP, MAIL_FROM: 'Zoë & Söhne <post@people.test>' } as never)
+  const email = `${crypto.randomUUID()}@people.test`
+  const { id } = await api.person({ email })
+  await api.send('POST', '/v1/auth/forgot_password', { body: { email } })
+  const [sent, ...others] = await mailsTo(email)
+  expect(others).toEqual([])
+  expect(sent).toMatchObject({ from: 'post@people.test', to: email })
+  const { raw } = sent!
+  expect(decoded(header(raw, 'From'))).toBe('Zoë & Söhne <post@people.test>')
+  expect(header(raw, 'To')).toBe(`<${email}>`)
+  expect(header(raw, 'Auto-Submitted')).toBe('auto-generated')
+  expect(header(raw, 'Date')).toMatch(/^\w{3}, \d\d \w{3} \d{4} [\d:]{8} \+0000$/)
+  const [row] = await api.sql('SELECT id, sent_at FROM outbox WHERE user_id = ?', [id])
+  expect(raw.match(/^Message-ID: .*$/gim)).toEqual([`Message-ID: <${row!.id}@people.test>`])
+  expect(row!.sent_at).not.toBeNull()
+  const [plain, html] = partsOf(raw)
+  const link = /https:\/\/roster\.test\/links\/reset_password\?token=\S+/
+  expect(plain).toMatch(link)
+  expect(html).toContain(link.exec(plain!)![0])
+  expect(raw.split('\r\n').filter((line) => line.length > 200)).toEqual([])
+})
+
+test('IV6: no text ends a line of a header, and a dot on a line of its own ends no mail', async () => {
+  const to = `${crypto.randomUUID()}@people.test`
+  const subject = `Ünïcode ${'😀'.repeat(40)}\r\nBcc: x@elsewhere.test`
+  await transport({ MAIL_FROM: '"A, B" <roster@people.test>' })({ ...mail(to), subject })
+  const [{ raw }] = (await mailsTo(to)) as [WiredMail]
+  expect(decoded(header(raw, 'Subject'))).toBe(subject)
+  expect(header(raw, 'Bcc')).toBeUndefined()
+  expect(header(raw, 'From')).toBe('"A, B" <roster@people.test>')
+  expect(partsOf(raw)[0]).toBe('Hello\n.\n')
+})
+
+test.each([
+  ['nobody', { reason: '550', isFinal: true }],
+  ['busy', { reason: '451', isFinal: false }],
+  // Of our account, whenever it is said.
+  ['relayed', { reason: '530', isFinal: false }],
+  // For whom we are: there is a mailbox, and somebody puts it right.
+  ['listed', { reason: '550', isFinal: false }],
+  ['spam', { reason: '554', isFinal: true }],
+  ['leaves', { reason: 'no_answer', isFinal: false }],
+])('What a server makes of %s is %j', async (name, refusal) => {
+  const to = `${name}.${crypto.randomUUID()}@people.test`
+  await expect(transport()(mail(to))).rejects.toMatchObject({ name: 'MailRefused', ...refusal })
+  expect(await mailsTo(to)).toEqual([])
+})
+
+test('A wrong password, a sender that the server does not know and a server without AUTH are put right by somebody: no mail is given up', async () => {
+  const to = `${crypto.randomUUID()}@people.test`
+  for (const [settings, reason] of [
+    [{ SMTP_URL: `smtp://roster:another@${at.plain}` }, '535'],
+    [{ MAIL_FROM: 'stranger@people.test' }, '553'],
+    [{ SMTP_URL: `smtp://${account}@${at.bare}` }, 'no_auth'],
+    [{ SMTP_URL: `smtp://${account}@${at.liar}` }, 'no_answer'],
+    [{ SMTP_URL: `smtp://${account}@127.0.0.1:9` }, 'no_answer'],
+  ] as const)
+    await expect(transport(settings)(mail(to)), reason).rejects.toMatchObject({ reason, isFinal: false })
+  expect(await mailsTo(to)).toEqual([])
+})
+
+test('SC3: a server whose certificate nobody vouches for gets neither the password nor the mail', async () => {
+  const to = `${crypto.randomUUID()}@people.test`
+  const refused = transport({ SMTP_URL: `smtps://${account}@${at.tls}` })(mail(to))
+  await expect(refused).rejects.toMatchObject({ reason: 'no_answer', isFinal: false })
+  expect(await mailsTo(to)).toEqual([])
+})
+
+test.each(['smtp', 'smtps'])(
+  'Fault 17: a server that says nothing (%s) is waited for no longer than a mail may take',
+  { timeout: 60_000 },
+  async (scheme) => {
+    const to = `${crypto.randomUUID()}@people.test`
+    const sending = transport({ SMTP_URL: `${scheme}://${account}@${at.mute}` })(mail(to))
+    await expect(sending).rejects.toMatchObject({ reason: 'no_answer', isFinal: false })
+  },
+)
+
+test('Fault 17: a request takes no mail that it could not wait for: it waits for the cron job, and counts as sent nowhere', {
+  timeout: 120_000,
+}, async () => {
+  const own = await freshUpstreams()
+  const mute = { ...SMTP, SMTP_URL: `smtp://${account}@${at.mute}` }
+  const api = openApi({ ...own.bindings, ...mute } as never)
+  const admin = { role: 'admin', password_hash: null, email_verified_at: 1 } as const
+  for (let i = 0; i < 6; i++) await api.person(admin)
+  const { token } = await api.quickActor(admin)
+  const body = { url: 'https://hooks.example.com/', types: ['user.deleted'] }
+  expect((await api.send('POST', '/v1/webhooks', { token, body })).status).toBe(201)
+  const rows = await api.sql('SELECT attempts, sent_at FROM outbox ORDER BY attempts')
+  expect(rows.map(({ attempts }) => attempts)).toEqual([0, 0, 1, 1, 1, 1, 1])
+  expect(rows.map(({ sent_at }) => sent_at)).toEqual(Array(7).fill(null))
+})
+
+test('Fault 17: a mail that did not go is tried again as the same one', async () => {
+  const own = await freshUpstreams()
+  const api = openApi({ ...own.bindings, ...SMTP } as never)
+  const email = `once-leaves.${crypto.randomUUID()}@people.test`
+  await api.person({ email })
+  await api.send('POST', '/v1/auth/forgot_password', { body: { email } })
+  expect(await outboxOf(api)).toMatchObject({ attempts: 1, sent: 0, dead: 0, refusal: 'no_answer' })
+  await api.sql('UPDATE outbox SET next_attempt_at = 0')
+  await runMailCron(api)
+  const [sent, ...others] = await mailsTo(email)
+  const row = await outboxOf(api)
+  expect(row).toMatchObject({ attempts: 2, sent: 1, dead: 0, refusal: null })
+  expect([header(sent!.raw, 'Message-ID'), others]).toEqual([`<${row.id}@people.test>`, []])
+})
+
+test.each(['drops', 'silent'])(
+  'Fault 17: of a mail whose end was sent, and that a server (%s) says nothing of, it is unknown whether it went: it goes no second time by itself',
+  async (how) => {
+    const own = await freshUpstreams()
+    const api = openApi({ ...own.bindings, ...SMTP } as never)
+    const email = `once-${how}.${crypto.randomUUID()}@people.test`
+    await api.person({ email })
+    expect((await api.send('POST', '/v1/auth/forgot_password', { body: { email } })).status).toBe(202)
+    expect(await outboxOf(api)).toMatchObject({ attempts: 1, sent: 0, dead: 1, refusal: 'unknown' })
+    await api.sql('UPDATE outbox SET next_attempt_at = 0')
+    await runMailCron(api)
+    expect(await mailsTo(email)).toHaveLength(1)
+
+    const { token } = await api.quickActor({ role: 'admin' })
+    const { body } = await api.send<{ data: { id: string }[] }>('GET', '/v1/mails', { token })
+    expect(body.data).toMatchObject([{ status: 'unknown', to: email, refusal: 'unknown' }])
+    // Whoever knows better sends it again by hand.
+    const retried = await api.send('POST', `/v1/mails/${body.data[0]!.id}/retry`, { token })
+    expect(retried.status).toBe(200)
+    const both = await mailsTo(email)
+    expect(new Set(both.map(({ raw }) => header(raw, 'Message-ID'))).size).toBe(1)
+    expect(both).toHaveLength(2)
+  },
+)

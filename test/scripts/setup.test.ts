@@ -1,0 +1,370 @@
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseEnv } from 'node:util'
+import { type Client, createClient } from '@libsql/client/web'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { newSecret } from '../../scripts/keys.ts'
+import { listen } from '../../scripts/local/process.ts'
+import { startSqld } from '../../scripts/local/sqld.ts'
+import { startUpstash } from '../../scripts/local/upstash.ts'
+import { startStandIns } from '../support/stand-ins.ts'
+
+// Each start of a script imports half the project, and a deployment is a real Worker.
+vi.setConfig({ testTimeout: 300_000, hookTimeout: 60_000 })
+
+let dir: string
+let db: Client
+let redis: Awaited<ReturnType<typeof startUpstash>>
+let standIns: Awaited<ReturnType<typeof startStandIns>>
+let closers: (() => Promise<void>)[]
+let deployed: ReturnType<typeof standIns.makeConfig>
+const redisToken = newSecret()
+
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'roster-setup-'))
+  const database = await startSqld({ dir: join(dir, 'database') })
+  redis = await startUpstash({ token: redisToken, engine: 'embedded', dir: join(dir, 'redis') })
+  standIns = await startStandIns(dir, database.url)
+  closers = [standIns.close, database.close, redis.close]
+  db = createClient({ url: database.url })
+  deployed = standIns.makeConfig('roster-test')
+})
+afterAll(async () => {
+  for (const close of closers) await close()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+/** Runs a script as an operator would, who types `answers`. */
+const run = (script: string, args: string[], answers: string[] = [], env: Record<string, string> = {}) =>
+  new Promise<{ code: number; output: string }>((done) => {
+    const path = join(import.meta.dirname, '../../scripts', script)
+    const child = execFile(
+      process.execPath,
+      [path, ...args],
+      { env: { PATH: `${standIns.bin}:/usr/bin:/bin`, ...env } },
+      (error, stdout, stderr) => done({ code: error ? Number(error.code) : 0, output: stdout + stderr }),
+    )
+    child.stdin?.end(answers.map((answer) => `${answer}\n`).join(''))
+  })
+const setUp = (answers: string[], env?: Record<string, string>) =>
+  run('setup.ts', ['--config', deployed.config], answers, env)
+const keptNow = () => parseEnv(readFileSync(deployed.kept, 'utf8')) as Record<string, string>
+const countOf = async (sql: string) => (await db.execute(sql)).rows[0]!.total
+
+describe('setup', () => {
+  const admin = 'root@people.test'
+
+  test('asks for the domain first, says what a later move breaks, and stops where an answer is wrong', async () => {
+    const { code, output } = await setUp(['', redis.url, 'a-token-of-another'])
+    expect(code).toBe(1)
+    const asked = ['DOMAIN: ', 'UPSTASH_REDIS_REST_URL: ', 'UPSTASH_REDIS_REST_TOKEN: ']
+    expect(output.match(/^[A-Z_]+: /gm)).toEqual(asked)
+    expect(output.slice(0, output.indexOf('DOMAIN: '))).toMatch(/"iss"[\s\S]*links in mails[\s\S]*passkeys/)
+    expect(output).toContain(`Redis at ${redis.url} answered 401.`)
+    expect(output).toContain('What was done stays.')
+    // What was made stays, and what was wrong is asked for again.
+    expect(keptNow()).toMatchObject({ DOMAIN: '', TURSO_AUTH_TOKEN: 'token-of-the-database' })
+    expect(keptNow()).not.toHaveProperty('UPSTASH_REDIS_REST_TOKEN')
+    expect(statSync(deployed.kept).mode & 0o777).toBe(0o600)
+  })
+
+  test('goes on after a failure with what was made before: one database, one administrator, the same keys', async () => {
+    standIns.failing.push('wrangler secret bulk')
+    const failed = await setUp([redis.url, redisToken, '', 'nobody', admin])
+    expect(failed.code).toBe(1)
+    expect(failed.output).toContain('That is not an e-mail address.')
+    expect(failed.output).toMatch(/Migrations applied: \d+\.\nroot@people\.test: created\.\nPassword: \S+\n/)
+    expect(failed.output).toContain('the network is away')
+    const before = keptNow()
+    expect(before.ISSUER).toBe(standIns.address)
+
+    const { code, output } = await setUp([])
+    expect([code, output]).toEqual([0, expect.stringContaining('signed in, refreshed, signed out')])
+    expect(output).toContain('is an administrator already')
+    expect(output).toMatch(
+      /What to do next:\n1\. Sign in at http:\/\/localhost:\d+\/signin as root@people\.test/,
+    )
+    expect(keptNow()).toEqual(before)
+    const said = standIns.calls.map(({ tool, args }) => [tool, ...args.slice(0, 2)].join(' '))
+    expect(said.filter((one) => one === 'turso db create')).toHaveLength(1)
+    // The address comes of a first deployment; then all secrets go at once, and what was deployed last has them.
+    expect(said.filter((one) => /^wrangler (deploy|secret)/.test(one))).toEqual([
+      'wrangler deploy --minify',
+      'wrangler secret bulk',
+      'wrangler secret bulk',
+      'wrangler deploy --minify',
+    ])
+    expect(Object.keys(standIns.secrets).sort()).toEqual([
+      'HISTORY_KEY',
+      'ISSUER',
+      'JWT_KEYS',
+      'OPENID_KEYS',
+      'SECRET_KEYS',
+      'TURSO_AUTH_TOKEN',
+      'TURSO_DATABASE_URL',
+      'UPSTASH_REDIS_REST_TOKEN',
+      'UPSTASH_REDIS_REST_URL',
+    ])
+    // No secret is an argument, which everybody on the machine may read.
+    const args = JSON.stringify(standIns.calls.map((call) => call.args))
+    for (const name of ['SECRET_KEYS', 'UPSTASH_REDIS_REST_TOKEN']) expect(args).not.toContain(before[name])
+
+    const password = /Password: (\S+)/.exec(failed.output)![1]!
+    const login = await fetch(`${standIns.address}/v1/auth/login`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ email: admin, password }),
+    })
+    expect(login.status).toBe(200)
+  })
+
+  test('the smoke test leaves nobody behind, also where one before it was stopped', async () => {
+    expect(await countOf('SELECT count(*) AS total FROM users')).toBe(1)
+    await db.execute(`INSERT INTO users (id, email, email_normalized, name, password_hash, role, status, version,
+      token_epoch, failed_logins, created_at, updated_at, email_verified_at)
+      VALUES ('01900000-0000-7000-8000-000000000000', 'setup@roster.invalid', 'setup@roster.invalid', 'Setup', 'x', 'user',
+        'active', 1, 0, 0, 1, 1, 1)`)
+    const { code, output } = await setUp([])
+    expect([code, output]).toEqual([0, expect.stringContaining('what was revoked is dead')])
+    expect(await countOf('SELECT count(*) AS total FROM users')).toBe(1)
+    expect(await countOf('SELECT count(*) AS total FROM sessions WHERE revoked_at IS NULL')).toBeLessThan(2)
+  })
+
+  test('writes a domain into wrangler.toml, and knows the issuer by it before anything is deployed', async () => {
+    const own = standIns.makeConfig('roster-domain')
+    const before = standIns.calls.length
+    standIns.failing.push('wrangler secret bulk')
+    const { code, output } = await run(
+      'setup.ts',
+      ['--config', own.config],
+      ['https://roster.people.test', 'roster.people.test', redis.url, redisToken, '', admin],
+    )
+    expect([code, output]).toEqual([1, expect.stringContaining('That is not a plain domain in ASCII.')])
+    expect(readFileSync(own.config, 'utf8')).toContain(
+      '\nroutes = [{ pattern = "roster.people.test", custom_domain = true }]\n',
+    )
+    expect(readFileSync(own.kept, 'utf8')).toContain("ISSUER='https://roster.people.test'")
+    const said = standIns.calls.slice(before).map(({ tool, args }) => `${tool} ${args[0]}`)
+    expect(said).not.toContain('wrangler deploy')
+    const dry = await run('setup.ts', ['--config', own.config, '--dry-run'])
+    expect(dry).toEqual({
+      code: 0,
+      output: expect.stringMatching(/^Would set up roster-domain\. Known: DOMAIN, /),
+    })
+  })
+
+  test('a dry run knows a mail server, and says what in its file is unfit or no setting', async () => {
+    const own = standIns.makeConfig('roster-dry')
+    const dry = (file: string, env = {}) => {
+      writeFileSync(own.kept, file)
+      return run('setup.ts', ['--config', own.config, '--dry-run'], [], env)
+    }
+    const server = { SMTP_URL: 'smtps://ada:secret-of-hers@mail.people.test:465' }
+    const fine = await dry("MAIL_FROM='Roster <no-reply@people.test>'\nWIKI='no'\n", server)
+    expect(fine.code, fine.output).toBe(0)
+    expect(fine.output).toMatch(/Known: SMTP_URL, MAIL_FROM\./)
+    expect(fine.output).not.toContain('RESEND_API_KEY')
+    expect(fine.output).toContain('WIKI is no setting, and is not put there.')
+    const unfit = await dry(
+      "SIGNUP='perhaps'\nORGANISATIO='Corp'\nMAIL_FROM='no-reply@people.test'\nSMTP_URL='smtps://mail.people.test:587'\n",
+    )
+    expect(unfit.code).toBe(1)
+    expect(unfit.output).toContain('Would ask, where it cannot find or make it:')
+    for (const sentence of [
+      'SIGNUP is none of its words. Write open or closed.',
+      'ORGANISATIO is no setting. Write ORGANISATION,',
+      'SMTP_URL has port 587',
+    ])
+      expect(unfit.output).toContain(sentence)
+    expect(await dry("ADMIN_EMAIL='ada'\n")).toEqual({
+      code: 1,
+      output: expect.stringContaining('ADMIN_EMAIL is not an e-mail address.'),
+    })
+  })
+
+  test('says in a sentence that nobody is logged in, and which setting is unfit', async () => {
+    const own = standIns.makeConfig('roster-unfit')
+    standIns.failing.push('wrangler whoami')
+    const stranger = await run('setup.ts', ['--config', own.config])
+    expect(stranger).toEqual({ code: 1, output: expect.stringContaining('npx wrangler login') })
+    writeFileSync(own.kept, "DOMAIN=''\nISSUER='https://roster.people.test'\nSIGNUP='perhaps'\n")
+    const unfit = await run('setup.ts', ['--config', own.config], [redis.url, redisToken, '', admin])
+    expect(unfit).toEqual({
+      code: 1,
+      output: expect.stringContaining('SIGNUP is none of its words. Write open or closed.'),
+    })
+    expect(unfit.output).not.toMatch(/\n {4}at /)
+  })
+})
+
+describe('doctor', () => {
+  const examine = (env: Record<string, string> = {}, settings = deployed.kept) =>
+    run('doctor.ts', ['--settings', settings], [], env)
+  /** The deployment's settings, some of them others. */
+  const withOthers = (others: Record<string, string>) => {
+    const path = join(dir, 'others.env')
+    const lines = Object.entries({ ...keptNow(), ...others }).map(([name, value]) => `${name}='${value}'`)
+    writeFileSync(path, lines.join('\n'))
+    return path
+  }
+
+  test('finds nothing wrong with what setup has made, and says where it could not look', async () => {
+    const { code, output } = await examine()
+    expect([code, output]).toEqual([0, expect.stringContaining('Nothing is wrong.')])
+    for (const about of [
+      'settings',
+      'deployment',
+      'keys',
+      'schema',
+      'clock',
+      'cron',
+      'administrators',
+      'passkeys',
+      'near reads',
+    ])
+      expect(output).toMatch(new RegExp(`^ok +${about} `, 'm'))
+    expect(output).toMatch(/^note +eviction +Whether Redis evicts could not be looked at/m)
+    expect(output).toMatch(/^note +mail +No mail is set up/m)
+  })
+
+  test('says that a file of settings is not there, and looks at nothing else', async () => {
+    const { code, output } = await examine(keptNow(), join(dir, 'mistyped.env'))
+    expect([code, output]).toEqual([1, expect.stringContaining('There is no file')])
+    expect(output).not.toContain('Nothing is wrong.')
+  })
+
+  test('names each setting that is unfit, and looks no further', async () => {
+    const { code, output } = await examine(
+      {},
+      withOthers({ ISSUER: 'http://roster.people.test', SIGNUP: 'x' }),
+    )
+    expect(code).toBe(1)
+    expect(output).toMatch(/^WRONG +settings +ISSUER is http:\/\/.*\nWRONG +settings +SIGNUP /)
+    expect(output).toContain('2 things are wrong.')
+  })
+
+  test('sees keys that are not the deployed ones, a schema that is behind, and a deployment that is away', async () => {
+    const { JWT_KEYS } = await (await import('../../scripts/keys.ts')).generate()
+    const others = await examine({}, withOthers({ JWT_KEYS }))
+    expect(others.output).toMatch(/^WRONG +keys +The deployment publishes other keys/m)
+
+    const { rows } = await db.execute('SELECT name FROM __drizzle_migrations ORDER BY name DESC LIMIT 1')
+    const newest = String(rows[0]!.name)
+    const row = (
+      await db.execute({ sql: 'SELECT * FROM __drizzle_migrations WHERE name = ?', args: [newest] })
+    ).rows[0]!
+    await db.execute({ sql: 'DELETE FROM __drizzle_migrations WHERE name = ?', args: [newest] })
+    const behind = await examine()
+    await db.execute({
+      sql: 'INSERT INTO __drizzle_migrations (name, hash, created_at) VALUES (?, ?, ?)',
+      args: [newest, row.hash!, row.created_at!],
+    })
+    expect(behind.output).toMatch(
+      new RegExp(`^WRONG +schema +1 migrations are missing, from ${newest} on`, 'm'),
+    )
+
+    const away = await examine({}, withOthers({ ISSUER: 'http://localhost:9' }))
+    expect([away.code, away.output]).toEqual([
+      1,
+      expect.stringMatching(/^WRONG +deployment +It could not be asked/m),
+    ])
+    // What can be looked at all the same is looked at.
+    expect(away.output).toMatch(/^ok +administrators /m)
+  })
+
+  test('sees clean-up that does not run, mails that were refused, and Redis that is away', async () => {
+    const old = Date.now() - 3 * 3_600_000
+    await db.batch([
+      { sql: "UPDATE system_state SET at = ? WHERE name = 'began'", args: [old] },
+      { sql: "INSERT INTO system_state (name, at, status) VALUES ('mail_refused', ?, 401)", args: [old] },
+    ])
+    const { code, output } = await examine({}, withOthers({ UPSTASH_REDIS_REST_URL: 'http://127.0.0.1:9' }))
+    await db.batch([
+      { sql: "UPDATE system_state SET at = ? WHERE name = 'began'", args: [Date.now()] },
+      "DELETE FROM system_state WHERE name = 'mail_refused'",
+    ])
+    expect(code).toBe(1)
+    expect(output).toMatch(/^WRONG +cron +failed\. No clean-up has run/m)
+    expect(output).toMatch(/^WRONG +cron +The clean-up last finished never/m)
+    expect(output).toMatch(/^WRONG +mail_service +failed\./m)
+    expect(output).toMatch(/^WRONG +mail +The mail service refused at .* with 401/m)
+    expect(output).toMatch(/^WRONG +redis +It does not answer from here\./m)
+  })
+
+  test('says who is left without a way in: no administrator, a provider that is gone, passkeys of another domain', async () => {
+    const { rows } = await db.execute("SELECT id FROM users WHERE email = 'root@people.test'")
+    const id = String(rows[0]!.id)
+    await db.batch([
+      { sql: 'UPDATE users SET failed_logins = 100 WHERE id = ?', args: [id] },
+      {
+        sql: "INSERT INTO identities (id, user_id, provider, subject, created_at) VALUES ('i1', ?, 'gone', 's1', 1)",
+        args: [id],
+      },
+      {
+        sql: `INSERT INTO passkeys (id, user_id, credential_id, rp_id, public_key, sign_count, transports, aaguid,
+          may_be_synced, is_synced, name, created_at) VALUES ('p1', ?, 'c', 'old.people.test', 'k', 0, '[]', '', 0, 0, 'Key', 1)`,
+        args: [id],
+      },
+    ])
+    const { code, output } = await examine()
+    await db.batch([
+      { sql: 'UPDATE users SET failed_logins = 0 WHERE id = ?', args: [id] },
+      'DELETE FROM identities',
+      'DELETE FROM passkeys',
+    ])
+    expect(code).toBe(1)
+    expect(output).toMatch(/^WRONG +administrators +None can sign in/m)
+    expect(output).toMatch(new RegExp(`^WRONG +ways in +1 signed in by a provider.*${id}`, 'm'))
+    expect(output).toMatch(/^WRONG +passkeys +1 made for old\.people\.test work no more/m)
+  })
+
+  describe('with a management key of Upstash', () => {
+    let upstash: Server
+    let url: string
+    let databases: object[]
+    beforeAll(async () => {
+      upstash = createServer((request, response) => {
+        const isKnown = request.headers.authorization === `Basic ${btoa('ops@people.test:key')}`
+        response.statusCode = request.url === '/v2/redis/databases' && isKnown ? 200 : 401
+        response.setHeader('content-type', 'application/json')
+        response.end(JSON.stringify(databases))
+      })
+      url = `http://127.0.0.1:${await listen(upstash)}`
+    })
+    afterAll(() => void upstash.close())
+    const ask = (UPSTASH_API_KEY: string) =>
+      examine({ UPSTASH_API_URL: url, UPSTASH_EMAIL: 'ops@people.test', UPSTASH_API_KEY })
+
+    test('says whether Redis evicts, and where it is read', async () => {
+      const own = { endpoint: '127.0.0.1', primary_region: 'eu-west-1' }
+      databases = [
+        { endpoint: 'others.upstash.io', eviction: true },
+        { ...own, eviction: true },
+      ]
+      const evicting = await ask('key')
+      expect([evicting.code, evicting.output]).toEqual([
+        1,
+        expect.stringMatching(/^WRONG +eviction +Redis evicts/m),
+      ])
+      expect(evicting.output).toMatch(/^note +regions +Redis is in eu-west-1 alone/m)
+      databases = [{ ...own, eviction: false, read_regions: ['us-east-1'] }]
+      const keeping = await ask('key')
+      expect([keeping.code, keeping.output]).toEqual([
+        0,
+        expect.stringMatching(/^ok +eviction +Redis evicts nothing/m),
+      ])
+      expect(keeping.output).toMatch(/^ok +regions +Redis is read in us-east-1/m)
+    })
+
+    test('says that it could not look, where the key or the database is not that', async () => {
+      databases = []
+      expect((await ask('key')).output).toMatch(/^note +eviction .*is no database of that account/m)
+      expect((await ask('another')).output).toMatch(
+        /^WRONG +eviction +It could not be asked: Upstash answered 401/m,
+      )
+    })
+  })
+})

@@ -1,0 +1,372 @@
+import { createExecutionContext } from 'cloudflare:test'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { openForCron } from '../../src/context.ts'
+import { deliverDue } from '../../src/mail/delivery.ts'
+import { MAX_WEBHOOKS } from '../../src/webhooks/models.ts'
+import type { Delivery, Webhook, WebhookWithSecret } from '../../src/webhooks/schemas.ts'
+import { type Api, openApi } from '../support/api.ts'
+import { addWebhook, deliver, openWithWebhooks, pausesEnd, rename } from '../support/webhooks.ts'
+
+let api: Api
+beforeAll(async () => {
+  ;({ api } = await openWithWebhooks())
+})
+const admin = (given: object = {}) => api.quickActor({ role: 'admin', password_hash: null, ...given })
+const path = (id: string, more = '') => `/v1/webhooks/${id}${more}`
+
+describe('An address', () => {
+  test.each([
+    [' https://hooks.example.com/a ', 'https://hooks.example.com/a'],
+    ['HTTPS://Hooks.Example.COM', 'https://hooks.example.com/'],
+    ['https://ｈｏｏｋｓ.example.com/a/../b', 'https://hooks.example.com/b'],
+  ])('%j is kept as it is called: %s', async (url, kept) => {
+    const { token } = await admin()
+    const made = await api.send<WebhookWithSecret>('POST', '/v1/webhooks', {
+      token,
+      body: { url, types: ['user.deleted'] },
+    })
+    expect([made.status, made.body.url]).toEqual([201, kept])
+    const changed = await api.send<Webhook>('PATCH', path(made.body.id), { token, body: { url } })
+    expect([changed.status, changed.body.url]).toEqual([200, kept])
+    await api.sql('DELETE FROM webhooks WHERE id = ?', [made.body.id])
+  })
+
+  test.each([
+    'https://hooks.exa\tmple.com/',
+    'https://hooks.example.com\\@evil.example.com/',
+    'https://１０.0.0.1/',
+    'https://ho\u00adoks.example.com/',
+    `https://hooks.example.com/${'ä'.repeat(400)}`,
+  ])('%j is none', async (url) => {
+    const { token } = await admin()
+    const answer = await api.send('POST', '/v1/webhooks', { token, body: { url, types: ['user.deleted'] } })
+    expect([answer.status, answer.body]).toMatchObject([422, { errors: [{ pointer: '/url' }] }])
+  })
+})
+
+describe('A webhook', () => {
+  test('is made, read, changed and removed; its secret is shown once, and lies sealed', async () => {
+    const { token, id: sub } = await admin()
+    const body = { url: 'https://hooks.example.com/a?key=1', types: ['user.deleted', 'user.updated'] }
+    const made = await api.send<WebhookWithSecret>('POST', '/v1/webhooks', { token, body })
+    expect(made.status).toBe(201)
+    const { secret, ...webhook } = made.body
+    expect(Buffer.from(secret.replace(/^whsec_/, ''), 'base64').length).toBe(32)
+    expect(webhook).toMatchObject({ ...body, status: 'active', created_by: sub, former_secret_until: null })
+    expect((await api.send('GET', path(webhook.id), { token })).body).toEqual(webhook)
+    const { body: list } = await api.send<{ data: Webhook[] }>('GET', '/v1/webhooks', { token })
+    expect(list.data[0]).toEqual(webhook)
+    const changed = await api.send('PATCH', path(webhook.id), { token, body: { types: ['user.deleted'] } })
+    expect(changed.body).toMatchObject({ url: body.url, types: ['user.deleted'] })
+    expect(JSON.stringify(await api.sql('SELECT * FROM webhooks'))).not.toContain(secret.slice(6, 30))
+    expect((await api.send('DELETE', path(webhook.id), { token })).status).toBe(204)
+    for (const [method, more] of [
+      ['GET', ''],
+      ['PATCH', ''],
+      ['DELETE', ''],
+      ['POST', '/secret'],
+      ['POST', '/test'],
+      ['GET', '/deliveries'],
+    ] as const) {
+      const given =
+        method === 'PATCH' ? { body: { types: ['user.deleted'] } } : more === '/secret' ? { body: {} } : {}
+      expect((await api.send(method, path(webhook.id, more), { token, ...given })).body.code).toBe(
+        'webhook_not_found',
+      )
+    }
+    const history = await api.sql('SELECT action, details FROM user_activity_logs WHERE actor_id = ?', [sub])
+    expect(history.map(({ action }) => action)).toEqual([
+      'webhook.created',
+      'webhook.updated',
+      'webhook.deleted',
+    ])
+    expect(JSON.stringify(history)).not.toContain('key=1')
+  })
+
+  test.each([
+    ['http://hooks.example.com/'],
+    ['https://hooks.example.com:8443/'],
+    ['https://10.0.0.1/'],
+    ['https://[fd00::1]/'],
+    ['https://167772161/'],
+    ['https://printer/'],
+    ['https://metadata.google.internal/'],
+    ['https://hooks.example.com./'],
+    ['https://somebody:secret@hooks.example.com/'],
+    ['http://localhost:8787/v1/users'],
+    ['ftp://hooks.example.com/'],
+    ['x'],
+  ])('is never at %s', async (url) => {
+    const { token } = await admin()
+    const { id } = await addWebhook(api, ['user.updated'])
+    for (const [method, where] of [
+      ['POST', '/v1/webhooks'],
+      ['PATCH', path(id)],
+    ] as const) {
+      const answer = await api.send(method, where, { token, body: { url, types: ['user.updated'] } })
+      expect([answer.status, answer.body.errors]).toEqual([
+        422,
+        [expect.objectContaining({ pointer: '/url', code: 'invalid_uri' })],
+      ])
+    }
+  })
+
+  test('whose address is no good any more under other settings is called no more', async () => {
+    const hook = await addWebhook(api, ['user.updated'])
+    await api.sql("UPDATE webhooks SET url = 'http://localhost:8787/v1/users' WHERE id = ?", [hook.id])
+    const { body } = await api.send<Delivery>('POST', path(hook.id, '/test'), { token: hook.admin.token })
+    expect([body.status, body.last_status]).toEqual(['gave_up', null])
+  })
+
+  test('has types that are actions of the history, each once, and at least one', async () => {
+    const { token } = await admin()
+    const url = 'https://hooks.example.com/'
+    for (const types of [[], ['user.x'], ['user.updated', 'user.updated'], ['webhook.tested'], ['*']])
+      expect((await api.send('POST', '/v1/webhooks', { token, body: { url, types } })).status).toBe(422)
+  })
+
+  test(`is one of ${MAX_WEBHOOKS} at most`, async () => {
+    const { api: own } = await openWithWebhooks()
+    const { token } = await own.quickActor({ role: 'admin', password_hash: null })
+    await own.sql(
+      `INSERT INTO webhooks (id, url, types, secret, created_at, updated_at, version)
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) SELECT i, 'https://a.example', '[]', 's', 0, 0, 1 FROM n`,
+      [MAX_WEBHOOKS],
+    )
+    const body = { url: 'https://hooks.example.com/', types: ['user.updated'] }
+    expect((await own.send('POST', '/v1/webhooks', { token, body })).body.code).toBe('too_many_webhooks')
+  })
+
+  test('changes by a login of the last ten minutes alone', async () => {
+    const hook = await addWebhook(api, ['user.updated'])
+    await rename(api, hook.admin, (await api.person({ password_hash: null })).id, 'Ada')
+    const [delivery] = await hook.owed()
+    const { token } = await api.signIn(hook.admin, Date.now() - 11 * 60_000)
+    const body = { url: 'https://hooks.example.com/', types: ['user.updated'] }
+    for (const [method, where, given] of [
+      ['POST', '/v1/webhooks', body],
+      ['PATCH', path(hook.id), body],
+      ['DELETE', path(hook.id)],
+      ['POST', path(hook.id, '/secret'), {}],
+      ['POST', path(hook.id, '/test')],
+      ['POST', `/v1/webhooks/deliveries/${delivery!.id}/retry`],
+    ] as const) {
+      const answer = await api.send(method, where, { token, ...(given && { body: given }) })
+      expect([where, answer.body.code]).toEqual([where, 'reauthentication_required'])
+    }
+    for (const where of ['/v1/webhooks', path(hook.id), path(hook.id, '/deliveries')])
+      expect((await api.send('GET', where, { token })).status).toBe(200)
+  })
+
+  test('is told of to every administrator, whatever is done, and no more often than that is of use', async () => {
+    const { api: own } = await openWithWebhooks()
+    const chief = await own.person({ role: 'admin', password_hash: null, email_verified_at: 1 })
+    const manager = await own.person({ role: 'manager', password_hash: null, email_verified_at: 1 })
+    const hook = await addWebhook(own, ['user.updated'], 204, 'Ingrid Berg')
+    const { token } = hook.admin
+    const subjects = async () => (await own.mailsTo(chief.email)).map(({ subject }) => subject).reverse()
+    await own.send('PATCH', path(hook.id), { token, body: { types: ['user.deleted'] } })
+    await own.send('POST', path(hook.id, '/secret'), { token, body: {} })
+    for (let time = 0; time < 5; time++) await own.send('POST', path(hook.id, '/test'), { token })
+    await own.send('DELETE', path(hook.id), { token })
+    const said = (await subjects()).map((subject) => /added|changed|tried|removed/.exec(subject)?.[0])
+    expect(said).toEqual(['added', 'changed', 'changed', 'tried', 'tried', 'tried', 'removed'])
+    // Who did it, and to which; of its address the host alone.
+    const { host, pathname } = new URL(hook.url)
+    for (const { subject, text } of await own.mailsTo(chief.email)) {
+      expect([subject, text]).toEqual([subject, expect.stringMatching(/^Ingrid Berg of Roster has /m)])
+      expect([subject, text]).toEqual([subject, expect.stringContaining(`at ${host}`)])
+      expect(text).not.toContain(pathname)
+    }
+    expect(await own.mailsTo(manager.email)).toEqual([])
+  })
+
+  test('that goes elsewhere is told of by where it was, and where it is', async () => {
+    const { api: own } = await openWithWebhooks()
+    const chief = await own.person({ role: 'admin', password_hash: null, email_verified_at: 1 })
+    const hook = await addWebhook(own, ['user.updated'])
+    const body = { url: 'https://elsewhere.example/x' }
+    await own.send('PATCH', path(hook.id), { token: hook.admin.token, body })
+    const said = (await own.mailsTo(chief.email)).map(({ text }) => text).join('\n')
+    expect(said).toContain(`the webhook at ${new URL(hook.url).host} → elsewhere.example sends`)
+  })
+
+  test('is told of, whatever somebody who wrote past us has put into the history', async () => {
+    const { own: upstreams, api: own } = await openWithWebhooks()
+    const chief = await own.person({ role: 'admin', password_hash: null, email_verified_at: 1 })
+    await upstreams.behave('mail', { mode: 'down' })
+    await addWebhook(own, ['user.updated'])
+    await own.sql(
+      "INSERT INTO user_activity_logs (id, action, details) VALUES ('past', 'webhook.updated', 'no JSON')",
+    )
+    await own.sql("UPDATE outbox SET event_id = 'past', next_attempt_at = 0")
+    await upstreams.behave('mail', { mode: 'pass' })
+    await deliverDue(openForCron(own.bindings, createExecutionContext()))
+    const said = (await own.mailsTo(chief.email)).map(({ text }) => text)
+    expect(said).toEqual([expect.stringContaining('An administrator of Roster')])
+  })
+
+  test.each([
+    'See evil.example/roster now',
+    'https://evil.example',
+    'a@evil.example',
+    'Ada\nBcc: x',
+    'Call 0800 123 4567',
+  ])('is told of without a name that a mail could make more of: %j', async (name) => {
+    const { api: own } = await openWithWebhooks()
+    const chief = await own.person({ role: 'admin', password_hash: null, email_verified_at: 1 })
+    const hook = await addWebhook(own, ['user.updated'], 204, 'Dr. Ada O’Neill-Berg')
+    await own.sql('UPDATE users SET name = ? WHERE id = ?', [name, hook.admin.id])
+    await own.send('DELETE', path(hook.id), { token: hook.admin.token })
+    const said = (await own.mailsTo(chief.email)).map(({ text }) => /^(.*) of Roster has/m.exec(text)?.[1])
+    expect(said).toEqual(['An administrator', 'Dr. Ada O’Neill-Berg'])
+  })
+
+  test('is not added twenty-one times an hour by one session, as it would go untold', async () => {
+    const { token } = await admin()
+    const hook = await addWebhook(api, ['user.updated'])
+    const statuses = []
+    for (let time = 0; time < 21; time++) {
+      const { status } = await api.send('PATCH', path(hook.id), { token, body: { status: 'active' } })
+      statuses.push(status)
+    }
+    expect(statuses.indexOf(429)).toBe(20)
+  })
+})
+
+describe('A secret', () => {
+  test('is made anew, and both sign for a while; then the new one alone', async () => {
+    const hook = await addWebhook(api, ['user.updated'])
+    const { token } = hook.admin
+    const { body } = await api.send<WebhookWithSecret>('POST', path(hook.id, '/secret'), { token, body: {} })
+    expect(body.secret).not.toBe(hook.secret)
+    expect(Date.parse(body.former_secret_until!) - Date.now()).toBeGreaterThan(86_000_000)
+    const [ada] = [await api.person({ password_hash: null })]
+    await rename(api, hook.admin, ada.id, 'One')
+    for (const secret of [hook.secret, body.secret]) expect((await hook.received(secret)).length).toBe(1)
+    await api.sql('UPDATE webhooks SET former_secret_until = 1 WHERE id = ?', [hook.id])
+    await rename(api, hook.admin, ada.id, 'Two')
+    expect((await hook.received(body.secret)).length).toBe(2)
+    await expect(hook.received(hook.secret)).rejects.toThrow()
+  })
+
+  test('that was stolen ends at once', async () => {
+    const hook = await addWebhook(api, ['user.updated'])
+    const asked = { token: hook.admin.token, body: { keep_former_seconds: 0 } }
+    const { body } = await api.send<WebhookWithSecret>('POST', path(hook.id, '/secret'), asked)
+    await rename(api, hook.admin, (await api.person({ password_hash: null })).id, 'One')
+    expect((await hook.received(body.secret)).length).toBe(1)
+    await expect(hook.received(hook.secret)).rejects.toThrow()
+  })
+
+  test('outlives a rotation of SECRET_KEYS: it is put under the newest key', async () => {
+    const hook = await addWebhook(api, ['user.updated'])
+    const rotated = openApi({
+      ...api.bindings,
+      SECRET_KEYS: `${Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('base64url')},${(api.bindings as unknown as Record<string, string>).SECRET_KEYS}`,
+    })
+    const [before] = await api.sql('SELECT secret FROM webhooks WHERE id = ?', [hook.id])
+    await deliver(rotated)
+    const [after] = await api.sql('SELECT secret FROM webhooks WHERE id = ?', [hook.id])
+    expect(after!.secret).not.toBe(before!.secret)
+    const { token } = await rotated.signIn(hook.admin)
+    const { body } = await rotated.send<Delivery>('POST', path(hook.id, '/test'), { token })
+    expect([body.status, (await hook.received()).length]).toEqual(['delivered', 1])
+    await api.sql('DELETE FROM webhooks')
+  })
+
+  test('under no key of ours signs nothing, and another one mends it', async () => {
+    const hook = await addWebhook(api, ['user.updated'])
+    await api.sql("UPDATE webhooks SET secret = 'x' || substr(secret, 2) WHERE id = ?", [hook.id])
+    await rename(api, hook.admin, (await api.person({ password_hash: null })).id, 'One')
+    expect([(await hook.raw()).length, (await hook.state()).failures]).toEqual([0, 1])
+    const asked = { token: hook.admin.token, body: { keep_former_seconds: 0 } }
+    const { body } = await api.send<WebhookWithSecret>('POST', path(hook.id, '/secret'), asked)
+    await pausesEnd(api)
+    await deliver(api)
+    expect((await hook.received(body.secret)).length).toBe(1)
+  })
+})
+
+describe('By hand', () => {
+  const retry = (token: string, sequence: unknown) =>
+    api.send<Delivery>('POST', `/v1/webhooks/deliveries/${sequence}/retry`, { token })
+
+  test('a delivery goes at once, whatever pause there is, and says that it is out of order; a success ends the pause', async () => {
+    const hook = await addWebhook(api, ['user.updated'], 500)
+    const ada = await api.person({ password_hash: null })
+    for (const name of ['One', 'Two', 'Three']) await rename(api, hook.admin, ada.id, name)
+    const [, second] = await hook.owed()
+    const failed = await retry(hook.admin.token, second!.id)
+    expect(failed.body).toMatchObject({ status: 'waiting', last_status: 500, out_of_order: false })
+    expect((await hook.state()).failures).toBe(1)
+    await hook.answers(204)
+    const { body } = await retry(hook.admin.token, second!.id)
+    expect(body).toMatchObject({ status: 'delivered', last_status: 204, out_of_order: true })
+    expect(await hook.state()).toMatchObject({ failures: 0, next_try_at: null })
+    const told = (await hook.received()).slice(2)
+    expect(told.map(({ data, isOutOfOrder }) => [data.user!.name, isOutOfOrder])).toEqual([
+      ['Two', true],
+      ['One', false],
+      ['Three', false],
+    ])
+  })
+
+  test('one that was delivered, or given up, is sent once more, as it was', async () => {
+    const hook = await addWebhook(api, ['user.updated'])
+    const ada = await api.person({ password_hash: null })
+    await rename(api, hook.admin, ada.id, 'One')
+    await rename(api, hook.admin, ada.id, 'Two')
+    const [first] = await hook.owed()
+    const again = await retry(hook.admin.token, first!.id)
+    expect(again.body).toMatchObject({ status: 'delivered', out_of_order: false, attempts: 2 })
+    const told = await hook.received()
+    expect([told[2]!.id, told[2]!.received.body]).toEqual([told[0]!.id, told[0]!.received.body])
+    await api.sql('UPDATE webhook_deliveries SET delivered_at = NULL, dead_at = 1 WHERE id = ?', [
+      Number(first!.id),
+    ])
+    expect((await retry(hook.admin.token, first!.id)).body).toMatchObject({
+      status: 'delivered',
+      out_of_order: true,
+    })
+  })
+
+  test('there is none that is not there', async () => {
+    const { token } = await admin()
+    for (const sequence of [0, 999_999_999, 'x', '1.5', '1e99', crypto.randomUUID()])
+      expect((await retry(token, sequence)).body).toMatchObject({ code: 'delivery_not_found' })
+  })
+
+  test('a test goes to one webhook, once, whatever it hears of; a good one wakes one that rests', async () => {
+    const [hook, other] = [
+      await addWebhook(api, ['user.updated'], 410),
+      await addWebhook(api, ['user.updated', 'webhook.created']),
+    ]
+    const ada = await api.person({ password_hash: null })
+    for (const name of ['One', 'Two']) await rename(api, hook.admin, ada.id, name)
+    expect((await hook.state()).rested_at).not.toBeNull()
+    const failed = await api.send<Delivery>('POST', path(hook.id, '/test'), { token: hook.admin.token })
+    expect(failed.body).toMatchObject({ type: 'webhook.tested', status: 'gave_up', last_status: 410 })
+    await hook.answers(204)
+    await api.send('POST', path(hook.id, '/test'), { token: hook.admin.token })
+    expect((await hook.state()).rested_at).toBeNull()
+    const told = (await hook.received()).slice(2)
+    expect(told.map(({ type, data }) => [type, data.user?.name])).toEqual([
+      ['webhook.tested', undefined],
+      ['user.updated', 'One'],
+      ['user.updated', 'Two'],
+    ])
+    expect((await other.received()).some(({ type }) => type === 'webhook.tested')).toBe(false)
+  })
+
+  test('PATCH wakes one that rests, and what it is owed goes out, to where it is now', async () => {
+    const hook = await addWebhook(api, ['user.updated'], 410)
+    const elsewhere = await addWebhook(api, ['user.deleted'])
+    const ada = await api.person({ password_hash: null })
+    await rename(api, hook.admin, ada.id, 'One')
+    const body = { url: elsewhere.url }
+    const answer = await api.send<Webhook>('PATCH', path(hook.id), { token: hook.admin.token, body })
+    expect(answer.body).toMatchObject({ status: 'active', rested_at: null })
+    expect((await elsewhere.received(hook.secret)).map(({ data }) => data.user!.name)).toEqual(['One'])
+  })
+})

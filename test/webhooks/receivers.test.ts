@@ -1,0 +1,427 @@
+import { createExecutionContext } from 'cloudflare:test'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { cleanUp } from '../../src/cleanup/service.ts'
+import { openForCron } from '../../src/context.ts'
+import type { Api } from '../support/api.ts'
+import { addWebhook, deliver, type Hook, openWithWebhooks, pausesEnd, rename } from '../support/webhooks.ts'
+
+let api: Api
+beforeAll(async () => {
+  ;({ api } = await openWithWebhooks())
+})
+
+const people = (count: number) =>
+  Promise.all(Array.from({ length: count }, () => api.person({ password_hash: null })))
+const two = () =>
+  Promise.all([api.person({ password_hash: null }), api.person({ password_hash: null })] as const)
+/** Each is renamed, so often. */
+async function renameAll(hook: Hook, ids: { id: string }[], names: string[]) {
+  for (const name of names) for (const { id } of ids) await rename(api, hook.admin, id, name)
+}
+const open = async (hook: Hook) =>
+  (await hook.owed()).filter(({ delivered_at, dead_at }) => delivered_at === null && dead_at === null)
+const remove = (hook: Hook) => api.sql('DELETE FROM webhooks WHERE id = ?', [hook.id])
+
+describe('A receiver that', () => {
+  test.each([
+    ['fails', 500],
+    ['leads elsewhere', 'away'],
+    ['has nothing there', 404],
+    ['is busy', 429],
+    ['refuses what it is sent', 400],
+  ])('%s is tried again, with the same id and body', async (_, answers) => {
+    const hook = await addWebhook(api, ['user.updated'], answers)
+    const [ada] = await people(1)
+    await renameAll(hook, [ada!], ['One'])
+    expect(await hook.state()).toMatchObject({ failures: 1, next_try_at: expect.any(Number) })
+    await deliver(api)
+    expect((await hook.raw()).length).toBe(1)
+    await pausesEnd(api)
+    await deliver(api)
+    const [first, second, ...more] = await hook.received()
+    expect([first!.id, first!.received.body, more.length]).toEqual([second!.id, second!.received.body, 0])
+    expect((await hook.owed())[0]).toMatchObject({ attempts: 2, delivered_at: null })
+    await remove(hook)
+  })
+
+  test('is down is sent all of it when it is back, in order for each user', async () => {
+    const hook = await addWebhook(api, ['user.updated'], 503)
+    const three = await people(3)
+    await renameAll(hook, three, ['One', 'Two', 'Three', 'Four'])
+    const wasTried = (await hook.raw()).length
+    expect(wasTried).toBeLessThan(6)
+    await hook.answers(204)
+    await pausesEnd(api)
+    await deliver(api)
+    const told = (await hook.received()).slice(wasTried)
+    expect(told.length).toBe(12)
+    for (const { id } of three) {
+      const own = told.filter(({ data }) => data.user!.id === id)
+      expect(own.map(({ data }) => data.user!.name)).toEqual(['One', 'Two', 'Three', 'Four'])
+      const sequences = own.map(({ data }) => data.sequence)
+      expect(sequences).toEqual(sequences.toSorted((one, other) => one - other))
+    }
+    expect(await hook.state()).toMatchObject({ failures: 0, next_try_at: null, failing_since: null })
+    expect(await open(hook)).toEqual([])
+  })
+
+  test('answers twice, or after a second, is sent it once', async () => {
+    for (const answers of ['twice', 'slow']) {
+      const hook = await addWebhook(api, ['user.updated'], answers)
+      await renameAll(hook, await people(1), ['One'])
+      await deliver(api)
+      expect([answers, (await hook.raw()).length, await open(hook)]).toEqual([answers, 1, []])
+    }
+  })
+
+  test('answers without an end is read no further', async () => {
+    const hook = await addWebhook(api, ['user.updated'], 'long')
+    const startedAt = Date.now()
+    await renameAll(hook, await people(1), ['One'])
+    expect([(await hook.raw()).length, await open(hook)]).toEqual([1, []])
+    expect(Date.now() - startedAt).toBeLessThan(4500)
+  })
+
+  test('hangs is waited for once, for five seconds, and holds up no other', async () => {
+    const hanging = await addWebhook(api, ['user.updated'], 'hang')
+    const other = await addWebhook(api, ['user.updated'])
+    const some = await people(6)
+    await api.sql('UPDATE webhooks SET next_try_at = ? WHERE id = ?', [Date.now() + 100_000, hanging.id])
+    await api.sql('UPDATE webhooks SET next_try_at = ? WHERE id = ?', [Date.now() + 100_000, other.id])
+    await renameAll(hanging, some, ['One'])
+    await api.sql('UPDATE webhooks SET next_try_at = NULL')
+    const startedAt = Date.now()
+    await deliver(api)
+    expect(Date.now() - startedAt).toBeLessThan(9000)
+    expect((await other.raw()).length).toBe(6)
+    expect((await hanging.raw()).length).toBeLessThanOrEqual(5)
+    expect((await hanging.state()).failures).toBe(1)
+    await remove(hanging)
+  })
+
+  test('is gone for good (410) rests at once; its maker and the administrators are told', async () => {
+    const hook = await addWebhook(api, ['user.updated'], 410)
+    const chief = await api.person({ role: 'admin', password_hash: null, email_verified_at: 1 })
+    await api.sql("UPDATE users SET role = 'user', email_verified_at = 1 WHERE id = ?", [hook.admin.id])
+    const boss = await api.quickActor({ role: 'admin', password_hash: null })
+    const [ada] = await people(1)
+    await rename(api, boss, ada!.id, 'One')
+    expect((await hook.state()).rested_at).toEqual(expect.any(Number))
+    for (const { email } of [chief, hook.admin])
+      expect((await api.mailsTo(email))[0]!.text).toContain('gone for good')
+    await rename(api, boss, ada!.id, 'Two')
+    await deliver(api)
+    expect((await hook.raw()).length).toBe(1)
+    expect((await open(hook)).length).toBe(2)
+    await remove(hook)
+  })
+})
+
+describe('A rest', () => {
+  test('is ended by nothing that was on its way, and by no try by hand of a delivery; it is told once', async () => {
+    const hook = await addWebhook(api, ['user.updated'], 410)
+    const chief = await api.person({ role: 'admin', password_hash: null, email_verified_at: 1 })
+    const mails = async () =>
+      (await api.mailsTo(chief.email)).filter(({ text }) => text.includes('gone for good'))
+    await renameAll(hook, await people(2), ['One'])
+    expect((await hook.state()).rested_at).not.toBeNull()
+    const [first, second] = (await open(hook)) as unknown as { id: number }[]
+    await hook.answers(204)
+    const again = (id: number) =>
+      api.send('POST', `/v1/webhooks/deliveries/${id}/retry`, { token: hook.admin.token })
+    expect((await again(first!.id)).body).toMatchObject({ status: 'delivered', last_status: 204 })
+    expect((await hook.state()).rested_at).not.toBeNull()
+    // What was claimed before it came to rest, and is taken now.
+    await api.sql('UPDATE webhooks SET rested_at = NULL WHERE id = ?', [hook.id])
+    await pausesEnd(api)
+    await hook.answers('slow')
+    const delivering = deliver(api)
+    await expect.poll(() => hook.raw().then(({ length }) => length), { timeout: 5000 }).toBe(3)
+    await api.sql('UPDATE webhooks SET rested_at = 1 WHERE id = ?', [hook.id])
+    await delivering
+    expect((await hook.owed()).find(({ id }) => id === second!.id)).toMatchObject({ last_status: 204 })
+    expect((await hook.state()).rested_at).toBe(1)
+    expect((await mails()).length).toBe(1)
+    await remove(hook)
+  })
+
+  test('and a pause at an address are ended by no success at a former one', async () => {
+    const [hook, elsewhere] = [
+      await addWebhook(api, ['user.updated'], 'slow'),
+      await addWebhook(api, ['user.deleted'], 500),
+    ]
+    await api.sql('UPDATE webhooks SET next_try_at = ? WHERE id = ?', [Date.now() + 100_000, hook.id])
+    await renameAll(hook, await people(1), ['One'])
+    await api.sql('UPDATE webhooks SET next_try_at = NULL WHERE id = ?', [hook.id])
+    const delivering = deliver(api)
+    await expect.poll(() => hook.raw().then(({ length }) => length), { timeout: 5000 }).toBe(1)
+    await api.sql(
+      'UPDATE webhooks SET url = ?, failures = 3, failing_since = 1, next_try_at = 9e15 WHERE id = ?',
+      [elsewhere.url, hook.id],
+    )
+    await delivering
+    expect(await open(hook)).toEqual([])
+    expect(await hook.state()).toMatchObject({ failures: 3, failing_since: 1 })
+    await remove(hook)
+    await remove(elsewhere)
+  })
+})
+
+describe('A pause', () => {
+  test('grows from five seconds to an hour, once for all that failed together', async () => {
+    const hook = await addWebhook(api, ['user.updated'], 500)
+    await api.sql('UPDATE webhooks SET next_try_at = ? WHERE id = ?', [Date.now() + 100_000, hook.id])
+    await renameAll(hook, await people(5), ['One'])
+    await api.sql('UPDATE webhooks SET next_try_at = NULL WHERE id = ?', [hook.id])
+    await deliver(api)
+    const pauses = []
+    for (let time = 1; time <= 12; time++) {
+      const { failures, next_try_at } = await hook.state()
+      expect(failures).toBe(time)
+      pauses.push(Math.round((Number(next_try_at) - Date.now()) / 1000))
+      const tried = (await hook.raw()).length
+      // What is refused ten times is looked at below.
+      await api.sql('UPDATE webhook_deliveries SET attempts = 1 WHERE webhook_id = ?', [hook.id])
+      await pausesEnd(api)
+      await deliver(api)
+      // The oldest alone.
+      expect((await hook.raw()).length).toBe(tried + 1)
+    }
+    expect(pauses[0]).toBeLessThanOrEqual(5)
+    expect(pauses[0]).toBeGreaterThan(1)
+    expect(pauses[11]).toBeLessThanOrEqual(3600)
+    expect(pauses[11]).toBeGreaterThan(3100)
+    expect(new Set((await hook.received()).slice(5).map(({ id }) => id)).size).toBe(1)
+    await remove(hook)
+  })
+
+  test('becomes a rest after fifty tries and a day, not before both', async () => {
+    const hook = await addWebhook(api, ['user.updated'], 500)
+    await renameAll(hook, await people(1), ['One'])
+    const day = 86_400_000
+    const setting = (failures: number, since: number) =>
+      api.sql('UPDATE webhooks SET failures = ?, failing_since = ?, next_try_at = 1 WHERE id = ?', [
+        failures,
+        Date.now() - since,
+        hook.id,
+      ])
+    for (const [failures, since] of [
+      [48, 2 * day],
+      [60, day - 60_000],
+    ] as const) {
+      await setting(failures, since)
+      await deliver(api)
+      expect((await hook.state()).rested_at).toBeNull()
+    }
+    await setting(49, day + 1000)
+    await deliver(api)
+    expect((await hook.state()).rested_at).toEqual(expect.any(Number))
+    expect(await api.sql("SELECT details FROM user_activity_logs WHERE action = 'webhook.rested'")).toEqual(
+      expect.arrayContaining([
+        { details: JSON.stringify({ webhook_id: hook.id, host: new URL(hook.url).host, reason: 'failing' }) },
+      ]),
+    )
+    await remove(hook)
+  })
+
+  test('holds up no other webhook', async () => {
+    const [failing, other] = [
+      await addWebhook(api, ['user.updated'], 500),
+      await addWebhook(api, ['user.updated']),
+    ]
+    await renameAll(failing, await people(2), ['One', 'Two'])
+    expect([(await other.raw()).length, (await open(other)).length]).toEqual([4, 0])
+    await remove(failing)
+  })
+})
+
+describe('What a receiver refuses ten times', () => {
+  test('keeps nobody else’s from it, is tried again now and then, and is not overtaken in its own line', async () => {
+    const hook = await addWebhook(api, ['user.updated'], 'picky')
+    const [ada, eve] = await two()
+    await rename(api, hook.admin, ada.id, 'Refused')
+    await rename(api, hook.admin, eve.id, 'Eve')
+    await rename(api, hook.admin, ada.id, 'Ada')
+    const names = async () => (await hook.received()).map(({ data }) => data.user!.name)
+    await api.sql("UPDATE webhook_deliveries SET attempts = 8 WHERE snapshot LIKE '%Refused%'")
+    await pausesEnd(api)
+    await deliver(api)
+    // Until then it may be that nothing is taken at all.
+    expect(await names()).toEqual(['Refused', 'Refused'])
+    // Beside the tenth try, or after it.
+    for (const _ of [1, 2]) {
+      await pausesEnd(api)
+      await deliver(api)
+    }
+    expect((await names()).toSorted()).toEqual(['Eve', 'Refused', 'Refused', 'Refused'])
+    expect(await hook.state()).toMatchObject({ failures: 0, next_try_at: null })
+    await rename(api, hook.admin, eve.id, 'Eve Two')
+    expect((await names()).slice(4)).toEqual(['Eve Two'])
+    const [first] = await open(hook)
+    expect(Number(first!.next_attempt_at) - Date.now()).toBeGreaterThan(3000_000)
+    // It fails again, and the others are tried beside it.
+    await api.sql('UPDATE webhook_deliveries SET next_attempt_at = 1 WHERE id = ?', [Number(first!.id)])
+    await deliver(api)
+    await rename(api, hook.admin, eve.id, 'Eve Three')
+    await pausesEnd(api)
+    await deliver(api)
+    expect((await names()).slice(5)).toEqual(['Refused', 'Eve Three'])
+    await hook.answers(204)
+    await api.sql('UPDATE webhook_deliveries SET next_attempt_at = 1 WHERE id = ?', [Number(first!.id)])
+    await deliver(api)
+    expect((await names()).slice(7)).toEqual(['Refused', 'Ada'])
+    expect(await open(hook)).toEqual([])
+  })
+
+  test('keeps nobody else’s from it however long its own line is', async () => {
+    const hook = await addWebhook(api, ['user.updated'], 'picky')
+    const [ada, eve] = await two()
+    await rename(api, hook.admin, ada.id, 'Refused')
+    await api.sql("UPDATE webhook_deliveries SET attempts = 10 WHERE snapshot LIKE '%Refused%'")
+    await api.sql(
+      `INSERT INTO webhook_deliveries (webhook_id, event_id, user_id, type, is_fixed, owed_at, next_attempt_at)
+        WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 30)
+        SELECT ?1, 'e' || n, ?2, 'user.updated', 1, ?3, ?3 FROM n`,
+      [hook.id, ada.id, Date.now()],
+    )
+    await rename(api, hook.admin, eve.id, 'Eve')
+    for (const _ of [1, 2]) {
+      await pausesEnd(api)
+      await deliver(api)
+    }
+    expect((await hook.received()).map(({ data }) => data.user!.name)).toContain('Eve')
+    await remove(hook)
+  })
+})
+
+describe('What is owed', () => {
+  test('by a batch that comes while others are sent goes out with them, at whatever moment it comes', async () => {
+    const hook = await addWebhook(api, ['user.updated'])
+    const [ada] = await two()
+    const resources = openForCron(api.bindings, createExecutionContext())
+    const { db } = resources
+    let mayOwe = true
+    resources.db = {
+      ...db,
+      async read(batch) {
+        const read = await db.read(batch)
+        // Nothing was due; now something is, and the run is about to end.
+        if (mayOwe) {
+          mayOwe = false
+          await api.sql('UPDATE webhooks SET next_try_at = ? WHERE id = ?', [Date.now() + 100_000, hook.id])
+          await rename(api, hook.admin, ada.id, 'One')
+          await api.sql('UPDATE webhooks SET next_try_at = NULL WHERE id = ?', [hook.id])
+          void resources.deliverEvents()
+        }
+        return read
+      },
+    }
+    await resources.deliverEvents()
+    expect((await hook.raw()).length).toBe(1)
+  })
+
+  test('to somebody who is erased after it was claimed goes out with the id alone', async () => {
+    const hook = await addWebhook(api, ['user.updated'])
+    const [ada, eve] = await two()
+    await api.sql('UPDATE webhooks SET next_try_at = ? WHERE id = ?', [Date.now() + 100_000, hook.id])
+    await renameAll(hook, [ada, eve], ['One'])
+    await api.sql('UPDATE webhooks SET next_try_at = NULL WHERE id = ?', [hook.id])
+    await hook.answers('slow')
+    const sending = deliver(api, 'request')
+    while ((await hook.raw()).length === 0) await new Promise((resolve) => setTimeout(resolve, 10))
+    await api.sql('DELETE FROM users WHERE id = ?', [eve.id])
+    await sending
+    const told = await hook.received()
+    expect(told.map(({ data }) => data.user)).toEqual([
+      expect.objectContaining({ id: ada.id, name: 'One' }),
+      { id: eve.id },
+    ])
+  })
+
+  test('is given up after three days, and what came after it goes on, out of order or not as it says', async () => {
+    const hook = await addWebhook(api, ['user.updated'], 500)
+    const [ada] = await people(1)
+    await renameAll(hook, [ada!], ['One', 'Two'])
+    const [first] = await hook.owed()
+    await api.sql('UPDATE webhook_deliveries SET owed_at = ? WHERE id = ?', [
+      Date.now() - 3 * 86_400_000 - 1000,
+      Number(first!.id),
+    ])
+    await hook.answers(204)
+    await pausesEnd(api)
+    expect((await deliver(api)).dead).toBe(1)
+    const told = (await hook.received()).at(-1)!
+    expect(told.data.user!.name).toBe('Two')
+    const { body } = await api.send<{ data: object[] }>('GET', `/v1/webhooks/${hook.id}/deliveries`, {
+      token: hook.admin.token,
+    })
+    expect(body.data).toMatchObject([
+      { status: 'delivered', out_of_order: false, last_status: 204 },
+      { status: 'gave_up', out_of_order: true, last_status: 500 },
+    ])
+  })
+
+  test('of one that rests is given up by clean-up after its days, and kept until then', async () => {
+    const hook = await addWebhook(api, ['user.updated'], 410)
+    await renameAll(hook, await people(1), ['One', 'Two'])
+    const [first] = await hook.owed()
+    await api.sql('UPDATE webhook_deliveries SET owed_at = 1 WHERE id = ?', [Number(first!.id)])
+    await cleanUp(openForCron(api.bindings, createExecutionContext()))
+    // Given up so long ago, it is gone.
+    expect((await hook.owed()).map(({ dead_at }) => dead_at)).toEqual([null])
+    await remove(hook)
+  })
+
+  test('goes 30 days after it was delivered or given up, and with its webhook', async () => {
+    const [hook, other] = [await addWebhook(api, ['user.updated']), await addWebhook(api, ['user.updated'])]
+    await renameAll(hook, await people(2), ['One'])
+    const [old] = await hook.owed()
+    const at = (days: number) => Date.now() - days * 86_400_000
+    const age = (id: unknown, days: number) =>
+      api.sql('UPDATE webhook_deliveries SET owed_at = ?1, delivered_at = ?1 WHERE id = ?2', [
+        at(days),
+        Number(id),
+      ])
+    await age(old!.id, 34)
+    await age((await hook.owed()).at(-1)!.id, 30)
+    await api.send('DELETE', `/v1/webhooks/${other.id}`, { token: other.admin.token })
+    // The newest of all stays.
+    await renameAll(hook, await people(1), ['Two'])
+    await cleanUp(openForCron(api.bindings, createExecutionContext()))
+    expect([(await hook.owed()).length, (await other.owed()).length]).toEqual([2, 0])
+  })
+
+  test('is sent by one of several Workers that deliver at once', async () => {
+    const hook = await addWebhook(api, ['user.updated'])
+    // Receivers of other tests hang, and would be waited for.
+    await api.sql('UPDATE webhooks SET rested_at = 1 WHERE id <> ?', [hook.id])
+    await api.sql('UPDATE webhooks SET next_try_at = ? WHERE id = ?', [Date.now() + 100_000, hook.id])
+    await renameAll(hook, await people(4), ['One', 'Two', 'Three'])
+    await api.sql('UPDATE webhooks SET next_try_at = NULL WHERE id = ?', [hook.id])
+    await Promise.all([deliver(api), deliver(api), deliver(api, 'request')])
+    await deliver(api)
+    const told = await hook.received()
+    expect([told.length, new Set(told.map(({ id }) => id)).size]).toEqual([12, 12])
+  })
+})
+
+test('Logs have no address, no secret and nothing of anybody', async () => {
+  const lines: string[] = []
+  const kept = { warn: console.warn, error: console.error, info: console.info }
+  for (const level of ['warn', 'error', 'info'] as const) console[level] = (line: string) => lines.push(line)
+  try {
+    const hook = await addWebhook(api, ['user.updated'], 500)
+    const [ada] = await people(1)
+    await renameAll(hook, [ada!], ['Zebra'])
+    await hook.answers(204)
+    await pausesEnd(api)
+    await deliver(api)
+    const text = lines.join('\n')
+    expect(text).toContain('webhook_not_delivered')
+    expect(text).toContain('webhook_delivered')
+    for (const word of [hook.secret, hook.secret.slice(6), new URL(hook.url).pathname, 'Zebra', ada!.email])
+      expect(text).not.toContain(word)
+  } finally {
+    Object.assign(console, kept)
+  }
+})
