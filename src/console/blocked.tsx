@@ -1,19 +1,10 @@
 import type { FC } from 'hono/jsx'
 import type { List } from '../http/pagination.ts'
-import {
-  AsRequest,
-  Button,
-  Day,
-  Empty,
-  FieldError,
-  Form,
-  Icon,
-  Message,
-  Paging,
-} from '../pages/components.tsx'
+import { AsRequest, Button, Day, Empty, Form, Message, Paging } from '../pages/components.tsx'
 import { ConsolePage, Head, Section } from '../pages/layout.tsx'
 import type { Outcome } from '../pages/submit.ts'
 import type { SignupBlock } from '../signup-blocks/schemas.ts'
+import { Lines, SearchBox } from './fields.tsx'
 import type { PageProps } from './today.tsx'
 
 export const BLOCKED_PAGE = '/admin/blocked'
@@ -57,53 +48,34 @@ export const BlockedPage: FC<PageProps & Outcome & Shown> = ({
       <div class="sections">
         <Section title={blocked.add} hint={blocked.addHint}>
           <Form action={BLOCKED_PAGE} token={viewer.formToken}>
-            <div class="field">
-              <label for="entries">{blocked.entries}</label>
-              <textarea
-                id="entries"
-                name="entries"
-                required
-                spellcheck={false}
-                autocapitalize="none"
-                aria-describedby={`entries-hint${errors.entries ? ' entries-error' : ''}`}
-                {...(errors.entries && { 'aria-invalid': 'true' })}
-              >
-                {/* A browser leaves out the first line break. */}
-                {values?.entries && `\n${values.entries}`}
-              </textarea>
-              <p class="hint" id="entries-hint">
-                {blocked.entriesHint}
-              </p>
-              {errors.entries && <FieldError name="entries" error={errors.entries} />}
-            </div>
+            <Lines
+              name="entries"
+              label={blocked.entries}
+              hint={blocked.entriesHint}
+              value={values?.entries}
+              error={errors.entries}
+              required
+              autocapitalize="none"
+            />
             <Button style="primary">{blocked.button}</Button>
           </Form>
         </Section>
       </div>
       <form class="filters wrap" method="get" action={BLOCKED_PAGE}>
-        <div class="search-box">
-          <Icon name="search" />
-          <label class="visually-hidden" for="covers">
-            {blocked.find}
-          </label>
-          <input
-            type="search"
-            id="covers"
-            name="covers"
-            value={covers}
-            placeholder={blocked.find}
-            autocapitalize="none"
-            spellcheck={false}
-            {...(errors.covers && { 'aria-invalid': 'true', 'aria-describedby': 'covers-error' })}
-          />
-        </div>
+        <SearchBox
+          name="covers"
+          label={blocked.find}
+          value={covers}
+          error={errors.covers}
+          autocapitalize="none"
+          spellcheck={false}
+        />
         <Button>{blocked.look}</Button>
         {covers && (
           <a class="button quiet" href={BLOCKED_PAGE}>
             {blocked.clear}
           </a>
         )}
-        {errors.covers && <FieldError name="covers" error={errors.covers} />}
       </form>
       {ofSetting.length > 0 && (
         <details class="fold" open={covers !== ''}>

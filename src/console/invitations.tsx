@@ -14,6 +14,7 @@ import {
 } from '../pages/components.tsx'
 import { toDay } from '../pages/format.ts'
 import { ConsolePage, Head, Section } from '../pages/layout.tsx'
+import { Lines } from './fields.tsx'
 import type { PageProps } from './today.tsx'
 import { RoleSelect } from './users/roles.tsx'
 
@@ -43,18 +44,13 @@ export const InvitationsPage: FC<
       <div class="sections">
         <Section title={texts.inviteTitle} hint={texts.inviteHint}>
           <Form action="/admin/invitations" token={viewer.formToken}>
-            <div class="field">
-              <label for="emails">{texts.emails}</label>
-              <textarea
-                id="emails"
-                name="emails"
-                required
-                placeholder={'ada@example.com\ngrace@example.com, Grace Hopper'}
-                spellcheck={false}
-              >
-                {typed}
-              </textarea>
-            </div>
+            <Lines
+              name="emails"
+              label={texts.emails}
+              value={typed}
+              placeholder={'ada@example.com\ngrace@example.com, Grace Hopper'}
+              required
+            />
             <RoleSelect view={view} viewer={viewer} value={role} />
             <Button style="primary">{texts.button}</Button>
           </Form>

@@ -74,3 +74,11 @@ test('What needs attention stands beside the pages that show it, for those who m
   expect(await navOf('manager', '/admin/people')).toEqual(['/admin/people 2'])
   expect(await navOf('admin', '/account')).toEqual([])
 })
+
+test('A search too short is said behind the box, which is marked, with what was typed in it', async () => {
+  const visit = await openBrowser(api, await api.person({ role: 'admin', email_verified_at: 1 }))
+  const { status, text } = await visit('GET', '/admin/people?q=a')
+  expect(status).toBe(422)
+  expect(text).toMatch(/value="a"[^>]* aria-invalid="true" aria-describedby="q-error"\/>/)
+  expect(text).toMatch(/<\/kbd><\/div><p class="error" id="q-error">.*Type three letters or more\.<\/p>/)
+})

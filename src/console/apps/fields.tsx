@@ -8,6 +8,7 @@ import { Section } from '../../pages/layout.tsx'
 import type { Outcome } from '../../pages/submit.ts'
 import type { View } from '../../pages/view.ts'
 import { ROLES } from '../../users/models.ts'
+import { Lines } from '../fields.tsx'
 import type { Kind } from './input.ts'
 
 /** An app's settings as a form has them: what was typed, else what it is, else what a new one has. */
@@ -16,37 +17,6 @@ interface Settings extends Pick<Outcome, 'values' | 'errors'> {
   kind: Kind
   /** Undefined for a new one. */
   app?: Client
-}
-
-const Lines: FC<{
-  name: string
-  label: string
-  hint?: string
-  error?: string | undefined
-  value: string
-}> = ({ name, label, hint, error, value }) => {
-  const described = [hint && `${name}-hint`, error && `${name}-error`].filter(Boolean).join(' ')
-  return (
-    <div class="field">
-      <label for={name}>{label}</label>
-      <textarea
-        id={name}
-        name={name}
-        spellcheck={false}
-        rows={3}
-        {...(described && { 'aria-describedby': described })}
-        {...(error && { 'aria-invalid': 'true' })}
-      >
-        {value}
-      </textarea>
-      {hint && (
-        <p class="hint" id={`${name}-hint`}>
-          {hint}
-        </p>
-      )}
-      {error && <FieldError name={name} error={error} />}
-    </div>
-  )
 }
 
 /** Whether a box is ticked: as it was sent, else as it is. */
@@ -70,6 +40,7 @@ export const Details: FC<Settings> = ({ view, kind, app, values, errors = {} }) 
           <>
             <Lines
               name="redirect_uris"
+              rows={3}
               label={clients.redirectUris}
               hint={kind === 'public' ? clients.redirectUrisPublicHint : clients.redirectUrisHint}
               value={values?.redirect_uris ?? app?.redirect_uris.join('\n') ?? ''}
@@ -77,6 +48,7 @@ export const Details: FC<Settings> = ({ view, kind, app, values, errors = {} }) 
             />
             <Lines
               name="post_logout_redirect_uris"
+              rows={3}
               label={clients.logoutUris}
               value={values?.post_logout_redirect_uris ?? app?.post_logout_redirect_uris.join('\n') ?? ''}
               error={errors.post_logout_redirect_uris}

@@ -17,6 +17,7 @@ import {
 import { problemText } from '../../pages/failing.tsx'
 import { ConsolePage, Head, Section, type Viewer } from '../../pages/layout.tsx'
 import type { View } from '../../pages/view.ts'
+import { Lines } from '../fields.tsx'
 
 export interface ImportOutcome {
   /** What is in the form: the lines that were checked, or those that could not come. */
@@ -78,24 +79,15 @@ export const ImportPage: FC<{ view: View; viewer: Viewer } & ImportOutcome> = ({
               hint={texts.fileHint(MOST_BYTES / 1024 / 1024)}
               accept=".csv,.ndjson,.jsonl,.txt,text/csv,application/x-ndjson"
             />
-            <div class="field">
-              <label for="lines">{texts.lines}</label>
-              <textarea
-                id="lines"
-                name="lines"
-                class="mono"
-                placeholder={'email,name\ngrace@example.com,Grace Hopper'}
-                spellcheck={false}
-                autocomplete="off"
-                aria-describedby="lines-hint"
-              >
-                {/* A browser leaves out the first line break. */}
-                {lines && `\n${lines}`}
-              </textarea>
-              <p class="hint" id="lines-hint">
-                {texts.linesHint}
-              </p>
-            </div>
+            <Lines
+              name="lines"
+              label={texts.lines}
+              hint={texts.linesHint}
+              value={lines}
+              class="mono"
+              placeholder={'email,name\ngrace@example.com,Grace Hopper'}
+              autocomplete="off"
+            />
             <Checkbox name="include_erased" checked={takesErased}>
               {texts.takeErased} <span class="soft">{texts.takeErasedHint}</span>
             </Checkbox>

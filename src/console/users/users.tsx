@@ -7,7 +7,6 @@ import {
   Day,
   Empty,
   Form,
-  Icon,
   Message,
   Paging,
   type Said,
@@ -18,6 +17,7 @@ import { toNumber } from '../../pages/format.ts'
 import { ConsolePage, Head, type Viewer } from '../../pages/layout.tsx'
 import type { View } from '../../pages/view.ts'
 import type { ManagedUser } from '../../users/schemas.ts'
+import { SearchBox } from '../fields.tsx'
 import type { Totals } from '../queries.ts'
 import { StateBadge } from './state.tsx'
 
@@ -95,27 +95,15 @@ export const UsersPage: FC<{
         {filter.status && <input type="hidden" name="status" value={filter.status} />}
         {filter.locked && <input type="hidden" name="locked" value="true" />}
         {filter.needs_reset && <input type="hidden" name="needs_reset" value="true" />}
-        <div class="search-box">
-          <Icon name="search" />
-          <label class="visually-hidden" for="q">
-            {texts.search}
-          </label>
-          <input
-            type="search"
-            id="q"
-            name="q"
-            value={filter.q}
-            placeholder={texts.search}
-            data-live
-            {...(errors.q && { 'aria-invalid': 'true', 'aria-describedby': 'q-error' })}
-          />
+        <SearchBox
+          name="q"
+          label={texts.search}
+          value={filter.q}
+          error={errors.q && texts.searchShort}
+          data-live
+        >
           <kbd class="needs-script">Ctrl K</kbd>
-          {errors.q && (
-            <p class="error" id="q-error">
-              {texts.searchShort}
-            </p>
-          )}
-        </div>
+        </SearchBox>
         <Select
           name="role"
           label={texts.role}
