@@ -25,7 +25,7 @@ const UNITS = [
   '"', '\\', '\\"', '\\\\', '\\u0041', '\\ud800', '{', '}', '[', ']', '{"a":', '[[],', ',', ':', ' ', '\n',
   '\u0301', '\u0316', '\u0301\u0316', '\u0345', '\u{1d165}', 'a\u0301', '\uac00', '\u1100\u1161', '\ufdfa', '\u200d',
   '\u202e', '\u{e0041}', '😀', '%ff', '%00', '%', '+', '&', '=', 'a=b&', ';', '/', '~', '.', '-', '@', 'a@', 'a.',
-  'x', '0', '9', '"a":1,', "'", '*', '\0',
+  'x', '0', '9', '"a":1,', "'", '*', '\0', ' #', '::', '\u2028', '\u2029',
 ] // biome-ignore format: one a line says no more.
 
 /** Text of many shapes, as long as it may be in bytes; a failure prints the unit, not the text. */
@@ -222,6 +222,7 @@ const FIELDS = [
   'challenge', 'token', 'to', 'target', 'locale', 'reason', 'until', 'confirm', 'role', 'id', 'action', 'form_token', 'x',
   'redirect_uris', 'post_logout_redirect_uris', 'backchannel_logout_uri', 'logo_uri', 'jwks', 'scopes', 'allowed_roles',
   'carried', 'shown', 'seen', 'place', 'device', 'recovery_code', 'mail_code', 'request_token', 'terms_version', 'days',
+  'entries', 'entry', 'covers', 'lines',
 ] // biome-ignore format: one a line says no more.
 
 interface Page {
@@ -293,3 +294,17 @@ test('HX1: no form of a page holds the isolate by anything hostile', async () =>
     { numRuns: rounds(30, 2000) },
   )
 }, 120_000)
+
+// As it is sent: a blank is a plus there, and a colon three letters.
+const NETWORKS = (1024 * 1024 * 7) / 11 - 1000
+test.each([
+  ['remarks that end at no end', `${' #'.repeat(FORM_SIZE / 2)}\u2028\u2029`],
+  ['more networks than there may be', distinct((index) => `${index.toString(16)}:: `, NETWORKS)],
+])('HX1: no list of who may not sign up holds the isolate by %s', async (_, entries) => {
+  const { post } = pages.find(({ route }) => route === 'POST /admin/blocked')!
+  expect((await post({ entries })).status).toBe(422)
+  await expectCheap(
+    () => post({ entries }),
+    () => post({ entries: `#${'x'.repeat(entries.length)}` }),
+  )
+})

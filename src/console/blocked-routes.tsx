@@ -113,16 +113,16 @@ export const blockedPages = new Hono<PageEnv>()
   .use('*', signedInPage('signups:manage'))
   .get('/', limitedList, (c) => blockedPage(c, {}, placeIn(c.req.query())))
   .post('/', pasted, async (c) => {
-    const { entries, wrong: faults } = readEntries(c.var.fields.entries ?? '')
+    const { count, entries, wrong: faults } = readEntries(c.var.fields.entries ?? '')
     const { view } = await c.var.signedIn()
     const { blocked } = view.texts
     const fault =
-      faults.size > 0
-        ? wrong(view, [...faults])
-        : entries.length === 0
-          ? blocked.missing
-          : entries.length > MAX_SIGNUP_BLOCKS
-            ? blocked.tooMany(entries.length, MAX_SIGNUP_BLOCKS)
+      count === 0
+        ? blocked.missing
+        : count > MAX_SIGNUP_BLOCKS
+          ? blocked.tooMany(count, MAX_SIGNUP_BLOCKS)
+          : faults.size > 0
+            ? wrong(view, [...faults])
             : undefined
     const work = async () => {
       // What was typed stands on the page alone, and in no log.

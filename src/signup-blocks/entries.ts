@@ -1,5 +1,6 @@
 import { faultOfBlocked } from '../config/checks.ts'
 import { isNetwork, spellEntry } from '../values/blocked.ts'
+import { MAX_SIGNUP_BLOCKS } from './models.ts'
 
 /** Why something cannot be blocked, and the API's sentence on it. */
 export const FAULTS = {
@@ -29,20 +30,31 @@ export function faultOfNewEntry(entry: string): Fault | undefined {
   return bits !== undefined && Number(bits) < widest ? 'too_wide' : undefined
 }
 
+/** What was pasted: how many there are, each once, and of them what cannot be blocked, as it was typed. */
+interface Read {
+  count: number
+  entries: string[]
+  wrong: Map<string, Fault>
+}
+
 /**
- * What was pasted: a line for each, or several in it with blanks, commas or semicolons between them; what stands behind
- * a # or a ; that has a blank, or nothing, before it is a remark. Each once, and what cannot be blocked, as it was typed.
+ * Reads what was pasted: a line for each, or several in it with blanks, commas or semicolons between them; what stands
+ * behind a # or a ; that has a blank, or nothing, before it is a remark. More than there may be are counted alone: to
+ * spell one is to parse a URL.
  */
-export function readEntries(text: string): { entries: string[]; wrong: Map<string, Fault> } {
-  const words = text.split(/\r\n?|\n/).flatMap((line) => line.replace(/(^|\s)[#;].*$/, '').split(/[\s,;]+/))
+export function readEntries(text: string): Read {
+  const lines = text.split(/\r\n?|[\n\u2028\u2029]/)
+  // A remark goes on to the end of its line with no `$` to look for, so that no # is tried in vain.
+  const words = new Set(lines.flatMap((line) => line.replace(/(^|\s)[#;].*/s, '').split(/[\s,;]+/)))
+  words.delete('')
   const entries = new Set<string>()
   const wrong = new Map<string, Fault>()
-  for (const word of new Set(words)) {
-    if (word === '') continue
+  if (words.size > MAX_SIGNUP_BLOCKS) return { count: words.size, entries: [], wrong }
+  for (const word of words) {
     const entry = spellEntry(word)
     const fault = faultOfNewEntry(entry)
     if (fault) wrong.set(word, fault)
     else entries.add(entry)
   }
-  return { entries: [...entries], wrong }
+  return { count: words.size, entries: [...entries], wrong }
 }

@@ -39,12 +39,12 @@ describe('A list of throwaway domains', () => {
   })
 
   test('is taken with the remarks of Spamhaus, while a semicolon in a line separates', async () => {
-    const lines = ['; Spamhaus DROP List', '192.0.2.0/24 ; SBL123', 'a.test;b.test; c.test']
+    const lines = ['; Spamhaus DROP List\u2028d.test', '192.0.2.0/24 ; SBL123', 'a.test;b.test; c.test']
     const { said } = await after(await block(lines.join('\n')))
     const rows = await api.sql('SELECT entry FROM signup_blocks ORDER BY entry')
     expect([said?.[0], rows.map(({ entry }) => entry)]).toEqual([
-      'Blocked: 4',
-      ['192.0.2.0/24', 'a.test', 'b.test', 'c.test'],
+      'Blocked: 5',
+      ['192.0.2.0/24', 'a.test', 'b.test', 'c.test', 'd.test'],
     ])
   })
 
