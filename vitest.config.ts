@@ -20,6 +20,16 @@ const SLOW = [
 /** `npm run test:fast` and `npm run test:watch` leave that out. */
 const leftOut = process.env.FAST === '1' ? SLOW : []
 
+/**
+ * Nobody waits so long but for what hangs: the same test takes several times as long on a machine that is busy. Tests
+ * have no limits of their own, and waits within them are as generous.
+ */
+const PATIENCE = {
+  testTimeout: 300_000,
+  hookTimeout: 300_000,
+  expect: { poll: { timeout: 60_000 } },
+}
+
 /** What waits for a process or a page may wait too long on a machine that is busy; what is wrong is wrong each time. */
 const RETRIES = mutant ? 0 : 2
 
@@ -50,10 +60,8 @@ export default defineConfig({
           name: 'worker',
           include: ['test/**/*.test.ts'],
           exclude: [...IN_NODE, ...leftOut],
-          // Nobody waits for these but what hangs: the same test takes four times as long on a machine that is busy.
-          testTimeout: process.env.WHOLE === '1' ? 1_800_000 : 120_000,
-          // Many files start upstreams of their own there, which takes its time on a busy machine.
-          hookTimeout: 120_000,
+          ...PATIENCE,
+          ...(process.env.WHOLE === '1' && { testTimeout: 1_800_000 }),
           retry: RETRIES,
         },
       },
@@ -63,8 +71,7 @@ export default defineConfig({
           name: 'node',
           include: IN_NODE,
           exclude: leftOut,
-          testTimeout: 180_000,
-          hookTimeout: 120_000,
+          ...PATIENCE,
           retry: RETRIES,
         },
       },

@@ -1,5 +1,5 @@
 import { createExecutionContext } from 'cloudflare:test'
-import { beforeAll, describe, expect, test, vi } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { ACTIONS } from '../src/activity/models.ts'
 import type { Tokens } from '../src/auth/schemas.ts'
 import { cleanUp } from '../src/cleanup/service.ts'
@@ -7,8 +7,6 @@ import { openForCron } from '../src/context.ts'
 import { type Actor, type Answer, type Api, linkIn, type Options, openApi, PASSWORD } from './support/api.ts'
 import { rounds } from './support/rounds.ts'
 import { freshUpstreams } from './support/upstreams.ts'
-
-vi.setConfig({ hookTimeout: 60_000 })
 
 let api: Api
 let admin: Actor

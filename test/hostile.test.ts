@@ -269,7 +269,7 @@ test('HX1: no form of a page holds the isolate by long lines, in whichever field
       ).catch((cause) => {
         throw new Error(`${route} ${Object.keys(body)}`, { cause })
       })
-}, 120_000)
+})
 
 test('HX1: no form of a page holds the isolate by anything hostile', async () => {
   const shape = fc.constantFrom<(text: string) => string>(
@@ -293,7 +293,7 @@ test('HX1: no form of a page holds the isolate by anything hostile', async () =>
     ),
     { numRuns: rounds(30, 2000) },
   )
-}, 120_000)
+})
 
 // As it is sent: a blank is a plus there, and a colon three letters.
 const NETWORKS = (1024 * 1024 * 7) / 11 - 1000

@@ -57,7 +57,7 @@ testOfRedis('A read of oneself says whether the copy near was the answer', async
   }
   expect(await read()).toBe('miss')
   // It is put after the answer.
-  await vi.waitFor(async () => expect(await read()).toBe('hit'), { timeout: 10_000 })
+  await vi.waitFor(async () => expect(await read()).toBe('hit'), { timeout: 60_000 })
 })
 
 testOfRedis('So does the word about a token, by introspection and to another Worker', async () => {
@@ -95,7 +95,7 @@ testOfRedis('So does the word about a token, by introspection and to another Wor
           { indexes: [route], blobs: [route, method, '200', '', '', 'hit'], doubles: [number, 1, 0, 1] },
         ])
       },
-      { timeout: 10_000 },
+      { timeout: 60_000 },
     )
   }
   points.length = 0

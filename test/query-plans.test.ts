@@ -1,5 +1,5 @@
 import { createExecutionContext } from 'cloudflare:test'
-import { expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
 import { tellLedger } from '../src/activity/ledger.ts'
 import { app } from '../src/app.ts'
 import { openForCron } from '../src/context.ts'
@@ -10,8 +10,6 @@ import { everyPage } from './support/pages.ts'
 import { ALL_WAYS_IN } from './support/requests.ts'
 import { everyCleanUp, everyRequest } from './support/traffic.ts'
 import { freshUpstreams } from './support/upstreams.ts'
-
-vi.setConfig({ testTimeout: 300_000 })
 
 /** Steps of a plan that may read or sort more than they give. Constants and the result of a subquery are no table. */
 const UNBOUNDED = /^SCAN (?!CONSTANT ROW|\(subquery)|TEMP B-TREE/

@@ -1,4 +1,4 @@
-import { expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
 import { openApi } from './support/api.ts'
 import { addCrowd } from './support/crowd.ts'
 import { ALL_WAYS_IN } from './support/requests.ts'
@@ -22,7 +22,6 @@ const MOST_PER_IMPORT = 150
 const MOST_PER_CLEAN_UP = 500
 /** What the search index may read more, or less, when it puts its pages in order, for each user. */
 const TIDYING = 8
-vi.setConfig({ testTimeout: rounds(120_000, 1_800_000) })
 
 test('IV5, CR1: a request reads as many rows among many people as among few', async () => {
   const own = await freshUpstreams()

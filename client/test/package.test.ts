@@ -25,7 +25,7 @@ beforeAll(async () => {
     execFileSync('npm', ['pack', '--json', '--pack-destination', home], { cwd: CLIENT, encoding: 'utf8' }),
   )
   execFileSync('mv', [join(home, filename), packed])
-}, 240_000)
+})
 
 const require = createRequire(import.meta.url)
 
@@ -38,7 +38,7 @@ test('publint and attw find nothing wrong with what is packed', async () => {
   })
   // What it finds it fails with. Other kinds of modules than its own are none of its problems.
   expect(Object.keys(JSON.parse(said).analysis.entrypoints)).toEqual(['.', './tokens', './react', './verify'])
-}, 120_000)
+})
 
 /** What a page loads of it, with what it depends on. */
 async function sizeOf(contents: string): Promise<number> {
@@ -121,7 +121,7 @@ export const verifier = createVerifier({ issuer: 'https://id.example.com', audie
 `,
   )
   typeCheck(dir, ['use.tsx'], '--exactOptionalPropertyTypes')
-}, 120_000)
+})
 
 test('Every example of it in the documents is right by its types', () => {
   const dir = mkdtempSync(join(CLIENT, 'node_modules/.examples-'))
@@ -131,7 +131,7 @@ test('Every example of it in the documents is right by its types', () => {
   const options =
     '--allowJs --checkJs --noImplicitAny false --useUnknownInCatchVariables false --skipLibCheck'
   typeCheck(dir, examples, options)
-}, 120_000)
+})
 
 /** By the compiler that most have, and by default without a look away from the libraries' own types. */
 function typeCheck(dir: string, files: string[], options: string) {

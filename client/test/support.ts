@@ -17,7 +17,7 @@ export function openRoster() {
     stack = await startStack()
     const shared = { libsql: stack.url, redis: stack.url, mail: stack.url }
     proxy = await startProxy({ shared, startFresh: async () => shared, redisMode: 'pass', redisToken: '' })
-  }, 120_000)
+  })
   afterAll(async () => {
     for (const client of clients) client.close()
     await proxy?.close()
@@ -77,7 +77,8 @@ function elsewhere(request: Request): Promise<Response> {
 export const goOn = (ms: number) => vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + ms })
 
 export async function until(isSo: () => unknown): Promise<void> {
-  for (let tries = 0; tries < 200 && !isSo(); tries++) await new Promise((resolve) => setTimeout(resolve, 20))
+  for (let tries = 0; tries < 3000 && !isSo(); tries++)
+    await new Promise((resolve) => setTimeout(resolve, 20))
   if (!isSo()) throw new Error('It has not come to that.')
 }
 

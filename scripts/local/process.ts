@@ -85,7 +85,7 @@ function eachLine(stream: Readable, tell: (line: string) => void) {
 export async function untilReady<T>(
   child: ChildProcess,
   probe: () => Promise<T>,
-  timeoutMs = 15_000,
+  timeoutMs = 60_000,
 ): Promise<T> {
   let exitCode: number | undefined
   void child.exited.then((code) => {

@@ -7,11 +7,7 @@ import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
 import { type Api, linkIn, openApi, PASSWORD } from '../support/api.ts'
 import { addTotp } from '../support/factors.ts'
 import { limiter } from '../support/limiter.ts'
-import { rounds } from '../support/rounds.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
-
-/** Hashes take turns, with a pause before each: on a busy machine some of these are over half a minute. */
-vi.setConfig({ testTimeout: rounds(120_000, 1_800_000) })
 
 const WRONG_PASSWORD = 'nine green bears run'
 const NEW_PASSWORD = 'six blue whales sing'

@@ -3,6 +3,7 @@ import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { launchChromium } from '../../scripts/local/chromium.ts'
 import { hashRecoveryCode, makeRecoveryCodes } from '../../src/factors/recovery-codes.ts'
+import { PAGE_MS } from '../support/browser.ts'
 import { ADMIN, startStack } from '../support/stack.ts'
 
 /** As names of people: each sets `__xss` if it ever becomes markup or script. */
@@ -19,7 +20,7 @@ let stack: Awaited<ReturnType<typeof startStack>>
 
 beforeAll(async () => {
   stack = await startStack()
-}, 120_000)
+})
 afterAll(() => stack?.close())
 
 test('The document is valid OpenAPI 3.1', async () => {
@@ -29,7 +30,7 @@ test('The document is valid OpenAPI 3.1', async () => {
   expect(validator.version).toBe('3.1')
 })
 
-describe('The page in a browser', { timeout: 60_000 }, () => {
+describe('The page in a browser', () => {
   let browser: Browser
   let page: Page
   const complaints: string[] = []
@@ -38,11 +39,12 @@ describe('The page in a browser', { timeout: 60_000 }, () => {
   beforeAll(async () => {
     browser = await launchChromium()
     page = await browser.newPage()
+    page.setDefaultTimeout(PAGE_MS)
     page.on('console', (message) => complaints.push(message.text()))
     page.on('pageerror', (error) => complaints.push(error.message))
     page.on('request', (request) => requested.add(new URL(request.url()).origin))
     await page.goto(`${origin()}/docs`)
-  }, 60_000)
+  })
   afterAll(() => browser?.close())
 
   /** Cookies are the issuer's own. */

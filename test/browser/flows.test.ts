@@ -41,7 +41,7 @@ async function enter(page: Page, name: RegExp) {
   await page.keyboard.press('Enter')
 }
 
-describe('AC1: the keyboard alone', { timeout: 120_000 }, () => {
+describe('AC1: the keyboard alone', () => {
   test('signs up, signs in, and changes the password', async () => {
     const page = await pages.open()
     const email = newAddress()
@@ -92,7 +92,7 @@ describe('AC1: the keyboard alone', { timeout: 120_000 }, () => {
 describe.each([
   ['with', true],
   ['without', false],
-])('%s JavaScript', { timeout: 120_000 }, (_, javaScriptEnabled) => {
+])('%s JavaScript', (_, javaScriptEnabled) => {
   test('AC1: a user signs up, signs in, changes name and password, and signs out', async () => {
     const page = await pages.open({ javaScriptEnabled })
     const email = newAddress()
@@ -189,7 +189,7 @@ describe.each([
   })
 })
 
-test('The list filters as one types, and Ctrl K leads to the search', { timeout: 60_000 }, async () => {
+test('The list filters as one types, and Ctrl K leads to the search', async () => {
   const page = await pages.open()
   await pages.signIn(page)
   await page.goto('/admin/people')

@@ -5,7 +5,6 @@ import { devtoolsOf, heading, openPages, PASSWORD, press, violationsOn } from '.
 import { codeOf } from '../support/factors.ts'
 
 const pages = openPages()
-const TIMEOUT = { timeout: 120_000 }
 
 /** The lock of a device, as Chromium plays it: whenever it is asked, somebody touches it. */
 async function addAuthenticator(page: Page) {
@@ -81,134 +80,122 @@ const expectFine = async (page: Page) =>
 const withoutAutofill = (page: Page) =>
   page.addInitScript('PublicKeyCredential.isConditionalMediationAvailable = async () => false')
 
-test(
-  'PK1: a passkey is added with the mailed code, signs in alone and after the password, and is gone once removed',
-  TIMEOUT,
-  async () => {
-    const page = await pages.open()
-    await withoutAutofill(page)
-    const device = await addAuthenticator(page)
-    const email = await signUp(page)
-    await press(page, 'Add a passkey')
-    await page.getByLabel('Name').fill('Laptop')
-    await expectFine(page)
-    await fillMailedCode(page, email)
-    await press(page, 'Add a passkey')
-    await recoveryCodesOn(page)
-    await expectFine(page)
-    await page.getByText('I have saved these codes').click()
-    await page.getByText('Laptop').first().waitFor()
-    expect(await device.kept()).toHaveLength(1)
-    await expectFine(page)
+test('PK1: a passkey is added with the mailed code, signs in alone and after the password, and is gone once removed', async () => {
+  const page = await pages.open()
+  await withoutAutofill(page)
+  const device = await addAuthenticator(page)
+  const email = await signUp(page)
+  await press(page, 'Add a passkey')
+  await page.getByLabel('Name').fill('Laptop')
+  await expectFine(page)
+  await fillMailedCode(page, email)
+  await press(page, 'Add a passkey')
+  await recoveryCodesOn(page)
+  await expectFine(page)
+  await page.getByText('I have saved these codes').click()
+  await page.getByText('Laptop').first().waitFor()
+  expect(await device.kept()).toHaveLength(1)
+  await expectFine(page)
 
-    await signOut(page)
-    await press(page, 'Use a passkey')
-    await page.waitForURL(/\/account/)
-    // No link has a device forget the passkey that it has just used.
-    await page.goto('/signin?done=passkey&tried=x')
-    await page.goto('/account')
-    expect(await device.kept()).toHaveLength(1)
-    // Another of this account that was removed elsewhere is forgotten where one arrives.
-    const [mine] = await device.kept()
-    await device.forget(mine!)
-    await device.keep({ ...mine!, credentialId: btoa('removed elsewhere') })
-    await page.goto('/account')
-    await expect.poll(device.kept).toEqual([])
-    await device.keep(mine!)
+  await signOut(page)
+  await press(page, 'Use a passkey')
+  await page.waitForURL(/\/account/)
+  // No link has a device forget the passkey that it has just used.
+  await page.goto('/signin?done=passkey&tried=x')
+  await page.goto('/account')
+  expect(await device.kept()).toHaveLength(1)
+  // Another of this account that was removed elsewhere is forgotten where one arrives.
+  const [mine] = await device.kept()
+  await device.forget(mine!)
+  await device.keep({ ...mine!, credentialId: btoa('removed elsewhere') })
+  await page.goto('/account')
+  await expect.poll(device.kept).toEqual([])
+  await device.keep(mine!)
 
-    await signOut(page)
+  await signOut(page)
+  await sendPassword(page, email)
+  expect(await heading(page)).toBe('Enter your code')
+  await expectFine(page)
+  await press(page, 'Use a passkey')
+  await page.waitForURL(/\/account/)
+
+  await page.goto('/account/security')
+  const [credential] = await device.kept()
+  await page.getByText('Remove…').first().click()
+  await press(page, 'Remove it')
+  await page.waitForURL(/done=removed/)
+  await page.getByText('You have none yet.').waitFor()
+  // The device hears of it, so that it offers the passkey no longer.
+  await expect.poll(device.kept).toEqual([])
+
+  // One that did not hear of it is told when it is tried.
+  await signOut(page)
+  await device.keep(credential!)
+  await press(page, 'Use a passkey')
+  await page.getByText('That passkey did not work.').waitFor()
+  await expectFine(page)
+  await expect.poll(device.kept).toEqual([])
+  await page.context().close()
+  pages.expectQuiet()
+})
+
+test('PK1: a passkey that the browser offers with the address signs in, without a press of a button', async () => {
+  const page = await pages.open()
+  await addAuthenticator(page)
+  const email = await signUp(page)
+  await press(page, 'Add a passkey')
+  await fillMailedCode(page, email)
+  await press(page, 'Add a passkey')
+  await recoveryCodesOn(page)
+  await page.goto('/account/security')
+  await signOut(page)
+  await page.waitForURL(/\/account/)
+  await page.context().close()
+  pages.expectQuiet()
+})
+
+test('MF5, AC3: an app is set up by the key that is shown, and its codes and a recovery code follow the password', async () => {
+  const page = await pages.open()
+  const email = await signUp(page)
+  await press(page, 'Set up')
+  const key = await page.locator('code.copy').first().textContent()
+  const seed = decodeBase32IgnorePadding(key!)
+  await expectFine(page)
+  await page.getByLabel('Code from your app').fill('000000')
+  await fillMailedCode(page, email)
+  await press(page, 'Turn on')
+  await page.getByText('not right').first().waitFor()
+  await expectFine(page)
+  await page.getByLabel('Code from your app').fill(codeOf(seed, -1))
+  await fillMailedCode(page, email)
+  await press(page, 'Turn on')
+  const [recoveryCode] = await recoveryCodesOn(page)
+  await page.getByText('I have saved these codes').click()
+  await page.getByText('On since').waitFor()
+  await expectFine(page)
+
+  await signOut(page)
+  await sendPassword(page, email)
+  await expectFine(page)
+  await page.getByLabel('Code from your app').fill(codeOf(seed))
+  await press(page, 'Continue')
+  await page.waitForURL(/\/account/)
+  await signOut(page)
+
+  const sendRecoveryCode = async () => {
     await sendPassword(page, email)
-    expect(await heading(page)).toBe('Enter your code')
-    await expectFine(page)
-    await press(page, 'Use a passkey')
-    await page.waitForURL(/\/account/)
-
-    await page.goto('/account/security')
-    const [credential] = await device.kept()
-    await page.getByText('Remove…').first().click()
-    await press(page, 'Remove it')
-    await page.waitForURL(/done=removed/)
-    await page.getByText('You have none yet.').waitFor()
-    // The device hears of it, so that it offers the passkey no longer.
-    await expect.poll(device.kept).toEqual([])
-
-    // One that did not hear of it is told when it is tried.
-    await signOut(page)
-    await device.keep(credential!)
-    await press(page, 'Use a passkey')
-    await page.getByText('That passkey did not work.').waitFor()
-    await expectFine(page)
-    await expect.poll(device.kept).toEqual([])
-    await page.context().close()
-    pages.expectQuiet()
-  },
-)
-
-test(
-  'PK1: a passkey that the browser offers with the address signs in, without a press of a button',
-  TIMEOUT,
-  async () => {
-    const page = await pages.open()
-    await addAuthenticator(page)
-    const email = await signUp(page)
-    await press(page, 'Add a passkey')
-    await fillMailedCode(page, email)
-    await press(page, 'Add a passkey')
-    await recoveryCodesOn(page)
-    await page.goto('/account/security')
-    await signOut(page)
-    await page.waitForURL(/\/account/)
-    await page.context().close()
-    pages.expectQuiet()
-  },
-)
-
-test(
-  'MF5, AC3: an app is set up by the key that is shown, and its codes and a recovery code follow the password',
-  TIMEOUT,
-  async () => {
-    const page = await pages.open()
-    const email = await signUp(page)
-    await press(page, 'Set up')
-    const key = await page.locator('code.copy').first().textContent()
-    const seed = decodeBase32IgnorePadding(key!)
-    await expectFine(page)
-    await page.getByLabel('Code from your app').fill('000000')
-    await fillMailedCode(page, email)
-    await press(page, 'Turn on')
-    await page.getByText('not right').first().waitFor()
-    await expectFine(page)
-    await page.getByLabel('Code from your app').fill(codeOf(seed, -1))
-    await fillMailedCode(page, email)
-    await press(page, 'Turn on')
-    const [recoveryCode] = await recoveryCodesOn(page)
-    await page.getByText('I have saved these codes').click()
-    await page.getByText('On since').waitFor()
-    await expectFine(page)
-
-    await signOut(page)
-    await sendPassword(page, email)
-    await expectFine(page)
-    await page.getByLabel('Code from your app').fill(codeOf(seed))
-    await press(page, 'Continue')
-    await page.waitForURL(/\/account/)
-    await signOut(page)
-
-    const sendRecoveryCode = async () => {
-      await sendPassword(page, email)
-      await page.getByText('Use a recovery code', { exact: true }).click()
-      await page.getByLabel('Recovery code').fill(recoveryCode!)
-      await page.keyboard.press('Enter')
-    }
-    await sendRecoveryCode()
-    await page.waitForURL(/\/account/)
-    await signOut(page)
-    // Each is good once.
-    await sendRecoveryCode()
-    await page.getByText('is not right, or was used already').waitFor()
-    expect(page.url()).toMatch(/signin\/factor/)
-    await expectFine(page)
-    await page.context().close()
-    pages.expectQuiet()
-  },
-)
+    await page.getByText('Use a recovery code', { exact: true }).click()
+    await page.getByLabel('Recovery code').fill(recoveryCode!)
+    await page.keyboard.press('Enter')
+  }
+  await sendRecoveryCode()
+  await page.waitForURL(/\/account/)
+  await signOut(page)
+  // Each is good once.
+  await sendRecoveryCode()
+  await page.getByText('is not right, or was used already').waitFor()
+  expect(page.url()).toMatch(/signin\/factor/)
+  await expectFine(page)
+  await page.context().close()
+  pages.expectQuiet()
+})

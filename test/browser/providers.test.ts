@@ -4,7 +4,6 @@ import { heading, openPages, PASSWORD, press, violationsOn } from '../support/br
 
 /** By `oidc-provider`, in a process of its own, as `npm run dev -- --demo` starts it. It proves addresses of fjord.example. */
 const pages = openPages()
-const TIMEOUT = { timeout: 180_000 }
 const newAddress = (domain = 'fjord.example') => `${crypto.randomUUID()}@${domain}`
 const open = (options = {}) => pages.open(options, [pages.provider()])
 
@@ -38,7 +37,6 @@ test.each([
   ['without', false],
 ])(
   'OA1: %s JavaScript, a user signs up by a provider, after a page of ours, and signs in by it',
-  TIMEOUT,
   async (_, javaScriptEnabled) => {
     const page = await open({ javaScriptEnabled })
     const email = newAddress()
@@ -66,69 +64,61 @@ test.each([
   },
 )
 
-test(
-  'OA1: a user connects a provider to an account with a password, signs in by it, and takes it away',
-  TIMEOUT,
-  async () => {
-    const page = await open()
-    const email = newAddress('browser.test')
-    await signUp(page, email)
-    await page.goto(/^http\S+$/m.exec(await pages.mailTo(email, /^Confirm your e-mail/))![0])
-    await press(page, 'Confirm address')
-    await page.getByText('Your address is confirmed').first().waitFor()
-    await page.goto('/account/security')
-    await press(page, 'Connect Nordlys')
-    await page.waitForURL(`${pages.provider()}/**`)
-    const there = newAddress('elsewhere.test')
-    await page.getByLabel('Your name').fill('Grace Hopper')
-    await page.getByLabel('Your address').fill(there)
-    await press(page, 'Sign in at Nordlys')
-    await page.waitForURL(/\/account\/security\?done=connected/)
-    expect(await page.locator('#identities').textContent()).toContain(there)
-    await pages.mailTo(email, /provider was connected/i)
-    await forget(page)
-    await continueAs(page, there)
-    expect(pathOf(page)).toBe('/account')
-    await page.goto('/account/security')
-    await page.getByText('Disconnect…').click()
-    await press(page, 'Disconnect Nordlys')
-    await page.waitForURL(/done=disconnected/)
-    await pages.mailTo(email, /was disconnected/i)
-    // It signs in nobody any more: the address there is not proved, and is nobody's.
-    await forget(page)
-    await continueAs(page, there)
-    expect(pathOf(page)).toBe('/signin/code')
-    await page.context().close()
-    pages.expectQuiet()
-  },
-)
+test('OA1: a user connects a provider to an account with a password, signs in by it, and takes it away', async () => {
+  const page = await open()
+  const email = newAddress('browser.test')
+  await signUp(page, email)
+  await page.goto(/^http\S+$/m.exec(await pages.mailTo(email, /^Confirm your e-mail/))![0])
+  await press(page, 'Confirm address')
+  await page.getByText('Your address is confirmed').first().waitFor()
+  await page.goto('/account/security')
+  await press(page, 'Connect Nordlys')
+  await page.waitForURL(`${pages.provider()}/**`)
+  const there = newAddress('elsewhere.test')
+  await page.getByLabel('Your name').fill('Grace Hopper')
+  await page.getByLabel('Your address').fill(there)
+  await press(page, 'Sign in at Nordlys')
+  await page.waitForURL(/\/account\/security\?done=connected/)
+  expect(await page.locator('#identities').textContent()).toContain(there)
+  await pages.mailTo(email, /provider was connected/i)
+  await forget(page)
+  await continueAs(page, there)
+  expect(pathOf(page)).toBe('/account')
+  await page.goto('/account/security')
+  await page.getByText('Disconnect…').click()
+  await press(page, 'Disconnect Nordlys')
+  await page.waitForURL(/done=disconnected/)
+  await pages.mailTo(email, /was disconnected/i)
+  // It signs in nobody any more: the address there is not proved, and is nobody's.
+  await forget(page)
+  await continueAs(page, there)
+  expect(pathOf(page)).toBe('/signin/code')
+  await page.context().close()
+  pages.expectQuiet()
+})
 
-test(
-  'OA3: whoever registered an address before its owner has nothing of the account that its provider proves',
-  TIMEOUT,
-  async () => {
-    const email = newAddress()
-    const [mallory, owner] = [await open(), await open()]
-    await signUp(mallory, email)
-    await mallory.goto('/signin')
-    await mallory.getByLabel('Email').fill(email)
-    await mallory.getByLabel('Password').fill(PASSWORD)
-    await press(mallory, 'Sign in')
-    await mallory.waitForURL(/\/account/)
-    await owner.goto('/signin')
-    await continueAs(owner, email, 'Ada')
-    expect(pathOf(owner)).toBe('/account')
-    await mallory.goto('/account')
-    expect(pathOf(mallory)).toBe('/signin')
-    expect((await pages.call('POST', '/v1/auth/login', { email, password: PASSWORD })).status).toBe(401)
-    await owner.reload()
-    expect(pathOf(owner)).toBe('/account')
-    for (const page of [mallory, owner]) await page.context().close()
-    pages.expectQuiet()
-  },
-)
+test('OA3: whoever registered an address before its owner has nothing of the account that its provider proves', async () => {
+  const email = newAddress()
+  const [mallory, owner] = [await open(), await open()]
+  await signUp(mallory, email)
+  await mallory.goto('/signin')
+  await mallory.getByLabel('Email').fill(email)
+  await mallory.getByLabel('Password').fill(PASSWORD)
+  await press(mallory, 'Sign in')
+  await mallory.waitForURL(/\/account/)
+  await owner.goto('/signin')
+  await continueAs(owner, email, 'Ada')
+  expect(pathOf(owner)).toBe('/account')
+  await mallory.goto('/account')
+  expect(pathOf(mallory)).toBe('/signin')
+  expect((await pages.call('POST', '/v1/auth/login', { email, password: PASSWORD })).status).toBe(401)
+  await owner.reload()
+  expect(pathOf(owner)).toBe('/account')
+  for (const page of [mallory, owner]) await page.context().close()
+  pages.expectQuiet()
+})
 
-test('OA6: whoever says no at the provider is told so, and goes back', TIMEOUT, async () => {
+test('OA6: whoever says no at the provider is told so, and goes back', async () => {
   const page = await open()
   await page.goto('/signin')
   await page.getByRole('link', { name: 'Continue with Nordlys' }).click()

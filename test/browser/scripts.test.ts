@@ -8,9 +8,7 @@ const pages = openPages()
 const expectNothingRan = async (page: Page, what: string) =>
   expect([what, await page.evaluate('window.__xss')]).toEqual([what, undefined])
 
-test('AC1: fifty payloads in every field that people fill are text on every page that shows them', {
-  timeout: 240_000,
-}, async () => {
+test('AC1: fifty payloads in every field that people fill are text on every page that shows them', async () => {
   expect(new Set(PAYLOADS).size).toBe(50)
   const token = await pages.logIn()
   const as = (agent: string) => ({ authorization: `Bearer ${token}`, 'user-agent': agent })
@@ -44,11 +42,8 @@ test('AC1: fifty payloads in every field that people fill are text on every page
     let next: string | null = start
     for (let pagesSeen = 0; next && pagesSeen < 4; pagesSeen++) {
       seen.push(await shown(next))
-      next = await page
-        .locator('a[rel="next"]')
-        .first()
-        .getAttribute('href', { timeout: 1000 })
-        .catch(() => null)
+      const following = page.locator('a[rel="next"]').first()
+      next = (await following.count()) > 0 ? await following.getAttribute('href') : null
     }
   }
   const all = seen.join('\n').replace(/\s+/g, ' ')
@@ -65,7 +60,7 @@ test('AC1: fifty payloads in every field that people fill are text on every page
   pages.expectQuiet()
 })
 
-test('AC1: what stands in an address is text as well', { timeout: 120_000 }, async () => {
+test('AC1: what stands in an address is text as well', async () => {
   const page = await pages.open()
   for (const payload of PAYLOADS.filter((_, index) => index % 5 === 0)) {
     const value = encodeURIComponent(payload)
@@ -88,9 +83,7 @@ test('AC1: what stands in an address is text as well', { timeout: 120_000 }, asy
   pages.expectQuiet()
 })
 
-test('AC2: nothing on a page becomes markup by script, and no script or style but ours is taken', {
-  timeout: 60_000,
-}, async () => {
+test('AC2: nothing on a page becomes markup by script, and no script or style but ours is taken', async () => {
   const page = await pages.open()
   const answer = await page.goto('/signin')
   expect(answer?.headers()['content-security-policy']).toContain("require-trusted-types-for 'script'")
@@ -117,9 +110,7 @@ test('AC2: nothing on a page becomes markup by script, and no script or style bu
   await page.context().close()
 })
 
-test('HD2: a page of another origin, on the same site and with the token of a form, changes nothing', {
-  timeout: 90_000,
-}, async () => {
+test('HD2: a page of another origin, on the same site and with the token of a form, changes nothing', async () => {
   const page = await pages.open()
   await pages.signIn(page)
   await page.goto('/account')

@@ -26,7 +26,8 @@ test.each([
     const next = await refresh(tokens.refresh_token)
     expect(next.status).toBe(200)
     const renewed = await read()
-    expect(Math.abs(renewed.idle_expires_at - renewed.rotated_at - minutes * 60_000)).toBeLessThan(50)
+    // One is by the clock of the Worker, when the request came, and the other by that of the database.
+    expect(Math.abs(renewed.idle_expires_at - renewed.rotated_at - minutes * 60_000)).toBeLessThan(30_000)
     // Who was raised since has the shorter session as well.
     await api.sql(
       'UPDATE sessions SET created_at = created_at - ?, expires_at = expires_at + 100000000 WHERE user_id = ?',

@@ -1,12 +1,10 @@
-import { afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest'
+import { afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
 import { type Api, openApi, PASSWORD } from '../support/api.ts'
 import { ALL_WAYS_IN, asSent, goodRequests, newPerson, WHO } from '../support/requests.ts'
 import { type Step, searchAll } from '../support/search.ts'
 import { dump } from '../support/snapshots.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 import { WRITING_REQUESTS } from '../support/writing-requests.ts'
-
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })
 
 /**
  * The protocol of src/database/guard.ts as a model, and every order of events in it. A batch is sent up to three times.

@@ -1,14 +1,11 @@
 import fc from 'fast-check'
-import { expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
 import * as z from 'zod'
 import { hasPermission, type Permission } from '../../src/access/permissions.ts'
 import type { Role } from '../../src/users/models.ts'
 import { type Api, openApi, PASSWORD } from '../support/api.ts'
 import { rounds } from '../support/rounds.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
-
-/** Hundreds of requests, on machines that are slow or busy too. */
-vi.setConfig({ testTimeout: rounds(120_000, 1_800_000) })
 
 /*
  * The document, taken at its word. Requests are made from it: valid ones, ones that are wrong in one thing, and

@@ -126,8 +126,8 @@ test('Fault 2: a database that hangs is given up: two attempts, then a 503', asy
   const { result, calls } = await own.measure(() => me(ada))
   expect(seen(result)).toEqual(UNAVAILABLE)
   expect(calls.filter(({ upstream }) => upstream === 'libsql')).toHaveLength(2)
-  // Twice the two timeouts: far from what a machine under load adds, and near enough to tell them from none.
-  expect(Date.now() - startedAt).toBeLessThan(2 * 2 * 1500)
+  // The two timeouts take three seconds; the rest is for a machine under load. Without them this would never end.
+  expect(Date.now() - startedAt).toBeLessThan(20_000)
 })
 
 test('Fault 7: a busy database is asked again, three times; then it is a 503', async () => {
@@ -153,7 +153,7 @@ test('Fault 8: a write that is held up on its way takes effect once, or not at a
   await scheduler.wait(2000) // By then the last of them has arrived.
   const made = await api.sql('SELECT count(*) AS n FROM users WHERE email_normalized = ?', [person.email])
   expect(made).toEqual([{ n: 1 }])
-}, 60_000)
+})
 
 test('Fault 8, Fault 20: what arrives after its deadline, and the tolerance of clocks, changes nothing', async () => {
   const person = newPerson()

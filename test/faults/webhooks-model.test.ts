@@ -382,9 +382,7 @@ function search(world: World, without?: Rule) {
 }
 
 describe('In every order of what can happen to what a webhook is owed', () => {
-  test('a line is never overtaken, nobody has one twice, nothing is lost, and nobody who is erased is told of', {
-    timeout: 240_000,
-  }, () => {
+  test('a line is never overtaken, nobody has one twice, nothing is lost, and nobody who is erased is told of', () => {
     const { states, wrong, stuck } = search(ADA)
     expect([wrong, stuck]).toEqual([undefined, 0])
     expect(states).toBeGreaterThan(10_000)
@@ -396,19 +394,15 @@ describe('In every order of what can happen to what a webhook is owed', () => {
     ['noted for its claim', '0 came after what is after it'],
     ['given up by nobody’s claim', '0 came after what is after it'],
     ['erased in the batch', 'somebody who is erased is told of'],
-  ])('without the rule "%s" it finds that %s', { timeout: 240_000 }, (rule, wrong) => {
+  ])('without the rule "%s" it finds that %s', (rule, wrong) => {
     expect(search(ADA, rule).wrong).toBe(wrong)
   })
 
-  test('what a receiver never takes keeps nobody else’s from it, and is not overtaken in its own line', {
-    timeout: 240_000,
-  }, () => {
+  test('what a receiver never takes keeps nobody else’s from it, and is not overtaken in its own line', () => {
     expect(search(ADA_AND_EVE)).toMatchObject({ wrong: undefined, stuck: 0 })
     expect(search(ADA_AND_EVE, 'refused lines are passed').stuck).toBeGreaterThan(0)
   })
-  test('what is gone rests until somebody wakes it, and what comes of a former address ends no pause', {
-    timeout: 240_000,
-  }, () => {
+  test('what is gone rests until somebody wakes it, and what comes of a former address ends no pause', () => {
     const tried = { ...GONE, left: { ...GONE.left, hands: 1, moves: 0 } }
     for (const world of [GONE, tried]) expect(search(world)).toMatchObject({ wrong: undefined, stuck: 0 })
     expect(search(GONE, 'rests until woken').wrong).toBe(

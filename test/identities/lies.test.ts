@@ -57,7 +57,7 @@ const LIES: Record<string, (sub: string) => Say> = {
   'an error': (sub) => ({ claims: { sub }, status: 500 }),
   nothing: (sub) => ({ claims: { sub }, status: 204, body: '' }),
   'ten megabytes': (sub) => ({ claims: { sub }, megabytes: 10 }),
-  silence: (sub) => ({ claims: { sub }, delayMs: 5000 }),
+  silence: (sub) => ({ claims: { sub }, delayMs: 60_000 }),
 }
 
 describe('OA2, OA6, Fault 19: a provider that lies starts no session and connects nothing', () => {
@@ -76,7 +76,7 @@ describe('OA2, OA6, Fault 19: a provider that lies starts no session and connect
     const startedAt = Date.now()
     const place = back(lie(ada.sub))
     const said = await jar.open(place)
-    expect(Date.now() - startedAt).toBeLessThan(4500)
+    expect(Date.now() - startedAt).toBeLessThan(20_000)
     expect([said.status, said.text.includes('Fjord did not say who you are')]).toEqual([502, true])
     expect(isSignedIn(jar)).toBe(false)
     expect(await api.sql('SELECT count(*) AS n FROM users')).toEqual(before)
@@ -263,7 +263,7 @@ describe('OA2, OA3, Fault 19: an address that stands at userinfo', () => {
     const place = back({ claims: { sub }, ...more(sub, email) })
     const startedAt = Date.now()
     const { to, status } = await jar.open(place)
-    expect(Date.now() - startedAt).toBeLessThan(4500)
+    expect(Date.now() - startedAt).toBeLessThan(20_000)
     expect(isSignedIn(jar)).toBe(false)
     return [status, to]
   }
@@ -285,7 +285,7 @@ describe('OA2, OA3, Fault 19: an address that stands at userinfo', () => {
     ['by a redirect', (...of) => ({ ...well(...of), informs: { status: 307, location: '/corp/userinfo' } })],
     ['with an error', (...of) => ({ ...well(...of), informs: { status: 500 } })],
     ['in ten megabytes', (...of) => ({ ...well(...of), informs: { megabytes: 10 } })],
-    ['in silence', (...of) => ({ ...well(...of), informs: { delayMs: 5000 } })],
+    ['in silence', (...of) => ({ ...well(...of), informs: { delayMs: 60_000 } })],
   ])('%s is none, and nobody comes in', async (_, lie) => {
     expect(await come(lie)).toEqual([502, null])
   })

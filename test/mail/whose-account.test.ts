@@ -159,7 +159,7 @@ test('HX13: what an address is shows in no answer, whatever is asked of it and i
   }
   const free = answers[0]![1]
   for (const [what, forms] of answers) expect([what, forms]).toEqual([what, free])
-}, 120_000)
+})
 
 test('SE2: without the session that asked, a new address takes a click on the old one as well', async () => {
   const ada = await api.actor({ email_verified_at: 1 })

@@ -101,7 +101,7 @@ describe('SC3, Fault 19: what it says', () => {
     ['in ten megabytes', {}, { megabytes: 10 }],
     ['as a page', {}, { type: 'text/html' }],
     ['as text', {}, { type: 'text/plain' }],
-    ['in silence', {}, { delayMs: 5000 }],
+    ['in silence', {}, { delayMs: 60_000 }],
     ['with an error', {}, { status: 500 }],
     ['where nothing is', {}, { status: 404 }],
     ['as what is no JSON', {}, { body: '{' }],
@@ -123,7 +123,7 @@ describe('SC3, Fault 19: what it says', () => {
     const id = await publish(document, how)
     const startedAt = Date.now()
     const answer = await come(id)
-    expect(Date.now() - startedAt).toBeLessThan(4500)
+    expect(Date.now() - startedAt).toBeLessThan(20_000)
     expect([answer.status, answer.headers.get('location')]).toEqual([400, null])
     expect(answer.text).toContain('What the app says of itself cannot be read')
     expect(answer.text).not.toContain('root cause')

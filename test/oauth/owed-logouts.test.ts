@@ -55,7 +55,7 @@ const list = async ({ path }: { path: string }, query = '') =>
 const retry = ({ path }: { path: string }) =>
   api.send('POST', `${path}/logouts/retry`, { token: admin.token })
 const until = async (isSo: () => Promise<boolean>) => {
-  for (let time = 0; time < 100 && !(await isSo()); time++)
+  for (let time = 0; time < 2000 && !(await isSo()); time++)
     await new Promise((resolve) => setTimeout(resolve, 30))
   expect(await isSo()).toBe(true)
 }

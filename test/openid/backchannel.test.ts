@@ -45,7 +45,7 @@ async function deliver() {
 const owed = () => api.sql('SELECT client_id, attempts FROM oauth_logouts')
 const due = () => api.sql('UPDATE oauth_logouts SET next_attempt_at = 1')
 const until = async (isSo: () => Promise<boolean>) => {
-  for (let time = 0; time < 100 && !(await isSo()); time++)
+  for (let time = 0; time < 2000 && !(await isSo()); time++)
     await new Promise((resolve) => setTimeout(resolve, 30))
   expect(await isSo()).toBe(true)
 }
@@ -256,7 +256,7 @@ describe('A receiver that', () => {
     const { received } = await endOne(200)
     const started = Date.now()
     await deliver()
-    expect(Date.now() - started).toBeLessThan(8000)
+    expect(Date.now() - started).toBeLessThan(30_000)
     expect((await received()).length).toBe(1)
     expect((await owed()).map(({ client_id }) => client_id)).toEqual([hanging.app.client_id])
     await api.sql('DELETE FROM oauth_logouts')
@@ -271,7 +271,7 @@ describe('A receiver that', () => {
     const { received } = await endOne(200)
     const started = Date.now()
     await deliver()
-    expect(Date.now() - started).toBeLessThan(8000)
+    expect(Date.now() - started).toBeLessThan(30_000)
     expect((await received()).length).toBe(1)
     expect((await hanging.received()).length).toBe(5)
     const left = await owed()

@@ -39,7 +39,7 @@ describe('Back-channel logout', () => {
     const { location } = await user.visit('/oauth/logout', fields)
     expect(location?.href).toBe(`${AFTER}?state=${state}`)
 
-    await expect.poll(async () => (await received()).length, { timeout: 5000 }).toBe(1)
+    await expect.poll(async () => (await received()).length).toBe(1)
     const [told] = await received()
     expect([told!.method, told!.type]).toEqual([
       'POST',

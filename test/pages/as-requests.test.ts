@@ -162,7 +162,7 @@ beforeAll(async () => {
     [crypto.randomUUID()],
   )
   await look(asBoss, 'GET', '/admin/system')
-}, 120_000)
+})
 
 describe('Whatever can be pressed', () => {
   test('is shown as the request of the API that does it, on the same page', () => {

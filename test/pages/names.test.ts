@@ -45,7 +45,7 @@ beforeAll(async () => {
     const { sessionId } = await api.signIn(ada)
     await api.sql('UPDATE sessions SET user_agent = ? WHERE id = ?', [name, sessionId])
   }
-}, 240_000)
+})
 
 test.each(['/account/security', '/account/apps'])(
   'AC1: fifty payloads as names of passkeys, accounts elsewhere, apps and keys are text on %s',

@@ -225,7 +225,6 @@ describe('The history is read on', () => {
 
   testOfRedis.for(['user.disabled', 'user.purged'])(
     'behind 11000 rows of %s, told or not, however fast they came',
-    { timeout: 60_000 },
     async (action) => {
       const ada = someone()
       const before = Date.now() - HOUR_MS

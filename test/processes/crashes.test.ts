@@ -66,7 +66,7 @@ async function startWorker() {
     ],
     { WRANGLER_SEND_METRICS: 'false', CI: 'true', CLOUDFLARE_CF_FETCH_ENABLED: 'false' },
   )
-  await untilReady(started, () => fetch(`${url}/health`), 60_000)
+  await untilReady(started, () => fetch(`${url}/health`), 120_000)
   return started
 }
 

@@ -21,7 +21,7 @@ import { createClient } from '@libsql/client/web'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { freePort, listen } from '../../scripts/local/process.ts'
 
-vi.setConfig({ testTimeout: 600_000, hookTimeout: 60_000 })
+vi.setConfig({ testTimeout: 600_000 })
 
 const ROOT = join(import.meta.dirname, '../..')
 const home = mkdtempSync(join(tmpdir(), 'roster-dev-'))
@@ -249,7 +249,7 @@ async function expectCheckpoint(lines: string[]) {
       'write',
     )
   expect(statSync(log).size).toBeGreaterThan(4_000_000)
-  await vi.waitFor(() => expect(statSync(log).size).toBe(0), { timeout: 20_000, interval: 200 })
+  await vi.waitFor(() => expect(statSync(log).size).toBe(0), { timeout: 60_000, interval: 200 })
   await db.execute('DROP TABLE heavy')
   db.close()
 }
@@ -288,7 +288,7 @@ describe('what cannot work is said at once, in a sentence', () => {
     const unfit = await refuse({ ROSTER_STATE: state })
     expect(unfit).toContain('SECRET_KEYS')
     expect(unfit).toContain(join(state, 'secrets.json'))
-    expect(performance.now() - startedMs).toBeLessThan(20_000)
+    expect(performance.now() - startedMs).toBeLessThan(60_000)
     for (const text of ['{"SECRET_', '[]', '{"SECRET_KEYS":1}']) {
       write(text)
       const corrupt = await refuse({ ROSTER_STATE: state })
@@ -379,7 +379,7 @@ const stackPids = () => [...running].map(({ pid }) => String(pid))
 const statusOf = (url: string, method: string, headers: Record<string, string>, body?: string) =>
   new Promise<{ status: number; text: string }>((resolve, reject) => {
     const length = body === undefined ? {} : { 'content-length': String(body.length) }
-    const signal = AbortSignal.timeout(10_000)
+    const signal = AbortSignal.timeout(60_000)
     const sent = request(
       url,
       { agent: false, method, headers: { ...headers, ...length }, signal },

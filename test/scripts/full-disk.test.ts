@@ -14,8 +14,6 @@ import { AppError } from '../../src/http/problem.ts'
 import { lookAtChecks } from '../../src/system/checks.ts'
 import { PER_MINUTE } from '../../src/throttle/limits.ts'
 
-vi.setConfig({ testTimeout: 120_000 })
-
 /** A file system of a few megabytes, where we may mount one. */
 function mountSmall(): string | undefined {
   const dir = mkdtempSync(join(tmpdir(), 'roster-full-'))

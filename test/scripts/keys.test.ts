@@ -2,12 +2,9 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import { createLocalJWKSet, importJWK, type JWK, jwtVerify, SignJWT } from 'jose'
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { generate, newSecret, rotateJwtKeys, rotateSecretKeys, STEPS, type Step } from '../../scripts/keys.ts'
 import { configOf } from '../../src/config/main.ts'
-
-// Each start of a script imports half the project.
-vi.setConfig({ testTimeout: 60_000 })
 
 const keysOf = (set: string): JWK[] => JSON.parse(set).keys
 const sign = async (set: string) => {

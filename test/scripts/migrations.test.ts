@@ -4,13 +4,11 @@ import { join } from 'node:path'
 import type { Client } from '@libsql/client/web'
 import { migrate as migrateByDrizzle } from 'drizzle-orm/libsql/migrator'
 import { drizzle } from 'drizzle-orm/libsql/web'
-import { beforeAll, describe, expect, test, vi } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { migrate } from '../../scripts/migrate.ts'
 import { findFaults, freeze, MIGRATIONS, readMigrations } from '../../scripts/migrations.ts'
 import { openDatabases } from '../support/databases.ts'
 import { type Mode, startProxy } from '../support/proxy.ts'
-
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 
 const OLDER = join(import.meta.dirname, 'older-migrations')
 const all = readMigrations(MIGRATIONS).map(({ name }) => name)

@@ -11,7 +11,7 @@ import { openDatabases } from '../support/databases.ts'
 import { firstOf } from '../support/older-schema.ts'
 import { rounds } from '../support/rounds.ts'
 
-vi.setConfig({ testTimeout: rounds(180_000, 3_600_000) })
+vi.setConfig({ testTimeout: rounds(300_000, 3_600_000) })
 
 const { home, startDatabase } = openDatabases('moves')
 

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Client, createClient } from '@libsql/client/web'
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { generate, newSecret, rotateSecretKeys } from '../../scripts/keys.ts'
 import { startSqld } from '../../scripts/local/sqld.ts'
 import { startUpstash } from '../../scripts/local/upstash.ts'
@@ -14,9 +14,6 @@ import { keyring } from '../../src/crypto/keyring.ts'
 import { DEVICE_CODE } from '../../src/oauth/models.ts'
 import { checkPassword } from '../../src/passwords/hashing.ts'
 import { startProxy } from '../support/proxy.ts'
-
-// Each start of a script imports half the project.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 60_000 })
 
 let dir: string
 let closers: (() => Promise<void>)[]

@@ -33,7 +33,7 @@ test('SC2: the bundle has no secret, nothing of the tests, and no place on this 
   } finally {
     rmSync(out, { recursive: true })
   }
-}, 60_000)
+})
 
 test('SC2: no file of the repository has a key or a token in it', () => {
   const files = execFileSync('git', ['ls-files', '-z'], { cwd: ROOT, encoding: 'utf8' }).split('\0')

@@ -4,7 +4,7 @@ import { createServer, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createClient } from '@libsql/client/web'
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createAdmin, withResources } from '../../scripts/create-admin.ts'
 import { restoreDump } from '../../scripts/db-restore.ts'
 import { afterRestore } from '../../scripts/db-restored.ts'
@@ -23,8 +23,6 @@ import type { Resources } from '../../src/context.ts'
  * A restore, rehearsed: a dump is made, people are erased, demoted, signed out and made safer, the database is lost, and the
  * dump comes back into another server. The Worker goes on meanwhile, at the same URL.
  */
-
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 })
 
 const PASSWORD = 'seven brown foxes read'
 const home = mkdtempSync(join(tmpdir(), 'roster-restore-'))

@@ -5,15 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import { type Client, createClient } from '@libsql/client/web'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { newSecret } from '../../scripts/keys.ts'
 import { listen } from '../../scripts/local/process.ts'
 import { startSqld } from '../../scripts/local/sqld.ts'
 import { startUpstash } from '../../scripts/local/upstash.ts'
 import { startStandIns } from '../support/stand-ins.ts'
-
-// Each start of a script imports half the project, and a deployment is a real Worker.
-vi.setConfig({ testTimeout: 300_000, hookTimeout: 60_000 })
 
 let dir: string
 let db: Client

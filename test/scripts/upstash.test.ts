@@ -83,8 +83,8 @@ for (const engine of ['server', 'embedded'] as const) {
     })
 
     test('expires keys', async () => {
-      expect(await redis.set('soon', '1', { px: 400 })).toBe('OK')
-      expect(await redis.set('soon', '2', { px: 400, nx: true })).toBeNull()
+      expect(await redis.set('soon', '1', { px: 2000 })).toBe('OK')
+      expect(await redis.set('soon', '2', { px: 2000, nx: true })).toBeNull()
       expect(await redis.pttl('soon')).toBeGreaterThan(0)
       await expect.poll(() => redis.get('soon')).toBeNull()
       expect(await redis.pttl('soon')).toBe(-2)

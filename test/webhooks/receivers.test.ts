@@ -92,7 +92,7 @@ describe('A receiver that', () => {
     await api.sql('UPDATE webhooks SET next_try_at = NULL')
     const startedAt = Date.now()
     await deliver(api)
-    expect(Date.now() - startedAt).toBeLessThan(9000)
+    expect(Date.now() - startedAt).toBeLessThan(30_000)
     expect((await other.raw()).length).toBe(6)
     expect((await hanging.raw()).length).toBeLessThanOrEqual(5)
     expect((await hanging.state()).failures).toBe(1)
@@ -136,7 +136,7 @@ describe('A rest', () => {
     await pausesEnd(api)
     await hook.answers('slow')
     const delivering = deliver(api)
-    await expect.poll(() => hook.raw().then(({ length }) => length), { timeout: 5000 }).toBe(3)
+    await expect.poll(() => hook.raw().then(({ length }) => length)).toBe(3)
     await api.sql('UPDATE webhooks SET rested_at = 1 WHERE id = ?', [hook.id])
     await delivering
     expect((await hook.owed()).find(({ id }) => id === second!.id)).toMatchObject({ last_status: 204 })
@@ -154,7 +154,7 @@ describe('A rest', () => {
     await renameAll(hook, await people(1), ['One'])
     await api.sql('UPDATE webhooks SET next_try_at = NULL WHERE id = ?', [hook.id])
     const delivering = deliver(api)
-    await expect.poll(() => hook.raw().then(({ length }) => length), { timeout: 5000 }).toBe(1)
+    await expect.poll(() => hook.raw().then(({ length }) => length)).toBe(1)
     await api.sql(
       'UPDATE webhooks SET url = ?, failures = 3, failing_since = 1, next_try_at = 9e15 WHERE id = ?',
       [elsewhere.url, hook.id],
