@@ -1,5 +1,5 @@
 import { ENTRY, ends, type Keeper, type KeeperOptions, LOGOUT } from './keeper.ts'
-import { errorOf, failure, RosterError } from './problems.ts'
+import { errorOf, failure, isOwn401, RosterError } from './problems.ts'
 import type { User } from './protocol.ts'
 import { openTabs } from './tabs.ts'
 
@@ -15,7 +15,7 @@ export function keepByCookie({ url, hasTabs, ask, user, changed }: KeeperOptions
     // A copy from before a sign-out in another tab would be believed.
     const request = new Request(`${url}/v1/users/me`, { headers: { 'cache-control': 'no-cache' } })
     const { response, body } = await withCookie(request, LOOK_LIMIT_MS)
-    if (response.status === 401) return null
+    if (isOwn401(response, body)) return null
     if (!response.ok) throw errorOf(response, body)
     return body as unknown as User
   }
@@ -76,7 +76,7 @@ export function keepByCookie({ url, hasTabs, ask, user, changed }: KeeperOptions
     keeping: (remember) => ({ cookie: true, remember }),
     async signOut() {
       const { response, body } = await withCookie(new Request(url + LOGOUT, { method: 'POST' }))
-      if (!response.ok && response.status !== 401) throw errorOf(response, body)
+      if (!response.ok && !isOwn401(response, body)) throw errorOf(response, body)
       took(null)
     },
     accessToken: async () => undefined,

@@ -63,6 +63,10 @@ export const errorOf = (response: Response, body: unknown) =>
     retryAfterSeconds: Number(response.headers.get('retry-after')) || undefined,
   })
 
+/** Roster's own word that nobody is signed in: the 401 of somebody on the way has no code. */
+export const isOwn401 = (response: Response, body: { code?: unknown } | undefined): boolean =>
+  response.status === 401 && body?.code !== 'unexpected_answer'
+
 interface Given<Data> {
   data?: Data | undefined
   error?: unknown

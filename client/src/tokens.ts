@@ -1,7 +1,7 @@
 import type { components } from './api.d.ts'
 import type { Answer } from './http.ts'
 import { ENTRY, ends, type Keeper, type KeeperOptions, LOGOUT } from './keeper.ts'
-import { errorOf, type RosterError } from './problems.ts'
+import { errorOf, isOwn401, type RosterError } from './problems.ts'
 import { EVERY, type Held, hear, type Known, NOBODY, placeOf, type Word } from './protocol.ts'
 import { openTabs } from './tabs.ts'
 
@@ -282,7 +282,7 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
         new Request(url + LOGOUT, { method: 'POST', keepalive: true }),
         held,
       )
-      if (!response.ok && response.status !== 401) throw errorOf(response, body)
+      if (!response.ok && !isOwn401(response, body)) throw errorOf(response, body)
     },
     accessToken: async () => (await fresh())?.access,
     close: tabs.close,

@@ -1,7 +1,8 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import { keepByCookie } from '../src/cookie.ts'
-import type { Answer } from '../src/http.ts'
+import { type Answer, ask } from '../src/http.ts'
 import type { User } from '../src/main.ts'
+import { failure } from '../src/problems.ts'
 
 afterEach(() => vi.unstubAllGlobals())
 
@@ -61,6 +62,29 @@ test('An answer from before a later one, or from before a sign-in, says nothing'
   asked[2]!.answer(401)
   await third
   expect(user()).toEqual(ada)
+})
+
+test('A 401 of somebody on the way signs nobody out: Roster’s own has a code', async () => {
+  let user: User | null = ada
+  let answer = () => new Response('<html>Log in', { status: 401, headers: { 'content-type': 'text/html' } })
+  const keeper = keepByCookie({
+    url: 'https://id.test',
+    hasTabs: false,
+    ask: (request) => ask(async () => answer(), request, 1000),
+    user: () => user,
+    changed: (next) => {
+      user = next
+    },
+  })
+  for (const asked of [keeper.look, keeper.signOut])
+    await expect(asked()).rejects.toMatchObject({ code: 'unexpected_answer', status: 401 })
+  expect(user).toBe(ada)
+  answer = () => Response.json({ ...failure('no_answer', ''), code: 'unauthenticated' }, { status: 401 })
+  for (const asked of [keeper.look, keeper.signOut]) {
+    user = ada
+    await asked()
+    expect(user).toBeNull()
+  }
 })
 
 test('Who is there is asked when somebody comes back from a window beside it, which hid nothing', async () => {

@@ -136,12 +136,22 @@ describe('A refresh', () => {
   })
 })
 
-test('What Roster cannot be told of a sign-out is said, and the tokens are gone all the same', async () => {
-  const { client, lane } = await signedIn()
-  await roster.break(lane, { mode: 'down' })
-  await expect(client.signOut()).rejects.toMatchObject({ code: 'no_answer', status: 0 })
-  expect([client.user, await client.accessToken()]).toEqual([null, undefined])
-})
+test.each([
+  ['a broken connection', { mode: 'down' }, { code: 'no_answer', status: 0 }],
+  [
+    'a 401 of somebody on the way',
+    { mode: 'status', status: 401, body: 'Log in' },
+    { code: 'unexpected_answer', status: 401 },
+  ],
+] as const)(
+  'What Roster cannot be told of a sign-out for %s is said, and the tokens are gone all the same',
+  async (_, mode, told) => {
+    const { client, lane } = await signedIn()
+    await roster.break(lane, mode)
+    await expect(client.signOut()).rejects.toMatchObject(told)
+    expect([client.user, await client.accessToken()]).toEqual([null, undefined])
+  },
+)
 
 test('A new password keeps its user signed in, by the tokens that it brings', async () => {
   const { client, lane } = await signedIn()
