@@ -165,6 +165,31 @@ describe('By the keys alone', () => {
       vi.useRealTimers()
     }
   })
+
+  test.each([
+    ['an object without keys', {}],
+    ['null', null],
+    ['null for keys', { keys: null }],
+    ['no keys', { keys: [] }],
+    ['a key that is null', { keys: [null] }],
+    ['keys for something else', { keys: [{ kty: 'RSA', kid: 'x' }] }],
+    ['a key that is on no curve', { keys: [{ kty: 'EC', crv: 'P-256', kid: 'x', x: 'AA', y: 'AA' }] }],
+  ])('a 200 with %s is no word about a token, and what is known goes on', async (_, body) => {
+    const ada = await api.quickActor()
+    let isOther = true
+    const { verify } = open({ fetch: async (url, init) => (isOther ? Response.json(body) : ask(url, init)) })
+    expect(await refused(verify(ada.token))).toBe('unavailable')
+    isOther = false
+    expect(await refused(verify(ada.token))).toBe('good')
+    isOther = true
+    // The keys are due, and the token is good still, as clocks may differ.
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 600_000 })
+    try {
+      for (let tried = 0; tried < 2; tried++) expect(await refused(verify(ada.token))).toBe('good')
+    } finally {
+      vi.useRealTimers()
+    }
+  })
 })
 
 describe('By Roster’s word', () => {
@@ -194,6 +219,9 @@ describe('By Roster’s word', () => {
     const ada = await api.quickActor()
     const stranger = open({ client: { ...client, secret: 'cs_wrong' }, maxAgeSeconds: 0 })
     expect(await refused(stranger.verify(ada.token))).toBe('unavailable')
+    const fetch = async (url: string, init?: RequestInit) =>
+      url.endsWith('/introspect') ? Response.json(null) : ask(url, init)
+    expect(await refused(open({ client, maxAgeSeconds: 0, fetch }).verify(ada.token))).toBe('unavailable')
   })
 })
 
