@@ -162,7 +162,8 @@ const NOTHING = { rows: [] as unknown[] } as ResultSet
 /** A batch that writes a row of history names its table. */
 const HISTORY = 'user_activity_logs'
 
-const isQuery = (statement: InStatement) => /^\s*select/i.test((statement as { sql: string }).sql)
+/** Of what is written the statements that are asked again: a query that begins with WITH has to stand in a SELECT. */
+export const isQuery = (statement: InStatement) => /^\s*select/i.test((statement as { sql: string }).sql)
 
 const toLibsql = (batch: Batch): InStatement[] =>
   Object.values(batch)

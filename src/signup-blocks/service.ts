@@ -92,8 +92,8 @@ export async function changeSignupBlocks(
         WHERE ${isDone} ON CONFLICT (entry) DO NOTHING`,
       verdict: sql<
         Record<'holds' | 'changes' | 'fits', 0 | 1> & { told: string | null }
-      >`${counted} SELECT (SELECT details FROM ${activityLogs} WHERE id = ${event.id}) AS told,
-        ${by.holds} AS holds, changes, fits FROM counted`,
+      >`SELECT (SELECT details FROM ${activityLogs} WHERE id = ${event.id}) AS told,
+        ${by.holds} AS holds, changes, fits FROM (${counted} SELECT changes, fits FROM counted)`,
     },
     isDone,
   )

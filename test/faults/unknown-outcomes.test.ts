@@ -207,6 +207,21 @@ const WRITES: Record<string, Write> = {
     send: (ada) => use('undo_email_change', ada),
     isRepeatable: false,
   },
+  'blocking sign-ups': {
+    action: 'signup_blocks.changed',
+    timesDone: async ({ id }) => {
+      const [row] = await api.sql(
+        `SELECT count(*) AS n FROM user_activity_logs WHERE action = 'signup_blocks.changed'
+          AND details ->> 'entry' = ?`,
+        [`${id}.example`],
+      )
+      return row!.n
+    },
+    status: 204,
+    send: ({ id }) =>
+      api.send('PATCH', '/v1/signup_blocks', { token: admin.token, body: { add: [`${id}.example`] } }),
+    isRepeatable: true,
+  },
   'accepting an invitation': {
     action: 'invitation.accepted',
     status: 201,

@@ -48,8 +48,11 @@ export interface LogEntry {
   /** When the request had arrived, and when the upstream had answered or the connection ended, on one clock. */
   startMs: number
   endMs: number | null
-  /** What libSQL ran, with the rows that each statement read and wrote by its own account (it bills by them). */
-  statements: { sql: string; rowsRead: number; rowsWritten: number; ms: number }[]
+  /**
+   * What libSQL ran, whether it answers in columns, and the rows that each statement read and wrote by its own account
+   * (it bills by them).
+   */
+  statements: { sql: string; isAnswered: boolean; rowsRead: number; rowsWritten: number; ms: number }[]
 }
 
 interface Exchange {
@@ -348,8 +351,14 @@ function statementsOf(asked: Buffer, answered: Buffer): LogEntry['statements'] {
   const entryOf = (stmt: HranaStatement, result?: HranaResult) => {
     const sql = stmt.sql ?? stored.get(stmt.sql_id ?? -1) ?? ''
     if (!texts.has(sql)) texts.set(sql, sql)
-    const { rows_read = 0, rows_written = 0, query_duration_ms = 0 } = result ?? {}
-    return { sql: texts.get(sql)!, rowsRead: rows_read, rowsWritten: rows_written, ms: query_duration_ms }
+    const { cols = [], rows_read = 0, rows_written = 0, query_duration_ms = 0 } = result ?? {}
+    return {
+      sql: texts.get(sql)!,
+      isAnswered: cols.length > 0,
+      rowsRead: rows_read,
+      rowsWritten: rows_written,
+      ms: query_duration_ms,
+    }
   }
   return requests.flatMap((request: HranaRequest, index: number) => {
     const result = results[index]?.response?.result
@@ -364,6 +373,7 @@ interface HranaStatement {
   sql_id?: number
 }
 interface HranaResult {
+  cols: unknown[]
   rows_read: number
   rows_written: number
   query_duration_ms: number

@@ -128,6 +128,11 @@ export const WRITING_REQUESTS: Record<string, Ready> = {
     return byAdmin(api, 'POST', `/v1/webhooks/deliveries/${await addDelivery(api, id)}/retry`)
   },
   'removing a webhook': async (api) => byAdmin(api, 'DELETE', `/v1/webhooks/${(await makeWebhook(api)).id}`),
+  'blocking some from signing up, and others no longer': async (api, { id }) => {
+    await api.sql('INSERT INTO signup_blocks (entry, created_at) VALUES (?, 1)', [`${id}.test`])
+    const body = { add: [`${id}.example`], remove: [`${id}.test`] }
+    return byAdmin(api, 'PATCH', '/v1/signup_blocks', { body })
+  },
   'beginning an authenticator app': (api, ada) => by(api, ada, 'POST', '/v1/auth/factors/totp'),
   'confirming an authenticator app': async (api, ada) => {
     const { token } = await api.signIn(ada)
