@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm'
 import * as z from 'zod'
 import { lazy } from '../values/lazy.ts'
 import type { Action, ActivityLog } from './models.ts'
@@ -148,5 +149,21 @@ export function membersOf({ details }: Pick<ActivityLog, 'details'>): Record<str
     return typeof members === 'object' && members !== null ? (members as Record<string, unknown>) : undefined
   } catch {
     return undefined
+  }
+}
+
+/**
+ * For a query: details as bytes. Text that is no UTF-8, as of somebody who wrote past us, would fail the whole read, and
+ * with it all the other rows.
+ */
+export const detailsAsBytes = sql<ArrayBuffer | null>`CAST(details AS BLOB)`
+
+/** Null for what is no UTF-8 as well: it says nothing. */
+export function detailsIn(bytes: ArrayBuffer | null): string | null {
+  if (bytes === null) return null
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch {
+    return null
   }
 }

@@ -1,4 +1,5 @@
 import { and, eq, getTableColumns, gt, inArray, isNull, lt, lte, or, type SQL, sql } from 'drizzle-orm'
+import { detailsAsBytes, detailsIn, membersOf } from '../activity/details.ts'
 import { activityLogs } from '../activity/models.ts'
 import type { Resources } from '../context.ts'
 import { claiming, type Due, isAttempt, selectDue, workOff } from '../database/deliveries.ts'
@@ -14,7 +15,7 @@ import { KINDS, type Kind, type MailKind } from './kinds.ts'
 import { type OutboxMail, outbox, UNKNOWN } from './models.ts'
 import { render } from './render.ts'
 import { MailRefused, NO_ANSWER, type Send } from './sending.ts'
-import { repeatable, repeatableName } from './text.ts'
+import { repeatable, repeatableHost, repeatableName } from './text.ts'
 import { mailTextsIn } from './texts/index.ts'
 
 /** Sends mails that have just been enqueued, at most AT_A_TIME. */
@@ -27,15 +28,12 @@ export async function deliverNew(resources: Resources, ids: string[]): Promise<v
 }
 
 /** A mail that is about to be sent, with what its words name, as it is now. */
-type Owed = OutboxMail & { actor: string | null; host: string | null }
+type Owed = OutboxMail & { actor: string | null; details: ArrayBuffer | null }
 
 const ofEvent = (what: SQL) => sql`(SELECT ${what} FROM ${activityLogs} WHERE id = ${outbox.event_id})`
 const named = {
   actor: sql<string | null>`(SELECT name FROM ${users} WHERE id = ${ofEvent(sql`actor_id`)})`.as('actor'),
-  // Details that are no JSON are of somebody who wrote past us, and are to keep no mail back.
-  host: sql<
-    string | null
-  >`${ofEvent(sql`json_extract(iif(json_valid(details), details, NULL), '$.host')`)}`.as('host'),
+  details: sql<ArrayBuffer | null>`${ofEvent(detailsAsBytes)}`.as('details'),
 }
 
 const isWaiting = and(isNull(outbox.sent_at), isNull(outbox.dead_at))!
@@ -67,16 +65,53 @@ const stillStands = sql`(${outbox.token_id} IS NULL OR EXISTS (SELECT 1 FROM ${o
   AND (${outbox.user_id} IS NULL OR EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${outbox.user_id}
     AND (${users.deleted_at} IS NULL OR ${inArray(outbox.kind, REACH_DELETED)})))`
 
+interface Claimed {
+  mails: Owed[]
+  /** How many were given up. */
+  dead: number
+}
+
+/** Claims mails at once, or where that fails one by one: one that cannot be read is to keep no other back. */
+async function claim(resources: Resources, send: Send, due: Due[]): Promise<Claimed> {
+  const [first] = due
+  if (!first) return { mails: [], dead: 0 }
+  try {
+    return await claimAtOnce(resources, send, due)
+  } catch (error) {
+    if (due.length === 1) return await putOff(resources, first, error)
+    const claimed: Claimed = { mails: [], dead: 0 }
+    for (const one of due) {
+      try {
+        const { mails, dead } = await claim(resources, send, [one])
+        claimed.mails.push(...mails)
+        claimed.dead += dead
+      } catch (cause) {
+        // The database is away. What was claimed by then is sent all the same.
+        if (claimed.mails.length === 0) throw cause
+        break
+      }
+    }
+    return claimed
+  }
+}
+
+/** A mail that cannot be claimed waits as if it had been tried: else it would be the first in line for good. */
+async function putOff({ db, origin }: Resources, { id, ...due }: Due, cause: unknown): Promise<Claimed> {
+  const [moved] = claiming(outbox, [{ id, ...due }], Date.now(), isWaiting)
+  await db.writeBatch({ moved: moved!.claim })
+  log('warn', { code: 'mail_not_claimed', request_id: origin.requestId, id, cause })
+  return { mails: [], dead: 0 }
+}
+
 /**
  * Takes mails before they are sent, so that two who try at once send each once. A claim moves the time of the next
  * attempt, and is read back by it. Of a service that does not know a repeat, a mail counts as sent from here on.
  */
-async function claim(
+async function claimAtOnce(
   { db, origin: { requestId: request_id } }: Resources,
   { knowsRepeats }: Send,
   due: Due[],
-): Promise<{ mails: Owed[]; dead: number }> {
-  if (due.length === 0) return { mails: [], dead: 0 }
+): Promise<Claimed> {
   const now = Date.now()
   const mayBe = and(isWaiting, gt(outbox.expires_at, now))!
   const claims = claiming(outbox, due, now, mayBe, { also: knowsRepeats ? {} : { sent_at: now } })
@@ -182,7 +217,7 @@ function write({ config }: Resources, mail: Owed) {
     organisation: config.ORGANISATION,
     newEmail: repeatable(mail.new_email ?? '') ?? texts.frame.anotherAddress,
     actor: repeatableName(mail.actor ?? '') ?? null,
-    host: mail.host,
+    host: repeatableHost(membersOf({ details: detailsIn(mail.details) })?.host) ?? null,
   })
   const asked = isAsked ? { at: mail.created_at, country: mail.country, device: mail.device } : undefined
   // Only where our own pages are there is a page for it.

@@ -71,3 +71,9 @@ export const repeatable = (email: string): string | undefined =>
 /** A name as it may stand in a mail: what a mail program could make a link of is a stranger's text. */
 export const repeatableName = (name: string): string | undefined =>
   /^(?:[\p{L}\p{M} '\u2019-]|\.(?=\s|$))+$/u.test(name) ? name : undefined
+
+/** The host of a webhook as it may stand in a mail, or the two that it moved between. */
+export const repeatableHost = (host: unknown): string | undefined =>
+  typeof host === 'string' && /^[a-z\d._:[\]-]{1,260}(?: \u2192 [a-z\d._:[\]-]{1,260})?$/.test(host)
+    ? host
+    : undefined

@@ -1,5 +1,6 @@
 import { createExecutionContext, createScheduledController, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
+import { v7 as uuidv7 } from 'uuid'
 import { expect, test } from 'vitest'
 import worker from '../../src/index.ts'
 import { render } from '../../src/mail/render.ts'
@@ -161,4 +162,64 @@ test('Fault 17: a transport that knows no repeat is not given again what may hav
   expect(asked).toBe(1)
   const sql = 'SELECT attempts, sent_at, dead_at IS NOT NULL AS dead, refusal FROM outbox'
   expect(await api.sql(sql)).toEqual([{ attempts: 1, sent_at: null, dead: 1, refusal: 'unknown' }])
+})
+
+/** A mail of a webhook that rests, to each of these, and the row of history that it tells of. */
+async function oweOf(api: Api, details: string, recipients: string[]) {
+  const eventId = uuidv7()
+  await api.sql(
+    `INSERT INTO user_activity_logs (id, action, details) VALUES (?, 'webhook.rested', ${details})`,
+    [eventId],
+  )
+  for (const email of recipients)
+    await api.sql(
+      `INSERT INTO outbox (id, kind, recipient, recipient_normalized, created_at, expires_at, attempts, next_attempt_at, event_id)
+        VALUES (?1, 'webhook_rested', ?2, ?2, ?3, ?4, 0, 0, ?5)`,
+      [uuidv7(), email, Date.now(), Date.now() + 86_400_000, eventId],
+    )
+}
+const anybody = () => `${crypto.randomUUID()}@people.test`
+
+test.each([
+  ['half a character', `'{"host":"\\ud800"}'`],
+  ['no UTF-8', `CAST(x'7b22686f7374223a22ff227d' AS TEXT)`],
+  ['no JSON', `'x'`],
+  ['no word', `'{"host":{"a":1}}'`],
+  ['no host', `'{"host":"https://evil.test/ Click here"}'`],
+  ['too long', `'{"host":"${'a'.repeat(300)}"}'`],
+])('A mail of a row of history whose host is %s goes without it', async (_, details) => {
+  const api = openApi((await freshUpstreams()).bindings)
+  const [email, other] = [anybody(), anybody()]
+  await oweOf(api, details, [email])
+  await oweOf(api, `'{"host":"hooks.example.com:8443 → [::1]"}'`, [other])
+  await runMailCron(api)
+  expect((await api.mailsTo(email)).map(({ text }) => text)).toEqual([
+    expect.stringContaining('has failed for more than a day'),
+  ])
+  const [plain] = await api.mailsTo(email)
+  expect(plain!.text).toMatch(/A webhook of \S+ has failed/)
+  expect((await api.mailsTo(other))[0]!.text).toContain(' at hooks.example.com:8443 → [::1] has failed')
+})
+
+test('Mails that cannot be read keep no other back, and wait as those that were tried', async () => {
+  const api = openApi((await freshUpstreams()).bindings)
+  // More than are claimed at a time, and all of them before the others.
+  await oweOf(api, 'NULL', Array.from({ length: 7 }, anybody))
+  await api.sql("UPDATE outbox SET device = CAST(x'ff' AS TEXT), next_attempt_at = -1")
+  const others = [anybody(), anybody()]
+  await oweOf(api, 'NULL', others)
+  await api.sql("UPDATE outbox SET device = CAST(x'ff' AS TEXT) WHERE recipient = ?", [others[1]!])
+  await runMailCron(api)
+  expect(await api.mailsTo(others[0]!)).toHaveLength(1)
+  expect(
+    await api.sql(
+      'SELECT count(*) AS mails, min(next_attempt_at) > ? AS later, max(attempts) AS attempts FROM outbox WHERE sent_at IS NULL',
+      [Date.now()],
+    ),
+  ).toEqual([{ mails: 8, later: 1, attempts: 1 }])
+  await api.sql('UPDATE outbox SET expires_at = 1, next_attempt_at = 0')
+  await runMailCron(api)
+  expect(await api.sql("SELECT count(*) AS dead FROM outbox WHERE refusal = 'expired'")).toEqual([
+    { dead: 8 },
+  ])
 })
