@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
 import * as z from 'zod'
 import { lazy } from '../values/lazy.ts'
-import type { Action, ActivityLog } from './models.ts'
+import { type Action, type ActivityLog, activityLogs } from './models.ts'
 
 /** `{ from, to }`. */
 const change = () => z.looseObject({ from: z.string().nullable(), to: z.string().nullable() }).optional()
@@ -156,7 +156,7 @@ export function membersOf({ details }: Pick<ActivityLog, 'details'>): Record<str
  * For a query: details as bytes. Text that is no UTF-8, as of somebody who wrote past us, would fail the whole read, and
  * with it all the other rows.
  */
-export const detailsAsBytes = sql<ArrayBuffer | null>`CAST(details AS BLOB)`
+export const detailsAsBytes = sql<ArrayBuffer | null>`CAST(${activityLogs.details} AS BLOB)`
 
 /** Null for what is no UTF-8 as well: it says nothing. */
 export function detailsIn(bytes: ArrayBuffer | null): string | null {

@@ -8,7 +8,7 @@ import { unavailable } from '../http/problem.ts'
 import { isRaise, ledgerOwed, type Role, type User } from '../users/models.ts'
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../values/durations.ts'
 import { firstIdAt, timeOfId } from '../values/ids.ts'
-import { membersOf } from './details.ts'
+import { detailsAsBytes, detailsIn, membersOf } from './details.ts'
 import { type Action, activityLogs } from './models.ts'
 
 /**
@@ -100,18 +100,26 @@ export interface Entry {
   /** Its id, or the app's that a consent was of. */
   about: string
 }
-type Found = { id: string; user_id: string; action: Action; details: string | null }
+type Found = { id: string; user_id: string; action: Action; details: ArrayBuffer | null }
+const membersIn = ({ details }: Found) => membersOf({ details: detailsIn(details) }) ?? {}
 
-/** What is no word in the details is left out: as others are, whose details say nothing. */
-const asWord = (value: unknown) => (typeof value === 'string' && /^\S+$/.test(value) ? value : '')
+const ID = /^[\da-f-]{36}$/
+const FORMS = {
+  kind: /^[a-z_]{1,20}$/,
+  /** An app may be known by a URL. */
+  about: /^(?:[\da-f-]{36}|https?:\/\/[!-~]{1,2000})$/,
+}
+/** What is none of ours in the details is left out, as of those that say nothing. */
+const fitting = (form: RegExp, value: unknown) => (typeof value === 'string' && form.test(value) ? value : '')
 
 function lineOf(row: Found): string {
-  const { kind, id, client_id } = membersOf(row) ?? {}
-  return [row.id, row.user_id, row.action, asWord(kind), asWord(id ?? client_id)].join(' ')
+  const { kind, id, client_id } = membersIn(row)
+  const about = fitting(FORMS.about, id ?? client_id)
+  return [row.id, row.user_id, row.action, fitting(FORMS.kind, kind), about].join(' ')
 }
 
-/** An app may be known by a URL, which is no word of ours. */
-const forLog = (line: string) => line.replace(/ https?:.*/, ' ')
+/** A URL is somebody's own words. */
+const forLog = (line: string) => line.replace(/[^ ]*$/, (about) => fitting(ID, about))
 
 function readEntry(line: string): Entry {
   const [id = '', userId = '', action = '', kind = '', about = ''] = line.split(' ')
@@ -123,21 +131,24 @@ const isPurged = ({ action }: Found) => action === 'user.purged'
 /** A role that went up is no loss. */
 function isSafer(row: Found): boolean {
   if (row.action !== 'user.role_changed') return true
-  const { from, to } = (membersOf(row)?.role ?? {}) as { from?: Role; to?: Role }
+  const { from, to } = (membersIn(row).role ?? {}) as { from?: Role; to?: Role }
   return from === undefined || to === undefined || !isRaise(from, to)
 }
 
 const HEX = '[0-9a-f]'
+const isId = (id: SQL) => sql`length(${id}) = 36 AND ${id} NOT GLOB '*[^0-9a-f-]*'`
 const ID_WITH_TIME = `${HEX.repeat(8)}-${HEX.repeat(4)}-7*`
 /** A condition on a row of history: its id has its time. One that has none is not of this program, and is passed over. */
-export const HAS_TIME = sql`id GLOB ${ID_WITH_TIME} AND id NOT GLOB '* *'`
+export const HAS_TIME = sql`id GLOB ${ID_WITH_TIME} AND ${isId(sql`id`)}`
+/** And whom it happened to is known by an id. */
+const IS_OURS = sql`${HAS_TIME} AND ${isId(sql`user_id`)}`
 
 /** Those of each action by the index, and together in the order of their ids. */
 const selectBetween = (after: string, until?: string) =>
   sql<Found>`${sql.join(
     ACTIONS.map(
-      (action) => sql`SELECT id, user_id, action, details FROM ${activityLogs}
-        WHERE action = ${action} AND id > ${after} AND user_id NOT GLOB '* *' AND ${HAS_TIME} ${until ? sql`AND id <= ${until}` : sql``}`,
+      (action) => sql`SELECT id, user_id, action, ${detailsAsBytes} AS details FROM ${activityLogs}
+        WHERE action = ${action} AND id > ${after} AND ${IS_OURS} ${until ? sql`AND id <= ${until}` : sql``}`,
     ),
     sql` UNION ALL `,
   )} ORDER BY id LIMIT ${ROWS_PER_CALL}`
@@ -170,16 +181,17 @@ export async function tellLedger(resources: Resources): Promise<object | undefin
     reading = page?.next
     left = page?.left
   }
-  const behindMs = left ? Date.now() - timeOfId(left) : 0
   // At first there is all of the history to tell, in more than one run.
   const isBegun = reading !== undefined && place === null
-  if (behindMs > HOUR_MS && !isBegun)
-    log('warn', {
-      code: 'ledger_behind',
-      minutes: Math.round(behindMs / MINUTE_MS),
-      request_id: origin.requestId,
-    })
+  if (left && !isBegun) sayBehind(origin, left)
   return told > 0 ? { told } : undefined
+}
+
+/** That the ledger goes no further than a row, where that is an hour old. */
+function sayBehind({ requestId: request_id }: Resources['origin'], last: string) {
+  const behindMs = Date.now() - timeOfId(last)
+  const minutes = Math.round(behindMs / MINUTE_MS)
+  if (behindMs > HOUR_MS) log('warn', { code: 'ledger_behind', minutes, request_id })
 }
 
 interface Told {
@@ -194,11 +206,17 @@ interface Told {
 async function tellPage({ config, db, redis, origin }: Resources, from: Reading): Promise<Told | undefined> {
   const now = Date.now()
   const lifetimeMs = lifetimeOf(config)
-  const { rows, late, owed } = await db.readPrimary({
-    rows: selectBetween(from.last),
-    late: selectBetween(from.lastLate, firstIdAt(now - LATE_MS)),
-    owed: sql<typeof ledgerOwed.$inferSelect>`SELECT digest FROM ${ledgerOwed} LIMIT ${ROWS_PER_CALL}`,
-  })
+  const { rows, late, owed } = await db
+    .readPrimary({
+      rows: selectBetween(from.last),
+      late: selectBetween(from.lastLate, firstIdAt(now - LATE_MS)),
+      owed: sql<typeof ledgerOwed.$inferSelect>`SELECT digest FROM ${ledgerOwed} LIMIT ${ROWS_PER_CALL}`,
+    })
+    .catch((error) => {
+      // How much there is beyond is not known.
+      sayBehind(origin, from.last)
+      throw error
+    })
   if (rows.length + late.length + owed.length === 0) return undefined
   const found = [...rows, ...late]
   const erased = owed.map(({ digest }) => digest)

@@ -7,6 +7,7 @@ import { build, type Given, insertWhere } from '../database/statements.ts'
 import { type List, openPlace, toPage } from '../http/pagination.ts'
 import { users } from '../users/models.ts'
 import { firstIdAt, timeOfId, toTime } from '../values/ids.ts'
+import { detailsAsBytes, detailsIn, membersOf } from './details.ts'
 import { type Action, type ActivityLog, activityLogs, IS_OF_OTHERS } from './models.ts'
 import type { Activity, ListActivity } from './schemas.ts'
 import { type Known, type Reader, visibleTo } from './visibility.ts'
@@ -75,6 +76,7 @@ const known = {
 }
 
 type Names = { subject_name: string | null; actor_name: string | null }
+type Read = Omit<ActivityLog, 'details'> & { details: ArrayBuffer | null }
 
 /**
  * A page of the history, newest first. Every combination of filters that the schema allows is the beginning of an
@@ -96,7 +98,7 @@ export function pageOfHistory({ config }: Resources, reader: Reader, filter: Lis
   const named = (id: Column) => (hasPermission(reader.role, 'activity:read') ? id : sql`NULL`)
   return {
     rows: build
-      .select({ ...getTableColumns(activityLogs), ...known })
+      .select({ ...getTableColumns(activityLogs), details: detailsAsBytes.as('details'), ...known })
       .from(activityLogs)
       .leftJoin(subject, eq(subject.id, named(activityLogs.user_id)))
       .leftJoin(actor, eq(actor.id, named(activityLogs.actor_id)))
@@ -117,10 +119,11 @@ export function pageOfHistory({ config }: Resources, reader: Reader, filter: Lis
       )
       .orderBy(isBackwards ? asc(activityLogs.id) : desc(activityLogs.id))
       .limit(limit + 1),
-    toPage(rows: (ActivityLog & Known & Names)[]): List<Activity> {
+    toPage(rows: (Read & Known & Names)[]): List<Activity> {
       const page = toPage(config, list, { read: rows, limit, place, positionOf: ({ id }) => [id] })
       const data = page.rows.flatMap(
-        ({ subject_role, subject_deleted_at, actor_role, subject_name: _, actor_name: _name, ...row }) => {
+        ({ subject_role, subject_deleted_at, actor_role, subject_name: _, actor_name: _name, ...read }) => {
+          const row = { ...read, details: detailsIn(read.details) }
           const seen = visibleTo(reader, row, { subject_role, subject_deleted_at, actor_role })
           return seen ? [toActivity(seen)] : []
         },
@@ -156,6 +159,6 @@ export async function listOwnActivity(
 }
 
 function toActivity(row: ActivityLog): Activity {
-  const details = row.details === null ? null : (JSON.parse(row.details) as Activity['details'])
+  const details = row.details === null ? null : ((membersOf(row) as Activity['details']) ?? null)
   return { ...row, details, created_at: toTime(timeOfId(row.id)) }
 }

@@ -1,5 +1,6 @@
 import { hasPermission, outranks } from '../access/permissions.ts'
 import type { Role } from '../users/models.ts'
+import { membersOf } from './details.ts'
 import type { ActivityLog } from './models.ts'
 
 /** Who reads: in a list whoever asks, with the role they ask by; in an export the user it is about, as any user. */
@@ -64,7 +65,7 @@ export function visibleTo(
   const origin = isActor || seen ? {} : NO_ORIGIN
   if (!isSubject && !manages) return { ...row, ...origin, details: null }
   if (isSubject && !isActor && !seen && row.action === 'user.disabled') {
-    return { ...row, ...origin, actor_id: null, details: withoutReason(row.details) }
+    return { ...row, ...origin, actor_id: null, details: withoutReason(row) }
   }
   return { ...row, ...origin }
 }
@@ -76,8 +77,8 @@ function outranksWhoever(reader: Reader, row: ActivityLog, { subject_role, actor
   return id === null || outranks(reader.role, role)
 }
 
-function withoutReason(details: string | null): string | null {
-  if (details === null) return null
-  const { reason: _, ...others } = JSON.parse(details) as Record<string, unknown>
+function withoutReason(row: ActivityLog): string | null {
+  if (row.details === null) return null
+  const { reason: _, ...others } = membersOf(row) ?? {}
   return JSON.stringify(others)
 }

@@ -279,9 +279,49 @@ describe('The history is read on', () => {
     expect(told.map(({ userId }) => userId)).not.toContain(ada)
   })
 
+  testOfRedis('behind a row whose details are no UTF-8, and so is the list of everybody', async () => {
+    const [ada, eve] = [someone(), someone()]
+    admin = await api.actor({ role: 'admin', email_verified_at: 1 })
+    await api.sql(
+      `INSERT INTO user_activity_logs (id, user_id, action, details)
+        VALUES (?, ?, 'user.disabled', CAST(x'7b22726561736f6e223a22ff227d' AS TEXT))`,
+      [firstIdAt(Date.now()), ada],
+    )
+    await happen(Date.now() + 1, eve)
+    await cron()
+    for (const one of [ada, eve]) expect(await entriesOf(one)).toEqual(['user.disabled'])
+    const listed = await api.send<{ data: object[] }>('GET', '/v1/activity', { token: admin.token })
+    expect(listed.status).toBe(200)
+    expect(listed.body.data).toContainEqual(expect.objectContaining({ user_id: ada, details: null }))
+    expect(listed.body.data).toContainEqual(expect.objectContaining({ user_id: eve, details: {} }))
+  })
+
+  testOfRedis('and takes no more of the details than ids: neither into Redis nor into the log', async () => {
+    const [ada, id] = [someone(), someone()]
+    const long = `https://app.test/${'a'.repeat(2000)}`
+    for (const about of [
+      'HTTPS://evil.test/x',
+      'ada@people.test',
+      'x'.repeat(5000),
+      long,
+      `${id} `,
+      id.toUpperCase(),
+    ])
+      await happen(Date.now(), ada, 'consent.withdrawn', { client_id: about, kind: 'Ada' })
+    await happen(Date.now(), ada, 'factor.removed', { id, kind: 'passkey' })
+    const lines = await logged(cron)
+    expect(lines).toHaveLength(7)
+    for (const line of lines)
+      expect(line).toMatch(
+        /^[\da-f-]{36} [\da-f-]{36} (consent.withdrawn {2}|factor.removed passkey [\da-f-]{36})$/,
+      )
+    const abouts = (await entries()).map(({ kind, about }) => `${kind} ${about}`)
+    expect([...new Set(abouts)].sort()).toEqual([' ', `passkey ${id}`])
+  })
+
   const behind = async () => {
     const warn = vi.spyOn(console, 'warn')
-    await cron()
+    await cron().catch(() => {})
     const lines = warn.mock.calls.map(([line]) => JSON.parse(String(line)) as Record<string, unknown>)
     warn.mockRestore()
     return lines.filter(({ code }) => code === 'ledger_behind').map(({ minutes }) => minutes)
@@ -315,6 +355,15 @@ describe('The history is read on', () => {
     expect(await behind()).toEqual([])
     await happen(Date.now() - 2 * HOUR_MS, someone())
     expect(await behind()).toEqual([120])
+  })
+
+  testOfRedis('nor where the history cannot be read', async () => {
+    await happen(Date.now() - 2 * HOUR_MS, someone())
+    await cron()
+    await own.behave('libsql', { mode: 'status', status: 500, only: 'ledger_owed' })
+    expect(await behind()).toEqual([120])
+    await own.behave('libsql', { mode: 'pass' })
+    expect(await behind()).toEqual([])
   })
 
   testOfRedis('where a row is of a clock that is ahead', async () => {
