@@ -1,5 +1,6 @@
 import { setTimeout } from 'node:timers/promises'
 import { type ParseArgsConfig, parseArgs } from 'node:util'
+import type { Database } from '../src/database/main.ts'
 
 type Options = NonNullable<ParseArgsConfig['options']>
 
@@ -61,4 +62,17 @@ export async function withPauses<T>(ask: () => Promise<T>, code?: string): Promi
       await setTimeout(pauseMs)
     }
   }
+}
+
+/** For one call, in which a Worker would have been given up long ago. */
+export const SCRIPT_WAITS_MS = 30_000
+
+/** The database as a script asks it: a slow answer is waited for, and a read without one is asked again. */
+export const patiently = <R extends { db: Database }>(resources: R): R => {
+  const { db } = resources
+  const patient: Database = Object.assign(Object.create(db), {
+    readPrimary: (batch) => withPauses(() => db.readPrimary(batch, SCRIPT_WAITS_MS), 'database_unavailable'),
+    writeBatch: (batch, marker) => db.writeBatch(batch, marker, SCRIPT_WAITS_MS),
+  } satisfies Pick<Database, 'readPrimary' | 'writeBatch'>)
+  return { ...resources, db: patient }
 }

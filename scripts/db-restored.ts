@@ -19,7 +19,7 @@ import { users } from '../src/users/models.ts'
 import { DAY_MS } from '../src/values/durations.ts'
 import { timeOfId, toTime } from '../src/values/ids.ts'
 import { IS_OPEN, webhookDeliveries, webhookSecretsAreLost, webhooks } from '../src/webhooks/models.ts'
-import { readArguments, runCommand, withPauses } from './command.ts'
+import { patiently, readArguments, runCommand, withPauses } from './command.ts'
 import { withResources } from './create-admin.ts'
 import { RESTORE_STATES } from './db-restore.ts'
 import { countMoved, findLost, type Lost, undoAgain } from './restored/undo.ts'
@@ -64,9 +64,10 @@ interface Restored {
 
 /** Undoes what a backup has brought back. Throws where Redis is away: nothing is done without the ledger. */
 export async function afterRestore(
-  resources: Resources,
+  given: Resources,
   { isDryRun = false, isAgain = false } = {},
 ): Promise<Restored> {
+  const resources = patiently(given)
   const { db } = resources
   const lost = await findLost(resources)
   const { state } = await db.readPrimary({

@@ -25,7 +25,7 @@ import type { Resources } from '../src/context.ts'
 import { IMPERSONAL } from '../src/users/erasure.ts'
 import { HOUR_MS } from '../src/values/durations.ts'
 import { firstIdAt, timeOfId, toTime } from '../src/values/ids.ts'
-import { readArguments, runCommand, withPauses } from './command.ts'
+import { readArguments, runCommand, SCRIPT_WAITS_MS, withPauses } from './command.ts'
 import { withResources } from './create-admin.ts'
 
 const USAGE = `npm run history:verify [-- --head <number>.<head>]
@@ -41,8 +41,6 @@ Worker's settings come from the environment, HISTORY_KEY with every key that sea
 What is younger than the newest seal (a quarter of an hour, as a rule) is counted, and cannot be verified.`
 
 const ROWS_PER_PAGE = 500
-/** Nobody waits for an answer as in a request: a slow page is waited for, and one that does not come is asked for again. */
-const PAGE_WITHIN_MS = 30_000
 /** `<number>.<head>`, as the log has it. */
 const HEAD = /^[1-9]\d*\.[\w-]{43}$/
 /** Clean-up runs four times in it. */
@@ -116,7 +114,7 @@ async function readSeals(resources: Resources, after = 0): Promise<Seal[]> {
 }
 
 const readPage = <T>({ db }: Resources, page: SQL<T>): Promise<T[]> =>
-  withPauses(async () => (await db.readOnce({ page }, PAGE_WITHIN_MS)).page, 'database_unavailable')
+  withPauses(async () => (await db.readOnce({ page }, SCRIPT_WAITS_MS)).page, 'database_unavailable')
 
 const differenceOf = (there: number, sealed: number) =>
   there < sealed

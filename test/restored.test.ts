@@ -5,6 +5,7 @@ import { afterRestore } from '../scripts/db-restored.ts'
 import { newSecret } from '../scripts/keys.ts'
 import { sayErased, tellLedger } from '../src/activity/ledger.ts'
 import type { Action } from '../src/activity/models.ts'
+import { HEAD_KEY } from '../src/activity/seals.ts'
 import { openForCron, type Resources } from '../src/context.ts'
 import { keyPrefixOf } from '../src/database/redis.ts'
 import { type Actor, type Api, openApi } from './support/api.ts'
@@ -146,6 +147,82 @@ describe('After a restore', () => {
     },
   )
 
+  testOfRedis(
+    'thousands of entries of one person are compared at once, and a slow database is waited for',
+    { timeout: 120_000 },
+    async () => {
+      const ada = await api.actor()
+      const key = `${keyPrefixOf(open().config.ISSUER)}ledger`
+      const ids = Array.from({ length: 20_000 }, (_, at) => uuidv7({ msecs: Date.now() - 60_000 - at }))
+      const lines = ids.flatMap((id) => [String(Date.now()), `${id} ${ada.id} password.changed  `])
+      for (let at = 0; at < lines.length; at += 4000)
+        await api.redis('ZADD', key, ...lines.slice(at, at + 4000))
+      // What earlier runs have answered.
+      const rows = Array.from({ length: 200 }, (_, at) => [
+        uuidv7(),
+        JSON.stringify({ reason: REASON, answers: ids.slice(at * 100, at * 100 + 100) }),
+      ])
+      await api.sql(
+        `INSERT INTO user_activity_logs (id, user_id, action, details)
+          SELECT value ->> 0, ?, 'password.changed', value ->> 1 FROM json_each(?)`,
+        [ada.id, JSON.stringify(rows)],
+      )
+      await own.behave('libsql', { mode: 'latency', ms: 1800, next: 3, only: 'value ->>' })
+      expect(await restored()).toMatchObject({ setBack: 0 })
+      await own.behave('libsql', { mode: 'pass' })
+      await lose(ada.id, 'password.changed')
+      expect(await restored()).toMatchObject({ setBack: 1 })
+      expect(await restored()).toMatchObject({ setBack: 0 })
+    },
+  )
+
+  testOfRedis('what was set up after it was removed stays', async () => {
+    const [ada, eve] = [await api.person(), await api.person()]
+    const hour = 3_600_000
+    const removedAt = Date.now() - hour
+    const setUp = async (user: { id: string }, at: number, name: string) => {
+      await api.sql(
+        `INSERT INTO passkeys (id, user_id, credential_id, rp_id, public_key, sign_count, transports, aaguid, may_be_synced,
+            is_synced, name, created_at)
+          VALUES (?1, ?2, ?1, 'roster.test', '{}', 0, '[]', '', 0, 0, ?3, ?4)`,
+        [uuidv7(), user.id, name, at],
+      )
+      await api.sql(
+        'INSERT INTO identities (id, provider, subject, user_id, created_at) VALUES (?1, ?2, ?1, ?3, ?4)',
+        [uuidv7(), name, user.id, at],
+      )
+      await api.sql('INSERT INTO recovery_codes (user_id, hash, created_at) VALUES (?, ?, ?)', [
+        user.id,
+        name,
+        at,
+      ])
+    }
+    const addApp = (user: { id: string }, at: number) =>
+      api.sql(
+        "INSERT INTO factors (user_id, seed, key_id, created_at, confirmed_at, last_step) VALUES (?1, 'x', 'x', ?2, ?2, 1)",
+        [user.id, at],
+      )
+    for (const one of [ada, eve])
+      for (const [name, at] of [
+        ['before', removedAt - hour],
+        ['since', removedAt + 1],
+      ] as const)
+        await setUp(one, at, name)
+    await addApp(ada, removedAt + 1)
+    await addApp(eve, removedAt - hour)
+    for (const one of [ada, eve])
+      for (const action of ['factors.reset', 'factor.removed', 'identity.unlinked'] as const)
+        await lose(one.id, action, { at: removedAt })
+    expect(await restored()).toMatchObject({ setBack: 2 })
+    for (const one of [ada, eve]) {
+      const left = (what: string) => api.sql(`SELECT ${what} WHERE user_id = ?`, [one.id])
+      expect(await left('name FROM passkeys')).toEqual([{ name: 'since' }])
+      expect(await left('provider FROM identities')).toEqual([{ provider: 'since' }])
+      expect(await left('hash FROM recovery_codes')).toEqual([{ hash: 'since' }])
+      expect(await left('user_id FROM factors')).toHaveLength(one === ada ? 1 : 0)
+    }
+  })
+
   testOfRedis('whoever is erased counts as nothing else', async () => {
     const ada = await api.actor()
     await api.sql(
@@ -159,6 +236,17 @@ describe('After a restore', () => {
     await resources.redis.mark(sayErased(resources, { id: ada.id, external_id: null })!)
     expect(await restored()).toMatchObject({ erased: 1, setBack: 0, moved: 0, consents: 0 })
     expect(await rowOf(ada)).toBeUndefined()
+  })
+
+  testOfRedis('a Redis that is far away is waited for, by the chain of seals as well', async () => {
+    const head = `7.${'x'.repeat(43)}`
+    expect(await open().redis.put(HEAD_KEY, head, 60_000_000)).toBe(true)
+    await own.behave('redis', { mode: 'latency', ms: 600 })
+    expect((await restored()).lostHead).toBe(head)
+    await own.behave('redis', { mode: 'pass' })
+    const [seal] = await api.sql('SELECT number, head, note FROM activity_seals')
+    expect(seal!.note).toBe(head)
+    expect(await open().redis.mget([HEAD_KEY])).toEqual([`${seal!.number}.${seal!.head}`])
   })
 
   testOfRedis('where it broke off behind what ends for everybody, that does not end once more', async () => {

@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
+import { detailsAsBytes, detailsIn, membersOf } from '../../src/activity/details.ts'
 import { askErased, type Entry, ledgerUnavailable, readLedger } from '../../src/activity/ledger.ts'
 import { activityLogs } from '../../src/activity/models.ts'
 import { record, recordEach } from '../../src/activity/service.ts'
@@ -22,6 +23,8 @@ import { hasCode, withPauses } from '../command.ts'
 
 const ENTRIES_PER_STATEMENT = 1000
 const USERS_PER_PAGE = 200
+/** Each may name a hundred entries. */
+const ANSWERS_PER_PAGE = 500
 /** A row of history names them, and what a webhook is told of it has room for so many. */
 const ANSWERS_PER_ROW = 100
 const REASON = 'backup_restored'
@@ -130,20 +133,44 @@ async function only(resources: Resources, entries: readonly Entry[], condition: 
 const findUnknown = (resources: Resources, entries: readonly Entry[]) =>
   only(resources, entries, sql`entry.id NOT IN (SELECT id FROM ${activityLogs})`)
 
-/** Of those who are there, what this has not seen to yet. */
+/**
+ * Of those who are there, what this has not seen to yet. By the ids of entries, whatever the times: the ledger may hear of an
+ * older one later, and what an administrator has decided since holds against those alone that were answered.
+ */
 async function changesLost(resources: Resources, entries: readonly Entry[]): Promise<Map<string, Entry[]>> {
-  const isOpen = sql`entry.user_id IN (SELECT id FROM ${users})
-    AND NOT ${isAnswered(sql`entry.user_id`, sql`entry.id`)}`
-  return Map.groupBy(await only(resources, entries, isOpen), ({ userId }) => userId)
+  const ofThose = await only(resources, entries, sql`entry.user_id IN (SELECT id FROM ${users})`)
+  const answers = await readAnswers(resources, [...new Set(ofThose.map(({ userId }) => userId))])
+  const isOpen = ({ id, userId }: Entry) => answers.get(userId)?.has(id) !== true
+  return Map.groupBy(ofThose.filter(isOpen), ({ userId }) => userId)
 }
 
-/**
- * A condition: that somebody was set back for an entry. By its id, whatever the times: the ledger may hear of an older one
- * later, and what an administrator has decided since holds against those alone that were answered.
- */
-const isAnswered = (userId: SQL, entryId: SQL) => sql`EXISTS (SELECT 1 FROM ${activityLogs} AS done
-  WHERE done.user_id = ${userId} AND done.action = 'password.changed'
-    AND ${entryId} IN (SELECT value FROM json_each(iif(json_valid(done.details), done.details, NULL), '$.answers')))`
+const isAnswer = sql`action = 'password.changed' AND actor_id IS NULL`
+
+/** The entries that people were set back for, of each of them. */
+async function readAnswers({ db }: Resources, userIds: readonly string[]): Promise<Map<string, Set<string>>> {
+  const answers = new Map<string, Set<string>>()
+  for (let at = 0; at < userIds.length; at += USERS_PER_PAGE) {
+    const ids = JSON.stringify(userIds.slice(at, at + USERS_PER_PAGE))
+    for (let after = ''; ; ) {
+      const { page } = await db.readPrimary({
+        page: sql<{ id: string; user_id: string; details: ArrayBuffer | null }>`
+          SELECT id, user_id, ${detailsAsBytes} AS details FROM ${activityLogs}
+          WHERE user_id IN (SELECT value FROM json_each(${ids})) AND ${isAnswer} AND id > ${after}
+          ORDER BY id LIMIT ${ANSWERS_PER_PAGE}`,
+      })
+      const last = page.at(-1)
+      if (!last) break
+      for (const { user_id, details } of page) {
+        const known = answers.get(user_id) ?? new Set()
+        const said = membersOf({ details: detailsIn(details) })?.answers
+        for (const id of Array.isArray(said) ? said : []) known.add(id)
+        answers.set(user_id, known)
+      }
+      after = last.id
+    }
+  }
+  return answers
+}
 
 /** What was taken back after it was given last: what was given since is left alone. */
 async function consentsLost(resources: Resources, entries: readonly Entry[]): Promise<Consent[]> {
@@ -179,8 +206,9 @@ async function setBack(resources: Resources, userId: string, changes: readonly E
     details: { reason: REASON, answers },
   } as const
   // Another run may have been faster.
-  const isLeft = sql`EXISTS (SELECT 1 FROM json_each(${JSON.stringify(answers)}) AS entry
-    WHERE NOT ${isAnswered(sql`${userId}`, sql`entry.value`)})`
+  const isLeft = sql`EXISTS (SELECT 1 FROM json_each(${JSON.stringify(answers)}) WHERE value NOT IN (SELECT told.value
+    FROM ${activityLogs}, json_each(iif(json_valid(details), details, NULL), '$.answers') AS told
+    WHERE user_id = ${userId} AND ${isAnswer} AND told.type = 'text'))`
   const isDone = rowExists(activityLogs, event.id)
   const tell = (action: 'user.role_changed' | 'user.disabled', details: SQL, condition: SQL) =>
     recordEach(resources, action, {
@@ -231,13 +259,17 @@ async function setBack(resources: Resources, userId: string, changes: readonly E
   await publishDoubts(resources, { users: [userId] })
 }
 
-/** What was removed since the backup, once more: where the ledger does not know which, all of its kind. */
-function removals({ userId, action, kind, about }: Entry, isDone: SQL): Statement[] {
+/**
+ * What was removed since the backup, once more: where the ledger does not know which, all of its kind that there was by then.
+ * What was set up later is left alone.
+ */
+function removals({ id, userId, action, kind, about }: Entry, isDone: SQL): Statement[] {
   const which = about ? sql`AND id = ${about}` : sql``
   const from = (
     table: typeof passkeys | typeof identities | typeof factors | typeof recoveryCodes,
     those = sql``,
-  ) => sql`DELETE FROM ${table} WHERE user_id = ${userId} ${those} AND ${isDone}`
+  ) =>
+    sql`DELETE FROM ${table} WHERE user_id = ${userId} AND created_at < ${timeOfId(id)} ${those} AND ${isDone}`
   if (action === 'factors.reset') return [from(factors), from(recoveryCodes), from(passkeys)]
   if (action === 'identity.unlinked') return [from(identities, which)]
   if (action !== 'factor.removed') return []

@@ -240,7 +240,7 @@ const insertSeals = (seals: Seal[], condition: SQL) =>
  */
 export async function sealRestore({ config, db, redis }: Resources): Promise<string | undefined> {
   if (config.HISTORY_KEY.length === 0) return undefined
-  const replies = await redis.mget([HEAD_KEY])
+  const replies = await redis.mget([HEAD_KEY], 'marks')
   if (!replies) throw new Error('Redis does not answer, so the newest seal is not known. Run this again.')
   const [known] = replies
   if (known == null) return undefined
@@ -296,7 +296,7 @@ const newSalt = () => randomBytes(16).toString('base64url')
  */
 export async function tellHead({ db, redis, config, origin }: Resources): Promise<void> {
   if (config.HISTORY_KEY.length === 0) return
-  const replies = await redis.mget([HEAD_KEY])
+  const replies = await redis.mget([HEAD_KEY], 'marks')
   const known = replies?.[0]
   const { last, kept } = await db.readPrimary({
     last: selectNewestSeal,
@@ -319,4 +319,4 @@ export const isKnownAs = (seal: Pick<Seal, 'head'> | undefined, known: string) =
   seal !== undefined && known.split('.')[1] === seal.head
 
 export const keepHead = ({ redis }: Pick<Resources, 'redis'>, head: string) =>
-  redis.put(HEAD_KEY, head, HEAD_KEPT_MS)
+  redis.put(HEAD_KEY, head, HEAD_KEPT_MS, 'marks')

@@ -19,7 +19,7 @@ export interface Database {
   /** The same for what is long: without an answer it is a 503, and is not asked again. A script may wait longer. */
   readOnce<const B extends Batch>(batch: B, withinMs?: number): Promise<Results<B>>
   /** The same of the primary, where a replica that lags may not have heard of something yet. */
-  readPrimary<const B extends Batch>(batch: B): Promise<Results<B>>
+  readPrimary<const B extends Batch>(batch: B, withinMs?: number): Promise<Results<B>>
   /**
    * Writes: all or nothing, and alone (`BEGIN IMMEDIATE`). The only way to write: a batch of Drizzle's own begins
    * deferred, and fails under contention as soon as it reads before it writes.
@@ -33,8 +33,9 @@ export interface Database {
    *
    * @param marker the condition that the first row which the batch makes is there: its row of history, or the session
    *   of a login. What may be refused stands in the condition of that row, and everything else hangs on it.
+   * @param withinMs how long a script waits.
    */
-  writeBatch<const B extends Batch>(batch: B, marker?: SQL): Promise<Results<B>>
+  writeBatch<const B extends Batch>(batch: B, marker?: SQL, withinMs?: number): Promise<Results<B>>
   /** Whether a write of this request was sent more than once, so that what it finds may be its own doing. */
   readonly wasResent: boolean
   /**
@@ -65,12 +66,15 @@ export function openDatabase(
   async function run(
     mode: 'read' | 'read once' | 'read primary' | 'write',
     statements: InStatement[],
-    { marker, withinMs = READ_TIMEOUT_MS }: { marker?: SQL | undefined; withinMs?: number | undefined } = {},
+    { marker, withinMs }: { marker?: SQL | undefined; withinMs?: number | undefined } = {},
   ): Promise<ResultSet[]> {
     const along = piggybacked
     piggybacked = []
     const all = [...along.map(({ statement }) => statement), ...statements]
-    const call = mode === 'write' ? writer(all, marker) : () => read(all, withinMs, mode === 'read primary')
+    const call =
+      mode === 'write'
+        ? writer(all, marker, withinMs)
+        : () => read(all, withinMs ?? READ_TIMEOUT_MS, mode === 'read primary')
     const tries = mode === 'read once' ? 1 : TRIES
     try {
       const results = await meter.time('db', () => withRetries(meter, call, tries)).catch(translate)
@@ -92,7 +96,7 @@ export function openDatabase(
   }
 
   /** Sends a write, and the same again under the next number when called again. */
-  function writer(statements: InStatement[], marker: SQL | undefined) {
+  function writer(statements: InStatement[], marker: SQL | undefined, withinMs = WRITE_TIMEOUT_MS) {
     const batchId = uuidv7()
     // What leaves no history owes nothing.
     const isOwing = statements.some((statement) => (statement as { sql: string }).sql.includes(HISTORY))
@@ -101,10 +105,10 @@ export function openDatabase(
     return async (): Promise<ResultSet[]> => {
       number += 1
       wasResent ||= number > 1
-      const guards = toLibsql(guard({ batchId, number, deadline: Date.now() + WRITE_TIMEOUT_MS, marker }))
+      const guards = toLibsql(guard({ batchId, number, deadline: Date.now() + withinMs, marker }))
       try {
         const all = [...guards, ...statements, ...fixing]
-        const results = await clientWithin(WRITE_TIMEOUT_MS).batch(all, 'write')
+        const results = await clientWithin(withinMs).batch(all, 'write')
         if (fixing.length > 0 && results.at(-1)!.rowsAffected > 0) onOwed()
         return results.slice(guards.length, guards.length + statements.length)
       } catch (error) {
@@ -135,11 +139,11 @@ export function openDatabase(
     async readOnce(batch, withinMs) {
       return toResults(batch, await run('read once', toLibsql(batch), { withinMs }))
     },
-    async readPrimary(batch) {
-      return toResults(batch, await run('read primary', toLibsql(batch)))
+    async readPrimary(batch, withinMs) {
+      return toResults(batch, await run('read primary', toLibsql(batch), { withinMs }))
     },
-    async writeBatch(batch, marker) {
-      return toResults(batch, await run('write', toLibsql(batch), { marker }))
+    async writeBatch(batch, marker, withinMs) {
+      return toResults(batch, await run('write', toLibsql(batch), { marker, withinMs }))
     },
     piggyback(statement) {
       const { promise, resolve } = Promise.withResolvers<ResultSet>()

@@ -21,8 +21,8 @@ const health = new Map<string, { failures: number; restsUntil: number }>()
 export interface NearStore {
   /** As `marks` it is waited for as long as for those, where without an answer nothing goes on. */
   mget(keys: string[], kind?: Kind): Promise<(string | null)[] | undefined>
-  /** Keeps a value for so long. */
-  put(key: string, value: string, lifetimeMs: number): Promise<true | undefined>
+  /** Keeps a value for so long. As `marks` it is waited for as long as for those. */
+  put(key: string, value: string, lifetimeMs: number, kind?: Kind): Promise<true | undefined>
   /** Sets keys that say something by being there, each for so long (0: takes it away). Always tried, also while reads rest. */
   mark(lifetimesMs: ReadonlyMap<string, number>): Promise<true | undefined>
   /**
@@ -150,8 +150,8 @@ export function openRedis(url: string, token: string, meter: Meter, issuer: stri
           reply.length === keys.length &&
           reply.every((value) => value === null || typeof value === 'string'),
       ),
-    put: (key, value, lifetimeMs) =>
-      does('reads', (redis) => redis.set(prefix + key, value, { px: lifetimeMs }), 'OK'),
+    put: (key, value, lifetimeMs, kind = 'reads') =>
+      does(kind, (redis) => redis.set(prefix + key, value, { px: lifetimeMs }), 'OK'),
     mark: async (lifetimesMs) => {
       const values = [...lifetimesMs.values()].map(String)
       return does('marks', (redis) => redis.eval(MARK, ours([...lifetimesMs.keys()]), values), 1)
