@@ -24,7 +24,7 @@ import { withResources } from './create-admin.ts'
 import { RESTORE_STATES } from './db-restore.ts'
 import { countMoved, findLost, type Lost, undoAgain } from './restored/undo.ts'
 
-const USAGE = `npm run db:restored -- --yes [--again]
+const USAGE = `npm run db:restored -- --yes [--again] [--without-keys]
 
 After the database was restored from a backup, by npm run db:restore or by Turso: before anybody uses it, undoes what the
 backup has brought back. Every session and link ends; API keys and the secrets of apps and webhooks are off until they are
@@ -33,10 +33,13 @@ password by mail and has the role user; whose address was changed is disabled, t
 Administrators are told by mail, and a new chain of seals begins. Where it stopped it goes on; done once more it ends nothing
 again, and sees to what it has not answered yet, however old it is. The Worker's settings come from the environment.
 
-  --yes       does it: without it this says which database that is and what would be done, as --dry-run does
-  --again     the database was restored once more since this was done, as by Turso, to a day after the first restore. With it
-              everything ends in any case. Where that breaks off, ask without it: unless that says that this was done, go on so
-  --dry-run   says what would be done, and does nothing`
+  --yes           does it: without it this says which database that is and what would be done, as --dry-run does
+  --again         the database was restored once more since this was done, as by Turso, to a day after the first restore. With
+                  it everything ends in any case. Where that breaks off, ask without it: unless that says that this was done,
+                  go on so
+  --without-keys  goes on although SECRET_KEYS lacks the key of the newest password: whom the ledger names as erased by a key
+                  that is missing is not found, and stays
+  --dry-run       says what would be done, and does nothing`
 
 const ROWS_PER_STATEMENT = 1000
 /** Of the oldest passwords, and of the newest. */
@@ -58,14 +61,28 @@ interface Restored {
   consents: number
   /** What whoever restores must know of the ledger, in sentences. */
   warnings: string[]
+  /** `SECRET_KEYS` are not those of the database's last day: it is not done unless that is asked for. */
+  lacksKey: boolean
   /** The newest seal that was lost with the database. */
   lostHead?: string | undefined
 }
 
-/** Undoes what a backup has brought back. Throws where Redis is away: nothing is done without the ledger. */
+interface Asked {
+  isDryRun?: boolean
+  isAgain?: boolean
+  /** It is done although the newest key is missing. */
+  withoutKeys?: boolean
+  /** Hears of the warnings before anything is done. */
+  warn?: (warnings: string[]) => void
+}
+
+/**
+ * Undoes what a backup has brought back. Throws where Redis is away, or the key is missing by which it names the erased:
+ * nothing is done without the ledger.
+ */
 export async function afterRestore(
   given: Resources,
-  { isDryRun = false, isAgain = false } = {},
+  { isDryRun = false, isAgain = false, withoutKeys = false, warn = () => {} }: Asked = {},
 ): Promise<Restored> {
   const resources = patiently(given)
   const { db } = resources
@@ -84,13 +101,18 @@ export async function afterRestore(
     doneAt,
     endedAt,
     ends,
-    warnings: await warningsOf(resources, lost),
+    ...(await warningsOf(resources, lost)),
     erased: lost.erased.length,
     setBack: lost.changes.size,
     moved: countMoved(lost),
     consents: lost.consents.length,
   }
+  warn(found.warnings)
   if (isDryRun) return found
+  if (found.lacksKey && !withoutKeys)
+    throw new Error(
+      'SECRET_KEYS lacks the key of the newest password in this database: whom the ledger names as erased by it would not be found, and stay. Nothing was done. Give the SECRET_KEYS of its time, or --without-keys.',
+    )
   if (isEnding) {
     await begin(resources, isAgain)
     await endEverything(resources)
@@ -109,7 +131,10 @@ export async function afterRestore(
 }
 
 /** Where nothing is found, that may be as nothing is known. */
-async function warningsOf({ config, db }: Resources, { isSilent }: Lost): Promise<string[]> {
+async function warningsOf(
+  { config, db }: Resources,
+  { isSilent }: Lost,
+): Promise<Pick<Restored, 'warnings' | 'lacksKey'>> {
   const { BACKUPS_KEPT_DAYS, keys } = config
   const hashes = (order: SQL) => sql<{ hash: string }>`SELECT password_hash AS hash FROM ${users}
     WHERE password_hash IS NOT NULL ORDER BY id ${order} LIMIT ${LOOKED_AT}`
@@ -123,9 +148,12 @@ async function warningsOf({ config, db }: Resources, { isSilent }: Lost): Promis
     last: hashes(sql`DESC`),
   })
   const lacksKeys = lost[0]!.isAny === 1 || [...first, ...last].some(({ hash }) => !hasKeyOf(hash, keys))
+  // Old ones may be under a key that was retired long ago.
+  const [newestHash] = last
+  const lacksKey = newestHash !== undefined && !hasKeyOf(newestHash.hash, keys)
   const newestAt = newest[0] ? timeOfId(newest[0].id) : Date.now()
   const isOlder = newestAt < Date.now() - BACKUPS_KEPT_DAYS * DAY_MS
-  return [
+  const warnings = [
     ...(lacksKeys
       ? [
           'SECRET_KEYS lacks one that passwords, authenticator apps or webhooks are under: by another key nobody is found in the ledger as erased.',
@@ -142,6 +170,7 @@ async function warningsOf({ config, db }: Resources, { isSilent }: Lost): Promis
         ]
       : []),
   ]
+  return { warnings, lacksKey }
 }
 
 async function whatEnds({ db }: Resources) {
@@ -243,16 +272,27 @@ async function changeAll({ db }: Resources, which: SQL, change: (those: SQL) => 
 }
 
 async function main() {
-  const options = { again: { type: 'boolean' }, yes: { type: 'boolean' } } as const
+  const options = {
+    again: { type: 'boolean' },
+    yes: { type: 'boolean' },
+    'without-keys': { type: 'boolean' },
+  } as const
   const { values, isDryRun } = readArguments({ usage: USAGE, options })
   const isAsking = isDryRun || values.yes !== true
   const said = await withResources({ EMAIL: 'perhaps', ...process.env }, (resources) => {
     const { TURSO_DATABASE_URL, UPSTASH_REDIS_REST_URL, ISSUER } = resources.config
     const [database, ledger] = [TURSO_DATABASE_URL, UPSTASH_REDIS_REST_URL].map((url) => new URL(url).host)
     console.log(`The database at ${database}, of ${ISSUER}, and its ledger at ${ledger}:`)
-    return afterRestore(resources, { isDryRun: isAsking, isAgain: values.again === true })
+    return afterRestore(resources, {
+      isDryRun: isAsking,
+      isAgain: values.again === true,
+      withoutKeys: values['without-keys'] === true,
+      warn: (warnings) => {
+        for (const warning of warnings) console.log(`Mind: ${warning}`)
+      },
+    })
   })
-  const { doneAt, endedAt, ends, erased, setBack, moved, consents, warnings, lostHead } = said
+  const { doneAt, endedAt, ends, erased, setBack, moved, consents, lacksKey, lostHead } = said
   const would = isAsking ? 'would be ' : ''
   if (ends)
     console.log(
@@ -269,9 +309,11 @@ async function main() {
   console.log(
     `${erased} ${would}erased again; ${setBack} ${would}set back: a new password by mail, the role user; of them ${moved}, whose address was another one, ${would}disabled until an administrator decides`,
   )
-  for (const warning of warnings) console.log(`Mind: ${warning}`)
   if (consents > 0) console.log(`${consents} consents to apps ${would}taken back again`)
-  if (isAsking) return console.log('Nothing was done. If that is the database that was restored: --yes')
+  if (isAsking)
+    return console.log(
+      `Nothing was done. If that is the database that was restored: --yes${lacksKey ? ', with the SECRET_KEYS of its time, or with --without-keys' : ''}`,
+    )
   if (lostHead) console.log(`A new chain of seals begins. Lost with the database: ${lostHead}`)
   console.log(
     'Copies near end by themselves within a minute. If no administrator is left: npm run admin:create',

@@ -28,15 +28,16 @@ import { firstIdAt, timeOfId, toTime } from '../src/values/ids.ts'
 import { readArguments, runCommand, SCRIPT_WAITS_MS, withPauses } from './command.ts'
 import { withResources } from './create-admin.ts'
 
-const USAGE = `npm run history:verify [-- --head <number>.<head>]
+const USAGE = `npm run history:verify [-- --head <number>.<head>] [--without-redis]
 
 Reads the whole history, and says whether it is as it was sealed: nothing altered, added, removed or cut off. The
 Worker's settings come from the environment, HISTORY_KEY with every key that seals were made with.
 
-  --head     the newest seal that you know of, from the log (code history_sealed); may be given several times. Redis is
-             asked for it as well: the database alone cannot tell what was cut off its end
-  --restored you have restored the database from a backup: Redis takes its newest seal for the newest, and what was
-             lost is said once more. The log knows it still
+  --head           the newest seal that you know of, from the log (code history_sealed); may be given several times. Redis is
+                   asked for it as well: the database alone cannot tell what was cut off its end
+  --without-redis  does not ask Redis. Without this it fails where Redis does not answer
+  --restored       you have restored the database from a backup: Redis takes its newest seal for the newest, and what was
+                   lost is said once more. The log knows it still
 
 What is younger than the newest seal (a quarter of an hour, as a rule) is counted, and cannot be verified.`
 
@@ -230,16 +231,32 @@ function sentences(ids: string[], sentence: (id: string) => string): string[] {
   return [...ids.slice(0, MOST_FINDINGS).map(sentence), ...(more > 0 ? [`The same of ${more} more.`] : [])]
 }
 
+/** The newest seal that Redis knows. Without an answer nobody could tell whether the history was cut off. */
+async function askHead({ redis }: Resources): Promise<string | null | undefined> {
+  const replies = await redis.mget([HEAD_KEY], 'marks')
+  if (!replies)
+    throw new Error(
+      'Redis does not answer, and the newest seal stands there: whether the history was cut off cannot be said. Run this again, or with --without-redis.',
+    )
+  return replies[0]
+}
+
 async function main() {
-  const options = { head: { type: 'string', multiple: true }, restored: { type: 'boolean' } } as const
+  const options = {
+    head: { type: 'string', multiple: true },
+    restored: { type: 'boolean' },
+    'without-redis': { type: 'boolean' },
+  } as const
   const { values, isDryRun } = readArguments({ usage: USAGE, options })
   for (const head of values.head ?? [])
     if (!HEAD.test(head))
       throw new Error(
         `--head ${head} is none: it is <number>.<head>, as the log has them (code history_sealed).`,
       )
+  const isAlone = values['without-redis'] === true
+  if (isAlone && values.restored) throw new Error('--restored tells Redis: it goes without --without-redis.')
   const verdict = await withResources({ EMAIL: 'perhaps', ...process.env }, async (resources) => {
-    const [head] = (await resources.redis.mget([HEAD_KEY])) ?? []
+    const head = isAlone ? undefined : await withPauses(() => askHead(resources))
     const said = await verifyHistory(resources, [...(values.head ?? []), ...(head ? [head] : [])])
     if (values.restored && said.head && !isDryRun && !(await keepHead(resources, said.head)))
       throw new Error('Redis did not take the newest seal: nothing was changed. Run this again.')

@@ -1,6 +1,6 @@
 import { createExecutionContext } from 'cloudflare:test'
 import { v7 as uuidv7 } from 'uuid'
-import { beforeEach, describe, expect } from 'vitest'
+import { beforeEach, describe, expect, vi } from 'vitest'
 import { afterRestore } from '../scripts/db-restored.ts'
 import { newSecret } from '../scripts/keys.ts'
 import { sayErased, tellLedger } from '../src/activity/ledger.ts'
@@ -61,6 +61,38 @@ describe('After a restore', () => {
       expect((await afterRestore(open(), { isDryRun: true })).warnings).not.toEqual(warned)
     },
   )
+
+  testOfRedis(
+    'without the key of the newest password nothing is done; an old one that is under a retired key is in nobody’s way',
+    async () => {
+      const others = openApi({ ...own.bindings, SECRET_KEYS: newSecret() })
+      const ada = await api.actor()
+      const told: string[][] = []
+      const asked = { warn: (warnings: string[]) => void told.push(warnings) }
+      await expect(afterRestore(open(others), asked)).rejects.toThrow(
+        'SECRET_KEYS lacks the key of the newest',
+      )
+      expect(told).toEqual([expect.arrayContaining([expect.stringContaining('SECRET_KEYS lacks one')])])
+      expect(await isIn(ada)).toBe(true)
+      expect(await afterRestore(open(others), { isDryRun: true })).toMatchObject({ lacksKey: true })
+      expect(await afterRestore(open(others), { withoutKeys: true })).toMatchObject({ ends: { sessions: 2 } })
+      await others.person()
+      expect(await afterRestore(open(others), { isAgain: true })).toMatchObject({
+        lacksKey: false,
+        warnings: expect.arrayContaining([expect.stringContaining('SECRET_KEYS lacks one')]),
+      })
+    },
+  )
+
+  testOfRedis('warnings are heard before anything is done', async () => {
+    const pia = await api.actor()
+    const warn = vi.fn((_: string[]) => {
+      throw new Error('stopped')
+    })
+    await expect(afterRestore(open(), { warn })).rejects.toThrow('stopped')
+    expect(warn).toHaveBeenCalledOnce()
+    expect(await isIn(pia)).toBe(true)
+  })
 
   testOfRedis('a second run ends nothing again, but for whom the ledger has named since', async () => {
     const [max, pia] = [await api.actor(), await api.actor()]

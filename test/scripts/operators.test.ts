@@ -98,6 +98,23 @@ describe('history:verify', () => {
   })
 })
 
+describe('history:verify where Redis is away', () => {
+  beforeAll(() => run('migrate.ts'))
+
+  test('fails, as nobody knows then what was cut off, unless Redis is to be left out', async () => {
+    const away = { ...env, UPSTASH_REDIS_REST_URL: 'http://127.0.0.1:9' }
+    expect(await run('history-verify.ts', [], away)).toEqual({
+      code: 1,
+      output: expect.stringContaining('Redis does not answer, and the newest seal stands there'),
+    })
+    const { code, output } = await run('history-verify.ts', ['--without-redis'], away)
+    expect([code, output]).toEqual([0, expect.stringContaining('No head from outside of the database')])
+    const both = await run('history-verify.ts', ['--without-redis', '--restored'], away)
+    expect(both).toEqual({ code: 1, output: expect.stringContaining('--restored tells Redis') })
+    expect((await run('history-verify.ts')).code).toBe(0)
+  })
+})
+
 describe('db:restored', () => {
   beforeAll(() => run('migrate.ts'))
 
@@ -127,6 +144,10 @@ describe('db:restored', () => {
     expect((await run('db-restored.ts', ['--yes'])).output).toContain('is not done twice')
     expect((await session()).rows).toHaveLength(1)
     expect((await run('db-restored.ts', ['--yes', '--again'])).output).toContain('1 sessions ended')
+    await add()
+    const { output } = await run('db-restored.ts', ['--yes', '--again'])
+    expect(output.indexOf('Mind: ')).toBeGreaterThan(0)
+    expect(output.indexOf('Mind: ')).toBeLessThan(output.indexOf('1 sessions ended'))
   })
 })
 
