@@ -33,31 +33,40 @@ interface Row {
   statement: string
 }
 
+const IS_END = /^COMMIT;$/i
+
 /** A last line that breaks off is one, too. */
 async function* textOf(path: string): AsyncGenerator<string> {
   yield* createReadStream(path, 'utf8')
   yield '\n'
 }
 
+/** A statement ends at a NUL, which only a text can have. */
+const withoutNul = (statement: string) => statement.replaceAll('\0', "'||char(0)||'")
+
 /** The rows of a dump, each the statement that makes it. Throws where it breaks off, between two rows as well. */
 async function* rowsOf(path: string): AsyncGenerator<Row> {
   let statement = ''
   let table: string | undefined
   let last = ''
+  let isOver = false
   for await (const line of linesOf(textOf(path))) {
+    if (isOver && line.trim() !== '')
+      throw new Error('The dump goes on behind its COMMIT;: a file of two dumps is none. Give one of them.')
     last = line.trim() || last
+    isOver ||= table === undefined && IS_END.test(line.trim())
     table ??= /^INSERT INTO ["'`]?(\w+)["'`]?\s*(\([^)]*\)\s*)?VALUES\s*\(/i.exec(line)?.[1]
     if (table === undefined) continue
     statement += statement === '' ? line : `\n${line}`
     // Within a text, or an identifier, a line may end by anything.
     const isWhole = /;\r?$/.test(line) && (statement.split("'").length - 1) % 2 === 0
     if (!isWhole) continue
-    yield { table, statement }
+    yield { table, statement: withoutNul(statement) }
     statement = ''
     table = undefined
   }
   if (table !== undefined) throw new Error(`The dump ends in the middle of a row of ${table}.`)
-  if (!/^COMMIT;$/i.test(last)) throw new Error('The dump breaks off: a whole one ends in COMMIT; alone.')
+  if (!IS_END.test(last)) throw new Error('The dump breaks off: a whole one ends in COMMIT; alone.')
 }
 
 /** Those of the migrations here that the dump had; throws where it had others. */

@@ -127,6 +127,21 @@ describe('Whoever was erased', () => {
     },
   )
 
+  testOfRedis('is in the way of no other line of the same list', async () => {
+    const [external_id, another] = [crypto.randomUUID(), crypto.randomUUID()]
+    const ada = await api.person({ external_id, email_verified_at: 1 })
+    expect((await erase(ada.id)).status).toBe(204)
+    const email = fresh()
+    const answer = await send([
+      { email: ada.email, external_id: another },
+      { email: ada.email },
+      { email, external_id },
+      { email, external_id: another },
+      { email: fresh(), external_id: another },
+    ])
+    expect(codes(answer)).toEqual(['erased', 'erased', 'erased', 'created', 'conflict'])
+  })
+
   testOfRedis('by time is owed as well, by an address that they had proved', async () => {
     const ada = await api.person({ deleted_at: 1, email_verified_at: 1, external_id: crypto.randomUUID() })
     const unproved = { email_verified_at: null, external_id: crypto.randomUUID() }

@@ -159,7 +159,7 @@ test('A restore brings back nothing that was undone since the backup', async () 
   ] as const
   await sql("UPDATE users SET role = 'manager', email_verified_at = 1 WHERE id = ?", [dora.id])
   await sql(
-    "UPDATE users SET name = 'O''Älva; two' || char(10) || 'lines\\n' || char(13) || 'and a return' WHERE id = ?",
+    "UPDATE users SET name = 'O''Älva; two' || char(10) || 'lines\\n' || char(13) || 'and a return' || char(0) || ';' WHERE id = ?",
     [max.id],
   )
   await sql(
@@ -235,6 +235,9 @@ test('A restore brings back nothing that was undone since the backup', async () 
     lines.slice(0, lines.findIndex((line) => line.startsWith('INSERT INTO users')) + 1).join('\n'),
   )
   await expect(restoreDump(cut, target)).rejects.toThrow('The dump breaks off')
+  const twice = join(home, 'twice.sql')
+  writeFileSync(twice, `${lines.join('\n')}\n${lines.join('\n')}`)
+  await expect(restoreDump(twice, target)).rejects.toThrow('a file of two dumps is none')
   const counts = await restoreDump(dump, target)
   expect(counts.get('users')).toBe(8)
   before.system_state = before.system_state!.filter((row) => !String(row).includes('restor'))

@@ -105,10 +105,11 @@ export function judge(
       ...(user.external_id ? [`external id ${user.external_id}`] : []),
     ]
     if (names.some((name) => seen.has(name))) return CONFLICT
-    for (const name of names) seen.add(name)
     const found = findThere(user, there)
+    // It takes no name from the lines behind it.
+    if (found.status === 'new' && isErased(user)) return ERASED
+    for (const name of names) seen.add(name)
     if (found.status !== 'new') return found
-    if (isErased(user)) return ERASED
     const errors = mayNotCome(user, line.seed !== undefined, by)
     return errors.length > 0 ? { status: 'invalid', errors } : found
   })
