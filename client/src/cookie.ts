@@ -1,4 +1,4 @@
-import { ENTRY, ends, type Keeper, type KeeperOptions, LOGOUT } from './keeper.ts'
+import { ENTRY, ends, type Keeper, type KeeperOptions, LOGOUT, ME } from './keeper.ts'
 import { errorOf, failure, isOwn401, RosterError } from './problems.ts'
 import type { User } from './protocol.ts'
 import { openTabs } from './tabs.ts'
@@ -13,7 +13,7 @@ export function keepByCookie({ url, hasTabs, ask, user, changed }: KeeperOptions
 
   async function askWho(): Promise<User | null> {
     // A copy from before a sign-out in another tab would be believed.
-    const request = new Request(`${url}/v1/users/me`, { headers: { 'cache-control': 'no-cache' } })
+    const request = new Request(url + ME, { headers: { 'cache-control': 'no-cache' } })
     const { response, body } = await withCookie(request, LOOK_LIMIT_MS)
     if (isOwn401(response, body)) return null
     if (!response.ok) throw errorOf(response, body)

@@ -25,6 +25,7 @@ export interface KeeperOptions {
 /** Ways in, whose 401 says nothing of a session. */
 export const ENTRY = /^\/v1\/auth\/(login|signup|refresh_token)\b/
 export const LOGOUT = '/v1/auth/logout'
+export const ME = '/v1/users/me'
 
 /** After these nobody is signed in here any more. */
 export const ends = (path: string, { response }: Answer) => response.ok && path.startsWith(LOGOUT)

@@ -2,7 +2,7 @@ import createApi, { type Client } from 'openapi-fetch'
 import type { components, paths } from './api.d.ts'
 import { keepByCookie } from './cookie.ts'
 import { ask, type Fetch } from './http.ts'
-import type { Keeper, KeeperOptions } from './keeper.ts'
+import { type Keeper, type KeeperOptions, ME } from './keeper.ts'
 import { type Asking, askPasskey, makePasskey } from './passkeys.ts'
 import { dataOf, errorOf, type Problem, problemOf } from './problems.ts'
 import type { User } from './protocol.ts'
@@ -100,7 +100,7 @@ export function createClient(options: ClientOptions) {
   async function call(request: Request): Promise<Response> {
     const [path = ''] = request.url.slice(url.length).split('?')
     const { response, body } = await keeper.call(request, path)
-    if (path === '/v1/users/me' && response.ok && body?.id) {
+    if (path === ME && response.ok && body?.id) {
       const me = body as unknown as User
       if (me.id !== user?.id) keeper.look().catch(() => {})
       else if (me.version > user.version) changed(me)

@@ -1,8 +1,8 @@
 import type { components } from './api.d.ts'
 import type { Answer } from './http.ts'
-import { ENTRY, ends, type Keeper, type KeeperOptions, LOGOUT } from './keeper.ts'
+import { ENTRY, ends, type Keeper, type KeeperOptions, LOGOUT, ME } from './keeper.ts'
 import { errorOf, isOwn401, type RosterError } from './problems.ts'
-import { EVERY, type Held, hear, type Known, NOBODY, placeOf, type Word } from './protocol.ts'
+import { EVERY, type Held, hear, type Known, NOBODY, placeOf, type User, type Word } from './protocol.ts'
 import { openTabs } from './tabs.ts'
 
 type Tokens = components['schemas']['Tokens']
@@ -255,6 +255,15 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
     return next && next.access !== held.access ? signed(spare, next) : answer
   }
 
+  /** Whoever is given these tokens next, by storage or in another tab, is told who their user is by now. */
+  async function learnOf(me: User, held: Held): Promise<void> {
+    const own = ofSame(held)
+    if (!own || me.id !== own.user.id || me.version <= own.user.version) return
+    const next = { ...own, user: me }
+    set({ ...known, held: next })
+    await write(next, next)
+  }
+
   return {
     look,
     async call(request, path) {
@@ -268,6 +277,8 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
         const { access, expiresAt, renewAt } = heldOf(tokens, askedAt)
         known = { ...known, held: { ...known.held!, access, expiresAt, renewAt } }
       }
+      if (held && path === ME && answer.response.ok && answer.body)
+        await learnOf(answer.body as unknown as User, held)
       if (held && ends(path, answer)) await end(held)
       return answer
     },

@@ -204,6 +204,20 @@ test('A storage of the app’s keeps somebody signed in beyond the process, and 
   await broken.client.signOut()
 })
 
+test('Who has another name has it for whoever is given the tokens next, by storage or in another tab', async () => {
+  const kept = new Map<string, string>()
+  const { client, lane } = await signedIn({ storage: keptIn(kept), tabs: true })
+  await dataOf(client.api.PATCH('/v1/users/me', { body: { name: 'Grace' } }))
+  const names = [client.user?.name]
+  for (const options of [
+    { storage: keptIn(kept), lane },
+    { tabs: true, lane },
+  ])
+    names.push((await roster.client(options).load())?.name)
+  expect(names).toEqual(['Grace', 'Grace', 'Grace'])
+  expect(await roster.asked(lane, REFRESH)).toBe(0)
+})
+
 test('Without a storage, nothing is stored: a second client of the same process knows nobody', async () => {
   const { lane } = await signedIn()
   // One process may serve many: what is said between tabs is said in pages alone.
