@@ -2,9 +2,10 @@ import { randomBytes } from 'node:crypto'
 import { resolve } from 'node:path'
 import { faultOfHost, faultOfMailbox, faultOfSmtp, faultOfToken, faultOfUrl } from '../src/config/checks.ts'
 import { ConfigError, configOf } from '../src/config/main.ts'
+import { lookAtChecks } from '../src/system/checks.ts'
 import { isEmail } from '../src/values/email.ts'
 import { readArguments, runCommand } from './command.ts'
-import { createAdmin, refuseWeakPassword } from './create-admin.ts'
+import { createAdmin, refuseWeakPassword, withResources } from './create-admin.ts'
 import { generateAll } from './keys.ts'
 import { migrate } from './migrate.ts'
 import { MIGRATIONS } from './migrations.ts'
@@ -110,10 +111,12 @@ async function main() {
     await findMail(all)
     await known(all, QUESTIONS.adminEmail)
     const made = await generateAll()
-    kept.keep({ ...made, ...kept.values })
+    const given = Object.keys(made).flatMap((key) => (process.env[key] ? [[key, process.env[key]]] : []))
+    kept.keep({ ...made, ...Object.fromEntries(given), ...kept.values })
     await findAddress(all)
     const env = checkSettings(kept, kept.settings(), readWranglerConfig(config).bindsMail)
     await migrateDatabase(env)
+    await refuseOtherKeys(env, path)
     const password = await makeAdmin(env, kept.values.ADMIN_EMAIL!)
     await wrangler.putSecrets(kept.settings())
     console.log(`Secrets put: ${Object.keys(kept.settings()).join(', ')}.`)
@@ -265,6 +268,17 @@ async function migrateDatabase(env: object) {
   console.log(names.length ? `Migrations applied: ${names.length}.` : 'The database is up to date.')
 }
 
+/** Keys of another file, or fresh ones where it was lost, would take the place of those that passwords are under. */
+async function refuseOtherKeys(env: object, path: string) {
+  const { checks } = await withResources(env, (resources) =>
+    lookAtChecks(resources, resources.rateLimits, { writes: false }),
+  )
+  if (checks.some(({ name, status }) => name === 'keys' && status === 'failed'))
+    throw new Error(
+      `This database has passwords or authenticator apps under a key that is not in ${path}, so nobody could use them any more, and nothing was put there. Write the SECRET_KEYS of the deployment into that file, and its JWT_KEYS, OPENID_KEYS and HISTORY_KEY.`,
+    )
+}
+
 /** The password, where there is one to be told. */
 async function makeAdmin(env: object, email: string): Promise<string | undefined> {
   const name = 'Administrator'
@@ -284,7 +298,7 @@ function sayWhatIsNext({ kept }: SettingUp, issuer: string, path: string, passwo
   const { ADMIN_EMAIL, MAIL_FROM } = kept.values
   const steps = [
     `Sign in at ${issuer}/signin as ${ADMIN_EMAIL}${password ? ', with the password above,' : ''} and add a passkey or an authenticator app.`,
-    `Keep ${path} where you keep secrets, and remove it here. It has the only copy of the keys.`,
+    `Keep ${path} where you keep secrets, and remove it here. It has the only copy of the keys; running this again needs it.`,
     MAIL_FROM
       ? `Let your domain vouch for mail from ${MAIL_FROM} (SPF, DKIM): the mail service says how.`
       : 'Without mail nobody confirms an address and nobody gets a reset: MAIL_FROM turns it on.',

@@ -118,6 +118,30 @@ describe('setup', () => {
     expect(login.status).toBe(200)
   })
 
+  test('puts no fresh keys over those that passwords are under, where its file was lost or is an old one', async () => {
+    const file = readFileSync(deployed.kept, 'utf8')
+    const { SECRET_KEYS, ...others } = keptNow()
+    const write = (values: object) =>
+      writeFileSync(
+        deployed.kept,
+        Object.entries(values)
+          .map(([name, value]) => `${name}='${value}'\n`)
+          .join(''),
+      )
+    const before = { ...standIns.secrets }
+    for (const values of [others, { ...others, SECRET_KEYS: newSecret() }]) {
+      write(values)
+      const { code, output } = await setUp([])
+      expect([code, output]).toEqual([1, expect.stringContaining('under a key that is not in ')])
+    }
+    expect(standIns.secrets).toEqual(before)
+    // Where somebody has the keys at hand, they are taken.
+    write(others)
+    expect((await setUp([], { SECRET_KEYS: SECRET_KEYS! })).code).toBe(0)
+    expect(standIns.secrets).toEqual(before)
+    writeFileSync(deployed.kept, file)
+  })
+
   test('the smoke test leaves nobody behind, also where one before it was stopped', async () => {
     expect(await countOf('SELECT count(*) AS total FROM users')).toBe(1)
     await db.execute(`INSERT INTO users (id, email, email_normalized, name, password_hash, role, status, version,
