@@ -203,7 +203,7 @@ export function sentencesOf({ ratios, size, growth }: Results): string {
     .filter((name) => ratios.some((it) => it.operation === name))
     .map((name) => `- ${parts(name)}`)
   const people = [...new Set(growth.map((it) => it.people))].map((count) => count.toLocaleString('en'))
-  return `Requests per second on two cores, of those that a bare Worker does with as many calls and the same hash:
+  return `Throughput on two cores, as a share of a bare Worker that makes the same calls and the same hash:
 
 ${lines.join('\n')}
 

@@ -1,6 +1,9 @@
+import { existsSync } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
 import { type ParseArgsConfig, parseArgs } from 'node:util'
+import { WHAT_TO_WRITE } from '../src/config/env.ts'
 import type { Database } from '../src/database/main.ts'
+import { openKept } from './setup/kept.ts'
 
 type Options = NonNullable<ParseArgsConfig['options']>
 
@@ -10,30 +13,52 @@ interface Command<Known extends Options> {
   options: Known
   /** How many words may stand there that are no options; none when absent. */
   words?: number
+  /** Whether it acts on a deployment: its settings come from `--settings FILE`, or from the environment. */
+  ofDeployment?: boolean
 }
 
 const COMMON = { help: { type: 'boolean', short: 'h' }, 'dry-run': { type: 'boolean' } } as const
+
+const OF_DEPLOYMENT = { settings: { type: 'string' } } as const
+const WHERE_SETTINGS_ARE = `The Worker's settings come from the environment, or from an env file such as npm run setup keeps:
+--settings FILE.`
 
 /**
  * The arguments of a script. Each takes `--help` and `--dry-run`, and refuses what it does not know: an option that
  * is ignored is one that somebody relied on.
  */
-export function readArguments<const Known extends Options>({ usage, options, words = 0 }: Command<Known>) {
-  const read = () => parseArgs({ options: { ...COMMON, ...options }, allowPositionals: words > 0 })
+export function readArguments<const Known extends Options>({
+  usage: said,
+  options,
+  words = 0,
+  ofDeployment = false,
+}: Command<Known>) {
+  const usage = ofDeployment ? `${said}\n\n${WHERE_SETTINGS_ARE}` : said
+  const known = { ...COMMON, ...(ofDeployment && OF_DEPLOYMENT), ...options }
+  const read = () => parseArgs({ options: known, allowPositionals: words > 0 })
   let parsed: ReturnType<typeof read>
   try {
     parsed = read()
   } catch (error) {
     throw new Error(`${(error as Error).message.split('. ')[0]}.\n\n${usage}`)
   }
-  const { help, 'dry-run': dryRun } = parsed.values as { help?: boolean; 'dry-run'?: boolean }
+  const given = parsed.values as { help?: boolean; 'dry-run'?: boolean; settings?: string }
+  const { help, 'dry-run': dryRun } = given
   if (help) {
     console.log(usage)
     process.exit(0)
   }
   if (parsed.positionals.length > words)
     throw new Error(`${parsed.positionals[words]} is one word too many.\n\n${usage}`)
+  if (ofDeployment && given.settings !== undefined) useSettings(given.settings)
   return { values: parsed.values, words: parsed.positionals, isDryRun: dryRun === true }
+}
+
+/** The settings are those of the file and no others: the environment may be of another deployment. */
+function useSettings(path: string) {
+  if (!existsSync(path)) throw new Error(`There is no file ${path}. npm run setup keeps one.`)
+  for (const name of Object.keys(WHAT_TO_WRITE)) delete process.env[name]
+  Object.assign(process.env, openKept(path).settings())
 }
 
 /** Runs a script: what stops it is said in a sentence, without a stack, and makes its exit code 1. */

@@ -22,8 +22,7 @@ import { readArguments, runCommand } from './command.ts'
 
 const USAGE = `npm run admin:create -- --email you@your-domain [--name "Your Name"] [--new-password]
 
-Makes sure that an address belongs to an administrator. May be repeated, and says what it took. The Worker's settings
-come from the environment.
+Makes sure that an address belongs to an administrator. May be repeated, and says what it took.
 
   --name           of an administrator who is made now (Administrator)
   --new-password   replaces the password of one who is there already
@@ -248,7 +247,7 @@ async function main() {
     name: { type: 'string' },
     'new-password': { type: 'boolean' },
   } as const
-  const { values, isDryRun } = readArguments({ usage: USAGE, options })
+  const { values, isDryRun } = readArguments({ usage: USAGE, options, ofDeployment: true })
   if (!values.email) throw new Error(USAGE)
   const email = values.email.trim()
   const name = parseInput(DisplayName(), values.name ?? 'Administrator', '--name')

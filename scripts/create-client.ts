@@ -12,7 +12,7 @@ import { SCRIPT_SCOPES, SCRIPTS_CLIENT_ID } from './sign-in.ts'
 const USAGE = `npm run client:create -- --name "An app" --redirect-uri https://app.your-domain/callback [--public]
 
 Adds an app that signs people in with Roster, and prints its client_id, and its secret: this once. What else there is
-stands in the API document under CreateClient, and is given as JSON. The Worker's settings come from the environment.
+stands in the API document under CreateClient, and is given as JSON.
 
   --name           what people read when they are asked to let it
   --redirect-uri   where people come back to; may be repeated
@@ -73,7 +73,7 @@ async function main() {
     json: { type: 'string' },
     scripts: { type: 'boolean' },
   } as const
-  const { values, isDryRun } = readArguments({ usage: USAGE, options })
+  const { values, isDryRun } = readArguments({ usage: USAGE, options, ofDeployment: true })
   const env = { EMAIL: 'perhaps', ...process.env }
   if (values.scripts) {
     const done = await letScripts(env, isDryRun)

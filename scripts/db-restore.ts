@@ -9,7 +9,7 @@ const USAGE = `npm run db:restore -- dump.sql
 
 Loads a dump (SQL, as sqld's /dump or sqlite3's .dump writes it) into an empty database: migrates it as far as the dump was,
 loads the rows of ordinary tables, which make the search and the totals anew, and applies the migrations since. Then:
-npm run db:restored. The environment says where: TURSO_DATABASE_URL, and TURSO_AUTH_TOKEN where one is asked for.
+npm run db:restored. It needs TURSO_DATABASE_URL, and TURSO_AUTH_TOKEN where the database asks for one.
 
   --dry-run   says what the dump has, and loads nothing`
 
@@ -194,7 +194,7 @@ async function keepSequences(client: Client, path: string) {
 }
 
 async function main() {
-  const { words, isDryRun } = readArguments({ usage: USAGE, options: {}, words: 1 })
+  const { words, isDryRun } = readArguments({ usage: USAGE, options: {}, words: 1, ofDeployment: true })
   const { TURSO_DATABASE_URL: url, TURSO_AUTH_TOKEN: authToken } = process.env
   if (words[0] === undefined) throw new Error(USAGE)
   if (!url) throw new Error('TURSO_DATABASE_URL is missing: where is the empty database?')

@@ -178,7 +178,7 @@ async function main() {
     ['Data', named(STATE), 'npm run dev -- --reset begins anew'],
   ])
   console.log(`Database  ${database.url}  token=${database.token}`)
-  console.log(`Mailbox  ${mailbox.url}  key=${secrets.MAILBOX_KEY}`)
+  console.log(`Mailbox  ${mailbox.url}/?key=${secrets.MAILBOX_KEY}`)
   console.log(`\nready ${api}`)
   printLogs.start()
   startCrons(api, secrets.CRON_KEY)

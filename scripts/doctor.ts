@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { ConfigError, configOf } from '../src/config/main.ts'
 import { readArguments, runCommand } from './command.ts'
 import { withResources } from './create-admin.ts'
@@ -6,14 +5,11 @@ import { lookAtDatabase } from './doctor/database.ts'
 import { lookAtDeployment } from './doctor/deployment.ts'
 import { type Finding, ok, type Verdict, wrong } from './doctor/findings.ts'
 import { lookAtRedis } from './doctor/redis.ts'
-import { openKept } from './setup/kept.ts'
 
-const USAGE = `npm run doctor [-- --settings FILE]
+const USAGE = `npm run doctor -- --settings .roster-roster.env
 
 Looks at a deployment, by the settings of its Worker, and says what is wrong, and what to do about it. Writes nothing.
 Ends with 1 where something is wrong.
-
-  --settings   an env file, such as npm run setup keeps; without it the settings come from the environment
 
 UPSTASH_EMAIL and UPSTASH_API_KEY, a management key of the account at Upstash, let it look whether Redis evicts.`
 
@@ -41,13 +37,9 @@ async function examine(env: Record<string, string | undefined>): Promise<Finding
 }
 
 async function main() {
-  const { values, isDryRun } = readArguments({ usage: USAGE, options: { settings: { type: 'string' } } })
-  // Else it would look at whatever the environment is of, and say that all is well there.
-  if (values.settings && !existsSync(values.settings))
-    throw new Error(`There is no file ${values.settings}. npm run setup keeps one; see --settings.`)
-  const file = values.settings ? openKept(values.settings).settings() : {}
+  const { isDryRun } = readArguments({ usage: USAGE, options: {}, ofDeployment: true })
   if (isDryRun) return console.log('Would look at a deployment, and write nothing, as without --dry-run.')
-  const findings = await examine({ ...process.env, ...file })
+  const findings = await examine(process.env)
   for (const { about, verdict, says } of findings)
     console.log(`${MARKS[verdict]}  ${about.padEnd(14)}  ${says}`)
   const faults = findings.filter(({ verdict }) => verdict === 'wrong').length

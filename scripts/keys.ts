@@ -24,7 +24,7 @@ const USAGE = `npm run keys:generate
 npm run keys:rotate -- --step ${STEPS.join('|')}
 
 Prints JWT_KEYS, OPENID_KEYS, SECRET_KEYS and HISTORY_KEY as lines of an env file: fresh ones, or the first three of the
-environment one step on. A new HISTORY_KEY goes in front of the old, by hand: nothing that it signed is ever void.
+deployment one step on. A new HISTORY_KEY goes in front of the old, by hand: nothing that it signed is ever void.
 
   --step      publish adds a new entry, sign makes it the one that signs, retire drops the others
   --dry-run   says what would become of which entry, and prints none
@@ -261,14 +261,16 @@ function print(values: Partial<Record<Name | 'HISTORY_KEY', string>>, advice: st
   for (const name of names) console.log(`${name}='${values[name]}'`)
   console.error(`\n${advice}\n\n${names.map((name) => `  npx wrangler secret put ${name}`).join('\n')}`)
   console.error(
-    '\nEach asks for its value: what stands between the quotes. Keep a copy where you keep secrets.',
+    '\nEach asks for its value: what stands between the quotes. Keep a copy where you keep secrets, and in the file of npm run setup.',
   )
 }
 
 async function rotateAll(step: Step, isDryRun: boolean) {
   const names = (['JWT_KEYS', 'OPENID_KEYS', 'SECRET_KEYS'] as const).filter((name) => process.env[name])
   if (names.length === 0)
-    throw new Error('Put the current JWT_KEYS, OPENID_KEYS or SECRET_KEYS into the environment.')
+    throw new Error(
+      'Where are the current JWT_KEYS, OPENID_KEYS and SECRET_KEYS? Put them into the environment, or name their file: --settings FILE.',
+    )
   const values: Partial<Record<Name, string>> = {}
   const advice: string[] = []
   for (const name of names) {
@@ -289,7 +291,7 @@ async function rotateAll(step: Step, isDryRun: boolean) {
 
 async function main() {
   const options = { step: { type: 'string' } } as const
-  const { words, values, isDryRun } = readArguments({ usage: USAGE, options, words: 1 })
+  const { words, values, isDryRun } = readArguments({ usage: USAGE, options, words: 1, ofDeployment: true })
   const [command] = words
   if (command === 'generate' && values.step === undefined) {
     if (isDryRun)

@@ -13,8 +13,7 @@ const USAGE = `npm run db:migrate [-- --dry-run]
 
 Applies the migrations that the database does not have yet: all of them or, when one fails, none. Where one moves a large
 table, those before it are applied first, and it in steps, while the deployment goes on. May be repeated, and goes on
-where it stopped.
-The environment says where: TURSO_DATABASE_URL, and TURSO_AUTH_TOKEN where one is asked for.
+where it stopped. It needs TURSO_DATABASE_URL, and TURSO_AUTH_TOKEN where the database asks for one.
 
   --dry-run   says what would be applied, and applies nothing
   --check     compares the files with the digests that were committed, and asks no database
@@ -181,7 +180,7 @@ async function sayWhatIsTrue(client: Client, pending: Migration[], error: Error,
 
 async function main() {
   const options = { check: { type: 'boolean' }, freeze: { type: 'boolean' } } as const
-  const { values, isDryRun } = readArguments({ usage: USAGE, options })
+  const { values, isDryRun } = readArguments({ usage: USAGE, options, ofDeployment: true })
   if (values.freeze) return print(freeze(MIGRATIONS), 'frozen', 'nothing to freeze')
   if (values.check) {
     const faults = findFaults(MIGRATIONS)

@@ -7,8 +7,7 @@ import { findByEmail, parseInput, withResources } from './create-admin.ts'
 const USAGE = `npm run admin:reset-factors -- --email you@your-domain
 
 Takes away the authenticator app, the passkeys and the recovery codes of a user who has lost them, and ends their
-sessions: for the administrator whom nobody outranks. They are told by mail, and sign in by their password then. The
-Worker's settings come from the environment.
+sessions: for the administrator whom nobody outranks. They are told by mail, and sign in by their password then.
 
   --dry-run   says whose factors would be reset, and does nothing`
 
@@ -30,7 +29,11 @@ export const resetFactors = (env: object, email: string, isDryRun: boolean): Pro
   })
 
 async function main() {
-  const { values, isDryRun } = readArguments({ usage: USAGE, options: { email: { type: 'string' } } })
+  const { values, isDryRun } = readArguments({
+    usage: USAGE,
+    options: { email: { type: 'string' } },
+    ofDeployment: true,
+  })
   if (!values.email) throw new Error(`--email is missing.\n\n${USAGE}`)
   const email = parseInput(EmailInput(), values.email, values.email)
   if (!(await resetFactors({ EMAIL: 'perhaps', ...process.env }, email, isDryRun)))

@@ -117,7 +117,11 @@ async function main() {
     const env = checkSettings(kept, kept.settings(), readWranglerConfig(config).bindsMail)
     await migrateDatabase(env)
     await refuseOtherKeys(env, path)
-    const password = await makeAdmin(env, kept.values.ADMIN_EMAIL!)
+    const password = await makeAdmin(
+      env,
+      kept.values.ADMIN_EMAIL!,
+      kept.values.ADMIN_PASSWORD ?? process.env.ADMIN_PASSWORD,
+    )
     await wrangler.putSecrets(kept.settings())
     console.log(`Secrets put: ${Object.keys(kept.settings()).join(', ')}.`)
     await wrangler.deploy()
@@ -280,9 +284,8 @@ async function refuseOtherKeys(env: object, path: string) {
 }
 
 /** The password, where there is one to be told. */
-async function makeAdmin(env: object, email: string): Promise<string | undefined> {
+async function makeAdmin(env: object, email: string, given?: string): Promise<string | undefined> {
   const name = 'Administrator'
-  const given = process.env.ADMIN_PASSWORD
   if (given) refuseWeakPassword(given, { email, name }, 'ADMIN_PASSWORD')
   const password = given || randomBytes(15).toString('base64url')
   const { done } = await createAdmin({ env, email, name, password: () => password, resetPassword: false })

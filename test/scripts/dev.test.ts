@@ -188,8 +188,8 @@ test('npm run dev: ready, with an administrator; a second start finds what the f
 async function expectClosedToOthers(lines: string[], url: string) {
   const database = printed(lines, /^Database {2}(http:\/\/127\.0\.0\.1:\d+) {2}token=[\w.-]+$/)!
   const token = printed(lines, /^Database {2}\S+ {2}token=(\S+)$/)!
-  const mailbox = printed(lines, /^Mailbox {2}(http:\/\/127\.0\.0\.1:\d+) {2}key=[\w-]+$/)!
-  const key = printed(lines, /^Mailbox {2}\S+ {2}key=(\S+)$/)!
+  const mailbox = printed(lines, /^Mailbox {2}(http:\/\/127\.0\.0\.1:\d+)\/\?key=[\w-]+$/)!
+  const key = printed(lines, /^Mailbox {2}\S+\/\?key=(\S+)$/)!
   const sql = JSON.stringify({
     requests: [{ type: 'execute', stmt: { sql: 'SELECT 1' } }, { type: 'close' }],
   })

@@ -251,6 +251,23 @@ describe('doctor', () => {
     expect(output).toMatch(/^note +mail +No mail is set up/m)
   })
 
+  test('so do the other scripts that act on a deployment find its settings in that file, and nothing else there', async () => {
+    const of = ['--settings', deployed.kept]
+    // What the file does not name is not taken from elsewhere either.
+    const migrated = await run('migrate.ts', ['--dry-run', ...of], [], {
+      TURSO_DATABASE_URL: 'http://127.0.0.1:9',
+    })
+    expect([migrated.code, migrated.output]).toEqual([0, 'nothing to apply\n'])
+    writeFileSync(
+      deployed.kept,
+      `${readFileSync(deployed.kept, 'utf8')}ADMIN_PASSWORD='of the first administrator'\n`,
+    )
+    const admin = await run('create-admin.ts', ['--email', 'root@people.test', '--dry-run', ...of])
+    expect([admin.code, admin.output]).toEqual([0, 'root@people.test: would be left as they are\n'])
+    const rotated = await run('keys.ts', ['rotate', '--step', 'publish', '--dry-run', ...of])
+    expect([rotated.code, rotated.output]).toEqual([0, expect.stringContaining('SECRET_KEYS: ')])
+  })
+
   test('says that a file of settings is not there, and looks at nothing else', async () => {
     const { code, output } = await examine(keptNow(), join(dir, 'mistyped.env'))
     expect([code, output]).toEqual([1, expect.stringContaining('There is no file')])
