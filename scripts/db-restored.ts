@@ -31,7 +31,7 @@ backup has brought back. Every session and link ends; API keys and the secrets o
 renewed; whom the ledger in Redis names as erased is erased again, and whom it names otherwise since the backup chooses a new
 password by mail and has the role user; whose address was changed is disabled, too, until an administrator decides.
 Administrators are told by mail, and a new chain of seals begins. Where it stopped it goes on; done once more it ends nothing
-again, and sees to what it has not answered yet, however old it is. The Worker's settings come from the environment.
+again, and sees to what it has not answered yet, however old it is.
 
   --yes           does it: without it this says which database that is and what would be done, as --dry-run does
   --again         the database was restored once more since this was done, as by Turso, to a day after the first restore. With
@@ -277,7 +277,7 @@ async function main() {
     yes: { type: 'boolean' },
     'without-keys': { type: 'boolean' },
   } as const
-  const { values, isDryRun } = readArguments({ usage: USAGE, options })
+  const { values, isDryRun } = readArguments({ usage: USAGE, options, ofDeployment: true })
   const isAsking = isDryRun || values.yes !== true
   const said = await withResources({ EMAIL: 'perhaps', ...process.env }, (resources) => {
     const { TURSO_DATABASE_URL, UPSTASH_REDIS_REST_URL, ISSUER } = resources.config

@@ -30,8 +30,8 @@ import { withResources } from './create-admin.ts'
 
 const USAGE = `npm run history:verify [-- --head <number>.<head>] [--without-redis]
 
-Reads the whole history, and says whether it is as it was sealed: nothing altered, added, removed or cut off. The
-Worker's settings come from the environment, HISTORY_KEY with every key that seals were made with.
+Reads the whole history, and says whether it is as it was sealed: nothing altered, added, removed or cut off.
+HISTORY_KEY has to have every key that seals were made with.
 
   --head           the newest seal that you know of, from the log (code history_sealed); may be given several times. Redis is
                    asked for it as well: the database alone cannot tell what was cut off its end
@@ -247,7 +247,7 @@ async function main() {
     restored: { type: 'boolean' },
     'without-redis': { type: 'boolean' },
   } as const
-  const { values, isDryRun } = readArguments({ usage: USAGE, options })
+  const { values, isDryRun } = readArguments({ usage: USAGE, options, ofDeployment: true })
   for (const head of values.head ?? [])
     if (!HEAD.test(head))
       throw new Error(

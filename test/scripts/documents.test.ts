@@ -65,7 +65,8 @@ test.each(documents.filter((file) => !LEFT_OUT.includes(file)))(
     const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
     const isKnown = (name: string, option: string) => {
       const [script] = /(?:scripts|bench)\/[\w/-]+\.ts/.exec(scripts[name] ?? '') ?? []
-      return script === undefined || new RegExp(`--${option}\\b|\\b${option}'?: \\{ type`).test(read(script))
+      const names = option === 'settings' ? 'ofDeployment: true' : `--${option}\\b|\\b${option}'?: \\{ type`
+      return script === undefined || new RegExp(names).test(read(script))
     }
     const given = [...read(file).matchAll(/npm run (?:--silent )?([a-z][\w:-]*) -- ([^`\n|]*)/g)].flatMap(
       ([, name, rest]) =>

@@ -28,7 +28,7 @@ export async function startStack(args: string[] = []) {
     const [, app, where] = /^\s*(React|Service) +(http\S+)/.exec(line) ?? []
     if (app && where) apps[app] = where
     provider ||= /^\s*Provider +(http\S+)/.exec(line)?.[1] ?? ''
-    const [, at, key] = /^Mailbox {2}(http\S+) {2}key=(\S+)$/.exec(line) ?? []
+    const [, at, key] = /^Mailbox {2}(http\S+)\/\?key=(\S+)$/.exec(line) ?? []
     if (at && key) mailbox = { url: at, key }
     const [, of, authToken] = /^Database {2}(http\S+) {2}token=(\S+)$/.exec(line) ?? []
     if (of && authToken) database = { url: of, authToken }
