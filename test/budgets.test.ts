@@ -89,7 +89,7 @@ testOfRedis('Every request stays within its budget of trips, calls and rows', as
     ['POST /v1/auth/resend_verification', 1, 3, 0, 34, 20, { body: { email: eve.email } }],
     ['POST /v1/auth/forgot_password', 1, 3, 0, 37, 24, { body: { email: eve.email } }],
     ['POST /v1/auth/forgot_password', 1, 2, 0, 14, 6, { body: { email: wrong.email } }],
-    ['POST /v1/auth/change_email', 2, 4, 0, 51, 27, { token: eve.token, body: moved }],
+    ['POST /v1/auth/change_email', 2, 4, 0, 52, 27, { token: eve.token, body: moved }],
     ['POST /v1/invitations', 1, 3, 0, 41, 28, { token: admin.token, body: { email: newAddress() } }],
     ['GET /v1/invitations', 1, 1, 0, 4, 0, { token: admin.token }],
     [`POST /v1/users/${eve.id}/disable`, 2, 2, 1, 45, 21, { token: admin.token, body: { reason: 'left' } }],

@@ -228,6 +228,31 @@ describe('Who may not sign up, by rows', () => {
     expect((await approve(api)).status).toBe(204)
   })
 
+  test('a change of address that is refused for a block counts as no mail, to whichever address', async () => {
+    const ada = await api.actor({ email_verified_at: Date.now() })
+    const new_email = at('counted.test')
+    const ask = () =>
+      api.send('POST', '/v1/auth/change_email', {
+        token: ada.token,
+        body: { new_email, current_password: PASSWORD },
+      })
+    // As many as the address, or the old one, is mailed in an hour, and one more.
+    const refused = async (send: () => Promise<{ body: { code?: string } }>) => {
+      await block('counted.test')
+      const codes = []
+      for (let time = 0; time < 4; time++) codes.push((await send()).body.code)
+      expect(codes).toEqual(Array(4).fill('signup_blocked'))
+      await api.sql('DELETE FROM signup_blocks')
+    }
+    await refused(ask)
+    expect((await ask()).status).toBe(202)
+    const { token } = linkIn((await api.mailsTo(new_email))[0]!)
+    const confirm = () => api.send('POST', '/v1/auth/confirm_email_change', { body: { token } })
+    await refused(confirm)
+    expect((await confirm()).status).toBe(202)
+    expect((await api.mailsTo(ada.email)).map(({ subject }) => subject)).toHaveLength(2)
+  })
+
   test('a sign-up takes no trip more, and reads a row for each entry that could name it, however long the list is', async () => {
     const cost = async () => {
       const { calls } = await own.measure(() => signUp(at('people.test'), '2001:db8:77::1'))

@@ -61,11 +61,13 @@ async function askForEmailChange(
     const detail = 'This is the address of the account.'
     throw invalidInput([{ pointer: '/new_email', code: 'unchanged', detail }])
   }
+  const blocked = isBlocked(entriesOf(emailNormalized))
+  const holds = sql`${tokenIsLive(actor, now)} AND NOT ${blocked}`
   const request = openMailRequest(resources, {
     kind: 'confirm_email_change',
     emailNormalized,
     actor: { id: actor.sub, mailsPerHour: MAILS_OF_ACTOR },
-    isAsked: tokenIsLive(actor, now),
+    isAsked: holds,
   })
   const event = {
     id: uuidv7(),
@@ -74,7 +76,6 @@ async function askForEmailChange(
     actorId: actor.sub,
   } as const
   const isDone = rowExists(activityLogs, event.id)
-  const blocked = isBlocked(entriesOf(emailNormalized))
   const confirmation = enqueueAsked(
     resources,
     request,
@@ -95,11 +96,7 @@ async function askForEmailChange(
   const { verdict, mails } = await db.writeBatch(
     {
       count: request.count,
-      history: record(
-        resources,
-        event,
-        sql`${tokenIsLive(actor, now)} AND NOT ${blocked} AND ${request.mayAsk}`,
-      ),
+      history: record(resources, event, sql`${holds} AND ${request.mayAsk}`),
       confirmation: confirmation.statements,
       notice: notice.statements,
       attempts: clearAttempts,
@@ -107,7 +104,7 @@ async function askForEmailChange(
       countMade: [request.countMade(confirmation.mailId)],
       verdict: sql<
         Record<'is_done' | 'is_blocked', 0 | 1>
-      >`SELECT ${isDone} AS is_done, ${blocked} AS is_blocked`,
+      >`SELECT ${isDone} AS is_done, CASE WHEN ${isDone} THEN 0 ELSE ${blocked} END AS is_blocked`,
     },
     isDone,
   )
@@ -152,17 +149,18 @@ async function askOldAddress(resources: Resources, token: OneTimeToken, user: Us
   if (user.email_verified_at === null) throw proofNeeded('the session that asked')
   const { email, email_normalized: emailNormalized } = user
   const kind = 'approve_email_change'
+  const unless = unlessBlocked(token)
   // Whoever has the link of the change asks in the name of the account, and hears when its mailbox has had its share.
   const request = openMailRequest(resources, {
     kind,
     emailNormalized,
     actor: { id: user.id, mailsPerHour: MAILS_OF_ACTOR },
-    isAsked: linkIsLive(token.id),
+    isAsked: sql`${linkIsLive(token.id)} AND NOT ${unless.is}`,
   })
   const mail = { kind, subjectId: user.id, email, emailNormalized, newEmail: token.email } as const
   await mailAsked(resources, request, mail, linkIsLive(token.id), {
     alsoWrite: (isMade) => [noteFollowed(resources, token, isMade)],
-    unless: unlessBlocked(token),
+    unless,
   })
 }
 
