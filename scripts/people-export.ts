@@ -1,4 +1,4 @@
-import { appendFileSync, createReadStream, existsSync, truncateSync } from 'node:fs'
+import { appendFileSync, createReadStream, existsSync, statSync, truncateSync } from 'node:fs'
 import { readArguments, runCommand } from './command.ts'
 import { openDeployment } from './people/client.ts'
 import { tokenFrom } from './people/tokens.ts'
@@ -41,6 +41,8 @@ export async function exportPeople({
 }: ExportOptions): Promise<number> {
   const call = openDeployment({ url, token }, fetch)
   let { last, count } = await whatIsThere(file)
+  // Whether it can be written is known before anybody is asked to sign in.
+  appendFileSync(file, '', { mode: 0o600 })
   if (last && 'password_hash' in last !== hashes)
     throw new Error(
       `${file} was begun ${hashes ? 'without' : 'with'} --hashes. Go on as it was, or take another file.`,
@@ -52,35 +54,53 @@ export async function exportPeople({
       {},
       { isLong: true },
     )
-    try {
-      for await (const line of linesOf(answer.body!.pipeThrough(new TextDecoderStream()))) {
-        const row = JSON.parse(line) as Exported & { end?: true }
-        if (row.end) return count
-        // Those of the same moment come once more; ids are in order.
-        if (last && row.id <= last.id) continue
-        appendFileSync(file, `${line}\n`, { mode: 0o600 })
-        last = row
-        count += 1
-        tried = 0
-      }
-    } catch {
-      // It broke off: what is there stays, and the rest is asked for.
+    for await (const { line, row } of rowsOf(answer.body!)) {
+      if (row.end) return count
+      // Those of the same moment come once more; ids are in order.
+      if (last && row.id <= last.id) continue
+      appendFileSync(file, `${line}\n`)
+      last = row
+      count += 1
+      tried = 0
     }
   }
   throw new Error(`The file breaks off again and again, behind ${count} lines. Start this again to go on.`)
 }
 
+/** The rows of an answer. Where it breaks off they are over: what is there stays, and the rest is asked for. */
+async function* rowsOf(
+  body: ReadableStream<Uint8Array<ArrayBuffer>>,
+): AsyncGenerator<{ line: string; row: Exported & { end?: true } }> {
+  try {
+    for await (const line of linesOf(body.pipeThrough(new TextDecoderStream())))
+      yield { line, row: JSON.parse(line) }
+  } catch {}
+}
+
 /** What is in the file, whose last line may have been cut off. It may be longer than a text can be. */
 async function whatIsThere(file: string): Promise<{ last: Exported | undefined; count: number }> {
   if (!existsSync(file)) return { last: undefined, count: 0 }
-  let [last, count, bytes] = ['', 0, 0]
+  let [text, count, bytes] = ['', 0, 0]
   for await (const line of linesOf(createReadStream(file, 'utf8'))) {
-    last = line
+    text = line
     count += 1
     bytes += Buffer.byteLength(line) + 1
   }
+  const last = exportedOf(text)
+  // Of a file of somebody else's nothing is cut off.
+  if (count === 0 ? statSync(file).size > 0 : !last)
+    throw new Error(`${file} is there, and is no export of Roster's. Take another file.`)
   truncateSync(file, bytes)
-  return { last: count > 0 ? (JSON.parse(last) as Exported) : undefined, count }
+  return { last, count }
+}
+
+function exportedOf(line: string): Exported | undefined {
+  try {
+    const row = JSON.parse(line) as Partial<Exported> | null
+    return typeof row?.id === 'string' && typeof row.created_at === 'string' ? (row as Exported) : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /** Lines that are whole, one at a time. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import type { LineResult } from '../../src/bulk/import/schemas.ts'
 
 /**
@@ -16,7 +16,8 @@ export function openReport(path: string, of: readonly (string | Buffer)[]) {
     throw new Error(
       `${path} is the report of another file, or of what this one was, of another deployment or other options. Move it away to begin anew.`,
     )
-  if (!known) writeFileSync(path, `${JSON.stringify({ sha256: digest })}\n`)
+  if (known) truncateSync(path, known.bytes)
+  else writeFileSync(path, `${JSON.stringify({ sha256: digest })}\n`)
   return {
     /** By line. The last word on a line counts. */
     results: known?.results ?? new Map<number, LineResult>(),
@@ -25,13 +26,23 @@ export function openReport(path: string, of: readonly (string | Buffer)[]) {
   }
 }
 
+/** What was being written as the script was stopped is no line; `bytes` is how far those that are whole reach. */
 function readReport(path: string) {
-  // What was being written as the script was stopped is no line.
-  const whole = readFileSync(path, 'utf8').split('\n').slice(0, -1)
-  const [head, ...lines] = whole.map((line) => JSON.parse(line) as { sha256?: string } & LineResult)
-  writeFileSync(path, whole.map((line) => `${line}\n`).join(''))
-  return { digest: head?.sha256, results: new Map(lines.map((result) => [result.line, result])) }
+  const text = readFileSync(path, 'utf8')
+  const whole = text.slice(0, text.lastIndexOf('\n') + 1)
+  try {
+    const [head, ...lines] = whole.split('\n').filter(Boolean).map(parse)
+    if (typeof head?.sha256 === 'string')
+      return {
+        digest: head.sha256,
+        results: new Map(lines.map((result) => [result.line, result])),
+        bytes: Buffer.byteLength(whole),
+      }
+  } catch {}
+  throw new Error(`${path} is there, and is no report of an import. Take another file.`)
 }
+
+const parse = (line: string) => JSON.parse(line) as { sha256?: string } & LineResult
 
 const isRefusedBy =
   (...codes: readonly string[]) =>

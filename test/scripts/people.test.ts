@@ -1,4 +1,12 @@
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
@@ -435,6 +443,20 @@ describe('The import', () => {
     expect(await at(URL_OF, dry)).toEqual([2, 1])
   })
 
+  test.each([
+    ['people', '{"email":"ada@old.test"}\n{"email":"last@old.test"}'],
+    ['a table', 'email\nada@old.test\nlast@old.test'],
+    ['what has no whole line', '{"sha256":"'],
+    ['the report of another file', '{"sha256":"other"}\n{"line":1,"status":"created"}\n{"line":2'],
+  ])('touches nothing of a file that is there for a report, and is none of it: %s', async (_, text) => {
+    const report = fileOf(text)
+    const there = deployment()
+    const file = fileOf(people(2), 'ndjson')
+    const told = importPeople({ url: URL_OF, file, report, token, fetch: there.fetch })
+    await expect(told).rejects.toThrow(/is there, and is no report of an import|is the report of another/)
+    expect([readFileSync(report, 'utf8'), there.sent()]).toEqual([text, 0])
+  })
+
   test('says of a line that is over a megabyte that it is, and goes on', async () => {
     const long = JSON.stringify({ email: 'long@old.test', metadata: { a: 'x'.repeat(1024 * 1024) } })
     const file = fileOf([people(1), long, '{"email":"last@old.test"}'].join('\n'), 'ndjson')
@@ -559,6 +581,40 @@ test('The export counts a file that is longer than what is read at once, and cut
     new Response([4_999, 5_000].map((at) => `${JSON.stringify(rowOf(at))}\n`).join('') + '{"end":true}\n')
   expect(await exportPeople({ url: URL_OF, file, token: async () => 'token', fetch })).toBe(5_001)
   expect(readFileSync(file, 'utf8')).toBe(`${lines.join('')}${JSON.stringify(rowOf(5_000))}\n`)
+})
+
+test.each([
+  ['a table', 'id,email\n1,ada@old.test\n2,last@old.test'],
+  ['people of somewhere else', '{"email":"ada@old.test"}\n{"email":"last@old.test"}'],
+  ['a list', '[]\n'],
+  ['null', 'null\n'],
+  ['half a line', '{"email":'],
+])('The export touches nothing of a file that is there, and is no export: %s', async (_, text) => {
+  const file = fileOf(text)
+  let asked = 0
+  const fetch: typeof globalThis.fetch = async () => {
+    asked += 1
+    return new Response('{"end":true}\n')
+  }
+  const told = exportPeople({ url: URL_OF, file, token: async () => 'token', fetch })
+  await expect(told).rejects.toThrow('is there, and is no export of Roster')
+  expect([readFileSync(file, 'utf8'), asked]).toEqual([text, 0])
+})
+
+test('The export ends by what keeps it from writing: at once, and before anybody is asked where it can', async () => {
+  const file = join(dir, 'taken-away.ndjson')
+  let asked = 0
+  const fetch: typeof globalThis.fetch = async () => {
+    asked += 1
+    rmSync(file)
+    mkdirSync(file)
+    return new Response('{"id":"01","created_at":"2024-01-01T00:00:00.000Z"}\n')
+  }
+  const to = (where: string) => exportPeople({ url: URL_OF, file: where, token: async () => 'token', fetch })
+  await expect(to(join(dir, 'missing', 'export.ndjson'))).rejects.toThrow('ENOENT')
+  expect(asked).toBe(0)
+  await expect(to(file)).rejects.toThrow('EISDIR')
+  expect(asked).toBe(1)
 })
 
 test('The export with hashes goes on with hashes alone, for its owner’s eyes, and says what they are worth', async () => {
