@@ -1,5 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
-import { membersOf } from '../src/activity/details.ts'
+import { membersOf, textsAsBytes, withTexts } from '../src/activity/details.ts'
 import {
   type ActivityLog,
   activityLogs,
@@ -169,10 +169,10 @@ async function readRows(resources: Resources, seals: Seal[]) {
   for (let after = ''; ; ) {
     const page = await readPage(
       resources,
-      sql<SealedRow>`SELECT row.*, seal, details_salt, details_hash, origin_salt, origin_hash FROM ${activityLogs} AS row
+      sql<SealedRow>`SELECT row.id, ${textsAsBytes}, seal, details_salt, details_hash, origin_salt, origin_hash FROM ${activityLogs} AS row
         LEFT JOIN ${activityProofs} AS proof ON proof.id = row.id WHERE row.id > ${after} ORDER BY row.id LIMIT ${ROWS_PER_PAGE}`,
     )
-    for (const row of page) {
+    for (const row of page.map(withTexts)) {
       if (row.action === 'user.purged') erased.add(row.user_id)
       const seal = byNumber.get(row.seal ?? 0)
       // A seal has no row that is younger than what it looked at: not even one that has aged, whose rows are not counted.

@@ -105,6 +105,27 @@ describe('LG3: the history is sealed', () => {
     ])
   })
 
+  test('with rows whose texts are no UTF-8: they stop neither seals nor whoever verifies, and fit as all others', async () => {
+    await someHistory()
+    const id = `${firstIdAt(Date.now()).slice(0, 14)}7${crypto.randomUUID().slice(15)}`
+    await api.sql(
+      `INSERT INTO user_activity_logs (id, user_id, action, details, ip)
+        VALUES (?, CAST(x'ff' AS TEXT), 'user.updated', CAST(x'7bff7d' AS TEXT), CAST(x'fe' AS TEXT))`,
+      [id],
+    )
+    await seal(3)
+    const proofs = async () => api.sql('SELECT 1 FROM activity_proofs WHERE id = ?', [id])
+    expect(await proofs()).toHaveLength(1)
+    const verdict = await verify()
+    expect(verdict).toMatchObject({ findings: [], sealed: (await rows()) - 1, waiting: 1 })
+    for (const other of ["CAST(x'7bfe7d' AS TEXT)", "'7BFF7D'", 'NULL']) {
+      await tamper(`UPDATE user_activity_logs SET details = ${other} WHERE id = '${id}'`)
+      expect((await verify()).findings).not.toEqual([])
+    }
+    await tamper(`UPDATE user_activity_logs SET details = CAST(x'7bff7d' AS TEXT) WHERE id = '${id}'`)
+    expect((await verify()).findings).toEqual([])
+  })
+
   test('what comes late is in the next seal, and what comes later still was added', async () => {
     await seal()
     const until = Number((await api.sql('SELECT max(sealed_at) AS at FROM activity_seals'))[0]!.at)

@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm'
+import { getTableColumns, sql } from 'drizzle-orm'
 import * as z from 'zod'
 import { lazy } from '../values/lazy.ts'
 import { type Action, type ActivityLog, activityLogs } from './models.ts'
@@ -160,10 +160,32 @@ export const detailsAsBytes = sql<ArrayBuffer | null>`CAST(${activityLogs.detail
 
 /** Null for what is no UTF-8 as well: it says nothing. */
 export function detailsIn(bytes: ArrayBuffer | null): string | null {
+  const text = textIn(bytes)
+  return text?.isWellFormed() ? text : null
+}
+
+/** What is no UTF-8 is as no text can be: in hex, behind half a character. */
+const NO_TEXT = '\ud800'
+function textIn(bytes: ArrayBuffer | null): string | null {
   if (bytes === null) return null
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
   } catch {
-    return null
+    return NO_TEXT + Buffer.from(bytes).toString('hex')
   }
 }
+
+/** The bytes, in hex, of what is no UTF-8; null for text. */
+export const hexOf = (text: string | null) =>
+  text?.startsWith(NO_TEXT) ? text.slice(NO_TEXT.length).toUpperCase() : null
+
+const TEXTS = Object.keys(getTableColumns(activityLogs)).filter((name) => name !== 'id')
+
+/** For a query: all texts of a row as bytes, for whoever has to read each row, whatever stands in it. */
+export const textsAsBytes = sql.raw(TEXTS.map((name) => `CAST(${name} AS BLOB) AS ${name}`).join(', '))
+
+/** A row whose texts were read so, as it is. */
+export const withTexts = <Row extends object>(row: Row): Row =>
+  Object.fromEntries(
+    Object.entries(row).map(([name, value]) => [name, value instanceof ArrayBuffer ? textIn(value) : value]),
+  ) as Row

@@ -7,7 +7,7 @@ import type { Statement } from '../database/statements.ts'
 import { log } from '../http/log.ts'
 import { DAY_MS, MINUTE_MS } from '../values/durations.ts'
 import { firstIdAt, timeOfId } from '../values/ids.ts'
-import { membersOf } from './details.ts'
+import { hexOf, membersOf, textsAsBytes, withTexts } from './details.ts'
 import {
   ACTIONS,
   activityLogs,
@@ -121,6 +121,8 @@ const selectNewestSeal = sql<Seal>`SELECT * FROM ${activitySeals} WHERE number =
 const lookedThrough = sql`coalesce((SELECT until FROM ${activitySeals} WHERE number = ${newest}), '')`
 const isUnsealed = sql`NOT EXISTS (SELECT 1 FROM ${activityProofs} WHERE ${activityProofs.id} = ${activityLogs.id})`
 
+/** What erasing takes out of a row. */
+const ERASABLE = ['details', 'ip', 'user_agent', 'country'] as const
 const KINDS = ['noise', 'security'] as const
 type Kind = (typeof KINDS)[number]
 const agedIn = (kind: Kind) =>
@@ -152,11 +154,12 @@ export function sealing(resources: Resources) {
       const { last } = await db.read({ last: selectNewestSeal })
       const until = last[0]?.until ?? ''
       const from = until && firstIdAt(timeOfId(until) - lateMs)
-      const { rows, aged } = await db.read({
-        rows: sql<Row>`SELECT * FROM ${activityLogs} WHERE id > ${from} AND id < ${end} AND ${isUnsealed}
+      const { rows: read, aged } = await db.read({
+        rows: sql<Row>`SELECT id, ${textsAsBytes} FROM ${activityLogs} WHERE id > ${from} AND id < ${end} AND ${isUnsealed}
           ORDER BY id LIMIT ${ROWS_PER_BATCH}`,
         aged: selectAged(resources, last[0]),
       })
+      const rows = read.map(withTexts)
       if (rows.length === 0) return []
       if (rows.length < ROWS_PER_BATCH) lateMs = 0
       return [sealRows(keys, last[0], rows, aged[0]!, fence)]
@@ -209,11 +212,17 @@ function sealRows(
     proofs.push(...proved)
   }
   const given = JSON.stringify(
-    rows.map(({ id, details, ip, user_agent, country }) => ({ id, details, ip, user_agent, country })),
+    rows.map((row) => [
+      row.id,
+      ...ERASABLE.flatMap((name) => [hexOf(row[name]) ? null : row[name], hexOf(row[name])]),
+    ]),
   )
-  const areAsRead = sql`(SELECT count(*) FROM json_each(${given}) AS given JOIN ${activityLogs} AS row ON row.id = given.value ->> 'id'
-    WHERE row.details IS given.value ->> 'details' AND row.ip IS given.value ->> 'ip'
-      AND row.user_agent IS given.value ->> 'user_agent' AND row.country IS given.value ->> 'country') = ${rows.length}`
+  const isAsRead = ERASABLE.map((name, at) => {
+    const [text, hex] = [1, 2].map((place) => sql.raw(`given.value ->> ${2 * at + place}`))
+    return sql`iif(${hex} IS NULL, ${sql.identifier(name)} IS ${text}, hex(${sql.identifier(name)}) = ${hex})`
+  })
+  const areAsRead = sql`(SELECT count(*) FROM json_each(${given}) AS given JOIN ${activityLogs} AS row ON row.id = given.value ->> 0
+    WHERE ${sql.join(isAsRead, sql` AND `)}) = ${rows.length}`
   const isNext = sql`coalesce(${newest}, 0) = ${last?.number ?? 0} AND ${areAsRead} AND ${fence}`
   // Sent twice, the second finds its own seals, and changes nothing.
   const areSealed = sql`EXISTS (SELECT 1 FROM ${activitySeals} WHERE number = ${seals.at(-1)!.number} AND mac = ${seals.at(-1)!.mac})`
