@@ -3,6 +3,7 @@ import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { kCurrentWorker } from 'miniflare'
 import { defineConfig } from 'vitest/config'
 import { mutant, mutation } from './test/support/mutation.ts'
+import { KEPT } from './test/support/scripts.ts'
 
 /** What talks to the Worker from outside, or to none: in Node. */
 const IN_NODE = [
@@ -71,6 +72,7 @@ export default defineConfig({
           name: 'node',
           include: IN_NODE,
           exclude: leftOut,
+          env: KEPT,
           ...PATIENCE,
           retry: RETRIES,
         },

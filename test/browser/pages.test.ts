@@ -45,7 +45,8 @@ const LOOKS: Look[] = [
 
 async function takeOn(page: Page, { width, scheme, text = 16 }: Look) {
   await page.setViewportSize({ width, height: 800 })
-  await page.emulateMedia({ colorScheme: scheme })
+  // Without the changes of colour that would have to be waited for.
+  await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' })
   const session = await devtoolsOf(page)
   await session.send('Page.setFontSizes', { fontSizes: { standard: text, fixed: text * 0.8125 } })
 }

@@ -121,7 +121,8 @@ test('SC3: a server whose certificate nobody vouches for gets neither the passwo
   expect(await mailsTo(to)).toEqual([])
 })
 
-test.each(['smtp', 'smtps'])(
+// Side by side: most of these wait for as long as a mail may take.
+test.concurrent.each(['smtp', 'smtps'])(
   'Fault 17: a server that says nothing (%s) is waited for no longer than a mail may take',
   async (scheme) => {
     const to = `${crypto.randomUUID()}@people.test`
@@ -130,7 +131,7 @@ test.each(['smtp', 'smtps'])(
   },
 )
 
-test('Fault 17: a request takes no mail that it could not wait for: it waits for the cron job, and counts as sent nowhere', async () => {
+test.concurrent('Fault 17: a request takes no mail that it could not wait for: it waits for the cron job, and counts as sent nowhere', async () => {
   const own = await freshUpstreams()
   const mute = { ...SMTP, SMTP_URL: `smtp://${account}@${at.mute}` }
   const api = openApi({ ...own.bindings, ...mute } as never)
@@ -144,7 +145,7 @@ test('Fault 17: a request takes no mail that it could not wait for: it waits for
   expect(rows.map(({ sent_at }) => sent_at)).toEqual(Array(7).fill(null))
 })
 
-test('Fault 17: a mail that did not go is tried again as the same one', async () => {
+test.concurrent('Fault 17: a mail that did not go is tried again as the same one', async () => {
   const own = await freshUpstreams()
   const api = openApi({ ...own.bindings, ...SMTP } as never)
   const email = `once-leaves.${crypto.randomUUID()}@people.test`
@@ -159,7 +160,7 @@ test('Fault 17: a mail that did not go is tried again as the same one', async ()
   expect([header(sent!.raw, 'Message-ID'), others]).toEqual([`<${row.id}@people.test>`, []])
 })
 
-test.each(['drops', 'silent'])(
+test.concurrent.each(['drops', 'silent'])(
   'Fault 17: of a mail whose end was sent, and that a server (%s) says nothing of, it is unknown whether it went: it goes no second time by itself',
   async (how) => {
     const own = await freshUpstreams()

@@ -18,7 +18,7 @@ const { home, startDatabase } = openDatabases('moves')
 /** How many migrations the commit before the first move had. */
 const BEFORE = readMigrations(MIGRATIONS).findIndex((migration) => moveOf(migration))
 /** A million: `WHOLE=1 ROWS=1000000 NODE_OPTIONS=--max-old-space-size=12000 vitest run test/scripts/moves.test.ts`. */
-const ROWS = Number(process.env.ROWS ?? rounds(30_000, 100_000))
+const ROWS = Number(process.env.ROWS ?? rounds(15_000, 100_000))
 const TABLES = { sessions: 'id', throttles: 'key', user_activity_logs: 'id' } as const
 type Table = keyof typeof TABLES
 
@@ -185,6 +185,7 @@ test(`Fault 31: ${ROWS} rows a table move in steps, beside what is written, when
     user_activity_logs: await rowsOf(db, 'user_activity_logs'),
   }
   const stop = writeMeanwhile(url, expected)
+  const began = performance.now()
   const moves = readMigrations(MIGRATIONS).filter((migration) => moveOf(migration))
 
   // Killed while it copies each of the tables, and while it empties the first of the old ones.
@@ -207,6 +208,7 @@ test(`Fault 31: ${ROWS} rows a table move in steps, beside what is written, when
   }
   expect(await ended(startRunner(url))).toBe(0)
 
+  const tookMs = performance.now() - began
   const { longestMs, writes } = await stop()
   expect(writes).toBeGreaterThan(50)
   for (const table of Object.keys(TABLES) as Table[]) {
@@ -227,7 +229,8 @@ test(`Fault 31: ${ROWS} rows a table move in steps, beside what is written, when
   )
   expect(reasons.rows[0]!.n).toBe(disabled.rows[0]!.n)
   console.log(`${writes} writes meanwhile, the longest ${Math.round(longestMs)} ms`)
-  expect(longestMs).toBeLessThan(1000)
+  // A table that moved as a whole would take a third of it; a machine that is busy takes longer over everything.
+  expect(longestMs).toBeLessThan(Math.max(1000, tookMs / 8))
   await expectSameSchema(db)
 })
 

@@ -14,6 +14,7 @@ import { keyring } from '../../src/crypto/keyring.ts'
 import { DEVICE_CODE } from '../../src/oauth/models.ts'
 import { checkPassword } from '../../src/passwords/hashing.ts'
 import { startProxy } from '../support/proxy.ts'
+import { KEPT, QUICKLY } from '../support/scripts.ts'
 
 let dir: string
 let closers: (() => Promise<void>)[]
@@ -52,9 +53,12 @@ const database = () => ({
 const run = (script: string, args: string[] = [], settings: Record<string, string> = env, input = '') =>
   new Promise<{ code: number; output: string }>((resolve) => {
     const path = join(import.meta.dirname, '../../scripts', script)
-    const child = execFile(process.execPath, [path, ...args], { env: settings }, (error, stdout, stderr) => {
-      resolve({ code: error ? Number(error.code) : 0, output: stdout + stderr })
-    })
+    const child = execFile(
+      process.execPath,
+      [...QUICKLY, path, ...args],
+      { env: { ...settings, ...KEPT } },
+      (error, stdout, stderr) => resolve({ code: error ? Number(error.code) : 0, output: stdout + stderr }),
+    )
     child.stdin?.end(input)
   })
 

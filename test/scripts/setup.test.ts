@@ -10,6 +10,7 @@ import { newSecret } from '../../scripts/keys.ts'
 import { listen } from '../../scripts/local/process.ts'
 import { startSqld } from '../../scripts/local/sqld.ts'
 import { startUpstash } from '../../scripts/local/upstash.ts'
+import { KEPT, QUICKLY } from '../support/scripts.ts'
 import { startStandIns } from '../support/stand-ins.ts'
 
 let dir: string
@@ -40,8 +41,8 @@ const run = (script: string, args: string[], answers: string[] = [], env: Record
     const path = join(import.meta.dirname, '../../scripts', script)
     const child = execFile(
       process.execPath,
-      [path, ...args],
-      { env: { PATH: `${standIns.bin}:/usr/bin:/bin`, ...env } },
+      [...QUICKLY, path, ...args],
+      { env: { PATH: `${standIns.bin}:/usr/bin:/bin`, ...KEPT, ...env } },
       (error, stdout, stderr) => done({ code: error ? Number(error.code) : 0, output: stdout + stderr }),
     )
     child.stdin?.end(answers.map((answer) => `${answer}\n`).join(''))

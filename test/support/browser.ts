@@ -136,17 +136,17 @@ export async function violationsOn(page: Page): Promise<string[]> {
   const session = await devtoolsOf(page)
   await session.send('Page.enable')
   const { frameTree } = await session.send('Page.getFrameTree')
+  // The same one as long as the page is: axe is read once.
   const { executionContextId: contextId } = await session.send('Page.createIsolatedWorld', {
     frameId: frameTree.frame.id,
+    worldName: 'axe',
   })
-  const run = `${AXE}; axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
-    violations.map(({ id, nodes }) => id + ' ' + nodes.map(({ target }) => target).join()))`
-  const { result, exceptionDetails } = await session.send('Runtime.evaluate', {
-    expression: run,
-    contextId,
-    awaitPromise: true,
-    returnByValue: true,
-  })
+  const evaluate = (expression: string) =>
+    session.send('Runtime.evaluate', { expression, contextId, awaitPromise: true, returnByValue: true })
+  if ((await evaluate('typeof axe')).result.value === 'undefined') await evaluate(`${AXE}; undefined`)
+  const { result, exceptionDetails } =
+    await evaluate(`axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
+    violations.map(({ id, nodes }) => id + ' ' + nodes.map(({ target }) => target).join()))`)
   if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text)
   if (!Array.isArray(result.value)) throw new Error('axe has found nothing out')
   return result.value
