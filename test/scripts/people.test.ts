@@ -180,18 +180,24 @@ describe('Dumps are read:', () => {
       }),
     )
     expect(() => read('firebase', users)).toThrow('--with')
-    const hashing = fileOf(
-      JSON.stringify({
-        base64_signer_key:
-          'jxspr8Ki0RYycVU8zykbdLGjFQ3McFUH0uiiTvC8pVMXAn210wjLNmdZJzxUECKbm0QsEmYUSDzZvpjeJ9WmXA==',
-        base64_salt_separator: 'Bw==',
-        rounds: 8,
-        mem_cost: 14,
-      }),
-    )
-    expect(read('firebase', users, { with: hashing })).toMatchObject([
+    const hashing = {
+      base64_signer_key:
+        'jxspr8Ki0RYycVU8zykbdLGjFQ3McFUH0uiiTvC8pVMXAn210wjLNmdZJzxUECKbm0QsEmYUSDzZvpjeJ9WmXA==',
+      base64_salt_separator: 'Bw==',
+      rounds: 8,
+      mem_cost: 14,
+    }
+    const withThese = (given: unknown) => read('firebase', users, { with: fileOf(JSON.stringify(given)) })
+    expect(withThese(hashing)).toMatchObject([
       { email: 'ada@f.test', external_id: 'f1', created_at: 1486324122000, hash: 'verified' },
     ])
+    // With a name that is misspelt, no password would fit.
+    const { base64_salt_separator, rounds, ...others } = hashing
+    expect(() => withThese({ ...others, base64_salt_seperator: base64_salt_separator, rounds: '' })).toThrow(
+      /\.json lacks base64_salt_separator, rounds\.$/,
+    )
+    expect(() => withThese({ hash_config: hashing })).toThrow('mem_cost')
+    expect(() => withThese(null)).toThrow('mem_cost')
   })
 
   test('Keycloak, with JSON in its JSON, and an app for codes', () => {
@@ -303,6 +309,19 @@ describe('Dumps are read:', () => {
       { external_id: 'google-oauth2|7', name: 'Bob', disabled: true, hash: 'none' },
     ])
   })
+})
+
+test.each([
+  ['firebase', {}],
+  ['firebase', null],
+  ['keycloak', { realm: 'yours' }],
+  ['keycloak', { users: {} }],
+  ['better-auth', { users: [], account: [] }],
+  ['better-auth', { user: [] }],
+])('What %s has not exported is no empty list: %j', (from, json) => {
+  expect(() => READERS[from]!(fileOf(JSON.stringify(json)), {})).toThrow(
+    /has no list called (users|user|account)\.$/,
+  )
 })
 
 /** A deployment as the script sees it, which reads lines as the real one does, and answers or breaks off as it is told. */

@@ -3,6 +3,7 @@ import {
   compact,
   fullName,
   isTrue,
+  listIn,
   objectOf,
   type Reader,
   type Row,
@@ -14,19 +15,23 @@ import {
 } from './source.ts'
 
 /** The parameters of a project, as the Firebase console shows them under "Password hash parameters", as JSON. */
-interface FirebaseHashing {
-  base64_signer_key: string
-  base64_salt_separator: string
-  rounds: number
-  mem_cost: number
+const FIREBASE_HASHING = ['base64_signer_key', 'base64_salt_separator', 'rounds', 'mem_cost'] as const
+type FirebaseHashing = Record<(typeof FIREBASE_HASHING)[number], unknown>
+
+/** Without one of them, each hash would be read, and no password fit any. */
+function readHashing(file: string): FirebaseHashing {
+  const hashing = readJson<Partial<FirebaseHashing> | null>(file)
+  const lacking = FIREBASE_HASHING.filter((name) => textOf(hashing?.[name]) === undefined)
+  if (lacking.length > 0) throw new Error(`${file} lacks ${lacking.join(', ')}.`)
+  return hashing as FirebaseHashing
 }
 
 const toStandard = (base64: unknown) => textOf(base64)?.replaceAll('-', '+').replaceAll('_', '/') ?? ''
 
 /** `firebase auth:export users.json`, with the project's parameters in a second file. */
 export const firebase: Reader = (file, extras) => {
-  const hashing = extras.with === undefined ? undefined : readJson<FirebaseHashing>(extras.with)
-  return readJson<{ users: Row[] }>(file).users.map((row) => ({
+  const hashing = extras.with === undefined ? undefined : readHashing(extras.with)
+  return listIn(file, 'users').map((row) => ({
     email: textOf(row.email),
     name: textOf(row.displayName),
     external_id: textOf(row.localId),
@@ -52,8 +57,8 @@ function firebaseHash({ passwordHash, salt }: Row, hashing: FirebaseHashing | un
  * administrators wrote, and what apps may rely on: whom they are about may not change them, unless it is said.
  */
 export const keycloak: Reader = (file, { ownAttributes = false }) =>
-  readJson<{ users?: Row[] }>(file)
-    .users!.filter((row) => row.serviceAccountClientId === undefined)
+  listIn(file, 'users')
+    .filter((row) => row.serviceAccountClientId === undefined)
     .map((row) => {
       const credentials = ((row.credentials as Row[] | undefined) ?? []).map(toCredential)
       const otps = credentials.filter(({ type }) => type === 'otp')

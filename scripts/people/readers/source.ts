@@ -37,6 +37,13 @@ export const readJson = <T>(file: string): T => {
   }
 }
 
+/** A list that a file of JSON has under this name. Without it, it is a file of something else. */
+export function listIn(file: string, name: string): Row[] {
+  const list = readJson<Record<string, unknown> | null>(file)?.[name]
+  if (!Array.isArray(list)) throw new Error(`${file} has no list called ${name}.`)
+  return list as Row[]
+}
+
 /** The rows of a table: a CSV with names in its first line, NDJSON, or a JSON list; each may be what a database wrote. */
 export function readTable(file: string): Row[] {
   const text = load(file)

@@ -4,10 +4,10 @@ import {
   type Imported,
   isAhead,
   isTrue,
+  listIn,
   objectOf,
   type Reader,
   type Row,
-  readJson,
   readTable,
   textOf,
   timeOf,
@@ -68,7 +68,7 @@ export const supabase: Reader = (file) =>
 
 /** The tables `user` and `account` of better-auth, as one JSON object of both. The hash stands with the account. */
 export const betterAuth: Reader = (file) => {
-  const { user = [], account = [] } = readJson<{ user?: Row[]; account?: Row[] }>(file)
+  const [user, account] = [listIn(file, 'user'), listIn(file, 'account')]
   const ofUser = (row: Row) => textOf(row.userId ?? row.user_id)
   const isOfPassword = (row: Row) => (row.providerId ?? row.provider_id) === 'credential'
   const passwords = new Map(account.filter(isOfPassword).map((row) => [ofUser(row), textOf(row.password)]))
