@@ -312,6 +312,24 @@ describe('Dumps are read:', () => {
 })
 
 test.each([
+  ['1,ada@old.test\n2,"bo@old.test,Bo\n3,eve@old.test,Eve', 'Line 3 of', 'a quote that is never closed'],
+  ['1,"Ada\nL."\n2,bo@old.test,Bo,of the Bos', 'Line 4 of', 'more cells than the first line has names'],
+])('A table that says something else than it seems to is refused: %j', (rows, line, what) => {
+  const file = fileOf(`id,email,full_name\n${rows}`, 'csv')
+  for (const said of [line, what]) expect(() => READERS.fastapi!(file, {})).toThrow(said)
+})
+
+test('Nor does a table whose first line has a quote that is never closed bring nobody', () => {
+  expect(() => READERS.fastapi!(fileOf('id,"email\n1,ada@old.test', 'csv'), {})).toThrow('Line 1 of')
+})
+
+test.each(['fastapi', 'django'])('%s: who is said to be neither active nor not is not disabled', (from) => {
+  const rows = ['email,is_active\nada@old.test,f\nbo@old.test,t', 'email\nada@old.test']
+  const disabled = rows.map((text) => read(from, fileOf(text, 'csv')))
+  expect(disabled).toMatchObject([[{ disabled: true }, { disabled: false }], [{ disabled: false }]])
+})
+
+test.each([
   ['firebase', {}],
   ['firebase', null],
   ['keycloak', { realm: 'yours' }],

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { parseCsv } from '../../../src/bulk/import/csv.ts'
+import { flawOfRow, parseCsv } from '../../../src/bulk/import/csv.ts'
 
 /** A user as an import takes them; what is undefined is not there. */
 export type Imported = Record<string, unknown>
@@ -49,8 +49,14 @@ export function readTable(file: string): Row[] {
   const text = load(file)
   if (text.trimStart().startsWith('[')) return readJson<Row[]>(file)
   if (text.trimStart().startsWith('{')) return readNdjson(file)
-  const [head, ...rows] = parseCsv(text)
+  const all = parseCsv(text)
+  const [head, ...rows] = all
   const names = head?.cells ?? []
+  // Cells that are left over belong to another column, and so do those beside them.
+  for (const row of all) {
+    const detail = flawOfRow(row, names)
+    if (detail) throw new Error(`Line ${row.line} of ${file}: ${detail}`)
+  }
   return rows.map(({ cells }) => Object.fromEntries(names.map((name, at) => [name, cells[at] || undefined])))
 }
 

@@ -36,7 +36,7 @@ export const django: Reader = (file) =>
       external_id: textOf(given.pk ?? row.id),
       password_hash: textOf(row.password),
       created_at: timeOf(row.date_joined),
-      disabled: !isTrue(row.is_active),
+      disabled: row.is_active === undefined ? undefined : !isTrue(row.is_active),
       admin_metadata: compact({
         username: textOf(row.username),
         staff: isTrue(row.is_staff),

@@ -35,6 +35,12 @@ export function parseCsv(text: string): CsvRow[] {
   return rows
 }
 
+/** What makes a row one that nobody can read, in a sentence. */
+export function flawOfRow({ cells, isUnclosed }: CsvRow, names: readonly string[]): string | undefined {
+  if (isUnclosed) return 'Has a quote that is never closed.'
+  return cells.length > names.length ? 'Has more cells than the first line has names.' : undefined
+}
+
 interface Cell {
   value: string
   /** Where the separator or the end of the line stands. */

@@ -4,7 +4,7 @@ import { type InputError, invalidInput, MAX_ERRORS_NAMED } from '../../http/prob
 import { check } from '../../http/validate.ts'
 import { type ReadHash, readForeignHash } from '../../passwords/foreign/reading.ts'
 import { parseHash } from '../../passwords/hashing.ts'
-import { type CsvRow, parseCsv } from './csv.ts'
+import { type CsvRow, flawOfRow, parseCsv } from './csv.ts'
 import { ImportedTotp, ImportedUser, MOST_ROWS, type Type } from './schemas.ts'
 
 /** What is done with the hash of a line; `ours` was made by a Roster, by a key that may be another's. */
@@ -113,12 +113,11 @@ export const readCsv = (text: string): unknown[] =>
     return value
   })
 
-function readCells(names: readonly string[], { cells, isUnclosed }: CsvRow): ReturnType<Row['read']> {
-  if (isUnclosed) return { errors: [flaw('', 'invalid_row', 'Has a quote that is never closed.')] }
-  if (cells.length > names.length)
-    return { errors: [flaw('', 'invalid_row', 'Has more cells than the first line has names.')] }
+function readCells(names: readonly string[], row: CsvRow): ReturnType<Row['read']> {
+  const detail = flawOfRow(row, names)
+  if (detail) return { errors: [flaw('', 'invalid_row', detail)] }
   const value: Record<string, unknown> = {}
-  for (const [index, cell] of cells.entries()) {
+  for (const [index, cell] of row.cells.entries()) {
     if (cell === '') continue
     const name = names[index]!
     const read = CELLS[name]?.(pointerTo([name]), cell) ?? { value: cell }
