@@ -1,4 +1,5 @@
 import { createExecutionContext } from 'cloudflare:test'
+import { v7 as uuidv7 } from 'uuid'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { cleanUp } from '../src/cleanup/service.ts'
 import { openForCron } from '../src/context.ts'
@@ -57,6 +58,39 @@ test('DL3: takes the mails that went to their address before it was an account',
   expect((await purge(ada)).status).toBe(204)
   expect(await mailsTo(email)).toEqual([])
   expect(await api.sql('SELECT id FROM invitations WHERE id = ?', [invitation])).toEqual([])
+})
+
+test('DL3: goes through however their history is written, and keeps no other waiting', async () => {
+  const lone = openApi((await freshUpstreams()).bindings)
+  const boss = await lone.quickActor({ role: 'admin' })
+  const [ada, eve] = [
+    await lone.person({ email_verified_at: 1 }),
+    await lone.person({ email_verified_at: 1 }),
+  ]
+  for (const details of [
+    "'x'",
+    "CAST(x'7bff7d' AS TEXT)",
+    `'{"email":{"from":"\\ud800@people.test","to":null},"role":"user"}'`,
+  ])
+    await lone.sql(
+      `INSERT INTO user_activity_logs (id, user_id, action, details) VALUES (?, ?, 'user.updated', ${details})`,
+      [uuidv7(), ada.id],
+    )
+  for (const { id } of [ada, eve])
+    expect((await lone.send('DELETE', `/v1/users/${id}?hard=true`, { token: boss.token })).status).toBe(204)
+  for (let runs = 0; runs < 2; runs++) {
+    await lone.sql('UPDATE erasures SET due_at = 0, began_at = 0')
+    const now = Date.now() + runs * 600_000
+    const run = await cleanUp({ ...openForCron(lone.bindings, createExecutionContext()), now })
+    expect(run?.failed).toEqual([])
+  }
+  expect(await lone.sql('SELECT user_id FROM erasures')).toEqual([])
+  expect(
+    await lone.sql(
+      "SELECT details FROM user_activity_logs WHERE user_id = ? AND action = 'user.updated' ORDER BY id",
+      [ada.id],
+    ),
+  ).toEqual([{ details: null }, { details: null }, { details: '{"role":"user"}' }])
 })
 
 test('DL3: one that fails keeps no other waiting, and is tried again later', async () => {

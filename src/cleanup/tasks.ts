@@ -274,7 +274,7 @@ function goOnErasing(resources: Resources): Task {
   const now = () => Math.max(resources.now, Date.now())
   const step = ({ user_id: id, stage, sought }: Due, rows: number, fence: SQL): Step => [
     sql`UPDATE ${erasures} SET due_at = ${now()} WHERE user_id = ${id} AND ${fence}`,
-    ...(stage === 'spellings' && sought ? [respell(id, sought, fence)] : []),
+    ...(stage === 'spellings' && sought ? [respell(id, new TextDecoder().decode(sought), fence)] : []),
     ...eraseTraces(resources, id, fence, rows),
   ]
   let due: Due[] = []
@@ -285,7 +285,7 @@ function goOnErasing(resources: Resources): Task {
       sql`UPDATE ${erasures} SET due_at = ${now() + HOUR_MS} WHERE user_id = ${due[at]!.user_id}`,
     steps: async (fence) => {
       const read = await resources.db.read({
-        due: sql<Due>`SELECT user_id, stage, sought FROM ${erasures} WHERE due_at <= ${now()}
+        due: sql<Due>`SELECT user_id, stage, CAST(sought AS BLOB) AS sought FROM ${erasures} WHERE due_at <= ${now()}
           ORDER BY due_at LIMIT ${ERASURES_PER_BATCH}`,
       })
       due = read.due
@@ -296,4 +296,5 @@ function goOnErasing(resources: Resources): Task {
 }
 
 type Purged = Pick<User, 'id' | 'email_normalized' | 'email_verified_at' | 'external_id'>
-type Due = Pick<typeof erasures.$inferSelect, 'user_id' | 'stage' | 'sought'>
+/** What was sought in the history may be no UTF-8. */
+type Due = Pick<typeof erasures.$inferSelect, 'user_id' | 'stage'> & { sought: ArrayBuffer | null }

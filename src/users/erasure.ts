@@ -166,15 +166,18 @@ const withoutOrigin = (isTheirs: SQL) =>
     sql`, `,
   )
 
+/** What is no JSON is nobody's words of ours, and goes as a whole. */
+const members = sql`iif(json_valid(details), details, '{}')`
+
 /** What happened to them: details keep what names nobody; the origin of whoever did it is somebody else's. */
 function historyOfThem(job: Job): Statement[] {
   const page = historyPage(job, 'history_of_them', sql`user_id = ${job.userId}`)
   const isTheirs = sql`coalesce(actor_id, user_id) = user_id AND ${read(job, 'origin_until')} IS NULL`
-  const kept = sql`(SELECT json_group_object(key, details -> fullkey) FROM json_each(details)
+  const kept = sql`(SELECT json_group_object(key, details -> fullkey) FROM json_each(${members})
     WHERE key IN ${IMPERSONAL} AND NOT (key = 'reason' AND action = 'user.disabled'))`
   const found = (
     member: string,
-  ) => sql`SELECT lower(value) AS value FROM ${activityLogs} AS had, json_tree(details)
+  ) => sql`SELECT lower(value) AS value FROM ${activityLogs} AS had, json_tree(${members})
     WHERE had.id IN (${page}) AND json_tree.type = 'text' AND fullkey LIKE ${`$.${member}%`}`
   const all = sql`SELECT value FROM ${addresses(job)} UNION ALL ${found('email')} UNION ALL ${found('new_email')}`
   const wereTheirs = sql`SELECT value FROM ${theirs(job)} UNION ALL ${found('email')}
