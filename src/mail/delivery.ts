@@ -28,11 +28,17 @@ export async function deliverNew(resources: Resources, ids: string[]): Promise<v
 }
 
 /** A mail that is about to be sent, with what its words name, as it is now. */
-type Owed = OutboxMail & { actor: string | null; details: ArrayBuffer | null }
+type Owed = OutboxMail & { actor: string | null; action: string | null; details: ArrayBuffer | null }
 
 const ofEvent = (what: SQL) => sql`(SELECT ${what} FROM ${activityLogs} WHERE id = ${outbox.event_id})`
+/** Of those that share a mail. */
+const TOLD_APART = ['webhook.secret_rotated', 'webhook.retried'] as const
 const named = {
   actor: sql<string | null>`(SELECT name FROM ${users} WHERE id = ${ofEvent(sql`actor_id`)})`.as('actor'),
+  // No other, as one that somebody wrote past us may be no text.
+  action: sql<
+    string | null
+  >`${ofEvent(sql`iif(${inArray(activityLogs.action, TOLD_APART)}, action, NULL)`)}`.as('action'),
   details: sql<ArrayBuffer | null>`${ofEvent(detailsAsBytes)}`.as('details'),
 }
 
@@ -213,11 +219,13 @@ async function noteSent({ db }: Resources, mail: OutboxMail): Promise<void> {
 function write({ config }: Resources, mail: Owed) {
   const { purpose, page, hasCode, isAsked }: Kind = KINDS[mail.kind]
   const texts = mailTextsIn(mail.language)
+  const members = membersOf({ details: detailsIn(mail.details) })
   const text = texts.mails[mail.kind]({
     organisation: config.ORGANISATION,
     newEmail: repeatable(mail.new_email ?? '') ?? texts.frame.anotherAddress,
     actor: repeatableName(mail.actor ?? '') ?? null,
-    host: repeatableHost(membersOf({ details: detailsIn(mail.details) })?.host) ?? null,
+    host: repeatableHost(members?.host) ?? null,
+    what: members?.reason === 'resumed' ? members.reason : mail.action,
   })
   const asked = isAsked ? { at: mail.created_at, country: mail.country, device: mail.device } : undefined
   // Only where our own pages are there is a page for it.

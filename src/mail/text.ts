@@ -6,6 +6,8 @@ interface About {
   /** Who did it, and the host of the webhook it was done to; null where it is not known, or not any more. */
   actor: string | null
   host: string | null
+  /** Which of several things that a kind of mail tells of: `resumed`, or an action of the history. */
+  what: string | null
 }
 
 /** When somebody asked for a mail (epoch ms), and from where, in mails that somebody asked for. */

@@ -91,13 +91,13 @@ export const webhookRoutes = new Hono<AppEnv>()
       id: 'updateWebhook',
       tag,
       summary: 'Change where it is told, and of what; wakes one that rests',
-      description: TOLD,
+      description: `${TOLD} What is as it was is told to nobody.`,
       responses: { 200: Webhook },
       problems: [reauthenticationRequired, webhookNotFound, writeConflict, mayTell],
     }),
     requirePermission('webhooks:manage'),
     body(UpdateWebhook),
-    async (c) => c.json(await updateWebhook(c.var, c.req.param('id'), c.var.body)),
+    async (c) => c.json((await updateWebhook(c.var, c.req.param('id'), c.var.body)).webhook),
   )
   .delete(
     '/:id',

@@ -116,9 +116,11 @@ function eventOf(
   actorId: string | null,
   { id, url }: Pick<WebhookRow, 'id' | 'url'>,
   was = url,
+  reason?: string,
 ) {
   const host = [...new Set([was, url].map(hostOf))].join(' → ')
-  return { id: uuidv7(), action, userId: null, actorId, details: { webhook_id: id, host } }
+  const details = { webhook_id: id, host, ...(reason && { reason }) }
+  return { id: uuidv7(), action, userId: null, actorId, details }
 }
 
 interface Change {
@@ -126,14 +128,18 @@ interface Change {
   mail: 'webhook_changed' | 'webhook_removed'
   /** What it is about, where that is another address. */
   url?: string
+  reason?: string
   change: (isThis: SQL) => Statement
 }
 
-/** Reads, decides, and writes on the condition that nothing has moved; begins again where something has. */
+/**
+ * Reads, decides, and writes on the condition that nothing has moved; begins again where something has. Where there is
+ * nothing to decide, nothing is written and nobody told.
+ */
 async function changeWebhook(
   resources: Acting,
   id: string,
-  decide: (row: WebhookRow) => Change | Promise<Change>,
+  decide: (row: WebhookRow) => Change | undefined,
 ): Promise<WebhookRow | undefined> {
   const { db, actor, now } = resources
   requireRecentLogin(actor, now)
@@ -145,9 +151,15 @@ async function changeWebhook(
     const { found, managing, spent } = await (round === 0 ? db.read(asked) : db.readPrimary(asked))
     const [row] = found
     if (!row) throw webhookNotFound()
-    const { action, mail, change, url = row.url } = await decide(row)
+    const decided = decide(row)
+    if (!decided) {
+      // A replica that lags may show it as it was before somebody else changed it.
+      if (round === 0) continue
+      return row
+    }
+    const { action, mail, change, url = row.url, reason } = decided
     notices.assertMayAdd(spent)
-    const event = eventOf(action, by.actorId, { id, url }, row.url)
+    const event = eventOf(action, by.actorId, { id, url }, row.url, reason)
     const isDone = rowExists(activityLogs, event.id)
     const isAsRead = sql`EXISTS (SELECT 1 FROM ${webhooks} WHERE id = ${id} AND version = ${row.version})`
     const told = tellAll(resources, mail, managing, event.id, isDone, notices.told)
@@ -173,6 +185,9 @@ async function changeWebhook(
 const moved = (now: number) => ({ updated_at: now, version: sql`${webhooks.version} + 1` })
 const AWAKE = { failures: 0, failing_since: null, next_try_at: null, rested_at: null } as const
 
+/** One that was saved as it was, and is asleep, is woken; of one that is awake, nothing is changed. */
+export type Done = 'updated' | 'resumed' | 'unaltered'
+
 /**
  * Changes where and of what it is told, and wakes it: what it is owed goes out at once.
  *
@@ -181,28 +196,35 @@ const AWAKE = { failures: 0, failing_since: null, next_try_at: null, rested_at: 
 export async function updateWebhook(
   resources: Acting,
   id: string,
-  { url: given, types }: UpdateWebhook,
-): Promise<Webhook> {
+  { url: given, types: wanted }: UpdateWebhook,
+): Promise<{ webhook: Webhook; done: Done }> {
   const { now } = resources
-  const url = given === undefined ? undefined : addressOf(resources.config, given)
-  const row = await changeWebhook(resources, id, () => ({
-    action: 'webhook.updated',
-    mail: 'webhook_changed',
-    ...(url !== undefined && { url }),
-    change: (isThis) =>
-      build
-        .update(webhooks)
-        .set({
-          ...(url !== undefined && { url }),
-          ...(types && { types: JSON.stringify(types) }),
-          ...AWAKE,
-          ...moved(now),
-        })
-        .where(isThis),
-  }))
-  resources.afterwards(resources.deliverEvents())
-  return toWebhook(row!, now)
+  const address = given === undefined ? undefined : addressOf(resources.config, given)
+  let done: Done = 'unaltered'
+  const row = await changeWebhook(resources, id, (row) => {
+    const { url = row.url, types = row.types } = { url: address, types: wanted && JSON.stringify(wanted) }
+    const isAsleep = row.failures > 0 || row.next_try_at !== null || row.rested_at !== null
+    const isOther = url !== row.url || asSet(types) !== asSet(row.types)
+    done = isOther ? 'updated' : isAsleep ? 'resumed' : 'unaltered'
+    if (done === 'unaltered') return undefined
+    return {
+      action: 'webhook.updated',
+      mail: 'webhook_changed',
+      url,
+      ...(done === 'resumed' && { reason: done }),
+      change: (isThis) =>
+        build
+          .update(webhooks)
+          .set({ url, types, ...AWAKE, ...moved(now) })
+          .where(isThis),
+    }
+  })
+  if (done !== 'unaltered') resources.afterwards(resources.deliverEvents())
+  return { webhook: toWebhook(row!, now), done }
 }
+
+/** The same types, in whichever order. */
+const asSet = (types: string) => (JSON.parse(types) as string[]).toSorted().join()
 
 /** A new secret; for a while it is signed by the former one as well, so that nobody notices. Throws 403; 404; 429. */
 export async function rotateWebhookSecret(

@@ -68,7 +68,13 @@ describe('A user who has chosen German gets it', () => {
   test.each(Object.keys(KINDS) as MailKind[])('in %s, with nothing left in English', async (kind) => {
     const { purpose, page, hasCode, isAsked }: Kind = KINDS[kind]
     const mail = await mailOf(kind)
-    const about = { organisation: 'Roster', newEmail: 'grace@people.test', actor: null, host: null }
+    const about = {
+      organisation: 'Roster',
+      newEmail: 'grace@people.test',
+      actor: null,
+      host: null,
+      what: null,
+    }
     const [english, ours] = [mailTextsIn('en'), mailTextsIn('de')].map(({ mails }) => mails[kind](about))
     expect(mail.subject).toBe(ours!.subject)
     expect(mail.html).toContain('<html lang="de">')

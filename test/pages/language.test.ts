@@ -67,6 +67,26 @@ test('What somebody took along, and hashes of passwords among it, is said in eac
   }
 })
 
+test('What happened is a sentence, which begins with a capital letter, or with who did it', () => {
+  const details = [
+    {},
+    { added: 1, removed: 0 },
+    { added: 0, removed: 7 },
+    { added: 1, removed: 1 },
+    { provider: 'nordlys', name: 'notes', kind: 'passkey', reason: 'resumed' },
+  ]
+  for (const language of ['en', 'de'] as const) {
+    const { sentences } = textsOf(language).history
+    for (const [action, told] of Object.entries(sentences))
+      for (const given of details)
+        for (const whom of [null, '\uE001'])
+          expect([action, told({ actor: '\uE000', by: '\uE002', whom, details: given } as never)]).toEqual([
+            action,
+            expect.stringMatching(/^[A-ZÄÖÜ\uE000]/),
+          ])
+  }
+})
+
 test('PK4: whoever tries to remove their last way in is told so on the page', async () => {
   const ada = await api.person({ email_verified_at: 1, password_hash: null })
   await api.sql(

@@ -29,7 +29,12 @@ describe('Who administrates', () => {
     const page = await browser('GET', place)
     expect([page.status, page.text.includes(secret)]).toEqual([200, false])
     const changed = await browser('POST', place, { url: NEW_WEBHOOK.url, 'type.user.deleted': 'on' })
-    expect(changed.headers.get('location')).toBe(`${place}?done=saved`)
+    expect(changed.headers.get('location')).toBe(`${place}?done=updated`)
+    const again = await browser('POST', place, { url: NEW_WEBHOOK.url, 'type.user.deleted': 'on' })
+    expect(again.headers.get('location')).toBe(`${place}?done=unaltered`)
+    expect((await browser('GET', again.headers.get('location')!)).text).toMatch(
+      /class="notice info"[\s\S]*Nothing to change: it is as it was/,
+    )
     const wrong = await browser('POST', place, { url: 'https://10.0.0.1/', 'type.user.deleted': 'on' })
     expect([wrong.status, wrong.text.includes('https://10.0.0.1/')]).toEqual([422, true])
     const long = { url: `https://hooks.example.com/${'ä'.repeat(400)}`, 'type.user.deleted': 'on' }
@@ -58,8 +63,26 @@ describe('Who administrates', () => {
     expect((await again()).headers.get('location')).toBe(`${place}?done=delivered`)
     expect((await browser('GET', place)).text).toContain('out of order')
     const tested = await browser('POST', `${place}/test`, {})
-    expect(tested.headers.get('location')).toBe(`${place}?done=delivered`)
-    expect((await browser('GET', tested.headers.get('location')!)).text).toContain('It took what it was sent')
+    expect(tested.headers.get('location')).toBe(`${place}?done=tested`)
+    expect((await browser('GET', tested.headers.get('location')!)).text).toContain('It took the test')
+    await hook.answers(500)
+    const refused = await browser('POST', `${place}/test`, {})
+    expect(refused.headers.get('location')).toBe(`${place}?done=untested`)
+    expect((await browser('GET', refused.headers.get('location')!)).text).toMatch(
+      /class="notice danger"[\s\S]*It did not take the test/,
+    )
+  })
+
+  test('resumes one that rests, which the page and the history say in words of their own', async () => {
+    const hook = await addWebhook(api, ['user.updated'])
+    await api.sql('UPDATE webhooks SET rested_at = 1, failures = 50 WHERE id = ?', [hook.id])
+    const browser = await admin()
+    const place = `/admin/webhooks/${hook.id}`
+    const woken = await browser('POST', place, {})
+    expect(woken.headers.get('location')).toBe(`${place}?done=resumed`)
+    expect((await browser('GET', `${place}?done=resumed`)).text).toContain('Sending is resumed')
+    const { text } = await browser('GET', '/admin/activity?action=webhook.updated')
+    expect(text).toContain(` resumed sending to a webhook at ${new URL(hook.url).host}`)
   })
 
   test('is told on the first page of what fails for long, what rests, and who knows a secret still', async () => {

@@ -169,8 +169,10 @@ describe('A webhook', () => {
     await own.send('POST', path(hook.id, '/secret'), { token, body: {} })
     for (let time = 0; time < 5; time++) await own.send('POST', path(hook.id, '/test'), { token })
     await own.send('DELETE', path(hook.id), { token })
-    const said = (await subjects()).map((subject) => /added|changed|tried|removed/.exec(subject)?.[0])
-    expect(said).toEqual(['added', 'changed', 'changed', 'tried', 'tried', 'tried', 'removed'])
+    const said = (await subjects()).map(
+      (subject) => /added|changed|new secret|tested|removed/.exec(subject)?.[0],
+    )
+    expect(said).toEqual(['added', 'changed', 'new secret', 'tested', 'tested', 'tested', 'removed'])
     // Who did it, and to which; of its address the host alone.
     const { host, pathname } = new URL(hook.url)
     for (const { subject, text } of await own.mailsTo(chief.email)) {
@@ -179,6 +181,68 @@ describe('A webhook', () => {
       expect(text).not.toContain(pathname)
     }
     expect(await own.mailsTo(manager.email)).toEqual([])
+  })
+
+  test('that is saved as it was is told of to nobody; one that is asleep is resumed by it', async () => {
+    const { api: own } = await openWithWebhooks()
+    const chief = await own.person({ role: 'admin', password_hash: null, email_verified_at: 1 })
+    const hook = await addWebhook(own, ['user.updated', 'user.deleted'])
+    const { token } = hook.admin
+    const made = await hook.state()
+    const history = async () =>
+      (await own.sql('SELECT action, details FROM user_activity_logs WHERE actor_id = ?', [hook.admin.id]))
+        .map(({ action, details }) => [action, JSON.parse(details as string).reason])
+        .slice(1)
+    for (const body of [
+      { url: hook.url },
+      { types: ['user.deleted', 'user.updated'] },
+      { status: 'active' },
+    ]) {
+      const { status, body: webhook } = await own.send<Webhook>('PATCH', path(hook.id), { token, body })
+      expect([status, webhook.url]).toEqual([200, hook.url])
+    }
+    expect([await hook.state(), await history()]).toEqual([made, []])
+    const subjects = async () => (await own.mailsTo(chief.email)).map(({ subject }) => subject)
+    expect(await subjects()).toHaveLength(1)
+
+    await own.sql('UPDATE webhooks SET rested_at = 1, failures = 50 WHERE id = ?', [hook.id])
+    await own.send('PATCH', path(hook.id), { token, body: { url: hook.url } })
+    expect([(await hook.state()).rested_at, await history()]).toEqual([
+      null,
+      [['webhook.updated', 'resumed']],
+    ])
+    expect((await subjects())[0]).toBe('A webhook of Roster is sent to again')
+  })
+
+  test('is told of by what was done to it, in each language', async () => {
+    const { api: own } = await openWithWebhooks()
+    const given = { role: 'admin', password_hash: null, email_verified_at: 1 } as const
+    const [english, german] = [await own.person(given), await own.person({ ...given, locale: 'de' })]
+    const hook = await addWebhook(own, ['user.updated'], 204, 'Ingrid Berg')
+    const { token } = hook.admin
+    await rename(own, hook.admin, (await own.person({ password_hash: null })).id, 'Ada')
+    const [delivery] = await hook.owed()
+    await own.send('PATCH', path(hook.id), { token, body: { types: ['user.deleted'] } })
+    await own.send('POST', path(hook.id, '/secret'), { token, body: {} })
+    await own.send('POST', path(hook.id, '/test'), { token })
+    await own.send('POST', `/v1/webhooks/deliveries/${delivery!.id}/retry`, { token })
+    const said = async ({ email }: { email: string }) =>
+      (await own.mailsTo(email)).map(({ text }) => /^.* Roster (?:has|hat) (.*)$/m.exec(text)?.[1]).reverse()
+    const { host } = new URL(hook.url)
+    expect(await said(english)).toEqual([
+      `let another system at ${host} hear of changes: it is sent who they are about.`,
+      `changed where the webhook at ${host} sends changes, or which.`,
+      `made a new secret for the webhook at ${host}, and has seen it.`,
+      `sent a test to the webhook at ${host}.`,
+      `sent a delivery to the webhook at ${host} once more.`,
+    ])
+    expect(await said(german)).toEqual([
+      `den Webhook bei ${host} angelegt: Ein anderes System erfährt nun von Änderungen und davon, wen sie betreffen.`,
+      `den Webhook bei ${host} geändert: seine Adresse oder wovon er erfährt.`,
+      `für den Webhook bei ${host} ein neues Geheimnis erzeugt und es dabei gesehen.`,
+      `einen Test an den Webhook bei ${host} gesendet.`,
+      `eine Zustellung noch einmal an den Webhook bei ${host} gesendet.`,
+    ])
   })
 
   test('that goes elsewhere is told of by where it was, and where it is', async () => {
@@ -227,7 +291,8 @@ describe('A webhook', () => {
     const hook = await addWebhook(api, ['user.updated'])
     const statuses = []
     for (let time = 0; time < 21; time++) {
-      const { status } = await api.send('PATCH', path(hook.id), { token, body: { status: 'active' } })
+      const body = { types: [time % 2 === 0 ? 'user.deleted' : 'user.updated'] }
+      const { status } = await api.send('PATCH', path(hook.id), { token, body })
       statuses.push(status)
     }
     expect(statuses.indexOf(429)).toBe(20)

@@ -6,7 +6,7 @@ import { failingPage } from '../../pages/failing.tsx'
 import { form, sessionOf } from '../../pages/forms.ts'
 import { respond } from '../../pages/respond.ts'
 import { limitedList, type PageEnv, signedInPage } from '../../pages/session.ts'
-import { doneMessage, type Outcome, submit } from '../../pages/submit.ts'
+import { doneMessage, type Outcome, saidUnder, submit } from '../../pages/submit.ts'
 import type { View } from '../../pages/view.ts'
 import { retryDelivery, testWebhook } from '../../webhooks/by-hand.ts'
 import {
@@ -23,6 +23,9 @@ import { findWebhook, readWebhooks } from './queries.ts'
 
 const ours = form(sessionOf)
 const PATH = '/admin/webhooks'
+
+/** Of what was not done as it was asked for. */
+const TONES = { unaltered: 'info', untested: 'danger', refused: 'danger' } as const
 
 /** What a form says of a webhook: an address, and a box for each type. */
 const settingsIn = (fields: Record<string, string>) => ({
@@ -49,8 +52,9 @@ const webhookPage = async (c: Context<PageEnv>, { values, ...outcome }: Outcome 
     c.var.signedIn(),
   ])
   const { done } = view.texts.webhooks
-  const said = doneMessage(c, { ...done, saved: view.texts.common.saved })
-  const message = said && c.req.query('done') === 'refused' ? { ...said, tone: 'danger' as const } : said
+  const said = doneMessage(c, done)
+  const tone = saidUnder(TONES, c.req.query('done'))
+  const message = said && { ...said, ...(tone && { tone }) }
   // Where a button beside the settings was pressed, none of their boxes was sent, and all are as they are.
   const typed = values && 'url' in values ? { values } : {}
   return respond(
@@ -104,14 +108,12 @@ export const webhookPages = new Hono<PageEnv>()
   .post('/:id', ours, (c) => {
     const { fields } = c.var
     const isWaking = !('url' in fields)
-    const work = async () =>
-      updateWebhook(
-        c.var,
-        c.req.param('id'),
-        validate(UpdateWebhook(), isWaking ? { status: 'active' } : settingsIn(fields)),
-      )
-    const { page, again } = here(c)
-    return submit(c, work, { page, again, done: `${page}?done=${isWaking ? 'woken' : 'saved'}` })
+    const work = async () => {
+      const asked = validate(UpdateWebhook(), isWaking ? { status: 'active' } : settingsIn(fields))
+      const { done } = await updateWebhook(c.var, c.req.param('id'), asked)
+      return c.redirect(`${here(c).page}?done=${done}`, 303)
+    }
+    return submit(c, work, here(c))
   })
   .post('/:id/secret', ours, (c) => {
     const asked = keepFormerIn(c.var.fields)
@@ -120,10 +122,18 @@ export const webhookPages = new Hono<PageEnv>()
     return showing(c, work, here(c))
   })
   .post('/:id/test', ours, (c) =>
-    submit(c, async () => told(c, await testWebhook(c.var, c.req.param('id'))), here(c)),
+    submit(
+      c,
+      async () => told(c, await testWebhook(c.var, c.req.param('id')), ['tested', 'untested']),
+      here(c),
+    ),
   )
   .post('/:id/retry', ours, (c) =>
-    submit(c, async () => told(c, await retryDelivery(c.var, c.var.fields.sequence ?? '')), here(c)),
+    submit(
+      c,
+      async () => told(c, await retryDelivery(c.var, c.var.fields.sequence ?? ''), ['delivered', 'refused']),
+      here(c),
+    ),
   )
   .post('/:id/delete', ours, (c) =>
     submit(c, () => deleteWebhook(c.var, c.req.param('id')), { ...here(c), done: `${PATH}?done=deleted` }),
@@ -131,7 +141,11 @@ export const webhookPages = new Hono<PageEnv>()
   .onError(failingPage)
 
 /** How a try by hand went. */
-function told(c: Context<PageEnv>, { last_status: status }: { last_status: number | null }) {
+function told(
+  c: Context<PageEnv>,
+  { last_status: status }: { last_status: number | null },
+  [taken, refused]: [string, string],
+) {
   const isTaken = status !== null && status >= 200 && status < 300
-  return c.redirect(`${here(c).page}?done=${isTaken ? 'delivered' : 'refused'}`, 303)
+  return c.redirect(`${here(c).page}?done=${isTaken ? taken : refused}`, 303)
 }

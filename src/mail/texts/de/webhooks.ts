@@ -1,48 +1,66 @@
 import type { webhooks as English } from '../en/webhooks.ts'
 
 const by = (actor: string | null, organisation: string) =>
-  actor === null ? `Wer ${organisation} verwaltet,` : `${actor}, von der Verwaltung von ${organisation},`
-const at = (host: string | null) => (host === null ? '' : ` bei ${host}`)
+  `${actor ?? 'Jemand'} aus der Administration von ${organisation}`
+const hook = (host: string | null) => (host === null ? 'einen Webhook' : `den Webhook bei ${host}`)
+
+const button = 'Webhooks ansehen'
+const orElse = (what: string) =>
+  `Wenn das nicht gewollt war, ${what} und prüfe, wer zur Administration gehört.`
+const LOOK = orElse('sieh ihn dir an')
 
 export const webhooks: typeof English = {
   webhook_added: ({ organisation, actor, host }) => ({
     subject: `Bei ${organisation} wurde ein Webhook angelegt`,
     paragraphs: [
-      `${by(actor, organisation)} hat ein anderes System${at(host)} Änderungen hören lassen: Es erfährt auch, wen sie betreffen.`,
-      'Sollte das niemand tun, entferne ihn, und sieh nach, wer verwaltet.',
+      `${by(actor, organisation)} hat ${hook(host)} angelegt: Ein anderes System erfährt nun von Änderungen und davon, wen sie betreffen.`,
+      orElse('entferne ihn'),
     ],
-    button: 'Webhooks ansehen',
+    button,
   }),
-  webhook_changed: ({ organisation, actor, host }) => ({
-    subject: `Ein Webhook von ${organisation} wurde geändert`,
-    paragraphs: [
-      `${by(actor, organisation)} hat geändert, wohin ein Webhook${at(host)} Änderungen schickt, welche, oder sein Geheimnis.`,
-      'Sollte das niemand tun, sieh ihn an, und wer verwaltet.',
-    ],
-    button: 'Webhooks ansehen',
-  }),
+  webhook_changed: ({ organisation, actor, host, what }) => {
+    const [subject, did] =
+      what === 'resumed'
+        ? [
+            'wird wieder beliefert',
+            `das Senden an ${hook(host)} wieder aufgenommen: Was gewartet hat, geht jetzt hinaus`,
+          ]
+        : what === 'webhook.secret_rotated'
+          ? ['hat ein neues Geheimnis', `für ${hook(host)} ein neues Geheimnis erzeugt und es dabei gesehen`]
+          : ['wurde geändert', `${hook(host)} geändert: seine Adresse oder wovon er erfährt`]
+    return {
+      subject: `Ein Webhook von ${organisation} ${subject}`,
+      paragraphs: [`${by(actor, organisation)} hat ${did}.`, LOOK],
+      button,
+    }
+  },
   webhook_removed: ({ organisation, actor, host }) => ({
     subject: `Ein Webhook von ${organisation} wurde entfernt`,
     paragraphs: [
-      `${by(actor, organisation)} hat einen Webhook${at(host)} entfernt: Das andere System hört nichts mehr.`,
-      'Sollte das niemand tun, lege ihn neu an, und sieh nach, wer verwaltet.',
+      `${by(actor, organisation)} hat ${hook(host)} entfernt: Das andere System erfährt nichts mehr.`,
+      orElse('leg ihn neu an'),
     ],
-    button: 'Webhooks ansehen',
+    button,
   }),
-  webhook_tried: ({ organisation, actor, host }) => ({
-    subject: `Ein Webhook von ${organisation} wurde von Hand versucht`,
-    paragraphs: [
-      `${by(actor, organisation)} hat einem Webhook${at(host)} einen Test geschickt oder eine Zustellung noch einmal.`,
-      'Sollte das niemand tun, sieh ihn an, und wer verwaltet.',
-    ],
-    button: 'Webhooks ansehen',
-  }),
+  webhook_tried: ({ organisation, actor, host, what }) => {
+    const isAgain = what === 'webhook.retried'
+    return {
+      subject: isAgain
+        ? `Eine Zustellung an einen Webhook von ${organisation} wurde wiederholt`
+        : `Ein Webhook von ${organisation} wurde getestet`,
+      paragraphs: [
+        `${by(actor, organisation)} hat ${isAgain ? 'eine Zustellung noch einmal' : 'einen Test'} an ${hook(host)} gesendet.`,
+        LOOK,
+      ],
+      button,
+    }
+  },
   webhook_rested: ({ organisation, host }) => ({
-    subject: `Ein Webhook von ${organisation} antwortet nicht und wird nicht mehr versucht`,
+    subject: `Ein Webhook von ${organisation} antwortet nicht und ruht jetzt`,
     paragraphs: [
-      `Ein Webhook von ${organisation}${at(host)} ist seit mehr als einem Tag gescheitert oder sagt, dass es ihn nicht mehr gibt.`,
-      'Ausstehende Ereignisse werden eine Weile aufbewahrt. Sie gehen hinaus, sobald der Webhook geändert wird oder ein Test gelingt.',
+      `Ein Webhook von ${organisation}${host === null ? '' : ` bei ${host}`} nimmt seit mehr als einem Tag nichts an, oder sein Empfänger sagt, dass es ihn nicht mehr gibt.`,
+      'Ausstehendes wird eine Weile aufbewahrt. Es geht hinaus, sobald jemand den Webhook ändert oder das Senden fortsetzt, oder ein Test gelingt.',
     ],
-    button: 'Webhooks ansehen',
+    button,
   }),
 }

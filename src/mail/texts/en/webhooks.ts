@@ -4,6 +4,9 @@ const by = (actor: string | null, organisation: string) => `${actor ?? 'An admin
 const hook = (host: string | null) => (host === null ? 'a webhook' : `the webhook at ${host}`)
 const at = (host: string | null) => (host === null ? '' : ` at ${host}`)
 
+const button = 'Look at the webhooks'
+const LOOK = 'If nobody should have, look at it, and at who administrates.'
+
 /** To those who manage webhooks. Of an address the host alone is said: its path may be a secret. */
 export const webhooks = {
   webhook_added: ({ organisation, actor, host }) => ({
@@ -12,38 +15,48 @@ export const webhooks = {
       `${by(actor, organisation)} has let another system${at(host)} hear of changes: it is sent who they are about.`,
       'If nobody should have, remove it, and look at who administrates.',
     ],
-    button: 'Look at the webhooks',
+    button,
   }),
-  webhook_changed: ({ organisation, actor, host }) => ({
-    subject: `A webhook of ${organisation} was changed`,
-    paragraphs: [
-      `${by(actor, organisation)} has changed where ${hook(host)} sends changes, or which, or its secret.`,
-      'If nobody should have, look at it, and at who administrates.',
-    ],
-    button: 'Look at the webhooks',
-  }),
+  webhook_changed: ({ organisation, actor, host, what }) => {
+    const [subject, did] =
+      what === 'resumed'
+        ? ['is sent to again', `resumed sending to ${hook(host)}: what waited goes out`]
+        : what === 'webhook.secret_rotated'
+          ? ['has a new secret', `made a new secret for ${hook(host)}, and has seen it`]
+          : ['was changed', `changed where ${hook(host)} sends changes, or which`]
+    return {
+      subject: `A webhook of ${organisation} ${subject}`,
+      paragraphs: [`${by(actor, organisation)} has ${did}.`, LOOK],
+      button,
+    }
+  },
   webhook_removed: ({ organisation, actor, host }) => ({
     subject: `A webhook of ${organisation} was removed`,
     paragraphs: [
       `${by(actor, organisation)} has removed ${hook(host)}: the other system hears nothing more.`,
       'If nobody should have, add it again, and look at who administrates.',
     ],
-    button: 'Look at the webhooks',
+    button,
   }),
-  webhook_tried: ({ organisation, actor, host }) => ({
-    subject: `A webhook of ${organisation} was tried by hand`,
-    paragraphs: [
-      `${by(actor, organisation)} has sent a test to ${hook(host)}, or a delivery once more.`,
-      'If nobody should have, look at it, and at who administrates.',
-    ],
-    button: 'Look at the webhooks',
-  }),
+  webhook_tried: ({ organisation, actor, host, what }) => {
+    const isAgain = what === 'webhook.retried'
+    return {
+      subject: isAgain
+        ? `A webhook of ${organisation} was sent a delivery again`
+        : `A webhook of ${organisation} was tested`,
+      paragraphs: [
+        `${by(actor, organisation)} has sent a ${isAgain ? 'delivery' : 'test'} to ${hook(host)}${isAgain ? ' once more' : ''}.`,
+        LOOK,
+      ],
+      button,
+    }
+  },
   webhook_rested: ({ organisation, host }) => ({
     subject: `A webhook of ${organisation} does not answer, and is not tried any more`,
     paragraphs: [
       `A webhook of ${organisation}${at(host)} has failed for more than a day, or said that it is gone for good.`,
-      'What it is owed is kept for a while. It goes out once the webhook is changed, or a test of it succeeds.',
+      'What it is owed is kept for a while. It goes out once the webhook is changed or resumed, or a test of it succeeds.',
     ],
-    button: 'Look at the webhooks',
+    button,
   }),
 } satisfies Record<string, Write>

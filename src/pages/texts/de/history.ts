@@ -145,11 +145,11 @@ export const history: typeof English = {
     'factors.reset': ({ by, whom }) => `${of(whom, 'Zweite Faktoren')} zurückgesetzt durch ${by}`,
     'recovery_codes.renewed': ({ actor }) => `Neue Wiederherstellungscodes: ${actor}`,
     'recovery_code.used': ({ actor }) => `Wiederherstellungscode benutzt: ${actor}`,
-    'identity.linked': ({ by, details }) => `${details.provider ?? 'Anbieter'} verbunden durch ${by}`,
-    'identity.unlinked': ({ by, details }) => `${details.provider ?? 'Anbieter'} getrennt durch ${by}`,
+    'identity.linked': ({ by, details }) => `Verbunden durch ${by}: ${details.provider ?? 'ein Anbieter'}`,
+    'identity.unlinked': ({ by, details }) => `Getrennt durch ${by}: ${details.provider ?? 'ein Anbieter'}`,
     'passkey.renamed': ({ by }) => `Passkey umbenannt durch ${by}`,
     'passkey.counter_went_back': ({ whom }) =>
-      `${of(whom, 'Der Zähler eines Passkeys')} ging zurück: er ist vielleicht kopiert`,
+      `${of(whom, 'Der Zähler eines Passkeys')} ging zurück: Er ist vielleicht kopiert`,
     'mail.retried': ({ by }) => `Mail noch einmal gesendet durch ${by}`,
     'client.created': ({ by, details }) => `${app(details)} hinzugefügt durch ${by}`,
     'client.updated': ({ by, details }) => `${app(details)} geändert durch ${by}`,
@@ -163,21 +163,20 @@ export const history: typeof English = {
     'consent.given': ({ by, details }) => `${app(details)} zugelassen durch ${by}`,
     'consent.withdrawn': ({ by, details }) => `Zulassung zurückgenommen durch ${by}: ${app(details)}`,
     'webhook.created': ({ by, details }) => `Webhook${at(details)} angelegt durch ${by}`,
-    'webhook.updated': ({ by, details }) => `Webhook${at(details)} geändert durch ${by}`,
+    'webhook.updated': ({ by, details }) =>
+      `${details.reason === 'resumed' ? 'Senden an einen Webhook' : 'Webhook'}${at(details)} ${details.reason === 'resumed' ? 'fortgesetzt' : 'geändert'} durch ${by}`,
     'webhook.secret_rotated': ({ by, details }) =>
       `Neues Geheimnis für einen Webhook${at(details)} durch ${by}`,
     'webhook.deleted': ({ by, details }) => `Webhook${at(details)} entfernt durch ${by}`,
     'webhook.tested': ({ by, details }) => `Webhook${at(details)} getestet durch ${by}`,
     'webhook.retried': ({ by, details }) =>
-      `Zustellung ${details.sequence ?? ''} eines Webhooks wiederholt durch ${by}`,
+      `Zustellung ${details.sequence ?? ''} an einen Webhook${at(details)} wiederholt durch ${by}`,
     'signup_blocks.changed': ({ by, details }) => {
       const what = (count: unknown) =>
         details.entry ??
         (count === 1 ? 'eine Adresse, Domain oder ein Netz' : `${count} Adressen, Domains oder Netze`)
-      if (details.removed === 0)
-        return `${what(details.added)} blockiert durch ${by}: keine Registrierung mehr`
-      if (details.added === 0)
-        return `${what(details.removed)} freigegeben durch ${by}: Registrierung wieder möglich`
+      if (details.removed === 0) return `Registrierung blockiert durch ${by}: ${what(details.added)}`
+      if (details.added === 0) return `Registrierung freigegeben durch ${by}: ${what(details.removed)}`
       return `Blockierte Registrierungen geändert durch ${by}`
     },
     'webhook.rested': () => 'Ein Webhook ist zu lange gescheitert und ruht',

@@ -9,7 +9,7 @@ export const imports: typeof english = {
     `Die Datei hat mehr als ${megabytes} MB. Teile sie, und importiere einen Teil nach dem anderen.`,
   fileHint: (megabytes) => `CSV oder NDJSON, in UTF-8, bis zu ${megabytes} MB.`,
   lines: 'Oder die Zeilen selbst',
-  takeErased: 'Auch nehmen, wer hier gelöscht wurde.',
+  takeErased: 'Auch nehmen, wer hier endgültig gelöscht wurde.',
   takeErasedHint: 'Eine ältere Liste kann sie noch haben. Nur ankreuzen, wenn sie zurückkommen wollen.',
   linesHint: 'Eine ausgewählte Datei zählt an ihrer Stelle.',
   from: 'Woher',
@@ -42,7 +42,7 @@ export const imports: typeof english = {
   none: 'Wähl eine Datei, oder füg die Zeilen ein.',
   problems: {
     invalid_email: 'Das ist keine E-Mail-Adresse.',
-    erased: 'Wurde hier gelöscht. Mit dem Häkchen dafür kommt die Person trotzdem.',
+    erased: 'Wurde hier endgültig gelöscht. Mit dem Häkchen dafür kommt die Person trotzdem.',
     conflict: 'Adresse und fremde Kennung gehören verschiedenen Personen, oder standen schon weiter oben.',
     try_again: 'Jemand hatte kurz die Adresse oder die fremde Kennung. Schick die Zeile noch einmal.',
     address_unproved:

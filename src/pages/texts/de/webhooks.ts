@@ -46,10 +46,14 @@ export const webhooks: typeof English = {
     again: 'Noch einmal senden',
   },
   done: {
-    woken: 'Es wird wieder gesendet',
+    updated: 'Der Webhook ist geändert',
+    resumed: 'Es wird wieder gesendet',
+    unaltered: 'Nichts zu ändern: Er ist, wie er war',
     deleted: 'Der Webhook ist entfernt',
-    delivered: 'Er hat angenommen, was er bekam',
-    refused: 'Er hat nicht angenommen, was er bekam',
+    tested: 'Er hat den Test angenommen',
+    untested: 'Er hat den Test nicht angenommen',
+    delivered: 'Er hat die Zustellung angenommen',
+    refused: 'Er hat die Zustellung nicht angenommen',
   },
   secret: {
     section: 'Geheimnis',

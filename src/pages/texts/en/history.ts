@@ -175,13 +175,14 @@ export const history = {
     'consent.given': ({ actor, details }) => `${actor} allowed ${app(details)}`,
     'consent.withdrawn': ({ actor, details }) => `${actor} no longer allows ${app(details)}`,
     'webhook.created': ({ actor, details }) => `${actor} added a webhook${at(details)}`,
-    'webhook.updated': ({ actor, details }) => `${actor} changed a webhook${at(details)}`,
+    'webhook.updated': ({ actor, details }) =>
+      `${actor} ${details.reason === 'resumed' ? 'resumed sending to' : 'changed'} a webhook${at(details)}`,
     'webhook.secret_rotated': ({ actor, details }) =>
       `${actor} made a new secret for a webhook${at(details)}`,
     'webhook.deleted': ({ actor, details }) => `${actor} removed a webhook${at(details)}`,
     'webhook.tested': ({ actor, details }) => `${actor} tested a webhook${at(details)}`,
     'webhook.retried': ({ actor, details }) =>
-      `${actor} sent delivery ${details.sequence ?? ''} of a webhook again`,
+      `${actor} sent delivery ${details.sequence ?? ''} to a webhook${at(details)} again`,
     'signup_blocks.changed': ({ actor, details }) => {
       const what = (count: unknown) =>
         details.entry ??

@@ -46,10 +46,14 @@ export const webhooks = {
     again: 'Send again',
   },
   done: {
-    woken: 'It is sent to again',
+    updated: 'The webhook is changed',
+    resumed: 'Sending is resumed',
+    unaltered: 'Nothing to change: it is as it was',
     deleted: 'The webhook is removed',
-    delivered: 'It took what it was sent',
-    refused: 'It did not take what it was sent',
+    tested: 'It took the test',
+    untested: 'It did not take the test',
+    delivered: 'It took the delivery',
+    refused: 'It did not take the delivery',
   } as Record<string, string>,
   secret: {
     section: 'Secret',
