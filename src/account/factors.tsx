@@ -14,6 +14,7 @@ import {
   Form,
   Icon,
   Message,
+  Notice,
 } from '../pages/components.tsx'
 import { type Known, PasskeyForm, RecoveryCodes } from '../pages/factors.tsx'
 import { AccountPage, Head, Section, type Viewer } from '../pages/layout.tsx'
@@ -98,6 +99,39 @@ export const FactorSections: FC<Props & { factors: Factors; known: Known }> = ({
         <AsRequest view={view} method="POST" path="/v1/auth/factors/recovery_codes" />
       </Section>
     </>
+  )
+}
+
+/** What is to be done first by whoever has to have a factor, or began to add one: to add it, or to confirm their address. */
+export const FirstFactorNotice: FC<Props & { title: string; email: string | undefined }> = ({
+  view,
+  viewer,
+  title,
+  email,
+}) => {
+  const { factors: texts, account } = view.texts
+  const token = viewer.formToken
+  return (
+    <Notice tone="warn" title={title}>
+      {email && <p>{texts.confirmFirstHint(email)}</p>}
+      <div class="actions">
+        {email ? (
+          <Form action="/account/verification" token={token}>
+            <input type="hidden" name="from" value="security" />
+            <Button>{account.profile.sendAgain}</Button>
+          </Form>
+        ) : (
+          <>
+            <Form action={`${PATH}/passkeys/new`} token={token} class="needs-script">
+              <Button>{texts.addPasskey}</Button>
+            </Form>
+            <Form action={`${PATH}/totp`} token={token}>
+              <Button>{texts.setUpApp}</Button>
+            </Form>
+          </>
+        )}
+      </div>
+    </Notice>
   )
 }
 

@@ -26,7 +26,7 @@ import { exportUser } from '../users/export.ts'
 import { deleteMe, endingOtherSessions, updatingSelf } from '../users/me.ts'
 import { download } from '../users/routes/responses.ts'
 import { DeleteMe, UpdateMe } from '../users/schemas.ts'
-import { FactorSections } from './factors.tsx'
+import { FactorSections, FirstFactorNotice } from './factors.tsx'
 import { IdentitySection } from './identities.tsx'
 import { ActivityPage, DataPage, ProfilePage, SessionsPage } from './pages.tsx'
 import { SecurityPage } from './security.tsx'
@@ -69,18 +69,26 @@ const security = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200
   ])
   const { account, factors: texts, common } = view.texts
   const problem = saidUnder(common.problems, c.req.query('problem'))
-  const message = problem
-    ? { tone: 'danger' as const, title: problem }
-    : doneMessage(c, {
-        changed: account.security.changed,
-        weak: account.security.weak,
-        added: texts.done,
-        removed: texts.removed,
-        renamed: common.saved,
-        owed: texts.owed,
-        connected: account.security.identities.done,
-        disconnected: account.security.identities.gone,
-      })
+  const isOwed = c.req.query('done') === 'owed'
+  // The first factor takes a code that is mailed.
+  const isUnproved =
+    (isOwed || c.req.query('problem') === 'address_not_verified') &&
+    c.var.send !== undefined &&
+    user.email_verified_at === null
+  const message = isUnproved
+    ? undefined
+    : problem
+      ? { tone: 'danger' as const, title: problem }
+      : doneMessage(c, {
+          changed: account.security.changed,
+          weak: account.security.weak,
+          added: texts.done,
+          removed: texts.removed,
+          renamed: common.saved,
+          sent: account.profile.sent,
+          connected: account.security.identities.done,
+          disconnected: account.security.identities.gone,
+        })
   return respond(
     c,
     <SecurityPage
@@ -89,6 +97,15 @@ const security = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200
       email={user.email}
       hasPassword={user.has_password === 1}
       message={message}
+      notice={
+        (isOwed || isUnproved) && (
+          <FirstFactorNotice
+            {...{ view, viewer }}
+            title={isOwed ? texts.owed : texts.confirmFirst}
+            email={isUnproved ? user.email : undefined}
+          />
+        )
+      }
       onwards={onwardsFrom(c)}
       {...outcome}
     >
@@ -118,11 +135,13 @@ const onlySignedIn = signedInPage()
 
 export const accountRoutes = new Hono<PageEnv>()
   .use('/account/*', (c, next) =>
-    c.req.path === '/account/security' || c.req.path.startsWith('/account/security/')
-      ? next()
-      : onlySignedIn(c, next),
+    /^\/account\/(security(\/|$)|verification$)/.test(c.req.path) ? next() : onlySignedIn(c, next),
   )
-  .use('/account/security', signedInPage(undefined, { mayOweFactor: true }))
+  .on(
+    ['GET', 'POST'],
+    ['/account/security', '/account/verification'],
+    signedInPage(undefined, { mayOweFactor: true }),
+  )
   .get('/account', (c) => profile(c))
   .post('/account', ours, (c) =>
     submit(
@@ -167,20 +186,21 @@ export const accountRoutes = new Hono<PageEnv>()
       },
     ),
   )
-  .post('/account/verification', ours, (c) =>
-    submit(
+  .post('/account/verification', ours, (c) => {
+    const page = c.var.fields.from === 'security' ? '/account/security' : '/account'
+    return submit(
       c,
       async () => {
         const { user } = await c.var.signedIn()
         await resendVerification(c.var, validate(AskForMail(), { email: user.email }))
       },
       {
-        page: '/account',
-        done: '/account?done=sent',
-        again: (outcome, status) => profile(c, outcome, status),
+        page,
+        done: `${page}?done=sent`,
+        again: (outcome, status) => (page === '/account' ? profile : security)(c, outcome, status),
       },
-    ),
-  )
+    )
+  })
   .get('/account/security', (c) => security(c))
   .post('/account/password', ours, (c) =>
     submit(

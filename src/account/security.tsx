@@ -43,13 +43,20 @@ const PasswordSection: FC<PageProps & { email: string }> = ({ view, viewer, emai
 }
 
 export const SecurityPage: FC<
-  PageProps & { email: string; hasPassword: boolean; onwards?: string | undefined; children?: Child }
-> = ({ view, viewer, message, errors = {}, email, hasPassword, onwards, children }) => {
+  PageProps & {
+    email: string
+    hasPassword: boolean
+    /** Where there is no message. */
+    notice?: Child
+    onwards?: string | undefined
+    children?: Child
+  }
+> = ({ view, viewer, message, notice, errors = {}, email, hasPassword, onwards, children }) => {
   const { security } = view.texts.account
   return (
     <AccountPage view={view} viewer={viewer} title={security.title} isError={message?.tone === 'danger'}>
       <Head title={security.title} lead={security.lead} />
-      <Message message={message} />
+      {message ? <Message message={message} /> : notice}
       {onwards && (
         <div class="actions">
           <a class="button primary" href={onwards}>

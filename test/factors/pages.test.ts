@@ -172,6 +172,34 @@ test('AC3: who owes a factor is led to the security page, and can do nothing els
   expect(session).toEqual({ revoked_reason: 'logged_out' })
 })
 
+test('AC3: who owes a factor is warned, with what to do about it: to add one, or to have the link sent again', async () => {
+  const strict = openApi({ ...api.bindings, SECOND_FACTOR: 'everybody' })
+  const said = (text: string) => /<div class="notice (\w*)"[\s\S]*?<\/div><\/div>/.exec(text)!
+  const owed = '/account/security?done=owed'
+  const proved = await openBrowser(strict, await strict.person({ email_verified_at: 1 }))
+  const [notice, tone] = said((await proved('GET', owed)).text)
+  expect(tone).toBe('warn')
+  for (const action of ['passkeys/new', 'totp'])
+    expect(notice).toContain(`action="/account/security/${action}"`)
+
+  const ada = await strict.person({ email_verified_at: null })
+  const visit = await openBrowser(strict, ada)
+  const refused = await visit('POST', '/account/security/totp')
+  for (const place of [owed, refused.headers.get('location')!]) {
+    const [words, tone] = said((await visit('GET', place)).text)
+    expect([place, tone]).toEqual([place, 'warn'])
+    expect(words).toContain('action="/account/verification"')
+    expect(words).toContain(ada.email)
+    expect(words).not.toContain('/account/security/totp')
+  }
+  const sent = await visit('POST', '/account/verification', { from: 'security' })
+  expect(placeOf(sent)).toEqual([303, '/account/security?done=sent'])
+  expect((await visit('GET', '/account/security?done=sent')).text).toContain('Sent. It can take a minute.')
+  expect((await strict.mailsTo(ada.email)).map(({ subject }) => subject)).toEqual([
+    expect.stringMatching(/^Confirm/),
+  ])
+})
+
 test('AC3: who owes a factor on the way to an app is led on to it, once they have one', async () => {
   const strict = openApi({ ...api.bindings, SECOND_FACTOR: 'everybody' })
   const ada = await strict.person({ email_verified_at: 1 })

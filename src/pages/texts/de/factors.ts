@@ -41,6 +41,7 @@ export const factors: typeof english = {
   app: 'Authenticator-App',
   appHint: 'Eine App auf deinem Telefon zeigt einen Code, den du nach dem Passwort eingibst.',
   setUp: 'Einrichten',
+  setUpApp: 'Authenticator-App einrichten',
   active: 'Aktiv seit',
   scan: 'Scann dies mit deiner App, oder gib den Schlüssel ein:',
   qr: 'QR-Code für deine Authenticator-App',
@@ -67,6 +68,9 @@ export const factors: typeof english = {
   done: 'Gespeichert. Deine anderen Geräte sind abgemeldet.',
   removed: 'Entfernt. Deine anderen Geräte sind abgemeldet.',
   owed: 'Dein Konto braucht einen zweiten Faktor. Füg hier einen hinzu, dann geht es weiter.',
+  confirmFirst: 'Bestätige zuerst deine Adresse',
+  confirmFirstHint: (email) =>
+    `Ein Link ging an ${email}. Öffne ihn, und füg dann hier deinen zweiten Faktor hinzu.`,
   noScript: 'Passkeys brauchen JavaScript.',
   ofUser: 'Zweiter Faktor',
   none: 'Keiner',

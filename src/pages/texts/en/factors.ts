@@ -39,6 +39,7 @@ export const factors = {
   app: 'Authenticator app',
   appHint: 'An app on your phone shows a code that you type after your password.',
   setUp: 'Set up',
+  setUpApp: 'Set up an authenticator app',
   active: 'On since',
   scan: 'Scan this with your app, or type the key into it:',
   qr: 'QR code for your authenticator app',
@@ -65,6 +66,9 @@ export const factors = {
   done: 'Saved. Your other devices are signed out.',
   removed: 'Removed. Your other devices are signed out.',
   owed: 'Your account has to have a second factor. Add one here, and then go on.',
+  confirmFirst: 'Confirm your address first',
+  confirmFirstHint: (email: string) =>
+    `A link went to ${email}. Open it, and then add your second factor here.`,
   noScript: 'Passkeys need JavaScript.',
   ofUser: 'Second factor',
   none: 'None',
