@@ -183,12 +183,15 @@ export const Button: FC<
     form?: string
     formaction?: string
     formnovalidate?: boolean
+    /** Where several say the same: that, and of which it is. */
+    label?: string
   }>
-> = ({ style, wide, busy, children, ...rest }) => (
+> = ({ style, wide, busy, label, children, ...rest }) => (
   <button
     type="submit"
     class={['button', style, wide && 'wide'].filter(Boolean).join(' ')}
     {...(busy && { 'data-busy': busy })}
+    {...(label && { 'aria-label': label })}
     {...rest}
   >
     {children}

@@ -1,6 +1,6 @@
 import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
-import { devtoolsOf, heading, openPages, violationsOn } from '../support/browser.ts'
+import { devtoolsOf, heading, openPages, press, violationsOn } from '../support/browser.ts'
 
 const pages = openPages()
 
@@ -23,10 +23,41 @@ const SIGNED_IN = [
     '/people?status=deleted',
   ].map((path) => `/admin${path}`),
   ...['/apps', '/apps/new', '/apps/new?kind=service&lang=de'].map((path) => `/admin${path}`),
+  ...['/blocked', '/blocked?lang=de', '/webhooks', '/webhooks/new', '/webhooks/new?lang=de'].map(
+    (path) => `/admin${path}`,
+  ),
   ...['/invitations', '/activity', '/activity?action=user.purged', '/system', '/people?lang=de'].map(
     (path) => `/admin${path}`,
   ),
 ]
+
+const BLOCKED = [
+  ...['throwaway.example', 'troll@mail.example', '192.0.2.0/24', '2001:db8:7:aaaa::/64'],
+  `${'l'.repeat(60)}.${'o'.repeat(60)}.${'n'.repeat(60)}.example`,
+]
+
+/** One that rests, so that nothing is sent, with deliveries of every kind; its page. */
+async function addWebhook(): Promise<string> {
+  const types = ['user.signed_up', 'email.change_withdrawn', 'session.reuse_detected']
+  const { id } = (
+    await pages.call(
+      'POST',
+      '/v1/webhooks',
+      { url: `https://hooks.fjord.example/${'receivers/'.repeat(9)}`, types },
+      { authorization: `Bearer ${await pages.logIn()}` },
+    )
+  ).body
+  await pages.sql('UPDATE webhooks SET rested_at = 1 WHERE id = ?', [id])
+  for (const [at, type] of types.entries())
+    await pages.sql(
+      `INSERT INTO webhook_deliveries (webhook_id, event_id, user_id, type, owed_at, next_attempt_at, dead_at, delivered_at,
+        is_fixed, attempts, last_attempt_at, last_status, by_hand)
+        SELECT ?1, ?1 || ?2, (SELECT id FROM users WHERE name LIKE 'Hubert%'), ?3, 1, 1, iif(?2 = 0, 1, NULL),
+        iif(?2 = 1, 1, NULL), 1, 3, 1, iif(?2 = 0, NULL, 503), ?2 % 2`,
+      [id, at, type],
+    )
+  return `/admin/webhooks/${id}`
+}
 
 interface Look {
   width: number
@@ -108,8 +139,14 @@ describe('HD2: every page, at 1280, 390 and 320 px, light and dark, and with tex
     const locked = (await page.locator('a.who').first().getAttribute('href'))!
     await page.goto('/admin/apps')
     const app = (await page.locator('.row .title a').first().getAttribute('href'))!
+    const hook = await addWebhook()
+    await page.goto('/admin/blocked')
+    await page.getByLabel('Addresses, domains, networks').fill(BLOCKED.join('\n'))
+    await press(page, 'Block')
+    await page.getByText('throwaway.example', { exact: true }).waitFor()
     await page.context().close()
-    expect(await faultsOfAll([...SIGNED_IN, long, locked, app], signedIn)).toEqual({})
+    const all = [...SIGNED_IN, long, locked, app, hook, `${hook}?lang=de`]
+    expect(await faultsOfAll(all, signedIn)).toEqual({})
     pages.expectQuiet()
   })
 })

@@ -218,6 +218,8 @@ export const WebhookPage: FC<Shown> = ({
   )
 }
 
+/** No line begins with it. */
+const DOT = '\u00a0· '
 const TONES = { waiting: 'info', delivered: undefined, gave_up: 'danger' } as const
 
 const Deliveries: FC<PageProps & Pick<Shown, 'webhook' | 'deliveries' | 'people'>> = ({
@@ -253,22 +255,24 @@ const Deliveries: FC<PageProps & Pick<Shown, 'webhook' | 'deliveries' | 'people'
               <span class="detail">
                 {delivery.user_id && people[delivery.user_id] && (
                   <>
-                    <a href={`/admin/people/${delivery.user_id}`}>
+                    <a class="cut" href={`/admin/people/${delivery.user_id}`}>
                       <bdi>{people[delivery.user_id]}</bdi>
                     </a>
-                    {' · '}
+                    {DOT}
                   </>
                 )}
-                {texts.number(delivery.sequence)} · <Ago view={view} at={Date.parse(delivery.owed_at)} />
-                {delivery.attempts > 0 && ` · ${texts.tries(delivery.attempts)}`}
+                {texts.number(delivery.sequence)}
+                {DOT}
+                <Ago view={view} at={Date.parse(delivery.owed_at)} />
+                {delivery.attempts > 0 && `${DOT}${texts.tries(delivery.attempts)}`}
                 {delivery.last_attempt_at !== null &&
-                  ` · ${delivery.last_status === null ? texts.noAnswer : texts.answered(delivery.last_status)}`}
-                {delivery.out_of_order && ` · ${texts.outOfOrder}`}
+                  `${DOT}${delivery.last_status === null ? texts.noAnswer : texts.answered(delivery.last_status)}`}
+                {delivery.out_of_order && `${DOT}${texts.outOfOrder}`}
               </span>
             </div>
             <Form action={`${path}/retry`} token={viewer.formToken}>
               <input type="hidden" name="sequence" value={String(delivery.sequence)} />
-              <Button>{texts.again}</Button>
+              <Button label={`${texts.again}: ${texts.number(delivery.sequence)}`}>{texts.again}</Button>
             </Form>
           </div>
         ))}

@@ -43,7 +43,7 @@ export const webhooks: typeof English = {
     tries: (count) => (count === 1 ? 'ein Versuch' : `${count} Versuche`),
     answered: (status) => `Antwort ${status}`,
     noAnswer: 'keine Antwort',
-    again: 'Noch einmal senden',
+    again: 'Wiederholen',
   },
   done: {
     updated: 'Der Webhook ist geändert',
