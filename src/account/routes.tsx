@@ -132,16 +132,14 @@ const data = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200) =>
 
 const ours = form(sessionOf)
 const onlySignedIn = signedInPage()
+const owingFactor = signedInPage(undefined, { mayOweFactor: true })
 
 export const accountRoutes = new Hono<PageEnv>()
   .use('/account/*', (c, next) =>
     /^\/account\/(security(\/|$)|verification$)/.test(c.req.path) ? next() : onlySignedIn(c, next),
   )
-  .on(
-    ['GET', 'POST'],
-    ['/account/security', '/account/verification'],
-    signedInPage(undefined, { mayOweFactor: true }),
-  )
+  .use('/account/security', owingFactor)
+  .use('/account/verification', owingFactor)
   .get('/account', (c) => profile(c))
   .post('/account', ours, (c) =>
     submit(

@@ -4,17 +4,24 @@ import { readUpload } from '../http/operation.ts'
 import { invalidCursor, type List } from '../http/pagination.ts'
 import { invalidInput } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
+import { carriedHere, carry } from '../pages/carried.ts'
 import { form, sessionOf } from '../pages/forms.ts'
 import { respond } from '../pages/respond.ts'
 import { limitedList, type PageEnv, signedInPage } from '../pages/session.ts'
-import { doneMessage, type Outcome, submit, whereUnread } from '../pages/submit.ts'
+import { submit, whereUnread } from '../pages/submit.ts'
 import type { View } from '../pages/view.ts'
-import { FAULTS, type Fault, faultOfEntry, readEntries } from '../signup-blocks/entries.ts'
+import { FAULTS, faultOfEntry, readEntries } from '../signup-blocks/entries.ts'
 import { MAX_SIGNUP_BLOCKS } from '../signup-blocks/models.ts'
 import { ListSignupBlocks, type SignupBlock, UpdateSignupBlocks } from '../signup-blocks/schemas.ts'
 import { changeSignupBlocks, listSignupBlocks } from '../signup-blocks/service.ts'
-import { entriesOf, namesMany, spellEntry } from '../values/blocked.ts'
-import { BLOCKED_PAGE, BlockedPage, blockedAt, type Place } from './blocked.tsx'
+import { entriesOf, spellEntry } from '../values/blocked.ts'
+import {
+  BLOCKED_PAGE,
+  type BlockedMessage,
+  type BlockedOutcome,
+  BlockedPage,
+  type Place,
+} from './blocked.tsx'
 import { readFilter } from './input.ts'
 
 /** All that there may be, with its remarks, as a form sends it. */
@@ -22,10 +29,28 @@ const MOST_MEGABYTES = 1
 const pasted = form(sessionOf, readUpload(MOST_MEGABYTES * 1024 * 1024))
 const ours = form(sessionOf)
 
+/** What was done, and to which entry where it was to one. */
+interface Done {
+  done: 'blocked' | 'unblocked'
+  entry?: string
+  count: string
+  already?: string
+  /** By a button beside the list. */
+  isOfList?: 'yes'
+}
+
 const placeIn = ({ cursor, covers }: Record<string, string>): Place => ({
   ...(covers && { covers }),
   ...(cursor && { cursor }),
 })
+
+/** The address of a place. Whom it is about is sealed there: browsers and logs keep addresses. */
+async function placeAt(c: Context<PageEnv>, { covers, cursor }: Place, done?: Done): Promise<string> {
+  const sealed = { ...(covers && { covers }), ...done }
+  const carried = Object.keys(sealed).length > 0 ? await carry(c, BLOCKED_PAGE, sealed) : undefined
+  const query = new URLSearchParams({ ...(carried && { carried }), ...(cursor && { cursor }) }).toString()
+  return query ? `${BLOCKED_PAGE}?${query}` : BLOCKED_PAGE
+}
 
 const NONE: List<SignupBlock> = {
   data: [],
@@ -34,9 +59,9 @@ const NONE: List<SignupBlock> = {
 
 const blockedPage = async (
   c: Context<PageEnv>,
-  outcome: Outcome = {},
+  outcome: BlockedOutcome = {},
   place: Place = {},
-  status = 200,
+  { status = 200, done }: { status?: number; done?: Done | undefined } = {},
 ): Promise<Response> => {
   const filter = readFilter(
     c,
@@ -44,31 +69,40 @@ const blockedPage = async (
     () => undefined,
   )
   if (filter.errors?.cursor) throw invalidCursor()
-  const [list, { view, viewer }] = await Promise.all([
-    filter.value ? listSignupBlocks(c.var, filter.value) : NONE,
+  const [list, left, here, { view, viewer }] = await Promise.all([
+    filter.value ? listSignupBlocks(c.var, filter.value, { isCounted: !place.covers }) : NONE,
+    done?.done === 'unblocked' ? stillBlocking(c, done.entry!) : [],
+    placeAt(c, { ...(place.covers && { covers: place.covers }) }),
     c.var.signedIn(),
   ])
   // The last of a page is gone.
   if (place.cursor && list.data.length === 0) {
     const { cursor: _, ...there } = place
-    if (outcome.message) return blockedPage(c, outcome, there, status)
-    return c.redirect(blockedAt({ ...c.req.query(), cursor: undefined }), 303)
+    if (outcome.message) return blockedPage(c, outcome, there, { status })
+    return c.redirect(await placeAt(c, there, done), 303)
   }
   const { SIGNUP_BLOCKED: setting } = c.var.config
   const { covers } = filter.value ?? {}
-  const named = covers === undefined ? undefined : entriesOf(covers)
-  const ofSetting = named
-    ? setting.filter((entry) => named.includes(entry))
-    : place.cursor || filter.errors
-      ? []
-      : setting
-  const { covers: typed = '' } = place
-  const unfit = filter.errors && wrong(view, [[typed, faultOfEntry(spellEntry(typed)) ?? 'no_entry']])
-  const message = unfit ? { tone: 'danger' as const, title: unfit } : doneHere(c, view)
+  const ofSetting =
+    covers !== undefined
+      ? setting.filter((entry) => entriesOf(covers).includes(entry))
+      : place.cursor || filter.errors
+        ? []
+        : setting
+  const unfit = filter.errors && unfitText(view, place.covers ?? '')
+  const { blocked } = view.texts
+  const toField = {
+    tone: 'danger' as const,
+    title: blocked.notFound,
+    text: <a href="#covers">{blocked.change}</a>,
+  }
+  const at = ({ cursor }: { cursor?: string }) =>
+    `${here}${cursor ? `${here === BLOCKED_PAGE ? '?' : '&'}${new URLSearchParams({ cursor })}` : ''}#list`
   return respond(
     c,
     <BlockedPage
-      {...{ view, viewer, list, ofSetting, place, message }}
+      {...{ view, viewer, list, ofSetting, place, at }}
+      message={unfit ? toField : done && messageOf(view, done, left)}
       {...outcome}
       errors={{ ...outcome.errors, ...(unfit && { covers: unfit }) }}
     />,
@@ -76,44 +110,53 @@ const blockedPage = async (
   )
 }
 
-/** A sentence for each kind of fault, with the first few that have it. */
-function wrong({ texts: { blocked } }: View, faults: [typed: string, fault: Fault][]): string {
-  const byFault = Object.entries(Object.groupBy(faults, ([, fault]) => fault))
-  return byFault
-    .map(([fault, those]) => blocked.wrong[fault as Fault](blocked.list(those.map(([typed]) => typed))))
-    .join(' ')
+/** What else keeps out what was taken off the list. */
+async function stillBlocking(c: Context<PageEnv>, entry: string): Promise<string[]> {
+  const { data } = await listSignupBlocks(c.var, { limit: 100, covers: entry })
+  const around = entriesOf(entry)
+  const ofSetting = c.var.config.SIGNUP_BLOCKED.filter((one) => around.includes(one))
+  return [...new Set([...data.map((row) => row.entry).filter((one) => one !== entry), ...ofSetting])]
 }
 
-/** What was done: the address of the page says how many, and which where it is one that names many. */
-function doneHere(c: Context, { texts: { blocked } }: View): Outcome['message'] {
-  const { entry = '', count = '', already = '' } = c.req.query()
-  if (!/^\d+$/.test(count)) return undefined
-  const isNamed = count === '1' && faultOfEntry(entry) === undefined && namesMany(entry)
-  const what = isNamed ? blocked.list([entry]) : Number(count)
-  const { done } = blocked
-  const said = doneMessage(c, { blocked: done.blocked(what), unblocked: done.unblocked(what) })
-  const text = /^[1-9]\d*$/.test(already) ? blocked.already(Number(already)) : undefined
-  return said && { ...said, ...(text && { text }) }
+/** What is wrong with one that was typed, and how it is written. */
+function unfitText({ texts: { blocked } }: View, typed: string): string {
+  const fault = faultOfEntry(spellEntry(typed)) ?? 'no_entry'
+  return `${blocked.wrong[fault](typed)} ${blocked.mend[fault]}`
 }
 
-/** No single address is put where a browser, or a log, would keep it. */
-const doneAt = (done: string, count: number, entries: string[], place: Place = {}) => {
-  const already = entries.length - count
-  return blockedAt({
-    ...place,
-    done,
-    count: `${count}`,
-    ...(done === 'blocked' && already > 0 && { already: `${already}` }),
-    ...(entries.length === 1 && namesMany(entries[0]!) && { entry: entries[0]! }),
-  })
+function messageOf({ texts: { blocked } }: View, done: Done, left: string[]): BlockedMessage {
+  const { entry, isOfList } = done
+  const { done: texts } = blocked
+  const [count, already] = [Number(done.count), Number(done.already ?? 0)]
+  const beside = { isOfList: isOfList === 'yes' }
+  if (done.done === 'unblocked') {
+    const said =
+      count > 0 ? { title: texts.unblocked(entry!), again: entry } : { title: texts.notThere(entry!) }
+    const tone = left.length > 0 ? 'warn' : count > 0 ? undefined : 'info'
+    const text = left.length > 0 && blocked.still(left)
+    return { ...said, ...beside, ...(tone && { tone }), ...(text && { text }) }
+  }
+  const none = count === 0 && { tone: 'info' as const }
+  if (entry) return { title: (none ? texts.alreadyBlocked : texts.blocked)(entry), ...none, ...beside }
+  return {
+    title: texts.blocked(count),
+    ...none,
+    ...(already > 0 && { text: blocked.already(already) }),
+    ...beside,
+  }
 }
 
 /** Who may not sign up. */
 export const blockedPages = new Hono<PageEnv>()
   .use('*', signedInPage('signups:manage'))
-  .get('/', limitedList, (c) => blockedPage(c, {}, placeIn(c.req.query())))
+  .get('/', limitedList, async (c) => {
+    const { values: { covers = '', ...done } = {} } = await carriedHere(c)
+    const place = placeIn({ covers, cursor: c.req.query('cursor') ?? '' })
+    return blockedPage(c, {}, place, { done: 'done' in done ? (done as unknown as Done) : undefined })
+  })
   .post('/', pasted, async (c) => {
-    const { count, entries, wrong: faults } = readEntries(c.var.fields.entries ?? '')
+    const { again, entries: typed = '' } = c.var.fields
+    const { count, entries, wrong } = readEntries(again ?? typed)
     const { view } = await c.var.signedIn()
     const { blocked } = view.texts
     const fault =
@@ -121,21 +164,44 @@ export const blockedPages = new Hono<PageEnv>()
         ? blocked.missing
         : count > MAX_SIGNUP_BLOCKS
           ? blocked.tooMany(count, MAX_SIGNUP_BLOCKS)
-          : faults.size > 0
-            ? wrong(view, [...faults])
-            : undefined
+          : undefined
     const work = async () => {
       // What was typed stands on the page alone, and in no log.
-      if (fault) throw invalidInput([{ pointer: '/entries', code: 'invalid_entry', detail: FAULTS.no_entry }])
+      if (fault || wrong.length > 0)
+        throw invalidInput([{ pointer: '/entries', code: 'invalid_entry', detail: FAULTS.no_entry }])
       const { added } = await changeSignupBlocks(c.var, { add: entries })
-      return c.redirect(doneAt('blocked', added, entries), 303)
+      const done = { done: 'blocked', count: `${added}`, already: `${entries.length - added}` } as const
+      const [entry, ...others] = entries
+      const one = others.length === 0 && { entry: entry! }
+      if (again === undefined) return c.redirect(await placeAt(c, {}, { ...done, ...one }), 303)
+      const there = await placeAt(c, placeIn(c.var.fields), { ...done, ...one, isOfList: 'yes' })
+      return c.redirect(`${there}#message`, 303)
     }
     return submit(c, work, {
       page: BLOCKED_PAGE,
       field: 'entries',
-      again: (outcome, status) =>
-        blockedPage(c, { ...outcome, ...(fault && { errors: { entries: fault } }) }, {}, status),
+      again: ({ errors, values }, status) =>
+        blockedPage(
+          c,
+          {
+            message: {
+              tone: 'danger',
+              title: blocked.nothing,
+              text: <a href="#entries">{blocked.change}</a>,
+            },
+            errors: { ...errors, ...(fault && { entries: fault }) },
+            wrong,
+            ...(values && { values: { entries: again ?? typed } }),
+          },
+          {},
+          { status },
+        ),
     })
+  })
+  .post('/look_up', limitedList, ours, async (c) => {
+    const place = placeIn({ covers: (c.var.fields.covers ?? '').trim() })
+    if (!ListSignupBlocks().safeParse(place).success) return blockedPage(c, {}, place)
+    return c.redirect(`${await placeAt(c, place)}#list`, 303)
   })
   .post('/remove', ours, (c) => {
     const { entry = '' } = c.var.fields
@@ -143,15 +209,16 @@ export const blockedPages = new Hono<PageEnv>()
     const work = async () => {
       const { remove } = validate(UpdateSignupBlocks(), { remove: [entry] })
       const { removed } = await changeSignupBlocks(c.var, { remove: remove! })
-      return c.redirect(doneAt('unblocked', removed, remove!, place), 303)
+      const done = { done: 'unblocked', count: `${removed}`, entry: remove![0]!, isOfList: 'yes' } as const
+      return c.redirect(`${await placeAt(c, place, done)}#message`, 303)
     }
     return submit(c, work, {
       page: BLOCKED_PAGE,
       again: async ({ message, errors }, status) => {
         const { view } = await c.var.signedIn()
         // There is no field that it could be said of.
-        const title = Object.keys(errors ?? {}).length > 0 && wrong(view, [[entry, 'no_entry']])
-        return blockedPage(c, { message: title ? { tone: 'danger', title } : message }, place, status)
+        const title = Object.keys(errors ?? {}).length > 0 && unfitText(view, entry)
+        return blockedPage(c, { message: title ? { tone: 'danger', title } : message }, place, { status })
       },
     })
   })
@@ -163,6 +230,6 @@ export const blockedPages = new Hono<PageEnv>()
         const title = blocked.tooLarge(MOST_MEGABYTES, MAX_SIGNUP_BLOCKS)
         return { tone: 'danger', title, text: blocked.tooLargeHint }
       },
-      (c, outcome, status) => blockedPage(c, outcome, {}, status),
+      (c, { message }, status) => blockedPage(c, { message }, {}, { status }),
     ),
   )

@@ -1,13 +1,17 @@
 import type { FC } from 'hono/jsx'
 import type { List } from '../http/pagination.ts'
-import { AsRequest, Button, Day, Empty, Form, Message, Paging } from '../pages/components.tsx'
+import { AsRequest, Button, Day, Empty, Form, Notice, Paging, type Said } from '../pages/components.tsx'
 import { ConsolePage, Head, Section } from '../pages/layout.tsx'
 import type { Outcome } from '../pages/submit.ts'
+import type { View } from '../pages/view.ts'
+import type { Wrong } from '../signup-blocks/entries.ts'
 import type { SignupBlock } from '../signup-blocks/schemas.ts'
 import { Lines, SearchBox } from './fields.tsx'
 import type { PageProps } from './today.tsx'
 
 export const BLOCKED_PAGE = '/admin/blocked'
+/** How many mistakes are named before the rest is counted. */
+const MOST_NAMED = 5
 
 /** Where on the page: what is asked about, and which part of the list. */
 export interface Place {
@@ -15,9 +19,16 @@ export interface Place {
   cursor?: string
 }
 
-export function blockedAt(given: Record<string, string | undefined> | Place): string {
-  const query = new URLSearchParams(Object.entries(given).filter(([, value]) => value)).toString()
-  return query ? `${BLOCKED_PAGE}?${query}` : BLOCKED_PAGE
+export interface BlockedMessage extends Said {
+  /** What was taken off the list. */
+  again?: string | undefined
+  /** It stands beside the list, where the button was. */
+  isOfList?: boolean
+}
+
+export interface BlockedOutcome extends Pick<Outcome, 'values' | 'errors'> {
+  message?: BlockedMessage | undefined
+  wrong?: readonly Wrong[]
 }
 
 interface Shown {
@@ -25,26 +36,43 @@ interface Shown {
   /** Of the setting, those that there are, or that cover what is asked about. */
   ofSetting: string[]
   place: Place
+  /** The address of a part of the list, where what is asked about is sealed. */
+  at: (more: { cursor?: string }) => string
 }
 
 /** Who may not sign up: what /v1/signup_blocks can do, and what the setting says. */
-export const BlockedPage: FC<PageProps & Outcome & Shown> = ({
+export const BlockedPage: FC<PageProps & BlockedOutcome & Shown> = ({
   view,
   viewer,
   list,
   ofSetting,
   place,
+  at,
   message,
   values,
   errors = {},
+  wrong = [],
 }) => {
   const { blocked } = view.texts
   const { covers = '' } = place
-  const at = ({ cursor }: { cursor?: string }) => blockedAt({ covers, cursor })
+  const { total } = list.pagination
+  const isFound = list.data.length > 0 || ofSetting.length > 0
+  const said = message && (
+    <Notice title={message.title} {...(message.tone && { tone: message.tone })}>
+      {message.text && <p>{message.text}</p>}
+      {message.again && (
+        <Form action={BLOCKED_PAGE} token={viewer.formToken} class="actions">
+          <Kept {...place} />
+          <input type="hidden" name="again" value={message.again} />
+          <Button>{blocked.again}</Button>
+        </Form>
+      )}
+    </Notice>
+  )
   return (
     <ConsolePage view={view} viewer={viewer} title={blocked.title} isError={message?.tone === 'danger'}>
       <Head title={blocked.title} lead={blocked.lead} />
-      <Message message={message} />
+      {!message?.isOfList && said}
       <div class="sections">
         <Section title={blocked.add} hint={blocked.addHint}>
           <Form action={BLOCKED_PAGE} token={viewer.formToken}>
@@ -53,7 +81,7 @@ export const BlockedPage: FC<PageProps & Outcome & Shown> = ({
               label={blocked.entries}
               hint={blocked.entriesHint}
               value={values?.entries}
-              error={errors.entries}
+              error={wrong.length > 0 ? <Mistakes view={view} wrong={wrong} /> : errors.entries}
               required
               autocapitalize="none"
             />
@@ -61,66 +89,66 @@ export const BlockedPage: FC<PageProps & Outcome & Shown> = ({
           </Form>
         </Section>
       </div>
-      <form class="filters wrap" method="get" action={BLOCKED_PAGE}>
-        <SearchBox
-          name="covers"
-          label={blocked.find}
-          value={covers}
-          error={errors.covers}
-          autocapitalize="none"
-          spellcheck={false}
-        />
-        <Button>{blocked.look}</Button>
-        {covers && (
-          <a class="button quiet" href={BLOCKED_PAGE}>
-            {blocked.clear}
-          </a>
+      <section class="stack" id="list">
+        <h2>{blocked.list}</h2>
+        {message?.isOfList && said}
+        {total !== null && total > 0 && <p class="soft">{blocked.total(total)}</p>}
+        <Form action={`${BLOCKED_PAGE}/look_up`} token={viewer.formToken} class="filters wrap">
+          <SearchBox
+            name="covers"
+            label={blocked.find}
+            value={covers}
+            error={errors.covers}
+            autocapitalize="none"
+            spellcheck={false}
+          />
+          <Button>{blocked.look}</Button>
+          {covers && (
+            <a class="button quiet" href={`${BLOCKED_PAGE}#list`}>
+              {blocked.clear}
+            </a>
+          )}
+        </Form>
+        {covers && isFound && <p>{blocked.found(covers)}</p>}
+        {!isFound && !errors.covers && (
+          <Empty title={covers ? blocked.notCovered(covers) : blocked.none}>
+            <p>{covers ? blocked.notCoveredHint : blocked.noneHint}</p>
+          </Empty>
         )}
-      </form>
-      {ofSetting.length > 0 && (
-        <details class="fold" open={covers !== ''}>
-          <summary>{(list.data.length > 0 ? blocked.settingToo : blocked.setting)(ofSetting.length)}</summary>
-          <p class="soft">{blocked.settingHint}</p>
-          <ul>
-            {ofSetting.map((entry) => (
-              <li>
-                <bdi>{entry}</bdi>
-              </li>
-            ))}
-          </ul>
-        </details>
-      )}
-      {list.data.length === 0 && ofSetting.length === 0 && !errors.covers && (
-        <Empty title={covers ? blocked.notCovered(covers) : blocked.none}>
-          <p>{covers ? blocked.notCoveredHint : blocked.noneHint}</p>
-        </Empty>
-      )}
-      {list.data.length > 0 && (
-        <div class="rows">
-          {list.data.map(({ entry, created_at }) => (
-            <div class="row">
-              <div class="what">
-                <span class="title">
-                  <bdi class="cut" title={entry}>
-                    {entry}
-                  </bdi>
-                </span>
-                <span class="detail">
-                  {blocked.since} <Day view={view} at={Date.parse(created_at)} />
-                </span>
+        {list.data.length > 0 && (
+          <div class="rows">
+            {list.data.map(({ entry, created_at }) => (
+              <div class="row">
+                <div class="what">
+                  <bdi class="title">{entry}</bdi>
+                  <span class="detail">
+                    {blocked.since} <Day view={view} at={Date.parse(created_at)} />
+                  </span>
+                </div>
+                <Form action={`${BLOCKED_PAGE}/remove`} token={viewer.formToken} class="">
+                  <Kept {...place} />
+                  <input type="hidden" name="entry" value={entry} />
+                  <Button label={`${blocked.unblock}: ${entry}`}>{blocked.unblock}</Button>
+                </Form>
               </div>
-              <Form action={`${BLOCKED_PAGE}/remove`} token={viewer.formToken} class="">
-                {Object.entries(place).map(([name, value]) => (
-                  <input type="hidden" name={name} value={value} />
-                ))}
-                <input type="hidden" name="entry" value={entry} />
-                <Button>{blocked.unblock}</Button>
-              </Form>
-            </div>
-          ))}
-        </div>
-      )}
-      <Paging view={view} pages={list.pagination} at={at} />
+            ))}
+          </div>
+        )}
+        {ofSetting.length > 0 && (
+          <details class="fold" open={covers !== ''}>
+            <summary>{blocked.setting(ofSetting.length)}</summary>
+            <ul>
+              {ofSetting.map((entry) => (
+                <li>
+                  <bdi>{entry}</bdi>
+                </li>
+              ))}
+            </ul>
+            <p class="hint">{blocked.settingHint}</p>
+          </details>
+        )}
+        <Paging view={view} pages={list.pagination} at={at} />
+      </section>
       <AsRequest
         view={view}
         calls={[
@@ -130,5 +158,32 @@ export const BlockedPage: FC<PageProps & Outcome & Shown> = ({
         ]}
       />
     </ConsolePage>
+  )
+}
+
+/** Whoever presses a button of the list stays at their place in it. */
+const Kept: FC<Place> = (place) => (
+  <>
+    {Object.entries(place).map(([name, value]) => (
+      <input type="hidden" name={name} value={value} />
+    ))}
+  </>
+)
+
+/** The first few, each in its line, and how to write it where that is new. */
+const Mistakes: FC<{ view: View; wrong: readonly Wrong[] }> = ({ view, wrong }) => {
+  const { blocked } = view.texts
+  const named = wrong.slice(0, MOST_NAMED)
+  const isFirst = ({ fault }: Wrong, at: number) => named.findIndex((one) => one.fault === fault) === at
+  return (
+    <ul>
+      {named.map((one, at) => (
+        <li>
+          {blocked.line(one.line)} {blocked.wrong[one.fault](one.typed)}
+          {isFirst(one, at) && ` ${blocked.mend[one.fault]}`}
+        </li>
+      ))}
+      {wrong.length > named.length && <li>{blocked.more(wrong.length - named.length)}</li>}
+    </ul>
   )
 }

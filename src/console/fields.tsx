@@ -6,7 +6,7 @@ export const Lines: FC<{
   name: string
   label: string
   hint?: Child
-  error?: string | undefined
+  error?: Child
   value?: string | undefined
   rows?: number
   class?: string

@@ -17,8 +17,8 @@ interface Carried {
 const aboutOf = (c: Context<PageEnv>, path: string) => `carried.${c.var.actor.sid}.${path}`
 
 /**
- * Seals what was typed into the form of a page, for the way over /signin/again. It fills the form again and never sends
- * it; passwords are not among it. Undefined where it is too much.
+ * Seals what was typed into the form of a page, for the way over /signin/again, or what no log is to have of an answer's
+ * address. It fills the form again and never sends it; passwords are not among it. Undefined where it is too much.
  */
 export async function carry(
   c: Context<PageEnv>,
@@ -30,7 +30,7 @@ export async function carry(
   return encryptJson(c.var.config.keys.carried_form, carried, aboutOf(c, page))
 }
 
-/** What was typed into the form of this page before it was confirmed who one is. */
+/** What was sealed for this page, in this session, a while ago at most. */
 export async function carriedHere(c: Context<PageEnv>): Promise<{ values?: Record<string, string> }> {
   const path = new URL(c.req.url).pathname
   const { config, now } = c.var

@@ -109,12 +109,16 @@ export const Field: FC<FieldProps> = ({ name, label, hint, error, aside, value, 
   )
 }
 
-export const FieldError: FC<{ name: string; error: string }> = ({ name, error }) => (
-  <p class="error" id={`${name}-error`}>
-    <Icon name="alert" size={14} />
-    {error}
-  </p>
-)
+/** Several things are a list. */
+export const FieldError: FC<{ name: string; error: Child }> = ({ name, error }) => {
+  const Tag = typeof error === 'string' ? 'p' : 'div'
+  return (
+    <Tag class="error" id={`${name}-error`}>
+      <Icon name="alert" size={14} />
+      {error}
+    </Tag>
+  )
+}
 
 export const Select: FC<{
   name: string

@@ -30,11 +30,18 @@ export function faultOfNewEntry(entry: string): Fault | undefined {
   return bits !== undefined && Number(bits) < widest ? 'too_wide' : undefined
 }
 
-/** What was pasted: how many there are, each once, and of them what cannot be blocked, as it was typed. */
+/** What cannot be blocked, as it was typed, and in which line. */
+export interface Wrong {
+  line: number
+  typed: string
+  fault: Fault
+}
+
+/** What was pasted: how many there are, each once, and of them what cannot be blocked. */
 interface Read {
   count: number
   entries: string[]
-  wrong: Map<string, Fault>
+  wrong: Wrong[]
 }
 
 /**
@@ -43,17 +50,19 @@ interface Read {
  * spell one is to parse a URL.
  */
 export function readEntries(text: string): Read {
-  const lines = text.split(/\r\n?|[\n\u2028\u2029]/)
+  /** By each word, the line in which it stands first. */
+  const words = new Map<string, number>()
   // A remark goes on to the end of its line with no `$` to look for, so that no # is tried in vain.
-  const words = new Set(lines.flatMap((line) => line.replace(/(^|\s)[#;].*/s, '').split(/[\s,;]+/)))
-  words.delete('')
+  for (const [index, line] of text.split(/\r\n?|[\n\u2028\u2029]/).entries())
+    for (const word of line.replace(/(^|\s)[#;].*/s, '').split(/[\s,;]+/))
+      if (word !== '' && !words.has(word)) words.set(word, index + 1)
   const entries = new Set<string>()
-  const wrong = new Map<string, Fault>()
+  const wrong: Wrong[] = []
   if (words.size > MAX_SIGNUP_BLOCKS) return { count: words.size, entries: [], wrong }
-  for (const word of words) {
-    const entry = spellEntry(word)
+  for (const [typed, line] of words) {
+    const entry = spellEntry(typed)
     const fault = faultOfNewEntry(entry)
-    if (fault) wrong.set(word, fault)
+    if (fault) wrong.push({ line, typed, fault })
     else entries.add(entry)
   }
   return { count: words.size, entries: [...entries], wrong }

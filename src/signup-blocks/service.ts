@@ -14,17 +14,21 @@ import { tooManySignupBlocks } from './errors.ts'
 import { MAX_SIGNUP_BLOCKS, signupBlocks } from './models.ts'
 import type { ListSignupBlocks, SignupBlock, UpdateSignupBlocks } from './schemas.ts'
 
-/** Who may not join, in the order of their spelling. */
+const howMany = sql`(SELECT count(*) FROM (SELECT 1 FROM ${signupBlocks} LIMIT ${MAX_SIGNUP_BLOCKS}))`
+
+/** Who may not join, in the order of their spelling. To count them reads them all. */
 export async function listSignupBlocks(
   { db, config }: Resources,
   { limit, cursor, covers }: ListSignupBlocks,
+  { isCounted = false } = {},
 ): Promise<List<SignupBlock>> {
   const list = `signup_blocks ${covers ?? ''}`
   const place = openPlace(config, list, cursor)
   const isBackwards = place?.isBackwards === true
   const at = place?.position[0] as string | undefined
   const { entry } = signupBlocks
-  const { read } = await db.read({
+  const { read, counted } = await db.read({
+    counted: isCounted ? sql<{ total: number }>`SELECT ${howMany} AS total` : [],
     read: build
       .select()
       .from(signupBlocks)
@@ -39,7 +43,10 @@ export async function listSignupBlocks(
   })
   const positionOf = (row: { entry: string }) => [row.entry]
   const { rows, pagination } = toPage(config, list, { read, limit, place, positionOf })
-  return { data: rows.map((row) => ({ entry: row.entry, created_at: toTime(row.created_at) })), pagination }
+  return {
+    data: rows.map((row) => ({ entry: row.entry, created_at: toTime(row.created_at) })),
+    pagination: { ...pagination, total: counted?.[0]?.total ?? null },
+  }
 }
 
 /** How many entries came, and how many went. */
@@ -65,11 +72,7 @@ export async function changeSignupBlocks(
   const isNamed = others.length === 0 && namesMany(only!)
   const [added, removed] = [JSON.stringify(add), JSON.stringify(remove)]
   const there = sql`(SELECT entry FROM ${signupBlocks})`
-  const fits =
-    add.length === 0
-      ? sql`1`
-      : sql`(SELECT count(*) FROM (SELECT 1 FROM ${signupBlocks} LIMIT ${MAX_SIGNUP_BLOCKS}))
-          + coming - going <= ${MAX_SIGNUP_BLOCKS}`
+  const fits = add.length === 0 ? sql`1` : sql`${howMany} + coming - going <= ${MAX_SIGNUP_BLOCKS}`
   // Counted once in a statement: a list may be large, and is sent for each time that it stands there.
   const counted = sql`WITH counts AS MATERIALIZED (
       SELECT (SELECT count(*) FROM json_each(${added}) WHERE value NOT IN ${there}) AS coming,

@@ -19,7 +19,11 @@ beforeEach(async () => {
 
 const domains = (count: number) => Array.from({ length: count }, (_, i) => `d${i}.throwaway.example`)
 const block = (entries: string) => browser('POST', PATH, { entries })
-/** The page behind a form, and what it says on top. */
+const remove = (entry: string, more = {}) => browser('POST', `${PATH}/remove`, { entry, ...more })
+const lookUp = (covers: string) => browser('POST', `${PATH}/look_up`, { covers })
+/** As it is shown: in an isolate of its own. */
+const named = (entry: string) => `“\u2068${entry}\u2069”`
+/** The page behind a form, and what it says. */
 const after = async ({ headers }: { headers: Headers }) => {
   const place = headers.get('location')!
   const { text } = await browser('GET', place)
@@ -68,66 +72,122 @@ describe('A list of throwaway domains', () => {
 
   test('has its first few mistakes named by kind, cut, and nothing in them turns the sentence around', async () => {
     const long = `${'y'.repeat(70)}!`
-    const lines = ['good.test', 'a!', '\u202eb!', long, 'd!', 'e!', '0.0.0.0/1', 'https://bad.test/']
-    const { status, text } = await block(lines.join('\n'))
+    const lines = ['good.test', 'a! a!', '', '\u202eb!', '0.0.0.0/1', 'https://bad.test/', long, 'e!', 'f!']
+    const { status, text } = await block(lines.join('\r\n'))
     expect(status).toBe(422)
-    const shown = `“\u2068a!\u2069”, “\u2068\ufffdb!\u2069”, “\u2068${'y'.repeat(60)}…\u2069” and 2 more.`
-    expect(text).toContain(`No address, no domain and no network: ${shown}`)
-    expect(text).toContain('16 of IPv6: “\u20680.0.0.0/1\u2069”.')
-    expect(text).toContain('instead of “\u2068https://bad.test/\u2069”.')
+    expect(text).toContain('<strong>Nothing was blocked</strong><p><a href="#entries">')
+    const [, list] = /<div class="error" id="entries-error">[\s\S]*?<ul>(.*?)<\/ul>/.exec(text)!
+    expect(list!.split('</li>').map((line) => line.replace('<li>', ''))).toEqual([
+      `Line 2: ${named('a!')} is not an address, domain or network. Write it like ada@example.com, example.com or 192.0.2.0/24.`,
+      `Line 4: ${named('\ufffdb!')} is not an address, domain or network.`,
+      `Line 5: ${named('0.0.0.0/1')} is too wide. The widest is /8 (IPv6: /16).`,
+      `Line 6: ${named('https://bad.test/')} is a whole URL. Write its domain alone, such as example.com.`,
+      `Line 7: ${named(`${'y'.repeat(60)}…`)} is not an address, domain or network.`,
+      'and 2 more',
+      '',
+    ])
     expect(await count()).toBe(0)
   })
 })
 
 test('What was blocked is said: which one, or how many, and how many were already', async () => {
-  expect((await after(await block('one.test'))).said).toEqual(['Blocked: “\u2068one.test\u2069”', undefined])
+  expect((await after(await block('one.test'))).said).toEqual([`Blocked: ${named('one.test')}`, undefined])
   expect((await after(await block('one.test'))).said).toEqual([
-    'Nothing new to block',
-    '1 was blocked already.',
+    `Already on the list: ${named('one.test')}`,
+    undefined,
   ])
   const many = await after(await block('one.test two.test three.test'))
   expect(many.said).toEqual(['Blocked: 2', '1 was blocked already.'])
-  const gone = await after(await browser('POST', `${PATH}/remove`, { entry: 'one.test' }))
-  expect(gone.said).toEqual(['No longer blocked: “\u2068one.test\u2069”', undefined])
-  const again = await after(await browser('POST', `${PATH}/remove`, { entry: 'one.test' }))
-  expect(again.said).toEqual(['It was not blocked any more', undefined])
-  const wrong = await browser('POST', `${PATH}/remove`, { entry: 'b!' })
+  const gone = await after(await remove('one.test'))
+  expect(gone.said).toEqual([`Taken off the list: ${named('one.test')}`, undefined])
+  const again = await after(await remove('one.test'))
+  expect(again.said).toEqual([`No longer on the list: ${named('one.test')}`, undefined])
+  const wrong = await remove('b!')
   expect([wrong.status, wrong.text.includes('marked below')]).toEqual([422, false])
-  expect(wrong.text).toContain('<strong>No address, no domain and no network: “\u2068b!\u2069”.</strong>')
+  expect(wrong.text).toContain(`<strong>${named('b!')} is not an address, domain or network. Write it like `)
+})
+
+test('What is taken off the list, and is still blocked by others, is said to be that, with a warning', async () => {
+  const set = openApi({ ...own.bindings, SIGNUP_BLOCKED: 'spam.test' })
+  browser = await openBrowser(set, await api.person({ role: 'admin', password_hash: null, locale: 'en' }))
+  await block('mail.spam.test eve@mail.spam.test')
+  const { said, text } = await after(await remove('eve@mail.spam.test'))
+  expect(said).toEqual([
+    `Taken off the list: ${named('eve@mail.spam.test')}`,
+    `It is still blocked by ${named('mail.spam.test')}, ${named('spam.test')}.`,
+  ])
+  expect(text).toContain('class="notice warn"')
+})
+
+test('What was taken off is blocked again by one button, which keeps the place in the list', async () => {
+  await block('eve@find.test')
+  const gone = await after(await remove('eve@find.test', { covers: 'eve+1@find.test' }))
+  const [, notice] = /id="message"[\s\S]*?<form[^>]*action="\/admin\/blocked"([\s\S]*?)<\/form>/.exec(
+    gone.text,
+  )!
+  const fields = Object.fromEntries(
+    [...notice!.matchAll(/name="(\w+)" value="([^"]*)"/g)].map(([, name, value]) => [name, value]),
+  )
+  expect(fields).toMatchObject({ covers: 'eve+1@find.test', again: 'eve@find.test' })
+  const back = await after(await browser('POST', PATH, fields as Record<string, string>))
+  expect(back.place.endsWith('#message')).toBe(true)
+  expect([await count(), back.said]).toEqual([1, [`Blocked: ${named('eve@find.test')}`, undefined]])
+  expect(back.text).toContain(`${named('eve+1@find.test')} cannot sign up. Blocked by:`)
 })
 
 test('Whoever unblocks stays where they were, in a look-up and on a further page', async () => {
   await block([...domains(51), 'find.test'].join('\n'))
-  const found = await browser('GET', `${PATH}?covers=a@find.test`)
+  const looked = await lookUp(' a@find.test ')
+  expect(looked.headers.get('location')).toMatch(/^\/admin\/blocked\?carried=[^&]+#list$/)
+  const found = await after(looked)
+  expect(found.text).toContain(`${named('a@find.test')} cannot sign up. Blocked by:`)
   expect(found.text).toContain('<input type="hidden" name="covers" value="a@find.test"/>')
-  const fields = { entry: 'find.test', covers: 'a@find.test' }
-  const here = await after(await browser('POST', `${PATH}/remove`, fields))
-  expect(here.place).toContain('covers=a%40find.test')
-  expect(here.text).toContain('Nothing here blocks “\u2068a@find.test\u2069”')
+  expect(found.text).not.toContain('52 entries')
+  const here = await after(await remove('find.test', { covers: 'a@find.test' }))
+  expect(here.text).toContain(`Nothing here blocks ${named('a@find.test')}`)
   const first = await browser('GET', PATH)
-  const [, cursor] = /\?cursor=([\w.~%-]+)/.exec(first.text)!
-  const place = { entry: 'd9.throwaway.example', cursor: decodeURIComponent(cursor!) }
-  const { headers } = await browser('POST', `${PATH}/remove`, place)
+  expect(first.text).toContain('51 entries')
+  expect(first.text).toContain('aria-label="Unblock: d0.throwaway.example"')
+  const [, cursor] = /\?cursor=([\w.~%-]+)#list/.exec(first.text)!
+  const place = { cursor: decodeURIComponent(cursor!) }
+  const { headers } = await remove('d9.throwaway.example', place)
   expect(headers.get('location')).toContain(`cursor=${cursor}`)
   // Nothing is left on that page.
   const last = await browser('GET', headers.get('location')!)
-  const said = `${PATH}?done=unblocked&count=1&entry=d9.throwaway.example`
-  expect([last.status, last.headers.get('location')]).toEqual([303, said])
+  expect([last.status, last.headers.get('location')!.includes('cursor')]).toEqual([303, false])
+  expect((await after(last)).said?.[0]).toBe(`Taken off the list: ${named('d9.throwaway.example')}`)
   // What is refused there is said all the same, above the first page.
-  const refused = await browser('POST', `${PATH}/remove`, { ...place, entry: 'b!' })
-  expect([refused.status, refused.text]).toEqual([422, expect.stringContaining('“\u2068b!\u2069”.</strong>')])
+  const refused = await remove('b!', place)
+  expect([refused.status, refused.text]).toEqual([
+    422,
+    expect.stringContaining(`<strong>${named('b!')} is not`),
+  ])
   expect(refused.text).toContain('value="d0.throwaway.example"')
 })
 
-test('What was done names no single address in the address of the page, as a browser keeps that', async () => {
-  for (const entry of ['ada@example.com', '192.0.2.7', '2001:db8::1/128']) {
-    const done = await block(entry)
-    expect(done.headers.get('location')).toBe(`${PATH}?done=blocked&count=1`)
-    expect((await after(done)).said?.[0]).toBe('Blocked: 1')
-    const gone = await browser('POST', `${PATH}/remove`, { entry })
-    expect(gone.headers.get('location')).toBe(`${PATH}?done=unblocked&count=1`)
+test('Nobody is named in the address of the page, as browsers and logs keep that, but on the page', async () => {
+  for (const [entry, said] of [
+    ['ada@example.com', 'ada@example.com'],
+    ['192.0.2.7', '192.0.2.7'],
+    ['2001:db8::7', '2001:db8::/64'],
+    ['192.0.2.0/24', '192.0.2.0/24'],
+  ] as const) {
+    for (const act of [block, lookUp, remove]) {
+      const { place, text } = await after(await act(entry))
+      expect(place).toMatch(/^\/admin\/blocked\?carried=[\w.%~-]+(#\w+)?$/)
+      expect(decodeURIComponent(place)).not.toContain(entry.slice(0, 7))
+      expect([place, text]).toEqual([place, expect.stringContaining(said)])
+    }
   }
-  expect((await block('192.0.2.0/24')).headers.get('location')).toContain('entry=192.0.2.0%2F24')
+  // Nor is an address taken from there.
+  expect((await browser('GET', `${PATH}?covers=eve@example.com`)).text).not.toContain('eve@example.com')
+})
+
+test('What was done is said to whoever did it: in no other session, and of no other page', async () => {
+  const place = (await block('one.test')).headers.get('location')!
+  const other = await openBrowser(api, await api.person({ role: 'admin', password_hash: null, locale: 'en' }))
+  for (const path of [place, `${PATH}?done=blocked&count=1`, `${PATH}?carried=x`])
+    expect((await other('GET', path)).text).not.toContain('id="message"')
 })
 
 test.each(['__proto__', 'hasOwnProperty', 'valueOf'])(
@@ -156,11 +216,13 @@ test('A cursor that is none is said to be that, however long it is', async () =>
 
 test('A look-up that is none says so on top, focused, and shows no list as if it were found', async () => {
   await block('listed.test')
-  const { status, text } = await browser('GET', `${PATH}?covers=%3Cb%3E`)
+  const { status, text } = await lookUp('<b>')
   expect(status).toBe(422)
   expect(text).toContain('<title>Error: Blocked sign-ups')
   expect(text).toMatch(/class="notice danger" role="alert" tabindex="-1" autofocus/)
   expect(text).toContain('“\u2068&lt;b&gt;\u2069”')
+  expect(text.split('is not an address').length).toBe(2)
+  expect(text).toContain('<a href="#covers">')
   expect(text).not.toContain('value="listed.test"')
   expect(text).not.toContain('Nobody is blocked')
   // Beside the box, whose icon is in its middle.
@@ -182,11 +244,15 @@ test('In German the page and the history speak German, of the reader by “dich�
   expect(full.text).toContain('Es dürfen 10.000 sein')
 })
 
-test('What the setting alone blocks is said so, with no empty list below', async () => {
+test('What the setting alone blocks is said so, with no empty list, below the rows', async () => {
   const set = openApi({ ...own.bindings, SIGNUP_BLOCKED: 'covers.test' })
-  const person = await api.person({ role: 'admin', password_hash: null, locale: 'en' })
-  const { text } = await (await openBrowser(set, person))('GET', `${PATH}?covers=a@covers.test`)
-  expect(text).toContain('One is blocked by the setting SIGNUP_BLOCKED')
+  browser = await openBrowser(set, await api.person({ role: 'admin', password_hash: null, locale: 'en' }))
+  const { text } = await after(await lookUp('a@covers.test'))
+  expect(text).toContain(`${named('a@covers.test')} cannot sign up. Blocked by:`)
+  expect(text).toContain('One entry is in the settings of Roster')
   expect(text).not.toContain('class="rows"')
   expect(text).not.toContain('Nothing here blocks')
+  await block('a@covers.test')
+  const both = (await after(await lookUp('a@covers.test'))).text
+  expect(both.indexOf('class="rows"')).toBeLessThan(both.indexOf('in the settings of Roster'))
 })

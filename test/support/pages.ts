@@ -130,6 +130,7 @@ export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'>
   'POST /admin/webhooks/:id/delete': 'admin',
   'GET /admin/blocked': 'admin',
   'POST /admin/blocked': 'admin',
+  'POST /admin/blocked/look_up': 'admin',
   'POST /admin/blocked/remove': 'admin',
   'GET /admin/activity': 'manager',
   'GET /admin/system': 'admin',
@@ -330,9 +331,11 @@ export async function everyPage(api: Api, note: (route: string, answer: Answer) 
   await asAdmin('POST /admin/webhooks/:id/delete', ofHook)
   await asAdmin('POST /admin/blocked', { fields: { entries: 'spam.example\n192.0.2.0/24' } })
   await asAdmin('GET /admin/blocked')
-  await asAdmin('GET /admin/blocked', { query: '?covers=eve@much.spam.example' })
-  await asAdmin('GET /admin/blocked', { query: '?covers=nobody' })
-  await asAdmin('POST /admin/blocked/remove', { fields: { entry: 'spam.example' } })
+  const look = await asAdmin('POST /admin/blocked/look_up', { fields: { covers: 'eve@much.spam.example' } })
+  await asAdmin('GET /admin/blocked', { query: new URL(look.headers.get('location')!, 'http://x').search })
+  await asAdmin('POST /admin/blocked/look_up', { fields: { covers: 'nobody' } })
+  const gone = await asAdmin('POST /admin/blocked/remove', { fields: { entry: 'spam.example' } })
+  await asAdmin('GET /admin/blocked', { query: new URL(gone.headers.get('location')!, 'http://x').search })
   const invited = newPerson().email
   await asAdmin('GET /admin/invitations')
   await asAdmin('POST /admin/invitations', { fields: { emails: invited, role: 'user' } })
