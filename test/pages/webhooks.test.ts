@@ -115,7 +115,7 @@ test('Its page says which of a host it is, what is wrong, whom a delivery is abo
   expect(text).toMatch(new RegExp(`<h1[^>]*>${host}${pathname}</h1>`))
   expect((await browser('GET', '/admin/webhooks')).text).toContain(`${host}${pathname}</bdi>`)
   expect(text).toContain('gone for good (410)')
-  expect(text).toContain(`<a href="/admin/people/${ada.id}"><bdi>Ada Quetzal</bdi></a>`)
+  expect(text).toContain(`<a class="cut" href="/admin/people/${ada.id}"><bdi>Ada Quetzal</bdi></a>`)
   expect(text).toContain('Resume sending')
   // Each type stands under one heading.
   for (const type of EVENT_TYPES) expect(text.split(`name="type.${type}"`).length, type).toBe(2)
