@@ -128,7 +128,7 @@ export const BlockedPage: FC<PageProps & BlockedOutcome & Shown> = ({
                 <Form action={`${BLOCKED_PAGE}/remove`} token={viewer.formToken} class="">
                   <Kept {...place} />
                   <input type="hidden" name="entry" value={entry} />
-                  <Button label={`${blocked.unblock}: ${entry}`}>{blocked.unblock}</Button>
+                  <Button aria-label={`${blocked.unblock}: ${entry}`}>{blocked.unblock}</Button>
                 </Form>
               </div>
             ))}

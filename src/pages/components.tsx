@@ -109,7 +109,6 @@ export const Field: FC<FieldProps> = ({ name, label, hint, error, aside, value, 
   )
 }
 
-/** Several things are a list. */
 export const FieldError: FC<{ name: string; error: Child }> = ({ name, error }) => {
   const Tag = typeof error === 'string' ? 'p' : 'div'
   return (
@@ -188,14 +187,13 @@ export const Button: FC<
     formaction?: string
     formnovalidate?: boolean
     /** Where several say the same: that, and of which it is. */
-    label?: string
+    'aria-label'?: string
   }>
-> = ({ style, wide, busy, label, children, ...rest }) => (
+> = ({ style, wide, busy, children, ...rest }) => (
   <button
     type="submit"
     class={['button', style, wide && 'wide'].filter(Boolean).join(' ')}
     {...(busy && { 'data-busy': busy })}
-    {...(label && { 'aria-label': label })}
     {...rest}
   >
     {children}

@@ -272,7 +272,7 @@ const Deliveries: FC<PageProps & Pick<Shown, 'webhook' | 'deliveries' | 'people'
             </div>
             <Form action={`${path}/retry`} token={viewer.formToken}>
               <input type="hidden" name="sequence" value={String(delivery.sequence)} />
-              <Button label={`${texts.again}: ${texts.number(delivery.sequence)}`}>{texts.again}</Button>
+              <Button aria-label={`${texts.again}: ${texts.number(delivery.sequence)}`}>{texts.again}</Button>
             </Form>
           </div>
         ))}
