@@ -101,7 +101,7 @@ const security = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200
         (isOwed || isUnproved) && (
           <FirstFactorNotice
             {...{ view, viewer }}
-            title={isOwed ? texts.owed : texts.confirmFirst}
+            title={isUnproved ? texts.confirmFirst : texts.owed}
             email={isUnproved ? user.email : undefined}
           />
         )

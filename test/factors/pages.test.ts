@@ -188,6 +188,7 @@ test('AC3: who owes a factor is warned, with what to do about it: to add one, or
   for (const place of [owed, refused.headers.get('location')!]) {
     const [words, tone] = said((await visit('GET', place)).text)
     expect([place, tone]).toEqual([place, 'warn'])
+    expect(words).toContain('<strong>Confirm your address first</strong>')
     expect(words).toContain('action="/account/verification"')
     expect(words).toContain(ada.email)
     expect(words).not.toContain('/account/security/totp')
