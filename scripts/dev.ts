@@ -54,7 +54,7 @@ const SETTINGS = resolve(ROOT, '.dev.vars')
 /** As one says it from the project's directory. */
 const named = (path: string) => (path.startsWith(`${ROOT}/`) ? relative(ROOT, path) : path)
 const MAILBOX_PORT = 8788
-const READY_TIMEOUT_MS = 120_000
+const READY_TIMEOUT_MS = 240_000
 type Part = Pick<ChildProcess, 'exited' | 'lastWords' | 'close'>
 
 type Secrets = ReturnType<typeof keptSecrets> extends Promise<infer Kept> ? Kept : never

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { devtoolsOf, heading, openPages, PASSWORD, press, violationsOn } from '../support/browser.ts'
 import { codeOf } from '../support/factors.ts'
 
-const pages = openPages()
+const pages = openPages([])
 
 /** The lock of a device, as Chromium plays it: whenever it is asked, somebody touches it. */
 async function addAuthenticator(page: Page) {

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { openPages } from '../support/browser.ts'
 import { PAYLOADS } from '../support/payloads.ts'
 
-const pages = openPages()
+const pages = openPages([])
 
 const expectNothingRan = async (page: Page, what: string) =>
   expect([what, await page.evaluate('window.__xss')]).toEqual([what, undefined])

@@ -338,6 +338,6 @@ test('I4, I7, MF2, MF4, MF5, MF6, PK4: whatever is done with second factors, in 
       await fc.asyncModelRun(() => ({ model, real: {} }), steps)
       await expectAsModelled(model)
     }),
-    { numRuns: rounds(12, 300), endOnFailure: true },
+    { numRuns: rounds(9, 300), endOnFailure: true },
   )
 })

@@ -51,7 +51,7 @@ export async function startStack(args: string[] = []) {
     return url
   }
   try {
-    return { url: await untilReady(stack, isReady, 180_000), mailbox, example, apps, provider, sql, close }
+    return { url: await untilReady(stack, isReady, 280_000), mailbox, example, apps, provider, sql, close }
   } catch (error) {
     await close()
     throw error
