@@ -6,6 +6,7 @@ import { readArguments, runCommand } from './command.ts'
 import { type Line, openDeployment, sendLines } from './people/client.ts'
 import { openProgress } from './people/progress.ts'
 import { READERS } from './people/readers/index.ts'
+import { each, type Imported } from './people/readers/source.ts'
 import { countsOf, mayComeNow, openReport, waitsForLogin } from './people/report.ts'
 import { tokenFrom } from './people/tokens.ts'
 
@@ -48,8 +49,8 @@ export async function importPeople(options: ImportOptions) {
   const { file, from = 'roster', isDryRun = false, includeErased = false } = options
   const reader = READERS[from]
   if (!reader) throw new Error(`--from is one of ${Object.keys(READERS).join(', ')}.`)
-  const people = reader(file, options).map((person) => asToldOf(person, options))
-  const lines = people.map((person, at): Line => ({ line: at + 1, json: JSON.stringify(person) }))
+  const people = each(reader(file, options), (person) => asToldOf(person, options))
+  const lines = people.map(({ line, value }): Line => ({ line, json: JSON.stringify(value) }))
   const path = options.report ?? `${file}.${isDryRun ? 'dry-run' : 'report'}.ndjson`
   const { verified = false, staff = '', ownAttributes = false } = options
   const asked = JSON.stringify([
@@ -67,10 +68,13 @@ export async function importPeople(options: ImportOptions) {
     const { created, exists, invalid } = countsOf(report.results.values())
     show(report.results.size, `${created} created, ${exists} there already, ${invalid} invalid`)
   }
-  const withEarlier = openEarlier(people)
+  const byLine = new Map(people.map(({ line, value }) => [line, value]))
+  const withEarlier = openEarlier(byLine)
   const send = (which: readonly Line[]) =>
     sendLines(call, which, { isDryRun, includeErased }, (answered) => {
-      const results = isDryRun ? answered.map(withEarlier) : answered
+      const results = answered.map((result) =>
+        named(isDryRun ? withEarlier(result) : result, byLine.get(result.line)!),
+      )
       report.add(results)
       for (const result of results) report.results.set(result.line, result)
       told()
@@ -88,12 +92,19 @@ export async function importPeople(options: ImportOptions) {
   return { ...countsOf(report.results.values()), report: path }
 }
 
+/** Beside its line, who it is about: by the name that the other system has for them, and by no address. */
+const named = ({ line, ...result }: LineResult, { external_id }: Imported) => ({
+  line,
+  ...(typeof external_id === 'string' && { external_id }),
+  ...result,
+})
+
 /** In a dry run nobody is made, so the deployment does not know whom an earlier batch would have made: this does. */
-function openEarlier(people: readonly Record<string, unknown>[]) {
+function openEarlier(people: ReadonlyMap<number, Imported>) {
   const { byAddress, byExternalId } = knownBy([])
   return (result: LineResult): LineResult => {
     if (result.status !== 'created') return result
-    const person = people[result.line - 1] as Parameters<typeof findThere>[0]
+    const person = people.get(result.line) as unknown as Parameters<typeof findThere>[0]
     const found = findThere(person, { byAddress, byExternalId })
     if (found.status !== 'new') return { ...found, id: undefined, line: result.line }
     const { email, email_verified, external_id = null } = person
@@ -111,7 +122,7 @@ function openEarlier(people: readonly Record<string, unknown>[]) {
 }
 
 /** What whoever runs the script says of people beside what the file says. */
-function asToldOf(person: Record<string, unknown>, { verified, staff }: ImportOptions) {
+function asToldOf(person: Imported, { verified, staff }: ImportOptions) {
   const isProved = person.email_verified ?? verified ?? false
   const { superuser, staff: isStaff } = (person.admin_metadata ?? {}) as Record<string, unknown>
   const role = staff && isProved ? (superuser ? 'admin' : isStaff ? staff : undefined) : undefined

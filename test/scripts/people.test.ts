@@ -34,7 +34,7 @@ const fileOf = (text: string, end = 'json') => {
 
 /** What a reader makes of a file, as the lines that the import reads: who they are, and what becomes of the hash. */
 function read(from: string, file: string, extras: { with?: string } = {}) {
-  const people = READERS[from]!(file, extras)
+  const people = READERS[from]!(file, extras).map(({ value }) => value)
   const lines = readLines('application/x-ndjson', people.map((one) => JSON.stringify(one)).join('\n'))
   return lines.map(({ user, errors, ...rest }, at) =>
     errors
@@ -291,7 +291,7 @@ describe('Dumps are read:', () => {
     })
     expect(people[0]).not.toHaveProperty('metadata')
     // Its owner may write what is in metadata, so attributes come there only where it is said.
-    expect(READERS.keycloak!(file, { ownAttributes: true })[0]).toMatchObject({
+    expect(READERS.keycloak!(file, { ownAttributes: true })[0]!.value).toMatchObject({
       metadata: { plan: ['gold'] },
       admin_metadata: { username: 'ada', roles: ['staff'] },
     })
@@ -439,6 +439,61 @@ describe('The import', () => {
     ])
   })
 
+  const gone = '2,gone@old.test,2024-02-02 00:00:00+00'
+  test.each([
+    ['a table', 'roster', 'csv', 'email,external_id\nada@old.test,a\n\nnobody,b\n', [2, 4]],
+    [
+      'cells of several lines',
+      'roster',
+      'csv',
+      'email,external_id,metadata\nada@old.test,a,"{\n}"\nnobody,b,',
+      [2, 4],
+    ],
+    [
+      'people who are left out',
+      'supabase',
+      'csv',
+      `id,email,deleted_at\na,ada@old.test,\n${gone}\nb,nobody,`,
+      [2, 4],
+    ],
+    [
+      'blank lines',
+      'roster',
+      'ndjson',
+      '\n{"email":"ada@old.test","external_id":"a"}\n\n{"email":"nobody","external_id":"b"}',
+      [2, 4],
+    ],
+    [
+      'a list',
+      'auth0',
+      'json',
+      '[{"user_id":"a","email":"ada@old.test"},\n\n{"user_id":"b","email":"nobody"}]',
+      [1, 2],
+    ],
+    [
+      'a list of some',
+      'keycloak',
+      'json',
+      '{"users":[{"id":"x","serviceAccountClientId":"x"},{"id":"a","email":"ada@old.test"},{"id":"b","email":"nobody"}]}',
+      [2, 3],
+    ],
+  ] as const)(
+    'says where somebody stands in the file, and how they are named there: %s',
+    async (_, from, end, text, [ada, nobody]) => {
+      const file = fileOf(text, end)
+      for (const isDryRun of [true, false]) {
+        const there = deployment()
+        const told = await importPeople({ url: URL_OF, file, from, token, fetch: there.fetch, isDryRun })
+        const report = readFileSync(told.report, 'utf8').trim().split('\n').slice(1)
+        expect(report.map((line) => JSON.parse(line))).toMatchObject([
+          { line: ada, external_id: 'a', status: 'created' },
+          { line: nobody, external_id: 'b', status: 'invalid' },
+        ])
+        expect(report.join()).not.toContain('old.test')
+      }
+    },
+  )
+
   test('says in a dry run, too, what becomes of a line that has somebody of an earlier batch', async () => {
     const others = Array.from({ length: 250 }, (_, at) => ({ email: `other${at}@old.test` }))
     const ada = { email: 'Ada@old.test', external_id: 'a' }
@@ -455,10 +510,15 @@ describe('The import', () => {
     expect(told).toMatchObject({ created: 252, exists: 2, invalid: 1 })
     const report = readFileSync(told.report, 'utf8').trim().split('\n').slice(1)
     expect(report.slice(-4).map((line) => JSON.parse(line))).toEqual([
-      { line: 252, status: 'exists', by: 'external_id' },
+      { line: 252, external_id: 'a', status: 'exists', by: 'external_id' },
       { line: 253, status: 'exists', by: 'address' },
-      { line: 254, status: 'invalid', errors: [expect.objectContaining({ code: 'conflict' })] },
-      { line: 255, status: 'created' },
+      {
+        line: 254,
+        external_id: 'b',
+        status: 'invalid',
+        errors: [expect.objectContaining({ code: 'conflict' })],
+      },
+      { line: 255, external_id: 'b', status: 'created' },
     ])
   })
 

@@ -2,14 +2,14 @@ import { extname } from 'node:path'
 import { readCsv } from '../../../src/bulk/import/lines.ts'
 import { fromExport, isExported } from './exported.ts'
 import { auth0, firebase, keycloak } from './services.ts'
-import { load, type Reader, type Row, readNdjson } from './source.ts'
+import { each, load, type Reader, readNdjson } from './source.ts'
 import { betterAuth, django, fastapi, supabase } from './tables.ts'
 
 /** Our own format: NDJSON, or CSV by the name of the file; or what `npm run people:export` has written. */
 const roster: Reader = (file) =>
   extname(file).toLowerCase() === '.csv'
-    ? (readCsv(load(file)) as Row[])
-    : readNdjson(file).map((row) => (isExported(row) ? fromExport(row) : row))
+    ? readCsv(load(file))
+    : each(readNdjson(file), (row) => (isExported(row) ? fromExport(row) : row))
 
 export const READERS: Readonly<Record<string, Reader>> = {
   roster,

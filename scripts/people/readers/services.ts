@@ -1,6 +1,7 @@
 import { encodeBase32UpperCaseNoPadding } from '@oslojs/encoding'
 import {
   compact,
+  each,
   fullName,
   isTrue,
   listIn,
@@ -31,7 +32,7 @@ const toStandard = (base64: unknown) => textOf(base64)?.replaceAll('-', '+').rep
 /** `firebase auth:export users.json`, with the project's parameters in a second file. */
 export const firebase: Reader = (file, extras) => {
   const hashing = extras.with === undefined ? undefined : readHashing(extras.with)
-  return listIn(file, 'users').map((row) => ({
+  return each(listIn(file, 'users'), (row) => ({
     email: textOf(row.email),
     name: textOf(row.displayName),
     external_id: textOf(row.localId),
@@ -57,9 +58,9 @@ function firebaseHash({ passwordHash, salt }: Row, hashing: FirebaseHashing | un
  * administrators wrote, and what apps may rely on: whom they are about may not change them, unless it is said.
  */
 export const keycloak: Reader = (file, { ownAttributes = false }) =>
-  listIn(file, 'users')
-    .filter((row) => row.serviceAccountClientId === undefined)
-    .map((row) => {
+  each(
+    listIn(file, 'users').filter(({ value }) => value.serviceAccountClientId === undefined),
+    (row) => {
       const credentials = ((row.credentials as Row[] | undefined) ?? []).map(toCredential)
       const otps = credentials.filter(({ type }) => type === 'otp')
       const otp = otps.find((one) => !isOfCounter(one)) ?? otps[0]
@@ -83,7 +84,8 @@ export const keycloak: Reader = (file, { ownAttributes = false }) =>
         // One that counts is told as what it is, and left out: as a clock's, its codes would never be right.
         factors: otp && { [isOfCounter(otp) ? 'hotp' : 'totp']: keycloakTotp(otp) },
       }
-    })
+    },
+  )
 
 interface Credential {
   type: unknown
@@ -128,12 +130,12 @@ const keycloakTotp = ({ secret, data }: Credential) => ({
 /** Auth0's export of users, with the file of hashes that its support sends; they are joined by id. */
 export const auth0: Reader = (file, extras) => {
   const hashes = new Map(
-    (extras.with === undefined ? [] : readNdjson(extras.with)).map((row) => [
+    (extras.with === undefined ? [] : readNdjson(extras.with)).map(({ value: row }) => [
       textOf((row._id as Row | undefined)?.$oid ?? row._id),
       textOf(row.passwordHash),
     ]),
   )
-  return readTable(file).map((row) => {
+  return each(readTable(file), (row) => {
     const id = textOf(row.user_id ?? row.id)
     return {
       email: textOf(row.email),

@@ -12,10 +12,22 @@ interface Extras {
   ownAttributes?: boolean | undefined
 }
 
-/** Turns the users of another system, in the order of its file, into ours. */
-export type Reader = (file: string, extras: Extras) => Imported[]
-
 export type Row = Record<string, unknown>
+
+/** What stands in a file, and where: the line on which it begins, or in a list of JSON its number, from 1 on. */
+export interface At<Value> {
+  line: number
+  value: Value
+}
+
+/** Turns the users of another system, in the order of its file, into ours. */
+export type Reader = (file: string, extras: Extras) => At<Imported>[]
+
+/** Makes something else of each, which stands where it stood. */
+export const each = <From, To>(all: readonly At<From>[], turn: (value: From) => To): At<To>[] =>
+  all.map(({ line, value }) => ({ line, value: turn(value) }))
+
+const numbered = (list: readonly Row[]): At<Row>[] => list.map((value, index) => ({ line: index + 1, value }))
 
 /** The text of a file. Throws where it is in no UTF-8, of which nobody can say what its letters are. */
 export function load(file: string): string {
@@ -38,16 +50,16 @@ export const readJson = <T>(file: string): T => {
 }
 
 /** A list that a file of JSON has under this name. Without it, it is a file of something else. */
-export function listIn(file: string, name: string): Row[] {
+export function listIn(file: string, name: string): At<Row>[] {
   const list = readJson<Record<string, unknown> | null>(file)?.[name]
   if (!Array.isArray(list)) throw new Error(`${file} has no list called ${name}.`)
-  return list as Row[]
+  return numbered(list)
 }
 
 /** The rows of a table: a CSV with names in its first line, NDJSON, or a JSON list; each may be what a database wrote. */
-export function readTable(file: string): Row[] {
+export function readTable(file: string): At<Row>[] {
   const text = load(file)
-  if (text.trimStart().startsWith('[')) return readJson<Row[]>(file)
+  if (text.trimStart().startsWith('[')) return numbered(readJson(file))
   if (text.trimStart().startsWith('{')) return readNdjson(file)
   const all = parseCsv(text)
   const [head, ...rows] = all
@@ -57,15 +69,18 @@ export function readTable(file: string): Row[] {
     const detail = flawOfRow(row, names)
     if (detail) throw new Error(`Line ${row.line} of ${file}: ${detail}`)
   }
-  return rows.map(({ cells }) => Object.fromEntries(names.map((name, at) => [name, cells[at] || undefined])))
+  return rows.map(({ line, cells }) => ({
+    line,
+    value: Object.fromEntries(names.map((name, at) => [name, cells[at] || undefined])),
+  }))
 }
 
-export function readNdjson(file: string): Row[] {
+export function readNdjson(file: string): At<Row>[] {
   const lines = load(file).split('\n')
-  return lines.flatMap((line, at) => {
-    if (line.trim() === '') return []
+  return lines.flatMap((text, at) => {
+    if (text.trim() === '') return []
     try {
-      return [JSON.parse(line) as Row]
+      return { line: at + 1, value: JSON.parse(text) as Row }
     } catch (cause) {
       throw new Error(`Line ${at + 1} of ${file} is not JSON.`, { cause })
     }

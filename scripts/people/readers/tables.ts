@@ -1,5 +1,6 @@
 import {
   compact,
+  each,
   fullName,
   type Imported,
   isAhead,
@@ -15,7 +16,7 @@ import {
 
 /** The table of the FastAPI template (SQLModel), and of what was made after it. */
 export const fastapi: Reader = (file) =>
-  readTable(file).map((row) => ({
+  each(readTable(file), (row) => ({
     email: textOf(row.email),
     name: textOf(row.full_name ?? row.name),
     external_id: textOf(row.id),
@@ -28,7 +29,7 @@ export const fastapi: Reader = (file) =>
 
 /** Django's `auth_user`, as the table or as `manage.py dumpdata auth.user` writes it. */
 export const django: Reader = (file) =>
-  readTable(file).map((given) => {
+  each(readTable(file), (given) => {
     const row = (given.fields as Row | undefined) ?? given
     return {
       email: textOf(row.email),
@@ -47,9 +48,11 @@ export const django: Reader = (file) =>
 
 /** `auth.users` of Supabase. Those who are deleted or anonymous do not come. */
 export const supabase: Reader = (file) =>
-  readTable(file)
-    .filter((row) => textOf(row.deleted_at) === undefined && !isTrue(row.is_anonymous))
-    .map((row) => {
+  each(
+    readTable(file).filter(
+      ({ value }) => textOf(value.deleted_at) === undefined && !isTrue(value.is_anonymous),
+    ),
+    (row) => {
       const metadata = objectOf(row.raw_user_meta_data)
       return {
         email: textOf(row.email),
@@ -64,15 +67,17 @@ export const supabase: Reader = (file) =>
         metadata,
         admin_metadata: objectOf(row.raw_app_meta_data),
       }
-    })
+    },
+  )
 
 /** The tables `user` and `account` of better-auth, as one JSON object of both. The hash stands with the account. */
 export const betterAuth: Reader = (file) => {
-  const [user, account] = [listIn(file, 'user'), listIn(file, 'account')]
+  const [user, account] = [listIn(file, 'user'), listIn(file, 'account').map(({ value }) => value)]
   const ofUser = (row: Row) => textOf(row.userId ?? row.user_id)
   const isOfPassword = (row: Row) => (row.providerId ?? row.provider_id) === 'credential'
   const passwords = new Map(account.filter(isOfPassword).map((row) => [ofUser(row), textOf(row.password)]))
-  return user.map(
+  return each(
+    user,
     (row): Imported => ({
       email: textOf(row.email),
       name: textOf(row.name),

@@ -106,11 +106,11 @@ export function rowsAt(type: Type, text: string, wanted: ReadonlySet<number>): s
 }
 
 /** What the rows of a CSV say, as the lines of NDJSON would. Throws what is wrong with one, in a sentence. */
-export const readCsv = (text: string): unknown[] =>
+export const readCsv = (text: string): { line: number; value: Record<string, unknown> }[] =>
   rowsOfCsv(text).map(({ line, read }) => {
     const { value, errors } = read()
     if (errors) throw new Error(`Line ${line}: ${errors[0]!.pointer} ${errors[0]!.detail}`)
-    return value
+    return { line, value: value as Record<string, unknown> }
   })
 
 function readCells(names: readonly string[], row: CsvRow): ReturnType<Row['read']> {
