@@ -46,7 +46,7 @@ async function isOver(answer: Response | Error): Promise<boolean> {
   if (answer instanceof Error) return false
   if (answer.status === 401) return true
   if (answer.status !== 403) return false
-  const { code } = (await answer.clone().json()) as { code?: string }
+  const { code } = await bodyOf<Problem>(answer.clone())
   return code === 'reauthentication_required'
 }
 
@@ -58,19 +58,21 @@ function pauseOf(answer: Response | Error, tried: number): number {
   return Math.min(after ? after * 1000 : 250 * 2 ** tried, LONGEST_PAUSE_MS)
 }
 
+interface Problem {
+  detail?: string
+  code?: string
+  errors?: { pointer: string; detail: string }[]
+}
+
+/** Nothing where it is no JSON: the page of somebody on the way. */
+const bodyOf = async <Body extends object>(answer: Response): Promise<Partial<Body>> =>
+  (await answer.json().catch(() => undefined)) ?? {}
+
 async function sentenceOf(answer: Response | Error): Promise<Error> {
   if (answer instanceof Error) return new Error(`No answer: ${answer.message}`, { cause: answer })
-  const {
-    detail,
-    code,
-    errors = [],
-  } = (await answer.json().catch(() => ({}))) as {
-    detail?: string
-    code?: string
-    errors?: { pointer: string; detail: string }[]
-  }
+  const { detail = "no answer of Roster's", code, errors = [] } = await bodyOf<Problem>(answer)
   const flaws = errors.map(({ pointer, detail }) => `\n${pointer} ${detail}`).join('')
-  return new Error(`${answer.status} ${code ?? ''}: ${detail ?? 'no problem of ours'}${flaws}`)
+  return new Error(`${answer.status}${code ? ` ${code}` : ''}: ${detail}${flaws}`)
 }
 
 /** A line of the file, and what it says as a line of NDJSON. */
@@ -132,6 +134,7 @@ async function sendBatch(
     headers: { 'content-type': 'application/x-ndjson' },
     body: batch.map(({ json }) => json).join('\n'),
   })
-  const { data } = (await answer.json()) as ImportResult
+  const { data } = await bodyOf<ImportResult>(answer.clone())
+  if (!data) throw await sentenceOf(answer)
   return data.map((result) => ({ ...result, line: batch[result.line - 1]!.line }))
 }
