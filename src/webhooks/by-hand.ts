@@ -13,7 +13,7 @@ import { selectAdminsToTell } from '../users/managing/notices.ts'
 import { post, rest } from './delivery.ts'
 import { deliveryNotFound, webhookNotFound } from './errors.ts'
 import { selectWebhook } from './listing.ts'
-import { webhookDeliveries } from './models.ts'
+import { listedColumns, webhookDeliveries } from './models.ts'
 import { type Claimed, isTaken, mayBeOver, noteByHand, selectWithHook } from './protocol.ts'
 import { type Delivery, Sequence, toDelivery } from './schemas.ts'
 import { hostOf, tellAll } from './telling.ts'
@@ -137,7 +137,7 @@ async function sendByHand(
   const status = await post(resources, row, { isByHand: true })
   const noted = await db.writeBatch({
     ...noteByHand(row, status, action === 'webhook.tested'),
-    after: build.select().from(webhookDeliveries).where(eq(webhookDeliveries.id, row.id)),
+    after: build.select(listedColumns).from(webhookDeliveries).where(eq(webhookDeliveries.id, row.id)),
   })
   // What waited for this goes on.
   if (isTaken(status)) resources.afterwards(resources.deliverEvents())

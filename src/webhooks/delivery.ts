@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
+import { detailsIn } from '../activity/details.ts'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
@@ -114,8 +115,11 @@ async function deliver(resources: Resources, delivery: Ours, run: Run): Promise<
   }
 }
 
-type Posted = Pick<Claimed, 'webhook_id' | 'url' | 'secret' | 'former_secret' | 'former_secret_until'> &
-  Parameters<typeof bodyOf>[0]
+type Posted = Pick<
+  Claimed,
+  'webhook_id' | 'url' | 'secret' | 'former_secret' | 'former_secret_until' | 'event_details'
+> &
+  Omit<Parameters<typeof bodyOf>[0], 'event_details'>
 
 /** What the receiver answered; undefined where it did not. Of what it answers only the status is read. */
 export async function post(
@@ -134,7 +138,7 @@ export async function post(
     })
     return undefined
   }
-  const body = bodyOf(delivery)
+  const body = bodyOf({ ...delivery, event_details: detailsIn(delivery.event_details) })
   const headers = {
     'content-type': 'application/json',
     'user-agent': 'Roster-Webhooks',

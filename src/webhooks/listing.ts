@@ -5,8 +5,9 @@ import { type List, openPlace, toPage } from '../http/pagination.ts'
 import type { Of } from '../values/lazy.ts'
 import { webhookNotFound } from './errors.ts'
 import {
+  type ListedDelivery,
+  listedColumns,
   MAX_WEBHOOKS,
-  type WebhookDelivery,
   type Webhook as WebhookRow,
   webhookDeliveries,
   webhooks,
@@ -52,10 +53,14 @@ export function pageOfDeliveries(
   const after = place ? sql` AND (owed_at, id) ${isBackwards ? sql`>` : sql`<`} (${at}, ${id})` : sql``
   const direction = isBackwards ? sql`ASC` : sql`DESC`
   return {
-    rows: sql<WebhookDelivery>`SELECT * FROM ${webhookDeliveries} WHERE webhook_id = ${webhookId}${after}
-      ORDER BY owed_at ${direction}, id ${direction} LIMIT ${limit + 1}`,
-    toList(read: readonly WebhookDelivery[]): List<Delivery> {
-      const positionOf = (row: WebhookDelivery) => [row.owed_at, row.id]
+    rows: build
+      .select(listedColumns)
+      .from(webhookDeliveries)
+      .where(sql`webhook_id = ${webhookId}${after}`)
+      .orderBy(sql`owed_at ${direction}, id ${direction}`)
+      .limit(limit + 1),
+    toList(read: readonly ListedDelivery[]): List<Delivery> {
+      const positionOf = (row: ListedDelivery) => [row.owed_at, row.id]
       const { rows, pagination } = toPage(config, list, { read, limit, place, positionOf })
       return { data: rows.map(toDelivery), pagination }
     },

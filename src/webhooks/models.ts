@@ -1,4 +1,4 @@
-import { type SQL, sql } from 'drizzle-orm'
+import { getTableColumns, type SQL, sql } from 'drizzle-orm'
 import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import { type Action, activityLogs } from '../activity/models.ts'
 import { keyIdIn, keyIdOf } from '../crypto/encryption.ts'
@@ -85,6 +85,11 @@ export const webhookDeliveries = sqliteTable(
 )
 
 export type WebhookDelivery = typeof webhookDeliveries.$inferSelect
+
+const { event_details: _details, snapshot: _snapshot, ...listed } = getTableColumns(webhookDeliveries)
+/** Of a delivery all but what it says. */
+export const listedColumns = listed
+export type ListedDelivery = Omit<WebhookDelivery, 'event_details' | 'snapshot'>
 
 /** What those who manage see of a user, but for their notes, which are nobody else's. */
 const TOLD = managedNames.filter((name) => name !== 'admin_metadata')

@@ -1,4 +1,4 @@
-import { membersOfDetails } from '../activity/details.ts'
+import { membersOf, membersOfDetails } from '../activity/details.ts'
 import { toManagedUser } from '../users/schemas.ts'
 import { timeOfId, toTime } from '../values/ids.ts'
 import type { WebhookDelivery } from './models.ts'
@@ -35,10 +35,9 @@ function userIn(snapshot: string) {
 
 /** Of the details those that the API document names, but for the name that somebody has given a device of theirs. */
 function detailsOf({ type, event_details }: Told): object | null {
-  if (event_details === null) return null
   const known = membersOfDetails(type)
   const isDevice = /^(factor|passkey)/.test(type)
-  const members = Object.entries(JSON.parse(event_details) as object).filter(
+  const members = Object.entries(membersOf({ details: event_details }) ?? {}).filter(
     ([name]) => known.includes(name) && !(isDevice && name === 'name'),
   )
   return members.length === 0 ? null : Object.fromEntries(members)

@@ -39,7 +39,9 @@ const FIRST_PAUSE_MS = 5000
 export const REST_AFTER = { tries: 50, ms: DAY_MS }
 
 /** A delivery that was claimed, with what its webhook was like then. */
-export interface Claimed extends WebhookDelivery {
+export interface Claimed extends Omit<WebhookDelivery, 'event_details'> {
+  /** As bytes: what is no UTF-8 would keep all others from being claimed. */
+  event_details: ArrayBuffer | null
   url: string
   secret: string
   former_secret: string | null
@@ -52,6 +54,9 @@ export interface Claimed extends WebhookDelivery {
 /** For a select of deliveries with their webhook. */
 const claimedColumns = {
   ...getTableColumns(webhookDeliveries),
+  event_details: sql<ArrayBuffer | null>`CAST(${webhookDeliveries.event_details} AS BLOB)`.as(
+    'event_details',
+  ),
   url: sql<string>`${webhooks.url}`.as('url'),
   secret: sql<string>`${webhooks.secret}`.as('secret'),
   former_secret: sql<string | null>`${webhooks.former_secret}`.as('former_secret'),

@@ -5,7 +5,7 @@ import { listOf, pageQuery } from '../http/pagination.ts'
 import { Id, Time, toTime, toTimeOrNull } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { text } from '../values/text.ts'
-import type { WebhookDelivery, Webhook as WebhookRow } from './models.ts'
+import type { ListedDelivery, Webhook as WebhookRow } from './models.ts'
 
 export const MAX_URL_LENGTH = 2000
 
@@ -123,7 +123,7 @@ export const toWebhook = (row: WebhookRow, now: number): Webhook => ({
   updated_at: toTime(row.updated_at),
 })
 
-export const toDelivery = (row: WebhookDelivery): Delivery => ({
+export const toDelivery = (row: ListedDelivery): Delivery => ({
   sequence: row.id,
   webhook_id: row.webhook_id,
   event_id: row.event_id,

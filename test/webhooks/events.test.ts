@@ -1,3 +1,4 @@
+import { v7 as uuidv7 } from 'uuid'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { membersOfDetails } from '../../src/activity/details.ts'
 import { ACTIONS, type Action } from '../../src/activity/models.ts'
@@ -192,6 +193,26 @@ test('An import is one event, which names all whom it has made; who was there al
     "SELECT details FROM user_activity_logs WHERE action = 'users.imported' ORDER BY id DESC LIMIT 1",
   )
   expect(details).toBe('{"count":499}')
+})
+
+test('Details that are no UTF-8, or no JSON, are told as none, and keep no other event back', async () => {
+  const hook = await addWebhook(api, ['user.updated'])
+  const [ada, eve] = [await api.person({ password_hash: null }), await api.person({ password_hash: null })]
+  for (const details of ["CAST(x'7bff7d' AS TEXT)", "'x'"])
+    await api.sql(
+      `INSERT INTO user_activity_logs (id, user_id, actor_id, action, details) VALUES (?1, ?2, ?2, 'user.updated', ${details})`,
+      [uuidv7(), ada.id],
+    )
+  await rename(api, hook.admin, eve.id, 'Eve King')
+  await deliver(api)
+  const told = (await hook.received()).map(({ data: { user, details } }) => [user!.id, details])
+  expect(told).toHaveLength(3)
+  expect(told.filter(([id]) => id === ada.id)).toEqual([
+    [ada.id, null],
+    [ada.id, null],
+  ])
+  const listed = await api.send('GET', `/v1/webhooks/${hook.id}/deliveries`, { token: hook.admin.token })
+  expect(listed.status).toBe(200)
 })
 
 describe('A body', () => {
