@@ -15,7 +15,7 @@ import { KINDS, type Kind, type MailKind } from './kinds.ts'
 import { type OutboxMail, outbox, UNKNOWN } from './models.ts'
 import { render } from './render.ts'
 import { MailRefused, NO_ANSWER, type Send } from './sending.ts'
-import { repeatable, repeatableHost, repeatableName } from './text.ts'
+import { repeatable, repeatableHost } from './text.ts'
 import { mailTextsIn } from './texts/index.ts'
 
 /** Sends mails that have just been enqueued, at most AT_A_TIME. */
@@ -28,13 +28,12 @@ export async function deliverNew(resources: Resources, ids: string[]): Promise<v
 }
 
 /** A mail that is about to be sent, with what its words name, as it is now. */
-type Owed = OutboxMail & { actor: string | null; action: string | null; details: ArrayBuffer | null }
+type Owed = OutboxMail & { action: string | null; details: ArrayBuffer | null }
 
 const ofEvent = (what: SQL) => sql`(SELECT ${what} FROM ${activityLogs} WHERE id = ${outbox.event_id})`
 /** Of those that share a mail. */
 const TOLD_APART = ['webhook.secret_rotated', 'webhook.retried'] as const
 const named = {
-  actor: sql<string | null>`(SELECT name FROM ${users} WHERE id = ${ofEvent(sql`actor_id`)})`.as('actor'),
   // No other, as one that somebody wrote past us may be no text.
   action: sql<
     string | null
@@ -220,10 +219,11 @@ function write({ config }: Resources, mail: Owed) {
   const { purpose, page, hasCode, isAsked }: Kind = KINDS[mail.kind]
   const texts = mailTextsIn(mail.language)
   const members = membersOf({ details: detailsIn(mail.details) })
+  const address = repeatable(mail.new_email ?? '')
   const text = texts.mails[mail.kind]({
     organisation: config.ORGANISATION,
-    newEmail: repeatable(mail.new_email ?? '') ?? texts.frame.anotherAddress,
-    actor: repeatableName(mail.actor ?? '') ?? null,
+    newEmail: address ?? texts.frame.anotherAddress,
+    actor: (mail.event_id !== null && address) || null,
     host: repeatableHost(members?.host) ?? null,
     what: members?.reason === 'resumed' ? members.reason : mail.action,
   })

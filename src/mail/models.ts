@@ -3,7 +3,7 @@ import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import type { Language } from '../values/languages.ts'
 import type { MailKind } from './kinds.ts'
 
-/** Where an address is going, as addresses are compared; rows of an earlier version have it only as it was typed. */
+/** The other address that a mail names, as addresses are compared; rows of an earlier version have it only as it was typed. */
 export const NEW_EMAIL = sql`coalesce("new_email_normalized", lower("new_email"))`
 
 /**
@@ -20,7 +20,7 @@ export const outbox = sqliteTable(
     recipient: text().notNull(),
     recipient_normalized: text().notNull(),
     token_id: text(),
-    /** Where an account's address is going, in the mail that tells so. */
+    /** Where an account's address is going, in the mail that tells so; in one of an event, the address of who did it. */
     new_email: text(),
     /** The same, as addresses are compared. */
     new_email_normalized: text(),

@@ -28,8 +28,18 @@ interface QueuedMail {
   /** The token whose link and code the mail brings. */
   token?: { id: string; expiresAt: number }
   newEmail?: string | undefined
-  eventId?: string | undefined
+  event?: Event | undefined
 }
+
+/** The row of history that says what a mail tells, and who did it. */
+export interface Event {
+  id: string
+  actorId: string | null
+}
+
+/** The proved address of who did it, kept with the mail: every try names the same. */
+const ofActor = ({ actorId }: Event, column: 'email' | 'email_normalized') =>
+  sql`(SELECT ${users[column]} FROM ${users} WHERE id = ${actorId} AND email_verified_at IS NOT NULL)`
 
 /** Nothing is sent from here: `when` is the statement for the batch of the change. */
 function enqueue(
@@ -38,6 +48,11 @@ function enqueue(
 ): { id: string; when(condition: SQL): SQL } {
   const id = uuidv7()
   const { isAsked } = KINDS[mail.kind]
+  const { newEmail, event } = mail
+  const named = newEmail === undefined ? [null, null] : [newEmail, normalizeEmail(newEmail)]
+  const [new_email, new_email_normalized] = event?.actorId
+    ? [ofActor(event, 'email'), ofActor(event, 'email_normalized')]
+    : named
   const row = {
     id,
     kind: mail.kind,
@@ -45,8 +60,8 @@ function enqueue(
     recipient: mail.email,
     recipient_normalized: mail.emailNormalized,
     token_id: mail.token?.id ?? null,
-    new_email: mail.newEmail ?? null,
-    new_email_normalized: mail.newEmail === undefined ? null : normalizeEmail(mail.newEmail),
+    new_email,
+    new_email_normalized,
     created_at: now,
     expires_at: mail.token?.expiresAt ?? now + NOTICE_LIFETIME_MS,
     attempts: 0,
@@ -56,7 +71,7 @@ function enqueue(
     country: isAsked ? origin.country : null,
     device: isAsked ? deviceOf(origin.userAgent) : null,
     refusal: null,
-    event_id: mail.eventId ?? null,
+    event_id: event?.id ?? null,
     // Its reader's; of a reader who has chosen none, that of whoever caused it.
     language: sql`coalesce((SELECT locale FROM ${users} WHERE id = ${mail.userId}), ${origin.language})`,
   } satisfies Record<keyof OutboxMail, unknown>
@@ -168,7 +183,7 @@ export type Recipient = Pick<User, 'id' | 'email' | 'email_normalized' | 'email_
  * there; an address that nobody has proved gets nothing but what proves it.
  *
  * @param more.about what its link takes back.
- * @param more.eventId the row of history that says who did what.
+ * @param more.event who did what.
  * @param more.told counts it, so that the same is not told without end.
  */
 export function enqueueNotice(
@@ -176,12 +191,7 @@ export function enqueueNotice(
   kind: KindWhere<{ isCounted: false }>,
   user: Recipient,
   condition: SQL,
-  {
-    newEmail,
-    about,
-    eventId,
-    told,
-  }: { newEmail?: string; about?: string; eventId?: string; told?: Notices } = {},
+  { newEmail, about, event, told }: { newEmail?: string; about?: string; event?: Event; told?: Notices } = {},
 ) {
   const { id, email, email_normalized: emailNormalized } = user
   // As it was read, as the change may be of the address; or by the change, which may be what proves it.
@@ -189,7 +199,7 @@ export function enqueueNotice(
     user.email_verified_at !== null
       ? sql`1`
       : sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${id} AND email_verified_at IS NOT NULL)`
-  const mail = { kind, subjectId: id, userId: id, email, emailNormalized, newEmail, about, eventId }
+  const mail = { kind, subjectId: id, userId: id, email, emailNormalized, newEmail, about, event }
   const isTold = told ? sql`${isVerified} AND ${told.isDue}` : isVerified
   const queued = enqueueWithLink(resources, mail, sql`${condition} AND ${isTold}`)
   return { ...queued, statements: [...(told ? [told.count(condition)] : []), ...queued.statements] }

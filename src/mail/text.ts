@@ -3,7 +3,7 @@ interface About {
   organisation: string
   /** An address as it may stand in a mail, or words for it. */
   newEmail: string
-  /** Who did it, and the host of the webhook it was done to; null where it is not known, or not any more. */
+  /** Who did it, by their address, and the host of the webhook it was done to; null where it is not known. */
   actor: string | null
   host: string | null
   /** Which of several things that a kind of mail tells of: `resumed`, or an action of the history. */
@@ -69,10 +69,6 @@ export function deviceOf(userAgent: string | null): string | null {
 /** An address as it may stand in a mail: what its local part says else is a stranger's text, perhaps a link. */
 export const repeatable = (email: string): string | undefined =>
   /^[A-Za-z0-9._+-]+@[^@]*$/.test(email) ? email : undefined
-
-/** A name as it may stand in a mail: what a mail program could make a link of is a stranger's text. */
-export const repeatableName = (name: string): string | undefined =>
-  /^(?:[\p{L}\p{M} '\u2019-]|\.(?=\s|$))+$/u.test(name) ? name : undefined
 
 /** The host of a webhook as it may stand in a mail, or the two that it moved between. */
 export const repeatableHost = (host: unknown): string | undefined =>

@@ -271,7 +271,7 @@ function ofInvitations(job: Job): Statement[] {
   ]
 }
 
-/** Mails to them, and those about an address of theirs that are of no other account that has it. */
+/** Mails to them, and those about an address of theirs that is no other account's. What they did is told without it. */
 function ofMails(job: Job): Statement[] {
   const page = sql`SELECT id FROM ${outbox} WHERE ${isAt(job, 'mails')} AND (
       ${outbox.user_id} = ${job.userId}
@@ -280,7 +280,11 @@ function ofMails(job: Job): Statement[] {
       OR (${NEW_EMAIL} IN ${theirs(job)} AND new_email IS NOT NULL AND ${isBeforeTheirEnd(job)}
         AND NOT ${isHeldBy(sql`${outbox.user_id}`, NEW_EMAIL)})
     ) LIMIT ${job.rows}`
-  return [sql`DELETE FROM ${outbox} WHERE id IN (${page})`, advanceWhenEmpty(job, 'mails', page)]
+  return [
+    sql`UPDATE ${outbox} SET new_email = NULL, new_email_normalized = NULL WHERE id IN (${page}) AND event_id IS NOT NULL`,
+    sql`DELETE FROM ${outbox} WHERE id IN (${page})`,
+    advanceWhenEmpty(job, 'mails', page),
+  ]
 }
 
 function ofLinks(job: Job): Statement[] {

@@ -118,7 +118,7 @@ async function sendByHand(
   const event = { id: eventId, action, userId: null, actorId: actor.sub, details }
   const isDone = rowExists(activityLogs, eventId)
   const notices = openNotices(resources, 'webhook_tried', actor.sub, details.webhook_id)
-  const told = tellAll(resources, 'webhook_tried', managing, eventId, isDone, notices)
+  const told = tellAll(resources, 'webhook_tried', managing, event, isDone, notices)
   const { rows, verdict } = await db.writeBatch(
     {
       history: record(resources, event, sql`${by.holds} AND ${isThere}`),

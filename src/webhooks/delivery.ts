@@ -164,7 +164,7 @@ export async function rest(
     details: { webhook_id: id, host: hostOf(url), reason: status === 410 ? 'gone' : 'failing' },
   } as const
   const isDone = rowExists(activityLogs, event.id)
-  const told = tellAll(resources, 'webhook_rested', [...managing, ...maker], event.id, isDone)
+  const told = tellAll(resources, 'webhook_rested', [...managing, ...maker], event, isDone)
   const { verdict } = await db.writeBatch(
     {
       history: record(resources, event, isOver(id, url, status)),

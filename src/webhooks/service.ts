@@ -84,7 +84,7 @@ export async function createWebhook(resources: Acting, input: CreateWebhook): Pr
   const event = eventOf('webhook.created', by.actorId, row)
   const isDone = rowExists(activityLogs, event.id)
   const fits = sql`(SELECT count(*) FROM (SELECT 1 FROM ${webhooks} LIMIT ${MAX_WEBHOOKS})) < ${MAX_WEBHOOKS}`
-  const told = tellAll(resources, 'webhook_added', managing, event.id, isDone, notices.told)
+  const told = tellAll(resources, 'webhook_added', managing, event, isDone, notices.told)
   const { verdict, after } = await db.writeBatch(
     {
       history: record(resources, event, sql`${by.holds} AND ${fits} AND ${notices.mayAdd}`),
@@ -162,7 +162,7 @@ async function changeWebhook(
     const event = eventOf(action, by.actorId, { id, url }, row.url, reason)
     const isDone = rowExists(activityLogs, event.id)
     const isAsRead = sql`EXISTS (SELECT 1 FROM ${webhooks} WHERE id = ${id} AND version = ${row.version})`
-    const told = tellAll(resources, mail, managing, event.id, isDone, notices.told)
+    const told = tellAll(resources, mail, managing, event, isDone, notices.told)
     const { verdict, webhook } = await db.writeBatch(
       {
         history: record(resources, event, sql`${by.holds} AND ${isAsRead} AND ${notices.mayAdd}`),

@@ -3,7 +3,7 @@ import type { Resources } from '../context.ts'
 import type { Statement } from '../database/statements.ts'
 import type { MailKind } from '../mail/kinds.ts'
 import type { Notices } from '../mail/limits.ts'
-import { enqueueNotice, type Recipient } from '../mail/outbox.ts'
+import { type Event, enqueueNotice, type Recipient } from '../mail/outbox.ts'
 import { users } from '../users/models.ts'
 import { webhooks } from './models.ts'
 
@@ -25,12 +25,12 @@ export function tellAll(
   resources: Resources,
   kind: Told,
   recipients: readonly Recipient[],
-  eventId: string,
+  event: Event,
   isDone: SQL,
   notices?: Notices,
 ): { statements: Statement[]; mailIds: string[] } {
   const isTold = notices ? sql`${isDone} AND ${notices.isDue}` : isDone
-  const mails = recipients.map((recipient) => enqueueNotice(resources, kind, recipient, isTold, { eventId }))
+  const mails = recipients.map((recipient) => enqueueNotice(resources, kind, recipient, isTold, { event }))
   return {
     statements: [
       ...(notices ? [notices.count(isDone)] : []),

@@ -45,9 +45,9 @@ export async function addWebhook(
   api: Api,
   types: string[],
   answers: string | number = 204,
-  maker = 'Somebody',
+  maker: object = {},
 ) {
-  const admin = await api.quickActor({ role: 'admin', password_hash: null, name: maker })
+  const admin = await api.quickActor({ role: 'admin', password_hash: null, ...maker })
   const name = crypto.randomUUID()
   const url = `${receiver}/${name}/${answers}`
   const made = await api.send<WebhookWithSecret>('POST', '/v1/webhooks', {
