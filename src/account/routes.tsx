@@ -55,7 +55,8 @@ const profile = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200)
 function onwardsFrom(c: Context<PageEnv>): string | undefined {
   const { done, ...query } = c.req.query()
   const on = onwardsIn(query)
-  if (done === 'owed') rememberOnwards(c, on, c.var.actor.sub)
+  // A form that was led here says of no way on, and takes none away.
+  if (done === 'owed' && on.to) rememberOnwards(c, on, c.var.actor.sub)
   const isDue = done === 'added' && mustHaveFactor(c.var.config.SECOND_FACTOR, c.var.actor.role!)
   return isDue ? onwardsOf(c, c.var.actor.sub).to : undefined
 }

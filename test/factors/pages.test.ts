@@ -223,6 +223,8 @@ test('AC3: who owes a factor on the way to an app is led on to it, once they hav
   ])
   const onwards = /class="button primary" href="(\/oauth\/authorize[^"]*)"/
   expect((await get(location)).text).not.toMatch(onwards)
+  // As whoever presses a button meanwhile is led here.
+  await get('/account/security?done=owed')
   await strict.sql('UPDATE sessions SET amr = \'["pwd","otp","mfa"]\' WHERE user_id = ?', [ada.id])
   const [, place] = onwards.exec((await get('/account/security?done=added')).text)!
   expect((await get(place!.replaceAll('&amp;', '&'))).text).toContain('Wiki wants to use your account')
