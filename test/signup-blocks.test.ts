@@ -443,6 +443,8 @@ describe('A change of who may not sign up', () => {
     ['https://bad.test/', 'write its domain alone'],
     [long, 'no domain'],
     ['::ffff:198.51.100.7/24', 'no network'],
+    ['010.1.1.1', 'no address'],
+    ['10.1.1.00/24', 'no address'],
     ['::ffff:0.0.0.0/97', 'larger than /8'],
   ])('does not block %s, and says why; what is there already can go', async (entry, why) => {
     const { status, body } = await change({ add: ['good.test', entry] })

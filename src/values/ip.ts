@@ -1,7 +1,8 @@
 /** An IPv4 address as it is written, or the groups of an IPv6 address; undefined for anything else. */
 export function parseAddress(ip: string | null): string | number[] | undefined {
   if (ip === null) return undefined
-  if (/^\d{1,3}(\.\d{1,3}){3}$/.test(ip)) return ip
+  // Elsewhere a number that begins with 0 is octal: 010.1.1.1 would be two addresses.
+  if (/^(0|[1-9]\d{0,2})(\.(0|[1-9]\d{0,2})){3}$/.test(ip)) return ip
   const groups = expandIpv6(ip)
   if (!groups) return undefined
   const isMappedIpv4 = groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff
