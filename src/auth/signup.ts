@@ -5,9 +5,8 @@ import { ACCEPTED } from '../links/schemas.ts'
 import { makeSignupToken } from '../links/signup-tokens.ts'
 import { type MailRequested, openMailRequest } from '../mail/limits.ts'
 import { enqueueAsked, sendAfterwards } from '../mail/outbox.ts'
-import { isBlocked } from '../signup-blocks/models.ts'
 import { assertHuman } from '../throttle/bot-challenge.ts'
-import { assertMaySignUp, entriesAgainst, insertUser, makeUserRow } from '../users/create.ts'
+import { assertMaySignUp, insertUser, joinerIsBlocked, makeUserRow } from '../users/create.ts'
 import { emailTaken, signupBlocked } from '../users/errors.ts'
 import { emailIsTaken, userIsActive, users } from '../users/models.ts'
 import { toUser } from '../users/schemas.ts'
@@ -47,7 +46,7 @@ export async function signUp(
   const { mayAsk } = asked
   const isTaken = emailIsTaken(emailNormalized)
   // Once more: a replica may not have heard of a block, and a hash takes its time.
-  const blocked = isBlocked(entriesAgainst(resources, input.email))
+  const blocked = joinerIsBlocked(resources, input.email)
   const isLet = sql`${mayAsk} AND NOT ${blocked}`
   const mayClaim = isSecret ? isLet : sql`${isLet} AND NOT ${isTaken}`
   const once = openIdempotency(resources, request, row.id, answer, mayClaim, isSecret ? 202 : 201)
@@ -102,7 +101,7 @@ async function assertMayAsk(
   const asked = openMailRequest(resources, { kind: 'verify_email', emailNormalized: normalizeEmail(email) })
   const read = await resources.db.read({
     spent: asked.spent,
-    blocked: sql<{ is: 0 | 1 }>`SELECT ${isBlocked(entriesAgainst(resources, email))} AS "is"`,
+    blocked: sql<{ is: 0 | 1 }>`SELECT ${joinerIsBlocked(resources, email)} AS "is"`,
     ...recallOf(request),
   })
   // What was answered once is answered again.

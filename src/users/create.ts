@@ -15,6 +15,7 @@ import { hashNewPassword, noteUnchecked } from '../passwords/service.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 import { invalidToken } from '../sessions/errors.ts'
 import { tokenIsLive } from '../sessions/revocation.ts'
+import { isBlocked } from '../signup-blocks/models.ts'
 import { entriesOf } from '../values/blocked.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { networksAround } from '../values/ip.ts'
@@ -34,11 +35,26 @@ import { type CreateUser, type ManagedUser, toManagedUser } from './schemas.ts'
 
 type WhoJoins = Pick<Resources, 'config' | 'origin'>
 
+/** Of each request, as it is asked several times: to spell the networks around an address of IPv6 takes a while. */
+const networksOf = new WeakMap<object, string[]>()
+
+function networksAsked(origin: WhoJoins['origin']): string[] {
+  const known = networksOf.get(origin)
+  if (known) return known
+  const networks = origin.ip === null ? [] : networksAround(origin.ip)
+  networksOf.set(origin, networks)
+  return networks
+}
+
 /** Every entry that keeps somebody out, of SIGNUP_BLOCKED or of the rows: by their address, and the network they ask from. */
-export const entriesAgainst = ({ origin }: Pick<WhoJoins, 'origin'>, email: string): string[] => [
+const entriesAgainst = ({ origin }: Pick<WhoJoins, 'origin'>, email: string): string[] => [
   ...entriesOf(normalizeEmail(email)),
-  ...(origin.ip === null ? [] : networksAround(origin.ip)),
+  ...networksAsked(origin),
 ]
+
+/** A condition: that somebody who joins is kept out by the rows. */
+export const joinerIsBlocked = (joining: Pick<WhoJoins, 'origin'>, email: string): SQL =>
+  isBlocked(entriesAgainst(joining, email))
 
 /** What the settings have against an address that nobody but its owner has vouched for. */
 function refusalBy(
@@ -52,7 +68,7 @@ function refusalBy(
   return SIGNUP_BLOCKED.some((entry) => against.includes(entry)) ? signupBlocked() : undefined
 }
 
-/** What the settings have against somebody who joins. The rows are asked in the trip that there is: see `isBlocked`. */
+/** What the settings have against somebody who joins. The rows are asked in the trip that there is: see `joinerIsBlocked`. */
 export const refusalOfJoiner = (joining: WhoJoins, email: string): AppError | undefined =>
   refusalBy(joining.config, email, entriesAgainst(joining, email))
 

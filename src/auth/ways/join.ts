@@ -6,13 +6,12 @@ import type { Statement } from '../../database/statements.ts'
 import type { AppError } from '../../http/problem.ts'
 import { invitations } from '../../invitations/models.ts'
 import { publishDoubts } from '../../sessions/near.ts'
-import { isBlocked } from '../../signup-blocks/models.ts'
 import { assertHuman } from '../../throttle/bot-challenge.ts'
 import { type Authority, applyChange, isSamePerson } from '../../users/change.ts'
 import {
   assertMaySignUp,
-  entriesAgainst,
   insertUser,
+  joinerIsBlocked,
   makeUserRow,
   refusalOfJoiner,
 } from '../../users/create.ts'
@@ -30,7 +29,7 @@ import { invitationOpen, signupClosed } from '../errors.ts'
 export const mayJoin = (resources: Resources, email: string): SQL | false =>
   resources.config.SIGNUP === 'open' &&
   refusalOfJoiner(resources, email) === undefined &&
-  sql`NOT ${isBlocked(entriesAgainst(resources, email))}`
+  sql`NOT ${joinerIsBlocked(resources, email)}`
 
 /**
  * Whether an address may join, before anything is asked of whoever has it.
@@ -43,7 +42,7 @@ export async function assertMayJoin(resources: Resources, email: string): Promis
     verdict: sql<
       Record<'is_invited' | 'is_blocked', 0 | 1>
     >`SELECT ${isInvited(normalizeEmail(email), now)} AS is_invited,
-      ${isBlocked(entriesAgainst(resources, email))} AS is_blocked`,
+      ${joinerIsBlocked(resources, email)} AS is_blocked`,
   })
   if (verdict[0]!.is_invited) throw invitationOpen()
   if (config.SIGNUP === 'closed') throw signupClosed()
@@ -97,7 +96,7 @@ export async function join(resources: Resources, joining: Joining, by: JoiningBy
   }
   const isTaken = emailIsProved(row.email_normalized)
   const invited = isInvited(row.email_normalized, now)
-  const blocked = isBlocked(entriesAgainst(resources, email))
+  const blocked = joinerIsBlocked(resources, email)
   const isLet = sql`NOT ${isTaken} AND NOT ${invited} AND NOT ${blocked}`
   const creation = insertUser(resources, row, sql`${by.isGood} AND ${isLet}`, {
     action: 'user.signed_up',
