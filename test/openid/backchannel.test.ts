@@ -10,7 +10,7 @@ import { claimLogouts, deliverLogouts, noteTold } from '../../src/oauth/logouts/
 import { openApi } from '../support/api.ts'
 import { addApp, letApp } from '../support/oauth.ts'
 import type { Received } from '../support/receiver.ts'
-import { freshUpstreams } from '../support/upstreams.ts'
+import { behindFirstRead, freshUpstreams } from '../support/upstreams.ts'
 
 /** OpenID Connect Back-Channel Logout 1.0. */
 
@@ -300,21 +300,11 @@ test('What a batch owes while others are told goes out with them, at whatever mo
   await letApp(api, ada, { scope: 'openid', app })
   await api.sql('DELETE FROM oauth_logouts')
   const resources = openForCron(api.bindings, createExecutionContext())
-  const { db } = resources
-  let mayOwe = true
-  resources.db = {
-    ...db,
-    async read(batch) {
-      const read = await db.read(batch)
-      // Nothing was due; now something is, and the run is about to end.
-      if (mayOwe) {
-        mayOwe = false
-        await api.sql('UPDATE sessions SET revoked_at = 1 WHERE user_id = ?', [ada.id])
-        void resources.deliverOwed()
-      }
-      return read
-    },
-  }
+  // Nothing was due; now something is, and the run is about to end.
+  behindFirstRead(resources, async () => {
+    await api.sql('UPDATE sessions SET revoked_at = 1 WHERE user_id = ?', [ada.id])
+    void resources.deliverOwed()
+  })
   await resources.deliverOwed()
   expect((await received()).length).toBe(1)
 })

@@ -1,4 +1,5 @@
 import { inject, test } from 'vitest'
+import type { Resources } from '../../src/context.ts'
 import type { LogEntry, Mode, Upstream } from './proxy.ts'
 
 /**
@@ -92,6 +93,23 @@ export async function freshUpstreams(schema: { migrations?: number } = {}) {
   if (!answer.ok) throw new Error(await answer.text())
   const { label } = (await answer.json()) as { label: string }
   return upstreams(label)
+}
+
+/** Does something right behind the first read of what uses these: what was not there when it read is there from then on. */
+export function behindFirstRead(resources: Resources, act: () => Promise<unknown>): void {
+  const { db } = resources
+  let isFirst = true
+  resources.db = {
+    ...db,
+    async read(batch) {
+      const read = await db.read(batch)
+      if (isFirst) {
+        isFirst = false
+        await act()
+      }
+      return read
+    },
+  }
 }
 
 /** What is said of Redis itself, and cannot be seen in a run of the suite that takes Redis away. */

@@ -3,6 +3,7 @@ import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { cleanUp } from '../../src/cleanup/service.ts'
 import { openForCron } from '../../src/context.ts'
 import type { Api } from '../support/api.ts'
+import { behindFirstRead } from '../support/upstreams.ts'
 import { addWebhook, deliver, type Hook, openWithWebhooks, pausesEnd, rename } from '../support/webhooks.ts'
 
 let api: Api
@@ -290,23 +291,13 @@ describe('What is owed', () => {
     const hook = await addWebhook(api, ['user.updated'])
     const [ada] = await two()
     const resources = openForCron(api.bindings, createExecutionContext())
-    const { db } = resources
-    let mayOwe = true
-    resources.db = {
-      ...db,
-      async read(batch) {
-        const read = await db.read(batch)
-        // Nothing was due; now something is, and the run is about to end.
-        if (mayOwe) {
-          mayOwe = false
-          await api.sql('UPDATE webhooks SET next_try_at = ? WHERE id = ?', [Date.now() + 100_000, hook.id])
-          await rename(api, hook.admin, ada.id, 'One')
-          await api.sql('UPDATE webhooks SET next_try_at = NULL WHERE id = ?', [hook.id])
-          void resources.deliverEvents()
-        }
-        return read
-      },
-    }
+    // Nothing was due; now something is, and the run is about to end.
+    behindFirstRead(resources, async () => {
+      await api.sql('UPDATE webhooks SET next_try_at = ? WHERE id = ?', [Date.now() + 100_000, hook.id])
+      await rename(api, hook.admin, ada.id, 'One')
+      await api.sql('UPDATE webhooks SET next_try_at = NULL WHERE id = ?', [hook.id])
+      void resources.deliverEvents()
+    })
     await resources.deliverEvents()
     expect((await hook.raw()).length).toBe(1)
   })
