@@ -308,3 +308,16 @@ test.each([
     () => post({ entries: `#${'x'.repeat(entries.length)}` }),
   )
 })
+
+const MEGABYTE = 1024 * 1024 - 1000
+test.each([
+  ['names that stand there twice', `${'email,'.repeat(87_000)}${'role,'.repeat(100_000)}role`],
+  ['names that are not known', distinct((index) => `${index.toString(36)},`, MEGABYTE)],
+  ['names in quotes', `"email""",`.repeat(100_000)],
+  ['rows of empty cells', `email\n${`${','.repeat(100)}\n`.repeat(10_000)}`],
+])('HX1: no list of people holds the isolate by %s', async (_, rows) => {
+  const post = (raw: string) => () =>
+    api.send('POST', '/v1/users/import', { token: admin.token, raw, headers: { 'content-type': 'text/csv' } })
+  expect((await post(rows)()).status).toBe(422)
+  await expectCheap(post(rows), post(`email\n${'x'.repeat(rows.length)}`))
+})
