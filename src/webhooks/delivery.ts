@@ -52,7 +52,7 @@ export async function deliverEvents(
   const { perRun, runMs, ...share } = SHARES[by]
   const startedAt = Date.now()
   const counts = { due: 0, dead: 0 }
-  const run: Run = { silent: new Set(), delivered: 0 }
+  const run: Run = { silent: new Map(), delivered: 0 }
   // What was delivered lets others go: the next in its line, and all that waited for the end of a pause.
   do {
     run.delivered = 0
@@ -71,8 +71,11 @@ export async function deliverEvents(
 }
 
 interface Run {
-  /** The webhooks that failed in it: what else was claimed of theirs waits for their pause to end. */
-  silent: Set<string>
+  /**
+   * The webhooks that failed in it, and when that was noted (epoch ms): what was claimed of theirs before waits for their
+   * pause to end. A later claim knows of the pause, or somebody has ended it.
+   */
+  silent: Map<string, number>
   delivered: number
 }
 
@@ -91,11 +94,15 @@ async function deliver(resources: Resources, delivery: Ours, run: Run): Promise<
   const isTrial = delivery.hook_next_try_at !== null
   const line = { request_id: resources.origin.requestId, webhook_id, sequence: delivery.id, attempts }
   try {
-    if (!isTrial && run.silent.has(webhook_id)) return void (await db.writeBatch(giveBack(delivery)))
+    const isSilent = !isTrial && delivery.askedAt <= (run.silent.get(webhook_id) ?? 0)
+    if (isSilent) return void (await db.writeBatch(giveBack(delivery)))
     // Of the primary: a replica may not have heard of an erasure yet.
     const [said] = (await db.readPrimary({ said: selectClaimed(delivery) })).said as Claimed[]
     if (!said) return
-    if (Date.now() - delivery.askedAt > SEND_WITHIN_MS) return void (await db.writeBatch(giveBack(delivery)))
+    // It has moved, or signs by another secret: whoever claims it next reads that.
+    const hasMoved = said.url !== delivery.url || said.secret !== delivery.secret
+    const isLate = Date.now() - delivery.askedAt > SEND_WITHIN_MS
+    if (hasMoved || isLate) return void (await db.writeBatch(giveBack(delivery)))
     const { snapshot, event_details } = said
     const status = await post(resources, { ...delivery, snapshot, event_details })
     if (isTaken(status)) {
@@ -105,9 +112,11 @@ async function deliver(resources: Resources, delivery: Ours, run: Run): Promise<
       run.silent.delete(webhook_id)
       return
     }
-    if (!isTrial) run.silent.add(webhook_id)
+    if (!isTrial) run.silent.set(webhook_id, Number.POSITIVE_INFINITY)
     log('warn', { code: 'webhook_not_delivered', ...line, refusal: status ?? 'no_answer' })
-    await db.writeBatch(noteFailed(delivery, status))
+    await db.writeBatch(noteFailed(delivery, status)).finally(() => {
+      if (!isTrial) run.silent.set(webhook_id, Date.now())
+    })
     if (mayBeOver(delivery, status)) await rest(resources, delivery, status)
   } catch (error) {
     // It is claimed, so it is tried again when its claim is over; a receiver that has it already knows its id.

@@ -48,12 +48,14 @@ type Rule =
   | 'refused lines are passed' // What is refused again and again keeps no other line.
   | 'rests until woken' // No success wakes what rests: PATCH does.
   | 'only at its address' // What comes of a former address says nothing of the one it has now.
+  | 'sent to where it is now' // What was claimed for a former address is given back.
+  | 'silent as claimed before' // A run that saw it fail leaves out what it claimed before that, and nothing later.
   | 'erased in the batch' // An erasure takes away what deliveries say.
 
 interface Worker {
   /** What it has claimed, and whether that was sent, and taken. */
   has: number
-  at: 'claimed' | 'on its way' | 'taken' | 'failed' | 'gone'
+  at: 'claimed' | 'left out' | 'on its way' | 'taken' | 'failed' | 'gone'
   address: number
 }
 
@@ -61,6 +63,8 @@ interface State {
   /** Of each delivery: open, taken or given up; and whose claim holds it. A claim that has ended is nobody's. */
   rows: { is: 'open' | 'done' | 'dead'; holder: 0 | 1 | null; isRefused: boolean }[]
   workers: [Worker | null, Worker | null]
+  /** Whose run saw it fail, where that keeps later claims from being sent. */
+  silent: [boolean, boolean]
   hand: { has: number; at: 'on its way' | 'taken' | 'failed'; address: number } | null
   isFailing: boolean
   rests: boolean
@@ -83,6 +87,7 @@ interface State {
 const start = ({ line, left }: World): State => ({
   rows: line.map(() => ({ is: 'open', holder: null, isRefused: false })),
   workers: [null, null],
+  silent: [false, false],
   hand: null,
   isFailing: false,
   rests: false,
@@ -126,6 +131,7 @@ const copyOf = (state: State): State => ({
   ...state,
   rows: state.rows.map((row) => ({ ...row })),
   workers: [state.workers[0] && { ...state.workers[0] }, state.workers[1] && { ...state.workers[1] }],
+  silent: [...state.silent],
   hand: state.hand && { ...state.hand },
   truly: { ...state.truly },
   left: { ...state.left },
@@ -169,20 +175,23 @@ function next(state: State, world: World, without: Rule | undefined): State[] {
         if (!mayClaim) continue
         then((s) => {
           s.rows[at]!.holder = w
-          s.workers[w] = { has: at, at: 'claimed', address: s.address }
+          s.workers[w] = { has: at, at: s.silent[w] ? 'left out' : 'claimed', address: s.address }
         })
       }
       continue
     }
     const at = worker.has
     const isStillHeld = state.rows[at]!.holder === w
-    if (worker.at === 'claimed') {
-      if (isStillHeld || !has('sent in time'))
+    if (worker.at === 'left out' || worker.at === 'claimed') {
+      const hasMoved = worker.address !== state.address && has('sent to where it is now')
+      if (worker.at === 'claimed' && !hasMoved && (isStillHeld || !has('sent in time')))
         then((s) => {
+          if (worker.address !== s.address) s.wrong.push('a former address hears of something new')
           s.workers[w]!.at = 'on its way'
         })
       else
         then((s) => {
+          if (isStillHeld) s.rows[at]!.holder = null
           s.workers[w] = null
         })
     } else if (worker.at === 'on its way') {
@@ -220,6 +229,7 @@ function next(state: State, world: World, without: Rule | undefined): State[] {
           row.isRefused ||= at === world.refuses
           row.holder = null
         }
+        s.silent[w] = worker.at !== 'taken' && !has('silent as claimed before')
         noteAnswer(s, worker)
         s.workers[w] = null
       })
@@ -318,7 +328,8 @@ function wrongIn(state: State, { line }: World): string[] {
 function keyOf(state: State): string {
   const worker = (w: 0 | 1) => {
     const one = state.workers[w]
-    return one ? `${one.has}${one.at}${one.address}${state.rows[one.has]!.holder === w}` : '-'
+    const isSilent = state.silent[w] ? 'silent' : ''
+    return isSilent + (one ? `${one.has}${one.at}${one.address}${state.rows[one.has]!.holder === w}` : '-')
   }
   const rows = state.rows.map((row) => `${row.is}${row.holder !== null}${row.isRefused}`)
   const { hand, left, got, wrong, isFailing, rests, address, truly, mayTry, isErased, tellsOfAda } = state
@@ -409,5 +420,11 @@ describe('In every order of what can happen to what a webhook is owed', () => {
       'what is gone is sent to, though nobody has woken it',
     )
     expect(search(GONE, 'only at its address').wrong).toBe('what fails has no pause')
+  })
+  test('an address that it had before hears of nothing more, and whoever mends it is not left out by a run that saw it fail', {
+    timeout: 240_000,
+  }, () => {
+    expect(search(GONE, 'sent to where it is now').wrong).toBe('a former address hears of something new')
+    expect(search(GONE, 'silent as claimed before').stuck).toBeGreaterThan(0)
   })
 })

@@ -1,7 +1,10 @@
 import { createExecutionContext } from 'cloudflare:test'
+import { Webhook as Verifier } from 'standardwebhooks'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { cleanUp } from '../../src/cleanup/service.ts'
 import { openForCron } from '../../src/context.ts'
+import { deliverEvents } from '../../src/webhooks/delivery.ts'
+import type { WebhookWithSecret } from '../../src/webhooks/schemas.ts'
 import type { Api } from '../support/api.ts'
 import { behindFirstRead } from '../support/upstreams.ts'
 import { addWebhook, deliver, type Hook, openWithWebhooks, pausesEnd, rename } from '../support/webhooks.ts'
@@ -23,6 +26,12 @@ async function renameAll(hook: Hook, ids: { id: string }[], names: string[]) {
 }
 const open = async (hook: Hook) =>
   (await hook.owed()).filter(({ delivered_at, dead_at }) => delivered_at === null && dead_at === null)
+/** Two people are renamed, and nobody has heard of it yet. */
+async function oweTwo(hook: Hook) {
+  await api.sql('UPDATE webhooks SET next_try_at = ? WHERE id = ?', [Date.now() + 100_000, hook.id])
+  await renameAll(hook, await people(2), ['One'])
+  await api.sql('UPDATE webhooks SET next_try_at = NULL WHERE id = ?', [hook.id])
+}
 
 describe('A receiver that', () => {
   test.each([
@@ -163,7 +172,81 @@ describe('A rest', () => {
   })
 })
 
+describe('What was claimed before its webhook changed', () => {
+  /** Two are claimed, the first has gone out, and the second is about to. */
+  async function deliverAround(hook: Hook, change: () => Promise<unknown>) {
+    await oweTwo(hook)
+    const resources = openForCron(api.bindings, createExecutionContext())
+    const { db } = resources
+    let looks = 0
+    resources.db = {
+      ...db,
+      async readPrimary(batch) {
+        looks += 1
+        if (looks === 2) await change()
+        return db.readPrimary(batch)
+      },
+    }
+    await deliverEvents(resources, 'request')
+    expect(await open(hook)).toEqual([])
+  }
+
+  test('goes to the address that it has now, and the former one hears of nothing more', async () => {
+    const [hook, elsewhere] = [
+      await addWebhook(api, ['user.updated']),
+      await addWebhook(api, ['user.deleted']),
+    ]
+    const { token } = hook.admin
+    await deliverAround(hook, () =>
+      api.send('PATCH', `/v1/webhooks/${hook.id}`, { token, body: { url: elsewhere.url } }),
+    )
+    expect([(await hook.raw()).length, (await elsewhere.received(hook.secret)).length]).toEqual([1, 1])
+  })
+
+  test('is signed by the secret that it has now, and not by one that was stolen', async () => {
+    const hook = await addWebhook(api, ['user.updated'])
+    let secret = ''
+    await deliverAround(hook, async () => {
+      const path = `/v1/webhooks/${hook.id}/secret`
+      const body = { keep_former_seconds: 0 }
+      const rotated = await api.send<WebhookWithSecret>('POST', path, { token: hook.admin.token, body })
+      secret = rotated.body.secret
+    })
+    const [, second, ...more] = await hook.raw()
+    expect(more).toEqual([])
+    expect(() => new Verifier(secret).verify(second!.body, second!.headers)).not.toThrow()
+  })
+})
+
 describe('A pause', () => {
+  test('that somebody ends is over for the run that saw the failure, too', async () => {
+    const hook = await addWebhook(api, ['user.updated'], 500)
+    await oweTwo(hook)
+    const resources = openForCron(api.bindings, createExecutionContext())
+    const { db } = resources
+    let claims = 0
+    let isMended = false
+    resources.db = {
+      ...db,
+      async writeBatch(batch, marker) {
+        const done = await db.writeBatch(batch, marker)
+        if ('claims' in batch) claims += 1
+        if (!('hook' in batch) || isMended) return done
+        isMended = true
+        await hook.answers(204)
+        // As PATCH does.
+        await api.sql(
+          'UPDATE webhooks SET failures = 0, failing_since = NULL, next_try_at = NULL WHERE id = ?',
+          [hook.id],
+        )
+        return done
+      },
+    }
+    await deliverEvents(resources, 'request')
+    expect([isMended, await open(hook)]).toEqual([true, []])
+    expect(claims).toBeLessThan(5)
+  })
+
   test('grows from five seconds to an hour, once for all that failed together', async () => {
     const hook = await addWebhook(api, ['user.updated'], 500)
     await api.sql('UPDATE webhooks SET next_try_at = ? WHERE id = ?', [Date.now() + 100_000, hook.id])
