@@ -54,9 +54,9 @@ export interface Resources {
    * on. And by what a session began, for the metrics.
    */
   readonly loggedAs: { sub?: string; sid?: string; began?: string }
-  /** Sends apps word of sign-outs that they are owed now: for after the answer, and for the cron job. */
-  deliverOwed(): Promise<Delivered>
-  /** The same for what webhooks are owed: a request sends less of it. */
+  /** Sends apps word of sign-outs that they are owed now: for after the answer, and for the cron job, which sends more. */
+  deliverOwed(by?: 'cron'): Promise<Delivered>
+  /** The same for what webhooks are owed. */
   deliverEvents(by?: 'cron'): Promise<Delivered>
   /** Lets work go on after the answer. Only for what may be lost. */
   afterwards(work: Promise<unknown>): void
@@ -176,7 +176,7 @@ export function openResources(
     now: Date.now(),
     loggedAs: {},
     // A batch may have changed a hundred users.
-    deliverOwed: onceAtATime(() => deliverLogouts(resources)),
+    deliverOwed: onceAtATime((by?: 'cron') => deliverLogouts(resources, by ?? 'request')),
     deliverEvents: onceAtATime((by?: 'cron') => deliverEvents(resources, by ?? 'request')),
     afterwards: (work) => waitUntil(logFailure(work, origin.requestId)),
   }

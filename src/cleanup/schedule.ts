@@ -27,7 +27,7 @@ async function cleanUpAndCount(resources: Resources): Promise<object | undefined
  */
 async function deliver(resources: Resources): Promise<object | undefined> {
   const [mail] = await Promise.allSettled([deliverDue(resources)])
-  const [owed] = await Promise.allSettled([resources.deliverOwed()])
+  const [owed] = await Promise.allSettled([resources.deliverOwed('cron')])
   const [events] = await Promise.allSettled([resources.deliverEvents('cron')])
   const [ledger] = await Promise.allSettled([tellLedger(resources)])
   const failed = [mail, owed, events, ledger].find((end) => end.status === 'rejected')

@@ -82,11 +82,20 @@ interface Work<Row, D extends AnyDue> {
 }
 
 /** How much one who delivers does. By default what a run of the cron job may. */
-export interface Share {
+interface Share {
   atATime?: number
   perRun?: number
   runMs?: number
 }
+
+/**
+ * How much of it whoever delivers does. A request: one at a time, so that a receiver that hangs holds no connection that its
+ * mails and the database wait for.
+ */
+export const SHARES = {
+  request: { atATime: 1, perRun: 20, runMs: 15_000 },
+  cron: { atATime: AT_A_TIME, perRun: PER_RUN, runMs: RUN_MS },
+} as const satisfies Record<string, Share>
 
 /** Delivers what is due, five at a time, for as long as a run of the cron job may take. */
 export async function workOff<Row, D extends AnyDue>(

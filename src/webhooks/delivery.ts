@@ -4,7 +4,7 @@ import { detailsIn } from '../activity/details.ts'
 import { activityLogs } from '../activity/models.ts'
 import { record } from '../activity/service.ts'
 import type { Resources } from '../context.ts'
-import { type Share, workOff } from '../database/deliveries.ts'
+import { SHARES, workOff } from '../database/deliveries.ts'
 import { build, databaseNow, rowExists } from '../database/statements.ts'
 import { log } from '../http/log.ts'
 import { postForeign } from '../http/outbound.ts'
@@ -32,15 +32,6 @@ import { hostOf, selectMaker, tellAll } from './telling.ts'
 
 /** A delivery that was claimed, and when that was asked for (epoch ms, of our clock). */
 type Ours = Claimed & { askedAt: number }
-
-/**
- * How much of it whoever delivers does. A request: one at a time, so that a receiver that hangs holds no connection that its
- * mails and the database wait for.
- */
-const SHARES = {
-  request: { atATime: 1, perRun: 20, runMs: 15_000 },
-  cron: { perRun: 200, runMs: 40_000 },
-} as const satisfies Record<string, Share>
 
 /** Delivers what is due: of the request that owes it after its answer, and of the cron job. */
 export async function deliverEvents(

@@ -41,7 +41,7 @@ async function signOut({ id }: { id: string }) {
 }
 async function deliver() {
   const context = createExecutionContext()
-  await deliverLogouts(openForCron(api.bindings, context))
+  await deliverLogouts(openForCron(api.bindings, context), 'cron')
   await waitOnExecutionContext(context)
 }
 const list = async ({ path }: { path: string }, query = '') =>

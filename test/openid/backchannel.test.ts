@@ -1,9 +1,10 @@
-import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
+import { createExecutionContext, createScheduledController, waitOnExecutionContext } from 'cloudflare:test'
 import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose'
 import { beforeAll, describe, expect, inject, test } from 'vitest'
 import { cleanUp } from '../../src/cleanup/service.ts'
 import { openForCron } from '../../src/context.ts'
 import { faultOfForeign } from '../../src/http/outbound.ts'
+import worker from '../../src/index.ts'
 import type { ClientWithSecret } from '../../src/oauth/clients/schemas.ts'
 import { sidOf } from '../../src/oauth/id-tokens.ts'
 import { claimLogouts, deliverLogouts, noteTold } from '../../src/oauth/logouts/backchannel.ts'
@@ -35,10 +36,10 @@ async function appThat(answers: string | number, given: object = {}) {
   return { app, received }
 }
 const somebody = () => api.person({ email_verified_at: Date.now(), password_hash: null })
-/** Whoever runs it: the request that has ended something, or the cron job. */
+/** The cron job’s part. */
 async function deliver() {
   const context = createExecutionContext()
-  const done = await deliverLogouts(openForCron(api.bindings, context))
+  const done = await deliverLogouts(openForCron(api.bindings, context), 'cron')
   await waitOnExecutionContext(context)
   return done
 }
@@ -277,6 +278,29 @@ describe('A receiver that', () => {
     const left = await owed()
     expect([left.length, new Set(left.map(({ attempts }) => attempts))]).toEqual([31, new Set([1])])
     await api.sql('DELETE FROM oauth_logouts')
+  })
+
+  test('is slow holds one connection of a request, and of the cron job as many as there are', async () => {
+    const apps = await Promise.all(['slow', 'slow', 'slow'].map((answers) => appThat(answers)))
+    /** How many are asked at a time: between one and the next there is a second. */
+    async function atATimeIn(run: (token: string) => Promise<unknown>) {
+      const ada = await somebody()
+      const { token, sessionId } = await api.signIn(ada)
+      for (const { app } of apps) await letApp(api, ada, { scope: 'openid', app, parent: sessionId })
+      await run(token)
+      await until(async () => (await owed()).length === 0)
+      const all = await Promise.all(apps.map(({ received }) => received()))
+      const times = all.map((told) => told.at(-1)!.at)
+      return Math.max(...times.map((time) => times.filter((other) => Math.abs(other - time) < 900).length))
+    }
+    expect(await atATimeIn((token) => api.send('POST', '/v1/auth/logout_all', { token }))).toBe(1)
+    const byCron = atATimeIn(async () => {
+      await api.sql('UPDATE sessions SET revoked_at = 1 WHERE revoked_at IS NULL')
+      const context = createExecutionContext()
+      worker.scheduled(createScheduledController({ cron: '* * * * *' }), api.bindings as never, context)
+      await waitOnExecutionContext(context)
+    })
+    expect(await byCron).toBe(3)
   })
 
   test('is away for a day is given up', async () => {

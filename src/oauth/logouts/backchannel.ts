@@ -1,6 +1,6 @@
 import { and, eq, getTableColumns, inArray, or, sql } from 'drizzle-orm'
 import type { Resources } from '../../context.ts'
-import { claiming, type Due, isAttempt, selectDue, workOff } from '../../database/deliveries.ts'
+import { claiming, type Due, isAttempt, SHARES, selectDue, workOff } from '../../database/deliveries.ts'
 import { build, databaseNow } from '../../database/statements.ts'
 import { log } from '../../http/log.ts'
 import { postForeign } from '../../http/outbound.ts'
@@ -38,15 +38,21 @@ const hasNobody = sql`NOT EXISTS (SELECT 1 FROM ${oauthClients} WHERE ${oauthCli
   AND ${oauthClients.backchannel_logout_uri} IS NOT NULL)`
 
 /** Delivers what is due: of the request that owes it after its answer, and of the cron job. */
-export async function deliverLogouts(resources: Resources): Promise<{ due: number; dead: number }> {
+export async function deliverLogouts(
+  resources: Resources,
+  by: keyof typeof SHARES,
+): Promise<{ due: number; dead: number }> {
   const { db, config } = resources
   if (!config.OPENID_KEYS) return { due: 0, dead: 0 }
   const silent = new Set<string>()
-  return workOff({
-    readDue: async () => (await db.read({ due: selectDue(oauthLogouts, databaseNow) })).due as Due[],
-    claim: (due) => claimLogouts(resources, due),
-    deliver: (logout) => deliver(resources, logout, silent),
-  })
+  return workOff(
+    {
+      readDue: async () => (await db.read({ due: selectDue(oauthLogouts, databaseNow) })).due as Due[],
+      claim: (due) => claimLogouts(resources, due),
+      deliver: (logout) => deliver(resources, logout, silent),
+    },
+    SHARES[by],
+  )
 }
 
 /** Takes them, and takes away what has no use any more. */
