@@ -50,13 +50,17 @@ function mailboxHeader(mailbox: string): string {
   const name = (quoted ?? plain ?? '').trim()
   const address = `<${addressOf(mailbox)}>`
   if (!name) return address
-  return `${isPlain(name) ? `"${name.replace(/["\\]/g, '')}"` : encoded(name)} ${address}`
+  // Beside an encoded word the address would make its line too long.
+  return isPlain(name) ? `"${name.replace(/["\\]/g, '')}" ${address}` : `${encoded(name)}\r\n ${address}`
 }
 
 const isPlain = (text: string) => /^[\x20-\x7e]*$/.test(text) && !text.includes('=?')
 
-/** An encoded word has at most 75 characters, and holds whole characters (RFC 2047 sections 2 and 5). */
-const MOST_BYTES_OF_WORD = 45
+/**
+ * An encoded word holds whole characters, and its line has at most 76 (RFC 2047 sections 2 and 5): the longest name of a
+ * header before one has ten with its colon and blank, and the word 64.
+ */
+const MOST_BYTES_OF_WORD = 39
 
 function encoded(text: string): string {
   if (isPlain(text) && text.length < 900) return text

@@ -67,7 +67,7 @@ async function handOver(connection: Connection, settings: Settings, mail: Mail, 
   const from = addressOf(settings.MAIL_FROM)
   await command(connection, `MAIL FROM:<${from}>`, 250)
   // Of this mail alone: to somebody else it would go.
-  await command(connection, `RCPT TO:<${mail.to}>`, 250, { isAboutMail: true, mayBeOfUs: true })
+  await command(connection, `RCPT TO:<${mail.to}>`, 250, { isAboutMail: true })
   await command(connection, 'DATA', 354)
   await connection.write(
     composeMessage({
@@ -90,13 +90,12 @@ async function handOver(connection: Connection, settings: Settings, mail: Mail, 
 interface Judging {
   /** A refusal for good (5xx) is of this mail alone, and not of our account or address (`REFUSES_ALL`), which somebody puts right. */
   isAboutMail?: boolean
-  /**
-   * A refusal for good may say by its enhanced status (RFC 3463 section 3.8) that it is for a policy: our address is on a list,
-   * we may not relay, our domain's records do not fit. Somebody puts that right, too, and there is a mailbox.
-   */
-  mayBeOfUs?: boolean
 }
 
+/**
+ * The enhanced status (RFC 3463 section 3.8) of a refusal for a policy: our address is on a list, we may not relay, or our
+ * domain's records do not fit, which is judged by the header From, once the mail is there. Somebody puts that right, too.
+ */
 const FOR_A_POLICY = /^5\.7\.\d/
 
 async function command(connection: Connection, line: string, wanted: number, judging?: Judging) {
@@ -105,11 +104,10 @@ async function command(connection: Connection, line: string, wanted: number, jud
 }
 
 /** Throws `MailRefused` for any other reply. A recipient may be taken as 251, and nobody minds. */
-async function expectReply(connection: Connection, wanted: number, judging: Judging = {}) {
-  const { isAboutMail = false, mayBeOfUs = false } = judging
+async function expectReply(connection: Connection, wanted: number, { isAboutMail = false }: Judging = {}) {
   const reply = await readReply(connection)
   if (reply.status === wanted || (wanted === 250 && reply.status === 251)) return reply
-  const isOfUs = REFUSES_ALL.includes(reply.status) || (mayBeOfUs && FOR_A_POLICY.test(reply.lines[0]!))
+  const isOfUs = REFUSES_ALL.includes(reply.status) || FOR_A_POLICY.test(reply.lines[0]!)
   const isFinal = isAboutMail && reply.status >= 500 && !isOfUs
   throw new MailRefused(String(reply.status), isFinal)
 }

@@ -18,6 +18,7 @@ const header = (raw: string, name: string) =>
 const decoded = (text = '') =>
   text
     .replace(/\?=\r\n =\?/g, '?==?')
+    .replace(/\r\n /g, ' ')
     .replace(/=\?utf-8\?B\?([^?]*)\?=/g, (_, word: string) => Buffer.from(word, 'base64').toString())
 /** The two forms of a mail, read as whoever gets it does. */
 const partsOf = (raw: string) =>
@@ -86,6 +87,23 @@ test('IV6: no text ends a line of a header, and a dot on a line of its own ends 
   expect(partsOf(raw)[0]).toBe('Hello\n.\n')
 })
 
+test('A line of a header with an encoded word has 76 characters at most (RFC 2047 section 2)', async () => {
+  const to = `${crypto.randomUUID()}@people.test`
+  const name = 'Große Gesellschaft für Überprüfung'
+  const address = `roster@${'a-rather-long-name-of-a-host.'.repeat(2)}people.test`
+  const MAIL_REPLY_TO = `${name} <answers@people.test>`
+  const settings = { MAIL_FROM: `${name} <${address}>`, MAIL_REPLY_TO }
+  const subject = 'Übergrößenträger und Äußerungen über Öfen, '.repeat(4)
+  await transport(settings)({ ...mail(to), subject })
+  const [{ raw }] = (await mailsTo(to)) as [WiredMail]
+  const said = ['Subject', 'From', 'Reply-To'].map((header_) => decoded(header(raw, header_)))
+  expect(said).toEqual([subject, settings.MAIL_FROM, MAIL_REPLY_TO])
+  const lines = raw.split('\r\n\r\n')[0]!.split('\r\n')
+  const encoded = lines.filter((line) => line.includes('=?utf-8?'))
+  expect(encoded.length).toBeGreaterThan(5)
+  expect(Math.max(...encoded.map((line) => line.length))).toBeLessThanOrEqual(76)
+})
+
 test.each([
   ['nobody', { reason: '550', isFinal: true }],
   ['busy', { reason: '451', isFinal: false }],
@@ -94,6 +112,8 @@ test.each([
   // For whom we are: there is a mailbox, and somebody puts it right.
   ['listed', { reason: '550', isFinal: false }],
   ['spam', { reason: '554', isFinal: true }],
+  // Its header says whom it is from, so our domain’s records are judged once the mail is there.
+  ['unsigned', { reason: '550', isFinal: false }],
   ['leaves', { reason: 'no_answer', isFinal: false }],
 ])('What a server makes of %s is %j', async (name, refusal) => {
   const to = `${name}.${crypto.randomUUID()}@people.test`

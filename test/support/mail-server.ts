@@ -45,7 +45,8 @@ class Refusal extends Error {
 
 /**
  * Real mail servers. What becomes of a mail says how its recipient begins: `nobody` and `busy` are refused, for good and
- * for now, `relayed` as nobody has signed in, `listed` for a policy, `spam` once the mail is there; `leaves` closes the connection before the mail, `silent` and `drops` after all of
+ * for now, `relayed` as nobody has signed in, `listed` for a policy, `spam` and `unsigned` (for a policy) once the mail is
+ * there; `leaves` closes the connection before the mail, `silent` and `drops` after all of
  * it, without a word, the first keeping the connection. `once-` before any of them: the first time alone.
  */
 export async function startMailServer({ cert, key }: { cert: string; key: string } = makeCertificate()) {
@@ -86,6 +87,8 @@ export async function startMailServer({ cert, key }: { cert: string; key: string
         stream.on('end', () => {
           const is = fates.get(session.id)
           if (is === 'spam') return done(new Refusal(554))
+          if (is === 'unsigned')
+            return done(new Refusal(550, '5.7.26 Nothing proves that it is of your domain'))
           const { mailFrom, rcptTo } = session.envelope
           mails.push({
             from: (mailFrom as { address: string }).address,
