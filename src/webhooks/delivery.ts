@@ -18,7 +18,9 @@ import {
   claimDeliveries,
   type DueDelivery,
   giveBack,
+  giveUpBehind,
   isOver,
+  isRefused,
   isTaken,
   mayBeOver,
   noteDelivered,
@@ -108,6 +110,10 @@ async function deliver(resources: Resources, delivery: Ours, run: Run): Promise<
     await db.writeBatch(noteFailed(delivery, status)).finally(() => {
       if (!isTrial) run.silent.set(webhook_id, Date.now())
     })
+    if (isRefused(delivery, status)) {
+      const { given_up } = await db.writeBatch(giveUpBehind(delivery))
+      if (given_up.length > 0) log('error', { code: 'webhook_gave_up', ...line, behind: given_up.length })
+    }
     if (mayBeOver(delivery, status)) await rest(resources, delivery, status)
   } catch (error) {
     // It is claimed, so it is tried again when its claim is over; a receiver that has it already knows its id.

@@ -22,7 +22,8 @@ import {
  * - Pause: a webhook that has failed is left alone until `next_try_at`; then its oldest open delivery alone is tried. A
  *   success at its address ends that, be it of a try by hand.
  * - Refused: what the receiver has answered no to ten times has pauses of its own, up to an hour, and the oldest of the next
- *   line is tried beside it: one message that it never takes keeps nobody else's from it.
+ *   line is tried beside it: one message that it never takes keeps nobody else's from it. Behind it the newest of its line
+ *   wait, a thousand, as whoever looks for what is due passes over each; those before them are given up.
  * - Rest: after a 410, or a day of failures, nothing is sent until somebody wakes it by PATCH, or by a test that is taken.
  *   What was on its way by then wakes it no more than a try by hand does.
  * - Claim: whoever sends has moved `next_attempt_at`. It is sent within half a claim, so that what is on its way is never
@@ -188,12 +189,37 @@ export const noteFailed = (attempt: Attempt, status: Answered) => ({
     ),
 })
 
+/** Whether it is refused so often that others go without it. */
+export const isRefused = ({ attempts }: Pick<Claimed, 'attempts'>, status: Answered) =>
+  status !== undefined && attempts >= REFUSED_AFTER
+
 /** Of a message that is refused again and again; else only its webhook pauses. */
-const ownPause = ({ attempts }: Attempt, status: Answered) =>
-  status !== undefined && attempts >= REFUSED_AFTER ? pauseAfter(attempts) : 0
+const ownPause = (attempt: Attempt, status: Answered) =>
+  isRefused(attempt, status) ? pauseAfter(attempt.attempts) : 0
 
 const pauseAfter = (failures: number) =>
   Math.round(Math.min(HOUR_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures, 20)) * (0.9 + Math.random() * 0.1))
+
+/** As many wait behind what is refused. */
+const MOST_BEHIND_REFUSED = 1000
+
+/** Gives up what is too much behind what is refused. While that is open, nobody has claimed any of it. */
+export const giveUpBehind = ({
+  id,
+  webhook_id,
+  user_id,
+}: Pick<Claimed, 'id' | 'webhook_id' | 'user_id'>) => ({
+  given_up: build
+    .update(webhookDeliveries)
+    .set({ dead_at: databaseNow })
+    .where(
+      sql`id IN (SELECT behind.id FROM ${webhookDeliveries} AS behind WHERE ${isOpen('behind')}
+          AND behind.user_id IS ${user_id} AND behind.webhook_id = ${webhook_id} AND behind.id > ${id}
+          ORDER BY behind.id DESC LIMIT -1 OFFSET ${MOST_BEHIND_REFUSED})
+        AND EXISTS (SELECT 1 FROM ${webhookDeliveries} AS refused WHERE refused.id = ${id} AND ${isOpen('refused')})`,
+    )
+    .returning({ id: webhookDeliveries.id }),
+})
 
 /** What a delivery that was claimed says now: whoever it is about may have been erased, or its webhook removed. */
 export const selectClaimed = (attempt: Attempt) =>

@@ -16,6 +16,8 @@ interface World {
   left: State['left']
   /** What the receiver answers no to, however often. */
   refuses?: number
+  /** How many of its line wait behind that. */
+  mostBehind?: number
   /** What every state has to lead to. */
   isGood(state: State): boolean
 }
@@ -32,6 +34,14 @@ const ADA_AND_EVE: World = {
   refuses: A1,
   isGood: ({ rows }) => rows[2]!.is === 'done',
 }
+/** Of Ada's three the receiver never takes the first, and one may wait behind it. */
+const LONG: World = {
+  line: ['ada', 'ada', 'ada'],
+  left: { losses: 0, failures: 0, days: 1, hands: 1, gone: 0, moves: 0 },
+  refuses: A1,
+  mostBehind: 1,
+  isGood: ({ rows }) => rows.every(({ is }) => is !== 'open'),
+}
 
 /** Its address says that it is gone, and somebody moves it to another. */
 const GONE: World = {
@@ -46,6 +56,8 @@ type Rule =
   | 'noted for its claim' // What came of it is noted for that claim alone.
   | 'given up by nobody’s claim' // What is on its way is not given up.
   | 'refused lines are passed' // What is refused again and again keeps no other line.
+  | 'given up behind what is open' // Once what was refused is no more, those behind it are on their way.
+  | 'the newest wait' // It is the oldest behind it that are given up.
   | 'rests until woken' // No success wakes what rests: PATCH does.
   | 'only at its address' // What comes of a former address says nothing of the one it has now.
   | 'sent to where it is now' // What was claimed for a former address is given back.
@@ -55,7 +67,7 @@ type Rule =
 interface Worker {
   /** What it has claimed, and whether that was sent, and taken. */
   has: number
-  at: 'claimed' | 'left out' | 'on its way' | 'taken' | 'failed' | 'gone'
+  at: 'claimed' | 'left out' | 'on its way' | 'taken' | 'failed' | 'gone' | 'refused'
   address: number
 }
 
@@ -221,6 +233,17 @@ function next(state: State, world: World, without: Rule | undefined): State[] {
           receive(s, at, 'in turn', world)
           s.workers[w]!.at = 'failed'
         })
+    } else if (worker.at === 'refused') {
+      then((s) => {
+        s.workers[w] = null
+        if (!isOpen(s, at) && has('given up behind what is open')) return
+        const behind = [...world.line.keys()].filter(
+          (other) => other > at && world.line[other] === world.line[at] && isOpen(s, other),
+        )
+        const waiting = world.mostBehind!
+        const given = has('the newest wait') ? behind.slice(0, -waiting) : behind.slice(waiting)
+        for (const other of given) s.rows[other]!.is = 'dead'
+      })
     } else {
       then((s) => {
         const row = s.rows[at]!
@@ -231,7 +254,8 @@ function next(state: State, world: World, without: Rule | undefined): State[] {
         }
         s.silent[w] = worker.at !== 'taken' && !has('silent as claimed before')
         noteAnswer(s, worker)
-        s.workers[w] = null
+        const isRefused = at === world.refuses && world.mostBehind !== undefined
+        s.workers[w] = isRefused ? { ...worker, at: 'refused' } : null
       })
       // The Worker is gone, and nothing is noted.
       if (state.left.losses > 0)
@@ -305,18 +329,19 @@ function next(state: State, world: World, without: Rule | undefined): State[] {
 }
 
 /** What must hold in every state; sentences of what does not. */
-function wrongIn(state: State, { line }: World): string[] {
+function wrongIn(state: State, { line, mostBehind }: World): string[] {
   const found = [...state.wrong]
   // One that was delivered by hand meanwhile is in nobody's way.
   const isHolding = (w: 0 | 1) => {
     const worker = state.workers[w]
     const row = worker && state.rows[worker.has]!
-    return row?.is === 'open' && row.holder === w && worker?.at !== 'taken'
+    return row?.is === 'open' && row.holder === w && worker?.at !== 'taken' && worker?.at !== 'refused'
   }
   const [one, other] = state.workers
   if (isHolding(0) && isHolding(1) && line[one!.has] === line[other!.has])
     found.push('two have claimed in one line')
   if (state.isErased && state.tellsOfAda) found.push('somebody who is erased is told of')
+  if (mostBehind && state.rows.at(-1)!.is === 'dead') found.push('the newest of a line is given up')
   if (state.truly.gone && !state.rests) found.push('what is gone is sent to, though nobody has woken it')
   if (state.truly.failing && !state.isFailing) found.push('what fails has no pause')
   for (const [at, row] of state.rows.entries())
@@ -412,6 +437,13 @@ describe('In every order of what can happen to what a webhook is owed', () => {
   test('what a receiver never takes keeps nobody else’s from it, and is not overtaken in its own line', () => {
     expect(search(ADA_AND_EVE)).toMatchObject({ wrong: undefined, stuck: 0 })
     expect(search(ADA_AND_EVE, 'refused lines are passed').stuck).toBeGreaterThan(0)
+  })
+  test('what is given up behind it is on nobody’s way, and what is newest comes', {
+    timeout: 240_000,
+  }, () => {
+    expect(search(LONG)).toMatchObject({ wrong: undefined, stuck: 0 })
+    expect(search(LONG, 'given up behind what is open').wrong).toBe('1 came after what is after it')
+    expect(search(LONG, 'the newest wait').wrong).toBe('the newest of a line is given up')
   })
   test('what is gone rests until somebody wakes it, and what comes of a former address ends no pause', () => {
     const tried = { ...GONE, left: { ...GONE.left, hands: 1, moves: 0 } }

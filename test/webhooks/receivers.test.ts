@@ -367,6 +367,28 @@ describe('What a receiver refuses ten times', () => {
     }
     expect((await hook.received()).map(({ data }) => data.user!.name)).toContain('Eve')
   })
+
+  test('has the newest thousand of its line wait behind it, and those before them are given up', async () => {
+    const hook = await addWebhook(api, ['user.updated'], 'picky')
+    const [ada] = await two()
+    await rename(api, hook.admin, ada.id, 'Refused')
+    await api.sql('UPDATE webhook_deliveries SET attempts = 10 WHERE webhook_id = ?', [hook.id])
+    await api.sql(
+      `INSERT INTO webhook_deliveries (webhook_id, event_id, user_id, type, is_fixed, owed_at, next_attempt_at)
+        WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1030)
+        SELECT ?1, 'e' || n, ?2, 'user.updated', 1, ?3, ?3 FROM n`,
+      [hook.id, ada.id, Date.now()],
+    )
+    await pausesEnd(api)
+    await deliver(api)
+    const ids = (await hook.owed()).map(({ id }) => id)
+    expect((await open(hook)).map(({ id }) => id)).toEqual([ids[0], ...ids.slice(-1000)])
+    const { body } = await api.send<{ data: object[] }>('POST', `/v1/webhooks/deliveries/${ids[1]}/retry`, {
+      token: hook.admin.token,
+    })
+    // Sent by hand, it comes out of order, as it says.
+    expect(body).toMatchObject({ status: 'delivered', out_of_order: true })
+  })
 })
 
 describe('What is owed', () => {
