@@ -128,6 +128,10 @@ export function assertCallable(own: Own, value: string | null | undefined, point
   if (fault) throw invalidInput([{ pointer, code: 'invalid_uri', detail: fault }])
 }
 
+/** Whether whoever was called has taken what it was sent. There is no status where it did not answer. */
+export const isTaken = (status: number | null | undefined) =>
+  typeof status === 'number' && status >= 200 && status < 300
+
 /**
  * Posts to such an address, which is looked at again, as it may have been good under other settings. Its answer is its
  * status: nothing else of it is read. Throws when there is none in time.

@@ -76,6 +76,6 @@ function encoded(text: string): string {
   return [...words, word].map((one) => `=?utf-8?B?${base64(one)}?=`).join('\r\n ')
 }
 
-const base64 = (text: string) => Buffer.from(text, 'utf8').toString('base64')
+export const base64 = (text: string) => Buffer.from(text, 'utf8').toString('base64')
 
 const linesOf = (text: string) => text.match(/.{1,76}/g) ?? ['']

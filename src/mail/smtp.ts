@@ -1,6 +1,6 @@
 import type { Config } from '../config/main.ts'
 import { type Connection, connectOut } from '../http/outbound.ts'
-import { addressOf, composeMessage } from './message.ts'
+import { addressOf, base64, composeMessage } from './message.ts'
 import { HEADERS, type Mail, MailRefused, NO_ANSWER, REFUSES_ALL, type Send } from './sending.ts'
 
 type Settings = Pick<Config, 'ISSUER' | 'MAIL_REPLY_TO'> & { MAIL_FROM: string; SMTP_URL: string }
@@ -51,7 +51,6 @@ async function greet(connection: Connection, name: string, account: { user: stri
   if (!account.user) return
   const [, offered = ''] = lines.map((line) => /^AUTH[ =](.*)$/i.exec(line)).find(Boolean) ?? []
   const ways = offered.toUpperCase().split(/\s+/)
-  const base64 = (text: string) => Buffer.from(text, 'utf8').toString('base64')
   if (ways.includes('PLAIN')) {
     await command(connection, `AUTH PLAIN ${base64(`\0${account.user}\0${account.password}`)}`, 235)
   } else if (ways.includes('LOGIN')) {

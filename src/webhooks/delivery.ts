@@ -7,7 +7,7 @@ import type { Resources } from '../context.ts'
 import { SHARES, workOff } from '../database/deliveries.ts'
 import { build, databaseNow, rowExists } from '../database/statements.ts'
 import { log } from '../http/log.ts'
-import { postForeign } from '../http/outbound.ts'
+import { isTaken, postForeign } from '../http/outbound.ts'
 import { sendAfterwards } from '../mail/outbox.ts'
 import { selectAdminsToTell } from '../users/managing/notices.ts'
 import { webhooks } from './models.ts'
@@ -21,7 +21,6 @@ import {
   giveUpBehind,
   isOver,
   isRefused,
-  isTaken,
   mayBeOver,
   noteDelivered,
   noteFailed,

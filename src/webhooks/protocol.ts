@@ -1,6 +1,7 @@
 import { and, eq, getTableColumns, gt, inArray, isNotNull, isNull, lte, or, sql } from 'drizzle-orm'
 import { AT_A_TIME, claiming, type Due, isAttempt } from '../database/deliveries.ts'
 import { build, databaseNow } from '../database/statements.ts'
+import { isTaken } from '../http/outbound.ts'
 import { DAY_MS, HOUR_MS } from '../values/durations.ts'
 import {
   hooksWithOldest,
@@ -138,8 +139,6 @@ type Attempt = Pick<
 
 /** How it went: the status of the answer; undefined where there was none. */
 export type Answered = number | undefined
-
-export const isTaken = (status: Answered) => status !== undefined && status >= 200 && status < 300
 
 const sent = (status: Answered) => ({ last_attempt_at: databaseNow, last_status: status ?? null })
 

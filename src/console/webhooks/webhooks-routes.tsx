@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import { Hono } from '../../http/hono.ts'
+import { isTaken } from '../../http/outbound.ts'
 import { validate } from '../../http/validate.ts'
 import { carriedHere } from '../../pages/carried.ts'
 import { failingPage } from '../../pages/failing.tsx'
@@ -146,6 +147,5 @@ function told(
   { last_status: status }: { last_status: number | null },
   [taken, refused]: [string, string],
 ) {
-  const isTaken = status !== null && status >= 200 && status < 300
-  return c.redirect(`${here(c).page}?done=${isTaken ? taken : refused}`, 303)
+  return c.redirect(`${here(c).page}?done=${isTaken(status) ? taken : refused}`, 303)
 }

@@ -3,7 +3,7 @@ import type { Resources } from '../../context.ts'
 import { claiming, type Due, isAttempt, SHARES, selectDue, workOff } from '../../database/deliveries.ts'
 import { build, databaseNow } from '../../database/statements.ts'
 import { log } from '../../http/log.ts'
-import { postForeign } from '../../http/outbound.ts'
+import { isTaken, postForeign } from '../../http/outbound.ts'
 import { sessions } from '../../sessions/models.ts'
 import { signLogoutToken } from '../id-tokens.ts'
 import { type Client, oauthClients, oauthLogouts } from '../models.ts'
@@ -87,7 +87,7 @@ export async function claimLogouts({ db, origin }: Resources, due: Due[]) {
 }
 
 /** What of an answer is final: that it was heard, or that it will never be. */
-const isFinal = (status: number) => (status >= 200 && status < 300) || status === 400
+const isFinal = (status: number) => isTaken(status) || status === 400
 
 /** @param silent the apps that gave no answer in this run: what is owed to them waits, so that others need not. */
 async function deliver(resources: Resources, logout: Logout, silent: Set<string>): Promise<void> {
