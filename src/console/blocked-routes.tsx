@@ -2,7 +2,7 @@ import type { Context } from 'hono'
 import { Hono } from '../http/hono.ts'
 import { readUpload } from '../http/operation.ts'
 import { invalidCursor, type List } from '../http/pagination.ts'
-import { invalidInput } from '../http/problem.ts'
+import { AppError, invalidInput } from '../http/problem.ts'
 import { validate } from '../http/validate.ts'
 import { carriedHere, carry } from '../pages/carried.ts'
 import { form, sessionOf } from '../pages/forms.ts'
@@ -57,11 +57,28 @@ const NONE: List<SignupBlock> = {
   pagination: { limit: 50, next_cursor: null, prev_cursor: null, total: null },
 }
 
-const blockedPage = async (
+interface More {
+  status?: number
+  done?: Done | undefined
+}
+
+/** The page at a place. What was done, or not, is said above the first one where there is no such place. */
+const blockedPage: typeof pageAt = async (c, outcome = {}, place = {}, more = {}) => {
+  try {
+    return await pageAt(c, outcome, place, more)
+  } catch (error) {
+    const isGone = error instanceof AppError && error.code === invalidCursor().code
+    if (!isGone || !(outcome.message ?? more.done)) throw error
+    const { cursor: _, ...there } = place
+    return pageAt(c, outcome, there, more)
+  }
+}
+
+const pageAt = async (
   c: Context<PageEnv>,
   outcome: BlockedOutcome = {},
   place: Place = {},
-  { status = 200, done }: { status?: number; done?: Done | undefined } = {},
+  { status = 200, done }: More = {},
 ): Promise<Response> => {
   const filter = readFilter(
     c,

@@ -207,6 +207,19 @@ test.each(['__proto__', 'hasOwnProperty', 'valueOf'])(
   },
 )
 
+test('What was taken off the list, or not, is said though the place in it is none', async () => {
+  for (const cursor of ['x', 'x'.repeat(2000)]) {
+    await block('gone.test')
+    const { said } = await after(await remove('gone.test', { cursor }))
+    expect(said?.[0]).toBe(`Taken off the list: ${named('gone.test')}`)
+    const refused = await remove('b!', { cursor })
+    expect([refused.status, refused.text]).toEqual([
+      422,
+      expect.stringContaining(`<strong>${named('b!')} is not`),
+    ])
+  }
+})
+
 test('A cursor that is none is said to be that, however long it is', async () => {
   for (const cursor of ['x', 'x'.repeat(2000)]) {
     const { status, text } = await browser('GET', `${PATH}?cursor=${cursor}`)
