@@ -5,23 +5,21 @@ import { sealRestore } from '../src/activity/seals.ts'
 import { apiKeys } from '../src/api-keys/models.ts'
 import type { Resources } from '../src/context.ts'
 import { databaseNow, type Statement } from '../src/database/statements.ts'
-import { seedsAreLost } from '../src/factors/renewal.ts'
 import { oneTimeTokens } from '../src/links/models.ts'
 import { outbox } from '../src/mail/models.ts'
 import { enqueueNotice } from '../src/mail/outbox.ts'
 import { oauthClients } from '../src/oauth/models.ts'
-import { foreignHashesAreLost } from '../src/passwords/foreign/renewal.ts'
-import { hasKeyOf } from '../src/passwords/hashing.ts'
 import { sessions } from '../src/sessions/models.ts'
 import { systemState } from '../src/system/models.ts'
 import { selectAdminsToTell } from '../src/users/managing/notices.ts'
 import { users } from '../src/users/models.ts'
 import { DAY_MS } from '../src/values/durations.ts'
 import { timeOfId, toTime } from '../src/values/ids.ts'
-import { IS_OPEN, webhookDeliveries, webhookSecretsAreLost, webhooks } from '../src/webhooks/models.ts'
+import { IS_OPEN, webhookDeliveries, webhooks } from '../src/webhooks/models.ts'
 import { patiently, readArguments, runCommand, withPauses } from './command.ts'
 import { withResources } from './create-admin.ts'
 import { RESTORE_STATES } from './db-restore.ts'
+import { lookForKeys } from './keys-in-use.ts'
 import { countMoved, findLost, type Lost, undoAgain } from './restored/undo.ts'
 
 const USAGE = `npm run db:restored -- --yes [--again] [--without-keys]
@@ -37,13 +35,11 @@ again, and sees to what it has not answered yet, however old it is.
   --again         the database was restored once more since this was done, as by Turso, to a day after the first restore. With
                   it everything ends in any case. Where that breaks off, ask without it: unless that says that this was done,
                   go on so
-  --without-keys  goes on although SECRET_KEYS lacks the key of the newest password: whom the ledger names as erased by a key
-                  that is missing is not found, and stays
+  --without-keys  goes on although SECRET_KEYS lacks a key that is in use in the database: whom the ledger names as erased
+                  by a key that is missing is not found, and stays
   --dry-run       says what would be done, and does nothing`
 
 const ROWS_PER_STATEMENT = 1000
-/** Of the oldest passwords, and of the newest. */
-const LOOKED_AT = 100
 const NO_KEYS = '{"keys":[]}'
 const [BEGUN, ENDED, DONE] = RESTORE_STATES
 
@@ -111,7 +107,7 @@ export async function afterRestore(
   if (isDryRun) return found
   if (found.lacksKey && !withoutKeys)
     throw new Error(
-      'SECRET_KEYS lacks the key of the newest password in this database: whom the ledger names as erased by it would not be found, and stay. Nothing was done. Give the SECRET_KEYS of its time, or --without-keys.',
+      'SECRET_KEYS lacks a key that is in use in this database: whom the ledger names as erased by it would not be found, and stay. Nothing was done. Give the SECRET_KEYS of its time, or --without-keys.',
     )
   if (isEnding) {
     await begin(resources, isAgain)
@@ -135,26 +131,17 @@ async function warningsOf(
   { config, db }: Resources,
   { isSilent }: Lost,
 ): Promise<Pick<Restored, 'warnings' | 'lacksKey'>> {
-  const { BACKUPS_KEPT_DAYS, keys } = config
-  const hashes = (order: SQL) => sql<{ hash: string }>`SELECT password_hash AS hash FROM ${users}
-    WHERE password_hash IS NOT NULL ORDER BY id ${order} LIMIT ${LOOKED_AT}`
-  const { newest, lost, first, last } = await db.readPrimary({
+  const { BACKUPS_KEPT_DAYS } = config
+  const { lacksCurrent, lacksAny } = await lookForKeys({ config, db })
+  const { newest } = await db.readPrimary({
     // By somebody: rows of this are by nobody, and not of the backup.
     newest: sql<{ id: string }>`SELECT id FROM ${activityLogs} WHERE actor_id IS NOT NULL AND ${HAS_TIME}
       ORDER BY id DESC LIMIT 1`,
-    lost: sql<{ isAny: 0 | 1 }>`SELECT ${seedsAreLost(config)} OR ${foreignHashesAreLost(config)}
-      OR ${webhookSecretsAreLost(keys.webhook_secret)} AS isAny`,
-    first: hashes(sql`ASC`),
-    last: hashes(sql`DESC`),
   })
-  const lacksKeys = lost[0]!.isAny === 1 || [...first, ...last].some(({ hash }) => !hasKeyOf(hash, keys))
-  // Old ones may be under a key that was retired long ago.
-  const [newestHash] = last
-  const lacksKey = newestHash !== undefined && !hasKeyOf(newestHash.hash, keys)
   const newestAt = newest[0] ? timeOfId(newest[0].id) : Date.now()
   const isOlder = newestAt < Date.now() - BACKUPS_KEPT_DAYS * DAY_MS
   const warnings = [
-    ...(lacksKeys
+    ...(lacksAny
       ? [
           'SECRET_KEYS lacks one that passwords, authenticator apps or webhooks are under: by another key nobody is found in the ledger as erased.',
         ]
@@ -170,7 +157,7 @@ async function warningsOf(
         ]
       : []),
   ]
-  return { warnings, lacksKey }
+  return { warnings, lacksKey: lacksCurrent }
 }
 
 async function whatEnds({ db }: Resources) {

@@ -254,7 +254,8 @@ async function main() {
         `--head ${head} is none: it is <number>.<head>, as the log has them (code history_sealed).`,
       )
   const isAlone = values['without-redis'] === true
-  if (isAlone && values.restored) throw new Error('--restored tells Redis: it goes without --without-redis.')
+  if (isAlone && values.restored)
+    throw new Error('--restored tells Redis: it cannot be combined with --without-redis.')
   const verdict = await withResources({ EMAIL: 'perhaps', ...process.env }, async (resources) => {
     const head = isAlone ? undefined : await withPauses(() => askHead(resources))
     const said = await verifyHistory(resources, [...(values.head ?? []), ...(head ? [head] : [])])

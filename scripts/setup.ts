@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { resolve } from 'node:path'
 import { faultOfHost, faultOfMailbox, faultOfSmtp, faultOfToken, faultOfUrl } from '../src/config/checks.ts'
 import { ConfigError, configOf } from '../src/config/main.ts'
-import { lookAtChecks } from '../src/system/checks.ts'
 import { isEmail } from '../src/values/email.ts'
 import { readArguments, runCommand } from './command.ts'
 import { createAdmin, refuseWeakPassword, withResources } from './create-admin.ts'
 import { generateAll } from './keys.ts'
+import { lookForKeys } from './keys-in-use.ts'
 import { migrate } from './migrate.ts'
 import { MIGRATIONS } from './migrations.ts'
 import { openQuestions, type Question, type Questions } from './setup/ask.ts'
@@ -274,12 +274,10 @@ async function migrateDatabase(env: object) {
 
 /** Keys of another file, or fresh ones where it was lost, would take the place of those that passwords are under. */
 async function refuseOtherKeys(env: object, path: string) {
-  const { checks } = await withResources(env, (resources) =>
-    lookAtChecks(resources, resources.rateLimits, { writes: false }),
-  )
-  if (checks.some(({ name, status }) => name === 'keys' && status === 'failed'))
+  const { lacksCurrent } = await withResources(env, lookForKeys)
+  if (lacksCurrent)
     throw new Error(
-      `This database has passwords or authenticator apps under a key that is not in ${path}, so nobody could use them any more, and nothing was put there. Write the SECRET_KEYS of the deployment into that file, and its JWT_KEYS, OPENID_KEYS and HISTORY_KEY.`,
+      `Passwords, authenticator apps or webhooks in this database are under a key that is not in ${path}, and would be lost, so nothing was put there. Write the SECRET_KEYS of the deployment into that file, and its JWT_KEYS, OPENID_KEYS and HISTORY_KEY.`,
     )
 }
 

@@ -63,14 +63,14 @@ describe('After a restore', () => {
   )
 
   testOfRedis(
-    'without the key of the newest password nothing is done; an old one that is under a retired key is in nobody’s way',
+    'without a key that is in use nothing is done; an old password that is under a retired key is in nobody’s way',
     async () => {
       const others = openApi({ ...own.bindings, SECRET_KEYS: newSecret() })
       const ada = await api.actor()
       const told: string[][] = []
       const asked = { warn: (warnings: string[]) => void told.push(warnings) }
       await expect(afterRestore(open(others), asked)).rejects.toThrow(
-        'SECRET_KEYS lacks the key of the newest',
+        'SECRET_KEYS lacks a key that is in use',
       )
       expect(told).toEqual([expect.arrayContaining([expect.stringContaining('SECRET_KEYS lacks one')])])
       expect(await isIn(ada)).toBe(true)
@@ -81,6 +81,21 @@ describe('After a restore', () => {
         lacksKey: false,
         warnings: expect.arrayContaining([expect.stringContaining('SECRET_KEYS lacks one')]),
       })
+    },
+  )
+
+  testOfRedis(
+    'the key that signed at the last sign-in by a password is in use, however old or new other accounts are',
+    async () => {
+      await api.sql('UPDATE users SET password_hash = NULL')
+      const [former, current] = [newSecret(), newSecret()]
+      const by = (SECRET_KEYS: string) => openApi({ ...own.bindings, SECRET_KEYS })
+      const ada = await by(former).person()
+      await by(former).person()
+      await by(`${current},${former}`).logIn(ada)
+      const isLacking = async (keys: string) =>
+        (await afterRestore(open(by(keys)), { isDryRun: true })).lacksKey
+      expect([await isLacking(former), await isLacking(current)]).toEqual([true, false])
     },
   )
 

@@ -130,17 +130,20 @@ describe('setup', () => {
           .join(''),
       )
     const before = { ...standIns.secrets }
-    for (const values of [others, { ...others, SECRET_KEYS: newSecret() }]) {
-      write(values)
-      const { code, output } = await setUp([])
-      expect([code, output]).toEqual([1, expect.stringContaining('under a key that is not in ')])
+    try {
+      for (const values of [others, { ...others, SECRET_KEYS: newSecret() }]) {
+        write(values)
+        const { code, output } = await setUp([])
+        expect([code, output]).toEqual([1, expect.stringContaining('are under a key that is not in ')])
+      }
+      expect(standIns.secrets).toEqual(before)
+      // Where somebody has the keys at hand, they are taken.
+      write(others)
+      expect((await setUp([], { SECRET_KEYS: SECRET_KEYS! })).code).toBe(0)
+      expect(standIns.secrets).toEqual(before)
+    } finally {
+      writeFileSync(deployed.kept, file)
     }
-    expect(standIns.secrets).toEqual(before)
-    // Where somebody has the keys at hand, they are taken.
-    write(others)
-    expect((await setUp([], { SECRET_KEYS: SECRET_KEYS! })).code).toBe(0)
-    expect(standIns.secrets).toEqual(before)
-    writeFileSync(deployed.kept, file)
   })
 
   test('the smoke test leaves nobody behind, also where one before it was stopped', async () => {
