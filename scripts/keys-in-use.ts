@@ -32,9 +32,9 @@ export async function lookForKeys({ config, db }: Pick<Resources, 'config' | 'db
     current: hashes(sql`${signedInAt} DESC NULLS LAST, created_at DESC`, 1),
   })
   const lacks = ({ hash }: { hash: string }) => !hasKeyOf(hash, keys)
-  const lacksCurrent = lost[0]!.current === 1 || current.some(lacks)
+  const { current: isLost, imported } = lost[0]!
   return {
-    lacksCurrent,
-    lacksAny: lacksCurrent || lost[0]!.imported === 1 || [...first, ...last].some(lacks),
+    lacksCurrent: current.length > 0 ? current.some(lacks) : isLost === 1,
+    lacksAny: isLost === 1 || imported === 1 || [...first, ...last].some(lacks),
   }
 }
