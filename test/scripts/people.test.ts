@@ -319,15 +319,19 @@ test.each([
   for (const said of [line, what]) expect(() => READERS.fastapi!(file, {})).toThrow(said)
 })
 
-test('Nor does a table whose first line has a quote that is never closed bring nobody', () => {
+test('A table whose first line has a quote that is never closed is refused, not read as empty', () => {
   expect(() => READERS.fastapi!(fileOf('id,"email\n1,ada@old.test', 'csv'), {})).toThrow('Line 1 of')
 })
 
-test.each(['fastapi', 'django'])('%s: who is said to be neither active nor not is not disabled', (from) => {
-  const rows = ['email,is_active\nada@old.test,f\nbo@old.test,t', 'email\nada@old.test']
-  const disabled = rows.map((text) => read(from, fileOf(text, 'csv')))
-  expect(disabled).toMatchObject([[{ disabled: true }, { disabled: false }], [{ disabled: false }]])
-})
+test.each(['fastapi', 'django'])(
+  '%s: who has no word of being active is disabled, unless the table has none of anybody',
+  (from) => {
+    const rows = ['email,is_active\nada@old.test,f\nbo@old.test,t\neve@old.test,', 'email\nada@old.test']
+    const disabled = rows.map((text) => read(from, fileOf(text, 'csv')))
+    const ofColumn = [{ disabled: true }, { disabled: false }, { disabled: true }]
+    expect(disabled).toMatchObject([ofColumn, [{ disabled: false }]])
+  },
+)
 
 test.each([
   ['firebase', {}],
@@ -705,7 +709,8 @@ test.each([
 })
 
 test('The export ends by what keeps it from writing: at once, and before anybody is asked where it can', async () => {
-  const file = join(dir, 'taken-away.ndjson')
+  // At a second try, it is a directory.
+  const file = join(dir, `${crypto.randomUUID()}.ndjson`)
   let asked = 0
   const fetch: typeof globalThis.fetch = async () => {
     asked += 1

@@ -14,6 +14,9 @@ import {
   timeOf,
 } from './source.ts'
 
+/** Of a table that has the column, an empty cell is what some tools write for false. */
+const disabledOf = (row: Row) => ('is_active' in row ? !isTrue(row.is_active) : undefined)
+
 /** The table of the FastAPI template (SQLModel), and of what was made after it. */
 export const fastapi: Reader = (file) =>
   each(readTable(file), (row) => ({
@@ -22,7 +25,7 @@ export const fastapi: Reader = (file) =>
     external_id: textOf(row.id),
     password_hash: textOf(row.hashed_password ?? row.password_hash),
     created_at: timeOf(row.created_at),
-    disabled: row.is_active === undefined ? undefined : !isTrue(row.is_active),
+    disabled: disabledOf(row),
     email_verified: row.is_verified === undefined ? undefined : isTrue(row.is_verified),
     admin_metadata: compact({ superuser: isTrue(row.is_superuser) }),
   }))
@@ -37,7 +40,7 @@ export const django: Reader = (file) =>
       external_id: textOf(given.pk ?? row.id),
       password_hash: textOf(row.password),
       created_at: timeOf(row.date_joined),
-      disabled: row.is_active === undefined ? undefined : !isTrue(row.is_active),
+      disabled: disabledOf(row),
       admin_metadata: compact({
         username: textOf(row.username),
         staff: isTrue(row.is_staff),
