@@ -54,6 +54,8 @@ export async function importPeople(options: ImportOptions) {
   const path = options.report ?? `${file}.${isDryRun ? 'dry-run' : 'report'}.ndjson`
   const { verified = false, staff = '', ownAttributes = false } = options
   const asked = JSON.stringify([
+    // A report that numbers its lines otherwise, as those of older versions do, is of another import.
+    'by line of the file',
     ...[new URL(options.url).origin, isDryRun, from, verified, staff],
     ...(includeErased ? ['erased'] : []),
     ...(ownAttributes ? ['own-attributes'] : []),

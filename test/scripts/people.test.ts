@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import {
   appendFileSync,
   mkdirSync,
@@ -423,6 +424,19 @@ describe('The import', () => {
     await expect(importPeople({ url: URL_OF, file, token, fetch: rest.fetch })).rejects.toThrow(
       'another file',
     )
+  })
+
+  test('does not go on by a report of an older version, which counts its lines otherwise', async () => {
+    const file = fileOf('email\n\nada@old.test\n\nbo@old.test\n', 'csv')
+    // As that version left it where it was stopped.
+    const asked = JSON.stringify([URL_OF, false, 'roster', false, ''])
+    const digestOf = (part: string | Buffer) => createHash('sha256').update(part).digest()
+    const sha256 = digestOf(Buffer.concat([asked, readFileSync(file)].map(digestOf))).toString('base64url')
+    writeFileSync(`${file}.report.ndjson`, `{"sha256":"${sha256}"}\n{"line":2,"status":"created"}\n`)
+    const there = deployment()
+    const told = importPeople({ url: URL_OF, file, token, fetch: there.fetch })
+    await expect(told).rejects.toThrow('Move it away to begin anew')
+    expect(there.sent()).toBe(0)
   })
 
   test.each([200, 403])('says of a page of somebody on the way that it is no answer: %i', async (status) => {
