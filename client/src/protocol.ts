@@ -55,6 +55,13 @@ export interface Known {
 
 export const NOBODY: Known = { held: undefined, isJoining: false, ended: [], isAwaited: false }
 
+/** Of one session, the tokens that were rotated later and the user who was changed later: they need not come together. */
+export function latestOf(own: Held, other: Held): Held {
+  const tokens = placeOf(other.refresh).counter > placeOf(own.refresh).counter ? other : own
+  const user = other.user.version > own.user.version ? other.user : own.user
+  return tokens.user === user ? tokens : { ...tokens, user }
+}
+
 const isAt = (own: Place | undefined, { session, counter }: Place) =>
   own?.session === session && own.counter === counter
 
@@ -64,12 +71,12 @@ export function hear(known: Known, word: Word): { known: Known; says?: Word } {
   const own = held && placeOf(held.refresh)
   switch (word.kind) {
     case 'tokens': {
-      const { session, counter } = placeOf(word.held.refresh)
+      const { session } = placeOf(word.held.refresh)
+      if (known.ended.includes(session)) return { known }
+      if (own?.session === session) return hearOfOwn(known, held!, word.held)
       // Ids of sessions begin with the time.
       const isOurs = own ? known.isJoining && own.session < session : true
-      const isLater = own?.session === session ? own.counter < counter : word.joins && isOurs
-      if (!isLater || known.ended.includes(session)) return { known }
-      return { known: { ...known, held: word.held, isAwaited: false } }
+      return { known: word.joins && isOurs ? { ...known, held: word.held, isAwaited: false } : known }
     }
     case 'asking': {
       const { place } = word
@@ -91,6 +98,15 @@ export function hear(known: Known, word: Word): { known: Known; says?: Word } {
     default:
       return { known }
   }
+}
+
+function hearOfOwn(known: Known, held: Held, said: Held): { known: Known; says?: Word } {
+  const next = latestOf(held, said)
+  // Another name is no successor: that one may have to be asked for here still.
+  const isAwaited = known.isAwaited && next.refresh === held.refresh
+  const heard = { known: { ...known, held: next, isAwaited } }
+  // Said again, as an end is: a tab that was just opened may have the user from here as they were before.
+  return next.user === held.user ? heard : { ...heard, says: { kind: 'tokens', held: next, joins: false } }
 }
 
 /** The counter of a session that has ended whole. */

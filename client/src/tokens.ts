@@ -2,7 +2,17 @@ import type { components } from './api.d.ts'
 import type { Answer } from './http.ts'
 import { ENTRY, ends, type Keeper, type KeeperOptions, LOGOUT, ME } from './keeper.ts'
 import { errorOf, isOwn401, type RosterError } from './problems.ts'
-import { EVERY, type Held, hear, type Known, NOBODY, placeOf, type User, type Word } from './protocol.ts'
+import {
+  EVERY,
+  type Held,
+  hear,
+  type Known,
+  latestOf,
+  NOBODY,
+  placeOf,
+  type User,
+  type Word,
+} from './protocol.ts'
 import { openTabs } from './tabs.ts'
 
 type Tokens = components['schemas']['Tokens']
@@ -79,13 +89,14 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
       const held = JSON.parse((await from.getItem(name)) ?? 'null')
       return typeof held?.refresh === 'string' && typeof held.user?.id === 'string' ? held : undefined
     })
-  /** What another account has put there since is not this one's to touch. */
+  /** What another account has put there since is not this one's to touch, and what is later there stays. */
   async function write(of: Held, held: Held | undefined): Promise<void> {
     const kept = await read()
     if (kept && sessionOf(kept) !== sessionOf(of)) return
     // Somebody may have signed out while it was read.
     if (held && !holds(held)) return
-    await stored((to) => (held ? to.setItem(name, JSON.stringify(held)) : to.removeItem(name)))
+    const next = held && kept ? latestOf(held, kept) : held
+    await stored((to) => (next ? to.setItem(name, JSON.stringify(next)) : to.removeItem(name)))
   }
 
   function heldOf({ access_token: access, refresh_token, expires_in, user }: Tokens, askedAt: number): Held {
@@ -150,7 +161,8 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
       // Signed out meanwhile, or another tab was faster: what came is nothing to this one.
       if (!holds(held)) return
       if (!(said instanceof Error)) {
-        const next = heldOf(said, askedAt)
+        // Its user may have got another name since it was answered.
+        const next = latestOf(heldOf(said, askedAt), known.held!)
         set({ ...known, held: next, isAwaited: false })
         tabs.say({ kind: 'tokens', held: next, joins: false })
         return write(held, next)
@@ -261,6 +273,7 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
     if (!own || me.id !== own.user.id || me.version <= own.user.version) return
     const next = { ...own, user: me }
     set({ ...known, held: next })
+    tabs.say({ kind: 'tokens', held: next, joins: false })
     await write(next, next)
   }
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { EVERY, type Held, hear, type Known, NOBODY, placeOf, type Word } from '../src/protocol.ts'
+import { EVERY, type Held, hear, type Known, latestOf, NOBODY, placeOf, type Word } from '../src/protocol.ts'
 
 /**
  * Every order of what tabs, their browser and the network may do, looked at breadth-first: tabs that sleep with the lock,
@@ -15,7 +15,7 @@ interface Process {
   hasLock: boolean
   tries: number
   /** What the server has said, which has not arrived yet. */
-  answer?: 'over' | 'lost' | string
+  answer?: 'over' | 'lost' | Held
 }
 interface Tab {
   known: Known
@@ -30,7 +30,10 @@ interface Tab {
 }
 interface World {
   tabs: Tab[]
-  server: Record<string, { counter: number; isInGrace: boolean; end?: 'signed out' | 'theft' }>
+  server: Record<
+    string,
+    { counter: number; version: number; isInGrace: boolean; end?: 'signed out' | 'theft' }
+  >
   /** What may yet happen. */
   left: {
     losses: number
@@ -39,6 +42,7 @@ interface World {
     signOuts: number
     signIns: number
     openings: number
+    renamings: number
   }
   /** A tab that became somebody else's by a word. */
   isConfused: boolean
@@ -48,11 +52,12 @@ interface Without {
   watching?: boolean
   ended?: boolean
   again?: boolean
+  telling?: boolean
 }
 type Move = () => World
 
 const tokenOf = (session: string, counter: number) => `rt_${session}.${counter}.mac`
-const heldOf = (refresh: string) => ({ refresh }) as Held
+const heldOf = (refresh: string, version = 0) => ({ refresh, user: { version } }) as Held
 const isAwake = (tab: Tab) => tab.isOpen && !tab.isAsleep && !tab.isDead
 const holds = (tab: Tab, refresh: string) => tab.known.held?.refresh === refresh
 
@@ -68,7 +73,7 @@ function learn(world: World, index: number, word: Word, without: Without): void 
   tab.known = without.ended ? { ...known, ended: [] } : known
   const [from, to] = [before.held, known.held].map((held) => held && placeOf(held.refresh).session)
   if (from && to && from !== to && !before.isJoining) world.isConfused = true
-  if (says && !(without.again && says.kind === 'ended')) say(world, index, says)
+  if (says && !(without.again && says.kind === word.kind)) say(world, index, says)
   const isWatching = tab.processes.some(({ kind }) => kind === 'watch')
   if (known.isAwaited && word.kind === 'refreshing' && !without.watching && !isWatching)
     tab.processes.push({
@@ -91,16 +96,16 @@ function done(tab: Tab, process: Process): void {
 }
 
 /** The server gets the request, as auth/refresh.ts has it. */
-function serve(world: World, refresh: string): string {
+function serve(world: World, refresh: string): 'over' | Held {
   const { session, counter } = placeOf(refresh)
   const row = world.server[session]!
   if (row.end) return 'over'
   if (row.counter === counter) {
     row.counter += 1
     row.isInGrace = true
-    return tokenOf(session, row.counter)
+    return heldOf(tokenOf(session, row.counter), row.version)
   }
-  if (row.counter === counter + 1 && row.isInGrace) return tokenOf(session, row.counter)
+  if (row.counter === counter + 1 && row.isInGrace) return heldOf(tokenOf(session, row.counter), row.version)
   row.end = 'theft'
   return 'over'
 }
@@ -160,10 +165,19 @@ function movesOf(world: World, without: Without): Move[] {
         learn(next, index, { kind: 'ended', session, counter: EVERY }, { ...without, again: false })
         next.server[session]!.end ??= 'signed out'
       })
+    if (held && world.left.renamings > 0)
+      add((next) => {
+        const { session } = placeOf(held.refresh)
+        next.left.renamings -= 1
+        next.server[session]!.version += 1
+        const renamed = heldOf(held.refresh, next.server[session]!.version)
+        next.tabs[index]!.known = { ...tab.known, held: renamed }
+        if (!without.telling) say(next, index, { kind: 'tokens', held: renamed, joins: false })
+      })
     if (world.left.signIns > 0 && index === 1)
       add((next) => {
         next.left.signIns -= 1
-        next.server.b = { counter: 0, isInGrace: false }
+        next.server.b = { counter: 0, version: 0, isInGrace: false }
         next.tabs[index]!.known = {
           ...tab.known,
           held: heldOf(tokenOf('b', 0)),
@@ -209,15 +223,16 @@ function movesOf(world: World, without: Without): Move[] {
           if (!holds(own, refresh)) return
           learn(next, index, { kind: 'ended', ...place }, without)
         })
-      if (phase === 'sent' && answer !== 'lost')
+      if (phase === 'sent' && answer && answer !== 'lost')
         step((next, own, process) => {
           if (!holds(own, refresh)) return done(own, process)
           if (answer === 'over') {
             process.phase = 'refused'
             return
           }
-          own.known = { ...own.known, held: heldOf(answer), isAwaited: false }
-          say(next, index, { kind: 'tokens', held: heldOf(answer), joins: false })
+          const renewed = latestOf(answer, own.known.held!)
+          own.known = { ...own.known, held: renewed, isAwaited: false }
+          say(next, index, { kind: 'tokens', held: renewed, joins: false })
           done(own, process)
         })
       // Lost. A pause follows, in which words are heard.
@@ -255,14 +270,14 @@ function search(world: World, without: Without = {}) {
       if (Object.values(state.server).some(({ end }) => end === 'theft')) broken.add('taken for a thief')
       if (state.isConfused) broken.add('became another')
       // Whoever was told that a session is over is not signed in by it.
-      const { end } = state.server.a!
+      const { end, version } = state.server.a!
       const isSettled = state.tabs.every(
         (tab) => tab.inbox.every(({ length }) => length === 0) && tab.processes.length === 0,
       )
-      const isBack = state.tabs.some(
-        (tab) => isAwake(tab) && tab.known.held && placeOf(tab.known.held.refresh).session === 'a',
-      )
-      if (end === 'signed out' && isSettled && isBack) broken.add('still signed in')
+      const there = state.tabs.flatMap((tab) => (isAwake(tab) && tab.known.held) || [])
+      const ofSession = there.filter(({ refresh }) => placeOf(refresh).session === 'a')
+      if (end === 'signed out' && isSettled && ofSession.length > 0) broken.add('still signed in')
+      if (isSettled && ofSession.some(({ user }) => user.version < version)) broken.add('called as before')
       for (const move of moves) {
         const after = move()
         const key = JSON.stringify(after)
@@ -293,13 +308,22 @@ function worldOf(needs: number[], left: Partial<World['left']>, closed = 0): Wor
       needs: need ?? 0,
       inbox: all.map(() => []),
     })),
-    server: { a: { counter: 0, isInGrace: false } },
-    left: { losses: 0, sleeps: 0, deaths: 0, signOuts: 0, signIns: 0, openings: closed, ...left },
+    server: { a: { counter: 0, version: 0, isInGrace: false } },
+    left: {
+      losses: 0,
+      sleeps: 0,
+      deaths: 0,
+      signOuts: 0,
+      signIns: 0,
+      openings: closed,
+      renamings: 0,
+      ...left,
+    },
     isConfused: false,
   }
 }
 
-/** Nobody is taken for a thief, becomes another, comes back, or waits for ever. */
+/** Nobody is taken for a thief, becomes another, comes back, waits for ever, or keeps a name that was changed. */
 test.each([
   ['one sleeps, and an answer is lost', worldOf([1, 1], { sleeps: 1, losses: 1 })],
   ['one sleeps from one refresh to the next', worldOf([2, 1], { sleeps: 1 })],
@@ -307,6 +331,9 @@ test.each([
   ['one signs out while another is opened', worldOf([0, 0], { signOuts: 1 }, 1)],
   ['one signs out while others refresh', worldOf([1, 1], { signOuts: 1 })],
   ['one signs in as somebody else', worldOf([1, 1], { signIns: 1 })],
+  ['one changes the name and dies while another is opened', worldOf([0, 0], { renamings: 1, deaths: 1 }, 1)],
+  ['one changes the name while others refresh', worldOf([1, 1], { renamings: 1 })],
+  ['one changes the name and sleeps over a refresh', worldOf([1, 1], { renamings: 1, sleeps: 1 })],
 ])(
   'Nothing goes wrong between tabs where %s',
   (_, world) => {
@@ -326,6 +353,8 @@ test.each([
     { ended: true },
     worldOf([0, 0], { signOuts: 1, deaths: 1 }, 1),
   ],
+  ['called as before', 'telling the others', { telling: true }, worldOf([0, 0], { renamings: 1 })],
+  ['called as before', 'saying it again', { again: true }, worldOf([0, 0], { renamings: 1, deaths: 1 }, 1)],
 ] as const)(
   'The search finds that somebody is %s without %s',
   (what, _, without, world) => {

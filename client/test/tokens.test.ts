@@ -1,6 +1,7 @@
+import { setTimeout } from 'node:timers/promises'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { dataOf, RosterError } from '../src/main.ts'
-import { goOn, keptIn, LATER_MS, openRoster, PASSWORD } from './support.ts'
+import { goOn, keptIn, LATER_MS, openRoster, PASSWORD, until } from './support.ts'
 
 const roster = openRoster()
 afterEach(() => vi.useRealTimers())
@@ -216,6 +217,40 @@ test('Who has another name has it for whoever is given the tokens next, by stora
     names.push((await roster.client(options).load())?.name)
   expect(names).toEqual(['Grace', 'Grace', 'Grace'])
   expect(await roster.asked(lane, REFRESH)).toBe(0)
+})
+
+test('Who hears of a new name late leaves the tokens that another has stored meanwhile, and adds the name', async () => {
+  const kept = new Map<string, string>()
+  const { client: late } = await signedIn({ storage: keptIn(kept) })
+  const other = roster.client({ storage: keptIn(kept), lane: late.lane })
+  await other.load()
+  const stored = () => JSON.parse(kept.values().find((value) => value.includes('"refresh"'))!)
+  const first = stored()
+  await roster.sql('UPDATE users SET name = ?, version = version + 1 WHERE id = ?', ['Grace', first.user.id])
+  await roster.break(late.lane, { mode: 'latency', ms: 2000, only: '/v1/users/me' })
+  const answer = late.api.GET('/v1/users/me')
+  // It goes out with the token that it has: what follows is later.
+  await setTimeout(500)
+  goOn(LATER_MS)
+  await other.accessToken()
+  const renewed = stored()
+  expect(renewed.refresh).not.toBe(first.refresh)
+  kept.set(
+    [...kept.keys()].find((key) => !key.endsWith(' device'))!,
+    JSON.stringify({ ...renewed, user: first.user }),
+  )
+  await answer
+  expect([late.user?.name, stored().refresh, stored().user.name]).toEqual(['Grace', renewed.refresh, 'Grace'])
+})
+
+test('Who has another name has it in every tab, and whoever is opened by one that lives', async () => {
+  const { client, lane } = await signedIn({ tabs: true })
+  const other = roster.client({ tabs: true, lane })
+  await other.load()
+  await dataOf(client.api.PATCH('/v1/users/me', { body: { name: 'Grace' } }))
+  client.close()
+  await until(() => other.user?.name === 'Grace')
+  expect((await roster.client({ tabs: true, lane }).load())?.name).toBe('Grace')
 })
 
 test('Without a storage, nothing is stored: a second client of the same process knows nobody', async () => {
