@@ -1,6 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
-import { HAS_TIME } from '../src/activity/ledger.ts'
-import { activityLogs } from '../src/activity/models.ts'
+import { activityLogs, HAS_TIME } from '../src/activity/models.ts'
 import { sealRestore } from '../src/activity/seals.ts'
 import { apiKeys } from '../src/api-keys/models.ts'
 import type { Resources } from '../src/context.ts'

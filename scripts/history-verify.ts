@@ -62,6 +62,8 @@ export interface Verdict {
   warnings: string[]
 }
 
+/** Its id as bytes as well: whatever stands there is read. */
+type Read = Omit<SealedRow, 'id'> & { id: ArrayBuffer }
 type SealedRow = ActivityLog & { [K in Exclude<keyof Proof, 'id'>]: Proof[K] | null }
 
 /** Compares the history with its seals. `known` are heads from outside of the database, each `<number>.<head>`. */
@@ -166,19 +168,20 @@ async function readRows(resources: Resources, seals: Seal[]) {
   const added: string[] = []
   const altered: string[] = []
   const waiting: string[] = []
-  for (let after = ''; ; ) {
+  for (let after = new Uint8Array(); ; ) {
     const page = await readPage(
       resources,
-      sql<SealedRow>`SELECT row.id, ${textsAsBytes}, seal, details_salt, details_hash, origin_salt, origin_hash FROM ${activityLogs} AS row
-        LEFT JOIN ${activityProofs} AS proof ON proof.id = row.id WHERE row.id > ${after} ORDER BY row.id LIMIT ${ROWS_PER_PAGE}`,
+      sql<Read>`SELECT CAST(row.id AS BLOB) AS id, ${textsAsBytes}, seal, details_salt, details_hash, origin_salt, origin_hash FROM ${activityLogs} AS row
+        LEFT JOIN ${activityProofs} AS proof ON proof.id = row.id WHERE typeof(row.id) = 'text' AND row.id > CAST(${after} AS TEXT)
+        ORDER BY row.id LIMIT ${ROWS_PER_PAGE}`,
     )
-    for (const row of page.map(withTexts)) {
+    for (const row of page.map((read) => withTexts(read) as SealedRow)) {
       if (row.action === 'user.purged') erased.add(row.user_id)
       const seal = byNumber.get(row.seal ?? 0)
       // A seal has no row that is younger than what it looked at: not even one that has aged, whose rows are not counted.
       if (!seal || row.id > seal.until) {
         const isSealedSince = (row.seal ?? newest + 1) > newest
-        if (!seal && isSealedSince && row.id > settled) waiting.push(row.id)
+        if (!seal && isSealedSince && row.id.isWellFormed() && row.id > settled) waiting.push(row.id)
         else added.push(row.id)
         continue
       }
@@ -193,8 +196,14 @@ async function readRows(resources: Resources, seals: Seal[]) {
     }
     const last = page.at(-1)
     if (!last || page.length < ROWS_PER_PAGE) break
-    after = last.id
+    after = new Uint8Array(last.id)
   }
+  // An id that is bytes is behind all others, and none of ours.
+  const bytes = await readPage(
+    resources,
+    sql<{ id: string }>`SELECT hex(id) AS id FROM ${activityLogs} WHERE typeof(id) = 'blob'`,
+  )
+  added.push(...bytes.map(({ id }) => `x'${id}'`))
   // Erasing somebody hides what is personal of them; and their address in somebody else's reason.
   const isErased = ({ user_id, actor_id, action }: SealedRow) =>
     erased.has(user_id) || erased.has(actor_id) || (erased.size > 0 && action === 'user.disabled')
@@ -228,7 +237,10 @@ function isBare(row: SealedRow): boolean {
 
 function sentences(ids: string[], sentence: (id: string) => string): string[] {
   const more = ids.length - MOST_FINDINGS
-  return [...ids.slice(0, MOST_FINDINGS).map(sentence), ...(more > 0 ? [`The same of ${more} more.`] : [])]
+  return [
+    ...ids.slice(0, MOST_FINDINGS).map((id) => sentence(id.toWellFormed())),
+    ...(more > 0 ? [`The same of ${more} more.`] : []),
+  ]
 }
 
 /** The newest seal that Redis knows. Without an answer nobody could tell whether the history was cut off. */

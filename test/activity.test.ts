@@ -634,6 +634,52 @@ describe('LG3: the history is only ever added to', () => {
     expect(await read()).toEqual(before)
   })
 
+  test('A row of somebody who wrote past us, in no UTF-8 or no JSON, is read with all others', async () => {
+    const ada = await api.actor()
+    const id = () => `'${firstIdAt(Date.now()).slice(0, 14)}7${crypto.randomUUID().slice(15)}'`
+    const [noText, noJson] = [id(), id()]
+    const add = (values: string) =>
+      api.sql(
+        `INSERT INTO user_activity_logs (id, user_id, action, details, ip, user_agent, request_id) VALUES (${values})`,
+      )
+    const broken = (hex: string) => `CAST(x'${hex}' AS TEXT)`
+    await add(
+      `${noText}, '${ada.id}', 'user.updated', ${broken('7b22ff')}, ${broken('ff')}, ${broken('61ff')}, x'62'`,
+    )
+    await add(`${noJson}, '${ada.id}', 'user.updated', 'no JSON', NULL, NULL, NULL`)
+    // An id that has no time is of no row that could stand in the list, nor a place in it.
+    for (const other of [
+      `'zzz'`,
+      broken('ff'),
+      broken('3031ff'),
+      `CAST(${id()} AS BLOB)`,
+      `${id()} || char(0)`,
+    ])
+      await add(`${other}, '${ada.id}', 'user.enabled', NULL, NULL, NULL, NULL`)
+    const shown = [
+      { id: noText.slice(1, -1), details: null, ip: null, user_agent: null, request_id: 'b' },
+      { id: noJson.slice(1, -1), details: null, ip: null, user_agent: null, request_id: null },
+    ]
+    const all = shown.map((row, index) =>
+      index ? row : { ...row, ip: '\ufffdff', user_agent: '\ufffd61ff' },
+    )
+    type Rows = { data: Activity[]; activity: Activity[] }
+    for (const [who, path, expected] of [
+      [admin, '/v1/activity?action=user.updated&limit=100', all],
+      [admin, `/v1/users/${ada.id}/activity?limit=100`, all],
+      [ada, '/v1/users/me/activity?limit=100', shown],
+      [ada, '/v1/users/me/export', shown],
+    ] as const) {
+      const { status, body } = await api.send<Rows>('GET', path, { token: who.token })
+      expect([path, status]).toEqual([path, 200])
+      const rows = body.data ?? body.activity
+      for (const row of expected) expect(rows).toContainEqual(expect.objectContaining(row))
+      expect(rows.map(({ action }) => action)).not.toContain('user.enabled')
+    }
+    const file = await asAdmin('GET', `/v1/activity/export?format=ndjson&user_id=${ada.id}`)
+    expect([file.status, file.text.match(/"user\.updated"/g)]).toEqual([200, Array(2).fill('"user.updated"')])
+  })
+
   test('Text of a caller stays one value of one row, and one line of the log', async () => {
     const hostile = '\u001b[2J\u001b[31m"}\\u000a{"level":"info","code":"forged"}'
     const ada = await api.actor()

@@ -126,6 +126,26 @@ describe('LG3: the history is sealed', () => {
     expect((await verify()).findings).toEqual([])
   })
 
+  test('with rows that have bytes where texts belong, or an id that is none: those are found, and stop nothing', async () => {
+    await someHistory()
+    const id = `${firstIdAt(Date.now()).slice(0, 14)}7${crypto.randomUUID().slice(15)}`
+    await api.sql(
+      "INSERT INTO user_activity_logs (id, action, details, ip, country) VALUES (?, 'user.updated', x'616263', x'ff', '')",
+      [id],
+    )
+    await seal(3)
+    expect(await api.sql('SELECT 1 FROM activity_proofs WHERE id = ?', [id])).toHaveLength(1)
+    expect((await verify()).findings).toEqual([])
+    for (const other of ["CAST(x'00ff' AS TEXT)", "'00'", "x'00fe'"])
+      await api.sql(`INSERT INTO user_activity_logs (id, action) VALUES (${other}, 'user.updated')`)
+    await someHistory()
+    await seal(3)
+    const verdict = await verify()
+    expect(verdict.findings).toHaveLength(3)
+    for (const finding of verdict.findings) expect(finding).toMatch(/^Row \S+ was added: /)
+    expect(verdict).toMatchObject({ sealed: (await rows()) - 4, waiting: 1 })
+  })
+
   test('what comes late is in the next seal, and what comes later still was added', async () => {
     await seal()
     const until = Number((await api.sql('SELECT max(sealed_at) AS at FROM activity_seals'))[0]!.at)

@@ -1,4 +1,4 @@
-import { getTableColumns, sql } from 'drizzle-orm'
+import { getTableColumns, type SQL, sql } from 'drizzle-orm'
 import * as z from 'zod'
 import { lazy } from '../values/lazy.ts'
 import { type Action, type ActivityLog, activityLogs } from './models.ts'
@@ -175,17 +175,24 @@ function textIn(bytes: ArrayBuffer | null): string | null {
   }
 }
 
-/** The bytes, in hex, of what is no UTF-8; null for text. */
-export const hexOf = (text: string | null) =>
-  text?.startsWith(NO_TEXT) ? text.slice(NO_TEXT.length).toUpperCase() : null
+/** The bytes of what was read so, in hex as the database writes it. */
+export const hexOf = (text: string) =>
+  (text.startsWith(NO_TEXT) ? text.slice(NO_TEXT.length) : Buffer.from(text).toString('hex')).toUpperCase()
 
-const TEXTS = Object.keys(getTableColumns(activityLogs)).filter((name) => name !== 'id')
+/** But for the id: of a row that is ours, it is none but letters and digits (HAS_TIME). */
+const { id: _, ...texts } = getTableColumns(activityLogs)
+type Text = keyof typeof texts
+const TEXTS = Object.keys(texts) as Text[]
 
 /** For a query: all texts of a row as bytes, for whoever has to read each row, whatever stands in it. */
 export const textsAsBytes = sql.raw(TEXTS.map((name) => `CAST(${name} AS BLOB) AS ${name}`).join(', '))
+/** The same, where others are joined. */
+export const columnsAsBytes = Object.fromEntries(
+  TEXTS.map((name) => [name, sql`CAST(${texts[name]} AS BLOB)`.as(name)]),
+) as Record<Text, SQL.Aliased<ArrayBuffer | null>>
 
 /** A row whose texts were read so, as it is. */
-export const withTexts = <Row extends object>(row: Row): Row =>
+export const withTexts = <Row extends object>(row: Row) =>
   Object.fromEntries(
     Object.entries(row).map(([name, value]) => [name, value instanceof ArrayBuffer ? textIn(value) : value]),
-  ) as Row
+  ) as { [K in keyof Row]: Row[K] extends ArrayBuffer | null ? string | null : Row[K] }

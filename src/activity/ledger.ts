@@ -9,7 +9,7 @@ import { isRaise, ledgerOwed, type Role, type User } from '../users/models.ts'
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../values/durations.ts'
 import { firstIdAt, timeOfId } from '../values/ids.ts'
 import { detailsAsBytes, detailsIn, membersOf } from './details.ts'
-import { type Action, activityLogs } from './models.ts'
+import { type Action, activityLogs, HAS_TIME, isId } from './models.ts'
 
 /**
  * What a backup of the database must not undo, kept outside of it for as long as backups are: in Redis, and in the log.
@@ -135,13 +135,8 @@ function isSafer(row: Found): boolean {
   return from === undefined || to === undefined || !isRaise(from, to)
 }
 
-const HEX = '[0-9a-f]'
-const isId = (id: SQL) => sql`length(${id}) = 36 AND ${id} NOT GLOB '*[^0-9a-f-]*'`
-const ID_WITH_TIME = `${HEX.repeat(8)}-${HEX.repeat(4)}-7*`
-/** A condition on a row of history: its id has its time. One that has none is not of this program, and is passed over. */
-export const HAS_TIME = sql`id GLOB ${ID_WITH_TIME} AND ${isId(sql`id`)}`
-/** And whom it happened to is known by an id. */
-const IS_OURS = sql`${HAS_TIME} AND ${isId(sql`user_id`)}`
+/** A condition on a row of history: it is one of ours, and whom it happened to is known by an id. */
+const IS_OURS = sql`${HAS_TIME} AND ${isId(activityLogs.user_id)}`
 
 /** Those of each action by the index, and together in the order of their ids. */
 const selectBetween = (after: string, until?: string) =>

@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm'
+import { type Column, sql } from 'drizzle-orm'
 import { index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 
 /** Everything that can stand in the history, with how long it is kept: noise of signing in, or security. */
@@ -113,6 +113,14 @@ export const activityLogs = sqliteTable(
 )
 
 export type ActivityLog = typeof activityLogs.$inferSelect
+
+const HEX = '[0-9a-f]'
+const ID_WITH_TIME = `${HEX.repeat(8)}-${HEX.repeat(4)}-7*`
+/** Counted in characters, which end at a zero byte, and in bytes: so nothing else stands behind or among them. */
+export const isId = (id: Column) =>
+  sql`typeof(${id}) = 'text' AND length(${id}) = 36 AND length(CAST(${id} AS BLOB)) = 36 AND ${id} NOT GLOB '*[^0-9a-f-]*'`
+/** A condition on a row of history: its id has its time. One that has none is not of this program, and is passed over. */
+export const HAS_TIME = sql`${activityLogs.id} GLOB ${ID_WITH_TIME} AND ${isId(activityLogs.id)}`
 
 /** How often something happened on a day (epoch ms, in UTC), counted from the history by the cron job: for charts. */
 export const dailyTotals = sqliteTable(

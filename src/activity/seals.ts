@@ -13,6 +13,7 @@ import {
   activityLogs,
   activityProofs,
   activitySeals,
+  HAS_TIME,
   type Proof,
   type ActivityLog as Row,
   type Seal,
@@ -148,14 +149,14 @@ export function sealing(resources: Resources) {
   let lateMs = LATE_MS
   const before = () => firstIdAt(Math.max(resources.now, Date.now()) - SETTLED_MS)
   return {
-    isDue: sql`EXISTS (SELECT 1 FROM ${activityLogs} WHERE id > ${lookedThrough} AND id < ${before()})`,
+    isDue: sql`EXISTS (SELECT 1 FROM ${activityLogs} WHERE id > ${lookedThrough} AND id < ${before()} AND ${HAS_TIME})`,
     steps: async (fence: SQL): Promise<(readonly [Statement, ...Statement[]])[]> => {
       const end = before()
       const { last } = await db.read({ last: selectNewestSeal })
       const until = last[0]?.until ?? ''
       const from = until && firstIdAt(timeOfId(until) - lateMs)
       const { rows: read, aged } = await db.read({
-        rows: sql<Row>`SELECT id, ${textsAsBytes} FROM ${activityLogs} WHERE id > ${from} AND id < ${end} AND ${isUnsealed}
+        rows: sql<Row>`SELECT id, ${textsAsBytes} FROM ${activityLogs} WHERE id > ${from} AND id < ${end} AND ${HAS_TIME} AND ${isUnsealed}
           ORDER BY id LIMIT ${ROWS_PER_BATCH}`,
         aged: selectAged(resources, last[0]),
       })
@@ -212,14 +213,12 @@ function sealRows(
     proofs.push(...proved)
   }
   const given = JSON.stringify(
-    rows.map((row) => [
-      row.id,
-      ...ERASABLE.flatMap((name) => [hexOf(row[name]) ? null : row[name], hexOf(row[name])]),
-    ]),
+    rows.map((row) => [row.id, ...ERASABLE.map((name) => (row[name] === null ? null : hexOf(row[name])))]),
   )
+  // By their bytes: what is stored as bytes is never equal to a text.
   const isAsRead = ERASABLE.map((name, at) => {
-    const [text, hex] = [1, 2].map((place) => sql.raw(`given.value ->> ${2 * at + place}`))
-    return sql`iif(${hex} IS NULL, ${sql.identifier(name)} IS ${text}, hex(${sql.identifier(name)}) = ${hex})`
+    const column = sql.identifier(name)
+    return sql`iif(${column} IS NULL, NULL, hex(${column})) IS given.value ->> ${sql.raw(`${at + 1}`)}`
   })
   const areAsRead = sql`(SELECT count(*) FROM json_each(${given}) AS given JOIN ${activityLogs} AS row ON row.id = given.value ->> 0
     WHERE ${sql.join(isAsRead, sql` AND `)}) = ${rows.length}`

@@ -1,4 +1,4 @@
-import { and, asc, type Column, desc, eq, getTableColumns, gt, gte, is, lt, SQL, sql } from 'drizzle-orm'
+import { and, asc, type Column, desc, eq, gt, gte, is, lt, SQL, sql } from 'drizzle-orm'
 import { alias } from 'drizzle-orm/sqlite-core'
 import { v7 as uuidv7 } from 'uuid'
 import { hasPermission } from '../access/permissions.ts'
@@ -7,8 +7,8 @@ import { build, type Given, insertWhere } from '../database/statements.ts'
 import { type List, openPlace, toPage } from '../http/pagination.ts'
 import { users } from '../users/models.ts'
 import { firstIdAt, timeOfId, toTime } from '../values/ids.ts'
-import { detailsAsBytes, detailsIn, membersOf } from './details.ts'
-import { type Action, type ActivityLog, activityLogs, IS_OF_OTHERS } from './models.ts'
+import { columnsAsBytes, membersOf, withTexts } from './details.ts'
+import { type Action, type ActivityLog, activityLogs, HAS_TIME, IS_OF_OTHERS } from './models.ts'
 import type { Activity, ListActivity } from './schemas.ts'
 import { type Known, type Reader, visibleTo } from './visibility.ts'
 
@@ -76,7 +76,8 @@ const known = {
 }
 
 type Names = { subject_name: string | null; actor_name: string | null }
-type Read = Omit<ActivityLog, 'details'> & { details: ArrayBuffer | null }
+/** Its texts as bytes. */
+export type Read = Pick<ActivityLog, 'id'> & Record<Exclude<keyof ActivityLog, 'id'>, ArrayBuffer | null>
 
 /**
  * A page of the history, newest first. Every combination of filters that the schema allows is the beginning of an
@@ -98,7 +99,7 @@ export function pageOfHistory({ config }: Resources, reader: Reader, filter: Lis
   const named = (id: Column) => (hasPermission(reader.role, 'activity:read') ? id : sql`NULL`)
   return {
     rows: build
-      .select({ ...getTableColumns(activityLogs), details: detailsAsBytes.as('details'), ...known })
+      .select({ id: activityLogs.id, ...columnsAsBytes, ...known })
       .from(activityLogs)
       .leftJoin(subject, eq(subject.id, named(activityLogs.user_id)))
       .leftJoin(actor, eq(actor.id, named(activityLogs.actor_id)))
@@ -109,12 +110,9 @@ export function pageOfHistory({ config }: Resources, reader: Reader, filter: Lis
             ? undefined
             : and(eq(activityLogs.actor_id, filter.actor_id), IS_OF_OTHERS),
           filter.action === undefined ? undefined : eq(activityLogs.action, filter.action),
-          isBackwards
-            ? gt(activityLogs.id, at!)
-            : from === undefined
-              ? undefined
-              : gte(activityLogs.id, from),
+          isBackwards ? gt(activityLogs.id, at!) : gte(activityLogs.id, from ?? firstIdAt(0)),
           before === undefined ? undefined : lt(activityLogs.id, before),
+          HAS_TIME,
         ),
       )
       .orderBy(isBackwards ? asc(activityLogs.id) : desc(activityLogs.id))
@@ -123,8 +121,7 @@ export function pageOfHistory({ config }: Resources, reader: Reader, filter: Lis
       const page = toPage(config, list, { read: rows, limit, place, positionOf: ({ id }) => [id] })
       const data = page.rows.flatMap(
         ({ subject_role, subject_deleted_at, actor_role, subject_name: _, actor_name: _name, ...read }) => {
-          const row = { ...read, details: detailsIn(read.details) }
-          const seen = visibleTo(reader, row, { subject_role, subject_deleted_at, actor_role })
+          const seen = visibleTo(reader, asRead(read), { subject_role, subject_deleted_at, actor_role })
           return seen ? [toActivity(seen)] : []
         },
       )
@@ -158,7 +155,17 @@ export async function listOwnActivity(
   return page.toPage(rows)
 }
 
-function toActivity(row: ActivityLog): Activity {
+/** A row whose texts were read as bytes. In what is no UTF-8 stands what is no character. */
+export const asRead = (row: Read): ActivityLog =>
+  Object.fromEntries(
+    Object.entries(withTexts(row)).map(([name, text]) => [
+      name,
+      (text as string | null)?.toWellFormed() ?? null,
+    ]),
+  ) as ActivityLog
+
+/** Details that are no JSON say nothing. */
+export function toActivity(row: ActivityLog): Activity {
   const details = row.details === null ? null : ((membersOf(row) as Activity['details']) ?? null)
   return { ...row, details, created_at: toTime(timeOfId(row.id)) }
 }

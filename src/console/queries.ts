@@ -1,6 +1,7 @@
 import { eq, isNotNull, sql } from 'drizzle-orm'
 import { selectLeftWithout } from '../access/can-sign-in.ts'
 import { hasPermission, outranks } from '../access/permissions.ts'
+import { withTexts } from '../activity/details.ts'
 import type { ListActivity } from '../activity/schemas.ts'
 import { pageOfHistory } from '../activity/service.ts'
 import { openStats } from '../activity/stats.ts'
@@ -92,17 +93,19 @@ export async function readUserPage(acting: Acting, id: string) {
 /** Names of those who stand in rows of history, by id. */
 const namesIn = (
   rows: {
-    user_id: string | null
-    actor_id: string | null
+    user_id: ArrayBuffer | null
+    actor_id: ArrayBuffer | null
     subject_name: string | null
     actor_name: string | null
   }[],
 ): Record<string, string> =>
   Object.fromEntries(
-    rows.flatMap(({ user_id, actor_id, subject_name, actor_name }) => [
-      ...(user_id && subject_name ? [[user_id, subject_name] as const] : []),
-      ...(actor_id && actor_name ? [[actor_id, actor_name] as const] : []),
-    ]),
+    rows
+      .map(withTexts)
+      .flatMap(({ user_id, actor_id, subject_name, actor_name }) => [
+        ...(user_id && subject_name ? [[user_id, subject_name] as const] : []),
+        ...(actor_id && actor_name ? [[actor_id, actor_name] as const] : []),
+      ]),
   )
 
 /** A page of everybody's history, with the names of those who stand in it. */

@@ -2,9 +2,10 @@ import { type Column, getTableColumns, type SQL, sql, type Table } from 'drizzle
 import { v7 as uuidv7 } from 'uuid'
 import * as z from 'zod'
 import { requireRecentLogin } from '../access/guards.ts'
-import { type ActivityLog, activityLogs, IS_OF_OTHERS } from '../activity/models.ts'
+import { textsAsBytes } from '../activity/details.ts'
+import { activityLogs, HAS_TIME, IS_OF_OTHERS } from '../activity/models.ts'
 import { Activity } from '../activity/schemas.ts'
-import { record } from '../activity/service.ts'
+import { asRead, type Read, record, toActivity } from '../activity/service.ts'
 import { visibleTo, withoutOthers } from '../activity/visibility.ts'
 import { apiKeys } from '../api-keys/models.ts'
 import type { Resources } from '../context.ts'
@@ -23,7 +24,7 @@ import { invalidToken } from '../sessions/errors.ts'
 import { sessions } from '../sessions/models.ts'
 import { checkStillLive, tokenIsLive } from '../sessions/revocation.ts'
 import { assertMayExport } from '../throttle/limits.ts'
-import { timeOfId, toTime } from '../values/ids.ts'
+import { toTime } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { webhookDeliveries, webhooks } from '../webhooks/models.ts'
 import type { Acting } from './change.ts'
@@ -107,6 +108,8 @@ type Member = Exclude<keyof UserExport, 'exported_at' | 'user'>
 interface Source {
   member: Member
   table: Table
+  /** Where they are not read as they are. */
+  columns?: SQL
   where: SQL
   key: readonly string[]
   /** Of which rows are about somebody else. */
@@ -121,7 +124,8 @@ function sourcesOf(id: string): Source[] {
   const history = (where: SQL): Source => ({
     member: 'activity',
     table: activityLogs,
-    where,
+    columns: sql`id, ${textsAsBytes}`,
+    where: sql`${where} AND ${HAS_TIME}`,
     key: ['id'],
   })
   const of = (member: Member, table: Table, where: SQL, key = ['rowid']): Source => ({
@@ -177,7 +181,7 @@ function sourcesOf(id: string): Source[] {
 }
 
 /** A page of a source, after a row of it. Its place comes along as `cursor`. */
-function selectPage({ table, where, key }: Source, after?: Row) {
+function selectPage({ table, columns = sql`*`, where, key }: Source, after?: Row) {
   const names = sql.join(key.map(sql.identifier), sql`, `)
   const values = after && JSON.parse(after.cursor as string)
   const place =
@@ -186,7 +190,7 @@ function selectPage({ table, where, key }: Source, after?: Row) {
       values.map((value: unknown) => sql`${value}`),
       sql`, `,
     )})`
-  return sql<Row>`SELECT *, json_array(${names}) AS cursor FROM ${table} WHERE ${where} ${place ?? sql``}
+  return sql<Row>`SELECT ${columns}, json_array(${names}) AS cursor FROM ${table} WHERE ${where} ${place ?? sql``}
     ORDER BY ${names} LIMIT ${ROWS_PER_PAGE}`
 }
 
@@ -261,8 +265,8 @@ async function* pagesOf(acting: Acting, source: Source, first: Row[]) {
 /** A row as the user may see it; undefined where they may not. */
 function shown({ member, isAboutOthers }: Source, row: Row, id: string): Row | undefined {
   if (member !== 'activity') return isAboutOthers?.(row) ? withoutOthers(row) : row
-  const seen = visibleTo({ id, role: 'user' }, row as Row & ActivityLog)
-  return seen && { ...seen, created_at: timeOfId(seen.id), details: seen.details && JSON.parse(seen.details) }
+  const seen = visibleTo({ id, role: 'user' }, asRead(row as Row & Read))
+  return seen && toActivity(seen)
 }
 
 const isTime = (name: string) => /_(at|until)$/.test(name)
