@@ -208,8 +208,8 @@ async function tellPage({ config, db, redis, origin }: Resources, from: Reading)
       owed: sql<typeof ledgerOwed.$inferSelect>`SELECT digest FROM ${ledgerOwed} LIMIT ${ROWS_PER_CALL}`,
     })
     .catch((error) => {
-      // How much there is beyond is not known.
-      sayBehind(origin, from.last)
+      // How much there is beyond is not known; nor, before there is a place, how much was told.
+      if (from.place !== '') sayBehind(origin, from.last)
       throw error
     })
   if (rows.length + late.length + owed.length === 0) return undefined
