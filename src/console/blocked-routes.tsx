@@ -44,12 +44,14 @@ const placeIn = ({ cursor, covers }: Record<string, string>): Place => ({
   ...(cursor && { cursor }),
 })
 
-/** The address of a place. Whom it is about is sealed there: browsers and logs keep addresses. */
-async function placeAt(c: Context<PageEnv>, { covers, cursor }: Place, done?: Done): Promise<string> {
-  const sealed = { ...(covers && { covers }), ...done }
+/**
+ * The address of a place. Whom it is about is sealed there, and where a page ends, which is an entry: browsers and logs keep
+ * addresses. One that is too old leads to the beginning.
+ */
+async function placeAt(c: Context<PageEnv>, place: Place, done?: Done): Promise<string> {
+  const sealed = { ...place, ...done }
   const carried = Object.keys(sealed).length > 0 ? await carry(c, BLOCKED_PAGE, sealed) : undefined
-  const query = new URLSearchParams({ ...(carried && { carried }), ...(cursor && { cursor }) }).toString()
-  return query ? `${BLOCKED_PAGE}?${query}` : BLOCKED_PAGE
+  return carried ? `${BLOCKED_PAGE}?${new URLSearchParams({ carried })}` : BLOCKED_PAGE
 }
 
 const NONE: List<SignupBlock> = {
@@ -86,10 +88,9 @@ const pageAt = async (
     () => undefined,
   )
   if (filter.errors?.cursor) throw invalidCursor()
-  const [list, left, here, { view, viewer }] = await Promise.all([
+  const [list, left, { view, viewer }] = await Promise.all([
     filter.value ? listSignupBlocks(c.var, filter.value, { isCounted: !place.covers }) : NONE,
     done?.done === 'unblocked' ? stillBlocking(c, done.entry!) : [],
-    placeAt(c, { ...(place.covers && { covers: place.covers }) }),
     c.var.signedIn(),
   ])
   // The last of a page is gone.
@@ -113,8 +114,17 @@ const pageAt = async (
     title: blocked.notFound,
     text: <a href="#covers">{blocked.change}</a>,
   }
-  const at = ({ cursor }: { cursor?: string }) =>
-    `${here}${cursor ? `${here === BLOCKED_PAGE ? '?' : '&'}${new URLSearchParams({ cursor })}` : ''}#list`
+  const { next_cursor, prev_cursor } = list.pagination
+  const cursors = [undefined, next_cursor, prev_cursor].filter((cursor) => cursor !== null)
+  const addresses = new Map(
+    await Promise.all(
+      cursors.map(async (cursor) => {
+        const there = await placeAt(c, placeIn({ covers: place.covers ?? '', cursor: cursor ?? '' }))
+        return [cursor, `${there}#list`] as const
+      }),
+    ),
+  )
+  const at = ({ cursor }: { cursor?: string }) => addresses.get(cursor)!
   return respond(
     c,
     <BlockedPage
@@ -167,8 +177,9 @@ function messageOf({ texts: { blocked } }: View, done: Done, left: string[]): Bl
 export const blockedPages = new Hono<PageEnv>()
   .use('*', signedInPage('signups:manage'))
   .get('/', limitedList, async (c) => {
-    const { values: { covers = '', ...done } = {} } = await carriedHere(c)
-    const place = placeIn({ covers, cursor: c.req.query('cursor') ?? '' })
+    const { values: { covers = '', cursor = c.req.query('cursor') ?? '', ...done } = {} } =
+      await carriedHere(c)
+    const place = placeIn({ covers, cursor })
     return blockedPage(c, {}, place, { done: 'done' in done ? (done as unknown as Done) : undefined })
   })
   .post('/', pasted, async (c) => {
