@@ -52,20 +52,24 @@ export const failure = (code: ClientCode, detail: string, status = 0): Problem =
   code,
 })
 
-/** The problem of an answer, also of one that another made on the way: a proxy's page, an empty 502. */
-export const problemOf = ({ status }: Response, body: unknown): Problem =>
-  typeof (body as Problem | undefined)?.code === 'string'
-    ? (body as Problem)
+/** The problem of an answer, also of one that another made on the way: a proxy's page, an empty 502, JSON of its own. */
+export const problemOf = ({ status }: Response, body: unknown): Problem => {
+  const said = (body ?? {}) as Partial<Problem>
+  return typeof said.code === 'string' && typeof said.status === 'number'
+    ? (said as Problem)
     : failure('unexpected_answer', `The answer was ${status}, without a reason.`, status)
+}
 
 export const errorOf = (response: Response, body: unknown) =>
   new RosterError(problemOf(response, body), {
     retryAfterSeconds: Number(response.headers.get('retry-after')) || undefined,
   })
 
-/** Roster's own word that nobody is signed in: the 401 of somebody on the way has no code. */
+/** Roster's own word that nobody is signed in: the 401 of somebody on the way has no code, or is no problem of RFC 9457. */
 export const isOwn401 = (response: Response, body: { code?: unknown } | undefined): boolean =>
-  response.status === 401 && body?.code !== 'unexpected_answer'
+  response.status === 401 &&
+  body?.code !== 'unexpected_answer' &&
+  /^application\/problem\+json\b/i.test(response.headers.get('content-type') ?? '')
 
 interface Given<Data> {
   data?: Data | undefined

@@ -6,6 +6,8 @@ import { failure } from '../src/problems.ts'
 
 afterEach(() => vi.unstubAllGlobals())
 
+const PROBLEM = { 'content-type': 'application/problem+json' }
+
 /** A keeper whose questions are answered when, and in the order that, a test says. */
 function openKeeper(hasTabs = false) {
   const asked: { path: string; answer(status: number, body?: object): void; fail(): void }[] = []
@@ -18,7 +20,10 @@ function openKeeper(hasTabs = false) {
         asked.push({
           path: new URL(request.url).pathname,
           answer: (status, body = {}) =>
-            resolve({ response: new Response(null, { status }), body: body as Answer['body'] }),
+            resolve({
+              response: new Response(null, { status, headers: status < 400 ? {} : PROBLEM }),
+              body: body as Answer['body'],
+            }),
           fail: () => reject(new Error('no answer')),
         }),
       ),
@@ -64,9 +69,9 @@ test('An answer from before a later one, or from before a sign-in, says nothing'
   expect(user()).toEqual(ada)
 })
 
-test('A 401 of somebody on the way signs nobody out: Roster’s own has a code', async () => {
+test('A 401 of somebody on the way signs nobody out: Roster’s own is a problem with a code', async () => {
   let user: User | null = ada
-  let answer = () => new Response('<html>Log in', { status: 401, headers: { 'content-type': 'text/html' } })
+  let answer: () => Response
   const keeper = keepByCookie({
     url: 'https://id.test',
     hasTabs: false,
@@ -76,10 +81,20 @@ test('A 401 of somebody on the way signs nobody out: Roster’s own has a code',
       user = next
     },
   })
-  for (const asked of [keeper.look, keeper.signOut])
-    await expect(asked()).rejects.toMatchObject({ code: 'unexpected_answer', status: 401 })
+  const others = [
+    () => new Response('<html>Log in', { status: 401, headers: { 'content-type': 'text/html' } }),
+    () => new Response('{}', { status: 401, headers: PROBLEM }),
+    () => Response.json({ code: 'UNAUTHORIZED' }, { status: 401 }),
+    () => Response.json({ code: 'UNAUTHORIZED', status: 401 }, { status: 401 }),
+  ]
+  for (const of of others) {
+    answer = of
+    for (const asked of [keeper.look, keeper.signOut])
+      await expect(asked()).rejects.toMatchObject({ name: 'RosterError', status: 401 })
+  }
   expect(user).toBe(ada)
-  answer = () => Response.json({ ...failure('no_answer', ''), code: 'unauthenticated' }, { status: 401 })
+  const own = { ...failure('no_answer', ''), code: 'unauthenticated' }
+  answer = () => Response.json(own, { status: 401, headers: PROBLEM })
   for (const asked of [keeper.look, keeper.signOut]) {
     user = ada
     await asked()
