@@ -1,4 +1,3 @@
-import { setTimeout } from 'node:timers/promises'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { dataOf, RosterError } from '../src/main.ts'
 import { goOn, keptIn, LATER_MS, openRoster, PASSWORD, until } from './support.ts'
@@ -221,25 +220,35 @@ test('Who has another name has it for whoever is given the tokens next, by stora
 
 test('Who hears of a new name late leaves the tokens that another has stored meanwhile, and adds the name', async () => {
   const kept = new Map<string, string>()
-  const { client: late } = await signedIn({ storage: keptIn(kept) })
-  const other = roster.client({ storage: keptIn(kept), lane: late.lane })
+  const answered = Promise.withResolvers<void>()
+  const delivered = Promise.withResolvers<void>()
+  const { client: late, lane } = await signedIn({
+    storage: keptIn(kept),
+    fetch: async (request) => {
+      const answer = await fetch(request)
+      if (request.url.endsWith('/v1/users/me')) {
+        answered.resolve()
+        await delivered.promise
+      }
+      return answer
+    },
+  })
+  const other = roster.client({ storage: keptIn(kept), lane })
   await other.load()
-  const stored = () => JSON.parse(kept.values().find((value) => value.includes('"refresh"'))!)
+  const [key = ''] = [...kept.keys()].filter((name) => !name.endsWith(' device'))
+  const stored = () => JSON.parse(kept.get(key)!)
   const first = stored()
   await roster.sql('UPDATE users SET name = ?, version = version + 1 WHERE id = ?', ['Grace', first.user.id])
-  await roster.break(late.lane, { mode: 'latency', ms: 2000, only: '/v1/users/me' })
-  const answer = late.api.GET('/v1/users/me')
-  // It goes out with the token that it has: what follows is later.
-  await setTimeout(500)
+  const heard = late.api.GET('/v1/users/me')
+  await answered.promise
   goOn(LATER_MS)
   await other.accessToken()
   const renewed = stored()
   expect(renewed.refresh).not.toBe(first.refresh)
-  kept.set(
-    [...kept.keys()].find((key) => !key.endsWith(' device'))!,
-    JSON.stringify({ ...renewed, user: first.user }),
-  )
-  await answer
+  // As if it had been refreshed right before the change.
+  kept.set(key, JSON.stringify({ ...renewed, user: first.user }))
+  delivered.resolve()
+  await heard
   expect([late.user?.name, stored().refresh, stored().user.name]).toEqual(['Grace', renewed.refresh, 'Grace'])
 })
 
