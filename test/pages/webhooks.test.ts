@@ -64,7 +64,7 @@ describe('Who administrates', () => {
     expect((await browser('GET', place)).text).toContain('out of order')
     const tested = await browser('POST', `${place}/test`, {})
     expect(tested.headers.get('location')).toBe(`${place}?done=tested`)
-    expect((await browser('GET', tested.headers.get('location')!)).text).toContain('It took the test')
+    expect((await browser('GET', tested.headers.get('location')!)).text).toContain('The receiver accepted the test')
     await hook.answers(500)
     const refused = await browser('POST', `${place}/test`, {})
     expect(refused.headers.get('location')).toBe(`${place}?done=untested`)

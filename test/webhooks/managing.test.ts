@@ -214,7 +214,7 @@ describe('A webhook', () => {
       null,
       [['webhook.updated', 'resumed']],
     ])
-    expect((await subjects())[0]).toBe('A webhook of Roster is sent to again')
+    expect((await subjects())[0]).toBe('A webhook of Roster is active again')
   })
 
   test('is told of by what was done to it, in each language', async () => {

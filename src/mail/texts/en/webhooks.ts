@@ -20,7 +20,7 @@ export const webhooks = {
   webhook_changed: ({ organisation, actor, host, what }) => {
     const [subject, did] =
       what === 'resumed'
-        ? ['is sent to again', `resumed sending to ${hook(host)}: what waited goes out`]
+        ? ['is active again', `resumed sending to ${hook(host)}: what waited goes out`]
         : what === 'webhook.secret_rotated'
           ? ['has a new secret', `made a new secret for ${hook(host)}, and has seen it`]
           : ['was changed', `changed where ${hook(host)} sends changes, or which`]
