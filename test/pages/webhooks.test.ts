@@ -64,12 +64,14 @@ describe('Who administrates', () => {
     expect((await browser('GET', place)).text).toContain('out of order')
     const tested = await browser('POST', `${place}/test`, {})
     expect(tested.headers.get('location')).toBe(`${place}?done=tested`)
-    expect((await browser('GET', tested.headers.get('location')!)).text).toContain('The receiver accepted the test')
+    expect((await browser('GET', tested.headers.get('location')!)).text).toContain(
+      'The receiver accepted the test',
+    )
     await hook.answers(500)
     const refused = await browser('POST', `${place}/test`, {})
     expect(refused.headers.get('location')).toBe(`${place}?done=untested`)
     expect((await browser('GET', refused.headers.get('location')!)).text).toMatch(
-      /class="notice danger"[\s\S]*It did not take the test/,
+      /class="notice danger"[\s\S]*The receiver did not accept the test/,
     )
   })
 
