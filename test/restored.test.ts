@@ -196,7 +196,6 @@ describe('After a restore', () => {
 
   testOfRedis(
     'thousands of entries of one person are compared at once, and a slow database is waited for',
-    { timeout: 120_000 },
     async () => {
       const ada = await api.actor()
       const key = `${keyPrefixOf(open().config.ISSUER)}ledger`
