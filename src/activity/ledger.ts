@@ -171,7 +171,7 @@ export async function tellLedger(resources: Resources): Promise<object | undefin
   let told = 0
   let left: string | undefined
   for (let call = 0; reading && call < CALLS_PER_RUN; call++) {
-    const page = await tellPage(resources, reading)
+    const page = await tellPage(resources, reading, place !== null)
     told += page?.told ?? 0
     reading = page?.next
     left = page?.left
@@ -198,7 +198,11 @@ interface Told {
 }
 
 /** Undefined where there is nothing, Redis is away, or another run was faster. */
-async function tellPage({ config, db, redis, origin }: Resources, from: Reading): Promise<Told | undefined> {
+async function tellPage(
+  { config, db, redis, origin }: Resources,
+  from: Reading,
+  hadPlace: boolean,
+): Promise<Told | undefined> {
   const now = Date.now()
   const lifetimeMs = lifetimeOf(config)
   const { rows, late, owed } = await db
@@ -208,8 +212,8 @@ async function tellPage({ config, db, redis, origin }: Resources, from: Reading)
       owed: sql<typeof ledgerOwed.$inferSelect>`SELECT digest FROM ${ledgerOwed} LIMIT ${ROWS_PER_CALL}`,
     })
     .catch((error) => {
-      // How much there is beyond is not known; nor, before there is a place, how much was told.
-      if (from.place !== '') sayBehind(origin, from.last)
+      // How much there is beyond is not known; and at first it is behind in any case.
+      if (hadPlace) sayBehind(origin, from.last)
       throw error
     })
   if (rows.length + late.length + owed.length === 0) return undefined

@@ -376,7 +376,10 @@ describe('The history is read on', () => {
     await happen(Date.now() - 2 * HOUR_MS, someone())
     const fail = () => own.behave('libsql', { mode: 'status', status: 500, only: 'ledger_owed' })
     await fail()
-    // Of a ledger that has not begun nothing is known.
+    // Of a ledger that has not begun nothing is known, and while it first reads what there is, it is behind.
+    expect(await behind()).toEqual([])
+    await happen(Date.now() - DAY_MS, someone(), 'user.disabled', {}, 1001)
+    await own.behave('libsql', { mode: 'status', status: 500, only: 'ledger_owed', after: 1 })
     expect(await behind()).toEqual([])
     await own.behave('libsql', { mode: 'pass' })
     await cron()
