@@ -56,7 +56,7 @@ export interface Known {
 export const NOBODY: Known = { held: undefined, isJoining: false, ended: [], isAwaited: false }
 
 /** Of one session, the tokens that were rotated later and the user who was changed later: they need not come together. */
-export function latestOf(own: Held, other: Held): Held {
+function latestOf(own: Held, other: Held): Held {
   const tokens = placeOf(other.refresh).counter > placeOf(own.refresh).counter ? other : own
   const user = other.user.version > own.user.version ? other.user : own.user
   return tokens.user === user ? tokens : { ...tokens, user }
@@ -66,17 +66,23 @@ const isAt = (own: Place | undefined, { session, counter }: Place) =>
   own?.session === session && own.counter === counter
 
 /** What a tab makes of a word, and what it says to it. */
-export function hear(known: Known, word: Word): { known: Known; says?: Word } {
+export function hear(known: Known, word: Word): { known: Known; says?: Word | undefined } {
   const { held } = known
   const own = held && placeOf(held.refresh)
   switch (word.kind) {
     case 'tokens': {
       const { session } = placeOf(word.held.refresh)
-      if (known.ended.includes(session)) return { known }
-      if (own?.session === session) return hearOfOwn(known, held!, word.held)
+      const isOwn = own?.session === session
       // Ids of sessions begin with the time.
-      const isOurs = own ? known.isJoining && own.session < session : true
-      return { known: word.joins && isOurs ? { ...known, held: word.held, isAwaited: false } : known }
+      const isOurs = isOwn || (word.joins && (!own || (known.isJoining && own.session < session)))
+      if (!isOurs || known.ended.includes(session)) return { known }
+      const next = isOwn ? latestOf(held!, word.held) : word.held
+      // Another name is no successor: that one may have to be asked for here still.
+      const isAwaited = known.isAwaited && next.refresh === held?.refresh
+      // Said again, as an end is: a tab that was just opened may have the user from here as they were before.
+      const isNews = isOwn && next.user !== held!.user
+      const says = isNews ? { ...word, held: next, joins: false } : undefined
+      return { known: { ...known, held: next, isAwaited }, says }
     }
     case 'asking': {
       const { place } = word
@@ -98,15 +104,6 @@ export function hear(known: Known, word: Word): { known: Known; says?: Word } {
     default:
       return { known }
   }
-}
-
-function hearOfOwn(known: Known, held: Held, said: Held): { known: Known; says?: Word } {
-  const next = latestOf(held, said)
-  // Another name is no successor: that one may have to be asked for here still.
-  const isAwaited = known.isAwaited && next.refresh === held.refresh
-  const heard = { known: { ...known, held: next, isAwaited } }
-  // Said again, as an end is: a tab that was just opened may have the user from here as they were before.
-  return next.user === held.user ? heard : { ...heard, says: { kind: 'tokens', held: next, joins: false } }
 }
 
 /** The counter of a session that has ended whole. */

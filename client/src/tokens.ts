@@ -2,17 +2,7 @@ import type { components } from './api.d.ts'
 import type { Answer } from './http.ts'
 import { ENTRY, ends, type Keeper, type KeeperOptions, LOGOUT, ME } from './keeper.ts'
 import { errorOf, isOwn401, type RosterError } from './problems.ts'
-import {
-  EVERY,
-  type Held,
-  hear,
-  type Known,
-  latestOf,
-  NOBODY,
-  placeOf,
-  type User,
-  type Word,
-} from './protocol.ts'
+import { EVERY, type Held, hear, type Known, NOBODY, placeOf, type User, type Word } from './protocol.ts'
 import { openTabs } from './tabs.ts'
 
 type Tokens = components['schemas']['Tokens']
@@ -84,19 +74,21 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
       return undefined
     }
   }
-  const read = () =>
-    stored(async (from): Promise<Held | undefined> => {
-      const held = JSON.parse((await from.getItem(name)) ?? 'null')
-      return typeof held?.refresh === 'string' && typeof held.user?.id === 'string' ? held : undefined
-    })
-  /** What another account has put there since is not this one's to touch, and what is later there stays. */
-  async function write(of: Held, held: Held | undefined): Promise<void> {
-    const kept = await read()
+  /** What is stored, which is learnt as if another tab had said it. */
+  async function read(joins: boolean): Promise<Held | undefined> {
+    const held = await stored(async (from) => JSON.parse((await from.getItem(name)) ?? 'null'))
+    if (typeof held?.refresh !== 'string' || typeof held.user?.id !== 'string') return undefined
+    learn({ kind: 'tokens', held, joins })
+    return held
+  }
+  /** What another account has put there since is not this one's to touch, and what is later there is learnt. */
+  async function write(of: Held): Promise<void> {
+    const kept = await read(false)
     if (kept && sessionOf(kept) !== sessionOf(of)) return
-    // Somebody may have signed out while it was read.
-    if (held && !holds(held)) return
-    const next = held && kept ? latestOf(held, kept) : held
-    await stored((to) => (next ? to.setItem(name, JSON.stringify(next)) : to.removeItem(name)))
+    // Somebody may have signed in or out while it was read.
+    const { held } = known
+    if (held && !ofSame(of)) return
+    await stored((to) => (held ? to.setItem(name, JSON.stringify(held)) : to.removeItem(name)))
   }
 
   function heldOf({ access_token: access, refresh_token, expires_in, user }: Tokens, askedAt: number): Held {
@@ -111,6 +103,16 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
     }
   }
 
+  /** What is later of its session is for this tab, the others and the storage: tokens, or a user of another name. */
+  async function share(held: Held): Promise<void> {
+    const before = known.held
+    set(hear(known, { kind: 'tokens', held, joins: false }).known)
+    const next = known.held!
+    if (next === before) return
+    tabs.say({ kind: 'tokens', held: next, joins: false })
+    await write(next)
+  }
+
   /** What a sign-in or a new password has given. */
   async function take(tokens: Tokens, askedAt: number): Promise<void> {
     const held = heldOf(tokens, askedAt)
@@ -123,15 +125,13 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
   }
 
   async function end(held: Held, counter = EVERY): Promise<void> {
-    const word: Word = { kind: 'ended', session: sessionOf(held)!, counter }
-    learn(word)
-    await write(held, undefined)
+    learn({ kind: 'ended', session: sessionOf(held)!, counter })
+    await write(held)
   }
 
   /** What others have got meanwhile, by storage or by their word; and whatever they said while this tab slept. */
   async function catchUp(place?: ReturnType<typeof placeOf>): Promise<void> {
-    const held = await read()
-    if (held) learn({ kind: 'tokens', held, joins: !place })
+    await read(!place)
     if (known.held && !place) return
     tabs.say({ kind: 'asking', place })
     await tabs.listen()
@@ -160,13 +160,7 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
       const said = await refresh(held.refresh)
       // Signed out meanwhile, or another tab was faster: what came is nothing to this one.
       if (!holds(held)) return
-      if (!(said instanceof Error)) {
-        // Its user may have got another name since it was answered.
-        const next = latestOf(heldOf(said, askedAt), known.held!)
-        set({ ...known, held: next, isAwaited: false })
-        tabs.say({ kind: 'tokens', held: next, joins: false })
-        return write(held, next)
-      }
+      if (!(said instanceof Error)) return share(heldOf(said, askedAt))
       const { code, status, retryAfterSeconds } = said
       if (status === 401 && OVER.includes(code)) {
         await catchUp(place)
@@ -267,16 +261,6 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
     return next && next.access !== held.access ? signed(spare, next) : answer
   }
 
-  /** Whoever is given these tokens next, by storage or in another tab, is told who their user is by now. */
-  async function learnOf(me: User, held: Held): Promise<void> {
-    const own = ofSame(held)
-    if (!own || me.id !== own.user.id || me.version <= own.user.version) return
-    const next = { ...own, user: me }
-    set({ ...known, held: next })
-    tabs.say({ kind: 'tokens', held: next, joins: false })
-    await write(next, next)
-  }
-
   return {
     look,
     async call(request, path) {
@@ -287,11 +271,13 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
       if (path.startsWith('/v1/auth/') && tokens.refresh_token) await take(tokens, askedAt)
       else if (path.endsWith('/reauthenticate') && tokens.access_token && held && holds(held)) {
         // It has just proved who its user is. The refresh token stays.
-        const { access, expiresAt, renewAt } = heldOf(tokens, askedAt)
-        known = { ...known, held: { ...known.held!, access, expiresAt, renewAt } }
+        const { refresh, user } = known.held!
+        known = { ...known, held: { ...heldOf(tokens, askedAt), refresh, user } }
       }
-      if (held && path === ME && answer.response.ok && answer.body)
-        await learnOf(answer.body as unknown as User, held)
+      // Whoever is given these tokens next, by storage or in another tab, is told who their user is by now.
+      const own = path === ME && held && ofSame(held)
+      if (own && answer.body?.id === own.user.id)
+        await share({ ...own, user: answer.body as unknown as User })
       if (held && ends(path, answer)) await end(held)
       return answer
     },

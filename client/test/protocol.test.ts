@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { EVERY, type Held, hear, type Known, latestOf, NOBODY, placeOf, type Word } from '../src/protocol.ts'
+import { EVERY, type Held, hear, type Known, NOBODY, placeOf, type Word } from '../src/protocol.ts'
 
 /**
  * Every order of what tabs, their browser and the network may do, looked at breadth-first: tabs that sleep with the lock,
@@ -230,9 +230,8 @@ function movesOf(world: World, without: Without): Move[] {
             process.phase = 'refused'
             return
           }
-          const renewed = latestOf(answer, own.known.held!)
-          own.known = { ...own.known, held: renewed, isAwaited: false }
-          say(next, index, { kind: 'tokens', held: renewed, joins: false })
+          own.known = hear(own.known, { kind: 'tokens', held: answer, joins: false }).known
+          say(next, index, { kind: 'tokens', held: own.known.held!, joins: false })
           done(own, process)
         })
       // Lost. A pause follows, in which words are heard.
