@@ -7,7 +7,7 @@ import { ROLES, type Role, STATES, type State, userTotals } from '../users/model
 import { DAY_MS } from '../values/durations.ts'
 import { firstIdAt, Time, timeOfId, toTime, toTimeOrNull } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
-import { type Action, activityLogs, dailyTotals } from './models.ts'
+import { type Action, activityLogs, dailyTotals, HAS_TIME } from './models.ts'
 
 const MOST_DAYS = 366
 const USUAL_DAYS = 30
@@ -46,7 +46,8 @@ export async function countDays({ db, now }: Resources): Promise<void> {
   for (let batch = 0; batch < BATCHES_PER_RUN; batch++) {
     const { state, oldest } = await db.read({
       state: selectCountedTo(),
-      oldest: sql<{ id: string | null }>`SELECT min(id) AS id FROM ${activityLogs}`,
+      oldest: sql<{ id: string | null }>`SELECT min(id) AS id FROM ${activityLogs}
+        WHERE id >= ${firstIdAt(0)} AND ${HAS_TIME}`,
     })
     const begin = oldest[0]?.id ? timeOfId(oldest[0].id) : end
     const from = state[0]?.at ?? Math.max(begin, end - MOST_DAYS * DAY_MS)
