@@ -92,7 +92,7 @@ async function deliver(resources: Resources, delivery: Ours, run: Run): Promise<
     const [said] = (await db.readPrimary({ said: selectClaimed(delivery) })).said as Claimed[]
     if (!said) return
     // It has moved, or signs by another secret: whoever claims it next reads that.
-    const hasMoved = said.url !== delivery.url || said.secret !== delivery.secret
+    const hasMoved = (['url', 'secret'] as const).some((what) => said[what] !== delivery[what])
     const isLate = Date.now() - delivery.askedAt > SEND_WITHIN_MS
     if (hasMoved || isLate) return void (await db.writeBatch(giveBack(delivery)))
     const { snapshot, event_details } = said
