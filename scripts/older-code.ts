@@ -41,7 +41,7 @@ function failuresOf(dir: string, tests: readonly string[]): Map<string, string[]
   rmSync(report, { force: true })
   const { error } = spawnSync(
     'vitest',
-    ['run', '--project=worker*', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
+    ['run', '--project=worker', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
       .concat(OF_THE_SCHEMA.map((file) => `--exclude=${file}`))
       .concat(tests),
     { cwd: dir, stdio: 'inherit' },
