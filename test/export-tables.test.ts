@@ -1,3 +1,4 @@
+import { v7 as uuidv7 } from 'uuid'
 import { beforeAll, expect, test } from 'vitest'
 import { type Api, openApi } from './support/api.ts'
 import { freshUpstreams } from './support/upstreams.ts'
@@ -114,7 +115,8 @@ test.each(Object.entries(ABOUT))(
   'DL4: an export has the %s of somebody, and nobody else’s',
   async (_, about) => {
     const [ada, eve] = [await api.quickActor({ email_verified_at: 1 }), await api.person()]
-    const [mine, theirs] = [crypto.randomUUID(), crypto.randomUUID()]
+    // With their time, as all ids of the history.
+    const [mine, theirs] = [uuidv7(), uuidv7()]
     const [member, insert, args] = about(ada.id, mine)
     await api.sql(insert, args)
     await api.sql(...(about(eve.id, theirs).slice(1) as [string, string[]]))
