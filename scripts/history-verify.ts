@@ -198,10 +198,10 @@ async function readRows(resources: Resources, seals: Seal[]) {
     if (!last || page.length < ROWS_PER_PAGE) break
     after = new Uint8Array(last.id)
   }
-  // An id that is bytes is behind all others, and none of ours.
+  // An id that is bytes stands behind all texts, and is none of ours.
   const bytes = await readPage(
     resources,
-    sql<{ id: string }>`SELECT hex(id) AS id FROM ${activityLogs} WHERE typeof(id) = 'blob'`,
+    sql<{ id: string }>`SELECT hex(id) AS id FROM ${activityLogs} WHERE id >= x''`,
   )
   added.push(...bytes.map(({ id }) => `x'${id}'`))
   // Erasing somebody hides what is personal of them; and their address in somebody else's reason.

@@ -12,29 +12,30 @@ const LOOKED_AT = 100
 
 /**
  * What SECRET_KEYS lacks of the keys that this database's secrets are under. `lacksAny`: one at least, which may have been
- * retired. `lacksCurrent`: one that signed when somebody last signed in by a password or, where nobody has one, that an
- * authenticator app or a webhook is under.
+ * retired. `lacksSealed`: one that an authenticator app or a webhook is under, which go to the key that signs soon after a
+ * rotation. `lacksCurrent`: one that signed when somebody last signed in by a password or, where nobody has one, of those.
  */
 export async function lookForKeys({ config, db }: Pick<Resources, 'config' | 'db'>) {
   const { keys } = config
-  const hashes = (order: SQL, limit = LOOKED_AT) => sql<{
-    hash: string
-  }>`SELECT password_hash AS hash FROM ${users}
-    WHERE password_hash IS NOT NULL ORDER BY ${order} LIMIT ${limit}`
-  const signedInAt = sql`(SELECT max(created_at) FROM ${sessions} WHERE user_id = users.id AND amr LIKE '%pwd%')`
+  const hashes = (order: SQL) => sql<{ hash: string }>`SELECT password_hash AS hash FROM ${users}
+    WHERE password_hash IS NOT NULL ORDER BY ${order} LIMIT ${LOOKED_AT}`
   const { lost, first, last, current } = await db.readPrimary({
-    lost: sql<{ current: 0 | 1; imported: 0 | 1 }>`SELECT
-      ${seedsAreLost(config)} OR ${webhookSecretsAreLost(keys.webhook_secret)} AS current,
+    lost: sql<{ sealed: 0 | 1; imported: 0 | 1 }>`SELECT
+      ${seedsAreLost(config)} OR ${webhookSecretsAreLost(keys.webhook_secret)} AS sealed,
       ${foreignHashesAreLost(config)} AS imported`,
     first: hashes(sql`id`),
     last: hashes(sql`id DESC`),
-    // A sign-in puts the password under the key that signs.
-    current: hashes(sql`${signedInAt} DESC NULLS LAST, created_at DESC`, 1),
+    // A sign-in puts the password under the key that signs; an app's session is of an earlier one.
+    current: sql<{ hash: string }>`SELECT password_hash AS hash FROM (SELECT id, user_id FROM ${sessions}
+        WHERE parent_id IS NULL AND amr LIKE '%"pwd"%' ORDER BY id DESC LIMIT ${LOOKED_AT}) AS latest
+      CROSS JOIN ${users} ON users.id = latest.user_id WHERE password_hash IS NOT NULL ORDER BY latest.id DESC LIMIT 1`,
   })
   const lacks = ({ hash }: { hash: string }) => !hasKeyOf(hash, keys)
-  const { current: isLost, imported } = lost[0]!
+  const lacksSealed = lost[0]!.sealed === 1
+  const [inUse = last[0]] = current
   return {
-    lacksCurrent: current.length > 0 ? current.some(lacks) : isLost === 1,
-    lacksAny: isLost === 1 || imported === 1 || [...first, ...last].some(lacks),
+    lacksSealed,
+    lacksCurrent: inUse ? lacks(inUse) : lacksSealed,
+    lacksAny: lacksSealed || lost[0]!.imported === 1 || [...first, ...last].some(lacks),
   }
 }

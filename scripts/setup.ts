@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { faultOfHost, faultOfMailbox, faultOfSmtp, faultOfToken, faultOfUrl } from '../src/config/checks.ts'
 import { ConfigError, configOf } from '../src/config/main.ts'
 import { isEmail } from '../src/values/email.ts'
-import { readArguments, runCommand } from './command.ts'
+import { patiently, readArguments, runCommand } from './command.ts'
 import { createAdmin, refuseWeakPassword, withResources } from './create-admin.ts'
 import { generateAll } from './keys.ts'
 import { lookForKeys } from './keys-in-use.ts'
@@ -274,8 +274,10 @@ async function migrateDatabase(env: object) {
 
 /** Keys of another file, or fresh ones where it was lost, would take the place of those that passwords are under. */
 async function refuseOtherKeys(env: object, path: string) {
-  const { lacksCurrent } = await withResources(env, lookForKeys)
-  if (lacksCurrent)
+  const { lacksCurrent, lacksSealed } = await withResources(env, (resources) =>
+    lookForKeys(patiently(resources)),
+  )
+  if (lacksCurrent || lacksSealed)
     throw new Error(
       `Passwords, authenticator apps or webhooks in this database are under a key that is not in ${path}, and would be lost, so nothing was put there. Write the SECRET_KEYS of the deployment into that file, and its JWT_KEYS, OPENID_KEYS and HISTORY_KEY.`,
     )

@@ -3,6 +3,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { beforeEach, describe, expect, vi } from 'vitest'
 import { afterRestore } from '../scripts/db-restored.ts'
 import { newSecret } from '../scripts/keys.ts'
+import { lookForKeys } from '../scripts/keys-in-use.ts'
 import { sayErased, tellLedger } from '../src/activity/ledger.ts'
 import type { Action } from '../src/activity/models.ts'
 import { HEAD_KEY } from '../src/activity/seals.ts'
@@ -93,9 +94,21 @@ describe('After a restore', () => {
       const ada = await by(former).person()
       await by(former).person()
       await by(`${current},${former}`).logIn(ada)
-      const isLacking = async (keys: string) =>
-        (await afterRestore(open(by(keys)), { isDryRun: true })).lacksKey
-      expect([await isLacking(former), await isLacking(current)]).toEqual([true, false])
+      const lookBy = (keys: string) => lookForKeys(open(by(keys)))
+      expect(await lookBy(former)).toEqual({ lacksSealed: false, lacksCurrent: true, lacksAny: true })
+      expect(await lookBy(current)).toEqual({ lacksSealed: false, lacksCurrent: false, lacksAny: true })
+      // An app's session is of the login that it is under, however late the app began it.
+      await api.sql(
+        'UPDATE sessions SET parent_id = id WHERE user_id = ? AND id = (SELECT max(id) FROM sessions WHERE user_id = ?1)',
+        [ada.id],
+      )
+      expect(await lookBy(current)).toMatchObject({ lacksCurrent: true })
+      // What an authenticator app is under, setup asks for, too.
+      await api.sql(
+        "INSERT INTO factors (user_id, seed, key_id, created_at, confirmed_at, last_step) VALUES (?, 'x', 'x', 1, 1, 1)",
+        [ada.id],
+      )
+      expect(await lookBy(former)).toMatchObject({ lacksSealed: true, lacksCurrent: false })
     },
   )
 

@@ -70,7 +70,7 @@ const bodyOf = async <Body extends object>(answer: Response): Promise<Partial<Bo
 
 async function sentenceOf(answer: Response | Error): Promise<Error> {
   if (answer instanceof Error) return new Error(`No answer: ${answer.message}`, { cause: answer })
-  const { detail = "no answer of Roster's", code, errors = [] } = await bodyOf<Problem>(answer)
+  const { detail = 'this is not an answer from Roster', code, errors = [] } = await bodyOf<Problem>(answer)
   const flaws = errors.map(({ pointer, detail }) => `\n${pointer} ${detail}`).join('')
   return new Error(`${answer.status}${code ? ` ${code}` : ''}: ${detail}${flaws}`)
 }

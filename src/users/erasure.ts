@@ -282,7 +282,8 @@ function ofMails(job: Job): Statement[] {
     ) LIMIT ${job.rows}`
   return [
     sql`UPDATE ${outbox} SET new_email = NULL, new_email_normalized = NULL WHERE id IN (${page}) AND event_id IS NOT NULL`,
-    sql`DELETE FROM ${outbox} WHERE id IN (${page})`,
+    // The page may have moved on to some that were not emptied: these are of the next step.
+    sql`DELETE FROM ${outbox} WHERE id IN (${page}) AND (event_id IS NULL OR new_email IS NULL)`,
     advanceWhenEmpty(job, 'mails', page),
   ]
 }

@@ -442,7 +442,7 @@ describe('The import', () => {
   test.each([200, 403])('says of a page of somebody on the way that it is no answer: %i', async (status) => {
     const there = deployment(() => new Response('<html>Log in', { status }))
     const told = importPeople({ url: URL_OF, file: fileOf(people(1), 'ndjson'), token, fetch: there.fetch })
-    await expect(told).rejects.toThrow(`${status}: no answer of Roster's`)
+    await expect(told).rejects.toThrow(`${status}: this is not an answer from Roster`)
   })
 
   test('takes the first of two lines with the same address, in whatever batch the other stands', async () => {

@@ -47,7 +47,11 @@ export async function deliverLogouts(
   const silent = new Set<string>()
   return workOff(
     {
-      readDue: async () => (await db.read({ due: selectDue(oauthLogouts, databaseNow) })).due as Due[],
+      // No more than go out at once: whether one may still be sent is asked when it is claimed.
+      readDue: async () => {
+        const { due } = await db.read({ due: selectDue(oauthLogouts, databaseNow) })
+        return (due as Due[]).slice(0, SHARES[by].atATime)
+      },
       claim: (due) => claimLogouts(resources, due),
       deliver: (logout) => deliver(resources, logout, silent),
     },

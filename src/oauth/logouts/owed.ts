@@ -73,7 +73,7 @@ export async function listOwed(
   return { data: rows.map(toOwed), pagination }
 }
 
-/** Of an app that was away for a day, as many as one press brings. */
+/** Of an app that was away for a day, as many as one press makes due: twenty at once, the rest by the cron job. */
 const RETRIED_AT_ONCE = 500
 
 /**

@@ -64,7 +64,7 @@ export const clients: typeof english = {
     created: 'Die App ist hinzugefügt',
     owned: 'Jetzt stehst du für ihn ein',
     deleted: 'Die App ist entfernt, ihre Token sind beendet',
-    retried: 'Die App erfährt es jetzt',
+    retried: 'Die App erfährt es',
   },
   secret: {
     section: 'Geheimnis',

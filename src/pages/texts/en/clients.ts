@@ -63,7 +63,7 @@ export const clients = {
     created: 'The app is added',
     owned: 'You answer for it now',
     deleted: 'The app is removed, and its tokens ended',
-    retried: 'The app is being told now',
+    retried: 'The app is being told',
   } as Record<string, string>,
   secret: {
     section: 'Secret',
