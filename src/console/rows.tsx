@@ -1,7 +1,7 @@
 import type { Child, FC } from 'hono/jsx'
 import type { List } from '../http/pagination.ts'
-import { AsRequest, Empty, Message, Paging, type Said } from '../pages/components.tsx'
-import { ConsolePage, Head } from '../pages/layout.tsx'
+import { AsRequest, Button, Empty, Fold, Form, Message, Paging, type Said } from '../pages/components.tsx'
+import { ConsolePage, Head, Section, type Viewer } from '../pages/layout.tsx'
 import type { PageProps } from './today.tsx'
 
 /** One of a list: a link to its page, and what is said of it. */
@@ -63,3 +63,21 @@ export const RowsPage: FC<PageProps & Rows> = ({ view, viewer, path, api, texts,
     </ConsolePage>
   )
 }
+
+interface Removing {
+  viewer: Viewer
+  path: string
+  texts: { section: string; fold: string; hint: string; button: string }
+}
+
+/** Removes one of a list, for good, on its page at `path`. */
+export const Remove: FC<Removing> = ({ viewer, path, texts }) => (
+  <Section title={texts.section}>
+    <Fold summary={texts.fold}>
+      <Form action={`${path}/delete`} token={viewer.formToken}>
+        <p class="soft">{texts.hint}</p>
+        <Button style="destroy">{texts.button}</Button>
+      </Form>
+    </Fold>
+  </Section>
+)

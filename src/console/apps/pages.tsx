@@ -9,7 +9,6 @@ import {
   Button,
   Copy,
   Day,
-  Fold,
   Form,
   Message,
   type Said,
@@ -17,7 +16,7 @@ import {
 import { ConsolePage, Head, Section } from '../../pages/layout.tsx'
 import type { Outcome } from '../../pages/submit.ts'
 import type { View } from '../../pages/view.ts'
-import { RowsPage } from '../rows.tsx'
+import { Remove, RowsPage } from '../rows.tsx'
 import { ReplaceSecret, SecretPage } from '../secret.tsx'
 import type { PageProps } from '../today.tsx'
 import { Access, Audience, Details, More } from './fields.tsx'
@@ -186,14 +185,10 @@ export const AppPage: FC<PageProps & Outcome & ShownApp> = ({
         )}
         {kind === 'service' && <Owner {...{ view, viewer, app, names, isAnsweredFor }} />}
         {app.backchannel_logout_uri !== null && <Logouts {...{ view, viewer, app, owed }} />}
-        <Section title={clients.remove.section}>
-          <Fold summary={clients.remove.fold}>
-            <Form action={`${path}/delete`} token={viewer.formToken}>
-              <p class="soft">{clients.remove.hint}</p>
-              <Button style="destroy">{clients.remove.button(app.name)}</Button>
-            </Form>
-          </Fold>
-        </Section>
+        <Remove
+          {...{ viewer, path }}
+          texts={{ ...clients.remove, button: clients.remove.button(app.name) }}
+        />
       </div>
       <AsRequest
         view={view}

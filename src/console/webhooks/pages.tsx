@@ -9,7 +9,6 @@ import {
   Checkbox,
   Field,
   FieldError,
-  Fold,
   Form,
   Message,
   Notice,
@@ -22,7 +21,7 @@ import type { Outcome } from '../../pages/submit.ts'
 import type { View } from '../../pages/view.ts'
 import { DELIVERED_KEPT_MS, OWED_MS } from '../../webhooks/models.ts'
 import { type Delivery, EVENT_TYPES, type Webhook, type WebhookWithSecret } from '../../webhooks/schemas.ts'
-import { RowsPage } from '../rows.tsx'
+import { Remove, RowsPage } from '../rows.tsx'
 import { ReplaceSecret, SecretPage } from '../secret.tsx'
 import type { PageProps } from '../today.tsx'
 
@@ -191,14 +190,7 @@ export const WebhookPage: FC<Shown> = ({
       </Form>
       <div class="sections">
         <ReplaceSecret {...{ viewer, path }} texts={webhooks.secret} />
-        <Section title={webhooks.remove.section}>
-          <Fold summary={webhooks.remove.fold}>
-            <Form action={`${path}/delete`} token={viewer.formToken}>
-              <p class="soft">{webhooks.remove.hint}</p>
-              <Button style="destroy">{webhooks.remove.button}</Button>
-            </Form>
-          </Fold>
-        </Section>
+        <Remove {...{ viewer, path }} texts={webhooks.remove} />
       </div>
       <AsRequest
         view={view}
