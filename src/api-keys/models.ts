@@ -2,8 +2,9 @@ import { sql } from 'drizzle-orm'
 import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 
 /**
- * Keys by which programs act for whoever made them. Of a secret there is its digest alone, and for a while that of the
- * one before. What a key may do is a JSON list of permissions, of which only those count that its owner has at the moment.
+ * Keys with which programs act for the user who made them. Only digests of secrets are stored: that of the
+ * current one and, for a while, that of the one before. `permissions` is a JSON list; only those count that
+ * the owner holds at the time of the request.
  */
 export const apiKeys = sqliteTable(
   'api_keys',
@@ -17,17 +18,17 @@ export const apiKeys = sqliteTable(
     former_secret_until: integer(),
     /** Null: never. */
     expires_at: integer(),
-    /** In which session its secret was made, and by what its owner had proved there who they are. */
+    /** The session in which the secret was made, and how its owner had authenticated there. */
     session_id: text().notNull(),
     amr: text().notNull(),
     created_at: integer().notNull(),
-    /** When its present secret was made (epoch ms). */
+    /** When the current secret was made (epoch ms). */
     rotated_at: integer().notNull(),
     last_used_at: integer(),
   },
   (table) => [
     index('api_keys_of_user').on(table.user_id, table.id),
-    // What clean-up looks for.
+    // For clean-up.
     index('api_keys_by_end').on(table.expires_at).where(sql`expires_at IS NOT NULL`),
   ],
 )

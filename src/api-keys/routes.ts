@@ -21,7 +21,7 @@ const MAKING_PROBLEMS = [
   () => tooManyAttempts(60),
 ]
 
-/** Under /v1/api_keys: one's own. No key makes, shows or ends one. */
+/** Under /v1/api_keys: the caller's own. An API key cannot list, create or revoke API keys. */
 export const apiKeyRoutes = new Hono<AppEnv>()
   .get(
     '/',

@@ -26,7 +26,7 @@ import { type ApiKey as ApiKeyRow, apiKeys } from './models.ts'
 import type { ApiKey, ApiKeyWithSecret, CreateApiKey } from './schemas.ts'
 
 const MAX_KEYS = 50
-/** For so long the former secret of a key is good beside its new one. */
+/** How long the former secret of a key stays valid beside the new one. */
 export const FORMER_MS = DAY_MS
 
 const toApiKey = (row: ApiKeyRow, now: number): ApiKey => ({
@@ -46,7 +46,7 @@ const toApiKey = (row: ApiKeyRow, now: number): ApiKey => ({
 const ofUser = (userId: string) =>
   build.select().from(apiKeys).where(eq(apiKeys.user_id, userId)).orderBy(desc(apiKeys.id)).limit(MAX_KEYS)
 
-/** One's own keys, newest first: at most 50, so the list is one page. */
+/** The user's own keys, newest first: at most 50, so the list is one page. */
 export async function listApiKeys(
   { db, now }: Pick<Resources, 'db' | 'now'>,
   userId: string,
@@ -56,7 +56,7 @@ export async function listApiKeys(
   return { data, pagination: { limit: MAX_KEYS, next_cursor: null, prev_cursor: null, total: data.length } }
 }
 
-/** Who makes a secret, their session, and the key where it is there already. */
+/** The user who makes a secret, their session, and the key if it exists already. */
 async function readOwn(resources: Resources, actor: Claims, keyId = '') {
   requireRecentLogin(actor, resources.now)
   const notices = openAddedNotices(resources, 'keys made', actor.sid, actor.sub)
@@ -70,17 +70,17 @@ async function readOwn(resources: Resources, actor: Claims, keyId = '') {
     spent: notices.spent,
   })
   if (!user[0] || !session[0]) throw invalidToken(new Refusal('unknown'))
-  // An address that nobody has proved is nobody's, and so may the account be.
+  // An unproved address may be somebody else's, and then so may the account.
   if (resources.send && user[0].email_verified_at === null) throw addressNotVerified()
   notices.assertMayAdd(spent)
   return { user: user[0], amr: session[0].amr, key: key[0], notices }
 }
 
 /**
- * Makes a key for oneself. It is told by mail.
+ * Makes a key for oneself. The owner is notified by mail.
  *
- * @throws 403 `reauthentication_required`; 409 `too_many_api_keys`, `address_not_verified`; 422 for what one may not do
- *   oneself; 429 `too_many_attempts`.
+ * @throws 403 `reauthentication_required`; 409 `too_many_api_keys`, `address_not_verified`; 422 for a
+ *   permission that the user lacks or an expiry in the past; 429 `too_many_attempts`.
  */
 export async function createApiKey(
   resources: Resources,
@@ -134,11 +134,12 @@ export async function createApiKey(
 }
 
 /**
- * Another secret for a key; the former one is good for a day more, so that nobody notices. Made anew again within ten
- * minutes, that one still is, and the one in between ends. It is told by mail.
+ * Makes a new secret for a key; the former one stays valid for another day, so that no program is
+ * interrupted. If rotated again within ten minutes, that former secret stays valid and the one in between
+ * ends. The owner is notified by mail.
  *
- * @throws 403 `reauthentication_required`; 404 `api_key_not_found`; 409 `api_key_expired`, `write_conflict`; 429
- *   `too_many_attempts`.
+ * @throws 403 `reauthentication_required`; 404 `api_key_not_found`; 409 `api_key_expired`, `write_conflict`;
+ *   429 `too_many_attempts`.
  */
 export async function rotateApiKey(
   resources: Resources,
@@ -178,12 +179,12 @@ export async function rotateApiKey(
   return { ...toApiKey({ ...row, ...set }, now), key }
 }
 
-/** Ends a key of one's own at once. Throws 404 `api_key_not_found`. */
+/** Revokes one of the user's own keys at once. Throws 404 `api_key_not_found`. */
 export async function revokeApiKey(resources: Resources, actor: Claims, id: string): Promise<void> {
   const { db, now } = resources
   const isTheirs: SQL = and(eq(apiKeys.id, id), eq(apiKeys.user_id, actor.sub))!
   const asked = { found: build.select({ name: apiKeys.name }).from(apiKeys).where(isTheirs) }
-  // Of the primary: a replica that lags may not have heard of it, and it would go on.
+  // From the primary: a lagging replica may not have the key yet, and it would stay valid.
   const [key] = (await db.readPrimary(asked)).found
   if (!key) throw apiKeyNotFound()
   const event = {

@@ -1,12 +1,12 @@
 import { integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 
-/** How often the clean-up runs: wrangler.toml says the same to the platform, and a test compares. */
+/** How often clean-up runs. wrangler.toml tells the platform the same, and a test compares the two. */
 export const RUNS_EVERY_MINUTES = 15
 
 /**
- * Runs of the cron job. The id only grows, which makes it the fence; `holder` is the name that a run has given itself,
- * by which it knows its row; the lease says how long it may go on. `batch` is the number of the batch that it is at:
- * one that was done is not done again. `failed` names the tasks that failed.
+ * Runs of the cron job. The id only grows, so it serves as the fencing token. `holder` is a name that a run
+ * gives itself to recognise its row; the lease says how long the run may go on. `batch` is the number of its
+ * next batch, so none is done twice. `failed` names the tasks that failed.
  */
 export const cleanupRuns = sqliteTable('cleanup_runs', {
   id: integer().primaryKey({ autoIncrement: true }),

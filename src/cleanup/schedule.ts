@@ -7,13 +7,13 @@ import { deliverDue } from '../mail/delivery.ts'
 import { RUNS_EVERY_MINUTES } from './models.ts'
 import { cleanUp } from './service.ts'
 
-/** What `work` answers goes into the job's line of the log: counts, and names of ours. */
+/** The answer of `work` goes into the job's log line: counts, and names of our own. */
 export interface Job {
   name: string
   work: (resources: Resources) => Promise<object | undefined>
 }
 
-/** Clean-up, and then the newest seal and the numbers by day, whose failure is no failure of clean-up. */
+/** Clean-up, then the newest seal and the daily numbers. A failure of those two is no failure of clean-up. */
 async function cleanUpAndCount(resources: Resources): Promise<object | undefined> {
   const done = await cleanUp(resources)
   if (done?.removed.history_sealed) await logFailure(tellHead(resources), resources.origin.requestId)
@@ -22,8 +22,9 @@ async function cleanUpAndCount(resources: Resources): Promise<object | undefined
 }
 
 /**
- * Mails, and then what is owed to other programs; what keeps one from going keeps the other not. Each sends as many at a
- * time as a Worker has connections: beside one another, an app that hangs would hold those that mails wait for.
+ * Mails, then what other programs are owed; a failure of one does not stop the others. Each uses as many
+ * connections as a Worker has, so they run one after another: an app that hangs would otherwise hold those
+ * that mails wait for.
  */
 async function deliver(resources: Resources): Promise<object | undefined> {
   const [mail] = await Promise.allSettled([deliverDue(resources)])
@@ -40,7 +41,7 @@ async function deliver(resources: Resources): Promise<object | undefined> {
   }
 }
 
-/** The cron expressions of wrangler.toml, and what each runs. */
+/** The cron expressions in wrangler.toml, and what each runs. */
 export const SCHEDULE: Readonly<Record<string, Job>> = {
   '* * * * *': { name: 'mail', work: deliver },
   [`*/${RUNS_EVERY_MINUTES} * * * *`]: { name: 'cleanup', work: cleanUpAndCount },

@@ -14,7 +14,7 @@ const LEASE_MS = MINUTE_MS
 const RUNS_KEPT_MS = 90 * DAY_MS
 const OLD_RUNS_PER_RUN = 10
 
-/** A run as it is now: the number of its next batch, and how much each task has done. */
+/** The current state of a run: the number of its next batch, and how much each task has done. */
 interface Run {
   id: number
   batch: number
@@ -22,14 +22,16 @@ interface Run {
 }
 
 /**
- * Removes what has had its time, by the cron trigger. Bounded (500 rows a statement, 20 s a run),
- * resumable (what is left waits for the next run), and safe when two runs overlap: a run is a row, its id only
- * grows, and every statement is conditional on being the newest, so a run that was overtaken writes nothing.
+ * Removes what has expired; started by the cron trigger. Bounded (500 rows a statement, 20 s a run),
+ * resumable (what is left waits for the next run), and safe when two runs overlap: each run is a row, its id
+ * only grows, and every statement is conditional on that id being the newest, so a run that was overtaken
+ * writes nothing.
  *
- * Tasks take turns, a batch each, so that one with much to do keeps no other waiting. One that fails is written down,
- * and the others go on; so do the other steps of its batch.
+ * Tasks take turns, a batch each, so that one with much to do does not hold up the rest. A task that fails is
+ * recorded, and the others go on; so do the other steps of its batch.
  *
- * @returns how many of each kind, and which were left for the next run or failed; undefined where another run is at it.
+ * @returns how many rows of each kind, and which tasks were left for the next run or failed; undefined if
+ *   another run is in progress.
  */
 export async function cleanUp(
   resources: Resources,
@@ -52,7 +54,7 @@ export async function cleanUp(
         else {
           const { after, isDue } = await runBatch(resources, before, [name, task], steps)
           run = after
-          // What is due and does not go would keep the run busy for nothing.
+          // Rows that are due but cannot be removed would keep the run busy for nothing.
           if (!isDue || run?.counts[name] === before.counts[name]) waiting.delete(name)
         }
       } catch (error) {
@@ -60,7 +62,7 @@ export async function cleanUp(
         const request_id = resources.origin.requestId
         log('error', { code: 'cleanup_task_failed', task: name, request_id, cause: error })
         waiting.delete(name)
-        // Nobody knows how far the batch has got.
+        // It is unknown how far the batch has got.
         run = await findRun(resources, before.id)
         if (run && steps.length > 1) run = await runOneByOne(resources, run, [name, task])
       }
@@ -73,7 +75,7 @@ export async function cleanUp(
 
 const selectDue = ({ isDue }: Task) => sql<{ due: 0 | 1 }>`SELECT ${isDue} AS due`
 
-/** The tasks that have something to do. Where that cannot be told, one of them is broken: all of them try. */
+/** The tasks that have something to do. If the query fails, one of them is broken, so all are tried. */
 async function findDue(resources: Resources): Promise<Map<string, Task>> {
   const tasks = Object.entries(tasksOf(resources))
   const verdicts = tasks.map(([name, task]) => [name, selectDue(task)] as const)
@@ -87,7 +89,7 @@ async function findDue(resources: Resources): Promise<Map<string, Task>> {
 
 const isNewest = (id: number) => sql`id = ${id} AND id = (SELECT max(id) FROM ${cleanupRuns})`
 
-/** A condition: that no other run has begun, and that the run's next batch has not been done. */
+/** A condition: that no newer run has begun, and that the next batch of this run has not been done. */
 const isNext = ({ id, batch }: Run): SQL =>
   sql`EXISTS (SELECT 1 FROM ${cleanupRuns} WHERE ${isNewest(id)} AND batch = ${batch})`
 
@@ -98,15 +100,15 @@ function toRun(id: number, [row]: { batch: number; counts: string }[]): Run | un
   return row && { id, batch: row.batch, counts: JSON.parse(row.counts) }
 }
 
-/** Undefined for a run that was overtaken. */
+/** Undefined if the run was overtaken. */
 async function findRun({ db }: Resources, id: number): Promise<Run | undefined> {
   const { run } = await db.read({ run: selectRun(id) })
   return toRun(id, run)
 }
 
 /**
- * Takes the lease: a row of its own, unless the newest run still has one (which may be this one, when the batch is
- * sent twice).
+ * Takes the lease by inserting a row, unless the newest run still holds one. That may be this run itself, if
+ * the batch was sent twice.
  */
 async function startRun({ db, now }: Resources): Promise<Run | undefined> {
   const holder = crypto.randomUUID()
@@ -120,8 +122,8 @@ async function startRun({ db, now }: Resources): Promise<Run | undefined> {
 }
 
 /**
- * The steps of one task. What they do is added up beside them, and the number of the batch moves on. Answers the run as it
- * is then, and whether the task has more to do.
+ * Runs the steps of one task. The same batch adds up what they did and advances the batch number. Returns the
+ * run as it is then, and whether the task has more to do.
  */
 async function runBatch(
   { db }: Resources,
@@ -142,7 +144,7 @@ async function runBatch(
   return { after: toRun(run.id, after), isDue: more[0]?.due === 1 }
 }
 
-/** The next batch of a task, a step at a time: of several that failed together one may be the only one that does. */
+/** Repeats the failed batch of a task step by step: perhaps only one of its steps fails. */
 async function runOneByOne(
   resources: Resources,
   begun: Run,
@@ -155,7 +157,7 @@ async function runOneByOne(
   }
   let steps: readonly Step[]
   try {
-    // Each step has its number of a batch when it is sent.
+    // Evaluated when each step is sent, so each has the batch number of that moment.
     steps = await task.steps(sql`${{ getSQL: () => isNext(run) }}`)
   } catch (cause) {
     note(cause)
@@ -190,7 +192,7 @@ async function endRun(resources: Resources, { id, counts }: Run, failed: string[
       ),
       end: sql`UPDATE ${cleanupRuns} SET finished_at = ${Date.now()}, failed = ${JSON.stringify(failed)}
         WHERE id = ${id} AND ${isDone}`,
-      // Each run adds one, so a few of the oldest are enough.
+      // Each run adds one row, so it is enough to remove a few of the oldest.
       oldest: sql`DELETE FROM ${cleanupRuns} WHERE id IN (SELECT id FROM ${cleanupRuns} WHERE id > 0 ORDER BY id LIMIT ${OLD_RUNS_PER_RUN})
         AND started_at < ${now - RUNS_KEPT_MS} AND ${isDone}`,
     },

@@ -36,54 +36,60 @@ import {
 } from '../webhooks/models.ts'
 
 const ROWS_PER_STATEMENT = 500
-/** Each leaves a row of history of its own. */
+/** Each of them writes a row of history. */
 const USERS_PER_BATCH = 20
 /**
- * Two tasks begin erasures, and each needs two steps at least: the second looks for late writes. So in a turn of all
- * tasks more steps are made than are begun, and what waits is worked off.
+ * Two tasks begin erasures, and each erasure needs at least two steps: the second looks for late writes. So
+ * every round of tasks does more steps than it adds, and the backlog shrinks.
  */
 const PURGES_PER_BATCH = 5
 const ERASURES_PER_BATCH = 24
-/** Of each table, in a batch of erasures: shared by those that are in it. */
+/** Rows of each table in one batch of erasures, shared among them. */
 const ERASED_ROWS_PER_BATCH = 2000
-/** A token of a session is told that it has ended for a day more than it could have gone on; after that it is merely not valid. */
+/**
+ * For one more day after its session would have expired, a token is told that the session ended; after that
+ * it is merely invalid.
+ */
 const ENDED_SESSION_MS = DAY_MS
-/** A send that was held up arrives within 33 seconds, or changes nothing. */
+/** A delayed send arrives within 33 seconds, or changes nothing. */
 const RESENDS_KEPT_MS = DAY_MS
-/** Longer than any is good. */
+/** Longer than any is valid. */
 const CHALLENGES_KEPT_MS = HOUR_MS
-/** Whoever brings a code again within a day ends what it gave. */
+/** If a code is presented again within a day, the tokens it gave are revoked. */
 const CODES_KEPT_MS = DAY_MS
-/** Whoever wonders why a program is refused finds its key in the list. */
+/** So that an owner who wonders why a program is refused still finds the key in the list. */
 const EXPIRED_KEYS_KEPT_MS = 30 * DAY_MS
-/** Longer than any waits. */
+/** Longer than any device waits. */
 const DEVICES_KEPT_MS = HOUR_MS
 const INVITATIONS_KEPT_MS = 30 * DAY_MS
-/** A day longer than any is good. The id is its time, as a mail's is. */
+/** A day longer than any is valid. The id contains the time, as that of a mail does. */
 const LINKS_KEPT_MS = Math.max(...Object.values(LIFETIME_MS)) + DAY_MS
-/** Longer than any link in a mail is good, so what is still owed is never removed. */
+/** Longer than any link in a mail is valid, so no mail that is still owed is removed. */
 const MAILS_KEPT_MS = 14 * DAY_MS
 
-/** What was owed so long ago was delivered or given up that long ago, or before. */
+/** A delivery owed that long ago was delivered or given up at least DELIVERED_KEPT_MS ago. */
 const DELIVERIES_KEPT_MS = OWED_MS + DELIVERED_KEPT_MS
 
-/** Its id says where the order of commits goes on. By the index of webhooks, not by this: hence the plus. */
+/**
+ * The newest row stays, as numbering goes on from its id. The plus makes SQLite use the index by webhook, not
+ * by id.
+ */
 const IS_NOT_NEWEST = sql`+id < (SELECT max(id) FROM ${webhookDeliveries})`
 
-/** Webhooks that were ever owed something: from one to the next by the index. */
+/** Webhooks that have deliveries, found by stepping through the index. */
 const WITH_DELIVERIES = sql`WITH RECURSIVE hooks (named) AS (SELECT min(webhook_id) FROM ${webhookDeliveries} UNION ALL
   SELECT (SELECT min(webhook_id) FROM ${webhookDeliveries} WHERE webhook_id > named) FROM hooks WHERE named IS NOT NULL)
   SELECT named FROM hooks WHERE named IS NOT NULL`
 
-/** Something to do, and what goes with it. What the first statement changes is counted. */
+/** A statement whose changed rows are counted, and those that go with it. */
 export type Step = readonly [counted: Statement, ...rest: Statement[]]
-/** One kind of thing. */
+/** Clean-up of one kind of thing. */
 export interface Task {
   /** A condition: that there is something to do. */
   isDue: SQL
-  /** The next batch, each statement on the condition `fence`. */
+  /** The next batch, each statement conditional on `fence`. */
   steps(fence: SQL): Promise<readonly Step[]> | readonly Step[]
-  /** Leaves a step of that batch for later, as it fails by itself: else it would be first again, and fail again. */
+  /** Postpones a step that fails even alone: otherwise it would come first again, and fail again. */
   postpone?(at: number): Statement
 }
 
@@ -96,7 +102,8 @@ export function tasksOf(resources: Resources): Record<string, Task> {
     users: purge(resources, 'users_deleted', deletedLongAgo),
     unverified: purge(resources, 'users_never_proved', neverProved(resources), { reason: 'unverified' }),
     erasures: goOnErasing(resources),
-    // By what no refresh and no log-out moves, as that would be a row more of each. So what has ended stays until then.
+    // By a column that neither refresh nor log-out changes, as an index on one would cost them another
+    // written row. So the row of an ended session stays until it would have expired.
     sessions_expired: removal(sessions, 'id', sql`expires_at < ${now - ENDED_SESSION_MS}`),
     idempotency_keys: removal(idempotencyKeys, 'rowid', sql`created_at < ${now - ANSWER_KEPT_MS}`),
     resends: removal(resends, 'batch_id', sql`batch_id < ${firstIdAt(now - RESENDS_KEPT_MS)}`),
@@ -137,7 +144,7 @@ export function tasksOf(resources: Resources): Record<string, Task> {
     one_time_tokens: removal(oneTimeTokens, 'id', sql`id < ${firstIdAt(now - LINKS_KEPT_MS)}`),
     invitations: removal(invitations, 'id', sql`expires_at < ${now - INVITATIONS_KEPT_MS}`),
     mails: removal(outbox, 'id', sql`id < ${firstIdAt(now - MAILS_KEPT_MS)}`),
-    // Where no backups are kept any more, the ledger is told of nothing.
+    // Once no backups are kept, the ledger needs no more entries.
     ...(config.BACKUPS_KEPT_DAYS === 0 && { ledger_owed: removal(ledgerOwed, 'digest', sql`digest > ''`) }),
     webhooks_given_up: {
       isDue: sql`EXISTS (${overdue()})`,
@@ -156,21 +163,23 @@ export function tasksOf(resources: Resources): Record<string, Task> {
         WHERE NOT EXISTS (SELECT 1 FROM ${webhooks} WHERE ${webhooks.id} = named)) AND ${IS_NOT_NEWEST}`,
     ),
     webhook_delivery_emptied: emptyNewestDelivery(now),
-    // Before what has aged is removed: the seal says that it has.
+    // Must come before aged rows are removed: the seal states that they have aged.
     history_sealed: sealing(resources),
     activity_noise: oldHistory(resources, 'noise', now - noise * DAY_MS),
     activity_security: oldHistory(resources, 'security', now - security * DAY_MS),
   }
 }
 
-/** A condition on a user: that a link is good by which they take their account, or its address, back. */
+/** A condition on a user: that a link to recover their account or address is still valid. */
 const mayComeBack = (now: number) =>
   sql`EXISTS (SELECT 1 FROM ${oneTimeTokens} WHERE subject_id = ${users.id} AND purpose IN ${TAKES_BACK}
     AND spent_at IS NULL AND ${oneTimeTokens.expires_at} > ${now})`
 
 const exists = (table: Table | SQL, condition: SQL) => sql`EXISTS (SELECT 1 FROM ${table} WHERE ${condition})`
 
-/** Rows that nothing else depends on. `key` names a row, `isOver` says which. */
+/**
+ * Rows that nothing else depends on. `key` is the column that identifies a row, `isOver` selects the rows.
+ */
 const remove = (table: Table, key: string, isOver: SQL, fence: SQL): Step => {
   const name = sql.identifier(key)
   const over = sql`SELECT ${name} FROM ${table} WHERE ${isOver} LIMIT ${ROWS_PER_STATEMENT}`
@@ -182,7 +191,7 @@ const removal = (table: Table, key: string, isOver: SQL): Task => ({
   steps: (fence) => [remove(table, key, isOver, fence)],
 })
 
-/** The newest delivery is kept for its key alone: what it said goes when the others would have gone. */
+/** The newest delivery is kept for its id alone; its content is removed when that of the others would be. */
 function emptyNewestDelivery(now: number): Task {
   const isOver = sql`id = (SELECT max(id) FROM ${webhookDeliveries}) AND owed_at < ${now - DELIVERIES_KEPT_MS}
     AND (snapshot IS NOT NULL OR event_details IS NOT NULL)`
@@ -196,7 +205,7 @@ function emptyNewestDelivery(now: number): Task {
   }
 }
 
-/** The oldest of each action: a range of ids at the beginning of an index, so nothing is passed over. */
+/** The oldest rows of each action: a range at the start of an index, so no other rows are scanned. */
 function oldHistory(resources: Resources, kind: 'noise' | 'security', before: number): Task {
   const actions = Object.keys(ACTIONS).filter((action) => ACTIONS[action as Action] === kind)
   const areOver = actions.map(
@@ -211,7 +220,7 @@ function oldHistory(resources: Resources, kind: 'noise' | 'security', before: nu
   }
 }
 
-/** Users whose disabling has ended, one by one, as each leaves a row of history. */
+/** Users whose time of being disabled has ended, one by one, as each writes a row of history. */
 function endDisablings(resources: Resources): Task {
   const isOver = sql`disabled_until <= ${resources.now}`
   const isDue = sql`${isOver} AND status = 'disabled'`
@@ -227,9 +236,9 @@ function endDisablings(resources: Resources): Task {
 const neverProved = ({ config, now }: Resources) =>
   sql`${NEVER_PROVED} AND updated_at < ${now - config.UNVERIFIED_DAYS * DAY_MS} AND NOT ${mayComeBack(now)}`
 
-/** Users who go, by nobody; like a hard delete. Their traces are for the task after this. */
+/** Purges users, with no actor; like a hard delete. Their traces are left to the task `erasures`. */
 function purge(resources: Resources, index: string, isDue: SQL, details?: object): Task {
-  // Left to itself, SQLite prefers an index by role, which has everybody in it.
+  // On its own, SQLite prefers an index by role, which contains everybody.
   const candidates = sql`${users} INDEXED BY ${sql.identifier(index)}`
   return {
     isDue: exists(candidates, isDue),
@@ -241,8 +250,8 @@ function purge(resources: Resources, index: string, isDue: SQL, details?: object
 }
 
 /**
- * One of them, on a condition on their row, who has this address still. The ledger hears of the address where they had
- * proved it: by a squatter's nobody is kept from coming.
+ * Purges one of them, if their row meets the condition and still has this address. The ledger is told the
+ * address only if they had proved it: a squatter must not keep its real owner from registering.
  */
 export function purgeOne(
   resources: Resources,
@@ -269,7 +278,7 @@ async function findUsers({ db }: Resources, table: Table | SQL, condition: SQL, 
   return found
 }
 
-/** A step of each of some erasures. Whose turn it was goes to the end of those that wait. */
+/** One step for each of some erasures. Each then goes to the end of the queue. */
 function goOnErasing(resources: Resources): Task {
   const now = () => Math.max(resources.now, Date.now())
   const step = ({ user_id: id, stage, sought }: Due, rows: number, fence: SQL): Step => [
@@ -279,7 +288,7 @@ function goOnErasing(resources: Resources): Task {
   ]
   let due: Due[] = []
   return {
-    // What is begun in this run is due as well.
+    // Always: erasures begun in this run are due as well.
     isDue: sql`1`,
     postpone: (at) =>
       sql`UPDATE ${erasures} SET due_at = ${now() + HOUR_MS} WHERE user_id = ${due[at]!.user_id}`,
@@ -296,5 +305,5 @@ function goOnErasing(resources: Resources): Task {
 }
 
 type Purged = Pick<User, 'id' | 'email_normalized' | 'email_verified_at' | 'external_id'>
-/** What was sought in the history may be no UTF-8. */
+/** The text sought in the history may be invalid UTF-8. */
 type Due = Pick<typeof erasures.$inferSelect, 'user_id' | 'stage'> & { sought: ArrayBuffer | null }

@@ -9,7 +9,7 @@ import type { SignedIn } from '../sessions/cookie-lookup.ts'
 import { timeOfId } from '../values/ids.ts'
 import { ScopeList } from './scope-list.tsx'
 
-/** Where the code that a device shows is typed. */
+/** The page on which the user types the code that a device shows. */
 export const DevicePage: FC<{
   view: View
   token: string
@@ -43,7 +43,7 @@ export const DevicePage: FC<{
   )
 }
 
-/** Which app on which device it is, and what it would do. Both buttons are as wide as one another. */
+/** Names the app and the device, and what the app would be allowed. Both buttons are equally wide. */
 export const DeviceQuestionPage: FC<{
   view: View
   token: string

@@ -33,7 +33,10 @@ async function codePage(c: Context<PageEnv>, given: { message?: Said; code?: str
   })
 }
 
-/** What was refused, on the page where the code is typed; to a proof of who one is, and back, where that is due. */
+/**
+ * Shows a refusal on the page where the code is typed; sends to reauthentication and back where that is
+ * required.
+ */
 async function refused(c: Context<PageEnv>, error: unknown, code: string | undefined) {
   assertSayable(c, error)
   if (error.code === 'reauthentication_required') {
@@ -75,7 +78,10 @@ async function ask(c: Context<PageEnv>, device: DeviceRow) {
   )
 }
 
-/** For devices without a browser: their code is typed here, never taken from a link, and their app is always asked about. */
+/**
+ * For devices without a browser. The code is typed here, never taken from a link, and the user is always
+ * asked.
+ */
 export const devicePages = new Hono<PageEnv>()
   .get(PAGE, signedInPage(), async (c) => {
     const { view } = await c.var.signedIn()
@@ -95,7 +101,7 @@ export const devicePages = new Hono<PageEnv>()
       }
       const { user } = await c.var.signedIn()
       const question = await questionOf(c.var, c.var.actor, user, device)
-      // More than was on the page that they said yes to is asked about anew.
+      // If the app asks for more than the page showed, the user is asked again.
       if (!question.scopes.every((scope) => scopesIn(shown).includes(scope))) return await ask(c, device)
       await approveDevice(c.var, c.var.actor, user, question)
       return c.redirect(`${PAGE}?done=allowed`, 303)

@@ -11,11 +11,11 @@ interface Question {
   view: View
   token: string
   asked: Asked
-  /** The request, to go on with. */
+  /** The request, to continue with. */
   back: string
 }
 
-/** What an app asks for, and where one goes on to. Both buttons are as wide as one another. */
+/** What an app asks for, and where the browser goes next. Both buttons are equally wide. */
 export const ConsentPage: FC<Question> = ({ view, token, asked, back }) => {
   const { consent } = view.texts.apps
   const { client, request, scopes, user, document } = asked
@@ -54,7 +54,7 @@ export const ConsentPage: FC<Question> = ({ view, token, asked, back }) => {
   )
 }
 
-/** Nobody uses an app in the name of an address that may be somebody else's. */
+/** Nobody may authorize an app in the name of an address that may be somebody else's. */
 export const UnverifiedPage: FC<Question> = ({ view, token, asked, back }) => {
   const { unverified } = view.texts.apps
   return (
@@ -75,12 +75,12 @@ export const UnverifiedPage: FC<Question> = ({ view, token, asked, back }) => {
   )
 }
 
-/** Whoever is led to sign out by an app that did not say whom it means, or meant somebody else. */
+/** Shown if an app sends the browser here to sign out and names no user, or another one. */
 export const SignOutPage: FC<{
   view: View
   token: string
   question: LogoutQuestion
-  /** Where it goes on to, sealed. */
+  /** Where the browser goes afterwards, sealed. */
   place: string | undefined
 }> = ({ view, token, question, place }) => {
   const { consent, logout } = view.texts.apps
@@ -108,7 +108,7 @@ export const SignOutPage: FC<{
   )
 }
 
-/** `response_mode=form_post`: a button, which a script presses where there is one. */
+/** `response_mode=form_post`: a button, pressed by a script if scripts run. */
 export const FormPostPage: FC<{ view: View; action: string; params: Record<string, string> }> = ({
   view,
   action,

@@ -22,7 +22,7 @@ import { withRightHint } from '../sessions/cookie-lookup.ts'
 import { assertMayWrite } from '../throttle/limits.ts'
 import { ConsentPage, FormPostPage, SignOutPage, UnverifiedPage } from './pages.tsx'
 
-/** A hint of 4096, and what stands beside it. */
+/** An ID token hint of up to 4096 characters, and the other parameters. */
 const MAX_LOGOUT_LENGTH = 8192
 
 const cookieIn = (c: Context) =>
@@ -31,7 +31,9 @@ const sessionIn = (c: Context) => cookieIn(c)?.sid
 
 const searchOf = (c: Context) => new URL(c.req.url).search.slice(1)
 
-/** Sends the browser on, or shows the page that comes first. Never by 307: a form must not be sent on as it is. */
+/**
+ * Redirects the browser, or shows the page that comes first. Never 307: it would repost the form as it is.
+ */
 function answer(c: Context<PageEnv>, outcome: Outcome): Response | Promise<Response> {
   if (outcome.kind === 'go') return c.redirect(outcome.location, 303)
   if (outcome.kind === 'answer') {
@@ -51,7 +53,7 @@ function answer(c: Context<PageEnv>, outcome: Outcome): Response | Promise<Respo
   })
 }
 
-/** The parameters of a logout, each once. Throws 400 `bad_logout_request`. */
+/** The parameters of a logout, each at most once. Throws 400 `bad_logout_request`. */
 function readLogout(text: string): Record<string, string> {
   if (text.length > MAX_LOGOUT_LENGTH) throw badLogoutRequest('The request is too long.')
   try {
@@ -70,10 +72,10 @@ async function askToSignOut(c: Context<PageEnv>, { to, cookie, question }: Logou
   })
 }
 
-/** What an app sends a browser to, and the question that comes between. */
+/** Where apps send the browser, and the consent question in between. */
 export const consentRoutes = new Hono<PageEnv>()
   .get('/oauth/authorize', async (c) => answer(c, await decide(c, searchOf(c))))
-  // A page of another site may post it, and then the cookie stays at home: it is asked for again by GET.
+  // A cross-site POST comes without the cookie, so the browser is sent on to the same request by GET.
   .post('/oauth/authorize', async (c) => {
     const text = await readText(c, () => badAuthorizeRequest('The request is no text.'))
     if (text.length > MAX_QUERY_LENGTH) throw badAuthorizeRequest('The request is too long.')
@@ -84,13 +86,13 @@ export const consentRoutes = new Hono<PageEnv>()
     await assertMayWrite(c.var, cookieIn(c)!.sid)
     const { decision, shown } = c.var.fields
     const outcome = await decide(c, searchOf(c))
-    // No is no, also where all of it was let by another page meanwhile.
+    // No means no, even if another page has meanwhile given consent to everything.
     if (decision !== 'allow' && outcome.kind === 'answer') return answer(c, refuse(c.var, outcome.to))
     if (outcome.kind !== 'consent') return answer(c, outcome)
     const { asked } = outcome
     if (decision !== 'allow') return answer(c, refuse(c.var, asked.request))
-    // What the app may ask for, or they may let it, has grown since, or it says something else of itself: that was not on
-    // the page that they said yes to.
+    // The scopes that the app may request, or the user may grant, have grown since, or its description has
+    // changed: the page to which the user said yes did not show that.
     if (!scopesIn(shownOf(asked)).every((one) => scopesIn(shown).includes(one))) return answer(c, outcome)
     const actor = toClaims(withRightHint(asked.cookie, asked.user))
     await giveConsent(c.var, actor, asked.client, namesOf(asked), asked.document)
@@ -106,7 +108,7 @@ export const consentRoutes = new Hono<PageEnv>()
     }
     return c.redirect(to ?? '/signin?done=signed_out', 303)
   })
-  // As of authorize: the cookie comes with the GET.
+  // As for authorize: the cookie comes with the GET.
   .post('/oauth/logout', async (c) => {
     const text = await readText(c, () => badLogoutRequest('The request is no text.'))
     return c.redirect(await placeOfLogout(c.var, readLogout(text)), 303)

@@ -4,7 +4,7 @@ import { isOfOpenId } from '../oauth/models.ts'
 import type { Resource } from '../oauth/resources.ts'
 import type { View } from '../pages/view.ts'
 
-/** What an app would be let do, at which service, and for how long. */
+/** What an app would be allowed to do, at which service, and for how long. */
 export const ScopeList: FC<{ view: View; scopes: readonly string[]; resource: Resource | undefined }> = ({
   view,
   scopes,

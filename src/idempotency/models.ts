@@ -1,10 +1,10 @@
 import { sql } from 'drizzle-orm'
 import { index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 
-/** The address in an answer; those of an earlier version have it in their text alone. */
+/** The email address in an answer. Rows of an earlier version have it only inside the JSON. */
 export const ANSWERED_EMAIL = sql`coalesce("email_normalized", CASE WHEN json_valid("response") THEN lower(json_extract("response", '$.email')) END)`
 
-/** The answer to a request that carried an `Idempotency-Key`, kept for a day (see idempotency.ts). */
+/** The answer to a request that carried an `Idempotency-Key`, kept for a day (see service.ts). */
 export const idempotencyKeys = sqliteTable(
   'idempotency_keys',
   {
@@ -16,7 +16,7 @@ export const idempotencyKeys = sqliteTable(
     response: text().notNull(),
     subject_id: text().notNull(),
     created_at: integer().notNull(),
-    /** The address in the answer, as addresses are compared. */
+    /** The address in the answer, normalised for comparison. */
     email_normalized: text(),
   },
   (table) => [

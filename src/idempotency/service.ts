@@ -11,15 +11,15 @@ import { normalizeEmail } from '../values/email.ts'
 import { answerGone, idempotencyKeyReused } from './errors.ts'
 import { idempotencyKeys } from './models.ts'
 
-/** For how long a repeat gets the answer of the first. */
+/** How long a repeated request gets the answer of the first. */
 export const ANSWER_KEPT_MS = DAY_MS
 
 const invalidIdempotencyKey = () =>
   new AppError(400, 'invalid_idempotency_key', 'Idempotency-Key has to be 8 to 128 visible ASCII characters.')
 
-/** What makes a repeated request recognisable: who, where, which key, and a MAC of what was sent. */
+/** Identifies a repeated request: who sent it, the route, the key, and a MAC of the body. */
 export interface IdempotentRequest {
-  /** Under the newest of our keys, then under former ones. */
+  /** The MAC under our newest key first, then under former keys. */
   principals: [string, ...string[]]
   route: string
   key: string
@@ -27,9 +27,9 @@ export interface IdempotentRequest {
 }
 
 /**
- * Takes the header `Idempotency-Key`, as `c.var.idempotent`; stands behind `body`. The body's hash is a MAC, as
- * the body has a password in it. Strangers are told apart by the address that they bring: what one of them has sent is
- * nothing to another.
+ * Reads the header `Idempotency-Key` into `c.var.idempotent`; must come after `body`. The body is stored as a
+ * MAC, as it contains a password. Callers who are not signed in are told apart by the email address they
+ * send, so that one never gets another's answer.
  */
 export const idempotent = documented(
   createMiddleware<
@@ -74,18 +74,18 @@ const isThisKey = ({ principals, route, key }: IdempotentRequest) =>
   )
 const selectKey = (request: IdempotentRequest) =>
   build.select().from(idempotencyKeys).where(isThisKey(request))
-/** What reads the kept answer; nothing where there is no key. */
+/** The query for the kept answer; empty if the request has no key. */
 export type Recall = { kept?: ReturnType<typeof selectKey> }
 export const recallOf = (request: IdempotentRequest | undefined): Recall =>
   request ? { kept: selectKey(request) } : {}
 
-/** The status of an answer about somebody who was erased: see users/erasure.ts. */
+/** The status of a kept answer about a user who was erased: see users/erasure.ts. */
 const GONE = 410
 
 /**
- * The statements that make a creation idempotent: `claim` goes first, the creation is conditional on `isFirst`,
- * `recall` goes last. All in one batch, so key, creation and history are there together or not at all. A key is only
- * taken where `mayClaim` holds, and one that is older than a day is as if it had never been.
+ * The statements that make a creation idempotent: `claim` goes first, the creation is conditional on
+ * `isFirst`, and `recall` goes last. They share one batch, so key, creation and history are all written or
+ * none is. The key is only claimed if `mayClaim` holds, and a key older than a day counts as new.
  */
 export function openIdempotency(
   { now }: Resources,
@@ -122,7 +122,8 @@ export function openIdempotency(
 }
 
 /**
- * What is kept of the first request with this key, from the result of `recall`; undefined when there is none.
+ * The kept answer to the first request with this key, from the result of `recall`; undefined if there is
+ * none.
  *
  * @throws 422 when the key was used for another body; 410 when what it made has been erased.
  */
@@ -137,7 +138,7 @@ export function keptAnswer(
   return { status: row.status, subjectId: row.subject_id, answer: JSON.parse(row.response) as unknown }
 }
 
-/** The kept answer, else the fresh one. Throws as `keptAnswer`. */
+/** The kept answer, else the fresh one. Throws as `keptAnswer` does. */
 export function recalled<T>(
   request: IdempotentRequest | undefined,
   results: Partial<Results<Required<Recall>>>,

@@ -2,7 +2,7 @@ import { faultOfBlocked } from '../config/checks.ts'
 import { isNetwork, spellEntry } from '../values/blocked.ts'
 import { MAX_SIGNUP_BLOCKS } from './models.ts'
 
-/** Why something cannot be blocked, and the API's sentence on it. */
+/** Why something cannot be blocked, with the API's sentence for it. */
 export const FAULTS = {
   no_entry: 'Is no address, no domain and no network.',
   whole_url: 'Is a URL: write its domain alone.',
@@ -10,17 +10,17 @@ export const FAULTS = {
 } as const
 export type Fault = keyof typeof FAULTS
 
-/** RFC 1035 section 2.3.4, as it is written. */
+/** RFC 1035 section 2.3.4, counted as text. */
 const MOST_OF_DOMAIN = 253
 const WIDEST = { ipv4: 8, ipv6: 16 }
 
-/** What is wrong with an entry, in its one spelling, that is looked for or taken away. */
+/** What is wrong with a normalised entry that is looked up or removed. */
 export function faultOfEntry(entry: string): Fault | undefined {
   if (/^[a-z][a-z\d+.-]*:\/\//.test(entry)) return 'whole_url'
   return faultOfBlocked(entry) === undefined ? undefined : 'no_entry'
 }
 
-/** What is wrong with one that is to be blocked, too: a slip of the finger is not to shut out half the world. */
+/** What is wrong with an entry that is added. Stricter: a typo must not shut out half the world. */
 export function faultOfNewEntry(entry: string): Fault | undefined {
   const fault = faultOfEntry(entry)
   if (fault || entry.includes('@')) return fault
@@ -30,14 +30,14 @@ export function faultOfNewEntry(entry: string): Fault | undefined {
   return bits !== undefined && Number(bits) < widest ? 'too_wide' : undefined
 }
 
-/** What cannot be blocked, as it was typed, and in which line. */
+/** An entry that cannot be blocked, as it was typed, and its line. */
 export interface Wrong {
   line: number
   typed: string
   fault: Fault
 }
 
-/** What was pasted: how many there are, each once, and of them what cannot be blocked. */
+/** The pasted text: the number of distinct entries, and those that cannot be blocked. */
 interface Read {
   count: number
   entries: string[]
@@ -45,14 +45,14 @@ interface Read {
 }
 
 /**
- * Reads what was pasted: a line for each, or several in it with blanks, commas or semicolons between them; what stands
- * behind a # or a ; that has a blank, or nothing, before it is a remark. More than there may be are counted alone: to
- * spell one is to parse a URL.
+ * Reads pasted text: one entry a line, or several separated by blanks, commas or semicolons. A # or ; at the
+ * start of a line or after a blank begins a comment. If there are more entries than allowed they are only
+ * counted, as normalising one means parsing a URL.
  */
 export function readEntries(text: string): Read {
-  /** By each word, the line in which it stands first. */
+  /** For each word, the first line in which it stands. */
   const words = new Map<string, number>()
-  // A remark goes on to the end of its line with no `$` to look for, so that no # is tried in vain.
+  // The pattern for comments runs to the end of the line without a `$`, so that no # causes backtracking.
   for (const [index, line] of text.split(/\r\n?|[\n\u2028\u2029]/).entries())
     for (const word of line.replace(/(^|\s)[#;].*/s, '').split(/[\s,;]+/))
       if (word !== '' && !words.has(word)) words.set(word, index + 1)

@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 
-/** Who may not join, beside SIGNUP_BLOCKED: each in its one spelling (values/blocked.ts). */
+/** Who may not register, in addition to SIGNUP_BLOCKED. Entries are normalised (values/blocked.ts). */
 export const signupBlocks = sqliteTable('signup_blocks', {
   entry: text().primaryKey(),
   created_at: integer().notNull(),
@@ -10,10 +10,10 @@ export const signupBlocks = sqliteTable('signup_blocks', {
 export const MAX_SIGNUP_BLOCKS = 10_000
 
 /**
- * A condition: that one of these stands there. Each is a probe of the key, however many rows there are, and is counted as a
- * row; where there are no rows, nothing is probed.
+ * A condition: that one of these entries is in the table. Each entry is one lookup by key, however large the
+ * table, and is billed as one row read. If the table is empty, there are no lookups.
  */
 export const isBlocked = (entries: readonly string[]): SQL =>
-  // Of AND both sides are worked out.
+  // CASE, because SQLite evaluates both sides of AND here.
   sql`CASE WHEN (SELECT 1 FROM ${signupBlocks} LIMIT 1) IS NULL THEN 0
     ELSE EXISTS (SELECT 1 FROM json_each(${JSON.stringify(entries)}) WHERE value IN (SELECT entry FROM ${signupBlocks})) END`

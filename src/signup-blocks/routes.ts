@@ -9,7 +9,7 @@ import { changeSignupBlocks, listSignupBlocks } from './service.ts'
 
 const tag = 'signup_blocks'
 
-/** Under /v1/signup_blocks: for those who say who may not join. */
+/** Under /v1/signup_blocks: for those who decide who may not register. */
 export const signupBlockRoutes = new Hono<AppEnv>()
   .get(
     '/',

@@ -7,7 +7,7 @@ import { text } from '../values/text.ts'
 import { FAULTS, faultOfEntry, faultOfNewEntry } from './entries.ts'
 
 const MAX_LENGTH = 320
-/** As many as fit in a body, if they are not all as long as can be. */
+/** As many as fit in a body, unless all of them are of the greatest length. */
 const MOST_BLOCKS_AT_ONCE = 500
 
 const Entry = (faultOf = faultOfEntry, spell = spellEntry) =>
@@ -18,7 +18,7 @@ const Entry = (faultOf = faultOfEntry, spell = spellEntry) =>
       params: { code: 'invalid_entry' },
     })
 
-/** Each once. */
+/** Without duplicates. */
 const Entries = (faultOf = faultOfEntry) =>
   z
     .array(Entry(faultOf))

@@ -16,7 +16,7 @@ import type { ListSignupBlocks, SignupBlock, UpdateSignupBlocks } from './schema
 
 const howMany = sql`(SELECT count(*) FROM (SELECT 1 FROM ${signupBlocks} LIMIT ${MAX_SIGNUP_BLOCKS}))`
 
-/** Who may not join, in the order of their spelling. To count them reads them all. */
+/** The blocked entries, in alphabetical order. Counting them reads them all. */
 export async function listSignupBlocks(
   { db, config }: Resources,
   { limit, cursor, covers }: ListSignupBlocks,
@@ -49,15 +49,16 @@ export async function listSignupBlocks(
   }
 }
 
-/** How many entries came, and how many went. */
+/** How many entries were added, and how many removed. */
 export interface Changed {
   added: number
   removed: number
 }
 
 /**
- * Says who may not join any more, and who may again. Whoever has an account keeps it. It gives nobody any power, and so
- * takes no recent login: a program may bring what others have found out. Where nothing changes, the history tells of nothing.
+ * Adds and removes entries. Existing accounts are not affected. A block gives nobody any power, so this needs
+ * no recent login, and a program may import lists that others maintain. If nothing changes, no history is
+ * written.
  *
  * @throws 409 `too_many_signup_blocks`.
  */
@@ -68,12 +69,14 @@ export async function changeSignupBlocks(
   const { db, actor, now } = resources
   const by = byActor(actor, now)
   const [only, ...others] = [...add, ...remove]
-  // The history keeps no address, of mail or of one network, of somebody whom nothing would ever erase from it.
+  // The history must not contain the email or IP address of somebody without an account: nothing would ever
+  // erase it.
   const isNamed = others.length === 0 && namesMany(only!)
   const [added, removed] = [JSON.stringify(add), JSON.stringify(remove)]
   const there = sql`(SELECT entry FROM ${signupBlocks})`
   const fits = add.length === 0 ? sql`1` : sql`${howMany} + coming - going <= ${MAX_SIGNUP_BLOCKS}`
-  // Counted once in a statement: a list may be large, and is sent for each time that it stands there.
+  // Materialised, so that it is counted once: the list may be large, and is sent once for each time it is
+  // named.
   const counted = sql`WITH counts AS MATERIALIZED (
       SELECT (SELECT count(*) FROM json_each(${added}) WHERE value NOT IN ${there}) AS coming,
         (SELECT count(*) FROM json_each(${removed}) WHERE value IN ${there}) AS going),
