@@ -19,7 +19,7 @@ import type { GivenKey } from './key-tokens.ts'
 import { hasPermission, type Permission, rankFor } from './permissions.ts'
 import { nextOnVerdict } from './verdict.ts'
 
-/** The last use is noted no more often. */
+/** The last use is recorded at most once in this time. */
 export const USED_MS = 5 * MINUTE_MS
 
 type Sought = Pick<GivenKey, 'id' | 'userId' | 'digest'> & { now: number }
@@ -43,10 +43,10 @@ const selectKey = prepare((sought: Places<Sought>) => ({
 type KeyRow = RowsOf<ReturnType<typeof selectKey>['key']>[number]
 
 /**
- * Looks up a key with what it asks for, in one trip. It can be asked for again and again.
+ * Looks up a key together with the request's own query, in one trip. Calling it again is safe.
  *
- * @returns a function that answers whose key it is. Throws 401 `invalid_token`; 403 `insufficient_scope` where it, or its
- *   owner, has not all that the request needs; 403 `factor_enrolment_required`.
+ * @returns a function that answers whose key it is. Throws 401 `invalid_token`; 403 `insufficient_scope`
+ *   where the key or its owner lacks a permission that the request needs; 403 `factor_enrolment_required`.
  */
 function lookUpKey(resources: Resources, { id, userId, digest }: GivenKey, needs: ReadonlySet<Permission>) {
   const { config, db, now } = resources
@@ -55,7 +55,7 @@ function lookUpKey(resources: Resources, { id, userId, digest }: GivenKey, needs
   const find = async () => {
     piggybacked.settle()
     const [row] = (await piggybacked.rows) as KeyRow[]
-    // A replica that lags may not have heard of a key, or of another secret of it.
+    // A lagging replica may not have the key yet, or not its newest secret.
     const isVerdict = row ? row.is_good === 1 : !isYoung(timeOfId(id), now)
     const found = isVerdict ? row : (await db.readPrimary(asked)).key[0]
     if (found?.is_good !== 1) throw invalidToken(new Refusal(found ? 'revoked' : 'unknown'))
@@ -70,7 +70,7 @@ function lookUpKey(resources: Resources, { id, userId, digest }: GivenKey, needs
   return () => (found ??= find())
 }
 
-/** Notes the last use of a key, after the answer. */
+/** Records the last use of a key, after the answer is sent. */
 function noteUsed(
   { db, afterwards }: Resources,
   id: string,
@@ -86,11 +86,14 @@ function noteUsed(
 }
 
 /**
- * Lets a key in to what it may do, as `c.var.actor`, who acts by the lowest rank that has the permission and has never
- * logged in: so what gives power away, or changes how an account is entered, is for no key.
+ * Lets a key do what its permissions allow, as `c.var.actor`. It acts by the lowest rank that has the
+ * permission, and never has a recent login: so no key can give power away or change how an account is
+ * entered.
  *
- * @param permission undefined for what needs none; then it is looked up first, and `onFound` hears of its owner.
- * @throws 401 `invalid_token`; 403 `insufficient_scope`, `factor_enrolment_required`; 429 `too_many_requests`.
+ * @param permission undefined for what needs none; then the key is looked up first, and `onFound` is given
+ *   its owner.
+ * @throws 401 `invalid_token`; 403 `insufficient_scope`, `factor_enrolment_required`; 429
+ *   `too_many_requests`.
  */
 export async function enterByKey(
   c: Context,
@@ -102,11 +105,11 @@ export async function enterByKey(
   const resources = c.var as Resources
   const needs = new Set<Permission>(permission ? [permission] : [])
   if (!key.isMarked) {
-    // It may be made up. So it is looked up before anything is done for it.
+    // The key may be made up, so it is looked up before any other work.
     await assertNetworkWithin(resources, resources.origin.ip)
     await lookUpKey(resources, key, needs)()
   }
-  // Who has any permission has a role above `user`.
+  // Anybody with a permission has a role above `user`.
   const mustBeTwofold = mustHaveFactor(resources.config.SECOND_FACTOR, permission ? 'manager' : 'user')
   c.set('isSignedIn', true)
   await assertMayAsk(resources, key.id, { isRead: isRead(c) })

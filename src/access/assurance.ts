@@ -13,12 +13,12 @@ const PROOFS = [
   'provider_mfa',
 ] as const
 export type Proof = (typeof PROOFS)[number]
-/** In the words of RFC 8176, which has none for a mailed code or a provider, as sessions and tokens have it. */
+/** Values of RFC 8176, plus our own for a mailed code and a provider, as sessions and tokens hold them. */
 export type Amr = readonly string[]
 
 /**
- * A passkey is used with user verification alone, so it is both factors at once. Of one whose counter went back there may
- * be a copy: it takes a code as well.
+ * A passkey is used with user verification only, so it is both factors at once. If its counter went back,
+ * there may be a copy of it: then a code is needed as well.
  */
 const WORDS: Record<Proof, Amr> = {
   pwd: ['pwd'],
@@ -28,27 +28,35 @@ const WORDS: Record<Proof, Amr> = {
   passkey: ['pop', 'user', 'mfa'],
   doubtful_passkey: ['pop', 'user'],
   provider: ['fed'],
-  // Where its word is taken for it (trust_amr).
+  // For a provider that is trusted to have asked for two factors (trust_amr).
   provider_mfa: ['fed', 'mfa'],
 }
 const ORDER = ['pwd', 'email', 'fed', 'otp', 'pop', 'user', 'mfa']
 
-/** What stands in a session and its tokens: each word once, in one order. Two different proofs are two factors. */
+/**
+ * The `amr` of a session and its tokens: each word once, in a fixed order. Two different proofs are two
+ * factors.
+ */
 export function amrOf(proofs: readonly Proof[], before: Amr = []): Amr {
   const words = new Set([...before, ...proofs.flatMap((proof) => WORDS[proof])])
   const isTwofold = words.has('otp') && ['pwd', 'email', 'fed', 'pop'].some((word) => words.has(word))
   return ORDER.filter((word) => words.has(word) || (word === 'mfa' && isTwofold))
 }
 
-/** Whether two factors were proved. A token of the version before does not say by what it was given: a password. */
+/**
+ * Whether two factors were proved. A token of the previous version has no `amr`: it was given for a password.
+ */
 export const isTwofold = (amr: Amr = ['pwd']) => amr.includes('mfa')
 
-/** Who has to have a second factor: nobody, whoever has a role above `user`, everybody. */
+/** Who must have a second factor: nobody, everybody with a role above `user`, or everybody. */
 type Policy = Config['SECOND_FACTOR']
 
 export const mustHaveFactor = (policy: Policy, role: Role) =>
   policy === 'everybody' || (policy === 'managers' && role !== 'user')
 
-/** Whether a session lacks the factor that the policy asks of this role. It looks at the session, not at the account. */
+/**
+ * Whether a session lacks the factor that the policy requires of this role. It looks at the session, not at
+ * the account.
+ */
 export const owesFactor = (policy: Policy, role: Role, amr?: Amr) =>
   mustHaveFactor(policy, role) && !isTwofold(amr)

@@ -10,22 +10,22 @@ import { openDeviceToken } from '../sessions/device-tokens.ts'
 import { markIn, markOf, mayBeOpen, openRefreshToken } from '../sessions/refresh-tokens.ts'
 import { looksLikeKey, readApiKey } from './key-tokens.ts'
 
-/** What is brought, as names for counters. */
+/** A token that a request carries, as names for counters. */
 export interface Bearer {
   id: string
   /**
-   * Whose it is, if it says so. Everything that one user brings is counted together, or signing in again would give
-   * them more.
+   * Its user, if the token names one. All tokens of one user are counted together, or signing in again would
+   * raise their limit.
    */
   of?: string
-  /** Counted as many reads as a session has: of a service, which asks for all of its own users. */
+  /** A service asks on behalf of many users, so it is allowed more reads than a session. */
   isService?: boolean
 }
 
 /**
- * Whose request it is, by a token that nobody can make up: of a session, a service, a device that has signed in before,
- * or a mailed link. It is not looked up, so it may have been ended, though it has not expired: it is good for counting,
- * and for nothing else.
+ * Identifies the sender by a token that nobody can forge: of a session, a service, a device that has signed
+ * in before, or a mailed link. The token is not looked up, so it may have been revoked, though it has not
+ * expired. Use this for counting only.
  *
  * @returns undefined for a stranger.
  */
@@ -53,13 +53,13 @@ export async function findBearer(c: Context): Promise<Bearer | undefined> {
   const device = openDeviceToken(config, given('device_token'), now)
   if (device) return { id: `device ${device.deviceId}`, of: markOf(device.userId) }
   const link = openLinkToken(config, given('token'))
-  // Mails are counted, so links are; and few of them are good at a time.
+  // Mails are limited, so links are too; and few are valid at a time.
   if (link && mayBeGood(link, now)) return { id: `link ${link.id}` }
-  // Apps bring one in a form, or ask about one.
+  // Apps send one in a form, or ask about one.
   return holderOf(c, given(fields.access_token === undefined ? 'token' : 'access_token'))
 }
 
-/** Whose an access token is: of a session, an app's too, or of a service; or which key it is. */
+/** The holder of an access token (of a session, an app or a service) or of a key. */
 async function holderOf(c: Context, token: string): Promise<Bearer | undefined> {
   const { config, now } = c.var as Resources
   if (looksLikeKey(token)) {
@@ -72,7 +72,7 @@ async function holderOf(c: Context, token: string): Promise<Bearer | undefined> 
   return sid === undefined ? { id: `service ${sub}` } : { id: `session ${sid}`, of: markOf(sub) }
 }
 
-/** Of the body, JSON or a form; what is wrong with it is the route's to say. */
+/** The members of the body, JSON or a form. Reporting what is wrong with it is left to the route. */
 async function membersOf(c: Context): Promise<Record<string, unknown>> {
   if (['GET', 'HEAD'].includes(c.req.method)) return {}
   const isForm = /^application\/x-www-form-urlencoded\b/i.test(c.req.header('content-type') ?? '')

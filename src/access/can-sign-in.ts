@@ -11,7 +11,7 @@ type Settings = Pick<
   'EMAIL_CODE_SIGNIN' | 'EMAIL_VERIFICATION' | 'IDENTITY_PROVIDERS' | 'WEBAUTHN_RP_ID'
 >
 
-/** A condition: that a user has a passkey that works here. */
+/** A condition: that a user has a passkey that works on this deployment. */
 export const hasUsablePasskey = (
   { WEBAUTHN_RP_ID }: Settings,
   userId: SQL | string,
@@ -21,20 +21,20 @@ export const hasUsablePasskey = (
     exceptId === undefined ? sql`` : sql` AND ${passkeys.id} <> ${exceptId}`
   })`
 
-/** A condition on a user: that a provider which is asked here signs them in. */
+/** A condition on a user: that a provider which is still configured signs them in. */
 const hasUsableIdentity = ({ IDENTITY_PROVIDERS }: Settings, exceptId = ''): SQL =>
   IDENTITY_PROVIDERS.length === 0
     ? sql`0`
     : sql`EXISTS (SELECT 1 FROM ${identities} WHERE ${identities.user_id} = ${users.id}
         AND provider IN ${IDENTITY_PROVIDERS.map(({ id }) => id)} AND ${identities.id} <> ${exceptId})`
 
-/** A factor or identity that is not there any more, as far as a condition goes. */
+/** A factor or identity that the condition treats as already removed. */
 export type Without = { passkeyId: string } | { totp: true } | { identityId: string }
 
 /**
- * A condition on a user: there is a way into their account as it is now. A passkey is one. So is a password that is not
- * locked, a mailed code or a provider, if no second factor is required or one works: an app that is not locked, or a
- * recovery code.
+ * A condition on a user: there is a way into their account as it is now. A passkey is one. A password that is
+ * not locked, a mailed code or a provider is one too, if no second factor is required or a factor works: an
+ * authenticator app that is not locked, or a recovery code.
  */
 const hasWayIn = (config: Settings, without?: Without): SQL => {
   const exceptId = without && 'passkeyId' in without ? without.passkeyId : undefined
@@ -61,14 +61,14 @@ const hasWayIn = (config: Settings, without?: Without): SQL => {
   )!
 }
 
-/** A condition: that somebody who gets in now still does without one of their factors. */
+/** A condition: that a user who can get in now still can without one of their factors. */
 export const keepsWayIn = (config: Settings, userId: string, without: Without): SQL =>
   sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${userId}
     AND (NOT ${hasWayIn(config)} OR ${hasWayIn(config, without)}))`
 
 /**
- * A condition on a user: that they can sign in. Neither deleted nor disabled (or no longer), with a way in that works, and
- * an address that is confirmed where it has to be.
+ * A condition on a user: that they can sign in. They are neither deleted nor (still) disabled, have a way in
+ * that works, and have confirmed their address where that is required.
  */
 const canSignIn = (config: Settings, now: number): SQL =>
   and(
@@ -78,8 +78,8 @@ const canSignIn = (config: Settings, now: number): SQL =>
   )!
 
 /**
- * A condition: that an administrator who can sign in remains beside this one. Roles and states are what the index
- * begins with, so it reads administrators alone.
+ * A condition: that an administrator who can sign in remains besides this one. The index begins with role and
+ * state, so it reads administrators only.
  */
 export const anotherAdminRemains = (config: Settings, now: number, id: string): SQL =>
   sql`EXISTS (SELECT 1 FROM ${users} WHERE role = 'admin' AND state IN ('active', 'disabled') AND ${users.id} <> ${id}
@@ -92,10 +92,11 @@ export interface LeftWithout {
 }
 
 /**
- * Finds them: who is known at a provider that is no longer asked here, and has nothing else that opens their account. A
- * reset lets them in. From one provider to the next by the index, so it costs nothing where none was removed.
+ * Finds users of a provider that is no longer configured, and who have no other way into their account. A
+ * reset lets them in. It goes from one provider to the next by the index, so it costs nothing where none was
+ * removed.
  *
- * @param looked how many of those who are known there are looked at. There may be more.
+ * @param looked how many users of such providers are looked at. There may be more.
  */
 export function selectLeftWithout(config: Settings, now: number, looked: number) {
   const asked = config.IDENTITY_PROVIDERS.map(({ id }) => id)

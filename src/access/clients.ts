@@ -11,12 +11,13 @@ import { factorEnrolmentRequired, forbidden, insufficientScope } from './errors.
 import { ACCOUNT, hasPermission, isPermission, outranks, type Permission, rankFor } from './permissions.ts'
 
 /**
- * Lets an app or a service in to what it was let do, as `c.var.actor`. It is looked up first, as its token says no role.
+ * Lets an app or a service do what its scopes allow, as `c.var.actor`. It is looked up first, as its token
+ * holds no role.
  *
- * An app of one's own with the scope `account` is let in to all that its user may do, by the role of now, and what was
- * read of them is `c.var.self`. Any other acts by the lowest rank that has the permission, whoever signed in to it. The
- * login of neither is ever a recent one (but see `PROVED_BY_DEVICE`): so what gives power away, or changes how an account
- * is entered, is for nobody's app.
+ * A first-party app with the scope `account` may do all that its user may, by their present role; their
+ * profile is `c.var.self`. Any other app acts by the lowest rank that has the permission, whoever signed in
+ * to it. Neither ever has a recent login (but see `PROVED_BY_DEVICE`): so no app can give power away or
+ * change how an account is entered.
  *
  * @param permission undefined for what anybody does with their own account.
  * @throws 401 `invalid_token`; 403 `insufficient_scope`, `forbidden`, `factor_enrolment_required`.
@@ -56,8 +57,9 @@ export async function enterAsClient(
 }
 
 /**
- * Whoever says yes to a device proves who they are for what it is to do, and that counts as a recent login for ten
- * minutes, for these permissions' routes alone: never for how an account is entered, a role, keys, apps or hooks.
+ * Whoever approves a device proves who they are for what it is to do. That counts as a recent login for ten
+ * minutes, on the routes of these permissions only: never for how an account is entered, a role, keys, apps
+ * or hooks.
  */
 const PROVED_BY_DEVICE: readonly Permission[] = [
   'users:delete',
@@ -74,7 +76,7 @@ async function ofService(resources: Resources, token: ClientClaims): Promise<str
   return scopes
 }
 
-/** The session that an app has of somebody, with what it can use of its scopes: no more than their role has. */
+/** An app's session of a user, with the scopes that it can use: no more than the user's role allows. */
 async function findApp(resources: Resources, token: ClientClaims & { sid: string }) {
   const found = await findClientSession(resources, token)
   if (!found) throw invalidToken(new Refusal('revoked'))

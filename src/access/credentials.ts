@@ -8,28 +8,28 @@ import { insufficientScope } from './errors.ts'
 import { type GivenKey, looksLikeKey, readApiKey } from './key-tokens.ts'
 import { comesFrom, originNotAllowed } from './origin.ts'
 
-/** Who asks, according to what they bring. It is looked up in the request's own trip. */
+/** Who asks, according to their credentials. They are looked up in the request's own trip. */
 export interface Credentials {
   claims: Claims
-  /** Where they came by one. */
+  /** Where the credentials came as a cookie. */
   cookie?: CookieSession
 }
 
-/** What an app or a service brings. What it may do is looked up before anything is done. */
+/** An app or a service. What it may do is looked up before anything is done. */
 export interface ClientCredentials {
   client: ClientClaims
 }
 
-/** A key. What it may do is looked up with what it asks for. */
+/** A key. It is looked up together with the request's own query. */
 export interface KeyCredentials {
   key: GivenKey
 }
 
-/** A bearer token, or the cookie of a session. With both the token alone counts. */
+/** Whether there is a bearer token or a session cookie. If both are sent, only the token counts. */
 export const bringsCredentials = (c: Context) =>
   c.req.header('authorization') !== undefined || bringsSessionCookie(c)
 
-/** The same, where an app, a service or a key may come: for what a permission is needed for. */
+/** The same, for routes with a permission, where an app, a service or a key may come too. */
 export async function readAnyCredentials(
   c: Context,
 ): Promise<Credentials | ClientCredentials | KeyCredentials> {
@@ -41,7 +41,9 @@ export async function readAnyCredentials(
   return isOfClient(claims) ? { client: claims } : { claims }
 }
 
-/** An app may do what its scopes say, and a key what its permissions say. Acting as a user is not among them. */
+/**
+ * The scopes of an app and the permissions of a key say what they may do. Acting as a user is not among them.
+ */
 async function verifyOwnToken(c: Context, options: { mayBeExpired?: boolean }): Promise<Claims> {
   const { config, now } = c.var as Resources
   const token = bearerToken(c)
@@ -52,10 +54,10 @@ async function verifyOwnToken(c: Context, options: { mayBeExpired?: boolean }): 
 }
 
 /**
- * Reads what is brought.
+ * Reads the credentials of a request.
  *
- * @throws 401 `unauthenticated`, `invalid_token`; 403 `insufficient_scope` for an app; `origin_not_allowed` where a cookie changes something for a page
- *   that may not.
+ * @throws 401 `unauthenticated`, `invalid_token`; 403 `insufficient_scope` for an app; `origin_not_allowed`
+ *   where a page of an origin that is not allowed changes something by cookie.
  */
 export async function readCredentials(
   c: Context,
@@ -72,7 +74,10 @@ export async function readCredentials(
 
 export const isRead = (c: Context) => ['GET', 'HEAD'].includes(c.req.method)
 
-/** A browser sends a cookie along with what any page asks for. So it has to say whose, and what a form cannot. */
+/**
+ * A browser attaches the cookie to requests of any page. So a write must come from an allowed origin, and a
+ * body must be of a type that no form can send.
+ */
 function assertMayWrite(c: Context): void {
   const { ISSUER, COOKIE_ORIGINS } = (c.var as Resources).config
   if (!comesFrom(c, [ISSUER, ...COOKIE_ORIGINS])) throw originNotAllowed()
@@ -85,7 +90,7 @@ const jsonOnly = () =>
     headers: { accept: 'application/json', 'accept-encoding': 'identity' },
   })
 
-/** RFC 6750 section 2.1, and no other way to bring a token. Throws 401 `unauthenticated`, `invalid_token`. */
+/** RFC 6750 section 2.1, and no other way to send a token. Throws 401 `unauthenticated`, `invalid_token`. */
 export function bearerToken(c: Context): string {
   const header = c.req.header('authorization')
   if (header === undefined) throw unauthenticated()

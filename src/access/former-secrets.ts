@@ -1,7 +1,10 @@
 import * as z from 'zod'
 import { inWords, MINUTE_MS } from '../values/durations.ts'
 
-/** The secret of a key or a client, and the one before it: digests, and until when the latter is good (epoch ms). */
+/**
+ * Digests of the secret of a key or a client and of the one before it, and until when the latter is valid
+ * (epoch ms).
+ */
 interface Secrets {
   secret_hash: string | null
   former_secret_hash: string | null
@@ -9,12 +12,15 @@ interface Secrets {
 }
 
 /**
- * Another secret within so long of the last is the same change once more: a button pressed twice, the page that shows it
- * loaded again, an answer that was lost. So what programs use is still the one before that.
+ * A new secret within this time of the last is the same change again: a button pressed twice, a page
+ * reloaded, an answer lost. So the secret that programs still use is the one before both.
  */
 export const SAME_CHANGE_MS = 10 * MINUTE_MS
 
-/** How long the one before is kept when another is made: what that means, and what of it ends if it was stolen. */
+/**
+ * How long the former secret stays valid. `means` describes that, and `stolen` what ends at once if it was
+ * stolen.
+ */
 export const keepFormerSeconds = (means: string, stolen = 'it was stolen') =>
   z
     .int()
@@ -26,7 +32,7 @@ export const keepFormerSeconds = (means: string, stolen = 'it was stolen') =>
     })
 
 /**
- * Which secret goes on beside a new one, for so long.
+ * Which secret stays valid beside a new one.
  *
  * @param keepMs more than 0.
  * @param now epoch ms.

@@ -54,7 +54,9 @@ const SIGNED_IN_PROBLEMS = [
   () => tooManyRequests(60),
 ]
 
-/** Lets in whoever has a good access token, or a good cookie, as `c.var.actor`; an app too that acts as they do (`account`). */
+/**
+ * Needs a valid access token or cookie: `c.var.actor`. An app that acts as its user (`account`) may come too.
+ */
 export const signedIn = documented(
   createMiddleware<ActorEnv>(async (c, next) => {
     const credentials = await readAnyCredentials(c)
@@ -72,15 +74,17 @@ export const signedInHere = documented(
   { security: 'signed_in', problems: [...SIGNED_IN_PROBLEMS, factorEnrolmentRequired] },
 )
 
-/** The same for what enrolling needs: also whoever has yet to add the factor that the policy asks for. */
+/**
+ * The same for enrolling a factor: also for somebody who still has to add the one that the policy requires.
+ */
 export const signedInToEnrol = documented(
   createMiddleware<ActorEnv>((c, next) => authenticate(c, next, { mayOweFactor: true })),
   { security: 'signed_in', problems: SIGNED_IN_PROBLEMS },
 )
 
 /**
- * Takes an access token where one is brought, as `c.var.actor`, for routes that others may use as well. Whoever relies on
- * it has `tokenIsLive` in the condition of the write.
+ * Reads an access token if there is one, as `c.var.actor`, on routes that others may use as well. A handler
+ * that relies on it must have `tokenIsLive` in the condition of its write.
  */
 export const perhapsSignedIn = documented(
   createMiddleware<AppEnv & { Variables: { actor: Actor | undefined } }>(async (c, next) => {
@@ -90,12 +94,12 @@ export const perhapsSignedIn = documented(
   { problems: [invalidToken, insufficientScope, originNotAllowed] },
 )
 
-/** Lets in whoever has a good access token, or a key, and brings what its check has read of them: `c.var.self`. */
+/** Needs a valid access token or a key. The profile that its check has read is `c.var.self`. */
 export const signedInWithProfile = documented(
   createMiddleware<ActorEnv & { Variables: { self: Profile } }>(async (c, next) => {
     const credentials = await readAnyCredentials(c)
     if ('client' in credentials) return enterAsClient(c, next, credentials.client)
-    // A key may always know whose it is, whatever else it may do.
+    // A key may always ask whose it is, whatever its permissions.
     if ('key' in credentials)
       return enterByKey(c, next, credentials.key, undefined, (profile) => c.set('self', profile))
     const { claims, cookie } = await enter(c, credentials)
@@ -115,11 +119,11 @@ export const signedInWithProfile = documented(
   { security: 'signed_in', problems: SIGNED_IN_PROBLEMS },
 )
 
-/** Whoever has just changed something asks for no copy (RFC 9111 section 5.2.1.4). */
+/** A client that has just changed something asks for no cached copy (RFC 9111 section 5.2.1.4). */
 export const asksForFresh = (c: Context) =>
   /(^|,)\s*no-cache\s*(,|$)/i.test(c.req.header('cache-control') ?? '')
 
-/** Lets in everybody. If somebody brings an access token, they are `c.var.actor`, and the token has to be good. */
+/** Lets everybody in. If there is an access token, it must be valid, and is `c.var.actor`. */
 export const whoeverAsks = documented(
   createMiddleware<AppEnv & { Variables: { actor?: Actor } }>((c, next) =>
     bringsCredentials(c) ? authenticate(c as Context<ActorEnv>, next) : next(),
@@ -127,7 +131,7 @@ export const whoeverAsks = documented(
   { problems: [invalidToken, factorEnrolmentRequired] },
 )
 
-/** Lets in whoever has a good access token and a role with this permission, as `c.var.actor`. */
+/** Needs a valid access token and a role with this permission: `c.var.actor`. */
 export const requirePermission = (permission: Permission) =>
   documented(
     createMiddleware<ActorEnv>(async (c, next) => {
@@ -157,7 +161,7 @@ async function authenticate(
     await assertLive()
     throw forbidden()
   }
-  // The session's may have risen since the token was given: by the factor that has just been added.
+  // The session may have gained a factor since the token was issued.
   if (!mayOweFactor && owesFactor(SECOND_FACTOR, actor.role, actor.amr)) {
     const { amr } = await assertLive()
     if (owesFactor(SECOND_FACTOR, actor.role, JSON.parse(amr))) throw factorEnrolmentRequired()
@@ -165,7 +169,7 @@ async function authenticate(
   await nextOnVerdict(c, next, assertLive)
 }
 
-/** Takes what is brought, and counts it. */
+/** Reads the credentials, and counts the request. */
 async function enter(c: Context, given?: Credentials): Promise<Credentials> {
   const resources = c.var as Resources
   const credentials = given ?? (await readCredentials(c))
@@ -177,10 +181,11 @@ async function enter(c: Context, given?: Credentials): Promise<Credentials> {
 }
 
 /**
- * The same of a cookie, whose role and epoch are a hint: where that was wrong the request begins again by the right one.
+ * The same for a cookie. Its role and epoch are hints: if they were wrong, the request is repeated with the
+ * right ones.
  *
- * @returns a function that answers who it is. Throws 401 `invalid_token`; 403 `reauthentication_required` where a recent
- *   login is relied on, and the cookie is of a turn before the present one.
+ * @returns a function that answers who it is. Throws 401 `invalid_token`; 403 `reauthentication_required`
+ *   where a recent login is relied on, and the turn in the cookie is no longer the session's.
  */
 function checkCookie(c: Context, claims: Claims, cookie: CookieSession) {
   const resources = c.var as Resources
@@ -199,8 +204,8 @@ function checkCookie(c: Context, claims: Claims, cookie: CookieSession) {
 }
 
 /**
- * Lets in whoever has an access token that was once ours, be it expired or revoked by now: for logging out, which
- * has to work again and again.
+ * Needs an access token that we issued, even if it has expired or been revoked: for logging out, which has to
+ * work when repeated.
  */
 export const onceSignedIn = documented(
   createMiddleware<ActorEnv>(async (c, next) => {
@@ -210,7 +215,9 @@ export const onceSignedIn = documented(
   { security: 'signed_in', problems: [unauthenticated, invalidToken, insufficientScope, originNotAllowed] },
 )
 
-/** For what may read a lot (lists, search, exports), behind the guard: a stricter count of the session. */
+/**
+ * For routes that may read a lot (lists, search, exports), after the guard: a stricter limit for the session.
+ */
 export const limitLists = documented(
   createMiddleware<ActorEnv>(async (c, next) => {
     await assertWithin(c.var, 'RATE_LIMIT_LISTS', c.var.actor.sid)
@@ -219,17 +226,20 @@ export const limitLists = documented(
   { problems: [() => tooManyRequests(60)] },
 )
 
-/** Says that a route may hash a password. The turn is taken where the hash is due: passwords/turns.ts. */
+/**
+ * Documents that a route may hash a password. The turn is taken where the hash is due: passwords/turns.ts.
+ */
 export const limitHashing = documented(
   createMiddleware<AppEnv>((_c, next) => next()),
   { problems: [hashingBusy, () => tooManyRequests(60)] },
 )
 
 /**
- * The first shield of everything that takes a password or a token: a count by network, kept by the platform. A
- * neighbour's requests shut out nobody who brings a token of ours: those are counted by token.
+ * The first shield of everything that takes a password or a token: a limit by network, counted by the
+ * platform. When a neighbour has used it up, requests with a token of ours still pass: they are counted by
+ * token.
  *
- * @param findOther what else nobody can make up.
+ * @param findOther finds another credential that nobody can forge.
  */
 export const limitNetwork = (findOther: (c: Context<AppEnv>) => Promise<Bearer | undefined>) =>
   documented(
@@ -249,18 +259,19 @@ export const limitNetwork = (findOther: (c: Context<AppEnv>) => Promise<Bearer |
 export const limitByNetwork = limitNetwork(async () => undefined)
 
 /**
- * For what cannot be undone, or gives power away: a session left open, or a stolen token, is not enough. A refresh
- * is no login.
+ * For what cannot be undone, or gives power away: a session left open or a stolen token is not enough. A
+ * refresh is no login.
  *
  * @param now epoch ms.
- * @throws 403 `reauthentication_required`; `insufficient_scope` for a key, an app or a service, which never has one.
+ * @throws 403 `reauthentication_required`; `insufficient_scope` for a key, an app or a service, which never
+ *   has a recent login.
  */
 export function requireRecentLogin(actor: Pick<Claims, 'auth_time' | 'key' | 'client'>, now: number): void {
   if (actor.key || !isRecent(actor, now)) throw noRecentLogin(actor)
   relyOnTurn(actor)
 }
 
-/** Who could log in again is told to; to a key, an app or a service that would be a promise that never comes true. */
+/** A person is told to log in again. A key, an app or a service cannot, so it is not told to. */
 export const noRecentLogin = ({ key, client }: Pick<Claims, 'key' | 'client'>) =>
   key || client?.canProve === false ? insufficientScope() : reauthenticationRequired()
 

@@ -5,9 +5,9 @@ import { Refusal } from '../http/problem.ts'
 import { invalidToken } from '../sessions/errors.ts'
 
 /**
- * A key is `rk_<id>_<secret>_<checksum>`. Its id names the row and the owner, so that what is asked is asked right in one
- * trip, and has a mark that only we can make: so nobody makes work with a key that they made up. The checksum refuses
- * one that was mistyped, and lets scanners tell a key from what looks like one. Each part is of one length.
+ * A key is `rk_<id>_<secret>_<checksum>`. Its id names the row and the owner, so one trip is enough, and
+ * carries a mark that only we can make, so a made-up key causes no work. The checksum refuses a mistyped key,
+ * and lets scanners tell a key from what only looks like one. Each part has a fixed length.
  */
 const KEY = /^(rk_([\w-]{56})_([\w-]{44}))_([\w-]{8})$/
 const UUID_BYTES = 16
@@ -15,13 +15,13 @@ const MARK_BYTES = 10
 const SECRET_BYTES = 33
 const CHECKSUM_BYTES = 6
 
-/** A key as it was brought. Whether it is good is looked up. */
+/** A key as it was sent. Whether it is valid is looked up. */
 export interface GivenKey {
   id: string
   userId: string
-  /** Of its secret. */
+  /** Digest of its secret. */
   digest: string
-  /** Whether its id was made here. False as well if the SECRET_KEYS of that time are gone. */
+  /** Whether its id was made here. Also false if the SECRET_KEYS of that time are gone. */
   isMarked: boolean
 }
 
@@ -35,7 +35,9 @@ const bytesOf = (uuid: string) => Buffer.from(uuid.replaceAll('-', ''), 'hex')
 const uuidOf = (bytes: Buffer) =>
   bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 
-/** A new secret for a key. It has 264 random bits, so a plain digest of it can be kept: there is nothing to guess. */
+/**
+ * A new secret for a key. It has 264 random bits and cannot be guessed, so a plain digest of it is stored.
+ */
 export function makeApiKey({ keys }: Pick<Config, 'keys'>, id: string, userId: string) {
   const ids = Buffer.concat([bytesOf(id), bytesOf(userId)])
   const secret = randomBytes(SECRET_BYTES).toString('base64url')
@@ -43,7 +45,7 @@ export function makeApiKey({ keys }: Pick<Config, 'keys'>, id: string, userId: s
   return { key: `${text}_${checksumOf(text)}`, digest: digestOf(secret) }
 }
 
-/** Opens a key. Throws 401 `invalid_token` for one that was mistyped, which costs no trip to find out. */
+/** Parses a key. Throws 401 `invalid_token` for a mistyped one, without a trip. */
 export function readApiKey({ keys }: Pick<Config, 'keys'>, token: string): GivenKey {
   const [, text = '', id = '', secret = '', checksum] = KEY.exec(token) ?? []
   if (checksumOf(text) !== checksum) throw invalidToken(new Refusal('form'))

@@ -8,15 +8,15 @@ export const originNotAllowed = () =>
     'A cookie changes something for pages of this origin, or of one in COOKIE_ORIGINS, alone.',
   )
 
-/** What the browser says of where a request was made: both are its own word, which no page can change. */
+/** What the browser says about where a request came from. No page can change these headers. */
 const saidBy = (c: Context) => ({
   origin: c.req.header('origin'),
   site: c.req.header('sec-fetch-site'),
 })
 
 /**
- * Whether a page of ours, or of one of `origins`, made the request. A browser that sends no origin (`null`, or none at
- * all) has to say that it is the same origin.
+ * Whether a page of ours, or of one of `origins`, made the request. If the browser sends no origin (`null`,
+ * or none at all), it has to say that it is the same origin.
  */
 export function comesFrom(c: Context, origins: readonly string[]): boolean {
   const { origin, site } = saidBy(c)

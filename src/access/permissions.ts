@@ -35,28 +35,32 @@ const PERMISSIONS: Record<Role, readonly Permission[]> = {
 
 export const hasPermission = (role: Role, permission: Permission) => PERMISSIONS[role].includes(permission)
 
-/** Of the scopes that an app may have: those that are permissions. */
+/** Whether a scope of an app is a permission. */
 export const isPermission = (scope: string): scope is Permission =>
   (ALL_PERMISSIONS as readonly string[]).includes(scope)
 
 /**
- * What a key may be given. No key deletes anybody, or takes everybody along: that takes a login of the last ten minutes. And
- * of tokens clients ask, not keys.
+ * What a key may be given. No key deletes anybody, or exports everybody: that takes a login of the last ten
+ * minutes. And introspecting tokens is for clients, not for keys.
  */
 export const KEY_PERMISSIONS = ALL_PERMISSIONS.filter(
   (permission) => !['users:delete', 'users:purge', 'users:export', 'tokens:introspect'].includes(permission),
 )
 
-/** What somebody with this role can let an app do. They cannot give a permission that they lack themselves. */
+/**
+ * Which scopes somebody with this role can grant to an app. They cannot give a permission that they lack
+ * themselves.
+ */
 export const scopesWithin = (scopes: readonly string[], role: Role): string[] =>
   scopes.filter((scope) => !isPermission(scope) || hasPermission(role, scope))
 
-/** The scope of an app of one's own that acts as the person does. */
+/** The scope of a first-party app that acts as its user. */
 export const ACCOUNT = 'account'
 
 /**
- * Whether whoever acts may do something: by their role or, where it is an app, by what it was let do. A key is looked up
- * with what it asks for: what that takes is noted, and decided there, and in the condition of a write.
+ * Whether the actor may do something: by their role or, for an app, by its scopes. A key is looked up
+ * together with the request's query, so what it needs is noted here, and decided there and in the condition
+ * of a write.
  */
 export function allows(
   actor: { role: Role; client?: { scopes: readonly string[] }; key?: { needs: Set<Permission> } },
@@ -69,11 +73,13 @@ export function allows(
     : hasPermission(actor.role, permission)
 }
 
-/** The lowest rank that has a permission. An app acts by this one, and shows nothing that is for those above. */
+/**
+ * The lowest rank that has a permission. An app acts by this one, and sees nothing that is for higher ranks.
+ */
 export const rankFor = (permission: Permission): Role =>
   ROLES.find((role) => hasPermission(role, permission)) ?? 'admin'
 
 const rank = (role: Role) => ROLES.indexOf(role)
 
-/** Nobody manages a user of their own or a higher rank, nor lifts one there; admins excepted. */
+/** Nobody but an admin manages a user of their own or a higher rank, or raises anybody to one. */
 export const outranks = (actor: Role, other: Role) => actor === 'admin' || rank(actor) > rank(other)

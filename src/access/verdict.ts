@@ -1,8 +1,8 @@
 import type { Context, Next } from 'hono'
 
 /**
- * Whether a token counts is asked beside the handler's own query, not before it; the answer is sent only when both are
- * there. What a handler *changes* meanwhile is safe: its write has the same condition in it (`tokenIsLive`).
+ * Checks a token while the handler's own query runs, not before it; the answer is sent only when both are
+ * done. A *write* in the meantime is safe: it has the same condition in it (`tokenIsLive`).
  */
 export async function nextOnVerdict(
   c: Context,
@@ -13,7 +13,7 @@ export async function nextOnVerdict(
   try {
     await assertLive()
   } catch (error) {
-    // The handler's answer is not to be seen, its headers neither; what CORS has put there stays.
+    // The handler's answer must not be seen, nor its headers; the CORS headers stay.
     const headers = [...c.res.headers].filter(([name]) => /^(access-control-.*|vary)$/.test(name))
     c.res = undefined
     c.res = new Response(null, { headers })

@@ -2,7 +2,10 @@ import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
 import { type CookieSession, sessionCookie } from '../sessions/cookie.ts'
 
-/** What the cookie says of its user was so once. Nothing was changed by the request, which is made again by `renewed`. */
+/**
+ * The hints in the cookie are out of date. The request changed nothing, and is repeated with the cookie
+ * `renewed`.
+ */
 export class WrongHint extends Error {
   readonly renewed: CookieSession
   constructor(renewed: CookieSession) {
@@ -11,11 +14,11 @@ export class WrongHint extends Error {
   }
 }
 
-/** Requests that are made again, by the id of the request they are: not once more. */
+/** Requests that are repeats, with the id of the original request: they are not repeated again. */
 const repeats = new WeakMap<Request, string>()
 export const idOfRepeat = (c: Context) => repeats.get(c.req.raw)
 
-/** Makes the request again with the right cookie, and gives that to the browser. It costs a second trip. */
+/** Repeats the request with the right cookie, and sends that to the browser. It costs a second trip. */
 export async function repeatWithRightHint(
   c: Context<AppEnv>,
   { renewed }: WrongHint,
@@ -23,11 +26,11 @@ export async function repeatWithRightHint(
 ): Promise<Response> {
   const setCookie = sessionCookie(c.var.config.keys.session_cookie, renewed)
   const headers = new Headers(c.req.raw.headers)
-  // Of two of one name the first counts, in every parser of ours.
+  // Of two cookies with the same name, each of our parsers takes the first.
   headers.set('cookie', `${setCookie.split(';')[0]}; ${headers.get('cookie')}`)
   const { method } = c.req
   const body = ['GET', 'HEAD'].includes(method) ? null : (c.get('bodyRead') ?? c.req.raw.body)
-  // With it goes from which country it comes.
+  // This passes on the country that the request comes from.
   const { cf } = c.req.raw as { cf?: RequestInitCfProperties }
   const request = new Request(c.req.url, { method, headers, body, ...(cf && { cf }) })
   repeats.set(request, c.var.requestId)
