@@ -8,7 +8,10 @@ import { toTimeOrNull } from '../values/ids.ts'
 import { accountDisabled, emailNotVerified } from './errors.ts'
 import type { Proven } from './start-session.ts'
 
-/** Whoever has shown who they are without a password, with the device that they come by, and the counts that it clears. */
+/**
+ * A user who has proved who they are without a password, with their device, and the counters that this
+ * clears.
+ */
 export function arriving(
   resources: Resources,
   user: User,
@@ -24,12 +27,15 @@ export function arriving(
   }
 }
 
-/** After the right proof alone. Throws 403 `account_disabled`. */
+/** Call only after a right proof. Throws 403 `account_disabled`. */
 export function assertActive({ now }: Pick<Resources, 'now'>, user: User): void {
   if (!isActive(user, now)) throw accountDisabled(toTimeOrNull(user.disabled_until))
 }
 
-/** The same, for somebody who enters by what proves no address. Throws 403 `account_disabled`, `email_not_verified`. */
+/**
+ * The same, where the proof does not confirm the address. Throws 403 `account_disabled`,
+ * `email_not_verified`.
+ */
 export function assertMayEnter(resources: Pick<Resources, 'config' | 'now'>, user: User): void {
   assertActive(resources, user)
   if (resources.config.EMAIL_VERIFICATION === 'required' && user.email_verified_at === null)

@@ -8,7 +8,7 @@ export const emailNotVerified = (cause?: Refusal) =>
   new AppError(403, 'email_not_verified', 'Confirm your e-mail address first: a link is in your mail.', {
     cause,
   })
-/** After the right password alone. The reason stays with those who manage. */
+/** Only after the right password. The reason is shown to those who manage users only. */
 export const accountDisabled = (until: string | null) =>
   new AppError(403, 'account_disabled', 'This account is disabled.', { members: { disabled_until: until } })
 export const signupClosed = () => new AppError(403, 'signup_closed', 'Accounts are made by invitation only.')
@@ -18,9 +18,9 @@ export const invitationOpen = () =>
     'invitation_open',
     'This address has been invited: accept the invitation by the link in its mail.',
   )
-/** After the provider's word alone. */
+/** Only after the provider has confirmed who it is. */
 export const accountDeleted = () => new AppError(403, 'account_deleted', 'This account was deleted.')
-/** After the right code alone. */
+/** Only after the right code. */
 export const nameNeeded = () =>
   new AppError(
     422,
@@ -29,7 +29,7 @@ export const nameNeeded = () =>
   )
 export const otherProofNeeded = () =>
   new AppError(409, 'other_proof_needed', 'This account confirms by its password or a passkey, not by mail.')
-/** The same for whoever is signed in: they answer by the same request, with a code. */
+/** The same for a signed-in user: they repeat the request with a code. */
 export const factorNeededAgain = (methods: readonly Method[]) =>
   new AppError(
     403,
@@ -47,7 +47,7 @@ export const secondFactorRequired = (members: {
   new AppError(403, 'second_factor_required', 'This account takes a second factor. Answer the challenge.', {
     members,
   })
-/** One, for the document. */
+/** An example, for the API document. */
 export const factorDue = () =>
   secondFactorRequired({
     challenge: 'ch_…',

@@ -10,7 +10,7 @@ import { clearSessionCookie, rememberDevice, setSessionCookie } from '../session
 import { logOut } from './logout.ts'
 import type { Tokens } from './schemas.ts'
 
-/** How whoever signs in wants to be known from then on. Members of every way in. */
+/** How a user wants to stay signed in. Every way in takes these members. */
 export const keeping = () => ({
   cookie: z.boolean().optional().meta({
     description: 'Answers with the user, and a cookie in place of the tokens: for apps on the same site.',
@@ -24,7 +24,7 @@ export interface Keeping {
   remember?: boolean | undefined
 }
 
-/** No page of another origin signs its visitor in as somebody else: it would get no cookie, but the browser would. */
+/** No page of another origin may sign its visitor in as somebody else: the browser would keep the cookie. */
 export const noCookieForOthers = documented(
   createMiddleware<AppEnv & { Variables: { body: Keeping } }>(async (c, next) => {
     const { ISSUER, COOKIE_ORIGINS } = c.var.config
@@ -34,7 +34,7 @@ export const noCookieForOthers = documented(
   { problems: [originNotAllowed] },
 )
 
-/** The end of every way in: tokens, or the user and a cookie. */
+/** The answer of every way in: tokens, or the user and a cookie. */
 export function answerSignedIn(c: Context, tokens: Tokens, { cookie, remember = true }: Keeping) {
   if (!cookie) return c.json(tokens)
   keepSignedIn(c, tokens, remember)
@@ -46,7 +46,7 @@ export function answerSignedIn(c: Context, tokens: Tokens, { cookie, remember = 
   })
 }
 
-/** The cookies in place of the tokens that a way in gives. */
+/** Sets the cookies that take the place of tokens. */
 export function keepSignedIn(c: Context, tokens: Tokens, stays: boolean): void {
   if (tokens.device_token) rememberDevice(c, tokens.device_token)
   const { sid, sub, role, epoch, auth_time } = decodeJwt<Claims>(tokens.access_token)
@@ -54,7 +54,7 @@ export function keepSignedIn(c: Context, tokens: Tokens, stays: boolean): void {
   setSessionCookie(c, (c.var as AppEnv['Variables']).config.keys.session_cookie, session)
 }
 
-/** Signs a browser out: its session ends, and it forgets what it kept. */
+/** Signs a browser out: the session ends, and the browser forgets what it stored. */
 export async function signOut(c: Context, actor: Claims): Promise<void> {
   await logOut(c.var as AppEnv['Variables'], actor)
   clearSessionCookie(c)

@@ -14,18 +14,19 @@ import type { LogIn } from './schemas.ts'
 import type { Proven } from './start-session.ts'
 
 /**
- * Checks the password of a login: counts the attempt and reads the account, then hashes once, whether the account
- * exists or not. A second trip starts the session, or records the failure.
+ * Checks the password of a login: counts the attempt and reads the account, then hashes once, whether the
+ * account exists or not. A second trip starts the session, or records the failure.
  *
- * @throws 401 `invalid_credentials`, the same for every reason, and after the right password alone 403
- *   `account_disabled`; 403 `email_not_verified` for whoever signed up with the address; 429 `too_many_attempts`.
+ * @throws 401 `invalid_credentials`, the same for every reason. Only after the right password: 403
+ *   `account_disabled`; 403 `email_not_verified` for whoever signed up with the address. 429
+ *   `too_many_attempts`.
  */
 export async function logIn(resources: Resources, input: LogIn): Promise<Proven> {
   const { db, config } = resources
   const email = normalizeEmail(input.email)
   const account = and(eq(users.email_normalized, email), sql`deleted_at IS NULL`)!
   const device = openDeviceToken(config, input.device_token, resources.now)
-  // Whoever would be sent away for want of a turn is not even counted.
+  // A login that no turn is free for is not even counted.
   assertNotBusy()
   const attempt = openAttempt(resources, email, account, device)
   const results = await db.writeBatch({
@@ -52,7 +53,7 @@ export async function logIn(resources: Resources, input: LogIn): Promise<Proven>
     throw await refuseRightPassword(resources, login, user, 'unverified')
   }
   return {
-    // The hash as it is by now, for somebody who had to wait.
+    // Its present hash: a login that had to wait may have read an old one.
     user: { ...user, password_hash: password.stored },
     proofs: ['pwd'],
     newHash: password.newHash,
@@ -60,7 +61,8 @@ export async function logIn(resources: Resources, input: LogIn): Promise<Proven>
       isBelowPolicy(input.password, { ...user, organisation: config.ORGANISATION }) && {
         needsBetterPassword: true,
       }),
-    // Whoever logs in at the same moment may have replaced the old hash first; the one that stands now is current.
+    // Another login at the same moment may have replaced the old hash first. Then the new hash is the right
+    // one.
     ...(password.newHash && { again: () => logIn(resources, input) }),
     device: isFromKnownDevice ? device : undefined,
     knowsTokens: input.device_token !== undefined,

@@ -7,7 +7,7 @@ import { whileDoubting } from '../sessions/near.ts'
 import { endOwnSession, endSession } from '../sessions/service.ts'
 import { byActor, changeUserBy, isSamePerson } from '../users/change.ts'
 
-/** Ends all one's sessions, this one too. */
+/** Ends all of one's own sessions, including this one. */
 export async function logOutAll(resources: Resources, actor: Claims): Promise<void> {
   await changeUserBy(resources, byActor(actor, resources.now), actor.sub, (row) => ({
     action: 'sessions.ended',
@@ -20,15 +20,16 @@ export async function logOutAll(resources: Resources, actor: Claims): Promise<vo
 }
 
 /**
- * Ends one of the user's own sessions: this one at any time, another only after a recent login. Throws 404
- * `session_not_found`.
+ * Ends one of the user's own sessions: this one at any time, another only after a recent login.
+ *
+ * @throws 404 `session_not_found`.
  */
 export async function endMySession(resources: Resources, actor: Claims, id: string): Promise<void> {
   if (id !== actor.sid) requireRecentLogin(actor, resources.now)
   await endOwnSession(resources, actor, id)
 }
 
-/** Logs out: ends the session of the token. Once ended, it stays ended, and the answer is the same. */
+/** Logs out: ends the session of the token. For a session that has already ended, the answer is the same. */
 export async function logOut(resources: Resources, actor: Claims): Promise<void> {
   const own = and(eq(sessions.id, actor.sid), eq(sessions.user_id, actor.sub))
   await whileDoubting(resources, { users: [actor.sub], sessions: [actor.sid] }, () =>

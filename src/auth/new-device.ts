@@ -7,8 +7,9 @@ import type { Keeping } from './keep-signed-in.ts'
 import type { Proven } from './start-session.ts'
 
 /**
- * Tells a user of a sign-in by a device that their account does not know, with a link that ends its session. The very
- * first sign-in is not told. Clients that bring no device token always look new, so their sign-ins are told once a day.
+ * Mails a user about a sign-in from a device that their account does not know, with a link that ends the
+ * session. The very first sign-in is not reported. Clients that send no device token always look new, so
+ * their sign-ins are reported once a day.
  */
 export function tellOfNewDevice(
   resources: Resources,
@@ -18,7 +19,7 @@ export function tellOfNewDevice(
   isStarted: SQL,
 ): OwedMail[] {
   if (device || user.last_login_at === null || user.email_verified_at === null || !resources.send) return []
-  // A browser has its device token in a cookie.
+  // A browser keeps its device token in a cookie.
   const told = openDeviceNotices(resources, user.id, { knowsTokens: knowsTokens || cookie === true })
   return [enqueueNotice(resources, 'new_device', user, isStarted, { about: sessionId, told })]
 }

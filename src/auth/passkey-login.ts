@@ -13,17 +13,20 @@ import { invalidCredentials } from './errors.ts'
 import type { PasskeyLogIn } from './schemas.ts'
 import type { Proven } from './start-session.ts'
 
-/** What a browser needs to sign in by any passkey of ours. Nobody types an address, and none is revealed. */
+/**
+ * What a browser needs to sign in with any passkey of ours. Nobody types an address, and none is revealed.
+ */
 export function beginPasskeyLogin({ config }: Resources): PasskeyOptions {
   const challenge_id = makeChallenge(config, { kind: 'signin', userId: null, about: 'any' })
   return { challenge_id, options: requestOptions(config, challenge_id) }
 }
 
 /**
- * Signing in by a passkey alone, which is both factors at once. The challenge is used up before anything is looked at.
+ * Signs in by a passkey alone, which is both factors at once. The challenge is used up before anything else
+ * is checked.
  *
- * @throws 401 `invalid_credentials`, whatever was wrong; after the right passkey alone 403 `account_disabled`,
- *   `email_not_verified`; 403 `second_factor_required` where its counter went back.
+ * @throws 401 `invalid_credentials`, whatever was wrong. Only after the right passkey: 403
+ *   `account_disabled`, `email_not_verified`; 403 `second_factor_required` if its counter went back.
  */
 export async function provePasskey(resources: Resources, input: PasskeyLogIn): Promise<Proven> {
   const { db, config, now } = resources

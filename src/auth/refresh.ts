@@ -21,9 +21,9 @@ import { signerColumns, toTokens } from './start-session.ts'
 interface Rotation extends RequestOrigin {
   sessionId: string
   counter: number
-  /** Null for a login of our own. */
+  /** Null for a login to Roster itself. */
   clientId: string | null
-  /** Of whoever has a role above `user`. */
+  /** For roles above `user`. */
   idleMs: number
   absoluteMs: number
 }
@@ -44,12 +44,12 @@ const rotatedColumns = {
 }
 
 /**
- * Rotation is one conditional UPDATE on the counter, so of many who bring the same token one rotates. Then come the
- * session as it is now, and its person. It leaves no row of history: the session itself says when and from where it was
- * used last.
+ * Rotation is one conditional UPDATE on the counter, so of many requests with the same token only one
+ * rotates. Then the session and its user are read as they are now. Refreshes are not in the history: the
+ * session itself says when and from where it was last used.
  */
 const rotate = prepare((at: Places<Rotation>) => {
-  // An app's goes on at /oauth/token alone, for that app.
+  // An app's session is refreshed only at /oauth/token, and only by that app.
   const isThisSession = and(eq(sessions.id, at.sessionId), sql`${sessions.client_id} IS ${at.clientId}`)
   const isOfActiveUser = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${sessions.user_id} AND ${userIsActive(databaseNow)}
     AND (${users.role} = 'user' OR ${sessions.created_at} + ${at.absoluteMs} > ${databaseNow}))`
@@ -83,9 +83,9 @@ const rotate = prepare((at: Places<Rotation>) => {
 })
 
 /**
- * Trades a refresh token for the next, in one trip. All who bring the same token get the same successor, as long as
- * it is unspent and the grace lasts. A token older than that was stolen, or its successor was: the session ends, in a
- * second trip.
+ * Exchanges a refresh token for the next, in one trip. All requests with the same token get the same
+ * successor, until the successor is used or the grace is over. A token older than that means that it or its
+ * successor was stolen: the session ends, in a second trip.
  *
  * @throws 401 `invalid_refresh_token`; 401 `session_revoked`, also for a token used again.
  */
@@ -96,8 +96,8 @@ export async function refresh(resources: Resources, refreshToken: string): Promi
 }
 
 /**
- * Whether a refresh token is spent: its successor was used, or the grace is over. Whoever brings it ends the session.
- * The counter only grows, so a token that is spent stays spent.
+ * Whether a refresh token is spent: its successor was used, or the grace is over. Using it ends the session.
+ * The counter only grows, so a spent token stays spent.
  */
 export function isSpent(
   { REFRESH_GRACE_SECONDS }: Pick<Resources['config'], 'REFRESH_GRACE_SECONDS'>,
@@ -108,7 +108,10 @@ export function isSpent(
   return session.counter > token.counter + (isInGrace ? 1 : 0)
 }
 
-/** The same up to the tokens, for whoever the session is of: an app, or (null) a login of our own. */
+/**
+ * Refreshes up to the tokens. `clientId` is the app that the session is of, or null for a login to Roster
+ * itself.
+ */
 export async function rotateSession(resources: Resources, refreshToken: string, clientId: string | null) {
   const { db, config, origin } = resources
   const token = openRefreshToken(config.keys.refresh_token, refreshToken)
@@ -130,7 +133,7 @@ export async function rotateSession(resources: Resources, refreshToken: string, 
   resources.loggedAs.sub = session.user_id
   if (session.revoked_at) throw sessionRevoked(new Refusal('revoked'))
   if (isSpent(config, token, session)) {
-    // Its own first send may have rotated it, and others since: that is no theft.
+    // The first send of this batch may have rotated it, and others since: that is no theft.
     if (db.wasResent) throw invalidRefreshToken(new Refusal('superseded'))
     await endStolenSession(resources, session)
     throw sessionRevoked(new Refusal('used'))
@@ -142,9 +145,9 @@ export async function rotateSession(resources: Resources, refreshToken: string, 
 }
 
 /**
- * Whoever has a copy of both tokens could repeat the owner's within the grace, unseen. So a repeat comes from where the
- * rotation came from: another network or another client leaves a row and a mark, once a rotation, as people do change
- * networks; another network and another client is a thief.
+ * A thief with copies of both tokens could repeat the owner's rotations within the grace, unseen. So a repeat
+ * is compared with its rotation. Another network or another client leaves a row and a mark, once per
+ * rotation, as people do change networks; if both differ, it is a thief.
  *
  * @throws 401 `session_revoked`: the session has ended.
  */
@@ -181,7 +184,7 @@ async function markRepeat(resources: Resources, session: Pick<Session, 'id' | 'u
   )
 }
 
-/** Somebody has a refresh token that was spent: they, or whoever spent it, stole it. */
+/** A spent refresh token was used: it was stolen, either by its sender or by whoever spent it. */
 async function endStolenSession(
   resources: Resources,
   session: Pick<Session, 'id' | 'user_id'>,

@@ -18,17 +18,17 @@ import { accountDisabled, emailNotVerified, invalidCredentials } from './errors.
 /** A login that ends without a session. */
 export interface RefusedLogin {
   attempt: ReturnType<typeof openAttempt>
-  /** As it was given, normalised. */
+  /** As entered, normalised. */
   email: string
   signupToken: string | undefined
   isFromKnownDevice: boolean
 }
 
 /**
- * Records a failure: for the network, and in the history with what was wrong. The statements are the same for an
- * address that nobody has, a wrong password and a locked account; only their conditions differ.
+ * Records a failure: for the network, and in the history with what was wrong. The statements are the same for
+ * an unknown address, a wrong password and a locked account; only their conditions differ.
  *
- * @returns what the caller is told, which is nothing of the above.
+ * @returns the error for the caller, which reveals none of this.
  */
 export async function refuseLogin(
   resources: Resources,
@@ -57,26 +57,26 @@ export async function refuseLogin(
     tally: tally.add(attempt.attemptId, whether(isTold)),
     notice: notice.statements,
   })
-  // The cron trigger sends it else.
+  // Otherwise the cron trigger sends it.
   if (user?.failed_logins === MAX_FAILURES_IN_A_ROW) sendAfterwards(resources, notice.mailId)
   return answerTo(resources, login, user ? reason : 'unknown_address')
 }
 
-/** The owner of an account that was locked is told once, with a link that unlocks it. */
+/** The owner of a locked account is told once, with a link that unlocks it. */
 function enqueueLockNotice(resources: Resources, user: User | undefined, email: string) {
   const id = user?.id ?? ''
   const isLocked = sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${id} AND failed_logins >= ${MAX_FAILURES_IN_A_ROW}
     AND ${userIsActive(resources.now)})`
   const isTold = sql`EXISTS (SELECT 1 FROM ${oneTimeTokens} WHERE subject_id = ${id} AND purpose = 'unlock_account'
     AND spent_at IS NULL)`
-  // The database says whether the address is verified, so that the statement is the same for everybody.
+  // The database says whether the address is verified, so the statement is the same for everybody.
   const owner = { id, email: user?.email ?? '', email_normalized: email, email_verified_at: null }
   return enqueueNotice(resources, 'account_locked', owner, sql`${isLocked} AND NOT ${isTold}`)
 }
 
 /**
- * The password was right, and it is no sign-in all the same. The attempt is taken back. Whoever is disabled may know
- * until when; whoever has not confirmed their address is mailed the link, and told no more than anybody.
+ * The password was right, but the user may not sign in. The attempt is taken back. A disabled user may know
+ * until when; one who has not confirmed their address is mailed the link, and told no more than anybody else.
  */
 export async function refuseRightPassword(
   resources: Resources,
@@ -112,8 +112,9 @@ export async function refuseRightPassword(
   await resources.db.writeBatch(
     {
       history: record(resources, event, sql`1`),
-      // Who is answered like a wrong password waits like one, and so does their network: only the account's own count is
-      // taken back. Else what is left of either tells somebody who signed up with an address whether it had been free.
+      // An unverified user gets the answer to a wrong password, so they and their network also wait as for
+      // one: only the account's own count is taken back. Otherwise the attempts left would reveal whether the
+      // address had been free to somebody who signed up with it.
       attempt: reason === 'unverified' ? login.attempt.takeBackOfAccount : login.attempt.takeBack,
       failures: reason === 'unverified' ? login.attempt.countFailureOfNetwork(login.isFromKnownDevice) : [],
       count: reason === 'unverified' ? asked.count : [],
@@ -128,8 +129,8 @@ export async function refuseRightPassword(
 }
 
 /**
- * Only somebody who shows that they signed up is told that the address is not confirmed, whatever the password is and
- * whoever knows it.
+ * Only somebody who shows that they signed up learns that the address is not confirmed, whatever the password
+ * is and whoever knows it.
  */
 const answerTo = (
   { config, now }: Resources,

@@ -48,7 +48,7 @@ const device = () => ({
 })
 const challenge = () => text(256, 1).meta({ description: 'What 403 `second_factor_required` has answered.' })
 
-/** One of the methods that the challenge named. */
+/** By one of the methods that the challenge named. */
 export const SecondFactor = lazy(() =>
   z
     .union([
@@ -71,7 +71,7 @@ export const PasskeyLogIn = lazy(() =>
 )
 export type PasskeyLogIn = Of<typeof PasskeyLogIn>
 
-/** The form of OAuth2 password clients (RFC 6749 section 4.3.2); what they send besides is ignored. */
+/** The form of OAuth2 password clients (RFC 6749 section 4.3.2); their other members are ignored. */
 export const LogInForm = lazy(() =>
   z
     .object({
@@ -83,7 +83,7 @@ export const LogInForm = lazy(() =>
 )
 
 export const Refresh = lazy(() => z.strictObject({ refresh_token: text(512, 1) }).meta({ id: 'Refresh' }))
-/** The same by the form of those clients (RFC 6749 section 6). */
+/** The same as a form of those clients (RFC 6749 section 6). */
 export const RefreshForm = lazy(() =>
   z
     .object({
@@ -100,7 +100,7 @@ const byMail = () => ({
   request_token: token().meta({ description: 'What asking for the mailed code has answered.' }),
 })
 
-/** What proves again who somebody is who is signed in. */
+/** What a signed-in user proves again who they are with. */
 export const Reauthenticate = lazy(() =>
   z
     .union([
@@ -172,7 +172,7 @@ export const Tokens = lazy(() =>
 )
 export type Tokens = Of<typeof Tokens>
 
-/** Where the session is kept in a cookie. */
+/** For a session that is kept in a cookie. */
 const SignedInByCookie = lazy(() =>
   z
     .object({

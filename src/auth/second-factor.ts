@@ -30,7 +30,7 @@ import type { SecondFactor } from './schemas.ts'
 import type { Proven, Used } from './start-session.ts'
 import { openAbout } from './start-session.ts'
 
-/** What a browser needs to answer a challenge of a login by one of the user's passkeys. Throws 401 `challenge_spent`. */
+/** What a browser needs to answer the challenge of a login with a passkey. Throws 401 `challenge_spent`. */
 export async function beginSecondFactor(resources: Resources, challenge: string): Promise<PasskeyOptions> {
   const { db, config, now } = resources
   const opened = openChallenge(config, 'login', challenge, now)
@@ -39,18 +39,18 @@ export async function beginSecondFactor(resources: Resources, challenge: string)
   return { challenge_id: challenge, options: requestOptions(config, challenge, known) }
 }
 
-/** What was proved, and what is used up by it. */
+/** What was proved, and what that uses up. */
 interface Proved {
   proof: Proof
   used: Used
 }
 
 /**
- * The second factor after a right password. A try is counted before it is looked at: five a challenge, and a hundred
- * in a row of the account, which only a complete sign-in or somebody who manages clears. A device that has signed in
- * before is counted for itself.
+ * The second factor after a right password. A try is counted before it is checked: five per challenge, and a
+ * hundred in a row per account, which only a complete sign-in or a manager resets. A device that has signed
+ * in before has a counter of its own.
  *
- * @throws 401 `challenge_spent`, `invalid_second_factor`; 503 `misconfigured`, which is no try.
+ * @throws 401 `challenge_spent`, `invalid_second_factor`; 503 `misconfigured`, which is not counted.
  */
 export async function proveSecondFactor(resources: Resources, input: SecondFactor): Promise<Proven> {
   const { db, config, now } = resources
@@ -60,12 +60,14 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
   const { epoch, proofs, ...password } = openAbout(challenge.about)
   const hash = hashRecoveryCode(userId, 'recovery_code' in input ? input.recovery_code : '')
   const isThisCode = and(eq(recoveryCodes.user_id, userId), eq(recoveryCodes.hash, hash))
-  // Nobody guesses one, so a right one is a row less to count and a row less to take back.
+  // Nobody guesses a recovery code, so a right one is not counted: a row less to write, and a row less to
+  // take back.
   const attempt = openTry(challenge, now, sql`EXISTS (SELECT 1 FROM ${recoveryCodes} WHERE ${isThisCode})`)
   const isThisUser = eq(users.id, userId)
   const device = openDeviceToken(config, input.device_token, now)
   const ofDevice = openDeviceTry(resources, userId, device)
-  // One more than there may be says that it was locked before this try; that one can be taken back as well.
+  // A count of one above the limit says that the account was locked before this try; that try can be taken
+  // back, too.
   const countFailure = (by: 1 | -1, condition = sql`1`) =>
     build
       .update(users)
@@ -130,7 +132,7 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
       ofDevice.clear(isDone),
       openTally(resources, 'locked_factor', userId).forget(isDone),
     ],
-    // A passkey that is doubtful is no failure, and no sign-in.
+    // A doubtful passkey is no failure, and no sign-in.
     takeBack:
       proved.proof === 'doubtful_passkey' ? [...proved.used.spend(sql`1`), noFailure, attempt.takeBack] : [],
     used: [
@@ -142,11 +144,16 @@ export async function proveSecondFactor(resources: Resources, input: SecondFacto
   }
 }
 
-/** Whoever sets an app up uses it at once, and gets codes for it. One that was never used came with its user. */
+/**
+ * An app that is set up here is used at once, and gets recovery codes. One that was never used was imported
+ * with its user.
+ */
 const isUnusedImport = (totp: Totp, { recovery_codes }: FactorState) =>
   totp.last_step === null && recovery_codes === 0
 
-/** Ten recovery codes, once: of two who sign in at the same moment, one is let in, and the other tries again. */
+/**
+ * Ten recovery codes, shown once. If two sign in at the same moment, one gets in, and the other tries again.
+ */
 function firstRecoveryCodes(resources: Resources, user: User): { codes: string[]; used: Used } {
   const codes = makeRecoveryCodes()
   const isUnused = sql`user_id = ${user.id} AND last_step IS NULL`
@@ -164,7 +171,7 @@ function firstRecoveryCodes(resources: Resources, user: User): { codes: string[]
   }
 }
 
-/** A code counts once: the step that was accepted last moves on by the same statement that lets it in. */
+/** A code counts once: the statement that accepts it also moves the last step on. */
 export async function proveByTotp(
   { config, now }: Resources,
   user: User,
@@ -172,7 +179,7 @@ export async function proveByTotp(
   totp: Totp | undefined,
   code: string,
 ): Promise<Proved | Refusal> {
-  // The try that is looked at is counted already.
+  // This try is already counted.
   const isLocked = is_totp_locked === 1 && user.failed_factors > MAX_FAILURES_IN_A_ROW
   if (!totp?.confirmed_at) return new Refusal('wrong_code')
   if (isLocked) return new Refusal('locked')
@@ -189,14 +196,14 @@ export async function proveByTotp(
         build
           .update(factors)
           .set({ last_step: step, ...(renewed && { seed: renewed.text, key_id: renewed.keyId }) })
-          // Once more, as a send that comes late must not put back what has moved on.
+          // Checked again: a batch that is resent late must not put back a step that has moved on.
           .where(sql`${isUnused} AND ${isDone}`),
       ],
     },
   }
 }
 
-/** A recovery code is gone with its use. Its owner is told when few are left. */
+/** A recovery code is deleted by its use. Its owner is told when few are left. */
 export function proveByRecoveryCode(
   resources: Resources,
   user: User,
@@ -239,11 +246,11 @@ function proveByPasskey(
 }
 
 /**
- * A hundred failures behind a right password say that somebody else has it: its owner is told by mail, once a day for
- * as long as it goes on, and the history has one row for that day's.
+ * A hundred failures after a right password say that somebody else knows it: the owner is told by mail, once
+ * a day for as long as it goes on, and the history has one row for each such day.
  *
- * @param state what is locked for whoever tries.
- * @param refusal for the log; the history says what kind of thing was wrong.
+ * @param state which factors are locked for this client.
+ * @param refusal for the log; the history only says which kind of factor was wrong.
  */
 async function recordFailure(
   resources: Resources,

@@ -14,14 +14,15 @@ import { normalizeEmail } from '../values/email.ts'
 import { signupClosed } from './errors.ts'
 import type { SignedUp, SignUp, SignupAccepted } from './schemas.ts'
 
-/** What signing up answers; 202 where it must not tell whether the address was taken. */
+/** What sign-up answers: 202 where it must not reveal whether the address was taken. */
 export type SignupAnswer = { status: 201; body: SignedUp } | { status: 202; body: SignupAccepted }
 
 /**
  * Signs somebody up: account, history, idempotency key and the mail that confirms the address, in one batch.
  *
- * Where addresses have to be verified, the answer is the same whether or not the address is taken. Whoever has proved
- * a taken one is told by mail; one that nobody has proved gets the mail that proves it; nothing else changes.
+ * Where addresses have to be verified, the answer is the same whether or not the address is taken. If it is
+ * taken, the owner of a verified address is told by mail, and an unverified one gets the mail that verifies
+ * it; nothing else changes.
  *
  * @throws 409 `email_taken`, where verification is optional; 403 `signup_closed`, `signup_domain_refused`,
  *   `signup_blocked`, `challenge_failed`; 422; 429 `too_many_attempts`; 503 `challenge_unavailable`.
@@ -42,10 +43,11 @@ export async function signUp(
   const isSecret = config.EMAIL_VERIFICATION === 'required'
   const answer = isSecret ? ACCEPTED : toUser({ ...row, state: row.status })
   const asked = openMailRequest(resources, { kind: 'verify_email', emailNormalized })
-  // Who signs up asks for a mail, whoever has the address; where none is set up, sign-ups are counted all the same.
+  // A sign-up counts as a request for a mail, whoever owns the address. Without a mailer, sign-ups are
+  // counted all the same.
   const { mayAsk } = asked
   const isTaken = emailIsTaken(emailNormalized)
-  // Once more: a replica may not have heard of a block, and a hash takes its time.
+  // Checked again: a lagging replica may have missed a block, and hashing takes time.
   const blocked = joinerIsBlocked(resources, input.email)
   const isLet = sql`${mayAsk} AND NOT ${blocked}`
   const mayClaim = isSecret ? isLet : sql`${isLet} AND NOT ${isTaken}`
@@ -54,7 +56,8 @@ export async function signUp(
     action: 'user.signed_up',
     actorId: row.id,
   })
-  // What is known is not asked again: each time is a row for every entry that could name them.
+  // Skips a condition that is already decided: each check for a block reads a row for every entry that could
+  // match.
   const isAnswered = isSecret
     ? sql`CASE WHEN ${creation.isDone} THEN 1 ELSE ${once.isFirst} END`
     : creation.isDone
@@ -90,8 +93,8 @@ export async function signUp(
 }
 
 /**
- * Whoever is blocked, or has no mail left, pays for no hash: a neighbour would use up the network's, and the isolate's, by
- * nothing else.
+ * Refuses a blocked address, or one with no mail left, before the hash. Otherwise a neighbour could use up
+ * the hashes of the network and of the isolate with such requests alone.
  */
 async function assertMayAsk(
   resources: Resources,
@@ -104,15 +107,15 @@ async function assertMayAsk(
     blocked: sql<{ is: 0 | 1 }>`SELECT ${joinerIsBlocked(resources, email)} AS "is"`,
     ...recallOf(request),
   })
-  // What was answered once is answered again.
+  // A request that was answered before gets the same answer.
   if (keptAnswer(request, read)) return
   if (read.blocked[0]!.is) throw signupBlocked()
   asked.assertMayAsk(read.spent)
 }
 
 /**
- * What the owner of an address is mailed, by the account that is there once the batch has made one or not: the mail that
- * proves the address where nobody has, else that somebody tried to sign up with it.
+ * The mail to the owner of the address, who may be the account that this batch makes: the mail that verifies
+ * an unverified address, otherwise a notice that somebody tried to sign up with it.
  */
 function mailsToOwner(resources: Resources, asked: MailRequested, emailNormalized: string, condition: SQL) {
   const owner = sql`FROM ${users} WHERE email_normalized = ${emailNormalized} AND deleted_at IS NULL

@@ -34,54 +34,54 @@ import type { Keeping } from './keep-signed-in.ts'
 import { tellOfNewDevice } from './new-device.ts'
 import type { Tokens } from './schemas.ts'
 
-/** Who has proved who they are, by whatever way in. */
+/** A user who has proved who they are, by any way in. */
 export interface Proven {
-  /** As they were when it was proved. */
+  /** As they were at the time of the proof. */
   user: User
   proofs: readonly Proof[]
-  /** When they were shown, where that was not just now (epoch ms): it is a recent login for so long from then on. */
+  /** When the proof was given, if not just now (epoch ms). The login is recent counted from then. */
   provenAt?: number
-  /** Replaces a hash that is not of today. */
+  /** Replaces an outdated hash. */
   newHash: string | undefined
-  /** It came with its user, and could not be set here. */
+  /** The password was imported with its user, and is one that nobody could set here. */
   needsBetterPassword?: true
-  /** Made for whoever signs in by the authenticator app that they came with, for the first time. */
+  /** Made at the first use of an authenticator app that was imported with its user. */
   recoveryCodes?: readonly string[]
-  /** Proves it anew, where the old hash may have been replaced by somebody who proved it at the same time. */
+  /** Repeats the proof, where another login may have replaced the old hash at the same time. */
   again?: () => Promise<Proven>
-  /** Where it was known. */
+  /** Undefined if the account does not know it. */
   device: KnownDevice | undefined
-  /** Whether a device token was brought at all, be it good or not. */
+  /** Whether a device token was sent at all, valid or not. */
   knowsTokens: boolean
   clearAttempts: (condition: SQL) => readonly Statement[]
-  /** What the account has to prove itself with beside its password, read with the user. */
+  /** The factors of the account beside its password, read with the user. */
   factors: FactorState
-  /** Takes the attempt back, where it turns out to be no sign-in yet. */
+  /** Takes the attempt back if it turns out not to be a sign-in yet. */
   takeBack: readonly Statement[]
-  /** What is good once, and is used up. */
+  /** What is valid once, and used up by this sign-in. */
   used?: readonly Used[]
-  /** Thrown where the user, or what was used, is no longer as it was when it was proved. */
+  /** The error if the user, or what was used, has changed since the proof. */
   refused?: () => AppError
 }
 
 /** What a proof uses up: a code, a challenge. */
 export interface Used {
-  /** A condition: that it is still good. */
+  /** A condition: that it is still valid. */
   isGood: SQL
   spend: (isDone: SQL) => readonly Statement[]
-  /** A mail that is owed then. */
+  /** A mail that its use causes. */
   mail?: (isDone: SQL) => OwedMail
 }
 
 /**
- * The one place where a session begins, on the condition that the user still is as they were when it was proved: the
- * same address and password, confirmed where it has to be, with the same epoch, and not shut out. Here it is decided
- * whether what was proved suffices: of an account that has a factor, two are asked.
+ * The one place where a session begins, on condition that the user is still as they were at the time of the
+ * proof: the same address and password, confirmed where that is required, with the same epoch, and active.
+ * Here it is decided whether the proof is enough: an account with a factor needs two.
  *
- * @throws 403 `second_factor_required`, and nothing has begun.
+ * @throws 403 `second_factor_required`, and no session has begun.
  */
 export async function startSession(asked: Resources, proven: Proven, keeping: Keeping = {}): Promise<Tokens> {
-  // What was proved may have taken seconds.
+  // The proof may have taken seconds.
   const now = Date.now()
   const resources = { ...asked, now }
   const { db } = resources
@@ -128,7 +128,7 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
         sql.join(
           [
             sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsProven(resources, row)})`,
-            // A factor that was added meanwhile is asked for.
+            // A factor that was added meanwhile must be asked for.
             ...(isTwofold(amr) ? [] : [sql`NOT ${accountHasFactor(row.id)}`]),
             ...used.map(({ isGood }) => isGood),
           ],
@@ -141,7 +141,7 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
         .update(users)
         .set({
           last_login_at: now,
-          // With the rest, as each change of a row is billed.
+          // In the same statement, as each change of a row is billed.
           ...NO_FAILURES,
           failed_factors: 0,
           ...(newHash && { password_hash: newHash }),
@@ -155,7 +155,7 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
       attempts: proven.clearAttempts(isStarted),
       used: used.flatMap(({ spend }) => spend(isStarted)),
       mails: mails.flatMap(({ statements }) => statements),
-      // Whoever is locked once more has to be told once more.
+      // An account that is locked again must be told again.
       unlocked:
         row.failed_logins >= MAX_FAILURES_IN_A_ROW
           ? [voidTokens(now, ['unlock_account'], and(eq(oneTimeTokens.subject_id, row.id), isStarted))]
@@ -166,14 +166,14 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
     isStarted,
   )
   if (!user || !begun) {
-    // What was proved was no guess, whatever has moved since.
+    // The proof was no guess, whatever has changed since.
     if (proven.takeBack.length > 0) await db.writeBatch({ takeBack: proven.takeBack })
     if (proven.again) return startSession(resources, await proven.again(), keeping)
     throw refused()
   }
   sendAfterwards(resources, ...mails.map(({ mailId }) => mailId))
   Object.assign(resources.loggedAs, { sub: user.id, sid: session.id, began: amr.join('+') })
-  // A login that ends a disabling is a change like any other.
+  // A login that ends a disabling changes the user's state like any other change.
   const changed = row.status === 'disabled' || evicted.length > 0 ? [row.id] : []
   await publishDoubts(resources, { users: changed, sessions: evicted.map(({ id }) => id) })
   return {
@@ -188,7 +188,7 @@ export async function startSession(asked: Resources, proven: Proven, keeping: Ke
   }
 }
 
-/** A condition on a user: what the proof rests on has not moved since. */
+/** A condition on a user: what the proof relies on has not changed. */
 const isAsProven = ({ config, now }: Resources, row: User) =>
   and(
     eq(users.id, row.id),
@@ -201,7 +201,7 @@ const isAsProven = ({ config, now }: Resources, row: User) =>
     userIsActive(now),
   )
 
-/** What has to be known of a user to give them tokens. */
+/** The columns of a user that tokens need. */
 export const signerColumns = {
   ...profileColumns,
   token_epoch: users.token_epoch,
@@ -214,7 +214,7 @@ export type Signer = Pick<User, keyof typeof signerColumns>
 export async function toTokens(
   { config, now }: Resources,
   session: Pick<Session, 'id' | 'counter' | 'created_at' | 'idle_expires_at' | 'expires_at' | 'amr'> & {
-    /** By the clock of its times. */
+    /** By the clock that its times are from. */
     now?: number
   },
   user: Signer,
@@ -241,8 +241,8 @@ export async function toTokens(
 }
 
 /**
- * What a challenge says of the password that was right: the account's epoch, so a new password ends it, and whether a better
- * one is to be asked for.
+ * What a challenge keeps from the password step: the account's epoch, so a new password ends the challenge,
+ * and whether a better password should be asked for.
  */
 const aboutOf = ({ user, proofs, needsBetterPassword }: Proven) =>
   [user.token_epoch, proofs.join('-'), ...(needsBetterPassword ? ['weak'] : [])].join('.')
@@ -257,12 +257,12 @@ export function openAbout(about: string) {
 }
 
 /**
- * The password was right, and a factor is due: no session, no cookie, no token but the challenge. The attempt was no
- * failure and is taken back; it is no sign-in either, so no count begins anew.
+ * The password was right, and a factor is due: the answer is a challenge, with no session, cookie or token.
+ * The attempt is taken back, as it was no failure. It was no sign-in either, so no counter is reset.
  */
 async function askForSecondFactor(resources: Resources, proven: Proven): Promise<AppError> {
   const { user, newHash, device } = proven
-  // What others have locked stays open to a device that the account knows.
+  // A device that the account knows may use a factor that strangers have locked.
   const factors = device ? { ...proven.factors, is_totp_locked: 0 as const } : proven.factors
   const isAsRead = and(eq(users.id, user.id), eq(users.password_hash, user.password_hash ?? ''))
   await resources.db.writeBatch({

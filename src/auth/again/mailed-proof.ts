@@ -15,7 +15,9 @@ import { selectUsers, type User, users } from '../../users/models.ts'
 import { otherProofNeeded } from '../errors.ts'
 import type { Used } from '../start-session.ts'
 
-/** Who proves again who they are by mail or a provider, where they have neither password nor passkey. */
+/**
+ * Reads a user who may prove again who they are by mail or a provider: one with neither password nor passkey.
+ */
 export async function readWithoutOther(
   { db, config }: Resources,
   actor: Claims,
@@ -30,21 +32,22 @@ export async function readWithoutOther(
     session: build.select({ turn: sessions.turn }).from(sessions).where(eq(sessions.id, actor.sid)),
   })
   if (!user || !session) throw invalidToken(new Refusal('unknown'))
-  // A mailbox is no way around what an account has.
+  // A mailbox is no way around the password or passkeys of an account.
   if (user.password_hash !== null || known.length > 0) throw otherProofNeeded()
   return { user, turn: session.turn }
 }
 
 /**
- * Mails a code to whoever has neither a password nor a passkey to prove again who they are.
+ * Mails a code to a user with neither password nor passkey, to prove again who they are.
  *
- * @throws 409 `other_proof_needed`, `address_not_verified`; 429 `too_many_attempts`; 503 `mail_not_configured`.
+ * @throws 409 `other_proof_needed`, `address_not_verified`; 429 `too_many_attempts`; 503
+ *   `mail_not_configured`.
  */
 export const requestMailedProof = (resources: Resources, actor: Claims): Promise<MailRequested> =>
   mailOwnCode(resources, actor, 'reauthenticate', async () => (await readWithoutOther(resources, actor)).user)
 
 /**
- * What the mailed code shows: it is the session's that asked, and good once. Five tries.
+ * Checks the mailed code. It is valid once, for the session that asked for it, with five tries.
  *
  * @throws 400 `invalid_link`; 409 `other_proof_needed`.
  */

@@ -19,15 +19,16 @@ import type { Used } from '../start-session.ts'
 export interface OwnFactor {
   proof: Proof
   used: Used
-  /** For the batch that uses it up. */
+  /** Clears the attempts, in the batch that uses up the proof. */
   clear: readonly Statement[]
 }
 
 /**
- * The second factor of somebody who is signed in, beside their password. Their session counts the codes, so strangers'
- * failures are nothing to it. It is read while the password is looked at, and costs no trip of its own.
+ * Checks the second factor of a signed-in user, beside their password. The codes are counted by session, so
+ * strangers' failures do not matter. The factor is read while the password is checked, and costs no trip of
+ * its own.
  *
- * @returns what checks it once the password is right: undefined for an account without a factor.
+ * @returns a function to call once the password is right. It gives undefined for an account without a factor.
  */
 export function proveOwnFactor(
   resources: Resources,
@@ -36,7 +37,7 @@ export function proveOwnFactor(
 ): (user: User) => Promise<OwnFactor | undefined> {
   const { db, config, now } = resources
   const isGiven = 'code' in input || 'recovery_code' in input
-  // A counter apart from that of passwords: a right password begins that one anew.
+  // Not the counter of passwords: a right password resets that one.
   const attempt = openOwnAttempt(resources, `${actor.sid} factor`, tokenIsLive(actor, now))
   const hash = hashRecoveryCode(actor.sub, 'recovery_code' in input ? input.recovery_code : '')
   const reading = {
@@ -50,7 +51,7 @@ export function proveOwnFactor(
   const read = isGiven
     ? db.writeBatch({ ...attempt.count, ...reading })
     : db.read(reading).then((results) => ({ ...results, ofSession: undefined, token: undefined }))
-  read.catch(() => {}) // Whoever waits for it hears of it.
+  read.catch(() => {}) // The caller that awaits it gets the error.
 
   return async (user) => {
     const results = await read

@@ -12,8 +12,9 @@ import { readWithoutOther } from './mailed-proof.ts'
 import { finish, type ProvenAgain } from './reauthenticate.ts'
 
 /**
- * Proves again who somebody is by the provider that signs them in, which has just asked them anew (`max_age=0`). Only
- * where there is neither a password nor a factor; and by nothing that is not theirs already, as it connects nothing.
+ * Proves again who a user is by a provider that signs them in and has just asked them again (`max_age=0`).
+ * Only for an account with neither password nor factor, and only by an identity that it already has: nothing
+ * is linked here.
  *
  * @throws 400 `invalid_callback`; 409 `other_proof_needed`.
  */

@@ -32,26 +32,27 @@ import type { Used } from '../start-session.ts'
 import { proveByMailedCode } from './mailed-proof.ts'
 import { proveOwnFactor } from './own-factor.ts'
 
-/** Who has just proved again who they are, and by what. */
+/** A user who has just proved again who they are, and how. */
 export interface ProvenAgain {
   user: User
   proofs: readonly Proof[]
-  /** Of a session in a cookie: what the next cookie says. */
+  /** For a session in a cookie: the turn of the next cookie. */
   turn: number
   /** Epoch ms. */
   provedAt: number
-  /** Of the session. */
+  /** What is left of the session. */
   leftMs: number
 }
 
 /**
- * Proves once more who somebody is who is signed in; their session counts the attempts. With a factor it takes the
- * password and a code, or a passkey; who has neither password nor passkey takes a mailed code in their place. Of a
- * session in a cookie the turn goes up, so that a copy of the older cookie is never recent and soon nothing. A session of
- * tokens stays as it is: what was proved is for one access token
+ * Proves again who a signed-in user is; their session counts the attempts. An account with a factor takes the
+ * password and a code, or a passkey. One with neither password nor passkey takes a mailed code in place of
+ * the password. A session in a cookie moves to its next turn, so a copy of the older cookie never has a
+ * recent login, and soon expires. A session of tokens stays as it is: the proof counts for one access token
  * (`toFreshToken`).
  *
- * @throws 403 `wrong_password`, `wrong_code`, `second_factor_required`; 400 `invalid_passkey`; 429 `too_many_attempts`.
+ * @throws 403 `wrong_password`, `wrong_code`, `second_factor_required`; 400 `invalid_passkey`; 429
+ *   `too_many_attempts`.
  */
 export async function reauthenticate(
   resources: Resources,
@@ -81,7 +82,7 @@ export async function reauthenticate(
   })
 }
 
-/** What a browser needs to prove who somebody is by one of their passkeys, and what else would do. */
+/** What a browser needs to prove the user by one of their passkeys, and which other proofs would do. */
 export async function beginReauthentication(
   resources: Resources,
   actor: Claims,
@@ -90,7 +91,7 @@ export async function beginReauthentication(
     takesCode: boolean
     takesPasskey: boolean
     takesMail: boolean
-    /** The providers that sign them in, where there is nothing else. */
+    /** The providers that sign them in, if they have no other proof. */
     takesProviders: readonly string[]
   }
 > {
@@ -138,7 +139,7 @@ async function reauthenticateByPasskey(
   if (passkey[0]?.user_id !== actor.sub) throw invalidPasskey(new Refusal('unknown'))
   const proved = checkPasskey(resources, challenge_id, credential, passkey[0], { isNamed: true })
   if (proved instanceof Refusal) throw invalidPasskey(proved)
-  // One whose counter went back proves nothing by itself.
+  // A passkey whose counter went back proves nothing by itself.
   if (proved.isDoubtful) {
     await db.writeBatch({ told: proved.spend(sql`1`) })
     throw invalidPasskey(new Refusal('passkey_counter'))
@@ -152,10 +153,11 @@ async function reauthenticateByPasskey(
 }
 
 /**
- * The last of it, in one batch: what is good once is used up, the attempts are forgotten, and of a session in a cookie
- * the turn goes up. Two that are proved at once by one cookie get the same turn: neither takes the other's away.
+ * The last step, in one batch: uses up what is valid once, clears the attempts, and moves a session in a
+ * cookie to its next turn. Two proofs at once with one cookie get the same turn, so neither invalidates the
+ * other.
  *
- * @throws 403 `wrong_code` when what was proved has been used up meanwhile.
+ * @throws 403 `wrong_code` when the proof has been used up meanwhile.
  */
 export async function finish(
   resources: Resources,
@@ -173,7 +175,7 @@ export async function finish(
   const isUsing = used.length > 0
   const mails = used.flatMap(({ mail }) => (mail ? [mail(isDone)] : []))
   const batch = {
-    // A row that says that it was done: a batch that is sent twice uses nothing up twice.
+    // Marks the batch as done: if it is sent twice, nothing is used up twice.
     marker: isUsing
       ? [insertWhere(challenges, { id, tries: 1, attempt_id: null, spent_at: now }, mayUse)]
       : [],
@@ -207,7 +209,7 @@ export async function finish(
     verdict: sql<Record<'is_done' | 'is_live', 0 | 1>>`SELECT ${isUsing ? isDone : sql`1`} AS is_done,
       ${tokenIsLive(actor, now)} AS is_live`,
   }
-  // A cookie of the turn before ends soon, so no copy may answer for it.
+  // A cookie of the turn before expires soon, so no cached copy may vouch for it.
   const doubts = isCookie ? { users: [actor.sub] } : {}
   const { session, verdict } = await whileDoubting(resources, doubts, () =>
     db.writeBatch(batch, isUsing ? isDone : undefined),
@@ -225,7 +227,7 @@ export async function finish(
   return { turn: row.turn, provedAt: row.proved_at!, leftMs }
 }
 
-/** An access token of the same session that counts as a recent login. A refresh gives one that does not. */
+/** An access token of the same session that counts as a recent login. One from a refresh does not. */
 export async function toFreshToken(
   { config, now }: Resources,
   actor: Claims,

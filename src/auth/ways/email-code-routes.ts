@@ -16,7 +16,7 @@ import { AskForCode, CodeRequested, EmailCodeLogIn } from './schemas.ts'
 
 const tag = 'auth'
 
-/** Signing in, and up, by nothing but a mailbox. */
+/** Signing in, and up, with only a mailbox. */
 export const emailCodeRoutes = new Hono<AppEnv>()
   .post(
     '/',

@@ -18,18 +18,19 @@ import { isThere, selectHolder } from './holder.ts'
 import { join, mayJoin, takeOver } from './join.ts'
 import type { AskForCode, CodeRequested, EmailCodeLogIn } from './schemas.ts'
 
-/** Throws 404 where no code signs in. */
+/** Throws 404 where signing in by code is off. */
 function assertIsOn({ config }: Pick<Resources, 'config'>, by?: IdentityProvider): void {
   if (config.EMAIL_CODE_SIGNIN !== 'on' && !by) throw notFound()
 }
 
 /**
- * Mails a code that signs in, to whom has an account or may make one; nobody is told whether. Where whoever signs up shows
- * that they are no program, an address without an account is mailed for whoever has shown it alone.
+ * Mails a code that signs in to somebody who has an account or may make one; the answer does not reveal
+ * which. Where sign-up needs a bot challenge, an address without an account is mailed only after the
+ * challenge.
  *
- * @param by a provider that has said an address which it does not prove: the code does.
- * @throws 404 where the deployment has it off; 429 `too_many_attempts` for a network that asks for too many; 403
- *   `challenge_failed` for a token that is none, whatever there is at the address.
+ * @param by a provider that gave the address without proving it: the code proves it.
+ * @throws 404 where the deployment has it off; 429 `too_many_attempts` for a network that asks too often; 403
+ *   `challenge_failed` for an invalid token, whether or not the address has an account.
  */
 export async function requestEmailCode(
   resources: Resources,
@@ -50,11 +51,12 @@ export async function requestEmailCode(
 }
 
 /**
- * Signing in by a mailed code: one factor, which confirms the address. An account whose address nobody has proved is its
- * reader's from here on, and nothing else opens it, unless they show that they made it. Where there is none, one is made.
+ * Signs in by a mailed code: one factor, which confirms the address. An account whose address was never
+ * verified becomes the reader's, and everything else that opens it is void, unless they show that they made
+ * it. If there is no account, one is made.
  *
- * @throws 400 `invalid_link`, whatever was wrong; after the right code alone 422 `name_needed`, 403 `account_disabled`,
- *   and what `join` throws.
+ * @throws 400 `invalid_link`, whatever was wrong. Only after the right code: 422 `name_needed`, 403
+ *   `account_disabled`, and what `join` throws.
  */
 export async function proveEmailCode(
   resources: Resources,
@@ -86,7 +88,7 @@ export async function proveEmailCode(
   }
   return {
     ...provenBy(resources, input, subject, subject),
-    // What asks for a factor as well has used the code up, too.
+    // The code is used up even if a second factor is still needed.
     takeBack: spend(sql`1`),
     used: [{ isGood, spend }],
     refused,

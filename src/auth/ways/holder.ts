@@ -3,10 +3,10 @@ import type { Config } from '../../config/main.ts'
 import { type FactorState, selectFactorState } from '../../factors/state.ts'
 import { type User, users } from '../../users/models.ts'
 
-/** A user, with what they have to prove themselves with beside what they have just shown. */
+/** A user, with the factors of their account. */
 export type Holder = User & FactorState
 
-/** Reads whoever has an id, which may be the query that finds it; one row of nulls for nobody. */
+/** Reads a user by id; the id may be a subquery. Gives one row of nulls if there is none. */
 export const selectHolder = (config: Config, id: SQL) =>
   sql<
     Holder | Record<keyof User, null>

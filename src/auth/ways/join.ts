@@ -21,18 +21,18 @@ import { normalizeEmail } from '../../values/email.ts'
 import { invitationOpen, signupClosed } from '../errors.ts'
 
 /*
- * What a first proof of an address does: it makes an account for it, or the account that somebody else may have made for
- * it is its prover's, with nothing left that could enter it.
+ * What the first proof of an address does: it makes an account, or hands an account that somebody else may
+ * have made with the address to the prover, and voids everything that could open it.
  */
 
-/** A condition: that an address may join by itself; false where the settings have it that it may not. */
+/** A condition: that an address may sign up on its own; false where the settings forbid it. */
 export const mayJoin = (resources: Resources, email: string): SQL | false =>
   resources.config.SIGNUP === 'open' &&
   refusalOfJoiner(resources, email) === undefined &&
   sql`NOT ${joinerIsBlocked(resources, email)}`
 
 /**
- * Whether an address may join, before anything is asked of whoever has it.
+ * Checks whether an address may sign up, before its owner is asked for anything.
  *
  * @throws 403 `signup_closed`, `signup_domain_refused`, `signup_blocked`; 409 `invitation_open`.
  */
@@ -50,14 +50,14 @@ export async function assertMayJoin(resources: Resources, email: string): Promis
   if (verdict[0]!.is_blocked) throw signupBlocked()
 }
 
-/** A condition: that an address has been invited, and may still accept. */
+/** A condition: that an address has an open invitation. */
 const isInvited = (emailNormalized: string, now: number) =>
   sql`EXISTS (SELECT 1 FROM ${invitations} WHERE email_normalized = ${emailNormalized}
     AND accepted_at IS NULL AND withdrawn_at IS NULL AND expires_at > ${now})`
 
-/** Who joins, by an address that they have just proved. */
+/** Somebody who signs up with an address that they have just proved. */
 export interface Joining {
-  /** Of the account that is made. */
+  /** Of the new account. */
   userId: string
   email: string
   name: string
@@ -65,24 +65,24 @@ export interface Joining {
   challenge_token?: string | undefined
 }
 
-/** What it rests on: good once, and used up by it. */
+/** The proof behind it: valid once, and used up. */
 export interface JoiningBy {
   isGood: SQL
   spend: (isDone: SQL) => readonly Statement[]
-  /** Whether they show that they are no program: not whoever comes by a provider, which has asked them that. */
+  /** Whether the bot challenge applies: not to somebody from a provider, which has done that itself. */
   isChallenged: boolean
-  /** What else the account has from its first moment. */
+  /** Further rows that the account begins with. */
   alsoWrite?: (isDone: SQL) => readonly Statement[]
-  /** Thrown where it is good no more. */
+  /** The error if the proof is no longer valid. */
   refused: () => AppError
 }
 
 /**
- * Makes the account of somebody who has proved an address, without a password: account, history and what proved it, in
- * one batch. Who holds the address unproved gives way.
+ * Makes an account without a password for somebody who has proved an address: account, history and the use of
+ * the proof, in one batch. An account that holds the address unverified gives way.
  *
- * @throws 403 `signup_closed`, `signup_domain_refused`, `signup_blocked`, `challenge_failed`; 409 `invitation_open`, as an invitation may
- *   give a role; 409 `email_taken`; 422 for terms that are not those of now.
+ * @throws 403 `signup_closed`, `signup_domain_refused`, `signup_blocked`, `challenge_failed`; 409
+ *   `invitation_open`, as an invitation may give a role; 409 `email_taken`; 422 for outdated terms.
  */
 export async function join(resources: Resources, joining: Joining, by: JoiningBy): Promise<User> {
   const { config, db, now } = resources
@@ -103,7 +103,7 @@ export async function join(resources: Resources, joining: Joining, by: JoiningBy
     actorId: row.id,
   })
   const { isDone } = creation
-  // A row of its own: that somebody has signed up says of others that nothing is proved.
+  // A row of its own: `user.signed_up` does not imply a verified address.
   const proved = { id: uuidv7(), action: 'email.verified', userId: row.id, actorId: row.id } as const
   const { verdict, squatter, user } = await db.writeBatch(
     {
@@ -130,10 +130,10 @@ export async function join(resources: Resources, joining: Joining, by: JoiningBy
 }
 
 /**
- * Makes an account its prover's that nobody has proved the address of: whoever made it may have been somebody else, so
- * everything that could enter or act is void. Its sessions end, and it has no password.
+ * Hands an account whose address was never verified to whoever has proved the address. Somebody else may have
+ * made it, so everything that could open it or act for it is void: its sessions end, and it has no password.
  *
- * @param isMaker whether it is shown that they made it: then nothing is void.
+ * @param isMaker whether they have shown that they made it: then nothing is void.
  */
 export const takeOver = (
   resources: Resources,

@@ -20,9 +20,9 @@ import { type Holder, isThere, selectHolder } from './holder.ts'
 import { assertMayJoin, type Joining, join, takeOver } from './join.ts'
 
 /**
- * What follows from who somebody is at a provider. `proven`: an account of theirs. `joins`: there is none, and one may be
- * made. `links`: there is one with that address; it is connected once they have signed in to it. `confirms`: the provider
- * does not prove the address, so a mail has to.
+ * What follows from an identity at a provider. `proven`: it belongs to an account. `joins`: there is no
+ * account, and one may be made. `links`: an account has that address; the identity is linked once they have
+ * signed in to it. `confirms`: the provider does not prove the address, so a mail has to.
  */
 export type Outcome =
   | { kind: 'proven'; proven: Proven }
@@ -30,17 +30,18 @@ export type Outcome =
   | { kind: 'links' }
   | { kind: 'confirms' }
 
-/** What somebody came back with is good once, whatever comes of it. Throws 400 `invalid_callback`. */
+/** The result of a callback is valid once, whatever follows from it. Throws 400 `invalid_callback`. */
 export async function spendAttempt(resources: Resources, id: string): Promise<void> {
   if (!(await spendOnce(resources, id))) throw invalidCallback(new Refusal('used'))
 }
 
 /**
- * Whose account it is: that of provider and subject, and nothing else. An address that both sides have proved leads to
- * the account that has it, which its owner opens first, unless the provider is trusted for it; one that nobody has proved
- * here is its prover's, and nothing else opens that account then.
+ * Finds the account of an identity by provider and subject only. If both sides have verified an address, its
+ * account is linked after its owner signs in to it, or at once if the provider is trusted for that. An
+ * address that nobody has verified here becomes the prover's, and nothing else opens that account then.
  *
- * @throws 403 `account_disabled`, `account_deleted`, `email_not_verified`; of whoever joins what `join` throws.
+ * @throws 403 `account_disabled`, `account_deleted`, `email_not_verified`; for a new account what `join`
+ *   throws.
  */
 export async function enterByProvider(
   resources: Resources,
@@ -80,7 +81,7 @@ export async function enterByProvider(
     return { kind: 'joins' }
   }
   assertActive(resources, addressee)
-  // If there is a second factor, it is asked for before anything of theirs changes.
+  // A second factor is asked for before anything in the account changes.
   const isTrusted = provider.trusted_for_linking && (profile.isTwofold || !hasFactor(addressee))
   if (addressee.email_verified_at !== null && !isTrusted) return { kind: 'links' }
   const identity = newIdentity(resources, provider, profile, addressee.id)
@@ -104,7 +105,7 @@ export async function enterByProvider(
   }
 }
 
-/** Makes the account of somebody who is known to a provider, which has proved their address. Throws as `join` does. */
+/** Makes the account of a provider's user whose address the provider has proved. Throws as `join` does. */
 export async function joinByProvider(
   resources: Resources,
   provider: IdentityProvider,
@@ -115,7 +116,7 @@ export async function joinByProvider(
   if (provider.signup === 'deny') throw signupClosed()
   const identity = newIdentity(resources, provider, profile, joining.userId)
   const user = await join(resources, joining, {
-    // The account may have been made, and have let go of address and provider since, or have been erased.
+    // The account may already have been made, and have since lost its address and provider, or been erased.
     isGood: sql`(${identityIsFree(identity)} AND NOT ${rowExists(users, joining.userId)}
       AND NOT EXISTS (SELECT 1 FROM ${erasures} WHERE user_id = ${joining.userId}))`,
     spend: () => [],
@@ -126,14 +127,17 @@ export async function joinByProvider(
   return provenBy(resources, profile, device, user, NO_FACTORS)
 }
 
-/** The provider's word, as long as it is nobody else's. */
+/** The provider's word, as long as the identity belongs to nobody else. */
 const byProof = (identity: Identity): Authority => ({
   actorId: identity.user_id,
   holds: identityIsFree(identity),
   refused: () => invalidCallback(new Refusal('meanwhile')),
 })
 
-/** A provider that is trusted with the addresses of its domains: who has the address there has the account here. */
+/**
+ * A provider that is trusted for the addresses of its domains: its user owns the account with that address
+ * here.
+ */
 const linkTrusted = (resources: Resources, by: Authority, user: User, identity: Identity) =>
   applyChange(resources, by, user, {
     action: 'identity.linked',
@@ -159,7 +163,7 @@ function provenBy(
     ...arriving(resources, user, device_token),
     factors,
     proofs: [isTwofold ? 'provider_mfa' : 'provider'],
-    // One that does not say when it asked them may have asked them long ago: that is no recent login.
+    // A provider that does not say when it asked them may have done so long ago: that is no recent login.
     provenAt: Math.min(Math.floor((authTime ?? 0) * 1000), resources.now),
     takeBack: [],
   }

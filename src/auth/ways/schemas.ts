@@ -13,7 +13,10 @@ const challengeToken = () =>
     description: 'Of Cloudflare Turnstile, for the action `signup`, where the deployment asks for it.',
   })
 
-/** Where the deployment asks for a challenge, an address without an account is mailed nothing without its token. */
+/**
+ * Where the deployment uses a bot challenge, an address without an account is mailed nothing without its
+ * token.
+ */
 export const AskForCode = lazy(() =>
   AskForMail().extend({ challenge_token: challengeToken() }).meta({ id: 'AskForCode' }),
 )
@@ -26,7 +29,7 @@ export const CodeRequested = lazy(() =>
 )
 export type CodeRequested = Of<typeof CodeRequested>
 
-/** Of whoever joins, where the address has no account yet. */
+/** For sign-up, if the address has no account yet. */
 const joiner = () => ({
   name: DisplayName().optional().meta({
     description: 'Where the address has no account: makes one. It is not looked at else.',
