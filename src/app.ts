@@ -56,7 +56,7 @@ import { userStateRoutes } from './users/routes/state-routes.ts'
 import { userRoutes } from './users/routes/users-routes.ts'
 import { webhookRoutes } from './webhooks/routes.ts'
 
-/** What every answer has, errors too. */
+/** Headers of every answer, errors included. */
 const everyAnswer = createMiddleware<AppEnv>(async (c, next) => {
   const given = c.req.header('x-request-id')
   c.set('requestId', idOfRepeat(c) ?? crypto.randomUUID())
@@ -67,7 +67,7 @@ const everyAnswer = createMiddleware<AppEnv>(async (c, next) => {
   const leave = enter()
   await next().finally(leave)
   if (c.get('isRepeated')) return
-  // Not by c.header, which copies the whole answer for each.
+  // Not by c.header, which copies the whole answer on each call.
   const { headers } = c.res
   for (const [name, { value }] of Object.entries(EVERY_ANSWER)) {
     if (!headers.has(name)) headers.set(name, value)
@@ -78,7 +78,10 @@ const everyAnswer = createMiddleware<AppEnv>(async (c, next) => {
   measureRequest(c, { startedAt, trips: meter.spent.trips, calls: meter.calls })
 })
 
-/** How long the upstreams took may tell a stranger what was asked of them. */
+/**
+ * Upstream timings could tell a stranger what a request did, so only the signed in see them, unless
+ * DEBUG_TIMING is on.
+ */
 const mayBeTimed = (c: Context<AppEnv>) =>
   c.get('config')?.DEBUG_TIMING === 'on' || (c.get('isSignedIn') === true && c.res.status !== 401)
 
@@ -123,12 +126,15 @@ const allowOriginsWithCookie = cors({
   credentials: true,
 })
 
-/** What any page may ask: apps without a server of their own. Nothing of it looks at a cookie (RFC 9700 section 2.6). */
+/**
+ * What a page of any origin may ask: for apps without a server of their own. No such route reads a cookie
+ * (RFC 9700 section 2.6).
+ */
 const FOR_EVERY_ORIGIN =
   /^\/(\.well-known\/(openid-configuration|oauth-authorization-server|jwks\.json)|oauth\/(token|revoke|userinfo))$/
 const allowEveryOrigin = cors({ ...CORS, origin: '*' })
 
-/** None where the settings are unfit: /health answers all the same. */
+/** Lists nothing where the settings are invalid, so that /health still answers. */
 function listed(c: Context<AppEnv>, list: 'CORS_ORIGINS' | 'COOKIE_ORIGINS', origin: string): string | null {
   try {
     return configOf(c.env)[list].includes(origin) ? origin : null
@@ -138,8 +144,9 @@ function listed(c: Context<AppEnv>, list: 'CORS_ORIGINS' | 'COOKIE_ORIGINS', ori
 }
 
 /**
- * Other origins, by exact lists. Those that were trusted with tokens, which travel in a header, get no credentials: the
- * cookie is for COOKIE_ORIGINS alone. OPTIONS is a preflight where it says what for; any other asks for `Allow`.
+ * CORS, by exact lists of origins. Origins in CORS_ORIGINS send tokens in a header and get no credentials:
+ * the cookie is for COOKIE_ORIGINS alone. OPTIONS is a preflight only if it names a method; any other OPTIONS
+ * is answered with `Allow`.
  */
 const crossOrigin = createMiddleware<AppEnv>((c, next) => {
   const isOptions = c.req.method === 'OPTIONS'
@@ -180,7 +187,7 @@ const routes = new Hono<AppEnv>()
   .route('/v1/users', userFactorRoutes)
   .route('/v1', activityRoutes)
   .route('/', systemRoutes)
-  // Before the pages, whose errors are pages.
+  // Before the pages, so that errors here are not drawn as pages.
   .route('/', endpointRoutes)
   .route('/', consentRoutes)
   .route('/', devicePages)
@@ -214,13 +221,16 @@ export const app = routes
     return answerProblem(methodNotAllowed(allowed), c)
   })
 
-/** A problem document; a page where a browser asks for one, outside the API, and the settings are there to draw it. */
+/**
+ * A problem document; or a page, if a browser asks for one outside the API and there are settings to draw it
+ * with.
+ */
 function answerProblem(error: unknown, c: Context<AppEnv>): Response | Promise<Response> {
   const asksForPage = /^text\/html\b/.test(c.req.header('accept') ?? '') && !/^\/v\d/.test(c.req.path)
   return asksForPage && c.get('config') !== undefined ? failingPage(error, c) : toProblem(error, c)
 }
 
-/** What a route's path is in the words of a regular expression: `:name` or `:name{expression}` for a segment. */
+/** A route's path as a regular expression: `:name` or `:name{expression}` matches one segment. */
 function toPattern(path: string): RegExp {
   const segments = path.split('/').map((segment) => {
     const [, expression] = /^:\w+(?:\{(.+)\})?$/.exec(segment) ?? []

@@ -7,10 +7,10 @@ import { AccountPage, Head, Section } from '../pages/layout.tsx'
 import { KeysSection } from './keys.tsx'
 import type { PageProps } from './pages.tsx'
 
-/** In a form, before the name of each scope that an app keeps. */
+/** Form field prefix for each scope that the app keeps. */
 export const KEEP = 'keep.'
 
-/** Apps that one has let use the account, each with what it may do; and keys of one's own. */
+/** The apps that the user has granted access, with what each may do; and the user's own API keys. */
 export const AppsPage: FC<PageProps & { list: Grant[]; keys: ApiKey[] }> = ({
   view,
   viewer,
@@ -45,7 +45,7 @@ const App: FC<PageProps & { grant: Grant }> = ({ view, viewer, grant }) => {
     return ofService === undefined ? (names[scope] ?? scope) : at(ofService, service!)
   }
   const { id, name, created_at, client_id } = grant
-  // In the order of their texts: who somebody is first, then what may be done.
+  // In the order of their texts: identity first, then permissions.
   const known = Object.keys(names)
   const scopes = grant.scopes.toSorted((one, other) => known.indexOf(one) - known.indexOf(other))
   const since = (

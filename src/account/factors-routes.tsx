@@ -28,7 +28,7 @@ const PAGE = '/account/security'
 const ours = form(sessionOf)
 const recent = recentlyConfirmed(PAGE)
 
-/** What a form of these pages minded: beside its field where it has one. */
+/** What a form of these pages refused: shown beside its field where it has one. */
 async function outcomeOf(c: Context<PageEnv>, error: unknown, field: string): Promise<Outcome> {
   assertSayable(c, error)
   const { view } = await c.var.signedIn()
@@ -42,7 +42,7 @@ async function outcomeOf(c: Context<PageEnv>, error: unknown, field: string): Pr
   }
 }
 
-/** The first factor takes a mailed code, which is sent as its page is shown. */
+/** Adding a first factor takes a mailed code, which is sent when its page is shown. */
 async function mailFirst(c: Context<PageEnv>): Promise<string | undefined> {
   const { totp, passkeys } = await listFactors(c.var, c.var.actor.sub)
   if (!c.var.send || totp || passkeys.length > 0) return undefined

@@ -29,7 +29,7 @@ interface Props {
 
 const PATH = '/account/security'
 
-/** What the security page has of passkeys, the app and recovery codes. */
+/** The security page's sections on passkeys, the authenticator app and recovery codes. */
 export const FactorSections: FC<Props & { factors: Factors; known: Known }> = ({
   view,
   viewer,
@@ -102,7 +102,7 @@ export const FactorSections: FC<Props & { factors: Factors; known: Known }> = ({
   )
 }
 
-/** What is to be done first by whoever has to have a factor, or began to add one: to add it, or to confirm their address. */
+/** What somebody must do first who needs a factor, or began to add one: add it, or confirm their address. */
 export const FirstFactorNotice: FC<Props & { title: string; email: string | undefined }> = ({
   view,
   viewer,
@@ -206,7 +206,7 @@ const Step: FC<PageProps & { title: string; children?: Child }> = ({
   </AccountPage>
 )
 
-/** The seed, as a QR code and as text, and the first code of the app. */
+/** The seed, as a QR code and as text, and a field for the app's first code. */
 export const SetUpAppPage: FC<PageProps & { seed: TotpSeed; requestToken: string | undefined }> = ({
   seed,
   requestToken,

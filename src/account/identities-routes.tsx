@@ -16,16 +16,19 @@ const PAGE = '/account/security'
 const recent = recentlyConfirmed(PAGE)
 const ours = form(sessionOf)
 
-/** Whoever owes a factor adds that first. */
+/** Somebody who still owes a second factor adds that first. */
 const owingNone = createMiddleware<PageEnv>(async (c, next) => {
   const { user } = await c.var.signedIn()
   if (owesProof(c.var, c.var.actor, JSON.parse(user.amr))) return c.redirect(`${PAGE}?done=owed`, 303)
   return next()
 })
 
-/** Connecting providers to one's account, and disconnecting them: behind the guard of all pages under /account/security. */
+/**
+ * Connecting identity providers to the user's account, and disconnecting them. Behind the guard for all pages
+ * under /account/security.
+ */
 export const accountIdentityRoutes = new Hono<PageEnv>()
-  // A page that goes on by itself: the policy of forms lets none end at another origin.
+  // Answers with a page that redirects: the `form-action` policy lets no form end at another origin.
   .post('/account/security/identities/:provider', recent, ours, owingNone, async (c) => {
     const provider = requireProvider(c.var, c.req.param('provider'))
     const { user, view } = await c.var.signedIn()

@@ -7,7 +7,7 @@ import type { View } from '../pages/view.ts'
 
 const PATH = '/account/security/identities'
 
-/** What the security page has of providers that sign its user in. */
+/** The security page's section on the providers that sign this user in. */
 export const IdentitySection: FC<{
   view: View
   viewer: Viewer

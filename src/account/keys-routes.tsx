@@ -23,13 +23,13 @@ async function newKey(c: Context<PageEnv>, outcome: Outcome, status = 200) {
   return respond(c, <NewKeyPage view={view} viewer={viewer} {...outcome} />, { status: status as 200 })
 }
 
-/** The one answer that has the secret. */
+/** The only answer that shows the secret. */
 async function keyPage(c: Context<PageEnv>, apiKey: ApiKeyWithSecret) {
   const { view, viewer } = await c.var.signedIn()
   return respond(c, <KeyPage view={view} viewer={viewer} apiKey={apiKey} />)
 }
 
-/** What was typed, as the API takes it. */
+/** The form's input, in the shape that the API takes. */
 function readKey({ name = '', days = '', ...fields }: Record<string, string>, now: number) {
   const permissions = Object.keys(fields).flatMap((field) =>
     field.startsWith(MAY) ? [field.slice(MAY.length)] : [],
@@ -38,7 +38,10 @@ function readKey({ name = '', days = '', ...fields }: Record<string, string>, no
   return validate(CreateApiKey(), { name, permissions, expires_at })
 }
 
-/** One's own keys, as the API has them: /v1/api_keys. A secret is on the page that answers its making, and on no other. */
+/**
+ * The user's own keys, as in the API: /v1/api_keys. A secret is shown only on the page that answers its
+ * creation.
+ */
 export const accountKeyRoutes = new Hono<PageEnv>()
   .get(NEW, recentlyConfirmed(NEW), async (c) => newKey(c, await carriedHere(c)))
   .post(NEW, ours, (c) =>

@@ -21,12 +21,12 @@ import { AccountPage, Head, Section } from '../pages/layout.tsx'
 import type { PageProps } from './pages.tsx'
 
 const PATH = '/account/apps/keys'
-/** In a form, before the name of each permission that a key gets. */
+/** Form field prefix for each permission of the key. */
 export const MAY = 'may.'
-/** For how many days a key is good. Any other value means for good. */
+/** Lifetimes to choose from, in days. Any other value means that the key never expires. */
 const DAYS = [30, 90, 365]
 
-/** What the page of apps has of keys. */
+/** The section on API keys, on the page of apps. */
 export const KeysSection: FC<PageProps & { keys: ApiKey[] }> = ({ view, viewer, keys }) => {
   const { keys: texts } = view.texts
   return (
@@ -127,7 +127,7 @@ const KeyRow: FC<PageProps & { apiKey: ApiKey }> = ({ view, viewer, apiKey }) =>
 
 export const NewKeyPage: FC<PageProps> = ({ view, viewer, message, values = {}, errors = {} }) => {
   const { common, keys: texts, apps } = view.texts
-  // What its maker lacks is none of theirs to give.
+  // Nobody can give a key a permission that they lack.
   const permissions = KEY_PERMISSIONS.filter((permission) => hasPermission(viewer.role, permission))
   return (
     <AccountPage view={view} viewer={viewer} title={texts.add} isError={message?.tone === 'danger'}>
@@ -178,7 +178,7 @@ export const NewKeyPage: FC<PageProps> = ({ view, viewer, message, values = {}, 
   )
 }
 
-/** The one time that a key is shown. */
+/** The only time that a key is shown. */
 export const KeyPage: FC<PageProps & { apiKey: ApiKeyWithSecret }> = ({ view, viewer, apiKey }) => {
   const { keys: texts } = view.texts
   const title = texts.yours(apiKey.name)

@@ -51,11 +51,11 @@ const profile = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200)
   )
 }
 
-/** Where whoever owed a factor was going, once they have added it. */
+/** Where somebody was going before they were asked to add a factor. */
 function onwardsFrom(c: Context<PageEnv>): string | undefined {
   const { done, ...query } = c.req.query()
   const on = onwardsIn(query)
-  // A form that was led here says of no way on, and takes none away.
+  // A form that was sent here names no destination, and must not clear the one that is kept.
   if (done === 'owed' && on.to) rememberOnwards(c, on, c.var.actor.sub)
   const isDue = done === 'added' && mustHaveFactor(c.var.config.SECOND_FACTOR, c.var.actor.role!)
   return isDue ? onwardsOf(c, c.var.actor.sub).to : undefined
@@ -71,7 +71,7 @@ const security = async (c: Context<PageEnv>, outcome: Outcome = {}, status = 200
   const { account, factors: texts, common } = view.texts
   const problem = saidUnder(common.problems, c.req.query('problem'))
   const isOwed = c.req.query('done') === 'owed'
-  // The first factor takes a code that is mailed.
+  // Adding a first factor takes a mailed code.
   const isUnproved =
     (isOwed || c.req.query('problem') === 'address_not_verified') &&
     c.var.send !== undefined &&

@@ -46,7 +46,7 @@ export const SecurityPage: FC<
   PageProps & {
     email: string
     hasPassword: boolean
-    /** Where there is no message. */
+    /** Shown where there is no message. */
     notice?: Child
     onwards?: string | undefined
     children?: Child

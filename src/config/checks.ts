@@ -6,16 +6,16 @@ import type { Config } from './main.ts'
 /** 32 random bytes, as `npm run keys:generate` makes them. */
 const SECRET_BITS = 256
 const RUNS = 'abcdefghijklmnopqrstuvwxyz 01234567890 qwertyuiop asdfghjkl zxcvbnm'
-/** A third of English is made of these pairs of letters; of random characters one pair in twenty-five. */
+/** A third of the letter pairs in English are among these; in random characters, one pair in twenty-five. */
 const COMMON_PAIRS = new Set(
   'th he in er an re on at en nd ti es or te of ed is it al ar st to nt ng se ha as ou io le ve co me de hi ri ro ic ne ea ra ce'.split(
     ' ',
   ),
 )
 
-/** What is wrong with a secret that a person has thought of, or copied from a document; undefined for a random one. */
+/** Why a secret looks invented by a person, or copied from a document; undefined for a random one. */
 export function weaknessOfSecret(given: string): string | undefined {
-  // The date that a key carries is no secret.
+  // The date that may follow a key is not secret.
   const secret = given.replace(/=\d{8}T\d{6}Z$/, '')
   if (/^["'`]|["'`]$/.test(secret)) return 'has the quotes around it that belong to a file'
   if (secret.length * bitsPerCharacter(secret) < SECRET_BITS) return 'is too short for 32 random bytes'
@@ -39,7 +39,7 @@ const isStep = (pair: string) =>
 
 const NAMES_SOMEBODY = 'has a name or password in it'
 
-/** What is wrong with a URL that tokens are sent to, or that stands in them; undefined for a good one. */
+/** What is wrong with a URL that tokens are sent to, or that tokens contain; undefined for a good one. */
 export function faultOfUrl(value: string, { libsql = false } = {}): string | undefined {
   const url = URL.parse(value)
   if (!url || !(libsql ? /^(libsql|https?):$/ : /^https?:$/).test(url.protocol)) return 'is not a URL'
@@ -49,14 +49,18 @@ export function faultOfUrl(value: string, { libsql = false } = {}): string | und
   return undefined
 }
 
-/** On these a mail server begins in the clear: on 25 it is for servers among themselves, on 587 it waits for STARTTLS. */
+/**
+ * Mail servers start unencrypted on these ports: 25 is for mail between servers, and 587 waits for STARTTLS.
+ */
 const IN_THE_CLEAR = ['25', '587']
 
-/** What is wrong with the URL of a mail server; undefined for a good one. In the clear only this machine is spoken to. */
+/**
+ * What is wrong with the URL of a mail server; undefined for a good one. Unencrypted only on this machine.
+ */
 export function faultOfSmtp(value: string): string | undefined {
   const url = URL.parse(value)
   if (!url || !/^smtps?:$/.test(url.protocol) || !url.hostname) return 'is not smtps://user:password@host:465'
-  // Of a scheme that it does not know, the URL parser writes what is not in ASCII with percent signs.
+  // For schemes it does not know, the URL parser percent-encodes non-ASCII characters.
   if (url.hostname.includes('%')) return 'has a host that is not in ASCII: write it as DNS does, xn--…'
   if (!/^\/?$/.test(url.pathname) || url.search || url.hash) return 'has more behind its host than a port'
   if (!url.username !== !url.password) return 'has a name without a password, or a password without a name'
@@ -81,7 +85,7 @@ function decoded(text: string): string | undefined {
   }
 }
 
-/** What is wrong with a name that is shown, or compared letter by letter; undefined for a good one. */
+/** What is wrong with a name that is displayed, or compared exactly; undefined for a good one. */
 export function faultOfName(value: string): string | undefined {
   if (/[\p{C}\p{Zl}\p{Zp}]/u.test(value)) return 'has a control character in it'
   if (!/[\p{L}\p{N}]/u.test(value)) return 'is blank: it has no letter and no digit'
@@ -94,13 +98,13 @@ export const faultOfToken = (value: string) =>
     ? undefined
     : 'is blank, or has a blank, a line break or a foreign letter in it'
 
-/** An origin is compared as a whole, so a pattern would match nothing. */
+/** Origins are compared whole, so a wildcard would match nothing. */
 export function faultOfCorsOrigin(entry: string): string | undefined {
   if (entry.includes('*')) return 'has a wildcard, and origins are compared as a whole'
   return URL.parse(entry)?.origin === entry && /^https?:/.test(entry) ? undefined : 'is not an origin'
 }
 
-/** A page that travels in the clear is whoever's who is on its way, and would have the cookie's power. */
+/** A page served unencrypted can be replaced on its way, and would have the cookie's power. */
 export const faultOfCookieOrigin = (entry: string) => faultOfCorsOrigin(entry) ?? faultOfUrl(entry)
 
 /** Scheme, host and port, and nothing else. */
@@ -109,15 +113,15 @@ export const faultOfOrigin = (value: string) =>
 
 export const isLoopback = (host: string) => /^(localhost|.+\.localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(host)
 
-/** Names that mean something else, or nothing, outside of a network (RFC 6761, RFC 6762, RFC 8375, RFC 9476). */
+/** Names that are only resolved inside a network, or nowhere (RFC 6761, RFC 6762, RFC 8375, RFC 9476). */
 const INTERNAL = /(^|\.)(localhost|local|internal|lan|home|corp|intranet|private|arpa|onion|alt|invalid)$/
 
-/** What says where we are ourselves. */
+/** The settings that say what our own addresses are. */
 export type Own = Pick<Config, 'ISSUER' | 'LINK_ORIGIN' | 'OUTBOUND_LOCAL'>
 
 /**
- * What is wrong with somebody else's address that we are to call; undefined for a good one. Its name is not looked up
- * here: the flag `global_fetch_strictly_public` keeps it from leading to a private network.
+ * What is wrong with a URL of somebody else's that we are to call; undefined for a good one. Its name is not
+ * resolved here: the flag `global_fetch_strictly_public` keeps it from leading to a private network.
  */
 export function faultOfCalled(
   value: string,
@@ -138,7 +142,7 @@ export function faultOfCalled(
   return undefined
 }
 
-/** What is wrong with `address` or `Name <address>` (RFC 5322 section 3.4, as far as anybody uses it). */
+/** What is wrong with `address` or `Name <address>` (RFC 5322 section 3.4, the part in common use). */
 export function faultOfMailbox(value: string): string | undefined {
   const [, quoted, plain, bracketed, bare] =
     /^(?:(?:"([^"\\]*)"|([^"<>@,;:\\()[\]]*))\s*<([^<>\s]+)>|(\S+))$/.exec(value) ?? []
@@ -149,11 +153,11 @@ export function faultOfMailbox(value: string): string | undefined {
 
 const DOMAIN = /^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/
 
-/** What is wrong with a domain of mail addresses, compared as normalised: in ASCII, without its subdomains. */
+/** What is wrong with a mail domain. It is compared in its normalised form: ASCII, and without subdomains. */
 export const faultOfDomain = (domain: string) =>
   DOMAIN.test(domain) ? undefined : 'can match no address: it is not a plain domain in ASCII'
 
-/** What is wrong with an entry of who may not join: an address, a domain or a network. */
+/** What is wrong with an entry of the list of blocked sign-ups: an address, a domain or a network. */
 export function faultOfBlocked(entry: string): string | undefined {
   if (entry.includes('@'))
     return isEmail(entry) && normalizeEmail(entry) === entry
@@ -162,7 +166,7 @@ export function faultOfBlocked(entry: string): string | undefined {
   return isNetwork(entry) ? faultOfNetwork(entry) : faultOfDomain(entry)
 }
 
-/** What is wrong with an entry of the apps that are shut out: a domain, or the URL that is the id of one. */
+/** What is wrong with an entry of the list of blocked apps: a domain, or the URL that is an app's id. */
 export function faultOfBlockedApp(entry: string): string | undefined {
   if (!entry.includes('/'))
     return faultOfDomain(entry) && 'can match no app: it is not a plain domain in ASCII'
@@ -183,7 +187,10 @@ export const faultOfHost = (host: string) =>
 
 const FARTHEST = 2
 
-/** The setting that somebody meant by a name within two letters of it, or one for a very short name. */
+/**
+ * The setting that a misspelt name was probably meant to be: within two letters of it, or one for a very
+ * short name.
+ */
 export const settingMeantBy = (name: string, settings: string[]): string | undefined =>
   settings.find(
     (setting) =>
@@ -191,7 +198,7 @@ export const settingMeantBy = (name: string, settings: string[]): string | undef
       distance(name, setting) <= Math.min(FARTHEST, Math.floor(Math.min(name.length, setting.length) / 3)),
   )
 
-/** How many letters have to be put in, left out or changed (Levenshtein). */
+/** How many letters have to be inserted, deleted or changed (Levenshtein). */
 function distance(one: string, other: string): number {
   if (Math.abs(one.length - other.length) > FARTHEST) return FARTHEST + 1
   let row = Array.from({ length: other.length + 1 }, (_, i) => i)
@@ -205,7 +212,10 @@ function distance(one: string, other: string): number {
   return row.at(-1)!
 }
 
-/** What is wrong with a picture for the pages: their policy takes one of this origin, or one that is in the setting. */
+/**
+ * What is wrong with a picture for the pages: their policy allows one of this origin, or a data URL in the
+ * setting.
+ */
 export function faultOfPicture(value: string): string | undefined {
   if (/^data:image\/(png|svg\+xml|webp|jpeg);base64,[A-Za-z0-9+/]+=*$/.test(value)) return undefined
   return /^\/(?![/\\])[\x21-\x7e]+$/.test(value)

@@ -25,8 +25,8 @@ import { type IdentityProvider, providersIn } from './providers.ts'
 import { LEAST_GRACE_SECONDS } from './waits.ts'
 
 /**
- * Every setting: how it is read, and what may stand in it. The message of an issue says what is wrong, without the
- * value, and goes on from the name: "ISSUER is missing". What to write instead stands in `WHAT_TO_WRITE`.
+ * Every setting: how it is parsed, and which values are valid. An issue's message says what is wrong without
+ * the value, and continues the name: "ISSUER is missing". What to write instead is in `WHAT_TO_WRITE`.
  */
 const checked = (faultOf: (value: string) => string | undefined) =>
   z
@@ -36,27 +36,27 @@ const checked = (faultOf: (value: string) => string | undefined) =>
       const fault = value && faultOf(value)
       if (fault) context.addIssue({ code: 'custom', message: fault })
     })
-/** What is read by people, or compared by programs. */
+/** Text that people read, or programs compare. */
 const name = (max = 4096) => checked(faultOfName).pipe(z.string().max(max, 'is too long'))
 const secret = () => checked(faultOfToken)
 const oneOf = <const Words extends [string, ...string[]]>(...words: Words) =>
   z.enum(words, 'is none of its words')
 const number = (preset: number, min: number, max: number) => wholeNumber(min, max).default(preset)
-/** Digits alone: JavaScript takes `1e3`, `0x10` and a blank for numbers, too. */
+/** Digits alone: JavaScript would also take `1e3`, `0x10` and a blank for numbers. */
 const wholeNumber = (min: number, max: number) =>
   z.preprocess(
     (value) => (typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value),
     z.int('is not a whole number in digits').min(min, `is below ${min}`).max(max, `is above ${max}`),
   )
 const days = (preset: number, min: number) => number(preset, min, 3650)
-/** Separated by commas; what is wrong with an entry says which. */
+/** Separated by commas; the message names the entry that is wrong. */
 const list = (faultOf: (entry: string) => string | undefined) =>
   z.string('is missing').transform((value, context) => {
     const entries = value
       .split(',')
       .map((entry) => entry.trim())
       .filter(Boolean)
-    // It was meant to say something, and would say what is said by leaving it out.
+    // Somebody meant to set something, yet it would mean the same as leaving it out.
     if (value !== '' && entries.length === 0)
       context.addIssue({ code: 'custom', message: 'has no entry between its commas and blanks' })
     for (const [index, entry] of entries.entries()) {
@@ -67,10 +67,10 @@ const list = (faultOf: (entry: string) => string | undefined) =>
     return entries
   })
 
-/** As many as `JWT_KEYS` may have: more is a rotation that was never finished. */
+/** The most keys in `JWT_KEYS`: more would be a rotation that was never finished. */
 const MOST_KEYS = 8
 
-/** Each sign-up goes through all of it. */
+/** Each sign-up is checked against all of it. */
 const MOST_OF_BLOCKED = 5 * 1024
 
 export const Env = lazy(() =>
@@ -87,7 +87,7 @@ export const Env = lazy(() =>
         return z.NEVER
       }
     }),
-    /** What signs ID tokens. Without them Roster is no OpenID provider. */
+    /** The keys that sign ID tokens. Without them Roster is no OpenID provider. */
     OPENID_KEYS: z
       .string()
       .transform((value, context): OpenIdKeys => {
@@ -111,21 +111,23 @@ export const Env = lazy(() =>
       .default([]),
     ISSUER: checked(faultOfOrigin),
     AUDIENCE: name().default('roster'),
-    /** Where the links in mails lead: never taken from a request. */
+    /** The origin of links in mails: never taken from a request. */
     LINK_ORIGIN: checked(faultOfOrigin).optional(),
     CORS_ORIGINS: list(faultOfCorsOrigin).default([]),
-    /** Origins beside our own whose pages may use the cookie of a session: apps on the same site. */
+    /** Origins beside our own whose pages may use the session cookie: apps on the same site. */
     COOKIE_ORIGINS: list(faultOfCookieOrigin).default([]),
-    /** Addresses of apps that signing in may lead to (`redirect_to`), each exactly as it is asked for. */
+    /** App URLs that sign-in may redirect to (`redirect_to`), each matched exactly. */
     APP_URLS: list(faultOfUrl).default([]),
-    /** What servers of ours send as `Roster-Proxy-Secret`, so that they may name their clients. */
+    /**
+     * Sent by our own servers as `Roster-Proxy-Secret`, so that they may pass on their clients' addresses.
+     */
     TRUSTED_PROXY_SECRET: list(weaknessOfSecret).default([]),
     SIGNUP: oneOf('open', 'closed').default('open'),
     /** Whether there are pages under /admin. */
     CONSOLE: oneOf('on', 'off').default('on'),
-    /** Mail domains that may sign up, and that an address may be changed to; all when empty. */
+    /** Mail domains that may sign up, and to which an address may be changed; all when empty. */
     SIGNUP_DOMAINS: z.string().toLowerCase().pipe(list(faultOfDomain)).default([]),
-    /** Who may not join: addresses, domains with their subdomains, networks. */
+    /** Who may not sign up: addresses, domains with their subdomains, networks. */
     SIGNUP_BLOCKED: z
       .string()
       .max(MOST_OF_BLOCKED, 'is longer than 5 KB')
@@ -133,11 +135,11 @@ export const Env = lazy(() =>
       .pipe(list(faultOfBlocked))
       .transform((entries) => entries.map(spellEntry))
       .default([]),
-    /** By default as MAIL_FROM and SIGNUP_DOMAINS say: see main.ts. */
+    /** The default depends on MAIL_FROM and SIGNUP_DOMAINS: see main.ts. */
     EMAIL_VERIFICATION: oneOf('required', 'optional').optional(),
-    /** Whether a code that is mailed signs in, and up where that is open. */
+    /** Whether people can sign in by a mailed code, and also sign up where that is open. */
     EMAIL_CODE_SIGNIN: oneOf('on', 'off').default('off'),
-    /** With whom people sign in: JSON, as docs/identity-providers.md has it. */
+    /** The providers that people can sign in with: JSON, described in docs/identity-providers.md. */
     IDENTITY_PROVIDERS: z
       .string()
       .transform((value, context): IdentityProvider[] => {
@@ -147,28 +149,28 @@ export const Env = lazy(() =>
         return z.NEVER
       })
       .default([]),
-    /** Whether an app may be its own word: its id is a URL, at which it says what it is. */
+    /** Whether an app may register itself by a metadata document: its id is the URL of that document. */
     CLIENT_METADATA: oneOf('on', 'off').default('off'),
-    /** Those of them that are shut out: hosts with their subdomains, and single URLs. */
+    /** Such apps that are blocked: hosts with their subdomains, and single URLs. */
     CLIENT_METADATA_BLOCKED: list(faultOfBlockedApp).default([]),
     /** Who has to have a second factor. */
     SECOND_FACTOR: oneOf('optional', 'managers', 'everybody').default('optional'),
-    /** Sessions of whoever has a role above `user` are shorter: unused, and in all. */
+    /** Session lifetimes of anybody with a role above `user` are shorter: idle, and in all. */
     PRIVILEGED_IDLE_MINUTES: number(30, 5, 20_160),
     PRIVILEGED_HOURS: number(12, 1, 720),
-    /** The domain that passkeys are made for; ISSUER's host unless set. It stays when ISSUER moves. */
+    /** The WebAuthn relying party id; by default ISSUER's host. It must stay the same when ISSUER moves. */
     WEBAUTHN_RP_ID: checked(faultOfHost).optional(),
-    /** Origins beside ISSUER's own at which passkeys of ours may be used. */
+    /** Origins beside ISSUER's own at which our passkeys may be used. */
     WEBAUTHN_ORIGINS: list(faultOfOrigin).default([]),
     ORGANISATION: name(100).default('Roster'),
-    /** What whoever joins agrees to. Another TERMS_VERSION is asked about anew: see main.ts. */
+    /** What new users agree to. Everybody is asked again when TERMS_VERSION changes: see main.ts. */
     TERMS_URL: checked(faultOfUrl).optional(),
     PRIVACY_URL: checked(faultOfUrl).optional(),
     TERMS_VERSION: name(50).optional(),
-    /** For the pages: a picture of this origin, or one that stands in the setting; and a colour, as #rrggbb. */
+    /** For the pages: a logo, by a URL of this origin or a data URL; and a colour, as #rrggbb. */
     BRAND_LOGO_URL: checked(faultOfPicture).optional(),
     BRAND_COLOUR: checked(faultOfColour).optional(),
-    /** Words of the pages that are said otherwise here: by language, then by place, as `signin.title`. */
+    /** Texts of the pages to replace: by language, then by key, such as `signin.title`. */
     PAGE_TEXTS: z
       .string()
       .transform((value, context): Record<string, Record<string, string>> => {
@@ -177,46 +179,64 @@ export const Env = lazy(() =>
         return texts ?? z.NEVER
       })
       .default({}),
-    /** With both, whoever signs up shows by Cloudflare Turnstile that they are no program. */
+    /** With both set, sign-ups are checked by Cloudflare Turnstile. */
     TURNSTILE_SITE_KEY: checked(faultOfToken).optional(),
     TURNSTILE_SECRET: secret().optional(),
     TURNSTILE_URL: checked(faultOfUrl).default('https://challenges.cloudflare.com'),
     /** `address` or `Name <address>`. Without it no mail is sent, and what needs mail answers 503. */
     MAIL_FROM: checked(faultOfMailbox).optional(),
     MAIL_REPLY_TO: checked(faultOfMailbox).optional(),
-    /** Sends by a mail server: `smtps://user:password@host:465`. */
+    /** Sends mail by SMTP: `smtps://user:password@host:465`. */
     SMTP_URL: checked(faultOfSmtp).optional(),
-    /** Sends by Resend; without it and SMTP_URL, by the binding `EMAIL`. */
+    /** Sends mail by Resend. Without this and SMTP_URL, the binding `EMAIL` is used. */
     RESEND_API_KEY: secret().optional(),
     RESEND_URL: checked(faultOfUrl).default('https://api.resend.com'),
-    /** `Server-Timing` for everybody, not for the signed in alone. */
+    /** `Server-Timing` for everybody, not only for signed-in users. */
     DEBUG_TIMING: oneOf('on', 'off').default('off'),
-    /** Asks the public range service whether a new password is known from a breach: its digest's first five digits. */
+    /**
+     * Asks the public range service whether a new password is in a known breach. Only the first five digits
+     * of its digest are sent.
+     */
     BREACHED_PASSWORDS: oneOf('on', 'off').default('off'),
     BREACHED_PASSWORDS_URL: checked(faultOfUrl).default('https://api.pwnedpasswords.com'),
-    /** Failed logins of one network, whatever the accounts. An office or a school is one network. */
+    /** The most failed logins per network, over all accounts. An office or a school is one network. */
     NETWORK_FAILURES_PER_HOUR: number(30, 10, 100_000),
-    /** `on`: apps and providers may be called on this machine. Refused wherever ISSUER is not. */
+    /**
+     * `on`: apps and providers on this machine may be called. Refused unless ISSUER is on this machine, too.
+     */
     OUTBOUND_LOCAL: oneOf('on', 'off').default('off'),
-    /** `errors`: no line for a request that was answered below 500. */
+    /** `errors`: logs only requests that were answered with 500 or above. */
     LOG: oneOf('errors', 'all').default('all'),
-    /** `cheap`: for tests that are not about hashing. Refused wherever somebody could come by: see main.ts. */
+    /**
+     * `cheap`: for tests that are not about hashing. Refused for any deployment that others could reach: see
+     * main.ts.
+     */
     PASSWORD_HASHES: oneOf('full', 'cheap').default('full'),
-    /** What the deployment mails in an hour because strangers asked; then only for devices and people that it knows. */
+    /**
+     * The most mails per hour that strangers can cause, in all. Beyond it, only known devices and people get
+     * mail.
+     */
     MAILS_PER_HOUR: number(2000, 1, 1_000_000),
-    /** What one network asks to be mailed in an hour, sign-ups included: an office or a school is one network. */
+    /**
+     * The most mails per hour that one network can cause, sign-ups included: an office or a school is one
+     * network.
+     */
     NETWORK_MAILS_PER_HOUR: number(30, 1, 100_000),
     REFRESH_GRACE_SECONDS: number(30, LEAST_GRACE_SECONDS, 300),
-    /** How long Redis answers by a copy of what libSQL has said; 0 for never. */
+    /** How long Redis may answer from a copy of what libSQL said; 0 for never. */
     NEAR_READ_SECONDS: number(60, 0, 60),
     PURGE_AFTER_DAYS: days(30, 1),
-    /** After so long, an account whose address nobody has proved, and that nobody has used, is erased. */
+    /** Accounts that are still unverified and unused after this time are erased. */
     UNVERIFIED_DAYS: days(30, 1),
-    // A trigger keeps history for 30 days, by the database's clock; a day more, so that clean-up never runs into it.
+    // A trigger keeps history for 30 days by the database's clock. One more day here, so that clean-up never
+    // fails on it.
     ACTIVITY_DAYS: days(400, 31),
-    /** How long backups of the database are kept, and so the ledger of what they have not (activity/ledger.ts); 0: none. */
+    /**
+     * How long database backups are kept, and with them the ledger of what they lack (activity/ledger.ts); 0:
+     * no backups.
+     */
     BACKUPS_KEPT_DAYS: days(30, 0),
-    /** 90, where ACTIVITY_DAYS are no fewer: see main.ts. */
+    /** By default 90, or ACTIVITY_DAYS if that is less: see main.ts. */
     ACTIVITY_NOISE_DAYS: wholeNumber(31, 3650).optional(),
   }),
 )
@@ -226,7 +246,7 @@ export type Setting = keyof z.input<ReturnType<typeof Env>>
 const URL_OF = (service: string) => `the https:// URL of ${service} (http:// is for localhost alone)`
 const NUMBER_OF = (what: string) => `a number of ${what}`
 
-/** Goes on from "Write ". */
+/** Continues "Write ". */
 export const WHAT_TO_WRITE: Record<Setting, string> = {
   TURSO_DATABASE_URL: 'the libsql:// or https:// URL of the database (http:// is for localhost alone)',
   TURSO_AUTH_TOKEN: 'the token of the database, which no other setting has',

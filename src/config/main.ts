@@ -11,7 +11,7 @@ export type Config = Readonly<
     EMAIL_VERIFICATION: 'required' | 'optional'
     WEBAUTHN_RP_ID: string
     ACTIVITY_NOISE_DAYS: number
-    /** One secret is never used for two purposes: each has a key of its own, derived by HKDF-SHA256. */
+    /** No secret serves two purposes: each purpose has a key of its own, derived by HKDF-SHA256. */
     keys: Readonly<Record<(typeof PURPOSES)[number], Keyring>>
   }
 >
@@ -54,8 +54,9 @@ interface Fault {
 const WHERE = 'Locally it stands in .dev.vars, else among the secrets or the [vars] of the Worker.'
 
 /**
- * Settings that are missing or unfit. `message` has the names alone, as it goes into answers; `sentences` say what is
- * wrong with each, what to write and where it stands, for logs and terminals. No value is in either.
+ * Settings that are missing or invalid. `message` lists only their names, and may go into answers.
+ * `sentences` are for logs and terminals: what is wrong with each, what to write and where. Neither contains
+ * a value.
  */
 export class ConfigError extends Error {
   readonly names: string[]
@@ -75,7 +76,9 @@ function toSentence({ name, wrong }: Fault): string {
 
 const parsed = new WeakMap<object, Config | ConfigError>()
 
-/** Reads and checks all settings, once per isolate. The only reader of the environment. Throws ConfigError. */
+/**
+ * Parses and checks all settings, once per isolate. The only reader of the environment. Throws ConfigError.
+ */
 export function configOf(env: object): Config {
   let config = parsed.get(env)
   if (!config) {
@@ -108,18 +111,20 @@ function parse(env: object): Config | ConfigError {
   }
 }
 
-/** A deployment that can send mail has addresses confirmed, and one that asks whose domain an address is has to. */
+/**
+ * A deployment that can send mail requires verified addresses; one that admits people by their domain has to.
+ */
 const verificationOf = ({ EMAIL_VERIFICATION, MAIL_FROM, SIGNUP_DOMAINS }: Settings) =>
   EMAIL_VERIFICATION ?? (MAIL_FROM || SIGNUP_DOMAINS.length > 0 ? 'required' : 'optional')
 
-/** Terms that nobody has given a version have one all the same: what was agreed to is kept with it. */
+/** Terms get a version even where none is set: it is stored with each agreement. */
 const termsVersionOf = ({ TERMS_URL, PRIVACY_URL, TERMS_VERSION }: Settings) =>
   TERMS_URL || PRIVACY_URL ? (TERMS_VERSION ?? '1') : undefined
 
 const noiseDaysOf = ({ ACTIVITY_DAYS, ACTIVITY_NOISE_DAYS = Math.min(90, ACTIVITY_DAYS) }: Settings) =>
   ACTIVITY_NOISE_DAYS
 
-/** A name that is nearly a setting's would be ignored, and the laxer default would hold. */
+/** A misspelt setting would be ignored, and the laxer default would hold. */
 function misspeltNames(env: object): Fault[] {
   const settings = Object.keys(WHAT_TO_WRITE)
   return Object.keys(env).flatMap((name) => {
@@ -128,7 +133,7 @@ function misspeltNames(env: object): Fault[] {
   })
 }
 
-/** Settings of which each is good, and which say different things together. */
+/** Settings that are valid one by one, but contradict each other. */
 function contradictions(settings: Settings, env: object): Fault[] {
   const faults: Fault[] = []
   if (noiseDaysOf(settings) > settings.ACTIVITY_DAYS) {
@@ -162,7 +167,7 @@ function contradictions(settings: Settings, env: object): Fault[] {
     const wrong = `is ${isLocal(LINK_ORIGIN) ? '' : 'not '}on this machine, and ISSUER is${isLocal(ISSUER) ? '' : ' not'}`
     faults.push({ name: 'LINK_ORIGIN', wrong })
   }
-  // RFC 6761 section 6.2: nobody can own a name there, so no deployment has one.
+  // RFC 6761 section 6.2: nobody can own a name under .test, so no deployment has one.
   const isOfNobody = new URL(ISSUER).hostname.endsWith('.test')
   if (settings.OUTBOUND_LOCAL === 'on' && !isLocal(ISSUER) && !isOfNobody)
     faults.push({
@@ -197,18 +202,19 @@ function contradictions(settings: Settings, env: object): Fault[] {
   return [...faults, ...farDomains(settings), ...uncallableProviders(settings)]
 }
 
-/** Domains that have nothing to do with ISSUER's, so that what is set with them works nowhere. */
+/** Domains that are unrelated to ISSUER's, so that settings which use them cannot work. */
 function farDomains({ ISSUER, WEBAUTHN_RP_ID, WEBAUTHN_ORIGINS, COOKIE_ORIGINS }: Settings): Fault[] {
   const hostOf = (origin: string) => new URL(origin).hostname
   const faults: Fault[] = []
-  // WebAuthn section 5.1.3 step 8: an origin makes passkeys for its own domain and those above it, or is listed by it.
+  // WebAuthn section 5.1.3 step 8: an origin makes passkeys for its own domain and those above it, or for a
+  // domain that lists it.
   const isUnder = (host: string) => host === WEBAUTHN_RP_ID || host.endsWith(`.${WEBAUTHN_RP_ID}`)
   if (WEBAUTHN_RP_ID && ![ISSUER, ...WEBAUTHN_ORIGINS].map(hostOf).some(isUnder)) {
     const wrong =
       'is a domain that neither ISSUER nor one of WEBAUTHN_ORIGINS is under, so no passkey can be made'
     faults.push({ name: 'WEBAUTHN_RP_ID', wrong })
   }
-  // A site is a registered domain, of two labels at the least: where those differ, no cookie is sent.
+  // A site is a registered domain, of at least two labels: across sites, no cookie is sent.
   const siteOf = (origin: string) => hostOf(origin).split('.').slice(-2).join('.')
   if (COOKIE_ORIGINS.some((origin) => siteOf(origin) !== siteOf(ISSUER))) {
     const wrong = "has an origin of another site than ISSUER's, where browsers send no cookie of ours"
@@ -217,7 +223,7 @@ function farDomains({ ISSUER, WEBAUTHN_RP_ID, WEBAUTHN_ORIGINS, COOKIE_ORIGINS }
   return faults
 }
 
-/** Providers that are never called, so that nobody could sign in by them. */
+/** Providers whose issuer may not be called, so that nobody could sign in with them. */
 const uncallableProviders = ({ IDENTITY_PROVIDERS, ...own }: Settings): Fault[] =>
   IDENTITY_PROVIDERS.flatMap((provider, index) => {
     const fault = faultOfCalled(provider.issuer, own)
@@ -231,7 +237,7 @@ const uncallableProviders = ({ IDENTITY_PROVIDERS, ...own }: Settings): Fault[] 
 
 const passwordIn = (url: string | undefined) => (url ? decodeURIComponent(new URL(url).password) : undefined)
 
-/** A secret that is used elsewhere is no secret. Of two equal ones, the later in this list is named. */
+/** A secret that is used twice is no secret. Of two equal ones, the later in this list is named. */
 function sharedSecrets(settings: Settings): Fault[] {
   type Value = [name: Setting, value: string | undefined]
   const { JWT_KEYS, OPENID_KEYS, SECRET_KEYS } = settings
@@ -256,7 +262,7 @@ function sharedSecrets(settings: Settings): Fault[] {
     ...settings.HISTORY_KEY.map((key): Value => ['HISTORY_KEY', key]),
     ...SECRET_KEYS.map((key): Value => ['SECRET_KEYS', key]),
   ]
-  // The date behind an entry of ours is no part of its secret.
+  // The date that may follow a key of ours is not part of its secret.
   const bare = (value: string | undefined) => value?.replace(/=\d{8}T\d{6}Z$/, '')
   return secrets.flatMap(([name, value], index) => {
     const twin = [...known, ...secrets.slice(0, index)].find(([, its]) => bare(its) === bare(value))

@@ -3,7 +3,7 @@ import * as z from 'zod'
 import { lazy, type Of } from '../values/lazy.ts'
 import { faultOfDomain, faultOfName, faultOfToken, isLoopback } from './checks.ts'
 
-/** Whoever people sign in with: a list in IDENTITY_PROVIDERS. */
+/** The identity providers that people can sign in with, as listed in IDENTITY_PROVIDERS. */
 const PROVIDER_KINDS = ['google', 'microsoft', 'apple', 'github', 'oidc'] as const
 export type ProviderKind = (typeof PROVIDER_KINDS)[number]
 
@@ -43,15 +43,15 @@ const Provider = lazy(() =>
 export type IdentityProvider = Readonly<
   Omit<Of<typeof Provider>, 'name' | 'issuer'> & {
     name: string
-    /** Of Microsoft, the beginning of what each tenant's is. */
+    /** For Microsoft, the prefix that all tenants' issuers share. */
     issuer: string
   }
 >
 
-/** Which of a list, for a sentence. */
+/** Which entry of a list, for a sentence. */
 export const placeOf = (index: number, { length }: readonly unknown[]) => `(entry ${index + 1} of ${length})`
 
-/** What is wrong with the list, without what stands in it; or the providers. */
+/** The providers; or what is wrong with the list, without quoting it. */
 export function providersIn(json: string): IdentityProvider[] | string {
   let value: unknown
   try {
@@ -80,7 +80,7 @@ export function providersIn(json: string): IdentityProvider[] | string {
 }
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
-/** Without one of these it does not say who somebody is; Apple does in any case. */
+/** Without these scopes the provider does not say who somebody is; Apple always does. */
 const NEEDED_SCOPES: Partial<Record<ProviderKind, string[]>> = {
   google: ['openid'],
   microsoft: ['openid'],
@@ -93,7 +93,10 @@ function faultOf(provider: IdentityProvider): string | undefined {
   return faultOfIssuer(provider) ?? faultOfClient(provider) ?? faultOfTrust(provider)
 }
 
-/** What is wrong with it as it is written; whether it may be called is for main.ts, which knows our own. */
+/**
+ * What is wrong with the issuer as written. Whether it may be called is checked in main.ts, which knows our
+ * own addresses.
+ */
 function faultOfIssuer(provider: IdentityProvider): string | undefined {
   const { kind, issuer } = provider
   if (issuer === '') return 'has no issuer'
@@ -101,15 +104,15 @@ function faultOfIssuer(provider: IdentityProvider): string | undefined {
   if (!url) return 'has an issuer that is no URL'
   if (/[?#]/.test(issuer) || url.username || url.password)
     return 'has an issuer with more than an origin and a path'
-  // What it says of an address is believed as Google's, or Apple's.
+  // What it says about addresses would be believed as if Google or Apple had said it.
   if ((kind === 'google' || kind === 'apple') && issuer !== ISSUERS[kind] && !isLocalProvider(provider))
     return `has an issuer, and ${NAMES[kind]} has but its own`
-  // Paths are put behind it.
+  // Paths are appended to it.
   if (kind !== 'oidc' && issuer.endsWith('/')) return 'has an issuer that ends in a slash'
   return undefined
 }
 
-/** What is wrong with what the provider is shown, and with what it is asked. */
+/** What is wrong with the credentials for the provider, or with the scopes requested. */
 function faultOfClient({ kind, scopes, ...provider }: IdentityProvider): string | undefined {
   const { client_id, client_secret, team_id, key_id, private_key } = provider
   if (faultOfToken(client_id)) return 'has a bad client_id'
@@ -131,7 +134,7 @@ function faultOfClient({ kind, scopes, ...provider }: IdentityProvider): string 
   return undefined
 }
 
-/** Cut off, or of another kind, it would be noticed when somebody signs in, and by nobody before. */
+/** A key that is cut off, or of another kind, would otherwise fail only when somebody signs in. */
 function isKeyOfApple(pem: string): boolean {
   try {
     const { asymmetricKeyDetails } = createPrivateKey(pem)
@@ -141,19 +144,20 @@ function isKeyOfApple(pem: string): boolean {
   }
 }
 
-/** What is wrong with whom it is believed of, and in what. */
+/** What is wrong with whose identities are trusted, and how far. */
 function faultOfTrust({ kind, tenants, domains, ...provider }: IdentityProvider): string | undefined {
   if (kind === 'microsoft' && (!tenants || tenants.length === 0 || !tenants.every((one) => UUID.test(one))))
     return 'has no tenants, by their ids'
   if (kind !== 'microsoft' && tenants !== undefined) return 'has tenants, which are Microsoft’s'
   if (domains.some((domain) => faultOfDomain(domain))) return 'has a domain that can match no address'
   if (kind === 'microsoft' && domains.length > 0) return 'has domains, and Microsoft proves no address'
-  // Else whoever can have an address there written into a token has the account that is here.
+  // Otherwise anybody who can put any address into a token there could take over the account with that
+  // address.
   if (provider.trusted_for_linking && domains.length === 0)
     return 'has trusted_for_linking without the domains that it is trusted for'
   if (provider.trust_amr && kind === 'github') return 'has trust_amr, and GitHub says nothing of it'
   return undefined
 }
 
-/** Whether one of them is on this machine, which takes OUTBOUND_LOCAL. */
+/** Whether the provider is on this machine, which requires OUTBOUND_LOCAL. */
 export const isLocalProvider = ({ issuer }: IdentityProvider) => isLoopback(new URL(issuer).hostname)

@@ -14,7 +14,7 @@ export const ActivityPage: FC<
     filter: { action: string; from: string; to: string; user_id: string; actor_id: string }
     message?: Said | undefined
     errors?: Record<string, string>
-    /** The same as the API is asked. */
+    /** The equivalent API request. */
     asked: string
   }
 > = ({ view, viewer, list, names, filter, asked, message, errors = {} }) => {

@@ -24,18 +24,18 @@ import {
 } from './blocked.tsx'
 import { readFilter } from './input.ts'
 
-/** All that there may be, with its remarks, as a form sends it. */
+/** Room for the largest possible list with its remarks, as a form sends it. */
 const MOST_MEGABYTES = 1
 const pasted = form(sessionOf, readUpload(MOST_MEGABYTES * 1024 * 1024))
 const ours = form(sessionOf)
 
-/** What was done, and to which entry where it was to one. */
+/** What was done, and to which entry if it was one. */
 interface Done {
   done: 'blocked' | 'unblocked'
   entry?: string
   count: string
   already?: string
-  /** By a button beside the list. */
+  /** Sent by a button beside the list. */
   isOfList?: 'yes'
 }
 
@@ -45,8 +45,8 @@ const placeIn = ({ cursor, covers }: Record<string, string>): Place => ({
 })
 
 /**
- * The address of a place. Whom it is about is sealed there, and where a page ends, which is an entry: browsers and logs keep
- * addresses. One that is too old leads to the beginning.
+ * The address of a place in the list. What it names, and the entry at which a page ends, are sealed in it,
+ * because browsers and logs keep addresses. One that is too old leads to the first page.
  */
 async function placeAt(c: Context<PageEnv>, place: Place, done?: Done): Promise<string> {
   const sealed = { ...place, ...done }
@@ -64,7 +64,10 @@ interface More {
   done?: Done | undefined
 }
 
-/** The page at a place. What was done, or not, is said above the first one where there is no such place. */
+/**
+ * The page at a place. Where that place is gone, the message of what was done or refused is shown on the
+ * first page.
+ */
 const blockedPage: typeof pageAt = async (c, outcome = {}, place = {}, more = {}) => {
   try {
     return await pageAt(c, outcome, place, more)
@@ -93,7 +96,7 @@ const pageAt = async (
     done?.done === 'unblocked' ? stillBlocking(c, done.entry!) : [],
     c.var.signedIn(),
   ])
-  // The last of a page is gone.
+  // The last entry of this page has been removed.
   if (place.cursor && list.data.length === 0) {
     const { cursor: _, ...there } = place
     if (outcome.message) return blockedPage(c, outcome, there, { status })
@@ -137,7 +140,7 @@ const pageAt = async (
   )
 }
 
-/** What else keeps out what was taken off the list. */
+/** What still blocks an entry after it was taken off the list. */
 async function stillBlocking(c: Context<PageEnv>, entry: string): Promise<string[]> {
   const { data } = await listSignupBlocks(c.var, { limit: 100, covers: entry })
   const around = entriesOf(entry)
@@ -145,7 +148,7 @@ async function stillBlocking(c: Context<PageEnv>, entry: string): Promise<string
   return [...new Set([...data.map((row) => row.entry).filter((one) => one !== entry), ...ofSetting])]
 }
 
-/** What is wrong with one that was typed, and how it is written. */
+/** Why a typed entry is invalid, and how entries are written. */
 function unfitText({ texts: { blocked } }: View, typed: string): string {
   const fault = faultOfEntry(spellEntry(typed)) ?? 'no_entry'
   return `${blocked.wrong[fault](typed)} ${blocked.mend[fault]}`
@@ -173,7 +176,7 @@ function messageOf({ texts: { blocked } }: View, done: Done, left: string[]): Bl
   }
 }
 
-/** Who may not sign up. */
+/** The list of who may not sign up. */
 export const blockedPages = new Hono<PageEnv>()
   .use('*', signedInPage('signups:manage'))
   .get('/', limitedList, async (c) => {
@@ -194,7 +197,7 @@ export const blockedPages = new Hono<PageEnv>()
           ? blocked.tooMany(count, MAX_SIGNUP_BLOCKS)
           : undefined
     const work = async () => {
-      // What was typed stands on the page alone, and in no log.
+      // What was typed appears only on the page, never in a log.
       if (fault || wrong.length > 0)
         throw invalidInput([{ pointer: '/entries', code: 'invalid_entry', detail: FAULTS.no_entry }])
       const { added } = await changeSignupBlocks(c.var, { add: entries })
@@ -244,7 +247,7 @@ export const blockedPages = new Hono<PageEnv>()
       page: BLOCKED_PAGE,
       again: async ({ message, errors }, status) => {
         const { view } = await c.var.signedIn()
-        // There is no field that it could be said of.
+        // The form has no field to show this error at.
         const title = Object.keys(errors ?? {}).length > 0 && unfitText(view, entry)
         return blockedPage(c, { message: title ? { tone: 'danger', title } : message }, place, { status })
       },

@@ -10,19 +10,19 @@ import { Lines, SearchBox } from './fields.tsx'
 import type { PageProps } from './today.tsx'
 
 export const BLOCKED_PAGE = '/admin/blocked'
-/** How many mistakes are named before the rest is counted. */
+/** How many mistakes are shown before the rest is only counted. */
 const MOST_NAMED = 5
 
-/** Where on the page: what is asked about, and which part of the list. */
+/** What the page shows: the entry that is asked about, and the part of the list. */
 export interface Place {
   covers?: string
   cursor?: string
 }
 
 export interface BlockedMessage extends Said {
-  /** What was taken off the list. */
+  /** The entry that was taken off the list. */
   again?: string | undefined
-  /** It stands beside the list, where the button was. */
+  /** The message is shown beside the list, where the button was. */
   isOfList?: boolean
 }
 
@@ -33,14 +33,14 @@ export interface BlockedOutcome extends Pick<Outcome, 'values' | 'errors'> {
 
 interface Shown {
   list: List<SignupBlock>
-  /** Of the setting, those that there are, or that cover what is asked about. */
+  /** Entries of the setting: all of them, or those that cover what is asked about. */
   ofSetting: string[]
   place: Place
-  /** The address of a part of the list, where what is asked about is sealed. */
+  /** The address of a part of the list, with what is asked about sealed in it. */
   at: (more: { cursor?: string }) => string
 }
 
-/** Who may not sign up: what /v1/signup_blocks can do, and what the setting says. */
+/** Who may not sign up: the same as /v1/signup_blocks, and what the setting lists. */
 export const BlockedPage: FC<PageProps & BlockedOutcome & Shown> = ({
   view,
   viewer,
@@ -161,7 +161,7 @@ export const BlockedPage: FC<PageProps & BlockedOutcome & Shown> = ({
   )
 }
 
-/** Whoever presses a button of the list stays at their place in it. */
+/** Keeps the reader's place in the list when a button of it is pressed. */
 const Kept: FC<Place> = (place) => (
   <>
     {Object.entries(place).map(([name, value]) => (
@@ -170,7 +170,7 @@ const Kept: FC<Place> = (place) => (
   </>
 )
 
-/** The first few, each in its line, and how to write it where that is new. */
+/** The first few mistakes, one per line, each with the correct spelling where that differs. */
 const Mistakes: FC<{ view: View; wrong: readonly Wrong[] }> = ({ view, wrong }) => {
   const { blocked } = view.texts
   const named = wrong.slice(0, MOST_NAMED)

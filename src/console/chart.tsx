@@ -11,7 +11,7 @@ export interface DayOfChart {
 
 const BAR = { step: 10, width: 7, inset: 1.5 }
 const HEIGHT = 100
-/** How much of the height is below the line, where something is drawn there. */
+/** The part of the height that is below the line, if anything is drawn there. */
 const BELOW = 24
 
 /** The least round number that is not below `value`: 1, 2, 4, 5, 8 or 10 times a power of ten. */
@@ -21,8 +21,8 @@ function roundUp(value: number): number {
 }
 
 /**
- * A bar for each day, drawn on the server; what failed stands below the line, by a scale of its own. Its words are HTML
- * beside it, so that they keep their size while the bars take the width that there is.
+ * A bar for each day, drawn on the server. Failures are below the line, on a scale of their own. Labels are
+ * HTML beside the chart, so that they keep their size while the bars scale with the width.
  */
 export const Chart: FC<{ view: View; title: string; days: DayOfChart[] }> = ({ view, title, days }) => {
   const texts = view.texts.console.today

@@ -1,7 +1,7 @@
 import type { Child, FC, PropsWithChildren } from 'hono/jsx'
 import { FieldError, Icon } from '../pages/components.tsx'
 
-/** A field of several lines, with what is to be known of it and what is wrong. */
+/** A field of several lines, with its hint and its error. */
 export const Lines: FC<{
   name: string
   label: string
@@ -27,7 +27,7 @@ export const Lines: FC<{
         {...(described && { 'aria-describedby': described })}
         {...(error && { 'aria-invalid': 'true' })}
       >
-        {/* A browser leaves out the first line break. */}
+        {/* Browsers drop the first line break of a textarea. */}
         {value && `\n${value}`}
       </textarea>
       {hint && (
@@ -40,7 +40,7 @@ export const Lines: FC<{
   )
 }
 
-/** Where a list is searched. What is wrong stands behind the box, whose icon is in its middle. */
+/** The search box of a list. Its error follows the box, because the icon is centred in the box. */
 export const SearchBox: FC<
   PropsWithChildren<{
     name: string
@@ -49,7 +49,7 @@ export const SearchBox: FC<
     error?: string | undefined
     autocapitalize?: 'none'
     spellcheck?: boolean
-    /** The list follows what is typed, where there is a script. */
+    /** With a script, the list updates while somebody types. */
     'data-live'?: boolean
   }>
 > = ({ name, label, error, value, children, ...rest }) => (

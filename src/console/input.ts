@@ -5,7 +5,7 @@ import { noteProblem } from '../pages/respond.ts'
 import type { View } from '../pages/view.ts'
 import { ROLES } from '../users/models.ts'
 
-/** What `work` gives, or the problem that it was refused by. */
+/** The result of `work`, or the problem that it threw. */
 export function tried<T>(work: () => T): { value: T; problem?: undefined } | { problem: AppError } {
   try {
     return { value: work() }
@@ -15,7 +15,7 @@ export function tried<T>(work: () => T): { value: T; problem?: undefined } | { p
   }
 }
 
-/** A filter of a list as it was typed, or `usual` and what was wrong with it, by field. */
+/** The filter of a list as typed; or `usual` and the errors, by field. */
 export function readFilter<T>(
   c: Context,
   read: () => T,
@@ -31,15 +31,16 @@ export function readFilter<T>(
   }
 }
 
-/** A sentence on what was wrong, of the first field where there are some. */
+/** A sentence that says what was wrong: that of the first field, if there are several. */
 export const sentenceOf = (view: View, problem: AppError) => {
   const [first] = problem.errors ?? []
   return problemText(view, first ? { code: first.code, message: first.detail } : problem)
 }
 
 /**
- * What was pasted to invite people: a line for each with an address, and perhaps a name and a role, as a spreadsheet
- * gives it (commas, semicolons or tabs); or only addresses, with anything between them. The first `most` of them.
+ * Reads what was pasted to invite people: one line per address, perhaps with a name and a role, as pasted
+ * from a spreadsheet (commas, semicolons or tabs); or addresses alone with anything between them. Only the
+ * first `most`.
  */
 export function readInvitations(
   text: string,
@@ -64,7 +65,10 @@ export function readInvitations(
     .slice(0, most)
 }
 
-/** `Ada <ada@example.com>`. The last bracket is looked for first: to try every place of a long line takes forever. */
+/**
+ * `Ada <ada@example.com>`. Looks for the last bracket first: trying every position in a long line would take
+ * forever.
+ */
 function inBrackets(line: string): { email: string; name?: string } | undefined {
   const at = line.lastIndexOf('<')
   if (at < 0 || !line.endsWith('>')) return undefined
@@ -74,7 +78,7 @@ function inBrackets(line: string): { email: string; name?: string } | undefined 
   return { email, ...(name && { name }) }
 }
 
-/** The fields of a line of CSV, without their quotes. */
+/** The fields of a CSV line, without their quotes. */
 const fieldsOf = (line: string) =>
   (line.match(/"(?:[^"]|"")*"|[^,;\t]+/g) ?? []).map((field) =>
     field

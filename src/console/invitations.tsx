@@ -20,7 +20,7 @@ import { RoleSelect } from './users/roles.tsx'
 
 export interface InviteResult {
   email: string
-  /** A sentence on what stood in the way; undefined when it is on its way. */
+  /** Why it failed; undefined when the invitation was sent. */
   problem?: string
 }
 
@@ -125,7 +125,7 @@ const Row: FC<PageProps & { invitation: Invitation }> = ({ view, viewer, invitat
   )
 }
 
-/** What came of many, those that failed first of all. */
+/** The results of inviting many, failures first. */
 const Results: FC<{ view: PageProps['view']; results: InviteResult[] }> = ({ view, results }) => {
   const texts = view.texts.console.invitations
   const failed = results.filter(({ problem }) => problem)

@@ -32,7 +32,7 @@ const toTotals = (rows: { state: string; total: number }[]): Totals => {
   return { ...totals, all: (totals.active ?? 0) + (totals.disabled ?? 0) }
 }
 
-/** More would be read for no reason. */
+/** There is no reason to read more. */
 const MOST_LOCKED = 100
 const selectLocked = () => sql<{ count: number }>`SELECT ${countLocked(MOST_LOCKED)} AS count`
 
@@ -45,7 +45,9 @@ export async function readTotals({ db }: Acting): Promise<Totals> {
   return { ...toTotals(totals), ...counted[0] }
 }
 
-/** Everything about one user that a page shows, in one trip, and one more for the deleted. Throws 404 `user_not_found`. */
+/**
+ * All that the page of one user shows, in one trip; one more for a deleted user. Throws 404 `user_not_found`.
+ */
 export async function readUserPage(acting: Acting, id: string) {
   const { db, config, actor } = acting
   const history = pageOfHistory(acting, { id: actor.sub, role: actor.role }, { limit: 20, user_id: id })
@@ -90,7 +92,7 @@ export async function readUserPage(acting: Acting, id: string) {
   }
 }
 
-/** Names of those who stand in rows of history, by id. */
+/** Names of the people who appear in rows of history, by id. */
 const namesIn = (
   rows: {
     user_id: ArrayBuffer | null
@@ -108,14 +110,14 @@ const namesIn = (
       ]),
   )
 
-/** A page of everybody's history, with the names of those who stand in it. */
+/** A page of everybody's history, with the names of the people in it. */
 export async function readActivity(acting: Acting, filter: ListActivity) {
   const history = pageOfHistory(acting, { id: acting.actor.sub, role: acting.actor.role }, filter)
   const { events } = await acting.db.read({ events: history.rows })
   return { list: history.toPage(events), names: namesIn(events) }
 }
 
-/** Users by their ids, those that the actor may see. */
+/** Users by their ids, only those that the actor may see. */
 export async function findUsersByIds({ db, actor }: Acting, ids: string[]) {
   const { rows } = await db.read({
     rows: build.select(managedColumns).from(users).where(sql`${users.id} IN ${ids}`),
@@ -123,16 +125,16 @@ export async function findUsersByIds({ db, actor }: Acting, ids: string[]) {
   return rows.filter((row) => seesUser(actor, row)).map((row) => toManagedUser(row))
 }
 
-/** Counting ends here: more than a glance needs is never read. */
+/** Counting stops here: nobody needs more at a glance. */
 const MOST_COUNTED = 10_000
 
-/** Of those who are known at a provider that was removed; an operator's script looks at all of them. */
+/** How many people known at a provider that was removed are checked here; an operator's script checks all. */
 const MOST_LOOKED_AT = 500
 
 const NOTHING = sql<never>`SELECT 1 WHERE 0`
 type Failing = Pick<Webhook, 'id' | 'url' | 'rested_at'>
 
-/** What an administrator sees first, in one trip. Days are those of UTC. */
+/** The administrator's first page, in one trip. Days are in UTC. */
 export async function readToday(acting: Acting) {
   const { db, now, actor, config } = acting
   const history = pageOfHistory(acting, { id: actor.sub, role: actor.role }, { limit: 12 })

@@ -38,7 +38,7 @@ import { webhookPages } from './webhooks/webhooks-routes.tsx'
 
 const ours = form(sessionOf)
 
-/** `CONSOLE=off` takes the console away; what it does can be done by the API. */
+/** `CONSOLE=off` removes the console; the API can do everything that it does. */
 const ifThereIsOne = createMiddleware<PageEnv>(async (c, next) => {
   if (c.var.config.CONSOLE === 'off') throw notFound()
   await next()
@@ -74,7 +74,7 @@ const changeInvitation =
       again: ({ message }) => invitationsPage(c, { message }),
     })
 
-/** What the history is narrowed to. Days are those of its reader's zone, as in its headings. */
+/** The filter of the history. Days are in the reader's time zone, as in its headings. */
 function filterOf(c: Context) {
   const { action, from, to, user_id, actor_id } = c.req.query()
   return {
@@ -118,7 +118,7 @@ const activityPage = async (c: Context<PageEnv>) => {
 export const consoleRoutes = new Hono<PageEnv>()
   .use('*', ifThereIsOne)
   .get('/', signedInPage('activity:read'), limitedList, async (c) => {
-    // The checks are for those who may read the runs of clean-up.
+    // Only those who may read clean-up runs see the checks.
     const seesSystem = hasPermission(c.var.actor.role, 'cleanup:read')
     const [today, readiness, known, { view, viewer }] = await Promise.all([
       readToday(c.var),

@@ -4,11 +4,11 @@ import { AsRequest, Button, Empty, Fold, Form, Message, Paging, type Said } from
 import { ConsolePage, Head, Section, type Viewer } from '../pages/layout.tsx'
 import type { PageProps } from './today.tsx'
 
-/** One of a list: a link to its page, and what is said of it. */
+/** One item of a list: a link to its page, and what is shown with it. */
 interface Row {
   href: string
   name: string
-  /** What its name is short for. */
+  /** The full text, where the name is shortened. */
   title: string
   badge?: Child
   detail: Child
@@ -16,16 +16,16 @@ interface Row {
 
 interface Rows {
   path: string
-  /** The same list of the API. */
+  /** The same list in the API. */
   api: string
   texts: { title: string; lead: string; add: string; none: string; noneHint: string }
   rows: Row[]
-  /** Of a list that has more pages than one. */
+  /** Set if the list has more than one page. */
   pages?: List<unknown>['pagination']
   message?: Said | undefined
 }
 
-/** The page of a list, with a button to add one. */
+/** The page of a list, with a button to add an item. */
 export const RowsPage: FC<PageProps & Rows> = ({ view, viewer, path, api, texts, rows, pages, message }) => {
   const at = ({ cursor }: { cursor?: string }) =>
     `${path}${cursor ? `?${new URLSearchParams({ cursor })}` : ''}`
@@ -70,7 +70,7 @@ interface Removing {
   texts: { section: string; fold: string; hint: string; button: string }
 }
 
-/** Removes one of a list, for good, on its page at `path`. */
+/** Deletes one item permanently, on its page at `path`. */
 export const Remove: FC<Removing> = ({ viewer, path, texts }) => (
   <Section title={texts.section}>
     <Fold summary={texts.fold}>

@@ -3,7 +3,7 @@ import { Button, Copy, Fold, Form, Notice, Select } from '../pages/components.ts
 import { ConsolePage, Head, Section, type Viewer } from '../pages/layout.tsx'
 import type { PageProps } from './today.tsx'
 
-/** What a page says of a secret: an app's, or a webhook's. */
+/** The page's texts about a secret: an app's, or a webhook's. */
 interface Texts {
   section: string
   hint: string
@@ -17,10 +17,10 @@ interface Texts {
 }
 
 const FORMER = 'keep_former_seconds'
-/** For how long the former one is kept; the last is for one that was stolen. */
+/** For how many seconds the former secret stays valid; the last choice is for one that was stolen. */
 const CHOICES = ['3600', '86400', '604800', '0']
 
-/** Another secret, for whoever has its app or webhook at `path`. */
+/** The form that replaces the secret of the app or webhook at `path`. */
 export const ReplaceSecret: FC<{ viewer: Viewer; path: string; texts: Texts }> = ({
   viewer,
   path,
@@ -41,23 +41,23 @@ export const ReplaceSecret: FC<{ viewer: Viewer; path: string; texts: Texts }> =
   </Section>
 )
 
-/** What that form asks for. */
+/** The input of that form. */
 export const keepFormerIn = (fields: Record<string, string>) => ({
   keep_former_seconds: Number(fields[FORMER] ?? 'NaN'),
 })
 
 interface Shown {
   title: string
-  /** The list that it is of. */
+  /** The list that the app or webhook belongs to. */
   list: { path: string; title: string }
-  /** Where one goes on. */
+  /** Where the page continues. */
   path: string
   texts: Texts
-  /** What is shown, each with what it is. */
+  /** The values to show, each with its label. */
   values: [label: string, value: string | undefined][]
 }
 
-/** The one time that a secret is shown. */
+/** The only time that a secret is shown. */
 export const SecretPage: FC<PageProps & Shown> = ({ view, viewer, title, list, path, texts, values }) => (
   <ConsolePage view={view} viewer={viewer} title={title}>
     <p class="crumb">

@@ -115,7 +115,7 @@ function hintOf(name: CheckName, hints: Texts['console']['system']['checkHints']
   return name === 'mail' ? hints.mail(MAIL_OVERDUE_MINUTES) : hints[name]
 }
 
-/** The organisation's colour as it was given, and what was made of it so that everything can be read. */
+/** The organisation's colour as given, and as adjusted so that all text stays readable. */
 const Colour: FC<{ view: PageProps['view'] }> = ({ view }) => {
   const texts = view.texts.console.system
   if (!view.brand) return null

@@ -21,7 +21,7 @@ interface Shown {
   today: Today
   readiness: Readiness | undefined
   known: Known
-  /** `SECOND_FACTOR=optional`: whoever manages may have a password alone. Said to whoever can do something about it. */
+  /** `SECOND_FACTOR=optional`: managers may have only a password. Shown to those who can change that. */
   asksForNoFactor: boolean
 }
 
@@ -92,7 +92,7 @@ const Figure: FC<{ name: string; value: string; children?: Child }> = ({ name, v
   </div>
 )
 
-/** What somebody has to look at: the same checks as /ready, mails that were given up, accounts that are locked. */
+/** What needs attention: the same checks as /ready, mails that were given up, and locked accounts. */
 const Attention: FC<PageProps & Shown> = ({
   view,
   today: { locked, leftBehind, leftWithout, failingHooks },
@@ -205,7 +205,7 @@ const Attention: FC<PageProps & Shown> = ({
 
 const MOST_NAMES = 5
 
-/** The first of many, each leading to their page. */
+/** The first of many people, each with a link to their page. */
 const Names: FC<{ people: { id: string; name: string }[]; more: (count: number) => string }> = ({
   people,
   more,

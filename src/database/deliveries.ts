@@ -4,24 +4,24 @@ import { MINUTE_MS } from '../values/durations.ts'
 import { build, type Statement } from './statements.ts'
 
 /**
- * What is owed to somebody outside: rows that are written in the batch of whatever owes them, and delivered after it, by
- * the request or by the cron job. A row is claimed before it is sent: its next attempt moves, by a condition on where it
- * was read, and is read back by where it moved to. So of two Workers that want it at once one has it, and whoever notes
- * what came of an attempt notes it for that attempt alone.
+ * Outbox rows for somebody outside. They are written in the same batch as the change that they report, and
+ * delivered afterwards, by the request or by the cron job. A Worker claims a row before it sends: it moves
+ * the row's next attempt, on condition that nobody has moved it, and reads the row back by the new time. So
+ * only one of two Workers gets it, and a result is recorded only for the attempt that it belongs to.
  */
 
-/** A Worker has six connections, and needs one for the database. */
+/** A Worker may have six open connections, and needs one for the database. */
 export const AT_A_TIME = 5
 const PER_RUN = 200
 const RUN_MS = 40_000
-/** After the first failure; doubled after each. */
+/** The pause after the first failure; it doubles after each. */
 const FIRST_PAUSE_MS = MINUTE_MS
 const LONGEST_PAUSE_MS = 6 * 60 * MINUTE_MS
 
-/** A table of what is owed. */
+/** An outbox table. */
 export type Owed = SQLiteTable & { id: SQLiteColumn; attempts: SQLiteColumn; next_attempt_at: SQLiteColumn }
 
-/** What a claim moves on from. */
+/** What a claim is conditional on. */
 export interface Due<Id extends string | number = string> {
   id: Id
   attempts: number
@@ -35,7 +35,7 @@ const pauseAfter = (attempts: number) =>
     Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(attempts, 20)) * (0.8 + Math.random() * 0.4),
   )
 
-/** A query for those that are due, the longest first, as many as are sent at a time. */
+/** A query for the rows that are due, longest overdue first, as many as are sent at a time. */
 export const selectDue = (table: Owed, now: number | SQL, isWaiting?: SQL) =>
   build
     .select({ id: table.id, attempts: table.attempts, next_attempt_at: table.next_attempt_at })
@@ -44,14 +44,15 @@ export const selectDue = (table: Owed, now: number | SQL, isWaiting?: SQL) =>
     .orderBy(asc(table.next_attempt_at))
     .limit(AT_A_TIME)
 
-/** A condition on a row: that nobody has claimed it since, and that it is owed no more than it was. */
+/** A condition on a row: nobody has claimed or finished it since it was read. */
 export const isAttempt = (table: Owed, { id, next_attempt_at }: Pick<AnyDue, 'id' | 'next_attempt_at'>) =>
   and(eq(table.id, id), eq(table.next_attempt_at, next_attempt_at))
 
 /**
- * For each of them where it moves to, the statement that moves it, and a condition by which it is read back.
+ * For each due row: its new time, the statement that claims it, and a condition by which it is read back.
  *
- * @param pauseOf until when it is left alone, if nothing more is heard of this attempt (ms). No two attempts have the same.
+ * @param pauseOf how long it is left alone if nothing more is heard of this attempt (ms). No two attempts
+ *   have the same.
  */
 export const claiming = (
   table: Owed,
@@ -73,15 +74,15 @@ export const claiming = (
   })
 
 interface Work<Row, D extends AnyDue> {
-  /** Those that are due now, at most `AT_A_TIME`. */
+  /** Rows that are due now, at most `AT_A_TIME`. */
   readDue(): Promise<D[]>
-  /** Those of them that are this Worker's, and how many were given up. */
+  /** Those that this Worker has claimed, and how many were given up. */
   claim(due: D[]): Promise<{ claimed: Row[]; dead: number }>
-  /** One attempt. It stands alone: whatever happens to it is nothing to others. */
+  /** One attempt. It is independent: its failure affects no other. */
   deliver(row: Row): Promise<void>
 }
 
-/** How much one who delivers does. By default what a run of the cron job may. */
+/** How much one run delivers. By default, as much as a run of the cron job may. */
 interface Share {
   atATime?: number
   perRun?: number
@@ -89,8 +90,8 @@ interface Share {
 }
 
 /**
- * How much of it whoever delivers does. A request: one at a time, so that a receiver that hangs holds no connection that its
- * mails and the database wait for.
+ * How much each caller delivers. A request sends one at a time, so that a receiver that hangs takes no
+ * connection that its mails and the database need.
  */
 export const SHARES = {
   request: { atATime: 1, perRun: 20, runMs: 15_000 },

@@ -3,31 +3,32 @@ import { type SQL, sql } from 'drizzle-orm'
 import { resends } from './models.ts'
 import type { Statement } from './statements.ts'
 
-/** How far the Worker's clock and the database's may be apart. */
+/** How far the clocks of the Worker and the database may differ. */
 const CLOCK_SKEW_MS = 30_000
 
-/** One sending of a write batch: a batch that got no answer is sent again, under the next number. */
+/** One send of a write batch. A batch that got no answer is sent again, under the next number. */
 export interface Send {
   batchId: string
-  /** From 1 on. */
+  /** From 1. */
   number: number
   /** When its caller stops waiting (epoch ms). */
   deadline: number
-  /** A condition: that the batch has been done. */
+  /** A condition: the batch has already been applied. */
   marker: SQL | undefined
 }
 
 /**
- * What stands before every write. A send can be held up on its way and arrive after the next one was answered, after
- * its caller was told 503, after other people's writes. It must then change nothing:
+ * The statements before every write. A send can be delayed, and arrive after the next send was answered,
+ * after its caller was told 503, or after other people's writes. It must then change nothing:
  *
- * - `inTime`: what was answered with a 503 does not happen later.
- * - `resend`: a send after the first says so, in a row of its own.
- * - `first`: the batch has not been done yet, and no later send of it has come. So what a later send was answered,
- *   yes or no, is not changed by an earlier one.
+ * - `inTime`: a write that was answered with a 503 does not happen later.
+ * - `resend`: every send after the first records that it was sent, in a row of its own.
+ * - `first`: the batch has not been applied, and no later send of it has arrived. So an earlier send cannot
+ *   change what a later one was answered.
  *
- * The marker is the first row that a batch makes, on all of its conditions, and one that nothing removes within a
- * day: its row of history, or the session of a login. test/faults/late-sends.test.ts goes through all orders.
+ * The marker is the first row that a batch inserts, under all of the batch's conditions, and one that nothing
+ * deletes within a day: its row of history, or the session of a login. test/faults/late-sends.test.ts tries
+ * all orders.
  */
 export function guard({ batchId, number, deadline, marker }: Send): Record<string, Statement> {
   const isTooLate = sql`unixepoch('subsec') * 1000 >= ${deadline + CLOCK_SKEW_MS}`
@@ -41,14 +42,16 @@ export function guard({ batchId, number, deadline, marker }: Send): Record<strin
   }
 }
 
-/** A statement that fails, and the batch with it: text that is no JSON is an error. */
+/**
+ * A statement that fails, and with it the batch, if the condition holds: text that is not JSON is an error.
+ */
 const refuseIf = (condition: SQL) =>
   sql`SELECT json(CASE WHEN ${condition} THEN 'refused' ELSE '"go on"' END)`
 
-/** The places of guards in a batch. */
+/** The positions of the guards in a batch. */
 const FIRST = 1
 
-/** Whether a batch was refused because it has been done, or was sent again since. */
+/** Whether a batch was refused because it has been applied, or was sent again since. */
 export const isDoneAlready = (error: unknown) =>
   error instanceof LibsqlBatchError &&
   error.statementIndex === FIRST &&

@@ -9,50 +9,54 @@ import type { Meter } from './meter.ts'
 import { type Batch, type Results, type RowsOf, type Statement, toQuery } from './statements.ts'
 
 /**
- * libSQL for one request. Every call here is one HTTP request; one that got no answer is sent once more. Every
- * failure that is not the statement's own meaning (a constraint) is a 503: upstream trouble is never the caller's
+ * libSQL for one request. Every call here is one HTTP request, which is retried once if it gets no answer.
+ * Every failure is a 503, except a statement's own (a constraint): upstream trouble is never the caller's
  * fault.
  */
 export interface Database {
-  /** Reads, in one snapshot: the rows of each statement, under its name. */
+  /** Reads in one snapshot: the rows of each statement, under its name. */
   read<const B extends Batch>(batch: B): Promise<Results<B>>
-  /** The same for what is long: without an answer it is a 503, and is not asked again. A script may wait longer. */
+  /**
+   * The same for slow reads: without an answer it throws a 503, and is not retried. A script may wait longer.
+   */
   readOnce<const B extends Batch>(batch: B, withinMs?: number): Promise<Results<B>>
-  /** The same of the primary, where a replica that lags may not have heard of something yet. */
+  /** The same from the primary, for what a lagging replica may not have yet. */
   readPrimary<const B extends Batch>(batch: B, withinMs?: number): Promise<Results<B>>
   /**
-   * Writes: all or nothing, and alone (`BEGIN IMMEDIATE`). The only way to write: a batch of Drizzle's own begins
-   * deferred, and fails under contention as soon as it reads before it writes.
+   * Writes: all or nothing, and alone (`BEGIN IMMEDIATE`). The only way to write: Drizzle's own batches begin
+   * deferred, and under contention fail as soon as they read before they write.
    *
-   * A connection that breaks after the commit looks like one that breaks before it, so a batch without an answer is
-   * sent again, and takes effect once. Where `marker` says that it is done already, it is refused, and only its
-   * queries are asked. So what the caller has to know is read by queries that stand in the batch.
+   * A connection that breaks after the commit looks like one that breaks before it. So a batch without an
+   * answer is sent again, and still takes effect only once: if `marker` says that it was applied, the second
+   * send is refused, and only its queries run. So whatever the caller has to know must be read by queries in
+   * the batch.
    *
-   * A batch without a marker has to be such that twice is once: it moves something that does not move back, from the
-   * value that was read.
+   * A batch without a marker has to be idempotent: it moves something that never moves back, on condition of
+   * the value that was read.
    *
-   * @param marker the condition that the first row which the batch makes is there: its row of history, or the session
-   *   of a login. What may be refused stands in the condition of that row, and everything else hangs on it.
+   * @param marker the condition that the first row inserted by the batch exists: its row of history, or the
+   *   session of a login. Whatever may refuse the batch is a condition of that row, and everything else
+   *   depends on it.
    * @param withinMs how long a script waits.
    */
   writeBatch<const B extends Batch>(batch: B, marker?: SQL, withinMs?: number): Promise<Results<B>>
   /** Whether a write of this request was sent more than once, so that what it finds may be its own doing. */
   readonly wasResent: boolean
   /**
-   * Puts a read into whichever call goes first, so that it costs no trip of its own. `settle` sends the
-   * read alone if none did.
+   * Adds a read to whichever call goes first, so that it costs no trip of its own. `settle` sends the read
+   * alone if there was no call.
    */
   piggyback<S extends Statement>(statement: S): { rows: Promise<RowsOf<S>>; settle(): void }
 }
 
-/** @param onOwed called when a write has owed something to webhooks. */
+/** @param onOwed called when a write has left deliveries for webhooks. */
 export function openDatabase(
   url: string,
   authToken: string,
   meter: Meter,
   onOwed: () => void = () => {},
 ): Database {
-  // A client per call: one kept for longer queues across requests, and hangs when a caller goes away.
+  // A client per call: a shared one would queue across requests, and hang when a caller goes away.
   const clientWithin = (timeoutMs: number) =>
     createClient({
       url,
@@ -81,7 +85,8 @@ export function openDatabase(
       for (const [index, { tell }] of along.entries()) tell(Promise.resolve(results[index]!))
       return results.slice(along.length)
     } catch (error) {
-      // A broken constraint is about the caller's statements, not about those others, who take the next call.
+      // A constraint that fails is about the caller's statements. The piggybacked reads go with the next
+      // call.
       if (isConstraint(error)) piggybacked.push(...along)
       else for (const { tell } of along) tell(Promise.reject(error))
       throw error
@@ -90,15 +95,15 @@ export function openDatabase(
 
   async function read(statements: InStatement[], withinMs: number, ofPrimary: boolean): Promise<ResultSet[]> {
     const client = clientWithin(withinMs)
-    // What is asked as a write goes to the primary.
+    // A batch in write mode goes to the primary.
     if (ofPrimary) return client.batch(statements, 'write')
     return statements.length === 1 ? [await client.execute(statements[0]!)] : client.batch(statements, 'read')
   }
 
-  /** Sends a write, and the same again under the next number when called again. */
+  /** Sends a write; when called again, sends it again under the next number. */
   function writer(statements: InStatement[], marker: SQL | undefined, withinMs = WRITE_TIMEOUT_MS) {
     const batchId = uuidv7()
-    // What leaves no history owes nothing.
+    // A write without a row of history leaves nothing to deliver.
     const isOwing = statements.some((statement) => (statement as { sql: string }).sql.includes(HISTORY))
     const fixing = isOwing ? toLibsql({ fixing: fixDeliveries() }) : []
     let number = 0
@@ -112,17 +117,17 @@ export function openDatabase(
         if (fixing.length > 0 && results.at(-1)!.rowsAffected > 0) onOwed()
         return results.slice(guards.length, guards.length + statements.length)
       } catch (error) {
-        // Surely nothing has changed, so it is the same send again.
+        // Nothing can have changed, so this counts as the same send.
         if (isBusy(error)) number -= 1
         if (!isDoneAlready(error)) throw error
-        // An earlier send has done it, and what it owes was in the answer that was lost.
+        // An earlier send has applied it, and its answer, which said what it owes, was lost.
         if (fixing.length > 0) onOwed()
         return readBack(statements)
       }
     }
   }
 
-  /** What the queries of a batch say now. Asked as a write, which a replica that lags does not answer. */
+  /** Runs the queries of a batch again, in write mode, so that no lagging replica answers. */
   async function readBack(statements: InStatement[]): Promise<ResultSet[]> {
     const queries = statements.filter(isQuery)
     const results = queries.length > 0 ? await clientWithin(READ_TIMEOUT_MS).batch(queries, 'write') : []
@@ -148,7 +153,7 @@ export function openDatabase(
     piggyback(statement) {
       const { promise, resolve } = Promise.withResolvers<ResultSet>()
       const rows = promise.then((result) => result.rows)
-      rows.catch(() => {}) // Whoever waits for it hears of it; nobody else has to.
+      rows.catch(() => {}) // Whoever waits for it gets the error.
       piggybacked.push({ statement: toLibsql({ statement })[0]!, tell: resolve })
       return {
         rows: rows as never,
@@ -160,13 +165,16 @@ export function openDatabase(
   }
 }
 
-/** Of a write that was not repeated, as it was done already. */
+/** The result of a write that was skipped because it was already applied. */
 const NOTHING = { rows: [] as unknown[] } as ResultSet
 
-/** A batch that writes a row of history names its table. */
+/** A batch that inserts a row of history names this table. */
 const HISTORY = 'user_activity_logs'
 
-/** Of what is written the statements that are asked again: a query that begins with WITH has to stand in a SELECT. */
+/**
+ * The statements of a write that can be run again. A query that begins with WITH has to be wrapped in a
+ * SELECT.
+ */
 export const isQuery = (statement: InStatement) => /^\s*select/i.test((statement as { sql: string }).sql)
 
 const toLibsql = (batch: Batch): InStatement[] =>
@@ -174,7 +182,7 @@ const toLibsql = (batch: Batch): InStatement[] =>
     .flat()
     .map((statement) => {
       const { sql, params } = toQuery(statement as Statement)
-      // It could not be sent as what it is, and would come back as something else.
+      // A lone surrogate could not be sent as it is, and would come back as another character.
       if (params.some((value) => typeof value === 'string' && !value.isWellFormed())) {
         throw new TypeError('half a character')
       }
@@ -192,7 +200,7 @@ function toResults<B extends Batch>(batch: B, results: ResultSet[]): Results<B> 
   return Object.fromEntries(named) as Results<B>
 }
 
-/** Tries again: while the database is busy (it has surely changed nothing), and when no answer came. */
+/** Retries while the database is busy (nothing has changed then), and when no answer came. */
 async function withRetries<T>(meter: Meter, call: () => Promise<T>, tries: number): Promise<T> {
   let [busy, unanswered] = [BUSY_RETRIES, tries - 1]
   for (;;) {
@@ -212,10 +220,13 @@ async function withRetries<T>(meter: Meter, call: () => Promise<T>, tries: numbe
 const isBusy = (error: unknown) => error instanceof LibsqlError && error.code.includes('BUSY')
 const isConstraint = (error: unknown): error is LibsqlError =>
   error instanceof LibsqlError && error.code.startsWith('SQLITE_CONSTRAINT')
-/** SQLite has spoken. Everything else (a connection that broke, a proxy's 502) leaves open what happened. */
+/**
+ * SQLite itself has answered. After anything else (a broken connection, a proxy's 502) it is unknown what
+ * happened.
+ */
 const isAnswer = (error: unknown) => error instanceof LibsqlError && error.code.startsWith('SQLITE_')
 
-/** A broken constraint keeps its name for the caller to translate; everything else is a 503. */
+/** A constraint error keeps its name for the caller to translate; everything else is a 503. */
 function translate(error: unknown): never {
   if (error instanceof AppError) throw error
   if (isConstraint(error)) throw error
@@ -224,10 +235,10 @@ function translate(error: unknown): never {
   throw databaseUnavailable(error, DISK_TROUBLE.test(error.code) ? 30 : undefined)
 }
 
-/** A disk that is full says IOERR as well as FULL. None of it is over in two seconds. */
+/** A full disk says IOERR as well as FULL. None of these is over in two seconds. */
 const DISK_TROUBLE = /^SQLITE_(IOERR|FULL|READONLY|CANTOPEN|CORRUPT)/
 
-/** Waiting does not help here: somebody has to run the migrations, or deploy what fits them. */
+/** Retrying does not help here: somebody has to run the migrations, or deploy the matching version. */
 const schemaMismatch = (cause?: unknown) =>
   unavailable(
     'schema_mismatch',

@@ -1,13 +1,13 @@
 type Upstream = 'db' | 'redis'
 
-/** Counts the calls of one request: how many, how long, and how many had to wait for one another. */
+/** Counts the calls of one request: how many, how long they took, and how many were sequential. */
 export interface Meter {
   time<T>(upstream: Upstream, call: () => Promise<T>): Promise<T>
-  /** One more attempt at a call that was counted already. */
+  /** One more attempt at a call that was already counted. */
   retried(): void
-  /** Calls that waited for one another, and attempts that had to be repeated. */
+  /** Sequential calls, and attempts that were retries. */
   readonly spent: { trips: number; retries: number }
-  /** How many there were, of each. */
+  /** How many calls there were of each. */
   readonly calls: { db: number; redis: number }
   /** The value of a `Server-Timing` header (durations in ms). */
   toServerTiming(): string
@@ -16,7 +16,7 @@ export interface Meter {
 export function openMeter(): Meter {
   const calls = { db: 0, redis: 0 }
   const spentMs = { db: 0, redis: 0 }
-  // Finished calls only: an answer does not wait for what goes on after it.
+  // Only finished calls: an answer does not wait for work that goes on after it.
   let depthFinished = 0
   let retries = 0
   return {

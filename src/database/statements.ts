@@ -12,12 +12,12 @@ const dialect = new SQLiteSyncDialect()
 
 const queries = new QueryBuilder(dialect)
 
-/** Nothing is run by Drizzle, so its builders get no session. */
+/** Drizzle runs nothing here, so its builders get no session. */
 const none = undefined as never
 
 /**
- * Builds statements; runs none. Connections belong to a request, builders to nobody. These are what `drizzle()`
- * builds with; itself it would bring sessions, a cache and relations into the bundle.
+ * Builds statements, and runs none. Connections belong to a request; builders are shared. These are the
+ * builders that `drizzle()` uses; `drizzle()` itself would add sessions, a cache and relations to the bundle.
  */
 export const build = {
   select: queries.select.bind(queries) as typeof queries.select,
@@ -26,13 +26,13 @@ export const build = {
   delete: <T extends SQLiteTable>(table: T) => new SQLiteDeleteBase<T, 'sync', void>(table, none, dialect),
 }
 
-/** Anything of Drizzle that knows its SQL: a builder, or a `sql` template. */
+/** Anything of Drizzle's with SQL: a builder, or a `sql` template. */
 export type Statement = { toSQL(): { sql: string; params: unknown[] } } | SQL
 
-/** Statements by name, sent as one batch in the order in which they are named. A list of them gives no result. */
+/** Statements by name, sent as one batch in this order. A list of statements gives no result. */
 export type Batch = Readonly<Record<string, Statement | readonly Statement[]>>
 
-/** The rows that a statement gives, as its builder's type says; a `sql<Row>` template says it itself. */
+/** The rows of a statement, by its builder's type; a `sql<Row>` template names them itself. */
 export type RowsOf<S> = S extends { _: { result: (infer Row)[] } }
   ? Row[]
   : S extends SQL<infer Row>
@@ -45,14 +45,14 @@ export type Results<B extends Batch> = { -readonly [Name in keyof B]: RowsOf<B[N
 export const toQuery = (statement: Statement): { sql: string; params: unknown[] } =>
   'toSQL' in statement ? statement.toSQL() : dialect.sqlToQuery(statement)
 
-/** Values, or the places that stand for them in a prepared statement. */
+/** Values, or their placeholders in a prepared statement. */
 export type Given<T> = { readonly [K in keyof T]: T[K] | SQL }
 
 export type Places<V> = { readonly [K in keyof V]: SQL }
 
 /**
- * Statements that are sent all the time: Drizzle writes their SQL once per isolate, with a named place for each value,
- * and a request only fills in the values.
+ * For frequent statements: Drizzle writes their SQL once per isolate, with a named placeholder for each
+ * value, and a request only fills in the values.
  */
 export function prepare<V extends object, const B extends Readonly<Record<string, Statement>>>(
   make: (places: Places<V>) => B,
@@ -64,7 +64,7 @@ export function prepare<V extends object, const B extends Readonly<Record<string
       name,
       toQuery(statement),
     ])
-    // To `read` and `writeBatch` they are the statements that they were made from.
+    // `read` and `writeBatch` see the type of the original statements.
     const filled = queries.map(([name, { sql, params }]) => [
       name,
       { toSQL: () => ({ sql, params: fillPlaceholders(params, values as Record<string, unknown>) }) },
@@ -74,8 +74,8 @@ export function prepare<V extends object, const B extends Readonly<Record<string
 }
 
 /**
- * `INSERT … SELECT … WHERE`: a row that comes to be only under a condition, decided inside the batch. `key` is what
- * makes it the same row: one that is there already stays as it is.
+ * `INSERT … SELECT … WHERE`: inserts a row only under a condition, which is decided inside the batch. `key`
+ * is what makes it the same row: one that is there already is left unchanged.
  */
 export function insertWhere(
   table: Table,
@@ -92,8 +92,11 @@ export function insertWhere(
     ON CONFLICT (${identifiers(key)}) DO NOTHING`
 }
 
-/** The database's clock (epoch ms): what one Worker writes and another compares goes by this one. */
+/** The database's clock (epoch ms), for times that one Worker writes and another compares. */
 export const databaseNow = sql<number>`CAST(unixepoch('subsec') * 1000 AS INTEGER)`
 
-/** A condition: that the row with this id is there. Its key is probed, which is counted as no row read; `EXISTS` would be. */
+/**
+ * A condition: the row with this id exists. A probe of its key is not billed as a row read; `EXISTS` would
+ * be.
+ */
 export const rowExists = (table: Table, id: string): SQL => sql`${id} IN (SELECT id FROM ${table})`

@@ -3,17 +3,20 @@ import { AppError } from '../http/problem.ts'
 import type { Database } from './main.ts'
 import type { Batch } from './statements.ts'
 
-/** A change as statements, the condition that it was made, and what its results say: a value, or a throw. */
+/**
+ * A change as statements, the condition that it was made, and a function that reads its results: it returns a
+ * value, or throws.
+ */
 export interface Prepared<T> {
   batch: Batch
   isDone: SQL
   conclude(results: never): T | Promise<T>
 }
 
-/** What came of one of many: a value, or what stood in the way. */
+/** The result of one of many: a value, or its problem. */
 export type OneOfMany<T> = { key: string; value: T; problem?: undefined } | { key: string; problem: AppError }
 
-/** What fails for one of many fails for them alone, but for what is in everybody's way: that is thrown. */
+/** Errors that concern only one of many. Anything else would hit all of them, and is thrown. */
 const isOfOne = (error: unknown): error is AppError =>
   error instanceof AppError &&
   error.status < 500 &&
@@ -21,8 +24,8 @@ const isOfOne = (error: unknown): error is AppError =>
   error.code !== 'reauthentication_required'
 
 /**
- * Makes many changes in one batch, each on its own conditions and with its own outcome. `prepare` gives the statements
- * of one, or throws what stands in its way; or gives a value, where there is nothing to do.
+ * Makes many changes in one batch, each on its own conditions and with its own result. `prepare` gives the
+ * statements of one change; it throws if the change is refused, or gives a value if there is nothing to do.
  */
 export async function writeTogether<T>(
   db: Database,

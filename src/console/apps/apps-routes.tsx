@@ -46,7 +46,7 @@ const appPage = async (c: Context<PageEnv>, { errors, values, ...outcome }: Outc
   const { clients, common } = view.texts
   const message = doneMessage(c, { ...clients.done, saved: common.saved })
   const app = toClient(row)
-  // Where a button beside the settings was pressed, none of their boxes was sent, and all are as they are.
+  // A button beside the settings sends none of their fields, so nothing was typed and they are as stored.
   const typed = values && 'seen' in values ? { values } : {}
   return respond(
     c,
@@ -58,7 +58,7 @@ const appPage = async (c: Context<PageEnv>, { errors, values, ...outcome }: Outc
   )
 }
 
-/** The answer of a form that makes a secret: the page that shows it, this once. */
+/** Answers a form that makes a secret with the page that shows it, only this once. */
 const showing = (
   c: Context<PageEnv>,
   work: () => Promise<ClientWithSecret>,
@@ -75,7 +75,7 @@ const showing = (
     to,
   )
 
-/** A change of one app, by a button on its page. */
+/** One change to one app, by a button on its page. */
 const change = (
   c: Context<PageEnv>,
   done: string,
@@ -90,7 +90,7 @@ const change = (
   })
 }
 
-/** Apps that people sign in to, and services: what /v1/oauth_clients can do. */
+/** Apps that people sign in to, and services: the same as /v1/oauth_clients. */
 export const appPages = new Hono<PageEnv>()
   .use('*', signedInPage('clients:manage'))
   .get('/', limitedList, async (c) => {
@@ -114,7 +114,7 @@ export const appPages = new Hono<PageEnv>()
     change(c, 'saved', async (id) => {
       const row = await requireClient(c.var, id)
       const { seen = '' } = c.var.fields
-      // Whoever changed it since the form was opened is not overwritten.
+      // Does not overwrite what somebody else has changed since the form was opened.
       return updateClient(c.var, id, readChange(c.var.fields, toClient(row)), { seen })
     }),
   )

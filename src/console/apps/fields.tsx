@@ -11,7 +11,10 @@ import { ROLES } from '../../users/models.ts'
 import { Lines } from '../fields.tsx'
 import type { Kind } from './input.ts'
 
-/** An app's settings as a form has them: what was typed, else what it is, else what a new one has. */
+/**
+ * An app's settings as the form shows them: what was typed, else the stored value, else the default of a new
+ * app.
+ */
 interface Settings extends Pick<Outcome, 'values' | 'errors'> {
   view: View
   kind: Kind
@@ -19,7 +22,7 @@ interface Settings extends Pick<Outcome, 'values' | 'errors'> {
   app?: Client
 }
 
-/** Whether a box is ticked: as it was sent, else as it is. */
+/** Whether a box is ticked: as submitted, else as stored. */
 const isTicked = (values: Settings['values'], name: string, isSo: boolean) => (values ? name in values : isSo)
 
 export const Details: FC<Settings> = ({ view, kind, app, values, errors = {} }) => {
@@ -122,7 +125,7 @@ export const Audience: FC<Settings> = ({ view, kind, app, values, errors = {} })
   )
 }
 
-/** What most apps need not be told. */
+/** Settings that most apps do not need. */
 export const More: FC<Settings> = ({ view, kind, app, values, errors = {} }) => {
   const { clients } = view.texts
   const { none: _, ...methods } = clients.methods

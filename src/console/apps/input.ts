@@ -3,7 +3,7 @@ import { validate } from '../../http/validate.ts'
 import { type Client, CreateClient, UpdateClient } from '../../oauth/clients/schemas.ts'
 import { ROLES } from '../../users/models.ts'
 
-/** What an app can be, as those who add one think of it. */
+/** The kinds of app, as the form offers them. */
 export const KINDS = ['web', 'public', 'service'] as const
 export type Kind = (typeof KINDS)[number]
 export const isKind = (kind: string | undefined): kind is Kind => KINDS.some((one) => one === kind)
@@ -19,7 +19,7 @@ const linesOf = (text = '') =>
     .map((line) => line.trim())
     .filter(Boolean)
 
-/** The rest of the names of those boxes that were ticked: `scope.openid`. */
+/** The names of the ticked boxes with this prefix, such as `scope.openid`, without the prefix. */
 const ticked = (fields: Fields, prefix: string) =>
   Object.keys(fields).flatMap((name) =>
     name.startsWith(`${prefix}.`) ? [name.slice(prefix.length + 1)] : [],
@@ -35,14 +35,14 @@ function readKeys(text = ''): unknown {
   }
 }
 
-/** A line each: the URL, and its scopes. */
+/** One resource per line: the URL, then its scopes. */
 const resourcesIn = (text?: string) =>
   linesOf(text).map((line) => {
     const [url, ...scopes] = line.split(/\s+/)
     return { url, scopes }
   })
 
-/** What a form says of an app; of a service there is less. */
+/** The settings in a form; a service has fewer. */
 function settingsIn(fields: Fields, kind: Kind, takesKeys: boolean) {
   const roles = ticked(fields, 'role')
   const common = {
@@ -65,7 +65,7 @@ function settingsIn(fields: Fields, kind: Kind, takesKeys: boolean) {
   }
 }
 
-/** What a new app is. Throws 422. */
+/** The input for a new app. Throws 422. */
 export function readNew(fields: Fields, kind: Kind): CreateClient {
   const method = kind === 'public' ? 'none' : fields.token_endpoint_auth_method
   return validate(CreateClient(), {
@@ -76,14 +76,14 @@ export function readNew(fields: Fields, kind: Kind): CreateClient {
   })
 }
 
-/** What is changed about one. Throws 422. */
+/** The input for a change to an app. Throws 422. */
 export const readChange = (fields: Fields, app: Client): UpdateClient =>
   validate(
     UpdateClient(),
     settingsIn(fields, kindOf(app), app.token_endpoint_auth_method === 'private_key_jwt'),
   )
 
-/** What is wrong with each field of the form, where the API speaks of one of several in it. */
+/** Errors by form field, where the API names one entry of a field that holds several. */
 export function byFieldOf(errors: Record<string, string> = {}): Record<string, string> {
   const faults: Record<string, string> = {}
   for (const [name, text] of Object.entries(errors)) {

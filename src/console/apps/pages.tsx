@@ -119,7 +119,7 @@ export interface ShownApp {
   app: Client
   names: Names
   isAnsweredFor: boolean
-  /** Sign-outs that it has not heard of: the first of them. */
+  /** Sign-outs that the app has not been told of yet: the first of them. */
   owed: OwedLogout[]
 }
 
@@ -206,7 +206,7 @@ export const AppPage: FC<PageProps & Outcome & ShownApp> = ({
   )
 }
 
-/** What it has not heard of, though it has an address for that. */
+/** Sign-outs that could not be delivered to the app's back-channel address. */
 const Logouts: FC<PageProps & Pick<ShownApp, 'app' | 'owed'>> = ({ view, viewer, app, owed }) => {
   const { logouts } = view.texts.clients
   return (

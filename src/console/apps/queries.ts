@@ -10,7 +10,7 @@ import { webhooks } from '../../webhooks/models.ts'
 
 const MANAGING = ROLES.filter((role) => hasPermission(role, 'clients:manage'))
 
-/** A condition: that this person may manage apps at this moment. */
+/** A condition: this person may manage apps now. */
 const mayManage = (id: unknown, now: number) =>
   sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${id} AND ${users.role} IN ${MANAGING} AND ${userIsActive(now)})`
 
@@ -18,7 +18,7 @@ type Names = Record<string, string>
 const toNames = (rows: { id: string; name: string }[]): Names =>
   Object.fromEntries(rows.map(({ id, name }) => [id, name]))
 
-/** A page of the apps, with the names of those who made any, in one trip. */
+/** A page of apps, with the names of those who created them, in one trip. */
 export async function readApps(acting: Acting, asked: { limit: number; cursor?: string | undefined }) {
   const page = pageOfClients(acting, asked)
   const { rows, makers } = await acting.db.read({
@@ -29,7 +29,10 @@ export async function readApps(acting: Acting, asked: { limit: number; cursor?: 
   return { list: page.toList(rows), names: toNames(makers) }
 }
 
-/** One app, who made it, and whether whoever answers for it still may, in one trip. Throws 404 `client_not_found`. */
+/**
+ * One app, who created it, and whether the person who answers for it still may, in one trip. Throws 404
+ * `client_not_found`.
+ */
 export async function findApp({ db, now }: Acting, id: string) {
   const owner = sql`(SELECT owner_id FROM ${oauthClients} WHERE id = ${id})`
   const { client, people } = await db.read({
@@ -43,17 +46,17 @@ export async function findApp({ db, now }: Acting, id: string) {
   return { row: client[0], names: toNames(people), isAnsweredFor: people.some(({ may }) => may === 1) }
 }
 
-/** What has to be done about an app, as somebody manages apps no longer. */
+/** Something to do about an app, because somebody no longer manages apps. */
 export interface LeftBehind {
   id: string
   name: string
-  /** Their secret may be known to somebody who should not have it any more, or nobody answers for the service. */
+  /** `secret`: somebody who should no longer have it may know it. `owner`: nobody answers for the service. */
   what: 'secret' | 'owner' | 'webhook'
   /** Null for somebody who is gone. */
   who: string | null
 }
 
-/** What those who manage apps no longer have left behind; up to twenty of each kind. */
+/** What people who no longer manage apps have left behind; up to twenty of each kind. */
 export function selectLeftBehind(now: number) {
   const of = (what: LeftBehind['what'], column: 'secret_by' | 'owner_id') => {
     const name = sql.identifier(column)

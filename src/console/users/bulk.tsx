@@ -6,7 +6,7 @@ import type { View } from '../../pages/view.ts'
 import type { ManagedUser } from '../../users/schemas.ts'
 import { StateBadge } from './state.tsx'
 
-/** What is about to be done to whom, and one button. */
+/** What is about to be done, and to whom, with one button. */
 export const BulkPage: FC<{
   view: View
   viewer: Viewer
@@ -68,7 +68,7 @@ export const BulkPage: FC<{
 export interface ResultOfOne {
   user: ManagedUser | undefined
   id: string
-  /** The code of what stood in the way; undefined when it was done. */
+  /** The code of the problem; undefined where it succeeded. */
   problem?: string
 }
 

@@ -5,7 +5,7 @@ import { deviceName, placeOf } from '../../pages/history.tsx'
 import type { View } from '../../pages/view.ts'
 import type { Session } from '../../sessions/schemas.ts'
 
-/** Where somebody is signed in, as far as whoever looks may know it. */
+/** Where somebody is signed in, as far as the viewer may know. */
 export const Devices: FC<{ view: View; sessions: readonly Session[] }> = ({ view, sessions }) => {
   const texts = view.texts.console.person
   if (sessions.length === 0) return null

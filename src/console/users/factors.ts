@@ -1,7 +1,7 @@
 import type { FactorState } from '../../factors/state.ts'
 import type { View } from '../../pages/view.ts'
 
-/** What somebody signs in with beside their password, in a few words. */
+/** Which second factors somebody has, in a few words. */
 export function factorsOf(view: View, { has_totp, passkeys, recovery_codes }: FactorState): string {
   const { factors } = view.texts
   const parts = [

@@ -12,7 +12,7 @@ import { needs, type PageEnv } from '../../pages/session.ts'
 import { type Outcome, submit, whereUnread } from '../../pages/submit.ts'
 import { IMPORT_PAGE, type ImportOutcome, ImportPage, whatIsWrong, withAddresses } from './import.tsx'
 
-/** What a form has beside the file, and what its escapes make of it. */
+/** Room for a form's other fields, and for the escaping of the file. */
 const FORM_BYTES = 64 * 1024
 const upload = form(sessionOf, readUpload(MOST_BYTES + FORM_BYTES))
 
@@ -21,11 +21,11 @@ const importPage = async (c: Context<PageEnv>, outcome: ImportOutcome = {}, stat
   return respond(c, <ImportPage view={view} viewer={viewer} {...outcome} />, { status: status as 200 })
 }
 
-/** The lines that were sent. A browser sends those that were typed with CR LF, and may send an empty file beside them. */
+/** The submitted lines. A browser sends typed lines with CR LF, and may send an empty file beside them. */
 const linesIn = ({ file, lines }: Record<string, string>) =>
   ((file ?? '') === '' ? (lines ?? '') : file!).replace(/\r\n?/g, '\n')
 
-/** Checked first, and imported only as they were checked. */
+/** Lines are checked first, and imported only if they are the ones that were checked. */
 export const importPages = new Hono<PageEnv>()
   .use('*', needs('users:import'))
   .get('/', (c) => importPage(c))

@@ -20,26 +20,26 @@ import type { View } from '../../pages/view.ts'
 import { Lines } from '../fields.tsx'
 
 export interface ImportOutcome {
-  /** What is in the form: the lines that were checked, or those that could not come. */
+  /** The lines in the form: those that were checked, or those that could not be imported. */
   lines?: string
   results?: Outcome[]
-  /** It was done; else it was looked at. */
+  /** It was an import, not a check. */
   isRun?: boolean
-  /** It should have been done, but nobody had looked at these lines. */
+  /** An import of lines that had not been checked. */
   isOther?: boolean
-  /** Whoever was erased here comes all the same. */
+  /** Imports people even if they were erased here. */
   takesErased?: boolean
-  /** The digest of the lines that were looked at, which may be imported. */
+  /** The digest of the lines that were checked, and may be imported. */
   checked?: string
   message?: Said | undefined
 }
 
-/** What comes of a line, and whose it is, where that could be read. */
+/** The result of a line, with its address where that could be read. */
 export interface Outcome extends LineResult {
   email?: string | undefined
 }
 
-/** Results with the addresses of their lines. */
+/** Results with the addresses in their lines. */
 export function withAddresses(lines: readonly ReadLine[], results: readonly LineResult[]): Outcome[] {
   const emails = new Map(lines.map(({ line, user }) => [line, user?.email]))
   return results.map((result) => ({ ...result, email: emails.get(result.line) }))
@@ -127,7 +127,7 @@ export const ImportPage: FC<{ view: View; viewer: Viewer } & ImportOutcome> = ({
   )
 }
 
-/** How many came, are there, and cannot come; and what next. */
+/** How many were imported, are here already, and could not be imported; and what to do next. */
 const Summary: FC<{ view: View; results: Outcome[]; isRun: boolean; isOther: boolean }> = ({
   view,
   results,
@@ -154,7 +154,7 @@ const Summary: FC<{ view: View; results: Outcome[]; isRun: boolean; isOther: boo
       {asksForProof && (
         <p>
           {texts.proveFirst}{' '}
-          {/* Beside this page: hashes and seeds are among the lines, and those are not carried in an address. */}
+          {/* In another tab: the lines have hashes and seeds, which must not be carried in a URL. */}
           <a href={againAt(IMPORT_PAGE)} target="_blank" rel="noopener">
             {texts.prove}
           </a>
@@ -191,7 +191,7 @@ const Line: FC<{ view: View; result: Outcome; isRun: boolean }> = ({ view, resul
   )
 }
 
-/** Of which cell, and what about it. */
+/** Which cell is wrong, and why. */
 const Flaw: FC<{ view: View; flaw: InputError }> = ({ view, flaw }) => (
   <>
     {flaw.pointer !== '' && (
@@ -206,7 +206,7 @@ const Flaw: FC<{ view: View; flaw: InputError }> = ({ view, flaw }) => (
 const sentenceOf = (view: View, { code, detail }: InputError) =>
   view.texts.imports.problems[code] ?? problemText(view, { code, message: detail })
 
-/** What is wrong with all of it. */
+/** What is wrong with the input as a whole. */
 export function whatIsWrong(view: View, errors: readonly InputError[]): string | undefined {
   const texts = view.texts.imports
   const [first] = errors

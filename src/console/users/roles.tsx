@@ -5,7 +5,7 @@ import type { Viewer } from '../../pages/layout.tsx'
 import type { View } from '../../pages/view.ts'
 import { ROLES } from '../../users/models.ts'
 
-/** The roles that somebody may give; nothing to choose where there is but one. */
+/** The roles that the viewer may give; no choice is shown if there is only one. */
 export const RoleSelect: FC<{ view: View; viewer: Viewer; value?: string | undefined }> = ({
   view,
   viewer,

@@ -4,7 +4,7 @@ import { toShortDay } from '../../pages/format.ts'
 import type { View } from '../../pages/view.ts'
 import type { ManagedUser } from '../../users/schemas.ts'
 
-/** What is not as it usually is with somebody. Whoever is active and verified has no badge. */
+/** Badges for anything unusual about a user. An active, verified user has none. */
 export const StateBadge: FC<{ view: View; user: ManagedUser }> = ({ view, user }) => {
   const { badge } = view.texts.console
   if (user.status === 'deleted') return <Badge>{badge.deleted}</Badge>
@@ -19,7 +19,7 @@ export const StateBadge: FC<{ view: View; user: ManagedUser }> = ({ view, user }
   if (user.locked) return <Badge tone="danger">{badge.locked}</Badge>
   if (!user.email_verified) return <Badge tone="info">{badge.notVerified}</Badge>
   if (user.needs_reset) return <Badge tone="info">{badge.needsReset}</Badge>
-  // Who manages others has more to lose than themselves.
+  // A manager's account puts other people at risk, too.
   const hasNoFactor = user.role !== 'user' && user.second_factor === 'none'
   return hasNoFactor ? <Badge tone="info">{badge.noFactor}</Badge> : null
 }

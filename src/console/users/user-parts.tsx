@@ -10,7 +10,7 @@ import { Devices } from './devices.tsx'
 import { factorsOf } from './factors.ts'
 import { RoleSelect } from './roles.tsx'
 
-/** What the parts of somebody's page are made of. */
+/** The props of each part of a user's page. */
 export interface Part extends Pick<Outcome, 'values' | 'errors'> {
   view: View
   viewer: Viewer
@@ -27,7 +27,7 @@ export const Details: FC<Part> = ({
   const { common, console } = view.texts
   const texts = console.person
   const confirmed = verifiedAt === null ? texts.notConfirmed : texts.confirmed(toDay(view, verifiedAt))
-  /** After a refusal, beside what was typed: somebody else may have changed it meanwhile. */
+  /** After a refusal, shown beside what was typed: somebody else may have changed the value meanwhile. */
   const nowIs = (typed: string | undefined, now: string) =>
     typed === undefined || typed === now ? undefined : texts.nowIs(now)
   if (!mayManage)
@@ -78,7 +78,7 @@ export const Details: FC<Part> = ({
   )
 }
 
-/** One thing about somebody, and what can be done about it. */
+/** One fact about a user, and what can be done about it. */
 const Row: FC<PropsWithChildren<{ title: Child; detail: unknown }>> = ({ title, detail, children }) => (
   <div class="row">
     <div class="what">

@@ -101,7 +101,7 @@ export const UserPage: FC<UserProps> = ({
   )
 }
 
-/** What is out of the ordinary with the account, and what can be done. */
+/** What is unusual about the account, and what can be done. */
 const StateNotice: FC<Pick<UserProps, 'view' | 'viewer' | 'person' | 'purgeAfterDays'>> = ({
   view,
   viewer,

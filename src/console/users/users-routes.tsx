@@ -70,7 +70,7 @@ const addPage = async (c: Context<PageEnv>, outcome: Outcome, status = 200) => {
   return respond(c, <AddUserPage view={view} viewer={viewer} {...outcome} />, { status: status as 200 })
 }
 
-/** One change of one user, by a button on their page. */
+/** One change to one user, by a button on their page. */
 const action =
   (done: string, decide: (c: Context<PageEnv>) => Decision, after?: string) => (c: Context<PageEnv>) => {
     const page = `/admin/people/${c.req.param('id')}`
@@ -81,7 +81,7 @@ const action =
     })
   }
 
-/** For good, so by the address that was typed. */
+/** Permanent, so the user's address has to be typed. */
 function erasing(c: Context<PageEnv>): Decision {
   const purge = purging(c.var)
   return (row) => {
@@ -91,7 +91,7 @@ function erasing(c: Context<PageEnv>): Decision {
   }
 }
 
-/** The ids that were picked in a list. */
+/** The ids that were selected in a list. */
 const pickedIn = (fields: Record<string, string>) =>
   Object.keys(fields)
     .flatMap((name) => /^pick\.([0-9a-f-]{36})$/.exec(name)?.[1] ?? [])
@@ -104,11 +104,14 @@ const BULK_PAGE = '/admin/people/bulk'
 const needsProof = (c: Context<PageEnv>, action: BulkAction) =>
   action === 'enable' && !isRecent(c.var.actor, c.var.now)
 
-/** To prove who one is, and back to the page that says what is about to be done to the same people. */
+/**
+ * Asks the manager to prove again who they are, then returns to the page that confirms the same action on the
+ * same people.
+ */
 const proveFirst = async (c: Context<PageEnv>, action: BulkAction, ids: string[]) =>
   c.redirect(againAt(BULK_PAGE, await carry(c, BULK_PAGE, { action, ids: ids.join(' ') })), 303)
 
-/** What is about to be done, and to whom. */
+/** The page that says what is about to be done, and to whom. */
 async function bulkPage(c: Context<PageEnv>, action: string | undefined, ids: string[]) {
   if (!isAction(action) || ids.length === 0) return c.redirect('/admin/people', 303)
   if (needsProof(c, action)) return proveFirst(c, action, ids)
@@ -118,11 +121,11 @@ async function bulkPage(c: Context<PageEnv>, action: string | undefined, ids: st
 
 const PER_PAGE = '25'
 
-/** The query of a list, without the members that say nothing. */
+/** The query of a list, without empty members. */
 const askedIn = (c: Context): UsersFilter & { cursor: string } => {
   const { q = '', role = '', status = '', sort = '-created_at', cursor = '' } = c.req.query()
   const { email_verified = '', locked = '', needs_reset = '', second_factor = '' } = c.req.query()
-  // A search is in the order of creation; so is what has an index of its own.
+  // A search is ordered by creation; so are filters that have an index of their own.
   const isByCreation = [q, email_verified, locked, needs_reset, second_factor].some((value) => value !== '')
   return {
     q: q.trim(),
@@ -223,7 +226,7 @@ export const usersPages = new Hono<PageEnv>()
   .post('/:id', needs('users:update'), ours, (c) => {
     const { form_token: _, version, ...fields } = c.var.fields
     const page = `/admin/people/${c.req.param('id')}`
-    // Whoever changed the user since the form was opened is not overwritten.
+    // Does not overwrite what somebody else has changed since the form was opened.
     const acting = { ...c.var, ...(version && { ifMatch: [Number(version)] }) }
     return submit(
       c,

@@ -32,7 +32,7 @@ export interface UsersFilter {
   second_factor: string
 }
 
-/** The address of the list with these filters; what is as usual is left out. */
+/** The address of the list with these filters; defaults are left out. */
 const listAt = (filter: Partial<UsersFilter> & { cursor?: string }) => {
   const query = Object.entries(filter).filter(
     ([name, value]) => value && !(name === 'sort' && value === '-created_at'),
@@ -64,7 +64,7 @@ export const UsersPage: FC<{
   ]
   const isFiltered = Boolean(filter.q || filter.role || filter.email_verified || filter.second_factor)
   const here = filter.locked ? 'locked' : filter.needs_reset ? 'needs_reset' : filter.status
-  /** These are no status: somebody locked out is active. */
+  /** These tabs are not statuses: somebody who is locked out is still active. */
   const tabAt = (tab: string) =>
     tab === 'locked' || tab === 'needs_reset'
       ? listAt({ role: filter.role, [tab]: 'true' })

@@ -26,10 +26,10 @@ import { ReplaceSecret, SecretPage } from '../secret.tsx'
 import type { PageProps } from '../today.tsx'
 
 const PATH = '/admin/webhooks'
-/** A box for each type is called this, and the type. */
+/** Form field prefix for the box of each event type. */
 export const TYPE = 'type.'
 
-/** As much of its address as tells it from another at the same host. */
+/** Enough of its address to tell it from another webhook at the same host. */
 function nameOf({ url }: Pick<Webhook, 'url'>): string {
   const { host, pathname } = new URL(url)
   const name = pathname === '/' ? host : `${host}${pathname}`
@@ -56,7 +56,7 @@ export const WebhooksPage: FC<
   return <RowsPage {...props} path={PATH} api="/v1/webhooks" texts={webhooks} rows={rows} />
 }
 
-/** Under which heading a type stands. */
+/** The heading under which an event type is listed. */
 function groupOf(type: string): string {
   const [about = ''] = type.split('.')
   if (/^(users?|email|invitation)$/.test(about)) return 'people'
@@ -66,7 +66,7 @@ function groupOf(type: string): string {
   return 'roster'
 }
 
-/** The address and the types, as a form has them: what was typed, else what they are. */
+/** The address and event types as the form shows them: what was typed, else what is stored. */
 const Settings: FC<Pick<Outcome, 'values' | 'errors'> & { view: View; webhook?: Webhook }> = ({
   view,
   webhook,
@@ -138,10 +138,10 @@ export const NewWebhookPage: FC<PageProps & Outcome> = ({ view, viewer, message,
 type Shown = PageProps &
   Outcome & {
     webhook: Webhook
-    /** Its receiver has said that it is gone for good. */
+    /** Its receiver has answered 410: gone for good. */
     isGone: boolean
     deliveries: List<Delivery>
-    /** Of those whom the deliveries are about. */
+    /** Names of the people whom the deliveries are about. */
     people: Record<string, string>
   }
 
@@ -210,7 +210,7 @@ export const WebhookPage: FC<Shown> = ({
   )
 }
 
-/** No line begins with it. */
+/** The separator stays with the text before it, so that no line begins with a dot. */
 const DOT = '\u00a0· '
 const TONES = { waiting: 'info', delivered: undefined, gave_up: 'danger' } as const
 

@@ -13,13 +13,13 @@ const selectMakers = () => sql<{ id: string; name: string }>`SELECT id, name FRO
 const toNames = (rows: { id: string; name: string }[]): Record<string, string> =>
   Object.fromEntries(rows.map(({ id, name }) => [id, name]))
 
-/** All webhooks, with the names of those who made any, in one trip. */
+/** All webhooks, with the names of those who created them, in one trip. */
 export async function readWebhooks({ db, now }: Acting) {
   const { rows, makers } = await db.read({ rows: selectWebhooks(), makers: selectMakers() })
   return { list: toList(rows, now), names: toNames(makers) }
 }
 
-/** One webhook and a page of what it was owed, in one trip. Throws 404 `webhook_not_found`. */
+/** One webhook and a page of its deliveries, in one trip. Throws 404 `webhook_not_found`. */
 export async function findWebhook(acting: Acting, id: string, cursor: string | undefined) {
   const page = pageOfDeliveries(acting, id, { limit: 25, cursor })
   const { rows, hook, people } = await acting.db.read({
@@ -32,7 +32,7 @@ export async function findWebhook(acting: Acting, id: string, cursor: string | u
   const { rested_at, failures } = hook[0]
   return {
     webhook: toWebhook(hook[0], acting.now),
-    // Before so many failures it rests for nothing else.
+    // With fewer failures than this, a 410 is the only reason why it rests.
     isGone: rested_at !== null && failures < REST_AFTER.tries,
     deliveries: page.toList(rows),
     people: toNames(people),

@@ -25,16 +25,16 @@ import { findWebhook, readWebhooks } from './queries.ts'
 const ours = form(sessionOf)
 const PATH = '/admin/webhooks'
 
-/** Of what was not done as it was asked for. */
+/** For requests that were not carried out as asked. */
 const TONES = { unaltered: 'info', untested: 'danger', refused: 'danger' } as const
 
-/** What a form says of a webhook: an address, and a box for each type. */
+/** The settings of a webhook in a form: an address, and a box for each event type. */
 const settingsIn = (fields: Record<string, string>) => ({
   url: (fields.url ?? '').trim(),
   types: Object.keys(fields).flatMap((name) => (name.startsWith(TYPE) ? [name.slice(TYPE.length)] : [])),
 })
 
-/** An address is measured as it is called, where each foreign letter is several characters. */
+/** The address is measured as it will be called, where each non-ASCII letter becomes several characters. */
 const measured = ({ texts: { common, webhooks } }: View, errors: Outcome['errors'] = {}) =>
   errors.url === common.problems.too_big
     ? { errors: { ...errors, url: webhooks.urlTooLong(MAX_URL_LENGTH) } }
@@ -56,7 +56,7 @@ const webhookPage = async (c: Context<PageEnv>, { values, ...outcome }: Outcome 
   const said = doneMessage(c, done)
   const tone = saidUnder(TONES, c.req.query('done'))
   const message = said && { ...said, ...(tone && { tone }) }
-  // Where a button beside the settings was pressed, none of their boxes was sent, and all are as they are.
+  // A button beside the settings sends none of their fields, so nothing was typed and they are as stored.
   const typed = values && 'url' in values ? { values } : {}
   return respond(
     c,
@@ -69,7 +69,7 @@ const webhookPage = async (c: Context<PageEnv>, { values, ...outcome }: Outcome 
   )
 }
 
-/** The answer of a form that makes a secret: the page that shows it, this once. */
+/** Answers a form that makes a secret with the page that shows it, only this once. */
 const showing = (
   c: Context<PageEnv>,
   work: () => Promise<WebhookWithSecret>,
@@ -90,7 +90,7 @@ const here = (c: Context<PageEnv>) => {
   return { page, again: (outcome: Outcome, status: number) => webhookPage(c, outcome, status) }
 }
 
-/** Webhooks: what /v1/webhooks can do. */
+/** Webhooks: the same as /v1/webhooks. */
 export const webhookPages = new Hono<PageEnv>()
   .use('*', signedInPage('webhooks:manage'))
   .get('/', limitedList, async (c) => {
@@ -141,7 +141,7 @@ export const webhookPages = new Hono<PageEnv>()
   )
   .onError(failingPage)
 
-/** How a try by hand went. */
+/** The result of a delivery by hand. */
 function told(
   c: Context<PageEnv>,
   { last_status: status }: { last_status: number | null },
