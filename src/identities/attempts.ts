@@ -8,19 +8,19 @@ import type { Claims } from '../sessions/access-tokens.ts'
 import { MINUTE_MS } from '../values/durations.ts'
 import { timeOfId } from '../values/ids.ts'
 
-/** So long may somebody be at their provider. */
+/** How long somebody may stay at their provider. */
 export const ATTEMPT_MS = 10 * MINUTE_MS
 
 type Keys = Pick<Config, 'keys'>
 
-/** Somebody who is on their way to a provider: what their browser keeps until they are back. */
+/** A sign-in at a provider that has begun: the browser keeps it until they come back. */
 export interface Attempt {
-  /** Its time is the id's. It is good once. */
+  /** Contains the time of the beginning. It can be used once. */
   id: string
   provider: string
-  /** What for: to sign in, to connect it to an account, or to prove again who one is. */
+  /** To sign in, to connect the identity to an account, or to authenticate again. */
   purpose: 'signin' | 'link' | 'again'
-  /** Whoever is signed in, where it is not to sign in. */
+  /** The signed-in user, unless the purpose is to sign in. */
   actor?: Claims
   to?: string | undefined
   target?: string | undefined
@@ -29,11 +29,11 @@ export interface Attempt {
 
 export const newAttempt = (given: Omit<Attempt, 'id'>): Attempt => ({ id: uuidv7(), ...given })
 
-/** Seals what a browser keeps for a while, of one kind. */
+/** Seals a value that the browser keeps for a while; `kind` tells such values apart. */
 export const sealKept = ({ keys }: Keys, kind: string, value: object): Promise<string> =>
   encryptJson(keys.identity_provider, value, kind)
 
-/** The same, opened; undefined for anything else. */
+/** Opens such a value; undefined if it is anything else. */
 export const openKept = <T extends object>({ keys }: Keys, kind: string, sealed: string | undefined) =>
   decryptJson<T>(keys.identity_provider, sealed ?? '', kind)
 
@@ -42,14 +42,17 @@ export const isInTime = (id: string, now: number, lifetimeMs = ATTEMPT_MS) => {
   return age < lifetimeMs && age > -MINUTE_MS
 }
 
-/** What travels by the browser, derived of the id: none of it is kept, and none can be guessed (256 bits each). */
+/**
+ * State, nonce and verifier travel by the browser. They are derived from the id, so none is stored, and none
+ * can be guessed (256 bits each).
+ */
 export const stateOf = ({ keys }: Keys, { id, provider }: Attempt) =>
   seal(keys.identity_provider, `state.${provider}.${id}`)
 
 export const isStateOf = ({ config }: { config: Keys }, { id, provider }: Attempt, state: string | null) =>
   openSealed(config.keys.identity_provider, state ?? '') === `state.${provider}.${id}`
 
-/** For somebody who is signed in: that they begin to connect a provider, within ten minutes, in a browser. */
+/** Lets a signed-in user begin to connect a provider in a browser, within ten minutes. */
 interface Ticket {
   id: string
   provider: string
@@ -66,7 +69,7 @@ export async function openTicket(
   return ticket?.provider === provider && isInTime(ticket.id, now) ? ticket : undefined
 }
 
-/** What says that an app has sent somebody to a provider, by the page that it may send them to. */
+/** Proves that an app sent somebody to a provider, and to which page they return. */
 export const sentByUs = ({ config, now }: { config: Keys; now: number }, provider: string, to: string) =>
   seal(config.keys.identity_provider, `sent.${provider}.${digestOf(to)}.${now}`)
 

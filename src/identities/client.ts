@@ -24,23 +24,26 @@ const SCOPES: Record<IdentityProvider['kind'], string[]> = {
   oidc: ['openid', 'email', 'profile'],
 }
 
-/** Whether it can be told to ask somebody anew, and says when it has. Google takes no `prompt=login`, GitHub nothing. */
+/**
+ * Whether it can be told to ask for credentials again, and says when it did. Google ignores `prompt=login`;
+ * GitHub has no such thing.
+ */
 export const asksAnew = ({ kind }: IdentityProvider) => kind !== 'google' && kind !== 'github'
 
-/** So that it says when it asked them (`auth_time`), without asking anew. */
+/** Makes the provider say when it last authenticated the user (`auth_time`), without asking again. */
 const WITH_AUTH_TIME: Partial<Record<IdentityProvider['kind'], Record<string, string>>> = {
   // https://developers.google.com/identity/siwg/security-bundle
   google: { claims: '{"id_token":{"auth_time":{"essential":true}}}' },
-  // OpenID Connect Core section 2: with `max_age` it has to. A year is no demand.
+  // OpenID Connect Core section 2: with `max_age`, `auth_time` is required. A year forces no new login.
   oidc: { max_age: String(365 * 86_400) },
 }
 
-/** Each has its own, so that what one answers is nothing at another's (RFC 9700 section 4.4.2). */
+/** One for each provider, so that a response from one is worthless at another's (RFC 9700 section 4.4.2). */
 const callbackOf = ({ config }: Pick<Resources, 'config'>, { id }: Pick<IdentityProvider, 'id'>) =>
   `${config.ISSUER}/signin/with/${id}/callback`
 
 /**
- * Where the provider asks who somebody is. PKCE, state and nonce always.
+ * The URL at which the provider authenticates somebody. Always with PKCE, state and nonce.
  *
  * @throws 502 `provider_failed`.
  */
@@ -77,10 +80,10 @@ export async function placeAtProvider(
 }
 
 /**
- * Who somebody is, by what they came back with: asks the provider once, and checks its ID token whole. The provider's own
- * tokens are forgotten.
+ * Who somebody is, by the response they came back with. Redeems the code once and checks the whole ID token.
+ * The provider's own tokens are discarded.
  *
- * @throws 502 `provider_failed`, for whatever is not as it has to be; 403 `provider_refused`.
+ * @throws 502 `provider_failed`, for anything invalid; 403 `provider_refused`.
  */
 export async function profileOf(
   resources: Resources,
@@ -131,7 +134,7 @@ async function ask(
     const { access_token } = await oauth.processAuthorizationCodeResponse(server, client, answer)
     return githubProfile(config, provider, access_token)
   }
-  // Each tenant has an issuer of its own, which the token names. It has to be one that is let in.
+  // Each tenant has its own issuer, which the token names. It must be one that is allowed.
   if (provider.kind === 'microsoft') server.issuer = await issuerOfTenant(provider, answer)
   const tokens = await oauth.processAuthorizationCodeResponse(server, client, answer, {
     expectedNonce: nonceOf(config, attempt),
@@ -148,7 +151,7 @@ async function ask(
   return profileIn(provider, await withAddress(provider, server, client, tokens, claims, options), answered)
 }
 
-/** Some say who somebody is where the access token is shown, and no more than that in an ID token (Core section 5.4). */
+/** Some providers give these claims only at the userinfo endpoint, not in the ID token (Core section 5.4). */
 async function withAddress(
   { kind }: IdentityProvider,
   server: oauth.AuthorizationServer,
@@ -168,14 +171,17 @@ async function withAddress(
   return { name, ...claims, email, email_verified }
 }
 
-/** The answer, without what stands beside it. */
+/** The response without the parameters that are not part of it. */
 const withoutOthers = (answered: URLSearchParams) => {
   const own = new URLSearchParams(answered)
   own.delete('user')
   return own
 }
 
-/** The library takes keys of the last five minutes; ours are of the last hour, and asked for anew for a kid not among them. */
+/**
+ * The library accepts keys read within five minutes; ours are up to an hour old, and read again for an
+ * unknown kid.
+ */
 function keysOf({ keys }: Published): oauth.JWKSCacheInput {
   if (!('jwks' in keys)) return {}
   return { jwks: keys.jwks, uat: Math.max(keys.uat as number, Math.floor(Date.now() / 1000) - 299) }
@@ -188,7 +194,7 @@ async function issuerOfTenant({ issuer, tenants = [] }: IdentityProvider, answer
   return `${issuer}/${claims.tid}/v2.0`
 }
 
-/** Apple's secret is a token that is signed for each call. */
+/** Apple's client secret is a token, signed for each call. */
 async function authenticationOf(provider: IdentityProvider): Promise<oauth.ClientAuth> {
   const { kind, client_id, client_secret, issuer } = provider
   if (kind !== 'apple')

@@ -1,11 +1,11 @@
 import { AppError, type Refusal } from '../http/problem.ts'
 
-/** The state is not of this browser, this provider, or this time; or what was begun is over. */
+/** The state belongs to another browser or provider, or has expired; or the attempt is over. */
 export const invalidCallback = (cause?: Refusal) =>
   new AppError(400, 'invalid_callback', 'This sign-in was begun elsewhere, or is over. Begin again.', {
     cause,
   })
-/** Whatever the provider did not answer, or answered that is not so. */
+/** The provider did not answer, or answered something invalid. */
 export const providerFailed = (cause?: unknown) =>
   new AppError(502, 'provider_failed', 'The provider did not say who you are. Nothing was changed.', {
     cause,

@@ -5,7 +5,10 @@ import { emailIn, nameIn, type Profile, provesAddress } from './profiles.ts'
 
 const PUBLIC = 'https://github.com'
 
-/** GitHub speaks OAuth and no OpenID: who somebody is, is asked with their token, which is forgotten then. */
+/**
+ * GitHub speaks OAuth but not OpenID Connect: the user is looked up with their token, which is then
+ * discarded.
+ */
 export async function githubProfile(
   config: Config,
   provider: IdentityProvider,
@@ -26,7 +29,7 @@ export async function githubProfile(
   }
   const [user, emails] = await Promise.all([get('/user'), get('/user/emails')])
   const { id, name, login } = user as Record<string, unknown>
-  // A number: a login is somebody else's once it is given up.
+  // The numeric id: a login name can be taken by somebody else once it is given up.
   if (!Number.isSafeInteger(id) || (id as number) <= 0) throw new Error('GitHub named nobody')
   const list = (Array.isArray(emails) ? emails : []) as Record<string, unknown>[]
   const verified = list.filter(({ email, verified }) => verified === true && emailIn(email) !== undefined)

@@ -14,7 +14,7 @@ import { callOut, faultOfForeign } from '../http/outbound.ts'
 import { HOUR_MS, MINUTE_MS } from '../values/durations.ts'
 import { openKept, sealKept } from './attempts.ts'
 
-/** What a provider has published: its metadata, and its keys once somebody was signed in by them. */
+/** What a provider has published: its metadata, and its keys once they have verified a sign-in. */
 export interface Published {
   server: AuthorizationServer
   keys: JWKSCacheInput
@@ -24,11 +24,11 @@ export interface Published {
 
 /** Per isolate. Plain values, so they may outlive a request. */
 const known = new Map<string, Published>()
-/** Copies of up to then (epoch ms) led to a failure. */
+/** Copies read up to this time (epoch ms) led to a failure. */
 const doubted = new Map<string, number>()
-/** When one was last read anew in vain (epoch ms). */
+/** When a read last failed (epoch ms). */
 const triedAt = new Map<string, number>()
-/** A provider that fails, or a stranger who makes it seem to, is asked for its metadata no more often. */
+/** The least time between two reads of a provider that fails, or that a stranger makes appear to fail. */
 const READ_ANEW_MS = MINUTE_MS
 
 interface Asked {
@@ -37,7 +37,7 @@ interface Asked {
   body?: unknown
 }
 
-/** Asks a provider, by https at a public name alone, as a `fetch` that `oauth4webapi` takes. */
+/** A `fetch` for `oauth4webapi` that calls a provider by https at a public name only. */
 export const askFor =
   (config: Pick<Config, 'ISSUER' | 'LINK_ORIGIN' | 'OUTBOUND_LOCAL'>) =>
   async (url: string, init: Asked): Promise<Response> => {
@@ -49,7 +49,7 @@ export const askFor =
       ...(headers && { headers }),
       ...(body !== undefined && body !== null ? { body: String(body) } : {}),
     })
-    // A page is no answer, whatever stands in it.
+    // An HTML page is not an answer, whatever it says.
     if (status === 200 && !/^application\/([\w.+-]+\+)?json\b/i.test(contentType ?? ''))
       throw new Error('the answer is no JSON')
     return new Response([204, 205, 304].includes(status) ? null : text, {
@@ -58,7 +58,7 @@ export const askFor =
     })
   }
 
-/** What `oauth4webapi` has to be told where a provider is on this machine, by http. */
+/** Lets `oauth4webapi` use http for a provider on this machine. */
 export const insecure = ({ OUTBOUND_LOCAL }: Pick<Config, 'OUTBOUND_LOCAL'>) => ({
   [allowInsecureRequests]: OUTBOUND_LOCAL === 'on',
 })
@@ -67,8 +67,9 @@ const nameOf = ({ id, issuer, tenants = [] }: IdentityProvider) =>
   `idp:${digestOf([id, issuer, ...tenants].join(' '))}`
 
 /**
- * What a provider has published: from this isolate, from Redis, or else from the provider, for an hour. In Redis it is
- * sealed, as whoever could write there would else be believed whatever they sign.
+ * What a provider has published: from this isolate, from Redis, or from the provider itself; kept for an
+ * hour. In Redis it is sealed, as otherwise whoever can write there could have tokens signed by themselves
+ * accepted.
  */
 export async function publishedBy(resources: Resources, provider: IdentityProvider): Promise<Published> {
   const { config, redis, now } = resources
@@ -91,21 +92,21 @@ export async function publishedBy(resources: Resources, provider: IdentityProvid
     return published
   } catch (error) {
     if (!here || !isOfNow(here)) throw error
-    // It was doubted for nothing perhaps, and there is no other.
+    // The doubt may be unfounded, and there is no other copy.
     triedAt.set(name, now)
     return here
   }
 }
 
 /**
- * Somebody was not signed in by what was published: it may have been wrong, or have moved. It is read anew, but no sooner
- * than a minute after it was.
+ * A sign-in failed with this copy: it may have been wrong, or out of date. It is read again, but not within a
+ * minute of when it was read.
  */
 export const doubt = (provider: IdentityProvider, { readAt }: Published) => {
   doubted.set(nameOf(provider), readAt)
 }
 
-/** Keeps it in both places, for what is left of the hour. */
+/** Keeps it in the isolate and in Redis, for the rest of the hour. */
 export async function keep(
   { config, redis, now }: Resources,
   provider: IdentityProvider,
@@ -131,7 +132,7 @@ async function discover(config: Config, provider: IdentityProvider): Promise<Aut
   }
   const ask = askFor(config)
   if (kind === 'microsoft' && tenants.length > 1) {
-    // The document of all tenants names no issuer but how each one's is made.
+    // The metadata for all tenants names no issuer, only a template for one.
     const url = `${issuer}/organizations/v2.0/.well-known/openid-configuration`
     const answer = await ask(url, { headers: { accept: 'application/json' } })
     const server = (await answer.json()) as AuthorizationServer

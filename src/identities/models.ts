@@ -1,16 +1,19 @@
 import { index, integer, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
 
-/** As whom users are known elsewhere: by provider and subject, and by nothing else. */
+/** Identities of users at providers, recognised only by provider and subject. */
 export const identities = sqliteTable(
   'identities',
   {
     id: text().primaryKey(),
     /** Its id in IDENTITY_PROVIDERS. */
     provider: text().notNull(),
-    /** Compared letter by letter (OpenID Connect Core section 2). */
+    /** Compared case-sensitively (OpenID Connect Core section 2). */
     subject: text().notNull(),
     user_id: text().notNull(),
-    /** What the provider called them when it was connected, so that its user knows it again. It proves nothing. */
+    /**
+     * The address the provider gave when it was connected, so that the user recognises the identity. It
+     * proves nothing.
+     */
     email: text(),
     created_at: integer().notNull(),
   },

@@ -7,12 +7,15 @@ import { cutText } from '../values/text.ts'
 export interface Profile {
   subject: string
   email: string | undefined
-  /** Whether the provider's word proves the address: elsewhere a mail goes there, and nothing changes until it is used. */
+  /**
+   * Whether the provider proves the address. If not, a mail is sent there, and nothing changes until its link
+   * is used.
+   */
   isProved: boolean
   name: string | undefined
-  /** Two factors were shown there, and the provider is believed so. */
+  /** Two factors were used at the provider, and its `amr` is trusted. */
   isTwofold: boolean
-  /** When the provider asked them who they are, where it says so (epoch seconds): it may have been days ago. */
+  /** When the provider last authenticated them, if it says so (epoch seconds); possibly days ago. */
   authTime?: number | undefined
 }
 
@@ -20,11 +23,11 @@ const MAX_NAME_LENGTH = 100
 
 const domainOf = (email: string) => normalizeEmail(email).split('@')[1]!
 
-/** What an ID token says, once all of it is checked. */
+/** The profile in an ID token, which must have been verified completely. */
 export function profileIn(provider: IdentityProvider, claims: IDToken, answered: URLSearchParams): Profile {
   const { kind, trust_amr } = provider
   const email = emailIn(claims.email)
-  // Only Apple may say it as text.
+  // Only Apple may send it as a string.
   const isVerified =
     claims.email_verified === true || (kind === 'apple' && (claims.email_verified as unknown) === 'true')
   const amr = Array.isArray(claims.amr) ? claims.amr : []
@@ -40,11 +43,11 @@ export function profileIn(provider: IdentityProvider, claims: IDToken, answered:
   }
 }
 
-/** An address as it is kept and shown, whoever has typed it there. */
+/** An address as it is stored and shown, however it was typed at the provider. */
 export const emailIn = (given: unknown): string | undefined =>
   typeof given === 'string' && isEmail(given) ? shownEmail(given.trim()) : undefined
 
-/** A provider proves an address inside its domains alone. */
+/** A provider proves only addresses within its domains. */
 export function provesAddress({ kind, domains }: IdentityProvider, email: string, hd?: unknown): boolean {
   const domain = domainOf(email)
   if (domains.length > 0 && !domains.includes(domain)) return false
@@ -56,14 +59,17 @@ export function provesAddress({ kind, domains }: IdentityProvider, email: string
     case 'apple':
       return true
     case 'microsoft':
-      // An address there is whatever somebody who manages a tenant has typed.
+      // There, an address is whatever the administrator of a tenant has typed.
       return false
     case 'oidc':
       return domains.length > 0
   }
 }
 
-/** Apple tells a name once, beside the token, where anybody could have typed it: it is what one calls oneself. */
+/**
+ * Apple sends the name once, outside the token, where anybody could forge it. That is harmless: users choose
+ * their own names.
+ */
 function nameOfApple(answered: URLSearchParams): string | undefined {
   try {
     const { name } = JSON.parse(answered.get('user') ?? '') as {

@@ -55,7 +55,7 @@ export const identityRoutes = new Hono<AppEnv>()
     async (c) => {
       requireRecentLogin(c.var.actor, c.var.now)
       const { id } = requireProvider(c.var, c.req.param('id'))
-      // Whether the session stands is asked in the trip of a query.
+      // This query also checks that the session is still live.
       await listIdentities(c.var, c.var.actor.sub)
       const link = await makeTicket(c.var, id, c.var.actor)
       return c.json({ location: `${c.var.config.ISSUER}/signin/with/${id}?${new URLSearchParams({ link })}` })

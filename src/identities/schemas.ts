@@ -3,7 +3,7 @@ import { lazy, type Of } from '../values/lazy.ts'
 
 const provider = () => ({ id: z.string().meta({ example: 'google' }), name: z.string() })
 
-/** The providers that people may sign in with, in the order of their buttons. */
+/** The providers that users may sign in with, in the order of their buttons. */
 export const IdentityProviders = lazy(() =>
   z.object({ data: z.array(z.object(provider())) }).meta({ id: 'IdentityProviders' }),
 )

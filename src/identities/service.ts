@@ -26,7 +26,7 @@ import { type Identity, identities } from './models.ts'
 import type { Profile } from './profiles.ts'
 import type { Identity as IdentityView } from './schemas.ts'
 
-/** One's own, oldest first. */
+/** The user's own identities, oldest first. */
 export async function listIdentities(
   { config, db }: Resources,
   userId: string,
@@ -48,7 +48,7 @@ export async function listIdentities(
   }
 }
 
-/** The address of the user to be connected; undefined once their session is over. */
+/** The address of the user who connects an identity; undefined once their session has ended. */
 export async function emailOf({ db, now }: Resources, actor: Claims): Promise<string | undefined> {
   const { rows } = await db.read({
     rows: build
@@ -73,12 +73,12 @@ export const newIdentity = (
   created_at: now,
 })
 
-/** A condition: that it is nobody's, and its user is nobody else there. */
+/** A condition: that this identity belongs to no account, and its user has no other at the same provider. */
 export const identityIsFree = ({ provider, subject, user_id }: Omit<Identity, 'id'>): SQL =>
   sql`(NOT EXISTS (SELECT 1 FROM ${identities} WHERE provider = ${provider} AND subject = ${subject})
     AND NOT EXISTS (SELECT 1 FROM ${identities} WHERE user_id = ${user_id} AND provider = ${provider}))`
 
-/** What an account of a user's is from its first moment on, or from when its address is proved. */
+/** Connects an identity as soon as its account exists, or as its address is proved. */
 export const addIdentity = (resources: Resources, identity: Identity, isDone: SQL): Statement[] => [
   insertWhere(identities, identity, isDone),
   record(
@@ -94,18 +94,18 @@ export const addIdentity = (resources: Resources, identity: Identity, isDone: SQ
 ]
 
 /**
- * Whether a session owes a factor to the policy, and has shown a password alone. A first factor takes a mailed code then;
- * a provider, whose word may count as two factors, takes no less.
+ * Whether the policy requires a factor of this session, and it has only proved a password. To enrol a first
+ * factor then takes a mailed code; to connect a provider, whose word may count as two factors, takes no less.
  */
 export const owesProof = ({ config }: Pick<Resources, 'config'>, { role }: Claims, amr: Amr): boolean =>
   owesFactor(config.SECOND_FACTOR, role, amr) && !amr.includes('email')
 
 /**
- * Connects what somebody has just shown at a provider to the account they are signed in to. The other sessions end, and
- * the owner is told, with a link that takes it back.
+ * Connects the identity that somebody has just proved at a provider to the account they are signed in to.
+ * Other sessions end, and the owner is told, with a link to undo it.
  *
- * @throws 403 `reauthentication_required`, `factor_enrolment_required`; 409 `identity_taken`, `address_not_verified`;
- *   429 `too_many_attempts`.
+ * @throws 403 `reauthentication_required`, `factor_enrolment_required`; 409 `identity_taken`,
+ *   `address_not_verified`; 429 `too_many_attempts`.
  */
 export async function linkIdentity(
   resources: Resources,
@@ -146,16 +146,18 @@ export async function linkIdentity(
     },
   )
   await change.catch(async (error) => {
-    // Whoever is not signed in any more hears nothing of whose it is.
+    // Whoever is signed out by now must not learn that the identity is taken.
     if (!(await emailOf(resources, actor))) throw invalidToken(new Refusal('meanwhile'))
     throw error
   })
 }
 
 /**
- * Takes one away, but not the last way in, also where two are taken away at once. The other sessions end.
+ * Disconnects an identity, unless it is the last way to sign in, even if two are disconnected at once. Other
+ * sessions end.
  *
- * @throws 403 `reauthentication_required`, `factor_enrolment_required`; 404 `identity_not_found`; 409 `last_way_in`.
+ * @throws 403 `reauthentication_required`, `factor_enrolment_required`; 404 `identity_not_found`; 409
+ *   `last_way_in`.
  */
 export async function unlinkIdentity(resources: Resources, actor: Claims, id: string): Promise<void> {
   const { config, db, now } = resources

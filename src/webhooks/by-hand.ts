@@ -22,8 +22,8 @@ import { hostOf, tellAll } from './telling.ts'
 type Acting = Resources & { actor: Claims }
 
 /**
- * Sends one delivery at once, whatever pause there is, and whatever is open before it. What the receiver answers is noted,
- * and does not change whose turn it is.
+ * Sends one delivery at once, despite any pause and any earlier open delivery. The receiver's answer is
+ * recorded and does not change whose turn it is.
  *
  * @throws 403; 404 `delivery_not_found`.
  */
@@ -55,7 +55,7 @@ export async function retryDelivery(resources: Acting, given: string): Promise<D
 }
 
 /**
- * Sends an event of its own, `webhook.tested`, to one webhook. It is one try, and a good one wakes a webhook that rests.
+ * Sends a test event, `webhook.tested`, to one webhook. It is tried once; a success wakes a resting webhook.
  *
  * @throws 403; 404 `webhook_not_found`.
  */
@@ -79,7 +79,7 @@ export async function testWebhook(resources: Acting, id: string): Promise<Delive
     owed_at: now,
     attempts: 1,
     next_attempt_at: now,
-    // Nobody else is to try it.
+    // So that nobody else tries it.
     dead_at: now,
     by_hand: 1,
   }
@@ -103,12 +103,12 @@ interface ByHand {
   details: { webhook_id: string; sequence?: number; host?: string }
   isThere: ReturnType<typeof sql>
   prepare: (isDone: ReturnType<typeof sql>) => Statement
-  /** The delivery that is sent. */
+  /** The delivery to send. */
   which: ReturnType<typeof sql> | ReturnType<typeof eq>
   managing: Parameters<typeof tellAll>[2]
 }
 
-/** Writes that it is tried, tries it, and writes what came of it. Undefined where it is gone by now. */
+/** Records the try, makes it, and records the result. Undefined if the delivery no longer exists. */
 async function sendByHand(
   resources: Acting,
   { failures }: Pick<Claimed, 'failures'>,
@@ -140,7 +140,7 @@ async function sendByHand(
     ...noteByHand(row, status, action === 'webhook.tested'),
     after: build.select(listedColumns).from(webhookDeliveries).where(eq(webhookDeliveries.id, row.id)),
   })
-  // What waited for this goes on.
+  // Deliveries that waited for this one may go out now.
   if (isTaken(status)) resources.afterwards(resources.deliverEvents())
   else if (mayBeOver({ failures: failures - 1 }, status)) await rest(resources, row, status)
   return noted.after[0] && toDelivery(noted.after[0])

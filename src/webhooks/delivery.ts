@@ -31,10 +31,10 @@ import {
 import { renewSecrets, secretsOf, signedHeaders } from './secrets.ts'
 import { hostOf, selectMaker, tellAll } from './telling.ts'
 
-/** A delivery that was claimed, and when that was asked for (epoch ms, of our clock). */
+/** A claimed delivery, and when the claim was requested (epoch ms, our clock). */
 type Ours = Claimed & { askedAt: number }
 
-/** Delivers what is due: of the request that owes it after its answer, and of the cron job. */
+/** Delivers what is due. Called after the answer of the request that caused it, and by the cron job. */
 export async function deliverEvents(
   resources: Resources,
   by: keyof typeof SHARES,
@@ -45,7 +45,7 @@ export async function deliverEvents(
   const startedAt = Date.now()
   const counts = { due: 0, dead: 0 }
   const run: Run = { silent: new Map(), delivered: 0 }
-  // What was delivered lets others go: the next in its line, and all that waited for the end of a pause.
+  // A success releases others: the next in its line, and all that waited for the end of a pause.
   do {
     run.delivered = 0
     const more = await workOff(
@@ -64,8 +64,9 @@ export async function deliverEvents(
 
 interface Run {
   /**
-   * The webhooks that failed in it, and when that was noted (epoch ms): what was claimed of theirs before waits for their
-   * pause to end. A later claim knows of the pause, or somebody has ended it.
+   * The webhooks that failed in this run, and when that was recorded (epoch ms). Their deliveries that were
+   * claimed before then wait for the end of the pause. One claimed later was allowed to be: its claim
+   * respects the pause, or somebody has ended the pause.
    */
   silent: Map<string, number>
   delivered: number
@@ -82,16 +83,16 @@ async function claim({ db, origin }: Resources, due: DueDelivery[]) {
 async function deliver(resources: Resources, delivery: Ours, run: Run): Promise<void> {
   const { db } = resources
   const { webhook_id, attempts } = delivery
-  // What is tried at the end of a pause says nothing of the others that are: one of them may be refused for what it says.
+  // Trials at the end of a pause are independent of each other: one may be refused for its content alone.
   const isTrial = delivery.hook_next_try_at !== null
   const line = { request_id: resources.origin.requestId, webhook_id, sequence: delivery.id, attempts }
   try {
     const isSilent = !isTrial && delivery.askedAt <= (run.silent.get(webhook_id) ?? 0)
     if (isSilent) return void (await db.writeBatch(giveBack(delivery)))
-    // Of the primary: a replica may not have heard of an erasure yet.
+    // From the primary: a replica may not have heard of an erasure yet.
     const [said] = (await db.readPrimary({ said: selectClaimed(delivery) })).said as Claimed[]
     if (!said) return
-    // It has moved, or signs by another secret: whoever claims it next reads that.
+    // The webhook's URL or secret has changed: the next claim reads the new one.
     const hasMoved = (['url', 'secret'] as const).some((what) => said[what] !== delivery[what])
     const isLate = Date.now() - delivery.askedAt > SEND_WITHIN_MS
     if (hasMoved || isLate) return void (await db.writeBatch(giveBack(delivery)))
@@ -115,7 +116,7 @@ async function deliver(resources: Resources, delivery: Ours, run: Run): Promise<
     }
     if (mayBeOver(delivery, status)) await rest(resources, delivery, status)
   } catch (error) {
-    // It is claimed, so it is tried again when its claim is over; a receiver that has it already knows its id.
+    // When its claim ends it is tried again; a receiver that already has it recognises the id.
     log('warn', { code: 'webhook_not_noted', ...line, cause: error })
   }
 }
@@ -126,7 +127,9 @@ type Posted = Pick<
 > &
   Omit<Parameters<typeof bodyOf>[0], 'event_details'>
 
-/** What the receiver answered; undefined where it did not. Of what it answers only the status is read. */
+/**
+ * The status that the receiver answered; undefined if it did not answer. Nothing else of the answer is read.
+ */
 export async function post(
   { config, origin }: Resources,
   delivery: Posted,
@@ -135,7 +138,7 @@ export async function post(
   const now = Date.now()
   const secrets = await secretsOf(config, { ...delivery, id: delivery.webhook_id }, now)
   if (secrets.length === 0) {
-    // Under no key of ours any more: another secret mends it.
+    // Its key has been removed from our configuration; rotating the secret repairs it.
     log('error', {
       code: 'webhook_secret_lost',
       request_id: origin.requestId,
@@ -153,7 +156,9 @@ export async function post(
   return postForeign(config, 'webhook', delivery.url, { body, headers }).catch(() => undefined)
 }
 
-/** Lets a webhook rest where the write finds that it is over, and tells its maker and the administrators. */
+/**
+ * Puts a webhook to rest if the write confirms that it is over, and tells its creator and the administrators.
+ */
 export async function rest(
   resources: Resources,
   { webhook_id: id, url }: Pick<Claimed, 'webhook_id' | 'url'>,

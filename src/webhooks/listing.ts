@@ -40,7 +40,10 @@ export async function getWebhook({ db, now }: Resources, id: string): Promise<We
   return toWebhook(rows[0], now)
 }
 
-/** What one webhook was owed, the newest first: the statement that reads a page of it, and what it comes to. */
+/**
+ * A page of the deliveries of one webhook, newest first: its query, and the function that turns the rows into
+ * a page.
+ */
 export function pageOfDeliveries(
   { config }: Pick<Resources, 'config'>,
   webhookId: string,

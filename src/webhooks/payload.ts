@@ -10,10 +10,12 @@ type Told = Pick<
   'id' | 'event_id' | 'user_id' | 'caused_by' | 'type' | 'event_details' | 'snapshot'
 >
 
-/** The same for a row of history however often it is sent, and at however many addresses. */
+/** The same for every send of one row of history, to whichever address. */
 export const messageIdOf = ({ event_id }: Pick<WebhookDelivery, 'event_id'>) => `msg_${event_id}`
 
-/** What is sent: made of what was fixed when it was owed, so that every try says the same. */
+/**
+ * The body to send. It is built from what was fixed when the delivery was owed, so every try sends the same.
+ */
 export function bodyOf(delivery: Told): string {
   const { id, event_id, user_id, caused_by, type, snapshot } = delivery
   const user = user_id === null ? null : snapshot === null ? { id: user_id } : userIn(snapshot)
@@ -27,13 +29,13 @@ export function bodyOf(delivery: Told): string {
   return Buffer.byteLength(body) <= MAX_BODY_BYTES ? body : write(null)
 }
 
-/** As somebody who manages sees them, without the notes of those who manage, which are in no snapshot. */
+/** As a manager sees them, without the managers' notes, which no snapshot contains. */
 function userIn(snapshot: string) {
   const { admin_metadata: _, ...user } = toManagedUser({ ...JSON.parse(snapshot), admin_metadata: null })
   return user
 }
 
-/** Of the details those that the API document names, but for the name that somebody has given a device of theirs. */
+/** The documented members of the details, except the name that somebody has given to a device of theirs. */
 function detailsOf({ type, event_details }: Told): object | null {
   const known = membersOfDetails(type)
   const isDevice = /^(factor|passkey)/.test(type)

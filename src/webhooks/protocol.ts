@@ -16,33 +16,36 @@ import {
 } from './models.ts'
 
 /**
- * Who may send what, and when. test/faults/webhooks-model.test.ts goes through all orders of it.
+ * Who may send what, and when. test/faults/webhooks-model.test.ts goes through all orders of these events.
  *
- * - Line: a delivery is claimed only where no earlier one to the same webhook about the same user is open. It is open until
- *   the receiver has taken it, or its three days are over.
- * - Pause: a webhook that has failed is left alone until `next_try_at`; then its oldest open delivery alone is tried. A
- *   success at its address ends that, be it of a try by hand.
- * - Refused: what the receiver has answered no to ten times has pauses of its own, up to an hour, and the oldest of the next
- *   line is tried beside it: one message that it never takes keeps nobody else's from it. Behind it the newest of its line
- *   wait, a thousand, as whoever looks for what is due passes over each; those before them are given up.
- * - Rest: after a 410, or a day of failures, nothing is sent until somebody wakes it by PATCH, or by a test that is taken.
- *   What was on its way by then wakes it no more than a try by hand does.
- * - Claim: whoever sends has moved `next_attempt_at`. It is sent within half a claim, so that what is on its way is never
- *   overtaken; and what comes of it is noted for that claim alone.
+ * - Line: a delivery is claimed only if no earlier one to the same webhook about the same user is open. It is
+ *   open until the receiver has accepted it, or its three days are over.
+ * - Pause: a webhook that has failed is left alone until `next_try_at`; then only its oldest open delivery is
+ *   tried. A success at its address ends the pause, even that of a try by hand.
+ * - Refused: a delivery that the receiver has refused ten times gets pauses of its own, up to an hour. The
+ *   oldest of the next line is tried beside it, so one message that is never accepted does not block those
+ *   about other users. At most the newest thousand of its own line wait behind it, as the query for due
+ *   deliveries passes over each; older ones are given up.
+ * - Rest: after a 410, or a day of failures, nothing is sent until somebody wakes the webhook by PATCH, or by
+ *   a test that is accepted. Neither a delivery already on its way nor a try by hand wakes it.
+ * - Claim: the sender has moved `next_attempt_at`. It must send within half the claim, so that a delivery on
+ *   its way is never overtaken. The result is recorded only for that claim.
  */
 
 const CLAIM_MS = 60_000
-/** No two claims of one row end at the same moment. */
+/** Random, so that no two claims of one row end at the same moment. */
 const CLAIM_SPREAD_MS = 20_000
-/** How long after a claim was asked for its sending may begin. It takes five seconds more. */
+/**
+ * How long after the claim was requested a send may begin. The send itself takes at most five seconds more.
+ */
 export const SEND_WITHIN_MS = CLAIM_MS / 2
 const FIRST_PAUSE_MS = 5000
-/** It rests after so many tries and so long without one success. */
+/** A webhook rests after so many tries over so long without one success. */
 export const REST_AFTER = { tries: 50, ms: DAY_MS }
 
-/** A delivery that was claimed, with what its webhook was like then. */
+/** A claimed delivery, with the webhook as it was then. */
 export interface Claimed extends Omit<WebhookDelivery, 'event_details'> {
-  /** As bytes: what is no UTF-8 would keep all others from being claimed. */
+  /** As bytes: invalid UTF-8 in one row would make the whole claim fail. */
   event_details: ArrayBuffer | null
   url: string
   secret: string
@@ -53,7 +56,7 @@ export interface Claimed extends Omit<WebhookDelivery, 'event_details'> {
   hook_next_try_at: number | null
 }
 
-/** For a select of deliveries with their webhook. */
+/** For a SELECT of deliveries with their webhook. */
 const claimedColumns = {
   ...getTableColumns(webhookDeliveries),
   event_details: sql<ArrayBuffer | null>`CAST(${webhookDeliveries.event_details} AS BLOB)`.as(
@@ -74,7 +77,10 @@ export const selectWithHook = () =>
     .from(webhookDeliveries)
     .innerJoin(webhooks, eq(webhooks.id, webhookDeliveries.webhook_id))
 
-/** A condition on `delivery`: that none before it is open, there about its user, or at its webhook but for refused lines. */
+/**
+ * A condition on `delivery`: that no earlier one is open in its line, or at its webhook apart from refused
+ * lines.
+ */
 const isFirst = (delivery: string, of: 'webhook' | 'line') =>
   sql`NOT EXISTS (SELECT 1 FROM ${webhookDeliveries} AS earlier WHERE ${isOpen('earlier')}
     AND earlier.webhook_id = ${sql.raw(delivery)}.webhook_id AND earlier.id < ${sql.raw(delivery)}.id
@@ -84,12 +90,15 @@ const isFirst = (delivery: string, of: 'webhook' | 'line') =>
         : sql`${refusedInLineOf('earlier')} IS NULL`
     })`
 
-/** What is due, and the time by the database's clock. */
+/** A due delivery, and the time by the database's clock. */
 export interface DueDelivery extends Due<number> {
   database_now: number
 }
 
-/** A query for what may be claimed now: of each webhook in turn, so that one with much to hear keeps none waiting. */
+/**
+ * Selects what may be claimed now, from each webhook in turn, so that one with many deliveries does not hold
+ * up others.
+ */
 export const selectDueDeliveries =
   () => sql<DueDelivery>`SELECT id, attempts, next_attempt_at, ${databaseNow} AS database_now FROM (
     SELECT delivery.id, delivery.attempts, delivery.next_attempt_at,
@@ -100,12 +109,15 @@ export const selectDueDeliveries =
       AND (hook.next_try_at IS NULL OR ${isFirst('delivery', 'webhook')}))
   ORDER BY turn, id LIMIT ${AT_A_TIME}`
 
-/** A condition on a delivery: that it may be claimed. Once the batch has claimed one, the next in its line may not. */
+/**
+ * A condition on a delivery: that it may be claimed. Once the batch has claimed it, the next in its line may
+ * not be.
+ */
 const mayBeClaimed = sql`${IS_OPEN} AND is_fixed = 1 AND ${isFirst('webhook_deliveries', 'line')}
   AND EXISTS (SELECT 1 FROM ${webhooks} AS hook WHERE hook.id = webhook_deliveries.webhook_id AND hook.rested_at IS NULL
     AND (hook.next_try_at IS NULL OR (hook.next_try_at <= ${databaseNow} AND ${isFirst('webhook_deliveries', 'webhook')})))`
 
-/** The batch that claims them, and gives up those whose time is over. */
+/** The batch that claims these deliveries, and gives up those whose time is over. */
 export function claimDeliveries(due: readonly DueDelivery[]) {
   const ids = due.map(({ id }) => id)
   const claims = claiming(webhookDeliveries, due, due[0]!.database_now, mayBeClaimed, {
@@ -119,7 +131,7 @@ export function claimDeliveries(due: readonly DueDelivery[]) {
         and(
           inArray(webhookDeliveries.id, ids),
           IS_OPEN,
-          // What somebody else has claimed by now is on its way.
+          // If another sender has claimed it by now, it is on its way.
           lte(webhookDeliveries.next_attempt_at, databaseNow),
           lte(webhookDeliveries.owed_at, sql`${databaseNow} - ${OWED_MS}`),
         ),
@@ -137,12 +149,12 @@ type Attempt = Pick<
   'id' | 'next_attempt_at' | 'webhook_id' | 'url' | 'attempts' | 'failures' | 'hook_next_try_at'
 >
 
-/** How it went: the status of the answer; undefined where there was none. */
+/** The status of the answer; undefined if there was none. */
 export type Answered = number | undefined
 
 const sent = (status: Answered) => ({ last_attempt_at: databaseNow, last_status: status ?? null })
 
-/** A success at its address ends the pause; of a test, the rest as well. What rests stays so whatever was on its way. */
+/** A success at the webhook's address ends its pause. Only that of a test ends its rest as well. */
 const wake = ({ webhook_id, url }: Pick<Claimed, 'webhook_id' | 'url'>, isTest = false) =>
   build
     .update(webhooks)
@@ -165,7 +177,10 @@ export const noteDelivered = (attempt: Attempt, status: Answered) => ({
   hook: wake(attempt),
 })
 
-/** It failed. Of several that were on their way to the same webhook, the first to fail makes the pause longer. */
+/**
+ * Records a failure. Of several deliveries on their way to one webhook, only the first to fail lengthens the
+ * pause.
+ */
 export const noteFailed = (attempt: Attempt, status: Answered) => ({
   delivery: build
     .update(webhookDeliveries)
@@ -188,21 +203,21 @@ export const noteFailed = (attempt: Attempt, status: Answered) => ({
     ),
 })
 
-/** Whether it is refused so often that others go without it. */
+/** Whether it has been refused so often that others go on without it. */
 export const isRefused = ({ attempts }: Pick<Claimed, 'attempts'>, status: Answered) =>
   status !== undefined && attempts >= REFUSED_AFTER
 
-/** Of a message that is refused again and again; else only its webhook pauses. */
+/** The pause of a message that is refused again and again; otherwise only its webhook pauses. */
 const ownPause = (attempt: Attempt, status: Answered) =>
   isRefused(attempt, status) ? pauseAfter(attempt.attempts) : 0
 
 const pauseAfter = (failures: number) =>
   Math.round(Math.min(HOUR_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures, 20)) * (0.9 + Math.random() * 0.1))
 
-/** As many wait behind what is refused. */
+/** The most that wait behind a refused delivery. */
 const MOST_BEHIND_REFUSED = 1000
 
-/** Gives up what is too much behind what is refused. While that is open, nobody has claimed any of it. */
+/** Gives up the excess behind a refused delivery. While that one is open, nobody has claimed any of them. */
 export const giveUpBehind = ({
   id,
   webhook_id,
@@ -220,11 +235,11 @@ export const giveUpBehind = ({
     .returning({ id: webhookDeliveries.id }),
 })
 
-/** What a delivery that was claimed says now: whoever it is about may have been erased, or its webhook removed. */
+/** Reads a claimed delivery again: its user may have been erased meanwhile, or its webhook removed. */
 export const selectClaimed = (attempt: Attempt) =>
   selectWithHook().where(and(isAttempt(webhookDeliveries, attempt), IS_OPEN))
 
-/** It was claimed, and not sent: as the webhook does not answer, or it is too late. */
+/** Releases a claim without a send: the webhook does not answer, or it is too late to send. */
 export const giveBack = (attempt: Attempt) => ({
   delivery: build
     .update(webhookDeliveries)
@@ -233,8 +248,8 @@ export const giveBack = (attempt: Attempt) => ({
 })
 
 /**
- * What came of a try by hand. It is nobody's claim, so it changes nothing for whoever has one; a delivery that was open, or
- * given up, is out of order from now on.
+ * Records a try by hand. It holds no claim, so it changes nothing for a sender that does. If it succeeds, a
+ * delivery that was open or given up counts as sent out of order from then on.
  */
 export const noteByHand = (
   { id, ...of }: Pick<Claimed, 'id' | 'webhook_id' | 'url'>,
@@ -254,11 +269,11 @@ export const noteByHand = (
   hook: isTaken(status) ? [wake(of, isTest)] : [],
 })
 
-/** Whether a failure may be the one after which a webhook rests: the write decides, by `isOver`. */
+/** Whether this failure may be the one after which a webhook rests: the write decides, by `isOver`. */
 export const mayBeOver = ({ failures }: Pick<Claimed, 'failures'>, status: Answered) =>
   status === 410 || failures + 1 >= REST_AFTER.tries
 
-/** A condition: that it has been failing for so long, or its address is gone for good (410). */
+/** A condition: that the webhook has failed for too long, or its address is gone for good (410). */
 export const isOver = (webhookId: string, url: string, status: Answered) =>
   sql`EXISTS (SELECT 1 FROM ${webhooks} WHERE id = ${webhookId} AND url = ${url} AND rested_at IS NULL AND ${
     status === 410

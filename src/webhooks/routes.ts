@@ -31,7 +31,7 @@ const mayTell = () => tooManyAttempts(60)
 const ANSWER_WITHIN = inWords(CALLS.webhook.timeoutMs)
 const TOLD = `Needs a login of the last ${RECENT_LOGIN}. Every administrator is told by mail.`
 
-/** Under /v1/webhooks: for those who say what other systems hear. */
+/** Under /v1/webhooks: for those who decide what other systems are told. */
 export const webhookRoutes = new Hono<AppEnv>()
   .get(
     '/',

@@ -9,7 +9,10 @@ import type { ListedDelivery, Webhook as WebhookRow } from './models.ts'
 
 export const MAX_URL_LENGTH = 2000
 
-/** What can be chosen: a refresh leaves no row of history, and a test goes to one webhook alone. */
+/**
+ * The types that can be subscribed to: a refresh writes no row of history, and a test goes to one webhook
+ * alone.
+ */
 export const EVENT_TYPES = (Object.keys(ACTIONS) as Action[]).filter(
   (action) => action !== 'session.refreshed' && action !== 'webhook.tested',
 )

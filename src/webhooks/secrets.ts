@@ -6,7 +6,7 @@ import { decryptJson, encryptJson, keyIdIn, keyIdOf } from '../crypto/encryption
 import { build, type Statement } from '../database/statements.ts'
 import { type Webhook, webhooks } from './models.ts'
 
-/** Standard Webhooks 1.0: what is sent is signed by HMAC-SHA256, under a secret that the receiver has too. */
+/** Standard Webhooks 1.0: messages are signed by HMAC-SHA256, with a secret shared with the receiver. */
 
 const PREFIX = 'whsec_'
 const SECRET_BYTES = 32
@@ -15,14 +15,14 @@ export const newSecret = () => PREFIX + randomBytes(SECRET_BYTES).toString('base
 
 type Sealed = Pick<Webhook, 'id' | 'secret' | 'former_secret' | 'former_secret_until'>
 
-/** It lies in the database sealed for this webhook: moved to another, it opens for nobody. */
+/** Sealed for this webhook: copied to the row of another, it cannot be opened. */
 export const sealSecret = ({ keys }: Config, webhookId: string, secret: string) =>
   encryptJson(keys.webhook_secret, { secret }, webhookId)
 
 const open = async ({ keys }: Config, webhookId: string, sealed: string) =>
   (await decryptJson<{ secret: string }>(keys.webhook_secret, sealed, webhookId))?.secret
 
-/** The secrets that are good now, the newest first; none where they are under a key that was taken away. */
+/** The secrets valid now, newest first; none if they are under a key that was removed. */
 export async function secretsOf(config: Config, row: Sealed, now: number): Promise<string[]> {
   const isFormerGood = row.former_secret !== null && (row.former_secret_until ?? 0) > now
   const sealed = [row.secret, ...(isFormerGood ? [row.former_secret!] : [])]
@@ -30,7 +30,9 @@ export async function secretsOf(config: Config, row: Sealed, now: number): Promi
   return opened.filter((secret) => secret !== undefined)
 }
 
-/** The headers of a message: a signature for each secret, so that a receiver that has either takes it. */
+/**
+ * The headers of a message, with a signature by each secret, so that a receiver that has either accepts it.
+ */
 export function signedHeaders(secrets: readonly string[], messageId: string, now: number, body: string) {
   const timestamp = String(Math.floor(now / 1000))
   const signatures = secrets.map((secret) => {
@@ -44,7 +46,7 @@ export function signedHeaders(secrets: readonly string[], messageId: string, now
   }
 }
 
-/** A condition on a webhook: that a secret of it is under a former key of ours. */
+/** A condition on a webhook: that one of its secrets is under a former key of ours. */
 const isOutdated = ({ keys }: Config): SQL => {
   const former = keys.webhook_secret.slice(1).map(keyIdOf)
   return former.length === 0
@@ -52,7 +54,7 @@ const isOutdated = ({ keys }: Config): SQL => {
     : sql`(${sql.raw(keyIdIn('secret'))} IN ${former} OR ${sql.raw(keyIdIn('former_secret'))} IN ${former})`
 }
 
-/** Puts secrets under the newest key, each on the condition that it has not moved meanwhile. */
+/** Re-encrypts secrets under the newest key, each on the condition that it has not changed meanwhile. */
 export async function renewSecrets({ db, config }: Resources): Promise<void> {
   if (config.keys.webhook_secret.length === 1) return
   const { rows } = await db.read({ rows: build.select().from(webhooks).where(isOutdated(config)) })
@@ -62,7 +64,7 @@ export async function renewSecrets({ db, config }: Resources): Promise<void> {
       return secret === undefined ? null : sealSecret(config, row.id, secret)
     }
     const [secret, former_secret] = await Promise.all([again(row.secret), again(row.former_secret)])
-    // What is under no key of ours nobody can renew.
+    // A secret under an unknown key cannot be re-encrypted.
     if (secret === null) return []
     const isAsRead = and(eq(webhooks.id, row.id), eq(webhooks.secret, row.secret))
     return [build.update(webhooks).set({ secret, former_secret }).where(isAsRead)]

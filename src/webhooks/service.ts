@@ -33,7 +33,7 @@ const MAX_ROUNDS = 5
 
 type Acting = Resources & { actor: Claims }
 
-/** An address as it is kept: what is called, however it was written. Throws 422. */
+/** An address as it is stored: normalised to the URL that is called. Throws 422. */
 function addressOf(config: Acting['config'], given: string): string {
   assertCallable(config, given, '/url')
   const { href } = new URL(given)
@@ -44,12 +44,14 @@ function addressOf(config: Acting['config'], given: string): string {
   return href
 }
 
-/** What an administrator does to webhooks is told to all of them, so it is no more than can be told. */
+/**
+ * Every change is mailed to all administrators, so an actor may make only as many changes as may be mailed.
+ */
 const openTold = (resources: Acting) =>
   openAddedNotices(resources, 'webhooks changed', resources.actor.sid, resources.actor.sub)
 
 /**
- * Makes a webhook. Every administrator is told.
+ * Creates a webhook. Every administrator is told.
  *
  * @throws 403; 409 `too_many_webhooks`; 422; 429 `too_many_attempts`.
  */
@@ -110,7 +112,7 @@ export async function createWebhook(resources: Acting, input: CreateWebhook): Pr
 
 type Verdict = Record<'is_done' | 'holds', 0 | 1>
 
-/** @param was where it was before: whoever has several has to know which of them goes elsewhere now. */
+/** @param was the former address: whoever has several webhooks must see which of them has moved. */
 function eventOf(
   action: Action,
   actorId: string | null,
@@ -126,15 +128,15 @@ function eventOf(
 interface Change {
   action: Action
   mail: 'webhook_changed' | 'webhook_removed'
-  /** What it is about, where that is another address. */
+  /** The address it is about, if that is a new one. */
   url?: string
   reason?: string
   change: (isThis: SQL) => Statement
 }
 
 /**
- * Reads, decides, and writes on the condition that nothing has moved; begins again where something has. Where there is
- * nothing to decide, nothing is written and nobody told.
+ * Reads, decides, and writes on the condition that nothing has changed since; starts again if something has.
+ * If there is nothing to change, nothing is written and nobody is told.
  */
 async function changeWebhook(
   resources: Acting,
@@ -147,13 +149,13 @@ async function changeWebhook(
   const notices = openTold(resources)
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const asked = { found: selectWebhook(id), managing: selectAdminsToTell(), spent: notices.spent }
-    // What a replica that lags has said once it would say again.
+    // A lagging replica would only repeat what it has answered before.
     const { found, managing, spent } = await (round === 0 ? db.read(asked) : db.readPrimary(asked))
     const [row] = found
     if (!row) throw webhookNotFound()
     const decided = decide(row)
     if (!decided) {
-      // A replica that lags may show it as it was before somebody else changed it.
+      // A lagging replica may show the row as it was before somebody else's change.
       if (round === 0) continue
       return row
     }
@@ -185,11 +187,11 @@ async function changeWebhook(
 const moved = (now: number) => ({ updated_at: now, version: sql`${webhooks.version} + 1` })
 const AWAKE = { failures: 0, failing_since: null, next_try_at: null, rested_at: null } as const
 
-/** One that was saved as it was, and is asleep, is woken; of one that is awake, nothing is changed. */
+/** Saving without a change resumes a webhook that pauses or rests; if it does neither, nothing is altered. */
 export type Done = 'updated' | 'resumed' | 'unaltered'
 
 /**
- * Changes where and of what it is told, and wakes it: what it is owed goes out at once.
+ * Changes the URL or the types of a webhook, and wakes it: what it is owed goes out at once.
  *
  * @throws 403; 404 `webhook_not_found`; 422; 429 `too_many_attempts`.
  */
@@ -223,10 +225,13 @@ export async function updateWebhook(
   return { webhook: toWebhook(row!, now), done }
 }
 
-/** The same types, in whichever order. */
+/** Equal for the same types in any order. */
 const asSet = (types: string) => (JSON.parse(types) as string[]).toSorted().join()
 
-/** A new secret; for a while it is signed by the former one as well, so that nobody notices. Throws 403; 404; 429. */
+/**
+ * Makes a new secret. For a while messages are signed with the former one as well, so that none is rejected.
+ * Throws 403; 404; 429.
+ */
 export async function rotateWebhookSecret(
   resources: Acting,
   id: string,
@@ -261,7 +266,7 @@ export async function rotateWebhookSecret(
   return { ...toWebhook(row!, now), secret }
 }
 
-/** Nothing is sent any more, also of what is owed; that goes by clean-up. Throws 403; 404; 429. */
+/** Nothing more is sent, not even what is owed; clean-up removes that. Throws 403; 404; 429. */
 export async function deleteWebhook(resources: Acting, id: string): Promise<void> {
   await changeWebhook(resources, id, () => ({
     action: 'webhook.deleted',

@@ -7,12 +7,12 @@ import { type Event, enqueueNotice, type Recipient } from '../mail/outbox.ts'
 import { users } from '../users/models.ts'
 import { webhooks } from './models.ts'
 
-/** Whoever hears of what is done to webhooks: they send what everybody does to somebody outside. */
+/** Who is told of changes to webhooks, and why: a webhook sends what everybody does to an outside system. */
 
-/** What the history and mails say of an address, whose path may be a secret. */
+/** What the history and mails say of an address; its path may be a secret. */
 export const hostOf = (url: string) => new URL(url).host
 
-/** Whoever made a webhook, where they are none of them any more. */
+/** The creator of a webhook, if they are not an administrator any more. */
 export const selectMaker = (webhookId: string) =>
   sql<Recipient>`SELECT id, email, email_normalized, email_verified_at FROM ${users}
     WHERE id = (SELECT created_by FROM ${webhooks} WHERE id = ${webhookId})
@@ -20,7 +20,10 @@ export const selectMaker = (webhookId: string) =>
 
 type Told = Extract<MailKind, `webhook_${string}`>
 
-/** For the batch of the change: a mail to each, which names who did it and where, and the ids of those. `notices` counts it once. */
+/**
+ * For the batch of the change: a mail to each recipient that names who did it and where, and the ids of those
+ * mails. `notices` counts them as one.
+ */
 export function tellAll(
   resources: Resources,
   kind: Told,
