@@ -1,5 +1,5 @@
 import { AppError, type Refusal } from '../http/problem.ts'
 
-/** One answer for every challenge that is not good: somebody else's, old, used, or tried too often. */
+/** One answer for every invalid challenge: somebody else's, expired, used, or tried too often. */
 export const challengeSpent = (cause?: Refusal) =>
   new AppError(401, 'challenge_spent', 'That took too long, or too many tries. Begin again.', { cause })

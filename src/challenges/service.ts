@@ -8,13 +8,13 @@ import { inWords } from '../values/durations.ts'
 import { timeOfId } from '../values/ids.ts'
 import { challenges } from './models.ts'
 
-/** What somebody is asked to prove, and within what time. */
+/** How long somebody has to answer a challenge. */
 export const CHALLENGE_SECONDS = 300
 export const CHALLENGE_LIFETIME = inWords(CHALLENGE_SECONDS * 1000)
 
 /**
- * What a challenge is for, and how often it may be tried. `login`: a second factor after a right password. `signin`: a
- * passkey and nothing else. `enrol`: a new passkey. `again`: a passkey of somebody who is signed in.
+ * What a challenge is for, and how many tries it allows. `login`: a second factor after a right password.
+ * `signin`: a passkey alone. `enrol`: a new passkey. `again`: a passkey of a signed-in user.
  */
 export const MAX_TRIES = { login: 5, signin: 1, enrol: 1, again: 1 } as const
 export type ChallengeKind = keyof typeof MAX_TRIES
@@ -22,15 +22,15 @@ export type ChallengeKind = keyof typeof MAX_TRIES
 export interface Challenge {
   id: string
   kind: ChallengeKind
-  /** Whose it is; null if anybody may answer it. */
+  /** The user who may answer it; null if anybody may. */
   userId: string | null
-  /** What else it is bound to, in words of ours: a session, or an epoch and what was proved before. */
+  /** What else it is bound to: a session, or an epoch and the proofs so far. */
   about: string
 }
 
 const NOBODY = '-'
 
-/** Makes a challenge: `ch_<kind>.<id>.<user>.<about>.<mac>`. Nothing is written for it. */
+/** Makes a challenge: `ch_<kind>.<id>.<user>.<about>.<mac>`. Nothing is stored. */
 export function makeChallenge(
   { keys }: Pick<Config, 'keys'>,
   { kind, userId, about }: Omit<Challenge, 'id'>,
@@ -38,7 +38,7 @@ export function makeChallenge(
   return seal(keys.challenge, `ch_${kind}.${uuidv7()}.${userId ?? NOBODY}.${about}`)
 }
 
-/** Undefined for what is not one of ours of this kind, or is over. */
+/** Undefined unless it is an unexpired challenge of ours, of this kind. */
 export function openChallenge(
   { keys }: Pick<Config, 'keys'>,
   kind: ChallengeKind,
@@ -55,10 +55,10 @@ export function openChallenge(
 }
 
 /**
- * A try at a challenge. It is counted before it is looked at, so that many at once are no more tries than one after
- * another. `count` goes first in the batch, and `counted` says whether it was.
+ * A try at a challenge. It is counted before it is checked, so many at once get no more tries than one after
+ * another. `count` goes first in the batch, and `counted` says whether it was counted.
  *
- * @param isNoGuess a condition on which it is not counted: that what was brought is right, and cannot be guessed.
+ * @param isNoGuess a condition on which it is not counted: the answer is right, and cannot be guessed.
  */
 export function openTry({ id, kind }: Pick<Challenge, 'id' | 'kind'>, now: number, isNoGuess = sql`0`) {
   const attemptId = uuidv7()
@@ -72,13 +72,13 @@ export function openTry({ id, kind }: Pick<Challenge, 'id' | 'kind'>, now: numbe
     /** A condition. */
     isCounted: sql`EXISTS (SELECT 1 FROM ${challenges} WHERE ${isThis})`,
     counted: sql<{ tries: number }>`SELECT tries FROM ${challenges} WHERE ${isThis}`,
-    /** Where it takes no tries any more. */
+    /** A row if no more tries are allowed. */
     closed: sql<{ id: string }>`SELECT id FROM ${challenges}
       WHERE id = ${id} AND (spent_at IS NOT NULL OR tries >= ${MAX_TRIES[kind]})`,
-    /** It was no try: what failed was ours. */
+    /** Not a try after all: the failure was ours. */
     takeBack: sql`UPDATE ${challenges} SET tries = tries - 1, attempt_id = ${`${attemptId}-`}
       WHERE ${isThis}` as Statement,
-    /** A condition for the write that uses it up. */
+    /** A condition for the write that uses up the challenge. */
     isUnspent: sql`NOT EXISTS (SELECT 1 FROM ${challenges} WHERE id = ${id} AND spent_at IS NOT NULL)`,
     spend: (isDone: SQL): Statement => sql`INSERT INTO ${challenges} (id, tries, attempt_id, spent_at)
       SELECT ${id}, 1, ${attemptId}, ${now} WHERE ${isDone}
@@ -87,10 +87,11 @@ export function openTry({ id, kind }: Pick<Challenge, 'id' | 'kind'>, now: numbe
 }
 
 /**
- * Uses up what is good once, and was made elsewhere: an assertion, a pushed request, what somebody comes back with from
- * an identity provider. The id is a UUIDv7 whose time is less than an hour before its end, as clean-up goes by it.
+ * Uses up something that is valid once and was made elsewhere: an assertion, a pushed request, the callback
+ * of an identity provider. Its id must be a UUIDv7 made less than an hour before it expires, as clean-up
+ * relies on that.
  *
- * @returns whether this was the first.
+ * @returns whether this was the first use.
  */
 export async function spendOnce({ db, now }: { db: Database; now: number }, id: string): Promise<boolean> {
   const attempt = crypto.randomUUID()
@@ -101,6 +102,6 @@ export async function spendOnce({ db, now }: { db: Database; now: number }, id: 
   return spent[0]?.attempt_id === attempt
 }
 
-/** Asks whether something of that kind has been used up: the row is there then. */
+/** Selects a row if such an id has been used up. */
 export const selectSpent = (id: string) =>
   build.select({ id: challenges.id }).from(challenges).where(eq(challenges.id, id))

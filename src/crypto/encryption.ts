@@ -2,12 +2,12 @@ import { createHash } from 'node:crypto'
 import type { Keyring } from './keyring.ts'
 
 /**
- * What has to be read again, and must not lie open in the database: AES-256-GCM (NIST SP 800-38D) under the newest key
- * of a purpose, with a fresh nonce. `about` is authenticated along with it, so a row that is moved to somebody else
- * opens for nobody.
+ * For values that must be readable again, but not plain in the database: AES-256-GCM (NIST SP 800-38D) under
+ * the newest key of a purpose, with a fresh nonce. `about` is authenticated with it, so a value that is
+ * copied to somebody else's row cannot be opened.
  */
 export interface Encrypted {
-  /** Which key it is under. */
+  /** The id of its key. */
   keyId: string
   /** Nonce and ciphertext, as base64url. */
   text: string
@@ -16,10 +16,7 @@ export interface Encrypted {
 const NONCE_BYTES = 12
 const KEY_ID_LENGTH = 11
 
-/**
- * Made once in an isolate: a read of oneself opens a copy, with the same key each time. Keys themselves are kept, no
- * promises of them, as those belong to a request.
- */
+/** Cached per isolate. The cache holds plain values and no promises, as a promise belongs to one request. */
 const ids = new WeakMap<Uint8Array, string>()
 const imported = new WeakMap<Uint8Array, CryptoKey>()
 
@@ -38,7 +35,7 @@ export async function encrypt(keys: Keyring, plain: Uint8Array, about: string): 
   return { keyId, text: Buffer.concat([nonce, new Uint8Array(sealed)]).toString('base64url') }
 }
 
-/** Undefined when no key of ours opens it: its key was taken away, or it was put in another place. */
+/** Undefined if no key of ours opens it: the key was removed, or the value was moved elsewhere. */
 export async function decrypt(
   keys: Keyring,
   { keyId, text }: Encrypted,
@@ -60,16 +57,16 @@ export async function decrypt(
   }
 }
 
-/** A value of JSON as one text, which travels: `<key id>.<nonce and ciphertext>`. */
+/** A JSON value encrypted into one text that can be sent: `<key id>.<nonce and ciphertext>`. */
 export async function encryptJson(keys: Keyring, value: object, about: string): Promise<string> {
   const { keyId, text } = await encrypt(keys, Buffer.from(JSON.stringify(value)), about)
   return `${keyId}.${text}`
 }
 
-/** In SQL: the id of the key that such a text is under. */
+/** In SQL: the key id of such a text. */
 export const keyIdIn = (column: string) => `substr(${column}, 1, ${KEY_ID_LENGTH})`
 
-/** What such a text holds; undefined for anything that is not of ours, or about something else. */
+/** The value in such a text; undefined if it is not ours, or is about something else. */
 export async function decryptJson<T extends object>(
   keys: Keyring,
   given: string,

@@ -26,15 +26,18 @@ const KeySet = lazy(() =>
 )
 
 export interface JwtKeys {
-  /** The first of the set: the one that signs. */
+  /** The first of the set, which signs. */
   signing: JWK & { kid: string }
-  /** Public halves of all: what verifies, and what is published. */
+  /** The public halves of all: they verify, and are published. */
   verifying: (JWK & { kid: string })[]
-  /** Private halves of all: what may stand in no other setting. */
+  /** The private halves of all: no other setting may contain them. */
   secrets: string[]
 }
 
-/** Parses the secret `JWT_KEYS`. Throws when it is not a set of P-256 private keys with distinct kids that can sign. */
+/**
+ * Parses the secret `JWT_KEYS`. Throws unless it is a set of P-256 private keys with distinct kids that can
+ * sign.
+ */
 export function parseJwtKeys(json: string): JwtKeys {
   const { keys } = KeySet().parse(JSON.parse(json))
   return {
@@ -45,8 +48,8 @@ export function parseJwtKeys(json: string): JwtKeys {
 }
 
 /**
- * Well-formed is not enough: a point may be off the curve, or `d` zero, or of another key. So each key signs, and its
- * public half, which is published, has to verify that.
+ * A well-formed key may still be bad: its point off the curve, or `d` zero or from another key. So each key
+ * signs something, and its published public half has to verify that.
  */
 function canSign({ d, kty, crv, x, y }: z.output<ReturnType<typeof PrivateKey>>): boolean {
   const message = Buffer.from('roster')

@@ -6,7 +6,10 @@ import { lazy } from '../values/lazy.ts'
 const part = (min: number, max = min) => z.string().regex(new RegExp(`^[\\w-]{${min},${max}}$`))
 const common = () => ({ use: z.literal('sig').default('sig'), kid: part(8, 64) })
 
-/** Private keys as JWK (RFC 7517, RFC 7518 section 6): RSA of 2,048 to 4,096 bits, and P-256. Strict, as JWT_KEYS. */
+/**
+ * Private keys as JWK (RFC 7517, RFC 7518 section 6): RSA of 2,048 to 4,096 bits, and P-256. Strict, like
+ * JWT_KEYS.
+ */
 const PrivateKey = lazy(() =>
   z.discriminatedUnion('kty', [
     z.strictObject({
@@ -49,13 +52,13 @@ type Key = JWK & { kid: string }
 export interface OpenIdKeys {
   /** The first of each algorithm. */
   signing: Record<IdTokenAlgorithm, Key>
-  /** Public halves of all. */
+  /** The public halves of all. */
   verifying: Key[]
-  /** What may stand in no other setting. */
+  /** No other setting may contain these. */
   secrets: string[]
 }
 
-/** Parses the secret `OPENID_KEYS`. Throws when it is not a set of private keys of both kinds that can sign. */
+/** Parses the secret `OPENID_KEYS`. Throws unless it is a set of private keys of both kinds that can sign. */
 export function parseOpenIdKeys(json: string): OpenIdKeys {
   const { keys } = KeySet().parse(JSON.parse(json))
   const firstOf = (alg: IdTokenAlgorithm) => keys.find((key) => key.alg === alg) as Key
@@ -71,7 +74,7 @@ const publicHalf = (key: PrivateKey): Key =>
     ? { kty: key.kty, alg: key.alg, use: key.use, kid: key.kid, n: key.n, e: key.e }
     : { kty: key.kty, alg: key.alg, use: key.use, kid: key.kid, crv: key.crv, x: key.x, y: key.y }
 
-/** Each signs, and its public half, which is published, has to verify that. */
+/** Each key signs something, and its published public half has to verify that. */
 function canSign(key: PrivateKey): boolean {
   const message = Buffer.from('roster')
   try {

@@ -14,7 +14,7 @@ import { invalidToken } from './errors.ts'
 export const ACCESS_TOKEN_SECONDS = 600
 const CLOCK_TOLERANCE_SECONDS = 30
 const ALGORITHM = 'ES256'
-/** RFC 9068 section 2.2: whom a token was given to. These are for our own logins. */
+/** RFC 9068 section 2.2: the client of a token. This one is for logins to Roster itself. */
 const CLIENT_ID = 'roster'
 /** RFC 9068 section 2.1. */
 const ACCESS_TOKEN_TYPE = 'at+jwt'
@@ -22,14 +22,14 @@ const ACCESS_TOKEN_TYPE = 'at+jwt'
 const MAX_TOKEN_LENGTH = 2048
 
 /**
- * RFC 7515 section 7.1: base64url, no padding, no white space. Of a signature's 64 octets the last character carries
- * two bits, so only four letters can be it; jose would take any.
+ * RFC 7515 section 7.1: base64url, no padding, no white space. The last character of a 64-octet signature
+ * carries two bits, so it must be one of four letters; jose would accept any.
  */
 const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]{85}[AQgw]$/
-/** What a header of ours has, and nothing else: no key brought along, no place to fetch one from (RFC 8725 3.10). */
+/** The only members of our headers: no embedded key, and no URL to fetch one from (RFC 8725 3.10). */
 const HEADER_MEMBERS = new Set(['alg', 'typ', 'kid'])
 
-/** What an access token says. Nothing in it is personal: `sub` and `sid` are random ids. */
+/** The claims of an access token. None is personal: `sub` and `sid` are random ids. */
 const Claims = lazy(() =>
   z
     .object({
@@ -42,42 +42,42 @@ const Claims = lazy(() =>
       role: z.enum(ROLES),
       epoch: z.int().nonnegative(),
       auth_time: z.int().nonnegative(),
-      // Of tokens from before these two were in them: see `assertSaysEnough`.
+      // Missing from tokens of the previous version: see `assertSaysEnough`.
       amr: z.array(z.string()).readonly().optional(),
       client_id: z.literal(CLIENT_ID).optional(),
     })
     .readonly(),
 )
 export type Claims = Of<typeof Claims> & {
-  /** Of a cookie session: how often it had been proved again when the cookie was made. */
+  /** For a session in a cookie: its turn when the cookie was made. */
   readonly turn?: number
-  /** Where an app or a service acts: see client-tokens.ts. */
+  /** Set where an app or a service acts: see client-tokens.ts. */
   readonly client?: ActingClient
-  /** Where a key acts: see access/api-keys.ts. */
+  /** Set where a key acts: see access/api-keys.ts. */
   readonly key?: ActingKey
 }
 
 interface ActingKey {
   id: string
-  /** Of its secret. */
+  /** Digest of its secret. */
   digest: string
-  /** What the request needs, as far as it has come: looked up with what it asks for. */
+  /** The permissions that the request has needed so far: checked with the request's own query. */
   needs: Set<Permission>
-  /** Whether its owner must have proved two factors as it was made. */
+  /** Whether two factors must have been proved when the key was made. */
   mustBeTwofold: boolean
 }
 
 interface ActingClient {
   id: string
-  /** What it may do now. */
+  /** Its scopes as they are now. */
   scopes: readonly string[]
-  /** It acts for itself, and nobody is signed in. */
+  /** A service acts for itself: nobody is signed in. */
   isService: boolean
-  /** Whether a proof of who they are, of a moment ago, could do for this request: see access/clients.ts. */
+  /** Whether approving a device can count as a recent login for this request: see access/clients.ts. */
   canProve: boolean
 }
 
-/** What a token says that an app or a service was given: no role, and what it was let do (RFC 9068 section 2.2.3). */
+/** The claims of a token of an app or a service: scopes instead of a role (RFC 9068 section 2.2.3). */
 const ClientClaims = lazy(() =>
   z
     .object({
@@ -88,14 +88,15 @@ const ClientClaims = lazy(() =>
       iat: z.int().nonnegative(),
       exp: z.int().nonnegative(),
       nbf: z.number().optional(),
-      // A UUID, or the URL of what it says of itself.
+      // A UUID, or the URL of its metadata document.
       client_id: z.string(),
       scope: z.string(),
-      // Another service that it is for (RFC 8707), and for nothing here.
+      // Another service that the token is for (RFC 8707); it is refused here.
       aud: z.string().optional(),
-      // The user's, or a service's own.
+      // The user's epoch, or a service's own.
       epoch: z.int().nonnegative(),
-      // Of a device that somebody said yes to by a recent login (epoch seconds): in the first token of its session alone.
+      // When a device was approved with a recent login (epoch seconds): only in the first token of its
+      // session.
       approved_at: z.int().nonnegative().optional(),
       role: z.undefined().optional(),
     })
@@ -110,13 +111,13 @@ export interface TokenSubject {
   epoch: number
   /** When the user proved who they are (epoch ms). */
   authenticatedAt: number
-  /** By what (RFC 8176). */
+  /** How (RFC 8176). */
   amr?: readonly string[]
   /** Ten minutes when absent, and never more. */
   lifetimeSeconds?: number
 }
 
-/** Imported keys, by the set they come from. CryptoKeys are plain values: they may outlive a request. */
+/** Imported keys by their set. CryptoKeys are plain values, so they may outlive a request. */
 const imported = new WeakMap<JwtKeys, Map<string, CryptoKey>>()
 
 async function importKeys(keys: JwtKeys): Promise<Map<string, CryptoKey>> {
@@ -124,7 +125,7 @@ async function importKeys(keys: JwtKeys): Promise<Map<string, CryptoKey>> {
   if (known) return known
   const pairs = [
     ['signing', keys.signing] as const,
-    // A key for something else verifies nothing here (RFC 7517 section 4.2).
+    // A key for another use verifies nothing here (RFC 7517 section 4.2).
     ...keys.verifying.filter(({ use }) => use === 'sig').map((key) => [`kid:${key.kid}`, key] as const),
   ]
   const made = new Map(
@@ -138,7 +139,7 @@ async function importKeys(keys: JwtKeys): Promise<Map<string, CryptoKey>> {
   return made
 }
 
-/** Issues an access token: ES256, RFC 9068, from `now` (epoch ms). */
+/** Issues an access token (ES256, RFC 9068); `now` is epoch ms. */
 export async function signAccessToken(config: Config, now: number, subject: TokenSubject): Promise<string> {
   const claims = {
     sub: subject.userId,
@@ -182,16 +183,17 @@ async function sign(
     .sign((await importKeys(config.JWT_KEYS)).get('signing')!)
 }
 
-/** What a verifier has to know: public keys, and whom tokens are from and for. */
+/** What a verifier needs: public keys, the issuer and the audience. */
 export type Verifier = Pick<Config, 'JWT_KEYS' | 'ISSUER' | 'AUDIENCE'>
 
 /**
- * Verifies an access token in every respect that does not need the database: a function of token, keys and time.
- * Everything required is stated (RFC 8725): the algorithm (never taken from the header), type, issuer, audience,
- * claims, and a lifetime bounded by us, not by the token.
+ * Verifies everything about an access token that does not need the database: a function of token, keys and
+ * time. All requirements are explicit (RFC 8725): algorithm (never taken from the header), type, issuer,
+ * audience, claims, and a lifetime that we limit, not the token.
  *
  * @param now epoch ms.
- * @throws 401 `invalid_token`, the same for whatever was wrong; the reason is its cause. 503 when our keys are none.
+ * @throws 401 `invalid_token`, the same for every reason, which is its cause. 503 if our own keys are
+ *   missing.
  */
 export async function verifyAccessToken(
   token: string,
@@ -204,10 +206,10 @@ export async function verifyAccessToken(
   return claims
 }
 
-/** Whether a token was given to an app or a service. */
+/** Whether a token was issued to an app or a service. */
 export const isOfClient = (claims: Claims | ClientClaims): claims is ClientClaims => !('role' in claims)
 
-/** The same of a token of an app or a service, too. */
+/** The same, but accepts tokens of apps and services too. */
 export async function verifyAnyToken(
   token: string,
   verifier: Verifier,
@@ -230,8 +232,8 @@ export async function verifyAnyToken(
 }
 
 /**
- * Whether a replica that lags may not have heard of it yet: of a session or token younger than a minute, or of an epoch
- * that has been raised. Then the primary is asked. A cookie is looked up elsewhere: cookie-lookup.ts.
+ * Whether a lagging replica may have missed it: a session or token younger than a minute, or a raised epoch.
+ * Then the primary is asked. Cookies have a check of their own: cookie-lookup.ts.
  */
 export const mayBeUnheardOf = (
   row: { token_epoch: number } | undefined,
@@ -239,16 +241,18 @@ export const mayBeUnheardOf = (
   now: number,
 ) => (row ? row.token_epoch < epoch : isYoung(Math.max(timeOfId(sid), iat * 1000), now))
 
-/** When this isolate first made or looked at a token (seconds). Whatever made one since was this version or a newer one. */
+/**
+ * When this isolate first saw a token (seconds). Tokens made since then are from this version or a newer one.
+ */
 let runningSince: number | undefined
 
-/** The version before said neither `client_id` nor `amr`, and what it signed is good for its ten minutes. */
+/** The previous version set neither `client_id` nor `amr`; its tokens are valid for their ten minutes. */
 function assertSaysEnough({ client_id, amr, iat }: Claims, seconds: number): void {
   runningSince ??= seconds
   if ((client_id === undefined || amr === undefined) && iat >= runningSince) throw new Refusal('claims')
 }
 
-/** What jose minded, as a word of ours; its messages are not for the log. */
+/** What jose rejected, as a word of ours; its messages are not logged. */
 const REASONS: Record<string, Reason> = {
   ERR_JWS_SIGNATURE_VERIFICATION_FAILED: 'signature',
   ERR_JOSE_ALG_NOT_ALLOWED: 'algorithm',
@@ -266,8 +270,8 @@ function toRefusal(cause: unknown): Refusal {
 }
 
 /**
- * Tokens that were found genuine. A client brings the same one for ten minutes, and what does not depend on the time
- * stays as true as it was.
+ * Tokens that were found genuine. A client sends the same token for ten minutes, and checks that do not
+ * depend on the time need no repeat.
  */
 const genuine = new WeakMap<Verifier, Map<string, Claims | ClientClaims>>()
 const MAX_GENUINE = 1000
@@ -281,7 +285,7 @@ async function claimsOf(token: string, verifier: Verifier): Promise<Claims | Cli
   return claims
 }
 
-/** Checks everything about a token but its times. */
+/** Checks everything about a token except its times. */
 async function readToken(token: string, verifier: Verifier): Promise<Claims | ClientClaims> {
   if (token.length > MAX_TOKEN_LENGTH || !COMPACT.test(token)) throw new Refusal('form')
   const keys = await importKeys(verifier.JWT_KEYS)
@@ -290,18 +294,18 @@ async function readToken(token: string, verifier: Verifier): Promise<Claims | Cl
     typ: ACCESS_TOKEN_TYPE,
     issuer: verifier.ISSUER,
     requiredClaims: ['sub', 'jti', 'iat', 'exp', 'aud'],
-    // The times are for the caller.
+    // The caller checks the times.
     clockTolerance: Number.MAX_SAFE_INTEGER,
   })
   const { aud, ...claims } = payload
   const isOurs = payload.client_id === undefined || payload.client_id === CLIENT_ID
-  // jose takes a list that contains ours; a token of ours never has a list (RFC 8725 section 3.9).
+  // jose accepts a list that contains our audience; our tokens never have a list (RFC 8725 section 3.9).
   const isElsewhere = aud !== verifier.AUDIENCE
   if (isElsewhere && (isOurs || typeof aud !== 'string')) throw new Refusal('audience')
   return isOurs ? Claims().parse(claims) : ClientClaims().parse({ ...claims, ...(isElsewhere && { aud }) })
 }
 
-/** A plain look-up by `kid`, in our own table. */
+/** A plain look-up by `kid` in our own table. */
 function requireKey(keys: Map<string, CryptoKey>, header: JWTHeaderParameters): CryptoKey {
   if (!Object.keys(header).every((name) => HEADER_MEMBERS.has(name))) throw new Refusal('header')
   if (typeof header.kid !== 'string') throw new Refusal('key')

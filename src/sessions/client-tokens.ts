@@ -9,29 +9,35 @@ import { type Claims, type ClientClaims, mayBeUnheardOf } from './access-tokens.
 import { sessions } from './models.ts'
 
 /**
- * What an app does with a person's session, and a service for itself. The app has a session of its own under the
- * person's, which ends with it, unless it was let go on without them (`offline_access`). What it may do is what its token
- * says, what the person has let it, and what it may ask for: all three, as they are now. So taking one of them back, or
- * removing the app, is one row.
+ * What an app may do with a user's session, and a service for itself. The app has a session of its own under
+ * the user's, and it ends with the user's unless the app has `offline_access`. Three things limit it, all as
+ * they are now: its token, the user's consent, and the scopes of the app. So withdrawing one of them, or
+ * removing the app, is a change of one row.
  */
 
-/** An app's session whose person's own has ended, or is idle where the app acts for them, ends. */
+/**
+ * An app without `offline_access` loses its session when the user's own ends or, if it acts as the user, is
+ * idle.
+ */
 export const isOffline = sql`instr(' ' || coalesce(${sessions.scope}, '') || ' ', ' offline_access ') > 0`
 
-/** Permissions have a colon, and scopes of OpenID have none. Those of another service may be anything, and act nowhere here. */
+/**
+ * Permissions have a colon; scopes of OpenID have none. Scopes of another service may be anything, and permit
+ * nothing here.
+ */
 const actsForThem = sql`((${sessions.resource} IS NULL AND instr(coalesce(${sessions.scope}, ''), ':') > 0)
   OR instr(' ' || coalesce(${sessions.scope}, '') || ' ', ${` ${ACCOUNT} `}) > 0)`
 
-/** A condition on an app and a person: that their role may use it. */
+/** A condition on an app and a user: that the user's role may use the app. */
 export const roleMayUse = sql`(${oauthClients.allowed_roles} IS NULL
   OR EXISTS (SELECT 1 FROM json_each(${oauthClients.allowed_roles}) WHERE value = ${users.role}))`
 
-/** What a resource defines now, as a JSON list; null where there is none of this URL. */
+/** The scopes that a resource defines now, as a JSON list; null if no resource has this URL. */
 export const scopesOfResource = (url: SQL) =>
   sql`(SELECT json_extract(json_each.value, '$.scopes') FROM ${oauthResources} JOIN ${oauthClients} AS owner ON owner.id = ${oauthResources.client_id},
     json_each(owner.resources) WHERE ${oauthResources.url} = ${url} AND json_extract(json_each.value, '$.url') = ${url})`
 
-/** A condition on an app's session and what stands beside it: that it is live. */
+/** A condition on an app's session and the rows joined to it: that it is live. */
 const isLive = (now: SQL | number) =>
   sql`${sessions.revoked_at} IS NULL AND ${sessions.idle_expires_at} > ${databaseNow}
     AND ${oauthClients.epoch} = ${sessions.client_epoch}
@@ -42,13 +48,13 @@ const isLive = (now: SQL | number) =>
 
 export interface ClientSession {
   sid: string
-  /** Null where only the session knows. */
+  /** Null where only the session row knows it. */
   sub: string | null
   client_id: string
   now: number
 }
 
-/** An app's session, with its person and its app as they are now. */
+/** An app's session, with its user and its app as they are now. */
 export const selectClientSession = prepare(({ sid, sub, client_id, now }: Places<ClientSession>) => ({
   found: build
     .select({
@@ -75,7 +81,7 @@ export const selectClientSession = prepare(({ sid, sub, client_id, now }: Places
         THEN ${sessions.expires_at} ELSE coalesce((SELECT parent.idle_expires_at FROM ${sessions} AS parent
           WHERE parent.id = ${sessions.parent_id}), 0) END)`.as('ends_at'),
       client_scopes: sql<string>`${oauthClients.scopes}`.as('client_scopes'),
-      /** Null where nobody is asked. */
+      /** Null for an app that needs no consent. */
       granted: sql<string | null>`CASE WHEN ${oauthClients.first_party} = 1 THEN NULL
         ELSE coalesce(${oauthGrants.scopes}, '[]') END`.as('granted'),
     })
@@ -91,8 +97,8 @@ export const selectClientSession = prepare(({ sid, sub, client_id, now }: Places
 export type ClientSessionRow = RowsOf<ReturnType<typeof selectClientSession>['found']>[number]
 
 /**
- * The row of a session whose token is genuine, as read, or as the primary has it where a replica that lags may not have
- * heard of it, or of the token's epoch: an app asks as soon as it has a token, and drops one that is refused.
+ * The session row of a genuine token. It is read from the primary if a lagging replica may have missed the
+ * session or the token's epoch: an app uses a token as soon as it has one, and drops one that is refused.
  */
 export const asHeardOf = async (
   { db, now }: Pick<Resources, 'db' | 'now'>,
@@ -103,15 +109,15 @@ export const asHeardOf = async (
     ? (await db.readPrimary(selectClientSession({ ...session, now }))).found[0]
     : row
 
-/** Whether it is live; for a token of an epoch, whether that is still the person's. */
+/** Whether it is live and, if an epoch is given, whether that is still the user's. */
 export const isClientSessionLive = (
   row: ClientSessionRow | undefined,
   epoch?: number,
 ): row is ClientSessionRow => row?.is_live === 1 && (epoch === undefined || row.token_epoch === epoch)
 
 /**
- * Of these scopes, those that the session, the app (or the resource that its tokens are for) and what it was let do all
- * have, as they are now. A person has no more for an app than their role has.
+ * Those of the scopes that the session, the app (or the resource that its tokens are for) and the user's
+ * consent all include, as they are now. An app never gets more than the user's role has.
  */
 export function scopesNow(
   row: Pick<
@@ -133,13 +139,13 @@ export function scopesNow(
   )
 }
 
-/** Whether a token is for the service that its session is for. */
+/** Whether the token's audience is the service that its session is for. */
 export const isForIts = (
   { resource }: Pick<ClientSessionRow, 'resource'>,
   { aud }: Pick<ClientClaims, 'aud'>,
 ) => resource === (aud ?? null)
 
-/** The session of an app's token, where it is live, with what the token may do now. */
+/** The session of an app's token, if it is live, with the token's present scopes. */
 export async function findClientSession(
   resources: Pick<Resources, 'db' | 'now'>,
   token: ClientClaims & { sid: string },
@@ -159,11 +165,11 @@ const liveClientSession = ({ sid, sub, epoch, client }: Claims, now: number) =>
       AND ${hasAll(sql`${oauthClients.scopes}`, client!.scopes)}
       AND (${oauthClients.first_party} = 1 OR ${hasAll(sql`${oauthGrants.scopes}`, client!.scopes)}))`
 
-/** A condition: that a JSON list has all of these. */
+/** A condition: that a JSON list contains all of these. */
 export const hasAll = (list: SQL, scopes: readonly string[]) =>
   sql`(SELECT count(*) FROM json_each(coalesce(${list}, '[]')) WHERE value IN ${[...scopes, '']}) >= ${scopes.length}`
 
-/** What a service is now, with the role of whoever answers for it; null where nobody does. */
+/** A service as it is now, with the role of its owner; null if it has none. */
 export const selectService = prepare(({ id, now }: Places<{ id: string; now: number }>) => ({
   service: build
     .select({
@@ -178,19 +184,19 @@ export const selectService = prepare(({ id, now }: Places<{ id: string; now: num
     .where(eq(oauthClients.id, id)),
 }))
 
-/** Whoever made a service answers for it as long as they may make one; without them it is shut out at once. */
+/** An owner answers for a service while they may make one; without an owner it is shut out at once. */
 export const answersForServices = (role: Profile['role'] | null | undefined): role is Profile['role'] =>
   role != null && hasPermission(role, 'clients:manage')
 
 export type Service = RowsOf<ReturnType<typeof selectService>['service']>[number]
 
-/** What a service may do now: never more than whoever answers for it may, and nothing where nobody does. */
+/** The present scopes of a service: never more than its owner's role has, and none without an owner. */
 export const scopesOfService = ({ scopes, owner_role: owner }: Service): string[] =>
   answersForServices(owner)
     ? (JSON.parse(scopes) as string[]).filter((scope) => hasPermission(owner, scope as Permission))
     : []
 
-/** As `asHeardOf` does it for a session: a service may be as young as its token, and asks at once. */
+/** Like `asHeardOf`, for a service: it may be as new as its token, which it uses at once. */
 export const serviceAsHeardOf = async (
   { db, now }: Pick<Resources, 'db' | 'now'>,
   row: Service | undefined,
@@ -200,7 +206,7 @@ export const serviceAsHeardOf = async (
     ? (await db.readPrimary(selectService({ id, now }))).service[0]
     : row
 
-/** What a service's token may do now; undefined where it ended. */
+/** The present scopes of a service's token; undefined if it is no longer valid. */
 export async function findServiceScopes(
   resources: Pick<Resources, 'db' | 'now'>,
   token: Pick<ClientClaims, 'sub' | 'client_id' | 'epoch' | 'scope' | 'iat'>,
@@ -210,7 +216,7 @@ export async function findServiceScopes(
   return serviceScopesNow(await serviceAsHeardOf(resources, found, token), token)
 }
 
-/** The same of a service as it was read. */
+/** The same for a service that was already read. */
 export function serviceScopesNow(
   found: Service | undefined,
   token: Pick<ClientClaims, 'sub' | 'client_id' | 'epoch' | 'scope'>,
@@ -221,7 +227,7 @@ export function serviceScopesNow(
   return token.scope.split(' ').filter((scope) => now.includes(scope))
 }
 
-/** As services act by their owner's role, it is pinned too. */
+/** Services act by their owner's role, so the condition pins that too. */
 const liveService = ({ epoch, client }: Claims, now: number) => {
   const roles = ROLES.filter(
     (role) =>
@@ -232,12 +238,12 @@ const liveService = ({ epoch, client }: Claims, now: number) => {
       AND ${inArray(users.role, roles)} AND ${hasAll(sql`${oauthClients.scopes}`, client!.scopes)})`
 }
 
-/** A condition on a key: that this is the digest of a secret of it, and that it has not expired. */
+/** A condition on a key: that this is the digest of one of its secrets, and that the key has not expired. */
 export const isSecretOfKey = (digest: SQL | string): SQL =>
   sql`(${apiKeys.secret_hash} = ${digest} OR (${apiKeys.former_secret_hash} = ${digest} AND ${apiKeys.former_secret_until} > ${databaseNow}))
     AND (${apiKeys.expires_at} IS NULL OR ${apiKeys.expires_at} > ${databaseNow})`
 
-/** Made when the write is, as it is known by then what the request needs of the key and of its owner. */
+/** Built when the write is, as only then all permissions that the request needs are known. */
 const liveKey = ({ sub, key }: Claims, now: number): SQLWrapper => ({
   getSQL(): SQL {
     const { id, digest, needs, mustBeTwofold } = key!
@@ -250,7 +256,10 @@ const liveKey = ({ sub, key }: Claims, now: number): SQLWrapper => ({
   },
 })
 
-/** A condition for writes: that what an app, a service or a key has brought still counts, with all that it may do. */
+/**
+ * A condition for writes: that the credential of an app, a service or a key is still valid, with all its
+ * scopes.
+ */
 export const clientIsLive = (claims: Claims, now: number): SQL =>
   claims.key
     ? sql`${liveKey(claims, now)}`

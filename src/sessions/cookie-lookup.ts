@@ -11,7 +11,7 @@ import { idleEndOnUse, lifetimeOf, privileged } from './lifetimes.ts'
 import { sessions } from './models.ts'
 import { isGoodTurn } from './turns.ts'
 
-/** The idle time of a session is moved no more often, or six times within it where it is short. */
+/** The idle time of a session is moved at most this often, or six times within a shorter idle time. */
 const SEEN_MS = 5 * MINUTE_MS
 const MOVES_WITHIN_IDLE = 6
 
@@ -28,9 +28,9 @@ const columns = {
   idle_expires_at: sessions.idle_expires_at,
   now: databaseNow.as('now'),
 }
-/** Counting what needs attention ends here: who sees so many looks anyway. */
+/** The counts stop here: a larger number would change nothing. */
 const MANY = 10
-/** What those who manage see beside each of their pages. */
+/** What managers see next to each of their pages. */
 const attention = {
   locked_users: countLocked(MANY).as('locked_users'),
   dead_mails: countDead(MANY).as('dead_mails'),
@@ -60,10 +60,10 @@ export type SignedIn = RowsOf<ReturnType<typeof selectSignedIn>['user']>[number]
 }
 
 /**
- * Looks up who has a session in a cookie, in the trip of the request's own query. The answer is undefined where the
- * session has ended, or the cookie is of a turn that is over. It can be asked for again and again.
+ * Looks up the user of a session cookie, in the trip of the request's own query. The answer is undefined if
+ * the session has ended, or the cookie's turn is over. Calling it again is safe.
  *
- * @param options whether what needs the attention of those who manage is counted too.
+ * @param options whether to count what needs a manager's attention, too.
  */
 export function lookUpCookie({ db, now }: Resources, cookie: CookieSession, { isManaging = false } = {}) {
   const asked = (isManaging ? selectManaging : selectSignedIn)({ sid: cookie.sid, now })
@@ -81,11 +81,11 @@ export function lookUpCookie({ db, now }: Resources, cookie: CookieSession, { is
   }
 }
 
-/** Whether a replica that lags may not have heard of it yet: of the session, of its turn, or of an epoch. Then the primary is asked. */
+/** Whether a lagging replica may have missed the session, its turn or an epoch. Then the primary is asked. */
 const mayBeUnheardOf = (row: SignedIn | undefined, { sid, turn, epoch }: CookieSession, now: number) =>
   row ? row.turn < turn || row.token_epoch < epoch : isYoung(timeOfId(sid), now)
 
-/** Whether what the cookie says of its user is still so. */
+/** Whether the role and epoch in the cookie are still right. */
 export const isHintRight = ({ epoch, role }: CookieSession, user: SignedIn) =>
   user.token_epoch === epoch && user.role === role
 
@@ -95,7 +95,7 @@ export const withRightHint = (cookie: CookieSession, user: SignedIn): CookieSess
   epoch: user.token_epoch,
 })
 
-/** Moves the idle time of a session in use, after the answer. */
+/** Moves the idle time of a session in use, after the answer is sent. */
 export function noteSeen(
   { db, config, afterwards }: Resources,
   { sid, role }: CookieSession,

@@ -9,13 +9,14 @@ import type { Claims } from './access-tokens.ts'
 import { ABSOLUTE_MS, SHORT_MS } from './lifetimes.ts'
 import { TURNS_PAST_COPIES } from './turns.ts'
 
-/** `__Host-`: for this host alone, by https alone (or localhost), for every path. No subdomain can set it. */
+/** `__Host-`: only for this host, only over https (or localhost), for every path. No subdomain can set it. */
 const SESSION_COOKIE = '__Host-roster'
 
 /**
- * What the cookie of a session says: `ck_<sid>.<turn>.<user id>.<role>.<epoch>.<auth time>.<stays>.<mac>`. Role and epoch are
- * those of when it was made, so that a request's one trip can be asked right; the look-up in that trip decides. `turn`
- * counts re-authentications, and the time of the last is in it, so an older cookie is never a recent login.
+ * A session cookie holds `ck_<sid>.<turn>.<user id>.<role>.<epoch>.<auth time>.<stays>.<mac>`. Role and epoch
+ * are hints from when it was made, so a request can be answered in one trip; the look-up in that trip
+ * decides. `turn` counts re-authentications, and `auth time` is that of the last, so an older cookie never
+ * has a recent login.
  */
 export interface CookieSession {
   sid: string
@@ -25,7 +26,7 @@ export interface CookieSession {
   epoch: number
   /** Epoch seconds. */
   auth_time: number
-  /** Whether it outlives the browser; one that does not is over after twelve hours. */
+  /** Whether it outlives the browser; otherwise it expires after twelve hours. */
   stays: boolean
 }
 
@@ -40,7 +41,7 @@ const makeSessionCookie = (keys: Keyring, session: CookieSession) => {
 
 export const bringsSessionCookie = (c: Context) => getCookie(c, SESSION_COOKIE) !== undefined
 
-/** Reads the cookie of a request; undefined when there is none of ours, which costs no trip to find out. */
+/** Reads the session cookie of a request; undefined if it has none of ours. Costs no trip. */
 export function readSessionCookie(c: Context, keys: Keyring, now: number): CookieSession | undefined {
   const found = FORM.exec(openSealed(keys, getCookie(c, SESSION_COOKIE) ?? '') ?? '')
   if (!found) return undefined
@@ -73,8 +74,8 @@ export const clearSessionCookie = (c: Context) =>
   c.header('set-cookie', clearedSessionCookie(), { append: true })
 
 /**
- * The cookie of a session that goes on while what its cookie says has moved: the turn after a re-authentication, turn and
- * epoch after everything else was ended.
+ * Updates the cookie of a session that goes on: its turn after a re-authentication, its turn and epoch after
+ * everything else has ended.
  */
 export function moveSessionCookie(
   c: Context,
@@ -85,7 +86,7 @@ export function moveSessionCookie(
   if (cookie) setSessionCookie(c, config.keys.session_cookie, { ...cookie, ...to })
 }
 
-/** Says that this browser has signed in before, so that its tries are counted apart from strangers'. */
+/** Shows that this browser has signed in before, so its tries are counted apart from strangers'. */
 const DEVICE_COOKIE = '__Host-roster-device'
 const YEAR_SECONDS = 365 * 86_400
 
@@ -97,17 +98,17 @@ export const knownDevice = (c: Context): { device_token?: string } => {
   return token !== undefined && token.length <= 256 ? { device_token: token } : {}
 }
 
-/** All other sessions have just ended, and copies of this one's cookie: it goes on by a new one. */
+/** Call after all other sessions and all copies of this cookie have ended: this session gets a new cookie. */
 export function outliveCopies(c: Context, { turn }: Claims, to: { epoch?: number } = {}): void {
   if (turn !== undefined) moveSessionCookie(c, { turn: turn + TURNS_PAST_COPIES, ...to })
 }
 
-/** Where the session that has ended was that of the request's cookie. */
+/** Clears the cookie if the session that has ended was its own. */
 export const clearOwnCookie = (c: Context, { turn }: Claims) => {
   if (turn !== undefined) clearSessionCookie(c)
 }
 
-/** The claims that a token of the session would have: what services ask of whoever acts. */
+/** The claims that a token of the session would have. */
 export const toClaims = ({ stays: _, ...session }: CookieSession): Claims => ({
   ...session,
   jti: session.sid,

@@ -4,8 +4,8 @@ import type { KnownDevice } from '../throttle/devices.ts'
 import { YEAR_MS } from '../throttle/limits.ts'
 
 /**
- * A device token says that whoever has it has signed in to one account completely, within a year. It opens nothing:
- * it only lets its device's attempts be counted apart from strangers'.
+ * A device token shows that its holder has completed a sign-in to one account within the last year. It grants
+ * no access: it only lets the device's attempts be counted apart from strangers'.
  */
 export const makeDeviceToken = (
   { keys }: Pick<Config, 'keys'>,
@@ -14,7 +14,7 @@ export const makeDeviceToken = (
 ) =>
   seal(keys.device_token, `dt_${deviceId}.${userId}.${epoch}.${number}.${Math.floor((now + YEAR_MS) / 1000)}`)
 
-/** A device that has just become known to a user, as their row is now. */
+/** A new known device of a user, as their row is now. */
 export const newDevice = (user: { id: string; device_epoch: number; devices: number }): KnownDevice => ({
   deviceId: crypto.randomUUID(),
   userId: user.id,
@@ -22,7 +22,7 @@ export const newDevice = (user: { id: string; device_epoch: number; devices: num
   number: user.devices,
 })
 
-/** Undefined if it is not one of ours, or has expired: whoever brings it is then a stranger, which is not an error. */
+/** Undefined if it is not ours or has expired: its sender is then a stranger, which is not an error. */
 export function openDeviceToken(
   { keys }: Pick<Config, 'keys'>,
   token: string | undefined,

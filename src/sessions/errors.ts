@@ -5,7 +5,7 @@ export const unauthenticated = () =>
     cause: new Refusal('absent'),
   })
 
-/** One answer for every token that is not good: which check failed is nobody's business but the log's. */
+/** One answer for every invalid token: only the log says which check failed. */
 export const invalidToken = (cause?: unknown) =>
   new AppError(401, 'invalid_token', 'The access token is expired, revoked or not valid.', {
     cause,

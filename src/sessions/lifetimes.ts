@@ -6,16 +6,16 @@ import { DAY_MS, HOUR_MS, MINUTE_MS } from '../values/durations.ts'
 import { ACCESS_TOKEN_SECONDS } from './access-tokens.ts'
 import { sessions } from './models.ts'
 
-/** A session unused for so long ends; one is renewed by each refresh, up to its absolute end. */
+/** A session ends after this time without use; each refresh renews it, up to its absolute end. */
 const IDLE_MS = 14 * DAY_MS
 export const ABSOLUTE_MS = 30 * DAY_MS
 
-/** A session that ends with the browser ends by itself too. */
+/** A session that ends with the browser also ends after this time. */
 export const SHORT_MS = 12 * HOUR_MS
 
 type Settings = Pick<Config, 'PRIVILEGED_IDLE_MINUTES' | 'PRIVILEGED_HOURS'>
 
-/** Sessions of whoever has a role above `user`. */
+/** Sessions of roles above `user`. */
 export const privileged = ({ PRIVILEGED_IDLE_MINUTES, PRIVILEGED_HOURS }: Settings) => ({
   idleMs: PRIVILEGED_IDLE_MINUTES * MINUTE_MS,
   absoluteMs: PRIVILEGED_HOURS * HOUR_MS,
@@ -23,15 +23,15 @@ export const privileged = ({ PRIVILEGED_IDLE_MINUTES, PRIVILEGED_HOURS }: Settin
 
 type Lifetime = ReturnType<typeof privileged>
 
-/** How long a session lives unused, and in all. */
+/** How long a session lives without use, and in total. */
 export const lifetimeOf = (settings: Settings, role: Role) =>
   role === 'user' ? { idleMs: IDLE_MS, absoluteMs: ABSOLUTE_MS } : privileged(settings)
 
 /**
- * How long an access token is good (seconds): for ten minutes, and no longer than its session. Of a session that ends
- * sooner unused it is half of that, so that whoever refreshes when the token is over comes in time.
+ * How long an access token is valid (seconds): ten minutes at most, and no longer than its session. If the
+ * idle time is short, half of it, so a client that refreshes when its token expires is in time.
  *
- * @param leftMs of the session.
+ * @param leftMs what is left of the session.
  */
 export const accessTokenSeconds = (settings: Settings, role: Role, leftMs: number) =>
   Math.max(
@@ -40,8 +40,8 @@ export const accessTokenSeconds = (settings: Settings, role: Role, leftMs: numbe
   )
 
 /**
- * Of a session: until when it lives unused, if it is used now. Its user's role is the one at the moment of the write, and
- * settings that were lowered count from here on.
+ * When a session that is used now would end without further use. The role is the user's at the moment of the
+ * write, and lowered settings apply from here on.
  */
 export const idleEndOnUse = ({ idleMs, absoluteMs }: Given<Lifetime>) => {
   const isUsers = sql`(SELECT ${users.role} FROM ${users} WHERE ${users.id} = ${sessions.user_id}) = 'user'`
@@ -50,8 +50,8 @@ export const idleEndOnUse = ({ idleMs, absoluteMs }: Given<Lifetime>) => {
 }
 
 /**
- * What becomes of the open sessions of a user who gets a role above `user`: they end as if they had begun with it, so one
- * that was left somewhere has no power.
+ * The new ends of a user's open sessions when their role rises above `user`: as if they had begun with that
+ * role, so a forgotten session gains no power.
  */
 export const endsOfPrivileged = ({ idleMs, absoluteMs }: Lifetime) => {
   const end = sql`min(${sessions.expires_at}, ${sessions.created_at} + ${absoluteMs})`

@@ -1,8 +1,8 @@
 import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 
 /**
- * A session begins with a login and ends with its row's `revoked_at`, or by time. `counter` counts rotations of
- * its refresh token; the token itself is never stored (see tokens.ts).
+ * A session begins with a login and ends by its `revoked_at`, or by time. `counter` counts rotations of its
+ * refresh token; the token itself is never stored (see refresh-tokens.ts).
  */
 export const sessions = sqliteTable(
   'sessions',
@@ -23,11 +23,13 @@ export const sessions = sqliteTable(
     /** How often its owner has proved again who they are, and when last (epoch ms). For cookie sessions. */
     turn: integer().notNull().default(0),
     proved_at: integer(),
-    /** By what its user proved who they are: a JSON list of the words of RFC 8176. */
+    /** How its user proved who they are: a JSON list of RFC 8176 values. */
     amr: text().notNull().default('["pwd"]'),
-    /** When its refresh token was last repeated from another network or client than it was rotated for. */
+    /** When its refresh token was last repeated from another network or client than that of the rotation. */
     repeated_at: integer(),
-    /** Of an app's session: the person's own that it is under, the app, its epoch then, and what it may do. */
+    /**
+     * For an app's session: the user's own session above it, the app, the app's epoch then, and its scopes.
+     */
     parent_id: text(),
     client_id: text(),
     client_epoch: integer(),
@@ -36,9 +38,9 @@ export const sessions = sqliteTable(
     resource: text(),
   },
   (table) => [
-    // Nothing that a refresh moves.
+    // Has no column that a refresh changes.
     index('sessions_by_user').on(table.user_id, table.revoked_at, table.id),
-    // What clean-up looks for.
+    // For clean-up.
     index('sessions_by_end').on(table.expires_at),
   ],
 )

@@ -5,46 +5,46 @@ import { profileColumns } from '../users/models.ts'
 import { ACCESS_TOKEN_SECONDS, type Claims } from './access-tokens.ts'
 
 /**
- * Who somebody is, and what a token may do (oauth/word/), near to whoever asks. After libSQL has said it, a copy is put
- * into Redis for less than a minute, and Redis answers alone from then on. Redis refuses nobody: whatever contradicts a
- * copy only leads to libSQL, which decides.
+ * Caches in Redis who somebody is, and what a token may do (oauth/word/). After libSQL has answered, a copy
+ * is stored for less than a minute, and Redis answers alone from then on. Redis never refuses anybody: if
+ * anything contradicts a copy, libSQL is asked, and decides.
  *
- * Beside each change of a session or a user, and before its answer, Redis is told to doubt. A doubt outlives every copy
- * that was made before it, and every write that lands late; a read that found one puts no copy. So a copy from before a
- * change is not used after it, but where Redis could not be told, or has lost it: then for as long as a copy is worth
- * anything (NEAR_READ_SECONDS). All orders of events are gone through in test/faults/near-model.test.ts.
+ * Each change of a session or a user stores a doubt in Redis, before the change is answered. A doubt outlives
+ * every copy made before it, and every write that lands late; a read that found one stores no copy. So no
+ * copy from before a change is used after it, unless Redis could not be reached or lost the doubt: then until
+ * the copy expires (NEAR_READ_SECONDS). test/faults/near-model.test.ts goes through all orders of events.
  */
 
 export const copyKey = (of: string) => `copy:${of}`
 const sessionKey = (sessionId: string) => `revoked:session:${sessionId}`
-/** Of a user, or of an app or a service. */
+/** Doubts a user, an app or a service. */
 export const doubtKey = (id: string) => `doubt:${id}`
 
-/** As long as a token can live, and the clock tolerance. */
+/** As long as a token can live, plus the clock tolerance. */
 const ENDED_MS = (ACCESS_TOKEN_SECONDS + 60) * 1000
-/** Longer than a copy, and a write that lands late, together; whatever NEAR_READ_SECONDS says. */
+/** Longer than a copy's lifetime and a late write together, whatever NEAR_READ_SECONDS says. */
 const DOUBT_MS = 180_000
-/** By how much the clocks of who puts a copy and who reads it may differ. */
+/** How far the clocks of a copy's writer and reader may differ. */
 const CLOCKS_MS = 5_000
 
-/** Sealed. */
+/** When sealed. */
 const MAX_COPY_LENGTH = 8204
 
-/** How long a copy is worth anything. */
+/** How long a copy may be used. */
 export interface Timed {
-  /** The moment before libSQL was asked (epoch ms, by the clock of who asked). */
+  /** Just before libSQL was asked (epoch ms, by the asker's clock). */
   readAt: number
-  /** When what it is of ends by itself (epoch ms). */
+  /** When the session expires by itself (epoch ms). */
   endsAt: number
 }
 
-/** A copy takes no more of what users keep with us along: whoever asks for that, of those who have more, asks libSQL. */
+/** Longer `metadata` is left out of the copy: a request for it asks libSQL. */
 const MOST_METADATA = 512
 
-/** A profile as it stands near: `metadata` is missing where there is much of it. */
+/** A profile as cached: long `metadata` is missing. */
 type NearProfile = Omit<Profile, 'metadata'> & Partial<Pick<Profile, 'metadata'>>
 
-/** What libSQL says of whoever has a session. */
+/** What libSQL says about the user of a session. */
 interface Found extends Timed {
   profile: Profile
 }
@@ -60,13 +60,13 @@ interface Copy extends Timed {
 interface Near {
   /** From a copy that nothing contradicts. */
   profile?: NearProfile
-  /** Whether what libSQL says now may be put near. */
+  /** Whether libSQL's answer may be cached. */
   mayKeep: boolean
 }
 
 const NOTHING: Near = { mayKeep: false }
 
-/** What Redis has said, by key; undefined where it has said nothing. */
+/** Redis's replies, by key; undefined if it did not answer. */
 export type Replies = ReadonlyMap<string, string | null> | undefined
 
 /** Asks the nearest Redis, in one call. Never throws. */
@@ -80,25 +80,25 @@ export async function readNear(
   return replies && new Map(asked.map((key, at) => [key, replies[at]!]))
 }
 
-/** What contradicts a copy of a session, by being there. */
+/** Keys whose presence contradicts a copy of a session. */
 export const keysAgainst = (sessionId: string, ...ids: string[]) => [
   sessionKey(sessionId),
   ...ids.map(doubtKey),
 ]
 
-/** Whether Redis has answered, and knows of none of these. */
+/** Whether Redis has answered, and has none of these keys. */
 export const areClear = (replies: Replies, keys: readonly string[]) =>
   replies !== undefined && keys.every((key) => replies.get(key) === null)
 
-/** Another form of a profile is not taken for this one: its copies do not open. */
+/** Copies of another form of the profile cannot be opened, so none is mistaken for this one. */
 const aboutOf = (sessionId: string) => `copy ${sessionId} ${Object.keys(profileColumns).join()}`
 
 const keysOf = ({ sid, sub }: Claims) => keysAgainst(sid, sub)
 
-/** What has to be asked for, to answer for a token of a login. */
+/** The keys to read for a token of a login. */
 export const keysOfLogin = (claims: Claims) => [copyKey(claims.sid), ...keysOf(claims)]
 
-/** What a copy says of a login, where nothing contradicts it. */
+/** The profile in a copy of a login, if nothing contradicts it. */
 export async function openLogin(
   { config }: Pick<Resources, 'config'>,
   claims: Claims,
@@ -109,24 +109,25 @@ export async function openLogin(
   return { mayKeep: true, ...(copy && fits(copy, claims) && { profile: copy.profile }) }
 }
 
-/** Who has a login, in one call. Never throws. */
+/** Looks up a login in Redis, in one call. Never throws. */
 const askNear = async (resources: Pick<Resources, 'config' | 'redis'>, claims: Claims): Promise<Near> =>
   openLogin(resources, claims, await readNear(resources, keysOfLogin(claims)))
 
-/** A copy answers for a token of the same state alone. */
+/** A copy answers only for a token of the same state. */
 const fits = (copy: Copy, { sub, epoch, role, turn = copy.turn }: Claims) =>
   copy.sub === sub && copy.epoch === epoch && copy.role === role && copy.turn === turn
 
-/** By the reader's clock. Its maker's has judged it too: the copy was put for no longer. */
+/** By the reader's clock. The writer's has judged it too: the copy was stored for no longer. */
 const isWorth = ({ readAt, endsAt }: Timed, lifetimeMs: number, now: number) =>
   now >= readAt - CLOCKS_MS && now < Math.min(readAt + lifetimeMs, endsAt) - CLOCKS_MS
 
 /**
- * Who somebody is: from the copy that is near, where there is a good one, else as `read` says, which is then put near.
+ * Who somebody is: from the cached copy if there is a good one, otherwise from `read`, whose answer is then
+ * cached.
  *
- * @param near what the nearest Redis has said, where it was asked already.
- * @param isFresh whether a copy will not do, as for whoever has just changed something.
- * @param read asks libSQL; throws where what was brought does not count.
+ * @param near the nearest Redis's reply, if it was already asked.
+ * @param isFresh whether a copy will not do, as for a client that has just changed something.
+ * @param read asks libSQL; throws if the credential is not valid.
  */
 export async function findNear(
   resources: Pick<Resources, 'config' | 'redis' | 'afterwards'>,
@@ -148,14 +149,14 @@ function toNear({ metadata, ...profile }: Profile): NearProfile {
   return (metadata?.length ?? 0) > MOST_METADATA ? profile : { ...profile, metadata }
 }
 
-/** Puts what libSQL has said of a login near. For after the answer. */
+/** Caches libSQL's answer about a login. Call after the answer is sent. */
 const keepNear = (
   resources: Pick<Resources, 'config' | 'redis'>,
   { sid, sub, epoch, role }: Claims,
   { profile, ...found }: Found & { turn: number },
 ) => putCopy(resources, sid, aboutOf(sid), { ...found, profile: toNear(profile), sub, epoch, role })
 
-/** Puts a copy near, sealed, for as long as it is worth anything. `about` is what it opens for alone. */
+/** Stores a copy, sealed, for as long as it may be used. It opens only for the same `about`. */
 export async function putCopy<T extends Timed>(
   { config, redis }: Pick<Resources, 'config' | 'redis'>,
   of: string,
@@ -167,7 +168,7 @@ export async function putCopy<T extends Timed>(
   if (left > 0) await redis.put(copyKey(of), sealed, Math.ceil(left))
 }
 
-/** A copy that still counts; undefined for anything else that stands there. */
+/** A copy that may still be used; undefined for anything else under that key. */
 export async function openCopy<T extends Timed>(
   { keys, NEAR_READ_SECONDS }: Resources['config'],
   sealed: string | null | undefined,
@@ -180,15 +181,18 @@ export async function openCopy<T extends Timed>(
 
 export interface Doubts {
   users?: readonly string[]
-  /** Those that end. With one, name its user too: there may be apps' sessions under it. */
+  /** Those that end. Name their user too, as apps' sessions may be under them. */
   sessions?: readonly string[]
   /** Apps and services. */
   clients?: readonly string[]
-  /** What else is said in the same call, and for how long (ms). */
+  /** Other keys to set in the same call, and for how long (ms). */
   also?: ReadonlyMap<string, number> | undefined
 }
 
-/** Makes a change, and tells Redis to doubt meanwhile: both are over before the answer, whatever became of the write. */
+/**
+ * Makes a change while storing a doubt in Redis. Both are done before the answer, whatever became of the
+ * write.
+ */
 export async function whileDoubting<T>(
   resources: Pick<Resources, 'redis' | 'afterwards'>,
   doubts: Doubts,
@@ -202,7 +206,7 @@ export async function whileDoubting<T>(
   }
 }
 
-/** Tells Redis that what it knows of users, sessions and clients may be so no longer; one call. Never throws. */
+/** Tells Redis that its copies of users, sessions and clients may be outdated; one call. Never throws. */
 export async function publishDoubts(
   { redis, afterwards }: Pick<Resources, 'redis' | 'afterwards'>,
   { users = [], sessions = [], clients = [], also = new Map() }: Doubts,

@@ -6,13 +6,13 @@ import { timeOfId } from '../values/ids.ts'
 import { ABSOLUTE_MS } from './lifetimes.ts'
 
 /**
- * A refresh token names its session and how often it has been rotated: `rt_<sid>.<counter>.<mac>`. As it is derived,
- * the same rotation always gives the same successor.
+ * A refresh token names its session and how often it has been rotated: `rt_<sid>.<counter>.<mac>`. It is
+ * derived, so the same rotation always gives the same successor.
  */
 export const makeRefreshToken = (keys: Keyring, sessionId: string, counter: number) =>
   seal(keys, `rt_${sessionId}.${counter}`)
 
-/** Opens a refresh token; undefined when it is not one of ours, which costs no trip to find out. */
+/** Opens a refresh token; undefined if it is not ours. Costs no trip. */
 export function openRefreshToken(
   keys: Keyring,
   token: string,
@@ -24,14 +24,16 @@ export function openRefreshToken(
 
 const MARK_LENGTH = 8
 
-/** Stands for a user where they are only counted: all that they bring is told to be one person's, without a look-up. */
+/** Stands for a user in counters: it shows which tokens belong to one user, without a look-up. */
 export const markOf = (userId: string) =>
   createHash('sha256').update(userId).digest('hex').slice(0, MARK_LENGTH)
 
-/** A UUIDv7 that ends in its user's mark, so that a refresh token, which names its session alone, says whose it is. */
+/**
+ * A UUIDv7 that ends in its user's mark: a refresh token names only its session, but so shows whose it is.
+ */
 export const newSessionId = (userId: string) => uuidv7().slice(0, -MARK_LENGTH) + markOf(userId)
 
 export const markIn = (sessionId: string) => sessionId.slice(-MARK_LENGTH)
 
-/** Whether a session may be open still, by its age alone. */
+/** Whether a session may still be open, by its age alone. */
 export const mayBeOpen = (sessionId: string, now: number) => timeOfId(sessionId) + ABSOLUTE_MS > now

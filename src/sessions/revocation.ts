@@ -11,20 +11,21 @@ import { findNear } from './near.ts'
 import { isOfTurn, TURNS_PAST_COPIES } from './turns.ts'
 
 /**
- * Whether a verified access token still counts. libSQL decides: the session and the user are read beside the request's
- * own query, in the same trip. A user's `token_epoch` is raised by whatever ends all their tokens, and a token carries the
- * epoch of its time. No clock is compared, so a token issued in the same millisecond counts rightly.
+ * Whether a verified access token is still valid. libSQL decides: session and user are read beside the
+ * request's own query, in the same trip. Whatever ends all of a user's tokens raises their `token_epoch`, and
+ * a token carries the epoch of its time. No clocks are compared, so a token issued in the same millisecond is
+ * judged rightly.
  */
 
 type TokenInTime = Pick<Claims, 'sid' | 'sub' | 'epoch'> & { now: number }
 
-/** A condition: that it is this session of a login, and this user. An app's is for client-tokens.ts. */
+/** A condition: that it is this session of a login, and this user. For apps see client-tokens.ts. */
 const isOfToken = ({ sid, sub }: Given<TokenInTime>) =>
   and(eq(sessions.id, sid), eq(sessions.user_id, users.id), eq(users.id, sub), isNull(sessions.client_id))
 
 /**
- * Why a token of this session and user does not count, in a word for the log; null where it does. `IS NOT TRUE`, as
- * SQL knows not whether an end that is not there has come, and what is not known is no reason to let somebody in.
+ * Why a token of this session and user is not valid, in a word for the log; null if it is. `IS NOT TRUE`
+ * because in SQL a comparison with a missing end is NULL, and that must not let anybody in.
  */
 const whyNot = ({ epoch, now }: Given<TokenInTime>) =>
   sql<Reason | null>`CASE WHEN ${sessions.revoked_at} IS NOT NULL THEN 'revoked'
@@ -65,15 +66,15 @@ interface Found {
   token_epoch: number
 }
 
-/** Throws 401 `invalid_token` unless the row is there and gives no reason. */
+/** Throws 401 `invalid_token` unless there is a row without a reason. */
 function assertLive<Row extends Found>(row: Row | undefined): Row {
   if (row?.reason === null) return row
   throw invalidToken(new Refusal(row ? (row.reason ?? 'revoked') : 'unknown'))
 }
 
 /**
- * A condition for writes: that the actor's token still counts at the moment of the change. As every change of a
- * role raises the epoch, it also pins the role that the permission was given for.
+ * A condition for writes: that the actor's token is still valid at the moment of the change. Every change of
+ * a role raises the epoch, so it also pins the role that the permission was granted for.
  */
 export const tokenIsLive = (claims: Claims, now: number): SQL =>
   claims.client || claims.key
@@ -81,9 +82,10 @@ export const tokenIsLive = (claims: Claims, now: number): SQL =>
     : sql`(EXISTS ${liveSession({ ...claims, now })} AND ${isOfTurn(claims)})`
 
 /**
- * Begins the check of a token, and lets the request's own work go on beside it.
+ * Starts the check of a token, beside the request's own work.
  *
- * @returns a function that waits for the verdict and throws 401 `invalid_token`, or 503 when libSQL is away.
+ * @returns a function that waits for the verdict and throws 401 `invalid_token`, or 503 if libSQL does not
+ *   answer.
  */
 export function checkRevocation({ db, now }: Resources, claims: Claims): () => Promise<{ amr: string }> {
   const asked = readSession({ ...claims, now })
@@ -97,10 +99,10 @@ export function checkRevocation({ db, now }: Resources, claims: Claims): () => P
 }
 
 /**
- * The user of a token that counts: from the copy that is near, where there is a good one, else from libSQL.
+ * The user of a valid token: from a cached copy if there is a good one, otherwise from libSQL.
  *
- * @param options whether a copy will not do, as for whoever has just changed something.
- * @throws 401 `invalid_token`, or 503 when libSQL is away.
+ * @param options whether a copy will not do, as for a client that has just changed something.
+ * @throws 401 `invalid_token`, or 503 if libSQL does not answer.
  */
 export const findOwnProfile = (
   resources: Resources,
@@ -117,10 +119,12 @@ export const findOwnProfile = (
   })
 
 /**
- * Asks once more whether a token still counts, beside the next read: for what goes on long after its guard. A cookie
- * may be of a turn before, as its owner proves who they are now and then; one that everything else was ended for is not.
+ * Checks again whether a token is still valid, beside the next read: for work that goes on long after its
+ * guard. A cookie may be of an earlier turn, as its owner proves again who they are now and then; but not of
+ * one that ended everything else.
  *
- * @returns a function that waits for the verdict and throws 401 `invalid_token`, or 503 when libSQL is away.
+ * @returns a function that waits for the verdict and throws 401 `invalid_token`, or 503 if libSQL does not
+ *   answer.
  */
 export function checkStillLive({ db }: Resources, claims: Claims): () => Promise<void> {
   const { sid, turn } = claims
@@ -138,7 +142,7 @@ export function checkStillLive({ db }: Resources, claims: Claims): () => Promise
   return async () => {
     piggybacked.settle()
     const [row] = await piggybacked.rows
-    // A replica that lags may not have heard of a session that has just begun.
+    // A lagging replica may have missed a session that has just begun.
     const { is_live } = row?.is_live ? row : (await db.readPrimary(asked)).verdict[0]!
     if (!is_live) throw invalidToken(new Refusal('revoked'))
   }

@@ -19,7 +19,7 @@ import { tokenIsLive } from './revocation.ts'
 import type { Session } from './schemas.ts'
 import { TURNS_PAST_COPIES } from './turns.ts'
 
-/** A user may be signed in so many times; one more, and the oldest session ends. */
+/** The most sessions a user may have; one more ends the oldest. */
 const MAX_SESSIONS = 50
 
 export type RevokedReason =
@@ -34,7 +34,7 @@ export type RevokedReason =
   | 'consent_withdrawn'
   | 'role_changed'
 
-/** What every session begins with, a person's own and an app's. */
+/** What every session begins with, a user's own or an app's. */
 export const beginning = ({ origin }: Pick<Resources, 'origin'>, userId: string) => ({
   id: newSessionId(userId),
   user_id: userId,
@@ -51,7 +51,7 @@ export const beginning = ({ origin }: Pick<Resources, 'origin'>, userId: string)
   repeated_at: null,
 })
 
-/** Ends sessions in the database. What is known about them stays until clean-up, for the history. */
+/** Ends sessions in the database. Their rows stay until clean-up, for the history. */
 export const revokeSessions = (now: number, reason: RevokedReason, which: SQL | undefined) =>
   build
     .update(sessions)
@@ -59,8 +59,8 @@ export const revokeSessions = (now: number, reason: RevokedReason, which: SQL | 
     .where(and(which, isNull(sessions.revoked_at)))
 
 /**
- * Apps' sessions end with the user's own that they are under, unless they were let go on without it. To stand behind
- * whatever ends one session; what ends all of somebody's ends these among them.
+ * Apps' sessions end with the user's own session above them, unless they have `offline_access`. Goes after
+ * the statement that ends one session; what ends all of a user's sessions ends these with them.
  */
 export const endAppsOf = (now: number, userId: string) =>
   revokeSessions(
@@ -70,7 +70,7 @@ export const endAppsOf = (now: number, userId: string) =>
       (SELECT 1 FROM ${sessions} AS parent WHERE parent.id = ${sessions.parent_id} AND parent.revoked_at IS NULL)`,
   )
 
-/** Apps that go on without a user were allowed to by a user with the old role: a new role ends them. */
+/** Apps with `offline_access` were allowed by a user with the old role: a new role ends their sessions. */
 export const endOfflineOf = (now: number, userId: string, condition: SQL) =>
   revokeSessions(
     now,
@@ -78,24 +78,24 @@ export const endOfflineOf = (now: number, userId: string, condition: SQL) =>
     and(eq(sessions.user_id, userId), isNotNull(sessions.client_id), isOffline, condition),
   )
 
-/** Of whoever gets a role above `user`: what they begin from then on lives shorter, and what is open does as well. */
+/** For a user whose role rises above `user`: new sessions live shorter, and so do the open ones. */
 export const shortenSessions = ({ config }: Pick<Resources, 'config'>, userId: string, condition: SQL) =>
   build
     .update(sessions)
     .set(endsOfPrivileged(privileged(config)))
-    // What an app was given ends by its consent, and with the session that gave it.
+    // An app's session ends by the user's consent, and with the session above it.
     .where(and(sessionsOf(userId), isNull(sessions.revoked_at), isNull(sessions.parent_id), condition))
 
-/** Of a session that goes on while all others end: whoever has a copy of its cookie is one of the others. */
+/** For a session that goes on while all others end: copies of its cookie end too. */
 export const endCopies = (id: string, condition: SQL) =>
   build
     .update(sessions)
     .set({ turn: sql`${sessions.turn} + ${TURNS_PAST_COPIES}` })
     .where(and(eq(sessions.id, id), condition))
 
-/** Ends what is over the limit. To stand after the statement that starts a session. */
+/** Ends the sessions over the limit. Goes after the statement that starts a session. */
 export function revokeSurplusSessions(resources: Resources, userId: string) {
-  // What is over by time pushes nobody out.
+  // A session that has expired pushes nobody out.
   const surplus = sql`SELECT id FROM ${sessions} WHERE user_id = ${userId} AND revoked_at IS NULL
     AND client_id IS NULL AND idle_expires_at > ${databaseNow} ORDER BY id DESC LIMIT 100 OFFSET ${MAX_SESSIONS}`
   const event = { action: 'sessions.ended', userId, actorId: null, details: { reason: 'too_many' } } as const
@@ -105,7 +105,7 @@ export function revokeSurplusSessions(resources: Resources, userId: string) {
       record(resources, event, sql`changes() > 0`),
       endAppsOf(resources.now, userId),
     ],
-    // Read back, as a batch that was done already answers its queries alone.
+    // Read back, because a batch that was already done only answers its queries.
     evicted: build
       .select({ id: sessions.id })
       .from(sessions)
@@ -119,7 +119,7 @@ export function revokeSurplusSessions(resources: Resources, userId: string) {
   }
 }
 
-/** The sessions that a user has open, newest first: at most 50, so the list is one page. */
+/** A user's open sessions, newest first: at most 50, so the list is one page. */
 export const openSessionsOf = (userId: string) =>
   build
     .select()
@@ -135,7 +135,7 @@ export const openSessionsOf = (userId: string) =>
     .orderBy(desc(sessions.id))
     .limit(MAX_SESSIONS)
 
-/** Those that may have a copy near. */
+/** Those that may have a cached copy. */
 export const idsOfOpenSessions = (userId: string) =>
   build
     .select({ id: sessions.id })
@@ -151,7 +151,7 @@ export function toSessionList(rows: SessionRow[], currentId?: string): List<Sess
   }
 }
 
-/** One's own open sessions, the one of the token marked. */
+/** One's own open sessions, with the current one marked. */
 export async function listOwnSessions({ db }: Resources, actor: Claims): Promise<List<Session>> {
   const { sessions } = await db.read({ sessions: openSessionsOf(actor.sub) })
   return toSessionList(sessions, actor.sid)
@@ -169,12 +169,12 @@ const toSession = (row: SessionRow, currentId: string | undefined): Session => (
   current: row.id === currentId,
 })
 
-/** Ends one session of one's own, perhaps this one. Throws 404 `session_not_found` for anybody else's. */
+/** Ends one of one's own sessions, perhaps this one. Throws 404 `session_not_found` for anybody else's. */
 export async function endOwnSession(resources: Resources, actor: Claims, sessionId: string): Promise<void> {
   const { db, now } = resources
   const own = and(eq(sessions.id, sessionId), eq(sessions.user_id, actor.sub))
-  // Read before it is written, for the sake of the actor's token: a batch that ends their own session and has to
-  // be sent again would find it dead.
+  // Read before the write, because of the actor's token: if a batch that ends their own session were sent
+  // again, it would find the token revoked.
   const { found } = await db.read({ found: build.select({ id: sessions.id }).from(sessions).where(own) })
   if (found.length === 0) throw sessionNotFound()
   const isOpen = await whileDoubting(resources, { users: [actor.sub], sessions: [sessionId] }, () =>
@@ -183,7 +183,9 @@ export async function endOwnSession(resources: Resources, actor: Claims, session
   if (isOpen) throw invalidToken(new Refusal('meanwhile'))
 }
 
-/** Ends a session that is open and fulfils a condition, with its row of history. Answers whether it is open still. */
+/**
+ * Ends an open session that fulfils a condition, with its row of history. Answers whether it is still open.
+ */
 export async function endSession(
   resources: Resources,
   actor: Claims,
@@ -221,6 +223,6 @@ export async function endSession(
   return stillOpen.length > 0
 }
 
-/** All sessions of a user but perhaps one: a condition for `revokeSessions`. */
+/** A condition for `revokeSessions`: all sessions of a user, perhaps but one. */
 export const sessionsOf = (userId: string, exceptId?: string) =>
   and(eq(sessions.user_id, userId), exceptId === undefined ? undefined : ne(sessions.id, exceptId))
