@@ -19,22 +19,22 @@ export default {
 
 /**
  * For Workers of the same account that bind this one as a service, with `entrypoint = "Roster"`: see
- * docs/guides/another-worker.md. They are trusted. If something upstream fails, it throws, which says nothing about the
- * token.
+ * docs/guides/another-worker.md. They are trusted. A failing upstream makes it throw, which says nothing
+ * about the token.
  */
 export class Roster extends WorkerEntrypoint<Bindings> {
   /**
-   * Whether an access token is good now, and what it says, as introspection has it (RFC 7662).
+   * Whether an access token is valid now, and what it says, in the form of introspection (RFC 7662).
    *
-   * @param wanted.scope has to be the token's too; of a login, a permission of its role.
-   * @param wanted.resource the URL of the service that it has to be for; without it, it is for Roster itself.
-   * @param wanted.isFresh asks the database, and no copy near.
+   * @param wanted.scope a scope that the token must have; for a login's token, a permission of its role.
+   * @param wanted.resource the URL of the service that the token must be for; by default Roster itself.
+   * @param wanted.isFresh asks the database, not the cache.
    */
   verify(token: string, wanted: Wanted = {}): Promise<Introspection> {
     return this.#answer('verify', (resources) => verifyFor(resources, String(token), wanted))
   }
 
-  /** A user; null where there is none with this id, or they are deleted. */
+  /** A user; null if there is none with this id, or they are deleted. */
   getUser(id: string): Promise<User | null> {
     return this.#answer('get_user', (resources) => findUserFor(resources, String(id)))
   }
@@ -68,7 +68,7 @@ export class Roster extends WorkerEntrypoint<Bindings> {
   }
 }
 
-/** A job that leaves one line in the log, whatever comes of it: nobody else would hear of one that failed. */
+/** Runs a job and writes one log line, even when it fails: nobody else would hear of it. */
 function run({ name, work }: Job) {
   return async (env: Bindings, context: ExecutionContext): Promise<void> => {
     const startedAt = Date.now()

@@ -1,4 +1,4 @@
-/** What public/explorer.js uses of an OpenAPI 3.1 document, and of the API that it describes. */
+/** What public/explorer.js reads of an OpenAPI 3.1 document, and of the API that it describes. */
 export interface Api {
   info: { description: string }
   tags: { name: string; description?: string }[]

@@ -38,7 +38,7 @@ const TAGS: Record<Tag, string> = {
   system: 'Health, keys and this document.',
 }
 
-/** What every route but /health can answer besides. */
+/** Problems that every route but /health can also answer. */
 export const ANYWHERE = [
   internalError,
   () => unavailable('misconfigured', 'Settings are missing or unfit.', undefined, 60),
@@ -69,7 +69,7 @@ export function openapiRoutes(router: Router) {
 /** The OpenAPI 3.1 document, made from what the router's own guards and validators say they check. */
 export const describe = (router: Router, issuer: string): object => gatherSchemas(documentOf(router, issuer))
 
-/** Moves the schemas that have a name to where OpenAPI has them: once, under `components`. */
+/** Moves named schemas to `components`, so that each is described once. */
 function gatherSchemas(document: ReturnType<typeof documentOf>): object {
   const schemas: Record<string, JsonSchema> = {}
   const gathered = JSON.parse(JSON.stringify(document), (key, value) => {
@@ -81,7 +81,7 @@ function gatherSchemas(document: ReturnType<typeof documentOf>): object {
   return { ...gathered, components: { ...gathered.components, schemas } }
 }
 
-/** Pages are for people, and no part of the API: they say nothing of what they answer. */
+/** Pages are for people and not part of the API: they declare no answers. */
 export const isPage = (parts: OperationParts[]) => !parts.some(({ responses }) => responses)
 
 function documentOf(router: Router, issuer: string) {
@@ -119,7 +119,7 @@ function documentOf(router: Router, issuer: string) {
   }
 }
 
-/** All routes, as `METHOD /path`, with the parts that the middlewares on their way have declared. */
+/** All routes, as `METHOD /path`, with the parts that their middlewares declare. */
 export function operationsOf(router: Router): Map<string, OperationParts[]> {
   const everywhere = router.routes.filter((route) => route.method === 'ALL')
   const operations = new Map<string, OperationParts[]>()
@@ -190,7 +190,7 @@ function describeOperation(method: string, path: string, declared: OperationPart
   }
 }
 
-/** A line of NDJSON is one JSON object; a CSV has the same names in its first line. */
+/** Each line of NDJSON is a JSON object; a CSV has the same names in its first line. */
 const describeRows = ({ types, schema }: Rows) =>
   Object.fromEntries(
     types.map((type) => [
@@ -224,7 +224,7 @@ function describeParameters(place: 'path' | 'query', shape: Record<string, z.Zod
   })
 }
 
-/** What each part says of each status, together. */
+/** Merges the descriptions of all parts, by status. */
 function mergeByStatus(declared: OperationParts[]): Record<number, Record<string, string>> {
   const merged: Record<number, Record<string, string>> = {}
   for (const { responseHeaders = {} } of declared) {

@@ -9,11 +9,11 @@ import { ANYWHERE, operationsOf, type Router } from './openapi.ts'
 
 export interface KnownProblem {
   error: AppError
-  /** Where it is answered; empty where it may be anywhere. */
+  /** The routes that answer it; empty if any may. */
   routes: string[]
 }
 
-/** Every problem that there is, by its code: what the routes say of themselves, and what any address may answer. */
+/** Every problem, by its code: those that routes declare, and those that any address may answer. */
 export function problemsOf(router: Router): Map<string, KnownProblem> {
   const known = new Map<string, KnownProblem>()
   const anywhere = [...ANYWHERE, notFound, () => methodNotAllowed(['GET'])]
@@ -33,7 +33,7 @@ const STYLE = `
 body { font: 17px/1.5 system-ui, sans-serif; max-width: 36em; margin: 12vh auto 0; padding: 0 1.5em }
 h1 { font-size: 1.4em; line-height: 1.2 }`
 
-/** What the `type` of a problem leads to (RFC 9457 section 3.1.1). */
+/** The pages that the `type` of a problem leads to (RFC 9457 section 3.1.1). */
 export function problemRoutes(router: Router) {
   let known: Map<string, KnownProblem> | undefined
   return new Hono<AppEnv>().get(

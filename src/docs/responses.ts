@@ -31,7 +31,7 @@ const header = (description: string, required: boolean) => ({
   schema: { type: 'string' },
 })
 
-/** The headers of any answer: each stands here once, and is referred to. */
+/** Headers of any answer: each is defined here once, and referenced. */
 export const COMMON_HEADERS = {
   ...Object.fromEntries(
     Object.entries(EVERY_ANSWER).map(([name, { description }]) => [name, header(description, true)]),
@@ -42,7 +42,7 @@ export const COMMON_HEADERS = {
   [REQUEST_ID_HEADER.value]: header(REQUEST_ID_HEADER.description, true),
 }
 
-/** Headers as the document has them, from their names and what they say. */
+/** Headers for the document, from their names and descriptions. */
 const describeHeaders = (
   headers: Record<string, string>,
   isAlwaysThere = (_name: string) => true,
@@ -96,7 +96,7 @@ const PROBLEM_HEADERS: Record<string, [name: string, description: string]> = {
   'www-authenticate': ['WWW-Authenticate', 'The scheme, and what was wrong with the token (RFC 6750).'],
 }
 
-/** @param isOfPage a page's problems are pages as well, but for those that no page can be drawn for. */
+/** @param isOfPage problems of a page are pages as well, except those for which no page can be drawn. */
 export function describeProblems(problems: AppError[], issuer: string, isOfPage: boolean): object {
   const byStatus = Map.groupBy(problems, (problem) => problem.status)
   return Object.fromEntries(

@@ -29,7 +29,7 @@ const BODY = html`
 </div>
 <noscript>This page is drawn by its script. What it draws is at <a href="/openapi.json">/openapi.json</a>.</noscript>`
 
-/** The page knows nothing of the API: its script draws what /openapi.json says. */
+/** The page itself knows nothing of the API: its script draws what /openapi.json says. */
 export const docsRoutes = new Hono<AppEnv>().get(
   '/docs',
   operation({

@@ -14,13 +14,16 @@ export const bodyTooLarge = (most = MAX_BODY_BYTES) =>
 export const bodyTooSlow = () =>
   new AppError(408, 'body_too_slow', `The body took longer than ${BODY_DEADLINE_MS / 1000} seconds.`)
 
-/** Reads the body once, as far as the limit, whatever its Content-Length claims, and for no longer than the deadline. */
+/**
+ * Reads the body once, up to the limit whatever its Content-Length claims, and no longer than the deadline.
+ */
 async function readBytes(c: Context, most: number): Promise<Uint8Array> {
   const read = c.get('bodyRead')
   if (read) return read
   const length = c.req.header('content-length')
   if (Number(length ?? 0) > most) throw bodyTooLarge(most)
-  // A body of a stated length ends there (RFC 9112 section 6.3), so it may be read by the runtime, which is faster.
+  // A body with a stated length ends there (RFC 9112 section 6.3), so the runtime may read it, which is
+  // faster.
   const isBounded = length !== undefined && c.req.header('transfer-encoding') === undefined
   const reader = isBounded ? undefined : c.req.raw.body?.getReader()
   const deadline = Promise.withResolvers<never>()
@@ -32,11 +35,11 @@ async function readBytes(c: Context, most: number): Promise<Uint8Array> {
     c.set('bodyRead', bytes)
     return bytes
   } catch (error) {
-    // The caller went away in the middle of it: nobody's fault here, and nobody hears the answer.
+    // The client disconnected halfway: nobody's fault here, and nobody hears the answer.
     throw error instanceof AppError ? error : unreadableBody(error)
   } finally {
     clearTimeout(timer)
-    reader?.cancel().catch(() => {}) // Whoever sends more sends it to nobody.
+    reader?.cancel().catch(() => {}) // The rest of a body that is too long is discarded.
   }
 }
 
@@ -55,10 +58,10 @@ async function readToLimit(
   }
 }
 
-/** The body as text. Throws `notUtf8` where it is none. */
+/** The body as text. Throws `notUtf8` if it is not UTF-8. */
 export async function readText(c: Context, notUtf8: () => AppError, most = MAX_BODY_BYTES): Promise<string> {
   const bytes = await readBytes(c, most)
-  c.set('now', Date.now()) // It may have taken ten seconds.
+  c.set('now', Date.now()) // Reading may have taken ten seconds.
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
   } catch {

@@ -6,17 +6,17 @@ export const notUtf8 = (pointer = ''): InputError => ({
   detail: 'Is not percent-encoded UTF-8.',
 })
 
-/** Of a file: nothing in it is percent-encoded. */
+/** For a file, where nothing is percent-encoded. */
 export const fileNotUtf8 = (): InputError => ({ ...notUtf8(), detail: 'Is not UTF-8.' })
 
 /**
- * The fields of a form or a query string, each at most once. Stricter than URLSearchParams, for which all bytes that
- * are no UTF-8 are the same character: other bytes must not open an account.
+ * The fields of a form or a query string, each at most once. Stricter than URLSearchParams, which turns all
+ * invalid UTF-8 into the same character: two different passwords must not match.
  *
  * @throws 422 `invalid_input`.
  */
 export function readFields(text: string): Record<string, string> {
-  // Without a prototype, `__proto__` arrives as a member, and is refused as one.
+  // Without a prototype, `__proto__` is an ordinary member, and is refused as unknown.
   const fields: Record<string, string> = Object.create(null)
   const errors: InputError[] = []
   for (const field of text.split('&')) {
@@ -35,7 +35,7 @@ export function readFields(text: string): Record<string, string> {
 }
 
 /**
- * The fields of a form that may bring files, each at most once; a file is its text (RFC 7578).
+ * The fields of a form that may include files, each at most once. A file is read as its text (RFC 7578).
  *
  * @throws 422 `invalid_input`.
  */

@@ -4,7 +4,7 @@ interface AnswerHeader {
   description: string
 }
 
-/** What every answer has, errors too. A route that has set one of these itself knows better. */
+/** Headers of every answer, errors included, unless the route has set them itself. */
 export const EVERY_ANSWER: Record<string, AnswerHeader> = {
   'Cache-Control': { value: 'no-store', description: 'How long the answer may be kept.' },
   'Content-Security-Policy': {
@@ -17,12 +17,12 @@ export const EVERY_ANSWER: Record<string, AnswerHeader> = {
     value: 'max-age=63072000; includeSubDomains',
     description: 'HTTPS alone, for two years.',
   },
-  // What is cached for a caller without an origin must not be given to one with.
+  // An answer cached for a caller without an origin must not be given to one with.
   Vary: { value: 'Origin', description: 'What the answer depends on.' },
   'X-Content-Type-Options': { value: 'nosniff', description: 'The content type is the one that is said.' },
 }
 
-/** What is sent besides, and when. */
+/** Headers that only some answers have, and when. */
 export const SOME_ANSWERS: Record<string, string> = {
   'Access-Control-Allow-Origin': 'The origin that asked, where it is one of CORS_ORIGINS.',
   'Access-Control-Expose-Headers': 'What such an origin may read.',

@@ -5,7 +5,7 @@ const MAX_JSON_DEPTH = 32
 export const invalidJson = () =>
   new AppError(400, 'invalid_json', 'The body is not JSON (UTF-8, no member twice, at most 32 levels deep).')
 
-/** JSON.parse, but a member that stands twice is an error: two readers may disagree on which one counts. */
+/** JSON.parse, but a duplicate member is an error: two readers may disagree on which one counts. */
 export function parseJson(text: string): unknown {
   try {
     const value = JSON.parse(text)
@@ -16,7 +16,7 @@ export function parseJson(text: string): unknown {
   }
 }
 
-/** Looks at each character of JSON that was parsed already once, and takes no more time than that. */
+/** Looks once at each character of JSON that has been parsed already, so its time is linear. */
 function assertFlatAndUnique(json: string): void {
   const open: (Set<string> | undefined)[] = []
   for (let at = 0; at < json.length; at++) {
@@ -34,7 +34,7 @@ function assertFlatAndUnique(json: string): void {
   }
 }
 
-/** Where the string that begins at `start` is over. */
+/** The index at which the string that begins at `start` ends. */
 function endOfString(json: string, start: number): number {
   let at = start + 1
   while (json[at] !== '"') at += json[at] === '\\' ? 2 : 1

@@ -9,7 +9,7 @@ import { invalidJson, parseJson } from './json.ts'
 import { AppError, invalidInput } from './problem.ts'
 import { validate } from './validate.ts'
 
-/** Where an operation stands in the API document; docs/openapi.ts says what each is about. */
+/** The group of an operation in the API document; docs/openapi.ts describes each. */
 export type Tag =
   | 'auth'
   | 'factors'
@@ -26,28 +26,28 @@ export type Tag =
   | 'system'
 
 /**
- * What a route is, for the machine: a middleware that checks something also says what it checks, and openapi.ts
- * reads it from the router. So nothing about a route stands in two places.
+ * What a route declares about itself. A middleware that checks something also declares what it checks, and
+ * openapi.ts reads that from the router. So nothing about a route is written twice.
  */
 export interface OperationParts {
-  /** The name of the operation, as a client's method has it. */
+  /** The operation's name: the method name in a generated client. */
   id?: string
   summary?: string
   tag?: Tag
   description?: string
-  /** What stands in the path; ids where nothing is said. */
+  /** Path parameters; ids by default. */
   path?: Record<string, () => z.ZodType>
   body?: () => z.ZodType
-  /** The body, or another form it may have, as `application/x-www-form-urlencoded`. */
+  /** The body, or an alternative encoding of it, as `application/x-www-form-urlencoded`. */
   form?: () => z.ZodType
-  /** The body, where it is a file of rows. */
+  /** For a body that is a file of rows. */
   rows?: Rows
   query?: () => z.ZodObject
   headers?: Record<string, string>
   security?: 'signed_in' | Permission
-  /** By status: the schema of the JSON, null for no body, `html` for a page, `rows` for a file of a list. */
+  /** By status: the schema of the JSON, null for no body, `html` for a page, `rows` for a list as a file. */
   responses?: Record<number, (() => z.ZodType) | null | 'html' | 'rows'>
-  /** By status: what its headers say. Those of every answer are known (headers.ts). */
+  /** By status: descriptions of its headers. Those of every answer are in headers.ts. */
   responseHeaders?: Record<number, Record<string, string>>
   problems?: (() => AppError)[]
 }
@@ -57,23 +57,23 @@ const PARTS = Symbol('operation')
 export const documented = <H extends MiddlewareHandler>(handler: H, parts: OperationParts): H =>
   Object.assign(handler, { [PARTS]: parts })
 
-/** Hono wraps the handlers of whatever has an error page of its own. */
+/** Hono wraps the handlers of an app that has its own error handler. */
 export const partsOf = (handler: Handler | MiddlewareHandler): OperationParts | undefined =>
   (findTargetHandler(handler) as { [PARTS]?: OperationParts })[PARTS]
 
-/** Says what a route does and answers; checks nothing. */
+/** Declares what a route does and answers; checks nothing. */
 export const operation = (parts: OperationParts) =>
   documented(
     createMiddleware<object>((_c, next) => next()),
     parts,
   )
 
-/** What stands in the document; the real ones name what is wrong. */
+/** An example for the document; real ones name what is wrong. */
 const someInvalidInput = () =>
   invalidInput([{ pointer: '/colour', code: 'unknown_member', detail: 'Is not known here.' }])
 const JSON_TYPE = 'application/json'
 const FORM = 'application/x-www-form-urlencoded'
-/** `Accept` and `Accept-Encoding` say what is taken (RFC 9110 sections 12.5 and 15.5.16). */
+/** `Accept` and `Accept-Encoding` say what is accepted (RFC 9110 sections 12.5 and 15.5.16). */
 const unsupportedMediaType = (...taken: string[]) =>
   new AppError(
     415,
@@ -92,7 +92,7 @@ const BODY_PROBLEMS = [
   someInvalidInput,
 ]
 
-/** Checks the JSON body, strictly, and puts it on `c.var.body`. With `form`, takes that form of it too. */
+/** Checks the JSON body strictly, and puts it on `c.var.body`. With `form`, also accepts a form. */
 export function body<S extends z.ZodType>(schema: () => S, form?: () => z.ZodType<z.output<S>>) {
   const check = createMiddleware<{ Variables: { body: z.output<S> } }>(async (c, next) => {
     if (requireType(c, form ? [JSON_TYPE, FORM] : [JSON_TYPE]) === FORM) {
@@ -105,14 +105,16 @@ export function body<S extends z.ZodType>(schema: () => S, form?: () => z.ZodTyp
   return documented(check, { body: schema, ...(form && { form }), problems: BODY_PROBLEMS })
 }
 
-/** A body of rows: its media types, the schema of a row, and how large it may be, in bytes. */
+/** A body of rows: its media types, the schema of a row, and its maximum size in bytes. */
 export interface Rows<T extends string = string> {
   types: readonly T[]
   schema: () => z.ZodType
   most: number
 }
 
-/** Reads a body of rows as text, and puts it on `c.var.text` with its type. Its rows are looked at one by one. */
+/**
+ * Reads a body of rows as text, and puts it on `c.var.text` with its type. Its rows are validated one by one.
+ */
 export function rows<T extends string>(given: Rows<T>) {
   const read = createMiddleware<{ Variables: { text: { type: T; text: string } } }>(async (c, next) => {
     const type = requireType(c, [...given.types]) as T
@@ -130,8 +132,8 @@ export function rows<T extends string>(given: Rows<T>) {
 }
 
 /**
- * Reads a form and puts its fields on `c.var.fields`. They are not checked: a page that people see says itself what
- * is wrong with them. `schema` is for the document.
+ * Reads a form and puts its fields on `c.var.fields`. They are not checked: the page itself shows what is
+ * wrong with them. `schema` is for the document.
  */
 export const form = (schema: () => z.ZodType) =>
   documented(
@@ -143,7 +145,7 @@ export const form = (schema: () => z.ZodType) =>
     { form: schema, problems: BODY_PROBLEMS },
   )
 
-/** The body's type, where it is one of `taken`, and the body plain UTF-8. Throws 415. */
+/** The body's media type, if it is one of `taken` and the body is plain UTF-8. Throws 415. */
 function requireType(c: Context, taken: string[]): string {
   const [type = '', ...parameters] = (c.req.header('content-type') ?? '').split(';')
   const mediaType = type.trim().toLowerCase()
@@ -159,7 +161,7 @@ const formText = (c: Context, most?: number) =>
 
 export const readForm = async (c: Context) => readFields(await formText(c))
 
-/** A form that may bring a file, of up to `most` bytes. */
+/** A form that may include a file, of up to `most` bytes. */
 export const readUpload = (most: number) => async (c: Context) => {
   const type = c.req.header('content-type') ?? ''
   const text = await formText(c, most)
@@ -167,7 +169,7 @@ export const readUpload = (most: number) => async (c: Context) => {
 }
 export const isUpload = (c: Context) => /^multipart\/form-data\b/i.test(c.req.header('content-type') ?? '')
 
-/** Checks the query string, strictly, and puts it on `c.var.query`. */
+/** Checks the query string strictly, and puts it on `c.var.query`. */
 export function query<S extends z.ZodObject>(schema: () => S) {
   const check = createMiddleware<{ Variables: { query: z.output<S> } }>(async (c, next) => {
     c.set('query', validate(schema(), readFields(new URL(c.req.url).search.slice(1))))

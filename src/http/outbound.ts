@@ -2,18 +2,18 @@ import { faultOfCalled, type Own } from '../config/checks.ts'
 import { invalidInput } from './problem.ts'
 
 /**
- * Everything that this Worker asks of others, beside its own database and Redis, goes through here: what is called, how
- * long it may take, and how much of the answer is read. Redirects are never followed.
+ * All calls of this Worker to others, except to its own database and Redis, go through here: their timeouts,
+ * and how much of each answer is read. Redirects are never followed.
  */
 export const CALLS = {
   mail: { timeoutMs: 5000, maxBytes: 64 * 1024 },
-  /** A whole conversation with a mail server, of nine trips. */
+  /** A whole conversation with a mail server, of nine round trips. */
   smtp: { timeoutMs: 15_000, maxBytes: 64 * 1024 },
   bot_challenge: { timeoutMs: 3000, maxBytes: 16 * 1024 },
   identity_provider: { timeoutMs: 3000, maxBytes: 64 * 1024 },
   client_metadata: { timeoutMs: 3000, maxBytes: 16 * 1024 },
   breached_passwords: { timeoutMs: 800, maxBytes: 256 * 1024 },
-  /** Of what an app answers only the status is read. */
+  /** Only the status of the app's answer is read. */
   logout: { timeoutMs: 5000, maxBytes: 0 },
   webhook: { timeoutMs: 5000, maxBytes: 0 },
 } as const
@@ -26,7 +26,7 @@ export interface OutboundAnswer {
   contentType: string | null
 }
 
-/** Calls, and reads the whole answer. Throws if none comes in time, or it is too long. */
+/** Makes a call, and reads the whole answer. Throws if it is late or too long. */
 export async function callOut(call: OutboundCall, url: URL, init: RequestInit = {}): Promise<OutboundAnswer> {
   const { timeoutMs, maxBytes } = CALLS[call]
   const answer = await fetch(url, { ...init, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) })
@@ -49,21 +49,24 @@ async function readText(answer: Response, maxBytes: number): Promise<string> {
   return text + decoder.decode()
 }
 
-/** A conversation in lines. Each call throws once it is late, too long, or closed. */
+/**
+ * A conversation in lines. Each call throws once the time is up, too much was read, or the connection is
+ * closed.
+ */
 export interface Connection {
   write(text: string): Promise<void>
-  /** Without its end. */
+  /** Without its line end. */
   readLine(): Promise<string>
   close(): void
 }
 
-/** Connects, over TLS with the certificate checked, or in the clear. What is called and for how long, the table says. */
+/** Connects, over TLS with the certificate checked, or unencrypted. Timeout and size are those of `CALLS`. */
 export async function connectOut(
   call: OutboundCall,
   { hostname, port, isTls }: { hostname: string; port: number; isTls: boolean },
 ): Promise<Connection> {
   const { timeoutMs, maxBytes } = CALLS[call]
-  // Only the runtime has it: scripts, which run elsewhere, owe their mails to the Worker.
+  // Only the runtime has this module: scripts, which run in Node, leave their mail to the Worker.
   const { connect } = await import('cloudflare:sockets')
   const socket = connect({ hostname, port }, { secureTransport: isTls ? 'on' : 'off', allowHalfOpen: false })
   let timer: ReturnType<typeof setTimeout> | undefined
@@ -75,7 +78,7 @@ export async function connectOut(
   socket.closed.catch(() => {})
   const close = () => {
     clearTimeout(timer)
-    // Not waited for, as it waits itself: for a connection that never comes to be, and for what nobody takes.
+    // Not awaited: it would wait for a connection that is never made, or for data that nobody reads.
     socket.close().catch(() => {})
   }
   try {
@@ -110,16 +113,19 @@ export async function connectOut(
   }
 }
 
-/** A sentence for whoever names an address that we are to call: what is wrong with it; undefined for a good one. */
+/**
+ * What is wrong with a URL that we are to call, as a sentence for whoever entered it; undefined for a good
+ * one.
+ */
 export function faultOfForeign(value: string, own: Own): string | undefined {
   const fault = faultOfCalled(value, own)
   return fault && `${fault[0]!.toUpperCase()}${fault.slice(1)}.`
 }
 
-/** What a parser of URLs leaves out, or takes for something else, so that an address is not where it seems to be. */
+/** Characters that a URL parser drops or replaces, so that the URL leads elsewhere than it seems to. */
 const MISLEADING = /[\\\p{Cc}\p{Cf}]/u
 
-/** What we are to call, where anything is, has to be somebody else's, for everybody to reach. Throws 422. */
+/** A URL that we are to call, if there is one, must belong to somebody else and be public. Throws 422. */
 export function assertCallable(own: Own, value: string | null | undefined, pointer: string): void {
   if (!value) return
   const fault = MISLEADING.test(value)
@@ -128,13 +134,13 @@ export function assertCallable(own: Own, value: string | null | undefined, point
   if (fault) throw invalidInput([{ pointer, code: 'invalid_uri', detail: fault }])
 }
 
-/** Whether whoever was called has taken what it was sent. There is no status where it did not answer. */
+/** Whether the receiver accepted what it was sent. Without an answer there is no status. */
 export const isTaken = (status: number | null | undefined) =>
   typeof status === 'number' && status >= 200 && status < 300
 
 /**
- * Posts to such an address, which is looked at again, as it may have been good under other settings. Its answer is its
- * status: nothing else of it is read. Throws when there is none in time.
+ * Posts to such a URL. It is checked again, because it may have been entered under other settings. Only the
+ * status of the answer is read. Throws if there is none in time.
  */
 export async function postForeign(
   own: Own,

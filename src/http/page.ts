@@ -4,22 +4,22 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status'
 
 export interface Page {
   title: string
-  /** Made by `html` of hono/html, which escapes what is put into it. */
+  /** Made by `html` of hono/html, which escapes all values. */
   body: ReturnType<typeof html> | ReturnType<typeof raw>
-  /** Text of ours, never of a caller: it is put in as it is. */
+  /** Our own text, never a caller's: it is inserted unescaped. */
   style?: string
-  /** Where files of `public/` are served. What uses them has to allow them. */
+  /** Where files of `public/` are served. A page that uses them has to allow them. */
   stylesheet?: string
   script?: string
-  /** 200 when absent. */
+  /** By default 200. */
   status?: ContentfulStatusCode
   headers?: Record<string, string>
 }
 
-/** Nothing is allowed but the page's own style, by nonce; and no script can turn text into markup. */
+/** Allows nothing but the page's own style, by nonce; and no script can turn text into markup. */
 const POLICY = {
   'default-src': "'none'",
-  // The icon, an empty one: without it, browsers ask for /favicon.ico.
+  // For the icon, an empty one: without it, browsers ask for /favicon.ico.
   'img-src': 'data:',
   'base-uri': "'none'",
   'form-action': "'none'",
@@ -29,8 +29,8 @@ const POLICY = {
 }
 
 /**
- * Answers with a page. `allows` are directives of the Content-Security-Policy that it needs besides, such as
- * `{ 'connect-src': "'self'" }`.
+ * Answers with a page. `allows` has the further directives of its Content-Security-Policy, such as `{
+ * 'connect-src': "'self'" }`.
  */
 export async function page(c: Context, content: Page, allows: object = {}) {
   const { title, body, style, stylesheet, script, status = 200, headers = {} } = content

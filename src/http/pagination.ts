@@ -12,11 +12,11 @@ export const invalidCursor = () =>
     'The cursor is not one of ours, or belongs to a list with other filters.',
   )
 
-/** Answers with a list, and `Link` to where it goes on (RFC 8288). */
+/** Answers with a list, and with `Link` to its next and previous pages (RFC 8288). */
 export function answerList<T>(c: Context, list: List<T>) {
   const { next_cursor, prev_cursor } = list.pagination
   const { pathname, searchParams } = new URL(c.req.url)
-  searchParams.delete('page') // A cursor goes on from where the page ended.
+  searchParams.delete('page') // A cursor replaces the page number.
   const links = Object.entries({ next: next_cursor, prev: prev_cursor }).flatMap(([rel, cursor]) => {
     if (cursor === null) return []
     searchParams.set('cursor', cursor)
@@ -59,16 +59,16 @@ export const pageQuery = () => ({
     .meta({ description: 'The `next_cursor` or `prev_cursor` of an answer before, with the same filters.' }),
 })
 
-/** Where a page begins: behind a row of the list, or before one, and then it is read backwards. */
+/** Where a page begins: after a row of the list; or before one, and then the page is read backwards. */
 export interface Place {
   position: unknown[]
   isBackwards: boolean
 }
 
-/** In a cursor that leads backwards, before the position. No id and no number is that. */
+/** Precedes the position in a cursor that leads backwards. No id or number looks like this. */
 const BACKWARDS = '<'
 
-/** The place that a cursor names; undefined for the beginning. Throws 400 `invalid_cursor`. */
+/** The place that a cursor names; undefined for the first page. Throws 400 `invalid_cursor`. */
 export function openPlace(config: Config, list: string, cursor: string | undefined): Place | undefined {
   if (cursor === undefined) return undefined
   const position = openCursor(config, list, cursor)
@@ -77,8 +77,8 @@ export function openPlace(config: Config, list: string, cursor: string | undefin
 }
 
 /**
- * A page of rows that were read in the direction of `place`, with one more than its limit to show whether it goes on.
- * The rows come in the order of the list.
+ * Makes a page of rows that were read in the direction of `place`, one more than the limit, to show whether
+ * there are more. The rows are returned in the order of the list.
  */
 export function toPage<T>(
   config: Config,
@@ -117,8 +117,8 @@ export function toPage<T>(
 const MAC_BYTES = 16
 
 /**
- * A place in a list, opaque and signed. The MAC covers the list's filters too, so a cursor continues its own list
- * and no other.
+ * A place in a list, opaque and signed. The MAC covers the list's filters too, so a cursor only works for its
+ * own list.
  */
 export function makeCursor(config: Config, list: string, position: readonly unknown[]): string {
   const body = Buffer.from(JSON.stringify(position))

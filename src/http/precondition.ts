@@ -9,15 +9,15 @@ export const versionMismatch = () =>
   new AppError(412, 'version_mismatch', 'It was changed meanwhile. Read again, then decide.')
 const invalidIfMatch = () => new AppError(400, 'invalid_if_match', 'If-Match has to be ETags of ours, or *.')
 
-/** An ETag of ours is the version of a user. A proxy may make it weak, which does not change the version. */
+/** Our ETags are versions of users. A proxy may make one weak, which does not change the version. */
 const TAG = /^(?:W\/)?"([1-9]\d{0,14})"$/
 
 const versionsIn = (header: string) =>
   header.split(',').map((tag) => Number(TAG.exec(tag.trim())?.[1] ?? Number.NaN))
 
 /**
- * For every route that changes a user: takes `If-Match` (RFC 9110 section 13.1.1) as `c.var.ifMatch`, which
- * users/change.ts asks about the user as read.
+ * For every route that changes a user: reads `If-Match` (RFC 9110 section 13.1.1) as `c.var.ifMatch`.
+ * users/change.ts compares it with the user as read.
  */
 export const precondition = documented(
   createMiddleware<AppEnv>(async (c, next) => {
@@ -37,7 +37,7 @@ export const precondition = documented(
   },
 )
 
-/** Throws 412 if the caller named versions and this is not one of them. */
+/** Throws 412 if the caller named versions and the current one is not among them. */
 export function assertPrecondition({ ifMatch }: Pick<Resources, 'ifMatch'>, version: number): void {
   if (ifMatch && !ifMatch.includes(version)) throw versionMismatch()
 }
@@ -50,7 +50,9 @@ export function hasVersion(c: Context, version: number): boolean {
 
 export const IF_NONE_MATCH = { 'If-None-Match': 'Answers 304 if it is still what this ETag is of.' }
 
-/** For what is the same for everybody: an ETag of the answer's bytes, and 304 for whoever has them. */
+/**
+ * For answers that are the same for everybody: an ETag of their bytes, and 304 for whoever has them already.
+ */
 export const revalidated = documented(
   etag({
     retainedHeaders: [

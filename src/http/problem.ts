@@ -4,7 +4,7 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { RETRY_AFTER_SECONDS } from '../config/waits.ts'
 import { inWords } from '../values/durations.ts'
 
-/** One thing that is wrong with the input: where (RFC 6901), a stable code, and a sentence. */
+/** One error in the input: where (RFC 6901), a stable code, and a sentence. */
 export interface InputError {
   pointer: string
   code: string
@@ -16,19 +16,19 @@ interface Extras {
   errors?: InputError[]
   /** Further members of the document (RFC 9457 section 3.2). */
   members?: Record<string, unknown>
-  /** Answered as OAuth has it (RFC 6749 section 5.2), at the endpoints of OAuth. */
+  /** Answered in OAuth's own form (RFC 6749 section 5.2), at the OAuth endpoints. */
   isOAuth?: boolean
   /** What really happened, for the log only. Never a token, hash, password or address. */
   cause?: unknown
 }
 
-/** How old the login may be of somebody who does what cannot be undone, or gives power away. */
+/** How old a login may be for actions that cannot be undone, or that grant power. */
 export const RECENT_LOGIN_SECONDS = 600
 export const RECENT_LOGIN = inWords(RECENT_LOGIN_SECONDS * 1000)
 
 /**
- * What a 401 or 403 asks for (RFC 6750 section 3, RFC 9470 section 3), by code. Every 401 has a challenge, and every 403
- * of a route that needs a token.
+ * The challenge of a 401 or 403 (RFC 6750 section 3, RFC 9470 section 3), by code. Every 401 has one, and
+ * every 403 of a route that needs a token.
  */
 const CHALLENGES: Record<string, string> = {
   invalid_token: ', error="invalid_token"',
@@ -53,7 +53,7 @@ function challengeOf(status: number, code: string): Record<string, string> {
   return parameters === undefined ? {} : { 'www-authenticate': `Bearer realm="roster"${parameters}` }
 }
 
-/** An answer in the 4xx or 5xx that was decided on. Everything else that is thrown becomes a bland 500. */
+/** A deliberate 4xx or 5xx answer. Anything else that is thrown becomes a bland 500. */
 export class AppError extends Error {
   readonly status: ContentfulStatusCode
   readonly code: string
@@ -73,7 +73,10 @@ export class AppError extends Error {
   }
 }
 
-/** Why a token, link or request was refused, for the log alone: one word where the answer says the same for all. */
+/**
+ * Why a token, link or request was refused, for the log only: one word, where the answer is the same for all
+ * reasons.
+ */
 export type Reason =
   | (
       | 'absent'
@@ -91,13 +94,13 @@ export type Reason =
   | ('unknown' | 'wrong_password' | 'wrong_code' | 'no_password' | 'locked' | 'meanwhile')
   | ('unknown_address' | 'other_address' | 'unverified' | 'tries' | 'inviter')
   | ('wrong_recovery_code' | 'challenge')
-  /** What of a provider's answer was not as it has to be. */
+  /** What was wrong with a provider's answer. */
   | `provider_${string}`
-  /** What of an app's document was not as it has to be. */
+  /** What was wrong with an app's metadata document. */
   | `document_${string}`
-  /** What of a passkey was not as it has to be. */
+  /** What was wrong with a passkey's answer. */
   | `passkey_${string}`
-  /** Which parameter of what an app sent a browser with. */
+  /** Which parameter of an app's authorization request was wrong. */
   | `param_${string}`
   /** Which limit it was. */
   | `limit_${string}`
@@ -116,7 +119,7 @@ export const methodNotAllowed = (allowed: string[]) =>
   new AppError(405, 'method_not_allowed', 'This address does not take this method.', {
     headers: { allow: allowed.join(', ') },
   })
-/** Whoever sends thousands of wrong members needs to be told of a few. */
+/** A client that sends thousands of unknown members only needs to be told of a few. */
 export const MAX_ERRORS_NAMED = 20
 
 export const invalidInput = (errors: InputError[]) =>
@@ -130,7 +133,7 @@ export const tooManyRequests = (retryAfterSeconds: number, cause?: Refusal) =>
   })
 export const internalError = (cause?: unknown) =>
   new AppError(500, 'internal_error', 'Something went wrong on our side.', { cause })
-/** Something Roster leans on did not answer. Never a 401: a client would throw its session away for a hiccup. */
+/** An upstream did not answer. Never a 401: a client would throw its session away for a hiccup. */
 export const unavailable = (
   code: string,
   detail: string,
@@ -172,13 +175,13 @@ export const problemOf = (error: AppError, requestId: string, issuer: string) =>
 })
 
 /**
- * The one place where an error becomes a response: `application/problem+json` (RFC 9457). It depends on nothing
- * that can fail. The request's line in the log has the cause (log.ts); the answer has not.
+ * The one place where an error becomes a response: `application/problem+json` (RFC 9457). It depends on
+ * nothing that can fail. The cause goes into the request's log line (log.ts), never into the answer.
  */
 export function toProblem(error: unknown, c: Context): Response {
   const known = toAppError(error)
   const requestId: string = c.get('givenRequestId') ?? c.get('requestId') ?? ''
-  // Without settings, it is relative (RFC 9457 section 3.1.1).
+  // Without settings, `type` is relative (RFC 9457 section 3.1.1).
   const issuer: string = c.get('config')?.ISSUER ?? ''
   c.set('problem', known)
   if (known.isOAuth)

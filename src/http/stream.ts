@@ -2,15 +2,15 @@ import type { Resources } from '../context.ts'
 import { log } from './log.ts'
 import { Refusal, toAppError } from './problem.ts'
 
-/** Whose file it is, for the log. */
+/** Whose request it is, for the log. */
 interface Asked {
   origin: Pick<Resources['origin'], 'requestId'>
   actor: { sub: string; sid: string }
 }
 
 /**
- * Pieces of text as they are asked for: nothing is made before somebody reads it. By then the request has had its
- * line in the log, as a 200; where a piece fails the answer breaks off, and another line says why.
+ * Streams pieces of text lazily: each is made when it is read. By then the request has been logged as a 200,
+ * so if a piece fails, the answer breaks off and a second log line says why.
  */
 export function toStream({ origin, actor }: Asked, pieces: AsyncGenerator<string>): ReadableStream {
   const encoder = new TextEncoder()
@@ -35,7 +35,7 @@ export function toStream({ origin, actor }: Asked, pieces: AsyncGenerator<string
             reason: cause instanceof Refusal ? cause.reason : undefined,
             cause: status >= 500 ? cause : undefined,
           })
-          // What is said here would be printed by the platform, so it says nothing of an upstream.
+          // The platform prints this message, so it says nothing about an upstream.
           controller.error(new Error('The file breaks off here.'))
         }
       },

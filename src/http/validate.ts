@@ -2,7 +2,7 @@ import type * as z from 'zod'
 import { pointerTo } from './fields.ts'
 import { type InputError, invalidInput } from './problem.ts'
 
-/** What the schema makes of the input, or what is wrong with it. */
+/** The parsed input, or what is wrong with it. */
 export function check<S extends z.ZodType>(
   schema: S,
   input: unknown,
@@ -11,7 +11,7 @@ export function check<S extends z.ZodType>(
   return result.success ? { data: result.data } : { errors: result.error.issues.flatMap(toInputErrors) }
 }
 
-/** What the schema makes of the input. Throws 422 `invalid_input`. */
+/** The parsed input. Throws 422 `invalid_input`. */
 export function validate<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
   const { data, errors } = check(schema, input)
   if (errors) throw invalidInput(errors)
@@ -28,7 +28,7 @@ function toInputErrors(issue: z.core.$ZodIssue): InputError[] {
     }))
   }
   if (issue.code === 'invalid_union') {
-    // What is meant is the form that it comes closest to.
+    // Of several alternatives, the one with the fewest errors is what was meant.
     const [closest = []] = issue.errors.toSorted((one, other) => one.length - other.length)
     const whole = closest.map((part) => ({ ...part, path: [...issue.path, ...part.path] }))
     if (whole.length > 0) return whole.flatMap(toInputErrors)
@@ -55,7 +55,7 @@ const FORMATS: Record<string, string> = {
   uuid: 'Is not an id.',
 }
 
-/** What is wrong, in our words, where the schema has none of its own: a short sentence about the member. */
+/** Our own sentence for an error, where the schema has none. */
 function sentenceFor(issue: z.core.$ZodRawIssue): string {
   switch (issue.code) {
     case 'invalid_type':

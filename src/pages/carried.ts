@@ -5,7 +5,7 @@ import type { PageEnv } from './session.ts'
 
 /** As long as a login counts as a recent one. */
 const LIFETIME_MS = RECENT_LOGIN_SECONDS * 1000
-/** It stands in an address on its way back. What is longer is typed again. */
+/** The sealed values travel in a URL. Longer ones have to be typed again. */
 const MOST_BYTES = 4500
 
 interface Carried {
@@ -13,12 +13,13 @@ interface Carried {
   values: Record<string, string>
 }
 
-/** What it is good for: this page, in this session. */
+/** Binds the sealed values to this page and this session. */
 const aboutOf = (c: Context<PageEnv>, path: string) => `carried.${c.var.actor.sid}.${path}`
 
 /**
- * Seals what was typed into the form of a page, for the way over /signin/again, or what no log is to have of an answer's
- * address. It fills the form again and never sends it; passwords are not among it. Undefined where it is too much.
+ * Seals the input of a form while its user confirms who they are at /signin/again, or text of an answer's URL
+ * that must not be logged. It only refills the form, and never submits it. Passwords are left out. Undefined
+ * if it is too long.
  */
 export async function carry(
   c: Context<PageEnv>,
@@ -30,7 +31,7 @@ export async function carry(
   return encryptJson(c.var.config.keys.carried_form, carried, aboutOf(c, page))
 }
 
-/** What was sealed for this page, in this session, a while ago at most. */
+/** Recently sealed values for this page and session. */
 export async function carriedHere(c: Context<PageEnv>): Promise<{ values?: Record<string, string> }> {
   const path = new URL(c.req.url).pathname
   const { config, now } = c.var

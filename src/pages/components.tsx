@@ -28,7 +28,7 @@ export const Icon: FC<{ name: keyof typeof PATHS; size?: number }> = ({ name, si
   </svg>
 )
 
-/** At the top of a page: what happened, and what next. It takes the focus, so that it is read first. */
+/** At the top of a page: what happened, and what to do next. It takes the focus, so that it is read first. */
 export const Notice: FC<PropsWithChildren<{ tone?: 'danger' | 'warn' | 'info'; title: string }>> = ({
   tone,
   title,
@@ -73,15 +73,15 @@ export interface FieldProps {
   required?: boolean
   autofocus?: boolean
   readonly?: boolean
-  /** Beside the label. */
+  /** Shown beside the label. */
   aside?: Child
   class?: string
   placeholder?: string
-  /** Of a file. */
+  /** For a file. */
   accept?: string
 }
 
-/** Label, input, hint and what is wrong. What was typed stays, but for passwords. */
+/** Label, input, hint and error. Typed values stay, except passwords. */
 export const Field: FC<FieldProps> = ({ name, label, hint, error, aside, value, type = 'text', ...rest }) => {
   const described = [hint && `${name}-hint`, error && `${name}-error`].filter(Boolean).join(' ')
   return (
@@ -174,7 +174,7 @@ export const Checkbox: FC<
   )
 }
 
-/** `busy`: what the button says while the form is on its way, where there is a script to say it. */
+/** `busy`: the button's text while the form is being sent; needs a script. */
 export const Button: FC<
   PropsWithChildren<{
     style?: 'primary' | 'quiet' | 'destroy' | 'destructive'
@@ -182,11 +182,11 @@ export const Button: FC<
     busy?: string
     name?: string
     value?: string
-    /** Of another place on the page, by its id. */
+    /** The id of a form elsewhere on the page. */
     form?: string
     formaction?: string
     formnovalidate?: boolean
-    /** Where several say the same: that, and of which it is. */
+    /** Where several buttons have the same text: that text, and which item it is for. */
     'aria-label'?: string
   }>
 > = ({ style, wide, busy, children, ...rest }) => (
@@ -200,7 +200,7 @@ export const Button: FC<
   </button>
 )
 
-/** A form that changes something, with the token that says it is ours. */
+/** A form that changes something, with the token that proves it is ours. */
 export const Form: FC<
   PropsWithChildren<{ action: string; token: string; class?: string; id?: string; takesFile?: boolean }>
 > = ({ action, token, children, class: style = 'stack', id, takesFile }) => (
@@ -216,7 +216,7 @@ export const Form: FC<
   </form>
 )
 
-/** Opens under its button, in place: nothing here is a dialog. */
+/** Opens in place below its button: nothing here is a dialog. */
 export const Fold: FC<PropsWithChildren<{ summary: string; open?: boolean; style?: string }>> = ({
   summary,
   open,
@@ -238,7 +238,7 @@ export interface ApiCall {
   ifMatch?: number
 }
 
-/** The API call that does what the form beside it does; those of several buttons under one another. */
+/** The API call that does the same as the form beside it, or the calls of a group of buttons. */
 export const AsRequest: FC<{ view: View } & (ApiCall | { calls: ApiCall[] })> = ({ view, ...asked }) => {
   const calls = 'calls' in asked ? asked.calls : [asked]
   return (
@@ -262,7 +262,7 @@ function toCurl({ method, path, body, file, ifMatch }: ApiCall): string {
   return lines.join(' \\\n')
 }
 
-/** How to go on in a list: its first page, the one before and the next. `at` gives the address of each. */
+/** Links to the first, previous and next page of a list. `at` gives the address of each. */
 export const Paging: FC<
   PropsWithChildren<{
     view: View
@@ -293,7 +293,7 @@ export const Paging: FC<
   )
 }
 
-/** Something to be copied: selected by one click, and by a button where there is a script. */
+/** Text to copy: one click selects it; with a script, a button copies it. */
 export const Copy: FC<PropsWithChildren<{ view: View }>> = ({ view, children }) => (
   <div class="copy-box">
     <code class="copy" tabindex={0}>

@@ -2,12 +2,12 @@ import type { Child, FC } from 'hono/jsx'
 import { Button, Day, Form, Icon } from './components.tsx'
 import type { View } from './view.ts'
 
-/** What a passkey is asked for: the options themselves, or where the script gets them. */
+/** The WebAuthn options of a passkey request: the options themselves, or where the script fetches them. */
 export type PasskeySource =
   | { options: { challenge_id: string; options: object } }
   | { url: string; body?: object }
 
-/** What the authenticator is told is left. */
+/** The list of remaining passkeys for the authenticator. */
 export interface Known {
   rpId: string
   userId: string
@@ -15,8 +15,8 @@ export interface Known {
 }
 
 /**
- * Has the script tell the authenticator which passkeys are left (Signal API), so that one that was removed elsewhere is
- * not offered for ever: on the pages that one comes to by signing in.
+ * Has the script tell the authenticator which passkeys still exist (Signal API), so that one removed
+ * elsewhere is not offered for ever. For the pages that follow a sign-in.
  */
 export const KnownPasskeys: FC<{ known: Known }> = ({ known }) =>
   known.allAcceptedCredentialIds.length === 0 ? null : (
@@ -26,8 +26,8 @@ export const KnownPasskeys: FC<{ known: Known }> = ({ known }) =>
   )
 
 /**
- * A form whose button has the browser ask for a passkey, and then goes. `passkeys.js` does it; without a script it is not
- * there. `mode`: `get` uses one, `create` makes one.
+ * A form whose button asks the browser for a passkey, and then submits. `passkeys.js` does that; without a
+ * script the form is hidden. `mode`: `get` uses a passkey, `create` makes one.
  */
 export const PasskeyForm: FC<{
   view: View
@@ -36,7 +36,7 @@ export const PasskeyForm: FC<{
   source: PasskeySource
   mode?: 'get' | 'create'
   label: string
-  /** Offered in the autofill of the field with `webauthn`, too. */
+  /** Also offered in the autofill of the field with `webauthn`. */
   isConditional?: boolean
   fields?: Record<string, string | undefined>
   children?: Child
@@ -77,7 +77,10 @@ export const PasskeyForm: FC<{
   </form>
 )
 
-/** Recovery codes, which are shown once. `token` is of the form that gives them as a file; `href` is where it goes on. */
+/**
+ * Recovery codes, which are shown once. `token` is for the form that downloads them; `href` is where the user
+ * continues.
+ */
 export const RecoveryCodes: FC<{
   view: View
   codes: readonly string[]

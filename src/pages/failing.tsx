@@ -9,8 +9,8 @@ import { noteProblem, respond } from './respond.ts'
 import { type View, viewOf } from './view.ts'
 
 /**
- * What went wrong, as a page: what happened, what next, and the number by which the log knows the request. A form that
- * may be good in a moment can be sent again from here, as it was filled in.
+ * An error page: what happened, what to do next, and the request id that finds it in the log. A form that may
+ * succeed shortly can be sent again from here, with its input.
  */
 export function failingPage(error: unknown, c: Context): Response | Promise<Response> {
   const known = toAppError(error)
@@ -42,7 +42,7 @@ export function failingPage(error: unknown, c: Context): Response | Promise<Resp
   )
 }
 
-/** The same form again. Passwords are never put back into a page: they are typed again. */
+/** The same form again. Passwords are never written into a page: they have to be typed again. */
 const SendAgain: FC<{ view: View; fields: Record<string, string>; isUpload: boolean }> = ({
   view,
   fields,
@@ -89,16 +89,16 @@ function sentenceFor(
   if (status === 429) return failing.tooMany
   if (status === 503) return failing.unavailable
   if (status >= 500) return failing.broken
-  // The first is for whoever was sent here, the second for whoever made the app.
+  // The first is for the user who was sent here, the second for the app's developer.
   if (code === 'bad_logout_request') return [common.problems[code]!, message]
   return [common.problems[first?.code ?? code] ?? first?.detail ?? message, '']
 }
 
-/** A sentence for a field or a form, in the language of the page where there is one. */
+/** A sentence for a field or a form, in the page's language if there is one. */
 export const problemText = (view: View, { code, message }: { code: string; message: string }) =>
   view.texts.common.problems[code] ?? message
 
-/** What is wrong with each field, by its name, from the errors of a refused form. */
+/** The error of each field, by its name, from a refused form. */
 export const fieldErrors = (view: View, { errors = [] }: AppError): Record<string, string> =>
   Object.fromEntries(
     errors.map(({ pointer, code, detail }) => [

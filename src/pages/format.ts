@@ -1,7 +1,7 @@
 import { DAY_MS, HOUR_MS, inWords, MINUTE_MS } from '../values/durations.ts'
 import { isLanguage } from '../values/languages.ts'
 
-/** How times and devices are written for people. Times come from Intl, in the person's zone; no script is needed. */
+/** Times and devices, as people read them. Intl formats times in the reader's zone; no script is needed. */
 
 const WEEK_MS = 7 * DAY_MS
 const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
@@ -35,7 +35,7 @@ export interface Clock {
 export const toDay = ({ language, timeZone }: Clock, at: number) =>
   format(language, timeZone, { day: 'numeric', month: 'short', year: 'numeric' }).format(at)
 
-/** A day where there is little room: without its year, where that is this one. */
+/** A day where there is little room: without its year, if that is the current one. */
 export const toShortDay = (clock: Clock, at: number) =>
   new Date(at).getUTCFullYear() === new Date(clock.now).getUTCFullYear()
     ? format(clock.language, clock.timeZone, { day: 'numeric', month: 'short' }).format(at)
@@ -62,7 +62,7 @@ export const toFull = ({ language, timeZone }: Clock, at: number) =>
     .format(at)
     .replace(' at ', ', ')
 
-/** How far a zone's clocks are before UTC at a time, in ms. */
+/** A zone's offset from UTC at a time, in ms. */
 function offsetOf(timeZone: string, at: number): number {
   const options = { year: 'numeric', month: 'numeric', day: 'numeric' } as const
   const clock = { hour: 'numeric', minute: 'numeric', second: 'numeric', hourCycle: 'h23' } as const
@@ -74,8 +74,8 @@ function offsetOf(timeZone: string, at: number): number {
 }
 
 /**
- * A time as it was typed on a page, "2026-12-04T09:00", by the clocks of its reader's zone. What is none comes back as it
- * is, for whoever looks at what is sent. Asked twice, as the offset may have changed between.
+ * A time typed on a page, "2026-12-04T09:00", in the reader's zone. Anything else is returned unchanged, for
+ * validation to refuse. The offset is looked up twice, because it may have changed between the two times.
  */
 export function toTimeTyped(timeZone: string, typed: string): string {
   const asUtc = Date.parse(`${typed}Z`)
@@ -114,7 +114,7 @@ const SYSTEMS: [RegExp, string][] = [
 ]
 const nameIn = (names: [RegExp, string][], text: string) => names.find(([pattern]) => pattern.test(text))?.[1]
 
-/** What a User-Agent says of itself, as far as people care: a browser and its system, or a program. */
+/** What a User-Agent says, as far as people care: a browser and its system, or a program. */
 export function deviceOf(userAgent: string | null): {
   browser?: string
   system?: string
@@ -140,7 +140,7 @@ export function countryOf(language: string, code: string | null): string | undef
   }
 }
 
-/** At most two letters to stand for somebody: "AL" for Ada Lovelace. */
+/** At most two letters for somebody: "AL" for Ada Lovelace. */
 export function initialsOf(name: string): string {
   const words = name.split(/\s+/).filter((word) => /^[\p{L}\p{N}]/u.test(word))
   const picked = words.length > 1 ? [words[0]!, words.at(-1)!] : words.slice(0, 1)

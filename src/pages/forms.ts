@@ -13,8 +13,8 @@ import { respond } from './respond.ts'
 import { viewOf } from './view.ts'
 
 /**
- * Every form carries a sealed token that is bound to the session, or to the browser where nobody is signed in yet: so
- * neither another site nor somebody else's page can have it sent.
+ * Every form carries a sealed token, bound to the session; or to the browser, where nobody is signed in yet.
+ * So neither another site nor another user's page can have it sent.
  */
 const BROWSER_COOKIE = '__Host-roster-browser'
 const LIFETIME_MS = 12 * HOUR_MS
@@ -29,7 +29,7 @@ export const staleForm = () =>
 export const makeFormToken = ({ config, now }: Pick<Resources, 'config' | 'now'>, binding: string) =>
   seal(config.keys.form_token, `form.${binding}.${now}`)
 
-/** A token for a browser in which nobody is signed in, with the cookie that it is bound to. */
+/** A token for a browser in which nobody is signed in, bound to its cookie. */
 export function browserFormToken(c: Context): string {
   const known = getCookie(c, BROWSER_COOKIE)
   const browser = known && /^[\w-]{36}$/.test(known) ? known : crypto.randomUUID()
@@ -41,11 +41,11 @@ export function browserFormToken(c: Context): string {
 export const browserOf = (c: Context) => getCookie(c, BROWSER_COOKIE)
 export const sessionOf = (c: Context) => (c.var as { actor: Claims }).actor.sid
 
-/** Whether a form was drawn for this session or browser, not long ago, and sent by a page of ours. */
+/** Whether a form was made for this session or browser recently, and sent by a page of ours. */
 export const isOurForm = (c: Context, fields: Record<string, string>, binding: string | undefined): boolean =>
   isOurLink(c, fields.form_token, binding) && comesFromHere(c, (c.var as Resources).config.ISSUER)
 
-/** Whether a link was drawn for this session or browser, not long ago: it carries the token of its page's form. */
+/** Whether a link was made for this session or browser recently: it carries the token of its page's form. */
 export function isOurLink(c: Context, token: string | undefined, binding: string | undefined): boolean {
   const { config, now } = c.var as Resources
   const [, bound, madeAt] =
@@ -53,7 +53,9 @@ export function isOurLink(c: Context, token: string | undefined, binding: string
   return madeAt !== undefined && now - Number(madeAt) < LIFETIME_MS && bound === binding
 }
 
-/** Reads a form of ours, as `c.var.fields`. Throws 403 `stale_form` for one whose token is not bound to `binding`. */
+/**
+ * Reads one of our forms, as `c.var.fields`. Throws 403 `stale_form` if its token is not bound to `binding`.
+ */
 export const form = (bindingOf: (c: Context) => string | undefined, read = readForm) =>
   documented(
     createMiddleware<AppEnv & { Variables: { fields: Record<string, string> } }>(async (c, next) => {
@@ -68,8 +70,8 @@ export const form = (bindingOf: (c: Context) => string | undefined, read = readF
   )
 
 /**
- * Where a browser that sent a form would be sent on to an app, or to a place of ours from which it may go on there: in
- * ASCII, as a `Refresh` is read as Latin-1, where a `Location` is not.
+ * The URL of an app that a form would redirect to, or one of ours that may redirect there. In ASCII, because a
+ * `Refresh` is read as Latin-1, unlike a `Location`.
  */
 function placeOfApp(c: Context): string | undefined {
   if (c.res.status !== 303 || c.req.header('sec-fetch-mode') !== 'navigate') return undefined
@@ -81,23 +83,26 @@ function placeOfApp(c: Context): string | undefined {
   return end === null || isWeb(end) ? to.pathname + to.search : undefined
 }
 
-/** Other schemes open an app of the machine, which some browsers do only where a tap led there. */
+/** Other schemes open a native app, which some browsers only allow after a tap. */
 const isWeb = ({ protocol }: URL) => /^https?:$/.test(protocol)
 
 /**
- * Chromium holds all that comes after a form to the `form-action` of its page, an app's own redirects too, of which we
- * know nothing. So it goes on to an app by a page, at which the chain ends.
+ * Chromium applies the page's `form-action` to all redirects after a form, including the app's own, which we
+ * do not know. So an app is reached through a page of ours, at which the chain of redirects ends.
  */
 async function goOnByPage(c: Context, to: string): Promise<void> {
   const page = await respond(c, GoingOnPage({ view: viewOf(c), to }) as Child)
   c.res = page
   c.res.headers.delete('location')
-  // The app may have opened the window, and waits in it for its end.
+  // The app may have opened this window, and be waiting for it to close.
   c.res.headers.delete('cross-origin-opener-policy')
   c.res.headers.set('refresh', `0; url=${to}`)
 }
 
-/** The browser's word on where the form stood. Old ones send no Sec-Fetch-Site, so Origin is asked as well. */
+/**
+ * The browser's own report of where the form came from. Old browsers send no Sec-Fetch-Site, so Origin is
+ * checked as well.
+ */
 function comesFromHere(c: Context, issuer: string): boolean {
   const origin = c.req.header('origin')
   const site = c.req.header('sec-fetch-site')

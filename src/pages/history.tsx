@@ -5,23 +5,25 @@ import { countryOf, deviceOf, toLongDay, toMinute } from './format.ts'
 import { GRAVE } from './texts/en/history.ts'
 import type { View } from './view.ts'
 
-/** Where a name goes in a sentence: characters that nobody can type, so that no name is taken for one. */
+/**
+ * Placeholders for names in a sentence: characters that nobody can type, so that no name is mistaken for one.
+ */
 const [ACTOR, WHOM, BY] = ['\uE000', '\uE001', '\uE002']
 const PLACES = /([\uE000-\uE002])/
 
-/** Rows of history as sentences, by day; the time stands in the margin. */
+/** Rows of history as sentences, by day, with the time in the margin. */
 export const History: FC<{
   view: View
   rows: Activity[]
-  /** Who looks. */
+  /** The viewer. */
   viewerId: string
-  /** Whose history it is, where it is one user's: their name is left out then. */
+  /** Whose history it is, if it is one user's: their name is then left out. */
   subjectId?: string
-  /** Names of those who stand in the rows, by id. */
+  /** Names of the people in the rows, by id. */
   names: Record<string, string>
-  /** Whether names lead to the pages of those who have them. */
+  /** Whether names link to the pages of those people. */
   leads?: boolean
-  /** The heading of a day: `h3` where the history stands under a heading of its own. */
+  /** The heading level of a day: `h3` where the history has a heading of its own. */
   dayAs?: 'h2' | 'h3'
 }> = ({ view, rows, viewerId, subjectId, names, leads = false, dayAs: DayHeading = 'h3' }) => {
   const { common, history } = view.texts
@@ -79,7 +81,7 @@ export const History: FC<{
   )
 }
 
-/** From where and with what: "Firefox on macOS, Norway". */
+/** Where from, and with what: "Firefox on macOS, Norway". */
 export function placeOf(
   view: View,
   row: { user_agent: string | null; country: string | null; ip?: string | null },

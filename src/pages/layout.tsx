@@ -8,7 +8,9 @@ import type { View } from './view.ts'
 
 type Layout<P = object> = FC<PropsWithChildren<{ view: View; title: string; isError?: boolean } & P>>
 
-/** The page around every page. `title` stands in the browser's tab, before whose pages these are. */
+/**
+ * The HTML document around every page. `title` is shown in the browser's tab, before the organisation's name.
+ */
 const Document: Layout<{ withoutScript?: boolean }> = ({ view, title, isError, withoutScript, children }) => (
   <>
     {raw('<!doctype html>')}
@@ -57,7 +59,7 @@ const Mark: FC<{ view: View; href: string }> = ({ view, href }) => (
   </a>
 )
 
-/** One column: signing in, and whatever is one thing to do. `below` stands under the sheet. */
+/** One column: for signing in, and for pages with one thing to do. `below` is shown under the sheet. */
 export const NarrowPage: Layout<{ below?: Child; withoutScript?: boolean }> = ({
   view,
   title,
@@ -95,7 +97,7 @@ const Foot: FC<{ view: View }> = ({ view }) => (
   </footer>
 )
 
-/** A page from which it goes on by itself: see `goOnByPage` in forms.ts. */
+/** A page that continues by itself: see `goOnByPage` in forms.ts. */
 export const GoingOnPage: FC<{ view: View; to: string }> = ({ view, to }) => {
   const { sent } = view.texts.apps
   return (
@@ -115,9 +117,9 @@ export interface Viewer {
   id: string
   name: string
   role: Role
-  /** The sealed token that every form of theirs carries. */
+  /** The sealed token for every form of this viewer. */
   formToken: string
-  /** How many things need attention, by the page that shows them. */
+  /** How many things need attention, by the page that lists them. */
   attention: { people: number; system: number }
 }
 
@@ -149,7 +151,7 @@ const Nav: FC<{ view: View; label: string; places: Place[] }> = ({ view, label, 
 interface Place {
   href: string
   name: string
-  /** How many things there need attention, and what is said of them to whoever hears the page. */
+  /** How many things need attention there, and the text for screen readers. */
   count?: number
   said?: string
 }
@@ -174,7 +176,7 @@ const Menu: FC<PropsWithChildren<{ view: View; label: string; places: Place[] }>
   </details>
 )
 
-/** One's own pages. */
+/** The user's own pages. */
 export const AccountPage: Layout<{ viewer: Viewer }> = ({ view, viewer, title, isError, children }) => {
   const { common, account } = view.texts
   const places: Place[] = [
@@ -213,7 +215,7 @@ export const AccountPage: Layout<{ viewer: Viewer }> = ({ view, viewer, title, i
   )
 }
 
-/** The pages of those who manage. */
+/** The administrators' pages. */
 export const ConsolePage: Layout<{ viewer: Viewer }> = ({ view, viewer, title, isError, children }) => {
   const { common, console } = view.texts
   const { people, system } = viewer.attention
@@ -271,7 +273,7 @@ export const ConsolePage: Layout<{ viewer: Viewer }> = ({ view, viewer, title, i
   )
 }
 
-/** A title with what stands beside it. */
+/** A title, with what is shown beside it. */
 export const Head: FC<PropsWithChildren<{ title: string; lead?: Child }>> = ({ title, lead, children }) => (
   <div class="head">
     <div>
@@ -282,7 +284,7 @@ export const Head: FC<PropsWithChildren<{ title: string; lead?: Child }>> = ({ t
   </div>
 )
 
-/** A setting: its title in the margin, and the rest beside it. */
+/** A section of settings: its title in the margin, its content beside it. */
 export const Section: FC<PropsWithChildren<{ title: string; hint?: Child; id?: string }>> = ({
   title,
   hint,

@@ -5,8 +5,8 @@ import { AppError } from '../http/problem.ts'
 import { rememberLanguage } from './view.ts'
 
 /**
- * Nothing but what comes from here: no inline script or style, no frame, no third party, and no text that becomes
- * markup by script.
+ * Allows only what we serve ourselves: no inline script or style, no frame, no third party, and no text that
+ * a script turns into markup.
  */
 const POLICY = {
   'default-src': "'none'",
@@ -21,7 +21,7 @@ const POLICY = {
   'trusted-types': "'none'",
 }
 
-/** Others' scripts make no trusted types, so on a page that has one they are not asked for. */
+/** Third-party scripts use no trusted types, so a page that loads one does not require them. */
 function withThirdParty(origin: string) {
   const { 'require-trusted-types-for': _, 'trusted-types': __, ...policy } = POLICY
   return {
@@ -34,20 +34,20 @@ function withThirdParty(origin: string) {
 
 interface Answer {
   status?: ContentfulStatusCode
-  /** The one other origin at which a form of the page ends. */
+  /** The one other origin to which a form of the page may lead. */
   formAction?: string
-  /** The one other origin that the page takes a script and a frame of. */
+  /** The one other origin from which the page loads a script and a frame. */
   thirdParty?: string | undefined
   /** With no-referrer, browsers send `Origin: null` on posts of a form. */
   referrer?: 'same-origin' | 'no-referrer'
 }
 
-/** What a page refuses: the log has its code and reason, and the page its headers, as an answer of the API has. */
+/** A page's problem: the log gets its code and reason, and the page the same headers as an API answer. */
 export const noteProblem = (c: Context, problem: AppError) => c.set('problem', problem)
 
 /**
- * Notes what a page itself says about its form. Throws what no page can say: a failure of ours, and a session that is
- * over.
+ * Records an error that a page shows about its form. Throws what no page can show: our own failures, and a
+ * session that has ended.
  */
 export function assertSayable(c: Context, error: unknown): asserts error is AppError {
   if (!(error instanceof AppError) || error.status >= 500 || error.status === 401) throw error

@@ -22,19 +22,19 @@ import { type View, viewOf } from './view.ts'
 
 export type PageEnv = AppEnv & {
   Variables: {
-    /** Who acts, as the cookie says; what they change is decided in the write itself. */
+    /** The actor, according to the cookie. Their authority is checked again in each write. */
     actor: Claims
-    /** Of a form, once it has been taken. */
+    /** The fields of a form, once it has been read. */
     fields: Record<string, string>
-    /** Who looks at the page. Waits for the look-up, which travels with the page's own query. */
+    /** The signed-in viewer. Waits for the look-up, which shares a trip with the page's own query. */
     signedIn(): Promise<{ user: SignedIn; viewer: Viewer; view: View }>
   }
 }
 
 /**
- * Lets in whoever has a session in a cookie, and leads everybody else to sign in, and back. The session is looked up
- * in the trip of the page's own query. A cookie whose role or epoch is of before is replaced, and the request is made
- * again.
+ * Lets in anybody with a session cookie, and sends everybody else to sign in and back. The session is looked
+ * up in the same trip as the page's own query. A cookie with an outdated role or epoch is replaced, and the
+ * request is repeated.
  */
 export const signedInPage = (permission?: Permission, { mayOweFactor = false, mayOweTerms = false } = {}) =>
   createMiddleware<PageEnv>(async (c, next) => {
@@ -48,7 +48,7 @@ export const signedInPage = (permission?: Permission, { mayOweFactor = false, ma
     c.set('actor', actor)
     c.set('signedIn', async () => {
       const user = await find()
-      if (!user || !isHintRight(cookie, user)) throw forbidden() // Nobody sees it: below, the answer is another.
+      if (!user || !isHintRight(cookie, user)) throw forbidden() // Nobody sees this: it is answered differently below.
       const viewer: Viewer = {
         id: user.id,
         name: user.name,
@@ -59,7 +59,8 @@ export const signedInPage = (permission?: Permission, { mayOweFactor = false, ma
       return { user, viewer, view: viewOf(c, user.locale) }
     })
     const isAllowed = !permission || hasPermission(cookie.role, permission)
-    // Under a policy it is looked at first: whoever owes a factor sees and does what adding one needs, and no more.
+    // Under a second-factor policy this is checked first: somebody who owes a factor may only do what adding
+    // one needs.
     if (!mayOweFactor && mustHaveFactor(config.SECOND_FACTOR, cookie.role)) {
       const user = await find()
       if (user && owesFactor(config.SECOND_FACTOR, cookie.role, JSON.parse(user.amr)))
@@ -74,7 +75,8 @@ export const signedInPage = (permission?: Permission, { mayOweFactor = false, ma
       return replaceAnswer(c, 307, placeOf(c), renewed)
     }
     if (user.turn !== cookie.turn && reliesOnTurn(actor)) return replaceAnswer(c, 303, againPlace(c))
-    // Terms that are new to somebody are asked about before any other page is shown; a form that is open is taken.
+    // Somebody who has not agreed to the current terms is asked before any other page, but a form that is
+    // already open is still accepted.
     const owesTerms = config.TERMS_VERSION !== undefined && user.terms_version !== config.TERMS_VERSION
     if (owesTerms && !mayOweTerms && c.req.method === 'GET')
       return replaceAnswer(c, 303, `/terms?${new URLSearchParams({ to: placeOf(c) })}`)
@@ -83,26 +85,28 @@ export const signedInPage = (permission?: Permission, { mayOweFactor = false, ma
     return undefined
   })
 
-/** Whoever may not do this gets no page, whatever the page around it shows. For routes behind `signedInPage`. */
+/**
+ * Refuses those without a permission, whatever the page around it shows. For routes behind `signedInPage`.
+ */
 export const needs = (permission: Permission) =>
   createMiddleware<PageEnv>(async (c, next) => {
     if (!hasPermission(c.var.actor.role, permission)) throw forbidden()
     await next()
   })
 
-/** For pages that read a lot: lists, searches, histories. As `limitLists` of the API. */
+/** For pages that read a lot: lists, searches, histories. The same as `limitLists` of the API. */
 export const limitedList = createMiddleware<PageEnv>(async (c, next) => {
   await assertWithin(c.var, 'RATE_LIMIT_LISTS', c.var.actor.sid)
   await next()
 })
 
-/** What the page's own work has answered is not to be seen: another answer takes its place, headers and all. */
+/** Replaces the answer of the page, headers included, so that nothing of it is seen. */
 function replaceAnswer(c: Context, status: 303 | 307, location: string, cookie?: string): void {
   c.res = undefined
   c.res = new Response(null, { status, headers: { location, ...(cookie && { 'set-cookie': cookie }) } })
 }
 
-/** To the page for signing in, and back from there. */
+/** To the sign-in page, and back from there. */
 const toSignIn = (c: Context) => c.redirect(signInPlace(c), 303)
 
 const signInPlace = (c: Context) =>
@@ -115,19 +119,22 @@ function placeOf(c: Context): string {
   return pathname + search
 }
 
-/** Where somebody belongs who has not said where to. */
+/** Where somebody goes by default. */
 export const homeOf = (role: string) => (role === 'user' ? '/account' : '/admin')
 
 const NOWHERE = 'http://roster.invalid'
 
-/** It waits in a cookie while a second factor is asked for. */
+/** The place is kept in a cookie while a second factor is asked for. */
 const MAX_PLACE_LENGTH = 2000
 
-/** A place of ours to go to after signing in; undefined for anything else: no link leads away from here. */
+/**
+ * A place of ours to go to after signing in; undefined for anything else, so that no link leads away from
+ * here.
+ */
 export function placeOfOurs(to: string | undefined): string | undefined {
   if (!to || to.length > MAX_PLACE_LENGTH || !/^\/[\x21-\x7e]*$/.test(to)) return undefined
   const url = URL.parse(to, NOWHERE)
-  // Looked at as it will be sent: dots and escapes can make two slashes of one, which is another host.
+  // Checked as it will be sent: dots and escapes can turn one slash into two, which would name another host.
   const place = url?.origin === NOWHERE ? url.pathname + url.search : undefined
   return place !== undefined && /^\/(?![/\\])/.test(place) ? place : undefined
 }

@@ -6,29 +6,30 @@ import { failingPage, fieldErrors, problemText } from './failing.tsx'
 import { assertSayable, noteProblem } from './respond.ts'
 import type { PageEnv } from './session.ts'
 
-/** What a page says after a form: a message, what was typed, and what is wrong with which field. */
+/** The result of a form: a message, what was typed, and the errors by field. */
 export interface Outcome {
   message?: { tone?: 'danger' | 'warn' | 'info'; title: string; text?: string } | undefined
   values?: Record<string, string>
   errors?: Record<string, string>
 }
 
-/** What was typed, but for passwords and tokens of forms: it stays when a form is refused. */
+/** What was typed, except passwords and form tokens. It stays when a form is refused. */
 const typed = (fields: Record<string, string>) =>
   Object.fromEntries(Object.entries(fields).filter(([name]) => !/(password|token)$/.test(name)))
 
 /**
- * Does what a form asks for. Done: by 303 to the page that says so, or by the page that `work` gives. Refused: the page again, with the form as it was
- * filled in. Where it takes a recent login, to confirm it and back to `page`, with what was typed.
+ * Does what a form asks for. If it succeeds, answers 303 to the page that says so, or the page that `work`
+ * returns. If it is refused, shows the page again with what was typed. If it needs a recent login, the user
+ * confirms who they are first, and comes back to `page` with what was typed.
  *
- * @param field the field that a problem without one is about.
+ * @param field the field for problems that name none.
  */
 export async function submit(
   c: Context<PageEnv>,
   work: () => Promise<unknown>,
   to: {
     page: string
-    /** Left out where `work` gives the answer. */
+    /** Left out if `work` returns the answer. */
     done?: string
     again: (outcome: Outcome, status: number) => Response | Promise<Response>
     field?: string
@@ -56,7 +57,7 @@ export async function submit(
   }
 }
 
-/** What a button of a page asks for. Where it cannot be done, the page says why, by the code in its address. */
+/** Does what a button of a page asks for. If it fails, the page says why, by a code in its URL. */
 export async function orSay(
   c: Context,
   page: string,
@@ -70,17 +71,23 @@ export async function orSay(
   }
 }
 
-/** What is said under a word of the address, which anybody may have written there: nothing under what every object has. */
+/**
+ * The message for a word in the URL, which anybody may have written there: never an inherited member of the
+ * object.
+ */
 export const saidUnder = <T>(said: Record<string, T>, word = ''): T | undefined =>
   Object.hasOwn(said, word) ? said[word] : undefined
 
-/** What the address says was just done, as a message. */
+/** What was just done, according to the URL, as a message. */
 export function doneMessage(c: Context, sentences: Record<string, string>): Outcome['message'] {
   const title = saidUnder(sentences, c.req.query('done'))
   return title === undefined ? undefined : { title }
 }
 
-/** For `onError`, of a form that could not even be read, so that its fields are not known: the page says what is wrong with it. */
+/**
+ * For `onError` of a form that could not be read, so that its fields are unknown: the page says what is
+ * wrong.
+ */
 export const whereUnread =
   (
     said: (c: Context<PageEnv>, problem: AppError) => Promise<Outcome['message']>,

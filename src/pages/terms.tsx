@@ -2,7 +2,7 @@ import type { FC } from 'hono/jsx'
 import { Checkbox } from './components.tsx'
 import type { View } from './view.ts'
 
-/** Agreeing to the terms, as they are when the page is drawn: a form that is sent later agrees to no others. */
+/** Agreement to the terms as they were when the page was drawn: a form sent later agrees to no others. */
 export const TermsBox: FC<{ view: View; error?: string | undefined }> = ({
   view: { terms, texts },
   error,

@@ -6,27 +6,27 @@ import { brandSheet } from './brand/brand.ts'
 import type { Clock } from './format.ts'
 import { PSEUDO, type Texts, textsOf } from './texts/index.ts'
 
-/** What a page has to know of the request to be drawn: language, texts, clock, and whose pages these are. */
+/** What a page needs to know of the request: language, texts, clock, and the organisation. */
 export interface View extends Clock {
   language: Language | typeof PSEUDO
   texts: Texts
   organisation: string
   logo: string | undefined
-  /** The stylesheet of the organisation's colour. */
+  /** The stylesheet for the organisation's colour. */
   brand: ReturnType<typeof brandSheet> | undefined
   path: string
-  /** The path with its query, to come back to. */
+  /** The path with its query, to return to. */
   here: string
   requestId: string
-  /** What whoever joins agrees to; undefined where there is nothing. */
+  /** The terms that new users agree to; undefined if there are none. */
   terms: { version: string; url: string | undefined; privacyUrl: string | undefined } | undefined
-  /** For how long somebody who was deleted can be restored. */
+  /** For how many days a deleted user can be restored. */
   purgeDays: number
 }
 
 const YEAR_SECONDS = 365 * 86_400
 
-/** A language that was chosen on a page, whichever it was, is kept for the browser. */
+/** Remembers, for this browser, the language that was chosen on a page. */
 export function rememberLanguage(c: Context): void {
   const language = c.req.query('lang')
   if (!isLanguage(language)) return
@@ -34,7 +34,7 @@ export function rememberLanguage(c: Context): void {
   setCookie(c, LANGUAGE_COOKIE, language, { ...attributes, maxAge: YEAR_SECONDS })
 }
 
-/** @param locale the language that somebody signed in has chosen; it wins. */
+/** @param locale the language that a signed-in user has chosen; it wins. */
 export function viewOf(c: Context, locale?: string | null): View {
   const { config, now, requestId } = c.var as AppEnv['Variables']
   const language = languageOf(c, locale)
@@ -62,7 +62,7 @@ function languageOf(c: Context, locale: string | null | undefined): View['langua
   return isLanguage(locale) ? locale : (c.var as AppEnv['Variables']).origin.language
 }
 
-/** The zone of the network's place, as Cloudflare knows it. */
+/** The time zone of the client's network, according to Cloudflare. */
 export function zoneOf(c: Context): string {
   const zone = (c.req.raw.cf as IncomingRequestCfProperties | undefined)?.timezone
   if (typeof zone !== 'string') return 'UTC'

@@ -23,7 +23,7 @@ const whoeverIsIn = signedInPage(undefined, { mayOweFactor: true })
 interface Shown {
   to: string | undefined
   carried: string | undefined
-  /** What asking for the mailed code has answered. */
+  /** The request token that came with the mailed code. */
   requestToken?: string | undefined
   message?: Said
   status?: AppError['status']
@@ -49,7 +49,7 @@ async function againPage(c: Context<PageEnv>, { to, status, ...shown }: Shown) {
   )
 }
 
-/** The page again, with the reason why it was refused. */
+/** The page again, with the reason for the refusal. */
 async function refusedPage(c: Context<PageEnv>, error: unknown, shown: Shown) {
   assertSayable(c, error)
   const { view } = await c.var.signedIn()
@@ -68,7 +68,7 @@ async function refusedPage(c: Context<PageEnv>, error: unknown, shown: Shown) {
   return againPage(c, { ...shown, message, status: error.status })
 }
 
-/** Confirms who somebody is before what needs a recent login: with the least that suffices. */
+/** Confirms who somebody is before actions that need a recent login, with as little as suffices. */
 export const againPages = new Hono<PageEnv>()
   .get('/signin/again', whoeverIsIn, (c) =>
     againPage(c, { to: placeOfOurs(c.req.query('to')), carried: c.req.query('carried') }),

@@ -8,17 +8,23 @@ import { type Onwards, onwardsIn, paramsOf } from './targets.ts'
 
 const DAY_SECONDS = 86_400
 const ATTRIBUTES = { httpOnly: true, secure: true, sameSite: 'Lax', path: '/', maxAge: DAY_SECONDS } as const
-/** Where whoever signs up here goes on, once their address is confirmed: perhaps in another tab, by the link. */
+/**
+ * Where somebody who signs up here continues once their address is confirmed, perhaps in another tab by the
+ * link.
+ */
 const ONWARDS = '__Host-roster-onwards'
 
-/** By purpose, as one browser may have signed up and have asked for a new password elsewhere. */
+/** By purpose, because one browser may have signed up, and also have requested a password reset. */
 const nameOf = (purpose: Purpose) => `__Host-roster-${purpose}`
 
-/** Lets this browser type the code of a mail that it has asked for: `token` is what asking has answered. */
+/** Lets this browser use the code of a mail that it requested: `token` is what the request returned. */
 export const rememberAsker = (c: Context, purpose: Purpose, token: string) =>
   setCookie(c, nameOf(purpose), token, ATTRIBUTES)
 
-/** What this browser got when it asked for the mail, as members of the proof; empty when it did not ask. */
+/**
+ * The token that this browser got when it requested the mail, as members of the proof; empty if it requested
+ * none.
+ */
 export function askerOf(
   c: Context,
   { config, now }: Pick<Resources, 'config' | 'now'>,
@@ -31,7 +37,10 @@ export function askerOf(
     : { signup_token: token }
 }
 
-/** @param of whose way it is, where somebody is signed in: another at the same browser does not go it. */
+/**
+ * @param of the user whose destination it is, if somebody is signed in: another user of the same browser does
+ *   not go there.
+ */
 export const rememberOnwards = (c: Context, on: Onwards, of?: string) =>
   setCookie(c, ONWARDS, new URLSearchParams({ ...paramsOf(on), ...(of && { of }) }).toString(), ATTRIBUTES)
 

@@ -4,10 +4,13 @@ import { METHODS, type Method } from '../factors/state.ts'
 import type { AppError } from '../http/problem.ts'
 import { type Onwards, onwardsIn, paramsOf } from './targets.ts'
 
-/** A right password waits for the second factor: the challenge, and where to go on. It opens nothing by itself. */
+/**
+ * After a correct password, while the second factor is asked for: the challenge, and where to continue. It
+ * grants nothing by itself.
+ */
 const COOKIE = '__Host-roster-factor'
 const ATTRIBUTES = { path: '/', secure: true, httpOnly: true, sameSite: 'Lax' } as const
-/** As long as somebody may have that page open and load it anew. */
+/** How long the page of first recovery codes can be reloaded. */
 const FIRST_CODES_SECONDS = 3600
 
 export interface FactorDue extends Entering {
@@ -15,13 +18,13 @@ export interface FactorDue extends Entering {
   methods: Method[]
 }
 
-/** Who signs in, for how long, and where they go on. */
+/** Who is signing in, for how long, and where they continue. */
 export interface Entering extends Onwards {
   email: string
   stays: boolean
 }
 
-/** Leads on from 403 `second_factor_required` to the page for it. */
+/** Turns a 403 `second_factor_required` into the page that asks for the factor. */
 export function askForFactor(c: Context, { members = {} }: AppError, { email, stays, ...on }: Entering) {
   const { challenge, methods, expires_in } = members as {
     challenge: string
@@ -48,13 +51,16 @@ export function readFactorDue(c: Context): FactorDue | undefined {
   }
 }
 
-/** Whoever is shown their first codes may load that page anew, which sends the form again: then they are in already. */
+/**
+ * Reloading the page of first codes sends its form again, and by then its user is signed in. This notes where
+ * they continue.
+ */
 export function noteFirstCodes(c: Context, on: Onwards): void {
   const value = new URLSearchParams({ codes: 'shown', ...paramsOf(on) })
   setCookie(c, COOKIE, value.toString(), { ...ATTRIBUTES, maxAge: FIRST_CODES_SECONDS })
 }
 
-/** Where they go on; undefined for who was not shown any. */
+/** Where they continue; undefined if no first codes were shown. */
 export function afterFirstCodes(c: Context): Onwards | undefined {
   const fields = Object.fromEntries(new URLSearchParams(getCookie(c, COOKIE) ?? ''))
   return fields.codes === 'shown' ? onwardsIn(fields) : undefined

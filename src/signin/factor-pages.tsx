@@ -7,7 +7,7 @@ import type { View } from '../pages/view.ts'
 import type { FactorDue } from './factor-cookie.ts'
 import type { Onwards } from './targets.ts'
 
-/** The second factor, after a right password. */
+/** Asks for the second factor, after a correct password. */
 export const FactorPage: FC<{ view: View; token: string; due: FactorDue; message?: Said | undefined }> = ({
   view,
   token,
@@ -75,7 +75,7 @@ export const FactorPage: FC<{ view: View; token: string; due: FactorDue; message
   )
 }
 
-/** The passkey on the page for signing in: by its button, and in the autofill of the address. */
+/** Passkey sign-in on the sign-in page: by its button, and in the autofill of the address. */
 export const PasskeySignIn: FC<{ view: View; token: string } & Onwards> = ({ view, token, to, target }) => (
   <PasskeyForm
     view={view}
@@ -88,24 +88,24 @@ export const PasskeySignIn: FC<{ view: View; token: string } & Onwards> = ({ vie
   />
 )
 
-/** What it takes to prove again who one is, beside or in place of the password. */
+/** What it takes to prove again who one is, in addition to the password or instead of it. */
 export interface Again {
   takesCode: boolean
   takesPasskey: boolean
-  /** There is neither a password nor a passkey: a mailed code takes their place. */
+  /** There is neither a password nor a passkey: a mailed code replaces them. */
   takesMail: boolean
-  /** Providers that may be asked for it, by id. */
+  /** Ids of the providers that can be used instead. */
   takesProviders: readonly string[]
   challenge_id: string
   options: object
 }
 
-/** What /signin/again asks besides the password of somebody who has a factor. */
+/** What /signin/again asks for after the password, if the user has a second factor. */
 export const AgainCode: FC<{ view: View }> = ({ view }) => (
   <Field name="code" label={view.texts.factors.anyCode} autocomplete="one-time-code" required />
 )
 
-/** The code that was mailed in place of a password. */
+/** The code that was mailed instead of asking for a password. */
 export const AgainMail: FC<{ view: View; requestToken: string }> = ({ view, requestToken }) => (
   <>
     <input type="hidden" name="request_token" value={requestToken} />
@@ -137,7 +137,7 @@ export const AgainPasskey: FC<{ view: View; token: string; to: string } & Again>
   />
 )
 
-/** What a passkey's form has brought; undefined for what is no JSON. */
+/** The credential in a passkey form; undefined if it is not JSON. */
 export function credentialIn({ credential = '' }: Record<string, string>): unknown {
   try {
     return JSON.parse(credential)
@@ -146,7 +146,10 @@ export function credentialIn({ credential = '' }: Record<string, string>): unkno
   }
 }
 
-/** The form of /signin/again, as the service takes it: six digits are a code of the app, all else is a recovery code. */
+/**
+ * The form of /signin/again as input for the service: six digits are a code of the authenticator app,
+ * anything else is a recovery code.
+ */
 export function againInput(fields: Record<string, string>): object {
   const { password = '', code = '', challenge_id, credential, mail_code, request_token } = fields
   if (credential) return { challenge_id, credential: credentialIn(fields) }

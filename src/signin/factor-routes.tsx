@@ -30,7 +30,7 @@ async function shownCodesPage(c: Context<PageEnv>) {
   const on = afterFirstCodes(c)
   const { config, now } = c.var
   const cookie = on && readSessionCookie(c, config.keys.session_cookie, now)
-  // The session may have been ended since.
+  // The session may have been ended meanwhile.
   if (!cookie || !(await lookUpCookie(c.var, cookie)())) return undefined
   return respond(c, <ShownCodesPage view={viewOf(c)} href={placeAfter(c.var, cookie.role, on)} />)
 }

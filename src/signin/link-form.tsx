@@ -13,14 +13,14 @@ interface Props {
   message?: Said | undefined
 }
 
-/** No script on these: their address has a token in it. */
+/** No script on these pages: their URL contains a token. */
 const Page: FC<Props & { title: string; children?: Child }> = ({ view, title, message, children }) => (
   <NarrowPage view={view} title={title} isError={message?.tone === 'danger'} withoutScript>
     {children}
   </NarrowPage>
 )
 
-/** The one button of a link, and what it asks for. */
+/** The form of a link: one button, and the fields that it needs. */
 export const LinkForm: FC<
   Props & {
     formToken: string
@@ -93,7 +93,7 @@ export const LinkForm: FC<
   )
 }
 
-/** What was done, and where to go on. */
+/** What was done, and where to continue. */
 export const LinkDone: FC<Props & { said: readonly string[]; to: string }> = ({
   view,
   purpose,
@@ -122,7 +122,7 @@ export const LinkDone: FC<Props & { said: readonly string[]; to: string }> = ({
   )
 }
 
-/** A link that leads nowhere any more, and what to do instead. */
+/** A link that no longer works, and what to do instead. */
 export const LinkExpired: FC<Props & { instead: string; said: string }> = ({
   view,
   purpose,

@@ -16,21 +16,24 @@ import { unlockAccount } from '../recovery/unlock.ts'
 import { verifyEmail } from '../recovery/verify.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 
-/** Done; or the old address has been asked; or a factor has stayed. */
+/** `asked`: the old address has been mailed first. `kept`: a second factor has remained. */
 export type Outcome = 'done' | 'asked' | 'kept'
 
-/** What a mailed link leads to. Opening it does nothing, as mail scanners open them too: pressing its button does. */
+/**
+ * What a mailed link leads to. Opening it does nothing, because mail scanners open links too; pressing its
+ * button does.
+ */
 export interface LinkPage {
   fields: Field[]
-  /** What is asked of somebody whom this browser does not know as the one who asked for the mail. */
+  /** Fields for somebody whose browser did not request the mail. */
   ofStrangers: Field[]
-  /** Whether its mail has a code as well. */
+  /** Whether the mail also contains a code. */
   hasCode: boolean
-  /** Whether it takes the token of a device that has signed in before. */
+  /** Whether it accepts the token of a device that has signed in before. */
   takesDevice?: boolean
-  /** Does it, for whoever is signed in here or for nobody. Answers which of its texts says what was done. */
+  /** Does it, for the signed-in user or for nobody. Returns which of its texts says what was done. */
   submit(resources: Resources, fields: object, actor: Claims | undefined): Promise<Outcome>
-  /** Where it goes on in a browser, once it is done; with a session, where that is somewhere else. */
+  /** Where the browser continues once it is done; `signedIn` if that differs with a session. */
   next?: { signedOut: string; signedIn?: string }
   /** Where to get another link, or do without one. */
   instead: string

@@ -37,7 +37,7 @@ type Fields = Record<string, string>
 type LinkEnv = AppEnv & { Variables: { fields: Fields } }
 type LinkContext = Context<LinkEnv>
 
-/** Addresses of these pages have a token in them: no other page is told. */
+/** URLs of these pages contain a token, so no referrer is sent. */
 const QUIETLY = { referrer: 'no-referrer' } as const
 
 function requirePage(c: Context): { purpose: LinkPurpose; page: LinkPage } {
@@ -46,7 +46,7 @@ function requirePage(c: Context): { purpose: LinkPurpose; page: LinkPage } {
   return { purpose: purpose as LinkPurpose, page: PAGES[purpose as LinkPurpose] }
 }
 
-/** Who is signed in here, as their cookie says it; the write that relies on it decides. */
+/** The signed-in user, according to the cookie; the write that relies on it decides. */
 function actorOf(c: LinkContext): Claims | undefined {
   const cookie = readSessionCookie(c, c.var.config.keys.session_cookie, c.var.now)
   return cookie && toClaims(cookie)
@@ -59,8 +59,8 @@ interface Refused {
 }
 
 /**
- * The form of a link. What was typed comes back, but for passwords. Without the token of a link it takes the code of
- * the mail, in the browser that asked for it; elsewhere it says that the link is needed.
+ * The form of a link. What was typed is kept, except passwords. Without a token from a link it asks for the
+ * code in the mail, but only in the browser that requested it; elsewhere it says that the link is needed.
  */
 function formPage(c: LinkContext, typed: Fields, refused?: Refused, invitation?: InvitationShown) {
   const { purpose, page } = requirePage(c)
@@ -101,7 +101,7 @@ function expiredPage(c: LinkContext, said?: string) {
   })
 }
 
-/** What was done: a browser goes on by itself, where its form was ours. */
+/** What was done: a browser continues by itself, if the form was ours. */
 function donePage(c: LinkContext, said: Outcome, actor: Claims | undefined, isOurs: boolean) {
   const { purpose, page } = requirePage(c)
   const view = viewOf(c)
@@ -170,14 +170,14 @@ export const linkPages = new Hono<LinkEnv>()
       const fields = filledIn(c.var.fields)
       if (purpose === 'accept_invitation') return accept(c, fields, isOurs)
       const asker = askerOf(c, c.var, purpose)
-      // A request token is for its code alone; a sign-up is a proof beside a link, too.
+      // A request token is valid only with its code; a sign-up token also proves something beside a link.
       const { request_token: _, ...beside } = asker
       const proof = fields.token === undefined ? asker : page.ofStrangers.length > 0 ? beside : {}
       const actor = actorOf(c)
       const device = page.takesDevice ? knownDevice(c) : {}
       const submit = (by: Claims | undefined) => page.submit(c.var, { ...fields, ...proof, ...device }, by)
       const said = await submit(actor).catch((error) => {
-        // The link may be good, and the session of the cookie over.
+        // The link may be valid while the cookie's session has ended.
         if (!actor || toAppError(error).code !== 'invalid_link' || fields.token === undefined) throw error
         return submit(undefined)
       })
@@ -199,7 +199,7 @@ export const linkPages = new Hono<LinkEnv>()
     return formPage(c, typed, refusedBy(view, known), invitation)
   })
 
-/** Makes the account, and signs in whoever made it here. */
+/** Creates the account, and signs in whoever created it here. */
 async function accept(c: LinkContext, fields: Fields, isOurs: boolean) {
   const input = validate(AcceptInvitation(), fields)
   assertTermsOfNow(c.var.config, input.terms_version)
@@ -210,7 +210,7 @@ async function accept(c: LinkContext, fields: Fields, isOurs: boolean) {
     keepSignedIn(c, await startSession(c.var, proven, { cookie: true }), true)
     return c.redirect(homeOf(role), 303)
   } catch (error) {
-    // The account is made all the same.
+    // The account exists all the same.
     if (!(error instanceof AppError)) throw error
     return donePage(c, 'done', undefined, false)
   }
@@ -232,7 +232,7 @@ function refusedBy(view: View, error: AppError): Refused {
   return { message, errors, status: error.status }
 }
 
-/** A field that was left empty was not filled in; codes are written with spaces. */
+/** An empty field counts as absent; codes are typed with spaces. */
 const filledIn = ({ form_token: _, username: __, ...fields }: Fields): Fields =>
   Object.fromEntries(
     Object.entries({ ...fields, ...(fields.code && { code: fields.code.replace(/\s/g, '') }) }).filter(

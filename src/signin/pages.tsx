@@ -17,13 +17,13 @@ export interface FormPage {
   errors?: Record<string, string>
 }
 
-/** A passkey that nobody has here, by the challenge that it has answered. */
+/** A passkey that nobody here has, with the challenge that it answered. */
 interface UnknownPasskey {
   rpId: string
   tried: string
 }
 
-/** What there is beside the password. */
+/** Ways to sign in other than the password. */
 export interface Ways {
   canSignUp: boolean
   takesCode: boolean
@@ -271,7 +271,7 @@ export const ForgotPage: FC<FormPage> = ({ view, token, message, values = {}, er
   )
 }
 
-/** Asks for the mail that confirms an address once more. */
+/** Requests the confirmation mail once more. */
 export const ResendPage: FC<FormPage> = ({ view, token }) => {
   const { common, signin } = view.texts
   return (

@@ -4,7 +4,9 @@ import { toFull, toMinute } from '../pages/format.ts'
 import type { View } from '../pages/view.ts'
 import { MINUTE_MS } from '../values/durations.ts'
 
-/** What a refused sign-in says. Wrong, unknown and locked are one sentence. Throws what is a failure of ours. */
+/**
+ * The message of a refused sign-in. Wrong, unknown and locked are one sentence. Rethrows our own failures.
+ */
 export function refusalOf(view: View, error: AppError): Said {
   const { signin } = view.texts
   const waiting = waitOf(view, error)
@@ -30,7 +32,7 @@ export function refusalOf(view: View, error: AppError): Said {
   return { tone: 'danger', title: signin.wrong[0]!, text: signin.wrong[1] }
 }
 
-/** What says that one has to wait, and how long; undefined where it is something else. */
+/** The message that says how long to wait; undefined for any other error. */
 export function waitOf(view: View, error: AppError): Said | undefined {
   const { signin } = view.texts
   if (error.code === 'hashing_busy')

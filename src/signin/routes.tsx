@@ -21,7 +21,10 @@ import { refusalOf } from './refusals.tsx'
 import { onwardsAsked, onwardsIn, originOfTarget } from './targets.ts'
 import { enter } from './ways/enter.tsx'
 
-/** Says that whoever signs in has signed up here: they alone hear that an address is not confirmed. */
+/**
+ * Proves that whoever signs in has signed up in this browser: only they are told that an address is not
+ * confirmed.
+ */
 function signedUpHere(c: Context<PageEnv>): { signup_token?: string } {
   const { signup_token } = askerOf(c, c.var, 'verify_email')
   return signup_token === undefined ? {} : { signup_token }
@@ -69,7 +72,7 @@ export const signinRoutes = new Hono<PageEnv>()
           })
     const { done, tried, with: _, login_hint: hint, ...query } = c.req.query()
     const given = onwardsAsked(c.var, query)
-    // Whoever has signed up here goes on where they wanted to.
+    // Somebody who signed up here continues where they wanted to.
     const on = done === 'confirmed' && !given.to && !given.target ? onwardsOf(c) : given
     return respond(
       c,

@@ -46,7 +46,10 @@ const checkMail = (c: Context, email: string, on: Onwards, message?: Said, statu
     { status: status as 200 },
   )
 
-/** The page, with the bot challenge where the deployment has one: only then does its policy know another origin. */
+/**
+ * The sign-up page, with the bot challenge if the deployment has one: only then does its policy allow another
+ * origin.
+ */
 async function signUpPage(
   c: Context<PageEnv>,
   on: Onwards,
@@ -73,7 +76,7 @@ async function signUpPage(
   )
 }
 
-/** The account is there. Undefined where whoever made it has to sign in on their own, as too much is asked just now. */
+/** The account now exists. Undefined if rate limits are reached, so that its owner has to sign in by hand. */
 const signInAfterwards = async (c: Context<PageEnv>, given: { email: string; password: string }) => {
   try {
     return await startSession(c.var, await logIn(c.var, { ...given, ...knownDevice(c) }), { cookie: true })
@@ -146,7 +149,7 @@ export const signupRoutes = new Hono<PageEnv>()
     const { email = '' } = c.var.fields
     try {
       const asked = await resendVerification(c.var, validate(AskForMail(), { email, ...knownDevice(c) }))
-      // What signing up has given is good with every mail of that account, so it stays.
+      // The sign-up token works with every mail of that account, so it is kept.
       if (askerOf(c, c.var, 'verify_email').signup_token === undefined)
         rememberAsker(c, 'verify_email', asked.request_token)
       return checkMail(c, email, onwardsOf(c), { title: viewOf(c).texts.signin.check.sent })

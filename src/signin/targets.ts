@@ -6,9 +6,9 @@ import { originOf } from '../oauth/redirects.ts'
 import { homeOf, placeOfOurs } from '../pages/session.ts'
 
 /**
- * Where signing in may lead beside our own pages: to an address that stands in APP_URLS, exactly. It travels through the
- * forms as a sealed digest, which is short however long the address is, and is looked up again at the end: so no link and
- * no form leads anywhere else.
+ * Where signing in may lead beside our own pages: to a URL that is listed in APP_URLS, exactly. Forms carry
+ * it as a sealed digest, which is short however long the URL is, and look it up again at the end. So no link
+ * or form leads anywhere else.
  */
 function sealTarget({ config }: Pick<Resources, 'config'>, url: string | undefined): string | undefined {
   if (url === undefined || !config.APP_URLS.includes(url)) return undefined
@@ -24,8 +24,8 @@ export function openTarget(
 }
 
 /**
- * The origin at which a form ends that carries a target, or a place of ours that leads on to an app: the page's policy has
- * to allow it.
+ * The origin that a form with a target leads to, or a place of ours that redirects to an app: the page's
+ * policy has to allow it.
  */
 export const originOfTarget = async (
   resources: Pick<Resources, 'config'>,
@@ -36,34 +36,34 @@ export const originOfTarget = async (
   return url === undefined ? {} : { formAction: originOf(url) }
 }
 
-/** Where it goes on after signing in: a place of ours, or a sealed target. */
+/** Where to go after signing in: a place of ours, or a sealed target. */
 export interface Onwards {
   to?: string | undefined
   target?: string | undefined
 }
 
-/** As parameters of an address. */
+/** As parameters of a URL. */
 export const paramsOf = ({ to, target }: Onwards) => ({ ...(to && { to }), ...(target && { target }) })
 
-/** A page of ours from which it goes on there. */
+/** A page of ours that later continues there. */
 export function onwards(path: string, on: Onwards): string {
   const query = new URLSearchParams(paramsOf(on))
   return query.size > 0 ? `${path}?${query}` : path
 }
 
-/** What a page or a form has brought along of it. */
+/** The destination that a page or a form has passed along. */
 export const onwardsIn = ({ to, target }: Record<string, string>): Onwards =>
   paramsOf({ to: placeOfOurs(to), target })
 
-/** The same of an address of ours that an app leads to: it names one of APP_URLS by `redirect_to`. */
+/** The same for a URL that an app links to: `redirect_to` names one of APP_URLS. */
 export const onwardsAsked = (
   resources: Pick<Resources, 'config'>,
   { redirect_to, ...query }: Record<string, string>,
 ): Onwards => ({ target: sealTarget(resources, redirect_to), ...onwardsIn(query) })
 
 /**
- * Where somebody goes who has signed in. Pages of ours ask for their agreement to the terms themselves; on the way to an
- * app they are asked first.
+ * Where somebody goes who has just signed in. Our own pages ask for agreement to the terms themselves;
+ * somebody on the way to an app is asked first.
  */
 export function placeAfter(
   resources: Pick<Resources, 'config'>,

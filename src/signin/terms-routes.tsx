@@ -14,7 +14,7 @@ import { acceptingTerms, assertTermsOfNow } from '../users/me.ts'
 import { type FormPage, OnwardsFields } from './pages.tsx'
 import { type Onwards, onwardsIn, openTarget, originOfTarget } from './targets.ts'
 
-/** Terms that are new to somebody who is signed in. */
+/** Terms that a signed-in user has not agreed to yet. */
 const TermsPage: FC<FormPage & Onwards & { hadOthers: boolean }> = ({
   view,
   token,
@@ -56,10 +56,10 @@ const TermsPage: FC<FormPage & Onwards & { hadOthers: boolean }> = ({
   )
 }
 
-/** Whoever is here is asked nothing else first. */
+/** This page must not ask for anything else first. */
 const asked = signedInPage(undefined, { mayOweFactor: true, mayOweTerms: true })
 
-/** Where it goes on from here: nowhere is this asked again. */
+/** Where to continue from here, without asking this again. */
 const placeOf = (c: Context<PageEnv>, { to, target }: Onwards) =>
   openTarget(c.var, target) ?? to ?? homeOf(c.var.actor.role!)
 

@@ -20,15 +20,15 @@ import { LAST_REFUSAL, systemState } from './models.ts'
 import { SEARCH_TABLES, TABLES } from './tables.ts'
 
 const SECOND_MS = 1000
-/** A batch that is more than 30 s late is refused by the database's clock: src/database/guard.ts. */
+/** The database's clock refuses a batch that is more than 30 s late: src/database/guard.ts. */
 const SKEW_DEGRADED_MS = 5 * SECOND_MS
 const SKEW_FAILED_MS = 25 * SECOND_MS
 const PROBE_EVERY_MS = MINUTE_MS
-/** Three runs. */
+/** Three runs of clean-up. */
 const CRON_OVERDUE_MS = 3 * RUNS_EVERY_MINUTES * MINUTE_MS
 export const MAIL_OVERDUE_MINUTES = 10
 
-/** What without it would answer 503 to whoever logs in. */
+/** Without these bindings a login would be answered 503. */
 const NEEDED_BINDINGS = Object.keys(PER_MINUTE) as LimitName[]
 
 export type CheckName =
@@ -49,7 +49,7 @@ interface Check {
   status: Verdict
 }
 
-/** The code of a problem, by the check that failed. */
+/** The problem code of each check. */
 const CODES: Record<CheckName, string> = {
   bindings: 'misconfigured',
   keys: 'misconfigured',
@@ -63,14 +63,14 @@ const CODES: Record<CheckName, string> = {
   mail_service: 'mail_refused',
 }
 
-/** What only those hear of who may read the runs of clean-up. */
+/** Only for those who may read clean-up runs. */
 interface Counts {
   cleanup: { last_finished: string | null; overdue: boolean }
   mail: {
     waiting: number
     dead: number
     oldest_waiting_s: number | null
-    /** What the mail service said last, where it was no. */
+    /** The mail service's last answer, if it was a refusal. */
     last_refusal: { at: string; status: number | null } | null
   }
 }
@@ -80,7 +80,10 @@ export interface Readiness {
   counts: Counts
 }
 
-/** 503 with the names of what failed, by the code of the first; `shown` are further members of the document. */
+/**
+ * 503 with the names of the failed checks, by the code of the first. `shown` has further members of the
+ * document.
+ */
 export function notReady(
   { checks }: Pick<Readiness, 'checks'>,
   shown: object = {},
@@ -102,8 +105,8 @@ export const PROBLEMS = (Object.keys(CODES) as CheckName[])
   .map((name) => () => notReady({ checks: [{ name, status: 'failed' }] }))
 
 /**
- * Each check is the thing itself: what is read here is what a login needs, and what is written goes to the disk that
- * a login writes to; `writes: false` leaves that out. Throws 503 where the database says nothing.
+ * Each check does the real thing: it reads what a login needs, and writes to the disk that a login writes to.
+ * `writes: false` skips the write. Throws 503 if the database does not answer.
  */
 export async function lookAtChecks(
   resources: Resources,
@@ -154,12 +157,12 @@ export async function lookAtChecks(
 }
 
 function statements(config: Resources['config']) {
-  // Some ten days of runs, should none of them have finished.
+  // If no run has finished, this reads some ten days of them.
   const finished = sql`${cleanupRuns.id} > (SELECT max(id) FROM ${cleanupRuns}) - 1000
     AND ${cleanupRuns.finished_at} IS NOT NULL`
   const waiting = sql`FROM ${outbox} WHERE sent_at IS NULL AND dead_at IS NULL`
   return {
-    // Of each table every column that this version knows, and no row.
+    // Every column of each table that this version knows, and no rows.
     schema: [
       ...TABLES.map((table) => build.select(getTableColumns(table)).from(table).limit(0)),
       ...SEARCH_TABLES.map((table) => sql`SELECT * FROM ${sql.identifier(table)} LIMIT 0`),
@@ -169,8 +172,8 @@ function statements(config: Resources['config']) {
       .select()
       .from(systemState)
       .where(inArray(systemState.name, ['began', 'probe', LAST_REFUSAL])),
-    // What is lost when a key is retired too early: the oldest one's first, seeds of authenticator apps, imported hashes,
-    // secrets of webhooks.
+    // What is lost if a key is retired too early: the oldest password first, then seeds of authenticator apps,
+    // imported hashes, and secrets of webhooks.
     hash: sql<{ hash: string | null }>`SELECT password_hash AS hash FROM ${users} ORDER BY id LIMIT 1`,
     lost: sql<Lost>`SELECT ${seedsAreLost(config)} AS seeds, ${foreignHashesAreLost(config)} AS hashes,
       ${webhookSecretsAreLost(config.keys.webhook_secret)} AS webhooks`,
@@ -183,7 +186,7 @@ function statements(config: Resources['config']) {
   }
 }
 
-/** Also where it says that it is not of our schema: that is what it said to everybody. */
+/** Even for a schema mismatch, which every request is answered with. */
 function nothingWasRead(error: unknown): never {
   if (!(error instanceof AppError)) throw error
   const name = error.code === CODES.schema ? 'schema' : 'database'
@@ -196,7 +199,10 @@ interface Lost {
   webhooks: 0 | 1
 }
 
-/** Who cannot sign in any more is worse than what cannot be signed: a webhook gets another secret, and goes on. */
+/**
+ * People who can no longer sign in are worse than webhooks that cannot be signed: a webhook gets a new
+ * secret, and goes on.
+ */
 function verdictOnKeys(
   { keys }: Resources['config'],
   { lost, hash }: { lost: Lost[]; hash: { hash: string | null }[] },
@@ -207,19 +213,22 @@ function verdictOnKeys(
   return webhooks ? 'degraded' : 'ok'
 }
 
-/** Where the deployment has mailed its share of the hour, only devices that are known get a mail. */
+/** Once the hourly quota of mails is used up, only known devices get mail. */
 function verdictOnMail(overdueMs: number, isUsedUp: boolean): Verdict {
   if (overdueMs > MAIL_OVERDUE_MINUTES * MINUTE_MS) return 'failed'
   return isUsedUp ? 'degraded' : 'ok'
 }
 
-/** Where our key or our address is refused, no mail goes out at all; else it may be about one mail. */
+/**
+ * If our API key or sender address is refused, no mail goes out at all; any other refusal may be about a
+ * single mail.
+ */
 function verdictOnRefusal(refusal: { status: number | null } | undefined): Verdict {
   if (!refusal) return 'ok'
   return REFUSES_ALL.includes(refusal.status ?? 0) ? 'failed' : 'degraded'
 }
 
-/** The database's time has to lie between asking and answering, or nearly. */
+/** The database's time has to lie between the request and its answer, or nearly. */
 function verdictOnClock(databaseMs: number, askedAt: number, answeredAt: number): Verdict {
   const skewMs = Math.max(askedAt - databaseMs, databaseMs - answeredAt)
   if (skewMs <= SKEW_DEGRADED_MS) return 'ok'
@@ -232,7 +241,7 @@ function verdictOnClock(databaseMs: number, askedAt: number, answeredAt: number)
   return verdict
 }
 
-/** Writes a row at most once a minute: a disk that is full is read from as ever. */
+/** Writes a row at most once a minute: a full disk can still be read. */
 async function probeDisk({ db }: Resources, ageMs: number): Promise<Verdict> {
   if (ageMs < PROBE_EVERY_MS) return 'ok'
   try {

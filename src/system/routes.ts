@@ -55,16 +55,16 @@ const PublicKey = lazy(() =>
     .meta({ id: 'PublicKey' }),
 )
 const Jwks = lazy(() => z.object({ keys: z.array(PublicKey()) }).meta({ id: 'Jwks' }))
-/** One address for all: access tokens are signed by the first set alone, and ID tokens by the second. */
+/** One URL for all keys: access tokens are signed only by the first set, and ID tokens by the second. */
 const publicKeysOf = ({ JWT_KEYS, OPENID_KEYS }: Config) => [
   ...JWT_KEYS.verifying,
   ...(OPENID_KEYS?.verifying ?? []),
 ]
 
-/** Verifiers keep keys for ten minutes, so a new key is published that long before it signs. */
+/** Verifiers cache keys for ten minutes, so a new key is published that long before it signs. */
 const KEYS_CACHE_CONTROL = 'public, max-age=600'
 
-/** Alive: answers without the settings, the database or anything else that can be missing. */
+/** Liveness: answers without the settings, the database or anything else that can be missing. */
 export const healthRoutes = new Hono<AppEnv>().get(
   '/health',
   operation({ id: 'getHealth', tag, summary: 'Alive', responses: { 200: Health } }),

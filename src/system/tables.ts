@@ -39,10 +39,10 @@ const MODELS = [
   ...[sessions, signupBlocks, system, throttle, users, webhooks],
 ]
 
-/** Every table that this version knows. A test compares them with what the migrations make. */
+/** Every table that this version knows. A test compares them with what the migrations create. */
 export const TABLES = MODELS.flatMap((models) => Object.values(models)).filter((model) =>
   is(model, SQLiteTable),
 )
 
-/** Those that no statement of Drizzle's knows. */
+/** Tables that Drizzle has no models for. */
 export const SEARCH_TABLES = ['users_fts', 'names_fts', 'reasons_fts']

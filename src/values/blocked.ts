@@ -2,14 +2,15 @@ import { normalizeEmail, normalizeEmailPart, withoutSubaddress } from './email.t
 import { networksAround, spellNetwork } from './ip.ts'
 
 /*
- * Who may not join: addresses, domains with their subdomains, networks. Each has one spelling, and of whoever joins all
- * spellings are known that would name them: so who is blocked is looked up, and no list is gone through.
+ * Who may not sign up: addresses, domains with their subdomains, networks. Each entry has one spelling, and
+ * for each new user we know every spelling that would match. So blocks are looked up by key, and no list is
+ * scanned.
  */
 
 /** An address may begin like a network: `1/a@example.com`. */
 export const isNetwork = (text: string) => !text.includes('@') && /^[\d.]+(\/|$)|:/.test(text)
 
-/** As a mail client, or a zone of DNS, has them: `@example.com`, `example.com.` */
+/** Strips what a mail client or a DNS zone adds: `@example.com`, `example.com.` */
 const bare = (typed: string) =>
   typed
     .trim()
@@ -23,23 +24,28 @@ export function spellEntry(entry: string): string {
   return isNetwork(text) ? (spellNetwork(text) ?? text) : normalizeEmailPart(text)
 }
 
-/** What it is asked by whether somebody is blocked: one address of IPv6 is kept out by what names less than its /64, too. */
+/**
+ * The text to look up when asking whether somebody is blocked. An IPv6 address is not widened to its /64 here, so
+ * that entries smaller than a /64 are found, too.
+ */
 export function spellCovered(asked: string): string {
   const text = bare(asked)
   return isNetwork(text) ? text : spellEntry(asked)
 }
 
-/** Whether an entry names many: no single address of mail, and nothing that one subscriber has of the network. */
+/**
+ * Whether an entry covers many people: neither a single mail address, nor a network that one subscriber has.
+ */
 export function namesMany(spelling: string): boolean {
   if (!isNetwork(spelling)) return !spelling.includes('@')
   const [, bits] = spelling.split('/')
   return bits !== undefined && Number(bits) < (spelling.includes(':') ? 64 : 32)
 }
 
-/** Of an address, a domain or a network: every entry that it is named by. */
+/** For an address, a domain or a network: every entry that would match it. */
 export function entriesOf(spelling: string): string[] {
   if (isNetwork(spelling)) return networksAround(spelling)
-  // A domain with its subdomains, an address with what stands behind a plus: they cost their owner nothing.
+  // A domain with its subdomains, and an address with any plus suffix: both cost their owner nothing.
   const addresses = spelling.includes('@') ? [spelling, withoutSubaddress(spelling)] : []
   const labels = spelling.slice(spelling.lastIndexOf('@') + 1).split('.')
   const domains = labels.slice(0, -1).map((_, index) => labels.slice(index).join('.'))

@@ -4,13 +4,13 @@ import { normalizeText } from './text.ts'
 /** RFC 5321 section 4.5.3.1, in octets; all of ours are ASCII. */
 const MAX_LOCAL_LENGTH = 64
 const MAX_LENGTH = 254
-/** RFC 5321 `Dot-string`. Quoted local parts are legal, and nobody's. */
+/** RFC 5321 `Dot-string`. Quoted local parts are legal, but nobody has one. */
 const LOCAL_PART = /^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*$/
 const DOMAIN = /^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/
 
 /**
- * The one spelling by which addresses are compared, on writing and on looking up alike: trimmed, NFC, lower case,
- * the domain in ASCII (UTS 46). It may not be an address at all: `isEmail` says.
+ * The one spelling by which addresses are compared, when stored and when looked up: trimmed, NFC, lower case,
+ * the domain in ASCII (UTS 46). The result may not be an address at all: see `isEmail`.
  */
 export function normalizeEmail(email: string): string {
   const text = normalizeText(email.trim(), 'NFC').toLowerCase()
@@ -20,8 +20,8 @@ export function normalizeEmail(email: string): string {
 }
 
 /**
- * Validated after normalising. The local part has to be ASCII as it was typed, too: a letter that only becomes
- * ASCII by lower-casing (the Kelvin sign) would name another mailbox than the account.
+ * Validated after normalising. The local part must also be ASCII as typed: a letter that becomes ASCII only
+ * by lower-casing (the Kelvin sign) would name another mailbox than the account's.
  */
 export function isEmail(email: string): boolean {
   const normalized = normalizeEmail(email)
@@ -38,7 +38,7 @@ export function isEmail(email: string): boolean {
   )
 }
 
-/** A part of an address as it stands in a normalised one: letters that only a domain can have, in ASCII. */
+/** Part of an address, normalised as in a whole one: letters that only a domain can have become ASCII. */
 export function normalizeEmailPart(part: string): string {
   const text = normalizeText(part, 'NFC').toLowerCase()
   if (/^[\x20-\x7e]*$/.test(text)) return text
@@ -50,10 +50,13 @@ export function normalizeEmailPart(part: string): string {
 export const withoutSubaddress = (emailNormalized: string) =>
   emailNormalized.replace(/(?<=.)\+[^@]*(?=@)/, '')
 
-/** The address that a mail is sent to: faß.de and fass.de have different owners, whoever carries the mail. */
+/**
+ * The address to send mail to, its domain in ASCII: faß.de and fass.de have different owners, and not every mail
+ * service keeps them apart.
+ */
 export const mailboxOf = (email: string) => withDomain(email, toAsciiDomain)
 
-/** The address as it is kept and shown: a domain that mixes scripts, as look-alikes do, is shown in ASCII. */
+/** The address as stored and shown: a domain that mixes scripts, as look-alikes do, is shown in ASCII. */
 export const shownEmail = (email: string) =>
   withDomain(email, (domain) => (isOneScript(domain) ? domain : toAsciiDomain(domain)))
 
@@ -62,7 +65,7 @@ function withDomain(email: string, change: (domain: string) => string): string {
   return `${email.slice(0, at)}@${change(email.slice(at + 1))}`
 }
 
-/** Scripts that are written together count as one. Those that are not here are shown in ASCII. */
+/** Scripts that are written together count as one. Domains in any other script are shown in ASCII. */
 const patternsOfScripts = lazy(() =>
   [
     ['Latin'],
@@ -84,13 +87,13 @@ const patternsOfScripts = lazy(() =>
   }),
 )
 
-/** In one script, and in the form to which it would be mapped: full-width letters are Latin, and deceive. */
+/** In one script, and already in its mapped form: full-width letters are Latin, and deceive. */
 const isOneScript = (domain: string) =>
   patternsOfScripts().some((pattern) => pattern.test(domain)) &&
   normalizeText(domain, 'NFKC') === normalizeText(domain, 'NFC')
 
 function toAsciiDomain(domain: string): string {
-  // The URL parser has UTS 46 built in, but would also take a port, a path or an escape for part of its input.
+  // The URL parser implements UTS 46, but would also read part of its input as a port, a path or an escape.
   if (!/^[\p{L}\p{N}\p{M}.-]+$/u.test(domain)) return ''
   return URL.parse(`http://${domain}`)?.hostname ?? ''
 }

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { lazy } from './lazy.ts'
 
-/** The smallest UUIDv7 of a millisecond: ids carry their time, so a time is a place in a list. */
+/** The smallest UUIDv7 of a millisecond: ids carry their time, so a time is a position in a list. */
 export function firstIdAt(epochMs: number): string {
   const hex = Math.max(0, Math.floor(epochMs)).toString(16).padStart(12, '0')
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-7000-8000-000000000000`
@@ -10,7 +10,7 @@ export function firstIdAt(epochMs: number): string {
 /** When a UUIDv7 was made (epoch ms). */
 export const timeOfId = (id: string) => Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)
 
-/** RFC 3339 in UTC with milliseconds: the one form of a time in JSON. */
+/** RFC 3339 in UTC with milliseconds: the only format for times in JSON. */
 export const toTime = (epochMs: number) => new Date(epochMs).toISOString()
 export const toTimeOrNull = (epochMs: number | null) => (epochMs === null ? null : toTime(epochMs))
 

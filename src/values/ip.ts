@@ -1,7 +1,7 @@
 /** An IPv4 address as it is written, or the groups of an IPv6 address; undefined for anything else. */
 export function parseAddress(ip: string | null): string | number[] | undefined {
   if (ip === null) return undefined
-  // Elsewhere a number that begins with 0 is octal: 010.1.1.1 would be two addresses.
+  // Some parsers read a number that begins with 0 as octal: 010.1.1.1 would be two addresses.
   if (/^(0|[1-9]\d{0,2})(\.(0|[1-9]\d{0,2})){3}$/.test(ip)) return ip
   const groups = expandIpv6(ip)
   if (!groups) return undefined
@@ -31,20 +31,20 @@ function partsOf(address: string | number[]): { parts: number[]; width: number }
     : { parts: address, width: 16 }
 }
 
-/** Of IPv6, whoever has one address has all that begin like it, as elsewhere here. */
+/** One IPv6 subscriber has a whole /64, here as elsewhere. */
 const IPV6_BITS = 64
 
-/** What stands before an address of IPv4 that is written as one of IPv6. */
+/** The length of the prefix of an IPv4 address that is written as IPv6. */
 const MAPPED_BITS = 96
 
-/** An address, or the first of a network and how many bits all of them share: `192.0.2.0/24`, `2001:db8::/32`. */
+/** An address, or a network as its first address and prefix length: `192.0.2.0/24`, `2001:db8::/32`. */
 function parseNetwork(text: string) {
   const [, first, length] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(text) ?? []
   const address = first === undefined ? undefined : parseAddress(first)
   if (address === undefined) return undefined
   const { parts, width } = partsOf(address)
   const isIpv4 = typeof address === 'string'
-  // The bits of `::ffff:192.0.2.0/120` are counted from where IPv6 begins.
+  // The prefix length of `::ffff:192.0.2.0/120` is counted from the start of the IPv6 address.
   const before = isIpv4 && first!.includes(':') ? MAPPED_BITS : 0
   const bits = length === undefined ? (isIpv4 ? 32 : IPV6_BITS) : Number(length) - before
   return { parts, width, bits }
@@ -60,13 +60,18 @@ export function faultOfNetwork(text: string): string | undefined {
   return undefined
 }
 
-/** How a network is written: by its first address, and an address of IPv4 by itself. Undefined for what is none. */
+/**
+ * The one spelling of a network: by its first address; a single IPv4 address by itself. Undefined if it is
+ * neither.
+ */
 export function spellNetwork(text: string): string | undefined {
   const network = faultOfNetwork(text) === undefined ? parseNetwork(text) : undefined
   return network && spell(network)
 }
 
-/** Every network that an address, or a network, is in, as `spellNetwork` has them. Of what is neither, none is known. */
+/**
+ * Every network that contains an address or a network, as spelt by `spellNetwork`; none for anything else.
+ */
 export function networksAround(text: string): string[] {
   const network = parseNetwork(text)
   if (!network) return []

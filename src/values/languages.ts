@@ -5,13 +5,10 @@ export type Language = keyof typeof LANGUAGES
 export const isLanguage = (name: string | null | undefined): name is Language =>
   name !== null && name !== undefined && Object.hasOwn(LANGUAGES, name)
 
-/** Keeps the language that was chosen on a page, for the browser. */
+/** Keeps, for the browser, the language that was chosen on a page. */
 export const LANGUAGE_COOKIE = 'roster-lang'
 
-/**
- * The first of those chosen that there is, else of those that the browser accepts, in its order; English where there is
- * none.
- */
+/** The first chosen language that we have, else the first that the browser accepts; else English. */
 export function languageFrom(chosen: readonly (string | null | undefined)[], accepted = ''): Language {
   const names = accepted.slice(0, 256).split(',')
   const byBrowser = names.map((name) => name.trim().slice(0, 2).toLowerCase())

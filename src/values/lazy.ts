@@ -1,8 +1,9 @@
 import type * as z from 'zod'
 
 /**
- * What is made when it is first asked for, and then kept: above all a schema. To make all of them as the script starts would
- * be most of that time, while a request needs one or two, and those of the answers only the document.
+ * Something that is made on first use and then kept, above all a schema. Making all schemas as the script
+ * starts would be most of its start time, while a request needs one or two, and only the API document needs
+ * those of answers.
  */
 export function lazy<T extends object>(make: () => T): () => T {
   let made: T | undefined
@@ -12,5 +13,5 @@ export function lazy<T extends object>(make: () => T): () => T {
   }
 }
 
-/** What a schema that is made by `lazy` gives. */
+/** The output of a schema made by `lazy`. */
 export type Of<M extends () => z.ZodType> = z.infer<ReturnType<M>>

@@ -1,24 +1,27 @@
 import * as z from 'zod'
 
 /**
- * Text as people write it. Its length is looked at before anything else is done with it: to normalise a run of marks
- * takes the square of its length, 2.5 s for 61 KB.
+ * Text as people write it. Its length is checked before anything else: normalising a run of combining marks
+ * takes time quadratic in its length, 2.5 s for 61 KB.
  */
 
-/** Nothing of ours is longer. A longer text is not ours, and is given back as it is. */
+/** None of our texts is longer. A longer text is returned unchanged. */
 const MAX_NORMALIZED_LENGTH = 4096
 
 export const normalizeText = (text: string, form: 'NFC' | 'NFKC') =>
   text.length > MAX_NORMALIZED_LENGTH ? text : text.normalize(form)
 
-/** The beginning of a text of somebody else's, such as a header, in whole characters. */
+/** The beginning of a foreign text, such as a header, cut between characters. */
 export const cutText = (text: string, maxLength: number) =>
   text
     .slice(0, maxLength)
     .replace(/[\ud800-\udbff]$/, '')
     .toWellFormed()
 
-/** A string of a request, in UTF-16 units: one that is too long is looked at no further, half a character is no text. */
+/**
+ * A string in a request, measured in UTF-16 units: no more checks if it is too long; a lone surrogate is not
+ * text.
+ */
 export const text = (maxLength: number, minLength = 0, tooLong?: string) =>
   z
     .string()
@@ -29,7 +32,7 @@ export const text = (maxLength: number, minLength = 0, tooLong?: string) =>
       params: { code: 'half_a_character' },
     })
 
-/** A character may be made of several before it is composed, and have two UTF-16 units. */
+/** A character may consist of several code points before it is composed, and of two UTF-16 units. */
 const MAX_UNITS_PER_CHARACTER = 8
 
 /** One line of text, trimmed and composed; its length is in characters. */
@@ -42,14 +45,14 @@ const anyLine = (maxLength: number, findFlaw: (line: string) => Flaw | undefined
     })
     .meta({ minLength: 1, maxLength })
 
-/** A line that is looked for: what stands somewhere by now has been taken under other rules. */
+/** A search text: what is stored may have been accepted under other rules. */
 export const searched = (maxLength: number) =>
   anyLine(maxLength, (line) => (/\p{Cc}/u.test(line) ? HIDDEN : undefined))
 
-/** A line that people read, and that shows itself as what it is. */
+/** A line that people read, which must look like what it is. */
 export const line = (maxLength: number) => anyLine(maxLength, findDeception)
 
-/** A line by which people know somebody. */
+/** A name by which people know somebody. */
 export const name = (maxLength: number) =>
   anyLine(
     maxLength,
@@ -82,10 +85,14 @@ const HIDDEN = {
 }
 const MANY_MARKS = { code: 'invalid_text', message: 'Has more than four marks on one letter.' }
 
-/** Joiners belong between letters (Persian, Indic scripts) and within an emoji; elsewhere nobody sees them. */
+/**
+ * Joiners belong between letters (Persian, Indic scripts) and inside an emoji; elsewhere they are invisible.
+ */
 const JOINERS_IN_PLACE =
   /(?<=[\p{L}\p{M}])[\u200c\u200d](?=\p{L})|(?<=\p{Extended_Pictographic}|\p{Emoji_Modifier}|\ufe0f)\u200d(?=\p{Extended_Pictographic})/gu
-/** Controls, formats, unassigned, private and tag characters; separators but the blank; letters that are blank. */
+/**
+ * Controls, formats, unassigned, private and tag characters; separators other than the space; blank letters.
+ */
 const NOT_SEEN = /[\p{C}\p{Zl}\p{Zp}\u115f\u1160\u2800\u3164\uffa0]|\u034f|\u17b4|\u17b5|(?! )\p{Zs}/u
 
 function findWrongLength(line: string, maxLength: number): Flaw | undefined {

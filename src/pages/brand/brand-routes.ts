@@ -3,7 +3,7 @@ import { Hono } from '../../http/hono.ts'
 import { notFound } from '../../http/problem.ts'
 import { brandSheet } from './brand.ts'
 
-/** The second stylesheet, where there is a colour for it. */
+/** The second stylesheet, if the organisation has set a colour. */
 export const brandRoutes = new Hono<AppEnv>().get('/:brand{brand\\.[0-9a-f]+\\.css}', (c) => {
   const { BRAND_COLOUR: colour } = c.var.config
   const sheet = colour && brandSheet(colour)

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
 
 /*
- * A colour of the organisation, made into the four that the pages need, each readable on every ground that it can stand
- * on. Hue and chroma stay as they are; lightness moves as far as the contrast asks (WCAG 2, in OKLCH). None is refused.
+ * Turns the organisation's colour into the four colours that the pages need, each readable on every
+ * background. Hue and chroma are kept; lightness moves as far as the contrast requires (WCAG 2, in OKLCH). No
+ * colour is refused.
  */
 
-/** Page, surface and sunken of roster.css. */
+/** The page, surface and sunken backgrounds of roster.css. */
 const GROUNDS = { light: ['#f8f7f4', '#ffffff', '#f2f0ec'], dark: ['#11100f', '#191815', '#0d0c0a'] }
 const [WHITE, INK, PALE] = ['#ffffff', '#1c1a16', '#ebe9e5']
 const [TEXT, TEXT_IN_DARK, SHAPE] = [4.5, 6, 3]
@@ -58,11 +59,11 @@ export function brandOf(given: string): Brand {
   }
 }
 
-/** On every ground, and on the tint that the colour gives to a surface. */
+/** Readable on every background, and on a surface that is tinted with the colour. */
 const isReadable = (hex: string, grounds: string[], least: number) =>
   contrasts(hex, [...grounds, mix(hex, grounds[1]!, TINT)]) >= least
 
-/** White on it, or else ink; where neither can be read, it darkens until white can. */
+/** White text on the colour, or else ink; if neither can be read, the colour darkens until white can. */
 function fillOf(colour: Colour): Pick<Shades, 'fill' | 'onFill'> {
   const fill = toHex(colour)
   const onFill = [WHITE, INK].find((text) => contrast(text!, fill) >= TEXT)
@@ -70,7 +71,7 @@ function fillOf(colour: Colour): Pick<Shades, 'fill' | 'onFill'> {
   return { fill: toHex(move(colour, -STEP, (hex) => contrast(WHITE!, hex) >= TEXT)), onFill: WHITE! }
 }
 
-/** The nearest lightness in one direction that is good enough. */
+/** The nearest lightness in one direction that passes. */
 function move(colour: Colour, step: number, isGood: (hex: string) => boolean): Colour {
   for (let { lightness } = colour; lightness >= 0 && lightness <= 1; lightness += step) {
     if (isGood(toHex({ ...colour, lightness }))) return { ...colour, lightness }
@@ -81,7 +82,7 @@ function move(colour: Colour, step: number, isGood: (hex: string) => boolean): C
 const contrasts = (hex: string, grounds: string[]) =>
   Math.min(...grounds.map((ground) => contrast(hex, ground)))
 
-/** WCAG 2: of relative luminances. */
+/** WCAG 2: the contrast ratio of relative luminances. */
 export function contrast(one: string, other: string): number {
   const [a, b] = [luminance(one), luminance(other)]
   return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)
@@ -149,7 +150,7 @@ const mix = (one: string, other: string, share: number) => {
 interface Sheet {
   brand: Brand
   css: string
-  /** Its address changes with what is in it, so it may be kept for good. */
+  /** The path changes with the content, so it may be cached for ever. */
   path: string
 }
 const sheets = new Map<string, Sheet>()

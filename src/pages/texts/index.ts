@@ -26,7 +26,7 @@ import { links } from './en/links.ts'
 import { signin } from './en/signin.ts'
 import { webhooks } from './en/webhooks.ts'
 
-/** Every text of the pages, by the part of the product that shows it. One folder per language. */
+/** Every text of the pages, by feature. One folder per language. */
 export interface Texts {
   common: typeof common
   signin: typeof signin
@@ -43,7 +43,9 @@ export interface Texts {
   webhooks: typeof webhooks
 }
 
-/** Looks like English and is none: what a page shows without accents was never translated. For tests. */
+/**
+ * Looks like English but is not: any text that a page shows without accents was never translated. For tests.
+ */
 export const PSEUDO = 'en-XA'
 
 const english: Texts = {
@@ -79,7 +81,7 @@ const german: Texts = {
 
 const texts: Record<string, Texts> = { en: english, de: german }
 
-/** What a deployment says otherwise, by language and then by place: `signin.title`. */
+/** Texts that a deployment replaces, by language and then by key: `signin.title`. */
 export type OtherTexts = Readonly<Record<string, Readonly<Record<string, string>>>>
 const changed = new WeakMap<OtherTexts, Record<string, Texts>>()
 
@@ -93,7 +95,7 @@ export const textsOf = (language: Language | typeof PSEUDO, others: OtherTexts =
   return made[language]
 }
 
-/** The texts with some said otherwise. Only sentences are: what is worked out of numbers and names stays. */
+/** The texts, with some replaced. Only plain strings are; texts computed from numbers and names stay. */
 const withOthers = (value: unknown, own: Readonly<Record<string, string>>, place: string): unknown => {
   if (typeof value === 'string') return own[place] ?? value
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value

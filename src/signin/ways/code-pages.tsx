@@ -7,7 +7,7 @@ import { type FormPage, OnwardsFields } from '../pages.tsx'
 import { type Onwards, onwards } from '../targets.ts'
 import { type BotChallenge, BotChallengeBox } from './joining.tsx'
 
-/** Where the code is to go. */
+/** Asks where to send the code. */
 export const AskForCodePage: FC<FormPage & Onwards & { challenge: BotChallenge | undefined }> = ({
   view,
   token,
@@ -57,7 +57,7 @@ export const AskForCodePage: FC<FormPage & Onwards & { challenge: BotChallenge |
   )
 }
 
-/** The code, once it was asked for. */
+/** Asks for the code that was sent. */
 export const TypeCodePage: FC<FormPage & Onwards & { email: string; remember: string | undefined }> = ({
   view,
   token,

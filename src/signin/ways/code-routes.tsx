@@ -30,8 +30,8 @@ import {
 import { pendingOf } from './provider-cookies.ts'
 
 /**
- * The provider that somebody comes from, where it has said an address that it does not prove, and `typed` is no other:
- * for that one a code is mailed also where none signs in else.
+ * The provider that somebody comes from, if it gave an address that it does not prove, and `typed` is that
+ * address. For this address a code is mailed even where mailed codes are otherwise off.
  */
 async function askerBy(
   c: Context<PageEnv>,
@@ -90,7 +90,7 @@ async function typePage(
   return respond(c, page, { status, ...(await originOfTarget(c.var, on.target, on.to)) })
 }
 
-/** The code was right, and there is no account yet. */
+/** The code was correct, and there is no account yet. */
 function nameNeeded(c: Context<PageEnv>, refused: Shown = {}) {
   const { email = '', remember, code, name } = c.var.fields
   const on = onwardsIn(c.var.fields)
@@ -105,7 +105,10 @@ function nameNeeded(c: Context<PageEnv>, refused: Shown = {}) {
   })
 }
 
-/** Signing in, and up, by a code that is mailed. The browser that asked keeps what makes the code work. */
+/**
+ * Signing in and up by a mailed code. The browser that requested it keeps the token without which the code is
+ * useless.
+ */
 export const codePages = new Hono<PageEnv>()
   .get('/signin/code', (c) => {
     return askPage(c, onwardsAsked(c.var, c.req.query()))
@@ -113,11 +116,11 @@ export const codePages = new Hono<PageEnv>()
   .post('/signin/code', limitByNetwork, form(browserOf), async (c) => {
     const { email = '', remember = '', asks, 'cf-turnstile-response': challenge_token } = c.var.fields
     const on = onwardsIn(c.var.fields)
-    // From the page with the password, with nothing typed.
+    // From the password page, with nothing typed.
     if (email === '') return askPage(c, on)
     try {
       const { by } = await askerBy(c, email)
-      // Whoever may have no account shows first that they are no program, on the page that asks it.
+      // Somebody who may have no account passes the bot challenge first, on the page that shows it.
       if (!by && asks === undefined && botChallengeOf(c.var.config))
         return await askPage(c, on, { values: { email: email.slice(0, 320), remember } })
       const input = validate(AskForCode(), {

@@ -3,7 +3,10 @@ import { RecoveryCodes } from '../../pages/factors.tsx'
 import { NarrowPage } from '../../pages/layout.tsx'
 import type { View } from '../../pages/view.ts'
 
-/** Whoever came with an authenticator app has signed in by it for the first time, and has no recovery codes yet. */
+/**
+ * For an imported user who has signed in with their authenticator app for the first time, and has no recovery
+ * codes yet.
+ */
 export const FirstCodesPage: FC<{
   view: View
   codes: readonly string[]
@@ -21,7 +24,7 @@ export const FirstCodesPage: FC<{
   )
 }
 
-/** The page of the codes was loaded anew: they are not shown again, and signing in has been done. */
+/** The page of codes was reloaded: they are not shown again, and the user is signed in. */
 export const ShownCodesPage: FC<{ view: View; href: string }> = ({ view, href }) => {
   const { common, factors } = view.texts
   return (

@@ -12,7 +12,7 @@ import { askForFactor, clearFactorDue, type Entering, noteFirstCodes } from '../
 import { placeAfter } from '../targets.ts'
 import { FirstCodesPage } from './codes-page.tsx'
 
-/** The session begins, and the browser keeps it; where one more factor is due, that is asked for. */
+/** Starts the session, and sets its cookie; if a second factor is due, asks for that. */
 export async function enter(
   c: Context<PageEnv>,
   prove: () => Promise<Proven>,
@@ -24,7 +24,7 @@ export async function enter(
     const { recovery_codes: codes } = tokens
     if (codes) noteFirstCodes(c, on)
     else clearFactorDue(c)
-    // Whoever is on the way to an app is not kept from it.
+    // Somebody on the way to an app is not held up.
     const isAsked = tokens.needs_better_password && !on.to && !on.target
     const place = isAsked ? '/account/security?done=weak' : placeAfter(c.var, tokens.user.role, on)
     if (!codes) return c.redirect(place, 303)

@@ -21,7 +21,7 @@ export interface BotChallenge {
   script: string
 }
 
-/** What the deployment asks of whoever joins, so that it is no program; undefined where it asks nothing. */
+/** The bot challenge that the deployment requires of new users; undefined if there is none. */
 export function botChallengeOf({
   TURNSTILE_SITE_KEY: siteKey,
   TURNSTILE_URL,
@@ -30,7 +30,7 @@ export function botChallengeOf({
   return siteKey === undefined ? undefined : { siteKey, action: CHALLENGE_ACTION, script: script.href }
 }
 
-/** The origin that a page with it has to take a script of. */
+/** The origin from which the page has to load the challenge's script. */
 export const thirdPartyOf = (challenge: BotChallenge | undefined) =>
   challenge ? { thirdParty: new URL(challenge.script).origin } : {}
 
@@ -54,7 +54,7 @@ export const BotChallengeBox: FC<{ view: View; challenge: BotChallenge | undefin
     </>
   ) : null
 
-/** Who joins, as a form says it. Throws 422 `terms_not_accepted`. */
+/** The new user, from a form. Throws 422 `terms_not_accepted`. */
 export function joinerIn(
   config: Config,
   { name = '', terms_version, 'cf-turnstile-response': challenge_token }: Record<string, string>,
@@ -65,7 +65,7 @@ export function joinerIn(
 
 export const isOfChallenge = ({ code }: AppError) => code.startsWith('challenge_')
 
-/** What is wrong with a form for joining; undefined where it is something else that was refused. */
+/** The errors of a sign-up form; undefined if something else was refused. */
 export function faultsOfJoiner(
   view: View,
   error: AppError,
@@ -83,13 +83,13 @@ interface Joining {
   action: string
   email: string
   back: string
-  /** Whether they show that they are no program. */
+  /** Whether the form has the bot challenge. */
   isChallenged: boolean
-  /** What the form brings along. */
+  /** Hidden fields of the form. */
   hidden: Record<string, string | undefined>
 }
 
-/** Answers with the page that asks who joins. */
+/** Answers with the page that asks for the new user's details. */
 export async function joinPage(
   c: Context<PageEnv>,
   on: Onwards,
@@ -108,7 +108,7 @@ export async function joinPage(
   })
 }
 
-/** An account is made after this page alone: by name, address, terms and a button. */
+/** Creating an account takes only this page: name, address, terms and a button. */
 const JoinPage: FC<FormPage & Omit<Joining, 'isChallenged'> & { challenge: BotChallenge | undefined }> = ({
   view,
   token,

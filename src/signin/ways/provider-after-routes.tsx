@@ -25,7 +25,7 @@ import { forgetPending, type Pending, pendingOf } from './provider-cookies.ts'
 import { ConnectPage } from './provider-pages.tsx'
 import { sayWhy } from './provider-says.tsx'
 
-/** The provider has said who it is, and there is no account yet. */
+/** The provider has said who somebody is, and there is no account yet. */
 const nameNeeded = (
   c: Context<PageEnv>,
   { provider, profile, ...on }: Pending,
@@ -41,7 +41,7 @@ const nameNeeded = (
     ...refused,
   })
 
-/** What waits for this provider. Throws 400 `invalid_callback`. */
+/** The sign-in that is pending for this provider. Throws 400 `invalid_callback`. */
 async function requirePending(
   c: Context<PageEnv>,
 ): Promise<{ pending: Pending; provider: IdentityProvider }> {
@@ -57,7 +57,7 @@ async function connectPage(c: Context<PageEnv>, message?: Said, status = 200) {
   const { user, viewer, view } = await c.var.signedIn()
   const { pending, provider } = await requirePending(c)
   const to = pending.to ?? homeOf(user.role)
-  // Whoever signed in to another account than that of the address is asked nothing.
+  // If the account that somebody signed in to has another address, they are not asked to connect.
   if (normalizeEmail(user.email) !== normalizeEmail(pending.profile.email!)) return c.redirect(to, 303)
   if (!pending.profile.isProved && owesProof(c.var, c.var.actor, JSON.parse(user.amr)))
     return c.redirect('/account/security?done=owed', 303)
@@ -75,7 +75,7 @@ async function connectPage(c: Context<PageEnv>, message?: Said, status = 200) {
   )
 }
 
-/** What is still to be done once somebody is back: a name to be typed, an account to be signed in to. */
+/** What remains to be done after somebody comes back: type a name, or sign in to an account. */
 export const providerAfterPages = new Hono<PageEnv>()
   .get('/signin/with/:provider/join', async (c) => {
     try {

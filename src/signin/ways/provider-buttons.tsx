@@ -5,7 +5,7 @@ import { type Onwards, paramsOf } from '../targets.ts'
 
 type Path = [d: string, fill: string]
 
-/** As each asks for it: Google's in its own colours, Apple's and GitHub's in that of the text. */
+/** As each provider requires: Google's in its own colours, Apple's and GitHub's in the colour of the text. */
 const MARKS: Partial<Record<ProviderKind, { box: string; paths: Path[] }>> = {
   google: {
     box: '0 0 48 48',
@@ -68,7 +68,7 @@ export const ProviderMark: FC<{ kind: ProviderKind }> = ({ kind }) => {
   ) : null
 }
 
-/** What there is beside a page's form, in one group. `needScript`: none of it works without. */
+/** The alternatives to a page's form, in one group. `needScript`: none of them works without a script. */
 export const OtherWays: FC<PropsWithChildren<{ view: View; needScript?: boolean }>> = ({
   view,
   needScript,
@@ -80,7 +80,7 @@ export const OtherWays: FC<PropsWithChildren<{ view: View; needScript?: boolean 
   </div>
 )
 
-/** In the order of the setting. `token` is that of the page's form: it says that the way was begun here. */
+/** In the order of the setting. `token` is that of the page's form: it proves that the attempt began here. */
 export const ProviderButtons: FC<
   { view: View; providers: readonly IdentityProvider[]; token: string; isAgain?: boolean } & Onwards
 > = ({ view, providers, token, isAgain, ...on }) =>

@@ -8,14 +8,14 @@ import type { Onwards } from '../targets.ts'
 
 const ATTRIBUTES = { path: '/', secure: true, httpOnly: true, sameSite: 'Lax' } as const
 
-/** Somebody is on their way to a provider. */
+/** An attempt in progress: somebody is on their way to a provider. */
 const ATTEMPT = '__Host-roster-with'
-/** Somebody is back, and something is still to be done: a name to be typed, an account to be signed in to. */
+/** Somebody is back, and something remains to be done: type a name, or sign in to an account. */
 const PENDING = '__Host-roster-joining'
 const PENDING_MS = 30 * MINUTE_MS
 
 export interface Pending extends Onwards {
-  /** Its time; and that of the account that may be made. */
+  /** A UUIDv7, which carries its time; also the id of the account that may be created. */
   id: string
   provider: string
   profile: Profile
@@ -34,7 +34,7 @@ async function get<T extends { id: string }>(c: Context<PageEnv>, name: string, 
 
 export const rememberAttempt = (c: Context<PageEnv>, attempt: Attempt) => put(c, ATTEMPT, attempt, ATTEMPT_MS)
 
-/** It is good once: this browser forgets it. */
+/** It can be used once: the browser's copy is deleted. */
 export async function takeAttempt(c: Context<PageEnv>): Promise<Attempt | undefined> {
   const attempt = await get<Attempt>(c, ATTEMPT, ATTEMPT_MS)
   if (getCookie(c, ATTEMPT) !== undefined) deleteCookie(c, ATTEMPT, ATTRIBUTES)

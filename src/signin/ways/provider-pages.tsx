@@ -6,14 +6,17 @@ import type { View } from '../../pages/view.ts'
 import type { FormPage } from '../pages.tsx'
 import { ProviderMark } from './provider-buttons.tsx'
 
-/** Somebody was sent here from elsewhere, or is to connect an account: nothing goes on until they press. */
+/**
+ * For somebody who was sent here from elsewhere, or is about to connect an account: nothing happens until
+ * they press the button.
+ */
 export const GoOnPage: FC<{
   view: View
   provider: IdentityProvider
   place: string
-  /** The address of the account that it is to be connected to. */
+  /** The address of the account to connect to. */
   account?: string | undefined
-  /** They have pressed already: it goes on by itself. */
+  /** They have pressed it already, so the page continues by itself. */
   isPressed?: boolean
   back?: string
 }> = ({ view, provider, place, account, isPressed, back = '/signin' }) => {
@@ -40,7 +43,7 @@ export const GoOnPage: FC<{
   )
 }
 
-/** What came of it, where it is no sign-in. */
+/** The outcome, if it is not a sign-in. */
 export const ProviderSaysPage: FC<{ view: View; title: string; text?: Child; children?: Child }> = ({
   view,
   title,
@@ -59,7 +62,7 @@ export const ProviderSaysPage: FC<{ view: View; title: string; text?: Child; chi
   </NarrowPage>
 )
 
-/** Connects what was shown at a provider to the account that its user has just signed in to. */
+/** Connects the provider's identity to the account that its user has just signed in to. */
 export const ConnectPage: FC<FormPage & { provider: IdentityProvider; called: string; to: string }> = ({
   view,
   token,

@@ -42,8 +42,9 @@ import { sayWhy } from './provider-says.tsx'
 const cookieOf = (c: Context<PageEnv>) => readSessionCookie(c, c.var.config.keys.session_cookie, c.var.now)
 
 /**
- * Why somebody is sent to a provider; undefined where a page has to ask them first. A link of ours says that it was
- * pressed in this browser; else any site could have somebody signed in as whoever is at the provider.
+ * Why somebody is sent to a provider; undefined if a page has to ask them first. A link of ours proves that
+ * it was pressed in this browser. Without that, any site could sign a visitor in as whoever is signed in at
+ * the provider.
  */
 async function purposeOf(c: Context<PageEnv>, provider: IdentityProvider): Promise<Attempt | undefined> {
   const { sure, again, link, sent, ...query } = c.req.query()
@@ -54,7 +55,8 @@ async function purposeOf(c: Context<PageEnv>, provider: IdentityProvider): Promi
     const ticket = await openTicket(c.var, provider.id, link)
     if (!ticket) throw invalidCallback(new Refusal('expired'))
     const isHere = cookie?.sid === ticket.actor.sid
-    // What a page has given out is for its own browser. An API's client has none, so whoever opens it is asked first.
+    // A ticket from a page works only in its own browser. An API client has no browser, so whoever opens its
+    // ticket is asked first.
     if (!isHere && ticket.actor.turn !== undefined) throw invalidCallback(new Refusal('other_address'))
     return isHere || isOurLink(c, sure, browserOf(c))
       ? newAttempt({ ...begun, purpose: 'link', actor: ticket.actor })
@@ -68,7 +70,7 @@ async function purposeOf(c: Context<PageEnv>, provider: IdentityProvider): Promi
   return isBegunHere ? newAttempt({ ...begun, purpose: 'signin' }) : undefined
 }
 
-/** The page that asks first. Its link says that it was pressed. */
+/** The page that asks first. Its link proves that the button was pressed. */
 async function askFirst(c: Context<PageEnv>, provider: IdentityProvider) {
   const { sure: _, sent: __, ...query } = c.req.query()
   const ticket = query.link === undefined ? undefined : await openTicket(c.var, provider.id, query.link)
@@ -77,7 +79,7 @@ async function askFirst(c: Context<PageEnv>, provider: IdentityProvider) {
   return respond(c, <GoOnPage view={viewOf(c)} provider={provider} place={place} account={account} />)
 }
 
-/** What somebody has come back with. Each provider has a callback of its own. */
+/** Handles the provider's answer. Each provider has its own callback. */
 async function comeBack(c: Context<PageEnv>, answered: URLSearchParams): Promise<Response> {
   const provider = requireProvider(c.var, c.req.param('provider') ?? '')
   const attempt = await takeAttempt(c)
@@ -89,7 +91,7 @@ async function comeBack(c: Context<PageEnv>, answered: URLSearchParams): Promise
       ? cookie?.sid !== attempt.actor?.sid
       : cookie !== undefined && attempt.purpose === 'link' && cookie.sid !== attempt.actor?.sid
   if (isOthers) throw invalidCallback(new Refusal('revoked'))
-  // Both, whatever becomes of one: it is used up also where the provider fails.
+  // Both, whatever becomes of one: the attempt is used up even if the provider fails.
   const [asked, spent] = await Promise.allSettled([
     profileOf(c.var, provider, attempt, answered),
     spendAttempt(c.var, attempt.id),
@@ -160,7 +162,8 @@ export const providerPages = new Hono<PageEnv>()
       return sayWhy(c, error)
     }
   })
-  // Apple posts from its own site, where the browser sends no cookie of ours along: so it comes back once more, by GET.
+  // Apple posts from its own site, and then the browser sends none of our cookies. So the browser is
+  // redirected once more, by GET.
   .post('/signin/with/:provider/callback', limitByNetwork, async (c) => {
     const { id, kind } = requireProvider(c.var, c.req.param('provider'))
     if (kind !== 'apple') return sayWhy(c, invalidCallback(new Refusal('form')))

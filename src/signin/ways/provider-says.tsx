@@ -7,11 +7,11 @@ import { viewOf } from '../../pages/view.ts'
 import { refusalOf } from '../refusals.tsx'
 import { ProviderSaysPage } from './provider-pages.tsx'
 
-/** Says it on a page of its own. */
+/** Shows the message on a page of its own. */
 const says = (c: Context, [title, text]: readonly string[], status: number) =>
   respond(c, <ProviderSaysPage view={viewOf(c)} title={title!} text={text} />, { status: status as 403 })
 
-/** Each refusal has its sentence. */
+/** Each refusal has its own sentence. */
 export function sayWhy(c: Context<PageEnv>, error: unknown): Response | Promise<Response> {
   if (
     !(error instanceof AppError) ||
