@@ -11,7 +11,7 @@ interface Command<Known extends Options> {
   /** What `--help` prints. */
   usage: string
   options: Known
-  /** How many words may stand there that are no options; none when absent. */
+  /** How many positional arguments are allowed; none by default. */
   words?: number
   /** Whether it acts on a deployment: its settings come from `--settings FILE`, or from the environment. */
   ofDeployment?: boolean
@@ -24,8 +24,8 @@ const WHERE_SETTINGS_ARE = `The Worker's settings come from the environment, or 
 --settings FILE.`
 
 /**
- * The arguments of a script. Each takes `--help` and `--dry-run`, and refuses what it does not know: an option that
- * is ignored is one that somebody relied on.
+ * The arguments of a script. Each accepts `--help` and `--dry-run`, and rejects unknown options: somebody may
+ * rely on an option that would be ignored.
  */
 export function readArguments<const Known extends Options>({
   usage: said,
@@ -54,14 +54,14 @@ export function readArguments<const Known extends Options>({
   return { values: parsed.values, words: parsed.positionals, isDryRun: dryRun === true }
 }
 
-/** The settings are those of the file and no others: the environment may be of another deployment. */
+/** Uses only the settings of the file: the environment may belong to another deployment. */
 function useSettings(path: string) {
   if (!existsSync(path)) throw new Error(`There is no file ${path}. npm run setup keeps one.`)
   for (const name of Object.keys(WHAT_TO_WRITE)) delete process.env[name]
   Object.assign(process.env, openKept(path).settings())
 }
 
-/** Runs a script: what stops it is said in a sentence, without a stack, and makes its exit code 1. */
+/** Runs a script: prints an error as a sentence, without a stack, and sets exit code 1. */
 export function runCommand(main: () => Promise<void> | void): void {
   Promise.resolve()
     .then(main)
@@ -73,10 +73,10 @@ export function runCommand(main: () => Promise<void> | void): void {
 
 const PAUSES_MS = [1000, 2000, 4000]
 
-/** Whether an error is the problem of this code. */
+/** Whether an error is the problem with this code. */
 export const hasCode = (error: unknown, code: string) => (error as { code?: unknown }).code === code
 
-/** Nobody waits for a script as for a request: what failed by this code, or by any where none is given, is asked again. */
+/** Retries for longer than a request could: a failure with this code, or any failure if no code is given. */
 export async function withPauses<T>(ask: () => Promise<T>, code?: string): Promise<T> {
   for (let tried = 0; ; tried++) {
     try {
@@ -89,10 +89,10 @@ export async function withPauses<T>(ask: () => Promise<T>, code?: string): Promi
   }
 }
 
-/** For one call, in which a Worker would have been given up long ago. */
+/** The timeout of one call, long after a Worker would have given up. */
 export const SCRIPT_WAITS_MS = 30_000
 
-/** The database as a script asks it: a slow answer is waited for, and a read without one is asked again. */
+/** The database with a script's patience: it waits for slow answers, and retries reads that get none. */
 export const patiently = <R extends { db: Database }>(resources: R): R => {
   const { db } = resources
   const patient: Database = Object.assign(Object.create(db), {

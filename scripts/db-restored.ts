@@ -43,20 +43,22 @@ const NO_KEYS = '{"keys":[]}'
 const [BEGUN, ENDED, DONE] = RESTORE_STATES
 
 interface Restored {
-  /** It was done already, at that time (epoch ms): only what was found lost since is seen to. */
+  /** When it was completed before (epoch ms): only losses found since are handled. */
   doneAt: number | undefined
-  /** It broke off at a later step, and everything had ended by that time (epoch ms): it does not end once more. */
+  /**
+   * An earlier run stopped later than this (epoch ms), when everything had been ended: it is not ended again.
+   */
   endedAt: number | undefined
-  /** What ends for everybody, as it was counted before. */
+  /** What is ended for everybody, counted beforehand. */
   ends: { sessions: number; keys: number; apps: number; hooks: number } | undefined
   erased: number
   setBack: number
   /** Of them, whose address was another one: they are disabled. */
   moved: number
   consents: number
-  /** What whoever restores must know of the ledger, in sentences. */
+  /** What the operator must know about the ledger, in sentences. */
   warnings: string[]
-  /** `SECRET_KEYS` are not those of the database's last day: it is not done unless that is asked for. */
+  /** `SECRET_KEYS` are not those of the database's last day: the script stops unless told to go on. */
   lacksKey: boolean
   /** The newest seal that was lost with the database. */
   lostHead?: string | undefined
@@ -65,15 +67,15 @@ interface Restored {
 interface Asked {
   isDryRun?: boolean
   isAgain?: boolean
-  /** It is done although the newest key is missing. */
+  /** Goes on although the newest key is missing. */
   withoutKeys?: boolean
-  /** Hears of the warnings before anything is done. */
+  /** Receives the warnings before anything is changed. */
   warn?: (warnings: string[]) => void
 }
 
 /**
- * Undoes what a backup has brought back. Throws where Redis is away, or the key is missing by which it names the erased:
- * nothing is done without the ledger.
+ * Undoes what a backup has brought back. Throws if Redis is unavailable, or the key that identifies the
+ * erased users is missing: nothing is done without the ledger.
  */
 export async function afterRestore(
   given: Resources,
@@ -125,7 +127,7 @@ export async function afterRestore(
   return { ...found, lostHead }
 }
 
-/** Where nothing is found, that may be as nothing is known. */
+/** An empty ledger may mean that nothing was recorded. */
 async function warningsOf(
   { config, db }: Resources,
   { isSilent }: Lost,
@@ -210,12 +212,12 @@ async function begin(resources: Resources, isAgain: boolean): Promise<void> {
   })
 }
 
-/** Sessions, links, epochs, and what programs prove themselves by. */
+/** Ends sessions, links, epochs, and the credentials of programs. */
 async function endEverything(resources: Resources): Promise<void> {
   const { db } = resources
   for (const table of [sessions, oneTimeTokens])
     await changeAll(resources, sql`${table}`, (those) => sql`DELETE FROM ${table} WHERE id IN ${those}`)
-  // Beyond every number that a token of a lost day can have.
+  // Higher than any epoch in a token of the lost days.
   const epoch = Math.floor(Date.now() / 1000)
   for (let after = 0; ; ) {
     const { last } = await db.readPrimary({
@@ -245,7 +247,7 @@ async function endEverything(resources: Resources): Promise<void> {
   })
 }
 
-/** By pages, until none is left: the change makes each one that it is not. */
+/** In pages, until none is left: the change excludes each row that it has handled. */
 async function changeAll({ db }: Resources, which: SQL, change: (those: SQL) => Statement): Promise<void> {
   for (;;) {
     const { found } = await db.readPrimary({

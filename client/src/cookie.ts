@@ -3,7 +3,7 @@ import { errorOf, failure, isOwn401, RosterError } from './problems.ts'
 import type { User } from './protocol.ts'
 import { openTabs } from './tabs.ts'
 
-/** Others wait for the look: it is short. */
+/** Other requests wait for this look-up, so its time limit is short. */
 const LOOK_LIMIT_MS = 8000
 
 /** The browser keeps the cookie, for all its tabs and for Roster's own pages: who is signed in can only be asked. */
@@ -12,14 +12,14 @@ export function keepByCookie({ url, hasTabs, ask, user, changed }: KeeperOptions
     ask(new Request(request, { credentials: 'include' }), limitMs)
 
   async function askWho(): Promise<User | null> {
-    // A copy from before a sign-out in another tab would be believed.
+    // A cached answer from before a sign-out in another tab would be believed.
     const request = new Request(url + ME, { headers: { 'cache-control': 'no-cache' } })
     const { response, body } = await withCookie(request, LOOK_LIMIT_MS)
     if (isOwn401(response, body)) return null
     if (!response.ok) throw errorOf(response, body)
     return body as unknown as User
   }
-  /** An answer that was on its way when somebody signed in, or that a later one overtook, says nothing any more. */
+  /** The latest look-up: an answer is ignored if a sign-in or a later look-up has overtaken it. */
   let latest: Promise<unknown> | undefined
   let asked = 0
   let heard = 0
@@ -36,7 +36,7 @@ export function keepByCookie({ url, hasTabs, ask, user, changed }: KeeperOptions
       if (latest === own) latest = undefined
     })
   }
-  /** The cookie may be another's by now. What somebody has begun is not done as somebody else. */
+  /** The cookie may belong to somebody else by now. What one user began must not be done as another. */
   async function assertSame(): Promise<void> {
     const before = user()
     while (latest) await latest.catch(() => {})
@@ -53,7 +53,7 @@ export function keepByCookie({ url, hasTabs, ask, user, changed }: KeeperOptions
     changed(who)
     tabs.say({ kind: 'changed' })
   }
-  /** They may have signed in or out on Roster's own pages meanwhile, which tell nobody. */
+  /** Users may have signed in or out on Roster's own pages meanwhile, which notify nobody. */
   const seen = () => document.visibilityState === 'visible' && lookAgain()
   /** From a window beside this one, which did not hide it. */
   const focused = () => latest || lookAgain()

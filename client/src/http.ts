@@ -2,7 +2,7 @@ import { failure, problemOf, RosterError } from './problems.ts'
 
 export type Fetch = (request: Request) => Promise<Response>
 
-/** An answer, and what its JSON says: of an error, its problem. */
+/** A response, and its parsed JSON: for an error, its problem. */
 export interface Answer {
   response: Response
   body: Record<string, unknown> | undefined
@@ -12,7 +12,7 @@ export interface Answer {
 export type Ask = (request: Request, limitMs?: number) => Promise<Answer>
 
 const JSON_TYPE = /[/+]json\b/
-/** A page where JSON was asked for is from somebody on the way: an access point's, a proxy's. */
+/** HTML where JSON was requested comes from something in between: a captive portal, a proxy. */
 const PAGE_TYPE = /^text\/html\b/
 
 /**
@@ -27,7 +27,7 @@ export async function ask(fetch: Fetch, request: Request, limitMs: number): Prom
     const response = await fetch(new Request(request, { signal }))
     const type = response.headers.get('content-type') ?? ''
     const { ok } = response
-    // A 304 has no body, and no answer that is made of one.
+    // A 304 has no body, and neither may the Response made from it.
     const isBare = response.status === 304 || (ok && !JSON_TYPE.test(type) && !PAGE_TYPE.test(type))
     if (isBare) return { response, body: undefined }
     const text = await response.text()
@@ -35,12 +35,12 @@ export async function ask(fetch: Fetch, request: Request, limitMs: number): Prom
     try {
       body = JSON.parse(text)
     } catch (cause) {
-      // Cut off, or no JSON at all.
+      // Cut off, or not JSON at all.
       if (ok) throw cause
     }
     if (!ok) body = problemOf(response, body)
     const read = new Response(JSON.stringify(body), response)
-    // An error without a body has one now.
+    // An error without a body has been given one.
     read.headers.delete('content-length')
     return { response: read, body: body as Answer['body'] }
   } catch (cause) {

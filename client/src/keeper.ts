@@ -5,9 +5,9 @@ import type { User } from './protocol.ts'
 export interface Keeper {
   /** Finds out who is signed in. */
   look(): Promise<unknown>
-  /** Sends a request as whoever is signed in, and sees what its answer says of that. */
+  /** Sends a request as the signed-in user, and notes what the answer says about the session. */
   call(request: Request, path: string): Promise<Answer>
-  /** What a way in is asked for beside the proof. */
+  /** Input of a sign-in that says how the session is kept. */
   keeping(remember: boolean | undefined): object
   signOut(): Promise<void>
   accessToken(): Promise<string | undefined>
@@ -22,10 +22,10 @@ export interface KeeperOptions {
   changed(user: User | null): void
 }
 
-/** Ways in, whose 401 says nothing of a session. */
+/** Sign-in routes, whose 401 says nothing about a session. */
 export const ENTRY = /^\/v1\/auth\/(login|signup|refresh_token)\b/
 export const LOGOUT = '/v1/auth/logout'
 export const ME = '/v1/users/me'
 
-/** After these nobody is signed in here any more. */
+/** After these, nobody is signed in here any more. */
 export const ends = (path: string, { response }: Answer) => response.ok && path.startsWith(LOGOUT)

@@ -22,11 +22,14 @@ export interface ClientOptions {
    * in COOKIE_ORIGINS. Elsewhere give it `tokens()` of `@roster/client/tokens`.
    */
   keep?: (options: KeeperOptions) => Keeper
-  /** Whether other pages of this origin have the same user: by default in a page. Never where one process serves many. */
+  /**
+   * Whether to share the user with other tabs of this origin: on by default in a page. Never where one
+   * process serves many users.
+   */
   tabs?: boolean
-  /** Another `fetch`, as of a service binding. */
+  /** A replacement for `fetch`, such as a service binding's. */
   fetch?: Fetch
-  /** How long an answer is waited for: 30 seconds. */
+  /** How long to wait for an answer: 30 seconds by default. */
   timeoutSeconds?: number
 }
 
@@ -35,10 +38,13 @@ export interface Keeping {
   remember?: boolean
 }
 
-/** Somebody is in, or a second factor is due. */
+/** Somebody is signed in, or a second factor is due. */
 export type SignInStep = { user: User; factor?: never } | { user?: never; factor: SecondFactor }
 
-/** What a right password of somebody with a second factor leads to. Throws RosterError where the factor is wrong. */
+/**
+ * What a correct password leads to if the user has a second factor. Throws RosterError if the factor is
+ * wrong.
+ */
 export interface SecondFactor {
   methods: readonly ('totp' | 'recovery_code' | 'passkey')[]
   expiresInSeconds: number
@@ -48,14 +54,14 @@ export interface SecondFactor {
 }
 
 export interface Events {
-  /** Who is signed in, or anything about them, is another. */
+  /** Another user is signed in, or nobody, or the user's data has changed. */
   user: User | null
   signed_in: User
-  /** Who was. */
+  /** The user who was signed in. */
   signed_out: User
 }
 
-/** A challenge is good for five minutes. */
+/** A challenge is valid for five minutes. */
 const RENEW_CHALLENGE_MS = 240_000
 /** What createClient gives. An interface, so that declarations name it. */
 export interface RosterClient extends ReturnType<typeof createClient> {}
@@ -71,7 +77,7 @@ export function createClient(options: ClientOptions) {
   const listeners = new Set<{ event: keyof Events; listener: (value: never) => void }>()
   function tell(of: keyof Events, value: User | null) {
     for (const { event, listener } of listeners) {
-      // What a listener throws is its own, and stops nobody.
+      // An error thrown by a listener does not stop the others.
       if (event === of) queueMicrotask(() => listener(value as never))
     }
   }
@@ -88,7 +94,7 @@ export function createClient(options: ClientOptions) {
     url,
     hasTabs,
     async ask(request, limitMs = timeoutSeconds * 1000) {
-      // Not sooner: a page that is rendered on a server makes a client there, too, which asks nothing.
+      // Not before there is a page: rendering on a server also creates a client, which must send nothing.
       if (!isPage && keep === keepByCookie)
         throw new TypeError('Here is no browser to keep a cookie. Give createClient { keep: tokens() }.')
       return ask(fetch, request, limitMs)
@@ -133,7 +139,7 @@ export function createClient(options: ClientOptions) {
     }
   }
 
-  /** Ways in lead to their user or a second factor. */
+  /** A sign-in leads to its user, or to a second factor. */
   async function step(
     asked: ReturnType<typeof api.POST<'/v1/auth/login', { body: Schemas['LogIn'] }>>,
     kept: Keeping,
@@ -146,19 +152,19 @@ export function createClient(options: ClientOptions) {
   }
 
   return {
-    /** Every route of Roster, typed. `error` is a problem; where no answer came, it rejects with RosterError. */
+    /** Every route of Roster, typed. `error` is a problem; without an answer it rejects with RosterError. */
     api,
 
     /** Who is signed in: null for nobody, undefined as long as that is not known. */
     get user() {
       return user
     },
-    /** Finds out who is signed in. Throws RosterError where nobody can say. */
+    /** Finds out who is signed in. Throws RosterError if that cannot be determined. */
     async load(): Promise<User | null> {
       await keeper.look()
       return user ?? null
     },
-    /** @returns what ends it. */
+    /** @returns a function that removes the listener. */
     on<Name extends keyof Events>(event: Name, listener: (value: Events[Name]) => void): () => void {
       const entry = { event, listener }
       listeners.add(entry)
@@ -175,7 +181,10 @@ export function createClient(options: ClientOptions) {
         kept,
       )
     },
-    /** With `mediation: 'conditional'` it waits until somebody takes a passkey of the autofill, or `signal` ends it. */
+    /**
+     * With `mediation: 'conditional'` it waits until somebody picks a passkey from the autofill, or `signal`
+     * aborts it.
+     */
     async signInWithPasskey({ remember, ...asking }: Keeping & Asking = {}): Promise<User> {
       const kept: Keeping = remember === undefined ? {} : { remember }
       for (;;) {
@@ -191,25 +200,30 @@ export function createClient(options: ClientOptions) {
             }),
           )
         } catch (error) {
-          // The challenge is over, and nobody has taken a passkey yet.
+          // The challenge has expired, and nobody has picked a passkey yet.
           const isRenewed = renewal instanceof AbortSignal && renewal.aborted && !asking.signal?.aborted
           if (!isRenewed) throw error
         }
       }
     },
-    /** Signs nobody in yet. `status: 'accepted'` where the address has to be confirmed first. */
+    /** Signs nobody in yet. `status: 'accepted'` if the address has to be confirmed first. */
     async signUp(input: Schemas['SignUp']): Promise<Schemas['SignedUp'] | Schemas['SignupAccepted']> {
       const made = await dataOf(api.POST('/v1/auth/signup', { body: input }))
       signupToken = made.signup_token
       return made
     },
-    /** Makes a passkey and adds it. Throws `reauthentication_required` where the login is older than ten minutes. */
+    /**
+     * Creates a passkey and adds it. Throws `reauthentication_required` if the login is older than ten
+     * minutes.
+     */
     async addPasskey(input: Omit<Schemas['RegisterPasskey'], 'challenge_id' | 'credential'> = {}) {
       const { challenge_id, options } = await dataOf(api.POST('/v1/auth/passkeys/options'))
       const body = { ...input, challenge_id, credential: await makePasskey(options) }
       return dataOf(api.POST('/v1/auth/passkeys', { body }))
     },
-    /** Proves again who somebody is, by what is given or, without it, by a passkey: for what needs a recent login. */
+    /**
+     * Proves again who somebody is, by `proof` or else by a passkey, before actions that need a recent login.
+     */
     async reauthenticate(proof?: Schemas['Reauthenticate']): Promise<void> {
       let body = proof
       if (!body) {
@@ -220,13 +234,16 @@ export function createClient(options: ClientOptions) {
     },
 
     /**
-     * Signs out, in all tabs. With tokens they are forgotten at once, also where Roster cannot be told; a cookie only
-     * Roster can take away. Throws RosterError where it could not be told.
+     * Signs out in all tabs. Tokens are dropped at once, even if Roster cannot be reached; only Roster can
+     * delete a cookie. Throws RosterError if it could not be reached.
      */
     signOut: keeper.signOut,
-    /** For your own API, which verifies it: undefined for nobody, and where a cookie keeps the session. */
+    /**
+     * For your own API, which verifies it. Undefined if nobody is signed in, or if a cookie keeps the
+     * session.
+     */
     accessToken: keeper.accessToken,
-    /** Ends what listens to other tabs. */
+    /** Stops listening to other tabs. */
     close: keeper.close,
   }
 }

@@ -7,11 +7,11 @@ export interface Asking {
   signal?: AbortSignal
 }
 
-/** Whether the browser knows passkeys. Without it, what asks for one rejects with a TypeError. */
+/** Whether the browser supports passkeys. Without support, asking for one rejects with a TypeError. */
 export const hasPasskeys = (): boolean =>
   typeof PublicKeyCredential === 'function' && 'parseRequestOptionsFromJSON' in PublicKeyCredential
 
-/** Rejects with the browser's own NotAllowedError where somebody closes its dialog. */
+/** Rejects with the browser's own NotAllowedError if somebody closes its dialog. */
 export const askPasskey = async (options: Json, asking?: Asking) =>
   toJson(
     await navigator.credentials.get({

@@ -1,6 +1,6 @@
 import type { components, paths } from './api.d.ts'
 
-/** The codes of all problems that Roster has, by its document. */
+/** The codes of all of Roster's problems, from its API document. */
 type CodesIn<Operation> = Operation extends { responses: infer Responses }
   ? {
       [Status in keyof Responses]: Responses[Status] extends {
@@ -14,8 +14,9 @@ type OperationsOf<Path> = Path[keyof Path]
 export type ProblemCode = NonNullable<CodesIn<OperationsOf<paths[keyof paths]>>>
 
 /**
- * What this client itself says: `no_answer` where none came, or one that is not Roster's; `unexpected_answer` for an error
- * that has no code; `user_changed` where somebody else has signed in since, so that nobody acts as another.
+ * The client's own codes: `no_answer` if there was no answer, or one that is not Roster's;
+ * `unexpected_answer` for an error without a code; `user_changed` if somebody else has signed in since, so
+ * that nobody acts as another user.
  */
 export type ClientCode = 'no_answer' | 'unexpected_answer' | 'user_changed'
 
@@ -25,14 +26,14 @@ export type Problem = Omit<components['schemas']['Problem'], 'code' | 'request_i
   request_id?: string
 }
 
-/** What went wrong, by its code. */
+/** An error, by its code. */
 export class RosterError extends Error {
   override readonly name = 'RosterError'
   readonly code: Problem['code']
   readonly status: number
-  /** The whole document: `errors` of a form, or what else it has. */
+  /** The whole problem document: `errors` of a form, and any other members. */
   readonly problem: Problem
-  /** In how many seconds it may be tried again, where Roster says so. */
+  /** After how many seconds to retry, if Roster says so. */
   readonly retryAfterSeconds: number | undefined
 
   constructor(problem: Problem, options: ErrorOptions & { retryAfterSeconds?: number | undefined } = {}) {
@@ -52,7 +53,10 @@ export const failure = (code: ClientCode, detail: string, status = 0): Problem =
   code,
 })
 
-/** The problem of an answer, also of one that another made on the way: a proxy's page, an empty 502, JSON of its own. */
+/**
+ * The problem in a response, including one that something in between made: a proxy's page, an empty 502,
+ * other JSON.
+ */
 export const problemOf = ({ status }: Response, body: unknown): Problem => {
   const said = (body ?? {}) as Partial<Problem>
   return typeof said.code === 'string' && typeof said.status === 'number'
@@ -65,7 +69,10 @@ export const errorOf = (response: Response, body: unknown) =>
     retryAfterSeconds: Number(response.headers.get('retry-after')) || undefined,
   })
 
-/** Roster's own word that nobody is signed in: the 401 of somebody on the way has no code, or is no problem of RFC 9457. */
+/**
+ * Whether Roster itself says that nobody is signed in: a 401 from something in between has no code, or is not
+ * an RFC 9457 problem.
+ */
 export const isOwn401 = (response: Response, body: { code?: unknown } | undefined): boolean =>
   response.status === 401 &&
   body?.code !== 'unexpected_answer' &&
@@ -77,7 +84,7 @@ interface Given<Data> {
   response: Response
 }
 
-/** What a call has answered. Throws RosterError: `const me = await dataOf(roster.api.GET('/v1/users/me'))`. */
+/** The data of a call. Throws RosterError: `const me = await dataOf(roster.api.GET('/v1/users/me'))`. */
 export async function dataOf<Data>(asked: Promise<Given<Data>>): Promise<NonNullable<Data>> {
   const { data, error, response } = await asked
   if (response.ok) return data as NonNullable<Data>

@@ -1,8 +1,8 @@
 import type { components } from './api.d.ts'
 
 /**
- * What the tabs of one origin tell one another of their sessions, and what each makes of it. Nothing here waits or
- * asks: the whole of it is searched for what could go wrong in test/protocol.test.ts.
+ * What the tabs of one origin tell one another about their sessions, and how each reacts. Nothing here waits
+ * or sends a request: test/protocol.test.ts searches all of it for faults.
  */
 
 export type User = components['schemas']['User']
@@ -11,28 +11,32 @@ export type User = components['schemas']['User']
 export interface Held {
   access: string
   refresh: string
-  /** Epoch ms: when `access` ends, and when another is asked for. */
+  /** Epoch ms: when `access` expires, and when it is refreshed. */
   expiresAt: number
   renewAt: number
   user: User
 }
 
-/** Of a session, how often its refresh token has been rotated: the higher is the later, in every tab. */
+/** How often the refresh token of a session has been rotated: the higher counter is later, in every tab. */
 export interface Place {
   session: string
   counter: number
 }
 
 export type Word =
-  /** `joins`: also for a tab where nobody is signed in. A successor is for the tabs of its session alone. */
+  /**
+   * `joins`: also for tabs where nobody is signed in. Rotated tokens are only for tabs of the same session.
+   */
   | { kind: 'tokens'; held: Held; joins: boolean }
-  /** Somebody signed out (all of the session), or the token at this place was refused. */
+  /** Somebody signed out (the whole session), or the token with this counter was refused. */
   | ({ kind: 'ended' } & Place)
-  /** Who has later tokens than these, or any at all? */
+  /** Asks who has later tokens than these, or any at all. */
   | { kind: 'asking'; place?: Place | undefined }
-  /** A refresh begins. Whoever has the same token makes sure that its successor comes, should that tab die or sleep. */
+  /**
+   * A refresh begins. Tabs with the same token make sure that it completes, in case this tab dies or sleeps.
+   */
   | ({ kind: 'refreshing' } & Place)
-  /** It has come to nothing, and its tab lives: whoever needs a token tries for itself. */
+  /** The refresh failed, and its tab is alive: whoever needs a token tries for itself. */
   | ({ kind: 'gave_up' } & Place)
   /** In a browser that keeps the cookie: somebody signed in or out. */
   | { kind: 'changed' }
@@ -45,17 +49,20 @@ export function placeOf(refreshToken: string): Place {
 
 export interface Known {
   held: Held | undefined
-  /** A tab that was just opened, and asks who is there: of several accounts it takes the one that signed in last. */
+  /**
+   * A tab that was just opened, and asks for tokens: of several accounts it takes the one that signed in
+   * last.
+   */
   isJoining: boolean
-  /** Sessions that are over, and never come back by a word that was late. */
+  /** Sessions that have ended. A late message never brings them back. */
   ended: readonly string[]
-  /** Whether another tab is about to refresh what is held. */
+  /** Whether another tab is refreshing the tokens held here. */
   isAwaited: boolean
 }
 
 export const NOBODY: Known = { held: undefined, isJoining: false, ended: [], isAwaited: false }
 
-/** Of one session, the tokens that were rotated later and the user who was changed later: they need not come together. */
+/** Of one session, the later tokens and the later user, which need not come together. */
 function latestOf(own: Held, other: Held): Held {
   const tokens = placeOf(other.refresh).counter > placeOf(own.refresh).counter ? other : own
   const user = other.user.version > own.user.version ? other.user : own.user
@@ -65,7 +72,7 @@ function latestOf(own: Held, other: Held): Held {
 const isAt = (own: Place | undefined, { session, counter }: Place) =>
   own?.session === session && own.counter === counter
 
-/** What a tab makes of a word, and what it says to it. */
+/** How a tab reacts to a message, and what it answers. */
 export function hear(known: Known, word: Word): { known: Known; says?: Word | undefined } {
   const { held } = known
   const own = held && placeOf(held.refresh)
@@ -73,13 +80,13 @@ export function hear(known: Known, word: Word): { known: Known; says?: Word | un
     case 'tokens': {
       const { session } = placeOf(word.held.refresh)
       const isOwn = own?.session === session
-      // Ids of sessions begin with the time.
+      // Session ids begin with the time.
       const isOurs = isOwn || (word.joins && (!own || (known.isJoining && own.session < session)))
       if (!isOurs || known.ended.includes(session)) return { known }
       const next = isOwn ? latestOf(held!, word.held) : word.held
-      // Another name is no successor: that one may have to be asked for here still.
+      // If only the user's name has changed, the new tokens may still have to be requested here.
       const isAwaited = known.isAwaited && next.refresh === held?.refresh
-      // Said again, as an end is: a tab that was just opened may have the user from here as they were before.
+      // Repeated, like an end: a tab that was just opened may have got the old user from here.
       const isNews = isOwn && next.user !== held!.user
       const says = isNews ? { ...word, held: next, joins: false } : undefined
       return { known: { ...known, held: next, isAwaited }, says }
@@ -95,10 +102,10 @@ export function hear(known: Known, word: Word): { known: Known; says?: Word | un
     case 'ended': {
       const isAll = word.counter === EVERY
       const ended = isAll ? [...known.ended, word.session] : known.ended
-      // Of a token that was refused, what came after it may be good still.
+      // Tokens that were rotated after a refused one may still be valid.
       const isOut = own?.session === word.session && own.counter <= word.counter
       if (!isOut) return { known: { ...known, ended } }
-      // Said again: whoever this tab has just given its tokens may have been opened after the first word.
+      // Repeated: a tab that just got its tokens from here may have been opened after the first message.
       return { known: { ...known, ended, held: undefined, isAwaited: false }, says: word }
     }
     default:
@@ -106,5 +113,5 @@ export function hear(known: Known, word: Word): { known: Known; says?: Word | un
   }
 }
 
-/** The counter of a session that has ended whole. */
+/** A counter that stands for the whole session. */
 export const EVERY = Number.MAX_SAFE_INTEGER

@@ -15,7 +15,7 @@ import type { RosterClient, User } from './main.ts'
 const Client = createContext<RosterClient | undefined>(undefined)
 const AGAIN_MS = 5000
 
-/** Gives the client to what is inside, and finds out who is signed in: again and again, while nobody can say. */
+/** Provides the client to its children, and looks up who is signed in, retrying until there is an answer. */
 export function RosterProvider({
   client,
   children,
@@ -57,8 +57,8 @@ export function useUser(): User | null | undefined {
 }
 
 /**
- * Its children, for somebody signed in; for nobody the fallback. Another user gets children of their own: what those of
- * the former held is gone.
+ * Shows its children to a signed-in user, and the fallback to anybody else. Another user gets new children:
+ * state of the former user's is gone.
  */
 export function SignedIn({
   children,

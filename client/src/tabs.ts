@@ -3,20 +3,20 @@ import type { Word } from './protocol.ts'
 /** The other tabs of this origin. */
 export interface Tabs {
   say(word: Word): void
-  /** Gives others time to answer: what they say is heard in any case, later too. */
+  /** Gives other tabs time to answer. Later answers are heard, too. */
   listen(): Promise<void>
-  /** Alone among the tabs; but no longer than five seconds for the sake of one that sleeps. */
+  /** Runs alone among the tabs; but waits at most five seconds, in case another tab sleeps. */
   alone(run: () => Promise<void>): Promise<void>
   close(): void
 }
 
-/** A tab that sleeps with the lock is not waited for: what it was about to do can be done twice. */
+/** A tab that sleeps with the lock is not waited for: its work can safely be done twice. */
 const LOCK_WAIT_MS = 5000
 const ANSWER_MS = 100
 
 const nobody: Tabs = { say() {}, listen: async () => {}, alone: (run) => run(), close() {} }
 
-/** @param name of the Roster that these tabs are signed in at. */
+/** @param name identifies the Roster that these tabs are signed in to. */
 export function openTabs(isOn: boolean, name: string, hear: (word: Word) => void): Tabs {
   if (!isOn || typeof BroadcastChannel === 'undefined') return nobody
   const channel = new BroadcastChannel(name)
@@ -24,12 +24,12 @@ export function openTabs(isOn: boolean, name: string, hear: (word: Word) => void
     try {
       hear(data)
     } catch {
-      // No word of ours, or of another version.
+      // A message that is not ours, or of another version.
     }
   }
   let isOpen = true
   return {
-    // What a client has begun before it was closed goes on to its end.
+    // Work that a client began before it was closed is finished.
     say(word) {
       if (isOpen) channel.postMessage(word)
     },
@@ -47,7 +47,7 @@ export function openTabs(isOn: boolean, name: string, hear: (word: Word) => void
         await navigator.locks.request(name, { signal: waiting.signal }, begin)
       } catch (error) {
         if (hasBegun) throw error
-        // Nobody gave it up, or there are no locks here.
+        // The lock was not released, or this browser has no locks.
         await begin()
       }
     },

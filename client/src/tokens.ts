@@ -7,7 +7,10 @@ import { openTabs } from './tabs.ts'
 
 type Tokens = components['schemas']['Tokens']
 
-/** Where an app keeps tokens beyond the page. Whatever script gets into a page can read what the browser stores. */
+/**
+ * Where an app keeps tokens beyond the page. Any script that gets into a page can read what the browser
+ * stores.
+ */
 export interface Storage {
   getItem(name: string): string | null | Promise<string | null>
   setItem(name: string, value: string): unknown
@@ -17,21 +20,22 @@ export interface Storage {
 /** An access token is renewed so long before it ends, or in the last quarter of a short life. */
 const AHEAD_MS = 60_000
 /**
- * A lost answer is asked for again while the same token gives the same successor. The last of three tries of at most
- * eight seconds goes out before those thirty are over: one after them would be taken for a thief's.
+ * A lost answer can be requested again as long as the same token gives the same successor. The last of three
+ * tries, of at most eight seconds each, goes out within those thirty seconds: after them it would be taken
+ * for a thief's.
  */
 const TRIES = 3
-/** Of another tab's, which has begun five seconds before. */
+/** For another tab's refresh, which began five seconds earlier. */
 const WATCH_TRIES = 2
 const PAUSE_MS = 1000
 const LONGEST_PAUSE_MS = 2000
-/** Of 401s, what says that the session is over for good. What a proxy answers has no such code. */
+/** The 401 codes that mean the session is over for good. A proxy's 401 has none of them. */
 const OVER = ['invalid_refresh_token', 'session_revoked']
 const REFRESH = '/v1/auth/refresh_token'
 const REFRESH_LIMIT_MS = 8000
 
 /**
- * Keeps tokens in memory, and refreshes them once, however many calls and tabs wait for it.
+ * Keeps tokens in memory, and refreshes them once, however many calls and tabs wait.
  *
  *     createClient({ url, keep: tokens() })
  *
@@ -43,7 +47,7 @@ export const tokens =
     keepByTokens(options, storage)
 
 function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: Storage | undefined): Keeper {
-  /** Of what is stored, and of the channel between tabs. */
+  /** The name of the stored item, and of the channel between tabs. */
   const name = `roster tokens ${url}`
   let known: Known = NOBODY
   let isLookedUp = false
@@ -66,7 +70,7 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
   }
   const tabs = openTabs(hasTabs, name, learn)
 
-  /** A storage that is full, closed or broken is no reason to lose what is in memory. */
+  /** If storage is full, closed or broken, the tokens in memory are kept. */
   async function stored<T>(ask: (storage: Storage) => T): Promise<Awaited<T> | undefined> {
     try {
       return storage && (await ask(storage))
@@ -74,18 +78,18 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
       return undefined
     }
   }
-  /** What is stored, which is learnt as if another tab had said it. */
+  /** Reads the stored tokens, and treats them like a message from another tab. */
   async function read(joins: boolean): Promise<Held | undefined> {
     const held = await stored(async (from) => JSON.parse((await from.getItem(name)) ?? 'null'))
     if (typeof held?.refresh !== 'string' || typeof held.user?.id !== 'string') return undefined
     learn({ kind: 'tokens', held, joins })
     return held
   }
-  /** What another account has put there since is not this one's to touch, and what is later there is learnt. */
+  /** Does not overwrite another account's tokens, and learns later ones that it finds. */
   async function write(of: Held): Promise<void> {
     const kept = await read(false)
     if (kept && sessionOf(kept) !== sessionOf(of)) return
-    // Somebody may have signed in or out while it was read.
+    // Somebody may have signed in or out during the read.
     const { held } = known
     if (held && !ofSame(of)) return
     await stored((to) => (held ? to.setItem(name, JSON.stringify(held)) : to.removeItem(name)))
@@ -103,7 +107,7 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
     }
   }
 
-  /** What is later of its session is for this tab, the others and the storage: tokens, or a user of another name. */
+  /** Shares the later of the session's tokens and user with this tab, the others and the storage. */
   async function share(held: Held): Promise<void> {
     const before = known.held
     set(hear(known, { kind: 'tokens', held, joins: false }).known)
@@ -113,7 +117,7 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
     await write(next)
   }
 
-  /** What a sign-in or a new password has given. */
+  /** Takes the tokens of a sign-in or a new password. */
   async function take(tokens: Tokens, askedAt: number): Promise<void> {
     const held = heldOf(tokens, askedAt)
     isLookedUp = true
@@ -129,7 +133,9 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
     await write(held)
   }
 
-  /** What others have got meanwhile, by storage or by their word; and whatever they said while this tab slept. */
+  /**
+   * Catches up with other tabs, by the storage or their messages, including any sent while this tab slept.
+   */
   async function catchUp(place?: ReturnType<typeof placeOf>): Promise<void> {
     await read(!place)
     if (known.held && !place) return
@@ -137,7 +143,7 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
     await tabs.listen()
   }
 
-  /** One try. */
+  /** One attempt. */
   async function refresh(refresh_token: string): Promise<Tokens | RosterError> {
     const body = JSON.stringify({ refresh_token })
     const headers = { 'content-type': 'application/json' }
@@ -158,7 +164,7 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
     for (let tried = 1; holds(held); tried++) {
       const askedAt = Date.now()
       const said = await refresh(held.refresh)
-      // Signed out meanwhile, or another tab was faster: what came is nothing to this one.
+      // Signed out meanwhile, or another tab was faster: this answer is ignored.
       if (!holds(held)) return
       if (!(said instanceof Error)) return share(heldOf(said, askedAt))
       const { code, status, retryAfterSeconds } = said
@@ -173,7 +179,10 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
   }
 
   let renewing: { refresh: string; done: Promise<void> } | undefined
-  /** Another access token, or none any more. Throws RosterError where nobody could say. */
+  /**
+   * Gets a new access token, or finds that there is none any more. Throws RosterError if neither could be
+   * determined.
+   */
   function renew(held: Held): Promise<void> {
     const { refresh } = held
     if (renewing?.refresh === refresh) return renewing.done
@@ -193,7 +202,7 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
     })
   }
 
-  /** Another tab refreshes: where it dies or sleeps over it, its answer is asked for here, as long as it can be had. */
+  /** Another tab refreshes: if it dies or sleeps, this tab gets the answer itself, while it still can. */
   async function watch(): Promise<void> {
     let held: Held | undefined
     // The next refresh may begin while this one is waited for.
@@ -226,10 +235,10 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
     changed(known.held?.user ?? null)
   }
   let looking: Promise<void> | undefined
-  /** Who is signed in, by storage or another tab. */
+  /** Who is signed in, according to storage or another tab. */
   const look = () => (looking ??= lookUp())
 
-  /** Tokens that are good for a while; undefined for nobody. */
+  /** Tokens that stay valid for a while; undefined if nobody is signed in. */
   async function fresh(): Promise<Held | undefined> {
     await look()
     const { held } = known
@@ -241,7 +250,10 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
     }
     return ofSame(held)
   }
-  /** Whoever came in their stead is somebody else: the call is nobody's then. */
+  /**
+   * The current tokens, if they are of the same session: otherwise somebody else has signed in, and the call
+   * is dropped.
+   */
   const ofSame = (held: Held) => (sessionOf(known.held) === sessionOf(held) ? known.held : undefined)
 
   function signed(request: Request, held: Held): Promise<Answer> {
@@ -255,7 +267,7 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
     const spare = request.clone()
     const answer = await signed(request, held)
     if (answer.response.status !== 401 || answer.body?.code !== 'invalid_token') return answer
-    // It has ended before its time: a new password, another role, a clock that was set.
+    // It ended early: a new password, another role, a changed clock.
     if (known.held?.access === held.access) await renew(held)
     const next = ofSame(held)
     return next && next.access !== held.access ? signed(spare, next) : answer
@@ -270,11 +282,11 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
       const tokens = tokensIn(answer)
       if (path.startsWith('/v1/auth/') && tokens.refresh_token) await take(tokens, askedAt)
       else if (path.endsWith('/reauthenticate') && tokens.access_token && held && holds(held)) {
-        // It has just proved who its user is. The refresh token stays.
+        // Its user has just proved who they are. The refresh token stays.
         const { refresh, user } = known.held!
         known = { ...known, held: { ...heldOf(tokens, askedAt), refresh, user } }
       }
-      // Whoever is given these tokens next, by storage or in another tab, is told who their user is by now.
+      // Whoever gets these tokens next, by storage or in another tab, also gets the current user.
       const own = path === ME && held && ofSame(held)
       if (own && answer.body?.id === own.user.id)
         await share({ ...own, user: answer.body as unknown as User })
@@ -287,7 +299,7 @@ function keepByTokens({ url, hasTabs, ask, changed }: KeeperOptions, storage: St
       const { held } = known
       if (!held) return
       await end(held)
-      // Also of a page that is being left.
+      // Sent even while the page is being left.
       const { response, body } = await signed(
         new Request(url + LOGOUT, { method: 'POST', keepalive: true }),
         held,

@@ -1,49 +1,54 @@
 import type { MiddlewareHandler } from 'hono'
 
 /**
- * Checks access tokens of Roster where a service takes them: by its public keys with Web Crypto, without a trip; and by
- * asking Roster (RFC 7662), for as fresh an answer as the service wants. It runs wherever there is `fetch`.
+ * Verifies Roster's access tokens in a service that accepts them: with Roster's public keys by Web Crypto,
+ * without a request; and by introspection (RFC 7662), as fresh as the service wants. It runs wherever there
+ * is `fetch`.
  *
- * Keys and answers are kept as plain values, never promises, so one verifier serves all requests of an isolate.
+ * Keys and answers are cached as plain values, never promises, so one verifier serves all requests of an
+ * isolate.
  */
 
 export interface VerifierOptions {
   /** Roster's ISSUER. */
   issuer: string
-  /** Whom tokens have to be for: Roster's AUDIENCE, or your resource's URL. */
+  /** The audience that tokens must have: Roster's AUDIENCE, or your resource's URL. */
   audience: string
-  /** A client of Roster that may ask about these tokens. Without one, a token is good until its end: ten minutes. */
+  /**
+   * A client of Roster's that may introspect these tokens. Without one, a token is valid until it expires:
+   * ten minutes.
+   */
   client?: { id: string; secret: string }
   /**
-   * How old Roster's word on a token may be, in seconds: 0 asks each time. Where this is left out, or there is no client,
-   * the token's own word is taken.
+   * How old an introspection may be, in seconds: 0 asks each time. Without this, or without a client, only
+   * the token itself is verified.
    */
   maxAgeSeconds?: number
-  /** Of a protected resource (RFC 9728): its URL, and the scopes that it knows. */
+  /** A protected resource (RFC 9728): its URL, and its scopes. */
   resource?: { url: string; scopes?: readonly string[]; name?: string }
-  /** Another `fetch`, as of a service binding. */
+  /** A replacement for `fetch`, such as a service binding's. */
   fetch?: (input: string, init?: RequestInit) => Promise<Response>
 }
 
-/** A token that is good. */
+/** A valid token. */
 export interface Verified {
   sub: string
-  /** The app that it was given to; `roster` for a login of Roster's own. */
+  /** The app that it was issued to; `roster` for a login to Roster itself. */
   clientId: string
-  /** What an app may do. A login has a role instead. */
+  /** The app's scopes. A login has a role instead. */
   scopes: readonly string[]
   role?: string
   claims: Readonly<Record<string, unknown>>
 }
 
 export interface Wanted {
-  /** Scopes that the token has to have, all of them. */
+  /** Scopes that the token must have, all of them. */
   scopes?: readonly string[]
-  /** For this once, as `VerifierOptions` has it. */
+  /** Overrides that of `VerifierOptions` for one call. */
   maxAgeSeconds?: number
 }
 
-/** What to answer with: RFC 6750 section 3.1. */
+/** Error codes of the answer: RFC 6750 section 3.1. */
 export type VerificationCode = 'missing_token' | 'invalid_token' | 'insufficient_scope' | 'unavailable'
 const STATUS = { missing_token: 401, invalid_token: 401, insufficient_scope: 403, unavailable: 503 } as const
 
@@ -61,15 +66,17 @@ const TOLERANCE_SECONDS = 30
 const LONGEST_SECONDS = 600
 const MAX_TOKEN_LENGTH = 2048
 const KEYS_KEPT_MS = 600_000
-/** Where Roster cannot be asked. */
+/** How long keys are used when Roster cannot be reached. */
 const KEYS_OUTLIVE_MS = 86_400_000
-/** A key that is not known may be new: it is looked for, but not by each token that somebody makes up. */
+/**
+ * An unknown key may be new, so the keys are fetched again; but not for each token that somebody makes up.
+ */
 const KEYS_ASKED_EVERY_MS = 30_000
 const MOST_ANSWERS = 1000
 const TIMEOUT_MS = 5000
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
 
-/** RFC 7515 section 7.1; of the last character of a signature only four letters are one. */
+/** RFC 7515 section 7.1; only four letters are valid as the last character of a signature. */
 const COMPACT = /^([\w-]+)\.([\w-]+)\.([\w-]{85}[AQgw])$/
 
 type Claims = Record<string, unknown> & { sub: string; exp: number; iat: number; aud: string }
@@ -101,26 +108,26 @@ const metadataUrlOf = (resource: string) => {
 export interface Verifier {
   /** Throws VerificationError. */
   verify(token: string, wanted?: Wanted): Promise<Verified>
-  /** The same of the token that a request brings (RFC 6750 section 2.1). */
+  /** The same for the token in a request (RFC 6750 section 2.1). */
   verifyRequest(request: Request, wanted?: Wanted): Promise<Verified>
-  /** What a request is answered with that was refused. Throws whatever is not a VerificationError on. */
+  /** The answer to a request that was refused. Rethrows anything but a VerificationError. */
   toResponse(error: unknown): Response
   /**
-   * The metadata of the resource (RFC 9728), where a request asks for them: by GET, HEAD or a browser's OPTIONS, at whatever
-   * scheme and host a proxy leaves of its URL.
+   * The metadata of the resource (RFC 9728), if a request asks for them: by GET, HEAD or a browser's OPTIONS,
+   * whatever scheme and host a proxy leaves in its URL.
    */
   metadataFor(request: Request): Response | undefined
 }
 
 export function createVerifier(options: VerifierOptions): Verifier {
-  // An ISSUER is an origin: the slash that people put behind one is none of it.
+  // An ISSUER is an origin: a trailing slash is not part of it.
   const issuer = options.issuer.replace(/\/$/, '')
   const { audience, client, resource } = options
   const ask = options.fetch ?? ((input, init) => fetch(input, init))
   let keys = new Map<string, CryptoKey>()
   let keysAt = Number.NEGATIVE_INFINITY
   let askedAt = Number.NEGATIVE_INFINITY
-  /** Whether somebody waits for the keys. What is asked for one request is none of another's to wait for. */
+  /** Whether a request is fetching the keys. One request must not wait for another's fetch. */
   let isAsking = false
   const answers = new Map<string, { at: number; answer: Record<string, unknown> }>()
 
@@ -140,11 +147,11 @@ export function createVerifier(options: VerifierOptions): Verifier {
   async function readKeys(): Promise<Map<string, CryptoKey>> {
     const { keys: all } = await readJson('/.well-known/jwks.json')
     try {
-      // Of one curve and one use: what other keys there are is for other tokens.
+      // Only keys of our curve and use: the others are for other tokens.
       const ours = (all as Jwk[]).filter(
         ({ kty, crv, use, kid }) => kty === 'EC' && crv === 'P-256' && (use ?? 'sig') === 'sig' && kid,
       )
-      // Roster always has one: somebody else has answered, and what is known is not to go for that.
+      // Roster always has one, so somebody else has answered, and known keys must not be dropped for that.
       if (ours.length === 0) throw new Error('no keys')
       const imported = ours.map(async ({ kid, x, y }) => {
         const jwk = { kty: 'EC', crv: 'P-256', x: x!, y: y! }
@@ -167,7 +174,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
         keys = await readKeys()
         keysAt = now
       } catch (error) {
-        // What was known goes on for a while; where nothing is, the next one asks again.
+        // Known keys are used for a while; if there are none, the next request fetches again.
         if (!keys.has(kid) || now - keysAt >= KEYS_OUTLIVE_MS) {
           askedAt = Number.NEGATIVE_INFINITY
           throw error
@@ -181,7 +188,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
     return key
   }
 
-  /** By the token alone: form, type, signature, and each claim that it has to have (RFC 9068 section 4). */
+  /** Checks the token alone: form, type, signature, and all required claims (RFC 9068 section 4). */
   async function verifyAlone(token: string): Promise<Claims> {
     const [, head, body, signature] = (token.length <= MAX_TOKEN_LENGTH && COMPACT.exec(token)) || []
     if (!head || !body || !signature) throw invalid()
@@ -205,7 +212,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
     return claims as Claims
   }
 
-  /** Roster's word on a token, not older than wanted. */
+  /** Introspects a token; the answer is not older than wanted. */
   async function introspect(token: string, maxAgeSeconds: number): Promise<Record<string, unknown>> {
     const known = answers.get(token)
     if (known && Date.now() - known.at < maxAgeSeconds * 1000) return known.answer
@@ -263,7 +270,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
     metadataFor(request) {
       if (!resource || !['GET', 'HEAD', 'OPTIONS'].includes(request.method)) return undefined
       const [own, asked] = [new URL(metadataUrlOf(resource.url)), new URL(request.url)]
-      // A query is the resource's own, or somebody's who has a cache passed by.
+      // A query belongs to the resource's own URL, or is somebody's attempt to bypass a cache.
       if (asked.pathname !== own.pathname || (own.search && asked.search !== own.search)) return undefined
       const open = { 'access-control-allow-origin': '*' }
       if (request.method === 'OPTIONS')
@@ -291,8 +298,8 @@ export function createVerifier(options: VerifierOptions): Verifier {
 }
 
 /**
- * For Hono: lets in whoever brings a good token, as `c.get('token')`, and answers all others; and serves the metadata of
- * the resource. Behind it, `c.get('token').scopes` says what an app may do.
+ * For Hono: admits requests with a valid token, as `c.get('token')`, and answers all others. Also serves the
+ * metadata of the resource. After it, `c.get('token').scopes` says what an app may do.
  */
 export const protect = (
   verifier: Verifier,
