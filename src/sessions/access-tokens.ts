@@ -7,6 +7,7 @@ import type { JwtKeys } from '../crypto/jwt-keys.ts'
 import { isYoung } from '../database/lag.ts'
 import { AppError, type Reason, Refusal, unavailable } from '../http/problem.ts'
 import { ROLES, type Role } from '../users/models.ts'
+import { BoundedMap } from '../values/bounded-map.ts'
 import { timeOfId } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 import { invalidToken } from './errors.ts'
@@ -277,10 +278,9 @@ const genuine = new WeakMap<Verifier, Map<string, Claims | ClientClaims>>()
 const MAX_GENUINE = 1000
 
 async function claimsOf(token: string, verifier: Verifier): Promise<Claims | ClientClaims> {
-  const known = genuine.get(verifier) ?? new Map<string, Claims | ClientClaims>()
+  const known = genuine.get(verifier) ?? new BoundedMap<string, Claims | ClientClaims>(MAX_GENUINE)
   genuine.set(verifier, known)
   const claims = known.get(token) ?? (await readToken(token, verifier))
-  if (known.size >= MAX_GENUINE) known.clear()
   known.set(token, claims)
   return claims
 }

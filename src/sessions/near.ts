@@ -1,7 +1,9 @@
 import type { Resources } from '../context.ts'
 import { decryptJson, encryptJson } from '../crypto/encryption.ts'
+import type { Keyring } from '../crypto/keyring.ts'
 import type { Profile } from '../users/models.ts'
 import { profileColumns } from '../users/models.ts'
+import { BoundedMap } from '../values/bounded-map.ts'
 import { ACCESS_TOKEN_SECONDS, type Claims } from './access-tokens.ts'
 
 /**
@@ -168,15 +170,27 @@ export async function putCopy<T extends Timed>(
   if (left > 0) await redis.put(copyKey(of), sealed, Math.ceil(left))
 }
 
-/** A copy that may still be used; undefined for anything else under that key. */
+/**
+ * Copies that this isolate has opened, by their purpose and sealed text, so that frequent reads decrypt once. Whether a
+ * copy may still be used is checked each time.
+ */
+const opened = new WeakMap<Keyring, BoundedMap<string, Timed>>()
+const MOST_OPENED = 1000
+
+/** A copy that may still be used; undefined for anything else under that key. It is shared between requests: read only. */
 export async function openCopy<T extends Timed>(
-  { keys, NEAR_READ_SECONDS }: Resources['config'],
+  { keys: { near_copy: keys }, NEAR_READ_SECONDS }: Resources['config'],
   sealed: string | null | undefined,
   about: string,
-): Promise<T | undefined> {
+): Promise<Readonly<T> | undefined> {
   if (typeof sealed !== 'string' || sealed.length > MAX_COPY_LENGTH) return undefined
-  const copy = await decryptJson<T>(keys.near_copy, sealed, about)
-  return copy && isWorth(copy, NEAR_READ_SECONDS * 1000, Date.now()) ? copy : undefined
+  const known = opened.get(keys) ?? new BoundedMap<string, Timed>(MOST_OPENED)
+  opened.set(keys, known)
+  const place = `${about} ${sealed}`
+  const copy = (known.get(place) as T | undefined) ?? (await decryptJson<T>(keys, sealed, about))
+  if (!copy) return undefined
+  known.set(place, copy)
+  return isWorth(copy, NEAR_READ_SECONDS * 1000, Date.now()) ? copy : undefined
 }
 
 export interface Doubts {

@@ -4,6 +4,7 @@ import { decryptJson, encryptJson } from '../../crypto/encryption.ts'
 import { callOut } from '../../http/outbound.ts'
 import { Refusal } from '../../http/problem.ts'
 import { assertMayFetch } from '../../throttle/limits.ts'
+import { BoundedMap } from '../../values/bounded-map.ts'
 import { HOUR_MS } from '../../values/durations.ts'
 import { badAuthorizeRequest } from '../errors.ts'
 import { faultOfId, readDocument } from './document.ts'
@@ -15,8 +16,7 @@ interface Published {
 }
 
 /** Per isolate. Plain values, so they may outlive a request. */
-const known = new Map<string, Published>()
-const MOST_KNOWN = 100
+const known = new BoundedMap<string, Published>(100)
 
 /**
  * What an app has published of itself: from this isolate, from Redis, or else from its own address, for an hour. In Redis
@@ -37,21 +37,16 @@ export async function publishedBy(resources: Resources, userId: string, id: stri
   const [sealed] = (await redis.mget([name])) ?? []
   const near = sealed ? await decryptJson<Published>(config.keys.client_metadata, sealed, name) : undefined
   if (isFresh(near)) {
-    remember(name, near)
+    known.set(name, near)
     return near.document
   }
   await assertMayFetch(resources, userId)
   const published = { document: await fetchDocument(resources, id), readAt: now }
-  remember(name, published)
+  known.set(name, published)
   resources.afterwards(
     encryptJson(config.keys.client_metadata, published, name).then((text) => redis.put(name, text, HOUR_MS)),
   )
   return published.document
-}
-
-function remember(name: string, published: Published) {
-  if (known.size >= MOST_KNOWN) known.clear()
-  known.set(name, published)
 }
 
 async function fetchDocument({ config }: Resources, id: string): Promise<string> {

@@ -18,6 +18,7 @@ import {
   type Replies,
   type Timed,
 } from '../../sessions/near.ts'
+import { BoundedMap } from '../../values/bounded-map.ts'
 import { type GivenClient, isSecret } from '../clients/authenticate.ts'
 import { type Client, hasGrant } from '../models.ts'
 import { resourcesOf } from '../resources.ts'
@@ -58,8 +59,7 @@ interface SessionCopy extends Timed {
  * Who answers for a service, as this isolate has heard it. It is no more than what to ask for: a copy that names somebody
  * whose doubt was not asked for is none.
  */
-const owners = new Map<string, string>()
-const MOST_OWNERS = 1000
+const owners = new BoundedMap<string, string>(1000)
 
 const placeOf = (clientId: string) => `client:${clientId}`
 const aboutClient = (id: string) => `client copy ${id}`
@@ -90,13 +90,8 @@ export async function openClient(
   if (!areClear(replies, [doubtKey(id)])) return undefined
   const copy = await openCopy<ClientCopy>(config, replies!.get(copyKey(placeOf(id))), aboutClient(id))
   if (!copy || copy.ownerId === null) return copy
-  rememberOwner(id, copy.ownerId)
+  owners.set(id, copy.ownerId)
   return areClear(replies, [doubtKey(copy.ownerId)]) ? copy : undefined
-}
-
-function rememberOwner(id: string, ownerId: string) {
-  if (owners.size >= MOST_OWNERS) owners.clear()
-  owners.set(id, ownerId)
 }
 
 /** Whether a client has proved who it is, by what its copy has. One that is not has to be asked of libSQL. */
@@ -142,7 +137,7 @@ export function keepClient(
   { replies, readAt }: Asked,
 ): void {
   const { id, owner_id: ownerId } = client
-  if (ownerId !== null) rememberOwner(id, ownerId)
+  if (ownerId !== null) owners.set(id, ownerId)
   if (!areClear(replies, [doubtKey(id), ...(ownerId === null ? [] : [doubtKey(ownerId)])])) return
   const copy: ClientCopy = {
     type: client.type,
