@@ -7,7 +7,7 @@ import { type Action, type ActivityLog, activityLogs } from './models.ts'
 const change = () => z.looseObject({ from: z.string().nullable(), to: z.string().nullable() }).optional()
 const id = () => z.string().optional()
 const word = () => z.string().optional()
-/** That it was changed; what it says is private. */
+/** Says that it was changed; the value is private. */
 const untold = () => z.literal(true).optional()
 const count = () => z.int().optional()
 const counts = () => z.record(z.string(), z.int()).optional()
@@ -21,11 +21,11 @@ const changes = () => ({
   admin_metadata: untold(),
 })
 
-/** Erasing leaves of them what names nobody, so each may be missing. */
+/** Erasure removes members that identify somebody, so each may be missing. */
 const shapes = () => ({
   role: { role: word() },
   created: { role: word(), import_id: id() },
-  /** The ids are in what a webhook is told: see tellWhoIsImported. */
+  /** `ids` is only sent to webhooks: see tellWhoIsImported. */
   import: { count: count(), ids: word() },
   exported: { list: word(), hashes: untold() },
   changes: { ...changes(), role: change() },
@@ -33,7 +33,7 @@ const shapes = () => ({
   undone: { email: change(), restored: z.boolean().optional() },
   disabled: { reason: word(), until: z.string().nullable().optional() },
   reason: { reason: word() },
-  /** After a restore: the rows of history that were lost, and that it answers. */
+  /** After a restore: the lost rows of history to which this reset responds. */
   password: { reason: word(), answers: z.array(z.string()).optional() },
   terms: { terms_version: word() },
   invitation: { invitation_id: id(), role: word(), reason: word() },
@@ -123,11 +123,14 @@ const membersByShape = lazy(() =>
   Object.fromEntries(Object.entries(shapes()).map(([shape, members]) => [shape, Object.keys(members)])),
 )
 
-/** What `details` of this action may have. */
+/** The members that `details` of this action may have. */
 export const membersOfDetails = (action: Action): readonly string[] =>
   membersByShape()[SHAPE_OF[action]] ?? []
 
-/** A row of history with the given members, and for each kind of details the actions that have it. */
+/**
+ * A row of history with the given members, as a union over the kinds of details, each with the actions that
+ * have it.
+ */
 export const withDetails = <S extends z.core.$ZodLooseShape>(members: () => S) =>
   lazy(() => {
     const shapeOf = shapes()
@@ -142,7 +145,7 @@ export const withDetails = <S extends z.core.$ZodLooseShape>(members: () => S) =
     return z.union([first!, ...others])
   })
 
-/** Undefined for what is no object of JSON: none of ours, and so of somebody who wrote past us. */
+/** Undefined for anything but a JSON object: such a row was not written by this program. */
 export function membersOf({ details }: Pick<ActivityLog, 'details'>): Record<string, unknown> | undefined {
   try {
     const members: unknown = JSON.parse(details ?? '{}')
@@ -164,7 +167,10 @@ export function detailsIn(bytes: ArrayBuffer | null): string | null {
   return text?.isWellFormed() ? text : null
 }
 
-/** What is no UTF-8 is as no text can be: in hex, behind half a character. */
+/**
+ * Marks invalid UTF-8, which is returned in hex behind half a surrogate pair: no valid text can look like
+ * that.
+ */
 const NO_TEXT = '\ud800'
 function textIn(bytes: ArrayBuffer | null): string | null {
   if (bytes === null) return null
@@ -175,23 +181,23 @@ function textIn(bytes: ArrayBuffer | null): string | null {
   }
 }
 
-/** The bytes of what was read so, in hex as the database writes it. */
+/** The bytes of a text that was read this way, in hex as the database writes it. */
 export const hexOf = (text: string) =>
   (text.startsWith(NO_TEXT) ? text.slice(NO_TEXT.length) : Buffer.from(text).toString('hex')).toUpperCase()
 
-/** But for the id: of a row that is ours, it is none but letters and digits (HAS_TIME). */
+/** Without the id: in our own rows that is always plain ASCII (HAS_TIME). */
 const { id: _, ...texts } = getTableColumns(activityLogs)
 type Text = keyof typeof texts
 const TEXTS = Object.keys(texts) as Text[]
 
-/** For a query: all texts of a row as bytes, for whoever has to read each row, whatever stands in it. */
+/** For a query that must read every row, whatever it contains: all its texts as bytes. */
 export const textsAsBytes = sql.raw(TEXTS.map((name) => `CAST(${name} AS BLOB) AS ${name}`).join(', '))
-/** The same, where others are joined. */
+/** The same for a query with joins. */
 export const columnsAsBytes = Object.fromEntries(
   TEXTS.map((name) => [name, sql`CAST(${texts[name]} AS BLOB)`.as(name)]),
 ) as Record<Text, SQL.Aliased<ArrayBuffer | null>>
 
-/** A row whose texts were read so, as it is. */
+/** Decodes a row whose texts were read as bytes. */
 export const withTexts = <Row extends object>(row: Row) =>
   Object.fromEntries(
     Object.entries(row).map(([name, value]) => [name, value instanceof ArrayBuffer ? textIn(value) : value]),

@@ -12,31 +12,33 @@ import { detailsAsBytes, detailsIn, membersOf } from './details.ts'
 import { type Action, activityLogs, HAS_TIME, isId } from './models.ts'
 
 /**
- * What a backup of the database must not undo, kept outside of it for as long as backups are: in Redis, and in the log.
- * Of an erasure digests of the id, the address and the external id; of what makes an account safer the id and the time. A
- * restore reads it (scripts/db-restored.ts), and of the erasures an import.
+ * What restoring a backup of the database must not undo. It is kept outside the database for as long as
+ * backups are: in Redis, and in the log. For an erasure it holds digests of the user's id, address and
+ * external id; for a change that makes an account safer, the user's id and the time. A restore reads it
+ * (scripts/db-restored.ts); an import reads the erasures.
  *
- * It says only what was committed: nobody is erased by it who was not. An erasure owes it a row in its own batch, and says
- * it once the batch is done, before the answer; whatever did not arrive the cron job tells, and takes the row away after
- * that. The rest it finds in the history, every minute, from where it read last; what was written late it finds as well, by
- * reading once more. All orders of events are gone through in test/faults/ledger-model.test.ts.
+ * It contains only what was committed, so nobody is erased by it who was not. An erasure writes a row in its
+ * own batch and tells the ledger once the batch is done, before the answer. The cron job tells it whatever
+ * did not arrive, and then deletes the row. All other changes it finds in the history, every minute, from
+ * where it stopped; a second, later read finds rows that were written late. test/faults/ledger-model.test.ts
+ * goes through all orders of events.
  */
 
 const LEDGER_KEY = 'ledger'
-/** How far the history was read, and how far it was read once more: two ids. */
+/** How far the first and the second read of the history have got: two ids. */
 const PLACE_KEY = 'ledger_place'
 const erasedKey = (digest: string) => `erased:${digest}`
 
-/** Most rows of history are written so soon after the time of their id: it is read on from there. */
+/** Most rows of history are written within this time of their id, so the next read starts this far back. */
 const SOON_MS = 2 * MINUTE_MS
-/** None is written later than this: so old, it is read once more. */
+/** No row is written later than this, so rows of this age are read a second time. */
 const LATE_MS = 15 * MINUTE_MS
 const ROWS_PER_CALL = 500
-/** In one run: the next goes on from there. */
+/** Per run; the next run goes on from there. */
 const CALLS_PER_RUN = 20
 const ENTRIES_PER_CALL = 1000
 
-/** What makes an account safer, or moves it. */
+/** Changes that make an account safer, or give it another address. */
 const ACTIONS: readonly Action[] = [
   'password.changed',
   'password.reset',
@@ -53,12 +55,14 @@ const ACTIONS: readonly Action[] = [
   'user.purged',
 ]
 
-/** By what somebody who was erased is known. Clean-up leaves out an address that nobody had proved: it may be another's. */
+/**
+ * What identifies an erased user. Clean-up omits an address that was not proved: it may be somebody else's.
+ */
 export type Erased = Pick<User, 'id' | 'external_id'> & Partial<Pick<User, 'email_normalized'>>
 
 const lifetimeOf = ({ BACKUPS_KEPT_DAYS }: Config) => BACKUPS_KEPT_DAYS * DAY_MS
 
-/** By what somebody who was erased is known: under the first key, or under each that digests may be of. */
+/** The digests of what identifies an erased user, under each of these keys. */
 function digestsOf(keys: readonly Uint8Array[], person: Partial<Erased>): string[] {
   const digest = (key: Uint8Array, text: string) =>
     createHmac('sha256', key).update(text).digest('base64url').slice(0, 22)
@@ -73,7 +77,7 @@ const ownDigests = ({ keys }: Config, { id, email_normalized = '', external_id }
 const marksOf = (config: Config, digests: readonly string[]) =>
   new Map(digests.map((digest) => [erasedKey(digest), lifetimeOf(config)]))
 
-/** For the batch of an erasure: the ledger has to hear of it. */
+/** For the batch of an erasure: records that the ledger has to be told. */
 export const oweErasure = (config: Config, person: Erased, isDone: SQL): Statement[] =>
   config.BACKUPS_KEPT_DAYS === 0
     ? []
@@ -82,7 +86,7 @@ export const oweErasure = (config: Config, person: Erased, isDone: SQL): Stateme
           SELECT value FROM json_each(${JSON.stringify(ownDigests(config, person))}) WHERE ${isDone} ON CONFLICT DO NOTHING`,
       ]
 
-/** After the batch of an erasure: what Redis is told in the call that is made in any case. */
+/** After the batch of an erasure: what to tell Redis in the call that is made anyway. */
 export function sayErased({ config, origin }: Resources, person: Erased): Map<string, number> | undefined {
   if (config.BACKUPS_KEPT_DAYS === 0) return undefined
   const digests = ownDigests(config, person)
@@ -90,14 +94,14 @@ export function sayErased({ config, origin }: Resources, person: Erased): Map<st
   return marksOf(config, digests)
 }
 
-/** An entry: what happened to a user, by the id of its row of history, which has the time. */
+/** What happened to a user. The id is that of its row of history, and contains the time. */
 export interface Entry {
   id: string
   userId: string
   action: Action
-  /** Of a factor that was added or removed. */
+  /** The kind of the factor that was added or removed. */
   kind: string
-  /** Its id, or the app's that a consent was of. */
+  /** The id of that factor, or of the app to which consent was given. */
   about: string
 }
 type Found = { id: string; user_id: string; action: Action; details: ArrayBuffer | null }
@@ -106,10 +110,10 @@ const membersIn = ({ details }: Found) => membersOf({ details: detailsIn(details
 const ID = /^[\da-f-]{36}$/
 const FORMS = {
   kind: /^[a-z_]{1,20}$/,
-  /** An app may be known by a URL. */
+  /** An app may be identified by a URL. */
   about: /^(?:[\da-f-]{36}|https?:\/\/[!-~]{1,2000})$/,
 }
-/** What is none of ours in the details is left out, as of those that say nothing. */
+/** Details that we did not write are left out, like empty ones. */
 const fitting = (form: RegExp, value: unknown) => (typeof value === 'string' && form.test(value) ? value : '')
 
 function lineOf(row: Found): string {
@@ -118,7 +122,7 @@ function lineOf(row: Found): string {
   return [row.id, row.user_id, row.action, fitting(FORMS.kind, kind), about].join(' ')
 }
 
-/** A URL is somebody's own words. */
+/** A URL is text chosen by somebody else. */
 const forLog = (line: string) => line.replace(/[^ ]*$/, (about) => fitting(ID, about))
 
 function readEntry(line: string): Entry {
@@ -128,17 +132,17 @@ function readEntry(line: string): Entry {
 
 const isPurged = ({ action }: Found) => action === 'user.purged'
 
-/** A role that went up is no loss. */
+/** A role that was raised need not be preserved. */
 function isSafer(row: Found): boolean {
   if (row.action !== 'user.role_changed') return true
   const { from, to } = (membersIn(row).role ?? {}) as { from?: Role; to?: Role }
   return from === undefined || to === undefined || !isRaise(from, to)
 }
 
-/** A condition on a row of history: it is one of ours, and whom it happened to is known by an id. */
+/** A condition on a row of history: this program wrote it, and it happened to a user known by id. */
 const IS_OURS = sql`${HAS_TIME} AND ${isId(activityLogs.user_id)}`
 
-/** Those of each action by the index, and together in the order of their ids. */
+/** Rows of each action by its index, then all in the order of their ids. */
 const selectBetween = (after: string, until?: string) =>
   sql<Found>`${sql.join(
     ACTIONS.map(
@@ -148,7 +152,9 @@ const selectBetween = (after: string, until?: string) =>
     sql` UNION ALL `,
   )} ORDER BY id LIMIT ${ROWS_PER_CALL}`
 
-/** A place in Redis, and how far a run is by now: beyond it, in what the next will read again. */
+/**
+ * The place stored in Redis, and how far this run has read. The next run reads what lies between once more.
+ */
 interface Reading {
   place: string
   last: string
@@ -156,9 +162,9 @@ interface Reading {
 }
 
 /**
- * For the cron job: tells the ledger what it has not heard of yet. How far that is, stands beside it: a Redis that was
- * emptied is told all that the history knows. Undefined where there is nothing to tell, or Redis is away: then it is told
- * the next time.
+ * For the cron job: tells the ledger what is new. The place is stored in Redis too, so a Redis that was
+ * emptied is told all that the history knows. Undefined if there is nothing to tell, or Redis is away: then
+ * the next run tells it.
  */
 export async function tellLedger(resources: Resources): Promise<object | undefined> {
   const { config, redis, origin } = resources
@@ -176,13 +182,13 @@ export async function tellLedger(resources: Resources): Promise<object | undefin
     reading = page?.next
     left = page?.left
   }
-  // At first there is all of the history to tell, in more than one run.
+  // The first time, all of the history has to be told, which takes more than one run.
   const isBegun = reading !== undefined && place === null
   if (left && !isBegun) sayBehind(origin, left)
   return told > 0 ? { told } : undefined
 }
 
-/** That the ledger goes no further than a row, where that is an hour old. */
+/** Warns if the ledger is more than an hour behind. */
 function sayBehind({ requestId: request_id }: Resources['origin'], last: string) {
   const behindMs = Date.now() - timeOfId(last)
   const minutes = Math.round(behindMs / MINUTE_MS)
@@ -191,13 +197,13 @@ function sayBehind({ requestId: request_id }: Resources['origin'], last: string)
 
 interface Told {
   told: number
-  /** Where there is more. */
+  /** Where to go on, if there is more. */
   next?: Reading | undefined
-  /** The row behind which that is, or where Redis answers and takes nothing the first of them. */
+  /** The last row that was told; or the first, if Redis answers but stores nothing. Set if rows are left. */
   left?: string | undefined
 }
 
-/** Undefined where there is nothing, Redis is away, or another run was faster. */
+/** Undefined if there is nothing to tell, Redis is away, or another run was faster. */
 async function tellPage(
   { config, db, redis, origin }: Resources,
   from: Reading,
@@ -212,7 +218,7 @@ async function tellPage(
       owed: sql<typeof ledgerOwed.$inferSelect>`SELECT digest FROM ${ledgerOwed} LIMIT ${ROWS_PER_CALL}`,
     })
     .catch((error) => {
-      // How much there is beyond is not known; and at first it is behind in any case.
+      // How much is left is unknown. The first time, the ledger is behind in any case.
       if (hadPlace) sayBehind(origin, from.last)
       throw error
     })
@@ -227,7 +233,8 @@ async function tellPage(
   )
   const fresh = await redis.lacking(LEDGER_KEY, [...lines.keys()])
   if (!fresh) return undefined
-  // Before Redis has heard of it: where its answer is lost, it may be logged once more, but never not at all.
+  // Logged before Redis is told: if the answer of Redis is lost, an entry may be logged twice, but it is
+  // never missing.
   if (fresh.length + erased.length > 0)
     log('info', { code: 'ledger', entries: fresh.map(forLog), erased, request_id: origin.requestId })
   const last = rows.at(-1)?.id ?? from.last
@@ -235,7 +242,7 @@ async function tellPage(
   const [first] = [last, firstIdAt(now - SOON_MS)].sort()
   const place = `${first} ${lastLate}`
   const isSaid = await redis.enter(LEDGER_KEY, {
-    // What it knew as well: it may have been emptied since it was asked.
+    // Including lines that it already had: it may have been emptied since it was asked.
     lines,
     marks: [...new Set([...erased, ...purged])].map(erasedKey),
     place: { key: PLACE_KEY, from: from.place, to: place },
@@ -256,13 +263,13 @@ async function tellPage(
   }
 }
 
-/** All entries, the oldest first, as far back as backups go; undefined where Redis is away. */
+/** All entries, oldest first, as far back as backups go; undefined if Redis is away. */
 export async function readLedger({
   config,
   redis,
 }: Pick<Resources, 'config' | 'redis'>): Promise<Entry[] | undefined> {
   const since = firstIdAt(Date.now() - lifetimeOf(config))
-  // From its end, and a line twice is once: what cron adds or takes away meanwhile makes none be passed over.
+  // Reads from the end and drops duplicates, so that what cron adds or removes meanwhile hides no entry.
   const lines = new Set<string>()
   for (let end = -1; ; end -= ENTRIES_PER_CALL) {
     const page = await redis.entered(LEDGER_KEY, end - ENTRIES_PER_CALL + 1, end)
@@ -283,10 +290,11 @@ export const ledgerUnavailable = () =>
   )
 
 /**
- * Whom of some people the ledger names as erased, by any of their names. `owed` is for the read that says who is there:
- * whoever was erased before it stands in it, or the ledger has heard of them by then.
+ * Which of these people the ledger names as erased, by any of their identifiers. Run the query `owed` in the
+ * same read that looks up who exists: somebody erased before it is either in its rows, or in the ledger by
+ * then.
  *
- * @throws 503 `ledger_unavailable` where Redis is away.
+ * @throws 503 `ledger_unavailable` if Redis is away.
  */
 export function askErased<T>(
   { config, redis }: Pick<Resources, 'config' | 'redis'>,

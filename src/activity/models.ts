@@ -1,7 +1,7 @@
 import { type Column, sql } from 'drizzle-orm'
 import { index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 
-/** Everything that can stand in the history, with how long it is kept: noise of signing in, or security. */
+/** Every action in the history, by how long it is kept: noise of signing in, or security. */
 export const ACTIONS = {
   'user.signed_up': 'security',
   'user.created': 'security',
@@ -29,7 +29,7 @@ export const ACTIONS = {
   'invitation.withdrawn': 'security',
   'invitation.accepted': 'security',
   'session.started': 'noise',
-  /** Of the versions before: a refresh leaves no row any more. */
+  /** Written by earlier versions: a refresh leaves no row any more. */
   'session.refreshed': 'noise',
   'session.ended': 'noise',
   'sessions.ended': 'security',
@@ -81,8 +81,8 @@ export const IS_OF_OTHERS = sql`actor_id IS NOT user_id`
 
 /**
  * The history: one row per change, written in the change's own batch. `user_id` is the person it happened to,
- * `actor_id` who did it (null: the system). The id is a UUIDv7, so it is also the time. Triggers refuse every
- * update but the erasure of personal data, and every deletion of a young row.
+ * `actor_id` the one who did it (null: the system). The id is a UUIDv7, so it contains the time. Triggers
+ * refuse every update but the erasure of personal data, and every deletion of a young row.
  */
 export const activityLogs = sqliteTable(
   'user_activity_logs',
@@ -116,13 +116,22 @@ export type ActivityLog = typeof activityLogs.$inferSelect
 
 const HEX = '[0-9a-f]'
 const ID_WITH_TIME = `${HEX.repeat(8)}-${HEX.repeat(4)}-7*`
-/** Counted in characters, which end at a zero byte, and in bytes: so nothing else stands behind or among them. */
+/**
+ * Its length in characters, which ends at a zero byte, and in bytes: so an id contains nothing else, and
+ * nothing follows.
+ */
 export const isId = (id: Column) =>
   sql`typeof(${id}) = 'text' AND length(${id}) = 36 AND length(CAST(${id} AS BLOB)) = 36 AND ${id} NOT GLOB '*[^0-9a-f-]*'`
-/** A condition on a row of history: its id has its time. One that has none is not of this program, and is passed over. */
+/**
+ * A condition on a row of history: its id contains the time. Other rows were not written by this program, and
+ * are skipped.
+ */
 export const HAS_TIME = sql`${activityLogs.id} GLOB ${ID_WITH_TIME} AND ${isId(activityLogs.id)}`
 
-/** How often something happened on a day (epoch ms, in UTC), counted from the history by the cron job: for charts. */
+/**
+ * How often an action happened on a day (epoch ms, in UTC). The cron job counts it from the history, for
+ * charts.
+ */
 export const dailyTotals = sqliteTable(
   'daily_totals',
   {
@@ -134,9 +143,10 @@ export const dailyTotals = sqliteTable(
 )
 
 /**
- * The chain of seals over the history (seals.ts), written by clean-up and never changed: `rows` rows of one kind, whose
- * `root` commits to them; `until` is the greatest id that was looked at; seals up to `aged_…` have had their time. A
- * restore of the database is a seal without rows, whose `note` names the head that was lost.
+ * The chain of seals over the history (seals.ts), written by clean-up and never changed. A seal covers `rows`
+ * rows of one kind; `root` commits to them, and `until` is the greatest id that was examined. Seals up to
+ * `aged_…` have expired. After a restore of the database there is a seal without rows, whose `note` names the
+ * head that was lost.
  */
 export const activitySeals = sqliteTable('activity_seals', {
   number: integer().primaryKey(),
@@ -155,8 +165,8 @@ export const activitySeals = sqliteTable('activity_seals', {
 export type Seal = typeof activitySeals.$inferSelect
 
 /**
- * For each sealed row of history its seal, and what the seal commits to of what is personal in it: hashes with salts.
- * Triggers take a salt away with what it is about, and the proof with its row.
+ * For each sealed row of history: its seal, and the salted hashes by which the seal commits to the personal
+ * data in the row. Triggers remove a salt along with the data, and the proof along with its row.
  */
 export const activityProofs = sqliteTable('activity_proofs', {
   id: text().primaryKey(),

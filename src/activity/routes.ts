@@ -10,7 +10,7 @@ import { ActivityList, ListActivity } from './schemas.ts'
 import { listActivity } from './service.ts'
 import { AskForStats, readStats, Stats } from './stats.ts'
 
-/** A row carries the time at which its change was begun; it can be written 50 seconds later at most. */
+/** A row carries the time at which its change began; it can be written up to 50 seconds later. */
 const FOLLOWING = `Rows can appear up to a minute after the time they carry, with an id between others. Whoever follows the
 history, by time or by cursor, begins each round at least two minutes before the end of the last and leaves out the
 ids seen already: nothing is missed then. A page can have fewer rows than its limit, even none, where rows are not

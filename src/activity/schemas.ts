@@ -21,7 +21,7 @@ export const Activity = lazy(() => AnyActivity().meta({ id: 'Activity' }))
 export type Activity = Of<typeof Activity>
 export const ActivityList = lazy(() => listOf(Activity()).meta({ id: 'ActivityList' }))
 
-/** One person's history. */
+/** Filters for the history of one user. */
 export const ListActivityOfOne = lazy(() =>
   z.strictObject({
     action: ActionName().optional().meta({ description: 'Only this action.' }),

@@ -20,29 +20,30 @@ import {
 } from './models.ts'
 
 /**
- * The history is sealed: clean-up takes rows that are older than two minutes, a batch at a time, and writes a seal that
- * fits them alone, chained to the one before and signed with a key that the database does not have. So whoever can write
- * in the database cannot alter, add, remove or cut off what was sealed without `npm run history:verify` finding it.
+ * The history is sealed. Clean-up takes rows that are older than two minutes, a batch at a time, and writes a
+ * seal that matches only them, chained to the one before and signed with a key that the database does not
+ * have. So nobody with write access to the database can alter, add, remove or cut off sealed rows without
+ * `npm run history:verify` finding it.
  *
- * What erasing hides is committed to with salts, which go with it (a trigger): the seal goes on fitting, and nobody can
- * try out what stood there. History ages by whole seals of one kind: each seal says which have aged, and only rows of
- * those are removed.
+ * Personal data is committed to by salted hashes. Erasure removes the salts too (a trigger): the seal still
+ * matches, and nobody can guess at what was there. History expires by whole seals of one kind: each seal says
+ * which have expired, and only rows of those are removed.
  */
 
-/** Writes that were held up have arrived by then. */
+/** Delayed writes have arrived by then. */
 const SETTLED_MS = 2 * MINUTE_MS
-/** What comes later still, by a clock that is slow, goes into the next seal. */
+/** Rows that arrive even later, from a slow clock, go into the next seal. */
 export const LATE_MS = 15 * MINUTE_MS
 const ROWS_PER_BATCH = 500
-/** More than are made beside them, so what is left over is worked off; a bound for what is read. */
+/** More than are made in the same time, so a backlog shrinks; it also bounds what is read. */
 const AGED_PER_BATCH = 100
 const HEAD_KEPT_MS = 3650 * DAY_MS
-/** In Redis: the newest seal, which whoever writes in the database alone cannot set back. */
+/** In Redis: the newest seal, which write access to the database alone cannot set back. */
 export const HEAD_KEY = 'history_head'
 
 /**
- * Members of details that erasing leaves, so they are committed to in the open. Seals are verified by this list for as
- * long as they stand: it only ever stays as it is.
+ * Members of details that erasure leaves, so they are committed to without a salt. Seals are verified with
+ * this list for as long as they exist, so it must never change.
  */
 export const OPEN_MEMBERS: readonly string[] =
   'client_id code count invitation_id key_id permissions role scopes session_id terms_version until'.split(
@@ -61,7 +62,7 @@ function openMembers(row: Row): unknown[] {
   return OPEN_MEMBERS.flatMap((name) => (name in members ? [name, members[name]] : []))
 }
 
-/** What a seal says of one row. It stays the same when the row is erased of what is personal. */
+/** What a seal says of one row. Erasing the personal data of the row does not change it. */
 export const leafOf = (row: Row, { details_hash, origin_hash }: Proof) =>
   digest(
     JSON.stringify([
@@ -76,7 +77,7 @@ export const leafOf = (row: Row, { details_hash, origin_hash }: Proof) =>
     ]),
   )
 
-/** Of leaves in the order of their rows' ids. */
+/** The leaves must be in the order of their rows' ids. */
 export const rootOf = (leaves: string[]) => digest(leaves.join(' '))
 
 export const headOf = (before: string, seal: Omit<Seal, 'head' | 'key_id' | 'mac'>) =>
@@ -118,11 +119,11 @@ function makeSeal(
 
 const newest = sql`(SELECT max(number) FROM ${activitySeals})`
 const selectNewestSeal = sql<Seal>`SELECT * FROM ${activitySeals} WHERE number = ${newest}`
-/** Until where the history was looked through. */
+/** The greatest id up to which the history has been examined. */
 const lookedThrough = sql`coalesce((SELECT until FROM ${activitySeals} WHERE number = ${newest}), '')`
 const isUnsealed = sql`NOT EXISTS (SELECT 1 FROM ${activityProofs} WHERE ${activityProofs.id} = ${activityLogs.id})`
 
-/** What erasing takes out of a row. */
+/** The columns that erasure empties. */
 const ERASABLE = ['details', 'ip', 'user_agent', 'country'] as const
 const KINDS = ['noise', 'security'] as const
 type Kind = (typeof KINDS)[number]
@@ -140,12 +141,12 @@ export const hasAged = ({ config }: Resources): SQL =>
         WHERE proof.id = ${activityLogs.id}
           AND own.number <= CASE own.kind WHEN 'noise' THEN ${agedIn('noise')} ELSE ${agedIn('security')} END)`
 
-/** For clean-up: what there is to seal, and the next batch of it, on the condition `fence`. */
+/** For clean-up: whether there is something to seal, and the next batch of it, conditional on `fence`. */
 export function sealing(resources: Resources) {
   const { config, db } = resources
   if (config.HISTORY_KEY.length === 0) return { isDue: sql`0`, steps: () => [] }
   const keys = historyKeys(config.HISTORY_KEY)
-  // What is late is looked for once a run: it is read again for it.
+  // Late rows are looked for once a run, as this reads rows again.
   let lateMs = LATE_MS
   const before = () => firstIdAt(Math.max(resources.now, Date.now()) - SETTLED_MS)
   return {
@@ -169,8 +170,8 @@ export function sealing(resources: Resources) {
 }
 
 /**
- * For each kind the newest seal up to which all of that kind have had their time. It may be of the other kind itself: else
- * many of that one in a row would stand before it for ever.
+ * For each kind, the newest seal up to which all rows of that kind have expired. That seal may be of the
+ * other kind: otherwise a long row of those would block it for ever.
  */
 function selectAged({ config, now }: Resources, last: Seal | undefined) {
   const days = { noise: config.ACTIVITY_NOISE_DAYS, security: config.ACTIVITY_DAYS }
@@ -182,7 +183,10 @@ function selectAged({ config, now }: Resources, last: Seal | undefined) {
   return sql<{ noise: number; security: number }>`SELECT ${noise} AS noise, ${security} AS security`
 }
 
-/** A seal for the rows of each kind, if all of them are as they were read: one that was erased meanwhile is read again. */
+/**
+ * A seal for the rows of each kind, if all are still as they were read; if one was erased meanwhile, they are
+ * read again.
+ */
 function sealRows(
   keys: Keyring,
   last: Seal | undefined,
@@ -215,7 +219,7 @@ function sealRows(
   const given = JSON.stringify(
     rows.map((row) => [row.id, ...ERASABLE.map((name) => (row[name] === null ? null : hexOf(row[name])))]),
   )
-  // By their bytes: what is stored as bytes is never equal to a text.
+  // Compares bytes: a stored BLOB never equals a text.
   const isAsRead = ERASABLE.map((name, at) => {
     const column = sql.identifier(name)
     return sql`iif(${column} IS NULL, NULL, hex(${column})) IS given.value ->> ${sql.raw(`${at + 1}`)}`
@@ -223,7 +227,7 @@ function sealRows(
   const areAsRead = sql`(SELECT count(*) FROM json_each(${given}) AS given JOIN ${activityLogs} AS row ON row.id = given.value ->> 0
     WHERE ${sql.join(isAsRead, sql` AND `)}) = ${rows.length}`
   const isNext = sql`coalesce(${newest}, 0) = ${last?.number ?? 0} AND ${areAsRead} AND ${fence}`
-  // Sent twice, the second finds its own seals, and changes nothing.
+  // If the batch is sent twice, the second finds its own seals and changes nothing.
   const areSealed = sql`EXISTS (SELECT 1 FROM ${activitySeals} WHERE number = ${seals.at(-1)!.number} AND mac = ${seals.at(-1)!.mac})`
   return [
     insertSeals(seals, isNext),
@@ -241,10 +245,10 @@ const insertSeals = (seals: Seal[], condition: SQL) =>
     FROM json_each(${JSON.stringify(seals)}) WHERE ${condition}`
 
 /**
- * After a restore: where Redis knows a seal that the database has lost, a seal without rows names it, and the chain goes on
- * from there. Answers the head that was lost; undefined where none was.
+ * After a restore: if Redis knows a seal that the database has lost, writes a seal without rows that names
+ * it, and the chain goes on from there. Returns the head that was lost; undefined if none was.
  *
- * @throws where Redis is away, or the Worker sealed meanwhile: done again it goes on.
+ * @throws if Redis is away, or the Worker sealed meanwhile: run it again.
  */
 export async function sealRestore({ config, db, redis }: Resources): Promise<string | undefined> {
   if (config.HISTORY_KEY.length === 0) return undefined
@@ -271,7 +275,8 @@ export async function sealRestore({ config, db, redis }: Resources): Promise<str
     const isNext = sql`coalesce(${newest}, 0) = ${last[0]?.number ?? 0}`
     await db.writeBatch({ seal: [insertSeals([seal], isNext)] })
   }
-  // Behind it a live Worker may have sealed by now; in its place as well, and then this has to be done once more.
+  // A live Worker may have added a seal after it by now; or one in its place, and then this has to be run
+  // again.
   const { head, noted } = await db.readPrimary({
     head: selectNewestSeal,
     noted: sql`SELECT number FROM ${activitySeals} WHERE note = ${known}`,
@@ -299,8 +304,8 @@ function proofOf(row: Row, seal: number): Proof {
 const newSalt = () => randomBytes(16).toString('base64url')
 
 /**
- * Says the newest seal where the database's writers cannot unsay it: in the log and in Redis. Where the one that Redis
- * knows is gone from the database, what comes after must not cover that up: Redis keeps it.
+ * Publishes the newest seal where write access to the database cannot undo it: in the log and in Redis. If
+ * the one in Redis is missing from the database, Redis keeps it, so that newer seals do not hide the loss.
  */
 export async function tellHead({ db, redis, config, origin }: Resources): Promise<void> {
   if (config.HISTORY_KEY.length === 0) return
@@ -318,11 +323,11 @@ export async function tellHead({ db, redis, config, origin }: Resources): Promis
   if (!last[0]) return
   const { number, head } = last[0]
   log('info', { code: 'history_sealed', number, head, request_id })
-  // What could not be asked for may be another.
+  // If Redis did not answer, it may hold a seal that was not checked.
   if (replies && !isCutOff) await keepHead({ redis }, `${number}.${head}`)
 }
 
-/** Whether a seal is the one that somebody outside of the database knows, by `<number>.<head>`. */
+/** Whether a seal is the one that is known outside the database as `<number>.<head>`. */
 export const isKnownAs = (seal: Pick<Seal, 'head'> | undefined, known: string) =>
   seal !== undefined && known.split('.')[1] === seal.head
 

@@ -14,17 +14,17 @@ import { type Known, type Reader, visibleTo } from './visibility.ts'
 
 export interface Event {
   action: Action
-  /** The person it happened to: an id, or the query that finds it. */
+  /** The user it happened to: an id, or a query for it. */
   userId: string | SQL | null
-  /** Who did it; null: the system. */
+  /** The actor; null: the system. */
   actorId: string | SQL | null
   /** What changed: names with old and new values. Never a secret. */
   details?: object | SQL
-  /** Given by who wants to know later whether the change was made: the row is there if it was. */
+  /** Given by callers that later ask whether the change was made: the row exists if it was. */
   id?: string | SQL
 }
 
-/** A row of history, on the condition of the change that it tells of. */
+/** Writes a row of history, on the same condition as the change it describes. */
 export function record({ origin }: { origin: Given<RequestOrigin> }, event: Event, condition: SQL): SQL {
   const { details = null } = event
   const row = {
@@ -42,16 +42,16 @@ export function record({ origin }: { origin: Given<RequestOrigin> }, event: Even
 }
 
 interface Each {
-  /** Of the rows (epoch ms). */
+  /** The time of the rows (epoch ms). */
   now: number
   userId: SQL
   actorId?: string | null
   details: SQL
-  /** The rows that each leave one. */
+  /** The source rows; each gets one row of history. */
   from: SQL
 }
 
-/** A row of history for each of several rows, which the database finds. */
+/** A row of history for each of the rows that a query finds. */
 export function recordEach({ origin }: { origin: RequestOrigin }, action: Action, each: Each): SQL {
   const random = (bytes: number) => sql`lower(hex(randomblob(${bytes})))`
   const id = sql`${firstIdAt(each.now).slice(0, 13)} || '-7' || substr(${random(2)}, 2) || '-8' || substr(${random(2)}, 2)
@@ -66,7 +66,7 @@ const known = {
   subject_role: sql<Known['subject_role']>`${subject.role}`.as('subject_role'),
   subject_deleted_at: sql<Known['subject_deleted_at']>`${subject.deleted_at}`.as('subject_deleted_at'),
   actor_role: sql<Known['actor_role']>`${actor.role}`.as('actor_role'),
-  /** For pages, which tell the history in sentences. */
+  /** For pages, which show the history in sentences. */
   subject_name: sql<string | null>`CASE WHEN ${subject.deleted_at} IS NULL THEN ${subject.name} END`.as(
     'subject_name',
   ),
@@ -76,15 +76,15 @@ const known = {
 }
 
 type Names = { subject_name: string | null; actor_name: string | null }
-/** Its texts as bytes. */
+/** A row with its texts as bytes. */
 export type Read = Pick<ActivityLog, 'id'> & Record<Exclude<keyof ActivityLog, 'id'>, ArrayBuffer | null>
 
 /**
- * A page of the history, newest first. Every combination of filters that the schema allows is the beginning of an
- * index, so a page reads its own rows, the users in them, and no others. Rows that the reader must not see are left
- * out, so it may have fewer than its limit.
+ * A page of the history, newest first. Every combination of filters that the schema allows is the prefix of
+ * an index, so a page reads its own rows, the users in them, and no others. Rows that the reader must not see
+ * are left out, so a page may have fewer rows than its limit.
  *
- * @returns the query, and what makes the page of its rows.
+ * @returns the query, and the function that turns its rows into a page.
  */
 export function pageOfHistory({ config }: Resources, reader: Reader, filter: ListActivity) {
   const { limit, cursor, ...filters } = filter
@@ -92,10 +92,11 @@ export function pageOfHistory({ config }: Resources, reader: Reader, filter: Lis
   const place = openPlace(config, list, cursor)
   const [from, to] = [filter.from, filter.to].map((at) => (at === undefined ? undefined : firstIdAt(at)))
   const at = place?.position[0] as string | undefined
-  // One bound on each side, never two: SQLite would seek by one and pass over rows by the other. A cursor is within.
+  // Only one bound on each side: given two, SQLite seeks by one and scans rows for the other. A cursor is
+  // within both.
   const isBackwards = place?.isBackwards === true
   const before = isBackwards ? to : (at ?? to)
-  // Who the others are makes a difference to those who manage users alone: for the rest, nobody is looked up.
+  // Only for managers does it matter who the other users are; for other readers they are not looked up.
   const named = (id: Column) => (hasPermission(reader.role, 'activity:read') ? id : sql`NULL`)
   return {
     rows: build
@@ -130,10 +131,10 @@ export function pageOfHistory({ config }: Resources, reader: Reader, filter: Lis
   }
 }
 
-/** What is read of the token of whoever asks. */
+/** The part of the caller's token that is needed. */
 type Asking = { sub: string; role: Reader['role'] }
 
-/** The history of everybody, for those who manage users. */
+/** Everybody's history, for managers. */
 export async function listActivity(
   resources: Resources & { actor: Asking },
   filter: ListActivity,
@@ -144,7 +145,7 @@ export async function listActivity(
   return page.toPage(rows)
 }
 
-/** One's own history, as any user sees it. */
+/** One's own history, as any user may see it. */
 export async function listOwnActivity(
   resources: Resources & { actor: Asking },
   filter: Omit<ListActivity, 'user_id'>,
@@ -155,7 +156,7 @@ export async function listOwnActivity(
   return page.toPage(rows)
 }
 
-/** A row whose texts were read as bytes. In what is no UTF-8 stands what is no character. */
+/** Decodes a row whose texts were read as bytes. Invalid UTF-8 becomes replacement characters. */
 export const asRead = (row: Read): ActivityLog =>
   Object.fromEntries(
     Object.entries(withTexts(row)).map(([name, text]) => [
@@ -164,7 +165,7 @@ export const asRead = (row: Read): ActivityLog =>
     ]),
   ) as ActivityLog
 
-/** Details that are no JSON say nothing. */
+/** Details that are not JSON are shown as null. */
 export function toActivity(row: ActivityLog): Activity {
   const details = row.details === null ? null : ((membersOf(row) as Activity['details']) ?? null)
   return { ...row, details, created_at: toTime(timeOfId(row.id)) }

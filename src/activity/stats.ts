@@ -13,16 +13,19 @@ const MOST_DAYS = 366
 const USUAL_DAYS = 30
 /** A row of history may be written a minute after the time of its id. */
 const LATE_MS = 120_000
-/** All that anybody can ask for is counted by the first run. */
+/** The first run counts everything that can be asked for. */
 const DAYS_PER_BATCH = 40
 const BATCHES_PER_RUN = 10
-/** What is not counted yet is counted for whoever asks: of so many days, and no more rows of each kind. */
+/**
+ * What is not counted yet is counted when somebody asks: at most this many days, and this many rows of each
+ * action.
+ */
 const UNCOUNTED_DAYS = 2
 const MOST_COUNTED = 10_000
-/** Where the counting has got to, in `system_state`: everything before that time is counted. */
+/** How far counting has got, in `system_state`: everything before that time is counted. */
 const COUNTED = 'daily_totals'
 
-/** What is counted, and under which name it is told. */
+/** The actions that are counted, and their names in the answer. */
 const COUNTS = {
   'user.signed_up': 'signed_up',
   'invitation.accepted': 'signed_up',
@@ -38,8 +41,9 @@ const startOfDay = (at: number) => at - (at % DAY_MS)
 const selectCountedTo = () => sql<{ at: number }>`SELECT at FROM ${systemState} WHERE name = ${COUNTED}`
 
 /**
- * Counts the history into `daily_totals`, some days a batch; by the cron job. What is counted stands where the counting
- * has got to, so a batch that is sent twice, or by two at once, counts once. What is left waits for the next run.
+ * Counts the history into `daily_totals`, some days a batch; run by the cron job. The batch also moves the
+ * time up to which all is counted, so a batch that is sent twice, or by two runs at once, counts once. What
+ * is left waits for the next run.
  */
 export async function countDays({ db, now }: Resources): Promise<void> {
   const end = now - LATE_MS
@@ -78,7 +82,7 @@ const countInto = (
       WHERE action = ${action} AND id >= ${firstIdAt(from)} AND id < ${firstIdAt(before)})
     WHERE total > 0 AND ${condition} ON CONFLICT (day, action) DO UPDATE SET total = total + excluded.total`
 
-/** The beginnings of the days from one time to another. */
+/** The starts of the days between two times. */
 function daysFrom(from: number, to: number): number[] {
   const first = startOfDay(from)
   const count = Math.max(0, Math.floor((startOfDay(to) - first) / DAY_MS) + 1)
@@ -88,7 +92,7 @@ function daysFrom(from: number, to: number): number[] {
 const Day = lazy(() => z.iso.date().meta({ example: '2026-11-24' }))
 const dayOf = (at: number) => toTime(at).slice(0, 10)
 
-/** The first day asked for and the last (epoch ms): thirty days up to today, where nothing else is said. */
+/** The first and the last day asked for (epoch ms): by default, the thirty days up to today. */
 function boundsOf({ from, to }: { from?: string | undefined; to?: string | undefined }, now: number) {
   const last = to ? Date.parse(to) : startOfDay(now)
   return { first: from ? Date.parse(from) : last - (USUAL_DAYS - 1) * DAY_MS, last }
@@ -127,7 +131,7 @@ export const Stats = lazy(() =>
 )
 export type Stats = Of<typeof Stats>
 
-/** The statements behind the numbers, so that they travel with others; `toStats` makes them of the rows. */
+/** The statements for the numbers, to be sent with others; `toStats` evaluates their rows. */
 export function openStats({ now }: Pick<Resources, 'now'>, asked: Of<typeof AskForStats> = {}) {
   const { first, last } = boundsOf(asked, now)
   const days = daysFrom(first, last)
@@ -186,7 +190,7 @@ export function openStats({ now }: Pick<Resources, 'now'>, asked: Of<typeof AskF
   return { statements, toStats }
 }
 
-/** What happened, by day, and how many users there are, in one trip. */
+/** Events by day, and the number of users, in one trip. */
 export async function readStats(resources: Resources, asked: Of<typeof AskForStats>): Promise<Stats> {
   const { statements, toStats } = openStats(resources, asked)
   return toStats(await resources.db.read(statements))

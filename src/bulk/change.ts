@@ -29,8 +29,8 @@ export const BULK: Record<BulkAction, Kind> = {
 }
 
 /**
- * Does one thing to many users, each by the rules of the single action, in two trips: one read, and one batch in which
- * each has its own conditions and its own row of history.
+ * Applies one action to many users, each by the rules of the single action, in two trips: one read, and one
+ * batch in which each user has their own conditions and their own row of history.
  *
  * @throws 403 `forbidden`, `reauthentication_required`; 422 `until_in_the_past`.
  */
@@ -45,7 +45,7 @@ export async function changeInBulk(acting: Acting, input: BulkChange): Promise<B
   const prepare = async (id: string) => {
     const row = known.get(id)
     if (!row) throw userNotFound()
-    // Ending the actor's own sessions would end the one that does this.
+    // Ending the actor's own sessions would end the session that makes this request.
     if (row.id === acting.actor.sub) throw ownAccount()
     const change = await decision(row)
     if (!change) return { value: row }

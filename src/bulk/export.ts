@@ -80,7 +80,7 @@ const hashes = () =>
         'True: each row has the `password_hash` too, as an import takes it; only with `format=ndjson`. Ours is worth nothing without the key of SECRET_KEYS that it names.',
     })
 
-/** How a client knows a file that is whole. */
+/** How a client recognises a complete file. */
 export const WHOLE =
   'A file that cannot be finished breaks off: its connection ends with an error. `end=true` shows it in the file, too.'
 
@@ -110,8 +110,9 @@ export const ExportActivity = lazy(() => {
 })
 
 /**
- * All users that a list with these filters has, as a file: it is read page by page while it is sent, and breaks off when
- * whoever reads it is shut out. The history says who took it. Throws 403 `reauthentication_required`.
+ * All users that a list with these filters has, as a file. It is read page by page while it is sent, and
+ * breaks off when its reader loses access. The history records who took it. Throws 403
+ * `reauthentication_required`.
  */
 export async function exportUsers(
   acting: Acting,
@@ -126,7 +127,7 @@ export async function exportUsers(
   return toStream(acting, writeRows(pagesOf(acting, list), { format, end }, USER_COLUMNS))
 }
 
-/** The history, alike. */
+/** Likewise for the history. */
 export async function exportActivity(acting: Acting, { format, end, ...filter }: Of<typeof ExportActivity>) {
   await recordExport(acting, { list: 'activity' })
   const once = readingOnce(acting)
@@ -135,8 +136,8 @@ export async function exportActivity(acting: Acting, { format, end, ...filter }:
 }
 
 /**
- * Users with what their passwords are checked by: our own as they are stored, and those of other software as they came.
- * Throws 503 `misconfigured` where one is under a key that is gone: a file without it would look whole.
+ * Adds the password hashes: ours as they are stored, and those of other software as they came. Throws 503
+ * `misconfigured` if one is under a key that is gone: a file without it would look complete.
  */
 async function withHashes(acting: Acting, users: ManagedUser[]) {
   const ids = JSON.stringify(users.map(({ id }) => id))
@@ -157,7 +158,7 @@ async function withHashes(acting: Acting, users: ManagedUser[]) {
   )
 }
 
-/** As in the export of one user, a page that failed is not asked for again: whoever wants the file asks for it again. */
+/** As in the export of one user, a page that failed is not retried: the reader starts a new export. */
 const readingOnce = (acting: Acting): Acting => ({
   ...acting,
   db: { ...acting.db, read: acting.db.readOnce },

@@ -43,8 +43,8 @@ export const BulkInvitations = lazy(() =>
 export type BulkInvitations = Of<typeof BulkInvitations>
 
 /**
- * Invites many, or sends again or withdraws many invitations, each by the rules of the single one. Throws 403
- * `reauthentication_required`; 503 where no mail is set up.
+ * Sends, sends again or withdraws many invitations, each by the rules of the single one. Throws 403
+ * `reauthentication_required`; 503 if no mail is set up.
  */
 export async function inviteInBulk(acting: Acting, input: InvitationsInBulk): Promise<BulkInvitations> {
   const changes = 'invitations' in input ? input.invitations.length : input.ids.length
@@ -53,7 +53,7 @@ export async function inviteInBulk(acting: Acting, input: InvitationsInBulk): Pr
 }
 
 async function inviteMany(acting: Acting, asked: CreateInvitation[]): Promise<BulkInvitations> {
-  // The last of those with the same address counts, as when they came one after another.
+  // Of several with the same address the last counts, as if they had come one after another.
   const byAddress = new Map(asked.map((one) => [normalizeEmail(one.email), one]))
   const outcomes = await writeTogether(acting.db, [...byAddress.keys()], (address) =>
     prepareInvitation(acting, acting.actor, byAddress.get(address)!),

@@ -1,14 +1,14 @@
 import type { Context } from 'hono'
 
-/** How the rows of a list are written as a file. */
+/** The formats in which a list is written as a file. */
 export const FORMATS = { csv: 'text/csv; charset=utf-8', ndjson: 'application/x-ndjson' } as const
 export type Format = keyof typeof FORMATS
 
 type Row = Record<string, unknown>
 
 /**
- * Rows as text: CSV (RFC 4180) with a line of names, or a JSON object a line. `columns` are those of the CSV. With `end`
- * a last line says how many there were: a file that has it is whole.
+ * Rows as text: CSV (RFC 4180) with a header, or a JSON object a line. `columns` are those of the CSV. With
+ * `end`, a last line gives the number of rows: a file that has it is complete.
  */
 export async function* writeRows(
   pages: AsyncGenerator<Row[]>,
@@ -33,8 +33,8 @@ export async function* writeRows(
 const lineOf = (values: readonly unknown[]) => `${values.map(cellOf).join(',')}\r\n`
 
 /**
- * A spreadsheet takes a cell that begins with one of `= + - @` for a formula and would run it: an apostrophe makes it
- * text. Users choose their own names.
+ * A spreadsheet runs a cell that begins with one of `= + - @` as a formula; an apostrophe makes it text.
+ * Users choose their own names, so they could inject one.
  */
 function cellOf(value: unknown): string {
   const text =
@@ -47,7 +47,7 @@ function cellOf(value: unknown): string {
   return /[",\r\n]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless
 }
 
-/** Answers with a list as a file. */
+/** Sends a list as a file. */
 export const file = (c: Context, name: string, format: Format, rows: ReadableStream) =>
   c.body(rows, 200, {
     'content-type': FORMATS[format],

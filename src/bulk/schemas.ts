@@ -3,12 +3,12 @@ import { DisableUser } from '../users/schemas.ts'
 import { Id, IdInput } from '../values/ids.ts'
 import { lazy, type Of } from '../values/lazy.ts'
 
-/** What may be done to many users at once. */
+/** The actions that can be applied to many users at once. */
 const BULK_ACTIONS = ['disable', 'enable', 'end_sessions', 'delete'] as const
 export type BulkAction = (typeof BULK_ACTIONS)[number]
 export const MOST_AT_ONCE = 100
 
-/** Ids, each once, in the order in which they came. */
+/** Ids without duplicates, in the given order. */
 export const ManyIds = lazy(() =>
   z
     .array(IdInput())

@@ -1,15 +1,15 @@
-/** A row of a CSV (RFC 4180), and the line of the file on which it begins, from 1 on. */
+/** A row of a CSV file (RFC 4180), and the line on which it begins, from 1 on. */
 export interface CsvRow {
   line: number
   cells: string[]
-  /** A quote of it is never closed, so it has the rest of the file. */
+  /** One of its quotes is never closed, so the row contains the rest of the file. */
   isUnclosed?: boolean
 }
 
 /**
- * The rows of a CSV; blank lines are none. Quotes that stand inside a cell are taken as they are, as spreadsheets do; one
- * that is never closed takes the rest of the file. What stands between cells is read off the first line: a comma, or the
- * semicolon or tab that spreadsheets write where a comma is for decimals.
+ * The rows of a CSV file, without blank lines. A quote inside a cell is taken literally, as spreadsheets do;
+ * an unclosed one takes the rest of the file. The separator is determined from the first line: a comma, or
+ * the semicolon or tab that spreadsheets write where the comma is the decimal separator.
  */
 export function parseCsv(text: string): CsvRow[] {
   const rows: CsvRow[] = []
@@ -35,7 +35,7 @@ export function parseCsv(text: string): CsvRow[] {
   return rows
 }
 
-/** What makes a row one that nobody can read, in a sentence. */
+/** Why a row cannot be read, in a sentence. */
 export function flawOfRow({ cells, isUnclosed }: CsvRow, names: readonly string[]): string | undefined {
   if (isUnclosed) return 'Has a quote that is never closed.'
   return cells.length > names.length ? 'Has more cells than the first line has names.' : undefined
@@ -43,9 +43,9 @@ export function flawOfRow({ cells, isUnclosed }: CsvRow, names: readonly string[
 
 interface Cell {
   value: string
-  /** Where the separator or the end of the line stands. */
+  /** The position of the separator or of the end of the line. */
   end: number
-  /** Line breaks in it. */
+  /** The number of line breaks in it. */
   breaks: number
   isUnclosed?: boolean
 }
@@ -53,7 +53,7 @@ interface Cell {
 const ENDS_OF_CELL = { ',': /[,\r\n]/g, ';': /[;\r\n]/g, '\t': /[\t\r\n]/g }
 type Separator = keyof typeof ENDS_OF_CELL
 
-/** The first one to stand in the first line, whose cells are names: those have none of them. */
+/** The first separator in the first line. The cells of that line are names, which contain none. */
 const separatorOf = (text: string) =>
   (/^\ufeff?[\r\n]*[^,;\t\r\n]*([;\t])/.exec(text)?.[1] ?? ',') as Separator
 

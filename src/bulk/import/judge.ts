@@ -7,7 +7,7 @@ import { normalizeEmail } from '../../values/email.ts'
 import { flaw, type Line } from './lines.ts'
 import type { ImportedUser } from './schemas.ts'
 
-/** The users that a look-up by address or external id has found. */
+/** Users found by address or external id. */
 export type Known = Pick<
   typeof users.$inferSelect,
   'id' | 'email_normalized' | 'external_id' | 'deleted_at' | 'email_verified_at'
@@ -25,7 +25,7 @@ const CONFLICT: Verdict = {
   ],
 }
 
-/** Who is there: everybody with an external id, deleted or not, and by address those who are not deleted. */
+/** Existing users: by external id all, even deleted ones; by address only those who are not deleted. */
 export function knownBy(known: readonly Known[]) {
   const byExternalId = new Map(known.map((one) => [one.external_id, one]))
   const byAddress = new Map(
@@ -34,7 +34,9 @@ export function knownBy(known: readonly Known[]) {
   return { byExternalId, byAddress }
 }
 
-/** Whoever signed up by an address that they may not have; it is for people to see who of the two stays. */
+/**
+ * Somebody signed up with the address without proving it; people must decide which of the two accounts stays.
+ */
 const UNPROVED: InputError[] = [
   flaw(
     '/email',
@@ -43,7 +45,7 @@ const UNPROVED: InputError[] = [
   ),
 ]
 
-/** Whether a user is there already, by an account that an import never changes. */
+/** Whether a user already has an account. An import never changes one. */
 export function findThere(
   {
     email,
@@ -70,26 +72,28 @@ const MEANWHILE: Verdict = {
   errors: [flaw('', 'try_again', 'Somebody had its address or external id for a moment. Send it again.')],
 }
 
-/** Who kept a user from being made; they may be gone by the time that an answer, lost once, is asked for again. */
+/**
+ * The account that kept a user from being made. It may be gone by the time a lost answer is asked for again.
+ */
 export function findInTheWay(user: ImportedUser, there: ReturnType<typeof knownBy>): Verdict {
   const found = findThere(user, there)
   return found.status === 'new' ? MEANWHILE : found
 }
 
-/** Whoever was erased does not come back by a list that was made before. */
+/** An erased user must not come back by an older list. */
 const ERASED: Verdict = {
   status: 'invalid',
   errors: [flaw('', 'erased', 'Was erased here. With include_erased=true they come all the same.')],
 }
 
-/** Who imports, and whether they have just signed in. */
+/** Who imports, and whether their login is recent. */
 interface By {
   actor: Claims
   now: number
   isRecent: () => boolean
 }
 
-/** What is to become of each line, in their order. */
+/** The verdict on each line, in order. */
 export function judge(
   lines: readonly Line[],
   known: readonly Known[],
@@ -106,7 +110,7 @@ export function judge(
     ]
     if (names.some((name) => seen.has(name))) return CONFLICT
     const found = findThere(user, there)
-    // It takes no name from the lines behind it.
+    // An erased line does not reserve its address or external id, so a later line may use them.
     if (found.status === 'new' && isErased(user)) return ERASED
     for (const name of names) seen.add(name)
     if (found.status !== 'new') return found

@@ -7,7 +7,9 @@ import { parseHash } from '../../passwords/hashing.ts'
 import { type CsvRow, flawOfRow, parseCsv } from './csv.ts'
 import { ImportedTotp, ImportedUser, MOST_ROWS, type Type } from './schemas.ts'
 
-/** What is done with the hash of a line; `ours` was made by a Roster, by a key that may be another's. */
+/**
+ * What is done with the hash of a line. `ours` was made by a Roster, perhaps under another deployment's key.
+ */
 export type Hash = 'ours' | 'verified' | 'needs_reset' | 'none'
 
 const HASH = {
@@ -15,7 +17,7 @@ const HASH = {
   too_costly: 'Asks for more than any software does.',
 }
 
-/** A line as it is read: a user, or what is wrong with it. */
+/** A parsed line: a user, or what is wrong with it. */
 export type Line = { line: number } & (
   | {
       user: ImportedUser
@@ -27,7 +29,7 @@ export type Line = { line: number } & (
   | { errors: InputError[]; user?: undefined }
 )
 
-/** The lines of a body. Throws 422 `invalid_input` where it has none, too many, or names that are not known. */
+/** The lines of a body. Throws 422 `invalid_input` if it has none, too many, or unknown names. */
 export function readLines(type: Type, text: string): Line[] {
   const rows = type === 'text/csv' ? rowsOfCsv(text) : rowsOfNdjson(text)
   if (rows.length === 0) throw invalidInput([flaw('', 'too_small', 'Has no rows.')])
@@ -62,7 +64,7 @@ function readJson(pointer: string, json: string): ReturnType<Row['read']> {
   }
 }
 
-/** How a cell is read; empty ones are not there. */
+/** How each column is parsed; empty cells count as absent. */
 const CELLS: Record<string, (pointer: string, cell: string) => ReturnType<Row['read']>> = {
   email_verified: (_, cell) => ({ value: toBoolean(cell) }),
   disabled: (_, cell) => ({ value: toBoolean(cell) }),
@@ -70,11 +72,11 @@ const CELLS: Record<string, (pointer: string, cell: string) => ReturnType<Row['r
   admin_metadata: readJson,
   factors: readJson,
 }
-/** As spreadsheets write it, a German one in its own words. */
+/** As spreadsheets write them, German ones in German. */
 const BOOLEANS: Record<string, boolean> = { true: true, false: false, wahr: true, falsch: false }
 const toBoolean = (cell: string) => BOOLEANS[cell.toLowerCase()] ?? cell
 
-/** A megabyte has a million names; whoever sends them is told of a few, each once. */
+/** A megabyte can hold a million names; only a few are reported, each once. */
 const someOf = (names: readonly string[]) => [...new Set(names)].slice(0, MAX_ERRORS_NAMED)
 
 function rowsOfCsv(text: string): Row[] {
@@ -90,11 +92,11 @@ function rowsOfCsv(text: string): Row[] {
   return rows.map((row) => ({ line: row.line, read: () => readCells(names, row) }))
 }
 
-/** The type of a body that nobody has named. */
+/** Guesses the type of a body that has none. */
 export const typeOf = (text: string): Type =>
   /^\ufeff?\s*\{/.test(text) ? 'application/x-ndjson' : 'text/csv'
 
-/** Those rows of a body that begin on some lines, as they stand there, with the names of a CSV. */
+/** The rows that begin on these lines, verbatim, with the header of a CSV. */
 export function rowsAt(type: Type, text: string, wanted: ReadonlySet<number>): string {
   const all = text.split(/\r\n|\r|\n/)
   if (type !== 'text/csv') return all.filter((_, index) => wanted.has(index + 1)).join('\n')
@@ -106,7 +108,7 @@ export function rowsAt(type: Type, text: string, wanted: ReadonlySet<number>): s
   return kept.length > 0 ? [...names, ...kept].filter((line) => line !== '').join('\n') : ''
 }
 
-/** What the rows of a CSV say, as the lines of NDJSON would. Throws what is wrong with one, in a sentence. */
+/** The rows of a CSV as the objects that NDJSON lines would hold. Throws the first error, in a sentence. */
 export const readCsv = (text: string): { line: number; value: Record<string, unknown> }[] =>
   rowsOfCsv(text).map(({ line, read }) => {
     const { value, errors } = read()

@@ -15,7 +15,7 @@ import { IMPORTED, users } from '../../users/models.ts'
 import type { Hash, Line } from './lines.ts'
 import type { ImportedUser } from './schemas.ts'
 
-/** A user that an import makes, and what comes with them. */
+/** A user that an import creates, and what is stored with them. */
 export interface Made {
   row: Awaited<ReturnType<typeof makeRow>>
   factor: { user_id: string; seed: string; key_id: string } | undefined
@@ -43,7 +43,7 @@ async function makeRow(
   const name = input.name ?? input.email.split('@')[0]!
   const row = await makeUserRow(resources, { ...input, name }, email_verified ? now : null)
   const madeAt = created_at ?? now
-  // It carries the time, by which lists are in order.
+  // The id contains the time, which lists sort by.
   const id = uuidv7({ msecs: madeAt })
   return {
     ...row,
@@ -61,7 +61,9 @@ async function makeRow(
   }
 }
 
-/** The statements that make users, a few for all of them, on the condition `isDone`. An account that is there stays as it is. */
+/**
+ * A few statements that create all the users, conditional on `isDone`. Existing accounts stay as they are.
+ */
 export function insertAll(
   resources: Resources,
   made: readonly Made[],
@@ -92,16 +94,19 @@ export function insertAll(
   }
 }
 
-/** Of a row for a user: that they are there, which only this import can have made. */
+/** A condition on an input row: that its user exists, whom only this import can have created. */
 const userIsMade = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = value ->> '$.user_id')`
 
-/** Of a row for a user: that nobody has its address or external id, which a trigger would end the whole batch for. */
+/**
+ * A condition on an input row: that its address and external id are free; otherwise a trigger would abort the
+ * whole batch.
+ */
 const isFree = sql`NOT EXISTS (SELECT 1 FROM ${users} INDEXED BY users_live_email
       WHERE deleted_at IS NULL AND email_normalized = value ->> '$.email_normalized')
     AND NOT EXISTS (SELECT 1 FROM ${users} INDEXED BY users_by_external_id
       WHERE external_id IS NOT NULL AND external_id = value ->> '$.external_id')`
 
-/** Rows in one statement. One whose key or name another row has is left out. */
+/** Inserts rows in one statement, leaving out those whose key or name is taken. */
 function insertRows(
   table: typeof users | typeof activityLogs | typeof factors,
   rows: readonly object[],
@@ -117,7 +122,10 @@ function insertRows(
   ]
 }
 
-/** Whoever comes with a proved address needs no invitation to it; what was sent of it is theirs, and goes with them. */
+/**
+ * A user who comes with a proved address needs no invitation to it: it ends, and what was kept of it becomes
+ * theirs.
+ */
 function adoptAll(
   resources: Resources,
   actorId: string,

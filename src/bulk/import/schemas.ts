@@ -10,7 +10,7 @@ export const TYPES = ['application/x-ndjson', 'text/csv'] as const
 export type Type = (typeof TYPES)[number]
 
 const EARLIEST = Date.UTC(1990, 0)
-/** RFC 4226 section 4, R6, asks for 128 bits; ten bytes are what many have given all the same. */
+/** RFC 4226 section 4, R6, asks for 128 bits; but many systems have issued ten bytes. */
 const FEWEST_SEED_BYTES = 10
 const MOST_SEED_BYTES = 128
 
@@ -35,7 +35,7 @@ function seedOf(text: string): Uint8Array | undefined {
   }
 }
 
-/** The one kind of factor that is taken over: as every app has it. */
+/** The only kind of factor that can be imported: TOTP as every app supports it. */
 export const ImportedTotp = lazy(() =>
   z
     .strictObject({

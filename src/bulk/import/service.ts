@@ -20,12 +20,13 @@ import { insertAll, type Made, make } from './rows.ts'
 import type { ImportResult, LineResult } from './schemas.ts'
 
 /**
- * Takes users over from somewhere else, in two trips: who of them is there already, and one batch that makes the others.
- * An account that is there is never changed, nobody is mailed, and a line that is refused keeps no other. So the same
- * lines can be sent again and again, also after an answer that was lost: those that were made are there then.
+ * Imports users in two trips: one reads who exists already, and one batch creates the others. An existing
+ * account is never changed, no mail is sent, and a refused line does not affect others. So the same lines can
+ * be sent again, even after a lost answer: users created the first time then exist.
  *
- * The marker of the batch is its row of history; each user has one besides, which names it. A user is `created` where the
- * id that was chosen for them here is there: whoever came first by the same address or external id is not this one.
+ * The marker of the batch is its row of history; each user has a row besides, which names it. A user counts
+ * as `created` if the id chosen for them here exists: an account that took the same address or external id
+ * first has another id.
  */
 export async function importUsers(
   acting: Acting,
@@ -58,20 +59,20 @@ export async function importUsers(
       const id = made[at]?.row.id
       if (id === undefined) return toResult(line, verdicts[at]!)
       if (!written.missing.has(id)) return toResult(line, { status: 'new' }, id)
-      // Somebody else was faster with the address, or the external id.
+      // Somebody else has just taken the address or the external id.
       return toResult(line, findInTheWay(line.user!, written.there))
     }),
   }
 }
 
-/** Nobody can verify a hash of ours whose key is not here: its user chooses a new password. */
+/** A hash of ours whose key is missing here cannot be verified: its user must choose a new password. */
 function withKnownHash({ config }: Acting, line: Line): Line {
   if (line.errors || line.hash !== 'ours' || hasKeyOf(line.user.password_hash!, config.keys)) return line
   const hash: Hash = 'needs_reset'
   return { ...line, hash }
 }
 
-/** No key, and no login of long ago. */
+/** No API key, and a recent login. */
 function mayGivePower({ actor, now }: Acting): boolean {
   if (actor.key || !isRecent(actor, now)) return false
   relyOnTurn(actor)
@@ -96,7 +97,8 @@ async function write(acting: Acting, lines: readonly Line[], all: readonly (Made
       marker: record(acting, event, tokenIsLive(actor, now)),
       ...insertAll(acting, made, { importId: event.id, actorId: actor.sub, isDone }),
       told: tellWhoIsImported(event.id, ids),
-      // Nearly always nobody: to read hundreds of rows out of the answer takes longer than to judge the lines.
+      // Nearly always empty: reading hundreds of rows from the answer would take longer than judging the
+      // lines.
       missing: sql<{ id: string }>`SELECT value AS id FROM json_each(${ids})
         WHERE NOT EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = value)`,
       known: selectKnown(lines, ids),
@@ -108,7 +110,7 @@ async function write(acting: Acting, lines: readonly Line[], all: readonly (Made
   return { missing: new Set(missing.map(({ id }) => id)), there: knownBy(known) }
 }
 
-/** Whoever has an address or an external id of these lines, but those who were just made. */
+/** Users who have an address or an external id of these lines, except those just created. */
 function selectKnown(lines: readonly Line[], madeIds = '[]') {
   const given = lines.flatMap(({ user }) => (user ? [user] : []))
   const addresses = JSON.stringify(given.map(({ email }) => normalizeEmail(email)))
