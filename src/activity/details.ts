@@ -156,12 +156,12 @@ export function membersOf({ details }: Pick<ActivityLog, 'details'>): Record<str
 }
 
 /**
- * For a query: details as bytes. Text that is no UTF-8, as of somebody who wrote past us, would fail the whole read, and
- * with it all the other rows.
+ * For a query: details as bytes. Invalid UTF-8, written to the database by something else, would make the whole
+ * read fail, along with all other rows.
  */
 export const detailsAsBytes = sql<ArrayBuffer | null>`CAST(${activityLogs.details} AS BLOB)`
 
-/** Null for what is no UTF-8 as well: it says nothing. */
+/** Null for invalid UTF-8 as well, as it says nothing. */
 export function detailsIn(bytes: ArrayBuffer | null): string | null {
   const text = textIn(bytes)
   return text?.isWellFormed() ? text : null

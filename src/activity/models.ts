@@ -74,8 +74,8 @@ export const ACTIONS = {
 export type Action = keyof typeof ACTIONS
 
 /**
- * A condition on the history: of what somebody did to somebody else. What users do to themselves is found at them alone,
- * so that it is four rows and not six; this stands in the condition of the indexes by actor, word for word.
+ * A condition on the history: somebody acted on somebody else. What users do to themselves is found by `user_id`
+ * alone, which saves two of six written rows. The indexes by actor have this condition word for word.
  */
 export const IS_OF_OTHERS = sql`actor_id IS NOT user_id`
 

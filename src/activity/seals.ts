@@ -131,8 +131,8 @@ const agedIn = (kind: Kind) =>
   sql`(SELECT ${sql.identifier(`aged_${kind}`)} FROM ${activitySeals} WHERE number = ${newest})`
 
 /**
- * A condition on rows of history: that they have aged with their seal. Where nothing is sealed, all may go. The kind is
- * the seal's: another version, which runs beside this one, may take a row's action for the other kind.
+ * A condition on rows of history: that they have expired with their seal. If nothing is sealed, all may go. The kind
+ * is that of the seal: another version of the program that runs alongside may count an action as the other kind.
  */
 export const hasAged = ({ config }: Resources): SQL =>
   config.HISTORY_KEY.length === 0

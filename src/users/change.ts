@@ -34,28 +34,28 @@ import { ENABLED, selectUsers, type User, users } from './models.ts'
 import { foldOf } from './names.ts'
 import { requireUser } from './queries.ts'
 
-/** In whose name a change is made, and what has to hold at the moment it is written. */
+/** In whose name a change is made, and what must hold at the moment it is written. */
 export interface Authority {
   /** Null: the system. */
   actorId: string | null
   holds: SQL
-  /** Thrown when it does not. */
+  /** Thrown if it does not hold. */
   refused: () => AppError
-  /** Uses the authority up, where it is good once. */
+  /** Spends the authority, if it can be used only once. */
   spend?: (isDone: SQL) => Statement
 }
 
-/** Somebody who is signed in. */
+/** The authority of a signed-in user. */
 export const byActor = (actor: Claims, now: number): Authority => ({
   actorId: actor.sub,
   holds: tokenIsLive(actor, now),
   refused: () => invalidToken(new Refusal('meanwhile')),
 })
 
-/** The operator, by a script. */
+/** The operator, running a script. */
 export const bySystem: Authority = { actorId: null, holds: sql`1`, refused: writeConflict }
 
-/** Whoever has the mail that was sent to the user. */
+/** Whoever holds the link that was mailed to the user. */
 export const byToken = (token: OneTimeToken, now: number): Authority => ({
   actorId: token.subject_id,
   holds: linkIsLive(token.id),
@@ -63,30 +63,30 @@ export const byToken = (token: OneTimeToken, now: number): Authority => ({
   spend: (isDone) => voidTokens(now, [token.purpose], and(eq(oneTimeTokens.id, token.id), isDone)),
 })
 
-/** A condition: that neither the address, the role nor the state of somebody has moved. */
+/** A condition: that a user's address, role and state have not changed. */
 export const isSamePerson = ({ email_normalized, role, state }: User) =>
   and(eq(users.email_normalized, email_normalized), eq(users.role, role), eq(users.state, state))
 
 const MAX_ROUNDS = 5
 
-/** What to do with a user as read; undefined when there is nothing to do. Throws what forbids it. */
+/** What to change of a user as read; undefined if there is nothing to do. Throws whatever forbids it. */
 export type Decision = (row: User) => Change | undefined | Promise<Change | undefined>
 
-/** What a request has where somebody is signed in. */
+/** The resources of a request by a signed-in user. */
 export type Acting = Resources & { actor: Claims }
 
 /**
- * Changes one user in two trips: read and decide, then write on the condition that nothing has moved since. The
- * write itself decides the three things that a race could turn: the user's version, the authority (an actor's
- * token, and with it the actor's role), and that an active administrator remains. When others were faster it
- * starts again.
+ * Changes one user in two trips: read and decide, then write on the condition that nothing has changed since.
+ * The write itself checks the three things that a race could change: the user's version, the authority (an
+ * actor's token, and with it the actor's role), and that an active administrator remains. If another change
+ * was faster, it starts again.
  *
  * @returns the user after the change.
  */
 export const changeUser = (acting: Acting, id: string, decide: Decision) =>
   changeUserBy(acting, byActor(acting.actor, acting.now), id, decide)
 
-/** The same by whoever is not signed in. */
+/** The same for an authority that is not a signed-in user. */
 export async function changeUserBy(
   resources: Resources,
   by: Authority,
@@ -94,16 +94,17 @@ export async function changeUserBy(
   decide: Decision,
 ): Promise<User> {
   for (let round = 1; round <= MAX_ROUNDS; round++) {
-    // What others were faster with a replica may not have heard of for longer than all the rounds take.
+    // A replica may lag behind a faster change for longer than all the rounds take.
     let row = await requireUser(resources, id, { ofPrimary: round > 1 })
     let change = await decide(row)
     if (!change) {
-      // A replica that lags may know of no need for it. And who made the change before could perhaps not tell Redis.
+      // A lagging replica may not show that a change is needed; and whoever made the last change perhaps
+      // could not tell Redis.
       const primary = () => requireUser(resources, id, { ofPrimary: true })
       row = await whileDoubting(resources, { users: [id] }, primary)
       change = await decide(row)
     }
-    // Only whoever may change the user hears of the version.
+    // Only those who may change the user may learn the version.
     assertPrecondition(resources, row.version)
     if (!change) return row
     const changed = await writeChange(resources, by, row, change)
@@ -112,7 +113,10 @@ export async function changeUserBy(
   throw writeConflict()
 }
 
-/** The second half alone, for a user just read for another reason. Throws 409 when others were faster. */
+/**
+ * The second half alone, for a user who was just read for another reason. Throws 409 if another change was
+ * faster.
+ */
 export async function applyChange(
   resources: Resources,
   by: Authority,
@@ -136,7 +140,10 @@ async function writeChange(
   return conclude(await whileDoubting(resources, doubts, () => resources.db.writeBatch(batch, isDone)))
 }
 
-/** The statements of a change, and what makes the user of their results: undefined, or a throw, as `writeChange`. */
+/**
+ * The statements of a change, and the function that turns their results into the user. It returns undefined
+ * or throws as `writeChange` does.
+ */
 export function prepareChange(resources: Resources, by: Authority, row: User, change: Change) {
   const { now } = resources
   const set = {
@@ -146,7 +153,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     updated_at: now,
     ...(change.set.failed_logins === 0 && NO_FAILURES),
     ...(change.endsTokens && { token_epoch: sql`${users.token_epoch} + 1` }),
-    // Whoever sets a password for somebody ends what a thief is known by.
+    // Setting a password for somebody makes every known device unknown, a thief's too.
     ...((change.forgetsDevices || change.voidsWaysIn || change.set.password_hash !== undefined) && {
       device_epoch: sql`${users.device_epoch} + 1`,
     }),
@@ -154,7 +161,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
   const isAsRead = and(
     eq(users.id, row.id),
     change.reliesOn ?? and(eq(users.version, row.version), eq(users.token_epoch, row.token_epoch)),
-    // What else moves meanwhile matters to whoever has named a version, and to nobody else.
+    // Other changes meanwhile only matter to a caller who named a version.
     resources.ifMatch && eq(users.version, row.version),
   )
   const isThere = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${isAsRead})`
@@ -210,7 +217,7 @@ export function prepareChange(resources: Resources, by: Authority, row: User, ch
     const { sessions, squatter, user, verdict, mailing, owed } = found
     const { is_done, holds, is_as_read, is_taken, is_others_id, is_forbidden } = verdict[0]!
     if (is_done) {
-      // Who was erased leaves no copy.
+      // Copies of an erased user must go.
       const ended = {
         users: squatter.map(({ id }) => id),
         sessions: sessions.map(({ id }) => id),
@@ -247,7 +254,7 @@ const takesAdminAway = (row: User, { set, erases }: Change) =>
     (set.status ?? 'active') !== 'active' ||
     (set.deleted_at ?? null) !== null)
 
-/** What ends a disabling whose time is over: a change by nobody, with a row of history of its own. */
+/** Ends an expired disabling: a change by the system, with its own row of history. */
 export const endDisabling = (
   resources: Resources,
   userId: string,

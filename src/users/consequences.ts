@@ -36,48 +36,48 @@ import {
   users,
 } from './models.ts'
 
-/** A change of one user, and what comes with it. */
+/** A change of one user, and what it entails. */
 export interface Change {
   action: Action
   set: { [Column in Exclude<keyof NewUser, 'password_hash'>]?: NewUser[Column] | undefined } & {
-    /** Or a value that the database works out. */
+    /** Or an expression that the database evaluates. */
     password_hash?: SQL | string | null
   }
-  /** Nothing about the user moves, not even the version: it is a row of history, and mails. */
+  /** Nothing about the user changes, not even the version: there is only a row of history, and mails. */
   leavesUser?: boolean
   details?: object | SQL
-  /** Every token of the user dies. */
+  /** Revokes every access token of the user. */
   endsTokens?: boolean
-  /** The devices that the account knows are strangers again. */
+  /** Makes all devices that the account knows unknown again. */
   forgetsDevices?: boolean
-  /** Every session of the user dies as well (but perhaps one). */
+  /** Ends every session of the user as well, except perhaps one. */
   endsSessions?: { reason: RevokedReason; exceptId?: string }
   /**
-   * What has to be as it was read; the whole user when absent. What ends a takeover relies on no more than
-   * `isSamePerson`: whoever renames in a loop must not keep it from coming.
+   * What must be unchanged since it was read; by default the whole user. A change that ends a takeover relies
+   * only on `isSamePerson`: a thief who renames the account in a loop must not be able to prevent it.
    */
   reliesOn?: SQL | undefined
-  /** What forbids it at the moment it is written. */
+  /** What forbids the change at the moment it is written. */
   unless?: { is: SQL; refused: () => AppError }
-  /** Whatever could enter the account so far is void: links too. */
+  /** Voids everything by which the account could be entered, links included. */
   voidsWaysIn?: boolean
-  /** Every key of the user ends, as with an account that is closed. */
+  /** Revokes every API key of the user, as when an account is closed. */
   endsKeys?: boolean
-  /** Every factor of the user goes, with the recovery codes. */
+  /** Removes every factor of the user, and the recovery codes. */
   removesFactors?: boolean
-  /** Links that die, beside those that any change of its kind ends. */
+  /** Links to void, in addition to those that any change of this kind voids. */
   voids?: readonly Purpose[]
-  /** The row is deleted, and with it every personal datum elsewhere. */
+  /** Deletes the row, and all personal data elsewhere. */
   erases?: boolean
-  /** The mail that it asks for, and is refused with (429) where that is one too many. */
+  /** A mail that the user requests; if that is one too many, the change is refused (429). */
   asksFor?: AskedFor
-  /** Mails that it owes; they go out once it is made. */
+  /** Mails that the change owes; they are sent once it is made. */
   mails?: (isDone: SQL) => readonly OwedMail[]
-  /** What else belongs to it; `isDone` is its condition, for what is not harmless without the change. */
+  /** Other statements of the change. Those that must not run without it are conditional on `isDone`. */
   alsoWrite?: (isDone: SQL) => readonly Statement[]
 }
 
-/** Given the condition on which the change is asked for at all. */
+/** Receives the condition on which the change is requested at all. */
 export type AskedFor = (isAsked: SQL) => { request: MailRequested; enqueue: (isDone: SQL) => OwedMail }
 
 export interface OwedMail {
@@ -85,10 +85,10 @@ export interface OwedMail {
   statements: readonly Statement[]
 }
 
-/** What takes an account back stays good, whatever a thief does to it. */
+/** Links that recover an account stay valid, whatever a thief does to it. */
 const WAYS_IN = PURPOSES.filter((purpose) => !TAKES_BACK.includes(purpose))
 
-/** What follows from the nature of a change, whoever makes it. */
+/** What any change of this kind entails, whoever makes it. */
 export function consequences(
   resources: Resources,
   actorId: string | null,
@@ -100,14 +100,14 @@ export function consequences(
   const { now } = resources
   const closes = endsSessions?.reason === 'account_closed'
   const movesCredentials = set.password_hash !== undefined || set.email_normalized !== undefined
-  // A link that was asked for before is no way around what has changed since.
+  // A link that was requested earlier must not bypass what has changed since.
   const ended: readonly Purpose[] =
     closes || change.voidsWaysIn === true
       ? WAYS_IN
       : movesCredentials
         ? ['reset_password', 'change_email', 'approve_email_change']
         : []
-  // Whoever is locked once more has to be told once more.
+  // So that an account that is locked again is told again.
   const unlocks: readonly Purpose[] = set.failed_logins === 0 ? ['unlock_account'] : []
   const voided = [...ended, ...unlocks, ...(change.voids ?? [])]
   const { email_normalized } = after(row, change)
@@ -134,26 +134,26 @@ export function consequences(
   ]
 }
 
-/** What apps were let do; their sessions end with all others. */
+/** Removes the consents to apps; the apps' sessions end with all others. */
 const removeGrants = (userId: string, isDone: SQL) =>
   sql`DELETE FROM ${oauthGrants} WHERE user_id = ${userId} AND ${isDone}`
 
 const removeKeys = (userId: string, isDone: SQL) =>
   sql`DELETE FROM ${apiKeys} WHERE user_id = ${userId} AND ${isDone}`
 
-/** By whom else they are signed in. */
+/** Removes the identities at providers. */
 const removeIdentities = (userId: string, isDone: SQL) =>
   sql`DELETE FROM ${identities} WHERE user_id = ${userId} AND ${isDone}`
 
-/** Whatever somebody has to prove themselves with beside their password. */
+/** Removes all means of authentication other than the password. */
 const removeFactorsOf = (userId: string, isDone: SQL): Statement[] =>
   [factors, recoveryCodes, passkeys].map(
     (table) => sql`DELETE FROM ${table} WHERE user_id = ${userId} AND ${isDone}`,
   )
 
 /**
- * What an undo takes away with it: the identities, factors, recovery codes and keys that were added since (epoch ms), by
- * whomever.
+ * What undoing a change also removes: identities, factors, recovery codes and API keys that anybody added
+ * since then (epoch ms).
  */
 export const removeFactorsSince = (userId: string, since: number, isDone: SQL): Statement[] => [
   sql`DELETE FROM ${passkeys} WHERE user_id = ${userId} AND created_at >= ${since} AND ${isDone}`,
@@ -164,31 +164,31 @@ export const removeFactorsSince = (userId: string, since: number, isDone: SQL): 
   sql`DELETE FROM ${apiKeys} WHERE user_id = ${userId} AND rotated_at >= ${since} AND ${isDone}`,
 ]
 
-/** A user as a change leaves them, as far as their address goes. */
+/** The address of a user after a change. */
 const after = (row: User, { set, erases }: Change) => ({
   isLiving: erases !== true && (set.deleted_at === undefined ? row.deleted_at : set.deleted_at) === null,
   isProved: (set.email_verified_at === undefined ? row.email_verified_at : set.email_verified_at) !== null,
   email_normalized: set.email_normalized ?? row.email_normalized,
 })
 
-/** Whether somebody gets, by a change, an address that they had not, or had lost. */
+/** Whether a change gives somebody an address that they did not have, or had lost. */
 const takesAddress = (row: User, change: Change) =>
   after(row, change).email_normalized !== row.email_normalized ||
   (row.deleted_at !== null && after(row, change).isLiving)
 
-/** Whether an address is somebody's after a change, by proof, that was not theirs before. */
+/** Whether a change gives somebody a proved address that was not theirs before. */
 function getsProvedEmail(row: User, change: Change): boolean {
   const { isLiving, isProved } = after(row, change)
   return isLiving && isProved && (row.email_verified_at === null || takesAddress(row, change))
 }
 
-/** Who gives way to a change: another address that comes without a proof was typed by somebody who manages. */
+/** Who loses the address to this change. A new address without proof was entered by a manager. */
 const whoGivesWay = (row: User, change: Change): GivingWay | undefined =>
   getsProvedEmail(row, change) ? TO_PROOF : change.set.email_normalized ? TO_WHO_MANAGES : undefined
 
 /**
- * A condition: that the address which somebody gets, or gets back, is somebody else's. An address is somebody's
- * once they have proved it: who has not gives way to who has.
+ * A condition: that the address which somebody gets, or gets back, is taken. An address belongs to whoever
+ * has proved it: accounts that have not give way to one that has.
  */
 export function needsFreeEmail(row: User, change: Change): SQL {
   if (!takesAddress(row, change)) return sql`0`
@@ -199,11 +199,14 @@ export function needsFreeEmail(row: User, change: Change): SQL {
     : emailIsTaken(email_normalized, row.id)
 }
 
-/** A condition: that the external id which somebody gets is somebody else's. */
+/** A condition: that the external id which somebody gets is taken. */
 export const needsFreeExternalId = (row: User, { set: { external_id } }: Change): SQL =>
   typeof external_id === 'string' ? externalIdIsTaken(external_id, row.id) : sql`0`
 
-/** Whoever has an address unproved that a change gives to another is deleted (softly). Goes before the change. */
+/**
+ * Softly deletes an account that holds, unproved, an address that a change gives to another. Runs before the
+ * change.
+ */
 export const makeWay = (
   resources: Resources,
   actorId: string | null,
@@ -222,16 +225,16 @@ export const makeWay = (
     : NO_SQUATTER
 }
 
-/** A query that finds nobody. */
+/** A query without results. */
 export const NOBODY = sql<{ id: string }>`SELECT '' AS id WHERE 0`
-/** What deletes a squatter, and a query for who it was. */
+/** The statements that delete a squatter, and a query for who it was. */
 interface SquatterDeletion {
   statements: Statement[]
   squatter: SQL<{ id: string }>
 }
 export const NO_SQUATTER: SquatterDeletion = { statements: [], squatter: NOBODY }
 
-/** A condition on who has an address that is to be another's, and what their history says of the reason. */
+/** A condition on accounts that must give up their address, and the reason for their history. */
 export interface GivingWay {
   who: SQL
   reason: 'address_proved_by_another' | 'address_given_to_another'
@@ -239,7 +242,10 @@ export interface GivingWay {
 export const TO_PROOF: GivingWay = { who: isUnproved, reason: 'address_proved_by_another' }
 export const TO_WHO_MANAGES: GivingWay = { who: isStrangers, reason: 'address_given_to_another' }
 
-/** Deletes (softly) whoever has an address that nobody has vouched for, and that somebody else has by right. */
+/**
+ * Softly deletes an account whose address nobody has vouched for, when the address rightly goes to somebody
+ * else.
+ */
 export function deleteSquatter(
   resources: Resources,
   emailNormalized: string,
@@ -276,7 +282,10 @@ export function deleteSquatter(
   }
 }
 
-/** Whoever has proved an address needs no invitation to it; what was sent of it is theirs, and goes with them. */
+/**
+ * Somebody who has proved an address needs no invitation to it: it ends, and what was kept of it becomes
+ * theirs.
+ */
 export const adoptInvitations = (
   resources: Resources,
   { userId, email_normalized, actorId }: { userId: string; email_normalized: string; actorId: string | null },
@@ -295,7 +304,7 @@ export const adoptInvitations = (
     .where(and(eq(outbox.recipient_normalized, email_normalized), isNull(outbox.user_id), isDone)),
 ]
 
-/** Ends the invitation of an address that stands, if one does; its row of history says by what. */
+/** Withdraws the open invitation of an address, if there is one; its row of history says why. */
 export function withdrawInvitations(
   resources: Resources,
   emailNormalized: string,
@@ -304,7 +313,7 @@ export function withdrawInvitations(
     actorId: string | null
     /** Who has the address now. */
     userId?: string
-    /** A condition that leaves others alone. */
+    /** A condition that selects which invitations. */
     which: SQL
   },
   isDone: SQL,

@@ -35,7 +35,10 @@ import { type CreateUser, type ManagedUser, toManagedUser } from './schemas.ts'
 
 type WhoJoins = Pick<Resources, 'config' | 'origin'>
 
-/** Of each request, as it is asked several times: to spell the networks around an address of IPv6 takes a while. */
+/**
+ * Cached for each request, as it is needed several times: listing the networks around an IPv6 address takes a
+ * while.
+ */
 const networksOf = new WeakMap<object, string[]>()
 
 function networksAsked(origin: WhoJoins['origin']): string[] {
@@ -46,29 +49,35 @@ function networksAsked(origin: WhoJoins['origin']): string[] {
   return networks
 }
 
-/** Every entry that keeps somebody out, of SIGNUP_BLOCKED or of the rows: by their address, and the network they ask from. */
+/**
+ * Every entry, in SIGNUP_BLOCKED or the table, that would block somebody by their email address or their
+ * network.
+ */
 const entriesAgainst = ({ origin }: Pick<WhoJoins, 'origin'>, email: string): string[] => [
   ...entriesOf(normalizeEmail(email)),
   ...networksAsked(origin),
 ]
 
-/** A condition: that somebody who joins is kept out by the rows. */
+/** A condition: that the table blocks somebody who registers. */
 export const joinerIsBlocked = (joining: Pick<WhoJoins, 'origin'>, email: string): SQL =>
   isBlocked(entriesAgainst(joining, email))
 
-/** What the settings have against an address that nobody but its owner has vouched for. */
+/** The refusal by the settings of an address that only its owner has vouched for. */
 function refusalBy(
   { SIGNUP_DOMAINS, SIGNUP_BLOCKED }: Config,
   email: string,
   against: string[],
 ): AppError | undefined {
   const domain = normalizeEmail(email).split('@')[1]!
-  // What is let in is named one by one.
+  // An allow-list names each domain, without its subdomains.
   if (SIGNUP_DOMAINS.length > 0 && !SIGNUP_DOMAINS.includes(domain)) return signupDomainRefused()
   return SIGNUP_BLOCKED.some((entry) => against.includes(entry)) ? signupBlocked() : undefined
 }
 
-/** What the settings have against somebody who joins. The rows are asked in the trip that there is: see `joinerIsBlocked`. */
+/**
+ * The refusal by the settings of somebody who registers. The table is checked in a later trip: see
+ * `joinerIsBlocked`.
+ */
 export const refusalOfJoiner = (joining: WhoJoins, email: string): AppError | undefined =>
   refusalBy(joining.config, email, entriesAgainst(joining, email))
 
@@ -78,16 +87,19 @@ export function assertMaySignUp(joining: WhoJoins, email: string): void {
   if (refusal) throw refusal
 }
 
-/** Of somebody who is here already, the address alone. Throws 403 `signup_domain_refused`, `signup_blocked`. */
+/** For an existing user: checks only the address. Throws 403 `signup_domain_refused`, `signup_blocked`. */
 export function assertAddressIsLet(config: Config, email: string): void {
   const refusal = refusalBy(config, email, entriesOf(normalizeEmail(email)))
   if (refusal) throw refusal
 }
 
-/** What those who manage may write of somebody beside name, address and role. */
+/** What managers may set for a user besides name, address and role. */
 type Given = { [name in 'locale' | 'external_id' | 'metadata' | 'admin_metadata']: string | null | undefined }
 
-/** A new user's row, with the password hashed. Throws 422 for a weak one, and for terms that are not those of now. */
+/**
+ * A new user's row, with the password hashed. Throws 422 for a weak password, or for terms that are not the
+ * current ones.
+ */
 export async function makeUserRow(
   resources: Resources,
   input: {
@@ -138,11 +150,11 @@ export async function makeUserRow(
 type Verdict = Record<'is_done' | 'holds' | 'is_others_id', 0 | 1>
 
 /**
- * Creates a user, by somebody who may: account, history, idempotency key and the mail that asks them to confirm
- * their address, in one batch.
+ * Creates a user in the name of an actor. Account, history, idempotency key and the mail that asks them to
+ * confirm their address are written in one batch.
  *
- * @throws 409 `email_taken`, `external_id_taken`; 422 for a weak password or a key used for something else; 403 `outranked`, and
- * `reauthentication_required` for a role above `user`.
+ * @throws 409 `email_taken`, `external_id_taken`; 422 for a weak password or a key used for something else;
+ *   403 `outranked`, and `reauthentication_required` for a role above `user`.
  */
 export async function createUser(
   resources: Resources,
@@ -152,7 +164,7 @@ export async function createUser(
 ): Promise<ManagedUser> {
   if (!outranks(actor.role, input.role)) throw outranked()
   const isRecent = input.role === 'user' || hasRecentLogin(actor, resources.now)
-  // What was answered once is answered again, however old the login is by now: only a key can have been.
+  // A kept answer is repeated however old the login is by now. Without an idempotency key there is none.
   if (!isRecent && !request) throw noRecentLogin(actor)
   const row = {
     ...(await makeUserRow(resources, input)),
@@ -214,10 +226,10 @@ export async function createUser(
 }
 
 /**
- * The statements that make a user, if `condition` holds, which has to say that the address is free. `isDone` is the
- * condition for what hangs on it, and the marker of the batch. Who comes with a proved address takes it from whoever
- * has it unproved, and the invitation to it (but `invitation`, which they came by) ends; `givingWay` says from whom
- * else it may be taken.
+ * The statements that create a user if `condition` holds, which must include that the address is free. `isDone` is
+ * the marker of the batch and the condition for what depends on it. A proved address is taken from whoever holds it
+ * unproved, and invitations to it end (except `invitation`, which they accepted); `givingWay` says from whom else it
+ * may be taken.
  */
 export function insertUser(
   resources: Resources,

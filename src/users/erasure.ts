@@ -32,16 +32,16 @@ import { erasures, isOnlyTyped, users } from './models.ts'
  */
 
 const ROWS_PER_STATEMENT = 500
-/** Writes that read the user before they were erased have arrived by then, or never will. */
+/** Writes that read the user before the erasure have arrived by then, or never will. */
 const LATE_WRITES_MS = MINUTE_MS
 
-/** Members of details that name nobody. All others go. */
+/** Members of details that identify nobody. All others are removed. */
 export const IMPERSONAL =
   'role until reason session_id invitation_id client_id key_id import_id scopes permissions count code terms_version'.split(
     ' ',
   )
 
-/** What is looked through, in this order; the history first, as it tells what to look for. */
+/** What is searched, in this order; the history first, as it tells what to look for. */
 const STAGES = [
   'history_of_them',
   'history_by_them',
@@ -58,10 +58,10 @@ const STAGES = [
 ] as const
 type Stage = (typeof STAGES)[number]
 
-/** A run of clean-up goes on for longer than its `now` is true. */
+/** A run of clean-up can outlast the accuracy of its `now`. */
 const timeOf = ({ now }: Resources) => Math.max(now, Date.now())
 
-/** Takes a user's row away, and leaves the job to take away the rest. `isDone` is that the history says so. */
+/** Deletes a user's row, and leaves a job to erase the rest. `isDone`: the row of history was written. */
 export function eraseUser(resources: Resources, person: Erased, isDone: SQL): Statement[] {
   const { config } = resources
   const { id } = person
@@ -76,7 +76,7 @@ export function eraseUser(resources: Resources, person: Erased, isDone: SQL): St
       SELECT id, coalesce(deleted_at, ${now}), ${now}, ${sought}, ${STAGES[0]}, '',
         CASE WHEN ${hadRank} THEN ${now + config.ACTIVITY_NOISE_DAYS * DAY_MS} END, ${now}
       FROM ${users} WHERE id = ${id} AND ${isDone} ON CONFLICT DO NOTHING`,
-    // A trigger leaves the id alone in what webhooks are owed of them.
+    // A trigger reduces what webhooks are owed about them to the id.
     build.delete(users).where(and(eq(users.id, id), isDone)),
     ...oweErasure(config, person, isDone),
     ...[factors, recoveryCodes, passkeys, identities, oauthGrants, apiKeys].map(
@@ -86,8 +86,8 @@ export function eraseUser(resources: Resources, person: Erased, isDone: SQL): St
 }
 
 /**
- * One step of a job, on a condition: from where it is, as far as it gets with a page of each table, which has so many
- * rows.
+ * One step of a job, on a condition: goes on from its current stage as far as one page of each table, of
+ * `rows` rows, allows.
  */
 export function eraseTraces(
   resources: Resources,
@@ -125,21 +125,21 @@ const read = ({ userId }: Job, column: string) =>
   sql`(SELECT ${sql.identifier(column)} FROM ${erasures} WHERE ${erasures.user_id} = ${userId})`
 const isAt = (job: Job, stage: Stage) => sql`${read(job, 'stage')} = ${stage} AND ${job.condition}`
 const isBeforeTheirEnd = (job: Job) => sql`created_at < ${read(job, 'ended_at')}`
-/** Of them, `theirs` were proved, or given to them. */
+/** The subset `theirs` was proved by them, or given to them. */
 const addresses = (job: Job, which: 'addresses' | 'theirs' = 'addresses') =>
   sql`(SELECT value FROM json_each(${read(job, 'sought')}, ${`$.${which}`}))`
 const theirs = (job: Job) => addresses(job, 'theirs')
 
-/** That an account has an address. */
+/** That some account has this address. */
 const isHeld = (email: SQL) =>
   sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.email_normalized} = ${email} AND ${users.deleted_at} IS NULL)`
-/** This account has it. */
+/** That this account has it. */
 const isHeldBy = (userId: SQL, email: SQL) =>
   sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${userId} AND ${users.email_normalized} = ${email})`
 
 const after = (stage: Stage): Stage => STAGES[STAGES.indexOf(stage) + 1]!
 
-/** Goes on after a page: to the next one, or where that was the last to the next stage. */
+/** Advances past a page: to the next one or, if it was the last, to the next stage. */
 function advance(job: Job, stage: Stage, page: SQL, key: SQL): Statement {
   const isLast = sql`(SELECT count(*) FROM (${page})) < ${job.rows}`
   return sql`UPDATE ${erasures} SET
@@ -148,7 +148,7 @@ function advance(job: Job, stage: Stage, page: SQL, key: SQL): Statement {
     WHERE user_id = ${job.userId} AND ${isAt(job, stage)}`
 }
 
-/** Goes on to the next stage when a page, whose rows are gone by now, is empty. */
+/** Advances to the next stage once a page is empty, as its rows have been removed. */
 const advanceWhenEmpty = (job: Job, stage: Stage, page: SQL): Statement =>
   sql`UPDATE ${erasures} SET stage = ${after(stage)}
     WHERE user_id = ${job.userId} AND ${isAt(job, stage)} AND NOT EXISTS (${page})`
@@ -166,10 +166,13 @@ const withoutOrigin = (isTheirs: SQL) =>
     sql`, `,
   )
 
-/** What is no JSON is nobody's words of ours, and goes as a whole. */
+/** Invalid JSON was not written by this program, and is removed as a whole. */
 const members = sql`iif(json_valid(details), details, '{}')`
 
-/** What happened to them: details keep what names nobody; the origin of whoever did it is somebody else's. */
+/**
+ * What happened to them: details keep what identifies nobody. The origin of another actor belongs to that
+ * actor.
+ */
 function historyOfThem(job: Job): Statement[] {
   const page = historyPage(job, 'history_of_them', sql`user_id = ${job.userId}`)
   const isTheirs = sql`coalesce(actor_id, user_id) = user_id AND ${read(job, 'origin_until')} IS NULL`
@@ -190,7 +193,7 @@ function historyOfThem(job: Job): Statement[] {
   ]
 }
 
-/** What they did to others is the others' history; from where they did it is theirs. */
+/** What they did to others stays in the others' history; their origin is removed. */
 function historyByThem(job: Job): Statement[] {
   const page = historyPage(job, 'history_by_them', sql`actor_id = ${job.userId} AND ${IS_OF_OTHERS}`)
   const isTheirs = sql`${read(job, 'origin_until')} IS NULL`
@@ -200,7 +203,9 @@ function historyByThem(job: Job): Statement[] {
   ]
 }
 
-/** The history has addresses as they were typed. ASCII ones are found as they are; others wait for `respell`. */
+/**
+ * The history has addresses as they were typed. ASCII ones are found as they are; others wait for `respell`.
+ */
 function spellings(job: Job): Statement[] {
   const isAscii = sql`coalesce(json_extract(sought, '$.addresses'), '') NOT GLOB '*[^ -~]*'`
   return [
@@ -209,7 +214,7 @@ function spellings(job: Job): Statement[] {
   ]
 }
 
-/** The same for addresses in other letters: whoever has read the job adds them as they are compared. */
+/** For other addresses: the reader of the job adds their normalised forms. */
 export function respell(userId: string, soughtJson: string, condition: SQL): Statement {
   const { addresses, theirs = [] } = JSON.parse(soughtJson) as Record<'addresses' | 'theirs', string[]>
   const spelt = (given: string[]) => [...new Set([...given, ...given.map(normalizeEmail)])]
@@ -218,7 +223,7 @@ export function respell(userId: string, soughtJson: string, condition: SQL): Sta
     WHERE user_id = ${userId} AND stage = 'spellings' AND ${condition}`
 }
 
-/** Ended sessions stay for a day, so that somebody who brings a token of theirs is told that it ended. */
+/** Ended sessions stay for a day, so that a token of theirs is still answered as ended. */
 function ofSessions(job: Job): Statement[] {
   const page = sql`SELECT id FROM ${sessions} WHERE user_id = ${job.userId} AND ${isAt(job, 'sessions')}
     AND (ip IS NOT NULL OR user_agent IS NOT NULL OR country IS NOT NULL) LIMIT ${job.rows}`
@@ -228,7 +233,7 @@ function ofSessions(job: Job): Statement[] {
   ]
 }
 
-/** Changes to an address of theirs that somebody else had asked for. They go, and their history says so. */
+/** Pending changes by others to an address of theirs. They are removed, and the others' history says so. */
 function pendingChanges(job: Job): Statement[] {
   const page = sql`SELECT id FROM ${oneTimeTokens} WHERE email_normalized IN ${theirs(job)} AND purpose = 'change_email'
     AND subject_id <> ${job.userId} AND ${isBeforeTheirEnd(job)} AND ${isAt(job, 'pending_changes')}
@@ -245,9 +250,9 @@ function pendingChanges(job: Job): Statement[] {
   ]
 }
 
-/** Invitations of them, of an address of theirs, and those that they made and nobody has accepted. */
+/** Their invitation, those to an address of theirs, and those that they sent and nobody has accepted. */
 function ofInvitations(job: Job): Statement[] {
-  // By address, not by who accepted it: nobody did is true of all that are open. Hence the plus.
+  // By address, not by who accepted: that is NULL for all open invitations. Hence the plus.
   const page = sql`SELECT id FROM ${invitations} WHERE ${isAt(job, 'invitations')} AND (
       ${invitations.user_id} = ${job.userId}
       OR (invited_by = ${job.userId} AND accepted_at IS NULL)
@@ -271,7 +276,10 @@ function ofInvitations(job: Job): Statement[] {
   ]
 }
 
-/** Mails to them, and those about an address of theirs that is no other account's. What they did is told without it. */
+/**
+ * Mails to them, and those about an address of theirs that no other account has. Mails about what they did
+ * lose it.
+ */
 function ofMails(job: Job): Statement[] {
   const page = sql`SELECT id FROM ${outbox} WHERE ${isAt(job, 'mails')} AND (
       ${outbox.user_id} = ${job.userId}
@@ -282,7 +290,7 @@ function ofMails(job: Job): Statement[] {
     ) LIMIT ${job.rows}`
   return [
     sql`UPDATE ${outbox} SET new_email = NULL, new_email_normalized = NULL WHERE id IN (${page}) AND event_id IS NOT NULL`,
-    // The page may have moved on to some that were not emptied: these are of the next step.
+    // By now the page may include rows that were not emptied: those are left to the next step.
     sql`DELETE FROM ${outbox} WHERE id IN (${page}) AND (event_id IS NULL OR new_email IS NULL)`,
     advanceWhenEmpty(job, 'mails', page),
   ]
@@ -293,13 +301,15 @@ function ofLinks(job: Job): Statement[] {
   return [sql`DELETE FROM ${oneTimeTokens} WHERE id IN (${page})`, advanceWhenEmpty(job, 'links', page)]
 }
 
-/** An answer that was taken back. Its key stays taken, so that a repeat of the request makes nobody anew. */
+/**
+ * An answer that was removed. Its key stays taken, so that a repeated request does not create the user again.
+ */
 const GONE = 410
 const forget = (which: SQL): Statement =>
   sql`UPDATE ${idempotencyKeys} SET status = ${GONE}, response = '{}', body_hash = '', email_normalized = NULL
     WHERE ${which} AND status <> ${GONE}`
 
-/** Answers about them are gone; those to them go. */
+/** Answers about them are emptied; answers to them are deleted. */
 function keptAnswers(job: Job): Statement[] {
   const toThem = sql`SELECT rowid FROM ${idempotencyKeys} WHERE principal = ${job.userId} AND ${isAt(job, 'kept_answers')}
     LIMIT ${job.rows}`
@@ -310,7 +320,7 @@ function keptAnswers(job: Job): Statement[] {
   ]
 }
 
-/** Answers that repeat an address of theirs to somebody else. */
+/** Answers to others that repeat an address of theirs. */
 function answersByAddress(job: Job): Statement[] {
   const isOfAnAccount = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = subject_id)`
   const page = sql`SELECT rowid FROM ${idempotencyKeys} WHERE ${ANSWERED_EMAIL} IN ${theirs(job)}
@@ -320,8 +330,9 @@ function answersByAddress(job: Job): Statement[] {
 }
 
 /**
- * An address of theirs, in the words that somebody else was disabled with: found by words, in any case. Not their name:
- * whoever chose to be called "Chargeback fraud" would take it out of everybody's reasons.
+ * An address of theirs in the reason for which somebody else was disabled, found by full-text search in any
+ * case. Their name is not searched for: a user called "Chargeback fraud" would remove it from everybody's
+ * reasons.
  */
 function inReasons(job: Job): Statement[] {
   const phrases = sql`SELECT '"' || replace(value, '"', '""') || '"' AS phrase FROM ${addresses(job)}
@@ -333,13 +344,15 @@ function inReasons(job: Job): Statement[] {
     eraseReasonsFromDeliveries(page('about')),
     sql`UPDATE ${users} SET disabled_reason = NULL WHERE id IN (${page('about')})`,
     sql`UPDATE ${activityLogs} SET details = json_remove(details, '$.reason') WHERE id IN (${page('about')})`,
-    // Triggers have done so; what they have missed would be found for ever.
+    // Triggers should have done this; a row that they missed would be found for ever.
     sql`DELETE FROM reasons_fts WHERE rowid IN (${page('rowid')})`,
     advanceWhenEmpty(job, 'reasons', page('rowid')),
   ]
 }
 
-/** Through; but what may be kept for a while has its own time, and late writes are looked for once more. */
+/**
+ * The last stage. Data that is kept for a while has its own time, and late writes are looked for once more.
+ */
 function theEnd(job: Job): Statement[] {
   const isHere = sql`user_id = ${job.userId} AND ${isAt(job, 'end')}`
   return [

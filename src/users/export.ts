@@ -31,7 +31,7 @@ import type { Acting } from './change.ts'
 import { userNotFound } from './errors.ts'
 import { selectUsers, users } from './models.ts'
 
-/** What a row of a table is in an export: its columns, but for those that are withheld. */
+/** The schema of a table's row in an export: its columns, except those that are withheld. */
 function rowOf(table: Table) {
   const columns = Object.entries(getTableColumns(table)).filter(([name]) => !WITHHELD.has(name))
   const typeOf = (name: string, { dataType }: Column) =>
@@ -67,7 +67,7 @@ export const UserExport = lazy(() =>
 )
 export type UserExport = Of<typeof UserExport>
 
-/** Column names that hold a secret, or what only this system makes sense of. */
+/** Columns that hold a secret, or that have a meaning only inside this system. */
 const WITHHELD = new Set([
   'password_hash',
   'body_hash',
@@ -91,9 +91,9 @@ const WITHHELD = new Set([
   'client_epoch',
   'secret',
   'former_secret',
-  // Of a webhook: whoever made it may not manage it any more, and its path may be a secret.
+  // The URL of a webhook: its path may be a secret, and its creator may no longer be an administrator.
   'url',
-  // What was sent is in `user` and `activity`, as its user may see it.
+  // The same data is in `user` and `activity`, as the user may see it.
   'snapshot',
   'event_details',
   'caused_by',
@@ -104,21 +104,21 @@ const ROWS_PER_PAGE = 500
 type Row = Record<string, unknown>
 type Member = Exclude<keyof UserExport, 'exported_at' | 'user'>
 
-/** Rows of one table, by an index: `key` is what they are in the order of, under `where`. */
+/** Rows of one table, read by an index: `where` selects them, and `key` is their order. */
 interface Source {
   member: Member
   table: Table
-  /** Where they are not read as they are. */
+  /** If the columns are not read as they are. */
   columns?: SQL
   where: SQL
   key: readonly string[]
-  /** Of which rows are about somebody else. */
+  /** Which rows are about somebody else. */
   isAboutOthers?: (row: Row) => boolean
 }
 
-/** What is about a user, what they made, and what has their address. Each row is in one of them. */
+/** Rows about a user, rows they created, and rows with their address. Each row is in exactly one source. */
 function sourcesOf(id: string): Source[] {
-  // An address that is not proved is nobody's: what it was sent is for its owner.
+  // An unproved address may be somebody else's, and so is what was sent to it.
   const email = sql`(SELECT email_normalized FROM ${users} WHERE ${users.id} = ${id} AND email_verified_at IS NOT NULL)`
   const isOthers = sql`coalesce(user_id, '') <> ${id}`
   const history = (where: SQL): Source => ({
@@ -180,7 +180,7 @@ function sourcesOf(id: string): Source[] {
   ]
 }
 
-/** A page of a source, after a row of it. Its place comes along as `cursor`. */
+/** A page of a source, after the given row. Each row's position is selected as `cursor`. */
 function selectPage({ table, columns = sql`*`, where, key }: Source, after?: Row) {
   const names = sql.join(key.map(sql.identifier), sql`, `)
   const values = after && JSON.parse(after.cursor as string)
@@ -195,9 +195,9 @@ function selectPage({ table, columns = sql`*`, where, key }: Source, after?: Row
 }
 
 /**
- * Everything held about a user, complete but for secrets, as the text of one JSON object. It is read page by page while
- * it is sent, and breaks off when whoever reads it is shut out. The first trip writes the row of history, and brings the
- * first pages.
+ * Everything held about a user, except secrets, as the text of one JSON object. It is read page by page while
+ * it is sent, and breaks off when its reader loses access. The first trip writes the row of history, and
+ * reads the first pages.
  *
  * @throws 403 `reauthentication_required`; 404 `user_not_found`.
  */
@@ -225,7 +225,7 @@ export async function exportUser(resources: Resources, actor: Claims, id: string
   return toStream(acting, write(acting, id, head, sources, first))
 }
 
-/** The text, in pieces of a page. */
+/** The text, in chunks of a page. */
 async function* write(acting: Acting, id: string, head: object, sources: Source[], first: Row[][]) {
   let member: Member | undefined
   let isFirst = true
@@ -250,7 +250,7 @@ async function* write(acting: Acting, id: string, head: object, sources: Source[
   yield `${text}]}`
 }
 
-/** The pages of a source. One that failed is not asked for again: whoever wants the export asks for it again. */
+/** The pages of a source. A failed page is not retried: the reader starts a new export. */
 async function* pagesOf(acting: Acting, source: Source, first: Row[]) {
   let page = first
   yield page
@@ -262,7 +262,7 @@ async function* pagesOf(acting: Acting, source: Source, first: Row[]) {
   }
 }
 
-/** A row as the user may see it; undefined where they may not. */
+/** A row as the user may see it; undefined if they may not. */
 function shown({ member, isAboutOthers }: Source, row: Row, id: string): Row | undefined {
   if (member !== 'activity') return isAboutOthers?.(row) ? withoutOthers(row) : row
   const seen = visibleTo({ id, role: 'user' }, asRead(row as Row & Read))
@@ -271,7 +271,7 @@ function shown({ member, isAboutOthers }: Source, row: Row, id: string): Row | u
 
 const isTime = (name: string) => /_(at|until)$/.test(name)
 
-/** Without what is withheld, and with times as everywhere in JSON. */
+/** Without withheld columns, and with times as everywhere else in the API. */
 const readable = (row: object): Row =>
   Object.fromEntries(
     Object.entries(row)

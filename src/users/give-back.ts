@@ -9,13 +9,13 @@ import { type Change, removeFactorsSince } from './consequences.ts'
 import type { User } from './models.ts'
 
 /*
- * An account whose address was changed goes back to who had it before: by the link that undoes the change, or by
- * somebody who manages, while that link is good.
+ * Gives an account whose address was changed back to the previous owner: by the link that undoes the change,
+ * or by a manager while that link is valid.
  */
 
 /**
- * Of a deleted user: the earliest address that they had before, and whose owner can still take it back. A trip of its
- * own, as hardly anybody is deleted; undefined for the living.
+ * The earliest former address of a deleted user that can still be restored by its link; undefined unless the user
+ * is deleted. A trip of its own, as deleted users are rare.
  */
 export async function findEarlier(
   { db }: Pick<Resources, 'db'>,
@@ -41,7 +41,7 @@ export async function findEarlier(
           ne(oneTimeTokens.email_normalized, normalizeEmail(email)),
         ),
       )
-      // In the order they were made, which the index of a user's tokens has.
+      // In order of creation, which the index of a user's tokens has.
       .orderBy(sql`rowid`)
       .limit(1),
   })
@@ -51,9 +51,9 @@ export async function findEarlier(
 export type Earlier = Pick<OneTimeToken, 'id' | 'email' | 'email_normalized'>
 
 /**
- * What it takes to give an account back with its earlier address. A change is asked for with the password, so that
- * opens the account no more: where it was a thief, they know it. Every session ends, and what was asked for or added
- * since is void.
+ * Gives an account back with its earlier address. Changing the address took the password, so a thief who did
+ * it knows the password: it is removed. Every session ends, and whatever was requested or added since is
+ * void.
  */
 export const givingBack = (
   { now }: Pick<Resources, 'now'>,
@@ -65,9 +65,9 @@ export const givingBack = (
     endsTokens: true,
     forgetsDevices: true,
     endsSessions: { reason: 'ended' },
-    // Undoing this change also undoes those that came after it; those before it can still be undone.
+    // Undoing this change also undoes later ones; earlier ones can still be undone.
     alsoWrite: (isDone: SQL): Statement[] => [
-      // What was mailed since may have gone to a thief.
+      // Links mailed since may have gone to a thief.
       voidTokens(
         now,
         ['undo_email_change', 'disown_factor', 'disown_session'],

@@ -19,20 +19,20 @@ import {
 } from './schemas.ts'
 
 type OrderColumn = 'seq' | 'id' | 'email_normalized' | 'name_key'
-/** A profile as JSON, and the columns of the order, where a cursor goes on. */
+/** A profile as JSON, and the columns of the order, from which the cursor is made. */
 type Row = { profile: string } & Pick<typeof users.$inferSelect, OrderColumn>
 interface Total {
   total: number
 }
 
-/** The index of each sort, and the columns of it that follow role and state; ids settle what is equal. */
+/** For each sort, its index, and the index columns that follow role and state; ids break ties. */
 const ORDERS = {
   created_at: { index: 'users_by_id', columns: ['id'] },
   email: { index: 'users_by_email', columns: ['email_normalized', 'id'] },
   name: { index: 'users_by_name', columns: ['name_key', 'id'] },
 } as const satisfies Record<(typeof SORTS)[number], { index: string; columns: OrderColumn[] }>
 
-/** What decides how a query reads; the rest are values. */
+/** What determines the shape of a query; everything else is a value. */
 interface Kind {
   role: ListUsers['role']
   status: ListUsers['status']
@@ -44,15 +44,15 @@ interface Kind {
   narrowed: Narrowed | undefined
   hasFrom: boolean
   hasTo: boolean
-  /** It goes on from a cursor. */
+  /** It continues from a cursor. */
   isContinued: boolean
-  /** It is a page by its number, and not the first. */
+  /** It is a page by number, and not the first. */
   isSkipping: boolean
 }
 
 /**
- * What a list can be narrowed to: the index that has them, and its condition as it stands there, or SQLite would not know
- * that it may use it. Where two of them are read, nobody is in both.
+ * The filters that have their own index, with the index condition word for word, as otherwise SQLite would
+ * not use it. If a filter reads two indexes, no user is in both.
  */
 const NARROWED = {
   locked: [
@@ -84,12 +84,12 @@ interface Values {
   email: string
   externalId: string
   match: string
-  /** The same of the keys of names. */
+  /** The same for the keys of names. */
   matchKey: string
-  /** Ids say when somebody was made. */
+  /** Times of creation as bounds on ids, which contain the time. */
   from: string
   to: string
-  /** Where it goes on: the columns of the order. */
+  /** Where to continue: values of the order columns. */
   first: unknown
   second: unknown
   limit: number
@@ -97,10 +97,10 @@ interface Values {
 }
 
 /**
- * A page of users. Whatever the filters, it reads about as many rows as it gives: see `browse` and `search`. The
- * deleted are only in the list that asks for them.
+ * A page of users. Whatever the filters, it reads about as many rows as it returns: see `browse` and
+ * `search`. Deleted users are only in the list that asks for them.
  *
- * @throws 400 `invalid_cursor`, `page_too_deep`; 403 for the deleted without the permission to delete.
+ * @throws 400 `invalid_cursor`, `page_too_deep`; 403 for deleted users without the permission to delete.
  */
 export async function listUsers(
   { db, config }: Resources,
@@ -138,7 +138,7 @@ export async function listUsers(
       to: firstIdAt(filter.created_to ?? 0),
       first: position[0],
       second: position[1],
-      // One more shows whether there is a next page.
+      // One more row shows whether there is a next page.
       limit: limit + 1,
       offset: page === undefined ? 0 : (page - 1) * limit,
     }),
@@ -146,7 +146,7 @@ export async function listUsers(
   const { rows, pagination } = toPage(config, list, {
     read: found,
     limit,
-    // A page by its number has one before it as well.
+    // A page by number, after the first, also has a previous page.
     place: place ?? (page !== undefined && page > 1 ? { position: [], isBackwards: false } : undefined),
     positionOf: (row) => orderOf(kind).map((name) => row[name]),
   })
@@ -163,7 +163,7 @@ export async function listUsers(
 }
 
 type Query = (values: Values) => { found: SQL<Row>; counted?: SQL<Total> }
-/** A few hundred at most. */
+/** Holds a few hundred queries at most. */
 const queries = new Map<string, Query>()
 
 function queryOf(kind: Kind): Query {
@@ -187,7 +187,7 @@ const statesOf = (status: Kind['status']): readonly string[] =>
 /** A search uses its own index. */
 const orderOf = (kind: Kind): readonly OrderColumn[] => (kind.isSearch ? ['seq'] : ORDERS[kind.sort].columns)
 
-/** A profile travels as one value: the client takes longer to read a column than libSQL to make it JSON. */
+/** A profile is sent as one value: the client takes longer to read a column than libSQL to build the JSON. */
 const selectedBy = (kind: Kind) => {
   const profile = managedNames.map((name) => `users.${name}`).join(', ')
   const order = orderOf(kind).map((name) => `users.${name}`)
@@ -200,7 +200,7 @@ function toProfile(json: string): ManagedProfile {
 }
 
 /**
- * One branch for each combination of role and state, each already in order in its index; SQLite merges them, and
+ * One branch for each combination of role and state, each already sorted by its index; SQLite merges them and
  * stops at the limit. So a page costs its rows and one more for each branch (at most nine).
  */
 function browse(kind: Kind, at: Places<Values>): SQL<Row> {
@@ -220,7 +220,7 @@ function browse(kind: Kind, at: Places<Values>): SQL<Row> {
   }
   const sources = kind.narrowed ? NARROWED[kind.narrowed] : [{ index, holds: undefined }]
   const branches = sources.flatMap(({ index, holds }) => {
-    // By e-mail, the e-mail index finds the few there are, whatever the sort.
+    // With a filter by address, the index by address finds the few matches, whatever the sort.
     const source = sql.raw(`users INDEXED BY ${kind.hasEmail ? 'users_by_email' : index}`)
     const narrowed = sql.raw(holds ? ` AND ${holds}` : '')
     return rolesOf(kind.role).flatMap((role) =>
@@ -233,13 +233,14 @@ function browse(kind: Kind, at: Places<Values>): SQL<Row> {
   const page = sql<Row>`${sql.join(branches, sql` UNION ALL `)}
     ORDER BY ${order} LIMIT ${at.limit} OFFSET ${at.offset}`
   if (!kind.isSkipping) return page
-  // What is skipped is read in the index alone; the rows of the page are fetched one by one, in its order.
+  // Skipped rows are read in the index alone; the rows of the page are then fetched one by one, in its order.
   return sql<Row>`SELECT ${selectedBy(kind)} FROM (${page}) AS place CROSS JOIN ${users} ON users.seq = place.seq`
 }
 
 /**
- * Substrings of at least three characters, by the trigram indexes: of names and addresses as they are, and of the keys of
- * names that have one. In the order in which users were made, which is the indexes' own, so that they are merged.
+ * Finds substrings of at least three characters by the trigram indexes: in names and addresses, and in the
+ * keys of names that have one. The order is that of creation, which is the indexes' own, so their results can
+ * be merged.
  */
 function search(kind: Kind, at: Places<Values>): SQL<Row> {
   const beyond = sql.raw(kind.isDescending ? '<' : '>')
@@ -248,10 +249,11 @@ function search(kind: Kind, at: Places<Values>): SQL<Row> {
   const page = sql`LIMIT ${at.limit} OFFSET ${at.offset}`
   const found = sql`SELECT rowid AS place FROM users_fts WHERE users_fts MATCH ${at.match}${after}
     UNION SELECT rowid FROM names_fts WHERE names_fts MATCH ${at.matchKey}${after} ORDER BY place ${order}`
-  // The rows are fetched one by one, in the order in which they were found: a subquery with a limit keeps it.
+  // The rows are fetched one by one, in the order in which they were found; a subquery with a limit preserves
+  // it.
   const rows = (most: SQL) => sql<Row>`SELECT ${selectedBy(kind)} FROM (${found} ${most}) AS found
     CROSS JOIN ${users} ON users.seq = found.place`
-  // An address is one person's, so few are passed over.
+  // An address belongs to one user, so few rows are skipped.
   return kind.hasEmail
     ? sql<Row>`${rows(sql`LIMIT -1`)} WHERE users.email_normalized = ${at.email} ${page}`
     : rows(page)
@@ -263,14 +265,14 @@ const partsOf = (q: string): Part[] => [
   ['email_normalized', normalizeEmailPart(q)],
 ]
 
-/** What a trigram index is asked. Role and state are in it too, so filters cost no rows. */
+/** The query of a trigram index. Role and state are indexed too, so these filters cost no rows. */
 function matchOf(filter: ListUsers, parts: readonly Part[]): string {
   const anyOf = (facet: string, values: readonly string[]) =>
     `facets : (${values.map((value) => `"${facet}=${value === 'deleted' ? 'x' : value[0]}"`).join(' OR ')})`
   const contains = ([column, text]: Part) => `${column} : "${text.replaceAll('"', '""')}"`
   return [
     `(${parts.map(contains).join(' OR ')})`,
-    // Not only compared: the index would go through everybody that the search finds.
+    // Also in the match: compared only afterwards, every hit of the search would be read.
     ...(filter.email ? [contains(['email_normalized', filter.email])] : []),
     ...(filter.role ? [anyOf('r', rolesOf(filter.role))] : []),
     anyOf('s', statesOf(filter.status)),
@@ -278,8 +280,8 @@ function matchOf(filter: ListUsers, parts: readonly Part[]): string {
 }
 
 /**
- * From the kept totals: never counts users, so there is none of a search. Without a filter all nine are read, which
- * are fewer rows than an index and its table.
+ * From the stored totals, without counting users; so a search has no total. Without a filter all nine rows
+ * are read, which is fewer than an index and its table.
  */
 const countOf = (kind: Kind) => {
   const source = sql`${userTotals} ${sql.raw(kind.role || kind.status ? '' : 'NOT INDEXED')}`

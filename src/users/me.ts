@@ -7,7 +7,7 @@ import { noticeOfClosing, owed } from './managing/notices.ts'
 import { withOwnProof } from './own-proof.ts'
 import type { UpdateMe } from './schemas.ts'
 
-/** Other details of one's own account, as a decision for `changeUser`. */
+/** Changes details of one's own account, as a decision for `changeUser`. */
 export const updatingSelf =
   (input: UpdateMe): Decision =>
   (row) => {
@@ -15,7 +15,10 @@ export const updatingSelf =
     return Object.keys(details).length === 0 ? undefined : { action: 'user.updated', set: input, details }
   }
 
-/** Leaving: soft, and on the user's own proof. A proved address is told, with a link that opens the account again. */
+/**
+ * Deletes one's own account, softly, after proof of the password. A proved address is sent a link to reopen
+ * the account.
+ */
 export async function deleteMe(acting: Acting, password: string | undefined): Promise<void> {
   const { actor } = acting
   await withOwnProof(acting, actor, ['password', password], ({ row, clearAttempts }) =>
@@ -27,7 +30,7 @@ export async function deleteMe(acting: Acting, password: string | undefined): Pr
   )
 }
 
-/** All sessions but the one that asks, and every token with them. */
+/** Ends all sessions but the current one, and every access token with them. */
 export const endingOtherSessions =
   ({ actor, now }: Acting): Decision =>
   (row) => {
@@ -41,7 +44,7 @@ export const endingOtherSessions =
     }
   }
 
-/** Terms are agreed to as they are now. Throws 422 `terms_not_accepted` for any others, and for none. */
+/** Only the current terms can be agreed to. Throws 422 `terms_not_accepted` for any others, or for none. */
 export function assertTermsOfNow({ TERMS_VERSION }: Config, given: string | undefined): void {
   if (TERMS_VERSION !== given)
     throw invalidInput([
@@ -53,7 +56,7 @@ export function assertTermsOfNow({ TERMS_VERSION }: Config, given: string | unde
     ])
 }
 
-/** Agrees to the terms of now, as a decision for `changeUser`: kept with its time, and in the history. */
+/** Agrees to the current terms, as a decision for `changeUser`: stored with the time, and in the history. */
 export const acceptingTerms =
   (version: string, now: number): Decision =>
   ({ terms_version }) =>

@@ -24,12 +24,13 @@ import type { DisableUser, UpdateUser } from '../schemas.ts'
 import { mailAskedFor, noticesOfMove, noticeTo, owed, selectAdminsToTell } from './notices.ts'
 
 /*
- * What may be done to users, as decisions for `changeUser`: each looks at the user as read, and says what to change.
+ * What may be done to users, as decisions for `changeUser`: each looks at the user as read, and returns the
+ * change.
  */
 
 /**
- * What to do to somebody else. Throws when the rules forbid it: 404 when the actor must not know of the user, 403 for
- * one's own account, and for whoever outranks the actor.
+ * A decision about somebody else. Throws if the rules forbid it: 404 if the actor must not know of the user,
+ * 403 for the actor's own account or a user who outranks the actor.
  */
 const managing =
   ({ actor }: Acting, decide: Decision): Decision =>
@@ -40,7 +41,7 @@ const managing =
     return decide(row)
   }
 
-/** The same to somebody who is not deleted. Throws 409 `user_deleted` besides. */
+/** The same for a user who is not deleted. Also throws 409 `user_deleted`. */
 export const managingLiving = (acting: Acting, decide: Decision): Decision =>
   managing(acting, (row) => {
     if (row.deleted_at !== null) throw userDeleted()
@@ -48,13 +49,13 @@ export const managingLiving = (acting: Acting, decide: Decision): Decision =>
   })
 
 /**
- * Other details. A new role ends the user's tokens, which carry the old one; their sessions go on. A new address ends
- * sessions and links, is unverified, and the old one is told, with a link that undoes it unless `revoke_old` says that
- * the old one is in the wrong hands.
+ * Changes details. A new role revokes the user's access tokens, which carry the old one; their sessions go
+ * on. A new address is unverified and ends sessions and links. The old address is told, with a link to undo
+ * the change, unless `revoke_old` says that the old address is in the wrong hands.
  *
  * @throws 403 `outranked`, `reauthentication_required`, and `forbidden` for `revoke_old` by a manager; 409
- *   `address_not_verified` for a higher role while the address is unproved; 429 where the new address, or whoever
- *   manages, has had its share of mails.
+ *   `address_not_verified` for a higher role while the address is unproved; 429 if the limit of mails is
+ *   reached for the new address or the manager.
  */
 export function updating(acting: Acting, { revoke_old: revokesOld = false, ...input }: UpdateUser): Decision {
   const { actor, now } = acting
@@ -77,7 +78,8 @@ export function updating(acting: Acting, { revoke_old: revokesOld = false, ...in
         action,
         set: input,
         details: asWritten(row, details),
-        // Not on the version: whoever renames themselves without end keeps nobody from giving them another name.
+        // Not conditional on the version: a user who renames themselves in a loop must not prevent being
+        // renamed.
         reliesOn: isAsJudged,
         ...(role && { endsTokens: true }),
         mails: owed(roleNotice),
@@ -114,7 +116,7 @@ export function updating(acting: Acting, { revoke_old: revokesOld = false, ...in
 
 const isStillProved = ({ email_verified_at }: User) => sql`${users.email_verified_at} IS ${email_verified_at}`
 
-/** The details, where a name is changed from what it is when that is written. */
+/** The details; the former name is read at the time of the write. */
 const asWritten = (row: User, details: ReturnType<typeof differences> & { revoke_old?: boolean }) =>
   details.name
     ? sql`json_set(${JSON.stringify(details)}, '$.name.from', (SELECT name FROM ${users} WHERE id = ${row.id}))`
@@ -131,7 +133,7 @@ function assertMayGive(
   if (isRaise(row.role, role) && !isProved) throw addressNotVerified()
 }
 
-/** What is private is not told by the history: only that it was changed. */
+/** Private values are not in the history: it only says that they were changed. */
 const UNTOLD = new Set(['metadata', 'admin_metadata'])
 type Told = 'email' | 'name' | 'role' | 'locale' | 'external_id'
 type Differences = Partial<
@@ -147,7 +149,7 @@ export function differences(row: User, input: Omit<UpdateUser, 'revoke_old'>): D
 }
 
 /**
- * Shuts a user out, for good or until a time: no login, no session, no token. They are told. Throws 422
+ * Disables a user, for good or until a time: no login, no session, no token. The user is told. Throws 422
  * `until_in_the_past`.
  */
 export function disabling(acting: Acting, { reason, ...input }: DisableUser): Decision {
@@ -168,7 +170,7 @@ export function disabling(acting: Acting, { reason, ...input }: DisableUser): De
   })
 }
 
-/** Lets a disabled user in again. Needs a recent login, and the user is told. */
+/** Enables a disabled user. Needs a recent login, and the user is told. */
 export const enabling = (acting: Acting): Decision =>
   managingLiving(acting, (row) => {
     if (row.status === 'active') return undefined
@@ -181,7 +183,7 @@ export const enabling = (acting: Acting): Decision =>
     }
   })
 
-/** Lets the password and the authenticator app of an account be tried again, which a hundred failures had locked. */
+/** Unlocks the password and the authenticator app of an account, which a hundred failures had locked. */
 export const unlocking = (acting: Acting): Decision =>
   managingLiving(acting, (row) =>
     row.failed_logins === 0 && row.failed_factors === 0
@@ -193,7 +195,7 @@ export const unlocking = (acting: Acting): Decision =>
         },
   )
 
-/** Soft deletion: the user is gone for everybody but those who may restore them. */
+/** Soft deletion: the user disappears for everybody but those who may restore them. */
 export const softDeletion = (row: User, now: number): Change => ({
   action: 'user.deleted',
   reliesOn: isSamePerson(row),
@@ -202,7 +204,7 @@ export const softDeletion = (row: User, now: number): Change => ({
   endsSessions: { reason: 'account_closed' },
 })
 
-/** Deletion for good: no personal datum is left anywhere; the history stays, pseudonymous. */
+/** Hard deletion: no personal data is left anywhere; the history stays, pseudonymous. */
 export const hardDeletion = (row: User): Change => ({
   action: 'user.purged',
   reliesOn: isSamePerson(row),
@@ -212,17 +214,17 @@ export const hardDeletion = (row: User): Change => ({
   endsSessions: { reason: 'account_closed' },
 })
 
-/** Asked here as well as at the route: pages and bulk actions come by other ways. */
+/** Checked here as well as at the route: pages and bulk actions do not use the route. */
 function requireToDelete({ actor }: Acting) {
   if (actor.key) throw insufficientScope()
   if (!allows(actor, 'users:delete')) throw forbidden()
 }
 
-/** Deletes softly, and the user is told. Who is deleted already stays so. */
+/** Deletes softly, and the user is told. Does nothing to a user who is already deleted. */
 export function deleting(acting: Acting): Decision {
   requireToDelete(acting)
   return managing(acting, (row) =>
-    // What is deleted by those who manage does not come back by an older mail.
+    // A user deleted by a manager cannot come back by an older mail.
     row.deleted_at === null
       ? {
           ...softDeletion(row, acting.now),
@@ -233,7 +235,7 @@ export function deleting(acting: Acting): Decision {
   )
 }
 
-/** Deletes for good, with a recent login. */
+/** Deletes for good; needs a recent login. */
 export function purging(acting: Acting): Decision {
   const { actor, now } = acting
   if (!allows(actor, 'users:purge')) throw forbidden()
@@ -242,11 +244,13 @@ export function purging(acting: Acting): Decision {
 }
 
 /**
- * Brings a soft-deleted user back as they were, without their sessions. Needs a recent login, and the user is told.
- * Whoever has taken a proved address meanwhile without proving it gives way; else 409 `email_taken`.
+ * Restores a soft-deleted user as they were, without their sessions. Needs a recent login, and the user is
+ * told. An account that has since taken their proved address without proving it gives way; otherwise 409
+ * `email_taken`.
  *
- * With `earlier_email` the account goes back to whoever had it before its address was changed, who chooses another
- * password: whoever has taken an account over may have closed it. Throws 409 `no_earlier_email` where there is none.
+ * With `earlier_email` the account goes back to the owner before its address was changed, who chooses a new
+ * password: a thief who took over the account may have closed it. Throws 409 `no_earlier_email` if there is
+ * no such address.
  */
 export function restoring(acting: Acting, { earlier_email: isEarlier = false } = {}): Decision {
   requireToDelete(acting)
@@ -277,7 +281,7 @@ export function restoring(acting: Acting, { earlier_email: isEarlier = false } =
   })
 }
 
-/** Ends every session of a user, perhaps one's own, and every token with them. */
+/** Ends every session of a user, perhaps one's own, and every access token with them. */
 export const endingSessions =
   ({ actor }: Acting): Decision =>
   (row) => {

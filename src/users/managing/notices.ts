@@ -6,13 +6,13 @@ import type { Acting } from '../change.ts'
 import type { AskedFor, OwedMail } from '../consequences.ts'
 import { type User, users } from '../models.ts'
 
-/** A mail that a change owes, given the condition that the change is made. */
+/** Makes a mail that a change owes, given the condition that the change is made. */
 export type Notice = (isDone: SQL) => OwedMail
 
-/** No more administrators than this are told of one change. */
+/** At most this many administrators are told of one change. */
 const MOST_ADMINS_TOLD = 100
 
-/** A mail with a link to a user, that somebody who manages them asks for; `emailNormalized` is where it goes. */
+/** A mail with a link to a user, requested by a manager; `emailNormalized` is the recipient. */
 export const mailAskedFor =
   (
     acting: Acting,
@@ -26,7 +26,7 @@ export const mailAskedFor =
     return { request, enqueue: (isDone) => enqueueAsked(acting, request, mail, isDone) }
   }
 
-/** Tells a user what somebody who manages did to their account, but not the same again and again. */
+/** Tells a user what a manager did to their account, but does not repeat the same notice again and again. */
 export function noticeTo(
   acting: Resources & { actor?: Acting['actor'] },
   kind:
@@ -43,18 +43,21 @@ export function noticeTo(
   return [(isDone) => enqueueNotice(acting, kind, user, isDone, { told })]
 }
 
-/** Whoever closes an account knows its password, and need not be its owner: who is told can take it back. */
+/**
+ * Whoever closes an account knows its password, but may not be its owner: the notice lets the owner recover
+ * it.
+ */
 export function noticeOfClosing(resources: Resources, row: User): Notice[] {
   const isTold = row.email_verified_at !== null && resources.send !== undefined
   return isTold ? [(isDone) => enqueueNotice(resources, 'account_closed', row, isDone)] : []
 }
 
-/** What `mails` of a change takes. */
+/** Converts notices into the `mails` of a change. */
 export const owed = (notices: Notice[]) => (isDone: SQL) => notices.map((notice) => notice(isDone))
 
 /**
- * Who is told that somebody else changed the address of an account. The old address gets a link that undoes it, or,
- * where it is in the wrong hands, a mail without one; then the other administrators are told.
+ * Tells that somebody else changed the address of an account. The old address gets a link to undo it or, if
+ * it is in the wrong hands, a mail without a link; then the other administrators are told as well.
  */
 export function noticesOfMove(
   acting: Acting,
@@ -71,7 +74,7 @@ export function noticesOfMove(
   return [notice(revokesOld ? 'address_replaced' : 'address_changed', row), ...toAdmins]
 }
 
-/** The administrators who can be told, but for some. */
+/** The administrators who can be told, except some. */
 export const selectAdminsToTell = (exceptIds: readonly string[] = []) =>
   sql<Recipient>`SELECT id, email, email_normalized, email_verified_at FROM ${users}
     WHERE role = 'admin' AND state = 'active' AND email_verified_at IS NOT NULL

@@ -3,7 +3,7 @@ import { type Acting, type Decision, isSamePerson } from '../change.ts'
 import { managingLiving } from './manage.ts'
 import { mailAskedFor } from './notices.ts'
 
-/** Mails the user, at the address of the account, the link that sets a new password. Throws 503 without mail; 429. */
+/** Mails the link to set a new password to the account's address. Throws 503 without mail; 429. */
 export const sendingReset = (acting: Acting): Decision =>
   sending(acting, (row) => ({
     action: 'password.reset_requested',
@@ -13,7 +13,7 @@ export const sendingReset = (acting: Acting): Decision =>
     asksFor: mailAskedFor(acting, 'reset_password_by_admin', row),
   }))
 
-/** Mails the user the link that confirms the address, unless it is confirmed. Throws 503 without mail; 429. */
+/** Mails the link to confirm the address, unless it is confirmed. Throws 503 without mail; 429. */
 export const sendingVerification = (acting: Acting): Decision =>
   sending(acting, (row) =>
     row.email_verified_at !== null
