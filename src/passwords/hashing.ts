@@ -21,7 +21,7 @@ const CHEAP: Cost = { ln: 4, r: 8, p: 1 }
 const SCRYPT_MAX_COST = 2 ** 20
 const SALT_BYTES = 16
 const HASH_BYTES = 32
-/** 128·N·r bytes and a little (RFC 7914); Node's default of 32 MiB is just too small. */
+/** 128·N·r bytes and a little more (RFC 7914); Node's default of 32 MiB is just too small. */
 const MAX_MEMORY_BYTES = 64 * 2 ** 20
 
 export const costIn = (config: Config): Cost => (config.PASSWORD_HASHES === 'cheap' ? CHEAP : SCRYPT)
@@ -42,16 +42,16 @@ export async function hashPassword(password: string, peppers: Keyring, cost = SC
 
 export interface PasswordCheck {
   isRight: boolean
-  /** Right, but hashed with parameters or a pepper that are no longer ours: hash again now. */
+  /** Right, but hashed with outdated parameters or an old pepper: hash it again now. */
   isOutdated: boolean
 }
 
 /**
- * Verifies a password against its stored string. Without one (an unknown user, one without a password) it
+ * Verifies a password against its stored hash. Without one (an unknown user, or one without a password) it
  * hashes all the same, so that the answer takes as long.
  *
- * @throws 503 `misconfigured` where SECRET_KEYS lack the key that the hash was made with: no password could be right,
- *   so none is wrong.
+ * @throws 503 `misconfigured` where SECRET_KEYS lack the key of the hash: no password could be right, so none
+ *   is wrong.
  */
 export async function checkPassword(
   password: string,
@@ -71,7 +71,7 @@ export async function checkPassword(
   return { isRight, isOutdated: isRight && !isCurrent }
 }
 
-/** Whether SECRET_KEYS have the key that a stored string was made with, or is under. */
+/** Whether SECRET_KEYS have the key of a stored hash. */
 export function hasKeyOf(
   stored: string,
   keys: Pick<Config['keys'], 'password_pepper' | 'foreign_hash'>,
@@ -96,7 +96,7 @@ const keyIsMissing = (pepperId: string) =>
 const FORMAT =
   /^\$scrypt\$ln=([1-9]\d?),r=([1-9]\d?),p=([1-9]\d?),k=([0-9a-f]{8})\$([\w-]{22,86})\$([\w-]{43})$/
 
-/** Parses a stored string; undefined when it is not ours, or has a cost that the runtime refuses. */
+/** Parses a stored hash; undefined if it is not ours, or has a cost that the runtime refuses. */
 export function parseHash(stored: string) {
   const [, ln, r, p, pepperId, salt, mac] = FORMAT.exec(stored) ?? []
   if (!salt || !mac) return undefined
@@ -105,7 +105,7 @@ export function parseHash(stored: string) {
   return { cost, pepperId, salt: Buffer.from(salt, 'base64url'), mac: Buffer.from(mac, 'base64url') }
 }
 
-/** RFC 7914 section 2, and the limits of the runtime: whatever passes here, `scrypt` computes. */
+/** RFC 7914 section 2, and the limits of the runtime: scrypt computes whatever passes here. */
 const isCostAllowed = ({ ln, r, p }: Cost) =>
   ln >= 1 &&
   r >= 1 &&
@@ -126,7 +126,7 @@ function derive(password: string, salt: Uint8Array, cost: Cost): Promise<Buffer>
 }
 
 /**
- * What is hashed. The end is marked, as HMAC, which scrypt begins with, fills a short key up with NULs (RFC 2104
- * section 2): without the mark, a password and the same with a NUL behind it would be one.
+ * What is hashed. Its end is marked, because HMAC, with which scrypt begins, pads a short key with NULs (RFC
+ * 2104 section 2): without the mark, a password and the same with a NUL appended would be one.
  */
 const toHashInput = (password: string) => `${normalizePassword(password)}\x01`

@@ -1,27 +1,27 @@
-/** A request whose client went away may never end; after so long it is not waited for any more. */
+/** A request whose client has gone may never end; after this time it is not waited for. */
 const FORGOTTEN_AFTER_MS = 15_000
 
-/** When each request of this isolate began that has no answer yet (epoch ms). */
+/** When each unanswered request of this isolate began (epoch ms). */
 const begun = new Map<symbol, number>()
 
-/** Notes that a request has begun. @returns what notes that it is answered. */
+/** Records that a request has begun. @returns a function to call when it is answered. */
 export function enter(): () => void {
   const request = Symbol()
   begun.set(request, Date.now())
   return () => void begun.delete(request)
 }
 
-/** Those of them that let everybody else go first: nobody waits for their end. */
+/** Those of them that let everybody else go first: nobody waits for them. */
 const behind = new Map<symbol, number>()
 
-/** Notes that a request waits behind all others. @returns what notes that it does not any more. */
+/** Records that a request waits behind all others. @returns a function to call when it no longer does. */
 export function goBehind(): () => void {
   const request = Symbol()
   behind.set(request, Date.now())
   return () => void behind.delete(request)
 }
 
-/** How many requests of this isolate wait for their answer, and are not behind all others. */
+/** How many requests of this isolate are unanswered, and not behind all others. */
 export function inFlight(): number {
   const oldest = Date.now() - FORGOTTEN_AFTER_MS
   for (const requests of [begun, behind])

@@ -8,19 +8,20 @@ export const PASSWORD_MAX_LENGTH = 256
 /** The one normalisation: the same characters typed on another keyboard are the same password (NIST 63B). */
 export const normalizePassword = (password: string) => normalizeText(password, 'NFKC')
 
-/** What a password may not be hardly more than. */
+/** What a password may not merely consist of. */
 export interface Context {
   email: string
   name: string
   organisation?: string
 }
 
-/** Unpacked for the first password that is set, and kept. */
+/** Unpacked when the first password is set, and kept. */
 let common: Set<string> | undefined
 
 /**
- * Why a password must not be set, or undefined when it may be: made of common ones, of runs of the alphabet or the
- * keyboard, of few different characters, or hardly more than the user's own name or address, or the organisation's.
+ * Why a password must not be set; undefined if it may be. It must not consist of common ones, of runs of the
+ * alphabet or the keyboard, of few different characters, or of little more than the user's name or address,
+ * or the organisation's.
  */
 export function findPasswordWeakness(password: string, context: Context): string | undefined {
   const folded = normalizePassword(password).toLowerCase()
@@ -39,7 +40,7 @@ export function findPasswordWeakness(password: string, context: Context): string
     : undefined
 }
 
-/** Whether a password that came with its user could not be set here. */
+/** Whether an imported password could not be set here. */
 export function isBelowPolicy(password: string, context: Context): boolean {
   const { length } = [...normalizePassword(password)]
   return (
@@ -59,15 +60,15 @@ function isHardlyMoreThan(own: string[], password: string): boolean {
   return rest.length < 8 && rest.length < password.length
 }
 
-/** At most so many common words, with so many other characters before, between and behind them. */
+/** At most this many common words, with this many other characters before, between and after them. */
 const MAX_WORDS = 2
 const SPARE_CHARACTERS = 3
 const SHORTEST_WORD = 4
 const LONGEST_WORD = 32
 
 /**
- * Whether hardly more than common words make a password. Runs (`abcd`, `4321`, `qwer`) and years are there for the
- * guessing and count as nothing. From each place on, the fewest spare characters are kept by the number of words.
+ * Whether a password is little more than common words. Runs (`abcd`, `4321`, `qwer`) and years are easy to
+ * guess and count as nothing. For each position and number of words it keeps the fewest spare characters.
  */
 function isMadeOfCommon(password: string): boolean {
   const fewest = Array.from({ length: password.length + 1 }, () =>
@@ -105,7 +106,7 @@ const FORWARDS =
 const RUNS = `${FORWARDS} ${[...FORWARDS].reverse().join('')}`
 const isRun = (text: string) => !text.includes(' ') && RUNS.includes(text)
 
-/** What people write for letters, by the letter. */
+/** What people write in place of a letter, by letter. */
 const LETTERS: Record<string, string> = {
   '@': 'a',
   4: 'a',

@@ -2,18 +2,18 @@ import { lazy } from '../values/lazy.ts'
 import { text } from '../values/text.ts'
 import { normalizePassword, PASSWORD_MAX_LENGTH, PASSWORD_MIN_LENGTH } from './policy.ts'
 
-/** In UTF-16 units, before it is normalised. */
+/** In UTF-16 units, before normalisation. */
 const MAX_UNITS = 1024
 
-/** A password that is being checked: only kept from being absurd. */
+/** A password to check: only its length is limited. */
 export const Password = lazy(() =>
   text(MAX_UNITS, 1).meta({ format: 'password', example: 'seven brown foxes read' }),
 )
 
-/** What is counted is what is hashed, in code points: nothing is ever cut off. */
+/** Counts what is hashed, in code points: nothing is ever cut off. */
 const lengthOf = (password: string) => [...normalizePassword(password)].length
 
-/** A password that is being set. */
+/** A password to set. */
 export const NewPassword = lazy(() =>
   text(MAX_UNITS)
     .refine((value) => lengthOf(value) >= PASSWORD_MIN_LENGTH, {

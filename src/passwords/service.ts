@@ -21,9 +21,9 @@ import { assertNotBusy, countedInTurn, inTurn } from './turns.ts'
 /**
  * Every path that sets a password goes through here.
  *
- * @param former the hash that it is to replace, where whoever sets it has not just shown what that is of.
- * @param hasher whom the hash is counted for; their network when absent.
- * @throws 422 for a weak one, or the same again; 429 `too_many_requests`.
+ * @param former the hash to replace, if the caller has not just proved the password of it.
+ * @param hasher who the hash is counted for; their network when absent.
+ * @throws 422 for a weak password, or the same again; 429 `too_many_requests`.
  */
 export async function hashNewPassword(
   resources: Resources,
@@ -48,10 +48,10 @@ export async function hashNewPassword(
   const peppers = config.keys.password_pepper
   const cost = costIn(config)
   const check = async () => {
-    // Nobody knows any more what was hashed with a key that is gone: a reset is the way back from that, too.
+    // A hash whose key is gone cannot be compared: a reset is the way back from that, too.
     const isSame =
       former !== null &&
-      // A foreign one would take seconds; and what is set is held to our policy, as that was not.
+      // A foreign hash would take seconds; and its password was not held to our policy, as the new one is.
       !isForeign(former) &&
       hasKeyOf(former, config.keys) &&
       (await checkPassword(password, former, peppers, cost)).isRight
@@ -63,17 +63,17 @@ export async function hashNewPassword(
   return hash
 }
 
-/** The newest hash of a request whose password the service for breaches did not answer for. */
+/** By request: the newest hash of a password that the breach service did not answer for. */
 const unchecked = new WeakMap<object, string>()
 
-/** Where such a password is taken, the history says so: for the batch that sets `hash`. */
+/** Records that such a password was accepted: for the batch that sets `hash`. */
 export function noteUnchecked(resources: Resources, hash: unknown, userId: string, isDone: SQL): Statement[] {
   if (typeof hash !== 'string' || unchecked.get(resources.db) !== hash) return []
   return [record(resources, { action: 'password.not_checked', userId, actorId: null }, isDone)]
 }
 
 interface Attempt {
-  /** Whose it would be. */
+  /** The account's user, if there is one. */
   userId: string | undefined
   password: string
   stored: string | null
@@ -82,17 +82,17 @@ interface Attempt {
 }
 
 interface Checked extends PasswordCheck {
-  /** What it was checked against. */
+  /** The hash it was checked against. */
   stored: string | null
-  /** Replaces it, where it is not of today. */
+  /** Replaces the stored hash if that is outdated. */
   newHash?: string
-  /** It came with a hash of other software. */
+  /** It was imported with a hash of other software. */
   isForeign?: true
 }
 
 /**
- * Checks a password in its turn. Where that cannot be done (too busy, a limit, a key that is missing),
- * the attempt was no guess, and is taken back.
+ * Checks a password in its turn. If that is not possible (too busy, a limit, a missing key), the attempt was
+ * no guess, and is taken back.
  */
 export async function checkInTurn(resources: Resources, attempt: Attempt): Promise<Checked> {
   const { stored, hasher } = attempt
@@ -112,7 +112,7 @@ async function checkOurs({ config }: Resources, password: string, stored: string
   return checked.isOutdated ? { ...checked, newHash: await hashPassword(password, peppers, cost) } : checked
 }
 
-/** A foreign hash counts as one, with ours that replaces it. */
+/** A foreign hash and ours that replaces it count as one. */
 async function checkForeignInTurn(
   resources: Resources,
   { password, userId = '', hasher }: Attempt,
@@ -121,7 +121,7 @@ async function checkForeignInTurn(
   assertNotBusy()
   await assertMayHash(resources, hasher)
   const { isRight, stored } = await checkForeign(resources, { password, stored: foreign, userId })
-  // Somebody who brought the same password was faster.
+  // Another login with the same password was faster.
   if (!isForeign(stored)) return countedInTurn(resources, () => checkOurs(resources, password, stored))
   if (!isRight) return { isRight, isOutdated: false, stored }
   const { config } = resources
@@ -137,8 +137,8 @@ export interface OwnPassword {
 }
 
 /**
- * Does what takes the password of somebody who is signed in already. Their session is counted, so no stranger can keep
- * them from it. A right password was no failed attempt, whatever comes after it.
+ * Runs an action that needs the password of a signed-in user. Attempts are counted by session, so no stranger
+ * can keep them out. A right password is no failed attempt, whatever happens after it.
  *
  * @throws 403 `wrong_password`, 429 `too_many_attempts`.
  */
@@ -152,7 +152,7 @@ export async function withOwnPassword<T>(
   try {
     return await use(own)
   } catch (error) {
-    // What was wrong is what the caller has to hear of; if this fails, one attempt is counted too many.
+    // The caller must see the original error; if this fails, one attempt too many is counted.
     await resources.db.writeBatch({ clear: own.clearAttempts }).catch(() => {})
     throw error
   }
@@ -172,7 +172,7 @@ async function requireOwnPassword(
     user: selectUsers().where(self),
     session: build.select().from(sessions).where(eq(sessions.id, actor.sid)),
   })
-  // Nothing was counted then.
+  // Then nothing was counted.
   if (!results.token[0]?.is_live) throw invalidToken(new Refusal('revoked'))
   const isOpen = attempt.isOpen(results)
   const [row, session] = [results.user[0], results.session[0]]

@@ -4,33 +4,38 @@ import { assertMayHash, type Hasher } from '../throttle/limits.ts'
 import { inFlight } from './in-flight.ts'
 
 /**
- * A hash holds the isolate's lock, and whoever comes meanwhile waits. So hashes that come at once take turns: each begins
- * as soon as no other request is in flight, and after a pause as long as a hash otherwise, in which everything else gets
- * through. The ninth who would have to wait is sent away.
+ * A hash blocks the isolate, and other requests wait meanwhile. So hashes that come at once take turns: each
+ * begins as soon as no other request is in flight, or else after a pause as long as a hash, in which
+ * everything else gets through. If eight are waiting, the next is refused.
  */
 const MOST_WAITING = 8
-/** How long a hash takes, until one was measured. */
+/** How long a hash takes, until one has been measured. */
 const USUAL_HASH_MS = 150
 const LONGEST_HASH_MS = 2000
-/** How often who waits looks whether anybody else is in flight. */
+/** How often a waiting hash checks whether other requests are in flight. */
 const LOOK_MS = 5
-/** A hash that begins so soon after another's end has waited for it; a login after an answer comes later. */
+/**
+ * A hash that begins this soon after another's end has waited for it; a login after an answer comes later.
+ */
 const SOON_MS = 2
 
-/** Somebody who waits: no later than then it is their turn (epoch ms). */
+/** A waiting hash. At this time at the latest its turn comes (epoch ms). */
 interface Turn {
   latest: number
 }
-/** In order. A time, not a promise: that would belong to another request, and one that was cancelled would hold up all. */
+/**
+ * In order. Times, not promises: a promise would belong to another request, and a cancelled one would hold up
+ * all.
+ */
 let waiting: Turn[] = []
-/** Until when a hash runs, or has just run (epoch ms). */
+/** Until when a hash is, or was just, running (epoch ms). */
 let busyUntil = 0
 let hashMs = USUAL_HASH_MS
 
-/** Whether a hash of ours is waited for, or has just run. */
+/** Whether a hash of ours is waiting, or has just run. */
 export const hashesAreWaiting = () => waiting.length > 0 || busyUntil > Date.now()
 
-/** Says when the queue of now will be through: ours, unless another's is given. */
+/** Says when the present queue will be done: ours, unless another wait is given. */
 export function hashingBusy(waitMs = waiting.length * 2 * hashMs) {
   const seconds = Math.max(1, Math.ceil(waitMs / 1000))
   const detail = `Too many people are signing in at once. Try again in ${seconds === 1 ? 'a second' : `${seconds} seconds`}.`
@@ -38,12 +43,12 @@ export function hashingBusy(waitMs = waiting.length * 2 * hashMs) {
 }
 
 /**
- * Hashes in its turn. Everything that can be refused without a hash has to be refused before, so that nobody waits for
- * somebody who hashes nothing. A hash that fails gives its turn back.
+ * Hashes in its turn. Whatever can be refused without a hash must be refused before, so that nobody waits for
+ * a request that hashes nothing. A hash that fails gives its turn back.
  *
- * @param hasher whom it is counted for; their network when absent.
- * @param first what has to be known before a turn is waited for, and costs something: it is counted with the hash.
- * @throws 429 `too_many_requests` for whoever hashes too much; 503 `hashing_busy`.
+ * @param hasher who it is counted for; their network when absent.
+ * @param first a costly check that must come before the wait: it is counted with the hash.
+ * @throws 429 `too_many_requests` after too many hashes; 503 `hashing_busy`.
  */
 export async function inTurn<T>(
   resources: Resources,
@@ -57,10 +62,10 @@ export async function inTurn<T>(
   return countedInTurn(resources, hash)
 }
 
-/** The same of a request that was counted before. */
+/** The same for a request that was already counted. */
 export async function countedInTurn<T>(resources: Resources, hash: () => Promise<T>): Promise<T> {
   const result = await (resources.config.PASSWORD_HASHES === 'cheap' ? hash() : afterTurn(hash))
-  // It may have taken seconds.
+  // The wait may have taken seconds.
   resources.now = Date.now()
   return result
 }
@@ -79,10 +84,13 @@ async function afterTurn<T>(hash: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Throws 503 `hashing_busy` when eight are waiting in this isolate. For whoever would be counted before their turn. */
+/**
+ * Throws 503 `hashing_busy` if eight are waiting in this isolate. For requests that would be counted before
+ * their turn.
+ */
 export function assertNotBusy(): void {
   const now = Date.now()
-  // Whoever has not taken a turn long after it was theirs has gone away; or the clock was set back.
+  // A hash that did not start long after its turn has gone away; or the clock was set back.
   waiting = waiting.filter(
     ({ latest }) => now - latest < LONGEST_HASH_MS && latest - now < MOST_WAITING * 2 * LONGEST_HASH_MS,
   )
@@ -101,7 +109,7 @@ async function takeTurn(): Promise<void> {
   waiting = waiting.filter((other) => other !== turn)
 }
 
-/** Whether it is somebody's turn: at the latest then, or when they are the next and nobody else is in flight. */
+/** Whether its turn has come: at its latest time, or when it is next and nothing else is in flight. */
 function isDue(turn: Turn): boolean {
   const now = Date.now()
   if (now >= turn.latest) return true

@@ -6,7 +6,7 @@ import { Refusal } from '../http/problem.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { challengeFailed, challengeUnavailable } from './errors.ts'
 
-/** What the widget on the page was drawn for: a token for anything else is none. */
+/** The action that the widget on the page is rendered with: a token for another action is refused. */
 export const CHALLENGE_ACTION = 'signup'
 
 /** https://developers.cloudflare.com/turnstile/get-started/server-side-validation/ */
@@ -17,8 +17,8 @@ interface Verdict {
 }
 
 /**
- * Asks Turnstile about the token of somebody who signs up, where the deployment has it. A token is good once; sent again
- * for the same address it is the same request, whose answer was lost perhaps.
+ * Asks Turnstile about the token of somebody who signs up, where the deployment uses it. A token is valid
+ * once; sent again for the same address it is the same request, whose answer may have been lost.
  *
  * @throws 403 `challenge_failed`; 503 `challenge_unavailable` where there is no answer in time.
  */
@@ -35,7 +35,7 @@ export async function assertHuman(
     idempotency_key: uuidOf(`${challenge_token} ${normalizeEmail(email)}`),
   })
   if (verdict.success !== true) throw challengeFailed(new Refusal('unknown'))
-  // What was solved elsewhere, or for something else, says nothing of a sign-up here.
+  // A challenge that was solved elsewhere, or for something else, says nothing about a sign-up here.
   const isForHere = hostsOf(config).includes(String(verdict.hostname)) && verdict.action === CHALLENGE_ACTION
   if (!isForHere) throw challengeFailed(new Refusal('audience'))
 }
@@ -48,7 +48,7 @@ async function ask(url: URL, members: object): Promise<Verdict> {
       body: JSON.stringify(members),
     })
     const verdict: unknown = JSON.parse(text)
-    // A token that is refused is answered with 200 or 400: both have a verdict.
+    // A refused token is answered with 200 or 400: both carry a verdict.
     if (status >= 500 || typeof verdict !== 'object' || verdict === null || !('success' in verdict))
       throw new Error('no verdict')
     return verdict
@@ -63,7 +63,7 @@ const hostsOf = ({ ISSUER, LINK_ORIGIN, CORS_ORIGINS, COOKIE_ORIGINS }: Config) 
     (origin) => new URL(origin).hostname,
   )
 
-/** The same for the same text, in the form of a UUID. */
+/** A UUID derived from the text. */
 function uuidOf(text: string): string {
   const digest = createHash('sha256').update(text).digest('hex')
   return digest.slice(0, 32).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')

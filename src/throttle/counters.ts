@@ -5,11 +5,13 @@ import { build, databaseNow, type Statement } from '../database/statements.ts'
 import type { Kind } from './limits.ts'
 import { throttles } from './models.ts'
 
-/** Counters in libSQL: a key that tells nobody what it counts, and statements that count each attempt once. */
+/**
+ * Counters in libSQL: a key that does not reveal what it counts, and statements that count each attempt once.
+ */
 
 /**
- * The key of a counter: a MAC over its kind and whatever it is about, each in a field that no input can spell, so that
- * two that count different things are never one. A counter that was begun under a former key goes on under it.
+ * The key of a counter: a MAC over its kind and what it is about, each in a field that no input can forge, so
+ * two different counters never share a key. A counter that began under a former key goes on under it.
  */
 export function counterKey({ config }: Pick<Resources, 'config'>, kind: Kind, ...about: string[]): SQL {
   const [newest, ...former] = config.keys.throttle.map((key) =>
@@ -21,7 +23,7 @@ export function counterKey({ config }: Pick<Resources, 'config'>, kind: Kind, ..
   return sql`coalesce((SELECT key FROM ${throttles} WHERE key IN ${former} LIMIT 1), ${newest})`
 }
 
-/** With the time by which its own are to be judged. */
+/** With the database's time, by which to judge its times. */
 export const selectCounter = (...keys: SQL[]) =>
   build
     .select({ ...getTableColumns(throttles), now: databaseNow.as('now') })
@@ -30,25 +32,26 @@ export const selectCounter = (...keys: SQL[]) =>
 
 const isOneOf = (keys: SQL[]) => sql`${throttles.key} IN (${sql.join(keys, sql`, `)})`
 
-/** Counts that begin anew, if `condition` holds. */
+/** Resets counters, if `condition` holds. */
 export const forgetCounters = (keys: SQL[], condition: SQL): Statement =>
   build.delete(throttles).where(sql`${isOneOf(keys)} AND ${condition}`)
 
 export type Counter = typeof throttles.$inferSelect & { now: number }
 
 /*
- * A counter remembers the attempts that it counted last, each as its id and a sign: whether it still counts, or was
- * taken back. So one that arrives twice is counted once and taken back once, whatever comes between; as a model of all
- * orders of events shows (test/auth/attempts.test.ts). Of more at a time than it remembers, one may count for good.
+ * A counter remembers its latest attempts, each as its id and a sign: whether it still counts, or was taken
+ * back. So an attempt that arrives twice is counted once and taken back once, whatever comes between; a model
+ * of all orders of events shows it (test/auth/attempts.test.ts). If more come at once than it remembers, one
+ * may count for good.
  */
 const ID_BYTES = 9
 const COUNTS = '+'
 const TAKEN_BACK = '.'
-/** As many as are let in at once, before one has to wait (`FREE_FAILURES`). */
+/** As many as may come at once before one has to wait (`FREE_FAILURES`). */
 const REMEMBERED = 10
 const ENTRY_LENGTH = (ID_BYTES * 4) / 3 + 1
 
-/** Neither sign is in it. */
+/** Contains neither sign. */
 export const newAttemptId = () => randomBytes(ID_BYTES).toString('base64url')
 
 /** A counter's memory with one more attempt in it. */
@@ -59,7 +62,7 @@ export const remembering = (memory: SQLWrapper, attemptId: string): SQL<string> 
 export const takingBack = (memory: SQLWrapper, attemptId: string): SQL<string> =>
   sql`replace(${memory}, ${attemptId + COUNTS}, ${attemptId + TAKEN_BACK})`
 
-/** The same where the count begins anew: none of them counts any more. */
+/** The same when the count is reset: none of them counts any more. */
 export const takingAllBack = (memory: SQLWrapper): SQL<string> =>
   sql`replace(${memory}, ${COUNTS}, ${TAKEN_BACK})`
 
@@ -75,15 +78,15 @@ export const isNewTo = (memory: SQLWrapper, attemptId: string) =>
 export const hasCounted = (counter: Counter | undefined, attemptId: string) =>
   counter?.attempt_id?.includes(attemptId + COUNTS) === true
 
-/** What an attempt makes of a counter; the first of them makes it. */
+/** What an attempt does to a counter; the first attempt makes it. */
 export interface Counting {
   key: SQL
   attemptId: string
-  /** On which the attempt is counted at all. */
+  /** Whether the attempt is counted at all. */
   condition: SQL
-  /** Of a counter that is not there yet. */
+  /** For a counter that does not exist yet. */
   first: { attempts: number; blocked_until: SQL | number; expires_at: SQL | number }
-  /** Of one that is. */
+  /** For one that does. */
   next: { attempts: SQL; blocked_until: SQL | number; expires_at: SQL | number }
   /** A condition on the counter: that it counts. */
   counts?: SQL
@@ -99,5 +102,5 @@ export function countAttempt({ key, attemptId, condition, first, next, counts = 
     WHERE ${isNewTo(throttles.attempt_id, attemptId)} AND ${counts}`
 }
 
-/** How long is left of a wait, in whole seconds. */
+/** What is left of a wait, in whole seconds. */
 export const secondsUntil = (end: number, now: number) => Math.max(1, Math.ceil((end - now) / 1000))

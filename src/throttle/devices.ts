@@ -5,15 +5,18 @@ import { DEVICES_PER_ACCOUNT } from './limits.ts'
 export interface KnownDevice {
   deviceId: string
   userId: string
-  /** The account's `device_epoch` when it became known: a new password, an undo and ending all sessions raise it. */
+  /**
+   * The account's `device_epoch` when it became known. A new password, an undo and ending all sessions raise
+   * it.
+   */
   epoch: number
-  /** The how many-th device of the account it is. */
+  /** Its number among the account's devices. */
   number: number
-  /** When its token was given (epoch ms). */
+  /** When its token was issued (epoch ms). */
   knownSince?: number
 }
 
-/** Whether a user, as they were read, knows the device: an account knows its newest. */
+/** Whether a user, as read, knows the device: an account knows only its newest ones. */
 export const isKnownTo = (
   user: { id: string; device_epoch: number; devices: number },
   { userId, epoch, number }: KnownDevice,
@@ -22,7 +25,7 @@ export const isKnownTo = (
 /**
  * The same as a condition on a user.
  *
- * @param raised how often what does not count here has raised the epoch since the device became known.
+ * @param raised how many of the raises since the device became known to ignore.
  */
 export const knowsDevice = ({ userId, epoch, number }: KnownDevice, raised = sql`0`): SQL =>
   sql`id = ${userId} AND device_epoch = ${epoch} + ${raised} AND devices - ${number} < ${DEVICES_PER_ACCOUNT}`

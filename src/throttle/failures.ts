@@ -6,7 +6,7 @@ import { FAILURES_WINDOW_MS, RANGE_FACTOR, TOLD_EVERY_MS } from './limits.ts'
 import { throttles } from './models.ts'
 import { networkOf, rangeOf } from './networks.ts'
 
-/** An IPv6 network has a range around it, any other has itself alone. */
+/** An IPv6 network also counts for the range around it, an IPv4 address only for itself. */
 function countersOf(resources: Resources) {
   const { ip } = resources.origin
   const most = resources.config.NETWORK_FAILURES_PER_HOUR
@@ -18,8 +18,9 @@ function countersOf(resources: Resources) {
 }
 
 /**
- * Failed logins of a network, whatever the accounts: who tries one password on many is stopped by no counter of an
- * account. Written with the failure, and looked at before the next hash, so a right login costs no row more.
+ * Failed logins of a network, whatever the accounts: no counter of an account stops somebody who tries one
+ * password on many. Written with the failure, and read before the next hash, so a right login writes no
+ * further row.
  */
 export function openNetworkFailures(resources: Resources) {
   const now = databaseNow
@@ -31,7 +32,7 @@ export function openNetworkFailures(resources: Resources) {
   return {
     /** A condition: that there have been too many. */
     areTooMany: sql`(${sql.join(counters.map(isOver), sql` OR `)})`,
-    /** For when it holds: what says how long to wait. */
+    /** For when it holds: selects how long to wait. */
     select: sql<
       Pick<Counter, 'expires_at' | 'now'>
     >`SELECT max(expires_at) AS expires_at, ${now} AS now FROM ${throttles}
@@ -55,9 +56,9 @@ export function openNetworkFailures(resources: Resources) {
 }
 
 /**
- * Failures of which a stranger can cause any number, and which therefore leave one row of history for many: those of
- * a locked account one an hour, those of a locked second factor one a day, those for unknown addresses one a day and
- * network. The row says how many there were since the last.
+ * Failures that a stranger can cause in any number, and which therefore share a row of history: one an hour
+ * for a locked account, one a day for a locked second factor, and one a day and network for unknown
+ * addresses. The row says how many there were since the last.
  */
 export function openTally(resources: Resources, kind: keyof typeof TOLD_EVERY_MS, about: string) {
   const now = databaseNow
@@ -67,11 +68,11 @@ export function openTally(resources: Resources, kind: keyof typeof TOLD_EVERY_MS
   return {
     /** A condition: that a row of history is due. */
     isDue: sql`NOT EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${key} AND NOT ${isDue})`,
-    /** How many failures it tells of, this one included. */
+    /** How many failures the row reports, including this one. */
     count: sql`coalesce((SELECT attempts FROM ${throttles} WHERE key = ${key}), 0) + 1`,
-    /** What they were failures of is open again: the next row is due at once. */
+    /** Resets the tally when what failed is open again: the next row is due at once. */
     forget: (condition: SQL) => forgetCounters([key], condition),
-    /** To stand behind the row of history. It is kept for longer than until the next row, for the sake of its count. */
+    /** Goes after the row of history. Kept until after the next row is due, for the sake of its count. */
     add: (attemptId: string, condition: SQL) =>
       countAttempt({
         key,

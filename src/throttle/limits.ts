@@ -6,41 +6,45 @@ import { networkOf, rangeOf } from './networks.ts'
 
 /** Every limit there is, with its number and what it counts. */
 
-/** A device is known for so long, and its failures are. */
+/** How long a device stays known, and its failures count. */
 export const YEAR_MS = 366 * DAY_MS
 
 /**
- * Counted by the platform, per location and minute. The numbers have to stand in wrangler.toml too, and a test compares.
+ * Counted by the platform, per location and minute. The numbers must be in wrangler.toml too; a test compares
+ * them.
  */
 export const PER_MINUTE = {
-  /** Requests of a network to what takes a password or a token. */
+  /** Requests of a network to routes that take a password or a token. */
   RATE_LIMIT_BY_IP: 300,
-  /** The same of an IPv6 /48. */
+  /** The same for an IPv6 /48. */
   RATE_LIMIT_BY_RANGE: 2400,
-  /** The same of all who come without an address. */
+  /** The same for all requests without an address, together. */
   RATE_LIMIT_WITHOUT_IP: 60,
-  /** Of whoever brings a token of ours (a session's, a device's, a link's), once their network has asked too often. */
+  /**
+   * Requests with a token of ours (a session's, a device's, a link's) after their network has reached its
+   * limit.
+   */
   RATE_LIMIT_BY_TOKEN: 30,
-  /** The same for everything that one user brings from there: signing in again and again gives nobody more. */
+  /** The same for all tokens of one user in that network: signing in again raises no limit. */
   RATE_LIMIT_BY_BEARER: 120,
-  /** Hashes of a network, an IPv6 /48, and a device that has signed in before, or a session. */
+  /** Hashes of a network, of an IPv6 /48, and of a session or a known device. */
   RATE_LIMIT_HASHES: 30,
   RATE_LIMIT_HASHES_BY_RANGE: 240,
   RATE_LIMIT_DEVICE_HASHES: 10,
-  /** The same of all such devices of one user, and of all their sessions. */
+  /** The same for all known devices of one user together, and for all their sessions. */
   RATE_LIMIT_HASHES_OF_DEVICES: 30,
-  /** Changes of a session, whatever they change. */
+  /** Writes of a session, whatever they change. */
   RATE_LIMIT_WRITES: 120,
   /** Reads of a session, and those that may read a lot: lists, search and exports. */
   RATE_LIMIT_READS: 600,
   RATE_LIMIT_LISTS: 60,
-  /** Files that one signed-in user begins: each reads all there is. */
+  /** Export files that one signed-in user starts: each reads everything. */
   RATE_LIMIT_EXPORTS: 5,
   /** Refreshes of a session. */
   RATE_LIMIT_REFRESHES: 60,
-  /** What a device asks that waits for its user: every five seconds, and three more for clocks that differ. */
+  /** Polls of a device that waits for its user: every five seconds, and three more as clocks differ. */
   RATE_LIMIT_DEVICE_POLLS: 15,
-  /** Documents of apps that one user has us ask for. */
+  /** Metadata documents of apps that one user makes us fetch. */
   RATE_LIMIT_DOCUMENTS: 10,
 } as const
 
@@ -56,56 +60,67 @@ const KINDS = [
   'device',
   /** Failed logins of a network, whatever the account. */
   'failures',
-  /** Failures that leave one row of history for many. */
+  /** Failures that share a row of history. */
   'unknown_address',
   'locked_account',
   'locked_factor',
-  /** Codes of devices that somebody has typed wrong. */
+  /** Wrong device codes that somebody has typed. */
   'user_code',
-  /** Mails that a network asks for. */
+  /** Mails that a network has asked for. */
   'mail',
 ] as const
 export type Kind = (typeof KINDS)[number]
 
-/** Ten failures of one account from one network are free within 15 minutes; then each costs a wait, which doubles. */
+/**
+ * Ten failures of one account from one network are free within 15 minutes; then each costs a wait, which
+ * doubles.
+ */
 export const FREE_FAILURES = 10
 export const WINDOW_MS = 15 * MINUTE_MS
 export const FIRST_WAIT_MS = MINUTE_MS
 export const LONGEST_WAIT_MS = HOUR_MS
 
-/** After so many failures in a row an account takes no password any more, but from a device that it knows. */
+/**
+ * After this many failures in a row an account takes no password any more, except from a device that it
+ * knows.
+ */
 export const MAX_FAILURES_IN_A_ROW = 100
 
-/** A device, or somebody signed in, has ten failures in a quarter of an hour, and as many in all as an account. */
+/**
+ * A device, or a signed-in user, has ten failures in a quarter of an hour, and in total as many as an
+ * account.
+ */
 export const FAILURES_PER_PAUSE = 10
 export const PAUSE_MS = 15 * MINUTE_MS
 
-/** An account knows so many devices, the newest: whoever signs in again and again gets no more tries by it. */
+/** An account knows only this many devices, the newest: signing in again and again gives no more tries. */
 export const DEVICES_PER_ACCOUNT = 20
 
-/** Wrong codes of devices that somebody signed in may type (RFC 8628 section 5.1). */
+/** How many wrong device codes a signed-in user may type (RFC 8628 section 5.1). */
 export const WRONG_USER_CODES = 5
 export const USER_CODES_WINDOW_MS = HOUR_MS
 
-/** What a network's failures are counted in; how many may be is a setting. */
+/** The window of a network's failures; their limit is a setting. */
 export const FAILURES_WINDOW_MS = HOUR_MS
 
-/** How often failures that are told together leave a row of history. */
+/** How often failures that share a row of history write one. */
 export const TOLD_EVERY_MS = {
   unknown_address: DAY_MS,
   locked_account: HOUR_MS,
   locked_factor: DAY_MS,
 } as const
 
-/** How much more a wider network may than one network: an IPv6 /48, and an IPv4 /24 where it costs money. */
+/**
+ * How much more a wider network may do than one network: an IPv6 /48, and an IPv4 /24 where it costs money.
+ */
 export const RANGE_FACTOR = { ipv6: 8, ipv4: 16 } as const
 
 export const rateLimitUnavailable = (cause?: unknown) =>
   unavailable('rate_limit_unavailable', 'Requests cannot be counted at the moment. Try again.', cause)
 
 /**
- * @throws 429 `too_many_requests`; 503 where the binding is missing or does not answer: nothing is ever let through
- *   uncounted.
+ * @throws 429 `too_many_requests`; 503 where the binding is missing or does not answer: nothing is let
+ *   through uncounted.
  */
 export async function assertWithin(
   { rateLimits }: Pick<Resources, 'rateLimits'>,
@@ -122,31 +137,34 @@ export async function assertWithin(
 }
 
 /**
- * Each change of somebody signed in. Counted by session, as it is before the token is looked up: whoever has stolen a
- * token, even one that has ended, must not use up what its owner needs to end that.
+ * Counts each write of a signed-in user. By session, as it comes before the token is looked up: somebody with
+ * a stolen token, even a revoked one, must not use up what its owner needs to revoke it.
  */
 export const assertMayWrite = (resources: Pick<Resources, 'rateLimits'>, sessionId: string) =>
   assertWithin(resources, 'RATE_LIMIT_WRITES', sessionId)
 
-/** Each request of somebody signed in, as what it is. */
+/** Counts each request of a signed-in user, as a read or a write. */
 export const assertMayAsk = (
   resources: Pick<Resources, 'rateLimits'>,
   sessionId: string,
   { isRead }: { isRead: boolean },
 ) => (isRead ? assertWithin(resources, 'RATE_LIMIT_READS', sessionId) : assertMayWrite(resources, sessionId))
 
-/** The changes that one request brings, of which its guard has counted the first: all of them, or none are made. */
+/**
+ * Counts the changes of one request, the first of which its guard has counted: either all are allowed, or
+ * none is made.
+ */
 export const assertMayWriteAll = (
   resources: Pick<Resources, 'rateLimits'>,
   sessionId: string,
   changes: number,
 ) => Promise.all(Array.from({ length: Math.max(0, changes - 1) }, () => assertMayWrite(resources, sessionId)))
 
-/** Each file, which may read all there is. */
+/** Counts each export file, which may read everything. */
 export const assertMayExport = (resources: Pick<Resources, 'rateLimits'>, userId: string) =>
   assertWithin(resources, 'RATE_LIMIT_EXPORTS', userId)
 
-/** Each document of an app that is asked for because somebody came with its address. */
+/** Counts each metadata document of an app that is fetched because somebody came with its address. */
 export const assertMayFetch = (resources: Pick<Resources, 'rateLimits'>, userId: string) =>
   assertWithin(resources, 'RATE_LIMIT_DOCUMENTS', userId)
 
@@ -159,10 +177,10 @@ export async function assertNetworkWithin(resources: Pick<Resources, 'rateLimits
 }
 
 /**
- * Whoever brings a token of ours from a network that has asked too often.
+ * Limits requests with a token of ours from a network that has reached its limit.
  *
- * @param bearer names of the token, and of its user; or of a service's secret, as it asks about many. A user's is counted
- *   by network: a copy of a token elsewhere uses nothing up here.
+ * @param bearer names the token and its user; or a service's secret, as a service asks about many. A user is
+ *   counted by network: a copy of a token elsewhere uses nothing up here.
  */
 export async function assertBearerWithin(
   resources: Resources,
@@ -172,10 +190,10 @@ export async function assertBearerWithin(
   if (of) await assertWithin(resources, 'RATE_LIMIT_BY_BEARER', `${networkOf(resources.origin.ip)} ${of}`)
 }
 
-/** Whom hashes are counted for, where it is not their network: a device that is known, or a session. */
+/** Who a hash is counted for, if not their network: a known device, or a session. */
 export interface Hasher {
   id: string
-  /** Whose others are counted with it. */
+  /** The user, whose other devices or sessions are counted with it. */
   of: string
 }
 export const hasherOfDevice = ({ deviceId, userId }: KnownDevice): Hasher => ({ id: deviceId, of: userId })
@@ -184,7 +202,7 @@ export const hasherOfSession = ({ sid, sub }: { sid: string; sub: string }): Has
   of: `sessions ${sub}`,
 })
 
-/** Asked when a hash is due, and not before. */
+/** Call when a hash is due, and not before. */
 export async function assertMayHash(resources: Resources, hasher?: Hasher): Promise<void> {
   if (hasher) {
     await assertWithin(resources, 'RATE_LIMIT_DEVICE_HASHES', hasher.id)

@@ -1,8 +1,8 @@
 import { parseAddress } from '../values/ip.ts'
 
 /**
- * The network an address belongs to, in one spelling: an IPv4 address itself, the /64 of an IPv6 address (one
- * household has that many). Without an address everybody shares one.
+ * The network of an address, in one spelling: an IPv4 address itself, or the /64 of an IPv6 address (a
+ * household has that many). All requests without an address share one network.
  */
 export function networkOf(ip: string | null): string {
   const address = parseAddress(ip)
@@ -11,8 +11,9 @@ export function networkOf(ip: string | null): string {
 }
 
 /**
- * The wider network around it. A tunnel broker gives anybody a whole /48 for nothing, which is 65,536 networks. An IPv4
- * /24 has to be paid for, so it is looked at only where something costs money. Undefined if there is none.
+ * The wider network around it. A tunnel broker gives anybody a whole /48, which is 65,536 networks, for free.
+ * An IPv4 /24 has to be paid for, so it is only considered where something costs money. Undefined if there is
+ * none.
  */
 export function rangeOf(ip: string | null, { ofIpv4 = false } = {}): string | undefined {
   const address = parseAddress(ip)

@@ -38,7 +38,7 @@ import { networkOf, rangeOf } from './networks.ts'
 export { MAX_FAILURES_IN_A_ROW } from './limits.ts'
 export { networkOf } from './networks.ts'
 
-/** What the queries of an attempt say. */
+/** What the queries of an attempt return. */
 interface Counted {
   known: { is_known: 0 | 1 }[]
   device: Counter[]
@@ -47,14 +47,14 @@ interface Counted {
 }
 
 /**
- * Counts guesses of a password, exactly, however many come at once: an attempt is counted as a failure *before* the
- * password is looked at, and taken back, or forgotten with all others, when it was right.
+ * Counts guesses of a password exactly, however many come at once: an attempt is counted as a failure
+ * *before* the password is checked, and taken back, or cleared with all others, if it was right.
  *
- * A device that has signed in to the account before is counted for itself, so that nobody is kept out by what
- * strangers do. Everybody else is counted by account and network, by account, and by network, in libSQL, in the batch
+ * A device that has signed in to the account before has a counter of its own, so strangers cannot keep it
+ * out. Everybody else is counted by account and network, by account, and by network, in libSQL, in the batch
  * that reads the account anyway. Unknown accounts are counted like known ones, so that the answers are alike.
  *
- * @param email the normalised address that was given.
+ * @param email the normalised address that was entered.
  * @param account the condition that selects the account.
  */
 export function openAttempt(resources: Resources, email: string, account: SQL, device?: KnownDevice) {
@@ -82,7 +82,7 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
     .where(and(isLive, gt(users.failed_logins, 0), isCountedIn(users.failed_attempts, attemptId)))
   return {
     attemptId,
-    /** To be put first in the batch that reads the account. */
+    /** Goes first in the batch that reads the account. */
     count: {
       known: sql<{ is_known: 0 | 1 }>`SELECT ${isKnown} AS is_known`,
       ofDevice: countLasting({ key: deviceKey, attemptId, condition: isKnown }),
@@ -91,7 +91,7 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
         attemptId,
         condition: sql`NOT ${isKnown} AND NOT ${range.hasToWait} AND NOT ${failures.areTooMany}`,
       }),
-      // One more than there may be says that the account was locked before this attempt.
+      // A count of one above the limit says that the account was locked before this attempt.
       ofAccount: build
         .update(users)
         .set({
@@ -111,13 +111,13 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
       networkFailures: failures.select,
     },
     /**
-     * Whether the account knows the device. Throws 429 `too_many_attempts` when whoever tries has to wait; nothing was
-     * counted then.
+     * Whether the account knows the device. Throws 429 `too_many_attempts` if the caller has to wait; then
+     * nothing was counted.
      */
     isFromKnownDevice({ known: [known], device: [ofDevice], network, networkFailures }: Counted) {
       if (hasCounted(ofDevice, attemptId)) return true
       if (network.some((counter) => hasCounted(counter, attemptId))) return false
-      // Of two that have to be waited for, the later end.
+      // Of two waits, the longer one counts.
       const [ofNetwork] = network.toSorted((one, other) => other.blocked_until - one.blocked_until)
       const blocking = known?.is_known ? ofDevice : ofNetwork
       const [failures] = networkFailures
@@ -127,11 +127,14 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
       const what = isOwn ? (known?.is_known ? 'device' : 'login') : 'failures'
       throw tooManyAttempts(secondsUntil(end, now), new Refusal(`limit_${what}`))
     },
-    /** It was no failure, and no sign-in either: this attempt is taken back, and no other. */
+    /** The attempt was no failure, and no sign-in either: only this attempt is taken back. */
     takeBack: [takeBackAt(ownCounters, attemptId), ofAccountAlone] as readonly Statement[],
     /** Only the account's count. */
     takeBackOfAccount: [ofAccountAlone] as readonly Statement[],
-    /** A sign-in was complete: the counts of this network and device begin anew; the account's by `NO_FAILURES`. */
+    /**
+     * A sign-in was completed: resets the counters of this network and device; `NO_FAILURES` resets the
+     * account's.
+     */
     clear: (condition: SQL): readonly Statement[] => [
       forgetCounters([deviceKey, networkKey, ...range.keys], condition),
     ],
@@ -143,7 +146,7 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
   }
 }
 
-/** Of a session, which strangers' failures are nothing to, and which is counted for nobody but itself. */
+/** Attempts of a session: strangers' failures do not affect it, and it counts for nobody else. */
 export function openOwnAttempt(resources: Resources, sessionId: string, tokenIsLive: SQL) {
   const attemptId = newAttemptId()
   const key = counterKey(resources, 'session', sessionId)
@@ -153,7 +156,7 @@ export function openOwnAttempt(resources: Resources, sessionId: string, tokenIsL
       ofSession: selectCounter(key),
       token: sql<{ is_live: 0 | 1 }>`SELECT ${tokenIsLive} AS is_live`,
     },
-    /** False when the session takes no password any more. Throws 429 `too_many_attempts` when it has to wait. */
+    /** False if the session may try no more passwords. Throws 429 `too_many_attempts` if it has to wait. */
     isOpen({ ofSession: [counter] }: { ofSession: Counter[] }) {
       if (!counter || !hasCounted(counter, attemptId))
         throw tooManyAttempts(
@@ -168,9 +171,9 @@ export function openOwnAttempt(resources: Resources, sessionId: string, tokenIsL
 }
 
 /**
- * Tries of a second factor from a device that the account knows, which are counted for the device alone: what is tried
- * elsewhere, by whoever has the password, locks nothing here. Beyond ten in a quarter of an hour, and a hundred in
- * all, it is a stranger's.
+ * Tries of a second factor from a device that the account knows. They count for the device alone: tries
+ * elsewhere, by somebody who has the password, lock nothing here. After ten in a quarter of an hour, or a
+ * hundred in total, the device counts as a stranger.
  */
 export function openDeviceTry(resources: Resources, userId: string, device: KnownDevice | undefined) {
   const attemptId = newAttemptId()
@@ -181,26 +184,26 @@ export function openDeviceTry(resources: Resources, userId: string, device: Know
           AND (attempts >= ${MAX_FAILURES_IN_A_ROW} OR blocked_until > ${databaseNow})))`
     : sql`0`
   return {
-    /** A condition: that the device counts it, and the account does not. Only before `count`. */
+    /** A condition: that the device counts the try, and the account does not. Only before `count`. */
     isKnown,
-    /** If `condition` holds. */
+    /** Counts it, if `condition` holds. */
     count: (condition: SQL) => countLasting({ key, attemptId, condition: sql`${isKnown} AND ${condition}` }),
     counter: selectCounter(key),
     /** Whether the device has counted it. */
     hasCounted: ([counter]: Counter[]) => hasCounted(counter, attemptId),
     takeBack: takeBackAt(sql`key = ${key}`, attemptId) as Statement,
-    /** A sign-in was complete. */
+    /** A sign-in was completed. */
     clear: (condition: SQL) => forgetCounters([key], condition),
   }
 }
 
-/** A reset begins a new count for the network it came from, and its range: the wait was for the old password. */
+/** A reset clears the count of its network and range: the wait was for the old password. */
 export function forgetAttempts(resources: Resources, emailNormalized: string, condition: SQL): Statement {
   const ofNetwork = counterKey(resources, 'login', emailNormalized, networkOf(resources.origin.ip))
   return forgetCounters([ofNetwork, ...openRangeFailures(resources, emailNormalized).keys], condition)
 }
 
-/** An account's count begins anew. */
+/** Resets an account's count. */
 export const NO_FAILURES = {
   failed_logins: 0,
   failed_attempts: takingAllBack(users.failed_attempts),
@@ -220,15 +223,15 @@ export const takeBackAt = (which: SQL, attemptId: string) =>
 type Which = Pick<Parameters<typeof countAttempt>[0], 'key' | 'attemptId' | 'condition'>
 
 /**
- * One account's failures from the range around an IPv6 network, which one host has whole: eight times what a network
- * has. Written with the failure, so a right login costs no row more.
+ * One account's failures from the range around an IPv6 network, as one host may have the whole range: eight
+ * times the limit of a network. Written with the failure, so a right login writes no further row.
  */
 function openRangeFailures(resources: Resources, email: string) {
   const range = rangeOf(resources.origin.ip)
   const key = range === undefined ? undefined : counterKey(resources, 'login', email, range)
   const free = FREE_FAILURES * RANGE_FACTOR.ipv6
   return {
-    /** None where there is no range. */
+    /** Empty if there is no range. */
     keys: key ? [key] : [],
     hasToWait: key
       ? sql`EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${key} AND blocked_until > ${databaseNow})`
@@ -257,7 +260,7 @@ function countInWindow(which: Which, free = FREE_FAILURES) {
   })
 }
 
-/** Ten in a quarter of an hour, and never forgotten: the hundredth in a row is the last. */
+/** Ten in a quarter of an hour, and never forgotten: after a hundred in a row there are no more. */
 const countLasting = (which: Which) =>
   countAttempt({
     ...which,

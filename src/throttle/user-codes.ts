@@ -16,10 +16,9 @@ import { throttles } from './models.ts'
 import { takeBackAt } from './service.ts'
 
 /**
- * Counts the codes of devices that somebody has typed wrong, exactly: each is counted before it is looked for, and taken
- * back where it was right.
+ * Counts wrong device codes exactly: each is counted before it is looked up, and taken back if it was right.
  *
- * @param isAsked a condition without which nothing is typed, so that nothing is counted.
+ * @param isAsked a condition without which no code is tried, so nothing is counted.
  */
 export function openUserCodeTry(resources: Resources, userId: string, isAsked: SQL) {
   const attemptId = newAttemptId()
@@ -40,9 +39,9 @@ export function openUserCodeTry(resources: Resources, userId: string, isAsked: S
       },
     }),
     counter: selectCounter(key),
-    /** A condition: that it was counted, so that its code may be looked for. */
+    /** A condition: that it was counted, so that its code may be looked up. */
     isCounted: sql`EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${key} AND instr(coalesce(attempt_id, ''), ${attemptId}) > 0)`,
-    /** Throws 429 `too_many_attempts` where it was not. */
+    /** Throws 429 `too_many_attempts` if it was not counted. */
     assertCounted([counter]: Counter[]) {
       if (!counter?.attempt_id?.includes(attemptId))
         throw tooManyAttempts(

@@ -1,7 +1,7 @@
 import wasm from '@phi-ag/argon2/argon2.wasm'
 import type { Argon2 } from './schemes.ts'
 
-/** The reference implementation, compiled; its package's own script counts characters where bytes are meant. */
+/** The compiled reference implementation; the package's own script counts characters instead of bytes. */
 interface Exports {
   memory: WebAssembly.Memory
   _initialize: () => void
@@ -27,7 +27,7 @@ interface Exports {
 
 const TYPES = { i: 1, id: 2 } as const
 
-/** Argon2 (RFC 9106), in one piece. Its memory is made for this one hash, and let go with it. */
+/** Argon2 (RFC 9106), in one piece. Its memory is allocated for this one hash, and released with it. */
 export async function argon2(hash: Argon2, password: Uint8Array): Promise<Uint8Array> {
   const { passes, memoryKib, lanes, salt, digest, type, version } = hash
   const { exports } = await WebAssembly.instantiate(wasm)

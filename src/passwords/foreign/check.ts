@@ -8,15 +8,15 @@ import { isForeign, openForeignHash } from './sealing.ts'
 
 export interface ForeignCheck {
   isRight: boolean
-  /** What stands in the account: where it was waited for, as it is by now. */
+  /** The account's present hash, read again after a wait. */
   stored: string | null
 }
 
 /**
- * Checks a password against a foreign hash, in its turn. Where it was replaced meanwhile nothing is checked: `stored` is
- * none of theirs any more.
+ * Checks a password against a foreign hash, in its turn. If the hash was replaced meanwhile, nothing is
+ * checked: `stored` is then one of ours.
  *
- * @throws 503 `hashing_busy`; 503 `misconfigured` where SECRET_KEYS lack the key that it is under.
+ * @throws 503 `hashing_busy`; 503 `misconfigured` where SECRET_KEYS lack the key of the hash.
  */
 export async function checkForeign(
   resources: Resources,
@@ -24,13 +24,13 @@ export async function checkForeign(
 ): Promise<ForeignCheck> {
   const { config, origin } = resources
   const hash = await openForeignHash(config, userId, stored)
-  // What this version reads no more, nobody can verify.
+  // A hash that this version no longer reads cannot be verified.
   if (!hash) return { isRight: false, stored }
   const by = { userId, ip: origin.ip, bookedMs: bookedMsOf(hash) }
   return inForeignTurn(by, async (hasWaited) => {
     const now = hasWaited ? await readHash(resources, userId) : stored
     if (!isForeign(now)) return { isRight: false, stored: now }
-    // Loaded for whoever has such a hash: a login of ours pays nothing for it.
+    // Loaded only for foreign hashes: logins with our own hashes do not pay for it.
     const { verifyForeign } = await import('./verification.ts')
     return { isRight: await verifyForeign(hash, password, pause), stored: now }
   })

@@ -4,8 +4,8 @@ import { type Sha, sha1, sha256 } from './sha.ts'
 import { sha512 } from './sha512.ts'
 
 /**
- * How many rounds are made in one piece: about 13 ms. A fixed number, as the clock stands still while code runs (in
- * production alone, so no test would tell).
+ * How many rounds run in one piece: about 13 ms. A fixed number, as in production the clock stands still
+ * while code runs, which no test would show.
  */
 const SHAS = {
   sha1: { sha: sha1, roundsPerSlice: 12_000 },
@@ -14,8 +14,8 @@ const SHAS = {
 } as const satisfies Record<Pbkdf2['hash'], { sha: Sha; roundsPerSlice: number }>
 
 /**
- * PBKDF2 (RFC 8018 section 5.2): its first block, which is a whole digest, whatever length was made. In slices, and after
- * each `pause` lets others in.
+ * PBKDF2 (RFC 8018 section 5.2): its first block, which is a whole digest, whatever length the hash has. Runs
+ * in slices, with a `pause` after each that lets other requests in.
  */
 export async function pbkdf2(
   { hash, rounds, salt }: Pbkdf2,
@@ -40,7 +40,7 @@ export async function pbkdf2(
     .update(Buffer.of(0, 0, 0, 1))
     .digest()
   const result = wordsOf(first)
-  // What HMAC hashes from here on is a digest behind a block of key: padded once.
+  // From here on HMAC hashes a digest after a block of key: padded once.
   const block = new Int32Array(blockWords)
   block.set(result)
   block[stateWords] = 0x8000_0000

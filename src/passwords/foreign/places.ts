@@ -1,10 +1,10 @@
 /*
- * Who waits for the check of a foreign hash, as values alone: queue.ts goes by it, and test/foreign/queue-model.test.ts tries
- * every order of what can happen.
+ * The queue for checks of foreign hashes, as plain values: queue.ts uses it, and
+ * test/foreign/queue-model.test.ts tries every order of events.
  */
 
 export const LONGEST_WAIT_MS = 4000
-/** How much longer than booked one may take, on a processor that is busy, until it is thought to have gone away. */
+/** How much longer than booked a check may take, on a busy processor, before its request counts as gone. */
 const PATIENCE = 8
 const GRACE_MS = 10_000
 
@@ -14,15 +14,15 @@ export interface Asking {
   bookedMs: number
 }
 export interface Place extends Asking {
-  /** Who has a place longer than this has gone away (epoch ms). */
+  /** After this time the request counts as gone (epoch ms). */
   until: number
 }
 
-/** Those who have not gone away: a request that is cancelled does not go on, and never gives a place back. */
+/** Drops requests that have gone: a cancelled one does not go on, and never gives its place back. */
 export const stillThere = (places: readonly Place[], now: number, except?: Place) =>
   places.filter((place) => place === except || place.until > now)
 
-/** A place behind these, or how long whoever asks has to stay away. */
+/** A place at the end of the queue, or how long the caller has to stay away. */
 export function placeBehind(
   places: readonly Place[],
   asking: Asking,
@@ -40,6 +40,6 @@ export function placeBehind(
   return { place: { ...asking, until: now + GRACE_MS + PATIENCE * (waitMs + bookedMs) } }
 }
 
-/** Whether it is somebody's turn; `lost` where they have waited for so long that they were thought to have gone away. */
+/** Whether it is a place's turn; `lost` if it waited so long that it counted as gone. */
 export const turnOf = (places: readonly Place[], place: Place): 'now' | 'later' | 'lost' =>
   places[0] === place ? 'now' : places.includes(place) ? 'later' : 'lost'

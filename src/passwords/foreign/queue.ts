@@ -4,15 +4,16 @@ import { hashesAreWaiting, hashingBusy } from '../turns.ts'
 import { type Place, placeBehind, stillThere, turnOf } from './places.ts'
 
 /**
- * Foreign hashes take turns of their own, behind ours and one at a time, as they take up to four seconds of CPU and 64 MiB
- * each. What is waited for is known beforehand, from what each hash costs: so nobody waits in vain. That many guesses at
- * one imported account, or from one network, keep nobody else out, an account has one place, and a network never the last.
+ * Foreign hashes have a queue of their own, after ours and one at a time, as each takes up to four seconds of
+ * CPU and 64 MiB. The cost of each hash is known, so the wait is known beforehand, and nobody waits in vain.
+ * Many guesses at one imported account, or from one network, keep nobody else out: an account has one place,
+ * and a network never takes the last if it has another.
  */
-/** How long a steady stream of our own hashes may go before one. */
+/** How long a steady stream of our own hashes may delay one. */
 const LONGEST_BEHIND_MS = 2000
 const LOOK_MS = 5
 
-/** In order; it is the first one's turn. */
+/** In order; the first one has its turn. */
 let places: Place[] = []
 
 /** An IPv4 /24, or an IPv6 /64. */
@@ -24,9 +25,10 @@ const placeNetworkOf = (ip: string | null) => {
 /**
  * Verifies a foreign hash in its turn.
  *
- * @param verify is told whether it was waited for: then the hash has to be read again, as it may be one of ours by now.
- * @throws 503 `hashing_busy` for whoever would wait more than four seconds, whose account waits already, or whose network
- *   would take the last place; and for whoever waited for so long that their place was given away.
+ * @param verify is told whether there was a wait: then the hash must be read again, as it may be one of ours
+ *   by now.
+ * @throws 503 `hashing_busy` if the wait would be over four seconds, the account is already waiting, or its
+ *   network would take the last place; and if the wait took so long that the place was given away.
  */
 export async function inForeignTurn<T>(
   by: { userId: string; ip: string | null; bookedMs: number },
@@ -61,7 +63,7 @@ function takePlace(
   return place
 }
 
-/** Lets others in: a microtask would not. */
+/** Lets other requests in; a microtask would not. */
 export const pause = () => sleep(0)
 
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))

@@ -2,11 +2,11 @@ import { type Foreign, type Verdict, verdictOn } from './schemes.ts'
 import { parseForeignHash } from './spellings.ts'
 
 /**
- * What is to be done with the hash of an import:
- * `verified`: it is kept (`sealForeignHash`) and the next right login makes it one of ours;
+ * What to do with the hash of an import:
+ * `verified`: it is kept (`sealForeignHash`), and the next right login replaces it by one of ours;
  * `needs_reset`: it is not kept, and its user has `needs_reset` until they choose a password;
  * `none`: there is no password (empty, and Django's `!…`);
- * `invalid`: it is none, or costs more than any software asks.
+ * `invalid`: it is not a hash, or costs more than any software uses.
  */
 export type ReadHash =
   | { verdict: 'verified'; hash: Foreign }

@@ -10,13 +10,14 @@ const HASHES_PER_BATCH = 50
 type Settings = Pick<Resources['config'], 'keys'>
 
 /**
- * A condition on a user: a foreign hash under this key, found by a range of the index. Written as BETWEEN, or SQLite would
- * take the range of the index's own condition, and read all of it. A tilde comes behind whatever is in base64url.
+ * A condition on a user: a foreign hash under this key, found by a range of the index. Written as BETWEEN, or
+ * SQLite would take the range of the index's own condition, and read all of it. A tilde sorts after
+ * everything in base64url.
  */
 const isUnder = (keyId: string) =>
   sql`${IS_FOREIGN_HASH} AND password_hash BETWEEN ${prefixOf(keyId)} AND ${`${prefixOf(keyId)}~`}`
 
-/** Those under no key of ours nobody can renew. */
+/** Hashes under none of our keys cannot be renewed. */
 const formerKeys = ({ keys }: Settings) => keys.foreign_hash.slice(1).map(keyIdOf)
 
 /** A condition: that a foreign hash is under a former key of ours. */
@@ -26,8 +27,8 @@ export function foreignHashesAreOutdated(config: Settings): SQL {
 }
 
 /**
- * A condition: that a foreign hash is under no key of ours, so that its owner cannot sign in. It looks between our keys in the
- * index, and so reads no more rows where there are more hashes.
+ * A condition: that a foreign hash is under none of our keys, so its owner cannot sign in. It looks between
+ * our keys in the index, so it reads no more rows if there are more hashes.
  */
 export function foreignHashesAreLost({ keys }: Settings): SQL {
   const known = keys.foreign_hash.map((key) => prefixOf(keyIdOf(key))).sort()
@@ -43,7 +44,7 @@ interface Row {
   hash: string
 }
 
-/** Puts a batch of them under the newest key, each on the condition that it has not moved meanwhile. */
+/** Re-encrypts a batch of them under the newest key, each on condition that it has not changed meanwhile. */
 export async function renewForeignHashes(resources: Resources, fence: SQL): Promise<[Statement][]> {
   const { db, config } = resources
   const ofEach = formerKeys(config).map(
@@ -62,7 +63,7 @@ export async function renewForeignHashes(resources: Resources, fence: SQL): Prom
         .where(and(eq(users.id, id), eq(users.password_hash, hash), fence)),
     ]
   })
-  // One that was moved opens for nobody; it must not keep the others from being renewed.
+  // A hash that was moved to another row cannot be opened; it must not keep the others from being renewed.
   const settled = await Promise.allSettled(renewals)
   return settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
 }

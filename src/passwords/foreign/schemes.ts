@@ -1,4 +1,4 @@
-/** Hashes that other software has made of passwords, as they are once their text is read (spellings.ts). */
+/** Password hashes of other software, as parsed from their text (spellings.ts). */
 export type Foreign = Bcrypt | Argon2 | Scrypt | Pbkdf2 | Sha512
 
 interface Salted {
@@ -11,7 +11,7 @@ export interface Bcrypt {
   cost: number
   /** `$2b$12$` with salt and digest. */
   hash: string
-  /** What is hashed where it is not the password itself: its SHA-256, or an HMAC of it under this key. */
+  /** What was hashed instead of the password itself: its SHA-256, or an HMAC of it under this key. */
   of?: { encoding: 'hex' | 'base64'; key?: string }
 }
 
@@ -30,9 +30,9 @@ export interface Scrypt extends Salted {
   N: number
   r: number
   p: number
-  /** better-auth normalises what was typed (NFKC). */
+  /** better-auth normalises the password (NFKC). */
   isNormalized?: true
-  /** Firebase: what is kept is this key of the project, encrypted under what scrypt makes. */
+  /** Firebase: the hash is this key of the project, encrypted under scrypt's output. */
   signerKey?: Uint8Array
 }
 
@@ -46,20 +46,23 @@ interface Sha512 extends Salted {
   scheme: 'sha512'
 }
 
-/** `verified` at the next login; too costly for that, so that only a reset helps; or such as no software makes. */
+/**
+ * `verified` at the next login; too costly for that, so that only a reset helps; or one that no software
+ * makes.
+ */
 export type Verdict = 'verified' | 'needs_reset' | 'invalid'
 
 const MIB = 2 ** 20
 const GIB = 2 ** 30
 
-/** What a hash costs, and up to where it is verified, and taken at all. */
+/** The verdict on a cost, by the highest that is verified and the highest that is accepted at all. */
 const measure = (value: number, verified: number, taken: number): Verdict =>
   value <= verified ? 'verified' : value <= taken ? 'needs_reset' : 'invalid'
 
 const WORST: readonly Verdict[] = ['invalid', 'needs_reset', 'verified']
 const worstOf = (...verdicts: Verdict[]): Verdict => WORST.find((verdict) => verdicts.includes(verdict))!
 
-/** Rounds of PBKDF2 that are verified: about four seconds of SHA-512, less of the others. */
+/** Rounds of PBKDF2 that are verified: about four seconds for SHA-512, less for the others. */
 const ROUNDS = { sha1: 1_800_000, sha256: 1_800_000, sha512: 700_000 } as const
 /** What 1 000 rounds take, in milliseconds. */
 const ROUNDS_MS = { sha1: 1.7, sha256: 1.4, sha512: 5.4 } as const
@@ -67,12 +70,15 @@ const ROUNDS_MS = { sha1: 1.7, sha256: 1.4, sha512: 5.4 } as const
 type Table = {
   [Scheme in Foreign['scheme']]: {
     verdict: (hash: Extract<Foreign, { scheme: Scheme }>) => Verdict
-    /** How long it is booked for, in milliseconds of a processor that is not busy otherwise. */
+    /** How long it is booked for, in milliseconds of an otherwise idle processor. */
     bookedMs: (hash: Extract<Foreign, { scheme: Scheme }>) => number
   }
 }
 
-/** The one table: what is done with each scheme, and what it takes. docs/foreign-hashes.md says the same in words. */
+/**
+ * The one table: what is done with each scheme, and what it costs. docs/foreign-hashes.md says the same in
+ * words.
+ */
 const TABLE: Table = {
   bcrypt: {
     verdict: ({ cost }) => measure(cost, 13, 17),

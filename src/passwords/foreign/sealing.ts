@@ -6,17 +6,17 @@ import type { Foreign } from './schemes.ts'
 import { parseForeignHash } from './spellings.ts'
 
 /*
- * A foreign hash stands where one of ours does, in `users.password_hash`, until its owner signs in: as
- * `$foreign$<key id>$<nonce and ciphertext>`. It has no pepper and may be quick to guess at, so a stolen database must
- * not give it away. Whose it is is sealed along with it: moved to somebody else it opens for nobody.
+ * A foreign hash takes the place of one of ours, in `users.password_hash`, until its owner signs in: as
+ * `$foreign$<key id>$<nonce and ciphertext>`. It has no pepper and may be quick to guess at, so a stolen
+ * database must not reveal it. Its user is sealed with it: moved to another user it cannot be opened.
  */
 
 const FORMAT = /^\$foreign\$([\w-]{11})\$([\w-]{38,2048})$/
 
 /**
- * What `users.password_hash` holds of a hash that `readForeignHash` calls `verified`.
+ * What `users.password_hash` holds for a hash that `readForeignHash` calls `verified`.
  *
- * @param text the hash as it was given.
+ * @param text the hash as imported.
  */
 export async function sealForeignHash(
   { keys }: Pick<Config, 'keys'>,
@@ -28,12 +28,12 @@ export async function sealForeignHash(
 }
 
 export const PREFIX = '$foreign$'
-/** What all that are under a key begin with. */
+/** The prefix of all hashes under a key. */
 export const prefixOf = (keyId: string) => `${PREFIX}${keyId}$`
 
 export const isForeign = (stored: string | null): stored is string => stored?.startsWith(PREFIX) ?? false
 
-/** Whether SECRET_KEYS have the key that a foreign hash is under. */
+/** Whether SECRET_KEYS have the key of a foreign hash. */
 export const hasForeignKeyOf = (stored: string, keys: Keyring) =>
   keys.some((key) => stored.startsWith(prefixOf(keyIdOf(key))))
 
@@ -54,7 +54,7 @@ export async function unsealForeignHash(
   return Buffer.from(opened).toString()
 }
 
-/** The hash itself. Undefined where this version reads it no more: then no password is right. */
+/** The parsed hash. Undefined if this version no longer reads it: then no password is right. */
 export async function openForeignHash(
   config: Pick<Config, 'keys'>,
   userId: string,

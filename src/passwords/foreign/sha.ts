@@ -1,23 +1,24 @@
 import { lazy } from '../../values/lazy.ts'
 
 /*
- * The compression functions of SHA-1 and SHA-256 (FIPS 180-4 sections 6.1.2 and 6.2.2), and beside it of SHA-512, for PBKDF2
- * alone: the runtime's refuses more than 100,000 rounds, and holds everybody up meanwhile. 64-bit words are two of 32, the high one first.
+ * The compression functions of SHA-1 and SHA-256 (FIPS 180-4 sections 6.1.2 and 6.2.2), and in sha512.ts that
+ * of SHA-512, only for PBKDF2: the runtime's refuses more than 100,000 rounds, and blocks everybody
+ * meanwhile. A 64-bit word is two of 32, the high one first.
  */
 
-/** Takes a block into a state: `out` may be the block, or the state. */
+/** Compresses a block into a state: `out` may be the block, or the state. */
 type Compress = (out: Int32Array, state: Int32Array, block: Int32Array) => void
 
 export interface Sha {
   compress: Compress
-  /** What each message begins with. */
+  /** The initial state of each message. */
   initial: () => Int32Array
   /** In 32-bit words. */
   blockWords: number
   stateWords: number
 }
 
-/** The first 64 bits behind the point of a root of a prime, which all constants are. */
+/** The first 64 fractional bits of a root of a prime: all constants are such. */
 function fractionOfRoot(prime: number, degree: 2n | 3n): bigint {
   const scaled = BigInt(prime) << (64n * degree)
   let root = 1n << 70n
@@ -31,7 +32,7 @@ function fractionOfRoot(prime: number, degree: 2n | 3n): bigint {
 export const high = (word: bigint) => Number(word >> 32n)
 export const low = (word: bigint) => Number(word & 0xffff_ffffn)
 
-/** Made for the first hash that needs them. */
+/** Computed for the first hash that needs them. */
 export const constants = lazy(() => {
   const primes: number[] = []
   for (let n = 2; primes.length < 80; n++) if (primes.every((prime) => n % prime !== 0)) primes.push(n)

@@ -1,8 +1,8 @@
 import type { Foreign } from './schemes.ts'
 
 /*
- * How each piece of software writes its hashes. A digest of fewer than 16 bytes is no hash: too many passwords would be
- * right for it.
+ * How each software writes its hashes. A digest of fewer than 16 bytes is refused: too many passwords would
+ * match it.
  */
 
 /** Base64 in either alphabet (passlib writes a point for a plus), with or without padding; of at least 16 bytes. */
@@ -10,7 +10,7 @@ const DIGEST = '[A-Za-z0-9+/.]{22,172}={0,2}'
 /** The same of any length: salts may be short. */
 const SALT = '[A-Za-z0-9+/.]{0,172}={0,2}'
 const HEX_DIGEST = '(?:[0-9a-f]{2}){16,128}'
-/** What Django and Werkzeug salt with is text. */
+/** Salts of Django and Werkzeug are text. */
 const TEXT_SALT = '[^$]{0,128}'
 const NUMBER = '[1-9][0-9]{0,9}'
 const BCRYPT = '2[aby][$][0-9]{2}[$][A-Za-z0-9./]{53}'
@@ -22,7 +22,7 @@ const fromHex = (hex: string) => new Uint8Array(Buffer.from(hex, 'hex'))
 type Groups = Record<string, string>
 interface Spelling {
   pattern: RegExp
-  /** Undefined where the numbers in it are none that the software could have written. */
+  /** Undefined if its numbers are none that the software could have written. */
   read: (groups: Groups) => Foreign | undefined
 }
 
@@ -48,7 +48,7 @@ const scrypt = (N: number, r: number, p: number, salted: { salt: Uint8Array; dig
 const argon2 = ({ type, v = '16', m, t, p, salt, digest }: Groups): Foreign | undefined => {
   const [memoryKib, passes, lanes] = [Number(m), Number(t), Number(p)]
   const salted = { salt: bytesOf(salt!), digest: bytesOf(digest!) }
-  // RFC 9106 section 3.1; and the reference asks for a salt of 8 bytes.
+  // RFC 9106 section 3.1; and the reference requires a salt of at least 8 bytes.
   if (memoryKib < 8 * lanes || salted.salt.length < 8) return undefined
   return {
     scheme: 'argon2',
@@ -174,16 +174,16 @@ const SPELLINGS: readonly Spelling[] = [
   spelling('(?<blob>[A-Za-z0-9+/]{40,400}={0,2})', ({ blob }) => aspNet(blob!)),
 ]
 
-/** What is known, and verified nowhere here: too weak to be kept, too rare, or broken. */
+/** Known formats that are never verified: too weak to keep, too rare, or broken. */
 const NEVER_VERIFIED = [
   /^\$(?:1|2|2x|5|6|7|P|H|y|gy|sha1|md5|apr1|wp|argon2d)\$[\x21-\x7e]+$/,
   /^\{[A-Z][A-Z0-9-]{1,20}\}[\x21-\x7e]+$/,
-  // Django's of old.
+  // Old ones of Django.
   /^(?:md5|sha1|unsalted_md5|unsalted_sha1|crypt)\$[\x21-\x7e]+$/,
   /^[0-9a-f]{32}$/,
 ]
 
-/** Longer than any hash is. */
+/** Longer than any hash. */
 const LONGEST = 1024
 
 export function parseForeignHash(text: string): Foreign | 'never_verified' | undefined {

@@ -5,14 +5,14 @@ import { argon2 } from './argon2.ts'
 import { pbkdf2 } from './pbkdf2.ts'
 import type { Bcrypt, Foreign, Scrypt } from './schemes.ts'
 
-/** 64 MiB of a table, and 2 MiB of what is beside it: the bounds of schemes.ts. */
+/** 64 MiB for the table, and 2 MiB for the rest: the bounds of schemes.ts. */
 const SCRYPT_MEMORY_BYTES = 66 * 2 ** 20
 /** An AES-256 key. */
 const FIREBASE_KEY_BYTES = 32
 
 /**
- * Whether a password is what a foreign hash was made of. Exactly as typed, but for better-auth's, which were normalised.
- * PBKDF2 pauses after each slice; the others run in one piece, for a second at most.
+ * Whether a foreign hash was made of this password, exactly as typed, except for better-auth, which
+ * normalises. PBKDF2 pauses after each slice; the others run in one piece, for a second at most.
  */
 export async function verifyForeign(
   hash: Foreign,
@@ -40,7 +40,10 @@ export async function verifyForeign(
 const isSame = (made: Uint8Array, digest: Uint8Array) =>
   made.length === digest.length && timingSafeEqual(made, digest)
 
-/** Of PBKDF2 a digest may be shorter than a block, or have more of them, which say nothing new of the password. */
+/**
+ * A digest of PBKDF2 may be shorter than a block, or have further blocks, which prove nothing more about the
+ * password.
+ */
 const beginsSame = (block: Uint8Array, digest: Uint8Array) => {
   const length = Math.min(block.length, digest.length)
   return timingSafeEqual(block.subarray(0, length), digest.subarray(0, length))
@@ -49,7 +52,7 @@ const beginsSame = (block: Uint8Array, digest: Uint8Array) => {
 /** `$2b$12$` and 22 characters of salt. */
 const BCRYPT_DIGEST_AT = 29
 
-/** Of a password that is longer, bcrypt takes the first 72 bytes, as those did who made the hash. */
+/** bcrypt uses the first 72 bytes of a longer password, as it did when the hash was made. */
 function bcrypt({ hash, of }: Bcrypt, password: string): string {
   const digest = of?.key === undefined ? createHash('sha256') : createHmac('sha256', of.key)
   const hashed = of ? digest.update(password).digest(of.encoding) : password

@@ -1,4 +1,4 @@
-/** The bundler makes a module of it, compiled; WebAssembly made of bytes is refused by the platform. */
+/** The bundler compiles it into a module; the platform refuses WebAssembly made from bytes. */
 declare module '@phi-ag/argon2/argon2.wasm' {
   const wasm: WebAssembly.Module
   export default wasm
