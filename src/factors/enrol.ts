@@ -22,13 +22,13 @@ import { makeRecoveryCodes, removeRecoveryCodes, storeRecoveryCodes } from './re
 import type { MailProof } from './schemas.ts'
 import { accountHasFactor, type FactorState, hasFactor, selectFactorState } from './state.ts'
 
-/** What has to be known about somebody who adds or removes a way in. */
+/** What must be known about a user who adds or removes a way in. */
 export interface Own {
   user: User
   state: FactorState
   totp: Totp | undefined
   amr: readonly string[]
-  /** What this session has added. */
+  /** The count of what this session has added. */
   added: { told: Notices; mayAdd: SQL; assertMayAdd: () => void }
 }
 
@@ -61,14 +61,15 @@ export async function readOwn(resources: Resources, actor: Claims): Promise<Own>
 }
 
 /**
- * Mails the code that the first factor of an account takes: who has but stolen the password cannot add their own.
+ * Mails the code that an account's first factor requires: somebody who has only stolen the password cannot
+ * add a factor of their own.
  *
  * @throws 409 `address_not_verified`; 429 `too_many_attempts`; 503 `mail_not_configured`.
  */
 export const requestMailCode = (resources: Resources, actor: Claims): Promise<MailRequested> =>
   mailOwnCode(resources, actor, 'enrol_factor', async () => (await readOwn(resources, actor)).user)
 
-/** What the mailed code shows, where one was given. Throws 400 `invalid_link`. */
+/** Checks the mailed code, if there is one. Throws 400 `invalid_link`. */
 export async function findMailProof(
   resources: Resources,
   actor: Claims,
@@ -79,7 +80,8 @@ export async function findMailProof(
 }
 
 /**
- * Where mail is set up: an address that nobody has proved takes no factor, and the first factor takes a mailed code.
+ * Where mail is configured, an unverified address can take no factor, and the first factor requires a mailed
+ * code.
  *
  * @throws 409 `address_not_verified`; 403 `mail_code_required`.
  */
@@ -89,24 +91,25 @@ function assertMayEnrol({ send }: Resources, { user, state }: Own, proof: OneTim
   if (!hasFactor(state) && proof?.email_normalized !== user.email_normalized) throw mailCodeRequired()
 }
 
-/** A factor that is to be added. */
+/** A factor to add. */
 export interface NewFactor {
   kind: 'totp' | 'passkey'
   proof: Proof
   details: object
-  /** What the link in its notice takes back: a passkey's id, or when the app was confirmed. */
+  /** What the link in its notice removes: a passkey's id, or when the app was confirmed. */
   about: string
-  /** What has to hold as it is written, and what is thrown when it does not. */
+  /** What must hold when it is written, and the error if it does not. */
   holds: SQL
   refused: () => AppError
   write: (isDone: SQL) => readonly Statement[]
 }
 
 /**
- * Adds a factor, whose first use has just been seen: it joins the session's `amr`, which rises by nothing else. The
- * other sessions end, the owner is told, and the account's first factor gives ten recovery codes.
+ * Adds a factor that has just been used for the first time: it joins the session's `amr`, which nothing else
+ * adds to. The other sessions end, the owner is told, and the account's first factor comes with ten recovery
+ * codes.
  *
- * @throws 429 `too_many_attempts` where the owner has been told of so many that one more would not be.
+ * @throws 429 `too_many_attempts` if the owner could no longer be told of another one.
  */
 export async function addFactor(
   resources: Resources,
@@ -162,7 +165,8 @@ export async function addFactor(
 }
 
 /**
- * Removes a factor: the other sessions end, the owner is told, and with the last factor go the recovery codes.
+ * Removes a factor: the other sessions end, the owner is told, and the recovery codes go with the last
+ * factor.
  */
 export async function removeFactor(
   resources: Resources,

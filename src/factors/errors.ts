@@ -1,12 +1,12 @@
 import { AppError, type Refusal } from '../http/problem.ts'
 
-/** `triesLeft`: of the challenge, where the try was counted. */
+/** `triesLeft`: those of the challenge, if the try was counted. */
 export const invalidSecondFactor = (cause?: Refusal, triesLeft?: number) =>
   new AppError(401, 'invalid_second_factor', 'That code is not right, or was used already.', {
     cause,
     ...(triesLeft !== undefined && { members: { tries_left: triesLeft } }),
   })
-/** For somebody who is signed in: a 401 would say that the session is over. */
+/** For a signed-in user: a 401 would mean that the session is over. */
 export const wrongCode = (cause?: Refusal) =>
   new AppError(403, 'wrong_code', 'That code is not right, or was used already.', { cause })
 export const totpExists = () =>

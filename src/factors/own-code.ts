@@ -14,13 +14,13 @@ import { tokenIsLive } from '../sessions/revocation.ts'
 import { addressNotVerified } from '../users/errors.ts'
 import { type User, users } from '../users/models.ts'
 
-/** Codes that somebody who is signed in is mailed, and that are good in their session alone. */
+/** Codes that are mailed to a signed-in user, and are valid only in the session that asked. */
 type OwnCode = 'enrol_factor' | 'reauthenticate'
 
 /**
  * Mails such a code.
  *
- * @param findUser reads who asks, and throws where they may not.
+ * @param findUser reads the user, and throws if they may not ask.
  * @throws 409 `address_not_verified`; 429 `too_many_attempts`; 503 `mail_not_configured`.
  */
 export async function mailOwnCode(
@@ -43,7 +43,7 @@ export async function mailOwnCode(
   return mailAsked(resources, request, mail, isLive)
 }
 
-/** What such a code shows, five tries each. Throws 400 `invalid_link`. */
+/** Checks such a code, with five tries each. Throws 400 `invalid_link`. */
 export async function requireOwnCode(
   resources: Resources,
   actor: Claims,

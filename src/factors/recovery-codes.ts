@@ -5,12 +5,12 @@ import type { Statement } from '../database/statements.ts'
 import { recoveryCodes } from './models.ts'
 
 const CODES = 10
-/** 128 bits, so a plain digest is enough to keep them by. */
+/** 128 bits, so storing a plain digest is safe. */
 const CODE_BYTES = 16
-/** When fewer are left, their owner is told. */
+/** Below this number their owner is told. */
 export const FEW_CODES = 3
 
-/** Ten codes, as they are shown once: `abcde-fghij-klmno-pqrst-uvwxyz`. */
+/** Ten codes, in the form that is shown once: `abcde-fghij-klmno-pqrst-uvwxyz`. */
 export const makeRecoveryCodes = () =>
   Array.from({ length: CODES }, () =>
     encodeBase32LowerCaseNoPadding(crypto.getRandomValues(new Uint8Array(CODE_BYTES))).replace(
@@ -19,13 +19,13 @@ export const makeRecoveryCodes = () =>
     ),
   )
 
-/** As it is kept. Blanks and hyphens count for nothing, and what looks alike is one letter. */
+/** The stored digest. Spaces and hyphens are ignored, and letters that look alike are the same. */
 export function hashRecoveryCode(userId: string, code: string): string {
   const plain = code.toLowerCase().replace(/[\s-]/g, '').replaceAll('0', 'o').replaceAll('1', 'l')
   return createHash('sha256').update(`${userId}.${plain}`).digest('base64url')
 }
 
-/** Takes older codes away, and puts these in their place. */
+/** Replaces older codes by these. */
 export const storeRecoveryCodes = (
   userId: string,
   codes: readonly string[],

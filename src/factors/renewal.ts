@@ -9,7 +9,7 @@ const SEEDS_PER_BATCH = 50
 
 const formerKeys = ({ keys }: Resources['config']) => keys.totp_seed.slice(1).map(keyIdOf)
 
-/** A condition: a seed is under a former key of ours. Nobody can renew one whose key is gone. */
+/** A condition: a seed is under a former key of ours. If the key is gone, the seed cannot be renewed. */
 export function seedsAreOutdated(config: Resources['config']): SQL {
   const former = formerKeys(config)
   return former.length === 0
@@ -18,8 +18,8 @@ export function seedsAreOutdated(config: Resources['config']): SQL {
 }
 
 /**
- * A condition: a seed is under no key of ours, so its owner's codes do not work. It looks between our keys in the
- * index, so it reads no more rows where there are more seeds.
+ * A condition: a seed is under none of our keys, so its owner's codes do not work. It looks between our keys
+ * in the index, so it reads no more rows if there are more seeds.
  */
 export function seedsAreLost({ keys }: Resources['config']): SQL {
   const known = keys.totp_seed.map(keyIdOf).sort()
@@ -31,7 +31,7 @@ export function seedsAreLost({ keys }: Resources['config']): SQL {
   return sql`(${sql.join(among, sql` OR `)})`
 }
 
-/** Puts a batch of seeds under the newest key, each on the condition that it has not moved meanwhile. */
+/** Re-encrypts a batch of seeds under the newest key, each on condition that it has not changed meanwhile. */
 export async function renewSeeds(resources: Resources, fence: SQL): Promise<[Statement][]> {
   const { db, config } = resources
   const { rows } = await db.read({
@@ -50,7 +50,7 @@ export async function renewSeeds(resources: Resources, fence: SQL): Promise<[Sta
         .where(sql`${eq(factors.user_id, row.user_id)} AND ${eq(factors.seed, row.seed)} AND ${fence}`),
     ]
   })
-  // One that was moved opens for nobody; it must not keep the others from being renewed.
+  // A seed that was moved to another row cannot be opened; it must not keep the others from being renewed.
   const settled = await Promise.allSettled(renewals)
   return settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
 }

@@ -6,13 +6,13 @@ import { noticeTo, owed } from '../users/managing/notices.ts'
 import { hasFactor, selectFactorState } from './state.ts'
 
 /**
- * Takes away every factor of somebody who has lost them, with the recovery codes; every session ends, and they are
- * told. Where there is none, nothing happens. Needs a recent login.
+ * Removes every factor of a user who has lost them, and the recovery codes; every session ends, and they are
+ * told. Without a factor nothing happens. Needs a recent login.
  */
 export function resettingFactors(acting: Acting, userId: string): Decision {
-  // Beside the read of the user. Of the primary, as one that has just been added is one.
+  // Runs beside the read of the user. Reads the primary, so that a factor that was just added counts.
   const read = acting.db.readPrimary({ state: selectFactorState(acting.config, userId) })
-  read.catch(() => {}) // Whoever waits for it hears of it.
+  read.catch(() => {}) // The caller that awaits it gets the error.
   return managingLiving(acting, async (row) => {
     requireRecentLogin(acting.actor, acting.now)
     const { state } = await read

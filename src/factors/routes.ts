@@ -20,7 +20,7 @@ import { beginTotp, confirmTotp, listFactors, removeTotp, renewRecoveryCodes } f
 
 const tag = 'factors'
 
-/** Under /v1/auth/factors: one's own. */
+/** Under /v1/auth/factors: one's own factors. */
 export const factorRoutes = new Hono<AppEnv>()
   .get(
     '/',
@@ -110,7 +110,7 @@ export const factorRoutes = new Hono<AppEnv>()
     async (c) => c.json(await renewRecoveryCodes(c.var, c.var.actor)),
   )
 
-/** Under /v1/users: those of whom one manages. */
+/** Under /v1/users: factors of users whom one manages. */
 export const userFactorRoutes = new Hono<AppEnv>().delete(
   '/:id/factors',
   operation({

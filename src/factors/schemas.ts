@@ -12,7 +12,7 @@ export const RecoveryCode = lazy(() =>
   text(64, 1).meta({ example: 'mfrgg-zdfmz-twq2l-knnwg-2zlnn5', description: 'Good once.' }),
 )
 
-/** What the first factor of an account takes besides, where mail is set up. */
+/** What an account's first factor also requires, where mail is configured. */
 export const mailProof = () => ({
   request_token: text(256, 1)
     .optional()

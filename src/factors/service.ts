@@ -51,7 +51,8 @@ export async function listFactors({ db, config }: Resources, userId: string): Pr
 }
 
 /**
- * Makes a seed for an authenticator app, in place of one that was never confirmed. It is inert until a code confirms it.
+ * Makes a seed for an authenticator app, in place of one that was never confirmed. It has no effect until a
+ * code confirms it.
  *
  * @throws 403 `reauthentication_required`; 409 `totp_exists`.
  */
@@ -73,7 +74,7 @@ export async function beginTotp(resources: Resources, actor: Claims): Promise<To
   return shownSeed(seed, config, user.email)
 }
 
-/** The seed that waits for its first code, once more, for a page that was refused. Throws 409 `nothing_to_confirm`. */
+/** The unconfirmed seed again, for a page whose code was refused. Throws 409 `nothing_to_confirm`. */
 export async function beginTotpAgain(resources: Resources, actor: Claims): Promise<TotpSeed> {
   const { config } = resources
   const { user, totp } = await readOwn(resources, actor)
@@ -82,7 +83,7 @@ export async function beginTotpAgain(resources: Resources, actor: Claims): Promi
 }
 
 /**
- * The first code of the app: from here on, signing in takes one.
+ * Confirms the app by its first code: from here on, signing in requires one.
  *
  * @throws 403 `wrong_code`, `mail_code_required`, `reauthentication_required`; 409 `nothing_to_confirm`; 400;
  *   429 `too_many_attempts`.
@@ -120,12 +121,16 @@ export async function confirmTotp(
   return { recovery_codes }
 }
 
-/** Whether it was a factor, so that other sessions have ended. Throws 403 `reauthentication_required`; 404 `factor_not_found`; 409 `last_way_in`. */
+/**
+ * Removes the app. Answers whether it was a factor, so that other sessions have ended.
+ *
+ * @throws 403 `reauthentication_required`; 404 `factor_not_found`; 409 `last_way_in`.
+ */
 export async function removeTotp(resources: Resources, actor: Claims): Promise<boolean> {
   const own = await readOwn(resources, actor)
   if (!own.totp) throw factorNotFound()
   const isTheirs = eq(factors.user_id, actor.sub)
-  // One that was never confirmed is no factor, and nobody has to hear of it.
+  // An app that was never confirmed is no factor, so nobody is told.
   if (!own.totp.confirmed_at) {
     const pending = and(isTheirs, isNull(factors.confirmed_at), tokenIsLive(actor, resources.now))
     await resources.db.writeBatch({ pending: build.delete(factors).where(pending) })
@@ -142,7 +147,7 @@ export async function removeTotp(resources: Resources, actor: Claims): Promise<b
   return true
 }
 
-/** Ten new codes; the former ones die. Throws 403 `reauthentication_required`; 409 `no_factor`. */
+/** Ten new codes; the former ones become void. Throws 403 `reauthentication_required`; 409 `no_factor`. */
 export async function renewRecoveryCodes(resources: Resources, actor: Claims): Promise<RecoveryCodes> {
   const { now } = resources
   const { user, state } = await readOwn(resources, actor)

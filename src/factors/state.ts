@@ -5,18 +5,18 @@ import { MAX_FAILURES_IN_A_ROW } from '../throttle/limits.ts'
 import { users } from '../users/models.ts'
 import { factors, recoveryCodes } from './models.ts'
 
-/** What an account has to prove itself with, beside its password. */
+/** The factors of an account, beside its password. */
 export interface FactorState {
   has_totp: 0 | 1
-  /** A hundred wrong codes in a row. */
+  /** After a hundred wrong codes in a row. */
   is_totp_locked: 0 | 1
   passkeys: number
-  /** Those of our relying party: the others are no way in. */
+  /** Only those of our relying party: others are no way in. */
   usable_passkeys: number
   recovery_codes: number
 }
 
-/** Of an account that has just begun, or lost whatever it had. */
+/** For a new account, or one that has lost all its factors. */
 export const NO_FACTORS: FactorState = {
   has_totp: 0,
   is_totp_locked: 0,
@@ -25,7 +25,7 @@ export const NO_FACTORS: FactorState = {
   recovery_codes: 0,
 }
 
-/** Reads it in the caller's own trip. `userId` is an id, or the query that finds it. */
+/** Reads it in the caller's own trip. `userId` may be a subquery. */
 export const selectFactorState = ({ WEBAUTHN_RP_ID }: Config, userId: string | SQL) =>
   sql<FactorState>`SELECT
     EXISTS (SELECT 1 FROM ${factors} WHERE user_id = ${userId} AND confirmed_at IS NOT NULL) AS has_totp,
@@ -37,7 +37,7 @@ export const selectFactorState = ({ WEBAUTHN_RP_ID }: Config, userId: string | S
 export const hasFactor = ({ has_totp, passkeys }: Pick<FactorState, 'has_totp' | 'passkeys'>) =>
   has_totp === 1 || passkeys > 0
 
-/** A condition: that somebody has a factor. */
+/** A condition: that a user has a factor. */
 export const accountHasFactor = (userId: string | SQL): SQL =>
   sql`(EXISTS (SELECT 1 FROM ${factors} WHERE user_id = ${userId} AND confirmed_at IS NOT NULL)
     OR EXISTS (SELECT 1 FROM ${passkeys} WHERE user_id = ${userId}))`
@@ -45,7 +45,7 @@ export const accountHasFactor = (userId: string | SQL): SQL =>
 export const METHODS = ['totp', 'recovery_code', 'passkey'] as const
 export type Method = (typeof METHODS)[number]
 
-/** What works now. */
+/** The methods that work now. */
 export const methodsOf = (state: FactorState): Method[] =>
   METHODS.filter(
     (method) =>

@@ -5,7 +5,7 @@ import { decrypt, encrypt, keyIdOf } from '../crypto/encryption.ts'
 import { unavailable } from '../http/problem.ts'
 import type { Totp } from './models.ts'
 
-/** RFC 6238 as every app has it: SHA-1, 30 seconds, six digits. */
+/** RFC 6238 as all apps implement it: SHA-1, 30 seconds, six digits. */
 const STEP_SECONDS = 30
 const CODE_DIGITS = 6
 /** RFC 4226 section 4, R6: 160 bits. */
@@ -13,18 +13,18 @@ const SEED_BYTES = 20
 
 export const makeSeed = () => crypto.getRandomValues(new Uint8Array(SEED_BYTES))
 
-/** What an app is given: the seed as people type it, and the URI that a QR code has. */
+/** What an app is given: the seed to type in, and the URI of the QR code. */
 export const shownSeed = (seed: Uint8Array, { ORGANISATION }: Config, account: string) => ({
   secret: encodeBase32NoPadding(seed),
-  // Apps show a plus as it stands.
+  // Apps show a plus literally.
   uri: createTOTPKeyURI(ORGANISATION, account, seed, STEP_SECONDS, CODE_DIGITS).replaceAll('+', '%20'),
 })
 
 /**
- * The step that a code is of: this one, or the one before, as people type slowly and clocks are late. Undefined for any
- * other code. That each step counts once is for the write.
+ * The step of a code: the present one or the one before, as people type slowly and clocks are late. Undefined
+ * for any other code. The write has to make sure that each step counts once.
  *
- * @param now epoch ms, of our clock alone.
+ * @param now epoch ms, by our own clock.
  */
 export function stepOfCode(seed: Uint8Array, code: string, now: number): number | undefined {
   const current = Math.floor(now / 1000 / STEP_SECONDS)
@@ -37,7 +37,7 @@ export const sealSeed = ({ keys }: Config, userId: string, seed: Uint8Array) =>
 export const isSeedOutdated = ({ keys }: Config, { key_id }: Pick<Totp, 'key_id'>) =>
   key_id !== keyIdOf(keys.totp_seed[0])
 
-/** Throws 503 `misconfigured` when no key of ours opens it: that is not a wrong code. */
+/** Throws 503 `misconfigured` if no key of ours opens it: that is not a wrong code. */
 export async function openSeed(
   { keys }: Config,
   { user_id, seed, key_id }: Pick<Totp, 'user_id' | 'seed' | 'key_id'>,

@@ -14,16 +14,16 @@ import { invitations } from './models.ts'
 import type { AcceptInvitation } from './schemas.ts'
 import { isPending } from './service.ts'
 
-/** What whoever was invited sees before they accept. */
+/** What an invited person sees before they accept. */
 export interface InvitationShown {
   email: string
   name: string | null
   role: Role
-  /** By name; null where there is no such user any more. */
+  /** The inviter's name; null if that user is gone. */
   inviter: string | null
 }
 
-/** Shows an invitation to whoever has its mail. Throws 400 `invalid_link`. */
+/** Shows an invitation to the reader of its mail. Throws 400 `invalid_link`. */
 export async function showInvitation(resources: Resources, token: string): Promise<InvitationShown> {
   const { subject } = await requireToken(resources, 'accept_invitation', { token }, (id) =>
     build
@@ -41,9 +41,9 @@ export async function showInvitation(resources: Resources, token: string): Promi
 }
 
 /**
- * Makes the account that an invitation is for. The mail was read, so the address is confirmed; it does not log in.
- * It stands as long as its inviter could still make it: who was demoted or shut out invites nobody. An account with
- * the address that nobody has proved gives way.
+ * Makes the account of an invitation. The mail was read, so the address is confirmed; it does not log in. The
+ * invitation is valid while its inviter could still make it: one who was demoted or disabled invites nobody.
+ * An unverified account with the address gives way.
  *
  * @throws 400 `invalid_link`; 409 `email_taken`; 422 for a weak password.
  */

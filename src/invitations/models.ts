@@ -1,7 +1,7 @@
 import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import { ROLES } from '../users/models.ts'
 
-/** Who was asked to join, by whom and as what. It stands as long as its inviter could still make it. */
+/** Who was invited, by whom and to which role. It is valid while its inviter could still make it. */
 export const invitations = sqliteTable(
   'invitations',
   {
@@ -15,7 +15,7 @@ export const invitations = sqliteTable(
     expires_at: integer().notNull(),
     accepted_at: integer(),
     withdrawn_at: integer(),
-    /** The user who came of it. */
+    /** The user who has accepted it. */
     user_id: text(),
   },
   (table) => [

@@ -39,7 +39,7 @@ export const Invitation = lazy(() =>
 )
 export type Invitation = Of<typeof Invitation>
 
-/** What is known now of who made an invitation. Nulls: they are gone. */
+/** The inviter as they are now. Nulls: they are gone. */
 export interface Inviter {
   inviter_role: UserRow['role'] | null
   inviter_state: UserRow['state'] | null
@@ -71,7 +71,7 @@ function statusOf(row: Row, now: number) {
   return row.expires_at <= now ? 'expired' : 'pending'
 }
 
-/** The same as the condition under which it can be accepted (accept.ts). */
+/** The same as the condition for accepting it (accept.ts). */
 function voidReasonOf(row: Row, now: number): Invitation['void_reason'] {
   if (row.inviter_role === null || row.inviter_state === 'deleted') return 'inviter_gone'
   const isOver = row.inviter_disabled_until !== null && row.inviter_disabled_until <= now

@@ -29,7 +29,7 @@ import { type CreateInvitation, type Invitation, type Inviter, toInvitation } fr
 
 const invitee = alias(users, 'invitee')
 
-/** Invitations, with what is known now of who made them, and of who came of them. */
+/** Invitations, with their inviters and the users who accepted them, as they are now. */
 const selectInvitations = () =>
   build
     .select({
@@ -43,7 +43,7 @@ const selectInvitations = () =>
     .leftJoin(users, eq(users.id, invitations.invited_by))
     .leftJoin(invitee, eq(invitee.id, invitations.user_id))
 
-/** The mail that brings an invitation. */
+/** The mail with an invitation. */
 const enqueueInvitation = (resources: Resources, asked: MailRequested, row: InvitationRow, condition: SQL) =>
   enqueueAsked(
     resources,
@@ -58,13 +58,13 @@ const enqueueInvitation = (resources: Resources, asked: MailRequested, row: Invi
     condition,
   )
 
-/** What inviting and inviting again ask alike. Throws 503 where no mail is set up; 403 `outranked`. */
+/** What inviting and sending again both require. Throws 503 where no mail is configured; 403 `outranked`. */
 function assertMayInvite({ send }: Resources, actor: Claims, role: InvitationRow['role']): void {
   if (!send) throw mailNotConfigured()
   if (!outranks(actor.role, role)) throw outranked()
 }
 
-/** An invitation is a mail that somebody asks for. */
+/** An invitation counts as a mail that somebody asks for. */
 const askToInvite = (resources: Resources, actor: Claims, { email_normalized }: InvitationRow) =>
   openMailRequest(resources, {
     kind: 'invitation',
@@ -73,17 +73,17 @@ const askToInvite = (resources: Resources, actor: Claims, { email_normalized }: 
     isAsked: tokenIsLive(actor, resources.now),
   })
 
-/** A condition: that the invitation of an address which stands is of a rank that an actor may withdraw. */
+/** A condition: that the actor's rank lets them withdraw the open invitation of an address. */
 const mayReplace = (actor: Claims, emailNormalized: string, now: number) =>
   sql`NOT EXISTS (SELECT 1 FROM ${invitations} WHERE email_normalized = ${emailNormalized}
     AND accepted_at IS NULL AND withdrawn_at IS NULL AND expires_at > ${now}
     AND role NOT IN ${ROLES.filter((role) => outranks(actor.role, role))})`
 
 /**
- * Invites somebody. An invitation of the same address that stood is withdrawn.
+ * Invites somebody. An open invitation of the same address is withdrawn.
  *
- * @throws 403 `outranked`, also where the other invitation is of a higher rank; `reauthentication_required` for a role
- *   above `user`; 409 `email_taken`; 503 where no mail is configured.
+ * @throws 403 `outranked`, also if the other invitation is for a higher rank; `reauthentication_required` for
+ *   a role above `user`; 409 `email_taken`; 503 where no mail is configured.
  */
 export async function createInvitation(
   resources: Resources,
@@ -93,11 +93,13 @@ export async function createInvitation(
 ): Promise<Invitation> {
   const { id, batch, isDone, conclude } = prepareInvitation(resources, actor, input, request)
   const invitation = conclude(await resources.db.writeBatch(batch, isDone))
-  // Of a repeat, as it is by now.
+  // For a repeated request, the invitation as it is now.
   return invitation.id === id ? invitation : ((await findInvitation(resources, invitation.id)) ?? invitation)
 }
 
-/** The statements that invite somebody, and what makes the answer of their results, or throws. */
+/**
+ * The statements that invite somebody, and a function that turns their results into the answer, or throws.
+ */
 export function prepareInvitation(
   resources: Resources,
   actor: Claims,
@@ -153,7 +155,7 @@ export function prepareInvitation(
   const conclude = (results: Results<typeof batch>): Invitation => {
     const { is_done, is_taken, is_replaceable, holds: isLive } = results.verdict[0]!
     const kept = recalled(request, results, answer)
-    // What was answered once is answered again, however old the login is by now.
+    // A request that was answered before gets the same answer, however old the login is by now.
     if (kept.id !== row.id) return kept
     if (!is_done) {
       if (!isLive) throw invalidToken(new Refusal('meanwhile'))
@@ -178,7 +180,7 @@ const eventOf = (
   { id, role }: InvitationRow,
 ) => ({ id: uuidv7(), action, userId: null, actorId, details: { invitation_id: id, role } })
 
-/** Invitations, newest first, but for those of users whom the actor must not know of: a page may have fewer. */
+/** Invitations, newest first, without those of users whom the actor may not see: a page may be shorter. */
 export async function listInvitations(
   { db, config, now, actor }: Resources & { actor: Claims },
   { limit, cursor }: { limit: number; cursor?: string | undefined },
@@ -206,7 +208,7 @@ async function findInvitation({ db, now }: Resources, id: string): Promise<Invit
   return row && toInvitation(row, now)
 }
 
-/** Reads an invitation, for somebody who may manage it. Throws 404, 403 `outranked`. */
+/** Reads an invitation for an actor who may manage it. Throws 404, 403 `outranked`. */
 async function requireInvitation({ db }: Resources, actor: Claims, id: string): Promise<InvitationRow> {
   const {
     invitation: [row],
@@ -224,7 +226,8 @@ export const isPending = (id: string) =>
   and(eq(invitations.id, id), isNull(invitations.accepted_at), isNull(invitations.withdrawn_at))
 
 /**
- * Sends an invitation again, for another seven days; what was sent before is void. Asks what inviting asks.
+ * Sends an invitation again, for another seven days; its earlier mails become void. Requires what inviting
+ * requires.
  *
  * @throws 404; 403; 409 `invitation_ended`, `email_taken`; 503.
  */
@@ -276,8 +279,8 @@ export function prepareResend(resources: Resources, actor: Claims, row: Invitati
 }
 
 /**
- * Withdraws an invitation: its link is void. Again and again the same, but 409 `invitation_ended` for one that has
- * been accepted.
+ * Withdraws an invitation: its link becomes void. Repeating it gives the same answer, but 409
+ * `invitation_ended` for one that was accepted.
  */
 export async function withdrawInvitation(resources: Resources, actor: Claims, id: string): Promise<void> {
   const row = await requireInvitation(resources, actor, id)

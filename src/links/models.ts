@@ -17,19 +17,22 @@ export const PURPOSES = [
 ] as const
 
 export type Purpose = (typeof PURPOSES)[number]
-/** Those that a mailed link opens a page for; the others are codes alone. */
+/** Those whose mailed link opens a page; the others are only codes. */
 export type LinkPurpose = Exclude<Purpose, 'enrol_factor' | 'reauthenticate' | 'sign_in'>
 
-/** What gives an account back to its owner: it stays good whatever is done to the account, and works for the deleted. */
+/**
+ * Links that give an account back to its owner. They stay valid whatever is done to the account, even if it
+ * is deleted.
+ */
 export const TAKES_BACK: readonly Purpose[] = ['undo_email_change', 'reopen_account', 'disown_factor']
 
-/** Each of these takes back what it was mailed for, whatever comes after it. */
+/** Each of these undoes the event it was mailed for, whatever comes after it. */
 export const EACH_STAYS: readonly Purpose[] = ['undo_email_change', 'disown_session', 'disown_factor']
 
 /**
- * What a mail lets its reader do, once. Neither the link's token nor the code stands here: both are derived from
- * the id (see service.ts). `subject_id` is a person, or an invitation; `email` is the address the mail
- * went to, which is what using it confirms.
+ * Lets the reader of a mail do something, once. Neither the link's token nor the code is stored: both are
+ * derived from the id (see service.ts). `subject_id` is a user or an invitation; `email` is the address the
+ * mail went to, which using it confirms.
  */
 export const oneTimeTokens = sqliteTable(
   'one_time_tokens',
@@ -40,21 +43,23 @@ export const oneTimeTokens = sqliteTable(
     email: text().notNull(),
     email_normalized: text().notNull(),
     code_tries: integer().notNull(),
-    /** Wrong passwords that were given with its link. */
+    /** Wrong passwords that were entered with its link. */
     password_tries: integer().notNull().default(0),
     created_at: integer().notNull(),
     expires_at: integer().notNull(),
-    /** Used, or made void by something else. */
+    /** When it was used, or made void by something else. */
     spent_at: integer(),
-    /** The session that asked for it, where only that one may use it. */
+    /** The session that asked for it, if only that one may use it. */
     session_id: text(),
-    /** A newer one was asked for: its link leads nowhere, its code is good for who asked for it. */
+    /**
+     * When a newer one was asked for: its link is void, but its code still works for whoever asked for it.
+     */
     superseded_at: integer(),
-    /** How long after it was made its mail was sent (ms): a code lives from then on. */
+    /** How long after it was made its mail was sent (ms): the life of its code begins then. */
     mailed_after: integer(),
-    /** Its link was followed, by somebody of whom more was asked. */
+    /** When its link was followed by somebody who had to prove more. */
     clicked_at: integer(),
-    /** What it takes back: a session's or a passkey's id, or when the authenticator app was confirmed. */
+    /** What it undoes: a session's or a passkey's id, or when the authenticator app was confirmed. */
     about: text(),
   },
   (table) => [

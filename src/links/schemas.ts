@@ -15,7 +15,7 @@ const proof = () => ({
   request_token: sealed('What asking for the mail has answered.'),
 })
 
-/** What a mail lets its reader show: the token in its link, or its code and who asked for it. */
+/** What the reader of a mail can show: the token in its link, or its code with the token of whoever asked. */
 export interface Proof {
   token?: string | undefined
   code?: string | undefined
@@ -26,23 +26,23 @@ export interface Proof {
 const isProof = ({ token, code, request_token }: Proof) =>
   (token === undefined) !== (code === undefined) && !(token !== undefined && request_token !== undefined)
 
-/** A body with such a proof, and what else the route asks for. */
+/** A body with such a proof, and further members of the route. */
 export const withProof = <S extends z.ZodRawShape>(shape: S) =>
   z.strictObject({ ...proof(), ...shape }).refine((input) => isProof(input as Proof), {
     message: 'Give token, or code with request_token.',
   })
 
-/** A body with the token of a link: nobody asked for the mail, so there is no code in it. */
+/** A body with the token of a link: nobody asked for the mail, so it has no code. */
 export const withLink = <S extends z.ZodRawShape>(shape: S) =>
   z.strictObject({ token: text(256, 1), ...shape })
 
 export const MailedLink = lazy(() => withLink({}).meta({ id: 'MailedLink' }))
 
-/** What is answered where the answer must not tell whether there is an account. */
+/** An answer that does not reveal whether there is an account. */
 export const Accepted = lazy(() => z.object({ status: z.literal('accepted') }).meta({ id: 'Accepted' }))
 export const ACCEPTED: Of<typeof Accepted> = { status: 'accepted' }
 
-/** The same, with what makes the code in the mail work, if one is sent. */
+/** The same, with the token that makes the mailed code work, if a mail is sent. */
 export const MailRequested = lazy(() =>
   Accepted().extend({ request_token: z.string() }).meta({ id: 'MailRequested' }),
 )

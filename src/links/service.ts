@@ -41,24 +41,27 @@ const CODE_TRIES = 5
 const CODE_DIGITS = 8
 
 /**
- * The token in the link of a mail: a 256-bit MAC over purpose and id, so one made for one purpose is nothing for
+ * The token in a mailed link: a 256-bit MAC over purpose and id. So a token for one purpose is useless for
  * another, and none can be made from what the database holds.
  */
 export const makeLinkToken = ({ keys }: Config, purpose: Purpose, id: string) =>
   seal(keys.one_time_token, `${purpose}.${id}`)
 
-/** What the token of a link says; undefined when it is not one of ours, which costs no trip to find out. */
+/** What a link's token says; undefined if it is not ours. Costs no trip. */
 export function openLinkToken({ keys }: Config, token: string): { purpose: string; id: string } | undefined {
   const body = openSealed(keys.one_time_token, token)
   const [, purpose, id] = /^([a-z_]+)\.([0-9a-f-]{36})$/.exec(body ?? '') ?? []
   return purpose !== undefined && id !== undefined ? { purpose, id } : undefined
 }
 
-/** Whether it may be good still, by its age alone. A mail may be late, and confirming a change prolongs its undoing. */
+/**
+ * Whether it may still be valid, by its age alone. A mail may be late, and confirming a change prolongs its
+ * undo.
+ */
 export const mayBeGood = ({ purpose, id }: { purpose: string; id: string }, now: number) =>
   timeOfId(id) + (LIFETIME_MS[purpose as Purpose] ?? 0) + DAY_MS > now
 
-/** The code that stands beside it, for who reads the mail on another device. */
+/** The code beside the link, for reading the mail on another device. */
 export const makeCode = ({ keys }: Config, purpose: Purpose, id: string) =>
   codeOf(keys.one_time_token[0], purpose, id)
 
@@ -70,26 +73,26 @@ const codeOf = (key: Uint8Array, purpose: Purpose, id: string) => {
 
 export interface NewToken {
   purpose: Purpose
-  /** A user's or an invitation's id, or the query that finds it. */
+  /** A user's or an invitation's id, or a subquery. */
   subjectId: string | SQL
-  /** Where the mail goes, as it is stored: an address, or the query that finds it. */
+  /** The mail's recipient, as stored: an address, or a subquery. */
   email: string | SQL
   emailNormalized: string | SQL
-  /** The session that asks, where only that one may use it. */
+  /** The session that asks, if only that one may use it. */
   sessionId?: string | undefined
-  /** What it takes back. */
+  /** What it undoes. */
   about?: string | undefined
 }
 
-/** Whoever asks for one of these is not known, so a later one does not take an earlier asker's code away. */
+/** Anybody may ask for these, so a later one does not make an earlier asker's code void. */
 const ASKED_BY_ANYBODY: readonly Purpose[] = ['verify_email', 'reset_password', 'sign_in']
 
-/** Each session has its own, which no other's takes away. */
+/** Each session has its own, and no other session's makes it void. */
 const OF_SESSION: readonly Purpose[] = ['enrol_factor', 'reauthenticate']
 
 /**
- * Statements that make a token, if `condition` holds, and void what was made before for the same purpose.
- * `isMade` is the condition for whatever else depends on it, the mail above all.
+ * Statements that make a token, if `condition` holds, and void older ones of the same purpose. `isMade` is
+ * the condition for whatever depends on it, above all the mail.
  */
 export function issueToken({ now }: Resources, token: NewToken, condition: SQL) {
   const { purpose } = token
@@ -129,7 +132,7 @@ export function issueToken({ now }: Resources, token: NewToken, condition: SQL) 
     expiresAt: now + LIFETIME_MS[purpose],
     statements: [
       insertWhere(oneTimeTokens, row, condition),
-      // An undo stays good: whoever can ask for one more change must not thereby take the first one's undo away.
+      // An undo stays valid: a thief who asks for one more change must not void the undo of the first.
       ...(EACH_STAYS.includes(purpose) ? [] : [voidOlder]),
     ] as Statement[],
   }
@@ -137,21 +140,21 @@ export function issueToken({ now }: Resources, token: NewToken, condition: SQL) 
 
 const isOpen = isNull(oneTimeTokens.spent_at)
 
-/** Voids tokens that are still good. */
+/** Voids tokens that are still valid. */
 export const voidTokens = (now: number, purposes: readonly Purpose[], which: SQL | undefined) =>
   build
     .update(oneTimeTokens)
     .set({ spent_at: now })
     .where(and(inArray(oneTimeTokens.purpose, [...purposes]), isOpen, which))
 
-/** Keeps when a token was first followed, which it outlives: what it does waits for more than its mail. */
+/** Records when a link was first followed, if the token stays valid because more than the mail is needed. */
 export const noteFollowed = ({ now }: { now: number }, { id }: Pick<OneTimeToken, 'id'>, condition: SQL) =>
   build
     .update(oneTimeTokens)
     .set({ clicked_at: now })
     .where(and(eq(oneTimeTokens.id, id), isNull(oneTimeTokens.clicked_at), condition))
 
-/** A condition for the write that uses a token: that it is still good at that moment. */
+/** A condition for the write that uses a token: that it is still valid at that moment. */
 export const linkIsLive = (id: string): SQL =>
   sql`EXISTS ${build.select({ id: oneTimeTokens.id }).from(oneTimeTokens).where(isGood(id))}`
 
@@ -159,11 +162,11 @@ const isGood = (id: string) =>
   and(eq(oneTimeTokens.id, id), isNull(oneTimeTokens.spent_at), gt(oneTimeTokens.expires_at, databaseNow))
 
 /**
- * What a link's token, or a code, stands for, with the user or invitation it is about; one trip. It is only looked at:
- * using it up is a condition of the write it allows (`linkIsLive`).
+ * Looks up the token of a link, or of a code, with its user or invitation; one trip. It is only read: using
+ * it up is a condition of the write that it allows (`linkIsLive`).
  *
  * @param selectSubject reads the subject, given its id.
- * @param session of whoever shows the code, where they have no token for having asked.
+ * @param session of a code's sender, if they got no token for asking.
  * @throws 400 `invalid_link`, the same for every reason.
  */
 export async function requireToken<S extends Statement>(
@@ -188,14 +191,14 @@ export async function requireToken<S extends Statement>(
   return { token, subject }
 }
 
-/** A session that shows a code, and the condition that it has not ended: one that has burns no tries. */
+/** The session that sends a code, and the condition that it is live: an ended one uses up no tries. */
 export interface CodeSession {
   sub: string
   sid: string
   isLive: SQL
 }
 
-/** Which tokens somebody has asked for, by what asking gave them; undefined when it is nothing of ours. */
+/** Which tokens somebody has asked for, by their request token; undefined if it is not ours. */
 function findAsked(
   { config, now }: Resources,
   purpose: Purpose,
@@ -217,7 +220,7 @@ function findAsked(
   )
 }
 
-/** A good token, or why it is not good. */
+/** A valid token, or why it is not valid. */
 type Found<Subject> = { token: OneTimeToken; subject: Subject | undefined } | { refused: Reason }
 
 async function findByToken<S extends Statement>(
@@ -248,7 +251,7 @@ async function findByToken<S extends Statement>(
   return { token, subject: subject[0] }
 }
 
-/** A guess is counted before it is looked at, so that many at once are no more guesses than one after another. */
+/** A guess is counted before it is checked, so many at once get no more guesses than one after another. */
 async function findByCode<S extends Statement>(
   { db, config }: Resources,
   asked: SQL,
@@ -261,7 +264,7 @@ async function findByCode<S extends Statement>(
       .update(oneTimeTokens)
       .set({ code_tries: sql`min(${oneTimeTokens.code_tries} + 1, ${CODE_TRIES + 1})` })
       .where(which),
-    // In the order they were made, which the index of a user's tokens has.
+    // In the order they were made, which is that of the index on a user's tokens.
     tokens: build
       .select({ ...getTableColumns(oneTimeTokens), now: databaseNow.as('now') })
       .from(oneTimeTokens)

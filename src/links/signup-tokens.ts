@@ -4,20 +4,20 @@ import { openSealed, seal } from '../crypto/sealed.ts'
 import { DAY_MS } from '../values/durations.ts'
 import { timeOfId } from '../values/ids.ts'
 
-/** As long as an address may wait to be confirmed. */
+/** As long as an address may stay unconfirmed. */
 const LIFETIME_MS = 30 * DAY_MS
 
 /**
- * What whoever signs up is given, whether or not the address was taken: that it was they who did. It names the account
- * that was made, or would have been, and the address, which it does not tell. Its time is the id's, so that a repeat of a
- * sign-up is answered with the same token.
+ * Shows that its holder signed up; given to everybody who does, whether or not the address was taken. It
+ * holds the id of the account that was made, or would have been, and a trace of the address that does not
+ * reveal it. Its time is the id's, so a repeated sign-up gets the same token.
  */
 export const makeSignupToken = (
   config: Pick<Config, 'keys'>,
   { userId, emailNormalized }: { userId: string; emailNormalized: string },
 ) => seal(config.keys.signup_token, `su_${userId}.${digestOf(config.keys.signup_token[0], emailNormalized)}`)
 
-/** Undefined for what is not one of ours, or has expired. */
+/** Undefined if it is not ours, or has expired. */
 export function openSignupToken(
   { keys }: Pick<Config, 'keys'>,
   token: string | undefined,
@@ -31,7 +31,7 @@ export function openSignupToken(
   return { userId, digest }
 }
 
-/** Whether a token was given to whoever signed up with this address. */
+/** Whether a token was given for a sign-up with this address. */
 export function isSignupTokenOf(
   config: Pick<Config, 'keys'>,
   emailNormalized: string,

@@ -27,14 +27,14 @@ export async function deliverNew(resources: Resources, ids: string[]): Promise<v
   await Promise.all(mails.map((mail) => deliver(resources, send, mail)))
 }
 
-/** A mail that is about to be sent, with what its words name, as it is now. */
+/** A mail that is about to be sent, with the names in its text as they are now. */
 type Owed = OutboxMail & { action: string | null; details: ArrayBuffer | null }
 
 const ofEvent = (what: SQL) => sql`(SELECT ${what} FROM ${activityLogs} WHERE id = ${outbox.event_id})`
-/** Of those that share a mail. */
+/** Events that share a kind of mail. */
 const TOLD_APART = ['webhook.secret_rotated', 'webhook.retried'] as const
 const named = {
-  // No other, as one that somebody wrote past us may be no text.
+  // Only these actions: a row that was written past us may hold something that is not text.
   action: sql<
     string | null
   >`${ofEvent(sql`iif(${inArray(activityLogs.action, TOLD_APART)}, action, NULL)`)}`.as('action'),
@@ -43,7 +43,7 @@ const named = {
 
 const isWaiting = and(isNull(outbox.sent_at), isNull(outbox.dead_at))!
 
-/** The cron trigger's part: sends what is due, five at a time, and gives up what has no use any more. */
+/** For the cron trigger: sends what is due, five at a time, and gives up what is no longer of use. */
 export async function deliverDue(resources: Resources): Promise<{ due: number; dead: number }> {
   const { send, db } = resources
   if (!send) return { due: 0, dead: 0 }
@@ -57,13 +57,13 @@ export async function deliverDue(resources: Resources): Promise<{ due: number; d
   })
 }
 
-/** Mails that go to the deleted as well: of links that work for them, and what tells them that they are. */
+/** Mails that deleted users get too: those whose links work for them, and those about the deletion. */
 const REACH_DELETED = (Object.keys(KINDS) as MailKind[]).filter((kind) => {
   const { purpose, reachesDeleted }: Kind = KINDS[kind]
   return reachesDeleted || (purpose !== null && TAKES_BACK.includes(purpose))
 })
 
-/** A condition: that the link of a mail still leads somewhere, and its user is there. */
+/** A condition: that the link of a mail is still valid, and its user exists. */
 const stillStands = sql`(${outbox.token_id} IS NULL OR EXISTS (SELECT 1 FROM ${oneTimeTokens}
     WHERE ${oneTimeTokens.id} = ${outbox.token_id} AND ${oneTimeTokens.spent_at} IS NULL
       AND ${oneTimeTokens.expires_at} > ${databaseNow}))
@@ -76,7 +76,9 @@ interface Claimed {
   dead: number
 }
 
-/** Claims mails at once, or where that fails one by one: one that cannot be read is to keep no other back. */
+/**
+ * Claims mails all at once or, if that fails, one by one: an unreadable one must not keep back the others.
+ */
 async function claim(resources: Resources, send: Send, due: Due[]): Promise<Claimed> {
   const [first] = due
   if (!first) return { mails: [], dead: 0 }
@@ -91,7 +93,7 @@ async function claim(resources: Resources, send: Send, due: Due[]): Promise<Clai
         claimed.mails.push(...mails)
         claimed.dead += dead
       } catch (cause) {
-        // The database is away. What was claimed by then is sent all the same.
+        // The database is not available. What was claimed by then is sent all the same.
         if (claimed.mails.length === 0) throw cause
         break
       }
@@ -100,7 +102,7 @@ async function claim(resources: Resources, send: Send, due: Due[]): Promise<Clai
   }
 }
 
-/** A mail that cannot be claimed waits as if it had been tried: else it would be the first in line for good. */
+/** A mail that cannot be claimed waits as after a try: otherwise it would be first in line for good. */
 async function putOff({ db, origin }: Resources, { id, ...due }: Due, cause: unknown): Promise<Claimed> {
   const [moved] = claiming(outbox, [{ id, ...due }], Date.now(), isWaiting)
   await db.writeBatch({ moved: moved!.claim })
@@ -109,8 +111,9 @@ async function putOff({ db, origin }: Resources, { id, ...due }: Due, cause: unk
 }
 
 /**
- * Takes mails before they are sent, so that two who try at once send each once. A claim moves the time of the next
- * attempt, and is read back by it. Of a service that does not know a repeat, a mail counts as sent from here on.
+ * Claims mails before they are sent, so that of two runs at once only one sends each. A claim moves the time
+ * of the next attempt, and is read back by it. If the service cannot recognise a repeat, the mail counts as
+ * sent from here on.
  */
 async function claimAtOnce(
   { db, origin: { requestId: request_id } }: Resources,
@@ -144,10 +147,10 @@ async function claimAtOnce(
   return { mails, dead: dead.length }
 }
 
-/** One attempt at one mail that was claimed. It stands alone: whatever happens to it is nothing to others. */
+/** One attempt at one claimed mail. A failure does not affect the others. */
 async function deliver(resources: Resources, send: Send, mail: Owed): Promise<void> {
   const { id, kind, attempts } = mail
-  // Of the request that sends it, or the run of the cron job.
+  // The id of the request that sends it, or of the cron run.
   const line = { request_id: resources.origin.requestId, id, kind, attempts }
   try {
     const refusal = await attempt(resources, send, mail)
@@ -164,12 +167,15 @@ async function deliver(resources: Resources, send: Send, mail: Owed): Promise<vo
       service: reason === NO_ANSWER || reason === UNKNOWN ? [] : [noteRefusal(reason)],
     })
   } catch (error) {
-    // It is claimed, so it is tried again when its pause is over.
+    // It is claimed, so it is retried when its pause is over.
     log('warn', { code: 'mail_not_noted', ...line, cause: error })
   }
 }
 
-/** What kept a mail from being sent; undefined when it has gone. What may have gone must not go twice, and is given up. */
+/**
+ * Why a mail was not sent; undefined if it was. If it may have been sent, and the service cannot recognise a
+ * repeat, it is given up.
+ */
 async function attempt(
   resources: Resources,
   send: Send,
@@ -184,15 +190,15 @@ async function attempt(
   }
 }
 
-/** For /ready. What is no status of HTTP has none. */
+/** For /ready. The status is null unless the reason is one of HTTP. */
 const noteRefusal = (reason: string) =>
   sql`INSERT INTO ${systemState} (name, at, status) VALUES (${LAST_REFUSAL}, ${databaseNow}, ${Number(reason) || null})
     ON CONFLICT (name) DO UPDATE SET at = excluded.at, status = excluded.status`
 
-/** A mail that goes so soon after its code was made is not worth a row. */
+/** If the mail goes this soon after its code was made, the delay is not worth a write. */
 const AT_ONCE_MS = 2000
 
-/** A code lives from now on, however long its mail has waited. */
+/** The life of a code begins now, however long its mail has waited. */
 async function noteSent({ db }: Resources, mail: OutboxMail): Promise<void> {
   const now = Date.now()
   await db.writeBatch({
@@ -228,7 +234,7 @@ function write({ config }: Resources, mail: Owed) {
     what: members?.reason === 'resumed' ? members.reason : mail.action,
   })
   const asked = isAsked ? { at: mail.created_at, country: mail.country, device: mail.device } : undefined
-  // Only where our own pages are there is a page for it.
+  // There is a page for it only on our own host.
   if (page) return render(texts, text, { link: new URL(page, config.ISSUER).href }, asked)
   if (!purpose || !mail.token_id) return render(texts, text, undefined, asked)
   const code = hasCode ? makeCode(config, purpose, mail.token_id) : undefined

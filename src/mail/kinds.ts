@@ -1,18 +1,20 @@
 import type { Purpose } from '../links/models.ts'
 
-/** What a mail is, beside its words (texts/). */
+/** What a mail is, apart from its words (texts/). */
 export interface Kind {
-  /** What the token in its link is for; null where the link leads to a page. */
+  /** The purpose of its link's token; null if the link only leads to a page. */
   purpose: Purpose | null
-  /** The page of ours that does what it speaks of, where it brings no token. */
+  /** Our page that its link leads to, if the link has no token. */
   page?: string
   /** Whether there is a code beside the link, for whoever asked for the mail. */
   hasCode: boolean
-  /** Whether its reader has asked for it, or is to think so: it says when, from where and with what. */
+  /**
+   * Whether its reader asked for it, or is meant to think so: the mail says when, from where and with what.
+   */
   isAsked: boolean
-  /** Whether somebody asks for it, and is counted (mail/limits.ts). Else it is a notice of what has happened. */
+  /** Whether it is asked for and counted (mail/limits.ts). Otherwise it is a notice of what has happened. */
   isCounted: boolean
-  /** Whether it goes to somebody who is deleted, too. */
+  /** Whether deleted users get it too. */
   reachesDeleted?: boolean
 }
 
@@ -20,7 +22,7 @@ const ASKED = { isAsked: true, isCounted: true } as const
 const SENT_FOR_OTHERS = { hasCode: false, isAsked: false, isCounted: true } as const
 const NOTICE = { hasCode: false, isAsked: false, isCounted: false } as const
 
-/** Every mail there is. */
+/** All kinds of mail. */
 export const KINDS = {
   reauthenticate: { purpose: 'reauthenticate', hasCode: true, ...ASKED },
   sign_in_code: { purpose: 'sign_in', hasCode: true, ...ASKED },

@@ -13,32 +13,40 @@ import { withoutSubaddress } from '../values/email.ts'
 import type { MailKind } from './kinds.ts'
 import { outbox } from './models.ts'
 
-/** One mailbox gets so many mails of a kind an hour that somebody asks for, and as many more by a device it knows. */
+/**
+ * Mails of one kind to a mailbox per hour, if asked for; and as many more from a device that the account
+ * knows.
+ */
 const MAILS_TO_ADDRESS = 3
-/** What somebody who is signed in asks for in an hour, and somebody who makes accounts for others. */
+/** Mails per hour that a signed-in user may ask for, or somebody who makes accounts for others. */
 export const MAILS_OF_ACTOR = 30
 export const MAILS_OF_MANAGER = 1000
-/** The same of codes to one's own mailbox, each good in the session that asks: of all sessions together. */
+/** Codes per hour to one's own mailbox, each valid in the session that asks: for all sessions together. */
 const OWN_MAILS_TO_ADDRESS = 30
-/** How often in an hour a user is told the same of what one who manages does to them, or a session of theirs does. */
+/**
+ * How often per hour a user is told the same about one manager's changes, or about one of their own sessions.
+ */
 const NOTICES_ALIKE = 3
-/** How many factors, or secrets of keys, one session adds in an hour: each is told. */
+/** Factors, or secrets of keys, that a session may add per hour: each is reported to the user. */
 const ADDED = 20
-/** How often in a day a user is told of a new device: of clients that know of device tokens, and of those that do not. */
+/** How often per day a user is told of a new device: from clients that use device tokens, and from others. */
 const NEW_DEVICES = { known: 10, unknown: 1 } as const
 
 export interface MailRequest {
   kind: MailKind
   emailNormalized: string
-  /** Somebody who is signed in, and how many mails they may ask for in an hour; else the network is counted. */
+  /** The signed-in user who asks, and their limit per hour; if absent, the network is counted. */
   actor?: { id: string; mailsPerHour: number }
-  /** A session that asks for a code to its own user's mailbox. Each has its few: a thief's uses up no other's. */
+  /**
+   * A session that asks for a code to its own user's mailbox. Each has its own limit: a thief's uses up no
+   * other's.
+   */
   ownSession?: string
-  /** A condition: whoever asks brings a device that the account knows. */
+  /** A condition: that the caller's device is known to the account. */
   isKnownDevice?: SQL | undefined
-  /** A condition without which nothing is asked for, so that nothing is counted either. */
+  /** A condition without which no mail is asked for, so nothing is counted. */
   isAsked?: SQL
-  /** Nobody is counted for it but the mailbox: what it is mailed for must not show by what its asker has left. */
+  /** Only the mailbox is counted: the caller's remaining mails must not reveal whether one was sent. */
   isNobodys?: boolean
 }
 
@@ -47,15 +55,15 @@ interface Counter {
   limit: number
 }
 
-/** What `enqueueAsked` takes: no mail that somebody asks for is made by anything else. */
+/** The argument of `enqueueAsked`: mails that are asked for can be made in no other way. */
 export type MailRequested = ReturnType<typeof openMailRequest>
 
 /**
- * Counts what asks for a mail, by who asks, by mailbox and kind, and for the deployment: each in an hour that begins
- * with its first. `count` goes first in the batch, `verdict` behind what is made, for `assertAllowed`, and `countMade`
- * last; `isAllowed` is the condition of the mail.
+ * Counts requests for a mail, by caller, by mailbox and kind, and for the deployment: each in an hour that
+ * begins with the first. `count` goes first in the batch, `verdict` after what is made, for `assertAllowed`,
+ * and `countMade` last; `isAllowed` is the condition of the mail.
  *
- * Whether there is an account is nothing to a counter, so answers and costs are alike.
+ * Whether there is an account does not affect any counter, so answers and costs are alike.
  */
 export function openMailRequest(
   resources: Resources,
@@ -97,7 +105,7 @@ export function openMailRequest(
 
   const isKnown = isKnownDevice ?? sql`0`
   const askersMay = sql.join([sql`1`, ...askers.map(isWithin)], sql` AND `)
-  // The deployment's own limit is for strangers: somebody who is signed in is not one, nor is a known device.
+  // The deployment's own limit is for strangers, not for signed-in users or known devices.
   const isAllowed = isSignedIn
     ? sql`(${askersMay} AND ${isWithin(mailbox)})`
     : sql`(${askersMay} AND ((${isWithin(mailbox)} AND (${hasLeft(all, now)} OR ${isKnown}))
@@ -110,19 +118,21 @@ export function openMailRequest(
     ] as Statement[],
     isAllowed,
     countMade: (mailId: string) => countUp(all.key, now, rowExists(outbox, mailId)) as Statement,
-    /** A condition for what is refused with a 429, where nothing else may be done either. */
+    /** A condition for writes that must not happen if the answer is a 429. */
     mayAsk: isSignedIn ? isAllowed : askersMay,
     verdict: sql<Verdict>`SELECT (SELECT max(expires_at) FROM ${throttles} WHERE ${anyOf(
       [...askers, ...(isSignedIn ? [mailbox] : [])].map((counter) => isOver(counter, now)),
     )}) AS refused_until, (SELECT expires_at FROM ${throttles} WHERE key = ${all.key} AND NOT ${hasLeft(all, now)}) AS used_up_until`,
-    /** For a read before what costs much, and before anything is counted: until when who asks would be refused. */
+    /**
+     * For a read before costly work, and before anything is counted: until when the caller would be refused.
+     */
     spent: sql<Pick<Verdict, 'refused_until'>>`SELECT max(expires_at) AS refused_until FROM ${throttles}
       WHERE ${anyOf(askers.map((counter) => isSpent(counter, now)))}`,
     /** Throws 429 `too_many_attempts`, as `assertAllowed` would. */
     assertMayAsk: ([spent]: Pick<Verdict, 'refused_until'>[]) => refuseUntil(spent!.refused_until, now),
     /**
-     * Throws 429 `too_many_attempts` where who asks has had their share. That the mailbox has had its own is only told
-     * where nothing can be guessed by it: to somebody who is signed in.
+     * Throws 429 `too_many_attempts` if the caller has reached their limit. Only a signed-in user is told
+     * that the mailbox has reached its own, as others could guess something from it.
      */
     assertAllowed([verdict]: Verdict[]) {
       const { refused_until, used_up_until } = verdict!
@@ -132,19 +142,19 @@ export function openMailRequest(
   }
 }
 
-/** Counts what is told. */
+/** Counts notices. */
 export interface Notices {
   count: (condition: SQL) => Statement
-  /** A condition, once it is counted. */
+  /** A condition: that the notice is due. After `count`. */
   isDue: SQL
 }
 
 /**
- * A change that was made is told, however many mails somebody has asked for. But who manages could disable and enable
- * somebody without end, and a thief renew recovery codes: three mails of a kind go out in an hour, and the history tells
- * the rest. Nobody else's notices are used up by it, and no other session's.
+ * A change is reported however many mails somebody has asked for. But a manager could disable and enable a
+ * user without end, and a thief renew recovery codes: so three mails of a kind go out per hour, and the
+ * history has the rest. This uses up nobody else's notices, and no other session's.
  *
- * @param by who manages, or the session in which users change something of their own.
+ * @param by the manager, or the session in which users change something of their own.
  */
 export function openNotices(resources: Resources, kind: MailKind, by: string, userId: string): Notices {
   return noticesOf(resources, {
@@ -154,9 +164,9 @@ export function openNotices(resources: Resources, kind: MailKind, by: string, us
 }
 
 /**
- * The same of factors, or keys, that a session adds, and of what it does to webhooks. What opens an account is never added untold, so one that would not be
- * is not added: `mayAdd` is a condition of the change, and `spent` is for a read before it, and for `assertMayAdd`, which
- * throws 429 `too_many_attempts`.
+ * The same for factors or keys that a session adds, and for its changes of webhooks. A way into an account is
+ * never added unreported, so beyond the limit it is not added: `mayAdd` is a condition of the change, and
+ * `spent` is for a read before it and for `assertMayAdd`, which throws 429 `too_many_attempts`.
  */
 export function openAddedNotices(
   resources: Resources,
@@ -178,7 +188,7 @@ export function openAddedNotices(
   }
 }
 
-/** A sign-in by a new device is told, but whoever has the password does not fill a mailbox by it. */
+/** A sign-in from a new device is reported, but nobody with the password can fill a mailbox that way. */
 export function openDeviceNotices(
   resources: Resources,
   userId: string,
@@ -197,7 +207,7 @@ const noticesOf = ({ now }: Resources, told: Counter, lastsMs = HOUR_MS): Notice
   isDue: isWithin(told),
 })
 
-/** By each one's index: beside a constant, SQLite reads the whole table. */
+/** Each condition by its own index: with a constant beside it, SQLite would read the whole table. */
 const anyOf = (conditions: SQL[]) => (conditions.length > 0 ? sql.join(conditions, sql` OR `) : sql`0`)
 
 function refuseUntil(end: number | null, now: number): void {
@@ -211,19 +221,21 @@ interface Verdict {
 
 const logUsedUp = (limit: number) => log('error', { code: 'mails_per_hour_reached', limit })
 
-/** All mails of the deployment that somebody asked for. */
+/** All mails of the deployment that were asked for. */
 const allOf = (resources: Pick<Resources, 'config'>): Counter => ({
   key: counterKey(resources, 'mail', 'all', ''),
   limit: resources.config.MAILS_PER_HOUR,
 })
 
-/** For `/ready`: whether the deployment has sent so many mails this hour that it sends no more to strangers. */
+/**
+ * For `/ready`: whether the deployment has reached its limit of this hour, so strangers get no more mails.
+ */
 export const mailsAreUsedUp = (resources: Pick<Resources, 'config' | 'now'>) => {
   const all = allOf(resources)
   return sql<{ is_used_up: 0 | 1 }>`SELECT NOT ${hasLeft(all, resources.now)} AS is_used_up`
 }
 
-/** One more in a time that begins with the first, if `condition` holds. */
+/** Adds one in a window that begins with the first, if `condition` holds. */
 const countUp = (key: SQL, now: number, condition: SQL, lastsMs = HOUR_MS) =>
   sql`INSERT INTO ${throttles} (key, attempts, blocked_until, expires_at)
     SELECT ${key}, 1, 0, ${now + lastsMs} WHERE ${condition}
@@ -231,11 +243,11 @@ const countUp = (key: SQL, now: number, condition: SQL, lastsMs = HOUR_MS) =>
       attempts = CASE WHEN expires_at <= ${now} THEN 1 ELSE attempts + 1 END,
       expires_at = CASE WHEN expires_at <= ${now} THEN ${now + lastsMs} ELSE expires_at END`
 
-/** A condition, once this request is counted. */
+/** A condition: within the limit. After this request is counted. */
 const isWithin = ({ key, limit }: Counter) =>
   sql`coalesce((SELECT attempts FROM ${throttles} WHERE key = ${key}), 0) <= ${limit}`
 
-/** A condition on a counter's row. */
+/** A condition on a counter's row: over the limit. */
 const isOver = ({ key, limit }: Counter, now: number) =>
   sql`(key = ${key} AND expires_at > ${now} AND attempts > ${limit})`
 
@@ -243,6 +255,6 @@ const isOver = ({ key, limit }: Counter, now: number) =>
 const isSpent = ({ key, limit }: Counter, now: number) =>
   sql`(key = ${key} AND expires_at > ${now} AND attempts >= ${limit})`
 
-/** A condition, before this request is counted. */
+/** A condition: one more is allowed. Before this request is counted. */
 const hasLeft = ({ key, limit }: Counter, now: number) =>
   sql`coalesce((SELECT attempts FROM ${throttles} WHERE key = ${key} AND expires_at > ${now}), 0) < ${limit}`

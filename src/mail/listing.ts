@@ -78,7 +78,9 @@ const toMail = (row: OutboxMail): Mail => {
 
 type Row = OutboxMail & { rowid: number }
 
-/** Mails that were given up, or that wait. Those whose link leads nowhere any more are left out: nobody misses them. */
+/**
+ * Mails that were given up, or that wait; without those whose link is no longer valid, as nobody misses them.
+ */
 export async function listMails(
   { db, config }: Resources,
   { status, limit, cursor }: Of<typeof ListMails>,
@@ -106,9 +108,9 @@ export async function listMails(
 }
 
 /**
- * Tries a mail again that was given up, from the beginning. Of one that waits, or has been sent, nothing changes.
+ * Retries a mail that was given up, from the beginning. One that waits, or has been sent, is not changed.
  *
- * @throws 404 `mail_not_found`; 409 `mail_ended` where its time is over.
+ * @throws 404 `mail_not_found`; 409 `mail_ended` if it has expired.
  */
 export async function retryMail(resources: Resources, actor: Claims, id: string): Promise<Mail> {
   if (!Id().safeParse(id).success) throw mailNotFound()
@@ -128,7 +130,7 @@ export async function retryMail(resources: Resources, actor: Claims, id: string)
       history: record(resources, event, sql`${holds} AND EXISTS (SELECT 1 FROM ${outbox} WHERE ${isDead})`),
       change: build
         .update(outbox)
-        // As it was when it was new: whoever sends it claims it by that.
+        // As when it was new: the sender claims it by this time.
         .set({ dead_at: null, refusal: null, attempts: 0, next_attempt_at: timeOfId(id) })
         .where(and(eq(outbox.id, id), isDone)),
       mail: build.select().from(outbox).where(eq(outbox.id, id)),

@@ -6,17 +6,18 @@ interface Message extends Rendered {
   replyTo?: string | undefined
   to: string
   messageId: string
-  /** Beside those that every mail has. */
+  /** In addition to those that every mail has. */
   headers: Record<string, string>
   sentAt: Date
 }
 
-/** The address of `address` or `Name <address>`, with its domain in ASCII, as it travels. */
+/** The address of `address` or `Name <address>`, with its domain in ASCII, as it is sent. */
 export const addressOf = (mailbox: string) => mailboxOf(/<([^<>]+)>\s*$/.exec(mailbox)?.[1] ?? mailbox)
 
 /**
- * A mail as it travels (RFC 5322): two forms of one text. Bodies are base64, so every line is ASCII, short, and begins with
- * no dot; and what is no plain ASCII in a header is encoded (RFC 2047), so that no text can end a line.
+ * A mail as it is sent (RFC 5322), with both forms of its text. Bodies are base64, so every line is short
+ * ASCII and begins with no dot. Whatever is not plain ASCII in a header is encoded (RFC 2047), so no text can
+ * end a line.
  */
 export function composeMessage({ messageId, sentAt, headers, ...mail }: Message): string {
   const boundary = `=_${crypto.randomUUID()}`
@@ -50,15 +51,15 @@ function mailboxHeader(mailbox: string): string {
   const name = (quoted ?? plain ?? '').trim()
   const address = `<${addressOf(mailbox)}>`
   if (!name) return address
-  // Beside an encoded word the address would make its line too long.
+  // On the line of the encoded word, the address would make it too long.
   return isPlain(name) ? `"${name.replace(/["\\]/g, '')}" ${address}` : `${encoded(name)}\r\n ${address}`
 }
 
 const isPlain = (text: string) => /^[\x20-\x7e]*$/.test(text) && !text.includes('=?')
 
 /**
- * An encoded word holds whole characters, and its line has at most 76 (RFC 2047 sections 2 and 5): the longest name of a
- * header before one has ten with its colon and blank, and the word 64.
+ * An encoded word holds whole characters, and its line has at most 76 (RFC 2047 sections 2 and 5). The
+ * longest header name takes ten with its colon and space, which leaves 64 for the word.
  */
 const MOST_BYTES_OF_WORD = 39
 

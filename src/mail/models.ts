@@ -3,13 +3,15 @@ import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import type { Language } from '../values/languages.ts'
 import type { MailKind } from './kinds.ts'
 
-/** The other address that a mail names, as addresses are compared; rows of an earlier version have it only as it was typed. */
+/**
+ * The other address that a mail names, in comparable form; rows of an earlier version only have it as typed.
+ */
 export const NEW_EMAIL = sql`coalesce("new_email_normalized", lower("new_email"))`
 
 /**
- * Mails that are owed: a row is written in the batch of the change that owes it, and sent after that. `token_id`
- * names the one-time token whose link and code go into the mail; they are derived when it is sent, so no row
- * here could open an account.
+ * The outbox: a row is written in the batch of the change that causes the mail, and sent afterwards.
+ * `token_id` names the one-time token whose link and code go into the mail; they are derived when it is sent,
+ * so no row here could open an account.
  */
 export const outbox = sqliteTable(
   'outbox',
@@ -20,25 +22,27 @@ export const outbox = sqliteTable(
     recipient: text().notNull(),
     recipient_normalized: text().notNull(),
     token_id: text(),
-    /** Where an account's address is going, in the mail that tells so; in one of an event, the address of who did it. */
+    /**
+     * The account's new address, in a mail about its change; in a mail about an event, the actor's address.
+     */
     new_email: text(),
-    /** The same, as addresses are compared. */
+    /** The same, in comparable form. */
     new_email_normalized: text(),
     created_at: integer().notNull(),
     expires_at: integer().notNull(),
     attempts: integer().notNull(),
     next_attempt_at: integer().notNull(),
     sent_at: integer(),
-    /** Given up: refused for good, or overtaken by its link's end. */
+    /** When it was given up: refused for good, or its link has expired. */
     dead_at: integer(),
-    /** From where somebody asked for it; null where nobody did. */
+    /** The country of the request for it; null if nobody asked. */
     country: text(),
     device: text(),
     /** Why it was not sent: the status of the mail service, or a word. */
     refusal: text(),
-    /** In which it is written, decided once so that every try sends the same; null in rows of an earlier version. */
+    /** Its language, decided once so that every try sends the same; null in rows of an earlier version. */
     language: text().$type<Language>(),
-    /** The row of history that it tells of, where its words say who did it, and to what. */
+    /** The row of history it reports, if its text says who did what. */
     event_id: text(),
   },
   (table) => [
@@ -50,10 +54,10 @@ export const outbox = sqliteTable(
   ],
 )
 
-/** The refusal of a mail that may have gone: it was handed over whole, and nobody said that it was taken. */
+/** The refusal of a mail that may have been sent: it was handed over, but never acknowledged. */
 export const UNKNOWN = 'unknown'
 
-/** How many mails were given up, up to so many. */
+/** How many mails were given up, counting up to a limit. */
 export const countDead = (most: number): SQL<number> =>
   sql<number>`(SELECT count(*) FROM (SELECT 1 FROM ${outbox} WHERE dead_at IS NOT NULL LIMIT ${sql.raw(String(most))}))`
 

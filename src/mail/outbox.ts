@@ -19,29 +19,29 @@ import { deviceOf } from './text.ts'
 
 const NOTICE_LIFETIME_MS = 48 * HOUR_MS
 
-/** A mail as it is queued; ids and addresses may be the queries that find them. */
+/** A mail to queue; ids and addresses may be subqueries. */
 interface QueuedMail {
   kind: MailKind
   userId: string | SQL | null
   email: string | SQL
   emailNormalized: string | SQL
-  /** The token whose link and code the mail brings. */
+  /** The token of the mail's link and code. */
   token?: { id: string; expiresAt: number }
   newEmail?: string | undefined
   event?: Event | undefined
 }
 
-/** The row of history that says what a mail tells, and who did it. */
+/** The row of history that a mail reports, and its actor. */
 export interface Event {
   id: string
   actorId: string | null
 }
 
-/** The proved address of who did it, kept with the mail: every try names the same. */
+/** The actor's verified address, stored with the mail so that every try names the same. */
 const ofActor = ({ actorId }: Event, column: 'email' | 'email_normalized') =>
   sql`(SELECT ${users[column]} FROM ${users} WHERE id = ${actorId} AND email_verified_at IS NOT NULL)`
 
-/** Nothing is sent from here: `when` is the statement for the batch of the change. */
+/** Sends nothing itself: `when` gives the statement for the batch of the change. */
 function enqueue(
   { now, send, origin }: Resources,
   mail: QueuedMail,
@@ -72,14 +72,14 @@ function enqueue(
     device: isAsked ? deviceOf(origin.userAgent) : null,
     refusal: null,
     event_id: event?.id ?? null,
-    // Its reader's; of a reader who has chosen none, that of whoever caused it.
+    // The reader's language or, if they have chosen none, that of the request that caused the mail.
     language: sql`coalesce((SELECT locale FROM ${users} WHERE id = ${mail.userId}), ${origin.language})`,
   } satisfies Record<keyof OutboxMail, unknown>
-  // Without a transport there is nobody to send it, now or later.
+  // Without a transport nothing could send it, now or later.
   return { id, when: (condition) => insertWhere(outbox, row, send ? condition : sql`0`) }
 }
 
-/** A mail with the link that its kind speaks of, if it speaks of one, and the token for it. */
+/** A mail with the link and the token of its kind, if it has them. */
 function enqueueWithLink(
   resources: Resources,
   mail: Omit<QueuedMail, 'token'> & {
@@ -95,7 +95,7 @@ function enqueueWithLink(
   return {
     mailId: queued.id,
     tokenId: token?.id ?? '',
-    /** The condition for what else depends on it. */
+    /** The condition for whatever depends on it. */
     isMade: token?.isMade ?? rowExists(outbox, queued.id),
     /** For the batch of the change. */
     statements: [...(token?.statements ?? []), queued.when(token?.isMade ?? condition)] as Statement[],
@@ -108,11 +108,11 @@ type KindWhere<Is> = {
 
 export interface AskedMail {
   kind: KindWhere<{ isCounted: true }>
-  /** A user's or an invitation's id, or the query that finds it. */
+  /** A user's or an invitation's id, or a subquery. */
   subjectId: string | SQL
-  /** The user, if there is one, or the query that finds them; `subjectId` when absent. */
+  /** The user, if there is one, or a subquery; `subjectId` when absent. */
   userId?: SQL | null
-  /** The session that asks, where only that one may use it. */
+  /** The session that asks, if only that one may use it. */
   sessionId?: string
   email: string | SQL
   emailNormalized: string
@@ -120,8 +120,8 @@ export interface AskedMail {
 }
 
 /**
- * A mail that somebody asks for, if `condition` holds, and the limits of the request allow it: there is no way to ask
- * for one that is not counted.
+ * A mail that somebody asks for, if `condition` holds and the limits of the request allow it: no such mail
+ * can be made uncounted.
  */
 export function enqueueAsked(
   resources: Resources,
@@ -134,16 +134,16 @@ export function enqueueAsked(
     { ...mail, userId: mail.userId === undefined ? mail.subjectId : mail.userId },
     sql`${condition} AND ${request.isAllowed}`,
   )
-  /** For who asked: with it, and with nothing else, the code in the mail works. */
+  /** For the caller: the code in the mail only works with it. */
   return { ...queued, requestToken: makeRequestToken(resources.config, tokenId) }
 }
 
 /**
- * Asks for one, where a request does nothing else, and sends it.
+ * Enqueues and sends one, for a request that does nothing else.
  *
- * @param condition without which there is nobody to mail: the answer and its cost are the same.
- * @param more.alsoWrite what is written where it is made.
- * @param more.unless what forbids it, if `is` holds as it is written.
+ * @param condition without which nobody is mailed: the answer and its cost are the same.
+ * @param more.alsoWrite written together with the mail.
+ * @param more.unless an error to throw if `is` holds at the time of the write.
  * @throws 429 `too_many_attempts`.
  */
 export async function mailAsked(
@@ -175,16 +175,16 @@ export async function mailAsked(
   return { ...ACCEPTED, request_token: requestToken }
 }
 
-/** Who is told something. */
+/** The recipient of a notice. */
 export type Recipient = Pick<User, 'id' | 'email' | 'email_normalized' | 'email_verified_at'>
 
 /**
- * Tells a user of a change that was made to their account. It goes to a verified address, whatever else was mailed
- * there; an address that nobody has proved gets nothing but what proves it.
+ * Tells a user of a change to their account. It goes to a verified address, however many other mails went
+ * there; an unverified address only gets the mail that verifies it.
  *
- * @param more.about what its link takes back.
+ * @param more.about what its link undoes.
  * @param more.event who did what.
- * @param more.told counts it, so that the same is not told without end.
+ * @param more.told counts it, so that the same is not reported without end.
  */
 export function enqueueNotice(
   resources: Resources,
@@ -194,7 +194,7 @@ export function enqueueNotice(
   { newEmail, about, event, told }: { newEmail?: string; about?: string; event?: Event; told?: Notices } = {},
 ) {
   const { id, email, email_normalized: emailNormalized } = user
-  // As it was read, as the change may be of the address; or by the change, which may be what proves it.
+  // As read, because the change may be of the address; or after the change, which may be what verifies it.
   const isVerified =
     user.email_verified_at !== null
       ? sql`1`
@@ -205,19 +205,20 @@ export function enqueueNotice(
   return { ...queued, statements: [...(told ? [told.count(condition)] : []), ...queued.statements] }
 }
 
-/** What a request sends by itself; the rest is due, and goes with the next run of the cron job. */
+/** How many mails a request sends itself; the rest is due at the next cron run. */
 const MAILS_PER_REQUEST = 20
 /**
- * What goes on after an answer is cut off 30 seconds later. What was taken by then, from a service that knows no repeat,
- * would count as sent; so none is taken that would not have its whole time (CALLS in http/outbound.ts).
+ * Work after an answer is cut off after 30 seconds. Mails claimed by then, with a service that cannot
+ * recognise a repeat, would count as sent; so none is claimed without enough time left to send it (CALLS in
+ * http/outbound.ts).
  */
 const TAKES_MAILS_FOR_MS = 10_000
-/** Of each request, the mails that it owes and that are not on their way yet. */
+/** By request: the mails that are not on their way yet. */
 const owedMails = new WeakMap<object, string[]>()
 
 /**
- * Sends what a request owes, after its batch has been written and its answer given, a few at a time however many changes
- * owe them. Whatever goes wrong, and what is over, the cron trigger tries again.
+ * Sends a request's mails after its batch is written and its answer given, a few at a time however many there
+ * are. The cron trigger retries what fails, and sends what is over the limit.
  */
 export function sendAfterwards(resources: Resources, ...ids: string[]): void {
   if (ids.length === 0) return
@@ -242,7 +243,10 @@ async function sendOwed(resources: Resources, waiting: string[]): Promise<void> 
   }
 }
 
-/** How many mails wait and how many were given up, up to 100 of each: more would be read for no reason. */
+/**
+ * How many mails wait and how many were given up, up to 100 of each: a larger number would not be worth
+ * reading.
+ */
 export const countMails = () => sql<{ waiting: number; dead: number }>`SELECT
   (SELECT count(*) FROM (SELECT 1 FROM ${outbox} WHERE sent_at IS NULL AND dead_at IS NULL LIMIT 100)) AS waiting,
   (SELECT count(*) FROM (SELECT 1 FROM ${outbox} WHERE dead_at IS NOT NULL AND refusal IS NOT 'void'

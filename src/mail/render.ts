@@ -11,7 +11,7 @@ export interface Rendered {
   html: string
 }
 
-/** What a mail gives its reader to use; `lifetimeMs` is that of a link which is good once. */
+/** What the reader can use; `lifetimeMs` is that of a one-time link. */
 interface Access {
   link?: string
   lifetimeMs?: number
@@ -46,7 +46,7 @@ ${small.map((line) => html`<p style="color:#6b6b70">${line}</p>`)}
   }
 }
 
-/** When a mail was asked for, or what it tells of happened; from where, and with what. */
+/** When a mail was asked for, or when its event happened; from where, and with what. */
 function sentenceOf(texts: MailTexts, asked: Asked, happened = texts.frame.asked): string {
   const { language, frame } = texts
   const [date, time] = toTime(asked.at).split('T') as [string, string]
@@ -68,7 +68,7 @@ function countryName({ language, frame }: MailTexts, code: string): string {
   return new Intl.DisplayNames(language, { type: 'region' }).of(code) ?? code
 }
 
-/** A device was kept in English words of ours (`deviceOf`), before anybody asked in which language. */
+/** Devices are stored in our English words (`deviceOf`), before the language is known. */
 function deviceName({ frame }: MailTexts, device: string): string {
   const [browser, system] = device.split(' on ')
   return browser && system ? frame.deviceOn(browser, system) : device

@@ -11,13 +11,14 @@ interface Reply {
   lines: string[]
 }
 
-/** So much is read of one reply; a server has a handful of lines to say. */
+/** At most this much of a reply is read; a real one has a few lines. */
 const MOST_LINES = 100
 
 /**
- * Sends by a mail server (RFC 5321), over TLS from the first byte on (RFC 8314), or in the clear on this machine. One mail a
- * connection: no connection outlives a request. Until the end of its data is sent, whatever goes wrong is no answer, and
- * the mail is sent later; after that, without an answer, it may have gone, and only a word of the server says it did not.
+ * Sends through a mail server (RFC 5321), over TLS from the first byte (RFC 8314), or unencrypted on this
+ * machine. One mail per connection: no connection outlives a request. Until the end of the data is sent, any
+ * error counts as no answer, and the mail is sent later. After that it may have been sent: without a reply it
+ * counts as unknown, and only a reply can say that it was not.
  */
 export function overSmtp(settings: Settings): Send {
   const { hostname, port, protocol, username, password } = new URL(settings.SMTP_URL)
@@ -65,7 +66,7 @@ async function greet(connection: Connection, name: string, account: { user: stri
 async function handOver(connection: Connection, settings: Settings, mail: Mail, beforeTheEnd: () => void) {
   const from = addressOf(settings.MAIL_FROM)
   await command(connection, `MAIL FROM:<${from}>`, 250)
-  // Of this mail alone: to somebody else it would go.
+  // About this mail alone: another recipient may be accepted.
   await command(connection, `RCPT TO:<${mail.to}>`, 250, { isAboutMail: true })
   await command(connection, 'DATA', 354)
   await connection.write(
@@ -73,7 +74,7 @@ async function handOver(connection: Connection, settings: Settings, mail: Mail, 
       ...mail,
       from: settings.MAIL_FROM,
       replyTo: settings.MAIL_REPLY_TO,
-      // One a mail, however often it is tried: whoever gets it twice sees that it is one.
+      // The same at every attempt: a recipient who gets the mail twice sees that it is one.
       messageId: `${mail.id}@${from.slice(from.lastIndexOf('@') + 1)}`,
       headers: HEADERS,
       sentAt: new Date(),
@@ -82,18 +83,22 @@ async function handOver(connection: Connection, settings: Settings, mail: Mail, 
   beforeTheEnd()
   await connection.write('.\r\n')
   await expectReply(connection, 250, { isAboutMail: true })
-  // It is taken: whether the server hears good-bye is nothing to it.
+  // The mail is accepted: whether the server hears QUIT does not matter.
   await connection.write('QUIT\r\n').catch(() => {})
 }
 
 interface Judging {
-  /** A refusal for good (5xx) is of this mail alone, and not of our account or address (`REFUSES_ALL`), which somebody puts right. */
+  /**
+   * A final refusal (5xx) is about this mail, and not about our account or address (`REFUSES_ALL`), which
+   * somebody can fix.
+   */
   isAboutMail?: boolean
 }
 
 /**
- * The enhanced status (RFC 3463 section 3.8) of a refusal for a policy: our address is on a list, we may not relay, or our
- * domain's records do not fit, which is judged by the header From, once the mail is there. Somebody puts that right, too.
+ * The enhanced status (RFC 3463 section 3.8) of a refusal by policy: our address is on a list, we may not
+ * relay, or our domain's records do not match, which is judged by the header From, once the mail is there.
+ * Somebody can fix that, too.
  */
 const FOR_A_POLICY = /^5\.7\.\d/
 
@@ -102,7 +107,7 @@ async function command(connection: Connection, line: string, wanted: number, jud
   return expectReply(connection, wanted, judging)
 }
 
-/** Throws `MailRefused` for any other reply. A recipient may be taken as 251, and nobody minds. */
+/** Throws `MailRefused` for any other reply. A recipient may also be accepted with 251. */
 async function expectReply(connection: Connection, wanted: number, { isAboutMail = false }: Judging = {}) {
   const reply = await readReply(connection)
   if (reply.status === wanted || (wanted === 250 && reply.status === 251)) return reply

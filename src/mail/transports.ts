@@ -4,7 +4,10 @@ import { CALLS, callOut } from '../http/outbound.ts'
 import { HEADERS, type Mail, MailRefused, REFUSES_ALL, type Send } from './sending.ts'
 import { overSmtp } from './smtp.ts'
 
-/** The transport that the settings name: a mail server, Resend's HTTP API, else Cloudflare's binding; undefined for none. */
+/**
+ * The configured transport: a mail server, Resend's HTTP API, or Cloudflare's binding; undefined if there is
+ * none.
+ */
 export function openTransport(config: Config, binding: SendEmail | undefined): Send | undefined {
   const { MAIL_FROM: from, RESEND_API_KEY: apiKey, SMTP_URL } = config
   if (!from) return undefined
@@ -44,7 +47,7 @@ function overResend(config: Config & { MAIL_FROM: string; RESEND_API_KEY: string
       headers: {
         authorization: `Bearer ${config.RESEND_API_KEY}`,
         'content-type': 'application/json',
-        // Of what is sent, too: another text under the same key would be refused for good.
+        // Includes a hash of the content: another text under the same key would be refused for good.
         'idempotency-key': `${id}.${createHash('sha256').update(body).digest('base64url')}`,
       },
       body,

@@ -11,15 +11,18 @@ import { type Passkey, passkeys } from './models.ts'
 import type { PasskeyAssertion } from './schemas.ts'
 import { ALGORITHMS, type Expected, PasskeyRefusal, verifyAssertion } from './webauthn.ts'
 
-/** The challenge of a ceremony: nobody can know it before its token is made, as there is a MAC in that. */
+/**
+ * The challenge of a ceremony. It comes from the MAC in its token, so nobody can know it before the token is
+ * made.
+ */
 const bytesOfChallenge = (token: string) =>
   new Uint8Array(createHash('sha256').update(`webauthn.${token}`).digest())
 
-/** The user's handle for authenticators: 16 bytes that reveal nothing about them. */
+/** The user handle for authenticators: 16 bytes that reveal nothing about the user. */
 export const userHandleOf = (userId: string) =>
   Buffer.from(userId.replaceAll('-', ''), 'hex').toString('base64url')
 
-/** Where passkeys of ours may be used, exactly. */
+/** The exact origins on which our passkeys may be used. */
 export const originsOf = ({ WEBAUTHN_ORIGINS, ISSUER, LINK_ORIGIN }: Config): string[] => [
   ...new Set([ISSUER, ...(LINK_ORIGIN ? [LINK_ORIGIN] : []), ...WEBAUTHN_ORIGINS]),
 ]
@@ -57,7 +60,10 @@ export const creationOptions = (config: Config, token: string, user: User, known
   attestation: 'none',
 })
 
-/** PublicKeyCredentialRequestOptionsJSON. Without `known`, any passkey of ours will do: no address is typed. */
+/**
+ * PublicKeyCredentialRequestOptionsJSON. Without `known`, any passkey of ours will do, and no address is
+ * typed.
+ */
 export const requestOptions = (config: Config, token: string, known: readonly Known[] = []) => ({
   ...challengeOf(token),
   rpId: config.WEBAUTHN_RP_ID,
@@ -66,19 +72,19 @@ export const requestOptions = (config: Config, token: string, known: readonly Kn
 })
 
 export interface ProvedPasskey {
-  /** Its counter went back: somebody may have a copy, so it counts for less. */
+  /** Its counter went back: there may be a copy, so it does not count as two factors. */
   isDoubtful: boolean
-  /** A condition: that the passkey is as it was read. */
+  /** A condition: that the passkey has not changed since it was read. */
   isGood: SQL
-  /** Notes the use, and what the history has to say of it. */
+  /** Records the use, and in the history what needs to be there. */
   spend: (isDone: SQL) => readonly Statement[]
 }
 
 /**
- * Checks that a passkey has answered a challenge; else the refusal says for the log, and nobody else, what was wrong.
+ * Checks that a passkey has answered a challenge; otherwise the refusal says why, for the log only.
  *
- * @param token the sealed challenge, which has been found to be good and unused.
- * @param isNamed whether who answers was known before; else the passkey itself has to say.
+ * @param token the sealed challenge, already found to be valid and unused.
+ * @param isNamed whether the user was known before; otherwise the passkey itself has to name them.
  */
 export function checkPasskey(
   resources: Resources,
@@ -105,7 +111,7 @@ export function checkPasskey(
           .set({
             last_used_at: now,
             is_synced: isSynced ? 1 : 0,
-            // The genuine one goes on from here.
+            // Keeps the higher count, so that the genuine passkey goes on from it.
             sign_count: Math.max(signCount, row.sign_count),
           })
           .where(sql`${eq(passkeys.id, row.id)} AND ${isDone}`),
@@ -118,10 +124,10 @@ export function checkPasskey(
   }
 }
 
-/** One word for the log: what of the ceremony was not as it has to be. */
+/** One word for the log: which check of the ceremony failed. */
 export const refusalOf = ({ message }: PasskeyRefusal) => new Refusal(`passkey_${message}`)
 
-/** The row of history for a counter that went back. */
+/** The row of history about a counter that went back. */
 const tellOfCounter = (resources: Resources, { user_id, name }: Passkey, condition: SQL): Statement =>
   record(
     resources,
@@ -132,7 +138,7 @@ const tellOfCounter = (resources: Resources, { user_id, name }: Passkey, conditi
 export const selectPasskey = (credentialId: string) =>
   build.select().from(passkeys).where(eq(passkeys.credential_id, credentialId))
 
-/** Those of a user that work here. */
+/** Those passkeys of a user that work on this deployment. */
 export const selectUsablePasskeys = ({ WEBAUTHN_RP_ID }: Config, userId: string) =>
   build
     .select()

@@ -7,7 +7,7 @@ export const passkeys = sqliteTable(
     id: text().primaryKey(),
     user_id: text().notNull(),
     credential_id: text().notNull(),
-    /** The relying party that it was made for: one of another is no way in. */
+    /** The relying party that it was made for: a passkey of another one is no way in. */
     rp_id: text().notNull(),
     /** A JWK (RFC 7517). */
     public_key: text().notNull(),

@@ -24,7 +24,7 @@ import { beginPasskey, registerPasskey, removePasskey, renamePasskey } from './s
 
 const tag = 'factors'
 
-/** Under /v1/auth/passkeys: one's own. */
+/** Under /v1/auth/passkeys: one's own passkeys. */
 export const passkeyRoutes = new Hono<AppEnv>()
   .post(
     '/options',
@@ -100,7 +100,7 @@ export const passkeyRoutes = new Hono<AppEnv>()
 
 const CACHE_CONTROL = 'public, max-age=600'
 
-/** What browsers and password managers look for. Served by whatever host asks: the former one, too. */
+/** What browsers and password managers look for. Served on every host, including a former one. */
 export const relyingPartyRoutes = new Hono<AppEnv>()
   .get(
     '/.well-known/webauthn',

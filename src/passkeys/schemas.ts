@@ -6,7 +6,7 @@ import { line, text } from '../values/text.ts'
 
 const base64url = (maxLength: number) => text(maxLength, 1).regex(/^[A-Za-z0-9_-]+$/, 'Is not base64url.')
 
-/** WebAuthn's own JSON (level 3 section 5.1): what browsers send besides is ignored. */
+/** WebAuthn's own JSON (level 3 section 5.1): further members that browsers send are ignored. */
 const credential = <S extends z.ZodRawShape>(response: S) =>
   z.object({
     id: base64url(1364),
@@ -61,7 +61,7 @@ export const PasskeyAdded = lazy(() =>
 )
 export type PasskeyAdded = Of<typeof PasskeyAdded>
 
-/** What a browser takes: `PublicKeyCredential.parseCreationOptionsFromJSON`, and the same for requests. */
+/** The input of `PublicKeyCredential.parseCreationOptionsFromJSON`, or its counterpart for requests. */
 export const PasskeyOptions = lazy(() =>
   z
     .object({ challenge_id: z.string(), options: z.record(z.string(), z.unknown()) })

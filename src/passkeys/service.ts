@@ -118,7 +118,7 @@ function read({ config }: Resources, { challenge_id, credential }: RegisterPassk
   }
 }
 
-/** One of one's own. Throws 404 `passkey_not_found`. */
+/** Reads one of one's own passkeys. Throws 404 `passkey_not_found`. */
 async function requireOwn(resources: Resources, actor: Claims, id: string) {
   const isThis = and(eq(passkeys.id, id), eq(passkeys.user_id, actor.sub))!
   const [own, { found }] = await Promise.all([
@@ -156,7 +156,7 @@ export async function renamePasskey(
 }
 
 /**
- * Removes a passkey, but not the last way in, also where two are removed at once.
+ * Removes a passkey, but never the last way in, even if two are removed at once.
  *
  * @throws 403 `reauthentication_required`; 404 `passkey_not_found`; 409 `last_way_in`.
  */
@@ -174,7 +174,10 @@ export async function removePasskey(resources: Resources, actor: Claims, id: str
   })
 }
 
-/** What the authenticator is told is left (Signal API): one's passkeys that work here. */
+/**
+ * The remaining passkeys, which the authenticator is told (Signal API): one's own that work on this
+ * deployment.
+ */
 export async function knownPasskeys({ config, db }: Resources, userId: string) {
   const { known } = await db.read({ known: selectUsablePasskeys(config, userId) })
   return {

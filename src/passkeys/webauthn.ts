@@ -14,14 +14,14 @@ import {
 } from '@oslojs/webauthn'
 
 /**
- * The two ceremonies of WebAuthn level 3 (sections 7.1 and 7.2), as functions of what was sent and what is expected.
- * Without attestation they need but a parser of CBOR and COSE, and one verification.
+ * The two ceremonies of WebAuthn level 3 (sections 7.1 and 7.2), as functions of what was sent and what is
+ * expected. Without attestation they only need a parser for CBOR and COSE, and one verification.
  */
 
-/** In the order of what we would rather have. */
+/** In order of preference. */
 export const ALGORITHMS = [coseAlgorithmES256, coseAlgorithmEdDSA, coseAlgorithmRS256] as const
 
-/** What was sent is not what a passkey of ours would send. The message is one word, for the log alone. */
+/** What was sent is not from a passkey of ours. The message is one word, only for the log. */
 export class PasskeyRefusal extends Error {}
 
 export interface Expected {
@@ -30,7 +30,7 @@ export interface Expected {
   origins: readonly string[]
 }
 
-/** Bytes in base64url, as WebAuthn's JSON has them. */
+/** Bytes in base64url, as in WebAuthn's JSON. */
 export interface Assertion {
   clientDataJSON: string
   authenticatorData: string
@@ -58,7 +58,7 @@ const textOf = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64url')
 const sha256 = (data: Uint8Array | string) => new Uint8Array(createHash('sha256').update(data).digest())
 const isSame = (one: Uint8Array, other: Uint8Array) => Buffer.compare(one, other) === 0
 
-/** Whatever a parser minds is a refusal as well. */
+/** Turns any error of a parser into a refusal. */
 function refusing<T>(read: () => T): T {
   try {
     return read()
@@ -72,7 +72,10 @@ function assertThat(isSo: boolean, what: string): asserts isSo {
   if (!isSo) throw new PasskeyRefusal(what)
 }
 
-/** Section 7.1 steps 5 to 12, 7.2 steps 10 to 14: type, challenge and origin are exactly ours, in no frame of others. */
+/**
+ * Section 7.1 steps 5 to 12, 7.2 steps 10 to 14: type, challenge and origin are exactly ours, in no foreign
+ * frame.
+ */
 function assertClientData(encoded: Uint8Array, type: ClientDataType, { challenge, origins }: Expected) {
   const data = parseClientDataJSON(encoded)
   assertThat(data.type === type, 'type')
@@ -81,7 +84,7 @@ function assertClientData(encoded: Uint8Array, type: ClientDataType, { challenge
   assertThat(data.crossOrigin !== true, 'cross_origin')
 }
 
-/** Section 7.1 steps 14 to 19, 7.2 steps 15 to 19: our RP id, somebody present and verified, flags that agree. */
+/** Section 7.1 steps 14 to 19, 7.2 steps 15 to 19: our RP id, user present and verified, consistent flags. */
 function readAuthenticatorData(bytes: Uint8Array, { rpId }: Expected) {
   const data = parseAuthenticatorData(bytes)
   const flags = bytes[FLAGS_AT]!
@@ -104,7 +107,7 @@ export function verifyRegistration(
       bytesOf(sent.attestationObject),
       4,
     ) as { fmt: unknown; attStmt: object; authData: unknown }
-    // Who made an authenticator is nothing to us.
+    // We do not care who made an authenticator.
     assertThat(fmt === 'none' && Object.keys(attStmt).length === 0, 'attestation')
     assertThat(authData instanceof Uint8Array, 'form')
     const { data, ...state } = readAuthenticatorData(authData, expected)
@@ -121,7 +124,7 @@ export function verifyRegistration(
   })
 }
 
-/** Throws PasskeyRefusal. Whether the counter went back is for the caller. */
+/** Throws PasskeyRefusal. Whether the counter went back is for the caller to check. */
 export function verifyAssertion(
   sent: Assertion,
   expected: Expected,
@@ -143,7 +146,7 @@ interface Jwk {
   [member: string]: string
 }
 
-/** Only the algorithms that were offered, with the curve that belongs to each (RFC 8812, RFC 9053). */
+/** Only the algorithms that were offered, each with its own curve (RFC 8812, RFC 9053). */
 function toJwk(key: COSEPublicKey): Jwk {
   const algorithm = key.algorithm()
   if (algorithm === coseAlgorithmES256) {
@@ -164,7 +167,10 @@ function toJwk(key: COSEPublicKey): Jwk {
   return { kty: 'RSA', n: textOf(n), e: textOf(e) }
 }
 
-/** Whether a key that was registered has signed. Its own check, as the vectors of the specification are without user verification. */
+/**
+ * Whether a registered key has signed. A check of its own, as the specification's test vectors have no user
+ * verification.
+ */
 export function isSigned(jwk: Jwk, message: Uint8Array, signature: Uint8Array): boolean {
   const key = createPublicKey({ key: jwk, format: 'jwk' })
   return verify(jwk.kty === 'OKP' ? null : 'sha256', message, key, signature)

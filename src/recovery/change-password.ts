@@ -17,18 +17,19 @@ import type { User } from '../users/models.ts'
 import type { ChangePassword } from './schemas.ts'
 
 /**
- * How far the counter of this session's refresh token is set ahead: past the grace, in which the former token would give
- * whoever has a copy the very pair that the owner is given, and past what they can refresh while the password is looked
- * at (`RATE_LIMIT_REFRESHES`).
+ * How far the counter of this session's refresh token is set ahead. It must pass the grace, in which the
+ * former token would give a thief the same pair as the owner, and all refreshes that a thief can make while
+ * the password is checked (`RATE_LIMIT_REFRESHES`).
  */
 const ROTATIONS_PAST_COPIES = 1000
 
 /**
- * Sets a new password: the other sessions end, every access token dies, and devices that knew the old one are strangers
- * again. This session goes on: its refresh token is rotated, and the turn of its cookie, so that the answer can bring the
- * next and copies are nothing, as those of any token that was spent; so does this device, by its new token.
+ * Sets a new password: the other sessions end, every access token becomes void, and devices that knew the old
+ * one count as strangers again. This session goes on: its refresh token and the turn of its cookie move on,
+ * so copies of either are as good as spent, and the answer brings the next ones. This device stays known, by
+ * a new token.
  *
- * @throws 403 `wrong_password`; 422 for a weak new one, or the same again; 429 `too_many_attempts`.
+ * @throws 403 `wrong_password`; 422 for a weak new password, or the same again; 429 `too_many_attempts`.
  */
 export const changePassword = (
   resources: Resources,
@@ -52,7 +53,7 @@ export const changePassword = (
     const told = openNotices(resources, 'password_changed', actor.sid, row.id)
     const user = await applyChange(resources, byActor(actor, resources.now), row, {
       action: 'password.changed',
-      // What strangers have guessed was the old one.
+      // Strangers' guesses were at the old password.
       set: { password_hash: passwordHash, password_is_given: 0, failed_logins: 0 },
       reliesOn: isSamePerson(row),
       endsTokens: true,

@@ -26,9 +26,9 @@ import { selectSubject } from './mail-link.ts'
 import type { DisownFactor, FactorDisowned } from './schemas.ts'
 
 /**
- * "This was not me": ends the session that the mail spoke of, for whoever reads it, with all that apps were given by it,
- * and the keys that it made. Its device is a stranger again, and every other with it, as nothing tells which it was: the
- * next sign-in is told too.
+ * "This was not me": ends the session that the mail is about, for whoever reads the mail, with everything
+ * that apps got through it, and the keys it made. All devices become strangers again, as nothing tells which
+ * one it was: the next sign-in is reported too.
  *
  * @throws 400 `invalid_link`.
  */
@@ -46,7 +46,7 @@ export async function disownSession(resources: Resources, input: { token: string
       alsoWrite: (isDone) => [
         revokeSessions(now, 'ended', and(eq(sessions.id, id), eq(sessions.user_id, user.id), isDone)),
         sql`DELETE FROM ${apiKeys} WHERE user_id = ${user.id} AND session_id = ${id} AND ${isDone}`,
-        // What was let go on without it, too: whoever let it was not the user.
+        // Sessions with `offline_access` end too: the user did not allow them.
         revokeSessions(
           now,
           'parent_ended',
@@ -58,11 +58,12 @@ export async function disownSession(resources: Resources, input: { token: string
 }
 
 /**
- * "This was not me", of a factor that was added or removed, or a provider that was connected, which goes: every session
- * ends. The factor goes as well where another stays, or by what shows, beside the mail, that its reader had the account
- * before: a device that signed in before, or a password that was set before, not by a reset. The mailbox alone takes no
- * factor away, or a reset would be all that a thief needs. Where the factor stays, the link stays good, and devices stay
- * known: what shows it may be at hand later. Else every device is a stranger again.
+ * "This was not me", about a factor that was added or removed, or an identity that was linked, which is
+ * removed: every session ends. The factor is removed too if another stays, or if the reader shows that they
+ * had the account before: by a device that signed in before, or a password that was set before, not by a
+ * reset. The mailbox alone removes no factor, or a thief would only need a reset. If the factor stays, the
+ * link stays valid and devices stay known, as the proof may be at hand later. Otherwise every device becomes
+ * a stranger.
  *
  * @throws 400 `invalid_link`; 403 `wrong_password`, and nothing is done.
  */
@@ -98,7 +99,7 @@ export async function disownFactor(resources: Resources, input: DisownFactor): P
   if (!may_go) {
     const details = { reason: is_there ? 'disowned_kept' : 'disowned' }
     const keeping = is_there ? { ...by, spend: (isDone: SQL) => noteFollowed(resources, token, isDone) } : by
-    // Whoever presses again finds nothing to end, until somebody signs in.
+    // A second click finds nothing to end, until somebody signs in.
     if (!is_there || token.clicked_at === null || has_open)
       await applyChange(resources, keeping, user, { action: 'sessions.ended', details, ...ending })
     return { factor: is_there ? 'kept' : 'none' }
@@ -112,7 +113,7 @@ export async function disownFactor(resources: Resources, input: DisownFactor): P
     ...ending,
     alsoWrite: (isDone) => [
       which.remove(isDone),
-      // Whoever added it may have made new codes by it.
+      // A thief who added it may have made new recovery codes with it.
       sql`DELETE FROM ${recoveryCodes} WHERE user_id = ${user.id} AND created_at >= ${timeOfId(token.id)} AND ${isDone}`,
       removeRecoveryCodes(user.id, sql`${isDone} AND NOT ${accountHasFactor(user.id)}`),
     ],
@@ -121,12 +122,12 @@ export async function disownFactor(resources: Resources, input: DisownFactor): P
   return { factor: 'removed' }
 }
 
-/** The factor that a mail spoke of, in conditions. */
+/** The factor that a mail is about, as conditions. */
 function factorOf(config: Config, { about }: OneTimeToken, { id: userId }: User) {
   const [, identityId] = /^identity\.(.+)$/.exec(about ?? '') ?? []
   if (identityId !== undefined) {
     const isThis = sql`user_id = ${userId} AND id = ${identityId}`
-    // It is no second factor: the mailbox opens the account without it.
+    // An identity is no second factor: the mailbox opens the account without it.
     return {
       kind: 'identity' as const,
       isThere: sql`EXISTS (SELECT 1 FROM ${identities} WHERE ${isThis})`,
@@ -153,7 +154,7 @@ function factorOf(config: Config, { about }: OneTimeToken, { id: userId }: User)
       }
 }
 
-/** A condition: that whoever reads the mail had the account before the factor was added to it. */
+/** A condition: that the mail's reader had the account before the factor was added. */
 function hadAccount(
   { config, now }: Resources,
   { password, device_token }: DisownFactor,
@@ -162,7 +163,7 @@ function hadAccount(
 ): SQL {
   const addedAt = timeOfId(token.id)
   const device = openDeviceToken(config, device_token, now)
-  // What else was disowned since has made strangers of all devices, but one of before is the owner's no less.
+  // Other disownings since then made all devices strangers, but an older device is still the owner's.
   const disownings = sql`(SELECT count(*) FROM ${activityLogs} WHERE ${activityLogs.user_id} = ${user.id}
     AND ${activityLogs.action} IN ('session.ended', 'sessions.ended', 'factor.removed', 'identity.unlinked')
     AND ${activityLogs.id} > ${token.id} AND ${activityLogs.details} ->> '$.reason' = 'disowned')`
@@ -170,7 +171,7 @@ function hadAccount(
     device && (device.knownSince ?? addedAt) < addedAt
       ? sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${user.id} AND ${knowsDevice(device, disownings)})`
       : sql`0`
-  // One that a reset has set was set by the mailbox alone.
+  // A password that a reset has set proves the mailbox only.
   const newest = (action: Action) => sql`coalesce((SELECT max(${activityLogs.id}) FROM ${activityLogs}
     WHERE ${activityLogs.user_id} = ${user.id} AND ${activityLogs.action} = ${action}), '')`
   const isOlderPassword =

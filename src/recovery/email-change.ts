@@ -31,10 +31,12 @@ import { requireUserByToken, selectSubject } from './mail-link.ts'
 import type { ChangeEmail } from './schemas.ts'
 
 /**
- * Asks for another address: the account keeps the old one until the new one confirms. The old one is told, with a
- * link that undoes it. Whether the new one belongs to somebody else shows only to who can read its mail.
+ * Asks for another address: the account keeps the old one until the new one confirms. The old one is told,
+ * with a link that undoes the change. Only somebody who reads the new address's mail learns whether it
+ * belongs to another user.
  *
- * @throws 403 `signup_domain_refused`, `signup_blocked`, `wrong_password`, `reauthentication_required` (without a password); 429 `too_many_attempts`; 422 when it is the account's own address.
+ * @throws 403 `signup_domain_refused`, `signup_blocked`, `wrong_password`, `reauthentication_required`
+ *   (without a password); 429 `too_many_attempts`; 422 when it is the account's own address.
  */
 export async function requestEmailChange(
   resources: Resources,
@@ -88,7 +90,7 @@ async function askForEmailChange(
     },
     isDone,
   )
-  // Its link undoes the change, which an address that nobody has proved cannot.
+  // Its link undoes the change, which an unverified address cannot do.
   const notice = enqueueNotice(resources, 'email_change_requested', row, isDone, {
     newEmail: input.new_email,
     told: openNotices(resources, 'email_change_requested', actor.sid, row.id),
@@ -118,12 +120,12 @@ async function askForEmailChange(
 }
 
 /**
- * The new address confirms. Where the session that asked does so, it is the account's from now on. Anybody else may have
- * been mailed by mistake, so the old address is asked as well.
+ * The new address confirms. If the session that asked does so, the account has it from now on. Anybody else
+ * may have been mailed by mistake, so the old address is asked as well.
  *
- * @returns whether the address is changed; else the old one has been mailed.
- * @throws 403 `signup_domain_refused`, `signup_blocked`, as it may have been asked for before; 409 `email_taken`; 422 `proof_needed`
- *   where nobody has proved the old address; 429 `too_many_attempts`.
+ * @returns whether the address is changed; otherwise the old one has been mailed.
+ * @throws 403 `signup_domain_refused`, `signup_blocked`, as they may be newer than the request; 409
+ *   `email_taken`; 422 `proof_needed` if the old address was never verified; 429 `too_many_attempts`.
  */
 export async function confirmEmailChange(
   resources: Resources,
@@ -144,13 +146,14 @@ export async function confirmEmailChange(
   return 'changed'
 }
 
-/** Notes that the new address has confirmed, and mails the old one for its own part. */
+/** Records that the new address has confirmed, and mails the old one for its approval. */
 async function askOldAddress(resources: Resources, token: OneTimeToken, user: User): Promise<void> {
   if (user.email_verified_at === null) throw proofNeeded('the session that asked')
   const { email, email_normalized: emailNormalized } = user
   const kind = 'approve_email_change'
   const unless = unlessBlocked(token)
-  // Whoever has the link of the change asks in the name of the account, and hears when its mailbox has had its share.
+  // The holder of the link asks in the name of the account, and is told when its mailbox has reached its
+  // limit.
   const request = openMailRequest(resources, {
     kind,
     emailNormalized,
@@ -164,7 +167,7 @@ async function askOldAddress(resources: Resources, token: OneTimeToken, user: Us
   })
 }
 
-/** The old address approves of the new one, which has confirmed already. Throws 403 and 409 as it does. */
+/** The old address approves the new one, which has already confirmed. Throws 403 and 409 like that. */
 export async function approveEmailChange(resources: Resources, link: Proof): Promise<void> {
   const { db, now } = resources
   const { token, user } = await requireUserByToken(resources, 'approve_email_change', link)
@@ -191,7 +194,7 @@ export async function approveEmailChange(resources: Resources, link: Proof): Pro
   await applyChange(resources, by, user, changeTo(confirmed, user, now))
 }
 
-/** The address may have been asked for before it was blocked. */
+/** The address may have been blocked since it was asked for. */
 const unlessBlocked = (token: OneTimeToken) => ({
   is: isBlocked(entriesOf(token.email_normalized)),
   refused: signupBlocked,
@@ -216,9 +219,9 @@ const changeTo = (token: OneTimeToken, user: User, now: number): Change => ({
 })
 
 /**
- * The old address takes the change back, made or not: it is the account's (again). Whoever has taken an account over
- * may have closed it: one that was deleted comes back. Throws 409 `email_taken` when somebody else has signed up with
- * the address by now.
+ * The old address takes the change back, whether or not it was made: it is the account's (again). A thief may
+ * have closed the account, so a deleted one comes back. Throws 409 `email_taken` if somebody else has signed
+ * up with the address meanwhile.
  */
 export async function undoEmailChange(resources: Resources, proof: Proof): Promise<void> {
   const { token, subject: user } = await requireToken(resources, 'undo_email_change', proof, selectSubject)

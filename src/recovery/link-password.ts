@@ -7,13 +7,15 @@ import { wrongPassword } from '../passwords/errors.ts'
 import { checkInTurn } from '../passwords/service.ts'
 import { type User, users } from '../users/models.ts'
 
-/** A condition: that somebody has the password that was checked. */
+/** A condition: that the user still has the password that was checked. */
 export const hasPasswordStill = ({ id, password_hash }: User) =>
   sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${id} AND password_hash = ${password_hash})`
 
 const PASSWORD_TRIES = 5
 
-/** The password of an account beside a mailed link, which takes five of them. Throws 403 `wrong_password`. */
+/**
+ * Checks the account's password beside a mailed link, which allows five tries. Throws 403 `wrong_password`.
+ */
 export async function requirePasswordOf(
   resources: Resources,
   token: OneTimeToken,
@@ -33,7 +35,7 @@ export async function requirePasswordOf(
   })
   const isOpen = counted !== undefined && counted.password_tries <= PASSWORD_TRIES
   const stored = isOpen ? user.password_hash : null
-  // By the count that it made, so that it is taken back once.
+  // Names the count that this try made, so that it is taken back once.
   const isAsCounted = and(isThis, eq(oneTimeTokens.password_tries, counted?.password_tries ?? 0))
   const one = { password_tries: sql`${oneTimeTokens.password_tries} - 1` }
   const takeBack = [build.update(oneTimeTokens).set(one).where(isAsCounted)]

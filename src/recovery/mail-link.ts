@@ -20,14 +20,14 @@ import { normalizeEmail } from '../values/email.ts'
 import type { AskForMail } from './schemas.ts'
 
 /**
- * Mails a link, or a code, to whom has an account at an address. One batch, whether there is one or not, and whether the
- * address has had its share of mails or not: the answer and its cost are the same.
+ * Mails a link, or a code, to the user of an address. It is one batch, whether or not there is one, and
+ * whether or not the mailbox has reached its limit: the answer and its cost are the same.
  *
- * @param link.reachesDisabled who is shut out is mailed too: what they prove tells them so.
- * @param link.mayJoin a condition: on it whoever has no account is mailed as well, as they may make one: the token is about
- *   the id that it will have.
+ * @param link.reachesDisabled also mails disabled users: what they prove tells them so.
+ * @param link.mayJoin a condition on which an address without an account is mailed as well, as it may sign
+ *   up: the token holds the id that the account will have.
  *
- * @throws 429 `too_many_attempts` for a network that asks for too many; 503 where no mail is configured.
+ * @throws 429 `too_many_attempts` for a network that asks too often; 503 where no mail is configured.
  */
 export async function mailLink(
   resources: Resources,
@@ -71,7 +71,9 @@ export async function mailLink(
   )
 }
 
-/** The user whom a mailed link or code is about. Throws 400 `invalid_link`, also for somebody shut out by now. */
+/**
+ * The user of a mailed link or code. Throws 400 `invalid_link`, also for one who has been disabled meanwhile.
+ */
 export async function requireUserByToken(
   resources: Resources,
   purpose: Purpose,
@@ -84,5 +86,5 @@ export async function requireUserByToken(
   return { token, user }
 }
 
-/** Reads the user whom a token is about. */
+/** Reads the user of a token. */
 export const selectSubject = (id: SQL) => selectUsers().where(sql`${users.id} = ${id}`)

@@ -5,8 +5,8 @@ import { applyChange, byToken, isSamePerson } from '../users/change.ts'
 import { selectSubject } from './mail-link.ts'
 
 /**
- * Opens an account again that its user has closed, for whoever reads its mail. It was closed with its password, so
- * that opens it no more: where it was a thief, they know it. Throws 400 `invalid_link`; 409 `email_taken`.
+ * Reopens an account that its user has closed, for whoever reads its mail. Its password no longer opens it:
+ * if a thief closed it, they know the password. Throws 400 `invalid_link`; 409 `email_taken`.
  */
 export async function reopenAccount(resources: Resources, input: { token: string }): Promise<void> {
   const { token, subject: user } = await requireToken(resources, 'reopen_account', input, selectSubject)

@@ -11,13 +11,13 @@ import type { User } from '../users/models.ts'
 import { mailLink, requireUserByToken } from './mail-link.ts'
 import type { AskForMail, ResetPassword } from './schemas.ts'
 
-/** Mails the link that sets a new password, to whom has an account. Nobody is told whether. */
+/** Mails the link that sets a new password, if there is an account. The answer does not reveal whether. */
 export const forgotPassword = (resources: Resources, input: AskForMail): Promise<MailRequested> =>
   mailLink(resources, input, { kind: 'reset_password', action: 'password.reset_requested' })
 
 /**
- * Sets a new password for whoever reads the account's mail: every session ends, other links die, an account that
- * took no password any more takes this one, and the owner is told. It does not log in.
+ * Sets a new password for whoever reads the account's mail: every session ends, other links become void, a
+ * locked account takes the new password, and the owner is told. It does not log in.
  *
  * @throws 400 `invalid_link`; 422 for a weak password, or the same again.
  */
@@ -32,11 +32,12 @@ export async function resetPassword(resources: Resources, input: ResetPassword):
 }
 
 /**
- * What it means that whoever reads the account's mail chooses a password: the address is proved, and nothing that
- * could enter the account before can any more. The owner is told. Throws 422 for a weak password, or the same again.
+ * The change when the reader of an account's mail chooses a password: the address is verified, and nothing
+ * that opened the account before still does. The owner is told. Throws 422 for a weak password, or the same
+ * again.
  */
 export async function replacePassword(resources: Resources, user: User, newPassword: string) {
-  // Whoever signed up and has proved nothing yet may type what they typed then.
+  // A user who has signed up and verified nothing yet may choose the same password again.
   const isOwn = user.email_verified_at === null && !user.password_is_given
   const passwordHash = await hashNewPassword(resources, newPassword, user, {
     pointer: '/new_password',
@@ -54,7 +55,7 @@ export async function replacePassword(resources: Resources, user: User, newPassw
     forgetsDevices: true,
     endsSessions: { reason: 'password_changed' },
     endsKeys: true,
-    // The first proof of an address: whoever made the account may have been somebody else.
+    // The first proof of an address: somebody else may have made the account.
     voidsWaysIn: user.email_verified_at === null,
     mails: (isDone) => [enqueueNotice(resources, 'password_changed', user, isDone)],
     alsoWrite: (isDone) => [forgetAttempts(resources, user.email_normalized, isDone)],

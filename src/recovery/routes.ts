@@ -42,7 +42,7 @@ const tooManyAttempts = () => tooManyAttemptsProblem(60)
 const byMail = [mailNotConfigured, tooManyAttempts]
 const byProof = [invalidLink, writeConflict]
 
-/** What is done through the mail of an account: asking for a link, and using its token, or the code beside it. */
+/** Recovery by the mail of an account: asking for a link, and using its token or the code beside it. */
 export const mailRoutes = new Hono<AppEnv>()
   .post(
     '/verify_email',

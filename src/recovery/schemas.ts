@@ -17,7 +17,7 @@ export const ResetPassword = lazy(() =>
 )
 export type ResetPassword = Of<typeof ResetPassword>
 
-/** What shows, beside the mail, that whoever reads it made the account, or makes it theirs. */
+/** What shows, beside the mail, that its reader made the account, or takes it over. */
 export const VerifyEmail = lazy(() =>
   withProof({
     signup_token: text(256, 1).optional().meta({ description: 'What signing up has answered.' }),
@@ -66,7 +66,7 @@ export const DisownFactor = lazy(() =>
 )
 export type DisownFactor = Of<typeof DisownFactor>
 
-/** What became of the factor: `none` where the mail spoke of none that is still there. */
+/** What became of the factor: `none` if it was already gone, or the mail named none. */
 export const FactorDisowned = lazy(() =>
   z.object({ factor: z.enum(['removed', 'kept', 'none']) }).meta({ id: 'FactorDisowned' }),
 )

@@ -5,7 +5,7 @@ import { forgetAttempts } from '../throttle/service.ts'
 import { applyChange, byToken, isSamePerson } from '../users/change.ts'
 import { requireUserByToken } from './mail-link.ts'
 
-/** Lets the password be tried again, for whoever reads the mail of an account that was locked. Throws 400 `invalid_link`. */
+/** Unlocks the password of an account, for whoever reads its mail. Throws 400 `invalid_link`. */
 export async function unlockAccount(resources: Resources, input: { token: string }): Promise<void> {
   const { token, user } = await requireUserByToken(resources, 'unlock_account', input)
   if (token.email_normalized !== user.email_normalized) throw invalidLink(new Refusal('other_address'))

@@ -16,16 +16,16 @@ import { mailLink, requireUserByToken } from './mail-link.ts'
 import { replacePassword } from './reset.ts'
 import type { AskForMail, VerifyEmail } from './schemas.ts'
 
-/** Mails the link that confirms the address of an account that has not confirmed it. Nobody is told whether. */
+/** Mails the link that confirms an unverified address. The answer does not reveal whether there is one. */
 export const resendVerification = (resources: Resources, input: AskForMail): Promise<MailRequested> =>
   mailLink(resources, input, { kind: 'verify_email', accounts: isNull(users.email_verified_at) })
 
 /**
- * Confirms the address that the mail went to, if it still is the account's. Whoever reads the mail need not be who
- * made the account: anybody can sign up with anybody's address. So it takes something beside the mail, by which they
- * are the same, or a new password, which voids whatever could enter the account so far.
+ * Confirms the address that the mail went to, if it still is the account's. Anybody can sign up with
+ * anybody's address, so the mail's reader may not be who made the account. So it also needs a proof that they
+ * did, or a new password, which voids everything that opened the account so far.
  *
- * @throws 400 `invalid_link`; 422 `proof_needed`, and the link stays good; 403 `wrong_password`.
+ * @throws 400 `invalid_link`; 422 `proof_needed`, and the link stays valid; 403 `wrong_password`.
  */
 export async function verifyEmail(
   resources: Resources,
@@ -49,14 +49,14 @@ export async function verifyEmail(
   await applyChange(resources, by, user, change)
 }
 
-/** In whose name the address is confirmed: whoever reads the mail, and has shown that the account is theirs. */
+/** The authority to confirm: the mail's reader, who has shown that the account is theirs. */
 async function requireProof(
   resources: Resources,
   { signup_token, password }: VerifyEmail,
   actor: Claims | undefined,
   { token, user, byMail }: { token: OneTimeToken; user: User; byMail: Authority },
 ): Promise<Authority> {
-  // Who typed the password of an account may sign in to it, whoever its user is.
+  // Somebody who typed an account's password for another can sign in to it, whoever its user is.
   if (user.password_is_given === TYPED) throw proofNeeded('a new password')
   if (isMakerOf(resources, user, signup_token)) return byMail
   if (actor?.sub === user.id)
@@ -66,7 +66,7 @@ async function requireProof(
   return { ...byMail, holds: sql`${byMail.holds} AND ${hasPasswordStill(user)}` }
 }
 
-/** Whether a token was given to whoever signed up with this account, as its address is now. */
+/** Whether a token shows that its holder made this account, with its present address. */
 export const isMakerOf = (
   { config, now }: Pick<Resources, 'config' | 'now'>,
   { id, email_normalized }: User,

@@ -16,7 +16,7 @@ import { joining } from './en/joining.ts'
 import { password } from './en/password.ts'
 import { webhooks } from './en/webhooks.ts'
 
-/** The words of every mail, and what stands around them. One folder per language. */
+/** The words of every mail, and the text around them. One folder per language. */
 export interface MailTexts {
   language: Language
   frame: typeof frame
@@ -36,5 +36,5 @@ const TEXTS: Record<Language, MailTexts> = {
   },
 }
 
-/** @param language null in mails that a version without languages has queued. */
+/** @param language null in mails queued by a version without languages. */
 export const mailTextsIn = (language: Language | null): MailTexts => TEXTS[language ?? 'en']

@@ -41,7 +41,7 @@ export const account = {
     ],
     button: 'Open my account again',
   }),
-  /** Of a deletion by somebody who manages; who closes their own account gets another one, with a way back. */
+  /** Deleted by a manager; users who close their own account get another mail, with a way back. */
   account_deleted: ({ organisation }) => ({
     subject: `Your account at ${organisation} was deleted`,
     paragraphs: [

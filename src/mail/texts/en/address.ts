@@ -9,7 +9,7 @@ export const address = {
     ],
     button: 'Use this address',
   }),
-  /** Goes to the address of the account, once the new one has confirmed without the session that asked. */
+  /** Goes to the account's address after the new one was confirmed outside the session that asked. */
   approve_email_change: ({ organisation, newEmail }) => ({
     subject: `Approve your new e-mail address at ${organisation}`,
     paragraphs: [
@@ -27,7 +27,7 @@ export const address = {
     ],
     button: 'Undo the change',
   }),
-  /** Goes to the old address when somebody who manages users has changed it. */
+  /** Goes to the old address when a manager has changed it. */
   address_changed: ({ organisation, newEmail }) => ({
     subject: `Your e-mail address at ${organisation} was changed`,
     paragraphs: [
@@ -36,7 +36,7 @@ export const address = {
     ],
     button: 'Undo the change',
   }),
-  /** Goes to an old address that an administrator no longer trusts: it undoes nothing. */
+  /** Goes to an old address that an administrator no longer trusts: it cannot undo anything. */
   address_replaced: ({ organisation }) => ({
     subject: `Your e-mail address at ${organisation} was changed`,
     paragraphs: [

@@ -1,13 +1,13 @@
 import type { Occasion } from '../../text.ts'
 
-/** What stands around the words of a mail. */
+/** The text around the words of a mail. */
 export const frame = {
-  /** Words for an address that a mail does not repeat. */
+  /** In place of an address that a mail must not repeat. */
   anotherAddress: 'another one',
   codeBesideLink: (lifetime: string) => `Or type this code, good for ${lifetime}:`,
   codeAlone: (lifetime: string) => `The code, good for ${lifetime}:`,
   linkLifetime: (lifetime: string) => `The link is good once, for ${lifetime}.`,
-  /** What happened, where a mail does not say it otherwise. */
+  /** What happened, if the mail does not say otherwise. */
   asked: 'Asked for',
   /** "Asked for on 28 November 2026 at 15:03 UTC, from Germany, with Firefox on Windows." */
   occasion: ({ happened, day, time, country, device }: Occasion) =>

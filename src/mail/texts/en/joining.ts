@@ -9,7 +9,7 @@ export const joining = {
     ],
     button: 'Confirm address',
   }),
-  /** Somebody who manages users has it sent: again, or because they have given the account this address. */
+  /** A manager has it sent: again, or because they have given the account this address. */
   verify_email_by_admin: ({ organisation }) => ({
     subject: `Confirm your e-mail address for ${organisation}`,
     paragraphs: [
@@ -18,7 +18,7 @@ export const joining = {
     ],
     button: 'Confirm address',
   }),
-  /** To somebody for whom an administrator has made an account. */
+  /** To somebody whose account an administrator has made. */
   account_made: ({ organisation }) => ({
     subject: `An account has been made for you at ${organisation}`,
     paragraphs: [
@@ -27,7 +27,7 @@ export const joining = {
     ],
     button: 'Choose a password',
   }),
-  /** Somebody signed up with an address that has an account: only its owner is told so. */
+  /** Somebody signed up with an address that has an account: only its owner learns that. */
   already_registered: ({ organisation }) => ({
     subject: `You already have an account at ${organisation}`,
     paragraphs: [

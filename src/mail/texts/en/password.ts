@@ -9,7 +9,7 @@ export const password = {
     ],
     button: 'Choose a new password',
   }),
-  /** Somebody who manages users has it sent; who they are, and from where, is not their user's business. */
+  /** A manager has it sent; the user does not learn who, or from where. */
   reset_password_by_admin: ({ organisation }) => ({
     subject: `A new password for ${organisation}`,
     paragraphs: [
@@ -34,7 +34,7 @@ export const password = {
     ],
     button: 'Unlock my account',
   }),
-  /** Goes to whoever may sign up, too. */
+  /** Also goes to people who have no account yet, but may sign up. */
   sign_in_code: ({ organisation }) => ({
     subject: `Your code for ${organisation}`,
     paragraphs: [
@@ -42,7 +42,7 @@ export const password = {
       'If it was not you, do nothing, and give the code to nobody.',
     ],
   }),
-  /** A code and no link: it is for the page, or the app, that waits for it. */
+  /** A code without a link: it is for the page, or the app, that waits for it. */
   reauthenticate: ({ organisation }) => ({
     subject: `Confirm that it is you at ${organisation}`,
     paragraphs: [

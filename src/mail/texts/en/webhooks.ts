@@ -7,7 +7,7 @@ const at = (host: string | null) => (host === null ? '' : ` at ${host}`)
 const button = 'Look at the webhooks'
 const LOOK = 'If nobody should have, look at it, and at who administrates.'
 
-/** To those who manage webhooks. Of an address the host alone is said: its path may be a secret. */
+/** To those who manage webhooks. Only the host of an address is shown: its path may be a secret. */
 export const webhooks = {
   webhook_added: ({ organisation, actor, host }) => ({
     subject: `A webhook was added at ${organisation}`,
