@@ -9,7 +9,9 @@ interface Dollars {
   together: number
 }
 
-/** Of a read of oneself without a copy, which is measured for its trips alone; it takes the processor like the other. */
+/**
+ * A read of oneself without a cached copy, measured only for its trips; its CPU time is taken from the other.
+ */
 export const WITHOUT_COPY = 'read of oneself, no copy'
 
 /** What a million of an operation cost beyond what the plans include; undefined where it was not measured. */
@@ -31,8 +33,8 @@ export function dollarsPerMillion({ ratios, trips }: Results, operation: string)
 }
 
 /**
- * Together, before near reads and the write diet, by the same prices: commit 126f9db. Each signed-in read asked Redis
- * beside libSQL then, so one figure was that of all.
+ * All signed-in reads before near reads and the write diet, at the same prices: commit 126f9db. Each asked
+ * both Redis and libSQL then, so one figure covers them all.
  */
 export const BEFORE: Record<string, number> = {
   'read of oneself': 2.32,

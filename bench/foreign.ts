@@ -5,9 +5,10 @@ import { openStage } from './stage.ts'
 import { startWorker } from './workerd.ts'
 
 /**
- * What a login by a hash that came from elsewhere costs in workerd, for the table of docs/foreign-hashes.md:
- * `npm run bench:foreign`. It is processor time, less that of a login whose hash is over at once, so that it says the same on
- * a machine that does other things as well. The hashes are of nobody's password, which takes as long to find out.
+ * What a login costs in workerd when its hash comes from other software, for the table of
+ * docs/foreign-hashes.md: `npm run bench:foreign`. It reports processor time, less that of a login with a
+ * trivial hash, so that other work on the machine does not matter. No password matches the hashes, and a
+ * mismatch takes just as long.
  */
 const TIMES = 3
 const ADMIN = 7

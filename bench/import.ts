@@ -9,8 +9,8 @@ import { openStage } from './stage.ts'
 import { startWorker } from './workerd.ts'
 
 /**
- * How long it takes to bring people along, by the script that does it, and what others wait for meanwhile who change
- * something: `npm run bench:import`, or fewer by `-- --people 5000`. It fails where it takes longer than is promised.
+ * How long the import script takes, and how long writes by others wait meanwhile: `npm run bench:import`, or
+ * with fewer people: `-- --people 5000`. It fails if the import takes longer than promised.
  */
 const { values: options } = parseArgs({ options: { people: { type: 'string', default: '100000' } } })
 const people = Number(options.people)

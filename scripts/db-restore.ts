@@ -20,8 +20,8 @@ const APPLIED = '__drizzle_migrations'
 const ROWS_PER_BATCH = 200
 const BYTES_PER_BATCH = 512 * 1024
 /**
- * Rows stand before what their triggers look for, and webhooks after the history: else each row of it would be owed to
- * them. Triggers keep the rest right, as they always do: totals, and what is searched.
+ * Rows are loaded before those whose triggers look for them, and webhooks after the history, or each of its
+ * rows would be delivered to them. Triggers maintain the rest, as always: totals, and the search tables.
  */
 const FIRST = ['users', 'user_activity_logs']
 const LAST = ['webhooks', 'webhook_deliveries']

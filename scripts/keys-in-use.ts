@@ -11,9 +11,10 @@ import { webhookSecretsAreLost } from '../src/webhooks/models.ts'
 const LOOKED_AT = 100
 
 /**
- * What SECRET_KEYS lacks of the keys that this database's secrets are under. `lacksAny`: one at least, which may have been
- * retired. `lacksSealed`: one that an authenticator app or a webhook is under, which go to the key that signs soon after a
- * rotation. `lacksCurrent`: one that signed when somebody last signed in by a password or, where nobody has one, of those.
+ * Which keys SECRET_KEYS lacks, of those that protect this database's secrets. `lacksAny`: at least one,
+ * which may have been retired. `lacksSealed`: one that protects an authenticator app or a webhook, which are
+ * moved to the signing key soon after a rotation. `lacksCurrent`: the one that signed when somebody last
+ * signed in by password or, if nobody has a password, one of those above.
  */
 export async function lookForKeys({ config, db }: Pick<Resources, 'config' | 'db'>) {
   const { keys } = config

@@ -7,11 +7,11 @@ import { pepperId } from '../src/passwords/hashing.ts'
 const NAMED = 20
 
 /**
- * Says whose passwords nobody could check any more without the entries of SECRET_KEYS that go: hashes that name one of
- * them as their pepper. Asks the database that the environment names.
+ * Reports whose passwords could no longer be verified without the entries of SECRET_KEYS that are removed:
+ * hashes that name one of them as their pepper. Asks the database that the environment names.
  *
- * @throws where seeds of authenticator apps or secrets of webhooks are still under one of them: no reset by mail would bring
- *   those back, and the cron jobs put them under the key that signs.
+ * @throws if seeds of authenticator apps or secrets of webhooks still use one of them: no reset by mail would
+ *   bring those back, and the cron jobs move them to the signing key.
  */
 export async function findPasswordsLost(gone: string[], kept: string[]): Promise<string> {
   const { TURSO_DATABASE_URL: url, TURSO_AUTH_TOKEN: authToken } = process.env

@@ -3,19 +3,22 @@ import type { Client, InStatement } from '@libsql/client/web'
 import type { Migration } from './migrations.ts'
 
 /**
- * Moving a table to another layout while the deployment goes on. As one transaction that is one long write, and writers
- * give up after three seconds; so a large table moves in steps, each a short one:
+ * Moves a table to another layout while the deployment keeps running. In one transaction this would be one
+ * long write, and writers give up after three seconds. So a large table is moved in steps, each a short
+ * transaction:
  *
- * 1. `begin`: the new table, and triggers that copy into it what is written meanwhile.
- * 2. `copy`: a batch of rows after another, by key. What is there already came by a trigger, and is newer.
+ * 1. `begin`: the new table, and triggers that copy what is written meanwhile.
+ * 2. `copy`: batches of rows, by key. A row that exists already came by a trigger, and is newer.
  * 3. `swap`: the new table takes the old one's name, if no row is missing.
- * 4. `empty`: the old one's rows go in batches, and then itself, as dropping a large table is a long write too.
+ * 4. `empty`: the old table's rows are deleted in batches, then the table, because dropping a large table is
+ * also a long write.
  *
- * How far it got stands in the database with each batch, so whoever runs the migrations again goes on from there.
+ * Each batch records its progress in the database, so a second run of the migrations continues from there.
  *
- * Such a migration is plain SQL, which does all that in one go where the table is small (or where something else applies
- * it). A comment marks its copying statement, `-- In steps: <table> by <key>`, to which a batch adds which rows; what stands
- * before is the begin, what comes after the swap, and the last statement drops the old table.
+ * Such a migration is plain SQL, which does all of this at once if the table is small (or if another tool
+ * applies it). A comment marks its copying statement, `-- In steps: <table> by <key>`, to which each batch
+ * adds its range of rows. Statements before it are the begin, those after it the swap, and the last one drops
+ * the old table.
  */
 export interface Move {
   table: string

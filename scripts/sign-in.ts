@@ -5,8 +5,8 @@ import { isLoopback } from '../src/config/checks.ts'
 import { scopesIn } from '../src/oauth/scopes.ts'
 
 /**
- * By this one app all scripts sign in, at each deployment that has let them (`npm run client:create -- --scripts`). It
- * proves nothing: whoever runs a script is asked at /device, each time.
+ * All scripts sign in by this one app, at each deployment that allows them (`npm run client:create --
+ * --scripts`). It has no secret: the person who runs a script approves it at /device each time.
  */
 export const SCRIPTS_CLIENT_ID = '00000000-0000-7000-8000-000000000001'
 /** What there is a script for. */
@@ -29,10 +29,10 @@ interface SigningIn {
 }
 
 /**
- * Signs whoever runs a script in at a deployment, as a device without a browser (RFC 8628). Throws, in a sentence, what
- * came between.
+ * Signs the person who runs a script in to a deployment, as a device without a browser (RFC 8628). Throws
+ * errors as sentences.
  *
- * @returns an access token: good for ten minutes, for these permissions, and for them a recent login.
+ * @returns an access token with these permissions, valid for ten minutes. Its login counts as recent.
  */
 export async function signIn({
   url,
@@ -115,7 +115,7 @@ async function waitFor(
     if (word && answer.ok) return oauth.processDeviceCodeResponse(as, client, answer)
     const error = word && answer.status === 400 ? String(word.error) : 'slow_down'
     if (ENDED[error]) throw new Error(ENDED[error])
-    // Who gets no answer asks more seldom, too.
+    // After a timeout it polls less often, too.
     if (error === 'slow_down') seconds += POLL_SECONDS
     else if (error !== 'authorization_pending') throw new Error(`Signing in has failed: ${error}`)
   }

@@ -5,7 +5,9 @@ import { MOST_BYTES } from '../../src/bulk/import/schemas.ts'
 const TRIES = 8
 const LONGEST_PAUSE_MS = 60_000
 const TIMEOUT_MS = 60_000
-/** Half of what a request may have: others write in between, and wait for no longer than one takes. */
+/**
+ * Half of what a request may have, so that writes by others in between wait no longer than one request takes.
+ */
 const ROWS_EACH = 250
 
 /** A deployment, and how its token is come by: once more when it is over. */
@@ -106,8 +108,8 @@ const tooLong = (line: number): LineResult => ({
 })
 
 /**
- * Sends lines, batch by batch, and tells what became of them, by their numbers in the file. One after another: of two lines
- * with the same address the first is the one that comes, wherever they stand.
+ * Sends lines in batches, and reports the result of each by its line number in the file. Batches are
+ * sequential: of two lines with the same address the first is imported, wherever they are.
  */
 export async function sendLines(
   call: ReturnType<typeof openDeployment>,

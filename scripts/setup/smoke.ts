@@ -35,10 +35,11 @@ async function whyNotAnswered(issuer: string): Promise<string | undefined> {
 }
 
 /**
- * Signs in at a deployment as somebody who is made for it, refreshes, revokes, and looks whether what was revoked is dead.
- * Whoever was made is erased afterwards, whatever came of it, and before, where a run was stopped.
+ * Signs in to a deployment as a user made for this, refreshes, revokes, and checks that the revoked tokens no
+ * longer work. The user is erased afterwards, whatever happened; one left by an interrupted run is erased
+ * first.
  *
- * @returns what was tried, a clause each. Throws, in a sentence, at the first thing that is not as it should be.
+ * @returns what was tried, a clause each. Throws a sentence at the first failure.
  */
 export const smokeTest = (env: object, issuer: string): Promise<string[]> =>
   withResources(env, async (resources) => {

@@ -2,8 +2,8 @@ import { expect } from 'vitest'
 import type { Answer } from './api.ts'
 
 /**
- * Lines of requests, by their ids. They, and others that say that all is well, are caught where they are written, and seen
- * only if something is wrong.
+ * Log lines of requests, by request id. They, and other lines that report no problem, are captured as they
+ * are written, and printed only if something is wrong.
  */
 const lines = new Map<string, string>()
 

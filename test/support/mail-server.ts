@@ -44,10 +44,11 @@ class Refusal extends Error {
 }
 
 /**
- * Real mail servers. What becomes of a mail says how its recipient begins: `nobody` and `busy` are refused, for good and
- * for now, `relayed` as nobody has signed in, `listed` for a policy, `spam` and `unsigned` (for a policy) once the mail is
- * there; `leaves` closes the connection before the mail, `silent` and `drops` after all of
- * it, without a word, the first keeping the connection. `once-` before any of them: the first time alone.
+ * Real mail servers. The recipient's name decides what happens to a mail. `nobody` and `busy` are refused,
+ * permanently and temporarily; `relayed` because nobody has signed in; `listed` for a policy; `spam` and
+ * `unsigned` (for a policy) once the mail has been sent. `leaves` closes the connection before the mail.
+ * `silent` and `drops` give no answer after it; `silent` keeps the connection open. `once-` before any of
+ * them: only the first time.
  */
 export async function startMailServer({ cert, key }: { cert: string; key: string } = makeCertificate()) {
   const mails: WiredMail[] = []

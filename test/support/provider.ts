@@ -15,8 +15,9 @@ export interface How {
 }
 
 /**
- * A provider that says whatever a test has it say, and the three endpoints of GitHub. It keeps nothing: a code is what it
- * is to answer, written by the test (`Say`). Whatever stands before `/.well-known` is an issuer of its own.
+ * A provider that says whatever a test wants, and the three endpoints of GitHub. It stores nothing: a code
+ * contains the answer to give, written by the test (`Say`). Any path before `/.well-known` is an issuer of
+ * its own.
  */
 export interface Say extends How {
   claims?: Record<string, unknown>

@@ -11,10 +11,11 @@ export interface Received {
 }
 
 /**
- * An app's server: it takes what comes to `/<name>/<status>`, and answers with that status; `hang` answers never, `long`
- * without an end, `twice` two answers at once, `slow` after a second, `picky` no to what
- * has the word Refused in it, and `away` leads elsewhere. `GET /__of/<name>` says
- * what has come to a name, and `/__now/<name>/<how>` how it answers from now on, whatever its address says.
+ * An app's server. It accepts requests to `/<name>/<status>`, and answers with that status. Instead of a
+ * status: `hang` never answers, `long` answers without end, `twice` sends two answers at once, `slow` answers
+ * after a second, `picky` refuses what contains the word Refused, and `away` redirects. `GET /__of/<name>`
+ * lists what a name has received; `/__now/<name>/<how>` sets how it answers from now on, whatever its URL
+ * says.
  */
 export async function startReceiver(): Promise<{ url: string; close(): Promise<void> }> {
   const received = new Map<string, Received[]>()

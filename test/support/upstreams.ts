@@ -95,7 +95,10 @@ export async function freshUpstreams(schema: { migrations?: number } = {}) {
   return upstreams(label)
 }
 
-/** Does something right behind the first read of what uses these: what was not there when it read is there from then on. */
+/**
+ * Does something right after the first read by these resources, so that what the read did not find exists
+ * from then on.
+ */
 export function behindFirstRead(resources: Resources, act: () => Promise<unknown>): void {
   const { db } = resources
   let isFirst = true

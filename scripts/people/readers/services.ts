@@ -54,8 +54,9 @@ function firebaseHash({ passwordHash, salt }: Row, hashing: FirebaseHashing | un
 }
 
 /**
- * A realm, as `kc.sh export --users realm_file` writes it. Accounts of services do not come. Attributes are what
- * administrators wrote, and what apps may rely on: whom they are about may not change them, unless it is said.
+ * A realm, as `kc.sh export --users realm_file` writes it. Service accounts are left out. Attributes were
+ * written by administrators, and apps may rely on them: users may not change their own, unless
+ * `ownAttributes` says so.
  */
 export const keycloak: Reader = (file, { ownAttributes = false }) =>
   each(
