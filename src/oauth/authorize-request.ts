@@ -5,15 +5,18 @@ import { isRegistered } from './redirects.ts'
 import { type Resource, targetOf } from './resources.ts'
 import { scopesIn, scopesToAsk } from './scopes.ts'
 
-/** It travels through a browser's address. */
+/** The limit for a request that travels in a browser's address. */
 export const MAX_QUERY_LENGTH = 4000
-/** What of it is carried along while somebody signs in: in a cookie, at worst. */
+/** The limit for what is carried along during sign-in, at worst in a cookie. */
 export const MAX_KEPT_LENGTH = 1500
-/** The same of one that was pushed, and what becomes of it sealed. */
+/** The limit for a pushed request, and for the same once it is sealed. */
 export const MAX_PUSHED_LENGTH = 1100
 export const MAX_SEALED_LENGTH = 1800
 
-/** What goes back to the app instead of a code (RFC 6749 section 4.1.2.1, OpenID Connect Core section 3.1.2.6). */
+/**
+ * The errors that go back to the app instead of a code (RFC 6749 section 4.1.2.1, OpenID Connect Core section
+ * 3.1.2.6).
+ */
 export type AuthorizeError =
   | 'invalid_request'
   | 'unsupported_response_type'
@@ -39,7 +42,7 @@ export class AuthorizeRefusal extends Error {
 
 const MODES = ['query', 'form_post'] as const
 
-/** Where an answer goes, whatever it is. */
+/** Where an answer goes, a code or an error. */
 export interface ReturnTo {
   redirectUri: string
   state: string | undefined
@@ -48,7 +51,7 @@ export interface ReturnTo {
 
 export interface AuthorizeRequest extends ReturnTo {
   scopes: string[]
-  /** The service that tokens are to be for; undefined for Roster itself. */
+  /** The service that the tokens are for; undefined for Roster itself. */
   resource: Resource | undefined
   nonce: string | null
   challenge: string | null
@@ -57,18 +60,18 @@ export interface AuthorizeRequest extends ReturnTo {
   loginHint: string | undefined
   idTokenHint: string | undefined
   locales: string[]
-  /** The provider of ours that they are to sign in with. */
+  /** The configured provider that the user is to sign in with. */
   idp: string | undefined
 }
 
-/** The app that a request names. Throws 400 `bad_authorize_request`. */
+/** The client id of a request. Throws 400 `bad_authorize_request`. */
 export function clientIdIn(query: URLSearchParams): string {
   const [id, ...more] = query.getAll('client_id')
   if (id === undefined || more.length > 0) throw badAuthorizeRequest('client_id has to stand there once.')
   return id
 }
 
-/** Where the answer goes. As long as that is not known, a browser is sent nowhere. Throws 400. */
+/** Where the answer goes. Until that is known, the browser is not redirected. Throws 400. */
 export function readReturn(query: URLSearchParams, client: Client): ReturnTo {
   const [redirectUri, ...more] = query.getAll('redirect_uri')
   if (redirectUri === undefined || more.length > 0)
@@ -81,9 +84,9 @@ export function readReturn(query: URLSearchParams, client: Client): ReturnTo {
 }
 
 /**
- * The rest of it. Throws what goes back to the app.
+ * Reads the rest of the request. Throws an error that goes back to the app.
  *
- * @param resource what there is at the URL that it names.
+ * @param resource the service at the URL that the request names.
  */
 export function readAuthorizeRequest(
   { ISSUER }: Pick<Config, 'ISSUER'>,

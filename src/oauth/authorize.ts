@@ -42,29 +42,29 @@ export interface Asked {
   client: Client
   user: SignedIn
   cookie: CookieSession
-  /** What the app says of itself, where it is not registered here. */
+  /** The app's metadata document, if it is not registered here. */
   document: string | undefined
-  /** Those that they can let the app have. */
+  /** The scopes that the user can grant to the app. */
   scopes: string[]
-  /** When they proved who they are (epoch seconds). */
+  /** When the user authenticated (epoch seconds). */
   authTime: number
-  /** Where the app has pushed it: a code is given for it once. */
+  /** The pushed request, if there is one: it gives a code only once. */
   pushed: Pushed | undefined
 }
 
-/** What becomes of a request: an answer to the app, a page of ours first, or a question. */
+/** The outcome of a request: an answer to the app, a page of ours first, or a question. */
 export type Outcome =
   | { kind: 'answer'; to: ReturnTo; params: Record<string, string> }
   | { kind: 'go'; location: string }
-  /** `back`: the request, to go on with. */
+  /** `back`: the request, to continue with. */
   | { kind: 'consent' | 'unverified'; asked: Asked; back: string }
 
 /**
- * Decides what becomes of a request, in one trip: the app, the session, and what was let are read together. Nothing is
+ * Decides what becomes of a request, in one trip: app, session and consent are read together. Nothing is
  * written; a code is sealed.
  *
  * @param search the query of the request, as it came.
- * @throws 400 `bad_authorize_request` where it is not known whom to answer.
+ * @throws 400 `bad_authorize_request` if it is unknown whom to answer.
  */
 export async function decide(c: Context, search: string): Promise<Outcome> {
   const resources = c.var as Resources
@@ -87,7 +87,7 @@ export async function decide(c: Context, search: string): Promise<Outcome> {
     ...(target !== null && { resource: selectResource(target) }),
   })
   const user = await find?.()
-  // Of an app that is not known here nothing is asked for a stranger.
+  // For somebody who is not signed in, the document of an unknown app is not fetched.
   if (isUnknown && !user) return signInFirst(resources, search, query, asked)
   const document = isUnknown ? await publishedBy(resources, user!.id, clientId) : undefined
   const client =
@@ -113,13 +113,13 @@ export async function decide(c: Context, search: string): Promise<Outcome> {
     })
   } catch (error) {
     if (!(error instanceof AuthorizeRefusal)) throw error
-    // The app is told by a redirect; the log by its code.
+    // The app learns of the error by a redirect; the log by its code.
     c.set('problem', oauthError(error.code, error.message))
     return { kind: 'answer', to, params: refusalOf(config.ISSUER, to, error) }
   }
 }
 
-/** Where it goes on afterwards is not known yet to be the app's, so it is looked at as far as it can be. */
+/** The redirect URI is not verified to be the app's yet, so it is checked as far as possible. */
 async function signInFirst(
   resources: Resources,
   search: string,
@@ -154,7 +154,7 @@ interface Deciding {
   pushed: Pushed | undefined
 }
 
-/** What a request says, which may stand in one that its client has pushed; then nothing else beside it counts. */
+/** The parameters of a request. If it refers to a pushed request, nothing beside that counts. */
 async function readSearch({ config }: Resources, search: string) {
   const query = new URLSearchParams(search)
   for (const name of [ASKED, 'lang']) query.delete(name)
@@ -172,7 +172,7 @@ async function decideFor(resources: Resources, deciding: Deciding): Promise<Outc
   const { config, now } = resources
   const { request, client, user, cookie, document } = deciding
   const isSilent = request.prompts.has('none')
-  /** Where a page of ours comes first, or may not. */
+  /** If a page of ours has to come first: shows it, or refuses if the request is silent. */
   const unless = (code: AuthorizeError, description: string, outcome: Outcome): Outcome => {
     if (isSilent) throw new AuthorizeRefusal(code, description)
     return outcome
@@ -188,7 +188,7 @@ async function decideFor(resources: Resources, deciding: Deciding): Promise<Outc
     const fields = { to: back, ...(language && { lang: language }), ...hintOf(request) }
     return { kind: 'go', location: `${path}?${new URLSearchParams(fields)}` } as const
   }
-  /** An app may say with whom they sign in. */
+  /** An app may name the provider that users sign in with. */
   const signInOrOn = () => {
     const provider = config.IDENTITY_PROVIDERS.find(({ id }) => id === request.idp)
     if (!provider) return signIn('/signin')
@@ -202,7 +202,7 @@ async function decideFor(resources: Resources, deciding: Deciding): Promise<Outc
   if (!user || !cookie) return unless('login_required', 'Nobody is signed in.', signInOrOn())
   const authTime = provedAt(cookie, user)
   if (meant !== undefined && meant !== user.id) {
-    // Whoever was sent to sign in has done so as somebody else: to send them again would go on for ever.
+    // The user was sent to sign in and did so as somebody else: sending them again would loop for ever.
     if (hasProvedSince(deciding.asked, authTime))
       throw new AuthorizeRefusal('login_required', 'Somebody else has signed in.')
     return unless('login_required', 'Somebody else is signed in.', signIn('/signin'))
@@ -230,7 +230,8 @@ async function decideFor(resources: Resources, deciding: Deciding): Promise<Outc
   if (scopes.length === 0)
     throw new AuthorizeRefusal('invalid_scope', 'They can let the app do none of this.')
   const asked: Asked = { request, client, user, cookie, document, scopes, authTime, pushed: deciding.pushed }
-  // A stranger's address would make a stranger the owner of what an app keeps for its real one.
+  // With an unproved address, a stranger could become the owner of what an app keeps for the address's real
+  // owner.
   if (user.email_verified_at === null)
     return unless('interaction_required', 'The address is not confirmed.', {
       kind: 'unverified',
@@ -244,7 +245,7 @@ async function decideFor(resources: Resources, deciding: Deciding): Promise<Outc
   return giveCode(resources, asked)
 }
 
-/** The answer to the app: a code. */
+/** Answers the app with a code. */
 export async function giveCode(
   resources: Resources,
   { request, client, user, cookie, scopes, authTime, pushed }: Asked,
@@ -268,32 +269,34 @@ export async function giveCode(
   return { kind: 'answer', to: request, params: { code, ...stateOf(request), iss: config.ISSUER } }
 }
 
-/** What the page with a question shows: what they say yes to is that, and no more. */
+/** What the consent page shows: the user agrees to that and no more. */
 export const shownOf = ({ scopes, document }: Asked) =>
   [...scopes, ...(document === undefined ? [] : [digestOf(document)])].join(' ')
 
-/** The answer to the app where they said no. */
+/** Answers the app after the user said no. */
 export const refuse = ({ config }: Resources, to: ReturnTo): Outcome => ({
   kind: 'answer',
   to,
   params: refusalOf(config.ISSUER, to, new AuthorizeRefusal('access_denied', 'They said no.')),
 })
 
-/** As what their scopes are let. */
+/** The names under which the scopes are granted. */
 export const namesOf = ({ request, scopes }: Pick<Asked, 'request' | 'scopes'>) =>
   scopes.map((scope) => grantedAs(scope, request.resource?.url ?? null))
 
-/** RFC 8252 section 8.6: what was let before, or need not be asked, counts only where nobody else can stand. */
+/**
+ * RFC 8252 section 8.6: earlier or implied consent counts only at an address that nobody else can receive.
+ */
 function isQuestionDue({ request, client, scopes, document }: Asked, grant: Grant | undefined): boolean {
   if (request.prompts.has('consent')) return true
   if (!isTrustworthy(request.redirectUri)) return true
-  // It says something else of itself than when they let it.
+  // The app's document has changed since the user gave consent.
   if (document !== undefined && document !== grant?.document) return true
   const granted = JSON.parse(grant?.scopes ?? '[]') as string[]
   return client.first_party !== 1 && !namesOf({ request, scopes }).every((name) => granted.includes(name))
 }
 
-/** When they proved who they are (epoch seconds); a cookie of the turn before knows of no later proof. */
+/** When the user authenticated (epoch seconds); an older cookie does not know of a later proof. */
 const provedAt = (cookie: CookieSession, user: SignedIn) =>
   user.turn === cookie.turn
     ? Math.floor((user.proved_at ?? user.created_at_of_session) / 1000)
@@ -302,7 +305,7 @@ const provedAt = (cookie: CookieSession, user: SignedIn) =>
 const hasProvedSince = (asked: FirstAsked | undefined, authTime: number) =>
   asked !== undefined && authTime >= Math.floor(asked.at / 1000)
 
-/** A proof after the request was first made is what `prompt=login` and `max_age` ask for. */
+/** Authenticating after the request was first made satisfies `prompt=login` and `max_age`. */
 function isFreshEnough({ request, asked }: Deciding, authTime: number, now: number): boolean {
   if (hasProvedSince(asked, authTime)) return true
   if (request.prompts.has('login') || request.prompts.has('select_account')) return false
@@ -311,7 +314,7 @@ function isFreshEnough({ request, asked }: Deciding, authTime: number, now: numb
 
 const stateOf = ({ state }: ReturnTo) => (state === undefined ? {} : { state })
 
-/** RFC 9207: an error says whose it is, too. */
+/** RFC 9207: an error names its issuer, too. */
 const refusalOf = (issuer: string, to: ReturnTo, { code, message }: AuthorizeRefusal) => ({
   error: code,
   error_description: message,

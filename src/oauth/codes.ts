@@ -8,22 +8,22 @@ import { timeOfId } from '../values/ids.ts'
 const CODE_MS = 60_000
 const MAX_CODE_LENGTH = 4096
 
-/** What a code says: for whom, of whom, and what was decided when it was given. */
+/** The content of a code: its client and user, and what was decided when it was given. */
 export interface Code {
   /** A UUIDv7, so also when it was made. */
   id: string
   clientId: string
   userId: string
-  /** The person's own session, which the app's will be under. */
+  /** The user's own session, of which the app's will be a child. */
   parentId: string
   epoch: number
-  /** Of the redirect URI (SHA-256). */
+  /** The digest of the redirect URI (SHA-256). */
   redirect: string
-  /** RFC 7636; null where the client may do without. */
+  /** RFC 7636; null if the client need not use it. */
   challenge: string | null
   nonce: string | null
   scope: string
-  /** The service that its tokens are for; null for Roster itself, and absent in codes of the version before. */
+  /** The service that the tokens are for; null for Roster itself, absent in codes of the version before. */
   resource?: string | null
   /** Epoch seconds. */
   authTime: number
@@ -31,20 +31,20 @@ export interface Code {
 }
 
 /**
- * A code is sealed, and stored nowhere: to ask for one writes nothing. Redeeming it puts its id into the database (see
- * token.ts), so it is good once.
+ * A code is sealed and not stored: asking for one writes nothing. Redeeming it inserts its id into the
+ * database (see token.ts), so it can be used only once.
  */
 export const makeCode = ({ keys }: Pick<Config, 'keys'>, code: Omit<Code, 'id'>): Promise<string> =>
   encryptJson(keys.oauth_code, { id: uuidv7(), ...code }, 'code')
 
-/** A code of ours, whether it is still good or not; undefined for anything else, which costs no trip to find out. */
+/** Opens a code of ours, expired or not; undefined for anything else, which is found out without a trip. */
 export const openCode = ({ keys }: Pick<Config, 'keys'>, given: string): Promise<Code | undefined> =>
   decryptJson(keys.oauth_code, given.slice(0, MAX_CODE_LENGTH), 'code')
 
 /** @param now epoch ms. */
 export const isExpired = (code: Code, now: number) => now >= timeOfId(code.id) + CODE_MS
 
-/** RFC 7636 section 4.6, S256 alone. One that was asked for without a challenge takes no verifier. */
+/** RFC 7636 section 4.6, S256 only. A code that was requested without a challenge accepts no verifier. */
 export function isVerified({ challenge }: Code, verifier: string | undefined): boolean {
   if (challenge === null || verifier === undefined) return challenge === null && verifier === undefined
   return /^[\w.~-]{43,128}$/.test(verifier) && digestOf(verifier) === challenge

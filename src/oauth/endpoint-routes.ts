@@ -84,14 +84,14 @@ const REFUSED = { 400: OAuthError, 401: OAuthError }
 const REFUSED_HEADERS = { 401: { 'WWW-Authenticate': 'How a client authenticates (RFC 6749 section 5.2).' } }
 const METADATA_CACHE_CONTROL = 'public, max-age=600'
 
-/** RFC 6749 section 3.2: a parameter without a value is as if it were left out. */
+/** RFC 6749 section 3.2: an empty parameter counts as absent. */
 async function readGiven(c: Context): Promise<Record<string, string>> {
   const fields = await readForm(c)
   for (const name of Object.keys(fields)) if (fields[name] === '') delete fields[name]
   return fields
 }
 
-/** A form, as OAuth has them: what is wrong with it is said in OAuth's words too. */
+/** Requires a form, and reports its errors in OAuth's format. */
 const oauthForm = createMiddleware<AppEnv & { Variables: { fields: Record<string, string> } }>(
   async (c, next) => {
     if (!/^application\/x-www-form-urlencoded\s*(;|$)/i.test(c.req.header('content-type') ?? ''))
@@ -116,7 +116,7 @@ async function bearerIn(c: Context): Promise<string> {
   return bearerToken(c)
 }
 
-/** What the scopes of an app's token let it know of whoever signed in. */
+/** The claims about the user that the scopes of an app's token allow. */
 async function userInfo(c: Context<AppEnv>) {
   const { config, now } = c.var
   const token = await verifyAnyToken(await bearerIn(c), config, now)
@@ -138,13 +138,13 @@ const userInfoParts = (id: string, how: string) =>
     problems: [unauthenticated, invalidToken, insufficientScope],
   })
 
-/** What a server asks for all who use it, or for itself, from one address. */
+/** Requests that a server sends for all its users, or for itself, from one address. */
 const isOfServer = (path: string, { grant_type }: Record<string, string>) =>
   path === '/oauth/introspect' ||
   path === '/oauth/par' ||
   (path === '/oauth/token' && grant_type === 'client_credentials')
 
-/** Which server it is, by its secret; one's former secret counts apart. */
+/** Identifies the server by its secret; a former secret is counted separately. */
 function findServer(c: Context<AppEnv>, fields: Record<string, string>): Bearer | undefined {
   try {
     const { id, proof } = readClient(c, fields)
@@ -156,7 +156,10 @@ function findServer(c: Context<AppEnv>, fields: Record<string, string>): Bearer 
   }
 }
 
-/** Whose code it is that is brought: an app's server has one address for all who sign in to it, and a house for its devices. */
+/**
+ * Identifies the code: an app's server has one address for all its users, and a household for all its
+ * devices.
+ */
 async function findCode(c: Context<AppEnv>): Promise<Bearer | undefined> {
   const fields = await readGiven(c).catch((): Record<string, string> => ({}))
   if (isOfServer(c.req.path, fields)) return findServer(c, fields)
@@ -168,7 +171,7 @@ async function findCode(c: Context<AppEnv>): Promise<Bearer | undefined> {
   return opened && { id: `code ${opened.id}`, of: markOf(opened.userId) }
 }
 
-/** What apps and services ask, without a browser; and what stands before all of OAuth. */
+/** The endpoints that apps and services call without a browser, and the checks before all of OAuth. */
 export const endpointRoutes = new Hono<AppEnv>()
   .use('/oauth/*', limitNetwork(findCode))
   .use('/oauth/*', (c, next) => {

@@ -9,7 +9,7 @@ export const resourceTaken = () =>
 export const tooManyClients = () =>
   new AppError(409, 'too_many_clients', 'There are 500 clients already. Remove one first.')
 
-/** What OAuth and OpenID Connect call what is wrong, where a client asks (RFC 6749 section 5.2). */
+/** The error codes of OAuth and OpenID Connect at the endpoints that clients call (RFC 6749 section 5.2). */
 export type OAuthCode =
   | 'invalid_request'
   | 'invalid_client'
@@ -50,17 +50,17 @@ export const invalidGrant = (cause?: unknown) =>
 export const NO_SUCH_TARGET = 'There is no such service here, or this was let for another.'
 export const invalidTarget = () => oauthError('invalid_target', NO_SUCH_TARGET)
 
-/** Where a browser cannot be sent back: the request names no app, or no address of it. */
+/** For requests whose browser cannot be redirected: no valid app, or none of its redirect URIs. */
 export const badAuthorizeRequest = (detail: string, cause?: unknown) =>
   new AppError(400, 'bad_authorize_request', detail, { cause: cause ?? namedIn(detail) })
 
-/** For the log: the parameter that the sentence begins with. */
+/** For the log: the parameter with which the sentence begins. */
 const namedIn = (detail: string) => {
   const [name] = /^[a-z][a-z_]+(?= )/.exec(detail) ?? []
   return new Refusal(name === undefined ? 'form' : `param_${name}`)
 }
 
-/** Where a logout is asked for in a way that cannot be gone along with: nothing ends, and nobody is sent on. */
+/** For an invalid logout request: no session ends, and the browser is not redirected. */
 export const badLogoutRequest = (detail: string, cause?: unknown) =>
   new AppError(400, 'bad_logout_request', detail, { cause: cause ?? namedIn(detail) })
 

@@ -8,7 +8,7 @@ import type { Profile } from '../users/models.ts'
 
 const ID_TOKEN_SECONDS = 600
 
-/** Imported keys, by the set they come from. */
+/** Imported keys, by the key set they come from. */
 const imported = new WeakMap<OpenIdKeys, Map<string, Promise<CryptoKey>>>()
 
 function keyOf(keys: OpenIdKeys, jwk: OpenIdKeys['verifying'][number], use: 'sign' | 'verify') {
@@ -20,7 +20,10 @@ function keyOf(keys: OpenIdKeys, jwk: OpenIdKeys['verifying'][number], use: 'sig
   return made
 }
 
-/** The session that apps hear of: one for the person's own and the app, whichever of its own it is (OpenID `sid`). */
+/**
+ * The session id for apps (OpenID `sid`): the same for all of an app's sessions under one session of the
+ * user.
+ */
 export const sidOf = (parentId: string, clientId: string) => digestOf(`${parentId} ${clientId}`).slice(0, 32)
 
 /** 1: one factor; 2: two. */
@@ -32,21 +35,24 @@ export interface IdToken {
   user: Pick<Profile, 'id' | 'role'>
   parentId: string
   scopes: readonly string[]
-  /** Epoch seconds; 0 where it is not known. */
+  /** Epoch seconds; 0 if unknown. */
   authTime: number
   amr: readonly string[]
   nonce?: string | null
   accessToken: string
 }
 
-/** OpenID Connect Core section 2: who signed in, to this client alone. Claims about them are for userinfo. */
+/**
+ * OpenID Connect Core section 2: who signed in, for this client alone. Claims about the user are at userinfo.
+ */
 export async function signIdToken(config: Config, now: number, token: IdToken): Promise<string> {
   const keys = config.OPENID_KEYS!
   const { clientId, user, parentId, scopes, authTime, amr, nonce, accessToken } = token
   const key = keys.signing[token.algorithm]
   const issuedAt = Math.floor(now / 1000)
   return new SignJWT({
-    // Where a provider signed them in that does not say when, nobody knows; who asks by `max_age` has asked them anew.
+    // Unknown if they signed in by a provider that does not tell. A request with `max_age` has made it ask
+    // again.
     ...(authTime > 0 && { auth_time: authTime }),
     ...(nonce != null && { nonce }),
     amr,
@@ -68,7 +74,9 @@ export async function signIdToken(config: Config, now: number, token: IdToken): 
 const LOGOUT_TOKEN_SECONDS = 120
 const LOGOUT_EVENT = 'http://schemas.openid.net/event/backchannel-logout'
 
-/** OpenID Connect Back-Channel Logout section 2.4: that a session has ended, to its app alone. Never with a nonce. */
+/**
+ * OpenID Connect Back-Channel Logout section 2.4: tells one app that a session has ended. Never with a nonce.
+ */
 export async function signLogoutToken(
   config: Config,
   now: number,
@@ -93,7 +101,7 @@ export async function signLogoutToken(
     .sign(await keyOf(keys, key, 'sign'))
 }
 
-/** What an ID token of ours says that is given as a hint, however old; undefined for anything else. */
+/** The claims of an ID token of ours given as a hint, even expired; undefined for anything else. */
 export async function readHint(config: Config, hint: string): Promise<JWTPayload | undefined> {
   const keys = config.OPENID_KEYS!
   if (hint.length > 4096) return undefined
@@ -118,7 +126,7 @@ export async function readHint(config: Config, hint: string): Promise<JWTPayload
   }
 }
 
-/** OpenID Connect Core section 5.1, by the scopes that were let. */
+/** OpenID Connect Core section 5.1, by the granted scopes. */
 export const claimsOf = (user: Profile & { locale?: string | null }, scopes: readonly string[]) => ({
   sub: user.id,
   ...(scopes.includes('profile') && {

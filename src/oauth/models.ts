@@ -9,15 +9,18 @@ export const GRANT_TYPES = ['authorization_code', 'refresh_token', 'client_crede
 export type GrantType = (typeof GRANT_TYPES)[number]
 export const AUTH_METHODS = ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'] as const
 export const ID_TOKEN_ALGORITHMS = ['RS256', 'ES256'] as const
-/** By which an app may sign what proves who it is. */
+/** The algorithms by which a client may sign assertions. */
 export const ASSERTION_ALGORITHMS = ['RS256', 'PS256', 'ES256'] as const
-/** What every app may be given (OpenID Connect Core section 5.4); any other scope is a permission, `account`, or a resource's. */
+/**
+ * The scopes any app may have (OpenID Connect Core section 5.4); others are a permission, `account`, or a
+ * resource's.
+ */
 export const OPENID_SCOPES = ['openid', 'profile', 'email', 'offline_access', 'roles'] as const
 
 /**
- * Apps and services that sign people in with Roster, or act for themselves. The deployment's own are first-party: they
- * ask for no consent. Of a secret there is its digest alone, and for a while that of the one before. What is in the plural
- * is a JSON list; 1 is yes, and 0 no.
+ * Apps and services that sign users in with Roster, or act for themselves. The deployment's own are
+ * first-party: they need no consent. Only digests of secrets are stored: that of the current one and, for a
+ * while, of the one before. Columns in the plural are JSON lists; 1 is yes, and 0 no.
  */
 export const oauthClients = sqliteTable(
   'oauth_clients',
@@ -25,15 +28,15 @@ export const oauthClients = sqliteTable(
     id: text().primaryKey(),
     name: text().notNull(),
     type: text().$type<(typeof CLIENT_TYPES)[number]>().notNull(),
-    /** The one way in which it says who it is. */
+    /** The one method by which it authenticates. */
     token_endpoint_auth_method: text().$type<(typeof AUTH_METHODS)[number]>().notNull(),
     grants: text().notNull(),
     redirect_uris: text().notNull(),
     post_logout_redirect_uris: text().notNull(),
     backchannel_logout_uri: text(),
-    /** What it may ask for; of `client_credentials`, what it may do. */
+    /** The scopes it may ask for; with `client_credentials`, those it has. */
     scopes: text().notNull(),
-    /** Who may use it; null for everybody. */
+    /** The roles that may use it; null for everybody. */
     allowed_roles: text(),
     first_party: integer().notNull(),
     require_pkce: integer().notNull(),
@@ -44,13 +47,13 @@ export const oauthClients = sqliteTable(
     /** Services of its own that tokens are made for (RFC 8707): `{url, scopes}` each. */
     resources: text().notNull(),
     secret_hash: text(),
-    /** Who set what it proves itself by, secret or keys, and so may know it. Null: a script. */
+    /** Who set its secret or keys, and so may know them. Null: a script. */
     secret_by: text(),
     former_secret_hash: text(),
     former_secret_until: integer(),
-    /** Raised by what cuts it off: its tokens and its sessions are of before. */
+    /** Raised to revoke all its tokens and sessions so far. */
     epoch: integer().notNull(),
-    /** Of `client_credentials`: who answers for what it does. */
+    /** With `client_credentials`: the user who is responsible for what it does. */
     owner_id: text(),
     created_by: text(),
     created_at: integer().notNull(),
@@ -70,36 +73,41 @@ export type Client = typeof oauthClients.$inferSelect
 export const hasGrant = ({ grants }: Pick<Client, 'grants'>, grant: GrantType) =>
   (JSON.parse(grants) as GrantType[]).includes(grant)
 
-/**
- * Whether a client is known by what it says of itself, at the URL that is its id. Any other is registered here, and its id
- * is a UUID.
- */
+/** Whether a client's id is the URL of its metadata document. Registered clients have a UUID. */
 export const isByDocument = (clientId: string) =>
   clientId.length <= MAX_DOCUMENT_ID_LENGTH && /^https?:\/\//.test(clientId)
 
-/** Such an id stands in every token of its app, beside a resource and its scopes. */
+/** Such an id is in every token of its app, next to a resource and its scopes. */
 const MAX_DOCUMENT_ID_LENGTH = 200
 
-/** A condition on a client: that it is registered here. No letter of a UUID comes after f. */
+/** A condition on a client: that it is registered here. A UUID never begins with a letter after f. */
 export const isOfOurs = sql`${oauthClients.id} < 'g'`
 
-/** What it may ask for, beside scopes of a resource: never a permission, `roles` or `account`, as nobody vouches for it. */
+/**
+ * The scopes it may ask for besides a resource's: no permission, `roles` or `account`, as nobody vouches for
+ * it.
+ */
 export const SCOPES_BY_DOCUMENT = ['openid', 'profile', 'email', 'offline_access'] as const
 
-/** Whose each resource is: kept by triggers from `oauth_clients.resources`, so each URL is there once. */
+/**
+ * The owner of each resource: triggers maintain it from `oauth_clients.resources`, so each URL has one owner.
+ */
 export const oauthResources = sqliteTable('oauth_resources', {
   url: text().primaryKey(),
   client_id: text().notNull(),
 })
 
-/** Whether a scope means the same whoever a token is for. */
+/** Whether a scope means the same whichever service a token is for. */
 export const isOfOpenId = (scope: string) => (OPENID_SCOPES as readonly string[]).includes(scope)
 
-/** As what a scope is let: one of a resource's under its URL, as another's may have the same name. */
+/**
+ * The name under which a scope is granted: a resource's with its URL, as another resource's may have the same
+ * name.
+ */
 export const grantedAs = (scope: string, resource: string | null) =>
   resource === null || isOfOpenId(scope) ? scope : `${resource}#${scope}`
 
-/** What somebody has let an app do (a consent), until they take it back. */
+/** What a user has allowed an app to do (a consent), until they withdraw it. */
 export const oauthGrants = sqliteTable(
   'oauth_grants',
   {
@@ -109,7 +117,7 @@ export const oauthGrants = sqliteTable(
     scopes: text().notNull(),
     created_at: integer().notNull(),
     updated_at: integer().notNull(),
-    /** What an app that is not registered here said of itself when they let it; null for any other. */
+    /** The app's metadata document at the time of the consent; null for a registered app. */
     document: text(),
   },
   (table) => [
@@ -121,8 +129,9 @@ export const oauthGrants = sqliteTable(
 export type Grant = typeof oauthGrants.$inferSelect
 
 /**
- * Codes that were redeemed, with the session that each gave. A code itself is sealed and stored nowhere; redeeming it puts
- * its id here, so it is good once, and who brings it again ends that session. The id is a UUIDv7: clean-up knows its age.
+ * Redeemed codes, with the session that each gave. A code is sealed and stored nowhere; redeeming it inserts
+ * its id here, so it works once, and presenting it again ends that session. The id is a UUIDv7, so clean-up
+ * knows its age.
  */
 export const oauthCodes = sqliteTable('oauth_codes', {
   id: text().primaryKey(),
@@ -130,8 +139,9 @@ export const oauthCodes = sqliteTable('oauth_codes', {
 })
 
 /**
- * Devices that wait for somebody to type the code that they show. The id is a UUIDv7, so also when it was asked for. From
- * where is forgotten as soon as somebody has decided; `user_id` is who said yes, and null where they said no.
+ * Devices that wait for a user to type the code they show. The id is a UUIDv7, so it contains the time of the
+ * request. The origin is deleted as soon as the user has decided; `user_id` is who approved, and null after a
+ * refusal.
  */
 export const oauthDeviceCodes = sqliteTable(
   'oauth_device_codes',
@@ -139,7 +149,7 @@ export const oauthDeviceCodes = sqliteTable(
     id: text().primaryKey(),
     user_code: text().notNull(),
     client_id: text().notNull(),
-    /** What it asks for; then what it was let do. */
+    /** The requested scopes; after approval, those granted. */
     scope: text().notNull(),
     /** The service that it is for; null for Roster itself. */
     resource: text(),
@@ -148,10 +158,10 @@ export const oauthDeviceCodes = sqliteTable(
     country: text(),
     decided_at: integer(),
     user_id: text(),
-    /** Their own session, which the device's will be under; and their epoch then. */
+    /** The user's own session, of which the device's will be a child; and their epoch at that time. */
     parent_id: text(),
     epoch: integer(),
-    /** When they had proved who they are (epoch seconds), and by what. */
+    /** When the user had authenticated (epoch seconds), and how. */
     auth_time: integer(),
     amr: text(),
   },
@@ -159,8 +169,8 @@ export const oauthDeviceCodes = sqliteTable(
 )
 
 /**
- * Logout tokens that are owed to apps, by triggers on `sessions`: one row a login and app, until it is done or over. The id
- * is both of theirs.
+ * Logout tokens that are owed to apps, written by triggers on `sessions`: one row for each login and app,
+ * until it is delivered or expires. The id combines both.
  */
 export const oauthLogouts = sqliteTable(
   'oauth_logouts',
@@ -172,7 +182,7 @@ export const oauthLogouts = sqliteTable(
     expires_at: integer().notNull(),
     attempts: integer().notNull(),
     next_attempt_at: integer().notNull(),
-    /** The status that the app answered last; null where it gave none. */
+    /** The status of the app's last answer; null if there was none. */
     answer: integer(),
   },
   (table) => [
@@ -181,7 +191,7 @@ export const oauthLogouts = sqliteTable(
   ],
 )
 
-/** A question for the batch that may have ended an app's session: whether anything is due now. */
+/** For the batch that may have ended an app's session: selects whether anything is due now. */
 export const selectIsOwed = () =>
   sql<{ is_owed: 0 | 1 }>`SELECT EXISTS (SELECT 1 FROM ${oauthLogouts}
     WHERE next_attempt_at <= ${databaseNow}) AS is_owed`

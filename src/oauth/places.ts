@@ -4,25 +4,27 @@ import { openSealed, seal } from '../crypto/sealed.ts'
 import { HOUR_MS } from '../values/durations.ts'
 import { isPushed, openPushed } from './pushed.ts'
 
-/** The place at which a request goes on after a page of ours. */
+/** The URL at which a request continues after a page of ours. */
 
 export const ASKED = 'asked'
-/** What the request is without: ours, and what is long and looked at once. */
+/** Parameters that are left out: our own, and a long one that is read only once. */
 const APART = [ASKED, 'lang', 'id_token_hint']
 
-/** A place that lies about in a history would make any later proof a fresh one: after that it is asked anew. */
+/** A URL left in a browser's history would let any later login count as fresh, so it expires. */
 export const ASKED_MS = HOUR_MS
 
-/** When a request was first made (epoch ms), and whom it is about, where it says so. */
+/** When a request was first made (epoch ms), and for which user, if it names one. */
 export interface FirstAsked {
   at: number
   sub: string | undefined
 }
 
-/** Where to go on after a page of ours: the same request, with when it was first made, sealed to it. */
+/**
+ * Where to continue after a page of ours: the same request, with the time it was first made, sealed to it.
+ */
 export function placeAfter({ config }: Resources, search: string, { at, sub }: FirstAsked): string {
   const query = withoutApart(search)
-  // By its digest, as a seal holds no more.
+  // By its digest, as a seal can hold no more.
   const asked = seal(config.keys.oauth_asked, `asked.${digestOf(query)}.${at}.${sub ?? ''}`)
   return `/oauth/authorize?${query}&${ASKED}=${asked}`
 }
@@ -34,10 +36,10 @@ export const withoutApart = (search: string) =>
     .filter((field) => field !== '' && !APART.includes(nameIn(field)))
     .join('&')
 
-/** As it is read later: however it is escaped. */
+/** The name as it is parsed later, however it is escaped. */
 const nameIn = (field: string) => [...new URLSearchParams(field).keys()][0]!
 
-/** When a request was first made, where one of our pages sent it. */
+/** When a request was first made, if one of our pages sent it here. */
 export function openAsked({ config }: Pick<Resources, 'config'>, search: string): FirstAsked | undefined {
   const given = new URLSearchParams(search).get(ASKED) ?? ''
   const [, whose, at, sub] =
@@ -47,7 +49,7 @@ export function openAsked({ config }: Pick<Resources, 'config'>, search: string)
   return whose === digestOf(withoutApart(search)) ? { at: Number(at), sub } : undefined
 }
 
-/** Where a place of ours leads on to: the app's address, as it was looked at before the place was sealed. */
+/** The app's address to which such a URL leads; it was checked before the URL was sealed. */
 export async function redirectAfter(
   resources: Pick<Resources, 'config'>,
   to: string | undefined,

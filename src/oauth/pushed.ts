@@ -21,18 +21,18 @@ import { selectResource, targetOf, toResource } from './resources.ts'
 /** Pushed authorization requests (RFC 9126). One is sealed into its `request_uri`, so to push one writes nothing. */
 
 const PREFIX = 'urn:ietf:params:oauth:request_uri:'
-/** From the push to the browser's arrival. What it waits for there, a sign-in, is not counted. */
+/** From the push to the browser's arrival. Time spent signing in after that does not count. */
 export const PUSHED_SECONDS = 90
-/** For what it waits for: as long as it is known whether it has been used. */
+/** Including sign-in: as long as it is known whether it has been used. */
 const PUSHED_IN_ALL_MS = HOUR_MS
 
 export interface Pushed {
-  /** A UUIDv7, so also when it was pushed. */
+  /** A UUIDv7, so it contains the time of the push. */
   id: string
   clientId: string
   /** The request, as a query. */
   query: string
-  /** Whom its hint names. */
+  /** The user that its hint names. */
   sub?: string | undefined
 }
 
@@ -80,7 +80,7 @@ export async function push(
 export const isPushed = (requestUri: string | null): requestUri is string =>
   requestUri?.startsWith(PREFIX) === true
 
-/** A request of ours, whether it is still good or not; undefined for anything else. */
+/** Opens a pushed request of ours, expired or not; undefined for anything else. */
 export const openPushed = ({ keys }: Pick<Config, 'keys'>, requestUri: string): Promise<Pushed | undefined> =>
   decryptJson(keys.oauth_pushed, requestUri.slice(PREFIX.length), 'pushed')
 

@@ -3,10 +3,11 @@ import { isLoopback } from '../config/checks.ts'
 export const MAX_URI_LENGTH = 512
 
 /**
- * What is wrong with an address that an app names; undefined for a good one. It is compared letter by letter later (RFC
- * 9700 section 2.1), so it has to be written as a browser would write it.
+ * What is wrong with an address that an app gives; undefined if it is valid. It is compared as a string later
+ * (RFC 9700 section 2.1), so it must be written as a browser would write it.
  *
- * @param takesSchemes also a scheme of a native app's own, a domain reversed (RFC 8252 section 7.1).
+ * @param takesSchemes whether a native app's private-use scheme, a reversed domain, is allowed (RFC 8252
+ *   section 7.1).
  */
 export function faultOfUri(value: string, { takesSchemes = false } = {}): string | undefined {
   const url = URL.parse(value)
@@ -16,7 +17,7 @@ export function faultOfUri(value: string, { takesSchemes = false } = {}): string
   if (url.username || url.password) return 'Has a name or password in it.'
   if (value.includes('*')) return 'Has a wildcard: addresses are compared as a whole.'
   if (url.protocol === 'https:' || isLoopbackHttp(url)) {
-    // A native app may be given port 80, too, which browsers leave out.
+    // A native app may also be given port 80, which browsers omit.
     const written = isLoopbackHttp(url) ? value.replace(/^(http:\/\/[^/?]+):80(?=[/?]|$)/, '$1') : value
     return url.href === written || url.href === `${written}/` ? undefined : `Is written ${url.href}`
   }
@@ -29,8 +30,8 @@ export function faultOfUri(value: string, { takesSchemes = false } = {}): string
 const isLoopbackHttp = (url: URL | null) => url?.protocol === 'http:' && isLoopback(url.hostname)
 
 /**
- * Whether a request's redirect URI is one of those that are registered: exactly, but for the port of a loopback address,
- * which a native app is given when it starts (RFC 8252 section 7.3).
+ * Whether a request's redirect URI is registered: compared exactly, except for the port of a loopback
+ * address, which a native app is given when it starts (RFC 8252 section 7.3).
  */
 export function isRegistered(uri: string, registered: readonly string[]): boolean {
   if (uri.length > MAX_URI_LENGTH) return false
@@ -41,14 +42,14 @@ export function isRegistered(uri: string, registered: readonly string[]): boolea
   return registered.some((one) => isLoopbackHttp(URL.parse(one)) && withoutPort(one) === withoutPort(uri))
 }
 
-/** Where what is remembered suffices: nobody else can stand at an https address (RFC 8252 section 8.6). */
+/** Where remembered consent suffices: nobody else can receive at an https address (RFC 8252 section 8.6). */
 export const isTrustworthy = (uri: string) => uri.startsWith('https://')
 
-/** With parameters more in its query (RFC 6749 section 3.1.2). */
+/** Adds parameters to the query (RFC 6749 section 3.1.2). */
 export const withParams = (uri: string, params: Record<string, string>) =>
   `${uri}${uri.includes('?') ? '&' : '?'}${new URLSearchParams(params)}`
 
-/** For a page whose form ends there (`form-action`): an origin, or the scheme of a native app. */
+/** The target of a page's form (`form-action`): an origin, or the scheme of a native app. */
 export function originOf(uri: string): string {
   const { origin, protocol } = new URL(uri)
   return origin === 'null' ? protocol : origin

@@ -4,20 +4,22 @@ import { build, type RowsOf } from '../database/statements.ts'
 import { invalidTarget } from './errors.ts'
 import { oauthClients, oauthResources } from './models.ts'
 
-/** Other services that tokens are made for (RFC 8707): each is one client's, which defines its scopes. */
+/**
+ * Other services that tokens are made for (RFC 8707). Each is owned by one client, which defines its scopes.
+ */
 
-/** One as a client has it. */
+/** A resource in its owner's settings. */
 interface OwnResource {
   url: string
   scopes: string[]
 }
 
-/** One as an app asks for it, with the name of the client whose it is. */
+/** A resource that an app asks for, with the name of the client that owns it. */
 export interface Resource extends OwnResource {
   name: string
 }
 
-/** `https://notes.example/` is what browsers make of `https://notes.example`. */
+/** Browsers turn `https://notes.example` into `https://notes.example/`. */
 const written = (url: string) => url.replace(/^(https?:\/\/[^/?#]+)\/$/, '$1')
 
 /** The service that a request wants a token for; null for Roster itself. */
@@ -41,11 +43,11 @@ export function toResource(row: Row | undefined): Resource | undefined {
 
 export const resourcesOf = ({ resources }: { resources: string }) => JSON.parse(resources) as OwnResource[]
 
-/** Whether a client may hear of tokens that are for this service. */
+/** Whether a client may introspect tokens for this service. */
 export const owns = (client: { resources: string }, url: string | undefined) =>
   url !== undefined && resourcesOf(client).some((own) => own.url === url)
 
-/** A token is for the service that was allowed. Asking for another fails. Throws 400 `invalid_target`. */
+/** A token is only for the service that was allowed. Asking for another throws 400 `invalid_target`. */
 export function assertSameTarget(
   config: Pick<Config, 'ISSUER'>,
   { resource }: Record<string, string>,

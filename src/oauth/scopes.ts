@@ -3,15 +3,15 @@ import { type Client, hasGrant, isOfOpenId, OPENID_SCOPES } from './models.ts'
 
 export const SCOPES = [...OPENID_SCOPES, ACCOUNT, ...ALL_PERMISSIONS] as const
 
-/** The scopes of a request, each once (RFC 6749 section 3.3). */
+/** The scopes of a request, without duplicates (RFC 6749 section 3.3). */
 export const scopesIn = (text: string | null | undefined): string[] => [
   ...new Set((text ?? '').split(' ').filter(Boolean)),
 ]
 
-/** Of OpenID's scopes: those that say more than who somebody is at userinfo, which takes no token for another service. */
+/** OpenID scopes that matter beyond userinfo, which does not accept tokens for another service. */
 const BESIDE_RESOURCE = ['openid', 'offline_access', 'roles']
 
-/** What an app may ask for; of a resource, what that defines. */
+/** The scopes that an app may ask for; for a resource, those it defines. */
 export function scopesOf(client: Pick<Client, 'scopes'>, resource?: { scopes: readonly string[] }): string[] {
   const own = JSON.parse(client.scopes) as string[]
   return resource
@@ -20,9 +20,9 @@ export function scopesOf(client: Pick<Client, 'scopes'>, resource?: { scopes: re
 }
 
 /**
- * What of a request's scopes its app may ask for; to go on without its user only where it could. Scopes that are not known
- * are passed over (OpenID Connect Core section 3.1.2.1), and so are the others. A token for a resource that may do nothing
- * there is none.
+ * The requested scopes that the app may ask for; `offline_access` only if it can use it. Unknown scopes are
+ * ignored (OpenID Connect Core section 3.1.2.1), and so are those not allowed. Empty for a resource if no
+ * scope of its own is left.
  */
 export function scopesToAsk(
   client: Pick<Client, 'scopes' | 'grants'>,

@@ -19,7 +19,7 @@ import { invalidClient, oauthError } from '../errors.ts'
 import { ASSERTION_ALGORITHMS, type Client, isByDocument } from '../models.ts'
 import { clientAsHeardOf } from './service.ts'
 
-/** The fields of a form that prove the client, and are about nothing else. */
+/** The form fields that only serve to authenticate the client. */
 export const CREDENTIALS = ['client_secret', 'client_assertion', 'client_assertion_type'] as const
 
 const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
@@ -27,7 +27,10 @@ const MAX_ASSERTION_SECONDS = 300
 const MAX_ASSERTION_LENGTH = 4096
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
-/** Who a client says it is, and what proves it, by one of the ways of OpenID Connect Core section 9. */
+/**
+ * The client that a request claims to be, and its proof, by one of the methods of OpenID Connect Core section
+ * 9.
+ */
 export interface GivenClient {
   id: string
   method: Client['token_endpoint_auth_method']
@@ -35,9 +38,9 @@ export interface GivenClient {
 }
 
 /**
- * Reads who a client says it is. The proof is looked at when its row is there: see `proveClient`.
+ * Reads which client a request claims to be. `proveClient` checks the proof once the row has been read.
  *
- * @throws 400 `invalid_request` for two ways at once; 401 `invalid_client`.
+ * @throws 400 `invalid_request` for two methods at once; 401 `invalid_client`.
  */
 export function readClient(c: Context, fields: Record<string, string>): GivenClient {
   const header = c.req.header('authorization')
@@ -55,14 +58,14 @@ export function readClient(c: Context, fields: Record<string, string>): GivenCli
           : ({ id: client_id, method: 'none', proof: '' } as const)
   const { id } = given
   const { config } = c.var as Resources
-  // RFC 6749 section 2.3.1, RFC 7523 section 3: named twice, it is the same.
+  // RFC 6749 section 2.3.1, RFC 7523 section 3: if the id is given twice, both must be equal.
   const isId = ID.test(id ?? '') || (isByDocument(id ?? '') && isLetIn(config, id ?? ''))
   if (id === undefined || !isId || (client_id !== undefined && client_id !== id))
     throw invalidClient(new Refusal('unknown'))
   return { ...given, id }
 }
 
-/** RFC 6749 section 2.3.1: both encoded as a form has them, then joined. */
+/** RFC 6749 section 2.3.1: both are form-encoded, then joined. */
 function fromBasic(header: string) {
   const [, encoded] = /^Basic ([\w+/-]+=*)$/i.exec(header) ?? []
   const text = Buffer.from(encoded ?? '', 'base64').toString()
@@ -92,7 +95,7 @@ function fromAssertion(assertion: string, type: string | undefined) {
   }
 }
 
-/** Proves a client by the one way that it is registered for. Throws 401 `invalid_client`, the same for whatever was wrong. */
+/** Authenticates a client by its registered method. Throws 401 `invalid_client`, the same for every cause. */
 export async function proveClient(
   resources: Resources,
   given: GivenClient,
@@ -107,7 +110,7 @@ export async function proveClient(
   return row
 }
 
-/** Whether this is a secret of a client now. */
+/** Whether this is a valid secret of a client now. */
 export function isSecret(
   { now }: Pick<Resources, 'now'>,
   secret: string,
@@ -122,7 +125,9 @@ export function isSecret(
   return isNewest || (isFormer && (row.former_secret_until ?? 0) > now)
 }
 
-/** RFC 7523 section 3. The audience is the issuer alone, so an assertion for somebody else is none for us. */
+/**
+ * RFC 7523 section 3. The audience must be the issuer, so an assertion made for another server is rejected.
+ */
 async function proveByKey(resources: Resources, { id, proof }: GivenClient, row: Client): Promise<void> {
   const { config, now } = resources
   const payload = await verifyByAny(proof, JSON.parse(row.jwks ?? '{"keys":[]}'), {
@@ -143,7 +148,10 @@ async function proveByKey(resources: Resources, { id, proof }: GivenClient, row:
     throw invalidClient(new Refusal('used'))
 }
 
-/** By the one key that fits its header; where none has a name (`kid`), by any that does: while keys change, there are two. */
+/**
+ * Tries the one key that fits the header; without a `kid`, every key that fits: during a key rotation there
+ * are two.
+ */
 async function verifyByAny(
   proof: string,
   jwks: JSONWebKeySet,
@@ -163,7 +171,7 @@ async function verifyByAny(
   }
 }
 
-/** An id that is the same for the same assertion, and as old as its end: clean-up goes by ids. */
+/** The same id for the same assertion. It contains the expiry time, as clean-up goes by ids. */
 function idOfAssertion(clientId: string, jti: string, exp: number): string {
   const hex = createHash('sha256')
     .update(JSON.stringify([clientId, jti]))

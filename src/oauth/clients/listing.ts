@@ -7,7 +7,7 @@ import { type Client, toClient } from './schemas.ts'
 
 type Asked = { limit: number; cursor?: string | undefined }
 
-/** All clients, newest first: the statement that reads a page of them, and what it comes to. */
+/** A page of all clients, newest first: its query, and the function that turns the rows into a page. */
 export function pageOfClients({ config }: Pick<Resources, 'config'>, { limit, cursor }: Asked) {
   const place = openPlace(config, 'oauth_clients', cursor)
   const at = place?.position[0] as string | undefined

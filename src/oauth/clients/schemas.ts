@@ -23,7 +23,7 @@ const uri = (faultOf: (value: string) => string | undefined) =>
     if (fault) context.addIssue({ code: 'custom', message: fault, params: { code: 'invalid_uri' } })
   })
 const AppUri = lazy(() => uri((value) => faultOfUri(value, { takesSchemes: true })))
-/** The policy of pages takes no picture of a third party. */
+/** Inline images only: the Content-Security-Policy of pages allows none from third parties. */
 export const Logo = lazy(() =>
   text(8192, 1).refine(
     (value) => /^data:image\/(png|svg\+xml|webp|jpeg);base64,[A-Za-z0-9+/]+=*$/.test(value),
@@ -33,7 +33,10 @@ export const Logo = lazy(() =>
     },
   ),
 )
-/** What keeps a key from ever verifying an assertion: there an app would be told no more than that it did not prove itself. */
+/**
+ * Why a key could never verify an assertion. Told here, because a failed assertion only says that the client
+ * is not proved.
+ */
 function faultOfKey({ kty, use, alg, key_ops, ...rest }: Record<string, unknown>): string | undefined {
   if (use !== undefined && use !== 'sig') return 'Is not for signatures (use).'
   if (key_ops !== undefined && !(Array.isArray(key_ops) && key_ops.includes('verify')))
@@ -71,7 +74,7 @@ const set = <T extends z.ZodType>(item: T, most: number) =>
     .max(most)
     .refine((items) => new Set(items).size === items.length, 'Has one twice.')
 
-/** What RFC 6749 takes for a scope, short enough for twenty of them to fit into a token. */
+/** A scope as in RFC 6749, short enough for twenty of them to fit in a token. */
 const ResourceScope = lazy(() =>
   text(40, 1)
     .refine((scope) => /^[a-z][a-z0-9._:/-]*$/.test(scope), {
@@ -83,7 +86,7 @@ const ResourceScope = lazy(() =>
       params: { code: 'reserved' },
     }),
 )
-/** What all scopes of a token are at most, together. */
+/** The greatest total length of the scopes of a token. */
 const MAX_SCOPE_LENGTH = 400
 const ResourceUrl = lazy(() =>
   uri((value) =>
@@ -242,7 +245,7 @@ export type ClientWithSecret = Of<typeof ClientWithSecret>
 export const ClientList = lazy(() => listOf(Client()).meta({ id: 'ClientList' }))
 export const ListClients = lazy(() => z.strictObject(pageQuery()))
 
-/** A client as it is used: lists as lists. */
+/** The API's view of a client, with its JSON lists parsed. */
 export const toClient = (row: ClientRow): Client => ({
   client_id: row.id,
   type: row.type,
@@ -267,7 +270,7 @@ export const toClient = (row: ClientRow): Client => ({
   last_used_at: toTimeOrNull(row.last_used_at),
 })
 
-/** What a client is, whoever made or changed it. */
+/** The settings of a client, whoever makes or changes it. */
 export type Settings = Pick<
   Client,
   | 'type'

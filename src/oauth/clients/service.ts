@@ -56,7 +56,7 @@ const eventOf = (action: Action, by: Authority, row: Pick<ClientRow, 'id' | 'nam
   details: { client_id: row.id, name: row.name },
 })
 
-/** Makes a client for somebody who may. Throws 403; 409 `too_many_clients`; 422. */
+/** Creates a client in the name of an actor. Throws 403; 409 `too_many_clients`; 422. */
 export async function createClient(
   resources: Resources & { actor: Claims },
   input: CreateClient,
@@ -66,7 +66,7 @@ export async function createClient(
   return makeClient(resources, byActor(resources.actor, resources.now), input)
 }
 
-/** The same by whoever may: the operator, too. */
+/** The same under any authority, such as the operator's. */
 export async function makeClient(
   resources: Resources,
   by: Authority,
@@ -126,12 +126,12 @@ export async function requireClient(
 
 export const selectClient = (id: string) => build.select().from(oauthClients).where(eq(oauthClients.id, id))
 
-/** The app of the scripts has an id without a time: nobody knows when it was added, or added again. */
+/** The app of the scripts has an id without a time, so it is unknown when it was added, or added again. */
 const mayBeNew = (id: string, now: number) => timeOfId(id) === 0 || isYoung(timeOfId(id), now)
 
 /**
- * A client as it was read, or as the primary has it where a replica that lags may not have heard of it: it was just added,
- * and is used at once.
+ * A client as it was read; from the primary if a lagging replica may not have it yet, as a new client is used
+ * at once.
  */
 export const clientAsHeardOf = async (
   { db, now }: Pick<Resources, 'db' | 'now'>,
@@ -148,14 +148,14 @@ interface Verdict {
   is_free: 0 | 1
 }
 
-/** A condition: that none of these is another client's. */
+/** A condition: that no other client owns one of these. */
 const areFree = (id: string, resources: Settings['resources']) =>
   sql`NOT EXISTS (SELECT 1 FROM ${oauthResources}
     WHERE url IN ${[...resources.map(({ url }) => url), '']} AND client_id <> ${id})`
 
 interface ClientChange {
   action: Action
-  /** What it is to own. */
+  /** The resources it is to own. */
   resources?: Settings['resources']
   change: (isThis: SQL) => Statement
 }
@@ -169,7 +169,9 @@ function changeClient(
   return changeClientBy(resources, byActor(resources.actor, resources.now), id, decide)
 }
 
-/** Reads, decides, and writes on the condition that nothing has moved; begins again where something has. */
+/**
+ * Reads, decides, and writes on the condition that nothing has changed since; starts again if something has.
+ */
 async function changeClientBy(
   resources: Resources,
   by: Authority,
@@ -177,7 +179,7 @@ async function changeClientBy(
   decide: (row: ClientRow) => ClientChange,
 ): Promise<ClientRow | undefined> {
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    // What a replica that lags has said once it would say again.
+    // A lagging replica would only repeat what it has answered before.
     const row = await requireClient(resources, id, { ofPrimary: round > 0 })
     const { action, change, resources: owned = [] } = decide(row)
     const free = areFree(id, owned)
@@ -205,7 +207,7 @@ async function changeClientBy(
 const moved = (now: number) => ({ updated_at: now, version: sql`${oauthClients.version} + 1` })
 
 /**
- * @param options the `updated_at` that whoever changes it has seen, where another change since is not to be overwritten.
+ * @param options the `updated_at` that the caller has seen, if a later change must not be overwritten.
  * @throws 403; 404 `client_not_found`; 412 `version_mismatch`; 422.
  */
 export async function updateClient(
@@ -238,7 +240,7 @@ export async function updateClient(
   return toClient(row!)
 }
 
-/** Sets what a client may ask for, by whoever may: the operator. Throws 404 `client_not_found`. */
+/** Sets the scopes of a client under any authority, such as the operator's. Throws 404 `client_not_found`. */
 export async function setScopes(
   resources: Resources,
   by: Authority,
@@ -255,7 +257,10 @@ export async function setScopes(
   }))
 }
 
-/** A new secret; the former one stays good for a while, so that nobody notices. Throws 403; 404; 409. */
+/**
+ * Makes a new secret; the former one stays valid for a while, so that nothing is interrupted. Throws 403;
+ * 404; 409.
+ */
 export async function rotateSecret(
   resources: Resources & { actor: Claims },
   id: string,
@@ -275,7 +280,7 @@ export async function rotateSecret(
             secret_by: actor.sub,
             ...(seconds > 0
               ? formerBeside(current, seconds * 1000, now)
-              : // Whoever stole it has what it gave them, too.
+              : // A thief of the secret may also hold tokens it gave: they are revoked.
                 {
                   former_secret_hash: null,
                   former_secret_until: null,
@@ -289,7 +294,7 @@ export async function rotateSecret(
   return { ...toClient(row!), client_secret: secret }
 }
 
-/** Its tokens end with it, as each is looked up with its client; what people let it do goes by clean-up. */
+/** Its tokens end at once, as each is looked up with its client; clean-up removes the consents. */
 export async function deleteClient(resources: Resources & { actor: Claims }, id: string): Promise<void> {
   await changeClient(resources, id, () => ({
     action: 'client.deleted',

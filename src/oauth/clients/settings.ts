@@ -4,14 +4,14 @@ import { type InputError, invalidInput } from '../../http/problem.ts'
 import { type Client as ClientRow, DEVICE_CODE, OPENID_SCOPES } from '../models.ts'
 import type { CreateClient, Settings } from './schemas.ts'
 
-/** What a new client is by what was asked for. Throws 422. */
+/** The settings of a new client, with defaults. Throws 422. */
 export function settingsOf({ token_endpoint_auth_method, ...input }: CreateClient): Settings {
   const preset = input.type === 'public' ? 'none' : 'client_secret_basic'
   const isService = input.grants.includes('client_credentials')
   const openid = OPENID_SCOPES as readonly string[]
   const settings: Settings = {
     ...input,
-    // What was left out of a service's is what it cannot have.
+    // By default, a service is given no scope that it cannot have.
     scopes: isService ? input.scopes.filter((scope) => !openid.includes(scope)) : input.scopes,
     token_endpoint_auth_method: token_endpoint_auth_method ?? preset,
   }
@@ -19,7 +19,7 @@ export function settingsOf({ token_endpoint_auth_method, ...input }: CreateClien
   return settings
 }
 
-/** What is good by itself, and says different things together. Throws 422. */
+/** Rejects settings that are valid by themselves but contradict each other. Throws 422. */
 export function assertCoherent({
   type,
   grants,
@@ -97,7 +97,7 @@ export function assertCoherent({
   if (errors.length > 0) throw invalidInput(errors)
 }
 
-/** What tokens are for has to be somebody else's than ours. Throws 422. */
+/** Tokens for other services must not be for an address of ours. Throws 422. */
 export function assertElsewhere(
   { config }: Pick<Resources, 'config'>,
   resources: Settings['resources'] = [],

@@ -9,7 +9,7 @@ import { listConsents, withdrawConsent } from './service.ts'
 
 const tag = 'auth'
 
-/** Under /v1/auth/grants: what one has let apps do oneself. */
+/** Under /v1/auth/grants: the consents that the caller has given to apps. */
 export const grantRoutes = new Hono<AppEnv>()
   .get(
     '/',

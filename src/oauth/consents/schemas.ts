@@ -4,7 +4,7 @@ import { Id, Time } from '../../values/ids.ts'
 import { lazy, type Of } from '../../values/lazy.ts'
 import { text } from '../../values/text.ts'
 
-/** The URL of a resource, and its scope. */
+/** Room for the URL of a resource and its scope. */
 const MAX_LENGTH = 256
 
 export const Grant = lazy(() =>

@@ -21,9 +21,9 @@ import { type Client, oauthClients, oauthGrants, selectIsOwed } from '../models.
 import type { Grant } from './schemas.ts'
 
 /**
- * What keeps what somebody has just let an app do, beside what they let it before: for the batch of whatever hangs on it,
- * with `isDone` as its condition and marker. `condition` is what else has to be so;
- * `document`, what an app says of itself that is not registered here.
+ * Adds what somebody has just granted to an app to what they granted before. For the batch of what depends on
+ * it, whose marker and condition is `isDone`. `condition` is what else must hold; `document` is the metadata
+ * of an app that is not registered.
  */
 export function consenting(
   resources: Resources,
@@ -72,16 +72,19 @@ export function consenting(
   }
 }
 
-/** Each keeps a document. */
+/** Each stores a document. */
 const MOST_UNKNOWN_APPS = 50
 
-/** A condition: that somebody lets this app do something already, or not too many of those that are not registered here. */
+/**
+ * A condition: that the user has a grant for this app already, or few enough for apps that are not
+ * registered.
+ */
 const hasRoom = (userId: string, clientId: string) =>
   sql`(EXISTS (SELECT 1 FROM ${oauthGrants} WHERE user_id = ${userId} AND client_id = ${clientId})
     OR (SELECT count(*) FROM (SELECT 1 FROM ${oauthGrants} WHERE user_id = ${userId} AND client_id >= 'g'
       LIMIT ${MOST_UNKNOWN_APPS})) < ${MOST_UNKNOWN_APPS})`
 
-/** Keeps what somebody has just let an app do. Twice is once. Throws 409 `too_many_apps`. */
+/** Stores a consent; repeating it changes nothing. Throws 409 `too_many_apps`. */
 export async function giveConsent(
   resources: Resources,
   actor: Claims,
@@ -107,7 +110,7 @@ const selectGrants = (which: SQL | undefined) =>
     .select({
       id: oauthGrants.id,
       client_id: oauthGrants.client_id,
-      // As it named itself when they let it.
+      // The name that the app had when consent was given.
       name: sql<string>`coalesce(json_extract(${oauthGrants.document}, '$.name'), ${oauthClients.name})`.as(
         'name',
       ),
@@ -125,7 +128,7 @@ const selectGrants = (which: SQL | undefined) =>
     .where(which)
     .limit(MAX_CLIENTS)
 
-/** What somebody has let apps do, the newest first: as many as there are apps, at most, so it is one page. */
+/** The consents of a user, newest first: at most one for each app, so the list is one page. */
 export async function listConsents({ db }: Pick<Resources, 'db'>, userId: string): Promise<List<Grant>> {
   const { rows } = await db.read({ rows: selectGrants(eq(oauthGrants.user_id, userId)) })
   const data = rows.map(toGrant).sort((one, other) => other.id.localeCompare(one.id))
@@ -136,8 +139,9 @@ export async function listConsents({ db }: Pick<Resources, 'db'>, userId: string
 }
 
 /**
- * Takes back what an app was let do: all of it, and its sessions end, or all but `kept`. What its tokens may do is looked
- * up each time, so it counts at once; those that went on without the person end with `offline_access`.
+ * Withdraws a consent: all of it, which ends the app's sessions, or all but `kept`. What tokens may do is
+ * looked up on each use, so this takes effect at once. Sessions that went on without the user end with
+ * `offline_access`.
  *
  * @returns what is left.
  * @throws 404 `grant_not_found`, 422 `scope_not_granted`.
@@ -150,7 +154,7 @@ export async function withdrawConsent(
 ): Promise<Grant> {
   const { db, now } = resources
   const isTheirs = and(eq(oauthGrants.id, id), eq(oauthGrants.user_id, actor.sub))
-  // Of the primary: a replica that lags may think that there is nothing to take back.
+  // From the primary: on a lagging replica there may be nothing to withdraw yet.
   const [found] = (await db.readPrimary({ found: selectGrants(isTheirs) })).found
   if (!found) throw grantNotFound()
   const grant = toGrant(found)
@@ -165,7 +169,7 @@ export async function withdrawConsent(
     details: { client_id, name, scopes: kept },
   } as const
   const isDone = rowExists(activityLogs, event.id)
-  // Of two requests for the same at once, one takes it back, and the other finds it done.
+  // Of two equal requests at once, one withdraws it, and the other finds it done.
   const isMore = and(
     isTheirs,
     hasAll(sql`${oauthGrants.scopes}`, kept),

@@ -20,17 +20,17 @@ import { type Resource, selectResource, toResource } from '../resources.ts'
 import { scopesIn, scopesOf } from '../scopes.ts'
 import { type DeviceRow, isDeviceOver, isInTime, readUserCode } from './codes.ts'
 
-/** What somebody is asked at /device, whoever's the app is. */
+/** What the user is asked at /device. */
 export interface DeviceQuestion {
   device: DeviceRow
   client: Client
-  /** Those that they can let it have. */
+  /** The scopes that the user can grant. */
   scopes: string[]
   /** The service that it is for; undefined for Roster itself. */
   resource: Resource | undefined
 }
 
-/** For the form of the question: the device, for this session alone. */
+/** Seals the device for the form of the question, for this session only. */
 export const sealDevice = ({ config }: Pick<Resources, 'config'>, { id }: DeviceRow, actor: Claims) =>
   seal(config.keys.oauth_device, `of.${id}.${actor.sid}`)
 
@@ -43,13 +43,13 @@ const openDevice = ({ config }: Pick<Resources, 'config'>, given: string, actor:
 const isUndecided = (now: number) => and(isNull(oauthDeviceCodes.decided_at), isInTime(now))
 
 /**
- * Finds the device whose code somebody has typed. Whoever guesses has five tries in an hour.
+ * Finds the device by the code that the user typed. Wrong codes are limited to five an hour.
  *
  * @throws 422 `wrong_user_code`; 429 `too_many_attempts`.
  */
 export async function findDevice(resources: Resources, actor: Claims, typed: string): Promise<DeviceRow> {
   const code = readUserCode(typed)
-  // What can be no code guesses nothing.
+  // What cannot be a code is not a guess.
   if (code === undefined) throw wrongUserCode(new Refusal('form'))
   const attempt = openUserCodeTry(resources, actor.sub, tokenIsLive(actor, resources.now))
   const isIt = and(eq(oauthDeviceCodes.user_code, code), isUndecided(resources.now))
@@ -65,7 +65,7 @@ export async function findDevice(resources: Resources, actor: Claims, typed: str
   return device[0]
 }
 
-/** The same by what the question's form brought. Throws 409 `device_over`. */
+/** Finds the device by the sealed value of the question's form. Throws 409 `device_over`. */
 export async function requireDevice(resources: Resources, actor: Claims, sealed: string): Promise<DeviceRow> {
   const id = openDevice(resources, sealed, actor)
   const asked = {
@@ -81,9 +81,9 @@ export async function requireDevice(resources: Resources, actor: Claims, sealed:
 }
 
 /**
- * What they are asked: what of it they can let the app do.
+ * What to ask the user: which of the requested scopes they can grant.
  *
- * @throws 403 `may_not_use_app`, and `reauthentication_required` where it is to act for them; 409 `device_over`,
+ * @throws 403 `may_not_use_app`, and `reauthentication_required` if it is to act for them; 409 `device_over`,
  *   `address_not_verified`.
  */
 export async function questionOf(
@@ -113,7 +113,7 @@ export async function questionOf(
   return { device, client, scopes, resource }
 }
 
-/** They said yes: the device is given tokens when it asks next. Throws 401 `invalid_token`; 409 `device_over`. */
+/** Approves: the device is given tokens when it polls next. Throws 401 `invalid_token`; 409 `device_over`. */
 export async function approveDevice(
   resources: Resources,
   actor: Claims,
@@ -147,10 +147,10 @@ export async function approveDevice(
   if (!verdict[0]!.is_done) throw deviceOver()
 }
 
-/** From where it was asked is known for as long as somebody has to be shown it. */
+/** The origin is kept only until the decision, so that it can be shown. */
 const DECIDED = { ip: null, user_agent: null, country: null } as const
 
-/** They said no, and the device is told so. */
+/** Refuses, and the device is told so. */
 export async function refuseDevice({ db, now }: Resources, actor: Claims, device: DeviceRow): Promise<void> {
   await db.writeBatch({
     refused: build

@@ -30,10 +30,10 @@ export type DeviceRow = typeof oauthDeviceCodes.$inferSelect
 const newUserCode = () =>
   Array.from({ length: CODE_LENGTH }, () => LETTERS[randomInt(LETTERS.length)]).join('')
 
-/** As it is shown: `WDJB-MJHT`. */
+/** The code as it is shown: `WDJB-MJHT`. */
 const shown = (userCode: string) => `${userCode.slice(0, 4)}-${userCode.slice(4)}`
 
-/** What somebody has typed, as it is kept; undefined for what can be no code. */
+/** The typed code as it is stored; undefined if it cannot be a code. */
 export function readUserCode(typed: string): string | undefined {
   const letters = typed.toUpperCase().replace(/[\s\p{Pd}]/gu, '')
   return letters.length === CODE_LENGTH && [...letters].every((one) => LETTERS.includes(one))
@@ -41,7 +41,7 @@ export function readUserCode(typed: string): string | undefined {
     : undefined
 }
 
-/** It names a row and proves that it is from here: a forged one costs no trip. */
+/** The code contains the row's id, sealed: a forged one costs no trip. */
 const makeDeviceCode = ({ keys }: Pick<Config, 'keys'>, id: string) => seal(keys.oauth_device, `dc.${id}`)
 
 export const openDeviceCode = ({ keys }: Pick<Config, 'keys'>, given: string): string | undefined =>
@@ -51,7 +51,7 @@ export const openDeviceCode = ({ keys }: Pick<Config, 'keys'>, given: string): s
 export const isDeviceOver = ({ id }: Pick<DeviceRow, 'id'>, now: number) =>
   now >= timeOfId(id) + DEVICE_CODE_MS
 
-/** A condition on its id: that it is not over. */
+/** A condition on the id: that it has not expired. */
 export const isInTime = (now: number) => sql`${oauthDeviceCodes.id} > ${firstIdAt(now - DEVICE_CODE_MS)}`
 
 export interface DeviceAuthorization {
@@ -63,7 +63,8 @@ export interface DeviceAuthorization {
 }
 
 /**
- * Begins it. There is no address with the code in it: whoever is sent one would not look at what they say yes to.
+ * Begins the flow. There is no URL that contains the code (`verification_uri_complete`): somebody who is sent
+ * one would not look at what they approve.
  *
  * @throws 401 `invalid_client`; 400 as RFC 8628 section 3.2 and RFC 6749 section 5.2 say.
  */

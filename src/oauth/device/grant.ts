@@ -15,7 +15,7 @@ import { assertMay, type Grant, toAnswer } from '../tokens/answer.ts'
 import { redeem } from '../tokens/redeem.ts'
 import { isDeviceOver, openDeviceCode } from './codes.ts'
 
-/** Of a device that asks sooner than it was told to. Nothing is written, and nothing is asked for it. */
+/** Limits a device that polls too fast. Nothing is written, and nothing is looked up. */
 const assertInStep = (resources: Resources, id: string) =>
   assertWithin(resources, 'RATE_LIMIT_DEVICE_POLLS', id).catch((error) => {
     throw toAppError(error).status === 429
@@ -24,7 +24,7 @@ const assertInStep = (resources: Resources, id: string) =>
   })
 
 /**
- * What a device asks again and again until its user has said yes (RFC 8628 section 3.4): one trip, and one more for the
+ * A device polls this until its user has decided (RFC 8628 section 3.4): one trip, and one more for the
  * tokens, which it is given once.
  */
 export const byDeviceCode: Grant = async (resources, given, fields) => {
@@ -52,7 +52,7 @@ export const byDeviceCode: Grant = async (resources, given, fields) => {
   if (fields.device_code === undefined) throw oauthError('invalid_request', 'device_code is missing.')
   if (id === undefined) throw invalidGrant(new Refusal('unknown'))
   if (isDeviceOver({ id }, now)) throw oauthError('expired_token', 'It has taken too long. Begin again.')
-  // A replica that lags may not have heard of it; it was just made.
+  // A lagging replica may not have it yet, as it was just made.
   const [device] = read.device[0] ? read.device : (await db.readPrimary(asked)).device
   if (device?.client_id !== client.id) throw invalidGrant(new Refusal('unknown'))
   if (device.decided_at === null) throw oauthError('authorization_pending', 'Nobody has said yes so far.')
@@ -83,7 +83,7 @@ export const byDeviceCode: Grant = async (resources, given, fields) => {
     epoch: approved.epoch,
     scopes,
     resource: device.resource,
-    // They were asked for a recent login where it is to act for them.
+    // The user needed a recent login to approve, if it is to act for them.
     ...(scopes.some(isPermission) && { approvedAt: Math.floor(device.decided_at / 1000) }),
   })
 }

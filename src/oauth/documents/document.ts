@@ -10,21 +10,21 @@ import { type Client, ID_TOKEN_ALGORITHMS, SCOPES_BY_DOCUMENT } from '../models.
 import { faultOfUri, MAX_URI_LENGTH } from '../redirects.ts'
 
 /**
- * What an app says of itself at the URL that is its id (OAuth Client ID Metadata Document). It is nobody's who is known
- * here, so it is taken for no more than it has to say: where it may be sent back to, and by what it proves itself.
+ * What an app says of itself at the URL that is its id (OAuth Client ID Metadata Document). Nobody here
+ * vouches for it, so only what is necessary is taken from it: its redirect URIs, and how it authenticates.
  */
 
 const MOST_REDIRECTS = 50
 
-/** What is wrong with the URL that an app names itself by; undefined for a good one. It is compared letter by letter. */
+/** What is wrong with the URL that is an app's id; undefined if it is valid. Compared as a string. */
 export function faultOfId(id: string, own: Own): string | undefined {
   if (!/^https?:\/\/[^/?#]+\//.test(id)) return 'Has no path.'
-  // What somebody else's page makes of a query would be the app's word.
+  // With a query, text that another site's page merely reflects could pass as the app's document.
   if (id.includes('?')) return 'Has a query.'
   return faultOfUri(id) ?? faultOfForeign(id, own)
 }
 
-/** Whether apps of this id may sign anybody in: the setting is on, and has not shut this one out. */
+/** Whether apps of this id may sign users in: the setting is on, and does not block this one. */
 export function isLetIn(
   { CLIENT_METADATA, CLIENT_METADATA_BLOCKED }: Pick<Config, 'CLIENT_METADATA' | 'CLIENT_METADATA_BLOCKED'>,
   id: string,
@@ -50,7 +50,7 @@ const Document = lazy(() =>
   }),
 )
 
-/** What of a document is kept, as a row of a client has it. */
+/** The part of a document that is kept, as columns of a client. */
 type Kept = Pick<
   Client,
   | 'name'
@@ -63,11 +63,11 @@ type Kept = Pick<
   | 'jwks'
 >
 
-/** What of a document counts, as text: two that say the same are the same. Throws a `Refusal`. */
+/** The relevant part of a document, as canonical text: equal content gives equal text. Throws a `Refusal`. */
 export function readDocument(id: string, text: string, { ISSUER }: Pick<Own, 'ISSUER'>): string {
   const document = Document().safeParse(parse(text)).data
   if (!document) throw new Refusal('document_form')
-  // RFC 3986 section 6.2.1: letter by letter.
+  // RFC 3986 section 6.2.1: string comparison.
   if (document.client_id !== id) throw new Refusal('document_id')
   const { token_endpoint_auth_method: method, grant_types, response_types } = document
   const isPublic = method === 'none'
@@ -102,15 +102,15 @@ function parse(text: string): unknown {
   }
 }
 
-/** A picture in itself, or a file of our own. Any other would tell the app who looks at our page, and is not shown. */
+/** An inline image, or a file of ours. Any other would tell the app who views our page, and is not shown. */
 function logoOf(given: unknown, issuer: string): string | null {
   const own = typeof given === 'string' && given.startsWith(`${issuer}/`) ? given.slice(issuer.length) : ''
-  // A file: what else stands here does something when it is asked for.
+  // Only a static file: other paths of ours may have effects when they are requested.
   if (/^(\/[\w-]+)+\.(png|svg|webp|jpe?g|ico)$/.test(own) && own.length <= MAX_URI_LENGTH) return own
   return Logo().safeParse(given).data ?? null
 }
 
-/** Of whatever is known by a document: the same of all of them. */
+/** What all apps known by a document have in common. */
 const OF_ALL = {
   post_logout_redirect_uris: '[]',
   backchannel_logout_uri: null,
@@ -132,7 +132,7 @@ const OF_ALL = {
   version: 1,
 } satisfies Partial<Client>
 
-/** An app as its document has it. */
+/** A client as its document describes it. */
 export const clientOf = (id: string, document: string): Client => ({
   id,
   ...OF_ALL,
@@ -140,8 +140,8 @@ export const clientOf = (id: string, document: string): Client => ({
 })
 
 /**
- * Its row beside the clients that are registered, for whatever is looked up with one. It proves nobody: what an app is to
- * somebody is what their grant has kept.
+ * A stand-in for the row of a registered client, for look-ups. It proves nothing: what counts is what the
+ * user's grant has kept.
  */
 export const rowOf = (id: string): Client => ({
   id,

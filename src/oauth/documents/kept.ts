@@ -7,7 +7,7 @@ import { isByDocument, oauthClients, oauthGrants } from '../models.ts'
 
 const kept = (member: string) => sql`json_extract(${oauthGrants.document}, ${`$.${member}`})`
 
-/** What is said anew by a document, as the grant has kept it. */
+/** The document as the user's grant has kept it. */
 const selectKept = (id: string, userId: SQL | string) =>
   build
     .select({
@@ -26,16 +26,19 @@ const selectKept = (id: string, userId: SQL | string) =>
     .where(and(eq(oauthClients.id, id), eq(oauthGrants.user_id, sql`${userId}`)))
 
 /**
- * A client as it is to somebody: as it is registered, or as it said of itself when they let it. What it says by now is for
- * the next who are asked.
+ * A client as a user knows it: as registered, or as its document was when they gave consent. A later document
+ * only counts for users who are asked from then on.
  */
 export const selectClientOf = (id: string, userId: SQL | string): ReturnType<typeof selectClient> =>
   isByDocument(id) ? (selectKept(id, userId) as never) : selectClient(id)
 
-/** Whose a session is. */
+/** The user of a session. */
 export const userOf = (sid: string) => sql`(SELECT user_id FROM ${sessions} WHERE id = ${sid})`
 
-/** What a grant keeps was kept a moment ago: a replica that lags would not know the app. Only for a proof of ours. */
+/**
+ * The grant may have been written a moment ago, when a lagging replica would not know the app. Only for a
+ * proof of ours.
+ */
 export const readerFor = (
   { db }: Pick<Resources, 'db'>,
   clientId: string,

@@ -19,10 +19,10 @@ interface Published {
 const known = new BoundedMap<string, Published>(100)
 
 /**
- * What an app has published of itself: from this isolate, from Redis, or else from its own address, for an hour. In Redis
- * it is sealed, as whoever could write there would else be believed. What could not be read is asked for again.
+ * An app's document: from this isolate, from Redis, or from its own address; kept for an hour. In Redis it is
+ * sealed, as otherwise whoever can write there would be believed. A failed read is not cached.
  *
- * @param userId who is signed in, and counted: nobody else makes us call anybody.
+ * @param userId the signed-in user, who is rate-limited: nobody else can make us call anybody.
  * @throws 400 `bad_authorize_request`; 429.
  */
 export async function publishedBy(resources: Resources, userId: string, id: string): Promise<string> {
@@ -57,7 +57,7 @@ async function fetchDocument({ config }: Resources, id: string): Promise<string>
       throw new Refusal('document_unreachable', { cause })
     })
     if (status !== 200) throw new Refusal('document_status')
-    // A page is no document, whatever stands in it.
+    // An HTML page is not a document, whatever it says.
     if (!/^application\/([\w.+-]+\+)?json\b/i.test(contentType ?? '')) throw new Refusal('document_form')
     return readDocument(id, text, config)
   } catch (cause) {

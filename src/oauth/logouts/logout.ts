@@ -13,14 +13,14 @@ import { withParams } from '../redirects.ts'
 /** OpenID Connect RP-Initiated Logout 1.0. */
 
 const MAX_STATE_LENGTH = 2000
-/** How long what was sealed is good: the way from one page to the next. */
+/** How long sealed values are valid: the way from one page to the next. */
 const SEALED_MS = 10 * MINUTE_MS
 const SEALED = 'request'
 
-/** What an app asks for, after its hint was checked. */
+/** What an app asks for, after its hint was verified. */
 interface Wish {
   clientId?: string | undefined
-  /** Whom the hint names, and which session, as apps hear of it. */
+  /** The user that the hint names, and the session by the id that apps know. */
   sub?: string | undefined
   sid?: string | undefined
   redirectUri?: string | undefined
@@ -28,7 +28,7 @@ interface Wish {
   locales?: string | undefined
 }
 
-/** What becomes of it. `to`: where to go on to; undefined for a page of ours. */
+/** The outcome. `to`: where the browser goes next; undefined for a page of ours. */
 export type LogoutOutcome =
   | { kind: 'nobody'; to: string | undefined }
   | { kind: 'end'; to: string | undefined; cookie: CookieSession }
@@ -36,14 +36,14 @@ export type LogoutOutcome =
 
 export interface LogoutQuestion {
   user: SignedIn
-  /** The app's name, where one asks. */
+  /** The app's name, if an app asked. */
   app: string | undefined
   locales: string[]
 }
 
 type Fields = Record<string, string>
 
-/** Reads what a request says, and checks its hint by signature, issuer and audience, however old it is. */
+/** Reads a request, and verifies signature, issuer and audience of its hint, even if that has expired. */
 async function readWish({ config }: Pick<Resources, 'config'>, fields: Fields): Promise<Wish> {
   const get = (name: string) => fields[name] || undefined
   const given = get('id_token_hint')
@@ -65,7 +65,8 @@ async function readWish({ config }: Pick<Resources, 'config'>, fields: Fields): 
 }
 
 /**
- * Where a request that came by POST goes on by GET, which brings the cookie: its values sealed, the hint not in it.
+ * Where a POST request continues as a GET, which brings the cookie: with its values sealed, and without the
+ * hint.
  *
  * @throws 400 `bad_logout_request`.
  */
@@ -75,8 +76,8 @@ export async function placeOfLogout(resources: Resources, fields: Fields): Promi
 }
 
 /**
- * Decides what becomes of a request, in one trip. Whoever is named by the hint signs out at once; anybody else is asked,
- * as any page can lead a browser here.
+ * Decides what becomes of a request, in one trip. A user whom the hint names is signed out at once; anybody
+ * else is asked, as any page can send a browser here.
  *
  * @throws 400 `bad_logout_request`, for a forged hint too.
  */
@@ -100,16 +101,16 @@ export async function decideLogout(c: Context, fields: Fields): Promise<LogoutOu
   const user = await find?.()
   if (!user || !cookie) return { kind: 'nobody', to }
   const isNamed = wish.sub === user.id && wish.sid === sidOf(cookie.sid, clientId ?? '')
-  // Whoever only looks (HEAD) ends nothing.
+  // A HEAD request ends nothing.
   if (isNamed && c.req.method === 'GET') return { kind: 'end', to, cookie }
   const question = { user, app: client?.name, locales: (wish.locales ?? '').split(' ') }
   return { kind: 'ask', to, cookie, question }
 }
 
-/** For the form of the question: where to go on to, as it was found to be registered. */
+/** For the form of the question: where the browser goes next, which was verified to be registered. */
 export const sealPlace = (resources: Resources, to: string) => sealed(resources, 'place', { to })
 
-/** Where to go on to after the question; undefined for a page of ours. */
+/** Where the browser goes after the question; undefined for a page of ours. */
 export const openPlace = async (resources: Resources, given: string): Promise<string | undefined> =>
   (await opened<{ to: string }>(resources, 'place', given))?.to
 

@@ -35,7 +35,7 @@ interface Issued {
   /** The service that the access token is for, with its scopes alone; null for Roster itself. */
   resource: string | null
   nonce?: string | null
-  /** When they said yes to a device by a recent login (epoch seconds). */
+  /** When the user approved a device with a recent login (epoch seconds). */
   approvedAt?: number | undefined
 }
 

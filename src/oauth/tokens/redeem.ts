@@ -23,20 +23,23 @@ import {
 } from '../models.ts'
 import { scopesIn } from '../scopes.ts'
 
-/** What somebody has let an app have: a code, or what they said yes to for a device. */
+/** What a user has granted to an app: by a code, or by approving a device. */
 export type Let = Pick<
   Code,
   'id' | 'userId' | 'parentId' | 'epoch' | 'scope' | 'resource' | 'authTime' | 'amr'
 > & {
-  /** Asked for again and again by one device (RFC 8628 section 3.5): to come twice, after an answer was lost, is no theft. */
+  /** A device polls (RFC 8628 section 3.5): coming twice, after a lost answer, is no theft. */
   isPolled?: true
 }
 
-/** Of a person and an app; one more, and the oldest ends. */
+/** For one user and app; one more, and the oldest ends. */
 const MAX_SESSIONS_PER_CLIENT = 10
 const USED_EVERY_MS = 5 * 60_000
 
-/** Begins the app's session under the person's own, on the condition that all is as it was when the code was given. */
+/**
+ * Begins the app's session under the user's own, on the condition that nothing has changed since the code was
+ * given.
+ */
 export async function redeem(
   resources: Resources,
   client: Client,
@@ -47,7 +50,7 @@ export async function redeem(
   const scopes = scopesIn(code.scope)
   const { idleMs, absoluteMs } = lifetimeOf(config, user.role)
   const ofParent = sql`(SELECT expires_at FROM ${sessions} WHERE id = ${code.parentId})`
-  // A session that may go on without its user lives as long as a new login would.
+  // A session that may outlive the user's own lasts as long as a new login would.
   const end = scopes.includes('offline_access') ? sql`${databaseNow} + ${absoluteMs}` : ofParent
   const session = {
     ...beginning(resources, code.userId),
@@ -69,7 +72,7 @@ export async function redeem(
     actorId: code.userId,
     details: { session_id: id, client_id: client.id },
   } as const
-  // What is over by time pushes nobody out.
+  // Expired sessions do not count towards the limit.
   const surplus = sql`SELECT id FROM ${sessions} WHERE user_id = ${code.userId} AND client_id = ${client.id}
     AND revoked_at IS NULL AND idle_expires_at > ${databaseNow} ORDER BY id DESC LIMIT 100 OFFSET ${MAX_SESSIONS_PER_CLIENT}`
   const { begun, used, evicted } = await db.writeBatch(
@@ -92,7 +95,7 @@ export async function redeem(
   )
   await publishDoubts(resources, { sessions: evicted.map((session) => session.id) })
   if (begun[0]) return begun[0]
-  // Somebody was faster by a moment.
+  // Another request was a moment faster.
   if (used[0] && !code.isPolled) await endRedeemed(resources, code, used[0].session_id)
   throw invalidGrant(new Refusal(used[0] ? 'used' : 'meanwhile'))
 }
@@ -123,7 +126,7 @@ const noteUsed = (clientId: string, condition = sql`1`) =>
       sql`${oauthClients.id} = ${clientId} AND coalesce(last_used_at, 0) < ${databaseNow} - ${USED_EVERY_MS} AND ${condition}`,
     )
 
-/** The same after the answer, of tokens that are given without a batch of their own. */
+/** Records the use after the answer, for tokens that are given without a batch of their own. */
 export function noteUse(
   { db, now, afterwards }: Pick<Resources, 'db' | 'now' | 'afterwards'>,
   { id, last_used_at }: Pick<Client, 'id' | 'last_used_at'>,
@@ -131,7 +134,7 @@ export function noteUse(
   if ((last_used_at ?? 0) <= now - USED_EVERY_MS) afterwards(db.writeBatch({ used: noteUsed(id) }))
 }
 
-/** RFC 6749 section 4.1.2: the tokens of a code that comes twice end. */
+/** RFC 6749 section 4.1.2: if a code is presented twice, its tokens are revoked. */
 export async function endRedeemed(resources: Resources, code: Let, sessionId: string): Promise<void> {
   const event = {
     id: uuidv7(),

@@ -40,15 +40,15 @@ export function answerToken(resources: Resources, given: GivenClient, fields: Fi
   return grant(resources, given, fields)
 }
 
-/** An app by its document is what somebody has let it be: where that was taken back, so is what it was given. */
+/** An app known by its document exists only by a user's consent: if that was withdrawn, so are its grants. */
 function proveClientOf(resources: Resources, given: GivenClient, read: Client | undefined): Promise<Client> {
   if (!read && isByDocument(given.id)) throw invalidGrant(new Refusal('revoked'))
   return proveClient(resources, given, read)
 }
 
 /**
- * Trades a code for tokens, in two trips. Who brings it again, with all that belongs to it, ends what it gave: one of the
- * two is a thief. Any other misuse changes nothing.
+ * Exchanges a code for tokens, in two trips. Presenting it again, with all that belongs to it, ends the
+ * session it gave: one of the two callers is a thief. Any other misuse changes nothing.
  */
 const byCode: Grant = async (resources, given, fields) => {
   const code = await openCode(resources.config, fields.code ?? '')
@@ -83,7 +83,7 @@ const byCode: Grant = async (resources, given, fields) => {
   }
   assertSameTarget(resources.config, fields, code.resource ?? null)
   if (isExpired(code, resources.now)) throw invalidGrant(new Refusal('expired'))
-  // A replica that lags may know of an earlier role, or not of who has just signed up.
+  // A lagging replica may have an earlier role, or not have a user who has just signed up.
   const isHeardOf = read.user[0] && read.user[0].token_epoch >= code.epoch
   const [user] = isHeardOf ? read.user : (await resources.db.readPrimary(asked)).user
   if (!user) throw invalidGrant(new Refusal('inactive'))
@@ -101,7 +101,10 @@ const byCode: Grant = async (resources, given, fields) => {
   })
 }
 
-/** The next tokens, by the same rotation as of our own logins: all who bring the same token get the same successor. */
+/**
+ * Gives the next tokens, by the same rotation as for our own logins: everybody with the same token gets the
+ * same successor.
+ */
 const byRefreshToken: Grant = async (resources, given, fields) => {
   const { config, now } = resources
   const token = openRefreshToken(config.keys.refresh_token, fields.refresh_token ?? '')
@@ -116,11 +119,11 @@ const byRefreshToken: Grant = async (resources, given, fields) => {
   if (fields.refresh_token === undefined) throw oauthError('invalid_request', 'refresh_token is missing.')
   const found = token && (await asHeardOf(resources, read.found[0], place))
   if (!found) throw invalidGrant(new Refusal('unknown'))
-  // What has ended is left as it is.
+  // A session that has ended stays as it is.
   if (!isClientSessionLive(found)) throw invalidGrant(new Refusal('revoked'))
   const all = scopesNow(found, scopesIn(found.scope))
   const { resource } = found
-  /** Scopes that an access token can have: a resource's has none of OpenID's. */
+  /** Scopes that an access token can have: one for a resource has no OpenID scopes. */
   const isFor = (scopes: string[]) => scopes.some((scope) => resource === null || !isOfOpenId(scope))
   if (!isFor(all)) throw invalidGrant(new Refusal('revoked'))
   assertSameTarget(config, fields, resource)
@@ -131,7 +134,7 @@ const byRefreshToken: Grant = async (resources, given, fields) => {
     throw error instanceof AppError && error.status === 401 ? invalidGrant(error.cause) : error
   }
   const { session, user } = await rotateSession(resources, fields.refresh_token, client.id).catch(refused)
-  // Whoever proves that they are the app may ask from any of its machines.
+  // A client that authenticates may ask from any of its machines.
   if (client.type === 'public') await assertNotShadowed(resources, session).catch(refused)
   noteUse(resources, client)
   const rotated = { ...session, parent_id: found.parent_id, proved_at: found.proved_at }
@@ -145,7 +148,7 @@ const byRefreshToken: Grant = async (resources, given, fields) => {
   })
 }
 
-/** A service acts for itself, by its permissions, as long as somebody answers for it who may still make it. */
+/** A service acts for itself, by its permissions, while its owner is still allowed to create it. */
 const byItself: Grant = async (resources, given, fields) => {
   const read = await resources.db.read({
     client: selectClient(given.id),
