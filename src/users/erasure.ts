@@ -20,15 +20,14 @@ import { eraseReasonsFromDeliveries } from '../webhooks/models.ts'
 import { erasures, isOnlyTyped, users } from './models.ts'
 
 /**
- * Erasing somebody. Their row goes at once, and a row of `erasures` takes its place: a job. Each call of
- * `eraseTraces` takes it a step further, and a step changes at most 500 rows a statement, so a million rows of history
- * are many steps and no long one. Whoever has few traces is through with the first.
+ * Erasing a user. Their row goes at once, and a row of `erasures` takes its place: a job. Each call of `eraseTraces` takes
+ * it a step further, and a step changes at most 500 rows a statement: a million rows of history are many short steps. A
+ * user with few traces is done after the first.
  *
- * What goes is what is personal of the erased alone. The history stays, under an id that names nobody, with what names
- * nobody (roles, times, counts); who did something to them, and from where, is somebody else's. What has one of
- * their addresses goes as well, but for what belongs to another account that has it, or came after their end. An address
- * that they typed and nobody proved or gave them is somebody else's: nothing goes by it.
- * All that a step does depends on the job's own row, which only moves on. So a step that is sent twice is two steps.
+ * Only personal data of the erased user goes. The history stays, under an id that identifies nobody, with roles, times and
+ * counts; who did something to them, and from where, belongs to that actor. Whatever has one of their addresses goes too,
+ * unless another account has that address, or it was written after their end. An address that they typed, but nobody proved
+ * or gave them, is not theirs. Each step depends on the job's row alone, which only moves on, so sending a step twice is safe.
  */
 
 const ROWS_PER_STATEMENT = 500
@@ -85,10 +84,7 @@ export function eraseUser(resources: Resources, person: Erased, isDone: SQL): St
   ]
 }
 
-/**
- * One step of a job, on a condition: goes on from its current stage as far as one page of each table, of
- * `rows` rows, allows.
- */
+/** One step of a job, on a condition: goes on from its stage as far as one page of each table (`rows` rows) allows. */
 export function eraseTraces(
   resources: Resources,
   userId: string,
@@ -169,10 +165,7 @@ const withoutOrigin = (isTheirs: SQL) =>
 /** Invalid JSON was not written by this program, and is removed as a whole. */
 const members = sql`iif(json_valid(details), details, '{}')`
 
-/**
- * What happened to them: details keep what identifies nobody. The origin of another actor belongs to that
- * actor.
- */
+/** What happened to them: details keep what identifies nobody. Another actor's origin belongs to that actor. */
 function historyOfThem(job: Job): Statement[] {
   const page = historyPage(job, 'history_of_them', sql`user_id = ${job.userId}`)
   const isTheirs = sql`coalesce(actor_id, user_id) = user_id AND ${read(job, 'origin_until')} IS NULL`
@@ -203,9 +196,7 @@ function historyByThem(job: Job): Statement[] {
   ]
 }
 
-/**
- * The history has addresses as they were typed. ASCII ones are found as they are; others wait for `respell`.
- */
+/** The history has addresses as they were typed. ASCII ones are found as they are; others wait for `respell`. */
 function spellings(job: Job): Statement[] {
   const isAscii = sql`coalesce(json_extract(sought, '$.addresses'), '') NOT GLOB '*[^ -~]*'`
   return [
@@ -276,10 +267,7 @@ function ofInvitations(job: Job): Statement[] {
   ]
 }
 
-/**
- * Mails to them, and those about an address of theirs that no other account has. Mails about what they did
- * lose it.
- */
+/** Mails to them, and about an address of theirs that no other account has. Mails about what they did lose it. */
 function ofMails(job: Job): Statement[] {
   const page = sql`SELECT id FROM ${outbox} WHERE ${isAt(job, 'mails')} AND (
       ${outbox.user_id} = ${job.userId}
@@ -301,9 +289,7 @@ function ofLinks(job: Job): Statement[] {
   return [sql`DELETE FROM ${oneTimeTokens} WHERE id IN (${page})`, advanceWhenEmpty(job, 'links', page)]
 }
 
-/**
- * An answer that was removed. Its key stays taken, so that a repeated request does not create the user again.
- */
+/** An answer that was removed. Its key stays taken, so that a repeated request does not create the user again. */
 const GONE = 410
 const forget = (which: SQL): Statement =>
   sql`UPDATE ${idempotencyKeys} SET status = ${GONE}, response = '{}', body_hash = '', email_normalized = NULL
@@ -350,9 +336,7 @@ function inReasons(job: Job): Statement[] {
   ]
 }
 
-/**
- * The last stage. Data that is kept for a while has its own time, and late writes are looked for once more.
- */
+/** The last stage. Data that is kept for a while has its own time, and late writes are looked for once more. */
 function theEnd(job: Job): Statement[] {
   const isHere = sql`user_id = ${job.userId} AND ${isAt(job, 'end')}`
   return [
