@@ -68,10 +68,14 @@ export function allows(
 ): boolean {
   actor.key?.needs.add(permission)
   if (actor.key) return true
-  return actor.client && !actor.client.scopes.includes(ACCOUNT)
+  return actor.client && actsByPermission(actor)
     ? actor.client.scopes.includes(permission)
     : hasPermission(actor.role, permission)
 }
+
+/** Whether an actor has only the permissions it was given: a key, a service, or an app that does not act as its user. */
+export const actsByPermission = ({ client, key }: { client?: { scopes: readonly string[] }; key?: object }) =>
+  key !== undefined || (client !== undefined && !client.scopes.includes(ACCOUNT))
 
 /**
  * The lowest rank that has a permission. An app acts by this one, and sees nothing that is for higher ranks.

@@ -5,11 +5,13 @@ import { build } from '../database/statements.ts'
 import { Refusal } from '../http/problem.ts'
 import { invalidLink } from '../links/errors.ts'
 import { linkIsLive, requireToken, voidTokens } from '../links/service.ts'
+import { oauthClients } from '../oauth/models.ts'
 import { publishDoubts } from '../sessions/near.ts'
 import { insertUser, makeUserRow } from '../users/create.ts'
 import { emailTaken } from '../users/errors.ts'
 import { emailIsProved, ROLES, type Role, userIsActive, users } from '../users/models.ts'
 import { toUser, type User } from '../users/schemas.ts'
+import { answersForInvitation, isInvitingService } from './inviter.ts'
 import { invitations } from './models.ts'
 import type { AcceptInvitation } from './schemas.ts'
 import { isPending } from './service.ts'
@@ -42,8 +44,8 @@ export async function showInvitation(resources: Resources, token: string): Promi
 
 /**
  * Makes the account of an invitation. The mail was read, so the address is confirmed; it does not log in. The
- * invitation is valid while its inviter could still make it: one who was demoted or disabled invites nobody.
- * An unverified account with the address gives way.
+ * invitation is valid while its inviter could still make it: one who was demoted or disabled invites nobody, and
+ * a service invites nobody without its owner. An unverified account with the address gives way.
  *
  * @throws 400 `invalid_link`; 409 `email_taken`; 422 for a weak password.
  */
@@ -64,8 +66,9 @@ export async function acceptInvitation(resources: Resources, input: AcceptInvita
   )
   const { now } = resources
   const inviters = ROLES.filter((role) => outranks(role, invitation.role))
-  const inviterStands = sql`EXISTS (SELECT 1 FROM ${users} WHERE id = ${invitation.invited_by}
-    AND role IN ${inviters} AND ${userIsActive(now)})`
+  const inviterStands = sql`EXISTS (SELECT 1 FROM ${invitations} LEFT JOIN ${oauthClients} AS service ON ${isInvitingService}
+    JOIN ${users} ON ${answersForInvitation} WHERE ${invitations.id} = ${invitation.id}
+    AND ${users.role} IN ${inviters} AND ${userIsActive(now)})`
   const mayAccept = sql`${linkIsLive(token.id)} AND ${inviterStands}
     AND EXISTS (SELECT 1 FROM ${invitations} WHERE ${isPending(invitation.id)})`
   const isTaken = emailIsProved(row.email_normalized)

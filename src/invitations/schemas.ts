@@ -39,7 +39,7 @@ export const Invitation = lazy(() =>
 )
 export type Invitation = Of<typeof Invitation>
 
-/** The inviter as they are now. Nulls: they are gone. */
+/** The user who answers for an invitation, as they are now. Nulls: they are gone. */
 export interface Inviter {
   inviter_role: UserRow['role'] | null
   inviter_state: UserRow['state'] | null

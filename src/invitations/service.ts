@@ -24,12 +24,13 @@ import { emailTaken, outranked, writeConflict } from '../users/errors.ts'
 import { emailIsProved, ROLES, users } from '../users/models.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { invitationEnded, invitationNotFound } from './errors.ts'
+import { answersForInvitation, isInvitingService, service } from './inviter.ts'
 import { type Invitation as InvitationRow, invitations } from './models.ts'
 import { type CreateInvitation, type Invitation, type Inviter, toInvitation } from './schemas.ts'
 
 const invitee = alias(users, 'invitee')
 
-/** Invitations, with their inviters and the users who accepted them, as they are now. */
+/** Invitations, with the users who answer for them and those who accepted them, as they are now. */
 const selectInvitations = () =>
   build
     .select({
@@ -40,7 +41,8 @@ const selectInvitations = () =>
       invitee_deleted_at: sql<number | null>`${invitee.deleted_at}`.as('invitee_deleted_at'),
     })
     .from(invitations)
-    .leftJoin(users, eq(users.id, invitations.invited_by))
+    .leftJoin(service, isInvitingService)
+    .leftJoin(users, answersForInvitation)
     .leftJoin(invitee, eq(invitee.id, invitations.user_id))
 
 /** The mail with an invitation. */

@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { Invitation } from '../../src/invitations/schemas.ts'
 import { type Actor, linkIn, openApi } from '../support/api.ts'
+import { addApp } from '../support/oauth.ts'
 
 const api = openApi()
 const PASSWORD = 'nine green bears run'
@@ -65,6 +66,42 @@ test('AZ5: an invitation falls with its inviter', async () => {
     const { token } = await linkFor(email)
     expect((await accept({ token, password: PASSWORD })).body.code).toBe('invalid_link')
   }
+})
+
+test('AZ5: what a service invites to stands as long as its owner answers for it', async () => {
+  const owner = await api.actor({ role: 'admin' })
+  const { client_id, client_secret } = await addApp(api, {
+    by: owner.token,
+    grants: ['client_credentials'],
+    redirect_uris: [],
+    scopes: ['users:create'],
+  })
+  const asked = await api.send<{ access_token: string }>('POST', '/oauth/token', {
+    raw: new URLSearchParams({ grant_type: 'client_credentials' }),
+    headers: { authorization: `Basic ${btoa(`${client_id}:${client_secret}`)}` },
+  })
+  const service = { token: asked.body.access_token }
+  const change = (body: object) =>
+    api.send('PATCH', `/v1/oauth_clients/${client_id}`, { token: admin.token, body })
+  const listed = async () =>
+    (await api.send<{ data: Invitation[] }>('GET', '/v1/invitations?limit=1', { token: admin.token })).body
+      .data[0]!
+  const [email, other] = [newAddress(), newAddress()]
+  expect((await api.send('POST', '/v1/invitations', { ...service, body: { email } })).status).toBe(201)
+  const { body } = await invite(admin, { email: other })
+  expect((await api.send('POST', `/v1/invitations/${body.id}/resend`, service)).status).toBe(200)
+  expect(await listed()).toMatchObject({ status: 'pending', invited_by: client_id })
+  const acceptance = async (to: string) => accept({ token: (await linkFor(to)).token, password: PASSWORD })
+  expect((await acceptance(other)).status).toBe(201)
+
+  const { token } = await linkFor(email)
+  await change({ scopes: ['users:read'] })
+  expect((await accept({ token, password: PASSWORD })).body.code).toBe('invalid_link')
+  await change({ scopes: ['users:create'] })
+  await api.send('PATCH', `/v1/users/${owner.id}`, { token: admin.token, body: { role: 'manager' } })
+  expect((await accept({ token, password: PASSWORD })).body.code).toBe('invalid_link')
+  await change({ take_over: true })
+  expect((await accept({ token, password: PASSWORD })).status).toBe(201)
 })
 
 test('Sent again, an invitation has a new link; withdrawn, it has none; both again and again', async () => {

@@ -94,6 +94,15 @@ describe('AZ1: an app that an administrator signed in to', () => {
     expect(deleted.status).toBe(403)
   })
 
+  test('AZ5: ends the sessions of users, and not of whoever signed in to it', async () => {
+    const { token, parentId } = await letApp(api, admin, { scope: 'sessions:manage' })
+    const end = (id: string) => api.send('DELETE', `/v1/users/${id}/sessions`, { token })
+    expect((await end((await api.person()).id)).status).toBe(204)
+    expect((await end(admin.id)).body.code).toBe('outranked')
+    const [own] = await api.sql('SELECT revoked_at FROM sessions WHERE id = ?', [parentId])
+    expect(own).toEqual({ revoked_at: null })
+  })
+
   test('what it did stands in the history, as theirs', async () => {
     const { token } = await letApp(api, admin, { scope: 'users:update' })
     const { id } = await api.person()

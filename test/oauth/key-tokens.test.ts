@@ -100,6 +100,14 @@ describe('AK4, AZ1: a key of an administrator', () => {
     }
   })
 
+  test('AZ5: ends the sessions of users, and not its owner’s', async () => {
+    const { key: token } = await addKey(api, admin, ['sessions:manage'])
+    const end = (id: string) => api.send('DELETE', `/v1/users/${id}/sessions`, { token })
+    expect((await end((await api.person()).id)).status).toBe(204)
+    expect((await end(admin.id)).body.code).toBe('outranked')
+    expect((await api.send('GET', '/v1/auth/sessions', { token: admin.token })).status).toBe(200)
+  })
+
   test('AK4: has limits of its own', async () => {
     const { key } = await addKey(api, admin, ['users:read'])
     const counted = limiter(2)

@@ -1,7 +1,7 @@
 import { and, sql } from 'drizzle-orm'
 import { forbidden, insufficientScope } from '../../access/errors.ts'
 import { requireRecentLogin } from '../../access/guards.ts'
-import { allows, outranks } from '../../access/permissions.ts'
+import { actsByPermission, allows, outranks } from '../../access/permissions.ts'
 import { record } from '../../activity/service.ts'
 import { TAKES_BACK } from '../../links/models.ts'
 import { linkIsLive } from '../../links/service.ts'
@@ -281,12 +281,16 @@ export function restoring(acting: Acting, { earlier_email: isEarlier = false } =
   })
 }
 
-/** Ends every session of a user, perhaps one's own, and every access token with them. */
+/**
+ * Ends every session of a user, perhaps one's own, and every access token with them. A key, or an app that does not
+ * act as its user, may end its user's sessions only if its rank allows it.
+ */
 export const endingSessions =
   ({ actor }: Acting): Decision =>
   (row) => {
     assertVisible(actor, row)
-    if (row.id !== actor.sub && !outranks(actor.role, row.role)) throw outranked()
+    const isSelf = row.id === actor.sub && !actsByPermission(actor)
+    if (!isSelf && !outranks(actor.role, row.role)) throw outranked()
     return {
       action: 'sessions.ended',
       set: {},
