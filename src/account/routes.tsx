@@ -17,7 +17,13 @@ import { changePassword } from '../recovery/change-password.ts'
 import { requestEmailChange } from '../recovery/email-change.ts'
 import { AskForMail, ChangeEmail, ChangePassword } from '../recovery/schemas.ts'
 import { resendVerification } from '../recovery/verify.ts'
-import { clearSessionCookie, moveSessionCookie, outliveCopies, rememberDevice } from '../sessions/cookie.ts'
+import {
+  clearSessionCookie,
+  knownDevice,
+  moveSessionCookie,
+  outliveCopies,
+  rememberDevice,
+} from '../sessions/cookie.ts'
 import { listOwnSessions } from '../sessions/service.ts'
 import { onwardsOf, rememberOnwards } from '../signin/asker-cookie.ts'
 import { onwardsIn } from '../signin/targets.ts'
@@ -191,7 +197,7 @@ export const accountRoutes = new Hono<PageEnv>()
       c,
       async () => {
         const { user } = await c.var.signedIn()
-        await resendVerification(c.var, validate(AskForMail(), { email: user.email }))
+        await resendVerification(c.var, validate(AskForMail(), { email: user.email, ...knownDevice(c) }))
       },
       {
         page,

@@ -155,10 +155,11 @@ export interface Notices {
  * history has the rest. This uses up nobody else's notices, and no other session's.
  *
  * @param by the manager, or the session in which users change something of their own.
+ * @param whom the user, or the address where that is what changes.
  */
-export function openNotices(resources: Resources, kind: MailKind, by: string, userId: string): Notices {
+export function openNotices(resources: Resources, kind: MailKind, by: string, whom: string): Notices {
   return noticesOf(resources, {
-    key: counterKey(resources, 'mail', `told ${kind} by ${by}`, userId),
+    key: counterKey(resources, 'mail', `told ${kind} by ${by}`, whom),
     limit: NOTICES_ALIKE,
   })
 }

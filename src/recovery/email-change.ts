@@ -20,9 +20,9 @@ import { isBlocked } from '../signup-blocks/models.ts'
 import { applyChange, byToken, isSamePerson } from '../users/change.ts'
 import type { Change } from '../users/consequences.ts'
 import { assertAddressIsLet } from '../users/create.ts'
-import { signupBlocked } from '../users/errors.ts'
+import { addressNotVerified, signupBlocked } from '../users/errors.ts'
 import { givingBack } from '../users/give-back.ts'
-import type { User } from '../users/models.ts'
+import { TYPED, type User } from '../users/models.ts'
 import { withOwnProof } from '../users/own-proof.ts'
 import { entriesOf } from '../values/blocked.ts'
 import { normalizeEmail } from '../values/email.ts'
@@ -36,7 +36,8 @@ import type { ChangeEmail } from './schemas.ts'
  * belongs to another user.
  *
  * @throws 403 `signup_domain_refused`, `signup_blocked`, `wrong_password`, `reauthentication_required`
- *   (without a password); 429 `too_many_attempts`; 422 when it is the account's own address.
+ *   (without a password); 409 `address_not_verified` where a manager typed the password and nobody has
+ *   verified the address; 429 `too_many_attempts`; 422 when it is the account's own address.
  */
 export async function requestEmailChange(
   resources: Resources,
@@ -63,6 +64,8 @@ async function askForEmailChange(
     const detail = 'This is the address of the account.'
     throw invalidInput([{ pointer: '/new_email', code: 'unchanged', detail }])
   }
+  // Confirming the new address would verify the account while whoever typed the password could still sign in.
+  if (row.email_verified_at === null && row.password_is_given === TYPED) throw addressNotVerified()
   const blocked = isBlocked(entriesOf(emailNormalized))
   const holds = sql`${tokenIsLive(actor, now)} AND NOT ${blocked}`
   const request = openMailRequest(resources, {
@@ -93,7 +96,8 @@ async function askForEmailChange(
   // Its link undoes the change, which an unverified address cannot do.
   const notice = enqueueNotice(resources, 'email_change_requested', row, isDone, {
     newEmail: input.new_email,
-    told: openNotices(resources, 'email_change_requested', actor.sid, row.id),
+    // Counted by address: each one is told, whatever the one before was.
+    told: openNotices(resources, 'email_change_requested', actor.sid, row.email_normalized),
   })
   const { verdict, mails } = await db.writeBatch(
     {

@@ -13,7 +13,13 @@ import { wrongPassword } from '../passwords/errors.ts'
 import { hashingBusy } from '../passwords/turns.ts'
 import { knownDevice } from '../sessions/cookie.ts'
 import { tooManyAttempts as tooManyAttemptsProblem } from '../throttle/errors.ts'
-import { emailTaken, signupBlocked, signupDomainRefused, writeConflict } from '../users/errors.ts'
+import {
+  addressNotVerified,
+  emailTaken,
+  signupBlocked,
+  signupDomainRefused,
+  writeConflict,
+} from '../users/errors.ts'
 import { User } from '../users/schemas.ts'
 import { disownFactor, disownSession } from './disown.ts'
 import {
@@ -69,7 +75,7 @@ export const mailRoutes = new Hono<AppEnv>()
       problems: byMail,
     }),
     body(AskForMail),
-    async (c) => c.json(await resendVerification(c.var, c.var.body), 202),
+    async (c) => c.json(await resendVerification(c.var, { ...knownDevice(c), ...c.var.body }), 202),
   )
   .post(
     '/forgot_password',
@@ -81,7 +87,7 @@ export const mailRoutes = new Hono<AppEnv>()
       problems: byMail,
     }),
     body(AskForMail),
-    async (c) => c.json(await forgotPassword(c.var, c.var.body), 202),
+    async (c) => c.json(await forgotPassword(c.var, { ...knownDevice(c), ...c.var.body }), 202),
   )
   .post(
     '/reset_password',
@@ -115,7 +121,14 @@ export const mailRoutes = new Hono<AppEnv>()
       tag,
       summary: 'Ask for another address; the old one stays until the new one confirms',
       responses: { 202: Accepted },
-      problems: [wrongPassword, reauthenticationRequired, signupDomainRefused, signupBlocked, ...byMail],
+      problems: [
+        wrongPassword,
+        reauthenticationRequired,
+        addressNotVerified,
+        signupDomainRefused,
+        signupBlocked,
+        ...byMail,
+      ],
     }),
     signedInHere,
     body(ChangeEmail),

@@ -71,6 +71,7 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
         AND NOT EXISTS (SELECT 1 FROM ${throttles} WHERE key = ${deviceKey}
           AND attempts >= ${MAX_FAILURES_IN_A_ROW} AND ${isNewTo(throttles.attempt_id, attemptId)}))`
     : sql`0`
+  const isOfAccount = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${account} AND id = ${device?.userId ?? ''})`
   const isLive = and(account, isNull(users.deleted_at))
   const ownCounters = sql`key IN (${deviceKey}, ${networkKey})`
   const ofAccountAlone = build
@@ -133,10 +134,12 @@ export function openAttempt(resources: Resources, email: string, account: SQL, d
     takeBackOfAccount: [ofAccountAlone] as readonly Statement[],
     /**
      * A sign-in was completed: resets the counters of this network and device; `NO_FAILURES` resets the
-     * account's.
+     * account's. It never resets the counter of another account's device: a thief with its token could
+     * reset it by signing in to their own account.
      */
     clear: (condition: SQL): readonly Statement[] => [
-      forgetCounters([deviceKey, networkKey, ...range.keys], condition),
+      forgetCounters([networkKey, ...range.keys], condition),
+      ...(device ? [forgetCounters([deviceKey], sql`${condition} AND ${isOfAccount}`)] : []),
     ],
     /** For the batch that records a failure. */
     countFailureOfNetwork(isFromKnownDevice: boolean) {
@@ -175,8 +178,10 @@ export function openOwnAttempt(resources: Resources, sessionId: string, tokenIsL
  * elsewhere, by somebody who has the password, lock nothing here. After ten in a quarter of an hour, or a
  * hundred in total, the device counts as a stranger.
  */
-export function openDeviceTry(resources: Resources, userId: string, device: KnownDevice | undefined) {
+export function openDeviceTry(resources: Resources, userId: string, brought: KnownDevice | undefined) {
   const attemptId = newAttemptId()
+  // Another account's device is neither counted here nor reset.
+  const device = brought?.userId === userId ? brought : undefined
   const key = counterKey(resources, 'device', device?.deviceId ?? '', 'factor')
   const isKnown = device
     ? sql`(EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${userId} AND ${knowsDevice(device)})

@@ -107,8 +107,10 @@ export function consequences(
       : movesCredentials
         ? ['reset_password', 'change_email', 'approve_email_change']
         : []
-  // So that an account that is locked again is told again.
-  const unlocks: readonly Purpose[] = set.failed_logins === 0 ? ['unlock_account'] : []
+  // So that an account that is locked again is told again, and so is a new address: the link works for its
+  // own address alone.
+  const unlocks: readonly Purpose[] =
+    set.failed_logins === 0 || set.email_normalized !== undefined ? ['unlock_account'] : []
   const voided = [...ended, ...unlocks, ...(change.voids ?? [])]
   const { email_normalized } = after(row, change)
   return [

@@ -1,5 +1,10 @@
 import { expect, test } from 'vitest'
-import { DEVICES_PER_ACCOUNT, MAX_FAILURES_IN_A_ROW, PER_MINUTE } from '../../src/throttle/limits.ts'
+import {
+  DEVICES_PER_ACCOUNT,
+  FAILURES_PER_PAUSE,
+  MAX_FAILURES_IN_A_ROW,
+  PER_MINUTE,
+} from '../../src/throttle/limits.ts'
 import { openApi, PASSWORD } from '../support/api.ts'
 import { limiter } from '../support/limiter.ts'
 
@@ -92,4 +97,15 @@ test('MF5: an authenticator app that a hundred failures have locked is shown as 
   const [admin, ada] = [await api.quickActor({ role: 'admin' }), await api.person({ failed_factors: 100 })]
   const { body } = await api.send('GET', `/v1/users/${ada.id}`, { token: admin.token })
   expect(body.locked).toBe('totp')
+})
+
+test('RL3, HX7: whoever has stolen a device token gets no more tries by signing in to an account of their own', async () => {
+  const api = openApi()
+  const [ada, eve] = [await api.person(), await api.person()]
+  const device_token = (await logIn(api, ada)).body.device_token as string
+  const guess = async () => (await logIn(api, { ...ada, password: 'wrong password', device_token })).status
+  for (let i = 0; i < FAILURES_PER_PAUSE; i++) expect(await guess()).toBe(401)
+  expect(await guess()).toBe(429)
+  expect((await logIn(api, { ...eve, device_token })).status).toBe(200)
+  expect(await guess()).toBe(429)
 })

@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import type { Tokens } from '../../src/auth/schemas.ts'
+import { makeLinkToken } from '../../src/links/service.ts'
 import { makeSignupToken } from '../../src/links/signup-tokens.ts'
 import * as passwords from '../../src/passwords/hashing.ts'
 import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
@@ -131,6 +132,30 @@ describe('A locked account', () => {
     await api.ages(61 * 60_000)
     await logIn(ada)
     expect((await told()).at(-1)).toEqual(['locked', 3])
+  })
+
+  test('RL3, HX7: its owner is told at the address that it has by now, where the link opens it', async () => {
+    const ada = await api.actor({ email_verified_at: 1 })
+    await api.sql('UPDATE users SET failed_logins = ? WHERE id = ?', [MAX_FAILURES_IN_A_ROW - 1, ada.id])
+    await logIn({ ...ada, password: WRONG_PASSWORD })
+    const email = `${crypto.randomUUID()}@people.test`
+    const ask = (path: string, body: object) =>
+      api.send('POST', `/v1/auth/${path}`, { token: ada.token, body })
+    await ask('change_email', { new_email: email, current_password: PASSWORD })
+    const { token } = linkIn((await api.mailsTo(email))[0]!)
+    expect((await ask('confirm_email_change', { token })).status).toBe(204)
+    await logIn({ email, password: WRONG_PASSWORD })
+    await logIn({ email, password: WRONG_PASSWORD })
+    // It is owed once, and goes out with the next run of the cron job.
+    const owed = await api.sql(
+      "SELECT token_id FROM outbox WHERE kind = 'account_locked' AND recipient = ?",
+      [email],
+    )
+    expect(owed).toHaveLength(1)
+    const link = makeLinkToken(api.config(), 'unlock_account', String(owed[0]!.token_id))
+    const unlocking = { body: { token: link } }
+    expect((await api.send('POST', '/v1/auth/unlock_account', unlocking)).status).toBe(204)
+    expect((await logIn({ email })).status).toBe(200)
   })
 
   test('HX7: is unlocked by whoever manages its owner, and by nobody below', async () => {

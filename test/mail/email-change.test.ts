@@ -118,3 +118,15 @@ test('LE3: an address that is taken is asked for like any other, and confirming 
   expect([answer.status, answer.body.code]).toEqual([409, 'email_taken'])
   expect(await canLogIn(ada.email)).toBe(true)
 })
+
+test('SE2, RL6: an address that is to be changed hears of it, however often the one before has heard', async () => {
+  const [ada, moved, evil] = [await owner(), newAddress(), newAddress()]
+  for (const email of [newAddress(), newAddress(), moved]) expect((await ask(ada, email)).status).toBe(202)
+  expect((await confirm(ada, { token: (await newest(moved)).token })).status).toBe(204)
+  expect((await ask(ada, evil)).status).toBe(202)
+  const [notice] = await api.mailsTo(moved)
+  expect(notice!.text).toContain(evil)
+  await confirm(ada, { token: (await newest(evil)).token })
+  expect((await undo({ token: linkIn(notice!).token })).status).toBe(204)
+  expect(await getsBackIn(moved)).toBe(true)
+})

@@ -76,6 +76,30 @@ test('RL6: whoever uses up the mails of an address leaves three an hour to a dev
   expect(await mailed(5, known)).toBe(3)
 })
 
+test.each(['forgot_password', 'resend_verification'])(
+  'RL6: a browser that the account knows is left three by its cookie as well: %s',
+  async (path) => {
+    const api = openApi((await freshUpstreams()).bindings)
+    const isVerified = path === 'forgot_password'
+    const ada = await api.person({ email_verified_at: isVerified ? 1 : null })
+    const { headers } = await api.send('POST', '/v1/auth/login', {
+      body: { email: ada.email, password: PASSWORD, cookie: true },
+    })
+    const device = headers.getSetCookie().find((cookie) => cookie.startsWith('__Host-roster-device='))!
+    const mailed = async (times: number, cookie?: string) => {
+      const before = (await api.mailsTo(ada.email)).length
+      for (let i = 0; i < times; i++)
+        await api.send('POST', `/v1/auth/${path}`, {
+          body: { email: ada.email },
+          ...(cookie && { headers: { cookie } }),
+        })
+      return (await api.mailsTo(ada.email)).length - before
+    }
+    expect(await mailed(4)).toBe(3)
+    expect(await mailed(4, device.split(';')[0])).toBe(3)
+  },
+)
+
 test('LE3: an address without an account is mailed no link, and nothing is owed to it', async () => {
   const api = openApi((await freshUpstreams()).bindings)
   const email = `${crypto.randomUUID()}@people.test`

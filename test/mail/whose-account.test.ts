@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { MAX_FAILURES_IN_A_ROW } from '../../src/throttle/limits.ts'
+import { TYPED } from '../../src/users/models.ts'
 import { linkIn, openApi, PASSWORD } from '../support/api.ts'
 
 const api = openApi({ EMAIL_VERIFICATION: 'required' })
@@ -196,6 +197,20 @@ test('HX5: whom an administrator makes chooses a password of their own, and noti
   expect((await post('verify_email', { token, password: PASSWORD })).body.code).toBe('proof_needed')
   expect((await post('verify_email', { token, new_password: NEW_PASSWORD })).status).toBe(204)
   expect((await post('login', { email, password: NEW_PASSWORD })).status).toBe(200)
+})
+
+test('HX5: an address that nobody has proved is not changed under a password that somebody else typed', async () => {
+  const ada = await api.quickActor({ password_is_given: TYPED })
+  const email = newAddress()
+  const ask = (token: string, current_password: string) =>
+    post('change_email', { new_email: email, current_password }, { token })
+  const refused = await ask(ada.token, PASSWORD)
+  expect([refused.status, refused.body.code]).toEqual([409, 'address_not_verified'])
+  expect([await api.mailsTo(email), await api.historyOf(ada.id)]).toEqual([[], []])
+  // With one that she has set herself it is.
+  const body = { current_password: PASSWORD, new_password: NEW_PASSWORD }
+  const { access_token } = (await post('change_password', body, ada)).body
+  expect((await ask(access_token as string, NEW_PASSWORD)).status).toBe(202)
 })
 
 test('A link is for the address that its mail went to: once the account has another, it confirms, sets and unlocks nothing', async () => {
