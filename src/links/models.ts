@@ -42,6 +42,7 @@ export const oneTimeTokens = sqliteTable(
     subject_id: text().notNull(),
     email: text().notNull(),
     email_normalized: text().notNull(),
+    /** Wrong codes, of two kinds of people: see service.ts. */
     code_tries: integer().notNull(),
     /** Wrong passwords that were entered with its link. */
     password_tries: integer().notNull().default(0),

@@ -39,6 +39,12 @@ export const LIFETIME_MS: Record<Purpose, number> = {
 export const CODE_LIFETIME_MS = 10 * MINUTE_MS
 const CODE_TRIES = 5
 const CODE_DIGITS = 8
+/**
+ * What a wrong code adds to `code_tries`. Who asked for the mail, and who shows a session or the sign-up, have
+ * five tries each: so whoever signed up with somebody else's address uses up none of its owner's.
+ */
+const TRY_OF = { account: 1, asker: 16 } as const
+type Trier = keyof typeof TRY_OF
 
 /**
  * The token in a mailed link: a 256-bit MAC over purpose and id. So a token for one purpose is useless for
@@ -181,7 +187,7 @@ export async function requireToken<S extends Statement>(
     ? await findByCode(
         resources,
         and(eq(oneTimeTokens.purpose, purpose), isNamed)!,
-        proof.code!,
+        { code: proof.code!, by: proof.request_token === undefined ? 'account' : 'asker' },
         selectSubject,
       )
     : await findByToken(resources, purpose, proof.token ?? '', selectSubject)
@@ -255,15 +261,16 @@ async function findByToken<S extends Statement>(
 async function findByCode<S extends Statement>(
   { db, config }: Resources,
   asked: SQL,
-  code: string,
+  { code, by }: { code: string; by: Trier },
   selectSubject: (id: SQL) => S,
 ): Promise<Found<RowsOf<S>[number]>> {
   const which = and(asked, isOpen)
+  const one = TRY_OF[by]
   const { tokens, subject } = await db.writeBatch({
     tries: build
       .update(oneTimeTokens)
-      .set({ code_tries: sql`min(${oneTimeTokens.code_tries} + 1, ${CODE_TRIES + 1})` })
-      .where(which),
+      .set({ code_tries: sql`${oneTimeTokens.code_tries} + ${sql.raw(String(one))}` })
+      .where(and(which, sql`${oneTimeTokens.code_tries} / ${sql.raw(String(one))} % 16 <= ${CODE_TRIES}`)),
     // In the order they were made, which is that of the index on a user's tokens.
     tokens: build
       .select({ ...getTableColumns(oneTimeTokens), now: databaseNow.as('now') })
@@ -279,7 +286,7 @@ async function findByCode<S extends Statement>(
     )
   const isInTime = ({ created_at, mailed_after, now }: (typeof tokens)[number]) =>
     created_at + (mailed_after ?? 0) + CODE_LIFETIME_MS > now
-  const open = tokens.filter(({ code_tries }) => code_tries <= CODE_TRIES)
+  const open = tokens.filter(({ code_tries }) => Math.floor(code_tries / one) % 16 <= CODE_TRIES)
   const token = open.find((row) => isInTime(row) && isRight(row))
   if (token) return { token, subject: subject[0] }
   if (tokens.length === 0) return { refused: 'unknown' }

@@ -126,6 +126,20 @@ test('A code works with the token of who asked, and a later asker neither burns 
   expect((await reset(mine, code)).status).toBe(204)
 })
 
+test('RL2, HX5: whoever signed up with an address burns no code that its owner has asked for', async () => {
+  const email = newAddress()
+  const { signup_token } = (await signUp(email)).body
+  const { request_token } = (await post('resend_verification', { email })).body
+  const { code } = await newest(email)
+  const wrong = code === '00000000' ? '11111111' : '00000000'
+  for (let i = 0; i < 7; i++)
+    expect((await post('verify_email', { code: wrong, signup_token })).body.code).toBe('invalid_link')
+  expect((await post('verify_email', { code, signup_token })).body.code).toBe('invalid_link')
+  const claiming = { code, request_token, new_password: NEW_PASSWORD }
+  expect((await post('verify_email', claiming)).status).toBe(204)
+  expect((await post('login', { email, password: NEW_PASSWORD })).status).toBe(200)
+})
+
 test('HX13: what an address is shows in no answer, whatever is asked of it and in which order', async () => {
   const person = async (given = {}) => (await api.person({ email_verified_at: 1, ...given })).email
   const admin = await api.quickActor({ role: 'admin' })
