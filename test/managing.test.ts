@@ -1,5 +1,7 @@
 import { beforeAll, expect, test } from 'vitest'
 import { type Actor, type Api, linkIn, openApi, PASSWORD } from './support/api.ts'
+import { addPasskey, addTotp, answerOf } from './support/factors.ts'
+import { addKey } from './support/keys.ts'
 import { limiter } from './support/limiter.ts'
 import { newPerson } from './support/requests.ts'
 import { differences, dump } from './support/snapshots.ts'
@@ -97,6 +99,31 @@ test('HX2: who mends a takeover leaves the thief no way back, and the other admi
     email: { from: thiefs, to: email },
     revoke_old: true,
   })
+})
+
+test('HX2: who mends a takeover leaves nothing that the thief knows or has added', async () => {
+  const ada = await api.person({ email_verified_at: Date.now() })
+  const passkey = await addPasskey(api, ada)
+  await addTotp(api, ada)
+  await addKey(api, ada, [])
+  await api.sql(
+    "INSERT INTO identities (id, provider, subject, user_id, created_at) VALUES (?1, 'thiefs', ?1, ?2, 1)",
+    [ada.id, ada.id],
+  )
+  const email = newAddress()
+  expect((await patch(admin, ada.id, { email, revoke_old: true })).status).toBe(200)
+  const logIn = (password: string) => api.send('POST', '/v1/auth/login', { body: { email, password } })
+  const refused = await logIn(PASSWORD)
+  expect([refused.status, refused.body.code]).toEqual([401, 'invalid_credentials'])
+  const asserted = await answerOf(api, passkey, '/v1/auth/login/passkey/options')
+  expect((await api.send('POST', '/v1/auth/login/passkey', { body: asserted })).status).toBe(401)
+  for (const table of ['passkeys', 'factors', 'recovery_codes', 'api_keys', 'identities'])
+    expect([table, await api.sql(`SELECT 1 FROM ${table} WHERE user_id = ?`, [ada.id])]).toEqual([table, []])
+  // The owner gets in by the mail alone.
+  const { token } = linkIn((await api.mailsTo(email)).at(-1)!)
+  const body = { token, new_password: 'nine green bears run' }
+  expect((await api.send('POST', '/v1/auth/verify_email', { body })).status).toBe(204)
+  expect((await logIn('nine green bears run')).status).toBe(200)
 })
 
 test('HX19: an administrator whose login is old makes no manager, and pays for no hash to hear so', async () => {

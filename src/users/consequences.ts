@@ -77,6 +77,14 @@ export interface Change {
   alsoWrite?: (isDone: SQL) => readonly Statement[]
 }
 
+/** What `voidsWaysIn` is set with where the password is a stranger's as well. */
+export const NO_PASSWORD = {
+  password_hash: null,
+  password_is_given: 0,
+  failed_logins: 0,
+  failed_factors: 0,
+} as const
+
 /** Receives the condition on which the change is requested at all. */
 export type AskedFor = (isAsked: SQL) => { request: MailRequested; enqueue: (isDone: SQL) => OwedMail }
 

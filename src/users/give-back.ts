@@ -1,7 +1,7 @@
-import { and, eq, gt, isNull, ne, type SQL, sql } from 'drizzle-orm'
+import { and, eq, gt, inArray, isNull, ne, type SQL, sql } from 'drizzle-orm'
 import type { Resources } from '../context.ts'
 import { build, databaseNow, type Statement } from '../database/statements.ts'
-import { type OneTimeToken, oneTimeTokens } from '../links/models.ts'
+import { type OneTimeToken, oneTimeTokens, TAKES_BACK } from '../links/models.ts'
 import { voidTokens } from '../links/service.ts'
 import { normalizeEmail } from '../values/email.ts'
 import { timeOfId } from '../values/ids.ts'
@@ -12,6 +12,14 @@ import type { User } from './models.ts'
  * Gives an account whose address was changed back to the previous owner: by the link that undoes the change,
  * or by a manager while that link is valid.
  */
+
+/** A condition: a live link of a user. */
+const isLiveOf = (userId: string) =>
+  and(
+    eq(oneTimeTokens.subject_id, userId),
+    isNull(oneTimeTokens.spent_at),
+    gt(oneTimeTokens.expires_at, databaseNow),
+  )
 
 /**
  * The earliest former address of a deleted user that can still be restored by its link; undefined unless the user
@@ -34,10 +42,8 @@ export async function findEarlier(
       .from(oneTimeTokens)
       .where(
         and(
-          eq(oneTimeTokens.subject_id, id),
+          isLiveOf(id),
           eq(oneTimeTokens.purpose, 'undo_email_change'),
-          isNull(oneTimeTokens.spent_at),
-          gt(oneTimeTokens.expires_at, databaseNow),
           ne(oneTimeTokens.email_normalized, normalizeEmail(email)),
         ),
       )
@@ -46,6 +52,18 @@ export async function findEarlier(
       .limit(1),
   })
   return earlier
+}
+
+/** Whether a live link would give a deleted user the account back. A trip of its own, as few are deleted twice. */
+export async function hasWayBack({ db }: Pick<Resources, 'db'>, userId: string): Promise<boolean> {
+  const { links } = await db.readPrimary({
+    links: build
+      .select({ id: oneTimeTokens.id })
+      .from(oneTimeTokens)
+      .where(and(isLiveOf(userId), inArray(oneTimeTokens.purpose, [...TAKES_BACK])))
+      .limit(1),
+  })
+  return links.length > 0
 }
 
 export type Earlier = Pick<OneTimeToken, 'id' | 'email' | 'email_normalized'>

@@ -170,7 +170,7 @@ export const UpdateUser = lazy(() =>
       ...details(),
       revoke_old: z.boolean().meta({
         description:
-          'For administrators, with `email`: the old address is in the wrong hands, so it gets no link that undoes the change, and older ones are void.',
+          'For administrators, with `email`: a thief has the old address. It gets no link that undoes the change, and the password and whatever else the account could be entered by is removed.',
       }),
     })
     .partial()

@@ -83,6 +83,16 @@ test('SE2: who closes an account is mailed a way back, which opens it again, wit
   const link = new URL(/^http\S+reopen_account\S+$/m.exec(mails.join('\n'))![0])
   expect((await reopen(link.searchParams.get('token')!)).body.code).toBe('invalid_link')
 
+  // Nor once somebody who manages has deleted it as well. To do so again changes nothing.
+  const joan = await verified()
+  await close(joan)
+  const hers = (await newest(joan.email)).token
+  const remove = () => api.send('DELETE', `/v1/users/${joan.id}`, { token: admin.token })
+  expect((await remove()).status).toBe(204)
+  expect((await reopen(hers)).body.code).toBe('invalid_link')
+  expect((await remove()).status).toBe(204)
+  expect((await api.historyOf(joan.id)).filter((action) => action === 'user.deleted')).toHaveLength(2)
+
   // An address that nobody has proved is told nothing.
   const squatter = await api.actor()
   await close(squatter)

@@ -395,6 +395,10 @@ describe('What it may do for those who manage', () => {
     for (const input of [{ role: 'manager' }, { email: 'new@people.test' }])
       expect((await change(input)).body.code).toMatch(/insufficient_scope|outranked/)
     expect((await api.send('DELETE', `/v1/users/${id}/factors`, { token: token! })).status).toBe(403)
+    expect((await api.send('DELETE', `/v1/users/${id}`, { token: token! })).status).toBe(204)
+    const restore = (query = '') => api.send('POST', `/v1/users/${id}/restore${query}`, { token: token! })
+    expect((await restore('?earlier_email=true')).body.code).toBe('insufficient_scope')
+    expect((await restore()).status).toBe(200)
     // A later token of the same session is no proof of anything.
     const raw = new URLSearchParams({
       client_id: own.client_id,

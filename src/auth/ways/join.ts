@@ -8,6 +8,7 @@ import { invitations } from '../../invitations/models.ts'
 import { publishDoubts } from '../../sessions/near.ts'
 import { assertHuman } from '../../throttle/bot-challenge.ts'
 import { type Authority, applyChange, isSamePerson } from '../../users/change.ts'
+import { NO_PASSWORD } from '../../users/consequences.ts'
 import {
   assertMaySignUp,
   insertUser,
@@ -151,13 +152,7 @@ export const takeOver = (
     ...(isMaker
       ? { set: { email_verified_at: resources.now } }
       : {
-          set: {
-            email_verified_at: resources.now,
-            password_hash: null,
-            password_is_given: 0,
-            failed_logins: 0,
-            failed_factors: 0,
-          },
+          set: { email_verified_at: resources.now, ...NO_PASSWORD },
           endsTokens: true,
           forgetsDevices: true,
           endsSessions: { reason: 'password_changed' },

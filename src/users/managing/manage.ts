@@ -8,7 +8,7 @@ import { linkIsLive } from '../../links/service.ts'
 import { normalizeEmail } from '../../values/email.ts'
 import { toTimeOrNull } from '../../values/ids.ts'
 import { type Acting, type Decision, isSamePerson } from '../change.ts'
-import type { Change } from '../consequences.ts'
+import { type Change, NO_PASSWORD } from '../consequences.ts'
 import {
   addressNotVerified,
   noEarlierEmail,
@@ -17,7 +17,7 @@ import {
   untilInThePast,
   userDeleted,
 } from '../errors.ts'
-import { findEarlier, givingBack } from '../give-back.ts'
+import { findEarlier, givingBack, hasWayBack } from '../give-back.ts'
 import { ENABLED, isRaise, type User, users } from '../models.ts'
 import { assertVisible } from '../queries.ts'
 import type { DisableUser, UpdateUser } from '../schemas.ts'
@@ -50,8 +50,9 @@ export const managingLiving = (acting: Acting, decide: Decision): Decision =>
 
 /**
  * Changes details. A new role revokes the user's access tokens, which carry the old one; their sessions go
- * on. A new address is unverified and ends sessions and links. The old address is told, with a link to undo
- * the change, unless `revoke_old` says that the old address is in the wrong hands.
+ * on. A new address is unverified and ends sessions and links. The old address is told, with a link to undo the change.
+ * `revoke_old` says that a thief has the old address: then there is no such link, and whatever they know or have added
+ * opens nothing. The owner sets a new password by the mail to the new address; without mail the old one stays.
  *
  * @throws 403 `outranked`, `reauthentication_required`, and `forbidden` for `revoke_old` by a manager; 409
  *   `address_not_verified` for a higher role while the address is unproved; 429 if the limit of mails is
@@ -99,12 +100,17 @@ export function updating(acting: Acting, { revoke_old: revokesOld = false, ...in
     return {
       action: 'email.changed',
       reliesOn: isAsJudged,
-      set: { ...input, email_normalized, email_verified_at: null },
+      set: {
+        ...input,
+        email_normalized,
+        email_verified_at: null,
+        ...(revokesOld && acting.send && NO_PASSWORD),
+      },
       details: asWritten(row, { ...others, ...(revokesOld && { revoke_old: true }) }),
       endsTokens: true,
       endsSessions: { reason: 'ended' },
-      endsKeys: revokesOld,
-      voids: ['verify_email', ...(revokesOld ? (['undo_email_change', 'disown_factor'] as const) : [])],
+      voidsWaysIn: revokesOld,
+      voids: revokesOld ? TAKES_BACK : ['verify_email'],
       alsoWrite: (isDone) => (role ? [record(acting, roleChanged, isDone)] : []),
       ...(acting.send && {
         asksFor: mailAskedFor(acting, 'verify_email_by_admin', { id: row.id, email, email_normalized }),
@@ -220,19 +226,28 @@ function requireToDelete({ actor }: Acting) {
   if (!allows(actor, 'users:delete')) throw forbidden()
 }
 
-/** Deletes softly, and the user is told. Does nothing to a user who is already deleted. */
+/**
+ * Deletes softly, and the user is told. A user deleted by a manager cannot come back by an older mail: of one who has
+ * closed the account already, those links become void, and nothing else changes.
+ */
 export function deleting(acting: Acting): Decision {
   requireToDelete(acting)
-  return managing(acting, (row) =>
-    // A user deleted by a manager cannot come back by an older mail.
-    row.deleted_at === null
-      ? {
-          ...softDeletion(row, acting.now),
-          voids: TAKES_BACK,
-          mails: owed(noticeTo(acting, 'account_deleted', row)),
-        }
-      : undefined,
-  )
+  return managing(acting, async (row) => {
+    if (row.deleted_at === null)
+      return {
+        ...softDeletion(row, acting.now),
+        voids: TAKES_BACK,
+        mails: owed(noticeTo(acting, 'account_deleted', row)),
+      }
+    if (!(await hasWayBack(acting, row.id))) return undefined
+    return {
+      action: 'user.deleted',
+      reliesOn: isSamePerson(row),
+      set: {},
+      leavesUser: true,
+      voids: TAKES_BACK,
+    }
+  })
 }
 
 /** Deletes for good; needs a recent login. */
@@ -262,6 +277,8 @@ export function restoring(acting: Acting, { earlier_email: isEarlier = false } =
       const reliesOn = and(isSamePerson(row), isStillProved(row))!
       return { action: 'user.restored', reliesOn, set: { deleted_at: null }, mails }
     }
+    // It changes how an account is entered, which is for nobody's device.
+    if (actsByPermission(acting.actor)) throw insufficientScope()
     const earlier = await findEarlier(acting, row)
     if (!earlier) throw noEarlierEmail()
     const change = givingBack(acting, row, earlier)
