@@ -41,9 +41,9 @@ function introduction({ date, quick, machine, versions }: Results): string {
   return `# What Roster costs
 
 Made by \`npm run bench${quick ? ' -- --quick' : ''}\` on ${date.slice(0, 10)}. The production bundle runs in workerd itself, with no development proxy, against
-a libSQL server and a Redis endpoint on loopback. All of them share one machine with the load generator, and with
-whatever else ran on it: **read the ratios and the counts, not the requests per second.** Roster and what it is
-compared with run by turns, slice by slice, so a noisy neighbour meets both.
+a libSQL server and a Redis endpoint on loopback. All of them share one machine with the load generator, and with whatever
+else ran on it: **read the ratios and the counts, not the requests per second.** Roster and the Worker that it is compared
+with alternate in short slices, so other load on the machine affects both.
 
 ${table(
   ['', ''],
@@ -89,13 +89,13 @@ function ratios({ ratios, before }: Results): string {
     'Roster : floor',
     'of the rounds',
   ]
-  return `## 1. Beside the floor
+  return `## 1. Compared with the floor
 
-The floor (\`bench/floor.ts\`) makes as many calls of Redis, libSQL and the mail service as Roster and the same hash, with
-plain \`fetch\`, the shortest statements and nothing else: no token, no validation, no library. A list merges as many
-branches and reads the same total there; page 400 is a plain OFFSET over one index. "CPU ms" is the processor time of workerd per request. With 16 and 64 connections, both sides let
-eight wait for a hash and refuse the ninth with 503 and \`Retry-After\`; the callers come back after that time, and only
-answers count. A sign-up sends its mail.
+The floor (\`bench/floor.ts\`) is a bare Worker. It makes as many calls to Redis, libSQL and the mail service as Roster, and the
+same hash, with plain \`fetch\`, the shortest statements and nothing else: no token, no validation, no library. Its lists merge
+as many branches and read the same total; its page 400 is a plain OFFSET over one index. "CPU ms" is the processor time of
+workerd per request. With 16 and 64 connections, both let eight requests wait for a hash and refuse the ninth with 503 and
+\`Retry-After\`; the callers retry after that time, and only successful answers count. A sign-up sends its mail.
 
 ${table([...head, ...(isCompared ? [`before (${before}) per s`, 'CPU ms', 'gain'] : [])], rows)}`
 }
@@ -110,10 +110,10 @@ function trips({ trips }: Results): string {
     it.rowsRead,
     it.rowsWritten,
   ])
-  return `## 2. Trips
+  return `## 2. Round trips
 
-Depth is how many upstream calls had to wait for one another before the answer, found by making every call 200 ms
-slower; calls are counted at a proxy. Each beside its budget.
+Depth is the number of upstream calls that happened one after another before the answer. It is measured by making every call
+200 ms slower; calls are counted at a proxy. Each figure is shown with its budget.
 
 ${table(['operation', 'depth', 'calls', 'of libSQL', 'of Redis', 'rows read', 'rows written'], rows)}`
 }
@@ -134,8 +134,8 @@ function growth({ growth }: Results): string {
   })
   return `## 3. Growth
 
-At ${sizes.map(whole).join(' · ')} people, each with a session and ten rows of history. Rows are libSQL's own exact count, which is what
-Turso bills (a row written counts once more for each index); database time is libSQL's own too.
+At ${sizes.map(whole).join(' · ')} users, each with a session and ten history rows. Rows are libSQL's own exact count, which is what
+Turso bills (each index adds one to a row written). Database time is also measured by libSQL.
 
 ${table(['operation', 'rows read', 'rows written', 'database ms', 'p50 ms'], rows)}`
 }
@@ -170,8 +170,8 @@ function dollars(results: Results): string {
   return `## 5. Dollars
 
 What a million of each costs beyond what the plans include, from the calls and rows of table 2 and the CPU of table 1
-(of the whole process, so rather too much). Prices of ${PRICES.date}, from \`bench/prices.ts\`: ${workers.plan}; ${turso.plan}; ${upstash.plan}.
-"Before" is what it was before near reads and the write diet. A read of oneself finds a copy, or makes one.
+(that of the whole process, so an overestimate). Prices of ${PRICES.date}, from \`bench/prices.ts\`: ${workers.plan}; ${turso.plan}; ${upstash.plan}.
+"Before" is the cost before copies in Redis and before fewer rows were written. A read of oneself finds a copy, or creates one.
 
 ${table(['a million of', 'Workers $', 'libSQL rows read $', 'libSQL rows written $', 'Redis $', 'together $', 'before $'], rows)}`
 }
@@ -180,11 +180,11 @@ function bill(trips: Trip[], bytes: Record<string, number>): string {
   const mib = (value: number) => (value / 2 ** 20).toFixed(1)
   const rows = [...activeUsers(trips, bytes), ...extremes(trips, bytes)]
   const lines = rows.map(({ who, dollars, bytes }) => [who, dollars.toFixed(2), mib(bytes)])
-  return `## 6. A day
+  return `## 6. Cost per day
 
-Dollars and MiB that a day adds, beyond what the plans include: of a thousand active users, each with what
-\`bench/bill.ts\` says of a day, and the most that one caller can cause within the limits, from one network or with one
-account, day and night. Bytes are those by which the database's file grows, indexes and history too.
+Dollars and MiB that a day adds, beyond what the plans include: for a thousand active users, each with the daily actions that
+\`bench/bill.ts\` lists, and at most for one caller who exhausts the limits around the clock, from one network or with one
+account. Bytes are the growth of the database file, including indexes and history.
 
 ${table(['a day of', '$', 'MiB'], lines)}`
 }
@@ -224,10 +224,10 @@ function distance({ distance }: Results): string {
   const assumed = Object.entries(ROUND_TRIP_MS).map(([region, value]) => `${region} ${value} ms`)
   return `## 7. Distance
 
-Response times beside a Worker in each region, with the database in ${DATABASE_REGION}; distance is simulated by delaying every
-call. Assumed round trips (\`bench/distances.ts\`): ${assumed.join(', ')}; to a Redis that is everywhere, ${NEARBY_MS} ms. A read of
-oneself is answered by the copy in Redis, any other by libSQL in one trip. "In turn" is the classical way: Redis is asked
-whether the token is revoked, then the database. A login has two trips and one hash.
+Response times measured next to a Worker in each region, with the database in ${DATABASE_REGION}; distance is simulated by delaying
+every call. Assumed round trips (\`bench/distances.ts\`): ${assumed.join(', ')}; to a Redis in every region, ${NEARBY_MS} ms. A read of
+oneself is answered by the copy in Redis, any other read by libSQL in one round trip. "In turn" is the conventional way: Redis
+is asked whether the token is revoked, then the database. A login takes two round trips and one hash.
 
 ${table(['region', 'round trip ms', 'Redis', 'read of oneself ms', 'of a user ms', 'of a user in turn ms', 'refresh ms', 'login ms'], rows)}`
 }
@@ -240,19 +240,20 @@ function hashing({ hashing }: Results): string {
     ms(it.readP95Ms),
     it.readsLost,
   ])
-  return `## 8. Hashing beside reads
+  return `## 8. Reads during password hashing
 
-A read of oneself, asked every ten milliseconds, while some log in all the time, each again as soon as they are in: of the
-bundle that is deployed, and of the floor, which hashes whatever comes at once. A hash holds the thread that it runs on.
+Latency of a read of oneself, requested every ten milliseconds, while a number of users log in continuously, each again as soon
+as the last login has finished: with the deployed bundle, and with the floor, which does not queue hashes. A hash blocks the
+thread that it runs on.
 
 ${table(['logging in meanwhile', 'logins per s', 'read p50 ms', 'read p95 ms', 'reads lost'], rows)}`
 }
 
 function promises(results: Results): string {
-  return `## 9. Beside what was asked for
+  return `## 9. Targets and results
 
-What Roster was to reach, what the last run found, and the command that measures it again. What is missed is said
-here: by how much the bundle is over, and for what, stands in \`bench/bundle.ts\`.
+What Roster should reach, what the last run measured, and the command that measures it again. Missed targets are listed too;
+\`bench/bundle.ts\` says by how much the bundle is too large, and why.
 
 ${table(['', 'asked for', 'found', 'reached', 'command'], promisesOf(results))}`
 }
