@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto'
 import type { Keyring } from './keyring.ts'
 
 /**
- * For values that must be readable again, but not plain in the database: AES-256-GCM (NIST SP 800-38D) under
- * the newest key of a purpose, with a fresh nonce. `about` is authenticated with it, so a value that is
- * copied to somebody else's row cannot be opened.
+ * For values that must be readable again, but not plain in the database: AES-256-GCM (NIST SP 800-38D) under the
+ * newest key of a purpose, with a fresh nonce. `about` is authenticated as well, so a value that is copied into
+ * another user's row cannot be decrypted.
  */
 export interface Encrypted {
   /** The id of its key. */
@@ -16,7 +16,10 @@ export interface Encrypted {
 const NONCE_BYTES = 12
 const KEY_ID_LENGTH = 11
 
-/** Cached per isolate. The cache holds plain values and no promises, as a promise belongs to one request. */
+/**
+ * Cached per isolate, because each read of one's own profile opens a copy with the same key. The caches hold plain
+ * values, not promises: a promise belongs to one request.
+ */
 const ids = new WeakMap<Uint8Array, string>()
 const imported = new WeakMap<Uint8Array, CryptoKey>()
 
@@ -35,7 +38,7 @@ export async function encrypt(keys: Keyring, plain: Uint8Array, about: string): 
   return { keyId, text: Buffer.concat([nonce, new Uint8Array(sealed)]).toString('base64url') }
 }
 
-/** Undefined if no key of ours opens it: the key was removed, or the value was moved elsewhere. */
+/** Undefined if no key of ours decrypts it: the key was removed, or the value was moved to another place. */
 export async function decrypt(
   keys: Keyring,
   { keyId, text }: Encrypted,
@@ -63,10 +66,10 @@ export async function encryptJson(keys: Keyring, value: object, about: string): 
   return `${keyId}.${text}`
 }
 
-/** In SQL: the key id of such a text. */
+/** In SQL: the key id in such a text. */
 export const keyIdIn = (column: string) => `substr(${column}, 1, ${KEY_ID_LENGTH})`
 
-/** The value in such a text; undefined if it is not ours, or is about something else. */
+/** The value in such a text; undefined if we did not encrypt it, or it is about something else. */
 export async function decryptJson<T extends object>(
   keys: Keyring,
   given: string,

@@ -14,16 +14,17 @@ import { build } from '../database/statements.ts'
 export const ROLES = ['user', 'manager', 'admin'] as const
 export type Role = (typeof ROLES)[number]
 
-/** Whether a role is a higher one than another. */
+/** Whether the second role is higher than the first. */
 export const isRaise = (from: Role, to: Role) => ROLES.indexOf(to) > ROLES.indexOf(from)
 
-/** What a user's row is to the outside: `deleted` wins over the other two, which a restore brings back. */
+/** A user's state as others see it. `deleted` hides the other two; restoring the user shows them again. */
 export const STATES = ['active', 'disabled', 'deleted'] as const
 export type State = (typeof STATES)[number]
 
 /**
- * A condition: an account whose address nobody has proved, and that nobody has used: a squatter's, or a mistake.
- * Somebody who manages gave out any role above `user`, so such accounts stay. Word for word the condition of an index.
+ * A condition: nobody has proved the account's address, and nobody has used the account: a squatter's, or a mistake.
+ * Any role above `user` was given by somebody who manages, so such accounts stay. Word for word the condition of an
+ * index.
  */
 export const NEVER_PROVED = sql`email_verified_at IS NULL AND last_login_at IS NULL AND deleted_at IS NULL
   AND role = 'user' AND status = 'active' AND password_is_given = 0`
@@ -31,12 +32,12 @@ export const NEVER_PROVED = sql`email_verified_at IS NULL AND last_login_at IS N
 /** A condition: the hash was made by other software. Word for word the condition of an index. */
 export const IS_FOREIGN_HASH = sql`password_hash GLOB '$foreign$*'`
 
-/** Of names that have no key yet (names.ts). Word for word the condition of an index. */
+/** A condition: the name needs a search key and has none yet (names.ts). Word for word the condition of an index. */
 export const HAS_NO_KEY = sql`name GLOB '*[^ -~]*' AND name_fold IS NULL`
 
-/** Somebody else typed the password, so its user replaces it as they prove their address. */
+/** Somebody else typed the password, so the user replaces it when they prove their address. */
 export const TYPED = 1
-/** Its user's own, from where they were before, or none; so the account is no stranger's, and waits for its user. */
+/** The password the user had in another system, or none. So the account is not a stranger's, and waits for its user. */
 export const IMPORTED = 2
 
 const textIgnoringCase = customType<{ data: string }>({ dataType: () => 'text COLLATE NOCASE' })
@@ -64,35 +65,35 @@ export const users = sqliteTable(
     version: integer().notNull(),
     token_epoch: integer().notNull(),
     failed_logins: integer().notNull(),
-    /** Those of them that came last: see throttle/counters.ts. */
+    /** The most recent of them: see throttle/counters.ts. */
     failed_attempts: text(),
-    /** Raised by what makes the devices that the account knows strangers again. */
+    /** Raised by whatever makes the account's known devices strangers again. */
     device_epoch: integer().notNull().default(0),
-    /** How many devices have become known; it knows the newest of them (sessions/device-tokens.ts). */
+    /** How many devices have become known. Only the newest of them count as known (sessions/device-tokens.ts). */
     devices: integer().notNull().default(0),
-    /** Of an account that somebody who manages has made, and nobody has proved yet: TYPED or IMPORTED. */
+    /** TYPED or IMPORTED, for an account made by somebody who manages, until its address is proved. */
     password_is_given: integer().notNull().default(0),
     /** Wrong codes of a second factor in a row. Only a complete sign-in, or somebody who manages, clears them. */
     failed_factors: integer().notNull().default(0),
-    /** What there is beside the password, kept by triggers: 1 for an authenticator app, 2 for passkeys, 3 for both. */
+    /** The second factors, kept by triggers: 1 for an authenticator app, 2 for passkeys, 3 for both. */
     factors: integer().notNull().default(0),
-    /** 1: came with a hash that is not verified here, so there is no password until its user chooses one. */
+    /** 1: came with a hash that cannot be verified here, so there is no password until the user chooses one. */
     needs_reset: integer().notNull().default(0),
     created_at: integer().notNull(),
     updated_at: integer().notNull(),
     last_login_at: integer(),
     deleted_at: integer(),
-    /** The language of pages and mails; null: what the browser asks for. */
+    /** The language of pages and mails; null: the browser's choice. */
     locale: text(),
-    /** Which terms its user has agreed to, and when; null: none yet (TERMS_VERSION). */
+    /** Which terms the user has agreed to, and when; null: none yet (TERMS_VERSION). */
     terms_version: text(),
     terms_accepted_at: integer(),
-    /** JSON; null where there is nothing. The first is the person's own, the other is for those who manage. */
+    /** JSON, or null if empty. The first is the user's own; the second is for those who manage. */
     metadata: text(),
     admin_metadata: text(),
-    /** How another system names them. A deleted user keeps it. */
+    /** The user's id in another system. A deleted user keeps it. */
     external_id: text(),
-    /** The name, and behind it the key that it is found and sorted by; null where that is the name itself (names.ts). */
+    /** The name, followed by its key for search and sorting; null if the name is its own key (names.ts). */
     name_fold: text(),
     name_key: textIgnoringCase()
       .notNull()
@@ -120,11 +121,11 @@ export const users = sqliteTable(
     index('users_by_email').on(table.role, table.state, table.email_normalized, table.id),
     index('users_by_name').on(table.role, table.state, table.name_key, table.id),
     index('users_without_key').on(table.id).where(HAS_NO_KEY),
-    // What clean-up looks for.
+    // For clean-up.
     index('users_deleted').on(table.deleted_at).where(sql`deleted_at IS NOT NULL`),
     index('users_never_proved').on(table.updated_at).where(NEVER_PROVED),
-    // What the list is narrowed to: throttle/limits.ts has the number of failures. A factor is asked for of those who
-    // manage, so that nobody who signs up is a row more for it.
+    // For the filters of the list. The numbers of failures are from throttle/limits.ts. A missing factor is only
+    // listed for those who manage, so a sign-up adds no row to that index.
     index('users_locked').on(table.role, table.state, table.id).where(sql`failed_logins >= 100`),
     index('users_locked_factor').on(table.role, table.state, table.id).where(sql`failed_factors >= 100`),
     index('users_verified').on(table.role, table.state, table.id).where(sql`email_verified_at IS NOT NULL`),
@@ -133,14 +134,14 @@ export const users = sqliteTable(
       .on(table.role, table.state, table.id)
       .where(sql`factors = 0 AND role <> 'user'`),
     index('users_needing_reset').on(table.role, table.state, table.id).where(sql`needs_reset = 1`),
-    // Of other software, until their owners sign in: what is under a former key is found by it.
+    // Hashes of other software, until their owners sign in. Those under a former key are found through it.
     index('users_foreign_hash').on(table.password_hash).where(IS_FOREIGN_HASH),
     uniqueIndex('users_by_external_id').on(table.external_id).where(sql`external_id IS NOT NULL`),
     index('users_disabled_until').on(table.disabled_until).where(sql`disabled_until IS NOT NULL`),
   ],
 )
 
-/** How many living users have a password or an app that is locked, up to so many. */
+/** How many users who are not deleted have a locked password or second factor; counts no further than `most`. */
 export const countLocked = (most: number): SQL<number> => {
   const isLiving = sql`role IN ${ROLES} AND state IN ('active', 'disabled')`
   return sql<number>`(SELECT count(*) FROM (
@@ -149,13 +150,13 @@ export const countLocked = (most: number): SQL<number> => {
       WHERE failed_factors >= 100 AND failed_logins < 100 AND ${isLiving} LIMIT ${sql.raw(String(most))}))`
 }
 
-/** How many living users have no password that can be verified here, up to so many. */
+/** How many users who are not deleted have no password that can be verified here; counts no further than `most`. */
 export const countNeedingReset = (most: number): SQL<number> =>
   sql<number>`(SELECT count(*) FROM (SELECT 1 FROM ${users} INDEXED BY users_needing_reset
     WHERE needs_reset = 1 AND role IN ${ROLES} AND state IN ('active', 'disabled') LIMIT ${sql.raw(String(most))}))`
 
 const { seq: _seq, facets: _facets, name_fold: _fold, name_key: _key, ...columns } = getTableColumns(users)
-/** Everything about users but what only searching and sorting need. */
+/** All columns of users except those that only serve search and sorting. */
 export const userColumns = columns
 
 const {
@@ -173,9 +174,9 @@ const {
   external_id,
   ...shown
 } = columns
-/** What readers are shown of users. No secret has to travel for that. */
+/** What a reader may see of a user. Secrets are not even read for it. */
 export const profileColumns = shown
-/** What those who manage are shown. */
+/** What those who manage may see. */
 export const managedColumns = { ...shown, admin_metadata, external_id }
 
 export type User = Omit<typeof users.$inferSelect, 'seq' | 'facets' | 'name_fold' | 'name_key'>
@@ -186,12 +187,12 @@ export const profileNames = Object.keys(profileColumns) as (keyof Profile)[]
 export const profileOf = (row: Profile): Profile =>
   Object.fromEntries(profileNames.map((name): unknown[] => [name, row[name]])) as Profile
 export const managedNames = Object.keys(managedColumns) as (keyof ManagedProfile)[]
-/** What a user gets back when a disabling ends. */
+/** What is set when a user is enabled again. */
 export const ENABLED = { status: 'active', disabled_reason: null, disabled_until: null } as const
 
 export type NewUser = Omit<typeof users.$inferInsert, 'seq'>
 
-/** How many users there are of each role and state; kept by triggers, so a total never counts rows. */
+/** How many users there are of each role and state. Kept by triggers, so a total never counts rows. */
 export const userTotals = sqliteTable(
   'user_totals',
   {
@@ -202,53 +203,53 @@ export const userTotals = sqliteTable(
   (table) => [primaryKey({ columns: [table.role, table.state] })],
 )
 
-/** A condition on a user: neither deleted nor disabled. */
+/** A condition on a user: neither deleted nor disabled, or no longer disabled. */
 export const userIsActive = (now: number | SQL) =>
   and(isNull(users.deleted_at), or(eq(users.status, 'active'), lte(users.disabled_until, now)))
 
 export const selectUsers = () => build.select(userColumns).from(users)
 
-/** Neither deleted nor disabled, or no longer disabled. The same in SQL: `userIsActive`. */
+/** Neither deleted nor disabled, or no longer disabled. In SQL: `userIsActive`. */
 export const isActive = (row: User, now: number) =>
   row.state === 'active' ||
   (row.state === 'disabled' && row.disabled_until !== null && row.disabled_until <= now)
 
 /**
- * A condition on a user: that nobody has vouched for the address, neither its owner nor somebody who manages. Then it
- * is nobody's, and gives way to whoever proves it. To be disabled is no proof.
+ * A condition on a user: nobody has vouched for the address, neither its owner nor somebody who manages. Such an
+ * account gives way to whoever proves the address, even if it is disabled.
  */
 export const isUnproved = sql`(email_verified_at IS NULL AND role = 'user')`
 
 /**
- * A condition on a user: that whoever came by signed up with the address, and nobody has used or changed the account
- * since. It gives way to the account that somebody who manages makes for the address, too: they prove it no more, but
- * a stranger is not to keep them from it.
+ * A condition on a user: they signed up with an address that nobody proved, and nobody has used the account or
+ * changed its address since. It also gives way to an account that somebody who manages makes for the address: that
+ * proves no more, but a stranger must not be able to prevent it.
  */
 export const isStrangers = sql`(${isUnproved} AND last_login_at IS NULL AND password_is_given = 0
   AND EXISTS (SELECT 1 FROM ${activityLogs} WHERE user_id = ${users.id} AND action = 'user.signed_up')
   AND NOT EXISTS (SELECT 1 FROM ${activityLogs} WHERE user_id = ${users.id} AND action = 'email.changed'))`
 
-/** What proves the address that somebody has, or gives them another. */
+/** What proves the address that a user has, or gives them another. */
 const PROVE: Action[] = ['email.verified', 'email.changed', 'password.reset', 'invitation.accepted']
-/** A condition: that they signed up with an address, and up to a row of their history nothing proved it. */
+/** A condition: the user signed up with an address, and nothing in their history before `until` proves it. */
 export const isOnlyTyped = (userId: string, until?: SQL) =>
   sql`(EXISTS (SELECT 1 FROM ${activityLogs} WHERE user_id = ${userId} AND action = 'user.signed_up')
     AND NOT EXISTS (SELECT 1 FROM ${activityLogs} WHERE user_id = ${userId} AND action IN ${PROVE}
       ${until ? sql`AND id < ${until}` : sql``}))`
 
-/** A condition: that somebody who is not deleted has this address (but for one whose it may stay). */
+/** A condition: somebody who is not deleted has this address, other than `exceptId`. */
 export const emailIsTaken = (emailNormalized: string, exceptId?: string): SQL =>
   sql`EXISTS (SELECT 1 ${livingOwner(emailNormalized, exceptId)})`
 
-/** A condition: that somebody has this address who does not give way, by one of the two conditions above. */
+/** A condition: somebody has this address and does not give way; `givesWay` is one of the two conditions above. */
 export const emailIsHeld = (emailNormalized: string, givesWay: SQL, exceptId?: string): SQL =>
   sql`EXISTS (SELECT 1 ${livingOwner(emailNormalized, exceptId)} AND NOT ${givesWay})`
 
-/** A condition: that this address is somebody's, which it is once it is proved. */
+/** A condition: somebody has this address, and it is proved. */
 export const emailIsProved = (emailNormalized: string, exceptId?: string): SQL =>
   emailIsHeld(emailNormalized, isUnproved, exceptId)
 
-/** A condition: that somebody has this external id, be they deleted. */
+/** A condition: somebody has this external id, deleted or not. */
 export const externalIdIsTaken = (externalId: string, exceptId = ''): SQL =>
   sql`EXISTS (SELECT 1 FROM ${users} WHERE external_id = ${externalId} AND id <> ${exceptId})`
 
@@ -257,26 +258,26 @@ const livingOwner = (emailNormalized: string, exceptId?: string) =>
     exceptId === undefined ? sql`` : sql` AND id <> ${exceptId}`
   }`
 
-/** Of erasures, the digests that the ledger has yet to hear of (activity/ledger.ts). */
+/** Digests of erasures that are not in the ledger yet (activity/ledger.ts). */
 export const ledgerOwed = sqliteTable('ledger_owed', { digest: text().primaryKey() })
 
 /**
- * Users whose row is gone, and whose traces are being taken away, in steps: see erasure.ts. `user_id` names nobody any
- * more; `sought` does, and is empty as soon as nothing is left that it finds.
+ * Users whose row is gone, and whose traces are being removed in steps: see erasure.ts. `user_id` no longer
+ * identifies anybody; `sought` does, so it is emptied as soon as nothing is left for it to find.
  */
 export const erasures = sqliteTable(
   'erasures',
   {
     user_id: text().primaryKey(),
-    /** Until when what has their address may be theirs: their soft deletion, or else their erasure. */
+    /** Up to this time, what has their address may be theirs: when they were deleted or, if they never were, erased. */
     ended_at: integer().notNull(),
     began_at: integer().notNull(),
-    /** The addresses that they had, as JSON. */
+    /** The addresses they had, as JSON. */
     sought: text(),
-    /** What is looked through, and how far. */
+    /** What is being searched, and how far. */
     stage: text().notNull(),
     cursor: text().notNull(),
-    /** Until when the history says from where they acted: where they had a role above `user`. */
+    /** Up to this time the history keeps where they acted from, as they had a role above `user`. */
     origin_until: integer(),
     due_at: integer().notNull(),
   },

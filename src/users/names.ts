@@ -4,7 +4,7 @@ import type { Statement } from '../database/statements.ts'
 import { cutText } from '../values/text.ts'
 import { HAS_NO_KEY, users } from './models.ts'
 
-/** Letters that Unicode does not take apart. */
+/** Letters that Unicode does not decompose. */
 const LETTERS: Record<string, string> = {
   ...{
     ß: 'ss',
@@ -21,16 +21,19 @@ const LETTERS: Record<string, string> = {
     ĸ: 'k',
     ŧ: 't',
   },
-  // The last is a sigma at the end of a word, which stands elsewhere in what is looked for.
+  // The last is the form of sigma at the end of a word; a search may have the other form.
   ...{ ə: 'e', ɛ: 'e', ɔ: 'o', ς: 'σ' },
 }
 const ANY_LETTER = new RegExp(`[${Object.keys(LETTERS).join('')}]`, 'g')
-/** Marks that stand on letters of Latin, Greek and Cyrillic. Those of other scripts make another letter, or a vowel. */
+/** Marks on Latin, Greek and Cyrillic letters. In other scripts a mark makes another letter, or a vowel. */
 const MARKS = /[\u0300-\u036f]/g
-/** Longer is no name; a letter may be taken apart into eighteen. No character is cut in two: half of one cannot be stored. */
+/**
+ * No name is longer, but one letter may decompose into eighteen. No character is cut in two, as half of one cannot be
+ * stored.
+ */
 const MOST_UNITS = 512
 
-/** What a name, or a part of one, is found and sorted by: `alv` finds Älva, and Ø stands beside O. */
+/** The key by which a name, or a part of one, is found and sorted: `alv` finds Älva, and Ø sorts with O. */
 export const foldName = (name: string) =>
   cutText(
     cutText(name, MOST_UNITS)
@@ -42,18 +45,18 @@ export const foldName = (name: string) =>
     MOST_UNITS,
   )
 
-/** Stands between a name and its key: no name has it. */
+/** Stands between a name and its key. No name contains it. */
 const SEPARATOR = '\x1f'
 
-/** For `users.name_fold`: the key behind the name that it is of; null where the name is its own. */
+/** For `users.name_fold`: the name, followed by its key; null if the name is its own key. */
 export const foldOf = (name: string) => (/[^ -~]/.test(name) ? `${name}${SEPARATOR}${foldName(name)}` : null)
 
 const NAMES_PER_BATCH = 200
 
-/** Names that the version before has written, or that stood there before there were keys. */
+/** A condition: some names have no key, as the previous version wrote them, or as they are older than keys. */
 export const namesWithoutKey = sql`EXISTS (SELECT 1 FROM ${users} INDEXED BY users_without_key WHERE ${HAS_NO_KEY} AND id > '')`
 
-/** Gives some of them a key, each on the condition that the name is still the same. */
+/** Gives some of them a key, each only if the name has not changed since it was read. */
 export async function foldNames({ db }: Resources, fence: ReturnType<typeof sql>): Promise<[Statement][]> {
   const { rows } = await db.read({
     rows: sql<{ id: string; name: string }>`SELECT id, name FROM ${users} INDEXED BY users_without_key

@@ -10,11 +10,11 @@ import { sessions } from '../sessions/models.ts'
 import { selectUsers, users } from './models.ts'
 
 /**
- * Does what somebody who is signed in confirms by their own password, or, where they have none, by a recent login.
+ * Does something that a signed-in user confirms with their own password or, if they have none, with a recent login.
  *
- * @param member the body's name for the password.
- * @throws 403 `wrong_password`, `reauthentication_required`; 422 where a password is due and absent; 429
- * `too_many_attempts`.
+ * @param member the name of the password in the body.
+ * @throws 403 `wrong_password`, `reauthentication_required`; 422 if a password is needed and missing; 429
+ *   `too_many_attempts`.
  */
 export async function withOwnProof<T>(
   resources: Resources,

@@ -42,12 +42,12 @@ export const readProfile = prepare(({ id }: Places<{ id: string }>) => ({
   profile: build.select(managedColumns).from(users).where(eq(users.id, id)),
 }))
 
-/** Throws 404 for whom somebody must not know of. */
+/** Throws 404 if the actor must not know of the user. */
 export function assertVisible(actor: Claims, row: Pick<UserRow, 'deleted_at'>): void {
   if (!seesUser(actor, row)) throw userNotFound()
 }
 
-/** A user, for those who manage users: a deleted one with the address that they can be given back with. Throws 404. */
+/** A user, for those who manage users. A deleted one comes with the address that a restore would give back. Throws 404. */
 export async function findUser(
   resources: Resources,
   actor: Claims,
@@ -61,7 +61,7 @@ export async function findUser(
   return { row, earlierEmail: (await findEarlier(resources, row))?.email }
 }
 
-/** The sessions that a user has open; from where is for those who outrank them. Throws 404. */
+/** A user's open sessions. Where they are used from is only for those who outrank the user. Throws 404. */
 export async function listSessionsOf({ db }: Resources, actor: Claims, id: string): Promise<List<Session>> {
   const {
     rows,
@@ -72,14 +72,14 @@ export async function listSessionsOf({ db }: Resources, actor: Claims, id: strin
   return sessionsAsSeenBy(actor, user, rows)
 }
 
-/** The open sessions of somebody, as a reader sees them. */
+/** A user's open sessions, as a reader may see them. */
 export function sessionsAsSeenBy({ sub, role }: Claims, user: Profile, rows: SessionRow[]): List<Session> {
   const list = toSessionList(rows)
   if (seesOriginOf({ id: sub, role }, user)) return list
   return { ...list, data: list.data.map((session) => ({ ...session, ...NO_ORIGIN })) }
 }
 
-/** The history of a user, for those who manage users. That of the deleted is for whoever may see them. Throws 404. */
+/** A user's history, for those who manage users. A deleted user's is only for those who may see deleted users. Throws 404. */
 export async function listActivityOf(
   resources: Resources & { actor: Claims },
   id: string,
@@ -91,7 +91,7 @@ export async function listActivityOf(
     rows,
     profile: [user],
   } = await resources.db.read({ rows: page.rows, ...readProfile({ id }) })
-  // Of the purged, the history is all there is.
+  // Of a purged user, only the history is left.
   if (!seesUser(resources.actor, user ?? { deleted_at: 0 })) throw userNotFound()
   return page.toPage(rows)
 }

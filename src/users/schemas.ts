@@ -35,12 +35,12 @@ const Locale = lazy(() =>
 export const Role = lazy(() => z.enum(ROLES))
 const State = lazy(() => z.enum(STATES))
 
-/** Of each: its JSON, in UTF-8. */
+/** Of each of the two, as JSON in UTF-8. */
 const MAX_METADATA_BYTES = 4096
 const AnyMetadata = lazy(() => z.record(z.string(), z.unknown()))
-/** `JSON.stringify` writes half a character as an escape, and nothing else as one of these. */
+/** Half a character, as `JSON.stringify` escapes it. It writes nothing else like this. */
 const HALF_A_CHARACTER = /(?<!\\)(?:\\\\)*\\ud[89a-f]/
-/** An object as a caller may write it, and as it is kept: JSON, or null where it is empty. */
+/** An object as a caller may send it, and as it is stored: JSON, or null if it is empty. */
 const MetadataInput = lazy(() =>
   AnyMetadata()
     .transform((value) => JSON.stringify(value))
@@ -69,7 +69,7 @@ const ExternalId = lazy(() =>
     .meta({ override: { pattern: undefined }, example: 'crm-4711' }),
 )
 
-/** What those who manage users may write beside name, address and role. */
+/** What those who manage users may set, besides name, address and role. */
 export const details = () => ({
   locale: Locale().nullable(),
   external_id: ExternalId().nullable().meta({
@@ -79,7 +79,7 @@ export const details = () => ({
   admin_metadata: MetadataInput(),
 })
 
-/** What anybody who may see a user sees. */
+/** What everybody who may see a user sees. */
 export const User = lazy(() =>
   z
     .object({
@@ -100,10 +100,10 @@ export const User = lazy(() =>
 )
 export type User = Of<typeof User>
 
-/** By the number that stands for it in a user's row. */
+/** By the number in a user's `factors`. */
 const SECOND_FACTORS = ['none', 'totp', 'passkey', 'both'] as const
 
-/** What those who manage users see besides. */
+/** What those who manage users see as well. */
 export const ManagedUser = lazy(() =>
   User()
     .extend({
@@ -150,7 +150,7 @@ export const CreateUser = lazy(() =>
 )
 export type CreateUser = Of<typeof CreateUser>
 
-/** What you may change about yourself. There is no role here, so promoting yourself cannot be written down. */
+/** What you may change about yourself. It has no role, so a request cannot promote its sender. */
 export const UpdateMe = lazy(() =>
   z
     .strictObject({ name: DisplayName(), locale: Locale().nullable(), metadata: MetadataInput() })
@@ -223,14 +223,14 @@ export const RestoreUserQuery = lazy(() =>
 export const SORTS = ['created_at', 'email', 'name'] as const
 const Sort = lazy(() => z.enum(SORTS.flatMap((sort) => [sort, `-${sort}`] as const)))
 
-/** Rows further down are for the cursor: an offset reads everything it skips. */
+/** Rows further down need the cursor: an offset reads everything it skips. */
 export const DEEPEST_ROW_BY_PAGE = 10_000
 const SEARCH_MIN_LENGTH = 3
 
-/** Each has an index of its own, which a list goes by; and that is in order of creation. */
+/** Each has its own index, in order of creation, and a list can use only one of them. */
 const NARROWING = ['email_verified', 'locked', 'needs_reset', 'second_factor'] as const
 
-/** Which filters of a list of users go together: those that an index has. */
+/** Refuses filters that cannot be combined, because no index serves them together. */
 export function assertNarrowed(
   {
     q,
@@ -315,7 +315,7 @@ export const ListUsers = lazy(() =>
 )
 export type ListUsers = Of<typeof ListUsers>
 
-/** What anybody who may see a user sees. An allow-list: a new column is private until it is named here. */
+/** What everybody who may see a user sees. An allow-list: a new column is private until it is named here. */
 export const toUser = (row: Profile): User => ({
   id: row.id,
   email: row.email,

@@ -10,13 +10,13 @@ import { type Client, ID_TOKEN_ALGORITHMS, SCOPES_BY_DOCUMENT } from '../models.
 import { faultOfUri, MAX_URI_LENGTH } from '../redirects.ts'
 
 /**
- * What an app says of itself at the URL that is its id (OAuth Client ID Metadata Document). Nobody here
- * vouches for it, so only what is necessary is taken from it: its redirect URIs, and how it authenticates.
+ * What an app says about itself at the URL that is its id (OAuth Client ID Metadata Document). Nobody here vouches
+ * for it, so only what is needed is taken: its redirect URIs, and how it authenticates.
  */
 
 const MOST_REDIRECTS = 50
 
-/** What is wrong with the URL that is an app's id; undefined if it is valid. Compared as a string. */
+/** What is wrong with the URL that is an app's id; undefined if it is valid. Ids are compared as strings. */
 export function faultOfId(id: string, own: Own): string | undefined {
   if (!/^https?:\/\/[^/?#]+\//.test(id)) return 'Has no path.'
   // With a query, text that another site's page merely reflects could pass as the app's document.
@@ -45,12 +45,12 @@ const Document = lazy(() =>
     token_endpoint_auth_method: z.enum(['none', 'private_key_jwt']).default('private_key_jwt'),
     jwks: z.unknown().optional(),
     id_token_signed_response_alg: z.enum(ID_TOKEN_ALGORITHMS).default('RS256'),
-    // A secret that anybody can read is none.
+    // A secret that anybody can read is not a secret.
     client_secret: z.undefined().optional(),
   }),
 )
 
-/** The part of a document that is kept, as columns of a client. */
+/** The part of a document that is stored, as columns of a client. */
 type Kept = Pick<
   Client,
   | 'name'
@@ -110,7 +110,7 @@ function logoOf(given: unknown, issuer: string): string | null {
   return Logo().safeParse(given).data ?? null
 }
 
-/** What all apps known by a document have in common. */
+/** What all clients that are known by a document have in common. */
 const OF_ALL = {
   post_logout_redirect_uris: '[]',
   backchannel_logout_uri: null,
@@ -140,8 +140,8 @@ export const clientOf = (id: string, document: string): Client => ({
 })
 
 /**
- * A stand-in for the row of a registered client, for look-ups. It proves nothing: what counts is what the
- * user's grant has kept.
+ * A stand-in for the row of a registered client, for look-ups. It proves nothing: what counts is the document stored
+ * with the user's grant.
  */
 export const rowOf = (id: string): Client => ({
   id,

@@ -7,7 +7,7 @@ import { isByDocument, oauthClients, oauthGrants } from '../models.ts'
 
 const kept = (member: string) => sql`json_extract(${oauthGrants.document}, ${`$.${member}`})`
 
-/** The document as the user's grant has kept it. */
+/** The document stored with the user's grant. */
 const selectKept = (id: string, userId: SQL | string) =>
   build
     .select({
@@ -26,8 +26,8 @@ const selectKept = (id: string, userId: SQL | string) =>
     .where(and(eq(oauthClients.id, id), eq(oauthGrants.user_id, sql`${userId}`)))
 
 /**
- * A client as a user knows it: as registered, or as its document was when they gave consent. A later document
- * only counts for users who are asked from then on.
+ * A client as a user knows it: as it is registered or, if it has a document, as that was when the user gave consent.
+ * A later document only applies to users who are asked after it.
  */
 export const selectClientOf = (id: string, userId: SQL | string): ReturnType<typeof selectClient> =>
   isByDocument(id) ? (selectKept(id, userId) as never) : selectClient(id)
@@ -36,8 +36,8 @@ export const selectClientOf = (id: string, userId: SQL | string): ReturnType<typ
 export const userOf = (sid: string) => sql`(SELECT user_id FROM ${sessions} WHERE id = ${sid})`
 
 /**
- * The grant may have been written a moment ago, when a lagging replica would not know the app. Only for a
- * proof of ours.
+ * The grant may be a moment old, and unknown to a lagging replica. `isProof`: whether the caller holds something that
+ * we issued for it.
  */
 export const readerFor = (
   { db }: Pick<Resources, 'db'>,

@@ -19,10 +19,10 @@ interface Published {
 const known = new BoundedMap<string, Published>(100)
 
 /**
- * An app's document: from this isolate, from Redis, or from its own address; kept for an hour. In Redis it is
- * sealed, as otherwise whoever can write there would be believed. A failed read is not cached.
+ * An app's document, from this isolate, from Redis, or from its own address; cached for an hour. In Redis it is
+ * sealed, as anybody who can write there could forge it otherwise. A failed read is not cached.
  *
- * @param userId the signed-in user, who is rate-limited: nobody else can make us call anybody.
+ * @param userId the signed-in user, who is rate-limited: nobody else can make us call other servers.
  * @throws 400 `bad_authorize_request`; 429.
  */
 export async function publishedBy(resources: Resources, userId: string, id: string): Promise<string> {
@@ -57,7 +57,7 @@ async function fetchDocument({ config }: Resources, id: string): Promise<string>
       throw new Refusal('document_unreachable', { cause })
     })
     if (status !== 200) throw new Refusal('document_status')
-    // An HTML page is not a document, whatever it says.
+    // An HTML page is not a document, whatever it contains.
     if (!/^application\/([\w.+-]+\+)?json\b/i.test(contentType ?? '')) throw new Refusal('document_form')
     return readDocument(id, text, config)
   } catch (cause) {

@@ -9,8 +9,8 @@ import { signLogoutToken } from '../id-tokens.ts'
 import { type Client, oauthClients, oauthLogouts } from '../models.ts'
 
 /**
- * OpenID Connect Back-Channel Logout 1.0. That an app is owed word of a sign-out is written by the database itself, in the
- * batch of whatever ends its session (drizzle/0028_logouts.sql). Here it is delivered; a row is gone when it is done.
+ * OpenID Connect Back-Channel Logout 1.0. The database itself records that an app must be told of a sign-out, in the
+ * batch that ends the session (drizzle/0028_logouts.sql). Here it is delivered; a row is deleted once it is done.
  */
 
 interface Logout {
@@ -26,18 +26,18 @@ interface Logout {
 }
 
 /**
- * A condition: that somebody is signed in to the app again by the same login. Word of before would be taken for the
- * end of that, as apps hear of one session for both.
+ * A condition: the user is signed in to the app again, from the same login. Apps know both sessions by one id, so a
+ * notice about the former one would end the new one.
  */
 const goesOn = sql`EXISTS (SELECT 1 FROM ${sessions} AS other JOIN ${sessions} AS parent ON parent.id = other.parent_id
   WHERE other.user_id = ${oauthLogouts.user_id} AND other.revoked_at IS NULL AND other.parent_id = ${oauthLogouts.parent_id}
     AND other.client_id = ${oauthLogouts.client_id} AND parent.revoked_at IS NULL AND other.idle_expires_at > ${databaseNow})`
 
-/** Nobody is there any more to be told. */
+/** A condition: the app no longer exists. */
 const hasNobody = sql`NOT EXISTS (SELECT 1 FROM ${oauthClients} WHERE ${oauthClients.id} = ${oauthLogouts.client_id}
   AND ${oauthClients.backchannel_logout_uri} IS NOT NULL)`
 
-/** Delivers what is due: of the request that owes it after its answer, and of the cron job. */
+/** Delivers what is due: after the answer of the request that caused it, or in the cron job. */
 export async function deliverLogouts(
   resources: Resources,
   by: keyof typeof SHARES,
@@ -47,7 +47,7 @@ export async function deliverLogouts(
   const silent = new Set<string>()
   return workOff(
     {
-      // No more than go out at once: whether one may still be sent is asked when it is claimed.
+      // No more than are sent at once: whether each may still be sent is decided when it is claimed.
       readDue: async () => {
         const { due } = await db.read({ due: selectDue(oauthLogouts, databaseNow) })
         return (due as Due[]).slice(0, SHARES[by].atATime)
@@ -59,7 +59,7 @@ export async function deliverLogouts(
   )
 }
 
-/** Takes them, and takes away what has no use any more. */
+/** Claims the notices, and deletes those that are no longer needed. */
 export async function claimLogouts({ db, origin }: Resources, due: Due[]) {
   const claims = claiming(oauthLogouts, due, Date.now(), sql`1`)
   const ids = due.map(({ id }) => id)
@@ -90,10 +90,10 @@ export async function claimLogouts({ db, origin }: Resources, due: Due[]) {
   return { claimed, dead: dead.length }
 }
 
-/** What of an answer is final: that it was heard, or that it will never be. */
+/** Whether an answer is final: the app has accepted the notice, or never will. */
 const isFinal = (status: number) => isTaken(status) || status === 400
 
-/** @param silent the apps that gave no answer in this run: what is owed to them waits, so that others need not. */
+/** @param silent the apps that did not answer in this run. Their other notices wait, so that other apps need not. */
 async function deliver(resources: Resources, logout: Logout, silent: Set<string>): Promise<void> {
   const { client_id, attempts } = logout
   const line = { request_id: resources.origin.requestId, client_id, attempts }
@@ -110,12 +110,12 @@ async function deliver(resources: Resources, logout: Logout, silent: Set<string>
     else if (resources.config.LOG === 'all') log('info', { code: 'logout_told', ...line })
     await noteTold(resources, logout)
   } catch (error) {
-    // It is claimed, so it is tried again when its pause is over; an app that hears it twice has signed out already.
+    // It is claimed, so it is tried again after its pause. An app that is told twice has signed the user out already.
     log('warn', { code: 'logout_not_noted', ...line, cause: error })
   }
 }
 
-/** What the app answered; undefined where it did not. Each try signs a token of its own. */
+/** The status that the app answered with; undefined without an answer. Each attempt signs a new token. */
 async function attempt(resources: Resources, logout: Logout): Promise<number | undefined> {
   const { config } = resources
   const token = await signLogoutToken(config, Date.now(), {
@@ -128,7 +128,7 @@ async function attempt(resources: Resources, logout: Logout): Promise<number | u
   return postForeign(config, 'logout', logout.uri, { body }).catch(() => undefined)
 }
 
-/** For those who look after the app: what it answered. It is tried again in any case. */
+/** Records the app's answer, for those who look after the app. The notice is tried again either way. */
 async function noteAnswer({ db }: Resources, logout: Logout, answer: number | null): Promise<void> {
   if (answer === logout.answer) return
   await db.writeBatch({
@@ -136,6 +136,6 @@ async function noteAnswer({ db }: Resources, logout: Logout, answer: number | nu
   })
 }
 
-/** It is done, unless it has been owed once more since. */
+/** Deletes the notice, unless it has become due again since. */
 export const noteTold = ({ db }: Pick<Resources, 'db'>, logout: Pick<Logout, 'id' | 'next_attempt_at'>) =>
   db.writeBatch({ told: build.delete(oauthLogouts).where(isAttempt(oauthLogouts, logout)) })

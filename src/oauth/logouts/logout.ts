@@ -13,14 +13,14 @@ import { withParams } from '../redirects.ts'
 /** OpenID Connect RP-Initiated Logout 1.0. */
 
 const MAX_STATE_LENGTH = 2000
-/** How long sealed values are valid: the way from one page to the next. */
+/** How long sealed values are valid: long enough to get from one page to the next. */
 const SEALED_MS = 10 * MINUTE_MS
 const SEALED = 'request'
 
-/** What an app asks for, after its hint was verified. */
+/** What an app asks for, once its hint is verified. */
 interface Wish {
   clientId?: string | undefined
-  /** The user that the hint names, and the session by the id that apps know. */
+  /** The user that the hint names, and the session, by the id that apps know it by. */
   sub?: string | undefined
   sid?: string | undefined
   redirectUri?: string | undefined
@@ -43,7 +43,7 @@ export interface LogoutQuestion {
 
 type Fields = Record<string, string>
 
-/** Reads a request, and verifies signature, issuer and audience of its hint, even if that has expired. */
+/** Reads a request, and verifies the signature, issuer and audience of its hint. The hint may have expired. */
 async function readWish({ config }: Pick<Resources, 'config'>, fields: Fields): Promise<Wish> {
   const get = (name: string) => fields[name] || undefined
   const given = get('id_token_hint')
@@ -65,8 +65,7 @@ async function readWish({ config }: Pick<Resources, 'config'>, fields: Fields): 
 }
 
 /**
- * Where a POST request continues as a GET, which brings the cookie: with its values sealed, and without the
- * hint.
+ * Where a POST request continues as a GET, which has the cookie. Its values are sealed, and the hint is left out.
  *
  * @throws 400 `bad_logout_request`.
  */
@@ -76,8 +75,8 @@ export async function placeOfLogout(resources: Resources, fields: Fields): Promi
 }
 
 /**
- * Decides what becomes of a request, in one trip. A user whom the hint names is signed out at once; anybody
- * else is asked, as any page can send a browser here.
+ * Decides what happens to a request, in one trip. If the hint names the user, they are signed out at once. Anybody
+ * else is asked first, as any page can send a browser here.
  *
  * @throws 400 `bad_logout_request`, for a forged hint too.
  */
@@ -107,7 +106,7 @@ export async function decideLogout(c: Context, fields: Fields): Promise<LogoutOu
   return { kind: 'ask', to, cookie, question }
 }
 
-/** For the form of the question: where the browser goes next, which was verified to be registered. */
+/** For the form of the question: where the browser goes next. It was verified to be registered. */
 export const sealPlace = (resources: Resources, to: string) => sealed(resources, 'place', { to })
 
 /** Where the browser goes after the question; undefined for a page of ours. */

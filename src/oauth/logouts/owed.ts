@@ -16,7 +16,7 @@ import { lazy, type Of } from '../../values/lazy.ts'
 import { clientNotFound } from '../errors.ts'
 import { isByDocument, isOfOurs, oauthClients, oauthLogouts } from '../models.ts'
 
-/** For those who manage apps: what an app has not heard of so far. What it has heard is in no list, and kept nowhere. */
+/** For those who manage apps: the sign-outs that an app has not been told of. Those it has been told of are not kept. */
 
 export const OwedLogout = lazy(() =>
   z
@@ -47,7 +47,7 @@ const toOwed = (row: Row): OwedLogout => ({
   expires_at: toTime(row.expires_at),
 })
 
-/** What an app is owed. Throws 404 `client_not_found`. */
+/** The sign-outs that an app must still be told of. Throws 404 `client_not_found`. */
 export async function listOwed(
   { db, config }: Pick<Resources, 'db' | 'config'>,
   clientId: string,
@@ -73,11 +73,12 @@ export async function listOwed(
   return { data: rows.map(toOwed), pagination }
 }
 
-/** Of an app that was away for a day, as many as one press makes due: twenty at once, the rest by the cron job. */
+/** How many one press makes due, for an app that was away for a day. Twenty are sent at once, the rest by the cron job. */
 const RETRIED_AT_ONCE = 500
 
 /**
- * Has an app told now what it was not told when it was tried. What it has heard meanwhile is not said again.
+ * Makes the notices due now that an app did not accept when they were tried. Those it has accepted since are not
+ * repeated.
  *
  * @throws 404 `client_not_found`.
  */

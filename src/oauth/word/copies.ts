@@ -24,11 +24,11 @@ import { type Client, hasGrant } from '../models.ts'
 import { resourcesOf } from '../resources.ts'
 
 /**
- * What Redis keeps near of apps, services and their sessions, by the rules of sessions/near.ts: a copy answers alone where
- * nothing contradicts it; whatever else is found leads to libSQL.
+ * Copies in Redis of apps, services and apps' sessions, by the rules of sessions/near.ts: a copy decides alone if
+ * nothing contradicts it; in every other case libSQL is asked.
  */
 
-/** A client as the word about a token needs it. */
+/** A client, as far as decisions about tokens need it. */
 interface ClientCopy
   extends Timed,
     Pick<
@@ -36,28 +36,28 @@ interface ClientCopy
       'type' | 'token_endpoint_auth_method' | 'secret_hash' | 'former_secret_hash' | 'former_secret_until'
     > {
   epoch: number
-  /** Who answers for a service: what changes of them changes it. */
+  /** The user who answers for a service: changing them changes the service's permissions. */
   ownerId: string | null
-  /** What a service may do, which is never more than its owner may. */
+  /** The scopes of a service, which never exceed its owner's permissions. */
   scopes: string[]
   mayAskOfAny: boolean
-  /** What it owns (URLs); absent in copies of the version before. */
+  /** The URLs of the resources it owns; absent in copies by the previous version. */
   resources?: string[]
 }
 
-/** What an app's session may do at most, of one epoch of its user. */
+/** The most that an app's session may do, for one epoch of its user. */
 interface SessionCopy extends Timed {
   sub: string
   clientId: string
   epoch: number
   scopes: string[]
-  /** The service that it is for; absent in copies of the version before, and null for Roster itself. */
+  /** The service that it is for; null for Roster itself, and absent in copies by the previous version. */
   resource?: string | null
 }
 
 /**
- * Who answers for a service, as this isolate has heard it. It is no more than what to ask for: a copy that names somebody
- * whose doubt was not asked for is none.
+ * Each service's owner, as this isolate last saw it. It only tells which keys to ask for: a copy that names an owner
+ * whose doubt was not asked for is not used.
  */
 const owners = new BoundedMap<string, string>(1000)
 
@@ -71,17 +71,17 @@ function keysAgainstClient(id: string): string[] {
   return [doubtKey(id), ...(owner === undefined ? [] : [doubtKey(owner)])]
 }
 
-/** What has to be asked for, to know a client. */
+/** The keys to ask Redis for, to know a client. */
 export const keysOfClient = (id: string) => [copyKey(placeOf(id)), ...keysAgainstClient(id)]
 
-/** The same, to answer for a token. */
+/** The keys to ask Redis for, to decide about a token. */
 export function keysOfToken(claims: Claims | ClientClaims): string[] {
   if (!isOfClient(claims)) return keysOfLogin(claims)
   const { sid, sub, client_id: client } = claims
   return sid === undefined ? keysOfClient(client) : [copyKey(sid), ...keysAgainst(sid, sub, client)]
 }
 
-/** A client as its copy has it, where nothing contradicts that. */
+/** A client by its copy; undefined if there is none, or if something contradicts it. */
 export async function openClient(
   { config }: Pick<Resources, 'config'>,
   id: string,
@@ -94,13 +94,13 @@ export async function openClient(
   return areClear(replies, [doubtKey(copy.ownerId)]) ? copy : undefined
 }
 
-/** Whether a client has proved who it is, by what its copy has. One that is not has to be asked of libSQL. */
+/** Whether a client has proved its identity by its copy. If it has not, libSQL must be asked. */
 export const isKnownBy = (resources: Pick<Resources, 'now'>, copy: ClientCopy, given: GivenClient) =>
   copy.type === 'confidential' &&
   copy.token_endpoint_auth_method === given.method &&
   isSecret(resources, given.proof, copy)
 
-/** What copies say of a token, where they say that it is good. */
+/** What copies say about a token; undefined unless they say that it is valid. */
 export async function nearWord(
   resources: Pick<Resources, 'config'>,
   claims: Claims | ClientClaims,
@@ -123,13 +123,13 @@ export async function nearWord(
 
 const withSome = (scopes: string[]) => (scopes.length > 0 ? { scopes } : undefined)
 
-/** What Redis had said before libSQL was asked, and when that was (epoch ms). */
+/** What Redis said before libSQL was asked, and when it was asked (epoch ms). */
 interface Asked {
   replies: Replies
   readAt: number
 }
 
-/** Puts a client near after the answer, unless Redis doubts it, or was not asked whether it does. */
+/** Stores a copy of a client after the answer, unless Redis doubts the client, or was not asked whether it does. */
 export function keepClient(
   resources: Resources,
   client: Client,
@@ -156,7 +156,7 @@ export function keepClient(
   resources.afterwards(putCopy(resources, placeOf(id), aboutClient(id), copy))
 }
 
-/** The same of an app's session. */
+/** The same for an app's session. */
 export function keepSession(
   resources: Resources,
   { sid, sub, client_id: clientId }: ClientClaims & { sid: string },
@@ -177,6 +177,6 @@ export function keepSession(
   resources.afterwards(putCopy(resources, sid, aboutSession(sid), copy))
 }
 
-/** A service with the permission, as long as whoever answers for it has that too. */
+/** Whether a service may ask about any token: it has the permission, and so does its owner. */
 export const mayAskOfAny = (service: Service) =>
   hasGrant(service, 'client_credentials') && scopesOfService(service).includes('tokens:introspect')

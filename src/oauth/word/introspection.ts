@@ -55,8 +55,8 @@ export type Introspection = { active: false } | ({ active: true } & Record<strin
 const INACTIVE: Introspection = { active: false }
 
 /**
- * What introspection says of a token; undefined if it is refused. A 503, when nobody could be asked, says nothing about
- * the token.
+ * What introspection says about a token; undefined if the token is refused. A 503 is thrown on: if nobody could be
+ * asked, nothing is known about the token.
  */
 const unlessRefused = <T>(said: Promise<T>): Promise<T | undefined> =>
   said.catch((error) => {
@@ -74,7 +74,7 @@ const isOwnTo = (clientId: string, claims: AnyClaims | undefined) =>
 /** The other service that a token is for; undefined for Roster itself. */
 const serviceOf = (claims: AnyClaims | undefined) => (claims && isOfClient(claims) ? claims.aud : undefined)
 
-/** A good token, in the words of RFC 7662. */
+/** An active token, in the terms of RFC 7662. */
 function sayGood({ config }: Resources, claims: AnyClaims, scopes?: readonly string[]): Introspection {
   if (scopes?.length === 0) return INACTIVE
   const { ISSUER: iss, AUDIENCE: aud } = config
@@ -89,10 +89,10 @@ function sayGood({ config }: Resources, claims: AnyClaims, scopes?: readonly str
 }
 
 /**
- * Says of a token whether it is good now: by copies that are near, where nothing contradicts them, else as libSQL says it.
- * A client hears of its own tokens, and of those that are for a resource of its; a service with `tokens:introspect` of any.
+ * Says whether a token is valid now: by copies in Redis if nothing contradicts them, else by libSQL. A client may ask
+ * about its own tokens, and about tokens for its own resources; a service with `tokens:introspect` about any.
  *
- * @param isFresh whether copies will not do.
+ * @param isFresh not to rely on copies.
  * @throws 400 `unauthorized_client`; 401 `invalid_client`.
  */
 export async function introspect(
@@ -107,10 +107,10 @@ export async function introspect(
   const keys = [...keysOfClient(given.id), ...(claims ? keysOfToken(claims) : [])]
   const replies = isNear ? await readNear(resources, keys) : undefined
   const asker = await openClient(resources, given.id, replies)
-  // A copy refuses nobody: whoever is not known by it is asked for.
+  // A copy never refuses a client: if it does not prove who is asking, libSQL is asked.
   if (asker && isKnownBy(resources, asker, given)) {
     const service = serviceOf(claims)
-    // What a resource defines may have changed: only what contradicts its owner's copy would say so.
+    // A resource's scopes may have changed. Only a doubt about its owner's copy would tell.
     const mayHear =
       service === undefined
         ? isOwnTo(given.id, claims) || asker.mayAskOfAny
@@ -147,10 +147,10 @@ export async function introspect(
 }
 
 /**
- * Says of a token whether it is good now, to whoever may know: another Worker of ours (index.ts).
+ * Says whether a token is valid now, to a caller who may know: another Worker of ours (index.ts).
  *
- * @param isFresh whether copies will not do.
- * @param resource the service that it has to be for; Roster itself when absent.
+ * @param isFresh not to rely on copies.
+ * @param resource the service that the token must be for; Roster itself if absent.
  */
 export async function tellOf(
   resources: Resources,
@@ -167,7 +167,7 @@ export async function tellOf(
     : wordOf(resources, claims, { replies, readAt: Date.now() })
 }
 
-/** As libSQL says it; what it says is put near after the answer. */
+/** By libSQL. What it says is copied to Redis after the answer. */
 async function wordOf(
   resources: Resources,
   claims: AnyClaims,
@@ -209,9 +209,10 @@ function ofRefreshToken(
 }
 
 /**
- * RFC 7009: ends the session of a token, where it is the client's own. Any other changes nothing, and is answered alike.
+ * RFC 7009: ends the session of a token, if it is the client's own. Any other token changes nothing, and gets the
+ * same answer.
  *
- * @throws 400 `unsupported_token_type` for a service's own, which has no session.
+ * @throws 400 `unsupported_token_type` for a service's own token, which has no session.
  */
 export async function revoke(resources: Resources, given: GivenClient, token: string): Promise<void> {
   const { db, now } = resources
@@ -227,7 +228,8 @@ export async function revoke(resources: Resources, given: GivenClient, token: st
   }
   const ask = readerFor(resources, given.id, sid !== '')
   const read = await ask({ client: selectClientOf(given.id, userOf(sid)), ...asked })
-  // Nobody lets it do anything (any more), so there is nothing that could end, nor to prove it by (RFC 7009 section 2.2).
+  // No user lets this app do anything, so there is nothing to end, and nothing to authenticate it by (RFC 7009
+  // section 2.2).
   if (!read.client[0] && isByDocument(given.id)) return
   await proveClient(resources, given, read.client[0])
   if (claims && isOfClient(claims) && claims.sid === undefined && claims.client_id === given.id)
@@ -235,7 +237,7 @@ export async function revoke(resources: Resources, given: GivenClient, token: st
       'unsupported_token_type',
       `A service has no session that could end: its token is over in ${inWords(ACCESS_TOKEN_SECONDS * 1000)}, or with its secret.`,
     )
-  // A replica that lags may not have heard of it; the token would go on.
+  // A lagging replica may not know the session yet, and the token would stay valid.
   const isHeardOf = read.session[0] || sid === '' || !isYoung(timeOfId(sid), now)
   const [session] = isHeardOf ? read.session : (await db.readPrimary(asked)).session
   if (!session || session.revoked_at !== null) return

@@ -7,15 +7,15 @@ import { toUser, type User } from '../../users/schemas.ts'
 import { type Introspection, tellOf } from './introspection.ts'
 
 export interface Wanted {
-  /** A scope of the token; of a login, a permission of its role. */
+  /** A scope that the token must have; for a token of a login, a permission of the user's role. */
   scope?: string
-  /** The service that the token has to be for, where that is not Roster itself: its URL. */
+  /** The URL of the service that the token must be for, if that is not Roster itself. */
   resource?: string
-  /** Does without copies, as for what must not be done by whoever was shut out a moment ago. */
+  /** Not to rely on copies, for what somebody who was shut out a moment ago must not do. */
   isFresh?: boolean
 }
 
-/** Whether a token is good now, for this. Workers of ours are trusted, so nobody has to prove who asks. */
+/** Whether a token is valid now for this purpose. Only Workers of ours call this, so nobody has to prove who asks. */
 export async function verifyFor(
   resources: Resources,
   token: string,
@@ -31,7 +31,7 @@ function mayDo(said: Introspection & { active: true }, scope: string): boolean {
   return String(said.scope).split(' ').includes(scope)
 }
 
-/** A user by id, unless there is none, or they are deleted: null. */
+/** A user by id; null if there is none, or if they are deleted. */
 export async function findUserFor({ db }: Pick<Resources, 'db'>, id: string): Promise<User | null> {
   const { found } = await db.read({
     found: build

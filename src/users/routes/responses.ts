@@ -9,10 +9,10 @@ export const ETAG = { ETag: 'The version of the user; send it back as If-Match o
 export const VERSIONED = { 200: ETAG, 304: ETAG }
 export const FILE = { 200: { 'Content-Disposition': 'A file, by the name that stands there.' } }
 
-/** What managing one user may answer. */
+/** The problems that managing one user may answer with. */
 export const MANAGING_PROBLEMS: (() => AppError)[] = [userNotFound, ownAccount, outranked, writeConflict]
 
-/** Answers with a user, and their version as ETag; to whoever has read that version, with nothing more. */
+/** Answers with a user, and their version as ETag; with 304 if the caller has that version already. */
 function answer<U extends User>(c: Context, user: U, status: 200 | 201 = 200) {
   c.header('etag', `"${user.version}"`)
   if (c.req.method === 'GET' && hasVersion(c, user.version)) return c.body(null, 304)

@@ -12,7 +12,7 @@ import { ETAG, MANAGING_PROBLEMS, managed } from './responses.ts'
 
 const tag = 'users'
 
-/** What every one of these answers: the user as they are now. */
+/** All of these answer with the user as they are now. */
 const ANSWER = { responses: { 200: ManagedUser }, responseHeaders: { 200: ETAG } }
 
 export const userStateRoutes = new Hono<AppEnv>()
