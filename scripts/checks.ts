@@ -6,18 +6,19 @@ import { parseAst } from 'vitest/node'
 import type { Report } from '../test/support/report.ts'
 
 /**
- * Where each check is proved: docs/checks.md, made of the catalogue (checks.json) and the titles of the tests, which
- * name the checks that they prove: `PW1, PW3: a sentence`, `Fault 5: a sentence`. A test that was run counts only if
- * it passed (test-report.json, written by each run); nothing that is commented out, skipped or left for later counts.
+ * Shows where each check is proved: writes docs/checks.md from the catalogue (checks.json) and the titles of the
+ * tests, which name the checks they prove: `PW1, PW3: a sentence`, `Fault 5: a sentence`. A test counts only if it
+ * passed when it was last run (test-report.json, written by each run). Tests that are commented out, skipped or still
+ * to be written do not count.
  *
  *   node scripts/checks.ts           writes the table
- *   node scripts/checks.ts --check   fails when the table is out of date, or a critical or high check has no test
+ *   node scripts/checks.ts --check   fails if the table is out of date, or a critical or high check has no test
  */
 const ROOT = resolve(import.meta.dirname, '..')
 const DOCUMENT = join(ROOT, 'docs/checks.md')
 const REPORT = join(ROOT, 'test-report.json')
 
-/** The only tests that may be left out of a run, how each begins, and why. */
+/** The only tests that a run may leave out: how their titles begin, and why. */
 const MAY_BE_LEFT_OUT = [
   [
     'test/auth/signing-in.test.ts',
@@ -54,10 +55,10 @@ const MAY_BE_LEFT_OUT = [
 
 interface Check {
   id: string
-  /** Critical, high, medium. Without a test for a critical or high one, nothing is released. */
+  /** Critical, high, medium. A release needs a test for each critical or high one. */
   severity: 'C' | 'H' | 'M'
   requirement: string
-  /** Or the reason why it does not concern Roster yet. */
+  /** `true`, or why it does not apply to Roster yet. */
   concerns: true | string
 }
 
@@ -75,7 +76,7 @@ const TEST_CALL = /^(test|it|describe|suite)/
 // biome-ignore lint/suspicious/noExplicitAny: the nodes of a syntax tree, of which only three kinds matter
 type Node = any
 
-/** The titles of a file, and what in it keeps a test from running. Comments are no part of a syntax tree. */
+/** The titles in a file, and what in it keeps a test from running. Comments are not in the syntax tree. */
 function readTests(file: string): { proofs: Proof[]; leftOut: string[] } {
   const source = readFileSync(join(ROOT, file), 'utf8')
   const proofs: Proof[] = []
@@ -101,7 +102,7 @@ function leavesOut({ type, property, object, callee, arguments: given }: Node): 
   return options.some(({ key }: Node) => LEFT_OUT.test(key?.name))
 }
 
-/** What a string or template says; what a template fills in is an ellipsis. */
+/** The text of a string or template; each placeholder becomes an ellipsis. */
 function textOf(node: Node): string {
   if (node.type === 'Literal') return String(node.value)
   if (node.type === 'TemplateLiteral') return node.quasis.map((part: Node) => part.value.cooked).join('…')
@@ -112,7 +113,7 @@ function textOf(node: Node): string {
 const rootOf = (node: Node): string =>
   node.name ?? (node.object || node.callee ? rootOf(node.object ?? node.callee) : '')
 
-/** Whether the tests of that file with that id passed, when the file was last run as it is now. */
+/** Whether the tests of that file with that id passed in the last run, and the file has not changed since. */
 function hasPassed(report: Report, { id, file }: Proof): boolean {
   const run = report[file]
   if (
@@ -144,7 +145,7 @@ function toTable(checks: Check[], proofs: Proof[]): string {
   return ['| | | what has to hold | proved by |', '| --- | --- | --- | --- |', ...rows].join('\n')
 }
 
-/** Titles are written by tables too; in ours, a parameter is an ellipsis. */
+/** Tables make titles too; in ours, a parameter becomes an ellipsis. */
 const toCell = (text: string) =>
   text
     .replace(/%[sijdo]|\$\w+/g, '…')

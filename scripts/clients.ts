@@ -61,7 +61,7 @@ async function main() {
 function signInByPython(given: object) {
   const script = resolve(import.meta.dirname, 'clients/clients.py')
   const env = { ...process.env, GIVEN: JSON.stringify(given) }
-  // The one that Debian's packages are for.
+  // The Python that Debian's packages are installed for.
   const python = existsSync('/usr/bin/python3') ? '/usr/bin/python3' : 'python3'
   const { status, error } = spawnSync(python, [script], { env, stdio: 'inherit' })
   if ((error as NodeJS.ErrnoException | undefined)?.code === 'ENOENT')

@@ -11,7 +11,7 @@ interface Command<Known extends Options> {
   /** What `--help` prints. */
   usage: string
   options: Known
-  /** How many positional arguments are allowed; none by default. */
+  /** The highest number of positional arguments; none by default. */
   words?: number
   /** Whether it acts on a deployment: its settings come from `--settings FILE`, or from the environment. */
   ofDeployment?: boolean
@@ -24,8 +24,8 @@ const WHERE_SETTINGS_ARE = `The Worker's settings come from the environment, or 
 --settings FILE.`
 
 /**
- * The arguments of a script. Each accepts `--help` and `--dry-run`, and rejects unknown options: somebody may
- * rely on an option that would be ignored.
+ * The arguments of a script. Each script accepts `--help` and `--dry-run`, and rejects unknown options: somebody
+ * could rely on an option that is ignored.
  */
 export function readArguments<const Known extends Options>({
   usage: said,
@@ -54,7 +54,7 @@ export function readArguments<const Known extends Options>({
   return { values: parsed.values, words: parsed.positionals, isDryRun: dryRun === true }
 }
 
-/** Uses only the settings of the file: the environment may belong to another deployment. */
+/** Uses only the settings in the file: those in the environment may belong to another deployment. */
 function useSettings(path: string) {
   if (!existsSync(path)) throw new Error(`There is no file ${path}. npm run setup keeps one.`)
   for (const name of Object.keys(WHAT_TO_WRITE)) delete process.env[name]
@@ -73,10 +73,10 @@ export function runCommand(main: () => Promise<void> | void): void {
 
 const PAUSES_MS = [1000, 2000, 4000]
 
-/** Whether an error is the problem with this code. */
+/** Whether the error is a problem with this code. */
 export const hasCode = (error: unknown, code: string) => (error as { code?: unknown }).code === code
 
-/** Retries for longer than a request could: a failure with this code, or any failure if no code is given. */
+/** Retries for longer than a request could: after a failure with this code, or after any failure if no code is given. */
 export async function withPauses<T>(ask: () => Promise<T>, code?: string): Promise<T> {
   for (let tried = 0; ; tried++) {
     try {
@@ -89,10 +89,10 @@ export async function withPauses<T>(ask: () => Promise<T>, code?: string): Promi
   }
 }
 
-/** The timeout of one call, long after a Worker would have given up. */
+/** The timeout of one call, much longer than a Worker's. */
 export const SCRIPT_WAITS_MS = 30_000
 
-/** The database with a script's patience: it waits for slow answers, and retries reads that get none. */
+/** The database with a script's patience: it waits for slow answers, and retries reads that got none. */
 export const patiently = <R extends { db: Database }>(resources: R): R => {
   const { db } = resources
   const patient: Database = Object.assign(Object.create(db), {

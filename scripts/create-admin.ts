@@ -39,7 +39,7 @@ interface NewAdmin {
   name: string
   /** Asked for only when a password has to be set. */
   password: () => string | Promise<string>
-  /** Replaces the password of an administrator who is there already, and ends their sessions. */
+  /** Replaces the password of an existing administrator, and ends their sessions. */
   resetPassword: boolean
   /** Says what would be done, and does nothing. */
   isDryRun?: boolean
@@ -54,9 +54,9 @@ interface Result {
 }
 
 /**
- * Makes sure that `email` belongs to an administrator; safe to repeat. By the functions of the API, so the history has
- * its rows (actor: the system). An account whose address nobody has proved may be a stranger's: whoever made it keeps
- * nothing that opens it.
+ * Makes sure that `email` belongs to an administrator; safe to repeat. It uses the functions of the API, so the
+ * history is complete (actor: the system). An account whose address nobody has proved may be a stranger's: nothing
+ * that they set up opens it afterwards.
  */
 export async function createAdmin(wanted: NewAdmin): Promise<Result> {
   const { env, name } = wanted
@@ -67,14 +67,14 @@ export async function createAdmin(wanted: NewAdmin): Promise<Result> {
     if (wanted.isDryRun) return { done: ['created'], user: undefined }
     const made = await insertAdmin(resources, { email, name, password: await wanted.password() })
     if (made) return { done: ['created'], user: made }
-    // Somebody else was faster, another run of this perhaps.
+    // Somebody else was faster, perhaps another run of this script.
     const other = await findByEmail(resources, email)
     if (!other) throw new Error(`${email} was taken a moment ago, and is free again. Run this again.`)
     return makeAdmin(resources, other, wanted)
   })
 }
 
-/** Whether the administrator who has `email` has this password; undefined when there is none. */
+/** Whether the administrator with this `email` has this password; undefined if there is no such administrator. */
 export const findAdmin = (env: object, email: string, password: string) =>
   withResources(env, async (resources) => {
     const user = await findByEmail(resources, email)
@@ -84,12 +84,12 @@ export const findAdmin = (env: object, email: string, password: string) =>
     return { isPassword: hash !== null && (await checkPassword(password, hash, peppers)).isRight }
   })
 
-/** The platform counts the Worker's requests. A script on one's own machine is not counted. */
+/** The platform limits the Worker's requests. A script on your own machine is not limited. */
 const UNCOUNTED = Object.fromEntries(
   Object.keys(PER_MINUTE).map((name) => [name, { limit: async () => ({ success: true }) }]),
 )
 
-/** What the API leaves for after its answer (Redis hears what was revoked) is waited for: a script ends with it. */
+/** Waits for what the API leaves until after its answer (telling Redis what was revoked), before the script ends. */
 export async function withResources<T>(env: object, use: (resources: Resources) => Promise<T>): Promise<T> {
   const later: Promise<unknown>[] = []
   const origin = {
@@ -114,7 +114,7 @@ export async function findByEmail({ db }: Resources, email: string): Promise<Use
   return (await db.read({ user: selectUsers().where(isUser).limit(1) })).user[0]
 }
 
-/** The new administrator; undefined when the address was taken meanwhile. */
+/** The new administrator; undefined if somebody took the address meanwhile. */
 async function insertAdmin(
   resources: Resources,
   input: { email: string; name: string; password: string },
@@ -136,7 +136,7 @@ async function insertAdmin(
   return found?.id === row.id ? found : undefined
 }
 
-/** Makes an administrator of somebody who is there. */
+/** Makes an existing user an administrator. */
 async function makeAdmin(resources: Resources, user: User, wanted: NewAdmin): Promise<Result> {
   const isAdmin = user.role === 'admin'
   const isUnproved = user.email_verified_at === null
@@ -167,7 +167,7 @@ async function makeAdmin(resources: Resources, user: User, wanted: NewAdmin): Pr
         },
         endsTokens: true,
         ...(!isAdmin && { details: { role: { from: row.role, to: 'admin' } } }),
-        // As by a reset: sessions, keys, and what the account knows devices by.
+        // As a reset does: ends sessions and keys, and makes known devices strangers.
         ...(setsPassword && {
           endsSessions: { reason: 'password_changed' },
           endsKeys: true,
@@ -184,7 +184,7 @@ async function makeAdmin(resources: Resources, user: User, wanted: NewAdmin): Pr
   return { done, user: changed }
 }
 
-/** As everywhere: throws, with `source` in front, when a password may not be set. */
+/** Throws a sentence that begins with `source` if the password may not be set, by the same rules as everywhere. */
 export function refuseWeakPassword(password: string, owner: { email: string; name: string }, source: string) {
   parseInput(NewPassword(), password, source)
   const weakness = findPasswordWeakness(password, owner)
@@ -204,7 +204,7 @@ export function parseInput<T>(schema: Schema<T>, value: unknown, source: string)
 const newPassword = () => randomBytes(15).toString('base64url')
 
 async function askPassword(): Promise<string> {
-  // What is typed is echoed to nowhere.
+  // Does not echo what is typed.
   const output = new Writable({ write: (_chunk, _encoding, done) => done() })
   const prompt = createInterface({ input: process.stdin, output, terminal: true })
   process.stderr.write('Password (leave it empty to have one made): ')
@@ -216,7 +216,7 @@ async function askPassword(): Promise<string> {
   }
 }
 
-/** The password that was given without being asked for; empty when there is none. */
+/** The password that was given without asking; empty if there is none. */
 async function givenPassword(): Promise<string> {
   if (process.env.ADMIN_PASSWORD) return process.env.ADMIN_PASSWORD
   if (process.stdin.isTTY) return ''
@@ -225,7 +225,7 @@ async function givenPassword(): Promise<string> {
     .replace(/\r?\n$/, '')
 }
 
-/** What keeps an administrator from logging in all the same. */
+/** What still keeps an administrator from logging in. */
 function whatIsLeft(user: User, { config, now }: Pick<Resources, 'config' | 'now'>): string[] {
   const until = user.disabled_until === null ? '' : ` until ${new Date(user.disabled_until).toISOString()}`
   return [
@@ -261,7 +261,7 @@ async function main() {
     else made = newPassword()
     return chosen || made!
   }
-  // Whether the Worker has a binding to send mail by, only wrangler.toml knows.
+  // Only wrangler.toml knows whether the Worker has a binding that sends mail.
   const env = { EMAIL: 'perhaps', ...process.env }
   const resetPassword = values['new-password'] === true || given !== ''
   const { done, user } = await createAdmin({ env, email, name, password, resetPassword, isDryRun })
@@ -278,7 +278,7 @@ async function main() {
   }
   if (done.includes('promoted') && !done.includes('password replaced'))
     console.log('The password is the one they had.')
-  // One that was made and not needed, as somebody else was faster, opens nothing.
+  // A generated password that was not used, because somebody else was faster, is not printed.
   if (made && done.some((one) => one === 'created' || one === 'password replaced'))
     console.log(`Password: ${made}`)
 }

@@ -22,7 +22,7 @@ stands in the API document under CreateClient, and is given as JSON.
   --scripts        lets the scripts that act on this deployment sign in to it, and nothing else; may be repeated
   --dry-run        says whether it could be added, and adds nothing`
 
-/** What was asked for. Throws what is wrong with it, in sentences. */
+/** The client to create. Throws sentences that say what is wrong with it. */
 function readInput(input: unknown): CreateClient {
   const { data, error } = CreateClient().safeParse(input)
   if (data) return data
@@ -30,13 +30,13 @@ function readInput(input: unknown): CreateClient {
   throw new Error(sentences.join('\n'))
 }
 
-/** By the function of the API, so the history has its row (actor: the system). */
+/** Uses the function of the API, so the history has an entry (actor: the system). */
 const createClient = (env: object, input: CreateClient): Promise<ClientWithSecret> =>
   withResources(env, (resources) => makeClient(resources, bySystem, input))
 
 type Let = 'added' | 'brought up to date' | 'there already'
 
-/** The app that scripts sign in by: an app like any other, which whoever manages apps may remove. */
+/** The app that scripts sign in with: an app like any other, which those who manage apps may remove. */
 const letScripts = (env: object, isDryRun: boolean): Promise<Let> =>
   withResources(env, async (resources) => {
     const scopes = [...SCRIPT_SCOPES]
@@ -57,7 +57,7 @@ const letScripts = (env: object, isDryRun: boolean): Promise<Let> =>
     return 'added'
   })
 
-/** Throws what was thrown; of what says different things together, in sentences. */
+/** Rethrows the error; one with several faults as sentences. */
 function inSentences(cause: unknown): never {
   const errors = cause instanceof AppError ? (cause.errors ?? []) : []
   if (errors.length === 0) throw cause

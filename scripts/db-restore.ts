@@ -13,19 +13,19 @@ npm run db:restored. It needs TURSO_DATABASE_URL, and TURSO_AUTH_TOKEN where the
 
   --dry-run   says what the dump has, and loads nothing`
 
-/** Rows of `system_state`: that `db:restored` was begun, that what ends for everybody has ended, and that all was done. */
+/** Rows of `system_state`: `db:restored` has begun, has ended what ends for everybody, and has finished. */
 export const RESTORE_STATES = ['restoring', 'restoring_ended', 'restored'] as const
 
 const APPLIED = '__drizzle_migrations'
 const ROWS_PER_BATCH = 200
 const BYTES_PER_BATCH = 512 * 1024
 /**
- * Rows are loaded before those whose triggers look for them, and webhooks after the history, or each of its
- * rows would be delivered to them. Triggers maintain the rest, as always: totals, and the search tables.
+ * These tables are loaded before those whose triggers look for their rows. Webhooks come after the history, or each
+ * of its rows would be delivered to them. Triggers maintain the rest as always: totals, and the search tables.
  */
 const FIRST = ['users', 'user_activity_logs']
 const LAST = ['webhooks', 'webhook_deliveries']
-/** What triggers make. */
+/** Filled by triggers. */
 const MADE = ['user_totals']
 
 interface Row {
@@ -35,16 +35,16 @@ interface Row {
 
 const IS_END = /^COMMIT;$/i
 
-/** A last line that breaks off is one, too. */
+/** The text of a dump. A last line without a line break counts as a line. */
 async function* textOf(path: string): AsyncGenerator<string> {
   yield* createReadStream(path, 'utf8')
   yield '\n'
 }
 
-/** A statement ends at a NUL, which only a text can have. */
+/** SQLite ends a statement at a NUL, which can only be inside a text. */
 const withoutNul = (statement: string) => statement.replaceAll('\0', "'||char(0)||'")
 
-/** The rows of a dump, each the statement that makes it. Throws where it breaks off, between two rows as well. */
+/** The rows of a dump, each as the statement that inserts it. Throws if the dump is cut off, even between two rows. */
 async function* rowsOf(path: string): AsyncGenerator<Row> {
   let statement = ''
   let table: string | undefined
@@ -58,7 +58,7 @@ async function* rowsOf(path: string): AsyncGenerator<Row> {
     table ??= /^INSERT INTO ["'`]?(\w+)["'`]?\s*(\([^)]*\)\s*)?VALUES\s*\(/i.exec(line)?.[1]
     if (table === undefined) continue
     statement += statement === '' ? line : `\n${line}`
-    // Within a text, or an identifier, a line may end by anything.
+    // Inside a text or an identifier, a line may end with anything.
     const isWhole = /;\r?$/.test(line) && (statement.split("'").length - 1) % 2 === 0
     if (!isWhole) continue
     yield { table, statement: withoutNul(statement) }
@@ -69,7 +69,7 @@ async function* rowsOf(path: string): AsyncGenerator<Row> {
   if (!IS_END.test(last)) throw new Error('The dump breaks off: a whole one ends in COMMIT; alone.')
 }
 
-/** Those of the migrations here that the dump had; throws where it had others. */
+/** The names of our migrations that the dump had. Throws if it had any other. */
 async function migrationsIn(path: string): Promise<Set<string>> {
   const known = readMigrations(MIGRATIONS)
   const had = new Set<string>()
@@ -100,7 +100,7 @@ async function ordinaryTables(client: Client): Promise<Set<string>> {
 
 const isSearch = (table: string) => /_fts(_|$)/.test(table) || /^(sqlite|libsql)_/.test(table)
 
-/** Loads those rows of a dump that are of some tables, in order. Answers how many of each. */
+/** Loads the dump's rows of these tables, in order. Returns how many of each. */
 async function load(
   client: Client,
   path: string,
@@ -124,7 +124,7 @@ async function load(
   await send()
 }
 
-/** Restores a dump. Answers how many rows of each table it has. */
+/** Restores a dump. Returns how many rows of each table it has. */
 export async function restoreDump(path: string, url: string, authToken?: string, isDryRun = false) {
   const had = await migrationsIn(path)
   const counts = new Map<string, number>()
@@ -144,7 +144,7 @@ export async function restoreDump(path: string, url: string, authToken?: string,
     await migrate(url, authToken, MIGRATIONS, false, (name) => had.has(name))
     const tables = await ordinaryTables(client)
     const between = [...tables].filter((table) => ![...FIRST, ...LAST].includes(table))
-    // Rows that migrations have made, and the dump has too.
+    // Rows that migrations have inserted, and that the dump has as well.
     await client.batch(
       between.map((table) => `DELETE FROM "${table}"`),
       'write',
@@ -163,7 +163,7 @@ export async function restoreDump(path: string, url: string, authToken?: string,
       if (!tables.has(table) && !isSearch(table) && ![...MADE, APPLIED].includes(table))
         throw new Error(`The dump has rows of ${table}, which is no table of ours.`)
     await migrate(url, authToken)
-    // That an earlier restore was seen to says nothing of this one.
+    // That an earlier restore was handled says nothing about this one.
     const places = RESTORE_STATES.map(() => '?').join(', ')
     await client.execute({
       sql: `DELETE FROM system_state WHERE name IN (${places})`,
@@ -175,7 +175,7 @@ export async function restoreDump(path: string, url: string, authToken?: string,
   }
 }
 
-/** Numbers that were given are not given again, those of rows that are gone among them. */
+/** No sequence number is given twice, not even that of a row that is gone. */
 async function keepSequences(client: Client, path: string) {
   for await (const { table, statement } of rowsOf(path)) {
     const [, name, seq] =

@@ -45,20 +45,18 @@ const [BEGUN, ENDED, DONE] = RESTORE_STATES
 interface Restored {
   /** When it was completed before (epoch ms): only losses found since are handled. */
   doneAt: number | undefined
-  /**
-   * An earlier run stopped later than this (epoch ms), when everything had been ended: it is not ended again.
-   */
+  /** An earlier run stopped after it had ended everything, at this time or later (epoch ms): that is not repeated. */
   endedAt: number | undefined
-  /** What is ended for everybody, counted beforehand. */
+  /** What is ended for everybody, counted before it is done. */
   ends: { sessions: number; keys: number; apps: number; hooks: number } | undefined
   erased: number
   setBack: number
-  /** Of them, whose address was another one: they are disabled. */
+  /** How many of them had another address since: they are disabled. */
   moved: number
   consents: number
-  /** What the operator must know about the ledger, in sentences. */
+  /** What the operator must know about the ledger, as sentences. */
   warnings: string[]
-  /** `SECRET_KEYS` are not those of the database's last day: the script stops unless told to go on. */
+  /** `SECRET_KEYS` lacks a key that the database was last used with: the script stops unless told to go on. */
   lacksKey: boolean
   /** The newest seal that was lost with the database. */
   lostHead?: string | undefined
@@ -74,8 +72,8 @@ interface Asked {
 }
 
 /**
- * Undoes what a backup has brought back. Throws if Redis is unavailable, or the key that identifies the
- * erased users is missing: nothing is done without the ledger.
+ * Undoes what a backup has brought back. Throws if Redis is unavailable, or if the key that identifies the erased
+ * users is missing: without the ledger nothing is done.
  */
 export async function afterRestore(
   given: Resources,
@@ -135,7 +133,7 @@ async function warningsOf(
   const { BACKUPS_KEPT_DAYS } = config
   const { lacksCurrent, lacksAny } = await lookForKeys({ config, db })
   const { newest } = await db.readPrimary({
-    // By somebody: rows of this are by nobody, and not of the backup.
+    // Only rows with an actor: those that this script writes have none, and are not from the backup.
     newest: sql<{ id: string }>`SELECT id FROM ${activityLogs} WHERE actor_id IS NOT NULL AND ${HAS_TIME}
       ORDER BY id DESC LIMIT 1`,
   })
@@ -173,16 +171,17 @@ async function whatEnds({ db }: Resources) {
 }
 
 /**
- * What the backup owes others was sent in its time: mails go, and deliveries of webhooks are given up, so that whoever misses
- * one sends it by hand. New ones are numbered from the present time on, which is beyond every lost number, as there are
- * never a thousand a second: receivers pass over numbers that they have seen. The row is nobody's, and clean-up leaves it
- * until there is a newer one. Administrators are told once, those who will be none any more among them.
+ * What the backup still had to send was sent long ago. So its mails are deleted, and its webhook deliveries are given
+ * up; whoever misses one can send it by hand. New deliveries are numbered from the present time, which is above every
+ * lost number, as there are never a thousand a second: receivers ignore numbers that they have seen. The row that
+ * does this belongs to no webhook, and clean-up keeps it until there is a newer one. Administrators are told once,
+ * including those who are about to lose the role.
  */
 async function begin(resources: Resources, isAgain: boolean): Promise<void> {
   const { db } = resources
   const { admins } = await db.readPrimary({ admins: selectAdminsToTell() })
   const isNew = sql`NOT EXISTS (SELECT 1 FROM ${systemState} WHERE name = ${BEGUN})`
-  // A backup that was made in the middle of this says so as well.
+  // A backup that was made during an earlier restore has these rows as well.
   if (isAgain)
     await db.writeBatch({ forgotten: [sql`DELETE FROM ${systemState} WHERE name IN ${[...RESTORE_STATES]}`] })
   await changeAll(
@@ -212,12 +211,12 @@ async function begin(resources: Resources, isAgain: boolean): Promise<void> {
   })
 }
 
-/** Ends sessions, links, epochs, and the credentials of programs. */
+/** Ends sessions and links, raises epochs, and voids the credentials of apps, webhooks and API keys. */
 async function endEverything(resources: Resources): Promise<void> {
   const { db } = resources
   for (const table of [sessions, oneTimeTokens])
     await changeAll(resources, sql`${table}`, (those) => sql`DELETE FROM ${table} WHERE id IN ${those}`)
-  // Higher than any epoch in a token of the lost days.
+  // Higher than any epoch in a token from the lost days.
   const epoch = Math.floor(Date.now() / 1000)
   for (let after = 0; ; ) {
     const { last } = await db.readPrimary({
@@ -247,7 +246,7 @@ async function endEverything(resources: Resources): Promise<void> {
   })
 }
 
-/** In pages, until none is left: the change excludes each row that it has handled. */
+/** Works in pages until nothing is left: rows that were changed no longer match. */
 async function changeAll({ db }: Resources, which: SQL, change: (those: SQL) => Statement): Promise<void> {
   for (;;) {
     const { found } = await db.readPrimary({

@@ -15,8 +15,8 @@ import { makeUserRow } from '../src/users/create.ts'
 import { type NewUser, type Role, users } from '../src/users/models.ts'
 
 /*
- * A hundred invented users for `npm run dev -- --demo`, with a history, invitations and mails that failed, so that
- * every page has something to show. The rows are those that the API would have left behind, with times in the past.
+ * A hundred invented users for `npm run dev -- --demo`, with a history, invitations and failed mails, so that every
+ * page has something to show. The rows are as the API would have left them, with times in the past.
  */
 
 const [MINUTE, HOUR, DAY] = [60_000, 3_600_000, 86_400_000]
@@ -87,7 +87,7 @@ const APPS = [
   },
 ]
 
-/** The same people at every start, whatever the machine. */
+/** The same random numbers at every start, on every machine. */
 function openDice(seed = 7) {
   let state = seed
   const next = () => {
@@ -97,7 +97,7 @@ function openDice(seed = 7) {
   return { next, below: (end: number) => Math.floor(next() * end), chance: (share: number) => next() < share }
 }
 
-/** Fills an empty directory. Whatever people there are already are left alone, and nobody is added. */
+/** Fills an empty directory. If there are people already, nothing is changed. */
 export async function inventUsers(resources: Resources, adminId: string): Promise<boolean> {
   const { db, now } = resources
   const { known } = await db.read({
@@ -136,7 +136,7 @@ async function everyone(resources: Resources, adminId: string): Promise<Statemen
       sql`1`,
     )
 
-  // One hash for all of them: a hundred take a while.
+  // One hash for all of them, as a hundred would take a while.
   const model = await makeUserRow(resources, {
     email: `model@${DOMAIN}`,
     name: 'Model',
@@ -147,7 +147,7 @@ async function everyone(resources: Resources, adminId: string): Promise<Statemen
     const age = Math.round((index / 104) ** 2 * 700 * DAY) + dice.below(DAY)
     const at = now - age - 5 * MINUTE
     const address = `${slugOf(name) || `user${index}`}@${DOMAIN}`
-    // Older ones would have been cleaned up.
+    // Clean-up would have removed older ones.
     const isUnproved = index % 11 === 6 && age < 20 * DAY
     return {
       ...model,
@@ -209,7 +209,7 @@ async function everyone(resources: Resources, adminId: string): Promise<Statemen
 const roleAt = (index: number): Role =>
   index === 40 ? 'admin' : [0, 1, 12, 25, 60].includes(index) ? 'manager' : 'user'
 
-/** What is not as usual with some of them. */
+/** What is unusual about some of them. */
 function oddityAt(index: number, now: number): Partial<Row> {
   if (index === 2) return { failed_logins: MAX_FAILURES_IN_A_ROW }
   if (index === 3)

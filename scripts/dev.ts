@@ -35,7 +35,7 @@ PORT, ADMIN_EMAIL and ADMIN_PASSWORD choose port and administrator, ROSTER_STATE
 your own may stand in .dev.vars.`
 
 const ROOT = resolve(import.meta.dirname, '..')
-/** Everything the local stack keeps. A second stack beside the first needs a directory of its own. */
+/** Everything the local stack keeps. A second stack needs its own directory. */
 const STATE = resolve(ROOT, process.env.ROSTER_STATE ?? '.roster')
 const PATHS = {
   secrets: resolve(STATE, 'secrets.json'),
@@ -51,7 +51,7 @@ const PATHS = {
   providerOptions: resolve(STATE, 'provider.json'),
 }
 const SETTINGS = resolve(ROOT, '.dev.vars')
-/** As one says it from the project's directory. */
+/** A path as it is written from the project's directory. */
 const named = (path: string) => (path.startsWith(`${ROOT}/`) ? relative(ROOT, path) : path)
 const MAILBOX_PORT = 8788
 const READY_TIMEOUT_MS = 240_000
@@ -70,7 +70,7 @@ function stop(exitCode: number): Promise<never> {
   return stopping
 }
 
-/** Ends with everything else, and ends everything else when it ends by itself. */
+/** Ends it together with the other parts, and ends the others if it ends by itself. */
 function supervise<P extends Part>(name: string, part: P): P {
   running.push([name, part])
   void part.exited.then((code) => {
@@ -99,7 +99,7 @@ async function main() {
   const secrets = await keptSecrets()
   const api = `http://127.0.0.1:${port}`
   const apps = values.examples ? await placeExamples() : undefined
-  // Not an address: a passkey is bound to a name.
+  // A name, not an IP address: a passkey is bound to a name.
   const issuer = `http://localhost:${port}`
   const provider = values.demo ? await prepareProvider({ issuer, domains: [DOMAIN] }) : undefined
   const demo = { ...(values.demo && DEMO_SETTINGS), ...provider?.settings }
@@ -186,11 +186,11 @@ async function main() {
 
 interface Admin {
   email: string
-  /** The one that was asked for. */
+  /** The password in the environment, if there is one. */
   password: string | undefined
 }
 
-/** Whom the environment names as administrator. */
+/** The administrator that the environment names. */
 function readAdmin(): Admin {
   const email = process.env.ADMIN_EMAIL?.trim() || 'admin@example.com'
   if (!isEmail(email)) throw new Error(`ADMIN_EMAIL: ${email} is not an e-mail address.`)
@@ -210,7 +210,7 @@ async function claimState() {
   )
 }
 
-/** What is kept there may be broken: then it is said which file that is, and how to begin anew. */
+/** If a kept file is broken, the error names it, and says how to start without it. */
 async function keptIn<T>(path: string, open: () => Promise<T> | T): Promise<T> {
   try {
     return await open()
@@ -222,7 +222,7 @@ async function keptIn<T>(path: string, open: () => Promise<T> | T): Promise<T> {
   }
 }
 
-/** Made at the first start, then the same at every start: or all tokens would be void, and all passwords. */
+/** Made at the first start and kept: new ones would void all tokens and passwords. */
 async function keptSecrets() {
   const kept: Record<string, string> = await keptIn(PATHS.secrets, () => {
     const read: unknown = existsSync(PATHS.secrets) ? JSON.parse(readFileSync(PATHS.secrets, 'utf8')) : {}
@@ -250,11 +250,11 @@ function keep<Kept extends object>(secrets: Kept): Kept {
   return secrets
 }
 
-/** Settings of your own, which win over the defaults of this stack; what it decides wins over them. */
+/** Your own settings. They override the defaults of this stack; what it must decide overrides them. */
 function ownSettings(ISSUER: string, secrets: Secrets, app: string | undefined) {
   const own = existsSync(SETTINGS) ? (parseEnv(readFileSync(SETTINGS, 'utf8')) as Record<string, string>) : {}
   return {
-    // A first login needs no mailbox. A list of domains asks for proof of the address, so it is left to decide.
+    // So that a first login needs no mailbox. With a list of domains addresses must be proved, so it is not set then.
     ...(own.SIGNUP_DOMAINS ? {} : { EMAIL_VERIFICATION: 'optional' }),
     ...own,
     ...(app && { COOKIE_ORIGINS: [own.COOKIE_ORIGINS, app].filter(Boolean).join() }),
@@ -268,7 +268,7 @@ function ownSettings(ISSUER: string, secrets: Secrets, app: string | undefined) 
   }
 }
 
-/** What is known only when it has started. */
+/** Only known once the parts have started. */
 const PLACEHOLDERS = {
   TURSO_DATABASE_URL: 'http://127.0.0.1',
   TURSO_AUTH_TOKEN: 'made-at-the-start',
@@ -276,7 +276,7 @@ const PLACEHOLDERS = {
   RESEND_URL: 'http://127.0.0.1',
 }
 
-/** Before anything is started: the Worker would answer 503 to everything, until somebody reads its log. */
+/** Checked before anything starts: the Worker would answer 503 to everything until somebody reads its log. */
 function checkSettings(settings: object) {
   try {
     configOf(settings)
@@ -289,7 +289,7 @@ function checkSettings(settings: object) {
   }
 }
 
-/** The password to print, and what else to say. `ADMIN_PASSWORD` replaces that of an administrator who has another. */
+/** The password to print, and what else to say. `ADMIN_PASSWORD` replaces an administrator's other password. */
 async function prepareAdmin(
   { email, password: asked, name }: Admin & { name: string },
   secrets: Secrets,
@@ -330,7 +330,7 @@ function sayWhatWouldStart(port: number, email: string) {
 }
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void stop(0))
-// npm may be killed without a word to us; whoever started the stack by other means may well leave before it.
+// npm may be killed without telling us. Only npm is watched: any other starter may well leave before us.
 const starter = process.ppid
 if (process.env.npm_lifecycle_event) setInterval(() => process.ppid !== starter && void stop(0), 500).unref()
 

@@ -16,7 +16,7 @@ UPSTASH_EMAIL and UPSTASH_API_KEY, a management key of the account at Upstash, l
 const MARKS: Record<Verdict, string> = { ok: 'ok   ', note: 'note ', wrong: 'WRONG' }
 
 async function examine(env: Record<string, string | undefined>): Promise<Finding[]> {
-  // Whether the Worker has a binding to send mail by, only wrangler.toml knows.
+  // Only wrangler.toml knows whether the Worker has a binding that sends mail.
   const settings = { EMAIL: 'perhaps', ...env }
   try {
     configOf(settings)

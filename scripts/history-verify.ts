@@ -42,36 +42,36 @@ HISTORY_KEY has to have every key that seals were made with.
 What is younger than the newest seal (a quarter of an hour, as a rule) is counted, and cannot be verified.`
 
 const ROWS_PER_PAGE = 500
-/** `<number>.<head>`, as the log has it. */
+/** `<number>.<head>`, as in the log. */
 const HEAD = /^[1-9]\d*\.[\w-]{43}$/
-/** Clean-up runs four times in it. */
+/** Clean-up runs four times within it. */
 const SEALED_WITHIN_MS = HOUR_MS
-/** Of one kind; what more there are is counted. */
+/** Per kind; the rest is only counted. */
 const MOST_FINDINGS = 20
 
 export interface Verdict {
   seals: number
-  /** Rows that their seals fit. */
+  /** Rows that match their seals. */
   sealed: number
   /** Rows that are too young to be sealed. */
   waiting: number
   /** `<number>.<head>` of the newest seal. */
   head: string | undefined
-  /** A sentence each; empty for a history that is as it was sealed. */
+  /** Sentences; empty if the history is as it was sealed. */
   findings: string[]
   warnings: string[]
 }
 
-/** Its id as bytes as well: whatever stands there is read. */
+/** The id is read as bytes too, so that it can be read whatever it contains. */
 type Read = Omit<SealedRow, 'id'> & { id: ArrayBuffer }
 type SealedRow = ActivityLog & { [K in Exclude<keyof Proof, 'id'>]: Proof[K] | null }
 
-/** Compares the history with its seals. `known` are heads from outside of the database, each `<number>.<head>`. */
+/** Compares the history with its seals. `known` are heads kept outside the database, each `<number>.<head>`. */
 export async function verifyHistory(resources: Resources, known: readonly string[]): Promise<Verdict> {
   const { config } = resources
   const before = await readSeals(resources)
   const rows = await readRows(resources, before)
-  // Clean-up may have gone on meanwhile: rows of seals that were made since were not read, and others have aged.
+  // Clean-up may have run meanwhile: rows of newer seals were not read, and other rows have aged.
   const seals = [...before, ...(await readSeals(resources, before.at(-1)?.number))]
   const last = seals.at(-1)
   const findings = [
@@ -102,7 +102,7 @@ export async function verifyHistory(resources: Resources, known: readonly string
   return { seals: seals.length, sealed, waiting: rows.waiting, head, findings, warnings }
 }
 
-/** Those after a number, a page at a time: they are kept for good. */
+/** Seals after a number, page by page: there may be many, as they are never deleted. */
 async function readSeals(resources: Resources, after = 0): Promise<Seal[]> {
   const seals: Seal[] = []
   for (;;) {
@@ -144,7 +144,7 @@ function faultsOfChain(secrets: string[], seals: Seal[]): string[] {
   })
 }
 
-/** Whether the seals that somebody outside of the database knows of are among these. */
+/** Whether the seals that are known outside the database are among these. */
 function faultsOfHeads(seals: Seal[], known: readonly string[]): string[] {
   const lost = new Set(seals.flatMap(({ kind, note }) => (kind === 'restored' && note ? [note] : [])))
   return known.flatMap((head) => {
@@ -157,7 +157,7 @@ function faultsOfHeads(seals: Seal[], known: readonly string[]): string[] {
   })
 }
 
-/** Goes through the history by id. Answers the leaves of each seal, in order, and what is wrong with single rows. */
+/** Goes through the history by id. Returns the leaves of each seal, in order, and what is wrong with single rows. */
 async function readRows(resources: Resources, seals: Seal[]) {
   const byNumber = new Map(seals.map((seal) => [seal.number, seal]))
   const { number: newest = 0, until } = seals.at(-1) ?? {}
@@ -178,7 +178,7 @@ async function readRows(resources: Resources, seals: Seal[]) {
     for (const row of page.map((read) => withTexts(read) as SealedRow)) {
       if (row.action === 'user.purged') erased.add(row.user_id)
       const seal = byNumber.get(row.seal ?? 0)
-      // A seal has no row that is younger than what it looked at: not even one that has aged, whose rows are not counted.
+      // A seal has no row younger than its `until`. This holds for aged rows too, which are not counted.
       if (!seal || row.id > seal.until) {
         const isSealedSince = (row.seal ?? newest + 1) > newest
         if (!seal && isSealedSince && row.id.isWellFormed() && row.id > settled) waiting.push(row.id)
@@ -198,13 +198,13 @@ async function readRows(resources: Resources, seals: Seal[]) {
     if (!last || page.length < ROWS_PER_PAGE) break
     after = new Uint8Array(last.id)
   }
-  // An id that is bytes stands behind all texts, and is none of ours.
+  // An id that is a blob sorts after all texts. We never write one.
   const bytes = await readPage(
     resources,
     sql<{ id: string }>`SELECT hex(id) AS id FROM ${activityLogs} WHERE id >= x''`,
   )
   added.push(...bytes.map(({ id }) => `x'${id}'`))
-  // Erasing somebody hides what is personal of them; and their address in somebody else's reason.
+  // Erasing somebody hides their personal data, and their address in the reason for which somebody else was disabled.
   const isErased = ({ user_id, actor_id, action }: SealedRow) =>
     erased.has(user_id) || erased.has(actor_id) || (erased.size > 0 && action === 'user.disabled')
   const unexplained = hidden.filter((row) => !isErased(row)).map(({ id }) => id)
@@ -224,7 +224,10 @@ async function readRows(resources: Resources, seals: Seal[]) {
   }
 }
 
-/** What erasing leaves: where a salt is gone, what it was for is gone as well, and nothing else stands in its place. */
+/**
+ * Whether a row has only what erasing leaves: without its salt, the data it covered must be gone, and nothing else
+ * may take its place.
+ */
 function isBare(row: SealedRow): boolean {
   const { details_salt, origin_salt, action, ip, user_agent, country } = row
   const members = membersOf(row)
@@ -243,7 +246,7 @@ function sentences(ids: string[], sentence: (id: string) => string): string[] {
   ]
 }
 
-/** The newest seal that Redis knows. Without an answer nobody could tell whether the history was cut off. */
+/** The newest seal that Redis knows. Without an answer nobody can tell whether the history was cut off. */
 async function askHead({ redis }: Resources): Promise<string | null | undefined> {
   const replies = await redis.mget([HEAD_KEY], 'marks')
   if (!replies)

@@ -1,4 +1,5 @@
-// Loaded before every script (`node --import`): says in a sentence what would else be a stack of the module loader.
+// Loaded before every script (`node --import`): explains missing packages in a sentence instead of the module
+// loader's stack.
 import { existsSync } from 'node:fs'
 
 const packages = new URL('../node_modules/.package-lock.json', import.meta.url)

@@ -7,14 +7,14 @@ import { sessions } from '../src/sessions/models.ts'
 import { users } from '../src/users/models.ts'
 import { webhookSecretsAreLost } from '../src/webhooks/models.ts'
 
-/** Of the oldest passwords, and of the newest. */
+/** Of the oldest passwords, and as many of the newest. */
 const LOOKED_AT = 100
 
 /**
- * Which keys SECRET_KEYS lacks, of those that protect this database's secrets. `lacksAny`: at least one,
- * which may have been retired. `lacksSealed`: one that protects an authenticator app or a webhook, which are
- * moved to the signing key soon after a rotation. `lacksCurrent`: the one that signed when somebody last
- * signed in by password or, if nobody has a password, one of those above.
+ * Which keys SECRET_KEYS lacks that protect secrets in this database. `lacksAny`: at least one, which may have been
+ * retired. `lacksSealed`: one that protects an authenticator app or a webhook; those are moved to the signing key
+ * soon after a rotation. `lacksCurrent`: the one that signed when somebody last signed in with a password or, if
+ * nobody has a password, one of those above.
  */
 export async function lookForKeys({ config, db }: Pick<Resources, 'config' | 'db'>) {
   const { keys } = config
@@ -26,7 +26,8 @@ export async function lookForKeys({ config, db }: Pick<Resources, 'config' | 'db
       ${foreignHashesAreLost(config)} AS imported`,
     first: hashes(sql`id`),
     last: hashes(sql`id DESC`),
-    // A sign-in puts the password under the key that signs; an app's session is of an earlier one.
+    // Signing in puts the password under the key that signs. Sessions of apps are left out: their sign-in was
+    // earlier.
     current: sql<{ hash: string }>`SELECT password_hash AS hash FROM (SELECT id, user_id FROM ${sessions}
         WHERE parent_id IS NULL AND amr LIKE '%"pwd"%' ORDER BY id DESC LIMIT ${LOOKED_AT}) AS latest
       CROSS JOIN ${users} ON users.id = latest.user_id WHERE password_hash IS NOT NULL ORDER BY latest.id DESC LIMIT 1`,

@@ -6,16 +6,16 @@ import { readArguments, runCommand } from './command.ts'
 import { findPasswordsLost } from './lost-passwords.ts'
 
 /**
- * The two secrets that are lists. In both the first entry signs and every entry verifies, so both rotate the same
- * way, in three deployments that nobody notices:
+ * The secrets that are lists. In each, the first entry signs and every entry verifies, so all rotate the same way, in
+ * three deployments that nobody notices:
  *
- * - `publish` adds a new entry last: every location knows it before anything is signed with it;
+ * - `publish` appends a new entry: every location knows it before anything is signed with it;
  * - `sign` moves that entry to the front;
  * - `retire` keeps only the first.
  *
- * Each entry carries the time it was made, so an entry is what it is wherever it stands: one that is newer than the
- * first has been published and signs nothing yet, any other behind the first has signed. A step that does not fit is
- * refused, or a leaked key would stay while its owner believes it gone.
+ * Each entry carries the time it was made, which tells what it is wherever it stands: one that is newer than the
+ * first has been published and signs nothing yet; any other behind the first has signed before. A step that does not
+ * fit is refused. Otherwise a leaked key could stay while its owner believes it gone.
  */
 export const STEPS = ['publish', 'sign', 'retire'] as const
 export type Step = (typeof STEPS)[number]
@@ -32,7 +32,7 @@ deployment one step on. A new HISTORY_KEY goes in front of the old, by hand: not
 Before retiring SECRET_KEYS, the database is asked whose passwords would be lost: TURSO_DATABASE_URL (and
 TURSO_AUTH_TOKEN) say which that is. While an authenticator app or a webhook's secret is under what goes, nothing is retired. One that does not answer stops it; without TURSO_DATABASE_URL nobody is asked.`
 
-/** Whoever verifies keeps the published keys so long (system/routes.ts). */
+/** How long verifiers cache the published keys (system/routes.ts). */
 const KNOWN_AFTER_SECONDS = 600
 
 const WHAT_NEXT: Record<Step, string> = {
@@ -54,22 +54,22 @@ const WHAT_BECOMES_VOID = {
 } as const
 type Name = keyof typeof WHAT_BECOMES_VOID
 
-/** As many as `JWT_KEYS` may have. */
+/** The most that `JWT_KEYS` may have. */
 const MOST_ENTRIES = 8
 
-/** Chance may make one that looks like words, once in a million. */
+/** Once in a million, a random one looks like words, and is made again. */
 export function newSecret(): string {
   const secret = randomBytes(32).toString('base64url')
   return weaknessOfSecret(secret) ? newSecret() : secret
 }
 
-/** To the second, in the form that ISO 8601 calls basic: `20261128T153012Z`. */
+/** To the second, in the basic format of ISO 8601: `20261128T153012Z`. */
 const STAMP = /\d{8}T\d{6}Z/
 const toStamp = (seconds: number) => new Date(seconds * 1000).toISOString().replace(/[-:]|\.\d+/g, '')
 
 const toTime = (seconds: number) => new Date(seconds * 1000).toISOString().replace('.000', '')
 
-/** When an entry was made, in epoch seconds; what has no date is older than everything that has one. */
+/** When an entry was made, in epoch seconds. One without a date counts as older than any with a date. */
 function madeAt(text: string | undefined): number {
   const [stamp] = STAMP.exec(text ?? '') ?? []
   if (!stamp) return Number.NEGATIVE_INFINITY
@@ -87,12 +87,12 @@ async function newKey(alg: 'ES256' | 'RS256', seconds: number): Promise<JWK> {
 
 export const newJwk = (seconds = nowSeconds()) => newKey('ES256', seconds)
 
-/** A key of each for ID tokens: RS256, as every client knows it, and ES256 for those that ask for it. */
+/** ID tokens need two keys: RS256, which every client knows, and ES256 for clients that ask for it. */
 const OPENID_ALGORITHMS = ['RS256', 'ES256'] as const
 const newOpenIdKeys = (seconds = nowSeconds()) =>
   Promise.all(OPENID_ALGORITHMS.map((alg) => newKey(alg, seconds)))
 
-/** Where base64 would have its padding stands the date: what is before it are still 32 bytes. */
+/** The date stands where base64 would have its padding, so what precedes it still decodes to 32 bytes. */
 const newSecretEntry = (seconds = nowSeconds()) => `${newSecret()}=${toStamp(seconds)}`
 
 export async function generate() {
@@ -103,18 +103,18 @@ export async function generate() {
   }
 }
 
-/** What a deployment has beside: it seals its history. */
+/** A deployment also has a key that seals its history. */
 export const generateAll = async () => ({ ...(await generate()), HISTORY_KEY: newSecretEntry() })
 
 interface Kind<T> {
-  /** Where the date of an entry stands. */
+  /** The text that has the entry's date. */
   dated(entry: T): string | undefined
   make(seconds: number): T | Promise<T>
 }
 
 interface Rotated<T> {
   entries: T[]
-  /** What was done, by date. */
+  /** What was done, as a sentence that names the dates. */
   said: string
   gone: T[]
 }
@@ -208,7 +208,7 @@ const STEP_ON = {
       kept: [] as string[],
     }
   },
-  /** Each kind by itself, in step. */
+  /** Each algorithm by itself, in step. */
   async OPENID_KEYS(current: string, step: Step) {
     const keys = readKeySet(current)
     const kinds = await Promise.all(
@@ -222,7 +222,7 @@ const STEP_ON = {
     )
     return {
       value: JSON.stringify({ keys: kinds.flatMap(({ entries }) => entries) }),
-      // As a rule they are as old as each other, and there is one thing to say.
+      // Usually both have the same dates, and there is one thing to say.
       said: [...new Set(kinds.map(({ said }) => said))].join(' '),
       goneSecrets: [] as string[],
       kept: [] as string[],
@@ -239,7 +239,7 @@ export const rotateJwtKeys = async (current: string, step: Step) =>
 export const rotateSecretKeys = async (current: string, step: Step) =>
   (await STEP_ON.SECRET_KEYS(current, step)).value
 
-/** What the Worker would refuse is refused here, before it is printed. */
+/** Refuses, before anything is printed, what the Worker would refuse. */
 async function checkAsTheWorkerDoes(values: Partial<Record<Name, string>>) {
   const others = {
     TURSO_DATABASE_URL: 'http://127.0.0.1',

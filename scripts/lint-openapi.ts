@@ -3,7 +3,7 @@ import spectral from '@stoplight/spectral-core'
 import rulesets from '@stoplight/spectral-rulesets'
 import { FILE, writeDocument } from './openapi.ts'
 
-/** What others' linters say of the API document: Redocly's recommended rules and Spectral's for OpenAPI. */
+/** Checks the API document with other people's linters: Redocly's recommended rules, and Spectral's for OpenAPI. */
 const document = await writeDocument()
 
 const linter = new spectral.Spectral()

@@ -3,15 +3,15 @@ import { keyIdIn, keyIdOf } from '../src/crypto/encryption.ts'
 import { keyring } from '../src/crypto/keyring.ts'
 import { pepperId } from '../src/passwords/hashing.ts'
 
-/** So many are named; of the others the number is said. */
+/** How many users are named; the others are only counted. */
 const NAMED = 20
 
 /**
- * Reports whose passwords could no longer be verified without the entries of SECRET_KEYS that are removed:
- * hashes that name one of them as their pepper. Asks the database that the environment names.
+ * Reports whose passwords could no longer be verified once these entries are removed from SECRET_KEYS: their hashes
+ * name one of them as their pepper. Asks the database that the environment names.
  *
- * @throws if seeds of authenticator apps or secrets of webhooks still use one of them: no reset by mail would
- *   bring those back, and the cron jobs move them to the signing key.
+ * @throws if the seed of an authenticator app or the secret of a webhook still uses one of them: no reset by mail
+ *   would bring those back, and the cron jobs move them to the signing key.
  */
 export async function findPasswordsLost(gone: string[], kept: string[]): Promise<string> {
   const { TURSO_DATABASE_URL: url, TURSO_AUTH_TOKEN: authToken } = process.env
@@ -22,10 +22,10 @@ export async function findPasswordsLost(gone: string[], kept: string[]): Promise
   const lost = idsOf(gone).filter((id) => !stay.includes(id))
   const seedKeys = (secrets: string[]) => keyring(secrets, 'totp_seed').map(keyIdOf)
   const lostSeedKeys = seedKeys(gone).filter((id) => !seedKeys(kept).includes(id))
-  // Those that were imported, until their owners sign in; clean-up puts them under the key that signs.
+  // Imported ones, until their owners sign in; clean-up moves them to the signing key.
   const foreignKeys = (secrets: string[]) => keyring(secrets, 'foreign_hash').map(keyIdOf)
   const foreign = foreignKeys(gone).filter((id) => !foreignKeys(kept).includes(id))
-  // Of a former secret, which ends by itself, nothing would be missed.
+  // Former secrets are not counted: they end by themselves.
   const hookKeys = (secrets: string[]) => keyring(secrets, 'webhook_secret').map(keyIdOf)
   const lostHookKeys = hookKeys(gone).filter((id) => !hookKeys(kept).includes(id))
   const client = createClient(authToken ? { url, authToken } : { url })

@@ -19,22 +19,22 @@ where it stopped. It needs TURSO_DATABASE_URL, and TURSO_AUTH_TOKEN where the da
   --check     compares the files with the digests that were committed, and asks no database
   --freeze    writes down the digests of new migrations: from then on they are not changed (npm run db:freeze)`
 
-/** Drizzle's own table and columns, so that either can go on where the other left off; `name` is ours. */
+/** Drizzle's own table and columns, so that either tool can go on where the other stopped. `name` is our addition. */
 const APPLIED = '__drizzle_migrations'
 
 interface Applied {
-  /** Absent from rows that were written before names were kept. */
+  /** Null in rows that are older than this column. */
   name: string | null
   when: number
   digest: string
 }
 
 /**
- * Applies the migrations that the database does not have yet, in the journal's order, in one transaction; but one that
- * moves a large table by itself, in steps (moves.ts). What counts is the set of those it has, not the newest of them.
- * Answers the names of those it applied, or would apply.
+ * Applies the migrations that the database does not have yet, in the journal's order and in one transaction, except
+ * that a large table is moved separately, in steps (moves.ts). It compares sets of migrations, not only the newest.
+ * Returns the names of those it applied, or would apply.
  *
- * @param isWanted which there are: a dump of a version before has no others.
+ * @param isWanted limits the migrations: a dump of an earlier version has fewer.
  */
 export async function migrate(
   url: string,
@@ -69,7 +69,7 @@ async function readApplied(client: Client): Promise<{ rows: Applied[]; hasNames:
   ).rows
   if (!found) return { rows: [], hasNames: false }
   const hasNames = /\bname\b/.test(String(found.sql))
-  // As a write, so that it waits for one that is still being made.
+  // A write transaction, so that it waits for one that is still running.
   const [read] = await client.batch(
     [`SELECT ${hasNames ? 'name' : 'NULL'} AS name, created_at, hash FROM ${APPLIED}`],
     'write',
@@ -82,7 +82,7 @@ async function readApplied(client: Client): Promise<{ rows: Applied[]; hasNames:
   return { rows, hasNames }
 }
 
-/** Why these files and that database do not belong together, a sentence each. */
+/** Why these files and that database do not belong together, as sentences. */
 function compare(migrations: Migration[], rows: Applied[]): string[] {
   return rows.flatMap((row) => {
     const migration = migrations.find((one) => isOf(one, row))
@@ -97,7 +97,7 @@ function compare(migrations: Migration[], rows: Applied[]): string[] {
   })
 }
 
-/** As many at once as can be; each large move has its turn between what comes before it and after it. */
+/** Applies as many at once as possible. Each large move comes between those before it and those after it. */
 async function applyAll(client: Client, all: Migration[], pending: Migration[]): Promise<void> {
   let together: Migration[] = []
   const done: string[] = []
@@ -122,7 +122,7 @@ async function applyAll(client: Client, all: Migration[], pending: Migration[]):
   }
 }
 
-/** Brings the table of what is applied up to the form that we keep. */
+/** Creates the table of applied migrations, or extends the one that Drizzle made. */
 const keepNames = (all: Migration[], hasNames: boolean): InStatement[] => [
   `CREATE TABLE IF NOT EXISTS ${APPLIED} (id SERIAL PRIMARY KEY, hash text NOT NULL, created_at numeric)`,
   ...(hasNames ? [] : [`ALTER TABLE ${APPLIED} ADD COLUMN name text`]),
@@ -130,7 +130,8 @@ const keepNames = (all: Migration[], hasNames: boolean): InStatement[] => [
     sql: `UPDATE ${APPLIED} SET name = ? WHERE created_at = ? AND name IS NULL`,
     args: [name, when],
   })),
-  // What is sent twice, or by two at once, is applied once: the second finds the name taken, and fails as a whole.
+  // Two runs at once, or a request that is sent twice, apply a migration only once: the second finds the name taken,
+  // and fails as a whole.
   `CREATE UNIQUE INDEX IF NOT EXISTS ${APPLIED}_name ON ${APPLIED} (name)`,
 ]
 
@@ -159,7 +160,7 @@ async function apply(client: Client, all: Migration[], pending: Migration[]): Pr
   }
 }
 
-/** An answer may be lost after the work was done. So the database is asked, before anything is said. */
+/** An answer may be lost after the work was done. So the database is asked before anything is reported. */
 async function sayWhatIsTrue(client: Client, pending: Migration[], error: Error, at: string | undefined) {
   const why = `${at ? `${at}: ` : ''}${error.message}`
   const applied = await readApplied(client).catch(() => undefined)

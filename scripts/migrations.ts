@@ -10,13 +10,13 @@ export interface Migration {
   when: number
   statements: string[]
   digest: string
-  /** Digests of forms that it was committed in before, and that a later migration brings up. */
+  /** Digests of its earlier committed forms, which a later migration brings up to date. */
   olderForms: string[]
 }
 
 /**
- * The digests of all migrations that were committed, by name: that of the file, then those of the forms it once had.
- * What stands here never changes. Two files were rewritten after they had been committed; no further one may be.
+ * The digests of all committed migrations, by name: first that of the file, then those of its earlier forms. Entries
+ * never change. Two files were rewritten after they had been committed; no others may be.
  */
 type Digests = Record<string, string[]>
 
@@ -44,7 +44,7 @@ export function readMigrations(folder: string): Migration[] {
   })
 }
 
-/** What is wrong with the files of `folder`, a sentence each: a committed migration is frozen, and has its place. */
+/** What is wrong with the files in `folder`, as sentences: a committed migration must neither change nor move. */
 export function findFaults(folder: string): string[] {
   const digests = readDigests(folder)
   const journal = readJournal(folder)
@@ -74,7 +74,7 @@ export function findFaults(folder: string): string[] {
   ]
 }
 
-/** Writes down the digests of migrations that have none yet. Answers their names. */
+/** Records the digests of migrations that have none yet. Returns their names. */
 export function freeze(folder: string): string[] {
   const digests = readDigests(folder)
   const added = readMigrations(folder).filter(({ name }) => !digests[name])

@@ -22,9 +22,9 @@ import type { Migration } from './migrations.ts'
  */
 export interface Move {
   table: string
-  /** A column of text that is never empty. */
+  /** A text column that is never empty. */
   key: string
-  /** Where the old table's rows are, once the new one has its name. */
+  /** The old table's name once the new one has taken its name. */
   before: string
   begin: string[]
   copy: string
@@ -34,13 +34,13 @@ export interface Move {
 type Stage = 'none' | 'copy' | 'empty' | 'done'
 
 const MARK = /^-- In steps: (\w+) by (\w+)$/m
-/** How far moves have got. */
+/** The table that records the progress of moves. */
 const MOVES = '__moves'
-/** A table of no more rows moves in one go. */
+/** A table with no more rows than this is moved in one go. */
 const SMALL = 5000
 const MOST_ROWS = 5000
 const FIRST_ROWS = 1000
-/** No writer should wait for longer than some of these. */
+/** Writers should wait no longer than a few of these. */
 const LONG_MS = 200
 
 export function moveOf({ name, statements }: Migration): Move | undefined {
@@ -60,7 +60,7 @@ export function moveOf({ name, statements }: Migration): Move | undefined {
   }
 }
 
-/** Whether it has to be made in steps: it is under way, or there is much to move. */
+/** Whether it must be done in steps: it has begun, or the table is large. */
 export async function isLarge(client: Client, name: string, { table }: Move): Promise<boolean> {
   if (await stageOf(client, name)) return true
   if (!(await exists(client, table))) return false
@@ -70,7 +70,7 @@ export async function isLarge(client: Client, name: string, { table }: Move): Pr
   return Number(rows[0]!.count) > SMALL
 }
 
-/** Begins, or goes on, up to the swap, which `applied` records as the migration's. */
+/** Starts or continues a move, up to the swap. `applied` records the migration in the same transaction. */
 export async function moveInSteps(
   client: Client,
   name: string,
@@ -93,7 +93,7 @@ export async function moveInSteps(
   )
 }
 
-/** What fails because its answer was lost, or because another has done it, is done. */
+/** Ignores an error if the work is done: its answer was lost, or another run has done it. */
 async function unlessDone(work: () => Promise<unknown>, isDone: () => Promise<boolean>): Promise<void> {
   try {
     await work()
@@ -112,7 +112,10 @@ const begin = (client: Client, name: string, move: Move) =>
     'write',
   )
 
-/** Answers whether there was anything left. The place is read and moved on in the batch, so one that is sent twice is two. */
+/**
+ * Returns whether there was anything left. The batch itself reads and advances the cursor, so sending it twice copies
+ * two pages.
+ */
 async function copyBatch(
   client: Client,
   name: string,
@@ -138,7 +141,7 @@ const setStage = (name: string, stage: Stage): InStatement => ({
   args: [stage, name],
 })
 
-/** Takes away what moves have left behind. What is written goes to the new tables by now. */
+/** Removes the old tables that moves have left behind. By now all writes go to the new tables. */
 export async function emptyOldTables(client: Client, migrations: Migration[]): Promise<void> {
   for (const migration of migrations) {
     const move = moveOf(migration)
@@ -170,7 +173,10 @@ async function emptyTable(client: Client, { before, key }: Move): Promise<void> 
   })
 }
 
-/** Batch after batch until one says that nothing is left; as large as is short, and no more than half of the time. */
+/**
+ * Runs batches until one says that nothing is left. Each is as large as stays short, and batches take about half of
+ * the time.
+ */
 async function inBatches(batch: (rows: number) => Promise<boolean>): Promise<void> {
   for (let rows = FIRST_ROWS; ; ) {
     const began = performance.now()

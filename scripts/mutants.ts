@@ -1,6 +1,6 @@
 import { parseAst } from 'vitest/node'
 
-/** A place where something is left out: a guard, or a condition of a write. */
+/** A place where something can be left out: a guard, or a condition of a write. */
 export interface Mutant {
   file: string
   line: number
@@ -8,20 +8,20 @@ export interface Mutant {
   text: string
   start: number
   end: number
-  /** What stands there instead. */
+  /** What replaces it. */
   replacement: string
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: the nodes of a syntax tree, told apart by their type
 type Node = any
 
-/** Calls that only look, and throw. */
+/** Calls that only check, and throw. */
 const ASSERTS = /^(assert|require|rely)/
-/** What stands before a handler and lets nobody through who may not. */
+/** Middleware in front of a handler that stops those who may not pass. */
 const ROUTE_GUARDS =
   /^(signedIn|onceSignedIn|perhapsSignedIn|whoeverAsks|require|limit|precondition|idempotent|recent|needs|ours|noCookie)/
 const METHODS = /^(get|post|put|patch|delete|use)$/
-/** Names of what is a yes or a no. */
+/** How names of booleans begin. */
 const DECIDES = /^(is|has|may|can|must|owes|fits|was|needs|outranks|sees|comes)/
 const PASS = '(_c: unknown, next: () => Promise<void>) => next()'
 const TRUE = 'sql`1`'
@@ -88,7 +88,7 @@ export function findMutants(file: string, source: string): Mutant[] {
   return [...found.values()].sort((a, b) => a.start - b.start)
 }
 
-/** `throw …`, `return`, `return false`: by itself, or as all there is in a block. */
+/** `throw …`, `return`, `return false`: alone, or as the only statement of a block. */
 function isRefusal(statement: Node): boolean {
   if (statement.type === 'BlockStatement') return statement.body.length === 1 && isRefusal(statement.body[0])
   if (statement.type === 'ThrowStatement') return true
@@ -107,7 +107,7 @@ const nameOf = (node: Node): string => node?.name ?? node?.property?.name ?? ''
 const AROUND =
   /^(WHERE|ON|WHEN|THEN|ELSE|END|OR|AND|SELECT|SET|FROM|ORDER|GROUP|LIMIT|RETURNING|AS|DO|HAVING|UNION)$/
 
-/** What stands on either side of each AND of an SQL template, as places in the source. */
+/** Both sides of each AND in an SQL template, as positions in the source. */
 function conjunctsOf(source: string, quasi: Node): [start: number, end: number][] {
   const tokens = tokensOf(source, quasi)
   const pairs = tokens.flatMap((token, at) => {
@@ -124,13 +124,13 @@ function conjunctsOf(source: string, quasi: Node): [start: number, end: number][
   return pairs.map((part) => [part[0]!.start, part.at(-1)!.end])
 }
 
-/** Words, parentheses and `${…}` of a template, with how deep in parentheses each is. */
+/** The words, parentheses and `${…}` of a template, each with its depth in parentheses. */
 function tokensOf(source: string, { quasis }: Node) {
   const tokens: { word: string; depth: number; start: number; end: number }[] = []
   let depth = 0
   for (const [index, part] of quasis.entries()) {
     const next = quasis[index + 1]
-    // A part has its delimiters with it: a backtick or `}` before, `${` or a backtick behind.
+    // A part includes its delimiters: a backtick or `}` before it, `${` or a backtick after it.
     const [start, end] = [part.start + 1, part.end - (next ? 2 : 1)]
     const words = source.slice(start, end).matchAll(/'(?:[^']|'')*'|[()]|[^\s()']+/g)
     for (const { 0: word, index: at } of words) {

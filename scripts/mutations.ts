@@ -15,7 +15,7 @@ none of them noticed. What may go unnoticed stands in scripts/mutations.json, wi
 
 const ROOT = resolve(import.meta.dirname, '..')
 
-/** What stands near the code of a folder or a file: asked first, as most is noticed there. */
+/** The tests closest to a folder or a file. They run first, as they notice most. */
 const NEAR: Record<string, string[]> = {
   access: ['authorisation', 'factors/', 'auth/', 'pages/cookie-api', 'oauth/'],
   account: ['pages/', 'factors/pages', 'refusals'],
@@ -59,7 +59,7 @@ interface Reason {
 const allowed: Reason[] = JSON.parse(readFileSync(join(import.meta.dirname, 'mutations.json'), 'utf8'))
 const isAllowed = ({ file, text }: Mutant) => allowed.some((one) => one.file === file && one.text === text)
 
-/** Whether a run of these tests fails with this left out; with nothing left out, whether it fails at all. */
+/** Whether these tests fail with this left out; without a mutant, whether they fail at all. */
 function isNoticed(tests: readonly string[], mutant?: Mutant): boolean {
   const { status, error } = spawnSync('vitest', ['run', '--bail=1', ...tests], {
     cwd: ROOT,
@@ -72,7 +72,7 @@ function isNoticed(tests: readonly string[], mutant?: Mutant): boolean {
 
 const nearOf = (file: string) => {
   const places = Object.keys(NEAR).filter((place) => file.startsWith(`src/${place}`))
-  // The one that says most.
+  // The most specific one.
   return NEAR[places.sort((a, b) => b.length - a.length)[0] ?? ''] ?? []
 }
 const toLine = ({ file, line, text }: Mutant) => `${file}:${line}  ${text}`

@@ -13,15 +13,15 @@ is run once more on that version's own migrations: what fails there too says not
   --dry-run           says which that is`
 
 const ROOT = resolve(import.meta.dirname, '..')
-/** The migrations, and what applies them. */
+/** The migrations, and the scripts that apply them. */
 const OF_TODAY = ['drizzle', 'scripts/migrate.ts', 'scripts/migrations.ts', 'scripts/moves.ts']
-/** What compares the code with the schema, table by table: of a later one it says that it is another. */
+/** Tests that compare the code with the schema, table by table: so they fail with a later one. */
 const OF_THE_SCHEMA = ['test/erasure.test.ts', 'test/export-tables.test.ts']
 const LISTS_THE_SCHEMA = /its list of tables is what the migrations make/
 
 const git = (...args: string[]) => execFileSync('git', args, { cwd: ROOT, maxBuffer: 2 ** 28 })
 
-/** The parent of the commit that brought the newest migration. */
+/** The parent of the commit that added the newest migration. */
 function findVersionBefore(): string {
   const newest = String(git('log', '-1', '--diff-filter=A', '--format=%H', '--', 'drizzle/*.sql')).trim()
   try {
@@ -35,7 +35,7 @@ interface Report {
   testResults: { name: string; status: string; assertionResults: { fullName: string; status: string }[] }[]
 }
 
-/** What fails in a folder, by file; a file that cannot even be run has no name of a test. */
+/** What fails in a folder, by file. A file that cannot be run at all has no test names. */
 function failuresOf(dir: string, tests: readonly string[]): Map<string, string[]> {
   const report = join(dir, 'report.json')
   rmSync(report, { force: true })
@@ -65,7 +65,7 @@ runCommand(() => {
   console.log(`The code and the tests of ${String(git('log', '-1', '--format=%h (%s)', commit)).trim()}`)
   if (isDryRun) return
 
-  // Beside the packages, so that it finds them; the servers it looks for below itself.
+  // Next to the packages, so that it finds them. It looks for the servers in its own folder.
   const dir = mkdtempSync(join(ROOT, '.roster-older-'))
   const unpack = (...paths: string[]) =>
     execFileSync('tar', ['-x', '-C', dir], { input: git('archive', commit, ...paths) })

@@ -4,9 +4,9 @@ import { pathToFileURL } from 'node:url'
 import { build } from 'esbuild'
 
 /**
- * Writes what /openapi.json answers, so that linters and makers of clients can read it: `node scripts/openapi.ts`.
- * Pages are JSX, which Node cannot import, so the routes are bundled first; in pieces, as what is loaded when it is needed
- * may be WebAssembly, which Node loads otherwise than the Worker.
+ * Writes what /openapi.json answers to a file, for linters and client generators: `node scripts/openapi.ts`. Pages
+ * are JSX, which Node cannot import, so the routes are bundled first. The bundle is split, because modules that are
+ * loaded on demand may be WebAssembly, which Node loads differently from the Worker.
  */
 const ROOT = resolve(import.meta.dirname, '..')
 export const FILE = resolve(ROOT, 'dist/openapi.json')
@@ -31,7 +31,7 @@ async function makeDocument(): Promise<Record<string, unknown>> {
   return describe(app, ISSUER)
 }
 
-/** @returns what stands in `FILE` then. */
+/** @returns the content of `FILE` afterwards. */
 export async function writeDocument(): Promise<Record<string, unknown>> {
   const document = await makeDocument()
   mkdirSync(dirname(FILE), { recursive: true })

@@ -24,14 +24,14 @@ interface ExportOptions {
 interface Exported {
   id: string
   created_at: string
-  /** With the hashes; null where there is no password. */
+  /** With `--hashes`; null if there is no password. */
   password_hash?: string | null
 }
 
-/** How often a file that breaks off is asked for once more without a line that is new. */
+/** How often in a row a download may break off without bringing a new line. */
 const TRIES = 5
 
-/** Writes the file to its end, and answers how many lines it has. */
+/** Downloads the whole file, and returns how many lines it has. */
 export async function exportPeople({
   url,
   file,
@@ -41,7 +41,7 @@ export async function exportPeople({
 }: ExportOptions): Promise<number> {
   const call = openDeployment({ url, token }, fetch)
   let { last, count } = await whatIsThere(file)
-  // Whether it can be written is known before anybody is asked to sign in.
+  // Makes sure that the file can be written before anybody is asked to sign in.
   appendFileSync(file, '', { mode: 0o600 })
   if (last && 'password_hash' in last !== hashes)
     throw new Error(
@@ -56,7 +56,7 @@ export async function exportPeople({
     )
     for await (const { line, row } of rowsOf(answer.body!)) {
       if (row.end) return count
-      // Those of the same moment come once more; ids are in order.
+      // Rows with the same time as the last one come again; ids are in order.
       if (last && row.id <= last.id) continue
       appendFileSync(file, `${line}\n`)
       last = row
@@ -67,7 +67,7 @@ export async function exportPeople({
   throw new Error(`The file breaks off again and again, behind ${count} lines. Start this again to go on.`)
 }
 
-/** The rows of an answer. Where it breaks off they are over: what is there stays, and the rest is asked for. */
+/** The rows of an answer. If it breaks off they end: what has come is kept, and the rest is asked for. */
 async function* rowsOf(
   body: ReadableStream<Uint8Array<ArrayBuffer>>,
 ): AsyncGenerator<{ line: string; row: Exported & { end?: true } }> {
@@ -77,7 +77,7 @@ async function* rowsOf(
   } catch {}
 }
 
-/** What is in the file, whose last line may have been cut off. It may be longer than a text can be. */
+/** What is in the file; its last line may be cut off. Read line by line, as it may be longer than the longest string. */
 async function whatIsThere(file: string): Promise<{ last: Exported | undefined; count: number }> {
   if (!existsSync(file)) return { last: undefined, count: 0 }
   let [text, count, bytes] = ['', 0, 0]
@@ -87,7 +87,7 @@ async function whatIsThere(file: string): Promise<{ last: Exported | undefined; 
     bytes += Buffer.byteLength(line) + 1
   }
   const last = exportedOf(text)
-  // Of a file of somebody else's nothing is cut off.
+  // Nothing is cut off a file that is not ours.
   if (count === 0 ? statSync(file).size > 0 : !last)
     throw new Error(`${file} is there, and is no export of Roster's. Take another file.`)
   truncateSync(file, bytes)
@@ -103,7 +103,7 @@ function exportedOf(line: string): Exported | undefined {
   }
 }
 
-/** Lines that are whole, one at a time. */
+/** Complete lines, one at a time. */
 export async function* linesOf(pieces: AsyncIterable<string>): AsyncGenerator<string> {
   let rest = ''
   for await (const piece of pieces) {
@@ -113,10 +113,10 @@ export async function* linesOf(pieces: AsyncIterable<string>): AsyncGenerator<st
   }
 }
 
-/** The key of SECRET_KEYS that a hash of ours was made with. */
+/** The key of SECRET_KEYS that one of our hashes was made with. */
 const KEY = /^\$scrypt\$ln=\d+,r=\d+,p=\d+,k=([0-9a-f]{8})\$/
 
-/** What is to be known about the hashes of a file, in sentences. */
+/** What to know about the hashes in a file, as sentences. */
 export async function aboutHashes(file: string): Promise<string> {
   const keys = new Set<string>()
   let [ours, others] = [0, 0]

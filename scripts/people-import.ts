@@ -39,12 +39,12 @@ export interface ImportOptions {
   report?: string | undefined
   isDryRun?: boolean
   includeErased?: boolean | undefined
-  /** Answers a new token. */
+  /** Returns a new token. */
   token(): Promise<string>
   fetch?: typeof globalThis.fetch
 }
 
-/** Sends a file, and answers how many lines were created, exist and are invalid. */
+/** Sends a file, and returns how many lines were created, exist and are invalid. */
 export async function importPeople(options: ImportOptions) {
   const { file, from = 'roster', isDryRun = false, includeErased = false } = options
   const reader = READERS[from]
@@ -54,7 +54,7 @@ export async function importPeople(options: ImportOptions) {
   const path = options.report ?? `${file}.${isDryRun ? 'dry-run' : 'report'}.ndjson`
   const { verified = false, staff = '', ownAttributes = false } = options
   const asked = JSON.stringify([
-    // A report that numbers its lines otherwise, as those of older versions do, is of another import.
+    // The reports of older versions number lines differently, so they belong to another import.
     'by line of the file',
     ...[new URL(options.url).origin, isDryRun, from, verified, staff],
     ...(includeErased ? ['erased'] : []),
@@ -62,7 +62,7 @@ export async function importPeople(options: ImportOptions) {
   ])
   const files = [file, ...(options.with === undefined ? [] : [options.with])]
   const report = openReport(path, [asked, ...files.map((one) => readFileSync(one))])
-  // What would become of a line is another thing each day.
+  // Earlier results are dropped: what a line would do changes from day to day.
   if (isDryRun) report.results.clear()
   const call = openDeployment(options, options.fetch)
   const show = openProgress(lines.length)
@@ -94,14 +94,14 @@ export async function importPeople(options: ImportOptions) {
   return { ...countsOf(report.results.values()), report: path }
 }
 
-/** Beside its line, who it is about: by the name that the other system has for them, and by no address. */
+/** A result with the user's id in the other system, but without their address. */
 const named = ({ line, ...result }: LineResult, { external_id }: Imported) => ({
   line,
   ...(typeof external_id === 'string' && { external_id }),
   ...result,
 })
 
-/** In a dry run nobody is made, so the deployment does not know whom an earlier batch would have made: this does. */
+/** A dry run creates nobody, so the deployment does not know whom an earlier batch would have created. This does. */
 function openEarlier(people: ReadonlyMap<number, Imported>) {
   const { byAddress, byExternalId } = knownBy([])
   return (result: LineResult): LineResult => {
@@ -123,7 +123,7 @@ function openEarlier(people: ReadonlyMap<number, Imported>) {
   }
 }
 
-/** What whoever runs the script says of people beside what the file says. */
+/** Adds to a person what the options say about everybody in the file. */
 function asToldOf(person: Imported, { verified, staff }: ImportOptions) {
   const isProved = person.email_verified ?? verified ?? false
   const { superuser, staff: isStaff } = (person.admin_metadata ?? {}) as Record<string, unknown>

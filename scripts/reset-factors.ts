@@ -11,7 +11,7 @@ sessions: for the administrator whom nobody outranks. They are told by mail, and
 
   --dry-run   says whose factors would be reset, and does nothing`
 
-/** By the functions of the API, so the history has its row (actor: the system). Answers whether there is such a user. */
+/** Uses the functions of the API, so the history has an entry (actor: the system). Returns whether the user exists. */
 export const resetFactors = (env: object, email: string, isDryRun: boolean): Promise<boolean> =>
   withResources(env, async (resources) => {
     const user = await findByEmail(resources, email)

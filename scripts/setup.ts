@@ -81,7 +81,7 @@ interface SettingUp {
   wrangler: ReturnType<typeof openWrangler>
 }
 
-/** What is kept, else what the environment says, else what is answered. */
+/** The kept value, else the environment's, else the answer to a question. */
 async function known({ kept, questions }: SettingUp, question: Question): Promise<string> {
   const { name, faultOf } = question
   const before = kept.values[name] ?? process.env[name]
@@ -162,9 +162,9 @@ async function sayWhatIsKnown(config: string, kept: Kept) {
   checkSettings(kept, settings, bindsMail)
 }
 
-/** In place of what is asked for and found later, so that what is written already can be looked at. */
+/** Stands in for values that are only known later, so that those that are written already can be checked. */
 function untilKnown({ DOMAIN, MAIL_FROM, SMTP_URL, ...of }: Record<string, string | undefined>) {
-  // Of an address that is not known yet, what is said to fit it is believed.
+  // While the address is not known, it is assumed to be the one that the other settings expect.
   const domain = DOMAIN || of.WEBAUTHN_RP_ID || URL.parse(of.COOKIE_ORIGINS?.split(',')[0] ?? '')?.hostname
   return {
     ISSUER: `https://${domain || 'roster.invalid'}`,
@@ -190,7 +190,7 @@ async function chooseAccount({ kept, questions, wrangler }: SettingUp) {
   kept.keep({ CLOUDFLARE_ACCOUNT_ID: id })
 }
 
-/** First of all: what is made of it cannot be moved. */
+/** The first step, as what depends on the domain cannot be moved later. */
 async function chooseDomain(all: SettingUp) {
   const [written] = readWranglerConfig(all.config).domains
   if (written) return all.kept.keep({ DOMAIN: written })
@@ -214,7 +214,7 @@ async function findDatabase(all: SettingUp, name: string) {
   console.log(`Database: ${url}${isNew ? ', made just now' : ''}.`)
 }
 
-/** Asked at once, so that a slip is found where it was made. */
+/** Checked at once, so that a typing error is found where it was made. */
 async function findRedis(all: SettingUp) {
   const url = await known(all, QUESTIONS.redisUrl)
   const token = await known(all, QUESTIONS.redisToken)
@@ -226,7 +226,7 @@ async function findRedis(all: SettingUp) {
   }).catch((cause: Error) => cause)
   if (answer instanceof Response && answer.ok) return
   const why = answer instanceof Response ? `answered ${answer.status}` : `did not answer: ${answer.message}`
-  // Not kept: it is asked for again.
+  // Not kept, so it is asked for again.
   all.kept.forget(['UPSTASH_REDIS_REST_URL', 'UPSTASH_REDIS_REST_TOKEN'])
   throw new Error(`Redis at ${url} ${why}.`)
 }
@@ -242,7 +242,7 @@ async function findMail(all: SettingUp) {
   kept.keep({ SMTP_URL: given })
 }
 
-/** Of workers.dev the address is known once something is there: without settings, it answers nobody but /health. */
+/** An address at workers.dev is only known after a deployment. Without settings, that answers nothing but /health. */
 async function findAddress({ kept, wrangler }: SettingUp) {
   if (kept.values.ISSUER) return
   if (kept.values.DOMAIN) return kept.keep({ ISSUER: `https://${kept.values.DOMAIN}` })
@@ -253,7 +253,10 @@ async function findAddress({ kept, wrangler }: SettingUp) {
   console.log(`Its address: ${kept.values.ISSUER}.`)
 }
 
-/** By what the Worker itself reads them with, before it could refuse them. A name that is nearly one's is refused, too. */
+/**
+ * Checks the settings with the Worker's own code, before the Worker could refuse them. It also refuses a name that is
+ * almost that of a setting.
+ */
 function checkSettings(kept: Kept, settings: object, bindsMail: boolean): object {
   const env = { ...settings, ...(bindsMail && { EMAIL: 'bound' }) }
   const strangers = kept.strangers()
@@ -272,7 +275,7 @@ async function migrateDatabase(env: object) {
   console.log(names.length ? `Migrations applied: ${names.length}.` : 'The database is up to date.')
 }
 
-/** Keys of another file, or fresh ones where it was lost, would take the place of those that passwords are under. */
+/** Keys from another file, or new ones because the file was lost, would replace those that passwords are under. */
 async function refuseOtherKeys(env: object, path: string) {
   const { lacksCurrent, lacksSealed } = await withResources(env, (resources) =>
     lookForKeys(patiently(resources)),
@@ -283,7 +286,7 @@ async function refuseOtherKeys(env: object, path: string) {
     )
 }
 
-/** The password, where there is one to be told. */
+/** The password, if one was made and must be told. */
 async function makeAdmin(env: object, email: string, given?: string): Promise<string | undefined> {
   const name = 'Administrator'
   if (given) refuseWeakPassword(given, { email, name }, 'ADMIN_PASSWORD')
@@ -292,7 +295,7 @@ async function makeAdmin(env: object, email: string, given?: string): Promise<st
   console.log(`${email}: ${done.join(', ') || 'is an administrator already'}.`)
   const isSet = done.some((one) => one === 'created' || one === 'password replaced')
   if (!isSet || given) return undefined
-  // At once: it is kept nowhere, and what comes next may fail.
+  // Printed at once: it is kept nowhere, and the next steps may fail.
   console.log(`Password: ${password}`)
   return password
 }

@@ -9,7 +9,7 @@ import { scopesIn } from '../src/oauth/scopes.ts'
  * --scripts`). It has no secret: the person who runs a script approves it at /device each time.
  */
 export const SCRIPTS_CLIENT_ID = '00000000-0000-7000-8000-000000000001'
-/** What there is a script for. */
+/** The scopes that scripts use. */
 export const SCRIPT_SCOPES = ['users:export', 'users:import'] as const satisfies readonly Permission[]
 
 const POLL_SECONDS = 5
@@ -21,16 +21,16 @@ interface SigningIn {
   url: string
   /** The permissions that the script needs. */
   scopes: readonly (typeof SCRIPT_SCOPES)[number][]
-  /** Another `fetch`. */
+  /** Used instead of the global `fetch`. */
   fetch?: (url: string, init: RequestInit) => Promise<Response>
-  /** Where to say what is to be done: standard output is the script's own. */
+  /** Where to tell the user what to do: standard output is for the script's result. */
   say?: (sentence: string) => void
   sleep?: (ms: number) => Promise<unknown>
 }
 
 /**
- * Signs the person who runs a script in to a deployment, as a device without a browser (RFC 8628). Throws
- * errors as sentences.
+ * Signs the person who runs a script in to a deployment, as a device without a browser (RFC 8628). Throws errors as
+ * sentences.
  *
  * @returns an access token with these permissions, valid for ten minutes. Its login counts as recent.
  */
@@ -86,13 +86,13 @@ async function begin(as: oauth.AuthorizationServer, scopes: readonly string[], o
     throw new Error(
       `${as.issuer} has answered ${answer.status}, and no word of Roster’s: something stands between, as a proxy or a gateway.`,
     )
-  // Without the app nobody is known, and without a scope of its own there is nothing to ask for.
+  // 401: the app does not exist. 400: it may have none of these scopes.
   if (answer.status === 401 || answer.status === 400)
     throw new Error(`${as.issuer} lets no script do that. ${HOW_TO_LET}`)
   return oauth.processDeviceAuthorizationResponse(as, client, answer)
 }
 
-/** What else a device is told than to go on asking (RFC 8628 section 3.5). */
+/** What a device is told other than to keep asking (RFC 8628 section 3.5). */
 const ENDED: Record<string, string> = {
   access_denied: 'It was refused at the page.',
   expired_token: 'Nobody has typed the code in its ten minutes. Begin again.',
@@ -115,14 +115,14 @@ async function waitFor(
     if (word && answer.ok) return oauth.processDeviceCodeResponse(as, client, answer)
     const error = word && answer.status === 400 ? String(word.error) : 'slow_down'
     if (ENDED[error]) throw new Error(ENDED[error])
-    // After a timeout it polls less often, too.
+    // A timeout makes it poll less often, too.
     if (error === 'slow_down') seconds += POLL_SECONDS
     else if (error !== 'authorization_pending') throw new Error(`Signing in has failed: ${error}`)
   }
   throw new Error(ENDED.expired_token)
 }
 
-/** What Roster itself has said; undefined for a page of somebody on the way, and for what was cut off. */
+/** Roster's own answer; undefined for a page from a proxy in between, or an answer that was cut off. */
 async function wordOf(answer: Response): Promise<{ error?: unknown } | undefined> {
   const word: unknown = await answer
     .clone()

@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import Provider from 'oidc-provider'
 
-/** Another OpenID provider, certified, is asked the same as Roster: what it says is wrong is what Roster should say. */
+/** Sends another, certified OpenID provider the same requests as Roster: Roster should refuse what it refuses. */
 
 export interface App {
   client_id: string
@@ -24,7 +24,7 @@ const basic = ({ client_id, client_secret }: App) => ({
   authorization: `Basic ${btoa(`${client_id}:${client_secret}`)}`,
 })
 
-/** What is asked, by a name; at which endpoint, with which fields. */
+/** The requests by name: each with its endpoint and fields. */
 function requests({ app, service, redirect }: Apps) {
   const as = basic(app)
   const token = (fields: Record<string, string>, headers: Record<string, string> = as) =>
@@ -95,7 +95,7 @@ function requests({ app, service, redirect }: Apps) {
   } satisfies Record<string, { at: keyof Place['paths']; fields: object; headers: object }>
 }
 
-/** What an answer comes to: status and error of an endpoint; of authorize, the error that goes back, or a page. */
+/** What an answer amounts to: status and error of an endpoint; of authorize, the error in its redirect, or a page. */
 async function answerOf(
   { issuer, paths }: Place,
   asked: ReturnType<typeof requests>[keyof ReturnType<typeof requests>],
@@ -107,7 +107,7 @@ async function answerOf(
     const location = URL.parse(answer.headers.get('location') ?? '', issuer)
     if (!location || location.origin === new URL(issuer).origin)
       return answer.status < 400 ? 'a page' : 'an error page'
-    // What was asked for in a fragment is refused in one.
+    // A request for an answer in a fragment is refused in a fragment.
     const params = new URLSearchParams(`${location.search.slice(1)}&${location.hash.slice(1)}`)
     return `back: ${params.get('error') ?? 'a code'}`
   }
@@ -169,7 +169,7 @@ const OURS: Place['paths'] = {
   revoke: '/oauth/revoke',
 }
 
-/** Where Roster says something else, and why. */
+/** Where Roster answers something else on purpose, and why. */
 const MEANT: Record<string, { ours: string; theirs: string; why: string }> = {
   'token: a grant that it has not': {
     ours: '400 unauthorized_client',
@@ -213,7 +213,7 @@ const MEANT: Record<string, { ours: string; theirs: string; why: string }> = {
   },
 }
 
-/** Asks both the same. Throws what differs and is not meant to, or is meant to and does not. */
+/** Sends both the same requests. Throws if an answer differs that should not, or does not differ where it should. */
 export async function askBoth(issuer: string, apps: Apps): Promise<string> {
   const oracle = await startOracle(apps)
   try {

@@ -8,7 +8,7 @@ import { migrate } from '../migrate.ts'
 import { MIGRATIONS } from '../migrations.ts'
 import { type Finding, look, note, ok, wrong } from './findings.ts'
 
-/** So many of those who are known at a provider that is gone are looked at. */
+/** How many users are looked at who could only sign in by a provider that was removed. */
 const LOOKED_AT = 1000
 const NAMED = 5
 
@@ -28,7 +28,7 @@ async function schemaOf({ config }: Resources): Promise<Finding> {
     : wrong('schema', `${pending.length} migrations are missing, from ${pending[0]} on: npm run db:migrate.`)
 }
 
-/** Clock, clean-up and mail, as they are seen from here. */
+/** Clock, clean-up and mail, as seen from here. */
 async function stateOf(resources: Resources): Promise<Finding[]> {
   const { config, send, rateLimits } = resources
   const { checks, counts } = await lookAtChecks(resources, rateLimits, { writes: false }).catch(
@@ -84,7 +84,7 @@ async function stateOf(resources: Resources): Promise<Finding[]> {
 
 async function waysIn({ db, config, now }: Resources): Promise<Finding[]> {
   const { admin, left } = await db.read({
-    // Beside nobody: any at all.
+    // Excepts nobody: any administrator counts.
     admin: sql<{ remains: 0 | 1 }>`SELECT ${anotherAdminRemains(config, now, '')} AS remains`,
     left: selectLeftWithout(config, now, LOOKED_AT),
   })
@@ -103,7 +103,7 @@ async function waysIn({ db, config, now }: Resources): Promise<Finding[]> {
   ]
 }
 
-/** A passkey works at the domain that it was made for, and nowhere else. */
+/** A passkey only works at the domain it was made for. */
 async function passkeysOf({ db, config }: Resources): Promise<Finding> {
   const { WEBAUTHN_RP_ID: here } = config
   const { others } = await db.read({

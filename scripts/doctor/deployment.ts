@@ -4,7 +4,7 @@ import { type Finding, look, note, ok, wrong } from './findings.ts'
 
 const TIMEOUT_MS = 15_000
 
-/** What to do about a check of /ready that fails. */
+/** What to do if a check of /ready fails. */
 const CURES: Record<CheckName, string> = {
   bindings: 'A counter of wrangler.toml is not bound: deploy with the wrangler.toml of this version.',
   keys: 'A key is missing that passwords or authenticator apps are still under: put it back, behind the first.',
@@ -33,7 +33,7 @@ async function ask(issuer: string, path: string) {
   }
 }
 
-/** What a deployment says of itself, to anybody. */
+/** What a deployment tells everybody about itself. */
 export const lookAtDeployment = (config: Config): Promise<Finding[]> =>
   look('deployment', async () => {
     const { ISSUER: issuer } = config
@@ -47,7 +47,7 @@ export const lookAtDeployment = (config: Config): Promise<Finding[]> =>
     ]
   })
 
-/** Keys that are deployed, beside those of the settings at hand. */
+/** Compares the deployed keys with those in the settings at hand. */
 async function keysOf({ ISSUER, JWT_KEYS, OPENID_KEYS }: Config): Promise<Finding[]> {
   const { body } = await ask(ISSUER, '/.well-known/jwks.json')
   const deployed = (body.keys as { kid: string }[] | undefined)?.map(({ kid }) => kid) ?? []

@@ -1,10 +1,10 @@
-/** `note`: nothing is broken, and whoever runs this should know it. */
+/** `note`: nothing is broken, but whoever runs this should know. */
 export type Verdict = 'ok' | 'note' | 'wrong'
 
 export interface Finding {
   about: string
   verdict: Verdict
-  /** A sentence; of what is wrong with what to do about it. */
+  /** A sentence. If something is wrong, it says what to do about it. */
   says: string
 }
 
@@ -12,7 +12,7 @@ export const ok = (about: string, says: string): Finding => ({ about, verdict: '
 export const note = (about: string, says: string): Finding => ({ about, verdict: 'note', says })
 export const wrong = (about: string, says: string): Finding => ({ about, verdict: 'wrong', says })
 
-/** What a look at something found; where it could not look, that it could not. */
+/** What a look at something found, or that it could not look. */
 export async function look(about: string, at: () => Promise<Finding | Finding[]>): Promise<Finding[]> {
   try {
     return [await at()].flat()

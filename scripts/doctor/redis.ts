@@ -1,7 +1,7 @@
 import type { Resources } from '../../src/context.ts'
 import { type Finding, look, note, ok, wrong } from './findings.ts'
 
-/** Whoever may manage the account at Upstash, and where that is asked. */
+/** The credentials of the Upstash account, and the address of its API. */
 export interface Management {
   email: string | undefined
   apiKey: string | undefined
@@ -36,7 +36,7 @@ interface UpstashDatabase {
   read_regions?: string[]
 }
 
-/** What Redis is set to, only its owner's key may ask: the Worker's token cannot. */
+/** How Redis is configured. Only the account's key may ask that, not the Worker's token. */
 async function evictionOf(
   { config }: Resources,
   { email, apiKey, url }: Management,

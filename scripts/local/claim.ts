@@ -2,16 +2,16 @@ import { readdirSync, rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 
-/** What a claimant answers to whoever knocks. */
+/** What a claimant answers to whoever connects. */
 type Answer = 'claiming' | 'claimed' | 'gone'
 
 const PREFIX = 'lock.'
 
 /**
- * Claims the directory this process is in, until it ends, however it ends; false when another process has it. Each
- * claimant listens on a socket of its own before it looks at those of others, so of two who come at once at least one
- * sees the other: the one with the greater name gives way, and the other waits for it to be gone or to have claimed.
- * Nobody removes a socket that somebody listens on, so there is no moment in which two could have the claim.
+ * Claims the directory this process is in, until the process ends in any way; false if another process has it. Each
+ * claimant listens on its own socket before it looks for others, so of two that come at once at least one sees the
+ * other: the one with the greater name gives way, and the other waits until it is gone or has claimed. Nobody removes
+ * a socket that somebody listens on, so two can never have the claim at once.
  */
 export async function claimDirectory(): Promise<boolean> {
   // A short name, in this directory: systems allow about a hundred bytes.

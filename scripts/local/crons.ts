@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { cronName } from './local-only.ts'
 
-/** The cron expressions of wrangler.toml: each is every minute, or every few. */
+/** The cron expressions in wrangler.toml: every minute, or every few minutes. */
 const CRONS: string[] = JSON.parse(
   /^crons = (.*)$/m.exec(readFileSync(resolve(import.meta.dirname, '../../wrangler.toml'), 'utf8'))![1]!,
 )

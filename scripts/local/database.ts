@@ -6,16 +6,16 @@ import { isLocal } from './local-only.ts'
 import { listen } from './process.ts'
 import { startSqld } from './sqld.ts'
 
-/** Idle so long, with so much in its log, the database gets a checkpoint. */
+/** When the database has been idle this long and its log is this large, it gets a checkpoint. */
 const IDLE_MS = 2_000
 const LOG_BYTES = 4 * 1024 * 1024
 
 interface DatabaseOptions {
   dir: string
   port?: number
-  /** As `newDatabaseKey` makes it: signs the token that the database takes. */
+  /** As `newDatabaseKey` makes it: signs the token that the database accepts. */
   key: string
-  /** For the port of the server that takes checkpoints. */
+  /** For the server's other port, which takes checkpoints. */
   adminKey: string
 }
 
@@ -24,9 +24,9 @@ export const newDatabaseKey = () =>
   generateKeyPairSync('ed25519').privateKey.export({ format: 'der', type: 'pkcs8' }).toString('base64url')
 
 /**
- * The libSQL server as `npm run dev` has it: it takes a token, and no page from elsewhere may ask. Nobody is shut out
- * by a checkpoint, as there is one only while nobody asks: among many writers this version of the server may wait in
- * one for ever (see sqld.ts), and without any its log would grow for ever.
+ * The libSQL server for `npm run dev`: it needs a token, and refuses pages from elsewhere. Checkpoints are taken only
+ * while it is idle: with many writers, this version of the server may wait in one for ever (see sqld.ts), and without
+ * any its log would grow for ever.
  */
 export async function startDatabase({ dir, port, key, adminKey }: DatabaseOptions) {
   const { token, publicKey } = tokenOf(key)
@@ -44,7 +44,7 @@ export async function startDatabase({ dir, port, key, adminKey }: DatabaseOption
     })
     forward(incoming, response, sqld.url, agent)
   })
-  // An idle connection is for the client to close: it would use one that we close just then.
+  // The client closes idle connections: if we did, it might be using one just then.
   server.keepAliveTimeout = 0
   const url = `http://127.0.0.1:${await listen(server, port)}`
 
@@ -75,7 +75,7 @@ export async function startDatabase({ dir, port, key, adminKey }: DatabaseOption
   }
 }
 
-/** A token for everything, and the key that checks it. */
+/** A token that allows everything, and the key that verifies it. */
 function tokenOf(key: string) {
   const privateKey = createPrivateKey({ key: Buffer.from(key, 'base64url'), format: 'der', type: 'pkcs8' })
   const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')

@@ -19,11 +19,12 @@ interface Known {
 }
 
 /**
- * Makes its client where there is none yet.
+ * Registers its client if there is none yet.
  *
- * @param kept what was kept of it, if anything was.
+ * @param kept what was kept about the client, if anything.
  * @param persist where its runtime keeps what it simulates.
- * @returns what to keep, where it will be, and how its Worker is started. Not at `localhost`, whose cookies are Roster's.
+ * @returns what to keep, its address, and how to start its Worker. The address is not `localhost`, whose cookies are
+ *   Roster's.
  */
 export async function prepareExample(
   settings: { ISSUER: string },

@@ -14,7 +14,7 @@ export interface Places {
   service: string
 }
 
-/** Where they will be. The cookie of `localhost` is for all of its ports, so the app is on Roster's site. */
+/** Their addresses. A cookie of `localhost` is sent to all its ports, so the app is on Roster's site. */
 export async function placeExamples(): Promise<Places> {
   const [react, service] = await Promise.all([portBeside(8790), portBeside(8791)])
   return { react: `http://localhost:${react}`, service: `http://127.0.0.1:${service}` }
@@ -27,7 +27,7 @@ export const rowsOf = ({ react, service }: Places): string[][] => [
 
 const portOf = (url: string) => Number(new URL(url).port)
 
-/** They import what is published of the client. */
+/** They import the client as it is published. */
 export function startReact({ react }: Places, issuer: string) {
   build(true)
   return startProcess(

@@ -8,7 +8,7 @@ import { isEmail } from '../../src/values/email.ts'
 import { isLocal } from './local-only.ts'
 import { listen } from './process.ts'
 
-/** A mail as Resend's API takes it. */
+/** A mail as Resend's API accepts it. */
 export interface CaughtMail {
   id: string
   from: string
@@ -21,7 +21,7 @@ export interface CaughtMail {
   at: string
 }
 
-/** A line of the file: a mail, and under which key it came with which content. */
+/** A line of the file: a mail, with its idempotency key and a digest of its content. */
 interface KeptMail {
   mail: CaughtMail
   key?: string
@@ -29,21 +29,21 @@ interface KeptMail {
 }
 
 interface MailboxOptions {
-  /** Whoever sends or reads has it: as `Authorization: Bearer`, and for the pages as `?key=` too. */
+  /** Needed to send and to read: as `Authorization: Bearer`, and for the pages also as `?key=`. */
   apiKey: string
-  /** Mails are kept here, a JSON line each; in memory alone when absent. */
+  /** Mails are kept here, as JSON lines; only in memory if absent. */
   file?: string
   port?: number
 }
 
-/** For how long the service knows an idempotency key. */
+/** How long the service remembers an idempotency key. */
 const KEY_LIFE_MS = 24 * 60 * 60 * 1000
 
 /** `address` or `Name <address>`. */
 const isSender = (text: string) => isEmail(/^[^<>]*<([^<>]+)>$/.exec(text)?.[1] ?? text)
 const address = z.string().refine((text) => isSender(text), 'is no address')
 
-/** What the service asks of a mail; members that it does not know it overlooks. */
+/** What the service requires of a mail; it ignores members that it does not know. */
 const Mail = z
   .object({
     from: address,
@@ -68,7 +68,7 @@ class Refused extends Error {
 }
 
 /**
- * Takes mail by the part of Resend's HTTP API that Roster speaks, and shows it instead of sending it:
+ * Accepts mail through the part of Resend's HTTP API that Roster uses, and shows it instead of sending it:
  *
  *   POST /emails      as Resend, refusals included; a repeated `Idempotency-Key` is the same mail
  *   GET  /            the mailbox, as a page
@@ -182,7 +182,7 @@ function readJson(text: string): unknown {
   }
 }
 
-/** A line that is cut short at the end is that of a mail which nobody was told had arrived. */
+/** A cut-off last line is a mail that nobody was told had arrived. */
 function readKept(file: string): KeptMail[] {
   const text = readFileSync(file, 'utf8')
   const whole = text.slice(0, text.lastIndexOf('\n') + 1)
@@ -195,7 +195,7 @@ function readKept(file: string): KeptMail[] {
   })
 }
 
-/** In the clothes of Roster's pages, by the same stylesheet, which this page has to have within it. */
+/** Looks like Roster's pages, by the same stylesheet, which this page must contain. */
 const STYLES = readFileSync(resolve(import.meta.dirname, '../../public/roster.css'), 'utf8')
 const STYLE = raw(`<style>${STYLES}</style>`)
 

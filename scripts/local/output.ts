@@ -10,7 +10,7 @@ export function printTable(rows: string[][]) {
   console.log(`\n${lines.map((line) => line.trimEnd()).join('\n')}\n`)
 }
 
-/** Before the stack is ready, only wrangler's errors are worth a line; after that, everything. */
+/** Until the stack is ready, only wrangler's errors are shown; after that, everything. */
 export function forwardLogs(worker: ReturnType<typeof startProcess>) {
   let isOn = false
   let lastLineMs = performance.now()
@@ -19,7 +19,7 @@ export function forwardLogs(worker: ReturnType<typeof startProcess>) {
     if (isOn || /\bERROR\b|^Inspector /.test(line)) console.log(line.replace('[wrangler:info] ', ''))
   })
   return {
-    /** Waits for what wrangler and the Worker still have to say about starting, so that it is not said after. */
+    /** Waits for the last output of wrangler and the Worker about starting, so that it does not come later. */
     async untilQuiet() {
       while (performance.now() - lastLineMs < QUIET_MS) await delay(50)
     },

@@ -2,7 +2,7 @@ import { freePort } from './process.ts'
 
 export const PORT = 8787
 
-/** The port that was asked for, or an error; else the usual one, or any when that is taken. */
+/** The port that was asked for, or an error; if none was, the usual one, or any if that is taken. */
 export async function findPort(): Promise<number> {
   const asked = process.env.PORT
   const wanted = Number(asked || PORT)
@@ -16,7 +16,7 @@ export async function findPort(): Promise<number> {
 }
 
 /**
- * A port for what starts beside it: the usual one, or any where PORT was asked for, as several stacks
- * that start together would all find the usual one free.
+ * A port for another server of the stack: the usual one or, if PORT was given, any, as several stacks that start
+ * together would all find the usual one free.
  */
 export const portBeside = (usual: number): Promise<number> => freePort(process.env.PORT ? 0 : usual)

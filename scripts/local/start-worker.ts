@@ -11,7 +11,7 @@ export function startWorker(options: WorkerOptions, file: string) {
   return startProcess(
     process.execPath,
     [resolve(import.meta.dirname, 'worker.ts'), file],
-    // No telemetry, no news of other versions, no question, and no look-up of where this machine is.
+    // No telemetry, no update notices, no questions, and no look-up of where this machine is.
     {
       WRANGLER_SEND_METRICS: 'false',
       WRANGLER_HIDE_BANNER: 'true',

@@ -12,14 +12,14 @@ import {
 
 interface UpstashOptions {
   token: string
-  /** `auto`: a real `redis-server` when there is one on the PATH, else the embedded one. */
+  /** `auto`: a real `redis-server` if there is one on the PATH, else the embedded one. */
   engine: 'auto' | Engine['name']
   /** Where a `redis-server` keeps its data. */
   dir: string
   port?: number
 }
 
-/** Commands that change the connection, which all callers share; Upstash's REST refuses them as well. */
+/** Commands that change the connection, which all callers share. Upstash's REST API refuses them as well. */
 const UNAVAILABLE = new Set(
   'AUTH BLPOP BRPOP CLIENT DISCARD EXEC HELLO MONITOR MULTI PSUBSCRIBE QUIT RESET SELECT SHUTDOWN SUBSCRIBE UNWATCH WATCH'.split(
     ' ',
@@ -34,7 +34,7 @@ class Refused extends Error {
   }
 }
 
-/** The part of Upstash's REST interface that `@upstash/redis` speaks, over a Redis on this machine. */
+/** The part of Upstash's REST API that `@upstash/redis` uses, in front of a Redis on this machine. */
 export async function startUpstash({ token, engine: wanted, dir, port }: UpstashOptions) {
   const useServer = wanted === 'server' || (wanted === 'auto' && hasRedisServer())
   const engine = useServer ? await startRedisServer(dir) : await startEmbeddedRedis()
@@ -113,18 +113,18 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
 const isFailure = (body: unknown) => typeof body === 'object' && body !== null && 'error' in body
 
 /**
- * Strings go out in base64 when asked for, as the client does by default. It then decodes every string but a plain
- * `OK` that stands alone, so that one, and only that one, is left as it is.
+ * Strings are sent in base64 if asked for, which the client does by default. It then decodes every string except a
+ * plain `OK` that stands alone, so only that one is sent as it is.
  */
 function encoderFor(request: IncomingMessage): (reply: Reply) => unknown {
   const encoding = request.headers['upstash-encoding'] === 'base64' ? 'base64' : 'utf8'
   const encode = (reply: Reply): unknown => {
     if (typeof reply === 'string' || Buffer.isBuffer(reply)) return Buffer.from(reply).toString(encoding)
     if (Array.isArray(reply)) return reply.map(encode)
-    // What Lua gives: false is nil, true is 1, and numbers lose their fraction.
+    // As Lua returns values: false is nil, true is 1, and numbers lose their fraction.
     if (typeof reply === 'number') return Math.trunc(reply)
     if (typeof reply === 'boolean') return reply ? 1 : null
-    // Hashes leave ioredis-mock as objects; on the wire they are a flat list.
+    // ioredis-mock returns hashes as objects; on the wire they are a flat list.
     return reply ? Object.entries(reply).flat().map(encode) : null
   }
   const isPlainOk = (reply: Reply) =>

@@ -2,11 +2,11 @@ import type { Bindings } from '../../src/context.ts'
 import roster from '../../src/index.ts'
 import { cronName, isLocalHost, isLocalOrigin } from './local-only.ts'
 
-// The Worker as `npm run dev` serves it: Roster, behind what a page from elsewhere is refused by. It stands here, not
-// in front, as the runtime listens on ports of its own as well, and each of them leads here.
+// The Worker for `npm run dev`: Roster, behind a check that refuses pages from elsewhere. The check is in the Worker,
+// not in front of it, because the runtime also listens on ports of its own, and each of them leads here.
 
 interface LocalBindings extends Bindings {
-  /** What the name of a trigger has to begin with: see `cronName`. */
+  /** What the name of a trigger must begin with: see `cronName`. */
   LOCAL_CRON_KEY: string
   CORS_ORIGINS?: string
 }
@@ -17,7 +17,7 @@ function isRefused(request: Request, env: LocalBindings): boolean {
   if (!isLocalHost(new URL(request.url).host)) return true
   const origin = request.headers.get('origin')
   if (origin === null) return false
-  // To look is for Roster's own rules (CORS) to allow or not.
+  // Reading is for Roster's own rules (CORS) to allow or refuse.
   if (SAFE.has(request.method) && !request.headers.has('upgrade')) return false
   if (origin === 'null') return request.headers.get('sec-fetch-site') !== 'same-origin'
   return !isLocalOrigin(origin) && !(env.CORS_ORIGINS ?? '').split(/\s*,\s*/).includes(origin)

@@ -2,20 +2,20 @@ import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { unstable_startWorker } from 'wrangler'
 
-/** What `dev.ts` writes for this process, into a file that nobody else reads. */
+/** What `dev.ts` writes for this process, into a file that nobody else can read. */
 export interface WorkerOptions {
-  /** Of another app than Roster. */
+  /** The configuration file of an app other than Roster. */
   config?: string
   entrypoint?: string
   port: number
   /** Where the runtime keeps what it simulates. */
   persist: string
-  /** Whether V8's inspector listens. It obeys every page that finds its port, so only who asks for it gets it. */
+  /** Whether V8's inspector listens. It obeys every page that finds its port, so only those who ask for it get it. */
   inspect: boolean
   vars: Record<string, string>
 }
 
-/** `wrangler dev`, by its function: its command always opens an inspector. */
+/** Calls `wrangler dev` as a function: its command always opens an inspector. */
 const ROOT = resolve(import.meta.dirname, '../..')
 const { port, persist, inspect, vars, config, entrypoint }: WorkerOptions = JSON.parse(
   readFileSync(process.argv[2] ?? '', 'utf8'),

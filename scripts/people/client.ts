@@ -5,19 +5,20 @@ import { MOST_BYTES } from '../../src/bulk/import/schemas.ts'
 const TRIES = 8
 const LONGEST_PAUSE_MS = 60_000
 const TIMEOUT_MS = 60_000
-/**
- * Half of what a request may have, so that writes by others in between wait no longer than one request takes.
- */
+/** Half of what a request may have, so that other writes in between wait no longer than one request takes. */
 const ROWS_EACH = 250
 
-/** A deployment, and how its token is come by: once more when it is over. */
+/** A deployment, and where to get a token for it. */
 export interface Deployment {
   url: string
-  /** Answers a new token; asks whoever runs the script, where there is none. */
+  /** Returns a new token; if there is none, asks whoever runs the script to sign in. */
   token(): Promise<string>
 }
 
-/** Calls with a token, until there is an answer that is about the request: not one of being busy, or of an old login. */
+/**
+ * Calls with a token until the answer is about the request itself: retries if the deployment is busy, and with a new
+ * token if that is too old.
+ */
 export function openDeployment({ url, token }: Deployment, fetch = globalThis.fetch) {
   let present: Promise<string> | undefined
   async function call(path: string, init: RequestInit, { isLong = false } = {}): Promise<Response> {
@@ -43,7 +44,7 @@ export function openDeployment({ url, token }: Deployment, fetch = globalThis.fe
   return Object.assign(call, { forget })
 }
 
-/** The token is too old, by itself or as a recent login. */
+/** The token has expired, or is too old to count as a recent login. */
 async function isOver(answer: Response | Error): Promise<boolean> {
   if (answer instanceof Error) return false
   if (answer.status === 401) return true
@@ -66,7 +67,7 @@ interface Problem {
   errors?: { pointer: string; detail: string }[]
 }
 
-/** Nothing where it is no JSON: the page of somebody on the way. */
+/** Empty if it is not JSON, as a page from a proxy in between. */
 const bodyOf = async <Body extends object>(answer: Response): Promise<Partial<Body>> =>
   (await answer.json().catch(() => undefined)) ?? {}
 
@@ -77,13 +78,13 @@ async function sentenceOf(answer: Response | Error): Promise<Error> {
   return new Error(`${answer.status}${code ? ` ${code}` : ''}: ${detail}${flaws}`)
 }
 
-/** A line of the file, and what it says as a line of NDJSON. */
+/** A line number of the file, and that line's content as NDJSON. */
 export interface Line {
   line: number
   json: string
 }
 
-/** As many lines as go into one request each. */
+/** As many lines as fit into one request each. */
 function* inBatches(lines: Iterable<Line>): Generator<Line[]> {
   let batch: Line[] = []
   let bytes = 0
@@ -100,7 +101,7 @@ function* inBatches(lines: Iterable<Line>): Generator<Line[]> {
   if (batch.length > 0) yield batch
 }
 
-/** Such a line is a batch of its own, which is not taken: it is to keep no other from being sent. */
+/** A line that is too long would be refused as a batch of its own. It must not keep other lines from being sent. */
 const tooLong = (line: number): LineResult => ({
   line,
   status: 'invalid',
@@ -108,8 +109,8 @@ const tooLong = (line: number): LineResult => ({
 })
 
 /**
- * Sends lines in batches, and reports the result of each by its line number in the file. Batches are
- * sequential: of two lines with the same address the first is imported, wherever they are.
+ * Sends lines in batches, and reports the result of each by its line number in the file. Batches are sequential: of
+ * two lines with the same address the first is imported, wherever they are.
  */
 export async function sendLines(
   call: ReturnType<typeof openDeployment>,

@@ -1,6 +1,6 @@
 const WIDTH = 30
 
-/** A bar that is drawn over itself in a terminal, and a line for each tenth elsewhere. */
+/** A progress bar in a terminal; elsewhere, a line for each tenth. */
 export function openProgress(total: number, out: NodeJS.WriteStream = process.stderr) {
   const began = Date.now()
   let tenth = -1

@@ -3,9 +3,10 @@ import { appendFileSync, existsSync, readFileSync, truncateSync, writeFileSync }
 import type { LineResult } from '../../src/bulk/import/schemas.ts'
 
 /**
- * What has become of each line, as NDJSON: the first says of what. An import that is begun again goes on behind it.
+ * The result of each line, as NDJSON; the first line says what the report is about. An import that is started again
+ * appends to it.
  *
- * @param of all that decides what becomes of a line: the file, how it is read, and to which deployment it goes.
+ * @param of everything that decides the results: the file, how it is read, and the deployment it goes to.
  */
 export function openReport(path: string, of: readonly (string | Buffer)[]) {
   const hash = createHash('sha256')
@@ -19,14 +20,14 @@ export function openReport(path: string, of: readonly (string | Buffer)[]) {
   if (known) truncateSync(path, known.bytes)
   else writeFileSync(path, `${JSON.stringify({ sha256: digest })}\n`)
   return {
-    /** By line. The last word on a line counts. */
+    /** By line. The last result of a line counts. */
     results: known?.results ?? new Map<number, LineResult>(),
     add: (results: readonly LineResult[]) =>
       appendFileSync(path, results.map((result) => `${JSON.stringify(result)}\n`).join('')),
   }
 }
 
-/** What was being written as the script was stopped is no line; `bytes` is how far those that are whole reach. */
+/** A line that was being written when the script stopped does not count. `bytes`: the length of all complete lines. */
 function readReport(path: string) {
   const text = readFileSync(path, 'utf8')
   const whole = text.slice(0, text.lastIndexOf('\n') + 1)
@@ -49,10 +50,10 @@ const isRefusedBy =
   ({ errors = [] }: LineResult) =>
     errors.some(({ code }) => codes.includes(code))
 
-/** Whether a line that was refused may come with a newer login. */
+/** Whether a refused line may succeed with a newer login. */
 export const waitsForLogin = isRefusedBy('reauthentication_required')
 
-/** Whether a line that was refused may come, sent again: with a newer login, or as nobody is in its way any more. */
+/** Whether a refused line may succeed if it is sent again: with a newer login, or once nobody is in its way. */
 export const mayComeNow = isRefusedBy('reauthentication_required', 'try_again')
 
 export function countsOf(results: Iterable<LineResult>) {

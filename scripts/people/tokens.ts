@@ -1,6 +1,6 @@
 import { signIn } from '../sign-in.ts'
 
-/** The token of ROSTER_TOKEN, once; else whoever runs the script is asked. */
+/** Gives the token in ROSTER_TOKEN, but only once. Without one, whoever runs the script is asked to sign in. */
 export function tokenFrom(
   env: NodeJS.ProcessEnv,
   url: string,

@@ -19,13 +19,13 @@ import { selectUsers, type User, users } from '../../src/users/models.ts'
 import { timeOfId } from '../../src/values/ids.ts'
 import { hasCode, withPauses } from '../command.ts'
 
-/** What a restored database has brought back of single people, by the ledger: finding it, and undoing it again. */
+/** By the ledger, finds and undoes again what a restored database has brought back of single users. */
 
 const ENTRIES_PER_STATEMENT = 1000
 const USERS_PER_PAGE = 200
 /** Each may name a hundred entries. */
 const ANSWERS_PER_PAGE = 500
-/** A row of history names them, and what a webhook is told of it has room for so many. */
+/** A row of history names them, and the event that webhooks are sent has room for this many. */
 const ANSWERS_PER_ROW = 100
 const REASON = 'backup_restored'
 const AWAY = 'ledger_unavailable'
@@ -33,22 +33,22 @@ const AWAY = 'ledger_unavailable'
 type Consent = { id: string; user_id: string; client_id: string; name: string | null }
 
 export interface Lost {
-  /** Whether the ledger has nothing that the database does not have as well. */
+  /** Whether the database has everything that the ledger has. */
   isSilent: boolean
   erased: User[]
-  /** What the history does not know, by whom it is of. */
+  /** Entries that the history does not know, by user. */
   changes: Map<string, Entry[]>
   consents: Consent[]
 }
 
-/** An address that was left may be somebody else's by now, or the one that a thief has put there. */
+/** The former address may be somebody else's by now, and the new one may be a thief's. */
 const isMove = ({ action }: Entry) => action === 'email.changed' || action === 'email.change_undone'
 const isEnd = ({ action }: Entry) => action === 'user.disabled' || action === 'user.deleted'
 
 export const countMoved = ({ changes }: Lost) =>
   [...changes.values()].filter((entries) => entries.some(isMove)).length
 
-/** Throws where Redis is away: nothing is done without the ledger. */
+/** Throws if Redis is unavailable: without the ledger nothing is done. */
 export async function findLost(resources: Resources): Promise<Lost> {
   const entries = await askLedger(() => readLedger(resources))
   const erased = await findErased(resources)
@@ -75,7 +75,7 @@ export async function undoAgain(resources: Resources, { erased, changes, consent
   for (const consent of consents) await takeBack(resources, consent)
 }
 
-/** In a request Redis is left little time for an answer, as somebody waits. */
+/** A request gives Redis little time to answer, as somebody waits. A script retries. */
 async function askLedger<T>(ask: () => Promise<T | undefined>): Promise<T> {
   const answer = async () => {
     const said = await ask()
@@ -88,7 +88,7 @@ async function askLedger<T>(ask: () => Promise<T | undefined>): Promise<T> {
   })
 }
 
-/** Everybody who is there, and whom the ledger names as erased. By the id: an address may be somebody else's by now. */
+/** All existing users that the ledger names as erased. By id: an address may be somebody else's by now. */
 async function findErased(resources: Resources): Promise<User[]> {
   const erased: User[] = []
   for (let after = ''; ; ) {
@@ -103,7 +103,7 @@ async function findErased(resources: Resources): Promise<User[]> {
   }
 }
 
-/** Asks the database about entries, which stand in `entry`. */
+/** Queries the database about entries, which the query finds in `entry`. */
 async function askOf<T>({ db }: Resources, entries: readonly Entry[], ask: (entry: SQL) => SQL<T>) {
   const answers: T[] = []
   for (let at = 0; at < entries.length; at += ENTRIES_PER_STATEMENT) {
@@ -129,13 +129,14 @@ async function only(resources: Resources, entries: readonly Entry[], condition: 
   return entries.filter(({ id }) => ids.has(id))
 }
 
-/** What the history does not know. */
+/** Entries that the history does not have. */
 const findUnknown = (resources: Resources, entries: readonly Entry[]) =>
   only(resources, entries, sql`entry.id NOT IN (SELECT id FROM ${activityLogs})`)
 
 /**
- * Of those who are there, what this has not seen to yet. By the ids of entries, whatever the times: the ledger may hear of an
- * older one later, and what an administrator has decided since holds against those alone that were answered.
+ * Entries about existing users that no run has handled yet. By the entries' ids, whatever their times: the ledger may
+ * hear of an older entry later, and what an administrator has decided since only holds against entries that were
+ * handled.
  */
 async function changesLost(resources: Resources, entries: readonly Entry[]): Promise<Map<string, Entry[]>> {
   const ofThose = await only(resources, entries, sql`entry.user_id IN (SELECT id FROM ${users})`)
@@ -146,7 +147,7 @@ async function changesLost(resources: Resources, entries: readonly Entry[]): Pro
 
 const isAnswer = sql`action = 'password.changed' AND actor_id IS NULL`
 
-/** The entries that people were set back for, of each of them. */
+/** For each user, the ids of the entries that they were set back for. */
 async function readAnswers({ db }: Resources, userIds: readonly string[]): Promise<Map<string, Set<string>>> {
   const answers = new Map<string, Set<string>>()
   for (let at = 0; at < userIds.length; at += USERS_PER_PAGE) {
@@ -172,7 +173,7 @@ async function readAnswers({ db }: Resources, userIds: readonly string[]): Promi
   return answers
 }
 
-/** What was taken back after it was given last: what was given since is left alone. */
+/** Consents that were withdrawn after they were last given. What was given later is left alone. */
 async function consentsLost(resources: Resources, entries: readonly Entry[]): Promise<Consent[]> {
   const found = await askOf(
     resources,
@@ -194,7 +195,10 @@ async function eraseAgain(resources: Resources, user: User): Promise<void> {
   )
 }
 
-/** Whoever was made safer since the backup: what was removed goes again, and the rest is for an administrator to decide. */
+/**
+ * Repeats what has made an account safer since the backup: what was removed is removed again, and the rest is left
+ * for an administrator to decide.
+ */
 async function setBack(resources: Resources, userId: string, changes: readonly Entry[]): Promise<void> {
   const { db, now } = resources
   const answers = changes.map(({ id }) => id)
@@ -245,7 +249,7 @@ async function setBack(resources: Resources, userId: string, changes: readonly E
           : []),
         sql`UPDATE ${users} SET role = 'user', password_hash = NULL, updated_at = ${now}, version = version + 1,
           token_epoch = token_epoch + 1, device_epoch = device_epoch + 1 WHERE id = ${userId} AND ${isDone}`,
-        // Behind it: a trigger takes a change of the password for a reset.
+        // After the other: a trigger takes a change of the password for a reset.
         sql`UPDATE ${users} SET needs_reset = 1 WHERE id = ${userId} AND ${isDone}`,
       ],
       ended: [
@@ -260,8 +264,8 @@ async function setBack(resources: Resources, userId: string, changes: readonly E
 }
 
 /**
- * What was removed since the backup, once more: where the ledger does not know which, all of its kind that there was by then.
- * What was set up later is left alone.
+ * Removes again what was removed since the backup. If the ledger does not know which one, all of that kind that
+ * existed then are removed. What was set up later is left alone.
  */
 function removals({ id, userId, action, kind, about }: Entry, isDone: SQL): Statement[] {
   const which = about ? sql`AND id = ${about}` : sql``
@@ -276,7 +280,7 @@ function removals({ id, userId, action, kind, about }: Entry, isDone: SQL): Stat
   return [kind === 'passkey' ? from(passkeys, which) : from(factors)]
 }
 
-/** All of it, also where a part was kept: which that was, the ledger does not know. The app asks again. */
+/** Withdraws all of it, even if a part was kept: the ledger does not know which part. The app asks again. */
 async function takeBack(resources: Resources, { id, user_id, client_id, name }: Consent): Promise<void> {
   const event = {
     id: uuidv7(),

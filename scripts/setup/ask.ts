@@ -4,11 +4,11 @@ import { createInterface } from 'node:readline'
 export interface Question {
   name: string
   asks: string
-  /** What is wrong with an answer; undefined for a good one. */
+  /** What is wrong with an answer; undefined if it is good. */
   faultOf: (answer: string) => string | undefined
 }
 
-/** Asks on the terminal, or of what is piped in: a line an answer. One that does not fit is asked for again. */
+/** Asks in the terminal, or reads piped input, one line per answer. Asks again if an answer does not fit. */
 export function openQuestions() {
   const lines: string[] = []
   let isOver = false

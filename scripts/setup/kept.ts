@@ -7,12 +7,12 @@ const HEAD = `# The settings of a deployment, as \`npm run setup\` has made and 
 # deployment: keep it where you keep secrets. Other settings may be added, a line each: .dev.vars.example has them all.
 `
 
-/** What setup itself asks for or reads, and the Worker does not know. */
+/** What setup itself asks for or reads, but the Worker does not know. */
 const OF_SETUP = ['DOMAIN', 'ADMIN_EMAIL', 'CLOUDFLARE_ACCOUNT_ID', 'ADMIN_PASSWORD']
 
 /**
- * What is known of a deployment, in a file that its owner alone reads, and that setup writes whenever it knows more: what
- * was made once stays, and a second run goes on.
+ * What is known about a deployment, in a file that only its owner can read. Setup writes it whenever it learns more,
+ * so secrets are only made once, and a second run continues.
  */
 export function openKept(path: string) {
   const values: Record<string, string> = {}
@@ -26,14 +26,14 @@ export function openKept(path: string) {
     keep(more: Record<string, string>) {
       Object.assign(values, more)
       const lines = Object.entries(values).map(([name, value]) => `${name}=${quoted(name, value)}\n`)
-      // What a crash leaves is the file of before, or the whole of the new one.
+      // A crash leaves either the former file or the complete new one.
       writePrivately(`${path}.new`, HEAD + lines.join(''))
       renameSync(`${path}.new`, path)
     },
-    /** What the Worker is to know: settings alone, none of which is empty. */
+    /** What the Worker is given: only settings, and no empty ones. */
     settings: () =>
       Object.fromEntries(Object.entries(values).filter(([name, value]) => name in WHAT_TO_WRITE && value)),
-    /** What is neither: a slip, as a rule. */
+    /** What is neither, usually a typing error. */
     strangers: () =>
       Object.fromEntries(
         Object.entries(values).filter(([name]) => !(name in WHAT_TO_WRITE || OF_SETUP.includes(name))),

@@ -7,11 +7,11 @@ import { insertUser, makeUserRow } from '../../src/users/create.ts'
 import { hardDeletion } from '../../src/users/managing/manage.ts'
 import { findByEmail, withResources } from '../create-admin.ts'
 
-/** RFC 2606: nobody can own a name there, so nobody else's account is this one, and no mail arrives. */
+/** RFC 2606: nobody can own a name there, so this is nobody else's account, and no mail arrives. */
 const EMAIL = 'setup@roster.invalid'
 const TIMEOUT_MS = 30_000
 
-/** Asks until a deployment of Roster answers there: a new domain's certificate takes a minute or two. */
+/** Asks until a deployment of Roster answers: a new domain's certificate takes a minute or two. */
 export async function untilItAnswers(issuer: string, { waitMs = 300_000, say = console.log } = {}) {
   const until = Date.now() + waitMs
   for (let tried = 1; ; tried++) {
@@ -35,9 +35,8 @@ async function whyNotAnswered(issuer: string): Promise<string | undefined> {
 }
 
 /**
- * Signs in to a deployment as a user made for this, refreshes, revokes, and checks that the revoked tokens no
- * longer work. The user is erased afterwards, whatever happened; one left by an interrupted run is erased
- * first.
+ * Signs in to a deployment as a user made for this, refreshes, revokes, and checks that the revoked tokens no longer
+ * work. The user is erased afterwards, whatever happened; one left by an interrupted run is erased first.
  *
  * @returns what was tried, a clause each. Throws a sentence at the first failure.
  */

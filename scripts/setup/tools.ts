@@ -7,11 +7,11 @@ import { unstable_readConfig } from 'wrangler'
 interface Outcome {
   code: number
   stdout: string
-  /** Both streams, as a terminal would have shown them. */
+  /** Both streams together, as in a terminal. */
   all: string
 }
 
-/** Runs somebody else's command. Secrets go in by standard input: arguments are for all to read. */
+/** Runs another tool's command. Secrets go to standard input: anybody can read arguments. */
 function run(command: string, args: string[], { input = '', env = {} } = {}): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: 'pipe' })
@@ -43,7 +43,7 @@ interface WranglerConfig {
   send_email: { name: string }[]
 }
 
-/** What wrangler.toml says, as far as setting up has to know. */
+/** What setup needs to know from wrangler.toml. */
 export function readWranglerConfig(path: string) {
   const {
     name,
@@ -57,7 +57,7 @@ export function readWranglerConfig(path: string) {
   return { name, domains, bindsMail: send_email.some((binding) => binding.name === 'EMAIL') }
 }
 
-/** The line of wrangler.toml that says where the Worker answers, which is a comment before somebody has said so. */
+/** The line of wrangler.toml with the Worker's domain; a comment until somebody sets it. */
 const ROUTES = /^# routes = .*$/m
 
 /** Writes a domain into wrangler.toml, where every later deployment finds it. */
@@ -74,7 +74,7 @@ interface Account {
   name: string
 }
 
-/** Cloudflare's own command, for one Worker. */
+/** Cloudflare's command, for one Worker. */
 export function openWrangler(config: string, accountId: () => string | undefined) {
   const env = () => ({
     WRANGLER_SEND_METRICS: 'false',
@@ -83,7 +83,7 @@ export function openWrangler(config: string, accountId: () => string | undefined
   })
   const of = ['--config', config]
   return {
-    /** The accounts that whoever is logged in may use. */
+    /** The accounts that the logged-in user may use. */
     async accounts(): Promise<Account[]> {
       const { code, stdout } = await run('wrangler', ['whoami', '--json'], { env: env() })
       if (code !== 0)
@@ -92,10 +92,10 @@ export function openWrangler(config: string, accountId: () => string | undefined
         )
       return (JSON.parse(stdout) as { accounts: Account[] }).accounts
     },
-    /** All of them in one request: one version of the Worker, not one for each. */
+    /** All in one request, which makes one version of the Worker instead of one for each. */
     putSecrets: (secrets: Record<string, string>) =>
       succeed('wrangler', ['secret', 'bulk', ...of], { input: JSON.stringify(secrets), env: env() }),
-    /** Answers where it is: URLs and domains, as wrangler writes them down for programs. */
+    /** Returns the URLs and domains that wrangler reports for programs. */
     async deploy(): Promise<string[]> {
       const dir = mkdtempSync(join(tmpdir(), 'roster-setup-'))
       const report = join(dir, 'wrangler.ndjson')
@@ -114,7 +114,7 @@ export function openWrangler(config: string, accountId: () => string | undefined
   }
 }
 
-/** Turso's command, where it is installed: undefined where it is not. */
+/** Turso's command; undefined if it is not installed. */
 export async function openTurso() {
   const isThere = await run('turso', ['--version']).catch(() => undefined)
   if (isThere?.code !== 0) return undefined
@@ -123,7 +123,7 @@ export async function openTurso() {
     return code === 0 ? stdout.trim() : undefined
   }
   return {
-    /** A database of this name, which is made where there is none. */
+    /** The database with this name; it is created if there is none. */
     async database(name: string) {
       const found = await urlOf(name)
       if (!found) await succeed('turso', ['db', 'create', name])

@@ -6,14 +6,14 @@ import Provider, { type Context } from 'oidc-provider'
 import { isLocal } from '../local-only.ts'
 
 /**
- * Another company's OpenID provider: `oidc-provider`, which is certified, as it comes. It asks for a name and an address
- * and believes them, so it is for this machine alone. Nothing of it is kept.
+ * Another company's OpenID provider: `oidc-provider`, which is certified, unmodified. It asks for a name and an
+ * address and believes them, so it is only for this machine. It keeps nothing.
  */
 export interface ProviderOptions {
   port: number
   client_id: string
   client_secret: string
-  /** Where it sends people back to. */
+  /** Where it may redirect people to. */
   redirect_uris: string[]
 }
 
@@ -24,7 +24,7 @@ interface Person {
 
 const { port, ...client }: ProviderOptions = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8'))
 const issuer = `http://127.0.0.1:${port}`
-/** Who has been here, by their subject: the address they came by first. */
+/** Who has signed in here, by subject: with the address they gave first. */
 const people = new Map<string, Person>()
 
 const provider = new Provider(issuer, {
@@ -48,7 +48,7 @@ const provider = new Provider(issuer, {
     accountId: sub,
     claims: () => ({ sub, email_verified: true, ...people.get(sub) }),
   }),
-  // Whoever signs in lets the one app that there is know who they are.
+  // There is only one app, so whoever signs in has consented.
   async loadExistingGrant({ oidc }: Context) {
     const { clientId } = oidc.client
     const known = oidc.session.grantIdFor(clientId)
@@ -81,7 +81,7 @@ const page = (uid: string) => html`<!doctype html>
     </form>
   </html>`
 
-/** Its own pages: who somebody is. Everything else is the provider's. */
+/** Its own pages, which ask who somebody is. Everything else is the provider's. */
 async function ask(request: IncomingMessage, response: ServerResponse) {
   const { uid } = await provider.interactionDetails(request, response)
   if (request.method !== 'POST')
@@ -94,7 +94,7 @@ async function ask(request: IncomingMessage, response: ServerResponse) {
   return provider.interactionFinished(request, response, { login: { accountId } })
 }
 
-/** An app that nobody has registered says here what it is (OAuth Client ID Metadata Document). */
+/** An app that nobody has registered describes itself here (OAuth Client ID Metadata Document). */
 const SCRIBE = '/scribe.json'
 function tellOfScribe(response: ServerResponse) {
   const document = {

@@ -1,4 +1,4 @@
-/** As much of it as is used here: it comes without types. */
+/** Only what is used here: the package has no types. */
 declare module 'oidc-provider' {
   import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 

@@ -9,10 +9,10 @@ const PORT = 8792
 const ID = 'nordlys'
 
 /**
- * A provider to sign in by, at this machine.
+ * A provider to sign in with, on this machine.
  *
- * @param domains whose addresses it is believed to prove.
- * @returns the settings that have Roster sign in by it, and how it is started, in a process of its own.
+ * @param domains the domains whose addresses it is trusted to prove.
+ * @returns the settings that let people sign in to Roster with it, and how to start it, in its own process.
  */
 export async function prepareProvider({ issuer, domains }: { issuer: string; domains: string[] }) {
   const port = await portBeside(PORT)

@@ -5,7 +5,7 @@ import { auth0, firebase, keycloak } from './services.ts'
 import { each, load, type Reader, readNdjson } from './source.ts'
 import { betterAuth, django, fastapi, supabase } from './tables.ts'
 
-/** Our own format: NDJSON, or CSV by the name of the file; or what `npm run people:export` has written. */
+/** Our own format: NDJSON, CSV if the file is named so, or the output of `npm run people:export`. */
 const roster: Reader = (file) =>
   extname(file).toLowerCase() === '.csv'
     ? readCsv(load(file))

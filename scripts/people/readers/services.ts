@@ -15,11 +15,11 @@ import {
   timeOf,
 } from './source.ts'
 
-/** The parameters of a project, as the Firebase console shows them under "Password hash parameters", as JSON. */
+/** A project's parameters as JSON, as the Firebase console shows them under "Password hash parameters". */
 const FIREBASE_HASHING = ['base64_signer_key', 'base64_salt_separator', 'rounds', 'mem_cost'] as const
 type FirebaseHashing = Record<(typeof FIREBASE_HASHING)[number], unknown>
 
-/** Without one of them, each hash would be read, and no password fit any. */
+/** Refuses incomplete parameters: without one of them every hash could be read, but no password would match. */
 function readHashing(file: string): FirebaseHashing {
   const hashing = readJson<Partial<FirebaseHashing> | null>(file)
   const lacking = FIREBASE_HASHING.filter((name) => textOf(hashing?.[name]) === undefined)
@@ -54,9 +54,8 @@ function firebaseHash({ passwordHash, salt }: Row, hashing: FirebaseHashing | un
 }
 
 /**
- * A realm, as `kc.sh export --users realm_file` writes it. Service accounts are left out. Attributes were
- * written by administrators, and apps may rely on them: users may not change their own, unless
- * `ownAttributes` says so.
+ * A realm, as `kc.sh export --users realm_file` writes it. Service accounts are left out. Attributes were written by
+ * administrators, and apps may rely on them: users may not change their own, unless `ownAttributes` says so.
  */
 export const keycloak: Reader = (file, { ownAttributes = false }) =>
   each(
@@ -82,7 +81,8 @@ export const keycloak: Reader = (file, { ownAttributes = false }) =>
           roles: roles.length > 0 ? roles : undefined,
           attributes: ownAttributes ? undefined : objectOf(row.attributes),
         }),
-        // One that counts is told as what it is, and left out: as a clock's, its codes would never be right.
+        // An app that counts is passed on as what it is, and left out by the import: if it were taken for one that
+        // uses the time, its codes would never be correct.
         factors: otp && { [isOfCounter(otp) ? 'hotp' : 'totp']: keycloakTotp(otp) },
       }
     },
@@ -94,7 +94,7 @@ interface Credential {
   data: Row
 }
 
-/** Both are JSON in JSON. */
+/** Both are JSON strings inside the JSON. */
 const toCredential = ({ type, secretData, credentialData }: Row): Credential => ({
   type,
   secret: JSON.parse(String(secretData ?? '{}')) as Row,
@@ -128,7 +128,7 @@ const keycloakTotp = ({ secret, data }: Credential) => ({
   algorithm: String(data.algorithm ?? 'HmacSHA1').replace(/^Hmac/i, ''),
 })
 
-/** Auth0's export of users, with the file of hashes that its support sends; they are joined by id. */
+/** Auth0's export of users, with the file of hashes from its support; the two are joined by id. */
 export const auth0: Reader = (file, extras) => {
   const hashes = new Map(
     (extras.with === undefined ? [] : readNdjson(extras.with)).map(({ value: row }) => [

@@ -1,35 +1,35 @@
 import { readFileSync } from 'node:fs'
 import { flawOfRow, parseCsv } from '../../../src/bulk/import/csv.ts'
 
-/** A user as an import takes them; what is undefined is not there. */
+/** A user as the import accepts them; undefined members are left out. */
 export type Imported = Record<string, unknown>
 
-/** What there is beside the file of users. */
+/** What may be given besides the file of users. */
 interface Extras {
-  /** A second file: hashes, or the parameters that they were made with. */
+  /** A second file: hashes, or the parameters they were made with. */
   with?: string | undefined
-  /** What users there may write about themselves stands among what others wrote of them, and is theirs here as well. */
+  /** In that system, users' own attributes are mixed with those written by others. If set, users may change them here. */
   ownAttributes?: boolean | undefined
 }
 
 export type Row = Record<string, unknown>
 
-/** What stands in a file, and where: the line on which it begins, or in a list of JSON its number, from 1 on. */
+/** A value from a file, and its place: the line it begins on, or its number in a JSON list, from 1. */
 export interface At<Value> {
   line: number
   value: Value
 }
 
-/** Turns the users of another system, in the order of its file, into ours. */
+/** Turns another system's users into ours, in the order of the file. */
 export type Reader = (file: string, extras: Extras) => At<Imported>[]
 
-/** Makes something else of each, which stands where it stood. */
+/** Maps each value, and keeps its place. */
 export const each = <From, To>(all: readonly At<From>[], turn: (value: From) => To): At<To>[] =>
   all.map(({ line, value }) => ({ line, value: turn(value) }))
 
 const numbered = (list: readonly Row[]): At<Row>[] => list.map((value, index) => ({ line: index + 1, value }))
 
-/** The text of a file. Throws where it is in no UTF-8, of which nobody can say what its letters are. */
+/** The text of a file. Throws if it is not UTF-8, as its letters could only be guessed. */
 export function load(file: string): string {
   const bytes = readFileSync(file)
   try {
@@ -49,14 +49,14 @@ export const readJson = <T>(file: string): T => {
   }
 }
 
-/** A list that a file of JSON has under this name. Without it, it is a file of something else. */
+/** The list with this name in a JSON file. Throws if there is none, as then it is another kind of file. */
 export function listIn(file: string, name: string): At<Row>[] {
   const list = readJson<Record<string, unknown> | null>(file)?.[name]
   if (!Array.isArray(list)) throw new Error(`${file} has no list called ${name}.`)
   return numbered(list)
 }
 
-/** The rows of a table: a CSV with names in its first line, NDJSON, or a JSON list; each may be what a database wrote. */
+/** The rows of a table: CSV with a header, NDJSON, or a JSON list, with values as databases write them. */
 export function readTable(file: string): At<Row>[] {
   const text = load(file)
   if (text.trimStart().startsWith('[')) return numbered(readJson(file))
@@ -64,7 +64,7 @@ export function readTable(file: string): At<Row>[] {
   const all = parseCsv(text)
   const [head, ...rows] = all
   const names = head?.cells ?? []
-  // Cells that are left over belong to another column, and so do those beside them.
+  // A surplus cell means that the cells of that line are in the wrong columns.
   for (const row of all) {
     const detail = flawOfRow(row, names)
     if (detail) throw new Error(`Line ${row.line} of ${file}: ${detail}`)
@@ -87,13 +87,13 @@ export function readNdjson(file: string): At<Row>[] {
   })
 }
 
-/** As databases write them: `t`, `1`, `true`, or a boolean. */
+/** Also as databases write it: `t`, `1`, `true`, or a boolean. */
 export const isTrue = (value: unknown): boolean => /^(t|true|1|yes)$/i.test(String(value ?? ''))
 
 export const textOf = (value: unknown): string | undefined =>
   value === undefined || value === null || value === '' ? undefined : String(value)
 
-/** A time as databases write it (`2024-05-06 07:08:09.1+00`), of no zone in UTC; or as milliseconds. */
+/** A time as databases write it (`2024-05-06 07:08:09.1+00`; UTC without a zone), or as milliseconds. */
 export function timeOf(value: unknown): string | undefined {
   const text = textOf(value)
   if (text === undefined) return undefined
@@ -104,20 +104,20 @@ export function timeOf(value: unknown): string | undefined {
     .replace(/(T.*[+-]\d\d)$/, '$1:00')
   const zoned = /(Z|[+-]\d\d:?\d\d)$/.test(written) || !written.includes('T') ? written : `${written}Z`
   const time = new Date(zoned)
-  // What is no time is left as it is: the report says so of that line.
+  // Anything else is left as it is: the report will say so for that line.
   return Number.isNaN(time.getTime()) ? text : time.toISOString()
 }
 
-/** Whether a time is still to come. Where there is none, or what is no time, it never is over. */
+/** Whether a time is still to come. A missing or invalid time counts as never over. */
 export const isAhead = (value: unknown): boolean => !(Date.parse(timeOf(value) ?? '') <= Date.now())
 
-/** An object, also one in the text of a cell; undefined where it is empty. */
+/** An object, also as the text of a cell; undefined if it is empty. */
 export function objectOf(value: unknown): Row | undefined {
   const object = typeof value === 'string' ? (JSON.parse(value || '{}') as Row) : (value as Row | undefined)
   return object && Object.keys(object).length > 0 ? object : undefined
 }
 
-/** Without what is undefined, or empty. */
+/** Without what is undefined or false; undefined if nothing is left. */
 export const compact = (row: Row): Row | undefined =>
   objectOf(
     Object.fromEntries(Object.entries(row).filter(([, value]) => value !== undefined && value !== false)),

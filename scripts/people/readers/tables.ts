@@ -14,10 +14,10 @@ import {
   timeOf,
 } from './source.ts'
 
-/** Of a table that has the column, an empty cell is what some tools write for false. */
+/** If the table has this column, an empty cell means false: some tools write it so. */
 const disabledOf = (row: Row) => ('is_active' in row ? !isTrue(row.is_active) : undefined)
 
-/** The table of the FastAPI template (SQLModel), and of what was made after it. */
+/** The table of the FastAPI template (SQLModel), and of projects made from it. */
 export const fastapi: Reader = (file) =>
   each(readTable(file), (row) => ({
     email: textOf(row.email),
@@ -49,7 +49,7 @@ export const django: Reader = (file) =>
     }
   })
 
-/** `auth.users` of Supabase. Those who are deleted or anonymous do not come. */
+/** `auth.users` of Supabase. Deleted and anonymous users are left out. */
 export const supabase: Reader = (file) =>
   each(
     readTable(file).filter(
@@ -62,7 +62,7 @@ export const supabase: Reader = (file) =>
         name: textOf(metadata?.full_name ?? metadata?.name),
         external_id: textOf(row.id),
         password_hash: textOf(row.encrypted_password),
-        // The other one is the phone's as well; long ago there was none but it.
+        // `confirmed_at` also covers the phone; old exports have only that.
         email_verified:
           textOf('email_confirmed_at' in row ? row.email_confirmed_at : row.confirmed_at) !== undefined,
         created_at: timeOf(row.created_at),
@@ -73,7 +73,7 @@ export const supabase: Reader = (file) =>
     },
   )
 
-/** The tables `user` and `account` of better-auth, as one JSON object of both. The hash stands with the account. */
+/** The tables `user` and `account` of better-auth, both in one JSON object. The hash is in `account`. */
 export const betterAuth: Reader = (file) => {
   const [user, account] = [listIn(file, 'user'), listIn(file, 'account').map(({ value }) => value)]
   const ofUser = (row: Row) => textOf(row.userId ?? row.user_id)
