@@ -3,14 +3,14 @@ import { type Call, time } from './load.ts'
 import { PRICES } from './prices.ts'
 import type { Trip } from './trips.ts'
 
-/** What a day costs, and by how much it makes the database grow. */
+/** What a day costs, and how much the database grows. */
 export interface Day {
   who: string
   dollars: number
   bytes: number
 }
 
-/** What an active user does on a day: eight hours with an app that renews its token every ten minutes. */
+/** What an active user does in a day: eight hours with an app that refreshes its token every ten minutes. */
 const ACTIVE_DAY: Record<string, number> = {
   'read of oneself': 200,
   refresh: 48,
@@ -22,7 +22,7 @@ const ACTIVE_DAY: Record<string, number> = {
 const MINUTES = 1440
 const HOURS = 24
 
-/** The most of one kind that one caller can ask for in a day; the limits are those of wrangler.toml and the settings. */
+/** The most of one kind that one caller can ask for in a day. The limits are those of wrangler.toml and the settings. */
 const EXTREMES: { who: string; operation: string; times: number }[] = [
   // 30 hashes a minute from one network.
   { who: 'a stranger who fails to log in', operation: 'failed login', times: 30 * MINUTES },
@@ -40,7 +40,7 @@ const EXTREMES: { who: string; operation: string; times: number }[] = [
   { who: 'a manager who changes people', operation: 'change of a person', times: 120 * MINUTES },
 ]
 
-/** Beyond what the plans include, without the CPU: of one operation. */
+/** The price of one operation beyond what the plans include, without CPU. */
 function dollarsOf(trips: Trip[], operation: string): number {
   const { workers, turso, upstash } = PRICES
   const trip = trips.find((it) => it.operation === operation)
@@ -73,7 +73,7 @@ export const extremes = (trips: Trip[], bytes: Record<string, number>): Day[] =>
     bytes: times * (bytes[operation] ?? 0),
   }))
 
-/** By how many bytes the database grows with each of so many calls. */
+/** By how many bytes the database grows with each call. */
 export async function bytesOf(
   url: string,
   databaseUrl: string,

@@ -7,24 +7,24 @@ import { gzipSync } from 'node:zlib'
 const ROOT = join(import.meta.dirname, '..')
 
 /**
- * What the Worker may weigh: a small script starts sooner, everywhere. It was to be 256 KiB; second factors and passkeys
- * with their pages, in two languages, took it over, and then the OpenID provider, with what it needs of jose, took it to 290,
- * and mails in German, with signing out of apps and what users let them do, to 297. API keys, devices without a browser,
- * pushed requests, codes by mail and the console's pages of apps took it to 322, near introspection, the sign-out of apps
- * by the back channel, keys' pages and identities to 360, what takes people over from other systems and verifies their
- * hashes to 384. Webhooks, mail by SMTP, apps by documents, the import's pages and names without accents took it to 408; the
- * ledger, lists of who may not join and what attacks by hand found are the rest of 428.
+ * The largest permitted size of the Worker: a small script starts sooner, everywhere. It began as 256 KiB. Second
+ * factors and passkeys, with their pages in two languages, exceeded that. The OpenID provider, with what it needs of
+ * jose, took it to 290; mails in German, signing out of apps and consents to 297; API keys, devices without a
+ * browser, pushed requests, codes by mail and the console's pages of apps to 322; near introspection, back-channel
+ * logout, the keys' pages and identities to 360; importing people from other systems, and verifying their hashes, to
+ * 384; webhooks, SMTP, client ID metadata documents, the import's pages and search without accents to 408; the
+ * ledger, blocked sign-ups and what attacks by hand found to 428.
  */
 export const BUNDLE_BUDGET_BYTES = 428 * 1024
 
-/** Modules of a Worker by name: the first is the one that is served; those that are no JavaScript are text, or WebAssembly. */
+/** Modules of a Worker by name. The first is the entry; those that are not JavaScript are text or WebAssembly. */
 export type Modules = Record<string, string | Buffer>
 
 export interface Bundle {
   modules: Modules
   bytes: number
   gzipBytes: number
-  /** Of WebAssembly, which is no script, and counted apart. */
+  /** WebAssembly is not script, so it is counted separately. */
   wasmBytes: number
   /** Minified bytes of each package, the largest first. */
   packages: [name: string, bytes: number][]
@@ -34,7 +34,7 @@ interface Metafile {
   outputs: Record<string, { inputs: Record<string, { bytesInOutput: number }> }>
 }
 
-/** Builds what is deployed, by the command that deploys it; of another Worker than Roster, or another checkout. */
+/** Builds what is deployed, with the command that deploys it. Also builds another Worker, or another checkout. */
 export function buildBundle({
   entry,
   root = ROOT,

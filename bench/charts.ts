@@ -7,7 +7,7 @@ const WIDTH = 760
 const LEFT = 210
 const RIGHT = 90
 
-/** Colours for both of a reader's themes. */
+/** Colours for a light and a dark theme. */
 const STYLE = `<style>
   text { font: 13px system-ui, sans-serif; fill: #24292f }
   .title { font-size: 16px; font-weight: 600 }
@@ -31,7 +31,7 @@ interface Group {
 
 const toXml = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
 
-/** Horizontal bars in groups, on one scale that begins at nothing. */
+/** Horizontal bars in groups, on one scale that starts at zero. */
 function barChart(title: string, subtitle: string, groups: Group[], limit: number): string {
   const BAR = 16
   const GAP = 12
@@ -73,7 +73,7 @@ function floorChart({ ratios }: Results): string {
   )
 }
 
-/** The operations that a table of people makes slow when nobody has thought of it. */
+/** Operations that become slow with a large table of people if nobody takes care. */
 const GROWING = [
   'read of oneself',
   'first page',

@@ -6,24 +6,24 @@ export interface Counted {
   redis: number
   rowsRead: number
   rowsWritten: number
-  /** Of all statements, as libSQL says. */
+  /** Of all statements, as reported by libSQL. */
   databaseMs: number
   /** From the first call to the end of the last. */
   spanMs: number
 }
 
-/** In which a mail that was begun is sent and ticked off. */
+/** Long enough to send a mail and mark it as sent. */
 const SETTLE_MS = 400
 
 const settle = () => new Promise((resolve) => setTimeout(resolve, SETTLE_MS))
 
 /** Runs an action and counts its calls. `proxyUrl` ends in the label of proxied Workers. */
 export async function count(proxyUrl: string, action: () => Promise<unknown>): Promise<Counted> {
-  // What the request before has left behind is not this one's.
+  // So that nothing left over from the previous request is counted.
   await settle()
   await fetch(`${proxyUrl}/__log`, { method: 'DELETE' })
   await action()
-  // What goes on after the answer belongs to the request too.
+  // Work after the answer belongs to the request too.
   await settle()
   const calls = (await (await fetch(`${proxyUrl}/__log`)).json()) as LogEntry[]
   const statements = calls.flatMap((call) => call.statements)
@@ -40,7 +40,7 @@ export async function count(proxyUrl: string, action: () => Promise<unknown>): P
   }
 }
 
-/** Puts a distance between the Worker and an upstream: every call takes so much longer. */
+/** Simulates a distance between the Worker and an upstream: each call takes this much longer. */
 export async function delay(proxyUrl: string, upstream: Upstream, ms: number): Promise<void> {
   const mode = ms > 0 ? { mode: 'latency', ms } : { mode: 'pass' }
   await fetch(`${proxyUrl}/${upstream}/__mode`, { method: 'PUT', body: JSON.stringify(mode) })

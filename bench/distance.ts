@@ -8,8 +8,10 @@ export interface Distance {
   region: string
   roundTripMs: number
   redis: 'with the database' | 'everywhere'
-  /** Response times (ms): of oneself by the copy in Redis, of somebody by libSQL, and of somebody as is classical: first
-      whether the token is revoked, then the query. */
+  /**
+   * Response times (ms): of oneself by the copy in Redis, of somebody else by libSQL, and of somebody else in the
+   * classical order: first whether the token is revoked, then the query.
+   */
   readMs: number
   readOfUserMs: number
   readInTurnMs: number
@@ -17,7 +19,7 @@ export interface Distance {
   loginMs: number
 }
 
-/** Response times as seen beside a Worker in each region, by delaying every call at the proxy. */
+/** Response times as measured beside a Worker in each region, by delaying every call at the proxy. */
 export async function measureDistance(
   stage: Stage,
   urls: { roster: string; floor: string },

@@ -1,6 +1,6 @@
 /**
- * Round-trip times that the distance table assumes (ms), between the data centres of the big clouds: rounded from
- * published inter-region figures, and the one place to change them. The database is in Virginia.
+ * Round-trip times assumed by the distance table (ms), between data centres of the big clouds: rounded from published
+ * inter-region figures, and the only place to change them. The database is in Virginia.
  */
 export const DATABASE_REGION = 'Virginia'
 export const ROUND_TRIP_MS: Record<string, number> = {
@@ -11,5 +11,5 @@ export const ROUND_TRIP_MS: Record<string, number> = {
   Tokyo: 150,
   Sydney: 200,
 }
-/** From a Worker to the nearest of a Redis that is everywhere. */
+/** From a Worker to the nearest replica of a global Redis. */
 export const NEARBY_MS = 5

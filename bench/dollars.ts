@@ -9,16 +9,14 @@ interface Dollars {
   together: number
 }
 
-/**
- * A read of oneself without a cached copy, measured only for its trips; its CPU time is taken from the other.
- */
+/** A read of oneself without a cached copy. Only its trips are measured; its CPU time is taken from the read with one. */
 export const WITHOUT_COPY = 'read of oneself, no copy'
 
-/** What a million of an operation cost beyond what the plans include; undefined where it was not measured. */
+/** The price of a million of an operation beyond what the plans include; undefined if it was not measured. */
 export function dollarsPerMillion({ ratios, trips }: Results, operation: string): Dollars | undefined {
   const { workers, turso, upstash } = PRICES
   const trip = trips.find((it) => it.operation === operation)
-  // The first of them has the fewest connections.
+  // The first match has the fewest connections.
   const ratio = ratios.find(
     (it) => it.operation === (operation === WITHOUT_COPY ? 'read of oneself' : operation),
   )
@@ -33,8 +31,8 @@ export function dollarsPerMillion({ ratios, trips }: Results, operation: string)
 }
 
 /**
- * All signed-in reads before near reads and the write diet, at the same prices: commit 126f9db. Each asked
- * both Redis and libSQL then, so one figure covers them all.
+ * Prices before near reads and the cut in writes (commit 126f9db), at the same list prices. Each signed-in read asked
+ * both Redis and libSQL then, so one figure covers all reads.
  */
 export const BEFORE: Record<string, number> = {
   'read of oneself': 2.32,

@@ -1,9 +1,9 @@
 import { hash } from './hash.ts'
 
 /**
- * What physics asks of each operation and nothing more: as many calls of Redis, libSQL and the mail service as Roster
+ * The least that physics requires of each operation: as many calls of Redis, libSQL and the mail service as Roster
  * makes, and the same hash, with plain `fetch`, the shortest statements, no library, no token, no validation and no
- * error handling. Nobody could deploy this; it is what a throughput is compared with.
+ * error handling. Nobody could deploy this; throughputs are compared with it.
  */
 interface Env {
   TURSO_DATABASE_URL: string
@@ -72,7 +72,7 @@ const operations: Record<string, (env: Env, id: string) => Promise<unknown>> = {
   health: async () => 'ok',
   near: (env, id) => redis(env, 'MGET', `copy:${id}`, `revoked:session:${id}`, `doubt:${id}`),
   read: user,
-  /** The classical order: ask whether the token is revoked, and then do the work. */
+  /** The classical order: first ask whether the token is revoked, then do the work. */
   async 'read-in-turn'(env, id) {
     await revoked(env, id)
     return user(env, id)
@@ -83,7 +83,7 @@ const operations: Record<string, (env: Env, id: string) => Promise<unknown>> = {
       execute(`${BRANCHES.join(' UNION ALL ')} ORDER BY id DESC LIMIT 21`),
       execute(`SELECT sum(total) FROM user_totals WHERE state <> 'deleted'`),
     ]),
-  /** Page 400 of 25, as any program has it. */
+  /** Page 400 of 25, as ordinary programs read it. */
   deep: (env) =>
     query(
       env,
@@ -160,7 +160,7 @@ const operations: Record<string, (env: Env, id: string) => Promise<unknown>> = {
   },
 }
 
-/** What comes after the answer to a sign-up: the mail is taken, sent and ticked off. */
+/** The work after the answer to a sign-up: the mail is claimed, sent and marked as sent. */
 async function sendNewest(env: Env): Promise<void> {
   await write(env, stmt('UPDATE outbox SET attempts = 1 WHERE id = (SELECT max(id) FROM outbox) RETURNING *'))
   await fetch(`${env.RESEND_URL}/emails`, {
@@ -173,10 +173,10 @@ async function sendNewest(env: Env): Promise<void> {
 
 const HASH_MS = 150
 const LONGEST_QUEUE = 8
-/** Until when hashes are given away (epoch ms): the queue of Roster, without its consideration for others. */
+/** When the queued hashes will be done (epoch ms): Roster's queue, without its fairness to other callers. */
 let takenUntil = 0
 
-/** True for the ninth that would have to wait: both sides refuse alike, so that both have the same work. */
+/** Whether the caller would be the ninth to wait. Both sides refuse alike, so that both have the same work. */
 function isFull(): boolean {
   const now = Date.now()
   if (takenUntil - now >= LONGEST_QUEUE * HASH_MS) return true

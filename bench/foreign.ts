@@ -23,7 +23,7 @@ const scrypt = (n: number, p: number) =>
 const pbkdf2 = (digest: string, rounds: number, bytes: number) =>
   `$pbkdf2-${digest}$i=${rounds}$${bare(16)}$${bare(bytes)}`
 
-/** The first is what the others are measured against. */
+/** The others are compared with the first. */
 const HASHES: [name: string, make: () => string][] = [
   ['nothing to speak of', () => pbkdf2('sha256', 1, 32)],
   ...[10, 12, 13].map((cost): [string, () => string] => [`bcrypt, cost ${cost}`, () => bcrypt(cost)]),
@@ -67,7 +67,7 @@ try {
     const all: number[] = []
     for (let time = 0; time < TIMES; time++) {
       const before = worker.cpuMs()
-      // From networks of their own: one that fails again and again is made to wait.
+      // Each from another network: one that fails again and again has to wait.
       const from = { 'cf-connecting-ip': `10.${index}.${time}.1` }
       const answer = await post('/v1/auth/login', { email, password: 'another than theirs' }, from)
       if (answer.status !== 401) throw new Error(`${name}: ${answer.status} ${JSON.stringify(answer.body)}`)

@@ -23,7 +23,7 @@ interface Workers {
   counted: Worker
 }
 
-/** Every operation whose cost might grow, at each number of people. */
+/** Measures every operation whose cost might grow, at each number of people. */
 export async function measureGrowth(
   stage: Stage,
   workers: Workers,
@@ -62,7 +62,7 @@ export async function measureGrowth(
         runs.push(await count(stage.proxyUrl, workers.counted.runCron))
       }
       const { libsql: _, redis: __, spanMs: ___, ...counted } = runs.at(-1)!
-      // What a run takes, from its first call to the end of its last; starting it is the harness's own work.
+      // A run's own time, from its first call to the end of its last; starting it is the harness's work.
       growth.push({
         operation,
         people,
@@ -77,7 +77,7 @@ export async function measureGrowth(
   return growth
 }
 
-/** Follows the cursor of the list to a row, as a caller has to; answers the cursor of the page there. */
+/** Follows the list's cursor to a row, as a caller must. Returns the cursor of the page there. */
 async function walk(
   url: string,
   token: string,
@@ -124,7 +124,7 @@ function operationsOf({ seed, tokens }: Stage, token: string, deep: string, peop
     headers: { 'content-type': 'application/json', 'cf-connecting-ip': '10.2.0.1' },
     body: JSON.stringify(body),
   })
-  // Sessions and accounts that no earlier size has used up.
+  // Sessions and accounts that no earlier size has used.
   const first = people === 1_000 ? 520 : people / 2 + 20
   let login = 0
   let counter = 0

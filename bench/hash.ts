@@ -1,6 +1,6 @@
 import { randomBytes, scrypt } from 'node:crypto'
 
-/** A hash with the parameters of src/passwords/hashing.ts, and nothing around it. */
+/** A hash with the parameters of src/passwords/hashing.ts, and nothing else. */
 export const hash = () =>
   new Promise<Uint8Array>((resolve, reject) =>
     scrypt(

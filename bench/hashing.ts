@@ -3,7 +3,7 @@ import { type Call, quantile, run } from './load.ts'
 import { operationsOf } from './ratios.ts'
 import type { Stage } from './stage.ts'
 
-/** What reads wait for while others log in: all of it asked of the bundle that is deployed. */
+/** How long reads take while others log in, measured with the bundle that is deployed. */
 export interface Hashing {
   /** Who logs in meanwhile. */
   meanwhile: string
@@ -11,18 +11,18 @@ export interface Hashing {
   /** Of the reads that were answered. */
   readP50Ms: number
   readP95Ms: number
-  /** Where too much waits for a hash, workerd closes connections without an answer. */
+  /** If too many wait for a hash, workerd closes connections without an answer. */
   readsLost: number
 }
 
 const READ_EVERY_MS = 10
 
-/** So many log in all the time, each again as soon as they are in. */
+/** How many log in all the time, each again as soon as they are in. */
 const CALLERS = { nobody: 0, one: 1, three: 3, eight: 8 }
 
 /**
- * Reads of oneself by the clock, beside logins in a closed loop, of Roster and of the floor, which hashes whatever
- * comes at once. If each read waited for the one before, most would be asked when nobody waits.
+ * Reads of oneself at fixed times, beside logins in a closed loop, of Roster and of the floor, which hashes whatever
+ * comes at once. If each read waited for the previous one, most would be sent when nobody waits for a hash.
  */
 export async function measureHashing(
   stage: Stage,

@@ -9,7 +9,7 @@ import { openStage } from './stage.ts'
 import { startWorker } from './workerd.ts'
 
 /**
- * How long the import script takes, and how long writes by others wait meanwhile: `npm run bench:import`, or
+ * Measures how long the import script takes, and how long writes by others wait meanwhile: `npm run bench:import`, or
  * with fewer people: `-- --people 5000`. It fails if the import takes longer than promised.
  */
 const { values: options } = parseArgs({ options: { people: { type: 'string', default: '100000' } } })
@@ -18,9 +18,9 @@ if (!Number.isInteger(people) || people < 1) throw new Error('--people is a numb
 
 const MOST_SECONDS = 180 * (people / 100_000)
 const LONGEST_WRITE_MS = 1000
-/** Others change something so often. */
+/** How often somebody else changes something. */
 const WRITE_EVERY_MS = 100
-/** Of bcrypt, as most systems have them: each is read and sealed. */
+/** bcrypt, which most systems use: each hash is parsed and encrypted. */
 const HASH = '$2b$12$Kbg4DoSEoso7KHpD.z3N2.3b7kf8BqxmAIOQiG//JgpdtD9ZlCS1.'
 const ADMIN = 7
 const OTHER = 20
@@ -67,7 +67,7 @@ try {
   rmSync(home, { recursive: true })
 }
 
-/** Somebody who changes their name again and again, and how long each change took. */
+/** Somebody changes their name again and again. Returns how long each change took. */
 function writeBeside() {
   const writes: number[] = []
   let isOver = false
@@ -86,7 +86,7 @@ function writeBeside() {
       await new Promise((resolve) => setTimeout(resolve, WRITE_EVERY_MS))
     }
   })()
-  work.catch(() => {}) // It is told at the end.
+  work.catch(() => {}) // `end` throws it.
   return {
     async end() {
       isOver = true

@@ -9,22 +9,22 @@ export interface Call {
 
 /** What one connection does, request after request. */
 export interface Caller {
-  /** Undefined when there is nothing left to ask. */
+  /** Undefined if there is nothing left to ask. */
   next(): Call | undefined
-  /** Takes the body of a good answer. */
+  /** Receives the body of a good answer. */
   took?(body: string): void
 }
 
 export interface Load {
   answered: number
-  /** Turned away with 503 and Retry-After, which is kept to. */
+  /** Refused with 503 and Retry-After, which is obeyed. */
   refused: number
   seconds: number
-  /** Of the answered ones, in ms. */
+  /** Of the answered requests, in ms. */
   latencies: number[]
 }
 
-/** A closed loop: each caller has a connection of its own, and asks again as soon as it has been answered. */
+/** A closed loop: each caller has its own connection, and asks again as soon as it has been answered. */
 export async function run(url: string, callers: Caller[], seconds: number): Promise<Load> {
   const load: Load = { answered: 0, refused: 0, seconds: 0, latencies: [] }
   const startedAt = performance.now()
@@ -60,13 +60,13 @@ async function converse(url: string, caller: Caller, deadline: number, load: Loa
   }
 }
 
-/** The value below which this part (0 to 1) of the values lies. */
+/** The value below which this share (0 to 1) of the values lies. */
 export function quantile(values: number[], part: number): number {
   const sorted = values.toSorted((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN
 }
 
-/** How long each of so many calls took, one after the other (ms). */
+/** How long each of these sequential calls took (ms). */
 export async function time(url: string, times: number, call: () => Call): Promise<number[]> {
   let left = times
   const { latencies } = await run(url, [{ next: () => (left-- > 0 ? call() : undefined) }], 600)

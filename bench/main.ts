@@ -23,11 +23,11 @@ const SIZES = { quick: [1_000, 10_000], full: [1_000, 100_000, 1_000_000] }
 
 const { values: options } = parseArgs({
   options: {
-    /** Fewer and shorter rounds, fewer people; prints, and writes nothing. */
+    /** Fewer and shorter rounds, and fewer people. Prints, and writes nothing. */
     quick: { type: 'boolean', default: false },
-    /** A commit whose Worker runs by turns with this one's. */
+    /** A commit whose Worker takes turns with this one's. */
     before: { type: 'string' },
-    /** Parts to measure, by commas; the others stay as they were found last. */
+    /** Parts to measure, separated by commas; the others keep their last results. */
     only: { type: 'string', default: PARTS.join(',') },
   },
 })
@@ -144,7 +144,7 @@ try {
   await closeAll()
 }
 
-/** The Worker of another commit, built with the packages that are here. */
+/** The Worker of another commit, built with the packages that are installed here. */
 function buildAt(commit: string): Modules {
   const root = mkdtempSync(join(tmpdir(), 'roster-before-'))
   const git = (...args: string[]) => execFileSync('git', args, { cwd: ROOT, maxBuffer: 2 ** 28 })

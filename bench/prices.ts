@@ -1,6 +1,6 @@
 /**
- * List prices in US dollars beyond what a plan includes, and the one place to change them. They are what was
- * published on this date: look them up before you rely on them.
+ * List prices in US dollars beyond what a plan includes, and the only place to change them. They were published on
+ * this date: check them before you rely on them.
  */
 export const PRICES = {
   date: '2026-11-25',

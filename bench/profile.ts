@@ -9,8 +9,8 @@ import { openStage } from './stage.ts'
 import { startWorker } from './workerd.ts'
 
 /**
- * Where the processor time of an operation goes, by V8's sampling: `npm run bench:profile -- refresh`. Writes a
- * .cpuprofile for the developer tools of a browser too, when `--out` names a file.
+ * Shows where the processor time of an operation goes, by V8's sampling: `npm run bench:profile -- refresh`. With
+ * `--out FILE` it also writes a .cpuprofile for the developer tools of a browser.
  */
 const { positionals, values: options } = parseArgs({
   allowPositionals: true,
@@ -46,7 +46,7 @@ try {
   )
   const callers = (await Promise.all(pairs)).map(([roster]) => roster)
   await operation.prepare?.()
-  await run(worker.url, callers, 4) // V8 compiles what it has seen often; that has to be over.
+  await run(worker.url, callers, 4) // V8 first compiles what runs often; that must be over.
   await operation.prepare?.()
   const inspector = await connect(inspectorPort)
   await inspector.call('Profiler.enable')
@@ -62,7 +62,7 @@ try {
   await stage.close()
 }
 
-/** The developer tools protocol, as far as it is needed. */
+/** The part of the developer tools protocol that is needed. */
 async function connect(port: number) {
   const targets = (await (await fetch(`http://127.0.0.1:${port}/json`)).json()) as {
     id: string
@@ -86,7 +86,7 @@ async function connect(port: number) {
 }
 
 function print({ nodes, samples, timeDeltas }: Profile, answered: number, source: string): void {
-  // The bundler says above each module where it came from.
+  // The bundler writes each module's origin above it.
   let from = 'Roster itself'
   const packages = source.split('\n').map((line) => {
     const [, path] = /^\/\/ (\S+\.[cm]?[jt]s)$/.exec(line) ?? []

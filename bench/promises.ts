@@ -4,7 +4,7 @@ import type { Results } from './results.ts'
 
 interface Promised {
   what: string
-  /** Undefined where the last run has not measured it. */
+  /** Undefined if the last run did not measure it. */
   measured: number | undefined
   bound: number
   isAtMost: boolean
@@ -18,7 +18,7 @@ const dollars = (value: number) => `$${value.toFixed(2)}`
 const ms = (value: number) => `${value.toFixed(1)} ms`
 const kib = (value: number) => `${(value / 1024).toFixed(1)} KiB`
 
-/** What Roster was to reach, and what it does: nobody has to look for a figure that is missed. */
+/** What Roster was meant to reach, and what it reaches, so that a missed figure is seen at once. */
 export function promisesOf(results: Results): (string | number)[][] {
   return measuredOf(results).map(({ what, measured, bound, isAtMost, show, part }) => {
     const kept =

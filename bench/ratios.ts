@@ -9,9 +9,9 @@ export interface Ratio {
   connections: number
   roster: Side
   floor: Side
-  /** Roster as it was at another commit, when asked for. */
+  /** Roster at another commit, if asked for. */
   before?: Side
-  /** Requests per second, Roster's part of the floor's; and the lowest and highest of the rounds. */
+  /** Roster's requests per second as a share of the floor's; also the lowest and highest of the rounds. */
   ratio: number
   lowest: number
   highest: number
@@ -28,17 +28,17 @@ export interface Side {
 
 const CONNECTIONS = [1, 16, 64]
 const QUICK_CONNECTIONS = 16
-/** So many people are needed for the numbers below, and for page 400 of those who are active. */
+/** How many people the numbers below need, and page 400 of those who are active. */
 export const PEOPLE_FOR_RATIOS = 12_000
 
-/** The roster's and the floor's caller of each connection; `number` leads to people whom nobody else uses. */
+/** Roster's and the floor's caller for each connection. `number` selects people whom nobody else uses. */
 type Pair = (number: number) => Promise<[roster: Caller, floor: Caller]>
 
 interface Operation {
   name: string
   isHash?: true
   pair: Pair
-  /** What has to be there before each slice. */
+  /** Prepares what each slice needs. */
   prepare?(): Promise<void>
 }
 
@@ -119,7 +119,7 @@ export function operationsOf({ seed, tokens, databaseUrl }: Stage): Operation[] 
       name: 'login',
       isHash: true,
       pair: async (number) => {
-        // In turn over many people: one alone would soon have more than the fifty sessions allowed.
+        // Many people take turns: one alone would soon have more than the fifty sessions allowed.
         let turn = 0
         const email = () => emailOf(3 + ((number + 100 * turn++) % PEOPLE_FOR_RATIOS))
         return [
@@ -137,7 +137,7 @@ export function operationsOf({ seed, tokens, databaseUrl }: Stage): Operation[] 
             post(
               '/v1/auth/signup',
               { email: `${crypto.randomUUID()}@people.test`, password: PASSWORD, name: 'Ada Lovelace' },
-              // Each from a network of its own, as mails are counted by network.
+              // Each from another network, as mails are counted by network.
               from(Math.floor(Math.random() * 65_536)),
             ),
         },
@@ -178,8 +178,8 @@ function endableSessions(databaseUrl: string, tokenOf: (person: string, session:
 type Sides<T> = { roster: T; floor: T; before?: T }
 
 /**
- * Roster, the floor and perhaps an earlier Roster by turns, slice by slice, so that whatever else the machine does
- * meets all of them. Which of them begins changes too.
+ * Roster, the floor and perhaps an earlier Roster take turns, slice by slice, so that whatever else the machine does
+ * affects all of them. Which of them begins changes too.
  */
 export async function measureRatios(
   stage: Stage,
@@ -203,7 +203,7 @@ export async function measureRatios(
         const load = await run(worker.url, callers[name], seconds)
         return { ...load, cpuMs: worker.cpuMs() - before }
       }
-      // V8 compiles what it has seen often; that has to be over.
+      // V8 first compiles what runs often; that must be over.
       if (isQuick ? !operation.isHash : level === 0)
         for (const name of names) await slice(name, isQuick ? 1 : 4)
       for (let round = 0; round < rounds; round++) {
@@ -218,7 +218,7 @@ export async function measureRatios(
   return ratios
 }
 
-/** How many slices of how many seconds. */
+/** How many slices, of how many seconds. */
 const SLICES = {
   quick: { hash: [1, 2], other: [2, 0.6] },
   full: { hash: [2, 6], other: [4, 2] },

@@ -6,7 +6,7 @@ import type { Results } from './results.ts'
 const README = join(import.meta.dirname, '../README.md')
 const [BEGIN, END] = ['<!-- figures: made by npm run bench -->', '<!-- /figures -->']
 
-/** The README with the figures of these results: nobody copies them by hand. */
+/** The README with the figures of these results, so that nobody copies them by hand. */
 export function readmeOf(results: Results, readme = readFileSync(README, 'utf8')): string {
   const [before, rest = ''] = readme.split(BEGIN)
   const after = rest.split(END)[1]

@@ -189,7 +189,7 @@ account. Bytes are the growth of the database file, including indexes and histor
 ${table(['a day of', '$', 'MiB'], lines)}`
 }
 
-/** The sentences of the README that have figures in them. */
+/** The README's sentences that contain figures. */
 export function sentencesOf({ ratios, size, growth }: Results): string {
   const parts = (operation: string) => {
     const of = ratios.filter((it) => it.operation === operation)

@@ -7,7 +7,7 @@ import type { Ratio } from './ratios.ts'
 import type { Size } from './size.ts'
 import type { Trip } from './trips.ts'
 
-/** What a run has found; kept beside this file, and what the report and the charts are made from. */
+/** The results of a run. They are kept beside this file; the report and the charts are made from them. */
 export interface Results {
   date: string
   quick: boolean
@@ -30,7 +30,7 @@ const FILE = join(import.meta.dirname, 'results.json')
 export const readResults = (): Partial<Results> =>
   existsSync(FILE) ? JSON.parse(readFileSync(FILE, 'utf8')) : {}
 
-/** Figures to four digits: more would be noise, and differ in every run. */
+/** Figures with four digits: more would be noise, and differ in every run. */
 export function writeResults(results: Results): void {
   const rounded = (_: string, value: unknown) =>
     typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value

@@ -4,19 +4,19 @@ const FIRST_NAMES =
   'Ada Alan Amara Anton Aisha Boris Chen Clara Diego Edith Emeka Fatima Grace Hana Hugo Ines Ivan Jonas Kofi Lena Linus Maria Mei Nadia Noor Omar Paula Pedro Priya Quinn Rosa Sofia Tomas Uma Viktor Wanda Xavier Yuki Zoe Zuri'
 const LAST_NAMES =
   'Adeyemi Almeida Andersson Bauer Becker Castillo Dubois Eriksen Fischer Garcia Hopper Ibrahim Jansen Kovacs Kumar Larsen Lovelace Martin Mensah Moreau Nakamura Novak Okafor Petrov Quintero Ramos Rossi Santos Schmidt Silva Smith Tanaka Turing Umarov Vargas Weber Xu Yilmaz Zhang Ziegler'
-/** What exactly one person's name has in it, whatever the size. */
+/** Part of exactly one person's name, at every size. */
 export const RARE_NAME = 'Bartholomew'
 const RARE_PERSON = 500
 
 const DAY_MS = 86_400_000
-/** The first person signed up fifty days ago, and one more every two seconds. */
+/** The first person signed up fifty days ago, and then one more every two seconds. */
 const STEP_MS = 2_000
 const PEOPLE_PER_STATEMENT = 5_000
 
 export const HISTORY_ROWS_EACH = 10
 
 export interface Seed {
-  /** Epoch ms of the first person. */
+  /** When the first person signed up (epoch ms). */
   begin: number
   passwordHash: string
 }
@@ -36,9 +36,9 @@ const uuidSql = (time: string, kind: number, number: string) =>
   `printf('%08x-%04x-700${kind}-8000-%012x', (${time}) >> 16, (${time}) & 65535, ${number})`
 
 /**
- * Fills the database by SQL inside the server, with all triggers live: people `from` to `to` (of a hundred, two
- * are disabled, one is deleted, one is a manager; all have logged in, or clean-up would take those who never proved
- * their address), a session each, and rows of history.
+ * Fills the database by SQL inside the server, with all triggers active: people `from` to `to`, a session each, and
+ * rows of history. Of a hundred people, two are disabled, one is deleted and one is a manager. All have logged in, or
+ * clean-up would remove those who never proved their address.
  */
 export async function seedPeople(
   url: string,

@@ -7,11 +7,11 @@ export interface Size extends Omit<Bundle, 'modules'> {
   /** From the start of a process to its first answer: Roster, and the floor. */
   firstAnswerMs: number
   floorFirstAnswerMs: number
-  /** Compiling the bundle and running its module level; the best of the runs, as others only add to it. */
+  /** Compiling the bundle and running its module level. The best of the runs counts, as others only add to it. */
   scriptStartMs: number
 }
 
-/** Loads the bundle at a request, so that the time of that can be seen from outside. */
+/** Loads the bundle in a request, so that its time can be measured from outside. */
 const STARTER = `export default {
   async fetch(request) {
     if (!request.url.endsWith('/health')) await import('./roster.mjs')

@@ -17,11 +17,11 @@ import { newSeed, personId, type Seed, seedPeople, sessionId } from './seed.ts'
 
 export const PASSWORD = 'seven brown foxes read'
 
-/** The real parts on loopback, once for the whole run; Workers come and go. */
+/** The real parts on loopback, once for the whole run. Workers come and go. */
 export interface Stage {
   /** Settings of a Worker that talks to libSQL and Redis directly. */
   bindings: Record<string, string>
-  /** Settings of one whose calls go through the proxy, where they are counted and delayed. */
+  /** Settings of a Worker whose calls go through the proxy, which counts and delays them. */
   proxied: Record<string, string>
   proxyUrl: string
   databaseUrl: string
@@ -108,8 +108,8 @@ export async function openStage(checkpoints: 'hourly' | 'by-size'): Promise<Stag
 }
 
 /**
- * Tokens of the seeded people, made by the functions that make them in production: a login each would cost a hash
- * each, and change nothing in what is measured.
+ * Tokens of the seeded people, made by the functions of production: a login would cost a hash each, and change
+ * nothing in what is measured.
  */
 function openTokens(config: Config, seed: Seed) {
   const access = (person: string, session: string, role: Role = 'user') =>
@@ -122,7 +122,7 @@ function openTokens(config: Config, seed: Seed) {
     })
   return {
     access,
-    /** Of the session that person number so-and-so was seeded with. */
+    /** For the session that was seeded for the person with this number. */
     accessOf: (number: number, role?: Role) => access(personId(seed, number), sessionId(seed, number), role),
     refresh: (session: string, counter = 0) => makeRefreshToken(config.keys.refresh_token, session, counter),
   }

@@ -15,8 +15,8 @@ const DELAY_MS = 200
 const TIMES = 6
 
 /**
- * Counts the calls of each operation at the proxy, and finds its depth by making every call slower: whatever the
- * answer has to wait for, one after the other, shows in how much later it comes.
+ * Counts the calls of each operation at the proxy, and finds its depth by making every call slower: the calls that
+ * the answer waits for one after another show in how much later it comes.
  */
 export async function measureTrips(stage: Stage, url: string): Promise<Trip[]> {
   const trips: Trip[] = []
@@ -34,7 +34,7 @@ export async function measureTrips(stage: Stage, url: string): Promise<Trip[]> {
   return trips
 }
 
-/** Those that write, often enough for the file to grow by whole pages. */
+/** Operations that write, repeated often enough for the file to grow by whole pages. */
 const TIMES_FOR_BYTES: Record<string, number> = {
   signup: 40,
   login: 40,
@@ -54,10 +54,10 @@ export async function measureBytes(stage: Stage, url: string): Promise<Record<st
   return bytesOf(url, stage.databaseUrl, calls)
 }
 
-/** Name, budgets of depth and calls, and what makes the requests. */
+/** Name, budgets for depth and calls, and a function that prepares the requests. */
 type Row = [operation: string, depth: number, calls: number, call: () => Promise<() => Call>]
 
-/** @param offset leads to people whom no other measurement has used. */
+/** @param offset selects people whom no other measurement has used. */
 function operationsOf({ seed, tokens }: Stage, offset = 0): Row[] {
   const ip = { 'cf-connecting-ip': '10.1.0.1' }
   const anyIp = () => `10.1.${Math.floor(Math.random() * 256)}.${Math.floor(Math.random() * 256)}`
@@ -86,7 +86,7 @@ function operationsOf({ seed, tokens }: Stage, offset = 0): Row[] {
     [
       WITHOUT_COPY,
       2,
-      // The copy is put after the answer.
+      // The copy is stored after the answer.
       3,
       async () => {
         const made = await Promise.all(
@@ -103,12 +103,12 @@ function operationsOf({ seed, tokens }: Stage, offset = 0): Row[] {
     [
       'signup',
       2,
-      // Two after the answer: its mail is taken, and ticked off.
+      // Two after the answer: its mail is claimed, and marked as sent.
       4,
       async () => () => ({
         method: 'POST',
         path: '/v1/auth/signup',
-        // Each from a network of its own, as mails are counted by network.
+        // Each from another network, as mails are counted by network.
         headers: { ...json, 'cf-connecting-ip': anyIp() },
         body: JSON.stringify({
           email: `${crypto.randomUUID()}@people.test`,

@@ -7,7 +7,7 @@ import { freePort, startProcess, untilReady } from '../scripts/local/process.ts'
 import type { Modules } from './bundle.ts'
 
 const ROOT = join(import.meta.dirname, '..')
-/** The binary that wrangler brings. Not `.bin/workerd`: that is a script in front of it, and would be left behind. */
+/** The binary that wrangler installs. Not `.bin/workerd`, a script that starts it and would leave it behind. */
 const WORKERD: string = createRequire(import.meta.url)('workerd').default
 
 export interface WorkerOptions {
@@ -18,12 +18,12 @@ export interface WorkerOptions {
 }
 
 /**
- * A rate limit that always says yes. The platform keeps that count beside the isolate, so it is nothing of ours to
- * measure; the stand-in of `wrangler dev` costs a call of a Durable Object. It is bound in the same way.
+ * A rate limit that always says yes, bound in the same way. The platform keeps this count beside the isolate, so it
+ * is not ours to measure; the stand-in of `wrangler dev` costs a call of a Durable Object.
  */
 const RATE_LIMIT = 'export default () => ({ limit: async () => ({ success: true }) })'
 
-/** The cron trigger is a call of `scheduled`, which in workerd only another Worker can make. */
+/** The cron trigger calls `scheduled`, which in workerd only another Worker can do. */
 const CRON = `export default {
   async fetch(_request, env) {
     const { outcome } = await env.WORKER.scheduled({ scheduledTime: new Date(), cron: '*/15 * * * *' })
@@ -31,7 +31,7 @@ const CRON = `export default {
   },
 }`
 
-/** A Worker in workerd itself: the binary that serves it at the edge, and nothing between it and the socket. */
+/** A Worker in workerd itself: the binary that serves it at the edge, with nothing between it and the socket. */
 export async function startWorker({ modules, bindings, inspectorPort }: WorkerOptions) {
   const home = mkdtempSync(join(tmpdir(), 'roster-workerd-'))
   const [port, cronPort] = [await freePort(), await freePort()]
@@ -98,7 +98,7 @@ const cron :Workerd.Worker = (
     url,
     /** From the start of the process to the first answer. */
     firstAnswerMs: performance.now() - startedAt,
-    /** CPU that the process has used so far. */
+    /** CPU time that the process has used so far. */
     cpuMs: () => cpuMsOf(home),
     /** Runs the cron job, and waits for it. */
     async runCron() {
@@ -111,10 +111,13 @@ const cron :Workerd.Worker = (
 
 export type Worker = Awaited<ReturnType<typeof startWorker>>
 
-/** Kernel ticks of a hundredth of a second, which Linux counts for whatever process has `text` in its command. */
+/**
+ * Kernel ticks of a hundredth of a second, which Linux counts for every process. The one with `text` in its command
+ * is read.
+ */
 const TICK_MS = 10
 
-/** NaN where there is no /proc. */
+/** NaN if there is no /proc. */
 function cpuMsOf(text: string): number {
   try {
     for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {

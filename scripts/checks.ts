@@ -7,9 +7,9 @@ import type { Report } from '../test/support/report.ts'
 
 /**
  * Shows where each check is proved: writes docs/checks.md from the catalogue (checks.json) and the titles of the
- * tests, which name the checks they prove: `PW1, PW3: a sentence`, `Fault 5: a sentence`. A test counts only if it
- * passed when it was last run (test-report.json, written by each run). Tests that are commented out, skipped or still
- * to be written do not count.
+ * tests, which name the checks they prove: `PW1, PW3: a sentence`, `Fault 5: a sentence`. A test that failed in its
+ * last run does not count (test-report.json, written by each run), nor does one that is commented out, skipped or
+ * still to be written.
  *
  *   node scripts/checks.ts           writes the table
  *   node scripts/checks.ts --check   fails if the table is out of date, or a critical or high check has no test
@@ -113,7 +113,7 @@ function textOf(node: Node): string {
 const rootOf = (node: Node): string =>
   node.name ?? (node.object || node.callee ? rootOf(node.object ?? node.callee) : '')
 
-/** Whether the tests of that file with that id passed in the last run, and the file has not changed since. */
+/** Whether the tests of that file with that id passed in its last run; true if the file has changed since. */
 function hasPassed(report: Report, { id, file }: Proof): boolean {
   const run = report[file]
   if (

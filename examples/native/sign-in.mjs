@@ -8,7 +8,7 @@ const config = await openid.discovery(new URL(issuer), clientId, undefined, open
   execute: isLocal ? [openid.allowInsecureRequests] : [],
 })
 
-// Any port will do: what is registered is http://127.0.0.1/callback, and the port of a loopback address is not compared.
+// Any port will do: http://127.0.0.1/callback is registered, and the port of a loopback address is not compared.
 const server = createServer().listen(0, '127.0.0.1')
 await once(server, 'listening')
 const redirect = `http://127.0.0.1:${server.address().port}/callback`

@@ -1,7 +1,7 @@
 import * as openid from 'openid-client'
 
 let config
-/** In memory alone: what stands in a storage of the browser is for every script that ever gets in. */
+/** Only in memory: a script that gets into the page could read the browser's storage at any time. */
 let tokens
 
 /** Once, when the page is loaded. */
@@ -23,7 +23,7 @@ export async function signIn() {
   location.assign(to.href)
 }
 
-/** On /callback: who signed in. */
+/** On /callback: returns who signed in. */
 export async function comeBack() {
   const { verifier, state } = JSON.parse(sessionStorage.getItem('signing-in') ?? '{}')
   sessionStorage.removeItem('signing-in')
@@ -35,7 +35,7 @@ export async function comeBack() {
   return openid.fetchUserInfo(config, tokens.access_token, tokens.claims().sub)
 }
 
-/** For your own API, which verifies it. Good for ten minutes; refreshed half a minute before. */
+/** For your own API, which verifies it. Valid for ten minutes; refreshed half a minute before it expires. */
 export async function accessToken() {
   if (tokens.expiresIn() < 30) tokens = await openid.refreshTokenGrant(config, tokens.refresh_token)
   return tokens.access_token

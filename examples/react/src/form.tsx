@@ -1,7 +1,7 @@
 import { RosterError } from '@roster/client'
 import { type FormEvent, type ReactNode, useState } from 'react'
 
-/** A form that says what went wrong, keeps what was typed, and is sent once at a time. */
+/** A form that shows what went wrong, keeps what was typed, and cannot be sent twice at once. */
 export function Form({ action, button, send, children }: FormProps) {
   const [error, setError] = useState<string>()
   const [isBusy, setBusy] = useState(false)

@@ -5,7 +5,7 @@ import { Account } from './account.tsx'
 import { SignIn } from './sign-in.tsx'
 import './style.css'
 
-/** The browser keeps the session in a cookie of Roster's: nothing here ever has a token. See docs/guides/react.md. */
+/** The browser keeps the session in one of Roster's cookies: no token ever gets here. See docs/guides/react.md. */
 const roster = createClient({ url: import.meta.env.VITE_ROSTER_URL ?? 'http://localhost:8787' })
 
 createRoot(document.getElementById('app')!).render(

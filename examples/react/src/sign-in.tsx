@@ -36,7 +36,7 @@ function Password({ factorDue }: { factorDue(factor: SecondFactor): void }) {
   const [error, setError] = useState<string>()
   const withPasskey = () =>
     roster.signInWithPasskey().catch((caught) => {
-      // They closed the browser's own dialog.
+      // NotAllowedError: they closed the browser's own dialog.
       if (caught.name !== 'NotAllowedError') setError(sentenceOf(caught))
     })
   return (

@@ -1,14 +1,14 @@
 import { createVerifier, protect, type Verified } from '@roster/client/verify'
 import { Hono } from 'hono'
 
-/** A service that takes Roster's access tokens, and asks nobody about them. See docs/guides/service.md. */
+/** A service that accepts Roster's access tokens, and verifies them without asking anybody. See docs/guides/service.md. */
 
 interface Env {
   ISSUER: string
   AUDIENCE: string
 }
 
-/** Kept for all requests of an isolate: it remembers Roster's public keys. */
+/** Kept for all requests of an isolate: it caches Roster's public keys. */
 let verifier: ReturnType<typeof createVerifier> | undefined
 
 export default new Hono<{ Bindings: Env; Variables: { token: Verified } }>()

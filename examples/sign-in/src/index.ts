@@ -2,7 +2,7 @@ import { type Context, Hono } from 'hono'
 import { deleteCookie, getSignedCookie, setSignedCookie } from 'hono/cookie'
 import * as openid from 'openid-client'
 
-/** An app with a server, that signs people in and out with Roster. See docs/guides/server.md. */
+/** An app with a server that signs people in and out with Roster. See docs/guides/server.md. */
 
 interface Env {
   ISSUER: string
@@ -13,7 +13,7 @@ interface Env {
 }
 type C = Context<{ Bindings: Env }>
 
-/** What is kept of whoever signed in. */
+/** What is stored about whoever signed in. */
 interface Kept {
   name: string
   email: string
@@ -48,7 +48,7 @@ async function kept<T>(c: C, name: string): Promise<T | undefined> {
   return value ? (JSON.parse(value) as T) : undefined
 }
 
-/** Of the tokens, what this app goes on with: who it is, and for how long that is known. */
+/** Stores what this app needs from the tokens: who signed in, and until when that is known. */
 async function keepTokens(
   c: C,
   config: openid.Configuration,
@@ -125,7 +125,7 @@ export default new Hono<{ Bindings: Env }>()
     return c.redirect(to.href)
   })
   .onError((error, c) => {
-    // Whoever said no, or came back too late, can begin again.
+    // Whoever refused, or came back too late, can start again.
     console.warn(error.name, error.message)
     deleteCookie(c, 'app-session')
     return c.html(page('You are not signed in', '<p><a href="/signin">Sign in with Roster</a></p>'), 400)
