@@ -19,11 +19,11 @@ export const PASSWORD = 'seven brown foxes read'
 
 export interface Options {
   body?: unknown
-  /** Sent as it is, with no content type of its own. */
+  /** Sent as it is, without a content type. */
   raw?: BodyInit
   token?: string | undefined
   headers?: Record<string, string>
-  /** The caller's address; a fresh one for each request when absent. Null: none at all. */
+  /** The caller's address: by default a new one for each request; null for none. */
   ip?: string | null
 }
 
@@ -34,33 +34,33 @@ export interface Answer<T = Record<string, unknown>> {
   text: string
 }
 
-/** What must never be seen in an answer, whatever went wrong. */
+/** What no answer may contain, whatever went wrong. */
 const LEAKS =
   /SQLITE|UNIQUE constraint|command was|node_modules|\.ts:\d+|\$scrypt|127\.0\.0\.1:\d+\/|"password_hash":(?!\{)/
 
-/** What every answer has to be, checked on every answer of every test: ER1, HD3, HD4. */
+/** What holds for every answer, checked on every answer of every test: ER1, HD3, HD4. */
 function expectWellFormed(answer: Answer, path: string): void {
   const { headers, status, text } = answer
   expect(headers.get('x-request-id')).toMatch(/^[\w-]{8,64}$/)
   expect(headers.get('strict-transport-security')).toContain('max-age=63072000; includeSubDomains')
   expect(headers.get('x-content-type-options')).toBe('nosniff')
   const isPage = headers.get('content-type') === 'text/html; charset=UTF-8'
-  // Pages with a form say where it stood, to ourselves alone.
+  // Pages with a form send their address as Referer, but only to ourselves.
   expect(headers.get('referrer-policy')).toMatch(isPage ? /^(no-referrer|same-origin)$/ : /^no-referrer$/)
   expect(headers.get('content-security-policy')).toContain("default-src 'none'")
   expect(headers.get('content-security-policy')).toContain("frame-ancestors 'none'")
   expect(headers.get('cross-origin-resource-policy')).toBe('same-origin')
   expect(headers.get('cache-control')).toMatch(/^no-store$|^public, max-age=([36]00|31536000, immutable)$/)
-  // The API sets the cookies of a session and its device, and pages and where they lead some more.
+  // The API sets only the cookies of a session and its device; pages and redirects may set others.
   const isOfPages = isPage || (status >= 300 && status < 400)
   for (const cookie of headers.getSetCookie()) {
     expect(cookie).toMatch(/^(__Host-roster[\w-]*|roster-lang)=[^;]*; .*Path=\/.*; Secure/)
     if (!isOfPages) expect(cookie).toMatch(/^__Host-roster(-device)?=/)
   }
-  // Hashes are in an export that asks for them.
+  // Only an export that was asked for hashes contains any.
   if (!/^\/v1\/users\/export\?.*\bhashes=true\b/.test(path)) expect(text).not.toMatch(LEAKS)
   if (status < 400) return
-  // What apps ask is answered as their standards have it (RFC 6749 section 5.2).
+  // OAuth endpoints answer errors as their standard says (RFC 6749 section 5.2).
   if (answer.body && 'error' in (answer.body as object)) {
     expect(answer.body).toEqual({
       error: expect.stringMatching(/^[a-z_]+$/),
@@ -68,7 +68,7 @@ function expectWellFormed(answer: Answer, path: string): void {
     })
     return
   }
-  // Every problem of a page is a page.
+  // A page shows its problems as a page.
   if (!isPage) expect(headers.get('content-type')).toBe('application/problem+json')
   expect(headers.get('cache-control')).toBe('no-store')
   if (status === 429 || status === 503) expect(headers.get('retry-after')).toMatch(/^[1-9]\d*$/)
@@ -92,7 +92,7 @@ function expectWellFormed(answer: Answer, path: string): void {
   }
 }
 
-/** Past the proxy's modes and its log. */
+/** Not affected by the proxy's modes, and not in its log. */
 const aside = (input: RequestInfo, init?: RequestInit) => {
   const request = new Request(input, init)
   request.headers.set('x-aside', '1')
@@ -101,14 +101,14 @@ const aside = (input: RequestInfo, init?: RequestInit) => {
 
 export const randomIp = () => `10.${[1, 2, 3].map(() => Math.floor(Math.random() * 256)).join('.')}`
 
-/** What a test asks for in a minute says nothing of people; the tests of a limit bring their own. */
+/** Tests send more requests a minute than people do. Tests of a limit bring their own. */
 const UNLIMITED = Object.fromEntries(
   Object.keys(PER_MINUTE)
     .filter((name) => !/^RATE_LIMIT_(BY_IP|WITHOUT_IP)$/.test(name))
     .map((name) => [name, { limit: async () => ({ success: true }) }]),
 )
 
-/** A caller of the Worker with these bindings, and a look into the database behind it. */
+/** Calls the Worker with these bindings, and looks into its database. */
 export function openApi(bindings: object = {}) {
   const all = { ...env, ...UNLIMITED, ...bindings }
   const settings = all as unknown as Record<string, string>
@@ -132,7 +132,7 @@ export function openApi(bindings: object = {}) {
       context,
     )
     const text = await response.text()
-    // Work after the answer is done before the test goes on, so that tests see one outcome.
+    // The work after the answer is done before the test continues, so that tests see one outcome.
     await waitOnExecutionContext(context)
     const isJson =
       method !== 'HEAD' && /^application\/(problem\+)?json/.test(response.headers.get('content-type') ?? '')
@@ -160,24 +160,24 @@ export function openApi(bindings: object = {}) {
     return rows as never
   }
 
-  /** What a test changes past the Worker is told to nobody. */
+  /** The Worker does not notice what a test changes in the database, so its copies are deleted. */
   async function forgetCopies() {
     const keys = (await redis('KEYS', '*:copy:*')) as string[] | undefined
     if (keys && keys.length > 0) await redis('DEL', ...keys)
   }
 
-  /** So much time passes for what is counted or mailed: its times are compared with the database's clock. */
+  /** Lets this much time pass for counters and mailed links, whose times are compared with the database's clock. */
   async function ages(ms: number): Promise<void> {
     await sql('UPDATE throttles SET blocked_until = blocked_until - ?1, expires_at = expires_at - ?1', [ms])
     await sql('UPDATE one_time_tokens SET created_at = created_at - ?1, expires_at = expires_at - ?1', [ms])
   }
 
-  /** Many questions at once, answered as of one moment. */
+  /** Many queries at once, on one state of the database. */
   async function sqlAll(statements: string[]): Promise<Record<string, unknown>[][]> {
     return (await openDatabase().batch(statements, 'read')).map(({ rows }) => rows) as never
   }
 
-  /** Puts a person into the database: what the tests are about begins after that. */
+  /** Inserts a person into the database, without the API: tests start from there. */
   async function person(given: Partial<NewUser> = {}) {
     const id = uuidv7()
     const email = given.email ?? `${id}@people.test`
@@ -214,7 +214,7 @@ export function openApi(bindings: object = {}) {
     return { ...somebody, token: tokens.access_token, refreshToken: tokens.refresh_token }
   }
 
-  /** A session as a login starts it, without the cost of a hash: for tests that need many, or one that is older. */
+  /** A session as a login starts it, without the price of a hash: for tests that need many, or an older one. */
   async function signIn({ id }: { id: string }, authenticatedAt = Date.now()) {
     const config = configOf(all)
     const [row] = await sql('SELECT role, token_epoch FROM users WHERE id = ?', [id])
@@ -230,7 +230,7 @@ export function openApi(bindings: object = {}) {
     return { token, refreshToken: makeRefreshToken(config.keys.refresh_token, sessionId, 0), sessionId }
   }
 
-  /** An actor without the price of a hash. */
+  /** A person with a session, without the price of a hash. */
   async function quickActor(given: Partial<NewUser> = {}) {
     const somebody = await person(given)
     return { ...somebody, ...(await signIn(somebody)) }
@@ -248,7 +248,7 @@ export function openApi(bindings: object = {}) {
     return hash
   }
 
-  /** One Redis command, past the Worker. */
+  /** One Redis command, not through the Worker. */
   const redis = async (...command: (string | number)[]): Promise<unknown> => {
     const headers = { authorization: `Bearer ${settings.UPSTASH_REDIS_REST_TOKEN}` }
     const answer = await aside(settings.UPSTASH_REDIS_REST_URL!, {
@@ -259,7 +259,7 @@ export function openApi(bindings: object = {}) {
     return ((await answer.json()) as { result: unknown }).result
   }
 
-  /** What an address was mailed, newest first. */
+  /** The mails to an address, newest first. */
   const mailsTo = async (address: string): Promise<CaughtMail[]> =>
     (
       await aside(`${settings.RESEND_URL}/mails?to=${encodeURIComponent(address)}`, {
@@ -285,7 +285,7 @@ export function openApi(bindings: object = {}) {
   }
 }
 
-/** The token of a mail's link, and the code beside it, in mails that somebody asked for. */
+/** The token of a mail's link and, in mails that somebody asked for, the code beside it. */
 export const linkIn = ({ text }: CaughtMail) => {
   const url = new URL(/^http\S+$/m.exec(text)![0])
   return { url, token: url.searchParams.get('token')!, code: /code\b.*: (\d{8})$/im.exec(text)?.[1] ?? '' }

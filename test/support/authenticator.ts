@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 
 /**
  * A passkey in software, written from WebAuthn level 3: it makes credentials and assertions as a browser would send
- * them. What it says can be bent, to see what is refused.
+ * them. Its answers can be falsified, to see what is refused.
  */
 
 const base64url = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64url')
@@ -41,7 +41,7 @@ const SUBTLE = {
   },
 } as const
 
-/** How an answer differs from what it ought to be. */
+/** How an answer differs from a correct one. */
 export interface Bent {
   origin?: string
   rpId?: string
@@ -54,7 +54,7 @@ export interface Bent {
   /** The number of the algorithm in the key. */
   alg?: number
   userHandle?: string | null
-  /** Done to the signature or the data after it was signed. */
+  /** What is changed after signing. */
   tamper?: 'signature' | 'authenticatorData' | 'clientData'
 }
 
@@ -150,7 +150,7 @@ export async function softwarePasskey(origin: string, algorithm: Algorithm = 'ES
     id: base64url(id),
     publicJwk: JSON.stringify({ kty: jwk.kty, crv: jwk.crv, x: jwk.x, y: jwk.y, n: jwk.n, e: jwk.e }),
     state,
-    /** What `navigator.credentials.create` gives, as JSON. */
+    /** What `navigator.credentials.create` returns, as JSON. */
     create(options: CreationOptions, bent: Bent = {}) {
       state.userHandle = options.user.id
       const attested = concat(
@@ -179,7 +179,7 @@ export async function softwarePasskey(origin: string, algorithm: Algorithm = 'ES
         },
       }
     },
-    /** What `navigator.credentials.get` gives, as JSON. */
+    /** What `navigator.credentials.get` returns, as JSON. */
     async get(options: RequestOptions, bent: Bent = {}) {
       const data = clientData('webauthn.get', options.challenge, bent)
       const authData = authenticatorData(options.rpId, UP | UV | backup, bent)

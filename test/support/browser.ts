@@ -6,14 +6,11 @@ import { launchChromium } from '../../scripts/local/chromium.ts'
 import { ADMIN, startStack } from './stack.ts'
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-/** How long a page may take over anything: on a machine that is busy, much longer than on one that is not. */
+/** How long a page may take for anything: much longer on a busy machine than on an idle one. */
 export const PAGE_MS = 90_000
 export const PASSWORD = 'nine purple herons sleep'
 
-/**
- * Pages of a stack, by default with invented users, in a real browser. What a page complains of fails the test that saw
- * it.
- */
+/** Pages of a stack in a real browser, by default with invented users. A test fails if its page reports an error. */
 export function openPages(args = ['--demo']) {
   let stack: Awaited<ReturnType<typeof startStack>>
   let browser: Browser
@@ -29,17 +26,17 @@ export function openPages(args = ['--demo']) {
 
   const origin = () => stack.url.replace('127.0.0.1', 'localhost')
 
-  /** @param others origins of apps that the page goes to. */
+  /** @param others origins of apps that the page visits. */
   async function open(options: BrowserContextOptions = {}, others: string[] = []): Promise<Page> {
     const context = await browser.newContext({ baseURL: origin(), locale: 'en-GB', ...options })
     context.setDefaultTimeout(PAGE_MS)
-    // Reports of the policy come as messages of the console, and as events.
+    // Reports of the policy arrive as console messages and as events.
     await context.addInitScript(
       `addEventListener('securitypolicyviolation', (event) => console.error('CSP ' + event.violatedDirective))`,
     )
     const page = await context.newPage()
     page.on('console', (message) => {
-      // A page that is refused says so itself.
+      // A page that answers with an error status logs that itself.
       if (message.type() === 'error' && !/status of (4\d\d|503)/.test(message.text()))
         complaints.push(`${page.url()} ${message.text()}`)
     })
@@ -62,7 +59,7 @@ export function openPages(args = ['--demo']) {
     await page.waitForURL(/\/(admin|account)/)
   }
 
-  /** The API, as a program uses it. */
+  /** Calls the API as a program does. */
   async function call(method: string, path: string, body?: unknown, headers: Record<string, string> = {}) {
     const answer = await fetch(`${stack.url}${path}`, {
       method,
@@ -72,7 +69,7 @@ export function openPages(args = ['--demo']) {
     const text = await answer.text()
     return { status: answer.status, text, body: text.startsWith('{') ? JSON.parse(text) : undefined }
   }
-  /** The newest mail to somebody whose subject is like this, once it has come. */
+  /** The newest mail to somebody with such a subject, once it has arrived. */
   async function mailTo(email: string, subject: RegExp): Promise<string> {
     const { url, key } = stack.mailbox
     const mails = `${url}/mails?${new URLSearchParams({ to: email })}`
@@ -95,15 +92,15 @@ export function openPages(args = ['--demo']) {
     mailTo,
     logIn,
     origin,
-    /** Of the app to sign in to, examples/sign-in. */
+    /** The app to sign in to, examples/sign-in. */
     example: () => stack.example,
-    /** With `--examples`: of the React app, and of the service that takes tokens. */
+    /** With `--examples`: the React app, and the service that accepts tokens. */
     react: () => stack.apps.React!,
     service: () => stack.apps.Service!,
     sql: (statement: string, values: (string | number)[]) => stack.sql(statement, values),
-    /** Of the provider to sign in by, scripts/local/provider. */
+    /** The provider to sign in with, scripts/local/provider. */
     provider: () => stack.provider,
-    /** Fails with what pages have complained of since. */
+    /** Fails with the errors that pages have reported since. */
     expectQuiet: () => expect(complaints.splice(0)).toEqual([]),
   }
 }
@@ -117,26 +114,26 @@ export const press = (page: Page, name: string | RegExp) =>
     .first()
     .click()
 
-/** Kept for as long as the page: the end of a session ends what others have plugged into the page, too. */
+/** Kept as long as the page: ending a session also removes what others have injected into the page. */
 const sessions = new WeakMap<Page, Promise<CDPSession>>()
 
-/** A way to ask Chromium itself about a page. */
+/** Chromium's own developer tools for a page. */
 export function devtoolsOf(page: Page): Promise<CDPSession> {
   const session = sessions.get(page) ?? page.context().newCDPSession(page)
   sessions.set(page, session)
   return session
 }
 
-/** What axe-core finds. It runs in a world of its own, which the policy of the page does not reach. */
+/** What axe-core finds. It runs in an isolated world, to which the page's policy does not apply. */
 export async function violationsOn(page: Page): Promise<string[]> {
-  // A colour on its way from one scheme to the other has no contrast of its own. It is there in a tenth of a second; a
-  // page that is not drawn may never say so.
+  // While a colour changes from one scheme to the other, its contrast is wrong. That takes a tenth of a second, but a
+  // page that is not drawn may never finish.
   const isChanging = "document.getAnimations().some(({ playState }) => playState === 'running')"
   for (let tries = 0; tries < 40 && (await page.evaluate(isChanging)); tries++) await page.waitForTimeout(50)
   const session = await devtoolsOf(page)
   await session.send('Page.enable')
   const { frameTree } = await session.send('Page.getFrameTree')
-  // The same one as long as the page is: axe is read once.
+  // The same world for the life of the page, so that axe is loaded once.
   const { executionContextId: contextId } = await session.send('Page.createIsolatedWorld', {
     frameId: frameTree.frame.id,
     worldName: 'axe',

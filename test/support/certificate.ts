@@ -6,7 +6,7 @@ import {
   sign,
 } from 'node:crypto'
 
-/** A value of ASN.1 in DER (X.690): its kind, its length, and what is in it. */
+/** A value of ASN.1 in DER (X.690): its tag, its length, and its content. */
 function der(tag: number, ...parts: Buffer[]): Buffer {
   const content = Buffer.concat(parts)
   const { length } = content
@@ -26,13 +26,13 @@ interface Issuing {
   subject: string
   keys: KeyPairKeyObjectResult
   issuer: { name: string; key: KeyObject }
-  /** Whether it vouches for others, or stands for a server of this name. */
+  /** Whether it is a certificate authority, or a server of this name. */
   isAuthority: boolean
 }
 
 const nameOf = (text: string) => sequence(der(0x31, sequence(oid('550403'), der(0x0c, Buffer.from(text)))))
 
-/** A certificate that is good for a day (RFC 5280). */
+/** A certificate that is valid for a day (RFC 5280). */
 function issue({ subject, keys, issuer, isAuthority }: Issuing): string {
   const extension = isAuthority
     ? sequence(oid('551d13'), der(0x04, sequence(der(0x01, Buffer.from([255])))))
@@ -55,7 +55,7 @@ function issue({ subject, keys, issuer, isAuthority }: Issuing): string {
   return `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`
 }
 
-/** A certificate for localhost, and that of the authority which vouches for it: nobody trusts it, unless told to. */
+/** A certificate for localhost, and its authority's certificate, which nobody trusts unless told to. */
 export function makeCertificate() {
   const newKeys = () => generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const [authority, server] = [newKeys(), newKeys()]

@@ -1,14 +1,14 @@
 import type { Api } from './api.ts'
 
-/** How many people of the crowd share one name; an order by name then rests on the id alone. */
+/** How many people of the crowd share one name; their order by name is then decided by the id alone. */
 export const CROWD_NAME = 'Crowd Member'
-/** A name that one person of the crowd has, however large it is. */
+/** A name that exactly one person of the crowd has, at every size. */
 export const RARE_NAME = 'Quetzalcoatlus'
 
 /**
- * Fills the database with people number `from` to `to`, by SQL with all its triggers: every role and state, each
- * with a session, a row of history (by and about one of them), a spent idempotency key and a throttle. None of it
- * is due for clean-up. `historian` has a row of history of every action as well.
+ * Fills the database with people number `from` to `to`, by SQL with all triggers active: every role and state, each
+ * with a session, a row of history (by and about one of them), a used idempotency key and a throttle. None of it is
+ * due for clean-up. `historian` also has a row of history of every action.
  */
 export async function addCrowd(
   api: Api,
@@ -55,7 +55,7 @@ export async function addCrowd(
   )
 }
 
-/** An id of today, as history younger than 30 days may not be deleted and older may be. */
+/** An id of today: history younger than 30 days may not be deleted, and older history may be. */
 const recentId = (kind: string) => {
   const hex = Date.now().toString(16).padStart(12, '0')
   return `printf('${hex.slice(0, 8)}-${hex.slice(8)}-7000-8${kind}-%012x', i)`

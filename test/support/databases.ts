@@ -5,7 +5,7 @@ import { createClient } from '@libsql/client/web'
 import { afterAll } from 'vitest'
 import { startSqld } from '../../scripts/local/sqld.ts'
 
-/** A folder for a file of tests, and empty databases in it; they are gone when its tests are done. */
+/** A folder for a test file, and empty databases in it. They are removed after its tests. */
 export function openDatabases(name: string) {
   const home = mkdtempSync(join(tmpdir(), `roster-${name}-`))
   const closers: (() => Promise<void>)[] = []

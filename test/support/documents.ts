@@ -9,12 +9,12 @@ import { openBrowser } from './pages.ts'
 import type { How } from './provider.ts'
 import { freshUpstreams } from './upstreams.ts'
 
-/** Apps that are not registered: each is what it says of itself at the URL that is its id. */
+/** Unregistered apps: each describes itself at the URL that is its id. */
 
 export const url = inject('providerUrl')
 export const { host } = new URL(url)
 
-/** Puts a document there, and answers its URL. */
+/** Publishes a document, and returns its URL. */
 export async function publish(given: object = {}, how?: How, path = `/apps/${crypto.randomUUID()}`) {
   const document = {
     client_id: `${url}${path}`,
@@ -40,7 +40,7 @@ export const redeeming = (id: string, location: URL, { verifier }: Begun) => ({
   code_verifier: verifier,
 })
 
-/** What proves a confidential app. */
+/** The key that authenticates a confidential app. */
 export async function keyOf(id: string) {
   const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true })
   const assert = async (as = id) => ({
@@ -56,7 +56,7 @@ export async function keyOf(id: string) {
   return { jwks: { keys: [await exportJWK(publicKey)] }, assert, privateJwk: await exportJWK(privateKey) }
 }
 
-/** A deployment that takes such apps, and who comes there. */
+/** A deployment that accepts such apps, and the people who use it. */
 export async function takingApps() {
   const own = await freshUpstreams()
   const bindings: Record<string, unknown> = {
@@ -76,7 +76,7 @@ export function visitorsOf(api: Api) {
   return {
     somebody,
     open,
-    /** Somebody comes with such an app's request: the page that they see. */
+    /** Somebody follows such an app's request. Returns the page that they see. */
     come: async (
       id: string,
       given: Record<string, string> = {},

@@ -9,23 +9,23 @@ import { softwarePasskey } from './authenticator.ts'
 
 const STEP_MS = 30_000
 
-/** What an authenticator app shows: now, or so many steps of 30 seconds from now. */
+/** The code in an authenticator app now, or this many steps of 30 seconds from now. */
 export const codeOf = (seed: Uint8Array, offset = 0) =>
   generateHOTP(seed, BigInt(Math.floor(Date.now() / STEP_MS) + offset), 6)
 
-/** A code that is right at no step around now. */
+/** A code that is wrong at all steps around now. */
 export const wrongCodeOf = (seed: Uint8Array) => {
   const near = [-2, -1, 0, 1, 2].map((offset) => codeOf(seed, offset))
   return ['000000', '111111', '222222', '333333', '444444', '555555'].find((code) => !near.includes(code))!
 }
 
-/** Waits for the next step, if this one is nearly over: what a test does next is then in one step. */
+/** Waits for the next step if this one is nearly over, so that what a test does next happens within one step. */
 export async function withinOneStep(): Promise<void> {
   const left = STEP_MS - (Date.now() % STEP_MS)
   if (left < 8000) await new Promise((resolve) => setTimeout(resolve, left + 50))
 }
 
-/** Gives somebody an authenticator app and ten recovery codes, past the API. */
+/** Gives somebody an authenticator app and ten recovery codes, not through the API. */
 export async function addTotp(api: Api, { id }: { id: string }) {
   const seed = makeSeed()
   const { keyId, text } = await sealSeed(api.config(), id, seed)
@@ -47,7 +47,7 @@ export async function addRecoveryCodes(api: Api, id: string): Promise<string[]> 
   return codes
 }
 
-/** A challenge, as a right password of somebody with a factor gives it. */
+/** The challenge for somebody with a second factor, after their correct password. */
 export async function challengeOf(api: Api, { email, password }: { email: string; password: string }) {
   const answer = await api.send<{ challenge: string; methods: string[]; expires_in: number }>(
     'POST',
@@ -58,7 +58,7 @@ export async function challengeOf(api: Api, { email, password }: { email: string
   return answer.body
 }
 
-/** The mailed code that a first factor takes, with who asked for it. */
+/** The mailed code that adding a first factor needs, with the token of whoever asked for it. */
 export async function mailedCode(api: Api, { email, token }: { email: string; token: string }) {
   const asked = await api.send('POST', '/v1/auth/factors/mail_code', { token })
   expect(asked.status, asked.text).toBe(202)
@@ -67,7 +67,7 @@ export async function mailedCode(api: Api, { email, token }: { email: string; to
   return { request_token: asked.body.request_token as string, mail_code }
 }
 
-/** Gives somebody a passkey, past the API. */
+/** Gives somebody a passkey, not through the API. */
 export async function addPasskey(api: Api, { id }: { id: string }) {
   const { ISSUER, WEBAUTHN_RP_ID } = api.config()
   const passkey = await softwarePasskey(ISSUER)
@@ -80,7 +80,7 @@ export async function addPasskey(api: Api, { id }: { id: string }) {
   return passkey
 }
 
-/** A passkey's answer to the options of a route. */
+/** A passkey's answer to the options from a route. */
 export async function answerOf(
   api: Api,
   passkey: Awaited<ReturnType<typeof softwarePasskey>>,

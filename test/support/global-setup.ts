@@ -16,7 +16,7 @@ import { startReceiver } from './receiver.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** What the Worker finds in `env`; its upstreams are the proxy's label `shared`. */
+    /** The Worker's `env`; its upstreams are the proxy's label `shared`. */
     bindings: Record<string, string>
     /** Base URL of an app's server: see receiver.ts. */
     receiverUrl: string
@@ -24,22 +24,25 @@ declare module 'vitest' {
     mailServer: MailServer
     /** Base URL of the proxy: see proxy.ts. */
     proxyUrl: string
-    /** Base URL of a provider that says what a test has it say: see provider.ts. */
+    /** Base URL of a provider that answers what a test tells it to: see provider.ts. */
     providerUrl: string
     /** Whether long tests run in full: see rounds.ts. */
     whole: boolean
-    /** How Redis fares where a test says nothing: `REDIS=down|hang|emptied npm test`. */
+    /** How Redis behaves unless a test says otherwise: `REDIS=down|hang|emptied npm test`. */
     redisMode: RedisMode
   }
 }
 
-/** The real parts, once for all test files: a libSQL server, a Redis behind Upstash's REST, a proxy before both. */
+/**
+ * The real servers, once for all test files: a libSQL server, a Redis behind Upstash's REST API, and a proxy in front
+ * of both.
+ */
 export default async function setup(project: TestProject) {
   const home = mkdtempSync(join(tmpdir(), 'roster-test-'))
   const [token, mailKey] = [newSecret(), newSecret()]
   const closers: Array<() => Promise<void>> = []
 
-  /** A database that is migrated once; each other is a copy of its files. */
+  /** A database that is migrated once; all others are copies of its files. */
   async function makeTemplate(): Promise<string> {
     const dir = join(home, 'template')
     const database = await startSqld({ dir })
@@ -49,7 +52,7 @@ export default async function setup(project: TestProject) {
     return dir
   }
 
-  /** @param migrations how many: fewer than there are make the schema of an earlier version. */
+  /** @param migrations how many of them to apply, for the schema of an earlier version. */
   async function startUpstreams(template: string, migrations?: number) {
     const dir = mkdtempSync(join(home, 'upstreams-'))
     if (migrations === undefined) cpSync(template, join(dir, 'database'), { recursive: true })
@@ -100,7 +103,7 @@ export default async function setup(project: TestProject) {
     project.provide('proxyUrl', proxy.url)
     project.provide('bindings', {
       ...(await generate()),
-      // With the slash at the end: without it, @libsql/client drops the last segment of the path.
+      // With a slash at the end: without it, @libsql/client drops the last segment of the path.
       TURSO_DATABASE_URL: `${proxy.url}/shared/libsql/`,
       TURSO_AUTH_TOKEN: 'local',
       UPSTASH_REDIS_REST_URL: `${proxy.url}/shared/redis/`,
@@ -110,9 +113,9 @@ export default async function setup(project: TestProject) {
       RESEND_URL: `${proxy.url}/shared/mail`,
       ISSUER: 'https://roster.test',
       PASSWORD_HASHES: 'cheap',
-      // Without Redis an import is refused, rather than that somebody who was erased comes back.
+      // An import without Redis is refused, because somebody who was erased could come back.
       ...(redisMode !== 'pass' && { BACKUPS_KEPT_DAYS: '0' }),
-      // By default it is required where mail is set up; what tests of it say is said there.
+      // With mail set up, the default would be `required`. Tests of that set it themselves.
       EMAIL_VERIFICATION: 'optional',
     })
   } catch (error) {
@@ -123,8 +126,8 @@ export default async function setup(project: TestProject) {
 }
 
 /**
- * `SCHEMA=newer npm test`: the schema as a later version would leave it, while this one still runs. Every table has a
- * column more, with an index, and there is a table that nobody here knows.
+ * `SCHEMA=newer npm test`: the schema as a later version would leave it, while this one still runs. Every table has
+ * one more column, with an index, and there is a table that this version does not know.
  */
 async function addWhatComesLater(url: string): Promise<void> {
   const client = createClient({ url })

@@ -11,13 +11,13 @@ const secret = (name: string) => ({
   client_secret: `${name} s3cr3t`.replace(' ', '-'),
 })
 
-/** Apple signs with a key of ours. */
+/** The key that signs requests to Apple is ours. */
 export const APPLE_KEY = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({
   type: 'pkcs8',
   format: 'pem',
 }) as string
 
-/** One of each kind, at the provider of the tests. */
+/** One provider of each kind, all at the tests' provider. */
 export function providersAt(url: string) {
   return [
     {
@@ -91,7 +91,7 @@ export const openWithProviders = (more: Record<string, string> = {}) => openApi(
 
 type Jar = ReturnType<typeof openJar>
 
-/** Goes to a provider from the page for signing in, as its button does. */
+/** Goes to a provider from the sign-in page, as its button does. */
 export async function goTo(jar: Jar, provider: string, on: Record<string, string> = {}) {
   const sure = await jar.tokenOf('/signin')
   const { to, status, text } = await jar.open(
@@ -101,7 +101,7 @@ export async function goTo(jar: Jar, provider: string, on: Record<string, string
   return comingFrom(provider, to)
 }
 
-/** What the provider was asked, and how one comes back from it. */
+/** What the provider was asked, and how the browser comes back from it. */
 export function comingFrom(provider: string, place: string) {
   const asked = new URL(place).searchParams
   const issuer = place.slice(0, place.indexOf('/authorize'))
@@ -126,7 +126,7 @@ export function comingFrom(provider: string, place: string) {
   return { asked, claims, back, codeOf, issuer }
 }
 
-/** All the way, in one browser: who somebody is there, as claims. */
+/** The whole way, in one browser, as the person at the provider with these claims. */
 export async function comeFrom(
   jar: Jar,
   provider: string,
@@ -137,7 +137,7 @@ export async function comeFrom(
   return jar.open(back({ claims }))
 }
 
-/** Of the page that asks for a name. */
+/** Submits the page that asks for a name. */
 export const joinAs = (jar: Jar, provider: string, name = 'Ada', more: Record<string, string> = {}) =>
   jar.submit(`/signin/with/${provider}/join`, `/signin/with/${provider}/join`, { name, ...more })
 

@@ -1,13 +1,13 @@
 import { expect } from 'vitest'
 
-/** Actions that stand in the history for a new version of the person. */
+/** Actions in the history that come with a new version of the person. */
 const CHANGES = `('user.updated', 'user.role_changed', 'user.disabled', 'user.enabled', 'user.deleted', 'user.restored',
   'password.changed', 'password.reset', 'email.verified', 'email.changed', 'email.change_undone', 'sessions.ended', 'factors.reset')`
-/** The one row among them that changes no person: the session over the limit that was ended. */
+/** The one exception, which does not change the person: a session was ended because there were too many. */
 const OF_A_CHANGE = `action IN ${CHANGES} AND NOT (action = 'sessions.ended' AND coalesce(details, '') LIKE '%too_many%')`
 const DETAIL_SESSION = "json_extract(details, '$.session_id')"
 
-/** What holds whatever has happened: each query finds what breaks it. */
+/** What always holds: each query finds what violates it. */
 const QUERIES = {
   'I3: a key of one request made at most one person, who is or was there': `
     SELECT key FROM idempotency_keys WHERE subject_id NOT IN (SELECT id FROM users)
@@ -46,7 +46,7 @@ const QUERIES = {
     UNION ALL SELECT seq, letter FROM found WHERE seq NOT IN (SELECT seq FROM users)`,
 }
 
-/** All of them in one trip; what exactly breaks one is asked when there is something to ask. */
+/** All of them in one trip. Which rows violate one is only queried if there are any. */
 const NAMES_OF_BROKEN = Object.entries(QUERIES)
   .map(([name, query]) => `SELECT '${name}' AS name WHERE EXISTS (${query})`)
   .join(' UNION ALL ')
@@ -57,8 +57,8 @@ interface Behind {
 }
 
 /**
- * I2 to I7 and I12 for everything in a database, which has to be the test's own. I1, I3, I9 and I10 are about
- * answers, so each test says them itself; I8 is checked on every answer (see api.ts).
+ * I2 to I7 and I12 for everything in a database, which must be the test's own. I1, I3, I9 and I10 are about answers,
+ * so each test checks them itself; I8 is checked on every answer (see api.ts).
  */
 export async function expectInvariants(api: Behind): Promise<void> {
   const broken: Record<string, unknown> = {}

@@ -7,7 +7,7 @@ export const cookieIn = (headers: Headers, name: string) =>
   headers.getSetCookie().find((cookie) => cookie.startsWith(`${name}=`))
 export const SESSION = '__Host-roster'
 
-/** A browser as far as cookies and forms go. It follows no redirect, and shows no page. */
+/** A browser, as far as cookies and forms go. It follows no redirects, and renders nothing. */
 export function openJar(api: Api) {
   const jar = new Map<string, string>()
   const ip = `10.${[1, 2, 3].map(() => Math.floor(Math.random() * 256)).join('.')}`
@@ -31,14 +31,14 @@ export function openJar(api: Api) {
     return { ...answer, to: answer.headers.get('location') }
   }
   const open = (path: string, headers = {}) => request('GET', path, { headers })
-  /** Of the API, by a page of ours. */
+  /** Calls the API as a page of ours does. */
   const ask = (method: string, path: string, body?: unknown, headers = {}) =>
     request(method, path, { body, headers: { ...FROM_HERE, ...headers } })
   const post = (path: string, fields: Record<string, string>, headers = {}) =>
     request('POST', path, { raw: new URLSearchParams(fields), headers: { ...FROM_HERE, ...headers } })
   const tokenOf = async (page: string) =>
     /name="form_token" value="([^"]+)"/.exec((await open(page)).text)![1]!
-  /** Opens `page` and sends a form of it. */
+  /** Opens `page` and submits one of its forms. */
   const submit = async (page: string, action: string, fields: Record<string, string> = {}, headers = {}) =>
     post(action, { form_token: await tokenOf(page), ...fields }, headers)
   const signIn = (email: string, more: Record<string, string> = {}) =>

@@ -1,7 +1,7 @@
 import type { ApiKeyWithSecret } from '../../src/api-keys/schemas.ts'
 import type { Api } from './api.ts'
 
-/** Makes a key for somebody, by a session of its own. */
+/** Makes a key for somebody, with a session of its own. */
 export async function addKey(
   api: Api,
   somebody: { id: string },

@@ -1,4 +1,4 @@
-/** A limiter that counts as the platform's does, in one window that does not end. */
+/** A limiter that counts like the platform's, in one window that never ends. */
 export function limiter(limit: number) {
   const counts = new Map<string, number>()
   return {

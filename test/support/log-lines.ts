@@ -19,22 +19,25 @@ for (const level of LEVELS) {
   }
 }
 
-/** Everything that may stand in the line of a request. */
+/** Everything that the line of a request may contain. */
 const MEMBERS = new Set(
   'level request_id own_id method route status code reason ms trips retries actor session key cause'.split(
     ' ',
   ),
 )
-/** Answers that are the same for every reason: the log knows it. */
+/** Answers that do not reveal their reason: it is only in the log. */
 const BLAND = /^(unauthenticated|invalid_token|invalid_refresh_token|session_revoked)$/
 
-/** The line of the request that was answered with these headers, where nobody else listened. */
+/** The log line of the request that was answered with these headers, unless a test captures the log itself. */
 export const lineOf = (headers: Headers) => lines.get(headers.get('x-request-id')!)
 
-/** One line, with what was answered, and nothing that says whom it was about: of every answer of every test. */
+/**
+ * Checked for every answer of every test: there is one line, it fits the answer, and it does not reveal whom it was
+ * about.
+ */
 export function expectLine({ status, headers, body }: Answer<unknown>, method: string, ip: string | null) {
   const text = lineOf(headers)
-  // A test that listens itself hears it instead; whether one does cannot be told, as workerd wraps what is assigned.
+  // A test that captures the log gets the line instead. That cannot be detected, as workerd wraps what is assigned.
   if (text === undefined) return
   const line = JSON.parse(text)
   const level = status < 400 ? 'info' : status < 500 ? 'warn' : 'error'
@@ -46,14 +49,14 @@ export function expectLine({ status, headers, body }: Answer<unknown>, method: s
     trips: expect.any(Number),
   })
   expect(Object.keys(line).filter((name) => !MEMBERS.has(name))).toEqual([])
-  // What has no body of ours, as a page, has its code in the log alone.
+  // If the body is not ours, as with a page, the code is only in the log.
   const said = body as { code?: string; error?: string } | undefined
   if (status >= 400) expect(line.code).toEqual(said?.code ?? said?.error ?? expect.any(String))
   if (BLAND.test(line.code))
     expect([line.code, line.reason]).toEqual([line.code, expect.stringMatching(/^[a-z_]+$/)])
-  // A pattern, never what is in its place.
+  // The pattern of the route, never the actual values.
   expect(line.route ?? '').not.toMatch(/[?@=]|[0-9a-f]{8}-/)
-  // Places in the code are none of anybody's data, and have an @ of their own.
+  // Places in the code are not personal data, and contain an @ of their own.
   const told = JSON.stringify(line, (name, value) => (name === 'at' ? undefined : value))
   expect(told).not.toMatch(/@|people\.test|token=/)
   if (ip) expect(told).not.toContain(ip)

@@ -4,7 +4,7 @@ import { SMTPServer, type SMTPServerOptions } from 'smtp-server'
 import { listen } from '../../scripts/local/process.ts'
 import { makeCertificate } from './certificate.ts'
 
-/** A mail as it came over the wire. */
+/** A mail as it was transmitted. */
 export interface WiredMail {
   from: string
   to: string
@@ -14,20 +14,23 @@ export interface WiredMail {
 }
 
 export interface MailServer {
-  /** `host:port` of a server that speaks in the clear, of one over TLS, of one that asks nobody who they are, and of none. */
+  /**
+   * `host:port` of a server without TLS, of one with TLS, of one without authentication, and of one that does not
+   * speak SMTP.
+   */
   plain: string
   tls: string
   bare: string
   liar: string
-  /** Takes connections, and says nothing. */
+  /** Accepts connections, and never says anything. */
   mute: string
-  /** Answers the mails to `?to=`, as JSON. */
+  /** Returns the mails to `?to=`, as JSON. */
   mails: string
 }
 
 export const ACCOUNT = { user: 'roster@mail', password: 'a p/ss%word:ü' }
 
-/** What is said to a recipient who begins like this. */
+/** The refusal for recipients whose name begins like this. */
 const REFUSALS: Record<string, [status: number, text?: string]> = {
   nobody: [550, '5.1.1 There is nobody of that name'],
   busy: [451],
@@ -45,10 +48,9 @@ class Refusal extends Error {
 
 /**
  * Real mail servers. The recipient's name decides what happens to a mail. `nobody` and `busy` are refused,
- * permanently and temporarily; `relayed` because nobody has signed in; `listed` for a policy; `spam` and
- * `unsigned` (for a policy) once the mail has been sent. `leaves` closes the connection before the mail.
- * `silent` and `drops` give no answer after it; `silent` keeps the connection open. `once-` before any of
- * them: only the first time.
+ * permanently and temporarily; `relayed` as if nobody had signed in; `listed` by a policy; `spam` and `unsigned` (by
+ * a policy) once the mail has been sent. `leaves` closes the connection before the mail. `silent` and `drops` give no
+ * answer after it; `silent` keeps the connection open. `once-` before any of them: only the first time.
  */
 export async function startMailServer({ cert, key }: { cert: string; key: string } = makeCertificate()) {
   const mails: WiredMail[] = []
@@ -115,7 +117,7 @@ export async function startMailServer({ cert, key }: { cert: string; key: string
   }
   const ports = await Promise.all(servers.map((server) => listen(server.server)))
   for (const server of servers) server.on('error', () => {})
-  // Talks without an end, and never to the point.
+  // Talks without end, and never SMTP.
   const liar = createServer((socket) => {
     const endless = setInterval(() => socket.write(`220-${'x'.repeat(8000)}\r\n`), 1)
     socket.on('error', () => {})

@@ -6,10 +6,10 @@ import type { Mutant } from '../../scripts/mutants.ts'
 const ROOT = resolve(import.meta.dirname, '../..')
 const IMPORT = "import { sql as sql__ } from 'drizzle-orm'\n"
 
-/** What `npm run test:mutations` leaves out of the source in this run; undefined in any other. */
+/** What `npm run test:mutations` leaves out of the source in this run; undefined in other runs. */
 export const mutant: Mutant | undefined = process.env.MUTANT && JSON.parse(process.env.MUTANT)
 
-/** Leaves it out as the file is read, so no file is ever changed. What Vitest has kept of the file is not asked. */
+/** Leaves it out when the file is read, so no file is changed. Vitest's cache is not used for that file. */
 export function mutation({ file, start, end, replacement }: Mutant): Plugin {
   const isMutated = (id: string) => id.split('?')[0] === join(ROOT, file)
   return {

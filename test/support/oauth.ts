@@ -5,7 +5,7 @@ import { signClientToken } from '../../src/sessions/access-tokens.ts'
 import { makeRefreshToken } from '../../src/sessions/refresh-tokens.ts'
 import type { Api } from './api.ts'
 
-/** Who gets through the routes of apps, as WHO says of all. */
+/** Who gets through the routes of apps; see WHO. */
 export const WHO_OF_APPS = {
   'GET /.well-known/openid-configuration': 'anyone',
   'GET /oauth/userinfo': 'anyone',
@@ -34,7 +34,7 @@ export const WHO_OF_APPS = {
 
 export const REDIRECT = 'https://app.example/callback'
 
-/** An app, made by whose token it is, or an administrator of its own. */
+/** An app, made with this token or, without one, by an administrator of its own. */
 export async function addApp(
   api: Api,
   { by, ...given }: Record<string, unknown> & { by?: string } = {},
@@ -100,7 +100,7 @@ export const requestsOfApps = (open: () => Api) => {
   } satisfies Record<string, () => Promise<[path: string, body?: unknown]>>
 }
 
-/** What an app has of somebody: a session under theirs, and a token for it, as if they had let it. */
+/** An app's session below a user's, and an access token for it, as if the user had given consent. */
 export async function letApp(
   api: Api,
   somebody: { id: string },

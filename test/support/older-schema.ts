@@ -2,7 +2,7 @@ import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { MIGRATIONS } from '../../scripts/migrations.ts'
 
-/** A folder with the first so many migrations: those of an earlier version. */
+/** A folder with the first `count` migrations: those of an earlier version. */
 export function firstOf(count: number, dir: string): string {
   const folder = join(dir, 'migrations')
   cpSync(MIGRATIONS, folder, { recursive: true })

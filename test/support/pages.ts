@@ -6,8 +6,8 @@ import { letApp, REDIRECT } from './oauth.ts'
 import { newPerson } from './requests.ts'
 
 /**
- * Who gets to see each page, as WHO says of the routes of the API; anybody else is led to sign in, or told that it is
- * not theirs. A page that is missing here fails a test.
+ * Who may see each page, like WHO for the routes of the API. Everybody else is asked to sign in, or told that they
+ * may not. A page that is missing here fails a test.
  */
 export const PAGES: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> = {
   'GET /': 'anyone',
@@ -143,7 +143,7 @@ type Visit = (
   headers?: Record<string, string>,
 ) => Promise<Answer>
 
-/** A browser: with the session of somebody, or with none. Its forms carry the token that its pages would give it. */
+/** A browser, with somebody's session or without one. Its forms carry the token that the pages would give it. */
 export async function openBrowser(
   api: Api,
   somebody?: { id: string },
@@ -168,7 +168,7 @@ function stranger() {
   return { binding, cookie: `__Host-roster-browser=${binding}` }
 }
 
-/** The cookie of somebody's session, without the price of a hash. */
+/** The cookie of a session for somebody, without the price of a hash. */
 export async function signedIn(api: Api, { id }: { id: string }, provedSecondsAgo = 0) {
   const { sessionId: sid } = await api.signIn({ id })
   const [row] = await api.sql('SELECT role, token_epoch FROM users WHERE id = ?', [id])

@@ -3,10 +3,10 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose'
 
-/** How an answer is given. */
+/** How an answer is sent. */
 export interface How {
   status?: number
-  /** Instead of what would be answered. */
+  /** Replaces the usual body. */
   body?: string
   type?: string
   location?: string
@@ -15,20 +15,19 @@ export interface How {
 }
 
 /**
- * A provider that says whatever a test wants, and the three endpoints of GitHub. It stores nothing: a code
- * contains the answer to give, written by the test (`Say`). Any path before `/.well-known` is an issuer of
- * its own.
+ * A provider that answers what a test tells it to, with GitHub's three endpoints as well. It stores nothing: a code
+ * contains the answer to give, written by the test (`Say`). Any path before `/.well-known` is an issuer of its own.
  */
 export interface Say extends How {
   claims?: Record<string, unknown>
-  /** What was sent with the authorization request, and is asked of the verifier. */
+  /** The challenge of the authorization request; the code verifier must match it. */
   challenge?: string
   /** How the ID token is signed. */
   signed?: 'well' | 'none' | 'other_key' | 'hs256' | 'tampered'
-  /** What is said where the access token is shown, and how. */
+  /** The answer to a request with the access token, and how it is sent. */
   userinfo?: Record<string, unknown>
   informs?: How
-  /** Of GitHub. */
+  /** Only GitHub's. */
   user?: Record<string, unknown>
   emails?: unknown
 }
@@ -50,7 +49,7 @@ async function write(response: ServerResponse, how: How, value: unknown) {
 }
 const decode = (text: string) => JSON.parse(Buffer.from(text, 'base64url').toString()) as Say
 
-/** The names of issuers whose metadata is wrong, and how. */
+/** Issuers whose metadata is wrong, by name, and how. */
 const WRONG_METADATA: Record<string, (issuer: string) => object> = {
   other_issuer: () => ({ issuer: 'https://accounts.example' }),
   no_token_endpoint: () => ({ token_endpoint: undefined }),
@@ -60,12 +59,12 @@ const WRONG_METADATA: Record<string, (issuer: string) => object> = {
 export async function startProvider() {
   const [good, other] = await Promise.all([generateKeyPair('RS256'), generateKeyPair('RS256')])
   const jwk = { ...(await exportJWK(good.publicKey)), kid: 'one', alg: 'RS256', use: 'sig' }
-  /** What an issuer publishes otherwise by now, by its path. */
+  /** What an issuer publishes differently since, by its path. */
   const changes = new Map<string, { metadata?: object; keys?: 'other' }>()
-  /** What apps say of themselves, each at its path. */
+  /** The documents of apps, by path. */
   const apps = new Map<string, { document: object; how?: How }>()
   const otherJwk = { ...(await exportJWK(other.publicKey)), kid: 'one', alg: 'RS256', use: 'sig' }
-  /** How often each path was asked. */
+  /** How often each path was requested. */
   const asked = new Map<string, number>()
 
   async function sign({ claims = {}, signed = 'well' }: Say): Promise<string> {

@@ -4,39 +4,40 @@ import { listen } from '../../scripts/local/process.ts'
 
 /**
  * One HTTP server in front of the upstreams, for tests that count or break things. Under `/<label>/libsql/…`,
- * `/<label>/redis/…` and `/<label>/mail/…` it forwards; each label has its own log and modes, so tests in parallel do not meet.
+ * `/<label>/redis/…` and `/<label>/mail/…` it forwards; each label has its own log and modes, so that parallel tests
+ * do not affect each other.
  *
  *   PUT    /<label>/<libsql|redis|mail>/__mode   how the next requests fare: see Mode
- *   GET    /<label>/__log                   what was asked, in order of arrival: LogEntry[]
+ *   GET    /<label>/__log                   what was requested, in order of arrival: LogEntry[]
  *   DELETE /<label>/__log                   forget it
  *   POST   /__fresh                         a label with an empty database and Redis of its own: { label }; the body
- *                                           says how much of a schema it has: { migrations }
+ *                                           says how many migrations it has: { migrations }
  *
- * `redisMode` is how Redis fares where a test says nothing else (and where it says `pass`): the whole suite is run
- * with Redis away, too.
+ * `redisMode` is how Redis behaves if a test says nothing else (or `pass`): the whole suite is also run with Redis
+ * unavailable.
  */
 export type Upstream = 'libsql' | 'redis' | 'mail'
 export type Upstreams = Record<Upstream, string>
-/** `emptied`: before every request of libSQL's, so whatever was written to Redis is gone by the next one. */
+/** `emptied`: before every request to libSQL, so whatever was written to Redis is gone by the next request. */
 export type RedisMode = 'pass' | 'down' | 'hang' | 'emptied'
 
 export interface Mode {
   mode: keyof typeof modes
-  /** How many requests it is for; all that follow when absent. */
+  /** How many requests it applies to; all that follow if absent. */
   next?: number
   /** How many pass first. */
   after?: number
   /** Only for requests with this text in their path or body: a table, an action, `BEGIN IMMEDIATE`. */
   only?: string
-  /** The share of requests that it happens to, at random; all when absent. */
+  /** The share of requests that it happens to, at random; all if absent. */
   chance?: number
   /** For `status`. */
   status?: number
   body?: string
-  /** For what takes time: how long, and how much longer or shorter at random. */
+  /** For modes that delay: how long, and by how much that varies at random. */
   ms?: number
   jitterMs?: number
-  /** For `refused`: what SQLite says. */
+  /** For `refused`: SQLite's error code. */
   code?: keyof typeof SQLITE_SAYS
 }
 
@@ -45,12 +46,12 @@ export interface LogEntry {
   method: string
   path: string
   mode: Mode['mode']
-  /** When the request had arrived, and when the upstream had answered or the connection ended, on one clock. */
+  /** When the request arrived, and when the upstream answered or the connection ended, on one clock. */
   startMs: number
   endMs: number | null
   /**
-   * What libSQL ran, whether it answers in columns, and the rows that each statement read and wrote by its own account
-   * (it bills by them).
+   * What libSQL ran, whether the statement returns columns, and how many rows libSQL says that it read and wrote
+   * (they are billed).
    */
   statements: { sql: string; isAnswered: boolean; rowsRead: number; rowsWritten: number; ms: number }[]
 }
@@ -58,14 +59,14 @@ export interface LogEntry {
 interface Exchange {
   mode: Mode
   upstream: Upstream
-  /** Its number among the requests that fare like this, from 1. */
+  /** Its number among the requests in this mode, from 1. */
   turn: number
-  /** When the next mode is set. */
+  /** Resolves when the next mode is set. */
   released: Promise<void>
   request: Buffer
   response: ServerResponse
   forward(): Promise<Answer>
-  /** The same again. It stands in the log as a request of its own. */
+  /** Sends the same request again, which is logged as a request of its own. */
   echo(): Promise<void>
 }
 interface Answer {
@@ -92,31 +93,31 @@ const modes = {
   hang: () => {},
   status: (exchange: Exchange) => say(exchange, exchange.mode.status ?? 500, exchange.mode.body ?? '{}'),
   'auth-fail': (exchange: Exchange) => say(exchange, 401, { error: WRONG_TOKEN[exchange.upstream] }),
-  /** SQLite refuses the first statement; the connection and the protocol are well. */
+  /** SQLite refuses the first statement; the connection and the protocol work. */
   refused: (exchange: Exchange) => say(exchange, 200, refusal(exchange)),
-  /** The work is done at once, the answer takes its time. */
+  /** The work is done at once, but the answer is delayed. */
   latency: async (exchange: Exchange) => {
     const answer = await exchange.forward()
     await wait(exchange)
     deliver(exchange, answer)
   },
-  /** The request is held up, and arrives whether or not somebody still waits for the answer. */
+  /** The request is delayed, and arrives even if nobody waits for the answer any more. */
   late: async (exchange: Exchange) => {
     await wait(exchange)
     deliver(exchange, await exchange.forward())
   },
-  /** The request is held up until another mode is set, so that a test can do something before it arrives. */
+  /** The request is held until another mode is set, so that a test can do something before it arrives. */
   held: async (exchange: Exchange) => {
     await exchange.released
     deliver(exchange, await exchange.forward())
   },
-  /** The connection breaks, and the request arrives all the same when another mode is set. */
+  /** The connection breaks, but the request still arrives when another mode is set. */
   adrift: async (exchange: Exchange) => {
     reset(exchange)
     await exchange.released
     await exchange.forward()
   },
-  /** The request is answered, and arrives once more when another mode is set. */
+  /** The request is answered, and arrives again when another mode is set. */
   echo: async (exchange: Exchange) => {
     deliver(exchange, await exchange.forward())
     await exchange.released
@@ -128,7 +129,7 @@ const modes = {
     await wait(exchange)
     exchange.response.end(body.subarray(body.length / 2))
   },
-  /** A replica that lags: Redis confirms what is written at once, and reads show it `ms` later. */
+  /** A lagging replica: Redis confirms writes at once, and reads show them `ms` later. */
   stale: async (exchange: Exchange) => {
     const [command] = JSON.parse(exchange.request.toString())
     if (!/^eval$/i.test(command)) return deliver(exchange, await exchange.forward())
@@ -136,14 +137,14 @@ const modes = {
     await wait(exchange)
     await exchange.forward()
   },
-  /** Every other request goes through. */
+  /** Only every other request succeeds. */
   flap: (exchange: Exchange) => (exchange.turn % 2 ? end(exchange) : modes.pass(exchange)),
   'reset-before': reset,
   'reset-after': async (exchange: Exchange) => {
     await exchange.forward()
     reset(exchange)
   },
-  /** Half the answer, under the length of the whole. */
+  /** Half of the answer, with the length of the whole. */
   truncate: async (exchange: Exchange) => {
     const { status, headers, body } = await exchange.forward()
     exchange.response.writeHead(status, headers)
@@ -151,14 +152,14 @@ const modes = {
   },
 }
 
-/** As Upstash, Turso and Resend word it. */
+/** In the words of Upstash, Turso and Resend. */
 const WRONG_TOKEN = {
   redis: 'WRONGPASS invalid or missing auth token',
   libsql: 'Unauthorized: `The JWT is invalid`',
   mail: 'API key is invalid',
 }
 
-/** A Hrana result in which the first statement failed, and with it all that depend on it. */
+/** A Hrana result in which the first statement failed, and with it all those that depend on it. */
 function refusal({ mode, request }: Exchange) {
   const { code = 'SQLITE_BUSY' } = mode
   const error = { message: `SQLite error: ${SQLITE_SAYS[code]}`, code }
@@ -181,7 +182,7 @@ const SQLITE_SAYS = {
 }
 
 const PASS: Mode = { mode: 'pass' }
-/** A header for the test's own look behind the scenes: such a request is neither broken nor counted. */
+/** A header for the test's own queries: such a request is neither broken nor counted. */
 const ASIDE = 'x-aside'
 
 class Lane {
@@ -256,7 +257,7 @@ export async function startProxy({ shared, startFresh, redisMode, redisToken }: 
     if (`${method} ${path}` === 'POST /__fresh') {
       const { migrations } = JSON.parse(body.toString())
       const fresh = `fresh-${lanes.size}`
-      lanes.set(fresh, laneTo(shared)) // Taken before the wait, or two callers would share it.
+      lanes.set(fresh, laneTo(shared)) // Set before the wait, or two callers would share the lane.
       lanes.set(fresh, laneTo(await startFresh(migrations)))
       return { label: fresh }
     }
@@ -324,7 +325,7 @@ export async function startProxy({ shared, startFresh, redisMode, redisToken }: 
       if (!response.headersSent) response.writeHead(502).end(String(error))
     }
   })
-  // Never the one to close an idle connection: a Worker that hashes has no time to notice, and would use it again.
+  // Never close an idle connection: a Worker that is hashing would not notice in time, and use it again.
   server.keepAliveTimeout = 0
   const url = `http://127.0.0.1:${await listen(server)}`
 
@@ -340,10 +341,13 @@ export async function startProxy({ shared, startFresh, redisMode, redisToken }: 
 
 const isUpstream = (name: string): name is Upstream => ['libsql', 'redis', 'mail'].includes(name)
 
-/** Texts of statements, each kept once: a log of thousands of requests has few different ones. */
+/** Each statement's text is kept once: a log of thousands of requests has few different ones. */
 const texts = new Map<string, string>()
 
-/** The statements of a Hrana pipeline, `BEGIN` and `COMMIT` too. A text may be stored first, then named by its id. */
+/**
+ * The statements of a Hrana pipeline, including `BEGIN` and `COMMIT`. A text may be stored first, and then named by
+ * its id.
+ */
 function statementsOf(asked: Buffer, answered: Buffer): LogEntry['statements'] {
   const { requests } = JSON.parse(asked.toString())
   const { results } = JSON.parse(answered.toString())
@@ -385,7 +389,7 @@ type HranaRequest =
   | { type: 'close' }
 
 function forward(target: URL, request: IncomingMessage, body: Buffer, agent: Agent): Promise<Answer> {
-  // Uncompressed: the answer is read here, to count rows.
+  // Uncompressed, because the answer is read here to count rows.
   const { connection: _, 'transfer-encoding': __, 'accept-encoding': ___, ...headers } = request.headers
   return new Promise((resolve, reject) => {
     const upstream = send(target.href, {

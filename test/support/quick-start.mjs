@@ -1,5 +1,5 @@
-// For scripts that a test starts (`node --import`): the manifest of drizzle-orm has thousands of lines, and Node reads it
-// through for each of the hundred files of it that a script loads. That is a third of a start.
+// Preloaded by scripts that a test starts (`node --import`). The manifest of drizzle-orm has thousands of lines, and
+// Node reads all of it for each of the hundred files that a script loads from there. That is a third of the start.
 import { registerHooks } from 'node:module'
 
 registerHooks({

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-/** What came to an address of an app's. */
+/** What arrived at an app's server. */
 export interface Received {
   method: string
   type: string

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 import type { Reporter, TestCase, TestModule, Vitest } from 'vitest/node'
 
-/** What came of each test when its file was last run in full: `scripts/checks.ts` takes its proofs from that. */
+/** The results of each test from the last full run of its file: `scripts/checks.ts` takes its proofs from them. */
 export type Report = Record<
   string,
   { digest: string; seconds: number; tests: { names: string[]; state: string }[] }
@@ -12,7 +12,7 @@ export type Report = Record<
 const ROOT = resolve(import.meta.dirname, '../..')
 const FILE = join(ROOT, 'test-report.json')
 
-/** Says while the tests run how far they are and how long the rest takes, and keeps what came of them. */
+/** Reports progress and the estimated remaining time while tests run, and keeps their results. */
 export default class ReportWriter implements Reporter {
   #vitest!: Vitest
   #before: Report = {}
@@ -37,7 +37,7 @@ export default class ReportWriter implements Reporter {
   }
 
   #howFar(): string {
-    // Files run side by side, so what each took the last time is weighed against the clock.
+    // Files run in parallel, so the estimate compares the clock with what each file took last time.
     const lastTook = (files: string[]) =>
       files.reduce((sum, file) => sum + (this.#before[file]?.seconds ?? 0), 0)
     const seconds = (Date.now() - this.#startedAt) / 1000
@@ -49,14 +49,14 @@ export default class ReportWriter implements Reporter {
 
   onTestRunEnd(modules: readonly TestModule[], errors: readonly unknown[]) {
     console.log(totalsOf(modules, errors.length))
-    // Of a run that was narrowed down, or that takes Redis away, nothing is concluded about what was left out.
+    // A narrowed run, or one without Redis, says nothing about the tests it left out.
     if (this.#vitest.config.testNamePattern || process.env.REDIS) return
     const now = modules.map((module) => [nameOf(module.moduleId), resultOf(module)] as const)
     writeFileSync(FILE, JSON.stringify({ ...this.#before, ...Object.fromEntries(now) }))
   }
 }
 
-/** One plain line for machines. What failed outside of any test, in a file or around it, is a failure too. */
+/** One plain line for machines. An error outside of any test, in a file or around it, counts as a failure too. */
 function totalsOf(modules: readonly TestModule[], errors: number): string {
   const states = modules.map((module) => resultOf(module).tests.map(({ state }) => state))
   const count = (state: string) => states.flat().filter((is) => is === state).length
@@ -79,7 +79,7 @@ const resultOf = (module: TestModule) => ({
   })),
 })
 
-/** The title of a test, and of what it stands in. */
+/** The title of a test, and those of the suites it is in. */
 function namesOf(test: TestCase): string[] {
   const names = [test.name]
   for (let { parent } = test; parent.type === 'suite'; { parent } = parent) names.push(parent.name)

@@ -9,8 +9,8 @@ import { requestsOfApps, WHO_OF_APPS } from './oauth.ts'
 import { requestsOfWebhooks, WHO_OF_WEBHOOKS } from './webhook-requests.ts'
 
 /**
- * Who gets through each route: `anyone`, whoever is `signed in`, those from `manager` up, or the `admin`. A route
- * that is missing here fails the first test.
+ * Who gets through each route: `anyone`, whoever is `signed in`, a `manager` and above, or an `admin`. A route that
+ * is missing here fails the first test.
  */
 export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> = {
   'GET /health': 'anyone',
@@ -108,10 +108,10 @@ export const WHO: Record<string, 'anyone' | 'signed in' | 'manager' | 'admin'> =
   ...WHO_OF_WEBHOOKS,
 }
 
-/** What turns on every way in that is off by default. */
+/** Enables every way to sign in that is off by default. */
 export const ALL_WAYS_IN = { EMAIL_CODE_SIGNIN: 'on', ...withProviders() }
 
-/** The code of a mail that signs in, with the token of who asked for it. */
+/** The code of a sign-in mail, with the token of whoever asked for it. */
 export async function loginCode(api: Api, email: string): Promise<{ login_token: string; code: string }> {
   const asked = await api.send<{ login_token: string }>('POST', '/v1/auth/login/email_code', {
     body: { email },
@@ -132,17 +132,17 @@ const changeOfEmail = () => ({ new_email: newPerson().email, current_password: P
 
 type Request = [path: string, body?: unknown]
 
-/** A body as it is sent: JSON, or what has a type of its own. */
+/** A body as it is sent: JSON, unless it has its own type. */
 export const asSent = (body: unknown) =>
   body instanceof URLSearchParams || body instanceof Blob ? { raw: body } : { body }
 
-/** One good request of every route, made by whoever may; `ada` is a person to do it to. */
+/** One good request of every route, by somebody who may send it; `ada` is the person it is about. */
 export function goodRequests(
   open: () => Api,
 ): Record<string, (ada: { id: string; email: string }) => Promise<Request>> {
   const signInAs = async (somebody: { id: string }) => (await open().signIn(somebody)).token
 
-  /** The token of the mail that a route sends to `to`; asked for by `by`, where that matters. */
+  /** The token of the mail that a route sends to `to`; `by` asks for it, where that matters. */
   async function mailed(to: { email: string }, route: string, body: object, by?: { id: string }) {
     const token = by && (await signInAs(by))
     expect((await open().send('POST', `/v1/auth/${route}`, { token, body })).status).toBe(202)

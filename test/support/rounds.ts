@@ -1,4 +1,4 @@
 import { inject } from 'vitest'
 
-/** How often a long test goes round: `npm test` takes the sample, `npm run test:faults` the whole. */
+/** How many rounds a long test has: `npm test` runs a sample, `npm run test:faults` all. */
 export const rounds = (sample: number, whole: number) => (inject('whole') ? whole : sample)

@@ -1,13 +1,11 @@
-/** A step that may be taken in a state: where it leads, and what is wrong there, if something is. */
+/** A step that is possible in a state: the state it leads to, and what is wrong there, if anything. */
 export interface Step<State> {
   name: string
   state: State
   fault?: string | undefined
 }
 
-/**
- * Every order of events from a state on. Breadth first, so the first fault that is found is the shortest way to one.
- */
+/** Explores every order of events from a state on. Breadth first, so the first fault found has the shortest path. */
 export function searchAll<State>(
   start: State,
   next: (state: State) => readonly Step<State>[],

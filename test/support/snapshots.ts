@@ -15,8 +15,8 @@ export async function dump(api: Api): Promise<Dump> {
 const COUNTERS = { failed_logins: undefined, failed_attempts: undefined, failed_factors: undefined }
 
 /**
- * What differs between two of them: `users: {…}` for a row that is there only before or only after. But for
- * counters, as a refusal may be counted.
+ * The differences of two dumps: `users: {…}` for a row that is in only one of them. Counters are left out, as a
+ * refusal may be counted.
  */
 export function differences(before: Dump, after: Dump): string[] {
   const rowsOf = (tables: Dump) =>

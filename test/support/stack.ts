@@ -6,7 +6,7 @@ import { freePort, startProcess, untilReady } from '../../scripts/local/process.
 
 export const ADMIN = { email: 'admin@example.com', password: 'seven brown foxes read' }
 
-/** What `npm run dev` starts, all of it, on ports and with a state of its own; `args` are for it. */
+/** Everything that `npm run dev` starts, on its own ports and with its own state; `args` are passed to it. */
 export async function startStack(args: string[] = []) {
   const state = mkdtempSync(join(tmpdir(), 'roster-stack-'))
   const script = resolve(import.meta.dirname, '../../scripts/dev.ts')
@@ -37,7 +37,7 @@ export async function startStack(args: string[] = []) {
     await stack.close()
     rmSync(state, { recursive: true, force: true })
   }
-  /** One statement, past the Worker. */
+  /** One statement, not through the Worker. */
   const sql = async (statement: string, args: (string | number)[] = []) => {
     const client = createClient(database)
     try {

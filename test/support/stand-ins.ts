@@ -6,7 +6,7 @@ import { startWorker } from '../../scripts/local/start-worker.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 
-/** What a stand-in was called with. Secrets come by `input`. */
+/** One call of a stand-in. Secrets come in `input`. */
 export interface Call {
   tool: string
   args: string[]
@@ -14,11 +14,11 @@ export interface Call {
 }
 
 interface Asked extends Call {
-  /** Where wrangler writes down what it has done, for programs. */
+  /** Where wrangler reports what it has done, for programs. */
   report: string | undefined
 }
 
-/** A command of that name that asks us what to say: standard output, standard error and exit code. */
+/** A command of that name that asks us what to answer: standard output, standard error and exit code. */
 const commandFor = (tool: string, url: string) => `#!${process.execPath}
 const chunks = []
 for await (const chunk of process.stdin) chunks.push(chunk)
@@ -37,8 +37,8 @@ interface Said {
 }
 
 /**
- * Stand-ins for `wrangler` and `turso`, for the PATH of a script: they keep what they are called with, and what wrangler
- * deploys is a real Worker, on this machine, with the secrets that were put.
+ * Stand-ins for `wrangler` and `turso`, on the PATH of a script. They record their calls. What wrangler deploys is a
+ * real Worker on this machine, with the secrets that were put.
  */
 export async function startStandIns(dir: string, databaseUrl: string) {
   const calls: Call[] = []
@@ -119,7 +119,7 @@ export async function startStandIns(dir: string, databaseUrl: string) {
     secrets,
     failing,
     address,
-    /** A wrangler.toml of its own, in a directory of its own. */
+    /** A wrangler.toml of its own, in its own directory. */
     makeConfig(name: string) {
       const home = join(dir, name)
       mkdirSync(home, { recursive: true })

@@ -18,15 +18,15 @@ import { openBrowser } from './pages.ts'
 import { loginCode, newPerson } from './requests.ts'
 import { addDelivery, NEW_WEBHOOK } from './webhook-requests.ts'
 
-/** Makes one request of a route, which is named as the router has it; `id` is for what it calls `:id` or else. */
+/** Sends one request of a route, named as in the router; `id` replaces `:id` or the like. */
 export type Visit = (route: string, options?: Options & { query?: string; id?: string }) => Promise<Answer>
 
 export const PAGE = 10
 const SORTS = ['created_at', '-created_at', 'email', '-email', 'name', '-name']
 
 /**
- * Every route of the API, with every filter and sort of the lists, and the cron job: all the statements there
- * are. There have to be people of every role in every state (see crowd.ts), some pages of them.
+ * Every route of the API, with every filter and sort of the lists, and the cron job: together they run all statements
+ * there are. People of every role in every state must exist (see crowd.ts), enough of them for several pages.
  */
 export async function everyRequest(api: Api, visit: Visit, historian: { id: string }): Promise<void> {
   const admin = await api.actor({ role: 'admin' })
@@ -55,7 +55,7 @@ export async function everyRequest(api: Api, visit: Visit, historian: { id: stri
 }
 
 async function listPeople(api: Api, visit: Visit, by: { token: string }) {
-  /** First page, second by number, and one from far down by cursor. */
+  /** First page, second by number, and one far down by cursor. */
   const pages = async (filters: string) => {
     const query = `limit=${PAGE}&${filters}`
     await visit('GET /v1/users', { ...by, query })
@@ -288,7 +288,7 @@ async function bySignupBlocks(visit: Visit, by: { token: string }) {
   await visit('PATCH /v1/signup_blocks', { ...by, body: { remove: body.add } })
 }
 
-/** Webhooks, and what they were owed. */
+/** Webhooks, and their deliveries. */
 async function byWebhooks(api: Api, visit: Visit, by: { token: string }) {
   const { body } = await visit('POST /v1/webhooks', { ...by, body: NEW_WEBHOOK })
   const id = body.id as string
@@ -305,7 +305,7 @@ async function byWebhooks(api: Api, visit: Visit, by: { token: string }) {
   const { prev_cursor } = second.body.pagination as { prev_cursor: string }
   await visit('GET /v1/webhooks/:id/deliveries', { ...by, id, query: `limit=1&cursor=${prev_cursor}` })
   await visit('POST /v1/webhooks/deliveries/:id/retry', { ...by, id: String(sequences[0]) })
-  // Somebody is not there, and what is owed waits: all that is asked about it is asked.
+  // The receiver does not answer and a delivery waits, so that every query about that is run.
   await api.sql(
     `INSERT INTO webhook_deliveries (webhook_id, event_id, type, owed_at, next_attempt_at, is_fixed)
       SELECT webhook_id, event_id, type, owed_at, 0, 1 FROM webhook_deliveries WHERE id = ?`,
@@ -317,7 +317,7 @@ async function byWebhooks(api: Api, visit: Visit, by: { token: string }) {
   await visit('DELETE /v1/webhooks/:id', { ...by, id })
 }
 
-/** Apps, and what they are let do. */
+/** Apps, and what users allow them. */
 async function byApps(api: Api, visit: Visit, by: { token: string }) {
   const app = { name: 'Wiki', type: 'confidential', redirect_uris: [REDIRECT] }
   const { body } = await visit('POST /v1/oauth_clients', { ...by, body: app })
@@ -347,7 +347,7 @@ async function byApps(api: Api, visit: Visit, by: { token: string }) {
     await visit('DELETE /v1/oauth_clients/:id', { ...by, id: made })
 }
 
-/** A device without a browser, whose user types its code. */
+/** A device without a browser, whose user enters its code. */
 async function withDevice(api: Api, visit: Visit) {
   const app = await addApp(api, { type: 'public', grants: [DEVICE_CODE], redirect_uris: [] })
   const browser = await openBrowser(api, await api.person({ email_verified_at: 1, password_hash: null }))
@@ -498,7 +498,7 @@ async function byFactors(api: Api, visit: Visit, admin: { token: string }) {
   await visit('DELETE /v1/users/:id/factors', { ...admin, id: ada.id })
 }
 
-/** A run of the cron job that has something of every kind to do. */
+/** A run of the cron job with something of every kind to do. */
 export async function everyCleanUp(api: Api): Promise<void> {
   const day = 86_400_000
   const now = Date.now()

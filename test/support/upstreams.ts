@@ -3,8 +3,8 @@ import type { Resources } from '../../src/context.ts'
 import type { LogEntry, Mode, Upstream } from './proxy.ts'
 
 /**
- * A way of one's own to the upstreams, for a test that counts calls or breaks something. `bindings` go into the
- * Worker's env; the database and Redis behind them are everybody's, unless made by `freshUpstreams`.
+ * A separate path to the upstreams, for a test that counts calls or breaks something. `bindings` go into the Worker's
+ * env. The database and Redis behind it are shared by all tests, unless made by `freshUpstreams`.
  */
 export function upstreams(label: string = crypto.randomUUID()) {
   const base = `${inject('proxyUrl')}/${label}`
@@ -15,14 +15,14 @@ export function upstreams(label: string = crypto.randomUUID()) {
       UPSTASH_REDIS_REST_URL: `${base}/redis/`,
       RESEND_URL: `${base}/mail`,
     },
-    /** How the requests that follow fare: `{ mode: 'down' }`, `{ mode: 'latency', ms: 300, next: 1 }`… */
+    /** How the next requests fare: `{ mode: 'down' }`, `{ mode: 'latency', ms: 300, next: 1 }`… */
     async behave(upstream: Upstream, mode: Mode) {
       const answer = await fetch(`${base}/${upstream}/__mode`, { method: 'PUT', body: JSON.stringify(mode) })
       if (!answer.ok) throw new Error(await answer.text())
     },
     /**
-     * Runs `request`, and `meanwhile` before its `nth` write arrives (of those with the text `only`): what was true
-     * when it read is true no more. `wasHeld` is false when it made no such write.
+     * Runs `request`, and `meanwhile` before its `nth` write arrives (of those with the text `only`), so that what
+     * the request has read is out of date. `wasHeld` is false if it made no such write.
      */
     async between<T>(
       request: () => Promise<T>,
@@ -54,7 +54,7 @@ export function upstreams(label: string = crypto.randomUUID()) {
       await set({ mode: 'pass' })
       return { result: await running, wasHeld }
     },
-    /** Lets those requests arrive that are adrift, or come once more, and waits for them. Answers how many. */
+    /** Lets requests arrive that are adrift, or that come once more, and waits for them. Returns how many. */
     async land(): Promise<number> {
       const log = async () => (await (await fetch(`${base}/__log`)).json()) as LogEntry[]
       const before = await log()
@@ -82,8 +82,8 @@ export function upstreams(label: string = crypto.randomUUID()) {
 }
 
 /**
- * Upstreams that nobody else uses: an empty database, migrated (or not to the end: with `migrations` so far), and an
- * empty Redis. Takes about a second.
+ * Upstreams that nobody else uses: a migrated database without people (`migrations`: only that many) and an empty
+ * Redis. Takes about a second.
  */
 export async function freshUpstreams(schema: { migrations?: number } = {}) {
   const answer = await fetch(`${inject('proxyUrl')}/__fresh`, {
@@ -95,10 +95,7 @@ export async function freshUpstreams(schema: { migrations?: number } = {}) {
   return upstreams(label)
 }
 
-/**
- * Does something right after the first read by these resources, so that what the read did not find exists
- * from then on.
- */
+/** Does something right after the first read with these resources, so that what the read did not find exists from then on. */
 export function behindFirstRead(resources: Resources, act: () => Promise<unknown>): void {
   const { db } = resources
   let isFirst = true
@@ -115,12 +112,12 @@ export function behindFirstRead(resources: Resources, act: () => Promise<unknown
   }
 }
 
-/** What is said of Redis itself, and cannot be seen in a run of the suite that takes Redis away. */
+/** For tests about Redis itself, which cannot pass when the suite runs without Redis. */
 export const testOfRedis = test.skipIf(inject('redisMode') !== 'pass')
 
 /**
- * What `/ready` said: a problem's code, or `ready` or `degraded`. In a run of the suite that takes Redis away, what it
- * would have said but for Redis.
+ * What `/ready` said: a problem's code, or `ready` or `degraded`. If the suite runs without Redis, what it would have
+ * said with Redis.
  */
 export function readinessOf(body: { [member: string]: unknown }): unknown {
   if (body.code !== undefined || inject('redisMode') === 'pass') return body.code ?? body.status
@@ -132,7 +129,8 @@ function depthOf(calls: LogEntry[]): number {
   let depth = 0
   let waveEndsMs = Number.NEGATIVE_INFINITY
   for (const { startMs, endMs } of calls) {
-    // A call that began after one of the wave had ended may have waited for it; one that overlaps all did not.
+    // Calls run in waves. A call that began after one of the wave had ended may have waited for it; a call that
+    // overlaps all of them did not.
     if (startMs >= waveEndsMs) {
       depth += 1
       waveEndsMs = Number.POSITIVE_INFINITY

@@ -2,7 +2,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { newSecret, sealSecret } from '../../src/webhooks/secrets.ts'
 import type { Api } from './api.ts'
 
-/** Who gets through the routes of webhooks, as WHO says of all. */
+/** Who gets through the routes of webhooks; see WHO. */
 export const WHO_OF_WEBHOOKS = {
   'GET /v1/webhooks': 'admin',
   'POST /v1/webhooks': 'admin',
@@ -15,15 +15,15 @@ export const WHO_OF_WEBHOOKS = {
   'POST /v1/webhooks/deliveries/:id/retry': 'admin',
 } as const
 
-/** Nobody is there, and it hears of what no request of the tables does: reading leaves nothing behind. */
+/** Its receiver does not exist, and no request of the tables causes its event, so reading leaves nothing behind. */
 export const NEW_WEBHOOK = {
   url: 'https://hooks.roster.example/x',
   types: ['passkey.counter_went_back'],
 }
 
 /**
- * A webhook, as a request makes it, but nobody is told: in a database with hundreds of administrators that would be a
- * hundred mails each time. It is one of the few that are kept, as there may be fifty.
+ * A webhook as a request makes it, but without telling anybody: with hundreds of administrators in the database that
+ * would be a hundred mails each time. Only a few are kept, as there may be at most fifty.
  */
 export async function makeWebhook(api: Api): Promise<{ id: string }> {
   const { id: maker } = await api.person({ role: 'admin', password_hash: null })
@@ -38,7 +38,7 @@ export async function makeWebhook(api: Api): Promise<{ id: string }> {
   return { id }
 }
 
-/** What it was owed; its sequence. Given up, so that nobody tries it by themselves. */
+/** Adds a delivery; returns its sequence. It has been given up, so nothing tries it by itself. */
 export async function addDelivery(api: Api, webhookId: string): Promise<number> {
   const [row] = await api.sql(
     `INSERT INTO webhook_deliveries (webhook_id, event_id, type, owed_at, next_attempt_at, dead_at, is_fixed)

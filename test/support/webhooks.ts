@@ -11,7 +11,7 @@ import { freshUpstreams } from './upstreams.ts'
 const ISSUER = 'http://localhost:8787'
 const receiver = inject('receiverUrl').replace('127.0.0.1', 'localhost')
 
-/** A Worker of its own that may call receivers on this machine. */
+/** A separate Worker that may call receivers on this machine. */
 export async function openWithWebhooks(given: object = {}) {
   const own = await freshUpstreams()
   const api = openApi({
@@ -63,9 +63,9 @@ export async function addWebhook(
     url,
     admin,
     raw,
-    /** How it answers from now on. */
+    /** Sets how the receiver answers from now on. */
     answers: async (how: string | number) => void (await fetch(`${receiver}/__now/${name}/${how}`)),
-    /** What has come, each verified by the library of Standard Webhooks. */
+    /** What the receiver got, each verified with the library of Standard Webhooks. */
     async received(secrets = secret): Promise<Message[]> {
       return (await raw()).map((one) => ({
         ...(new Verifier(secrets).verify(one.body, one.headers) as Omit<Message, 'id'>),
@@ -81,7 +81,7 @@ export async function addWebhook(
 
 export type Hook = Awaited<ReturnType<typeof addWebhook>>
 
-/** The cron job’s part. */
+/** What the cron job does for webhooks. */
 export async function deliver(api: Api, by: 'request' | 'cron' = 'cron') {
   const context = createExecutionContext()
   const done = await deliverEvents(openForCron(api.bindings, context), by)
@@ -89,7 +89,7 @@ export async function deliver(api: Api, by: 'request' | 'cron' = 'cron') {
   return done
 }
 
-/** All pauses are over. */
+/** Makes all pauses end. */
 export const pausesEnd = (api: Api) => api.sql('UPDATE webhooks SET next_try_at = 1 WHERE next_try_at > 1')
 
 /** A change of somebody, by an administrator. */

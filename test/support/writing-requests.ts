@@ -15,7 +15,7 @@ interface Person {
   email: string
 }
 
-/** Makes ready what a request needs, and gives the request. */
+/** Prepares what a request needs, and returns the request. */
 type Ready = (api: Api, ada: Person) => Promise<() => Promise<Answer>>
 
 const VERIFIER = 'v'.repeat(43)
@@ -62,7 +62,7 @@ const typed = async (api: Api, ada: Person) => {
   return { device, decide }
 }
 
-/** The question of an app, which has pushed its request. */
+/** The consent page of an app that has pushed its request. */
 async function askedBy(api: Api, ada: Person) {
   const app = await addApp(api, { type: 'public' })
   const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(VERIFIER))
@@ -85,7 +85,7 @@ async function askedBy(api: Api, ada: Person) {
   return { app, allow: () => browser('POST', action, { decision: 'allow', shown: 'openid profile' }) }
 }
 
-/** About to come back from a provider, as somebody with that subject and address there. */
+/** The last step of signing in with a provider, as somebody with that subject and address there. */
 async function arriving(api: Api, provider: string, sub: string, email: string) {
   const jar = openJar(api)
   const { back } = await goTo(jar, provider)
@@ -101,8 +101,8 @@ const moveTo = (api: Api, { id }: Person, email: string, verifiedAt: number | nu
   ])
 
 /**
- * Good requests that write and are no route's one good request of `goodRequests`: the other grants of a route, what
- * pages send, and what takes more than a path and a body to make ready.
+ * Good requests that write, other than the one good request that `goodRequests` has for each route: other grants of a
+ * route, what pages send, and what needs more preparation than a path and a body.
  */
 export const WRITING_REQUESTS: Record<string, Ready> = {
   'ending a session': async (api, ada) => {
@@ -314,7 +314,7 @@ export const WRITING_REQUESTS: Record<string, Ready> = {
   },
 }
 
-/** Nobody answers there, so that what is owed stays. */
+/** The receiver does not answer there, so what is owed stays. */
 const owe = (api: Api, { client_id }: { client_id: string }) =>
   api.sql('UPDATE oauth_clients SET backchannel_logout_uri = ? WHERE id = ?', [
     'http://localhost:9/gone',
