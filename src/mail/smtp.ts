@@ -16,9 +16,9 @@ const MOST_LINES = 100
 
 /**
  * Sends through a mail server (RFC 5321), over TLS from the first byte (RFC 8314), or unencrypted on this
- * machine. One mail per connection: no connection outlives a request. Until the end of the data is sent, any
- * error counts as no answer, and the mail is sent later. After that it may have been sent: without a reply it
- * counts as unknown, and only a reply can say that it was not.
+ * machine. One mail per connection: no connection outlives a request. An error before the end of the data is
+ * sent counts as no answer, and the mail is tried again. From then on the server may have accepted the mail:
+ * without a reply its outcome is unknown, and only a refusal says that it was not accepted.
  */
 export function overSmtp(settings: Settings): Send {
   const { hostname, port, protocol, username, password } = new URL(settings.SMTP_URL)
@@ -66,7 +66,7 @@ async function greet(connection: Connection, name: string, account: { user: stri
 async function handOver(connection: Connection, settings: Settings, mail: Mail, beforeTheEnd: () => void) {
   const from = addressOf(settings.MAIL_FROM)
   await command(connection, `MAIL FROM:<${from}>`, 250)
-  // About this mail alone: another recipient may be accepted.
+  // A refusal is only about this mail: another recipient may be accepted.
   await command(connection, `RCPT TO:<${mail.to}>`, 250, { isAboutMail: true })
   await command(connection, 'DATA', 354)
   await connection.write(
@@ -74,7 +74,7 @@ async function handOver(connection: Connection, settings: Settings, mail: Mail, 
       ...mail,
       from: settings.MAIL_FROM,
       replyTo: settings.MAIL_REPLY_TO,
-      // The same at every attempt: a recipient who gets the mail twice sees that it is one.
+      // The same at every attempt, so a mail that arrives twice can be recognised as one.
       messageId: `${mail.id}@${from.slice(from.lastIndexOf('@') + 1)}`,
       headers: HEADERS,
       sentAt: new Date(),
@@ -89,16 +89,16 @@ async function handOver(connection: Connection, settings: Settings, mail: Mail, 
 
 interface Judging {
   /**
-   * A final refusal (5xx) is about this mail, and not about our account or address (`REFUSES_ALL`), which
-   * somebody can fix.
+   * A permanent refusal (5xx) is final for this mail. Not if it is about our account or server
+   * (`REFUSES_ALL`): somebody can fix that.
    */
   isAboutMail?: boolean
 }
 
 /**
- * The enhanced status (RFC 3463 section 3.8) of a refusal by policy: our address is on a list, we may not
- * relay, or our domain's records do not match, which is judged by the header From, once the mail is there.
- * Somebody can fix that, too.
+ * The enhanced status (RFC 3463 section 3.8) of a refusal by policy: our IP address is on a blocklist, we may
+ * not relay, or our domain's records do not match, which is judged by the header From once the mail has been
+ * sent. Somebody can fix that, too.
  */
 const FOR_A_POLICY = /^5\.7\.\d/
 
@@ -116,7 +116,7 @@ async function expectReply(connection: Connection, wanted: number, { isAboutMail
   throw new MailRefused(String(reply.status), isFinal)
 }
 
-/** RFC 5321 section 4.2.1: every line but the last has a hyphen behind its status. */
+/** RFC 5321 section 4.2.1: every line but the last has a hyphen after its status. */
 async function readReply(connection: Connection): Promise<Reply> {
   const lines: string[] = []
   for (;;) {

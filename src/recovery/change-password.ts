@@ -17,17 +17,16 @@ import type { User } from '../users/models.ts'
 import type { ChangePassword } from './schemas.ts'
 
 /**
- * How far the counter of this session's refresh token is set ahead. It must pass the grace, in which the
- * former token would give a thief the same pair as the owner, and all refreshes that a thief can make while
- * the password is checked (`RATE_LIMIT_REFRESHES`).
+ * How far the counter of this session's refresh token is set ahead. By more than one, as within the grace the
+ * former token would give a thief the same pair as the owner; and by more than all refreshes that a thief can
+ * make while the password is checked (`RATE_LIMIT_REFRESHES`).
  */
 const ROTATIONS_PAST_COPIES = 1000
 
 /**
- * Sets a new password: the other sessions end, every access token becomes void, and devices that knew the old
- * one count as strangers again. This session goes on: its refresh token and the turn of its cookie move on,
- * so copies of either are as good as spent, and the answer brings the next ones. This device stays known, by
- * a new token.
+ * Sets a new password: the other sessions end, every access token becomes void, and known devices count as
+ * strangers again. This session goes on, but its refresh token and its cookie are replaced, so copies of
+ * either are useless; the answer has the new ones. This device stays known, by a new token.
  *
  * @throws 403 `wrong_password`; 422 for a weak new password, or the same again; 429 `too_many_attempts`.
  */

@@ -26,9 +26,9 @@ import { selectSubject } from './mail-link.ts'
 import type { DisownFactor, FactorDisowned } from './schemas.ts'
 
 /**
- * "This was not me": ends the session that the mail is about, for whoever reads the mail, with everything
- * that apps got through it, and the keys it made. All devices become strangers again, as nothing tells which
- * one it was: the next sign-in is reported too.
+ * "This was not me", about a sign-in: the mail's reader ends that session, the apps' sessions under it, and
+ * the keys it made. All devices become strangers again, as nothing tells which one it was, so the next
+ * sign-in is reported too.
  *
  * @throws 400 `invalid_link`.
  */
@@ -58,12 +58,12 @@ export async function disownSession(resources: Resources, input: { token: string
 }
 
 /**
- * "This was not me", about a factor that was added or removed, or an identity that was linked, which is
- * removed: every session ends. The factor is removed too if another stays, or if the reader shows that they
- * had the account before: by a device that signed in before, or a password that was set before, not by a
- * reset. The mailbox alone removes no factor, or a thief would only need a reset. If the factor stays, the
- * link stays valid and devices stay known, as the proof may be at hand later. Otherwise every device becomes
- * a stranger.
+ * "This was not me", about a factor that was added or removed, or an identity that was linked. Every session
+ * and key ends. An identity is removed. A factor is removed if another stays, or if the reader proves that
+ * they had the account before it was added: by a device that had signed in, or by a password that was set
+ * before, and not by a reset. The mailbox alone cannot remove a factor, or a thief would only need a reset.
+ * If the factor stays, the link stays valid and devices stay known, as the proof may be at hand later.
+ * Otherwise every device becomes a stranger.
  *
  * @throws 400 `invalid_link`; 403 `wrong_password`, and nothing is done.
  */
@@ -99,7 +99,7 @@ export async function disownFactor(resources: Resources, input: DisownFactor): P
   if (!may_go) {
     const details = { reason: is_there ? 'disowned_kept' : 'disowned' }
     const keeping = is_there ? { ...by, spend: (isDone: SQL) => noteFollowed(resources, token, isDone) } : by
-    // A second click finds nothing to end, until somebody signs in.
+    // A second click has nothing to end, until somebody signs in.
     if (!is_there || token.clicked_at === null || has_open)
       await applyChange(resources, keeping, user, { action: 'sessions.ended', details, ...ending })
     return { factor: is_there ? 'kept' : 'none' }
@@ -122,12 +122,12 @@ export async function disownFactor(resources: Resources, input: DisownFactor): P
   return { factor: 'removed' }
 }
 
-/** The factor that a mail is about, as conditions. */
+/** The factor or identity that a mail is about, as conditions. */
 function factorOf(config: Config, { about }: OneTimeToken, { id: userId }: User) {
   const [, identityId] = /^identity\.(.+)$/.exec(about ?? '') ?? []
   if (identityId !== undefined) {
     const isThis = sql`user_id = ${userId} AND id = ${identityId}`
-    // An identity is no second factor: the mailbox opens the account without it.
+    // It can always be removed: an identity is not a second factor, and the mailbox is another way in.
     return {
       kind: 'identity' as const,
       isThere: sql`EXISTS (SELECT 1 FROM ${identities} WHERE ${isThis})`,
@@ -171,7 +171,7 @@ function hadAccount(
     device && (device.knownSince ?? addedAt) < addedAt
       ? sql`EXISTS (SELECT 1 FROM ${users} WHERE ${users.id} = ${user.id} AND ${knowsDevice(device, disownings)})`
       : sql`0`
-  // A password that a reset has set proves the mailbox only.
+  // A password that was set by a reset only proves the mailbox.
   const newest = (action: Action) => sql`coalesce((SELECT max(${activityLogs.id}) FROM ${activityLogs}
     WHERE ${activityLogs.user_id} = ${user.id} AND ${activityLogs.action} = ${action}), '')`
   const isOlderPassword =

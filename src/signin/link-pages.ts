@@ -16,7 +16,7 @@ import { unlockAccount } from '../recovery/unlock.ts'
 import { verifyEmail } from '../recovery/verify.ts'
 import type { Claims } from '../sessions/access-tokens.ts'
 
-/** `asked`: the old address has been mailed first. `kept`: a second factor has remained. */
+/** `asked`: the old address must approve first, and was mailed. `kept`: the second factor was not removed. */
 export type Outcome = 'done' | 'asked' | 'kept'
 
 /**
@@ -25,17 +25,17 @@ export type Outcome = 'done' | 'asked' | 'kept'
  */
 export interface LinkPage {
   fields: Field[]
-  /** Fields for somebody whose browser did not request the mail. */
+  /** More fields, for a browser that did not request the mail. */
   ofStrangers: Field[]
   /** Whether the mail also contains a code. */
   hasCode: boolean
-  /** Whether it accepts the token of a device that has signed in before. */
+  /** Whether the token of a known device is sent along, as a proof. */
   takesDevice?: boolean
-  /** Does it, for the signed-in user or for nobody. Returns which of its texts says what was done. */
+  /** Does what the link is for; `actor` is the signed-in user, if any. Returns which text says what was done. */
   submit(resources: Resources, fields: object, actor: Claims | undefined): Promise<Outcome>
-  /** Where the browser continues once it is done; `signedIn` if that differs with a session. */
+  /** Where the browser goes afterwards; `signedIn` if that differs with a session. */
   next?: { signedOut: string; signedIn?: string }
-  /** Where to get another link, or do without one. */
+  /** Where to get another link, or to continue without one. */
   instead: string
 }
 

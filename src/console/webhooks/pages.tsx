@@ -26,10 +26,10 @@ import { ReplaceSecret, SecretPage } from '../secret.tsx'
 import type { PageProps } from '../today.tsx'
 
 const PATH = '/admin/webhooks'
-/** Form field prefix for the box of each event type. */
+/** Prefix of the form fields with a checkbox for each event type. */
 export const TYPE = 'type.'
 
-/** Enough of its address to tell it from another webhook at the same host. */
+/** Host and path, to distinguish webhooks at the same host. */
 function nameOf({ url }: Pick<Webhook, 'url'>): string {
   const { host, pathname } = new URL(url)
   const name = pathname === '/' ? host : `${host}${pathname}`
@@ -138,10 +138,10 @@ export const NewWebhookPage: FC<PageProps & Outcome> = ({ view, viewer, message,
 type Shown = PageProps &
   Outcome & {
     webhook: Webhook
-    /** Its receiver has answered 410: gone for good. */
+    /** The receiver has answered 410: it is gone for good. */
     isGone: boolean
     deliveries: List<Delivery>
-    /** Names of the people whom the deliveries are about. */
+    /** Names of the people that the deliveries are about, by id. */
     people: Record<string, string>
   }
 

@@ -30,8 +30,8 @@ import {
 import { pendingOf } from './provider-cookies.ts'
 
 /**
- * The provider that somebody comes from, if it gave an address that it does not prove, and `typed` is that
- * address. For this address a code is mailed even where mailed codes are otherwise off.
+ * The provider that somebody comes from, if it gave an address without proving it (and `typed`, if given, is
+ * that address). To this address a code is mailed even if signing in by mailed codes is off.
  */
 async function askerBy(
   c: Context<PageEnv>,
@@ -90,7 +90,7 @@ async function typePage(
   return respond(c, page, { status, ...(await originOfTarget(c.var, on.target, on.to)) })
 }
 
-/** The code was correct, and there is no account yet. */
+/** The code was correct, but there is no account yet. */
 function nameNeeded(c: Context<PageEnv>, refused: Shown = {}) {
   const { email = '', remember, code, name } = c.var.fields
   const on = onwardsIn(c.var.fields)
@@ -106,8 +106,8 @@ function nameNeeded(c: Context<PageEnv>, refused: Shown = {}) {
 }
 
 /**
- * Signing in and up by a mailed code. The browser that requested it keeps the token without which the code is
- * useless.
+ * Signing in and up with a mailed code. Only the browser that requested it can use it: it keeps a token that
+ * the code needs.
  */
 export const codePages = new Hono<PageEnv>()
   .get('/signin/code', (c) => {
@@ -116,7 +116,7 @@ export const codePages = new Hono<PageEnv>()
   .post('/signin/code', limitByNetwork, form(browserOf), async (c) => {
     const { email = '', remember = '', asks, 'cf-turnstile-response': challenge_token } = c.var.fields
     const on = onwardsIn(c.var.fields)
-    // From the password page, with nothing typed.
+    // They came from the password page, with nothing typed.
     if (email === '') return askPage(c, on)
     try {
       const { by } = await askerBy(c, email)
