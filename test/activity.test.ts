@@ -22,9 +22,9 @@ beforeAll(async () => {
 
 interface Happened {
   answer: Answer
-  /** Whom it happened to; null: nobody. */
+  /** The user it happened to; null for nobody. */
   to: string | null
-  /** Who did it; null: the system. */
+  /** Who did it; null for the system. */
   by: string | null
   details: unknown
 }
@@ -38,7 +38,7 @@ const refresh = (token: string) =>
   api.send('POST', '/v1/auth/refresh_token', { body: { refresh_token: token } })
 const somebody = () => api.person({ password_hash: null })
 
-/** A change by the administrator of somebody who is `given`. */
+/** The administrator changes somebody, who is `given`. */
 const managed =
   (
     given: Parameters<Api['person']>[0],
@@ -53,10 +53,10 @@ const managed =
   }
 
 const newAddress = () => `${crypto.randomUUID()}@people.test`
-/** What a link in the newest mail to an address proves. */
+/** The token of the link in the newest mail to an address. */
 const proofFor = async (email: string) => ({ token: linkIn((await api.mailsTo(email))[0]!).token })
 
-/** Somebody who has asked for another address, and not confirmed it yet. */
+/** Somebody who has asked for another address, and has not confirmed it yet. */
 async function asksForAddress() {
   const [ada, email] = [await api.actor({ email_verified_at: 1 }), newAddress()]
   const body = { new_email: email, current_password: PASSWORD }
@@ -64,7 +64,7 @@ async function asksForAddress() {
   return { ada, email, asked }
 }
 
-/** A change of an invitation that stands. */
+/** A change of an open invitation. */
 const invited = (method: string, path: string) => async (): Promise<Happened> => {
   const { body } = await asAdmin('POST', '/v1/invitations', { email: newAddress(), role: 'manager' })
   const details = { invitation_id: body.id, role: 'manager' }
@@ -76,7 +76,7 @@ const invited = (method: string, path: string) => async (): Promise<Happened> =>
   }
 }
 
-/** What leads to a row of history, and what stands in it. An action that is missing here fails the first test. */
+/** What causes a row of history, and what the row contains. An action that is missing here fails the first test. */
 const EVENTS: { [A in Action]?: Record<string, () => Promise<Happened>> } = {
   'user.signed_up': {
     'signing up': async () => {
@@ -350,7 +350,7 @@ const EVENTS: { [A in Action]?: Record<string, () => Promise<Happened>> } = {
       const [run] = await api.sql('SELECT id, counts FROM cleanup_runs ORDER BY id DESC LIMIT 1')
       const headers = new Headers({ 'x-request-id': resources.origin.requestId })
       const answer = { status: 204, headers, body: {}, text: '' }
-      // Where the tests before took more than a minute, the erasure of one of them is due.
+      // If the tests before took more than a minute, the erasure of one of their users is due.
       const removed = JSON.parse(run!.counts as string)
       return { answer, to: null, by: null, details: { run: run!.id, removed } }
     },
@@ -359,11 +359,12 @@ const EVENTS: { [A in Action]?: Record<string, () => Promise<Happened>> } = {
 
 describe('LG2: what happens is in the history', () => {
   test('Every action there is has an event that leads to it', () => {
-    // They never stand alone: see erasure.test.ts and auth/breaches.test.ts.
+    // These only come together with others: see erasure.test.ts and auth/breaches.test.ts.
     const besidesOthers = ['email.change_withdrawn', 'password.not_checked']
     const ofEarlierVersions = ['session.refreshed']
-    // What needs a factor first is in test/factors, an app or a key in test/oauth, a provider in test/identities, and
-    // terms in test/pages, an import in test/people, and a webhook in test/webhooks; blocks in signup-blocks.test.ts.
+    // Tested elsewhere: what needs a factor in test/factors, an app or a key in test/oauth, a provider in
+    // test/identities, terms in test/pages, an import in test/people, a webhook in test/webhooks, and blocks in
+    // signup-blocks.test.ts.
     const here = Object.keys(ACTIONS).filter(
       (action) =>
         !/^(factors?|recovery_codes?|passkey|client|consent|identity|api_key|users|webhook|signup_blocks)\.|terms/.test(
@@ -417,7 +418,7 @@ describe('LG2: what happens is in the history', () => {
       expect.objectContaining({
         ip: '192.0.2.7',
         user_agent: headers['user-agent'].slice(0, 256),
-        // Ours: by the caller's own, rows of different users could be joined.
+        // An id of ours: with the caller's own ids, rows of different users could be joined.
         request_id: expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f-]{27}$/),
         created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
       }),
@@ -485,7 +486,7 @@ describe('Filters of the history', () => {
 
   test('By person, by actor, by action and by time, in every combination, newest first', async () => {
     const isAbout = (n: number) => n < 9
-    // To others: what they do to themselves is found at them.
+    // Only to others: what somebody does to themselves is found as about them.
     const isBy = (n: number) => n % 2 === 1 && !isAbout(n)
     for (const [action, isAction] of [
       ['', () => true],
@@ -598,7 +599,7 @@ describe('LG3: the history is only ever added to', () => {
       `REPLACE INTO user_activity_logs (rowid, id, user_id, action) VALUES (${rowid}, '${crypto.randomUUID()}', '${user}', 'forged')`,
       `INSERT OR REPLACE INTO user_activity_logs (rowid, id, action) VALUES (${rowid}, '${crypto.randomUUID()}', 'forged')`,
     ]
-    // It has none, which nothing can replace a row by.
+    // The table has no rowid by which a row could be replaced.
     for (const attempt of byRowid) await expect(api.sql(attempt), attempt).rejects.toThrow(/rowid/)
     expect(await api.sql('SELECT * FROM user_activity_logs WHERE user_id = ?', [user])).toEqual([row])
   })
@@ -647,7 +648,7 @@ describe('LG3: the history is only ever added to', () => {
       `${noText}, '${ada.id}', 'user.updated', ${broken('7b22ff')}, ${broken('ff')}, ${broken('61ff')}, x'62'`,
     )
     await add(`${noJson}, '${ada.id}', 'user.updated', 'no JSON', NULL, NULL, NULL`)
-    // An id that has no time is of no row that could stand in the list, nor a place in it.
+    // An id without a time is neither that of a row in the list, nor a position in it.
     for (const other of [
       `'zzz'`,
       broken('ff'),

@@ -15,7 +15,7 @@ beforeAll(async () => {
   ada = await api.actor()
 })
 
-/** But the pages behind a sign-in, which is asked for before anything else. */
+/** Except pages that require a sign-in, which is asked for before anything else. */
 const routes = [...operationsOf(app).keys()]
   .filter((route) => (PAGES[route] ?? 'anyone') === 'anyone')
   .map((route) => route.split(' ') as [string, string])
@@ -23,7 +23,7 @@ const paths = [...new Set(routes.map(([, path]) => path))]
 const methodsOf = (path: string) => routes.filter(([, other]) => other === path).map(([method]) => method)
 const concrete = (path: string) =>
   path.replace(/:brand\{.*\}/, 'brand.0a1b.css').replace(':id', crypto.randomUUID())
-/** Where `:id` could also be `me`, or `bulk`, the router takes what either takes. */
+/** Where `:id` could also be `me` or `bulk`, the router accepts the methods of both. */
 const methodsAt = (address: string) => {
   const isPattern = (path: string) =>
     new RegExp(`^${path.replace(/:\w+\{(.*)\}/, '$1').replace(/:\w+/g, '[^/]+')}$`).test(address)
@@ -82,7 +82,7 @@ describe('ER1, HD3: addresses and methods', () => {
       `/${'x'.repeat(8_000)}`,
     ]) {
       const answer = await api.send('GET', path, { token: ada.token })
-      // As the id of a person, it is for those who manage people.
+      // Taken as a person's id, it needs the permission to manage people.
       expect([path, answer.status]).toEqual([path, /^\/v1\/users\/[^/]+$/.test(path) ? 403 : 404])
     }
   })
@@ -233,7 +233,7 @@ describe('HD1: other origins', () => {
   })
 
   test('What was read before is confirmed to them as well', async () => {
-    // What apps verify tokens by is for every origin.
+    // The keys that apps verify tokens with may be read from every origin.
     const allowedTo = { '/openapi.json': OK, '/.well-known/jwks.json': '*', '/v1/users/me': OK }
     for (const [path, origin] of Object.entries(allowedTo)) {
       const tag = (await from(OK, path)).headers.get('etag')!
@@ -287,7 +287,7 @@ describe('ER2: when something breaks that nobody thought of', () => {
   test('The answer is a bland 500, the log says where, and nothing of the cause gets out', async () => {
     const lines: string[] = []
     const spy = vi.spyOn(console, 'error').mockImplementation((line) => void lines.push(line))
-    // A binding that answers nonsense is as good as a bug in a handler.
+    // A binding that returns nonsense acts like a bug in a handler.
     const limit = async () => {
       const error = new Error('secret token\n at 10.0.0.1\nover lines')
       return Object.defineProperty({}, 'success', {

@@ -10,7 +10,7 @@ import { rounds } from './support/rounds.ts'
 import { type Dump, dump } from './support/snapshots.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
-/** Takes tokens that no longer count too, so that logging out works again and again. */
+/** Also accepts tokens that are void, so that logging out can be repeated. */
 const TAKES_DEAD_TOKENS = 'POST /v1/auth/logout'
 
 const LEVELS = ['signed in', 'manager', 'admin'] as const
@@ -44,7 +44,7 @@ beforeAll(async () => {
 
 const allRoutes = [...operationsOf(app)]
 const pages = allRoutes.filter(([, parts]) => isPage(parts)).map(([route]) => route)
-/** Of the API. */
+/** Routes of the API. */
 const routes = allRoutes
   .filter(([, parts]) => !isPage(parts))
   .map(([route]) => route)
@@ -139,16 +139,16 @@ test('The document and the router know the same routes', () => {
 const as = async (role: Role) => (await api.signIn(await api.person({ role }))).token
 const somebody = (role: Role = 'user') => api.person({ role, email_verified_at: Date.now() })
 const GOOD = goodRequests(() => api)
-/** For the token of an app: test/openid. */
+/** For an app's token: see test/openid. */
 const OF_APPS = ['GET /oauth/userinfo', 'POST /oauth/userinfo']
-/** Needs a session of the caller's own, so it is tried with the others of that kind, in signing-in.test.ts. */
+/** Needs one of the caller's own sessions, so it is tested with similar ones in signing-in.test.ts. */
 const OWN_SESSION = 'DELETE /v1/auth/sessions/:id'
-/** Of keys and apps of the caller: tried in test/oauth. */
+/** For keys and apps of the caller: see test/oauth. */
 const OWN_KEYS = ['POST /v1/api_keys', 'POST /v1/api_keys/:id/rotate', 'DELETE /v1/api_keys/:id']
-/** Of the caller's own identities: tried in test/identities. */
+/** For the caller's own identities: see test/identities. */
 const OWN_IDENTITIES = ['POST /v1/auth/identities/:id', 'DELETE /v1/auth/identities/:id']
 const OWN_GRANTS = ['PATCH /v1/auth/grants/:id', 'DELETE /v1/auth/grants/:id']
-/** Need what the caller has begun, or has already: tried in test/factors. */
+/** Need something that the caller has begun, or has already: see test/factors. */
 const OWN_FACTORS = [
   'POST /v1/auth/factors/totp/confirm',
   'DELETE /v1/auth/factors/totp',
@@ -200,7 +200,7 @@ function expectDeclared(
   expect(Object.keys(responses)).toContain(String(status))
   const schema = responses[status]!
   if (schema === null) expect(text).toBe('')
-  // Parsing drops what the schema does not know, so nothing of the kind was there.
+  // Parsing drops what the schema does not know, so the body had nothing of that kind.
   else expect(schema().parse(body)).toEqual(body)
 }
 
@@ -208,7 +208,7 @@ test('HD5: reading changes nothing, whoever reads, by GET and by HEAD', async ()
   const token = await as('admin')
   const ada = await somebody()
   await api.send('GET', '/ready') // Once a minute it writes a row.
-  // Whoever takes a copy of everything is in the history, by intent.
+  // Exporting everything is recorded in the history on purpose.
   const butExports = ({ user_activity_logs: rows, ...others }: Dump) => ({
     ...others,
     user_activity_logs: rows!.filter(({ action }) => action !== 'user.exported'),

@@ -34,7 +34,7 @@ async function measureAll(own: Awaited<ReturnType<typeof freshUpstreams>>, api: 
     const of = (upstream: string) => calls.filter((call) => call.upstream === upstream).length
     const statements = calls.flatMap((call) => call.statements)
     const sum = (rows: 'rowsRead' | 'rowsWritten') => statements.reduce((all, one) => all + one[rows], 0)
-    // Who looks for a counter that is not there reads its neighbour, if it has one: their keys are random.
+    // Looking for a counter that does not exist reads its neighbour, if there is one: their keys are random.
     const read = sum('rowsRead') === mostRead - 1 ? mostRead : sum('rowsRead')
     measured.push([route, depth, of('libsql'), of('redis'), read, sum('rowsWritten')])
   }
@@ -57,21 +57,23 @@ testOfRedis('Every request stays within its budget of trips, calls and rows', as
     came.id,
   ])
   const requests: Budget[] = [
-    // route, depth, calls of libSQL, calls of Redis, rows read, rows written; what comes after the answer too. For each
-    // mail that is two calls: it is claimed, and marked as sent. Who has none is looked for all the same.
+    // route, depth, calls of libSQL, calls of Redis, rows read, rows written. What comes after the answer is
+    // included: two calls for each mail, which is claimed, and marked as sent. Mails are looked for even if there are
+    // none.
     ['GET /health', 0, 0, 0, 0, 0],
     ['GET /.well-known/jwks.json', 0, 0, 0, 0, 0],
     ['GET /ready', 1, 1, 1, 17, 0],
-    // Whoever has no mail left is refused before the hash.
-    // Whether anybody is blocked is one row, before the hash and after; if so, one more for each entry that could be them.
+    // Somebody who may not be mailed any more is refused before the hash.
+    // Whether anybody is blocked costs one row, before the hash and after it; if so, one more for each entry that
+    // could apply.
     ['POST /v1/auth/signup', 2, 4, 0, 44, 35, { body: signedUp }],
     ['POST /v1/auth/login', 2, 2, 0, 30, 12, { body: { email: ada.email, password: PASSWORD } }],
     ['POST /v1/auth/login', 2, 2, 0, 8, 8, { body: wrong }],
-    // The hash of other software becomes one of ours in the login's own batch.
+    // A hash of other software becomes one of ours in the login's own batch.
     ['POST /v1/auth/login', 2, 2, 0, 27, 12, { body: { email: came.email, password: FOREIGN.password } }],
     ['POST /v1/auth/refresh_token', 1, 1, 0, 7, 1, { body: { refresh_token: ada.refreshToken } }],
     ['POST /v1/auth/refresh_token', 0, 0, 0, 0, 0, { body: { refresh_token: 'rt_x' } }],
-    // From the nearest Redis; and before that once from libSQL, whose answer is put there afterwards.
+    // From the nearest Redis. The first time from libSQL, whose answer is copied to Redis afterwards.
     ['GET /v1/users/me', 2, 1, 2, 2, 0, { token: ada.token }],
     ['GET /v1/users/me', 1, 0, 1, 0, 0, { token: ada.token }],
     ['GET /v1/users/me/activity', 1, 1, 0, 5, 0, { token: ada.token }],
@@ -82,7 +84,7 @@ testOfRedis('Every request stays within its budget of trips, calls and rows', as
     ['GET /v1/activity', 1, 1, 0, 21, 0, { token: admin.token }],
     ['PATCH /v1/users/me', 2, 2, 1, 16, 7, { token: ada.token, body: { name: 'Grace' } }],
     [`GET /v1/users/${eve.id}/sessions`, 1, 1, 0, 5, 0, { token: admin.token }],
-    // Nothing to change, as a replica that lags may think: the primary is asked.
+    // There is nothing to change, which may be due to a lagging replica: so the primary is asked.
     [`POST /v1/users/${eve.id}/enable`, 2, 2, 1, 4, 0, { token: admin.token }],
     ['GET /v1/users/me/export', 1, 1, 0, 16, 4, { token: eve.token }],
     ['POST /v1/auth/change_password', 2, 3, 1, 37, 14, { token: ada.token, body: changed }],
@@ -142,13 +144,13 @@ testOfRedis('So does signing in to an app', async () => {
     raw: new URLSearchParams(fields),
   })
   const asked: Budget[] = [
-    // The app, the session and what was let, in one trip; a code is sealed, and stored nowhere.
+    // The app, the session and the consent, in one trip; a code is encrypted, and not stored.
     [`GET ${place}`, 1, 1, 0, 3, 0, { headers }],
     [`POST ${actionOf(question.text)}`, 2, 2, 0, 17, 8, consent],
     [`GET ${place}`, 1, 1, 0, 4, 0, { headers }],
   ]
   await expectWithin(own, api, asked)
-  // One that was pushed is spent when its code is given: a trip and a row more.
+  // A pushed request is used up when its code is issued: one more trip and row.
   const pushed = await api.send('POST', '/oauth/par', { headers: basic, raw: new URLSearchParams(search) })
   const arrival = { client_id: app.client_id, request_uri: String(pushed.body.request_uri) }
   await expectWithin(own, api, [
@@ -169,12 +171,12 @@ testOfRedis('So does signing in to an app', async () => {
     ['POST /oauth/token', 2, 2, 0, 27, 8, await redeeming()],
     ['POST /oauth/token', 1, 1, 0, 1, 0, byApp({ grant_type: 'authorization_code', code: 'x' })],
     ['GET /oauth/userinfo', 1, 1, 0, 5, 0, { token: access! }],
-    // Once from libSQL, whose answers are put near afterwards; and from there on by one near call.
+    // The first time from libSQL, whose answers are copied to Redis afterwards; then by one call of Redis.
     ['POST /oauth/introspect', 2, 1, 3, 9, 0, byApp({ token: access! })],
     ['POST /oauth/introspect', 1, 0, 1, 0, 0, byApp({ token: access! })],
-    // Of a token that is none of its own: who answers for the service is asked beside.
+    // A token that is not its own: the service's owner is asked for as well.
     ['POST /oauth/introspect', 2, 1, 2, 9, 0, byService({ token: access! })],
-    // That somebody answers for it is known from then on, and so what to ask for.
+    // Now the owner is known, and so is which keys to ask for.
     ['POST /oauth/introspect', 2, 1, 3, 9, 0, byService({ token: access! })],
     ['POST /oauth/introspect', 1, 0, 1, 0, 0, byService({ token: access! })],
     ['POST /oauth/token', 1, 2, 0, 5, 1, byService({ grant_type: 'client_credentials' })],
@@ -219,10 +221,10 @@ testOfRedis('So does coming back from a provider, which is asked once beside', a
     const written = calls.flatMap((call) => call.statements).reduce((all, one) => all + one.rowsWritten, 0)
     return [depth, of('libsql'), of('redis'), written]
   }
-  // The keys of the provider are asked for once.
+  // The provider's keys are requested once.
   await cost({ sub })
   expect({
-    // Of it two calls and rows are the mail of a device that was not known.
+    // Two calls and the rows for them are the mail about a new device.
     'signs in': await cost({ sub }),
     'is to join': await cost(somebodyNew()),
     joins: await cost(somebodyNew(), '/signin/with/corp/join'),
@@ -246,7 +248,7 @@ testOfRedis('So does another Worker that asks about a token', async () => {
     return [depth, of('libsql'), of('redis')]
   }
   for (const token of [ada.token, ofApp]) {
-    // What libSQL says is put near afterwards, and one near call is enough from there on.
+    // libSQL's answer is copied to Redis afterwards, and from then on one call of Redis is enough.
     expect(await ask(token)).toEqual([3, 1, 2])
     expect(await ask(token)).toEqual([1, 0, 1])
     expect(await ask(token, { isFresh: true })).toEqual([1, 1, 0])
@@ -261,13 +263,13 @@ testOfRedis('So does what a key asks for, and making one', async () => {
   const { token } = admin
   const { key, id } = await addKey(api, admin, ['users:read', 'users:update'])
   await expectWithin(own, api, [
-    // The first use is noted after the answer.
+    // The first use is recorded after the answer.
     ['GET /v1/users', 1, 2, 0, 16, 1, { token: key }],
     ['GET /v1/users', 1, 1, 0, 14, 0, { token: key }],
     [`GET /v1/users/${eve.id}`, 1, 1, 0, 3, 0, { token: key }],
     ['GET /v1/users/me', 1, 1, 0, 2, 0, { token: key }],
     [`PATCH /v1/users/${eve.id}`, 2, 2, 1, 21, 10, { token: key, body: { name: 'Grace' } }],
-    // Two rows and the mail, which is claimed and marked as sent.
+    // Two rows, and the mail, which is claimed and marked as sent.
     ['POST /v1/api_keys', 2, 4, 0, 32, 16, { token, body: { name: 'Report', permissions: [] } }],
     [`POST /v1/api_keys/${id}/rotate`, 2, 4, 0, 35, 15, { token }],
     ['GET /v1/api_keys', 1, 1, 0, 4, 0, { token }],
@@ -298,7 +300,7 @@ testOfRedis('So does a device without a browser', async () => {
   await expectWithin(own, api, [
     ['POST /oauth/device_authorization', 2, 2, 0, 5, 2, ofCli({ scope: 'openid' })],
     ['POST /oauth/token', 1, 1, 0, 3, 0, poll],
-    // Counted before it is looked for, and taken back, as it was right.
+    // Counted before it is looked for, and taken back because it was right.
     ['POST /device', 2, 2, 0, 12, 3, typed],
     ['POST /device', 3, 3, 0, 20, 9, { headers, raw: yes }],
     ['POST /oauth/token', 2, 2, 0, 29, 9, poll],
@@ -323,13 +325,13 @@ testOfRedis('So do the pages that people look at', async () => {
     ['GET /account/activity', 1, 1, 0, 5, 0, asAda],
     ['GET /admin', 1, 3, 1, 83, 0, asAdmin],
     ['GET /admin/people', 1, 2, 0, 54, 0, asAdmin],
-    // Everything about somebody: four sessions, a passkey, and what happened to them.
+    // Everything about somebody: four sessions, a passkey, and their history.
     [`GET /admin/people/${ada.id}`, 1, 1, 0, 34, 0, asAdmin],
     ['GET /admin/activity', 1, 1, 0, 24, 0, asAdmin],
   ])
 })
 
-/** As many trips, calls and rows written; a row read more or less is a page of an index. */
+/** Exact numbers of trips, calls and rows written. The rows read may differ by one, for a page of an index. */
 async function expectWithin(own: Awaited<ReturnType<typeof freshUpstreams>>, api: Api, requests: Budget[]) {
   const measured = await measureAll(own, api, requests)
   const butRead = ([route, depth, libsql, redis, , written]: unknown[]) => [

@@ -38,7 +38,7 @@ describe('Many users at once', () => {
       expect(await api.historyOf(id)).toEqual(['user.disabled'])
     }
     expect([await stateOf(boss.id), await stateOf(manager.id)]).toEqual(['active', 'active'])
-    // Again, there is nothing left to do.
+    // The second time there is nothing left to do.
     expect((await bulk(manager, { action: 'disable', ids: [ada.id], reason: 'Left' })).body.data).toEqual([
       { id: ada.id, status: 'done' },
     ])

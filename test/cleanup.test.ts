@@ -15,25 +15,25 @@ import { freshUpstreams } from './support/upstreams.ts'
 const SECOND_MS = 1000
 const MINUTE_MS = 60 * SECOND_MS
 const DAY_MS = 1440 * MINUTE_MS
-/** Long enough for any lease to have ended. */
+/** Long enough for any lease to have expired. */
 const LATER_MS = 5 * MINUTE_MS
 
 let api: Api
 let admin: Actor
 
 beforeAll(async () => {
-  // Sealing has its own tests (seals.test.ts): what is counted here are the other tasks.
+  // Sealing has its own tests (seals.test.ts): only the other tasks are counted here.
   api = openApi({ ...(await freshUpstreams()).bindings, HISTORY_KEY: '' })
   admin = await api.actor({ role: 'admin' })
 })
-/** What one test leaves may become due in the next. */
+/** What one test leaves could become due in the next. */
 beforeEach(async () => {
   for (const table of ['cleanup_runs', 'idempotency_keys', 'throttles']) await api.sql(`DELETE FROM ${table}`)
   await api.sql("DELETE FROM sessions WHERE user_agent LIKE 'mark-%'")
   await api.sql("DELETE FROM users WHERE email LIKE 'mark-%'")
 })
 
-/** One run, at a time that may differ from now, with a database that may misbehave. */
+/** One run, at a time that may differ from now, with a database that may be faulty. */
 async function run(aheadMs = 0, misbehave: (db: Database) => Partial<Database> = () => ({})): Promise<void> {
   const context = createExecutionContext()
   const resources: Resources = openForCron(api.bindings, context)
@@ -45,7 +45,7 @@ const removed = async () => (await runs()).map(({ counts }) => JSON.parse(counts
 const count = async (table: string, where = '1') =>
   Number((await api.sql(`SELECT count(*) AS n FROM ${table} WHERE ${where}`))[0]!.n)
 
-/** Puts in a row of each kind, whose time was at `at`; `mark` finds it again. */
+/** Inserts a row of each kind with the time `at`; `mark` finds it again. */
 const KINDS = {
   users: (mark: string, at: number) =>
     api.person({ password_hash: null, email: `${mark}@clean.test`, deleted_at: at }).then(() => {}),
@@ -90,7 +90,7 @@ const KINDS = {
       `INSERT INTO webhooks (id, url, types, secret, created_at, updated_at, version)
         VALUES ('kept', 'https://a.example', '[]', 's', 0, 0, 0) ON CONFLICT DO NOTHING`,
     )
-    // The newest stays, however old: so each comes before those that are there.
+    // The newest always stays, so each is inserted before the existing ones.
     await addDelivery('newest', Date.now(), 1_000_000)
     await addDelivery(mark, at, '(SELECT min(id) - 1 FROM webhook_deliveries)')
   },
@@ -142,7 +142,7 @@ const addSession = (
   )
 }
 const idAt = (at: number) => firstIdAt(at).slice(0, 24) + uuid().slice(24)
-/** One that was delivered at once. */
+/** A delivery that succeeded at once. */
 const addDelivery = (mark: string, at: number, id: string | number = 'NULL') =>
   api.sql(
     `INSERT INTO webhook_deliveries (id, webhook_id, event_id, type, owed_at, next_attempt_at, delivered_at, is_fixed)
@@ -184,7 +184,7 @@ test('The order in which webhooks hear of changes never goes back: the newest de
   const old = Date.now() - 40 * DAY_MS
   await api.sql('DELETE FROM webhook_deliveries')
   const left = async () => (await api.sql('SELECT id, event_id FROM webhook_deliveries')) as { id: number }[]
-  // Of no webhook that is there, and too old besides.
+  // Of a webhook that does not exist, and too old besides.
   await addDelivery('first', old)
   await addDelivery('second', old)
   await run()
@@ -241,7 +241,7 @@ test('CR3, LG4: what has had its time goes, all the rest stays, to the milliseco
   })
   await fc.assert(
     fc.asyncProperty(rows, async (planned) => {
-      // The run's own clock, so that the cut-off is known exactly.
+      // The run's own clock, so that the exact cut-off is known.
       const resources = openForCron(api.bindings, createExecutionContext())
       const expected = new Map<string, 'stays' | 'goes'>()
       for (const [kind, beyondMs] of planned) {
@@ -326,7 +326,7 @@ test('CR1: a statement removes at most 500 rows, and a run goes on until all is 
     INSERT INTO sessions (id, user_id, counter, rotated_at, created_at, last_seen_at, idle_expires_at, expires_at)
     SELECT 'bulk-' || i, 'nobody', 0, 0, 0, 0, 0, 0 FROM n`,
   )
-  /** How many had been removed, after each batch. */
+  /** How many had been removed after each batch. */
   const totals: number[] = []
   const watch = (db: Database): Partial<Database> => ({
     writeBatch: async (batch, marker) => {
@@ -352,7 +352,7 @@ test('CR1: a run ends after 20 seconds; what is left waits for the next', async 
   expect(await marks()).not.toContain(mark)
 })
 
-/** Some of everything that is due. Answers the ids of the people. */
+/** Some of everything that is due. Returns the ids of the people. */
 async function addDue(people: number): Promise<string[]> {
   const ids = []
   for (const kind of Object.keys(KINDS) as Kind[]) {
@@ -362,7 +362,7 @@ async function addDue(people: number): Promise<string[]> {
     ids.push((await api.person({ password_hash: null, deleted_at: Date.now() - 31 * DAY_MS })).id)
   return ids
 }
-/** How much of that is left. It was due a day ago; what has become due meanwhile does not count. */
+/** How much of it is left. It was due a day ago; what has become due meanwhile is not counted. */
 async function due(): Promise<number> {
   const cutOff = (kind: Kind) => Date.now() - KEPT_MS[kind] - DAY_MS / 2
   return (
@@ -403,7 +403,7 @@ test('CR2: a run that was overtaken writes nothing more, wherever it had paused'
           hasPaused = true
           await run(LATER_MS)
           expect(await due()).toBe(0)
-          // What is due only now is not for the run that was overtaken.
+          // What only became due now is not handled by the run that was overtaken.
           await KINDS.idempotency_keys(`late-${pause}`, Date.now() - 2 * DAY_MS)
         }
         return db.writeBatch(batch, marker)
@@ -506,7 +506,7 @@ test('HX20, CR2: a batch of clean-up that arrives twice, late, counts and remove
   await run(0, (db) => ({
     writeBatch: async (batch, marker) => {
       const results = await db.writeBatch(batch, marker)
-      // Without the guard of a send: as if this one were the first.
+      // Without the guard of a send, as if this one were the first.
       again.push(() => db.writeBatch(batch, marker))
       return results
     },

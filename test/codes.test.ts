@@ -9,14 +9,14 @@ import { addApp, letApp, REDIRECT } from './support/oauth.ts'
 import { newPerson } from './support/requests.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
-/** Every code of a problem, provoked once. What is answered stands in one line of the log, with the reason as a word. */
+/** Every problem code, provoked once. Each answer has one log line, with its reason as a code. */
 
 let own: Awaited<ReturnType<typeof freshUpstreams>>
 let api: Api
 beforeAll(async () => {
   own = await freshUpstreams()
   api = openApi(own.bindings)
-  // One who remains, whatever is done to others.
+  // An administrator who remains, whatever is done to others.
   await api.person({ role: 'admin', email_verified_at: 1 })
 })
 afterEach(async () => {
@@ -33,7 +33,7 @@ const as = (role: 'user' | 'manager' | 'admin', given: object = {}) =>
 const logIn = (body: object, by = api) => post('/v1/auth/login', body, {}, by)
 const full = { limit: async () => ({ success: false }) }
 
-/** A set of upstreams of its own, for what others would feel. */
+/** Separate upstreams, for what would affect other tests. */
 const lone = async (bindings: object = {}, schema = {}) =>
   openApi({ ...(await freshUpstreams(schema)).bindings, ...bindings })
 
@@ -44,7 +44,7 @@ const TURNSTILE = {
   TURNSTILE_SECRET: '1x0000000000000000000000000000000AA',
 }
 
-/** One request for each code that it is answered with. */
+/** One request for each code, which gets it as its answer. */
 const PROVOKE: Record<string, () => Promise<Answer>> = {
   invalid_json: () =>
     post('/v1/auth/login', undefined, { raw: '{', headers: { 'content-type': 'application/json' } }),
@@ -491,7 +491,7 @@ const PROVOKE: Record<string, () => Promise<Answer>> = {
   },
 }
 
-/** Signs in, or up with a `name`, by the code that is mailed for it. */
+/** Signs in, or up with a `name`, with a code that is mailed for it. */
 async function byMailedCode({ email, ...given }: { email: string; name?: string }) {
   const byCode = openApi({ ...own.bindings, EMAIL_CODE_SIGNIN: 'on' })
   const { login_token } = (await post('/v1/auth/login/email_code', { email }, {}, byCode)).body
@@ -499,7 +499,7 @@ async function byMailedCode({ email, ...given }: { email: string; name?: string 
   return post('/v1/auth/login/email_code/confirm', { login_token, code, ...given }, {}, byCode)
 }
 
-/** What a passkey's registration takes, as one in software makes it. */
+/** The body that registers a passkey, made by one in software. */
 async function beginPasskey(token: string, bent = {}) {
   const { body } = await post('/v1/auth/passkeys/options', undefined, { token })
   const passkey = await softwarePasskey(api.config().ISSUER)
@@ -509,7 +509,7 @@ async function beginPasskey(token: string, bent = {}) {
   }
 }
 
-/** Whose answer is the same for more than one reason. */
+/** Codes with several possible reasons. */
 const WITH_REASON =
   /^(unauthenticated|invalid_token|invalid_refresh_token|session_revoked|invalid_credentials|invalid_second_factor|challenge_spent|wrong_code|invalid_passkey|email_not_verified|wrong_password|invalid_link|too_many_attempts|too_many_requests)$/
 
@@ -520,7 +520,7 @@ test('LG1: each code that stands in the document is provoked here', async () => 
     if (name === 'application/problem+json') for (const code of Object.keys(value.examples)) codes.add(code)
     return value
   })
-  codes.delete('stale_form') // A page says it: test/pages.
+  codes.delete('stale_form') // Only a page uses it: test/pages.
   expect(Object.keys(PROVOKE).sort()).toEqual([...codes].sort())
 })
 

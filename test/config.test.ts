@@ -200,7 +200,7 @@ describe('SC1, HX15: a setting that is missing or unfit', () => {
       expect(() => broken.config()).toThrow(
         expect.objectContaining({
           names: [name],
-          // What is wrong, what to write, where it stands.
+          // What is wrong, what to write, and where to read about it.
           sentences: expect.arrayContaining([
             expect.stringMatching(
               new RegExp(
@@ -357,13 +357,13 @@ describe('CK2: keys are changed', () => {
     let cachedKeys = (await api.send<JSONWebKeySet>('GET', '/.well-known/jwks.json')).body
     for (const step of [published, signing, retired]) {
       const at = openApi(step)
-      // What was given out one step ago counts in this one …
+      // A token issued one step earlier is valid in this step …
       expect(await statusAt(at, token)).toBe(200)
       const refreshed = await refreshAt(at, refreshToken)
       expect(refreshed.status).toBe(200)
       ;({ access_token: token, refresh_token: refreshToken } = refreshed.body)
       expect(await statusAt(at, token)).toBe(200)
-      // … and somebody else verifies what this one gives out, with the keys that were published one step ago.
+      // … and others can verify a token issued in this step with the keys published one step earlier.
       await jwtVerify(token, createLocalJWKSet(cachedKeys), { audience: 'roster' })
       cachedKeys = (await at.send<JSONWebKeySet>('GET', '/.well-known/jwks.json')).body
     }
@@ -393,7 +393,7 @@ test('CK3: chance is never Math.random, and MACs are compared in constant time',
   })
   expect(Object.keys(sources).length).toBeGreaterThan(30)
   const filesWith = (pattern: RegExp) => Object.keys(sources).filter((file) => pattern.test(sources[file]!))
-  // Where it spreads out retries.
+  // To spread out retries.
   expect(filesWith(/Math\.random/)).toEqual([
     '../src/database/deliveries.ts',
     '../src/database/main.ts',

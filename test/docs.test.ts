@@ -68,7 +68,7 @@ test('Every operation says how it ends well, and every problem is shown as it is
   for (const { operationId, responses } of operations) {
     expect(Object.keys(responses)[0], operationId).toMatch(/^20[0124]$/)
     for (const [status, { content }] of Object.entries(responses)) {
-      // What apps ask is answered as OAuth has it.
+      // OAuth endpoints answer as OAuth requires.
       if (status < '400' || content?.['application/json']) continue
       for (const [code, { value }] of Object.entries(content!['application/problem+json']!.examples!)) {
         expect(value, `${operationId} ${code}`).toMatchObject({
@@ -102,7 +102,7 @@ test('Every route of the API is in the document, by a name that a client can hav
 test('The codes of a problem are a closed set', () => {
   for (const { operationId, responses } of operations) {
     for (const [status, { content }] of Object.entries(responses)) {
-      // What apps ask is answered as OAuth has it.
+      // OAuth endpoints answer as OAuth requires.
       if (status < '400' || content?.['application/json']) continue
       const { schema, examples } = content!['application/problem+json']!
       expect(schema.allOf[1]!.properties!.code!.enum, operationId).toEqual(Object.keys(examples!))
@@ -142,7 +142,7 @@ const texts = import.meta.glob<string>(
   ['../*.md', '../docs/**/*.md', '../client/*.md', '../.dev.vars.example', '!../docs/checks.md'],
   { query: '?raw', import: 'default', eager: true },
 )
-/** The cells of each row of a document's tables, the first of which is code. */
+/** The cells of each row of a document's tables whose first cell is code. */
 const rowsOf = (file: string) =>
   [...texts[file]!.matchAll(/^\| (`.*) \|$/gm)].map(([, row]) => row!.split(' | ').map((cell) => cell.trim()))
 

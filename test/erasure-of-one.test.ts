@@ -9,7 +9,7 @@ import { newPerson } from './support/requests.ts'
 import { dump } from './support/snapshots.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
-/** Erasing somebody takes all that is theirs, by whatever it is found, and nothing of anybody else's. */
+/** Erasing somebody removes everything of theirs, however it is found, and nothing of anybody else. */
 
 let api: Api
 let admin: string
@@ -123,7 +123,7 @@ test('DL3: one whose steps are not to be had a second time keeps no other task f
   const { id } = await lone.person()
   const boss = await lone.quickActor({ role: 'admin' })
   await lone.send('DELETE', `/v1/users/${id}?hard=true`, { token: boss.token })
-  // Two that fail together, so that each is tried alone; and something for a task behind them.
+  // Two that fail together, so that each is then tried alone; and work for a later task.
   await lone.sql(`UPDATE erasures SET stage = 'history_of_them', due_at = 0, sought = '{'`)
   await lone.sql(
     `INSERT INTO erasures (user_id, ended_at, began_at, sought, stage, cursor, origin_until, due_at)
@@ -160,7 +160,7 @@ test('DL3: whoever typed an address that is not theirs takes nothing away from i
   await lone.send('POST', '/v1/auth/change_email', { token: wanting.token, body: wanted })
   const mails = await lone.mailsTo(bob.email)
   expect(mails).toHaveLength(2)
-  // One signs up with it; another has an address of their own, and asks for this one.
+  // One signs up with it; another has their own address, and asks to change to this one.
   const { body: squatter } = await lone.send('POST', '/v1/auth/signup', { body: bob })
   const asking = await lone.actor({ email_verified_at: 1 })
   await lone.send('POST', '/v1/auth/change_email', { token: asking.token, body: wanted })
@@ -203,7 +203,7 @@ test('DL3: in whatever letters and case their name and addresses were written', 
   for (const [index, { id }] of [bob!, eve!, joe!, leo!].entries())
     await by('POST', `/v1/users/${id}/disable`, { reason: reasons[index] })
   await by('POST', `/v1/users/${kim!.id}/disable`, { reason: 'Ägid Öztürk, or so they said' })
-  // It is theirs for a while; then somebody invites it, and somebody wants it, each in a spelling of their own.
+  // It is theirs for a while. Then somebody invites it, and somebody else asks for it, each in another spelling.
   await by('PATCH', `/v1/users/${id}`, { email: second })
   await by('PATCH', `/v1/users/${id}`, { email: `later-${mark}@people.test` })
   await by('POST', '/v1/invitations', { email: `ZED-${mark}@BÜCHER.example` })
@@ -223,7 +223,7 @@ test('DL3: in whatever letters and case their name and addresses were written', 
   await cleanUp(openForCron(api.bindings, createExecutionContext()))
   expect(await found()).toEqual([])
   const kept = 'SELECT disabled_reason AS it FROM users WHERE id = ?'
-  // A name is anybody's words: whoever is called "Chargeback fraud" must not take it out of others' reasons.
+  // Anybody chooses their own name: one called "Chargeback fraud" must not remove those words from others' reasons.
   expect(await api.sql(kept, [kim!.id])).toEqual([{ it: 'Ägid Öztürk, or so they said' }])
 })
 
@@ -277,7 +277,7 @@ describe('HX11, CR1: what an erasure reads does not grow with what there is of o
     const day = 86_400_000
     const addOthers = async (from: number, to: number) => {
       await addCrowd(lone, from, to)
-      // Whoever was disabled with a reason, wants an address, or got an answer that repeats one.
+      // People who were disabled with a reason, who want an address, or who got an answer that repeats one.
       const numbers = `WITH RECURSIVE n(i) AS (SELECT ${from} UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ${to})`
       await lone.sql(`${numbers} INSERT INTO user_activity_logs (id, user_id, action, details)
         SELECT printf('ffff0000-0000-7000-8000-%012x', i), 'u' || i, 'user.disabled', json_object('reason', 'reason ' || i) FROM n`)

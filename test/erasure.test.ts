@@ -14,7 +14,7 @@ let admin: Actor
 beforeAll(async () => {
   api = openApi((await freshUpstreams()).bindings)
   admin = await api.actor({ role: 'admin' })
-  // It rests, so that what it is owed of everything stays where it is.
+  // It rests, so that its deliveries stay where they are.
   await api.sql(
     `INSERT INTO webhooks (id, url, types, secret, created_at, updated_at, version, rested_at)
       VALUES ('all', 'https://a.example', ?, 's', 0, 0, 0, 1)`,
@@ -25,13 +25,13 @@ const manage = (method: string, path: string, body?: unknown) =>
   api.send(method, `/v1/users${path}`, { token: admin.token, body })
 
 /**
- * What each column of each table is, and for what is about a person, how a hard delete takes it away:
+ * What each column of each table is and, if it is about a person, how a hard delete removes it:
  *
- *   neither   says nothing about anybody, or names a person by an id that names nobody once they are gone
+ *   neither   says nothing about anybody, or has the id of a person, which means nothing once they are gone
  *   secret    proves who somebody is; goes with its row
  *   row       personal; goes with its row
  *   emptied   personal; the row stays, for the history, with null here
- *   gone      personal; the row stays, so that a repeat of the request makes nobody anew, with nothing here
+ *   gone      personal; the row stays, empty here, so that a repeat of the request does not make the person again
  */
 const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emptied' | 'gone'>> = {
   users: {
@@ -104,7 +104,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     last_used_at: 'row',
   },
   challenges: { id: 'neither', tries: 'neither', attempt_id: 'neither', spent_at: 'neither' },
-  // Ended, they stay for a day, so that a token shown meanwhile is told so.
+  // Sessions that have ended stay for a day, so that a token used meanwhile gets the right answer.
   sessions: {
     id: 'neither',
     user_id: 'neither',
@@ -129,7 +129,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     scope: 'neither',
     resource: 'neither',
   },
-  // They are the deployment's, and go on without whoever made them.
+  // They belong to the deployment, and stay without those who made them.
   oauth_clients: {
     id: 'neither',
     name: 'neither',
@@ -203,9 +203,9 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     rested_at: 'neither',
     listens: 'neither',
   },
-  // Of whoever may have no account; an erased one must not lift it.
+  // About people who may have no account; erasing one must not lift the block.
   signup_blocks: { entry: 'neither', created_at: 'neither' },
-  // Sent or not, they keep the id alone.
+  // Sent or not, only the id stays.
   webhook_deliveries: {
     id: 'neither',
     webhook_id: 'neither',
@@ -225,7 +225,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     dead_at: 'neither',
     by_hand: 'neither',
   },
-  // Until the app has heard of it, a day at most.
+  // Until the app has been told, for a day at most.
   oauth_logouts: {
     id: 'neither',
     user_id: 'neither',
@@ -236,7 +236,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     next_attempt_at: 'neither',
     answer: 'neither',
   },
-  // From where it was asked goes when somebody decides, and all of it within an hour.
+  // Where it was requested from is removed when the user decides, and all of it within an hour.
   oauth_device_codes: {
     id: 'neither',
     user_code: 'neither',
@@ -264,7 +264,7 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     country: 'emptied',
     request_id: 'neither',
   },
-  // Hashes of what is personal: nobody tries them out once their salts are gone.
+  // Hashes of personal data, which nobody can guess once their salts are gone.
   activity_proofs: {
     id: 'neither',
     seal: 'neither',
@@ -372,8 +372,8 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     batch: 'neither',
     failed: 'neither',
   },
-  // A job, until it is done. What it looks for is empty as soon as that is found.
-  // Under a key, until the ledger has heard of them.
+  // A job, until it is done. What it looks for is removed as soon as all is found.
+  // Under a key, until they are in the ledger.
   ledger_owed: { digest: 'neither' },
   erasures: {
     user_id: 'neither',
@@ -385,11 +385,11 @@ const COLUMNS: Record<string, Record<string, 'neither' | 'secret' | 'row' | 'emp
     origin_until: 'neither',
     due_at: 'neither',
   },
-  // The index of `users`; its own tables hold pieces of three letters.
+  // The search index of `users`; its own tables hold pieces of three letters.
   users_fts: { email_normalized: 'row', name: 'row', facets: 'row', users_fts: 'neither', rank: 'neither' },
-  // The same of the keys of names that are more than ASCII.
+  // The same for the keys of names that are not plain ASCII.
   names_fts: { email_normalized: 'row', name: 'row', facets: 'row', names_fts: 'neither', rank: 'neither' },
-  // The words that somebody was disabled with, by the id of the row where they stand.
+  // The reasons for which people were disabled, by the id of the row that has them.
   reasons_fts: { about: 'neither', reason: 'row', reasons_fts: 'neither', rank: 'neither' },
 }
 
@@ -414,7 +414,7 @@ test('DL3: every column of every table is classified', async () => {
   expect(found).toEqual(Object.fromEntries(classified))
 })
 
-/** Everything in the database as text, blobs too, tables of the search index and of migrations too. */
+/** Everything in the database as text, including blobs, and the tables of the search index and of migrations. */
 async function dump(): Promise<string> {
   let text = ''
   for (const table of await tablesOf('1')) {
@@ -433,11 +433,11 @@ async function dumpRedis(): Promise<string> {
   return JSON.stringify([keys, values])
 }
 
-/** How somebody may come; answers their id. */
+/** The ways to become a user; each returns their id. */
 const COMINGS = {
   'user.signed_up': async ({ email, password, name }, from) =>
     api.send('POST', '/v1/auth/signup', { ...from, body: { email, password, name } }),
-  // From where the administrator does so is the administrator's.
+  // The administrator's own address and device are the administrator's data.
   'user.created': async ({ email, password, name }) =>
     api.send('POST', '/v1/users', {
       headers: { 'idempotency-key': crypto.randomUUID() },
@@ -456,7 +456,7 @@ const COMINGS = {
 >
 type Coming = keyof typeof COMINGS
 
-/** Somebody with a past: all of it has marks that nothing else has. */
+/** Somebody with a history, marked everywhere with texts that nothing else has. */
 async function livesALife(coming: Coming) {
   const marks = {
     email: 'qzjxk-first@marked.test',
@@ -504,7 +504,7 @@ describe.each(Object.keys(COMINGS) as Coming[])('DL3: after a hard delete of who
     const after = (await dump()) + (await dumpRedis())
     const found = (text: string) =>
       Object.entries(life.marks).filter(([, mark]) => text.toLowerCase().includes(mark.toLowerCase()))
-    // All but the password can be seen beforehand, or the test would prove nothing.
+    // Everything but the password can be found beforehand, or the test would prove nothing.
     expect(found(before).map(([name]) => name)).toEqual(
       Object.keys(life.marks).filter(
         (name) => name !== 'password' && !(name === 'comingAgent' && coming === 'user.created'),
@@ -526,7 +526,7 @@ describe.each(Object.keys(COMINGS) as Coming[])('DL3: after a hard delete of who
 
   test('rows that stay are empty where the classification says so, and rows that go are gone', async () => {
     for (const [table, columns] of Object.entries(COLUMNS)) {
-      // Its ids are of rows of history: seals.test.ts erases whom those are about.
+      // Its ids are those of history rows: seals.test.ts erases the people they are about.
       if (table === 'activity_proofs') continue
       const ids = Object.keys(columns).filter((name) =>
         ['id', 'user_id', 'actor_id', 'subject_id'].includes(name),
@@ -538,7 +538,7 @@ describe.each(Object.keys(COMINGS) as Coming[])('DL3: after a hard delete of who
       if (kinds.includes('row')) expect([table, rows]).toEqual([table, []])
       for (const row of rows) {
         for (const [name, kind] of Object.entries(columns)) {
-          // From where somebody else did something to them is that person's own.
+          // Where somebody else was when they acted on them is that person's own data.
           const isOthers = table === 'user_activity_logs' && ![null, life.id].includes(row.actor_id as string)
           if (kind === 'emptied' && name !== 'details' && !isOthers)
             expect([table, name, row[name]]).toEqual([table, name, null])
@@ -594,7 +594,7 @@ test('DL3: who has the address of somebody that is erased later keeps their mail
   expect(await rowsOfHeir()).toEqual(before)
 })
 
-/** An administrator, and somebody to be erased, at the price of no hash. */
+/** An administrator, and somebody to be erased, without the price of a hash. */
 async function cast(role: 'user' | 'manager' | 'admin' = 'user') {
   const [boss, gone] = await Promise.all([api.quickActor({ role: 'admin' }), api.quickActor({ role })])
   const by = (path: string, method = 'POST', body?: unknown) =>
@@ -605,7 +605,7 @@ async function cast(role: 'user' | 'manager' | 'admin' = 'user') {
   return { boss, gone, by, purge, rows }
 }
 
-/** Clean-up, so many days later. */
+/** Clean-up, this many days later. */
 async function cleanUpAfter(days: number) {
   const resources = openForCron(api.bindings, createExecutionContext())
   await api.sql('DELETE FROM cleanup_runs')
@@ -615,7 +615,7 @@ async function cleanUpAfter(days: number) {
 describe('DL3, HX19: erasing takes what is personal of the erased alone', () => {
   test('what an administrator did to them, and from where, still stands there', async () => {
     const { boss, gone, by, purge, rows } = await cast()
-    // A role above `user` is given after the address is proved.
+    // A role above `user` requires a proved address.
     await api.sql('UPDATE users SET email_verified_at = 1 WHERE id = ?', [gone.id])
     await by('', 'PATCH', { role: 'admin', name: 'Accomplice' })
     await by('/disable', 'POST', { reason: 'knows too much', until: '2099-01-01T00:00:00.000Z' })
@@ -640,7 +640,7 @@ describe('DL3, HX19: erasing takes what is personal of the erased alone', () => 
     for (const role of ['user', 'manager'] as const) {
       const { gone, purge, rows, by } = await cast(role)
       await api.send('PATCH', '/v1/users/me', { token: gone.token, ip: '203.0.113.9', body: { name: 'Eve' } })
-      // It is no way around this to take the role away first.
+      // Taking the role away first is no way around this.
       if (role === 'manager') await by('', 'PATCH', { role: 'user' })
       await purge()
       const origins = async () => (await rows('actor_id = ?')).map(({ ip, details }) => [ip, details])
@@ -709,7 +709,7 @@ describe('DL3: erasing goes by every address that somebody had', () => {
   test('invitations, mails, links, answers and changes that name a former one go, and leave rows', async () => {
     const { boss, gone, by, purge } = await cast()
     const eve = await api.actor()
-    // Somebody else wants their address; it is not theirs for long.
+    // Somebody else asks for their address, so it is not theirs for long.
     const wanted = { new_email: gone.email, current_password: PASSWORD }
     await api.send('POST', '/v1/auth/change_email', { token: eve.token, body: wanted })
     const [pending] = await api.sql(
@@ -818,13 +818,13 @@ test('HX11, DL3: whoever has a million rows of history is erased, at once themse
     [id],
   )
   await cleanUpAfter(0)
-  // Nothing else has to wait until it is through.
+  // Nothing else has to wait until it has finished.
   expect(await api.sql(`SELECT 1 FROM ${due} WHERE id = ?`, [id])).toEqual([])
   for (let run = 0; run < 100 && (await left())!.origins !== 0; run++) await cleanUpAfter(0)
   expect(await left()).toEqual({ origins: 0, details: 0 })
   const [job] = await api.sql('SELECT sought FROM erasures WHERE user_id = ?', [gone.id])
   expect(job).toEqual({ sought: null })
-  // A write that was on its way is looked for once more, and then the job is done.
+  // A write that was under way is looked for once more, and then the job is done.
   await cleanUpAfter(1)
   expect(await api.sql('SELECT 1 FROM erasures WHERE user_id = ?', [gone.id])).toEqual([])
 })
@@ -877,7 +877,7 @@ describe('DL2: at once', () => {
         const answers = await Promise.all(
           Array.from({ length: 20 }, () => manage('DELETE', `/${id}${query}`)),
         )
-        // Gone for good is gone for the others too.
+        // For the others, somebody who was erased is not found.
         for (const { status } of answers) expect([204, 404, 409]).toContain(status)
         expect(answers.some(({ status }) => status === 204)).toBe(true)
         expect(await api.historyOf(id)).toEqual([action])
@@ -912,7 +912,7 @@ describe('DL2: at once', () => {
       ])
       expect(deleted.status).toBe(204)
       expect([200, 409]).toContain(changed.status)
-      // A row has the time at which its request began, so which stands first says nothing.
+      // Rows have the time at which their request began, so their order says nothing.
       expect((await api.historyOf(id)).sort()).toEqual(
         changed.status === 200 ? ['user.deleted', 'user.updated'] : ['user.deleted'],
       )

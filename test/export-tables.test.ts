@@ -8,7 +8,7 @@ beforeAll(async () => {
   api = openApi((await freshUpstreams()).bindings)
 })
 
-/** A row of each table that is about somebody, and the member of the export that has it. */
+/** A row of each table about somebody, and the member of the export that contains it. */
 const ABOUT: Record<string, (id: string, mark: string) => [member: string, insert: string, args: string[]]> =
   {
     sessions: (id, mark) => [
@@ -115,7 +115,7 @@ test.each(Object.entries(ABOUT))(
   'DL4: an export has the %s of somebody, and nobody else’s',
   async (_, about) => {
     const [ada, eve] = [await api.quickActor({ email_verified_at: 1 }), await api.person()]
-    // With their time, as all ids of the history.
+    // With the present time, like all ids of the history.
     const [mine, theirs] = [uuidv7(), uuidv7()]
     const [member, insert, args] = about(ada.id, mine)
     await api.sql(insert, args)

@@ -4,7 +4,7 @@ import { rounds } from './support/rounds.ts'
 
 const api = openApi()
 
-/** Tables that hold something about people, and the member of the export that has it. */
+/** Tables with data about people, and the member of the export that contains it. */
 const MEMBER_OF: Record<string, string | null> = {
   users: 'user',
   sessions: 'sessions',
@@ -22,31 +22,31 @@ const MEMBER_OF: Record<string, string | null> = {
   oauth_clients: 'oauth_clients',
   webhooks: 'webhooks',
   webhook_deliveries: 'webhook_deliveries',
-  // Who may not sign up: an account is there in spite of it.
+  // Who may not sign up: it does not concern existing accounts.
   signup_blocks: null,
-  // Ids of what was used, and nobody's.
+  // Only ids of what was used, which belong to nobody.
   oauth_codes: null,
   oauth_device_codes: null,
   oauth_logouts: null,
-  // Services, each a client's.
+  // Services, which belong to clients.
   oauth_resources: null,
-  // Ids of what was used, and nobody's.
+  // Only ids of what was used, which belong to nobody.
   challenges: null,
-  // Keys are MACs: nothing in there can be told to be about somebody.
+  // Keys are MACs: nothing in it can be attributed to anybody.
   throttles: null,
   // The search index is made from `users`.
   users_fts: null,
   names_fts: null,
-  // And this one of the reasons in `users` and in the history.
+  // And this one from the reasons in `users` and in the history.
   reasons_fts: null,
   user_totals: null,
   daily_totals: null,
   cleanup_runs: null,
   resends: null,
-  // Sums over all of the history, and where they have got to.
+  // Checksums of the whole history, and how far they have got.
   activity_seals: null,
   activity_proofs: null,
-  // Of people who are gone.
+  // About people who are gone.
   erasures: null,
   ledger_owed: null,
   system_state: null,
@@ -114,7 +114,7 @@ test('DL4, HX6: an export is whole at any length, page after page, and leaves a 
   )
   expect(body.activity!.filter(({ action }) => action === 'user.updated')).toHaveLength(rows)
   expect(new Set(body.activity!.map(({ id }) => id)).size).toBe(body.activity!.length)
-  // Whom she has invited is theirs to know.
+  // The address of somebody she invited is not disclosed.
   expect(body.invitations).toEqual([expect.objectContaining({ email: null, invited_by: ada.id })])
   expect(await api.historyOf(ada.id)).toContain('user.exported')
 })

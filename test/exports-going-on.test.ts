@@ -12,7 +12,7 @@ import { upstreams } from './support/upstreams.ts'
 
 const api = openApi()
 let admin: Actor
-/** Somebody with more history than a page of a file holds. */
+/** Somebody with more history than fits into a page of a file. */
 let ada: Actor
 beforeAll(async () => {
   admin = await api.actor({ role: 'admin', email_verified_at: 1 })
@@ -25,7 +25,7 @@ beforeAll(async () => {
   )
 })
 
-/** Begins an export, and reads of it as the test says. */
+/** Starts an export, and reads as much of it as the test says. */
 async function begin(by: Api, token: string, path: string) {
   const context = createExecutionContext()
   const request = new Request(`http://roster.test${path}`, { headers: { authorization: `Bearer ${token}` } })
@@ -48,7 +48,7 @@ const FILES = [
   ['oneself', () => ada, () => '/v1/users/me/export'],
 ] as const
 
-/** Reads on, which fails. @returns what the log says of it. */
+/** Continues to read, which fails. @returns what the log says about it. */
 async function breaksOff(file: { readOn(): Promise<unknown> }, level: 'warn' | 'error') {
   const logged = vi.spyOn(console, level).mockImplementation(() => {})
   await expect(file.readOn()).rejects.toThrow('The file breaks off here.')
@@ -82,7 +82,7 @@ describe('An export that is open', () => {
   test('AZ7: by an app is whole, and breaks off once the app may not read it any more', async () => {
     const scope = 'activity:read'
     const { client, sessionId: sid } = await letApp(api, admin, { scope })
-    // As of a device that they have just said yes to.
+    // As if from a device that they have just approved.
     const approved_at = Math.floor(Date.now() / 1000)
     const claims = { sub: admin.id, sid, client_id: client.client_id, scope, epoch: 0, approved_at }
     const token = await signClientToken(api.config(), Date.now(), claims)
@@ -196,7 +196,7 @@ test('HX19: files are counted by user, whichever way they are asked for, and one
   expect(row).toEqual({ written: 3 })
 })
 
-/** Pages behind a session that read their viewer's own few rows, and no list. */
+/** Pages that require a session, and only read a few rows of their viewer, and no list. */
 const OF_FEW_ROWS = [
   'GET /signin/again',
   'GET /account',

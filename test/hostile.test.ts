@@ -5,13 +5,13 @@ import { openBrowser, PAGES } from './support/pages.ts'
 import { rounds } from './support/rounds.ts'
 
 /*
- * What one request may cost: nothing of 64 KB holds the isolate. Each hostile request is timed right beside a harmless
- * one of the same size that goes the same way.
+ * What one request may cost: nothing of 64 KB may block the isolate. Each hostile request is timed right beside a
+ * harmless one of the same size that takes the same path.
  */
 
 const SIZE = 64 * 1024 - 200
 const TIMES_LONGER = 6
-/** What a busy machine may add to anything. */
+/** How much a busy machine may add to any time. */
 const NOISE_MS = 60
 
 const api: Api = openApi()
@@ -20,7 +20,7 @@ beforeAll(async () => {
   admin = await api.actor({ role: 'admin' })
 })
 
-/** What is repeated, all over or between the others: what parsers and normalisers stumble over. */
+/** What is repeated, everywhere or in between: inputs that are hard for parsers and normalisers. */
 const UNITS = [
   '"', '\\', '\\"', '\\\\', '\\u0041', '\\ud800', '{', '}', '[', ']', '{"a":', '[[],', ',', ':', ' ', '\n',
   '\u0301', '\u0316', '\u0301\u0316', '\u0345', '\u{1d165}', 'a\u0301', '\uac00', '\u1100\u1161', '\ufdfa', '\u200d',
@@ -28,7 +28,7 @@ const UNITS = [
   'x', '0', '9', '"a":1,', "'", '*', '\0', ' #', '::', '\u2028', '\u2029',
 ] // biome-ignore format: one a line says no more.
 
-/** Text of many shapes, as long as it may be in bytes; a failure prints the unit, not the text. */
+/** Text of many shapes, with a maximum of bytes. A failure prints the unit, not the text. */
 class Hostile {
   readonly unit: string
   readonly bytes: number
@@ -66,12 +66,12 @@ async function timed(request: () => Promise<{ status: number }>): Promise<number
   const startedAt = performance.now()
   const { status } = await request()
   expect(status).not.toBe(500)
-  // The clock of workerd moves on with I/O alone.
+  // The clock of workerd only advances with I/O.
   await new Promise((resolve) => setTimeout(resolve, 0))
   return performance.now() - startedAt
 }
 
-/** The quickest of three counts: what else the machine had to do is nobody's fault. */
+/** The quickest of three counts, so that other work on the machine does not matter. */
 async function expectCheap(
   request: () => Promise<{ status: number }>,
   harmless: () => Promise<{ status: number }>,
@@ -79,7 +79,7 @@ async function expectCheap(
   let [best, beside] = [Number.POSITIVE_INFINITY, 0]
   for (let round = 0; round < 3 && best > beside * TIMES_LONGER + NOISE_MS; round++) {
     best = Math.min(best, await timed(request))
-    // No more than noise is cheap, whatever the harmless one takes.
+    // Anything below the noise is cheap, however quick the harmless one is.
     if (best > NOISE_MS) beside = Math.max(beside, await timed(harmless))
   }
   expect(best).toBeLessThanOrEqual(beside * TIMES_LONGER + NOISE_MS)
@@ -108,7 +108,7 @@ test('HX1: no JSON of 64 KB holds the isolate', async () => {
 
 test('HX1: nor does one of very many members, or levels', async () => {
   const members = distinct((index) => `"${index}":1,`, SIZE - 10)
-  // Numbers as names hash to themselves, so these fall into few places of a table.
+  // Integers as names have themselves as hashes, so these share few places of a hash table.
   const alike = distinct((index) => `"${index * 4096}":1,`, SIZE - 10)
   const harmless = json('/v1/auth/signup', JSON.stringify({ name: PLAIN }))
   for (const body of [
@@ -234,7 +234,7 @@ beforeAll(async () => {
   const routes = Object.keys(PAGES).filter((route) => route.startsWith('POST'))
   pages = await Promise.all(
     routes.map(async (route) => {
-      // Of a person of their own: some forms end sessions.
+      // Of a separate person: some forms end sessions.
       const somebody = await api.person({ role: 'admin', password_hash: null })
       const visit = await openBrowser(api, PAGES[route] === 'anyone' ? undefined : somebody)
       const path = route
@@ -247,15 +247,15 @@ beforeAll(async () => {
 })
 
 const FORM_SIZE = SIZE - 400
-/** As long as it may be when a form has written its escapes. */
+/** As long as permitted once a form has escaped it. */
 function clipForm(text: string): string {
   const written = new URLSearchParams({ x: text.slice(0, FORM_SIZE) }).toString().slice(0, FORM_SIZE)
-  // Half an escape at the end, and half a character.
+  // Without half an escape at the end, or half a character.
   return new URLSearchParams(written.replace(/%[0-9A-F]?$/, '')).get('x')!.replace(/\uFFFD{1,3}$/, '')
 }
 
 test('HX1: no form of a page holds the isolate by long lines, in whichever field they stand', async () => {
-  // Four at a time: a quarter of the length shows what grows with its square.
+  // Four at a time: a quarter of the length still shows quadratic growth.
   const blanks = `a${' '.repeat(FORM_SIZE / 4 - 30)}b`
   const bodies = Array.from({ length: Math.ceil(FIELDS.length / 4) }, (_, at) =>
     Object.fromEntries(FIELDS.slice(at * 4, at * 4 + 4).map((name) => [name, blanks])),
@@ -295,7 +295,7 @@ test('HX1: no form of a page holds the isolate by anything hostile', async () =>
   )
 })
 
-// As it is sent: a blank is a plus there, and a colon three letters.
+// As it is sent: a space becomes a plus, and a colon three letters.
 const NETWORKS = (1024 * 1024 * 7) / 11 - 1000
 test.each([
   ['remarks that end at no end', `${' #'.repeat(FORM_SIZE / 2)}\u2028\u2029`],

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { expect, test } from 'vitest'
 
-/** The floors of the house, from the top: a folder imports from lower floors only. docs/ARCHITECTURE.md draws them. */
+/** The layers, from the top: a folder only imports from lower layers. docs/ARCHITECTURE.md draws them. */
 const FLOORS = `
   index app context
   signin consent account console docs
@@ -59,7 +59,7 @@ test('Folders import downwards only, and those of one floor not each other', () 
     isRoutes(from) ||
     isForAll(to) ||
     (isType && isTypeForAll(to)) ||
-    // The Worker and its table of contents stand beside each other on the top floor.
+    // The Worker and its table of contents are both in the top layer.
     (!from.includes('/') && !to.includes('/')) ||
     floorOf(folderOf(from)) > floorOf(folderOf(to))
   expect(files.filter((file) => floorOf(folderOf(file)) < 0)).toEqual([])
@@ -72,7 +72,7 @@ test('Routes are imported by app.ts alone', () => {
 })
 
 test('No files import each other in a circle', () => {
-  // What imports nothing that is left is taken away, until nothing is, or what is left goes round.
+  // Removes files that import nothing of what is left, until none or only cycles are left.
   let left = imports.filter(({ isType }) => !isType)
   for (let before = -1; before !== left.length; ) {
     before = left.length
@@ -109,14 +109,14 @@ test('How long something lasts is written in words by inWords, from the number t
     (withoutComments(textOf(file)).match(written) ?? []).map((words) => `${file}: ${words}`),
   )
   expect(found.sort()).toEqual([
-    // How others best read the history: more than any number of ours asks.
+    // How others best read the history: a recommendation, not one of our limits.
     'activity/routes.ts: two minutes',
-    // As their standards have them: RFC 8628 section 3.5, RFC 6238 section 4.1.
+    // As defined by their standards: RFC 8628 section 3.5, RFC 6238 section 4.1.
     'oauth/device/grant.ts: five seconds',
     'pages/texts/de/factors.ts: 30 Sekunden',
     'pages/texts/en/factors.ts: 30 seconds',
   ])
 })
 
-/** To be split by whoever works there now. */
+/** To be split by whoever works there next. */
 const LONG: string[] = []

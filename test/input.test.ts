@@ -21,7 +21,7 @@ beforeAll(async () => {
 
 const CREDENTIAL = { id: 'AA', type: 'public-key' }
 
-/** A body that each route would take; a route with a body that is missing here fails the first test. */
+/** A body that each route accepts; a route with a body that is missing here fails the first test. */
 const BODIES: Record<string, Record<string, unknown>> = {
   'POST /v1/auth/signup': { email: 'new@people.test', password: PASSWORD, name: 'Ada' },
   'POST /v1/auth/login': { email: 'new@people.test', password: PASSWORD },
@@ -76,7 +76,7 @@ const BODIES: Record<string, Record<string, unknown>> = {
   'PATCH /v1/users/:id': { email: 'new@people.test', name: 'Ada', role: 'user' },
   'POST /v1/users/:id/disable': { reason: 'left', until: '2099-01-01T00:00:00Z' },
 }
-/** A key may have no permission, and no end. */
+/** A key may have no permissions, and no end. */
 const GOOD_TOO: Record<string, string> = { permissions: '[]', expires_at: 'null' }
 const NOBODY = '00000000-0000-7000-8000-000000000000'
 
@@ -86,7 +86,7 @@ const send = (route: string, options: Parameters<Api['send']>[2], query = '') =>
   const [method, path] = route.replace(':id', NOBODY).split(' ') as [string, string]
   return api.send(method, path + query, { token: admin.token, ...options })
 }
-/** A body as it is, of the content type that is asked for. */
+/** A body as it is, with this content type. */
 const raw = (route: string, body: BodyInit, type = 'application/json') =>
   send(route, { raw: body, headers: { 'content-type': type } })
 const outcome = ({ status, body }: Answer) => [status, body?.code]
@@ -119,7 +119,7 @@ describe.each(Object.entries(BODIES))('IV1: %s', (route, valid) => {
       const pointer = `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`
       expect(wrong(await raw(route, body))).toContain(`${pointer} unknown_member`)
     }
-    // A secret is replaced without a word, too.
+    // Replacing a secret needs no members.
     if (!route.endsWith('/secret'))
       expect(outcome(await send(route, { body: {} }))).toEqual([422, 'invalid_input'])
     for (const body of [[], [valid], 'text', 1, null, true])
@@ -140,7 +140,7 @@ describe.each(Object.entries(BODIES))('IV1: %s', (route, valid) => {
         415,
         'unsupported_media_type',
       ])
-    // What OAuth2 password clients send.
+    // As OAuth 2.0 clients with the password grant send it.
     const isForm = ['POST /v1/auth/login', 'POST /v1/auth/refresh_token'].includes(route)
     const form = await raw(route, 'x=1', 'application/x-www-form-urlencoded')
     expect(form.status).toBe(isForm ? 422 : 415)
@@ -222,7 +222,7 @@ describe('IV1, IV3: a body', () => {
   test('that comes in chunks is read as far as the limit, whatever its length is said to be', async () => {
     expect(outcome(await rename(inChunks(70_000)))).toEqual([413, 'body_too_large'])
     expect(outcome(await rename(inChunks(60_000)))).toEqual([400, 'invalid_json'])
-    // It would never end; the limit ends it.
+    // It would never end; the limit stops it.
     expect(outcome(await rename(inChunks(Number.POSITIVE_INFINITY)))).toEqual([413, 'body_too_large'])
     for (const length of ['10', '0', '-1', 'x', '1e3', '10, 10']) {
       const headers = { 'content-type': 'application/json', 'content-length': length }

@@ -12,7 +12,7 @@ import { addTotp, challengeOf, codeOf } from './support/factors.ts'
 import { newPerson } from './support/requests.ts'
 import { freshUpstreams } from './support/upstreams.ts'
 
-/** What was made under the former keys goes on under the new ones, while the former still stand in the settings. */
+/** What was made under the former keys keeps working under the new ones, while the former are still in the settings. */
 
 let before: Api
 let after: Api

@@ -4,9 +4,7 @@ import { beforeAll, expect, test } from 'vitest'
 import worker from '../src/index.ts'
 import { type Actor, openApi } from './support/api.ts'
 
-/*
- * What we say of ourselves, believed by somebody else's library: what it refuses, conforming servers refuse.
- */
+/* What we publish about ourselves, read by somebody else's library: what it refuses, conforming servers refuse. */
 
 const api = openApi()
 let ada: Actor
@@ -14,7 +12,7 @@ beforeAll(async () => {
   ada = await api.actor()
 })
 
-/** Requests of the library go to the Worker. */
+/** The library's requests go to the Worker. */
 const through = {
   [oauth.customFetch]: (url: string, init: object) =>
     worker.fetch(
@@ -30,7 +28,7 @@ async function discover(): Promise<oauth.AuthorizationServer> {
   return oauth.processDiscoveryResponse(issuer, answer)
 }
 
-/** What a GET without a parameter is answered with; the others say 200. */
+/** The answers to a GET without parameters; the others are 200. */
 const STATUS: Record<string, number> = {
   authorization_endpoint: 400,
   pushed_authorization_request_endpoint: 405,

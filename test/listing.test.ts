@@ -28,7 +28,7 @@ interface Page {
 const SORTS = ['created_at', '-created_at', 'email', '-email', 'name', '-name']
 const ROLES = ['user', 'manager', 'admin'] as const
 
-/** A database of its own for each group, as a list is of everybody there is. */
+/** A separate database for each group, as a list contains everybody. */
 async function openCity() {
   const api = openApi((await freshUpstreams()).bindings)
   const admin = await api.actor({ role: 'admin', name: 'Root' })
@@ -39,7 +39,7 @@ async function openCity() {
     api.send<Page>('GET', `/v1/users?${new URLSearchParams(query as never)}`, { token: by.token })
   const person = (given: Parameters<Api['person']>[0] = {}) => api.person({ password_hash: null, ...given })
 
-  /** All of a list, page by page; `between` happens after each. */
+  /** A complete list, page by page; `between` is called after each. */
   async function all(
     query: Record<string, string | number> = {},
     between = async () => {},
@@ -64,7 +64,7 @@ const ids = (people: { id: string }[]) => people.map(({ id }) => id)
 
 describe('Filters and sorts', () => {
   let city: City
-  /** Everybody there is, in the order in which they were made. */
+  /** Everybody, in the order in which they were made. */
   let everybody: (Person & { deleted: boolean })[]
 
   beforeAll(async () => {
@@ -85,7 +85,7 @@ describe('Filters and sorts', () => {
     everybody = rows as never
   })
 
-  /** SQLite's NOCASE: only ASCII letters are folded. */
+  /** Like SQLite's NOCASE: only ASCII letters are folded. */
   const folded = (name: string) => name.replace(/[A-Z]/g, (letter) => letter.toLowerCase())
   const byText = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b))
   const ORDER: Record<string, (a: Person, b: Person) => number> = {
@@ -384,7 +384,7 @@ describe('While people come and go', () => {
         await city.person({ name: 'Same', email: `m${coming}${sort}@people.test` })
         await city.person({ name: 'Z last', email: `z${coming}${sort}@people.test` })
         await city.api.sql('DELETE FROM users WHERE id = ?', [going.id])
-        // The row that the cursor stands on may be the one that goes.
+        // The row that the cursor points to may be one of those deleted.
         await city.api.sql("DELETE FROM users WHERE name = 'Same' AND email LIKE 'm%' AND random() % 2")
         if (coming > 30) throw new Error('The list never ends.')
       })
@@ -484,7 +484,7 @@ describe('The list by when somebody was made', () => {
 describe('A list is narrowed by what has an index of its own', () => {
   type Managed = Person & { locked: string | null; second_factor: string; needs_reset: boolean }
   let city: City
-  /** In the order in which they were made; the administrator is before them. */
+  /** In the order in which they were made; the administrator comes before them. */
   let everybody: Managed[]
 
   beforeAll(async () => {
@@ -542,7 +542,7 @@ describe('A list is narrowed by what has an index of its own', () => {
     expect(ids(back.body.data)).toEqual(ids(wanted.slice(0, 2)))
     const disabled = wanted.filter(({ status }) => status === 'disabled')
     expect(ids(await city.all({ ...query, sort: 'created_at', status: 'disabled' }))).toEqual(ids(disabled))
-    // With an address, one person is looked at.
+    // With an address, only one person is looked at.
     const [one] = wanted
     expect(ids(await city.all({ ...query, email: one!.email }))).toEqual([one!.id])
   })
@@ -582,7 +582,7 @@ describe('A list is narrowed by what has an index of its own', () => {
     )
     await city.api.sql('DELETE FROM passkeys WHERE user_id = ?', [first!.id])
     expect(await seen()).toBe('none')
-    // A seed that no code has confirmed is no factor.
+    // A seed that no code has confirmed is not a factor.
     await city.api.sql("INSERT INTO factors (user_id, seed, key_id, created_at) VALUES (?, 's', 'k', 1)", [
       first!.id,
     ])

@@ -18,7 +18,7 @@ beforeAll(async () => {
 })
 afterEach(() => void vi.useRealTimers())
 
-/** A token signed with the real key: a good one but for what the test changes. `undefined` removes a member. */
+/** A token signed with the real key: valid except for what the test changes. `undefined` removes a member. */
 async function mint(
   claims: Record<string, unknown> = {},
   header: Record<string, unknown> = {},
@@ -205,7 +205,7 @@ describe('AT4: every claim is there, is what it should be, and a token lives ten
     ['nobody', { sub: crypto.randomUUID() }],
     ['no session', { sid: crypto.randomUUID() }],
   ])('a token of ours that names %s is refused by the database', async (_, claims) => {
-    // Redis, libSQL, and the primary, as a replica may not have heard of it yet.
+    // Redis, libSQL and the primary, as a replica may not know the session yet.
     await expectRefused(await mint(claims), 3)
   })
 
@@ -357,7 +357,7 @@ describe('AT8: what a token says', () => {
   })
 })
 
-/** Most are found out without asking anybody anything, least of all whoever the token names. */
+/** Most are detected without any call, above all without asking somebody whom the token names. */
 async function expectRefused(token: string, questions = 0) {
   const fetched = vi.spyOn(globalThis, 'fetch')
   const answer = await api.send('GET', '/v1/users/me', { token })
@@ -382,7 +382,7 @@ async function signEs256(text: string) {
   return base64url(await crypto.subtle.sign(algorithm, key, bytes(text)))
 }
 
-/** The token with something replaced in the text of its claims, signed anew. */
+/** The token with a replacement in the text of its claims, signed again. */
 async function resign(token: string, from: string, to: string) {
   const [header, claims] = token.split('.') as [string, string]
   const text = `${header}.${base64url(Buffer.from(claims, 'base64url').toString().replace(from, to))}`
@@ -401,7 +401,7 @@ function jsonSerialisation(token: string): string {
   return JSON.stringify({ protected: protectedHeader, payload, signature })
 }
 
-/** The other half of an ECDSA signature's two: (r, n − s) is as good as (r, s). */
+/** An ECDSA signature has a second form: (r, n − s) is as valid as (r, s). */
 function mirrored(token: string): string {
   const N = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
   const [header, claims, signature] = token.split('.')
@@ -410,7 +410,7 @@ function mirrored(token: string): string {
   return `${header}.${claims}.${Buffer.from(hex.slice(0, 64) + s, 'hex').toString('base64url')}`
 }
 
-/** The last of 86 characters has four spare bits: each of these decodes to the same bytes. */
+/** The last of 86 characters has four unused bits: all of these decode to the same bytes. */
 const lastCharacters = (token: string) =>
   [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_']
     .map((last) => token.slice(0, -1) + last)

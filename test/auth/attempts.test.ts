@@ -4,24 +4,24 @@ import { openApi, PASSWORD } from '../support/api.ts'
 import { searchAll } from '../support/search.ts'
 
 /**
- * What src/throttle/counters.ts does, as a model, and every order of events in it. Attempts are counted before the
- * password is looked at. One that was wrong stays; one that was right, and is no sign-in, takes itself back once it was
- * counted. Each batch may arrive a second time, at any later moment; and once the count may begin anew.
+ * A model of src/throttle/counters.ts, and every order of its events. Attempts are counted before the password is
+ * checked. A wrong one stays counted. One that was right, but did not sign in, is taken back afterwards. Each batch
+ * may arrive a second time, at any later moment. Once, the count may be reset.
  *
- * What must hold: the count is never less than the wrong attempts since it began. Once everything has landed it is no
- * more either; but for one that was forgotten as others came between.
+ * What must hold: the count is never less than the wrong attempts since the reset. Once everything has arrived, it is
+ * not more either, except for an attempt that was forgotten because others came in between.
  */
 
 interface State {
   count: number
   /** The attempts that are remembered, oldest first, and whether each counts. */
   memory: readonly (readonly [attempt: number, counts: boolean])[]
-  /** What has landed, of each attempt: it was counted, and was taken back. */
+  /** The attempts whose batches have arrived: to count them, and to take them back. */
   counted: readonly number[]
   takenBack: readonly number[]
-  /** Wrong attempts that were counted since the count began. */
+  /** Wrong attempts that were counted since the reset. */
   owed: readonly number[]
-  /** Batches that are on their way once more. */
+  /** Batches that will arrive a second time. */
   echoes: readonly string[]
   hasBegunAnew: boolean
 }
@@ -29,14 +29,14 @@ interface State {
 interface Protocol {
   /** How many attempts are remembered. */
   remembers: number
-  /** Whether an attempt is taken back only where it is remembered as one that counts. */
+  /** Whether an attempt is only taken back if it is remembered as one that counts. */
   asksMemory: boolean
-  /** Whether a new beginning takes back all that is remembered. */
+  /** Whether a reset takes back everything that is remembered. */
   closes: boolean
 }
 const OURS: Protocol = { remembers: 10, asksMemory: true, closes: true }
 
-/** Which attempts are right. */
+/** Which attempts have the right password. */
 const ATTEMPTS = [true, true, false]
 const MOST_ECHOES = 2
 
@@ -94,7 +94,7 @@ function next(state: State, protocol: Protocol): { name: string; state: State }[
     }
   }
   for (const [index, echo] of state.echoes.entries()) {
-    // Marked, not removed: so many are allowed in all.
+    // Marked, not removed, because their total number is limited.
     if (echo.startsWith('done')) continue
     const echoes = state.echoes.with(index, 'done')
     steps.push({ name: `${echo}, again`, state: land(echo, { ...state, echoes }) })
@@ -134,7 +134,7 @@ test('RL2: it takes the memory of several attempts, asking it, and its end with 
   expect(search({ ...OURS, closes: false }).fault).toContain('a failure is not counted')
 })
 
-/** What is counted for somebody: by account, and by the networks that they came from. */
+/** What is counted for somebody: per account, and per network they came from. */
 async function countsOf(api: ReturnType<typeof openApi>, id: string, before: Set<unknown>) {
   const [user] = await api.sql('SELECT failed_logins FROM users WHERE id = ?', [id])
   const rows = await api.sql('SELECT key, attempts FROM throttles')
@@ -157,7 +157,7 @@ test('RL2, Race 2: of right passwords of a disabled account that come at once, n
   const mixed = await Promise.all([PASSWORD, 'wrong one', PASSWORD, 'wrong two', PASSWORD].map(logIn))
   expect(mixed.filter(({ body }) => body.code === 'account_disabled')).toHaveLength(3)
   const [failed, counts] = (await countsOf(api, ada.id, before)) as [number, number[]]
-  // The network's failures, whatever the account, are a counter of their own.
+  // The network's failures over all accounts are another counter.
   expect([failed, counts.toSorted()]).toEqual([2, [2, 2]])
 })
 
@@ -176,7 +176,7 @@ test('RL2: an account that is locked stays so, whatever is taken back', async ()
   const api = openApi()
   const locked = { failed_logins: MAX_FAILURES_IN_A_ROW + 1, email_verified_at: 1 }
   const ada = await api.person(locked)
-  // No hash is made for want of a limit's leave, so each attempt is taken back.
+  // The limit refuses every hash, so each attempt is taken back.
   const refusing = openApi({ RATE_LIMIT_HASHES: { limit: async () => ({ success: false }) } })
   const logIn = (of: typeof api) =>
     of.send('POST', '/v1/auth/login', { body: { email: ada.email, password: PASSWORD } })

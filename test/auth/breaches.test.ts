@@ -6,7 +6,7 @@ import { limiter } from '../support/limiter.ts'
 const KNOWN = 'nine green bears run'
 const DIGEST = createHash('sha1').update(KNOWN).digest('hex').toUpperCase()
 
-/** The public range service, by its protocol: what begins with five digits is answered with the rest and a count. */
+/** The public range service, by its protocol: for five digits it returns the rest of each hash, with a count. */
 const asked: string[] = []
 const passOn = globalThis.fetch
 const service = (answer: (prefix: string) => Response | Promise<Response>) =>
@@ -35,7 +35,7 @@ test('PW3: a password that is known from a breach is refused, and the service le
     'weak_password',
   ])
   expect(asked).toEqual([DIGEST.slice(0, 5)])
-  // As a mirror may write it.
+  // As a mirror may write it: in lower case.
   service(() => new Response(rows.join('\n').toLowerCase()))
   expect((await signUp(KNOWN)).status).toBe(422)
   expect((await signUp('six blue whales sing')).status).toBe(201)

@@ -8,7 +8,7 @@ import {
 import { openApi, PASSWORD } from '../support/api.ts'
 import { limiter } from '../support/limiter.ts'
 
-/** Device tokens: how many an account has, what they are good for together, and what ends them. */
+/** Device tokens: how many an account has, what all of them together may do, and what ends them. */
 
 const NEW_PASSWORD = 'nine green bears run'
 
@@ -19,7 +19,7 @@ const logIn = (api: Api, body: { email: string; password: string; device_token?:
 }
 const lock = (api: Api, { id }: { id: string }) =>
   api.sql('UPDATE users SET failed_logins = ? WHERE id = ?', [MAX_FAILURES_IN_A_ROW + 1, id])
-/** As if so many others had signed in since. */
+/** As if this many others had signed in since. */
 const addDevices = (api: Api, { id }: { id: string }, howMany: number) =>
   api.sql('UPDATE users SET devices = devices + ? WHERE id = ?', [howMany, id])
 
@@ -28,11 +28,11 @@ test('RL3, HX7: an account knows its newest twenty devices, and one that signs i
   const ada = await api.person()
   const first = (await logIn(api, ada)).body.device_token as string
   await addDevices(api, ada, DEVICES_PER_ACCOUNT - 1)
-  // A device that is known makes no new one.
+  // Signing in with a known device makes no new one.
   const again = (await logIn(api, { ...ada, device_token: first })).body.device_token as string
   await lock(api, ada)
   expect((await logIn(api, { ...ada, device_token: again })).status).toBe(200)
-  // One more is: the first is the oldest of twenty-one.
+  // One more does: the first is now the oldest of twenty-one.
   const newest = (await logIn(api, ada)).body.device_token as string
   await lock(api, ada)
   expect((await logIn(api, { ...ada, device_token: again })).status).toBe(401)

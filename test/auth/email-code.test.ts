@@ -34,7 +34,7 @@ describe('A mailed code', () => {
     expect(right).toHaveLength(1)
     expect(decodeJwt(right[0]!.body.access_token)).toMatchObject({ sub: ada.id, amr: ['email'] })
     expect(codes(await Promise.all([confirm(proof)]))).toEqual([[400, 'invalid_link']])
-    // The password stays: the address was its owner's before.
+    // The password stays: the address was already its owner's.
     expect((await api.logIn(ada)).user.id).toBe(ada.id)
   })
 
@@ -104,7 +104,7 @@ test('LE1, LE2: whoever asks is answered alike, for the same work, whatever ther
       expect(body.login_token).toMatch(/^request\.[0-9a-f-]{36}\.[\w-]{43}$/)
       const said = [...headers].filter(([name]) => name !== 'x-request-id')
       seen.push(JSON.stringify([status, Object.keys(body), said]).replaceAll(/dur=\d+/g, ''))
-      // A wrong code says as little.
+      // A wrong code reveals as little.
       const wrong = await confirm({ login_token: body.login_token, code: '00000000' }, by)
       expect([wrong.status, wrong.body.code]).toEqual([400, 'invalid_link'])
       expect(wrong.headers.get('server-timing')).toMatch(/depth;desc="1"$/)

@@ -3,7 +3,7 @@ import * as passwords from '../../src/passwords/hashing.ts'
 import { type Api, openApi, PASSWORD } from '../support/api.ts'
 import { freshUpstreams, testOfRedis } from '../support/upstreams.ts'
 
-/** How long a token counts, and how long Redis remembers that it does not. */
+/** How long a token is valid, and how long Redis remembers that it is not. */
 
 const TOKEN_MS = 600_000
 const TOLERANCE_MS = 30_000
@@ -105,7 +105,7 @@ test('The time of a request is set anew once its body is there, which may take t
       controller.close()
     },
   }
-  // Asked for nothing before the Worker reads it.
+  // Asks for nothing before the Worker reads it.
   const slow = new ReadableStream(source, { highWaterMark: 0 })
   const headers = { 'content-type': 'application/json' }
   const named = await api.send('PATCH', '/v1/users/me', { token: ada.token, raw: slow, headers })
@@ -126,7 +126,7 @@ test('A hash that fails gives its turn back', async () => {
   const [row] = await api.sql('SELECT password_hash FROM users WHERE id = ?', [id])
   const hash = String(row!.password_hash)
   const hashing = vi.spyOn(passwords, 'hashPassword')
-  // A slow one: as long is waited for another that runs.
+  // A slow one: another one that is running is waited for as long.
   hashing.mockImplementationOnce(async () => {
     await new Promise((resolve) => setTimeout(resolve, 1900))
     return hash

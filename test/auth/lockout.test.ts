@@ -105,7 +105,7 @@ describe('A locked account', () => {
     await api.ages(901_000)
     await count(MAX_FAILURES_IN_A_ROW, 'device', deviceId)
     await lock(ada)
-    // The hundredth was the last: it is a stranger from here on.
+    // The hundredth was the last: from here on the device is a stranger.
     expect((await logIn(mine)).status).toBe(401)
   })
 
@@ -122,7 +122,7 @@ describe('A locked account', () => {
     expect([(await unlock()).status, await failuresOf(ada)]).toEqual([400, 0])
     expect((await logIn(ada)).status).toBe(200)
     expect(await api.historyOf(ada.id)).toEqual(expect.arrayContaining(['user.unlocked']))
-    // Of a locked account, failures leave one row an hour, which says how many there were since.
+    // Failures on a locked account leave one row an hour, with their number.
     const told = async () => (await failures(ada.id)).map(([, { reason, count }]) => [reason, count])
     expect(await told()).toEqual([
       ['wrong_password', 1],
@@ -146,7 +146,7 @@ describe('A locked account', () => {
     expect((await ask('confirm_email_change', { token })).status).toBe(204)
     await logIn({ email, password: WRONG_PASSWORD })
     await logIn({ email, password: WRONG_PASSWORD })
-    // It is owed once, and goes out with the next run of the cron job.
+    // The mail is owed once, and goes out with the next run of the cron job.
     const owed = await api.sql(
       "SELECT token_id FROM outbox WHERE kind = 'account_locked' AND recipient = ?",
       [email],
@@ -420,7 +420,7 @@ describe('A hash', () => {
     const body = { current_password: PASSWORD, new_password: NEW_PASSWORD }
     const { status } = await spent.send('POST', '/v1/auth/change_password', { token: ada.token, body })
     expect(status).toBe(200)
-    // By all of their sessions together as well.
+    // All of their sessions together are limited as well.
     const shield = shieldOf('RATE_LIMIT_HASHES_OF_DEVICES', false)
     const eve = await api.quickActor()
     const refused = await shield.api.send('POST', '/v1/auth/change_password', { token: eve.token, body })
@@ -442,7 +442,7 @@ describe('A hash', () => {
     const before = hashes()
     const refused = await signUp()
     expect([refused.status, refused.body.code, hashes() - before]).toEqual([429, 'too_many_attempts', 0])
-    // What was answered once is answered again.
+    // A repeat gets the same answer again.
     const again = await signUp(key, email)
     expect([again.status, again.body.id]).toEqual([201, first.body.id])
   })
@@ -468,7 +468,7 @@ test('HX13: in required mode only who signed up with an address hears that it is
   ])
   const subjects = async () => (await api.mailsTo(ada.email)).map(({ subject }) => subject)
   expect(await subjects()).toEqual(Array(2).fill('Confirm your e-mail address for Roster'))
-  // Which are counted, as whatever else asks for them.
+  // These are counted, like everything else that needs them.
   for (let i = 0; i < 3; i++) await login({})
   expect(await subjects()).toHaveLength(3)
 })
@@ -482,7 +482,7 @@ test('HX13, LE1: what is left to a network does not tell whether an address that
   })
   const taken = await required.person({ email_verified_at: 1 })
   const junk = () => `${crypto.randomUUID()}@people.test`
-  /** What somebody of one network is answered who signs up, logs in with that password, and then looks at what is left. */
+  /** The answers for somebody in one network who signs up, logs in with that password, and then looks at what is left. */
   const leftAfter = async (email: string, ip: string) => {
     const post = async (path: string, body: object) =>
       (await required.send('POST', `/v1/auth/${path}`, { ip, body })).status
@@ -533,7 +533,7 @@ test('AZ6: the last administrator is whoever can still sign in, not whoever is t
     await alone.sql(`UPDATE users SET ${state} WHERE id = ?`, [other.id])
     expect([state, (await leave()).body?.code]).toEqual([state, 'last_admin'])
   }
-  // A password is not enough where a second factor is asked for that nobody can show.
+  // A password is not enough if a second factor is required that nobody can show.
   await alone.sql("UPDATE users SET status = 'active' WHERE id = ?", [other.id])
   await addTotp(alone, other)
   await alone.sql('UPDATE users SET failed_factors = ? WHERE id = ?', [MAX_FAILURES_IN_A_ROW, other.id])

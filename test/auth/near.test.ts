@@ -24,7 +24,7 @@ const sidOf = ({ token }: { token: string }): string =>
   JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString()).sid
 const key = (name: string) => keyPrefixOf(api.config().ISSUER) + name
 
-/** The answer, and the calls, those after it too. */
+/** The answer and its calls, including those after it. */
 async function measure(request: () => ReturnType<typeof read>) {
   const { result, calls } = await own.measure(request)
   const of = (upstream: string) => calls.filter((call) => call.upstream === upstream).length
@@ -36,7 +36,7 @@ describe('Who somebody is', () => {
   testOfRedis('HX8: is said by libSQL once, and then by the nearest Redis alone', async () => {
     const ada = await api.quickActor({ name: 'Ada' })
     const [first, second] = [await measure(() => read(ada)), await measure(() => read(ada))]
-    // Asked, and put after the answer.
+    // Read from libSQL, and copied after the answer.
     expect(first).toEqual({ status: 200, name: 'Ada', depth: 2, libsql: 1, redis: 2 })
     expect(second).toEqual({ status: 200, name: 'Ada', depth: 1, libsql: 0, redis: 1 })
   })
@@ -113,7 +113,7 @@ describe('By cookie, who somebody is', () => {
       expect((await browser.ask('POST', '/v1/auth/reauthenticate', { password: PASSWORD })).status).toBe(200)
       const present = browser.jar.get('__Host-roster')!
       browser.jar.set('__Host-roster', former)
-      // It is good for requests that were on their way, and libSQL says so.
+      // It is valid for requests that were under way, but libSQL must say so.
       expect(await browser.me()).toMatchObject({ status: 200, libsql: 1 })
       await api.sql('UPDATE sessions SET proved_at = proved_at - 31000 WHERE user_id = ?', [ada.id])
       expect((await browser.me()).status).toBe(401)
@@ -121,7 +121,7 @@ describe('By cookie, who somebody is', () => {
       await api.redis('DEL', key(`doubt:${ada.id}`))
       await browser.me()
       expect(await browser.me()).toMatchObject({ status: 200, libsql: 0 })
-      // The copy is of the present turn: it says nothing to the one before.
+      // The copy is of the present turn: it says nothing about the former one.
       browser.jar.set('__Host-roster', former)
       expect((await browser.me()).status).toBe(401)
       browser.jar.set('__Host-roster', present)
@@ -143,7 +143,7 @@ testOfRedis('LG1: no copy says anything to who reads Redis, and none is taken fo
     await api.redis('SET', eves, bad, 'PX', 10_000)
     expect((await read(eve)).body.name).toBe('Eve')
   }
-  // It is of the same session, but of a state that is no more.
+  // It is of the same session, but out of date.
   await api.sql("UPDATE users SET name = 'Grace', token_epoch = 1 WHERE id = ?", [ada.id])
   await api.redis('SET', adas, copy, 'PX', 10_000)
   const token = await signAccessToken(api.config(), Date.now(), {
@@ -166,7 +166,7 @@ testOfRedis('HX8: a copy of another form, which an earlier version has put, is n
   const other = { ...copy, profile: { ...copy!.profile, name: 'Grace' } }
   for (const [about, told] of [
     [form.replace(',name', ''), 'Ada'],
-    // Of the present form it would be.
+    // In the present form it would be.
     [form, 'Grace'],
   ] as const) {
     await api.redis('SET', at, await encryptJson(near_copy, other, about), 'PX', 10_000)
@@ -220,7 +220,7 @@ describe('HX8: where Redis could not be told of a change', () => {
     vi.useFakeTimers({ toFake: ['Date'], now: readAt + 56_000 })
     try {
       expect((await read(ada)).body.name).toBe('Grace')
-      // A clock that is far behind takes none either.
+      // A clock that is far behind accepts none either.
       vi.setSystemTime(readAt - 6_000)
       await api.redis('DEL', key(`copy:${sidOf(ada)}`))
     } finally {
@@ -250,7 +250,7 @@ describe('HX8: where Redis could not be told of a change', () => {
       expect(result.status).toBe(200)
       return calls.filter(({ upstream }) => upstream === 'redis').length
     }
-    // Always tried, also when it is not waited for.
+    // Always tried, even when nobody waits for it.
     for (let i = 0; i < 7; i++) expect(await told(`Ada ${i}`)).toBe(1)
     await lone.behave('redis', { mode: 'pass' })
     expect(await told('Grace')).toBe(1)
@@ -275,7 +275,7 @@ testOfRedis(
     try {
       expect(await asked()).toBe(2)
       expect(await asked()).toBe(1)
-      // A clock that was set back does not keep it resting.
+      // A clock that was set back does not prolong its rest.
       await lone.behave('redis', { mode: 'down' })
       for (let i = 0; i < 6; i++) await asked()
       await lone.behave('redis', { mode: 'pass' })
@@ -297,13 +297,13 @@ test('HX8, RV1: what a replica that lags may not have heard of is asked of the p
   // A session that is not there yet, as it is young.
   await api.sql('DELETE FROM sessions WHERE id = ?', [ada.sessionId])
   expect(await asked(ada.token)).toEqual([401, 2])
-  // An epoch that is of a change which has not arrived.
+  // An epoch from a change that has not arrived yet.
   const eve = await api.person({ token_epoch: 1 })
   const { token } = await api.signIn(eve)
   await api.sql('UPDATE users SET token_epoch = 0 WHERE id = ?', [eve.id])
   expect(await asked(token)).toEqual([401, 2])
   expect(await asked(token, '/v1/users/me')).toEqual([401, 2])
-  // One that is lower than the row's has ended.
+  // An epoch below the row's has ended.
   await api.sql('UPDATE users SET token_epoch = 2 WHERE id = ?', [eve.id])
   expect(await asked(token)).toEqual([401, 1])
 })
@@ -318,14 +318,14 @@ test('HX8, RV1: a cookie that a replica has not heard of is asked of the primary
   }
   const libsql = async (path: string) => (await asked(path))[1]
   expect(await asked()).toEqual([200, 1])
-  // A turn that went up, and an epoch that did: what this row says is of before.
+  // The turn and the epoch went up: this row is older than both.
   await api.sql('UPDATE sessions SET turn = -2 WHERE user_id = ?', [ada.id])
   expect(await asked()).toEqual([303, 2])
   await api.sql('UPDATE sessions SET turn = 0 WHERE user_id = ?', [ada.id])
   await browser.signIn(ada.email)
   await api.sql('UPDATE users SET token_epoch = 0 WHERE id = ?', [ada.id])
   expect(await libsql('/v1/users/me')).toBeGreaterThanOrEqual(2)
-  // A session that is not there yet, as it is young; and one that is no longer young.
+  // A session that is not there yet, as it is young; and one that is not young any more.
   await browser.signIn(ada.email)
   await api.sql('DELETE FROM sessions WHERE user_id = ?', [ada.id])
   const before = new Map(browser.jar)

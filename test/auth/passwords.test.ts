@@ -7,13 +7,13 @@ import * as passwords from '../../src/passwords/hashing.ts'
 import { type Actor, openApi, PASSWORD } from '../support/api.ts'
 import { rounds } from '../support/rounds.ts'
 
-/** What hashing is for whoever deploys Roster. */
+/** Hashing as deployments use it. */
 const FULL = { PASSWORD_HASHES: 'full' }
 const api = openApi()
 const real = openApi(FULL)
 const NEW_PASSWORD = 'nine green bears run'
 
-// Spies that pass through: what a request cost is counted, not timed.
+// Spies that pass through: the cost of a request is counted, not timed.
 const check = vi.spyOn(passwords, 'checkPassword')
 const hash = vi.spyOn(passwords, 'hashPassword')
 const hashesSoFar = () => check.mock.calls.length + hash.mock.calls.length
@@ -88,7 +88,7 @@ describe('A new password', () => {
 
   test('PW3: … and when it replaces another, which is no failed attempt at the old one', async () => {
     const ada = await api.actor({ name })
-    // More tries than there may be failures.
+    // More attempts than failures are allowed.
     for (const password of refused.slice(0, rounds(12, 20)).concat('ada-lovelace')) {
       const answer = changePassword(ada, { current_password: PASSWORD, new_password: password })
       expect(await reasonFor(answer)).toBe('weak_password')
@@ -133,7 +133,7 @@ test('PW4: is stored as scrypt with its parameters, a salt of its own and the na
   ]
   expect(saltA).not.toBe(saltB)
   expect(macA).not.toBe(macB)
-  // What the runtime allows; beyond it, hashing throws in production only.
+  // The runtime's limit; above it, hashing throws in production only.
   const { ln, r, p } = passwords.SCRYPT
   expect(2 ** ln * r * p).toBeLessThanOrEqual(2 ** 20)
 })
@@ -170,7 +170,7 @@ describe('PW5: a hash that is not of today', () => {
     const rotated = openApi({ ...FULL, SECRET_KEYS: `${fresh},${old}` })
     const retired = openApi({ ...FULL, SECRET_KEYS: fresh! })
     const status = async (at: typeof api) => (await at.send('POST', '/v1/auth/login', logInBody(ada))).status
-    // Not wrong: nobody can tell.
+    // Not wrong: nobody can know.
     expect(await status(retired)).toBe(503)
     expect(await status(rotated)).toBe(200)
     expect(await status(retired)).toBe(200)
@@ -180,7 +180,7 @@ describe('PW5: a hash that is not of today', () => {
     const ada = await api.person({ password_hash: await ago(PASSWORD, { ln: 12, r: 8, p: 1 }) })
     for (let round = 0; round < rounds(1, 5); round++) {
       const answers = await Promise.all(Array.from({ length: 4 }, () => logInStatus(ada, PASSWORD, real)))
-      // On a slow machine one may lose its database call to the hashing of the others.
+      // On a slow machine, one may lose its database call because the others are hashing.
       for (const status of answers) expect([200, 503]).toContain(status)
     }
     expect(await storedHash(ada)).toContain('$ln=15,')

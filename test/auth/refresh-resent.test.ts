@@ -16,11 +16,11 @@ test('HX20, RT1: a refresh that was sent again never says theft, but 401 invalid
   const counter = async () =>
     (await api.sql('SELECT counter FROM sessions WHERE user_id = ?', [ada.id]))[0]!.counter
 
-  // The first send rotates at once, and its answer is so late that the batch is sent again.
+  // The first send rotates at once, but its answer is so late that the batch is sent again.
   await own.behave('libsql', { mode: 'latency', ms: 4000, next: 1, only: 'rotated_at' })
   const slow = refresh(ada.refreshToken)
   while ((await counter()) !== 1) await new Promise((resolve) => setTimeout(resolve, 20))
-  // Meanwhile another tab has had the successor, and has spent it.
+  // Meanwhile another tab has received the successor, and used it.
   await api.sql('UPDATE sessions SET counter = 2 WHERE id = ?', [ada.sessionId])
 
   const { status, body } = await slow

@@ -232,7 +232,7 @@ const refresh = (token: string) =>
 const codeOf = async (answer: ReturnType<typeof refresh>) => (await answer).body.code
 const me = async (token: string) => (await api.send('GET', '/v1/users/me', { token })).status
 
-/** Time passes for all sessions of a person: what the rows say lies further back. */
+/** Lets time pass for all sessions of a person, by moving the times in their rows back. */
 const passTime = (person: { id: string }, ms: number) =>
   api.sql(
     `UPDATE sessions SET rotated_at = rotated_at - ?1, created_at = created_at - ?1, last_seen_at = last_seen_at - ?1,

@@ -26,7 +26,7 @@ const ENDINGS: Record<string, { end(person: Actor): Promise<unknown>; endsSessio
         current_password: ada.password,
         new_password: 'nine green bears run',
       }),
-    // It goes on by the answer's own.
+    // It continues with the tokens in the answer.
     endsSession: true,
   },
   'being disabled': {
@@ -95,7 +95,7 @@ test('RV2: a login in the same moment as the end of everything counts', async ()
 })
 
 test.each([
-  // who, whose sessions, reading, ending
+  // who, whose sessions, status of reading, status of ending
   ['user', 'user', 403, 403],
   ['manager', 'user', 200, 204],
   ['manager', 'manager', 200, 403],

@@ -54,7 +54,7 @@ test('LE4: four who sign up with one address at once make one account', async ()
     name: `${i}`,
   }))
   const answers = await Promise.all(bodies.map((body) => api.send('POST', '/v1/auth/signup', { body })))
-  // On a slow machine one may lose its answer to the hashing of the others (503), but never its meaning.
+  // On a slow machine, one may get a 503 because the others are hashing, but never a wrong answer.
   for (const { status } of answers) expect([201, 409, 503]).toContain(status)
   expect(answers.filter(({ status }) => status === 201).length).toBeLessThanOrEqual(1)
   expect(await api.sql('SELECT count(*) AS n FROM users WHERE email_normalized = ?', [email])).toEqual([
@@ -62,7 +62,7 @@ test('LE4: four who sign up with one address at once make one account', async ()
   ])
 })
 
-/** Who is turned away, and with what they come. */
+/** Who is turned away, and the credentials they use. */
 const TURNED_AWAY: Record<string, () => Promise<{ email: string; password: string }>> = {
   'an unknown address': async () => ({ email: `${crypto.randomUUID()}@people.test`, password: PASSWORD }),
   'no address at all': async () => ({ email: 'nobody', password: PASSWORD }),
@@ -75,7 +75,7 @@ const TURNED_AWAY: Record<string, () => Promise<{ email: string; password: strin
 test('LE1, LE2: everybody who is turned away gets the same answer, for the same work', async () => {
   const own = upstreams()
   const counted = openApi(own.bindings)
-  // A hash begins with normalising its password, and nothing else in a login does.
+  // Hashing begins with normalising the password, and nothing else in a login does that.
   const normalize = vi.spyOn(String.prototype, 'normalize')
   const hashes = () => normalize.mock.calls.filter(([form]) => form === 'NFKC').length
   const seen = []
@@ -100,7 +100,7 @@ test('LE1, LE2: everybody who is turned away gets the same answer, for the same 
   normalize.mockRestore()
 })
 
-/** All of an answer that may differ between two equal ones is its id and how long the upstreams took. */
+/** Two equal answers may only differ in their id, and in how long the upstreams took. */
 const withoutTheMoment = ({ status, headers, text }: Answer) => ({
   status,
   text: text.replace(/"request_id":"[^"]+"/, ''),
@@ -217,7 +217,7 @@ describe('LE4: an address', () => {
   })
 })
 
-/** What an account may be, put into its row alone: each way in has to see it by itself. */
+/** States of an account, set in its row only: each way in must notice them by itself. */
 const SHUT = {
   disabled: "status = 'disabled', disabled_reason = 'left'",
   'soft-deleted': 'deleted_at = 1',
@@ -238,7 +238,7 @@ test.each(Object.entries(SHUT))('LE6: whoever is %s gets in by no way', async (_
       body: { current_password: password, new_password: WRONG_PASSWORD },
     }),
   ]
-  // The right password alone may know why.
+  // Only the right password may learn why.
   const atLogin = state.startsWith('status') ? 403 : 401
   expect(answers.map(({ status }) => status)).toEqual([atLogin, atLogin, 401, 401, 401])
   const sessions = await api.sql('SELECT counter FROM sessions WHERE user_id = ?', [ada.id])

@@ -23,7 +23,7 @@ beforeAll(async () => {
   api = openApi(own.bindings)
 })
 
-/** Passes through; says how often a password was really held against what is stored. */
+/** Passes through, and counts how often a password was compared with a stored hash. */
 const check = vi.spyOn(passwords, 'checkPassword')
 const guesses = () =>
   check.mock.calls.filter(
@@ -35,7 +35,7 @@ describe('Guessing a password', () => {
   test('RL1, RL6: ten are free, then each costs a wait that doubles to an hour and then really is over', async () => {
     const ada = await api.person()
     await burn(ada.email)
-    // The failures that follow at once, or with some in between that are only noted down.
+    // The failures that follow, at once, or after some others that are only recorded.
     for (const [skipped, waitSeconds] of [
       [0, 60],
       [0, 120],
@@ -145,7 +145,7 @@ describe('Guessing a password', () => {
 
   test('RL2: is counted exactly, however many come at once: from one network', async () => {
     const ada = await api.person()
-    // Eight may hash at once.
+    // At most eight may hash at once.
     for (let wave = 0; wave < rounds(3, 25); wave++) {
       const answers = await Promise.all(Array.from({ length: 8 }, () => logIn(ada.email, WRONG_PASSWORD)))
       for (const { status } of answers) expect([401, 429, 503]).toContain(status)
@@ -187,7 +187,7 @@ describe('Guessing a password', () => {
       body: { refresh_token: ada.refreshToken },
     })
     expect(refreshed.status).toBe(200)
-    // Nor does the right password elsewhere open the attacker's network again.
+    // The right password from elsewhere does not unblock the attacker's network either.
     expect((await logIn(ada.email, PASSWORD)).status).toBe(429)
   })
 })
@@ -427,13 +427,13 @@ test('RL5: an access token is asked for under every spelling of a path', async (
 const logIn = (email: string, password: string, ip = HERE, at = api) =>
   at.send('POST', '/v1/auth/login', { ip, body: { email, password } })
 
-/** What stands after so many failures from here; only the first of them costs a hash. */
+/** The state after this many failures from here; only the first of them costs a hash. */
 async function burn(email: string, failures = 10) {
   expect((await logIn(email, WRONG_PASSWORD)).status).toBe(401)
   await addFailures(failures - 2, 'login', email, HERE)
   expect((await logIn(email, WRONG_PASSWORD)).status).toBe(401)
 }
-/** To what is counted of one kind, as if there had been so many more. */
+/** Adds to the counters of one kind, as if there had been this many more failures. */
 const addFailures = (failures: number, kind: string, ...about: string[]) =>
   api.sql('UPDATE throttles SET attempts = attempts + ? WHERE key = ?', [
     failures,
@@ -442,7 +442,7 @@ const addFailures = (failures: number, kind: string, ...about: string[]) =>
       .digest('base64url'),
   ])
 
-/** The platform's limiters, with an answer of the test's and a list of what they were asked to count. */
+/** The platform's limiters, with the test's answer, and a list of the keys that they counted. */
 function shieldThat(outcome: { success: boolean }) {
   const [byIp, withoutIp]: [string[], string[]] = [[], []]
   const limiter = (seen: string[]) => ({

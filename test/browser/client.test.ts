@@ -5,16 +5,16 @@ import type { BrowserContext, Page, Response, Route } from 'playwright-core'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { devtoolsOf, heading, openPages, PASSWORD, press } from '../support/browser.ts'
 
-/** The client as it is published, in pages of an app beside the real Worker. Faults are the network's. */
+/** The client as it is published, in pages of an app beside the real Worker. Faults are simulated in the network. */
 const pages = openPages(['--examples'])
 
 const REFRESH = '/v1/auth/refresh_token'
 const LIFE_MS = 600_000
-/** As tokens.ts has it, and as tabs.ts waits for a tab that has the lock. */
+/** As in tokens.ts; and how long tabs.ts waits for a tab that has the lock. */
 const AHEAD_MS = 60_000
 const LOCK_WAIT_MS = 5000
 
-/** What a page of the app runs: it can let its clock go on, and remembers what the client has told it. */
+/** Runs in a page of the app: it can advance its clock, and records what the client reports. */
 const SCRIPT = `
 import { createClient } from './dist/main.js'
 import { tokens } from './dist/tokens.js'
@@ -44,7 +44,7 @@ async function openTab(context: BrowserContext, mode: 'cookie' | 'tokens'): Prom
   const app = '**/src/main.tsx'
   await page.route(app, (route) => route.fulfill({ contentType: 'text/javascript', body: '' }))
   await page.goto(pages.react())
-  // Where nothing is intercepted, the browser itself asks whether other origins may.
+  // Unless requests are intercepted, the browser itself asks whether other origins may.
   await page.unroute(app)
   await page.addScriptTag({ content: script, type: 'module' })
   await page.evaluate(`start('${pages.origin()}', ${mode === 'tokens'})`)
@@ -68,7 +68,7 @@ async function openApp(mode: 'cookie' | 'tokens') {
     tab,
     open,
     asked: () => asked,
-    /** The refresh tokens that have come. */
+    /** The refresh tokens that were received. */
     successors: () => Promise.all(refreshes.map(async (answer) => (await answer.json()).refresh_token)),
   }
 }
@@ -100,12 +100,12 @@ describe('By the cookie of the browser', () => {
     expect(await nameOf(tab)).toBeNull()
     await signIn(tab, ada)
     expect([await nameOf(tab), await run(tab, 'told')]).toEqual(['Ada', ['signed_in Ada']])
-    // No script has anything of the session.
+    // No script can read anything of the session.
     expect([await tokenOf(tab), await run(tab, 'document.cookie')]).toEqual([undefined, ''])
 
     const other = await open()
     expect(await run(other, 'roster.load().then(({ name }) => name)')).toBe('Ada')
-    // Roster's own pages know who it is, too.
+    // Roster's own pages recognise the user, too.
     const account = await tab.context().newPage()
     await account.goto('/account')
     expect(new URL(account.url()).pathname).toBe('/account')
@@ -152,7 +152,7 @@ test('What docs/browser-apps.md shows works as it stands there', async () => {
   ])
 })
 
-/** What somebody on the way answers. */
+/** An answer by a proxy in between. */
 const refusing = (status: number) => (route: Route) =>
   route.fulfill({
     status,
@@ -191,7 +191,7 @@ describe('By tokens', () => {
     expect(await run(tabs[2]!, 'told')).toEqual(['signed_in Ada', 'signed_out Ada'])
   })
 
-  /** Of two tabs, the first begins a refresh that does not come to Roster before `arrives` is called. */
+  /** Of two tabs, the first starts a refresh that does not reach Roster before `arrives` is called. */
   async function beginRefresh() {
     const app = await signedIn()
     const other = await app.open()
@@ -216,11 +216,11 @@ describe('By tokens', () => {
     expect(waitedMs).toBeLessThan(LOCK_WAIT_MS + 20_000)
 
     await devtools.send('Page.setWebLifecycleState', { state: 'active' })
-    // What the other has said meanwhile comes before its own answer.
+    // The other tab's message arrives before its own answer.
     await run(tab, 'new Promise((resolve) => setTimeout(resolve, 500))')
     arrives()
     expect(await waiting).toBe(200)
-    // Asked twice, and nobody taken for a thief: it is the same one.
+    // Roster was asked twice, and did not suspect a thief: both got the same successor.
     const [first, second] = await successors()
     expect([await tokenOf(tab), second]).toEqual([await tokenOf(other), first])
     expect(await run(other, 'me()')).toBe(200)

@@ -6,7 +6,7 @@ import { hashRecoveryCode, makeRecoveryCodes } from '../../src/factors/recovery-
 import { PAGE_MS } from '../support/browser.ts'
 import { ADMIN, startStack } from '../support/stack.ts'
 
-/** As names of people: each sets `__xss` if it ever becomes markup or script. */
+/** Used as people's names: each sets `__xss` if it ever becomes markup or script. */
 const PAYLOADS = [
   '<script>window.__xss=1</script>',
   '<img src=x onerror="window.__xss=1">',
@@ -47,7 +47,7 @@ describe('The page in a browser', () => {
   })
   afterAll(() => browser?.close())
 
-  /** Cookies are the issuer's own. */
+  /** Cookies belong to the issuer's origin. */
   const origin = () => stack.url.replace('127.0.0.1', 'localhost')
   const logIn = async ({ email, password }: typeof ADMIN) => {
     await page.getByLabel('E-mail').fill(email)
@@ -56,7 +56,7 @@ describe('The page in a browser', () => {
     await page.getByRole('button', { name: 'Log out' }).waitFor()
   }
 
-  /** Opens an operation by its deep link, fills in its form, sends it, and gives what the page shows. */
+  /** Opens an operation by its deep link, fills in its form, sends it, and returns what the page shows. */
   async function tryOut(operationId: string, inputs: Record<string, string> = {}) {
     await page.evaluate((id) => {
       ;(globalThis as unknown as { location: { hash: string } }).location.hash = id
@@ -159,7 +159,7 @@ describe('The page in a browser', () => {
     const kept = await page.evaluate('[localStorage.length, sessionStorage.length, document.cookie]')
     expect(kept).toEqual([0, 0, ''])
     expect([...requested]).toEqual([origin()])
-    // The browser notes each 4xx; one was asked for, one is the access token that a new password ended.
+    // The browser logs each 4xx. One was requested; one is the access token that a new password has ended.
     expect(complaints.filter((text) => !text.includes('status of 401'))).toEqual([])
   })
 
@@ -184,7 +184,7 @@ describe('The page in a browser', () => {
     await page.getByLabel('Password').fill('not the password')
     await page.getByRole('button', { name: 'Log in' }).click()
     await page.locator('#notice', { hasText: /password/i }).waitFor()
-    // What was typed is still there.
+    // The text that was typed is still there.
     expect(await page.getByLabel('E-mail').inputValue()).toBe(email)
     await page.getByLabel('Password').fill(person.password)
     await page.getByRole('button', { name: 'Log in' }).click()

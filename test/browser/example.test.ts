@@ -69,7 +69,7 @@ test('An app may send people on to another origin, after signing in and out', as
     await press(page, 'Allow')
     await page.waitForURL(`${home.origin}/`)
     expect(await heading(page)).toBe('Home')
-    // Back is the question, not a page that leads on again.
+    // Going back leads to the question, not to a page that redirects again.
     await page.goBack()
     expect(new URL(page.url()).pathname).toBe('/oauth/authorize')
     const bye = { client_id: client.client_id, post_logout_redirect_uri: `${app.origin}/bye` }
@@ -128,6 +128,6 @@ test('A program on a computer signs somebody in by the browser, as the guide has
   await press(page, 'Allow')
   await page.getByText('You are signed in.').waitFor()
   expect([await program.exited, lines.at(-1)]).toEqual([0, 'Hello, Ada Lovelace'])
-  // The program is gone, and a browser asks its address for an icon: of that it may complain.
+  // The program has ended, and a browser that asks its address for an icon may report an error.
   await page.context().close()
 })

@@ -14,14 +14,14 @@ async function addPerson(name: string) {
   return { id: answer.body.id as string, email, password: PASSWORD }
 }
 
-/** What has the focus, by the name that a screen reader says. */
+/** The focused element, by the name that a screen reader says. */
 const focused = (page: Page): Promise<string> =>
   page.evaluate(`(() => {
     const { activeElement: at } = document
     return (at.getAttribute('aria-label') ?? at.labels?.[0]?.innerText ?? at.innerText ?? at.value ?? '').trim()
   })()`)
 
-/** Presses Tab until what has this name has the focus. */
+/** Presses Tab until an element with this name has the focus. */
 async function tabTo(page: Page, name: RegExp) {
   for (let presses = 0; presses < 90; presses++) {
     if (name.test(await focused(page))) return
@@ -64,7 +64,7 @@ describe('AC1: the keyboard alone', () => {
     await typeInto(page, /^New password$/, 'ten orange otters swim')
     await enter(page, /^Change password$/)
     await page.waitForURL(/done=changed/)
-    // What happened is read first.
+    // A screen reader first reads what happened.
     expect(await focused(page)).toMatch(/changed/i)
     await page.context().close()
     pages.expectQuiet()

@@ -36,7 +36,7 @@ const BLOCKED = [
   `${'l'.repeat(60)}.${'o'.repeat(60)}.${'n'.repeat(60)}.example`,
 ]
 
-/** One that rests, so that nothing is sent, with deliveries of every kind; its page. */
+/** A resting webhook, so that nothing is sent, with deliveries of every kind. Returns its page. */
 async function addWebhook(): Promise<string> {
   const types = ['user.signed_up', 'email.change_withdrawn', 'session.reuse_detected']
   const { id } = (
@@ -62,7 +62,7 @@ async function addWebhook(): Promise<string> {
 interface Look {
   width: number
   scheme: 'light' | 'dark'
-  /** In pixels: what people choose in their browser. 16 is usual. */
+  /** In pixels, as people set it in their browser. 16 is usual. */
   text?: number
 }
 const LOOKS: Look[] = [
@@ -76,18 +76,18 @@ const LOOKS: Look[] = [
 
 async function takeOn(page: Page, { width, scheme, text = 16 }: Look) {
   await page.setViewportSize({ width, height: 800 })
-  // Without the changes of colour that would have to be waited for.
+  // Without animated colours, which would have to be waited for.
   await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' })
   const session = await devtoolsOf(page)
   await session.send('Page.setFontSizes', { fontSizes: { standard: text, fixed: text * 0.8125 } })
 }
 
-/** What is wrong with a page, by how it is looked at. */
+/** What is wrong with a page, for each way of looking at it. */
 async function faultsOf(page: Page, path: string) {
   const faults: Record<string, unknown> = {}
   const answer = await page.goto(path)
   const here = new URL(page.url())
-  // First of all that it is the page which was asked for.
+  // First, make sure that it is the requested page.
   expect([path, answer?.status(), here.pathname]).toEqual([path, 200, path.replace(/\?.*/, '')])
   const title = await heading(page)
   expect([path, title]).toEqual([path, expect.stringMatching(/./)])
@@ -104,7 +104,7 @@ async function faultsOf(page: Page, path: string) {
   return faults
 }
 
-/** Several at once, as a browser waits more than it works. */
+/** Several at once, as a browser mostly waits. */
 async function faultsOfAll(paths: string[], open: () => Promise<Page>) {
   const left = [...paths]
   const found: Record<string, unknown>[] = []

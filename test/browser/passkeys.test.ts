@@ -6,7 +6,7 @@ import { codeOf } from '../support/factors.ts'
 
 const pages = openPages([])
 
-/** The lock of a device, as Chromium plays it: whenever it is asked, somebody touches it. */
+/** Chromium's virtual authenticator: whenever it is asked, somebody touches it. */
 async function addAuthenticator(page: Page) {
   const cdp = await devtoolsOf(page)
   await cdp.send('WebAuthn.enable', {})
@@ -30,7 +30,7 @@ async function addAuthenticator(page: Page) {
   }
 }
 
-/** Signs somebody up by the pages, and has the address proved by the link that was mailed. */
+/** Signs somebody up through the pages, and confirms the address with the mailed link. */
 async function signUp(page: Page): Promise<string> {
   const email = `${crypto.randomUUID()}@browser.test`
   await page.goto('/signup')
@@ -52,7 +52,7 @@ const fillMailedCode = async (page: Page, email: string) =>
     .getByLabel('Code from your mail')
     .fill(/: (\d{8})$/m.exec(await pages.mailTo(email, /^Your code for/))![1]!)
 
-/** The ten codes of the page that shows them once. */
+/** The ten codes from the page that shows them once. */
 async function recoveryCodesOn(page: Page): Promise<string[]> {
   await page.getByRole('heading', { name: 'Your recovery codes' }).waitFor()
   const codes = await page.locator('.codes code').allInnerTexts()
@@ -76,7 +76,7 @@ async function sendPassword(page: Page, email: string) {
 const expectFine = async (page: Page) =>
   expect([page.url(), await violationsOn(page)]).toEqual([page.url(), []])
 
-/** Offers no passkeys with the address: there, one presses the button. */
+/** Does not offer passkeys in the address field: the button must be pressed. */
 const withoutAutofill = (page: Page) =>
   page.addInitScript('PublicKeyCredential.isConditionalMediationAvailable = async () => false')
 
@@ -100,11 +100,11 @@ test('PK1: a passkey is added with the mailed code, signs in alone and after the
   await signOut(page)
   await press(page, 'Use a passkey')
   await page.waitForURL(/\/account/)
-  // No link has a device forget the passkey that it has just used.
+  // No link can make a device forget the passkey that it has just used.
   await page.goto('/signin?done=passkey&tried=x')
   await page.goto('/account')
   expect(await device.kept()).toHaveLength(1)
-  // Another of this account that was removed elsewhere is forgotten where one arrives.
+  // Another passkey of this account was removed elsewhere. It is forgotten when one signs in.
   const [mine] = await device.kept()
   await device.forget(mine!)
   await device.keep({ ...mine!, credentialId: btoa('removed elsewhere') })
@@ -125,10 +125,10 @@ test('PK1: a passkey is added with the mailed code, signs in alone and after the
   await press(page, 'Remove it')
   await page.waitForURL(/done=removed/)
   await page.getByText('You have none yet.').waitFor()
-  // The device hears of it, so that it offers the passkey no longer.
+  // The device is told, so that it no longer offers the passkey.
   await expect.poll(device.kept).toEqual([])
 
-  // One that did not hear of it is told when it is tried.
+  // A device that was not told learns it when the passkey is tried.
   await signOut(page)
   await device.keep(credential!)
   await press(page, 'Use a passkey')
@@ -191,7 +191,7 @@ test('MF5, AC3: an app is set up by the key that is shown, and its codes and a r
   await sendRecoveryCode()
   await page.waitForURL(/\/account/)
   await signOut(page)
-  // Each is good once.
+  // Each can be used once.
   await sendRecoveryCode()
   await page.getByText('is not right, or was used already').waitFor()
   expect(page.url()).toMatch(/signin\/factor/)

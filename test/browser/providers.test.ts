@@ -2,12 +2,12 @@ import type { Page } from 'playwright-core'
 import { expect, test } from 'vitest'
 import { heading, openPages, PASSWORD, press, violationsOn } from '../support/browser.ts'
 
-/** By `oidc-provider`, in a process of its own, as `npm run dev -- --demo` starts it. It proves addresses of fjord.example. */
+/** `oidc-provider`, in its own process, as `npm run dev -- --demo` starts it. It proves addresses of fjord.example. */
 const pages = openPages()
 const newAddress = (domain = 'fjord.example') => `${crypto.randomUUID()}@${domain}`
 const open = (options = {}) => pages.open(options, [pages.provider()])
 
-/** Goes to the provider, is asked there who one is, and comes back. */
+/** Goes to the provider, tells it who one is, and comes back. */
 async function continueAs(page: Page, email: string, name = 'Grace Hopper') {
   await page.getByRole('link', { name: 'Continue with Nordlys' }).click()
   await page.waitForURL(`${pages.provider()}/**`)
@@ -16,7 +16,7 @@ async function continueAs(page: Page, email: string, name = 'Grace Hopper') {
   await press(page, 'Sign in at Nordlys')
   await page.waitForURL(`${pages.origin()}/**`)
 }
-/** Of all that it knows: a browser that was never here. */
+/** Deletes all cookies, like a browser that was never here. */
 const forget = async (page: Page) => {
   await page.context().clearCookies()
   await page.goto('/signin')
@@ -43,7 +43,7 @@ test.each([
     await page.goto('/signup')
     await continueAs(page, email)
     expect([pathOf(page), await heading(page)]).toEqual(['/signin/with/nordlys/join', 'Create your account'])
-    // The address and the name are those of the provider, which tells them where its token is shown.
+    // The address and the name are the provider's, from its userinfo endpoint.
     expect(await page.locator('main').textContent()).toContain(email)
     expect(await page.getByLabel('Name').inputValue()).toBe('Grace Hopper')
     if (javaScriptEnabled) expect(await violationsOn(page)).toEqual([])
@@ -56,7 +56,7 @@ test.each([
     expect(await page.locator('#identities').textContent()).toContain(email)
     await page.getByText('Disconnect…').click()
     await press(page, 'Disconnect Nordlys')
-    // Their mailbox signs them in still.
+    // Their mailbox can still sign them in.
     await page.waitForURL(/done=disconnected/)
     if (javaScriptEnabled) expect(await violationsOn(page)).toEqual([])
     await page.context().close()
@@ -89,7 +89,7 @@ test('OA1: a user connects a provider to an account with a password, signs in by
   await press(page, 'Disconnect Nordlys')
   await page.waitForURL(/done=disconnected/)
   await pages.mailTo(email, /was disconnected/i)
-  // It signs in nobody any more: the address there is not proved, and is nobody's.
+  // It no longer signs anybody in: the address there is not proved, and belongs to nobody.
   await forget(page)
   await continueAs(page, there)
   expect(pathOf(page)).toBe('/signin/code')

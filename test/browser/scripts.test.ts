@@ -21,7 +21,7 @@ test('AC1: fifty payloads in every field that people fill are text on every page
     const reason = await pages.call('POST', `/v1/users/${made.body.id}/disable`, { reason: name }, as(name))
     expect([name, reason.status]).toEqual([name, 200])
   }
-  // By somebody else: one writes 120 times a minute.
+  // By another user: one may only write 120 times a minute.
   const other = { email: 'other@browser.test', password: 'seven brown foxes read' }
   await pages.call('POST', '/v1/users', { ...other, name: 'Other', role: 'admin', notify: false }, as('x'))
   const { body: others } = await pages.call('POST', '/v1/auth/login', other)
@@ -48,7 +48,8 @@ test('AC1: fifty payloads in every field that people fill are text on every page
   }
   const all = seen.join('\n').replace(/\s+/g, ' ')
   for (const payload of PAYLOADS) expect(all).toContain(payload.replace(/\s+/g, ' '))
-  // A page of one, with the name in a field and the reason beside it. By the other: one reads 60 lists a minute.
+  // A page with one person, the name in a field, and the reason beside it. By the other user: one may only read 60
+  // lists a minute.
   await page.context().clearCookies()
   await pages.signIn(page, other)
   for (const [index, id] of ids.entries()) {
@@ -117,7 +118,7 @@ test('HD2: a page of another origin, on the same site and with the token of a fo
   const token = await page.locator('input[name="form_token"]').first().inputValue()
   const name = await page.getByLabel('Name').inputValue()
   const here = new URL(page.url()).origin
-  // Another port is another origin, and brings the cookie all the same: nothing but Origin tells them apart.
+  // Another port is another origin, but the cookie is sent all the same: only Origin tells them apart.
   const elsewhere = 'http://localhost:9'
   const attacker = await page.context().newPage()
   await attacker.route(`${elsewhere}/**`, (route) =>

@@ -26,9 +26,9 @@ test.each([
     const next = await refresh(tokens.refresh_token)
     expect(next.status).toBe(200)
     const renewed = await read()
-    // One is by the clock of the Worker, when the request came, and the other by that of the database.
+    // One time is from the Worker's clock when the request came, the other from the database's clock.
     expect(Math.abs(renewed.idle_expires_at - renewed.rotated_at - minutes * 60_000)).toBeLessThan(30_000)
-    // Who was raised since has the shorter session as well.
+    // Somebody who got a higher role since has the shorter session as well.
     await api.sql(
       'UPDATE sessions SET created_at = created_at - ?, expires_at = expires_at + 100000000 WHERE user_id = ?',
       [10 * 3_600_000, person.id],
@@ -39,7 +39,7 @@ test.each([
 )
 
 const DAY_MS = 86_400_000
-/** So much time passes for somebody's sessions: what the rows say lies further back. */
+/** Lets time pass for somebody's sessions, by moving the times in their rows back. */
 const passTime = ({ id }: { id: string }, ms: number) =>
   api.sql(
     `UPDATE sessions SET created_at = created_at - ?1, last_seen_at = last_seen_at - ?1, rotated_at = rotated_at - ?1,
@@ -64,7 +64,7 @@ test('AC3: what somebody who is promoted has left open ends as if it had begun w
   expect((await left.ask('GET', '/v1/users?limit=1')).status).toBe(401)
   expect((await left.open('/admin/people')).to).toContain('/signin')
   expect((await api.send('POST', '/v1/auth/refresh_token', { body: { refresh_token } })).status).toBe(401)
-  // Where they are at work it goes on, for as long as one of the role may.
+  // While they are active it continues, for as long as that role permits.
   expect((await used.ask('GET', '/v1/users?limit=1')).status).toBe(200)
   const [row] = await api.sql(
     'SELECT idle_expires_at - last_seen_at AS idle, expires_at - created_at AS whole FROM sessions WHERE user_id = ? ORDER BY id DESC LIMIT 1',
@@ -86,7 +86,7 @@ test('AC3, RT5: with five minutes of idle time, who is at work stays signed in, 
   const tokens = await shortest.logIn(ada)
   let { refresh_token, expires_in } = tokens
   for (let times = 0; times < 4; times++) {
-    // As a library does: when the access token is over.
+    // As a library does: when the access token has expired.
     await passTime(ada, expires_in * 1000)
     const next = await shortest.send('POST', '/v1/auth/refresh_token', { body: { refresh_token } })
     expect(next.status).toBe(200)

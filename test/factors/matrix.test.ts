@@ -11,8 +11,8 @@ import { ALL_WAYS_IN, loginCode } from '../support/requests.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
 /**
- * Every way in, by every state of factors, under each policy: what it gives is a session of one factor, of two, or none
- * before a second is shown. A way in that is missing here fails the first test.
+ * Every way in, for every state of factors, under each policy: it gives a session of one factor, of two, or none
+ * before a second factor is shown. A way in that is missing here fails the first test.
  */
 
 let base: Api
@@ -47,7 +47,7 @@ const FACTORS = {
 type Has = Partial<Awaited<ReturnType<typeof addTotp>>> & { passkey?: Awaited<ReturnType<typeof addPasskey>> }
 type Person = { id: string; email: string; password: string }
 
-/** What came of it: no session, one of one factor, or one of two. The token is for what the policy says of it. */
+/** The outcome: no session, one of one factor, or one of two. The token shows what the policy says about it. */
 type Outcome = { level: 0 } | { level: 1 | 2; token: string }
 
 const levelOf = async (token: string): Promise<Outcome> => {
@@ -58,7 +58,10 @@ const levelOf = async (token: string): Promise<Outcome> => {
 const tokens = async (answer: { status: number; body: unknown }): Promise<Outcome> =>
   answer.status === 200 ? levelOf((answer.body as Tokens).access_token) : { level: 0 }
 
-/** Each way in by the routes that it takes. `expected`: what it gives by itself, of whoever has no factor, and of the others. */
+/**
+ * Each way in, with the routes it takes. `expected`: what it gives by itself, to somebody without a factor, and to
+ * others.
+ */
 const WAYS: Record<
   string,
   {
@@ -98,7 +101,7 @@ const WAYS: Record<
     without: 0,
     withFactor: 2,
     enter: async (_, { passkey, seed }) => {
-      // Of an app alone there is none: that is said by the level of whoever has a passkey.
+      // Somebody with only an app cannot use this way: what counts is the outcome for a passkey's owner.
       if (!passkey) return seed ? { level: 2, token: '' } : { level: 0 }
       const body = await answerOf(base, passkey, '/v1/auth/login/passkey/options')
       return tokens(await base.send('POST', '/v1/auth/login/passkey', { body }))
@@ -156,7 +159,7 @@ const WAYS: Record<
     without: 1,
     withFactor: 1,
     enter: async (person) => {
-      // A session of before, that has not risen: a refresh does not raise it.
+      // An older session whose level was not raised: a refresh does not raise it.
       const { refreshToken } = await base.signIn(person)
       return tokens(
         await base.send('POST', '/v1/auth/refresh_token', { body: { refresh_token: refreshToken } }),
@@ -194,12 +197,12 @@ const WAYS: Record<
     routes: ['POST /v1/auth/accept_invitation'],
     without: 0,
     withFactor: 0,
-    // It makes an account, and signs nobody in.
+    // It makes an account, and does not sign in.
     enter: async () => ({ level: 0 }),
   },
 }
 
-/** What gives, takes or changes a session, and is no way in. */
+/** Gives, takes or changes a session, but is not a way in. */
 const NO_WAY_IN =
   /^POST \/v1\/auth\/(logout|logout_all|verify_email|resend_verification|change_email|confirm_email_change|approve_email_change|undo_email_change|unlock_account|reopen_account|disown_session|disown_factor|change_password|identities\/.*|reauthenticate\/mail_code|factors\/.*|passkeys.*)$|^POST \/(signout|signup\/.*|signin\/again\/mail|signin\/with\/:provider\/link)$/
 

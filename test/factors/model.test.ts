@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest'
 
 /**
- * Where the order matters, every order is looked at: a breadth-first search of small models of what the statements do.
- * A batch is one step, as it is alone in the database; between two batches of a request anything may come. Each model is
- * searched once more without the condition that it is about, to see that the search would find what is wrong.
+ * Where the order matters, every order is tried: a breadth-first search of small models of what the statements do. A
+ * batch is one step, as it is alone in the database; between two batches of a request anything may happen. Each model
+ * is also searched without the condition that it is about, to show that the search finds the fault.
  */
 type Move<S> = (state: S) => S | undefined
 
-/** The shortest way to a state that breaks what has to hold; undefined when there is none. */
+/** The shortest path to a state that violates what must hold; undefined if there is none. */
 function findBroken<S>(initial: S, moves: readonly Move<S>[], holds: (state: S) => boolean): S[] | undefined {
   const ways: S[][] = [[initial]]
   const seen = new Set([JSON.stringify(initial)])
@@ -24,10 +24,10 @@ function findBroken<S>(initial: S, moves: readonly Move<S>[], holds: (state: S) 
   return undefined
 }
 
-/** One request: `begun` when its first batch is through, with what that has read; `ended` after its second. */
+/** One request: `begun` once its first batch is through, with what that has read; `ended` after its second. */
 interface Request {
   challenge: number
-  /** The step that its code is of. */
+  /** The step that its code belongs to. */
   step: number
   isCounted: boolean
   state: 'new' | 'begun' | 'ended'
@@ -37,13 +37,13 @@ interface SigningIn {
   challenges: { tries: number; isSpent: boolean }[]
   lastStep: number
   requests: Request[]
-  /** The steps and challenges that gave a session. */
+  /** The steps and challenges that led to a session. */
   sessions: { step: number; challenge: number }[]
 }
 
 const MAX_TRIES = 5
 
-/** First batch: the try is counted, or not. Second: the session begins on the conditions that are named. */
+/** First batch: the attempt is counted or not. Second: the session starts, on the named conditions. */
 const signingIn = (has: { unspent: boolean; unusedStep: boolean; counting: boolean }, requests: number) =>
   Array.from({ length: requests }, (_, index): Move<SigningIn>[] => [
     (state) => {
@@ -117,12 +117,12 @@ describe('MF2, MF4: in every order of requests at once', () => {
 interface WaysIn {
   hasPassword: boolean
   passkeys: boolean[]
-  /** What each removal has read: whether another way in was there. */
+  /** For each removal, whether it has read that another way in exists. */
   read: (boolean | undefined)[]
   ended: boolean[]
 }
 
-/** First batch: reads. Second: removes its own passkey, on the condition of that moment or of what was read. */
+/** First batch: reads. Second: removes its own passkey, on a condition of that moment, or on what was read. */
 const removing = (decides: 'as written' | 'as read') =>
   [0, 1].flatMap((index): Move<WaysIn>[] => {
     const anotherRemains = ({ hasPassword, passkeys }: WaysIn) =>

@@ -4,7 +4,7 @@ import { addPasskey, addTotp, codeOf, mailedCode } from '../support/factors.ts'
 import { openJar } from '../support/jar.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
-/** What the owner of an account is told, and what the link in it takes back. */
+/** What the owner of an account is told, and what the link in it undoes. */
 
 const NEW = 'nine green bears run'
 
@@ -15,7 +15,7 @@ beforeAll(async () => {
 
 const post = (path: string, body: object, token?: string) => api.send('POST', path, { body, token })
 const verified = (given = {}) => api.actor({ email_verified_at: 1, ...given })
-/** Whoever has signed in once before. */
+/** Somebody who has signed in before. */
 const known = (given = {}) => verified({ last_login_at: 1, ...given })
 const subjectsTo = async ({ email }: { email: string }) =>
   (await api.mailsTo(email)).map(({ subject }) => subject)
@@ -83,7 +83,7 @@ describe('A new device', () => {
     expect(await newDevices(ada)).toBe(2)
     for (let i = 0; i < 12; i++) await logIn({ ...ada, device_token: 'x' })
     expect(await newDevices(ada)).toBe(12)
-    // A browser keeps its token in a cookie: one without is a new device.
+    // A browser keeps its token in a cookie, so one without a cookie is a new device.
     const eve = await api.person({ email_verified_at: 1, last_login_at: 1 })
     for (let i = 0; i < 3; i++) await logIn({ ...eve, cookie: true })
     expect(await newDevices(eve)).toBe(3)
@@ -116,7 +116,7 @@ describe('A new device', () => {
   })
 })
 
-/** Adds an app by the API, as a thief with a session would. */
+/** Adds an app through the API, as a thief with a session would. */
 async function addApp({ email, token }: Pick<Actor, 'email' | 'token'>) {
   const { body } = await post('/v1/auth/factors/totp', {}, token)
   const { decodeBase32IgnorePadding } = await import('@oslojs/encoding')

@@ -13,7 +13,7 @@ beforeAll(async () => {
   api = openApi({ ...(await freshUpstreams()).bindings, ISSUER: 'https://roster.test' })
 })
 
-/** A browser that keeps its cookies from page to page, and in which nobody is signed in yet. */
+/** A browser that keeps cookies, in which nobody is signed in yet. */
 function stranger() {
   const binding = crypto.randomUUID()
   const jar = new Map([['__Host-roster-browser', binding]])
@@ -129,7 +129,7 @@ describe('On the security page', () => {
     expect(new Set(codes).size).toBe(10)
     const { text } = await visit('POST', '/account/security/recovery_codes/download', { codes: codes[0]! })
     expect(text).toMatch(new RegExp(`^\\S.*\\n\\S+@\\S+\\n\\d+ \\w+ \\d{4}\\n\\n${codes[0]}\\n$`))
-    // Printed, they say whose they are and of which day.
+    // When printed, they say whose they are, and from which day.
     expect(confirmed.text).toMatch(new RegExp(`· ${ada.email} · <time[^>]*>\\d+ \\w+ \\d{4}</time>`))
     const page = await visit('GET', '/account/security?done=added')
     expect(page.text).toContain('10 left')
@@ -223,12 +223,12 @@ test('AC3: who owes a factor on the way to an app is led on to it, once they hav
   ])
   const onwards = /class="button primary" href="(\/oauth\/authorize[^"]*)"/
   expect((await get(location)).text).not.toMatch(onwards)
-  // As whoever presses a button meanwhile is led here.
+  // As for somebody who presses a button meanwhile, and is redirected here.
   await get('/account/security?done=owed')
   await strict.sql('UPDATE sessions SET amr = \'["pwd","otp","mfa"]\' WHERE user_id = ?', [ada.id])
   const [, place] = onwards.exec((await get('/account/security?done=added')).text)!
   expect((await get(place!.replaceAll('&amp;', '&'))).text).toContain('Wiki wants to use your account')
-  // Whoever is at this browser next does not go their way.
+  // The next person at this browser is not taken to their destination.
   const eve = await strict.person({ email_verified_at: 1 })
   const own = jar.get('__Host-roster')!
   jar.set('__Host-roster', (await signedIn(strict, eve)).cookie.replace('__Host-roster=', ''))
@@ -236,7 +236,7 @@ test('AC3: who owes a factor on the way to an app is led on to it, once they hav
   expect((await get('/account/security?done=added')).text).not.toMatch(onwards)
   jar.set('__Host-roster', own)
   expect((await get('/account/security?done=added')).text).toMatch(onwards)
-  // Nobody is led away from here.
+  // Nobody is redirected away from here.
   await get(`/account/security?done=owed&to=${encodeURIComponent('https://evil.test/')}`)
   expect((await get('/account/security?done=added')).text).not.toContain('evil.test')
 })

@@ -23,7 +23,7 @@ const optionsOf = async (path: string, { token, body }: { token?: string; body?:
   return answer.body
 }
 
-/** Registers a passkey of somebody, with the mailed code that a first factor takes. */
+/** Registers a passkey for somebody, with the mailed code that a first factor needs. */
 async function register(
   { email, token }: Pick<Somebody, 'email' | 'token'>,
   {
@@ -51,7 +51,7 @@ async function register(
 }
 type Registered = Awaited<ReturnType<typeof register>>
 
-/** Signs in by a passkey alone. */
+/** Signs in with only a passkey. */
 async function signIn({ passkey }: Pick<Registered, 'passkey'>, bent: Bent = {}) {
   const { challenge_id, options } = await optionsOf('/v1/auth/login/passkey/options')
   const credential = await passkey.get(options, bent)
@@ -248,7 +248,7 @@ describe('PK3: a passkey', () => {
       token: ada.token,
     })
     expect(body.passkeys).toMatchObject([{ usable: false }])
-    // It is a factor all the same: the password alone is not enough.
+    // It is a second factor all the same: the password alone is not enough.
     expect((await challengeOf(api, ada)).methods).toEqual(['recovery_code'])
   })
 })

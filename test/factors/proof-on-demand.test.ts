@@ -50,7 +50,7 @@ describe('SE1, MF6: whoever has a factor proves again who they are', () => {
     expect((await api.send('POST', '/v1/auth/factors/recovery_codes', { token: ada.token })).status).toBe(403)
     const fresh = right[0]!.body.access_token
     expect((await api.send('POST', '/v1/auth/factors/recovery_codes', { token: fresh })).status).toBe(200)
-    // For signing in, the code is used up as well.
+    // The code cannot be used to sign in either.
     const { challenge } = await challengeOf(api, ada)
     const body = { challenge, code }
     expect((await api.send('POST', '/v1/auth/login/second_factor', { body })).status).toBe(401)
@@ -72,7 +72,7 @@ describe('SE1, MF6: whoever has a factor proves again who they are', () => {
     for (let i = 0; i < 10; i++)
       expect((await prove(ada.token, { password, code: wrongCodeOf(seed) })).status).toBe(403)
     expect((await prove(ada.token, { password, code: codeOf(seed) })).status).toBe(429)
-    // Strangers' counts are nothing to it, nor its to them.
+    // It is independent of the counts of strangers' attempts.
     expect(await api.sql('SELECT failed_factors FROM users WHERE id = ?', [ada.id])).toEqual([
       { failed_factors: 0 },
     ])
@@ -98,7 +98,7 @@ describe('SE1, MF6: whoever has a factor proves again who they are', () => {
 describe('SE1: whoever has neither a password nor a passkey proves again who they are by a mailed code', () => {
   const ask = (token: string) =>
     api.send<{ request_token: string; code?: string }>('POST', '/v1/auth/reauthenticate/mail_code', { token })
-  /** Somebody who came by an identity provider, say. */
+  /** Somebody who came from an identity provider, for example. */
   async function withoutPassword() {
     const ada = await longSignedIn()
     await api.sql('UPDATE users SET password_hash = NULL WHERE id = ?', [ada.id])
@@ -196,7 +196,7 @@ describe('SE1: whoever has neither a password nor a passkey proves again who the
     const request_token = /name="request_token" value="([^"]+)"/.exec(asked.text)![1]!
     const wrong = await visit('POST', '/signin/again', { request_token, mail_code: '1234 5678' })
     expect([wrong.status, wrong.text.includes('name="mail_code"')]).toEqual([400, true])
-    // Its code may have expired, or all tries be used up: the page says to send it again.
+    // Its code may have expired, or all attempts may be used up: the page offers to send another.
     expect(wrong.text).toMatch(/<button [^>]*formaction="\/signin\/again\/mail" formnovalidate/)
     const right = await visit('POST', '/signin/again', {
       request_token,

@@ -12,7 +12,7 @@ import {
 import { rounds } from '../support/rounds.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
-/** What counts once, tried twenty times at the same moment. */
+/** Whatever may be used once is tried twenty times at the same moment. */
 
 const ROUNDS = rounds(1, 50)
 const AT_ONCE = 20
@@ -30,7 +30,7 @@ const race = (name: string, round: () => Promise<void>) =>
 const verified = (given = {}) => api.person({ email_verified_at: 1, ...given })
 const times = <T>(count: number, make: (index: number) => T) =>
   Array.from({ length: count }, (_, i) => make(i))
-/** How many got in; none failed on our side. */
+/** How many succeeded; none failed on our side. */
 function successes(answers: Answer<unknown>[]): number {
   expect(answers.filter(({ status }) => status >= 500)).toEqual([])
   return answers.filter(({ status }) => status === 200).length
@@ -40,7 +40,7 @@ const answerAll = (bodies: object[]) =>
 const sessionsOf = async ({ id }: { id: string }) =>
   (await api.sql('SELECT id FROM sessions WHERE user_id = ?', [id])).length
 
-/** As many challenges as twenty tries take. */
+/** As many challenges as twenty attempts need. */
 async function challengesOf(ada: { email: string; password: string }) {
   const challenges: string[] = []
   for (let i = 0; i < AT_ONCE / TRIES_OF_A_CHALLENGE; i++)

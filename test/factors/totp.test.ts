@@ -59,7 +59,7 @@ describe('MF6: enrolling', () => {
     expect(uri).toContain(`secret=${secret}`)
     const seed = decodeBase32IgnorePadding(secret)
     expect(seed).toHaveLength(20)
-    await api.logIn(ada) // inert
+    await api.logIn(ada) // without effect
 
     const confirm = (body: object) =>
       api.send<{ recovery_codes: string[] }>('POST', '/v1/auth/factors/totp/confirm', {
@@ -80,7 +80,7 @@ describe('MF6: enrolling', () => {
     const confirmed = await confirm({ code: codeOf(seed, -1), ...proof })
     expect(confirmed.status, confirmed.text).toBe(200)
     expect(new Set(confirmed.body.recovery_codes).size).toBe(10)
-    // This session goes on, and has risen; the others have ended.
+    // This session continues, and its level is raised; the others have ended.
     const mine = await api.send('GET', '/v1/auth/factors', { token: ada.token })
     expect(mine.body).toEqual({
       totp: { confirmed_at: expect.any(String) },
@@ -95,7 +95,7 @@ describe('MF6: enrolling', () => {
     expect(await api.historyOf(ada.id)).toContain('factor.added')
     expect((await api.mailsTo(ada.email))[0]!.subject).toContain('authenticator app was added')
 
-    // The code that confirmed it is used up; the next is a sign-in.
+    // The code that confirmed it is used up; the next one signs in.
     const { challenge } = await challengeOf(api, ada)
     expect((await answerChallenge({ challenge, code: codeOf(seed, -1) })).status).toBe(401)
     expect((await answerChallenge({ challenge, code: codeOf(seed) })).status).toBe(200)
@@ -258,7 +258,7 @@ describe('MF4: a challenge', () => {
     const codes = answers.map(({ body }) => (body as unknown as { code: string }).code).sort()
     expect(codes).toEqual([...Array(3).fill('challenge_spent'), ...Array(5).fill('invalid_second_factor')])
     expect((await answerChallenge({ challenge, code: codeOf(seed) })).status).toBe(401)
-    // A new one does not begin the account's count anew.
+    // A new challenge does not reset the account's count.
     await challengeOf(api, ada)
     expect(await api.sql('SELECT failed_factors FROM users WHERE id = ?', [ada.id])).toEqual([
       { failed_factors: 5 },
@@ -362,7 +362,7 @@ describe('MF5: recovery codes', () => {
     for (let i = 0; i < 4; i++) await guess()
     expect([(await told()).length, await rows()]).toEqual([1, 2])
 
-    // Of the two devices one is another account's.
+    // One of the two devices belongs to another account.
     const asked = await api.send<{ challenge: string; methods: string[] }>('POST', '/v1/auth/login', {
       body: { email: ada.email, password: PASSWORD, device_token },
     })
@@ -379,7 +379,7 @@ describe('MF5: recovery codes', () => {
     expect((await answerChallenge({ challenge, code: codeOf(seed), device_token })).status).toBe(200)
     expect((await challengeOf(api, ada)).methods).toContain('totp')
 
-    // Whoever is locked once more is told once more.
+    // If somebody is locked again, they are told again.
     await api.sql('UPDATE users SET failed_factors = 99 WHERE id = ?', [ada.id])
     await guess()
     expect(await told()).toHaveLength(2)
@@ -434,7 +434,7 @@ describe('MF5: recovery codes', () => {
     const { challenge } = await challengeOf(api, ada)
     for (let i = 0; i < 6; i++) {
       const answer = await answerChallenge({ challenge, code: codeOf(theirs.seed) })
-      // Ours to mend, and no try.
+      // Our fault, so it is not counted as an attempt.
       expect([answer.status, (answer.body as { code?: string }).code]).toEqual([503, 'misconfigured'])
     }
     expect((await answerChallenge({ challenge, recovery_code: mine.recoveryCodes[0] })).status).toBe(200)
@@ -479,7 +479,7 @@ describe('MF6: somebody who manages', () => {
     const { id } = ada
     expect(await api.historyOf(id)).toContain('factors.reset')
     const again = await api.logIn(ada)
-    // There is nothing left to take away, so nobody is signed out, and nobody is told.
+    // There is nothing left to remove, so nobody is signed out, and nobody is told.
     const before = await api.historyOf(id)
     const mails = (await api.mailsTo(ada.email)).length
     expect((await reset(id, manager.token)).status).toBe(204)
@@ -513,7 +513,7 @@ describe('AC3: where the policy asks for a factor,', () => {
       body: { code, ...proof },
     })
     expect(confirmed.status).toBe(200)
-    // The session has risen, so the token that it gave before is good for everything.
+    // The session's level was raised, so its earlier token may do everything.
     expect(await status('GET', '/v1/users')).toEqual([200, undefined])
   })
 

@@ -18,7 +18,7 @@ const withBit = (bytes: Uint8Array, bit: number) => {
 }
 const bitsOf = (bytes: Uint8Array) => Array.from({ length: bytes.length * 8 }, (_, bit) => bit)
 
-/** Why it was refused, in a word; undefined when it was not. */
+/** The code of the refusal; undefined if it was not refused. */
 function refusalOf(work: () => unknown): string | undefined {
   try {
     work()
@@ -29,7 +29,7 @@ function refusalOf(work: () => unknown): string | undefined {
   }
 }
 
-/** WebAuthn level 3 section 16.2: ES256 without attestation. Its authenticator verifies nobody. */
+/** WebAuthn level 3 section 16.2: ES256 without attestation. Its authenticator does not verify the user. */
 const NONE_ES256 = {
   rpId: 'example.org',
   origin: 'https://example.org',
@@ -70,7 +70,7 @@ describe('PK3: the vector of the specification', () => {
       },
       expectedIn(createClientData),
     )
-  /** The same by an authenticator that verifies: without attestation nothing of it is signed. */
+  /** The same from an authenticator that verifies the user: without attestation none of it is signed. */
   const verified = () => {
     const object = new Uint8Array(attestationObject)
     const flags = Buffer.from(object).indexOf(Buffer.from(authenticatorData.slice(0, 32))) + 32

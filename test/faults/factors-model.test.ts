@@ -9,12 +9,12 @@ import { rounds } from '../support/rounds.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
 /*
- * Second factors in miniature, beside the real ones: who has an app, passkeys and codes, which steps and codes are used
- * up, and what each sign-in, addition, removal and reset makes of it. Commands in any order go to both.
+ * A small model of second factors, beside the real ones: who has an app, passkeys and codes, which steps and codes
+ * are used up, and what each sign-in, addition, removal and reset does. Commands in any order go to both.
  */
 
 const ORIGIN = 'https://roster.test'
-/** An app takes the codes of the step of now and of the one before. */
+/** An app accepts the codes of the current step and the one before. */
 const STEP_MS = 30_000
 
 interface Person {
@@ -24,9 +24,9 @@ interface Person {
   lastStep: number
   passkeys: { id: string; key: Awaited<ReturnType<typeof softwarePasskey>> }[]
   codes: string[]
-  /** Codes that were used, or went with the last factor. */
+  /** Codes that were used, or were removed with the last factor. */
   spent: string[]
-  /** Mails with a code are three an hour. */
+  /** Only three mails with a code are sent per hour. */
   mails: number
   history: string[]
 }
@@ -75,7 +75,7 @@ const on = <T>(
     }),
   )
 
-/** So that what is counted here and there is of one step: a request is over in two seconds. */
+/** Makes sure that both compute the same step: a request takes less than two seconds. */
 async function stepOf(offset: number): Promise<number> {
   const left = STEP_MS - (Date.now() % STEP_MS)
   if (left < 2000) await new Promise((resolve) => setTimeout(resolve, left + 20))
@@ -85,7 +85,7 @@ async function stepOf(offset: number): Promise<number> {
 type Answered = { body: object; isRight: boolean; use: () => string[] }
 const wrong = (body: object): Answered => ({ body, isRight: false, use: () => [] })
 
-/** What somebody answers a challenge with. */
+/** How somebody answers a challenge. */
 const ANSWERS: Record<string, (person: Person, challenge: string) => Promise<Answered | undefined>> = {
   'the code of now': (person) => byCode(person, 0),
   'the code before': (person) => byCode(person, -1),
@@ -137,7 +137,7 @@ const logIn = (kind: string) =>
     const answer = await api.send('POST', path, { body: { challenge, ...answered.body } })
     if (!answered.isRight) {
       expect(outcome(answer), kind).toBe('401 invalid_second_factor')
-      // What was right once is no guess.
+      // A code that was right once is not a guess.
       const isUsed = kind.startsWith('the code') && person.seed !== undefined
       if (!isUsed) person.history.push('factor.failed')
       return
@@ -157,13 +157,13 @@ const logInByPasskey = on<Person>(
     const credential = await person.passkeys.at(-1)!.key.get(body.options)
     const asked = { challenge_id: body.challenge_id, credential }
     model.begin(person, await api.send('POST', path, { body: asked }))
-    // An assertion is good once.
+    // An assertion can be used once.
     expect((await api.send('POST', path, { body: asked })).status).toBe(401)
   },
   ({ passkeys }) => passkeys.length > 0,
 )
 
-/** What its owner changes, in a session: where that has ended, nothing happens. */
+/** What the owner changes, with a session; nothing happens if it has ended. */
 const own = (name: string, run: (session: Session, model: Model) => Promise<void>) =>
   on<Session>('sessions', name, async (session, model) => {
     const { isEnded, token, person } = session
@@ -172,7 +172,7 @@ const own = (name: string, run: (session: Session, model: Model) => Promise<void
       expect(outcome(refused)).toBe('401 invalid_token')
       return
     }
-    // Codes by mail and additions are few an hour, which is not what this is about.
+    // Mailed codes and additions are limited per hour, which is not what this test is about.
     if (!hasFactor(person) && person.mails >= 2) return
     await run(session, model)
   })
@@ -305,7 +305,7 @@ async function expectAsModelled(model: Model) {
   }
 }
 
-/** Somebody without a factor, one with an app, one with a passkey: each signed in. */
+/** Somebody without a factor, one with an app, and one with a passkey, each signed in. */
 async function furnish(): Promise<Model> {
   const model = new Model()
   for (const add of [undefined, addAppTo, addPasskeyTo]) {

@@ -7,25 +7,25 @@ import { freshUpstreams } from '../support/upstreams.ts'
 import { WRITING_REQUESTS } from '../support/writing-requests.ts'
 
 /**
- * The protocol of src/database/guard.ts as a model, and every order of events in it. A batch is sent up to three times.
- * A send is on its way until it lands or is lost, and what was done may arrive once more. (What was refused may not: that
- * would be a request that somebody made again.) One that is held up is followed by the next, whose
- * answer is waited for instead; at last the caller gives up (503), which leaves open what happens, for 33 seconds.
- * Meanwhile others write: they make the condition of the batch true or false. After a day clean-up takes the rows of
- * `resends` away.
+ * A model of the protocol of src/database/guard.ts, and every order of its events. A batch is sent up to three times.
+ * A send is under way until it arrives or is lost, and one that was done may arrive once more. (One that was refused
+ * may not: that would be a request that somebody made again.) A delayed send is followed by the next one, whose
+ * answer is awaited instead. In the end the caller gives up (503), which leaves the outcome open for 33 seconds.
+ * Meanwhile others write: they make the condition of the batch true or false. After a day clean-up removes the rows
+ * of `resends`.
  *
- * What must hold: a batch takes effect at most once, what was answered, yes or no, is not changed by a send that lands
- * after it, and nothing happens once the 33 seconds are over.
+ * What must hold: a batch takes effect at most once; an answer, yes or no, is not changed by a send that arrives
+ * after it; and nothing happens after the 33 seconds.
  */
 
 interface State {
-  /** What the condition of the batch reads; others move it. */
+  /** The condition of the batch, which others change. */
   isAllowed: boolean
-  /** The row that the batch makes, with the number of the send; 0 for none. Nothing takes it away within a day. */
+  /** The row that the batch inserts, with the number of the send; 0 for none. Nothing removes it within a day. */
   marker: number
   /** The highest number in `resends`; 0 for none. */
   resent: number
-  /** Sends that are on their way, by number, and how many were sent. */
+  /** The numbers of the sends that are under way, and how many were sent. */
   flying: readonly number[]
   /** Whether one has arrived twice. */
   hasEcho: boolean
@@ -54,20 +54,20 @@ const MOST_OTHERS_WRITES = 3
 
 /** Which guards there are. */
 interface Protocol {
-  /** A send is refused where the marker is there already. */
+  /** A send is refused if the marker exists already. */
   marker: boolean
-  /** A send is refused where a later one has left its row. */
+  /** A send is refused if a later one has left its row. */
   resends: boolean
-  /** Instead: a send is refused where the marker has a higher number than it. */
+  /** Instead: a send is refused if the marker has a higher number. */
   numberInMarker?: boolean
-  /** A send that lands after its deadline, and the skew of the clocks, is refused. */
+  /** A send that arrives after its deadline, plus the clocks' difference, is refused. */
   deadline: boolean
 }
 const OURS: Protocol = { marker: true, resends: true, deadline: true }
 
 const without = (numbers: readonly number[], number: number) => numbers.toSpliced(numbers.indexOf(number), 1)
 
-/** A send lands in the database: what it leaves there, and what it answers. */
+/** A send arrives in the database: what it changes, and its answer. */
 function land(
   state: State,
   number: number,
@@ -77,21 +77,21 @@ function land(
   if (protocol.deadline && state.isTooLate) return { state: landed, answer: undefined }
   const isRepeat = state.marker > 0 && (protocol.marker || (protocol.numberInMarker && state.marker > number))
   const isOvertaken = protocol.resends && state.resent > number
-  // Refused whole: the caller reads back, which finds out whether the batch was done.
+  // Refused completely: the caller reads back, which shows whether the batch was done.
   if (isRepeat || isOvertaken) return { state: landed, answer: state.marker > 0 ? 'yes' : 'no' }
   if (number > 1 && protocol.resends) landed.resent = Math.max(landed.resent, number)
   if (!state.isAllowed) return { state: landed, answer: state.marker > 0 ? 'yes' : 'no' }
   return { state: { ...landed, marker: number, effects: state.effects + 1 }, answer: 'yes' }
 }
 
-/** What is wrong about an effect that a batch takes now. */
+/** What is wrong if a batch takes effect now. */
 function faultOf({ effects, answer, isTooLate }: State): string | undefined {
   if (effects > 0) return 'took effect twice'
   if (isTooLate) return 'took effect after 33 seconds'
   return answer === 'no' ? 'took effect after it was answered with no' : undefined
 }
 
-/** Everything that can happen next, with what is wrong about it. */
+/** Everything that can happen next, and what is wrong with it. */
 function next(state: State, protocol: Protocol): Step<State>[] {
   const steps: ReturnType<typeof next> = []
   for (const number of state.flying) {
@@ -99,7 +99,7 @@ function next(state: State, protocol: Protocol): Step<State>[] {
     const isNewest = number === state.sent
     const hasChanged = landed.effects !== state.effects
     const fault = hasChanged ? faultOf(state) : undefined
-    // The answer comes, if its caller still waits for this send; or it is lost on its way.
+    // The caller gets the answer if it still waits for this send, or the answer is lost.
     const heard = isNewest && answer && !state.answer ? { ...landed, answer } : landed
     steps.push({ name: `send ${number} lands`, state: heard, ...(fault && { fault }) })
     if (heard !== landed) steps.push({ name: `send ${number} lands, its answer is lost`, state: landed })
@@ -176,7 +176,7 @@ describe.runIf(inject('whole'))('HX20: a write that arrives twice, late', () => 
     ...Object.keys(WRITING_REQUESTS),
   ]
 
-  /** A good request, of a route or by name, about to be sent by whoever may. */
+  /** A good request, of a route or by name, ready to be sent by somebody who may. */
   async function prepare(route: string) {
     const ada = await api.person({ email_verified_at: 1 })
     const ready = WRITING_REQUESTS[route]
@@ -191,7 +191,7 @@ describe.runIf(inject('whole'))('HX20: a write that arrives twice, late', () => 
     return { ada, send: () => api.send(method, path, { ...given, ...(!isAnyone && { token }) }) }
   }
 
-  /** What others do meanwhile: to her, by her, and to themselves. What is refused is no matter. */
+  /** Other writes meanwhile: about her, by her, and about others. Refusals do not matter. */
   async function tenOtherWrites(ada: { id: string; email: string }) {
     const boss = await api.quickActor({ role: 'admin' })
     const manage = (method: string, path: string, body?: unknown) =>
@@ -240,7 +240,7 @@ describe.runIf(inject('whole'))('HX20: a write that arrives twice, late', () => 
       const before = await dump(api)
       const marked = await own.land()
       expect(marked).toBeGreaterThanOrEqual(calls.filter(({ mode }) => mode === 'echo').length)
-      // Of somebody who is gone few of the others take effect.
+      // About somebody who is gone, few of the other writes take effect.
       expect(marked).toBeGreaterThan(4)
       expect(await dump(api)).toEqual(before)
     },

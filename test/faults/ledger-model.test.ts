@@ -1,21 +1,22 @@
 import { expect, test } from 'vitest'
 
 /*
- * The ledger of erasures in miniature: somebody is erased, the batch may be lost, held up or without an answer, Redis away
- * or not, the cron job stopped between any two of its steps, an import under way, and the database set back to its backup,
- * in every order there is. What is written when is what src/activity/ledger.ts does; other orders are tried to see them fail.
+ * A small model of the ledger of erasures: somebody is erased; the batch may be lost, delayed or left without an
+ * answer; Redis may be unavailable; the cron job may stop between any two steps; an import may be running; and the
+ * database may be restored from its backup. All of this in every possible order. Writes are in the order of
+ * src/activity/ledger.ts; other orders are tried to see that they fail.
  */
 
 interface State {
   /** In the database. */
   isThere: boolean
   isOwed: boolean
-  /** What the backup has; undefined before it is made. */
+  /** What the backup contains; undefined before it is made. */
   backup: { isThere: boolean; isOwed: boolean } | undefined
   isRestored: boolean
   isFinished: boolean
   inLedger: boolean
-  /** Ever, in any timeline. */
+  /** At any time, before or after the restore. */
   wasErased: boolean
   redisIsUp: boolean
   outages: number
@@ -44,13 +45,13 @@ const BEGIN: State = {
 }
 
 interface Order {
-  /** The ledger is told beside the batch, as doubts are, and not after it. */
+  /** The ledger is written at the same time as the batch, as doubts are, not after it. */
   isToldBefore?: boolean
-  /** Nothing is owed: the request tells alone. */
+  /** Nothing is owed: only the request writes to the ledger. */
   owesNothing?: boolean
-  /** The row goes before the ledger has heard of it. */
+  /** The row is deleted before the ledger has the entry. */
   deletesFirst?: boolean
-  /** The import looks into the ledger before it looks who is there. */
+  /** The import reads the ledger before it reads who exists. */
   looksFirst?: boolean
 }
 
@@ -74,7 +75,8 @@ function* next(state: State, order: Order): Generator<[name: string, state: Stat
     yield ['is refused, or never comes', { ...state, request: 'answered' }]
   }
   if (state.request === 'lost') {
-    // Sent again it finds itself done, and goes on; or it is a 503, and whoever asks again hears of nobody.
+    // When it is sent again, it finds itself done, and continues. Or it is a 503, and whoever asks again finds
+    // nobody.
     yield ['is sent again', { ...state, request: 'done' }]
     yield ['is a 503', { ...state, request: 'answered' }]
   }
@@ -96,7 +98,8 @@ function* next(state: State, order: Order): Generator<[name: string, state: Stat
     if (state.cron === 'said') yield ['cron takes the row away', deleted]
   }
 
-  // An import in the time before the database is lost. It looks who is there and what is owed in one read, and then asks.
+  // An import while the database still exists. It reads who exists and what is owed in one read, and then asks the
+  // ledger.
   if (!state.isRestored && !order.looksFirst) {
     if (state.import === 'begin')
       yield [
@@ -127,7 +130,7 @@ function* next(state: State, order: Order): Generator<[name: string, state: Stat
       'the backup is restored',
       { ...state, ...state.backup, isRestored: true, request: 'answered', cron: 'idle', import: 'over' },
     ]
-  // It does not run without Redis. By then whatever stopped has stopped.
+  // It does not run without Redis. By then everything that stopped has stopped.
   if (state.isRestored && !state.isFinished && state.redisIsUp)
     yield [
       'db:restored',
@@ -191,21 +194,22 @@ test.each([
 })
 
 /*
- * The history that cron reads on in, in miniature: a row is committed in its time, late, early by a clock that is ahead, or
- * never; cron reads a row a call, by a clock that may be behind, is stopped between any two of its steps, or runs twice at
- * once; Redis is emptied, away, or its answer is lost, which is no more than a run that stops. A minute is a step of time:
- * what is soon is one old, what is late two. Ids are times, with a place among those of the same time.
+ * A small model of how the cron job reads the history: a row is committed in time, late, early (by a clock that is
+ * ahead), or never. The cron job reads one row per call, by a clock that may be behind; it may stop between any two
+ * steps, or run twice at once. Redis may be emptied or unavailable, or its answer lost, which is the same as a run
+ * that stops. One step of time is a minute: "soon" is one, "late" is two. Ids are times, with an order among those of
+ * the same time.
  */
 
 const [SOON, LATE, END] = [1, 2, 4]
 
 interface Run {
   step: 'idle' | 'asked' | 'read'
-  /** The place that it knows, and how far it is itself. */
+  /** The position that it knows, and how far it has got itself. */
   place: string
   last: number
   lastLate: number
-  /** What it is about to tell, and where the place goes by it. */
+  /** What it is about to report, and the new position after that. */
   found: readonly number[]
   to: string
 }
@@ -213,7 +217,7 @@ interface Run {
 interface History {
   now: number
   committed: readonly number[]
-  /** Of Redis. */
+  /** In Redis. */
   place: string
   told: readonly number[]
   wasEmptied: boolean
@@ -231,16 +235,16 @@ const START: History = {
 }
 
 interface Way {
-  /** Of minutes 1 and 2; two of one minute are more than a run reads at once. */
+  /** In minutes 1 and 2; two rows in one minute are more than a run reads at once. */
   rows?: readonly number[]
   clockIsBehind?: boolean
-  /** From the newest entry minus what is late, and no place of its own; every other row makes an entry. */
+  /** Starts from the newest entry minus the lateness, without a stored position; every other row makes an entry. */
   fromNewest?: boolean
-  /** Nothing is read once more. */
+  /** Nothing is read twice. */
   readsOnce?: boolean
-  /** The place moves whether it is where it was or not. */
+  /** The position moves even if it has changed since. */
   movesBlindly?: boolean
-  /** What Redis knew when it was asked is not told again. */
+  /** What Redis knew when it was asked is not reported again. */
   tellsFreshAlone?: boolean
 }
 
@@ -295,7 +299,7 @@ function* happens(state: History, way: Way, rows: readonly number[]): Generator<
   }
 }
 
-/** Where nothing happens any more but time, and a run of one call a minute. */
+/** A state in which only time passes, with a run of one call a minute. */
 function leavesUntold(state: History, way: Way): boolean {
   let end: History = state
   for (; end.now < END + 8; end = { ...end, now: end.now + 1 }) {
@@ -305,7 +309,7 @@ function leavesUntold(state: History, way: Way): boolean {
   return end.told.length < end.committed.length
 }
 
-/** A string for those states that are one: which of two runs is which makes no difference. */
+/** One string for all equivalent states: which of two runs is which makes no difference. */
 const nameOf = ({ runs, ...rest }: History) =>
   JSON.stringify([Object.values(rest), runs.map((run) => Object.values(run).join('|')).sort()])
 

@@ -8,8 +8,8 @@ import { rounds } from '../support/rounds.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
 /*
- * The system in miniature: what it should hold, in a few maps, beside the real one. Commands in any order go to
- * both; every answer is compared, and after each sequence the invariants are asked of the database itself.
+ * A small model of the system: what it should contain, in a few maps, beside the real one. Commands in any order go
+ * to both; every answer is compared, and after each sequence the invariants are checked in the database itself.
  */
 
 interface Person {
@@ -21,23 +21,23 @@ interface Person {
   status: 'active' | 'disabled'
   isDeleted: boolean
   isPurged: boolean
-  /** Changes so far, each of which has a row of history. */
+  /** Changes so far; each has a row of history. */
   history: string[]
 }
 interface Session {
   readonly person: Person
   access: string
   refresh: string
-  /** Tokens that were traded in, with what they gave. */
+  /** Refresh tokens that were used, with their successors. */
   spent: string[]
   isEnded: boolean
-  /** The access token no longer counts: ended, or what it says of the person is no longer so. */
+  /** The access token is void: its session has ended, or what it says about the person is out of date. */
   isStale: boolean
-  /** Whether its token is the one that came with a new password. */
+  /** Whether its token came with a new password. */
   hasNewPassword?: boolean
 }
 
-/** Everybody stays where they are: a repeat from elsewhere has tests of its own. */
+/** Nobody changes their network: a repeat from elsewhere has its own tests. */
 const NETWORK = '10.9.9.9'
 const NEW_PASSWORD = 'nine green bears run'
 const NEWCOMER = {
@@ -74,7 +74,7 @@ class Model {
 let api: Api
 let admin: Awaited<ReturnType<Api['quickActor']>>
 
-/** A command on one out of a list; there is nothing to do while that is empty. */
+/** A command on one element of a list; it does nothing while that is empty. */
 const on = <T>(
   list: 'people' | 'sessions' | 'addresses',
   name: string,
@@ -90,10 +90,13 @@ const on = <T>(
 const outcome = ({ status, body }: Answer) => (status < 300 ? 'done' : `${status} ${body.code}`)
 const isGood = (session: Session) => !session.isEnded && !session.isStale
 
-/** Does to the model what is to come of a request: the action of its history, or `4…` what refuses it. */
+/**
+ * Applies the expected effect of a request to the model: returns the action in its history, or `4…` if it must be
+ * refused.
+ */
 type Change<Whom> = (whom: Whom, model: Model, answer?: Answer) => string | undefined
 
-/** What somebody who manages people does to one. */
+/** What somebody who manages people does to another person. */
 const manage = (route: string, body: object | undefined, change: Change<Person>) =>
   on<Person>('people', `${route} ${JSON.stringify(body) ?? ''}`, async (person, model) => {
     const [method, path] = route.replace('{id}', person.id).split(' ') as [string, string]
@@ -104,7 +107,7 @@ const manage = (route: string, body: object | undefined, change: Change<Person>)
     if (result && !isRefused) person.history.push(result)
   })
 
-/** What people do for themselves. `change` happens when their token counts. */
+/** What people do for themselves. `change` is applied if their token is valid. */
 const own = (route: string, bodyOf: (person: Person) => object | undefined, change: Change<Session>) =>
   on<Session>('sessions', route, async (session, model) => {
     const [method, path] = route.split(' ') as [string, string]
@@ -121,17 +124,17 @@ const signUp = on<string>('addresses', 'signUp', async (email, model) => {
   const answer = await api.send('POST', '/v1/auth/signup', { body })
   expect(answer.status).toBe(model.owner(email) ? 409 : 201)
   if (answer.status !== 201) return
-  // Roles are given to proved addresses alone; how one is proved is not what this model is about.
+  // Only proved addresses get roles; how they are proved is not what this model is about.
   await api.sql('UPDATE users SET email_verified_at = 1 WHERE id = ?', [String(answer.body.id)])
   model.add(String(answer.body.id), email, 'user.signed_up')
 })
 
-/** Like a sign-up, but without the price of a hash: most people come this way. */
+/** Like a sign-up, but without the price of a hash: most people are added this way. */
 const join = on<string>('addresses', 'join', async (email, model) => {
   if (!model.owner(email)) model.add((await api.person({ email, email_verified_at: 1 })).id, email)
 })
 
-/** Like a login, in the same way. */
+/** Like a login, without the price of a hash. */
 const enter = on<Person>('people', 'enter', async (person, model) => {
   if (!isHere(person) || person.status !== 'active') return
   const { token: access, refreshToken: refresh } = await api.signIn(person)
@@ -156,7 +159,7 @@ const refresh = (stepsBack: number) =>
   on<Session>('sessions', `refresh ${stepsBack} back`, async (session) => {
     const { person, spent } = session
     const token = [session.refresh, ...spent.toReversed()][Math.min(stepsBack, spent.length)]!
-    // A new password ends copies of the token of before, with no grace.
+    // A new password ends copies of the former token, without a grace.
     const isPrevious = token === spent.at(-1) && !session.hasNewPassword
     const isReuse = token !== session.refresh && !isPrevious
     const body = { refresh_token: token }
@@ -168,7 +171,7 @@ const refresh = (stepsBack: number) =>
       person.history.push('session.reuse_detected')
     }
     if (!mayGoOn) return
-    // I2: however often it is traded in, a token has one successor.
+    // I2: however often it is used, a token has one successor.
     if (isPrevious) expect(answer.body.refresh_token).toBe(session.refresh)
     else spent.push(session.refresh)
     const { access_token: access, refresh_token } = answer.body
@@ -242,7 +245,7 @@ const changePassword = own(
   (session, model, answer) => {
     session.person.password = other(session.person.password)
     model.endTokens(session.person, true, session)
-    // The session goes on by the pair that the answer brings.
+    // The session continues with the tokens in the answer.
     const { access_token: access, refresh_token } = answer!.body as unknown as Tokens
     session.spent.push(session.refresh)
     Object.assign(session, { access, refresh: refresh_token, isStale: false, hasNewPassword: true })
@@ -255,7 +258,7 @@ const owned = [read, rename('Ada'), rename('Eve'), logOutAll, logOut]
 const entering = [join, join, enter, enter, enter]
 const refreshing = [refresh(0), refresh(0), refresh(1), refresh(2)]
 const cheap = fc.oneof(...entering, ...refreshing, ...managed, ...owned)
-/** These cost hashes, so they are seldom. */
+/** These cost hashes, so they are rare. */
 const dear = fc.oneof(signUp, logIn(true), logIn(true), logIn(false), changePassword)
 
 async function expectAsModelled(model: Model) {

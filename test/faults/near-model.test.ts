@@ -3,15 +3,15 @@ import { expect, test } from 'vitest'
 import { rounds } from '../support/rounds.ts'
 
 /*
- * The protocol of near reads (src/sessions/near.ts) in miniature, as a run of events in time. Readers ask Redis, then
- * perhaps libSQL, and put a copy after their answer; changes write to libSQL and tell Redis beside it. Each step takes as
- * long as it likes within what the code allows: a write may land 33 seconds late, a doubt may be on its way to a far
- * primary, a put may wait until the last moment, clocks are five seconds off. What must not be: that somebody who asks
- * after a change has been answered, or has landed, is told what was so before.
+ * A small model of the protocol of near reads (src/sessions/near.ts), as a sequence of events in time. Readers ask
+ * Redis, then perhaps libSQL, and store a copy after their answer; changes write to libSQL, and tell Redis at the
+ * same time. Each step takes any time that the code allows: a write may arrive 33 seconds late, a doubt may travel to
+ * a distant primary, storing a copy may wait until the last moment, clocks may be five seconds off. What must never
+ * happen: somebody asks after a change was answered, or has arrived, and is told the former state.
  *
- * What a copy says may hang on several: a session and its user, of an app's token the app as well, of a service whoever
- * answers for it. Each is changed by itself, and has its own doubt; who answers for a service is asked for by a reader that
- * has heard of them (src/oauth/word/copies.ts), and one that has not takes no copy, and puts none.
+ * A copy may depend on several things: a session and its user; for an app's token the app as well; for a service its
+ * owner. Each is changed by itself, and has its own doubt. A service's owner is asked for by a reader that knows them
+ * (src/oauth/word/copies.ts); one that does not uses no copy, and stores none.
  */
 
 const SECOND = 1000
@@ -19,14 +19,14 @@ interface Rules {
   copyMs: number
   doubtMs: number
   clocksMs: number
-  /** A read that found a doubt puts no copy. */
+  /** A read that found a doubt stores no copy. */
   doubtsForbidPuts: boolean
-  /** Redis is told beside the write; else after it. */
+  /** Redis is told at the same time as the write; otherwise after it. */
   tellsBeside: boolean
   readerJudges: boolean
-  /** Of how many kinds of doubt a reader asks. */
+  /** How many kinds of doubt a reader asks for. */
   asksFor: number
-  /** A reader that has not heard of the last of them takes no copy. */
+  /** A reader that does not know the last of them uses no copy. */
   takesNoneUnheard: boolean
 }
 const KINDS = 3
@@ -43,7 +43,7 @@ const OURS: Rules = {
 
 interface Reader {
   at: number
-  /** From the reply of Redis to the read in libSQL, from there to its answer, from there to when the put arrives. */
+  /** The time until the read in libSQL, from there to its answer, and from there until the copy arrives. */
   untilRead: number
   untilAnswer: number
   untilPut: number
@@ -81,7 +81,7 @@ interface Copy {
   goneAt: number
 }
 
-/** Runs everything in the order of time. Answers what a reader was told wrongly, if one was. */
+/** Runs everything in the order of time. Returns what a reader was told wrongly, if anything. */
 function firstLie(rules: Rules, readers: Reader[], changers: Changer[]): string | undefined {
   const events: { at: number; run: () => void }[] = []
   const on = (at: number, run: () => void) => events.push({ at, run })
@@ -98,7 +98,7 @@ function firstLie(rules: Rules, readers: Reader[], changers: Changer[]): string 
     })
     on(at + writeTravels, () => value++)
   }
-  /** How many changes have landed, and been told, by a moment: what somebody who asks then has a right to. */
+  /** How many changes have arrived, or were answered, by a moment: somebody who asks then must see these. */
   const dueAt = (now: number) =>
     changers.filter(({ at, doubtTravels, writeTravels }) => at + Math.max(doubtTravels, writeTravels) < now)
       .length

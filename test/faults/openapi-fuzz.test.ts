@@ -8,9 +8,9 @@ import { rounds } from '../support/rounds.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
 /*
- * The document, taken at its word. Requests are made from it: valid ones, ones that are wrong in one thing, and
- * absurd ones, as nobody, user, manager and administrator; and every answer is held against it. A failure prints
- * the request, and the seed that sends it again: put it beside `numRuns`.
+ * Checks the API's document against the API. Requests are generated from it: valid ones, ones with one fault, and
+ * absurd ones, as nobody, user, manager and administrator; and every answer is compared with it. A failure prints the
+ * request, and the seed that repeats it: put it beside `numRuns`.
  */
 
 interface Schema {
@@ -43,10 +43,10 @@ interface Operation {
 let api: Api
 let operations: Record<string, Operation>
 let schemas: Record<string, Schema>
-/** Those of any answer. */
+/** Those that every answer has. */
 let headers: Record<string, { required: boolean }>
 
-/** The document is one, whether or not addresses have to be verified. */
+/** The document is the same whether or not addresses must be verified. */
 const MODES = ['optional', 'required'] as const
 
 async function open(mode: (typeof MODES)[number]) {
@@ -86,7 +86,7 @@ function errorsOf(schema: Schema, value: unknown): unknown[] {
   return validator.safeParse(value).error?.issues ?? []
 }
 
-/** What only the running system knows is named in a request, and looked up when it is sent. */
+/** What only the running system knows gets a name in a request, which is resolved when it is sent. */
 const LIVE = ['person', 'gone', 'session', 'refresh token', 'cursor', 'new address', 'known address'] as const
 class Live {
   readonly kind: (typeof LIVE)[number]
@@ -159,7 +159,7 @@ function validText({ format, minLength = 0, maxLength = 1000 }: Schema, name: st
   if (format === 'uuid') return live('person', 'person', 'gone', 'session')
   if (format === 'email' || name === 'email' || name === 'username')
     return live('new address', 'known address')
-  // The last one is refused as too weak before it is hashed, which is most of what is wanted of it here.
+  // The last one is refused as too weak before it is hashed, which is enough here most of the time.
   if (format === 'password')
     return fc.constantFrom(PASSWORD, ...Array<string>(9).fill('a'.repeat(Math.max(12, minLength))))
   if (format === 'date-time')
@@ -175,7 +175,7 @@ const validObject = ({ properties = {}, required = [] }: Schema) =>
     { requiredKeys: required },
   )
 
-/** An object that is wrong in one thing: a member too few, one too many, or of another kind. */
+/** An object with one fault: a member missing, an extra one, or one of another type. */
 const nearly = (schema: Schema): fc.Arbitrary<unknown> => {
   const resolved = schema.$ref ? schemas[schema.$ref.split('/').at(-1)!]! : schema
   const names = Object.keys(resolved.properties ?? {})
@@ -199,7 +199,7 @@ const nearly = (schema: Schema): fc.Arbitrary<unknown> => {
 
 const WHO = ['nobody', 'user', 'manager', 'admin'] as const
 
-/** A request, as a plain value that fast-check can print. */
+/** A request as a plain value that fast-check can print. */
 const requestOf = (route: string) => {
   const { parameters = [], requestBody } = operations[route]!
   const json = requestBody?.content['application/json']?.schema
@@ -252,7 +252,7 @@ const requestOf = (route: string) => {
           nil: undefined,
         })
       : fc.oneof(
-          // A good password costs a hash: seldom.
+          // A good password costs a hash, so it is rare.
           { weight: isHashed ? 1 : 12, arbitrary: valid(json).map((value) => ({ value })) },
           { weight: 8, arbitrary: nearly(json).map((value) => ({ value })) },
           { weight: 2, arbitrary: absurd.map((value) => ({ value })) },
@@ -268,7 +268,7 @@ const requestOf = (route: string) => {
 }
 type Sent = ReturnType<typeof requestOf> extends fc.Arbitrary<infer R> ? R : never
 
-/** What there is at the moment, for `Live`. */
+/** What exists at the moment, for `Live`. */
 const known = {
   cursors: [] as string[],
   refreshTokens: [] as string[],
@@ -308,7 +308,7 @@ const textOf = (value: unknown) =>
 
 async function send(sent: Sent) {
   const [method, template] = sent.route.split(' ') as [string, string]
-  // A segment that is empty or made of dots is another address.
+  // A segment that is empty or made of dots would be another address.
   const segment = (name: string) =>
     encodeURIComponent(textOf(settle((sent.path as Record<string, unknown>)[name]))).replace(/^\.*$/, 'dots')
   const path = template.replace(/\{(\w+)\}/g, (_, name: string) => segment(name))
@@ -359,13 +359,13 @@ const parsed = (text: string) => {
   }
 }
 
-/** A value of the query as its schema speaks of it. */
+/** A value of the query in the type that its schema has. */
 function asTyped(value: string, type: unknown): unknown {
   if (type === 'integer') return Number(value)
   return type === 'boolean' && /^(true|false)$/.test(value) ? value === 'true' : value
 }
 
-/** Every header that is sent is declared for its status, and every one that is always there is sent. */
+/** Every header that is sent must be declared for its status, and every required one must be sent. */
 function expectHeaders(sent: Headers, declared: Record<string, { $ref?: string; required?: boolean }>) {
   const names = Object.keys(declared).map((name) => name.toLowerCase())
   // The content's own (OpenAPI 3.1, response object).
@@ -379,13 +379,13 @@ function expectHeaders(sent: Headers, declared: Record<string, { $ref?: string; 
   expect(missing, 'headers that are declared and not sent').toEqual([])
 }
 
-/** The checks of Schemathesis, by their names there. */
+/** The checks of Schemathesis, by the names they have there. */
 function check(sent: Sent, { answer, json, query }: Awaited<ReturnType<typeof send>>) {
   const operation = operations[sent.route]!
   const { status } = answer
   const isDone = status < 400
   expect(status, 'not_a_server_error').toBeLessThan(500)
-  // What is wrong on a page is a page: its tests are in test/mail/pages.test.ts.
+  // Errors of pages are pages: their tests are in test/mail/pages.test.ts.
   if (answer.headers.get('content-type')?.startsWith('text/html')) return
   const response = operation.responses[status]
   const statuses = Object.keys(operation.responses)
@@ -416,7 +416,7 @@ function check(sent: Sent, { answer, json, query }: Awaited<ReturnType<typeof se
     expect([401, 403], 'ignored_auth').toContain(status)
 }
 
-/** The world goes on: what an answer tells is used by later requests, and who is logged out is replaced. */
+/** Updates what is known: later requests use what an answer contains, and a caller who was logged out is replaced. */
 async function learn(sent: Sent, { answer, path }: Awaited<ReturnType<typeof send>>) {
   const body = (answer.body ?? {}) as {
     id?: string
@@ -461,10 +461,10 @@ test.each(MODES)(
         await learn(sent, result)
         statuses[result.answer.status] = (statuses[result.answer.status] ?? 0) + 1
       }),
-      // The system is another one after each request, so there is nothing to shrink towards.
+      // Each request changes the system, so shrinking is useless.
       { numRuns: rounds(250, 10_000), endOnFailure: true },
     )
-    // A generator that is only ever refused proves little.
+    // A generator whose requests are always refused proves little.
     const total = Object.values(statuses).reduce((sum, count) => sum + count)
     expect((statuses[200] ?? 0) / total).toBeGreaterThan(0.1)
     expect(Object.keys(statuses)).toEqual(
@@ -494,7 +494,7 @@ test('IV2: whoever is erased is gone from every address that names them (use_aft
       token: admin.token,
       body: bodies[route],
     })
-    // The history outlives the person, without a name; and nobody has no sessions.
+    // The history outlives the person, without a name. Somebody who is gone has no sessions.
     if (method === 'GET' && /activity|sessions/.test(route)) expect(answer.text).not.toContain(ada.email)
     else expect([route, answer.status, answer.body.code]).toEqual([route, 404, 'user_not_found'])
   }

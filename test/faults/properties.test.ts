@@ -11,13 +11,13 @@ import { rounds } from '../support/rounds.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
 /*
- * What holds for every input, not for the ones that somebody thought of. When a property falls, fast-check prints
- * the smallest input that fells it, and the seed that finds it again.
+ * What holds for every input, not only for those that somebody thought of. When a property fails, fast-check prints
+ * the smallest input that breaks it, and the seed that finds it again.
  */
 
 const pure = { numRuns: rounds(300, 20_000) }
 const overHttp = { numRuns: rounds(60, 2_000) }
-/** Strings that nobody would type: any characters, lone surrogates too. */
+/** Strings that nobody would type: any characters, including lone surrogates. */
 const anything = fc.string({
   unit: fc.oneof(
     fc.constantFrom(...'@. "\\,;<>%\u0000\u212a\ud800'),
@@ -25,7 +25,7 @@ const anything = fc.string({
   ),
 })
 
-/** One character of a text replaced by another, added or taken away. */
+/** A text with one character replaced, added or removed. */
 const altered = (text: string, alphabet: string) =>
   fc
     .tuple(
@@ -73,7 +73,7 @@ describe('LE4: one spelling of an address', () => {
           expect(typed.split('@')).toHaveLength(2)
           expect(normalizeEmail(normalized)).toBe(normalized)
           expect(isEmail(normalized)).toBe(true)
-          // The person before the @ is the one who was typed, in lower case: nothing else is folded into it.
+          // The part before the @ is what was typed, in lower case, and nothing else.
           expect(normalized.split('@')[0]).toBe(typed.trimStart().split('@')[0]!.toLowerCase())
         },
       ),
@@ -112,7 +112,7 @@ describe('LE4: one spelling of an address', () => {
       }),
       pure,
     )
-    // Close neighbours, which random ones hardly are.
+    // Close neighbours, which random addresses hardly ever are.
     fc.assert(
       fc.property(
         mailbox.chain((text) => fc.tuple(fc.constant(text), altered(text, `${BASE64URL.toLowerCase()}.+@`))),
@@ -284,7 +284,7 @@ describe('Headers and lists', () => {
     api = openApi((await freshUpstreams()).bindings)
     admin = await api.actor({ role: 'admin', name: 'Root' })
   })
-  // In full, all of them take longer than a token lives.
+  // In the full run they take longer than a token is valid.
   beforeEach(async () => {
     admin = { ...admin, ...(await api.signIn(admin)) }
   })
@@ -328,7 +328,7 @@ describe('Headers and lists', () => {
   })
 
   test('Idempotency-Key: 8 to 128 visible characters, or a 400 before anything is done', async () => {
-    // Refused for its weakness, so that nothing is hashed, but only after the key was looked at.
+    // Refused as too weak, so nothing is hashed, but only after the key was checked.
     const body = { email: 'nobody@people.test', password: 'aaaaaaaaaaaaa', name: 'Nobody' }
     await fc.assert(
       fc.asyncProperty(fc.oneof(headerText, fc.stringMatching(/^[\x21-\x7e]{8,128}$/)), async (key) => {
@@ -354,7 +354,7 @@ describe('Headers and lists', () => {
     })
     await fc.assert(
       fc.asyncProperty(request, async ({ key, name, other }) => {
-        // A key is good for one request, also while a failure is being shrunk.
+        // A key is valid for one request, also while a failure is being shrunk.
         const id = crypto.randomUUID()
         const body = {
           email: `${id}@people.test`,

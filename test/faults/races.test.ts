@@ -8,12 +8,12 @@ import { rounds } from '../support/rounds.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
 /*
- * Whatever may happen once is tried many times at the same moment. A race belongs here as a test of its own:
- * what is set up, what is sent at once, and what must have come of it.
+ * Whatever may happen once is tried many times at the same moment. Each race has its own test: what is prepared, what
+ * is sent at once, and what must be the result.
  */
 
 const ROUNDS = rounds(2, 50)
-/** An isolate hashes for eight at once; the ninth is sent away, which here counts as not having come. */
+/** An isolate hashes for eight at once. A ninth is refused, which counts here as not having come. */
 const AT_ONCE_HASHING = rounds(3, 5)
 
 let api: Api
@@ -33,7 +33,7 @@ const race = (name: string, round: (index: number) => Promise<void>) =>
     for (let index = 0; index < ROUNDS; index++) await round(index)
   })
 
-/** All at once; never a 5xx but for `hashing_busy`, which is left out. */
+/** Sends all at once. There must be no 5xx other than `hashing_busy`, which is left out. */
 async function atOnce<T = Record<string, unknown>>(
   sends: (() => Promise<Answer<T>>)[],
 ): Promise<Answer<T>[]> {
@@ -44,7 +44,7 @@ async function atOnce<T = Record<string, unknown>>(
 }
 const times = <T>(count: number, make: (index: number) => T) =>
   Array.from({ length: count }, (_, index) => make(index))
-/** How often each outcome came: `{ '200': 1, '409 last_admin': 19 }`. */
+/** How often each outcome occurred: `{ '200': 1, '409 last_admin': 19 }`. */
 const tally = (answers: Answer<unknown>[]) => {
   const counts: Record<string, number> = {}
   for (const { status, body } of answers) {
@@ -220,7 +220,7 @@ describe('Of many at once', () => {
       times(3, () => api.person({ status: 'disabled', disabled_reason: 'x', disabled_until: 1 })),
     )
     await Promise.all(times(20, () => cleanUp(openForCron(api.bindings, createExecutionContext()))))
-    // One that comes when another has finished may run too, and finds nothing left.
+    // One that starts when another has finished may run too, and finds nothing left.
     const runs = await api.sql('SELECT finished_at, counts FROM cleanup_runs')
     expect(runs.filter(({ finished_at }) => finished_at === null)).toEqual([])
     const removed = runs.map(({ counts }) => JSON.parse(String(counts)) as Record<string, number>)
@@ -235,7 +235,7 @@ describe('Of many who use one mailed link at once one succeeds', () => {
   const post = (route: string, body: object, token?: string) => () =>
     api.send('POST', `/v1/auth/${route}`, { token, body })
   const linkTo = async (email: string) => linkIn((await api.mailsTo(email))[0]!).token
-  /** One did it; the others came too late, or met the one. */
+  /** One succeeded; the others came too late, or collided with it. */
   const expectOne = (answers: Answer[], status: number) => {
     const {
       [status]: won,

@@ -15,8 +15,8 @@ import { freshUpstreams, testOfRedis } from '../support/upstreams.ts'
 import { NEW_WEBHOOK } from '../support/webhook-requests.ts'
 
 /**
- * Somebody whose passwords, addresses and programs are marked goes through every route, while all is well and while
- * the upstreams fail. Then everything that was written, said or answered is searched for the marks.
+ * Somebody with marked passwords, addresses and programs visits every route, while all is well and while the
+ * upstreams fail. Then everything that was written, logged or answered is searched for the marks.
  */
 const MARK = `mark${crypto.randomUUID().slice(0, 8)}`
 const PASSWORDS = ['first', 'second', 'wrong'].map((name) => `${MARK} ${name} password`)
@@ -29,10 +29,10 @@ let api: Api
 let adminToken: string
 const answers: Answer[] = []
 const visited = new Set<string>()
-/** Every token that was handed out, whole, and the parts of it that prove anything. */
+/** Every token that was issued, as a whole, and its parts that prove anything. */
 const tokens = new Set<string>()
 const logged: string[] = []
-/** Whoever the Worker talked to. */
+/** Every host the Worker has contacted. */
 const asked = new Set<string>()
 
 beforeAll(async () => {
@@ -55,7 +55,7 @@ beforeAll(async () => {
   await goThroughEverything()
 })
 
-/** Visits a route: `:id` in it stands for `id`. */
+/** Visits a route, with `id` in place of `:id`. */
 async function visit(
   route: string,
   options: Options & { id?: string | undefined; purpose?: string; query?: string } = {},
@@ -76,7 +76,7 @@ async function visit(
   return answer
 }
 
-/** The token of the newest link that was mailed to an address; the codes in mails are secrets as well. */
+/** The token of the newest link mailed to an address. Codes in mails are secrets as well. */
 async function mailedTo(address: string): Promise<string> {
   const links = (await api.mailsTo(address)).filter(({ text }) => /^http/m.test(text)).map(linkIn)
   for (const { token, code } of links) for (const secret of [token, code]) if (secret) tokens.add(secret)
@@ -106,7 +106,7 @@ async function signUp(name: string): Promise<Signed> {
   }
 }
 
-/** Every route, in an order in which each has something to do; right and wrong. */
+/** Every route, in an order in which each has something to do, with right and wrong requests. */
 async function journey({ id, email, token, refreshToken }: Signed) {
   const mine = { token }
   const admins = { token: adminToken, id }
@@ -158,7 +158,7 @@ async function journey({ id, email, token, refreshToken }: Signed) {
   await visit('POST /v1/users/:id/restore', admins)
 }
 
-/** Everything that goes by mail: links and codes, right and wrong, and the pages of the links. */
+/** Everything that is mailed: links and codes, right and wrong, and the links' pages. */
 async function visitWhatIsMailed(email: string, mine: { token: string }) {
   const next = addressOf('next')
   await visit('POST /v1/auth/resend_verification', { body: { email } })
@@ -259,13 +259,13 @@ test('SC3: the Worker talks to its upstreams and the webhook that was set up, an
   expect(asked).toContain(ours[0])
 })
 
-/** A page keeps what was typed in its form and the token that it was opened with, and goes on showing people. */
+/** A page that shows an error keeps what was typed, and the token it was opened with, and still shows people. */
 const toProblemText = ({ headers, text }: Answer) =>
   headers.get('content-type')?.startsWith('text/html')
     ? text.replace(/ value="[^"]*"/g, '').replaceAll(new RegExp(`${MARK}[\\w-]*@people\\.test`, 'g'), '')
     : text
 
-/** Columns in which an address, or the name of a program, is what the column is for. */
+/** Columns that are meant for an address, or for the name of a program. */
 const WHERE_MARKS_BELONG = [
   'idempotency_keys.email_normalized', // The address in the answer.
   'idempotency_keys.key', // The caller's own, and marked by this test.
@@ -305,7 +305,7 @@ function secretsOfSettings(): string[] {
 const findMarks = (text: string) =>
   [MARK, ...tokens, ...secretsOfSettings()].filter((secret) => text.includes(secret))
 
-/** The columns in which one of the texts stands; `details` of a change of address only count for other changes. */
+/** The columns that contain one of the texts. `details` only counts for actions other than a change of address. */
 async function findInTables(...texts: string[]): Promise<string[]> {
   const tables = await api.sql(
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",

@@ -10,8 +10,8 @@ import { openApi } from '../support/api.ts'
 
 /*
  * What RFC 7515 (JWS), RFC 7519 (JWT), RFC 8725 (JWT best current practice), RFC 9068 (JWT access tokens) and the
- * advisories of the last years warn of, a row each. A row differs from a good token in the one thing it names, and
- * all but the first groups are signed with our own key: so what refuses them is the check, not the signature.
+ * advisories of recent years warn about, one row each. A row differs from a valid token only in what it names. All
+ * but the first groups are signed with our own key, so they are refused by the check, not because of the signature.
  */
 
 const api = openApi()
@@ -22,7 +22,7 @@ type Bytes = Uint8Array<ArrayBuffer>
 const bytesOf = (text: string): Bytes => new TextEncoder().encode(text) as Bytes
 const b64 = (value: string | Uint8Array) => Buffer.from(value).toString('base64url')
 
-/** Two keys of ours, and one that somebody else made. */
+/** Two keys of ours, and a foreign one. */
 const newKey = async (kid: string) => {
   const pair = await generateKeyPair('ES256', { extractable: true })
   return { ...(await exportJWK(pair.privateKey)), alg: 'ES256', use: 'sig', kid }
@@ -54,7 +54,7 @@ const CLAIMS: Json = {
   amr: ['pwd'],
   client_id: 'roster',
 }
-/** A good one of these with some members different; `undefined` takes a member away. */
+/** A valid header with some members changed; `undefined` removes a member. */
 const header = (patch: Json = {}) => JSON.stringify({ ...HEADER, ...patch })
 const claims = (patch: Json = {}) => JSON.stringify({ ...CLAIMS, ...patch })
 /** JSON in which a member has a value that JSON.stringify would not write. */
@@ -66,7 +66,7 @@ async function signatureOf(input: string, key: JWK = first): Promise<Bytes> {
     await crypto.subtle.sign({ name: 'ECDSA', hash: 'SHA-256' }, imported, bytesOf(input)),
   )
 }
-/** Signed over the very text of the first two parts, whatever that is. */
+/** Signs exactly this text as the first two parts, whatever it is. */
 const signParts = async (head: string, body: string, key?: JWK) =>
   `${head}.${body}.${b64(await signatureOf(`${head}.${body}`, key))}`
 const sign = (head: string | Uint8Array = header(), body: string | Uint8Array = claims(), key?: JWK) =>
@@ -74,7 +74,7 @@ const sign = (head: string | Uint8Array = header(), body: string | Uint8Array = 
 const withHeader = (patch: Json) => () => sign(header(patch))
 const withClaims = (patch: Json) => () => sign(header(), claims(patch))
 
-/** A good token with another signature, made from the right one. */
+/** A valid token with another signature, derived from the right one. */
 const withSignature = (change: (signature: Bytes) => Uint8Array) => async () => {
   const [head, body, signature] = (await sign()).split('.') as [string, string, string]
   return `${head}.${body}.${b64(change(new Uint8Array(Buffer.from(signature, 'base64url'))))}`
@@ -96,10 +96,10 @@ const rAndS = (change: (r: bigint, s: bigint) => [bigint, bigint]) =>
   withSignature((bytes) =>
     Buffer.concat(change(numberOf(bytes.subarray(0, 32)), numberOf(bytes.subarray(32))).map(numberBytes)),
   )
-/** The same point, mirrored: an ECDSA signature has two spellings, and both are right. */
+/** The mirrored signature: an ECDSA signature has two forms, and both are valid. */
 const mirrored = rAndS((r, s) => [r, ORDER - s])
 
-/** A token under another algorithm, signed rightly for that one with a key that is not ours. */
+/** A token of another algorithm, correctly signed for it with a key that is not ours. */
 const otherAlgorithm =
   (alg: string, params: SubtleCryptoGenerateKeyAlgorithm, signWith: SubtleCryptoSignAlgorithm) =>
   async () => {
@@ -107,7 +107,7 @@ const otherAlgorithm =
     const input = `${b64(header({ alg }))}.${b64(claims())}`
     return `${input}.${b64(new Uint8Array(await crypto.subtle.sign(signWith, pair.privateKey, bytesOf(input))))}`
   }
-/** HMAC under something that everybody knows. */
+/** An HMAC with a secret that everybody knows. */
 const hmac = (alg: string, secret: () => Promise<string | Uint8Array> | string | Uint8Array) => async () => {
   const input = `${b64(header({ alg }))}.${b64(claims())}`
   return `${input}.${createHmac(alg.replace('HS', 'sha'), await secret())
@@ -561,7 +561,7 @@ const REFUSED = {
   'with other claims': CLAIM_VALUES,
 }
 
-/** What differs from our own spelling and is right all the same: only who has our key can make one of these. */
+/** Differs from how we write tokens, but is valid all the same: only somebody with our key can make one. */
 const ACCEPTED: Rows = {
   'as we make it': () => sign(),
   'by our second key, under its kid': () => sign(header({ kid: 'second-key' }), claims(), second),
@@ -676,7 +676,7 @@ test('RV1: the mirrored twin of a token is revoked with it, with Redis and witho
   expect(await statusOf(twin)).toBe(200)
   await api.send('POST', '/v1/auth/logout', { token: ada.token })
   expect([await statusOf(ada.token), await statusOf(twin)]).toEqual([401, 401])
-  // What remembers is the database; Redis forgets.
+  // The database remembers; Redis forgets.
   await api.redis(
     'DEL',
     `${keyPrefixOf(api.config().ISSUER)}revoked:session:${JSON.parse(Buffer.from(body, 'base64url').toString()).sid}`,

@@ -9,8 +9,8 @@ import { rounds } from '../support/rounds.ts'
 import { freshUpstreams } from '../support/upstreams.ts'
 
 /**
- * Answers that got lost: nobody knows whether the write was done. Whatever it was, it takes effect once, it is
- * answered as done, and the history says it once.
+ * Answers that got lost: nobody knows whether the write was done. It must take effect once, be answered as done, and
+ * be in the history once.
  */
 let own: Awaited<ReturnType<typeof freshUpstreams>>
 let api: Api
@@ -18,7 +18,7 @@ let admin: Person
 
 type Person = Awaited<ReturnType<typeof newcomer>>
 
-/** Somebody who is signed in, at the cost of no hash. */
+/** Somebody who is signed in, without the price of a hash. */
 async function newcomer(role: 'user' | 'admin' = 'user') {
   const person = await api.person({ role, email_verified_at: 1 })
   return { ...person, ...(await api.signIn(person)) }
@@ -38,15 +38,15 @@ const byAdmin = (method: string, path: string, body?: unknown) =>
 const newPerson = () => ({ email: `${crypto.randomUUID()}@people.test`, password: PASSWORD, name: 'Ada' })
 
 interface Write {
-  /** What it leaves in the history; also what its batch is known by. */
+  /** Its action in the history, which also identifies its batch. */
   action: string
-  /** Where it leaves nothing in the history. */
+  /** For writes that leave nothing in the history. */
   timesDone?(ada: Person): Promise<unknown>
   status: number
-  /** What has to have happened before it. */
+  /** What must have happened before. */
   given?(ada: Person, fresh: { email: string }): Promise<unknown>
   send(ada: Person, fresh: { email: string; password: string; name: string }): Promise<Answer>
-  /** Whether a client that was told nothing may just send it again. */
+  /** Whether a client that got no answer may simply send it again. */
   isRepeatable: boolean
 }
 
@@ -57,7 +57,7 @@ const changed = { current_password: PASSWORD, new_password: 'nine green bears ru
 const askForReset = ({ email }: Person) => post('/v1/auth/forgot_password', { email })
 const askForAddress = ({ token }: Person, fresh: { email: string }) =>
   post('/v1/auth/change_email', { new_email: fresh.email, current_password: PASSWORD }, token)
-/** Uses the link of the newest mail of an address. */
+/** Uses the link in the newest mail to an address. */
 const use = async (route: string, { email }: { email: string }, body: object = {}, token?: string) =>
   post(`/v1/auth/${route}`, { token: linkIn((await api.mailsTo(email))[0]!).token, ...body }, token)
 
@@ -231,7 +231,7 @@ const WRITES: Record<string, Write> = {
   },
 }
 
-/** How often an action stands in the history of a person, or of whoever has the address. */
+/** How often an action is in the history of a person, or of whoever has the address. */
 async function timesDone(write: Write, ada: Person, email: string) {
   if (write.timesDone) return write.timesDone(ada)
   const [row] = await api.sql(
@@ -335,7 +335,7 @@ test(`I1, I3, I10: ${rounds(30, 1000)} answers lost at random after the commit: 
   }
   await expectInvariants(api)
 
-  /** What a client does; whatever is answered with a 503 it sends again. Now and then somebody signs up. */
+  /** A client's usual requests; one that is answered with a 503 is sent again. Now and then somebody signs up. */
   async function liveOn(ada: Person) {
     const name = `Ada ${crypto.randomUUID()}`
     const renamed = await persist(() =>

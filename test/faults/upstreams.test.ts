@@ -10,14 +10,14 @@ import type { Mode } from '../support/proxy.ts'
 import { rounds } from '../support/rounds.ts'
 import { freshUpstreams, testOfRedis } from '../support/upstreams.ts'
 
-/** What may happen to the upstreams, and what a caller then sees: one test or more for each fault. */
+/** What may happen to the upstreams, and what a caller sees then: at least one test for each fault. */
 let own: Awaited<ReturnType<typeof freshUpstreams>>
 let api: Api
 let admin: Person
 
 type Person = Awaited<ReturnType<typeof newcomer>>
 
-/** Somebody who is signed in, at the cost of no hash. */
+/** Somebody who is signed in, without the price of a hash. */
 async function newcomer(role: 'user' | 'manager' | 'admin' = 'user') {
   const person = await api.person({ role })
   return { ...person, ...(await api.signIn(person)) }
@@ -38,7 +38,7 @@ afterEach(async () => {
 
 const post = (path: string, body?: unknown, options: Options = {}) =>
   api.send('POST', path, { body, ...options })
-/** Anew in each round of many: a network has its limit, and from another one a repeat leaves a row. */
+/** Another one in each of many rounds: a network has its limit, and from another one a repeat leaves a row. */
 let network = randomIp()
 const refresh = ({ refreshToken }: { refreshToken: string }) =>
   api.send<Tokens & { code: string }>('POST', '/v1/auth/refresh_token', {
@@ -54,7 +54,7 @@ const seen = ({ status, body }: Answer) => [status, body?.code]
 const UNAVAILABLE = [503, 'database_unavailable']
 const SCHEMA_MISMATCH = [503, 'schema_mismatch']
 
-/** One request of each kind: they answer 2xx when all is well. */
+/** One request of each kind: they answer 2xx if all is well. */
 function everyKind(ada: Person) {
   return [
     () => me(ada),
@@ -126,7 +126,7 @@ test('Fault 2: a database that hangs is given up: two attempts, then a 503', asy
   const { result, calls } = await own.measure(() => me(ada))
   expect(seen(result)).toEqual(UNAVAILABLE)
   expect(calls.filter(({ upstream }) => upstream === 'libsql')).toHaveLength(2)
-  // The two timeouts take three seconds; the rest is for a machine under load. Without them this would never end.
+  // The two timeouts take three seconds; the rest is for a machine under load. Without timeouts this would never end.
   expect(Date.now() - startedAt).toBeLessThan(20_000)
 })
 
@@ -157,7 +157,7 @@ test('Fault 8: a write that is held up on its way takes effect once, or not at a
 
 test('Fault 8, Fault 20: what arrives after its deadline, and the tolerance of clocks, changes nothing', async () => {
   const person = newPerson()
-  // As if it had been on its way for 34 s: the deadline is 3 s, and clocks may differ by 30.
+  // As if it had been under way for 34 s: the deadline is 3 s, and clocks may differ by 30.
   vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 34_000 })
   expect(seen(await post('/v1/auth/signup', person))).toEqual(UNAVAILABLE)
   vi.setSystemTime(Date.now() + 4000)
@@ -192,7 +192,7 @@ describe.each<[string, Mode]>([
   ['Fault 14: a replica of Redis lags by 10 s', { mode: 'stale', ms: 10_000 }],
   ['Fault 15: Redis fails over now and then', { mode: 'flap' }],
 ])('%s', (_, mode) => {
-  beforeAll(open) // Or the client would still leave Redis alone, after the test before.
+  beforeAll(open) // Otherwise the client would still avoid Redis after the previous test.
 
   test('every answer is the right one, nothing that was revoked counts, and guesses are counted', async () => {
     const ada = await newcomer()
@@ -205,7 +205,7 @@ describe.each<[string, Mode]>([
     const sessions = await api.send('GET', '/v1/auth/sessions', { token: ada.token })
     expect(seen(sessions)).toEqual([401, 'invalid_token'])
     expect(seen(await rename(ada))).toEqual([401, 'invalid_token'])
-    // Where Redis could not be told, a copy may say who somebody was for a minute.
+    // If Redis could not be told, a copy may give the former state for a minute.
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 56_000 })
     expect(seen(await me(ada))).toEqual([401, 'invalid_token'])
     vi.useRealTimers()
@@ -333,7 +333,7 @@ test('Fault 26: of five runs of clean-up at once one works, and each person is e
 
 test('Fault 26: a run that was cut short is taken over when its lease is over, and then writes no more', async () => {
   const people = await Promise.all(Array.from({ length: 30 }, () => api.person({ deleted_at: 1 })))
-  // Each batch of a task, and the look at how far the last one got: the run has begun, and cannot end.
+  // Fails each batch of a task, and the query for how far the last one got: the run has begun, and cannot end.
   await own.behave('libsql', { mode: 'down', only: 'SELECT batch, counts' })
   await expect(runCleanUp()).rejects.toThrow()
   await own.behave('libsql', { mode: 'pass' })
@@ -415,7 +415,7 @@ test.each([0, 2, 3])(
   'Fault 31: on a schema with only %i of the migrations each answer is right, or a 503',
   async (migrations) => {
     const older = openApi((await freshUpstreams({ migrations })).bindings)
-    // Without any table nobody is there; whoever is known elsewhere will do.
+    // Without any tables nobody exists; a user of another database will do.
     const { email, token } = await older.quickActor({ role: 'admin' }).catch(() => newcomer())
     const body = { email: 'ada@people.test', password: PASSWORD, name: 'Ada' }
     const answers = [
@@ -430,7 +430,7 @@ test.each([0, 2, 3])(
     ]
     const wrong = answers.filter(({ status }) => status > 299).map(seen)
     expect(wrong).toEqual(wrong.map(() => SCHEMA_MISMATCH))
-    // What there was not yet cannot have been answered; what every request asks of a session came later still.
+    // What did not exist yet cannot have been answered; what every request reads of a session was added later still.
     const [, , , list, found, , , runs] = answers.map(({ status }) => status)
     expect([list, found, runs]).toEqual([503, 503, 503])
   },

@@ -1,24 +1,24 @@
 import { describe, expect, test } from 'vitest'
 
 /*
- * The protocol of src/webhooks/protocol.ts as a model: one webhook, two deliveries about Ada in a line, two
- * Workers, a receiver that fails or whose answer is lost, messages that are on their way for long, somebody who tries one by
- * hand, an erasure of Ada, days that pass. All orders of it are gone through, breadth first, and in each state is asked what
- * must hold in all of them. `without` leaves one rule out: then the search has to find what goes wrong, or it proves nothing.
+ * A model of the protocol of src/webhooks/protocol.ts: one webhook, two deliveries about Ada in a line, two Workers,
+ * a receiver that fails or whose answer is lost, messages that take long, somebody who sends one by hand, an erasure
+ * of Ada, and days that pass. All orders are tried, breadth first, and each state is checked for what must always
+ * hold. `without` leaves one rule out: the search must then find what goes wrong, or it proves nothing.
  */
 
 const [A1, A2] = [0, 1] as const
 
 interface World {
-  /** Whom each delivery is about. */
+  /** The person that each delivery is about. */
   line: readonly string[]
   /** How often something bad may happen. */
   left: State['left']
-  /** What the receiver answers no to, however often. */
+  /** The delivery that the receiver always refuses. */
   refuses?: number
-  /** How many of its line wait behind that. */
+  /** How many of its line may wait behind it. */
   mostBehind?: number
-  /** What every state has to lead to. */
+  /** Every state must lead to one like this. */
   isGood(state: State): boolean
 }
 
@@ -27,14 +27,14 @@ const ADA: World = {
   left: { losses: 1, failures: 1, days: 1, hands: 1, gone: 0, moves: 0 },
   isGood: ({ rows }) => rows.every(({ is }) => is !== 'open'),
 }
-/** Of Ada's two the receiver never takes the first; the last is Eve's. */
+/** The receiver always refuses the first of Ada's two; the last is Eve's. */
 const ADA_AND_EVE: World = {
   line: ['ada', 'ada', 'eve'],
   left: { losses: 1, failures: 1, days: 0, hands: 0, gone: 0, moves: 0 },
   refuses: A1,
   isGood: ({ rows }) => rows[2]!.is === 'done',
 }
-/** Of Ada's three the receiver never takes the first, and one may wait behind it. */
+/** The receiver always refuses the first of Ada's three, and one may wait behind it. */
 const LONG: World = {
   line: ['ada', 'ada', 'ada'],
   left: { losses: 0, failures: 0, days: 1, hands: 1, gone: 0, moves: 0 },
@@ -43,7 +43,7 @@ const LONG: World = {
   isGood: ({ rows }) => rows.every(({ is }) => is !== 'open'),
 }
 
-/** Its address says that it is gone, and somebody moves it to another. */
+/** Its address answers that it is gone, and somebody gives it another. */
 const GONE: World = {
   line: ['ada', 'eve'],
   left: { losses: 0, failures: 1, days: 0, hands: 0, gone: 1, moves: 1 },
@@ -51,48 +51,51 @@ const GONE: World = {
 }
 
 type Rule =
-  | 'line' // Claimed only where no earlier one of its line is open.
-  | 'sent in time' // It is sent only while its claim has time left.
-  | 'noted for its claim' // What came of it is noted for that claim alone.
-  | 'given up by nobody’s claim' // What is on its way is not given up.
-  | 'refused lines are passed' // What is refused again and again keeps no other line.
-  | 'given up behind what is open' // Once what was refused is no more, those behind it are on their way.
-  | 'the newest wait' // It is the oldest behind it that are given up.
-  | 'rests until woken' // No success wakes what rests: PATCH does.
-  | 'only at its address' // What comes of a former address says nothing of the one it has now.
-  | 'sent to where it is now' // What was claimed for a former address is given back.
-  | 'silent as claimed before' // A run that saw it fail leaves out what it claimed before that, and nothing later.
-  | 'erased in the batch' // An erasure takes away what deliveries say.
+  | 'line' // Claimed only if no earlier one of its line is open.
+  | 'sent in time' // Sent only while its claim has time left.
+  | 'noted for its claim' // The result is only recorded for that claim.
+  | 'given up by nobody’s claim' // What is under way is not given up.
+  | 'refused lines are passed' // One that is refused again and again does not block other lines.
+  | 'given up behind what is open' // Those behind a refused one are given up only while it is open.
+  | 'the newest wait' // The oldest behind it are given up, not the newest.
+  | 'rests until woken' // A success does not wake a resting webhook: only PATCH does.
+  | 'only at its address' // A result from a former address says nothing about the present one.
+  | 'sent to where it is now' // A delivery that was claimed for a former address is given back.
+  | 'silent as claimed before' // A run that saw it fail skips what it had claimed before, and nothing later.
+  | 'erased in the batch' // An erasure removes the content of deliveries.
 
 interface Worker {
-  /** What it has claimed, and whether that was sent, and taken. */
+  /** What it has claimed, and whether that was sent, and accepted. */
   has: number
   at: 'claimed' | 'left out' | 'on its way' | 'taken' | 'failed' | 'gone' | 'refused'
   address: number
 }
 
 interface State {
-  /** Of each delivery: open, taken or given up; and whose claim holds it. A claim that has ended is nobody's. */
+  /** For each delivery: open, accepted or given up; and whose claim holds it. A claim that has ended belongs to nobody. */
   rows: { is: 'open' | 'done' | 'dead'; holder: 0 | 1 | null; isRefused: boolean }[]
   workers: [Worker | null, Worker | null]
-  /** Whose run saw it fail, where that keeps later claims from being sent. */
+  /** Which run saw it fail, if that keeps later claims from being sent. */
   silent: [boolean, boolean]
   hand: { has: number; at: 'on its way' | 'taken' | 'failed'; address: number } | null
   isFailing: boolean
   rests: boolean
   address: number
-  /** What is so of the address that it has, whatever we have written: it is gone and nobody has woken it since; it failed last. */
+  /**
+   * The true state of its present address, whatever we have recorded: it is gone and nobody has woken it since; it
+   * failed last.
+   */
   truly: { gone: boolean; failing: boolean }
   /** Whether its pause is over. */
   mayTry: boolean
   isErased: boolean
-  /** Whether what is owed of Ada says more than her id. */
+  /** Whether a delivery about Ada contains more than her id. */
   tellsOfAda: boolean
-  /** How often something bad may happen yet. */
+  /** How often something bad may still happen. */
   left: { losses: number; failures: number; days: number; hands: number; gone: number; moves: number }
   /** What the receiver has seen. */
   got: boolean[]
-  /** Rows that the receiver first saw while an earlier one of the line was open and had not come. */
+  /** Rows that the receiver first saw while an earlier one of the line was open and had not arrived. */
   wrong: string[]
 }
 
@@ -116,7 +119,7 @@ const start = ({ line, left }: World): State => ({
 const isOpen = (state: State, at: number) => state.rows[at]!.is === 'open'
 const isFirst = (state: State, at: number, { line }: World) =>
   !line.some((whose, other) => other < at && whose === line[at] && isOpen(state, other))
-/** Whether the receiver refuses what its line waits for. */
+/** Whether the receiver refuses what this one's line waits for. */
 const isRefused = (state: State, at: number, { line }: World) => {
   const head = line.findIndex((whose, other) => whose === line[at] && isOpen(state, other))
   return state.rows[head]!.isRefused
@@ -126,9 +129,9 @@ const isOldest = (state: State, at: number, world: World, passesRefused: boolean
     (_, other) => other < at && isOpen(state, other) && !(passesRefused && isRefused(state, other, world)),
   )
 
-/** The receiver takes a message. */
+/** The receiver accepts a message. */
 function receive(state: State, at: number, how: 'in turn' | 'by hand', { line }: World): void {
-  // By hand anything may come out of order, and says so.
+  // A delivery sent by hand may come out of order, and says so.
   const isLate = line.some((whose, other) => other > at && whose === line[at] && state.got[other])
   if (how === 'in turn' && isLate && state.left.hands > 0)
     state.wrong.push(`${at} came after what is after it`)
@@ -151,7 +154,7 @@ const copyOf = (state: State): State => ({
   wrong: [...state.wrong],
 })
 
-/** Every state that one thing more leads to. */
+/** Every state that can come next. */
 function next(state: State, world: World, without: Rule | undefined): State[] {
   const found: State[] = []
   const has = (rule: Rule) => rule !== without
@@ -226,7 +229,7 @@ function next(state: State, world: World, without: Rule | undefined): State[] {
           s.left.gone -= 1
           s.workers[w]!.at = 'gone'
         })
-      // Taken, and the answer is lost: to us it has failed.
+      // Accepted, but the answer is lost: for us it has failed.
       if (state.left.losses > 0 && at !== world.refuses)
         then((s) => {
           s.left.losses -= 1
@@ -257,7 +260,7 @@ function next(state: State, world: World, without: Rule | undefined): State[] {
         const isRefused = at === world.refuses && world.mostBehind !== undefined
         s.workers[w] = isRefused ? { ...worker, at: 'refused' } : null
       })
-      // The Worker is gone, and nothing is noted.
+      // The Worker dies, and nothing is recorded.
       if (state.left.losses > 0)
         then((s) => {
           s.left.losses -= 1
@@ -277,7 +280,7 @@ function next(state: State, world: World, without: Rule | undefined): State[] {
     then((s) => {
       s.mayTry = true
     })
-  // Three days: the first in its line is given up, once nobody has it.
+  // Three days pass: the first in its line is given up, unless it is claimed.
   if (state.left.days > 0)
     for (const at of [A1])
       if (isOpen(state, at) && !(has('given up by nobody’s claim') && state.rows[at]!.holder !== null))
@@ -301,7 +304,7 @@ function next(state: State, world: World, without: Rule | undefined): State[] {
     patch(1 - state.address)
     found.at(-1)!.left.moves -= 1
   }
-  // Somebody tries one by hand: it is nobody's claim.
+  // Somebody sends one by hand, which needs no claim.
   if (!state.hand && state.left.hands > 0)
     for (const at of [A1, A2])
       then((s) => {
@@ -328,10 +331,10 @@ function next(state: State, world: World, without: Rule | undefined): State[] {
   return found
 }
 
-/** What must hold in every state; sentences of what does not. */
+/** Sentences about what must hold in every state, and does not. */
 function wrongIn(state: State, { line, mostBehind }: World): string[] {
   const found = [...state.wrong]
-  // One that was delivered by hand meanwhile is in nobody's way.
+  // One that was delivered by hand meanwhile blocks nothing.
   const isHolding = (w: 0 | 1) => {
     const worker = state.workers[w]
     const row = worker && state.rows[worker.has]!
@@ -349,7 +352,7 @@ function wrongIn(state: State, { line, mostBehind }: World): string[] {
   return found
 }
 
-/** Two states are one where the same can happen: which Worker is which is no difference. */
+/** Two states are equal if the same can happen next: which Worker is which makes no difference. */
 function keyOf(state: State): string {
   const worker = (w: 0 | 1) => {
     const one = state.workers[w]

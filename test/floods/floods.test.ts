@@ -9,8 +9,8 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { createTestHarness, type TestHarness } from 'wrangler'
 
 /*
- * What only shows from outside: the bundle that is deployed, in a workerd of its own, over sockets. Durations are
- * compared with durations of the same run, never with a clock's figure.
+ * What only shows from outside: the deployed bundle, in its own workerd, over sockets. Durations are compared with
+ * durations of the same run, never with absolute figures.
  */
 
 const PASSWORD = 'seven brown foxes read'
@@ -42,7 +42,7 @@ async function timed(send: () => Promise<Response>) {
     ms: performance.now() - startedAt,
   }
 }
-/** Every so often, without waiting for the answers: a crowd does not slow down because others wait. */
+/** Sends at a fixed rate, without waiting for answers: a crowd does not slow down because others wait. */
 async function crowd(perSecond: number, seconds: number, send: () => Promise<Response>) {
   const answers: Promise<Awaited<ReturnType<typeof timed>>>[] = []
   for (let i = 0; i < perSecond * seconds; i++) {
@@ -88,7 +88,7 @@ describe.skipIf(!inject('whole'))('Floods', { timeout: 300_000 }, () => {
       logins.filter(({ status }) => status === 401),
       logins.filter(({ status }) => status === 503),
     ]
-    // For whoever wants the figures and not only the verdict.
+    // For those who want the figures as well as the verdict.
     console.log(
       JSON.stringify({
         loginMs,
@@ -105,7 +105,7 @@ describe.skipIf(!inject('whole'))('Floods', { timeout: 300_000 }, () => {
     )
     expect(reads.filter(({ status }) => status !== 200)).toEqual([])
     expect(quantile(reads, 0.95)).toBeLessThan(quantile(quiet, 0.95) + 2 * loginMs)
-    // Who cannot be served hears it at once, and when to come back; nobody is left without an answer.
+    // Those who cannot be served are told at once, and when to come back; nobody is left without an answer.
     expect(ran.length + sentAway.length).toBe(logins.length)
     expect(ran.length).toBeGreaterThan(0)
     expect(sentAway.length).toBeGreaterThan(0)
@@ -201,7 +201,7 @@ const head = (path: string, headers: Record<string, string>) =>
     '',
   ].join('\r\n')
 
-/** Writes to a socket as nobody should, and answers with the status that comes back; 0 when none does. */
+/** Writes to a socket as nobody should, and returns the status of the answer; 0 if there is none. */
 function speak(text: string, { bytePerSecond = false } = {}): Promise<number> {
   return new Promise((resolve) => {
     const socket = connect(Number(url.port), url.hostname)

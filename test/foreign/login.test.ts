@@ -11,15 +11,15 @@ const PLAIN = 'correct horse battery'
 const of = (by: string) => made.find((vector) => vector.by === by && vector.password === PLAIN)!.hash
 /** Quick to verify. */
 const QUICK = of('passlib bcrypt $2y$')
-/** A second, in slices. */
+/** Takes a second, in slices. */
 const SLOW = of('Django 5.2 pbkdf2_sha256')
-/** Eleven characters, of dotnet/aspnetcore's own tests. */
+/** Eleven characters, from the tests of dotnet/aspnetcore. */
 const WEAK = {
   password: 'my password',
   hash: 'AQAAAAIAAAAyAAAAEOMwvh3+FZxqkdMBz2ekgGhwQ4B6pZWND6zgESBuWiHw',
 }
 
-/** Somebody who came with a hash. */
+/** Somebody who was imported with a hash. */
 async function imported(hash: string, given: Parameters<typeof api.person>[0] = {}) {
   const { id, email } = await api.person(given)
   const sealed = await sealForeignHash(api.config(), id, hash)
@@ -112,7 +112,7 @@ test('Behind a second factor as well: by the API, and on the page', async () => 
   const second = (body: object) => api.send('POST', '/v1/auth/login/second_factor', { body })
   const done = await second({ challenge, code: codeOf(seed) })
   expect([done.status, done.body.needs_better_password]).toEqual([200, true])
-  // It is ours by now, so nobody is asked again.
+  // The hash is ours by now, so they are not asked for a better password again.
   const { challenge: other } = await challengeOf(api, ada)
   const again = await second({ challenge: other, recovery_code: recoveryCodes[0] })
   expect([again.status, again.body.needs_better_password]).toEqual([200, undefined])

@@ -10,11 +10,11 @@ import {
 import { rounds } from '../support/rounds.ts'
 
 /*
- * The queue of foreign hashes in miniature: people ask, their turns end, clients go away, and a processor is so busy that
- * nothing happens for a long time, in every order there is. Each decision is made by the real functions.
+ * A small model of the queue of foreign hashes: people ask, their turns end, clients go away, and a processor is so
+ * busy that nothing happens for a long time, in every possible order. Each decision is made by the real functions.
  */
 
-/** Two accounts of one network, and one each of two others; a quick hash, and one that takes as long as any may. */
+/** Two accounts in one network, and one in each of two others; a quick hash, and one that takes the longest time allowed. */
 const ACCOUNTS = [
   { userId: 'a', network: 'one' },
   { userId: 'b', network: 'one' },
@@ -26,19 +26,19 @@ const ASKING: Asking[] = ACCOUNTS.flatMap((account) => COSTS.map((bookedMs) => (
 
 interface Waiting {
   place: Place
-  /** Their client went away, so nothing of theirs goes on. */
+  /** The client went away, so its request makes no progress. */
   isGone: boolean
 }
 interface State {
   now: number
   places: readonly Place[]
-  /** Whoever has no answer yet. */
+  /** Everybody without an answer yet. */
   waiting: readonly Waiting[]
   asked: number
   gone: number
 }
 const BEGIN: State = { now: 0, places: [], waiting: [], asked: 0, gone: 0 }
-/** Four are 436,903 states. */
+/** Four make 436,903 states. */
 const MOST_ASKED = rounds(3, 4)
 const MOST_GONE = 2
 
@@ -48,7 +48,7 @@ const answered = (state: State, place: Place): State => ({
   waiting: state.waiting.filter((one) => one.place !== place),
 })
 
-/** Somebody asks, as `takePlace` does. Undefined where they are sent away, and nothing has changed. */
+/** Somebody asks, as `takePlace` does. If they are refused, the state is unchanged. */
 function ask(state: State, asking: Asking): State {
   const places = stillThere(state.places, state.now)
   const { place } = placeBehind(places, asking, state.now)
@@ -63,7 +63,7 @@ function ask(state: State, asking: Asking): State {
   }
 }
 
-/** Whoever waits looks whether it is their turn, as the loop of `inForeignTurn` does. */
+/** Somebody who waits checks whether it is their turn, as the loop of `inForeignTurn` does. */
 function look(state: State, { place }: Waiting): State {
   if (turnOf(state.places, place) === 'lost') return answered(state, place)
   return turnOf(state.places, place) === 'now'
@@ -71,7 +71,7 @@ function look(state: State, { place }: Waiting): State {
     : { ...state, places: stillThere(state.places, state.now, place) }
 }
 
-/** Whoever's turn it is verifies, and has an answer. */
+/** Somebody whose turn it is verifies, and gets an answer. */
 function verify(state: State, { place }: Waiting): State {
   return answered({ ...state, now: state.now + place.bookedMs }, place)
 }
@@ -79,7 +79,7 @@ function verify(state: State, { place }: Waiting): State {
 const there = ({ waiting }: State) => waiting.filter(({ isGone }) => !isGone)
 const running = (state: State) => there(state).filter(({ place }) => turnOf(state.places, place) === 'now')
 
-/** When the next one is thought to have gone away. */
+/** When the next one is assumed to have gone away. */
 const nextEnd = ({ places, now }: State) =>
   places
     .map(({ until }) => until)
@@ -98,12 +98,12 @@ function next(state: State): State[] {
           waiting: state.waiting.map((other) => (other === one ? { ...one, isGone: true } : other)),
         }))
       : []),
-    // Nothing happens until somebody is thought to have gone away.
+    // Nothing happens until somebody is assumed to have gone away.
     ...(nextEnd(state) === undefined ? [] : [{ ...state, now: nextEnd(state)! }]),
   ]
 }
 
-/** Times count from now on, so that what is alike is one state. */
+/** Times are relative to now, so that equivalent states are the same. */
 const nameOf = ({ now, places, waiting, asked, gone }: State) =>
   JSON.stringify([
     places.map(({ userId, bookedMs, until }) => [userId, bookedMs, Math.max(0, until - now)]),
@@ -112,14 +112,14 @@ const nameOf = ({ now, places, waiting, asked, gone }: State) =>
     gone,
   ])
 
-/** What has to be so at any time. */
+/** What must hold at any time. */
 function assertGood(state: State): void {
   const accounts = state.places.map(({ userId }) => userId)
   expect(new Set(accounts).size).toBe(accounts.length)
   const bookedMs = state.places.reduce((sum, place) => sum + place.bookedMs, 0)
   expect(bookedMs).toBeLessThanOrEqual(2 * LONGEST_WAIT_MS)
   expect(running(state).length).toBeLessThanOrEqual(1)
-  // However much one network asks for, somebody of another is let in.
+  // However much one network asks for, somebody in another is let in.
   const networks = new Set(state.places.map(({ network }) => network))
   if (networks.size === 1)
     for (const bookedMs of COSTS)
@@ -128,7 +128,7 @@ function assertGood(state: State): void {
       ).toBeDefined()
 }
 
-/** Where nobody asks any more, everybody who is there has an answer in the end. */
+/** If nobody else asks, everybody who is there gets an answer in the end. */
 function assertEnds(state: State): void {
   let left = state
   for (let turn = 0; there(left).length > 0; turn++) {
@@ -163,7 +163,7 @@ test('In whatever order people ask, end and go away: no wait over four seconds, 
 test('The model can fail: whoever does not look whether the place is still theirs waits for ever', () => {
   const [slow, quick] = [ASKING[1]!, ASKING[4]!]
   let state = ask(ask(BEGIN, slow), quick)
-  // The first one's client went away, and the second waits for so long that a third takes its place for given up.
+  // The first one's client went away, and the second waits so long that a third takes over its place.
   state = { ...state, now: Math.max(...state.places.map(({ until }) => until)) }
   state = ask(state, ASKING[6]!)
   const [, second] = state.waiting

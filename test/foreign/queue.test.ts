@@ -2,11 +2,11 @@ import { expect, test } from 'vitest'
 import { AppError } from '../../src/http/problem.ts'
 import { inForeignTurn } from '../../src/passwords/foreign/queue.ts'
 
-/** Each comes from a network of its own, unless it is said. */
+/** By default each comes from another network. */
 let networks = 0
 const person = (userId: string, bookedMs = 1000, ip = `10.0.${networks++}.1`) => ({ userId, bookedMs, ip })
 
-/** Asks for places in this order, and ends them all. Who is sent away is undefined, or else whether they waited. */
+/** Asks for places in this order, and releases them all. Answers whether each waited; undefined if refused. */
 async function ask(...by: ReturnType<typeof person>[]) {
   const order: string[] = []
   let running = 0
@@ -44,7 +44,7 @@ test('An account has one place, from whatever network', async () => {
     true,
     expect.stringMatching(/^hashing_busy/),
   ])
-  // It is free again.
+  // The place is free again.
   expect((await ask(person('a'))).answers).toEqual([false])
 })
 

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { readForeignHash } from '../../src/passwords/foreign/reading.ts'
 import made from './vectors.json'
 
-/** Of the hash that is made: 22 characters of salt and 31 of digest. */
+/** The rest of the hash: 22 characters of salt and 31 of digest. */
 const BCRYPT = 'dyCJmPYnTbRy8yvobO3nMelLw4S/Mpt1Lb4zdEYcEfTkpdMtHyObq'
 const DIGEST = 'EiU0weHTKzftz1SRIJA9sq74WIM7Y12Qsmb5vzjMsUk'
 const SALT = 'SpEOv9PrmV7X2TL78z+P+Q'
@@ -34,7 +34,7 @@ test.each([
   [`$scrypt$ln=20,r=8,p=1$${SALT}$${DIGEST}`, 'needs_reset'],
   [`$scrypt$ln=21,r=8,p=1$${SALT}$${DIGEST}`, 'invalid'],
   [`$scrypt$ln=30,r=8,p=1$${SALT}$${DIGEST}`, 'invalid'],
-  // Little table, and much beside it: the runtime would refuse it at each login.
+  // A small table, but with too much around it: the runtime would refuse it at each login.
   [`scrypt:64:8:2046$salt$${'0f'.repeat(64)}`, 'verified'],
   [`scrypt:64:8:2047$salt$${'0f'.repeat(64)}`, 'needs_reset'],
   [`scrypt:2:9999:52$salt$${'0f'.repeat(64)}`, 'needs_reset'],
@@ -69,15 +69,15 @@ test.each([
   `$2c$12$${BCRYPT}`,
   ` $2b$12$${BCRYPT}`,
   `$2b$12$${BCRYPT}\n`,
-  // A digest that too many passwords would be right for.
+  // A digest so short that too many passwords would match it.
   `$pbkdf2-sha256$i=1000$${SALT}$AAAA`,
   `$argon2id$v=19$m=4096,t=1,p=1$${SALT}$AAAAAA`,
   `$pbkdf2-sha256$i=0$${SALT}$${DIGEST}`,
   `$argon2id$v=19$m=8,t=1,p=4$${SALT}$${DIGEST}`,
   `scrypt:32767:8:1$salt$${'0f'.repeat(64)}`,
-  // Firebase without the key of the project.
+  // Firebase without the project's key.
   `$fbscrypt$v=1,n=14,r=8,p=1,ss=Bw==$${SALT}$${DIGEST}`,
-  // A blob of ASP.NET that is cut off, and one of a version to come.
+  // A blob of ASP.NET that is cut off, and one of a future version.
   'AQAAAAEAACcQAAAAEAABAgMEBQYHCAkKCwwNDg+yWU7rLgUwPZb1',
   'AgAAAAEAACcQAAAAEAABAgMEBQYHCAkKCwwNDg+yWU7rLgUwPZb1Itsmra7cbxw2EFpwpVFIEtP+JIuUEw==',
   `$2b$12$${BCRYPT.repeat(40)}`,

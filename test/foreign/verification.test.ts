@@ -5,7 +5,7 @@ import made from './vectors.json'
 
 const MY_PASSWORD = 'my password'
 
-/** Of other software's own tests, where it does not run here. */
+/** From the tests of other software that does not run here. */
 const PUBLISHED = [
   // dotnet/aspnetcore, src/Identity/test/Identity.Test/PasswordHasherTest.cs
   ...[
@@ -45,7 +45,7 @@ const BETTER_AUTH = [
   },
 ]
 
-/** bcrypt takes 72 bytes, and nothing of what comes behind. */
+/** bcrypt uses 72 bytes, and ignores the rest. */
 const BCRYPT_BYTES = 72
 const CRYPTS_PASSWORD = /^(?:bcrypt\$)?\$2[aby]\$/
 
@@ -63,7 +63,7 @@ test.each(
   expect((await verify(hash, password)).isRight).toBe(true)
   const isCut = CRYPTS_PASSWORD.test(hash) && Buffer.from(password).length > BCRYPT_BYTES
   expect((await verify(hash, `${password} `)).isRight).toBe(isCut)
-  // Where nobody normalises, an é in two characters is another password than in one.
+  // Without normalisation, an é in two characters is not the same password as in one.
   if (password !== password.normalize('NFC'))
     expect((await verify(hash, password.normalize('NFC'))).isRight).toBe(by === 'better-auth')
 })

@@ -6,7 +6,7 @@ import { addApp } from '../support/oauth.ts'
 const api = openWithProviders()
 const hereIn = (place: string | null) => (place ?? '').replace(api.config().ISSUER, '')
 
-/** Somebody whom an app sends to sign in by one provider. */
+/** Somebody whom an app sends to sign in with a certain provider. */
 async function sentByApp(given: Record<string, string> = {}) {
   const app = await addApp(api)
   const jar = newJar(api)
@@ -18,7 +18,7 @@ async function sentByApp(given: Record<string, string> = {}) {
 test('OA1: an app leads straight to a provider by `idp`, through joining, and back to itself with a code', async () => {
   const { app, jar, begun, sent } = await sentByApp()
   expect(sent.to).toMatch(/^\/signin\/with\/corp\?/)
-  // No page comes between: the app was asked, and it asked us.
+  // No page in between: the user asked the app, and the app asked us.
   const { to } = await jar.open(sent.to!)
   const email = `${crypto.randomUUID()}@fjord.test`
   const claims = { sub: crypto.randomUUID(), email, email_verified: true }
@@ -34,7 +34,7 @@ test('OA1: an app leads straight to a provider by `idp`, through joining, and ba
   const { claims: told } = await redeem(api, await discover(api), app, new URL(answer.to!), begun)
   const [user] = await api.sql('SELECT id FROM users WHERE email = ?', [email])
   expect([told.sub, told.amr]).toEqual([user!.id, ['fed']])
-  // The provider has not said when it asked them, so nobody tells the app a time.
+  // The provider did not say when it authenticated them, so the app is not told a time.
   expect(told.auth_time).toBeUndefined()
 })
 

@@ -20,7 +20,7 @@ type Begun = { id: string; token: string }
 const seconds = () => Math.floor(Date.now() / 1000)
 
 describe('OA3: who proves again who they are by a provider', () => {
-  /** Somebody who has nothing but the provider, and their browser. */
+  /** Somebody who can only sign in with the provider, and their browser. */
   async function joined(provider: string, say: (email: string) => Say) {
     const email = newAddress()
     const jar = newJar(api)
@@ -84,10 +84,10 @@ test('OA3: who signs in by a provider that asked them long ago, as it says, has 
   expect(await makesKey({ auth_time: seconds() - 5 * 86_400 })).toEqual(refused)
   expect(await makesKey({ auth_time: 0 })).toEqual(refused)
   expect(await makesKey({ auth_time: 1.5 })).toEqual(refused)
-  // One that does not say when may have asked long ago.
+  // A provider that does not say when may have authenticated them long ago.
   expect(await makesKey({})).toEqual(refused)
   expect(await makesKey({ auth_time: seconds() })).toEqual([201, undefined])
-  // Of a clock that is ahead, it was now.
+  // A time in the future, from a clock that is ahead, counts as now.
   expect(await makesKey({ auth_time: seconds() + 86_400 })).toEqual([201, undefined])
 })
 
@@ -158,7 +158,7 @@ describe('DL3: what was begun before an account was over', () => {
     const late = await jar.post('/signin/with/corp/join', { form_token: token, name: 'Ada' })
     expect([late.status, await api.sql('SELECT id FROM users WHERE email = ?', [email])]).toEqual([400, []])
     expect(await identitiesOf(api, String(ada!.id))).toEqual([])
-    // Whoever begins anew is somebody new.
+    // Somebody who starts again is a new person.
     await comeFrom(jar, 'corp', { sub, email, email_verified: true })
     await joinAs(jar, 'corp')
     const [again] = await api.sql('SELECT id FROM users WHERE email = ?', [email])
@@ -185,7 +185,7 @@ describe('DL3: what was begun before an account was over', () => {
     const sub = crypto.randomUUID()
     expect((await jar.open(back({ claims: { sub } }))).status).toBe(400)
     expect(await api.sql('SELECT * FROM identities WHERE subject = ?', [sub])).toEqual([])
-    // Nor does one that was not opened yet, and it names nobody.
+    // One that was not opened yet does not either, and it names nobody.
     const late = await newJar(api).open(pathname + search)
     expect(late.text).not.toContain(ada.email)
   })

@@ -15,7 +15,7 @@ const api = openWithProviders()
 const FAR_AHEAD = Math.floor(Date.now() / 1000) + 9000
 const ago = (seconds: number) => Math.floor(Date.now() / 1000) - seconds
 
-/** Somebody whom the provider signs in, as long as it says what is so. */
+/** Somebody whom the provider signs in, as long as it tells the truth. */
 async function known(provider = 'corp') {
   const ada = await api.person({ email_verified_at: 1 })
   const sub = crypto.randomUUID()
@@ -82,7 +82,7 @@ describe('OA2, OA6, Fault 19: a provider that lies starts no session and connect
     expect(await api.sql('SELECT count(*) AS n FROM users')).toEqual(before)
     expect(await api.sql('SELECT id FROM sessions WHERE user_id = ?', [ada.id])).toEqual([])
     expect(await identitiesOf(api, ada.id)).toHaveLength(1)
-    // What was begun is over, too.
+    // The attempt is over, too.
     expect((await jar.open(place)).status).toBe(400)
   })
 
@@ -115,7 +115,7 @@ describe('OA1, OA5: what one comes back with', () => {
     const place = back({ claims: { sub: ada.sub } })
     await other.open('/signin')
     expect((await other.open(place)).status).toBe(400)
-    // Of another provider.
+    // From another provider.
     const { jar: cookies } = jar
     const kept = cookies.get('__Host-roster-with')!
     const code = codeOf({ claims: { sub: ada.sub } })
@@ -131,7 +131,7 @@ describe('OA1, OA5: what one comes back with', () => {
     }
     cookies.set('__Host-roster-with', kept)
     expect((await jar.open(place)).to).toBe('/account')
-    // Also where its cookie was copied.
+    // Even if its cookie was copied.
     const late = newJar(api)
     late.jar.set('__Host-roster-with', kept)
     expect((await late.open(place)).status).toBe(400)
@@ -150,7 +150,7 @@ describe('OA1, OA5: what one comes back with', () => {
       const more: Record<string, string> = iss === undefined ? {} : { iss: iss === 'its own' ? issuer : iss }
       expect((await jar.open(back({ claims: { sub: ada.sub } }, more))).status).toBe(status)
     }
-    // Where it does not, one that is wrong is refused all the same.
+    // If it may be missing, a wrong one is refused all the same.
     const corp = await known()
     const jar = newJar(api)
     const { back } = await goTo(jar, 'corp')
@@ -238,7 +238,7 @@ describe('Each kind has its own rules', () => {
       state: asked.get('state')!,
       user: JSON.stringify({ name: { firstName: 'Ada', lastName: 'Lovelace' } }),
     }
-    // From Apple's site the browser brings no cookie.
+    // From Apple's site the browser sends no cookie.
     const posted = await api.send('POST', '/signin/with/apple/callback', {
       raw: new URLSearchParams(fields),
       headers: { origin: 'https://appleid.apple.com', 'sec-fetch-site': 'cross-site' },
@@ -249,7 +249,7 @@ describe('Each kind has its own rules', () => {
     const back = await jar.open(place)
     expect(back.to).toBe('/signin/with/apple/join')
     expect((await jar.open(back.to!)).text).toContain('value="Ada Lovelace"')
-    // No other is posted to.
+    // No other provider may use POST.
     const raw = new URLSearchParams(fields)
     expect((await api.send('POST', '/signin/with/corp/callback', { raw })).status).toBe(400)
   })

@@ -22,7 +22,7 @@ async function connected(given: object = {}) {
   return { ...ada, sub }
 }
 
-/** A thief connects their own account elsewhere, by the session that they have. */
+/** A thief connects their own account at a provider, with the session that they have. */
 async function connectsOwn(token: string) {
   const begun = await api.send<{ location: string }>('POST', '/v1/auth/identities/any', { token })
   const { pathname, search } = new URL(begun.body.location)

@@ -20,7 +20,7 @@ async function signedIn(given: object = {}) {
   return { ada, jar }
 }
 
-/** Presses the button on the security page, and goes on to the provider. */
+/** Presses the button on the security page, and continues to the provider. */
 async function connect(jar: ReturnType<typeof newJar>, provider = 'corp') {
   const page = await jar.submit(SECURITY, `${SECURITY}/identities/${provider}`)
   expect(page.status).toBe(200)
@@ -89,7 +89,7 @@ describe('Connecting', () => {
     await jar.open(back({ claims: { sub } }))
     expect((await identitiesOf(api, ada.id)).map(({ subject }) => subject)).toEqual([sub])
     expect(isSignedIn(jar)).toBe(false)
-    // An older login begins nothing.
+    // With an older login it does not start.
     const old = await api.signIn(ada, Date.now() - 3_600_000)
     const refused = await api.send('POST', '/v1/auth/identities/any', { token: old.token })
     expect([refused.status, refused.body.code]).toEqual([403, 'reauthentication_required'])
@@ -153,7 +153,7 @@ describe('Disconnecting', () => {
     const answers = await Promise.all(rows.map(({ id }) => remove(String(id))))
     expect(answers.map(({ status }) => status).toSorted()).toEqual([204, 409])
     expect(await identitiesOf(api, ada.id)).toHaveLength(1)
-    // One of a provider that is not asked any more is no way in.
+    // An identity at a provider that is no longer configured is not a way in.
     await link(ada.id, 'former')
     const list = await api.send<{ data: { usable: boolean }[] }>('GET', '/v1/auth/identities', { token })
     expect(list.body.data.map(({ usable }) => usable).toSorted()).toEqual([false, true])
@@ -179,13 +179,14 @@ test('MF6: whoever owes a factor, and has shown a password alone, connects and d
   const [row] = await api.sql('SELECT id FROM identities WHERE user_id = ?', [ada.id])
   const thief = newJar(strict)
   const sub = crypto.randomUUID()
-  // By the security page.
+  // Through the security page.
   await thief.signIn(ada.email)
   const begun = await thief.submit(SECURITY, `${SECURITY}/identities/trusted`)
   expect([begun.status, begun.to]).toEqual([303, `${SECURITY}?done=owed`])
   const removed = await thief.submit(SECURITY, `${SECURITY}/identities/${row!.id}/remove`)
   expect([removed.status, removed.to]).toEqual([303, `${SECURITY}?done=owed`])
-  // With the address, where nothing proves it: the page leads to the factor, and so does its form, filled in by hand.
+  // With the address, but nothing proves it: the page leads to the factor, and so does its form if it is sent by
+  // hand.
   const place = '/signin/with/any/link'
   await comeFrom(thief, 'any', { sub, email: ada.email })
   expect((await thief.open(place)).to).toBe(`${SECURITY}?done=owed`)
@@ -193,7 +194,7 @@ test('MF6: whoever owes a factor, and has shown a password alone, connects and d
   expect([forced.status, forced.to]).toEqual([303, `${SECURITY}?done=owed`])
   expect(await identitiesOf(api, ada.id)).toEqual([{ provider: 'corp', subject: before, email: null }])
 
-  // What proves the address is as good as a mailed code.
+  // A proof of the address is as good as a mailed code.
   const bob = await api.person({ email: `${crypto.randomUUID()}@fjord.test`, email_verified_at: 1 })
   const jar = newJar(strict)
   await comeFrom(jar, 'corp', { sub, email: bob.email, email_verified: true })
@@ -215,7 +216,7 @@ test('SE1: whoever has nothing but a provider proves again who they are by it', 
   const now = Math.floor(Date.now() / 1000)
   const { asked, back } = await begin()
   expect([asked.get('max_age'), asked.get('prompt')]).toEqual(['0', 'login'])
-  // One that does not say when, or that has not asked, does not do; nor does somebody else.
+  // One that does not say when, or that did not authenticate again, is not enough; nor is somebody else.
   expect((await jar.open(back({ claims: { sub } }))).status).toBe(502)
   expect((await jar.open((await begin()).back({ claims: { sub, auth_time: now - 3600 } }))).status).toBe(502)
   expect((await jar.open((await begin()).back({ claims: { sub: 'eve', auth_time: now } }))).status).toBe(400)

@@ -3,15 +3,15 @@ import { type Step, searchAll } from '../support/search.ts'
 
 /**
  * Whose a subject is, in every order: a breadth-first search of what the statements do. Each request reads first and
- * writes later, in one batch with its conditions; between the two anything may come. Each search is made once more
- * without the condition that it is about, to see that it would find what is wrong.
+ * writes later, in one batch with its conditions; between the two anything may happen. Each search is also made
+ * without the condition that it is about, to show that it finds the fault.
  */
 interface Account {
   isActive: boolean
   hasPassword: boolean
   /** Subjects of one provider. */
   identities: string[]
-  /** Sessions that stand, by who began them. */
+  /** Open sessions, by who started them. */
   sessions: string[]
 }
 interface Request {
@@ -19,18 +19,18 @@ interface Request {
   account: number
   subject: string
   state: 'new' | 'read' | 'done' | 'refused'
-  /** What it has read: whether it may go on. */
+  /** What it has read: whether it may continue. */
   sees: boolean
 }
 interface World {
   accounts: Account[]
   erased: number[]
-  /** Whether something was connected after a reset by a session of before. */
+  /** Whether something was connected after a reset, with a session from before. */
   isLate: boolean
   requests: Request[]
 }
 
-/** The conditions of the writes. `isStill`: that the session, or the identity, that it goes by still stands. */
+/** The conditions of the writes. `isStill`: the session, or the identity, that it relies on still exists. */
 interface Conditions {
   isFree: boolean
   oneOfEach: boolean
@@ -44,7 +44,7 @@ const hasWay = ({ hasPassword, identities }: Account) => hasPassword || identiti
 const holderOf = ({ accounts }: World, subject: string) =>
   accounts.filter(({ identities }) => identities.includes(subject))
 
-/** What a request reads, and what it then writes, or undefined where it is refused. */
+/** What a request reads; and then what it writes, or undefined if it is refused. */
 function readOf(world: World, { kind, account, subject }: Request): boolean {
   const one = world.accounts[account]!
   if (kind === 'enter') return one.isActive && one.identities.includes(subject)
@@ -73,7 +73,7 @@ function write(world: World, { kind, account, subject }: Request, has: Condition
       if (has.wayRemains && !(one.hasPassword || one.identities.length > 1)) return false
       one.identities = one.identities.filter((other) => other !== subject)
       return true
-    case 'unset': // A take-over of what nobody has proved, or an undo: the password goes.
+    case 'unset': // A take-over of an account that nobody has proved, or an undo: the password is removed.
       if (has.wayRemains && one.identities.length === 0) return false
       one.hasPassword = false
       return true
@@ -117,7 +117,7 @@ const startOf = (accounts: Partial<Account>[], requests: [Request['kind'], numbe
   })),
 })
 
-/** @param faultOf what is wrong in a world, if something is. */
+/** @param faultOf what is wrong in a world, if anything. */
 const search = (start: World, has: Conditions, faultOf: (world: World) => string | undefined) =>
   searchAll(start, (before): Step<World>[] =>
     before.requests.flatMap(({ kind, account, state }, index) => {
@@ -282,7 +282,7 @@ describe('OA1, OA3: in every order of requests at once', () => {
         ['erase', 0, ''],
       ],
     )
-    // To erase somebody, they have to be there.
+    // Somebody must exist to be erased.
     const gone = (world: World) => {
       const [first, second, erasing] = world.requests.map(({ state }) => state)
       return erasing === 'done' && (first === 'done' || second === 'done') ? goneIsGone(world) : undefined

@@ -3,7 +3,7 @@ import { goTo, isSignedIn, newJar, openWithProviders } from '../support/identiti
 import type { Say } from '../support/provider.ts'
 
 const api = openWithProviders()
-// Ids are made in order, so the time of these tests goes on from one to the next.
+// Ids must be ascending, so time continues from one of these tests to the next.
 beforeAll(() => void vi.useFakeTimers({ toFake: ['Date'] }))
 afterAll(() => void vi.useRealTimers())
 
@@ -15,7 +15,7 @@ const timesRead = async (issuer: string) =>
     `${issuer}/.well-known/openid-configuration`
   ] ?? 0
 
-/** Comes back from a provider as somebody whom it has signed in before. */
+/** Comes back from a provider as somebody who has signed in with it before. */
 async function signIn(provider: string, say: Say) {
   const jar = newJar(api)
   const { back } = await goTo(jar, provider)
@@ -39,13 +39,13 @@ describe('Fault 19: what a provider has published, and is not so', () => {
     await change('/moves', { metadata: { token_endpoint: `${url}/nowhere` } })
     expect(await signIn('moves', say)).toEqual([502, false])
     await change('/moves', {})
-    // Whoever fails on purpose has it asked no more often.
+    // Failing on purpose does not make us ask it more often.
     for (let tries = 0; tries < 3; tries++) expect(await signIn('moves', say)).toEqual([502, false])
     expect(await timesRead('/moves')).toBe(1)
     pass(61_000)
     expect(await signIn('moves', say)).toEqual([303, true])
     expect(await timesRead('/moves')).toBe(2)
-    // And is believed for the hour then.
+    // And is then trusted for the hour.
     pass(3_000_000)
     expect(await signIn('moves', say)).toEqual([303, true])
     expect(await timesRead('/moves')).toBe(2)

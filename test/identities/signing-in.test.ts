@@ -39,11 +39,11 @@ describe('Whoever has no account', () => {
       'identity.linked',
       'session.started',
     ])
-    // The address there is another by now: the key is the subject.
+    // The address there has changed meanwhile: the key is the subject.
     const again = newJar(api)
     const in_ = await comeFrom(again, 'corp', { sub, email: newAddress(), email_verified: true })
     expect([in_.to, isSignedIn(again)]).toEqual(['/account', true])
-    // Another subject with the address is somebody else.
+    // Another subject with that address is somebody else.
     const eve = newJar(api)
     const other = await comeFrom(eve, 'corp', { sub: sub.toUpperCase(), email, email_verified: true })
     expect([other.to?.startsWith('/signin?done=connect'), isSignedIn(eve)]).toEqual([true, false])
